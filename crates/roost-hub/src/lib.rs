@@ -1,0 +1,1 @@
+//! Channels: who receives what, in which order. Pure: knows no connection and no socket.

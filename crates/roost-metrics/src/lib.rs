@@ -1,0 +1,1 @@
+//! Counters with one writer each, and their names.

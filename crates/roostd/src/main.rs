@@ -1,0 +1,2 @@
+//! The daemon: command line, start order, signals, systemd.
+fn main() {}
