@@ -1,0 +1,122 @@
+//! What a peer can do wrong after the handshake.
+
+use std::fmt;
+
+use crate::CloseCode;
+
+/// A peer's mistake. The connection is over: send a close frame with [`ProtocolError::close_code`]
+/// and [`ProtocolError::reason`], read no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ProtocolError {
+    /// RSV2 or RSV3 set, or RSV1 where no extension gave it a meaning (RFC 6455 §5.2).
+    ReservedBit,
+    /// Opcode 3…7 or 11…15 (§5.2).
+    ReservedOpcode,
+    /// A frame from a client without a mask (§5.1).
+    Unmasked,
+    /// A frame from a server with a mask (§5.1).
+    Masked,
+    /// A length that would fit in fewer bytes (§5.2).
+    LengthNotMinimal,
+    /// A 64-bit length with its most significant bit set (§5.2).
+    LengthOverflow,
+    /// A control frame without FIN (§5.5).
+    ControlFragmented,
+    /// A control frame with more than 125 bytes (§5.5).
+    ControlTooLong,
+    /// A continuation frame when no message was begun (§5.4).
+    ContinuationUnexpected,
+    /// A new text or binary frame inside a fragmented message (§5.4).
+    ContinuationExpected,
+    /// A close frame with a body of one byte (§5.5.1).
+    CloseBodyTooShort,
+    /// A close code that must not be sent (§7.4).
+    CloseCodeInvalid,
+    /// A close reason that is not UTF-8 (§5.5.1).
+    CloseReasonNotUtf8,
+    /// Text that is not UTF-8 (§8.1).
+    TextNotUtf8,
+    /// A frame above [`crate::Limits::frame_bytes_max`].
+    FrameTooBig,
+    /// A message above [`crate::Limits::message_bytes_max`].
+    MessageTooBig,
+}
+
+impl ProtocolError {
+    /// The code for our close frame (RFC 6455 §7.4.1).
+    pub const fn close_code(self) -> CloseCode {
+        use ProtocolError::*;
+        match self {
+            ReservedBit
+            | ReservedOpcode
+            | Unmasked
+            | Masked
+            | LengthNotMinimal
+            | LengthOverflow
+            | ControlFragmented
+            | ControlTooLong
+            | ContinuationUnexpected
+            | ContinuationExpected
+            | CloseBodyTooShort
+            | CloseCodeInvalid => CloseCode::PROTOCOL_ERROR,
+            // §8.1 names no code for text; 1007 is "data not consistent with the type of the
+            // message (e.g., non-UTF-8 data)", and a reason is text too.
+            CloseReasonNotUtf8 | TextNotUtf8 => CloseCode::INVALID_PAYLOAD,
+            FrameTooBig | MessageTooBig => CloseCode::TOO_BIG,
+        }
+    }
+
+    /// The name of its counter: lower case with underscores.
+    pub const fn name(self) -> &'static str {
+        use ProtocolError::*;
+        match self {
+            ReservedBit => "reserved_bit",
+            ReservedOpcode => "reserved_opcode",
+            Unmasked => "unmasked",
+            Masked => "masked",
+            LengthNotMinimal => "length_not_minimal",
+            LengthOverflow => "length_overflow",
+            ControlFragmented => "control_fragmented",
+            ControlTooLong => "control_too_long",
+            ContinuationUnexpected => "continuation_unexpected",
+            ContinuationExpected => "continuation_expected",
+            CloseBodyTooShort => "close_body_too_short",
+            CloseCodeInvalid => "close_code_invalid",
+            CloseReasonNotUtf8 => "close_reason_not_utf8",
+            TextNotUtf8 => "text_not_utf8",
+            FrameTooBig => "frame_too_big",
+            MessageTooBig => "message_too_big",
+        }
+    }
+
+    /// One line for the close frame and for people: at most 123 bytes.
+    pub const fn reason(self) -> &'static str {
+        use ProtocolError::*;
+        match self {
+            ReservedBit => "reserved bit set without an extension",
+            ReservedOpcode => "reserved opcode",
+            Unmasked => "a client's frame must be masked",
+            Masked => "a server's frame must not be masked",
+            LengthNotMinimal => "payload length not in its shortest form",
+            LengthOverflow => "payload length with its top bit set",
+            ControlFragmented => "fragmented control frame",
+            ControlTooLong => "control frame longer than 125 bytes",
+            ContinuationUnexpected => "continuation of no message",
+            ContinuationExpected => "new message inside a fragmented one",
+            CloseBodyTooShort => "close frame with a body of one byte",
+            CloseCodeInvalid => "close code that must not be sent",
+            CloseReasonNotUtf8 => "close reason is not UTF-8",
+            TextNotUtf8 => "text is not UTF-8",
+            FrameTooBig => "frame above the limit",
+            MessageTooBig => "message above the limit",
+        }
+    }
+}
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason())
+    }
+}
+
+impl std::error::Error for ProtocolError {}

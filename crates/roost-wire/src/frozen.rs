@@ -1,0 +1,157 @@
+//! One outgoing message, encoded once and shared by all who receive it.
+
+use std::fmt;
+use std::iter::repeat_n;
+use std::sync::Arc;
+
+use crate::CloseCode;
+use crate::frame::{
+    CONTROL_BYTES_MAX, FIN, HEADER_BYTES_MAX, LENGTH, LENGTH_16, LENGTH_64, OPCODE, Opcode,
+    encode_close_body, encode_header, header_len,
+};
+
+/// The bytes of one message as a server sends it: one frame, or several of a fragmented message,
+/// headers included. Immutable and shared: a clone is one reference count.
+///
+/// A server's frames carry no mask (RFC 6455 §5.1), so one image fits every receiver.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Frozen {
+    /// Never empty: at least one header.
+    bytes: Arc<[u8]>,
+}
+
+impl Frozen {
+    /// One unfragmented frame. One allocation, one copy of the payload.
+    ///
+    /// # Panics
+    /// When `opcode` is a control opcode and the payload longer than 125 bytes.
+    pub fn message(opcode: Opcode, payload: &[u8]) -> Frozen {
+        Frozen::from_parts(opcode, &[payload])
+    }
+
+    /// One unfragmented frame whose payload is `parts` in a row.
+    ///
+    /// # Panics
+    /// When `opcode` is a control opcode and the payload longer than 125 bytes.
+    pub fn from_parts(opcode: Opcode, parts: &[&[u8]]) -> Frozen {
+        let len = parts.iter().map(|part| part.len()).sum();
+        assert!(
+            !opcode.is_control() || len <= CONTROL_BYTES_MAX,
+            "a control frame carries at most 125 bytes"
+        );
+        let mut header = [0; HEADER_BYTES_MAX];
+        let header_len = encode_header(opcode, true, false, len, &mut header);
+        build(header_len + len, |mut out| {
+            put(&mut out, &header[..header_len]);
+            for part in parts {
+                put(&mut out, part);
+            }
+        })
+    }
+
+    /// A ping or pong (or a close whose body is already made).
+    ///
+    /// # Panics
+    /// When `opcode` is not a control opcode or the payload longer than 125 bytes.
+    pub fn control(opcode: Opcode, payload: &[u8]) -> Frozen {
+        assert!(opcode.is_control(), "{opcode:?} is not a control opcode");
+        Frozen::from_parts(opcode, &[payload])
+    }
+
+    /// A close frame. A reason of more than 123 bytes is cut at a character boundary.
+    pub fn close(code: CloseCode, reason: &str) -> Frozen {
+        let mut body = [0; CONTROL_BYTES_MAX];
+        let body_len = encode_close_body(code, reason, &mut body);
+        Frozen::from_parts(Opcode::Close, &[&body[..body_len]])
+    }
+
+    /// A message in frames of at most `fragment_bytes_max` payload each; one frame if it fits.
+    ///
+    /// # Panics
+    /// When `fragment_bytes_max` is 0 or `opcode` is not text or binary.
+    pub fn fragmented(opcode: Opcode, payload: &[u8], fragment_bytes_max: usize) -> Frozen {
+        assert!(fragment_bytes_max > 0, "a fragment holds at least one byte");
+        assert!(
+            matches!(opcode, Opcode::Text | Opcode::Binary),
+            "only text and binary messages are fragmented"
+        );
+        if payload.len() <= fragment_bytes_max {
+            return Frozen::message(opcode, payload);
+        }
+        let fragments = payload.chunks(fragment_bytes_max);
+        let last = fragments.len() - 1;
+        let total = fragments
+            .clone()
+            .map(|fragment| header_len(fragment.len()) + fragment.len())
+            .sum();
+        build(total, |mut out| {
+            let mut header = [0; HEADER_BYTES_MAX];
+            for (index, fragment) in fragments.enumerate() {
+                // RFC 6455 §5.4: the opcode stands on the first frame, FIN on the last.
+                let opcode = if index == 0 {
+                    opcode
+                } else {
+                    Opcode::Continuation
+                };
+                let header_len =
+                    encode_header(opcode, index == last, false, fragment.len(), &mut header);
+                put(&mut out, &header[..header_len]);
+                put(&mut out, fragment);
+            }
+        })
+    }
+
+    /// All bytes, ready for the socket.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The shared bytes themselves, for a send by reference.
+    pub fn shared(&self) -> &Arc<[u8]> {
+        &self.bytes
+    }
+
+    /// Length on the wire, in bytes. Never 0.
+    #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The message's opcode.
+    pub fn opcode(&self) -> Opcode {
+        Opcode::from_bits(self.bytes[0] & OPCODE).expect("encoded from an Opcode")
+    }
+
+    /// The payload, `None` when it lies in several fragments.
+    pub fn payload(&self) -> Option<&[u8]> {
+        let single = self.bytes[0] & FIN != 0;
+        single.then(|| {
+            let header_len = match self.bytes[1] & LENGTH {
+                LENGTH_16 => 4,
+                LENGTH_64 => 10,
+                _ => 2,
+            };
+            &self.bytes[header_len..]
+        })
+    }
+}
+
+impl fmt::Debug for Frozen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Frozen({:?}, {} B)", self.opcode(), self.len())
+    }
+}
+
+/// Allocates `len` zeroed shared bytes and lets `fill` write them.
+fn build(len: usize, fill: impl FnOnce(&mut [u8])) -> Frozen {
+    let mut bytes: Arc<[u8]> = repeat_n(0, len).collect();
+    fill(Arc::get_mut(&mut bytes).expect("just made, so nobody shares it"));
+    Frozen { bytes }
+}
+
+/// Copies `bytes` to the front of `out` and moves `out` past them.
+fn put(out: &mut &mut [u8], bytes: &[u8]) {
+    let (front, rest) = std::mem::take(out).split_at_mut(bytes.len());
+    front.copy_from_slice(bytes);
+    *out = rest;
+}

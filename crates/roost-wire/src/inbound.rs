@@ -1,0 +1,298 @@
+//! The message layer: whole messages, borrowed from the lease where they lie in it.
+
+use crate::decoder::{Decoder, FramePart, Role};
+use crate::frame::Opcode;
+use crate::{CloseCode, ProtocolError};
+
+/// What a connection may receive. Both are checked at the frame header, before any payload.
+///
+/// The number of fragments needs no limit: a fragment costs its sender at least six bytes and the
+/// receiver a constant amount of work and no memory of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest payload of one text, binary or continuation frame, in bytes.
+    pub frame_bytes_max: usize,
+    /// The longest message, all fragments together, in bytes.
+    pub message_bytes_max: usize,
+}
+
+/// One whole message, or one control frame. Borrows from the lease or from the [`Inbound`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// Text, checked to be UTF-8.
+    Text(&'a str),
+    /// Bytes.
+    Binary(&'a [u8]),
+    /// To be answered by a pong with the same payload, at most 125 bytes.
+    Ping(&'a [u8]),
+    /// At most 125 bytes.
+    Pong(&'a [u8]),
+    /// The peer closes. Code and reason are legal; without a body there is no code. Nothing that
+    /// comes after it counts (RFC 6455 §5.5.1): decode no further.
+    Close(Option<CloseCode>, &'a str),
+}
+
+/// Bytes received and lent, consumed from the front.
+#[derive(Debug)]
+pub struct Input<'l> {
+    rest: &'l mut [u8],
+}
+
+/// Messages of one connection, from bytes in any pieces.
+///
+/// Make one for each lease, or take the one stored for the connection; hand it the lease until
+/// [`Inbound::next`] says `None`; then store it unless [`Inbound::is_quiet`]. A message in one
+/// frame that lies wholly in the lease is borrowed from it; others are copied into a buffer that
+/// exists until the message has been given out.
+#[derive(Debug)]
+pub struct Inbound {
+    decoder: Decoder,
+    /// The message under way, as far as it has come; after it was given out, until the next call.
+    message: Vec<u8>,
+    /// `message[..checked]` is UTF-8, if the message is text.
+    checked: usize,
+    /// The control frame under way, which may stand inside a message.
+    control: Vec<u8>,
+    /// The buffer that the last call lent out.
+    lent: Lent,
+    steps: u64,
+}
+
+/// Bytes that a stored [`Inbound`] takes whatever it holds: itself, and the smallest allocation
+/// of each of its two buffers.
+pub const PINNED_BYTES_BASE: usize = size_of::<Inbound>() + 2 * 8;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lent {
+    Nothing,
+    Message,
+    Control,
+}
+
+/// A message that is whole, and where it lies.
+enum Whole<'l> {
+    Text(&'l str),
+    Binary(&'l [u8]),
+    Control(Opcode, &'l [u8]),
+    Buffered(Opcode),
+    BufferedControl(Opcode),
+}
+
+impl<'l> Input<'l> {
+    /// All of `lease`.
+    pub fn new(lease: &'l mut [u8]) -> Input<'l> {
+        Input { rest: lease }
+    }
+
+    /// Bytes not yet consumed.
+    pub fn len(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// True when all is consumed.
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// What is not yet consumed, for another turn.
+    pub fn into_rest(self) -> &'l mut [u8] {
+        self.rest
+    }
+
+    /// Consumes `n` bytes, which are there.
+    pub(crate) fn take(&mut self, n: usize) -> &'l mut [u8] {
+        let (taken, rest) = std::mem::take(&mut self.rest).split_at_mut(n);
+        self.rest = rest;
+        taken
+    }
+
+    /// Consumes one byte.
+    pub(crate) fn take_byte(&mut self) -> Option<u8> {
+        let byte = *self.rest.first()?;
+        self.take(1);
+        Some(byte)
+    }
+}
+
+impl Inbound {
+    /// A connection's beginning, or its state between two messages: they are the same.
+    pub const fn new(role: Role) -> Inbound {
+        Inbound {
+            decoder: Decoder::new(role),
+            message: Vec::new(),
+            checked: 0,
+            control: Vec::new(),
+            lent: Lent::Nothing,
+            steps: 0,
+        }
+    }
+
+    /// The next message, or `None` when the input is used up. After an error the connection is
+    /// over; call no more.
+    #[inline]
+    pub fn next<'a, 'l: 'a>(
+        &'a mut self,
+        input: &mut Input<'l>,
+        limits: &Limits,
+    ) -> Result<Option<Message<'a>>, ProtocolError> {
+        self.take_back();
+        let Some(whole) = self.advance(input, limits)? else {
+            return Ok(None);
+        };
+        Ok(Some(match whole {
+            Whole::Text(text) => Message::Text(text),
+            Whole::Binary(bytes) => Message::Binary(bytes),
+            Whole::Control(opcode, payload) => control(opcode, payload)?,
+            Whole::Buffered(Opcode::Text) => {
+                self.lent = Lent::Message;
+                Message::Text(utf8(&self.message)?)
+            }
+            Whole::Buffered(_) => {
+                self.lent = Lent::Message;
+                Message::Binary(&self.message)
+            }
+            Whole::BufferedControl(opcode) => {
+                self.lent = Lent::Control;
+                control(opcode, &self.control)?
+            }
+        }))
+    }
+
+    /// True when nothing of the peer's is retained: dropping this and making a new one for the
+    /// next lease is the same. Ask when [`Inbound::next`] has said `None`.
+    pub fn is_quiet(&self) -> bool {
+        self.decoder.is_quiet() && self.message.capacity() == 0 && self.control.capacity() == 0
+    }
+
+    /// Bytes of memory this takes while it is stored: at most [`PINNED_BYTES_BASE`] plus twice the
+    /// payload bytes received of what is not yet whole.
+    pub fn pinned_bytes(&self) -> usize {
+        size_of::<Inbound>() + self.message.capacity() + self.control.capacity()
+    }
+
+    /// Work done since it was made, in bytes and frames touched, for tests of linearity. Counted
+    /// in debug builds; 0 in others.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Decodes until a message is whole.
+    #[inline]
+    fn advance<'l>(
+        &mut self,
+        input: &mut Input<'l>,
+        limits: &Limits,
+    ) -> Result<Option<Whole<'l>>, ProtocolError> {
+        loop {
+            let before = input.len();
+            let Some(part) = self.decoder.next(input, limits, false)? else {
+                self.count(before);
+                return Ok(None);
+            };
+            self.count(before - input.len());
+            let whole = match part.message.is_control() {
+                true => self.take_control(part),
+                false => self.take_data(part)?,
+            };
+            if whole.is_some() {
+                return Ok(whole);
+            }
+        }
+    }
+
+    /// A piece of a text or binary message.
+    #[inline]
+    fn take_data<'l>(&mut self, part: FramePart<'l>) -> Result<Option<Whole<'l>>, ProtocolError> {
+        if part.is_whole_message() {
+            return Ok(Some(match part.message {
+                Opcode::Text => Whole::Text(utf8(part.payload)?),
+                _ => Whole::Binary(part.payload),
+            }));
+        }
+        let ends_message = part.ends_message();
+        self.message.extend_from_slice(part.payload);
+        self.count(part.payload.len());
+        if part.message == Opcode::Text {
+            self.check_text(ends_message)?;
+        }
+        Ok(ends_message.then_some(Whole::Buffered(part.message)))
+    }
+
+    /// A piece of a control frame.
+    fn take_control<'l>(&mut self, part: FramePart<'l>) -> Option<Whole<'l>> {
+        if part.is_whole_message() {
+            return Some(Whole::Control(part.message, part.payload));
+        }
+        self.control.extend_from_slice(part.payload);
+        self.count(part.payload.len());
+        part.ends_frame()
+            .then_some(Whole::BufferedControl(part.message))
+    }
+
+    /// Checks what is new of a text message. RFC 6455 §8.1: an endpoint that finds bytes that are
+    /// not UTF-8 MUST fail the connection; we do so at the first byte that no continuation can
+    /// make valid, be the frame complete or not.
+    fn check_text(&mut self, ends_message: bool) -> Result<(), ProtocolError> {
+        let new = &self.message[self.checked..];
+        let scanned = new.len();
+        match simdutf8::compat::from_utf8(new) {
+            Ok(_) => self.checked = self.message.len(),
+            // A character may be cut by the end of the piece, but not by that of the message.
+            Err(error) if error.error_len().is_none() && !ends_message => {
+                self.checked += error.valid_up_to();
+            }
+            Err(_) => return Err(ProtocolError::TextNotUtf8),
+        }
+        self.count(scanned);
+        Ok(())
+    }
+
+    /// Frees what the last call lent out.
+    #[inline]
+    fn take_back(&mut self) {
+        match std::mem::replace(&mut self.lent, Lent::Nothing) {
+            Lent::Nothing => {}
+            Lent::Message => {
+                self.message = Vec::new();
+                self.checked = 0;
+            }
+            Lent::Control => self.control = Vec::new(),
+        }
+    }
+
+    #[inline]
+    fn count(&mut self, bytes: usize) {
+        if cfg!(debug_assertions) {
+            self.steps += 1 + bytes as u64;
+        }
+    }
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str, ProtocolError> {
+    simdutf8::basic::from_utf8(bytes).map_err(|_| ProtocolError::TextNotUtf8)
+}
+
+/// A whole control frame.
+fn control(opcode: Opcode, payload: &[u8]) -> Result<Message<'_>, ProtocolError> {
+    match opcode {
+        Opcode::Ping => Ok(Message::Ping(payload)),
+        Opcode::Pong => Ok(Message::Pong(payload)),
+        _ => close(payload),
+    }
+}
+
+/// RFC 6455 §5.5.1: a close frame MAY contain a body; if there is one, its first two bytes are the
+/// code, and UTF-8 text may follow.
+fn close(body: &[u8]) -> Result<Message<'_>, ProtocolError> {
+    match body {
+        [] => Ok(Message::Close(None, "")),
+        [_] => Err(ProtocolError::CloseBodyTooShort),
+        [high, low, reason @ ..] => {
+            let code = CloseCode::new(u16::from_be_bytes([*high, *low]))
+                .ok_or(ProtocolError::CloseCodeInvalid)?;
+            let reason = simdutf8::basic::from_utf8(reason)
+                .map_err(|_| ProtocolError::CloseReasonNotUtf8)?;
+            Ok(Message::Close(Some(code), reason))
+        }
+    }
+}
