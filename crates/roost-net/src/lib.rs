@@ -28,7 +28,7 @@
 //!    send while one is in flight is a caller's mistake (a `debug_assert`, and in release
 //!    [`SendStatus::Gone`] with the connection aborted).
 //! 5. **Shutdown.** [`Driver::shutdown_write`] sends FIN once the batch in flight has gone.
-//!    Reading goes on.
+//!    Reading goes on. A send after it is [`SendStatus::Gone`] and sends nothing.
 //! 6. **Close.** After [`Driver::close`] no event but `Closed` comes for the key.
 //!    [`CloseMode::Graceful`] first lets the batch in flight go out; [`CloseMode::Abort`] drops it
 //!    and sends RST. Memory lent to the kernel stays alive until the kernel has given it back.
@@ -51,7 +51,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub mod clock;
+pub mod epoll;
 mod key;
+mod socket;
+mod sys;
 
 pub use key::ConnKey;
 
@@ -90,14 +94,16 @@ pub trait Driver {
     /// Nanoseconds since an arbitrary start, read when the last `wait` returned. Never goes back.
     fn now(&self) -> u64;
 
-    /// Gives an accepted or released socket to the driver under `key`; reading starts.
+    /// Gives an accepted or released socket to the driver under `key`; reading starts. After an
+    /// error the socket is closed and the key names nothing; a taken slot is such an error.
     fn adopt(&mut self, key: ConnKey, socket: Self::Socket) -> io::Result<()>;
 
     /// Refuses an accepted socket with RST, at the least cost there is.
     fn refuse(&mut self, socket: Self::Socket);
 
     /// Starts to connect. Ends in [`Event::Connected`] (reading has started) or in
-    /// [`Event::Closed`] with [`CloseCause::ConnectFailed`].
+    /// [`Event::Closed`] with [`CloseCause::ConnectFailed`]. After an error nothing has started
+    /// and the key names nothing; a taken slot is such an error.
     fn connect(&mut self, key: ConnKey, options: &ConnectOptions) -> io::Result<()>;
 
     /// Sends chunks by reference, in order, as one batch (`writev`). See rule 4. An empty batch is
@@ -121,6 +127,10 @@ pub trait Driver {
     fn shutdown_write(&mut self, key: ConnKey);
 
     /// Closes. [`Event::Closed`] follows, also when the connection was already broken.
+    ///
+    /// To close while received bytes are unread makes the kernel send RST, which may destroy what
+    /// is still on its way to the peer (RFC 1122 §4.2.2.13). A caller that cares calls
+    /// [`Driver::shutdown_write`] first and closes after [`Event::ReadClosed`].
     fn close(&mut self, key: ConnKey, mode: CloseMode);
 
     /// Takes the socket out of the driver without closing it, for another reactor or another
@@ -287,7 +297,6 @@ trait Wake: Send + Sync {
 }
 
 impl Waker {
-    #[expect(dead_code, reason = "the backends construct it")]
     fn new(wake: Arc<dyn Wake>) -> Waker {
         Waker(wake)
     }

@@ -1,0 +1,30 @@
+//! The clock: the one place that asks the operating system for the time.
+//!
+//! Everything else takes time as an argument, or reads [`crate::Driver::now`].
+
+use std::sync::OnceLock;
+use std::time::Instant;
+
+/// Nanoseconds since the first call in this process. Never goes back; the same for all threads.
+pub fn now_ns() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let start = START.get_or_init(Instant::now);
+    // 584 years fit.
+    start.elapsed().as_nanos() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn goes_forward_and_is_shared_by_threads() {
+        let first = now_ns();
+        let other = std::thread::spawn(now_ns)
+            .join()
+            .expect("the thread only reads the clock");
+        let last = now_ns();
+        assert!(first <= other && other <= last, "{first} {other} {last}");
+        assert!(last - first < 60_000_000_000, "the threads share one start");
+    }
+}

@@ -1,0 +1,786 @@
+//! The epoll backend, by mio: readiness made into completions.
+//!
+//! Each socket is registered once, edge-triggered, for reading and writing. An edge puts the
+//! socket's key on the ready-list; a turn of the ready-list reads one buffer's worth from each
+//! socket on it, into the one buffer all share, and goes on with batches that were stuck. A
+//! socket that may hold more goes to the back for the next turn. A quiet socket costs its eight
+//! bytes in the table.
+
+mod accept;
+mod batch;
+mod table;
+
+use std::cell::Cell;
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, ErrorKind, Read};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use socket2::{SockAddr, SockRef};
+
+use self::accept::{Accept, Listeners};
+use self::batch::{Batch, Cursor, Written};
+use self::table::{
+    CLOSING, CONNECTING, ENDED, FAULT, FIN, PAUSED, QUEUED, READ_ENDED, READ_TO_END, READABLE,
+    RELEASING, Sock, Table, WRITABLE, WRITING,
+};
+use crate::{
+    Chunk, CloseCause, CloseMode, ConnKey, ConnectOptions, Driver, DriverStats, Event,
+    ListenOptions, ListenerId, SendStatus, Wake, Waker, clock, socket,
+};
+
+/// Sizes of an [`EpollDriver`].
+#[derive(Debug, Clone)]
+pub struct EpollOptions {
+    /// Size of the shared read buffer, and so of the largest [`Event::Bytes`]; at least 1.
+    pub read_buffer_bytes: usize,
+    /// Events taken from the kernel in one `wait`; at least 1.
+    pub events_max: usize,
+}
+
+impl Default for EpollOptions {
+    fn default() -> EpollOptions {
+        EpollOptions {
+            read_buffer_bytes: 65_536,
+            events_max: 1_024,
+        }
+    }
+}
+
+/// A connected TCP socket that no driver holds.
+#[derive(Debug)]
+pub struct EpollSocket(OwnedFd);
+
+impl EpollSocket {
+    /// Takes a connected socket from elsewhere, such as another process, and makes it
+    /// non-blocking.
+    pub fn from_fd(fd: OwnedFd) -> io::Result<EpollSocket> {
+        SockRef::from(&fd).set_nonblocking(true)?;
+        Ok(EpollSocket(fd))
+    }
+}
+
+impl From<EpollSocket> for OwnedFd {
+    fn from(socket: EpollSocket) -> OwnedFd {
+        socket.0
+    }
+}
+
+impl AsFd for EpollSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// [`Driver`] over epoll.
+pub struct EpollDriver {
+    poll: Poll,
+    events: Events,
+    bell: Arc<Bell>,
+    table: Table,
+    /// Batches in flight, by slot.
+    batches: HashMap<u32, Batch>,
+    listeners: Listeners,
+    /// Sockets and listeners with work; a key is on it once.
+    ready: VecDeque<ConnKey>,
+    /// Entries of `ready` that belong to this turn.
+    turn_left: usize,
+    /// Events that need no system call any more.
+    done: VecDeque<Done>,
+    read_buffer: Box<[u8]>,
+    now_ns: u64,
+    stats: DriverStats,
+    /// Beside `stats` because `&self` calls count here as well.
+    stale: Cell<u64>,
+}
+
+/// An event that waits to be told.
+#[derive(Debug)]
+enum Done {
+    Closed(ConnKey, CloseCause),
+    Released(ConnKey),
+    Woken,
+}
+
+/// What one step of a turn gave.
+enum Step {
+    /// Bytes in the shared buffer.
+    Bytes(ConnKey, usize),
+    Event(Event<'static, EpollSocket>),
+}
+
+/// Key operations: what a token of the epoll set, or an entry of the ready-list, stands for.
+const OP_SOCKET: u8 = 0;
+const OP_LISTENER: u8 = 1;
+const OP_WAKER: u8 = 2;
+
+const _: () = assert!(
+    size_of::<usize>() == size_of::<u64>(),
+    "a token holds a whole key"
+);
+
+impl EpollDriver {
+    /// A driver without sockets.
+    pub fn new(options: &EpollOptions) -> io::Result<EpollDriver> {
+        let poll = Poll::new()?;
+        let token = Token(ConnKey::new(0, 0).with_op(OP_WAKER).to_bits() as usize);
+        let bell = Bell {
+            rung: AtomicBool::new(false),
+            waker: mio::Waker::new(poll.registry(), token)?,
+        };
+        Ok(EpollDriver {
+            poll,
+            events: Events::with_capacity(options.events_max.max(1)),
+            bell: Arc::new(bell),
+            table: Table::default(),
+            batches: HashMap::new(),
+            listeners: Listeners::new(),
+            ready: VecDeque::new(),
+            turn_left: 0,
+            done: VecDeque::new(),
+            read_buffer: vec![0; options.read_buffer_bytes.max(1)].into_boxed_slice(),
+            now_ns: clock::now_ns(),
+            stats: DriverStats::default(),
+            stale: Cell::new(0),
+        })
+    }
+
+    fn register(&self, fd: &impl AsRawFd, key: ConnKey, interest: Interest) -> io::Result<()> {
+        let token = Token(key.to_bits() as usize);
+        self.poll
+            .registry()
+            .register(&mut SourceFd(&fd.as_raw_fd()), token, interest)
+    }
+
+    /// Moves what epoll has told into the table and on the ready-list.
+    fn gather(&mut self) {
+        for event in &self.events {
+            let key = ConnKey::from_bits(event.token().0 as u64);
+            match key.op() {
+                OP_SOCKET => {
+                    let Some(sock) = self.table.get_mut(key) else {
+                        self.stale.set(self.stale.get() + 1);
+                        continue;
+                    };
+                    sock.set(flags_of(event));
+                    if sock.has_work() && !sock.any(QUEUED) {
+                        sock.set(QUEUED);
+                        self.ready.push_back(key);
+                    }
+                }
+                OP_LISTENER => {
+                    if self.listeners.mark_ready(ListenerId(key.slot())) {
+                        self.ready.push_back(key);
+                    }
+                }
+                _ => {
+                    self.bell.rung.swap(false, Ordering::AcqRel);
+                    self.done.push_back(Done::Woken);
+                }
+            }
+        }
+    }
+
+    /// Puts waiting listeners on the ready-list.
+    fn wake_listeners(&mut self) {
+        for id in self.listeners.take_waiting(self.now_ns) {
+            self.ready
+                .push_back(ConnKey::new(id.0, 0).with_op(OP_LISTENER));
+        }
+    }
+
+    fn next_step(&mut self) -> Option<Step> {
+        loop {
+            if let Some(done) = self.done.pop_front() {
+                match self.tell(done) {
+                    Some(event) => return Some(Step::Event(event)),
+                    None => continue,
+                }
+            }
+            if self.turn_left == 0 {
+                return None;
+            }
+            self.turn_left -= 1;
+            let key = self.ready.pop_front()?;
+            let step = match key.op() {
+                OP_LISTENER => self.serve_listener(key),
+                _ => self.serve(key),
+            };
+            if step.is_some() {
+                return step;
+            }
+        }
+    }
+
+    /// Turns a waiting event into one for the caller, unless the connection has gone another way.
+    fn tell(&mut self, done: Done) -> Option<Event<'static, EpollSocket>> {
+        match done {
+            Done::Woken => Some(Event::Woken),
+            Done::Closed(key, cause) => {
+                self.table.remove(key);
+                Some(Event::Closed(key, cause))
+            }
+            Done::Released(key) => {
+                if !self.table.get(key)?.any(RELEASING) {
+                    return None;
+                }
+                let fd = self.table.remove(key)?;
+                // Fails only for a socket that is not registered; this one is.
+                let _ = self
+                    .poll
+                    .registry()
+                    .deregister(&mut SourceFd(&fd.as_raw_fd()));
+                Some(Event::Released(key, EpollSocket(fd)))
+            }
+        }
+    }
+
+    fn serve_listener(&mut self, key: ConnKey) -> Option<Step> {
+        let listener = ListenerId(key.slot());
+        match self
+            .listeners
+            .accept(listener, self.now_ns, &mut self.stats)
+        {
+            Accept::One(fd, peer) => {
+                self.put_first(key);
+                let socket = EpollSocket(fd);
+                Some(Step::Event(Event::Accepted {
+                    listener,
+                    socket,
+                    peer,
+                }))
+            }
+            Accept::NextTurn => {
+                self.ready.push_back(key);
+                None
+            }
+            Accept::Rest => None,
+        }
+    }
+
+    /// Does what is to be done for a socket from the ready-list: one thing at a time, in the
+    /// order connected, written, read.
+    fn serve(&mut self, key: ConnKey) -> Option<Step> {
+        let sock = self.table.get_mut(key)?;
+        sock.clear(QUEUED);
+        if sock.any(ENDED) {
+            return None;
+        }
+        let step = if sock.any(CONNECTING) {
+            self.finish_connect(key)
+        } else if sock.any(WRITING) && sock.any(WRITABLE) {
+            self.go_on_writing(key)
+        } else if sock.any(PAUSED | READ_ENDED | CLOSING | RELEASING) {
+            self.take_fault(key);
+            None
+        } else {
+            // What came before an error is read before the error.
+            return self.read(key);
+        };
+        // The rest belongs to this turn as well.
+        if let Some(sock) = self.table.get_mut(key)
+            && sock.has_work()
+            && !sock.any(QUEUED)
+        {
+            sock.set(QUEUED);
+            self.put_first(key);
+        }
+        self.table.check(key);
+        step
+    }
+
+    fn finish_connect(&mut self, key: ConnKey) -> Option<Step> {
+        let sock = self.table.get_mut(key)?;
+        if !sock.any(WRITABLE | FAULT) {
+            return None;
+        }
+        match take_error(sock) {
+            Some(error) => {
+                self.fail(key, &error);
+                None
+            }
+            None => {
+                sock.clear(CONNECTING | FAULT);
+                if sock.any(FIN) && !sock.any(WRITING) {
+                    send_fin(sock);
+                }
+                self.finish_release(key);
+                let closing = self.table.get(key)?.any(CLOSING);
+                (!closing).then_some(Step::Event(Event::Connected(key)))
+            }
+        }
+    }
+
+    fn go_on_writing(&mut self, key: ConnKey) -> Option<Step> {
+        let sock = self.table.get_mut(key)?;
+        let batch = self
+            .batches
+            .get_mut(&key.slot())
+            .expect("WRITING says it is there");
+        let fd = sock.fd.as_ref().expect("not ENDED");
+        match batch.write(fd, &mut self.stats) {
+            Written::Full => {
+                sock.clear(WRITABLE);
+                None
+            }
+            Written::Failed(error) => {
+                self.fail(key, &error);
+                None
+            }
+            Written::All => {
+                sock.clear(WRITING);
+                self.batches.remove(&key.slot());
+                if sock.any(FIN) {
+                    send_fin(sock);
+                }
+                if sock.any(CLOSING) {
+                    self.end(key, CloseCause::Requested);
+                    return None;
+                }
+                self.finish_release(key);
+                Some(Step::Event(Event::Sent(key)))
+            }
+        }
+    }
+
+    fn read(&mut self, key: ConnKey) -> Option<Step> {
+        let sock = self.table.get_mut(key)?;
+        if !sock.any(READABLE) {
+            return None;
+        }
+        let socket = SockRef::from(sock.fd.as_ref().expect("not ENDED"));
+        let result = loop {
+            self.stats.receives += 1;
+            match (&*socket).read(&mut self.read_buffer) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => break result,
+            }
+        };
+        let step = match result {
+            Ok(0) => {
+                sock.set(READ_ENDED);
+                sock.clear(READABLE);
+                Some(Step::Event(Event::ReadClosed(key)))
+            }
+            Ok(n) => {
+                self.stats.received_bytes += n as u64;
+                // A short read leaves the socket empty, and what comes later makes a new edge.
+                // FIN or an error makes none: behind them, read on.
+                if n < self.read_buffer.len() && !sock.any(READ_TO_END) {
+                    sock.clear(READABLE);
+                }
+                Some(Step::Bytes(key, n))
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                sock.clear(READABLE | READ_TO_END);
+                self.take_fault(key);
+                None
+            }
+            Err(error) => {
+                self.fail(key, &error);
+                None
+            }
+        };
+        self.enqueue(key);
+        self.table.check(key);
+        step
+    }
+
+    /// Ends the connection if the error epoll has told of is still there.
+    fn take_fault(&mut self, key: ConnKey) {
+        let Some(sock) = self.table.get_mut(key) else {
+            return;
+        };
+        if !sock.any(FAULT) {
+            return;
+        }
+        sock.clear(FAULT);
+        if let Some(error) = take_error(sock) {
+            self.fail(key, &error);
+        }
+    }
+
+    /// Puts the key at the back of the ready-list if it has work.
+    fn enqueue(&mut self, key: ConnKey) {
+        if let Some(sock) = self.table.get_mut(key)
+            && sock.has_work()
+            && !sock.any(QUEUED)
+        {
+            sock.set(QUEUED);
+            self.ready.push_back(key);
+        }
+    }
+
+    /// Puts the key at the front of this turn.
+    fn put_first(&mut self, key: ConnKey) {
+        self.ready.push_front(key);
+        self.turn_left += 1;
+    }
+
+    /// Ends a connection that `error` has broken.
+    fn fail(&mut self, key: ConnKey, error: &io::Error) {
+        let errno = error.raw_os_error().unwrap_or(libc::EIO);
+        let connecting = self.table.get(key).is_some_and(|sock| sock.any(CONNECTING));
+        let cause = match errno {
+            _ if connecting => CloseCause::ConnectFailed(errno),
+            libc::ECONNRESET | libc::EPIPE | libc::ECONNABORTED => CloseCause::Reset,
+            _ => CloseCause::Error(errno),
+        };
+        self.end(key, cause);
+    }
+
+    /// Closes the socket and lets `Closed` follow.
+    fn end(&mut self, key: ConnKey, cause: CloseCause) {
+        let Some(sock) = self.table.get_mut(key) else {
+            return;
+        };
+        if sock.any(ENDED) {
+            return;
+        }
+        if sock.any(WRITING) {
+            self.batches.remove(&key.slot());
+        }
+        sock.clear(WRITING | CONNECTING | CLOSING | RELEASING);
+        sock.set(ENDED);
+        // Closing takes it out of the epoll set: nobody else has this descriptor.
+        sock.fd = None;
+        self.listeners.descriptor_freed();
+        self.done.push_back(Done::Closed(key, cause));
+        self.table.check(key);
+    }
+
+    /// Lets `Released` follow if it was asked for and nothing delays it.
+    fn finish_release(&mut self, key: ConnKey) {
+        if let Some(sock) = self.table.get(key)
+            && sock.any(RELEASING)
+            && !sock.any(WRITING | CONNECTING)
+        {
+            self.done.push_back(Done::Released(key));
+        }
+    }
+
+    /// The entry of a connection the caller may still use.
+    fn open_sock(&mut self, key: ConnKey) -> Option<&mut Sock> {
+        match self.table.get_mut(key) {
+            None => {
+                self.stale.set(self.stale.get() + 1);
+                None
+            }
+            Some(sock) => (!sock.any(ENDED)).then_some(sock),
+        }
+    }
+
+    /// Checks that a batch may be sent. False: the send is `Gone`.
+    fn may_send(&mut self, key: ConnKey) -> bool {
+        let Some(sock) = self.open_sock(key) else {
+            return false;
+        };
+        if sock.any(CLOSING | RELEASING | FIN) {
+            return false;
+        }
+        let in_flight = sock.any(WRITING);
+        debug_assert!(!in_flight, "{key:?}: a batch is in flight already");
+        if in_flight {
+            self.close(key, CloseMode::Abort);
+        }
+        !in_flight
+    }
+
+    fn keep_in_flight(&mut self, key: ConnKey, batch: Batch) -> SendStatus {
+        if let Some(sock) = self.table.get_mut(key) {
+            sock.set(WRITING);
+            // The edge that ends the waiting is still to come: events already taken from the
+            // kernel are older than the write that found the buffer full.
+            sock.clear(WRITABLE);
+            self.batches.insert(key.slot(), batch);
+        }
+        self.table.check(key);
+        SendStatus::Pending
+    }
+}
+
+impl Driver for EpollDriver {
+    type Socket = EpollSocket;
+
+    fn name(&self) -> &'static str {
+        "epoll"
+    }
+
+    fn listen(&mut self, options: &ListenOptions) -> io::Result<(ListenerId, SocketAddr)> {
+        let (socket, addr) = socket::listen(options)?;
+        let key = ConnKey::new(self.listeners.next_id().0, 0).with_op(OP_LISTENER);
+        self.register(&socket, key, Interest::READABLE)?;
+        Ok((self.listeners.add(socket, options.want_peer), addr))
+    }
+
+    fn set_accepting(&mut self, accepting: bool) {
+        self.listeners.set_accepting(accepting);
+        self.wake_listeners();
+    }
+
+    fn stop_listening(&mut self) {
+        self.listeners.close_all();
+    }
+
+    fn waker(&self) -> Waker {
+        Waker::new(self.bell.clone())
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let busy = !self.done.is_empty() || !self.ready.is_empty();
+        let mut timeout = if busy { Some(Duration::ZERO) } else { timeout };
+        if let Some(at) = self.listeners.retry_at_ns() {
+            let rest = Duration::from_nanos(at.saturating_sub(clock::now_ns()));
+            timeout = Some(timeout.map_or(rest, |asked| asked.min(rest)));
+        }
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.events.clear(),
+            result => result?,
+        }
+        self.now_ns = clock::now_ns();
+        self.gather();
+        if self.listeners.retry_at_ns().is_some() {
+            self.wake_listeners();
+        }
+        self.turn_left = self.ready.len();
+        Ok(())
+    }
+
+    fn next_event(&mut self) -> Option<Event<'_, EpollSocket>> {
+        match self.next_step()? {
+            Step::Bytes(key, n) => Some(Event::Bytes(key, &mut self.read_buffer[..n])),
+            Step::Event(event) => Some(event),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.now_ns
+    }
+
+    fn adopt(&mut self, key: ConnKey, socket: EpollSocket) -> io::Result<()> {
+        if self.table.is_taken(key) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        self.register(&socket.0, key, Interest::READABLE | Interest::WRITABLE)?;
+        let inserted = self.table.insert(key, socket.0, 0);
+        debug_assert!(inserted.is_ok(), "{key:?}: the slot was free a moment ago");
+        Ok(())
+    }
+
+    fn refuse(&mut self, socket: EpollSocket) {
+        socket::reset_on_close(&socket);
+        drop(socket);
+        self.listeners.descriptor_freed();
+    }
+
+    fn connect(&mut self, key: ConnKey, options: &ConnectOptions) -> io::Result<()> {
+        if self.table.is_taken(key) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        let socket = socket::for_connect(options)?;
+        let started = match socket.connect(&SockAddr::from(options.addr)) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+            _ => Ok(()),
+        };
+        if started.is_ok() {
+            // After connect: a socket that has not begun would be reported as hung up.
+            self.register(&socket, key, Interest::READABLE | Interest::WRITABLE)?;
+        }
+        let inserted = self.table.insert(key, socket.into(), CONNECTING);
+        debug_assert!(inserted.is_ok(), "{key:?}: the slot was free a moment ago");
+        if let Err(error) = started {
+            self.fail(key, &error);
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, key: ConnKey, chunks: &[Chunk]) -> SendStatus {
+        if !self.may_send(key) {
+            return SendStatus::Gone;
+        }
+        let Some(sock) = self.table.get(key) else {
+            return SendStatus::Gone;
+        };
+        let mut cursor = Cursor::start(chunks);
+        let written = match &sock.fd {
+            Some(fd) if !sock.any(CONNECTING) => {
+                batch::write(fd, chunks, &mut cursor, &mut self.stats)
+            }
+            _ => Written::Full,
+        };
+        match written {
+            Written::All => SendStatus::Done,
+            Written::Full => self.keep_in_flight(key, Batch::rest(chunks, cursor)),
+            Written::Failed(error) => {
+                self.fail(key, &error);
+                SendStatus::Gone
+            }
+        }
+    }
+
+    fn send_copy(&mut self, key: ConnKey, bytes: &[u8]) -> SendStatus {
+        if !self.may_send(key) {
+            return SendStatus::Gone;
+        }
+        let Some(sock) = self.table.get(key) else {
+            return SendStatus::Gone;
+        };
+        let written = match &sock.fd {
+            Some(fd) if !sock.any(CONNECTING) && !bytes.is_empty() => {
+                batch::write_once(fd, bytes, &mut self.stats)
+            }
+            _ => Ok(0),
+        };
+        match written {
+            Ok(taken) if taken == bytes.len() => SendStatus::Done,
+            Ok(taken) => self.keep_in_flight(key, Batch::copy(&bytes[taken..])),
+            Err(error) => {
+                self.fail(key, &error);
+                SendStatus::Gone
+            }
+        }
+    }
+
+    fn unsent_bytes(&self, key: ConnKey) -> usize {
+        match self.table.get(key) {
+            Some(sock) if sock.any(WRITING) => {
+                self.batches.get(&key.slot()).map_or(0, Batch::unsent_bytes)
+            }
+            Some(_) => 0,
+            None => {
+                self.stale.set(self.stale.get() + 1);
+                0
+            }
+        }
+    }
+
+    fn pause(&mut self, key: ConnKey) {
+        if let Some(sock) = self.open_sock(key) {
+            sock.set(PAUSED);
+        }
+    }
+
+    fn resume(&mut self, key: ConnKey) {
+        if let Some(sock) = self.open_sock(key) {
+            sock.clear(PAUSED);
+            self.enqueue(key);
+        }
+    }
+
+    fn shutdown_write(&mut self, key: ConnKey) {
+        if let Some(sock) = self.open_sock(key)
+            && !sock.any(FIN | CLOSING)
+        {
+            sock.set(FIN);
+            if !sock.any(WRITING | CONNECTING) {
+                send_fin(sock);
+            }
+        }
+    }
+
+    fn close(&mut self, key: ConnKey, mode: CloseMode) {
+        let Some(sock) = self.open_sock(key) else {
+            return;
+        };
+        if mode == CloseMode::Graceful && sock.any(WRITING) {
+            sock.clear(RELEASING);
+            sock.set(CLOSING);
+            self.table.check(key);
+            return;
+        }
+        if mode == CloseMode::Abort
+            && let Some(fd) = &sock.fd
+        {
+            socket::reset_on_close(fd);
+        }
+        self.end(key, CloseCause::Requested);
+    }
+
+    fn release(&mut self, key: ConnKey) {
+        if let Some(sock) = self.open_sock(key)
+            && !sock.any(CLOSING | RELEASING)
+        {
+            sock.set(RELEASING);
+            self.finish_release(key);
+        }
+    }
+
+    fn peer_addr(&self, key: ConnKey) -> Option<SocketAddr> {
+        let Some(sock) = self.table.get(key) else {
+            self.stale.set(self.stale.get() + 1);
+            return None;
+        };
+        SockRef::from(sock.fd.as_ref()?)
+            .peer_addr()
+            .ok()?
+            .as_socket()
+    }
+
+    fn stats(&self) -> DriverStats {
+        DriverStats {
+            stale: self.stale.get(),
+            open: self.table.live(),
+            ..self.stats
+        }
+    }
+}
+
+impl std::fmt::Debug for EpollDriver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EpollDriver")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an edge says about a socket.
+fn flags_of(event: &mio::event::Event) -> u16 {
+    let mut flags = 0;
+    if event.is_readable() || event.is_read_closed() {
+        flags |= READABLE;
+    }
+    if event.is_writable() || event.is_write_closed() {
+        flags |= WRITABLE;
+    }
+    if event.is_read_closed() {
+        flags |= READ_TO_END;
+    }
+    if event.is_error() {
+        flags |= READABLE | READ_TO_END | WRITABLE | FAULT;
+    }
+    flags
+}
+
+/// The socket's error, which the kernel then forgets.
+fn take_error(sock: &Sock) -> Option<io::Error> {
+    SockRef::from(sock.fd.as_ref()?).take_error().ok().flatten()
+}
+
+fn send_fin(sock: &Sock) {
+    if let Some(fd) = &sock.fd {
+        // Fails only when the connection is already broken, which epoll tells as well.
+        let _ = SockRef::from(fd).shutdown(std::net::Shutdown::Write);
+    }
+}
+
+/// Rings the driver out of epoll_wait, once for many wakes.
+struct Bell {
+    /// Rung, and not yet heard.
+    rung: AtomicBool,
+    waker: mio::Waker,
+}
+
+impl Wake for Bell {
+    fn wake(&self) {
+        // Swapping on both sides makes what was written before any of the coalesced wakes
+        // visible to the thread that hears the bell.
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            self.waker.wake().expect("an eventfd can always be written");
+        }
+    }
+}

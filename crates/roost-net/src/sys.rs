@@ -1,0 +1,66 @@
+//! The system calls that std, mio and socket2 do not offer in the form needed.
+#![expect(
+    unsafe_code,
+    reason = "system calls and descriptors as the kernel gives them"
+)]
+
+use std::io;
+use std::mem::size_of;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::ptr;
+
+use socket2::{SockAddr, Socket};
+
+/// Accepts one connection: non-blocking, closed on exec. The peer's address is read only if
+/// `want_peer`.
+pub(crate) fn accept(
+    listener: &Socket,
+    want_peer: bool,
+) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    if !want_peer {
+        return Ok((accept4(listener, ptr::null_mut(), ptr::null_mut())?, None));
+    }
+    // SAFETY: accept4 fills the storage it is given and sets the length to what it filled.
+    let (fd, addr) =
+        unsafe { SockAddr::try_init(|storage, len| accept4(listener, storage.cast(), len)) }?;
+    Ok((fd, addr.as_socket()))
+}
+
+/// `storage` and `len` are both null, or point to an address buffer and its length.
+fn accept4(
+    listener: &Socket,
+    storage: *mut libc::sockaddr,
+    len: *mut libc::socklen_t,
+) -> io::Result<OwnedFd> {
+    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: the descriptor is open for as long as `listener` is borrowed; both callers above
+    // pass two nulls or a buffer with its true length.
+    let fd = unsafe { libc::accept4(listener.as_raw_fd(), storage, len, flags) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just given us this descriptor; nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sets IP_BIND_ADDRESS_NO_PORT (Linux 4.2), which IPv6 sockets take as well.
+pub(crate) fn set_bind_address_no_port(socket: &impl AsFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the descriptor is open while borrowed; the option is an int, and we pass a live
+    // int with its size.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            ptr::from_ref(&on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
