@@ -1,0 +1,455 @@
+//! WAMP v2, the broker's side, one JSON value a text message (`wamp.2.json`).
+//!
+//! A [`Session`] is what a WAMP connection keeps beside the connection table: its state and its
+//! subscriptions. It turns a message into a [`Command`] and writes all answers; what the command
+//! asks for is done by the caller, who reports back with one of the `on_` functions. Sections of
+//! the specification are quoted by their titles ("IDs", "Protocol errors").
+//!
+//! `docs/wamp.md` says what is supported and how the rest is answered.
+
+use std::borrow::Cow;
+
+use roost_hub::ChannelId;
+use roost_wire::CloseCode;
+
+use crate::{Command, PayloadRef, check_channel_name};
+use message::{HelloDetails, Incoming, Match, PublishOptions};
+
+mod message;
+mod reply;
+pub mod uri;
+
+/// What a session obeys. Shared by all sessions of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Which realms a client may join.
+    pub realms: Realms,
+    /// Most subscriptions a session may have, those not yet acknowledged included.
+    pub subscriptions_per_connection_max: usize,
+    /// Longest topic, in bytes of UTF-8.
+    pub channel_name_bytes_max: usize,
+}
+
+/// Which realms exist. A realm is a name at the door: all of them lead to one channel space, which
+/// is also the raw dialect's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Realms {
+    /// Any valid URI.
+    Any,
+    /// These and no others.
+    Listed(Vec<String>),
+}
+
+impl Realms {
+    /// The configuration's list: `*` stands for any.
+    pub fn from_list(names: impl IntoIterator<Item = String>) -> Realms {
+        let names = Vec::from_iter(names);
+        if names.iter().any(|name| name == "*") {
+            Realms::Any
+        } else {
+            Realms::Listed(names)
+        }
+    }
+
+    fn contains(&self, realm: &str) -> bool {
+        match self {
+            Realms::Any => true,
+            Realms::Listed(names) => names.iter().any(|name| name == realm),
+        }
+    }
+}
+
+/// The requests that are answered later than they are handled; the number is the message's type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// PUBLISH with `acknowledge`.
+    Publish = 16,
+    /// SUBSCRIBE.
+    Subscribe = 32,
+    /// UNSUBSCRIBE.
+    Unsubscribe = 34,
+}
+
+/// One WAMP session, from before its HELLO to after its GOODBYE. It ends with its connection: a
+/// second session on the same transport is not offered.
+#[derive(Debug, Default)]
+pub struct Session {
+    state: State,
+    /// Confirmed subscriptions: their id on the wire (the topic's number) and their channel.
+    /// Sorted by id.
+    confirmed: Vec<(u64, ChannelId)>,
+    /// Channels with a subscribe under way and not yet in `confirmed`, each once.
+    pending: Vec<ChannelId>,
+}
+
+const _: () = assert!(size_of::<Session>() <= 64);
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum State {
+    /// Nothing but HELLO may come.
+    #[default]
+    AwaitHello,
+    Open {
+        session: u64,
+    },
+    /// GOODBYE was sent and its answer is awaited; all else is ignored ("Session Statechart", 14).
+    Closing,
+    /// Nothing is read or written any more.
+    Closed,
+}
+
+impl Session {
+    /// A session that awaits its HELLO.
+    pub fn new() -> Session {
+        Session::default()
+    }
+
+    /// Takes one text message. What is to be answered at once is appended to `out`, one WAMP
+    /// message at most: the caller sends it as a text message, before it closes if the command is
+    /// [`Command::Close`]. `new_id` draws from 1 to 2^53, uniformly; it is called for WELCOME.
+    ///
+    /// Work and memory are linear in the message's length; at UNSUBSCRIBE and `on_subscribed` also
+    /// in the number of subscriptions (one move of 16 bytes each).
+    pub fn handle<'a>(
+        &mut self,
+        text: &'a str,
+        out: &mut String,
+        new_id: &mut dyn FnMut() -> u64,
+        settings: &Settings,
+    ) -> Command<'a> {
+        if self.state == State::Closed {
+            return Command::None;
+        }
+        let message = match message::parse(text) {
+            Ok(message) => message,
+            Err(error) => {
+                return self.violate(&format!("Received a malformed message: {error}"), out);
+            }
+        };
+        match (self.state, message) {
+            (_, Incoming::Abort) => self.close(CloseCode::NORMAL, "aborted by client"),
+            (State::AwaitHello, Incoming::Hello { realm, details }) => {
+                self.handle_hello(&realm, &details, out, new_id, settings)
+            }
+            (State::AwaitHello, _) => self.violate(
+                "Received a message before the session was established.",
+                out,
+            ),
+            (State::Closing, Incoming::Goodbye) => {
+                self.close(CloseCode::GOING_AWAY, uri::SYSTEM_SHUTDOWN)
+            }
+            (State::Closing | State::Closed, _) => Command::None,
+            (State::Open { .. }, message) => self.handle_open(message, out, settings),
+        }
+    }
+
+    /// Takes a binary message, which `wamp.2.json` does not know ("WebSocket Transport": all
+    /// messages must be of type text).
+    pub fn handle_binary(&mut self, out: &mut String) -> Command<'static> {
+        if self.state == State::Closed {
+            return Command::None;
+        }
+        self.violate("Received a binary message; wamp.2.json is text.", out)
+    }
+
+    /// Says that [`Command::Subscribe`] is under way for `channel`; call it as soon as the channel
+    /// is known and before `on_subscribed`. From then on [`Session::subscriptions`] has it.
+    pub fn on_subscribing(&mut self, channel: ChannelId) {
+        let known = self.pending.contains(&channel)
+            || self.confirmed.iter().any(|&(_, other)| other == channel);
+        if !known {
+            self.pending.push(channel);
+        }
+    }
+
+    /// The subscribe with this token is in force: writes SUBSCRIBED. `topic` is the subscription's
+    /// id. A topic subscribed twice stays one subscription and is answered with the same id.
+    pub fn on_subscribed(&mut self, token: u64, channel: ChannelId, topic: u64, out: &mut String) {
+        if let Some(index) = self.pending.iter().position(|&other| other == channel) {
+            self.pending.swap_remove(index);
+        }
+        if let Err(index) = self.confirmed.binary_search_by_key(&topic, |&(id, _)| id) {
+            self.confirmed.insert(index, (topic, channel));
+        }
+        if self.is_open() {
+            reply::subscribed(out, token, topic);
+        }
+    }
+
+    /// The subscription is gone: writes UNSUBSCRIBED.
+    pub fn on_unsubscribed(&mut self, token: u64, out: &mut String) {
+        if self.is_open() {
+            reply::unsubscribed(out, token);
+        }
+    }
+
+    /// The publication is ordered: writes PUBLISHED. Only for a publish whose `ack` was `Some`.
+    pub fn on_published(&mut self, token: u64, publication: u64, out: &mut String) {
+        if self.is_open() {
+            reply::published(out, token, publication);
+        }
+    }
+
+    /// The request was not fulfilled: writes ERROR with one of the URIs of [`uri`]. Not for a
+    /// publish whose `ack` was `None`. A refused subscribe must not have been announced with
+    /// [`Session::on_subscribing`], or be taken back with [`Session::forget`].
+    pub fn on_refused(&mut self, request: Request, token: u64, error: &str, out: &mut String) {
+        if self.is_open() {
+            reply::error(out, request as u64, token, error);
+        }
+    }
+
+    /// Drops a channel without a word on the wire.
+    pub fn forget(&mut self, channel: ChannelId) {
+        self.pending.retain(|&other| other != channel);
+        self.confirmed.retain(|&(_, other)| other != channel);
+    }
+
+    /// The server goes down: writes GOODBYE, or ABORT when no session is open yet. The answer to
+    /// GOODBYE, handled as usual, gives [`Command::Close`]; the caller need not wait for it.
+    pub fn goodbye(&mut self, out: &mut String) {
+        match self.state {
+            State::Open { .. } => {
+                reply::goodbye(out, uri::SYSTEM_SHUTDOWN);
+                self.state = State::Closing;
+            }
+            State::AwaitHello => {
+                reply::abort(out, uri::SYSTEM_SHUTDOWN, "The server is going down.");
+                self.state = State::Closed;
+            }
+            State::Closing | State::Closed => {}
+        }
+    }
+
+    /// The session's id, while it is open.
+    pub fn id(&self) -> Option<u64> {
+        match self.state {
+            State::Open { session } => Some(session),
+            State::AwaitHello | State::Closing | State::Closed => None,
+        }
+    }
+
+    /// Whether HELLO has been answered with WELCOME and neither side has said GOODBYE.
+    pub fn is_open(&self) -> bool {
+        self.id().is_some()
+    }
+
+    /// All channels the session is subscribed to or about to be, each once: what to unsubscribe
+    /// when the connection ends.
+    pub fn subscriptions(&self) -> impl Iterator<Item = ChannelId> {
+        let confirmed = self.confirmed.iter().map(|&(_, channel)| channel);
+        confirmed.chain(self.pending.iter().copied())
+    }
+
+    /// Bytes of memory the session holds, itself included.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Session>()
+            + self.confirmed.capacity() * size_of::<(u64, ChannelId)>()
+            + self.pending.capacity() * size_of::<ChannelId>()
+    }
+
+    fn handle_hello(
+        &mut self,
+        realm: &str,
+        details: &HelloDetails<'_>,
+        out: &mut String,
+        new_id: &mut dyn FnMut() -> u64,
+        settings: &Settings,
+    ) -> Command<'static> {
+        // "Client: Role and Feature Announcement": at least one role.
+        if !details.has_role {
+            return self.violate("HELLO announces no client role.", out);
+        }
+        let refusal = if !uri::is_loose(realm) {
+            Some((uri::INVALID_URI, "The realm is not a valid URI."))
+        } else if !settings.realms.contains(realm) {
+            Some((uri::NO_SUCH_REALM, "The realm does not exist."))
+        } else if details.wants_authentication {
+            let message = "Only anonymous sessions are served.";
+            Some((uri::NO_MATCHING_AUTH_METHOD, message))
+        } else if details
+            .authrole
+            .as_ref()
+            .is_some_and(|role| role != "anonymous")
+        {
+            Some((uri::NO_SUCH_ROLE, "The only role is anonymous."))
+        } else {
+            None
+        };
+        if let Some((reason, message)) = refusal {
+            reply::abort(out, reason, message);
+            return self.close(CloseCode::POLICY_VIOLATION, reason);
+        }
+        let session = new_id();
+        debug_assert!((1..=1 << 53).contains(&session), "IDs run from 1 to 2^53");
+        self.state = State::Open { session };
+        reply::welcome(out, session);
+        Command::Reply
+    }
+
+    fn handle_open<'a>(
+        &mut self,
+        message: Incoming<'a>,
+        out: &mut String,
+        settings: &Settings,
+    ) -> Command<'a> {
+        match message {
+            Incoming::Publish {
+                request,
+                options,
+                topic,
+                args,
+                kwargs,
+            } => {
+                let payload = PayloadRef::Wamp { args, kwargs };
+                handle_publish(request, &options, topic, payload, out, settings)
+            }
+            Incoming::Subscribe {
+                request,
+                pattern,
+                topic,
+            } => self.handle_subscribe(request, pattern, topic, out, settings),
+            Incoming::Unsubscribe {
+                request,
+                subscription,
+            } => self.handle_unsubscribe(request, subscription, out),
+            Incoming::Goodbye => {
+                reply::goodbye(out, uri::GOODBYE_AND_OUT);
+                self.close(CloseCode::NORMAL, uri::GOODBYE_AND_OUT)
+            }
+            Incoming::ToDealer { code, request } => {
+                let error = match code {
+                    48 => uri::NO_SUCH_PROCEDURE,
+                    66 => uri::NO_SUCH_REGISTRATION,
+                    _ => uri::FEATURE_NOT_SUPPORTED,
+                };
+                reply::error(out, code, request, error);
+                Command::Reply
+            }
+            // The call it would cancel was answered already.
+            Incoming::Cancel => Command::None,
+            Incoming::Hello { .. } => {
+                self.violate("Received HELLO message after session was established.", out)
+            }
+            Incoming::Unexpected { code } => self.violate(
+                &format!("Received an unexpected message of type {code}."),
+                out,
+            ),
+            Incoming::Abort => self.close(CloseCode::NORMAL, "aborted by client"),
+        }
+    }
+
+    fn handle_subscribe<'a>(
+        &mut self,
+        request: u64,
+        pattern: Match,
+        topic: Cow<'a, str>,
+        out: &mut String,
+        settings: &Settings,
+    ) -> Command<'a> {
+        let refusal = if pattern != Match::Exact {
+            Some((uri::OPTION_NOT_ALLOWED, "only match=exact is supported"))
+        } else if let Err(message) = check_topic(&topic, settings) {
+            Some((uri::INVALID_URI, message))
+        } else if self.confirmed.len() + self.pending.len()
+            >= settings.subscriptions_per_connection_max
+        {
+            Some((
+                uri::NOT_AUTHORIZED,
+                "too many subscriptions in this session",
+            ))
+        } else {
+            None
+        };
+        if let Some((error, message)) = refusal {
+            reply::error_with(out, Request::Subscribe, request, error, message);
+            return Command::Reply;
+        }
+        Command::Subscribe {
+            channel: topic,
+            token: request,
+        }
+    }
+
+    fn handle_unsubscribe(
+        &mut self,
+        request: u64,
+        subscription: u64,
+        out: &mut String,
+    ) -> Command<'static> {
+        let found = self
+            .confirmed
+            .binary_search_by_key(&subscription, |&(id, _)| id);
+        let Ok(index) = found else {
+            let error = uri::NO_SUCH_SUBSCRIPTION;
+            reply::error(out, Request::Unsubscribe as u64, request, error);
+            return Command::Reply;
+        };
+        let (_, channel) = self.confirmed.remove(index);
+        Command::Unsubscribe {
+            channel,
+            token: request,
+        }
+    }
+
+    /// "Protocol errors": ABORT with `wamp.error.protocol_violation`, then the connection is
+    /// dropped and nothing more of the peer's is processed.
+    fn violate(&mut self, message: &str, out: &mut String) -> Command<'static> {
+        reply::abort(out, uri::PROTOCOL_VIOLATION, message);
+        self.close(CloseCode::PROTOCOL_ERROR, uri::PROTOCOL_VIOLATION)
+    }
+
+    /// Ends the session. The subscriptions stay listed for the caller's cleanup.
+    fn close(&mut self, code: CloseCode, reason: &'static str) -> Command<'static> {
+        self.state = State::Closed;
+        Command::Close { code, reason }
+    }
+}
+
+fn handle_publish<'a>(
+    request: u64,
+    options: &PublishOptions,
+    topic: Cow<'a, str>,
+    payload: PayloadRef<'a>,
+    out: &mut String,
+    settings: &Settings,
+) -> Command<'a> {
+    let refusal = if let Err(message) = check_topic(&topic, settings) {
+        Some((uri::INVALID_URI, message))
+    } else if options.unsupported {
+        let message = "receiver lists and packed payloads are not supported";
+        Some((uri::OPTION_NOT_ALLOWED, message))
+    } else if options.disclose_me {
+        let message = "publisher identification is not supported";
+        Some((uri::DISCLOSE_ME_DISALLOWED, message))
+    } else {
+        None
+    };
+    let Some((error, message)) = refusal else {
+        return Command::Publish {
+            channel: topic,
+            payload,
+            exclude_me: options.exclude_me,
+            ack: options.acknowledge.then_some(request),
+        };
+    };
+    // "Publish ERROR": sent only when the publisher asked for an acknowledgement.
+    if !options.acknowledge {
+        return Command::None;
+    }
+    reply::error_with(out, Request::Publish, request, error, message);
+    Command::Reply
+}
+
+/// A topic is a channel's name that is also a loose URI outside the protocol's own namespace. The
+/// reserved namespace is closed to subscribers too: a raw publisher could feign meta events there.
+fn check_topic(topic: &str, settings: &Settings) -> Result<(), &'static str> {
+    check_channel_name(topic, settings.channel_name_bytes_max).map_err(|error| error.reason())?;
+    if !uri::is_loose(topic) {
+        return Err("the topic is not a valid URI");
+    }
+    if uri::is_reserved(topic) {
+        return Err("topics beginning with wamp. are reserved");
+    }
+    Ok(())
+}

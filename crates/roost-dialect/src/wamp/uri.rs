@@ -1,0 +1,90 @@
+//! URIs: the rules a topic or realm must keep, and the error URIs this broker answers with.
+
+/// A peer gave a URI that breaks the rules.
+pub const INVALID_URI: &str = "wamp.error.invalid_uri";
+/// UNSUBSCRIBE for a subscription this session does not have.
+pub const NO_SUCH_SUBSCRIPTION: &str = "wamp.error.no_such_subscription";
+/// CALL: there is no dealer, hence no procedure.
+pub const NO_SUCH_PROCEDURE: &str = "wamp.error.no_such_procedure";
+/// UNREGISTER: there is no dealer, hence no registration.
+pub const NO_SUCH_REGISTRATION: &str = "wamp.error.no_such_registration";
+/// REGISTER: there is no dealer.
+pub const FEATURE_NOT_SUPPORTED: &str = "wamp.error.feature_not_supported";
+/// Publish or subscribe is not allowed to this session on this topic.
+pub const NOT_AUTHORIZED: &str = "wamp.error.not_authorized";
+/// An option that this broker does not grant.
+pub const OPTION_NOT_ALLOWED: &str = "wamp.error.option_not_allowed";
+/// `disclose_me`, which this broker does not grant.
+pub const DISCLOSE_ME_DISALLOWED: &str = "wamp.error.option_disallowed.disclose_me";
+/// HELLO for a realm that is not configured.
+pub const NO_SUCH_REALM: &str = "wamp.error.no_such_realm";
+/// HELLO with a role other than `anonymous`.
+pub const NO_SUCH_ROLE: &str = "wamp.error.no_such_role";
+/// HELLO that insists on an authentication method.
+pub const NO_MATCHING_AUTH_METHOD: &str = "wamp.error.no_matching_auth_method";
+/// A message that is none, or not now.
+pub const PROTOCOL_VIOLATION: &str = "wamp.error.protocol_violation";
+/// The server failed to do what was asked (a limit of its own).
+pub const UNAVAILABLE: &str = "wamp.error.unavailable";
+/// GOODBYE: the server goes down.
+pub const SYSTEM_SHUTDOWN: &str = "wamp.close.system_shutdown";
+/// GOODBYE: the answer to a GOODBYE.
+pub const GOODBYE_AND_OUT: &str = "wamp.close.goodbye_and_out";
+
+/// WAMP, "Relaxed/Loose URIs": components between dots, none of them empty, without `#` and
+/// whitespace. Control characters are refused with them: topics are channel names.
+pub fn is_loose(uri: &str) -> bool {
+    uri.split('.').all(|component| {
+        !component.is_empty()
+            && !component
+                .chars()
+                .any(|c| c == '#' || c.is_whitespace() || c.is_control())
+    })
+}
+
+/// WAMP, "Reserved URIs": `wamp` as first component belongs to the protocol.
+pub fn is_reserved(uri: &str) -> bool {
+    uri.split('.').next() == Some("wamp")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_loose, is_reserved};
+
+    #[test]
+    fn loose_rules() {
+        for good in [
+            "a",
+            "com.myapp.mytopic1",
+            "Com.My-App./x:y",
+            "é.😀",
+            "chat:lobby",
+        ] {
+            assert!(is_loose(good), "{good:?}");
+        }
+        for bad in [
+            "",
+            ".",
+            "a.",
+            ".a",
+            "a..b",
+            "a b",
+            "a#",
+            "a\tb",
+            "a\u{a0}b",
+            "a\u{3000}b",
+            "a\u{0}",
+            "a\u{1c}b",
+        ] {
+            assert!(!is_loose(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn reserved_is_the_first_component_only() {
+        assert!(is_reserved("wamp"));
+        assert!(is_reserved("wamp.session.on_join"));
+        assert!(!is_reserved("wampum.x"));
+        assert!(!is_reserved("com.wamp.x"));
+    }
+}
