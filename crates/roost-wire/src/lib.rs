@@ -23,6 +23,7 @@
 //! bytes received for what is not yet whole.
 
 pub mod frame;
+pub mod handshake;
 pub mod mask;
 
 mod close;
