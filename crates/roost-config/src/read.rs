@@ -1,0 +1,244 @@
+//! The document into [`Settings`]: each key is looked up where the walk says it stands; what is
+//! left over is not known.
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::keys::{NAMESPACE, Visitor, visit, visit_namespace};
+use crate::kind::{Kind, describe, shortened};
+use crate::lines::Lines;
+use crate::list::{all_keys, namespace_keys};
+use crate::mistake::Fault;
+use crate::nearest::nearest;
+use crate::settings::{ChannelPolicy, Namespace, Settings};
+use crate::source::{Source, Sources};
+
+/// Reads a document over the defaults.
+pub(crate) fn read(
+    root: &DeTable<'_>,
+    lines: &Lines<'_>,
+    sources: &mut Sources,
+    faults: &mut Vec<Fault>,
+) -> Settings {
+    let mut settings = Settings::default();
+    let mut reader = Reader {
+        root,
+        open: None,
+        lines,
+        sources,
+        faults,
+    };
+    visit(&mut settings, &mut reader);
+    reader.namespaces(&mut settings.namespaces);
+    reader.unknown_sections();
+    settings
+}
+
+struct Reader<'a, 'i> {
+    root: &'a DeTable<'i>,
+    open: Option<Section<'a, 'i>>,
+    lines: &'a Lines<'a>,
+    sources: &'a mut Sources,
+    faults: &'a mut Vec<Fault>,
+}
+
+/// The section whose keys pass by.
+struct Section<'a, 'i> {
+    /// What its keys are called before the dot, in messages and sources: `limits`,
+    /// `namespace[0]`.
+    path: String,
+    /// The same as a header spells it: `[limits]`, `[[namespace]]`.
+    header: String,
+    table: &'a DeTable<'i>,
+    known: Vec<&'static str>,
+}
+
+impl Visitor for Reader<'_, '_> {
+    fn open(&mut self, section: &'static str) {
+        let Some(value) = self.root.get(section) else {
+            return;
+        };
+        match value.get_ref() {
+            DeValue::Table(table) => {
+                self.open = Some(Section {
+                    path: section.to_owned(),
+                    header: format!("[{section}]"),
+                    table,
+                    known: Vec::new(),
+                });
+            }
+            other => self.faults.push(Fault {
+                span: value.span(),
+                key: Some(section.to_owned()),
+                found: describe(other),
+                expected: format!("the section [{section}]"),
+                hint: None,
+            }),
+        }
+    }
+
+    fn key<K: Kind>(&mut self, name: &'static str, kind: K, field: &mut K::Value) {
+        let Some(section) = &mut self.open else {
+            return;
+        };
+        section.known.push(name);
+        let Some((key, value)) = section.table.get_key_value(name) else {
+            return;
+        };
+        let path = format!("{}.{name}", section.path);
+        let mut refusals = Vec::new();
+        if let Some(value) = kind.read(value, &mut refusals) {
+            *field = value;
+            let (line, column) = self.lines.position(key.span().start);
+            self.sources
+                .insert(path.clone(), Source::File { line, column });
+        }
+        self.faults.extend(
+            refusals
+                .into_iter()
+                .map(|refusal| Fault::refused(path.clone(), refusal)),
+        );
+    }
+
+    fn close(&mut self) {
+        let Some(section) = self.open.take() else {
+            return;
+        };
+        for key in section.table.keys() {
+            if !section.known.contains(&key.get_ref().as_ref()) {
+                self.faults.push(unknown_key(&section, key));
+            }
+        }
+    }
+}
+
+impl<'a, 'i> Reader<'a, 'i> {
+    fn namespaces(&mut self, namespaces: &mut Vec<Namespace>) {
+        let Some(value) = self.root.get(NAMESPACE) else {
+            return;
+        };
+        let DeValue::Array(array) = value.get_ref() else {
+            self.faults.push(Fault {
+                span: value.span(),
+                key: Some(NAMESPACE.to_owned()),
+                found: describe(value.get_ref()),
+                expected: "sections [[namespace]]".to_owned(),
+                hint: Some("double brackets: there may be several".to_owned()),
+            });
+            return;
+        };
+        for (index, entry) in array.iter().enumerate() {
+            self.namespace(index, entry, namespaces);
+        }
+    }
+
+    fn namespace(
+        &mut self,
+        index: usize,
+        entry: &'a Spanned<DeValue<'i>>,
+        namespaces: &mut Vec<Namespace>,
+    ) {
+        let path = format!("{NAMESPACE}[{index}]");
+        let DeValue::Table(table) = entry.get_ref() else {
+            self.faults.push(Fault {
+                span: entry.span(),
+                key: Some(path),
+                found: describe(entry.get_ref()),
+                expected: "a table with a name".to_owned(),
+                hint: None,
+            });
+            return;
+        };
+        if !table.contains_key("name") {
+            self.faults.push(Fault {
+                span: entry.span(),
+                key: Some(path.clone()),
+                found: "no name".to_owned(),
+                expected: "the key name".to_owned(),
+                hint: Some("name = \"chat\" is for the channels chat:…".to_owned()),
+            });
+        }
+        self.open = Some(Section {
+            path,
+            header: format!("[[{NAMESPACE}]]"),
+            table,
+            known: Vec::new(),
+        });
+        let mut namespace = Namespace {
+            name: String::new(),
+            policy: ChannelPolicy::default(),
+        };
+        visit_namespace(&mut namespace, self);
+        self.close();
+        namespaces.push(namespace);
+    }
+
+    fn unknown_sections(&mut self) {
+        let keys = all_keys();
+        let mut sections: Vec<&str> = keys.iter().map(|key| key.section).collect();
+        sections.dedup();
+        sections.push(NAMESPACE);
+        for (key, value) in self.root {
+            let name = key.get_ref().as_ref();
+            if sections.contains(&name) {
+                continue;
+            }
+            let is_section = matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_));
+            let hint = match nearest(name, sections.iter().copied()) {
+                Some(section) if is_section => Some(format!("did you mean [{section}]?")),
+                _ => elsewhere(name, ""),
+            };
+            let what = if is_section { "section" } else { "key" };
+            self.faults.push(Fault {
+                span: key.span(),
+                key: Some(shortened(name)),
+                found: format!("an unknown {what}"),
+                expected: one_of("one of the sections", hint.is_some(), &sections),
+                hint,
+            });
+        }
+    }
+}
+
+fn unknown_key(section: &Section<'_, '_>, key: &Spanned<std::borrow::Cow<'_, str>>) -> Fault {
+    let name = key.get_ref().as_ref();
+    let hint = nearest(name, section.known.iter().copied())
+        .map(|known| format!("did you mean `{known}`?"))
+        .or_else(|| elsewhere(name, &section.path));
+    Fault {
+        span: key.span(),
+        key: Some(format!("{}.{}", section.path, shortened(name))),
+        found: "an unknown key".to_owned(),
+        expected: one_of(
+            &format!("a key of {}", section.header),
+            hint.is_some(),
+            &section.known,
+        ),
+        hint,
+    }
+}
+
+/// What was expected; with all its names only where no hint names the one.
+fn one_of(what: &str, hinted: bool, names: &[&str]) -> String {
+    if hinted {
+        return what.to_owned();
+    }
+    format!("{what}: {}", names.join(", "))
+}
+
+/// A hint at a key of the same name in another section.
+fn elsewhere(name: &str, section: &str) -> Option<String> {
+    let keys = all_keys();
+    let same = keys
+        .iter()
+        .find(|key| key.name == name && key.section != section);
+    if let Some(key) = same {
+        return Some(format!("`{name}` belongs to [{}]", key.section));
+    }
+    if namespace_keys().contains(&name) {
+        return Some(format!("`{name}` belongs to [[{NAMESPACE}]]"));
+    }
+    let near = nearest(name, keys.iter().map(|key| key.name))?;
+    let key = keys.iter().find(|key| key.name == near)?;
+    Some(format!("did you mean `{near}` in [{}]?", key.section))
+}

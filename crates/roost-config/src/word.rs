@@ -1,0 +1,113 @@
+//! Which words are origins, realms and names of namespaces. Each check refuses with a hint.
+
+/// An Origin as a browser sends it (RFC 6454 §6.2): `scheme://host[:port]` in lower case, or
+/// `null`. What a browser never sends is refused, because an entry that cannot match is a mistake.
+pub(crate) fn check_origin(word: &str) -> Result<(), String> {
+    if word == "null" {
+        return Ok(());
+    }
+    let Some((scheme, host)) = word.split_once("://") else {
+        return Err("an origin begins with its scheme, such as https://".to_owned());
+    };
+    let scheme_fits = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    if !scheme_fits {
+        return Err(String::new());
+    }
+    if let Some(bare) = word.strip_suffix('/') {
+        return Err(format!(
+            "without the slash at its end: \"{}\"",
+            crate::kind::shortened(bare)
+        ));
+    }
+    if word.contains('*') {
+        return Err("patterns are not matched: list each origin".to_owned());
+    }
+    if word.bytes().any(|b| b.is_ascii_uppercase()) {
+        let lower = crate::kind::shortened(&word.to_ascii_lowercase());
+        return Err(format!("browsers send it in lower case: \"{lower}\""));
+    }
+    let default_port = match scheme {
+        "https" | "wss" => ":443",
+        "http" | "ws" => ":80",
+        _ => "\0",
+    };
+    if let Some(bare) = word.strip_suffix(default_port) {
+        let bare = crate::kind::shortened(bare);
+        return Err(format!("browsers leave the default port out: \"{bare}\""));
+    }
+    check_host(host)
+}
+
+/// A realm (a WAMP URI): no space, no `#`, no control character.
+pub(crate) fn check_realm(word: &str) -> Result<(), String> {
+    let fits = !word.is_empty()
+        && word.len() <= REALM_BYTES_MAX
+        && !word
+            .chars()
+            .any(|c| c.is_whitespace() || c.is_control() || c == '#');
+    if fits {
+        return Ok(());
+    }
+    Err(format!(
+        "a realm has 1 to {REALM_BYTES_MAX} bytes, without space, control or '#'"
+    ))
+}
+
+/// What stands before the colon in a channel's name.
+pub(crate) fn check_namespace(word: &str) -> Result<(), String> {
+    let fits = (1..=NAMESPACE_BYTES_MAX).contains(&word.len())
+        && word
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    if fits {
+        return Ok(());
+    }
+    let bare = word
+        .strip_suffix(':')
+        .filter(|bare| check_namespace(bare).is_ok());
+    Err(bare.map_or_else(String::new, |bare| format!("without the colon: \"{bare}\"")))
+}
+
+/// `host[:port]`, the host a name, an IPv4 address or an IPv6 address in brackets.
+fn check_host(host: &str) -> Result<(), String> {
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => {
+            let Some((address, port)) = rest.split_once(']') else {
+                return Err("the bracket of the IPv6 address is not closed".to_owned());
+            };
+            if address.parse::<std::net::Ipv6Addr>().is_err() {
+                return Err("in brackets stands an IPv6 address".to_owned());
+            }
+            (
+                address,
+                port.strip_prefix(':').or((!port.is_empty()).then_some("")),
+            )
+        }
+        None => match host.split_once(':') {
+            Some((name, port)) => (name, Some(port)),
+            None => (host, None),
+        },
+    };
+    let name_fits = !name.is_empty()
+        && name.len() <= HOST_BYTES_MAX
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c));
+    if !name_fits {
+        return Err("after the scheme stands a host and nothing else but a port".to_owned());
+    }
+    match port {
+        Some(port) if !port.bytes().all(|b| b.is_ascii_digit()) || port.parse::<u16>().is_err() => {
+            Err("the port is a number up to 65535".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A DNS name has at most 253 characters.
+const HOST_BYTES_MAX: usize = 253;
+const REALM_BYTES_MAX: usize = 255;
+const NAMESPACE_BYTES_MAX: usize = 64;
