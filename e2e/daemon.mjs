@@ -1,0 +1,99 @@
+// Starts the daemon for a suite and stops it; knows nothing of browsers or protocols.
+//
+//   ROOSTD         the binary (default: target/release/roostd)
+//   ROOST_CONFIG   its configuration (default: config/roost.dev.toml)
+//   ROOST_DRIVER   epoll | io_uring (default: what the configuration says)
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { resolve } from "node:path";
+
+const root = resolve(import.meta.dirname, "..");
+const binary = process.env.ROOSTD ?? resolve(root, "target/release/roostd");
+const config = process.env.ROOST_CONFIG ?? resolve(root, "config/roost.dev.toml");
+
+export const driver = process.env.ROOST_DRIVER ?? null;
+
+/** Where suites leave what a person may look at. */
+export const outputDirectory = process.env.E2E_OUT ?? resolve(root, "target/e2e", driver ?? "default");
+
+const START_MS = 10_000;
+const STOP_MS = 15_000;
+
+const running = new Set();
+process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
+
+/** `promise`, or an Error naming `what` after `ms`. */
+export async function within(ms, what, promise) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what}: not within ${ms} ms`)), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Asks `condition` until it gives something true, and returns that. */
+export async function until(what, condition, ms = 10_000) {
+  const deadline = Date.now() + ms;
+  for (;;) {
+    const value = await condition();
+    if (value) return value;
+    if (Date.now() > deadline) throw new Error(`${what}: not within ${ms} ms`);
+    await new Promise((done) => setTimeout(done, 20));
+  }
+}
+
+/** A daemon that has said where it listens. Port 0 lets the kernel choose. */
+export async function startDaemon({ port = 0 } = {}) {
+  const args = ["run", "--config", config, "--listen", `127.0.0.1:${port}`];
+  if (driver) args.push("--driver", driver);
+  const child = spawn(binary, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+  running.add(child);
+  const exited = new Promise((done, failed) => {
+    child.once("error", failed);
+    child.once("exit", (code, signal) => {
+      running.delete(child);
+      done({ code, signal });
+    });
+  });
+  exited.catch(() => {}); // whoever waits is told; nobody else needs to be
+
+  let output = "";
+  const said = (pattern) =>
+    until(`the daemon's line ${pattern}`, () => {
+      if (child.exitCode !== null || child.signalCode !== null) throw new Error(`the daemon ended at its start:\n${output}`);
+      return pattern.exec(output);
+    }, START_MS);
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text) => {
+      output += text;
+    });
+  }
+  await Promise.race([once(child, "spawn"), exited]);
+  const [, host, bound] = await said(/http:\/\/(127\.0\.0\.1):(\d+)\//);
+
+  return {
+    http: `http://${host}:${bound}`,
+    ws: `ws://${host}:${bound}`,
+    host,
+    port: Number(bound),
+    pid: child.pid,
+    exited,
+    output: () => output,
+    signal: (name) => child.kill(name),
+    /** SIGINT, and how it ended: `{ code, signal }`. Kills what does not end. */
+    async stop() {
+      if (child.exitCode === null && child.signalCode === null) child.kill("SIGINT");
+      try {
+        return await within(STOP_MS, "the daemon's end", exited);
+      } catch (error) {
+        child.kill("SIGKILL");
+        throw new Error(`${error.message}\n${output}`);
+      }
+    },
+  };
+}
