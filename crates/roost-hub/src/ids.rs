@@ -1,0 +1,68 @@
+//! The numbers by which the hub names things. Plain values; none of them owns anything.
+
+/// One reactor of this process. At most 256 of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReactorId(pub u8);
+
+/// A channel in one reactor's local table. Valid on that reactor while the holder subscribes to
+/// it; afterwards the number may name another channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelId(pub u32);
+
+/// A channel in its home reactor's table. Valid while the reactor that holds it is interested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HomeIndex(pub u32);
+
+/// A connection's slot on its reactor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subscriber(pub u32);
+
+/// How many encodings a hub can tell apart.
+pub const ENCODINGS_MAX: usize = 4;
+
+/// A form in which dialects write deliveries; below [`ENCODINGS_MAX`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Encoding(pub u8);
+
+/// A set of encodings: bit `n` stands for `Encoding(n)`.
+pub type EncodingMask = u8;
+
+impl Encoding {
+    /// All there are, in ascending order.
+    pub fn all() -> impl Iterator<Item = Encoding> {
+        (0..ENCODINGS_MAX as u8).map(Encoding)
+    }
+
+    /// The mask that holds this encoding alone.
+    ///
+    /// # Panics
+    /// In debug builds, when the encoding is not below [`ENCODINGS_MAX`].
+    pub fn bit(self) -> EncodingMask {
+        debug_assert!(
+            self.index() < ENCODINGS_MAX,
+            "an encoding is below ENCODINGS_MAX"
+        );
+        1 << self.0
+    }
+
+    pub(crate) fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// The numbers of one publication, the same for all its subscribers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EventIds {
+    /// The channel, unique in the server while the channel lives, in 1..2^53.
+    pub topic: u64,
+    /// The publication, pseudo-random in 1..2^53 (WAMP's "global scope").
+    pub publication: u64,
+    /// Place in the channel's order, from 1, without gap while the channel lives.
+    pub sequence: u64,
+}
+
+/// The number of a channel in the whole server. Derived and not stored: home index and home
+/// reactor name one channel while it lives. Below 2^40 + 1, so a JSON number holds it exactly.
+pub(crate) fn topic(home: ReactorId, index: HomeIndex) -> u64 {
+    1 + (u64::from(index.0) << 8 | u64::from(home.0))
+}

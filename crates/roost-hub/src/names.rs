@@ -1,0 +1,244 @@
+//! Records found by name: a table, and an index over it that holds numbers only.
+//!
+//! Names come from the network, so they are hashed with a keyed hash (SipHash-1-3). The index is
+//! cut into shards of unequal size, each from the next by the factor 2^(1/64): a shard doubles
+//! alone, so growth is spread out (at a million names the largest rehash is of 22,000 names), and
+//! the load of the whole stays about the same at every size.
+
+use std::mem;
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+use siphasher::sip::SipHasher13;
+
+use crate::table::Table;
+
+/// The keyed hash of names. All reactors of a process use the same key: it chooses the home.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NameHasher(SipHasher13);
+
+/// A name's hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NameHash(u64);
+
+/// What a record needs to be found.
+pub(crate) trait Named {
+    fn name(&self) -> &Arc<str>;
+}
+
+/// A table of records and the index of their names.
+#[derive(Debug)]
+pub(crate) struct Names<T> {
+    hasher: NameHasher,
+    shards: Box<[HashTable<u32>; SHARDS]>,
+    records: Table<T>,
+}
+
+const SHARDS: usize = 64;
+
+/// Which shard a hash belongs to, by ten of its bits.
+static SHARD_OF: [u8; 1024] = shard_sizes();
+
+impl NameHasher {
+    pub(crate) fn new(key: &[u8; 16]) -> Self {
+        NameHasher(SipHasher13::new_with_key(key))
+    }
+
+    pub(crate) fn hash(&self, name: &str) -> NameHash {
+        NameHash(self.0.hash(name.as_bytes()))
+    }
+}
+
+impl NameHash {
+    /// The home among `reactors`.
+    pub(crate) fn home(self, reactors: u16) -> u8 {
+        (self.0 % u64::from(reactors)) as u8
+    }
+
+    /// The names of one home agree in the low bits of their hash when the reactors are a power of
+    /// two. hashbrown looks at the low bits and the top seven: give it others there.
+    fn bucket(self) -> u64 {
+        self.0.rotate_right(32)
+    }
+
+    /// By bits that neither the home nor a bucket is chosen by.
+    fn shard(self) -> usize {
+        usize::from(SHARD_OF[(self.0 >> 10) as usize % SHARD_OF.len()])
+    }
+}
+
+impl<T: Named> Names<T> {
+    pub(crate) fn new(hasher: NameHasher) -> Self {
+        Names {
+            hasher,
+            shards: Box::new([const { HashTable::new() }; SHARDS]),
+            records: Table::new(),
+        }
+    }
+
+    pub(crate) fn find(&self, hash: NameHash, name: &str) -> Option<u32> {
+        self.shards[hash.shard()]
+            .find(hash.bucket(), |&number| {
+                self.records
+                    .get(number)
+                    .is_some_and(|record| &**record.name() == name)
+            })
+            .copied()
+    }
+
+    /// Stores a record whose name is not there yet.
+    pub(crate) fn insert(&mut self, hash: NameHash, record: T) -> u32 {
+        debug_assert!(
+            self.find(hash, record.name()).is_none(),
+            "a name is stored once"
+        );
+        let number = self.records.insert(record);
+        let rehash = rehash(&self.hasher, &self.records);
+        self.shards[hash.shard()].insert_unique(hash.bucket(), number, rehash);
+        number
+    }
+
+    pub(crate) fn remove(&mut self, number: u32) -> Option<T> {
+        let hash = self.hasher.hash(self.records.get(number)?.name());
+        let shard = &mut self.shards[hash.shard()];
+        shard
+            .find_entry(hash.bucket(), |&other| other == number)
+            .expect("every record is in the index")
+            .remove();
+        // A shard shrinks at a quarter of its capacity to twice what it holds, so that the work
+        // stays in proportion to the removals.
+        if shard.capacity() > 16 && shard.len() < shard.capacity() / 4 {
+            let rehash = rehash(&self.hasher, &self.records);
+            shard.shrink_to(shard.len() * 2, rehash);
+        }
+        self.records.remove(number)
+    }
+
+    pub(crate) fn get(&self, number: u32) -> Option<&T> {
+        self.records.get(number)
+    }
+
+    pub(crate) fn get_mut(&mut self, number: u32) -> Option<&mut T> {
+        self.records.get_mut(number)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        self.records.iter()
+    }
+
+    /// Heap bytes of table and index, without what the records own.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let index: usize = self
+            .shards
+            .iter()
+            .map(|shard| shard.allocation_size())
+            .sum();
+        index + mem::size_of_val(&*self.shards) + self.records.memory_bytes()
+    }
+
+    /// Every record is found by its name, and the index holds nothing else.
+    pub(crate) fn check_invariants(&self) {
+        let indexed: usize = self.shards.iter().map(|shard| shard.len()).sum();
+        assert_eq!(indexed, self.records.len(), "one index entry a record");
+        for (number, record) in self.records.iter() {
+            let hash = self.hasher.hash(record.name());
+            assert_eq!(
+                self.find(hash, record.name()),
+                Some(number),
+                "a record is found by its name"
+            );
+        }
+    }
+}
+
+/// What hashbrown asks for when a shard changes its size.
+fn rehash<T: Named>(hasher: &NameHasher, records: &Table<T>) -> impl Fn(&u32) -> u64 {
+    |&number| {
+        let record = records
+            .get(number)
+            .expect("the index holds live records only");
+        hasher.hash(record.name()).bucket()
+    }
+}
+
+/// Cuts 1..2 at the powers of 2^(1/64), in 32-bit fixed point.
+const fn shard_sizes() -> [u8; 1024] {
+    const ONE: u128 = 1 << 32;
+    const STEP: u128 = 4_341_736_423; // 2^(1/64) << 32
+    let mut shards = [0; 1024];
+    let (mut shard, mut end) = (0, STEP);
+    let mut at = 0;
+    while at < shards.len() {
+        let x = ONE + ((at as u128) << 22);
+        while x >= end && shard < SHARDS - 1 {
+            shard += 1;
+            end = (end * STEP) >> 32;
+        }
+        shards[at] = shard as u8;
+        at += 1;
+    }
+    shards
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Named for Arc<str> {
+        fn name(&self) -> &Arc<str> {
+            self
+        }
+    }
+
+    #[test]
+    fn shards_grow_from_one_to_two() {
+        let count = |shard| SHARD_OF.iter().filter(|&&s| s == shard).count();
+        assert_eq!(SHARD_OF[0], 0);
+        assert_eq!(SHARD_OF[1023], 63);
+        assert!((10..=12).contains(&count(0)), "{}", count(0));
+        assert!((21..=24).contains(&count(63)), "{}", count(63));
+    }
+
+    #[test]
+    fn names_are_found_until_removed_and_the_index_shrinks() {
+        let hasher = NameHasher::new(&[7; 16]);
+        let mut names = Names::new(hasher);
+        let name = |n: usize| format!("channel:{n}");
+        for n in 0..5000 {
+            let number = names.insert(hasher.hash(&name(n)), Arc::from(name(n)));
+            assert_eq!(number as usize, n);
+        }
+        names.check_invariants();
+        let full = names.memory_bytes();
+        for n in 0..4990 {
+            let number = names.find(hasher.hash(&name(n)), &name(n)).expect("stored");
+            assert_eq!(names.remove(number).as_deref(), Some(name(n).as_str()));
+            assert_eq!(names.find(hasher.hash(&name(n)), &name(n)), None);
+        }
+        names.check_invariants();
+        assert_eq!(names.len(), 10);
+        assert!(names.memory_bytes() < full / 4);
+    }
+
+    #[test]
+    fn names_of_one_home_spread_over_the_buckets() {
+        // With hashbrown's own choice of bits all names of one of 256 homes would share buckets.
+        let hasher = NameHasher::new(&[1; 16]);
+        let mut low = [0u32; 256];
+        let mut homes = 0;
+        for n in 0..200_000 {
+            let hash = hasher.hash(&format!("n{n}"));
+            if hash.home(256) == 3 {
+                low[hash.bucket() as usize % 256] += 1;
+                homes += 1;
+            }
+        }
+        let longest = *low.iter().max().expect("not empty");
+        assert!(homes > 600, "{homes}");
+        assert!(longest < 20, "one bucket of 256 has {longest} of {homes}");
+    }
+}

@@ -1,0 +1,212 @@
+//! A table of records with stable numbers that grows by a chunk at a time, so that no growth
+//! moves what is there. Lowest free number first; a chunk without records gives its memory back.
+
+use std::collections::BTreeSet;
+use std::mem;
+
+/// Records in a chunk: 12 KiB of local channels, so that few channels cost little on each of 256
+/// reactors.
+const CHUNK_RECORDS: usize = 256;
+
+/// End of a chunk's list of free slots.
+const NONE: u16 = u16::MAX;
+
+#[derive(Debug)]
+pub(crate) struct Table<T> {
+    chunks: Vec<Chunk<T>>,
+    /// Chunks that have room, by number.
+    with_room: BTreeSet<u32>,
+    len: usize,
+}
+
+#[derive(Debug)]
+struct Chunk<T> {
+    /// Grows to `CHUNK_RECORDS` and no further; without allocation when the chunk is empty.
+    slots: Vec<Slot<T>>,
+    first_free: u16,
+    live: u16,
+}
+
+#[derive(Debug)]
+enum Slot<T> {
+    Live(T),
+    Free { next: u16 },
+}
+
+impl<T> Table<T> {
+    pub(crate) fn new() -> Self {
+        Table {
+            chunks: Vec::new(),
+            with_room: BTreeSet::new(),
+            len: 0,
+        }
+    }
+
+    /// Stores a record and returns its number.
+    ///
+    /// # Panics
+    /// When 2^32 records are stored.
+    pub(crate) fn insert(&mut self, record: T) -> u32 {
+        let number = match self.with_room.first() {
+            Some(&number) => number,
+            None => {
+                let number = u32::try_from(self.chunks.len()).expect("chunks are numbered in u32");
+                self.chunks.push(Chunk::new());
+                self.with_room.insert(number);
+                number
+            }
+        };
+        let chunk = &mut self.chunks[number as usize];
+        let slot = chunk.insert(record);
+        if usize::from(chunk.live) == CHUNK_RECORDS {
+            self.with_room.remove(&number);
+        }
+        self.len += 1;
+        number
+            .checked_mul(CHUNK_RECORDS as u32)
+            .and_then(|first| first.checked_add(u32::from(slot)))
+            .expect("a table has fewer than 2^32 records")
+    }
+
+    pub(crate) fn remove(&mut self, number: u32) -> Option<T> {
+        let (chunk_number, slot) = split(number);
+        let chunk = self.chunks.get_mut(chunk_number)?;
+        let record = chunk.remove(slot)?;
+        self.with_room.insert(chunk_number as u32);
+        self.len -= 1;
+        Some(record)
+    }
+
+    pub(crate) fn get(&self, number: u32) -> Option<&T> {
+        let (chunk, slot) = split(number);
+        match self.chunks.get(chunk)?.slots.get(slot)? {
+            Slot::Live(record) => Some(record),
+            Slot::Free { .. } => None,
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, number: u32) -> Option<&mut T> {
+        let (chunk, slot) = split(number);
+        match self.chunks.get_mut(chunk)?.slots.get_mut(slot)? {
+            Slot::Live(record) => Some(record),
+            Slot::Free { .. } => None,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// All records with their numbers, ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        self.chunks.iter().enumerate().flat_map(|(number, chunk)| {
+            let first = (number * CHUNK_RECORDS) as u32;
+            chunk
+                .slots
+                .iter()
+                .zip(first..)
+                .filter_map(|(slot, number)| match slot {
+                    Slot::Live(record) => Some((number, record)),
+                    Slot::Free { .. } => None,
+                })
+        })
+    }
+
+    /// Heap bytes of the table itself, without what the records own.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let records: usize = self.chunks.iter().map(|chunk| chunk.slots.capacity()).sum();
+        records * mem::size_of::<Slot<T>>() + self.chunks.capacity() * mem::size_of::<Chunk<T>>()
+    }
+}
+
+impl<T> Chunk<T> {
+    fn new() -> Self {
+        Chunk {
+            slots: Vec::new(),
+            first_free: NONE,
+            live: 0,
+        }
+    }
+
+    /// The chunk has room.
+    fn insert(&mut self, record: T) -> u16 {
+        self.live += 1;
+        let slot = self.first_free;
+        if slot == NONE {
+            if self.slots.capacity() == 0 {
+                self.slots.reserve_exact(CHUNK_RECORDS);
+            }
+            debug_assert!(self.slots.len() < CHUNK_RECORDS, "the chunk has room");
+            self.slots.push(Slot::Live(record));
+            return (self.slots.len() - 1) as u16;
+        }
+        match mem::replace(&mut self.slots[usize::from(slot)], Slot::Live(record)) {
+            Slot::Free { next } => self.first_free = next,
+            Slot::Live(_) => unreachable!("the free list holds free slots"),
+        }
+        slot
+    }
+
+    fn remove(&mut self, slot: usize) -> Option<T> {
+        let entry = self.slots.get_mut(slot)?;
+        if matches!(entry, Slot::Free { .. }) {
+            return None;
+        }
+        let free = Slot::Free {
+            next: self.first_free,
+        };
+        let Slot::Live(record) = mem::replace(entry, free) else {
+            unreachable!("checked above");
+        };
+        self.first_free = slot as u16;
+        self.live -= 1;
+        if self.live == 0 {
+            *self = Chunk::new();
+        }
+        Some(record)
+    }
+}
+
+fn split(number: u32) -> (usize, usize) {
+    let number = number as usize;
+    (number / CHUNK_RECORDS, number % CHUNK_RECORDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_stable_and_the_lowest_free_one_comes_first() {
+        let mut table = Table::new();
+        let numbers: Vec<u32> = (0..1000).map(|n| table.insert(n)).collect();
+        assert_eq!(numbers, (0..1000).collect::<Vec<u32>>());
+        assert_eq!(table.remove(700), Some(700));
+        assert_eq!(table.remove(3), Some(3));
+        assert_eq!(table.remove(3), None);
+        assert_eq!(table.get(3), None);
+        assert_eq!(table.insert(-1), 3);
+        assert_eq!(table.insert(-2), 700);
+        assert_eq!(table.get(700), Some(&-2));
+        assert_eq!(table.get(999), Some(&999));
+        assert_eq!(table.get(1000), None);
+        assert_eq!(table.len(), 1000);
+        assert_eq!(table.iter().count(), 1000);
+    }
+
+    #[test]
+    fn an_emptied_table_gives_its_chunks_back() {
+        let mut table = Table::new();
+        for n in 0..10_000u64 {
+            table.insert(n);
+        }
+        let full = table.memory_bytes();
+        assert!(full >= 10_000 * mem::size_of::<u64>());
+        for n in 0..10_000 {
+            assert_eq!(table.remove(n), Some(u64::from(n)));
+        }
+        assert_eq!(table.len(), 0);
+        assert!(table.memory_bytes() < full / 10);
+        assert_eq!(table.insert(7), 0, "and starts again from the first");
+    }
+}
