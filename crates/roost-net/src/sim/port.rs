@@ -1,0 +1,967 @@
+//! One driver's state: the connection table, the events gathered, the rules of the contract.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::SimOptions;
+use super::kernel::{Attempt, Kernel, errno};
+use super::link::{DriverIndex, ListenerIndex, Owner, SockId};
+use super::rng::SimRng;
+use crate::{
+    Chunk, CloseCause, CloseMode, ConnKey, ConnectOptions, DriverStats, ListenOptions, ListenerId,
+    SendStatus, Wake,
+};
+
+/// A driver as the net keeps it. [`SimDriver`](super::SimDriver) is the handle to it.
+#[derive(Debug)]
+pub(super) struct Port {
+    pub(super) index: DriverIndex,
+    pub(super) options: SimOptions,
+    pub(super) rng: SimRng,
+    pub(super) stats: DriverStats,
+    pub(super) now: u64,
+    /// When the caller wants to be called again whatever happens.
+    pub(super) due: Option<u64>,
+    pub(super) wake: Arc<SimWake>,
+    /// When a wake held back is told.
+    woken_at: Option<u64>,
+    slots: Vec<Slot>,
+    /// Connections to look at in the next turn.
+    ready: VecDeque<ConnKey>,
+    /// Connections that wait for a receive buffer.
+    starved: VecDeque<ConnKey>,
+    queue: VecDeque<Queued>,
+    buffers_free: Vec<Vec<u8>>,
+    /// Buffers in `queue` or lent to the caller.
+    buffers_used: usize,
+    /// Whether the caller has one.
+    lent: bool,
+    listeners: Vec<ListenerIndex>,
+    accepting: bool,
+    parked: Parked,
+}
+
+/// Remembers a wake until the driver looks.
+#[derive(Debug, Default)]
+pub(super) struct SimWake(AtomicBool);
+
+impl Wake for SimWake {
+    fn wake(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    conn: Option<Conn>,
+    /// The generation that had the slot last.
+    generation: Option<u16>,
+}
+
+#[derive(Debug)]
+struct Conn {
+    key: ConnKey,
+    /// None once the socket is gone and only the last event is to be told.
+    sock: Option<SockId>,
+    phase: Phase,
+    paused: bool,
+    shutdown: Shutdown,
+    read_closed_told: bool,
+    batch: Option<Batch>,
+    /// From `Pending` until the caller has seen `Sent`.
+    in_flight: bool,
+    /// On `ready`.
+    ready: bool,
+    /// On `starved`.
+    starved: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Connecting,
+    Open,
+    /// Closes once the batch is out.
+    Closing,
+    /// Goes to the caller once the batch is out.
+    Releasing,
+    /// The socket is gone and `Closed` will be queued in a later turn.
+    Ending(CloseCause),
+    /// The last event is in the queue.
+    Ended,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shutdown {
+    No,
+    Wanted,
+    Done,
+}
+
+/// A send that the kernel has not taken whole.
+#[derive(Debug)]
+struct Batch {
+    chunks: VecDeque<Chunk>,
+    /// Bytes of the first chunk that are gone.
+    offset: usize,
+    unsent: usize,
+}
+
+/// An event before the caller takes it.
+#[derive(Debug)]
+pub(super) enum Queued {
+    Accepted(ListenerId, SockId, Option<SocketAddr>),
+    Connected(ConnKey),
+    Bytes(ConnKey, Vec<u8>, usize),
+    ReadClosed(ConnKey),
+    Sent(ConnKey),
+    Closed(ConnKey, CloseCause),
+    Released(ConnKey, SockId),
+    Woken,
+}
+
+impl Queued {
+    pub(super) fn key(&self) -> Option<ConnKey> {
+        match self {
+            Queued::Accepted(..) | Queued::Woken => None,
+            Queued::Connected(key)
+            | Queued::Bytes(key, ..)
+            | Queued::ReadClosed(key)
+            | Queued::Sent(key)
+            | Queued::Closed(key, _)
+            | Queued::Released(key, _) => Some(*key),
+        }
+    }
+}
+
+/// Why nothing is accepted just now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parked {
+    No,
+    /// Until a descriptor is free.
+    Full,
+    /// Until then: somebody else had the last descriptor.
+    Until(u64),
+}
+
+impl Port {
+    pub(super) fn new(index: DriverIndex, options: SimOptions, rng: SimRng) -> Port {
+        Port {
+            index,
+            options,
+            rng,
+            stats: DriverStats::default(),
+            now: 0,
+            due: Some(0),
+            wake: Arc::default(),
+            woken_at: None,
+            slots: Vec::new(),
+            ready: VecDeque::new(),
+            starved: VecDeque::new(),
+            queue: VecDeque::new(),
+            buffers_free: Vec::new(),
+            buffers_used: 0,
+            lent: false,
+            listeners: Vec::new(),
+            accepting: true,
+            parked: Parked::No,
+        }
+    }
+
+    // The turn.
+
+    pub(super) fn wait(&mut self, k: &mut Kernel, timeout_ns: Option<u64>) {
+        self.gather(k);
+        self.now = k.now;
+        self.due = timeout_ns.map(|ns| k.now.saturating_add(ns));
+        if timeout_ns != Some(0) && self.rng.per_mille(k.faults.spurious_wakes_per_mille) {
+            let early = k.now + self.rng.between(1, SPURIOUS_WAKE_NS_MAX);
+            if self.due.is_none_or(|due| early < due) {
+                self.due = Some(early);
+                k.counts.spurious_wakes += 1;
+            }
+        }
+    }
+
+    fn gather(&mut self, k: &mut Kernel) {
+        self.gather_wake(k);
+        self.gather_accepts(k);
+        while let Some(key) = k.take_news(self.index) {
+            self.make_ready(key);
+        }
+        if self.buffers_used < self.options.buffers {
+            for key in std::mem::take(&mut self.starved) {
+                if let Some(conn) = self.conn_mut(key) {
+                    conn.starved = false;
+                    self.make_ready(key);
+                }
+            }
+        }
+        let n = self.ready.len().min(self.options.events_max);
+        let mut turn: Vec<ConnKey> = self.ready.drain(..n).collect();
+        if k.faults.reorder && self.rng.shuffle(&mut turn) {
+            k.counts.reordered += 1;
+        }
+        for key in turn {
+            if self.conn(key).is_none() {
+                continue;
+            }
+            if self.rng.per_mille(k.faults.held_back_per_mille) {
+                k.counts.held_back += 1;
+                self.ready.push_back(key);
+                continue;
+            }
+            let slot = &mut self.slots[key.slot() as usize];
+            let mut conn = slot.conn.take().expect("just looked up");
+            conn.ready = false;
+            self.progress(k, &mut conn);
+            self.slots[key.slot() as usize].conn = Some(conn);
+        }
+    }
+
+    fn gather_wake(&mut self, k: &mut Kernel) {
+        if self.woken_at.is_some_and(|at| at <= k.now) {
+            self.woken_at = None;
+            self.queue.push_back(Queued::Woken);
+        }
+        if self.wake.0.swap(false, Ordering::Acquire) && self.woken_at.is_none() {
+            if self.rng.per_mille(k.faults.late_wakes_per_mille) {
+                k.counts.late_wakes += 1;
+                self.woken_at = Some(k.now + self.rng.between(1, LATE_WAKE_NS_MAX));
+            } else {
+                self.queue.push_back(Queued::Woken);
+            }
+        }
+    }
+
+    fn gather_accepts(&mut self, k: &mut Kernel) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            if !self.can_accept(k) {
+                return;
+            }
+            self.parked = Parked::No;
+            if k.descriptors(self.index) >= self.options.sockets_max {
+                self.stats.accept_limit += 1;
+                // A spare descriptor lets the driver reset the newcomer; without it he waits.
+                if self.options.reset_at_limit {
+                    let (sock, _) = self.accept(k).expect("can_accept saw one").1;
+                    k.abort(sock);
+                    self.stats.accept_reset += 1;
+                    continue;
+                }
+                self.parked = Parked::Full;
+                return;
+            }
+            if self.rng.per_mille(k.faults.accept_limits_per_mille) {
+                k.counts.accept_limits += 1;
+                self.stats.accept_limit += 1;
+                self.parked = Parked::Until(k.now + self.rng.between(1, PARKED_NS_MAX));
+                return;
+            }
+            let (id, (sock, peer)) = self.accept(k).expect("can_accept saw one");
+            self.stats.accepted += 1;
+            self.queue.push_back(Queued::Accepted(id, sock, peer));
+        }
+    }
+
+    fn accept(&mut self, k: &mut Kernel) -> Option<(ListenerId, (SockId, Option<SocketAddr>))> {
+        let n = self.listeners.len().max(1);
+        let first = self.rng.below(n as u64) as usize;
+        (0..n).map(|i| (first + i) % n).find_map(|i| {
+            let listener = *self.listeners.get(i)?;
+            Some((ListenerId(i as u32), k.accept(listener)?))
+        })
+    }
+
+    /// Lets one connection do what it can: one step in each direction.
+    fn progress(&mut self, k: &mut Kernel, conn: &mut Conn) {
+        match conn.phase {
+            Phase::Ended => return,
+            Phase::Ending(cause) => return self.tell_closed(conn, cause),
+            Phase::Connecting => match k.attempt(conn.sock()) {
+                Attempt::Underway => return,
+                Attempt::Failed(errno) => {
+                    return self.end(k, conn, CloseCause::ConnectFailed(errno));
+                }
+                Attempt::Established => {
+                    conn.phase = Phase::Open;
+                    self.queue.push_back(Queued::Connected(conn.key));
+                }
+            },
+            Phase::Open | Phase::Closing | Phase::Releasing => {}
+        }
+        if let Some(errno) = k.error(conn.sock()) {
+            let reads_on = conn.phase == Phase::Open && !conn.paused;
+            if reads_on && k.readable(conn.sock()) > 0 {
+                self.read(k, conn);
+                self.ready_again(conn);
+            } else {
+                self.end(k, conn, cause_of(conn.phase, errno));
+            }
+            return;
+        }
+        // The two directions know nothing of each other.
+        if self.rng.per_mille(500) {
+            self.read(k, conn);
+            self.write(k, conn);
+        } else {
+            self.write(k, conn);
+            self.read(k, conn);
+        }
+        if conn.batch.is_none() {
+            self.leave(k, conn);
+        }
+    }
+
+    fn read(&mut self, k: &mut Kernel, conn: &mut Conn) {
+        if conn.paused || conn.phase != Phase::Open || conn.starved {
+            return;
+        }
+        let sock = conn.sock();
+        let readable = k.readable(sock);
+        if readable == 0 {
+            if k.at_end(sock) && !conn.read_closed_told {
+                conn.read_closed_told = true;
+                self.queue.push_back(Queued::ReadClosed(conn.key));
+            }
+            return;
+        }
+        self.stats.receives += 1;
+        if self.rng.per_mille(k.faults.buffers_exhausted_per_mille) {
+            k.counts.buffers_exhausted += 1;
+            self.stats.buffers_exhausted += 1;
+            self.ready_again(conn);
+            return;
+        }
+        if self.buffers_used >= self.options.buffers {
+            self.stats.buffers_exhausted += 1;
+            conn.starved = true;
+            self.starved.push_back(conn.key);
+            return;
+        }
+        let size = self.options.read_buffer_bytes;
+        let mut n = readable.min(size);
+        if n > 1 && self.rng.per_mille(k.faults.short_reads_per_mille) {
+            k.counts.short_reads += 1;
+            n = self.rng.between(1, n as u64 - 1) as usize;
+        }
+        let mut buffer = self.buffers_free.pop().unwrap_or_else(|| vec![0; size]);
+        self.buffers_used += 1;
+        let n = k.read(sock, &mut buffer[..n]);
+        self.stats.received_bytes += n as u64;
+        self.queue.push_back(Queued::Bytes(conn.key, buffer, n));
+        if k.readable(sock) > 0 || k.at_end(sock) {
+            self.ready_again(conn);
+        }
+    }
+
+    fn write(&mut self, k: &mut Kernel, conn: &mut Conn) {
+        let sock = conn.sock();
+        let Some(batch) = &mut conn.batch else { return };
+        let room = k.room(sock);
+        if room == 0 {
+            k.want_write(sock);
+            return;
+        }
+        let mut n = batch.unsent.min(room);
+        if n > 1 && self.rng.per_mille(k.faults.short_writes_per_mille) {
+            k.counts.short_writes += 1;
+            n = self.rng.between(1, n as u64 - 1) as usize;
+        }
+        self.stats.sends += 1;
+        self.stats.sent_bytes += n as u64;
+        batch.write(k, sock, n);
+        if batch.unsent == 0 {
+            conn.batch = None;
+            // Rule 6: after close nothing but Closed.
+            if conn.phase != Phase::Closing {
+                self.queue.push_back(Queued::Sent(conn.key));
+            }
+        } else {
+            k.counts.full_windows += u64::from(k.room(sock) == 0);
+            k.want_write(sock);
+        }
+    }
+
+    /// What waited for the batch to be out.
+    fn leave(&mut self, k: &mut Kernel, conn: &mut Conn) {
+        let sock = conn.sock();
+        if conn.shutdown == Shutdown::Wanted {
+            conn.shutdown = Shutdown::Done;
+            k.shutdown(sock);
+        }
+        match conn.phase {
+            Phase::Closing => self.end(k, conn, CloseCause::Requested),
+            Phase::Releasing => {
+                conn.sock = None;
+                conn.phase = Phase::Ended;
+                k.set_owner(sock, Owner::Handle(self.index));
+                self.queue.push_back(Queued::Released(conn.key, sock));
+            }
+            _ => {}
+        }
+    }
+
+    /// Closes the socket and queues the last event.
+    fn end(&mut self, k: &mut Kernel, conn: &mut Conn, cause: CloseCause) {
+        conn.batch = None;
+        if let Some(sock) = conn.sock.take() {
+            k.close(sock);
+        }
+        // Rule 7: events that wait may be dropped, or not.
+        if cause != CloseCause::Requested && self.rng.per_mille(250) {
+            self.purge(conn.key);
+        }
+        self.tell_closed(conn, cause);
+    }
+
+    fn tell_closed(&mut self, conn: &mut Conn, cause: CloseCause) {
+        conn.phase = Phase::Ended;
+        self.queue.push_back(Queued::Closed(conn.key, cause));
+    }
+
+    /// Drops the events that wait for `key`, except the last.
+    fn purge(&mut self, key: ConnKey) {
+        let waiting = |event: &Queued| {
+            let last = matches!(event, Queued::Closed(..) | Queued::Released(..));
+            event.key() == Some(key) && !last
+        };
+        if !self.queue.iter().any(waiting) {
+            return;
+        }
+        for event in std::mem::take(&mut self.queue) {
+            match event {
+                event if !waiting(&event) => self.queue.push_back(event),
+                Queued::Bytes(_, buffer, _) => self.give_back(buffer),
+                _ => {}
+            }
+        }
+    }
+
+    /// The next event; the slot of a last event is free from now on.
+    pub(super) fn pop(&mut self) -> Option<Queued> {
+        let event = self.queue.pop_front()?;
+        match &event {
+            Queued::Sent(key) => {
+                if let Some(conn) = self.conn_mut(*key) {
+                    conn.in_flight = false;
+                }
+            }
+            Queued::Bytes(..) => self.lent = true,
+            Queued::Closed(key, _) | Queued::Released(key, _) => {
+                self.slots[key.slot() as usize].conn = None;
+                self.stats.open -= 1;
+            }
+            _ => {}
+        }
+        Some(event)
+    }
+
+    /// The caller's lease is over.
+    pub(super) fn end_lease(&mut self, buffer: Vec<u8>) {
+        self.lent = false;
+        self.give_back(buffer);
+    }
+
+    fn give_back(&mut self, buffer: Vec<u8>) {
+        self.buffers_used -= 1;
+        self.buffers_free.push(buffer);
+    }
+
+    // What the caller asks.
+
+    pub(super) fn listen(
+        &mut self,
+        k: &mut Kernel,
+        options: &ListenOptions,
+    ) -> io::Result<(ListenerId, SocketAddr)> {
+        let (listener, addr) = k.listen(self.index, options)?;
+        self.listeners.push(listener);
+        Ok((ListenerId((self.listeners.len() - 1) as u32), addr))
+    }
+
+    pub(super) fn set_accepting(&mut self, accepting: bool) {
+        self.accepting = accepting;
+    }
+
+    pub(super) fn stop_listening(&mut self, k: &mut Kernel) {
+        for &listener in &self.listeners {
+            k.unlisten(listener);
+        }
+    }
+
+    pub(super) fn adopt(&mut self, k: &mut Kernel, key: ConnKey, sock: SockId) -> io::Result<()> {
+        let full = k.descriptors(self.index) >= self.options.sockets_max;
+        let ours = k.owner(sock).and_then(Owner::driver) == Some(self.index);
+        let admitted = match full && !ours {
+            true => Err(errno(libc::EMFILE)),
+            false => self.insert(key, sock, Phase::Open),
+        };
+        match admitted {
+            Ok(()) => {
+                k.set_owner(sock, Owner::Conn(self.index, key));
+                self.make_ready(key);
+            }
+            Err(_) => k.close(sock),
+        }
+        admitted
+    }
+
+    pub(super) fn connect(
+        &mut self,
+        k: &mut Kernel,
+        key: ConnKey,
+        options: &ConnectOptions,
+    ) -> io::Result<()> {
+        if k.descriptors(self.index) >= self.options.sockets_max {
+            return Err(errno(libc::EMFILE));
+        }
+        let sock = k.connect(self.index, key, options)?;
+        let admitted = self.insert(key, sock, Phase::Connecting);
+        if admitted.is_err() {
+            k.abort(sock);
+        }
+        admitted
+    }
+
+    pub(super) fn send(&mut self, k: &mut Kernel, key: ConnKey, chunks: &[Chunk]) -> SendStatus {
+        let total = chunks.iter().map(Chunk::len).sum();
+        let Some(taken) = self.send_start(k, key, total) else {
+            return SendStatus::Gone;
+        };
+        if total == 0 {
+            return SendStatus::Done;
+        }
+        let mut batch = Batch {
+            chunks: chunks.iter().cloned().collect(),
+            offset: 0,
+            unsent: total,
+        };
+        self.send_rest(k, key, &mut batch, taken)
+    }
+
+    pub(super) fn send_copy(&mut self, k: &mut Kernel, key: ConnKey, bytes: &[u8]) -> SendStatus {
+        match bytes {
+            [] => self.send(k, key, &[]),
+            bytes => self.send(k, key, &[Chunk::new(bytes.into())]),
+        }
+    }
+
+    /// How many of `total` bytes the kernel takes at once; `None` when the connection is gone.
+    fn send_start(&mut self, k: &mut Kernel, key: ConnKey, total: usize) -> Option<usize> {
+        let strict = self.options.strict;
+        let conn = self.live(key, "send")?;
+        let (phase, sock) = (conn.phase, conn.sock);
+        if conn.in_flight {
+            assert!(
+                !strict,
+                "send({key:?}) while a batch is in flight: wait for Sent (rule 4)"
+            );
+            self.close(k, key, CloseMode::Abort);
+            return None;
+        }
+        assert!(
+            !strict || phase != Phase::Connecting,
+            "send({key:?}) before Connected"
+        );
+        assert!(
+            !strict || conn.shutdown == Shutdown::No,
+            "send({key:?}) after shutdown_write"
+        );
+        if !matches!(phase, Phase::Open | Phase::Connecting) {
+            return None;
+        }
+        let sock = sock.expect("an open connection has a socket");
+        if conn.shutdown != Shutdown::No || k.error(sock).is_some() {
+            // EPIPE or ECONNRESET: the write itself finds the connection gone.
+            let mut conn = self.take(key);
+            self.end(k, &mut conn, CloseCause::Reset);
+            self.put_back(conn);
+            return None;
+        }
+        if total == 0 {
+            return Some(0);
+        }
+        self.stats.sends += 1;
+        let room = k.room(sock);
+        let n = total.min(room);
+        if room == 0 {
+            k.counts.full_windows += 1;
+        } else if self.rng.per_mille(k.faults.late_sends_per_mille) {
+            k.counts.late_sends += 1;
+            return Some(0);
+        } else if n > 1 && self.rng.per_mille(k.faults.short_writes_per_mille) {
+            k.counts.short_writes += 1;
+            return Some(self.rng.between(1, n as u64 - 1) as usize);
+        }
+        Some(n)
+    }
+
+    fn send_rest(
+        &mut self,
+        k: &mut Kernel,
+        key: ConnKey,
+        batch: &mut Batch,
+        taken: usize,
+    ) -> SendStatus {
+        let conn = self.conn_mut(key).expect("send_start found it");
+        let sock = conn.sock();
+        batch.write(k, sock, taken);
+        let done = batch.unsent == 0;
+        if !done {
+            conn.in_flight = true;
+            conn.batch = Some(Batch {
+                chunks: std::mem::take(&mut batch.chunks),
+                ..*batch
+            });
+            k.want_write(sock);
+        }
+        self.stats.sent_bytes += taken as u64;
+        match done {
+            true => SendStatus::Done,
+            false => SendStatus::Pending,
+        }
+    }
+
+    pub(super) fn unsent_bytes(&self, key: ConnKey) -> usize {
+        let batch = self.conn(key).and_then(|conn| conn.batch.as_ref());
+        batch.map_or(0, |batch| batch.unsent)
+    }
+
+    pub(super) fn pause(&mut self, key: ConnKey) {
+        if let Some(conn) = self.live(key, "pause") {
+            conn.paused = true;
+        }
+    }
+
+    pub(super) fn resume(&mut self, key: ConnKey) {
+        if let Some(conn) = self.live(key, "resume") {
+            conn.paused = false;
+            self.make_ready(key);
+        }
+    }
+
+    pub(super) fn shutdown_write(&mut self, key: ConnKey) {
+        if let Some(conn) = self.live(key, "shutdown_write")
+            && conn.shutdown == Shutdown::No
+        {
+            conn.shutdown = Shutdown::Wanted;
+            self.make_ready(key);
+        }
+    }
+
+    pub(super) fn close(&mut self, k: &mut Kernel, key: ConnKey, mode: CloseMode) {
+        if self.live(key, "close").is_none() {
+            return;
+        }
+        self.purge(key);
+        let mut conn = self.take(key);
+        match conn.phase {
+            Phase::Ending(_) => {}
+            Phase::Ended => self.close_released(k, key, mode),
+            Phase::Open | Phase::Closing | Phase::Releasing
+                if mode == CloseMode::Graceful && conn.batch.is_some() =>
+            {
+                conn.phase = Phase::Closing;
+            }
+            _ => {
+                let sock = conn.sock.take().expect("not ended, so it has a socket");
+                conn.batch = None;
+                match mode {
+                    CloseMode::Graceful => k.close(sock),
+                    CloseMode::Abort => k.abort(sock),
+                }
+                // epoll tells it in this turn, io_uring when the kernel has let go.
+                if self.rng.per_mille(500) {
+                    self.tell_closed(&mut conn, CloseCause::Requested);
+                } else {
+                    conn.phase = Phase::Ending(CloseCause::Requested);
+                    self.ready_again(&mut conn);
+                }
+            }
+        }
+        self.put_back(conn);
+    }
+
+    /// `close` came before the caller saw `Released`.
+    fn close_released(&mut self, k: &mut Kernel, key: ConnKey, mode: CloseMode) {
+        for event in &mut self.queue {
+            if let Queued::Released(released, sock) = event
+                && *released == key
+            {
+                match mode {
+                    CloseMode::Graceful => k.close(*sock),
+                    CloseMode::Abort => k.abort(*sock),
+                }
+                *event = Queued::Closed(key, CloseCause::Requested);
+            }
+        }
+    }
+
+    pub(super) fn release(&mut self, key: ConnKey) {
+        let strict = self.options.strict;
+        if let Some(conn) = self.live(key, "release") {
+            assert!(
+                !strict || conn.phase != Phase::Connecting,
+                "release({key:?}) before Connected"
+            );
+            if conn.phase == Phase::Open {
+                conn.phase = Phase::Releasing;
+                self.make_ready(key);
+            }
+        }
+    }
+
+    pub(super) fn peer_addr(&self, k: &Kernel, key: ConnKey) -> Option<SocketAddr> {
+        k.peer_addr(self.conn(key)?.sock?)
+    }
+
+    /// The driver is dropped: its sockets close as at the end of a process.
+    pub(super) fn shut(&mut self, k: &mut Kernel) {
+        self.stop_listening(k);
+        for event in self.queue.drain(..) {
+            if let Queued::Accepted(_, sock, _) | Queued::Released(_, sock) = event {
+                k.close(sock);
+            }
+        }
+        for conn in self.slots.iter().filter_map(|slot| slot.conn.as_ref()) {
+            if let Some(sock) = conn.sock {
+                k.close(sock);
+            }
+        }
+    }
+
+    // Looking up.
+
+    pub(super) fn is_due(&self, k: &Kernel) -> bool {
+        let gathered = !self.queue.is_empty() || !self.ready.is_empty();
+        let waiting = !self.starved.is_empty() || k.has_news(self.index);
+        let woken = self.woken_at.is_none() && self.wake.0.load(Ordering::Acquire);
+        gathered
+            || waiting
+            || woken
+            || self.next_due(k).is_some_and(|at| at <= k.now)
+            || self.can_accept(k)
+    }
+
+    /// When this driver has something to do by itself.
+    pub(super) fn next_due(&self, k: &Kernel) -> Option<u64> {
+        let parked = match self.parked {
+            Parked::Until(at) if self.has_backlog(k) => Some(at),
+            _ => None,
+        };
+        [self.due, self.woken_at, parked]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn has_backlog(&self, k: &Kernel) -> bool {
+        self.accepting && self.listeners.iter().any(|&l| k.has_backlog(l))
+    }
+
+    fn can_accept(&self, k: &Kernel) -> bool {
+        let may = match self.parked {
+            Parked::No => true,
+            Parked::Full => k.descriptors(self.index) < self.options.sockets_max,
+            Parked::Until(at) => at <= k.now,
+        };
+        may && self.has_backlog(k)
+    }
+
+    fn insert(&mut self, key: ConnKey, sock: SockId, phase: Phase) -> io::Result<()> {
+        assert!(key.op() == 0, "{key:?} carries an operation");
+        let index = key.slot() as usize;
+        if index >= self.slots.len() {
+            self.slots.resize_with(index + 1, Slot::default);
+        }
+        let slot = &mut self.slots[index];
+        if let Some(conn) = &slot.conn {
+            assert!(
+                !self.options.strict,
+                "{key:?} given away while {:?} has the slot: wait for Closed (rule 2)",
+                conn.key
+            );
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        assert!(
+            !self.options.strict || slot.generation != Some(key.generation()),
+            "{key:?} given away twice: take another generation (rule 2)"
+        );
+        slot.generation = Some(key.generation());
+        slot.conn = Some(Conn {
+            key,
+            sock: Some(sock),
+            phase,
+            paused: false,
+            shutdown: Shutdown::No,
+            read_closed_told: false,
+            batch: None,
+            in_flight: false,
+            ready: false,
+            starved: false,
+        });
+        self.stats.open += 1;
+        Ok(())
+    }
+
+    fn conn(&self, key: ConnKey) -> Option<&Conn> {
+        let slot = self.slots.get(key.slot() as usize)?;
+        slot.conn.as_ref().filter(|conn| conn.key == key)
+    }
+
+    fn conn_mut(&mut self, key: ConnKey) -> Option<&mut Conn> {
+        let slot = self.slots.get_mut(key.slot() as usize)?;
+        slot.conn.as_mut().filter(|conn| conn.key == key)
+    }
+
+    /// The connection a call is for. Rule 1: a stale key does nothing and is counted; here it may
+    /// also be reported, since a caller that saw the last event has no reason to use the key.
+    fn live(&mut self, key: ConnKey, call: &str) -> Option<&mut Conn> {
+        if self.conn(key).is_none() {
+            self.stats.stale += 1;
+            assert!(
+                !self.options.strict,
+                "{call}({key:?}) names no live connection (rule 1)"
+            );
+            return None;
+        }
+        self.conn_mut(key)
+    }
+
+    fn take(&mut self, key: ConnKey) -> Conn {
+        let slot = &mut self.slots[key.slot() as usize];
+        slot.conn.take().expect("the caller looked it up")
+    }
+
+    fn put_back(&mut self, conn: Conn) {
+        let slot = conn.key.slot() as usize;
+        self.slots[slot].conn = Some(conn);
+    }
+
+    fn make_ready(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conn_mut(key)
+            && !std::mem::replace(&mut conn.ready, true)
+        {
+            self.ready.push_back(key);
+        }
+    }
+
+    /// [`Port::make_ready`] for a connection that is out of its slot.
+    fn ready_again(&mut self, conn: &mut Conn) {
+        if !std::mem::replace(&mut conn.ready, true) {
+            self.ready.push_back(conn.key);
+        }
+    }
+
+    /// Batches the driver holds, and their unsent bytes.
+    pub(super) fn batches(&self) -> (usize, usize) {
+        let conns = self.slots.iter().filter_map(|slot| slot.conn.as_ref());
+        let unsent = conns.filter_map(|conn| Some(conn.batch.as_ref()?.unsent));
+        unsent.fold((0, 0), |(n, bytes), unsent| (n + 1, bytes + unsent))
+    }
+
+    pub(super) fn check_invariants(&self, k: &Kernel) {
+        let queued = |of: fn(&Queued) -> bool| self.queue.iter().filter(|e| of(e)).count();
+        let holding = queued(|event| matches!(event, Queued::Bytes(..)));
+        let used = holding + usize::from(self.lent);
+        assert_eq!(self.buffers_used, used, "buffers miscounted");
+        assert!(
+            self.buffers_used <= self.options.buffers,
+            "more buffers than there are"
+        );
+        let mut open = 0;
+        for conn in self.slots.iter().filter_map(|slot| slot.conn.as_ref()) {
+            open += 1;
+            conn.check_invariants();
+            if let Some(sock) = conn.sock {
+                assert_eq!(
+                    k.owner(sock),
+                    Some(Owner::Conn(self.index, conn.key)),
+                    "{:?} holds a socket that is not its own",
+                    conn.key
+                );
+            }
+            let is = |e: &&Queued| {
+                e.key() == Some(conn.key) && matches!(e, Queued::Closed(..) | Queued::Released(..))
+            };
+            assert_eq!(
+                self.queue.iter().filter(is).count(),
+                usize::from(conn.phase == Phase::Ended),
+                "{:?} must have one last event",
+                conn.key
+            );
+            let listed = |list: &VecDeque<ConnKey>| list.contains(&conn.key);
+            assert!(!conn.ready || listed(&self.ready), "ready but not listed");
+            assert!(
+                !conn.starved || listed(&self.starved),
+                "starved, not listed"
+            );
+        }
+        assert_eq!(self.stats.open, open, "open connections miscounted");
+    }
+}
+
+impl Conn {
+    fn sock(&self) -> SockId {
+        self.sock.expect("a connection in this phase has a socket")
+    }
+
+    fn check_invariants(&self) {
+        let gone = matches!(self.phase, Phase::Ending(_) | Phase::Ended);
+        assert_eq!(
+            self.sock.is_none(),
+            gone,
+            "{:?}: socket and phase",
+            self.key
+        );
+        assert!(
+            !gone || self.batch.is_none(),
+            "{:?} holds a batch for nothing",
+            self.key
+        );
+        if let Some(batch) = &self.batch {
+            let held: usize = batch.chunks.iter().map(Chunk::len).sum();
+            assert_eq!(held - batch.offset, batch.unsent, "batch miscounted");
+            assert!(batch.unsent > 0, "an empty batch is done");
+        }
+    }
+}
+
+impl Batch {
+    /// The kernel takes the next `n` bytes, for which it has room.
+    fn write(&mut self, k: &mut Kernel, sock: SockId, n: usize) {
+        let mut left = n;
+        while left > 0 {
+            let chunk = self.chunks.front().expect("unsent bytes are in a chunk");
+            let rest = &chunk.as_slice()[self.offset..];
+            let part = rest.len().min(left);
+            k.write(sock, &rest[..part]);
+            left -= part;
+            self.offset += part;
+            if self.offset == chunk.len() {
+                self.chunks.pop_front();
+                self.offset = 0;
+            }
+        }
+        self.unsent -= n;
+    }
+}
+
+/// What ends a connection on which the kernel reports `errno`.
+fn cause_of(phase: Phase, errno: i32) -> CloseCause {
+    match (phase, errno) {
+        (Phase::Closing, _) => CloseCause::Requested,
+        (_, libc::ECONNRESET | libc::EPIPE | libc::ECONNABORTED) => CloseCause::Reset,
+        (_, errno) => CloseCause::Error(errno),
+    }
+}
+
+/// Accepts in one turn; the rest wait for the next.
+const ACCEPTS_PER_TURN: usize = 16;
+/// Rule 8 allows 10 ms; the turn itself takes some.
+const PARKED_NS_MAX: u64 = 9_000_000;
+const LATE_WAKE_NS_MAX: u64 = 1_000_000;
+const SPURIOUS_WAKE_NS_MAX: u64 = 10_000_000;
