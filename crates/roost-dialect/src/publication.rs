@@ -82,7 +82,8 @@ impl Publication {
 }
 
 /// Encodes a publication for the subscribers of one encoding. `ids.topic` and `ids.publication`
-/// are used by WAMP only. At most 6 bytes are written for each byte published, plus 64.
+/// are used by WAMP only. At most 6 bytes are written for each byte published (text
+/// of control characters, escaped), plus 100.
 pub fn encode(publication: &Publication, encoding: Encoding, ids: EventIds) -> Frozen {
     match encoding {
         encoding::WAMP_JSON => match &publication.0 {
@@ -132,19 +133,14 @@ fn raw_as_tail(frame: &Frozen) -> Vec<u8> {
 
 impl WampPayload {
     fn new(args: Option<&str>, kwargs: Option<&str>) -> WampPayload {
-        // ArgumentsKw stand after Arguments, so those are written out even when empty.
-        let (args_text, args_end) = match (args, kwargs) {
-            (Some(args), _) => (args, 1 + args.len()),
-            (None, Some(_)) => ("[]", 3),
-            (None, None) => ("", 0),
-        };
+        // ArgumentsKw stand after Arguments, so those are written out even when left out.
+        let args = args.or(kwargs.and(Some("[]")));
+        let args_end = args.map_or(0, |args| 1 + args.len());
         let capacity = args_end + kwargs.map_or(0, |kwargs| 1 + kwargs.len());
         let mut tail = String::with_capacity(capacity);
-        for part in [(args_end > 0).then_some(args_text), kwargs] {
-            if let Some(part) = part {
-                tail.push(',');
-                tail.push_str(part);
-            }
+        for part in args.into_iter().chain(kwargs) {
+            tail.push(',');
+            tail.push_str(part);
         }
         WampPayload {
             tail: tail.into(),

@@ -296,11 +296,8 @@ impl<'de> FromDict<'de> for HelloDetails<'de> {
                 self.authrole = map.next_value::<Option<Text<'de>>>()?.map(|role| role.0);
             }
             "authmethods" => {
-                let methods = map
-                    .next_value::<Option<Vec<Text<'de>>>>()?
-                    .unwrap_or_default();
-                self.wants_authentication =
-                    !methods.is_empty() && methods.iter().all(|method| method.0 != "anonymous");
+                let methods = map.next_value::<Option<AuthMethods>>()?;
+                self.wants_authentication = methods.is_some_and(|methods| !methods.anonymous);
             }
             _ => skip_value(map)?,
         }
@@ -311,6 +308,40 @@ impl<'de> FromDict<'de> for HelloDetails<'de> {
 impl<'de> Deserialize<'de> for HelloDetails<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         dict(deserializer)
+    }
+}
+
+/// `HELLO.Details.authmethods`, read without keeping them.
+struct AuthMethods {
+    /// The list is empty or has `anonymous`.
+    anonymous: bool,
+}
+
+impl<'de> Deserialize<'de> for AuthMethods {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(AuthMethodsVisitor)
+    }
+}
+
+struct AuthMethodsVisitor;
+
+impl<'de> Visitor<'de> for AuthMethodsVisitor {
+    type Value = AuthMethods;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of strings")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<AuthMethods, A::Error> {
+        let mut count = 0;
+        let mut anonymous = false;
+        while let Some(Text(method)) = seq.next_element()? {
+            count += 1;
+            anonymous |= method == "anonymous";
+        }
+        Ok(AuthMethods {
+            anonymous: anonymous || count == 0,
+        })
     }
 }
 

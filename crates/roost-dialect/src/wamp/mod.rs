@@ -108,8 +108,8 @@ impl Session {
     /// message at most: the caller sends it as a text message, before it closes if the command is
     /// [`Command::Close`]. `new_id` draws from 1 to 2^53, uniformly; it is called for WELCOME.
     ///
-    /// Work and memory are linear in the message's length; at UNSUBSCRIBE and `on_subscribed` also
-    /// in the number of subscriptions (one move of 16 bytes each).
+    /// Work and memory are linear in the message's length. SUBSCRIBE and UNSUBSCRIBE with their
+    /// answers also pass once over the list of subscriptions.
     pub fn handle<'a>(
         &mut self,
         text: &'a str,
@@ -127,7 +127,7 @@ impl Session {
             }
         };
         match (self.state, message) {
-            (_, Incoming::Abort) => self.close(CloseCode::NORMAL, "aborted by client"),
+            (State::AwaitHello | State::Closing, Incoming::Abort) => self.handle_abort(),
             (State::AwaitHello, Incoming::Hello { realm, details }) => {
                 self.handle_hello(&realm, &details, out, new_id, settings)
             }
@@ -335,7 +335,7 @@ impl Session {
                 &format!("Received an unexpected message of type {code}."),
                 out,
             ),
-            Incoming::Abort => self.close(CloseCode::NORMAL, "aborted by client"),
+            Incoming::Abort => self.handle_abort(),
         }
     }
 
@@ -390,6 +390,11 @@ impl Session {
             channel,
             token: request,
         }
+    }
+
+    /// "Difference between ABORT and GOODBYE": it is never replied to.
+    fn handle_abort(&mut self) -> Command<'static> {
+        self.close(CloseCode::NORMAL, "aborted by client")
     }
 
     /// "Protocol errors": ABORT with `wamp.error.protocol_violation`, then the connection is

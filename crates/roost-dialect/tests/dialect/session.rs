@@ -1,0 +1,436 @@
+//! What a session answers, to the letter. Messages marked "spec" are the examples of the
+//! specification's text; those marked "vector" its JSON test vectors (`testsuite/singlemessage`).
+
+use roost_dialect::wamp::{Realms, Request, Session, uri};
+use roost_hub::ChannelId;
+use roost_wire::CloseCode;
+
+use crate::wamp_client::{Client, Did, HELLO};
+
+const CHANNEL: ChannelId = ChannelId(3);
+const TOPIC: u64 = 5_512_315_355;
+
+fn said(text: &str) -> Did {
+    Did::Said(text.to_owned())
+}
+
+fn asked(text: &str) -> Did {
+    Did::Asked(text.to_owned())
+}
+
+fn subscribed() -> Client {
+    let mut client = Client::open();
+    client.send(r#"[32, 713845233, {}, "com.myapp.mytopic1"]"#);
+    client.session.on_subscribing(CHANNEL);
+    // spec
+    let out = client.hear(|session, out| session.on_subscribed(713_845_233, CHANNEL, TOPIC, out));
+    assert_eq!(out, "[33,713845233,5512315355]");
+    client
+}
+
+#[test]
+fn hello_is_welcomed_with_what_works() {
+    let mut client = Client::new();
+    assert_eq!(client.session.id(), None);
+    let welcome = format!(
+        r#"[2,9129137332,{{"agent":"Roost-{}","authid":"9129137332","authrole":"anonymous","authmethod":"anonymous","roles":{{"broker":{{"features":{{"publisher_exclusion":true}}}}}}}}]"#,
+        env!("CARGO_PKG_VERSION")
+    );
+    assert_eq!(client.send(HELLO), said(&welcome));
+    assert_eq!(client.session.id(), Some(9_129_137_332));
+}
+
+#[test]
+fn hello_of_the_specification_and_of_stock_clients() {
+    for hello in [
+        // spec, "Agent Identification"
+        r#"[1, "somerealm", {"agent": "AutobahnJS-0.9.14", "roles": {"subscriber": {}, "publisher": {}}}]"#,
+        // vector, both spellings
+        r#"[1, "com.example.realm", {"roles": {"subscriber": {}, "publisher": {}}}]"#,
+        r#"[1,"com.example.realm",{"roles":{"subscriber":{},"publisher":{}}}]"#,
+        // features, roles and details not known here
+        r#"[1,"realm1",{"roles":{"caller":{"features":{"caller_identification":true}},"x":{}},"authmethods":["wampcra","anonymous"],"authid":null,"authrole":null,"authextra":{"a":[1]}}]"#,
+        r#"[1,"realm1",{"authmethods":[],"roles":{"subscriber":{}},"authrole":"anonymous"}]"#,
+        "\n [ 1 ,\t\"realm1\" , { \"roles\" : { \"callee\" : { } } } ] ",
+    ] {
+        let did = Client::new().send(hello);
+        assert!(
+            matches!(&did, Did::Said(out) if out.starts_with("[2,")),
+            "{hello}: {did:?}"
+        );
+    }
+}
+
+#[test]
+fn hello_is_refused_by_name() {
+    let listed = Realms::from_list(["realm1".to_owned()]);
+    let with = |realm: &str, more: &str| {
+        let mut client = Client::new();
+        client.settings.realms = listed.clone();
+        client.send(&format!(
+            r#"[1,"{realm}",{{"roles":{{"publisher":{{}}}}{more}}}]"#
+        ))
+    };
+    let refused = |message: &str, reason: &'static str| {
+        let out = format!(r#"[3,{{"message":"{message}"}},"{reason}"]"#);
+        Did::Closed(out, CloseCode::POLICY_VIOLATION, reason)
+    };
+    assert!(matches!(with("realm1", ""), Did::Said(_)));
+    // spec, "ABORT"
+    let expected = refused("The realm does not exist.", "wamp.error.no_such_realm");
+    assert_eq!(with("realm2", ""), expected);
+    let expected = refused("The realm is not a valid URI.", "wamp.error.invalid_uri");
+    assert_eq!(with("realm 1", ""), expected);
+    let expected = refused("The only role is anonymous.", "wamp.error.no_such_role");
+    assert_eq!(with("realm1", r#","authrole":"admin""#), expected);
+    let expected = refused(
+        "Only anonymous sessions are served.",
+        "wamp.error.no_matching_auth_method",
+    );
+    assert_eq!(with("realm1", r#","authmethods":["ticket"]"#), expected);
+}
+
+#[test]
+fn a_star_in_the_list_is_any_realm() {
+    let names = |names: &[&str]| {
+        names
+            .iter()
+            .map(|&name| name.to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(Realms::from_list(names(&["a", "*"])), Realms::Any);
+    assert_eq!(
+        Realms::from_list(names(&["a"])),
+        Realms::Listed(names(&["a"]))
+    );
+    assert_eq!(Realms::from_list(names(&[])), Realms::Listed(Vec::new()));
+}
+
+#[test]
+fn subscribe_asks_and_is_answered() {
+    let mut client = Client::open();
+    // spec and vector
+    for text in [
+        r#"[32, 713845233, {}, "com.myapp.mytopic1"]"#,
+        r#"[32,713845233,{},"com.myapp.mytopic1"]"#,
+        r#"[32,713845233,{"match":"exact","get_retained":true,"forward_for":[]},"com.myapp.\u006dytopic1"]"#,
+    ] {
+        let expected = r#"Subscribe { channel: "com.myapp.mytopic1", token: 713845233 }"#;
+        assert_eq!(client.send(text), asked(expected));
+    }
+    // spec
+    let out = client.hear(|session, out| {
+        session.on_refused(Request::Subscribe, 713_845_233, uri::NOT_AUTHORIZED, out);
+    });
+    assert_eq!(out, r#"[8,32,713845233,{},"wamp.error.not_authorized"]"#);
+    assert_eq!(client.session.subscriptions().count(), 0);
+}
+
+#[test]
+fn subscribed_twice_is_one_subscription_with_one_id() {
+    let mut client = subscribed();
+    client.session.on_subscribing(CHANNEL);
+    let out = client.hear(|session, out| session.on_subscribed(2, CHANNEL, TOPIC, out));
+    assert_eq!(out, "[33,2,5512315355]");
+    assert_eq!(
+        client.session.subscriptions().collect::<Vec<_>>(),
+        [CHANNEL]
+    );
+    // One UNSUBSCRIBE ends it.
+    client.send("[34, 3, 5512315355]");
+    assert_eq!(client.session.subscriptions().count(), 0);
+}
+
+#[test]
+fn a_pending_subscription_is_listed_but_has_no_id_yet() {
+    let mut client = Client::open();
+    client.send(r#"[32,1,{},"a"]"#);
+    client.session.on_subscribing(CHANNEL);
+    client.session.on_subscribing(CHANNEL);
+    assert_eq!(
+        client.session.subscriptions().collect::<Vec<_>>(),
+        [CHANNEL]
+    );
+    // Guessing the number does not help.
+    let expected = said(r#"[8,34,2,{},"wamp.error.no_such_subscription"]"#);
+    assert_eq!(client.send("[34,2,5512315355]"), expected);
+    client.session.forget(CHANNEL);
+    assert_eq!(client.session.subscriptions().count(), 0);
+}
+
+#[test]
+fn unsubscribe_ends_a_subscription() {
+    let mut client = subscribed();
+    // spec
+    let expected = asked("Unsubscribe { channel: ChannelId(3), token: 85346237 }");
+    assert_eq!(client.send("[34, 85346237, 5512315355]"), expected);
+    let out = client.hear(|session, out| session.on_unsubscribed(85_346_237, out));
+    assert_eq!(out, "[35,85346237]");
+    assert_eq!(client.session.subscriptions().count(), 0);
+    // spec
+    let expected = said(r#"[8,34,85346237,{},"wamp.error.no_such_subscription"]"#);
+    assert_eq!(client.send("[34, 85346237, 5512315355]"), expected);
+    // Options, by the Advanced Profile
+    assert_eq!(client.send("[34, 85346237, 5512315355, {}]"), expected);
+}
+
+#[test]
+fn subscriptions_are_found_in_any_order() {
+    let mut client = Client::open();
+    client.settings.subscriptions_per_connection_max = 100;
+    let topics = [30, 10, 20, 50, 40];
+    for (topic, channel) in topics.into_iter().zip(0..) {
+        client.hear(|session, out| session.on_subscribed(1, ChannelId(channel), topic, out));
+    }
+    for (topic, channel) in [(10, 1), (50, 3), (30, 0), (40, 4), (20, 2)] {
+        let expected = asked(&format!(
+            "Unsubscribe {{ channel: ChannelId({channel}), token: 9 }}"
+        ));
+        assert_eq!(client.send(&format!("[34,9,{topic}]")), expected);
+    }
+}
+
+#[test]
+fn subscriptions_are_limited_pending_ones_included() {
+    let mut client = subscribed();
+    client.session.on_subscribing(ChannelId(4));
+    client.session.on_subscribing(ChannelId(5));
+    let expected = said(
+        r#"[8,32,7,{},"wamp.error.not_authorized",["too many subscriptions in this session"]]"#,
+    );
+    assert_eq!(client.send(r#"[32,7,{},"d"]"#), expected);
+    client.session.forget(ChannelId(5));
+    assert_eq!(
+        client.send(r#"[32,7,{},"d"]"#),
+        asked(r#"Subscribe { channel: "d", token: 7 }"#)
+    );
+}
+
+#[test]
+fn patterns_are_refused() {
+    for policy in ["prefix", "wildcard"] {
+        let expected =
+            r#"[8,32,7,{},"wamp.error.option_not_allowed",["only match=exact is supported"]]"#;
+        let text = format!(r#"[32,7,{{"match":"{policy}"}},"com..x"]"#);
+        assert_eq!(Client::open().send(&text), said(expected));
+    }
+}
+
+#[test]
+fn publish_passes_its_payload_through_unparsed() {
+    let publish = |text: &str| Client::open().send(text);
+    let expected = |payload: &str| {
+        asked(&format!(
+            r#"Publish {{ channel: "com.myapp.mytopic1", payload: Wamp {{ {payload} }}, exclude_me: true, ack: None }}"#
+        ))
+    };
+    // spec
+    let text = r#"[16, 239714735, {}, "com.myapp.mytopic1"]"#;
+    assert_eq!(publish(text), expected("args: None, kwargs: None"));
+    // spec and vector, both spellings
+    let text = r#"[16, 239714735, {}, "com.myapp.mytopic1", ["Hello, world!"]]"#;
+    let hello = r#"args: Some("[\"Hello, world!\"]"), kwargs: None"#;
+    assert_eq!(publish(text), expected(hello));
+    let text = r#"[16,239714735,{},"com.myapp.mytopic1",["Hello, world!"]]"#;
+    assert_eq!(publish(text), expected(hello));
+    // spec
+    let text = r#"[16, 239714735, {}, "com.myapp.mytopic1", [], {"color": "orange", "sizes": [23, 42, 7]}]"#;
+    let payload =
+        r#"args: Some("[]"), kwargs: Some("{\"color\": \"orange\", \"sizes\": [23, 42, 7]}")"#;
+    assert_eq!(publish(text), expected(payload));
+    // Not ours to judge: numbers no double holds, repeated keys, lone surrogates, spaces.
+    let text = r#"[16,1,{},"com.myapp.mytopic1", [1e999,"\ud800" ] ,{"a":1,"a":2}]"#;
+    let payload = r#"args: Some("[1e999,\"\\ud800\" ]"), kwargs: Some("{\"a\":1,\"a\":2}")"#;
+    assert_eq!(publish(text), expected(payload));
+    // null for left out
+    let text = r#"[16,1,{},"com.myapp.mytopic1",null,null]"#;
+    assert_eq!(publish(text), expected("args: None, kwargs: None"));
+}
+
+#[test]
+fn publish_options() {
+    let publish = |options: &str| Client::open().send(&format!(r#"[16,9,{options},"t",[1]]"#));
+    let expected = |rest: &str| {
+        asked(&format!(
+            r#"Publish {{ channel: "t", payload: Wamp {{ args: Some("[1]"), kwargs: None }}, {rest} }}"#
+        ))
+    };
+    let plain = expected("exclude_me: true, ack: None");
+    for options in [
+        "{}",
+        r#"{"acknowledge":false,"exclude_me":true,"disclose_me":false}"#,
+        r#"{"acknowledge":null,"exclude":[],"exclude_authid":null,"eligible":null}"#,
+        r#"{"retain":true,"forward_for":[],"x":{"y":[]},"ppt_scheme":null}"#,
+    ] {
+        assert_eq!(publish(options), plain, "{options}");
+    }
+    let acknowledged = expected("exclude_me: true, ack: Some(9)");
+    assert_eq!(publish(r#"{"acknowledge":true}"#), acknowledged);
+    assert_eq!(
+        publish(r#"{"exclude_me":false}"#),
+        expected("exclude_me: false, ack: None")
+    );
+}
+
+#[test]
+fn publish_that_reaches_too_many_is_refused_instead() {
+    let refused = |options: &str, error: &str, message: &str| {
+        let text = format!(r#"[16,9,{{"acknowledge":true,{options}}},"t"]"#);
+        let expected = format!(r#"[8,16,9,{{}},"{error}",["{message}"]]"#);
+        assert_eq!(Client::open().send(&text), said(&expected));
+        // Unacknowledged: dropped without a word.
+        let text = format!(r#"[16,9,{{{options}}},"t"]"#);
+        assert_eq!(Client::open().send(&text), Did::Nothing);
+    };
+    for options in [
+        r#""exclude":[1]"#,
+        r#""exclude_authid":["a"]"#,
+        r#""exclude_authrole":["a"]"#,
+        r#""eligible":[]"#,
+        r#""eligible":[1]"#,
+        r#""eligible_authid":["a"]"#,
+        r#""eligible_authrole":["a"]"#,
+        r#""ppt_scheme":"wamp""#,
+        r#""enc_algo":"cryptobox""#,
+    ] {
+        let message = "receiver lists and packed payloads are not supported";
+        refused(options, "wamp.error.option_not_allowed", message);
+    }
+    let message = "publisher identification is not supported";
+    let options = r#""disclose_me":true"#;
+    refused(options, "wamp.error.option_disallowed.disclose_me", message);
+}
+
+#[test]
+fn publish_is_answered_when_asked() {
+    let mut client = Client::open();
+    // spec
+    let out = client.hear(|session, out| session.on_published(239_714_735, 4_429_313_566, out));
+    assert_eq!(out, "[17,239714735,4429313566]");
+    // spec
+    let out = client.hear(|session, out| {
+        session.on_refused(Request::Publish, 239_714_735, uri::NOT_AUTHORIZED, out);
+    });
+    assert_eq!(out, r#"[8,16,239714735,{},"wamp.error.not_authorized"]"#);
+}
+
+#[test]
+fn topics_must_be_loose_uris() {
+    let long = "x".repeat(65);
+    for (topic, message) in [
+        ("", "channel name is empty"),
+        (long.as_str(), "channel name is too long"),
+        ("a\\u0000b", "channel name has a control character"),
+        ("a b", "the topic is not a valid URI"),
+        ("a..b", "the topic is not a valid URI"),
+        ("a#", "the topic is not a valid URI"),
+        (
+            "wamp.session.on_join",
+            "topics beginning with wamp. are reserved",
+        ),
+    ] {
+        let expected = format!(r#"[8,32,1,{{}},"wamp.error.invalid_uri",["{message}"]]"#);
+        let text = format!(r#"[32,1,{{}},"{topic}"]"#);
+        assert_eq!(Client::open().send(&text), said(&expected));
+        let expected = format!(r#"[8,16,1,{{}},"wamp.error.invalid_uri",["{message}"]]"#);
+        let text = format!(r#"[16,1,{{"acknowledge":true}},"{topic}"]"#);
+        assert_eq!(Client::open().send(&text), said(&expected));
+        let text = format!(r#"[16,1,{{}},"{topic}"]"#);
+        assert_eq!(Client::open().send(&text), Did::Nothing);
+    }
+    let text = format!(r#"[32,1,{{}},"{}"]"#, &long[..64]);
+    assert!(
+        matches!(Client::open().send(&text), Did::Asked(_)),
+        "64 bytes are allowed"
+    );
+}
+
+#[test]
+fn there_is_no_dealer() {
+    let mut client = Client::open();
+    // spec, "Calling and Invocations" and "Registering"
+    let call = r#"[48, 7814135, {}, "com.myapp.ping", [], {"a": 1}]"#;
+    let expected = said(r#"[8,48,7814135,{},"wamp.error.no_such_procedure"]"#);
+    assert_eq!(client.send(call), expected);
+    let register = r#"[64, 25349185, {}, "com.myapp.myprocedure1"]"#;
+    let expected = said(r#"[8,64,25349185,{},"wamp.error.feature_not_supported"]"#);
+    assert_eq!(client.send(register), expected);
+    let unregister = "[66, 788923562, 2103333224]";
+    let expected = said(r#"[8,66,788923562,{},"wamp.error.no_such_registration"]"#);
+    assert_eq!(client.send(unregister), expected);
+    assert_eq!(client.send("[49, 7814135, {}]"), Did::Nothing);
+    assert!(client.session.is_open());
+}
+
+#[test]
+fn goodbye_is_answered_and_closes() {
+    let mut client = subscribed();
+    // spec
+    let text =
+        r#"[6, {"message": "The host is shutting down now."}, "wamp.close.system_shutdown"]"#;
+    let answer = r#"[6,{},"wamp.close.goodbye_and_out"]"#.to_owned();
+    let expected = Did::Closed(answer, CloseCode::NORMAL, "wamp.close.goodbye_and_out");
+    assert_eq!(client.send(text), expected);
+    assert_eq!(
+        client.send(HELLO),
+        Did::Nothing,
+        "no second session on this connection"
+    );
+    let left = client.session.subscriptions().collect::<Vec<_>>();
+    assert_eq!(left, [CHANNEL], "left for the caller to end");
+}
+
+#[test]
+fn abort_is_not_answered() {
+    let text = r#"[3, {"message": "Received WELCOME message after session was established."}, "wamp.error.protocol_violation"]"#;
+    let expected = || Did::Closed(String::new(), CloseCode::NORMAL, "aborted by client");
+    assert_eq!(Client::open().send(text), expected());
+    assert_eq!(Client::new().send(text), expected());
+}
+
+#[test]
+fn server_says_goodbye_and_hears_it() {
+    let mut client = Client::open();
+    let out = client.hear(Session::goodbye);
+    assert_eq!(out, r#"[6,{},"wamp.close.system_shutdown"]"#);
+    assert_eq!(client.hear(Session::goodbye), "", "said once");
+    // "Session Statechart", 14: all else is ignored, and nothing more is said.
+    assert_eq!(
+        client.send(r#"[16,1,{"acknowledge":true},"t"]"#),
+        Did::Nothing
+    );
+    assert_eq!(
+        client.hear(|session, out| session.on_published(1, 2, out)),
+        ""
+    );
+    assert_eq!(
+        client.hear(|session, out| session.on_subscribed(1, CHANNEL, 2, out)),
+        ""
+    );
+    let expected = Did::Closed(
+        String::new(),
+        CloseCode::GOING_AWAY,
+        "wamp.close.system_shutdown",
+    );
+    // spec
+    assert_eq!(
+        client.send(r#"[6, {}, "wamp.close.goodbye_and_out"]"#),
+        expected
+    );
+}
+
+#[test]
+fn server_aborts_a_session_that_is_not_open_yet() {
+    let mut client = Client::new();
+    let expected = r#"[3,{"message":"The server is going down."},"wamp.close.system_shutdown"]"#;
+    assert_eq!(client.hear(Session::goodbye), expected);
+    assert_eq!(client.send(HELLO), Did::Nothing);
+}
+
+#[test]
+fn a_quiet_session_is_small() {
+    let mut client = Client::open();
+    assert!(client.session.memory_bytes() <= 64);
+    client.hear(|session, out| session.on_subscribed(1, CHANNEL, TOPIC, out));
+    assert!(client.session.memory_bytes() <= 128, "one subscription");
+}

@@ -1,0 +1,230 @@
+//! Protocol violations: what is no message, or not now.
+
+use std::time::{Duration, Instant};
+
+use roost_dialect::Command;
+use roost_wire::CloseCode;
+
+use crate::wamp_client::{Client, Did, HELLO};
+
+#[test]
+fn what_is_not_json() {
+    for text in [
+        "",
+        " ",
+        "hello",
+        "[",
+        "[16",
+        "[16,",
+        "[1]]",
+        "[1],[2]",
+        "{}x",
+        "[\"\u{1}\"]",
+        "[0x1]",
+    ] {
+        Client::open().violates(text, "Received a malformed message: ");
+        Client::new().violates(text, "Received a malformed message: ");
+    }
+}
+
+#[test]
+fn what_is_json_but_no_message() {
+    let malformed = "Received a malformed message: ";
+    for text in [
+        "1", "null", "\"x\"", "{}", "[]", "[null]", "[-1]", "[1.0]", "[\"16\"]", "[[16]]",
+    ] {
+        Client::open().violates(text, malformed);
+    }
+}
+
+#[test]
+fn elements_of_the_wrong_kind() {
+    let malformed = "Received a malformed message: ";
+    for text in [
+        // too few
+        "[16]",
+        "[16,1]",
+        "[16,1,{}]",
+        "[32,1,{}]",
+        "[34,1]",
+        "[6]",
+        "[6,{}]",
+        "[3,{}]",
+        "[48]",
+        "[49]",
+        // too many
+        r#"[16,1,{},"t",[],{},0]"#,
+        r#"[32,1,{},"t",0]"#,
+        r#"[1,"r",{"roles":{"caller":{}}},0]"#,
+        // IDs
+        r#"[16,0,{},"t"]"#,
+        r#"[16,9007199254740993,{},"t"]"#,
+        r#"[16,1.5,{},"t"]"#,
+        r#"[16,-1,{},"t"]"#,
+        r#"[16,"1",{},"t"]"#,
+        "[34,1,0]",
+        "[48,0]",
+        // dictionaries
+        r#"[16,1,[],"t"]"#,
+        r#"[16,1,null,"t"]"#,
+        r#"[32,1,[],"t"]"#,
+        r#"[6,[],"x.y"]"#,
+        r#"[6,{},1]"#,
+        // topics
+        "[16,1,{},1]",
+        "[16,1,{},null]",
+        r#"[16,1,{},"\ud800"]"#,
+        // payloads
+        r#"[16,1,{},"t","x"]"#,
+        r#"[16,1,{},"t",{}]"#,
+        r#"[16,1,{},"t",[],[]]"#,
+        r#"[16,1,{},"t",[01]]"#,
+        r#"[16,1,{},"t",["\x"]]"#,
+        r#"[16,1,{},"t",[1,]]"#,
+        // options (vectors, "options_validation")
+        r#"[32,123,{"match":"invalid"},"com.example.topic"]"#,
+        r#"[32,123,{"match":123},"com.example.topic"]"#,
+        r#"[16,1,{"acknowledge":1},"t"]"#,
+        r#"[16,1,{"exclude_me":"hello"},"t"]"#,
+        r#"[16,1,{"disclose_me":[]},"t"]"#,
+        r#"[16,1,{"exclude":1},"t"]"#,
+        r#"[16,1,{"eligible":"hello"},"t"]"#,
+    ] {
+        Client::open().violates(text, malformed);
+    }
+}
+
+#[test]
+fn the_largest_id_is_two_to_the_53() {
+    let did = Client::open().send(r#"[32,9007199254740992,{},"t"]"#);
+    assert!(matches!(did, Did::Asked(_)), "{did:?}");
+}
+
+#[test]
+fn second_hello() {
+    let hint = "Received HELLO message after session was established.";
+    Client::open().violates(HELLO, hint);
+}
+
+#[test]
+fn hello_without_a_role() {
+    for details in ["{}", r#"{"roles":{}}"#, r#"{"roles":{"broker":{}}}"#] {
+        let text = format!(r#"[1,"realm1",{details}]"#);
+        Client::new().violates(&text, "HELLO announces no client role.");
+    }
+    for details in [
+        "[]",
+        r#"{"roles":[]}"#,
+        r#"{"roles":{"caller":1}}"#,
+        r#"{"roles":null}"#,
+    ] {
+        let text = format!(r#"[1,"realm1",{details}]"#);
+        Client::new().violates(&text, "Received a malformed message: ");
+    }
+}
+
+/// "Protocol errors", the list.
+#[test]
+fn messages_out_of_place() {
+    let before = "Received a message before the session was established.";
+    for text in [
+        r#"[6,{},"wamp.close.normal"]"#,
+        r#"[16,1,{},"t"]"#,
+        r#"[32,1,{},"t"]"#,
+        "[34,1,2]",
+        r#"[48,1,{},"p"]"#,
+        r#"[8,32,1,{},"a.b"]"#,
+        "[33,1,2]",
+        "[2,1,{}]",
+    ] {
+        Client::new().violates(text, before);
+    }
+    for code in [
+        0, 2, 4, 5, 7, 8, 17, 33, 35, 36, 50, 65, 67, 68, 69, 70, 1000,
+    ] {
+        let hint = format!("Received an unexpected message of type {code}.");
+        Client::open().violates(&format!("[{code},1,{{}}]"), &hint);
+    }
+}
+
+#[test]
+fn binary_messages() {
+    for mut client in [Client::new(), Client::open()] {
+        let mut out = String::new();
+        let command = client.session.handle_binary(&mut out);
+        let expected = r#"[3,{"message":"Received a binary message; wamp.2.json is text."},"wamp.error.protocol_violation"]"#;
+        assert_eq!(out, expected);
+        let close = Command::Close {
+            code: CloseCode::PROTOCOL_ERROR,
+            reason: "wamp.error.protocol_violation",
+        };
+        assert_eq!(command, close);
+        out.clear();
+        assert_eq!(client.session.handle_binary(&mut out), Command::None);
+        assert_eq!(out, "");
+    }
+}
+
+#[test]
+fn nesting_is_bounded_in_what_passes_through() {
+    let nested = |depth: usize| {
+        format!(
+            r#"[16,1,{{}},"t",{}{}]"#,
+            "[".repeat(depth),
+            "]".repeat(depth)
+        )
+    };
+    // The message's own array is the first level.
+    let did = Client::open().send(&nested(127));
+    assert!(matches!(did, Did::Asked(_)), "{did:?}");
+    Client::open().violates(&nested(128), "nested more than 128 deep");
+    let objects = format!(
+        r#"[16,1,{{}},"t",[],{}1{}]"#,
+        r#"{"a":"#.repeat(128),
+        "}".repeat(128)
+    );
+    Client::open().violates(&objects, "nested more than 128 deep");
+    // Unknown options are skipped, not passed, and bounded all the same.
+    let options = format!(
+        r#"[16,1,{{"x":{}{}}},"t"]"#,
+        "[".repeat(127),
+        "]".repeat(127)
+    );
+    Client::open().violates(&options, "nested more than 128 deep");
+}
+
+#[test]
+fn complaints_do_not_grow_with_the_message() {
+    let text = format!(r#"["{}"]"#, "\\u0001".repeat(100_000));
+    let did = Client::open().send(&text);
+    let Did::Closed(out, ..) = did else {
+        panic!("{did:?}")
+    };
+    assert!(out.len() < 1500, "{} bytes", out.len());
+}
+
+/// 4 MiB of what a quadratic parser would choke on. The deadline is far above what a linear one
+/// needs in a debug build on a busy machine (0.1 s each), and far below a quadratic one's hours.
+#[test]
+fn work_is_linear() {
+    let long = 4 << 20;
+    let deadline = Duration::from_secs(20);
+    for text in [
+        "[".repeat(long),
+        format!(r#"[16,1,{{}},"t",[{}1]]"#, "[],".repeat(long / 3)),
+        format!(r#"[16,1,{{}},"t",["{}"]]"#, "\\\\".repeat(long / 2)),
+        format!(r#"[16,1,{{}},"{}"]"#, "\\u0041".repeat(long / 6)),
+        format!(r#"[16,1,{{{}"b":1}},"t"]"#, r#""a":1,"#.repeat(long / 6)),
+        format!(
+            r#"[1,"r",{{"authmethods":[{}"x"]}}]"#,
+            r#""","#.repeat(long / 3)
+        ),
+        format!("[{}1]", "1,".repeat(long / 2)),
+        format!(r#"[16,1,{{}},"t",[{}]]"#, "1".repeat(long)),
+    ] {
+        let started = Instant::now();
+        Client::open().send(&text);
+        let took = started.elapsed();
+        assert!(took < deadline, "{:.30}…: {took:?}", text);
+    }
+}

@@ -1,0 +1,99 @@
+//! A session with the plumbing that most cases share.
+
+use roost_dialect::Command;
+use roost_dialect::wamp::{Realms, Session, Settings};
+use roost_wire::CloseCode;
+
+pub(crate) struct Client {
+    pub(crate) session: Session,
+    pub(crate) settings: Settings,
+}
+
+/// What a message led to, owned.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Did {
+    Nothing,
+    /// An answer and no command.
+    Said(String),
+    /// `Command::Close`, with the last words.
+    Closed(String, CloseCode, &'static str),
+    /// Any other command, as Debug prints it.
+    Asked(String),
+}
+
+impl Client {
+    /// Before its HELLO.
+    pub(crate) fn new() -> Client {
+        Client {
+            session: Session::new(),
+            settings: Settings {
+                realms: Realms::Any,
+                subscriptions_per_connection_max: 3,
+                channel_name_bytes_max: 64,
+            },
+        }
+    }
+
+    /// After its WELCOME.
+    pub(crate) fn open() -> Client {
+        let mut client = Client::new();
+        let did = client.send(HELLO);
+        assert!(matches!(did, Did::Said(_)), "{did:?}");
+        assert!(client.session.is_open());
+        client
+    }
+
+    pub(crate) fn send(&mut self, text: &str) -> Did {
+        let mut out = String::new();
+        let mut new_id = || 9_129_137_332;
+        let command = self
+            .session
+            .handle(text, &mut out, &mut new_id, &self.settings);
+        match command {
+            Command::Close { code, reason } => Did::Closed(out, code, reason),
+            Command::Reply => {
+                assert!(!out.is_empty(), "Reply without an answer");
+                Did::Said(out)
+            }
+            Command::None => {
+                assert_eq!(out, "");
+                Did::Nothing
+            }
+            other => {
+                assert_eq!(out, "");
+                Did::Asked(format!("{other:?}"))
+            }
+        }
+    }
+
+    /// What `say` makes the session write.
+    pub(crate) fn hear(&mut self, say: impl FnOnce(&mut Session, &mut String)) -> String {
+        let mut out = String::new();
+        say(&mut self.session, &mut out);
+        out
+    }
+
+    /// Asserts that `text` is a protocol violation whose message has `hint`.
+    #[track_caller]
+    pub(crate) fn violates(mut self, text: &str, hint: &str) {
+        let did = self.send(text);
+        let Did::Closed(out, CloseCode::PROTOCOL_ERROR, reason) = did else {
+            panic!("{text}: {did:?}");
+        };
+        assert_eq!(reason, "wamp.error.protocol_violation");
+        assert!(out.starts_with(r#"[3,{"message":""#), "{out}");
+        assert!(
+            out.ends_with(r#"},"wamp.error.protocol_violation"]"#),
+            "{out}"
+        );
+        assert!(out.contains(hint), "{text}: {out} has no {hint:?}");
+        assert_eq!(
+            self.send(HELLO),
+            Did::Nothing,
+            "a closed session does nothing"
+        );
+    }
+}
+
+pub(crate) const HELLO: &str =
+    r#"[1, "somerealm", {"roles": {"publisher": {}, "subscriber": {}}}]"#;
