@@ -139,6 +139,9 @@ impl Inbound {
         let Some(whole) = self.advance(input, limits)? else {
             return Ok(None);
         };
+        if let Whole::Buffered(Opcode::Text) = whole {
+            self.count(self.message.len());
+        }
         Ok(Some(match whole {
             Whole::Text(text) => Message::Text(text),
             Whole::Binary(bytes) => Message::Binary(bytes),
@@ -210,8 +213,13 @@ impl Inbound {
             }));
         }
         let ends_message = part.ends_message();
-        self.message.extend_from_slice(part.payload);
         self.count(part.payload.len());
+        let capacity = self.message.capacity();
+        self.message.extend_from_slice(part.payload);
+        // A buffer that grows may be copied.
+        if self.message.capacity() > capacity {
+            self.count(capacity);
+        }
         if part.message == Opcode::Text {
             self.check_text(ends_message)?;
         }

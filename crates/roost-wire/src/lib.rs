@@ -23,6 +23,8 @@
 //! bytes received for what is not yet whole.
 
 pub mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod handshake;
 pub mod mask;
 

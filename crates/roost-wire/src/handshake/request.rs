@@ -50,7 +50,9 @@ impl<'h> Request<'h> {
             Ok(httparse::Status::Complete(_)) => {}
             Ok(httparse::Status::Partial) => return Err(HandshakeError::HeadMalformed),
             Err(httparse::Error::TooManyHeaders) => return Err(HandshakeError::HeadersTooMany),
-            Err(httparse::Error::Version) => return Err(HandshakeError::HttpVersion),
+            Err(httparse::Error::Version) if names_http(head) => {
+                return Err(HandshakeError::HttpVersion);
+            }
             Err(_) => return Err(HandshakeError::HeadMalformed),
         }
         let (Some(method), Some(target), Some(minor_version)) =
@@ -224,6 +226,12 @@ impl<'r> WebSocketRequest<'r> {
     pub fn request(&self) -> &'r Request<'r> {
         self.request
     }
+}
+
+/// True when a protocol version of HTTP stands where the request line has one.
+fn names_http(head: &[u8]) -> bool {
+    let mut words = head.split(|&byte| byte == b' ');
+    words.nth(2).is_some_and(|word| word.starts_with(b"HTTP/"))
 }
 
 /// Authority, path and query of a request target.

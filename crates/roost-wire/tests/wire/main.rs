@@ -1,0 +1,8 @@
+//! The wire format, rule by rule, at every split point and against hostile peers.
+
+mod frozen;
+mod handshake;
+mod hostile;
+mod properties;
+mod protocol;
+mod support;

@@ -1,0 +1,140 @@
+//! Any conversation, cut anywhere, decodes to itself.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use roost_wire::frame::{append_masked_fragment, append_masked_frame};
+use roost_wire::fuzz::{self, OwnedMessage, Transcript, transcript};
+use roost_wire::{CloseCode, Opcode, Role};
+
+use crate::support::{WIDE, decode};
+
+/// A message, and how a client sends it.
+#[derive(Debug, Clone)]
+struct Sent {
+    message: OwnedMessage,
+    /// Where its payload is cut into fragments, in 1/256 of its length; pings between them.
+    cuts: Vec<u8>,
+    pings: bool,
+    mask: [u8; 4],
+}
+
+fn any_message() -> impl Strategy<Value = OwnedMessage> {
+    prop_oneof![
+        8 => any::<String>().prop_map(OwnedMessage::Text),
+        8 => vec(any::<char>(), 0..100).prop_map(|c| OwnedMessage::Text(c.into_iter().collect())),
+        16 => vec(any::<u8>(), 0..300).prop_map(OwnedMessage::Binary),
+        1 => vec(any::<u8>(), 65_000..67_000).prop_map(OwnedMessage::Binary),
+        4 => vec(any::<u8>(), 0..=125).prop_map(OwnedMessage::Ping),
+        4 => vec(any::<u8>(), 0..=125).prop_map(OwnedMessage::Pong),
+    ]
+}
+
+fn any_sent() -> impl Strategy<Value = Sent> {
+    let cuts = prop_oneof![Just(vec![]), vec(any::<u8>(), 1..6)];
+    (any_message(), cuts, any::<bool>(), any::<[u8; 4]>()).prop_map(
+        |(message, mut cuts, pings, mask)| {
+            cuts.sort_unstable();
+            Sent {
+                message,
+                cuts,
+                pings,
+                mask,
+            }
+        },
+    )
+}
+
+/// Appends what goes over the wire to `stream`, and what is to be heard to `heard`.
+fn encode(sent: &Sent, stream: &mut Vec<u8>, heard: &mut Vec<OwnedMessage>) {
+    let (opcode, payload): (Opcode, &[u8]) = match &sent.message {
+        OwnedMessage::Text(text) => (Opcode::Text, text.as_bytes()),
+        OwnedMessage::Binary(bytes) => (Opcode::Binary, bytes),
+        OwnedMessage::Ping(bytes) => (Opcode::Ping, bytes),
+        OwnedMessage::Pong(bytes) => (Opcode::Pong, bytes),
+        OwnedMessage::Close(..) => unreachable!("no close is generated here"),
+    };
+    if opcode.is_control() {
+        append_masked_frame(stream, opcode, payload, sent.mask);
+        heard.push(sent.message.clone());
+        return;
+    }
+    let mut from = 0;
+    for (index, cut) in sent.cuts.iter().enumerate() {
+        let to = payload.len() * usize::from(*cut) / 256;
+        let opcode = if index == 0 {
+            opcode
+        } else {
+            Opcode::Continuation
+        };
+        append_masked_fragment(stream, opcode, false, &payload[from..to], sent.mask);
+        from = to;
+        if sent.pings {
+            append_masked_frame(stream, Opcode::Ping, b"between", sent.mask);
+            heard.push(OwnedMessage::Ping(b"between".to_vec()));
+        }
+    }
+    let opcode = if sent.cuts.is_empty() {
+        opcode
+    } else {
+        Opcode::Continuation
+    };
+    append_masked_fragment(stream, opcode, true, &payload[from..], sent.mask);
+    heard.push(sent.message.clone());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_conversation_in_any_pieces(
+        sent in vec(any_sent(), 0..8),
+        pieces in vec(1_usize..400, 1..50),
+    ) {
+        let (mut stream, mut heard) = (vec![], vec![]);
+        for sent in &sent {
+            encode(sent, &mut stream, &mut heard);
+        }
+        append_masked_frame(&mut stream, Opcode::Close, &1000_u16.to_be_bytes(), [1, 2, 3, 4]);
+        heard.push(OwnedMessage::Close(Some(CloseCode::NORMAL), String::new()));
+        // RFC 6455 §5.5.1: nothing after a close counts.
+        stream.extend([0xff; 10]);
+        let expected = Transcript { messages: heard, error: None };
+        for pieces in [vec![stream.len()], vec![1], pieces] {
+            let lens = pieces.iter().copied().cycle();
+            prop_assert_eq!(&transcript(&stream, lens, Role::Server, &WIDE), &expected);
+        }
+    }
+
+    #[test]
+    fn a_short_conversation_cut_at_every_place(sent in vec(any_sent(), 1..3)) {
+        let (mut stream, mut heard) = (vec![], vec![]);
+        for sent in &sent {
+            encode(sent, &mut stream, &mut heard);
+        }
+        prop_assert_eq!(decode(&stream), Transcript { messages: heard, error: None });
+    }
+
+    /// Valid streams with a few bytes changed reach deeper than random bytes.
+    #[test]
+    fn damaged_conversations_hold_the_invariants(
+        sent in vec(any_sent(), 1..4),
+        damage in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        rules in any::<[u8; 2]>(),
+    ) {
+        let mut data = rules.to_vec();
+        for sent in &sent {
+            encode(sent, &mut data, &mut vec![]);
+        }
+        for (place, byte) in &damage {
+            let place = place.index(data.len());
+            data[place] = *byte;
+        }
+        fuzz::decoder(&data);
+    }
+
+    #[test]
+    fn random_bytes_hold_the_invariants(data in vec(any::<u8>(), 0..200)) {
+        fuzz::decoder(&data);
+        fuzz::head(&data);
+    }
+}
