@@ -57,6 +57,7 @@ mod key;
 pub mod sim;
 mod socket;
 mod sys;
+pub mod uring;
 
 pub use key::ConnKey;
 

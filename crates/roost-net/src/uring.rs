@@ -1,0 +1,618 @@
+//! The io_uring backend: requests in, completions out.
+//!
+//! Needs Linux 6.1 (deferred task work), and 6.8 for direct descriptors (6.11 to connect from a
+//! given local address with them); [`UringDriver::new`] says what is missing.
+//!
+//! # A connection's life here
+//! - A **quiet** socket is watched by a multishot poll (256 bytes of kernel memory; an armed
+//!   receive would take 864) and has eight bytes in [`table`], nothing else.
+//! - When the watch reports, a receive that never waits (MSG_DONTWAIT) is submitted with a
+//!   provided buffer. The watch works by edges: it reports each arrival once, so reading goes on
+//!   until the kernel says the socket is empty.
+//! - No receive is submitted for which no buffer is free: connections wait in line instead, which
+//!   is counted as [`DriverStats::buffers_exhausted`].
+//! - A **send** is one request for its whole batch, submitted by the next wait with all others.
+//!   Nothing is tried at once: `send` says `Pending` and `Sent` follows. The kernel is not asked to
+//!   resume a short send (MSG_WAITALL), because after 128 waits it moves the request to a thread
+//!   of its own, and because `unsent_bytes` would stand still.
+//! - **Closing** cancels what is armed, closes the socket, and reports `Closed` when the last
+//!   completion is in. `user_data` is the key and the operation, so a completion that came late
+//!   cannot be mistaken for the slot's next owner; there are none, and they would be counted.
+//!
+//! # Threads
+//! A driver may be made on one thread and used on another, but from its first `wait` (or a full
+//! queue before) on it belongs to the thread that called it: the kernel refuses all others.
+//!
+//! # End
+//! Dropping the driver cancels what holds memory of ours and waits for it before the memory goes;
+//! if the kernel does not give it back (or the driver is dropped on another thread) it is leaked.
+//! Sockets are closed; those in direct slots by the kernel, shortly after.
+#![expect(
+    unsafe_code,
+    reason = "requests point to memory, and completions bring descriptors"
+)]
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use crate::{
+    Chunk, CloseCause, CloseMode, ConnKey, ConnectOptions, Driver, DriverStats, Event,
+    ListenOptions, ListenerId, SendStatus, Waker, clock, socket,
+};
+
+mod accept;
+mod batch;
+mod buffers;
+mod connection;
+mod handle;
+mod ring;
+mod table;
+mod wake;
+
+pub use handle::UringSocket;
+
+use accept::{Listeners, is_limit};
+use batch::BatchPool;
+use buffers::ReadBuffers;
+use handle::{DroppedSlots, Parts};
+use ring::{Cqe, IGNORED, Ring, SocketOption, Target};
+use table::Table;
+use wake::Bell;
+
+/// Sizes of a driver.
+#[derive(Debug, Clone)]
+pub struct UringOptions {
+    /// Requests queued before a submission, 64 bytes each. A power of two.
+    pub entries: u32,
+    /// Completions the shared queue holds, 16 bytes each; at least `entries`. More than that wait
+    /// in the kernel's memory. A power of two.
+    pub cq_entries: u32,
+    /// Receive buffers, 1 to 32,768: how many connections are read in one turn.
+    pub buffers: u16,
+    /// Size of each, in bytes: the longest [`Event::Bytes`]. Their memory is used only as far as
+    /// they are in use at the same time.
+    pub buffer_bytes: u32,
+    /// `Some(n)`: sockets live in a table of `n` slots of the ring's own, and count against
+    /// RLIMIT_NOFILE per ring instead of per process. The peer's address is then known only where
+    /// it was asked for when accepting: [`Driver::peer_addr`] is `None`.
+    pub direct_slots: Option<u32>,
+}
+
+impl Default for UringOptions {
+    fn default() -> UringOptions {
+        UringOptions {
+            entries: 1_024,
+            cq_entries: 4_096,
+            buffers: 256,
+            buffer_bytes: 16_384,
+            direct_slots: None,
+        }
+    }
+}
+
+/// The sockets of one reactor, on io_uring.
+pub struct UringDriver {
+    // Dropped in this order: the ring before what it points to.
+    ring: Ring,
+    buffers: ReadBuffers,
+    listeners: Listeners,
+    table: Table,
+    batches: BatchPool,
+    /// Completions that may make an event, oldest first.
+    ready: VecDeque<Cqe>,
+    /// Connections that wait for a receive buffer.
+    line: VecDeque<ConnKey>,
+    /// The buffer lent to the caller.
+    lease: Option<u16>,
+    bell: Arc<Bell>,
+    bell_watched: bool,
+    dropped: Arc<DroppedSlots>,
+    /// Direct slots there are, and those in use.
+    slots_max: u32,
+    slots_used: u32,
+    direct: bool,
+    retry_at: u64,
+    now: u64,
+    stats: DriverStats,
+}
+
+// SAFETY: the raw pointers inside (ring memory, receive buffers, slices of batches, places for
+// addresses) point to memory the driver owns and that moves with it. Nothing is tied to the thread
+// but the kernel's own check of who submits, which answers with an error.
+unsafe impl Send for UringDriver {}
+
+/// What a completion has come to.
+enum Outcome {
+    Event(Event<'static, UringSocket>),
+    /// Bytes in a buffer.
+    Bytes(ConnKey, u16, u32),
+}
+
+impl UringDriver {
+    /// Sets up a ring and its buffers. Fails with what is missing and the remedy in its text.
+    pub fn new(options: UringOptions) -> io::Result<UringDriver> {
+        let ring = Ring::new(&options)?;
+        let buffers = ReadBuffers::new(&ring, options.buffers, options.buffer_bytes)?;
+        let bell = Arc::new(Bell::new()?);
+        Ok(UringDriver {
+            ring,
+            buffers,
+            listeners: Listeners::new(options.direct_slots.is_some())?,
+            table: Table::default(),
+            batches: BatchPool::default(),
+            ready: VecDeque::new(),
+            line: VecDeque::new(),
+            lease: None,
+            dropped: Arc::new(DroppedSlots::new(Arc::clone(&bell))),
+            bell,
+            bell_watched: false,
+            slots_max: options.direct_slots.unwrap_or(0),
+            slots_used: 0,
+            direct: options.direct_slots.is_some(),
+            retry_at: 0,
+            now: clock::now_ns(),
+            stats: DriverStats::default(),
+        })
+    }
+
+    /// What must be in the queue before a wait: watches, accepts, receives that got a buffer.
+    fn prepare(&mut self) {
+        self.end_lease();
+        if !self.bell_watched {
+            self.ring.watch(Target::Fd(self.bell.fd()), key_of(WOKEN));
+            self.bell_watched = true;
+        }
+        if self.direct {
+            for slot in self.dropped.take() {
+                self.close_slot(slot);
+            }
+        }
+        if self.listeners.is_stuck() && self.now >= self.retry_at {
+            self.listeners.retry_stuck();
+            self.retry_at = self.now + STUCK_RETRY_NS;
+        }
+        let free = if self.direct {
+            self.slots_max
+                .saturating_sub(self.slots_used + self.listeners.armed())
+        } else {
+            0
+        };
+        self.listeners.arm(&mut self.ring, free);
+        self.read_line();
+    }
+
+    /// Submits, and collects for as long as there is much to collect at once.
+    fn gather(&mut self, wait: bool, timeout: Option<Duration>) -> io::Result<()> {
+        let mut collected = self.ring.enter(wait, timeout)?;
+        self.sort_arrived();
+        // What was watched and is ready is read in the same wait. Linux 6.13 and later finish
+        // about twenty deferred completions in one call; ask again while that many come.
+        for _ in 0..ROUNDS_MAX {
+            if collected < ROUND_COMPLETIONS && !self.ring.has_queued() {
+                break;
+            }
+            collected = self.ring.enter(false, None)?;
+            self.sort_arrived();
+        }
+        Ok(())
+    }
+
+    /// Answers watches with receives at once; the rest waits for the caller.
+    fn sort_arrived(&mut self) {
+        while let Some(cqe) = self.ring.next_arrived() {
+            let key = ConnKey::from_bits(cqe.user_data);
+            if key.op() == WATCH && cqe.more() {
+                self.watch_reported(key.with_op(0), cqe.result);
+            } else if cqe.user_data != IGNORED {
+                self.ready.push_back(cqe);
+            }
+        }
+    }
+
+    fn handle(&mut self, cqe: Cqe) -> Option<Outcome> {
+        let full = ConnKey::from_bits(cqe.user_data);
+        let key = full.with_op(0);
+        match full.op() {
+            ACCEPT => self.accept_done(key, cqe),
+            NEWCOMER => self.newcomer(key),
+            WOKEN => {
+                if !cqe.more() {
+                    self.bell_watched = false;
+                }
+                self.bell.answer().then_some(Outcome::Event(Event::Woken))
+            }
+            op if !self.table.holds(key) => {
+                // A note to ourselves may come late; a completion may not.
+                self.stats.stale += u64::from(op != ADVANCE);
+                None
+            }
+            op => self.connection_done(key, op, cqe),
+        }
+    }
+
+    fn accept_done(&mut self, key: ConnKey, cqe: Cqe) -> Option<Outcome> {
+        let result = if cqe.result < 0 {
+            Err(-cqe.result)
+        } else {
+            Ok(())
+        };
+        let peer = self.listeners.accepted(key, result, cqe.more());
+        if let Err(errno) = result {
+            if is_limit(errno) {
+                self.stats.accept_limit += 1;
+            }
+            return None;
+        }
+        let number = cqe.result;
+        if self.direct {
+            self.slots_used += 1;
+            let socket = UringSocket::slot(number as u32, &self.dropped);
+            return Some(self.arrival(key.slot(), socket, peer));
+        }
+        // SAFETY: the accept has just made this descriptor; nobody else knows it.
+        let fd = unsafe { OwnedFd::from_raw_fd(number) };
+        Some(self.arrival_by_fd(key.slot(), fd))
+    }
+
+    fn newcomer(&mut self, key: ConnKey) -> Option<Outcome> {
+        let (fd, reset) = self.listeners.newcomers(key.slot());
+        self.stats.accept_limit += reset;
+        self.stats.accept_reset += reset;
+        fd.map(|fd| self.arrival_by_fd(key.slot(), fd))
+    }
+
+    fn arrival_by_fd(&mut self, listener: u32, fd: OwnedFd) -> Outcome {
+        let asked = self.listeners.wants_peer(listener);
+        let peer = asked.then(|| peer_of(fd.as_fd())).flatten();
+        self.arrival(listener, UringSocket::from(fd), peer)
+    }
+
+    fn arrival(&mut self, listener: u32, socket: UringSocket, peer: Option<SocketAddr>) -> Outcome {
+        self.stats.accepted += 1;
+        Outcome::Event(Event::Accepted {
+            listener: ListenerId(listener),
+            socket,
+            peer,
+        })
+    }
+
+    /// Frees a slot that no connection has.
+    fn close_slot(&mut self, slot: u32) {
+        self.ring.close(Target::Slot(slot), None);
+        self.slot_is_free();
+    }
+
+    fn slot_is_free(&mut self) {
+        self.slots_used -= 1;
+        self.listeners.room();
+    }
+
+    fn end_lease(&mut self) {
+        if let Some(buffer) = self.lease.take() {
+            self.buffers.give_back(buffer);
+        }
+    }
+
+    /// The key, if it names a live connection that is not closing; else counted.
+    fn live(&mut self, key: ConnKey) -> Option<ConnKey> {
+        let key = key.with_op(0);
+        if self.table.holds(key) && !self.table.any(key, table::CLOSING) {
+            return Some(key);
+        }
+        self.stats.stale += 1;
+        None
+    }
+}
+
+impl Driver for UringDriver {
+    type Socket = UringSocket;
+
+    fn name(&self) -> &'static str {
+        "io_uring"
+    }
+
+    fn listen(&mut self, options: &ListenOptions) -> io::Result<(ListenerId, SocketAddr)> {
+        self.listeners.open(options)
+    }
+
+    fn set_accepting(&mut self, accepting: bool) {
+        self.listeners.set_accepting(&mut self.ring, accepting);
+    }
+
+    fn stop_listening(&mut self) {
+        self.listeners.close(&mut self.ring);
+    }
+
+    fn waker(&self) -> Waker {
+        Waker::new(Arc::clone(&self.bell) as _)
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let start = clock::now_ns();
+        let limit = timeout.map(|timeout| {
+            start.saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX))
+        });
+        self.now = start;
+        loop {
+            self.prepare();
+            let mut until = limit;
+            if self.listeners.is_stuck() {
+                until = Some(until.unwrap_or(u64::MAX).min(self.retry_at));
+            }
+            let left = until.map(|until| Duration::from_nanos(until.saturating_sub(self.now)));
+            let wait = self.ready.is_empty()
+                && !self.ring.has_arrived()
+                && left.is_none_or(|left| !left.is_zero());
+            self.gather(wait, left)?;
+            self.now = clock::now_ns();
+            if !self.ready.is_empty() || limit.is_some_and(|limit| self.now >= limit) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn next_event(&mut self) -> Option<Event<'_, UringSocket>> {
+        self.end_lease();
+        let outcome = loop {
+            let cqe = self.ready.pop_front()?;
+            if let Some(outcome) = self.handle(cqe) {
+                break outcome;
+            }
+        };
+        Some(match outcome {
+            Outcome::Event(event) => event,
+            Outcome::Bytes(key, buffer, len) => {
+                self.lease = Some(buffer);
+                Event::Bytes(key, self.buffers.lend(buffer, len))
+            }
+        })
+    }
+
+    fn now(&self) -> u64 {
+        self.now
+    }
+
+    fn adopt(&mut self, key: ConnKey, socket: UringSocket) -> io::Result<()> {
+        let key = key.with_op(0);
+        if self.table.occupied(key.slot()) {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "the slot is taken",
+            ));
+        }
+        let target = match socket.into_parts(&self.dropped) {
+            Parts::Fd(fd) => Target::from(fd),
+            Parts::Slot(slot) => Target::Slot(slot),
+            Parts::Foreign(_) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "a socket in a direct slot can be adopted by its own driver only",
+                ));
+            }
+        };
+        self.table.insert(key, Some(target), 0);
+        self.watch(key);
+        Ok(())
+    }
+
+    fn refuse(&mut self, socket: UringSocket) {
+        match socket.into_parts(&self.dropped) {
+            Parts::Fd(fd) => socket::reset_on_close(&fd),
+            Parts::Slot(slot) => {
+                self.ring
+                    .set_option(Target::Slot(slot), &SocketOption::RESET_ON_CLOSE);
+                self.close_slot(slot);
+            }
+            Parts::Foreign(socket) => drop(socket),
+        }
+    }
+
+    fn connect(&mut self, key: ConnKey, options: &ConnectOptions) -> io::Result<()> {
+        self.start_connect(key.with_op(0), options)
+    }
+
+    fn send(&mut self, key: ConnKey, chunks: &[Chunk]) -> SendStatus {
+        let Some(key) = self.live(key) else {
+            return SendStatus::Gone;
+        };
+        match self.batches.chunks(chunks) {
+            Some(batch) => self.start_send(key, batch),
+            None => SendStatus::Done,
+        }
+    }
+
+    fn send_copy(&mut self, key: ConnKey, bytes: &[u8]) -> SendStatus {
+        let Some(key) = self.live(key) else {
+            return SendStatus::Gone;
+        };
+        match self.batches.copy(bytes) {
+            Some(batch) => self.start_send(key, batch),
+            None => SendStatus::Done,
+        }
+    }
+
+    fn unsent_bytes(&self, key: ConnKey) -> usize {
+        let key = key.with_op(0);
+        if !self.table.holds(key) {
+            return 0;
+        }
+        self.table
+            .peek(key)
+            .and_then(|busy| busy.batch.as_ref())
+            .map_or(0, |batch| batch.left())
+    }
+
+    fn pause(&mut self, key: ConnKey) {
+        if let Some(key) = self.live(key) {
+            self.table.set(key, table::PAUSED);
+        }
+    }
+
+    fn resume(&mut self, key: ConnKey) {
+        if let Some(key) = self.live(key)
+            && self.table.any(key, table::PAUSED)
+        {
+            self.table.clear(key, table::PAUSED);
+            self.read(key);
+        }
+    }
+
+    fn shutdown_write(&mut self, key: ConnKey) {
+        if let Some(key) = self.live(key) {
+            self.want(key, table::FIN);
+        }
+    }
+
+    fn close(&mut self, key: ConnKey, mode: CloseMode) {
+        self.start_close(key.with_op(0), mode);
+    }
+
+    fn release(&mut self, key: ConnKey) {
+        if let Some(key) = self.live(key) {
+            self.start_release(key);
+        }
+    }
+
+    fn peer_addr(&self, key: ConnKey) -> Option<SocketAddr> {
+        let key = key.with_op(0);
+        if !self.table.holds(key) {
+            return None;
+        }
+        match self.table.target(key)? {
+            Target::Fd(fd) => {
+                // SAFETY: the table owns the descriptor and is borrowed meanwhile.
+                let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+                peer_of(fd)
+            }
+            Target::Slot(_) => None,
+        }
+    }
+
+    fn stats(&self) -> DriverStats {
+        DriverStats {
+            open: self.table.live(),
+            ..self.stats
+        }
+    }
+}
+
+impl Drop for UringDriver {
+    fn drop(&mut self) {
+        if !self.take_back_memory() {
+            // The kernel may still read or write there.
+            self.table.leak_batches();
+            self.listeners.leak();
+            self.buffers.leak();
+        }
+        for target in self.table.targets() {
+            if let Target::Fd(fd) = target {
+                // SAFETY: the table owns the descriptor and goes now.
+                drop(unsafe { OwnedFd::from_raw_fd(fd) });
+            }
+        }
+    }
+}
+
+impl UringDriver {
+    /// Cancels the requests that point to memory of ours and waits for their completions.
+    fn take_back_memory(&mut self) -> bool {
+        if !self.ring.enabled() {
+            return true;
+        }
+        let sending: Vec<ConnKey> = self.table.sending().collect();
+        for key in &sending {
+            self.ring.cancel(key.with_op(SEND).to_bits());
+        }
+        self.listeners.close(&mut self.ring);
+        let mut lent = sending.len() + self.listeners.armed() as usize;
+        lent -= self.ready.iter().filter(|cqe| gives_back(cqe)).count();
+        let started = clock::now_ns();
+        // Also what was asked last, as refusals.
+        let mut entered = self.ring.enter(false, None);
+        while lent > 0 {
+            if entered.is_err() || clock::now_ns() - started > TAKE_BACK_NS_MAX {
+                return false;
+            }
+            while let Some(cqe) = self.ring.next_arrived() {
+                if gives_back(&cqe) {
+                    lent -= 1;
+                }
+                self.ready.push_back(cqe);
+            }
+            if lent > 0 {
+                entered = self.ring.enter(true, Some(Duration::from_millis(10)));
+            }
+        }
+        self.close_unclaimed();
+        true
+    }
+
+    /// Closes descriptors that arrived and that the caller has not seen.
+    fn close_unclaimed(&mut self) {
+        let made = [ACCEPT, INSTALL];
+        for cqe in self.ready.drain(..) {
+            let op = ConnKey::from_bits(cqe.user_data).op();
+            let direct = self.direct && op == ACCEPT;
+            if made.contains(&op) && cqe.result >= 0 && !direct {
+                // SAFETY: the request made this descriptor; nobody else knows it.
+                drop(unsafe { OwnedFd::from_raw_fd(cqe.result) });
+            }
+        }
+    }
+}
+
+/// Whether this completion ends a request that points to memory of ours.
+fn gives_back(cqe: &Cqe) -> bool {
+    let op = ConnKey::from_bits(cqe.user_data).op();
+    cqe.user_data != IGNORED && (op == SEND || op == ACCEPT && !cqe.more())
+}
+
+fn peer_of(fd: BorrowedFd<'_>) -> Option<SocketAddr> {
+    SockRef::from(&fd).peer_addr().ok()?.as_socket()
+}
+
+/// `user_data` of what belongs to no connection.
+fn key_of(op: u8) -> u64 {
+    ConnKey::new(0, 0).with_op(op).to_bits()
+}
+
+fn cause_of(errno: i32) -> CloseCause {
+    match errno {
+        libc::ECONNRESET | libc::EPIPE | libc::ECONNABORTED => CloseCause::Reset,
+        errno => CloseCause::Error(errno),
+    }
+}
+
+// Operations: what a completion belongs to.
+const WATCH: u8 = 1;
+const RECEIVE: u8 = 2;
+const SEND: u8 = 3;
+const OPEN: u8 = 4;
+const BIND: u8 = 5;
+const CONNECT: u8 = 6;
+const INSTALL: u8 = 7;
+const SHUTDOWN: u8 = 8;
+const CLOSE: u8 = 9;
+/// A note to ourselves: look what is next for this connection.
+const ADVANCE: u8 = 10;
+const ACCEPT: u8 = 11;
+const NEWCOMER: u8 = 12;
+const WOKEN: u8 = 13;
+
+/// When so many completions come at once, more are probably ready.
+const ROUND_COMPLETIONS: usize = 16;
+
+/// How often one wait asks again, so that the caller gets its turn.
+const ROUNDS_MAX: usize = 16;
+
+/// How long a listener waits that cannot even refuse.
+const STUCK_RETRY_NS: u64 = 10_000_000;
+
+/// How long a dropped driver waits for the kernel to give memory back.
+const TAKE_BACK_NS_MAX: u64 = 1_000_000_000;

@@ -1,0 +1,174 @@
+//! Receive buffers: one region of memory, lent to the kernel a buffer at a time.
+//!
+//! A provided buffer ring hands buffers out in the order they were put in. To keep the memory in
+//! use small and warm, a buffer is put in only when a receive is about to be submitted that needs
+//! it, and the last one given back goes in first: what is touched is as much as is ever in use at
+//! once, not all of it in turn.
+
+use std::io;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use io_uring::types::BufRingEntry;
+
+use super::ring::Ring;
+
+/// The buffers and the ring the kernel takes them from.
+pub(super) struct ReadBuffers {
+    ring: Region,
+    memory: Region,
+    bytes: u32,
+    mask: u16,
+    tail: u16,
+    /// Neither in the ring nor holding received bytes; the last is the warmest.
+    free: Vec<u16>,
+    /// In the ring.
+    offered: u32,
+    /// Receives submitted and not completed. Each takes at most one from the ring.
+    claims: u32,
+}
+
+impl ReadBuffers {
+    /// `count` buffers (1 to 32,768) of `bytes` each, registered with `ring`.
+    pub(super) fn new(ring: &Ring, count: u16, bytes: u32) -> io::Result<ReadBuffers> {
+        if count == 0 || count > BUFFERS_MAX || bytes == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("{count} receive buffers of {bytes} B: 1 to {BUFFERS_MAX} of 1 B or more"),
+            ));
+        }
+        let entries = count.next_power_of_two();
+        let buffers = ReadBuffers {
+            ring: Region::new(usize::from(entries) * size_of::<BufRingEntry>())?,
+            memory: Region::new(usize::from(count) * bytes as usize)?,
+            bytes,
+            mask: entries - 1,
+            tail: 0,
+            free: (0..count).rev().collect(),
+            offered: 0,
+            claims: 0,
+        };
+        // SAFETY: the region has that many entries, on whole pages, written only by `offer`. The
+        // driver drops its ring before its buffers.
+        unsafe { ring.register_buffers(buffers.ring.start.as_ptr(), entries) }?;
+        Ok(buffers)
+    }
+
+    /// Size of each, in bytes.
+    pub(super) fn bytes(&self) -> u32 {
+        self.bytes
+    }
+
+    /// Makes sure the next receive finds a buffer. False if none is free: then do not submit it.
+    pub(super) fn claim(&mut self) -> bool {
+        if self.offered <= self.claims {
+            let Some(id) = self.free.pop() else {
+                return false;
+            };
+            self.offer(id);
+        }
+        self.claims += 1;
+        true
+    }
+
+    /// A receive has completed, with or without having used a buffer.
+    pub(super) fn complete(&mut self, used: Option<u16>) {
+        debug_assert!(
+            self.claims > 0,
+            "a receive completed that claimed no buffer"
+        );
+        self.claims -= 1;
+        if used.is_some() {
+            self.offered -= 1;
+        }
+    }
+
+    /// What was received into buffer `id`: `len` bytes.
+    pub(super) fn lend(&mut self, id: u16, len: u32) -> &mut [u8] {
+        assert!(len <= self.bytes, "the kernel received more than fits");
+        let start = self.address(id);
+        // SAFETY: the buffer lies inside the region (`address` checks); the kernel took it out of
+        // its ring when it completed the receive and does not write to it until it is offered
+        // again, which needs `&mut self`; the region was zeroed by the kernel at the least.
+        unsafe { std::slice::from_raw_parts_mut(start, len as usize) }
+    }
+
+    /// Buffer `id` may be used again.
+    pub(super) fn give_back(&mut self, id: u16) {
+        debug_assert!(!self.free.contains(&id), "a buffer was given back twice");
+        self.free.push(id);
+    }
+
+    /// Never unmaps the memory: the kernel may still have it.
+    pub(super) fn leak(&mut self) {
+        self.memory.kept = true;
+        self.ring.kept = true;
+    }
+
+    fn address(&self, id: u16) -> *mut u8 {
+        let offset = usize::from(id) * self.bytes as usize;
+        assert!(
+            offset < self.memory.len,
+            "the kernel named a buffer that does not exist"
+        );
+        self.memory.start.as_ptr().wrapping_add(offset)
+    }
+
+    fn offer(&mut self, id: u16) {
+        let (address, bytes) = (self.address(id), self.bytes);
+        let base: *mut BufRingEntry = self.ring.start.as_ptr().cast();
+        let index = usize::from(self.tail & self.mask);
+        // SAFETY: `index` is below the number of entries the region was made for. The kernel does
+        // not read this entry before the tail passes it, below.
+        let entry = unsafe { &mut *base.wrapping_add(index) };
+        entry.set_addr(address as u64);
+        entry.set_len(bytes);
+        entry.set_bid(id);
+        self.tail = self.tail.wrapping_add(1);
+        self.offered += 1;
+        // SAFETY: `base` is the first entry, zeroed memory at the least.
+        let tail: *const u16 = unsafe { BufRingEntry::tail(base) };
+        // SAFETY: the tail is an aligned u16 inside the region, which only we write.
+        let tail = unsafe { AtomicU16::from_ptr(tail.cast_mut()) };
+        // Release: the kernel sees the entry when it sees the tail.
+        tail.store(self.tail, Ordering::Release);
+    }
+}
+
+/// Anonymous memory on whole pages; a page costs nothing until it is touched.
+struct Region {
+    start: NonNull<u8>,
+    len: usize,
+    kept: bool,
+}
+
+impl Region {
+    fn new(len: usize) -> io::Result<Region> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: an anonymous mapping at an address the kernel chooses touches nothing of ours.
+        let start = unsafe { libc::mmap(ptr::null_mut(), len, protection, flags, -1, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).expect("mmap chooses no null address");
+        Ok(Region {
+            start,
+            len,
+            kept: false,
+        })
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        // SAFETY: mapped by `new` with this length; the owner lends no slice that outlives it.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
+    }
+}
+
+/// The most entries a buffer ring may have.
+const BUFFERS_MAX: u16 = 32_768;
