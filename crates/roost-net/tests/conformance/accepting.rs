@@ -1,0 +1,158 @@
+//! Listening, accepting, connecting.
+
+use roost_net::{CloseCause, CloseMode, Driver};
+
+use crate::backend::{Backend, Options};
+use crate::world::{CLIENT, SERVER, World};
+
+pub(crate) fn accept_tells_both_ends<B: Backend>() {
+    let mut world = World::<B>::new();
+    let addr = world.listen(SERVER);
+    assert_ne!(addr.port(), 0, "port 0 is resolved");
+    world.hosts[SERVER].auto_adopt = false;
+    let client = world.connect(CLIENT, addr);
+    world.until("both ends", |w| {
+        w.conn(client).connected && w.hosts[SERVER].accepted.len() == 1
+    });
+    let accepted = world.hosts[SERVER].accepted.pop_front().expect("just seen");
+    assert_eq!(accepted.listener, world.listeners[0]);
+    let peer = accepted.peer.expect("want_peer was on");
+    assert_eq!(peer.ip(), addr.ip());
+    assert_ne!(peer.port(), addr.port());
+    let server = world.hosts[SERVER].adopt(accepted.socket);
+    if B::KNOWS_PEERS {
+        assert_eq!(world.hosts[SERVER].driver.peer_addr(server), Some(peer));
+        assert_eq!(world.hosts[CLIENT].driver.peer_addr(client.key), Some(addr));
+    }
+    assert_eq!(world.hosts[SERVER].driver.stats().accepted, 1);
+    assert_eq!(world.hosts[SERVER].driver.stats().open, 1);
+    world.finish();
+}
+
+pub(crate) fn connect_refused<B: Backend>() {
+    let mut world = World::<B>::new();
+    let addr = world.listen(SERVER);
+    world.hosts[SERVER].driver.stop_listening();
+    world.turns(3);
+    // Twice, to use the slot again.
+    for _ in 0..2 {
+        let client = world.connect(CLIENT, addr);
+        let cause = world.until_closed(client);
+        assert!(
+            matches!(cause, CloseCause::ConnectFailed(111)),
+            "ECONNREFUSED: {cause:?}"
+        );
+        assert!(!world.conn(client).connected);
+    }
+    world.finish();
+}
+
+pub(crate) fn accepting_pauses_and_resumes<B: Backend>() {
+    let mut world = World::<B>::new();
+    let addr = world.listen(SERVER);
+    world.hosts[SERVER].driver.set_accepting(false);
+    world.turns(3);
+    let clients: Vec<_> = (0..5).map(|_| world.connect(CLIENT, addr)).collect();
+    world.until("room in the backlog", |w| {
+        clients.iter().all(|&end| w.conn(end).connected)
+    });
+    world.turns(30);
+    assert_eq!(
+        world.hosts[SERVER].adopted.len(),
+        0,
+        "accepted although paused"
+    );
+    world.hosts[SERVER].driver.set_accepting(true);
+    world.until("five accepted", |w| w.hosts[SERVER].adopted.len() == 5);
+    world.finish();
+}
+
+pub(crate) fn stop_listening_refuses_newcomers<B: Backend>() {
+    let (mut world, client, server) = World::<B>::connected();
+    let addr = world.hosts[CLIENT]
+        .driver
+        .peer_addr(client.key)
+        .expect("connected");
+    world.hosts[SERVER].driver.stop_listening();
+    world.turns(3);
+    let late = world.connect(CLIENT, addr);
+    let cause = world.until_closed(late);
+    assert!(matches!(cause, CloseCause::ConnectFailed(_)), "{cause:?}");
+    // Who was there before stays.
+    world.send_copy(client, b"still here");
+    world.until_received(server, 10);
+    // And listening can begin again.
+    let addr = world.listen(SERVER);
+    world.pair(addr);
+    world.finish();
+}
+
+pub(crate) fn refuse_resets<B: Backend>() {
+    let mut world = World::<B>::new();
+    let addr = world.listen(SERVER);
+    world.hosts[SERVER].auto_adopt = false;
+    let client = world.connect(CLIENT, addr);
+    world.until("a newcomer", |w| w.hosts[SERVER].accepted.len() == 1);
+    let accepted = world.hosts[SERVER].accepted.pop_front().expect("just seen");
+    world.hosts[SERVER].driver.refuse(accepted.socket);
+    assert_eq!(world.until_closed(client), CloseCause::Reset);
+    world.finish();
+}
+
+pub(crate) fn a_dropped_socket_is_closed<B: Backend>() {
+    let mut world = World::<B>::new();
+    let addr = world.listen(SERVER);
+    world.hosts[SERVER].auto_adopt = false;
+    let client = world.connect(CLIENT, addr);
+    world.until("a newcomer", |w| w.hosts[SERVER].accepted.len() == 1);
+    world.hosts[SERVER].accepted.clear();
+    world.until("the end of it", |w| {
+        w.conn(client).read_closed || w.conn(client).closed.is_some()
+    });
+    world.finish();
+}
+
+pub(crate) fn a_crowd_connects_at_once<B: Backend>() {
+    const CROWD: usize = 500;
+    let mut world = World::<B>::new();
+    let addr = world.listen(SERVER);
+    let clients: Vec<_> = (0..CROWD).map(|_| world.connect(CLIENT, addr)).collect();
+    world.until("all accepted", |w| {
+        w.hosts[SERVER].adopted.len() == CROWD && clients.iter().all(|&end| w.conn(end).connected)
+    });
+    assert_eq!(world.hosts[SERVER].driver.stats().accepted, CROWD as u64);
+    // All go at once as well.
+    for &client in &clients {
+        world.close(client, CloseMode::Graceful);
+    }
+    world.until("all gone", |w| {
+        let server = &w.hosts[SERVER];
+        server
+            .adopted
+            .iter()
+            .all(|&key| server.conn(key).read_closed)
+    });
+    world.finish();
+}
+
+pub(crate) fn listeners_share_a_port<B: Backend>() {
+    let mut world = World::<B>::with(&Options::default(), 3);
+    let any = world.backend.listen_addr();
+    let addr = world.listen_on(SERVER, any, true);
+    let same = world.listen_on(2, addr, true);
+    assert_eq!(addr, same);
+    let clients: Vec<_> = (0..100).map(|_| world.connect(CLIENT, addr)).collect();
+    world.until("all accepted", |w| {
+        w.hosts[SERVER].adopted.len() + w.hosts[2].adopted.len() == clients.len()
+    });
+    // The kernel spreads by a hash: that 100 fall on one side happens once in 2^99 runs.
+    assert!(
+        !world.hosts[SERVER].adopted.is_empty(),
+        "the first listener had none"
+    );
+    assert!(
+        !world.hosts[2].adopted.is_empty(),
+        "the second listener had none"
+    );
+    world.finish();
+}

@@ -1,0 +1,103 @@
+//! Streams whose every byte is known from its place, and the random numbers of the tests.
+
+use roost_net::Chunk;
+
+/// An endless stream of bytes, told from others by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stream {
+    id: u64,
+    start: u64,
+}
+
+impl Stream {
+    /// The stream numbered `id`, from its start.
+    pub(crate) fn new(id: u64) -> Stream {
+        Stream { id, start: 0 }
+    }
+
+    /// The same stream without its first `bytes`.
+    pub(crate) fn from(self, bytes: u64) -> Stream {
+        Stream {
+            start: self.start + bytes,
+            ..self
+        }
+    }
+
+    /// The byte at `place`. The period is far longer than any test.
+    fn byte(self, place: u64) -> u8 {
+        let place = self.start + place;
+        let word = (place / 8)
+            .wrapping_add(self.id << 32)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (word ^ (word >> 29)).to_be_bytes()[(place % 8) as usize]
+    }
+
+    /// `len` bytes from `start` on.
+    pub(crate) fn bytes(self, start: u64, len: usize) -> Vec<u8> {
+        (start..start + len as u64)
+            .map(|place| self.byte(place))
+            .collect()
+    }
+
+    /// The same in chunks of `chunk_bytes`.
+    pub(crate) fn chunks(self, start: u64, len: usize, chunk_bytes: usize) -> Vec<Chunk> {
+        self.bytes(start, len)
+            .chunks(chunk_bytes)
+            .map(|part| Chunk::new(part.to_vec().into()))
+            .collect()
+    }
+
+    /// Compares `bytes` with the stream from `start` on; the place of the first other byte.
+    pub(crate) fn check(self, start: u64, bytes: &[u8]) -> Result<(), u64> {
+        let mut places = start..;
+        match bytes
+            .iter()
+            .zip(&mut places)
+            .find(|(byte, place)| **byte != self.byte(*place))
+        {
+            None => Ok(()),
+            Some((_, place)) => Err(place),
+        }
+    }
+}
+
+/// Seeded random numbers (splitmix64).
+#[derive(Debug, Clone)]
+pub(crate) struct Rng(u64);
+
+impl Rng {
+    pub(crate) fn new(seed: u64) -> Rng {
+        Rng(seed)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `limit`.
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
+
+    /// True `percent` times of a hundred.
+    pub(crate) fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+}
+
+/// `ROOST_SEED`, or a new seed; printed either way, and shown when the test fails.
+pub(crate) fn seed() -> u64 {
+    let seed = match std::env::var("ROOST_SEED") {
+        Ok(text) => text.parse().expect("ROOST_SEED is a number"),
+        Err(_) => {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            now.expect("after 1970").as_nanos() as u64
+        }
+    };
+    println!("ROOST_SEED={seed}");
+    seed
+}

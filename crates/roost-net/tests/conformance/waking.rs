@@ -1,0 +1,104 @@
+//! Wakes from other threads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use roost_net::{Driver, Event};
+
+use crate::backend::{Backend, Options};
+use crate::stream::seed;
+use crate::world::{CLIENT, World};
+
+pub(crate) fn a_wake_before_wait_is_not_lost<B: Backend>() {
+    let mut world = World::<B>::new();
+    for round in 1..=5 {
+        let waker = world.hosts[CLIENT].driver.waker();
+        waker.wake();
+        world.until("Woken", |w| w.hosts[CLIENT].woken >= round);
+    }
+    world.finish();
+}
+
+pub(crate) fn wakes_coalesce<B: Backend>() {
+    let mut world = World::<B>::new();
+    let waker = world.hosts[CLIENT].driver.waker();
+    for _ in 0..1_000 {
+        waker.clone().wake();
+    }
+    world.until("Woken", |w| w.hosts[CLIENT].woken > 0);
+    world.turns(10);
+    let woken = world.hosts[CLIENT].woken;
+    assert!(woken <= 3, "{woken} events of 1,000 wakes");
+    // A waker may outlive its driver.
+    world.finish();
+    waker.wake();
+}
+
+pub(crate) fn a_wake_ends_an_endless_wait<B: Backend>() {
+    let mut driver = B::new(seed()).driver(&Options::default());
+    let waker = driver.waker();
+    let start = Instant::now();
+    let sleeper = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(100));
+        waker.wake();
+    });
+    // Endless enough, and a lost wake does not stop the suite.
+    until_woken(&mut driver, Duration::from_secs(60));
+    let waited = start.elapsed();
+    assert!(
+        waited >= Duration::from_millis(100),
+        "woken by nobody after {waited:?}"
+    );
+    assert!(waited < Duration::from_secs(30), "not woken but timed out");
+    sleeper.join().expect("it only wakes");
+}
+
+pub(crate) fn a_storm_of_wakes<B: Backend>() {
+    const THREADS: u64 = 4;
+    const WAKES: u64 = 25_000;
+    let mut driver = B::new(seed()).driver(&Options::default());
+    let posted = Arc::new(AtomicU64::new(0));
+    let storm: Vec<_> = (0..THREADS)
+        .map(|_| {
+            let (posted, waker) = (posted.clone(), driver.waker());
+            thread::spawn(move || {
+                for _ in 0..WAKES {
+                    posted.fetch_add(1, Ordering::Relaxed);
+                    waker.wake();
+                }
+            })
+        })
+        .collect();
+    // The count is looked at after Woken and at no other time, as a mailbox is: were the wake
+    // lost that follows the last post, this would time out.
+    let mut seen = 0;
+    while seen < THREADS * WAKES {
+        let start = Instant::now();
+        until_woken(&mut driver, Duration::from_secs(60));
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "a wake is lost at {seen}"
+        );
+        seen = posted.load(Ordering::Relaxed);
+    }
+    for thread in storm {
+        thread.join().expect("it only wakes");
+    }
+}
+
+fn until_woken<D: Driver>(driver: &mut D, timeout: Duration) {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        driver.wait(Some(left)).expect("wait");
+        let mut woken = false;
+        while let Some(event) = driver.next_event() {
+            woken |= matches!(event, Event::Woken);
+        }
+        if woken || left.is_zero() {
+            return;
+        }
+    }
+}
