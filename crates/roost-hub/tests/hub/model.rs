@@ -1,0 +1,267 @@
+//! What a set of hubs must do, said naively: a log for each channel, a cursor for each
+//! subscription. Knows nothing of interest, homes or cookies.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use roost_hub::{ChannelId, Encoding, EventIds, ReactorId, Subscriber};
+
+/// The first thing that went wrong.
+pub(crate) type Check = Result<(), String>;
+
+/// Fails the check with a message.
+macro_rules! ensure {
+    ($holds:expr, $($message:tt)*) => {
+        if !$holds {
+            return Err(format!($($message)*));
+        }
+    };
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Model {
+    pub(crate) messages: Vec<Message>,
+    /// Channel name to its messages in their order.
+    logs: BTreeMap<String, Vec<usize>>,
+    pub(crate) subscriptions: BTreeMap<Place, Subscription>,
+}
+
+/// Who subscribes to what.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) reactor: ReactorId,
+    pub(crate) who: Subscriber,
+    pub(crate) encoding: Encoding,
+    pub(crate) name: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) name: String,
+    pub(crate) publisher: u64,
+    pub(crate) exclude: bool,
+    pub(crate) ack: bool,
+    /// Place in the log, once it is ordered.
+    position: Option<usize>,
+    ids: Option<EventIds>,
+    encoded: u8,
+    publication: Option<u64>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    pub(crate) channel: ChannelId,
+    /// The connection's key.
+    key: u64,
+    /// Subscribe requests not yet answered.
+    tokens: VecDeque<u64>,
+    /// Length of the log when the first of them was answered.
+    since: Option<usize>,
+    /// Place and sequence of what came last.
+    last: Option<(usize, u64)>,
+}
+
+/// A delivery to one subscriber.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub(crate) message: usize,
+    pub(crate) encoding: Encoding,
+    pub(crate) ids: EventIds,
+}
+
+impl Model {
+    pub(crate) fn publish(
+        &mut self,
+        name: &str,
+        publisher: u64,
+        exclude: bool,
+        ack: bool,
+    ) -> usize {
+        self.messages.push(Message {
+            name: name.to_owned(),
+            publisher,
+            exclude,
+            ack,
+            position: None,
+            ids: None,
+            encoded: 0,
+            publication: None,
+        });
+        self.messages.len() - 1
+    }
+
+    /// The home takes the message up.
+    pub(crate) fn order(&mut self, message: usize) -> Check {
+        let log = self
+            .logs
+            .entry(self.messages[message].name.clone())
+            .or_default();
+        let publisher = self.messages[message].publisher;
+        let earlier = log
+            .iter()
+            .rev()
+            .find(|&&m| self.messages[m].publisher == publisher);
+        ensure!(
+            earlier.is_none_or(|&m| m < message),
+            "message {message} is ordered after {earlier:?} of the same publisher"
+        );
+        ensure!(
+            self.messages[message].position.is_none(),
+            "message {message} is ordered twice"
+        );
+        self.messages[message].position = Some(log.len());
+        log.push(message);
+        Ok(())
+    }
+
+    pub(crate) fn encode(&mut self, message: usize, encoding: Encoding, ids: EventIds) -> Check {
+        let record = &mut self.messages[message];
+        ensure!(
+            record.encoded & encoding.bit() == 0,
+            "message {message} is encoded twice as {encoding:?}"
+        );
+        record.encoded |= encoding.bit();
+        ensure!(
+            record.ids.is_none_or(|known| known == ids),
+            "message {message} has two sets of numbers"
+        );
+        ensure!(
+            (1..1 << 53).contains(&ids.topic) && (1..1 << 53).contains(&ids.publication),
+            "numbers out of range: {ids:?}"
+        );
+        record.ids = Some(ids);
+        Ok(())
+    }
+
+    pub(crate) fn subscribe(
+        &mut self,
+        place: Place,
+        key: u64,
+        channel: ChannelId,
+        token: u64,
+    ) -> Check {
+        let subscription = self.subscriptions.entry(place).or_insert(Subscription {
+            channel,
+            key,
+            tokens: VecDeque::new(),
+            since: None,
+            last: None,
+        });
+        ensure!(
+            subscription.channel == channel,
+            "a subscription has changed its channel"
+        );
+        subscription.tokens.push_back(token);
+        Ok(())
+    }
+
+    pub(crate) fn subscribed(&mut self, place: &Place, token: u64) -> Check {
+        let Some(subscription) = self.subscriptions.get_mut(place) else {
+            return Err(format!("{place:?} is answered but does not subscribe"));
+        };
+        let expected = subscription.tokens.pop_front();
+        ensure!(
+            expected == Some(token),
+            "{place:?} is answered {token}, not {expected:?}"
+        );
+        let log = self.logs.get(&place.name).map_or(0, Vec::len);
+        subscription.since.get_or_insert(log);
+        Ok(())
+    }
+
+    pub(crate) fn deliver(&mut self, place: &Place, frame: &Frame, ids: EventIds) -> Check {
+        let Some(subscription) = self.subscriptions.get(place) else {
+            return Err(format!("{place:?} gets a message but does not subscribe"));
+        };
+        let Frame { message, .. } = *frame;
+        let record = &self.messages[message];
+        ensure!(record.name == place.name, "{place:?} gets {record:?}");
+        ensure!(
+            frame.encoding == place.encoding && frame.ids == ids && record.ids == Some(ids),
+            "{place:?} gets {frame:?} as {ids:?}"
+        );
+        ensure!(
+            subscription.since.is_some(),
+            "{place:?} gets a message before it is subscribed"
+        );
+        let position = record.position.ok_or("an unordered message arrives")?;
+        ensure!(
+            (1..=position as u64 + 1).contains(&ids.sequence),
+            "{place:?} gets {position} as {ids:?}"
+        );
+        match (subscription.last, self.next(place)) {
+            (Some((last, sequence)), next) => {
+                ensure!(
+                    next == Some(position),
+                    "{place:?} gets {position} after {last}, not {next:?}"
+                );
+                ensure!(
+                    ids.sequence - sequence == (position - last) as u64,
+                    "{place:?}: sequence {sequence} then {} at {last} then {position}",
+                    ids.sequence
+                );
+            }
+            // Before it was subscribed it could, but need not, have heard.
+            (None, next) => ensure!(
+                next.is_none_or(|next| position <= next) && !self.unheard(subscription, message),
+                "{place:?} begins with {position}, not {next:?}"
+            ),
+        }
+        let last = Some((position, ids.sequence));
+        self.subscriptions.get_mut(place).expect("seen above").last = last;
+        Ok(())
+    }
+
+    pub(crate) fn published(&mut self, message: usize, publisher: u64, publication: u64) -> Check {
+        let record = &mut self.messages[message];
+        ensure!(
+            record.ack && record.publisher == publisher && record.position.is_some(),
+            "{record:?} is acknowledged to {publisher}"
+        );
+        ensure!(
+            record.publication.is_none(),
+            "message {message} is acknowledged twice"
+        );
+        ensure!(
+            record.ids.is_none_or(|ids| ids.publication == publication),
+            "message {message} is acknowledged as {publication}"
+        );
+        record.publication = Some(publication);
+        Ok(())
+    }
+
+    /// Nothing is on its way any more.
+    pub(crate) fn settled(&self) -> Check {
+        for (place, subscription) in &self.subscriptions {
+            ensure!(
+                subscription.since.is_some() && subscription.tokens.is_empty(),
+                "{place:?} was never answered"
+            );
+            let next = self.next(place);
+            ensure!(next.is_none(), "{place:?} never got {next:?}");
+        }
+        for (number, message) in self.messages.iter().enumerate() {
+            ensure!(
+                message.position.is_some() && message.publication.is_some() == message.ack,
+                "message {number} is unfinished: {message:?}"
+            );
+        }
+        Ok(())
+    }
+
+    /// The place in the log that the subscription must get next.
+    fn next(&self, place: &Place) -> Option<usize> {
+        let subscription = &self.subscriptions[place];
+        let from = match subscription.last {
+            Some((last, _)) => last + 1,
+            None => subscription.since?,
+        };
+        let log = self.logs.get(&place.name)?;
+        (from..log.len()).find(|&position| !self.unheard(subscription, log[position]))
+    }
+
+    /// Whether this connection published the message and shall not hear it.
+    fn unheard(&self, subscription: &Subscription, message: usize) -> bool {
+        let message = &self.messages[message];
+        message.exclude && message.publisher == subscription.key
+    }
+}

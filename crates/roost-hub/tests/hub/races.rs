@@ -1,0 +1,483 @@
+//! What happens when items cross, one case each, and the rules that random runs do not state.
+
+use std::collections::VecDeque;
+
+use roost_hub::{
+    ChannelId, Encoding, EncodingMask, EventIds, Hub, HubOptions, Item, NameError, Output, Publish,
+    PublishError, PublishTo, ReactorId, SubscribeError, Subscriber,
+};
+
+const RAW: Encoding = Encoding(0);
+const WAMP: Encoding = Encoding(1);
+const ALICE: Subscriber = Subscriber(1);
+const BOB: Subscriber = Subscriber(2);
+
+type Out = Output<&'static str, String>;
+
+/// Two reactors: subscribers on one, and a channel whose home is the other.
+struct Pair {
+    near: Hub<&'static str, String>,
+    home: Hub<&'static str, String>,
+    to_home: VecDeque<Item<&'static str, String>>,
+    to_near: VecDeque<Item<&'static str, String>>,
+    /// What the near reactor has to do.
+    done: Vec<Out>,
+    /// What was encoded.
+    encoded: Vec<(Encoding, EventIds)>,
+}
+
+const NEAR: ReactorId = ReactorId(0);
+const HOME: ReactorId = ReactorId(1);
+
+fn options(me: ReactorId, reactors: u16) -> HubOptions {
+    HubOptions {
+        me,
+        reactors,
+        hash_key: [9; 16],
+        seed: u64::from(me.0),
+        channels_max: 3,
+        channel_name_bytes_max: 10,
+    }
+}
+
+/// The `nth` name with this home among two.
+fn name_at(home: ReactorId, nth: usize) -> String {
+    let hub = Hub::<(), ()>::new(options(HOME, 2));
+    let mut names = (0..).map(|n| format!("name{n}"));
+    names
+        .by_ref()
+        .filter(|name| hub.home_of(name) == home)
+        .nth(nth)
+        .expect("half of all names")
+}
+
+fn encode(
+    encoded: &mut Vec<(Encoding, EventIds)>,
+) -> impl FnMut(&&'static str, Encoding, EventIds) -> String {
+    |payload, encoding, ids| {
+        encoded.push((encoding, ids));
+        format!("{payload}@{}", encoding.0)
+    }
+}
+
+impl Pair {
+    fn new() -> Self {
+        Pair {
+            near: Hub::new(options(NEAR, 2)),
+            home: Hub::new(options(HOME, 2)),
+            to_home: VecDeque::new(),
+            to_near: VecDeque::new(),
+            done: Vec::new(),
+            encoded: Vec::new(),
+        }
+    }
+
+    fn subscribe(&mut self, who: Subscriber, encoding: Encoding, name: &str) -> ChannelId {
+        let mut out = Vec::new();
+        let token = u64::from(who.0);
+        let channel = self.near.subscribe(who, encoding, name, token, &mut out);
+        self.sort(out);
+        channel.expect("within the limits")
+    }
+
+    fn unsubscribe(&mut self, who: Subscriber, encoding: Encoding, channel: ChannelId) {
+        let mut out = Vec::new();
+        assert!(self.near.unsubscribe(who, encoding, channel, &mut out));
+        self.sort(out);
+    }
+
+    /// Somebody on the home's reactor publishes.
+    fn publish_at_home(&mut self, name: &str, payload: &'static str) {
+        let mut out = Vec::new();
+        let encode = &mut encode(&mut self.encoded);
+        self.home
+            .publish(publish(name, payload), encode, &mut out)
+            .expect("a good name");
+        self.to_near
+            .extend(out.into_iter().filter_map(|output| match output {
+                Output::ToReactor(_, item) => Some(item),
+                _ => None,
+            }));
+    }
+
+    fn step_home(&mut self) {
+        let item = self.to_home.pop_front().expect("an item to the home");
+        let mut out = Vec::new();
+        let encode = &mut encode(&mut self.encoded);
+        self.home.handle(NEAR, item, encode, &mut out);
+        for output in out {
+            match output {
+                Output::ToReactor(NEAR, item) => self.to_near.push_back(item),
+                other => panic!("unexpected at home: {other:?}"),
+            }
+        }
+    }
+
+    fn step_near(&mut self) {
+        let item = self.to_near.pop_front().expect("an item from the home");
+        let mut out = Vec::new();
+        self.near
+            .handle(HOME, item, &mut |_, _, _| panic!("not the home"), &mut out);
+        self.sort(out);
+    }
+
+    fn settle(&mut self) {
+        while !self.to_home.is_empty() || !self.to_near.is_empty() {
+            if self.to_home.is_empty() {
+                self.step_near();
+            } else {
+                self.step_home();
+            }
+        }
+    }
+
+    fn sort(&mut self, out: Vec<Out>) {
+        for output in out {
+            match output {
+                Output::ToReactor(HOME, item) => self.to_home.push_back(item),
+                Output::ToReactor(other, _) => panic!("nobody at {other:?}"),
+                other => self.done.push(other),
+            }
+        }
+    }
+
+    /// What was done since the last look, in short: who was subscribed, what was delivered where.
+    fn done(&mut self) -> Vec<String> {
+        let short = |output: Out| match output {
+            Output::Subscribed { who, encoding, .. } => {
+                format!("subscribed {}@{}", who.0, encoding.0)
+            }
+            Output::Deliver {
+                channel, frames, ..
+            } => {
+                let frames: Vec<&str> = frames.iter().map(|(_, frame)| &**frame).collect();
+                format!("{} gets {}", channel.0, frames.join(" "))
+            }
+            Output::Published { token, .. } => format!("published {token}"),
+            Output::ToReactor(..) => unreachable!("sorted out before"),
+        };
+        self.done.drain(..).map(short).collect()
+    }
+}
+
+fn publish<'a>(name: &'a str, payload: &'static str) -> Publish<'a, &'static str> {
+    Publish {
+        target: PublishTo::Name(name),
+        publisher: 0,
+        exclude_publisher: false,
+        ack: None,
+        payload,
+    }
+}
+
+#[test]
+fn a_late_delivery_does_not_reach_the_next_channel_with_the_id() {
+    let [first, second] = [0, 1].map(|nth| name_at(HOME, nth));
+    let mut pair = Pair::new();
+    let channel = pair.subscribe(ALICE, RAW, &first);
+    pair.settle();
+    pair.publish_at_home(&first, "late");
+    pair.unsubscribe(ALICE, RAW, channel);
+    let again = pair.subscribe(ALICE, RAW, &second);
+    assert_eq!(again, channel, "the id is used again at once");
+    pair.settle();
+    assert_eq!(pair.done(), ["subscribed 1@0", "subscribed 1@0"]);
+    assert_eq!(pair.near.counts().stale_items, 1);
+    pair.publish_at_home(&second, "mine");
+    pair.settle();
+    assert_eq!(pair.done(), ["0 gets mine@0"]);
+}
+
+#[test]
+fn a_late_answer_does_not_confirm_the_next_channel_with_the_id() {
+    let [first, second] = [0, 1].map(|nth| name_at(HOME, nth));
+    let mut pair = Pair::new();
+    let channel = pair.subscribe(ALICE, RAW, &first);
+    pair.step_home();
+    pair.unsubscribe(ALICE, RAW, channel);
+    pair.subscribe(BOB, RAW, &second);
+    pair.step_near();
+    assert_eq!(pair.done(), [""; 0], "that was the answer for the first");
+    pair.settle();
+    assert_eq!(pair.done(), ["subscribed 2@0"]);
+    assert_eq!(pair.home.counts().home_channels, 1);
+}
+
+#[test]
+fn to_come_back_before_the_answer_is_a_new_interest() {
+    let name = name_at(HOME, 0);
+    let mut pair = Pair::new();
+    let channel = pair.subscribe(ALICE, RAW, &name);
+    pair.unsubscribe(ALICE, RAW, channel);
+    pair.subscribe(BOB, RAW, &name);
+    pair.step_home(); // the first interest, answered
+    pair.publish_at_home(&name, "for alice");
+    pair.settle();
+    assert_eq!(pair.done(), ["subscribed 2@0"]);
+    pair.publish_at_home(&name, "for bob");
+    pair.settle();
+    assert_eq!(pair.done(), ["0 gets for bob@0"]);
+}
+
+#[test]
+fn who_leaves_before_the_answer_is_never_answered() {
+    let name = name_at(HOME, 0);
+    let mut pair = Pair::new();
+    let channel = pair.subscribe(ALICE, RAW, &name);
+    pair.subscribe(BOB, RAW, &name);
+    pair.unsubscribe(ALICE, RAW, channel);
+    pair.settle();
+    assert_eq!(pair.done(), ["subscribed 2@0"]);
+    pair.unsubscribe(BOB, RAW, channel);
+    pair.settle();
+    assert_eq!(pair.near.counts().local_channels, 0);
+    assert_eq!(pair.home.counts().home_channels, 0);
+}
+
+#[test]
+fn an_encoding_is_delivered_from_its_answer_to_its_end() {
+    let name = name_at(HOME, 0);
+    let mut pair = Pair::new();
+    let channel = pair.subscribe(ALICE, RAW, &name);
+    pair.settle();
+    pair.subscribe(BOB, WAMP, &name);
+    pair.publish_at_home(&name, "one");
+    pair.settle();
+    assert_eq!(
+        pair.done(),
+        ["subscribed 1@0", "0 gets one@0", "subscribed 2@1"]
+    );
+    pair.publish_at_home(&name, "two");
+    pair.settle();
+    assert_eq!(pair.done(), ["0 gets two@0 two@1"]);
+    // The encoding goes out of use and comes back while a frame of it is on its way.
+    pair.publish_at_home(&name, "three");
+    pair.unsubscribe(BOB, WAMP, channel);
+    pair.subscribe(BOB, WAMP, &name);
+    pair.settle();
+    assert_eq!(pair.done(), ["0 gets three@0", "subscribed 2@1"]);
+    pair.unsubscribe(BOB, WAMP, channel);
+    pair.settle();
+    pair.encoded.clear();
+    pair.publish_at_home(&name, "four");
+    let encodings: Vec<Encoding> = pair.encoded.iter().map(|(encoding, _)| *encoding).collect();
+    assert_eq!(encodings, [RAW], "what nobody wants is not encoded");
+}
+
+#[test]
+fn a_second_subscribe_is_answered_and_is_still_one() {
+    let name = name_at(HOME, 0);
+    let mut pair = Pair::new();
+    let channel = pair.subscribe(ALICE, RAW, &name);
+    pair.subscribe(ALICE, RAW, &name);
+    pair.settle();
+    pair.subscribe(ALICE, RAW, &name);
+    assert_eq!(pair.done(), ["subscribed 1@0"; 3]);
+    assert_eq!(pair.near.counts().subscriptions, 1);
+    assert_eq!(pair.near.subscriber_count(channel, RAW), 1);
+    pair.unsubscribe(ALICE, RAW, channel);
+    assert_eq!(pair.near.counts().subscriptions, 0);
+    assert!(!pair.near.unsubscribe(ALICE, RAW, channel, &mut Vec::new()));
+}
+
+#[test]
+fn without_subscribers_nothing_is_encoded_and_all_is_acknowledged() {
+    for home in [NEAR, HOME] {
+        let name = name_at(home, 0);
+        let mut pair = Pair::new();
+        let mut out = Vec::new();
+        let acked = Publish {
+            ack: Some(77),
+            ..publish(&name, "unheard")
+        };
+        pair.near
+            .publish(acked, &mut |_, _, _| panic!("nobody listens"), &mut out)
+            .expect("a good name");
+        pair.sort(out);
+        pair.settle();
+        assert_eq!(pair.done(), ["published 77"]);
+        assert!(pair.encoded.is_empty());
+    }
+}
+
+#[test]
+fn a_frame_is_encoded_once_however_many_reactors_want_it() {
+    let mut hubs: Vec<Hub<&str, String>> = (0..5)
+        .map(|me| Hub::new(options(ReactorId(me), 5)))
+        .collect();
+    let name = "shared";
+    let home = hubs[0].home_of(name);
+    let wanted: [&[Encoding]; 5] = [&[RAW], &[RAW, WAMP], &[WAMP], &[WAMP, Encoding(3)], &[RAW]];
+    for (me, encodings) in wanted.iter().enumerate() {
+        for &encoding in *encodings {
+            let mut out = Vec::new();
+            hubs[me]
+                .subscribe(ALICE, encoding, name, 0, &mut out)
+                .expect("within the limits");
+            for output in out {
+                let Output::ToReactor(to, item) = output else {
+                    continue;
+                };
+                hubs[usize::from(to.0)].handle(
+                    ReactorId(me as u8),
+                    item,
+                    &mut |_, _, _| unreachable!(),
+                    &mut Vec::new(),
+                );
+            }
+        }
+    }
+    let (mut encoded, mut out) = (Vec::new(), Vec::new());
+    hubs[usize::from(home.0)]
+        .publish(publish(name, "x"), &mut encode(&mut encoded), &mut out)
+        .expect("a good name");
+    let mut encodings: Vec<u8> = encoded.iter().map(|(encoding, _)| encoding.0).collect();
+    encodings.sort_unstable();
+    assert_eq!(encodings, [0, 1, 3]);
+    let sent: Vec<(u8, EncodingMask)> = out
+        .iter()
+        .map(|output| match output {
+            Output::ToReactor(to, Item::Deliver { frames, .. }) => (to.0, frames.encodings()),
+            Output::Deliver { frames, .. } => (home.0, frames.encodings()),
+            other => panic!("unexpected: {other:?}"),
+        })
+        .collect();
+    assert_eq!(
+        sent,
+        [(0, 0b1), (1, 0b11), (2, 0b10), (3, 0b1010), (4, 0b1)]
+    );
+    for output in &out {
+        let (Output::ToReactor(_, Item::Deliver { frames, .. }) | Output::Deliver { frames, .. }) =
+            output
+        else {
+            unreachable!("seen above");
+        };
+        for (encoding, frame) in frames.iter() {
+            assert_eq!(*frame, format!("x@{}", encoding.0));
+        }
+    }
+}
+
+#[test]
+fn sequences_count_from_one_in_each_life_of_a_channel() {
+    let name = name_at(HOME, 0);
+    let mut pair = Pair::new();
+    for life in 0..2 {
+        let channel = pair.subscribe(ALICE, RAW, &name);
+        pair.settle();
+        pair.encoded.clear();
+        for _ in 0..3 {
+            pair.publish_at_home(&name, "x");
+        }
+        let sequences: Vec<u64> = pair.encoded.iter().map(|(_, ids)| ids.sequence).collect();
+        assert_eq!(sequences, [1, 2, 3], "life {life}");
+        let topic = pair.near.topic(channel);
+        assert!(pair.encoded.iter().all(|(_, ids)| Some(ids.topic) == topic));
+        // Home index 0 at reactor 1.
+        assert_eq!(topic, Some(1 + u64::from(HOME.0)));
+        pair.unsubscribe(ALICE, RAW, channel);
+        pair.settle();
+    }
+}
+
+#[test]
+fn only_the_publishers_own_reactor_hears_of_the_exclusion() {
+    let name = name_at(HOME, 0);
+    let mut pair = Pair::new();
+    pair.subscribe(ALICE, RAW, &name);
+    pair.settle();
+    pair.done.clear();
+    for publisher in [5, 0] {
+        let shy = Publish {
+            publisher,
+            exclude_publisher: true,
+            ..publish(&name, "x")
+        };
+        // The same key may be in use on both reactors.
+        let mut out = Vec::new();
+        pair.home
+            .publish(shy.clone(), &mut encode(&mut pair.encoded), &mut out)
+            .expect("a good name");
+        assert!(matches!(
+            out[..],
+            [Output::ToReactor(NEAR, Item::Deliver { exclude: None, .. })]
+        ));
+        pair.near
+            .publish(shy, &mut |_, _, _| unreachable!(), &mut pair.done)
+            .expect("a good name");
+        let out = std::mem::take(&mut pair.done);
+        pair.sort(out);
+        pair.settle();
+        let expected = (publisher != 0).then_some(publisher);
+        assert!(matches!(pair.done[..], [Output::Deliver { exclude, .. }] if exclude == expected));
+        pair.done.clear();
+    }
+}
+
+#[test]
+fn one_reactor_keeps_everything_to_itself() {
+    let mut hub: Hub<&str, String> = Hub::new(options(NEAR, 1));
+    let mut out = Vec::new();
+    let channel = hub.subscribe(ALICE, RAW, "here", 4, &mut out);
+    let channel = channel.expect("within the limits");
+    assert!(matches!(
+        out[..],
+        [Output::Subscribed {
+            who: ALICE,
+            token: 4,
+            ..
+        }]
+    ));
+    out.clear();
+    let by_channel = Publish {
+        target: PublishTo::Channel(channel),
+        ack: Some(1),
+        ..publish("", "x")
+    };
+    hub.publish(by_channel, &mut encode(&mut Vec::new()), &mut out)
+        .expect("the channel lives");
+    assert!(matches!(
+        out[..],
+        [Output::Deliver { .. }, Output::Published { token: 1, .. }]
+    ));
+    assert!(hub.unsubscribe(ALICE, RAW, channel, &mut out));
+    assert_eq!(out.len(), 2);
+    assert_eq!(hub.counts(), Default::default());
+}
+
+#[test]
+fn limits_are_kept_and_named() {
+    let mut hub: Hub<&str, String> = Hub::new(options(NEAR, 1));
+    let mut out = Vec::new();
+    let mut subscribe = |name: &str| hub.subscribe(ALICE, RAW, name, 0, &mut out);
+    let too_long = NameError::TooLong {
+        bytes: 11,
+        bytes_max: 10,
+    };
+    assert_eq!(subscribe(""), Err(SubscribeError::Name(NameError::Empty)));
+    assert_eq!(
+        subscribe("01234567890"),
+        Err(SubscribeError::Name(too_long))
+    );
+    for name in ["0123456789", "b", "c"] {
+        subscribe(name).expect("within the limits");
+    }
+    let full = SubscribeError::ChannelsFull { channels_max: 3 };
+    assert_eq!(subscribe("d"), Err(full));
+    assert_eq!(full.to_string(), "there are 3 channels already");
+    subscribe("c").expect("it is there already");
+    let encode = &mut |_: &_, _, _| unreachable!("refused");
+    assert_eq!(
+        hub.publish(publish("01234567890", "x"), encode, &mut out),
+        Err(PublishError::Name(too_long))
+    );
+    let nowhere = Publish {
+        target: PublishTo::Channel(ChannelId(9)),
+        ..publish("", "x")
+    };
+    assert_eq!(
+        hub.publish(nowhere, encode, &mut out),
+        Err(PublishError::UnknownChannel(ChannelId(9)))
+    );
+    assert_eq!(hub.counts().local_channels, 3);
+}

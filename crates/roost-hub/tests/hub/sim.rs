@@ -1,0 +1,367 @@
+//! Several hubs joined by queues, one for each pair, in one thread. What the reactors would do
+//! with the hubs' outputs is done here, and every step is told to the [`Model`].
+
+use std::collections::VecDeque;
+use std::iter;
+
+use roost_hub::{
+    ChannelId, Encoding, EventIds, Hub, HubCounts, HubOptions, Item, Output, Publish, PublishTo,
+    ReactorId, Subscriber,
+};
+
+use crate::model::{Check, Frame, Model, Place};
+
+type Message = Item<usize, Frame>;
+
+pub(crate) struct Sim {
+    pub(crate) hubs: Vec<Hub<usize, Frame>>,
+    pub(crate) model: Model,
+    /// By `from * reactors + to`.
+    queues: Vec<VecDeque<Message>>,
+    /// The generation of each slot of each reactor, so that a key names one connection.
+    generations: Vec<Vec<u64>>,
+    next_token: u64,
+    fault: Option<Fault>,
+    /// Deliveries until the fault strikes.
+    fault_in: u32,
+}
+
+/// What may go wrong between two reactors, to see that the model notices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    DropDeliver,
+    DoubleDeliver,
+    SwapDelivers,
+    DropPublished,
+    DropPublish,
+}
+
+impl Sim {
+    pub(crate) fn new(reactors: u8, slots: usize, key: u64) -> Self {
+        let mut hash_key = [0; 16];
+        hash_key[..8].copy_from_slice(&key.to_le_bytes());
+        let hub = |me| {
+            Hub::new(HubOptions {
+                me: ReactorId(me),
+                reactors: u16::from(reactors),
+                hash_key,
+                seed: key ^ u64::from(me) << 32,
+                channels_max: 1000,
+                channel_name_bytes_max: 100,
+            })
+        };
+        Sim {
+            hubs: (0..reactors).map(hub).collect(),
+            model: Model::default(),
+            queues: iter::repeat_with(VecDeque::new)
+                .take(usize::from(reactors).pow(2))
+                .collect(),
+            generations: vec![vec![0; slots]; usize::from(reactors)],
+            next_token: 0,
+            fault: None,
+            fault_in: 0,
+        }
+    }
+
+    pub(crate) fn inject(&mut self, fault: Fault, after: u32) {
+        self.fault = Some(fault);
+        self.fault_in = after;
+    }
+
+    /// Whether the fault has struck.
+    pub(crate) fn struck(&self) -> bool {
+        self.fault.is_none()
+    }
+
+    /// The key of the connection that now has the slot.
+    pub(crate) fn key(&self, reactor: u8, who: u32) -> u64 {
+        let generation = self.generations[usize::from(reactor)][who as usize];
+        1 + (generation << 40 | u64::from(reactor) << 32 | u64::from(who))
+    }
+
+    pub(crate) fn subscribe(
+        &mut self,
+        reactor: u8,
+        who: u32,
+        encoding: u8,
+        name: &str,
+    ) -> Result<ChannelId, String> {
+        let token = self.next_token;
+        self.next_token += 1;
+        let place = place(reactor, who, encoding, name);
+        let mut out = Vec::new();
+        let hub = &mut self.hubs[usize::from(reactor)];
+        let channel = hub
+            .subscribe(place.who, place.encoding, name, token, &mut out)
+            .map_err(|error| error.to_string())?;
+        let key = self.key(reactor, who);
+        self.model.subscribe(place, key, channel, token)?;
+        self.carry_out(reactor, out)?;
+        Ok(channel)
+    }
+
+    pub(crate) fn unsubscribe(&mut self, reactor: u8, who: u32, encoding: u8, name: &str) -> Check {
+        let place = place(reactor, who, encoding, name);
+        let mut out = Vec::new();
+        let hub = &mut self.hubs[usize::from(reactor)];
+        // Without a subscription, ask for the channel that another one has, if any.
+        let known = self.model.subscriptions.remove(&place);
+        let channel = known.as_ref().map(|subscription| subscription.channel);
+        if let Some(channel) = channel.or(hub.channel(name)) {
+            let done = hub.unsubscribe(place.who, place.encoding, channel, &mut out);
+            if done != known.is_some() {
+                return Err(format!("unsubscribing {place:?} said {done}"));
+            }
+        }
+        self.carry_out(reactor, out)
+    }
+
+    /// The connection goes; another one may have the slot.
+    pub(crate) fn close(&mut self, reactor: u8, who: u32) -> Check {
+        let places: Vec<Place> = self
+            .model
+            .subscriptions
+            .keys()
+            .filter(|place| place.reactor.0 == reactor && place.who.0 == who)
+            .cloned()
+            .collect();
+        for place in places {
+            self.unsubscribe(reactor, who, place.encoding.0, &place.name)?;
+        }
+        self.generations[usize::from(reactor)][who as usize] += 1;
+        Ok(())
+    }
+
+    /// Publishes by channel, if `by_channel` and the connection has one of that name.
+    pub(crate) fn publish(
+        &mut self,
+        reactor: u8,
+        who: u32,
+        name: &str,
+        exclude: bool,
+        ack: bool,
+        by_channel: bool,
+    ) -> Check {
+        let publisher = self.key(reactor, who);
+        let message = self.model.publish(name, publisher, exclude, ack);
+        let hub = &mut self.hubs[usize::from(reactor)];
+        let subscribed = self
+            .model
+            .subscriptions
+            .iter()
+            .find(|(place, _)| (place.reactor.0, place.who.0, &*place.name) == (reactor, who, name))
+            .map(|(_, subscription)| subscription.channel);
+        let target = match subscribed {
+            Some(channel) if by_channel => PublishTo::Channel(channel),
+            _ => PublishTo::Name(name),
+        };
+        let publish = Publish {
+            target,
+            publisher,
+            exclude_publisher: exclude,
+            ack: ack.then_some(message as u64),
+            payload: message,
+        };
+        let mut out = Vec::new();
+        let mut check = Ok(());
+        hub.publish(publish, &mut encoder(&mut self.model, &mut check), &mut out)
+            .map_err(|error| error.to_string())?;
+        check?;
+        let sent = out
+            .iter()
+            .any(|output| matches!(output, Output::ToReactor(_, Item::Publish { .. })));
+        if !sent {
+            self.model.order(message)?;
+        }
+        self.carry_out(reactor, out)
+    }
+
+    /// How many pairs have items under way.
+    pub(crate) fn busy_pairs(&self) -> usize {
+        self.queues.iter().filter(|queue| !queue.is_empty()).count()
+    }
+
+    /// Takes the oldest item of the `nth` busy pair to its reactor.
+    pub(crate) fn step(&mut self, nth: usize) -> Check {
+        let busy = |(_, queue): &(usize, &mut VecDeque<Message>)| !queue.is_empty();
+        let found = self.queues.iter_mut().enumerate().filter(busy).nth(nth);
+        let Some((pair, queue)) = found else {
+            return Ok(());
+        };
+        let item = queue.pop_front().expect("the pair is busy");
+        let (from, to) = (pair / self.hubs.len(), pair % self.hubs.len());
+        let ordered = match item {
+            Item::Publish { payload, .. } => Some(payload),
+            _ => None,
+        };
+        let mut out = Vec::new();
+        let mut check = Ok(());
+        self.hubs[to].handle(
+            ReactorId(from as u8),
+            item,
+            &mut encoder(&mut self.model, &mut check),
+            &mut out,
+        );
+        check?;
+        if let Some(message) = ordered {
+            self.model.order(message)?;
+        }
+        self.carry_out(to as u8, out)
+    }
+
+    /// Takes all items to their reactors.
+    pub(crate) fn drain(&mut self) -> Check {
+        while self.busy_pairs() > 0 {
+            self.step(0)?;
+        }
+        Ok(())
+    }
+
+    /// Ends everything and looks for remains.
+    pub(crate) fn finish(&mut self) -> Check {
+        self.drain()?;
+        self.model.settled()?;
+        let places: Vec<Place> = self.model.subscriptions.keys().cloned().collect();
+        for place in places {
+            self.unsubscribe(place.reactor.0, place.who.0, place.encoding.0, &place.name)?;
+        }
+        self.drain()?;
+        for hub in &self.hubs {
+            hub.check_invariants();
+            let counts = hub.counts();
+            let empty = HubCounts {
+                stale_items: counts.stale_items,
+                ..HubCounts::default()
+            };
+            if counts != empty {
+                return Err(format!("left over: {counts:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what a reactor does with its hub's outputs.
+    fn carry_out(&mut self, reactor: u8, out: Vec<Output<usize, Frame>>) -> Check {
+        for output in out {
+            match output {
+                Output::ToReactor(to, item) => self.send(reactor, to, item)?,
+                Output::Subscribed {
+                    who,
+                    encoding,
+                    token,
+                    channel,
+                    topic,
+                } => {
+                    let hub = &self.hubs[usize::from(reactor)];
+                    let name = hub.channel_name(channel).ok_or("subscribed to nothing")?;
+                    let place = place(reactor, who.0, encoding.0, name);
+                    if hub.topic(channel) != Some(topic) {
+                        return Err(format!("{place:?} is answered with topic {topic}"));
+                    }
+                    self.model.subscribed(&place, token)?;
+                }
+                Output::Published {
+                    publisher,
+                    token,
+                    publication,
+                } => self
+                    .model
+                    .published(token as usize, publisher, publication)?,
+                Output::Deliver {
+                    channel,
+                    ids,
+                    exclude,
+                    frames,
+                } => {
+                    for (encoding, frame) in frames.iter() {
+                        self.deliver(reactor, channel, encoding, frame, exclude, ids)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver(
+        &mut self,
+        reactor: u8,
+        channel: ChannelId,
+        encoding: Encoding,
+        frame: &Frame,
+        exclude: Option<u64>,
+        ids: EventIds,
+    ) -> Check {
+        let hub = &self.hubs[usize::from(reactor)];
+        let name = hub.channel_name(channel).ok_or("delivered to nothing")?;
+        if hub.topic(channel) != Some(ids.topic) {
+            return Err(format!("{name} gets {ids:?}"));
+        }
+        let subscribers: Vec<Subscriber> = hub.subscribers(channel, encoding).collect();
+        if !subscribers.is_sorted_by(|a, b| a < b) {
+            return Err(format!("subscribers out of order: {subscribers:?}"));
+        }
+        let name = name.to_owned();
+        for who in subscribers {
+            if exclude != Some(self.key(reactor, who.0)) {
+                let place = place(reactor, who.0, encoding.0, &name);
+                self.model.deliver(&place, frame, ids)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, from: u8, to: ReactorId, item: Message) -> Check {
+        if to.0 == from {
+            return Err("a hub sends to itself".to_owned());
+        }
+        let pair = usize::from(from) * self.hubs.len() + usize::from(to.0);
+        let queue = &mut self.queues[pair];
+        let concerned = match (self.fault, &item) {
+            (Some(Fault::DropPublished), Item::Published { .. })
+            | (Some(Fault::DropPublish), Item::Publish { .. })
+            | (Some(Fault::DropDeliver | Fault::DoubleDeliver), Item::Deliver { .. }) => true,
+            (Some(Fault::SwapDelivers), Item::Deliver { local, .. }) => {
+                matches!(queue.back(), Some(Item::Deliver { local: before, .. }) if before == local)
+            }
+            _ => false,
+        };
+        let strikes = concerned && self.fault_in == 0;
+        if concerned && !strikes {
+            self.fault_in -= 1;
+        }
+        match self.fault.take_if(|_| strikes) {
+            None => queue.push_back(item),
+            Some(Fault::DropDeliver | Fault::DropPublished | Fault::DropPublish) => {}
+            Some(Fault::DoubleDeliver) => queue.extend([item.clone(), item]),
+            Some(Fault::SwapDelivers) => queue.insert(queue.len() - 1, item),
+        }
+        Ok(())
+    }
+}
+
+fn place(reactor: u8, who: u32, encoding: u8, name: &str) -> Place {
+    Place {
+        reactor: ReactorId(reactor),
+        who: Subscriber(who),
+        encoding: Encoding(encoding),
+        name: name.to_owned(),
+    }
+}
+
+/// Writes a frame that says what it is, and tells the model.
+fn encoder(
+    model: &mut Model,
+    check: &mut Check,
+) -> impl FnMut(&usize, Encoding, EventIds) -> Frame {
+    |&message, encoding, ids| {
+        let seen = model.encode(message, encoding, ids);
+        if check.is_ok() {
+            *check = seen;
+        }
+        Frame {
+            message,
+            encoding,
+            ids,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Random operations over several hubs, compared with the model.
+//!
+//! `ROOST_SEED=n` runs one seed.
+
+use std::env;
+use std::panic::{self, AssertUnwindSafe};
+
+use crate::model::Check;
+use crate::sim::{Fault, Sim};
+
+const SEEDS: u64 = 256;
+const STEPS: usize = 400;
+
+#[test]
+fn every_subscriber_sees_one_order_and_misses_nothing() {
+    let seeds = match env::var("ROOST_SEED") {
+        Ok(seed) => {
+            let seed = seed.parse().expect("ROOST_SEED is a number");
+            seed..seed + 1
+        }
+        Err(_) => 0..SEEDS,
+    };
+    for seed in seeds {
+        let ran = panic::catch_unwind(AssertUnwindSafe(|| run(seed, None).0));
+        let wrong = match ran {
+            Ok(Ok(())) => continue,
+            Ok(Err(wrong)) => wrong,
+            Err(_) => "a panic, see above".to_owned(),
+        };
+        panic!("ROOST_SEED={seed}: {wrong}");
+    }
+}
+
+/// The model is no use if it does not notice. A fault may strike where nobody is left to see it,
+/// so not every seed shows it.
+#[test]
+fn faults_between_reactors_are_noticed() {
+    for (fault, share) in [
+        (Fault::DropDeliver, 0.4),
+        (Fault::DoubleDeliver, 0.5),
+        (Fault::SwapDelivers, 0.5),
+        (Fault::DropPublished, 1.0),
+        (Fault::DropPublish, 1.0),
+    ] {
+        let (mut struck, mut noticed, mut first) = (0, 0, None);
+        for seed in 0..64 {
+            let (check, did_strike) = run(seed, Some(fault));
+            assert!(did_strike || check.is_ok(), "{check:?}");
+            struck += u32::from(did_strike);
+            noticed += u32::from(check.is_err());
+            if let Err(wrong) = check {
+                first.get_or_insert((seed, wrong));
+            }
+        }
+        println!("{fault:?}: struck {struck}, noticed {noticed}, first {first:?}");
+        assert!(struck >= 16, "{fault:?} struck {struck} times");
+        assert!(
+            f64::from(noticed) >= share * f64::from(struck),
+            "{fault:?}: noticed {noticed} of {struck}"
+        );
+    }
+}
+
+/// One run. Also tells whether the fault struck.
+fn run(seed: u64, fault: Option<Fault>) -> (Check, bool) {
+    let mut random = Random(seed);
+    let reactors = 1 + random.below(4) as u8;
+    let slots = 1 + random.below(5) as u32;
+    let names = 1 + random.below(4);
+    let encodings = 1 + random.below(4);
+    let mut sim = Sim::new(reactors, slots as usize, random.next());
+    if let Some(fault) = fault {
+        sim.inject(fault, random.below(10) as u32);
+    }
+    let ran = (0..STEPS)
+        .try_for_each(|_| {
+            let reactor = random.below(u64::from(reactors)) as u8;
+            let who = random.below(u64::from(slots)) as u32;
+            let encoding = random.below(encodings) as u8;
+            let name = format!("channel-{}", random.below(names));
+            match random.below(100) {
+                0..20 => sim.subscribe(reactor, who, encoding, &name).map(drop),
+                20..34 => sim.unsubscribe(reactor, who, encoding, &name),
+                34..36 => sim.close(reactor, who),
+                36..60 => {
+                    let [exclude, ack, by_channel] = [(); 3].map(|()| random.below(2) == 0);
+                    sim.publish(reactor, who, &name, exclude, ack, by_channel)
+                }
+                60..99 => {
+                    let pairs = sim.busy_pairs().max(1) as u64;
+                    sim.step(random.below(pairs) as usize)
+                }
+                _ => {
+                    sim.drain()?;
+                    sim.model.settled()
+                }
+            }
+        })
+        .and_then(|()| sim.finish());
+    (ran, sim.struck())
+}
+
+/// splitmix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+}

@@ -1,0 +1,210 @@
+//! Heap bytes, counted by the allocator: what a channel and a subscription cost, and that the data
+//! path allocates nothing once warm. One test, since the counters are the process's.
+//!
+//! `cargo test -p roost-hub --test memory -- --nocapture` prints the table.
+
+use std::alloc::System;
+
+use roost_hub::{
+    ChannelId, Encoding, FrameBytes, Hub, HubOptions, Item, Output, Palette, Publish, PublishTo,
+    ReactorId, Subscriber,
+};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+#[global_allocator]
+static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// A shared frame would not count here: only the hub's own bytes do.
+type TestHub = Hub<u64, u64>;
+
+const RAW: Encoding = Encoding(0);
+
+#[test]
+fn memory() {
+    channels_of_one_subscriber();
+    shared_channels();
+    nothing_allocated_when_warm();
+}
+
+/// The bar: name, both tables' records, index entries and interest in 150 bytes, 20-byte names.
+fn channels_of_one_subscriber() {
+    const BYTES_MAX: f64 = 150.0;
+    println!("channels of one subscriber, 20-byte names, bytes each:");
+    for reactors in [1, 4] {
+        // Before, at and after powers of two, where tables are emptiest and fullest.
+        for channels in [50_000u32, 66_000, 93_000] {
+            let before = heap_bytes();
+            let mut hubs = hubs(reactors);
+            for n in 0..channels {
+                let name = format!("room:{n:015}");
+                assert_eq!(name.len(), 20);
+                subscribe(&mut hubs, (n % u32::from(reactors)) as u8, n, &name);
+            }
+            let each = (heap_bytes() - before) as f64 / f64::from(channels);
+            let said: usize = hubs.iter().map(Hub::memory_bytes).sum();
+            let said = said as f64 / f64::from(channels);
+            println!("  {reactors} reactors, {channels:>6} channels: {each:.1}, said {said:.1}");
+            assert!(each <= BYTES_MAX, "{each} bytes");
+            assert!(
+                (each - said).abs() < each / 50.0,
+                "{each} bytes, not {said}"
+            );
+            for n in 0..channels {
+                let reactor = (n % u32::from(reactors)) as u8;
+                let name = format!("room:{n:015}");
+                unsubscribe(&mut hubs, reactor, n, &name);
+            }
+            let left = (heap_bytes() - before) as f64 / f64::from(channels);
+            println!("    after all have unsubscribed: {left:.2}");
+            assert!(left < each / 50.0, "{left} bytes a channel are left");
+        }
+    }
+}
+
+/// The bar: well below 12 bytes for an edge in a channel that many share.
+fn shared_channels() {
+    println!("one shared channel, bytes for a subscription:");
+    for (subscribers, bytes_max) in [
+        (16, 9.0),
+        (64, 6.0),
+        (1000, 4.0),
+        (20_000, 2.5),
+        (1_000_000, 0.2),
+    ] {
+        for (spread, step) in [("dense", 1), ("scattered", 1_000_000 / subscribers)] {
+            let mut hub = TestHub::new(options(0, 1));
+            let mut out = Vec::with_capacity(4);
+            hub.subscribe(Subscriber(0), RAW, "shared", 0, &mut out)
+                .expect("within the limits");
+            let before = heap_bytes();
+            for n in 1..subscribers {
+                out.clear();
+                hub.subscribe(Subscriber(n * step), RAW, "shared", 0, &mut out)
+                    .expect("within the limits");
+            }
+            let each = (heap_bytes() - before) as f64 / f64::from(subscribers);
+            println!("  {subscribers:>7} subscribers, {spread}: {each:.2}");
+            assert!(each <= bytes_max, "{each} bytes, not {bytes_max}");
+        }
+    }
+}
+
+fn nothing_allocated_when_warm() {
+    let mut hub = TestHub::new(options(0, 1));
+    let mut palette = Palette::new();
+    let mut out = Vec::new();
+    let mut order = Vec::new();
+    let mut channels = Vec::new();
+    for n in 0..100u32 {
+        let name = format!("room:{}", n / 10);
+        let channel = hub.subscribe(Subscriber(n), RAW, &name, 0, &mut out);
+        channels.push(channel.expect("within the limits"));
+    }
+    let mut states = vec![0; 100];
+    let mut tick = || {
+        out.clear();
+        for &channel in &channels {
+            let publish = Publish {
+                target: PublishTo::Channel(channel),
+                publisher: 0,
+                exclude_publisher: false,
+                ack: Some(0),
+                payload: 0,
+            };
+            hub.publish(publish, &mut |_, _, _| 0, &mut out)
+                .expect("the channel lives");
+        }
+        for output in &out {
+            if let Output::Deliver {
+                channel, frames, ..
+            } = output
+            {
+                for (encoding, _) in frames.iter() {
+                    let frame = palette.push(Frame);
+                    for who in hub.subscribers(*channel, encoding) {
+                        let state = &mut states[who.0 as usize];
+                        *state = palette.append(*state, frame);
+                    }
+                }
+            }
+        }
+        for state in &mut states {
+            palette.frames(*state, &mut order);
+            *state = 0;
+        }
+        palette.clear();
+    };
+    tick();
+    // The test harness's own thread may allocate meanwhile: one quiet tick of many is enough.
+    let allocations = (0..20).map(|_| {
+        let before = HEAP.stats();
+        tick();
+        let after = HEAP.stats();
+        after.allocations + after.reallocations - before.allocations - before.reallocations
+    });
+    assert_eq!(allocations.min(), Some(0), "allocations in a warm tick");
+}
+
+struct Frame;
+
+impl FrameBytes for Frame {
+    fn frame_bytes(&self) -> usize {
+        1
+    }
+}
+
+fn hubs(reactors: u16) -> Vec<TestHub> {
+    (0..reactors)
+        .map(|me| TestHub::new(options(me as u8, reactors)))
+        .collect()
+}
+
+fn options(me: u8, reactors: u16) -> HubOptions {
+    HubOptions {
+        me: ReactorId(me),
+        reactors,
+        hash_key: [3; 16],
+        seed: 0,
+        channels_max: u32::MAX,
+        channel_name_bytes_max: 255,
+    }
+}
+
+fn subscribe(hubs: &mut [TestHub], reactor: u8, who: u32, name: &str) -> ChannelId {
+    let mut out = Vec::new();
+    let channel = hubs[usize::from(reactor)]
+        .subscribe(Subscriber(who), RAW, name, 0, &mut out)
+        .expect("within the limits");
+    carry(hubs, reactor, out);
+    channel
+}
+
+fn unsubscribe(hubs: &mut [TestHub], reactor: u8, who: u32, name: &str) {
+    let mut out = Vec::new();
+    let hub = &mut hubs[usize::from(reactor)];
+    let channel = hub.channel(name).expect("subscribed before");
+    assert!(hub.unsubscribe(Subscriber(who), RAW, channel, &mut out));
+    carry(hubs, reactor, out);
+}
+
+/// Takes items to their reactors until there are none.
+fn carry(hubs: &mut [TestHub], from: u8, out: Vec<Output<u64, u64>>) {
+    for output in out {
+        if let Output::ToReactor(to, item) = output {
+            assert!(!matches!(item, Item::Deliver { .. }), "nobody publishes");
+            let mut answers = Vec::new();
+            hubs[usize::from(to.0)].handle(
+                ReactorId(from),
+                item,
+                &mut |_, _, _| unreachable!("nobody publishes"),
+                &mut answers,
+            );
+            carry(hubs, to.0, answers);
+        }
+    }
+}
+
+fn heap_bytes() -> usize {
+    let stats = HEAP.stats();
+    stats.bytes_allocated - stats.bytes_deallocated
+}
