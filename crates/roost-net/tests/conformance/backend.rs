@@ -84,7 +84,7 @@ impl Backend for Epoll {
 }
 
 /// More than tcp_wmem and the part of tcp_rmem that a socket gets which is never read.
-const KERNEL_FLOOD_BYTES: usize = 24 << 20;
+const KERNEL_FLOOD_BYTES: usize = 12 << 20;
 
 /// The simulator on a bad day, but without resets of its own: who resets is said by the case.
 pub(crate) struct Sim(SimNet);

@@ -23,20 +23,27 @@ impl Stream {
         }
     }
 
-    /// The byte at `place`. The period is far longer than any test.
-    fn byte(self, place: u64) -> u8 {
-        let place = self.start + place;
-        let word = (place / 8)
+    /// The eight bytes of word `index`. The period is far longer than any test.
+    fn word(self, index: u64) -> [u8; 8] {
+        let word = index
             .wrapping_add(self.id << 32)
             .wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (word ^ (word >> 29)).to_be_bytes()[(place % 8) as usize]
+        (word ^ (word >> 29)).to_be_bytes()
     }
 
     /// `len` bytes from `start` on.
     pub(crate) fn bytes(self, start: u64, len: usize) -> Vec<u8> {
-        (start..start + len as u64)
-            .map(|place| self.byte(place))
-            .collect()
+        let start = self.start + start;
+        let skip = (start % 8) as usize;
+        let mut bytes = Vec::with_capacity(skip + len + 8);
+        let mut index = start / 8;
+        while bytes.len() < skip + len {
+            bytes.extend_from_slice(&self.word(index));
+            index += 1;
+        }
+        bytes.truncate(skip + len);
+        bytes.drain(..skip);
+        bytes
     }
 
     /// The same in chunks of `chunk_bytes`.
@@ -49,15 +56,15 @@ impl Stream {
 
     /// Compares `bytes` with the stream from `start` on; the place of the first other byte.
     pub(crate) fn check(self, start: u64, bytes: &[u8]) -> Result<(), u64> {
-        let mut places = start..;
-        match bytes
-            .iter()
-            .zip(&mut places)
-            .find(|(byte, place)| **byte != self.byte(*place))
-        {
-            None => Ok(()),
-            Some((_, place)) => Err(place),
+        let expected = self.bytes(start, bytes.len());
+        if expected == bytes {
+            return Ok(());
         }
+        let same = expected
+            .iter()
+            .zip(bytes)
+            .take_while(|(one, other)| one == other);
+        Err(start + same.count() as u64)
     }
 }
 
