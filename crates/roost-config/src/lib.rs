@@ -5,6 +5,8 @@
 //! [`parse`] reads a text and reports all its mistakes at once. [`Loaded`] is what comes of it:
 //! the [`Settings`], and where each value came from. [`to_toml`] writes that back.
 
+#[doc(hidden)]
+pub mod fuzz;
 mod keys;
 mod kind;
 mod lines;

@@ -11,8 +11,11 @@ pub(crate) fn nearest<'a>(
         return None;
     }
     let slips_max = (chars.len() / 3).clamp(1, 3);
+    let length_fits =
+        |candidate: &&str| candidate.chars().count().abs_diff(chars.len()) <= slips_max;
     candidates
         .into_iter()
+        .filter(length_fits)
         .map(|candidate| {
             (
                 edits(&chars, &candidate.chars().collect::<Vec<_>>()),

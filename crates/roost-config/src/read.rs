@@ -1,13 +1,15 @@
 //! The document into [`Settings`]: each key is looked up where the walk says it stands; what is
 //! left over is not known.
 
+use std::borrow::Cow;
+
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::keys::{NAMESPACE, Visitor, visit, visit_namespace};
 use crate::kind::{Kind, describe, shortened};
 use crate::lines::Lines;
-use crate::list::{all_keys, namespace_keys};
+use crate::list::{Key, all_keys, namespace_keys};
 use crate::mistake::Fault;
 use crate::nearest::nearest;
 use crate::settings::{ChannelPolicy, Namespace, Settings};
@@ -23,6 +25,7 @@ pub(crate) fn read(
     let mut settings = Settings::default();
     let mut reader = Reader {
         root,
+        keys: all_keys(),
         open: None,
         lines,
         sources,
@@ -36,6 +39,8 @@ pub(crate) fn read(
 
 struct Reader<'a, 'i> {
     root: &'a DeTable<'i>,
+    /// For hints.
+    keys: Vec<Key>,
     open: Option<Section<'a, 'i>>,
     lines: &'a Lines<'a>,
     sources: &'a mut Sources,
@@ -106,7 +111,7 @@ impl Visitor for Reader<'_, '_> {
         };
         for key in section.table.keys() {
             if !section.known.contains(&key.get_ref().as_ref()) {
-                self.faults.push(unknown_key(&section, key));
+                self.faults.push(unknown_key(&section, key, &self.keys));
             }
         }
     }
@@ -174,8 +179,7 @@ impl<'a, 'i> Reader<'a, 'i> {
     }
 
     fn unknown_sections(&mut self) {
-        let keys = all_keys();
-        let mut sections: Vec<&str> = keys.iter().map(|key| key.section).collect();
+        let mut sections: Vec<&str> = self.keys.iter().map(|key| key.section).collect();
         sections.dedup();
         sections.push(NAMESPACE);
         for (key, value) in self.root {
@@ -186,7 +190,7 @@ impl<'a, 'i> Reader<'a, 'i> {
             let is_section = matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_));
             let hint = match nearest(name, sections.iter().copied()) {
                 Some(section) if is_section => Some(format!("did you mean [{section}]?")),
-                _ => elsewhere(name, ""),
+                _ => elsewhere(name, "", &self.keys),
             };
             let what = if is_section { "section" } else { "key" };
             self.faults.push(Fault {
@@ -200,11 +204,11 @@ impl<'a, 'i> Reader<'a, 'i> {
     }
 }
 
-fn unknown_key(section: &Section<'_, '_>, key: &Spanned<std::borrow::Cow<'_, str>>) -> Fault {
+fn unknown_key(section: &Section<'_, '_>, key: &Spanned<Cow<'_, str>>, keys: &[Key]) -> Fault {
     let name = key.get_ref().as_ref();
     let hint = nearest(name, section.known.iter().copied())
         .map(|known| format!("did you mean `{known}`?"))
-        .or_else(|| elsewhere(name, &section.path));
+        .or_else(|| elsewhere(name, &section.path, keys));
     Fault {
         span: key.span(),
         key: Some(format!("{}.{}", section.path, shortened(name))),
@@ -227,8 +231,7 @@ fn one_of(what: &str, hinted: bool, names: &[&str]) -> String {
 }
 
 /// A hint at a key of the same name in another section.
-fn elsewhere(name: &str, section: &str) -> Option<String> {
-    let keys = all_keys();
+fn elsewhere(name: &str, section: &str, keys: &[Key]) -> Option<String> {
     let same = keys
         .iter()
         .find(|key| key.name == name && key.section != section);

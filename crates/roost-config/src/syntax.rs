@@ -2,6 +2,7 @@
 //! understood beside them, so that the mistakes in the rest are reported in the same go.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::Range;
 
 use toml::de::{DeTable, Error};
@@ -14,18 +15,21 @@ use crate::mistake::Fault;
 /// its offsets: what is left out becomes spaces.
 pub(crate) fn sift<'t>(text: &'t str, lines: &Lines<'_>, faults: &mut Vec<Fault>) -> Cow<'t, str> {
     let (_, errors) = DeTable::parse_recoverable(text);
-    let mut last_line = None;
+    let mut broken = broken_lines(&errors, text, lines);
+    let mut told = HashSet::new();
     for error in &errors {
         let span = span(error, text, lines);
         let line = lines.index(span.start);
-        // The errors that follow on one line are the parser finding its feet again.
-        if is_duplicate(error) || last_line != Some(line) {
+        // More errors on a broken line are the parser finding its feet again.
+        let is_first = match is_duplicate(error) {
+            true => broken.binary_search(&line).is_err(),
+            false => told.insert(line),
+        };
+        if is_first {
             faults.push(fault(text, lines, error.message(), span));
-            last_line = Some(line);
         }
     }
     let mut sifted = Cow::Borrowed(text);
-    let mut broken: Vec<usize> = broken_lines(&errors, text, lines);
     for _ in 0..SIFTS_MAX {
         if broken.is_empty() {
             return sifted;

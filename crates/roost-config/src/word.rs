@@ -16,7 +16,7 @@ pub(crate) fn check_origin(word: &str) -> Result<(), String> {
     if !scheme_fits {
         return Err(String::new());
     }
-    if let Some(bare) = word.strip_suffix('/') {
+    if let Some(bare) = word.strip_suffix('/').filter(|_| !host.is_empty()) {
         return Err(format!(
             "without the slash at its end: \"{}\"",
             crate::kind::shortened(bare)

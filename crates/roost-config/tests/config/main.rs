@@ -1,0 +1,8 @@
+//! From the outside: the shipped files, every kind of mistake, overrides, and arbitrary input.
+
+mod fuzz;
+mod keys;
+mod mistakes;
+mod overrides;
+mod shipped;
+mod values;
