@@ -99,6 +99,11 @@ impl<'l> Input<'l> {
         self.rest
     }
 
+    /// What is not yet consumed.
+    pub(crate) fn rest(&self) -> &[u8] {
+        self.rest
+    }
+
     /// Consumes `n` bytes, which are there.
     pub(crate) fn take(&mut self, n: usize) -> &'l mut [u8] {
         let (taken, rest) = std::mem::take(&mut self.rest).split_at_mut(n);
@@ -136,6 +141,14 @@ impl Inbound {
         limits: &Limits,
     ) -> Result<Option<Message<'a>>, ProtocolError> {
         self.take_back();
+        if let Some((opcode, payload)) = self.decoder.next_whole(input, limits) {
+            self.count(payload.len());
+            return Ok(Some(match opcode {
+                Opcode::Text => Message::Text(utf8(payload)?),
+                Opcode::Binary => Message::Binary(payload),
+                opcode => control(opcode, payload)?,
+            }));
+        }
         let Some(whole) = self.advance(input, limits)? else {
             return Ok(None);
         };

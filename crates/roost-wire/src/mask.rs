@@ -5,16 +5,14 @@
 /// on with [`rotate`].
 #[inline]
 pub fn apply(bytes: &mut [u8], mask: [u8; 4]) {
-    let wide = {
-        let [a, b, c, d] = mask;
-        u64::from_ne_bytes([a, b, c, d, a, b, c, d])
-    };
+    let [a, b, c, d] = mask;
+    let mask = [a, b, c, d, a, b, c, d];
     // Words of 8, which the compiler turns into vectors; nothing here depends on alignment.
     let (words, tail) = bytes.as_chunks_mut::<8>();
     for word in words {
-        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
+        *word = (u64::from_ne_bytes(*word) ^ u64::from_ne_bytes(mask)).to_ne_bytes();
     }
-    for (byte, mask) in tail.iter_mut().zip(mask.into_iter().cycle()) {
+    for (byte, mask) in tail.iter_mut().zip(mask) {
         *byte ^= mask;
     }
 }

@@ -433,20 +433,15 @@ fn list_headers_parse_in_linear_time() {
                 "{name}: {begin}{}",
                 again.repeat(len / again.len())
             )]);
-            let parse = || {
-                let start = Instant::now();
-                let request = Request::parse(head.as_bytes(), 16).expect("a good head");
-                let _ = request.upgrade();
-                start.elapsed()
-            };
-            (0..5).map(|_| parse()).min().expect("five runs")
+            let start = Instant::now();
+            let request = Request::parse(head.as_bytes(), 16).expect("a good head");
+            let _ = request.upgrade();
+            start.elapsed()
         };
-        // Quadratic, the ratio would be 1,024; linear, 32.
-        let (short, long) = (time(16 << 10), time(512 << 10));
-        assert!(
-            long < short * 256,
-            "{name}: {again:?}: {short:?}, then {long:?}"
-        );
+        // Quadratic, the ratio would be 1,024; linear, 32. A busy machine may spoil a
+        // measurement, not twenty.
+        let linear = |_| time(512 << 10) < time(16 << 10) * 256;
+        assert!((0..20).any(linear), "{name}: {again:?}");
     }
 }
 
