@@ -6,7 +6,13 @@
 //! are to be found here, a caller that breaks the [`Driver`](crate::Driver) contract panics with
 //! the rule's number ([`SimOptions::strict`]).
 //!
-//! A runner owns the drivers' users and calls those that are due:
+//! A runner owns the drivers' users and calls those that are due. [`Driver::wait`] returns at once;
+//! between two turns the driver's user is taken to be asleep in the last `wait` that had nothing to
+//! tell, and the first call after news or the timeout finds that it returns now. So a turn may
+//! begin with `wait`, as here, or end with it. It must end with it if others save themselves the
+//! wake of a user that is not asleep: only then does that user look asleep between its turns.
+//!
+//! [`Driver::wait`]: crate::Driver::wait
 //!
 //! ```
 //! use roost_net::sim::{SimFaults, SimNet, SimOptions};

@@ -57,6 +57,15 @@ impl SimDriver {
         call(port, kernel)
     }
 
+    /// A call that changes something, hence by somebody who is awake.
+    fn act<R>(&mut self, call: impl FnOnce(&mut Port, &mut Kernel) -> R) -> R {
+        self.with(|port, k| {
+            port.return_from_wait(k);
+            port.stay_awake(k);
+            call(port, k)
+        })
+    }
+
     fn end_lease(&mut self) {
         if let Some(buffer) = self.lease.take() {
             self.with(|port, _| port.end_lease(buffer));
@@ -79,15 +88,15 @@ impl Driver for SimDriver {
     }
 
     fn listen(&mut self, options: &ListenOptions) -> io::Result<(ListenerId, SocketAddr)> {
-        self.with(|port, k| port.listen(k, options))
+        self.act(|port, k| port.listen(k, options))
     }
 
     fn set_accepting(&mut self, accepting: bool) {
-        self.with(|port, _| port.set_accepting(accepting));
+        self.act(|port, _| port.set_accepting(accepting));
     }
 
     fn stop_listening(&mut self) {
-        self.with(|port, k| port.stop_listening(k));
+        self.act(|port, k| port.stop_listening(k));
     }
 
     fn waker(&self) -> Waker {
@@ -111,7 +120,9 @@ impl Driver for SimDriver {
         self.end_lease();
         let event = {
             let mut world = self.world.borrow_mut();
-            let event = split(&mut world, self.id).0.pop()?;
+            let (port, kernel) = split(&mut world, self.id);
+            port.return_from_wait(kernel);
+            let event = port.pop()?;
             world.trace(self.id, &event);
             event
         };
@@ -136,29 +147,32 @@ impl Driver for SimDriver {
     }
 
     fn now(&self) -> u64 {
-        self.with(|port, _| port.now)
+        self.with(|port, k| {
+            port.return_from_wait(k);
+            port.now
+        })
     }
 
     fn adopt(&mut self, key: ConnKey, socket: SimSocket) -> io::Result<()> {
         let sock = socket.into_sock(&self.world);
-        self.with(|port, k| port.adopt(k, key, sock))
+        self.act(|port, k| port.adopt(k, key, sock))
     }
 
     fn refuse(&mut self, socket: SimSocket) {
         let sock = socket.into_sock(&self.world);
-        self.with(|_, k| k.abort(sock));
+        self.act(|_, k| k.abort(sock));
     }
 
     fn connect(&mut self, key: ConnKey, options: &ConnectOptions) -> io::Result<()> {
-        self.with(|port, k| port.connect(k, key, options))
+        self.act(|port, k| port.connect(k, key, options))
     }
 
     fn send(&mut self, key: ConnKey, chunks: &[Chunk]) -> SendStatus {
-        self.with(|port, k| port.send(k, key, chunks))
+        self.act(|port, k| port.send(k, key, chunks))
     }
 
     fn send_copy(&mut self, key: ConnKey, bytes: &[u8]) -> SendStatus {
-        self.with(|port, k| port.send_copy(k, key, bytes))
+        self.act(|port, k| port.send_copy(k, key, bytes))
     }
 
     fn unsent_bytes(&self, key: ConnKey) -> usize {
@@ -166,23 +180,23 @@ impl Driver for SimDriver {
     }
 
     fn pause(&mut self, key: ConnKey) {
-        self.with(|port, _| port.pause(key));
+        self.act(|port, _| port.pause(key));
     }
 
     fn resume(&mut self, key: ConnKey) {
-        self.with(|port, _| port.resume(key));
+        self.act(|port, _| port.resume(key));
     }
 
     fn shutdown_write(&mut self, key: ConnKey) {
-        self.with(|port, _| port.shutdown_write(key));
+        self.act(|port, _| port.shutdown_write(key));
     }
 
     fn close(&mut self, key: ConnKey, mode: CloseMode) {
-        self.with(|port, k| port.close(k, key, mode));
+        self.act(|port, k| port.close(k, key, mode));
     }
 
     fn release(&mut self, key: ConnKey) {
-        self.with(|port, _| port.release(key));
+        self.act(|port, _| port.release(key));
     }
 
     fn peer_addr(&self, key: ConnKey) -> Option<SocketAddr> {

@@ -128,7 +128,7 @@ pub struct SimCounts {
     pub short_writes: u64,
     /// Sends that took nothing though there was room.
     pub late_sends: u64,
-    /// Sends and resumptions that found the window shut.
+    /// Sends and resumptions that found less room than they had bytes.
     pub full_windows: u64,
     /// Connections reset by the network.
     pub resets: u64,

@@ -350,7 +350,8 @@ impl Kernel {
     fn draw_doom(&mut self) -> Option<Doom> {
         let reset = self.rng.per_mille(self.faults.resets_per_mille);
         let cut = !reset && self.rng.per_mille(self.faults.cuts_per_mille);
-        let segments_left = self.rng.between(u64::from(cut), DOOM_SEGMENTS_MAX);
+        // A cut comes after the handshake, a reset also instead of it.
+        let segments_left = self.rng.between(2 * u64::from(cut), DOOM_SEGMENTS_MAX);
         (reset || cut).then_some(Doom { segments_left, cut })
     }
 

@@ -23,8 +23,10 @@ pub(super) struct Port {
     pub(super) rng: SimRng,
     pub(super) stats: DriverStats,
     pub(super) now: u64,
+    /// Whether the last wait would have blocked, and not returned at once.
+    blocked: bool,
     /// When the caller wants to be called again whatever happens.
-    pub(super) due: Option<u64>,
+    due: Option<u64>,
     pub(super) wake: Arc<SimWake>,
     /// When a wake held back is told.
     woken_at: Option<u64>,
@@ -99,6 +101,7 @@ impl Port {
             rng,
             stats: DriverStats::default(),
             now: 0,
+            blocked: false,
             due: Some(0),
             wake: Arc::default(),
             woken_at: None,
@@ -117,9 +120,17 @@ impl Port {
 
     // The turn.
 
+    /// A real wait blocks until there is news or its time is over. This one returns at once; with
+    /// nothing to tell it is taken to block, until [`Port::return_from_wait`].
     pub(super) fn wait(&mut self, k: &mut Kernel, timeout_ns: Option<u64>) {
+        let over = self.blocked && self.due.is_some_and(|due| due <= k.now);
         self.gather(k);
         self.now = k.now;
+        self.blocked = !over && self.queue.is_empty();
+        if !self.blocked {
+            self.due = Some(k.now);
+            return;
+        }
         self.due = timeout_ns.map(|ns| k.now.saturating_add(ns));
         if timeout_ns != Some(0) && self.rng.per_mille(k.faults.spurious_wakes_per_mille) {
             let early = k.now + self.rng.between(1, SPURIOUS_WAKE_NS_MAX);
@@ -128,6 +139,22 @@ impl Port {
                 k.counts.spurious_wakes += 1;
             }
         }
+    }
+
+    /// Ends a wait that blocks if there is something to tell or its time is over.
+    pub(super) fn return_from_wait(&mut self, k: &mut Kernel) {
+        if self.blocked && self.is_due(k) {
+            self.gather(k);
+            self.now = k.now;
+            self.stay_awake(k);
+        }
+    }
+
+    /// Who does something is awake, and will wait again before long, with the timeout that suits
+    /// what he has done.
+    pub(super) fn stay_awake(&mut self, k: &Kernel) {
+        self.blocked = false;
+        self.due = Some(k.now);
     }
 
     fn gather(&mut self, k: &mut Kernel) {
@@ -235,10 +262,10 @@ impl Port {
                     self.queue.push_back(Queued::Connected(conn.key));
                 }
             },
-            Phase::Open | Phase::Closing | Phase::Releasing => {}
+            Phase::Open | Phase::Closing => {}
         }
         if let Some(errno) = k.error(conn.sock()) {
-            let reads_on = conn.phase == Phase::Open && !conn.paused;
+            let reads_on = conn.phase == Phase::Open && !conn.paused && !conn.releasing;
             if reads_on && k.readable(conn.sock()) > 0 {
                 self.read(k, conn);
                 self.ready_again(conn);
@@ -266,6 +293,17 @@ impl Port {
         }
         let sock = conn.sock();
         let readable = k.readable(sock);
+        if conn.releasing {
+            // While the batch goes out a backend may read on or not. To read none at all would
+            // keep two ends apart for ever that are both released with full windows.
+            if conn.batch.is_none() || readable == 0 {
+                return;
+            }
+            if self.rng.per_mille(500) {
+                self.ready_again(conn);
+                return;
+            }
+        }
         if readable == 0 {
             if k.at_end(sock) && !conn.read_closed_told {
                 conn.read_closed_told = true;
@@ -337,15 +375,13 @@ impl Port {
             conn.shutdown = Shutdown::Done;
             k.shutdown(sock);
         }
-        match conn.phase {
-            Phase::Closing => self.end(k, conn, CloseCause::Requested),
-            Phase::Releasing => {
-                conn.sock = None;
-                conn.phase = Phase::Ended;
-                k.set_owner(sock, Owner::Handle(self.index));
-                self.queue.push_back(Queued::Released(conn.key, sock));
-            }
-            _ => {}
+        if conn.phase == Phase::Closing {
+            self.end(k, conn, CloseCause::Requested);
+        } else if conn.releasing {
+            conn.sock = None;
+            conn.phase = Phase::Ended;
+            k.set_owner(sock, Owner::Handle(self.index));
+            self.queue.push_back(Queued::Released(conn.key, sock));
         }
     }
 

@@ -134,8 +134,9 @@ impl Kernel {
     pub(in crate::sim) fn attempt(&self, id: SockId) -> Attempt {
         let end = self.end(id).expect("a held socket exists");
         match end.error {
+            // Even if it broke since: that is told next.
+            _ if end.connected => Attempt::Established,
             Some(errno) => Attempt::Failed(errno),
-            None if end.connected => Attempt::Established,
             None => Attempt::Underway,
         }
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::conn::{Batch, Conn, Phase, Shutdown, Slot};
-use super::{Port, Queued};
+use super::{Port, Queued, cause_of};
 use crate::sim::kernel::{Kernel, errno};
 use crate::sim::link::{Owner, SockId};
 use crate::{
@@ -109,31 +109,30 @@ impl Port {
     fn send_start(&mut self, k: &mut Kernel, key: ConnKey, total: usize) -> Option<usize> {
         let strict = self.options.strict;
         let conn = self.live(key, "send")?;
-        let (phase, sock) = (conn.phase, conn.sock);
+        if !matches!(conn.phase, Phase::Open | Phase::Connecting) || conn.releasing {
+            return None;
+        }
+        assert!(
+            !strict || conn.phase != Phase::Connecting,
+            "send({key:?}) before Connected"
+        );
+        if conn.shutdown != Shutdown::No {
+            assert!(!strict, "send({key:?}) after shutdown_write (rule 5)");
+            return None;
+        }
         if conn.in_flight {
             assert!(
-                !strict,
+                !strict && !cfg!(debug_assertions),
                 "send({key:?}) while a batch is in flight: wait for Sent (rule 4)"
             );
             self.close(k, key, CloseMode::Abort);
             return None;
         }
-        assert!(
-            !strict || phase != Phase::Connecting,
-            "send({key:?}) before Connected"
-        );
-        assert!(
-            !strict || conn.shutdown == Shutdown::No,
-            "send({key:?}) after shutdown_write"
-        );
-        if !matches!(phase, Phase::Open | Phase::Connecting) {
-            return None;
-        }
-        let sock = sock.expect("an open connection has a socket");
-        if conn.shutdown != Shutdown::No || k.error(sock).is_some() {
-            // EPIPE or ECONNRESET: the write itself finds the connection gone.
+        let sock = conn.sock();
+        if let Some(errno) = k.error(sock) {
+            // The write itself finds the connection gone.
             let mut conn = self.take(key);
-            self.end(k, &mut conn, CloseCause::Reset);
+            self.end(k, &mut conn, cause_of(Phase::Open, errno));
             self.put_back(conn);
             return None;
         }
@@ -143,12 +142,15 @@ impl Port {
         self.stats.sends += 1;
         let room = k.room(sock);
         let n = total.min(room);
+        k.counts.full_windows += u64::from(n < total);
         if room == 0 {
-            k.counts.full_windows += 1;
-        } else if self.rng.per_mille(k.faults.late_sends_per_mille) {
+            return Some(0);
+        }
+        if self.rng.per_mille(k.faults.late_sends_per_mille) {
             k.counts.late_sends += 1;
             return Some(0);
-        } else if n > 1 && self.rng.per_mille(k.faults.short_writes_per_mille) {
+        }
+        if n > 1 && self.rng.per_mille(k.faults.short_writes_per_mille) {
             k.counts.short_writes += 1;
             return Some(self.rng.between(1, n as u64 - 1) as usize);
         }
@@ -181,9 +183,10 @@ impl Port {
         }
     }
 
-    pub(in crate::sim) fn unsent_bytes(&self, key: ConnKey) -> usize {
-        let batch = self.conn(key).and_then(|conn| conn.batch.as_ref());
-        batch.map_or(0, |batch| batch.unsent)
+    pub(in crate::sim) fn unsent_bytes(&mut self, key: ConnKey) -> usize {
+        let conn = self.live(key, "unsent_bytes");
+        conn.and_then(|conn| conn.batch.as_ref())
+            .map_or(0, |batch| batch.unsent)
     }
 
     pub(in crate::sim) fn pause(&mut self, key: ConnKey) {
@@ -228,9 +231,7 @@ impl Port {
         match conn.phase {
             Phase::Ending(_) => {}
             Phase::Ended => self.close_released(k, key, mode),
-            Phase::Open | Phase::Closing | Phase::Releasing
-                if mode == CloseMode::Graceful && conn.batch.is_some() =>
-            {
+            Phase::Open | Phase::Closing if mode == CloseMode::Graceful && conn.batch.is_some() => {
                 conn.phase = Phase::Closing;
             }
             _ => {
@@ -274,15 +275,13 @@ impl Port {
                 !strict || conn.phase != Phase::Connecting,
                 "release({key:?}) before Connected"
             );
-            if conn.phase == Phase::Open {
-                conn.phase = Phase::Releasing;
-                self.make_ready(key);
-            }
+            conn.releasing = true;
+            self.make_ready(key);
         }
     }
 
-    pub(in crate::sim) fn peer_addr(&self, k: &Kernel, key: ConnKey) -> Option<SocketAddr> {
-        k.peer_addr(self.conn(key)?.sock?)
+    pub(in crate::sim) fn peer_addr(&mut self, k: &Kernel, key: ConnKey) -> Option<SocketAddr> {
+        k.peer_addr(self.live(key, "peer_addr")?.sock?)
     }
 
     /// The driver is dropped: its sockets close as at the end of a process.
@@ -328,6 +327,7 @@ impl Port {
             phase,
             paused: false,
             shutdown: Shutdown::No,
+            releasing: false,
             read_closed_told: false,
             batch: None,
             in_flight: false,

@@ -20,6 +20,8 @@ pub(super) struct Conn {
     pub(super) sock: Option<SockId>,
     pub(super) phase: Phase,
     pub(super) paused: bool,
+    /// Goes to the caller once it is connected and the batch is out.
+    pub(super) releasing: bool,
     pub(super) shutdown: Shutdown,
     pub(super) read_closed_told: bool,
     pub(super) batch: Option<Batch>,
@@ -37,8 +39,6 @@ pub(super) enum Phase {
     Open,
     /// Closes once the batch is out.
     Closing,
-    /// Goes to the caller once the batch is out.
-    Releasing,
     /// The socket is gone and `Closed` will be queued in a later turn.
     Ending(CloseCause),
     /// The last event is in the queue.

@@ -1,0 +1,63 @@
+//! What arrives is what was sent.
+
+use roost_net::CloseCause;
+use roost_net::sim::SimFaults;
+
+use crate::party::busy_town;
+use crate::seeds;
+
+/// `act` never sends less than everything, so every end must have received every byte.
+#[test]
+fn streams_stay_whole_under_faults() {
+    const STREAM_BYTES: usize = 30_000;
+    for seed in seeds(96) {
+        let mut town = busy_town(seed, SimFaults::lossless(), 6, STREAM_BYTES);
+        town.run();
+        let ended: Vec<_> = town.parties.iter().flat_map(|p| &p.ended).collect();
+        assert_eq!(ended.len(), 12, "seed {seed}: {ended:?}");
+        for end in ended {
+            assert_eq!(end.cause, CloseCause::Requested, "seed {seed}");
+            assert_eq!(end.received, STREAM_BYTES, "seed {seed}");
+            assert!(end.read_closed, "seed {seed}");
+        }
+        town.finish();
+    }
+}
+
+/// With resets too: a prefix arrives (the parties check each byte), each key ends once, and nothing
+/// is left behind.
+#[test]
+fn broken_connections_leave_nothing() {
+    let mut resets = 0;
+    for seed in seeds(96) {
+        let faults = SimFaults {
+            resets_per_mille: 400,
+            ..SimFaults::default()
+        };
+        let mut town = busy_town(seed, faults, 12, 20_000);
+        town.run();
+        let dialled = &town.parties[0].ended;
+        assert_eq!(dialled.len(), 12, "seed {seed}");
+        let failed = dialled.iter().filter(|e| e.cause != CloseCause::Requested);
+        resets += failed.count();
+        town.finish();
+    }
+    assert!(resets > 0, "nothing was reset");
+}
+
+/// A longer stream through the smallest windows, in both directions at once.
+#[test]
+fn small_windows_only_cost_time() {
+    for seed in seeds(8) {
+        let faults = SimFaults {
+            window_bytes: 1..=64,
+            ..SimFaults::lossless()
+        };
+        let mut town = busy_town(seed, faults, 2, 10_000);
+        town.run();
+        let whole = |p: &crate::party::Party| p.ended.iter().all(|e| e.received == 10_000);
+        assert!(town.parties.iter().all(whole), "seed {seed}");
+        assert!(town.net.counts().full_windows > 0, "seed {seed}");
+        town.finish();
+    }
+}
