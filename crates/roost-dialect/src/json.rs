@@ -14,6 +14,10 @@ pub(crate) const DEPTH_MAX: usize = 128;
 /// Whether arrays and objects nest at most `depth_max` deep. One pass, no memory. `text` need not
 /// be JSON: the answer only counts for text that is.
 pub(crate) fn depth_within(text: &str, depth_max: usize) -> bool {
+    // Each level takes two brackets.
+    if text.len() <= 2 * depth_max {
+        return true;
+    }
     let mut depth = 0usize;
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
@@ -92,6 +96,7 @@ mod tests {
         assert!(depth_within(r#"[{"a":[]}]"#, 3));
         assert!(depth_within(r#"["[[[[","\"[[[","\\"]"#, 1));
         assert!(!depth_within(r#"["\\",[]]"#, 1));
+        assert!(depth_within("[[[]]]", 3) && !depth_within("[[[[]]]]", 3));
         // Breadth is not depth.
         assert!(depth_within("[[],[],[],{},{}]", 2));
         // Text that is no JSON neither panics nor underflows.

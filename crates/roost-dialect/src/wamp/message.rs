@@ -171,7 +171,7 @@ impl<'de> Visitor<'de> for IncomingVisitor {
                 Incoming::Unexpected { code }
             }
         };
-        items.end()?;
+        // serde_json refuses what is left over.
         Ok(message)
     }
 }
@@ -185,9 +185,11 @@ struct Items<A> {
 impl<'de, A: SeqAccess<'de>> Items<A> {
     /// The next element, which must be there.
     fn take<T: Deserialize<'de>>(&mut self) -> Result<T, A::Error> {
-        let missing = de::Error::invalid_length(self.taken, &"a longer message");
+        let Some(item) = self.seq.next_element()? else {
+            return Err(de::Error::invalid_length(self.taken, &"a longer message"));
+        };
         self.taken += 1;
-        self.seq.next_element()?.ok_or(missing)
+        Ok(item)
     }
 
     /// The JSON text of the next element if it is there and not null; it must begin with `open`.
@@ -206,13 +208,6 @@ impl<'de, A: SeqAccess<'de>> Items<A> {
     fn skip_rest(&mut self) -> Result<(), A::Error> {
         while self.seq.next_element::<IgnoredAny>()?.is_some() {}
         Ok(())
-    }
-
-    fn end(mut self) -> Result<(), A::Error> {
-        match self.seq.next_element::<IgnoredAny>()? {
-            None => Ok(()),
-            Some(_) => Err(de::Error::custom("the message has too many elements")),
-        }
     }
 }
 

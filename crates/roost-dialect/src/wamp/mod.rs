@@ -323,7 +323,7 @@ impl Session {
                     66 => uri::NO_SUCH_REGISTRATION,
                     _ => uri::FEATURE_NOT_SUPPORTED,
                 };
-                reply::error(out, code, request, error);
+                reply::error_with(out, code, request, error, "this router is a broker only");
                 Command::Reply
             }
             // The call it would cancel was answered already.
@@ -362,7 +362,7 @@ impl Session {
             None
         };
         if let Some((error, message)) = refusal {
-            reply::error_with(out, Request::Subscribe, request, error, message);
+            reply::error_with(out, Request::Subscribe as u64, request, error, message);
             return Command::Reply;
         }
         Command::Subscribe {
@@ -442,7 +442,7 @@ fn handle_publish<'a>(
     if !options.acknowledge {
         return Command::None;
     }
-    reply::error_with(out, Request::Publish, request, error, message);
+    reply::error_with(out, Request::Publish as u64, request, error, message);
     Command::Reply
 }
 

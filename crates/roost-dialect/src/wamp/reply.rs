@@ -2,8 +2,6 @@
 
 use std::fmt::Write;
 
-use super::Request;
-
 /// `[WELCOME, Session|id, Details|dict]`. Only what works is announced.
 pub(super) fn welcome(out: &mut String, session: u64) {
     push(
@@ -41,13 +39,12 @@ pub(super) fn error(out: &mut String, request_type: u64, request: u64, error: &s
 /// The same with one argument, for a person.
 pub(super) fn error_with(
     out: &mut String,
-    request_type: Request,
+    request_type: u64,
     request: u64,
     error: &str,
     message: &str,
 ) {
     let message = serde_json::Value::from(message);
-    let request_type = request_type as u64;
     push(
         out,
         format_args!("[8,{request_type},{request},{{}},\"{error}\",[{message}]]"),

@@ -350,13 +350,19 @@ fn there_is_no_dealer() {
     let mut client = Client::open();
     // spec, "Calling and Invocations" and "Registering"
     let call = r#"[48, 7814135, {}, "com.myapp.ping", [], {"a": 1}]"#;
-    let expected = said(r#"[8,48,7814135,{},"wamp.error.no_such_procedure"]"#);
+    let expected = said(
+        r#"[8,48,7814135,{},"wamp.error.no_such_procedure",["this router is a broker only"]]"#,
+    );
     assert_eq!(client.send(call), expected);
     let register = r#"[64, 25349185, {}, "com.myapp.myprocedure1"]"#;
-    let expected = said(r#"[8,64,25349185,{},"wamp.error.feature_not_supported"]"#);
+    let expected = said(
+        r#"[8,64,25349185,{},"wamp.error.feature_not_supported",["this router is a broker only"]]"#,
+    );
     assert_eq!(client.send(register), expected);
     let unregister = "[66, 788923562, 2103333224]";
-    let expected = said(r#"[8,66,788923562,{},"wamp.error.no_such_registration"]"#);
+    let expected = said(
+        r#"[8,66,788923562,{},"wamp.error.no_such_registration",["this router is a broker only"]]"#,
+    );
     assert_eq!(client.send(unregister), expected);
     assert_eq!(client.send("[49, 7814135, {}]"), Did::Nothing);
     assert!(client.session.is_open());

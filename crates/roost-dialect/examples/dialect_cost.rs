@@ -1,0 +1,80 @@
+//! What the dialects cost a message: nanoseconds, the best of several rounds.
+//!
+//! `cargo run --release -p roost-dialect --example dialect_cost`
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use roost_dialect::wamp::{Realms, Session, Settings};
+use roost_dialect::{Command, PayloadRef, encode, encoding};
+use roost_hub::EventIds;
+
+const ROUNDS: usize = 20;
+const MESSAGES: usize = 20_000;
+
+const IDS: EventIds = EventIds {
+    topic: 4097,
+    publication: 4_429_313_566,
+    sequence: 1,
+};
+
+fn main() {
+    for bytes in [125, 4096] {
+        let text = "x".repeat(bytes);
+        let binary = vec![b'x'; bytes];
+        let publish = format!(r#"[16,239714735,{{}},"com.myapp.mytopic1",["{text}"]]"#);
+        let args = format!(r#"["{text}"]"#);
+
+        let settings = Settings {
+            realms: Realms::Any,
+            subscriptions_per_connection_max: 128,
+            channel_name_bytes_max: 255,
+        };
+        let mut session = Session::new();
+        let mut out = String::new();
+        let hello = r#"[1,"realm1",{"roles":{"publisher":{}}}]"#;
+        session.handle(hello, &mut out, &mut || 1, &settings);
+        report(bytes, "WAMP PUBLISH -> command", || {
+            out.clear();
+            let command = session.handle(&publish, &mut out, &mut || 1, &settings);
+            assert!(matches!(command, Command::Publish { .. }));
+        });
+
+        let wamp = PayloadRef::Wamp {
+            args: Some(&args),
+            kwargs: None,
+        };
+        report(bytes, "freeze WAMP", || drop(black_box(wamp.freeze())));
+        report(bytes, "freeze raw text", || {
+            drop(black_box(PayloadRef::Text(&text).freeze()));
+        });
+
+        for (name, payload) in [
+            ("WAMP", wamp),
+            ("raw text", PayloadRef::Text(&text)),
+            ("raw binary", PayloadRef::Binary(&binary)),
+        ] {
+            let publication = payload.freeze();
+            for (to, encoding) in [("WAMP", encoding::WAMP_JSON), ("raw", encoding::RAW)] {
+                report(bytes, &format!("encode {name} -> {to}"), || {
+                    drop(black_box(encode(&publication, encoding, IDS)));
+                });
+            }
+        }
+    }
+}
+
+fn report(bytes: usize, name: &str, mut work: impl FnMut()) {
+    let best = (0..ROUNDS)
+        .map(|_| {
+            let started = Instant::now();
+            for _ in 0..MESSAGES {
+                work();
+            }
+            started.elapsed()
+        })
+        .min()
+        .expect("there are rounds");
+    let nanos = best.as_nanos() as f64 / MESSAGES as f64;
+    println!("{bytes:>5} B  {name:<28} {nanos:>8.0} ns");
+}
