@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::ids::{EncodingMask, EventIds, HomeIndex, ReactorId, topic};
 use crate::item::{LocalRef, Target};
-use crate::names::{NameHasher, Named, Names};
+use crate::names::{NameHash, NameHasher, Named, Names};
 use crate::random::PublicationIds;
 
 /// All channels whose home is this reactor.
@@ -105,16 +105,14 @@ impl Home {
     }
 
     /// Where a channel stands, if it lives.
-    pub(crate) fn find(&self, name: &str) -> Option<HomeIndex> {
-        self.channels
-            .find(self.hasher.hash(name), name)
-            .map(HomeIndex)
+    pub(crate) fn find(&self, hash: NameHash, name: &str) -> Option<HomeIndex> {
+        self.channels.find(hash, name).map(HomeIndex)
     }
 
     /// Where a channel stands, if it lives.
     pub(crate) fn resolve(&self, target: &Target) -> Option<HomeIndex> {
         match target {
-            Target::Name(name) => self.find(name),
+            Target::Name(name) => self.find(self.hasher.hash(name), name),
             Target::Home(index) => Some(*index),
         }
     }

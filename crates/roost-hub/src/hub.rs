@@ -1,11 +1,9 @@
 //! The hub of one reactor: subscriptions here, and the order of the channels at home here.
 
-use std::collections::BTreeMap;
-use std::error::Error;
-use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use crate::error::{NameError, PublishError, SubscribeError};
 use crate::home::{Home, Interest};
 use crate::ids::{ChannelId, Encoding, EncodingMask, EventIds, HomeIndex, ReactorId, Subscriber};
 use crate::item::{Encoder, Frames, Item, LocalRef, Output, Publish, PublishTo, Target};
@@ -13,6 +11,7 @@ use crate::local::LocalChannel;
 use crate::names::{NameHasher, Names};
 use crate::random::PublicationIds;
 use crate::set::SubscriberIter;
+use crate::waiting::WaitingList;
 
 /// Writes a publication in one encoding.
 pub type Encode<'a, P, F> = &'a mut dyn FnMut(&P, Encoding, EventIds) -> F;
@@ -44,24 +43,12 @@ pub struct Hub<P, F> {
     locals: Names<LocalChannel>,
     /// Channels whose home is here.
     home: Home,
-    /// Who waits for a home's answer, with the token to answer with. Empty in quiet times.
-    waiting: BTreeMap<Waiting, u64>,
-    next_turn: u64,
+    /// Who waits for a home's answer.
+    waiting: WaitingList,
     next_cookie: u32,
     subscriptions: usize,
     stale_items: u64,
     types: PhantomData<fn(P) -> F>,
-}
-
-/// A subscriber that waits for the home; ordered so that a channel's, and within it a
-/// subscriber's, stand together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Waiting {
-    channel: ChannelId,
-    who: Subscriber,
-    encoding: Encoding,
-    /// Tells apart, in the order of asking, the requests of one subscriber.
-    turn: u64,
 }
 
 /// Sizes for statistics.
@@ -75,8 +62,8 @@ pub struct HubCounts {
     pub subscriptions: usize,
     /// Subscribe requests that wait for a home's answer.
     pub waiting: usize,
-    /// Items dropped since the start because their channel here had gone: normal after an
-    /// unsubscribe.
+    /// Items dropped since the start because their channel here, or its last subscriber in that
+    /// encoding, had gone: normal after an unsubscribe.
     pub stale_items: u64,
 }
 
@@ -103,8 +90,7 @@ impl<P, F: Clone> Hub<P, F> {
             hasher,
             locals: Names::new(hasher),
             home: Home::new(options.me, hasher, publications),
-            waiting: BTreeMap::new(),
-            next_turn: 0,
+            waiting: WaitingList::default(),
             next_cookie: 0,
             subscriptions: 0,
             stale_items: 0,
@@ -158,15 +144,7 @@ impl<P, F: Clone> Hub<P, F> {
                 topic,
             });
         } else {
-            let turn = self.next_turn;
-            self.next_turn += 1;
-            let waiting = Waiting {
-                channel,
-                who,
-                encoding,
-                turn,
-            };
-            self.waiting.insert(waiting, token);
+            self.waiting.insert(channel, who, encoding, token);
         }
         self.debug_check();
         Ok(channel)
@@ -189,7 +167,7 @@ impl<P, F: Clone> Hub<P, F> {
         }
         self.subscriptions -= 1;
         if record.unacked > 0 {
-            self.cancel_waiting(channel, who, encoding);
+            self.waiting.cancel(channel, who, encoding);
         }
         self.settle(channel, out);
         self.debug_check();
@@ -364,7 +342,7 @@ impl<P, F: Clone> Hub<P, F> {
             .iter()
             .map(|(_, record)| record.memory_bytes())
             .sum();
-        let waiting = self.waiting.len() * (size_of::<Waiting>() + size_of::<u64>());
+        let waiting = self.waiting.memory_bytes();
         records + waiting + self.locals.memory_bytes() + self.home.memory_bytes()
     }
 
@@ -374,7 +352,7 @@ impl<P, F: Clone> Hub<P, F> {
         self.locals.check_invariants();
         self.home.check_invariants();
         let mut subscriptions = 0;
-        for (number, record) in self.locals.iter() {
+        for (_, record) in self.locals.iter() {
             record.check_invariants();
             subscriptions += record.subscriptions();
             let home = self.home_of(record.name_str());
@@ -382,21 +360,21 @@ impl<P, F: Clone> Hub<P, F> {
             if home == self.options.me {
                 let index = record.home_index().expect("the home here answers at once");
                 assert_eq!(record.unacked, 0, "the home here answers at once");
-                assert_eq!(self.home.find(record.name_str()), Some(index));
+                let hash = self.hasher.hash(record.name_str());
+                assert_eq!(self.home.find(hash, record.name_str()), Some(index));
             }
-            let waits = self.waits(ChannelId(number)).next().is_some();
-            assert!(!waits || record.unacked > 0, "who waits will be answered");
         }
         assert_eq!(
             subscriptions, self.subscriptions,
             "subscriptions are counted"
         );
-        for waiting in self.waiting.keys() {
+        for waiting in self.waiting.iter() {
             let record = self.locals.get(waiting.channel.0);
             let record = record.expect("who waits, waits for a channel here");
             let set = record.set(waiting.encoding);
             let subscribed = set.is_some_and(|set| set.contains(waiting.who));
             assert!(subscribed, "who waits is in the set");
+            assert!(record.unacked > 0, "who waits will be answered");
             assert_eq!(
                 record.acked & waiting.encoding.bit(),
                 0,
@@ -463,70 +441,17 @@ impl<P, F: Clone> Hub<P, F> {
         debug_assert!(record.unacked > 0, "each interest is answered once");
         record.unacked -= 1;
         record.set_acked(home, encodings);
-        self.answer_waiting(channel, encodings, out);
+        let topic = record.topic().expect("an acked channel has its topic");
+        self.waiting.answer(channel, encodings, |request, token| {
+            out.push(Output::Subscribed {
+                who: request.who,
+                encoding: request.encoding,
+                token,
+                channel,
+                topic,
+            });
+        });
         self.settle(channel, out);
-    }
-
-    /// Answers those who waited for one of these encodings.
-    fn answer_waiting(
-        &mut self,
-        channel: ChannelId,
-        encodings: EncodingMask,
-        out: &mut Vec<Output<P, F>>,
-    ) {
-        let topic = self.local_mut(channel).topic();
-        let topic = topic.expect("an acked channel has its topic");
-        let mut at = Waiting::first(channel);
-        loop {
-            let next = self
-                .waiting
-                .range(at..)
-                .next()
-                .map(|(&w, &token)| (w, token));
-            let Some((waiting, token)) = next.filter(|(w, _)| w.channel == channel) else {
-                return;
-            };
-            if encodings & waiting.encoding.bit() != 0 {
-                self.waiting.remove(&waiting);
-                out.push(Output::Subscribed {
-                    who: waiting.who,
-                    encoding: waiting.encoding,
-                    token,
-                    channel,
-                    topic,
-                });
-            }
-            at = Waiting {
-                turn: waiting.turn + 1,
-                ..waiting
-            };
-        }
-    }
-
-    /// Forgets what a subscriber waited for.
-    fn cancel_waiting(&mut self, channel: ChannelId, who: Subscriber, encoding: Encoding) {
-        let mut first = Waiting {
-            channel,
-            who,
-            encoding,
-            turn: 0,
-        };
-        let last = Waiting {
-            turn: u64::MAX,
-            ..first
-        };
-        while let Some((&waiting, _)) = self.waiting.range(first..=last).next() {
-            self.waiting.remove(&waiting);
-            first = waiting;
-        }
-    }
-
-    /// Who waits for the home of a channel.
-    fn waits(&self, channel: ChannelId) -> impl Iterator<Item = &Waiting> {
-        self.waiting
-            .range(Waiting::first(channel)..)
-            .map(|(waiting, _)| waiting)
-            .take_while(move |waiting| waiting.channel == channel)
     }
 
     /// Brings the home to know no more than is wanted, after subscribers have gone.
@@ -578,10 +503,7 @@ impl<P, F: Clone> Hub<P, F> {
     fn forget(&mut self, channel: ChannelId, out: &mut Vec<Output<P, F>>) {
         let record = self.locals.remove(channel.0).expect("forgotten once");
         let local = record.as_ref(channel);
-        let target = match record.home_index() {
-            Some(index) => Target::Home(index),
-            None => Target::Name(record.name_arc().clone()),
-        };
+        let target = record.target();
         if record.home == self.options.me {
             let removed = self.home.uninterest(self.options.me, &target, local);
             debug_assert!(removed, "interest ends once");
@@ -645,34 +567,29 @@ impl<P, F: Clone> Hub<P, F> {
 
     /// Where a publication has to go.
     fn destination(&self, target: PublishTo<'_>) -> Result<Destination, PublishError> {
-        let me = self.options.me;
-        let (record, name) = match target {
+        let record = match target {
             PublishTo::Channel(channel) => {
                 let record = self.locals.get(channel.0);
-                let record = record.ok_or(PublishError::UnknownChannel(channel))?;
-                (Some(record), record.name_str())
+                record.ok_or(PublishError::UnknownChannel(channel))?
             }
             PublishTo::Name(name) => {
                 self.check_name(name)?;
                 let hash = self.hasher.hash(name);
                 let home = ReactorId(hash.home(self.options.reactors));
-                if home == me {
-                    return Ok(Destination::Here(self.home.find(name)));
+                if home == self.options.me {
+                    return Ok(Destination::Here(self.home.find(hash, name)));
                 }
                 let number = self.locals.find(hash, name);
-                (number.and_then(|number| self.locals.get(number)), name)
+                match number.and_then(|number| self.locals.get(number)) {
+                    Some(record) => record,
+                    None => return Ok(Destination::There(home, Target::Name(Arc::from(name)))),
+                }
             }
         };
-        Ok(match record {
-            Some(record) if record.home == me => Destination::Here(record.home_index()),
-            Some(record) => {
-                let target = match record.home_index() {
-                    Some(index) => Target::Home(index),
-                    None => Target::Name(record.name_arc().clone()),
-                };
-                Destination::There(record.home, target)
-            }
-            None => Destination::There(self.home_of(name), Target::Name(Arc::from(name))),
+        Ok(if record.home == self.options.me {
+            Destination::Here(record.home_index())
+        } else {
+            Destination::There(record.home, record.target())
         })
     }
 
@@ -729,18 +646,6 @@ fn deliver<P, F>(
     })
 }
 
-impl Waiting {
-    /// Not after any that waits for the channel.
-    fn first(channel: ChannelId) -> Waiting {
-        Waiting {
-            channel,
-            who: Subscriber(0),
-            encoding: Encoding(0),
-            turn: 0,
-        }
-    }
-}
-
 /// A publication on its way into the order.
 struct Order<P> {
     from: ReactorId,
@@ -754,91 +659,4 @@ enum Destination {
     /// The home is here; the place, if the channel lives.
     Here(Option<HomeIndex>),
     There(ReactorId, Target),
-}
-
-/// A name that no channel may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NameError {
-    /// No bytes.
-    Empty,
-    /// More bytes than [`HubOptions::channel_name_bytes_max`].
-    TooLong {
-        /// Length of the name.
-        bytes: usize,
-        /// The limit.
-        bytes_max: u32,
-    },
-}
-
-/// Why a subscription was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SubscribeError {
-    /// The peer's name cannot be one.
-    Name(NameError),
-    /// This reactor has no room for another channel.
-    ChannelsFull {
-        /// The limit, [`HubOptions::channels_max`].
-        channels_max: u32,
-    },
-}
-
-/// Why a publication was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PublishError {
-    /// The peer's name cannot be one.
-    Name(NameError),
-    /// No such channel here: the publisher does not subscribe to it.
-    UnknownChannel(ChannelId),
-}
-
-impl fmt::Display for NameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NameError::Empty => f.write_str("the channel's name is empty"),
-            NameError::TooLong { bytes, bytes_max } => {
-                write!(
-                    f,
-                    "the channel's name has {bytes} bytes, more than {bytes_max}"
-                )
-            }
-        }
-    }
-}
-
-impl fmt::Display for SubscribeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SubscribeError::Name(error) => error.fmt(f),
-            SubscribeError::ChannelsFull { channels_max } => {
-                write!(f, "there are {channels_max} channels already")
-            }
-        }
-    }
-}
-
-impl fmt::Display for PublishError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            PublishError::Name(error) => error.fmt(f),
-            PublishError::UnknownChannel(channel) => {
-                write!(f, "there is no channel {} here", channel.0)
-            }
-        }
-    }
-}
-
-impl Error for NameError {}
-impl Error for SubscribeError {}
-impl Error for PublishError {}
-
-impl From<NameError> for SubscribeError {
-    fn from(error: NameError) -> Self {
-        SubscribeError::Name(error)
-    }
-}
-
-impl From<NameError> for PublishError {
-    fn from(error: NameError) -> Self {
-        PublishError::Name(error)
-    }
 }

@@ -31,6 +31,7 @@
 //! [`Palette`] is a thing of its own: what each connection gets in one tick, in one number.
 
 mod bitmap;
+mod error;
 mod home;
 mod hub;
 mod ids;
@@ -41,8 +42,10 @@ mod palette;
 mod random;
 mod set;
 mod table;
+mod waiting;
 
-pub use hub::{Encode, Hub, HubCounts, HubOptions, NameError, PublishError, SubscribeError};
+pub use error::{NameError, PublishError, SubscribeError};
+pub use hub::{Encode, Hub, HubCounts, HubOptions};
 pub use ids::{
     ChannelId, ENCODINGS_MAX, Encoding, EncodingMask, EventIds, HomeIndex, ReactorId, Subscriber,
 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::ids::{
     ChannelId, ENCODINGS_MAX, Encoding, EncodingMask, HomeIndex, ReactorId, Subscriber, topic,
 };
-use crate::item::LocalRef;
+use crate::item::{LocalRef, Target};
 use crate::names::Named;
 use crate::set::SubscriberSet;
 
@@ -135,6 +135,14 @@ impl LocalChannel {
     /// Its place at home, once the home has answered.
     pub(crate) fn home_index(&self) -> Option<HomeIndex> {
         (self.acked != 0).then_some(self.home_index)
+    }
+
+    /// How to name it to its home.
+    pub(crate) fn target(&self) -> Target {
+        match self.home_index() {
+            Some(index) => Target::Home(index),
+            None => Target::Name(self.name.clone()),
+        }
     }
 
     /// Its number in the whole server, once the home has answered.

@@ -1,5 +1,6 @@
 //! A table of records with stable numbers that grows by a chunk at a time, so that no growth
-//! moves what is there. Lowest free number first; a chunk without records gives its memory back.
+//! moves what is there. The lowest chunk with room is filled first, and a chunk without records
+//! gives its memory back.
 
 use std::collections::BTreeSet;
 use std::mem;
@@ -177,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_stable_and_the_lowest_free_one_comes_first() {
+    fn numbers_are_stable_and_used_again() {
         let mut table = Table::new();
         let numbers: Vec<u32> = (0..1000).map(|n| table.insert(n)).collect();
         assert_eq!(numbers, (0..1000).collect::<Vec<u32>>());
@@ -185,13 +186,18 @@ mod tests {
         assert_eq!(table.remove(3), Some(3));
         assert_eq!(table.remove(3), None);
         assert_eq!(table.get(3), None);
-        assert_eq!(table.insert(-1), 3);
-        assert_eq!(table.insert(-2), 700);
-        assert_eq!(table.get(700), Some(&-2));
+        assert_eq!(table.remove(9), Some(9));
+        // In the lowest chunk that has room, the last one freed.
+        assert_eq!(table.insert(-1), 9);
+        assert_eq!(table.insert(-2), 3);
+        assert_eq!(table.insert(-3), 700);
+        assert_eq!(table.get(700), Some(&-3));
+        assert_eq!(table.get(3), Some(&-2));
         assert_eq!(table.get(999), Some(&999));
         assert_eq!(table.get(1000), None);
         assert_eq!(table.len(), 1000);
-        assert_eq!(table.iter().count(), 1000);
+        assert_eq!(table.insert(-4), 1000);
+        assert_eq!(table.iter().count(), 1001);
     }
 
     #[test]

@@ -1,0 +1,93 @@
+//! Why a hub refuses: mistakes of a peer, and limits.
+
+use std::error::Error;
+use std::fmt;
+
+use crate::ids::ChannelId;
+
+/// A name that no channel may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameError {
+    /// No bytes.
+    Empty,
+    /// More bytes than [`crate::HubOptions::channel_name_bytes_max`].
+    TooLong {
+        /// Length of the name.
+        bytes: usize,
+        /// The limit.
+        bytes_max: u32,
+    },
+}
+
+/// Why a subscription was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubscribeError {
+    /// The peer's name cannot be one.
+    Name(NameError),
+    /// This reactor has no room for another channel.
+    ChannelsFull {
+        /// The limit, [`crate::HubOptions::channels_max`].
+        channels_max: u32,
+    },
+}
+
+/// Why a publication was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublishError {
+    /// The peer's name cannot be one.
+    Name(NameError),
+    /// No such channel here: the publisher does not subscribe to it.
+    UnknownChannel(ChannelId),
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NameError::Empty => f.write_str("the channel's name is empty"),
+            NameError::TooLong { bytes, bytes_max } => {
+                write!(
+                    f,
+                    "the channel's name has {bytes} bytes, more than {bytes_max}"
+                )
+            }
+        }
+    }
+}
+
+impl fmt::Display for SubscribeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SubscribeError::Name(error) => error.fmt(f),
+            SubscribeError::ChannelsFull { channels_max } => {
+                write!(f, "there are {channels_max} channels already")
+            }
+        }
+    }
+}
+
+impl fmt::Display for PublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PublishError::Name(error) => error.fmt(f),
+            PublishError::UnknownChannel(channel) => {
+                write!(f, "there is no channel {} here", channel.0)
+            }
+        }
+    }
+}
+
+impl Error for NameError {}
+impl Error for SubscribeError {}
+impl Error for PublishError {}
+
+impl From<NameError> for SubscribeError {
+    fn from(error: NameError) -> Self {
+        SubscribeError::Name(error)
+    }
+}
+
+impl From<NameError> for PublishError {
+    fn from(error: NameError) -> Self {
+        PublishError::Name(error)
+    }
+}
