@@ -189,6 +189,7 @@ impl<'a, 'i> Reader<'a, 'i> {
             }
             let is_section = matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_));
             let hint = match nearest(name, sections.iter().copied()) {
+                Some(NAMESPACE) if is_section => Some(format!("did you mean [[{NAMESPACE}]]?")),
                 Some(section) if is_section => Some(format!("did you mean [{section}]?")),
                 _ => elsewhere(name, "", &self.keys),
             };

@@ -175,7 +175,6 @@ fn sections_of_another_shape() {
 fn hints_at_the_nearest_name() {
     for (text, hint) in [
         ("[limits]\nidel_timeout = 1", "did you mean `idle_timeout`?"),
-        ("[limits]\nmessage_max_size = 1", ""),
         (
             "[limits]\nmesage_size_mx = 1",
             "did you mean `message_size_max`?",
@@ -185,8 +184,12 @@ fn hints_at_the_nearest_name() {
             "[log]\nlisten = 1",
             "expected a key of [log]: level, format",
         ),
+        ("[lgo]\nlevel = \"info\"", "did you mean [log]?"),
         ("[sevrer]\nreactors = 1", "did you mean [server]?"),
-        ("[[namespaces]]\nname = \"a\"", "did you mean [namespace]?"),
+        (
+            "[[namespaces]]\nname = \"a\"",
+            "did you mean [[namespace]]?",
+        ),
         (
             "[server]\nallowed_origin = []",
             "did you mean `allowed_origins` in [listener]?",
