@@ -1,5 +1,7 @@
 //! Listening, accepting, connecting.
 
+use std::time::Duration;
+
 use roost_net::{CloseCause, CloseMode, Driver};
 
 use crate::backend::{Backend, Options};
@@ -84,6 +86,68 @@ pub(crate) fn stop_listening_refuses_newcomers<B: Backend>() {
     // And listening can begin again.
     let addr = world.listen(SERVER);
     world.pair(addr);
+    world.finish();
+}
+
+pub(crate) fn stop_listening_forgets_nobody<B: Backend>() {
+    let mut world = World::<B>::new();
+    let addr = world.listen(SERVER);
+    world.hosts[SERVER].auto_adopt = false;
+    let clients: Vec<_> = (0..20).map(|_| world.connect(CLIENT, addr)).collect();
+    world.until("the backlog", |w| {
+        clients.iter().all(|&end| w.conn(end).connected)
+    });
+    // Some are accepted by now, some wait in the kernel, some in the driver's hands.
+    world.hosts[SERVER]
+        .driver
+        .wait(Some(Duration::ZERO))
+        .expect("wait");
+    world.hosts[SERVER].driver.stop_listening();
+    world.until("an answer to everybody", |w| {
+        let reset = clients.iter().filter(|&&end| w.conn(end).ended).count();
+        reset + w.hosts[SERVER].accepted.len() == clients.len()
+    });
+    while let Some(accepted) = world.hosts[SERVER].accepted.pop_front() {
+        let key = world.hosts[SERVER].adopt(accepted.socket);
+        world.hosts[SERVER].send_copy(key, b"!");
+    }
+    world.until("a word to all who came in time", |w| {
+        clients
+            .iter()
+            .all(|&end| w.conn(end).ended || w.conn(end).received == b"!")
+    });
+    world.finish();
+}
+
+pub(crate) fn connect_from_a_local_address<B: Backend>() {
+    let mut world = World::<B>::new();
+    let addr = world.listen(SERVER);
+    world.hosts[SERVER].auto_adopt = false;
+    let local = "127.0.0.77:0".parse().expect("an address");
+    let client = world.connect_from(CLIENT, addr, local);
+    world.until("both ends", |w| {
+        w.conn(client).connected && w.hosts[SERVER].accepted.len() == 1
+    });
+    let peer = world.hosts[SERVER].accepted[0]
+        .peer
+        .expect("want_peer was on");
+    assert_eq!(peer.ip(), local.ip());
+    assert_ne!(peer.port(), 0);
+    world.finish();
+}
+
+pub(crate) fn ipv6_echo<B: Backend>() {
+    let mut world = World::<B>::new();
+    let any = "[::1]:0".parse().expect("an address");
+    let addr = world.listen_on(SERVER, any, false);
+    let local = "[::1]:0".parse().expect("an address");
+    let client = world.connect_from(CLIENT, addr, local);
+    world.until("a connection", |w| !w.hosts[SERVER].adopted.is_empty());
+    let server = world.hosts[SERVER].adopted[0];
+    world.hosts[SERVER].echo(server);
+    world.until("Connected", |w| w.conn(client).connected);
+    world.send_copy(client, b"six");
+    world.until_received(client, 3);
     world.finish();
 }
 

@@ -126,10 +126,10 @@ impl<D: Driver> Host<D> {
         key
     }
 
-    pub(crate) fn connect(&mut self, addr: SocketAddr) -> ConnKey {
+    pub(crate) fn connect(&mut self, addr: SocketAddr, local: Option<SocketAddr>) -> ConnKey {
         let key = self.new_key();
         self.driver
-            .connect(key, &ConnectOptions { addr, local: None })
+            .connect(key, &ConnectOptions { addr, local })
             .expect("connect");
         key
     }

@@ -66,6 +66,8 @@ conformance! {
             connect_refused
             accepting_pauses_and_resumes
             stop_listening_refuses_newcomers
+            stop_listening_forgets_nobody
+            connect_from_a_local_address
             refuse_resets
             a_dropped_socket_is_closed
             a_crowd_connects_at_once
@@ -130,6 +132,7 @@ conformance! {
         waking {
             a_wake_before_wait_is_not_lost
             wakes_coalesce
+            now_never_goes_back
         }
         limits {
             open_counts_what_is_open
@@ -141,10 +144,12 @@ conformance! {
     kernel {
         accepting {
             listeners_share_a_port
+            ipv6_echo
         }
         waking {
             a_wake_ends_an_endless_wait
             a_storm_of_wakes
+            nothing_to_do_is_slept_through
         }
         limits {
             no_descriptor_left

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use roost_net::{Driver, Event};
+use roost_net::{CloseMode, Driver, Event};
 
 use crate::backend::{Backend, Options};
-use crate::stream::seed;
-use crate::world::{CLIENT, World};
+use crate::stream::{Stream, seed};
+use crate::world::{CLIENT, SERVER, World};
 
 pub(crate) fn a_wake_before_wait_is_not_lost<B: Backend>() {
     let mut world = World::<B>::new();
@@ -86,6 +86,67 @@ pub(crate) fn a_storm_of_wakes<B: Backend>() {
     for thread in storm {
         thread.join().expect("it only wakes");
     }
+}
+
+pub(crate) fn now_never_goes_back<B: Backend>() {
+    let mut world = World::<B>::new();
+    let mut now = world.hosts[CLIENT].driver.now();
+    let first = now;
+    for _ in 0..50 {
+        world.turn();
+        let later = world.hosts[CLIENT].driver.now();
+        assert!(later >= now, "{now} and then {later}");
+        now = later;
+    }
+    assert!(
+        now - first > 100_000,
+        "fifty idle turns took {} ns",
+        now - first
+    );
+    world.finish();
+}
+
+pub(crate) fn nothing_to_do_is_slept_through<B: Backend>() {
+    let mut world = World::<B>::new();
+    let addr = world.listen(SERVER);
+    // Connections that wait, each for something else, and cost nothing meanwhile.
+    let pairs: Vec<_> = (0..5).map(|_| world.pair(addr)).collect();
+    let [_quiet, half_closed, paused, stuck, deaf] = pairs[..] else {
+        unreachable!("five")
+    };
+    world.shutdown_write(half_closed.0);
+    world.until("FIN", |w| w.conn(half_closed.1).read_closed);
+    world.pause(paused.1);
+    world.send_copy(paused.0, b"unread");
+    world.shutdown_write(paused.0);
+    world.pause(stuck.0);
+    world.flood(stuck.1, Stream::new(1));
+    world.flood(deaf.1, Stream::new(2));
+    world.pause(deaf.0);
+    world.close(deaf.1, CloseMode::Graceful);
+    world.hosts[SERVER].driver.set_accepting(false);
+    let waiting = world.connect(CLIENT, addr);
+    world.until("room in the backlog", |w| w.conn(waiting).connected);
+    world.turns(50);
+
+    let driver = &mut world.hosts[SERVER].driver;
+    let start = Instant::now();
+    let mut waits = 0;
+    while start.elapsed() < Duration::from_millis(400) {
+        driver.wait(Some(Duration::from_millis(100))).expect("wait");
+        while driver.next_event().is_some() {}
+        waits += 1;
+    }
+    assert!(
+        waits <= 12,
+        "{waits} waits of 100 ms in {:?}",
+        start.elapsed()
+    );
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "a wait outlasts its timeout"
+    );
+    world.finish();
 }
 
 fn until_woken<D: Driver>(driver: &mut D, timeout: Duration) {

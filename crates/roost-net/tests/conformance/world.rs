@@ -114,7 +114,14 @@ impl<B: Backend> World<B> {
     pub(crate) fn connect(&mut self, host: usize, addr: SocketAddr) -> End {
         End {
             host,
-            key: self.hosts[host].connect(addr),
+            key: self.hosts[host].connect(addr, None),
+        }
+    }
+
+    pub(crate) fn connect_from(&mut self, host: usize, addr: SocketAddr, local: SocketAddr) -> End {
+        End {
+            host,
+            key: self.hosts[host].connect(addr, Some(local)),
         }
     }
 
