@@ -80,6 +80,27 @@ impl Cursor {
         }
     }
 
+    /// Fills `slices` with what comes next. Returns how many, and the bytes in them.
+    fn gather<'a>(&self, chunks: &'a [Chunk], slices: &mut [IoSlice<'a>]) -> (usize, usize) {
+        let mut count = 0;
+        let mut bytes = 0;
+        let mut skip = self.offset;
+        for chunk in &chunks[self.chunk..] {
+            let rest = &chunk.as_slice()[skip..];
+            skip = 0;
+            if rest.is_empty() {
+                continue;
+            }
+            slices[count] = IoSlice::new(rest);
+            count += 1;
+            bytes += rest.len();
+            if count == slices.len() {
+                break;
+            }
+        }
+        (count, bytes)
+    }
+
     fn advance(&mut self, chunks: &[Chunk], mut taken: usize) {
         self.left -= taken;
         while taken > 0 {
@@ -103,24 +124,19 @@ pub(super) fn write(
     stats: &mut DriverStats,
 ) -> Written {
     while cursor.left > 0 {
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let mut count = 0;
-        let mut asked = 0;
-        let mut skip = cursor.offset;
-        for chunk in &chunks[cursor.chunk..] {
-            let bytes = &chunk.as_slice()[skip..];
-            skip = 0;
-            if bytes.is_empty() {
-                continue;
+        let (asked, result) = match &chunks[cursor.chunk..] {
+            // The case of a fan-out: it spares the list of slices, a kibibyte to clear.
+            [last] => {
+                let rest = &last.as_slice()[cursor.offset..];
+                (rest.len(), send(fd, &[IoSlice::new(rest)], stats))
             }
-            slices[count] = IoSlice::new(bytes);
-            count += 1;
-            asked += bytes.len();
-            if count == SLICES_MAX {
-                break;
+            _ => {
+                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+                let (count, bytes) = cursor.gather(chunks, &mut slices);
+                (bytes, send(fd, &slices[..count], stats))
             }
-        }
-        match send(fd, &slices[..count], stats) {
+        };
+        match result {
             Ok(taken) => {
                 cursor.advance(chunks, taken);
                 // tcp_sendmsg asks for the write edge before it returns a short count, so no
