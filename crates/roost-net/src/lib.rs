@@ -54,6 +54,7 @@ use std::time::Duration;
 pub mod clock;
 pub mod epoll;
 mod key;
+pub mod limits;
 pub mod sim;
 mod socket;
 mod sys;

@@ -1,1 +1,43 @@
 //! One core: the connection table and the loop that joins net, wire, dialect and hub.
+//!
+//! A reactor owns its connections, its share of the channels and its driver, and runs on one
+//! thread. It shares nothing with other reactors but immutable frames and counters; what it has to
+//! tell them it writes into their mailboxes. It never names a backend (it is generic over
+//! [`roost_net::Driver`]), never parses a frame and never reads the clock itself.
+//!
+//! | to read about | look at |
+//! |---|---|
+//! | the loop | `reactor.rs` |
+//! | a connection's record and its life | `conn.rs`, `core.rs` |
+//! | accept, HTTP, routes, the 101 | `opening.rs` |
+//! | messages and what dialects command | `frames.rs` |
+//! | deliveries and answers | `delivery.rs` |
+//! | one write per connection and turn | `tick.rs`, `flush.rs`, `outbox.rs` |
+//! | deadlines | `sweep.rs` |
+//! | mail between reactors | `mailbox.rs`, `bell.rs` |
+
+mod admission;
+mod bell;
+mod conn;
+mod core;
+mod delivery;
+mod flush;
+mod frames;
+mod mailbox;
+mod opening;
+mod outbox;
+mod reactor;
+mod server;
+mod settings;
+mod sweep;
+mod table;
+mod tick;
+mod transport;
+/// The atomics of the bell: loom's in its test, the machine's here.
+mod sync {
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+}
+
+pub use reactor::{Reactor, Shared, Turn};
+pub use server::{Server, Stopper};
+pub use settings::{Limits, Origins, Page, Policies, Policy, Publish, Settings};

@@ -1,0 +1,383 @@
+//! All of a reactor but its driver, and what every part of it does to a connection.
+//!
+//! The driver stands apart so that it can lend bytes while the rest is at work. What a part wants
+//! of the driver meanwhile it leaves as an [`Ask`].
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+
+use roost_dialect::{DialectKind, Publication, wamp};
+use roost_hub::{ChannelId, Hub, Item, Output, Subscriber};
+use roost_metrics::{Counters, Registry};
+use roost_net::{Chunk, CloseMode, ConnKey};
+use roost_wire::frame::{append_close, append_frame};
+use roost_wire::{CloseCode, Frozen, Inbound, Limits as WireLimits, Opcode};
+use slab::Slab;
+
+use crate::admission::Admission;
+use crate::conn::{Conn, Flags, Index, NEVER, Phase};
+use crate::mailbox::Post;
+use crate::opening::{Head, Joining};
+use crate::outbox::Outbox;
+use crate::settings::Settings;
+use crate::sweep::Sweep;
+use crate::table::Table;
+use crate::tick::Tick;
+
+/// What crosses from reactor to reactor.
+pub(crate) type Letter = Item<Publication, Frozen>;
+
+/// A reactor without its driver.
+pub(crate) struct Core {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) wire_limits: WireLimits,
+    pub(crate) registry: Registry,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) table: Table,
+    pub(crate) hub: Hub<Publication, Frozen>,
+    pub(crate) post: Post<Letter>,
+    pub(crate) tick: Tick,
+    pub(crate) sweep: Sweep,
+    pub(crate) admission: Admission,
+    /// Unfinished input, only while there is some.
+    pub(crate) partials: Slab<Partial>,
+    /// Blocked output, only while there is some.
+    pub(crate) outboxes: Slab<Outbox>,
+    /// WAMP sessions.
+    pub(crate) sessions: Slab<wamp::Session>,
+    /// What the hub wants done next; reused.
+    pub(crate) outputs: Vec<Output<Publication, Frozen>>,
+    /// What the driver shall do when it has its lease back; reused.
+    pub(crate) asks: Vec<Ask>,
+    /// Connections whose handshake has just been granted and that sent more behind it.
+    pub(crate) granted: Vec<(ConnKey, Vec<u8>)>,
+    /// Connections not read because another reactor's ring is full.
+    pub(crate) paused: Vec<ConnKey>,
+    /// A dialect's answer; reused.
+    pub(crate) reply: String,
+    pub(crate) rng: Rng,
+    /// The time in ticks.
+    pub(crate) now: u32,
+    /// No newcomers, and everybody is being sent away.
+    pub(crate) draining: bool,
+    /// Slots below this have been told to go.
+    pub(crate) drained: u32,
+}
+
+/// Something for the driver.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Ask {
+    Pause(ConnKey),
+    Resume(ConnKey),
+    Close(ConnKey, CloseMode),
+    Fin(ConnKey),
+}
+
+/// Input of one connection that is not whole.
+pub(crate) enum Partial {
+    /// A request's head.
+    Head(Head),
+    /// A good handshake that waits for its channel's home.
+    Joining(Box<Joining>),
+    /// Part of a frame or message.
+    Frames(Box<Inbound>),
+}
+
+impl Partial {
+    fn bytes(&self) -> usize {
+        match self {
+            Partial::Head(head) => head.pinned_bytes(),
+            Partial::Joining(joining) => joining.pinned_bytes(),
+            Partial::Frames(inbound) => inbound.pinned_bytes(),
+        }
+    }
+}
+
+impl Core {
+    /// Stores unfinished input for `conn`.
+    pub(crate) fn keep_partial(&mut self, slot: u32, partial: Partial) {
+        self.counters.partial_bytes.add(partial.bytes() as u64);
+        let index = Index::new(self.partials.insert(partial));
+        let conn = self
+            .table
+            .at_mut(slot)
+            .expect("the caller has just looked it up");
+        debug_assert_eq!(conn.partial, Index::NONE, "one unfinished input at a time");
+        conn.partial = index;
+    }
+
+    /// Takes the unfinished input of `conn` out, if there is some.
+    pub(crate) fn take_partial(&mut self, slot: u32) -> Option<Partial> {
+        let index = self.table.at_mut(slot)?.partial.take()?;
+        let partial = self.partials.remove(index);
+        self.counters.partial_bytes.sub(partial.bytes() as u64);
+        forget_if_empty(&mut self.partials);
+        Some(partial)
+    }
+
+    /// Sets when the sweep looks at the connection next, `ms` from now; 0 is never.
+    pub(crate) fn set_deadline(&mut self, slot: u32, ms: u32) {
+        let deadline = if ms == 0 {
+            NEVER
+        } else {
+            self.now.saturating_add(ticks(ms))
+        };
+        self.sweep.note(deadline);
+        if let Some(conn) = self.table.at_mut(slot) {
+            conn.deadline = deadline;
+        }
+    }
+
+    /// Gives the connection a text message from its dialect, taken from the reply buffer.
+    pub(crate) fn send_reply(&mut self, slot: u32) {
+        if self.reply.is_empty() {
+            return;
+        }
+        if let Some(conn) = self.table.at_mut(slot) {
+            let reply = self.reply.as_bytes();
+            self.tick.give_own(slot, conn, |arena| {
+                append_frame(arena, Opcode::Text, reply);
+            });
+            conn.last_message = self.now;
+        }
+        self.reply.clear();
+    }
+
+    /// Starts the closing handshake from our side.
+    pub(crate) fn start_close(&mut self, key: ConnKey, code: CloseCode, reason: &str) {
+        let Some(conn) = self.table.get_mut(key) else {
+            return;
+        };
+        if conn.phase != Phase::Open {
+            return;
+        }
+        conn.phase = Phase::Closing;
+        self.tick
+            .give_own(key.slot(), conn, |arena| append_close(arena, code, reason));
+        self.leave_channels(key.slot());
+        self.set_deadline(key.slot(), self.settings.limits.close_timeout_ms.max(1));
+    }
+
+    /// Nothing more will be written after what is queued; reading goes on only to see the end.
+    ///
+    /// A close with unread bytes in the receive queue would send RST, which may destroy what is
+    /// on its way to the peer; so: FIN, read to the peer's FIN or the deadline, then close.
+    pub(crate) fn linger(&mut self, key: ConnKey) {
+        let Some(conn) = self.table.get_mut(key) else {
+            return;
+        };
+        if conn.phase >= Phase::Lingering {
+            return;
+        }
+        conn.phase = Phase::Lingering;
+        conn.flags.set(Flags::FIN_AFTER);
+        if conn.pending == 0 {
+            self.tick.dirty.push(key.slot()); // the flush sends the FIN
+        }
+        self.leave_channels(key.slot());
+        drop(self.take_partial(key.slot()));
+        self.set_deadline(key.slot(), self.settings.limits.close_timeout_ms.max(1));
+    }
+
+    /// Fails the connection (RFC 6455 §7.1.7): a close frame with the reason, then the end.
+    pub(crate) fn fail(&mut self, key: ConnKey, code: CloseCode, reason: &str) {
+        let Some(conn) = self.table.get_mut(key) else {
+            return;
+        };
+        if conn.phase == Phase::Open {
+            self.tick
+                .give_own(key.slot(), conn, |arena| append_close(arena, code, reason));
+        }
+        self.linger(key);
+    }
+
+    /// Closes the socket. The slot stays until the driver says `Closed`.
+    pub(crate) fn cut(&mut self, key: ConnKey, mode: CloseMode) {
+        let Some(conn) = self.table.get_mut(key) else {
+            return;
+        };
+        if conn.phase == Phase::Closed {
+            return;
+        }
+        conn.phase = Phase::Closed;
+        conn.deadline = NEVER;
+        self.asks.push(Ask::Close(key, mode));
+        self.let_go(key.slot());
+    }
+
+    /// Frees the slot of a connection that the driver says is over.
+    pub(crate) fn remove(&mut self, key: ConnKey) {
+        if self.table.get(key).is_none() {
+            self.counters.stale_total.inc();
+            return;
+        }
+        self.let_go(key.slot());
+        let conn = self.table.remove(key);
+        debug_assert!(conn.partial == Index::NONE && conn.outbox == Index::NONE);
+        self.admission.leave(conn.address);
+        self.counters.connections_open.set(self.table.len() as u64);
+        self.counters.connections_closed_total.inc();
+    }
+
+    /// Frees all that a connection holds beside the table.
+    fn let_go(&mut self, slot: u32) {
+        self.leave_channels(slot);
+        drop(self.take_partial(slot));
+        self.drop_outbox(slot);
+        let Some(conn) = self.table.at_mut(slot) else {
+            return;
+        };
+        self.tick.take_back(conn);
+        if conn.flags.clear(Flags::HANDSHAKE) {
+            self.counters.handshakes_in_flight.sub(1);
+        }
+        if conn.flags.clear(Flags::WEBSOCKET) {
+            self.counters.websockets_open.sub(1);
+        }
+        if conn.dialect == DialectKind::WampJson
+            && let Some(session) = conn.identity.take()
+        {
+            self.sessions.remove(session);
+            forget_if_empty(&mut self.sessions);
+        }
+    }
+
+    /// Ends all subscriptions of a connection.
+    pub(crate) fn leave_channels(&mut self, slot: u32) {
+        let Some(conn) = self.table.at_mut(slot) else {
+            return;
+        };
+        let who = Subscriber(slot);
+        match conn.dialect {
+            DialectKind::Raw => {
+                if let Some(channel) = conn.identity.take() {
+                    let channel = ChannelId(channel as u32);
+                    let raw = roost_dialect::encoding::RAW;
+                    self.hub.unsubscribe(who, raw, channel, &mut self.outputs);
+                }
+            }
+            DialectKind::WampJson => {
+                // The session stays, to answer what still comes, but hears nothing any more.
+                if let Some(session) = conn.identity.get() {
+                    let session = &mut self.sessions[session];
+                    let json = roost_dialect::encoding::WAMP_JSON;
+                    let channels: Vec<ChannelId> = session.subscriptions().collect();
+                    for channel in channels {
+                        self.hub.unsubscribe(who, json, channel, &mut self.outputs);
+                        session.forget(channel);
+                    }
+                }
+            }
+            DialectKind::Echo => {}
+        }
+    }
+
+    /// Drops what waits behind the batch in flight.
+    pub(crate) fn drop_outbox(&mut self, slot: u32) {
+        let Some(conn) = self.table.at_mut(slot) else {
+            return;
+        };
+        if let Some(index) = conn.outbox.take() {
+            let outbox = self.outboxes.remove(index);
+            self.counters.outbox_bytes.sub(outbox.bytes() as u64);
+            self.counters.outboxes.sub(1);
+            forget_if_empty(&mut self.outboxes);
+        }
+    }
+
+    /// The outbox of a connection, made if need be, and the counters that go with it.
+    pub(crate) fn outbox_of<'a>(
+        outboxes: &'a mut Slab<Outbox>,
+        counters: &Counters,
+        conn: &mut Conn,
+    ) -> &'a mut Outbox {
+        let index = match conn.outbox.get() {
+            Some(index) => index,
+            None => {
+                counters.outboxes.inc();
+                let index = outboxes.insert(Outbox::default());
+                conn.outbox = Index::new(index);
+                index
+            }
+        };
+        &mut outboxes[index]
+    }
+
+    /// Owes a pong to a connection whose output is blocked: only the newest is kept.
+    pub(crate) fn owe_pong(&mut self, slot: u32, payload: &[u8]) {
+        let pong = Frozen::control(Opcode::Pong, payload);
+        let Some(conn) = self.table.at_mut(slot) else {
+            return;
+        };
+        let outbox = Core::outbox_of(&mut self.outboxes, &self.counters, conn);
+        let before = outbox.bytes();
+        if outbox.owe_pong(Chunk::new(pong.shared().clone())) {
+            self.counters.pongs_coalesced_total.inc();
+        }
+        let after = outbox.bytes();
+        self.counters
+            .outbox_bytes
+            .add((after as u64).wrapping_sub(before as u64));
+    }
+
+    /// In debug builds: what is counted is what is there.
+    pub(crate) fn check_invariants(&self) {
+        if cfg!(debug_assertions) {
+            let waiting: usize = self.outboxes.iter().map(|(_, outbox)| outbox.bytes()).sum();
+            assert_eq!(
+                waiting as u64,
+                self.counters.outbox_bytes.get(),
+                "outbox bytes"
+            );
+            let pinned: usize = self
+                .partials
+                .iter()
+                .map(|(_, partial)| partial.bytes())
+                .sum();
+            assert_eq!(
+                pinned as u64,
+                self.counters.partial_bytes.get(),
+                "partial bytes"
+            );
+        }
+    }
+}
+
+/// Milliseconds in ticks, rounded up.
+pub(crate) fn ticks(ms: u32) -> u32 {
+    ms.div_ceil(TICK_MS)
+}
+
+/// Length of a tick. Deadlines are kept to about this.
+pub(crate) const TICK_MS: u32 = 100;
+
+/// Gives a great crowd's memory back when the last of it has gone.
+fn forget_if_empty<T>(slab: &mut Slab<T>) {
+    if slab.is_empty() && slab.capacity() > 64 {
+        *slab = Slab::new();
+    }
+}
+
+/// Numbers for session ids: splitmix64. Not secret; WAMP wants them spread, not unguessable.
+pub(crate) struct Rng(u64);
+
+impl Rng {
+    pub(crate) fn new(seed: u64) -> Rng {
+        Rng(seed)
+    }
+
+    /// A number from 1 to 2^53.
+    pub(crate) fn next_id(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) & ((1 << 53) - 1)) + 1
+    }
+}
+
+/// A number nobody outside can know, from the same source as the standard library's hash keys.
+pub(crate) fn secret() -> u64 {
+    RandomState::new().build_hasher().finish()
+}

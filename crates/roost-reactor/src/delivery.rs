@@ -1,0 +1,134 @@
+//! What the hub wants done: deliveries to connections, answers, mail to other reactors.
+
+use roost_dialect::{DialectKind, encode};
+use roost_hub::{ChannelId, Encoding, Frames, Output, ReactorId};
+use roost_net::ConnKey;
+use roost_wire::Frozen;
+
+use crate::core::{Core, Letter};
+
+impl Core {
+    /// Does all that the hub wants, and what follows from it.
+    pub(crate) fn settle(&mut self) {
+        loop {
+            while !self.outputs.is_empty() {
+                let mut outputs = std::mem::take(&mut self.outputs);
+                for output in outputs.drain(..) {
+                    self.handle_output(output);
+                }
+                if self.outputs.is_empty() {
+                    self.outputs = outputs; // keep the larger allocation
+                }
+            }
+            // Only now: a message behind a handshake must not reach the hub while outputs from
+            // before it wait, or it would overtake them.
+            let Some((key, mut rest)) = self.granted.pop() else {
+                return;
+            };
+            self.handle_frame_bytes(key, &mut rest);
+        }
+    }
+
+    fn handle_output(&mut self, output: Output<roost_dialect::Publication, Frozen>) {
+        match output {
+            Output::ToReactor(to, letter) => self.post.send(to, letter),
+            Output::Subscribed {
+                who,
+                encoding: _,
+                token,
+                channel,
+                topic,
+            } => {
+                self.on_subscribed(who.0, token, channel, topic);
+            }
+            Output::Published {
+                publisher,
+                token,
+                publication,
+            } => {
+                self.on_published(ConnKey::from_bits(publisher), token, publication);
+            }
+            Output::Deliver {
+                channel,
+                ids: _,
+                exclude,
+                frames,
+            } => {
+                self.deliver(channel, exclude.map(ConnKey::from_bits), &frames);
+            }
+        }
+    }
+
+    fn on_subscribed(&mut self, slot: u32, token: u64, channel: ChannelId, topic: u64) {
+        let Some(conn) = self.table.at_mut(slot) else {
+            return;
+        };
+        match conn.dialect {
+            DialectKind::Raw => self.on_raw_subscribed(slot, channel),
+            DialectKind::WampJson => {
+                if let Some(session) = conn.identity.get() {
+                    let session = &mut self.sessions[session];
+                    session.on_subscribed(token, channel, topic, &mut self.reply);
+                    self.send_reply(slot);
+                }
+            }
+            DialectKind::Echo => {}
+        }
+    }
+
+    fn on_published(&mut self, key: ConnKey, token: u64, publication: u64) {
+        let Some(conn) = self.table.get(key) else {
+            return;
+        };
+        if conn.dialect == DialectKind::WampJson
+            && let Some(session) = conn.identity.get()
+        {
+            self.sessions[session].on_published(token, publication, &mut self.reply);
+            self.send_reply(key.slot());
+        }
+    }
+
+    /// Gives a publication to this reactor's subscribers, in table order.
+    fn deliver(&mut self, channel: ChannelId, exclude: Option<ConnKey>, frames: &Frames<Frozen>) {
+        // A publisher that has gone excludes nobody: its slot may be another's by now.
+        let exclude = exclude
+            .filter(|&key| self.table.get(key).is_some())
+            .map(ConnKey::slot);
+        for (encoding, frame) in frames.iter() {
+            self.deliver_encoded(channel, exclude, encoding, frame);
+        }
+    }
+
+    fn deliver_encoded(
+        &mut self,
+        channel: ChannelId,
+        exclude: Option<u32>,
+        encoding: Encoding,
+        frame: &Frozen,
+    ) {
+        let frame = self.tick.share(frame);
+        let mut deliveries = 0;
+        for subscriber in self.hub.subscribers(channel, encoding) {
+            if exclude == Some(subscriber.0) {
+                continue;
+            }
+            let Some(conn) = self.table.at_mut(subscriber.0) else {
+                debug_assert!(false, "a subscriber is in the table");
+                continue;
+            };
+            conn.last_message = self.now;
+            self.tick.give(subscriber.0, conn, frame);
+            deliveries += 1;
+        }
+        self.counters.deliveries_total.add(deliveries);
+    }
+
+    /// Handles a batch from another reactor.
+    pub(crate) fn handle_mail(&mut self, from: ReactorId, batch: Vec<Letter>) {
+        for letter in batch {
+            self.hub
+                .handle(from, letter, &mut encode, &mut self.outputs);
+            self.settle();
+        }
+    }
+}

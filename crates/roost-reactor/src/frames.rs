@@ -1,0 +1,302 @@
+//! Messages of an open WebSocket: to the dialect, and what it commands.
+
+use roost_dialect::{Command, DialectKind, PayloadRef, encoding, raw, wamp};
+use roost_hub::{ChannelId, Publish as HubPublish, PublishError, PublishTo, Subscriber};
+use roost_net::ConnKey;
+use roost_wire::frame::{append_close, append_frame};
+use roost_wire::{CloseCode, Frozen, Inbound, Input, Message, Opcode, Role};
+use tracing::debug;
+
+use crate::conn::{Flags, Phase};
+use crate::core::{Core, Partial};
+use crate::settings::Publish;
+
+impl Core {
+    /// Bytes of an open connection, or of one that awaits the peer's close frame.
+    pub(crate) fn handle_frame_bytes(&mut self, key: ConnKey, bytes: &mut [u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let mut inbound = match self.take_partial(key.slot()) {
+            Some(Partial::Frames(inbound)) => inbound,
+            Some(Partial::Head(_) | Partial::Joining(_)) | None => {
+                return self.handle_fresh_frames(key, bytes);
+            }
+        };
+        self.handle_messages(key, &mut inbound, bytes);
+        if !inbound.is_quiet() && self.still_reads(key) {
+            self.keep_partial(key.slot(), Partial::Frames(inbound));
+        }
+    }
+
+    /// The usual case: nothing was half received, and the decoder lives on the stack.
+    fn handle_fresh_frames(&mut self, key: ConnKey, bytes: &mut [u8]) {
+        let mut inbound = Inbound::new(Role::Server);
+        self.handle_messages(key, &mut inbound, bytes);
+        if !inbound.is_quiet() && self.still_reads(key) {
+            self.keep_partial(key.slot(), Partial::Frames(Box::new(inbound)));
+        }
+    }
+
+    fn still_reads(&self, key: ConnKey) -> bool {
+        self.table.get(key).is_some_and(|conn| conn.reads_frames())
+    }
+
+    fn handle_messages(&mut self, key: ConnKey, inbound: &mut Inbound, bytes: &mut [u8]) {
+        let mut input = Input::new(bytes);
+        let limits = self.wire_limits;
+        loop {
+            match inbound.next(&mut input, &limits) {
+                Ok(Some(message)) => self.handle_message(key, message),
+                Ok(None) => return,
+                Err(error) => {
+                    debug!(?key, error = error.name(), "protocol error");
+                    self.counters.protocol_errors_total.inc();
+                    return self.fail(key, error.close_code(), error.reason());
+                }
+            }
+            if !self.still_reads(key) {
+                return;
+            }
+        }
+    }
+
+    fn handle_message(&mut self, key: ConnKey, message: Message<'_>) {
+        let Some(conn) = self.table.get_mut(key) else {
+            return;
+        };
+        let open = conn.phase == Phase::Open;
+        match message {
+            Message::Text(_) | Message::Binary(_) if !open => {} // we have said goodbye already
+            Message::Text(text) => {
+                conn.last_message = self.now;
+                self.counters.text_messages_received_total.inc();
+                match conn.dialect {
+                    DialectKind::Echo => self.echo(key, Opcode::Text, text.as_bytes()),
+                    DialectKind::Raw => self.publish_raw(key, raw::handle_text(text)),
+                    DialectKind::WampJson => self.handle_wamp(key, Some(text)),
+                }
+            }
+            Message::Binary(bytes) => {
+                conn.last_message = self.now;
+                self.counters.binary_messages_received_total.inc();
+                match conn.dialect {
+                    DialectKind::Echo => self.echo(key, Opcode::Binary, bytes),
+                    DialectKind::Raw => self.publish_raw(key, raw::handle_binary(bytes)),
+                    DialectKind::WampJson => self.handle_wamp(key, None),
+                }
+            }
+            Message::Ping(payload) => {
+                self.counters.pings_received_total.inc();
+                if conn.phase != Phase::Open {
+                    // RFC 6455 §5.5.1: nothing is sent after a close frame.
+                } else if conn.flags.has(Flags::IN_FLIGHT) {
+                    self.owe_pong(key.slot(), payload);
+                } else {
+                    self.tick.give_own(key.slot(), conn, |arena| {
+                        append_frame(arena, Opcode::Pong, payload);
+                    });
+                }
+            }
+            Message::Pong(_) => self.counters.pongs_received_total.inc(),
+            Message::Close(code, reason) => self.handle_close(key, code, reason),
+        }
+    }
+
+    /// The peer's close frame.
+    fn handle_close(&mut self, key: ConnKey, code: Option<CloseCode>, reason: &str) {
+        debug!(
+            ?key,
+            code = code.map(CloseCode::get),
+            reason,
+            "close received"
+        );
+        let Some(conn) = self.table.get_mut(key) else {
+            return;
+        };
+        conn.flags.set(Flags::PEER_CLOSED);
+        if conn.phase == Phase::Open {
+            // RFC 6455 §5.5.1: answer with a close frame, typically echoing the status code.
+            self.tick.give_own(key.slot(), conn, |arena| match code {
+                Some(code) => append_close(arena, code, ""),
+                None => append_frame(arena, Opcode::Close, b""),
+            });
+        }
+        self.linger(key);
+    }
+
+    fn echo(&mut self, key: ConnKey, opcode: Opcode, payload: &[u8]) {
+        let Some(conn) = self.table.get_mut(key) else {
+            return;
+        };
+        if payload.len() <= ECHO_COPY_BYTES_MAX {
+            self.tick.give_own(key.slot(), conn, |arena| {
+                append_frame(arena, opcode, payload)
+            });
+        } else {
+            let frame = self.tick.share(&Frozen::message(opcode, payload));
+            self.tick.give(key.slot(), conn, frame);
+        }
+    }
+
+    /// A raw connection's message goes to its channel.
+    fn publish_raw(&mut self, key: ConnKey, payload: PayloadRef<'_>) {
+        let Some(conn) = self.table.get_mut(key) else {
+            return;
+        };
+        let flags = conn.flags;
+        let Some(channel) = conn.identity.get() else {
+            return;
+        };
+        if !flags.has(Flags::MAY_PUBLISH) {
+            self.counters.publishes_refused_total.inc();
+            return self.start_close(
+                key,
+                CloseCode::POLICY_VIOLATION,
+                "publishing is not allowed",
+            );
+        }
+        let publish = HubPublish {
+            target: PublishTo::Channel(ChannelId(channel as u32)),
+            publisher: key.to_bits(),
+            exclude_publisher: !flags.has(Flags::HEARS_OWN),
+            ack: None,
+            payload: payload.freeze(),
+        };
+        let sent = self
+            .hub
+            .publish(publish, &mut roost_dialect::encode, &mut self.outputs);
+        debug_assert!(
+            sent.is_ok(),
+            "an open raw connection is subscribed to its channel"
+        );
+        self.after_publish(key);
+    }
+
+    fn handle_wamp(&mut self, key: ConnKey, text: Option<&str>) {
+        let Some(session) = self.table.get(key).and_then(|conn| conn.identity.get()) else {
+            return;
+        };
+        debug_assert!(self.reply.is_empty());
+        let mut reply = std::mem::take(&mut self.reply);
+        let rng = &mut self.rng;
+        let settings = self.settings.clone();
+        let handler = &mut self.sessions[session];
+        let command = match text {
+            Some(text) => handler.handle(text, &mut reply, &mut || rng.next_id(), &settings.wamp),
+            None => handler.handle_binary(&mut reply),
+        };
+        self.reply = reply;
+        self.send_reply(key.slot());
+        match command {
+            Command::None | Command::Reply => {}
+            Command::Publish {
+                channel,
+                payload,
+                exclude_me,
+                ack,
+            } => {
+                self.publish_wamp(key, session, &channel, payload, exclude_me, ack);
+            }
+            Command::Subscribe { channel, token } => {
+                self.subscribe_wamp(key, session, &channel, token);
+            }
+            Command::Unsubscribe { channel, token } => {
+                let who = Subscriber(key.slot());
+                let json = encoding::WAMP_JSON;
+                self.hub.unsubscribe(who, json, channel, &mut self.outputs);
+                self.sessions[session].on_unsubscribed(token, &mut self.reply);
+                self.send_reply(key.slot());
+            }
+            Command::Close { code, reason } => self.start_close(key, code, reason),
+        }
+    }
+
+    fn publish_wamp(
+        &mut self,
+        key: ConnKey,
+        session: usize,
+        channel: &str,
+        payload: PayloadRef<'_>,
+        exclude_me: bool,
+        ack: Option<u64>,
+    ) {
+        let allowed = match self.settings.channels.of(channel).publish {
+            Publish::Anyone => true,
+            Publish::Nobody => false,
+            Publish::Subscribers => self.hub.channel(channel).is_some_and(|channel| {
+                self.sessions[session]
+                    .subscriptions()
+                    .any(|other| other == channel)
+            }),
+        };
+        let refusal = if allowed {
+            let publish = HubPublish {
+                target: PublishTo::Name(channel),
+                publisher: key.to_bits(),
+                exclude_publisher: exclude_me,
+                ack,
+                payload: payload.freeze(),
+            };
+            match self
+                .hub
+                .publish(publish, &mut roost_dialect::encode, &mut self.outputs)
+            {
+                Ok(()) => None,
+                Err(PublishError::Name(_) | PublishError::UnknownChannel(_)) => {
+                    Some(wamp::uri::INVALID_URI)
+                }
+            }
+        } else {
+            Some(wamp::uri::NOT_AUTHORIZED)
+        };
+        match refusal {
+            None => self.after_publish(key),
+            Some(uri) => {
+                self.counters.publishes_refused_total.inc();
+                if let Some(token) = ack {
+                    let request = wamp::Request::Publish;
+                    self.sessions[session].on_refused(request, token, uri, &mut self.reply);
+                    self.send_reply(key.slot());
+                }
+            }
+        }
+    }
+
+    fn subscribe_wamp(&mut self, key: ConnKey, session: usize, channel: &str, token: u64) {
+        let who = Subscriber(key.slot());
+        let json = encoding::WAMP_JSON;
+        let subscribed = if self.settings.channels.of(channel).subscribe {
+            self.hub
+                .subscribe(who, json, channel, token, &mut self.outputs)
+                .map_err(|_| wamp::uri::UNAVAILABLE)
+        } else {
+            Err(wamp::uri::NOT_AUTHORIZED)
+        };
+        match subscribed {
+            Ok(channel) => self.sessions[session].on_subscribing(channel),
+            Err(uri) => {
+                let request = wamp::Request::Subscribe;
+                self.sessions[session].on_refused(request, token, uri, &mut self.reply);
+                self.send_reply(key.slot());
+            }
+        }
+    }
+
+    /// Counts, and stops reading from the publisher while another reactor's ring is full.
+    fn after_publish(&mut self, key: ConnKey) {
+        self.counters.publishes_total.inc();
+        if self.post.spilled() > 0 {
+            if let Some(conn) = self.table.get(key)
+                && !conn.flags.has(Flags::PAUSED)
+            {
+                self.counters.publishers_paused_total.inc();
+                self.paused.push(key);
+            }
+            self.pause(key);
+        }
+    }
+}
+
+/// Longer echoes are encoded into memory of their own, which the driver can hold by reference.
+const ECHO_COPY_BYTES_MAX: usize = 16 << 10;

@@ -1,0 +1,350 @@
+//! Mail between reactors: bounded rings, a bell each, and no lock on the way of a message.
+//!
+//! Each pair of reactors has two rings, made when first used. The *plain* lane carries what the
+//! receiver handles without making new mail for a third (deliveries, acknowledgements, interest);
+//! it is always read. The *publish* lane carries publications on the way to their home, which
+//! make mail for every interested reactor; it is read only while the home's own mail gets away.
+//! So a crowd of publishers fills the publish rings back to their own reactors, which then stop
+//! reading from them, and no circle of full rings can stand still: plain mail always drains.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use roost_hub::{Item, ReactorId};
+use roost_net::Waker;
+use rtrb::{Consumer, Producer, PushError, RingBuffer};
+
+use crate::bell::{Bell, SENDERS_MAX};
+
+/// Which ring of a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    Plain = 0,
+    Publish = 1,
+}
+
+const LANES: usize = 2;
+
+/// Mail that knows its lane.
+pub(crate) trait Mail {
+    fn lane(&self) -> Lane;
+}
+
+impl<P, F> Mail for Item<P, F> {
+    fn lane(&self) -> Lane {
+        match self {
+            Item::Publish { .. } => Lane::Publish,
+            Item::Interest { .. }
+            | Item::InterestAck { .. }
+            | Item::Uninterest { .. }
+            | Item::Published { .. }
+            | Item::Deliver { .. } => Lane::Plain,
+        }
+    }
+}
+
+/// The letterboxes of all reactors of a server.
+pub(crate) struct Mesh<T> {
+    boxes: Vec<Letterbox<T>>,
+}
+
+struct Letterbox<T> {
+    bell: Bell,
+    waker: OnceLock<Waker>,
+    /// Rings made by senders and not yet fetched: once in the life of each.
+    new_rings: Mutex<Vec<(u8, Lane, Consumer<Vec<T>>)>>,
+    has_new_rings: AtomicBool,
+}
+
+impl<T> Mesh<T> {
+    pub(crate) fn new(reactors: usize) -> Mesh<T> {
+        assert!(reactors <= SENDERS_MAX, "at most {SENDERS_MAX} reactors");
+        let letterbox = || Letterbox {
+            bell: Bell::new(),
+            waker: OnceLock::new(),
+            new_rings: Mutex::new(Vec::new()),
+            has_new_rings: AtomicBool::new(false),
+        };
+        Mesh {
+            boxes: (0..reactors).map(|_| letterbox()).collect(),
+        }
+    }
+}
+
+/// One reactor's post office: what it sends, and what has come for it.
+pub(crate) struct Post<T> {
+    me: u8,
+    mesh: Arc<Mesh<T>>,
+    outgoing: Vec<Outgoing<T>>,
+    /// Targets with a batch under way in this tick.
+    collecting: Vec<u8>,
+    incoming: Vec<[Option<Consumer<Vec<T>>>; LANES]>,
+    /// Senders whose ring may hold mail, per lane.
+    unread: [[u64; SENDERS_MAX / 64]; LANES],
+    /// Batches that found their ring full.
+    spilled: usize,
+    pub(crate) batches_sent: u64,
+    pub(crate) wakes: u64,
+}
+
+struct Outgoing<T> {
+    batch: [Vec<T>; LANES],
+    ring: [Option<Producer<Vec<T>>>; LANES],
+    spill: [VecDeque<Vec<T>>; LANES],
+}
+
+impl<T: Mail> Post<T> {
+    /// The post office of reactor `me`; `waker` wakes it.
+    pub(crate) fn new(me: u8, mesh: Arc<Mesh<T>>, waker: Waker) -> Post<T> {
+        let reactors = mesh.boxes.len();
+        let set = mesh.boxes[usize::from(me)].waker.set(waker);
+        assert!(set.is_ok(), "one post office for a reactor");
+        let outgoing = || Outgoing {
+            batch: std::array::from_fn(|_| Vec::new()),
+            ring: std::array::from_fn(|_| None),
+            spill: std::array::from_fn(|_| VecDeque::new()),
+        };
+        Post {
+            me,
+            outgoing: (0..reactors).map(|_| outgoing()).collect(),
+            collecting: Vec::new(),
+            incoming: (0..reactors).map(|_| [None, None]).collect(),
+            unread: [[0; SENDERS_MAX / 64]; LANES],
+            spilled: 0,
+            batches_sent: 0,
+            wakes: 0,
+            mesh,
+        }
+    }
+
+    /// Adds to the batch for `to`; it leaves with [`Post::post`].
+    pub(crate) fn send(&mut self, to: ReactorId, mail: T) {
+        debug_assert_ne!(to.0, self.me, "nobody writes to himself");
+        let outgoing = &mut self.outgoing[usize::from(to.0)];
+        if outgoing.batch.iter().all(Vec::is_empty) {
+            self.collecting.push(to.0);
+        }
+        outgoing.batch[mail.lane() as usize].push(mail);
+    }
+
+    /// Ends the tick: what was gathered, and what was left from before, goes into the rings, and
+    /// receivers that sleep are woken.
+    pub(crate) fn post(&mut self) {
+        if self.spilled > 0 {
+            for to in 0..self.outgoing.len() {
+                if self.outgoing[to]
+                    .spill
+                    .iter()
+                    .any(|spill| !spill.is_empty())
+                {
+                    self.post_to(to as u8);
+                }
+            }
+        }
+        while let Some(to) = self.collecting.pop() {
+            let outgoing = &mut self.outgoing[usize::from(to)];
+            for lane in 0..LANES {
+                let batch = std::mem::take(&mut outgoing.batch[lane]);
+                if !batch.is_empty() {
+                    outgoing.spill[lane].push_back(batch);
+                    self.spilled += 1;
+                }
+            }
+            self.post_to(to);
+        }
+    }
+
+    /// Moves what is spilled for `to` into its rings, as far as they take it.
+    fn post_to(&mut self, to: u8) {
+        let letterbox = &self.mesh.boxes[usize::from(to)];
+        let outgoing = &mut self.outgoing[usize::from(to)];
+        let mut put = false;
+        for lane in [Lane::Plain, Lane::Publish] {
+            let spill = &mut outgoing.spill[lane as usize];
+            if spill.is_empty() {
+                continue;
+            }
+            let ring = outgoing.ring[lane as usize].get_or_insert_with(|| {
+                let (producer, consumer) = RingBuffer::new(RING_BATCHES);
+                let mut rings = letterbox
+                    .new_rings
+                    .lock()
+                    .expect("nobody panics with the lock");
+                rings.push((self.me, lane, consumer));
+                letterbox.has_new_rings.store(true, Ordering::Release);
+                producer
+            });
+            while let Some(batch) = spill.pop_front() {
+                match ring.push(batch) {
+                    Ok(()) => {
+                        self.spilled -= 1;
+                        self.batches_sent += 1;
+                        put = true;
+                    }
+                    Err(PushError::Full(batch)) => {
+                        spill.push_front(batch);
+                        break;
+                    }
+                }
+            }
+        }
+        if put && letterbox.bell.ring(self.me) {
+            self.wakes += 1;
+            letterbox
+                .waker
+                .get()
+                .expect("set before a reactor first sleeps")
+                .wake();
+        }
+    }
+
+    /// The next batch that has come. The publish lane only `with_publishes`.
+    pub(crate) fn next_batch(&mut self, with_publishes: bool) -> Option<(ReactorId, Vec<T>)> {
+        self.look();
+        let lanes = if with_publishes { LANES } else { 1 };
+        for lane in 0..lanes {
+            for word in 0..SENDERS_MAX / 64 {
+                while self.unread[lane][word] != 0 {
+                    let bit = self.unread[lane][word].trailing_zeros();
+                    let from = word * 64 + bit as usize;
+                    let ring = self.incoming[from][lane].as_mut();
+                    if let Some(batch) = ring.and_then(|ring| ring.pop().ok()) {
+                        return Some((ReactorId(from as u8), batch));
+                    }
+                    self.unread[lane][word] &= !(1 << bit);
+                }
+            }
+        }
+        None
+    }
+
+    /// Takes note of who rang.
+    fn look(&mut self) {
+        let letterbox = &self.mesh.boxes[usize::from(self.me)];
+        let Some(rung) = letterbox.bell.take() else {
+            return;
+        };
+        if letterbox.has_new_rings.swap(false, Ordering::Acquire) {
+            let mut rings = letterbox
+                .new_rings
+                .lock()
+                .expect("nobody panics with the lock");
+            for (from, lane, ring) in rings.drain(..) {
+                self.incoming[usize::from(from)][lane as usize] = Some(ring);
+            }
+        }
+        for lane in &mut self.unread {
+            for (word, rung) in lane.iter_mut().zip(rung) {
+                *word |= rung;
+            }
+        }
+    }
+
+    /// Says whether the reactor may sleep: no mail it could read has come. If so, whoever writes
+    /// next wakes it.
+    pub(crate) fn lie_down(&mut self, with_publishes: bool) -> bool {
+        let lanes = if with_publishes { LANES } else { 1 };
+        if self.unread[..lanes].iter().flatten().any(|&word| word != 0) {
+            return false;
+        }
+        self.mesh.boxes[usize::from(self.me)].bell.lie_down()
+    }
+
+    /// Ends what [`Post::lie_down`] began.
+    pub(crate) fn get_up(&self) {
+        self.mesh.boxes[usize::from(self.me)].bell.get_up();
+    }
+
+    /// Batches that wait because a ring is full. While there are any, the caller reads from no
+    /// publisher and calls [`Post::post`] again soon.
+    pub(crate) fn spilled(&self) -> usize {
+        self.spilled
+    }
+}
+
+/// Batches a ring holds: with 53 reactors there are 5,512 rings of 24 bytes a batch.
+const RING_BATCHES: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use roost_net::Driver;
+    use roost_net::sim::{SimFaults, SimNet, SimOptions};
+
+    struct Letter(u32, Lane);
+    impl Mail for Letter {
+        fn lane(&self) -> Lane {
+            self.1
+        }
+    }
+
+    fn offices(n: u8) -> Vec<Post<Letter>> {
+        let net = SimNet::new(1, SimFaults::none());
+        let mesh = Arc::new(Mesh::new(usize::from(n)));
+        let waker = || net.driver(SimOptions::default()).waker();
+        (0..n)
+            .map(|me| Post::new(me, mesh.clone(), waker()))
+            .collect()
+    }
+
+    fn read_all(post: &mut Post<Letter>, with_publishes: bool) -> Vec<(u8, u32)> {
+        let mut read = Vec::new();
+        while let Some((from, batch)) = post.next_batch(with_publishes) {
+            read.extend(batch.iter().map(|letter| (from.0, letter.0)));
+        }
+        read
+    }
+
+    #[test]
+    fn full_rings_keep_order_and_lose_nothing() {
+        let mut offices = offices(3);
+        let sent = RING_BATCHES as u32 * 3;
+        for n in 0..sent {
+            offices[0].send(ReactorId(2), Letter(n, Lane::Plain));
+            offices[0].post();
+        }
+        assert_eq!(offices[0].spilled(), RING_BATCHES * 2);
+        let mut read = Vec::new();
+        while read.len() < sent as usize {
+            let got = read_all(&mut offices[2], false);
+            assert!(!got.is_empty(), "mail stands still");
+            read.extend(got);
+            offices[0].post();
+        }
+        assert_eq!(read, (0..sent).map(|n| (0, n)).collect::<Vec<_>>());
+        assert_eq!(offices[0].spilled(), 0);
+    }
+
+    #[test]
+    fn publishes_wait_while_the_lane_is_closed() {
+        let mut offices = offices(2);
+        offices[0].send(ReactorId(1), Letter(1, Lane::Publish));
+        offices[0].send(ReactorId(1), Letter(2, Lane::Plain));
+        offices[0].post();
+        assert_eq!(read_all(&mut offices[1], false), [(0, 2)]);
+        assert!(
+            offices[1].lie_down(false),
+            "only what may not be read is there"
+        );
+        offices[1].get_up();
+        assert!(!offices[1].lie_down(true));
+        assert_eq!(read_all(&mut offices[1], true), [(0, 1)]);
+    }
+
+    #[test]
+    fn only_a_sleeper_is_woken() {
+        let mut offices = offices(2);
+        offices[0].send(ReactorId(1), Letter(1, Lane::Plain));
+        offices[0].post();
+        assert_eq!(offices[0].wakes, 0, "an awake reactor needs no wake");
+        assert!(!offices[1].lie_down(true), "there is mail");
+        read_all(&mut offices[1], true);
+        assert!(offices[1].lie_down(true));
+        for n in 0..2 {
+            offices[0].send(ReactorId(1), Letter(n, Lane::Plain));
+            offices[0].post();
+        }
+        assert_eq!(offices[0].wakes, 1, "the second finds it woken already");
+    }
+}

@@ -1,0 +1,485 @@
+//! The loop of one reactor.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::time::Duration;
+
+use roost_hub::{Hub, HubOptions, ReactorId};
+use roost_metrics::Registry;
+use roost_net::{CloseMode, ConnKey, Driver, Event, ListenOptions, Waker};
+use roost_wire::{CloseCode, Limits as WireLimits};
+use slab::Slab;
+use tracing::{debug, info};
+
+use crate::admission::{Admission, Refused};
+use crate::conn::{Conn, Flags, NEVER, Phase};
+use crate::core::{Ask, Core, Letter, Rng, TICK_MS, ticks};
+use crate::flush::Scratch;
+use crate::mailbox::{Mesh, Post};
+use crate::settings::Settings;
+use crate::sweep::Sweep;
+use crate::table::Table;
+use crate::tick::Tick;
+
+/// What the reactors of one server have in common.
+#[derive(Clone)]
+pub struct Shared {
+    settings: Arc<Settings>,
+    registry: Registry,
+    mesh: Arc<Mesh<Letter>>,
+    /// Connections of the process.
+    process: Arc<AtomicU32>,
+    switch: Arc<Switch>,
+    seed: u64,
+}
+
+/// How the reactors are told to stop.
+struct Switch {
+    state: AtomicU8,
+    drain_ms: AtomicU32,
+}
+
+const RUN: u8 = 0;
+const DRAIN: u8 = 1;
+
+impl Shared {
+    /// For a server of `reactors` reactors, 1 to 256. `seed` makes channel hashes unknown to
+    /// peers and the numbers of sessions and publications differ between runs; equal seeds, in a
+    /// simulation, give equal runs.
+    pub fn new(settings: Settings, reactors: usize, seed: u64) -> Shared {
+        let switch = Switch {
+            state: AtomicU8::new(RUN),
+            drain_ms: AtomicU32::new(0),
+        };
+        Shared {
+            settings: Arc::new(settings),
+            registry: Registry::new(reactors),
+            mesh: Arc::new(Mesh::new(reactors)),
+            process: Arc::default(),
+            switch: Arc::new(switch),
+            seed,
+        }
+    }
+
+    /// The counters of all reactors.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Tells all reactors to close every connection with 1001 and to stop; what is left after
+    /// `drain_ms` is cut. Each reactor sees it when it next wakes: wake it.
+    pub fn begin_drain(&self, drain_ms: u32) {
+        self.switch.drain_ms.store(drain_ms, Ordering::Relaxed);
+        self.switch.state.store(DRAIN, Ordering::Release);
+    }
+}
+
+/// Whether there will be another turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Call again.
+    Running,
+    /// Drained: no connection is left.
+    Stopped,
+}
+
+/// One reactor: a driver and everything it serves.
+pub struct Reactor<D: Driver> {
+    driver: D,
+    core: Core,
+    scratch: Scratch,
+    shared: Shared,
+    accepting: bool,
+    /// Tick at which draining ends by force.
+    drain_until: u32,
+}
+
+impl<D: Driver> Reactor<D> {
+    /// Reactor `id` of a server, on `driver`. Does not listen yet.
+    pub fn new(driver: D, id: u8, shared: Shared) -> Reactor<D> {
+        let settings = shared.settings.clone();
+        let limits = &settings.limits;
+        let reactors = shared.registry.reactors();
+        let mut hash_key = [0; 16];
+        hash_key[..8].copy_from_slice(&shared.seed.to_le_bytes());
+        hash_key[8..].copy_from_slice(&shared.seed.rotate_left(29).wrapping_mul(ODD).to_le_bytes());
+        let seed = shared.seed ^ (u64::from(id) + 1).wrapping_mul(ODD);
+        let hub = Hub::new(HubOptions {
+            me: ReactorId(id),
+            reactors: reactors as u16,
+            hash_key,
+            seed,
+            channels_max: limits.channels_max,
+            channel_name_bytes_max: limits.channel_name_bytes_max as u32,
+        });
+        let process = shared.process.clone();
+        let core = Core {
+            wire_limits: WireLimits {
+                frame_bytes_max: limits.frame_bytes_max,
+                message_bytes_max: limits.message_bytes_max,
+            },
+            registry: shared.registry.clone(),
+            counters: shared.registry.reactor(usize::from(id)).clone(),
+            table: Table::new(),
+            hub,
+            post: Post::new(id, shared.mesh.clone(), driver.waker()),
+            tick: Tick::new(),
+            sweep: Sweep::new(),
+            admission: Admission::new(
+                limits.connections_max,
+                limits.connections_per_address_max,
+                process,
+            ),
+            partials: Slab::new(),
+            outboxes: Slab::new(),
+            sessions: Slab::new(),
+            outputs: Vec::new(),
+            asks: Vec::new(),
+            granted: Vec::new(),
+            paused: Vec::new(),
+            reply: String::new(),
+            rng: Rng::new(seed.rotate_left(17)),
+            now: 0,
+            draining: false,
+            drained: 0,
+            settings,
+        };
+        Reactor {
+            driver,
+            core,
+            scratch: Scratch::default(),
+            shared,
+            accepting: true,
+            drain_until: NEVER,
+        }
+    }
+
+    /// Listens on `addr`; all reactors of a server may listen on the same. Returns the address
+    /// with its port.
+    pub fn listen(&mut self, addr: SocketAddr) -> io::Result<SocketAddr> {
+        let settings = &self.core.settings;
+        let options = ListenOptions {
+            addr,
+            backlog: settings.backlog,
+            reuse_port: true,
+            want_peer: settings.limits.connections_per_address_max > 0,
+        };
+        Ok(self.driver.listen(&options)?.1)
+    }
+
+    /// Wakes the loop out of its wait.
+    pub fn waker(&self) -> Waker {
+        self.driver.waker()
+    }
+
+    /// The driver, to look at.
+    pub fn driver(&self) -> &D {
+        &self.driver
+    }
+
+    /// Runs until drained.
+    pub fn run(&mut self) -> io::Result<()> {
+        while self.turn()? == Turn::Running {}
+        Ok(())
+    }
+
+    /// One turn: wait, dispatch events, drain mailboxes, sweep deadlines, flush.
+    pub fn turn(&mut self) -> io::Result<Turn> {
+        self.wait()?;
+        self.dispatch();
+        self.read_mail();
+        self.sweep();
+        self.flush();
+        Ok(self.end_turn())
+    }
+
+    fn wait(&mut self) -> io::Result<()> {
+        let timeout = self.timeout();
+        self.driver.wait(timeout)?;
+        self.core.post.get_up();
+        self.core.now = tick_of(self.driver.now());
+        self.core.counters.turns_total.inc();
+        Ok(())
+    }
+
+    /// How long there is nothing to do unless something happens.
+    fn timeout(&mut self) -> Option<Duration> {
+        if self.core.post.spilled() > 0 {
+            return Some(SPILL_RETRY);
+        }
+        if !self.core.post.lie_down(true) {
+            return Some(Duration::ZERO);
+        }
+        if self.core.draining && self.core.drained < self.core.table.slots() {
+            return Some(Duration::ZERO);
+        }
+        let due = self.core.sweep.due().min(self.drain_until);
+        if due == NEVER {
+            return None;
+        }
+        let due_ns = u64::from(due) * u64::from(TICK_MS) * 1_000_000;
+        Some(Duration::from_nanos(
+            due_ns.saturating_sub(self.driver.now()),
+        ))
+    }
+
+    fn dispatch(&mut self) {
+        let core = &mut self.core;
+        for _ in 0..EVENTS_MAX {
+            let Some(event) = self.driver.next_event() else {
+                break;
+            };
+            match event {
+                Event::Bytes(key, lease) => core.handle_bytes(key, lease),
+                Event::Sent(key) => core.on_sent(&mut self.driver, &mut self.scratch, key),
+                Event::ReadClosed(key) => core.handle_read_closed(key),
+                Event::Closed(key, cause) => {
+                    debug!(?key, ?cause, "closed");
+                    core.remove(key);
+                }
+                Event::Accepted {
+                    listener: _,
+                    socket,
+                    peer,
+                } => match core.handle_accepted(peer) {
+                    Ok(key) => {
+                        if let Err(error) = self.driver.adopt(key, socket) {
+                            debug!(?key, %error, "adopt failed");
+                            core.remove(key);
+                        }
+                    }
+                    Err(_) => self.driver.refuse(socket),
+                },
+                Event::Woken | Event::Connected(_) | Event::Released(..) => {}
+            }
+            core.settle();
+            run_asks(core, &mut self.driver);
+            if core.tick.is_full() {
+                break;
+            }
+        }
+    }
+
+    fn read_mail(&mut self) {
+        for _ in 0..BATCHES_MAX {
+            let with_publishes = self.core.post.spilled() == 0;
+            let Some((from, batch)) = self.core.post.next_batch(with_publishes) else {
+                break;
+            };
+            self.core.handle_mail(from, batch);
+        }
+    }
+
+    fn sweep(&mut self) {
+        self.core.sweep();
+        if self.core.draining {
+            self.core.drain_slice();
+            if self.core.now >= self.drain_until {
+                self.core.cut_all();
+                self.drain_until = NEVER;
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        self.core.settle();
+        self.core.flush(&mut self.driver, &mut self.scratch);
+        self.core.settle(); // a slow consumer left its channels
+        run_asks(&mut self.core, &mut self.driver);
+        self.core.post.post();
+    }
+
+    fn end_turn(&mut self) -> Turn {
+        let core = &mut self.core;
+        if core.post.spilled() == 0 && !core.paused.is_empty() {
+            for key in std::mem::take(&mut core.paused) {
+                core.resume(key);
+            }
+            run_asks(core, &mut self.driver);
+        }
+        if !core.draining && self.shared.switch.state.load(Ordering::Acquire) == DRAIN {
+            self.begin_drain();
+        }
+        let core = &mut self.core;
+        let handshakes = core.counters.handshakes_in_flight.get();
+        let accept = handshakes < u64::from(core.settings.limits.handshakes_in_flight_max);
+        if accept != self.accepting && !core.draining {
+            self.accepting = accept;
+            self.driver.set_accepting(accept);
+        }
+        core.publish_gauges(&self.driver);
+        core.check_invariants();
+        if core.draining && core.table.len() == 0 && core.post.spilled() == 0 {
+            return Turn::Stopped;
+        }
+        Turn::Running
+    }
+
+    fn begin_drain(&mut self) {
+        let drain_ms = self.shared.switch.drain_ms.load(Ordering::Relaxed);
+        info!(connections = self.core.table.len(), drain_ms, "draining");
+        self.driver.stop_listening();
+        self.core.draining = true;
+        self.core.drained = 0;
+        self.drain_until = self.core.now.saturating_add(ticks(drain_ms).max(1));
+    }
+}
+
+impl Core {
+    /// Bytes from the driver, lent.
+    fn handle_bytes(&mut self, key: ConnKey, lease: &mut [u8]) {
+        let now = self.now;
+        let Some(conn) = self.table.get_mut(key) else {
+            self.counters.stale_total.inc();
+            return;
+        };
+        conn.last_seen = now;
+        conn.flags.clear(Flags::PING_SENT);
+        let bytes = conn.transport.open(lease);
+        match conn.phase {
+            Phase::Open | Phase::Closing => self.handle_frame_bytes(key, bytes),
+            Phase::Handshake => self.handle_head_bytes(key, bytes),
+            Phase::Joining => self.handle_early_bytes(key, bytes),
+            Phase::Lingering | Phase::Closed => {}
+        }
+    }
+
+    /// The peer will send no more.
+    fn handle_read_closed(&mut self, key: ConnKey) {
+        let Some(conn) = self.table.get_mut(key) else {
+            self.counters.stale_total.inc();
+            return;
+        };
+        conn.flags.set(Flags::PEER_FIN);
+        if conn.flags.has(Flags::WEBSOCKET) && !conn.flags.has(Flags::PEER_CLOSED) {
+            self.counters.abnormal_closes_total.inc();
+        }
+        if conn.flags.has(Flags::FIN_SENT) {
+            self.cut(key, CloseMode::Graceful);
+        } else if conn.phase < Phase::Lingering {
+            self.linger(key); // what is queued still goes out, then our FIN
+        }
+    }
+
+    fn handle_accepted(&mut self, peer: Option<SocketAddr>) -> Result<ConnKey, Refused> {
+        self.counters.connections_accepted_total.inc();
+        let address = match self.admission.enter(peer.map(|peer| peer.ip())) {
+            Ok(_) | Err(_) if self.draining => Err(Refused::ConnectionsMax),
+            entered => entered,
+        };
+        match address {
+            Err(refused) => {
+                match refused {
+                    Refused::ConnectionsMax => self.counters.refused_connections_max_total.inc(),
+                    Refused::PerAddressMax => self.counters.refused_per_address_total.inc(),
+                }
+                Err(refused)
+            }
+            Ok(address) => {
+                let mut conn = Conn::new(self.now);
+                conn.address = address;
+                conn.flags.set(Flags::HANDSHAKE);
+                let key = self.table.insert(conn);
+                debug!(?key, ?peer, "accepted");
+                self.counters.handshakes_in_flight.inc();
+                self.counters.connections_open.set(self.table.len() as u64);
+                self.set_deadline(key.slot(), self.settings.limits.handshake_timeout_ms);
+                Ok(key)
+            }
+        }
+    }
+
+    /// Sends the next slice of connections away.
+    fn drain_slice(&mut self) {
+        let end = self
+            .drained
+            .saturating_add(DRAIN_SLICE)
+            .min(self.table.slots());
+        for slot in self.drained..end {
+            let Some(key) = self.table.key_at(slot) else {
+                continue;
+            };
+            let Some(conn) = self.table.get(key) else {
+                continue;
+            };
+            match conn.phase {
+                Phase::Handshake | Phase::Joining => self.refuse(key, 503, GOING_DOWN),
+                Phase::Open => {
+                    if conn.dialect == roost_dialect::DialectKind::WampJson
+                        && let Some(session) = conn.identity.get()
+                    {
+                        self.sessions[session].goodbye(&mut self.reply);
+                        self.send_reply(slot);
+                    }
+                    self.start_close(key, CloseCode::GOING_AWAY, GOING_DOWN);
+                }
+                Phase::Closing | Phase::Lingering | Phase::Closed => {}
+            }
+        }
+        self.drained = end;
+    }
+
+    /// The time to say goodbye is over.
+    fn cut_all(&mut self) {
+        for slot in 0..self.table.slots() {
+            if let Some(key) = self.table.key_at(slot) {
+                self.cut(key, CloseMode::Abort);
+            }
+        }
+    }
+
+    /// Brings the gauges that live elsewhere up to date.
+    fn publish_gauges<D: Driver>(&self, driver: &D) {
+        let counters = &self.counters;
+        let stats = driver.stats();
+        counters.accept_limit_total.set(stats.accept_limit);
+        counters.received_bytes_total.set(stats.received_bytes);
+        counters.sent_bytes_total.set(stats.sent_bytes);
+        counters.sends_total.set(stats.sends);
+        counters.receives_total.set(stats.receives);
+        counters
+            .buffers_exhausted_total
+            .set(stats.buffers_exhausted);
+        let hub = self.hub.counts();
+        counters.channels.set(hub.local_channels as u64);
+        counters.home_channels.set(hub.home_channels as u64);
+        counters.subscriptions.set(hub.subscriptions as u64);
+        counters.mail_sent_total.set(self.post.batches_sent);
+        counters.mail_wakes_total.set(self.post.wakes);
+        counters.mail_spilled.set(self.post.spilled() as u64);
+    }
+}
+
+fn run_asks<D: Driver>(core: &mut Core, driver: &mut D) {
+    for ask in core.asks.drain(..) {
+        match ask {
+            Ask::Pause(key) => driver.pause(key),
+            Ask::Resume(key) => driver.resume(key),
+            Ask::Close(key, mode) => driver.close(key, mode),
+            Ask::Fin(key) => driver.shutdown_write(key),
+        }
+    }
+}
+
+fn tick_of(now_ns: u64) -> u32 {
+    (now_ns / (u64::from(TICK_MS) * 1_000_000)) as u32
+}
+
+/// Events handled before mail is read and output flushed.
+const EVENTS_MAX: usize = 1024;
+/// Batches of mail handled before output is flushed.
+const BATCHES_MAX: usize = 64;
+/// Connections sent away in one turn of a drain.
+const DRAIN_SLICE: u32 = 4096;
+/// How soon mail that found its ring full is tried again.
+const SPILL_RETRY: Duration = Duration::from_millis(1);
+/// Spreads seeds; the odd part of the golden ratio.
+const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+const GOING_DOWN: &str = "server is going down";

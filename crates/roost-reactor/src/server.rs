@@ -1,0 +1,148 @@
+//! All reactors of a server, one thread each.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use roost_metrics::Registry;
+use roost_net::{Driver, Waker};
+
+use crate::core::secret;
+use crate::reactor::{Reactor, Shared};
+use crate::settings::Settings;
+
+/// A running server.
+pub struct Server {
+    shared: Shared,
+    address: SocketAddr,
+    threads: Vec<(Waker, JoinHandle<io::Result<()>>)>,
+}
+
+/// Stops a server from any thread.
+pub struct Stopper {
+    shared: Shared,
+    wakers: Vec<Waker>,
+}
+
+impl Stopper {
+    /// Starts to close all connections with 1001 and the reason; those left after `drain_ms` are
+    /// cut.
+    pub fn begin_stop(&self, drain_ms: u32) {
+        self.shared.begin_drain(drain_ms);
+        for waker in &self.wakers {
+            waker.wake();
+        }
+    }
+}
+
+impl Server {
+    /// Starts `reactors` reactors (1 to 256), each with a driver that `make_driver` makes on the
+    /// reactor's own thread, for io_uring wants its ring used by the thread that made it. Returns
+    /// when all of them listen.
+    ///
+    /// # Errors
+    /// The first one of making a driver or listening; the reactors started before are stopped.
+    pub fn start<D, F>(settings: Settings, reactors: usize, make_driver: F) -> io::Result<Server>
+    where
+        D: Driver,
+        F: Fn() -> io::Result<D> + Clone + Send + 'static,
+    {
+        let address = settings.address;
+        let shared = Shared::new(settings, reactors, secret());
+        let mut server = Server {
+            shared,
+            address,
+            threads: Vec::new(),
+        };
+        for id in 0..reactors {
+            if let Err(error) = server.start_reactor(id as u8, make_driver.clone()) {
+                server.begin_stop(0);
+                let _ = server.join();
+                return Err(error);
+            }
+        }
+        Ok(server)
+    }
+
+    fn start_reactor<D, F>(&mut self, id: u8, make_driver: F) -> io::Result<()>
+    where
+        D: Driver,
+        F: Fn() -> io::Result<D> + Send + 'static,
+    {
+        let (started, start) = mpsc::channel();
+        let (shared, address) = (self.shared.clone(), self.address);
+        let thread = thread::Builder::new()
+            .name(format!("reactor-{id}"))
+            .spawn(move || {
+                let begin = || -> io::Result<_> {
+                    let mut reactor = Reactor::new(make_driver()?, id, shared);
+                    let address = reactor.listen(address)?;
+                    Ok((reactor, address))
+                };
+                match begin() {
+                    Ok((mut reactor, address)) => {
+                        let _ = started.send(Ok((reactor.waker(), address)));
+                        reactor.run()
+                    }
+                    Err(error) => {
+                        let _ = started.send(Err(error));
+                        Ok(())
+                    }
+                }
+            })?;
+        let ended = |_| io::Error::other("a reactor thread ended at its start");
+        let (waker, bound) = start.recv().map_err(ended)??;
+        self.address = bound; // port 0 is resolved by the first reactor
+        self.threads.push((waker, thread));
+        Ok(())
+    }
+
+    /// The address clients connect to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The counters.
+    pub fn registry(&self) -> &Registry {
+        self.shared.registry()
+    }
+
+    /// A handle to stop the server from another thread.
+    pub fn stopper(&self) -> Stopper {
+        let wakers = self
+            .threads
+            .iter()
+            .map(|(waker, _)| waker.clone())
+            .collect();
+        Stopper {
+            shared: self.shared.clone(),
+            wakers,
+        }
+    }
+
+    /// As [`Stopper::begin_stop`].
+    pub fn begin_stop(&self, drain_ms: u32) {
+        self.stopper().begin_stop(drain_ms);
+    }
+
+    /// Whether all reactors have stopped.
+    pub fn is_stopped(&self) -> bool {
+        self.threads.iter().all(|(_, thread)| thread.is_finished())
+    }
+
+    /// Waits until all reactors have stopped.
+    ///
+    /// # Errors
+    /// The first error that ended a reactor.
+    pub fn join(self) -> io::Result<()> {
+        let mut first = Ok(());
+        for (_, thread) in self.threads {
+            let ended = thread
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("a reactor panicked")));
+            first = first.and(ended);
+        }
+        first
+    }
+}

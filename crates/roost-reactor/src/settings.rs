@@ -1,0 +1,199 @@
+//! What a reactor obeys. Plain values with units in their names; shared by all reactors.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use roost_dialect::{RouteSettings, wamp};
+
+/// Everything a reactor is told. The daemon makes it from the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Address to listen on. Port 0 must be resolved before a second reactor listens.
+    pub address: SocketAddr,
+    /// Connections that may wait to be accepted.
+    pub backlog: u32,
+    /// Which browser origins may connect.
+    pub origins: Origins,
+    /// Resources answered to a plain GET.
+    pub pages: Vec<Page>,
+    /// Whether `GET /stats` answers with the counters of all reactors.
+    pub stats: bool,
+    /// What one connection, or all together, may cost.
+    pub limits: Limits,
+    /// Which dialects are served where.
+    pub routes: RouteSettings,
+    /// Realms and limits of WAMP sessions.
+    pub wamp: wamp::Settings,
+    /// Who may do what in which channels.
+    pub channels: Policies,
+}
+
+/// A resource served over HTTP.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// The request's path, exactly.
+    pub path: &'static str,
+    /// Content-Type.
+    pub content_type: &'static str,
+    /// Content-Security-Policy.
+    pub content_security_policy: &'static str,
+    /// The body.
+    pub body: &'static [u8],
+}
+
+/// Limits, each with its unit. `0` in a timeout or interval means "never", in
+/// `connections_per_address_max` "no limit".
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections held at once by the process. At the limit newcomers are reset.
+    pub connections_max: u32,
+    /// Connections of one peer address at once on this reactor. At the limit newcomers are reset.
+    pub connections_per_address_max: u32,
+    /// Connections in the opening handshake at once. At the limit accepting pauses.
+    pub handshakes_in_flight_max: u32,
+    /// From accept to the head's last byte. Then 408.
+    pub handshake_timeout_ms: u32,
+    /// The request's head. Beyond it 431.
+    pub handshake_bytes_max: usize,
+    /// Header lines in that head. Beyond it 431.
+    pub handshake_headers_max: usize,
+    /// One frame's payload. Beyond it close code 1009.
+    pub frame_bytes_max: usize,
+    /// One message, all fragments together. Beyond it close code 1009.
+    pub message_bytes_max: usize,
+    /// Bytes waiting for one connection's socket. Beyond it close code 1013.
+    pub outbox_bytes_max: usize,
+    /// No message in either direction. Then close code 1001.
+    pub idle_timeout_ms: u32,
+    /// No byte from the peer. Then a ping.
+    pub ping_interval_ms: u32,
+    /// No byte from the peer after a ping. Then the connection is cut.
+    pub ping_timeout_ms: u32,
+    /// No answer to a close frame, no FIN after ours. Then the connection is cut.
+    pub close_timeout_ms: u32,
+    /// Channels with this reactor as home, or with subscribers here.
+    pub channels_max: u32,
+    /// A channel's name.
+    pub channel_name_bytes_max: usize,
+}
+
+/// Browser origins that may open a WebSocket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origins {
+    /// All, and clients that send none.
+    Any,
+    /// These exactly, and clients that send none: programs, which could send any.
+    Listed(Vec<String>),
+}
+
+impl Origins {
+    /// Whether a request with this Origin may connect.
+    ///
+    /// RFC 6454 §6.2: an origin is compared as serialised; schemes and hosts come in lower case.
+    pub fn allows(&self, origin: Option<&str>) -> bool {
+        match (self, origin) {
+            (Origins::Any, _) | (_, None) => true,
+            (Origins::Listed(list), Some(origin)) => list.iter().any(|allowed| allowed == origin),
+        }
+    }
+}
+
+/// Who may do what, per namespace.
+#[derive(Debug, Clone, Default)]
+pub struct Policies {
+    /// For channels without a namespace of their own.
+    pub default: Policy,
+    /// For channels named `name:rest`.
+    pub namespaces: Vec<(String, Policy)>,
+}
+
+impl Policies {
+    /// The policy for a channel.
+    pub fn of(&self, channel: &str) -> Policy {
+        let Some((namespace, _)) = channel.split_once(':') else {
+            return self.default;
+        };
+        let found = self.namespaces.iter().find(|(name, _)| name == namespace);
+        found.map_or(self.default, |&(_, policy)| policy)
+    }
+}
+
+/// What is allowed in a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Who may publish.
+    pub publish: Publish,
+    /// Whether anybody may subscribe.
+    pub subscribe: bool,
+    /// Whether a raw publisher hears its own messages.
+    pub hear_own: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy {
+            publish: Publish::Anyone,
+            subscribe: true,
+            hear_own: false,
+        }
+    }
+}
+
+/// Who may publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Publish {
+    /// Every connection.
+    Anyone,
+    /// Connections subscribed to the channel.
+    Subscribers,
+    /// No connection.
+    Nobody,
+}
+
+impl Settings {
+    /// Settings with every dialect on, mild limits and a free port on loopback: for tests.
+    pub fn for_tests() -> Settings {
+        let channel_name_bytes_max = 255;
+        Settings {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            backlog: 4096,
+            origins: Origins::Any,
+            pages: Vec::new(),
+            stats: true,
+            limits: Limits {
+                connections_max: 100_000,
+                connections_per_address_max: 0,
+                handshakes_in_flight_max: 1024,
+                handshake_timeout_ms: 10_000,
+                handshake_bytes_max: 8 << 10,
+                handshake_headers_max: 64,
+                frame_bytes_max: 16 << 20,
+                message_bytes_max: 16 << 20,
+                outbox_bytes_max: 64 << 20,
+                idle_timeout_ms: 0,
+                ping_interval_ms: 25_000,
+                ping_timeout_ms: 20_000,
+                close_timeout_ms: 5_000,
+                channels_max: 1_000_000,
+                channel_name_bytes_max,
+            },
+            routes: RouteSettings {
+                raw: true,
+                echo: true,
+                wamp: true,
+                channel_name_bytes_max,
+            },
+            wamp: wamp::Settings {
+                realms: wamp::Realms::Any,
+                subscriptions_per_connection_max: 128,
+                channel_name_bytes_max,
+            },
+            channels: Policies::default(),
+        }
+    }
+
+    /// The same, ready to be shared.
+    pub fn share(self) -> Arc<Settings> {
+        Arc::new(self)
+    }
+}

@@ -1,0 +1,128 @@
+//! What one turn of the loop sends: frames, each once, and who gets which.
+
+use roost_hub::{FrameBytes, FrameIndex, Palette};
+use roost_net::Chunk;
+use roost_wire::Frozen;
+
+use crate::conn::Conn;
+
+/// A frame of this tick.
+pub(crate) enum TickFrame {
+    /// Shared with others, maybe of other reactors.
+    Shared(Chunk),
+    /// One connection's own, in the arena.
+    Own { start: u32, end: u32 },
+}
+
+impl FrameBytes for TickFrame {
+    fn frame_bytes(&self) -> usize {
+        match self {
+            TickFrame::Shared(chunk) => chunk.len(),
+            TickFrame::Own { start, end } => (end - start) as usize,
+        }
+    }
+}
+
+/// The output of one turn, gathered until it is flushed.
+pub(crate) struct Tick {
+    pub(crate) palette: Palette<TickFrame>,
+    /// Frames of single connections, back to back.
+    pub(crate) arena: Vec<u8>,
+    /// Slots of the connections with something pending, in the order they first got it.
+    pub(crate) dirty: Vec<u32>,
+}
+
+impl Tick {
+    pub(crate) fn new() -> Tick {
+        Tick {
+            palette: Palette::new(),
+            arena: Vec::new(),
+            dirty: Vec::new(),
+        }
+    }
+
+    /// Adds a frame that many may share.
+    pub(crate) fn share(&mut self, frame: &Frozen) -> FrameIndex {
+        self.palette
+            .push(TickFrame::Shared(Chunk::new(frame.shared().clone())))
+    }
+
+    /// Gives `conn`, in `slot`, the frame after what it has already.
+    #[inline]
+    pub(crate) fn give(&mut self, slot: u32, conn: &mut Conn, frame: FrameIndex) {
+        if conn.pending == 0 {
+            self.dirty.push(slot);
+        }
+        conn.pending = self.palette.append(conn.pending, frame);
+    }
+
+    /// Gives `conn` bytes of its own, which `write` appends to the arena.
+    pub(crate) fn give_own(
+        &mut self,
+        slot: u32,
+        conn: &mut Conn,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let start = self.arena.len();
+        write(&mut self.arena);
+        let narrow = |n: usize| u32::try_from(n).expect("an arena is flushed long before 4 GiB");
+        let frame = TickFrame::Own {
+            start: narrow(start),
+            end: narrow(self.arena.len()),
+        };
+        let frame = self.palette.push(frame);
+        self.give(slot, conn, frame);
+    }
+
+    /// Takes back what `conn` was to get: it ends before the flush.
+    pub(crate) fn take_back(&mut self, conn: &mut Conn) {
+        self.palette.leave(std::mem::take(&mut conn.pending));
+    }
+
+    /// The bytes of an arena frame.
+    pub(crate) fn own(&self, start: u32, end: u32) -> &[u8] {
+        &self.arena[start as usize..end as usize]
+    }
+
+    /// The bytes of any frame of this tick.
+    pub(crate) fn bytes_of(&self, frame: FrameIndex) -> &[u8] {
+        match self.palette.frame(frame) {
+            TickFrame::Shared(chunk) => chunk.as_slice(),
+            TickFrame::Own { start, end } => self.own(*start, *end),
+        }
+    }
+
+    /// A frame of this tick in a form that outlives it.
+    pub(crate) fn chunk_of(&self, frame: FrameIndex) -> Chunk {
+        match self.palette.frame(frame) {
+            TickFrame::Shared(chunk) => chunk.clone(),
+            TickFrame::Own { start, end } => Chunk::new(self.own(*start, *end).into()),
+        }
+    }
+
+    /// Whether so much is gathered that it should be flushed before more is read.
+    pub(crate) fn is_full(&self) -> bool {
+        self.arena.len() >= ARENA_BYTES_SOFT
+    }
+
+    /// Ends the tick. Keeps a usual tick's memory, gives an unusual one's back.
+    pub(crate) fn clear(&mut self) {
+        self.palette.clear();
+        self.arena.clear();
+        self.dirty.clear();
+        if self.arena.capacity() > 4 * ARENA_BYTES_SOFT {
+            self.arena = Vec::new();
+        }
+        self.palette.shrink_to(FRAMES_KEPT, FRAMES_KEPT);
+        if self.dirty.capacity() > DIRTY_KEPT {
+            self.dirty = Vec::new();
+        }
+    }
+}
+
+/// The arena is flushed when it holds this much. One read adds at most about its own size.
+const ARENA_BYTES_SOFT: usize = 256 << 10;
+/// Room for frames and states kept between ticks.
+const FRAMES_KEPT: usize = 4096;
+/// Room for dirty connections kept between ticks.
+const DIRTY_KEPT: usize = 1 << 16;
