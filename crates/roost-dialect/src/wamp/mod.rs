@@ -14,9 +14,11 @@ use roost_wire::CloseCode;
 
 use crate::{Command, PayloadRef, check_channel_name};
 use message::{HelloDetails, Incoming, Match, PublishOptions};
+use subscriptions::Subscriptions;
 
 mod message;
 mod reply;
+mod subscriptions;
 pub mod uri;
 
 /// What a session obeys. Shared by all sessions of a server.
@@ -75,14 +77,10 @@ pub enum Request {
 #[derive(Debug, Default)]
 pub struct Session {
     state: State,
-    /// Confirmed subscriptions: their id on the wire (the topic's number) and their channel.
-    /// Sorted by id.
-    confirmed: Vec<(u64, ChannelId)>,
-    /// Channels with a subscribe under way and not yet in `confirmed`, each once.
-    pending: Vec<ChannelId>,
+    subscriptions: Subscriptions,
 }
 
-const _: () = assert!(size_of::<Session>() <= 64);
+const _: () = assert!(size_of::<Session>() <= 48);
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum State {
@@ -108,8 +106,7 @@ impl Session {
     /// message at most: the caller sends it as a text message, before it closes if the command is
     /// [`Command::Close`]. `new_id` draws from 1 to 2^53, uniformly; it is called for WELCOME.
     ///
-    /// Work and memory are linear in the message's length. SUBSCRIBE and UNSUBSCRIBE with their
-    /// answers also pass once over the list of subscriptions.
+    /// Work and memory are linear in the message's length.
     pub fn handle<'a>(
         &mut self,
         text: &'a str,
@@ -155,22 +152,13 @@ impl Session {
     /// Says that [`Command::Subscribe`] is under way for `channel`; call it as soon as the channel
     /// is known and before `on_subscribed`. From then on [`Session::subscriptions`] has it.
     pub fn on_subscribing(&mut self, channel: ChannelId) {
-        let known = self.pending.contains(&channel)
-            || self.confirmed.iter().any(|&(_, other)| other == channel);
-        if !known {
-            self.pending.push(channel);
-        }
+        self.subscriptions.add(channel);
     }
 
     /// The subscribe with this token is in force: writes SUBSCRIBED. `topic` is the subscription's
     /// id. A topic subscribed twice stays one subscription and is answered with the same id.
     pub fn on_subscribed(&mut self, token: u64, channel: ChannelId, topic: u64, out: &mut String) {
-        if let Some(index) = self.pending.iter().position(|&other| other == channel) {
-            self.pending.swap_remove(index);
-        }
-        if let Err(index) = self.confirmed.binary_search_by_key(&topic, |&(id, _)| id) {
-            self.confirmed.insert(index, (topic, channel));
-        }
+        self.subscriptions.confirm(channel, topic);
         if self.is_open() {
             reply::subscribed(out, token, topic);
         }
@@ -201,8 +189,7 @@ impl Session {
 
     /// Drops a channel without a word on the wire.
     pub fn forget(&mut self, channel: ChannelId) {
-        self.pending.retain(|&other| other != channel);
-        self.confirmed.retain(|&(_, other)| other != channel);
+        self.subscriptions.remove(channel);
     }
 
     /// The server goes down: writes GOODBYE, or ABORT when no session is open yet. The answer to
@@ -234,18 +221,25 @@ impl Session {
         self.id().is_some()
     }
 
-    /// All channels the session is subscribed to or about to be, each once: what to unsubscribe
-    /// when the connection ends.
+    /// All channels the session is subscribed to or about to be, each once, in no order: what to
+    /// unsubscribe when the connection ends.
     pub fn subscriptions(&self) -> impl Iterator<Item = ChannelId> {
-        let confirmed = self.confirmed.iter().map(|&(_, channel)| channel);
-        confirmed.chain(self.pending.iter().copied())
+        self.subscriptions.iter()
     }
 
-    /// Bytes of memory the session holds, itself included.
+    /// The same, and forgets them all.
+    pub fn take_subscriptions(&mut self) -> impl Iterator<Item = ChannelId> + use<> {
+        self.subscriptions.take()
+    }
+
+    /// Whether the session is subscribed to the channel or about to be.
+    pub fn is_subscribed(&self, channel: ChannelId) -> bool {
+        self.subscriptions.contains(channel)
+    }
+
+    /// Bytes of memory the session holds, itself included; nearly, beyond 64 subscriptions.
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Session>()
-            + self.confirmed.capacity() * size_of::<(u64, ChannelId)>()
-            + self.pending.capacity() * size_of::<ChannelId>()
+        size_of::<Session>() + self.subscriptions.heap_bytes()
     }
 
     fn handle_hello(
@@ -351,9 +345,7 @@ impl Session {
             Some((uri::OPTION_NOT_ALLOWED, "only match=exact is supported"))
         } else if let Err(message) = check_topic(&topic, settings) {
             Some((uri::INVALID_URI, message))
-        } else if self.confirmed.len() + self.pending.len()
-            >= settings.subscriptions_per_connection_max
-        {
+        } else if self.subscriptions.len() >= settings.subscriptions_per_connection_max {
             Some((
                 uri::NOT_AUTHORIZED,
                 "too many subscriptions in this session",
@@ -377,15 +369,11 @@ impl Session {
         subscription: u64,
         out: &mut String,
     ) -> Command<'static> {
-        let found = self
-            .confirmed
-            .binary_search_by_key(&subscription, |&(id, _)| id);
-        let Ok(index) = found else {
+        let Some(channel) = self.subscriptions.remove_topic(subscription) else {
             let error = uri::NO_SUCH_SUBSCRIPTION;
             reply::error(out, Request::Unsubscribe as u64, request, error);
             return Command::Reply;
         };
-        let (_, channel) = self.confirmed.remove(index);
         Command::Unsubscribe {
             channel,
             token: request,

@@ -136,6 +136,7 @@ fn subscribed_twice_is_one_subscription_with_one_id() {
         client.session.subscriptions().collect::<Vec<_>>(),
         [CHANNEL]
     );
+    assert!(client.session.is_subscribed(CHANNEL));
     // One UNSUBSCRIBE ends it.
     client.send("[34, 3, 5512315355]");
     assert_eq!(client.session.subscriptions().count(), 0);
@@ -384,6 +385,9 @@ fn goodbye_is_answered_and_closes() {
     );
     let left = client.session.subscriptions().collect::<Vec<_>>();
     assert_eq!(left, [CHANNEL], "left for the caller to end");
+    let left = client.session.take_subscriptions().collect::<Vec<_>>();
+    assert_eq!(left, [CHANNEL]);
+    assert!(!client.session.is_subscribed(CHANNEL));
 }
 
 #[test]
@@ -436,7 +440,9 @@ fn server_aborts_a_session_that_is_not_open_yet() {
 #[test]
 fn a_quiet_session_is_small() {
     let mut client = Client::open();
-    assert!(client.session.memory_bytes() <= 64);
+    assert_eq!(client.session.memory_bytes(), 48);
     client.hear(|session, out| session.on_subscribed(1, CHANNEL, TOPIC, out));
-    assert!(client.session.memory_bytes() <= 128, "one subscription");
+    assert_eq!(client.session.memory_bytes(), 48 + 16, "one subscription");
+    client.send("[34,1,5512315355]");
+    assert_eq!(client.session.memory_bytes(), 48, "nothing is kept of it");
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use roost_dialect::Command;
+use roost_hub::ChannelId;
 use roost_wire::CloseCode;
 
 use crate::wamp_client::{Client, Did, HELLO};
@@ -227,4 +228,27 @@ fn work_is_linear() {
         let took = started.elapsed();
         assert!(took < deadline, "{:.30}…: {took:?}", text);
     }
+}
+
+/// A session may be allowed a million subscriptions; each must not cost a walk over the others.
+#[test]
+fn work_for_a_subscription_does_not_grow_with_their_number() {
+    let number_max = 100_000;
+    let mut client = Client::open();
+    client.settings.subscriptions_per_connection_max = number_max as usize;
+    let deadline = Duration::from_secs(20);
+    let started = Instant::now();
+    for number in 0..number_max {
+        let did = client.send(r#"[32,1,{},"t"]"#);
+        assert!(matches!(did, Did::Asked(_)), "{did:?}");
+        client.session.on_subscribing(ChannelId(number));
+        let topic = u64::from(number) + 1;
+        client.hear(|session, out| session.on_subscribed(1, ChannelId(number), topic, out));
+    }
+    for topic in 1..=number_max {
+        let did = client.send(&format!("[34,1,{topic}]"));
+        assert!(matches!(did, Did::Asked(_)), "{did:?}");
+    }
+    assert_eq!(client.session.subscriptions().count(), 0);
+    assert!(started.elapsed() < deadline, "{:?}", started.elapsed());
 }

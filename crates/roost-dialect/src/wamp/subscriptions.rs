@@ -1,0 +1,268 @@
+//! The subscriptions of one session, found by channel and by the id the client knows.
+
+use std::collections::BTreeMap;
+
+use roost_hub::ChannelId;
+
+/// A set of channels, each with its topic's number once that is confirmed.
+///
+/// A list is searched while it is short, which is nearly always: one subscription costs 16 bytes.
+/// Beyond [`LIST_MAX`] two indices join it, so that a client with a million subscriptions costs a
+/// logarithm for each message and not a walk.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    /// In no order.
+    list: Vec<Entry>,
+    /// Present exactly while the list has more than [`LIST_MAX`] entries, or has had since it was
+    /// last empty.
+    index: Option<Box<Index>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    channel: ChannelId,
+    /// 0 while the subscribe is under way.
+    topic: u64,
+}
+
+/// Places in the list.
+#[derive(Debug, Default)]
+struct Index {
+    by_channel: BTreeMap<ChannelId, usize>,
+    /// Confirmed entries only.
+    by_topic: BTreeMap<u64, usize>,
+}
+
+impl Subscriptions {
+    /// Adds a channel whose subscribe is under way; nothing if it is here already.
+    pub(super) fn add(&mut self, channel: ChannelId) {
+        self.entry(channel);
+        self.check_invariants();
+    }
+
+    /// Gives a channel its topic's number, adding it if need be. Idempotent.
+    pub(super) fn confirm(&mut self, channel: ChannelId, topic: u64) {
+        debug_assert!(topic != 0, "a topic's number is from 1 on");
+        let at = self.entry(channel);
+        let before = std::mem::replace(&mut self.list[at].topic, topic);
+        if let Some(index) = &mut self.index {
+            if before != 0 {
+                index.by_topic.remove(&before);
+            }
+            index.by_topic.insert(topic, at);
+        }
+        self.check_invariants();
+    }
+
+    /// Removes the confirmed subscription with this number.
+    pub(super) fn remove_topic(&mut self, topic: u64) -> Option<ChannelId> {
+        let at = match &self.index {
+            // Entries under way have 0, which is nobody's number.
+            _ if topic == 0 => None,
+            Some(index) => index.by_topic.get(&topic).copied(),
+            None => self.list.iter().position(|entry| entry.topic == topic),
+        }?;
+        Some(self.remove_at(at))
+    }
+
+    /// Removes a channel, confirmed or not.
+    pub(super) fn remove(&mut self, channel: ChannelId) {
+        if let Some(at) = self.position(channel) {
+            self.remove_at(at);
+        }
+    }
+
+    /// Removes and returns all.
+    pub(super) fn take(&mut self) -> impl Iterator<Item = ChannelId> + use<> {
+        let Subscriptions { list, index: _ } = std::mem::take(self);
+        list.into_iter().map(|entry| entry.channel)
+    }
+
+    pub(super) fn contains(&self, channel: ChannelId) -> bool {
+        self.position(channel).is_some()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = ChannelId> {
+        self.list.iter().map(|entry| entry.channel)
+    }
+
+    /// Heap bytes, nearly.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let index = self.index.as_ref().map_or(0, |index| {
+            // A B-tree's nodes are on average three quarters full.
+            size_of::<Index>() + (index.by_channel.len() * 12 + index.by_topic.len() * 16) * 4 / 3
+        });
+        self.list.capacity() * size_of::<Entry>() + index
+    }
+
+    /// Where the channel stands, after adding it if need be.
+    fn entry(&mut self, channel: ChannelId) -> usize {
+        if let Some(at) = self.position(channel) {
+            return at;
+        }
+        let at = self.list.len();
+        if at < GROW_EXACT_MAX {
+            self.list.reserve_exact(1);
+        }
+        self.list.push(Entry { channel, topic: 0 });
+        if let Some(index) = &mut self.index {
+            index.by_channel.insert(channel, at);
+        } else if self.list.len() > LIST_MAX {
+            self.index = Some(Box::new(Index::of(&self.list)));
+        }
+        at
+    }
+
+    fn position(&self, channel: ChannelId) -> Option<usize> {
+        match &self.index {
+            Some(index) => index.by_channel.get(&channel).copied(),
+            None => self.list.iter().position(|entry| entry.channel == channel),
+        }
+    }
+
+    /// The last entry takes the removed one's place.
+    fn remove_at(&mut self, at: usize) -> ChannelId {
+        let removed = self.list.swap_remove(at);
+        if let Some(index) = &mut self.index {
+            index.by_channel.remove(&removed.channel);
+            index.by_topic.remove(&removed.topic);
+            if let Some(moved) = self.list.get(at) {
+                index.by_channel.insert(moved.channel, at);
+                if moved.topic != 0 {
+                    index.by_topic.insert(moved.topic, at);
+                }
+            }
+        }
+        if self.list.is_empty() {
+            *self = Subscriptions::default();
+        }
+        self.check_invariants();
+        removed.channel
+    }
+
+    fn check_invariants(&self) {
+        // Looks at everything: only in this crate's tests, where lists are short.
+        #[cfg(test)]
+        {
+            assert!(
+                self.index.is_some() || self.list.len() <= LIST_MAX,
+                "long lists have indices"
+            );
+            let Some(index) = &self.index else { return };
+            let expected = Index::of(&self.list);
+            assert_eq!(
+                index.by_channel, expected.by_channel,
+                "every channel is indexed"
+            );
+            assert_eq!(
+                index.by_topic, expected.by_topic,
+                "every confirmed topic is indexed"
+            );
+        }
+    }
+}
+
+impl Index {
+    fn of(list: &[Entry]) -> Index {
+        let mut index = Index::default();
+        for (at, entry) in list.iter().enumerate() {
+            index.by_channel.insert(entry.channel, at);
+            if entry.topic != 0 {
+                index.by_topic.insert(entry.topic, at);
+            }
+        }
+        index
+    }
+}
+
+/// Longest list that is searched: 1 KiB.
+const LIST_MAX: usize = 64;
+
+/// Up to this length the list grows by one: most sessions have few subscriptions.
+const GROW_EXACT_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use roost_hub::ChannelId;
+
+    use super::Subscriptions;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Add(u32),
+        Confirm(u32),
+        RemoveTopic(u32),
+        Remove(u32),
+        Take,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let channel = 0..150u32;
+        let step = prop_oneof![
+            4 => channel.clone().prop_map(Step::Add),
+            8 => channel.clone().prop_map(Step::Confirm),
+            3 => channel.clone().prop_map(Step::RemoveTopic),
+            1 => channel.prop_map(Step::Remove),
+        ];
+        let rare = prop_oneof![200 => step, 1 => Just(Step::Take)];
+        prop::collection::vec(rare, 0..400)
+    }
+
+    /// Unrelated to the channel's order, never 0.
+    fn topic(channel: u32) -> u64 {
+        u64::from(channel.wrapping_mul(2_654_435_761)) + 1
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_map(steps in steps()) {
+            let mut subject = Subscriptions::default();
+            // Channel -> confirmed.
+            let mut model = BTreeMap::<u32, bool>::new();
+            for step in steps {
+                match step {
+                    Step::Add(channel) => {
+                        subject.add(ChannelId(channel));
+                        model.entry(channel).or_insert(false);
+                    }
+                    Step::Confirm(channel) => {
+                        subject.confirm(ChannelId(channel), topic(channel));
+                        model.insert(channel, true);
+                    }
+                    Step::RemoveTopic(channel) => {
+                        let expected = model.get(&channel) == Some(&true);
+                        let removed = subject.remove_topic(topic(channel));
+                        prop_assert_eq!(removed, expected.then_some(ChannelId(channel)));
+                        if expected {
+                            model.remove(&channel);
+                        }
+                        prop_assert_eq!(subject.remove_topic(0), None);
+                    }
+                    Step::Remove(channel) => {
+                        subject.remove(ChannelId(channel));
+                        model.remove(&channel);
+                        prop_assert!(!subject.contains(ChannelId(channel)));
+                    }
+                    Step::Take => {
+                        let mut taken: Vec<_> = subject.take().map(|channel| channel.0).collect();
+                        taken.sort_unstable();
+                        let expected: Vec<_> = std::mem::take(&mut model).into_keys().collect();
+                        prop_assert_eq!(taken, expected);
+                    }
+                }
+                let mut listed: Vec<_> = subject.iter().map(|channel| channel.0).collect();
+                listed.sort_unstable();
+                prop_assert_eq!(listed, model.keys().copied().collect::<Vec<_>>());
+                prop_assert_eq!(subject.len(), model.len());
+                prop_assert!(model.keys().all(|&channel| subject.contains(ChannelId(channel))));
+            }
+        }
+    }
+}
