@@ -36,6 +36,8 @@ pub enum ProtocolError {
     CloseReasonNotUtf8,
     /// Text that is not UTF-8 (§8.1).
     TextNotUtf8,
+    /// A compressed message that is no deflate stream (RFC 7692 §7.2.2).
+    DeflateInvalid,
     /// A frame above [`crate::Limits::frame_bytes_max`].
     FrameTooBig,
     /// A message above [`crate::Limits::message_bytes_max`].
@@ -60,8 +62,8 @@ impl ProtocolError {
             | CloseBodyTooShort
             | CloseCodeInvalid => CloseCode::PROTOCOL_ERROR,
             // §8.1 names no code for text; 1007 is "data not consistent with the type of the
-            // message (e.g., non-UTF-8 data)", and a reason is text too.
-            CloseReasonNotUtf8 | TextNotUtf8 => CloseCode::INVALID_PAYLOAD,
+            // message (e.g., non-UTF-8 data)", and a reason is text too. RFC 7692 names none.
+            CloseReasonNotUtf8 | TextNotUtf8 | DeflateInvalid => CloseCode::INVALID_PAYLOAD,
             FrameTooBig | MessageTooBig => CloseCode::TOO_BIG,
         }
     }
@@ -84,6 +86,7 @@ impl ProtocolError {
             CloseCodeInvalid => "close_code_invalid",
             CloseReasonNotUtf8 => "close_reason_not_utf8",
             TextNotUtf8 => "text_not_utf8",
+            DeflateInvalid => "deflate_invalid",
             FrameTooBig => "frame_too_big",
             MessageTooBig => "message_too_big",
         }
@@ -107,6 +110,7 @@ impl ProtocolError {
             CloseCodeInvalid => "close code that must not be sent",
             CloseReasonNotUtf8 => "close reason is not UTF-8",
             TextNotUtf8 => "text is not UTF-8",
+            DeflateInvalid => "compressed message is no deflate stream",
             FrameTooBig => "frame above the limit",
             MessageTooBig => "message above the limit",
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::CloseCode;
 use crate::frame::{
-    CONTROL_BYTES_MAX, FIN, HEADER_BYTES_MAX, LENGTH, LENGTH_16, LENGTH_64, OPCODE, Opcode,
+    CONTROL_BYTES_MAX, FIN, HEADER_BYTES_MAX, LENGTH, LENGTH_16, LENGTH_64, OPCODE, Opcode, RSV1,
     encode_close_body, encode_header, header_len,
 };
 
@@ -70,35 +70,16 @@ impl Frozen {
     /// # Panics
     /// When `fragment_bytes_max` is 0 or `opcode` is not text or binary.
     pub fn fragmented(opcode: Opcode, payload: &[u8], fragment_bytes_max: usize) -> Frozen {
-        assert!(fragment_bytes_max > 0, "a fragment holds at least one byte");
-        assert!(
-            matches!(opcode, Opcode::Text | Opcode::Binary),
-            "only text and binary messages are fragmented"
-        );
-        if payload.len() <= fragment_bytes_max {
-            return Frozen::message(opcode, payload);
-        }
-        let fragments = payload.chunks(fragment_bytes_max);
-        let last = fragments.len() - 1;
-        let total = fragments
-            .clone()
-            .map(|fragment| header_len(fragment.len()) + fragment.len())
-            .sum();
-        build(total, |mut out| {
-            let mut header = [0; HEADER_BYTES_MAX];
-            for (index, fragment) in fragments.enumerate() {
-                // RFC 6455 §5.4: the opcode stands on the first frame, FIN on the last.
-                let opcode = if index == 0 {
-                    opcode
-                } else {
-                    Opcode::Continuation
-                };
-                let header_len =
-                    encode_header(opcode, index == last, false, fragment.len(), &mut header);
-                put(&mut out, &header[..header_len]);
-                put(&mut out, fragment);
-            }
-        })
+        fragmented(opcode, false, payload, fragment_bytes_max)
+    }
+
+    /// A message whose payload was compressed by [`crate::deflate::Deflater::deflate`], for those
+    /// who agreed to that. In frames of at most `fragment_bytes_max` payload each.
+    ///
+    /// # Panics
+    /// When `fragment_bytes_max` is 0 or `opcode` is not text or binary.
+    pub fn compressed(opcode: Opcode, deflated: &[u8], fragment_bytes_max: usize) -> Frozen {
+        fragmented(opcode, true, deflated, fragment_bytes_max)
     }
 
     /// All bytes, ready for the socket.
@@ -122,7 +103,12 @@ impl Frozen {
         Opcode::from_bits(self.bytes[0] & OPCODE).expect("encoded from an Opcode")
     }
 
-    /// The payload, `None` when it lies in several fragments.
+    /// True when the payload is compressed.
+    pub fn is_compressed(&self) -> bool {
+        self.bytes[0] & RSV1 != 0
+    }
+
+    /// The payload as it is sent, `None` when it lies in several fragments.
     pub fn payload(&self) -> Option<&[u8]> {
         let single = self.bytes[0] & FIN != 0;
         single.then(|| {
@@ -140,6 +126,44 @@ impl fmt::Debug for Frozen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Frozen({:?}, {} B)", self.opcode(), self.len())
     }
+}
+
+/// A text or binary message in as many frames as it takes.
+fn fragmented(opcode: Opcode, rsv1: bool, payload: &[u8], fragment_bytes_max: usize) -> Frozen {
+    assert!(fragment_bytes_max > 0, "a fragment holds at least one byte");
+    assert!(
+        matches!(opcode, Opcode::Text | Opcode::Binary),
+        "only text and binary messages are fragmented"
+    );
+    // So that a limit out of reach takes no part in sums.
+    let fragment_bytes_max = fragment_bytes_max.min(payload.len().max(1));
+    let count = payload.len().div_ceil(fragment_bytes_max).max(1);
+    let last = count - 1;
+    // The last fragment has what the full ones leave.
+    let last_len = payload.len() - last * fragment_bytes_max;
+    let total = last * (header_len(fragment_bytes_max) + fragment_bytes_max)
+        + (header_len(last_len) + last_len);
+    build(total, |mut out| {
+        let mut header = [0; HEADER_BYTES_MAX];
+        let mut rest = payload;
+        for index in 0..count {
+            let (fragment, after) = rest.split_at(rest.len().min(fragment_bytes_max));
+            rest = after;
+            // RFC 6455 §5.4: the opcode stands on the first frame, FIN on the last. RFC 7692 §6.1:
+            // RSV1 stands on the first one too.
+            let first = index == 0;
+            let opcode = if first { opcode } else { Opcode::Continuation };
+            let header_len = encode_header(
+                opcode,
+                index == last,
+                rsv1 && first,
+                fragment.len(),
+                &mut header,
+            );
+            put(&mut out, &header[..header_len]);
+            put(&mut out, fragment);
+        }
+    })
 }
 
 /// Allocates `len` zeroed shared bytes and lets `fill` write them.

@@ -5,8 +5,12 @@
 
 use std::iter;
 
+use crate::deflate::{Deflater, Inflater};
 use crate::handshake::{self, HeadScanner, Request, Upgrade};
-use crate::{CloseCode, Inbound, Input, Limits, Message, PINNED_BYTES_BASE, ProtocolError, Role};
+use crate::{
+    CloseCode, Frozen, Inbound, Input, Limits, Message, Opcode, PINNED_BYTES_BASE, ProtocolError,
+    Role,
+};
 
 /// What a stream decodes to.
 #[derive(Debug, Default, PartialEq)]
@@ -34,6 +38,9 @@ pub enum OwnedMessage {
 
 /// Work allowed per byte received, in [`Inbound::steps`].
 pub const STEPS_PER_BYTE_MAX: u64 = 16;
+
+/// Work allowed per byte inflated, in [`Inflater::steps`]: deflate makes at most 1,032 bytes of one.
+pub const STEPS_PER_DEFLATED_BYTE_MAX: u64 = 1100;
 
 /// A request head: the scanner agrees with the parser and with itself, and what is accepted can be
 /// answered.
@@ -111,6 +118,61 @@ pub fn decoder(data: &[u8]) {
     assert_eq!(whole, mixed, "mixed pieces");
 }
 
+/// Compressed messages: what inflates does so within the limit, alone and in frames alike; what is
+/// deflated inflates to itself.
+///
+/// The first byte chooses the limit and the frames' pieces, the rest is taken once for a compressed
+/// payload and once for a message.
+pub fn deflate(data: &[u8]) {
+    let [rules, payload @ ..] = data else {
+        return;
+    };
+    let bytes_max = 64 << (rules & 0xF);
+    let limits = Limits {
+        frame_bytes_max: usize::MAX,
+        message_bytes_max: bytes_max.max(payload.len()),
+    };
+    let mut inflater = Inflater::new();
+    let inflated = inflater.inflate(payload, bytes_max).map(<[u8]>::to_vec);
+    if let Ok(message) = &inflated {
+        assert!(message.len() <= bytes_max, "inflated to {}", message.len());
+    }
+    assert!(inflater.buffer_bytes() <= bytes_max + 1);
+    let steps_max = STEPS_PER_DEFLATED_BYTE_MAX * (16 + payload.len() as u64);
+    assert!(inflater.steps() <= steps_max, "{} steps", inflater.steps());
+
+    // The same inflater takes the same message the same way, whatever came before it, be the
+    // message in one frame or in two that are cut.
+    let whole = inflater
+        .inflate(payload, limits.message_bytes_max)
+        .map(|bytes| vec![OwnedMessage::Binary(bytes.to_vec())]);
+    let stream = Frozen::compressed(Opcode::Binary, payload, 1 + payload.len() / 2);
+    let lens = iter::repeat(1 + usize::from(rules >> 4));
+    let framed = transcript_inflating(
+        stream.as_bytes(),
+        lens,
+        Role::Client,
+        &limits,
+        Some(&mut inflater),
+    );
+    match whole {
+        Ok(messages) => assert_eq!(framed.messages, messages),
+        Err(error) => assert_eq!(framed.error, Some(error)),
+    }
+
+    for takeover in [false, true] {
+        let mut deflater = Deflater::with_window(1 + rules % 9, 9 + rules % 7, takeover);
+        let mut inflater = Inflater::with_takeover(takeover);
+        for message in [payload, &payload[payload.len() / 2..], payload] {
+            if let Some(deflated) = deflater.deflate(message) {
+                assert!(deflated.len() < message.len());
+                let inflated = inflater.inflate(deflated, message.len());
+                assert_eq!(inflated, Ok(message), "there and back");
+            }
+        }
+    }
+}
+
 /// Decodes `stream` in pieces of the given lengths (the last one shorter), as a reactor does: what
 /// is quiet is dropped and made anew. Panics when memory or work go beyond their bounds.
 pub fn transcript(
@@ -118,6 +180,17 @@ pub fn transcript(
     piece_lens: impl IntoIterator<Item = usize>,
     role: Role,
     limits: &Limits,
+) -> Transcript {
+    transcript_inflating(stream, piece_lens, role, limits, None)
+}
+
+/// As [`transcript`], on a connection with permessage-deflate if there is an inflater.
+pub fn transcript_inflating(
+    stream: &[u8],
+    piece_lens: impl IntoIterator<Item = usize>,
+    role: Role,
+    limits: &Limits,
+    mut inflater: Option<&mut Inflater>,
 ) -> Transcript {
     let mut transcript = Transcript::default();
     let mut inbound = Inbound::new(role);
@@ -133,7 +206,11 @@ pub fn transcript(
         let mut input = Input::new(&mut lease);
         unfinished += piece.len();
         loop {
-            match inbound.next(&mut input, limits) {
+            let next = match inflater.as_deref_mut() {
+                Some(inflater) => inbound.next_inflating(&mut input, limits, inflater),
+                None => inbound.next(&mut input, limits),
+            };
+            match next {
                 Ok(Some(message)) => transcript.messages.push(own(message)),
                 Ok(None) => break,
                 Err(error) => {

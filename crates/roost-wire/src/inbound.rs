@@ -1,10 +1,13 @@
 //! The message layer: whole messages, borrowed from the lease where they lie in it.
 
 use crate::decoder::{Decoder, FramePart, Role};
+use crate::deflate::Inflater;
 use crate::frame::Opcode;
 use crate::{CloseCode, ProtocolError};
 
-/// What a connection may receive. Both are checked at the frame header, before any payload.
+/// What a connection may receive. Both are checked at the frame header, before any payload, and
+/// count bytes as they are on the wire; a compressed message is once more held to the second while
+/// it is inflated.
 ///
 /// The number of fragments needs no limit: a fragment costs its sender at least six bytes and the
 /// receiver a constant amount of work and no memory of its own.
@@ -69,13 +72,20 @@ enum Lent {
     Control,
 }
 
-/// A message that is whole, and where it lies.
-enum Whole<'l> {
-    Text(&'l str),
-    Binary(&'l [u8]),
-    Control(Opcode, &'l [u8]),
-    Buffered(Opcode),
-    BufferedControl(Opcode),
+/// A message or control frame that has come to its end.
+struct Whole<'l> {
+    opcode: Opcode,
+    compressed: bool,
+    place: Place<'l>,
+}
+
+/// Where its payload is.
+enum Place<'l> {
+    Lease(&'l [u8]),
+    /// In [`Inbound::message`].
+    Message,
+    /// In [`Inbound::control`].
+    Control,
 }
 
 impl<'l> Input<'l> {
@@ -140,38 +150,19 @@ impl Inbound {
         input: &mut Input<'l>,
         limits: &Limits,
     ) -> Result<Option<Message<'a>>, ProtocolError> {
-        self.take_back();
-        if let Some((opcode, payload)) = self.decoder.next_whole(input, limits) {
-            self.count(payload.len());
-            return Ok(Some(match opcode {
-                Opcode::Text => Message::Text(utf8(payload)?),
-                Opcode::Binary => Message::Binary(payload),
-                opcode => control(opcode, payload)?,
-            }));
-        }
-        let Some(whole) = self.advance(input, limits)? else {
-            return Ok(None);
-        };
-        if let Whole::Buffered(Opcode::Text) = whole {
-            self.count(self.message.len());
-        }
-        Ok(Some(match whole {
-            Whole::Text(text) => Message::Text(text),
-            Whole::Binary(bytes) => Message::Binary(bytes),
-            Whole::Control(opcode, payload) => control(opcode, payload)?,
-            Whole::Buffered(Opcode::Text) => {
-                self.lent = Lent::Message;
-                Message::Text(utf8(&self.message)?)
-            }
-            Whole::Buffered(_) => {
-                self.lent = Lent::Message;
-                Message::Binary(&self.message)
-            }
-            Whole::BufferedControl(opcode) => {
-                self.lent = Lent::Control;
-                control(opcode, &self.control)?
-            }
-        }))
+        self.decode(input, limits, None)
+    }
+
+    /// As [`Inbound::next`], on a connection that agreed to permessage-deflate. Compressed messages
+    /// are inflated once they are whole, and borrowed from the inflater.
+    #[inline]
+    pub fn next_inflating<'a, 'l: 'a>(
+        &'a mut self,
+        input: &mut Input<'l>,
+        limits: &Limits,
+        inflater: &'a mut Inflater,
+    ) -> Result<Option<Message<'a>>, ProtocolError> {
+        self.decode(input, limits, Some(inflater))
     }
 
     /// True when nothing of the peer's is retained: dropping this and making a new one for the
@@ -192,38 +183,81 @@ impl Inbound {
         self.steps
     }
 
-    /// Decodes until a message is whole.
     #[inline]
+    fn decode<'a, 'l: 'a>(
+        &'a mut self,
+        input: &mut Input<'l>,
+        limits: &Limits,
+        inflater: Option<&'a mut Inflater>,
+    ) -> Result<Option<Message<'a>>, ProtocolError> {
+        self.take_back();
+        if let Some((opcode, payload)) = self.decoder.next_whole(input, limits) {
+            self.count(payload.len());
+            return Ok(Some(match opcode {
+                Opcode::Text | Opcode::Binary => data(opcode, payload)?,
+                opcode => control(opcode, payload)?,
+            }));
+        }
+        let Some(whole) = self.advance(input, limits, inflater.is_some())? else {
+            return Ok(None);
+        };
+        let payload: &[u8] = match whole.place {
+            Place::Lease(payload) => payload,
+            Place::Message => {
+                self.count(self.message.len());
+                self.lent = Lent::Message;
+                &self.message
+            }
+            Place::Control => {
+                self.lent = Lent::Control;
+                &self.control
+            }
+        };
+        if whole.opcode.is_control() {
+            return control(whole.opcode, payload).map(Some);
+        }
+        // RFC 7692 §6.2: a message is compressed when RSV1 stands on its first frame, which
+        // without an inflater was refused.
+        let payload = match (whole.compressed, inflater) {
+            (true, Some(inflater)) => inflater.inflate(payload, limits.message_bytes_max)?,
+            _ => payload,
+        };
+        data(whole.opcode, payload).map(Some)
+    }
+
+    /// Decodes until a message is whole.
     fn advance<'l>(
         &mut self,
         input: &mut Input<'l>,
         limits: &Limits,
+        rsv1_allowed: bool,
     ) -> Result<Option<Whole<'l>>, ProtocolError> {
         loop {
             let before = input.len();
-            let Some(part) = self.decoder.next(input, limits, false)? else {
+            let Some(part) = self.decoder.next(input, limits, rsv1_allowed)? else {
                 self.count(before);
                 return Ok(None);
             };
             self.count(before - input.len());
-            let whole = match part.message.is_control() {
+            let (opcode, compressed) = (part.message, part.compressed);
+            let place = match opcode.is_control() {
                 true => self.take_control(part),
                 false => self.take_data(part)?,
             };
-            if whole.is_some() {
-                return Ok(whole);
+            if let Some(place) = place {
+                return Ok(Some(Whole {
+                    opcode,
+                    compressed,
+                    place,
+                }));
             }
         }
     }
 
-    /// A piece of a text or binary message.
-    #[inline]
-    fn take_data<'l>(&mut self, part: FramePart<'l>) -> Result<Option<Whole<'l>>, ProtocolError> {
+    /// A piece of a text or binary message. Says where the message lies if this ends it.
+    fn take_data<'l>(&mut self, part: FramePart<'l>) -> Result<Option<Place<'l>>, ProtocolError> {
         if part.is_whole_message() {
-            return Ok(Some(match part.message {
-                Opcode::Text => Whole::Text(utf8(part.payload)?),
-                _ => Whole::Binary(part.payload),
-            }));
+            return Ok(Some(Place::Lease(part.payload)));
         }
         let ends_message = part.ends_message();
         self.count(part.payload.len());
@@ -233,21 +267,20 @@ impl Inbound {
         if self.message.capacity() > capacity {
             self.count(capacity);
         }
-        if part.message == Opcode::Text {
+        if part.message == Opcode::Text && !part.compressed {
             self.check_text(ends_message)?;
         }
-        Ok(ends_message.then_some(Whole::Buffered(part.message)))
+        Ok(ends_message.then_some(Place::Message))
     }
 
     /// A piece of a control frame.
-    fn take_control<'l>(&mut self, part: FramePart<'l>) -> Option<Whole<'l>> {
+    fn take_control<'l>(&mut self, part: FramePart<'l>) -> Option<Place<'l>> {
         if part.is_whole_message() {
-            return Some(Whole::Control(part.message, part.payload));
+            return Some(Place::Lease(part.payload));
         }
         self.control.extend_from_slice(part.payload);
         self.count(part.payload.len());
-        part.ends_frame()
-            .then_some(Whole::BufferedControl(part.message))
+        part.ends_frame().then_some(Place::Control)
     }
 
     /// Checks what is new of a text message. RFC 6455 §8.1: an endpoint that finds bytes that are
@@ -289,8 +322,16 @@ impl Inbound {
     }
 }
 
-fn utf8(bytes: &[u8]) -> Result<&str, ProtocolError> {
-    simdutf8::basic::from_utf8(bytes).map_err(|_| ProtocolError::TextNotUtf8)
+/// A whole text or binary message.
+#[inline]
+fn data(opcode: Opcode, payload: &[u8]) -> Result<Message<'_>, ProtocolError> {
+    match opcode {
+        Opcode::Text => match simdutf8::basic::from_utf8(payload) {
+            Ok(text) => Ok(Message::Text(text)),
+            Err(_) => Err(ProtocolError::TextNotUtf8),
+        },
+        _ => Ok(Message::Binary(payload)),
+    }
 }
 
 /// A whole control frame.

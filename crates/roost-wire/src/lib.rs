@@ -13,6 +13,7 @@
 //! | header parsing at any split point | [`Decoder`] |
 //! | whole messages, fragments, UTF-8, limits | [`Inbound`] |
 //! | what a peer can do wrong, and its close code | [`ProtocolError`], [`CloseCode`] |
+//! | permessage-deflate | [`deflate`] |
 //! | outgoing messages | [`Frozen`], [`frame::append_frame`] |
 //!
 //! # A connection's share
@@ -22,6 +23,7 @@
 //! While it is stored, [`Inbound::pinned_bytes`] is at most [`PINNED_BYTES_BASE`] plus twice the
 //! bytes received for what is not yet whole.
 
+pub mod deflate;
 pub mod frame;
 #[doc(hidden)]
 pub mod fuzz;

@@ -136,5 +136,6 @@ proptest! {
     fn random_bytes_hold_the_invariants(data in vec(any::<u8>(), 0..200)) {
         fuzz::decoder(&data);
         fuzz::head(&data);
+        fuzz::deflate(&data);
     }
 }

@@ -355,6 +355,14 @@ fn limits_hold_at_the_header() {
         run(&[&first[..], &[0x00, 0x80 | 51]].concat()),
         Some(ProtocolError::MessageTooBig)
     );
+    // Every fragment counts.
+    let three = [
+        &frame(0x02, &[0; 60])[..],
+        &frame(0x00, &[0; 60]),
+        &[0x80, 0x80 | 31],
+    ]
+    .concat();
+    assert_eq!(run(&three), Some(ProtocolError::MessageTooBig));
     // The next message counts from nothing.
     let two = [&first[..], &frame(0x80, &[0; 50]), &frame(0x82, &[0; 100])].concat();
     assert_eq!(run(&two), None);
@@ -378,6 +386,7 @@ fn every_error_has_code_name_and_reason() {
         CloseCodeInvalid,
         CloseReasonNotUtf8,
         TextNotUtf8,
+        DeflateInvalid,
         FrameTooBig,
         MessageTooBig,
     ];

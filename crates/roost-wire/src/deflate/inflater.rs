@@ -1,0 +1,168 @@
+//! Messages in.
+
+use flate2::{Decompress, FlushDecompress, Status};
+
+use super::TAIL;
+use crate::ProtocolError;
+
+/// Inflates whole messages, each by itself or, with context takeover, each with those before it.
+#[derive(Debug)]
+pub struct Inflater {
+    decompress: Decompress,
+    takeover: bool,
+    /// The message is `out[..filled]`.
+    out: Vec<u8>,
+    filled: usize,
+    steps: u64,
+}
+
+impl Inflater {
+    /// Memory that one takes beside the last message: measured 47.5 KB with zlib-rs.
+    pub const CONTEXT_BYTES: usize = 48 << 10;
+
+    /// One for all connections without context takeover.
+    pub fn new() -> Inflater {
+        Inflater::with_takeover(false)
+    }
+
+    /// One for one connection with context takeover, or as [`Inflater::new`]. The window is always
+    /// the largest, which inflates what was made with any.
+    pub fn with_takeover(takeover: bool) -> Inflater {
+        Inflater {
+            decompress: Decompress::new(false),
+            takeover,
+            out: Vec::new(),
+            filled: 0,
+            steps: 0,
+        }
+    }
+
+    /// The message of which `compressed` is the payload of all frames. Stops with
+    /// [`ProtocolError::MessageTooBig`] at the first byte above `bytes_max`, and that is never
+    /// later than one byte after it.
+    pub fn inflate(&mut self, compressed: &[u8], bytes_max: usize) -> Result<&[u8], ProtocolError> {
+        self.filled = 0;
+        if self.out.len() > KEPT_BYTES_MAX {
+            self.out = Vec::new();
+        }
+        let inflated = self.inflate_all(compressed, bytes_max);
+        if !self.takeover || inflated.is_err() {
+            self.decompress.reset(false);
+        }
+        inflated?;
+        Ok(&self.out[..self.filled])
+    }
+
+    /// Bytes of its buffer, which holds the last message: at most one more than the limit it was
+    /// inflated under, or 64 KiB.
+    pub fn buffer_bytes(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Work done since it was made, in bytes in and out and calls, for tests of linearity. Counted
+    /// in debug builds; 0 in others.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    fn inflate_all(&mut self, compressed: &[u8], bytes_max: usize) -> Result<(), ProtocolError> {
+        // RFC 7692 §7.2.1: a sender's flush leaves at least one byte, also of an empty message.
+        if compressed.is_empty() {
+            return Err(ProtocolError::DeflateInvalid);
+        }
+        // A stream that ends with the payload, without the empty block that §7.2.3.4 wants behind
+        // it, is none the less whole.
+        if self.feed(compressed, bytes_max)? == End::OfStream {
+            return Ok(());
+        }
+        // RFC 7692 §7.2.2: append the four bytes that were removed, then inflate.
+        // They end an empty block: a payload cut inside another block would take them for its data.
+        let filled = self.filled;
+        self.feed(&TAIL, bytes_max)?;
+        // If nothing is to follow, a last block tells what the output did not: in the middle of
+        // another block, it would not end the stream.
+        let whole = self.takeover || self.feed(&LAST_BLOCK, bytes_max)? == End::OfStream;
+        match whole && self.filled == filled {
+            true => Ok(()),
+            false => Err(ProtocolError::DeflateInvalid),
+        }
+    }
+
+    /// Inflates all of `input`.
+    fn feed(&mut self, mut input: &[u8], bytes_max: usize) -> Result<End, ProtocolError> {
+        loop {
+            self.make_room(input.len(), bytes_max);
+            let end = self.out.len().min(bytes_max.saturating_add(1));
+            let room = &mut self.out[self.filled..end];
+            let room_bytes = room.len();
+            let (in_before, out_before) = (self.decompress.total_in(), self.decompress.total_out());
+            let status = self
+                .decompress
+                .decompress(input, room, FlushDecompress::Sync)
+                .map_err(|_| ProtocolError::DeflateInvalid)?;
+            let consumed = (self.decompress.total_in() - in_before) as usize;
+            let produced = (self.decompress.total_out() - out_before) as usize;
+            if cfg!(debug_assertions) {
+                self.steps += 1 + consumed as u64 + produced as u64;
+            }
+            input = &input[consumed..];
+            self.filled += produced;
+            if self.filled > bytes_max {
+                return Err(ProtocolError::MessageTooBig);
+            }
+            match status {
+                // RFC 7692 §7.2.3.4: a block may be marked as the last of its stream; another
+                // stream follows.
+                Status::StreamEnd => {
+                    self.decompress.reset(false);
+                    if input.is_empty() {
+                        return Ok(End::OfStream);
+                    }
+                }
+                // With room left, all that could come out has.
+                Status::Ok | Status::BufError if produced < room_bytes => {
+                    return match input {
+                        [] => Ok(End::OfInput),
+                        _ => Err(ProtocolError::DeflateInvalid),
+                    };
+                }
+                Status::Ok | Status::BufError => {}
+            }
+        }
+    }
+
+    /// Makes the buffer longer if it is full: at least doubled, so that growing is linear, but not
+    /// beyond the byte that is too much.
+    fn make_room(&mut self, input_bytes: usize, bytes_max: usize) {
+        if self.filled < self.out.len() {
+            return;
+        }
+        let wanted = (2 * self.out.len()).max(4 * input_bytes).max(OUT_BYTES_MIN);
+        let len = wanted.min(bytes_max.saturating_add(1));
+        self.out.resize(len.max(self.out.len()), 0);
+    }
+}
+
+impl Default for Inflater {
+    fn default() -> Inflater {
+        Inflater::new()
+    }
+}
+
+/// Where the input led.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// More may follow.
+    OfInput,
+    /// The deflate stream ended with the last byte of the input.
+    OfStream,
+}
+
+/// An empty stored block, marked as the last one.
+const LAST_BLOCK: [u8; 5] = [0x01, 0x00, 0x00, 0xff, 0xff];
+
+/// The smallest buffer, in bytes.
+const OUT_BYTES_MIN: usize = 1024;
+
+/// A buffer above this size is freed before the next message, in bytes.
+const KEPT_BYTES_MAX: usize = 64 << 10;

@@ -1,0 +1,378 @@
+//! RFC 7692: negotiation, its own examples, limits.
+
+use roost_wire::deflate::{Agreement, Deflater, Inflater, Takeover, negotiate};
+use roost_wire::frame::append_masked_frame;
+use roost_wire::fuzz::OwnedMessage::{Binary, Ping, Text};
+use roost_wire::fuzz::{Transcript, transcript, transcript_inflating};
+use roost_wire::handshake::{ClientRequest, Request, Upgrade};
+use roost_wire::{Frozen, Limits, Opcode, ProtocolError, Role};
+
+use crate::support::{MASK, WIDE, frame};
+
+const BOTH: Takeover = Takeover {
+    server: true,
+    client: true,
+};
+
+fn agree(offers: &str, takeover: Takeover) -> Option<Agreement> {
+    let mut head = Vec::new();
+    ClientRequest {
+        host: "x",
+        target: "/",
+        key: "dGhlIHNhbXBsZSBub25jZQ==",
+        extensions: Some(offers),
+        ..ClientRequest::default()
+    }
+    .write(&mut head);
+    let request = Request::parse(&head, 16).unwrap();
+    let Upgrade::WebSocket(granted) = request.upgrade() else {
+        panic!("a WebSocket");
+    };
+    negotiate(granted.extensions(), takeover)
+}
+
+/// The response to these offers, `None` for a declined extension.
+fn response(offers: &str, takeover: Takeover) -> Option<String> {
+    agree(offers, takeover).map(Agreement::response)
+}
+
+#[test]
+fn offers_are_answered_exactly() {
+    let neither = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+    for (offers, expected) in [
+        // What browsers send.
+        ("permessage-deflate; client_max_window_bits", neither),
+        ("permessage-deflate", neither),
+        ("permessage-deflate; client_max_window_bits=8", neither),
+        (
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+            neither,
+        ),
+        ("x-webkit-deflate-frame, permessage-deflate", neither),
+    ] {
+        assert_eq!(
+            response(offers, Takeover::default()).as_deref(),
+            Some(expected),
+            "{offers}"
+        );
+    }
+    let bits = "permessage-deflate; server_max_window_bits=\"8\"";
+    let expected = format!("{neither}; server_max_window_bits=8");
+    assert_eq!(response(bits, Takeover::default()), Some(expected));
+}
+
+#[test]
+fn takeover_is_kept_where_both_are_ready() {
+    let one = |server, client| Takeover { server, client };
+    let plain = "permessage-deflate";
+    assert_eq!(response(plain, BOTH).unwrap(), plain);
+    assert_eq!(
+        response(plain, one(true, false)).unwrap(),
+        "permessage-deflate; client_no_context_takeover"
+    );
+    assert_eq!(
+        response(plain, one(false, true)).unwrap(),
+        "permessage-deflate; server_no_context_takeover"
+    );
+    // RFC 7692 §7.1.1.1: asked not to take over, we MUST NOT.
+    let offer = "permessage-deflate; server_no_context_takeover";
+    assert_eq!(response(offer, BOTH).unwrap(), offer);
+    let agreement = agree(offer, BOTH).unwrap();
+    assert!(agreement.server_no_context_takeover());
+    assert!(!agreement.client_no_context_takeover());
+}
+
+/// RFC 7692 §7: unknown, repeated, out-of-range and ill-placed parameters. undici CVE-2026-2229
+/// threw on window bits out of range.
+#[test]
+fn bad_offers_are_declined_and_the_next_one_taken() {
+    for bad in [
+        "x",
+        "permessage-bzip2",
+        "Permessage-Deflate",
+        "permessage-deflate; unknown",
+        "permessage-deflate; server_no_context_takeover=1",
+        "permessage-deflate; client_no_context_takeover=x",
+        "permessage-deflate; server_no_context_takeover; server_no_context_takeover",
+        "permessage-deflate; client_max_window_bits; client_max_window_bits=10",
+        "permessage-deflate; server_max_window_bits=10; server_max_window_bits=10",
+        "permessage-deflate; server_max_window_bits",
+        "permessage-deflate; server_max_window_bits=7",
+        "permessage-deflate; server_max_window_bits=16",
+        "permessage-deflate; server_max_window_bits=010",
+        "permessage-deflate; server_max_window_bits=+9",
+        "permessage-deflate; server_max_window_bits=9999999999999999999999",
+        "permessage-deflate; client_max_window_bits=7",
+        "permessage-deflate; client_max_window_bits=16",
+        "permessage-deflate; client_max_window_bits=a",
+    ] {
+        assert_eq!(agree(bad, BOTH), None, "{bad}");
+        let two = format!("{bad}, permessage-deflate");
+        assert_eq!(
+            response(&two, BOTH).as_deref(),
+            Some("permessage-deflate"),
+            "{bad}"
+        );
+    }
+    assert_eq!(agree("", BOTH), None);
+}
+
+#[test]
+fn a_small_window_shares_small_messages() {
+    let agreement = agree("permessage-deflate; server_max_window_bits=9", BOTH).unwrap();
+    assert_eq!(agreement.server_window_bits(), 9);
+    assert!(agreement.may_share(512));
+    assert!(!agreement.may_share(513));
+    let agreement = agree("permessage-deflate", BOTH).unwrap();
+    assert!(agreement.may_share(1 << 30));
+}
+
+/// The payloads of RFC 7692 §7.2.3, all of them "Hello".
+#[test]
+fn examples_of_section_7_2_3() {
+    let mut inflater = Inflater::new();
+    for compressed in [
+        &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00][..],
+        // §7.2.3.3: a stored block.
+        &[
+            0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00,
+        ],
+        // §7.2.3.4: a block marked as the last one.
+        &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00],
+        // The same without the empty block that ought to follow.
+        &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00],
+        // §7.2.3.5: two blocks.
+        &[
+            0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00,
+        ],
+    ] {
+        assert_eq!(
+            inflater.inflate(compressed, 5),
+            Ok(&b"Hello"[..]),
+            "{compressed:02x?}"
+        );
+    }
+    // §7.2.3.6: the empty message.
+    assert_eq!(inflater.inflate(&[0x00], 0), Ok(&b""[..]));
+}
+
+#[test]
+fn section_7_2_3_2_the_window_is_shared_or_not() {
+    let first = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+    let second = [0xf2, 0x00, 0x11, 0x00, 0x00];
+    let mut taking_over = Inflater::with_takeover(true);
+    assert_eq!(taking_over.inflate(&first, 5), Ok(&b"Hello"[..]));
+    assert_eq!(taking_over.inflate(&second, 5), Ok(&b"Hello"[..]));
+    let mut alone = Inflater::new();
+    assert_eq!(alone.inflate(&first, 5), Ok(&b"Hello"[..]));
+    // It refers to bytes before the message.
+    assert_eq!(
+        alone.inflate(&second, 5),
+        Err(ProtocolError::DeflateInvalid)
+    );
+    // And what follows is not disturbed.
+    assert_eq!(alone.inflate(&first, 5), Ok(&b"Hello"[..]));
+
+    let mut deflater = Deflater::with_window(6, 15, true);
+    let text = b"Hello Hello Hello Hello";
+    let mut inflater = Inflater::with_takeover(true);
+    let first = deflater.deflate(text).expect("shorter").to_vec();
+    let second = deflater.deflate(text).expect("shorter").to_vec();
+    assert!(second.len() < first.len(), "the second refers to the first");
+    assert_eq!(inflater.inflate(&first, 99), Ok(&text[..]));
+    assert_eq!(inflater.inflate(&second, 99), Ok(&text[..]));
+    let mut deflater = Deflater::new(6);
+    assert_eq!(deflater.deflate(text), deflater_alone(text).as_deref());
+    assert_eq!(deflater.deflate(text), deflater_alone(text).as_deref());
+}
+
+fn deflater_alone(text: &[u8]) -> Option<Vec<u8>> {
+    Deflater::new(6).deflate(text).map(<[u8]>::to_vec)
+}
+
+#[test]
+fn broken_streams_are_refused() {
+    let mut inflater = Inflater::new();
+    for broken in [
+        &b""[..],
+        &[0xff],                                     // a block of the reserved type
+        &[0xf2, 0x48, 0xcd],                         // cut inside a block
+        &[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48],       // a stored block cut short
+        &[0x00, 0x05, 0x00, 0x00, 0x00, 0x48, 0x65], // lengths that do not match
+        &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0xff], // rubbish behind it
+    ] {
+        let inflated = inflater.inflate(broken, 1000).map(<[u8]>::to_vec);
+        assert_eq!(
+            inflated,
+            Err(ProtocolError::DeflateInvalid),
+            "{broken:02x?}"
+        );
+    }
+}
+
+/// What a client that agreed to compress sends, cut everywhere.
+fn decode(stream: &[u8], limits: &Limits) -> Transcript {
+    let mut inflater = Inflater::new();
+    let mut run = |lens: &[usize]| {
+        let lens = lens.iter().copied().chain(std::iter::repeat(stream.len()));
+        transcript_inflating(stream, lens, Role::Server, limits, Some(&mut inflater))
+    };
+    let whole = run(&[]);
+    assert_eq!(
+        whole,
+        run(&vec![1; stream.len()]),
+        "single bytes of {stream:02x?}"
+    );
+    for cut in 1..stream.len().min(256) {
+        assert_eq!(whole, run(&[cut]), "cut at {cut} of {stream:02x?}");
+    }
+    whole
+}
+
+#[test]
+fn compressed_frames() {
+    let hello = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+    let stream = [
+        frame(0xc1, &hello),
+        frame(0x41, &hello[..3]),
+        frame(0x89, b"ping"),
+        frame(0x00, b""),
+        frame(0x80, &hello[3..]),
+        // Each message may be compressed or not.
+        frame(0x81, b"plain"),
+        frame(0xc2, &hello),
+    ]
+    .concat();
+    let transcript = decode(&stream, &WIDE);
+    assert_eq!(transcript.error, None);
+    assert_eq!(
+        transcript.messages,
+        [
+            Text("Hello".to_owned()),
+            Ping(b"ping".to_vec()),
+            Text("Hello".to_owned()),
+            Text("plain".to_owned()),
+            Binary(b"Hello".to_vec()),
+        ]
+    );
+}
+
+#[test]
+fn rsv1_stands_on_the_first_frame_of_a_message_only() {
+    for (stream, error) in [
+        (frame(0xc9, b""), ProtocolError::ReservedBit),
+        (frame(0xc8, b""), ProtocolError::ReservedBit),
+        (
+            [frame(0x41, b"\xf2"), frame(0xc0, b"\x48")].concat(),
+            ProtocolError::ReservedBit,
+        ),
+        (
+            [frame(0x01, b"a"), frame(0xc0, b"b")].concat(),
+            ProtocolError::ReservedBit,
+        ),
+        (frame(0xe1, b""), ProtocolError::ReservedBit),
+    ] {
+        assert_eq!(decode(&stream, &WIDE).error, Some(error), "{stream:02x?}");
+    }
+    // Without the extension RSV1 means nothing.
+    let stream = frame(0xc1, &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00]);
+    let without = transcript(&stream, [stream.len()], Role::Server, &WIDE);
+    assert_eq!(without.error, Some(ProtocolError::ReservedBit));
+}
+
+#[test]
+fn inflated_text_is_utf8() {
+    let deflate = |text: &[u8]| Deflater::new(6).deflate(text).expect("shorter").to_vec();
+    let good = "Grüße ".repeat(20);
+    let transcript = decode(&frame(0xc1, &deflate(good.as_bytes())), &WIDE);
+    assert_eq!(transcript.messages, [Text(good)]);
+    let bad = [b"Gr\xfc\xdfe ".repeat(20), b"\xe2\x82".repeat(20)].concat();
+    let transcript = decode(&frame(0xc1, &deflate(&bad)), &WIDE);
+    assert_eq!(transcript.error, Some(ProtocolError::TextNotUtf8));
+    let transcript = decode(&frame(0xc2, &deflate(&bad)), &WIDE);
+    assert_eq!(transcript.messages, [Binary(bad)]);
+}
+
+/// NATS CVE-2026-27571, Bandit CVE-2026-39804, uWebSockets CVE-2016-10544 and others: a bomb.
+#[test]
+fn inflating_stops_at_the_limit() {
+    let zeros = vec![0; 4 << 20];
+    let mut deflater = Deflater::new(9);
+    let bomb = deflater.deflate(&zeros).expect("shorter").to_vec();
+    assert!(bomb.len() * 1000 < zeros.len(), "it is one: {}", bomb.len());
+    let mut inflater = Inflater::new();
+    for bytes_max in [0, 1, 1023, 1024, 65536, 100_000, 1 << 20] {
+        let inflated = inflater.inflate(&bomb, bytes_max).map(<[u8]>::len);
+        assert_eq!(inflated, Err(ProtocolError::MessageTooBig));
+        assert!(
+            inflater.buffer_bytes() <= (bytes_max + 1).max(64 << 10),
+            "at {bytes_max}"
+        );
+    }
+    let inflated = inflater.inflate(&bomb, zeros.len() - 1).map(<[u8]>::len);
+    assert_eq!(inflated, Err(ProtocolError::MessageTooBig));
+    assert_eq!(
+        inflater.inflate(&bomb, zeros.len()).map(<[u8]>::len),
+        Ok(zeros.len())
+    );
+
+    let limits = Limits {
+        message_bytes_max: 1 << 20,
+        ..WIDE
+    };
+    let mut stream = Vec::new();
+    append_masked_frame(&mut stream, Opcode::Binary, &bomb, MASK);
+    stream[0] |= 0x40;
+    let lens = std::iter::repeat(4096);
+    let ended = transcript_inflating(&stream, lens, Role::Server, &limits, Some(&mut inflater));
+    assert_eq!(ended.error, Some(ProtocolError::MessageTooBig));
+}
+
+/// Every stream's end makes the inflater start anew: that must cost no more than its two bytes.
+#[test]
+fn many_streams_in_one_message_are_linear() {
+    let empty_last_block = [0x03, 0x00];
+    let mut inflater = Inflater::new();
+    let payload = empty_last_block.repeat(100_000);
+    assert_eq!(inflater.inflate(&payload, 10), Ok(&b""[..]));
+    assert!(inflater.steps() <= 4 * payload.len() as u64);
+}
+
+#[test]
+fn a_deflater_sends_what_a_client_reads() {
+    let text = "to be or not to be, ".repeat(50);
+    for window_bits in 9..=15 {
+        let mut deflater = Deflater::with_window(6, window_bits, false);
+        for fragment_bytes_max in [usize::MAX, 10] {
+            let deflated = deflater.deflate(text.as_bytes()).expect("shorter");
+            let frozen = Frozen::compressed(Opcode::Text, deflated, fragment_bytes_max);
+            assert!(frozen.is_compressed());
+            assert_eq!(frozen.opcode(), Opcode::Text);
+            let heard = transcript_inflating(
+                frozen.as_bytes(),
+                [usize::MAX],
+                Role::Client,
+                &WIDE,
+                Some(&mut Inflater::new()),
+            );
+            assert_eq!(heard.messages, [Text(text.clone())]);
+        }
+    }
+}
+
+#[test]
+fn what_would_not_get_shorter_is_not_compressed() {
+    for takeover in [false, true] {
+        let mut deflater = Deflater::with_window(6, 15, takeover);
+        assert_eq!(deflater.deflate(b""), None);
+        assert_eq!(deflater.deflate(b"ab"), None);
+        // 256 different bytes in no order.
+        let noise: Vec<u8> = (0..=255_u8).map(|n| n.wrapping_mul(167) ^ 0x5a).collect();
+        assert_eq!(deflater.deflate(&noise), None);
+        // What was not sent is not referred to.
+        let text = [&noise[..64], &[b'x'; 64]].concat();
+        let deflated = deflater.deflate(&text).expect("shorter").to_vec();
+        let mut inflater = Inflater::with_takeover(takeover);
+        assert_eq!(inflater.inflate(&deflated, 1000), Ok(&text[..]));
+    }
+}
