@@ -32,6 +32,7 @@
     reason = "requests point to memory, and completions bring descriptors"
 )]
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -120,6 +121,8 @@ pub struct UringDriver {
     retry_at: u64,
     now: u64,
     stats: DriverStats,
+    /// Beside `stats`, because asking with a stale key counts too.
+    stale: Cell<u64>,
 }
 
 // SAFETY: the raw pointers inside (ring memory, receive buffers, slices of batches, places for
@@ -136,8 +139,8 @@ enum Outcome {
 
 impl UringDriver {
     /// Sets up a ring and its buffers. Fails with what is missing and the remedy in its text.
-    pub fn new(options: UringOptions) -> io::Result<UringDriver> {
-        let ring = Ring::new(&options)?;
+    pub fn new(options: &UringOptions) -> io::Result<UringDriver> {
+        let ring = Ring::new(options)?;
         let buffers = ReadBuffers::new(&ring, options.buffers, options.buffer_bytes)?;
         let bell = Arc::new(Bell::new()?);
         Ok(UringDriver {
@@ -158,6 +161,7 @@ impl UringDriver {
             retry_at: 0,
             now: clock::now_ns(),
             stats: DriverStats::default(),
+            stale: Cell::new(0),
         })
     }
 
@@ -229,7 +233,9 @@ impl UringDriver {
             }
             op if !self.table.holds(key) => {
                 // A note to ourselves may come late; a completion may not.
-                self.stats.stale += u64::from(op != ADVANCE);
+                if op != ADVANCE {
+                    self.count_stale();
+                }
                 None
             }
             op => self.connection_done(key, op, cqe),
@@ -300,13 +306,23 @@ impl UringDriver {
     }
 
     /// The key, if it names a live connection that is not closing; else counted.
-    fn live(&mut self, key: ConnKey) -> Option<ConnKey> {
+    fn live(&self, key: ConnKey) -> Option<ConnKey> {
+        let key = self.held(key)?;
+        (!self.table.any(key, table::CLOSING)).then_some(key)
+    }
+
+    /// The key, if it names a live connection; else counted.
+    fn held(&self, key: ConnKey) -> Option<ConnKey> {
         let key = key.with_op(0);
-        if self.table.holds(key) && !self.table.any(key, table::CLOSING) {
+        if self.table.holds(key) {
             return Some(key);
         }
-        self.stats.stale += 1;
+        self.count_stale();
         None
+    }
+
+    fn count_stale(&self) {
+        self.stale.set(self.stale.get() + 1);
     }
 }
 
@@ -418,7 +434,10 @@ impl Driver for UringDriver {
     }
 
     fn send(&mut self, key: ConnKey, chunks: &[Chunk]) -> SendStatus {
-        let Some(key) = self.live(key) else {
+        let Some(key) = self
+            .live(key)
+            .filter(|key| !self.table.any(*key, table::FIN_ASKED))
+        else {
             return SendStatus::Gone;
         };
         match self.batches.chunks(chunks) {
@@ -428,7 +447,10 @@ impl Driver for UringDriver {
     }
 
     fn send_copy(&mut self, key: ConnKey, bytes: &[u8]) -> SendStatus {
-        let Some(key) = self.live(key) else {
+        let Some(key) = self
+            .live(key)
+            .filter(|key| !self.table.any(*key, table::FIN_ASKED))
+        else {
             return SendStatus::Gone;
         };
         match self.batches.copy(bytes) {
@@ -438,10 +460,9 @@ impl Driver for UringDriver {
     }
 
     fn unsent_bytes(&self, key: ConnKey) -> usize {
-        let key = key.with_op(0);
-        if !self.table.holds(key) {
+        let Some(key) = self.held(key) else {
             return 0;
-        }
+        };
         self.table
             .peek(key)
             .and_then(|busy| busy.batch.as_ref())
@@ -465,12 +486,15 @@ impl Driver for UringDriver {
 
     fn shutdown_write(&mut self, key: ConnKey) {
         if let Some(key) = self.live(key) {
+            self.table.set(key, table::FIN_ASKED);
             self.want(key, table::FIN);
         }
     }
 
     fn close(&mut self, key: ConnKey, mode: CloseMode) {
-        self.start_close(key.with_op(0), mode);
+        if let Some(key) = self.held(key) {
+            self.start_close(key, mode);
+        }
     }
 
     fn release(&mut self, key: ConnKey) {
@@ -480,10 +504,7 @@ impl Driver for UringDriver {
     }
 
     fn peer_addr(&self, key: ConnKey) -> Option<SocketAddr> {
-        let key = key.with_op(0);
-        if !self.table.holds(key) {
-            return None;
-        }
+        let key = self.held(key)?;
         match self.table.target(key)? {
             Target::Fd(fd) => {
                 // SAFETY: the table owns the descriptor and is borrowed meanwhile.
@@ -497,6 +518,7 @@ impl Driver for UringDriver {
     fn stats(&self) -> DriverStats {
         DriverStats {
             open: self.table.live(),
+            stale: self.stale.get(),
             ..self.stats
         }
     }

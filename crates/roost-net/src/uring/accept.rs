@@ -289,7 +289,7 @@ impl Listener {
             armed &= armed - 1;
         }
         if self.watched {
-            ring.unwatch(watch_key(id));
+            ring.cancel(watch_key(id));
         }
     }
 

@@ -48,7 +48,7 @@ impl UringDriver {
     /// The watch has seen a change, and goes on.
     pub(super) fn watch_reported(&mut self, key: ConnKey, events: i32) {
         if !self.table.holds(key) {
-            self.stats.stale += 1;
+            self.count_stale();
             return;
         }
         let fault = events & i32::from(libc::POLLERR) != 0;
@@ -380,10 +380,6 @@ impl UringDriver {
     // Ending.
 
     pub(super) fn start_close(&mut self, key: ConnKey, mode: CloseMode) {
-        if !self.table.holds(key) {
-            self.stats.stale += 1;
-            return;
-        }
         if self.is_tearing(key) {
             return;
         }
@@ -429,7 +425,7 @@ impl UringDriver {
         busy.cause = Some(if asked { CloseCause::Requested } else { cause });
         let owed = busy.owed;
         if watched {
-            self.ring.unwatch(key.with_op(WATCH).to_bits());
+            self.ring.cancel(key.with_op(WATCH).to_bits());
         }
         if owed & table::SEND != 0 {
             self.ring.cancel(key.with_op(SEND).to_bits());
@@ -463,7 +459,7 @@ impl UringDriver {
         self.table.set(key, RELEASING);
         self.table.clear(key, IN_LINE | AGAIN);
         if self.table.any(key, WATCHED) {
-            self.ring.unwatch(key.with_op(WATCH).to_bits());
+            self.ring.cancel(key.with_op(WATCH).to_bits());
         }
         self.note_advance(key);
     }

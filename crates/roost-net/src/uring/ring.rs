@@ -243,16 +243,12 @@ impl Ring {
         self.push_plain(entry.user_data(user_data));
     }
 
-    /// Ends a watch. Its last completion is ECANCELED.
-    pub(super) fn unwatch(&mut self, user_data: u64) {
-        // Not AsyncCancel: this looks in one hash bucket, and not at the worker threads first.
-        let entry = opcode::PollRemove::new(user_data).build();
-        self.push_plain(quiet(entry));
-    }
-
-    /// Ends any other request, found by its `user_data`.
+    /// Ends a request, found by its `user_data`. Its last completion is ECANCELED, or what it had
+    /// come to before.
     pub(super) fn cancel(&mut self, user_data: u64) {
-        // Cancelling by descriptor would look at every armed request of the ring.
+        // Cancelling by descriptor would look at every armed request of the ring, this at one
+        // hash bucket of at most 256. PollRemove would not do for a watch: it gives up (EALREADY)
+        // on one that has something to report.
         let entry = opcode::AsyncCancel2::new(CancelBuilder::user_data(user_data)).build();
         self.push_plain(quiet(entry));
     }

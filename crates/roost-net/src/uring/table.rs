@@ -48,6 +48,9 @@ pub(super) const RELEASING: u16 = 1 << 10;
 /// Not connected yet: no send, no watch, no FIN.
 pub(super) const CONNECTING: u16 = 1 << 11;
 
+/// FIN was asked for: no more sends.
+pub(super) const FIN_ASKED: u16 = 1 << 12;
+
 /// What is going on with a connection beside watching and reading.
 #[derive(Debug)]
 pub(super) struct Busy {
