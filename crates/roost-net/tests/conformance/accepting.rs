@@ -70,11 +70,9 @@ pub(crate) fn accepting_pauses_and_resumes<B: Backend>() {
 }
 
 pub(crate) fn stop_listening_refuses_newcomers<B: Backend>() {
-    let (mut world, client, server) = World::<B>::connected();
-    let addr = world.hosts[CLIENT]
-        .driver
-        .peer_addr(client.key)
-        .expect("connected");
+    let mut world = World::<B>::new();
+    let addr = world.listen(SERVER);
+    let (client, server) = world.pair(addr);
     world.hosts[SERVER].driver.stop_listening();
     world.turns(3);
     let late = world.connect(CLIENT, addr);

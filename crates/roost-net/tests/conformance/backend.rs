@@ -6,6 +6,7 @@ use std::time::Duration;
 use roost_net::Driver;
 use roost_net::epoll::{EpollDriver, EpollOptions};
 use roost_net::sim::{SimDriver, SimFaults, SimNet, SimOptions};
+use roost_net::uring::{UringDriver, UringOptions};
 
 /// A family of drivers that can reach each other.
 pub(crate) trait Backend: Sized {
@@ -83,6 +84,30 @@ impl Backend for Epoll {
     }
 }
 
+/// io_uring with ordinary descriptors, or with slots of the ring's own.
+pub(crate) struct Uring<const DIRECT: bool>;
+
+impl<const DIRECT: bool> Backend for Uring<DIRECT> {
+    type Driver = UringDriver;
+    const NAME: &'static str = if DIRECT { "uring_direct" } else { "uring_fd" };
+    const FLOOD_BYTES: usize = KERNEL_FLOOD_BYTES;
+    const KNOWS_PEERS: bool = !DIRECT;
+
+    fn new(_seed: u64) -> Self {
+        Uring
+    }
+
+    fn driver(&mut self, options: &Options) -> UringDriver {
+        let made = UringDriver::new(&UringOptions {
+            buffers: options.read_buffers,
+            buffer_bytes: options.read_buffer_bytes as u32,
+            direct_slots: DIRECT.then_some(options.sockets_max),
+            ..UringOptions::default()
+        });
+        made.unwrap_or_else(|error| panic!("{error}"))
+    }
+}
+
 /// More than tcp_wmem and the part of tcp_rmem that a socket gets which is never read.
 const KERNEL_FLOOD_BYTES: usize = 12 << 20;
 
@@ -95,7 +120,15 @@ impl Backend for Sim {
     const FLOOD_BYTES: usize = 1 << 20;
 
     fn new(seed: u64) -> Sim {
-        Sim(SimNet::new(seed, SimFaults::lossless()))
+        // A few turns are to be enough for what was sent to arrive, as on loopback.
+        let latency_ns = 1_000..=20_000;
+        Sim(SimNet::new(
+            seed,
+            SimFaults {
+                latency_ns,
+                ..SimFaults::lossless()
+            },
+        ))
     }
 
     fn driver(&mut self, options: &Options) -> SimDriver {

@@ -58,6 +58,8 @@ macro_rules! conformance {
 conformance! {
     backends {
         epoll: crate::backend::Epoll, kernel;
+        uring_fd: crate::backend::Uring<false>, kernel;
+        uring_direct: crate::backend::Uring<true>, kernel;
         sim: crate::backend::Sim, simulated;
     }
     every {

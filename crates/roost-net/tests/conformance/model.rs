@@ -180,6 +180,15 @@ fn settle<B: Backend>(world: &mut World<B>, pairs: &mut [Pair]) {
                     w.resume(end);
                 }
             }
+            // Two ends that close with full windows each wait for the other to read: the caller's
+            // deadline is what ends that.
+            if pair.sides.iter().all(|side| side.closed) {
+                for end in pair.sides.iter().map(|side| side.end) {
+                    if !w.conn(end).ended {
+                        w.close(end, CloseMode::Abort);
+                    }
+                }
+            }
             settled &= is_settled(w, pair);
         }
         settled
