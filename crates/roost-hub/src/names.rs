@@ -1,9 +1,9 @@
 //! Records found by name: a table, and an index over it that holds numbers only.
 //!
 //! Names come from the network, so they are hashed with a keyed hash (SipHash-1-3). The index is
-//! cut into shards of unequal size, each from the next by the factor 2^(1/64): a shard doubles
-//! alone, so growth is spread out (at a million names the largest rehash is of 22,000 names), and
-//! the load of the whole stays about the same at every size.
+//! cut into shards of unequal size, each from the next by the factor 2^(1/256): a shard doubles
+//! alone, so growth is spread out (at a million names the largest rehash is of 5,400 names), and the
+//! load of the whole stays about the same at every size.
 
 use std::mem;
 use std::sync::Arc;
@@ -34,10 +34,10 @@ pub(crate) struct Names<T> {
     records: Table<T>,
 }
 
-const SHARDS: usize = 64;
+const SHARDS: usize = 256;
 
-/// Which shard a hash belongs to, by ten of its bits.
-static SHARD_OF: [u8; 1024] = shard_sizes();
+/// Which shard a hash belongs to, by twelve of its bits.
+static SHARD_OF: [u8; 4096] = shard_sizes();
 
 impl NameHasher {
     pub(crate) fn new(key: &[u8; 16]) -> Self {
@@ -106,8 +106,9 @@ impl<T: Named> Names<T> {
             .expect("every record is in the index")
             .remove();
         // A shard shrinks at a quarter of its capacity to twice what it holds, so that the work
-        // stays in proportion to the removals.
-        if shard.capacity() > 16 && shard.len() < shard.capacity() / 4 {
+        // stays in proportion to the removals; an empty one keeps nothing.
+        let sparse = shard.capacity() > 16 && shard.len() < shard.capacity() / 4;
+        if sparse || shard.is_empty() {
             let rehash = rehash(&self.hasher, &self.records);
             shard.shrink_to(shard.len() * 2, rehash);
         }
@@ -165,15 +166,15 @@ fn rehash<T: Named>(hasher: &NameHasher, records: &Table<T>) -> impl Fn(&u32) ->
     }
 }
 
-/// Cuts 1..2 at the powers of 2^(1/64), in 32-bit fixed point.
-const fn shard_sizes() -> [u8; 1024] {
+/// Cuts 1..2 at the powers of 2^(1/256), in 32-bit fixed point.
+const fn shard_sizes() -> [u8; 4096] {
     const ONE: u128 = 1 << 32;
-    const STEP: u128 = 4_341_736_423; // 2^(1/64) << 32
-    let mut shards = [0; 1024];
+    const STEP: u128 = 4306612134; // 2^(1/256) << 32
+    let mut shards = [0; 4096];
     let (mut shard, mut end) = (0, STEP);
     let mut at = 0;
     while at < shards.len() {
-        let x = ONE + ((at as u128) << 22);
+        let x = ONE + ((at as u128) << 20);
         while x >= end && shard < SHARDS - 1 {
             shard += 1;
             end = (end * STEP) >> 32;
@@ -198,9 +199,9 @@ mod tests {
     fn shards_grow_from_one_to_two() {
         let count = |shard| SHARD_OF.iter().filter(|&&s| s == shard).count();
         assert_eq!(SHARD_OF[0], 0);
-        assert_eq!(SHARD_OF[1023], 63);
+        assert_eq!(SHARD_OF[4095], 255);
         assert!((10..=12).contains(&count(0)), "{}", count(0));
-        assert!((21..=24).contains(&count(63)), "{}", count(63));
+        assert!((21..=24).contains(&count(255)), "{}", count(255));
     }
 
     #[test]
@@ -208,13 +209,13 @@ mod tests {
         let hasher = NameHasher::new(&[7; 16]);
         let mut names = Names::new(hasher);
         let name = |n: usize| format!("channel:{n}");
-        for n in 0..5000 {
+        for n in 0..20_000 {
             let number = names.insert(hasher.hash(&name(n)), Arc::from(name(n)));
             assert_eq!(number as usize, n);
         }
         names.check_invariants();
         let full = names.memory_bytes();
-        for n in 0..4990 {
+        for n in 0..19_990 {
             let number = names.find(hasher.hash(&name(n)), &name(n)).expect("stored");
             assert_eq!(names.remove(number).as_deref(), Some(name(n).as_str()));
             assert_eq!(names.find(hasher.hash(&name(n)), &name(n)), None);

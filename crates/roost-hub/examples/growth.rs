@@ -1,0 +1,141 @@
+//! How long the hub takes: the slowest step while a million channels or subscribers come, and what
+//! a delivery costs before the socket.
+//!
+//! `cargo run --release -p roost-hub --example growth`
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use roost_hub::{
+    Encoding, FrameBytes, Hub, HubOptions, Output, Palette, Publish, PublishTo, ReactorId,
+    Subscriber,
+};
+
+const MILLION: u32 = 1_000_000;
+const RAW: Encoding = Encoding(0);
+
+type TestHub = Hub<u64, u64>;
+
+/// Each step does the same in each round, so the least of its times is without the noise of the
+/// machine.
+const ROUNDS: usize = 5;
+
+fn main() {
+    let names: Vec<String> = (0..MILLION).map(|n| format!("room:{n:015}")).collect();
+    let mut own = Steps::new("subscribe, each to a channel of its own");
+    let mut by_name = Steps::new("publish by name, one subscriber");
+    let mut by_channel = Steps::new("publish by channel, one subscriber");
+    let mut leave = Steps::new("unsubscribe");
+    let mut shared = Steps::new("subscribe, all to one channel");
+    let mut walk = Duration::MAX;
+    for _ in 0..ROUNDS {
+        let mut hub = hub();
+        let mut channels = Vec::with_capacity(names.len());
+        let mut out = Vec::new();
+        own.run(|n| {
+            out.clear();
+            let name = &names[n as usize];
+            let channel = hub.subscribe(Subscriber(n), RAW, name, 0, &mut out);
+            channels.push(channel.expect("within the limits"));
+        });
+        by_name.run(|n| publish(&mut hub, PublishTo::Name(&names[n as usize]), &mut out));
+        by_channel.run(|n| publish(&mut hub, PublishTo::Channel(channels[n as usize]), &mut out));
+        leave.run(|n| {
+            out.clear();
+            hub.unsubscribe(Subscriber(n), RAW, channels[n as usize], &mut out);
+        });
+        shared.run(|n| {
+            out.clear();
+            hub.subscribe(Subscriber(n), RAW, "shared", 0, &mut out)
+                .expect("within the limits");
+        });
+        walk = walk.min(walk_shared(&hub));
+    }
+    for steps in [own, by_name, by_channel, leave, shared] {
+        steps.print();
+    }
+    println!("walk a channel of a million and append a frame: {walk:?} a subscriber");
+}
+
+/// One delivery to a million subscribers, up to the socket.
+fn walk_shared(hub: &TestHub) -> Duration {
+    let shared = hub.channel("shared").expect("subscribed");
+    let mut states = vec![1; MILLION as usize];
+    states.fill(0);
+    let mut palette = Palette::new();
+    let start = Instant::now();
+    let frame = palette.push(Frame);
+    for who in hub.subscribers(shared, RAW) {
+        let state = &mut states[who.0 as usize];
+        *state = palette.append(*state, frame);
+    }
+    let took = start.elapsed() / MILLION;
+    black_box(&states);
+    took
+}
+
+/// The times of a million steps.
+struct Steps {
+    what: &'static str,
+    least_ns: Vec<u32>,
+}
+
+impl Steps {
+    fn new(what: &'static str) -> Self {
+        Steps {
+            what,
+            least_ns: vec![u32::MAX; MILLION as usize],
+        }
+    }
+
+    fn run(&mut self, mut step: impl FnMut(u32)) {
+        let mut before = Instant::now();
+        for (n, least) in (0..).zip(&mut self.least_ns) {
+            step(n);
+            let now = Instant::now();
+            let took = (now - before).as_nanos();
+            *least = (*least).min(u32::try_from(took).unwrap_or(u32::MAX));
+            before = now;
+        }
+    }
+
+    fn print(self) {
+        let sum: u64 = self.least_ns.iter().map(|&ns| u64::from(ns)).sum();
+        let slowest = self.least_ns.iter().max().copied().unwrap_or(0);
+        let mean = sum / u64::from(MILLION);
+        let slowest_us = slowest / 1000;
+        println!("{}: mean {mean} ns, slowest {slowest_us} us", self.what);
+    }
+}
+
+fn publish(hub: &mut TestHub, target: PublishTo<'_>, out: &mut Vec<Output<u64, u64>>) {
+    out.clear();
+    let publish = Publish {
+        target,
+        publisher: 0,
+        exclude_publisher: false,
+        ack: None,
+        payload: 0,
+    };
+    hub.publish(publish, &mut |_, _, _| 0, out)
+        .expect("a good name");
+}
+
+fn hub() -> TestHub {
+    Hub::new(HubOptions {
+        me: ReactorId(0),
+        reactors: 1,
+        hash_key: [3; 16],
+        seed: 0,
+        channels_max: u32::MAX,
+        channel_name_bytes_max: 255,
+    })
+}
+
+struct Frame;
+
+impl FrameBytes for Frame {
+    fn frame_bytes(&self) -> usize {
+        125
+    }
+}
