@@ -151,6 +151,8 @@ pub(crate) fn ten_thousand_connections<B: Backend>() {
     const CONNECTIONS: usize = 10_000;
     const CASE: &str = "ten_thousand_connections";
     let options = Options {
+        // As a server would have: each is a connection read per turn.
+        read_buffers: 256,
         sockets_max: 10_100,
         ..Options::default()
     };
