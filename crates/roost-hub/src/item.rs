@@ -91,7 +91,8 @@ pub enum Target {
     Home(HomeIndex),
 }
 
-/// What the reactor does next, in this order.
+/// What the reactor does next, in this order, and before it calls the hub again: a delivery is
+/// for those who subscribe at this moment, and its channel's number is good for as long.
 #[derive(Debug, Clone)]
 pub enum Output<P, F> {
     /// Carry this to another reactor.
