@@ -93,6 +93,9 @@ pub enum Target {
 
 /// What the reactor does next, in this order, and before it calls the hub again: a delivery is
 /// for those who subscribe at this moment, and its channel's number is good for as long.
+///
+/// One call is harmless in between: to unsubscribe, of a connection that closes meanwhile. What
+/// that adds comes after what is left, and a `Subscribed` that is left may name who has gone.
 #[derive(Debug, Clone)]
 pub enum Output<P, F> {
     /// Carry this to another reactor.

@@ -11,7 +11,8 @@
 //!
 //! Hubs talk in [`Item`]s, which the reactors carry in order for each pair of reactors, and lose
 //! none. What a hub wants done it pushes as [`Output`]s into the caller's list, to be done in that
-//! order before the hub is called again. Where home and local are one reactor, no item is sent: all happens within the call.
+//! order before the hub is called again. Where home and local are one reactor, no item is sent:
+//! all happens within the call.
 //!
 //! # What is promised
 //! - Every subscriber of a channel sees the same order.
