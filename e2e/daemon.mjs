@@ -74,7 +74,10 @@ export async function startDaemon({ port = 0 } = {}) {
     });
   }
   await Promise.race([once(child, "spawn"), exited]);
-  const [, host, bound] = await said(/http:\/\/(127\.0\.0\.1):(\d+)\//);
+  const [, host, bound] = await said(/http:\/\/(127\.0\.0\.1):(\d+)\//).catch((error) => {
+    child.kill("SIGKILL");
+    throw error;
+  });
 
   return {
     http: `http://${host}:${bound}`,

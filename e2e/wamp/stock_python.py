@@ -1,0 +1,157 @@
+"""PyPI's autobahn (asyncio) against a running daemon, with PyPI's websockets as the raw client.
+
+Run by python.test.mjs, or by hand: ROOST_URL=ws://127.0.0.1:8080 python -m unittest -v stock_python
+"""
+
+import asyncio
+import json
+import os
+import unittest
+from urllib.parse import urlsplit
+
+import websockets
+from autobahn.asyncio.wamp import ApplicationSession
+from autobahn.asyncio.websocket import WampWebSocketClientFactory
+from autobahn.wamp.exception import ApplicationError
+from autobahn.wamp.serializer import JsonSerializer
+from autobahn.wamp.types import ComponentConfig, PublishOptions
+
+URL = os.environ["ROOST_URL"]
+ANSWER_S = 5
+TOPIC = "com.example.topic"
+ACKNOWLEDGED = PublishOptions(acknowledge=True)
+
+
+class Session(ApplicationSession):
+    """A session that turns the callbacks worth waiting for into futures."""
+
+    def __init__(self):
+        super().__init__(ComponentConfig(realm="realm1"))
+        loop = asyncio.get_running_loop()
+        self.welcomed = loop.create_future()
+        self.left = loop.create_future()
+
+    def onJoin(self, details):
+        self.welcomed.set_result(details)
+
+    def onLeave(self, details):
+        if not self.left.done():
+            self.left.set_result(details)
+        self.disconnect()
+
+
+class Stock(unittest.IsolatedAsyncioTestCase):
+    async def asyncSetUp(self):
+        # unittest turns asyncio's debug mode on, which reports every slow step of a busy machine.
+        asyncio.get_running_loop().set_debug(False)
+
+    async def join(self):
+        session = Session()
+        factory = WampWebSocketClientFactory(lambda: session, url=f"{URL}/wamp", serializers=[JsonSerializer()])
+        at = urlsplit(URL)
+        await asyncio.get_running_loop().create_connection(factory, at.hostname, at.port)
+        self.details = await asyncio.wait_for(session.welcomed, ANSWER_S)
+        self.addAsyncCleanup(self.leave, session)
+        return session
+
+    async def leave(self, session):
+        if not session.left.done():
+            session.leave()
+        return await asyncio.wait_for(session.left, ANSWER_S)
+
+    async def listen(self, session, topic=TOPIC):
+        heard = asyncio.Queue()
+
+        def hear(*args, **kwargs):
+            heard.put_nowait((list(args), kwargs))
+
+        subscription = await asyncio.wait_for(session.subscribe(hear, topic), ANSWER_S)
+        return heard, subscription
+
+    async def publish(self, session, *args, topic=TOPIC, options=ACKNOWLEDGED, **kwargs):
+        return await asyncio.wait_for(session.publish(topic, *args, options=options, **kwargs), ANSWER_S)
+
+    async def refused_with(self, uri, asked):
+        with self.assertRaises(ApplicationError) as refused:
+            await asyncio.wait_for(asked, ANSWER_S)
+        self.assertEqual(refused.exception.error, uri)
+
+    async def raw(self, path):
+        socket = await websockets.connect(f"{URL}{path}")
+        self.addAsyncCleanup(socket.close)
+        return socket
+
+    async def test_joins_and_leaves(self):
+        session = await self.join()
+        self.assertEqual(self.details.realm, "realm1")
+        self.assertTrue(1 <= self.details.session <= 2**53)
+        details = await self.leave(session)
+        self.assertEqual(details.reason, "wamp.close.goodbye_and_out")
+
+    async def test_publishes_with_acknowledge(self):
+        one, two = await self.join(), await self.join()
+        heard, _ = await self.listen(two)
+        args = ["text", 42, -1.5, True, None, [1, [2]], {"deep": {"er": "ja"}}, 'Grüße, 你好, 🐦 " \\ \n']
+        publication = await self.publish(one, *args, colour="red", n=7)
+        self.assertTrue(1 <= publication.id <= 2**53)
+        self.assertEqual(await asyncio.wait_for(heard.get(), ANSWER_S), (args, {"colour": "red", "n": 7}))
+
+    async def test_hears_itself_only_with_exclude_me_false(self):
+        one = await self.join()
+        heard, _ = await self.listen(one)
+        await self.publish(one, "by default")
+        await self.publish(one, "excluded", options=PublishOptions(acknowledge=True, exclude_me=True))
+        await self.publish(one, "included", options=PublishOptions(acknowledge=True, exclude_me=False))
+        self.assertEqual(await asyncio.wait_for(heard.get(), ANSWER_S), (["included"], {}))
+        self.assertTrue(heard.empty())
+
+    async def test_unsubscribes(self):
+        one, two = await self.join(), await self.join()
+        heard, subscription = await self.listen(one)
+        other, same = await self.listen(two)
+        self.assertEqual(subscription.id, same.id)
+        await asyncio.wait_for(subscription.unsubscribe(), ANSWER_S)
+        await self.publish(two, "later", options=PublishOptions(acknowledge=True, exclude_me=False))
+        await asyncio.wait_for(other.get(), ANSWER_S)
+        await self.publish(one, "a round trip", topic="com.example.nobody")
+        self.assertTrue(heard.empty())
+
+    async def test_is_told_no_such_subscription(self):
+        one = await self.join()
+        _, subscription = await self.listen(one)
+        # The stock client checks its own list first, so it is made to believe in another id.
+        one._subscriptions[4711] = one._subscriptions.pop(subscription.id)
+        subscription.id = 4711
+        await self.refused_with("wamp.error.no_such_subscription", subscription.unsubscribe())
+
+    async def test_is_told_invalid_uri(self):
+        one = await self.join()
+        for topic in ["com..empty", "hash#tag"]:
+            # The stock client itself refuses to publish there, but lets SUBSCRIBE pass.
+            await self.refused_with("wamp.error.invalid_uri", one.subscribe(lambda: None, topic))
+        await self.publish(one, "still here")
+
+    async def test_hears_a_raw_client(self):
+        one = await self.join()
+        heard, _ = await self.listen(one)
+        peer = await self.raw(f"/raw/{TOPIC}")
+        await peer.send('plain "text" \\ 🐦')
+        await peer.send(bytes([0, 1, 2, 253, 254, 255]))
+        self.assertEqual(await asyncio.wait_for(heard.get(), ANSWER_S), (['plain "text" \\ 🐦'], {}))
+        # autobahn turns WAMP's convention for binary in JSON back into bytes.
+        self.assertEqual(await asyncio.wait_for(heard.get(), ANSWER_S), ([bytes([0, 1, 2, 253, 254, 255])], {}))
+
+    async def test_is_heard_by_a_raw_client(self):
+        one = await self.join()
+        peer = await self.raw(f"/raw/{TOPIC}")
+        await self.publish(one, "just text")
+        await self.publish(one, bytes([0, 1, 2, 253, 254, 255]))
+        await self.publish(one, 1, "two", three=[4])
+        self.assertEqual(await asyncio.wait_for(peer.recv(), ANSWER_S), "just text")
+        self.assertEqual(await asyncio.wait_for(peer.recv(), ANSWER_S), bytes([0, 1, 2, 253, 254, 255]))
+        both = json.loads(await asyncio.wait_for(peer.recv(), ANSWER_S))
+        self.assertEqual(both, {"args": [1, "two"], "kwargs": {"three": [4]}})
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
