@@ -11,7 +11,7 @@ use crate::frame::{
 };
 
 /// The bytes of one message as a server sends it: one frame, or several of a fragmented message,
-/// headers included. Immutable and shared: a clone is one reference count.
+/// headers included; or in one of the early framings ([`crate::hixie`]). Immutable and shared: a clone is one reference count.
 ///
 /// A server's frames carry no mask (RFC 6455 §5.1), so one image fits every receiver.
 #[derive(Clone, PartialEq, Eq)]
@@ -100,25 +100,37 @@ impl Frozen {
 
     /// The message's opcode.
     pub fn opcode(&self) -> Opcode {
-        Opcode::from_bits(self.bytes[0] & OPCODE).expect("encoded from an Opcode")
+        match self.bytes[0] {
+            EARLY_TEXT => Opcode::Text,
+            EARLY_BINARY => Opcode::Binary,
+            EARLY_CLOSE => Opcode::Close,
+            first => Opcode::from_bits(first & OPCODE).expect("encoded from an Opcode"),
+        }
     }
 
     /// True when the payload is compressed.
     pub fn is_compressed(&self) -> bool {
-        self.bytes[0] & RSV1 != 0
+        self.bytes[0] & RSV1 != 0 && self.bytes[0] != EARLY_CLOSE
     }
 
     /// The payload as it is sent, `None` when it lies in several fragments.
     pub fn payload(&self) -> Option<&[u8]> {
-        let single = self.bytes[0] & FIN != 0;
-        single.then(|| {
-            let header_len = match self.bytes[1] & LENGTH {
-                LENGTH_16 => 4,
-                LENGTH_64 => 10,
-                _ => 2,
-            };
-            &self.bytes[header_len..]
-        })
+        let bytes = &*self.bytes;
+        let payload = match bytes[0] {
+            EARLY_TEXT => &bytes[1..bytes.len() - 1],
+            EARLY_CLOSE => &[],
+            EARLY_BINARY => {
+                let length = bytes[1..].iter().take_while(|&&byte| byte & 0x80 != 0);
+                &bytes[2 + length.count()..]
+            }
+            first if first & FIN == 0 => return None,
+            _ => match bytes[1] & LENGTH {
+                LENGTH_16 => &bytes[4..],
+                LENGTH_64 => &bytes[10..],
+                _ => &bytes[2..],
+            },
+        };
+        Some(payload)
     }
 }
 
@@ -167,15 +179,21 @@ fn fragmented(opcode: Opcode, rsv1: bool, payload: &[u8], fragment_bytes_max: us
 }
 
 /// Allocates `len` zeroed shared bytes and lets `fill` write them.
-fn build(len: usize, fill: impl FnOnce(&mut [u8])) -> Frozen {
+pub(crate) fn build(len: usize, fill: impl FnOnce(&mut [u8])) -> Frozen {
     let mut bytes: Arc<[u8]> = repeat_n(0, len).collect();
     fill(Arc::get_mut(&mut bytes).expect("just made, so nobody shares it"));
     Frozen { bytes }
 }
 
 /// Copies `bytes` to the front of `out` and moves `out` past them.
-fn put(out: &mut &mut [u8], bytes: &[u8]) {
+pub(crate) fn put(out: &mut &mut [u8], bytes: &[u8]) {
     let (front, rest) = std::mem::take(out).split_at_mut(bytes.len());
     front.copy_from_slice(bytes);
     *out = rest;
 }
+
+// What the early framings begin with (crate::hixie). No RFC 6455 message begins so: a continuation
+// is no beginning, and 15 is no opcode.
+const EARLY_TEXT: u8 = 0x00;
+const EARLY_BINARY: u8 = 0x80;
+const EARLY_CLOSE: u8 = 0xFF;

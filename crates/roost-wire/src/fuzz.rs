@@ -7,6 +7,7 @@ use std::iter;
 
 use crate::deflate::{Deflater, Inflater};
 use crate::handshake::{self, HeadScanner, Request, Upgrade};
+use crate::hixie;
 use crate::{
     CloseCode, Frozen, Inbound, Input, Limits, Message, Opcode, PINNED_BYTES_BASE, ProtocolError,
     Role,
@@ -71,6 +72,13 @@ pub fn head(data: &[u8]) {
         "a path begins with a slash"
     );
     let mut response = Vec::new();
+    if let Some(Ok(early)) = hixie::detect(&request) {
+        let protocol = early.protocols().next();
+        early.write_accept(&mut response, false, [0; 8], protocol);
+        assert!(HeadScanner::default().scan(&response).is_some());
+        assert!(matches!(request.upgrade(), Upgrade::Refused(_)));
+        return;
+    }
     match request.upgrade() {
         Upgrade::Plain => {}
         Upgrade::Refused(error) => {
@@ -113,8 +121,7 @@ pub fn decoder(data: &[u8]) {
     let whole = transcript(stream, iter::once(stream.len()), role, &limits);
     let bytes = transcript(stream, iter::repeat(1), role, &limits);
     assert_eq!(whole, bytes, "single bytes");
-    let lens = (1..).map(|n: usize| 1 + (n * usize::from(*pieces)) % 61);
-    let mixed = transcript(stream, lens, role, &limits);
+    let mixed = transcript(stream, mixed_lens(*pieces), role, &limits);
     assert_eq!(whole, mixed, "mixed pieces");
 }
 
@@ -173,6 +180,33 @@ pub fn deflate(data: &[u8]) {
     }
 }
 
+/// The early framings: a stream in one piece, in single bytes and in pieces that `data` chooses
+/// decodes to the same, within the bounds, and what was decoded encodes to what decodes to it.
+///
+/// The first byte chooses the limits, the second the pieces' lengths.
+pub fn hixie(data: &[u8]) {
+    let [rules, pieces, stream @ ..] = data else {
+        return;
+    };
+    let limits = Limits {
+        frame_bytes_max: 16 << (rules & 0xF),
+        message_bytes_max: 16 << (rules >> 4),
+    };
+    let whole = early_transcript(stream, iter::once(stream.len()), &limits);
+    let bytes = early_transcript(stream, iter::repeat(1), &limits);
+    assert_eq!(whole, bytes, "single bytes");
+    let mixed = early_transcript(stream, mixed_lens(*pieces), &limits);
+    assert_eq!(whole, mixed, "mixed pieces");
+
+    let mut again = Vec::new();
+    for message in &whole.messages {
+        let frozen = hixie::message(message.borrow()).expect("it came in this framing");
+        again.extend_from_slice(frozen.as_bytes());
+    }
+    let heard = early_transcript(&again, iter::once(again.len()), &limits);
+    assert_eq!(heard.messages, whole.messages, "there and back");
+}
+
 /// Decodes `stream` in pieces of the given lengths (the last one shorter), as a reactor does: what
 /// is quiet is dropped and made anew. Panics when memory or work go beyond their bounds.
 pub fn transcript(
@@ -190,10 +224,107 @@ pub fn transcript_inflating(
     piece_lens: impl IntoIterator<Item = usize>,
     role: Role,
     limits: &Limits,
-    mut inflater: Option<&mut Inflater>,
+    inflater: Option<&mut Inflater>,
+) -> Transcript {
+    let inbound = Inbound::new(role);
+    let mut session = Modern { inbound, inflater };
+    run(&mut session, stream, piece_lens, limits)
+}
+
+/// As [`transcript`], in the early framing.
+pub fn early_transcript(
+    stream: &[u8],
+    piece_lens: impl IntoIterator<Item = usize>,
+    limits: &Limits,
+) -> Transcript {
+    run(&mut hixie::Inbound::new(), stream, piece_lens, limits)
+}
+
+/// A decoder of messages, as [`run`] sees it.
+trait Session {
+    fn next<'a, 'l: 'a>(
+        &'a mut self,
+        input: &mut Input<'l>,
+        limits: &Limits,
+    ) -> Result<Option<Message<'a>>, ProtocolError>;
+
+    /// Begins anew, as after a quiet moment.
+    fn renew(&mut self);
+
+    fn is_quiet(&self) -> bool;
+
+    fn pinned_bytes(&self) -> usize;
+
+    fn steps(&self) -> u64;
+}
+
+struct Modern<'i> {
+    inbound: Inbound,
+    inflater: Option<&'i mut Inflater>,
+}
+
+impl Session for Modern<'_> {
+    fn next<'a, 'l: 'a>(
+        &'a mut self,
+        input: &mut Input<'l>,
+        limits: &Limits,
+    ) -> Result<Option<Message<'a>>, ProtocolError> {
+        match &mut self.inflater {
+            Some(inflater) => self.inbound.next_inflating(input, limits, inflater),
+            None => self.inbound.next(input, limits),
+        }
+    }
+
+    fn renew(&mut self) {
+        self.inbound = Inbound::new(self.inbound.role());
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.inbound.is_quiet()
+    }
+
+    fn pinned_bytes(&self) -> usize {
+        self.inbound.pinned_bytes()
+    }
+
+    fn steps(&self) -> u64 {
+        self.inbound.steps()
+    }
+}
+
+impl Session for hixie::Inbound {
+    fn next<'a, 'l: 'a>(
+        &'a mut self,
+        input: &mut Input<'l>,
+        limits: &Limits,
+    ) -> Result<Option<Message<'a>>, ProtocolError> {
+        self.next(input, limits)
+    }
+
+    fn renew(&mut self) {
+        *self = hixie::Inbound::new();
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.is_quiet()
+    }
+
+    fn pinned_bytes(&self) -> usize {
+        self.pinned_bytes()
+    }
+
+    fn steps(&self) -> u64 {
+        self.steps()
+    }
+}
+
+fn run(
+    session: &mut impl Session,
+    stream: &[u8],
+    piece_lens: impl IntoIterator<Item = usize>,
+    limits: &Limits,
 ) -> Transcript {
     let mut transcript = Transcript::default();
-    let mut inbound = Inbound::new(role);
     let mut rest = stream;
     let mut steps = 0;
     // Bytes fed since the last text or binary message was whole.
@@ -206,11 +337,7 @@ pub fn transcript_inflating(
         let mut input = Input::new(&mut lease);
         unfinished += piece.len();
         loop {
-            let next = match inflater.as_deref_mut() {
-                Some(inflater) => inbound.next_inflating(&mut input, limits, inflater),
-                None => inbound.next(&mut input, limits),
-            };
-            match next {
+            match session.next(&mut input, limits) {
                 Ok(Some(message)) => transcript.messages.push(own(message)),
                 Ok(None) => break,
                 Err(error) => {
@@ -218,7 +345,7 @@ pub fn transcript_inflating(
                     return transcript;
                 }
             }
-            check_pinned(&inbound, unfinished);
+            check_pinned(session, unfinished);
             match transcript.messages.last() {
                 Some(OwnedMessage::Close(..)) => return transcript,
                 Some(OwnedMessage::Text(_) | OwnedMessage::Binary(_)) => unfinished = input.len(),
@@ -226,13 +353,13 @@ pub fn transcript_inflating(
             }
         }
         assert!(input.is_empty(), "`None` means that the input is used up");
-        check_pinned(&inbound, unfinished);
-        if inbound.is_quiet() {
-            steps += inbound.steps();
-            inbound = Inbound::new(role);
+        check_pinned(session, unfinished);
+        if session.is_quiet() {
+            steps += session.steps();
+            session.renew();
         }
         let received = stream.len() - rest.len();
-        let worked = steps + inbound.steps();
+        let worked = steps + session.steps();
         assert!(
             worked <= STEPS_PER_BYTE_MAX * (1 + received as u64),
             "{worked} steps for {received} bytes"
@@ -244,12 +371,29 @@ pub fn transcript_inflating(
     transcript
 }
 
-fn check_pinned(inbound: &Inbound, unfinished: usize) {
-    let pinned = inbound.pinned_bytes();
+fn check_pinned(session: &impl Session, unfinished: usize) {
+    let pinned = session.pinned_bytes();
     assert!(
         pinned <= PINNED_BYTES_BASE + 2 * unfinished,
         "{pinned} bytes pinned for {unfinished} received"
     );
+}
+
+/// Lengths of pieces from 1 to 61, in an order that `seed` chooses.
+fn mixed_lens(seed: u8) -> impl Iterator<Item = usize> {
+    (1..).map(move |n: usize| 1 + (n * usize::from(seed)) % 61)
+}
+
+impl OwnedMessage {
+    fn borrow(&self) -> Message<'_> {
+        match self {
+            OwnedMessage::Text(text) => Message::Text(text),
+            OwnedMessage::Binary(bytes) => Message::Binary(bytes),
+            OwnedMessage::Ping(bytes) => Message::Ping(bytes),
+            OwnedMessage::Pong(bytes) => Message::Pong(bytes),
+            OwnedMessage::Close(code, reason) => Message::Close(*code, reason),
+        }
+    }
 }
 
 fn own(message: Message<'_>) -> OwnedMessage {

@@ -1,5 +1,6 @@
 //! The message layer: whole messages, borrowed from the lease where they lie in it.
 
+use crate::assembly::Assembly;
 use crate::decoder::{Decoder, FramePart, Role};
 use crate::deflate::Inflater;
 use crate::frame::Opcode;
@@ -51,14 +52,11 @@ pub struct Input<'l> {
 pub struct Inbound {
     decoder: Decoder,
     /// The message under way, as far as it has come; after it was given out, until the next call.
-    message: Vec<u8>,
-    /// `message[..checked]` is UTF-8, if the message is text.
-    checked: usize,
+    message: Assembly,
     /// The control frame under way, which may stand inside a message.
     control: Vec<u8>,
     /// The buffer that the last call lent out.
     lent: Lent,
-    steps: u64,
 }
 
 /// Bytes that a stored [`Inbound`] takes whatever it holds: itself, and the smallest allocation
@@ -134,11 +132,9 @@ impl Inbound {
     pub const fn new(role: Role) -> Inbound {
         Inbound {
             decoder: Decoder::new(role),
-            message: Vec::new(),
-            checked: 0,
+            message: Assembly::new(),
             control: Vec::new(),
             lent: Lent::Nothing,
-            steps: 0,
         }
     }
 
@@ -165,6 +161,11 @@ impl Inbound {
         self.decode(input, limits, Some(inflater))
     }
 
+    /// The role it was made for.
+    pub fn role(&self) -> Role {
+        self.decoder.role()
+    }
+
     /// True when nothing of the peer's is retained: dropping this and making a new one for the
     /// next lease is the same. Ask when [`Inbound::next`] has said `None`.
     pub fn is_quiet(&self) -> bool {
@@ -180,7 +181,7 @@ impl Inbound {
     /// Work done since it was made, in bytes and frames touched, for tests of linearity. Counted
     /// in debug builds; 0 in others.
     pub fn steps(&self) -> u64 {
-        self.steps
+        self.message.steps()
     }
 
     #[inline]
@@ -192,7 +193,7 @@ impl Inbound {
     ) -> Result<Option<Message<'a>>, ProtocolError> {
         self.take_back();
         if let Some((opcode, payload)) = self.decoder.next_whole(input, limits) {
-            self.count(payload.len());
+            self.message.count(payload.len());
             return Ok(Some(match opcode {
                 Opcode::Text | Opcode::Binary => data(opcode, payload)?,
                 opcode => control(opcode, payload)?,
@@ -204,9 +205,9 @@ impl Inbound {
         let payload: &[u8] = match whole.place {
             Place::Lease(payload) => payload,
             Place::Message => {
-                self.count(self.message.len());
+                self.message.count(self.message.bytes().len());
                 self.lent = Lent::Message;
-                &self.message
+                self.message.bytes()
             }
             Place::Control => {
                 self.lent = Lent::Control;
@@ -235,10 +236,10 @@ impl Inbound {
         loop {
             let before = input.len();
             let Some(part) = self.decoder.next(input, limits, rsv1_allowed)? else {
-                self.count(before);
+                self.message.count(before);
                 return Ok(None);
             };
-            self.count(before - input.len());
+            self.message.count(before - input.len());
             let (opcode, compressed) = (part.message, part.compressed);
             let place = match opcode.is_control() {
                 true => self.take_control(part),
@@ -260,15 +261,11 @@ impl Inbound {
             return Ok(Some(Place::Lease(part.payload)));
         }
         let ends_message = part.ends_message();
-        self.count(part.payload.len());
-        let capacity = self.message.capacity();
-        self.message.extend_from_slice(part.payload);
-        // A buffer that grows may be copied.
-        if self.message.capacity() > capacity {
-            self.count(capacity);
-        }
-        if part.message == Opcode::Text && !part.compressed {
-            self.check_text(ends_message)?;
+        match part.message {
+            Opcode::Text if !part.compressed => {
+                self.message.push_text(part.payload, ends_message)?;
+            }
+            _ => self.message.push(part.payload),
         }
         Ok(ends_message.then_some(Place::Message))
     }
@@ -279,26 +276,8 @@ impl Inbound {
             return Some(Place::Lease(part.payload));
         }
         self.control.extend_from_slice(part.payload);
-        self.count(part.payload.len());
+        self.message.count(part.payload.len());
         part.ends_frame().then_some(Place::Control)
-    }
-
-    /// Checks what is new of a text message. RFC 6455 §8.1: an endpoint that finds bytes that are
-    /// not UTF-8 MUST fail the connection; we do so at the first byte that no continuation can
-    /// make valid, be the frame complete or not.
-    fn check_text(&mut self, ends_message: bool) -> Result<(), ProtocolError> {
-        let new = &self.message[self.checked..];
-        let scanned = new.len();
-        match simdutf8::compat::from_utf8(new) {
-            Ok(_) => self.checked = self.message.len(),
-            // A character may be cut by the end of the piece, but not by that of the message.
-            Err(error) if error.error_len().is_none() && !ends_message => {
-                self.checked += error.valid_up_to();
-            }
-            Err(_) => return Err(ProtocolError::TextNotUtf8),
-        }
-        self.count(scanned);
-        Ok(())
     }
 
     /// Frees what the last call lent out.
@@ -306,25 +285,15 @@ impl Inbound {
     fn take_back(&mut self) {
         match std::mem::replace(&mut self.lent, Lent::Nothing) {
             Lent::Nothing => {}
-            Lent::Message => {
-                self.message = Vec::new();
-                self.checked = 0;
-            }
+            Lent::Message => self.message.clear(),
             Lent::Control => self.control = Vec::new(),
-        }
-    }
-
-    #[inline]
-    fn count(&mut self, bytes: usize) {
-        if cfg!(debug_assertions) {
-            self.steps += 1 + bytes as u64;
         }
     }
 }
 
 /// A whole text or binary message.
 #[inline]
-fn data(opcode: Opcode, payload: &[u8]) -> Result<Message<'_>, ProtocolError> {
+pub(crate) fn data(opcode: Opcode, payload: &[u8]) -> Result<Message<'_>, ProtocolError> {
     match opcode {
         Opcode::Text => match simdutf8::basic::from_utf8(payload) {
             Ok(text) => Ok(Message::Text(text)),

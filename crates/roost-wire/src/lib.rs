@@ -14,6 +14,7 @@
 //! | whole messages, fragments, UTF-8, limits | [`Inbound`] |
 //! | what a peer can do wrong, and its close code | [`ProtocolError`], [`CloseCode`] |
 //! | permessage-deflate | [`deflate`] |
+//! | the framings before the RFC | [`hixie`] |
 //! | outgoing messages | [`Frozen`], [`frame::append_frame`] |
 //!
 //! # A connection's share
@@ -28,8 +29,10 @@ pub mod frame;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod handshake;
+pub mod hixie;
 pub mod mask;
 
+mod assembly;
 mod close;
 mod decoder;
 mod error;

@@ -33,7 +33,7 @@ pub enum HandshakeError {
     KeyMissing,
     /// More than one Sec-WebSocket-Key header.
     KeyRepeated,
-    /// A key that is not 16 bytes in base64.
+    /// A key that is not 16 bytes in base64, or an early draft's without a number in it.
     KeyInvalid,
     /// More than one Sec-WebSocket-Version header.
     VersionRepeated,
@@ -41,6 +41,8 @@ pub enum HandshakeError {
     VersionUnsupported,
     /// More than one Origin header.
     OriginRepeated,
+    /// An Origin header that is not UTF-8, in an early draft, which has to repeat it.
+    OriginInvalid,
     /// A Sec-WebSocket-Protocol header that is no list of tokens.
     ProtocolsInvalid,
     /// The same subprotocol twice.
@@ -68,6 +70,7 @@ impl HandshakeError {
             | KeyInvalid
             | VersionRepeated
             | OriginRepeated
+            | OriginInvalid
             | ProtocolsInvalid
             | ProtocolRepeated
             | ProtocolsTooMany
@@ -96,10 +99,11 @@ impl HandshakeError {
             ConnectionLacksUpgrade => "the Connection header lacks Upgrade",
             KeyMissing => "no Sec-WebSocket-Key header",
             KeyRepeated => "more than one Sec-WebSocket-Key header",
-            KeyInvalid => "Sec-WebSocket-Key is not 16 bytes in base64",
+            KeyInvalid => "malformed Sec-WebSocket-Key header",
             VersionRepeated => "more than one Sec-WebSocket-Version header",
             VersionUnsupported => "Sec-WebSocket-Version must be 13",
             OriginRepeated => "more than one Origin header",
+            OriginInvalid => "malformed Origin header",
             ProtocolsInvalid => "Sec-WebSocket-Protocol is not a list of tokens",
             ProtocolRepeated => "a subprotocol is named twice",
             ProtocolsTooMany => "too many subprotocols",
@@ -128,6 +132,7 @@ impl HandshakeError {
             VersionRepeated => "version_repeated",
             VersionUnsupported => "version_unsupported",
             OriginRepeated => "origin_repeated",
+            OriginInvalid => "origin_invalid",
             ProtocolsInvalid => "protocols_invalid",
             ProtocolRepeated => "protocol_repeated",
             ProtocolsTooMany => "protocols_too_many",

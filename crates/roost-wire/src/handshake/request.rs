@@ -76,7 +76,7 @@ impl<'h> Request<'h> {
     /// Whether this asks for a WebSocket, and whether it may.
     pub fn upgrade(&self) -> Upgrade<'_> {
         // A request without `Upgrade: websocket` is an ordinary one, whatever else it says.
-        if !self.elements("Upgrade").has_token("websocket") {
+        if !self.asks_for_websocket() {
             return Upgrade::Plain;
         }
         match self.check() {
@@ -127,32 +127,15 @@ impl<'h> Request<'h> {
             .map(|header| header.value)
     }
 
+    /// True when the Upgrade header has the token websocket.
+    pub(crate) fn asks_for_websocket(&self) -> bool {
+        self.elements("Upgrade").has_token("websocket")
+    }
+
     /// The server's list of RFC 6455 §4.2.1, from the top.
     fn check(&self) -> Result<WebSocketRequest<'_>, HandshakeError> {
-        // 1. An HTTP/1.1 or higher GET request.
-        if self.method != "GET" {
-            return Err(HandshakeError::Method);
-        }
-        if self.minor_version < 1 {
-            return Err(HandshakeError::HttpVersion);
-        }
-        // A body would be taken for frames, or the frames for a body.
-        if self.has_body() {
-            return Err(HandshakeError::Body);
-        }
-        // 2. A Host header with the server's authority. RFC 9112 §3.2: 400 to a request that lacks
-        // one, has more than one, or an invalid one.
-        let host = self
-            .only("Host", HandshakeError::HostRepeated)?
-            .ok_or(HandshakeError::HostMissing)?;
-        if !is_authority(host) {
-            return Err(HandshakeError::HostInvalid);
-        }
-        // 3. Upgrade has the token websocket: `upgrade` has seen it.
-        // 4. Connection has the token Upgrade.
-        if !self.elements("Connection").has_token("upgrade") {
-            return Err(HandshakeError::ConnectionLacksUpgrade);
-        }
+        // 1. to 4. as in any draft. 3. Upgrade has the token websocket: `upgrade` has seen it.
+        self.check_http()?;
         // 6. (Before 5, since early drafts have other keys.) Version 13; §4.4: otherwise 426 and
         // the version we speak.
         match self.only("Sec-WebSocket-Version", HandshakeError::VersionRepeated)? {
@@ -175,13 +158,42 @@ impl<'h> Request<'h> {
         })
     }
 
+    /// What every draft of the handshake requires of the HTTP request. Returns the Host header.
+    pub(crate) fn check_http(&self) -> Result<&'h str, HandshakeError> {
+        // 1. An HTTP/1.1 or higher GET request.
+        if self.method != "GET" {
+            return Err(HandshakeError::Method);
+        }
+        if self.minor_version < 1 {
+            return Err(HandshakeError::HttpVersion);
+        }
+        // A body would be taken for frames, or the frames for a body.
+        if self.has_body() {
+            return Err(HandshakeError::Body);
+        }
+        // 2. A Host header with the server's authority. RFC 9112 §3.2: 400 to a request that lacks
+        // one, has more than one, or an invalid one.
+        let host = self
+            .only("Host", HandshakeError::HostRepeated)?
+            .ok_or(HandshakeError::HostMissing)?;
+        let host = str::from_utf8(host)
+            .ok()
+            .filter(|host| is_authority(host.as_bytes()))
+            .ok_or(HandshakeError::HostInvalid)?;
+        // 4. Connection has the token Upgrade.
+        if !self.elements("Connection").has_token("upgrade") {
+            return Err(HandshakeError::ConnectionLacksUpgrade);
+        }
+        Ok(host)
+    }
+
     fn has_body(&self) -> bool {
         self.values("Transfer-Encoding").next().is_some()
             || self.values("Content-Length").any(|length| length != b"0")
     }
 
     /// The value of the header that may stand at most once.
-    fn only(
+    pub(crate) fn only(
         &self,
         name: &str,
         repeated: HandshakeError,

@@ -3,6 +3,7 @@
 mod deflate;
 mod frozen;
 mod handshake;
+mod hixie;
 mod hostile;
 mod properties;
 mod protocol;

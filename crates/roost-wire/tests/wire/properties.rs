@@ -3,8 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use roost_wire::frame::{append_masked_fragment, append_masked_frame};
-use roost_wire::fuzz::{self, OwnedMessage, Transcript, transcript};
-use roost_wire::{CloseCode, Opcode, Role};
+use roost_wire::fuzz::{self, OwnedMessage, Transcript, early_transcript, transcript};
+use roost_wire::{CloseCode, Opcode, Role, hixie};
 
 use crate::support::{WIDE, decode};
 
@@ -133,9 +133,39 @@ proptest! {
     }
 
     #[test]
+    fn any_early_conversation_in_any_pieces(
+        messages in vec(any_message(), 0..8),
+        pieces in vec(1_usize..400, 1..50),
+    ) {
+        let mut stream = Vec::new();
+        let mut heard = Vec::new();
+        for message in messages {
+            match &message {
+                OwnedMessage::Text(text) => {
+                    hixie::append_message(&mut stream, Opcode::Text, text.as_bytes());
+                }
+                OwnedMessage::Binary(bytes) => {
+                    hixie::append_message(&mut stream, Opcode::Binary, bytes);
+                }
+                _ => continue,
+            }
+            heard.push(message);
+        }
+        stream.extend_from_slice(hixie::close().as_bytes());
+        heard.push(OwnedMessage::Close(None, String::new()));
+        stream.extend([0x00; 10]);
+        let expected = Transcript { messages: heard, error: None };
+        for pieces in [vec![stream.len()], vec![1], pieces] {
+            let lens = pieces.iter().copied().cycle();
+            prop_assert_eq!(&early_transcript(&stream, lens, &WIDE), &expected);
+        }
+    }
+
+    #[test]
     fn random_bytes_hold_the_invariants(data in vec(any::<u8>(), 0..200)) {
         fuzz::decoder(&data);
         fuzz::head(&data);
         fuzz::deflate(&data);
+        fuzz::hixie(&data);
     }
 }
