@@ -140,6 +140,43 @@ fn closing_unread_resets_the_peer() {
     assert!(ends.contains(&CloseCause::Requested), "{ends:?}");
 }
 
+/// A connection that both ends have closed is gone when the last FIN has arrived.
+#[test]
+fn a_closed_connection_leaves_no_trace() {
+    let net = SimNet::new(1, SimFaults::none());
+    let (mut client, mut server, key) = pair(&net);
+    client.close(key, CloseMode::Graceful);
+    server.close(ConnKey::new(0, 0), CloseMode::Graceful);
+    until_quiet(&net, [&mut client, &mut server]);
+    let leaks = net.leaks();
+    assert_eq!(
+        (leaks.connections, leaks.orphans, leaks.listeners),
+        (0, 0, 1)
+    );
+    assert!(
+        net.now() < 1_000_000,
+        "no timer was needed: {} ns",
+        net.now()
+    );
+}
+
+/// An end that closed and whose peer neither closes nor resets is given up after a minute.
+#[test]
+fn an_orphan_is_given_up() {
+    let net = SimNet::new(1, SimFaults::none());
+    let (mut client, mut server, key) = pair(&net);
+    client.close(key, CloseMode::Graceful);
+    assert_eq!(net.leaks().orphans, 1);
+    let ends = until_quiet(&net, [&mut client, &mut server]);
+    assert_eq!(ends, [CloseCause::Requested]);
+    assert_eq!(net.leaks().orphans, 0);
+    assert!(net.now() > 60_000_000_000);
+    // Who still sends learns that nobody is there.
+    server.send_copy(ConnKey::new(0, 0), b"hello?");
+    let ends = until_quiet(&net, [&mut client, &mut server]);
+    assert_eq!(ends, [CloseCause::Reset]);
+}
+
 /// A client and a server, connected; the server's end is 0.0.
 pub(crate) fn pair(net: &SimNet) -> (SimDriver, SimDriver, ConnKey) {
     let mut server = net.driver(SimOptions::default());

@@ -25,6 +25,8 @@ pub(crate) struct Party {
     slots: u32,
     /// What each end sends before its FIN.
     stream_bytes: usize,
+    /// How often, of a thousand occasions, an end closes before its time.
+    pub(crate) quits_per_mille: u32,
     /// What became of the connections that are over.
     pub(crate) ended: Vec<Ended>,
     pub(crate) woken: u64,
@@ -45,6 +47,8 @@ struct Conn {
     paused: bool,
     releasing: bool,
     closing: bool,
+    /// A send found it broken.
+    gone: bool,
 }
 
 /// A connection that is over.
@@ -71,6 +75,7 @@ impl Town {
             free: Vec::new(),
             slots: 0,
             stream_bytes,
+            quits_per_mille: 0,
             ended: Vec::new(),
             woken: 0,
         });
@@ -157,7 +162,7 @@ impl Party {
         self.driver.wait(timeout).expect("wait");
         assert!(self.driver.now() >= started, "time went back");
         // Now and then it leaves events for the next turn.
-        let budget = self.rng.between(1, 40);
+        let budget = self.rng.between(1, 4);
         let mut adopted = Vec::new();
         for _ in 0..budget {
             match self.driver.next_event() {
@@ -226,7 +231,16 @@ impl Party {
     /// The next thing to do on a connection, in an order and in pieces of chance.
     fn act(&mut self, key: ConnKey) {
         let conn = self.conns.get_mut(&key).expect("a live key");
-        if !conn.connected || conn.closing || conn.releasing {
+        if self.rng.per_mille(self.quits_per_mille) && !conn.closing && !conn.gone {
+            conn.closing = true;
+            // Two that close with full windows wait for each other: only an empty-handed one does.
+            let mode = match conn.in_flight || self.rng.per_mille(500) {
+                true => CloseMode::Abort,
+                false => CloseMode::Graceful,
+            };
+            return self.driver.close(key, mode);
+        }
+        if !conn.connected || conn.closing || conn.releasing || conn.gone {
             return;
         }
         if conn.paused {
@@ -250,7 +264,14 @@ impl Party {
             }
             _ => {}
         }
-        let Some(stream) = conn.stream else { return };
+        let Some(stream) = conn.stream else {
+            if conn.read_closed {
+                // The other end went before it said anything.
+                conn.closing = true;
+                self.driver.close(key, CloseMode::Graceful);
+            }
+            return;
+        };
         if conn.in_flight || conn.fin_sent {
             if conn.fin_sent && conn.read_closed {
                 conn.closing = true;
@@ -284,7 +305,7 @@ impl Party {
                 conn.in_flight = true;
             }
             // Closed follows, or it stays in the table and `finish` sees it.
-            SendStatus::Gone => conn.closing = true,
+            SendStatus::Gone => conn.gone = true,
         }
         conn.sent += n;
     }

@@ -170,14 +170,18 @@ impl Kernel {
     }
 
     pub(super) fn handle_give_up(&mut self, id: SockId) {
-        let end = self.end_mut(id).expect("the caller looked it up");
+        let link = self.link_mut(id).expect("the caller looked it up");
+        let all_arrived = link.pipes[id.index()].fin_arrived;
+        let end = &mut link.ends[id.index()];
         end.timer = None;
-        if end.owner == Owner::Nobody {
-            self.send_rst(id);
-            self.die(id);
-        } else {
-            self.fail(id, libc::ETIMEDOUT);
+        if end.owner != Owner::Nobody {
+            return self.fail(id, libc::ETIMEDOUT);
         }
+        // Linux leaves FIN_WAIT2 in silence; what comes later is answered with RST.
+        if !all_arrived {
+            self.send_rst(id);
+        }
+        self.die(id);
     }
 
     /// An orphan is done when each FIN has reached the other side.
