@@ -1,5 +1,6 @@
 //! The wire format, rule by rule, at every split point and against hostile peers.
 
+mod corpus;
 mod deflate;
 mod frozen;
 mod handshake;

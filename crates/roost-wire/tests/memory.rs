@@ -1,0 +1,112 @@
+//! What is allocated, counted. One test in its own process: the counts are the process's.
+
+use std::alloc::System;
+
+use roost_wire::deflate::{Deflater, Inflater};
+use roost_wire::frame::append_masked_frame;
+use roost_wire::{Frozen, Inbound, Input, Limits, Opcode, Role, hixie};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Allocations that `work` makes, and the bytes that it leaves allocated.
+fn count<T>(work: impl FnOnce() -> T) -> (usize, usize, T) {
+    let region = Region::new(ALLOCATOR);
+    let result = work();
+    let change = region.change();
+    let kept = change.bytes_allocated - change.bytes_deallocated;
+    (change.allocations + change.reallocations, kept, result)
+}
+
+#[test]
+fn what_is_promised_of_memory() {
+    messages_in_the_lease_allocate_nothing();
+    a_frozen_message_is_one_allocation();
+    contexts_take_what_they_say();
+}
+
+fn messages_in_the_lease_allocate_nothing() {
+    let limits = Limits {
+        frame_bytes_max: 1 << 20,
+        message_bytes_max: 1 << 20,
+    };
+    let mut lease = Vec::new();
+    for len in [0, 5, 125, 126, 70_000] {
+        append_masked_frame(&mut lease, Opcode::Text, &vec![b'a'; len], [1, 2, 3, 4]);
+        append_masked_frame(&mut lease, Opcode::Ping, b"ping", [1, 2, 3, 4]);
+    }
+    let (allocations, _, messages) = count(|| {
+        let mut inbound = Inbound::new(Role::Server);
+        let mut input = Input::new(&mut lease);
+        let mut messages = 0;
+        while inbound.next(&mut input, &limits).expect("legal").is_some() {
+            messages += 1;
+        }
+        assert!(inbound.is_quiet());
+        messages
+    });
+    assert_eq!((allocations, messages), (0, 10));
+
+    let mut lease = Vec::new();
+    hixie::append_message(&mut lease, Opcode::Text, b"Hello");
+    hixie::append_message(&mut lease, Opcode::Binary, &[7; 70_000]);
+    let (allocations, _, messages) = count(|| {
+        let mut inbound = hixie::Inbound::new();
+        let mut input = Input::new(&mut lease);
+        let mut messages = 0;
+        while inbound.next(&mut input, &limits).expect("legal").is_some() {
+            messages += 1;
+        }
+        messages
+    });
+    assert_eq!((allocations, messages), (0, 2));
+}
+
+fn a_frozen_message_is_one_allocation() {
+    for len in [0, 125, 70_000] {
+        let payload = vec![b'a'; len];
+        let (allocations, kept, frozen) = count(|| Frozen::message(Opcode::Text, &payload));
+        assert_eq!(allocations, 1);
+        // Two counters of references and at most a word of padding.
+        assert!(
+            kept <= frozen.len() + 24,
+            "{kept} bytes for {}",
+            frozen.len()
+        );
+        let (allocations, kept, _clone) = count(|| frozen.clone());
+        assert_eq!((allocations, kept), (0, 0));
+    }
+}
+
+fn contexts_take_what_they_say() {
+    let text = "to be or not to be, that is the question ".repeat(2000);
+    let mut deflated = Vec::new();
+    for level in 1..=9 {
+        let (_, kept, _deflater) = count(|| {
+            let mut deflater = Deflater::with_window(level, 15, true);
+            deflated = deflater.deflate(text.as_bytes()).expect("shorter").to_vec();
+            deflater
+        });
+        // The buffer of this message is not the context's.
+        let context = kept - deflated.capacity() - text.len();
+        println!("level {level}: {context} bytes");
+        assert!(
+            context <= Deflater::CONTEXT_BYTES,
+            "level {level}: {context}"
+        );
+        assert!(
+            2 * context > Deflater::CONTEXT_BYTES,
+            "level {level}: {context}"
+        );
+    }
+    let (_, kept, inflater) = count(|| {
+        let mut inflater = Inflater::with_takeover(true);
+        inflater.inflate(&deflated, text.len()).expect("whole");
+        inflater
+    });
+    let context = kept - inflater.buffer_bytes();
+    println!("inflater: {context} bytes");
+    assert!(context <= Inflater::CONTEXT_BYTES, "{context}");
+    assert!(2 * context > Inflater::CONTEXT_BYTES, "{context}");
+}
