@@ -22,6 +22,9 @@ pub(crate) trait Backend: Sized {
     /// Whether every connection's peer can be asked for at any time.
     const KNOWS_PEERS: bool = true;
 
+    /// Whether newcomers are reset when no descriptor is free; else they may wait.
+    const RESETS_AT_LIMIT: bool = true;
+
     /// What the drivers of one test share.
     fn new(seed: u64) -> Self;
 
@@ -92,6 +95,7 @@ impl<const DIRECT: bool> Backend for Uring<DIRECT> {
     const NAME: &'static str = if DIRECT { "uring_direct" } else { "uring_fd" };
     const FLOOD_BYTES: usize = KERNEL_FLOOD_BYTES;
     const KNOWS_PEERS: bool = !DIRECT;
+    const RESETS_AT_LIMIT: bool = !DIRECT;
 
     fn new(_seed: u64) -> Self {
         Uring

@@ -87,6 +87,7 @@ conformance! {
             fin_waits_for_resume
             bytes_before_fin_come_first
             many_connections_with_few_buffers
+            a_turn_ends_though_more_is_waiting
             a_flood_leaves_room_for_one_byte
             all_floods_are_served_in_turn
         }
@@ -152,6 +153,7 @@ conformance! {
             a_wake_ends_an_endless_wait
             a_storm_of_wakes
             nothing_to_do_is_slept_through
+            leftovers_end_a_wait
         }
         limits {
             no_descriptor_left

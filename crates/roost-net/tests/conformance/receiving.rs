@@ -182,75 +182,107 @@ pub(crate) fn many_connections_with_few_buffers<B: Backend>() {
 /// What one turn may read of a flood before it reads another's byte, in events.
 const TURN_EVENTS: usize = 16;
 
-pub(crate) fn a_flood_leaves_room_for_one_byte<B: Backend>() {
-    let options = Options {
-        read_buffer_bytes: 4_096,
-        ..Options::default()
-    };
-    let mut world = World::<B>::with(&options, 2);
-    let addr = world.listen(SERVER);
-    let (noisy, flooded) = world.pair(addr);
-    let (shy, server) = world.pair(addr);
-    let stream = Stream::new(world.rng.next());
-    world.expect(flooded, stream);
-    world.pause(flooded);
-    world.flood(noisy, stream);
-    world.turns(3);
-    // Both are there before the server looks.
-    world.pause(server);
-    world.turns(3);
-    world.send_copy(shy, b"!");
-    world.turns(10);
-    world.resume(flooded);
-    world.turns(2);
-    world.resume(server);
-    let before = world.hosts[SERVER].bytes_events.len();
-    world.until_received(server, 1);
-    let events = &world.hosts[SERVER].bytes_events[before..];
-    let waited = events
-        .iter()
-        .position(|&key| key == server.key)
-        .expect("just received");
-    assert!(
-        waited <= TURN_EVENTS,
-        "one byte waited for {waited} events of another"
-    );
-    assert!(
-        world.conn(noisy).in_flight,
-        "the flood was over too soon to show anything"
-    );
-    world.finish();
-}
-
-pub(crate) fn all_floods_are_served_in_turn<B: Backend>() {
-    const FLOODS: usize = 20;
-    const LEN: usize = 60_000;
+/// Connections whose bytes wait before the server, which is paused, has looked at any. 1 KiB is
+/// read at a time, and 50 are waiting.
+fn flooded<B: Backend>(count: u64) -> (World<B>, Vec<(End, End)>) {
     let options = Options {
         read_buffer_bytes: 1_024,
         ..Options::default()
     };
     let mut world = World::<B>::with(&options, 2);
     let addr = world.listen(SERVER);
-    let pairs: Vec<_> = (0..FLOODS).map(|_| world.pair(addr)).collect();
+    let pairs: Vec<_> = (0..count).map(|_| world.pair(addr)).collect();
     for (i, &(client, server)) in pairs.iter().enumerate() {
-        world.expect(server, Stream::new(i as u64));
+        let stream = Stream::new(i as u64);
+        world.expect(server, stream);
         world.pause(server);
-        let status = world.send_copy(client, &Stream::new(i as u64).bytes(0, LEN));
-        assert_ne!(status, SendStatus::Gone);
+        assert_ne!(
+            world.send_copy(client, &stream.bytes(0, FLOODED_BYTES)),
+            SendStatus::Gone
+        );
     }
+    world.turns(20);
+    (world, pairs)
+}
+
+const FLOODED_BYTES: usize = 50 << 10;
+
+pub(crate) fn a_turn_ends_though_more_is_waiting<B: Backend>() {
+    let (mut world, pairs) = flooded::<B>(1);
+    let server = pairs[0].1;
+    world.resume(server);
+    let mut received = 0;
+    world.until("all bytes", |w| {
+        // `until` has turned every driver once since the last look.
+        let now = w.hosts[SERVER].bytes_events.len();
+        let events = now - std::mem::replace(&mut received, now);
+        assert!(
+            events <= TURN_EVENTS,
+            "{events} events of one connection in one turn"
+        );
+        w.conn(server).received_bytes == FLOODED_BYTES as u64
+    });
+    world.finish();
+}
+
+pub(crate) fn a_flood_leaves_room_for_one_byte<B: Backend>() {
+    let (mut world, pairs) = flooded::<B>(2);
+    let [(_, before), (_, behind)] = pairs[..] else {
+        unreachable!("two")
+    };
+    let addr = world.listen(SERVER);
+    let (shy, server) = world.pair(addr);
+    world.pause(server);
+    world.turns(3);
+    world.send_copy(shy, b"!");
     world.turns(10);
+    // In whatever order the driver goes about them, a flood comes before the byte.
+    world.resume(before);
+    world.resume(server);
+    world.resume(behind);
+    let from = world.hosts[SERVER].bytes_events.len();
+    world.until_received(server, 1);
+    let events = &world.hosts[SERVER].bytes_events[from..];
+    let waited = events
+        .iter()
+        .position(|&key| key == server.key)
+        .expect("just received");
+    assert!(
+        waited <= TURN_EVENTS,
+        "one byte waited for {waited} events of others"
+    );
+    world.finish();
+}
+
+pub(crate) fn all_floods_are_served_in_turn<B: Backend>() {
+    let (mut world, pairs) = flooded::<B>(20);
     for &(_, server) in &pairs {
         world.resume(server);
     }
-    world.until("the first to end", |w| {
+    world.until("all bytes", |w| {
         pairs
             .iter()
-            .any(|&(_, server)| w.conn(server).received_bytes == LEN as u64)
+            .all(|&(_, server)| w.conn(server).received_bytes == FLOODED_BYTES as u64)
     });
+    let events = &world.hosts[SERVER].bytes_events;
+    let last_of = |key| {
+        events
+            .iter()
+            .rposition(|&other| other == key)
+            .expect("all have some")
+    };
+    let first_end = pairs
+        .iter()
+        .map(|&(_, server)| last_of(server.key))
+        .min()
+        .expect("twenty");
     for &(_, server) in &pairs {
-        let bytes = world.conn(server).received_bytes;
+        let first = events
+            .iter()
+            .position(|&key| key == server.key)
+            .expect("all have some");
         assert!(
-            bytes > 0,
+            first < first_end,
             "one was read to its end before another was read at all"
         );
     }

@@ -149,6 +149,43 @@ pub(crate) fn nothing_to_do_is_slept_through<B: Backend>() {
     world.finish();
 }
 
+pub(crate) fn leftovers_end_a_wait<B: Backend>() {
+    const LEN: usize = 50_000;
+    let options = Options {
+        read_buffer_bytes: 1_024,
+        ..Options::default()
+    };
+    let mut world = World::<B>::with(&options, 2);
+    let addr = world.listen(SERVER);
+    let pairs: Vec<_> = (0..3).map(|_| world.pair(addr)).collect();
+    for &(_, server) in &pairs {
+        world.pause(server);
+    }
+    world.turns(3);
+    for &(client, _) in &pairs {
+        world.send_copy(client, &[1; LEN]);
+    }
+    world.turns(20);
+    for &(_, server) in &pairs {
+        world.resume(server);
+    }
+    // One event a turn: what is left needs no news from the kernel to end the next wait.
+    let driver = &mut world.hosts[SERVER].driver;
+    let start = Instant::now();
+    let mut received = 0;
+    while received < 3 * LEN {
+        driver.wait(Some(Duration::from_secs(20))).expect("wait");
+        if let Some(Event::Bytes(_, bytes)) = driver.next_event() {
+            received += bytes.len();
+        }
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "slept over bytes left from before"
+        );
+    }
+    world.finish();
+}
+
 fn until_woken<D: Driver>(driver: &mut D, timeout: Duration) {
     let deadline = Instant::now() + timeout;
     loop {
