@@ -356,9 +356,11 @@ impl World {
 }
 
 fn hash_bytes(bytes: &[u8]) -> u64 {
-    bytes.chunks(8).fold(bytes.len() as u64, |hash, chunk| {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        rng::mix(hash.rotate_left(5) ^ u64::from_le_bytes(word))
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let start = bytes.len() as u64 ^ u64::from_le_bytes(last);
+    words.iter().fold(rng::mix(start), |hash, word| {
+        rng::mix(hash.rotate_left(5) ^ u64::from_le_bytes(*word))
     })
 }
