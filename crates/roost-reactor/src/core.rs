@@ -260,12 +260,9 @@ impl Core {
             DialectKind::WampJson => {
                 // The session stays, to answer what still comes, but hears nothing any more.
                 if let Some(session) = conn.identity.get() {
-                    let session = &mut self.sessions[session];
                     let json = roost_dialect::encoding::WAMP_JSON;
-                    let channels: Vec<ChannelId> = session.subscriptions().collect();
-                    for channel in channels {
+                    for channel in self.sessions[session].take_subscriptions() {
                         self.hub.unsubscribe(who, json, channel, &mut self.outputs);
-                        session.forget(channel);
                     }
                 }
             }

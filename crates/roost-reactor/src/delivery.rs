@@ -11,21 +11,27 @@ impl Core {
     /// Does all that the hub wants, and what follows from it.
     pub(crate) fn settle(&mut self) {
         loop {
-            while !self.outputs.is_empty() {
-                let mut outputs = std::mem::take(&mut self.outputs);
-                for output in outputs.drain(..) {
-                    self.handle_output(output);
-                }
-                if self.outputs.is_empty() {
-                    self.outputs = outputs; // keep the larger allocation
-                }
-            }
+            self.settle_outputs();
             // Only now: a message behind a handshake must not reach the hub while outputs from
             // before it wait, or it would overtake them.
             let Some((key, mut rest)) = self.granted.pop() else {
                 return;
             };
             self.handle_frame_bytes(key, &mut rest);
+        }
+    }
+
+    /// Does what the hub wants, before it is told anything new: what it says of subscribers holds
+    /// for the moment it says it.
+    pub(crate) fn settle_outputs(&mut self) {
+        while !self.outputs.is_empty() {
+            let mut outputs = std::mem::take(&mut self.outputs);
+            for output in outputs.drain(..) {
+                self.handle_output(output);
+            }
+            if self.outputs.is_empty() {
+                self.outputs = outputs; // keep the larger allocation
+            }
         }
     }
 

@@ -47,7 +47,10 @@ impl Core {
         let limits = self.wire_limits;
         loop {
             match inbound.next(&mut input, &limits) {
-                Ok(Some(message)) => self.handle_message(key, message),
+                Ok(Some(message)) => {
+                    self.handle_message(key, message);
+                    self.settle_outputs();
+                }
                 Ok(None) => return,
                 Err(error) => {
                     debug!(?key, error = error.name(), "protocol error");

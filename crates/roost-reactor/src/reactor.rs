@@ -190,23 +190,27 @@ impl<D: Driver> Reactor<D> {
         Ok(())
     }
 
-    /// One turn: wait, dispatch events, drain mailboxes, sweep deadlines, flush.
+    /// One turn: dispatch events, read mail, sweep deadlines, flush, wait.
+    ///
+    /// It ends with the wait: between two turns the reactor sleeps, and its bell says so.
     pub fn turn(&mut self) -> io::Result<Turn> {
-        self.wait()?;
+        self.wake_up();
         self.dispatch();
         self.read_mail();
         self.sweep();
         self.flush();
-        Ok(self.end_turn())
-    }
-
-    fn wait(&mut self) -> io::Result<()> {
+        if self.end_turn() == Turn::Stopped {
+            return Ok(Turn::Stopped);
+        }
         let timeout = self.timeout();
         self.driver.wait(timeout)?;
+        Ok(Turn::Running)
+    }
+
+    fn wake_up(&mut self) {
         self.core.post.get_up();
         self.core.now = tick_of(self.driver.now());
         self.core.counters.turns_total.inc();
-        Ok(())
     }
 
     /// How long there is nothing to do unless something happens.

@@ -1,1 +1,4 @@
-//! Scripted raw client, in-process server on port 0, seeded simulator. Not published.
+//! What tests share: a scripted raw client, an in-process server on port 0, and the simulator that
+//! runs whole reactors on a seeded network. Not published; no product code depends on it.
+
+pub mod simulation;
