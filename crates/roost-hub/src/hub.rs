@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::error::{NameError, PublishError, SubscribeError};
 use crate::home::{Home, Interest};
 use crate::ids::{ChannelId, Encoding, EncodingMask, EventIds, HomeIndex, ReactorId, Subscriber};
-use crate::item::{Encoder, Frames, Item, LocalRef, Output, Publish, PublishTo, Target};
+use crate::item::{Encoder, Frames, Item, LocalRef, Output, Publish, PublishTo};
 use crate::local::LocalChannel;
 use crate::names::{NameHasher, Names};
 use crate::random::PublicationIds;
@@ -200,10 +200,10 @@ impl<P, F: Clone> Hub<P, F> {
         };
         match self.destination(target)? {
             Destination::Here(index) => self.publish_here(index, order, encode, out),
-            Destination::There(home, target) => out.push(Output::ToReactor(
+            Destination::There(home, name) => out.push(Output::ToReactor(
                 home,
                 Item::Publish {
-                    target,
+                    name,
                     publisher,
                     exclude_publisher,
                     ack,
@@ -238,13 +238,13 @@ impl<P, F: Clone> Hub<P, F> {
                 debug_assert!(removed, "interest ends once");
             }
             Item::Publish {
-                target,
+                name,
                 publisher,
                 exclude_publisher,
                 ack,
                 payload,
             } => {
-                let index = self.home.resolve(&target);
+                let index = self.home.find(self.hasher.hash(&name), &name);
                 let order = Order {
                     from,
                     publisher,
@@ -582,14 +582,14 @@ impl<P, F: Clone> Hub<P, F> {
                 let number = self.locals.find(hash, name);
                 match number.and_then(|number| self.locals.get(number)) {
                     Some(record) => record,
-                    None => return Ok(Destination::There(home, Target::Name(Arc::from(name)))),
+                    None => return Ok(Destination::There(home, Arc::from(name))),
                 }
             }
         };
         Ok(if record.home == self.options.me {
             Destination::Here(record.home_index())
         } else {
-            Destination::There(record.home, record.target())
+            Destination::There(record.home, record.shared_name())
         })
     }
 
@@ -658,5 +658,5 @@ struct Order<P> {
 enum Destination {
     /// The home is here; the place, if the channel lives.
     Here(Option<HomeIndex>),
-    There(ReactorId, Target),
+    There(ReactorId, Arc<str>),
 }

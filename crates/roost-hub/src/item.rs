@@ -6,8 +6,9 @@ use crate::ids::{
     ChannelId, ENCODINGS_MAX, Encoding, EncodingMask, EventIds, HomeIndex, ReactorId, Subscriber,
 };
 
-/// What one reactor's hub says to another's. The reactor carries items in order for each pair of
-/// reactors, and loses none.
+/// What one reactor's hub says to another's. The reactor loses none, and carries them in order for
+/// each pair of reactors; only `Publish` items, in order among themselves, may go a way of their
+/// own, so that publishers can be held up where deliveries must not be.
 #[derive(Debug, Clone)]
 pub enum Item<P, F> {
     /// To the home: this reactor has subscribers in exactly these encodings. Sent when the first
@@ -36,10 +37,11 @@ pub enum Item<P, F> {
         /// The interest that ends.
         local: LocalRef,
     },
-    /// To the home: order this and deliver it.
+    /// To the home: order this and deliver it. May be overtaken by the other kinds, hence by name:
+    /// a place at home is good only while the interest that keeps it is known to be.
     Publish {
-        /// The channel.
-        target: Target,
+        /// The channel; the very allocation of the sender's record.
+        name: Arc<str>,
         /// The publisher's key on the sending reactor; 0 is nobody.
         publisher: u64,
         /// Whether the publisher shall not hear it.

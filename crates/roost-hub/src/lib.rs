@@ -9,8 +9,8 @@
 //!   and number, has them encoded once for each encoding in use, and sends them to the reactors
 //!   that want them.
 //!
-//! Hubs talk in [`Item`]s, which the reactors carry in order for each pair of reactors, and lose
-//! none. What a hub wants done it pushes as [`Output`]s into the caller's list, to be done in that
+//! Hubs talk in [`Item`]s, which the reactors carry in order for each pair of reactors (publications
+//! may go a way of their own), and lose none. What a hub wants done it pushes as [`Output`]s into the caller's list, to be done in that
 //! order before the hub is called again. Where home and local are one reactor, no item is sent:
 //! all happens within the call.
 //!

@@ -137,6 +137,11 @@ impl LocalChannel {
         (self.acked != 0).then_some(self.home_index)
     }
 
+    /// Its name, shared.
+    pub(crate) fn shared_name(&self) -> Arc<str> {
+        self.name.clone()
+    }
+
     /// How to name it to its home.
     pub(crate) fn target(&self) -> Target {
         match self.home_index() {

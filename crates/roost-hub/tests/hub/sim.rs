@@ -1,4 +1,5 @@
-//! Several hubs joined by queues, one for each pair, in one thread. What the reactors would do
+//! Several hubs joined by queues, two for each pair (one for publications, which the others may
+//! overtake), in one thread. What the reactors would do
 //! with the hubs' outputs is done here, and every step is told to the [`Model`].
 
 use std::collections::VecDeque;
@@ -54,7 +55,7 @@ impl Sim {
             hubs: (0..reactors).map(hub).collect(),
             model: Model::default(),
             queues: iter::repeat_with(VecDeque::new)
-                .take(usize::from(reactors).pow(2))
+                .take(2 * usize::from(reactors).pow(2))
                 .collect(),
             generations: vec![vec![0; slots]; usize::from(reactors)],
             next_token: 0,
@@ -189,6 +190,7 @@ impl Sim {
             return Ok(());
         };
         let item = queue.pop_front().expect("the pair is busy");
+        let pair = pair / 2;
         let (from, to) = (pair / self.hubs.len(), pair % self.hubs.len());
         let ordered = match item {
             Item::Publish { payload, .. } => Some(payload),
@@ -315,7 +317,8 @@ impl Sim {
             return Err("a hub sends to itself".to_owned());
         }
         let pair = usize::from(from) * self.hubs.len() + usize::from(to.0);
-        let queue = &mut self.queues[pair];
+        let lane = usize::from(matches!(item, Item::Publish { .. }));
+        let queue = &mut self.queues[2 * pair + lane];
         let concerned = match (self.fault, &item) {
             (Some(Fault::DropPublished), Item::Published { .. })
             | (Some(Fault::DropPublish), Item::Publish { .. })
