@@ -207,12 +207,15 @@ impl UringDriver {
         Ok(())
     }
 
-    /// Answers watches with receives at once; the rest waits for the caller.
+    /// Answers watches with receives at once, and frees what sends have held; the rest waits for
+    /// the caller.
     fn sort_arrived(&mut self) {
         while let Some(cqe) = self.ring.next_arrived() {
             let key = ConnKey::from_bits(cqe.user_data);
             if key.op() == WATCH && cqe.more() {
                 self.watch_reported(key.with_op(0), cqe.result);
+            } else if key.op() == SEND && self.send_done_early(key.with_op(0), cqe.result) {
+                self.ready.push_back(Cqe::note(key.with_op(SENT).to_bits()));
             } else if cqe.user_data != IGNORED {
                 self.ready.push_back(cqe);
             }
@@ -233,7 +236,7 @@ impl UringDriver {
             }
             op if !self.table.holds(key) => {
                 // A note to ourselves may come late; a completion may not.
-                if op != ADVANCE {
+                if op != ADVANCE && op != SENT {
                     self.count_stale();
                 }
                 None
@@ -376,7 +379,13 @@ impl Driver for UringDriver {
     fn next_event(&mut self) -> Option<Event<'_, UringSocket>> {
         self.end_lease();
         let outcome = loop {
-            let cqe = self.ready.pop_front()?;
+            let Some(cqe) = self.ready.pop_front() else {
+                // A fan-out to all connections leaves a long queue behind.
+                if self.ready.capacity() > READY_KEPT_MAX {
+                    self.ready = VecDeque::new();
+                }
+                return None;
+            };
             if let Some(outcome) = self.handle(cqe) {
                 break outcome;
             }
@@ -623,15 +632,20 @@ const SHUTDOWN: u8 = 8;
 const CLOSE: u8 = 9;
 /// A note to ourselves: look what is next for this connection.
 const ADVANCE: u8 = 10;
-const ACCEPT: u8 = 11;
-const NEWCOMER: u8 = 12;
-const WOKEN: u8 = 13;
+/// A note to ourselves: tell that the batch is out.
+const SENT: u8 = 11;
+const ACCEPT: u8 = 12;
+const NEWCOMER: u8 = 13;
+const WOKEN: u8 = 14;
 
 /// When so many completions come at once, more are probably ready.
 const ROUND_COMPLETIONS: usize = 16;
 
 /// How often one wait asks again, so that the caller gets its turn.
 const ROUNDS_MAX: usize = 16;
+
+/// Completions whose memory is kept when the queue is empty: 64 KiB.
+const READY_KEPT_MAX: usize = 4_096;
 
 /// How long a listener waits that cannot even refuse.
 const STUCK_RETRY_NS: u64 = 10_000_000;

@@ -39,7 +39,7 @@ enum State {
     Accepting,
     /// No descriptor or slot is free: watching for newcomers.
     Full,
-    /// No descriptor is free, not even to refuse by: tried again when time has passed.
+    /// Accepting fails, and so does refusing: tried again when time has passed.
     Stuck,
     /// The caller wants no more connections for now.
     Paused,
@@ -177,9 +177,8 @@ impl Listeners {
         let peer = match result {
             Ok(()) => listener.places.get(place).and_then(Place::read),
             Err(errno) => {
-                let limit = is_limit(errno) && listener.state == State::Accepting;
-                if limit {
-                    listener.state = State::Full;
+                if listener.state == State::Accepting {
+                    listener.state = State::after(errno);
                 }
                 None
             }
@@ -212,7 +211,8 @@ impl Listeners {
                 return (Some(fd), 0);
             }
             reset = reset_newcomers(&listener.socket, &mut self.reserve);
-            if self.reserve.is_none() {
+            if reset == 0 {
+                // They still wait, and the watch would report them at once, for ever.
                 listener.state = State::Stuck;
             }
         }
@@ -241,6 +241,20 @@ impl Listeners {
             if entry.as_ref().is_some_and(Listener::is_over) {
                 *entry = None;
             }
+        }
+    }
+}
+
+impl State {
+    /// How an accepting listener goes on when an accept has failed.
+    fn after(errno: i32) -> State {
+        match errno {
+            // Newcomers who left again, and our own cancelling: the next accept may succeed.
+            libc::ECANCELED | libc::ECONNABORTED | libc::EPROTO | libc::EINTR | libc::EAGAIN => {
+                State::Accepting
+            }
+            errno if is_limit(errno) => State::Full,
+            _ => State::Stuck,
         }
     }
 }
@@ -338,7 +352,7 @@ impl Place {
 }
 
 /// Whether an accept failed because there is no room: for a descriptor in the process (EMFILE),
-/// or in the system or the table of slots (ENFILE).
+/// in the system or the table of slots (ENFILE), or for the socket.
 pub(super) fn is_limit(errno: i32) -> bool {
     matches!(
         errno,

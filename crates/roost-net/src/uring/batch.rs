@@ -201,12 +201,12 @@ const SEND_BYTES_MAX: usize = 0x7fff_f000;
 /// Slices of one request. The kernel allows 1,024 (UIO_MAXIOV), and allocates above 8.
 const SLICES_MAX: usize = 256;
 
-/// Largest copy buffer kept, and how many: 4 MiB at most.
-const POOLED_BYTES_MAX: usize = 2_048;
-const POOLED_COPIES_MAX: usize = 2_048;
+/// Largest copy buffer kept, and how many: 256 KiB at most.
+const POOLED_BYTES_MAX: usize = 1_024;
+const POOLED_COPIES_MAX: usize = 256;
 
-/// Batches of several chunks kept: about 12 KiB each at most.
-const POOLED_MANY_MAX: usize = 256;
+/// Batches of several chunks kept: 10 KiB each at most.
+const POOLED_MANY_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {

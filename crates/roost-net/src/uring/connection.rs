@@ -9,11 +9,11 @@ use super::batch::Batch;
 use super::ring::{Cqe, SocketOption, Target};
 use super::table::{
     self, AGAIN, CLOSING, CONNECTING, Dial, END, FIN, IN_LINE, PAUSED, READ_ENDED, READING,
-    RELEASING, WATCHED,
+    RELEASING, SENT_DUE, WATCHED,
 };
 use super::{
-    ADVANCE, BIND, CLOSE, CONNECT, INSTALL, OPEN, Outcome, RECEIVE, SEND, SHUTDOWN, UringDriver,
-    UringSocket, WATCH, cause_of,
+    ADVANCE, BIND, CLOSE, CONNECT, INSTALL, OPEN, Outcome, RECEIVE, SEND, SENT, SHUTDOWN,
+    UringDriver, UringSocket, WATCH, cause_of,
 };
 use crate::{CloseCause, CloseMode, ConnKey, ConnectOptions, Event, SendStatus, socket};
 
@@ -31,6 +31,7 @@ impl UringDriver {
             SHUTDOWN => self.owed_done(key, table::SHUTDOWN),
             CLOSE => self.owed_done(key, table::CLOSE),
             ADVANCE => self.advance(key),
+            SENT => self.sent(key),
             _ => None,
         }
     }
@@ -140,7 +141,7 @@ impl UringDriver {
                 let len = cqe.result as u32;
                 self.stats.received_bytes += u64::from(len);
                 // Other connections' receives are ahead in the queue: this one is read in turn.
-                if again || cqe.socket_nonempty() || len == self.buffers.bytes() {
+                if again || cqe.socket_nonempty() {
                     self.read(key);
                 }
                 if self.table.any(key, RELEASING) {
@@ -177,8 +178,9 @@ impl UringDriver {
 
     pub(super) fn start_send(&mut self, key: ConnKey, batch: Batch) -> SendStatus {
         let connecting = self.table.any(key, CONNECTING);
+        let sent_due = self.table.any(key, SENT_DUE);
         let busy = self.table.busy(key);
-        if busy.batch.is_some() {
+        if busy.batch.is_some() || sent_due {
             debug_assert!(false, "a batch is in flight on {key:?}");
             self.start_close(key, CloseMode::Abort);
             return SendStatus::Gone;
@@ -187,6 +189,9 @@ impl UringDriver {
         if !connecting {
             self.submit_send(key);
         }
+        // In a fan-out the queue is submitted every time it is full: the records of those sends
+        // are free for the next.
+        self.sort_arrived();
         SendStatus::Pending
     }
 
@@ -200,6 +205,35 @@ impl UringDriver {
         // SAFETY: the batch stays in the record until `send_done`, and so does the record; the
         // driver waits for the completion, or leaks the record, before it goes.
         unsafe { batch.submit(&mut self.ring, target, key.with_op(SEND).to_bits()) };
+    }
+
+    /// Answers the completion of a send before the caller's turn, if all went well: most do, and
+    /// a fan-out to all connections then needs as many records as requests fit the queue, not as
+    /// there are connections. False if there is more to it than telling `Sent`.
+    pub(super) fn send_done_early(&mut self, key: ConnKey, result: i32) -> bool {
+        if !self.table.holds(key) || self.table.any(key, CLOSING | RELEASING) {
+            return false;
+        }
+        let busy = self.table.busy(key);
+        let whole = |batch: &Batch| usize::try_from(result).is_ok_and(|n| n == batch.left());
+        if busy.wanted != 0 || !busy.batch.as_ref().is_some_and(whole) {
+            return false;
+        }
+        busy.owed &= !table::SEND;
+        self.stats.sent_bytes += result as u64;
+        if let Some(batch) = busy.batch.take() {
+            self.batches.recycle(batch);
+        }
+        self.table.settle(key);
+        self.table.set(key, SENT_DUE);
+        true
+    }
+
+    /// Tells what `send_done_early` has found.
+    fn sent(&mut self, key: ConnKey) -> Option<Outcome> {
+        self.table.clear(key, SENT_DUE);
+        let closing = self.table.any(key, CLOSING);
+        (!closing).then_some(Outcome::Event(Event::Sent(key)))
     }
 
     fn send_done(&mut self, key: ConnKey, result: i32) -> Option<Outcome> {

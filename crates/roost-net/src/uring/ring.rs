@@ -77,7 +77,7 @@ impl Ring {
             .setup_submit_all()
             .setup_clamp()
             .setup_cqsize(options.cq_entries.max(options.entries))
-            .build(options.entries)
+            .build(options.entries.max(ENTRIES_MIN))
             .map_err(explain_setup)?;
         let mut probe = Probe::new();
         io.submitter()
@@ -543,6 +543,9 @@ const BUFFER_GROUP: u16 = 0;
 
 /// POLLRDHUP reports FIN; POLLERR and POLLHUP are always reported.
 const WATCH_EVENTS: u32 = (libc::POLLIN | libc::POLLRDHUP) as u32;
+
+/// Room for a link of two requests, and for cancelling.
+const ENTRIES_MIN: u32 = 8;
 
 /// How often one submission is tried again when the kernel is short of memory.
 const BUSY_TRIES_MAX: u32 = 100;

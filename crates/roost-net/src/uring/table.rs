@@ -51,6 +51,9 @@ pub(super) const CONNECTING: u16 = 1 << 11;
 /// FIN was asked for: no more sends.
 pub(super) const FIN_ASKED: u16 = 1 << 12;
 
+/// The batch is out, and `Sent` waits to be told.
+pub(super) const SENT_DUE: u16 = 1 << 13;
+
 /// What is going on with a connection beside watching and reading.
 #[derive(Debug)]
 pub(super) struct Busy {
@@ -129,7 +132,7 @@ impl Table {
         let sock = std::mem::replace(&mut self.socks[key.slot() as usize], FREE);
         debug_assert!(sock.flags & LIVE != 0, "a free slot is freed again");
         self.live -= 1;
-        (sock.flags & BUSY != 0).then(|| self.busy.remove(sock.index as usize))
+        (sock.flags & BUSY != 0).then(|| self.remove_record(sock.index))
     }
 
     /// True if a live connection has the slot.
@@ -194,11 +197,20 @@ impl Table {
         if let Some(target) = busy.target
             && busy.is_idle()
         {
-            self.busy.remove(sock.index as usize);
             let (index, direct) = pack(target);
-            sock.index = index;
+            let record = std::mem::replace(&mut sock.index, index);
             sock.flags = sock.flags & !BUSY | direct;
+            self.remove_record(record);
         }
+    }
+
+    fn remove_record(&mut self, index: u32) -> Busy {
+        let busy = self.busy.remove(index as usize);
+        // What many slow receivers at once have needed is not kept for ever.
+        if self.busy.is_empty() && self.busy.capacity() > RECORDS_KEPT_MAX {
+            self.busy = Slab::new();
+        }
+        busy
     }
 
     /// How many connections there are.
@@ -255,6 +267,9 @@ impl Busy {
             && self.connect.is_none()
     }
 }
+
+/// Records whose memory is kept when none is in use: about 100 bytes each.
+const RECORDS_KEPT_MAX: usize = 4_096;
 
 const FREE: Sock = Sock {
     index: 0,
