@@ -26,7 +26,8 @@
 //! # End
 //! Dropping the driver cancels what holds memory of ours and waits for it before the memory goes;
 //! if the kernel does not give it back (or the driver is dropped on another thread) it is leaked.
-//! Sockets are closed; those in direct slots by the kernel, shortly after.
+//! Sockets are closed; those in direct slots by the kernel, shortly after. The ring's end may
+//! interrupt one system call of the thread that owned it (EINTR).
 #![expect(
     unsafe_code,
     reason = "requests point to memory, and completions bring descriptors"

@@ -1,0 +1,105 @@
+//! Memory the kernel holds pointers to, when the driver goes.
+
+use std::io::{ErrorKind, Read};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use roost_net::{Chunk, ConnKey, Driver, SendStatus};
+
+use crate::{BOTH, adopted, connect, driver, listen};
+
+/// More than a connection takes whose peer does not read.
+const FLOOD_BYTES: usize = 12 << 20;
+
+#[test]
+fn a_dropped_driver_gives_its_batches_back() {
+    for slots in BOTH {
+        let (mut driver, key) = (driver(slots), ConnKey::new(0, 0));
+        let _peer = adopted(&mut driver, key);
+        let bytes: Arc<[u8]> = vec![b'x'; FLOOD_BYTES].into();
+        let chunks = [
+            Chunk::new(Arc::clone(&bytes)),
+            Chunk::new(Arc::clone(&bytes)),
+        ];
+        assert_eq!(driver.send(key, &chunks), SendStatus::Pending);
+        drop(chunks);
+        for _ in 0..5 {
+            driver.wait(Some(Duration::from_millis(10))).expect("wait");
+            while driver.next_event().is_some() {}
+        }
+        assert!(driver.unsent_bytes(key) > 0, "the peer reads nothing");
+        assert_eq!(Arc::strong_count(&bytes), 3, "held while in flight");
+        let start = Instant::now();
+        drop(driver);
+        assert_eq!(Arc::strong_count(&bytes), 1, "given back, {slots:?}");
+        assert!(
+            start.elapsed() < Duration::from_millis(500),
+            "{:?}",
+            start.elapsed()
+        );
+    }
+}
+
+#[test]
+fn a_batch_that_was_never_submitted_is_given_back() {
+    for slots in BOTH {
+        let (mut driver, key) = (driver(slots), ConnKey::new(0, 0));
+        let mut peer = adopted(&mut driver, key);
+        let bytes: Arc<[u8]> = (*b"late").into();
+        assert_eq!(
+            driver.send(key, &[Chunk::new(Arc::clone(&bytes))]),
+            SendStatus::Pending
+        );
+        drop(driver);
+        assert_eq!(Arc::strong_count(&bytes), 1, "{slots:?}");
+        // What was asked is done, even so.
+        let mut received = Vec::new();
+        peer.read_to_end(&mut received).expect("FIN");
+        assert_eq!(received, b"late", "{slots:?}");
+    }
+}
+
+#[test]
+fn a_dropped_driver_closes_its_sockets() {
+    for slots in BOTH {
+        let mut driver = driver(slots);
+        let mut kept = adopted(&mut driver, ConnKey::new(0, 0));
+        let addr = listen(&mut driver, true);
+        // Accepted by the kernel, and never seen by the caller.
+        let mut unseen = connect(addr);
+        for _ in 0..5 {
+            driver.wait(Some(Duration::from_millis(5))).expect("wait");
+        }
+        drop(driver);
+        for peer in [&mut kept, &mut unseen] {
+            // A ring's end interrupts the thread that owned it, once.
+            let result = loop {
+                match peer.read(&mut [0; 8]) {
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    result => break result,
+                }
+            };
+            match result {
+                Ok(n) => assert_eq!(n, 0, "FIN, {slots:?}"),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{slots:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn dropped_on_another_thread_it_leaks_and_lives() {
+    let (mut driver, key) = (driver(None), ConnKey::new(0, 0));
+    let _peer = adopted(&mut driver, key);
+    let bytes: Arc<[u8]> = vec![b'x'; FLOOD_BYTES].into();
+    assert_eq!(
+        driver.send(key, &[Chunk::new(Arc::clone(&bytes))]),
+        SendStatus::Pending
+    );
+    driver.wait(Some(Duration::from_millis(10))).expect("wait");
+    std::thread::spawn(move || drop(driver))
+        .join()
+        .expect("no panic");
+    // The kernel refuses to be asked by that thread, so nobody knows when it is done.
+    assert_eq!(Arc::strong_count(&bytes), 2, "kept for the kernel");
+}

@@ -1,0 +1,90 @@
+//! Queues and buffers of the least size.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use roost_net::uring::{UringDriver, UringOptions};
+use roost_net::{Chunk, ConnKey, Driver, Event, SendStatus};
+
+use crate::{accepted, connect, listen, until};
+
+const CONNECTIONS: u32 = 300;
+
+/// A driver with queues of eight entries, one buffer of seven bytes, and many connections.
+fn crowded(direct: bool) -> (UringDriver, Vec<TcpStream>) {
+    let options = UringOptions {
+        entries: 8,
+        cq_entries: 8,
+        buffers: 1,
+        buffer_bytes: 7,
+        direct_slots: direct.then_some(CONNECTIONS),
+    };
+    let mut driver = UringDriver::new(&options).unwrap_or_else(|error| panic!("{error}"));
+    let addr = listen(&mut driver, false);
+    let mut peers = Vec::new();
+    for slot in 0..CONNECTIONS {
+        peers.push(connect(addr));
+        let (socket, _) = accepted(&mut driver);
+        driver
+            .adopt(ConnKey::new(slot, 0), socket)
+            .expect("the slot is free");
+    }
+    (driver, peers)
+}
+
+#[test]
+fn a_fanout_is_larger_than_the_queues() {
+    for direct in [false, true] {
+        let (mut driver, mut peers) = crowded(direct);
+        let message: Arc<[u8]> = (*b"to everybody").into();
+        let chunk = Chunk::new(Arc::clone(&message));
+        for round in 0..3 {
+            for slot in 0..CONNECTIONS {
+                let key = ConnKey::new(slot, 0);
+                let status = driver.send(key, std::slice::from_ref(&chunk));
+                assert_eq!(status, SendStatus::Pending);
+            }
+            // Submitted each time the queue was full, and let go: not one held per connection.
+            let held = Arc::strong_count(&message) - 2;
+            assert!(held <= 64, "{held} batches held in round {round}");
+            let mut sent = vec![false; CONNECTIONS as usize];
+            until(&mut driver, "Sent for all", |event| {
+                if let Event::Sent(key) = event {
+                    let slot = key.slot() as usize;
+                    assert!(!std::mem::replace(&mut sent[slot], true), "Sent twice");
+                }
+                sent.iter().all(|&sent| sent)
+            });
+            for peer in &mut peers {
+                let mut bytes = [0; 12];
+                peer.read_exact(&mut bytes).expect("sent");
+                assert_eq!(&bytes[..], &message[..]);
+            }
+        }
+    }
+}
+
+#[test]
+fn one_buffer_serves_all() {
+    for direct in [false, true] {
+        let (mut driver, mut peers) = crowded(direct);
+        let text = b"twenty bytes of text";
+        for peer in &mut peers {
+            peer.write_all(text).expect("connected");
+        }
+        let mut received = vec![Vec::new(); CONNECTIONS as usize];
+        until(&mut driver, "all bytes", |event| {
+            if let Event::Bytes(key, bytes) = event {
+                assert!(bytes.len() <= 7);
+                received[key.slot() as usize].extend_from_slice(bytes);
+            }
+            received.iter().all(|bytes| bytes.len() >= text.len())
+        });
+        assert!(received.iter().all(|bytes| bytes == text));
+        assert!(
+            driver.stats().buffers_exhausted > 0,
+            "one buffer is not enough for all"
+        );
+    }
+}
