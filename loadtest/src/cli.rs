@@ -1,0 +1,498 @@
+//! The command line, and the plans its subcommands stand for.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::dialect::{self, Dialect};
+use crate::plan::{
+    DriverChoice, Echo, Group, Loss, Phase, Plan, Publish, Role, Settings, Step, Target, Topic,
+};
+use crate::scenario;
+
+/// Opens very many WebSockets, keeps them busy or quiet, and checks every message.
+///
+/// Works against any WebSocket server: give its URL, with {channel} in the path where the channel's
+/// name goes. Exit status 1 if a connection or a message was lost, 2 if nothing was run.
+#[derive(Parser)]
+#[command(name = "roost-load", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Open connections and hold them
+    Idle(Idle),
+    /// Send messages that come back
+    #[command(name = "echo")]
+    EchoBack(EchoBack),
+    /// Publish to subscribers and check every delivery
+    Fanout(Fanout),
+    /// Drop a share of the subscribers at once while messages go on
+    Storm(Storm),
+    /// Run a scenario from a file
+    Mixed(Mixed),
+    /// Write one HTML page about runs
+    Report(Report),
+    /// Accept TCP connections and hold them: a floor to compare a server with
+    AcceptLoop(AcceptLoop),
+}
+
+/// Where and how to connect.
+#[derive(Args)]
+pub struct Common {
+    /// The server, such as ws://127.0.0.1:8080 or ws://host/chat/{channel}
+    #[arg(value_name = "URL", default_value = "ws://127.0.0.1:8080")]
+    pub url: String,
+    /// Dial this address, or range of IPv4 addresses, instead of the URL's; several in turn
+    #[arg(long, value_name = "IP[-IP]")]
+    pub address: Vec<String>,
+    /// Driver of the clients' sockets
+    #[arg(long, value_enum, default_value_t = CliDriver::Auto)]
+    pub driver: CliDriver,
+    /// Threads with a driver each [default: as many as are needed]
+    #[arg(long, value_name = "N")]
+    pub rings: Option<usize>,
+    /// New connections a second [default: as fast as the server takes them]
+    #[arg(long, value_name = "PER_SECOND")]
+    pub connect_rate: Option<f64>,
+    /// Handshakes in flight at once
+    #[arg(long, value_name = "N", default_value_t = 1_024)]
+    pub connects_in_flight: u32,
+    /// A handshake that takes longer has failed
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = scenario::duration)]
+    pub connect_timeout: Duration,
+    /// Watch memory and CPU time of this process
+    #[arg(long, value_name = "PID")]
+    pub server_pid: Option<u32>,
+    /// Read the server's counters from GET /stats
+    #[arg(long)]
+    pub server_stats: bool,
+    /// How long memory may settle before it is read
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = scenario::duration)]
+    pub settle: Duration,
+    /// Write the results to this file as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Run although the machine does not allow it
+    #[arg(long)]
+    pub force: bool,
+    /// Seed of masks and keys
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Say nothing but the results
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// `--driver`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CliDriver {
+    /// epoll where it suffices
+    Auto,
+    /// epoll
+    Epoll,
+    /// io_uring with direct descriptors
+    #[value(name = "io_uring")]
+    Uring,
+}
+
+/// `idle`.
+#[derive(Args)]
+pub struct Idle {
+    #[command(flatten)]
+    common: Common,
+    /// How many connections
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 1_000)]
+    connections: u32,
+    /// Stop at these numbers on the way, and say what memory they take
+    #[arg(
+        long,
+        value_name = "N,N,…",
+        value_delimiter = ',',
+        conflicts_with = "connections"
+    )]
+    steps: Vec<u32>,
+    /// How long to hold them
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = scenario::duration)]
+    hold: Duration,
+    /// Spread them over so many channels
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    channels: u32,
+    /// Each on a channel of its own
+    #[arg(long, conflicts_with = "channels")]
+    own_channels: bool,
+    /// raw, echo or wamp.2.json
+    #[arg(long, default_value = "raw", value_parser = named)]
+    dialect: &'static dyn Dialect,
+    /// TCP only, without a WebSocket handshake
+    #[arg(long)]
+    bare: bool,
+}
+
+/// `echo`.
+#[derive(Args)]
+pub struct EchoBack {
+    #[command(flatten)]
+    common: Common,
+    /// How many connections
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
+    connections: u32,
+    /// Messages in flight on each
+    #[arg(long, short = 'm', value_name = "N", default_value_t = 1)]
+    in_flight: u32,
+    /// Payload bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 125)]
+    size: usize,
+    /// Messages a second in all, by a schedule that waits for nobody [default: as fast as they
+    /// come back]
+    #[arg(long, value_name = "PER_SECOND")]
+    rate: Option<f64>,
+    /// How long
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = scenario::duration)]
+    time: Duration,
+    /// Not measured before that
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = scenario::duration)]
+    warm_up: Duration,
+    /// Quiet connections beside them, on one raw channel
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    beside: u32,
+}
+
+/// `fanout`.
+#[derive(Args)]
+pub struct Fanout {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    talk: Talk,
+    /// How long
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = scenario::duration)]
+    time: Duration,
+    /// Not measured before that
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = scenario::duration)]
+    warm_up: Duration,
+}
+
+/// `storm`.
+#[derive(Args)]
+pub struct Storm {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    talk: Talk,
+    /// The share of subscribers to drop, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
+    share: f64,
+    /// How long each of before, storm and after
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = scenario::duration)]
+    time: Duration,
+}
+
+/// Subscribers and publishers.
+#[derive(Args)]
+struct Talk {
+    /// How many subscribers
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 500)]
+    subscribers: u32,
+    /// How many channels, the subscribers dealt out to them
+    #[arg(long, short = 'c', value_name = "N", default_value_t = 1)]
+    channels: u32,
+    /// How many publishers, dealt out likewise
+    #[arg(long, short = 'p', value_name = "N", default_value_t = 1)]
+    publishers: u32,
+    /// Messages a second in all [default of fanout: as fast as they are delivered; of storm: 100]
+    #[arg(long, value_name = "PER_SECOND")]
+    rate: Option<f64>,
+    /// Messages of a publisher under way where there is no rate
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    window: u32,
+    /// Payload bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 125)]
+    size: usize,
+    /// raw or wamp.2.json
+    #[arg(long, default_value = "raw", value_parser = named)]
+    dialect: &'static dyn Dialect,
+}
+
+/// `mixed`.
+#[derive(Args)]
+pub struct Mixed {
+    /// The scenario
+    #[arg(value_name = "SCENARIO.toml")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// `report`.
+#[derive(Args)]
+pub struct Report {
+    /// Results of runs (--json)
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// The page to write
+    #[arg(long, short, value_name = "FILE", default_value = "report.html")]
+    pub out: PathBuf,
+}
+
+/// `accept-loop`.
+#[derive(Args)]
+pub struct AcceptLoop {
+    /// Address to listen on
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// Threads with a driver each
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub loops: usize,
+    /// io_uring with so many direct slots in each [default: epoll]
+    #[arg(long, value_name = "N")]
+    pub direct_slots: Option<u32>,
+}
+
+impl Common {
+    fn settings(&self) -> Settings {
+        Settings {
+            driver: match self.driver {
+                CliDriver::Auto => DriverChoice::Auto,
+                CliDriver::Epoll => DriverChoice::Epoll,
+                CliDriver::Uring => DriverChoice::Uring,
+            },
+            rings: self.rings,
+            connect_rate: self.connect_rate,
+            connects_in_flight_max: self.connects_in_flight,
+            connect_timeout: self.connect_timeout,
+            bare: false,
+            server_pid: self.server_pid,
+            server_stats: self.server_stats,
+            settle: self.settle,
+            force: self.force,
+            seed: self.seed,
+        }
+    }
+}
+
+impl Idle {
+    /// Opens, holds, closes.
+    fn plan(&self) -> Result<Plan, String> {
+        let mut steps = self.steps.clone();
+        steps.sort_unstable();
+        let connections = steps.last().copied().unwrap_or(self.connections);
+        let topic = match self.own_channels {
+            true => Topic {
+                name: "own:{}".to_owned(),
+                channels: connections,
+            },
+            false => Topic {
+                name: "load".to_owned(),
+                channels: self.channels,
+            },
+        };
+        let mut phases: Vec<Phase> = if steps.is_empty() {
+            vec![phase("open", Step::Open(None))]
+        } else {
+            let open = |&upto: &u32| phase(&format!("open {upto}"), Step::Open(Some(upto)));
+            steps.iter().map(open).collect()
+        };
+        phases.push(phase("hold", Step::Hold(self.hold)));
+        phases.push(phase("close", Step::Close));
+        Ok(Plan {
+            name: "idle".to_owned(),
+            target: Target::parse(&self.common.url, &self.common.address)?,
+            settings: Settings {
+                bare: self.bare,
+                ..self.common.settings()
+            },
+            topics: vec![topic],
+            groups: vec![Group {
+                name: "quiet".to_owned(),
+                count: connections,
+                dialect: self.dialect,
+                subscribe: if self.dialect.channels_max() > 0 {
+                    vec![0]
+                } else {
+                    Vec::new()
+                },
+                role: Role::Listen,
+            }],
+            phases,
+        })
+    }
+}
+
+impl EchoBack {
+    fn plan(&self) -> Result<Plan, String> {
+        let mut groups = Vec::new();
+        if self.beside > 0 {
+            groups.push(listeners("quiet", self.beside, named("raw")?));
+        }
+        groups.push(Group {
+            name: "busy".to_owned(),
+            count: self.connections,
+            dialect: named("echo")?,
+            subscribe: Vec::new(),
+            role: Role::Echo(Echo {
+                rate: self.rate,
+                in_flight: self.in_flight,
+                size: self.size,
+            }),
+        });
+        Ok(Plan {
+            name: "echo".to_owned(),
+            target: Target::parse(&self.common.url, &self.common.address)?,
+            settings: self.common.settings(),
+            topics: vec![one_topic(1)],
+            groups,
+            phases: measured(self.warm_up, self.time),
+        })
+    }
+}
+
+impl Fanout {
+    fn plan(&self) -> Result<Plan, String> {
+        self.talk.plan(
+            "fanout",
+            &self.common,
+            self.talk.rate,
+            measured(self.warm_up, self.time),
+        )
+    }
+}
+
+impl Storm {
+    fn plan(&self) -> Result<Plan, String> {
+        if !(0.0..=1.0).contains(&self.share) {
+            return Err(format!("--share {}: expected 0 to 1", self.share));
+        }
+        let loss = Loss {
+            group: 0,
+            share: self.share,
+        };
+        let phases = vec![
+            phase("open", Step::Open(None)),
+            phase("before", Step::Traffic(self.time, None)),
+            phase("storm", Step::Traffic(self.time, Some(loss))),
+            phase("after", Step::Traffic(self.time, None)),
+            phase("close", Step::Close),
+        ];
+        let rate = self.talk.rate.unwrap_or(STORM_RATE);
+        self.talk.plan("storm", &self.common, Some(rate), phases)
+    }
+}
+
+impl Talk {
+    fn plan(
+        &self,
+        name: &str,
+        common: &Common,
+        rate: Option<f64>,
+        phases: Vec<Phase>,
+    ) -> Result<Plan, String> {
+        Ok(Plan {
+            name: name.to_owned(),
+            target: Target::parse(&common.url, &common.address)?,
+            settings: common.settings(),
+            topics: vec![one_topic(self.channels)],
+            groups: vec![
+                listeners("subscribers", self.subscribers, self.dialect),
+                Group {
+                    name: "publishers".to_owned(),
+                    count: self.publishers,
+                    dialect: self.dialect,
+                    subscribe: Vec::new(),
+                    role: Role::Publish(Publish {
+                        topic: 0,
+                        rate,
+                        window: self.window,
+                        size: self.size,
+                    }),
+                },
+            ],
+            phases,
+        })
+    }
+}
+
+impl Mixed {
+    fn plan(&self) -> Result<Plan, String> {
+        let file = self.file.display();
+        let text = std::fs::read_to_string(&self.file).map_err(|e| format!("{file}: {e}"))?;
+        let scenario = scenario::parse(&text).map_err(|error| format!("{file}: {error}"))?;
+        let url = match (&scenario.url, self.common.url.as_str()) {
+            (Some(url), DEFAULT_URL) => url,
+            (_, url) => url,
+        };
+        Ok(Plan {
+            name: scenario.name,
+            target: Target::parse(url, &self.common.address)?,
+            settings: self.common.settings(),
+            topics: scenario.topics,
+            groups: scenario.groups,
+            phases: scenario.phases,
+        })
+    }
+}
+
+/// The plan a subcommand stands for, with where to write and whether to be quiet; `None` for those
+/// that run nothing.
+///
+/// # Errors
+/// What cannot be understood, for people.
+pub fn plan_of(command: &Command) -> Result<Option<(Plan, &Common)>, String> {
+    Ok(Some(match command {
+        Command::Idle(idle) => (idle.plan()?, &idle.common),
+        Command::EchoBack(echo) => (echo.plan()?, &echo.common),
+        Command::Fanout(fanout) => (fanout.plan()?, &fanout.common),
+        Command::Storm(storm) => (storm.plan()?, &storm.common),
+        Command::Mixed(mixed) => (mixed.plan()?, &mixed.common),
+        Command::Report(_) | Command::AcceptLoop(_) => return Ok(None),
+    }))
+}
+
+fn measured(warm_up: Duration, time: Duration) -> Vec<Phase> {
+    let mut phases = vec![phase("open", Step::Open(None))];
+    if !warm_up.is_zero() {
+        phases.push(phase("warm-up", Step::Traffic(warm_up, None)));
+    }
+    phases.push(phase("traffic", Step::Traffic(time, None)));
+    phases.push(phase("close", Step::Close));
+    phases
+}
+
+fn phase(name: &str, step: Step) -> Phase {
+    Phase {
+        name: name.to_owned(),
+        step,
+    }
+}
+
+fn one_topic(channels: u32) -> Topic {
+    Topic {
+        name: "load".to_owned(),
+        channels,
+    }
+}
+
+fn listeners(name: &str, count: u32, dialect: &'static dyn Dialect) -> Group {
+    Group {
+        name: name.to_owned(),
+        count,
+        dialect,
+        subscribe: vec![0],
+        role: Role::Listen,
+    }
+}
+
+fn named(name: &str) -> Result<&'static dyn Dialect, String> {
+    dialect::by_name(name).ok_or_else(|| scenario::unknown(name))
+}
+
+const DEFAULT_URL: &str = "ws://127.0.0.1:8080";
+/// A rate that leaves a server time for newcomers.
+const STORM_RATE: f64 = 100.0;

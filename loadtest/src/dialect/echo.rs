@@ -1,0 +1,51 @@
+//! Any server that sends back what it gets.
+
+use roost_wire::Message;
+
+use super::{Dialect, Heard, Say, Session};
+
+pub(super) struct Echo;
+
+impl Dialect for Echo {
+    fn name(&self) -> &'static str {
+        "echo"
+    }
+
+    fn protocols(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn path(&self) -> &'static str {
+        "/echo"
+    }
+
+    fn channels_max(&self) -> usize {
+        0
+    }
+
+    fn echoes(&self) -> bool {
+        true
+    }
+
+    fn open(&self, _: &mut Session<'_>) -> bool {
+        true
+    }
+
+    fn handle<'m>(
+        &self,
+        _: &mut Session<'_>,
+        message: Message<'m>,
+        _: &'m mut Vec<u8>,
+    ) -> Heard<'m> {
+        match message {
+            Message::Binary(payload) => Heard::Payload(payload),
+            // What was sent was binary: as text it is another message.
+            Message::Text(_) => Heard::Payload(&[]),
+            Message::Ping(_) | Message::Pong(_) | Message::Close(..) => Heard::Progress,
+        }
+    }
+
+    fn publish(&self, say: &mut Say<'_>, _channel: &str, payload: &[u8]) {
+        say.binary(payload);
+    }
+}

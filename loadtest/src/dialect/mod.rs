@@ -1,0 +1,127 @@
+//! What a client says and hears above WebSocket: one file each. A new dialect is a file here, and
+//! a name in [`ALL`].
+
+use roost_wire::Message;
+
+mod echo;
+mod raw;
+mod wamp;
+
+/// A dialect, from the client's side. One value serves all connections: what a connection is in
+/// the midst of is a number that the caller keeps.
+pub trait Dialect: Send + Sync {
+    /// The name on the command line and in scenarios.
+    fn name(&self) -> &'static str;
+
+    /// Subprotocols to offer.
+    fn protocols(&self) -> &'static [&'static str];
+
+    /// The path to ask for where the URL names none. `{channel}` stands for the channel's name.
+    fn path(&self) -> &'static str;
+
+    /// How many channels a connection can be subscribed to.
+    fn channels_max(&self) -> usize;
+
+    /// True when what is sent comes back to its sender.
+    fn echoes(&self) -> bool {
+        false
+    }
+
+    /// The WebSocket is open: says what is to be said first. Returns true if nothing needs to be
+    /// waited for.
+    fn open(&self, session: &mut Session<'_>) -> bool;
+
+    /// A text or binary message has come. `buffer` is for what has to be decoded.
+    fn handle<'m>(
+        &self,
+        session: &mut Session<'_>,
+        message: Message<'m>,
+        buffer: &'m mut Vec<u8>,
+    ) -> Heard<'m>;
+
+    /// Says `payload` in `channel`.
+    fn publish(&self, say: &mut Say<'_>, channel: &str, payload: &[u8]);
+}
+
+/// A connection, as far as a dialect has to do with it.
+pub struct Session<'a> {
+    /// How far the opening has come; 0 at first. The dialect's own.
+    pub stage: &'a mut u8,
+    /// The channels to subscribe to.
+    pub channels: &'a dyn Fn(usize) -> Option<String>,
+    /// What is said.
+    pub say: Say<'a>,
+}
+
+/// Messages on their way out: masked frames in a buffer.
+pub struct Say<'a> {
+    /// Frames are appended here.
+    pub out: &'a mut Vec<u8>,
+    /// Where masks come from.
+    pub random: &'a mut Random,
+}
+
+impl Say<'_> {
+    /// A text message.
+    pub fn text(&mut self, text: &str) {
+        let mask = self.random.mask();
+        roost_wire::frame::append_masked_frame(
+            self.out,
+            roost_wire::Opcode::Text,
+            text.as_bytes(),
+            mask,
+        );
+    }
+
+    /// A binary message.
+    pub fn binary(&mut self, bytes: &[u8]) {
+        let mask = self.random.mask();
+        roost_wire::frame::append_masked_frame(self.out, roost_wire::Opcode::Binary, bytes, mask);
+    }
+}
+
+/// What a message meant.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Heard<'m> {
+    /// A payload, published by somebody or sent back.
+    Payload(&'m [u8]),
+    /// The opening goes on.
+    Progress,
+    /// The opening is over: all subscriptions are acknowledged.
+    Ready,
+    /// The server refuses, and why.
+    Refused(String),
+}
+
+/// The dialect of that name.
+pub fn by_name(name: &str) -> Option<&'static dyn Dialect> {
+    ALL.iter().copied().find(|dialect| dialect.name() == name)
+}
+
+/// All there are.
+pub const ALL: &[&dyn Dialect] = &[&raw::Raw, &echo::Echo, &wamp::WampJson];
+
+/// Random numbers for masks and keys (SplitMix64): quick and seeded, not secret. A mask protects
+/// proxies from clients' scripts; here is no script.
+#[derive(Debug, Clone)]
+pub struct Random(u64);
+
+impl Random {
+    /// From a seed.
+    pub fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
+    /// The next 64 bits.
+    pub fn draw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ z >> 31
+    }
+
+    fn mask(&mut self) -> [u8; 4] {
+        (self.draw() as u32).to_le_bytes()
+    }
+}

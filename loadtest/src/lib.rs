@@ -1,0 +1,33 @@
+//! The million-connection load harness, for Roost and for any other WebSocket server.
+//!
+//! It owns the clients' side of very many connections and the books of every message; it never
+//! reports a figure it did not hold. One engine carries out every subcommand:
+//!
+//! | to read about | look at |
+//! |---|---|
+//! | subcommands and scenarios, and the plans they stand for | [`cli`], [`scenario`], [`plan`] |
+//! | what the machine allows | [`preflight`], [`machine`] |
+//! | leading a run, and what it found | [`run`], [`output`] |
+//! | a thread of clients | `ring/` |
+//! | what clients say and hear | [`dialect`] |
+//! | lost, doubled, reordered, corrupt | [`payload`], [`account`] |
+//! | latencies, and schedules that wait for nobody | [`histogram`], [`pace`] |
+
+pub mod account;
+pub mod bare;
+pub mod cli;
+pub mod dialect;
+pub mod histogram;
+pub mod machine;
+pub mod output;
+pub mod pace;
+pub mod payload;
+pub mod plan;
+pub mod preflight;
+pub mod progress;
+pub mod run;
+pub mod scenario;
+pub mod stats;
+
+mod ring;
+mod shared;

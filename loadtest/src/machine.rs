@@ -1,0 +1,209 @@
+//! What `/proc` says: the machine, its limits, a process's memory and CPU time, the kernel's
+//! memory. Nothing here needs a privilege but `/proc/slabinfo`, which root may read.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use serde::{Deserialize, Serialize};
+
+/// The machine a run was made on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Processors this process may use.
+    pub cores: usize,
+    /// Model of the first processor.
+    pub processor: String,
+    /// Memory in all, in bytes.
+    pub memory_bytes: u64,
+    /// Memory that could be had at the start, in bytes.
+    pub memory_available_bytes: u64,
+    /// Release of the kernel.
+    pub kernel: String,
+    /// RLIMIT_NOFILE of this process.
+    pub open_files: u64,
+    /// Open files the whole system may have.
+    pub open_files_system: u64,
+    /// Source ports of one pair of addresses.
+    pub ports: u64,
+}
+
+impl Machine {
+    /// Reads it, raising the soft limit on open files first.
+    pub fn read() -> Machine {
+        let meminfo = read("/proc/meminfo");
+        let cpuinfo = read("/proc/cpuinfo");
+        let processor = cpuinfo
+            .lines()
+            .find_map(|line| line.strip_prefix("model name"))
+            .map(|rest| rest.trim_start_matches([' ', '\t', ':']).to_owned());
+        Machine {
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            processor: processor.unwrap_or_default(),
+            memory_bytes: kilobytes(&meminfo, "MemTotal:"),
+            memory_available_bytes: kilobytes(&meminfo, "MemAvailable:"),
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            open_files: roost_net::limits::raise_open_files().unwrap_or(1_024),
+            open_files_system: number(&read("/proc/sys/fs/file-max")),
+            ports: port_range(&read("/proc/sys/net/ipv4/ip_local_port_range")),
+        }
+    }
+}
+
+/// A process at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Process {
+    /// Proportional set size, in bytes.
+    pub pss_bytes: u64,
+    /// CPU time since its start, user and system, in seconds (steps of 10 ms).
+    pub cpu_seconds: f64,
+}
+
+/// Reads a process; `None` when there is none, or it may not be read.
+pub fn process(pid: u32) -> Option<Process> {
+    Some(Process {
+        pss_bytes: pss_bytes(pid)?,
+        cpu_seconds: cpu_seconds(&pid.to_string())?,
+    })
+}
+
+/// CPU time of this process, in seconds.
+pub fn own_cpu_seconds() -> f64 {
+    cpu_seconds("self").unwrap_or(0.0)
+}
+
+fn pss_bytes(pid: u32) -> Option<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    Some(kilobytes(&rollup, "Pss:"))
+}
+
+fn cpu_seconds(pid: &str) -> Option<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    cpu_of_stat(&stat)
+}
+
+/// Fields 14 and 15 of proc_pid_stat(5); the second is the name in parentheses, which may hold
+/// anything.
+fn cpu_of_stat(stat: &str) -> Option<f64> {
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let mut fields = rest.split(' ').skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some((user + system) as f64 / TICKS_PER_SECOND)
+}
+
+/// The kernel's memory at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kernel {
+    /// Slab, in bytes.
+    pub slab_bytes: u64,
+    /// TCP sockets in use.
+    pub tcp_sockets: u64,
+    /// TCP sockets in TIME_WAIT.
+    pub tcp_time_wait: u64,
+    /// Pages of TCP's buffers.
+    pub tcp_pages: u64,
+    /// Objects in use and bytes of each object, by slab cache; empty if they may not be read.
+    pub caches: BTreeMap<String, (u64, u64)>,
+}
+
+impl Kernel {
+    /// Reads it.
+    pub fn read() -> Kernel {
+        let sockstat = read("/proc/net/sockstat");
+        let tcp = sockstat.lines().find(|line| line.starts_with("TCP:"));
+        let tcp_field = |name: &str| {
+            let mut fields = tcp.unwrap_or_default().split_whitespace();
+            fields.find(|field| *field == name);
+            fields.next().map_or(0, number)
+        };
+        Kernel {
+            slab_bytes: kilobytes(&read("/proc/meminfo"), "Slab:"),
+            tcp_sockets: tcp_field("inuse"),
+            tcp_time_wait: tcp_field("tw"),
+            tcp_pages: tcp_field("mem"),
+            caches: slab_caches(&read("/proc/slabinfo")),
+        }
+    }
+
+    /// Caches that grew since `before`, the largest first: name, objects more, bytes more.
+    pub fn grown(&self, before: &Kernel) -> Vec<(String, u64, u64)> {
+        let mut grown: Vec<_> = self
+            .caches
+            .iter()
+            .filter_map(|(name, &(objects, size))| {
+                let was = before.caches.get(name).map_or(0, |cache| cache.0);
+                let more = objects.checked_sub(was).filter(|more| *more > 0)?;
+                Some((name.clone(), more, more * size))
+            })
+            .collect();
+        grown.sort_by_key(|cache| std::cmp::Reverse(cache.2));
+        grown
+    }
+}
+
+fn slab_caches(slabinfo: &str) -> BTreeMap<String, (u64, u64)> {
+    slabinfo
+        .lines()
+        .filter(|line| !line.starts_with("slabinfo") && !line.starts_with('#'))
+        .filter_map(|line| {
+            let mut fields = line.split_whitespace();
+            let name = fields.next()?;
+            let active = fields.next()?.parse().ok()?;
+            let size = fields.nth(1)?.parse().ok()?;
+            Some((name.to_owned(), (active, size)))
+        })
+        .collect()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn number(text: &str) -> u64 {
+    text.trim().parse().unwrap_or(0)
+}
+
+/// The value in bytes of a line like `MemTotal:  24000 kB`.
+fn kilobytes(text: &str, name: &str) -> u64 {
+    text.lines()
+        .find_map(|line| line.strip_prefix(name))
+        .and_then(|rest| rest.split_whitespace().next())
+        .map_or(0, |value| number(value) * 1024)
+}
+
+fn port_range(text: &str) -> u64 {
+    let mut ends = text.split_whitespace().map(number);
+    match (ends.next(), ends.next()) {
+        (Some(first), Some(last)) if last >= first => last - first + 1,
+        _ => 28_232,
+    }
+}
+
+/// USER_HZ is 100 on all architectures Linux runs on today.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_is_found_behind_any_name() {
+        let stat = "42 (a ) b) S 1 42 42 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 1 0 7 0 0";
+        assert_eq!(cpu_of_stat(stat), Some(2.0));
+    }
+
+    #[test]
+    fn slab_caches_give_objects_and_sizes() {
+        let text = "slabinfo - version: 2.1\n# name <active_objs> <num_objs> <objsize>\n\
+                    TCP 120 130 2432 13 8 : tunables 0 0 0 : slabdata 10 10 0\n";
+        assert_eq!(slab_caches(text).get("TCP"), Some(&(120, 2432)));
+    }
+
+    #[test]
+    fn this_machine_can_be_read() {
+        let machine = Machine::read();
+        assert!(machine.cores > 0 && machine.memory_bytes > 0 && !machine.kernel.is_empty());
+        let own = process(std::process::id()).expect("this process exists");
+        assert!(own.pss_bytes > 0);
+    }
+}

@@ -1,0 +1,314 @@
+//! What a run found, as one document: JSON for scripts, a table for people.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use crate::histogram::Summary;
+use crate::machine::{Machine, Process};
+use crate::preflight::mebibytes;
+
+/// A whole run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Document {
+    /// `roost-load/1`.
+    pub format: String,
+    /// The subcommand, or the scenario's name.
+    pub name: String,
+    /// The command line.
+    pub command: Vec<String>,
+    /// When it began, in seconds since 1970 (UTC).
+    pub began_unix_s: u64,
+    /// What was asked for.
+    pub settings: BTreeMap<String, String>,
+    /// Where it ran.
+    pub machine: Machine,
+    /// The server's process before anything was opened.
+    pub server_before: Option<Process>,
+    /// The server's counters before anything was opened.
+    pub counters_before: Option<BTreeMap<String, u64>>,
+    /// What happened, in order.
+    pub phases: Vec<PhaseResult>,
+    /// Bytes of the server's memory per connection, over the phases that opened some.
+    pub slope: Option<Slope>,
+    /// The run as it went.
+    pub samples: Vec<Sample>,
+    /// Everything that was not as it should be. Empty: the run held what it says.
+    pub problems: Vec<String>,
+}
+
+/// One phase.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PhaseResult {
+    /// Its name.
+    pub name: String,
+    /// When it began, in seconds since the run's beginning.
+    pub began_s: f64,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// Connections begun in it.
+    pub begun: u64,
+    /// Connections held at its end.
+    pub held: u64,
+    /// Connections that did not open.
+    pub failed: u64,
+    /// Connections that ended unasked.
+    pub lost: u64,
+    /// Connections dropped by us, to come again.
+    pub dropped: u64,
+    /// Connections closed with the closing handshake.
+    pub closed: u64,
+    /// Why connections did not open.
+    pub failures: BTreeMap<String, u64>,
+    /// Why connections ended.
+    pub losses: BTreeMap<String, u64>,
+    /// Messages sent.
+    pub sent: u64,
+    /// Messages received.
+    pub received: u64,
+    /// Pings answered.
+    pub pings: u64,
+    /// Seconds in which messages were sent; 0 without traffic.
+    pub traffic_seconds: f64,
+    /// Times a publisher waited a second in vain for deliveries.
+    pub stalls: u64,
+    /// What became of messages to subscribers.
+    pub deliveries: Deliveries,
+    /// What became of messages that should come back.
+    pub echoes: Deliveries,
+    /// Distributions: `connect`, `recover`, `delivery`, `last_receipt`, `echo`, `echo_from_sent`.
+    pub latencies: BTreeMap<String, Summary>,
+    /// The server's process at the end.
+    pub server: Option<Process>,
+    /// The server's CPU time in this phase, in seconds.
+    pub server_cpu_seconds: Option<f64>,
+    /// The server's counters at the end.
+    pub counters: Option<BTreeMap<String, u64>>,
+    /// CPU time of this process in this phase, in seconds.
+    pub client_cpu_seconds: f64,
+    /// The kernel's memory at the end.
+    pub kernel: KernelGrowth,
+}
+
+/// Counts of messages, as [`crate::account::Tally`] has them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deliveries {
+    /// Once, as expected.
+    pub received: u64,
+    /// Not at all.
+    pub lost: u64,
+    /// Once more.
+    pub doubled: u64,
+    /// After a later one.
+    pub reordered: u64,
+    /// Not as sent.
+    pub corrupt: u64,
+    /// To the wrong one.
+    pub misrouted: u64,
+}
+
+impl From<&crate::account::Tally> for Deliveries {
+    fn from(tally: &crate::account::Tally) -> Deliveries {
+        Deliveries {
+            received: tally.received,
+            lost: tally.lost,
+            doubled: tally.doubled,
+            reordered: tally.reordered,
+            corrupt: tally.corrupt,
+            misrouted: tally.misrouted,
+        }
+    }
+}
+
+/// The kernel's memory since the run's beginning. On loopback it is that of both ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelGrowth {
+    /// Slab, in bytes, now.
+    pub slab_bytes: u64,
+    /// Slab more than at the beginning, in bytes.
+    pub slab_grown_bytes: i64,
+    /// TCP sockets in use now.
+    pub tcp_sockets: u64,
+    /// The caches that grew most: name, objects more, bytes more.
+    pub caches: Vec<(String, u64, u64)>,
+}
+
+/// Memory of the server per connection.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Slope {
+    /// Connections held and the server's PSS in bytes.
+    pub points: Vec<(u64, u64)>,
+    /// From the first of them to the last, in bytes per connection.
+    pub bytes_per_connection: f64,
+}
+
+/// One moment of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Seconds since the beginning.
+    pub s: f64,
+    /// Connections held.
+    pub held: u64,
+    /// Connections opening.
+    pub opening: u64,
+    /// Connections that failed or were lost so far.
+    pub lost: u64,
+    /// Messages sent so far.
+    pub sent: u64,
+    /// Messages received so far.
+    pub received: u64,
+    /// The server's PSS, in bytes.
+    pub pss_bytes: Option<u64>,
+    /// The server's CPU time so far, in seconds.
+    pub cpu_seconds: Option<f64>,
+}
+
+/// The mark of this format.
+pub const FORMAT: &str = "roost-load/1";
+
+impl PhaseResult {
+    /// The server's CPU time per message received by clients, in nanoseconds.
+    pub fn server_ns_per_message(&self) -> Option<f64> {
+        let cpu = self.server_cpu_seconds?;
+        (self.received > 0).then(|| cpu * 1e9 / self.received as f64)
+    }
+}
+
+impl Document {
+    /// The table a person reads.
+    pub fn table(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        for phase in &self.phases {
+            let _ = writeln!(out, "{} ({:.1} s)", phase.name, phase.seconds);
+            phase_lines(phase, &mut out);
+        }
+        if let Some(slope) = &self.slope {
+            let _ = writeln!(out, "memory of the server");
+            for (held, pss) in &slope.points {
+                let _ = writeln!(out, "  {held:>9} held      {} PSS", mebibytes(*pss));
+            }
+            let _ = writeln!(
+                out,
+                "  slope               {:.1} bytes per connection",
+                slope.bytes_per_connection
+            );
+        }
+        match &self.problems[..] {
+            [] => out.push_str("no connection and no message was lost\n"),
+            problems => {
+                out.push_str("NOT AS IT SHOULD BE\n");
+                for problem in problems {
+                    let _ = writeln!(out, "  {problem}");
+                }
+            }
+        }
+        out
+    }
+}
+
+fn phase_lines(phase: &PhaseResult, out: &mut String) {
+    let mut line = |name: &str, text: String| {
+        let _ = writeln!(out, "  {name:<19} {text}");
+    };
+    line("held", format!("{} connections", phase.held));
+    if phase.begun > 0 {
+        let opened = phase.latencies.get("connect").map_or(0, |all| all.count);
+        let rate = opened as f64 / phase.seconds.max(1e-9);
+        line(
+            "opened",
+            format!("{opened} of {} begun, {rate:.0} a second", phase.begun),
+        );
+    }
+    if phase.dropped > 0 {
+        line("dropped", phase.dropped.to_string());
+    }
+    if phase.closed > 0 {
+        line("closed cleanly", phase.closed.to_string());
+    }
+    if phase.failed + phase.lost > 0 {
+        line("failed, lost", format!("{}, {}", phase.failed, phase.lost));
+    }
+    for (why, count) in phase.failures.iter().chain(&phase.losses).take(8) {
+        line("", format!("{count} × {why}"));
+    }
+    if phase.sent > 0 {
+        let seconds = phase.traffic_seconds.max(1e-9);
+        line("sent", rated(phase.sent, seconds));
+        line("received", rated(phase.received, seconds));
+    }
+    for (name, tally) in [("deliveries", phase.deliveries), ("echoes", phase.echoes)] {
+        if tally != Deliveries::default() {
+            line(
+                name,
+                format!(
+                    "{} once; {} lost, {} doubled, {} reordered, {} corrupt, {} misrouted",
+                    tally.received,
+                    tally.lost,
+                    tally.doubled,
+                    tally.reordered,
+                    tally.corrupt,
+                    tally.misrouted
+                ),
+            );
+        }
+    }
+    for (name, summary) in &phase.latencies {
+        let at = |percentile| duration(summary.at(percentile).unwrap_or(0));
+        line(
+            &name.replace('_', " "),
+            format!(
+                "p50 {}  p90 {}  p99 {}  p99.9 {}  max {}",
+                at(50.0),
+                at(90.0),
+                at(99.0),
+                at(99.9),
+                duration(summary.max_ns)
+            ),
+        );
+    }
+    if phase.pings > 0 {
+        line("pings answered", phase.pings.to_string());
+    }
+    if let Some(server) = &phase.server {
+        line(
+            "server's memory",
+            format!("{} PSS", mebibytes(server.pss_bytes)),
+        );
+    }
+    if let Some(cpu) = phase.server_cpu_seconds {
+        let mut text = format!("{cpu:.2} s");
+        if let Some(ns) = phase.server_ns_per_message() {
+            let _ = write!(text, ", {:.2} µs per message received", ns / 1e3);
+        } else if phase.held > 0 && phase.begun == 0 {
+            let each = cpu * 1e6 / phase.held as f64 / phase.seconds.max(1e-9);
+            let _ = write!(text, ", {each:.3} µs per connection and second");
+        }
+        line("server's CPU time", text);
+    }
+    if phase.held > 0 && phase.kernel.slab_grown_bytes > 0 {
+        line(
+            "kernel's slab",
+            format!(
+                "{} more than at the beginning: {:.0} bytes per connection",
+                mebibytes(phase.kernel.slab_grown_bytes as u64),
+                phase.kernel.slab_grown_bytes as f64 / phase.held as f64
+            ),
+        );
+    }
+}
+
+fn rated(count: u64, seconds: f64) -> String {
+    format!("{count}, {:.0} a second", count as f64 / seconds)
+}
+
+/// A time as people read it.
+pub fn duration(ns: u64) -> String {
+    match ns {
+        0..1_000 => format!("{ns} ns"),
+        1_000..1_000_000 => format!("{:.1} µs", ns as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.2} ms", ns as f64 / 1e6),
+        _ => format!("{:.2} s", ns as f64 / 1e9),
+    }
+}

@@ -1,0 +1,87 @@
+//! One client connection: a small plain value, and what it needs beside it only at times.
+
+use roost_net::ConnKey;
+use roost_wire::Inbound;
+use roost_wire::handshake::HeadScanner;
+
+/// A connection's record. Its slot says which group and member it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Conn {
+    pub(super) generation: u16,
+    pub(super) state: State,
+    pub(super) flags: u8,
+    /// Index of the ring's share it belongs to.
+    pub(super) share: u8,
+    /// How far the dialect has come with opening.
+    pub(super) stage: u8,
+}
+
+const _: () = assert!(size_of::<Conn>() <= 8);
+
+/// A batch is in flight.
+pub(super) const WRITING: u8 = 1;
+/// Open again once it is closed.
+pub(super) const REOPEN: u8 = 2;
+/// It is over by our own doing.
+pub(super) const EXPECTED: u8 = 4;
+/// It fell to [`REOPEN`] and is not back yet.
+pub(super) const RETURNING: u8 = 8;
+/// A close frame was answered: what follows is the end of TCP.
+pub(super) const SAID_GOODBYE: u8 = 16;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// The slot is free.
+    Free,
+    /// TCP is connecting.
+    Connecting,
+    /// The request is sent.
+    Handshaking,
+    /// The dialect opens.
+    Opening,
+    /// Open and subscribed.
+    Held,
+    /// A close frame is sent, or the socket closed.
+    Closing,
+}
+
+impl Conn {
+    pub(super) fn new(share: u8) -> Conn {
+        Conn {
+            generation: 0,
+            state: State::Free,
+            flags: 0,
+            share,
+            stage: 0,
+        }
+    }
+
+    pub(super) fn key(&self, slot: u32) -> ConnKey {
+        ConnKey::new(slot, self.generation)
+    }
+
+    pub(super) fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    pub(super) fn is_opening(&self) -> bool {
+        matches!(
+            self.state,
+            State::Connecting | State::Handshaking | State::Opening
+        )
+    }
+}
+
+/// What a connection needs only at times.
+#[derive(Debug, Default)]
+pub(super) struct Rare {
+    /// When it began to open, or to close.
+    pub(super) since_ns: u64,
+    /// The response's head as far as it has come.
+    pub(super) head: Vec<u8>,
+    pub(super) scanner: HeadScanner,
+    /// A message cut by the end of a lease.
+    pub(super) inbound: Option<Inbound>,
+    /// Waits for the batch in flight.
+    pub(super) outbox: Vec<u8>,
+}

@@ -1,0 +1,257 @@
+//! Scenarios as people write them: TOML to a [`Plan`].
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::dialect;
+use crate::plan::{Echo, Group, Loss, Phase, Publish, Role, Step, Topic};
+
+/// Everything of a plan but where and how to connect.
+#[derive(Clone)]
+pub struct Scenario {
+    /// Its name.
+    pub name: String,
+    /// The URL it was written for.
+    pub url: Option<String>,
+    /// What is spoken about.
+    pub topics: Vec<Topic>,
+    /// Who connects.
+    pub groups: Vec<Group>,
+    /// What happens.
+    pub phases: Vec<Phase>,
+}
+
+/// Reads a scenario.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn parse(text: &str) -> Result<Scenario, String> {
+    let written: Written = toml::from_str(text).map_err(|error| error.to_string())?;
+    let topics: Vec<Topic> = written
+        .topic
+        .iter()
+        .map(|topic| Topic {
+            name: topic.name.clone(),
+            channels: topic.channels,
+        })
+        .collect();
+    let topic = |name: &str| {
+        let found = topics.iter().position(|topic| topic.name == name);
+        found.ok_or_else(|| format!("there is no topic {name}"))
+    };
+    let groups = written
+        .group
+        .iter()
+        .map(|group| {
+            group
+                .read(topic)
+                .map_err(|e| format!("group {}: {e}", group.name))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let phases = written
+        .phase
+        .iter()
+        .map(|phase| phase.read(&groups))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Scenario {
+        name: written.name,
+        url: written.url,
+        topics,
+        groups,
+        phases,
+    })
+}
+
+/// Reads `500ms`, `30s`, `5m` or `2h`.
+///
+/// # Errors
+/// When it is none of those.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text}: expected a time such as 500ms, 30s, 5m or 2h");
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: f64 = digits.parse().map_err(|_| wrong())?;
+    let seconds = match &text[digits.len()..] {
+        "ms" => number / 1e3,
+        "s" => number,
+        "m" => number * 60.0,
+        "h" => number * 3600.0,
+        _ => return Err(wrong()),
+    };
+    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    name: String,
+    url: Option<String>,
+    #[serde(default)]
+    topic: Vec<WrittenTopic>,
+    group: Vec<WrittenGroup>,
+    phase: Vec<WrittenPhase>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenTopic {
+    name: String,
+    #[serde(default = "one")]
+    channels: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenGroup {
+    name: String,
+    count: u32,
+    #[serde(default = "raw")]
+    dialect: String,
+    #[serde(default)]
+    subscribe: Vec<String>,
+    publish: Option<WrittenPublish>,
+    echo: Option<WrittenEcho>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenPublish {
+    topic: String,
+    rate: Option<f64>,
+    #[serde(default = "window")]
+    window: u32,
+    #[serde(default = "size")]
+    size: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenEcho {
+    rate: Option<f64>,
+    #[serde(default = "one")]
+    in_flight: u32,
+    #[serde(default = "size")]
+    size: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+enum WrittenPhase {
+    Open {
+        name: Option<String>,
+        upto: Option<u32>,
+    },
+    Hold {
+        name: Option<String>,
+        time: String,
+    },
+    Traffic {
+        name: Option<String>,
+        time: String,
+        drop: Option<WrittenLoss>,
+    },
+    Publish {
+        name: Option<String>,
+        #[serde(default = "one")]
+        each: u32,
+    },
+    Reconnect {
+        name: Option<String>,
+        group: String,
+        share: f64,
+    },
+    Close {
+        name: Option<String>,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenLoss {
+    group: String,
+    share: f64,
+}
+
+impl WrittenGroup {
+    fn read(&self, topic: impl Fn(&str) -> Result<usize, String>) -> Result<Group, String> {
+        let dialect = dialect::by_name(&self.dialect).ok_or_else(|| unknown(&self.dialect))?;
+        let role = match (&self.publish, &self.echo) {
+            (None, None) => Role::Listen,
+            (Some(publish), None) => Role::Publish(Publish {
+                topic: topic(&publish.topic)?,
+                rate: publish.rate,
+                window: publish.window,
+                size: publish.size,
+            }),
+            (None, Some(echo)) => Role::Echo(Echo {
+                rate: echo.rate,
+                in_flight: echo.in_flight,
+                size: echo.size,
+            }),
+            (Some(_), Some(_)) => return Err("publish or echo, not both".to_owned()),
+        };
+        let subscribe = self.subscribe.iter().map(|name| topic(name));
+        Ok(Group {
+            name: self.name.clone(),
+            count: self.count,
+            dialect,
+            subscribe: subscribe.collect::<Result<_, _>>()?,
+            role,
+        })
+    }
+}
+
+impl WrittenPhase {
+    fn read(&self, groups: &[Group]) -> Result<Phase, String> {
+        let loss = |name: &str, share: f64| {
+            if !(0.0..=1.0).contains(&share) {
+                return Err(format!("share {share}: expected 0 to 1"));
+            }
+            let group = groups.iter().position(|group| group.name == name);
+            let group = group.ok_or_else(|| format!("there is no group {name}"))?;
+            Ok(Loss { group, share })
+        };
+        let (name, usual, step) = match self {
+            WrittenPhase::Open { name, upto } => (name, "open", Step::Open(*upto)),
+            WrittenPhase::Hold { name, time } => (name, "hold", Step::Hold(duration(time)?)),
+            WrittenPhase::Traffic { name, time, drop } => {
+                let drop = drop.as_ref().map(|drop| loss(&drop.group, drop.share));
+                let step = Step::Traffic(duration(time)?, drop.transpose()?);
+                (name, "traffic", step)
+            }
+            WrittenPhase::Publish { name, each } => (name, "publish", Step::PublishEach(*each)),
+            WrittenPhase::Reconnect { name, group, share } => {
+                (name, "reconnect", Step::Reconnect(loss(group, *share)?))
+            }
+            WrittenPhase::Close { name } => (name, "close", Step::Close),
+        };
+        Ok(Phase {
+            name: name.clone().unwrap_or_else(|| usual.to_owned()),
+            step,
+        })
+    }
+}
+
+/// What to say of a dialect that is not known.
+pub(crate) fn unknown(name: &str) -> String {
+    let all: Vec<_> = dialect::ALL.iter().map(|dialect| dialect.name()).collect();
+    format!("unknown dialect {name}: there are {}", all.join(", "))
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn raw() -> String {
+    "raw".to_owned()
+}
+
+/// Messages of one publisher under way where there is no rate.
+fn window() -> u32 {
+    8
+}
+
+/// Payload bytes that fill a frame with a short header.
+fn size() -> usize {
+    125
+}

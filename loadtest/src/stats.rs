@@ -1,0 +1,42 @@
+//! A server's own counters: Roost's `GET /stats`, one JSON object of numbers.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::plan::Target;
+
+/// Reads the counters.
+///
+/// # Errors
+/// When there is no answer in time, or it is no JSON object of numbers.
+pub fn fetch(target: &Target) -> Result<BTreeMap<String, u64>, String> {
+    let address = target.addresses[0];
+    let wrong = |what: String| format!("GET /stats of {address}: {what}");
+    let ask = || -> std::io::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        let request = format!(
+            "GET /stats HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            target.authority
+        );
+        stream.write_all(request.as_bytes())?;
+        let mut answer = Vec::new();
+        stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
+        Ok(answer)
+    };
+    let answer = ask().map_err(|error| wrong(error.to_string()))?;
+    let text = String::from_utf8_lossy(&answer);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return Err(wrong("no HTTP response".to_owned()));
+    };
+    if !head.starts_with("HTTP/1.1 200") {
+        let status = head.lines().next().unwrap_or_default();
+        return Err(wrong(format!("{status} (is listener.stats on?)")));
+    }
+    serde_json::from_str(body).map_err(|error| wrong(error.to_string()))
+}
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+const ANSWER_BYTES_MAX: u64 = 1 << 20;
