@@ -125,7 +125,7 @@ fn choose_driver(from: &config::Settings, open_files: u64) -> Result<Choice, Str
         ..EpollOptions::default()
     });
     let uring = uring_options(&from.io_uring, open_files);
-    let works = || UringDriver::new(uring.clone()).map(drop);
+    let works = || UringDriver::new(&uring).map(drop);
     match from.server.driver {
         config::Driver::Epoll => Ok(Choice {
             driver: epoll,
@@ -190,7 +190,7 @@ fn start(
         Chosen::Uring(options) => {
             let options = options.clone();
             Server::start(settings, reactors, move || {
-                UringDriver::new(options.clone())
+                UringDriver::new(&options)
             })
         }
     }
