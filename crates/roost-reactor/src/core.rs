@@ -10,7 +10,7 @@ use std::sync::Arc;
 use roost_dialect::{DialectKind, Publication, wamp};
 use roost_hub::{ChannelId, Hub, Item, Output, Subscriber};
 use roost_metrics::{Counters, Registry};
-use roost_net::{Chunk, CloseMode, ConnKey};
+use roost_net::{CloseMode, ConnKey};
 use roost_wire::frame::{append_close, append_frame};
 use roost_wire::{CloseCode, Frozen, Inbound, Limits as WireLimits, Opcode};
 use slab::Slab;
@@ -299,23 +299,6 @@ impl Core {
             }
         };
         &mut outboxes[index]
-    }
-
-    /// Owes a pong to a connection whose output is blocked: only the newest is kept.
-    pub(crate) fn owe_pong(&mut self, slot: u32, payload: &[u8]) {
-        let pong = Frozen::control(Opcode::Pong, payload);
-        let Some(conn) = self.table.at_mut(slot) else {
-            return;
-        };
-        let outbox = Core::outbox_of(&mut self.outboxes, &self.counters, conn);
-        let before = outbox.bytes();
-        if outbox.owe_pong(Chunk::new(pong.shared().clone())) {
-            self.counters.pongs_coalesced_total.inc();
-        }
-        let after = outbox.bytes();
-        self.counters
-            .outbox_bytes
-            .add((after as u64).wrapping_sub(before as u64));
     }
 
     /// In debug builds: what is counted is what is there.

@@ -78,7 +78,9 @@ impl Core {
         if let [frame] = scratch.frames[..] {
             return match palette.frame(frame) {
                 TickFrame::Shared(chunk) => driver.send(key, std::slice::from_ref(chunk)),
-                TickFrame::Own { start, end } => driver.send_copy(key, self.tick.own(*start, *end)),
+                TickFrame::Own { start, end } | TickFrame::Pong { start, end } => {
+                    driver.send_copy(key, self.tick.own(*start, *end))
+                }
             };
         }
         let bytes = palette.bytes(state);
@@ -127,10 +129,22 @@ impl Core {
         let outbox = Core::outbox_of(&mut self.outboxes, &self.counters, conn);
         let before = outbox.bytes();
         for &frame in &scratch.frames {
-            outbox.push(self.tick.chunk_of(frame));
+            let chunk = self.tick.chunk_of(frame);
+            match self.tick.palette.frame(frame) {
+                // RFC 6455 §5.5.3: one may answer the most recent ping only. Decided here and not
+                // when the ping came: by now all that was sent before has had its chance.
+                TickFrame::Pong { .. } => {
+                    if outbox.owe_pong(chunk) {
+                        self.counters.pongs_coalesced_total.inc();
+                    }
+                }
+                TickFrame::Shared(_) | TickFrame::Own { .. } => outbox.push(chunk),
+            }
         }
         let after = outbox.bytes();
-        self.counters.outbox_bytes.add((after - before) as u64);
+        self.counters
+            .outbox_bytes
+            .add((after as u64).wrapping_sub(before as u64));
         // One frame fits into an empty outbox whatever its header adds to the largest message.
         let alone = before == 0 && scratch.frames.len() == 1;
         if after > self.settings.limits.outbox_bytes_max && !alone {

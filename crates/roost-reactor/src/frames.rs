@@ -91,14 +91,9 @@ impl Core {
             }
             Message::Ping(payload) => {
                 self.counters.pings_received_total.inc();
-                if conn.phase != Phase::Open {
-                    // RFC 6455 §5.5.1: nothing is sent after a close frame.
-                } else if conn.flags.has(Flags::IN_FLIGHT) {
-                    self.owe_pong(key.slot(), payload);
-                } else {
-                    self.tick.give_own(key.slot(), conn, |arena| {
-                        append_frame(arena, Opcode::Pong, payload);
-                    });
+                // RFC 6455 §5.5.1: nothing is sent after a close frame.
+                if conn.phase == Phase::Open {
+                    self.tick.give_pong(key.slot(), conn, payload);
                 }
             }
             Message::Pong(_) => self.counters.pongs_received_total.inc(),

@@ -2,7 +2,8 @@
 
 use roost_hub::{FrameBytes, FrameIndex, Palette};
 use roost_net::Chunk;
-use roost_wire::Frozen;
+use roost_wire::frame::append_frame;
+use roost_wire::{Frozen, Opcode};
 
 use crate::conn::Conn;
 
@@ -12,13 +13,17 @@ pub(crate) enum TickFrame {
     Shared(Chunk),
     /// One connection's own, in the arena.
     Own { start: u32, end: u32 },
+    /// The same, holding pongs: where output is blocked, only the newest is kept.
+    Pong { start: u32, end: u32 },
 }
 
 impl FrameBytes for TickFrame {
     fn frame_bytes(&self) -> usize {
         match self {
             TickFrame::Shared(chunk) => chunk.len(),
-            TickFrame::Own { start, end } => (end - start) as usize,
+            TickFrame::Own { start, end } | TickFrame::Pong { start, end } => {
+                (end - start) as usize
+            }
         }
     }
 }
@@ -63,15 +68,23 @@ impl Tick {
         conn: &mut Conn,
         write: impl FnOnce(&mut Vec<u8>),
     ) {
+        let (start, end) = self.write(write);
+        let frame = self.palette.push(TickFrame::Own { start, end });
+        self.give(slot, conn, frame);
+    }
+
+    /// Gives `conn` a pong.
+    pub(crate) fn give_pong(&mut self, slot: u32, conn: &mut Conn, payload: &[u8]) {
+        let (start, end) = self.write(|arena| append_frame(arena, Opcode::Pong, payload));
+        let frame = self.palette.push(TickFrame::Pong { start, end });
+        self.give(slot, conn, frame);
+    }
+
+    fn write(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> (u32, u32) {
         let start = self.arena.len();
         write(&mut self.arena);
         let narrow = |n: usize| u32::try_from(n).expect("an arena is flushed long before 4 GiB");
-        let frame = TickFrame::Own {
-            start: narrow(start),
-            end: narrow(self.arena.len()),
-        };
-        let frame = self.palette.push(frame);
-        self.give(slot, conn, frame);
+        (narrow(start), narrow(self.arena.len()))
     }
 
     /// Takes back what `conn` was to get: it ends before the flush.
@@ -88,7 +101,9 @@ impl Tick {
     pub(crate) fn bytes_of(&self, frame: FrameIndex) -> &[u8] {
         match self.palette.frame(frame) {
             TickFrame::Shared(chunk) => chunk.as_slice(),
-            TickFrame::Own { start, end } => self.own(*start, *end),
+            TickFrame::Own { start, end } | TickFrame::Pong { start, end } => {
+                self.own(*start, *end)
+            }
         }
     }
 
@@ -96,7 +111,9 @@ impl Tick {
     pub(crate) fn chunk_of(&self, frame: FrameIndex) -> Chunk {
         match self.palette.frame(frame) {
             TickFrame::Shared(chunk) => chunk.clone(),
-            TickFrame::Own { start, end } => Chunk::new(self.own(*start, *end).into()),
+            TickFrame::Own { start, end } | TickFrame::Pong { start, end } => {
+                Chunk::new(self.own(*start, *end).into())
+            }
         }
     }
 
