@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::{IntoRawFd, OwnedFd};
 use std::ptr;
 use std::time::Duration;
 
@@ -10,12 +11,20 @@ use io_uring::types::{CancelBuilder, DestinationSlot, Fd, Fixed, SubmitArgs, Tim
 use io_uring::{EnterFlags, IoUring, Probe, cqueue, opcode, squeue};
 
 use super::UringOptions;
+use super::setup::{explain, explain_setup, register_slots};
 
 /// What a request works on: an ordinary descriptor, or a slot of the ring's own table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Target {
     Fd(i32),
     Slot(u32),
+}
+
+impl From<OwnedFd> for Target {
+    /// Whoever keeps the target owns the descriptor from here on.
+    fn from(fd: OwnedFd) -> Target {
+        Target::Fd(fd.into_raw_fd())
+    }
 }
 
 /// A completion, copied out of the shared queue so that the kernel can go on writing there.
@@ -148,7 +157,7 @@ impl Ring {
                     Some(libc::ETIME | libc::EINTR) => break,
                     // The kernel wants its completions taken first, or is short of memory.
                     Some(libc::EBUSY | libc::EAGAIN) if tries < BUSY_TRIES_MAX => tries += 1,
-                    _ => return Err(explain("io_uring_enter", &error)),
+                    _ => return Err(explain("submitting and waiting", &error)),
                 },
             }
             self.collect();
@@ -463,76 +472,6 @@ fn on(target: Target, entry: squeue::Entry) -> squeue::Entry {
 /// A request whose success makes no completion (Linux 5.17), and whose failure is ignored.
 fn quiet(entry: squeue::Entry) -> squeue::Entry {
     entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(IGNORED)
-}
-
-fn register_slots(io: &IoUring, probe: &Probe, slots: u32) -> io::Result<()> {
-    // FIXED_FD_INSTALL came in Linux 6.8, after the socket options by URING_CMD in 6.7, which
-    // cannot be probed.
-    if !probe.is_supported(opcode::FixedFdInstall::CODE) {
-        return Err(io::Error::new(
-            io::ErrorKind::Unsupported,
-            format!(
-                "io_uring with direct descriptors needs Linux 6.8 or later (this is {}): \
-                 upgrade, or use ordinary descriptors",
-                kernel_release()
-            ),
-        ));
-    }
-    io.submitter()
-        .register_files_sparse(slots)
-        .map_err(|error| match error.raw_os_error() {
-            Some(libc::EMFILE) => io::Error::new(
-                error.kind(),
-                format!(
-                    "{slots} direct descriptors are more than the limit on open files allows: \
-                 raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=) or ask for fewer"
-                ),
-            ),
-            _ => explain("registering the table of direct descriptors", &error),
-        })
-}
-
-/// Says what is missing for a ring to be set up, and the remedy.
-fn explain_setup(error: io::Error) -> io::Error {
-    let reason = match error.raw_os_error() {
-        Some(libc::ENOSYS) => "io_uring is not in this kernel, or a seccomp filter hides it: \
-             allow io_uring_setup, io_uring_enter and io_uring_register"
-            .to_owned(),
-        Some(libc::EPERM | libc::EACCES) => match sysctl("io_uring_disabled").as_deref() {
-            None | Some("0") => "a seccomp filter or security module forbids io_uring: allow \
-                 io_uring_setup, io_uring_enter and io_uring_register"
-                .to_owned(),
-            Some(level) => format!(
-                "kernel.io_uring_disabled is {level}: set it to 0 with sysctl, or to 1 and join \
-                 the group of kernel.io_uring_group"
-            ),
-        },
-        Some(libc::EINVAL) => format!(
-            "io_uring is too old here: Linux 6.1 or later is needed (this is {})",
-            kernel_release()
-        ),
-        Some(libc::ENOMEM) => "no memory for the io_uring queues: raise RLIMIT_MEMLOCK or the \
-             memory limit of the cgroup, or ask for fewer entries"
-            .to_owned(),
-        _ => return explain("io_uring_setup", &error),
-    };
-    io::Error::new(
-        error.kind(),
-        format!("{reason}; or use the epoll driver ({error})"),
-    )
-}
-
-fn explain(step: &str, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{step}: {error}"))
-}
-
-fn kernel_release() -> String {
-    sysctl("osrelease").unwrap_or_else(|| "unknown".to_owned())
-}
-
-fn sysctl(name: &str) -> Option<String> {
-    let text = std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok()?;
-    Some(text.trim().to_owned())
 }
 
 /// `user_data` of requests nobody waits for.
