@@ -126,9 +126,8 @@ class Stock(unittest.IsolatedAsyncioTestCase):
 
     async def test_is_told_invalid_uri(self):
         one = await self.join()
-        for topic in ["com..empty", "hash#tag"]:
-            # The stock client itself refuses to publish there, but lets SUBSCRIBE pass.
-            await self.refused_with("wamp.error.invalid_uri", one.subscribe(lambda: None, topic))
+        # The one kind of wrong URI that the stock client itself lets pass.
+        await self.refused_with("wamp.error.invalid_uri", one.subscribe(lambda: None, "com..empty"))
         await self.publish(one, "still here")
 
     async def test_hears_a_raw_client(self):
