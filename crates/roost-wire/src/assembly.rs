@@ -33,24 +33,19 @@ impl Assembly {
         }
     }
 
-    /// Appends a piece of text.
+    /// Appends a piece of text. Whether the message ends inside a character is for the caller to
+    /// see, who checks it as a whole.
     ///
     /// RFC 6455 §8.1: an endpoint that finds bytes that are not UTF-8 MUST fail the connection; we
     /// do so at the first byte that no continuation can make valid, be the frame complete or not.
-    pub(crate) fn push_text(
-        &mut self,
-        piece: &[u8],
-        ends_message: bool,
-    ) -> Result<(), ProtocolError> {
+    pub(crate) fn push_text(&mut self, piece: &[u8]) -> Result<(), ProtocolError> {
         self.push(piece);
         let new = &self.bytes[self.checked..];
         let scanned = new.len();
         match simdutf8::compat::from_utf8(new) {
             Ok(_) => self.checked = self.bytes.len(),
-            // A character may be cut by the end of the piece, but not by that of the message.
-            Err(error) if error.error_len().is_none() && !ends_message => {
-                self.checked += error.valid_up_to();
-            }
+            // A character may be cut by the end of the piece.
+            Err(error) if error.error_len().is_none() => self.checked += error.valid_up_to(),
             Err(_) => return Err(ProtocolError::TextNotUtf8),
         }
         self.count(scanned);

@@ -263,7 +263,7 @@ impl Inbound {
         let ends_message = part.ends_message();
         match part.message {
             Opcode::Text if !part.compressed => {
-                self.message.push_text(part.payload, ends_message)?;
+                self.message.push_text(part.payload)?;
             }
             _ => self.message.push(part.payload),
         }

@@ -138,13 +138,13 @@ impl Inbound {
         let room = bytes_max.saturating_sub(self.message.bytes().len());
         if piece.len() > room {
             // What is within the limit is judged first, as if it had come alone.
-            self.message.push_text(&piece[..room], false)?;
+            self.message.push_text(&piece[..room])?;
             return Err(error);
         }
         if end.is_some() && self.message.bytes().is_empty() {
             return Ok(Some(Whole::Lease(Opcode::Text, piece)));
         }
-        self.message.push_text(piece, end.is_some())?;
+        self.message.push_text(piece)?;
         Ok(end.map(|_| Whole::Message(Opcode::Text)))
     }
 

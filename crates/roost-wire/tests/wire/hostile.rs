@@ -25,6 +25,20 @@ fn a_million_one_byte_fragments() {
     assert_eq!(transcript.messages, [Text("a".repeat(count))]);
 }
 
+/// The UTF-8 check goes on where it stopped, also when every fragment ends inside a character.
+#[test]
+fn fragments_that_all_end_inside_a_character() {
+    let count = 20_000;
+    let mut stream = frame(0x01, b"\xc3");
+    for _ in 1..count {
+        stream.extend(frame(0x00, b"\xa9\xc3"));
+    }
+    stream.extend(frame(0x80, b"\xa9"));
+    let transcript = transcript(&stream, repeat(4096), Role::Server, &WIDE);
+    assert_eq!(transcript.error, None);
+    assert_eq!(transcript.messages, [Text("é".repeat(count))]);
+}
+
 /// ws#2331: never-finished fragments pin no more than twice what came.
 #[test]
 fn unfinished_fragments_pin_little() {
