@@ -322,6 +322,7 @@ impl Idle {
                 role: Role::Listen,
             }],
             phases,
+            after: None,
         })
     }
 }
@@ -350,6 +351,7 @@ impl EchoBack {
             topics: vec![one_topic(1)],
             groups,
             phases: measured(self.warm_up, self.time),
+            after: None,
         })
     }
 }
@@ -415,6 +417,7 @@ impl Talk {
                 },
             ],
             phases,
+            after: None,
         })
     }
 }
@@ -435,6 +438,7 @@ impl Mixed {
             topics: scenario.topics,
             groups: scenario.groups,
             phases: scenario.phases,
+            after: scenario.after,
         })
     }
 }

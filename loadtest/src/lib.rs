@@ -7,7 +7,7 @@
 //! |---|---|
 //! | subcommands and scenarios, and the plans they stand for | [`cli`], [`scenario`], [`plan`] |
 //! | what the machine allows | [`preflight`], [`machine`] |
-//! | leading a run, and what it found | [`run`], [`output`] |
+//! | leading a run, and what it found | [`run`], [`output`], [`report`] |
 //! | a thread of clients | `ring/` |
 //! | what clients say and hear | [`dialect`] |
 //! | lost, doubled, reordered, corrupt | [`payload`], [`account`] |
@@ -25,6 +25,7 @@ pub mod payload;
 pub mod plan;
 pub mod preflight;
 pub mod progress;
+pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod stats;

@@ -4,10 +4,10 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser;
-use roost_load::cli::{self, AcceptLoop, Cli, Command};
-use roost_load::output::Document;
+use roost_load::cli::{self, AcceptLoop, Cli, Command, Report};
+use roost_load::output::{Document, FORMAT};
 use roost_load::progress::Progress;
-use roost_load::{bare, run};
+use roost_load::{bare, report, run};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -24,8 +24,11 @@ fn carry_out(command: &Command) -> Result<ExitCode, String> {
     if let Command::AcceptLoop(options) = command {
         return accept_loop(options);
     }
+    if let Command::Report(options) = command {
+        return write_report(options);
+    }
     let Some((plan, common)) = cli::plan_of(command)? else {
-        return Err("report is not there yet".to_owned());
+        unreachable!("subcommands without a plan are carried out above");
     };
     let mut progress = Progress::new(common.quiet);
     let document = run::run(&plan, &mut progress)?;
@@ -44,6 +47,24 @@ fn write_json(document: &Document, file: &std::path::Path) -> Result<(), String>
     let wrong = |error: String| format!("{}: {error}", file.display());
     let text = serde_json::to_string(document).map_err(|error| wrong(error.to_string()))?;
     std::fs::write(file, text + "\n").map_err(|error| wrong(error.to_string()))
+}
+
+fn write_report(options: &Report) -> Result<ExitCode, String> {
+    let mut runs = Vec::new();
+    for file in &options.files {
+        let wrong = |error: String| format!("{}: {error}", file.display());
+        let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+        let run: Document =
+            serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        if run.format != FORMAT {
+            return Err(wrong(format!("format {}, expected {FORMAT}", run.format)));
+        }
+        runs.push(run);
+    }
+    let out = options.out.display();
+    std::fs::write(&options.out, report::page(&runs)).map_err(|e| format!("{out}: {e}"))?;
+    print(&format!("{out}\n"));
+    Ok(ExitCode::SUCCESS)
 }
 
 fn accept_loop(options: &AcceptLoop) -> Result<ExitCode, String> {

@@ -30,12 +30,25 @@ pub struct Document {
     pub counters_before: Option<BTreeMap<String, u64>>,
     /// What happened, in order.
     pub phases: Vec<PhaseResult>,
+    /// The server when all was over.
+    pub after: Option<AfterResult>,
     /// Bytes of the server's memory per connection, over the phases that opened some.
     pub slope: Option<Slope>,
     /// The run as it went.
     pub samples: Vec<Sample>,
     /// Everything that was not as it should be. Empty: the run held what it says.
     pub problems: Vec<String>,
+}
+
+/// The server when all was over.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AfterResult {
+    /// How long it took until it was as it had been, or until that was given up, in seconds.
+    pub seconds: f64,
+    /// Its process.
+    pub server: Option<Process>,
+    /// Counters that had to come back: name, before, after.
+    pub counters: Vec<(String, u64, u64)>,
 }
 
 /// One phase.
@@ -194,6 +207,20 @@ impl Document {
                 "  slope               {:.1} bytes per connection",
                 slope.bytes_per_connection
             );
+        }
+        if let Some(after) = &self.after {
+            let _ = writeln!(out, "after ({:.1} s)", after.seconds);
+            if let (Some(before), Some(now)) = (&self.server_before, &after.server) {
+                let _ = writeln!(
+                    out,
+                    "  server's memory     {} PSS; {} before the first connection",
+                    mebibytes(now.pss_bytes),
+                    mebibytes(before.pss_bytes)
+                );
+            }
+            for (name, before, now) in &after.counters {
+                let _ = writeln!(out, "  {name:<19} {now}; {before} before");
+            }
         }
         match &self.problems[..] {
             [] => out.push_str("no connection and no message was lost\n"),

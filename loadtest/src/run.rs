@@ -14,8 +14,10 @@ use roost_net::uring::{UringDriver, UringOptions};
 use roost_net::{Driver, Waker};
 
 use crate::machine::{self, Kernel, Machine};
-use crate::output::{Deliveries, Document, FORMAT, KernelGrowth, PhaseResult, Sample, Slope};
-use crate::plan::{Phase, Plan, Role, Step};
+use crate::output::{
+    AfterResult, Deliveries, Document, FORMAT, KernelGrowth, PhaseResult, Sample, Slope,
+};
+use crate::plan::{After, Phase, Plan, Role, Step};
 use crate::preflight::{self, Preflight};
 use crate::progress::Progress;
 use crate::ring::{Command, Results, Ring, Share};
@@ -446,7 +448,74 @@ impl Run {
         }
     }
 
+    /// Waits until the server is as it was, and says what is not.
+    fn look_after(&mut self, progress: &mut Progress) -> Result<(), String> {
+        let Some(after) = self.plan.after.clone() else {
+            return Ok(());
+        };
+        progress.phase("after", 0);
+        let start = now_ns();
+        loop {
+            let (result, wrong) = self.after_now(&after)?;
+            let waited = now_ns() - start;
+            if wrong.is_empty() || waited > nanos(after.within) {
+                self.document.after = Some(AfterResult {
+                    seconds: waited as f64 / 1e9,
+                    ..result
+                });
+                let wrong = wrong.into_iter().map(|what| format!("after: {what}"));
+                self.document.problems.extend(wrong);
+                return Ok(());
+            }
+            self.wait_for(AFTER_TICK, progress)?;
+        }
+    }
+
+    fn after_now(&self, after: &After) -> Result<(AfterResult, Vec<String>), String> {
+        let mut wrong = Vec::new();
+        let mut result = AfterResult {
+            server: self.plan.settings.server_pid.and_then(machine::process),
+            ..AfterResult::default()
+        };
+        let base = match &after.memory_of {
+            None => self.document.server_before,
+            Some(name) => {
+                let phase = self
+                    .document
+                    .phases
+                    .iter()
+                    .find(|phase| phase.name == *name);
+                phase.and_then(|phase| phase.server)
+            }
+        };
+        if let (Some(before), Some(now)) = (base, result.server)
+            && now.pss_bytes as f64 > before.pss_bytes as f64 * (1.0 + after.memory_within)
+        {
+            wrong.push(format!(
+                "the server's memory was {} and is {}",
+                preflight::mebibytes(before.pss_bytes),
+                preflight::mebibytes(now.pss_bytes)
+            ));
+        }
+        if let Some(before) = &self.document.counters_before {
+            let now = stats::fetch(&self.plan.target)?;
+            for name in &after.counters_return {
+                let value = |of: &BTreeMap<String, u64>| of.get(name).copied();
+                let (Some(before), Some(now)) = (value(before), value(&now)) else {
+                    wrong.push(format!("the server has no counter {name}"));
+                    continue;
+                };
+                if before != now {
+                    wrong.push(format!("{name} was {before} and is {now}"));
+                }
+                result.counters.push((name.clone(), before, now));
+            }
+        }
+        Ok((result, wrong))
+    }
+
     fn finish(mut self, progress: &mut Progress) -> Result<Document, String> {
+        self.look_after(progress)?;
         for ring in &self.rings {
             ring.tell(Command::Quit);
         }
@@ -576,15 +645,19 @@ fn latencies(results: &Results) -> BTreeMap<String, crate::histogram::Summary> {
     .collect()
 }
 
-/// Over the phases that opened connections.
+/// Over the phases that opened connections, from the last beginning.
 fn slope(plan: &Plan, phases: &[PhaseResult]) -> Option<Slope> {
-    let points: Vec<(u64, u64)> = plan
-        .phases
-        .iter()
-        .zip(phases)
-        .filter(|(phase, _)| matches!(phase.step, Step::Open(_)))
-        .filter_map(|(_, result)| Some((result.held, result.server?.pss_bytes)))
-        .collect();
+    let (mut points, mut last) = (Vec::new(), Vec::new());
+    for (phase, result) in plan.phases.iter().zip(phases) {
+        match (phase.step, result.server) {
+            (Step::Open(_), Some(server)) => points.push((result.held, server.pss_bytes)),
+            (Step::Close, _) => last = std::mem::take(&mut points),
+            _ => {}
+        }
+    }
+    if points.is_empty() {
+        points = last;
+    }
     let (first, last) = (points.first()?, points.last()?);
     if last.0 <= first.0 {
         return None;
@@ -648,4 +721,6 @@ const OPEN_STUCK: Duration = Duration::from_secs(10);
 const CLOSE_STUCK: Duration = Duration::from_secs(60);
 /// What has not come when nothing has come for this long is lost.
 const DRAIN_QUIET: Duration = Duration::from_secs(5);
+/// How often the server is looked at when all is over.
+const AFTER_TICK: Duration = Duration::from_millis(500);
 const CACHES_SHOWN: usize = 12;

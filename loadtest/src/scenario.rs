@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::dialect;
-use crate::plan::{Echo, Group, Loss, Phase, Publish, Role, Step, Topic};
+use crate::plan::{After, Echo, Group, Loss, Phase, Publish, Role, Step, Topic};
 
 /// Everything of a plan but where and how to connect.
 #[derive(Clone)]
@@ -20,6 +20,8 @@ pub struct Scenario {
     pub groups: Vec<Group>,
     /// What happens.
     pub phases: Vec<Phase>,
+    /// How the server should be at the end.
+    pub after: Option<After>,
 }
 
 /// Reads a scenario.
@@ -54,12 +56,14 @@ pub fn parse(text: &str) -> Result<Scenario, String> {
         .iter()
         .map(|phase| phase.read(&groups))
         .collect::<Result<Vec<_>, _>>()?;
+    let after = written.after.map(WrittenAfter::read).transpose()?;
     Ok(Scenario {
         name: written.name,
         url: written.url,
         topics,
         groups,
         phases,
+        after,
     })
 }
 
@@ -90,6 +94,28 @@ struct Written {
     topic: Vec<WrittenTopic>,
     group: Vec<WrittenGroup>,
     phase: Vec<WrittenPhase>,
+    after: Option<WrittenAfter>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenAfter {
+    memory_within: f64,
+    memory_of: Option<String>,
+    #[serde(default)]
+    counters_return: Vec<String>,
+    within: String,
+}
+
+impl WrittenAfter {
+    fn read(self) -> Result<After, String> {
+        Ok(After {
+            memory_within: self.memory_within,
+            memory_of: self.memory_of,
+            counters_return: self.counters_return,
+            within: duration(&self.within)?,
+        })
+    }
 }
 
 #[derive(Deserialize)]

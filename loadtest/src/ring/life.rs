@@ -19,6 +19,11 @@ impl Core {
     // Opening.
 
     pub(super) fn open_upto(&mut self, upto: u32, rate: Option<f64>) {
+        if self.gauges().live.get() == 0 {
+            // All were closed: from the beginning again.
+            self.open_next = 0;
+            self.closing_in_flight = 0;
+        }
         self.open_upto = upto.min(self.conns.len() as u32);
         self.open_schedule = rate.map(|rate| Schedule::share(self.now, rate, 0, 1));
         self.tell_unfinished();

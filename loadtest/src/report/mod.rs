@@ -1,0 +1,342 @@
+//! One HTML page about runs: tables and plots, nothing loaded from elsewhere, no script.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use crate::output::{Deliveries, Document, PhaseResult, duration};
+use crate::preflight::mebibytes;
+
+mod plot;
+
+use plot::{Axis, Line, Scale, plot};
+
+/// Writes the page.
+pub fn page(runs: &[Document]) -> String {
+    let names = names(runs);
+    let mut out = String::from(HEAD);
+    out.push_str(
+        "<header><h1>Load runs</h1><p>What was held, what was delivered, and what it \
+                  cost. Figures are those of the runs' own files; each run says below how it was \
+                  made.</p></header>\n",
+    );
+    summary(runs, &names, &mut out);
+    figure(
+        &mut out,
+        "Connections held over time",
+        connections(runs, &names),
+    );
+    figure(
+        &mut out,
+        "Server's memory over connections held",
+        memory(runs, &names),
+    );
+    figure(
+        &mut out,
+        "Messages received a second",
+        messages(runs, &names),
+    );
+    for (metric, title) in METRICS {
+        figure(&mut out, title, distribution(runs, &names, metric));
+    }
+    for (run, name) in runs.iter().zip(&names) {
+        details(run, name, &mut out);
+    }
+    out.push_str("</main></body></html>\n");
+    out
+}
+
+/// A name for each run, told apart by numbers where two are the same.
+fn names(runs: &[Document]) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    runs.iter()
+        .enumerate()
+        .map(|(index, run)| {
+            if seen.insert(&run.name) && runs.iter().filter(|r| r.name == run.name).count() == 1 {
+                run.name.clone()
+            } else {
+                format!("{} #{}", run.name, index + 1)
+            }
+        })
+        .collect()
+}
+
+// Tables.
+
+fn summary(runs: &[Document], names: &[String], out: &mut String) {
+    out.push_str("<section><h2>In short</h2><div class=\"wide\"><table><thead><tr><th>run</th>\
+                  <th>held at most</th><th>delivered</th><th>lost, doubled, reordered, corrupt</th>\
+                  <th>memory</th><th>bytes per connection</th><th>verdict</th></tr></thead><tbody>\n");
+    for (run, name) in runs.iter().zip(names) {
+        let held = run.phases.iter().map(|phase| phase.held).max().unwrap_or(0);
+        let mut all = Deliveries::default();
+        for tally in run.phases.iter().flat_map(|p| [p.deliveries, p.echoes]) {
+            all.received += tally.received;
+            all.lost += tally.lost;
+            all.doubled += tally.doubled;
+            all.reordered += tally.reordered;
+            all.corrupt += tally.corrupt + tally.misrouted;
+        }
+        let memory = run
+            .phases
+            .iter()
+            .filter_map(|p| p.server)
+            .map(|s| s.pss_bytes)
+            .max();
+        let verdict = if run.problems.is_empty() {
+            "<td class=\"good\">clean</td>"
+        } else {
+            "<td class=\"bad\">not as it should be</td>"
+        };
+        let _ = writeln!(
+            out,
+            "<tr><th>{}</th><td>{}</td><td>{}</td><td>{}, {}, {}, {}</td><td>{}</td><td>{}</td>{verdict}</tr>",
+            escape(name),
+            grouped(held),
+            grouped(all.received),
+            all.lost,
+            all.doubled,
+            all.reordered,
+            all.corrupt,
+            memory.map_or_else(|| "–".to_owned(), mebibytes),
+            run.slope.as_ref().map_or_else(
+                || "–".to_owned(),
+                |s| format!("{:.1}", s.bytes_per_connection)
+            ),
+        );
+    }
+    out.push_str("</tbody></table></div></section>\n");
+}
+
+fn details(run: &Document, name: &str, out: &mut String) {
+    let _ = writeln!(out, "<section><h2>{}</h2>", escape(name));
+    let machine = &run.machine;
+    let _ = writeln!(
+        out,
+        "<p class=\"made\"><code>{}</code><br>{} × {}, {}, Linux {}, {} open files a process</p>",
+        escape(&run.command.join(" ")),
+        machine.cores,
+        escape(&machine.processor),
+        mebibytes(machine.memory_bytes),
+        escape(&machine.kernel),
+        machine.open_files
+    );
+    if !run.problems.is_empty() {
+        out.push_str("<ul class=\"problems\">");
+        for problem in &run.problems {
+            let _ = write!(out, "<li>{}</li>", escape(problem));
+        }
+        out.push_str("</ul>\n");
+    }
+    out.push_str(
+        "<div class=\"wide\"><table><thead><tr><th>phase</th><th>s</th><th>held</th>\
+                  <th>received</th><th>p50</th><th>p99</th><th>p99.9</th><th>of</th><th>memory</th>\
+                  <th>CPU s</th><th>µs a message</th></tr></thead><tbody>\n",
+    );
+    for phase in &run.phases {
+        phase_row(phase, out);
+    }
+    out.push_str("</tbody></table></div><details><summary>Settings</summary><dl>");
+    for (key, value) in &run.settings {
+        let _ = write!(out, "<dt>{}</dt><dd>{}</dd>", escape(key), escape(value));
+    }
+    out.push_str("</dl></details></section>\n");
+}
+
+fn phase_row(phase: &PhaseResult, out: &mut String) {
+    let shown = METRICS
+        .iter()
+        .find_map(|(metric, _)| Some((metric, phase.latencies.get(*metric)?)));
+    let at = |percentile: f64| {
+        shown
+            .and_then(|(_, latencies)| latencies.at(percentile))
+            .map_or_else(|| "–".to_owned(), duration)
+    };
+    let dash = || "–".to_owned();
+    let _ = writeln!(
+        out,
+        "<tr><th>{}</th><td>{:.1}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
+         <td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+        escape(&phase.name),
+        phase.seconds,
+        grouped(phase.held),
+        grouped(phase.received),
+        at(50.0),
+        at(99.0),
+        at(99.9),
+        shown.map_or("", |(metric, _)| metric).replace('_', " "),
+        phase
+            .server
+            .map_or_else(dash, |server| mebibytes(server.pss_bytes)),
+        phase
+            .server_cpu_seconds
+            .map_or_else(dash, |cpu| format!("{cpu:.2}")),
+        phase
+            .server_ns_per_message()
+            .map_or_else(dash, |ns| format!("{:.2}", ns / 1e3)),
+    );
+}
+
+// Plots.
+
+fn figure(out: &mut String, title: &str, drawn: Option<String>) {
+    if let Some(drawn) = drawn {
+        let _ = writeln!(
+            out,
+            "<section><h2>{}</h2><figure>{drawn}</figure></section>",
+            escape(title)
+        );
+    }
+}
+
+fn over_samples(
+    runs: &[Document],
+    names: &[String],
+    points: impl Fn(&Document) -> Vec<(f64, f64)>,
+) -> Vec<Line> {
+    runs.iter()
+        .zip(names)
+        .enumerate()
+        .map(|(colour, (run, name))| Line {
+            name: name.clone(),
+            colour,
+            points: points(run),
+        })
+        .filter(|line| line.points.len() > 1)
+        .collect()
+}
+
+fn connections(runs: &[Document], names: &[String]) -> Option<String> {
+    let lines = over_samples(runs, names, |run| {
+        run.samples.iter().map(|s| (s.s, s.held as f64)).collect()
+    });
+    plot(&SECONDS, &linear("connections", count_label), &lines)
+}
+
+fn memory(runs: &[Document], names: &[String]) -> Option<String> {
+    let lines = over_samples(runs, names, |run| {
+        run.samples
+            .iter()
+            .filter_map(|s| Some((s.held as f64, s.pss_bytes? as f64)))
+            .collect()
+    });
+    plot(
+        &linear("connections held", count_label),
+        &linear("proportional set size", |bytes| mebibytes(bytes as u64)),
+        &lines,
+    )
+}
+
+fn messages(runs: &[Document], names: &[String]) -> Option<String> {
+    let lines = over_samples(runs, names, |run| {
+        run.samples
+            .windows(2)
+            .filter(|pair| pair[1].s - pair[0].s > 0.05)
+            .map(|pair| {
+                let received = pair[1].received.saturating_sub(pair[0].received) as f64;
+                (pair[1].s, received / (pair[1].s - pair[0].s))
+            })
+            .collect()
+    });
+    let some = lines.iter().any(|l| l.points.iter().any(|p| p.1 > 0.0));
+    some.then(|| plot(&SECONDS, &linear("a second", count_label), &lines))?
+}
+
+/// Latency over percentile; the percentiles spread so that each nine has as much room.
+fn distribution(runs: &[Document], names: &[String], metric: &str) -> Option<String> {
+    let mut lines = Vec::new();
+    for (run, name) in runs.iter().zip(names) {
+        for phase in &run.phases {
+            let Some(latencies) = phase.latencies.get(metric) else {
+                continue;
+            };
+            let resolved = latencies.count as f64;
+            let points = latencies.percentiles.iter().map(|&(p, ns)| {
+                (
+                    1.0 / (1.0 - (p / 100.0).min(1.0 - 0.5 / resolved)),
+                    ns as f64,
+                )
+            });
+            lines.push(Line {
+                name: format!("{name}: {}", phase.name),
+                colour: lines.len(),
+                points: points.collect(),
+            });
+        }
+    }
+    let percentile = Axis {
+        title: "percentile",
+        scale: Scale::Log,
+        label: percentile_label,
+    };
+    let time = Axis {
+        title: "time",
+        scale: Scale::Log,
+        label: |ns| duration(ns as u64),
+    };
+    plot(&percentile, &time, &lines)
+}
+
+fn linear(title: &'static str, label: fn(f64) -> String) -> Axis {
+    Axis {
+        title,
+        scale: Scale::Linear,
+        label,
+    }
+}
+
+const SECONDS: Axis = Axis {
+    title: "seconds",
+    scale: Scale::Linear,
+    label: |value| format!("{value:.0}"),
+};
+
+fn count_label(value: f64) -> String {
+    if value > 0.0 && value < 10.0 {
+        format!("{value:.1}")
+    } else {
+        grouped(value.round() as u64)
+    }
+}
+
+/// 1 → 0, 10 → 90, 100 → 99, 1,000 → 99.9.
+fn percentile_label(tail: f64) -> String {
+    let nines = tail.log10().round() as i32;
+    match nines {
+        ..=0 => "0".to_owned(),
+        1 => "90".to_owned(),
+        2 => "99".to_owned(),
+        _ => format!("{:.*}", (nines - 2) as usize, 100.0 - 100.0 / tail),
+    }
+}
+
+/// 1234567 → 1,234,567.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// Text for HTML and its attributes.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
+/// Distributions with a plot; the first that a phase has is the one of its table row.
+const METRICS: &[(&str, &str)] = &[
+    ("delivery", "From publish to receipt"),
+    ("last_receipt", "From publish to the last receipt"),
+    ("echo", "From due to back"),
+    ("recover", "From drop to subscribed again"),
+    ("connect", "From connect to subscribed"),
+];
+
+const HEAD: &str = include_str!("head.html");

@@ -1,0 +1,237 @@
+//! One plot as SVG: lines over two axes, linear or logarithmic. Colours come from the page.
+
+use std::fmt::Write as _;
+
+use super::escape;
+
+/// What an axis measures and how.
+pub(super) struct Axis {
+    pub(super) title: &'static str,
+    pub(super) scale: Scale,
+    /// How a tick is written.
+    pub(super) label: fn(f64) -> String,
+}
+
+/// How values are spread over an axis.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Scale {
+    /// From zero, evenly.
+    Linear,
+    /// By powers of ten; values must be positive.
+    Log,
+}
+
+/// A line with a name.
+pub(super) struct Line {
+    pub(super) name: String,
+    /// Which of the page's colours.
+    pub(super) colour: usize,
+    pub(super) points: Vec<(f64, f64)>,
+}
+
+/// Draws the lines; `None` when there is nothing to draw.
+pub(super) fn plot(x: &Axis, y: &Axis, lines: &[Line]) -> Option<String> {
+    let span_x = Span::of(
+        x.scale,
+        lines.iter().flat_map(|l| l.points.iter().map(|p| p.0)),
+    )?;
+    let span_y = Span::of(
+        y.scale,
+        lines.iter().flat_map(|l| l.points.iter().map(|p| p.1)),
+    )?;
+    let at_x = |value: f64| LEFT + span_x.place(value) * (WIDTH - LEFT - RIGHT);
+    let at_y = |value: f64| HEIGHT - BOTTOM - span_y.place(value) * (HEIGHT - TOP - BOTTOM);
+    let mut out = format!(
+        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{} over {}\">\n",
+        escape(y.title),
+        escape(x.title)
+    );
+    // Writing to a String cannot fail.
+    for value in span_y.ticks() {
+        let at = at_y(value);
+        let _ = writeln!(
+            out,
+            "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\
+             <text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            WIDTH - RIGHT,
+            LEFT - 8.0,
+            at + 4.0,
+            escape(&(y.label)(value))
+        );
+    }
+    for value in span_x.ticks() {
+        let at = at_x(value);
+        let _ = writeln!(
+            out,
+            "<line class=\"grid\" y1=\"{TOP}\" y2=\"{:.1}\" x1=\"{at:.1}\" x2=\"{at:.1}\"/>\
+             <text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+            HEIGHT - BOTTOM,
+            HEIGHT - BOTTOM + 18.0,
+            escape(&(x.label)(value))
+        );
+    }
+    let _ = writeln!(
+        out,
+        "<text class=\"axis\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\
+         <text class=\"axis\" x=\"{LEFT}\" y=\"{:.1}\">{}</text>",
+        (LEFT + WIDTH - RIGHT) / 2.0,
+        HEIGHT - 6.0,
+        escape(x.title),
+        TOP - 12.0,
+        escape(y.title)
+    );
+    for line in lines {
+        draw(line, &at_x, &at_y, &mut out);
+    }
+    out.push_str("</svg>\n");
+    out.push_str(&legend(lines));
+    Some(out)
+}
+
+fn draw(line: &Line, at_x: &dyn Fn(f64) -> f64, at_y: &dyn Fn(f64) -> f64, out: &mut String) {
+    let mut path = String::new();
+    for &(x, y) in &thinned(&line.points) {
+        let command = if path.is_empty() { 'M' } else { 'L' };
+        let _ = write!(path, "{command}{:.1} {:.1}", at_x(x), at_y(y));
+    }
+    let _ = writeln!(
+        out,
+        "<path class=\"line c{}\" d=\"{path}\"><title>{}</title></path>",
+        line.colour % COLOURS,
+        escape(&line.name)
+    );
+}
+
+/// At most [`POINTS_MAX`] points: a plot has no more columns to show.
+fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let step = points.len().div_ceil(POINTS_MAX).max(1);
+    let mut kept: Vec<_> = points.iter().copied().step_by(step).collect();
+    if let (Some(&last), true) = (points.last(), step > 1) {
+        kept.push(last);
+    }
+    kept
+}
+
+fn legend(lines: &[Line]) -> String {
+    let mut out = String::from("<ul class=\"legend\">");
+    for line in lines {
+        let _ = write!(
+            out,
+            "<li><i class=\"c{}\"></i>{}</li>",
+            line.colour % COLOURS,
+            escape(&line.name)
+        );
+    }
+    out.push_str("</ul>\n");
+    out
+}
+
+/// The part of an axis that is shown.
+struct Span {
+    scale: Scale,
+    low: f64,
+    high: f64,
+    step: f64,
+}
+
+impl Span {
+    fn of(scale: Scale, values: impl Iterator<Item = f64>) -> Option<Span> {
+        let usable = values.filter(|v| v.is_finite() && (scale == Scale::Linear || *v > 0.0));
+        let (low, high) = usable.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
+            (low.min(v), high.max(v))
+        });
+        if low > high {
+            return None;
+        }
+        Some(match scale {
+            Scale::Linear => {
+                let step = nice_step(high.max(1e-9) / TICKS);
+                Span {
+                    scale,
+                    low: 0.0,
+                    high: (high / step).ceil().max(1.0) * step,
+                    step,
+                }
+            }
+            Scale::Log => {
+                let (low, mut high) = (low.log10().floor(), high.log10().ceil());
+                if high <= low {
+                    high = low + 1.0;
+                }
+                Span {
+                    scale,
+                    low,
+                    high,
+                    step: 1.0,
+                }
+            }
+        })
+    }
+
+    /// From 0 to 1.
+    fn place(&self, value: f64) -> f64 {
+        let value = match self.scale {
+            Scale::Linear => value,
+            Scale::Log => value.max(f64::MIN_POSITIVE).log10(),
+        };
+        ((value - self.low) / (self.high - self.low)).clamp(0.0, 1.0)
+    }
+
+    fn ticks(&self) -> Vec<f64> {
+        let count = ((self.high - self.low) / self.step).round() as usize;
+        (0..=count)
+            .map(|n| self.low + self.step * n as f64)
+            .map(|value| match self.scale {
+                Scale::Linear => value,
+                Scale::Log => 10f64.powf(value),
+            })
+            .collect()
+    }
+}
+
+/// 1, 2 or 5 times a power of ten, at least `wanted`.
+fn nice_step(wanted: f64) -> f64 {
+    let power = 10f64.powf(wanted.log10().floor());
+    [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .map(|factor| factor * power)
+        .find(|step| *step >= wanted * (1.0 - 1e-9))
+        .unwrap_or(power * 10.0)
+}
+
+/// Colours the page has for lines.
+pub(super) const COLOURS: usize = 8;
+const WIDTH: f64 = 760.0;
+const HEIGHT: f64 = 340.0;
+const LEFT: f64 = 76.0;
+const RIGHT: f64 = 18.0;
+const TOP: f64 = 34.0;
+const BOTTOM: f64 = 46.0;
+const TICKS: f64 = 5.0;
+const POINTS_MAX: usize = 1_200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_nice() {
+        for (wanted, step) in [
+            (0.9, 1.0),
+            (1.1, 2.0),
+            (30.0, 50.0),
+            (0.06, 0.1),
+            (200.0, 200.0),
+        ] {
+            assert!((nice_step(wanted) - step).abs() < step * 1e-6, "{wanted}");
+        }
+    }
+
+    #[test]
+    fn a_logarithmic_axis_leaves_out_what_it_cannot_place() {
+        let span = Span::of(Scale::Log, [0.0, 20.0, 5_000.0].into_iter()).expect("two values");
+        assert_eq!((span.low, span.high), (1.0, 4.0));
+        assert_eq!(span.ticks().len(), 4);
+        assert!(Span::of(Scale::Log, [0.0].into_iter()).is_none());
+    }
+}
