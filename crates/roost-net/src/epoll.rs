@@ -11,6 +11,8 @@ mod batch;
 mod bell;
 mod serve;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
@@ -121,6 +123,11 @@ enum Step {
 const OP_SOCKET: u8 = 0;
 const OP_LISTENER: u8 = 1;
 const OP_WAKER: u8 = 2;
+
+/// What a socket is registered for, once. Urgent data too: it parts reads, see [`flags_of`].
+const SOCKET_INTEREST: Interest = Interest::READABLE
+    .add(Interest::WRITABLE)
+    .add(Interest::PRIORITY);
 
 const _: () = assert!(
     size_of::<usize>() == size_of::<u64>(),
@@ -342,7 +349,7 @@ impl Driver for EpollDriver {
         if self.table.is_taken(key) {
             return Err(ErrorKind::AlreadyExists.into());
         }
-        self.register(&socket.0, key, Interest::READABLE | Interest::WRITABLE)?;
+        self.register(&socket.0, key, SOCKET_INTEREST)?;
         let inserted = self.table.insert(key, socket.0, 0);
         debug_assert!(inserted.is_ok(), "{key:?}: the slot was free a moment ago");
         Ok(())
@@ -365,7 +372,7 @@ impl Driver for EpollDriver {
         };
         if started.is_ok() {
             // After connect: a socket that has not begun would be reported as hung up.
-            self.register(&socket, key, Interest::READABLE | Interest::WRITABLE)?;
+            self.register(&socket, key, SOCKET_INTEREST)?;
         }
         let inserted = self.table.insert(key, socket.into(), CONNECTING);
         debug_assert!(inserted.is_ok(), "{key:?}: the slot was free a moment ago");
@@ -523,7 +530,8 @@ fn flags_of(event: &mio::event::Event) -> u16 {
     if event.is_writable() || event.is_write_closed() {
         flags |= WRITABLE;
     }
-    if event.is_read_closed() {
+    // A receive stops short of urgent data although more is there.
+    if event.is_read_closed() || event.is_priority() {
         flags |= READ_TO_END;
     }
     if event.is_error() {

@@ -11,8 +11,8 @@ use crate::{ConnectOptions, ListenOptions, sys};
 
 /// A listening socket and the address it is bound to. Non-blocking.
 ///
-/// TCP_NODELAY is set here once: an accepted socket inherits it from its listener, which saves a
-/// system call per connection.
+/// The options of a connection are set here once: an accepted socket inherits them from its
+/// listener, which saves system calls per connection.
 pub(crate) fn listen(options: &ListenOptions) -> io::Result<(Socket, SocketAddr)> {
     let socket = nonblocking(options.addr)?;
     // A restarted server binds its port although old connections are in TIME_WAIT.
@@ -20,7 +20,7 @@ pub(crate) fn listen(options: &ListenOptions) -> io::Result<(Socket, SocketAddr)
     if options.reuse_port {
         socket.set_reuse_port(true)?;
     }
-    socket.set_tcp_nodelay(true)?;
+    set_connection_options(&socket)?;
     socket.bind(&SockAddr::from(options.addr))?;
     socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
     let addr = socket.local_addr()?;
@@ -34,7 +34,7 @@ pub(crate) fn listen(options: &ListenOptions) -> io::Result<(Socket, SocketAddr)
 /// connecting. Non-blocking.
 pub(crate) fn for_connect(options: &ConnectOptions) -> io::Result<Socket> {
     let socket = nonblocking(options.addr)?;
-    socket.set_tcp_nodelay(true)?;
+    set_connection_options(&socket)?;
     if let Some(local) = options.local {
         if local.port() == 0 {
             // Linux 4.2: the port is chosen at connect, when the other end is known, so that one
@@ -50,6 +50,13 @@ pub(crate) fn for_connect(options: &ConnectOptions) -> io::Result<Socket> {
 pub(crate) fn reset_on_close(socket: &impl AsFd) {
     // Fails only for what is no socket; then there is no connection to reset.
     let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+}
+
+fn set_connection_options(socket: &Socket) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    // RFC 6093 §5: urgent data stays in its place among the other bytes. No byte is lost to the
+    // stream because a peer, or something on the way, called it urgent.
+    socket.set_out_of_band_inline(true)
 }
 
 fn nonblocking(addr: SocketAddr) -> io::Result<Socket> {
@@ -72,12 +79,13 @@ mod tests {
     }
 
     #[test]
-    fn accepted_sockets_inherit_nodelay() {
+    fn accepted_sockets_inherit_their_options() {
         let (listener, addr) = listener();
         let client = std::net::TcpStream::connect(addr).expect("the backlog has room");
         let (accepted, _) = sys::accept(&listener, false).expect("one is waiting");
         let accepted = SockRef::from(&accepted);
         assert!(accepted.tcp_nodelay().expect("a TCP socket"));
+        assert!(accepted.out_of_band_inline().expect("a TCP socket"));
         drop(client);
     }
 

@@ -145,7 +145,7 @@ impl EpollDriver {
             Ok(n) => {
                 self.stats.received_bytes += n as u64;
                 // A short read leaves the socket empty, and what comes later makes a new edge.
-                // FIN or an error makes none: behind them, read on.
+                // What READ_TO_END tells of makes none: then read on.
                 if n < self.read_buffer.len() && !sock.any(READ_TO_END) {
                     sock.clear(READABLE);
                 }

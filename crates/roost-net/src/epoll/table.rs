@@ -21,7 +21,8 @@ const LIVE: u16 = 1;
 pub(super) const QUEUED: u16 = 1 << 1;
 /// A read may find something: no read since the last edge has shown the socket empty.
 pub(super) const READABLE: u16 = 1 << 2;
-/// FIN or an error stands behind the bytes: a short read does not mean the socket is empty.
+/// FIN, an error or urgent data stands behind the bytes: a short read does not mean that the
+/// socket is empty.
 pub(super) const READ_TO_END: u16 = 1 << 3;
 /// A write may succeed: no write since the last edge has been short.
 pub(super) const WRITABLE: u16 = 1 << 4;
