@@ -1,1 +1,594 @@
-//! placeholder
+//! A scripted client: a blocking socket with a deadline on every wait, which sends any bytes it is
+//! told to and judges all it hears by its own reading of RFC 6455.
+//!
+//! It shares no code with `roost-wire`, which it is there to judge. Nothing here panics on what a
+//! server does: a broken expectation is a [`Failure`] with the words for a person.
+
+mod frame;
+mod request;
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+pub use frame::{Frame, HeardFrame, LengthForm, RSV1, RSV2, RSV3, opcode};
+pub use request::{ACCEPT, KEY, Request, Response};
+
+/// What went otherwise than expected, for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure(String);
+
+impl Failure {
+    /// A failure with these words.
+    pub fn new(words: impl Into<String>) -> Failure {
+        Failure(words.into())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure(error.to_string())
+    }
+}
+
+/// The next thing that comes from the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// A frame.
+    Frame(HeardFrame),
+    /// FIN at a frame's boundary: the server sends no more.
+    Fin,
+    /// RST, or an error that means the same.
+    Reset,
+    /// Nothing, until patience ended.
+    Silence,
+}
+
+/// A whole message, put together from its frames.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// Text.
+    Text(String),
+    /// Bytes.
+    Binary(Vec<u8>),
+    /// A pong.
+    Pong(Vec<u8>),
+    /// A close frame: code and reason.
+    Close(Option<u16>, String),
+}
+
+/// How to connect.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ConnectOptions {
+    /// SO_RCVBUF in bytes, set before connecting so that the window offered is small; the kernel
+    /// doubles it.
+    pub receive_buffer_bytes: Option<usize>,
+    /// The local address to dial from.
+    pub local: Option<IpAddr>,
+}
+
+/// One connection to a server.
+pub struct Client {
+    stream: TcpStream,
+    /// What has come and was not used; before `start` it was.
+    unread: Vec<u8>,
+    start: usize,
+    patience: Duration,
+    /// The server's RSV1 has a meaning: permessage-deflate was agreed to.
+    pub deflate: bool,
+}
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn connect(address: SocketAddr) -> Result<Client, Failure> {
+        Client::connect_with(address, ConnectOptions::default())
+    }
+
+    /// Connects, with options.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn connect_with(address: SocketAddr, options: ConnectOptions) -> Result<Client, Failure> {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        if let Some(bytes) = options.receive_buffer_bytes {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        if let Some(local) = options.local {
+            socket.bind(&SocketAddr::new(local, 0).into())?;
+        }
+        socket
+            .connect_timeout(&address.into(), PATIENCE)
+            .map_err(|error| Failure(format!("cannot connect to {address}: {error}")))?;
+        // Each write is a segment of its own.
+        socket.set_tcp_nodelay(true)?;
+        Ok(Client {
+            stream: socket.into(),
+            unread: Vec::new(),
+            start: 0,
+            patience: PATIENCE,
+            deflate: false,
+        })
+    }
+
+    /// Connects and makes the opening handshake for `target`, such as `/echo`.
+    ///
+    /// # Errors
+    /// When the answer is not a correct 101.
+    pub fn open(address: SocketAddr, target: &str) -> Result<Client, Failure> {
+        let mut client = Client::connect(address)?;
+        client.shake_hands(&Request::websocket(&address.to_string(), target))?;
+        Ok(client)
+    }
+
+    /// Sends a request and requires a correct 101.
+    ///
+    /// # Errors
+    /// When the answer is another, or not correct.
+    pub fn shake_hands(&mut self, request: &Request) -> Result<Response, Failure> {
+        self.send(&request.bytes())?;
+        let response = self.read_response()?;
+        response.check_accepted(ACCEPT)?;
+        Ok(response)
+    }
+
+    /// How long each wait may last from now on.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    /// The address this end has.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn local_address(&self) -> Result<SocketAddr, Failure> {
+        Ok(self.stream.local_addr()?)
+    }
+
+    // ── Sending ──
+
+    /// Sends bytes as they are.
+    ///
+    /// # Errors
+    /// When the server has gone, or takes nothing until patience ends.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.stream.set_write_timeout(Some(self.patience))?;
+        self.stream
+            .write_all(bytes)
+            .map_err(|error| Failure(format!("cannot send: {error}")))
+    }
+
+    /// Sends bytes, whether or not the server still wants them.
+    pub fn send_anyway(&mut self, bytes: &[u8]) {
+        let _ = self.send(bytes);
+    }
+
+    /// Sends bytes in pieces of so many, each a write of its own, with a pause between them.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub fn send_in_pieces(
+        &mut self,
+        bytes: &[u8],
+        piece_bytes: usize,
+        pause: Duration,
+    ) -> Result<(), Failure> {
+        for piece in bytes.chunks(piece_bytes) {
+            self.send(piece)?;
+            if !pause.is_zero() {
+                thread::sleep(pause);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends as much as the server takes within `wait`; returns how many bytes that was.
+    pub fn push(&mut self, bytes: &[u8], wait: Duration) -> usize {
+        let until = Instant::now() + wait;
+        let mut sent = 0;
+        while sent < bytes.len() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.stream.set_write_timeout(Some(left)).is_err() {
+                break;
+            }
+            match self.stream.write(&bytes[sent..]) {
+                Ok(taken) => sent += taken,
+                Err(_) => break,
+            }
+        }
+        sent
+    }
+
+    /// Sends a frame.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub fn send_frame(&mut self, frame: &Frame) -> Result<(), Failure> {
+        self.send(&frame.bytes())
+    }
+
+    /// Sends several frames in one write.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub fn send_frames(&mut self, frames: &[Frame]) -> Result<(), Failure> {
+        let bytes: Vec<u8> = frames.iter().flat_map(Frame::bytes).collect();
+        self.send(&bytes)
+    }
+
+    /// Sends a text message.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub fn send_text(&mut self, text: &str) -> Result<(), Failure> {
+        self.send_frame(&Frame::text(text))
+    }
+
+    /// Sends a binary message.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub fn send_binary(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.send_frame(&Frame::binary(bytes))
+    }
+
+    /// Sends a close frame.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub fn send_close(&mut self, code: u16, reason: &str) -> Result<(), Failure> {
+        self.send_frame(&Frame::close(code, reason.as_bytes()))
+    }
+
+    /// Sends FIN. Receiving goes on.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub fn half_close(&mut self) -> Result<(), Failure> {
+        Ok(self.stream.shutdown(Shutdown::Write)?)
+    }
+
+    /// Sends RST.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn reset(self) -> Result<(), Failure> {
+        Ok(SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?)
+    }
+
+    // ── Hearing ──
+
+    /// The next frame, or the end, or silence.
+    ///
+    /// # Errors
+    /// When the server breaks a rule of RFC 6455, or ends inside a frame.
+    pub fn hear(&mut self) -> Result<Heard, Failure> {
+        let until = Instant::now() + self.patience;
+        loop {
+            let unread = &self.unread[self.start..];
+            if let Some((frame, used)) = frame::parse(unread, self.deflate)? {
+                self.start += used;
+                return Ok(Heard::Frame(frame));
+            }
+            match self.fill(until) {
+                Fill::Some => {}
+                Fill::Silence => return Ok(Heard::Silence),
+                Fill::Reset => return Ok(Heard::Reset),
+                Fill::Fin if self.start == self.unread.len() => return Ok(Heard::Fin),
+                Fill::Fin => return Err(Failure::new("FIN inside a frame of the server")),
+            }
+        }
+    }
+
+    /// The next whole message. Pings are answered on the way.
+    ///
+    /// # Errors
+    /// When there is none, or the server breaks a rule.
+    pub fn receive(&mut self) -> Result<Message, Failure> {
+        let mut begun: Option<(u8, Vec<u8>)> = None;
+        loop {
+            let frame = match self.hear()? {
+                Heard::Frame(frame) => frame,
+                other => return Err(Failure(format!("a message was expected, not {other:?}"))),
+            };
+            match frame.opcode {
+                opcode::PING => {
+                    self.send_anyway(&Frame::new(opcode::PONG, &frame.payload).bytes());
+                    continue;
+                }
+                opcode::PONG => return Ok(Message::Pong(frame.payload)),
+                opcode::CLOSE => {
+                    let (code, reason) = frame.close_body()?;
+                    return Ok(Message::Close(code, reason));
+                }
+                _ => {}
+            }
+            let (kind, mut payload) = match (begun.take(), frame.opcode) {
+                (None, opcode::CONTINUATION) => {
+                    return Err(Failure::new("a continuation frame of no message"));
+                }
+                (Some((kind, payload)), opcode::CONTINUATION) => (kind, payload),
+                (None, kind) => (kind, Vec::new()),
+                (Some(_), _) => return Err(Failure::new("a message begins inside another")),
+            };
+            payload.extend_from_slice(&frame.payload);
+            if !frame.fin {
+                begun = Some((kind, payload));
+                continue;
+            }
+            if kind == opcode::BINARY || frame.rsv & RSV1 != 0 {
+                return Ok(Message::Binary(payload));
+            }
+            return match String::from_utf8(payload) {
+                Ok(text) => Ok(Message::Text(text)),
+                Err(_) => Err(Failure::new("the server's text is not UTF-8")),
+            };
+        }
+    }
+
+    /// Requires this text message next.
+    ///
+    /// # Errors
+    /// When something else comes.
+    pub fn expect_text(&mut self, expected: &str) -> Result<(), Failure> {
+        self.expect(&Message::Text(expected.to_owned()))
+    }
+
+    /// Requires this binary message next.
+    ///
+    /// # Errors
+    /// When something else comes.
+    pub fn expect_binary(&mut self, expected: &[u8]) -> Result<(), Failure> {
+        self.expect(&Message::Binary(expected.to_vec()))
+    }
+
+    /// Requires this pong next.
+    ///
+    /// # Errors
+    /// When something else comes.
+    pub fn expect_pong(&mut self, expected: &[u8]) -> Result<(), Failure> {
+        self.expect(&Message::Pong(expected.to_vec()))
+    }
+
+    fn expect(&mut self, expected: &Message) -> Result<(), Failure> {
+        let heard = self.receive()?;
+        if heard == *expected {
+            return Ok(());
+        }
+        Err(Failure(format!(
+            "expected {}, heard {}",
+            brief(expected),
+            brief(&heard)
+        )))
+    }
+
+    /// Requires a close frame with this code next; returns its reason.
+    ///
+    /// # Errors
+    /// When something else comes.
+    pub fn expect_close(&mut self, code: u16) -> Result<String, Failure> {
+        match self.receive()? {
+            Message::Close(Some(heard), reason) if heard == code => Ok(reason),
+            heard => Err(Failure(format!(
+                "expected a close frame with {code}, heard {}",
+                brief(&heard)
+            ))),
+        }
+    }
+
+    /// Requires FIN next.
+    ///
+    /// # Errors
+    /// When something else comes.
+    pub fn expect_fin(&mut self) -> Result<(), Failure> {
+        match self.hear()? {
+            Heard::Fin => Ok(()),
+            heard => Err(Failure(format!("expected FIN, heard {heard:?}"))),
+        }
+    }
+
+    /// Requires RST next.
+    ///
+    /// # Errors
+    /// When something else comes.
+    pub fn expect_reset(&mut self) -> Result<(), Failure> {
+        match self.hear()? {
+            Heard::Reset => Ok(()),
+            heard => Err(Failure(format!("expected RST, heard {heard:?}"))),
+        }
+    }
+
+    /// Requires FIN or RST next.
+    ///
+    /// # Errors
+    /// When something else comes.
+    pub fn expect_end(&mut self) -> Result<(), Failure> {
+        match self.hear()? {
+            Heard::Fin | Heard::Reset => Ok(()),
+            heard => Err(Failure(format!("expected the end, heard {heard:?}"))),
+        }
+    }
+
+    /// Requires that nothing comes for so long.
+    ///
+    /// # Errors
+    /// When something comes.
+    pub fn expect_silence(&mut self, wait: Duration) -> Result<(), Failure> {
+        let patience = std::mem::replace(&mut self.patience, wait);
+        let heard = self.hear();
+        self.patience = patience;
+        match heard? {
+            Heard::Silence => Ok(()),
+            heard => Err(Failure(format!("expected silence, heard {heard:?}"))),
+        }
+    }
+
+    /// Closes with 1000 and requires the server's close frame with the same, then its FIN.
+    ///
+    /// # Errors
+    /// When something else comes.
+    pub fn close(mut self) -> Result<(), Failure> {
+        self.send_close(1000, "")?;
+        self.expect_close(1000)?;
+        self.expect_fin()
+    }
+
+    /// The next HTTP response's status line and headers.
+    ///
+    /// # Errors
+    /// When something else comes, or nothing.
+    pub fn read_response(&mut self) -> Result<Response, Failure> {
+        self.hear_response()?
+            .ok_or_else(|| Failure::new("the end before an HTTP response"))
+    }
+
+    /// The same; `None` when the server ends the connection instead.
+    ///
+    /// # Errors
+    /// When something else comes, or nothing at all.
+    pub fn hear_response(&mut self) -> Result<Option<Response>, Failure> {
+        let until = Instant::now() + self.patience;
+        loop {
+            let unread = &self.unread[self.start..];
+            if let Some(end) = unread.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+                let response = Response::parse(&unread[..end])?;
+                self.start += end + 4;
+                return Ok(Some(response));
+            }
+            match self.fill(until) {
+                Fill::Some => {}
+                Fill::Silence => return Err(Failure::new("no HTTP response came")),
+                Fill::Fin | Fill::Reset => return Ok(None),
+            }
+        }
+    }
+
+    /// The body of a response: as many bytes as Content-Length says, or all to the FIN.
+    ///
+    /// # Errors
+    /// When it does not come whole.
+    pub fn read_body(&mut self, response: &Response) -> Result<Vec<u8>, Failure> {
+        let length: Option<usize> = match response.header("Content-Length") {
+            Some(text) => Some(
+                text.parse()
+                    .map_err(|_| Failure::new("Content-Length is no number"))?,
+            ),
+            None => None,
+        };
+        let until = Instant::now() + self.patience;
+        loop {
+            let have = self.unread.len() - self.start;
+            if let Some(length) = length.filter(|&length| have >= length) {
+                let body = self.unread[self.start..self.start + length].to_vec();
+                self.start += length;
+                return Ok(body);
+            }
+            match self.fill(until) {
+                Fill::Some => {}
+                Fill::Fin if length.is_none() => return Ok(self.unread.split_off(self.start)),
+                end => return Err(Failure(format!("{end:?} inside a response's body"))),
+            }
+        }
+    }
+
+    /// Reads whatever comes to the end of the connection and drops it; returns how many bytes.
+    ///
+    /// # Errors
+    /// When the end does not come.
+    pub fn read_to_end(&mut self) -> Result<usize, Failure> {
+        let until = Instant::now() + self.patience;
+        let mut bytes = 0;
+        loop {
+            bytes += self.unread.len() - self.start;
+            self.start = self.unread.len();
+            match self.fill(until) {
+                Fill::Some => {}
+                Fill::Fin | Fill::Reset => return Ok(bytes),
+                Fill::Silence => return Err(Failure::new("the connection does not end")),
+            }
+        }
+    }
+
+    /// Reads more into `unread`.
+    fn fill(&mut self, until: Instant) -> Fill {
+        if self.start == self.unread.len() {
+            self.unread.clear();
+            self.start = 0;
+        } else if self.start > COMPACT_BYTES {
+            self.unread.drain(..self.start);
+            self.start = 0;
+        }
+        let mut buffer = [0; 16 << 10];
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.stream.set_read_timeout(Some(left)).is_err() {
+                return Fill::Silence;
+            }
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Fill::Fin,
+                Ok(read) => {
+                    self.unread.extend_from_slice(&buffer[..read]);
+                    return Fill::Some;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
+                    return Fill::Silence;
+                }
+                Err(_) => return Fill::Reset,
+            }
+        }
+    }
+}
+
+/// What a read brought.
+#[derive(Debug)]
+enum Fill {
+    Some,
+    Fin,
+    Reset,
+    Silence,
+}
+
+/// A message in a few words, however long it is.
+fn brief(message: &Message) -> String {
+    let shortened = |kind: &str, bytes: &[u8]| {
+        let some = &bytes[..bytes.len().min(48)];
+        let more = if some.len() < bytes.len() { "…" } else { "" };
+        format!(
+            "{kind} of {} bytes \"{}{more}\"",
+            bytes.len(),
+            some.escape_ascii()
+        )
+    };
+    match message {
+        Message::Text(text) => shortened("text", text.as_bytes()),
+        Message::Binary(bytes) => shortened("binary", bytes),
+        Message::Pong(bytes) => shortened("pong", bytes),
+        Message::Close(code, reason) => format!("close {code:?} {reason:?}"),
+    }
+}
+
+/// How long a wait may last unless said otherwise: machines that test are busy.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// So much may lie used before `unread` is moved.
+const COMPACT_BYTES: usize = 64 << 10;

@@ -1,4 +1,8 @@
-//! What tests share: a scripted raw client, an in-process server on port 0, and the simulator that
-//! runs whole reactors on a seeded network. Not published; no product code depends on it.
+//! What tests share: a scripted raw client, an in-process server on port 0, a conformance program for
+//! any WebSocket server, and the simulator that runs whole reactors on a seeded network. Not
+//! published; no product code depends on it.
 
+pub mod client;
+pub mod conformance;
+pub mod server;
 pub mod simulation;

@@ -1,1 +1,191 @@
-//! placeholder
+//! A server in this process, on a free port, for as long as its value lives.
+
+use std::io;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use roost_metrics::Registry;
+use roost_net::epoll::{EpollDriver, EpollOptions};
+use roost_net::uring::{UringDriver, UringOptions};
+use roost_reactor::{Server, Settings};
+
+use crate::client::{Client, Failure};
+
+/// What a server runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// epoll.
+    Epoll,
+    /// io_uring with file descriptors.
+    Uring,
+    /// io_uring with direct descriptors.
+    UringDirect,
+}
+
+impl Backend {
+    /// All of them.
+    pub const ALL: [Backend; 3] = [Backend::Epoll, Backend::Uring, Backend::UringDirect];
+
+    /// As people write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Backend::Epoll => "epoll",
+            Backend::Uring => "io_uring",
+            Backend::UringDirect => "io_uring direct",
+        }
+    }
+
+    fn start(self, settings: Settings, reactors: usize) -> io::Result<Server> {
+        let uring = UringOptions {
+            direct_slots: (self == Backend::UringDirect).then_some(DIRECT_SLOTS),
+            ..UringOptions::default()
+        };
+        match self {
+            Backend::Epoll => Server::start(settings, reactors, || {
+                EpollDriver::new(&EpollOptions::default())
+            }),
+            Backend::Uring | Backend::UringDirect => {
+                Server::start(settings, reactors, move || UringDriver::new(&uring))
+            }
+        }
+    }
+}
+
+/// A running server. Dropping it stops it, and panics if it does not stop in time.
+pub struct TestServer {
+    server: Option<Server>,
+    address: SocketAddr,
+    registry: Registry,
+}
+
+impl TestServer {
+    /// One reactor with [`Settings::for_tests`].
+    ///
+    /// # Panics
+    /// When it cannot start.
+    pub fn start(backend: Backend) -> TestServer {
+        TestServer::with(backend, 1, |_| {})
+    }
+
+    /// So many reactors with [`Settings::for_tests`], changed.
+    ///
+    /// # Panics
+    /// When it cannot start.
+    pub fn with(
+        backend: Backend,
+        reactors: usize,
+        change: impl FnOnce(&mut Settings),
+    ) -> TestServer {
+        let mut settings = Settings::for_tests();
+        change(&mut settings);
+        let server = backend
+            .start(settings, reactors)
+            .unwrap_or_else(|error| panic!("no server on {}: {error}", backend.name()));
+        TestServer {
+            address: server.address(),
+            registry: server.registry().clone(),
+            server: Some(server),
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A client with an open WebSocket to `target`.
+    ///
+    /// # Errors
+    /// When the handshake fails.
+    pub fn open(&self, target: &str) -> Result<Client, Failure> {
+        Client::open(self.address, target)
+    }
+
+    /// The counters.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The counter of this name, over all reactors.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn count(&self, name: &str) -> u64 {
+        let sum = self.registry.sum(name);
+        sum.unwrap_or_else(|| panic!("a counter called {name}"))
+    }
+
+    /// Waits until the counter of this name is as it should be.
+    ///
+    /// # Panics
+    /// When that does not come to pass within [`DEADLINE`].
+    pub fn wait_for_count(&self, name: &str, good: impl Fn(u64) -> bool) -> u64 {
+        wait_until(
+            || good(self.count(name)),
+            || format!("{name} is {}", self.count(name)),
+        );
+        self.count(name)
+    }
+
+    /// Starts to send everybody away.
+    pub fn begin_stop(&self, drain_ms: u32) {
+        if let Some(server) = &self.server {
+            server.begin_stop(drain_ms);
+        }
+    }
+
+    /// Waits until it has stopped by itself, after [`TestServer::begin_stop`].
+    ///
+    /// # Panics
+    /// When it does not within [`DEADLINE`], or a reactor ended with an error.
+    pub fn wait_stopped(mut self) {
+        self.join();
+    }
+
+    fn join(&mut self) {
+        let Some(server) = self.server.take() else {
+            return;
+        };
+        let until = Instant::now() + DEADLINE;
+        while !server.is_stopped() {
+            if Instant::now() >= until {
+                if thread::panicking() {
+                    return;
+                }
+                panic!("the server does not stop");
+            }
+            thread::sleep(POLL);
+        }
+        let ended = server.join();
+        if !thread::panicking() {
+            ended.expect("the reactors end well");
+        }
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.begin_stop(0);
+        self.join();
+    }
+}
+
+/// Waits until a condition holds.
+///
+/// # Panics
+/// With what `otherwise` says, when it does not hold within [`DEADLINE`].
+pub fn wait_until(mut condition: impl FnMut() -> bool, otherwise: impl Fn() -> String) {
+    let until = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < until, "waited in vain: {}", otherwise());
+        thread::sleep(POLL);
+    }
+}
+
+/// How long to wait for what must happen. Generous: machines that test are busy.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+/// How often to look.
+const POLL: Duration = Duration::from_millis(2);
+/// Connections at once of a server on direct descriptors.
+const DIRECT_SLOTS: u32 = 4096;

@@ -1,0 +1,26 @@
+//! Roost itself as a target, with everything on that a case can ask for.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use roost_reactor::{Origins, Settings};
+
+use super::Target;
+
+/// Changes a server's settings to those that [`own_target`] describes.
+pub fn own_settings(settings: &mut Settings) {
+    settings.origins = Origins::Listed(vec![ORIGIN.to_owned()]);
+}
+
+/// A server with [`own_settings`] at this address.
+pub fn own_target(address: SocketAddr) -> Target {
+    Target {
+        raw: Some("/raw/conformance".to_owned()),
+        subprotocol: Some("wamp.2.json".to_owned()),
+        origin: Some(ORIGIN.to_owned()),
+        patience: Duration::from_secs(30),
+        ..Target::at(address)
+    }
+}
+
+const ORIGIN: &str = "https://app.example";
