@@ -36,7 +36,7 @@ impl UringDriver {
         }
         self.listeners.close(&mut self.ring);
         let mut lent = sending.len() + self.listeners.armed() as usize;
-        lent -= self.ready.iter().filter(|cqe| gives_back(cqe)).count();
+        lent = lent.saturating_sub(self.ready.iter().filter(|cqe| gives_back(cqe)).count());
         let started = clock::now_ns();
         // Also what was asked last, as refusals.
         let mut entered = self.ring.enter(false, None);
@@ -46,7 +46,7 @@ impl UringDriver {
             }
             while let Some(cqe) = self.ring.next_arrived() {
                 if gives_back(&cqe) {
-                    lent -= 1;
+                    lent = lent.saturating_sub(1);
                 }
                 self.ready.push_back(cqe);
             }

@@ -116,3 +116,21 @@ fn a_buffer_nobody_reads_comes_back() {
         |event| matches!(event, Event::Bytes(_, bytes) if bytes == b"read"),
     );
 }
+
+#[test]
+#[cfg_attr(debug_assertions, should_panic(expected = "a batch is in flight"))]
+fn a_batch_is_in_flight_until_sent_is_told() {
+    let (mut driver, mut peers) = crowded(false);
+    let key = ConnKey::new(7, 0);
+    assert_eq!(driver.send_copy(key, b"first"), SendStatus::Pending);
+    driver.wait(Some(DEADLINE)).expect("wait");
+    peers[7].read_exact(&mut [0; 5]).expect("sent");
+    // The kernel has all of it and the record is gone, but the caller has not been told.
+    assert_eq!(driver.unsent_bytes(key), 0);
+    assert_eq!(driver.send_copy(key, b"second"), SendStatus::Gone);
+    until(
+        &mut driver,
+        "Closed",
+        |event| matches!(event, Event::Closed(of, _) if of == key),
+    );
+}
