@@ -8,13 +8,16 @@ use super::TAIL;
 #[derive(Debug)]
 pub struct Deflater {
     compress: Compress,
+    level: u8,
+    window_bits: u8,
     takeover: bool,
+    /// The last message compressed.
     out: Vec<u8>,
 }
 
 impl Deflater {
-    /// Memory that one takes at most, in bytes, beside a buffer of the size of a message: 379,000
-    /// to 381,000 by level with zlib-rs (`tests/memory.rs`).
+    /// Memory that one takes at most, in bytes, beside a buffer of the size of a message: 380,032
+    /// with zlib-rs, at every level (`tests/memory.rs`).
     pub const CONTEXT_BYTES: usize = 380 << 10;
 
     /// One for all connections without context takeover, with the largest window. `level` is 1
@@ -32,9 +35,11 @@ impl Deflater {
     /// # Panics
     /// When `window_bits` is not 9 to 15.
     pub fn with_window(level: u8, window_bits: u8, takeover: bool) -> Deflater {
-        let level = Compression::new(u32::from(level.clamp(1, 9)));
+        let compression = Compression::new(u32::from(level.clamp(1, 9)));
         Deflater {
-            compress: Compress::new_with_window_bits(level, false, window_bits),
+            compress: Compress::new_with_window_bits(compression, false, window_bits),
+            level,
+            window_bits,
             takeover,
             out: Vec::new(),
         }
@@ -44,11 +49,28 @@ impl Deflater {
     /// shorter, then the message is sent as it is (RFC 7692 §6: each message may or may not be
     /// compressed). With takeover, what is returned must be sent, before the next is compressed.
     pub fn deflate(&mut self, payload: &[u8]) -> Option<&[u8]> {
+        let shorter = self.deflate_any(payload)?.len() < payload.len();
+        if !shorter && self.takeover {
+            // What is not sent must not be referred to later.
+            self.compress.reset();
+        }
+        shorter.then_some(self.out.as_slice())
+    }
+
+    /// As [`Deflater::deflate`], also when the payload gets longer. `None` only when zlib fails.
+    pub fn deflate_any(&mut self, payload: &[u8]) -> Option<&[u8]> {
         self.out.clear();
         self.out.shrink_to(KEPT_BYTES_MAX);
-        // A byte more than is of use: as long as it is free, the flush is complete.
-        let useful = payload.len() + TAIL.len();
-        self.out.reserve_exact(useful);
+        // RFC 7692 §7.2.3.6: the empty message is the head of an empty stored block. zlib does not
+        // flush twice when nothing is new.
+        if payload.is_empty() {
+            self.out.push(0x00);
+            return Some(&self.out);
+        }
+        // Room for the worst case, so that the flush is complete in one call. It must be: zlib-rs
+        // 0.6.8 panics at level 1 when a compressor is used again, even reset, after its output
+        // ran full.
+        self.out.reserve_exact(worst_case(payload.len()));
         let before = self.compress.total_in();
         let status = self
             .compress
@@ -58,14 +80,25 @@ impl Deflater {
         // with.
         let complete = matches!(status, Ok(Status::Ok))
             && consumed == payload.len() as u64
-            && self.out.len() < useful
+            && self.out.len() < self.out.capacity()
             && self.out.ends_with(&TAIL);
-        // What is not sent must not be referred to later.
-        if !complete || !self.takeover {
+        debug_assert!(complete, "the worst case was worse");
+        if !complete {
+            *self = Deflater::with_window(self.level, self.window_bits, self.takeover);
+            return None;
+        }
+        if !self.takeover {
             self.compress.reset();
         }
-        complete.then(|| &self.out[..self.out.len() - TAIL.len()])
+        self.out.truncate(self.out.len() - TAIL.len());
+        Some(&self.out)
     }
+}
+
+/// Most bytes that a payload of this many becomes: a byte is 9 bits at most with the fixed codes,
+/// blocks have headers, and a flush ends with five bytes.
+fn worst_case(payload_bytes: usize) -> usize {
+    payload_bytes + payload_bytes / 8 + payload_bytes / 1024 + 64
 }
 
 /// A buffer above this size is freed before the next message, in bytes.

@@ -47,10 +47,11 @@ impl Inflater {
             self.out = Vec::new();
         }
         let inflated = self.inflate_all(compressed, bytes_max);
-        if !self.takeover || inflated.is_err() {
+        if let Err(error) = inflated {
+            // A whole message has ended its stream, or its window is taken over.
             self.decompress.reset(false);
+            return Err(error);
         }
-        inflated?;
         Ok(&self.out[..self.filled])
     }
 
@@ -92,7 +93,7 @@ impl Inflater {
     /// Inflates all of `input`.
     fn feed(&mut self, mut input: &[u8], bytes_max: usize) -> Result<End, ProtocolError> {
         loop {
-            self.make_room(input.len(), bytes_max);
+            self.make_room(bytes_max);
             let end = self.out.len().min(bytes_max.saturating_add(1));
             let room = &mut self.out[self.filled..end];
             let room_bytes = room.len();
@@ -134,12 +135,15 @@ impl Inflater {
 
     /// Makes the buffer longer if it is full: at least doubled, so that growing is linear, but not
     /// beyond the byte that is too much.
-    fn make_room(&mut self, input_bytes: usize, bytes_max: usize) {
+    fn make_room(&mut self, bytes_max: usize) {
         if self.filled < self.out.len() {
             return;
         }
-        let wanted = (2 * self.out.len()).max(4 * input_bytes).max(OUT_BYTES_MIN);
+        let wanted = (2 * self.out.len()).max(OUT_BYTES_MIN);
         let len = wanted.min(bytes_max.saturating_add(1)).max(self.out.len());
+        if cfg!(debug_assertions) {
+            self.steps += self.out.len() as u64;
+        }
         self.out.reserve_exact(len - self.out.len());
         self.out.resize(len, 0);
     }

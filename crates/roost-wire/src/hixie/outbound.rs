@@ -8,18 +8,18 @@ use crate::{Message, Opcode};
 /// code and reason.
 pub fn message(message: Message<'_>) -> Option<Frozen> {
     match message {
-        Message::Text(text) => Some(build(text.len() + 2, |mut out| {
-            put(&mut out, &[TEXT]);
-            put(&mut out, text.as_bytes());
-            put(&mut out, &[TEXT_END]);
+        Message::Text(text) => Some(build(text.len() + 2, |out| {
+            put(out, &[TEXT]);
+            put(out, text.as_bytes());
+            put(out, &[TEXT_END]);
         })),
         Message::Binary(bytes) => {
             let mut length = [0; LENGTH_BYTES_MAX];
             let length = encode_length(bytes.len(), &mut length);
-            Some(build(1 + length.len() + bytes.len(), |mut out| {
-                put(&mut out, &[BINARY]);
-                put(&mut out, length);
-                put(&mut out, bytes);
+            Some(build(1 + length.len() + bytes.len(), |out| {
+                put(out, &[BINARY]);
+                put(out, length);
+                put(out, bytes);
             }))
         }
         Message::Close(..) => Some(close()),
@@ -29,7 +29,7 @@ pub fn message(message: Message<'_>) -> Option<Frozen> {
 
 /// The closing handshake of draft 76, from either side.
 pub fn close() -> Frozen {
-    build(2, |out| out.copy_from_slice(&[CLOSE, 0x00]))
+    build(2, |out| put(out, &[CLOSE, 0x00]))
 }
 
 /// Appends a text or binary message in the early framing. Text must be UTF-8, as a message's

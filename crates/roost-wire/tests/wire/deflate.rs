@@ -3,7 +3,7 @@
 use roost_wire::deflate::{Agreement, Deflater, Inflater, Takeover, negotiate};
 use roost_wire::frame::append_masked_frame;
 use roost_wire::fuzz::OwnedMessage::{Binary, Ping, Text};
-use roost_wire::fuzz::{Transcript, transcript, transcript_inflating};
+use roost_wire::fuzz::{STEPS_PER_DEFLATED_BYTE_MAX, Transcript, transcript, transcript_inflating};
 use roost_wire::handshake::{ClientRequest, Request, Upgrade};
 use roost_wire::{Frozen, Limits, Opcode, ProtocolError, Role};
 
@@ -77,6 +77,8 @@ fn takeover_is_kept_where_both_are_ready() {
     // RFC 7692 §7.1.1.1: asked not to take over, we MUST NOT.
     let offer = "permessage-deflate; server_no_context_takeover";
     assert_eq!(response(offer, BOTH).unwrap(), offer);
+    let hint = "permessage-deflate; client_no_context_takeover";
+    assert_eq!(response(hint, BOTH).unwrap(), hint);
     let agreement = agree(offer, BOTH).unwrap();
     assert!(agreement.server_no_context_takeover());
     assert!(!agreement.client_no_context_takeover());
@@ -210,6 +212,25 @@ fn broken_streams_are_refused() {
     }
 }
 
+#[test]
+fn a_message_cut_anywhere_is_refused() {
+    let text: Vec<u8> = (0..3000_u32).map(|n| (n * n % 251) as u8).collect();
+    for message in [&b"Hello Hello Hello"[..], &text] {
+        let whole = Deflater::new(9).deflate(message).expect("shorter").to_vec();
+        let mut inflater = Inflater::new();
+        for cut in 0..whole.len() {
+            let inflated = inflater.inflate(&whole[..cut], 10_000).map(<[u8]>::len);
+            assert_eq!(inflated, Err(ProtocolError::DeflateInvalid), "cut at {cut}");
+        }
+        assert_eq!(inflater.inflate(&whole, 10_000), Ok(message));
+    }
+    // With takeover there can be no block that ends the stream; the empty payload is seen anyway.
+    let inflated = Inflater::with_takeover(true)
+        .inflate(b"", 10)
+        .map(<[u8]>::len);
+    assert_eq!(inflated, Err(ProtocolError::DeflateInvalid));
+}
+
 /// What a client that agreed to compress sends, cut everywhere.
 fn decode(stream: &[u8], limits: &Limits) -> Transcript {
     let mut inflater = Inflater::new();
@@ -309,12 +330,32 @@ fn inflating_stops_at_the_limit() {
             "at {bytes_max}"
         );
     }
+    // Also when the buffer is longer, from the message before.
+    let message = deflater
+        .deflate(&zeros[..60_000])
+        .expect("shorter")
+        .to_vec();
+    assert!(inflater.inflate(&message, 60_000).is_ok());
+    let before = inflater.steps();
+    assert!(inflater.inflate(&bomb, 10).is_err());
+    let steps = inflater.steps() - before;
+    assert!(steps <= 12 + bomb.len() as u64, "{steps} steps");
+
+    // The limit is the last length that passes, at linear work.
+    let mut inflater = Inflater::new();
     let inflated = inflater.inflate(&bomb, zeros.len() - 1).map(<[u8]>::len);
     assert_eq!(inflated, Err(ProtocolError::MessageTooBig));
-    assert_eq!(
-        inflater.inflate(&bomb, zeros.len()).map(<[u8]>::len),
-        Ok(zeros.len())
+    let before = inflater.steps();
+    let inflated = inflater.inflate(&bomb, zeros.len()).map(<[u8]>::len);
+    assert_eq!(inflated, Ok(zeros.len()));
+    let steps = inflater.steps() - before;
+    assert!(
+        steps <= STEPS_PER_DEFLATED_BYTE_MAX * bomb.len() as u64,
+        "{steps} steps"
     );
+    // A long buffer does not outlive the next message.
+    assert!(inflater.inflate(&message, 60_000).is_ok());
+    assert!(inflater.buffer_bytes() <= 64 << 10);
 
     let limits = Limits {
         message_bytes_max: 1 << 20,
@@ -374,5 +415,43 @@ fn what_would_not_get_shorter_is_not_compressed() {
         let deflated = deflater.deflate(&text).expect("shorter").to_vec();
         let mut inflater = Inflater::with_takeover(takeover);
         assert_eq!(inflater.inflate(&deflated, 1000), Ok(&text[..]));
+    }
+}
+
+/// zlib-rs 0.6.8 panicked here at level 1: output that ran full, then the same compressor again.
+#[test]
+fn noise_after_noise() {
+    let mut state = 12345_u64;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    })
+    .take(100_000)
+    .collect();
+    for level in 1..=9 {
+        for takeover in [false, true] {
+            let mut deflater = Deflater::with_window(level, 15, takeover);
+            let mut inflater = Inflater::with_takeover(takeover);
+            for len in [20_000, 100_000, 100, 100_000] {
+                let deflated = deflater.deflate_any(&noise[..len]).expect("zlib");
+                assert_eq!(inflater.inflate(deflated, len), Ok(&noise[..len]));
+                deflater.deflate(&noise[..len]);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_gets_longer_is_compressed_on_request() {
+    for takeover in [false, true] {
+        let mut deflater = Deflater::with_window(6, 15, takeover);
+        let mut inflater = Inflater::with_takeover(takeover);
+        for message in [&b""[..], b"", b"a", b"", b"ab", b"a"] {
+            let deflated = deflater.deflate_any(message).expect("zlib");
+            assert!(!deflated.is_empty(), "an empty message is a byte");
+            assert_eq!(inflater.inflate(deflated, 2), Ok(message));
+        }
     }
 }

@@ -54,6 +54,7 @@ fn fragments_are_at_most_as_long_as_asked() {
                 ..WIDE
             },
         );
+        assert_eq!(transcript.error, None, "size {size}");
         assert_eq!(transcript.messages, [Text(payload.clone())], "size {size}");
     }
     for size in [payload.len(), payload.len() + 1] {

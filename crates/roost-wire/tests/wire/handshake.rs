@@ -403,6 +403,7 @@ fn malformed_extensions_are_refused() {
         "a; b=\"c d\"",
         "a; b=\"c\\",
         "a; b=\"c\\\"",
+        "a; b=\"c\\ d\"",
         "a; b=\"c\"d",
         "a; b c",
         "a=b",
@@ -524,6 +525,8 @@ fn a_client_checks_the_response() {
     );
     assert_eq!(changed("s3pPLMB", "s3pPLMb"), Err(ResponseError::Accept));
     assert_eq!(changed(": raw", ": soap"), Err(ResponseError::Protocol));
+    let twice = ": raw\r\nSec-WebSocket-Protocol: raw";
+    assert_eq!(changed(": raw", twice), Err(ResponseError::Protocol));
     assert_eq!(
         changed("HTTP/1.1", "HTTP:1.1"),
         Err(ResponseError::Malformed)

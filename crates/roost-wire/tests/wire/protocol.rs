@@ -349,6 +349,10 @@ fn limits_hold_at_the_header() {
     assert_eq!(run(&frame(0x82, &[0; 100])), None);
     // The header alone is enough to be refused.
     assert_eq!(run(&[0x82, 0x80 | 101]), Some(ProtocolError::FrameTooBig));
+    assert_eq!(
+        run(&frame(0x82, &[0; 101])),
+        Some(ProtocolError::FrameTooBig)
+    );
     let first = frame(0x02, &[0; 100]);
     assert_eq!(run(&[&first[..], &frame(0x80, &[0; 50])].concat()), None);
     assert_eq!(
@@ -363,6 +367,12 @@ fn limits_hold_at_the_header() {
     ]
     .concat();
     assert_eq!(run(&three), Some(ProtocolError::MessageTooBig));
+    let small = Limits {
+        frame_bytes_max: 100,
+        message_bytes_max: 50,
+    };
+    let whole = decode_with(&frame(0x82, &[0; 51]), Role::Server, &small);
+    assert_eq!(whole.error, Some(ProtocolError::MessageTooBig));
     // The next message counts from nothing.
     let two = [&first[..], &frame(0x80, &[0; 50]), &frame(0x82, &[0; 100])].concat();
     assert_eq!(run(&two), None);
