@@ -1,12 +1,12 @@
 //! The bell of a mailbox: wakes a reactor that sleeps, and only one that sleeps.
 //!
 //! Two parties, any number of senders and one receiver. A sender puts mail where the receiver will
-//! look, then rings. The receiver lies down, looks once more, and only then sleeps. Whichever
-//! comes second sees the other: the two sequentially consistent fences order "mail is there"
-//! against "receiver lies down", so that mail is either seen in the last look or answered with a
-//! wake. `tests/loom` tries every interleaving of exactly this file.
+//! look, then rings. The receiver lies down, looks once more, and only then sleeps. All of it is
+//! read-modify-write with acquire and release, so whichever comes second sees the other: if the
+//! last look misses the ring, the ring reads what the look wrote, and so comes after the lying
+//! down, and wakes. `tests/loom` tries the interleavings of exactly this file.
 
-use super::sync::{AtomicBool, AtomicU64, Ordering, fence};
+use super::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// Senders a bell can tell apart.
 pub(crate) const SENDERS_MAX: usize = 256;
@@ -29,29 +29,29 @@ impl<const WORDS: usize> Bell<WORDS> {
     /// must wake it; of several senders at once exactly one is told so.
     pub(crate) fn ring(&self, sender: u8) -> bool {
         let sender = usize::from(sender);
-        self.rung[sender / 64].fetch_or(1 << (sender % 64), Ordering::Release);
-        fence(Ordering::SeqCst);
-        self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed)
+        self.rung[sender / 64].fetch_or(1 << (sender % 64), Ordering::AcqRel);
+        self.asleep.swap(false, Ordering::AcqRel)
     }
 
     /// Receiver: lies down. True when there is no mail and it may sleep; false when it must look
     /// again first.
     pub(crate) fn lie_down(&self) -> bool {
-        self.asleep.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        let quiet = self
+        self.asleep.swap(true, Ordering::AcqRel);
+        // A read that writes: every word must be looked at, and the looking be seen.
+        let rung = self
             .rung
             .iter()
-            .all(|word| word.load(Ordering::Relaxed) == 0);
-        if !quiet {
-            self.asleep.store(false, Ordering::Relaxed);
+            .fold(0, |rung, word| rung | word.fetch_or(0, Ordering::AcqRel));
+        if rung != 0 {
+            self.get_up();
         }
-        quiet
+        rung == 0
     }
 
     /// Receiver: is up; nobody needs to wake it until it lies down again.
     pub(crate) fn get_up(&self) {
-        self.asleep.store(false, Ordering::Relaxed);
+        // A swap and not a store: all changes stand in one chain, which loom can follow.
+        self.asleep.swap(false, Ordering::AcqRel);
     }
 
     /// Receiver: takes the senders with mail, 64 to a word; `None` when nobody rang.

@@ -11,6 +11,7 @@
 //! | a connection's record and its life | `conn.rs`, `core.rs` |
 //! | accept, HTTP, routes, the 101 | `opening.rs` |
 //! | messages and what dialects command | `frames.rs` |
+//! | RFC 6455, deflate and the early framings | `framing.rs` |
 //! | deliveries and answers | `delivery.rs` |
 //! | one write per connection and turn | `tick.rs`, `flush.rs`, `outbox.rs` |
 //! | deadlines | `sweep.rs` |
@@ -23,6 +24,7 @@ mod core;
 mod delivery;
 mod flush;
 mod frames;
+mod framing;
 mod mailbox;
 mod opening;
 mod outbox;
@@ -35,9 +37,9 @@ mod tick;
 mod transport;
 /// The atomics of the bell: loom's in its test, the machine's here.
 mod sync {
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 }
 
 pub use reactor::{Reactor, Shared, Turn};
 pub use server::{Server, Stopper};
-pub use settings::{Limits, Origins, Page, Policies, Policy, Publish, Settings};
+pub use settings::{Deflate, Limits, Origins, Page, Policies, Policy, Publish, Settings};

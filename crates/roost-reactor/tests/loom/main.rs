@@ -1,47 +1,63 @@
 //! Every interleaving of the bell's wake protocol, by loom, on the very source the reactor uses.
 
 mod sync {
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 }
 #[path = "../../src/bell.rs"]
 mod bell;
 
 use bell::Bell;
-use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
+/// What a reactor sleeps on: wakes are kept until it reads them, and coalesce.
+#[derive(Default)]
+struct Eventfd {
+    woken: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Eventfd {
+    fn write(&self) {
+        *self.woken.lock().expect("nobody panics") = true;
+        self.changed.notify_one();
+    }
+
+    fn read(&self) {
+        let mut woken = self.woken.lock().expect("nobody panics");
+        while !*woken {
+            woken = self.changed.wait(woken).expect("nobody panics");
+        }
+        *woken = false;
+    }
+}
+
 /// One receiver that runs until it has all the mail, `senders` that each send once. The receiver
-/// may sleep only as a wake-up counter says; a lost wake is a deadlock, which loom reports.
+/// sleeps on what stands for the eventfd; a lost wake is a deadlock, which loom reports.
 fn all_mail_arrives(senders: u8) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);
     model.check(move || {
         let bell = Arc::new(Bell::<1>::new());
         let mail = Arc::new(AtomicUsize::new(0));
-        let wakes = Arc::new(AtomicUsize::new(0));
+        let waker = Arc::new(Eventfd::default());
         let threads: Vec<_> = (0..senders)
             .map(|id| {
-                let (bell, mail, wakes) = (bell.clone(), mail.clone(), wakes.clone());
+                let (bell, mail, waker) = (bell.clone(), mail.clone(), waker.clone());
                 thread::spawn(move || {
                     mail.fetch_add(1, Ordering::Relaxed);
                     if bell.ring(id) {
-                        wakes.fetch_add(1, Ordering::Release);
+                        waker.write();
                     }
                 })
             })
             .collect();
 
-        let mut woken = 0;
         let mut seen = 0;
         while seen < usize::from(senders) {
             if bell.lie_down() {
-                // Asleep: only a wake brings us on. One may be left from a sender that saw us lie
-                // down when we then did not sleep: like an eventfd, it ends the next sleep early.
-                woken += 1;
-                while wakes.load(Ordering::Acquire) < woken {
-                    thread::yield_now();
-                }
+                waker.read();
             }
             bell.get_up();
             if let Some(words) = bell.take() {
