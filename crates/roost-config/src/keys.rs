@@ -8,8 +8,8 @@ use crate::kind::{
     Address, Auto, Choice, Count, Duration, Flag, Kind, PowerOfTwo, Size, Word, Words,
 };
 use crate::settings::{
-    ChannelPolicy, Driver, Echo, Epoll, GIB, IoUring, KIB, Limits, Listener, Log, LogFormat,
-    LogLevel, MIB, Namespace, Publish, Raw, Server, Settings, Subscribe, Wamp,
+    ChannelPolicy, Deflate, Driver, Echo, Epoll, GIB, IoUring, KIB, Limits, Listener, Log,
+    LogFormat, LogLevel, MIB, Namespace, Publish, Raw, Server, Settings, Subscribe, Wamp,
 };
 
 /// Sees every key in turn.
@@ -34,6 +34,7 @@ pub(crate) fn visit(settings: &mut Settings, visitor: &mut impl Visitor) {
         namespaces: _,
         raw,
         echo,
+        deflate,
         wamp,
         log,
     } = settings;
@@ -42,6 +43,7 @@ pub(crate) fn visit(settings: &mut Settings, visitor: &mut impl Visitor) {
     visit_limits(limits, visitor);
     visit_drivers(epoll, io_uring, visitor);
     visit_dialects(raw, echo, wamp, visitor);
+    visit_deflate(deflate, visitor);
     visit_log(log, visitor);
     visitor.open("channels");
     visit_policy(channels, visitor);
@@ -81,6 +83,7 @@ fn visit_listener(listener: &mut Listener, visitor: &mut impl Visitor) {
     let Listener {
         address,
         backlog,
+        early_framings,
         page,
         stats,
         allowed_origins,
@@ -88,6 +91,7 @@ fn visit_listener(listener: &mut Listener, visitor: &mut impl Visitor) {
     visitor.open("listener");
     visitor.key("address", Address, address);
     visitor.key("backlog", Count(1..=65_535), backlog);
+    visitor.key("early_framings", Flag, early_framings);
     visitor.key("page", Flag, page);
     visitor.key("stats", Flag, stats);
     visitor.key("allowed_origins", Words(ORIGIN), allowed_origins);
@@ -103,6 +107,7 @@ fn visit_limits(limits: &mut Limits, visitor: &mut impl Visitor) {
         connections_per_address_max,
         message_bytes_max,
         frame_bytes_max,
+        fragment_bytes,
         outbox_bytes_max,
         idle_timeout_ms,
         ping_interval_ms,
@@ -132,6 +137,7 @@ fn visit_limits(limits: &mut Limits, visitor: &mut impl Visitor) {
     );
     visitor.key("message_size_max", Size(125..=GIB), message_bytes_max);
     visitor.key("frame_size_max", Size(125..=GIB), frame_bytes_max);
+    visitor.key("fragment_size", Size(0..=GIB), fragment_bytes);
     visitor.key("outbox_size_max", Size(125..=GIB), outbox_bytes_max);
     visitor.key("idle_timeout", or_zero(SECOND..=WEEK), idle_timeout_ms);
     visitor.key("ping_interval", or_zero(SECOND..=DAY), ping_interval_ms);
@@ -199,6 +205,19 @@ fn visit_dialects(raw: &mut Raw, echo: &mut Echo, wamp: &mut Wamp, visitor: &mut
     visitor.open("wamp");
     visitor.key("enabled", Flag, enabled);
     visitor.key("realms", Words(REALM), realms);
+    visitor.close();
+}
+
+fn visit_deflate(deflate: &mut Deflate, visitor: &mut impl Visitor) {
+    let Deflate {
+        enabled,
+        threshold_bytes,
+        level,
+    } = deflate;
+    visitor.open("deflate");
+    visitor.key("enabled", Flag, enabled);
+    visitor.key("threshold", Size(0..=GIB), threshold_bytes);
+    visitor.key("level", Count(1..=9), level);
     visitor.close();
 }
 

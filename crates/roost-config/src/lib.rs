@@ -29,8 +29,8 @@ use toml::de::DeTable;
 pub use list::{Key, all_keys, namespace_keys};
 pub use mistake::{Errors, Mistake, Place};
 pub use settings::{
-    ChannelPolicy, Driver, Echo, Epoll, IoUring, Limits, Listener, Log, LogFormat, LogLevel,
-    Namespace, Publish, Raw, Server, Settings, Subscribe, Wamp,
+    ChannelPolicy, Deflate, Driver, Echo, Epoll, IoUring, Limits, Listener, Log, LogFormat,
+    LogLevel, Namespace, Publish, Raw, Server, Settings, Subscribe, Wamp,
 };
 pub use source::Source;
 pub use write::to_toml;

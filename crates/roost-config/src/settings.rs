@@ -26,6 +26,8 @@ pub struct Settings {
     pub raw: Raw,
     /// `[echo]`: the echo dialect.
     pub echo: Echo,
+    /// `[deflate]`: permessage-deflate.
+    pub deflate: Deflate,
     /// `[wamp]`: the WAMP v2 dialect.
     pub wamp: Wamp,
     /// `[log]`: what is logged, and how.
@@ -118,6 +120,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Connections that may wait to be accepted, per reactor.
     pub backlog: u32,
+    /// Whether clients of the drafts before RFC 6455 (hixie-75 and -76) are served too.
+    pub early_framings: bool,
     /// Whether `GET /` answers with the demonstration page.
     pub page: bool,
     /// Whether `GET /stats` answers with the counters, as JSON, to anybody who asks.
@@ -132,6 +136,7 @@ impl Default for Listener {
         Listener {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             backlog: 4096,
+            early_framings: false,
             page: false,
             stats: false,
             allowed_origins: vec!["*".to_owned()],
@@ -156,6 +161,8 @@ pub struct Limits {
     pub message_bytes_max: usize,
     /// The payload of one frame received, in bytes; at most `message_bytes_max`.
     pub frame_bytes_max: usize,
+    /// Longer messages are sent in fragments of this size. 0: never.
+    pub fragment_bytes: usize,
     /// Bytes that wait for one connection's socket; at least `message_bytes_max`.
     pub outbox_bytes_max: usize,
     /// A connection without a message in either direction for this long is closed. 0: never.
@@ -184,6 +191,7 @@ impl Default for Limits {
             connections_per_address_max: 0,
             message_bytes_max: MIB,
             frame_bytes_max: MIB,
+            fragment_bytes: 0,
             outbox_bytes_max: MIB,
             idle_timeout_ms: 0,
             ping_interval_ms: 25_000,
@@ -265,6 +273,27 @@ impl Default for Raw {
 pub struct Echo {
     /// Whether `/echo` is served.
     pub enabled: bool,
+}
+
+/// `[deflate]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deflate {
+    /// Whether permessage-deflate is agreed to with clients that offer it.
+    pub enabled: bool,
+    /// Shorter messages go out uncompressed.
+    pub threshold_bytes: usize,
+    /// 1 (fast) to 9 (small).
+    pub level: u32,
+}
+
+impl Default for Deflate {
+    fn default() -> Deflate {
+        Deflate {
+            enabled: false,
+            threshold_bytes: 256,
+            level: 1,
+        }
+    }
 }
 
 /// `[wamp]`.

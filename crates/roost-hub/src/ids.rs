@@ -18,7 +18,7 @@ pub struct HomeIndex(pub u32);
 pub struct Subscriber(pub u32);
 
 /// How many encodings a hub can tell apart.
-pub const ENCODINGS_MAX: usize = 4;
+pub const ENCODINGS_MAX: usize = 8;
 
 /// A form in which dialects write deliveries; below [`ENCODINGS_MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -28,7 +28,7 @@ pub(crate) struct LocalChannel {
     encoding: Encoding,
     pub(crate) announced: EncodingMask,
     pub(crate) acked: EncodingMask,
-    /// `Interest`s the home has not answered. At most five: one that narrows, and one for each
+    /// `Interest`s the home has not answered. At most nine: one that narrows, and one for each
     /// encoding.
     pub(crate) unacked: u8,
 }

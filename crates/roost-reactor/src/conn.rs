@@ -4,6 +4,9 @@
 //! is found by index in tables that hold only what is in use now.
 
 use roost_dialect::DialectKind;
+use roost_hub::Encoding;
+
+use crate::framing::Framing;
 
 /// The record of a connection.
 #[derive(Debug, Clone)]
@@ -28,6 +31,7 @@ pub(crate) struct Conn {
     pub(crate) generation: u16,
     pub(crate) flags: Flags,
     pub(crate) dialect: DialectKind,
+    pub(crate) framing: Framing,
     pub(crate) transport: crate::transport::Transport,
     pub(crate) phase: Phase,
 }
@@ -146,9 +150,15 @@ impl Conn {
             generation: 0,
             flags: Flags::NONE,
             dialect: DialectKind::Raw,
+            framing: Framing::Rfc6455,
             transport: crate::transport::Transport::Plain,
             phase: Phase::Handshake,
         }
+    }
+
+    /// The form in which it gets deliveries.
+    pub(crate) fn encoding(&self) -> Encoding {
+        self.framing.encoding(self.dialect)
     }
 
     /// Whether frames are still read and understood.

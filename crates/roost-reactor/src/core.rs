@@ -11,14 +11,14 @@ use roost_dialect::{DialectKind, Publication, wamp};
 use roost_hub::{ChannelId, Hub, Item, Output, Subscriber};
 use roost_metrics::{Counters, Registry};
 use roost_net::{CloseMode, ConnKey};
-use roost_wire::frame::{append_close, append_frame};
-use roost_wire::{CloseCode, Frozen, Inbound, Limits as WireLimits, Opcode};
+use roost_wire::{CloseCode, Frozen, Inbound, Limits as WireLimits, Opcode, hixie};
 use slab::Slab;
 
 use crate::admission::Admission;
 use crate::conn::{Conn, Flags, Index, NEVER, Phase};
+use crate::framing::{Codec, append_close_to};
 use crate::mailbox::Post;
-use crate::opening::{Head, Joining};
+use crate::opening::{Challenge, Head, Joining};
 use crate::outbox::Outbox;
 use crate::settings::Settings;
 use crate::sweep::Sweep;
@@ -38,6 +38,7 @@ pub(crate) struct Core {
     pub(crate) hub: Hub<Publication, Frozen>,
     pub(crate) post: Post<Letter>,
     pub(crate) tick: Tick,
+    pub(crate) codec: Codec,
     pub(crate) sweep: Sweep,
     pub(crate) admission: Admission,
     /// Unfinished input, only while there is some.
@@ -78,18 +79,24 @@ pub(crate) enum Ask {
 pub(crate) enum Partial {
     /// A request's head.
     Head(Head),
+    /// The same, of draft 76, whose last eight bytes are missing.
+    Challenge(Box<Challenge>),
     /// A good handshake that waits for its channel's home.
     Joining(Box<Joining>),
     /// Part of a frame or message.
     Frames(Box<Inbound>),
+    /// The same in an early framing.
+    EarlyFrames(Box<hixie::Inbound>),
 }
 
 impl Partial {
     fn bytes(&self) -> usize {
         match self {
             Partial::Head(head) => head.pinned_bytes(),
+            Partial::Challenge(challenge) => challenge.pinned_bytes(),
             Partial::Joining(joining) => joining.pinned_bytes(),
             Partial::Frames(inbound) => inbound.pinned_bytes(),
+            Partial::EarlyFrames(inbound) => inbound.pinned_bytes(),
         }
     }
 }
@@ -135,9 +142,9 @@ impl Core {
             return;
         }
         if let Some(conn) = self.table.at_mut(slot) {
-            let reply = self.reply.as_bytes();
+            let (reply, framing, codec) = (&self.reply, conn.framing, &mut self.codec);
             self.tick.give_own(slot, conn, |arena| {
-                append_frame(arena, Opcode::Text, reply);
+                codec.append_message(arena, framing, Opcode::Text, reply.as_bytes());
             });
             conn.last_message = self.now;
         }
@@ -153,8 +160,10 @@ impl Core {
             return;
         }
         conn.phase = Phase::Closing;
-        self.tick
-            .give_own(key.slot(), conn, |arena| append_close(arena, code, reason));
+        let framing = conn.framing;
+        self.tick.give_own(key.slot(), conn, |arena| {
+            append_close_to(arena, framing, code, reason);
+        });
         self.leave_channels(key.slot());
         self.set_deadline(key.slot(), self.settings.limits.close_timeout_ms.max(1));
     }
@@ -186,8 +195,10 @@ impl Core {
             return;
         };
         if conn.phase == Phase::Open {
-            self.tick
-                .give_own(key.slot(), conn, |arena| append_close(arena, code, reason));
+            let framing = conn.framing;
+            self.tick.give_own(key.slot(), conn, |arena| {
+                append_close_to(arena, framing, code, reason);
+            });
         }
         self.linger(key);
     }
@@ -249,20 +260,21 @@ impl Core {
             return;
         };
         let who = Subscriber(slot);
+        let encoding = conn.encoding();
         match conn.dialect {
             DialectKind::Raw => {
                 if let Some(channel) = conn.identity.take() {
                     let channel = ChannelId(channel as u32);
-                    let raw = roost_dialect::encoding::RAW;
-                    self.hub.unsubscribe(who, raw, channel, &mut self.outputs);
+                    self.hub
+                        .unsubscribe(who, encoding, channel, &mut self.outputs);
                 }
             }
             DialectKind::WampJson => {
                 // The session stays, to answer what still comes, but hears nothing any more.
                 if let Some(session) = conn.identity.get() {
-                    let json = roost_dialect::encoding::WAMP_JSON;
                     for channel in self.sessions[session].take_subscriptions() {
-                        self.hub.unsubscribe(who, json, channel, &mut self.outputs);
+                        self.hub
+                            .unsubscribe(who, encoding, channel, &mut self.outputs);
                     }
                 }
             }

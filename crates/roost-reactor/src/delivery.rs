@@ -1,6 +1,6 @@
 //! What the hub wants done: deliveries to connections, answers, mail to other reactors.
 
-use roost_dialect::{DialectKind, encode};
+use roost_dialect::DialectKind;
 use roost_hub::{ChannelId, Encoding, Frames, Output, ReactorId};
 use roost_net::ConnKey;
 use roost_wire::Frozen;
@@ -132,8 +132,13 @@ impl Core {
     /// Handles a batch from another reactor.
     pub(crate) fn handle_mail(&mut self, from: ReactorId, batch: Vec<Letter>) {
         for letter in batch {
-            self.hub
-                .handle(from, letter, &mut encode, &mut self.outputs);
+            let codec = &mut self.codec;
+            self.hub.handle(
+                from,
+                letter,
+                &mut |publication, encoding, ids| codec.encode(publication, encoding, ids),
+                &mut self.outputs,
+            );
             self.settle();
         }
     }

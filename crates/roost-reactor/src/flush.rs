@@ -2,10 +2,11 @@
 
 use roost_hub::FrameIndex;
 use roost_net::{Chunk, CloseMode, ConnKey, Driver, SendStatus};
-use roost_wire::{CloseCode, Frozen};
+use roost_wire::CloseCode;
 
 use crate::conn::{Flags, Phase};
 use crate::core::{Ask, Core};
+use crate::framing::append_close_to;
 use crate::outbox::{BATCH_BYTES_MAX, BATCH_CHUNKS_MAX};
 use crate::tick::TickFrame;
 
@@ -169,8 +170,10 @@ impl Core {
         }
         self.counters.slow_consumers_total.inc();
         conn.phase = Phase::Closing;
-        let close = Frozen::close(CloseCode::TRY_AGAIN_LATER, "slow consumer: outbox full");
-        outbox.push(Chunk::new(close.shared().clone()));
+        let mut close = Vec::new();
+        let reason = "slow consumer: outbox full";
+        append_close_to(&mut close, conn.framing, CloseCode::TRY_AGAIN_LATER, reason);
+        outbox.push(Chunk::new(close.into()));
         self.counters.outbox_bytes.add(outbox.bytes() as u64);
         self.leave_channels(key.slot());
         self.set_deadline(key.slot(), self.settings.limits.close_timeout_ms.max(1));

@@ -1,65 +1,118 @@
 //! Messages of an open WebSocket: to the dialect, and what it commands.
 
-use roost_dialect::{Command, DialectKind, PayloadRef, encoding, raw, wamp};
-use roost_hub::{ChannelId, Publish as HubPublish, PublishError, PublishTo, Subscriber};
+use roost_dialect::{Command, DialectKind, PayloadRef, raw, wamp};
+use roost_hub::{ChannelId, Encoding, Publish as HubPublish, PublishError, PublishTo, Subscriber};
 use roost_net::ConnKey;
 use roost_wire::frame::{append_close, append_frame};
-use roost_wire::{CloseCode, Frozen, Inbound, Input, Message, Opcode, Role};
+use roost_wire::{CloseCode, Inbound, Input, Message, Opcode, ProtocolError, Role, hixie};
 use tracing::debug;
 
 use crate::conn::{Flags, Phase};
 use crate::core::{Core, Partial};
+use crate::framing::Framing;
 use crate::settings::Publish;
 
 impl Core {
     /// Bytes of an open connection, or of one that awaits the peer's close frame.
     pub(crate) fn handle_frame_bytes(&mut self, key: ConnKey, bytes: &mut [u8]) {
+        let Some(conn) = self.table.get(key).filter(|conn| conn.reads_frames()) else {
+            return;
+        };
         if bytes.is_empty() {
             return;
         }
-        let mut inbound = match self.take_partial(key.slot()) {
-            Some(Partial::Frames(inbound)) => inbound,
-            Some(Partial::Head(_) | Partial::Joining(_)) | None => {
-                return self.handle_fresh_frames(key, bytes);
+        let framing = conn.framing;
+        match self.take_partial(key.slot()) {
+            Some(Partial::Frames(mut inbound)) => {
+                self.handle_messages(key, framing, &mut inbound, bytes);
+                if !inbound.is_quiet() && self.still_reads(key) {
+                    self.keep_partial(key.slot(), Partial::Frames(inbound));
+                }
             }
-        };
-        self.handle_messages(key, &mut inbound, bytes);
-        if !inbound.is_quiet() && self.still_reads(key) {
-            self.keep_partial(key.slot(), Partial::Frames(inbound));
+            Some(Partial::EarlyFrames(inbound)) => self.handle_early(key, inbound, bytes),
+            None if framing == Framing::Early => {
+                self.handle_early(key, Box::new(hixie::Inbound::new()), bytes);
+            }
+            Some(Partial::Head(_) | Partial::Challenge(_) | Partial::Joining(_)) | None => {
+                self.handle_fresh_frames(key, framing, bytes);
+            }
         }
     }
 
     /// The usual case: nothing was half received, and the decoder lives on the stack.
-    fn handle_fresh_frames(&mut self, key: ConnKey, bytes: &mut [u8]) {
+    fn handle_fresh_frames(&mut self, key: ConnKey, framing: Framing, bytes: &mut [u8]) {
         let mut inbound = Inbound::new(Role::Server);
-        self.handle_messages(key, &mut inbound, bytes);
+        self.handle_messages(key, framing, &mut inbound, bytes);
         if !inbound.is_quiet() && self.still_reads(key) {
             self.keep_partial(key.slot(), Partial::Frames(Box::new(inbound)));
         }
+    }
+
+    fn encoding_of(&self, key: ConnKey) -> Encoding {
+        let conn = self.table.get(key).expect("its message is being handled");
+        conn.encoding()
     }
 
     fn still_reads(&self, key: ConnKey) -> bool {
         self.table.get(key).is_some_and(|conn| conn.reads_frames())
     }
 
-    fn handle_messages(&mut self, key: ConnKey, inbound: &mut Inbound, bytes: &mut [u8]) {
-        let mut input = Input::new(bytes);
+    fn handle_messages(
+        &mut self,
+        key: ConnKey,
+        framing: Framing,
+        inbound: &mut Inbound,
+        bytes: &mut [u8],
+    ) {
+        if !matches!(framing, Framing::Deflate(_)) {
+            let limits = self.wire_limits;
+            let mut input = Input::new(bytes);
+            while self.handle_next(key, inbound.next(&mut input, &limits)) {}
+            return;
+        }
+        // The inflater is out while a message is borrowed from it; nothing handled meanwhile
+        // inflates.
+        let mut inflater = self
+            .codec
+            .take_inflater()
+            .expect("agreed to where there is one");
         let limits = self.wire_limits;
-        loop {
-            match inbound.next(&mut input, &limits) {
-                Ok(Some(message)) => {
-                    self.handle_message(key, message);
-                    self.settle_outputs();
-                }
-                Ok(None) => return,
-                Err(error) => {
-                    debug!(?key, error = error.name(), "protocol error");
-                    self.counters.protocol_errors_total.inc();
-                    return self.fail(key, error.close_code(), error.reason());
-                }
+        let mut input = Input::new(bytes);
+        while self.handle_next(
+            key,
+            inbound.next_inflating(&mut input, &limits, &mut inflater),
+        ) {}
+        self.codec.return_inflater(inflater);
+    }
+
+    /// Bytes in an early framing.
+    fn handle_early(&mut self, key: ConnKey, mut inbound: Box<hixie::Inbound>, bytes: &mut [u8]) {
+        let limits = self.wire_limits;
+        let mut input = Input::new(bytes);
+        while self.handle_next(key, inbound.next(&mut input, &limits)) {}
+        if !inbound.is_quiet() && self.still_reads(key) {
+            self.keep_partial(key.slot(), Partial::EarlyFrames(inbound));
+        }
+    }
+
+    /// Handles what a decoder says next; false when there is no more to ask it.
+    fn handle_next(
+        &mut self,
+        key: ConnKey,
+        next: Result<Option<Message<'_>>, ProtocolError>,
+    ) -> bool {
+        match next {
+            Ok(Some(message)) => {
+                self.handle_message(key, message);
+                self.settle_outputs();
+                self.still_reads(key)
             }
-            if !self.still_reads(key) {
-                return;
+            Ok(None) => false,
+            Err(error) => {
+                debug!(?key, error = error.name(), "protocol error");
+                self.counters.protocol_errors_total.inc();
+                self.fail(key, error.close_code(), error.reason());
+                false
             }
         }
     }
@@ -115,7 +168,11 @@ impl Core {
         conn.flags.set(Flags::PEER_CLOSED);
         if conn.phase == Phase::Open {
             // RFC 6455 §5.5.1: answer with a close frame, typically echoing the status code.
+            let framing = conn.framing;
             self.tick.give_own(key.slot(), conn, |arena| match code {
+                _ if framing == Framing::Early => {
+                    arena.extend_from_slice(hixie::close().as_bytes());
+                }
                 Some(code) => append_close(arena, code, ""),
                 None => append_frame(arena, Opcode::Close, b""),
             });
@@ -127,12 +184,13 @@ impl Core {
         let Some(conn) = self.table.get_mut(key) else {
             return;
         };
+        let (framing, codec) = (conn.framing, &mut self.codec);
         if payload.len() <= ECHO_COPY_BYTES_MAX {
             self.tick.give_own(key.slot(), conn, |arena| {
-                append_frame(arena, opcode, payload)
+                codec.append_message(arena, framing, opcode, payload);
             });
         } else {
-            let frame = self.tick.share(&Frozen::message(opcode, payload));
+            let frame = self.tick.share(&codec.freeze_for(framing, opcode, payload));
             self.tick.give(key.slot(), conn, frame);
         }
     }
@@ -161,9 +219,9 @@ impl Core {
             ack: None,
             payload: payload.freeze(),
         };
-        let sent = self
-            .hub
-            .publish(publish, &mut roost_dialect::encode, &mut self.outputs);
+        let codec = &mut self.codec;
+        let encode = &mut |payload: &_, encoding, ids| codec.encode(payload, encoding, ids);
+        let sent = self.hub.publish(publish, encode, &mut self.outputs);
         debug_assert!(
             sent.is_ok(),
             "an open raw connection is subscribed to its channel"
@@ -201,7 +259,7 @@ impl Core {
             }
             Command::Unsubscribe { channel, token } => {
                 let who = Subscriber(key.slot());
-                let json = encoding::WAMP_JSON;
+                let json = self.encoding_of(key);
                 self.hub.unsubscribe(who, json, channel, &mut self.outputs);
                 self.sessions[session].on_unsubscribed(token, &mut self.reply);
                 self.send_reply(key.slot());
@@ -236,10 +294,9 @@ impl Core {
                 ack,
                 payload: payload.freeze(),
             };
-            match self
-                .hub
-                .publish(publish, &mut roost_dialect::encode, &mut self.outputs)
-            {
+            let codec = &mut self.codec;
+            let encode = &mut |payload: &_, encoding, ids| codec.encode(payload, encoding, ids);
+            match self.hub.publish(publish, encode, &mut self.outputs) {
                 Ok(()) => None,
                 Err(PublishError::Name(_) | PublishError::UnknownChannel(_)) => {
                     Some(wamp::uri::INVALID_URI)
@@ -263,7 +320,7 @@ impl Core {
 
     fn subscribe_wamp(&mut self, key: ConnKey, session: usize, channel: &str, token: u64) {
         let who = Subscriber(key.slot());
-        let json = encoding::WAMP_JSON;
+        let json = self.encoding_of(key);
         let subscribed = if self.settings.channels.of(channel).subscribe {
             self.hub
                 .subscribe(who, json, channel, token, &mut self.outputs)

@@ -1,16 +1,19 @@
 //! From accept to the open WebSocket: the request's head, plain HTTP, routes, the 101.
 
-use roost_dialect::{DialectKind, Route, WAMP_REQUIRED, encoding, route, wamp};
+use roost_dialect::{DialectKind, Route, RouteSettings, WAMP_REQUIRED, route, wamp};
 use roost_hub::{ChannelId, Subscriber};
 use roost_net::{CloseMode, ConnKey};
 use roost_wire::CloseCode;
+use roost_wire::deflate::{Agreement, Takeover, negotiate};
 use roost_wire::handshake::{
     HandshakeError, HeadScanner, Request, Upgrade, WebSocketRequest, write_accept, write_response,
 };
+use roost_wire::hixie::{self, CHALLENGE_BYTES, EarlyRequest};
 use tracing::debug;
 
 use crate::conn::{Flags, Index, Phase};
 use crate::core::{Ask, Core, Partial};
+use crate::framing::Framing;
 use crate::settings::Publish;
 
 /// A head that has not come whole.
@@ -28,7 +31,9 @@ impl Head {
 /// A good handshake whose 101 waits until the channel's home knows of the subscription, so that
 /// nothing published after the browser's `open` event is missed.
 pub(crate) struct Joining {
-    key: String,
+    /// The 101.
+    answer: Vec<u8>,
+    framing: Framing,
     /// Bytes that came behind the head. The peer may not send before the 101 (RFC 6455 §4.1), but
     /// what came in the same segment is kept.
     rest: Vec<u8>,
@@ -36,7 +41,64 @@ pub(crate) struct Joining {
 
 impl Joining {
     pub(crate) fn pinned_bytes(&self) -> usize {
-        size_of::<Joining>() + self.key.capacity() + self.rest.capacity()
+        size_of::<Joining>() + self.answer.capacity() + self.rest.capacity()
+    }
+}
+
+/// A whole head of draft 76 whose eight bytes behind it are not there yet.
+pub(crate) struct Challenge {
+    bytes: Vec<u8>,
+    head_len: usize,
+}
+
+impl Challenge {
+    pub(crate) fn pinned_bytes(&self) -> usize {
+        size_of::<Challenge>() + self.bytes.capacity()
+    }
+}
+
+/// A correct request for a WebSocket, of any age.
+enum Hello<'r> {
+    Rfc6455(WebSocketRequest<'r>, Option<Agreement>),
+    Early(EarlyRequest<'r>, [u8; CHALLENGE_BYTES]),
+}
+
+impl Hello<'_> {
+    fn origin(&self) -> Option<&str> {
+        match self {
+            Hello::Rfc6455(request, _) => request.origin(),
+            Hello::Early(request, _) => Some(request.origin()),
+        }
+    }
+
+    fn route<'p>(&self, path: &'p str, settings: &RouteSettings) -> Route<'p> {
+        match self {
+            Hello::Rfc6455(request, _) => route(path, request.protocols(), settings),
+            Hello::Early(request, _) => route(path, request.protocols(), settings),
+        }
+    }
+
+    fn framing(&self) -> Framing {
+        match self {
+            Hello::Rfc6455(_, Some(agreement)) => Framing::Deflate(*agreement),
+            Hello::Rfc6455(_, None) => Framing::Rfc6455,
+            Hello::Early(..) => Framing::Early,
+        }
+    }
+
+    /// The 101 that grants it.
+    fn answer(&self, protocol: Option<&str>) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self {
+            Hello::Rfc6455(request, agreement) => {
+                let extensions = agreement.map(Agreement::response);
+                write_accept(&mut out, request.key(), protocol, extensions.as_deref());
+            }
+            Hello::Early(request, challenge) => {
+                request.write_accept(&mut out, false, *challenge, protocol);
+            }
+        }
+        out
     }
 }
 
@@ -45,7 +107,14 @@ impl Core {
     pub(crate) fn handle_head_bytes(&mut self, key: ConnKey, bytes: &mut [u8]) {
         let (mut scanner, mut stored) = match self.take_partial(key.slot()) {
             Some(Partial::Head(head)) => (head.scanner, head.bytes),
-            Some(Partial::Joining(_) | Partial::Frames(_)) | None => Default::default(),
+            Some(Partial::Challenge(mut head)) => {
+                head.bytes.extend_from_slice(bytes);
+                let (head, rest) = head.bytes.split_at_mut(head.head_len);
+                return self.handle_head(key, head, rest);
+            }
+            Some(Partial::Joining(_) | Partial::Frames(_) | Partial::EarlyFrames(_)) | None => {
+                Default::default()
+            }
         };
         if stored.is_empty() {
             // The usual case: the whole head in one piece, parsed where it lies.
@@ -85,34 +154,77 @@ impl Core {
             Ok(request) => request,
             Err(error) => return self.refuse_handshake(key, error),
         };
+        if self.settings.early_framings
+            && let Some(early) = hixie::detect(&request)
+        {
+            return match early {
+                Ok(early) => self.handle_early_request(key, &request, early, head, rest),
+                Err(error) => self.refuse_handshake(key, error),
+            };
+        }
         match request.upgrade() {
             Upgrade::Plain => self.handle_plain(key, &request),
             Upgrade::Refused(error) => self.refuse_handshake(key, error),
-            Upgrade::WebSocket(websocket) => self.handle_upgrade(key, &websocket, rest),
+            Upgrade::WebSocket(websocket) => {
+                let agreement = match self.codec.can_deflate() {
+                    true => negotiate(websocket.extensions(), Takeover::default()),
+                    false => None,
+                };
+                let hello = Hello::Rfc6455(websocket, agreement);
+                self.handle_hello(key, request.path(), &hello, rest);
+            }
         }
     }
 
+    /// A request in one of the drafts before RFC 6455, maybe with its challenge behind it.
+    fn handle_early_request(
+        &mut self,
+        key: ConnKey,
+        request: &Request<'_>,
+        early: EarlyRequest<'_>,
+        head: &[u8],
+        rest: &mut [u8],
+    ) {
+        let Some((challenge, rest)) = rest.split_at_mut_checked(early.challenge_bytes()) else {
+            let bytes = [head, rest].concat();
+            let challenge = Challenge {
+                bytes,
+                head_len: head.len(),
+            };
+            return self.keep_partial(key.slot(), Partial::Challenge(Box::new(challenge)));
+        };
+        let challenge = <[u8; CHALLENGE_BYTES]>::try_from(challenge).unwrap_or_default();
+        self.handle_hello(key, request.path(), &Hello::Early(early, challenge), rest);
+    }
+
     /// A request for a WebSocket, correct in itself: is there something here for it?
-    fn handle_upgrade(&mut self, key: ConnKey, websocket: &WebSocketRequest<'_>, rest: &mut [u8]) {
+    fn handle_hello(&mut self, key: ConnKey, path: &str, hello: &Hello<'_>, rest: &mut [u8]) {
         if self.draining {
             return self.refuse(key, 503, "the server is going down");
         }
-        if !self.settings.origins.allows(websocket.origin()) {
+        if !self.settings.origins.allows(hello.origin()) {
             return self.refuse(key, 403, "this origin may not connect");
         }
-        let path = websocket.request().path();
-        let route = route(path, websocket.protocols(), &self.settings.routes);
+        let route = hello.route(path, &self.settings.routes);
         let protocol = route.protocol();
+        let framing = hello.framing();
         match route {
             Route::NotFound => self.refuse(key, 404, "no such path"),
             Route::Refused(error) => self.refuse(key, 400, error.reason()),
-            Route::Raw { channel } => self.join_raw(key, websocket.key(), &channel, rest),
+            Route::Raw { channel } => {
+                let joining = Joining {
+                    answer: hello.answer(protocol),
+                    framing,
+                    rest: rest.to_vec(),
+                };
+                self.join_raw(key, &channel, joining);
+            }
             Route::Echo => {
-                self.grant(key, websocket.key(), DialectKind::Echo, protocol);
+                self.grant(key, &hello.answer(protocol), DialectKind::Echo, framing);
                 self.handle_frame_bytes(key, rest);
             }
             Route::Wamp => {
-                self.grant(key, websocket.key(), DialectKind::WampJson, protocol);
+                self.grant(key, &hello.answer(protocol), DialectKind::WampJson, framing);
                 let session = Index::new(self.sessions.insert(wamp::Session::new()));
                 if let Some(conn) = self.table.get_mut(key) {
                     conn.identity = session;
@@ -122,22 +234,23 @@ impl Core {
             Route::WampWithoutSubprotocol => {
                 // RFC 6455 §4.2.2: no subprotocol in common is no reason to refuse; the path's
                 // need for one is, and a close code can say so where a failed handshake cannot.
-                self.grant(key, websocket.key(), DialectKind::Echo, protocol);
+                self.grant(key, &hello.answer(protocol), DialectKind::Echo, framing);
                 self.fail(key, CloseCode::PROTOCOL_ERROR, WAMP_REQUIRED);
             }
         }
     }
 
     /// Subscribes to the path's channel; the 101 follows when the home knows.
-    fn join_raw(&mut self, key: ConnKey, accept_key: &str, channel: &str, rest: &mut [u8]) {
+    fn join_raw(&mut self, key: ConnKey, channel: &str, joining: Joining) {
         let policy = self.settings.channels.of(channel);
         if !policy.subscribe {
             return self.refuse(key, 403, "nobody may subscribe to this channel");
         }
         let who = Subscriber(key.slot());
+        let encoding = joining.framing.encoding(DialectKind::Raw);
         match self
             .hub
-            .subscribe(who, encoding::RAW, channel, 0, &mut self.outputs)
+            .subscribe(who, encoding, channel, 0, &mut self.outputs)
         {
             Ok(channel) => {
                 let Some(conn) = self.table.get_mut(key) else {
@@ -145,6 +258,7 @@ impl Core {
                 };
                 conn.phase = Phase::Joining;
                 conn.dialect = DialectKind::Raw;
+                conn.framing = joining.framing;
                 conn.identity = Index::new(channel.0 as usize);
                 if policy.publish != Publish::Nobody {
                     conn.flags.set(Flags::MAY_PUBLISH);
@@ -152,10 +266,6 @@ impl Core {
                 if policy.hear_own {
                     conn.flags.set(Flags::HEARS_OWN);
                 }
-                let joining = Joining {
-                    key: accept_key.to_owned(),
-                    rest: rest.to_vec(),
-                };
                 self.keep_partial(key.slot(), Partial::Joining(Box::new(joining)));
                 self.pause(key);
             }
@@ -194,7 +304,7 @@ impl Core {
         let Some(Partial::Joining(joining)) = self.take_partial(slot) else {
             unreachable!("a joining connection keeps its handshake");
         };
-        self.grant(key, &joining.key, DialectKind::Raw, None);
+        self.grant(key, &joining.answer, DialectKind::Raw, joining.framing);
         self.resume(key);
         if !joining.rest.is_empty() {
             self.granted.push((key, joining.rest));
@@ -202,21 +312,21 @@ impl Core {
     }
 
     /// Sends the 101.
-    fn grant(&mut self, key: ConnKey, accept_key: &str, dialect: DialectKind, name: Option<&str>) {
+    fn grant(&mut self, key: ConnKey, answer: &[u8], dialect: DialectKind, framing: Framing) {
         self.counters.handshakes_accepted_total.inc();
         self.counters.websockets_open.inc();
         self.end_handshake(key.slot());
         let Some(conn) = self.table.get_mut(key) else {
             return;
         };
-        debug!(?key, ?dialect, "open");
+        debug!(?key, ?dialect, ?framing, "open");
         conn.phase = Phase::Open;
         conn.dialect = dialect;
+        conn.framing = framing;
         conn.flags.set(Flags::WEBSOCKET);
         conn.last_message = self.now;
-        self.tick.give_own(key.slot(), conn, |arena| {
-            write_accept(arena, accept_key, name, None)
-        });
+        self.tick
+            .give_own(key.slot(), conn, |arena| arena.extend_from_slice(answer));
         let limits = &self.settings.limits;
         let quiet_ms = [limits.ping_interval_ms, limits.idle_timeout_ms];
         let first = quiet_ms.into_iter().filter(|&ms| ms > 0).min().unwrap_or(0);

@@ -17,6 +17,7 @@ use crate::admission::{Admission, Refused};
 use crate::conn::{Conn, Flags, NEVER, Phase};
 use crate::core::{Ask, Core, Letter, Rng, TICK_MS, ticks};
 use crate::flush::Scratch;
+use crate::framing::Codec;
 use crate::mailbox::{Mesh, Post};
 use crate::settings::Settings;
 use crate::sweep::Sweep;
@@ -131,6 +132,11 @@ impl<D: Driver> Reactor<D> {
             hub,
             post: Post::new(id, shared.mesh.clone(), driver.waker()),
             tick: Tick::new(),
+            codec: Codec::new(
+                settings.deflate.map(|deflate| deflate.threshold_bytes),
+                settings.deflate.map_or(1, |deflate| deflate.level),
+                limits.fragment_bytes,
+            ),
             sweep: Sweep::new(),
             admission: Admission::new(
                 limits.connections_max,

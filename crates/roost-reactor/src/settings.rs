@@ -16,6 +16,10 @@ pub struct Settings {
     pub origins: Origins,
     /// Resources answered to a plain GET.
     pub pages: Vec<Page>,
+    /// permessage-deflate, where it is on.
+    pub deflate: Option<Deflate>,
+    /// Whether the framings before RFC 6455 (draft-hixie-75 and -76) are served too.
+    pub early_framings: bool,
     /// Whether `GET /stats` answers with the counters of all reactors.
     pub stats: bool,
     /// What one connection, or all together, may cost.
@@ -41,6 +45,15 @@ pub struct Page {
     pub body: &'static [u8],
 }
 
+/// permessage-deflate (RFC 7692), without context takeover.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deflate {
+    /// Shorter messages go out as they are.
+    pub threshold_bytes: usize,
+    /// From 1 (fast) to 9 (small).
+    pub level: u8,
+}
+
 /// Limits, each with its unit. `0` in a timeout or interval means "never", in
 /// `connections_per_address_max` "no limit".
 #[derive(Debug, Clone)]
@@ -61,6 +74,8 @@ pub struct Limits {
     pub frame_bytes_max: usize,
     /// One message, all fragments together. Beyond it close code 1009.
     pub message_bytes_max: usize,
+    /// Longer messages go out in fragments of this size; 0 is never.
+    pub fragment_bytes: usize,
     /// Bytes waiting for one connection's socket. Beyond it close code 1013.
     pub outbox_bytes_max: usize,
     /// No message in either direction. Then close code 1001.
@@ -159,6 +174,8 @@ impl Settings {
             backlog: 4096,
             origins: Origins::Any,
             pages: Vec::new(),
+            deflate: None,
+            early_framings: false,
             stats: true,
             limits: Limits {
                 connections_max: 100_000,
@@ -169,6 +186,7 @@ impl Settings {
                 handshake_headers_max: 64,
                 frame_bytes_max: 16 << 20,
                 message_bytes_max: 16 << 20,
+                fragment_bytes: 0,
                 outbox_bytes_max: 64 << 20,
                 idle_timeout_ms: 0,
                 ping_interval_ms: 25_000,

@@ -117,6 +117,8 @@ impl Core {
             self.counters.idle_timeouts_total.inc();
             return self.start_close(key, CloseCode::GOING_AWAY, "idle for too long");
         }
+        // The early framings know no ping.
+        let interval = if conn.framing.has_ping() { interval } else { 0 };
         let quiet_until = deadline(conn.last_seen, interval);
         let next = if quiet_until <= now {
             conn.flags.set(Flags::PING_SENT);

@@ -18,6 +18,11 @@ pub(crate) fn for_reactors(from: &config::Settings, connections_max: u32) -> rea
             Vec::new()
         },
         stats: from.listener.stats,
+        deflate: from.deflate.enabled.then_some(reactor::Deflate {
+            threshold_bytes: from.deflate.threshold_bytes,
+            level: from.deflate.level as u8,
+        }),
+        early_framings: from.listener.early_framings,
         limits: reactor::Limits {
             connections_max,
             connections_per_address_max: limits.connections_per_address_max,
@@ -27,6 +32,7 @@ pub(crate) fn for_reactors(from: &config::Settings, connections_max: u32) -> rea
             handshake_headers_max: limits.handshake_headers_max as usize,
             frame_bytes_max: limits.frame_bytes_max,
             message_bytes_max: limits.message_bytes_max,
+            fragment_bytes: limits.fragment_bytes,
             outbox_bytes_max: limits.outbox_bytes_max,
             idle_timeout_ms: limits.idle_timeout_ms,
             ping_interval_ms: limits.ping_interval_ms,

@@ -21,7 +21,7 @@ fn each_key_sets_its_own_field() {
 
 /// Some value other than the default that the key takes.
 fn another_value(section: &str, name: &str, default: &str) -> (&'static str, Settings) {
-    const CANDIDATES: [&str; 17] = [
+    const CANDIDATES: [&str; 18] = [
         "true",
         "false",
         "16",
@@ -39,6 +39,7 @@ fn another_value(section: &str, name: &str, default: &str) -> (&'static str, Set
         "0",
         "\"16KiB\"",
         "\"512KiB\"",
+        "5",
     ];
     for value in CANDIDATES.into_iter().filter(|value| *value != default) {
         if let Ok(loaded) = parse(&format!("[{section}]\n{name} = {value}\n"), "test") {
