@@ -10,6 +10,7 @@ mod request;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::panic::Location;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,29 @@ impl std::error::Error for Failure {}
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
         Failure(error.to_string())
+    }
+}
+
+/// A failure and the line of a test that met it: `?` notes it.
+pub struct Located {
+    failure: Failure,
+    at: &'static Location<'static>,
+}
+
+/// What a test returns.
+pub type Checked = Result<(), Located>;
+
+impl From<Failure> for Located {
+    #[track_caller]
+    fn from(failure: Failure) -> Located {
+        let at = Location::caller();
+        Located { failure, at }
+    }
+}
+
+impl fmt::Debug for Located {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.at, self.failure)
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use roost_metrics::Registry;
 use roost_net::epoll::{EpollDriver, EpollOptions};
+use roost_net::limits;
 use roost_net::uring::{UringDriver, UringOptions};
 use roost_reactor::{Server, Settings};
 
@@ -37,8 +38,11 @@ impl Backend {
     }
 
     fn start(self, settings: Settings, reactors: usize) -> io::Result<Server> {
+        let (open_files, _) = limits::open_files()?;
+        let slots = u32::try_from(open_files.saturating_sub(OPEN_FILES_RESERVED));
+        let slots = slots.unwrap_or(u32::MAX).min(DIRECT_SLOTS_MAX);
         let uring = UringOptions {
-            direct_slots: (self == Backend::UringDirect).then_some(DIRECT_SLOTS),
+            direct_slots: (self == Backend::UringDirect).then_some(slots),
             ..UringOptions::default()
         };
         match self {
@@ -183,9 +187,38 @@ pub fn wait_until(mut condition: impl FnMut() -> bool, otherwise: impl Fn() -> S
     }
 }
 
+/// Makes a test of each case for each backend: `epoll::case`, `io_uring::case`,
+/// `io_uring_direct::case`. A case is a function of a [`Backend`] that gives a
+/// [`Checked`](crate::client::Checked).
+#[macro_export]
+macro_rules! on_each_backend {
+    ($($case:ident),+ $(,)?) => {
+        $crate::on_backend!(epoll, Epoll, $($case),+);
+        $crate::on_backend!(io_uring, Uring, $($case),+);
+        $crate::on_backend!(io_uring_direct, UringDirect, $($case),+);
+    };
+}
+
+/// The part of [`on_each_backend`] for one backend.
+#[macro_export]
+macro_rules! on_backend {
+    ($module:ident, $backend:ident, $($case:ident),+) => {
+        mod $module {
+            $(
+                #[test]
+                fn $case() -> $crate::client::Checked {
+                    super::$case($crate::server::Backend::$backend)
+                }
+            )+
+        }
+    };
+}
+
 /// How long to wait for what must happen. Generous: machines that test are busy.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 /// How often to look.
 const POLL: Duration = Duration::from_millis(2);
-/// Connections at once of a server on direct descriptors.
-const DIRECT_SLOTS: u32 = 4096;
+/// Connections at once of a reactor on direct descriptors, at most.
+const DIRECT_SLOTS_MAX: u32 = 4096;
+/// Open files that are not connections.
+const OPEN_FILES_RESERVED: u64 = 24;

@@ -1,0 +1,125 @@
+//! All cases of the conformance program, asked of Roost on each driver; and of a careless server,
+//! to see that they are able to fail.
+
+mod careless;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Duration;
+
+use roost_testkit::conformance::{self, Finding, Target, Verdict};
+use roost_testkit::server::{Backend, TestServer};
+
+fn ask(backend: Backend, reactors: usize) {
+    let server = TestServer::with(backend, reactors, conformance::own_settings);
+    let target = conformance::own_target(server.address());
+    let findings = conformance::run(&target, "", JOBS);
+    let table = conformance::table(&findings, false);
+    let good = |finding: &Finding| match &finding.verdict {
+        Verdict::Pass => true,
+        Verdict::Skip(_) => MAY_BE_SKIPPED.contains(&finding.case.id),
+        Verdict::Loose(_) | Verdict::Fail(_) => false,
+    };
+    assert!(findings.iter().all(good), "{}:\n{table}", backend.name());
+    // Nobody is left behind.
+    server.wait_for_count("connections_open", |open| open == 0);
+    assert_eq!(server.count("partial_bytes"), 0);
+    assert_eq!(server.count("outbox_bytes"), 0);
+    assert_eq!(server.count("subscriptions"), 0);
+}
+
+#[test]
+fn every_case_passes_on_epoll() {
+    ask(Backend::Epoll, 1);
+}
+
+#[test]
+fn every_case_passes_on_io_uring() {
+    ask(Backend::Uring, 1);
+}
+
+#[test]
+fn every_case_passes_on_io_uring_with_direct_descriptors() {
+    ask(Backend::UringDirect, 1);
+}
+
+#[test]
+fn every_case_passes_with_several_reactors() {
+    ask(Backend::Epoll, 3);
+}
+
+/// A server that takes all for good: what it gets wrong must be found.
+#[test]
+fn a_careless_server_is_found_out() {
+    let careless = careless::Server::start();
+    let target = Target {
+        raw: Some("/raw/x".to_owned()),
+        origin: Some("https://app.example".to_owned()),
+        subprotocol: Some("chat".to_owned()),
+        patience: Duration::from_millis(150),
+        ..Target::at(careless.address())
+    };
+    for (filter, failing_min) in [
+        ("handshake.key", 10),
+        ("handshake.version", 10),
+        ("handshake.method", 6),
+        ("handshake.host", 6),
+        ("origin.", 15),
+        ("subprotocol.", 5),
+        ("masking.missing", 8),
+        ("reserved.opcode", 10),
+        ("reserved.rsv2", 5),
+        ("length.longer", 7),
+        ("control.", 8),
+        ("fragments.", 10),
+        ("text.invalid", 20),
+        ("close.code", 12),
+        ("channel.", 8),
+    ] {
+        let findings = conformance::run(&target, filter, 4 * JOBS);
+        let failed = |finding: &&Finding| matches!(finding.verdict, Verdict::Fail(_));
+        let failing = findings.iter().filter(failed).count();
+        assert!(
+            failing >= failing_min,
+            "{filter}: only {failing} fail\n{}",
+            conformance::table(&findings, true)
+        );
+    }
+    // And what it gets right is not held against it.
+    let target = Target {
+        patience: Duration::from_secs(20),
+        ..target
+    };
+    let right = conformance::run(&target, "length.text", JOBS);
+    assert!(
+        right.iter().all(|finding| finding.verdict == Verdict::Pass),
+        "{}",
+        conformance::table(&right, true)
+    );
+}
+
+#[test]
+fn the_document_has_every_case_and_no_failure() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/conformance.md");
+    let document = fs::read_to_string(path).expect("docs/conformance.md");
+    let row = |line: &str| {
+        let mut cells = line.split('|').map(str::trim).skip(1);
+        let id = cells.next()?.strip_prefix('`')?.strip_suffix('`')?;
+        Some((id.to_owned(), cells.next()?.to_owned()))
+    };
+    let written: BTreeSet<_> = document.lines().filter_map(row).collect();
+    let cases: BTreeSet<_> = conformance::cases()
+        .map(|case| (case.id.to_owned(), case.title.to_owned()))
+        .collect();
+    let differing: Vec<_> = written.symmetric_difference(&cases).collect();
+    assert!(
+        differing.is_empty(),
+        "docs/conformance.md is not of today: {differing:?}"
+    );
+    assert!(!document.contains("| FAIL |"));
+}
+
+/// Cases asked at the same time.
+const JOBS: usize = 4;
+/// What only a server with permessage-deflate can be asked.
+const MAY_BE_SKIPPED: &[&str] = &["deflate.garbage"];

@@ -1,0 +1,9 @@
+//! What a server does for ordinary clients, on each driver.
+
+mod channels;
+mod drain;
+mod echo;
+mod http;
+mod limits;
+mod second_opinion;
+mod wamp;
