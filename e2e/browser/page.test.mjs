@@ -249,6 +249,11 @@ describe(`the page, driver ${driver ?? "by default"}`, { timeout: 180_000 }, () 
     assert.match(await one.textContent("#connect"), /^Reconnect now \(\d+ s\)$|^Connecting…$/);
     assert.equal(await two.textContent("#connect"), "Reconnect", "the other was not asked to come back by itself");
 
+    await one.uncheck("#auto");
+    await until("an end of waiting", async () => (await one.textContent("#connect")) === "Reconnect");
+    await one.check("#auto");
+    await one.click("#connect"); // nobody there yet: it waits again
+
     const second = await startDaemon({ port: first.port });
     await state(one, "1 OPEN");
     await two.click("#connect");
