@@ -297,8 +297,13 @@ impl Idle {
         let mut phases: Vec<Phase> = if steps.is_empty() {
             vec![phase("open", Step::Open(None))]
         } else {
+            // A first wave takes what is taken once: the slope is that of connections alone.
+            let warm_up = [
+                phase("warm-up", Step::Open(steps.first().copied())),
+                phase("warm-up: close", Step::Close),
+            ];
             let open = |&upto: &u32| phase(&format!("open {upto}"), Step::Open(Some(upto)));
-            steps.iter().map(open).collect()
+            warm_up.into_iter().chain(steps.iter().map(open)).collect()
         };
         phases.push(phase("hold", Step::Hold(self.hold)));
         phases.push(phase("close", Step::Close));

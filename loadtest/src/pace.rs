@@ -80,16 +80,6 @@ impl Window {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// Requests sent and not answered.
-    pub fn in_flight(&self) -> u32 {
-        self.in_flight
-    }
-
-    /// Requests due and not sent.
-    pub fn waiting(&self) -> usize {
-        self.waiting.len()
-    }
-
     /// Forgets what is due and not sent.
     pub fn drop_waiting(&mut self) {
         self.waiting.clear();

@@ -126,7 +126,7 @@ impl Core {
         self.publishing.remove(&slot);
         if let Some(echoing) = self.echoing.remove(&slot) {
             // What was on its way when the connection ended went with it.
-            self.results.echoes.lost += u64::from(echoing.window.in_flight());
+            self.results.echoes.lost += echoing.back.missing(echoing.sent);
         }
     }
 
@@ -442,7 +442,7 @@ impl Core {
         let echoes: u64 = self
             .echoing
             .values()
-            .map(|echoing| u64::from(echoing.window.in_flight()))
+            .map(|echoing| echoing.back.missing(echoing.sent))
             .sum();
         let owed: u64 = self
             .publishing
@@ -466,7 +466,7 @@ impl Core {
             self.tracks[track].settle(sent, &mut self.results.deliveries);
         }
         for echoing in self.echoing.values_mut() {
-            self.results.echoes.lost += u64::from(echoing.window.in_flight());
+            self.results.echoes.lost += echoing.back.missing(echoing.sent);
             echoing.window.clear();
             echoing.back = Track::from(echoing.sent);
         }

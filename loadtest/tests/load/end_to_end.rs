@@ -1,0 +1,306 @@
+//! Every subcommand's plan against a server in this process.
+
+use std::time::Duration;
+
+use clap::Parser;
+use roost_load::cli::{self, Cli};
+use roost_load::output::Document;
+use roost_load::progress::Progress;
+use roost_load::run;
+use roost_net::epoll::{EpollDriver, EpollOptions};
+use roost_reactor::{Server, Settings};
+
+struct House {
+    server: Server,
+}
+
+impl House {
+    fn open() -> House {
+        let server = Server::start(Settings::for_tests(), 2, || {
+            EpollDriver::new(&EpollOptions::default())
+        });
+        House {
+            server: server.expect("a free port"),
+        }
+    }
+
+    fn run(&self, command: &str) -> Document {
+        let url = format!("ws://{}", self.server.address());
+        let mut arguments: Vec<&str> = std::iter::once("roost-load")
+            .chain(command.split(' '))
+            .collect();
+        arguments.extend([url.as_str(), "--settle", "0s", "--quiet"]);
+        let cli = Cli::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}"));
+        let plan = cli::plan_of(&cli.command).expect("a plan");
+        let (plan, _) = plan.expect("a subcommand that runs");
+        let document = run::run(&plan, &mut Progress::new(true));
+        document.unwrap_or_else(|error| panic!("{command}: {error}"))
+    }
+
+    /// A run in which nothing may go wrong.
+    fn clean(&self, command: &str) -> Document {
+        let document = self.run(command);
+        assert_eq!(document.problems, Vec::<String>::new(), "{command}");
+        let last = document.phases.last().expect("a phase");
+        assert_eq!(last.held, 0, "{command}");
+        document
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        self.server.begin_stop(0);
+    }
+}
+
+#[test]
+fn idle_opens_holds_and_closes() {
+    let house = House::open();
+    let document = house.clean("idle -n 300 --hold 100ms --server-stats");
+    assert_eq!(document.phases[0].held, 300);
+    assert_eq!(document.phases[0].latencies["connect"].count, 300);
+    assert_eq!(document.phases[2].closed, 300);
+    let counter = |phase: usize| {
+        let counters = document.phases[phase].counters.as_ref();
+        counters.expect("the server tells")["websockets_open"]
+    };
+    assert_eq!((counter(0), counter(2)), (300, 0));
+}
+
+#[test]
+fn idle_stops_at_steps_and_knows_the_slope() {
+    let house = House::open();
+    let pid = std::process::id();
+    let document = house.clean(&format!(
+        "idle --steps 100,200,400 --own-channels --hold 0s --server-pid {pid}"
+    ));
+    let held: Vec<_> = document.phases.iter().map(|phase| phase.held).collect();
+    assert_eq!(held, [100, 0, 100, 200, 400, 400, 0]);
+    let slope = document.slope.expect("there were steps");
+    assert_eq!(slope.points.len(), 3);
+    let (first, last) = (slope.points[0], slope.points[2]);
+    let expected = (last.1 as f64 - first.1 as f64) / 300.0;
+    assert!((slope.bytes_per_connection - expected).abs() < 1e-6);
+}
+
+#[test]
+fn echo_comes_back_at_full_speed_and_by_a_schedule() {
+    let house = House::open();
+    let document = house.clean("echo -n 20 -m 3 --size 200 --time 200ms --warm-up 0s --beside 30");
+    let traffic = &document.phases[1];
+    assert_eq!(traffic.held, 50);
+    assert!(traffic.received > 60 && traffic.received == traffic.sent);
+    assert_eq!(traffic.latencies["echo"].count, traffic.received);
+
+    let document = house.clean("echo -n 10 --rate 500 --time 400ms --warm-up 0s");
+    let sent = document.phases[1].sent;
+    assert!((150..=205).contains(&sent), "{sent} of 200 were due");
+}
+
+#[test]
+fn fanout_reaches_every_subscriber_of_the_channel_and_no_other() {
+    let house = House::open();
+    for dialect in ["raw", "wamp.2.json"] {
+        let document = house.clean(&format!(
+            "fanout -n 90 -c 3 -p 6 --rate 300 --time 300ms --warm-up 0s --dialect {dialect}"
+        ));
+        let traffic = &document.phases[1];
+        assert!(traffic.sent > 30, "{dialect}: {}", traffic.sent);
+        assert_eq!(traffic.deliveries.received, traffic.sent * 30, "{dialect}");
+        assert_eq!(traffic.latencies["last_receipt"].count, traffic.sent);
+    }
+}
+
+#[test]
+fn fanout_at_full_speed_keeps_its_window() {
+    let house = House::open();
+    let document = house.clean("fanout -n 50 -p 2 --time 300ms --warm-up 0s --rings 3");
+    let traffic = &document.phases[1];
+    assert_eq!(traffic.stalls, 0);
+    assert_eq!(traffic.deliveries.received, traffic.sent * 50);
+}
+
+#[test]
+fn storm_drops_some_and_they_come_again() {
+    let house = House::open();
+    let document = house.clean("storm -n 100 --share 0.25 --rate 100 --time 300ms");
+    let storm = &document.phases[2];
+    assert_eq!((storm.dropped, storm.held), (25, 101));
+    assert_eq!(storm.latencies["recover"].count, 25);
+    assert!(storm.deliveries.received > 0);
+}
+
+#[test]
+fn io_uring_clients_see_the_same() {
+    let house = House::open();
+    let command = "fanout -n 60 -c 2 -p 2 --rate 200 --time 200ms --warm-up 0s \
+                   --driver io_uring --rings 2";
+    let document = house.clean(command);
+    let traffic = &document.phases[1];
+    assert_eq!(traffic.deliveries.received, traffic.sent * 30);
+}
+
+#[test]
+fn a_scenario_warms_up_and_leaves_the_server_as_it_was() {
+    let house = House::open();
+    let file = std::env::temp_dir().join(format!("roost-load-{}.toml", std::process::id()));
+    let scenario = r#"
+        name = "small million"
+        [[topic]]
+        name = "common"
+        [[topic]]
+        name = "own"
+        channels = 200
+        [[group]]
+        name = "publisher"
+        count = 1
+        dialect = "wamp.2.json"
+        publish = { topic = "common" }
+        [[group]]
+        name = "quiet"
+        count = 200
+        dialect = "wamp.2.json"
+        subscribe = ["own", "common"]
+        [[phase]]
+        do = "open"
+        upto = 50
+        [[phase]]
+        do = "close"
+        name = "warm"
+        [[phase]]
+        do = "open"
+        [[phase]]
+        do = "publish"
+        each = 3
+        [[phase]]
+        do = "reconnect"
+        group = "quiet"
+        share = 0.1
+        [[phase]]
+        do = "publish"
+        [[phase]]
+        do = "close"
+        [after]
+        memory_within = 0.05
+        memory_of = "warm"
+        within = "10s"
+        counters_return = ["connections_open", "subscriptions", "channels"]
+    "#;
+    std::fs::write(&file, scenario).expect("a temporary file");
+    let path = file.to_str().expect("UTF-8");
+    let document = house.clean(&format!("mixed {path} --server-stats"));
+    std::fs::remove_file(&file).expect("it was written");
+    let received: Vec<_> = document
+        .phases
+        .iter()
+        .map(|phase| phase.deliveries.received)
+        .collect();
+    assert_eq!(received, [0, 0, 0, 600, 0, 200, 0]);
+    assert_eq!(document.phases[4].dropped, 20);
+    assert_eq!(document.after.expect("looked after").counters.len(), 3);
+}
+
+#[test]
+fn what_does_not_open_is_not_held() {
+    // A port that nobody listens on: bound, and closed again.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = free.local_addr().expect("it is bound");
+    drop(free);
+    let arguments = [
+        "roost-load",
+        "idle",
+        "-n",
+        "5",
+        "--hold",
+        "0s",
+        "--settle",
+        "0s",
+    ];
+    let url = format!("ws://{address}");
+    let cli = Cli::try_parse_from(arguments.into_iter().chain([url.as_str()])).expect("arguments");
+    let (plan, _) = cli::plan_of(&cli.command)
+        .expect("a plan")
+        .expect("it runs");
+    let document = run::run(&plan, &mut Progress::new(true)).expect("the plan fits");
+    let open = &document.phases[0];
+    assert_eq!((open.held, open.failed), (0, 5));
+    assert!(open.failures.keys().all(|why| why.contains("refused")));
+    assert!(!document.problems.is_empty());
+}
+
+#[test]
+fn a_refusal_is_told_with_its_status() {
+    let house = House::open();
+    let url = format!("ws://{}/nowhere", house.server.address());
+    let arguments = [
+        "roost-load",
+        "idle",
+        "-n",
+        "3",
+        "--hold",
+        "0s",
+        "--settle",
+        "0s",
+    ];
+    let cli = Cli::try_parse_from(arguments.into_iter().chain([url.as_str()])).expect("arguments");
+    let (plan, _) = cli::plan_of(&cli.command)
+        .expect("a plan")
+        .expect("it runs");
+    let document = run::run(&plan, &mut Progress::new(true)).expect("the plan fits");
+    let failures = &document.phases[0].failures;
+    assert_eq!(failures.values().sum::<u64>(), 3);
+    assert!(
+        failures.keys().all(|why| why.contains("404")),
+        "{failures:?}"
+    );
+}
+
+#[test]
+fn a_run_that_cannot_fit_is_refused_and_told_the_remedy() {
+    let house = House::open();
+    let url = format!("ws://{}", house.server.address());
+    let arguments = ["roost-load", "idle", "-n", "900000", "--driver", "epoll"];
+    let cli = Cli::try_parse_from(arguments.into_iter().chain([url.as_str()])).expect("arguments");
+    let (plan, _) = cli::plan_of(&cli.command)
+        .expect("a plan")
+        .expect("it runs");
+    let error = run::run(&plan, &mut Progress::new(true)).expect_err("epoll cannot hold that here");
+    assert!(
+        error.contains("ulimit -n") && error.contains("--force"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_bare_floor_holds_connections_without_a_handshake() {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let address = "127.0.0.1:0".parse().expect("an address");
+        // Runs until the test's process ends.
+        roost_load::bare::accept_loop(address, 1, None, move |address| {
+            tell.send(address).expect("the test listens");
+        })
+    });
+    let address = told
+        .recv_timeout(Duration::from_secs(10))
+        .expect("it listens");
+    let url = format!("ws://{address}");
+    let arguments = [
+        "roost-load",
+        "idle",
+        "--bare",
+        "-n",
+        "50",
+        "--hold",
+        "0s",
+        "--settle",
+        "0s",
+    ];
+    let cli = Cli::try_parse_from(arguments.into_iter().chain([url.as_str()])).expect("arguments");
+    let (plan, _) = cli::plan_of(&cli.command)
+        .expect("a plan")
+        .expect("it runs");
+    let document = run::run(&plan, &mut Progress::new(true)).expect("the plan fits");
+    assert_eq!(document.problems, Vec::<String>::new());
+    assert_eq!(document.phases[0].held, 50);
+}

@@ -1,0 +1,8 @@
+//! The harness held to its word: what is lost is found, what is found was lost.
+
+mod accounting;
+mod end_to_end;
+mod faulty;
+mod omission;
+mod report;
+mod scenarios;
