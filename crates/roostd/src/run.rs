@@ -189,9 +189,7 @@ fn start(
         }
         Chosen::Uring(options) => {
             let options = options.clone();
-            Server::start(settings, reactors, move || {
-                UringDriver::new(&options)
-            })
+            Server::start(settings, reactors, move || UringDriver::new(&options))
         }
     }
 }
