@@ -198,6 +198,7 @@ fn broken_streams_are_refused() {
     for broken in [
         &b""[..],
         &[0xff],                                     // a block of the reserved type
+        &[0x04, 0x00],                               // cut inside a block's tables
         &[0xf2, 0x48, 0xcd],                         // cut inside a block
         &[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48],       // a stored block cut short
         &[0x00, 0x05, 0x00, 0x00, 0x00, 0x48, 0x65], // lengths that do not match

@@ -357,6 +357,7 @@ fn what_we_send() {
         (close.opcode(), close.payload()),
         (Opcode::Close, Some(&b""[..]))
     );
+    assert!(!close.is_compressed());
     assert_eq!(frozen(Message::Close(None, "lost")), close);
     assert_eq!(hixie::message(Message::Ping(b"")), None);
     assert_eq!(hixie::message(Message::Pong(b"")), None);
