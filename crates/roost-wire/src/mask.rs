@@ -6,12 +6,20 @@
 #[inline]
 pub fn apply(bytes: &mut [u8], mask: [u8; 4]) {
     let [a, b, c, d] = mask;
-    let mask = [a, b, c, d, a, b, c, d];
+    let twice = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
     // Words of 8, which the compiler turns into vectors; nothing here depends on alignment.
     let (words, tail) = bytes.as_chunks_mut::<8>();
     for word in words {
-        *word = (u64::from_ne_bytes(*word) ^ u64::from_ne_bytes(mask)).to_ne_bytes();
+        *word = (u64::from_ne_bytes(*word) ^ twice).to_ne_bytes();
     }
+    // Then perhaps one of 4, and up to three bytes.
+    let tail = match tail.split_first_chunk_mut::<4>() {
+        Some((word, tail)) => {
+            *word = (u32::from_ne_bytes(*word) ^ u32::from_ne_bytes(mask)).to_ne_bytes();
+            tail
+        }
+        None => tail,
+    };
     for (byte, mask) in tail.iter_mut().zip(mask) {
         *byte ^= mask;
     }
