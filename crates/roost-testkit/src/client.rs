@@ -533,6 +533,23 @@ impl Client {
         }
     }
 
+    /// Reads exactly so many bytes, whatever they are.
+    ///
+    /// # Errors
+    /// When they do not come.
+    pub fn read_exact(&mut self, count: usize) -> Result<Vec<u8>, Failure> {
+        let until = Instant::now() + self.patience;
+        while self.unread.len() - self.start < count {
+            match self.fill(until) {
+                Fill::Some => {}
+                end => return Err(Failure(format!("{end:?} before {count} bytes have come"))),
+            }
+        }
+        let bytes = self.unread[self.start..self.start + count].to_vec();
+        self.start += count;
+        Ok(bytes)
+    }
+
     /// Reads whatever comes to the end of the connection and drops it; returns how many bytes.
     ///
     /// # Errors

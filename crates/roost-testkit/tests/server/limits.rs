@@ -22,7 +22,7 @@ roost_testkit::on_each_backend!(
 fn a_quiet_client_is_pinged_and_one_that_answers_stays(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
         settings.limits.ping_interval_ms = 200;
-        settings.limits.ping_timeout_ms = 5_000;
+        settings.limits.ping_timeout_ms = 2_000;
     });
     let mut client = server.open("/echo")?;
     for _ in 0..3 {

@@ -1,0 +1,160 @@
+//! permessage-deflate, where it is on.
+
+use roost_reactor::{Deflate, Settings};
+use roost_testkit::client::{Checked, Client, Failure, Frame, RSV1, Request};
+use roost_testkit::server::{Backend, TestServer};
+use roost_wire::deflate::Deflater;
+
+use crate::child::{Child, tell, wait_for_end};
+use crate::support::{nothing_left, still_serves};
+
+roost_testkit::on_each_backend!(
+    attack_01_nats_cve_2026_27571_six_gigabytes_in_six_megabytes,
+    attack_05_bandit_cve_2026_39804_the_limit_is_on_what_comes_out,
+    attack_12_undici_cve_2026_2229_window_bits,
+    attack_14_websockets_py_cve_2018_1000518_bombs_in_fragments,
+);
+
+fn on(settings: &mut Settings) {
+    settings.deflate = Some(Deflate {
+        threshold_bytes: 64,
+        level: 6,
+    });
+}
+
+fn open(address: std::net::SocketAddr, offer: &str) -> Result<Client, Failure> {
+    let mut client = Client::connect(address)?;
+    let request = Request::websocket("h", "/echo");
+    let header = format!("Sec-WebSocket-Extensions: {offer}");
+    let response = client.shake_hands(&request.header(header))?;
+    client.deflate = response.header("Sec-WebSocket-Extensions").is_some();
+    Ok(client)
+}
+
+/// `megabytes` of zeros as one compressed message: blocks that each end at a byte.
+fn bomb(megabytes: usize) -> Vec<u8> {
+    let zeros = vec![0; 64 << 20];
+    let mut deflater = Deflater::new(9);
+    let block = deflater.deflate(&zeros).expect("zeros shrink").to_vec();
+    // RFC 7692 §7.2.1 takes these four bytes away at the message's end.
+    [block.as_slice(), b"\0\0\xff\xff"]
+        .concat()
+        .repeat(megabytes / 64)
+}
+
+/// The limit was looked at behind the inflating.
+fn attack_01_nats_cve_2026_27571_six_gigabytes_in_six_megabytes(backend: Backend) -> Checked {
+    let case = "attack_01_nats_cve_2026_27571_six_gigabytes_in_six_megabytes";
+    if crate::child::role().is_some() {
+        let server = TestServer::with(backend, 1, on);
+        tell(&server.address().to_string());
+        wait_for_end();
+        return Ok(());
+    }
+    let mut child = Child::start("compression", backend, case, None);
+    let address = child.hear().parse().expect("an address");
+    let bytes = bomb(6 << 10);
+    let limit = 16 << 20; // Settings::for_tests
+    assert!(bytes.len() < limit, "{} bytes on the wire", bytes.len());
+    let before = child.memory_bytes();
+    for _ in 0..3 {
+        let mut client = open(address, "permessage-deflate")?;
+        assert!(client.deflate, "permessage-deflate is on");
+        client.send_frame(&Frame::binary(&bytes).reserved(RSV1))?;
+        assert_eq!(client.expect_close(1009)?, "message above the limit");
+    }
+    let most = child.memory_bytes_max().saturating_sub(before);
+    println!("{} bytes that mean 6 GiB cost {most} at most", bytes.len());
+    // The message as it came, in a buffer that has doubled, and as far as it was inflated.
+    let allowed = 2 * bytes.len() + 2 * limit + (8 << 20);
+    assert!(most <= allowed as u64, "{most} bytes for {}", bytes.len());
+    child.finish();
+    Ok(())
+}
+
+/// The limit was on what came in: 1,024 times that came out. Also CVE-2026-1526 of undici and
+/// CVE-2016-10544 of uWebSockets.
+fn attack_05_bandit_cve_2026_39804_the_limit_is_on_what_comes_out(backend: Backend) -> Checked {
+    let server = TestServer::with(backend, 1, |settings| {
+        on(settings);
+        settings.limits.message_bytes_max = 100_000;
+        settings.limits.frame_bytes_max = 100_000;
+    });
+    for (bytes, fits) in [
+        (99_999, true),
+        (100_000, true),
+        (100_001, false),
+        (50 << 20, false),
+    ] {
+        let message = vec![b'a'; bytes];
+        let mut deflater = Deflater::new(9);
+        let compressed = deflater.deflate(&message).expect("it shrinks");
+        let mut client = open(server.address(), "permessage-deflate")?;
+        client.send_frame(&Frame::text(compressed).reserved(RSV1))?;
+        if fits {
+            client.receive()?;
+            client.close()?;
+        } else {
+            assert_eq!(client.expect_close(1009)?, "message above the limit");
+        }
+    }
+    still_serves(&server)?;
+    nothing_left(&server);
+    Ok(())
+}
+
+/// Window bits out of 8 to 15 were an exception.
+fn attack_12_undici_cve_2026_2229_window_bits(backend: Backend) -> Checked {
+    let server = TestServer::with(backend, 1, on);
+    for side in ["server", "client"] {
+        for bits in [
+            "0",
+            "1",
+            "7",
+            "16",
+            "-1",
+            "255",
+            "4294967304",
+            "18446744073709551624",
+            "1e1",
+        ] {
+            let offer = format!("permessage-deflate; {side}_max_window_bits={bits}");
+            let mut client = open(server.address(), &offer)?;
+            assert!(!client.deflate, "{offer} was agreed to");
+            client.send_frame(&Frame::text("x").reserved(RSV1))?;
+            client.expect_close(1002)?;
+        }
+        for bits in 8..=15 {
+            let offer = format!("permessage-deflate; {side}_max_window_bits={bits}");
+            let client = open(server.address(), &offer)?;
+            client.close()?;
+        }
+    }
+    Ok(())
+}
+
+/// The bomb in pieces, each below any limit, and a ping between them.
+fn attack_14_websockets_py_cve_2018_1000518_bombs_in_fragments(backend: Backend) -> Checked {
+    let server = TestServer::with(backend, 1, on);
+    let bytes = bomb(128);
+    let mut client = open(server.address(), "permessage-deflate")?;
+    let mut pieces = bytes.chunks(1000).peekable();
+    let mut first = true;
+    while let Some(piece) = pieces.next() {
+        let frame = match std::mem::take(&mut first) {
+            true => Frame::binary(piece).reserved(RSV1),
+            false => Frame::continuation(piece),
+        };
+        let last = pieces.peek().is_none();
+        client.send_frame(&if last { frame } else { frame.unfinished() })?;
+        if !last {
+            client.send_frame(&Frame::ping("between"))?;
+            client.expect_pong(b"between")?;
+        }
+    }
+    assert_eq!(client.expect_close(1009)?, "message above the limit");
+    drop(client);
+    still_serves(&server)?;
+    nothing_left(&server);
+    Ok(())
+}

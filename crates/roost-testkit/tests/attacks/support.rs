@@ -1,0 +1,69 @@
+//! What several modules use.
+
+use std::fs;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use roost_testkit::client::{Checked, Client, Failure, Request};
+use roost_testkit::server::TestServer;
+
+/// The server still serves: nobody's attack may be another's outage.
+pub(crate) fn still_serves(server: &TestServer) -> Checked {
+    let mut client = server.open("/echo")?;
+    client.send_text("still there?")?;
+    client.expect_text("still there?")?;
+    client.close()?;
+    Ok(())
+}
+
+/// Nothing of any connection is left: the last one gone, everything is as at the start.
+pub(crate) fn nothing_left(server: &TestServer) {
+    server.wait_for_count("connections_open", |count| count == 0);
+    for gauge in [
+        "websockets_open",
+        "handshakes_in_flight",
+        "partial_bytes",
+        "outboxes",
+        "outbox_bytes",
+        "subscriptions",
+    ] {
+        server.wait_for_count(gauge, |count| count == 0);
+    }
+}
+
+/// A WebSocket with a subprotocol, such as WAMP's.
+pub(crate) fn open_wamp(server: &TestServer) -> Result<Client, Failure> {
+    let mut client = Client::connect(server.address())?;
+    let request = Request::websocket("h", "/wamp");
+    client.shake_hands(&request.header("Sec-WebSocket-Protocol: wamp.2.json"))?;
+    Ok(client)
+}
+
+/// Nanoseconds of CPU that this thread has used.
+pub(crate) fn thread_cpu_ns() -> u64 {
+    // The kernel brings the account of a thread up to date when it leaves the CPU.
+    thread::sleep(Duration::from_nanos(1));
+    let text = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux has it");
+    let first = text.split(' ').next().and_then(|field| field.parse().ok());
+    first.expect("nanoseconds on the CPU come first")
+}
+
+/// The least CPU time of several goes at `work`: the machine is not ours alone.
+pub(crate) fn least_cpu_ns(mut work: impl FnMut()) -> u64 {
+    let mut once = || {
+        let before = thread_cpu_ns();
+        work();
+        thread_cpu_ns() - before
+    };
+    (0..7).map(|_| once()).min().expect("seven goes")
+}
+
+/// One test with thousands of sockets at a time.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a connection may pin whatever it has sent: its records of unfinished input.
+pub(crate) const PINNED_BYTES_BASE: u64 = 512;
