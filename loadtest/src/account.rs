@@ -46,7 +46,7 @@ impl Tally {
 
 /// One subscriber's view of one publisher: 16 bytes.
 ///
-/// What is missing below [`Track::next`] is known from a window of the latest 64 sequence numbers;
+/// What is missing below `Track::next` is known from a window of the latest 64 sequence numbers;
 /// a message older than that counts as doubled if it comes (it was counted as lost if it had not).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Track {

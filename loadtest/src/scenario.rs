@@ -1,4 +1,4 @@
-//! Scenarios as people write them: TOML to a [`Plan`].
+//! Scenarios as people write them: TOML to a plan.
 
 use std::time::Duration;
 

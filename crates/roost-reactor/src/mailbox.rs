@@ -53,9 +53,12 @@ struct Letterbox<T> {
     bell: Bell,
     waker: OnceLock<Waker>,
     /// Rings made by senders and not yet fetched: once in the life of each.
-    new_rings: Mutex<Vec<(u8, Lane, Consumer<Vec<T>>)>>,
+    new_rings: Mutex<Vec<NewRing<T>>>,
     has_new_rings: AtomicBool,
 }
+
+/// The receiving end of a ring, with its sender and lane.
+type NewRing<T> = (u8, Lane, Consumer<Vec<T>>);
 
 impl<T> Mesh<T> {
     pub(crate) fn new(reactors: usize) -> Mesh<T> {

@@ -16,7 +16,7 @@ use roost_testkit::server::{Backend, TestServer};
 #[derive(Debug, Parser)]
 #[command(name = "roost-conformance", version)]
 struct Arguments {
-    /// The server, as ws://HOST[:PORT].
+    /// The server, as `ws://HOST[:PORT]`.
     #[arg(required_unless_present_any = ["own", "list"])]
     url: Option<String>,
     /// Asks Roost itself, started in this process, on each driver.
@@ -31,7 +31,7 @@ struct Arguments {
     /// A subprotocol that the server speaks on the echo path.
     #[arg(long)]
     subprotocol: Option<String>,
-    /// The one origin that the server allows, such as https://app.example.
+    /// The one origin that the server allows, such as `https://app.example`.
     #[arg(long)]
     origin: Option<String>,
     /// Asks only the cases with this in their id or title.
