@@ -144,10 +144,8 @@ impl Core {
             }
             Message::Ping(payload) => {
                 self.counters.pings_received_total.inc();
-                // RFC 6455 §5.5.1: nothing is sent after a close frame.
-                if conn.phase == Phase::Open {
-                    self.tick.give_pong(key.slot(), conn, payload);
-                }
+                // RFC 6455 §5.5.2: answered until a close frame was received, also after ours.
+                self.tick.give_pong(key.slot(), conn, payload);
             }
             Message::Pong(_) => self.counters.pongs_received_total.inc(),
             Message::Close(code, reason) => self.handle_close(key, code, reason),

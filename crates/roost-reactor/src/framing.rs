@@ -54,6 +54,10 @@ pub(crate) struct Codec {
 
 struct Deflate {
     deflater: Deflater,
+    /// For clients that asked for a window smaller than their message. Made when the first does:
+    /// hardly any client asks.
+    narrow: Option<Box<Deflater>>,
+    level: u8,
     /// Taken out while a message is borrowed from it.
     inflater: Option<Box<Inflater>>,
     /// Shorter messages are not worth the work.
@@ -62,13 +66,28 @@ struct Deflate {
 
 impl Deflate {
     /// The payload compressed, if that is worth while; always, with a threshold of 0.
-    fn deflate(&mut self, payload: &[u8]) -> Option<&[u8]> {
+    fn deflate(&mut self, payload: &[u8], window: Window) -> Option<&[u8]> {
+        let deflater = match window {
+            Window::Full => &mut self.deflater,
+            Window::Narrow => self.narrow.get_or_insert_with(|| {
+                Box::new(Deflater::with_window(self.level, NARROW_WINDOW_BITS, false))
+            }),
+        };
         match self.threshold_bytes {
-            0 => self.deflater.deflate_any(payload),
-            threshold if payload.len() >= threshold => self.deflater.deflate(payload),
+            0 => deflater.deflate_any(payload),
+            threshold if payload.len() >= threshold => deflater.deflate(payload),
             _ => None,
         }
     }
+}
+
+/// How far back a compressed message may refer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Window {
+    /// 2^15 bytes.
+    Full,
+    /// 2^[`NARROW_WINDOW_BITS`] bytes.
+    Narrow,
 }
 
 impl Codec {
@@ -76,6 +95,8 @@ impl Codec {
     pub(crate) fn new(threshold_bytes: Option<usize>, level: u8, fragment_bytes: usize) -> Codec {
         let deflate = threshold_bytes.map(|threshold_bytes| Deflate {
             deflater: Deflater::new(level),
+            narrow: None,
+            level,
             inflater: Some(Box::new(Inflater::new())),
             threshold_bytes,
         });
@@ -122,20 +143,26 @@ impl Codec {
         if framing == PLAIN && payload.len() <= self.fragment_bytes_max {
             return frame; // the usual case: the very image the publisher's reactor made
         }
-        self.freeze(framing, frame.opcode(), payload)
+        self.freeze(framing, Window::Full, frame.opcode(), payload)
     }
 
     /// Encodes one connection's own message for sending by reference.
     pub(crate) fn freeze_for(&mut self, to: Framing, opcode: Opcode, payload: &[u8]) -> Frozen {
-        let framing = match to {
-            Framing::Deflate(agreement) if agreement.may_share(payload.len()) => DEFLATE,
-            Framing::Rfc6455 | Framing::Deflate(_) => PLAIN,
-            Framing::Early => EARLY,
+        let (framing, window) = match to {
+            Framing::Deflate(agreement) if agreement.may_share(payload.len()) => {
+                (DEFLATE, Window::Full)
+            }
+            // RFC 7692 §7.1.2.1: never further back than the client's window; less is fine.
+            Framing::Deflate(agreement) if agreement.server_window_bits() >= NARROW_WINDOW_BITS => {
+                (DEFLATE, Window::Narrow)
+            }
+            Framing::Rfc6455 | Framing::Deflate(_) => (PLAIN, Window::Full),
+            Framing::Early => (EARLY, Window::Full),
         };
-        self.freeze(framing, opcode, payload)
+        self.freeze(framing, window, opcode, payload)
     }
 
-    fn freeze(&mut self, framing: u8, opcode: Opcode, payload: &[u8]) -> Frozen {
+    fn freeze(&mut self, framing: u8, window: Window, opcode: Opcode, payload: &[u8]) -> Frozen {
         let fragment = self.fragment_bytes_max;
         if framing == EARLY {
             let message = match opcode {
@@ -146,7 +173,7 @@ impl Codec {
         }
         if framing == DEFLATE
             && let Some(deflate) = &mut self.deflate
-            && let Some(deflated) = deflate.deflate(payload)
+            && let Some(deflated) = deflate.deflate(payload, window)
         {
             return Frozen::compressed(opcode, deflated, fragment);
         }
@@ -188,5 +215,39 @@ const PLAIN: u8 = 0;
 const DEFLATE: u8 = 1;
 const EARLY: u8 = 2;
 
+/// The smallest window that zlib has for raw deflate: it suits whoever asked for this or more.
+const NARROW_WINDOW_BITS: u8 = 9;
+
 const _: () =
     assert!((EARLY as usize + 1) * DIALECT_ENCODINGS as usize <= roost_hub::ENCODINGS_MAX);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use roost_wire::deflate::{Takeover, negotiate};
+    use roost_wire::handshake::Extensions;
+
+    /// RFC 6455 §5.2 and RFC 7692 §6: FIN, RSV1 for compressed, and the opcode of text.
+    const COMPRESSED_TEXT: u8 = 0xC1;
+    const PLAIN_TEXT: u8 = 0x81;
+
+    fn first_byte(offer: &str, payload_bytes: usize) -> u8 {
+        let agreement = negotiate(Extensions::new(offer), Takeover::default()).expect("agreed");
+        let mut codec = Codec::new(Some(0), 1, 0);
+        let payload = vec![b'x'; payload_bytes];
+        let frame = codec.freeze_for(Framing::Deflate(agreement), Opcode::Text, &payload);
+        frame.as_bytes()[0]
+    }
+
+    #[test]
+    fn messages_longer_than_the_clients_window_are_compressed_within_it() {
+        for bits in 9..=15 {
+            let offer = format!("permessage-deflate; server_max_window_bits={bits}");
+            assert_eq!(first_byte(&offer, 100_000), COMPRESSED_TEXT, "{bits} bits");
+        }
+        // zlib has no window of 8 bits.
+        let offer = "permessage-deflate; server_max_window_bits=8";
+        assert_eq!(first_byte(offer, 256), COMPRESSED_TEXT);
+        assert_eq!(first_byte(offer, 257), PLAIN_TEXT);
+    }
+}

@@ -365,11 +365,11 @@ impl Core {
             Route::NotFound => self.refuse(key, 404, "no such path"),
             Route::Refused(error) => self.refuse(key, 400, error.reason()),
             Route::Raw { .. } | Route::Echo | Route::Wamp | Route::WampWithoutSubprotocol => {
-                // RFC 9110 §15.5.22: 426 names the protocol to upgrade to.
-                let headers = [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")];
+                // RFC 9110 §15.5.22: 426 names the protocol to upgrade to; §7.8: Connection names it.
+                let headers = HandshakeError::VersionUnsupported.extra_headers();
                 let body = b"this path speaks WebSocket\n";
                 self.counters.handshakes_refused_total.inc();
-                self.respond(key, 426, TEXT, &headers, body, head_only);
+                self.respond(key, 426, TEXT, headers, body, head_only);
             }
         }
     }
