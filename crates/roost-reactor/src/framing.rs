@@ -225,14 +225,27 @@ const _: () =
 mod tests {
     use super::*;
     use roost_wire::deflate::{Takeover, negotiate};
-    use roost_wire::handshake::Extensions;
+    use roost_wire::handshake::{ClientRequest, Request, Upgrade};
 
     /// RFC 6455 §5.2 and RFC 7692 §6: FIN, RSV1 for compressed, and the opcode of text.
     const COMPRESSED_TEXT: u8 = 0xC1;
     const PLAIN_TEXT: u8 = 0x81;
 
     fn first_byte(offer: &str, payload_bytes: usize) -> u8 {
-        let agreement = negotiate(Extensions::new(offer), Takeover::default()).expect("agreed");
+        let mut head = Vec::new();
+        ClientRequest {
+            host: "x",
+            target: "/",
+            key: "dGhlIHNhbXBsZSBub25jZQ==",
+            extensions: Some(offer),
+            ..ClientRequest::default()
+        }
+        .write(&mut head);
+        let request = Request::parse(&head, 16).expect("a request");
+        let Upgrade::WebSocket(granted) = request.upgrade() else {
+            panic!("a WebSocket");
+        };
+        let agreement = negotiate(granted.extensions(), Takeover::default()).expect("agreed");
         let mut codec = Codec::new(Some(0), 1, 0);
         let payload = vec![b'x'; payload_bytes];
         let frame = codec.freeze_for(Framing::Deflate(agreement), Opcode::Text, &payload);
