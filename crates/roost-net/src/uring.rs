@@ -5,7 +5,7 @@
 //!
 //! # A connection's life here
 //! - A **quiet** socket is watched by a multishot poll (256 bytes of kernel memory; an armed
-//!   receive would take 864) and has eight bytes in [`table`], nothing else.
+//!   receive would take 864) and has eight bytes in `table`, nothing else.
 //! - When the watch reports, a receive that never waits (MSG_DONTWAIT) is submitted with a
 //!   provided buffer. The watch works by edges: it reports each arrival once, so reading goes on
 //!   until the kernel says the socket is empty.
