@@ -248,6 +248,9 @@ wants, and permessage-deflate is on and compresses every message, however short.
 only if its close is, too. Groups 12 and 13 send 1,000 messages a case, of 16 B to 128 KiB; each case
 has its own deadline, from 60 to 480 s.
 
+Why every message: an uncompressed text on a connection with permessage-deflate, which RFC 7692 §6
+allows, ends kosoku 0.1.0's cases of groups 12 and 13 with `Strings must be encoded before hashing`.
+
 """
 
 
