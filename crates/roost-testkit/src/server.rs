@@ -124,6 +124,7 @@ impl TestServer {
     ///
     /// # Panics
     /// When that does not come to pass within [`DEADLINE`].
+    #[track_caller]
     pub fn wait_for_count(&self, name: &str, good: impl Fn(u64) -> bool) -> u64 {
         wait_until(
             || good(self.count(name)),
@@ -179,6 +180,7 @@ impl Drop for TestServer {
 ///
 /// # Panics
 /// With what `otherwise` says, when it does not hold within [`DEADLINE`].
+#[track_caller]
 pub fn wait_until(mut condition: impl FnMut() -> bool, otherwise: impl Fn() -> String) {
     let until = Instant::now() + DEADLINE;
     while !condition() {

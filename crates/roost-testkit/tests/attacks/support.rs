@@ -40,23 +40,32 @@ pub(crate) fn open_wamp(server: &TestServer) -> Result<Client, Failure> {
     Ok(client)
 }
 
-/// Nanoseconds of CPU that this thread has used.
-pub(crate) fn thread_cpu_ns() -> u64 {
-    // The kernel brings the account of a thread up to date when it leaves the CPU.
-    thread::sleep(Duration::from_nanos(1));
-    let text = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux has it");
-    let first = text.split(' ').next().and_then(|field| field.parse().ok());
-    first.expect("nanoseconds on the CPU come first")
+/// How much more CPU time `more` takes than `less`: about 2 for twice the work, 4 where the work
+/// grows with the square. The median of five tries, each of the best of three goes: the machine is
+/// not ours alone.
+pub(crate) fn cpu_ratio(mut less: impl FnMut(), mut more: impl FnMut()) -> f64 {
+    let mut once = || least_cpu_ns(&mut more) as f64 / least_cpu_ns(&mut less) as f64;
+    let mut ratios: Vec<f64> = (0..5).map(|_| once()).collect();
+    ratios.sort_by(f64::total_cmp);
+    ratios[2]
 }
 
-/// The least CPU time of several goes at `work`: the machine is not ours alone.
-pub(crate) fn least_cpu_ns(mut work: impl FnMut()) -> u64 {
+fn least_cpu_ns(work: &mut dyn FnMut()) -> u64 {
     let mut once = || {
         let before = thread_cpu_ns();
         work();
         thread_cpu_ns() - before
     };
-    (0..7).map(|_| once()).min().expect("seven goes")
+    (0..3).map(|_| once()).min().expect("three goes")
+}
+
+/// Nanoseconds of CPU that this thread has used.
+fn thread_cpu_ns() -> u64 {
+    // The kernel brings the account of a thread up to date when it leaves the CPU.
+    thread::sleep(Duration::from_nanos(1));
+    let text = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux has it");
+    let first = text.split(' ').next().and_then(|field| field.parse().ok());
+    first.expect("nanoseconds on the CPU come first")
 }
 
 /// One test with thousands of sockets at a time.

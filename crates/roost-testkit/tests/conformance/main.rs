@@ -7,17 +7,27 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
+use roost_reactor::{Deflate, Settings};
 use roost_testkit::conformance::{self, Finding, Target, Verdict};
 use roost_testkit::server::{Backend, TestServer};
 
-fn ask(backend: Backend, reactors: usize) {
-    let server = TestServer::with(backend, reactors, conformance::own_settings);
+fn ask(backend: Backend, reactors: usize, change: impl FnOnce(&mut Settings)) {
+    let mut may_be_skipped = ["deflate.garbage"].as_slice();
+    let server = TestServer::with(backend, reactors, |settings| {
+        conformance::own_settings(settings);
+        // Who has gone must be noticed by itself, not by a ping.
+        settings.limits.ping_interval_ms = 0;
+        change(settings);
+        if settings.deflate.is_some() {
+            may_be_skipped = &[];
+        }
+    });
     let target = conformance::own_target(server.address());
     let findings = conformance::run(&target, "", JOBS);
     let table = conformance::table(&findings, false);
     let good = |finding: &Finding| match &finding.verdict {
         Verdict::Pass => true,
-        Verdict::Skip(_) => MAY_BE_SKIPPED.contains(&finding.case.id),
+        Verdict::Skip(_) => may_be_skipped.contains(&finding.case.id),
         Verdict::Loose(_) | Verdict::Fail(_) => false,
     };
     assert!(findings.iter().all(good), "{}:\n{table}", backend.name());
@@ -30,22 +40,42 @@ fn ask(backend: Backend, reactors: usize) {
 
 #[test]
 fn every_case_passes_on_epoll() {
-    ask(Backend::Epoll, 1);
+    ask(Backend::Epoll, 1, |_| {});
 }
 
 #[test]
 fn every_case_passes_on_io_uring() {
-    ask(Backend::Uring, 1);
+    ask(Backend::Uring, 1, |_| {});
 }
 
 #[test]
 fn every_case_passes_on_io_uring_with_direct_descriptors() {
-    ask(Backend::UringDirect, 1);
+    ask(Backend::UringDirect, 1, |_| {});
 }
 
 #[test]
 fn every_case_passes_with_several_reactors() {
-    ask(Backend::Epoll, 3);
+    ask(Backend::Epoll, 3, |_| {});
+}
+
+/// What may be turned on changes no answer to those who do not ask for it.
+fn all_on(settings: &mut Settings) {
+    settings.deflate = Some(Deflate {
+        threshold_bytes: 0,
+        level: 1,
+    });
+    settings.early_framings = true;
+    settings.limits.fragment_bytes = 1000;
+}
+
+#[test]
+fn every_case_passes_on_epoll_with_everything_on() {
+    ask(Backend::Epoll, 1, all_on);
+}
+
+#[test]
+fn every_case_passes_on_io_uring_with_everything_on() {
+    ask(Backend::Uring, 2, all_on);
 }
 
 /// A server that takes all for good: what it gets wrong must be found.
@@ -121,5 +151,3 @@ fn the_document_has_every_case_and_no_failure() {
 
 /// Cases asked at the same time.
 const JOBS: usize = 4;
-/// What only a server with permessage-deflate can be asked.
-const MAY_BE_SKIPPED: &[&str] = &["deflate.garbage"];

@@ -3,6 +3,7 @@
 mod channels;
 mod drain;
 mod echo;
+mod ends;
 mod http;
 mod limits;
 mod second_opinion;
