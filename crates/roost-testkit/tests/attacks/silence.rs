@@ -25,8 +25,9 @@ fn attack_34_tomcat_cve_2024_23672_close_frame_never_answered(backend: Backend) 
     });
     let mut client = server.open("/raw/room")?;
     client.expect_close(1001)?;
-    // It may even go on talking.
+    // It may even go on talking, and is answered (RFC 6455 §5.5.2), but gains no time by it.
     client.send_anyway(&Frame::ping("not gone").bytes());
+    client.expect_pong(b"not gone")?;
     client.expect_end()?;
     server.wait_for_count("close_timeouts_total", |count| count == 1);
     nothing_left(&server);
