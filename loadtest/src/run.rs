@@ -372,10 +372,7 @@ impl Run {
         self.look_at_server(&mut sample)?;
         self.document.samples.push(sample);
         let kernel = Kernel::read();
-        let counters = match self.plan.settings.server_stats {
-            true => Some(stats::fetch(&self.plan.target)?),
-            false => None,
-        };
+        let counters = self.counters();
         let result = PhaseResult {
             name: phase.name.clone(),
             began_s: (before.at - self.began) as f64 / 1e9,
@@ -416,6 +413,20 @@ impl Run {
         self.note_problems(&result, &results.deliveries, &results.echoes);
         self.document.phases.push(result);
         Ok(())
+    }
+
+    /// The server's counters, if they are wanted. Not to be told them ends no run.
+    fn counters(&mut self) -> Option<BTreeMap<String, u64>> {
+        if !self.plan.settings.server_stats {
+            return None;
+        }
+        match stats::fetch(&self.plan.target) {
+            Ok(counters) => Some(counters),
+            Err(error) => {
+                self.document.problems.push(error);
+                None
+            }
+        }
     }
 
     fn note_problems(
@@ -498,7 +509,13 @@ impl Run {
             ));
         }
         if let Some(before) = &self.document.counters_before {
-            let now = stats::fetch(&self.plan.target)?;
+            let now = match stats::fetch(&self.plan.target) {
+                Ok(now) => now,
+                Err(error) => {
+                    wrong.push(error);
+                    return Ok((result, wrong));
+                }
+            };
             for name in &after.counters_return {
                 let value = |of: &BTreeMap<String, u64>| of.get(name).copied();
                 let (Some(before), Some(now)) = (value(before), value(&now)) else {

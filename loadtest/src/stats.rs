@@ -7,11 +7,23 @@ use std::time::Duration;
 
 use crate::plan::Target;
 
-/// Reads the counters.
+/// Reads the counters, in several attempts: a server at its limits may turn one away.
 ///
 /// # Errors
 /// When there is no answer in time, or it is no JSON object of numbers.
 pub fn fetch(target: &Target) -> Result<BTreeMap<String, u64>, String> {
+    let mut last = String::new();
+    for _ in 0..ATTEMPTS_MAX {
+        match fetch_once(target) {
+            Ok(counters) => return Ok(counters),
+            Err(error) => last = error,
+        }
+        std::thread::sleep(BETWEEN);
+    }
+    Err(format!("{last} ({ATTEMPTS_MAX} attempts)"))
+}
+
+fn fetch_once(target: &Target) -> Result<BTreeMap<String, u64>, String> {
     let address = target.addresses[0];
     let wrong = |what: String| format!("GET /stats of {address}: {what}");
     let ask = || -> std::io::Result<Vec<u8>> {
@@ -38,5 +50,7 @@ pub fn fetch(target: &Target) -> Result<BTreeMap<String, u64>, String> {
     serde_json::from_str(body).map_err(|error| wrong(error.to_string()))
 }
 
+const ATTEMPTS_MAX: usize = 5;
+const BETWEEN: Duration = Duration::from_millis(500);
 const TIMEOUT: Duration = Duration::from_secs(20);
 const ANSWER_BYTES_MAX: u64 = 1 << 20;

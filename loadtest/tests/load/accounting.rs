@@ -90,7 +90,9 @@ fn random_damage_is_counted_as_a_list_counts_it() {
     for seed in 0..256 {
         let mut random = Random::new(seed);
         let sent = 200u64;
-        let mut arrivals: Vec<u64> = (0..sent).filter(|_| !random.draw().is_multiple_of(10)).collect();
+        let mut arrivals: Vec<u64> = (0..sent)
+            .filter(|_| !random.draw().is_multiple_of(10))
+            .collect();
         for _ in 0..10 {
             let at = (random.draw() % (arrivals.len() as u64 - 8)) as usize;
             match random.draw() % 2 {
