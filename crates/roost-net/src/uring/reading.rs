@@ -6,7 +6,7 @@ use socket2::SockRef;
 
 use super::ring::{Cqe, Target};
 use super::table::{
-    AGAIN, CLOSING, CONNECTING, IN_LINE, PAUSED, READ_ENDED, READING, RELEASING, WATCHED,
+    AGAIN, CLOSING, CONNECTING, ENDING, IN_LINE, PAUSED, READ_ENDED, READING, RELEASING, WATCHED,
 };
 use super::{Outcome, RECEIVE, UringDriver, WATCH, cause_of};
 use crate::{CloseCause, ConnKey, Event};
@@ -27,6 +27,9 @@ impl UringDriver {
             return;
         }
         let fault = events & i32::from(libc::POLLERR) != 0;
+        if events & i32::from(libc::POLLERR | libc::POLLHUP | libc::POLLRDHUP) != 0 {
+            self.table.set(key, ENDING);
+        }
         if fault && self.table.any(key, PAUSED | READ_ENDED | CLOSING) {
             // No receive will find it out.
             let cause = self.fault_of(key);
@@ -115,7 +118,7 @@ impl UringDriver {
                 let len = cqe.result as u32;
                 self.stats.received_bytes += u64::from(len);
                 // Other connections' receives are ahead in the queue: this one is read in turn.
-                if again || cqe.socket_nonempty() {
+                if again || cqe.socket_nonempty() || self.table.any(key, ENDING) {
                     self.read(key);
                 }
                 if self.table.any(key, RELEASING) {

@@ -54,6 +54,10 @@ pub(super) const FIN_ASKED: u16 = 1 << 12;
 /// The batch is out, and `Sent` waits to be told.
 pub(super) const SENT_DUE: u16 = 1 << 13;
 
+/// The watch has reported an end, FIN or fault: reading goes on until a receive meets it, for no
+/// further report will come.
+pub(super) const ENDING: u16 = 1 << 14;
+
 /// What is going on with a connection beside watching and reading.
 #[derive(Debug)]
 pub(super) struct Busy {
