@@ -141,7 +141,10 @@ impl Core {
         if self.reply.is_empty() {
             return;
         }
-        if let Some(conn) = self.table.at_mut(slot) {
+        // Behind a close frame or a FIN nothing is said any more: an answer may come late.
+        if let Some(conn) = self.table.at_mut(slot)
+            && conn.phase == Phase::Open
+        {
             let (reply, framing, codec) = (&self.reply, conn.framing, &mut self.codec);
             self.tick.give_own(slot, conn, |arena| {
                 codec.append_message(arena, framing, Opcode::Text, reply.as_bytes());

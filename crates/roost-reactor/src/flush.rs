@@ -237,6 +237,7 @@ impl Core {
         if !conn.flags.has(Flags::FIN_AFTER)
             || conn.flags.has(Flags::IN_FLIGHT)
             || conn.outbox.get().is_some()
+            || conn.pending != 0 // written at the end of this turn
             || conn.phase == Phase::Closed
         {
             return;
