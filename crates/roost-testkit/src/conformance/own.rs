@@ -18,7 +18,7 @@ pub fn own_target(address: SocketAddr) -> Target {
         raw: Some("/raw/conformance".to_owned()),
         subprotocol: Some("wamp.2.json".to_owned()),
         origin: Some(ORIGIN.to_owned()),
-        patience: Duration::from_secs(30),
+        patience: Duration::from_secs(10),
         ..Target::at(address)
     }
 }
