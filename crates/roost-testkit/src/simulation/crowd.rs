@@ -8,7 +8,7 @@ use std::time::Duration;
 use roost_net::sim::{SimDriver, SimRng};
 use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
 
-use super::peer::{Kind, Manner, Peer, State};
+use super::peer::{Kind, Peer, State};
 use super::plan::Plan;
 
 pub(super) struct Crowd {
@@ -20,6 +20,8 @@ pub(super) struct Crowd {
     /// What is to be done when: time, order of making, peer, action.
     agenda: BinaryHeap<Reverse<(u64, usize, usize, Action)>>,
     made: usize,
+    /// From now on every close must be the drain's.
+    pub(super) draining: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,16 +33,10 @@ enum Action {
     Vanish,
     HalfClose,
     Close,
-    /// Publishes and says goodbye in one breath.
-    LastWords,
     Misbehave,
     Ping,
     Unsubscribe,
     Subscribe,
-    /// Several of the above in one breath.
-    Burst,
-    /// One of very many publications.
-    Flood,
 }
 
 impl Crowd {
@@ -53,47 +49,22 @@ impl Crowd {
             plan: plan.clone(),
             agenda: BinaryHeap::new(),
             made: 0,
+            draining: false,
         };
         for channel in 0..plan.channels {
             for _ in 0..plan.witnesses {
-                crowd.add(Kind::Raw(channel), Manner::Usual, true);
+                crowd.add(Kind::Raw(channel), true);
             }
         }
         for _ in 0..plan.peers {
             let kind = crowd.draw_kind();
-            let manner = crowd.draw_manner();
-            crowd.add(kind, manner, false);
-        }
-        for _ in 0..plan.hermits {
-            crowd.add(Kind::Raw(plan.channels), Manner::Usual, false);
-        }
-        for _ in 0..plan.floods.len() * RELAYS {
-            let kind = crowd.draw_kind();
-            crowd.add(kind, Manner::Usual, false);
+            crowd.add(kind, false);
         }
         crowd
     }
 
-    fn add(&mut self, kind: Kind, manner: Manner, witness: bool) -> usize {
-        let index = self.peers.len();
-        self.peers.push(Peer::new(index, kind, manner, witness));
-        index
-    }
-
-    fn draw_manner(&mut self) -> Manner {
-        match self.rng.below(1000) {
-            0..60 => Manner::Eager,
-            60..90 => Manner::Mute,
-            90..100 => Manner::HalfHead,
-            100..110 => Manner::Silent,
-            110..120 => Manner::Deaf,
-            _ => Manner::Usual,
-        }
-    }
-
-    /// Nobody talks in a hermit's channel.
-    fn is_hermit(&self, index: usize) -> bool {
-        self.peers[index].kind == Kind::Raw(self.plan.channels)
+    fn add(&mut self, kind: Kind, witness: bool) {
+        self.peers.push(Peer::new(self.peers.len(), kind, witness));
     }
 
     fn draw_kind(&mut self) -> Kind {
@@ -120,20 +91,12 @@ impl Crowd {
 
     pub(super) fn schedule_script(&mut self) {
         let length = self.plan.end_ns - self.plan.start_ns;
-        let first_relay = self.peers.len() - self.plan.floods.len() * RELAYS;
-        for index in 0..first_relay {
+        for index in 0..self.peers.len() {
             if self.peers[index].witness {
-                continue;
-            }
-            if self.is_hermit(index) {
-                self.plan_action(index, self.plan.start_ns, Action::Dial);
                 continue;
             }
             let at = self.plan.start_ns + self.rng.below(length * 2 / 3);
             self.plan_action(index, at, Action::Dial);
-            if self.peers[index].manner == Manner::Deaf {
-                continue;
-            }
             for _ in 0..self.rng.below(8) {
                 self.plan_some(index, Action::Publish);
             }
@@ -141,12 +104,10 @@ impl Crowd {
                 (Action::Ping, 100),
                 (Action::Vanish, 120),
                 (Action::Close, 100),
-                (Action::LastWords, 30),
                 (Action::HalfClose, 30),
                 (Action::Misbehave, 20),
                 (Action::Unsubscribe, 150),
                 (Action::Subscribe, 150),
-                (Action::Burst, 200),
             ] {
                 if self.rng.per_mille(rate) {
                     self.plan_some(index, action);
@@ -159,37 +120,7 @@ impl Crowd {
                 }
             }
         }
-        for (flood, (at, _)) in self.plan.floods.clone().into_iter().enumerate() {
-            self.schedule_flood(at, first_relay + flood * RELAYS);
-        }
         self.turn();
-    }
-
-    fn schedule_flood(&mut self, at: u64, first_relay: usize) {
-        let any = |crowd: &mut Crowd| {
-            let index = crowd.rng.below(first_relay as u64) as usize;
-            let peer = &crowd.peers[index];
-            let talks = !peer.witness && peer.manner != Manner::Deaf && !crowd.is_hermit(index);
-            talks.then_some(index)
-        };
-        for _ in 0..FLOODERS {
-            let Some(index) = any(self) else { continue };
-            // One by one: each makes mail of its own, so that rings get full.
-            for n in 0..FLOOD_MESSAGES {
-                let later = self.plan.flood_ns * n / FLOOD_MESSAGES;
-                self.plan_action(index, at + later, Action::Flood);
-            }
-        }
-        // Some leave while their last messages wait for the reactor that does not run, and others
-        // of their kind take their slots.
-        for relay in first_relay..first_relay + RELAYS {
-            if let Some(index) = any(self) {
-                self.peers[relay].kind = self.peers[index].kind.clone();
-                self.plan_action(index, at, Action::LastWords);
-            }
-            let later = self.rng.below(self.plan.flood_ns / 2);
-            self.plan_action(relay, at + later, Action::Dial);
-        }
     }
 
     /// The script is over: everybody reads, nobody does anything new.
@@ -210,22 +141,8 @@ impl Crowd {
         }
     }
 
-    /// Newcomers take the places of some who have gone.
-    pub(super) fn dial_latecomers(&mut self) {
-        let gone = self.peers.iter().filter(|peer| peer.state == State::Gone);
-        for _ in 0..gone.count() / 2 {
-            let kind = self.draw_kind();
-            let index = self.add(kind, Manner::Usual, false);
-            self.peers[index].late = true;
-            self.plan_action(index, self.driver.now(), Action::Dial);
-        }
-        self.turn();
-    }
-
-    /// Those whose WebSocket is open.
-    pub(super) fn open(&self) -> Vec<usize> {
-        let open = self.peers.iter().filter(|peer| peer.state == State::Open);
-        open.map(|peer| peer.index).collect()
+    pub(super) fn expect_drain(&mut self) {
+        self.draining = true;
     }
 
     /// Ends what still hangs on the peers' side.
@@ -273,34 +190,26 @@ impl Crowd {
                 }
                 return;
             }
-            Action::Publish => self.publish_some(index, now),
-            Action::Flood => {
-                let channel = self.channel_for(index);
-                let bytes = if self.rng.per_mille(50) { 3_000 } else { 300 };
-                let bytes = self.rng.below(bytes) as usize;
-                self.peers[index].publish(channel, now, bytes, false, false);
-            }
-            Action::Burst => {
-                for _ in 0..self.rng.between(2, 6) {
-                    match self.rng.below(4) {
-                        0 => self.subscribe_some(index),
-                        1 => self.peers[index].unsubscribe_first(),
-                        _ => self.publish_some(index, now),
-                    }
+            Action::Publish => {
+                let channel = match &peer.kind {
+                    Kind::Raw(channel) => *channel,
+                    Kind::Wamp(_) => self.rng.below(self.plan.channels as u64) as usize,
+                };
+                for _ in 0..self.rng.between(1, 4) {
+                    let bytes = if self.rng.per_mille(30) { 5_000 } else { 100 };
+                    let bytes = self.rng.below(bytes) as usize;
+                    let ack = self.rng.per_mille(500);
+                    peer.publish(channel, now, bytes, ack);
                 }
             }
-            Action::Stall => {
-                peer.stalled = true;
-                self.driver.pause(key);
-            }
+            Action::Stall => self.driver.pause(key),
             Action::Read => self.driver.resume(key),
             Action::Vanish => {
-                peer.vanished = true;
                 peer.gone();
                 return self.close(index, CloseMode::Abort);
             }
             Action::HalfClose => {
-                if peer.state == State::Open && peer.manner != Manner::Mute {
+                if peer.state == State::Open {
                     peer.say_close(); // FIN right behind the close frame
                     self.push_out(index);
                     if self.peers[index].holds_socket {
@@ -310,40 +219,17 @@ impl Crowd {
                 return;
             }
             Action::Close => peer.say_close(),
-            Action::LastWords => {
-                self.publish_some(index, now);
-                self.peers[index].say_close();
-            }
             Action::Misbehave => peer.misbehave(),
             Action::Ping => peer.ping(),
             Action::Unsubscribe => peer.unsubscribe_first(),
-            Action::Subscribe => self.subscribe_some(index),
+            Action::Subscribe => {
+                if matches!(peer.kind, Kind::Wamp(_)) {
+                    let channel = self.rng.below(self.plan.channels as u64) as usize;
+                    peer.subscribe(channel);
+                }
+            }
         }
         self.push_out(index);
-    }
-
-    fn channel_for(&mut self, index: usize) -> usize {
-        match self.peers[index].kind {
-            Kind::Raw(channel) => channel,
-            Kind::Wamp(_) => self.rng.below(self.plan.channels as u64) as usize,
-        }
-    }
-
-    fn publish_some(&mut self, index: usize, now: u64) {
-        let channel = self.channel_for(index);
-        for _ in 0..self.rng.between(1, 4) {
-            let bytes = if self.rng.per_mille(30) { 5_000 } else { 100 };
-            let bytes = self.rng.below(bytes) as usize;
-            let (ack, hears_own) = (self.rng.per_mille(500), self.rng.per_mille(300));
-            self.peers[index].publish(channel, now, bytes, ack, hears_own);
-        }
-    }
-
-    fn subscribe_some(&mut self, index: usize) {
-        let channel = self.rng.below(self.plan.channels as u64) as usize;
-        if matches!(self.peers[index].kind, Kind::Wamp(_)) {
-            self.peers[index].subscribe(channel);
-        }
     }
 
     // Its turns.
@@ -361,7 +247,7 @@ impl Crowd {
             match event {
                 Event::Connected(key) => {
                     let index = index_of(key);
-                    self.peers[index].say_hello(now);
+                    self.peers[index].say_hello();
                     self.push_out(index);
                 }
                 Event::Bytes(key, bytes) => {
@@ -375,12 +261,8 @@ impl Crowd {
                     self.push_out(index);
                 }
                 Event::ReadClosed(key) => {
-                    let peer = &mut self.peers[index_of(key)];
-                    peer.state = State::Closing;
-                    peer.saw_fin = true;
-                    if peer.manner != Manner::Mute {
-                        self.close(index_of(key), CloseMode::Graceful);
-                    }
+                    self.peers[index_of(key)].state = State::Closing;
+                    self.close(index_of(key), CloseMode::Graceful);
                 }
                 Event::Closed(key, _) => {
                     let peer = &mut self.peers[index_of(key)];
@@ -411,7 +293,6 @@ impl Crowd {
             return;
         }
         let bytes = std::mem::take(&mut peer.outgoing);
-        peer.last_sent = self.driver.now();
         match self.driver.send_copy(key_of(index), &bytes) {
             SendStatus::Done => {}
             SendStatus::Pending => peer.in_flight = true,
@@ -419,13 +300,6 @@ impl Crowd {
         }
     }
 }
-
-/// Peers asked to flood at once, if they are there.
-const FLOODERS: usize = 8;
-/// Newcomers at a flood.
-pub(super) const RELAYS: usize = 8;
-/// What each of them publishes.
-const FLOOD_MESSAGES: u64 = 80;
 
 fn key_of(index: usize) -> ConnKey {
     ConnKey::new(index as u32, 1)
