@@ -8,7 +8,7 @@ use std::time::Duration;
 use roost_net::sim::{SimDriver, SimRng};
 use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
 
-use super::peer::{Kind, Peer, State};
+use super::peer::{Kind, Manner, Peer, State};
 use super::plan::Plan;
 
 pub(super) struct Crowd {
@@ -20,8 +20,6 @@ pub(super) struct Crowd {
     /// What is to be done when: time, order of making, peer, action.
     agenda: BinaryHeap<Reverse<(u64, usize, usize, Action)>>,
     made: usize,
-    /// From now on every close must be the drain's.
-    pub(super) draining: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,10 +31,16 @@ enum Action {
     Vanish,
     HalfClose,
     Close,
+    /// Publishes and says goodbye in one breath.
+    LastWords,
     Misbehave,
     Ping,
     Unsubscribe,
     Subscribe,
+    /// Several of the above in one breath.
+    Burst,
+    /// One of very many publications.
+    Flood,
 }
 
 impl Crowd {
@@ -49,22 +53,47 @@ impl Crowd {
             plan: plan.clone(),
             agenda: BinaryHeap::new(),
             made: 0,
-            draining: false,
         };
         for channel in 0..plan.channels {
             for _ in 0..plan.witnesses {
-                crowd.add(Kind::Raw(channel), true);
+                crowd.add(Kind::Raw(channel), Manner::Usual, true);
             }
         }
         for _ in 0..plan.peers {
             let kind = crowd.draw_kind();
-            crowd.add(kind, false);
+            let manner = crowd.draw_manner();
+            crowd.add(kind, manner, false);
+        }
+        for _ in 0..plan.hermits {
+            crowd.add(Kind::Raw(plan.channels), Manner::Usual, false);
+        }
+        for _ in 0..plan.floods.len() * RELAYS {
+            let kind = crowd.draw_kind();
+            crowd.add(kind, Manner::Usual, false);
         }
         crowd
     }
 
-    fn add(&mut self, kind: Kind, witness: bool) {
-        self.peers.push(Peer::new(self.peers.len(), kind, witness));
+    fn add(&mut self, kind: Kind, manner: Manner, witness: bool) -> usize {
+        let index = self.peers.len();
+        self.peers.push(Peer::new(index, kind, manner, witness));
+        index
+    }
+
+    fn draw_manner(&mut self) -> Manner {
+        match self.rng.below(1000) {
+            0..60 => Manner::Eager,
+            60..90 => Manner::Mute,
+            90..100 => Manner::HalfHead,
+            100..110 => Manner::Silent,
+            110..120 => Manner::Deaf,
+            _ => Manner::Usual,
+        }
+    }
+
+    /// Nobody talks in a hermit's channel.
+    fn is_hermit(&self, index: usize) -> bool {
+        self.peers[index].kind == Kind::Raw(self.plan.channels)
     }
 
     fn draw_kind(&mut self) -> Kind {
@@ -91,12 +120,20 @@ impl Crowd {
 
     pub(super) fn schedule_script(&mut self) {
         let length = self.plan.end_ns - self.plan.start_ns;
-        for index in 0..self.peers.len() {
+        let first_relay = self.peers.len() - self.plan.floods.len() * RELAYS;
+        for index in 0..first_relay {
             if self.peers[index].witness {
+                continue;
+            }
+            if self.is_hermit(index) {
+                self.plan_action(index, self.plan.start_ns, Action::Dial);
                 continue;
             }
             let at = self.plan.start_ns + self.rng.below(length * 2 / 3);
             self.plan_action(index, at, Action::Dial);
+            if self.peers[index].manner == Manner::Deaf {
+                continue;
+            }
             for _ in 0..self.rng.below(8) {
                 self.plan_some(index, Action::Publish);
             }
@@ -104,10 +141,12 @@ impl Crowd {
                 (Action::Ping, 100),
                 (Action::Vanish, 120),
                 (Action::Close, 100),
+                (Action::LastWords, 30),
                 (Action::HalfClose, 30),
                 (Action::Misbehave, 20),
                 (Action::Unsubscribe, 150),
                 (Action::Subscribe, 150),
+                (Action::Burst, 200),
             ] {
                 if self.rng.per_mille(rate) {
                     self.plan_some(index, action);
@@ -120,7 +159,37 @@ impl Crowd {
                 }
             }
         }
+        for (flood, (at, _)) in self.plan.floods.clone().into_iter().enumerate() {
+            self.schedule_flood(at, first_relay + flood * RELAYS);
+        }
         self.turn();
+    }
+
+    fn schedule_flood(&mut self, at: u64, first_relay: usize) {
+        let any = |crowd: &mut Crowd| {
+            let index = crowd.rng.below(first_relay as u64) as usize;
+            let peer = &crowd.peers[index];
+            let talks = !peer.witness && peer.manner != Manner::Deaf && !crowd.is_hermit(index);
+            talks.then_some(index)
+        };
+        for _ in 0..FLOODERS {
+            let Some(index) = any(self) else { continue };
+            // One by one: each makes mail of its own, so that rings get full.
+            for n in 0..FLOOD_MESSAGES {
+                let later = self.plan.flood_ns * n / FLOOD_MESSAGES;
+                self.plan_action(index, at + later, Action::Flood);
+            }
+        }
+        // Some leave while their last messages wait for the reactor that does not run, and others
+        // of their kind take their slots.
+        for relay in first_relay..first_relay + RELAYS {
+            if let Some(index) = any(self) {
+                self.peers[relay].kind = self.peers[index].kind.clone();
+                self.plan_action(index, at, Action::LastWords);
+            }
+            let later = self.rng.below(self.plan.flood_ns / 2);
+            self.plan_action(relay, at + later, Action::Dial);
+        }
     }
 
     /// The script is over: everybody reads, nobody does anything new.
@@ -134,15 +203,29 @@ impl Crowd {
     }
 
     /// Asks who is still there: a connection may have gone silent without either end's knowing.
-    pub(super) fn roll_call(&mut self) {
+    pub(super) fn roll_call(&mut self, now: u64) {
         for index in 0..self.peers.len() {
             self.peers[index].answer_roll_call();
-            self.push_out(index);
+            self.push_out(index, now);
         }
     }
 
-    pub(super) fn expect_drain(&mut self) {
-        self.draining = true;
+    /// Newcomers take the places of some who have gone.
+    pub(super) fn dial_latecomers(&mut self) {
+        let gone = self.peers.iter().filter(|peer| peer.state == State::Gone);
+        for _ in 0..gone.count() / 2 {
+            let kind = self.draw_kind();
+            let index = self.add(kind, Manner::Usual, false);
+            self.peers[index].late = true;
+            self.plan_action(index, self.driver.now(), Action::Dial);
+        }
+        self.turn();
+    }
+
+    /// Those whose WebSocket is open.
+    pub(super) fn open(&self) -> Vec<usize> {
+        let open = self.peers.iter().filter(|peer| peer.state == State::Open);
+        open.map(|peer| peer.index).collect()
     }
 
     /// Ends what still hangs on the peers' side.
@@ -190,28 +273,39 @@ impl Crowd {
                 }
                 return;
             }
-            Action::Publish => {
-                let channel = match &peer.kind {
-                    Kind::Raw(channel) => *channel,
-                    Kind::Wamp(_) => self.rng.below(self.plan.channels as u64) as usize,
-                };
-                for _ in 0..self.rng.between(1, 4) {
-                    let bytes = if self.rng.per_mille(30) { 5_000 } else { 100 };
-                    let bytes = self.rng.below(bytes) as usize;
-                    let ack = self.rng.per_mille(500);
-                    peer.publish(channel, now, bytes, ack);
+            Action::Publish => self.publish_some(index, now),
+            Action::Flood => {
+                let channel = self.channel_for(index);
+                let bytes = if self.rng.per_mille(50) { 3_000 } else { 300 };
+                let bytes = self.rng.below(bytes) as usize;
+                self.peers[index].publish(channel, now, bytes, false, false);
+            }
+            Action::Burst => {
+                for _ in 0..self.rng.between(2, 6) {
+                    match self.rng.below(4) {
+                        0 => self.subscribe_some(index),
+                        1 => self.peers[index].unsubscribe_first(),
+                        _ => self.publish_some(index, now),
+                    }
                 }
             }
-            Action::Stall => self.driver.pause(key),
+            Action::Stall => {
+                peer.stalled = true;
+                self.driver.pause(key);
+            }
             Action::Read => self.driver.resume(key),
             Action::Vanish => {
+                peer.vanished = true;
                 peer.gone();
                 return self.close(index, CloseMode::Abort);
             }
             Action::HalfClose => {
-                if peer.state == State::Open {
-                    peer.say_close(); // FIN right behind the close frame
-                    self.push_out(index);
+                if peer.state == State::Open && peer.manner != Manner::Mute {
+                    match peer.index % 2 {
+                        0 => peer.say_close(), // FIN right behind the close frame
+                        _ => peer.end_without_close(),
+                    }
+                    self.push_out(index, now);
                     if self.peers[index].holds_socket {
                         self.driver.shutdown_write(key);
                     }
@@ -219,17 +313,40 @@ impl Crowd {
                 return;
             }
             Action::Close => peer.say_close(),
+            Action::LastWords => {
+                self.publish_some(index, now);
+                self.peers[index].say_close();
+            }
             Action::Misbehave => peer.misbehave(),
             Action::Ping => peer.ping(),
             Action::Unsubscribe => peer.unsubscribe_first(),
-            Action::Subscribe => {
-                if matches!(peer.kind, Kind::Wamp(_)) {
-                    let channel = self.rng.below(self.plan.channels as u64) as usize;
-                    peer.subscribe(channel);
-                }
-            }
+            Action::Subscribe => self.subscribe_some(index),
         }
-        self.push_out(index);
+        self.push_out(index, now);
+    }
+
+    fn channel_for(&mut self, index: usize) -> usize {
+        match self.peers[index].kind {
+            Kind::Raw(channel) => channel,
+            Kind::Wamp(_) => self.rng.below(self.plan.channels as u64) as usize,
+        }
+    }
+
+    fn publish_some(&mut self, index: usize, now: u64) {
+        let channel = self.channel_for(index);
+        for _ in 0..self.rng.between(1, 4) {
+            let bytes = if self.rng.per_mille(30) { 5_000 } else { 100 };
+            let bytes = self.rng.below(bytes) as usize;
+            let (ack, hears_own) = (self.rng.per_mille(500), self.rng.per_mille(300));
+            self.peers[index].publish(channel, now, bytes, ack, hears_own);
+        }
+    }
+
+    fn subscribe_some(&mut self, index: usize) {
+        let channel = self.rng.below(self.plan.channels as u64) as usize;
+        if matches!(self.peers[index].kind, Kind::Wamp(_)) {
+            self.peers[index].subscribe(channel);
+        }
     }
 
     // Its turns.
@@ -247,22 +364,26 @@ impl Crowd {
             match event {
                 Event::Connected(key) => {
                     let index = index_of(key);
-                    self.peers[index].say_hello();
-                    self.push_out(index);
+                    self.peers[index].say_hello(now);
+                    self.push_out(index, now);
                 }
                 Event::Bytes(key, bytes) => {
                     let index = index_of(key);
                     self.peers[index].handle_bytes(bytes, now);
-                    self.push_out(index);
+                    self.push_out(index, now);
                 }
                 Event::Sent(key) => {
                     let index = index_of(key);
                     self.peers[index].in_flight = false;
-                    self.push_out(index);
+                    self.push_out(index, now);
                 }
                 Event::ReadClosed(key) => {
-                    self.peers[index_of(key)].state = State::Closing;
-                    self.close(index_of(key), CloseMode::Graceful);
+                    let peer = &mut self.peers[index_of(key)];
+                    peer.state = State::Closing;
+                    peer.saw_fin = true;
+                    if peer.manner != Manner::Mute {
+                        self.close(index_of(key), CloseMode::Graceful);
+                    }
                 }
                 Event::Closed(key, _) => {
                     let peer = &mut self.peers[index_of(key)];
@@ -287,12 +408,13 @@ impl Crowd {
     }
 
     /// Hands what a peer wants to say to the driver.
-    fn push_out(&mut self, index: usize) {
+    fn push_out(&mut self, index: usize, now: u64) {
         let peer = &mut self.peers[index];
         if peer.in_flight || peer.outgoing.is_empty() || !peer.holds_socket {
             return;
         }
         let bytes = std::mem::take(&mut peer.outgoing);
+        peer.sends.push(now);
         match self.driver.send_copy(key_of(index), &bytes) {
             SendStatus::Done => {}
             SendStatus::Pending => peer.in_flight = true,
@@ -300,6 +422,13 @@ impl Crowd {
         }
     }
 }
+
+/// Peers asked to flood at once, if they are there.
+const FLOODERS: usize = 8;
+/// Newcomers at a flood.
+pub(super) const RELAYS: usize = 8;
+/// What each of them publishes.
+const FLOOD_MESSAGES: u64 = 80;
 
 fn key_of(index: usize) -> ConnKey {
     ConnKey::new(index as u32, 1)

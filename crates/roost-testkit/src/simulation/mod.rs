@@ -6,15 +6,25 @@
 //! - every subscriber of a channel sees the same order, and each publisher's own order in it;
 //! - nothing published between subscribe-acknowledged and the end of the subscription is missing
 //!   or doubled;
-//! - an acknowledged publication was delivered, and is acknowledged once;
+//! - an acknowledged publication was delivered, is acknowledged once, and comes before all that is
+//!   published after the acknowledgement;
+//! - nobody hears itself who did not ask to, and nobody hears anything after a close frame;
+//! - a reactor with nothing to do sleeps, and one with something to do is woken;
 //! - a drain reaches every peer with 1001, and leaves no slot, buffer, channel or socket behind.
+//!
+//! On calm days (half of the seeds) the network breaks no connection. Then also: every connection
+//! that ended has ended for a stated reason, all others answer, and the server's counts of what it
+//! holds are those of its peers.
 
 mod crowd;
+mod ends;
 mod peer;
 mod plan;
 mod verdict;
 
 use std::fmt;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use roost_net::sim::{SimDriver, SimNet, SimOptions};
@@ -38,6 +48,12 @@ pub struct Report {
     pub slow_consumers: u64,
     /// Pings sent by the server.
     pub pings: u64,
+    /// Publishers not read because a reactor's ring was full.
+    pub paused: u64,
+    /// Connections closed as idle.
+    pub idle: u64,
+    /// The longest way of a publication on a calm day, in nanoseconds.
+    pub delay_ns: u64,
     /// Turns of all reactors.
     pub turns: u64,
     /// Hash over all events: equal seeds give equal traces.
@@ -74,8 +90,20 @@ pub fn run(seed: u64) -> Result<Report, Broken> {
 /// Runs a given plan.
 ///
 /// # Errors
-/// The first promise found broken.
+/// The first promise found broken. A panic is one too, so that it comes with its seed.
 pub fn run_plan(plan: &Plan) -> Result<Report, Broken> {
+    let run = AssertUnwindSafe(|| live_through(plan)); // nothing of the world outlives it
+    catch_unwind(run).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(Broken {
+            seed: plan.seed,
+            what: format!("panicked: {}", said.unwrap_or("without a word")),
+        })
+    })
+}
+
+fn live_through(plan: &Plan) -> Result<Report, Broken> {
     let mut world = World::new(plan);
     let broken = |what: String| Broken {
         seed: plan.seed,
@@ -88,17 +116,25 @@ pub fn run_plan(plan: &Plan) -> Result<Report, Broken> {
     world.run_until(plan.end_ns);
     world.crowd.rest();
     world.run_until(plan.end_ns + SETTLE_NS);
-    world.crowd.roll_call();
+    world.crowd.roll_call(world.net.now());
+    if plan.calm {
+        world.crowd.dial_latecomers();
+    }
     world.run_until(plan.end_ns + SETTLE_NS + SETTLE_NS / 3);
     let mut report = verdict::on_deliveries(&world.crowd).map_err(broken)?;
-    world.drain(plan);
+    if plan.calm {
+        ends::on_calm(&world.crowd, plan, world.net.now()).map_err(broken)?;
+        ends::on_books(&world.crowd, |name| world.count(name)).map_err(broken)?;
+        report.delay_ns = ends::on_delays(&world.crowd).map_err(broken)?;
+    }
+    world.drain(plan).map_err(broken)?;
     world.verdict_on_end().map_err(broken)?;
     report.trace = world.net.trace_hash();
-    let registry = world.shared.registry();
-    let count = |name| registry.sum(name).expect("a counter of this name");
-    report.slow_consumers = count("slow_consumers_total");
-    report.pings = count("pings_sent_total");
-    report.turns = count("turns_total");
+    report.slow_consumers = world.count("slow_consumers_total");
+    report.pings = world.count("pings_sent_total");
+    report.paused = world.count("publishers_paused_total");
+    report.idle = world.count("idle_timeouts_total");
+    report.turns = world.count("turns_total");
     Ok(report)
 }
 
@@ -106,7 +142,11 @@ struct World {
     net: SimNet,
     shared: Shared,
     reactors: Vec<Option<Reactor<SimDriver>>>,
+    /// When which reactor does not run, though it has something to do: its core is taken.
+    kept: Vec<(Range<u64>, usize)>,
     crowd: Crowd,
+    /// Turns left before the reactors are said to spin.
+    turns_left: u64,
 }
 
 impl World {
@@ -124,23 +164,30 @@ impl World {
             reactors.push(Some(reactor));
         }
         let crowd = Crowd::new(plan, net.driver(SimOptions::default()), address, net.rng());
+        let kept = plan.floods.iter();
+        let kept = kept.map(|&(at, reactor)| (at..at + plan.kept_ns, reactor));
         World {
             net,
             shared,
             reactors,
+            kept: kept.collect(),
             crowd,
+            turns_left: TURNS_MAX,
         }
     }
 
     /// Lets whoever has something to do take a turn, in an order of chance, until `until_ns`.
     fn run_until(&mut self, until_ns: u64) {
         loop {
-            while !self.net.due().is_empty() {
-                self.one_turn();
-            }
+            while self.one_turn() {}
             // Not `step`, which goes on to the next turn however late it comes.
-            let next = self.net.next_due().filter(|&due| due <= until_ns);
-            let left = next.unwrap_or(until_ns).saturating_sub(self.net.now());
+            let now = self.net.now();
+            let next = match self.net.next_due() {
+                Some(due) if due <= now => Some(now + KEPT_STEP_NS), // only a kept one has to do
+                due => due,
+            };
+            let next = next.filter(|&due| due <= until_ns);
+            let left = next.unwrap_or(until_ns).saturating_sub(now);
             self.net.advance(Duration::from_nanos(left));
             if next.is_none() {
                 return;
@@ -148,53 +195,81 @@ impl World {
         }
     }
 
-    fn one_turn(&mut self) {
+    /// False when nobody who may run has something to do.
+    fn one_turn(&mut self) -> bool {
+        let now = self.net.now();
+        let kept = |index| {
+            let mut kept = self.kept.iter();
+            kept.any(|(time, reactor)| *reactor == index && time.contains(&now))
+        };
         let mut due: Vec<usize> = Vec::new();
         for (index, reactor) in self.reactors.iter().enumerate() {
-            if reactor
-                .as_ref()
-                .is_some_and(|reactor| reactor.driver().is_due())
-            {
+            let reactor = reactor.as_ref();
+            if reactor.is_some_and(|reactor| reactor.driver().is_due()) && !kept(index) {
                 due.push(index);
             }
         }
         if self.crowd.is_due() {
             due.push(usize::MAX);
         }
+        if due.is_empty() {
+            return false;
+        }
         match due[self.net.choose(due.len())] {
             usize::MAX => self.crowd.turn(),
             index => {
-                let reactor = self.reactors[index]
-                    .as_mut()
-                    .expect("only those that run are due");
+                self.turns_left = self.turns_left.checked_sub(1).expect("the reactors spin");
+                let reactor = self.reactors[index].as_mut();
+                let reactor = reactor.expect("only those that run are due");
                 let turn = reactor.turn().expect("a simulated wait does not fail");
                 if turn == Turn::Stopped {
                     self.reactors[index] = None;
                 }
+                self.check_outboxes(index);
             }
         }
+        true
     }
 
-    fn drain(&mut self, plan: &Plan) {
+    /// What waits for a connection has a limit, or is one frame.
+    fn check_outboxes(&self, index: usize) {
+        let settings = self.shared.settings();
+        let each = settings.limits.outbox_bytes_max.max(FRAME_BYTES_MAX) + PONG_BYTES_MAX;
+        let counters = self.shared.registry().reactor(index);
+        let (bytes, outboxes) = (counters.outbox_bytes.get(), counters.outboxes.get());
+        assert!(
+            bytes <= outboxes * each as u64,
+            "{outboxes} outboxes hold {bytes} bytes, each at most {each}"
+        );
+    }
+
+    /// The sum over all reactors of a counter.
+    fn count(&self, name: &str) -> u64 {
+        let sum = self.shared.registry().sum(name);
+        sum.expect("a counter of this name")
+    }
+
+    fn drain(&mut self, plan: &Plan) -> Result<(), String> {
         let drain_ms = plan.drain_ms;
-        self.crowd.expect_drain();
+        let open = self.crowd.open();
         self.shared.begin_drain(drain_ms);
         for reactor in self.reactors.iter().flatten() {
             reactor.waker().wake();
         }
-        let until = self.net.now() + u64::from(drain_ms) * 1_000_000 + SETTLE_NS;
-        self.run_until(until);
-    }
-
-    fn verdict_on_end(&mut self) -> Result<(), String> {
+        // A close frame may take its time to be answered, and then the peer's FIN.
+        let limit_ms = drain_ms.min(2 * plan.settings.limits.close_timeout_ms);
+        self.run_until(self.net.now() + u64::from(limit_ms + DRAIN_SLACK_MS) * 1_000_000);
         let running = self.reactors.iter().flatten().count();
         if running > 0 {
             return Err(format!("{running} reactors still run after the drain"));
         }
-        verdict::on_drain(&self.crowd)?;
-        let registry = self.shared.registry();
+        self.run_until(self.net.now() + SETTLE_NS);
+        ends::on_drain(&self.crowd, plan, &open)
+    }
+
+    fn verdict_on_end(&mut self) -> Result<(), String> {
         for name in EMPTY_AT_END {
-            let left = registry.sum(name).expect("a counter of this name");
+            let left = self.count(name);
             if left != 0 {
                 return Err(format!("{name} is {left} at the end"));
             }
@@ -226,6 +301,16 @@ const EMPTY_AT_END: &[&str] = &[
     "mail_spilled",
 ];
 
+/// A simulated day takes a few thousand turns.
+const TURNS_MAX: u64 = 100_000;
+/// The largest frame of the script: 5,000 bytes of raw payload as a WAMP event, in base64.
+const FRAME_BYTES_MAX: usize = 7_000;
+/// RFC 6455 §5.5: a control frame's payload has at most 125 bytes.
+const PONG_BYTES_MAX: usize = 127;
+/// How often a kept reactor's time is looked at.
+const KEPT_STEP_NS: u64 = 50_000;
+/// The grain of ticks and the way to the peers.
+const DRAIN_SLACK_MS: u32 = 500;
 /// Time for everything under way to arrive: a few round trips of the slowest link, and well below
 /// the deadlines that would wake a sleeping reactor by chance.
 const SETTLE_NS: u64 = 3_000_000_000;

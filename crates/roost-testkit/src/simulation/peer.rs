@@ -32,12 +32,40 @@ pub(super) enum State {
     Gone,
 }
 
+/// How a peer behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// As a client should.
+    Usual,
+    /// It publishes right behind its request, before the answer (raw only).
+    Eager,
+    /// It answers no close frame and no FIN.
+    Mute,
+    /// It answers no ping, and says nothing by itself.
+    Deaf,
+    /// It sends half of its request, and nothing more.
+    HalfHead,
+    /// It connects and sends nothing at all.
+    Silent,
+}
+
+/// A publication, as its publisher remembers it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sent {
+    pub(super) channel: usize,
+    /// When it was handed to the network.
+    pub(super) at: u64,
+    pub(super) hears_own: bool,
+}
+
 /// One subscription, from its acknowledgement on.
 #[derive(Debug, Clone)]
 pub(super) struct Window {
     pub(super) channel: usize,
     pub(super) acked_at: u64,
     pub(super) received: Vec<PubId>,
+    /// When each of them came.
+    pub(super) times: Vec<u64>,
     /// Asked to end, or the connection ended: what comes last is not known.
     pub(super) ended: bool,
 }
@@ -46,21 +74,48 @@ pub(super) struct Window {
 pub(super) struct Peer {
     pub(super) index: usize,
     pub(super) kind: Kind,
+    pub(super) manner: Manner,
     pub(super) witness: bool,
+    /// It came after the script.
+    pub(super) late: bool,
     pub(super) state: State,
     pub(super) windows: Vec<Window>,
     /// The open window of each WAMP subscription id.
     by_subscription: BTreeMap<u64, usize>,
     /// The channel of each WAMP request under way.
     subscribing: BTreeMap<u64, usize>,
+    /// The subscription of each UNSUBSCRIBE under way.
+    leaving: BTreeMap<u64, u64>,
     next_request: u64,
     publishes: u32,
-    /// When each publication was handed to the network, and in which channel.
-    pub(super) sent: Vec<(usize, u64)>,
+    pub(super) sent: Vec<Sent>,
     /// Requests of acknowledged publishes, and what they published.
     awaiting_ack: BTreeMap<u64, PubId>,
-    pub(super) acked: Vec<PubId>,
+    /// What was acknowledged, and when that came.
+    pub(super) acked: BTreeMap<PubId, u64>,
     pub(super) close: Option<(Option<CloseCode>, String)>,
+    /// WAMP: the server said GOODBYE or ABORT.
+    pub(super) goodbye: bool,
+    /// Pings sent, and the newest that was answered.
+    pub(super) pings: u32,
+    pub(super) ponged: u32,
+    /// When it handed bytes to the network.
+    pub(super) sends: Vec<u64>,
+    /// The shortest time it had been quiet when it was pinged.
+    pub(super) pinged_after: u64,
+    /// When the last message went or came.
+    pub(super) last_message: u64,
+    /// How long it had been without a message when the server closed it.
+    pub(super) idle_at_close: u64,
+    /// It has not read for a while: the server may have given it up.
+    pub(super) stalled: bool,
+    pub(super) vanished: bool,
+    pub(super) said_close: bool,
+    /// It sent FIN and no close frame.
+    pub(super) only_fin: bool,
+    pub(super) misbehaved: bool,
+    /// The server's FIN has come, behind all the rest.
+    pub(super) saw_fin: bool,
     pub(super) refused: Option<u16>,
     /// Bytes that wait for the driver to take them.
     pub(super) outgoing: Vec<u8>,
@@ -71,6 +126,7 @@ pub(super) struct Peer {
     /// It answered the roll call at the end: its connection works in both directions.
     pub(super) present: bool,
     pub(super) opened: bool,
+    pub(super) opened_at: u64,
     scanner: HeadScanner,
     head: Vec<u8>,
     key: String,
@@ -78,23 +134,39 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(index: usize, kind: Kind, witness: bool) -> Peer {
+    pub(super) fn new(index: usize, kind: Kind, manner: Manner, witness: bool) -> Peer {
         let mut nonce = [0; 16];
         nonce[..8].copy_from_slice(&(index as u64).to_le_bytes());
         Peer {
             index,
             kind,
+            manner,
             witness,
+            late: false,
             state: State::Opening,
             windows: Vec::new(),
             by_subscription: BTreeMap::new(),
             subscribing: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             next_request: 1,
             publishes: 0,
             sent: Vec::new(),
             awaiting_ack: BTreeMap::new(),
-            acked: Vec::new(),
+            acked: BTreeMap::new(),
             close: None,
+            goodbye: false,
+            pings: 0,
+            ponged: 0,
+            sends: Vec::new(),
+            pinged_after: u64::MAX,
+            last_message: 0,
+            idle_at_close: 0,
+            stalled: false,
+            vanished: false,
+            said_close: false,
+            only_fin: false,
+            misbehaved: false,
+            saw_fin: false,
             refused: None,
             outgoing: Vec::new(),
             in_flight: false,
@@ -102,6 +174,7 @@ impl Peer {
             failure: None,
             present: false,
             opened: false,
+            opened_at: 0,
             scanner: HeadScanner::default(),
             head: Vec::new(),
             key: encode_key(nonce),
@@ -112,7 +185,10 @@ impl Peer {
     // What it does.
 
     /// The request for its WebSocket.
-    pub(super) fn say_hello(&mut self) {
+    pub(super) fn say_hello(&mut self, now: u64) {
+        if self.manner == Manner::Silent {
+            return;
+        }
         let (path, protocols): (String, &[&str]) = match &self.kind {
             Kind::Raw(channel) => (format!("/raw/{}", name_of(*channel)), &[]),
             Kind::Wamp(_) => ("/wamp".to_owned(), &["wamp.2.json"]),
@@ -126,13 +202,33 @@ impl Peer {
             origin: None,
         };
         request.write(&mut self.outgoing);
+        match (self.manner, self.kind.clone()) {
+            (Manner::HalfHead, _) => self.outgoing.truncate(self.outgoing.len() / 2),
+            (Manner::Eager, Kind::Raw(channel)) => {
+                self.send_publish(channel, now, 10, false, false)
+            }
+            _ => {}
+        }
     }
 
-    pub(super) fn publish(&mut self, channel: usize, now: u64, bytes: usize, ack: bool) {
-        if self.state != State::Open {
-            return;
+    /// Publishes a text of so many bytes. WAMP: `ack` asks for PUBLISHED, `hears_own` for its own
+    /// event.
+    pub(super) fn publish(
+        &mut self,
+        channel: usize,
+        now: u64,
+        bytes: usize,
+        ack: bool,
+        hears_own: bool,
+    ) {
+        if self.state == State::Open {
+            self.send_publish(channel, now, bytes, ack, hears_own);
         }
+    }
+
+    fn send_publish(&mut self, channel: usize, now: u64, bytes: usize, ack: bool, hears_own: bool) {
         self.publishes += 1;
+        self.last_message = now;
         let id = (self.index, self.publishes);
         let text = format!("p{}.{}.{}", id.0, id.1, "x".repeat(bytes));
         match &self.kind {
@@ -142,16 +238,22 @@ impl Peer {
             Kind::Raw(_) => self.frame(Opcode::Text, text.as_bytes()),
             Kind::Wamp(_) => {
                 let request = self.request();
-                let options = if ack { r#"{"acknowledge":true}"# } else { "{}" };
                 if ack {
                     self.awaiting_ack.insert(request, id);
                 }
+                let exclude = !hears_own;
+                let options = format!(r#"{{"acknowledge":{ack},"exclude_me":{exclude}}}"#);
                 let topic = name_of(channel);
                 let json = format!(r#"[16,{request},{options},"{topic}",["{text}"]]"#);
                 self.frame(Opcode::Text, json.as_bytes());
             }
         }
-        self.sent.push((channel, now));
+        let hears_own = hears_own && matches!(self.kind, Kind::Wamp(_));
+        self.sent.push(Sent {
+            channel,
+            at: now,
+            hears_own,
+        });
     }
 
     pub(super) fn subscribe(&mut self, channel: usize) {
@@ -167,9 +269,16 @@ impl Peer {
         if self.state != State::Open {
             return;
         }
-        if let Some((subscription, window)) = self.by_subscription.pop_first() {
+        // Not one it is also asking for: the answer to that would come from before this.
+        let free = self.by_subscription.iter().find(|(_, window)| {
+            let channel = self.windows[**window].channel;
+            !self.subscribing.values().any(|&asked| asked == channel)
+        });
+        if let Some((&subscription, &window)) = free {
+            self.by_subscription.remove(&subscription);
             self.windows[window].ended = true;
             let request = self.request();
+            self.leaving.insert(request, subscription);
             let json = format!("[34,{request},{subscription}]");
             self.frame(Opcode::Text, json.as_bytes());
         }
@@ -177,12 +286,13 @@ impl Peer {
 
     pub(super) fn ping(&mut self) {
         if self.state == State::Open {
-            self.frame(Opcode::Ping, b"are you there");
+            self.pings += 1;
+            self.frame(Opcode::Ping, &self.pings.to_le_bytes());
         }
     }
 
     pub(super) fn answer_roll_call(&mut self) {
-        if self.state == State::Open {
+        if self.state == State::Open && self.manner != Manner::Deaf {
             self.frame(Opcode::Ping, ROLL_CALL);
         }
     }
@@ -191,8 +301,16 @@ impl Peer {
         if self.state == State::Open {
             self.end_windows();
             self.state = State::Closing;
+            self.said_close = true;
             self.frame(Opcode::Close, &[0x03, 0xe8]);
         }
+    }
+
+    /// FIN comes next, and no close frame.
+    pub(super) fn end_without_close(&mut self) {
+        self.end_windows();
+        self.state = State::Closing;
+        self.only_fin = true;
     }
 
     /// Breaks the protocol: an unmasked frame.
@@ -200,7 +318,17 @@ impl Peer {
         if self.state == State::Open {
             self.end_windows();
             self.state = State::Closing;
+            self.misbehaved = true;
             self.outgoing.extend_from_slice(&[0x81, 0x01, b'x']);
+        }
+    }
+
+    /// What it has subscribed to, by acknowledgement.
+    pub(super) fn subscriptions(&self) -> usize {
+        match (&self.kind, self.state) {
+            (_, State::Opening | State::Closing | State::Gone) => 0,
+            (Kind::Raw(_), State::Open) => 1,
+            (Kind::Wamp(_), State::Open) => self.by_subscription.len(),
         }
     }
 
@@ -249,7 +377,7 @@ impl Peer {
             }
             self.on_open(now);
             self.handle_frames(rest, now);
-        } else {
+        } else if self.refused.is_none() {
             self.handle_frames(bytes, now);
         }
     }
@@ -264,6 +392,8 @@ impl Peer {
     fn on_open(&mut self, now: u64) {
         self.state = State::Open;
         self.opened = true;
+        self.opened_at = now;
+        self.last_message = now;
         match &self.kind {
             Kind::Raw(channel) => {
                 let channel = *channel;
@@ -282,6 +412,7 @@ impl Peer {
             channel,
             acked_at: now,
             received: Vec::new(),
+            times: Vec::new(),
             ended,
         });
         self.windows.len() - 1
@@ -296,14 +427,15 @@ impl Peer {
         let mut input = Input::new(bytes);
         loop {
             match inbound.next(&mut input, &limits) {
+                // RFC 6455 §5.5.1: after a close frame comes no message. §5.5.2: a pong may.
+                Ok(Some(message)) if self.close.is_some() && !is_pong(&message) => {
+                    return self.fail(format!("a frame behind the close frame: {message:?}"));
+                }
                 Ok(Some(message)) => self.handle_message(message, now),
                 Ok(None) => break,
                 Err(error) => {
                     return self.fail(format!("the server broke the protocol: {error:?}"));
                 }
-            }
-            if self.close.is_some() {
-                return;
             }
         }
         self.inbound = inbound;
@@ -311,20 +443,27 @@ impl Peer {
 
     fn handle_message(&mut self, message: Message<'_>, now: u64) {
         match (message, &self.kind) {
-            (Message::Text(text), Kind::Raw(_)) => self.receive(0, text.as_bytes()),
-            (Message::Binary(bytes), Kind::Raw(_)) => self.receive(0, bytes),
+            (Message::Text(text), Kind::Raw(_)) => self.receive(0, text.as_bytes(), now),
+            (Message::Binary(bytes), Kind::Raw(_)) => self.receive(0, bytes, now),
             (Message::Text(text), Kind::Wamp(_)) => self.handle_wamp(text, now),
             (Message::Binary(_), Kind::Wamp(_)) => self.fail("binary on wamp.2.json".to_owned()),
             (Message::Ping(payload), _) => {
-                if self.state == State::Open {
+                let before = self.sends.iter().rev().find(|&&at| at + CROSSING_NS < now);
+                self.pinged_after = self.pinged_after.min(now - before.unwrap_or(&0));
+                if self.state == State::Open && self.manner != Manner::Deaf {
                     self.frame(Opcode::Pong, payload);
                 }
             }
-            (Message::Pong(payload), _) => self.present |= payload == ROLL_CALL,
+            (Message::Pong(ROLL_CALL), _) => self.present = true,
+            (Message::Pong(payload), _) => match payload.try_into().map(u32::from_le_bytes) {
+                Ok(number) if number > self.ponged && number <= self.pings => self.ponged = number,
+                _ => self.fail(format!("a pong without a ping: {payload:?}")),
+            },
             (Message::Close(code, reason), _) => {
+                self.idle_at_close = now - self.last_message;
                 self.close = Some((code, reason.to_owned()));
                 self.end_windows();
-                if self.state == State::Open {
+                if self.state == State::Open && self.manner != Manner::Mute {
                     let code = code.map_or(1000, CloseCode::get).to_be_bytes();
                     self.frame(Opcode::Close, &code);
                 }
@@ -334,6 +473,7 @@ impl Peer {
     }
 
     fn handle_wamp(&mut self, text: &str, now: u64) {
+        self.last_message = now;
         let Ok(Value::Array(message)) = serde_json::from_str::<Value>(text) else {
             return self.fail(format!("not a WAMP message: {text}"));
         };
@@ -358,15 +498,14 @@ impl Peer {
                 }
             }
             17 => match self.awaiting_ack.remove(&number(1)) {
-                Some(id) => self.acked.push(id),
+                Some(id) => _ = self.acked.insert(id, now),
                 None => self.fail(format!("PUBLISHED without a request: {text}")),
             },
             36 => {
                 let Some(&window) = self.by_subscription.get(&number(1)) else {
-                    // Events may be on their way when the subscription ends.
-                    let ended = self.windows.iter().any(|window| window.ended);
-                    if !ended {
-                        self.fail(format!("EVENT before SUBSCRIBED: {text}"));
+                    // Events may be on their way until UNSUBSCRIBED comes.
+                    if !self.leaving.values().any(|&leaving| leaving == number(1)) {
+                        self.fail(format!("EVENT outside of a subscription: {text}"));
                     }
                     return;
                 };
@@ -375,22 +514,27 @@ impl Peer {
                     .and_then(|args| args.get(0))
                     .and_then(Value::as_str);
                 match payload.map(|text| text.strip_prefix('\0').map(|b| STANDARD.decode(b))) {
-                    Some(None) => self.receive(window, payload.unwrap_or("").as_bytes()),
-                    Some(Some(Ok(bytes))) => self.receive(window, &bytes),
+                    Some(None) => self.receive(window, payload.unwrap_or("").as_bytes(), now),
+                    Some(Some(Ok(bytes))) => self.receive(window, &bytes, now),
                     _ => self.fail(format!("EVENT without a payload: {text}")),
                 }
             }
-            35 | 6 => {}
+            35 if self.leaving.remove(&number(1)).is_some() => {}
+            3 | 6 => self.goodbye = true,
             _ => self.fail(format!("unexpected: {text}")),
         }
     }
 
-    fn receive(&mut self, window: usize, payload: &[u8]) {
+    fn receive(&mut self, window: usize, payload: &[u8], now: u64) {
+        self.last_message = now;
         let text = String::from_utf8_lossy(payload);
         let mut parts = text.trim_start_matches('p').split('.');
         let mut number = || parts.next().and_then(|part| part.parse::<usize>().ok());
         match (number(), number(), self.windows.get_mut(window)) {
-            (Some(peer), Some(n), Some(window)) => window.received.push((peer, n as u32)),
+            (Some(peer), Some(n), Some(window)) => {
+                window.received.push((peer, n as u32));
+                window.times.push(now);
+            }
             _ => self.fail(format!("a payload nobody sent: {text:?}")),
         }
     }
@@ -400,6 +544,12 @@ impl Peer {
     }
 }
 
+fn is_pong(message: &Message<'_>) -> bool {
+    matches!(message, Message::Pong(_))
+}
+
+/// What was sent so short a time ago may have crossed a ping on its way.
+const CROSSING_NS: u64 = 200_000_000;
 const ROLL_CALL: &[u8] = b"roll call";
 
 /// The channel's name on the wire.

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use roost_net::sim::{SimFaults, SimOptions, SimRng};
 use roost_reactor::Settings;
 
+use super::crowd::RELAYS;
+
 /// One simulation, decided before it starts.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -18,6 +20,16 @@ pub struct Plan {
     pub channels: usize,
     /// Witnesses of each channel: peers that come first, listen, and do nothing else.
     pub witnesses: usize,
+    /// Peers of a channel in which nobody talks.
+    pub hermits: usize,
+    /// No connection breaks by itself: every end has its reason, and all that is held is known.
+    pub calm: bool,
+    /// When very many publish at once, and which reactor is kept from running meanwhile.
+    pub floods: Vec<(u64, usize)>,
+    /// How long they publish.
+    pub flood_ns: u64,
+    /// How long the reactor is kept.
+    pub kept_ns: u64,
     /// When the witnesses are in and the script begins.
     pub start_ns: u64,
     /// When the script ends.
@@ -38,20 +50,47 @@ impl Plan {
         let mut rng = SimRng::new(seed ^ 0x51_6d_5e_ed);
         let mut settings = Settings::for_tests();
         settings.address = SocketAddr::from(([10, 0, 0, 1], 80));
+        let calm = rng.per_mille(500);
+        let (reactors, peers) = (rng.between(1, 5) as usize, rng.between(60, 160) as usize);
+        let (channels, witnesses, hermits) = (rng.between(2, 8) as usize, 2, 3);
         let limits = &mut settings.limits;
-        limits.ping_interval_ms = rng.between(1_000, 8_000) as u32;
-        limits.ping_timeout_ms = rng.between(4_000, 8_000) as u32;
+        limits.handshake_timeout_ms = rng.between(1_000, 3_000) as u32;
+        // Without pings nothing but mail wakes a reactor from its sleep.
+        if !calm || rng.per_mille(500) {
+            limits.ping_interval_ms = rng.between(1_000, 8_000) as u32;
+        } else {
+            limits.ping_interval_ms = 0;
+        }
+        limits.ping_timeout_ms = rng.between(1_000, 6_000) as u32;
         limits.close_timeout_ms = rng.between(1_000, 4_000) as u32;
         limits.handshakes_in_flight_max = rng.between(4, 64) as u32;
         limits.connections_per_address_max = 1_000;
         if rng.per_mille(300) {
             limits.outbox_bytes_max = rng.between(2_000, 20_000) as usize;
         }
-        let faults = SimFaults {
+        if rng.per_mille(300) {
+            limits.idle_timeout_ms = rng.between(4_500, 6_000) as u32;
+        }
+        let mut faults = SimFaults {
             resets_per_mille: 20,
             cuts_per_mille: 4,
             ..SimFaults::default()
         };
+        if calm {
+            (faults.resets_per_mille, faults.cuts_per_mille) = (0, 0);
+        }
+        // The second comes last of all, and the reactor is kept beyond it: what that leaves undone
+        // nobody else will bring to an end.
+        let mut floods = Vec::new();
+        if rng.per_mille(250) {
+            for at in [rng.between(3_000, 5_500), LAST_FLOOD_MS] {
+                floods.push((at * 1_000_000, rng.below(reactors as u64) as usize));
+            }
+        }
+        // Who has gone must have given back his place for a latecomer.
+        let newcomers = floods.len() * RELAYS;
+        settings.limits.connections_max =
+            (peers + channels * witnesses + hermits + newcomers) as u32;
         let driver = SimOptions {
             read_buffer_bytes: rng.between(64, 8_192) as usize,
             buffers: rng.between(2, 16) as usize,
@@ -60,16 +99,27 @@ impl Plan {
         };
         Plan {
             seed,
-            reactors: rng.between(1, 5) as usize,
-            peers: rng.between(60, 160) as usize,
-            channels: rng.between(2, 8) as usize,
-            witnesses: 2,
+            reactors,
+            peers,
+            channels,
+            witnesses,
+            hermits,
+            calm,
+            floods,
+            flood_ns: FLOOD_MS * 1_000_000,
+            kept_ns: 3 * FLOOD_MS * 1_000_000,
             start_ns: 1_500_000_000,
-            end_ns: 6_000_000_000,
-            drain_ms: 6_000,
+            end_ns: END_MS * 1_000_000,
+            drain_ms: rng.between(500, 6_000) as u32,
             faults,
             driver,
             settings,
         }
     }
 }
+
+/// When the script ends.
+const END_MS: u64 = 6_000;
+/// How long a flood lasts.
+const FLOOD_MS: u64 = 30;
+const LAST_FLOOD_MS: u64 = END_MS - FLOOD_MS - 10;

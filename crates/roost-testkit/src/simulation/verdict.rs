@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::Report;
 use super::crowd::Crowd;
-use super::peer::{Peer, PubId, State, Window};
+use super::peer::{Peer, PubId, Window};
 
 /// One channel's order, as a witness that heard everything saw it.
 struct Truth {
@@ -17,7 +17,7 @@ pub(super) fn on_deliveries(crowd: &Crowd) -> Result<Report, String> {
     let mut report = Report::default();
     for peer in &crowd.peers {
         if let Some(failure) = &peer.failure {
-            return Err(format!("peer {}: {failure}", peer.index));
+            return Err(format!("peer {} ({:?}): {failure}", peer.index, peer.kind));
         }
         report.opened += usize::from(peer.opened);
         report.published += peer.sent.len();
@@ -37,6 +37,7 @@ pub(super) fn on_deliveries(crowd: &Crowd) -> Result<Report, String> {
             continue;
         };
         check_publishers(crowd, channel, &truth)?;
+        check_time(crowd, channel, &truth)?;
         for peer in &crowd.peers {
             for window in peer
                 .windows
@@ -90,17 +91,17 @@ fn check_publishers(crowd: &Crowd, channel: usize, truth: &Truth) -> Result<(), 
         }
     }
     for peer in &crowd.peers {
-        for (n, &(to, _)) in (1..).zip(&peer.sent) {
+        for (n, sent) in (1..).zip(&peer.sent) {
             let id = (peer.index, n);
-            if to != channel || truth.place.contains_key(&id) {
+            if sent.channel != channel || truth.place.contains_key(&id) {
                 continue;
             }
-            if peer.present {
+            if peer.present && peer.opened {
                 return Err(format!(
                     "channel {channel}: {id:?} of a live publisher is lost"
                 ));
             }
-            if peer.acked.contains(&id) {
+            if peer.acked.contains_key(&id) {
                 return Err(format!(
                     "channel {channel}: {id:?} was acknowledged and is lost"
                 ));
@@ -110,8 +111,27 @@ fn check_publishers(crowd: &Crowd, channel: usize, truth: &Truth) -> Result<(), 
     Ok(())
 }
 
+/// Acknowledged is ordered: what is published after an acknowledgement comes behind it.
+fn check_time(crowd: &Crowd, channel: usize, truth: &Truth) -> Result<(), String> {
+    let mut newest = 0;
+    for id in &truth.order {
+        let publisher = &crowd.peers[id.0];
+        if let Some(&acked) = publisher.acked.get(id)
+            && acked < newest
+        {
+            return Err(format!(
+                "channel {channel}: {id:?}, acknowledged at {acked}, \
+                 is behind what was published at {newest}"
+            ));
+        }
+        let sent = publisher.sent.get(id.1 as usize - 1);
+        newest = newest.max(sent.map_or(0, |sent| sent.at));
+    }
+    Ok(())
+}
+
 /// A subscription's messages are one stretch of the channel's order, long enough, without the
-/// peer's own.
+/// peer's own unless it asked for them.
 fn check_window(crowd: &Crowd, peer: &Peer, window: &Window, truth: &Truth) -> Result<(), String> {
     let at = |what: String| {
         format!(
@@ -129,12 +149,12 @@ fn check_window(crowd: &Crowd, peer: &Peer, window: &Window, truth: &Truth) -> R
     if let Some(pair) = places.windows(2).find(|pair| pair[0] >= pair[1]) {
         return Err(at(format!("order broken or doubled at places {pair:?}")));
     }
-    let sent_after_ack = |&(peer, n): &PubId| {
-        crowd.peers[peer]
-            .sent
-            .get(n as usize - 1)
-            .is_some_and(|&(_, sent)| sent > window.acked_at)
-    };
+    let sent = |&(peer, n): &PubId| crowd.peers[peer].sent.get(n as usize - 1);
+    let sent_after_ack = |id: &PubId| sent(id).is_some_and(|sent| sent.at > window.acked_at);
+    let hears = |id: &PubId| id.0 != peer.index || sent(id).is_some_and(|sent| sent.hears_own);
+    if let Some(own) = window.received.iter().find(|id| !hears(id)) {
+        return Err(at(format!("heard {own:?}, its own")));
+    }
     let first_due = truth
         .order
         .iter()
@@ -156,23 +176,9 @@ fn check_window(crowd: &Crowd, peer: &Peer, window: &Window, truth: &Truth) -> R
             continue;
         }
         let id = truth.order[place];
-        if id.0 != peer.index {
+        if hears(&id) {
             let ended = if window.ended { "ended" } else { "live" };
             return Err(at(format!("missed {id:?} at place {place} ({ended})")));
-        }
-    }
-    Ok(())
-}
-
-/// Checks that the drain reached everybody.
-pub(super) fn on_drain(crowd: &Crowd) -> Result<(), String> {
-    debug_assert!(crowd.draining);
-    for peer in &crowd.peers {
-        if let Some(failure) = &peer.failure {
-            return Err(format!("peer {} while draining: {failure}", peer.index));
-        }
-        if peer.present && peer.state == State::Open {
-            return Err(format!("peer {} is still open after the drain", peer.index));
         }
     }
     Ok(())

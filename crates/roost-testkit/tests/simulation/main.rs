@@ -2,6 +2,7 @@
 //! `ROOST_SEEDS=n` runs the first n.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::ScopedJoinHandle;
 
 use roost_testkit::simulation::{Report, run};
 
@@ -19,37 +20,22 @@ fn promises_are_kept_on_every_seed() {
         return;
     }
     let seeds = from_env("ROOST_SEEDS").unwrap_or(256);
-    let next = AtomicU64::new(0);
-    let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-    let reports: Vec<Report> = std::thread::scope(|scope| {
-        let work = || {
-            let mut reports = Vec::new();
-            loop {
-                let seed = next.fetch_add(1, Ordering::Relaxed);
-                if seed >= seeds {
-                    return reports;
-                }
-                reports.push(run(seed).unwrap_or_else(|broken| panic!("{broken}")));
-            }
-        };
-        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        threads
-            .into_iter()
-            .flat_map(|thread| thread.join().expect("a seed failed"))
-            .collect()
-    });
+    let reports = run_all(seeds);
     let sum = |of: fn(&Report) -> u64| reports.iter().map(of).sum::<u64>();
     println!(
-        "{} seeds: {} peers opened, {} published, {} received, {} windows compared, \
-         {} slow consumers, {} pings, {} turns",
+        "{} seeds: {} peers opened, {} published, {} received in {} subscriptions, {} pings, \
+         {} slow consumers, {} idle, {} publishers paused, {} turns; the longest way {} ms",
         reports.len(),
         sum(|r| r.opened as u64),
         sum(|r| r.published as u64),
         sum(|r| r.received as u64),
         sum(|r| r.windows as u64),
-        sum(|r| r.slow_consumers),
         sum(|r| r.pings),
+        sum(|r| r.slow_consumers),
+        sum(|r| r.idle),
+        sum(|r| r.paused),
         sum(|r| r.turns),
+        reports.iter().map(|r| r.delay_ns).max().unwrap_or(0) / 1_000_000,
     );
     // Things did happen.
     if seeds >= 64 {
@@ -57,9 +43,43 @@ fn promises_are_kept_on_every_seed() {
             sum(|r| r.windows as u64) > seeds * 50,
             "too few windows were compared"
         );
-        assert!(sum(|r| r.slow_consumers) > 0, "no seed had a slow consumer");
         assert!(sum(|r| r.pings) > seeds * 10, "too few pings");
+        assert!(sum(|r| r.slow_consumers) > seeds, "too few slow consumers");
+        assert!(sum(|r| r.idle) > 0, "nobody was idle");
+        assert!(sum(|r| r.paused) > 0, "no ring was ever full");
     }
+}
+
+/// Runs the first `seeds` seeds on all cores, and panics with the first of them that fails.
+fn run_all(seeds: u64) -> Vec<Report> {
+    let next = AtomicU64::new(0);
+    let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let work = || {
+        let mut reports = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds {
+                return Ok(reports);
+            }
+            match run(seed) {
+                Ok(report) => reports.push(report),
+                Err(broken) => {
+                    next.fetch_max(seeds, Ordering::Relaxed); // the others finish theirs and stop
+                    return Err(broken);
+                }
+            }
+        }
+    };
+    let ended: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        let join = |thread: ScopedJoinHandle<'_, _>| thread.join().expect("a worker panicked");
+        threads.into_iter().map(join).collect()
+    });
+    let first = ended.iter().filter_map(|end| end.as_ref().err());
+    if let Some(broken) = first.min_by_key(|broken| broken.seed) {
+        panic!("{broken}");
+    }
+    ended.into_iter().flatten().flatten().collect()
 }
 
 #[test]
