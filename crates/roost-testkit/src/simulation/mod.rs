@@ -252,6 +252,7 @@ impl World {
     fn drain(&mut self, plan: &Plan) -> Result<(), String> {
         let drain_ms = plan.drain_ms;
         let open = self.crowd.open();
+        let cuts = self.net.counts().cuts;
         self.shared.begin_drain(drain_ms);
         for reactor in self.reactors.iter().flatten() {
             reactor.waker().wake();
@@ -264,7 +265,8 @@ impl World {
             return Err(format!("{running} reactors still run after the drain"));
         }
         self.run_until(self.net.now() + SETTLE_NS);
-        ends::on_drain(&self.crowd, plan, &open)
+        let cuts = self.net.counts().cuts - cuts;
+        ends::on_drain(&self.crowd, plan, &open, cuts)
     }
 
     fn verdict_on_end(&mut self) -> Result<(), String> {
