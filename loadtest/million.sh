@@ -74,6 +74,7 @@ for run in "$@"; do
         sleep 0.1
     done
     json=$out/million-$run.json
+    rm -f "$json" "$out/million-$run.txt" # an earlier run's must not pass for this one's
     timeout "$seconds_max" "$ROOST_LOAD" mixed "$work/$run.toml" "ws://127.0.0.1:$port" \
         --server-pid "$daemon" --server-stats --json "$json" >"$out/million-$run.txt" || status=1
     cat "$out/million-$run.txt"
