@@ -280,6 +280,7 @@ impl EpollDriver {
             // The edge that ends the waiting is still to come: events already taken from the
             // kernel are older than the write that found the buffer full.
             sock.clear(WRITABLE);
+            self.stats.pinned_bytes += batch.pinned_bytes();
             self.batches.insert(key.slot(), batch);
         }
         self.table.check(key);
@@ -439,6 +440,16 @@ impl Driver for EpollDriver {
                 self.stale.set(self.stale.get() + 1);
                 0
             }
+        }
+    }
+
+    fn pinned_bytes(&self, key: ConnKey) -> usize {
+        match self.table.get(key) {
+            Some(sock) if sock.any(WRITING) => {
+                let batch = self.batches.get(&key.slot());
+                batch.map_or(0, |batch| batch.pinned_bytes() as usize)
+            }
+            Some(_) | None => 0,
         }
     }
 

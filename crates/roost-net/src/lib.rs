@@ -119,6 +119,10 @@ pub trait Driver {
     /// Bytes of the batch in flight that the kernel has not taken yet.
     fn unsent_bytes(&self, key: ConnKey) -> usize;
 
+    /// Bytes that the batch in flight holds: at least [`Driver::unsent_bytes`], at most all of it.
+    /// See [`DriverStats::pinned_bytes`].
+    fn pinned_bytes(&self, key: ConnKey) -> usize;
+
     /// Stops reading from the connection: the peer's TCP window closes in time. Bytes already
     /// gathered may still come. `ReadClosed` waits for [`Driver::resume`]; a reset does not.
     fn pause(&mut self, key: ConnKey);
@@ -339,4 +343,6 @@ pub struct DriverStats {
     pub stale: u64,
     /// Connections the driver holds now.
     pub open: u64,
+    /// Bytes of the batches in flight now: held until the kernel has taken a batch to its end.
+    pub pinned_bytes: u64,
 }

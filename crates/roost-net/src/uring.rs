@@ -453,6 +453,15 @@ impl Driver for UringDriver {
             .map_or(0, |batch| batch.left())
     }
 
+    fn pinned_bytes(&self, key: ConnKey) -> usize {
+        if !self.table.holds(key) {
+            return 0;
+        }
+        let busy = self.table.peek(key);
+        let batch = busy.and_then(|busy| busy.batch.as_ref());
+        batch.map_or(0, |batch| batch.pinned_bytes() as usize)
+    }
+
     fn pause(&mut self, key: ConnKey) {
         if let Some(key) = self.live(key) {
             self.table.set(key, table::PAUSED);
@@ -503,6 +512,7 @@ impl Driver for UringDriver {
         DriverStats {
             open: self.table.live(),
             stale: self.stale.get(),
+            pinned_bytes: self.batches.pinned_bytes(),
             ..self.stats
         }
     }

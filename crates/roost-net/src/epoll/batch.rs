@@ -68,6 +68,11 @@ impl Batch {
     pub(super) fn unsent_bytes(&self) -> usize {
         self.cursor.left
     }
+
+    /// Bytes held until the kernel has taken the last.
+    pub(super) fn pinned_bytes(&self) -> u64 {
+        self.chunks.iter().map(|chunk| chunk.len() as u64).sum()
+    }
 }
 
 impl Cursor {

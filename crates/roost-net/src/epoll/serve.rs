@@ -109,7 +109,9 @@ impl EpollDriver {
             }
             Written::All => {
                 sock.clear(WRITING);
-                self.batches.remove(&key.slot());
+                if let Some(batch) = self.batches.remove(&key.slot()) {
+                    self.stats.pinned_bytes -= batch.pinned_bytes();
+                }
                 if sock.any(FIN) {
                     send_fin(sock);
                 }
@@ -217,8 +219,10 @@ impl EpollDriver {
         if sock.any(ENDED) {
             return;
         }
-        if sock.any(WRITING) {
-            self.batches.remove(&key.slot());
+        if sock.any(WRITING)
+            && let Some(batch) = self.batches.remove(&key.slot())
+        {
+            self.stats.pinned_bytes -= batch.pinned_bytes();
         }
         sock.clear(WRITING | CONNECTING | CLOSING | RELEASING);
         sock.set(ENDED);

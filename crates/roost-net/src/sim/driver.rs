@@ -175,6 +175,10 @@ impl Driver for SimDriver {
         self.act(|port, k| port.send_copy(k, key, bytes))
     }
 
+    fn pinned_bytes(&self, key: ConnKey) -> usize {
+        self.with(|port, _| port.unsent_bytes(key))
+    }
+
     fn unsent_bytes(&self, key: ConnKey) -> usize {
         self.with(|port, _| port.unsent_bytes(key))
     }
@@ -204,7 +208,10 @@ impl Driver for SimDriver {
     }
 
     fn stats(&self) -> DriverStats {
-        self.with(|port, _| port.stats)
+        self.with(|port, _| DriverStats {
+            pinned_bytes: port.batches().1 as u64,
+            ..port.stats
+        })
     }
 }
 

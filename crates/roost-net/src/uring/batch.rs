@@ -41,6 +41,15 @@ impl Batch {
         }
     }
 
+    /// Bytes held until the completion of the last send.
+    pub(super) fn pinned_bytes(&self) -> u64 {
+        match self {
+            Batch::One { chunk, .. } => chunk.len() as u64,
+            Batch::Copy { bytes, .. } => bytes.len() as u64,
+            Batch::Many(many) => many.chunks.iter().map(|chunk| chunk.len() as u64).sum(),
+        }
+    }
+
     /// The kernel has taken `bytes` more.
     pub(super) fn take(&mut self, bytes: usize) {
         debug_assert!(bytes <= self.left(), "the kernel took more than there was");
@@ -145,11 +154,14 @@ pub(super) struct BatchPool {
         reason = "in flight they stand still: the box goes with them"
     )]
     many: Vec<Box<Many>>,
+    /// Bytes of the batches made and not yet taken back.
+    pinned_bytes: u64,
 }
 
 impl BatchPool {
     /// A batch of `chunks`; `None` if there is nothing in them.
     pub(super) fn chunks(&mut self, chunks: &[Chunk]) -> Option<Batch> {
+        self.pinned_bytes += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
         if let [chunk] = chunks {
             let chunk = chunk.clone();
             return (!chunk.is_empty()).then_some(Batch::One { chunk, taken: 0 });
@@ -167,6 +179,7 @@ impl BatchPool {
         if bytes.is_empty() {
             return None;
         }
+        self.pinned_bytes += bytes.len() as u64;
         let mut copy = self.copies.pop().unwrap_or_default();
         copy.extend_from_slice(bytes);
         Some(Batch::Copy {
@@ -175,8 +188,14 @@ impl BatchPool {
         })
     }
 
+    /// Bytes of the batches in flight.
+    pub(super) fn pinned_bytes(&self) -> u64 {
+        self.pinned_bytes
+    }
+
     /// Takes a batch back that is no longer in flight.
     pub(super) fn recycle(&mut self, batch: Batch) {
+        self.pinned_bytes -= batch.pinned_bytes();
         match batch {
             Batch::One { .. } => {}
             Batch::Copy { mut bytes, .. } => {

@@ -12,6 +12,7 @@ impl UringDriver {
         let busy = self.table.busy(key);
         if busy.batch.is_some() || sent_due {
             debug_assert!(false, "a batch is in flight on {key:?}");
+            self.batches.recycle(batch);
             self.start_close(key, CloseMode::Abort);
             return SendStatus::Gone;
         }
