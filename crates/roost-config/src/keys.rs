@@ -9,7 +9,8 @@ use crate::kind::{
 };
 use crate::settings::{
     ChannelPolicy, Deflate, Driver, Echo, Epoll, GIB, IoUring, KIB, Limits, Listener, Log,
-    LogFormat, LogLevel, MIB, Namespace, Publish, Raw, Server, Settings, Subscribe, Wamp,
+    LogFormat, LogLevel, MIB, Namespace, Publish, Raw, Server, Settings, SlowReceivers, Subscribe,
+    Wamp,
 };
 
 /// Sees every key in turn.
@@ -109,6 +110,7 @@ fn visit_limits(limits: &mut Limits, visitor: &mut impl Visitor) {
         frame_bytes_max,
         fragment_bytes,
         outbox_bytes_max,
+        buffered_bytes_max,
         idle_timeout_ms,
         ping_interval_ms,
         ping_timeout_ms,
@@ -139,6 +141,11 @@ fn visit_limits(limits: &mut Limits, visitor: &mut impl Visitor) {
     visitor.key("frame_size_max", Size(125..=GIB), frame_bytes_max);
     visitor.key("fragment_size", Size(0..=GIB), fragment_bytes);
     visitor.key("outbox_size_max", Size(125..=GIB), outbox_bytes_max);
+    visitor.key(
+        "buffered_size_max",
+        Size(MIB..=1024 * GIB),
+        buffered_bytes_max,
+    );
     visitor.key("idle_timeout", or_zero(SECOND..=WEEK), idle_timeout_ms);
     visitor.key("ping_interval", or_zero(SECOND..=DAY), ping_interval_ms);
     visitor.key("ping_timeout", time(SECOND..=HOUR), ping_timeout_ms);
@@ -162,10 +169,20 @@ fn visit_policy(policy: &mut ChannelPolicy, visitor: &mut impl Visitor) {
         publish,
         subscribe,
         hear_own,
+        slow_receivers,
+        outbox_bytes_max,
+        outbox_messages_max,
     } = policy;
     visitor.key("publish", PUBLISH, publish);
     visitor.key("subscribe", SUBSCRIBE, subscribe);
     visitor.key("hear_own", Flag, hear_own);
+    visitor.key("slow_receivers", SLOW_RECEIVERS, slow_receivers);
+    visitor.key("outbox_size_max", Size(125..=GIB), outbox_bytes_max);
+    visitor.key(
+        "outbox_messages_max",
+        Count(0..=100_000_000),
+        outbox_messages_max,
+    );
 }
 
 fn visit_drivers(epoll: &mut Epoll, io_uring: &mut IoUring, visitor: &mut impl Visitor) {
@@ -256,6 +273,13 @@ const PUBLISH: Choice<Publish> = Choice(&[
 
 const SUBSCRIBE: Choice<Subscribe> =
     Choice(&[("anyone", Subscribe::Anyone), ("nobody", Subscribe::Nobody)]);
+
+const SLOW_RECEIVERS: Choice<SlowReceivers> = Choice(&[
+    ("close", SlowReceivers::Close),
+    ("drop_oldest", SlowReceivers::DropOldest),
+    ("drop_newest", SlowReceivers::DropNewest),
+    ("latest", SlowReceivers::Latest),
+]);
 
 const LOG_LEVEL: Choice<LogLevel> = Choice(&[
     ("off", LogLevel::Off),

@@ -30,7 +30,7 @@ pub use list::{Key, all_keys, namespace_keys};
 pub use mistake::{Errors, Mistake, Place};
 pub use settings::{
     ChannelPolicy, Deflate, Driver, Echo, Epoll, IoUring, Limits, Listener, Log, LogFormat,
-    LogLevel, Namespace, Publish, Raw, Server, Settings, Subscribe, Wamp,
+    LogLevel, Namespace, Publish, Raw, Server, Settings, SlowReceivers, Subscribe, Wamp,
 };
 pub use source::Source;
 pub use write::to_toml;

@@ -165,6 +165,9 @@ pub struct Limits {
     pub fragment_bytes: usize,
     /// Bytes that wait for one connection's socket; at least `message_bytes_max`.
     pub outbox_bytes_max: usize,
+    /// Bytes that all connections may hold together, in unfinished input and in output that the
+    /// kernel has not taken; at least `outbox_bytes_max`.
+    pub buffered_bytes_max: usize,
     /// A connection without a message in either direction for this long is closed. 0: never.
     pub idle_timeout_ms: u32,
     /// A connection that sent nothing for this long is pinged. 0: never.
@@ -193,6 +196,7 @@ impl Default for Limits {
             frame_bytes_max: MIB,
             fragment_bytes: 0,
             outbox_bytes_max: MIB,
+            buffered_bytes_max: GIB,
             idle_timeout_ms: 0,
             ping_interval_ms: 25_000,
             ping_timeout_ms: 20_000,
@@ -214,6 +218,12 @@ pub struct ChannelPolicy {
     /// Whether a publisher that is subscribed hears its own messages, where its dialect does not
     /// say otherwise.
     pub hear_own: bool,
+    /// What happens to a subscriber for which more waits than the next two allow.
+    pub slow_receivers: SlowReceivers,
+    /// Bytes that may wait for one subscriber; at most `limits.outbox_bytes_max`.
+    pub outbox_bytes_max: usize,
+    /// Messages that may wait for one subscriber. 0: no limit.
+    pub outbox_messages_max: u32,
 }
 
 impl Default for ChannelPolicy {
@@ -222,8 +232,24 @@ impl Default for ChannelPolicy {
             publish: Publish::Anyone,
             subscribe: Subscribe::Anyone,
             hear_own: false,
+            slow_receivers: SlowReceivers::Close,
+            outbox_bytes_max: MIB,
+            outbox_messages_max: 0,
         }
     }
+}
+
+/// What happens to a subscriber that reads slower than is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlowReceivers {
+    /// It is closed with 1013.
+    Close,
+    /// What has waited longest is dropped.
+    DropOldest,
+    /// What comes is dropped.
+    DropNewest,
+    /// Only the newest message of each channel waits.
+    Latest,
 }
 
 /// Who may publish.

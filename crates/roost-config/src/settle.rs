@@ -55,11 +55,13 @@ pub(crate) fn settle(settings: &mut Settings, sources: &mut Sources) -> Vec<Conf
     follow_channels(settings, sources);
     let mut conflicts = Vec::new();
     check_sizes(&settings.limits, &mut conflicts);
-    check_policy("channels", &settings.channels, &mut conflicts);
+    let limits = &settings.limits;
+    check_policy("channels", &settings.channels, limits, &mut conflicts);
     for (index, namespace) in settings.namespaces.iter().enumerate() {
         check_policy(
             &format!("namespace[{index}]"),
             &namespace.policy,
+            limits,
             &mut conflicts,
         );
     }
@@ -91,6 +93,15 @@ fn follow_message_size(limits: &mut Limits, sources: &mut Sources) {
 
 fn follow_channels(settings: &mut Settings, sources: &mut Sources) {
     let default = ChannelPolicy::default();
+    let channels = &mut settings.channels;
+    follow(
+        "channels.outbox_size_max",
+        &mut channels.outbox_bytes_max,
+        settings.limits.outbox_bytes_max,
+        default.outbox_bytes_max,
+        OUTBOX,
+        sources,
+    );
     let channels = &settings.channels;
     for (index, namespace) in settings.namespaces.iter_mut().enumerate() {
         let key = |name: &str| format!("namespace[{index}].{name}");
@@ -98,6 +109,9 @@ fn follow_channels(settings: &mut Settings, sources: &mut Sources) {
             publish,
             subscribe,
             hear_own,
+            slow_receivers,
+            outbox_bytes_max,
+            outbox_messages_max,
         } = &mut namespace.policy;
         let lead = channels.publish;
         follow(
@@ -124,6 +138,33 @@ fn follow_channels(settings: &mut Settings, sources: &mut Sources) {
             lead,
             default.hear_own,
             "channels.hear_own",
+            sources,
+        );
+        let lead = channels.slow_receivers;
+        follow(
+            &key("slow_receivers"),
+            slow_receivers,
+            lead,
+            default.slow_receivers,
+            "channels.slow_receivers",
+            sources,
+        );
+        let lead = channels.outbox_bytes_max;
+        follow(
+            &key("outbox_size_max"),
+            outbox_bytes_max,
+            lead,
+            default.outbox_bytes_max,
+            "channels.outbox_size_max",
+            sources,
+        );
+        let lead = channels.outbox_messages_max;
+        follow(
+            &key("outbox_messages_max"),
+            outbox_messages_max,
+            lead,
+            default.outbox_messages_max,
+            "channels.outbox_messages_max",
             sources,
         );
     }
@@ -170,9 +211,39 @@ fn check_sizes(limits: &Limits, conflicts: &mut Vec<Conflict>) {
             hint: Some("the longest message must have room to wait".to_owned()),
         });
     }
+    if limits.buffered_bytes_max < limits.outbox_bytes_max {
+        conflicts.push(Conflict {
+            key: BUFFERED.to_owned(),
+            other: OUTBOX.to_owned(),
+            found: size(limits.buffered_bytes_max),
+            expected: format!(
+                "at least {OUTBOX}, which is {}",
+                size(limits.outbox_bytes_max)
+            ),
+            hint: Some("all together hold at least what one may".to_owned()),
+        });
+    }
 }
 
-fn check_policy(section: &str, policy: &ChannelPolicy, conflicts: &mut Vec<Conflict>) {
+fn check_policy(
+    section: &str,
+    policy: &ChannelPolicy,
+    limits: &Limits,
+    conflicts: &mut Vec<Conflict>,
+) {
+    if policy.outbox_bytes_max > limits.outbox_bytes_max {
+        let size = |bytes: usize| Size(0..=usize::MAX).write(&bytes);
+        conflicts.push(Conflict {
+            key: format!("{section}.outbox_size_max"),
+            other: OUTBOX.to_owned(),
+            found: size(policy.outbox_bytes_max),
+            expected: format!(
+                "at most {OUTBOX}, which is {}",
+                size(limits.outbox_bytes_max)
+            ),
+            hint: Some("that one holds for all that waits for a connection".to_owned()),
+        });
+    }
     if policy.publish == Publish::Subscribers && policy.subscribe == Subscribe::Nobody {
         conflicts.push(Conflict {
             key: format!("{section}.publish"),
@@ -206,3 +277,4 @@ fn check_names(settings: &Settings, conflicts: &mut Vec<Conflict>) {
 const MESSAGE: &str = "limits.message_size_max";
 const FRAME: &str = "limits.frame_size_max";
 const OUTBOX: &str = "limits.outbox_size_max";
+const BUFFERED: &str = "limits.buffered_size_max";

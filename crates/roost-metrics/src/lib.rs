@@ -138,8 +138,12 @@ counters! {
     outboxes,
     /// Bytes waiting in outboxes now.
     outbox_bytes,
+    /// Bytes in batches that the kernel has not taken to their end, now.
+    pinned_bytes,
     /// Connections closed because their outbox was full.
     slow_consumers_total,
+    /// Connections closed because all together held nearly limits.buffered_size_max.
+    budget_closes_total,
     /// Connections failed for breaking the protocol (close codes 1002, 1003, 1007, 1009).
     protocol_errors_total,
     /// Connections closed because the handshake took too long.
@@ -170,18 +174,63 @@ counters! {
     turns_total,
 }
 
+/// What slow receivers have cost one namespace, on one reactor.
+#[derive(Debug, Default)]
+pub struct NamespaceCounters {
+    /// Messages dropped because newer ones came (policies `drop_oldest` and `latest`).
+    pub dropped_oldest_total: Value,
+    /// Messages dropped when they came (policy `drop_newest`).
+    pub dropped_newest_total: Value,
+    /// Messages replaced by a newer one of their channel (policy `latest`).
+    pub replaced_total: Value,
+    /// Connections closed (policy `close`).
+    pub slow_consumers_total: Value,
+}
+
+impl NamespaceCounters {
+    fn values(&self) -> [(&'static str, u64); 4] {
+        [
+            ("dropped_oldest_total", self.dropped_oldest_total.get()),
+            ("dropped_newest_total", self.dropped_newest_total.get()),
+            ("replaced_total", self.replaced_total.get()),
+            ("slow_consumers_total", self.slow_consumers_total.get()),
+        ]
+    }
+}
+
 /// The counters of all reactors of a server.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
     reactors: Vec<Arc<Counters>>,
+    /// Names of the namespaces; the first, empty, stands for channels without one.
+    names: Arc<[String]>,
+    /// By reactor, then as named.
+    namespaces: Vec<Arc<[NamespaceCounters]>>,
 }
 
 impl Registry {
-    /// Counters for `reactors` reactors.
+    /// Counters for `reactors` reactors, and no namespace with counters of its own.
     pub fn new(reactors: usize) -> Registry {
+        Registry::with_namespaces(reactors, vec![String::new()])
+    }
+
+    /// Counters for `reactors` reactors and these namespaces; the first, empty, stands for channels
+    /// without one.
+    pub fn with_namespaces(reactors: usize, names: Vec<String>) -> Registry {
+        let namespaces = || names.iter().map(|_| NamespaceCounters::default()).collect();
         Registry {
             reactors: (0..reactors).map(|_| Arc::default()).collect(),
+            namespaces: (0..reactors).map(|_| namespaces()).collect(),
+            names: names.into(),
         }
+    }
+
+    /// The namespaces' counters of reactor `index`, in the order of their names.
+    ///
+    /// # Panics
+    /// When there is no such reactor.
+    pub fn namespaces(&self, index: usize) -> &Arc<[NamespaceCounters]> {
+        &self.namespaces[index]
     }
 
     /// The counters of reactor `index`.
@@ -214,13 +263,30 @@ impl Registry {
         Some(self.sums()[at])
     }
 
-    /// One JSON object: `{"reactors":n,"name":sum,…}`. Names need no escape: they are Rust
-    /// identifiers.
+    /// One JSON object: `{"reactors":n,"name":sum,…}`, with `channels.name` and
+    /// `namespace.NAME.name` for what is counted by namespace. Names need no escape: they are Rust
+    /// identifiers, and letters, digits, `-`, `_` and `.` in namespaces.
     pub fn to_json(&self) -> String {
         use std::fmt::Write as _;
         let mut out = format!("{{\"reactors\":{}", self.reactors.len());
         for (description, sum) in DESCRIPTIONS.iter().zip(self.sums()) {
             write!(out, ",\n \"{}\":{sum}", description.name).expect("a String takes all writes");
+        }
+        for (at, namespace) in self.names.iter().enumerate() {
+            let section = if namespace.is_empty() {
+                "channels".to_owned()
+            } else {
+                format!("namespace.{namespace}")
+            };
+            let mut sums = NamespaceCounters::default().values();
+            for reactor in &self.namespaces {
+                for (sum, value) in sums.iter_mut().zip(reactor[at].values()) {
+                    sum.1 += value.1;
+                }
+            }
+            for (name, sum) in sums {
+                write!(out, ",\n \"{section}.{name}\":{sum}").expect("a String takes all writes");
+            }
         }
         out.push_str("}\n");
         out

@@ -9,17 +9,19 @@ use std::sync::Arc;
 
 use roost_dialect::{DialectKind, Publication, wamp};
 use roost_hub::{ChannelId, Hub, Item, Output, Subscriber};
-use roost_metrics::{Counters, Registry};
+use roost_metrics::{Counters, NamespaceCounters, Registry};
 use roost_net::{CloseMode, ConnKey};
 use roost_wire::{CloseCode, Frozen, Inbound, Limits as WireLimits, Opcode, hixie};
 use slab::Slab;
 
 use crate::admission::Admission;
+use crate::budget::{Budget, Standing};
 use crate::conn::{Conn, Flags, Index, NEVER, Phase};
 use crate::framing::{Codec, append_close_to};
 use crate::mailbox::Post;
 use crate::opening::{Challenge, Head, Joining};
-use crate::outbox::Outbox;
+use crate::outbox::{Held, Outbox};
+use crate::rounds::Rounds;
 use crate::settings::Settings;
 use crate::sweep::Sweep;
 use crate::table::Table;
@@ -34,10 +36,13 @@ pub(crate) struct Core {
     pub(crate) wire_limits: WireLimits,
     pub(crate) registry: Registry,
     pub(crate) counters: Arc<Counters>,
+    /// By a namespace's number in the settings.
+    pub(crate) namespaces: Arc<[NamespaceCounters]>,
     pub(crate) table: Table,
     pub(crate) hub: Hub<Publication, Frozen>,
     pub(crate) post: Post<Letter>,
     pub(crate) tick: Tick,
+    pub(crate) rounds: Rounds,
     pub(crate) codec: Codec,
     pub(crate) sweep: Sweep,
     pub(crate) admission: Admission,
@@ -45,6 +50,11 @@ pub(crate) struct Core {
     pub(crate) partials: Slab<Partial>,
     /// Blocked output, only while there is some.
     pub(crate) outboxes: Slab<Outbox>,
+    /// What the outboxes hold, and what it takes to hold it, in bytes.
+    pub(crate) outbox_cost: u64,
+    /// What all reactors together may hold, and where this one stands with it.
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) standing: Standing,
     /// WAMP sessions.
     pub(crate) sessions: Slab<wamp::Session>,
     /// What the hub wants done next; reused.
@@ -90,7 +100,7 @@ pub(crate) enum Partial {
 }
 
 impl Partial {
-    fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         match self {
             Partial::Head(head) => head.pinned_bytes(),
             Partial::Challenge(challenge) => challenge.pinned_bytes(),
@@ -267,17 +277,14 @@ impl Core {
         match conn.dialect {
             DialectKind::Raw => {
                 if let Some(channel) = conn.identity.take() {
-                    let channel = ChannelId(channel as u32);
-                    self.hub
-                        .unsubscribe(who, encoding, channel, &mut self.outputs);
+                    self.unsubscribe(who, encoding, ChannelId(channel as u32));
                 }
             }
             DialectKind::WampJson => {
                 // The session stays, to answer what still comes, but hears nothing any more.
                 if let Some(session) = conn.identity.get() {
                     for channel in self.sessions[session].take_subscriptions() {
-                        self.hub
-                            .unsubscribe(who, encoding, channel, &mut self.outputs);
+                        self.unsubscribe(who, encoding, channel);
                     }
                 }
             }
@@ -292,39 +299,44 @@ impl Core {
         };
         if let Some(index) = conn.outbox.take() {
             let outbox = self.outboxes.remove(index);
-            self.counters.outbox_bytes.sub(outbox.bytes() as u64);
+            self.account(Held::of(&outbox), Held::default());
             self.counters.outboxes.sub(1);
             forget_if_empty(&mut self.outboxes);
         }
     }
 
-    /// The outbox of a connection, made if need be, and the counters that go with it.
-    pub(crate) fn outbox_of<'a>(
-        outboxes: &'a mut Slab<Outbox>,
+    /// The outbox of a connection, made if need be, and the counter that goes with it.
+    pub(crate) fn outbox_of(
+        outboxes: &mut Slab<Outbox>,
         counters: &Counters,
         conn: &mut Conn,
-    ) -> &'a mut Outbox {
-        let index = match conn.outbox.get() {
-            Some(index) => index,
-            None => {
-                counters.outboxes.inc();
-                let index = outboxes.insert(Outbox::default());
-                conn.outbox = Index::new(index);
-                index
-            }
-        };
-        &mut outboxes[index]
+    ) -> usize {
+        conn.outbox.get().unwrap_or_else(|| {
+            counters.outboxes.inc();
+            let index = outboxes.insert(Outbox::default());
+            conn.outbox = Index::new(index);
+            index
+        })
+    }
+
+    /// An outbox has changed.
+    pub(crate) fn account(&mut self, before: Held, after: Held) {
+        let change = after.bytes.wrapping_sub(before.bytes);
+        self.counters.outbox_bytes.add(change);
+        let change = after.cost.wrapping_sub(before.cost);
+        self.outbox_cost = self.outbox_cost.wrapping_add(change);
     }
 
     /// In debug builds: what is counted is what is there.
     pub(crate) fn check_invariants(&self) {
         if cfg!(debug_assertions) {
-            let waiting: usize = self.outboxes.iter().map(|(_, outbox)| outbox.bytes()).sum();
-            assert_eq!(
-                waiting as u64,
-                self.counters.outbox_bytes.get(),
-                "outbox bytes"
-            );
+            let outboxes = self.outboxes.iter();
+            let held = outboxes.fold(Held::default(), |sum, (_, outbox)| Held {
+                bytes: sum.bytes + Held::of(outbox).bytes,
+                cost: sum.cost + Held::of(outbox).cost,
+            });
+            assert_eq!(held.bytes, self.counters.outbox_bytes.get(), "outbox bytes");
+            assert_eq!(held.cost, self.outbox_cost, "outbox cost");
             let pinned: usize = self
                 .partials
                 .iter()

@@ -1,7 +1,7 @@
 //! What the hub wants done: deliveries to connections, answers, mail to other reactors.
 
 use roost_dialect::DialectKind;
-use roost_hub::{ChannelId, Encoding, Frames, Output, ReactorId};
+use roost_hub::{ChannelId, Encoding, Frames, Output, ReactorId, Subscriber};
 use roost_net::ConnKey;
 use roost_wire::Frozen;
 
@@ -94,14 +94,40 @@ impl Core {
         }
     }
 
-    /// Gives a publication to this reactor's subscribers, in table order.
+    /// Gives a publication to this reactor's subscribers, in table order: to few at once, to many
+    /// on a round of its own.
     fn deliver(&mut self, channel: ChannelId, exclude: Option<ConnKey>, frames: &Frames<Frozen>) {
         // A publisher that has gone excludes nobody: its slot may be another's by now.
-        let exclude = exclude
-            .filter(|&key| self.table.get(key).is_some())
-            .map(ConnKey::slot);
+        let exclude = exclude.filter(|&key| self.table.get(key).is_some());
         for (encoding, frame) in frames.iter() {
-            self.deliver_encoded(channel, exclude, encoding, frame);
+            let count = self.hub.subscriber_count(channel, encoding);
+            let is_few = count <= self.settings.limits.fan_out_piece as usize;
+            if is_few && !self.rounds.has(channel, encoding) {
+                self.deliver_encoded(channel, exclude.map(ConnKey::slot), encoding, frame);
+            } else {
+                self.rounds.add(channel, encoding, frame.clone(), exclude);
+            }
+        }
+    }
+
+    /// Gives the next piece of a fan-out to its subscribers.
+    pub(crate) fn fan_out_piece(&mut self) {
+        let piece = self.rounds.next_piece(
+            &self.hub,
+            &mut self.table,
+            &mut self.tick,
+            self.now,
+            self.settings.limits.fan_out_piece as usize,
+        );
+        self.counters.deliveries_total.add(piece.deliveries);
+    }
+
+    /// Ends a subscription, and what was on its way if it was the last.
+    pub(crate) fn unsubscribe(&mut self, who: Subscriber, encoding: Encoding, channel: ChannelId) {
+        self.hub
+            .unsubscribe(who, encoding, channel, &mut self.outputs);
+        if !self.rounds.is_empty() && self.hub.subscriber_count(channel, encoding) == 0 {
+            self.rounds.forget(channel, encoding);
         }
     }
 
@@ -112,7 +138,7 @@ impl Core {
         encoding: Encoding,
         frame: &Frozen,
     ) {
-        let frame = self.tick.share(frame);
+        let frame = self.tick.share(frame, Some(channel));
         let mut deliveries = 0;
         for subscriber in self.hub.subscribers(channel, encoding) {
             if exclude == Some(subscriber.0) {

@@ -7,7 +7,8 @@ use roost_wire::CloseCode;
 use crate::conn::{Flags, Phase};
 use crate::core::{Ask, Core};
 use crate::framing::append_close_to;
-use crate::outbox::{BATCH_BYTES_MAX, BATCH_CHUNKS_MAX};
+use crate::outbox::{BATCH_BYTES_MAX, BATCH_CHUNKS_MAX, Held};
+use crate::settings::SlowReceivers;
 use crate::tick::TickFrame;
 
 /// Scratch memory of the flush, reused.
@@ -46,7 +47,8 @@ impl Core {
         let state = std::mem::take(&mut conn.pending);
         if state != 0 {
             if conn.flags.has(Flags::IN_FLIGHT) {
-                self.queue(scratch, key, state);
+                self.tick.palette.frames(state, &mut scratch.frames);
+                self.queue(scratch, 0, key);
             } else {
                 match self.write(driver, scratch, key, state) {
                     SendStatus::Done | SendStatus::Gone => {}
@@ -78,7 +80,7 @@ impl Core {
         palette.frames(state, &mut scratch.frames);
         if let [frame] = scratch.frames[..] {
             return match palette.frame(frame) {
-                TickFrame::Shared(chunk) => driver.send(key, std::slice::from_ref(chunk)),
+                TickFrame::Shared { chunk, .. } => driver.send(key, std::slice::from_ref(chunk)),
                 TickFrame::Own { start, end } | TickFrame::Pong { start, end } => {
                     driver.send_copy(key, self.tick.own(*start, *end))
                 }
@@ -107,29 +109,48 @@ impl Core {
             scratch.joined.push((state, chunk));
             return status;
         }
-        if bytes > BATCH_BYTES_MAX as u64 || scratch.frames.len() > BATCH_CHUNKS_MAX {
-            // Too much for one batch: through the outbox, which cuts it.
-            self.queue(scratch, key, state);
-            return self.send_from_outbox(driver, scratch, key);
+        let mut next = 0;
+        loop {
+            next += self.take_batch(scratch, next);
+            let status = driver.send(key, &scratch.chunks);
+            scratch.chunks.clear();
+            if next == scratch.frames.len() || status == SendStatus::Gone {
+                return status;
+            }
+            if status == SendStatus::Pending {
+                // Too much for one batch, and the kernel has not taken the first.
+                self.queue(scratch, next, key);
+                return status;
+            }
         }
-        scratch.chunks.clear();
-        for &frame in &scratch.frames {
-            scratch.chunks.push(self.tick.chunk_of(frame));
-        }
-        let status = driver.send(key, &scratch.chunks);
-        scratch.chunks.clear();
-        status
     }
 
-    /// Puts a state's frames behind what waits already, and keeps the limit.
-    fn queue(&mut self, scratch: &mut Scratch, key: ConnKey, state: u32) {
-        self.tick.palette.frames(state, &mut scratch.frames);
+    /// Gathers the frames from `next` on that make a batch. Returns how many.
+    fn take_batch(&self, scratch: &mut Scratch, next: usize) -> usize {
+        let mut bytes = 0;
+        for &frame in scratch.frames[next..].iter().take(BATCH_CHUNKS_MAX) {
+            let chunk = self.tick.chunk_of(frame);
+            bytes += chunk.len();
+            if bytes > BATCH_BYTES_MAX && !scratch.chunks.is_empty() {
+                break;
+            }
+            scratch.chunks.push(chunk);
+        }
+        scratch.chunks.len()
+    }
+
+    /// Puts the scratch's frames, from `first` on, behind what waits already, each under the
+    /// limits of its namespace.
+    fn queue(&mut self, scratch: &mut Scratch, first: usize, key: ConnKey) {
         let Some(conn) = self.table.get_mut(key) else {
             return;
         };
-        let outbox = Core::outbox_of(&mut self.outboxes, &self.counters, conn);
-        let before = outbox.bytes();
-        for &frame in &scratch.frames {
+        let index = Core::outbox_of(&mut self.outboxes, &self.counters, conn);
+        let outbox = &mut self.outboxes[index];
+        let before = Held::of(outbox);
+        let total_max = self.settings.limits.outbox_bytes_max;
+        let mut result = Ok(());
+        for &frame in &scratch.frames[first..] {
             let chunk = self.tick.chunk_of(frame);
             match self.tick.palette.frame(frame) {
                 // RFC 6455 §5.5.3: one may answer the most recent ping only. Decided here and not
@@ -139,16 +160,53 @@ impl Core {
                         self.counters.pongs_coalesced_total.inc();
                     }
                 }
-                TickFrame::Shared(_) | TickFrame::Own { .. } => outbox.push(chunk),
+                TickFrame::Own { .. } | TickFrame::Shared { channel: None, .. } => {
+                    outbox.push(chunk);
+                }
+                &TickFrame::Shared {
+                    channel: Some(channel),
+                    ..
+                } => {
+                    let channels = &self.settings.channels;
+                    let name = self.hub.channel_name(channel);
+                    let namespace = name.map_or(0, |name| channels.number_of(name));
+                    let outflow = channels.policy(namespace).outflow;
+                    let counts = &self.namespaces[usize::from(namespace)];
+                    if outflow.slow_receivers == SlowReceivers::DropNewest
+                        && !outbox.is_empty()
+                        && outbox.bytes() + chunk.len() > total_max
+                    {
+                        counts.dropped_newest_total.inc();
+                        continue;
+                    }
+                    match outbox.push_published(namespace, &outflow, channel.0, chunk) {
+                        Ok(dropped) => {
+                            counts.dropped_oldest_total.add(dropped.oldest);
+                            counts.dropped_newest_total.add(dropped.newest);
+                            counts.replaced_total.add(dropped.replaced);
+                        }
+                        Err(full) => {
+                            counts.slow_consumers_total.inc();
+                            result = Err(full);
+                            break;
+                        }
+                    }
+                }
+            }
+            if outbox.bytes() > total_max {
+                result = outbox.shrink_to(total_max, |namespace| {
+                    self.namespaces[usize::from(namespace)]
+                        .dropped_oldest_total
+                        .inc();
+                });
+                if result.is_err() {
+                    break;
+                }
             }
         }
-        let after = outbox.bytes();
-        self.counters
-            .outbox_bytes
-            .add((after as u64).wrapping_sub(before as u64));
-        // One frame fits into an empty outbox whatever its header adds to the largest message.
-        let alone = before == 0 && scratch.frames.len() == 1;
-        if after > self.settings.limits.outbox_bytes_max && !alone {
+        let after = Held::of(outbox);
+        self.account(before, after);
+        if result.is_err() {
             self.drop_slow_consumer(key);
         }
     }
@@ -156,6 +214,12 @@ impl Core {
     /// Policy `close`: what waits is dropped, a close frame says why. The frame that is half sent
     /// stays, so that the peer can read the close behind it.
     fn drop_slow_consumer(&mut self, key: ConnKey) {
+        self.counters.slow_consumers_total.inc();
+        self.close_dropping(key, "slow consumer: outbox full");
+    }
+
+    /// Closes with 1013 and a reason, and drops all that waits.
+    pub(crate) fn close_dropping(&mut self, key: ConnKey, reason: &str) {
         let Some(conn) = self.table.get_mut(key) else {
             return;
         };
@@ -163,18 +227,20 @@ impl Core {
             return;
         };
         let outbox = &mut self.outboxes[index];
-        self.counters.outbox_bytes.sub(outbox.bytes() as u64);
+        let before = Held::of(outbox);
         outbox.clear();
-        if conn.phase != Phase::Open {
+        let is_open = conn.phase == Phase::Open;
+        if is_open {
+            conn.phase = Phase::Closing;
+            let mut close = Vec::new();
+            append_close_to(&mut close, conn.framing, CloseCode::TRY_AGAIN_LATER, reason);
+            outbox.push(Chunk::new(close.into()));
+        }
+        let after = Held::of(outbox);
+        self.account(before, after);
+        if !is_open {
             return self.cut(key, CloseMode::Abort);
         }
-        self.counters.slow_consumers_total.inc();
-        conn.phase = Phase::Closing;
-        let mut close = Vec::new();
-        let reason = "slow consumer: outbox full";
-        append_close_to(&mut close, conn.framing, CloseCode::TRY_AGAIN_LATER, reason);
-        outbox.push(Chunk::new(close.into()));
-        self.counters.outbox_bytes.add(outbox.bytes() as u64);
         self.leave_channels(key.slot());
         self.set_deadline(key.slot(), self.settings.limits.close_timeout_ms.max(1));
     }
@@ -214,11 +280,11 @@ impl Core {
                 return SendStatus::Done;
             };
             let outbox = &mut self.outboxes[index];
-            let before = outbox.bytes();
+            let before = Held::of(outbox);
             outbox.take_batch(&mut scratch.chunks);
-            let after = outbox.bytes();
-            self.counters.outbox_bytes.sub((before - after) as u64);
-            if outbox.is_empty() {
+            let (after, is_empty) = (Held::of(outbox), outbox.is_empty());
+            self.account(before, after);
+            if is_empty {
                 self.drop_outbox(key.slot());
             }
             let status = driver.send(key, &scratch.chunks);

@@ -188,7 +188,9 @@ impl Core {
                 codec.append_message(arena, framing, opcode, payload);
             });
         } else {
-            let frame = self.tick.share(&codec.freeze_for(framing, opcode, payload));
+            let frame = self
+                .tick
+                .share(&codec.freeze_for(framing, opcode, payload), None);
             self.tick.give(key.slot(), conn, frame);
         }
     }
@@ -258,7 +260,7 @@ impl Core {
             Command::Unsubscribe { channel, token } => {
                 let who = Subscriber(key.slot());
                 let json = self.encoding_of(key);
-                self.hub.unsubscribe(who, json, channel, &mut self.outputs);
+                self.unsubscribe(who, json, channel);
                 self.sessions[session].on_unsubscribed(token, &mut self.reply);
                 self.send_reply(key.slot());
             }
@@ -336,10 +338,11 @@ impl Core {
         }
     }
 
-    /// Counts, and stops reading from the publisher while another reactor's ring is full.
+    /// Counts, and stops reading from the publisher while another reactor's ring is full, or too
+    /// much is on its way to subscribers here.
     fn after_publish(&mut self, key: ConnKey) {
         self.counters.publishes_total.inc();
-        if self.post.spilled() > 0 {
+        if self.post.spilled() > 0 || self.rounds.is_full() {
             if let Some(conn) = self.table.get(key)
                 && !conn.flags.has(Flags::PAUSED)
             {

@@ -19,6 +19,7 @@
 
 mod admission;
 mod bell;
+mod budget;
 mod conn;
 mod core;
 mod delivery;
@@ -29,6 +30,7 @@ mod mailbox;
 mod opening;
 mod outbox;
 mod reactor;
+mod rounds;
 mod server;
 mod settings;
 mod sweep;
@@ -42,4 +44,7 @@ mod sync {
 
 pub use reactor::{Reactor, Shared, Turn};
 pub use server::{Server, Stopper};
-pub use settings::{Deflate, Limits, Origins, Page, Policies, Policy, Publish, Settings};
+pub use settings::{
+    Deflate, FAN_OUT_PIECE, Limits, Origins, Outflow, Page, Policies, Policy, Publish, Settings,
+    SlowReceivers,
+};

@@ -121,6 +121,18 @@ impl<T: Mail> Post<T> {
         }
     }
 
+    /// The reactor's own number.
+    pub(crate) fn me(&self) -> usize {
+        usize::from(self.me)
+    }
+
+    /// Wakes another reactor without mail for it.
+    pub(crate) fn wake(&self, reactor: usize) {
+        if let Some(waker) = self.mesh.boxes[reactor].waker.get() {
+            waker.wake();
+        }
+    }
+
     /// Adds to the batch for `to`; it leaves with [`Post::post`].
     pub(crate) fn send(&mut self, to: ReactorId, mail: T) {
         debug_assert_ne!(to.0, self.me, "nobody writes to himself");

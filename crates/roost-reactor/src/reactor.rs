@@ -14,11 +14,13 @@ use slab::Slab;
 use tracing::{debug, info};
 
 use crate::admission::{Admission, Refused};
+use crate::budget::{Budget, Standing};
 use crate::conn::{Conn, Flags, NEVER, Phase};
 use crate::core::{Ask, Core, Letter, Rng, TICK_MS, ticks};
 use crate::flush::Scratch;
 use crate::framing::Codec;
 use crate::mailbox::{Mesh, Post};
+use crate::rounds::Rounds;
 use crate::settings::Settings;
 use crate::sweep::Sweep;
 use crate::table::Table;
@@ -29,6 +31,7 @@ use crate::tick::Tick;
 pub struct Shared {
     settings: Arc<Settings>,
     registry: Registry,
+    budget: Arc<Budget>,
     mesh: Arc<Mesh<Letter>>,
     /// Connections of the process.
     process: Arc<AtomicU32>,
@@ -54,10 +57,12 @@ impl Shared {
             state: AtomicU8::new(RUN),
             drain_ms: AtomicU32::new(0),
         };
+        let budget = Arc::new(Budget::new(settings.limits.buffered_bytes_max, reactors));
         Shared {
+            registry: Registry::with_namespaces(reactors, settings.channels.names()),
             settings: Arc::new(settings),
-            registry: Registry::new(reactors),
             mesh: Arc::new(Mesh::new(reactors)),
+            budget,
             process: Arc::default(),
             switch: Arc::new(switch),
             seed,
@@ -128,10 +133,12 @@ impl<D: Driver> Reactor<D> {
             },
             registry: shared.registry.clone(),
             counters: shared.registry.reactor(usize::from(id)).clone(),
+            namespaces: shared.registry.namespaces(usize::from(id)).clone(),
             table: Table::new(),
             hub,
             post: Post::new(id, shared.mesh.clone(), driver.waker()),
             tick: Tick::new(),
+            rounds: Rounds::default(),
             codec: Codec::new(
                 settings.deflate.map(|deflate| deflate.threshold_bytes),
                 settings.deflate.map_or(1, |deflate| deflate.level),
@@ -145,6 +152,9 @@ impl<D: Driver> Reactor<D> {
             ),
             partials: Slab::new(),
             outboxes: Slab::new(),
+            outbox_cost: 0,
+            budget: shared.budget.clone(),
+            standing: Standing::default(),
             sessions: Slab::new(),
             outputs: Vec::new(),
             asks: Vec::new(),
@@ -196,7 +206,8 @@ impl<D: Driver> Reactor<D> {
         Ok(())
     }
 
-    /// One turn: dispatch events, read mail, sweep deadlines, flush, wait.
+    /// One turn: dispatch events, read mail, sweep deadlines, flush, a piece of the fan-outs to
+    /// many, wait.
     ///
     /// It ends with the wait: between two turns the reactor sleeps, and its bell says so.
     pub fn turn(&mut self) -> io::Result<Turn> {
@@ -205,6 +216,7 @@ impl<D: Driver> Reactor<D> {
         self.read_mail();
         self.sweep();
         self.flush();
+        self.fan_out();
         if self.end_turn() == Turn::Stopped {
             return Ok(Turn::Stopped);
         }
@@ -221,6 +233,9 @@ impl<D: Driver> Reactor<D> {
 
     /// How long there is nothing to do unless something happens.
     fn timeout(&mut self) -> Option<Duration> {
+        if !self.core.rounds.is_empty() {
+            return Some(Duration::ZERO);
+        }
         if self.core.post.spilled() > 0 {
             return Some(SPILL_RETRY);
         }
@@ -278,7 +293,12 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn read_mail(&mut self) {
+        // While more is under way than may be, mail waits in its rings, and those who write it
+        // wait in turn. What is under way needs nobody's mail to go on.
         for _ in 0..BATCHES_MAX {
+            if self.core.rounds.is_full() {
+                break;
+            }
             let with_publishes = self.core.post.spilled() == 0;
             let Some((from, batch)) = self.core.post.next_batch(with_publishes) else {
                 break;
@@ -303,12 +323,34 @@ impl<D: Driver> Reactor<D> {
         self.core.flush(&mut self.driver, &mut self.scratch);
         self.core.settle(); // a slow consumer left its channels
         run_asks(&mut self.core, &mut self.driver);
+        if self.core.keep_budget(&self.driver) {
+            // What it said to those it closes leaves now.
+            self.core.settle();
+            self.core.flush(&mut self.driver, &mut self.scratch);
+            self.core.settle();
+            run_asks(&mut self.core, &mut self.driver);
+        }
         self.core.post.post();
+    }
+
+    /// Goes on with the fan-outs to many, for as long as nobody else would notice.
+    fn fan_out(&mut self) {
+        if self.core.rounds.is_empty() {
+            return;
+        }
+        let until = self.driver.now() + FAN_OUT_NS;
+        for _ in 0..FAN_OUT_PIECES {
+            self.core.fan_out_piece();
+            self.flush();
+            if self.core.rounds.is_empty() || self.driver.now() >= until {
+                return;
+            }
+        }
     }
 
     fn end_turn(&mut self) -> Turn {
         let core = &mut self.core;
-        if core.post.spilled() == 0 && !core.paused.is_empty() {
+        if core.post.spilled() == 0 && !core.rounds.is_full() && !core.paused.is_empty() {
             for key in std::mem::take(&mut core.paused) {
                 core.resume(key);
             }
@@ -454,6 +496,7 @@ impl Core {
         counters.sent_bytes_total.set(stats.sent_bytes);
         counters.sends_total.set(stats.sends);
         counters.receives_total.set(stats.receives);
+        counters.pinned_bytes.set(stats.pinned_bytes);
         counters
             .buffers_exhausted_total
             .set(stats.buffers_exhausted);
@@ -486,6 +529,9 @@ fn tick_of(now_ns: u64) -> u32 {
 const EVENTS_MAX: usize = 1024;
 /// Batches of mail handled before output is flushed.
 const BATCHES_MAX: usize = 64;
+/// Pieces of fan-outs in one turn, and the time after which no further one is begun.
+const FAN_OUT_PIECES: usize = 4;
+const FAN_OUT_NS: u64 = 400_000;
 /// Connections sent away in one turn of a drain.
 const DRAIN_SLICE: u32 = 4096;
 /// How soon mail that found its ring full is tried again.

@@ -76,8 +76,15 @@ pub struct Limits {
     pub message_bytes_max: usize,
     /// Longer messages go out in fragments of this size; 0 is never.
     pub fragment_bytes: usize,
-    /// Bytes waiting for one connection's socket. Beyond it close code 1013.
+    /// Bytes waiting for one connection's socket, of all namespaces and answers together. What a
+    /// namespace's policy lets drop is dropped first; beyond that close code 1013.
     pub outbox_bytes_max: usize,
+    /// Bytes that all connections of the daemon may hold together: unfinished input, output that
+    /// waits, and output that the kernel has not taken. Close to it the largest are closed.
+    pub buffered_bytes_max: u64,
+    /// Subscribers visited in a piece of a fan-out: a channel with more here is gone round in
+    /// pieces, with everybody else's turn between them.
+    pub fan_out_piece: u32,
     /// No message in either direction. Then close code 1001.
     pub idle_timeout_ms: u32,
     /// No byte from the peer. Then a ping.
@@ -125,11 +132,37 @@ pub struct Policies {
 impl Policies {
     /// The policy for a channel.
     pub fn of(&self, channel: &str) -> Policy {
+        self.policy(self.number_of(channel))
+    }
+
+    /// The number of a channel's namespace: 0 for those without a section of their own, then as
+    /// listed.
+    pub fn number_of(&self, channel: &str) -> u16 {
+        if self.namespaces.is_empty() {
+            return 0;
+        }
         let Some((namespace, _)) = channel.split_once(':') else {
-            return self.default;
+            return 0;
         };
-        let found = self.namespaces.iter().find(|(name, _)| name == namespace);
-        found.map_or(self.default, |&(_, policy)| policy)
+        let found = self
+            .namespaces
+            .iter()
+            .position(|(name, _)| name == namespace);
+        found.map_or(0, |at| at as u16 + 1)
+    }
+
+    /// The policy of a namespace, by number.
+    pub fn policy(&self, number: u16) -> Policy {
+        match number.checked_sub(1) {
+            None => self.default,
+            Some(at) => self.namespaces[usize::from(at)].1,
+        }
+    }
+
+    /// Names by number; the first is empty.
+    pub fn names(&self) -> Vec<String> {
+        let own = self.namespaces.iter().map(|(name, _)| name.clone());
+        std::iter::once(String::new()).chain(own).collect()
     }
 }
 
@@ -142,6 +175,42 @@ pub struct Policy {
     pub subscribe: bool,
     /// Whether a raw publisher hears its own messages.
     pub hear_own: bool,
+    /// What waits for subscribers that read slower than is published.
+    pub outflow: Outflow,
+}
+
+/// What may wait for one slow receiver in one namespace, and what happens beyond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outflow {
+    /// What happens at the limit.
+    pub slow_receivers: SlowReceivers,
+    /// Bytes on the wire.
+    pub outbox_bytes_max: usize,
+    /// Messages; 0 is no limit.
+    pub outbox_messages_max: u32,
+}
+
+impl Outflow {
+    /// Most messages that may wait.
+    pub(crate) fn messages_max(&self) -> usize {
+        match self.outbox_messages_max {
+            0 => usize::MAX,
+            max => max as usize,
+        }
+    }
+}
+
+/// What happens to a subscriber that reads slower than is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlowReceivers {
+    /// It is closed with 1013.
+    Close,
+    /// What has waited longest is dropped.
+    DropOldest,
+    /// What comes is dropped.
+    DropNewest,
+    /// Only the newest message of each channel waits.
+    Latest,
 }
 
 impl Default for Policy {
@@ -150,6 +219,11 @@ impl Default for Policy {
             publish: Publish::Anyone,
             subscribe: true,
             hear_own: false,
+            outflow: Outflow {
+                slow_receivers: SlowReceivers::Close,
+                outbox_bytes_max: 64 << 20,
+                outbox_messages_max: 0,
+            },
         }
     }
 }
@@ -164,6 +238,10 @@ pub enum Publish {
     /// No connection.
     Nobody,
 }
+
+/// Subscribers visited in a piece of a fan-out. Some 64 × 4 µs: nobody notices, and the turn's own
+/// cost is a hundredth of it.
+pub const FAN_OUT_PIECE: u32 = 64;
 
 impl Settings {
     /// Settings with every dialect on, mild limits and a free port on loopback: for tests.
@@ -188,6 +266,8 @@ impl Settings {
                 message_bytes_max: 16 << 20,
                 fragment_bytes: 0,
                 outbox_bytes_max: 64 << 20,
+                buffered_bytes_max: 1 << 30,
+                fan_out_piece: FAN_OUT_PIECE,
                 idle_timeout_ms: 0,
                 ping_interval_ms: 25_000,
                 ping_timeout_ms: 20_000,

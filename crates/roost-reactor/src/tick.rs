@@ -1,6 +1,6 @@
 //! What one turn of the loop sends: frames, each once, and who gets which.
 
-use roost_hub::{FrameBytes, FrameIndex, Palette};
+use roost_hub::{ChannelId, FrameBytes, FrameIndex, Palette};
 use roost_net::Chunk;
 use roost_wire::frame::append_frame;
 use roost_wire::{Frozen, Opcode};
@@ -9,8 +9,11 @@ use crate::conn::Conn;
 
 /// A frame of this tick.
 pub(crate) enum TickFrame {
-    /// Shared with others, maybe of other reactors.
-    Shared(Chunk),
+    /// Shared with others, maybe of other reactors; published in `channel`, if it was.
+    Shared {
+        chunk: Chunk,
+        channel: Option<ChannelId>,
+    },
     /// One connection's own, in the arena.
     Own { start: u32, end: u32 },
     /// The same, holding pongs: where output is blocked, only the newest is kept.
@@ -20,7 +23,7 @@ pub(crate) enum TickFrame {
 impl FrameBytes for TickFrame {
     fn frame_bytes(&self) -> usize {
         match self {
-            TickFrame::Shared(chunk) => chunk.len(),
+            TickFrame::Shared { chunk, .. } => chunk.len(),
             TickFrame::Own { start, end } | TickFrame::Pong { start, end } => {
                 (end - start) as usize
             }
@@ -46,10 +49,11 @@ impl Tick {
         }
     }
 
-    /// Adds a frame that many may share.
-    pub(crate) fn share(&mut self, frame: &Frozen) -> FrameIndex {
-        self.palette
-            .push(TickFrame::Shared(Chunk::new(frame.shared().clone())))
+    /// Adds a frame that many may share: a publication of `channel`, or a large message of no
+    /// channel.
+    pub(crate) fn share(&mut self, frame: &Frozen, channel: Option<ChannelId>) -> FrameIndex {
+        let chunk = Chunk::new(frame.shared().clone());
+        self.palette.push(TickFrame::Shared { chunk, channel })
     }
 
     /// Gives `conn`, in `slot`, the frame after what it has already.
@@ -100,7 +104,7 @@ impl Tick {
     /// The bytes of any frame of this tick.
     pub(crate) fn bytes_of(&self, frame: FrameIndex) -> &[u8] {
         match self.palette.frame(frame) {
-            TickFrame::Shared(chunk) => chunk.as_slice(),
+            TickFrame::Shared { chunk, .. } => chunk.as_slice(),
             TickFrame::Own { start, end } | TickFrame::Pong { start, end } => {
                 self.own(*start, *end)
             }
@@ -110,7 +114,7 @@ impl Tick {
     /// A frame of this tick in a form that outlives it.
     pub(crate) fn chunk_of(&self, frame: FrameIndex) -> Chunk {
         match self.palette.frame(frame) {
-            TickFrame::Shared(chunk) => chunk.clone(),
+            TickFrame::Shared { chunk, .. } => chunk.clone(),
             TickFrame::Own { start, end } | TickFrame::Pong { start, end } => {
                 Chunk::new(self.own(*start, *end).into())
             }

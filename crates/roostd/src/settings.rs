@@ -34,6 +34,8 @@ pub(crate) fn for_reactors(from: &config::Settings, connections_max: u32) -> rea
             message_bytes_max: limits.message_bytes_max,
             fragment_bytes: limits.fragment_bytes,
             outbox_bytes_max: limits.outbox_bytes_max,
+            buffered_bytes_max: limits.buffered_bytes_max as u64,
+            fan_out_piece: reactor::FAN_OUT_PIECE,
             idle_timeout_ms: limits.idle_timeout_ms,
             ping_interval_ms: limits.ping_interval_ms,
             ping_timeout_ms: limits.ping_timeout_ms,
@@ -83,6 +85,16 @@ fn policy(from: &config::ChannelPolicy) -> reactor::Policy {
             config::Subscribe::Nobody => false,
         },
         hear_own: from.hear_own,
+        outflow: reactor::Outflow {
+            slow_receivers: match from.slow_receivers {
+                config::SlowReceivers::Close => reactor::SlowReceivers::Close,
+                config::SlowReceivers::DropOldest => reactor::SlowReceivers::DropOldest,
+                config::SlowReceivers::DropNewest => reactor::SlowReceivers::DropNewest,
+                config::SlowReceivers::Latest => reactor::SlowReceivers::Latest,
+            },
+            outbox_bytes_max: from.outbox_bytes_max,
+            outbox_messages_max: from.outbox_messages_max,
+        },
     }
 }
 

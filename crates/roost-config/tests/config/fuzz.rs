@@ -126,6 +126,8 @@ fn good_lines() -> Vec<BoxedStrategy<Option<String>>> {
         "\"auto\"",
         "\"anyone\"",
         "\"subscribers\"",
+        "\"latest\"",
+        "\"drop_oldest\"",
         "\"nobody\"",
         "\"epoll\"",
         "\"debug\"",

@@ -60,8 +60,8 @@ publish = \"none\"
         "f.toml:14:1: limits.frobnicate: found an unknown key, expected a key of [limits]: \
          handshakes_in_flight_max, handshake_timeout, handshake_size_max, handshake_headers_max, \
          connections_per_address_max, message_size_max, frame_size_max, fragment_size, outbox_size_max, \
-         idle_timeout, ping_interval, ping_timeout, close_timeout, channel_name_size_max, \
-         channels_max, subscriptions_per_connection_max",
+         buffered_size_max, idle_timeout, ping_interval, ping_timeout, close_timeout, \
+         channel_name_size_max, channels_max, subscriptions_per_connection_max",
         "f.toml:16:9: found key with no value, expected `=`",
         "f.toml:17:9: listener.stats: found \"true\", expected true or false; write true without \
          quotes",

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use roost_net::sim::{SimFaults, SimOptions, SimRng};
-use roost_reactor::Settings;
+use roost_reactor::{FAN_OUT_PIECE, Settings};
 
 use super::crowd::RELAYS;
 
@@ -91,6 +91,8 @@ impl Plan {
         let newcomers = floods.len() * RELAYS;
         settings.limits.connections_max =
             (peers + channels * witnesses + hermits + newcomers) as u32;
+        // Fan-outs as to many: a few subscribers at a time, and often half way at a turn's end.
+        settings.limits.fan_out_piece = [1, 2, 5, FAN_OUT_PIECE][rng.below(4) as usize];
         let driver = SimOptions {
             read_buffer_bytes: rng.between(64, 8_192) as usize,
             buffers: rng.between(2, 16) as usize,

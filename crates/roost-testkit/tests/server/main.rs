@@ -7,4 +7,5 @@ mod ends;
 mod http;
 mod limits;
 mod second_opinion;
+mod slow;
 mod wamp;

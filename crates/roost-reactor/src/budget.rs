@@ -1,0 +1,185 @@
+//! What all connections of the daemon may hold together.
+//!
+//! Each reactor says what its connections hold: unfinished input, output that waits, output that
+//! the kernel has not taken. One that grows looks at the sum now and then, without a lock. When
+//! the sum is at seven eighths of the limit, every reactor closes those of its connections that
+//! hold most, largest first, until a quarter of the limit is free again; each takes a part of that
+//! in proportion to what it holds.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use roost_net::{CloseMode, ConnKey, Driver};
+use roost_wire::CloseCode;
+
+use crate::conn::{Flags, Phase};
+use crate::core::{Core, Partial};
+use crate::outbox::Held;
+
+/// The sums of all reactors.
+pub(crate) struct Budget {
+    bytes_max: u64,
+    shares: Box<[Share]>,
+}
+
+/// One reactor's, on a cache line of its own.
+#[derive(Default)]
+#[repr(align(64))]
+struct Share {
+    held: AtomicU64,
+    /// It shall give some back.
+    asked: AtomicBool,
+}
+
+/// Where one reactor stands with the budget.
+#[derive(Default)]
+pub(crate) struct Standing {
+    /// What it has told.
+    told: u64,
+    /// At how many bytes it looks at the sum again.
+    look_at: u64,
+}
+
+impl Budget {
+    pub(crate) fn new(bytes_max: u64, reactors: usize) -> Budget {
+        Budget {
+            bytes_max,
+            shares: (0..reactors).map(|_| Share::default()).collect(),
+        }
+    }
+
+    /// What all reactors hold.
+    fn sum(&self) -> u64 {
+        let held = self.shares.iter().map(|s| s.held.load(Ordering::Relaxed));
+        held.sum()
+    }
+
+    /// How much one reactor may grow before it looks at the sum: all together no more than a
+    /// sixteenth.
+    fn step(&self) -> u64 {
+        (self.bytes_max / 16 / self.shares.len() as u64).max(1)
+    }
+}
+
+impl Core {
+    /// Says what the connections here hold, and closes some if all together hold too much.
+    /// Returns whether it did.
+    pub(crate) fn keep_budget<D: Driver>(&mut self, driver: &D) -> bool {
+        let me = self.post.me();
+        let budget = self.budget.clone();
+        let share = &budget.shares[me];
+        let pinned = driver.stats().pinned_bytes;
+        let held = self.outbox_cost + self.counters.partial_bytes.get() + pinned;
+        if held != self.standing.told {
+            self.standing.told = held;
+            share.held.store(held, Ordering::Relaxed);
+            self.standing.look_at = self.standing.look_at.min(held + budget.step());
+        }
+        if held >= self.standing.look_at && held > 0 {
+            self.standing.look_at = held + budget.step();
+            if budget.sum() >= budget.bytes_max / 8 * 7 {
+                for (reactor, other) in budget.shares.iter().enumerate() {
+                    other.asked.store(true, Ordering::Relaxed);
+                    if reactor != me {
+                        self.post.wake(reactor);
+                    }
+                }
+            }
+        }
+        if !share.asked.load(Ordering::Relaxed) || !share.asked.swap(false, Ordering::Relaxed) {
+            return false;
+        }
+        let sum = budget.sum();
+        let much = sum.saturating_sub(budget.bytes_max / 4 * 3);
+        // In u128: both may be large.
+        let mine = u128::from(much) * u128::from(held) / u128::from(sum.max(1));
+        mine > 0 && self.shed(driver, held, mine as u64)
+    }
+
+    /// Closes the connections that hold most until `bytes` of `held` are given back.
+    fn shed<D: Driver>(&mut self, driver: &D, held: u64, bytes: u64) -> bool {
+        let mut holders: Vec<(u64, ConnKey)> = (0..self.table.slots())
+            .filter_map(|slot| {
+                let key = self.table.key_at(slot)?;
+                let held = self.held_by(driver, key);
+                (held > 0).then_some((held, key))
+            })
+            .collect();
+        holders.sort_unstable_by_key(|&(held, key)| (std::cmp::Reverse(held), key.slot()));
+        // What no living connection holds is on its way back already.
+        let listed: u64 = holders.iter().map(|(held, _)| held).sum();
+        let mut given = held.saturating_sub(listed);
+        let before = given;
+        for (held, key) in holders {
+            if given >= bytes {
+                break;
+            }
+            given += held;
+            self.counters.budget_closes_total.inc();
+            self.close_holder(driver, key);
+        }
+        given > before
+    }
+
+    /// Bytes a connection makes this reactor hold.
+    pub(crate) fn held_by<D: Driver>(&self, driver: &D, key: ConnKey) -> u64 {
+        let Some(conn) = self.table.get(key).filter(|c| c.phase != Phase::Closed) else {
+            return 0;
+        };
+        let outbox = conn
+            .outbox
+            .get()
+            .map(|at| Held::of(&self.outboxes[at]).cost);
+        let partial = conn.partial.get().map(|at| self.partials[at].bytes());
+        let in_flight = if conn.flags.has(Flags::IN_FLIGHT) {
+            driver.pinned_bytes(key)
+        } else {
+            0
+        };
+        outbox.unwrap_or(0) + (partial.unwrap_or(0) + in_flight) as u64
+    }
+
+    /// Ends a connection so that what it holds is given back at once.
+    fn close_holder<D: Driver>(&mut self, driver: &D, key: ConnKey) {
+        let Some(conn) = self.table.get(key) else {
+            return;
+        };
+        // A close frame would wait behind the batch in flight, and that is what must go.
+        let much_in_flight =
+            conn.flags.has(Flags::IN_FLIGHT) && driver.pinned_bytes(key) > IN_FLIGHT_LEFT_MAX;
+        if much_in_flight || conn.phase > Phase::Open {
+            return self.cut(key, CloseMode::Abort);
+        }
+        if conn.phase < Phase::Open {
+            return self.refuse(key, 503, REASON);
+        }
+        let input = conn.partial.get().map(|at| &self.partials[at]);
+        let has_input = matches!(input, Some(Partial::Frames(_) | Partial::EarlyFrames(_)));
+        if conn.outbox.get().is_some() {
+            self.close_dropping(key, REASON);
+            if has_input {
+                self.linger(key);
+            }
+        } else {
+            self.fail(key, CloseCode::TRY_AGAIN_LATER, REASON);
+        }
+    }
+}
+
+/// A batch in flight up to this size is left to go out, with a close frame behind it.
+const IN_FLIGHT_LEFT_MAX: usize = 16 << 10;
+const REASON: &str = "server holds too much for its clients";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reactors_look_before_the_limit_is_reached() {
+        let budget = Budget::new(1 << 30, 53);
+        assert!(budget.step() * 53 <= (1 << 30) / 16);
+        for share in &budget.shares {
+            share.held.store(1 << 20, Ordering::Relaxed);
+        }
+        assert_eq!(budget.sum(), 53 << 20);
+    }
+}

@@ -1,0 +1,288 @@
+//! Subscribers that read slower than is published: each policy, and what all together may hold.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use roost_reactor::{Outflow, Policy, SlowReceivers};
+use roost_testkit::client::{Checked, Client, ConnectOptions, Failure, Message, Request};
+use roost_testkit::server::{Backend, DEADLINE, TestServer};
+
+roost_testkit::on_each_backend!(
+    the_oldest_are_dropped_and_the_newest_arrive,
+    the_newest_are_dropped_and_the_oldest_arrive,
+    only_the_latest_arrives,
+    messages_are_limited_as_well_as_bytes,
+    a_namespace_that_drops_keeps_a_connection_that_another_would_close,
+    many_in_rounds_hear_all_in_order,
+    one_that_never_reads_costs_the_many_nothing,
+    all_together_stay_within_the_budget,
+    unfinished_messages_count_against_the_budget,
+);
+
+const BYTES: usize = 20_000;
+const COUNT: u32 = 400;
+
+fn narrow(address: SocketAddr, target: &str) -> Result<Client, Failure> {
+    let receive_buffer_bytes = Some(4096);
+    let options = ConnectOptions {
+        receive_buffer_bytes,
+        ..ConnectOptions::default()
+    };
+    let mut client = Client::connect_with(address, options)?;
+    client.shake_hands(&Request::websocket("h", target))?;
+    Ok(client)
+}
+
+/// A server where channels of the namespace `x` have this policy.
+fn server_with(backend: Backend, slow_receivers: SlowReceivers, messages: u32) -> TestServer {
+    TestServer::with(backend, 2, |settings| {
+        settings.limits.outbox_bytes_max = 1 << 20;
+        let policy = Policy {
+            outflow: Outflow {
+                slow_receivers,
+                outbox_bytes_max: 10 * (BYTES + 10),
+                outbox_messages_max: messages,
+            },
+            ..Policy::default()
+        };
+        settings.channels.namespaces = vec![("x".to_owned(), policy)];
+    })
+}
+
+fn numbered(number: u32) -> Vec<u8> {
+    let mut payload = vec![7; BYTES];
+    payload[..4].copy_from_slice(&number.to_be_bytes());
+    payload
+}
+
+/// Publishes while `deaf` reads nothing; a good subscriber beside it hears everything.
+fn publish(server: &TestServer, channel: &str) -> Checked {
+    let target = format!("/raw/{channel}");
+    let mut publisher = server.open(&target)?;
+    let mut good = server.open(&target)?;
+    for number in 0..COUNT {
+        let payload = numbered(number);
+        publisher.send_binary(&payload)?;
+        good.expect_binary(&payload)?;
+    }
+    Ok(())
+}
+
+/// What comes until nothing more does.
+fn read_numbers(client: &mut Client) -> Result<Vec<u32>, Failure> {
+    client.set_patience(Duration::from_millis(700));
+    let mut numbers = Vec::new();
+    while let Ok(Message::Binary(payload)) = client.receive() {
+        assert_eq!(payload.len(), BYTES);
+        let number = payload[..4].try_into().expect("four bytes");
+        numbers.push(u32::from_be_bytes(number));
+    }
+    Ok(numbers)
+}
+
+fn counted(server: &TestServer, name: &str) -> u64 {
+    let json = server.registry().to_json();
+    let (_, rest) = json
+        .split_once(&format!("\"{name}\":"))
+        .unwrap_or_else(|| panic!("no {name} in {json}"));
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next();
+    digits.and_then(|n| n.parse().ok()).expect("a number")
+}
+
+fn the_oldest_are_dropped_and_the_newest_arrive(backend: Backend) -> Checked {
+    let server = server_with(backend, SlowReceivers::DropOldest, 0);
+    let mut deaf = narrow(server.address(), "/raw/x:1")?;
+    publish(&server, "x:1")?;
+    let numbers = read_numbers(&mut deaf)?;
+    assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+    let newest: Vec<u32> = (COUNT - 10..COUNT).collect();
+    assert!(numbers.ends_with(&newest), "{numbers:?}");
+    let dropped = counted(&server, "namespace.x.dropped_oldest_total");
+    assert_eq!(dropped, u64::from(COUNT) - numbers.len() as u64);
+    assert_eq!(server.count("slow_consumers_total"), 0);
+    assert_eq!(counted(&server, "channels.dropped_oldest_total"), 0);
+    Ok(())
+}
+
+fn the_newest_are_dropped_and_the_oldest_arrive(backend: Backend) -> Checked {
+    let server = server_with(backend, SlowReceivers::DropNewest, 0);
+    let mut deaf = narrow(server.address(), "/raw/x:1")?;
+    publish(&server, "x:1")?;
+    let numbers = read_numbers(&mut deaf)?;
+    let oldest: Vec<u32> = (0..numbers.len() as u32).collect();
+    assert_eq!(numbers, oldest);
+    let dropped = counted(&server, "namespace.x.dropped_newest_total");
+    assert_eq!(dropped, u64::from(COUNT) - numbers.len() as u64);
+    assert!(dropped > 0);
+    Ok(())
+}
+
+fn only_the_latest_arrives(backend: Backend) -> Checked {
+    let server = server_with(backend, SlowReceivers::Latest, 0);
+    let mut deaf = narrow(server.address(), "/raw/x:1")?;
+    publish(&server, "x:1")?;
+    let numbers = read_numbers(&mut deaf)?;
+    assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+    assert_eq!(numbers.last(), Some(&(COUNT - 1)));
+    // What the kernel had taken, then one.
+    let before = numbers.len() as u32 - 1;
+    assert_eq!(
+        numbers[..numbers.len() - 1],
+        (0..before).collect::<Vec<_>>()
+    );
+    let replaced = counted(&server, "namespace.x.replaced_total");
+    assert_eq!(replaced, u64::from(COUNT) - numbers.len() as u64);
+    Ok(())
+}
+
+fn messages_are_limited_as_well_as_bytes(backend: Backend) -> Checked {
+    let server = server_with(backend, SlowReceivers::DropOldest, 3);
+    let mut deaf = narrow(server.address(), "/raw/x:1")?;
+    publish(&server, "x:1")?;
+    let numbers = read_numbers(&mut deaf)?;
+    let gap = numbers.windows(2).position(|pair| pair[1] != pair[0] + 1);
+    let gap = gap.expect("something was dropped");
+    assert_eq!(numbers[gap + 1..], [COUNT - 3, COUNT - 2, COUNT - 1]);
+    Ok(())
+}
+
+/// A WAMP session hears two namespaces: what waits from the one that drops makes room.
+fn a_namespace_that_drops_keeps_a_connection_that_another_would_close(backend: Backend) -> Checked {
+    let server = server_with(backend, SlowReceivers::DropOldest, 0);
+    let address = server.address();
+    let receive_buffer_bytes = Some(4096);
+    let options = ConnectOptions {
+        receive_buffer_bytes,
+        ..ConnectOptions::default()
+    };
+    let mut deaf = Client::connect_with(address, options)?;
+    deaf.shake_hands(&Request::websocket("h", "/").header("Sec-WebSocket-Protocol: wamp.2.json"))?;
+    deaf.send_text(r#"[1,"realm1",{"roles":{"subscriber":{}}}]"#)?;
+    deaf.receive()?;
+    for channel in ["x:1", "y:1"] {
+        deaf.send_text(&format!(r#"[32,1,{{}},"{channel}"]"#))?;
+        deaf.receive()?;
+    }
+    // Beyond this the namespace of y is closed, x is not.
+    publish(&server, "x:1")?;
+    assert!(counted(&server, "namespace.x.dropped_oldest_total") > 0);
+    assert_eq!(server.count("slow_consumers_total"), 0);
+    publish(&server, "y:1")?;
+    server.wait_for_count("slow_consumers_total", |count| count == 1);
+    Ok(())
+}
+
+/// More subscribers than a piece of a fan-out has, and several publishers at once.
+fn many_in_rounds_hear_all_in_order(backend: Backend) -> Checked {
+    let server = TestServer::with(backend, 2, |settings| settings.limits.fan_out_piece = 3);
+    let mut subscribers = (0..40)
+        .map(|_| server.open("/raw/many"))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut publishers = (0..3)
+        .map(|_| server.open("/raw/many"))
+        .collect::<Result<Vec<_>, _>>()?;
+    for number in 0..50 {
+        for (from, publisher) in publishers.iter_mut().enumerate() {
+            publisher.send_text(&format!("{from} {number}"))?;
+        }
+    }
+    let mut first: Option<Vec<String>> = None;
+    for subscriber in &mut subscribers {
+        let mut heard = Vec::new();
+        let mut next = [0; 3];
+        for _ in 0..150 {
+            let Message::Text(text) = subscriber.receive()? else {
+                panic!("expected text");
+            };
+            let (from, number) = text.split_once(' ').expect("two numbers");
+            let from: usize = from.parse().expect("a number");
+            assert_eq!(number, next[from].to_string(), "of publisher {from}");
+            next[from] += 1;
+            heard.push(text);
+        }
+        // All hear the channel's one order.
+        assert_eq!(first.get_or_insert_with(|| heard.clone()), &heard);
+    }
+    Ok(())
+}
+
+fn one_that_never_reads_costs_the_many_nothing(backend: Backend) -> Checked {
+    let server = TestServer::with(backend, 1, |settings| {
+        settings.limits.fan_out_piece = 3;
+        settings.limits.outbox_bytes_max = 1 << 20;
+    });
+    let deaf = narrow(server.address(), "/raw/x")?;
+    let mut others = (0..10)
+        .map(|_| server.open("/raw/x"))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut publisher = server.open("/raw/x")?;
+    for number in 0..COUNT {
+        let payload = numbered(number);
+        publisher.send_binary(&payload)?;
+        for other in &mut others {
+            other.expect_binary(&payload)?;
+        }
+    }
+    server.wait_for_count("slow_consumers_total", |count| count == 1);
+    drop(deaf);
+    Ok(())
+}
+
+fn all_together_stay_within_the_budget(backend: Backend) -> Checked {
+    const BUDGET: u64 = 8 << 20;
+    let server = TestServer::with(backend, 2, |settings| {
+        settings.limits.outbox_bytes_max = 4 << 20;
+        settings.limits.buffered_bytes_max = BUDGET;
+    });
+    let deaf = (0..20)
+        .map(|_| narrow(server.address(), "/raw/x"))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut publisher = server.open("/raw/x")?;
+    let mut good = server.open("/raw/x")?;
+    let mut most = 0;
+    for number in 0..COUNT {
+        let payload = numbered(number);
+        publisher.send_binary(&payload)?;
+        good.expect_binary(&payload)?;
+        most = most.max(server.count("outbox_bytes") + server.count("pinned_bytes"));
+    }
+    assert!(most > BUDGET / 2 && most <= BUDGET, "{most} bytes held");
+    assert!(server.count("budget_closes_total") > 0);
+    drop(deaf);
+    server.wait_for_count("outbox_bytes", |bytes| bytes == 0);
+    server.wait_for_count("pinned_bytes", |bytes| bytes == 0);
+    Ok(())
+}
+
+fn unfinished_messages_count_against_the_budget(backend: Backend) -> Checked {
+    const BUDGET: u64 = 4 << 20;
+    let server = TestServer::with(backend, 2, |settings| {
+        settings.limits.buffered_bytes_max = BUDGET;
+    });
+    let mut small = server.open("/echo")?;
+    // A header that declares 1 MiB, a mask of zeros, and nearly all of it.
+    let mut frame = vec![0x82, 0xff];
+    frame.extend_from_slice(&(1u64 << 20).to_be_bytes());
+    frame.extend_from_slice(&[0; 4]);
+    frame.resize(900_000, b'x');
+    let mut hoarders = Vec::new();
+    let begun = Instant::now();
+    let mut most = 0;
+    while server.count("budget_closes_total") == 0 {
+        assert!(begun.elapsed() < DEADLINE, "{most} bytes held");
+        let mut hoarder = server.open("/echo")?;
+        hoarder.push(&frame, Duration::from_millis(200));
+        hoarders.push(hoarder);
+        most = most.max(server.count("partial_bytes"));
+    }
+    assert!(most > BUDGET / 2 && most <= BUDGET, "{most} bytes held");
+    // The others are served on, also with a message of some size.
+    small.send_binary(&[1; 100_000])?;
+    small.expect_binary(&[1; 100_000])?;
+    let closed = hoarders.iter_mut().any(|hoarder| {
+        hoarder.set_patience(Duration::from_millis(50));
+        hoarder.expect_close(1013).is_ok()
+    });
+    assert!(closed, "one of them hears why");
+    Ok(())
+}
