@@ -11,6 +11,7 @@ mod logging;
 mod notify;
 mod run;
 mod settings;
+mod worst;
 
 /// Roost holds very many WebSocket connections and routes messages between them.
 ///

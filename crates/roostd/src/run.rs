@@ -13,6 +13,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{info, warn};
 
+use crate::worst::WorstCase;
 use crate::{logging, notify, settings};
 
 /// Runs the daemon until it is told to stop. The error is a message for people.
@@ -90,7 +91,7 @@ struct Choice {
     reason: String,
 }
 
-enum Chosen {
+pub(crate) enum Chosen {
     Epoll(EpollOptions),
     Uring(UringOptions),
 }
@@ -234,6 +235,13 @@ fn banner(
         out,
         "  open files  {open_files} allowed: up to {connections_max} connections"
     );
+    let worst = WorstCase::of(
+        &loaded.settings,
+        &choice.driver,
+        reactors as u64,
+        u64::from(connections_max),
+    );
+    let _ = writeln!(out, "  memory      {worst}");
     let _ = writeln!(out, "  config      {config}");
     if loaded.settings.listener.page {
         let _ = writeln!(

@@ -1,0 +1,156 @@
+//! What the limits add up to: the most memory the daemon takes, whatever its clients do.
+
+use std::fmt;
+
+use roost_config as config;
+use roost_net::uring::UringOptions;
+
+use crate::run::Chosen;
+
+/// Bytes at most, by what they are for. The kernel's sockets come on top: about 4 KiB each while
+/// quiet, and up to `tcp_rmem` and `tcp_wmem` while bytes wait in them.
+pub(crate) struct WorstCase {
+    /// `limits.buffered_size_max`.
+    buffered: u64,
+    /// Records of connections, sessions and subscriptions.
+    connections: u64,
+    /// Names, members and homes of channels.
+    channels: u64,
+    /// Receive buffers, compressors and what a turn gathers, of all reactors.
+    reactors: u64,
+}
+
+impl WorstCase {
+    pub(crate) fn of(
+        settings: &config::Settings,
+        driver: &Chosen,
+        reactors: u64,
+        connections_max: u64,
+    ) -> WorstCase {
+        let limits = &settings.limits;
+        let wamp = settings.wamp.enabled;
+        let subscriptions_each = if wamp {
+            u64::from(limits.subscriptions_per_connection_max)
+        } else {
+            1
+        };
+        let subscriptions = connections_max.saturating_mul(subscriptions_each);
+        let session = if wamp { SESSION_BYTES } else { 0 };
+        let channels = subscriptions.min(u64::from(limits.channels_max).saturating_mul(reactors));
+        let channel = CHANNEL_BYTES + limits.channel_name_bytes_max as u64;
+        let buffers = match driver {
+            Chosen::Epoll(options) => options.read_buffer_bytes as u64,
+            Chosen::Uring(UringOptions {
+                buffers,
+                buffer_bytes,
+                ..
+            }) => u64::from(*buffers) * u64::from(*buffer_bytes),
+        };
+        let deflate = if settings.deflate.enabled {
+            DEFLATE_BYTES
+        } else {
+            0
+        };
+        WorstCase {
+            buffered: limits.buffered_bytes_max as u64,
+            connections: connections_max
+                .saturating_mul(CONNECTION_BYTES + session)
+                .saturating_add(subscriptions.saturating_mul(SUBSCRIPTION_BYTES)),
+            channels: channels.saturating_mul(channel),
+            reactors: reactors * (buffers + deflate + REACTOR_BYTES),
+        }
+    }
+
+    fn total(&self) -> u64 {
+        let parts = [
+            self.buffered,
+            self.connections,
+            self.channels,
+            self.reactors,
+        ];
+        parts.into_iter().fold(0, u64::saturating_add)
+    }
+}
+
+impl fmt::Display for WorstCase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "at most {} beside the kernel's: {} buffered, {} for connections and subscriptions, \
+             {} for channels, {} for reactors",
+            Size(self.total()),
+            Size(self.buffered),
+            Size(self.connections),
+            Size(self.channels),
+            Size(self.reactors)
+        )
+    }
+}
+
+/// Bytes for people, rounded up: a bound must not be printed lower than it is.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [(&str, u64); 3] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20)];
+        let unit = UNITS.iter().find(|(_, size)| self.0 >= *size);
+        let &(name, size) = unit.unwrap_or(&UNITS[2]);
+        let tenths = (u128::from(self.0) * 10).div_ceil(u128::from(size));
+        match (tenths / 10, tenths % 10) {
+            (whole, 0) => write!(f, "{whole} {name}"),
+            (whole, tenth) => write!(f, "{whole}.{tenth} {name}"),
+        }
+    }
+}
+
+/// A connection's record (40), its entry with the driver (8) and its generation (2), in tables
+/// that may be half empty.
+const CONNECTION_BYTES: u64 = 2 * 50;
+/// A WAMP session's record, in a table that may be half empty.
+const SESSION_BYTES: u64 = 2 * 64;
+/// One subscription: in the session's list and in the channel's set of members, both of which may
+/// be half empty.
+const SUBSCRIPTION_BYTES: u64 = 2 * 24;
+/// A channel with one subscriber without its name: its records where that is and at its home, both
+/// with a place in a hash table (quiet, on channels of their own: some 190 measured, connection
+/// included).
+const CHANNEL_BYTES: u64 = 2 * 192;
+/// A reactor's compressor and inflater (zlib-rs: up to 380 and 47.5 KB), and a second compressor
+/// with a small window.
+const DEFLATE_BYTES: u64 = 1 << 20;
+/// What a turn gathers and what is kept for the next one, its stack and its rings.
+const REACTOR_BYTES: u64 = 8 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use roost_net::epoll::EpollOptions;
+
+    #[test]
+    fn the_parts_follow_the_limits() {
+        let mut settings = config::Settings::default();
+        let epoll = Chosen::Epoll(EpollOptions::default());
+        let of = |settings: &config::Settings| WorstCase::of(settings, &epoll, 2, 1_000);
+        let usual = of(&settings);
+        assert_eq!(usual.buffered, 1 << 30);
+        settings.limits.buffered_bytes_max *= 2;
+        assert_eq!(of(&settings).total() - usual.total(), 1 << 30);
+        settings.limits.channels_max = 1;
+        assert!(of(&settings).channels < usual.channels / 1_000);
+        settings.wamp.enabled = false;
+        assert!(of(&settings).connections < usual.connections / 10);
+    }
+
+    #[test]
+    fn sizes_are_rounded_up() {
+        for (bytes, text) in [
+            (1, "0.1 MiB"),
+            (1 << 20, "1 MiB"),
+            ((1 << 20) + 1, "1.1 MiB"),
+            (1 << 30, "1 GiB"),
+            (3 << 39, "1.5 TiB"),
+        ] {
+            assert_eq!(Size(bytes).to_string(), text);
+        }
+    }
+}
