@@ -23,6 +23,7 @@ use crate::opening::{Challenge, Head, Joining};
 use crate::outbox::{Held, Outbox};
 use crate::rounds::Rounds;
 use crate::settings::Settings;
+use crate::slow::SlowBoard;
 use crate::sweep::Sweep;
 use crate::table::Table;
 use crate::tick::Tick;
@@ -55,6 +56,11 @@ pub(crate) struct Core {
     /// What all reactors together may hold, and where this one stands with it.
     pub(crate) budget: Arc<Budget>,
     pub(crate) standing: Standing,
+    /// For whom most waits, for people who look; the tick at which that is looked up again; whether
+    /// anybody is on this reactor's list.
+    pub(crate) slow_board: Arc<SlowBoard>,
+    pub(crate) slow_due: u32,
+    pub(crate) slow_listed: bool,
     /// WAMP sessions.
     pub(crate) sessions: Slab<wamp::Session>,
     /// What the hub wants done next; reused.
@@ -309,11 +315,12 @@ impl Core {
     pub(crate) fn outbox_of(
         outboxes: &mut Slab<Outbox>,
         counters: &Counters,
+        slot: u32,
         conn: &mut Conn,
     ) -> usize {
         conn.outbox.get().unwrap_or_else(|| {
             counters.outboxes.inc();
-            let index = outboxes.insert(Outbox::default());
+            let index = outboxes.insert(Outbox::of(slot));
             conn.outbox = Index::new(index);
             index
         })

@@ -145,7 +145,7 @@ impl Core {
         let Some(conn) = self.table.get_mut(key) else {
             return;
         };
-        let index = Core::outbox_of(&mut self.outboxes, &self.counters, conn);
+        let index = Core::outbox_of(&mut self.outboxes, &self.counters, key.slot(), conn);
         let outbox = &mut self.outboxes[index];
         let before = Held::of(outbox);
         let total_max = self.settings.limits.outbox_bytes_max;

@@ -33,6 +33,7 @@ mod reactor;
 mod rounds;
 mod server;
 mod settings;
+mod slow;
 mod sweep;
 mod table;
 mod tick;

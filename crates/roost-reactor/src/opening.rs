@@ -339,7 +339,7 @@ impl Core {
         let settings = self.settings.clone();
         let path = request.path();
         let known = settings.pages.iter().any(|page| page.path == path)
-            || (settings.stats && path == "/stats")
+            || (settings.stats && matches!(path, "/stats" | "/stats/slow"))
             || route(path, [], &settings.routes) != Route::NotFound;
         let head_only = match request.method() {
             "GET" => false,
@@ -355,8 +355,11 @@ impl Core {
             ];
             return self.respond(key, 200, page.content_type, &headers, page.body, head_only);
         }
-        if settings.stats && path == "/stats" {
-            let json = self.registry.to_json();
+        if settings.stats && matches!(path, "/stats" | "/stats/slow") {
+            let json = match path {
+                "/stats" => self.registry.to_json(),
+                _ => self.slow_board.to_json(),
+            };
             let headers = [("Cache-Control", "no-store")];
             let json = json.as_bytes();
             return self.respond(key, 200, "application/json", &headers, json, head_only);

@@ -13,6 +13,8 @@ use crate::settings::{Outflow, SlowReceivers};
 /// the order in which their messages came.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
+    /// The connection's slot.
+    owner: u32,
     lanes: Vec<Lane>,
     /// The place in the order that the next message gets.
     next: u64,
@@ -80,6 +82,19 @@ pub(crate) struct Dropped {
 pub(crate) struct Full;
 
 impl Outbox {
+    /// An empty one for the connection in this slot.
+    pub(crate) fn of(owner: u32) -> Outbox {
+        Outbox {
+            owner,
+            ..Outbox::default()
+        }
+    }
+
+    /// The connection's slot.
+    pub(crate) fn owner(&self) -> u32 {
+        self.owner
+    }
+
     /// Queues a frame that belongs to no channel; never dropped.
     pub(crate) fn push(&mut self, frame: Chunk) {
         let lane = self.lane(None);
@@ -188,7 +203,7 @@ impl Outbox {
 
     /// Forgets what waits.
     pub(crate) fn clear(&mut self) {
-        *self = Outbox::default();
+        *self = Outbox::of(self.owner);
     }
 
     /// Bytes that wait.
@@ -197,7 +212,6 @@ impl Outbox {
     }
 
     /// Messages that wait; a pong is none.
-    #[cfg(test)]
     pub(crate) fn messages(&self) -> usize {
         self.messages
     }

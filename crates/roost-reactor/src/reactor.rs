@@ -22,6 +22,7 @@ use crate::framing::Codec;
 use crate::mailbox::{Mesh, Post};
 use crate::rounds::Rounds;
 use crate::settings::Settings;
+use crate::slow::SlowBoard;
 use crate::sweep::Sweep;
 use crate::table::Table;
 use crate::tick::Tick;
@@ -32,6 +33,7 @@ pub struct Shared {
     settings: Arc<Settings>,
     registry: Registry,
     budget: Arc<Budget>,
+    slow_board: Arc<SlowBoard>,
     mesh: Arc<Mesh<Letter>>,
     /// Connections of the process.
     process: Arc<AtomicU32>,
@@ -63,6 +65,7 @@ impl Shared {
             settings: Arc::new(settings),
             mesh: Arc::new(Mesh::new(reactors)),
             budget,
+            slow_board: Arc::new(SlowBoard::new(reactors)),
             process: Arc::default(),
             switch: Arc::new(switch),
             seed,
@@ -155,6 +158,9 @@ impl<D: Driver> Reactor<D> {
             outbox_cost: 0,
             budget: shared.budget.clone(),
             standing: Standing::default(),
+            slow_board: shared.slow_board.clone(),
+            slow_due: 0,
+            slow_listed: false,
             sessions: Slab::new(),
             outputs: Vec::new(),
             asks: Vec::new(),
@@ -246,6 +252,7 @@ impl<D: Driver> Reactor<D> {
             return Some(Duration::ZERO);
         }
         let due = self.core.sweep.due().min(self.drain_until);
+        let due = due.min(self.core.slow_list_due());
         if due == NEVER {
             return None;
         }
@@ -367,6 +374,7 @@ impl<D: Driver> Reactor<D> {
             self.driver.set_accepting(accept);
         }
         core.publish_gauges(&self.driver);
+        core.list_slow(&self.driver);
         core.check_invariants();
         if core.draining && core.table.len() == 0 && core.post.spilled() == 0 {
             return Turn::Stopped;

@@ -15,6 +15,7 @@ roost_testkit::on_each_backend!(
     a_namespace_that_drops_keeps_a_connection_that_another_would_close,
     many_in_rounds_hear_all_in_order,
     one_that_never_reads_costs_the_many_nothing,
+    who_is_slow_can_be_seen,
     all_together_stay_within_the_budget,
     unfinished_messages_count_against_the_budget,
 );
@@ -225,6 +226,35 @@ fn one_that_never_reads_costs_the_many_nothing(backend: Backend) -> Checked {
     }
     server.wait_for_count("slow_consumers_total", |count| count == 1);
     drop(deaf);
+    Ok(())
+}
+
+fn who_is_slow_can_be_seen(backend: Backend) -> Checked {
+    let server = server_with(backend, SlowReceivers::DropOldest, 0);
+    let deaf = narrow(server.address(), "/raw/x:1")?;
+    publish(&server, "x:1")?;
+    let list = || -> Result<String, Failure> {
+        let mut client = Client::connect(server.address())?;
+        client.send(b"GET /stats/slow HTTP/1.1\r\nHost: h\r\n\r\n")?;
+        let response = client.read_response()?;
+        let body = client.read_body(&response)?;
+        Ok(String::from_utf8(body).expect("JSON is UTF-8"))
+    };
+    let begun = Instant::now();
+    let full = |text: &str| text.contains("\"outbox_messages\":10,");
+    while !full(&list()?) {
+        assert!(begun.elapsed() < DEADLINE, "{}", list()?);
+    }
+    let text = list()?;
+    assert!(text.contains("\"dialect\":\"raw\""), "{text}");
+    assert!(
+        text.contains(&format!("\"outbox_bytes\":{},", 10 * (BYTES + 4))),
+        "{text}"
+    );
+    drop(deaf);
+    while list()? != "[\n]\n" {
+        assert!(begun.elapsed() < DEADLINE, "{}", list()?);
+    }
     Ok(())
 }
 
