@@ -115,6 +115,96 @@ pub fn append_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
+/// Appends a text or binary message in frames of at most `fragment_bytes_max` payload each; one
+/// frame if it fits. `rsv1` says that the payload is compressed (RFC 7692 §6).
+///
+/// # Panics
+/// When `fragment_bytes_max` is 0.
+pub fn append_message(
+    out: &mut Vec<u8>,
+    opcode: Opcode,
+    rsv1: bool,
+    payload: &[u8],
+    fragment_bytes_max: usize,
+) {
+    for (header, fragment) in fragments(opcode, rsv1, payload, fragment_bytes_max) {
+        out.extend_from_slice(header.as_bytes());
+        out.extend_from_slice(fragment);
+    }
+}
+
+/// A message cut into frames of at most `fragment_bytes_max` payload each: at least one.
+///
+/// # Panics
+/// When `fragment_bytes_max` is 0.
+pub(crate) fn fragments(
+    opcode: Opcode,
+    rsv1: bool,
+    payload: &[u8],
+    fragment_bytes_max: usize,
+) -> impl Iterator<Item = (Header, &[u8])> {
+    assert!(fragment_bytes_max > 0, "a fragment holds at least one byte");
+    let mut left = Some(payload);
+    let mut begins = true;
+    std::iter::from_fn(move || {
+        let payload = left?;
+        let (fragment, rest) = payload.split_at(payload.len().min(fragment_bytes_max));
+        let ends = rest.is_empty();
+        left = (!ends).then_some(rest);
+        // RFC 6455 §5.4: the opcode stands on the first frame, FIN on the last. RFC 7692 §6.1:
+        // RSV1 stands on the first one too.
+        let first = std::mem::replace(&mut begins, false);
+        let opcode = if first { opcode } else { Opcode::Continuation };
+        let mut bytes = [0; HEADER_BYTES_MAX];
+        let len = encode_header(opcode, ends, rsv1 && first, fragment.len(), &mut bytes);
+        Some((Header { bytes, len }, fragment))
+    })
+}
+
+/// An encoded header.
+pub(crate) struct Header {
+    bytes: [u8; HEADER_BYTES_MAX],
+    len: usize,
+}
+
+impl Header {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// The unmasked frame at the front of `bytes`, its payload and what comes behind it. `None` when
+/// no such frame lies there whole: for taking apart what a server has framed itself, not for what
+/// a peer has sent.
+pub fn split_frame(bytes: &[u8]) -> Option<(FrameHeader, &[u8], &[u8])> {
+    let [first, length, rest @ ..] = bytes else {
+        return None;
+    };
+    if first & RSV2_RSV3 != 0 {
+        return None;
+    }
+    let (len, rest) = match *length {
+        LENGTH_16 => {
+            let (len, rest) = rest.split_first_chunk::<2>()?;
+            (u64::from(u16::from_be_bytes(*len)), rest)
+        }
+        LENGTH_64 => {
+            let (len, rest) = rest.split_first_chunk::<8>()?;
+            (u64::from_be_bytes(*len), rest)
+        }
+        len if len & MASKED != 0 => return None,
+        len => (u64::from(len), rest),
+    };
+    let (payload, rest) = rest.split_at_checked(usize::try_from(len).ok()?)?;
+    let header = FrameHeader {
+        opcode: Opcode::from_bits(first & OPCODE)?,
+        fin: first & FIN != 0,
+        rsv1: first & RSV1 != 0,
+        len,
+    };
+    Some((header, payload, rest))
+}
+
 /// Appends a whole unmasked close frame. See [`crate::Frozen::close`] for the reason's length.
 pub fn append_close(out: &mut Vec<u8>, code: CloseCode, reason: &str) {
     let mut body = [0; CONTROL_BYTES_MAX];

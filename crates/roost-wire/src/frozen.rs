@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::CloseCode;
 use crate::frame::{
     CONTROL_BYTES_MAX, FIN, HEADER_BYTES_MAX, LENGTH, LENGTH_16, LENGTH_64, OPCODE, Opcode, RSV1,
-    encode_close_body, encode_header, header_len,
+    encode_close_body, encode_header, fragments, header_len,
 };
 
 /// The bytes of one message as a server sends it: one frame, or several of a fragmented message,
@@ -156,23 +156,8 @@ fn fragmented(opcode: Opcode, rsv1: bool, payload: &[u8], fragment_bytes_max: us
     let total = last * (header_len(fragment_bytes_max) + fragment_bytes_max)
         + (header_len(last_len) + last_len);
     build(total, |out| {
-        let mut header = [0; HEADER_BYTES_MAX];
-        let mut rest = payload;
-        for index in 0..count {
-            let (fragment, after) = rest.split_at(rest.len().min(fragment_bytes_max));
-            rest = after;
-            // RFC 6455 §5.4: the opcode stands on the first frame, FIN on the last. RFC 7692 §6.1:
-            // RSV1 stands on the first one too.
-            let first = index == 0;
-            let opcode = if first { opcode } else { Opcode::Continuation };
-            let header_len = encode_header(
-                opcode,
-                index == last,
-                rsv1 && first,
-                fragment.len(),
-                &mut header,
-            );
-            put(out, &header[..header_len]);
+        for (header, fragment) in fragments(opcode, rsv1, payload, fragment_bytes_max) {
+            put(out, header.as_bytes());
             put(out, fragment);
         }
     })

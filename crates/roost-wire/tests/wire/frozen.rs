@@ -1,6 +1,8 @@
 //! What a server sends, read back by a client's decoder.
 
-use roost_wire::frame::{append_close, append_frame, append_masked_frame};
+use roost_wire::frame::{
+    append_close, append_frame, append_masked_frame, append_message, split_frame,
+};
 use roost_wire::fuzz::OwnedMessage::{Binary, Close, Ping, Text};
 use roost_wire::{CloseCode, Frozen, Opcode, Role};
 
@@ -60,6 +62,49 @@ fn fragments_are_at_most_as_long_as_asked() {
     for size in [payload.len(), payload.len() + 1] {
         let frozen = Frozen::fragmented(Opcode::Text, payload.as_bytes(), size);
         assert_eq!(frozen, Frozen::message(Opcode::Text, payload.as_bytes()));
+    }
+}
+
+#[test]
+fn what_is_framed_comes_apart_again() {
+    for len in [0, 1, 125, 126, 127, 65535, 65536, 70_000] {
+        let payload: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
+        for size in [1000, 65536, usize::MAX] {
+            for rsv1 in [false, true] {
+                let mut bytes = Vec::new();
+                append_message(&mut bytes, Opcode::Text, rsv1, &payload, size);
+                let frozen = match rsv1 {
+                    false => Frozen::fragmented(Opcode::Text, &payload, size),
+                    true => Frozen::compressed(Opcode::Text, &payload, size),
+                };
+                assert_eq!(bytes, frozen.as_bytes(), "{len} bytes in frames of {size}");
+                let (mut rest, mut joined, mut opcode) = (&bytes[..], Vec::new(), Opcode::Text);
+                while let Some((header, payload, behind)) = split_frame(rest) {
+                    assert_eq!((header.opcode, header.len), (opcode, payload.len() as u64));
+                    assert_eq!(header.rsv1, rsv1 && joined.is_empty());
+                    assert_eq!(header.fin, behind.is_empty());
+                    joined.extend_from_slice(payload);
+                    (rest, opcode) = (behind, Opcode::Continuation);
+                }
+                assert!(rest.is_empty() && joined == payload, "{len} in {size}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_frame_of_ours_is_not_taken_apart() {
+    let whole = Frozen::message(Opcode::Binary, &[7; 300]);
+    for cut in 0..whole.len() {
+        assert_eq!(split_frame(&whole.as_bytes()[..cut]), None, "cut at {cut}");
+    }
+    for wrong in [
+        &b"\x81\x81abcde"[..],                         // masked
+        b"\x83\x00",                                   // a reserved opcode
+        b"\xa1\x00",                                   // RSV2
+        b"\x82\x7f\xff\xff\xff\xff\xff\xff\xff\xff\0", // longer than any memory
+    ] {
+        assert_eq!(split_frame(wrong), None, "{}", wrong.escape_ascii());
     }
 }
 
