@@ -6,6 +6,7 @@
 use std::iter;
 
 use crate::deflate::{Deflater, Inflater};
+use crate::frame::append_message;
 use crate::handshake::{self, HeadScanner, Request, Upgrade};
 use crate::hixie;
 use crate::{
@@ -127,10 +128,10 @@ pub fn decoder(data: &[u8]) {
 }
 
 /// Compressed messages: what inflates does so within the limit, alone and in frames alike; what is
-/// deflated inflates to itself.
+/// deflated inflates to itself; messages that share a context do so however they are cut.
 ///
-/// The first byte chooses the limit, the frames' pieces and the compressor; the rest is taken once
-/// for a compressed payload and once for a message.
+/// The first byte chooses the limit, the frames' pieces and the compressor; the rest is taken for
+/// a compressed payload, for a message, and for several of both.
 pub fn deflate(data: &[u8]) {
     let [rules, payload @ ..] = data else {
         return;
@@ -181,6 +182,78 @@ pub fn deflate(data: &[u8]) {
             assert_eq!(inflated, Ok(message), "there and back");
         }
     }
+    taken_over(*rules, payload);
+}
+
+/// Several messages through one context. A stream in one piece, in single bytes and in mixed pieces
+/// inflates to the same.
+fn taken_over(rules: u8, payload: &[u8]) {
+    let pieces = || payload.chunks(payload.len().div_ceil(MESSAGES).max(1));
+    let limits = Limits {
+        frame_bytes_max: usize::MAX,
+        message_bytes_max: 64 << (rules & 0xF),
+    };
+    // The pieces are compressed payloads: what a peer may send that keeps to no rule.
+    let mut stream = Vec::new();
+    for piece in pieces() {
+        append_message(
+            &mut stream,
+            Opcode::Binary,
+            true,
+            piece,
+            1 + piece.len() / 2,
+        );
+    }
+    for message in taken_over_anyhow(&stream, rules, &limits).messages {
+        let OwnedMessage::Binary(bytes) = message else {
+            unreachable!("nothing else is in the stream");
+        };
+        assert!(bytes.len() <= limits.message_bytes_max, "inflated too far");
+    }
+
+    // The pieces are messages, each sent twice, so that they have something to refer to; the empty
+    // one goes uncompressed, past the context.
+    let mut deflater = Deflater::with_window(1 + rules % 9, 9 + rules % 7, true);
+    let mut sent = Vec::new();
+    stream.clear();
+    for piece in pieces().chain([&payload[..0]]).chain(pieces()) {
+        let deflated = match rules & 0x80 {
+            0 => deflater.deflate(piece),
+            _ => deflater.deflate_within(piece, piece.len() + usize::from(rules)),
+        };
+        let (rsv1, bytes) = deflated.map_or((false, piece), |deflated| (true, deflated));
+        append_message(
+            &mut stream,
+            Opcode::Binary,
+            rsv1,
+            bytes,
+            1 + bytes.len() / 2,
+        );
+        sent.push(OwnedMessage::Binary(piece.to_vec()));
+    }
+    let limits = Limits {
+        message_bytes_max: 2 * payload.len() + usize::from(rules), // on the wire some get longer
+        ..limits
+    };
+    let heard = taken_over_anyhow(&stream, rules, &limits);
+    assert_eq!(
+        (heard.messages, heard.error),
+        (sent, None),
+        "there and back"
+    );
+}
+
+/// Decodes `stream` with a context of its own, in one piece, in single bytes and in mixed pieces.
+fn taken_over_anyhow(stream: &[u8], seed: u8, limits: &Limits) -> Transcript {
+    let decode = |lens: &mut dyn Iterator<Item = usize>| {
+        let mut inflater = Inflater::with_takeover(true);
+        let role = Role::Client;
+        transcript_inflating(stream, lens, role, limits, Some(&mut inflater))
+    };
+    let whole = decode(&mut iter::once(stream.len()));
+    assert_eq!(whole, decode(&mut iter::repeat(1)), "single bytes");
+    assert_eq!(whole, decode(&mut mixed_lens(seed)), "mixed pieces");
+    whole
 }
 
 /// The early framings: a stream in one piece, in single bytes and in pieces that `data` chooses
@@ -410,3 +483,5 @@ fn own(message: Message<'_>) -> OwnedMessage {
 }
 
 const HEADERS_MAX: usize = 64;
+/// Messages into which a payload is cut.
+const MESSAGES: usize = 4;

@@ -81,20 +81,20 @@ fn a_frozen_message_is_one_allocation() {
 
 fn contexts_take_what_they_say() {
     let text = "to be or not to be, that is the question ".repeat(2000);
-    for level in 1..=9 {
-        let (_, context, mut deflater) = count(|| Deflater::with_window(level, 15, true));
-        // Its buffer holds the last message, at its longest, beside that.
-        let (_, buffer, len) = count(|| deflater.deflate(text.as_bytes()).expect("shorter").len());
-        assert!(buffer <= text.len() * 5 / 4, "{buffer} bytes for {len}");
-        println!("level {level}: {context} bytes");
-        assert!(
-            context <= Deflater::CONTEXT_BYTES,
-            "level {level}: {context}"
-        );
-        assert!(
-            2 * context > Deflater::CONTEXT_BYTES,
-            "level {level}: {context}"
-        );
+    for window_bits in 9..=15 {
+        let allowed = Deflater::context_bytes(window_bits);
+        for level in 1..=9 {
+            let (_, context, mut deflater) =
+                count(|| Deflater::with_window(level, window_bits, true));
+            // Its buffer holds the last message, at its longest, beside that.
+            let (_, buffer, len) =
+                count(|| deflater.deflate(text.as_bytes()).expect("shorter").len());
+            assert!(buffer <= text.len() * 5 / 4, "{buffer} bytes for {len}");
+            let of = format!("{window_bits} bits at level {level}");
+            println!("{of}: {context} bytes");
+            assert!(context <= allowed, "{of}: {context}");
+            assert!(context > allowed / 100 * 97, "{of}: {context}");
+        }
     }
     let mut deflater = Deflater::new(6);
     let deflated = deflater.deflate(text.as_bytes()).expect("shorter");

@@ -16,9 +16,12 @@ pub struct Deflater {
 }
 
 impl Deflater {
-    /// Memory that one takes at most, in bytes, beside a buffer of the size of a message: 380,032
-    /// with zlib-rs, at every level (`tests/memory.rs`).
-    pub const CONTEXT_BYTES: usize = 380 << 10;
+    /// Memory that one with a window of 2^`window_bits` takes at most, in bytes, beside a buffer of
+    /// the size of a message. Of zlib-rs's 250 KiB and more, only what lies in the window and the
+    /// chains through it depend on its size (`tests/memory.rs`).
+    pub const fn context_bytes(window_bits: u8) -> usize {
+        CONTEXT_BYTES_BASE + (4 << window_bits)
+    }
 
     /// One for all connections without context takeover, with the largest window. `level` is 1
     /// (fast) to 9 (small).
@@ -45,16 +48,28 @@ impl Deflater {
         }
     }
 
+    /// Exchanges buffers with another: between two messages, contexts of many connections can do
+    /// with one buffer.
+    pub fn swap_buffer(&mut self, buffer: &mut Vec<u8>) {
+        std::mem::swap(&mut self.out, buffer);
+    }
+
     /// The payload compressed, for [`crate::Frozen::compressed`]; `None` when that would not be
     /// shorter, then the message is sent as it is (RFC 7692 §6: each message may or may not be
     /// compressed). With takeover, what is returned must be sent, before the next is compressed.
     pub fn deflate(&mut self, payload: &[u8]) -> Option<&[u8]> {
-        let shorter = self.deflate_any(payload)?.len() < payload.len();
-        if !shorter && self.takeover {
+        self.deflate_within(payload, payload.len().checked_sub(1)?)
+    }
+
+    /// As [`Deflater::deflate`], when at most `bytes_max` bytes come out. With takeover it can pay
+    /// to send some more: what is not sent makes the context begin anew.
+    pub fn deflate_within(&mut self, payload: &[u8], bytes_max: usize) -> Option<&[u8]> {
+        let fits = self.deflate_any(payload)?.len() <= bytes_max;
+        if !fits && self.takeover {
             // What is not sent must not be referred to later.
             self.compress.reset();
         }
-        shorter.then_some(self.out.as_slice())
+        fits.then_some(self.out.as_slice())
     }
 
     /// As [`Deflater::deflate`], also when the payload gets longer. `None` only when zlib fails.
@@ -100,6 +115,9 @@ impl Deflater {
 fn worst_case(payload_bytes: usize) -> usize {
     payload_bytes + payload_bytes / 8 + payload_bytes / 1024 + 64
 }
+
+/// What every window size costs, in bytes.
+const CONTEXT_BYTES_BASE: usize = 248 << 10;
 
 /// A buffer above this size is freed before the next message, in bytes.
 const KEPT_BYTES_MAX: usize = 64 << 10;

@@ -55,6 +55,14 @@ impl Inflater {
         Ok(&self.out[..self.filled])
     }
 
+    /// Exchanges buffers with another one: between two messages, contexts of many connections can
+    /// do with one buffer.
+    pub fn swap_buffer(&mut self, other: &mut Inflater) {
+        std::mem::swap(&mut self.out, &mut other.out);
+        self.filled = 0;
+        other.filled = 0;
+    }
+
     /// Bytes of its buffer, which holds the last message: at most one more than the limit it was
     /// inflated under, or 64 KiB.
     pub fn buffer_bytes(&self) -> usize {

@@ -7,8 +7,8 @@
 //! inflated into the shared buffer, up to the limit and not further.
 //!
 //! With context takeover in a direction, the connection needs a context of its own in it, of
-//! [`Deflater::CONTEXT_BYTES`] or [`Inflater::CONTEXT_BYTES`]; whether there is memory for one is
-//! for the caller to say at the handshake ([`Takeover`]).
+//! [`Deflater::context_bytes`] or [`Inflater::CONTEXT_BYTES`]; whether there is memory for one is
+//! for the caller to say at the handshake ([`Takeover`], [`Agreement::without_server_takeover`]).
 
 mod deflater;
 mod inflater;

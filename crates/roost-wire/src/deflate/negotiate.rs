@@ -37,6 +37,19 @@ impl Agreement {
         self.0.get() & CLIENT_NO_TAKEOVER != 0
     }
 
+    /// The same without a context for what we send: RFC 7692 §7.1.1.1 lets a server say so unasked.
+    #[must_use]
+    pub fn without_server_takeover(self) -> Agreement {
+        Agreement(self.0 | SERVER_NO_TAKEOVER)
+    }
+
+    /// The same without a context for what the client sends: RFC 7692 §7.1.1.2 lets a server demand
+    /// it of every client.
+    #[must_use]
+    pub fn without_client_takeover(self) -> Agreement {
+        Agreement(self.0 | CLIENT_NO_TAKEOVER)
+    }
+
     /// The client can look back 2^this bytes into what we sent: 8 to 15.
     pub const fn server_window_bits(self) -> u8 {
         self.0.get() & WINDOW_BITS
@@ -107,8 +120,9 @@ fn accept(offer: Extension<'_>, takeover: Takeover) -> Option<Agreement> {
         // §7.1.2.1: accepted by naming the same or a smaller number.
         flags |= SAY_WINDOW_BITS;
     }
-    // §7.1.1.1: we MUST NOT take over if asked not to, and may refrain unasked.
-    if server_no_takeover || !takeover.server {
+    // §7.1.1.1: we MUST NOT take over if asked not to, and may refrain unasked. zlib has no window
+    // of 2^8 bytes: a context would refer further back than such a client can look.
+    if server_no_takeover || !takeover.server || server_window_bits == Some(8) {
         flags |= SERVER_NO_TAKEOVER;
     }
     // §7.1.1.2: the client may have hinted that it will not; we may demand it in any case.

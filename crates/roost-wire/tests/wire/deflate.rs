@@ -84,6 +84,54 @@ fn takeover_is_kept_where_both_are_ready() {
     assert!(!agreement.client_no_context_takeover());
 }
 
+/// RFC 7692 §7.1: each way to offer against each state of the server's memory.
+#[test]
+fn each_offer_meets_each_readiness() {
+    const SERVER_NO: &str = "; server_no_context_takeover";
+    const CLIENT_NO: &str = "; client_no_context_takeover";
+    for choices in 0..32 {
+        let chosen = |bit: u32| choices >> bit & 1 == 1;
+        let (server_no, client_no) = (chosen(0), chosen(1));
+        let ready = Takeover {
+            server: chosen(2),
+            client: chosen(3),
+        };
+        let client_first = chosen(4);
+        for window in [
+            "",
+            "; server_max_window_bits=8",
+            "; server_max_window_bits=9",
+        ] {
+            for hint in ["", "; client_max_window_bits", "; client_max_window_bits=9"] {
+                let server = if server_no { SERVER_NO } else { "" };
+                let client = if client_no { CLIENT_NO } else { "" };
+                let offer = match client_first {
+                    true => format!("permessage-deflate{client}{hint}{server}{window}"),
+                    false => format!("permessage-deflate{server}{window}{client}{hint}"),
+                };
+                // zlib has no window of 2^8.
+                let servers = ready.server && !server_no && !window.ends_with('8');
+                let clients = ready.client && !client_no;
+                let server = if servers { "" } else { SERVER_NO };
+                let client = if clients { "" } else { CLIENT_NO };
+                let expected = format!("permessage-deflate{server}{client}{window}");
+                let agreement = agree(&offer, ready).expect("a good offer");
+                assert_eq!(agreement.response(), expected, "{offer} meets {ready:?}");
+                assert_eq!(agreement.server_no_context_takeover(), !servers, "{offer}");
+                assert_eq!(agreement.client_no_context_takeover(), !clients, "{offer}");
+
+                // What was ready and is so no more.
+                let without = agreement.without_server_takeover().response();
+                let expected = format!("permessage-deflate{SERVER_NO}{client}{window}");
+                assert_eq!(without, expected, "{offer}");
+                let without = agreement.without_client_takeover().response();
+                let expected = format!("permessage-deflate{server}{CLIENT_NO}{window}");
+                assert_eq!(without, expected, "{offer}");
+            }
+        }
+    }
+}
+
 /// RFC 7692 §7: unknown, repeated, out-of-range and ill-placed parameters. undici CVE-2026-2229
 /// threw on window bits out of range.
 #[test]
@@ -368,6 +416,64 @@ fn inflating_stops_at_the_limit() {
     let lens = std::iter::repeat(4096);
     let ended = transcript_inflating(&stream, lens, Role::Server, &limits, Some(&mut inflater));
     assert_eq!(ended.error, Some(ProtocolError::MessageTooBig));
+}
+
+/// The same with a context: also when the bomb refers to what came before.
+#[test]
+fn inflating_with_takeover_stops_at_the_limit() {
+    let zeros = vec![0; 4 << 20];
+    let mut deflater = Deflater::with_window(9, 15, true);
+    let small = deflater
+        .deflate(&zeros[..60_000])
+        .expect("shorter")
+        .to_vec();
+    let bomb = deflater.deflate(&zeros).expect("shorter").to_vec();
+    assert!(bomb.len() * 1000 < zeros.len(), "it is one: {}", bomb.len());
+    for bytes_max in [0, 1, 1023, 65536, 1 << 20, (4 << 20) - 1] {
+        let mut inflater = Inflater::with_takeover(true);
+        assert!(inflater.inflate(&small, 60_000).is_ok());
+        let inflated = inflater.inflate(&bomb, bytes_max).map(<[u8]>::len);
+        assert_eq!(inflated, Err(ProtocolError::MessageTooBig));
+        let allowed = (bytes_max + 1).max(64 << 10);
+        assert!(inflater.buffer_bytes() <= allowed, "at {bytes_max}");
+    }
+    let mut inflater = Inflater::with_takeover(true);
+    assert!(inflater.inflate(&small, 60_000).is_ok());
+    assert_eq!(inflater.inflate(&bomb, zeros.len()), Ok(&zeros[..]));
+}
+
+/// Contexts of many connections do with one buffer.
+#[test]
+fn contexts_share_a_buffer() {
+    let text = |n: usize| format!("{n}: to be or not to be, that is the question");
+    let mut deflaters = [1, 2].map(|level| Deflater::with_window(level, 15, true));
+    let mut inflaters = [1, 2].map(|_| Inflater::with_takeover(true));
+    let (mut buffer, mut shared) = (Vec::new(), Inflater::new());
+    for n in 0..100 {
+        let (deflater, inflater) = (&mut deflaters[n % 2], &mut inflaters[n % 2]);
+        deflater.swap_buffer(&mut buffer);
+        inflater.swap_buffer(&mut shared);
+        let deflated = deflater.deflate(text(n).as_bytes()).expect("shorter");
+        assert!(n < 2 || deflated.len() < 12, "it refers to the one before");
+        assert_eq!(inflater.inflate(deflated, 100), Ok(text(n).as_bytes()));
+        deflater.swap_buffer(&mut buffer);
+        inflater.swap_buffer(&mut shared);
+        assert_eq!(inflater.buffer_bytes(), 0, "it keeps none of its own");
+    }
+}
+
+#[test]
+fn a_message_may_grow_so_far_and_no_further() {
+    let noise: Vec<u8> = (0..=255_u8).map(|n| n.wrapping_mul(167) ^ 0x5a).collect();
+    let mut deflater = Deflater::with_window(6, 15, true);
+    assert_eq!(deflater.deflate_within(&noise, noise.len()), None);
+    let first = deflater.deflate_within(&noise, noise.len() + 64);
+    let first = first.expect("a little longer").to_vec();
+    assert!(first.len() > noise.len());
+    let second = deflater.deflate_within(&noise, 10).expect("a reference");
+    let mut inflater = Inflater::with_takeover(true);
+    assert_eq!(inflater.inflate(&first, 256), Ok(&noise[..]));
+    assert_eq!(inflater.inflate(second, 256), Ok(&noise[..]));
 }
 
 /// Every stream's end makes the inflater start anew: that must cost no more than its two bytes.
