@@ -4,7 +4,9 @@
 //! It shares no code with `roost-wire`, which it is there to judge. Nothing here panics on what a
 //! server does: a broken expectation is a [`Failure`] with the words for a person.
 
+mod deflate;
 mod frame;
+mod inflate;
 mod request;
 
 use std::fmt;
@@ -16,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+pub use deflate::Deflate;
 pub use frame::{Frame, HeardFrame, LengthForm, RSV1, RSV2, RSV3, opcode};
 pub use request::{ACCEPT, KEY, Request, Response};
 
@@ -112,6 +115,10 @@ pub struct Client {
     patience: Duration,
     /// The server's RSV1 has a meaning: permessage-deflate was agreed to.
     pub deflate: bool,
+    /// Inflates what comes, if there is one; without, it is heard as it is.
+    inflating: Option<Deflate>,
+    /// Payload bytes of the last message heard, as they were on the wire.
+    heard_bytes: usize,
 }
 
 impl Client {
@@ -150,6 +157,8 @@ impl Client {
             start: 0,
             patience: PATIENCE,
             deflate: false,
+            inflating: None,
+            heard_bytes: 0,
         })
     }
 
@@ -161,6 +170,51 @@ impl Client {
         let mut client = Client::connect(address)?;
         client.shake_hands(&Request::websocket(&address.to_string(), target))?;
         Ok(client)
+    }
+
+    /// The same with an offer of permessage-deflate. What comes compressed is inflated as agreed,
+    /// if the server agrees.
+    ///
+    /// # Errors
+    /// When the answer is not a correct 101, or not one to this offer.
+    pub fn open_deflating(
+        address: SocketAddr,
+        target: &str,
+        offer: &str,
+    ) -> Result<Client, Failure> {
+        let options = ConnectOptions::default();
+        Client::open_deflating_with(address, target, offer, options)
+    }
+
+    /// The same, with options.
+    ///
+    /// # Errors
+    /// As [`Client::open_deflating`].
+    pub fn open_deflating_with(
+        address: SocketAddr,
+        target: &str,
+        offer: &str,
+        options: ConnectOptions,
+    ) -> Result<Client, Failure> {
+        let mut client = Client::connect_with(address, options)?;
+        let request = Request::websocket(&address.to_string(), target);
+        let offered = request.header(format!("Sec-WebSocket-Extensions: {offer}"));
+        let response = client.shake_hands(&offered)?;
+        let answer = response.header("Sec-WebSocket-Extensions");
+        client.inflating = answer
+            .map(|answer| Deflate::agreed(offer, answer))
+            .transpose()?;
+        client.deflate = client.inflating.is_some();
+        Ok(client)
+    }
+
+    /// What [`Client::open_deflating`] came to.
+    ///
+    /// # Errors
+    /// When the server declined.
+    pub fn agreed(&mut self) -> Result<&mut Deflate, Failure> {
+        let declined = || Failure::new("permessage-deflate was declined");
+        self.inflating.as_mut().ok_or_else(declined)
     }
 
     /// Sends a request and requires a correct 101.
@@ -274,6 +328,17 @@ impl Client {
         self.send_frame(&Frame::binary(bytes))
     }
 
+    /// Sends a message compressed, in the context that was agreed to; returns the payload's length
+    /// on the wire.
+    ///
+    /// # Errors
+    /// As [`Client::send`], or when the server declined.
+    pub fn send_compressed(&mut self, opcode: u8, payload: &[u8]) -> Result<usize, Failure> {
+        let compressed = self.agreed()?.compress(payload);
+        self.send_frame(&Frame::new(opcode, &compressed).reserved(RSV1))?;
+        Ok(compressed.len())
+    }
+
     /// Sends a close frame.
     ///
     /// # Errors
@@ -327,7 +392,7 @@ impl Client {
     /// # Errors
     /// When there is none, or the server breaks a rule.
     pub fn receive(&mut self) -> Result<Message, Failure> {
-        let mut begun: Option<(u8, Vec<u8>)> = None;
+        let mut begun: Option<(u8, bool, Vec<u8>)> = None;
         loop {
             let frame = match self.hear()? {
                 Heard::Frame(frame) => frame,
@@ -345,20 +410,28 @@ impl Client {
                 }
                 _ => {}
             }
-            let (kind, mut payload) = match (begun.take(), frame.opcode) {
+            let rsv1 = frame.rsv & RSV1 != 0;
+            let (kind, compressed, mut payload) = match (begun.take(), frame.opcode) {
                 (None, opcode::CONTINUATION) => {
                     return Err(Failure::new("a continuation frame of no message"));
                 }
-                (Some((kind, payload)), opcode::CONTINUATION) => (kind, payload),
-                (None, kind) => (kind, Vec::new()),
+                (Some(_), opcode::CONTINUATION) if rsv1 => {
+                    return Err(Failure::new("RSV1 on a continuation (RFC 7692 §6.1)"));
+                }
+                (Some(message), opcode::CONTINUATION) => message,
+                (None, kind) => (kind, rsv1, Vec::new()),
                 (Some(_), _) => return Err(Failure::new("a message begins inside another")),
             };
             payload.extend_from_slice(&frame.payload);
             if !frame.fin {
-                begun = Some((kind, payload));
+                begun = Some((kind, compressed, payload));
                 continue;
             }
-            if kind == opcode::BINARY || frame.rsv & RSV1 != 0 {
+            self.heard_bytes = payload.len();
+            if compressed && let Some(inflating) = &mut self.inflating {
+                payload = inflating.inflate(&payload)?;
+            }
+            if kind == opcode::BINARY || (compressed && self.inflating.is_none()) {
                 return Ok(Message::Binary(payload));
             }
             return match String::from_utf8(payload) {
@@ -366,6 +439,11 @@ impl Client {
                 Err(_) => Err(Failure::new("the server's text is not UTF-8")),
             };
         }
+    }
+
+    /// Payload bytes of the last message heard, as they were on the wire.
+    pub fn heard_bytes(&self) -> usize {
+        self.heard_bytes
     }
 
     /// Requires this text message next.

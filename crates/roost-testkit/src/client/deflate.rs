@@ -1,0 +1,171 @@
+//! permessage-deflate as a client does it (RFC 7692), by its own reading.
+
+use flate2::{Compress, Compression, FlushCompress};
+
+use super::{Failure, inflate};
+
+/// Both directions of one connection, as a server agreed to them.
+pub struct Deflate {
+    /// What was agreed to, as the server wrote it.
+    answer: String,
+    compress: Compress,
+    /// What the server may refer to, and what came last.
+    heard: Vec<u8>,
+    client_takes_over: bool,
+    server_takes_over: bool,
+    server_window_bits: u8,
+}
+
+impl Deflate {
+    /// As the server's Sec-WebSocket-Extensions says.
+    ///
+    /// # Errors
+    /// When it says something that it may not to `offer`.
+    pub fn agreed(offer: &str, answer: &str) -> Result<Deflate, Failure> {
+        let mut deflate = Deflate {
+            answer: answer.to_owned(),
+            compress: Compress::new(Compression::best(), false),
+            heard: Vec::new(),
+            client_takes_over: true,
+            server_takes_over: true,
+            server_window_bits: 15,
+        };
+        let mut parts = answer.split(';').map(str::trim);
+        let mut good = parts.next() == Some("permessage-deflate");
+        for part in parts {
+            match part.split_once('=') {
+                None if part == "client_no_context_takeover" => deflate.client_takes_over = false,
+                None if part == "server_no_context_takeover" => deflate.server_takes_over = false,
+                Some(("server_max_window_bits", bits)) => {
+                    deflate.server_window_bits = bits.parse().unwrap_or(0);
+                    good &= (8..=15).contains(&deflate.server_window_bits);
+                }
+                _ => good = false,
+            }
+        }
+        // RFC 7692 §7.1.1.1: what a client asks of the server has to be granted with the rest.
+        good &= !(offer.contains("server_no_context_takeover") && deflate.server_takes_over);
+        if !good {
+            let words = format!("{answer:?} is no answer to {offer:?}");
+            return Err(Failure::new(words));
+        }
+        Ok(deflate)
+    }
+
+    /// What was agreed to, as the server wrote it.
+    pub fn answer(&self) -> &str {
+        &self.answer
+    }
+
+    /// A message's payload, compressed (RFC 7692 §7.2.1).
+    pub fn compress(&mut self, payload: &[u8]) -> Vec<u8> {
+        if payload.is_empty() {
+            return vec![0x00];
+        }
+        // Room for the worst: one call does it all.
+        let mut out = Vec::with_capacity(payload.len() * 2 + 64);
+        let flush = FlushCompress::Sync;
+        let done = self.compress.compress_vec(payload, &mut out, flush);
+        done.expect("zlib compresses anything");
+        out.truncate(out.len() - TAIL.len());
+        if !self.client_takes_over {
+            self.compress.reset();
+        }
+        out
+    }
+
+    /// A message's payload from what came (RFC 7692 §7.2.2), with no larger window than agreed.
+    ///
+    /// # Errors
+    /// When it is not deflate, or refers to what the client need not have any more.
+    pub fn inflate(&mut self, compressed: &[u8]) -> Result<Vec<u8>, Failure> {
+        let reach = 1 << self.server_window_bits;
+        match self.server_takes_over {
+            true => drop(self.heard.drain(..self.heard.len().saturating_sub(reach))),
+            false => self.heard.clear(),
+        }
+        let before = self.heard.len();
+        inflate::inflate(&[compressed, &TAIL].concat(), &mut self.heard, reach)?;
+        Ok(self.heard[before..].to_vec())
+    }
+}
+
+const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agreed(answer: &str) -> Deflate {
+        Deflate::agreed("permessage-deflate", answer).expect("a good answer")
+    }
+
+    #[test]
+    fn a_server_that_refers_too_far_back_is_found_out() {
+        let mut state = 1_u64;
+        let next = || {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            (state >> 56) as u8
+        };
+        let noise: Vec<u8> = std::iter::repeat_with(next).take(10_000).collect();
+        let (near, far) = (&noise[..200], &noise[200..]);
+        let texts = [near, near, far, near, b"", &[7; 300_000]];
+        let mut server = agreed("permessage-deflate");
+        let sent = texts.map(|message| server.compress(message));
+        assert!(sent[1].len() < 20 && sent[3].len() < 20, "they refer");
+        let mut client = agreed("permessage-deflate");
+        for (compressed, message) in sent.iter().zip(texts) {
+            assert_eq!(client.inflate(compressed).as_deref(), Ok(message));
+        }
+        let mut client = agreed("permessage-deflate; server_no_context_takeover");
+        assert!(client.inflate(&sent[0]).is_ok());
+        assert!(client.inflate(&sent[1]).is_err(), "it takes over");
+        let mut client = agreed("permessage-deflate; server_max_window_bits=9");
+        for (compressed, message) in sent.iter().zip(texts).take(3) {
+            assert_eq!(client.inflate(compressed).as_deref(), Ok(message));
+        }
+        assert!(client.inflate(&sent[3]).is_err(), "10,000 bytes back");
+    }
+
+    #[test]
+    fn all_that_zlib_makes_is_understood() {
+        let text = "to be or not to be, that is the question. ".repeat(3000);
+        let mixed: Vec<u8> = text
+            .bytes()
+            .zip(0_u32..)
+            .map(|(c, n)| c ^ (n / 999) as u8)
+            .collect();
+        for level in 0..=9 {
+            let mut client = agreed("permessage-deflate");
+            client.compress = Compress::new(Compression::new(level), false);
+            for message in [&b"Hello"[..], text.as_bytes(), b"a", &mixed, b"Hello"] {
+                let compressed = client.compress(message);
+                assert_eq!(
+                    client.inflate(&compressed).as_deref(),
+                    Ok(message),
+                    "{level}"
+                );
+                let cut = &compressed[..compressed.len() / 2];
+                assert!(agreed("permessage-deflate").inflate(cut).as_deref() != Ok(message));
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_answer_is_found_out() {
+        for (offer, answer) in [
+            ("permessage-deflate", "x"),
+            ("permessage-deflate", "permessage-deflate; x"),
+            (
+                "permessage-deflate",
+                "permessage-deflate; server_max_window_bits=16",
+            ),
+            (
+                "permessage-deflate; server_no_context_takeover",
+                "permessage-deflate",
+            ),
+        ] {
+            assert!(Deflate::agreed(offer, answer).is_err(), "{answer}");
+        }
+    }
+}
