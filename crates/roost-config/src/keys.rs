@@ -230,11 +230,17 @@ fn visit_deflate(deflate: &mut Deflate, visitor: &mut impl Visitor) {
         enabled,
         threshold_bytes,
         level,
+        context_memory_bytes_max,
     } = deflate;
     visitor.open("deflate");
     visitor.key("enabled", Flag, enabled);
     visitor.key("threshold", Size(0..=GIB), threshold_bytes);
     visitor.key("level", Count(1..=9), level);
+    visitor.key(
+        "context_memory_max",
+        Size(0..=1024 * GIB),
+        context_memory_bytes_max,
+    );
     visitor.close();
 }
 

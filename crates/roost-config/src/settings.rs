@@ -310,6 +310,8 @@ pub struct Deflate {
     pub threshold_bytes: usize,
     /// 1 (fast) to 9 (small).
     pub level: u32,
+    /// Memory for compression contexts of single connections, of the whole process.
+    pub context_memory_bytes_max: usize,
 }
 
 impl Default for Deflate {
@@ -318,6 +320,7 @@ impl Default for Deflate {
             enabled: false,
             threshold_bytes: 256,
             level: 1,
+            context_memory_bytes_max: 0,
         }
     }
 }

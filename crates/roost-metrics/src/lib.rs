@@ -140,6 +140,12 @@ counters! {
     outbox_bytes,
     /// Bytes in batches that the kernel has not taken to their end, now.
     pinned_bytes,
+    /// Compression contexts that single connections have now, each direction by itself.
+    deflate_contexts,
+    /// Bytes reserved for them now.
+    deflate_context_bytes,
+    /// Compression contexts that clients asked for and deflate.context_memory_max refused.
+    deflate_contexts_refused_total,
     /// Connections closed because their outbox was full.
     slow_consumers_total,
     /// Connections closed because all together held nearly limits.buffered_size_max.

@@ -17,6 +17,7 @@ use slab::Slab;
 use crate::admission::Admission;
 use crate::budget::{Budget, Standing};
 use crate::conn::{Conn, Flags, Index, NEVER, Phase};
+use crate::contexts::Contexts;
 use crate::framing::{Codec, append_close_to};
 use crate::mailbox::Post;
 use crate::opening::{Challenge, Head, Joining};
@@ -45,6 +46,8 @@ pub(crate) struct Core {
     pub(crate) tick: Tick,
     pub(crate) rounds: Rounds,
     pub(crate) codec: Codec,
+    /// Compression contexts, only for those who agreed to take them over.
+    pub(crate) contexts: Contexts,
     pub(crate) sweep: Sweep,
     pub(crate) admission: Admission,
     /// Unfinished input, only while there is some.
@@ -255,6 +258,7 @@ impl Core {
         self.leave_channels(slot);
         drop(self.take_partial(slot));
         self.drop_outbox(slot);
+        self.release_contexts(slot);
         let Some(conn) = self.table.at_mut(slot) else {
             return;
         };
@@ -354,6 +358,7 @@ impl Core {
                 self.counters.partial_bytes.get(),
                 "partial bytes"
             );
+            self.contexts.check_invariants();
         }
     }
 }

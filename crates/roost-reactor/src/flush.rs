@@ -15,8 +15,8 @@ use crate::tick::TickFrame;
 #[derive(Default)]
 pub(crate) struct Scratch {
     frames: Vec<FrameIndex>,
-    chunks: Vec<Chunk>,
-    cork: Vec<u8>,
+    pub(crate) chunks: Vec<Chunk>,
+    pub(crate) cork: Vec<u8>,
     /// What several connections on one state get, joined: by state, in the order made.
     joined: Vec<(u32, Chunk)>,
 }
@@ -76,8 +76,12 @@ impl Core {
                 .get(key)
                 .is_some_and(|conn| conn.transport.shares_output())
         );
+        let deflates_late = self.deflates_late(key);
         let palette = &self.tick.palette;
         palette.frames(state, &mut scratch.frames);
+        if deflates_late {
+            return self.write_batches(driver, scratch, key);
+        }
         if let [frame] = scratch.frames[..] {
             return match palette.frame(frame) {
                 TickFrame::Shared { chunk, .. } => driver.send(key, std::slice::from_ref(chunk)),
@@ -109,11 +113,20 @@ impl Core {
             scratch.joined.push((state, chunk));
             return status;
         }
+        self.write_batches(driver, scratch, key)
+    }
+
+    /// Hands the scratch's frames to the driver by reference, batch by batch.
+    fn write_batches<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        scratch: &mut Scratch,
+        key: ConnKey,
+    ) -> SendStatus {
         let mut next = 0;
         loop {
             next += self.take_batch(scratch, next);
-            let status = driver.send(key, &scratch.chunks);
-            scratch.chunks.clear();
+            let status = self.send_batch(driver, scratch, key);
             if next == scratch.frames.len() || status == SendStatus::Gone {
                 return status;
             }
@@ -123,6 +136,22 @@ impl Core {
                 return status;
             }
         }
+    }
+
+    /// Hands the batch gathered to the driver, compressed for this connection alone if need be.
+    fn send_batch<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        scratch: &mut Scratch,
+        key: ConnKey,
+    ) -> SendStatus {
+        let status = if self.deflates_late(key) {
+            self.send_batch_late(driver, scratch, key)
+        } else {
+            driver.send(key, &scratch.chunks)
+        };
+        scratch.chunks.clear();
+        status
     }
 
     /// Gathers the frames from `next` on that make a batch. Returns how many.
@@ -287,8 +316,7 @@ impl Core {
             if is_empty {
                 self.drop_outbox(key.slot());
             }
-            let status = driver.send(key, &scratch.chunks);
-            scratch.chunks.clear();
+            let status = self.send_batch(driver, scratch, key);
             if status != SendStatus::Done {
                 return status;
             }

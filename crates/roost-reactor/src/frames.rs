@@ -3,6 +3,7 @@
 use roost_dialect::{Command, DialectKind, PayloadRef, raw, wamp};
 use roost_hub::{ChannelId, Encoding, Publish as HubPublish, PublishError, PublishTo, Subscriber};
 use roost_net::ConnKey;
+use roost_wire::deflate::Inflater;
 use roost_wire::frame::{append_close, append_frame};
 use roost_wire::{CloseCode, Inbound, Input, Message, Opcode, ProtocolError, Role, hixie};
 use tracing::debug;
@@ -64,25 +65,44 @@ impl Core {
         inbound: &mut Inbound,
         bytes: &mut [u8],
     ) {
-        if !matches!(framing, Framing::Deflate(_)) {
+        let Framing::Deflate(agreement) = framing else {
             let limits = self.wire_limits;
             let mut input = Input::new(bytes);
             while self.handle_next(key, inbound.next(&mut input, &limits)) {}
             return;
-        }
+        };
         // The inflater is out while a message is borrowed from it; nothing handled meanwhile
         // inflates.
         let mut inflater = self
             .codec
             .take_inflater()
             .expect("agreed to where there is one");
+        let own = match agreement.client_no_context_takeover() {
+            true => None,
+            false => self.contexts.take_inflater(key.slot()),
+        };
+        match own {
+            None => self.handle_deflated(key, inbound, bytes, &mut inflater),
+            Some(mut own) => {
+                own.swap_buffer(&mut inflater);
+                self.handle_deflated(key, inbound, bytes, &mut own);
+                own.swap_buffer(&mut inflater);
+                self.contexts.return_inflater(key.slot(), own);
+            }
+        }
+        self.codec.return_inflater(inflater);
+    }
+
+    fn handle_deflated(
+        &mut self,
+        key: ConnKey,
+        inbound: &mut Inbound,
+        bytes: &mut [u8],
+        inflater: &mut Inflater,
+    ) {
         let limits = self.wire_limits;
         let mut input = Input::new(bytes);
-        while self.handle_next(
-            key,
-            inbound.next_inflating(&mut input, &limits, &mut inflater),
-        ) {}
-        self.codec.return_inflater(inflater);
+        while self.handle_next(key, inbound.next_inflating(&mut input, &limits, inflater)) {}
     }
 
     /// Bytes in an early framing.

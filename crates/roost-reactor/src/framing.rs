@@ -26,16 +26,25 @@ impl Framing {
         self != Framing::Early
     }
 
+    /// Whether what is sent goes through a context of the connection's own, on its way to the
+    /// driver (`contexts.rs`).
+    #[inline]
+    pub(crate) fn deflates_late(self) -> bool {
+        matches!(self, Framing::Deflate(agreement) if !agreement.server_no_context_takeover())
+    }
+
     /// The form in which deliveries to a connection of this dialect are encoded.
     ///
-    /// A client that asked for a small window gets deliveries uncompressed: the shared image
-    /// refers further back than it can look (RFC 7692 §7.2.1 lets every message choose).
+    /// With a context of its own a connection gets what is not compressed yet. Without, a client
+    /// that asked for a small window gets deliveries uncompressed: the shared image refers further
+    /// back than it can look (RFC 7692 §7.2.1 lets every message choose).
     pub(crate) fn encoding(self, dialect: DialectKind) -> Encoding {
         let plain = match dialect {
             DialectKind::Raw | DialectKind::Echo => encoding::RAW,
             DialectKind::WampJson => encoding::WAMP_JSON,
         };
         let framing = match self {
+            Framing::Deflate(_) if self.deflates_late() => PLAIN,
             Framing::Deflate(agreement) if agreement.server_window_bits() == 15 => DEFLATE,
             Framing::Rfc6455 | Framing::Deflate(_) => PLAIN,
             Framing::Early => EARLY,
@@ -149,6 +158,7 @@ impl Codec {
     /// Encodes one connection's own message for sending by reference.
     pub(crate) fn freeze_for(&mut self, to: Framing, opcode: Opcode, payload: &[u8]) -> Frozen {
         let (framing, window) = match to {
+            Framing::Deflate(_) if to.deflates_late() => (PLAIN, Window::Full),
             Framing::Deflate(agreement) if agreement.may_share(payload.len()) => {
                 (DEFLATE, Window::Full)
             }
@@ -188,8 +198,9 @@ impl Codec {
         opcode: Opcode,
         payload: &[u8],
     ) {
+        let plain = to == Framing::Rfc6455 || to.deflates_late();
         match to {
-            Framing::Rfc6455 if payload.len() <= self.fragment_bytes_max => {
+            _ if plain && payload.len() <= self.fragment_bytes_max => {
                 append_frame(out, opcode, payload);
             }
             Framing::Early => hixie::append_message(out, opcode, payload),

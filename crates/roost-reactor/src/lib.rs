@@ -12,6 +12,7 @@
 //! | accept, HTTP, routes, the 101 | `opening.rs` |
 //! | messages and what dialects command | `frames.rs` |
 //! | RFC 6455, deflate and the early framings | `framing.rs` |
+//! | context takeover | `contexts.rs` |
 //! | deliveries and answers | `delivery.rs` |
 //! | one write per connection and turn | `tick.rs`, `flush.rs`, `outbox.rs` |
 //! | deadlines | `sweep.rs` |
@@ -21,6 +22,7 @@ mod admission;
 mod bell;
 mod budget;
 mod conn;
+mod contexts;
 mod core;
 mod delivery;
 mod flush;

@@ -4,7 +4,7 @@ use roost_dialect::{DialectKind, Route, RouteSettings, WAMP_REQUIRED, route, wam
 use roost_hub::{ChannelId, Subscriber};
 use roost_net::{CloseMode, ConnKey};
 use roost_wire::CloseCode;
-use roost_wire::deflate::{Agreement, Takeover, negotiate};
+use roost_wire::deflate::{Agreement, negotiate};
 use roost_wire::handshake::{
     HandshakeError, HeadScanner, Request, Upgrade, WebSocketRequest, write_accept, write_response,
 };
@@ -167,11 +167,11 @@ impl Core {
             Upgrade::Refused(error) => self.refuse_handshake(key, error),
             Upgrade::WebSocket(websocket) => {
                 let agreement = match self.codec.can_deflate() {
-                    true => negotiate(websocket.extensions(), Takeover::default()),
+                    true => negotiate(websocket.extensions(), self.contexts.wanted()),
                     false => None,
                 };
                 let hello = Hello::Rfc6455(websocket, agreement);
-                self.handle_hello(key, request.path(), &hello, rest);
+                self.handle_hello(key, request.path(), hello, rest);
             }
         }
     }
@@ -194,11 +194,11 @@ impl Core {
             return self.keep_partial(key.slot(), Partial::Challenge(Box::new(challenge)));
         };
         let challenge = <[u8; CHALLENGE_BYTES]>::try_from(challenge).unwrap_or_default();
-        self.handle_hello(key, request.path(), &Hello::Early(early, challenge), rest);
+        self.handle_hello(key, request.path(), Hello::Early(early, challenge), rest);
     }
 
     /// A request for a WebSocket, correct in itself: is there something here for it?
-    fn handle_hello(&mut self, key: ConnKey, path: &str, hello: &Hello<'_>, rest: &mut [u8]) {
+    fn handle_hello(&mut self, key: ConnKey, path: &str, mut hello: Hello<'_>, rest: &mut [u8]) {
         if self.draining {
             return self.refuse(key, 503, "the server is going down");
         }
@@ -207,6 +207,17 @@ impl Core {
         }
         let route = hello.route(path, &self.settings.routes);
         let protocol = route.protocol();
+        if let Hello::Rfc6455(_, Some(agreement)) = &mut hello {
+            *agreement = match route {
+                Route::Raw { .. } | Route::Echo | Route::Wamp => {
+                    self.reserve_contexts(key.slot(), *agreement)
+                }
+                Route::NotFound | Route::Refused(_) | Route::WampWithoutSubprotocol => {
+                    let agreement = agreement.without_client_takeover();
+                    agreement.without_server_takeover()
+                }
+            };
+        }
         let framing = hello.framing();
         match route {
             Route::NotFound => self.refuse(key, 404, "no such path"),
@@ -414,6 +425,7 @@ impl Core {
         head_only: bool,
     ) {
         self.end_handshake(key.slot());
+        self.release_contexts(key.slot()); // reserved for the WebSocket that it does not become
         if let Some(conn) = self.table.get_mut(key) {
             self.tick.give_own(key.slot(), conn, |arena| {
                 write_response(arena, status, content_type, headers, body);

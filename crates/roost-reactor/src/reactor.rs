@@ -16,6 +16,7 @@ use tracing::{debug, info};
 use crate::admission::{Admission, Refused};
 use crate::budget::{Budget, Standing};
 use crate::conn::{Conn, Flags, NEVER, Phase};
+use crate::contexts::Contexts;
 use crate::core::{Ask, Core, Letter, Rng, TICK_MS, ticks};
 use crate::flush::Scratch;
 use crate::framing::Codec;
@@ -145,6 +146,13 @@ impl<D: Driver> Reactor<D> {
             codec: Codec::new(
                 settings.deflate.map(|deflate| deflate.threshold_bytes),
                 settings.deflate.map_or(1, |deflate| deflate.level),
+                limits.fragment_bytes,
+            ),
+            contexts: Contexts::new(
+                settings.deflate,
+                settings
+                    .deflate
+                    .map_or(0, |deflate| deflate.context_bytes_max / reactors),
                 limits.fragment_bytes,
             ),
             sweep: Sweep::new(),

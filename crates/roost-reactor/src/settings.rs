@@ -45,13 +45,16 @@ pub struct Page {
     pub body: &'static [u8],
 }
 
-/// permessage-deflate (RFC 7692), without context takeover.
+/// permessage-deflate (RFC 7692).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deflate {
     /// Shorter messages go out as they are.
     pub threshold_bytes: usize,
     /// From 1 (fast) to 9 (small).
     pub level: u8,
+    /// Memory for the contexts of single connections, in bytes; each reactor has an equal share.
+    /// 0, and whoever comes when it is used up: no context takeover.
+    pub context_bytes_max: usize,
 }
 
 /// Limits, each with its unit. `0` in a timeout or interval means "never", in

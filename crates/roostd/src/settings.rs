@@ -21,6 +21,7 @@ pub(crate) fn for_reactors(from: &config::Settings, connections_max: u32) -> rea
         deflate: from.deflate.enabled.then_some(reactor::Deflate {
             threshold_bytes: from.deflate.threshold_bytes,
             level: from.deflate.level as u8,
+            context_bytes_max: from.deflate.context_memory_bytes_max,
         }),
         early_framings: from.listener.early_framings,
         limits: reactor::Limits {

@@ -12,7 +12,7 @@ use crate::run::Chosen;
 pub(crate) struct WorstCase {
     /// `limits.buffered_size_max`.
     buffered: u64,
-    /// Records of connections, sessions and subscriptions.
+    /// Records of connections, sessions and subscriptions, and `deflate.context_memory_max`.
     connections: u64,
     /// Names, members and homes of channels.
     channels: u64,
@@ -46,16 +46,18 @@ impl WorstCase {
                 ..
             }) => u64::from(*buffers) * u64::from(*buffer_bytes),
         };
-        let deflate = if settings.deflate.enabled {
-            DEFLATE_BYTES
+        let (deflate, contexts) = if settings.deflate.enabled {
+            let contexts = settings.deflate.context_memory_bytes_max;
+            (DEFLATE_BYTES, contexts as u64)
         } else {
-            0
+            (0, 0)
         };
         WorstCase {
             buffered: limits.buffered_bytes_max as u64,
             connections: connections_max
                 .saturating_mul(CONNECTION_BYTES + session)
-                .saturating_add(subscriptions.saturating_mul(SUBSCRIPTION_BYTES)),
+                .saturating_add(subscriptions.saturating_mul(SUBSCRIPTION_BYTES))
+                .saturating_add(contexts),
             channels: channels.saturating_mul(channel),
             reactors: reactors * (buffers + deflate + REACTOR_BYTES),
         }
@@ -135,6 +137,12 @@ mod tests {
         assert_eq!(usual.buffered, 1 << 30);
         settings.limits.buffered_bytes_max *= 2;
         assert_eq!(of(&settings).total() - usual.total(), 1 << 30);
+        settings.limits.buffered_bytes_max /= 2;
+        settings.deflate.context_memory_bytes_max = 1 << 30;
+        assert_eq!(of(&settings).total(), usual.total(), "deflate is off");
+        settings.deflate.enabled = true;
+        assert_eq!(of(&settings).connections - usual.connections, 1 << 30);
+        settings.deflate.enabled = false;
         settings.limits.channels_max = 1;
         assert!(of(&settings).channels < usual.channels / 1_000);
         settings.wamp.enabled = false;

@@ -1,7 +1,7 @@
 //! permessage-deflate, where it is on.
 
 use roost_reactor::{Deflate, Settings};
-use roost_testkit::client::{Checked, Client, Failure, Frame, RSV1, Request};
+use roost_testkit::client::{Checked, Client, Failure, Frame, RSV1, Request, opcode};
 use roost_testkit::server::{Backend, TestServer};
 use roost_wire::deflate::Deflater;
 
@@ -11,6 +11,7 @@ use crate::support::{nothing_left, still_serves};
 roost_testkit::on_each_backend!(
     attack_01_nats_cve_2026_27571_six_gigabytes_in_six_megabytes,
     attack_05_bandit_cve_2026_39804_the_limit_is_on_what_comes_out,
+    attack_05_bandit_cve_2026_39804_also_in_a_context_taken_over,
     attack_12_undici_cve_2026_2229_window_bits,
     attack_14_websockets_py_cve_2018_1000518_bombs_in_fragments,
 );
@@ -19,6 +20,7 @@ fn on(settings: &mut Settings) {
     settings.deflate = Some(Deflate {
         threshold_bytes: 64,
         level: 6,
+        context_bytes_max: 0,
     });
 }
 
@@ -97,6 +99,39 @@ fn attack_05_bandit_cve_2026_39804_the_limit_is_on_what_comes_out(backend: Backe
         } else {
             assert_eq!(client.expect_close(1009)?, "message above the limit");
         }
+    }
+    still_serves(&server)?;
+    nothing_left(&server);
+    Ok(())
+}
+
+/// The same where a message may refer to those before it: the limit is on each by itself.
+fn attack_05_bandit_cve_2026_39804_also_in_a_context_taken_over(backend: Backend) -> Checked {
+    let limit = 100_000;
+    let server = TestServer::with(backend, 1, |settings| {
+        settings.deflate = Some(Deflate {
+            threshold_bytes: 64,
+            level: 6,
+            context_bytes_max: 10 << 20,
+        });
+        settings.limits.message_bytes_max = limit;
+        settings.limits.frame_bytes_max = limit;
+    });
+    let open = || Client::open_deflating(server.address(), "/echo", "permessage-deflate");
+    let most = vec![b'a'; limit];
+    let beyond = [limit + 1, 50 << 20];
+    for bytes in beyond {
+        let mut client = open()?;
+        for _ in 0..5 {
+            client.send_compressed(opcode::BINARY, &most)?;
+            client.expect_binary(&most)?;
+        }
+        assert_eq!(server.count("deflate_contexts"), 2);
+        let sent = client.send_compressed(opcode::BINARY, &vec![b'a'; bytes])?;
+        assert!(sent < limit, "{sent} bytes on the wire");
+        assert_eq!(client.expect_close(1009)?, "message above the limit");
+        drop(client);
+        nothing_left(&server);
     }
     still_serves(&server)?;
     nothing_left(&server);

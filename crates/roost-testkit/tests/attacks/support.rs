@@ -27,6 +27,8 @@ pub(crate) fn nothing_left(server: &TestServer) {
         "outboxes",
         "outbox_bytes",
         "subscriptions",
+        "deflate_contexts",
+        "deflate_context_bytes",
     ] {
         server.wait_for_count(gauge, |count| count == 0);
     }

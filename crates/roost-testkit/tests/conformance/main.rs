@@ -63,6 +63,7 @@ fn all_on(settings: &mut Settings) {
     settings.deflate = Some(Deflate {
         threshold_bytes: 0,
         level: 1,
+        context_bytes_max: 64 << 20,
     });
     settings.early_framings = true;
     settings.limits.fragment_bytes = 1000;

@@ -8,4 +8,5 @@ mod http;
 mod limits;
 mod second_opinion;
 mod slow;
+mod takeover;
 mod wamp;
