@@ -180,10 +180,10 @@ impl Contexts {
                 continue;
             }
             // RFC 7692 §6: each message may be compressed or not; RSV1 says which.
-            let deflated = if payload.len() < self.threshold_bytes {
-                None
-            } else {
-                deflater.deflate_within(payload, payload.len().saturating_add(GROWTH_BYTES_MAX))
+            let deflated = match self.threshold_bytes {
+                0 => deflater.deflate_any(payload),
+                threshold if payload.len() < threshold => None,
+                _ => deflater.deflate_within(payload, payload.len() + GROWTH_BYTES_MAX),
             };
             let (rsv1, payload) = match deflated {
                 Some(deflated) => (true, deflated),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use roost_reactor::{Deflate, Policy, Settings};
 use roost_testkit::client::{
-    Checked, Client, ConnectOptions, Failure, Frame, Message, RSV1, Request, opcode,
+    Checked, Client, ConnectOptions, Failure, Frame, Heard, Message, RSV1, Request, opcode,
 };
 use roost_testkit::server::{Backend, TestServer};
 use roost_wire::deflate::{Deflater, Inflater};
@@ -20,6 +20,7 @@ roost_testkit::on_each_backend!(
     one_who_reads_late_hears_all,
     a_slow_consumer_can_read_why,
     what_comes_with_the_request_is_inflated,
+    a_threshold_of_zero_compresses_all,
 );
 
 const PLAIN: &str = "permessage-deflate";
@@ -461,5 +462,25 @@ fn what_comes_with_the_request_is_inflated(backend: Backend) -> Checked {
         panic!("it is compressed");
     };
     assert_eq!(helper.agreed()?.inflate(&answer)?, quote(1).as_bytes());
+    Ok(())
+}
+
+/// Also what gets longer: `deflate.threshold` promises it.
+fn a_threshold_of_zero_compresses_all(backend: Backend) -> Checked {
+    let server = TestServer::with(backend, 1, |settings| {
+        on(10 << 20)(settings);
+        if let Some(deflate) = &mut settings.deflate {
+            deflate.threshold_bytes = 0;
+        }
+    });
+    let mut client = open(&server, "/echo", PLAIN)?;
+    for payload in [&b""[..], b"a", &noise(1, 50_000), b"a", b""] {
+        client.send_binary(payload)?;
+        let Heard::Frame(frame) = client.hear()? else {
+            panic!("an echo");
+        };
+        assert_eq!(frame.rsv, RSV1, "{} bytes go compressed", payload.len());
+        assert_eq!(client.agreed()?.inflate(&frame.payload)?, payload);
+    }
     Ok(())
 }
