@@ -4,6 +4,7 @@
     python3 e2e/autobahn/run.py --driver epoll --groups fast
     python3 e2e/autobahn/run.py --driver epoll --groups all
     python3 e2e/autobahn/run.py --driver io_uring --groups all --summary docs/autobahn.md
+    python3 e2e/autobahn/run.py --driver epoll --groups 12.1,13.1 --set deflate.context_memory_max=64MiB
 
 Needs kosoku (requirements.txt), which runs Autobahn's own case files; nothing else beyond Python.
 Reports go to OUT/DRIVER/GROUP, a page and a JSON file a case. The last line counts the cases; the exit
@@ -64,7 +65,7 @@ VERDICTS = {
 def main():
     options = arguments()
     out = options.out / options.driver
-    with Daemon(options.roostd, options.driver) as daemon:
+    with Daemon(options.roostd, options.driver, options.set) as daemon:
         print(f"{options.driver}: daemon at {daemon.address}", flush=True)
         for group in options.groups:
             run_group(options, daemon, group, out / group)
@@ -94,6 +95,7 @@ def arguments():
     parser.add_argument("--groups", type=groups, default=list(FAST), help="fast (seconds), all, or a list such as 9,12.1")
     parser.add_argument("--out", type=Path, default=ROOT / "target/e2e/autobahn", help="where the reports go")
     parser.add_argument("--summary", type=Path, help="write a table of every report found in OUT to this file")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the daemon for this run")
     parser.add_argument("--kosoku", default=beside_python("kosoku"), help="the suite's runner")
     parser.add_argument("--parallel", type=int, default=2, help="cases at once")
     parser.add_argument("--group-timeout-s", type=int, default=3600, help="after this a group is given up")
@@ -123,8 +125,9 @@ def beside_python(program):
 class Daemon:
     """A daemon of our own on a port that it chose; ended on the way out, whatever happened."""
 
-    def __init__(self, binary, driver):
+    def __init__(self, binary, driver, settings):
         self.command = [binary, "run", "--config", HERE / "roost.toml", "--driver", driver]
+        self.command += [part for setting in settings for part in ("--set", setting)]
         self.address = None
         self.status = None
 
