@@ -3,7 +3,7 @@
 use roost_reactor::{Deflate, Settings};
 use roost_testkit::client::{Checked, Client, Failure, Frame, RSV1, Request, opcode};
 use roost_testkit::server::{Backend, TestServer};
-use roost_wire::deflate::Deflater;
+use roost_wire::deflate::{Deflater, Inflater};
 
 use crate::child::{Child, tell, wait_for_end};
 use crate::support::{nothing_left, still_serves};
@@ -12,6 +12,7 @@ roost_testkit::on_each_backend!(
     attack_01_nats_cve_2026_27571_six_gigabytes_in_six_megabytes,
     attack_05_bandit_cve_2026_39804_the_limit_is_on_what_comes_out,
     attack_05_bandit_cve_2026_39804_also_in_a_context_taken_over,
+    contexts_cost_what_is_reserved_for_them,
     attack_12_undici_cve_2026_2229_window_bits,
     attack_14_websockets_py_cve_2018_1000518_bombs_in_fragments,
 );
@@ -135,6 +136,59 @@ fn attack_05_bandit_cve_2026_39804_also_in_a_context_taken_over(backend: Backend
     }
     still_serves(&server)?;
     nothing_left(&server);
+    Ok(())
+}
+
+/// Everybody wants a context and has used it for as much as it holds: the memory is what was set
+/// aside, and none is spent on those who came too late.
+fn contexts_cost_what_is_reserved_for_them(backend: Backend) -> Checked {
+    const MEMORY: u64 = 20 << 20;
+    if crate::child::role().is_some() {
+        let server = TestServer::with(backend, 1, |settings| {
+            settings.deflate = Some(Deflate {
+                threshold_bytes: 64,
+                level: 1,
+                context_bytes_max: MEMORY as usize,
+            });
+        });
+        tell(&server.address().to_string());
+        wait_for_end();
+        return Ok(());
+    }
+    let case = "contexts_cost_what_is_reserved_for_them";
+    let mut child = Child::start("compression", backend, case, None);
+    let address: std::net::SocketAddr = child.hear().parse().expect("an address");
+    let message: Vec<u8> = (0..60_000_u32).map(|n| (n * n / 7 % 251) as u8).collect();
+    let talk = |client: &mut Client| -> Result<(), Failure> {
+        for _ in 0..3 {
+            client.send_compressed(opcode::BINARY, &message)?;
+            client.expect_binary(&message)?;
+        }
+        Ok(())
+    };
+    // What one connection costs beside its contexts is spent before.
+    talk(&mut Client::open_deflating(
+        address,
+        "/echo",
+        "permessage-deflate",
+    )?)?;
+    let before = child.memory_bytes();
+    let mut clients = Vec::new();
+    let mut with_both = 0;
+    for _ in 0..200 {
+        let mut client = Client::open_deflating(address, "/echo", "permessage-deflate")?;
+        with_both += u64::from(client.agreed()?.answer() == "permessage-deflate");
+        talk(&mut client)?;
+        clients.push(client);
+    }
+    let each = (Deflater::context_bytes(15) + Inflater::CONTEXT_BYTES) as u64;
+    assert_eq!(with_both, MEMORY / each, "as many as fit");
+    let grown = child.memory_bytes().saturating_sub(before);
+    println!("{grown} bytes for {with_both} of 200 connections with contexts, {MEMORY} set aside");
+    assert!(grown < MEMORY + (2 << 20), "{grown} bytes");
+    assert!(grown > MEMORY / 2, "{grown} bytes: nothing was measured");
+    drop(clients);
+    child.finish();
     Ok(())
 }
 

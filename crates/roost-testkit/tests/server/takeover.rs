@@ -299,7 +299,7 @@ fn every_end_gives_back(backend: Backend) -> Checked {
             ..Policy::default()
         };
         settings.channels.namespaces = vec![("closed".to_owned(), closed)];
-        settings.limits.close_timeout_ms = 300;
+        settings.limits.close_timeout_ms = 3_000;
     });
     let text = quote(1);
     let talking = |target| -> Result<Client, Failure> {
@@ -325,6 +325,7 @@ fn every_end_gives_back(backend: Backend) -> Checked {
     client.expect_close(1002)?;
     drop(client);
     has(&server, 0, 0);
+    server.wait_for_count("connections_open", |count| count == 0);
     // Handshakes that come to nothing, while their connection lasts.
     for target in ["/raw/closed:x", "/no/such/path"] {
         let mut client = Client::connect(server.address())?;
@@ -336,6 +337,9 @@ fn every_end_gives_back(backend: Backend) -> Checked {
         )?;
         assert!(client.read_response()?.status >= 400);
         has(&server, 0, 0);
+        assert_eq!(server.count("connections_open"), 1, "it is still there");
+        client.half_close()?;
+        server.wait_for_count("connections_open", |count| count == 0);
     }
     let mut client = open(&server, "/wamp", PLAIN)?; // without the subprotocol that it takes
     assert_eq!(client.agreed()?.answer(), BOTH_NO);
@@ -395,8 +399,10 @@ fn one_who_reads_late_hears_all(backend: Backend) -> Checked {
     for number in 0..last {
         client.expect_binary(&noise(number, lens(number)))?;
         client.expect_text(&quote(number as usize))?;
+        // What has as little before it as this refers to the quote before.
         let heard = client.heard_bytes();
-        assert!(number == 0 || heard < 100, "{heard} bytes for {number}");
+        let near = matches!(number % 50, 2..40);
+        assert!(!near || heard < 60, "{heard} bytes for {number}");
     }
     client.close()?;
     server.wait_for_count("outbox_bytes", |bytes| bytes == 0);
