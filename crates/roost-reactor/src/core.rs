@@ -19,6 +19,7 @@ use crate::budget::{Budget, Standing};
 use crate::conn::{Conn, Flags, Index, NEVER, Phase};
 use crate::contexts::Contexts;
 use crate::framing::{Codec, append_close_to};
+use crate::ledger::Ledger;
 use crate::mailbox::Post;
 use crate::opening::{Challenge, Head, Joining};
 use crate::outbox::{Held, Outbox};
@@ -77,6 +78,8 @@ pub(crate) struct Core {
     /// A dialect's answer; reused.
     pub(crate) reply: String,
     pub(crate) rng: Rng,
+    /// For tests: what each connection has sent, and what work that made.
+    pub(crate) ledger: Ledger,
     /// The time in ticks.
     pub(crate) now: u32,
     /// No newcomers, and everybody is being sent away.

@@ -65,11 +65,12 @@ impl Core {
         inbound: &mut Inbound,
         bytes: &mut [u8],
     ) {
+        let steps = inbound.steps();
         let Framing::Deflate(agreement) = framing else {
             let limits = self.wire_limits;
             let mut input = Input::new(bytes);
             while self.handle_next(key, inbound.next(&mut input, &limits)) {}
-            return;
+            return self.ledger.work(key.slot(), inbound.steps() - steps);
         };
         // The inflater is out while a message is borrowed from it; nothing handled meanwhile
         // inflates.
@@ -91,6 +92,7 @@ impl Core {
             }
         }
         self.codec.return_inflater(inflater);
+        self.ledger.work(key.slot(), inbound.steps() - steps);
     }
 
     fn handle_deflated(
@@ -108,8 +110,10 @@ impl Core {
     /// Bytes in an early framing.
     fn handle_early(&mut self, key: ConnKey, mut inbound: Box<hixie::Inbound>, bytes: &mut [u8]) {
         let limits = self.wire_limits;
+        let steps = inbound.steps();
         let mut input = Input::new(bytes);
         while self.handle_next(key, inbound.next(&mut input, &limits)) {}
+        self.ledger.work(key.slot(), inbound.steps() - steps);
         if !inbound.is_quiet() && self.still_reads(key) {
             self.keep_partial(key.slot(), Partial::EarlyFrames(inbound));
         }
@@ -123,6 +127,7 @@ impl Core {
     ) -> bool {
         match next {
             Ok(Some(message)) => {
+                self.ledger.work(key.slot(), 1 + payload_bytes(&message));
                 self.handle_message(key, message);
                 self.settle_outputs();
                 self.still_reads(key)
@@ -372,6 +377,15 @@ impl Core {
             self.pause(key);
         }
     }
+}
+
+/// The length of what a message says.
+fn payload_bytes(message: &Message<'_>) -> u64 {
+    let payload = match message {
+        Message::Text(text) | Message::Close(_, text) => text.as_bytes(),
+        Message::Binary(bytes) | Message::Ping(bytes) | Message::Pong(bytes) => bytes,
+    };
+    payload.len() as u64
 }
 
 /// Longer echoes are encoded into memory of their own, which the driver can hold by reference.

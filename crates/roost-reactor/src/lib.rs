@@ -14,6 +14,7 @@
 //! | RFC 6455, deflate and the early framings | `framing.rs` |
 //! | context takeover | `contexts.rs` |
 //! | deliveries and answers | `delivery.rs` |
+//! | what a connection's input costs, counted for tests | `ledger.rs` |
 //! | one write per connection and turn | `tick.rs`, `flush.rs`, `outbox.rs` |
 //! | deadlines | `sweep.rs` |
 //! | mail between reactors | `mailbox.rs`, `bell.rs` |
@@ -28,6 +29,7 @@ mod delivery;
 mod flush;
 mod frames;
 mod framing;
+mod ledger;
 mod mailbox;
 mod opening;
 mod outbox;
@@ -45,6 +47,8 @@ mod sync {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 }
 
+#[doc(hidden)]
+pub use ledger::Account;
 pub use reactor::{Reactor, Shared, Turn};
 pub use server::{Server, Stopper};
 pub use settings::{

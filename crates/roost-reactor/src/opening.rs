@@ -108,7 +108,8 @@ impl Core {
         let (mut scanner, mut stored) = match self.take_partial(key.slot()) {
             Some(Partial::Head(head)) => (head.scanner, head.bytes),
             Some(Partial::Challenge(mut head)) => {
-                head.bytes.extend_from_slice(bytes);
+                let copied = append(&mut head.bytes, bytes);
+                self.ledger.work(key.slot(), copied);
                 let (head, rest) = head.bytes.split_at_mut(head.head_len);
                 return self.handle_head(key, head, rest);
             }
@@ -116,9 +117,12 @@ impl Core {
                 Default::default()
             }
         };
+        let steps = scanner.steps();
         if stored.is_empty() {
             // The usual case: the whole head in one piece, parsed where it lies.
-            match scanner.scan(bytes) {
+            let end = scanner.scan(bytes);
+            self.ledger.work(key.slot(), scanner.steps() - steps);
+            match end {
                 Some(head_len) => {
                     let (head, rest) = bytes.split_at_mut(head_len);
                     self.handle_head(key, head, rest);
@@ -127,8 +131,11 @@ impl Core {
             }
             return;
         }
-        stored.extend_from_slice(bytes);
-        match scanner.scan(&stored) {
+        let copied = append(&mut stored, bytes);
+        let end = scanner.scan(&stored);
+        let scanned = scanner.steps() - steps;
+        self.ledger.work(key.slot(), copied + scanned);
+        match end {
             Some(head_len) => {
                 let (head, rest) = stored.split_at_mut(head_len);
                 self.handle_head(key, head, rest);
@@ -146,6 +153,7 @@ impl Core {
     }
 
     fn handle_head(&mut self, key: ConnKey, head: &[u8], rest: &mut [u8]) {
+        self.ledger.work(key.slot(), head.len() as u64);
         let limits = &self.settings.limits;
         if head.len() > limits.handshake_bytes_max {
             return self.refuse_handshake(key, HandshakeError::HeadTooLong);
@@ -187,6 +195,7 @@ impl Core {
     ) {
         let Some((challenge, rest)) = rest.split_at_mut_checked(early.challenge_bytes()) else {
             let bytes = [head, rest].concat();
+            self.ledger.work(key.slot(), bytes.len() as u64);
             let challenge = Challenge {
                 bytes,
                 head_len: head.len(),
@@ -296,7 +305,8 @@ impl Core {
         if joining.rest.len() + bytes.len() > self.settings.limits.handshake_bytes_max {
             return self.refuse(key, 400, "data before the handshake was answered");
         }
-        joining.rest.extend_from_slice(bytes);
+        let copied = append(&mut joining.rest, bytes);
+        self.ledger.work(key.slot(), copied);
         self.keep_partial(key.slot(), Partial::Joining(joining));
     }
 
@@ -479,6 +489,14 @@ impl Core {
             self.asks.push(Ask::Resume(key));
         }
     }
+}
+
+/// Appends; returns how many bytes that copied.
+fn append(to: &mut Vec<u8>, bytes: &[u8]) -> u64 {
+    let (len, capacity) = (to.len(), to.capacity());
+    to.extend_from_slice(bytes);
+    let moved = if to.capacity() > capacity { len } else { 0 };
+    (moved + bytes.len()) as u64
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";

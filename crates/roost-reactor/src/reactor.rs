@@ -15,11 +15,12 @@ use tracing::{debug, info};
 
 use crate::admission::{Admission, Refused};
 use crate::budget::{Budget, Standing};
-use crate::conn::{Conn, Flags, NEVER, Phase};
+use crate::conn::{Conn, Flags, Index, NEVER, Phase};
 use crate::contexts::Contexts;
 use crate::core::{Ask, Core, Letter, Rng, TICK_MS, ticks};
 use crate::flush::Scratch;
 use crate::framing::Codec;
+use crate::ledger::{Account, Ledger};
 use crate::mailbox::{Mesh, Post};
 use crate::rounds::Rounds;
 use crate::settings::Settings;
@@ -176,6 +177,7 @@ impl<D: Driver> Reactor<D> {
             paused: Vec::new(),
             reply: String::new(),
             rng: Rng::new(seed.rotate_left(17)),
+            ledger: Ledger::default(),
             now: 0,
             draining: false,
             drained: 0,
@@ -212,6 +214,12 @@ impl<D: Driver> Reactor<D> {
     /// The driver, to look at.
     pub fn driver(&self) -> &D {
         &self.driver
+    }
+
+    /// What each connection has sent and what it costs, for tests. Counted in debug builds only.
+    #[doc(hidden)]
+    pub fn accounts(&self) -> impl Iterator<Item = Account> {
+        self.core.accounts(&self.driver)
     }
 
     /// Runs until drained.
@@ -411,11 +419,19 @@ impl Core {
         conn.last_seen = now;
         conn.flags.clear(Flags::PING_SENT);
         let bytes = conn.transport.open(lease);
+        self.ledger.receive(key.slot(), bytes.len());
         match conn.phase {
             Phase::Open | Phase::Closing => self.handle_frame_bytes(key, bytes),
             Phase::Handshake => self.handle_head_bytes(key, bytes),
             Phase::Joining => self.handle_early_bytes(key, bytes),
             Phase::Lingering | Phase::Closed => {}
+        }
+        if self
+            .table
+            .get(key)
+            .is_none_or(|conn| conn.partial == Index::NONE)
+        {
+            self.ledger.finish(key.slot());
         }
     }
 
@@ -455,6 +471,7 @@ impl Core {
                 conn.address = address;
                 conn.flags.set(Flags::HANDSHAKE);
                 let key = self.table.insert(conn);
+                self.ledger.open(key.slot());
                 debug!(?key, ?peer, "accepted");
                 self.counters.handshakes_in_flight.inc();
                 self.counters.connections_open.set(self.table.len() as u64);

@@ -9,6 +9,8 @@
 //! - an acknowledged publication was delivered, is acknowledged once, and comes before all that is
 //!   published after the acknowledgement;
 //! - nobody hears itself who did not ask to, and nobody hears anything after a close frame;
+//! - no connection, good or hostile, pins more than a constant and twice what it has sent, or makes
+//!   more work than a constant for each byte of it (debug builds count that);
 //! - a reactor with nothing to do sleeps, and one with something to do is woken;
 //! - a drain reaches every peer with 1001, and leaves no slot, buffer, channel or socket behind.
 //!
@@ -16,8 +18,10 @@
 //! that ended has ended for a stated reason, all others answer, and the server's counts of what it
 //! holds are those of its peers.
 
+mod costs;
 mod crowd;
 mod ends;
+mod hostile;
 mod peer;
 mod plan;
 mod verdict;
@@ -30,7 +34,9 @@ use std::time::Duration;
 use roost_net::sim::{SimDriver, SimNet, SimOptions};
 use roost_reactor::{Reactor, Shared, Turn};
 
+pub use costs::Costs;
 use crowd::Crowd;
+use hostile::Hostiles;
 pub use plan::Plan;
 
 /// What a simulation did, for a test to see that something happened.
@@ -54,6 +60,8 @@ pub struct Report {
     pub idle: u64,
     /// The longest way of a publication on a calm day, in nanoseconds.
     pub delay_ns: u64,
+    /// What the dearest connections cost.
+    pub costs: Costs,
     /// Turns of all reactors.
     pub turns: u64,
     /// Hash over all events: equal seeds give equal traces.
@@ -115,6 +123,7 @@ fn live_through(plan: &Plan) -> Result<Report, Broken> {
     world.crowd.schedule_script();
     world.run_until(plan.end_ns);
     world.crowd.rest();
+    world.hostiles.hang_up();
     world.run_until(plan.end_ns + SETTLE_NS);
     world.crowd.roll_call(world.net.now());
     if plan.calm {
@@ -124,12 +133,14 @@ fn live_through(plan: &Plan) -> Result<Report, Broken> {
     let mut report = verdict::on_deliveries(&world.crowd).map_err(broken)?;
     if plan.calm {
         ends::on_calm(&world.crowd, plan, world.net.now()).map_err(broken)?;
-        ends::on_books(&world.crowd, |name| world.count(name)).map_err(broken)?;
+        ends::on_books(&world.crowd, plan, |name| world.count(name)).map_err(broken)?;
         report.delay_ns = ends::on_delays(&world.crowd).map_err(broken)?;
     }
     world.drain(plan).map_err(broken)?;
     world.verdict_on_end().map_err(broken)?;
     report.trace = world.net.trace_hash();
+    report.costs = world.costs;
+    report.costs.hostile_bytes = world.hostiles.sent_bytes();
     report.slow_consumers = world.count("slow_consumers_total");
     report.pings = world.count("pings_sent_total");
     report.paused = world.count("publishers_paused_total");
@@ -145,6 +156,10 @@ struct World {
     /// When which reactor does not run, though it has something to do: its core is taken.
     kept: Vec<(Range<u64>, usize)>,
     crowd: Crowd,
+    hostiles: Hostiles,
+    costs: Costs,
+    /// Channels whose home had no connection, and ended before them.
+    stopped_early: u64,
     /// Turns left before the reactors are said to spin.
     turns_left: u64,
 }
@@ -164,6 +179,8 @@ impl World {
             reactors.push(Some(reactor));
         }
         let crowd = Crowd::new(plan, net.driver(SimOptions::default()), address, net.rng());
+        let driver = net.driver(SimOptions::default());
+        let hostiles = Hostiles::new(plan, driver, address, net.rng());
         let kept = plan.floods.iter();
         let kept = kept.map(|&(at, reactor)| (at..at + plan.kept_ns, reactor));
         World {
@@ -172,6 +189,9 @@ impl World {
             reactors,
             kept: kept.collect(),
             crowd,
+            hostiles,
+            costs: Costs::default(),
+            stopped_early: 0,
             turns_left: TURNS_MAX,
         }
     }
@@ -210,18 +230,23 @@ impl World {
             }
         }
         if self.crowd.is_due() {
-            due.push(usize::MAX);
+            due.push(CROWD);
+        }
+        if self.hostiles.is_due() {
+            due.push(HOSTILES);
         }
         if due.is_empty() {
             return false;
         }
         match due[self.net.choose(due.len())] {
-            usize::MAX => self.crowd.turn(),
+            CROWD => self.crowd.turn(),
+            HOSTILES => self.hostiles.turn(),
             index => {
                 self.turns_left = self.turns_left.checked_sub(1).expect("the reactors spin");
                 let reactor = self.reactors[index].as_mut();
                 let reactor = reactor.expect("only those that run are due");
                 let turn = reactor.turn().expect("a simulated wait does not fail");
+                self.costs.check(reactor, &self.hostiles);
                 if turn == Turn::Stopped {
                     self.reactors[index] = None;
                 }
@@ -252,6 +277,13 @@ impl World {
     fn drain(&mut self, plan: &Plan) -> Result<(), String> {
         let drain_ms = plan.drain_ms;
         let open = self.crowd.open();
+        for index in 0..self.reactors.len() {
+            let counters = self.shared.registry().reactor(index);
+            // It stops at once, before the others can tell it that they have left its channels.
+            if counters.connections_open.get() == 0 {
+                self.stopped_early += counters.home_channels.get();
+            }
+        }
         let cuts = self.net.counts().cuts;
         self.shared.begin_drain(drain_ms);
         for reactor in self.reactors.iter().flatten() {
@@ -271,7 +303,10 @@ impl World {
 
     fn verdict_on_end(&mut self) -> Result<(), String> {
         for name in EMPTY_AT_END {
-            let left = self.count(name);
+            let mut left = self.count(name);
+            if *name == "home_channels" {
+                left = left.saturating_sub(self.stopped_early);
+            }
             if left != 0 {
                 return Err(format!("{name} is {left} at the end"));
             }
@@ -288,6 +323,10 @@ impl World {
         Ok(())
     }
 }
+
+/// Who takes turns beside the reactors.
+const CROWD: usize = usize::MAX;
+const HOSTILES: usize = usize::MAX - 1;
 
 /// Counters that must be zero when all is over.
 const EMPTY_AT_END: &[&str] = &[

@@ -22,6 +22,8 @@ pub struct Plan {
     pub witnesses: usize,
     /// Peers of a channel in which nobody talks.
     pub hermits: usize,
+    /// Peers that aim at the server's memory and time.
+    pub hostiles: usize,
     /// No connection breaks by itself: every end has its reason, and all that is held is known.
     pub calm: bool,
     /// When very many publish at once, and which reactor is kept from running meanwhile.
@@ -99,6 +101,11 @@ impl Plan {
             events_max: rng.between(1, 64) as usize,
             ..SimOptions::default()
         };
+        let hostiles = rng.between(4, 13) as usize;
+        // They may be slow, and must not keep the others out: that limit has its own tests.
+        settings.limits.handshakes_in_flight_max += hostiles as u32;
+        settings.limits.connections_max += hostiles as u32;
+        settings.early_framings = true;
         Plan {
             seed,
             reactors,
@@ -106,6 +113,7 @@ impl Plan {
             channels,
             witnesses,
             hermits,
+            hostiles,
             calm,
             floods,
             flood_ns: FLOOD_MS * 1_000_000,

@@ -37,6 +37,14 @@ fn promises_are_kept_on_every_seed() {
         sum(|r| r.turns),
         reports.iter().map(|r| r.delay_ns).max().unwrap_or(0) / 1_000_000,
     );
+    let most = |of: fn(&Report) -> u64| reports.iter().map(of).max().unwrap_or(0);
+    println!(
+        "hostile peers sent {} bytes; the most pinned beyond twice what came {} bytes, the most work \
+         {} steps a byte",
+        sum(|r| r.costs.hostile_bytes),
+        most(|r| r.costs.pinned_beyond),
+        most(|r| r.costs.steps_per_byte),
+    );
     // Things did happen.
     if seeds >= 64 {
         assert!(
@@ -47,6 +55,13 @@ fn promises_are_kept_on_every_seed() {
         assert!(sum(|r| r.slow_consumers) > seeds, "too few slow consumers");
         assert!(sum(|r| r.idle) > 0, "nobody was idle");
         assert!(sum(|r| r.paused) > 0, "no ring was ever full");
+        let hostile = sum(|r| r.costs.hostile_bytes);
+        assert!(
+            hostile > seeds * 10_000,
+            "hostile peers sent {hostile} bytes"
+        );
+        let steps = most(|r| r.costs.steps_per_byte);
+        assert!(steps > 0, "no work was counted");
     }
 }
 

@@ -10,6 +10,7 @@
 pub struct HeadScanner {
     scanned: u32,
     at: At,
+    steps: u64,
 }
 
 /// What the bytes scanned so far end with.
@@ -32,6 +33,9 @@ impl HeadScanner {
     pub fn scan(&mut self, bytes: &[u8]) -> Option<usize> {
         let new = bytes.get(self.scanned as usize..)?;
         for (index, &byte) in new.iter().enumerate() {
+            if cfg!(debug_assertions) {
+                self.steps += 1;
+            }
             self.at = match (self.at, byte) {
                 (At::LineEnd | At::LineEndCr, b'\n') => {
                     return Some(self.scanned as usize + index + 1);
@@ -44,6 +48,12 @@ impl HeadScanner {
         }
         self.scanned = u32::try_from(bytes.len()).expect("a head is shorter than 4 GiB");
         None
+    }
+
+    /// Bytes looked at since it was made, for tests of linearity. Counted in debug builds; 0 in
+    /// others.
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 }
 

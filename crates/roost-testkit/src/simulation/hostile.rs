@@ -1,0 +1,314 @@
+//! Peers that aim at the server's memory and time: each sends little at a time and wants much to be
+//! kept or done for it. They judge nothing they hear; what they cost is judged by `costs.rs`.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use roost_net::sim::{SimDriver, SimRng};
+use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
+use roost_wire::Opcode;
+use roost_wire::frame::append_masked_frame;
+
+use super::plan::Plan;
+
+/// All hostile peers of a simulation, on one simulated driver.
+pub(super) struct Hostiles {
+    driver: SimDriver,
+    address: SocketAddr,
+    peers: Vec<Hostile>,
+    /// When who goes on.
+    agenda: BinaryHeap<Reverse<(u64, usize)>>,
+}
+
+struct Hostile {
+    attack: Attack,
+    /// What it sends, one piece at a time, in reverse.
+    pieces: Vec<Vec<u8>>,
+    gap_ns: u64,
+    holds_socket: bool,
+    connected: bool,
+    in_flight: bool,
+    /// Bytes handed to the network.
+    sent_bytes: u64,
+}
+
+/// What a hostile peer tries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attack {
+    /// A long head, byte by byte, that ends.
+    SlowHead,
+    /// A head that never ends.
+    EndlessHead,
+    /// The head of draft 76, then its eight bytes one by one.
+    SlowChallenge,
+    /// One message in fragments of one byte, not on characters' bounds.
+    TinyFragments,
+    /// Continuation frames without a byte, and pings between them.
+    EmptyFragments,
+    /// Headers of frames, byte by byte, that declare much; a byte of it now and then.
+    Declared,
+    /// Pings, with the reader stopped.
+    Pings,
+    /// Small messages to be echoed, with the reader stopped.
+    Unread,
+    /// A message of the early framing, byte by byte.
+    EarlyText,
+    /// Bytes of chance behind a good handshake.
+    Noise,
+}
+
+const ATTACKS: [Attack; 10] = [
+    Attack::SlowHead,
+    Attack::EndlessHead,
+    Attack::SlowChallenge,
+    Attack::TinyFragments,
+    Attack::EmptyFragments,
+    Attack::Declared,
+    Attack::Pings,
+    Attack::Unread,
+    Attack::EarlyText,
+    Attack::Noise,
+];
+
+impl Hostiles {
+    pub(super) fn new(
+        plan: &Plan,
+        driver: SimDriver,
+        address: SocketAddr,
+        mut rng: SimRng,
+    ) -> Hostiles {
+        let mut peers = Vec::new();
+        let mut agenda = BinaryHeap::new();
+        for index in 0..plan.hostiles {
+            let attack = ATTACKS[rng.below(ATTACKS.len() as u64) as usize];
+            let mut pieces = attack.pieces(&mut rng);
+            pieces.reverse();
+            peers.push(Hostile {
+                attack,
+                pieces,
+                gap_ns: rng.between(100_000, 4_000_000),
+                holds_socket: false,
+                connected: false,
+                in_flight: false,
+                sent_bytes: 0,
+            });
+            let length = plan.end_ns - plan.start_ns;
+            let at = plan.start_ns + rng.below(length / 2);
+            agenda.push(Reverse((at, index)));
+        }
+        let mut hostiles = Hostiles {
+            driver,
+            address,
+            peers,
+            agenda,
+        };
+        hostiles.turn(); // the driver must learn of the agenda
+        hostiles
+    }
+
+    /// Where peer `index` dials from: a cost is traced to its cause by it.
+    fn address_of(index: usize) -> SocketAddr {
+        SocketAddr::from(([10, 0, 2, 1], PORT_FIRST + index as u16))
+    }
+
+    /// What the peer at `address` tries, and how many bytes it has handed to the network; `None`
+    /// for an address that is no hostile peer's.
+    pub(super) fn sent_from(&self, address: SocketAddr) -> Option<(Attack, u64)> {
+        let index = address.port().checked_sub(PORT_FIRST)?;
+        let peer = self.peers.get(usize::from(index))?;
+        let theirs = Hostiles::address_of(usize::from(index)) == address;
+        theirs.then_some((peer.attack, peer.sent_bytes))
+    }
+
+    /// Bytes that all of them have sent.
+    pub(super) fn sent_bytes(&self) -> u64 {
+        self.peers.iter().map(|peer| peer.sent_bytes).sum()
+    }
+
+    /// All of them vanish.
+    pub(super) fn hang_up(&mut self) {
+        self.agenda.clear();
+        for index in 0..self.peers.len() {
+            if std::mem::take(&mut self.peers[index].holds_socket) {
+                self.driver.close(key_of(index), CloseMode::Abort);
+            }
+        }
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        self.driver.is_due()
+    }
+
+    pub(super) fn turn(&mut self) {
+        while let Some(event) = self.driver.next_event() {
+            match event {
+                Event::Connected(key) => self.peers[index_of(key)].connected = true,
+                Event::Sent(key) => self.peers[index_of(key)].in_flight = false,
+                Event::ReadClosed(key) => self.end(key),
+                Event::Closed(key, _) => self.peers[index_of(key)].holds_socket = false,
+                Event::Bytes(..) | Event::Woken | Event::Accepted { .. } | Event::Released(..) => {}
+            }
+        }
+        let now = self.driver.now();
+        while let Some(&Reverse((at, index))) = self.agenda.peek()
+            && at <= now
+        {
+            self.agenda.pop();
+            if self.go_on(index) {
+                let next = now + self.peers[index].gap_ns;
+                self.agenda.push(Reverse((next, index)));
+            }
+        }
+        let next = self.agenda.peek().map(|Reverse((at, _))| *at);
+        let timeout = next.map(|at| Duration::from_nanos(at.saturating_sub(now)));
+        let waited = self.driver.wait(timeout);
+        waited.expect("a simulated wait does not fail");
+    }
+
+    fn end(&mut self, key: ConnKey) {
+        if std::mem::take(&mut self.peers[index_of(key)].holds_socket) {
+            self.driver.close(key, CloseMode::Graceful);
+        }
+    }
+
+    /// Dials, or sends the next piece. False when the peer is done.
+    fn go_on(&mut self, index: usize) -> bool {
+        let (key, peer) = (key_of(index), &mut self.peers[index]);
+        if !peer.holds_socket {
+            if peer.connected {
+                return false; // it has ended
+            }
+            let options = ConnectOptions {
+                addr: self.address,
+                local: Some(Hostiles::address_of(index)),
+            };
+            peer.holds_socket = self.driver.connect(key, &options).is_ok();
+            return peer.holds_socket;
+        }
+        if !peer.connected || peer.in_flight {
+            return true;
+        }
+        let Some(piece) = peer.pieces.pop() else {
+            return false;
+        };
+        if peer.sent_bytes == 0 && matches!(peer.attack, Attack::Pings | Attack::Unread) {
+            self.driver.pause(key);
+        }
+        peer.sent_bytes += piece.len() as u64;
+        match self.driver.send_copy(key, &piece) {
+            SendStatus::Done => {}
+            SendStatus::Pending => peer.in_flight = true,
+            SendStatus::Gone => return false,
+        }
+        true
+    }
+}
+
+impl Attack {
+    /// What is sent, piece by piece.
+    fn pieces(self, rng: &mut SimRng) -> Vec<Vec<u8>> {
+        let count = rng.between(100, PIECES_MAX) as usize;
+        let mut stream = Vec::new();
+        let mut pieces = vec![OPEN.as_bytes().to_vec()];
+        match self {
+            Attack::SlowHead => {
+                let padding = "x".repeat(count);
+                let (line, rest) = OPEN.split_at(OPEN_LINE_BYTES);
+                return bytewise(format!("{line}X: {padding}\r\n{rest}").as_bytes());
+            }
+            Attack::EndlessHead => {
+                return bytewise(format!("{}X: {}", OPEN_LINE, "x".repeat(count)).as_bytes());
+            }
+            Attack::SlowChallenge => {
+                let padding = "x".repeat(8 * count);
+                pieces = vec![format!("{CHALLENGE_OPEN}X: {padding}\r\n\r\n").into_bytes()];
+                pieces.extend(bytewise(b"^n:ds[4U"));
+            }
+            Attack::TinyFragments => {
+                let text = "né€𐍈".repeat(count / 10);
+                let last = text.len() - 1;
+                for (at, &byte) in text.as_bytes().iter().enumerate() {
+                    let opcode = if at == 0 { 0x01 } else { 0x00 };
+                    let fin = if at == last { 0x80 } else { 0x00 };
+                    pieces.push(vec![fin | opcode, 0x81, 0, 0, 0, 0, byte]);
+                }
+            }
+            Attack::EmptyFragments => {
+                pieces.push(vec![0x01, 0x80, 1, 2, 3, 4]);
+                for _ in 0..count {
+                    pieces.push(vec![0x00, 0x80, 5, 6, 7, 8]);
+                    if rng.per_mille(100) {
+                        frame(&mut stream, Opcode::Ping, b"still there?");
+                        pieces.push(std::mem::take(&mut stream));
+                    }
+                }
+            }
+            Attack::Declared => {
+                let declared = [1_000_000, 16 << 20][rng.below(2) as usize] as u64;
+                stream.extend_from_slice(&[0x02, 0xFF]);
+                stream.extend_from_slice(&declared.to_be_bytes());
+                stream.resize(stream.len() + 4 + count / 4, 0);
+                pieces.extend(bytewise(&stream));
+            }
+            Attack::Pings => {
+                for _ in 0..count {
+                    frame(&mut stream, Opcode::Ping, &[b'p'; 125]);
+                    pieces.push(std::mem::take(&mut stream));
+                }
+            }
+            Attack::Unread => {
+                for n in 0..count {
+                    let bytes = if rng.per_mille(500) { 1 } else { n };
+                    frame(&mut stream, Opcode::Binary, &vec![n as u8; bytes]);
+                    pieces.push(std::mem::take(&mut stream));
+                }
+            }
+            Attack::EarlyText => {
+                pieces = vec![EARLY_OPEN.as_bytes().to_vec(), vec![0x00]];
+                pieces.extend(bytewise("né€𐍈".repeat(count / 10).as_bytes()));
+            }
+            Attack::Noise => {
+                for _ in 0..count / 10 {
+                    let bytes = (0..rng.between(1, 40)).map(|_| rng.below(256) as u8);
+                    pieces.push(bytes.collect());
+                }
+            }
+        }
+        pieces
+    }
+}
+
+fn bytewise(bytes: &[u8]) -> Vec<Vec<u8>> {
+    bytes.iter().map(|&byte| vec![byte]).collect()
+}
+
+fn frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    append_masked_frame(out, opcode, payload, [9, 8, 7, 6]);
+}
+
+fn key_of(index: usize) -> ConnKey {
+    ConnKey::new(index as u32, 1)
+}
+
+fn index_of(key: ConnKey) -> usize {
+    key.slot() as usize
+}
+
+const OPEN_LINE: &str = "GET /echo HTTP/1.1\r\n";
+const OPEN_LINE_BYTES: usize = OPEN_LINE.len();
+const OPEN: &str = "GET /echo HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
+     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+const EARLY_OPEN: &str = "GET /echo HTTP/1.1\r\nHost: h\r\nUpgrade: WebSocket\r\n\
+     Connection: Upgrade\r\nOrigin: http://h\r\n\r\n";
+/// The keys of the example in draft 76 §1.2, without the end of the head.
+const CHALLENGE_OPEN: &str = "GET /echo HTTP/1.1\r\nHost: h\r\nUpgrade: WebSocket\r\n\
+     Connection: Upgrade\r\nOrigin: http://h\r\n\
+     Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\n\
+     Sec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\n";
+/// Pieces of one hostile peer, about.
+const PIECES_MAX: u64 = 700;
+/// The port of the first.
+const PORT_FIRST: u16 = 20_000;
