@@ -1,5 +1,8 @@
 //! The loop of one reactor.
 
+#[cfg(test)]
+mod scenes;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;

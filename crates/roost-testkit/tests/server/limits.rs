@@ -12,6 +12,7 @@ roost_testkit::on_each_backend!(
     a_quiet_client_is_pinged_and_one_that_answers_stays,
     one_that_does_not_answer_a_ping_is_cut,
     an_idle_client_is_closed,
+    a_ping_is_answered_until_the_clients_close_frame,
     messages_keep_from_being_idle,
     beyond_the_connections_allowed_newcomers_are_reset,
     each_address_has_its_share,
@@ -71,6 +72,28 @@ fn an_idle_client_is_closed(backend: Backend) -> Checked {
     client.send_close(1001, "")?;
     client.expect_fin()?;
     assert_eq!(server.count("idle_timeouts_total"), 1);
+    Ok(())
+}
+
+/// RFC 6455 §5.5.2: a ping is answered unless a close frame was received; that we have sent one
+/// changes nothing.
+fn a_ping_is_answered_until_the_clients_close_frame(backend: Backend) -> Checked {
+    let server = TestServer::with(backend, 1, |settings| {
+        settings.limits.idle_timeout_ms = 200;
+        settings.limits.close_timeout_ms = 20_000;
+    });
+    let mut client = server.open("/echo")?;
+    assert_eq!(client.expect_close(1001)?, "idle for too long");
+    for payload in ["once", "twice"] {
+        client.send_frame(&Frame::ping(payload))?;
+        client.expect_pong(payload.as_bytes())?;
+    }
+    // The answer to a message is data, and that it may not send any more.
+    client.send_text("too late")?;
+    client.send_frame(&Frame::ping("thrice"))?;
+    client.expect_pong(b"thrice")?;
+    client.send_frames(&[Frame::close(1001, b""), Frame::ping("behind")])?;
+    client.expect_fin()?;
     Ok(())
 }
 

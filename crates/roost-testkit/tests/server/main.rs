@@ -4,6 +4,7 @@ mod channels;
 mod drain;
 mod echo;
 mod ends;
+mod extras;
 mod http;
 mod limits;
 mod second_opinion;

@@ -550,6 +550,32 @@ fn noise_after_noise() {
     }
 }
 
+/// RFC 7692 §7.2.1: a block with BFINAL needs padding behind it. None is sent, so that no message
+/// ends the stream.
+#[test]
+fn no_block_is_the_last() {
+    let text = b"all work and no play makes a dull protocol. ".repeat(3000);
+    let squares = (0..100_000_u32).map(|n| n.wrapping_mul(n));
+    let squares: Vec<u8> = squares.flat_map(u32::to_le_bytes).collect();
+    for (level, takeover) in (1..=9).flat_map(|level| [(level, false), (level, true)]) {
+        let mut deflater = Deflater::with_window(level, 15, takeover);
+        let mut judge = flate2::Decompress::new(false);
+        for message in [b"".as_slice(), b"x", &text[..100], &text, &squares] {
+            if !takeover {
+                judge.reset(false);
+            }
+            let deflated = deflater.deflate_any(message).expect("on request");
+            let stream = [deflated, &[0x00, 0x00, 0xff, 0xff]].concat();
+            let mut out = Vec::with_capacity(message.len() + 1);
+            let before = judge.total_in();
+            let status = judge.decompress_vec(&stream, &mut out, flate2::FlushDecompress::Sync);
+            assert!(matches!(status, Ok(flate2::Status::Ok)), "level {level}");
+            assert_eq!(judge.total_in() - before, stream.len() as u64);
+            assert!(out == message, "level {level}");
+        }
+    }
+}
+
 #[test]
 fn what_gets_longer_is_compressed_on_request() {
     for takeover in [false, true] {

@@ -407,6 +407,9 @@ fn every_error_has_code_name_and_reason() {
             CloseCode::new(error.close_code().get()).is_some(),
             "{error}"
         );
+        // RFC 6455 §7.4.1: 1011 would be the server's own mistake, and these are the peer's.
+        let code = error.close_code().get();
+        assert!(matches!(code, 1002 | 1007 | 1009), "{error}: {code}");
         assert!(error.reason().len() <= 123, "{error}");
     }
     assert_eq!(TextNotUtf8.close_code(), CloseCode::INVALID_PAYLOAD);

@@ -1,0 +1,141 @@
+//! Scenes of a reactor's core that no peer can bring about at will, played on a simulated driver
+//! that is never asked.
+
+use std::fmt::{Debug, Write as _};
+use std::sync::{Arc, Mutex};
+
+use roost_net::ConnKey;
+use roost_net::sim::{SimDriver, SimFaults, SimNet, SimOptions};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+use crate::conn::Phase;
+use crate::{Reactor, Settings, Shared};
+
+fn reactor(reactors: usize) -> Reactor<SimDriver> {
+    let net = SimNet::new(1, SimFaults::none());
+    let shared = Shared::new(Settings::for_tests(), reactors, 1);
+    Reactor::new(net.driver(SimOptions::default()), 0, shared)
+}
+
+fn request(target: &str) -> Vec<u8> {
+    let head = format!(
+        "GET {target} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    head.into_bytes()
+}
+
+impl Reactor<SimDriver> {
+    /// A newcomer that has sent the request for `target`.
+    fn newcomer(&mut self, target: &str) -> ConnKey {
+        let key = self.core.handle_accepted(None);
+        let key = key.unwrap_or_else(|_| panic!("there is room"));
+        self.core.handle_bytes(key, &mut request(target));
+        key
+    }
+
+    fn phase(&self, key: ConnKey) -> Phase {
+        self.core.table.get(key).expect("it is there").phase
+    }
+}
+
+/// RFC 6455 §4.1: a client waits for the 101. What was on its way when reading paused is kept, up
+/// to the size of a head.
+#[test]
+fn what_comes_while_a_channel_is_joined_has_a_limit() {
+    let mut reactor = reactor(2);
+    let names = (0..64).map(|n| format!("/raw/{n}"));
+    let joining: Vec<ConnKey> = names
+        .map(|target| reactor.newcomer(&target))
+        .collect::<Vec<_>>()
+        .into_iter()
+        .filter(|&key| reactor.phase(key) == Phase::Joining)
+        .collect();
+    // Those of the other reactor's channels; it does not run, and does not answer.
+    let [within, beyond, ..] = joining[..] else {
+        panic!("the other reactor has no channel");
+    };
+    let head_bytes = reactor.core.settings.limits.handshake_bytes_max;
+    for key in [within, beyond] {
+        reactor.core.handle_bytes(key, &mut vec![0; head_bytes - 1]);
+        reactor.core.handle_bytes(key, &mut [0]);
+        assert_eq!(reactor.phase(key), Phase::Joining);
+    }
+    let refused = reactor.core.counters.handshakes_refused_total.get();
+    reactor.core.handle_bytes(beyond, &mut [0]);
+    assert_eq!(reactor.phase(within), Phase::Joining);
+    assert_eq!(reactor.phase(beyond), Phase::Lingering);
+    let counters = &reactor.core.counters;
+    assert_eq!(counters.handshakes_refused_total.get(), refused + 1);
+    let said = String::from_utf8_lossy(&reactor.core.tick.arena);
+    let answer = &said[said.rfind("HTTP/1.1").expect("an answer")..];
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(answer.ends_with("data before the handshake was answered\n"));
+}
+
+/// RFC 6455 §7.1.7: the problem is logged, by the mistake's name and not by what was sent.
+#[test]
+fn a_broken_rule_is_one_line_of_log() {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let said = tracing::subscriber::with_default(Lines(lines.clone()), || {
+        let mut reactor = reactor(1);
+        let key = reactor.newcomer("/echo");
+        assert_eq!(reactor.phase(key), Phase::Open);
+        lines.lock().expect("one thread").clear();
+        reactor.core.handle_bytes(key, &mut [0x81, 0x01, b'x']);
+        assert_eq!(reactor.phase(key), Phase::Lingering);
+        lines.lock().expect("one thread").clone()
+    });
+    let [line] = said.as_slice() else {
+        panic!("not one line: {said:?}");
+    };
+    assert!(line.starts_with("DEBUG protocol error"), "{line}");
+    assert!(line.contains("error=\"unmasked\""), "{line}");
+}
+
+/// Keeps each event as a line.
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Subscriber for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::DEBUG
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line::default();
+        event.record(&mut line);
+        let level = event.metadata().level();
+        let line = format!("{level} {}{}", line.message, line.fields);
+        self.0.lock().expect("one thread").push(line);
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[derive(Default)]
+struct Line {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let written = match field.name() {
+            "message" => write!(self.message, "{value:?}"),
+            name => write!(self.fields, " {name}={value:?}"),
+        };
+        written.expect("a string takes all");
+    }
+}
