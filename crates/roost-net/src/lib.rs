@@ -281,6 +281,10 @@ pub struct ListenOptions {
     pub backlog: u32,
     /// `SO_REUSEPORT`, so that each reactor has a listener of its own on one port (Linux 3.9).
     pub reuse_port: bool,
+    /// How many listeners the port will have, all with the same number here: newcomers are dealt
+    /// to them at random (Linux 4.5). Below 2, and where the kernel does not take it, they are
+    /// dealt by the kernel's hash of the addresses, which is less even.
+    pub sharers: u16,
     /// Whether [`Event::Accepted`] must carry the peer's address.
     pub want_peer: bool,
 }

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+use tracing::debug;
 
 use crate::{ConnectOptions, ListenOptions, sys};
 
@@ -23,6 +24,12 @@ pub(crate) fn listen(options: &ListenOptions) -> io::Result<(Socket, SocketAddr)
     set_connection_options(&socket)?;
     socket.bind(&SockAddr::from(options.addr))?;
     socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+    if options.reuse_port
+        && options.sharers > 1
+        && let Err(error) = sys::deal_at_random(&socket, options.sharers)
+    {
+        debug!(%error, "newcomers are dealt to listeners by the hash of their addresses");
+    }
     let addr = socket.local_addr()?;
     let addr = addr
         .as_socket()
@@ -66,6 +73,8 @@ fn nonblocking(addr: SocketAddr) -> io::Result<Socket> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     fn listener() -> (Socket, SocketAddr) {
@@ -73,9 +82,92 @@ mod tests {
             addr: "127.0.0.1:0".parse().expect("an address"),
             backlog: 8,
             reuse_port: false,
+            sharers: 0,
             want_peer: false,
         };
         listen(&options).expect("loopback listens")
+    }
+
+    /// Listeners that share a port, as reactors do.
+    fn group(listeners: u16, sharers: u16) -> (Vec<Socket>, SocketAddr) {
+        let mut options = ListenOptions {
+            addr: "127.0.0.1:0".parse().expect("an address"),
+            backlog: 4_096,
+            reuse_port: true,
+            sharers,
+            want_peer: false,
+        };
+        let sockets = (0..listeners).map(|_| {
+            let (socket, addr) = listen(&options).expect("loopback listens");
+            options.addr = addr;
+            socket
+        });
+        (sockets.collect(), options.addr)
+    }
+
+    /// Connects `count` times from one and the same address and port, which by the hash of the
+    /// addresses is one and the same listener's, and tells how many each listener got.
+    fn dealt(listeners: &[Socket], addr: SocketAddr, count: usize) -> Vec<usize> {
+        let mut got = vec![0; listeners.len()];
+        let mut from: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+        for _ in 0..count {
+            let client = nonblocking(addr).expect("a socket");
+            client.set_reuse_address(true).expect("an option");
+            client.bind(&from.into()).expect("the port is ours");
+            from = client.local_addr().expect("bound").as_socket().expect("IP");
+            client.set_nonblocking(false).expect("an option");
+            client.connect(&addr.into()).expect("the backlog has room");
+            let asked = Instant::now();
+            let taken = || {
+                let who = listeners.iter().position(|listener| {
+                    sys::accept(listener, false).is_ok_and(|(socket, _)| {
+                        reset_on_close(&socket); // so that the port is free at once
+                        true
+                    })
+                });
+                assert!(
+                    asked.elapsed() < Duration::from_secs(10),
+                    "nobody accepts {from}"
+                );
+                who
+            };
+            got[std::iter::repeat_with(taken)
+                .flatten()
+                .next()
+                .expect("somebody does")] += 1;
+        }
+        println!("from {from} to {addr}: {got:?}");
+        got
+    }
+
+    #[test]
+    fn newcomers_are_dealt_at_random() {
+        let (listeners, addr) = group(16, 16);
+        let got = dealt(&listeners, addr, 1_600);
+        // Chi-squared with 15 degrees of freedom: above 90 once in 10^12 runs. By the hash of the
+        // addresses, all fall to one listener: 24,000.
+        let square = |&n: &usize| (n as f64 - 100.0).powi(2) / 100.0;
+        let chi_squared: f64 = got.iter().map(square).sum();
+        assert!(chi_squared < 90.0, "{chi_squared:.1}: {got:?}");
+    }
+
+    #[test]
+    fn newcomers_are_dealt_to_those_who_listen() {
+        // More are expected: while they do not listen, the hash of the addresses decides.
+        let (listeners, addr) = group(5, 16);
+        let got = dealt(&listeners, addr, 1_600);
+        assert!(
+            got.iter().all(|&n| n > 20),
+            "100 each, and 1,100 to one: {got:?}"
+        );
+        // One has closed: the last has its place now.
+        let (mut listeners, addr) = group(4, 4);
+        listeners.remove(1);
+        let got = dealt(&listeners, addr, 400);
+        assert!(
+            got.iter().all(|&n| n > 20),
+            "100 each, and 100 to one: {got:?}"
+        );
     }
 
     #[test]

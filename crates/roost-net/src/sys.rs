@@ -64,3 +64,46 @@ pub(crate) fn set_bind_address_no_port(socket: &impl AsFd) -> io::Result<()> {
         Ok(())
     }
 }
+
+/// Has newcomers dealt at random to the `sharers` listeners of the port (Linux 4.5).
+///
+/// socket(7): the program answers with a place in the group, in the order of listen(2). While
+/// fewer listen, a place that nobody has yet falls back to the hash of the addresses; when one is
+/// closed, the last takes its place. The program is the group's: the last one attached holds.
+pub(crate) fn deal_at_random(listener: &impl AsFd, sharers: u16) -> io::Result<()> {
+    let step = |code: u32, k: u32| libc::sock_filter {
+        code: code as u16,
+        jt: 0,
+        jf: 0,
+        k,
+    };
+    let random = (libc::SKF_AD_OFF + libc::SKF_AD_RANDOM) as u32;
+    let mut steps = [
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, random),
+        step(
+            libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K,
+            u32::from(sharers),
+        ),
+        step(libc::BPF_RET | libc::BPF_A, 0),
+    ];
+    let program = libc::sock_fprog {
+        len: steps.len() as u16,
+        filter: steps.as_mut_ptr(),
+    };
+    // SAFETY: the descriptor is open while borrowed; the option is a program that points to its
+    // live steps, which the kernel checks and copies.
+    let result = unsafe {
+        libc::setsockopt(
+            listener.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_REUSEPORT_CBPF,
+            ptr::from_ref(&program).cast(),
+            size_of::<libc::sock_fprog>() as libc::socklen_t,
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}

@@ -204,6 +204,7 @@ impl<D: Driver> Reactor<D> {
             addr,
             backlog: settings.backlog,
             reuse_port: true,
+            sharers: self.shared.registry.reactors() as u16,
             want_peer: settings.limits.connections_per_address_max > 0,
         };
         Ok(self.driver.listen(&options)?.1)

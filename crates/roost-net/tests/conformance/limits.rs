@@ -240,6 +240,7 @@ fn serve<B: Backend>(options: &Options, hogs: Hogs) {
         addr,
         backlog: 4_096,
         reuse_port: false,
+        sharers: 0,
         want_peer: false,
     };
     let addr = loop {

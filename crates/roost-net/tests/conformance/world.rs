@@ -85,6 +85,7 @@ impl<B: Backend> World<B> {
             addr,
             backlog: 4_096,
             reuse_port,
+            sharers: 0,
             want_peer: true,
         };
         let (id, addr) = self.hosts[host].driver.listen(&options).expect("listen");

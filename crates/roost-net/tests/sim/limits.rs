@@ -14,6 +14,7 @@ fn listen(driver: &mut SimDriver, addr: &str, backlog: u32) -> SocketAddr {
         addr: addr.parse().unwrap(),
         backlog,
         reuse_port: false,
+        sharers: 0,
         want_peer: true,
     };
     driver.listen(&options).unwrap().1
@@ -143,6 +144,7 @@ fn addresses_are_taken_once() {
         addr: SocketAddr::new("127.0.0.1".parse().unwrap(), addr.port()),
         backlog: 64,
         reuse_port: true,
+        sharers: 0,
         want_peer: false,
     };
     let error = driver.listen(&clash).unwrap_err();

@@ -121,6 +121,7 @@ impl Party {
             addr: addr.parse().expect("an address"),
             backlog: 64,
             reuse_port: true,
+            sharers: 0,
             want_peer: false,
         };
         self.driver.listen(&options).expect("a free address").1
