@@ -178,6 +178,11 @@ impl<T: FrameBytes> Palette<T> {
         self.states.len() as u32 - 1
     }
 
+    /// States there is room for.
+    pub fn capacity(&self) -> usize {
+        self.states.capacity()
+    }
+
     /// Heap bytes held.
     pub fn memory_bytes(&self) -> usize {
         self.frames.capacity() * size_of::<T>() + self.states.capacity() * size_of::<State>()

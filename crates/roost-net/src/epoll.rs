@@ -34,6 +34,7 @@ use self::table::{
     CLOSING, CONNECTING, ENDED, FAULT, FIN, PAUSED, QUEUED, READ_TO_END, READABLE, RELEASING, Sock,
     Table, WRITABLE, WRITING,
 };
+use crate::memory::{self, HighWater, shrink_queue};
 use crate::{
     Chunk, CloseCause, CloseMode, ConnKey, ConnectOptions, Driver, DriverStats, Event,
     ListenOptions, ListenerId, SendStatus, Waker, clock, socket,
@@ -90,13 +91,16 @@ pub struct EpollDriver {
     table: Table,
     /// Batches in flight, by slot.
     batches: HashMap<u32, Batch>,
+    batches_water: HighWater,
     listeners: Listeners,
     /// Sockets and listeners with work; a key is on it once.
     ready: VecDeque<ConnKey>,
+    ready_water: HighWater,
     /// Entries of `ready` that belong to this turn.
     turn_left: usize,
     /// Events that need no system call any more.
     done: VecDeque<Done>,
+    done_water: HighWater,
     read_buffer: Box<[u8]>,
     now_ns: u64,
     stats: DriverStats,
@@ -118,6 +122,9 @@ enum Step {
     Bytes(ConnKey, usize),
     Event(Event<'static, EpollSocket>),
 }
+
+/// Room for so many batches in flight is not worth giving back.
+const BATCHES_FLOOR: usize = 32;
 
 /// Key operations: what a token of the epoll set, or an entry of the ready-list, stands for.
 const OP_SOCKET: u8 = 0;
@@ -146,10 +153,13 @@ impl EpollDriver {
             bell: Arc::new(bell),
             table: Table::default(),
             batches: HashMap::new(),
+            batches_water: HighWater::default(),
             listeners: Listeners::new(),
             ready: VecDeque::new(),
+            ready_water: HighWater::default(),
             turn_left: 0,
             done: VecDeque::new(),
+            done_water: HighWater::default(),
             read_buffer: vec![0; options.read_buffer_bytes.max(1)].into_boxed_slice(),
             now_ns: clock::now_ns(),
             stats: DriverStats::default(),
@@ -282,9 +292,21 @@ impl EpollDriver {
             sock.clear(WRITABLE);
             self.stats.pinned_bytes += batch.pinned_bytes();
             self.batches.insert(key.slot(), batch);
+            self.batches_water.note(self.batches.len());
         }
         self.table.check(key);
         SendStatus::Pending
+    }
+}
+
+impl EpollDriver {
+    fn give_back_batches(&mut self) -> usize {
+        let before = self.batches.capacity();
+        self.batches_water.note(self.batches.len());
+        if let Some(needed) = self.batches_water.settle(before, BATCHES_FLOOR) {
+            self.batches.shrink_to(needed);
+        }
+        (before - self.batches.capacity()) * size_of::<(u32, Batch)>()
     }
 }
 
@@ -332,6 +354,8 @@ impl Driver for EpollDriver {
             self.wake_listeners();
         }
         self.turn_left = self.ready.len();
+        self.ready_water.note(self.turn_left);
+        self.done_water.note(self.done.len());
         Ok(())
     }
 
@@ -513,6 +537,17 @@ impl Driver for EpollDriver {
             .peer_addr()
             .ok()?
             .as_socket()
+    }
+
+    fn give_back(&mut self) -> usize {
+        shrink_queue(&mut self.ready, &mut self.ready_water)
+            + shrink_queue(&mut self.done, &mut self.done_water)
+            + self.table.give_back()
+            + self.give_back_batches()
+    }
+
+    fn give_back_pages(&mut self) {
+        memory::give_back_free_pages();
     }
 
     fn stats(&self) -> DriverStats {

@@ -55,6 +55,7 @@ pub mod clock;
 pub mod epoll;
 mod key;
 pub mod limits;
+pub mod memory;
 pub mod sim;
 mod socket;
 mod sys;
@@ -147,6 +148,17 @@ pub trait Driver {
 
     /// The peer's address, if the kernel still knows it.
     fn peer_addr(&self, key: ConnKey) -> Option<SocketAddr>;
+
+    /// Gives memory back that was not needed since the last call, with what the table of sockets
+    /// no longer needs; returns how many bytes. Not for the data path: to be called every few
+    /// seconds while something happens.
+    fn give_back(&mut self) -> usize {
+        0
+    }
+
+    /// Has the allocator give its free pages to the kernel, after much was given back: it looks
+    /// through the whole heap of the process.
+    fn give_back_pages(&mut self) {}
 
     /// Counters since the start, by value.
     fn stats(&self) -> DriverStats;

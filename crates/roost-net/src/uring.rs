@@ -46,6 +46,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
+use crate::memory::{self, HighWater, shrink_queue};
 use crate::{
     Chunk, CloseCause, CloseMode, ConnKey, ConnectOptions, Driver, DriverStats, Event,
     ListenOptions, ListenerId, SendStatus, Waker, clock, socket,
@@ -117,8 +118,10 @@ pub struct UringDriver {
     batches: BatchPool,
     /// Completions that may make an event, oldest first.
     ready: VecDeque<Cqe>,
+    ready_water: HighWater,
     /// Connections that wait for a receive buffer.
     line: VecDeque<ConnKey>,
+    line_water: HighWater,
     /// The buffer lent to the caller.
     lease: Option<u16>,
     bell: Arc<Bell>,
@@ -160,7 +163,9 @@ impl UringDriver {
             table: Table::default(),
             batches: BatchPool::default(),
             ready: VecDeque::new(),
+            ready_water: HighWater::default(),
             line: VecDeque::new(),
+            line_water: HighWater::default(),
             lease: None,
             dropped: Arc::new(DroppedSlots::new(Arc::clone(&bell))),
             bell,
@@ -345,6 +350,7 @@ impl Driver for UringDriver {
                 && left.is_none_or(|left| !left.is_zero());
             self.gather(wait, left)?;
             self.now = clock::now_ns();
+            self.ready_water.note(self.ready.len());
             if !self.ready.is_empty() || limit.is_some_and(|limit| self.now >= limit) {
                 return Ok(());
             }
@@ -354,13 +360,7 @@ impl Driver for UringDriver {
     fn next_event(&mut self) -> Option<Event<'_, UringSocket>> {
         self.end_lease();
         let outcome = loop {
-            let Some(cqe) = self.ready.pop_front() else {
-                // A fan-out to all connections leaves a long queue behind.
-                if self.ready.capacity() > READY_KEPT_MAX {
-                    self.ready = VecDeque::new();
-                }
-                return None;
-            };
+            let cqe = self.ready.pop_front()?;
             if let Some(outcome) = self.handle(cqe) {
                 break outcome;
             }
@@ -508,6 +508,19 @@ impl Driver for UringDriver {
         }
     }
 
+    fn give_back(&mut self) -> usize {
+        shrink_queue(&mut self.ready, &mut self.ready_water)
+            + shrink_queue(&mut self.line, &mut self.line_water)
+            + self.ring.give_back()
+            + self.buffers.give_back_idle()
+            + self.table.give_back()
+            + self.batches.give_back()
+    }
+
+    fn give_back_pages(&mut self) {
+        memory::give_back_free_pages();
+    }
+
     fn stats(&self) -> DriverStats {
         DriverStats {
             open: self.table.live(),
@@ -557,9 +570,6 @@ const ROUND_COMPLETIONS: usize = 16;
 
 /// How often one wait asks again, so that the caller gets its turn.
 const ROUNDS_MAX: usize = 16;
-
-/// Completions whose memory is kept when the queue is empty: 64 KiB.
-const READY_KEPT_MAX: usize = 4_096;
 
 /// How long a listener waits that cannot even refuse.
 const STUCK_RETRY_NS: u64 = 10_000_000;

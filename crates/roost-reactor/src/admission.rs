@@ -71,6 +71,16 @@ impl Admission {
             self.addresses.remove(slot);
         }
     }
+
+    /// Cuts the tables of addresses down if they are mostly empty; returns the bytes.
+    pub(crate) fn give_back(&mut self) -> usize {
+        let (before, used) = (self.by_address.capacity(), self.by_address.len());
+        if before > 64 && before / 4 > used {
+            self.by_address.shrink_to_fit();
+            self.addresses.shrink_to_fit();
+        }
+        (before - self.by_address.capacity()) * 2 * size_of::<(IpAddr, u32)>()
+    }
 }
 
 #[cfg(test)]

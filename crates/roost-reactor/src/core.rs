@@ -28,6 +28,7 @@ use crate::settings::Settings;
 use crate::slow::SlowBoard;
 use crate::sweep::Sweep;
 use crate::table::Table;
+use crate::thrift::Thrift;
 use crate::tick::Tick;
 
 /// What crosses from reactor to reactor.
@@ -50,6 +51,7 @@ pub(crate) struct Core {
     /// Compression contexts, only for those who agreed to take them over.
     pub(crate) contexts: Contexts,
     pub(crate) sweep: Sweep,
+    pub(crate) thrift: Thrift,
     pub(crate) admission: Admission,
     /// Unfinished input, only while there is some.
     pub(crate) partials: Slab<Partial>,

@@ -34,7 +34,6 @@ impl Core {
             };
             self.flush_one(driver, scratch, key);
         }
-        dirty.clear();
         self.tick.dirty = dirty;
         self.tick.clear();
         scratch.joined.clear();

@@ -17,6 +17,7 @@
 //! | what a connection's input costs, counted for tests | `ledger.rs` |
 //! | one write per connection and turn | `tick.rs`, `flush.rs`, `outbox.rs` |
 //! | deadlines | `sweep.rs` |
+//! | memory that comes back | `thrift.rs` |
 //! | mail between reactors | `mailbox.rs`, `bell.rs` |
 
 mod admission;
@@ -40,6 +41,7 @@ mod settings;
 mod slow;
 mod sweep;
 mod table;
+mod thrift;
 mod tick;
 mod transport;
 /// The atomics of the bell: loom's in its test, the machine's here.

@@ -16,6 +16,7 @@ use roost_net::Waker;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
 use crate::bell::{Bell, SENDERS_MAX};
+use crate::thrift::drop_empty_queue;
 
 /// Which ring of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -269,6 +270,12 @@ impl<T: Mail> Post<T> {
     /// Ends what [`Post::lie_down`] began.
     pub(crate) fn get_up(&self) {
         self.mesh.boxes[usize::from(self.me)].bell.get_up();
+    }
+
+    /// Drops memory that is only kept for the next batches; returns the bytes.
+    pub(crate) fn give_back(&mut self) -> usize {
+        let spills = self.outgoing.iter_mut().flat_map(|to| &mut to.spill);
+        spills.map(drop_empty_queue).sum()
     }
 
     /// Batches that wait because a ring is full. While there are any, the caller reads from no

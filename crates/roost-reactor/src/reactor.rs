@@ -30,6 +30,7 @@ use crate::settings::Settings;
 use crate::slow::SlowBoard;
 use crate::sweep::Sweep;
 use crate::table::Table;
+use crate::thrift::Thrift;
 use crate::tick::Tick;
 
 /// What the reactors of one server have in common.
@@ -106,9 +107,9 @@ pub enum Turn {
 
 /// One reactor: a driver and everything it serves.
 pub struct Reactor<D: Driver> {
-    driver: D,
-    core: Core,
-    scratch: Scratch,
+    pub(crate) driver: D,
+    pub(crate) core: Core,
+    pub(crate) scratch: Scratch,
     shared: Shared,
     accepting: bool,
     /// Tick at which draining ends by force.
@@ -160,6 +161,7 @@ impl<D: Driver> Reactor<D> {
                 limits.fragment_bytes,
             ),
             sweep: Sweep::new(),
+            thrift: Thrift::new(),
             admission: Admission::new(
                 limits.connections_max,
                 limits.connections_per_address_max,
@@ -243,6 +245,7 @@ impl<D: Driver> Reactor<D> {
         self.sweep();
         self.flush();
         self.fan_out();
+        self.give_back();
         if self.end_turn() == Turn::Stopped {
             return Ok(Turn::Stopped);
         }
@@ -272,7 +275,9 @@ impl<D: Driver> Reactor<D> {
             return Some(Duration::ZERO);
         }
         let due = self.core.sweep.due().min(self.drain_until);
-        let due = due.min(self.core.slow_list_due());
+        let due = due
+            .min(self.core.slow_list_due())
+            .min(self.core.thrift.due());
         if due == NEVER {
             return None;
         }
@@ -288,6 +293,7 @@ impl<D: Driver> Reactor<D> {
             let Some(event) = self.driver.next_event() else {
                 break;
             };
+            core.thrift.note(core.now, core.table.len());
             match event {
                 Event::Bytes(key, lease) => core.handle_bytes(key, lease),
                 Event::Sent(key) => core.on_sent(&mut self.driver, &mut self.scratch, key),
@@ -330,7 +336,9 @@ impl<D: Driver> Reactor<D> {
             let Some((from, batch)) = self.core.post.next_batch(with_publishes) else {
                 break;
             };
-            self.core.handle_mail(from, batch);
+            let core = &mut self.core;
+            core.thrift.note(core.now, core.table.len());
+            core.handle_mail(from, batch);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The connection table: slots with generations.
 
 use roost_net::ConnKey;
+use roost_net::memory::HighWater;
 use slab::Slab;
 
 use crate::conn::Conn;
@@ -12,15 +13,20 @@ use crate::conn::Conn;
 /// block is `mremap`): no copy of the table, no pause.
 pub(crate) struct Table {
     conns: Slab<Conn>,
-    /// The last generation of every slot that was ever used.
+    water: HighWater,
+    /// The last generation of every slot there is.
     generations: Vec<u16>,
+    /// The last generation of slots there are not: none of them had a later one.
+    fresh: u16,
 }
 
 impl Table {
     pub(crate) fn new() -> Table {
         Table {
             conns: Slab::new(),
+            water: HighWater::default(),
             generations: Vec::new(),
+            fresh: 0,
         }
     }
 
@@ -29,12 +35,13 @@ impl Table {
         let entry = self.conns.vacant_entry();
         let slot = entry.key();
         if slot == self.generations.len() {
-            self.generations.push(0);
+            self.generations.push(self.fresh);
         }
         let generation = self.generations[slot].wrapping_add(1);
         self.generations[slot] = generation;
         conn.generation = generation;
         entry.insert(conn);
+        self.water.note(self.conns.len());
         ConnKey::new(
             u32::try_from(slot).expect("fewer than 2^32 connections"),
             generation,
@@ -44,11 +51,39 @@ impl Table {
     /// Frees the slot of `key`, which is live.
     pub(crate) fn remove(&mut self, key: ConnKey) -> Conn {
         debug_assert!(self.get(key).is_some(), "only a live connection is removed");
-        let conn = self.conns.remove(key.slot() as usize);
-        if self.conns.is_empty() && self.conns.capacity() > EMPTY_CAPACITY_MAX {
-            self.conns = Slab::new(); // give a great crowd's memory back when all have gone
+        self.conns.remove(key.slot() as usize)
+    }
+
+    /// Gives back what was not needed since the last call, as far as the last connection's slot;
+    /// in bytes.
+    pub(crate) fn give_back(&mut self) -> usize {
+        let before = self.memory_bytes();
+        self.water.note(self.conns.len());
+        if self
+            .water
+            .settle(self.conns.capacity(), CAPACITY_FLOOR)
+            .is_some()
+        {
+            self.conns.shrink_to_fit();
+            self.forget_generations(self.conns.capacity());
         }
-        conn
+        before - self.memory_bytes()
+    }
+
+    /// Forgets the slots from `slots` on. No key of theirs comes again before 2^15 others: when
+    /// they are taken again, they go on behind the furthest of them.
+    fn forget_generations(&mut self, slots: usize) {
+        let fresh = self.fresh;
+        let forgotten = self.generations.iter().skip(slots);
+        let ahead = |generation: &u16| generation.wrapping_sub(fresh) as i16;
+        let furthest = forgotten.map(ahead).max().unwrap_or(0).max(0);
+        self.fresh = fresh.wrapping_add(furthest as u16);
+        self.generations.truncate(slots);
+        self.generations.shrink_to_fit();
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.conns.capacity() * size_of::<Conn>() + self.generations.capacity() * size_of::<u16>()
     }
 
     #[inline]
@@ -81,17 +116,19 @@ impl Table {
         self.conns.len()
     }
 
-    /// One more than the highest slot ever used.
+    /// One more than the highest slot there is.
     pub(crate) fn slots(&self) -> u32 {
         self.generations.len() as u32
     }
 }
 
-/// An empty table keeps room for this many.
-const EMPTY_CAPACITY_MAX: usize = 1024;
+/// Room for this many is not worth giving back.
+const CAPACITY_FLOOR: usize = 64;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -108,17 +145,28 @@ mod tests {
     }
 
     #[test]
-    fn generations_outlive_the_crowd() {
+    fn no_key_comes_twice_though_a_crowd_is_forgotten() {
         let mut table = Table::new();
-        let keys: Vec<_> = (0..2000).map(|_| table.insert(Conn::new(0))).collect();
-        for &key in &keys {
-            table.remove(key);
+        let mut given = HashSet::new();
+        let mut keep = None;
+        for crowd in [2000, 3000, 100, 2500, 2500] {
+            let last = table.insert(Conn::new(0));
+            assert!(given.insert(last), "{last:?} was given twice");
+            let keys: Vec<_> = (0..crowd).map(|_| table.insert(Conn::new(0))).collect();
+            for &key in &keys {
+                assert!(given.insert(key), "{key:?} was given twice");
+            }
+            let full = table.memory_bytes();
+            for &key in &keys {
+                table.remove(key);
+            }
+            assert_eq!(table.give_back(), 0, "it was needed until now");
+            assert!(table.give_back() > full * 3 / 4, "all but a few have gone");
+            if let Some(key) = keep.replace(last) {
+                table.remove(key);
+            }
         }
-        assert_eq!(table.len(), 0);
-        let again = table.insert(Conn::new(0));
-        assert!(
-            keys.iter().all(|&key| key != again),
-            "a key was given twice"
-        );
+        assert_eq!(table.len(), 1);
+        assert_eq!(table.slots() as usize, table.generations.len());
     }
 }

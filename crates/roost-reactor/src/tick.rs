@@ -2,6 +2,7 @@
 
 use roost_hub::{ChannelId, FrameBytes, FrameIndex, Palette};
 use roost_net::Chunk;
+use roost_net::memory::{HighWater, shrink_vec};
 use roost_wire::frame::append_frame;
 use roost_wire::{Frozen, Opcode};
 
@@ -38,6 +39,9 @@ pub(crate) struct Tick {
     pub(crate) arena: Vec<u8>,
     /// Slots of the connections with something pending, in the order they first got it.
     pub(crate) dirty: Vec<u32>,
+    palette_water: HighWater,
+    arena_water: HighWater,
+    dirty_water: HighWater,
 }
 
 impl Tick {
@@ -46,6 +50,9 @@ impl Tick {
             palette: Palette::new(),
             arena: Vec::new(),
             dirty: Vec::new(),
+            palette_water: HighWater::default(),
+            arena_water: HighWater::default(),
+            dirty_water: HighWater::default(),
         }
     }
 
@@ -126,24 +133,36 @@ impl Tick {
         self.arena.len() >= ARENA_BYTES_SOFT
     }
 
-    /// Ends the tick. Keeps a usual tick's memory, gives an unusual one's back.
+    /// Ends the tick. Its memory is kept for the next.
     pub(crate) fn clear(&mut self) {
+        self.palette_water.note(self.palette.states() as usize + 1);
+        self.arena_water.note(self.arena.len());
+        self.dirty_water.note(self.dirty.len());
         self.palette.clear();
         self.arena.clear();
         self.dirty.clear();
-        if self.arena.capacity() > 4 * ARENA_BYTES_SOFT {
-            self.arena = Vec::new();
+    }
+
+    /// Gives back what no tick has needed since the last call; in bytes.
+    pub(crate) fn give_back(&mut self) -> usize {
+        let before = self.memory_bytes();
+        let capacity = self.palette.capacity();
+        if let Some(needed) = self.palette_water.settle(capacity, PALETTE_FLOOR) {
+            self.palette.shrink_to(needed, needed);
         }
-        self.palette.shrink_to(FRAMES_KEPT, FRAMES_KEPT);
-        if self.dirty.capacity() > DIRTY_KEPT {
-            self.dirty = Vec::new();
-        }
+        shrink_vec(&mut self.arena, &mut self.arena_water);
+        shrink_vec(&mut self.dirty, &mut self.dirty_water);
+        before - self.memory_bytes()
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.palette.memory_bytes()
+            + self.arena.capacity()
+            + self.dirty.capacity() * size_of::<u32>()
     }
 }
 
 /// The arena is flushed when it holds this much. One read adds at most about its own size.
 const ARENA_BYTES_SOFT: usize = 256 << 10;
-/// Room for frames and states kept between ticks.
-const FRAMES_KEPT: usize = 4096;
-/// Room for dirty connections kept between ticks.
-const DIRTY_KEPT: usize = 1 << 16;
+/// Room for so many frames is not worth giving back.
+const PALETTE_FLOOR: usize = 32;

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
 
 use clap::{Args, Parser, Subcommand};
 use roost_config::{Errors, Loaded};
@@ -109,6 +110,9 @@ fn main() -> ExitCode {
 }
 
 fn run_with(source: &ConfigSource) -> ExitCode {
+    roost_net::memory::tune_allocator(
+        thread::available_parallelism().map_or(1, |cores| cores.get()),
+    );
     let loaded = match source.load() {
         Ok(loaded) => loaded,
         Err(message) => return fail(&message),

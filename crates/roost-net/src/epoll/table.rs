@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use crate::ConnKey;
+use crate::memory::HighWater;
 
 /// One slot.
 #[derive(Debug, Default)]
@@ -14,6 +15,9 @@ pub(super) struct Sock {
 }
 
 const _: () = assert!(size_of::<Sock>() <= 8);
+
+/// Room for so many is not worth giving back.
+const SOCKS_FLOOR: usize = 512;
 
 /// The slot is taken; its key has not had its last event.
 const LIVE: u16 = 1;
@@ -100,6 +104,8 @@ impl Sock {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     socks: Vec<Sock>,
+    /// Slots used.
+    water: HighWater,
     live: u64,
 }
 
@@ -110,6 +116,7 @@ impl Table {
         if slot >= self.socks.len() {
             self.socks.resize_with(slot + 1, Sock::default);
         }
+        self.water.note(slot + 1);
         let sock = &mut self.socks[slot];
         if sock.any(LIVE) {
             return Err(fd);
@@ -128,6 +135,18 @@ impl Table {
         let sock = std::mem::take(self.get_mut(key)?);
         self.live -= 1;
         sock.fd
+    }
+
+    /// Gives back what was not needed since the last call; in bytes. A free slot keeps nothing
+    /// that is still of use: the generations of keys are the caller's.
+    pub(super) fn give_back(&mut self) -> usize {
+        let before = self.socks.capacity();
+        while self.socks.pop_if(|sock| !sock.any(LIVE)).is_some() {}
+        self.water.note(self.socks.len());
+        if let Some(needed) = self.water.settle(before, SOCKS_FLOOR) {
+            self.socks.shrink_to(needed);
+        }
+        (before - self.socks.capacity()) * size_of::<Sock>()
     }
 
     /// True while an earlier connection has the slot of `key`.

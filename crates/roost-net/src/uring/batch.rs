@@ -4,6 +4,7 @@ use libc::{iovec, msghdr};
 
 use super::ring::{Ring, Target};
 use crate::Chunk;
+use crate::memory::Untouched;
 
 /// The bytes of one send. The kernel holds pointers into it while a request is in flight, so it
 /// may be moved, but not dropped or changed, until the completion.
@@ -109,6 +110,10 @@ impl Many {
         self.left = self.chunks.iter().map(Chunk::len).sum();
     }
 
+    fn memory_bytes(&self) -> usize {
+        self.chunks.capacity() * size_of::<Chunk>() + self.slices.capacity() * size_of::<iovec>()
+    }
+
     fn clear(&mut self) {
         self.chunks.clear();
         self.slices.clear();
@@ -156,6 +161,8 @@ pub(super) struct BatchPool {
     many: Vec<Box<Many>>,
     /// Bytes of the batches made and not yet taken back.
     pinned_bytes: u64,
+    copies_untouched: Untouched,
+    many_untouched: Untouched,
 }
 
 impl BatchPool {
@@ -170,6 +177,7 @@ impl BatchPool {
             return None;
         }
         let mut many = self.many.pop().unwrap_or_else(|| Box::new(Many::new()));
+        self.many_untouched.note(self.many.len());
         many.fill(chunks);
         Some(Batch::Many(many))
     }
@@ -181,6 +189,7 @@ impl BatchPool {
         }
         self.pinned_bytes += bytes.len() as u64;
         let mut copy = self.copies.pop().unwrap_or_default();
+        self.copies_untouched.note(self.copies.len());
         copy.extend_from_slice(bytes);
         Some(Batch::Copy {
             bytes: copy,
@@ -211,6 +220,18 @@ impl BatchPool {
                 }
             }
         }
+    }
+
+    /// Drops the parts that were not used since the last call. Returns how many bytes.
+    pub(super) fn give_back(&mut self) -> usize {
+        let copies = self.copies_untouched.settle(self.copies.len());
+        let copies = self.copies.drain(..copies).map(|bytes| bytes.capacity());
+        let many = self.many_untouched.settle(self.many.len());
+        let many = self.many.drain(..many).map(|many| many.memory_bytes());
+        let bytes = copies.chain(many).sum();
+        self.copies_untouched.note(self.copies.len());
+        self.many_untouched.note(self.many.len());
+        bytes
     }
 }
 

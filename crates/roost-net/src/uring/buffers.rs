@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::types::BufRingEntry;
 
 use super::ring::Ring;
+use crate::memory::Untouched;
 
 /// The buffers and the ring the kernel takes them from.
 pub(super) struct ReadBuffers {
@@ -22,6 +23,9 @@ pub(super) struct ReadBuffers {
     tail: u16,
     /// Neither in the ring nor holding received bytes; the last is the warmest.
     free: Vec<u16>,
+    /// So many of them, the coldest, have no memory.
+    empty: usize,
+    untouched: Untouched,
     /// In the ring.
     offered: u32,
     /// Receives submitted and not completed. Each takes at most one from the ring.
@@ -45,6 +49,8 @@ impl ReadBuffers {
             mask: entries - 1,
             tail: 0,
             free: (0..count).rev().collect(),
+            empty: usize::from(count),
+            untouched: Untouched::default(),
             offered: 0,
             claims: 0,
         };
@@ -65,6 +71,8 @@ impl ReadBuffers {
             let Some(id) = self.free.pop() else {
                 return false;
             };
+            self.untouched.note(self.free.len());
+            self.empty = self.empty.min(self.free.len());
             self.offer(id);
         }
         self.claims += 1;
@@ -97,6 +105,32 @@ impl ReadBuffers {
     pub(super) fn give_back(&mut self, id: u16) {
         debug_assert!(!self.free.contains(&id), "a buffer was given back twice");
         self.free.push(id);
+    }
+
+    /// Gives the memory of those back that were not used since the last call; in bytes.
+    pub(super) fn give_back_idle(&mut self) -> usize {
+        let untouched = self.untouched.settle(self.free.len());
+        let mut bytes = 0;
+        for at in self.empty..untouched {
+            bytes += self.give_back_pages_of(self.free[at]);
+        }
+        self.empty = self.empty.max(untouched);
+        bytes
+    }
+
+    /// Gives back the pages that are this buffer's alone.
+    fn give_back_pages_of(&self, id: u16) -> usize {
+        let address = self.address(id);
+        let skip = address.align_offset(PAGE_BYTES);
+        let len = (self.bytes as usize).saturating_sub(skip) / PAGE_BYTES * PAGE_BYTES;
+        if len == 0 {
+            return 0;
+        }
+        let first = address.wrapping_add(skip).cast();
+        // SAFETY: whole pages inside the mapping that nobody reads or writes: the buffer is
+        // neither in the ring nor lent. When next used they are zeros.
+        let result = unsafe { libc::madvise(first, len, libc::MADV_DONTNEED) };
+        if result == 0 { len } else { 0 }
     }
 
     /// Never unmaps the memory: the kernel may still have it.
@@ -169,6 +203,9 @@ impl Drop for Region {
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
     }
 }
+
+/// The smallest pages there are; larger ones refuse what is not whole.
+const PAGE_BYTES: usize = 4_096;
 
 /// The most entries a buffer ring may have.
 const BUFFERS_MAX: u16 = 32_768;

@@ -93,6 +93,7 @@ impl UringDriver {
         self.stats.buffers_exhausted += 1;
         self.table.set(key, IN_LINE);
         self.line.push_back(key);
+        self.line_water.note(self.line.len());
     }
 
     /// A buffer is claimed for this.

@@ -12,6 +12,7 @@ use io_uring::{EnterFlags, IoUring, Probe, cqueue, opcode, squeue};
 
 use super::UringOptions;
 use super::setup::{explain, explain_setup, register_slots};
+use crate::memory::{HighWater, shrink_queue};
 
 /// What a request works on: an ordinary descriptor, or a slot of the ring's own table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +69,7 @@ pub(super) struct Ring {
     enabled: bool,
     /// Completions taken from the shared queue, oldest first.
     arrived: VecDeque<Cqe>,
+    arrived_water: HighWater,
     can_bind: bool,
 }
 
@@ -99,6 +101,7 @@ impl Ring {
             io,
             enabled: false,
             arrived: VecDeque::new(),
+            arrived_water: HighWater::default(),
             can_bind: probe.is_supported(opcode::Bind::CODE),
         })
     }
@@ -200,7 +203,13 @@ impl Ring {
             result: cqe.result(),
             flags: cqe.flags(),
         }));
+        self.arrived_water.note(self.arrived.len());
         self.arrived.len() - before
+    }
+
+    /// Gives back what the queue of completions did not need since the last call; in bytes.
+    pub(super) fn give_back(&mut self) -> usize {
+        shrink_queue(&mut self.arrived, &mut self.arrived_water)
     }
 
     /// Submits the queue unless it has room for `requests` more: linked requests must be

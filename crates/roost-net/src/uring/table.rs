@@ -10,6 +10,7 @@ use socket2::SockAddr;
 
 use super::batch::Batch;
 use super::ring::Target;
+use crate::memory::HighWater;
 use crate::{CloseCause, ConnKey};
 
 /// One slot of the table.
@@ -107,7 +108,10 @@ pub(super) const END: u8 = 1 << 1;
 #[derive(Default)]
 pub(super) struct Table {
     socks: Vec<Sock>,
+    /// Slots used.
+    socks_water: HighWater,
     busy: Slab<Busy>,
+    busy_water: HighWater,
     live: u64,
 }
 
@@ -119,9 +123,10 @@ impl Table {
         if slot >= self.socks.len() {
             self.socks.resize(slot + 1, FREE);
         }
+        self.socks_water.note(slot + 1);
         let (index, direct) = match target {
             Some(target) => pack(target),
-            None => (self.busy.insert(Busy::new(None)) as u32, BUSY),
+            None => (self.insert_record(None), BUSY),
         };
         self.socks[slot] = Sock {
             index,
@@ -136,7 +141,7 @@ impl Table {
         let sock = std::mem::replace(&mut self.socks[key.slot() as usize], FREE);
         debug_assert!(sock.flags & LIVE != 0, "a free slot is freed again");
         self.live -= 1;
-        (sock.flags & BUSY != 0).then(|| self.remove_record(sock.index))
+        (sock.flags & BUSY != 0).then(|| self.busy.remove(sock.index as usize))
     }
 
     /// True if a live connection has the slot.
@@ -182,13 +187,15 @@ impl Table {
 
     /// The record, made if there is none.
     pub(super) fn busy(&mut self, key: ConnKey) -> &mut Busy {
-        let sock = &mut self.socks[key.slot() as usize];
+        let slot = key.slot() as usize;
+        let sock = self.socks[slot];
         if sock.flags & BUSY == 0 {
-            let busy = Busy::new(Some(unpack(*sock)));
-            sock.index = self.busy.insert(busy) as u32;
+            let index = self.insert_record(Some(unpack(sock)));
+            let sock = &mut self.socks[slot];
+            sock.index = index;
             sock.flags = sock.flags & !DIRECT | BUSY;
         }
-        &mut self.busy[sock.index as usize]
+        &mut self.busy[self.socks[slot].index as usize]
     }
 
     /// Drops the record if nothing is going on any more.
@@ -204,17 +211,40 @@ impl Table {
             let (index, direct) = pack(target);
             let record = std::mem::replace(&mut sock.index, index);
             sock.flags = sock.flags & !BUSY | direct;
-            self.remove_record(record);
+            self.busy.remove(record as usize);
         }
     }
 
-    fn remove_record(&mut self, index: u32) -> Busy {
-        let busy = self.busy.remove(index as usize);
-        // What many slow receivers at once have needed is not kept for ever.
-        if self.busy.is_empty() && self.busy.capacity() > RECORDS_KEPT_MAX {
-            self.busy = Slab::new();
+    fn insert_record(&mut self, target: Option<Target>) -> u32 {
+        let index = self.busy.insert(Busy::new(target)) as u32;
+        self.busy_water.note(self.busy.len());
+        index
+    }
+
+    /// Gives back what was not needed since the last call; in bytes. A free slot keeps nothing
+    /// that is still of use: the generations of keys are the caller's.
+    pub(super) fn give_back(&mut self) -> usize {
+        let before = self.memory_bytes();
+        while self.socks.pop_if(|sock| sock.flags & LIVE == 0).is_some() {}
+        self.socks_water.note(self.socks.len());
+        self.busy_water.note(self.busy.len());
+        if let Some(needed) = self.socks_water.settle(self.socks.capacity(), SOCKS_FLOOR) {
+            self.socks.shrink_to(needed);
         }
-        busy
+        if self
+            .busy_water
+            .settle(self.busy.capacity(), RECORDS_FLOOR)
+            .is_some()
+        {
+            self.busy.shrink_to_fit(); // drops what is vacant at the end
+        }
+        before - self.memory_bytes()
+    }
+
+    fn memory_bytes(&self) -> usize {
+        // A record in the slab is one word longer than itself at most.
+        self.socks.capacity() * size_of::<Sock>()
+            + self.busy.capacity() * (size_of::<Busy>() + size_of::<usize>())
     }
 
     /// How many connections there are.
@@ -272,8 +302,10 @@ impl Busy {
     }
 }
 
-/// Records whose memory is kept when none is in use: about 100 bytes each.
-const RECORDS_KEPT_MAX: usize = 4_096;
+/// Room for so many is not worth giving back.
+const SOCKS_FLOOR: usize = 512;
+/// The same for records, of about 100 bytes each.
+const RECORDS_FLOOR: usize = 32;
 
 const FREE: Sock = Sock {
     index: 0,
@@ -332,5 +364,25 @@ mod tests {
         table.remove(key);
         assert!(!table.holds(key));
         assert_eq!(table.live(), 0);
+    }
+
+    #[test]
+    fn a_crowd_leaves_as_many_entries_as_are_in_use() {
+        let mut table = Table::default();
+        let key = |slot| ConnKey::new(slot, 1);
+        for slot in 0..2_000 {
+            table.insert(key(slot), Some(Target::Fd(4)), 0);
+            table.busy(key(slot)).wanted = FIN;
+        }
+        for slot in (0..2_000).filter(|&slot| slot != 9) {
+            table.remove(key(slot));
+        }
+        assert_eq!(table.give_back(), 0, "they were in use until now");
+        assert!(table.give_back() > 2_000 * (8 + size_of::<Busy>()));
+        assert!(table.socks.len() == 10 && table.socks.capacity() < 20);
+        assert!(table.holds(key(9)) && !table.holds(key(1_999)));
+        assert_eq!(table.target(key(9)), Some(Target::Fd(4)));
+        table.insert(key(1_999), Some(Target::Fd(5)), 0);
+        assert!(table.holds(key(1_999)) && !table.occupied(1_998));
     }
 }

@@ -191,6 +191,54 @@ pub(crate) fn ten_thousand_connections<B: Backend>() {
     server.finish();
 }
 
+pub(crate) fn a_crowd_gives_its_memory_back<B: Backend>() {
+    const CROWD: usize = 1_500;
+    let options = Options {
+        read_buffer_bytes: 1_024, // no whole page to give back
+        ..Options::default()
+    };
+    let mut world = World::<B>::with(&options, 2);
+    let addr = world.listen(SERVER);
+    let give_back = |world: &mut World<B>| world.hosts[SERVER].driver.give_back();
+    for _ in 0..2 {
+        let clients: Vec<_> = (0..CROWD).map(|_| world.connect(CLIENT, addr)).collect();
+        world.until("all accepted", |w| {
+            w.hosts[SERVER].driver.stats().open == CROWD as u64
+        });
+        let from = world.hosts[SERVER].adopted.len() - CROWD;
+        let servers = world.hosts[SERVER].adopted[from..].to_vec();
+        for key in servers {
+            world.hosts[SERVER].echo(key);
+        }
+        for &client in &clients {
+            world.send_copy(client, b"?");
+        }
+        world.until("an answer to all", |w| {
+            clients.iter().all(|&end| w.conn(end).received == b"?")
+        });
+        for &client in &clients {
+            world.close(client, CloseMode::Abort);
+        }
+        world.until("all gone", |w| w.hosts[SERVER].driver.stats().open == 0);
+        give_back(&mut world); // what it needed until now stays
+        world.turns(3);
+        let bytes = give_back(&mut world);
+        assert!(bytes >= CROWD * 8, "{bytes} bytes of a crowd of {CROWD}");
+        assert_eq!(give_back(&mut world), 0, "there is no more to give");
+        // What was given back is there when it is needed again.
+        let (client, server) = world.pair(addr);
+        world.hosts[SERVER].echo(server.key);
+        world.send_copy(client, b"again");
+        world.until_received(client, 5);
+        world.close(client, CloseMode::Abort);
+        world.until("the last gone", |w| {
+            w.hosts[SERVER].driver.stats().open == 0
+        });
+        world.hosts[SERVER].driver.give_back_pages();
+    }
+    world.finish();
+}
+
 /// The client's role: connects, is greeted, and sends a byte on each connection.
 fn fill<B: Backend>(options: &Options, connections: usize) {
     let addr: SocketAddr = child::argument().parse().expect("an address");

@@ -159,6 +159,7 @@ conformance! {
             no_descriptor_left
             descriptors_freed_elsewhere
             ten_thousand_connections
+            a_crowd_gives_its_memory_back
         }
     }
 }

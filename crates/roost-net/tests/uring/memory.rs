@@ -1,12 +1,12 @@
 //! Memory the kernel holds pointers to, when the driver goes.
 
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roost_net::{Chunk, ConnKey, Driver, SendStatus};
+use roost_net::{Chunk, ConnKey, Driver, Event, SendStatus};
 
-use crate::{BOTH, adopted, connect, driver, listen};
+use crate::{BOTH, accepted, adopted, connect, driver, listen, until};
 
 /// More than a connection takes whose peer does not read.
 const FLOOD_BYTES: usize = 12 << 20;
@@ -102,4 +102,37 @@ fn dropped_on_another_thread_it_leaks_and_lives() {
         .expect("no panic");
     // The kernel refuses to be asked by that thread, so nobody knows when it is done.
     assert_eq!(Arc::strong_count(&bytes), 2, "kept for the kernel");
+}
+
+#[test]
+fn read_buffers_not_in_use_cost_nothing() {
+    const PEERS: u32 = 40;
+    for slots in BOTH {
+        let mut driver = driver(slots);
+        let addr = listen(&mut driver, false);
+        let peers = (0..PEERS).map(|slot| {
+            let peer = connect(addr);
+            let (socket, _) = accepted(&mut driver);
+            let adopted = driver.adopt(ConnKey::new(slot, 0), socket);
+            adopted.expect("the slot is free");
+            peer
+        });
+        let peers: Vec<_> = peers.collect();
+        for round in 0..2 {
+            for mut peer in &peers {
+                peer.write_all(b"hello").expect("it is read");
+            }
+            let mut heard = 0;
+            until(&mut driver, "all", |event| {
+                heard += u32::from(matches!(event, Event::Bytes(..)));
+                heard == PEERS
+            });
+            driver.give_back(); // what was needed until now stays
+            let bytes = driver.give_back();
+            // Some may be in the ring: offered for a receive that found nothing.
+            let least = 16_384 * (PEERS as usize / 2);
+            assert!(bytes >= least, "{bytes} in round {round}, {slots:?}");
+            assert_eq!(driver.give_back(), 0, "given back once, {slots:?}");
+        }
+    }
 }

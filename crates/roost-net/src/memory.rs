@@ -1,0 +1,150 @@
+//! Memory that a crowd needed, given back when it has gone: to the allocator, and by it to the
+//! kernel.
+#![expect(
+    unsafe_code,
+    reason = "the allocator's own functions, which no crate offers"
+)]
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::clock;
+
+/// Tells the allocator how this process uses memory: few pools, and large blocks apart from them.
+/// Call it before threads are started. Without effect where the allocator is not glibc's.
+///
+/// - One pool (arena) a core instead of eight: what one reactor frees another can use, and no free
+///   rests are kept in pools nobody comes back to.
+/// - Blocks of 1 MiB and more are mapped, so that they grow by moving pages and are given back when
+///   freed. By default glibc raises that limit to 32 MiB as it sees such blocks come and go.
+/// - The free end of a pool is given back when it is 128 KiB, always: also a default that moves.
+pub fn tune_allocator(cores: usize) {
+    #[cfg(target_env = "gnu")]
+    for (option, value) in [
+        (
+            libc::M_ARENA_MAX,
+            i32::try_from(cores.max(1) + 1).unwrap_or(i32::MAX),
+        ),
+        (libc::M_MMAP_THRESHOLD, 1 << 20),
+        (libc::M_TRIM_THRESHOLD, 128 << 10),
+    ] {
+        // SAFETY: takes two numbers, and says no to those it does not know.
+        unsafe { libc::mallopt(option, value) };
+    }
+    #[cfg(not(target_env = "gnu"))]
+    let _ = cores;
+}
+
+/// Has the allocator give free pages to the kernel. It looks through all pools of the process, so
+/// once in a while is enough for all drivers together: a call too soon after another does nothing.
+pub(crate) fn give_back_free_pages() {
+    static LAST_NS: AtomicU64 = AtomicU64::new(0);
+    let now = clock::now_ns();
+    let last = LAST_NS.load(Ordering::Relaxed);
+    if now.saturating_sub(last) < TRIM_INTERVAL_NS && last != 0 {
+        return;
+    }
+    let ours = LAST_NS.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed);
+    if ours.is_ok() {
+        #[cfg(target_env = "gnu")]
+        // SAFETY: touches free memory of the allocator only, under its own locks.
+        unsafe {
+            libc::malloc_trim(0);
+        }
+    }
+}
+
+/// How full something gets that keeps its memory for the next use.
+#[derive(Debug, Default)]
+pub struct HighWater(usize);
+
+impl HighWater {
+    /// It holds `len` now.
+    #[inline]
+    pub fn note(&mut self, len: usize) {
+        self.0 = self.0.max(len);
+    }
+
+    /// What it needed since the last call, if it has room for more than twice that and for more
+    /// than `floor`: then shrink it to this.
+    pub fn settle(&mut self, capacity: usize, floor: usize) -> Option<usize> {
+        let needed = std::mem::take(&mut self.0);
+        (capacity > floor && capacity / 2 > needed).then_some(needed)
+    }
+}
+
+/// How many at the bottom of a stack of spare parts have not been used.
+#[derive(Debug, Default)]
+pub(crate) struct Untouched(usize);
+
+impl Untouched {
+    /// `len` are left after one was taken.
+    #[inline]
+    pub(crate) fn note(&mut self, len: usize) {
+        self.0 = self.0.min(len);
+    }
+
+    /// How many were not touched since the last call; `len` are there now.
+    pub(crate) fn settle(&mut self, len: usize) -> usize {
+        std::mem::replace(&mut self.0, len).min(len)
+    }
+}
+
+/// Shrinks a queue to what it needed since the last call. Returns the bytes given back.
+pub(crate) fn shrink_queue<T>(queue: &mut VecDeque<T>, water: &mut HighWater) -> usize {
+    let capacity = queue.capacity();
+    water.note(queue.len());
+    if let Some(needed) = water.settle(capacity, QUEUE_FLOOR) {
+        queue.shrink_to(needed);
+    }
+    (capacity - queue.capacity()) * size_of::<T>()
+}
+
+/// As [`shrink_queue`], for a vector.
+pub fn shrink_vec<T>(vec: &mut Vec<T>, water: &mut HighWater) -> usize {
+    let capacity = vec.capacity();
+    water.note(vec.len());
+    if let Some(needed) = water.settle(capacity, QUEUE_FLOOR) {
+        vec.shrink_to(needed);
+    }
+    (capacity - vec.capacity()) * size_of::<T>()
+}
+
+/// How often free pages are looked for.
+const TRIM_INTERVAL_NS: u64 = 1_000_000_000;
+
+/// Room for this many is not worth giving back.
+const QUEUE_FLOOR: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_needed_stays() {
+        let (mut queue, mut water) = (VecDeque::new(), HighWater::default());
+        for crowd in [5_000, 1_000, 400] {
+            for n in 0..crowd {
+                queue.push_back(n);
+                water.note(queue.len());
+            }
+            queue.clear();
+            shrink_queue(&mut queue, &mut water);
+            assert!(queue.capacity() >= crowd, "{crowd}: it may come again");
+        }
+        assert!(queue.capacity() < 1_000, "twice as much as was needed");
+        assert!(shrink_queue(&mut queue, &mut water) > 400 * size_of::<i32>());
+        assert_eq!(queue.capacity(), 0, "nothing was needed");
+        assert_eq!(shrink_queue(&mut queue, &mut water), 0);
+    }
+
+    #[test]
+    fn what_lay_untouched_is_known() {
+        let mut spare = Untouched::default();
+        assert_eq!(spare.settle(10), 0, "nothing is known yet");
+        spare.note(7);
+        spare.note(8);
+        assert_eq!(spare.settle(10), 7);
+        assert_eq!(spare.settle(4), 4, "all, and fewer than there were");
+    }
+}
