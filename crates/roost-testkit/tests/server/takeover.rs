@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use roost_reactor::{Deflate, Policy, Settings};
+use roost_reactor::{Deflate, Outflow, Policy, Settings, SlowReceivers};
 use roost_testkit::client::{
     Checked, Client, ConnectOptions, Failure, Frame, Heard, Message, RSV1, Request, opcode,
 };
@@ -19,6 +19,7 @@ roost_testkit::on_each_backend!(
     a_slot_inherits_nothing,
     one_who_reads_late_hears_all,
     a_slow_consumer_can_read_why,
+    what_is_dropped_leaves_no_hole,
     what_comes_with_the_request_is_inflated,
     a_threshold_of_zero_compresses_all,
 );
@@ -73,6 +74,12 @@ fn noise(number: u64, len: usize) -> Vec<u8> {
         state as u8
     };
     std::iter::repeat_with(next).take(len).collect()
+}
+
+/// The same, of which zlib makes no more either.
+fn letters(number: u64, len: usize) -> Vec<u8> {
+    let noise = noise(number, len).into_iter();
+    noise.map(|byte| b'0' + byte % 64).collect()
 }
 
 fn an_echo_refers_to_what_came_before(backend: Backend) -> Checked {
@@ -181,11 +188,7 @@ fn fragments_are_compressed_as_one(backend: Backend) -> Checked {
     let mut hearer = open(&server, "/raw/x", PLAIN)?;
     let mut publisher = server.open("/raw/x")?;
     let mut echo = open(&server, "/echo", PLAIN)?;
-    // Letters, which zlib makes no shorter; and no longer, as it would other bytes.
-    let long: Vec<u8> = noise(1, 20_000)
-        .iter()
-        .map(|byte| b'0' + byte % 64)
-        .collect();
+    let long = letters(1, 20_000);
     publisher.send_binary(&long)?;
     publisher.send_binary(&long)?;
     hearer.expect_binary(&long)?;
@@ -448,6 +451,57 @@ fn a_slow_consumer_can_read_why(backend: Backend) -> Checked {
     assert!(heard < sent, "{heard} of {sent} were heard");
     drop(slow);
     has(&server, 0, 0);
+    Ok(())
+}
+
+/// Messages dropped while they wait were not compressed yet: those behind them do not refer to
+/// them.
+fn what_is_dropped_leaves_no_hole(backend: Backend) -> Checked {
+    const COUNT: u64 = 600;
+    let message = |number: u64| {
+        let quote = quote(number as usize).into_bytes();
+        let number_text = number.to_string().into_bytes();
+        [number_text, letters(number, 18_000), quote].concat()
+    };
+    for slow_receivers in [SlowReceivers::DropOldest, SlowReceivers::Latest] {
+        let server = TestServer::with(backend, 2, |settings| {
+            on(10 << 20)(settings);
+            let policy = Policy {
+                outflow: Outflow {
+                    slow_receivers,
+                    outbox_bytes_max: 200_000,
+                    outbox_messages_max: 0,
+                },
+                ..Policy::default()
+            };
+            settings.channels.namespaces = vec![("x".to_owned(), policy)];
+        });
+        let options = ConnectOptions {
+            receive_buffer_bytes: Some(4096),
+            ..ConnectOptions::default()
+        };
+        let mut slow = Client::open_deflating_with(server.address(), "/raw/x:1", PLAIN, options)?;
+        let mut good = open(&server, "/raw/x:1", PLAIN)?;
+        let mut publisher = server.open("/raw/x:1")?;
+        for number in 0..COUNT {
+            publisher.send_binary(&message(number))?;
+            good.expect_binary(&message(number))?;
+        }
+        let (mut heard, mut last) = (0, None);
+        while last != Some(COUNT - 1) {
+            let Message::Binary(bytes) = slow.receive()? else {
+                panic!("a quote");
+            };
+            let next = (last.map_or(0, |last| last + 1)..COUNT).find(|&n| message(n) == bytes);
+            assert!(next.is_some(), "no message after {last:?} is this");
+            (last, heard) = (next, heard + 1);
+        }
+        println!("{heard} of {COUNT} heard with {slow_receivers:?}");
+        assert!(heard < COUNT, "nothing was dropped");
+        // The context goes on.
+        publisher.send_binary(&message(0))?;
+        slow.expect_binary(&message(0))?;
+    }
     Ok(())
 }
 
