@@ -22,6 +22,7 @@ fn deflating(backend: Backend, threshold_bytes: usize) -> TestServer {
         settings.deflate = Some(Deflate {
             threshold_bytes,
             level: 6,
+            context_bytes_max: 0,
         });
     })
 }
