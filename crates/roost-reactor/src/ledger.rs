@@ -7,6 +7,7 @@ use roost_net::{ConnKey, Driver};
 
 use crate::conn::Phase;
 use crate::core::Core;
+use crate::outbox::Held;
 
 /// One entry for each slot that was ever used.
 #[derive(Default)]
@@ -36,7 +37,7 @@ pub struct Account {
     pub steps: u64,
     /// Memory that unfinished input takes, in bytes.
     pub input_bytes: u64,
-    /// Bytes that wait for the socket, with the driver or behind it.
+    /// Memory that what waits for the socket takes, with the driver or behind it, in bytes.
     pub output_bytes: u64,
     /// All that waits answers what the connection itself has sent.
     pub hears_itself_only: bool,
@@ -98,14 +99,15 @@ impl Core {
         let slot = key.slot() as usize;
         let entry = self.ledger.entries.get(slot).copied().unwrap_or_default();
         let input = conn.partial.get().map(|index| self.partials[index].bytes());
-        let outbox = conn.outbox.get().map(|index| self.outboxes[index].bytes());
+        let outbox = conn.outbox.get();
+        let outbox = outbox.map_or(0, |index| Held::of(&self.outboxes[index]).cost);
         Some(Account {
             key,
             received_bytes: entry.received_bytes,
             unfinished_bytes: entry.unfinished_bytes,
             steps: entry.steps,
             input_bytes: input.unwrap_or(0) as u64,
-            output_bytes: (outbox.unwrap_or(0) + driver.unsent_bytes(key)) as u64,
+            output_bytes: outbox + driver.unsent_bytes(key) as u64,
             hears_itself_only: conn.dialect == DialectKind::Echo,
         })
     }

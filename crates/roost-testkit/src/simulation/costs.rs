@@ -67,8 +67,8 @@ impl Costs {
 /// the 101 of one that waits for its channel.
 const PINNED_BYTES_BASE: u64 = 512;
 /// What may wait for a connection that has sent nothing to be answered: a refusal or a 101, a ping,
-/// a close frame.
-const OUTPUT_BYTES_BASE: u64 = 512;
+/// a close frame; and what it takes to hold a dozen answers of growing size that are not joined.
+const OUTPUT_BYTES_BASE: u64 = 2048;
 /// Work allowed for each byte received. Most is done for a head of draft 76 whose last eight bytes
 /// come one by one: it is copied and parsed again with each, which makes 30.
 const STEPS_PER_BYTE_MAX: u64 = 32;

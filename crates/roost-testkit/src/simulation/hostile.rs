@@ -51,7 +51,7 @@ pub(super) enum Attack {
     Declared,
     /// Pings, with the reader stopped.
     Pings,
-    /// Small messages to be echoed, with the reader stopped.
+    /// Messages to be echoed, most of them tiny, with the reader stopped.
     Unread,
     /// A message of the early framing, byte by byte.
     EarlyText,
@@ -259,9 +259,12 @@ impl Attack {
                 }
             }
             Attack::Unread => {
-                for n in 0..count {
-                    let bytes = if rng.per_mille(500) { 1 } else { n };
-                    frame(&mut stream, Opcode::Binary, &vec![n as u8; bytes]);
+                // First as much as the network takes, then so that little makes much wait.
+                for n in 0..20 + count / 5 {
+                    let (messages, bytes) = if n < 20 { (1, 3_500) } else { (50, n % 3) };
+                    for _ in 0..messages {
+                        frame(&mut stream, Opcode::Binary, &vec![n as u8; bytes]);
+                    }
                     pieces.push(std::mem::take(&mut stream));
                 }
             }
