@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use roost_net::sim::{SimDriver, SimRng};
 use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
+use roost_wire::CloseCode;
 
 use super::peer::{Kind, Manner, Peer, State};
 use super::plan::Plan;
@@ -41,6 +42,8 @@ enum Action {
     Burst,
     /// One of very many publications.
     Flood,
+    /// One of very many publications to one channel, by all who may.
+    Rush,
 }
 
 impl Crowd {
@@ -66,6 +69,9 @@ impl Crowd {
         }
         for _ in 0..plan.hermits {
             crowd.add(Kind::Raw(plan.channels), Manner::Usual, false);
+        }
+        for _ in 0..plan.hoarders {
+            crowd.add(Kind::Raw(0), Manner::Hoarder, false);
         }
         for _ in 0..plan.floods.len() * RELAYS {
             let kind = crowd.draw_kind();
@@ -125,7 +131,7 @@ impl Crowd {
             if self.peers[index].witness {
                 continue;
             }
-            if self.is_hermit(index) {
+            if self.is_hermit(index) || self.peers[index].manner == Manner::Hoarder {
                 self.plan_action(index, self.plan.start_ns, Action::Dial);
                 continue;
             }
@@ -159,17 +165,35 @@ impl Crowd {
                 }
             }
         }
+        if self.plan.hoarders > 0 {
+            self.schedule_rush(first_relay);
+        }
         for (flood, (at, _)) in self.plan.floods.clone().into_iter().enumerate() {
             self.schedule_flood(at, first_relay + flood * RELAYS);
         }
         self.turn();
     }
 
+    /// All who may publish to the first channel, one by one.
+    fn schedule_rush(&mut self, first_relay: usize) {
+        for n in 0..RUSH_MESSAGES {
+            let index = self.rng.below(first_relay as u64) as usize;
+            let peer = &self.peers[index];
+            let may = matches!(peer.kind, Kind::Raw(0) | Kind::Wamp(_));
+            let talks = !matches!(peer.manner, Manner::Deaf | Manner::Hoarder);
+            if may && talks && !peer.witness {
+                let at = self.plan.start_ns + RUSH_AFTER_NS + n * RUSH_GAP_NS;
+                self.plan_action(index, at, Action::Rush);
+            }
+        }
+    }
+
     fn schedule_flood(&mut self, at: u64, first_relay: usize) {
         let any = |crowd: &mut Crowd| {
             let index = crowd.rng.below(first_relay as u64) as usize;
             let peer = &crowd.peers[index];
-            let talks = !peer.witness && peer.manner != Manner::Deaf && !crowd.is_hermit(index);
+            let mute = matches!(peer.manner, Manner::Deaf | Manner::Hoarder);
+            let talks = !peer.witness && !mute && !crowd.is_hermit(index);
             talks.then_some(index)
         };
         for _ in 0..FLOODERS {
@@ -220,6 +244,17 @@ impl Crowd {
             self.plan_action(index, self.driver.now(), Action::Dial);
         }
         self.turn();
+    }
+
+    /// How many that did not read were told that they are slow.
+    pub(super) fn told_slow(&self) -> usize {
+        let hoarders = self.peers.iter();
+        let hoarders = hoarders.filter(|peer| peer.manner == Manner::Hoarder);
+        let told = |peer: &&Peer| {
+            let code = peer.close.as_ref().and_then(|(code, _)| *code);
+            code == Some(CloseCode::TRY_AGAIN_LATER)
+        };
+        hoarders.filter(told).count()
     }
 
     /// Those whose WebSocket is open.
@@ -279,6 +314,10 @@ impl Crowd {
                 let bytes = if self.rng.per_mille(50) { 3_000 } else { 300 };
                 let bytes = self.rng.below(bytes) as usize;
                 self.peers[index].publish(channel, now, bytes, false, false);
+            }
+            Action::Rush => {
+                let bytes = self.rng.below(2_000) as usize;
+                self.peers[index].publish(0, now, bytes, false, false);
             }
             Action::Burst => {
                 for _ in 0..self.rng.between(2, 6) {
@@ -371,6 +410,11 @@ impl Crowd {
                     let index = index_of(key);
                     self.peers[index].handle_bytes(bytes, now);
                     self.push_out(index, now);
+                    let peer = &mut self.peers[index];
+                    if peer.manner == Manner::Hoarder && peer.opened && !peer.stalled {
+                        peer.stalled = true;
+                        self.driver.pause(key);
+                    }
                 }
                 Event::Sent(key) => {
                     let index = index_of(key);
@@ -425,6 +469,11 @@ impl Crowd {
 
 /// Peers asked to flood at once, if they are there.
 const FLOODERS: usize = 8;
+/// Publications of a rush, those included whose peer is not the right one.
+const RUSH_MESSAGES: u64 = 600;
+const RUSH_GAP_NS: u64 = 1_000_000;
+/// When it begins, with most of the crowd there.
+const RUSH_AFTER_NS: u64 = 2_500_000_000;
 /// Newcomers at a flood.
 pub(super) const RELAYS: usize = 8;
 /// What each of them publishes.

@@ -27,8 +27,18 @@ pub(super) fn on_calm(crowd: &Crowd, plan: &Plan, now: u64) -> Result<(), String
 fn check_end(peer: &Peer, plan: &Plan, now: u64) -> Result<(), String> {
     let err = |what: &str| Err(what.to_owned());
     let limits = &plan.settings.limits;
-    if peer.vanished || peer.stalled {
-        return Ok(()); // who does not read may be given up at any time
+    let slow = limits.outbox_bytes_max < 1 << 20;
+    if peer.stalled && !peer.vanished {
+        // Who does not read may be given up at any time; if it is told why, then truly.
+        let told = peer.close.as_ref();
+        return match told.map(|(code, reason)| (code.map(CloseCode::get), reason.as_str())) {
+            None | Some((Some(1000..=1002), _)) => Ok(()),
+            Some((Some(1013), "slow consumer: outbox full")) if slow => Ok(()),
+            Some(_) => err("did not read, and was closed for no good reason"),
+        };
+    }
+    if peer.vanished {
+        return Ok(());
     }
     match peer.manner {
         Manner::Silent if peer.holds_socket => return err("says nothing and is still there"),
@@ -45,9 +55,8 @@ fn check_end(peer: &Peer, plan: &Plan, now: u64) -> Result<(), String> {
             }
             return Ok(());
         }
-        Manner::Usual | Manner::Eager | Manner::Mute => {}
+        Manner::Usual | Manner::Eager | Manner::Mute | Manner::Hoarder => {}
     }
-    let slow = limits.outbox_bytes_max < 1 << 20;
     if !peer.opened {
         // A first turn that holds more than an outbox may is dropped, and its 101 with it.
         return if slow { Ok(()) } else { err("never opened") };

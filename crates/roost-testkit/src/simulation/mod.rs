@@ -50,6 +50,8 @@ pub struct Report {
     pub received: usize,
     /// Subscription windows compared with their channel's order.
     pub windows: usize,
+    /// Of those that did not read, how many were told so, with 1013.
+    pub told_slow: usize,
     /// Peers closed as slow consumers.
     pub slow_consumers: u64,
     /// Pings sent by the server.
@@ -142,6 +144,7 @@ fn live_through(plan: &Plan) -> Result<Report, Broken> {
     report.costs = world.costs;
     report.costs.hostile_bytes = world.hostiles.sent_bytes();
     report.slow_consumers = world.count("slow_consumers_total");
+    report.told_slow = world.crowd.told_slow();
     report.pings = world.count("pings_sent_total");
     report.paused = world.count("publishers_paused_total");
     report.idle = world.count("idle_timeouts_total");

@@ -43,6 +43,8 @@ pub(super) enum Manner {
     Mute,
     /// It answers no ping, and says nothing by itself.
     Deaf,
+    /// It reads its 101 and then nothing until the end, and says nothing by itself.
+    Hoarder,
     /// It sends half of its request, and nothing more.
     HalfHead,
     /// It connects and sends nothing at all.

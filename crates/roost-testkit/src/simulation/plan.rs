@@ -22,6 +22,8 @@ pub struct Plan {
     pub witnesses: usize,
     /// Peers of a channel in which nobody talks.
     pub hermits: usize,
+    /// Subscribers of the first channel that do not read, for much to be published to.
+    pub hoarders: usize,
     /// Peers that aim at the server's memory and time.
     pub hostiles: usize,
     /// No connection breaks by itself: every end has its reason, and all that is held is known.
@@ -106,6 +108,14 @@ impl Plan {
         settings.limits.handshakes_in_flight_max += hostiles as u32;
         settings.limits.connections_max += hostiles as u32;
         settings.early_framings = true;
+        let hoarders = if rng.per_mille(300) {
+            // Far less than is published, and more than those who read ever let wait.
+            settings.limits.outbox_bytes_max = rng.between(10_000, 30_000) as usize;
+            rng.between(2, 10) as usize
+        } else {
+            0
+        };
+        settings.limits.connections_max += hoarders as u32;
         Plan {
             seed,
             reactors,
@@ -113,6 +123,7 @@ impl Plan {
             channels,
             witnesses,
             hermits,
+            hoarders,
             hostiles,
             calm,
             floods,

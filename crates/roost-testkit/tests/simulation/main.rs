@@ -24,7 +24,7 @@ fn promises_are_kept_on_every_seed() {
     let sum = |of: fn(&Report) -> u64| reports.iter().map(of).sum::<u64>();
     println!(
         "{} seeds: {} peers opened, {} published, {} received in {} subscriptions, {} pings, \
-         {} slow consumers, {} idle, {} publishers paused, {} turns; the longest way {} ms",
+         {} slow consumers and {} that never read told so, {} idle, {} publishers paused, {} turns; the longest way {} ms",
         reports.len(),
         sum(|r| r.opened as u64),
         sum(|r| r.published as u64),
@@ -32,6 +32,7 @@ fn promises_are_kept_on_every_seed() {
         sum(|r| r.windows as u64),
         sum(|r| r.pings),
         sum(|r| r.slow_consumers),
+        sum(|r| r.told_slow as u64),
         sum(|r| r.idle),
         sum(|r| r.paused),
         sum(|r| r.turns),
@@ -53,6 +54,8 @@ fn promises_are_kept_on_every_seed() {
         );
         assert!(sum(|r| r.pings) > seeds * 10, "too few pings");
         assert!(sum(|r| r.slow_consumers) > seeds, "too few slow consumers");
+        let told = sum(|r| r.told_slow as u64);
+        assert!(told > 0, "none that never read was told so");
         assert!(sum(|r| r.idle) > 0, "nobody was idle");
         assert!(sum(|r| r.paused) > 0, "no ring was ever full");
         let hostile = sum(|r| r.costs.hostile_bytes);
