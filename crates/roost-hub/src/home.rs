@@ -1,11 +1,10 @@
 //! The channels whose home is here: their order and the reactors that want them.
 
 use std::slice;
-use std::sync::Arc;
 
 use crate::ids::{EncodingMask, EventIds, HomeIndex, ReactorId, topic};
 use crate::item::{LocalRef, Target};
-use crate::names::{NameHash, NameHasher, Named, Names};
+use crate::names::{Name, NameHash, NameHasher, Named, Names};
 use crate::random::PublicationIds;
 
 /// All channels whose home is this reactor.
@@ -21,8 +20,8 @@ pub(crate) struct Home {
 /// absent in most channels) and one more reason to live: see [`HomeChannel::is_idle`].
 #[derive(Debug)]
 struct HomeChannel {
-    /// The allocation of the reactor that came first.
-    name: Arc<str>,
+    /// A long one is the allocation of the reactor that came first.
+    name: Name,
     /// The last number given.
     sequence: u64,
     interests: Interests,
@@ -53,7 +52,7 @@ enum Interests {
 const _: () = assert!(size_of::<Interests>() <= 16);
 
 impl Named for HomeChannel {
-    fn name(&self) -> &Arc<str> {
+    fn name(&self) -> &Name {
         &self.name
     }
 }
@@ -69,7 +68,7 @@ impl Home {
     }
 
     /// A reactor wants a channel in exactly these encodings from now on.
-    pub(crate) fn interest(&mut self, name: &Arc<str>, interest: Interest) -> HomeIndex {
+    pub(crate) fn interest(&mut self, name: &Name, interest: Interest) -> HomeIndex {
         let hash = self.hasher.hash(name);
         let index = match self.channels.find(hash, name) {
             Some(index) => {

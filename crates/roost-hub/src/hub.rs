@@ -1,14 +1,13 @@
 //! The hub of one reactor: subscriptions here, and the order of the channels at home here.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 use crate::error::{NameError, PublishError, SubscribeError};
 use crate::home::{Home, Interest};
 use crate::ids::{ChannelId, Encoding, EncodingMask, EventIds, HomeIndex, ReactorId, Subscriber};
 use crate::item::{Encoder, Frames, Item, LocalRef, Output, Publish, PublishTo};
 use crate::local::LocalChannel;
-use crate::names::{NameHasher, Names};
+use crate::names::{Name, NameHasher, Names};
 use crate::random::PublicationIds;
 use crate::set::SubscriberIter;
 use crate::waiting::WaitingList;
@@ -122,7 +121,7 @@ impl<P, F: Clone> Hub<P, F> {
                 let home = ReactorId(hash.home(self.options.reactors));
                 let cookie = self.next_cookie;
                 self.next_cookie = cookie.wrapping_add(1);
-                let record = LocalChannel::new(Arc::from(name), home, cookie);
+                let record = LocalChannel::new(Name::from(name), home, cookie);
                 ChannelId(self.locals.insert(hash, record))
             }
         };
@@ -399,7 +398,7 @@ impl<P, F: Clone> Hub<P, F> {
     fn handle_interest(
         &mut self,
         from: ReactorId,
-        name: &Arc<str>,
+        name: &Name,
         local: LocalRef,
         encodings: EncodingMask,
         out: &mut Vec<Output<P, F>>,
@@ -582,7 +581,7 @@ impl<P, F: Clone> Hub<P, F> {
                 let number = self.locals.find(hash, name);
                 match number.and_then(|number| self.locals.get(number)) {
                     Some(record) => record,
-                    None => return Ok(Destination::There(home, Arc::from(name))),
+                    None => return Ok(Destination::There(home, Name::from(name))),
                 }
             }
         };
@@ -658,5 +657,5 @@ struct Order<P> {
 enum Destination {
     /// The home is here; the place, if the channel lives.
     Here(Option<HomeIndex>),
-    There(ReactorId, Arc<str>),
+    There(ReactorId, Name),
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::ids::{
     ChannelId, ENCODINGS_MAX, Encoding, EncodingMask, EventIds, HomeIndex, ReactorId, Subscriber,
 };
+use crate::names::Name;
 
 /// What one reactor's hub says to another's. The reactor loses none, and carries them in order for
 /// each pair of reactors; only `Publish` items, in order among themselves, may go a way of their
@@ -15,7 +16,7 @@ pub enum Item<P, F> {
     /// comes and whenever the set of encodings changes; each is answered by one `InterestAck`.
     Interest {
         /// The channel; the home keeps this very allocation.
-        name: Arc<str>,
+        name: Name,
         /// Where deliveries shall go.
         local: LocalRef,
         /// What the reactor wants from now on.
@@ -41,7 +42,7 @@ pub enum Item<P, F> {
     /// a place at home is good only while the interest that keeps it is known to be.
     Publish {
         /// The channel; the very allocation of the sender's record.
-        name: Arc<str>,
+        name: Name,
         /// The publisher's key on the sending reactor; 0 is nobody.
         publisher: u64,
         /// Whether the publisher shall not hear it.
@@ -88,7 +89,7 @@ pub struct LocalRef {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// By name: always right.
-    Name(Arc<str>),
+    Name(Name),
     /// By place: while the sender is interested, which keeps the place.
     Home(HomeIndex),
 }

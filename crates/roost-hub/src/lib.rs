@@ -51,5 +51,6 @@ pub use ids::{
     ChannelId, ENCODINGS_MAX, Encoding, EncodingMask, EventIds, HomeIndex, ReactorId, Subscriber,
 };
 pub use item::{Frames, Item, LocalRef, Output, Publish, PublishTo, Target};
+pub use names::Name;
 pub use palette::{FrameBytes, FrameIndex, Palette};
 pub use set::{SubscriberIter, SubscriberSet};

@@ -1,12 +1,10 @@
 //! A channel as the reactor of its subscribers knows it.
 
-use std::sync::Arc;
-
 use crate::ids::{
     ChannelId, ENCODINGS_MAX, Encoding, EncodingMask, HomeIndex, ReactorId, Subscriber, topic,
 };
 use crate::item::{LocalRef, Target};
-use crate::names::Named;
+use crate::names::{Name, Named};
 use crate::set::SubscriberSet;
 
 /// Lives while it has a subscriber.
@@ -17,7 +15,7 @@ use crate::set::SubscriberSet;
 /// after an answer only widens, and the answer's mask holds until the next one.
 #[derive(Debug)]
 pub(crate) struct LocalChannel {
-    name: Arc<str>,
+    name: Name,
     members: Members,
     /// Tells this channel from others that had its id.
     pub(crate) cookie: u32,
@@ -43,13 +41,13 @@ enum Members {
 }
 
 impl Named for LocalChannel {
-    fn name(&self) -> &Arc<str> {
+    fn name(&self) -> &Name {
         &self.name
     }
 }
 
 impl LocalChannel {
-    pub(crate) fn new(name: Arc<str>, home: ReactorId, cookie: u32) -> Self {
+    pub(crate) fn new(name: Name, home: ReactorId, cookie: u32) -> Self {
         LocalChannel {
             name,
             members: Members::Uniform(SubscriberSet::new()),
@@ -138,7 +136,7 @@ impl LocalChannel {
     }
 
     /// Its name, shared.
-    pub(crate) fn shared_name(&self) -> Arc<str> {
+    pub(crate) fn shared_name(&self) -> Name {
         self.name.clone()
     }
 
@@ -155,7 +153,7 @@ impl LocalChannel {
         Some(topic(self.home, self.home_index()?))
     }
 
-    pub(crate) fn name_arc(&self) -> &Arc<str> {
+    pub(crate) fn name_arc(&self) -> &Name {
         &self.name
     }
 
@@ -173,8 +171,11 @@ impl LocalChannel {
 
     /// Heap bytes of the name and the subscribers.
     pub(crate) fn memory_bytes(&self) -> usize {
-        // An Arc<str> keeps two counts before the text and is aligned like them.
-        let name = (2 * size_of::<usize>() + self.name.len()).next_multiple_of(align_of::<usize>());
+        // A long name keeps a count and its capacity before the text.
+        let name = match self.name.len() {
+            0..=15 => 0,
+            len => 2 * size_of::<usize>() + len,
+        };
         let members = match &self.members {
             Members::Uniform(set) => set.memory_bytes(),
             Members::Mixed(sets) => {

@@ -6,12 +6,16 @@
 //! load of the whole stays about the same at every size.
 
 use std::mem;
-use std::sync::Arc;
 
+use ecow::EcoString;
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
 use crate::table::Table;
+
+/// A channel's name: one of up to 15 bytes stands in its 16 bytes itself, a longer one is shared by
+/// all who have it.
+pub type Name = EcoString;
 
 /// The keyed hash of names. All reactors of a process use the same key: it chooses the home.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +27,7 @@ pub(crate) struct NameHash(u64);
 
 /// What a record needs to be found.
 pub(crate) trait Named {
-    fn name(&self) -> &Arc<str>;
+    fn name(&self) -> &Name;
 }
 
 /// A table of records and the index of their names.
@@ -81,7 +85,7 @@ impl<T: Named> Names<T> {
             .find(hash.bucket(), |&number| {
                 self.records
                     .get(number)
-                    .is_some_and(|record| &**record.name() == name)
+                    .is_some_and(|record| record.name() == name)
             })
             .copied()
     }
@@ -189,8 +193,8 @@ const fn shard_sizes() -> [u8; 4096] {
 mod tests {
     use super::*;
 
-    impl Named for Arc<str> {
-        fn name(&self) -> &Arc<str> {
+    impl Named for Name {
+        fn name(&self) -> &Name {
             self
         }
     }
@@ -210,7 +214,7 @@ mod tests {
         let mut names = Names::new(hasher);
         let name = |n: usize| format!("channel:{n}");
         for n in 0..20_000 {
-            let number = names.insert(hasher.hash(&name(n)), Arc::from(name(n)));
+            let number = names.insert(hasher.hash(&name(n)), Name::from(name(n)));
             assert_eq!(number as usize, n);
         }
         names.check_invariants();
