@@ -60,8 +60,10 @@ impl<D: Driver> Reactor<D> {
             return;
         }
         let active = std::mem::replace(&mut thrift.active, false);
-        // One interval after it was given back: by now the other reactors have done the same.
-        let pages = thrift.freed_bytes >= PAGES_WORTH_BYTES;
+        // One interval after it was given back: by now the other reactors have done the same. In
+        // quiet times little is enough, for many reactors make it much.
+        let worth = if active { PAGES_WORTH_BYTES } else { 1 };
+        let pages = thrift.freed_bytes >= worth;
         if pages {
             thrift.freed_bytes = 0;
             self.driver.give_back_pages();
@@ -79,7 +81,7 @@ impl<D: Driver> Reactor<D> {
             thrift.freed_bytes += (thrift.crowd - left) * CONNECTION_BYTES;
             thrift.crowd = left;
         }
-        let go_on = active || freed > 0 || pages || thrift.freed_bytes >= PAGES_WORTH_BYTES;
+        let go_on = active || freed > 0 || pages || thrift.freed_bytes > 0;
         thrift.due = match go_on {
             true => self.core.now.saturating_add(INTERVAL_TICKS),
             false => NEVER,
@@ -137,7 +139,7 @@ pub(crate) fn drop_empty_queue<T>(queue: &mut VecDeque<T>) -> usize {
 
 /// How often memory is looked through while something happens: 5 s.
 const INTERVAL_TICKS: u32 = 5_000 / TICK_MS;
-/// So much is worth a look through the allocator's pools.
+/// So much is worth a look through the allocator's pools while there is other work.
 const PAGES_WORTH_BYTES: usize = 64 << 10;
 /// What a connection has in small pieces while it opens, and what its channels take: a guess.
 const CONNECTION_BYTES: usize = 64;
