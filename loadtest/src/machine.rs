@@ -49,7 +49,7 @@ impl Machine {
     }
 }
 
-/// A process at one moment.
+/// A process and those below it, at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Process {
     /// Proportional set size, in bytes.
@@ -58,12 +58,43 @@ pub struct Process {
     pub cpu_seconds: f64,
 }
 
-/// Reads a process; `None` when there is none, or it may not be read.
+/// Reads a process with its children and theirs; `None` when there is none, or it may not be read.
+/// A child that has ended is no longer in the sum.
 pub fn process(pid: u32) -> Option<Process> {
-    Some(Process {
+    let mut all = Process {
         pss_bytes: pss_bytes(pid)?,
         cpu_seconds: cpu_seconds(&pid.to_string())?,
+    };
+    for pid in below(pid, &parents()) {
+        all.pss_bytes += pss_bytes(pid).unwrap_or(0);
+        all.cpu_seconds += cpu_seconds(&pid.to_string()).unwrap_or(0.0);
+    }
+    Some(all)
+}
+
+/// Every process and its parent.
+fn parents() -> Vec<(u32, u32)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(|pid: u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        Some((pid, parent_of_stat(&stat)?))
     })
+    .collect()
+}
+
+/// The children of `pid`, and theirs.
+fn below(pid: u32, parents: &[(u32, u32)]) -> Vec<u32> {
+    let mut found = vec![pid];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        let children = parents.iter().filter(|(_, of)| *of == parent);
+        // A pid that was taken anew while this was read could close a circle.
+        let children: Vec<u32> = children.map(|&(child, _)| child).collect();
+        found.extend(children.into_iter().filter(|child| *child != pid));
+        next += 1;
+    }
+    found.split_off(1)
 }
 
 /// CPU time of this process, in seconds.
@@ -79,6 +110,12 @@ fn pss_bytes(pid: u32) -> Option<u64> {
 fn cpu_seconds(pid: &str) -> Option<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     cpu_of_stat(&stat)
+}
+
+/// Field 4 of proc_pid_stat(5).
+fn parent_of_stat(stat: &str) -> Option<u32> {
+    let (_, rest) = stat.rsplit_once(") ")?;
+    rest.split(' ').nth(1)?.parse().ok()
 }
 
 /// Fields 14 and 15 of proc_pid_stat(5); the second is the name in parentheses, which may hold
@@ -190,6 +227,17 @@ mod tests {
     fn cpu_time_is_found_behind_any_name() {
         let stat = "42 (a ) b) S 1 42 42 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 1 0 7 0 0";
         assert_eq!(cpu_of_stat(stat), Some(2.0));
+    }
+
+    #[test]
+    fn children_and_theirs_are_found_and_no_others() {
+        let stat = "42 (a ) b) S 7 42 42 0 -1 4194560";
+        assert_eq!(parent_of_stat(stat), Some(7));
+        let parents = [(2, 1), (3, 1), (4, 2), (5, 4), (6, 3), (1, 0)];
+        assert_eq!(below(2, &parents), [4, 5]);
+        assert!(below(6, &parents).is_empty());
+        // 8 and 9 call each other their child.
+        assert_eq!(below(8, &[(9, 8), (8, 9)]), [9]);
     }
 
     #[test]
