@@ -128,7 +128,7 @@ pub struct Idle {
     /// Each on a channel of its own
     #[arg(long, conflicts_with = "channels")]
     own_channels: bool,
-    /// raw, echo or wamp.2.json
+    /// raw, echo, wamp.2.json, nats or mqtt
     #[arg(long, default_value = "raw", value_parser = named)]
     dialect: &'static dyn Dialect,
     /// TCP only, without a WebSocket handshake
@@ -216,7 +216,7 @@ struct Talk {
     /// Payload bytes
     #[arg(long, value_name = "BYTES", default_value_t = 125)]
     size: usize,
-    /// raw or wamp.2.json
+    /// raw, wamp.2.json, nats or mqtt
     #[arg(long, default_value = "raw", value_parser = named)]
     dialect: &'static dyn Dialect,
 }

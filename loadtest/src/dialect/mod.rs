@@ -4,6 +4,8 @@
 use roost_wire::Message;
 
 mod echo;
+mod mqtt;
+mod nats;
 mod raw;
 mod wamp;
 
@@ -27,11 +29,21 @@ pub trait Dialect: Send + Sync {
         false
     }
 
+    /// The length of the first of the dialect's messages in `bytes`, which are not empty; `None`
+    /// while it is not whole. For a dialect whose messages may be cut anywhere by WebSocket's, or
+    /// stand several in one; for the others a WebSocket message is one.
+    ///
+    /// # Errors
+    /// Why it cannot be a message.
+    fn first_len(&self, bytes: &[u8]) -> Result<Option<usize>, String> {
+        Ok(Some(bytes.len()))
+    }
+
     /// The WebSocket is open: says what is to be said first. Returns true if nothing needs to be
     /// waited for.
     fn open(&self, session: &mut Session<'_>) -> bool;
 
-    /// A text or binary message has come. `buffer` is for what has to be decoded.
+    /// A message has come, as [`Dialect::first_len`] cuts them; text only where it is WebSocket's. `buffer` is for what has to be decoded.
     fn handle<'m>(
         &self,
         session: &mut Session<'_>,
@@ -93,13 +105,53 @@ pub enum Heard<'m> {
     Refused(String),
 }
 
+/// Gives each whole message in `bytes` to `hear`, until that returns false, and keeps what is not
+/// whole in `kept` for the next call. False when `hear` said so.
+///
+/// # Errors
+/// As [`Dialect::first_len`].
+pub fn each_message(
+    dialect: &dyn Dialect,
+    kept: &mut Vec<u8>,
+    bytes: &[u8],
+    mut hear: impl FnMut(&[u8]) -> bool,
+) -> Result<bool, String> {
+    let mut joined = std::mem::take(kept);
+    let mut left = bytes;
+    if !joined.is_empty() {
+        joined.extend_from_slice(bytes);
+        left = &joined;
+    }
+    while !left.is_empty() {
+        let Some(len) = dialect.first_len(left)? else {
+            *kept = left.to_vec();
+            break;
+        };
+        let (message, rest) = left.split_at(len);
+        if !hear(message) {
+            return Ok(false);
+        }
+        left = rest;
+    }
+    Ok(true)
+}
+
 /// The dialect of that name.
 pub fn by_name(name: &str) -> Option<&'static dyn Dialect> {
     ALL.iter().copied().find(|dialect| dialect.name() == name)
 }
 
 /// All there are.
-pub const ALL: &[&dyn Dialect] = &[&raw::Raw, &echo::Echo, &wamp::WampJson];
+pub const ALL: &[&dyn Dialect] = &[
+    &raw::Raw,
+    &echo::Echo,
+    &wamp::WampJson,
+    &nats::Nats,
+    &mqtt::Mqtt,
+];
+
+/// The longest message of a dialect that cuts them itself, in bytes.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 /// Random numbers for masks and keys (SplitMix64): quick and seeded, not secret. A mask protects
 /// proxies from clients' scripts; here is no script.

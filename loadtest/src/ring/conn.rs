@@ -82,6 +82,8 @@ pub(super) struct Rare {
     pub(super) scanner: HeadScanner,
     /// A message cut by the end of a lease.
     pub(super) inbound: Option<Inbound>,
+    /// The beginning of a message that the dialect cuts itself.
+    pub(super) piece: Vec<u8>,
     /// Waits for the batch in flight.
     pub(super) outbox: Vec<u8>,
 }

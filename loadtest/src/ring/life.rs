@@ -8,7 +8,7 @@ use roost_wire::frame::append_masked_frame;
 use roost_wire::handshake::{ClientRequest, encode_key, parse_response};
 use roost_wire::{Inbound, Input, Limits, Message, Opcode, Role as Side};
 
-use crate::dialect::{Dialect, Heard, Random, Say, Session};
+use crate::dialect::{self, Dialect, Heard, Random, Say, Session};
 use crate::pace::Schedule;
 use crate::plan::{Loss, Role};
 
@@ -284,8 +284,28 @@ impl Core {
                 self.on_goodbye(slot, code.map(roost_wire::CloseCode::get), reason);
                 false
             }
-            Message::Text(_) | Message::Binary(_) => self.on_data(slot, message),
+            Message::Text(_) => self.on_data(slot, message),
+            Message::Binary(bytes) => self.on_binary(slot, bytes),
         }
+    }
+
+    fn on_binary(&mut self, slot: u32, bytes: &[u8]) -> bool {
+        if bytes.is_empty() {
+            return self.on_data(slot, Message::Binary(bytes));
+        }
+        let dialect = self.dialect_of(slot);
+        let rare = self.rare.get_mut(&slot);
+        let mut piece = rare.map_or_else(Vec::new, |rare| std::mem::take(&mut rare.piece));
+        let heard = dialect::each_message(dialect, &mut piece, bytes, |message| {
+            self.on_data(slot, Message::Binary(message))
+        });
+        if !piece.is_empty() {
+            self.rare.entry(slot).or_default().piece = piece;
+        }
+        heard.unwrap_or_else(|why| {
+            self.give_up(slot, why);
+            false
+        })
     }
 
     fn on_data(&mut self, slot: u32, message: Message<'_>) -> bool {
@@ -331,7 +351,7 @@ impl Core {
         };
         let outbox = std::mem::take(&mut rare.outbox);
         let state = self.conns[slot as usize].state;
-        if rare.inbound.is_none() && state == State::Held {
+        if rare.inbound.is_none() && rare.piece.is_empty() && state == State::Held {
             self.rare.remove(&slot);
         }
         if !outbox.is_empty() {

@@ -91,8 +91,8 @@ fn mistakes_are_named() {
     let cases = [
         (with("subscribe = [\"u\"]", "do = \"open\""), "no topic u"),
         (
-            with("dialect = \"mqtt\"", "do = \"open\""),
-            "unknown dialect mqtt",
+            with("dialect = \"smtp\"", "do = \"open\""),
+            "unknown dialect smtp",
         ),
         (with("colour = 1", "do = \"open\""), "colour"),
         (with("", "do = \"dance\""), "dance"),

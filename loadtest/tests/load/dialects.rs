@@ -1,0 +1,235 @@
+//! NATS and MQTT as streams in WebSocket messages: cut anywhere, the same is heard.
+
+use roost_load::dialect::{self, Dialect, Heard, Random, Say, Session, each_message};
+use roost_wire::{Inbound, Input, Limits, Message, Role};
+
+fn named(name: &str) -> &'static dyn Dialect {
+    dialect::by_name(name).expect("a dialect")
+}
+
+/// A connection subscribed to two channels, or a publisher's without any.
+struct Client {
+    dialect: &'static dyn Dialect,
+    channels: Vec<&'static str>,
+    stage: u8,
+    kept: Vec<u8>,
+    /// What it heard, a line each.
+    heard: Vec<String>,
+    out: Vec<u8>,
+    random: Random,
+}
+
+impl Client {
+    fn new(name: &str, channels: &[&'static str]) -> Client {
+        Client {
+            dialect: named(name),
+            channels: channels.to_vec(),
+            stage: 0,
+            kept: Vec::new(),
+            heard: Vec::new(),
+            out: Vec::new(),
+            random: Random::new(1),
+        }
+    }
+
+    fn open(&mut self) -> Vec<u8> {
+        let channels = self.channels.clone();
+        let mut session = Session {
+            stage: &mut self.stage,
+            channels: &|index| channels.get(index).map(|name| (*name).to_owned()),
+            say: Say {
+                out: &mut self.out,
+                random: &mut self.random,
+            },
+        };
+        assert!(!self.dialect.open(&mut session), "an answer is awaited");
+        self.said()
+    }
+
+    /// A binary message has come; what is said to it.
+    fn hear(&mut self, bytes: &[u8]) -> Result<Vec<u8>, String> {
+        let channels = self.channels.clone();
+        let mut buffer = Vec::new();
+        let mut session = Session {
+            stage: &mut self.stage,
+            channels: &|index| channels.get(index).map(|name| (*name).to_owned()),
+            say: Say {
+                out: &mut self.out,
+                random: &mut self.random,
+            },
+        };
+        each_message(self.dialect, &mut self.kept, bytes, |message| {
+            let message = Message::Binary(message);
+            self.heard.push(
+                match self.dialect.handle(&mut session, message, &mut buffer) {
+                    Heard::Payload(payload) => format!("payload {payload:?}"),
+                    Heard::Progress => "progress".to_owned(),
+                    Heard::Ready => "ready".to_owned(),
+                    Heard::Refused(why) => format!("refused {why}"),
+                },
+            );
+            true
+        })?;
+        Ok(self.said())
+    }
+
+    fn publish(&mut self, channel: &str, payload: &[u8]) -> Vec<u8> {
+        let mut say = Say {
+            out: &mut self.out,
+            random: &mut self.random,
+        };
+        self.dialect.publish(&mut say, channel, payload);
+        self.said()
+    }
+
+    /// The payloads of all binary messages said.
+    fn said(&mut self) -> Vec<u8> {
+        let mut bytes = std::mem::take(&mut self.out);
+        let limits = Limits {
+            frame_bytes_max: 1 << 20,
+            message_bytes_max: 1 << 20,
+        };
+        let mut all = Vec::new();
+        let mut inbound = Inbound::new(Role::Server);
+        let mut input = Input::new(&mut bytes);
+        while let Some(message) = inbound.next(&mut input, &limits).expect("clean frames") {
+            match message {
+                Message::Binary(bytes) => all.extend_from_slice(bytes),
+                other => panic!("only binary messages are said, not {other:?}"),
+            }
+        }
+        all
+    }
+}
+
+/// Everything a server may say, and what is heard of it.
+fn streams() -> [(&'static str, Vec<u8>, Vec<String>); 2] {
+    // A payload that looks like lines, one longer than a length byte of MQTT holds, an empty one.
+    let payloads: [&[u8]; 3] = [b"PING\r\nMSG a 1 2\r\n", &[7; 200], b""];
+    let heard = |opening: &[&str]| {
+        let opening = opening.iter().map(|text| (*text).to_owned());
+        let payloads = payloads.map(|payload| format!("payload {payload:?}"));
+        opening.chain(payloads).collect::<Vec<_>>()
+    };
+    let mut nats = b"INFO {\"server_id\":\"x\"}\r\n+OK\r\nPONG\r\nPING\r\n".to_vec();
+    let mut mqtt = b"\x20\x02\x00\x00\x90\x04\x00\x01\x00\x00\xd0\x00".to_vec();
+    for (at, payload) in payloads.iter().enumerate() {
+        let reply = if at == 1 { " _INBOX.1" } else { "" };
+        nats.extend_from_slice(format!("MSG load 1{reply} {}\r\n", payload.len()).as_bytes());
+        nats.extend_from_slice(payload);
+        nats.extend_from_slice(b"\r\n");
+        let len = payload.len() + 6;
+        mqtt.push(0x30);
+        if len > 127 {
+            mqtt.push((len % 128) as u8 | 0x80);
+        }
+        mqtt.push(if len > 127 { len / 128 } else { len } as u8);
+        mqtt.extend_from_slice(b"\x00\x04load");
+        mqtt.extend_from_slice(payload);
+    }
+    [
+        (
+            "nats",
+            nats,
+            heard(&["progress", "progress", "ready", "progress"]),
+        ),
+        ("mqtt", mqtt, heard(&["progress", "ready", "progress"])),
+    ]
+}
+
+#[test]
+fn a_stream_cut_anywhere_is_heard_the_same() {
+    for (name, bytes, expected) in streams() {
+        for cut in 0..=bytes.len() {
+            let mut client = Client::new(name, &["load", "more"]);
+            for piece in [&bytes[..cut], &bytes[cut..]] {
+                client.hear(piece).expect("clean messages");
+            }
+            assert_eq!(client.heard, expected, "{name} cut at {cut}");
+            assert!(client.kept.is_empty(), "{name} cut at {cut}");
+        }
+        let mut client = Client::new(name, &["load", "more"]);
+        for byte in &bytes {
+            client.hear(&[*byte]).expect("clean messages");
+        }
+        assert_eq!(client.heard, expected, "{name} byte by byte");
+    }
+}
+
+#[test]
+fn nats_opens_subscribes_publishes_and_answers_pings() {
+    let mut client = Client::new("nats", &["a", "b.c"]);
+    let said = String::from_utf8(client.open()).expect("lines");
+    assert!(said.starts_with("CONNECT {") && said.contains("\"verbose\":false"));
+    assert!(
+        said.ends_with("}\r\nSUB a 1\r\nSUB b.c 2\r\nPING\r\n"),
+        "{said}"
+    );
+    assert_eq!(client.hear(b"PING\r\n").as_deref(), Ok(&b"PONG\r\n"[..]));
+    assert_eq!(client.publish("a", b"\x00hi"), b"PUB a 3\r\n\x00hi\r\n");
+    client
+        .hear(b"-ERR 'Authorization Violation'\r\n")
+        .expect("a line");
+    assert_eq!(
+        client.heard.last().map(String::as_str),
+        Some("refused -ERR 'Authorization Violation'")
+    );
+}
+
+#[test]
+fn mqtt_opens_subscribes_and_publishes() {
+    let mut client = Client::new("mqtt", &["a", "bc"]);
+    assert_eq!(
+        client.open(),
+        b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00"
+    );
+    let subscribe = b"\x82\x0b\x00\x01\x00\x01a\x00\x00\x02bc\x00";
+    assert_eq!(
+        client.hear(b"\x20\x02\x00\x00").as_deref(),
+        Ok(&subscribe[..])
+    );
+    assert_eq!(client.publish("a", b"hi"), b"\x30\x05\x00\x01ahi");
+    let long = client.publish("a", &[1; 300]);
+    // 303 = 2 × 128 + 47.
+    assert_eq!(
+        (&long[..6], long.len()),
+        (&b"\x30\xaf\x02\x00\x01a"[..], 306)
+    );
+
+    // Who only publishes needs no SUBACK.
+    let mut publisher = Client::new("mqtt", &[]);
+    publisher.hear(b"\x20\x02\x00\x00").expect("a packet");
+    assert_eq!(publisher.heard, ["ready"]);
+    for refusal in [
+        &b"\x20\x02\x00\x05"[..],
+        b"\x90\x04\x00\x01\x00\x80",
+        b"\xe0\x00",
+    ] {
+        client.hear(refusal).expect("a packet");
+        let last = client.heard.last().expect("it was heard");
+        assert!(last.starts_with("refused"), "{refusal:?}: {last}");
+    }
+}
+
+#[test]
+fn what_is_no_message_is_refused_without_waiting_for_more() {
+    let cases: [(&str, &[u8]); 6] = [
+        ("nats", b"MSG load 1\r\n"),
+        ("nats", b"MSG load 1 -5\r\n"),
+        ("nats", b"MSG load 1 99999999999\r\n"),
+        ("nats", b"MSG load 1 2\r\nhi!!"),
+        ("nats", &[b'x'; 65 << 10]),
+        ("mqtt", b"\x30\xff\xff\xff\xff"),
+    ];
+    for (name, bytes) in cases {
+        let mut client = Client::new(name, &[]);
+        let shown = &bytes[..bytes.len().min(30)];
+        assert!(client.hear(bytes).is_err(), "{name} {shown:?}");
+    }
+    // A PUBLISH whose topic is longer than it, and one of a QoS that nobody asked for: corrupt.
+    for packet in [&b"\x30\x03\x00\x09a"[..], b"\x32\x05\x00\x01a\x00\x01"] {
+        let mut client = Client::new("mqtt", &[]);
+        client.hear(packet).expect("whole packets");
+        assert_eq!(client.heard, ["payload []"], "{packet:?}");
+    }
+}
