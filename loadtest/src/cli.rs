@@ -213,6 +213,9 @@ struct Talk {
     /// Messages of a publisher under way where there is no rate
     #[arg(long, value_name = "N", default_value_t = 8)]
     window: u32,
+    /// Publish so many at once, and again when all have been delivered to all (one publisher)
+    #[arg(long, conflicts_with = "rate")]
+    together: bool,
     /// Payload bytes
     #[arg(long, value_name = "BYTES", default_value_t = 125)]
     size: usize,
@@ -417,6 +420,7 @@ impl Talk {
                         topic: 0,
                         rate,
                         window: self.window,
+                        together: self.together,
                         size: self.size,
                     }),
                 },

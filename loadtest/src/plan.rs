@@ -85,6 +85,9 @@ pub struct Publish {
     pub rate: Option<f64>,
     /// Messages of one publisher not yet delivered to all, where there is no rate.
     pub window: u32,
+    /// The window is filled only when it is empty: so many messages at once, and the next when all
+    /// have been delivered to all.
+    pub together: bool,
     /// Payload bytes.
     pub size: usize,
 }
@@ -415,6 +418,9 @@ impl Plan {
                 mistake(format!("dialect {dialect} has no channels to publish in"));
             }
             Role::Publish(publish) => {
+                if publish.together && (publish.rate.is_some() || group.count > 1) {
+                    mistake("together is for one publisher without a rate".to_owned());
+                }
                 if publish
                     .rate
                     .is_some_and(|rate| !(rate > 0.0 && rate.is_finite()))

@@ -146,6 +146,8 @@ struct WrittenPublish {
     rate: Option<f64>,
     #[serde(default = "window")]
     window: u32,
+    #[serde(default)]
+    together: bool,
     #[serde(default = "size")]
     size: usize,
 }
@@ -207,6 +209,7 @@ impl WrittenGroup {
                 topic: topic(&publish.topic)?,
                 rate: publish.rate,
                 window: publish.window,
+                together: publish.together,
                 size: publish.size,
             }),
             (None, Some(echo)) => Role::Echo(Echo {

@@ -83,7 +83,6 @@ struct Core {
     traffic: bool,
     /// Publishers without a rate that wait for deliveries.
     stalled: Vec<u32>,
-    stalled_since: u64,
     /// Deliveries seen in this turn, by topic.
     seen: Vec<u64>,
 
@@ -252,7 +251,6 @@ impl Core {
             due: BinaryHeap::new(),
             traffic: false,
             stalled: Vec::new(),
-            stalled_since: 0,
             seen: vec![0; plan.topics.len()],
             open_next: 0,
             open_upto: 0,

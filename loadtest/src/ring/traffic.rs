@@ -18,6 +18,8 @@ pub(super) struct Publishing {
     schedule: Option<Schedule>,
     /// Messages to send whatever the traffic.
     owed: u32,
+    /// Since when it waits for deliveries without any, and how many were under way then.
+    stalled: (u64, u64),
 }
 
 /// An echoing connection at work.
@@ -87,6 +89,7 @@ impl Core {
                 let publishing = Publishing {
                     schedule: None,
                     owed: 0,
+                    stalled: (self.now, 0),
                 };
                 self.publishing.insert(slot, publishing);
             }
@@ -241,7 +244,11 @@ impl Core {
                     break false;
                 }
                 // Others have their turn: a publisher sends at most its own window at once.
-                if flow.under_way() >= allowed || sent >= publish.window {
+                let full = match publish.together {
+                    true => sent == 0 && flow.under_way() > 0,
+                    false => flow.under_way() >= allowed,
+                };
+                if full || sent >= publish.window {
                     if !self.traffic {
                         publishing.owed += 1;
                     }
@@ -251,16 +258,21 @@ impl Core {
                 self.publish(slot, roost_net::clock::now_ns());
             };
             self.ask_send(slot, start);
-            if waits {
-                self.stalled.push(slot);
-                flow.wait();
+            if !waits {
+                continue;
             }
-            if sent > 0 {
-                self.stalled_since = now;
-            } else if now > self.stalled_since + STALL_NS && waits {
-                self.stalled_since = now;
-                self.results.stalls += 1;
-                flow.forget();
+            self.stalled.push(slot);
+            flow.wait();
+            let under_way = flow.under_way();
+            if let Some(publishing) = self.publishing.get_mut(&slot) {
+                let (since, then) = publishing.stalled;
+                if sent > 0 || under_way != then {
+                    publishing.stalled = (now, under_way);
+                } else if now > since + STALL_NS {
+                    publishing.stalled = (now, 0);
+                    self.results.stalls += 1;
+                    flow.forget();
+                }
             }
         }
     }

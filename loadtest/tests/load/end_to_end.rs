@@ -121,6 +121,16 @@ fn fanout_at_full_speed_keeps_its_window() {
 }
 
 #[test]
+fn a_window_together_is_sent_whole_or_not_at_all() {
+    let house = House::open();
+    let command = "fanout -n 30 --window 7 --together --time 300ms --warm-up 0s";
+    let traffic = &house.clean(command).phases[1];
+    assert!(traffic.sent > 7, "{}", traffic.sent);
+    assert_eq!((traffic.sent % 7, traffic.stalls), (0, 0));
+    assert_eq!(traffic.deliveries.received, traffic.sent * 30);
+}
+
+#[test]
 fn storm_drops_some_and_they_come_again() {
     let house = House::open();
     let document = house.clean("storm -n 100 --share 0.25 --rate 100 --time 300ms");
