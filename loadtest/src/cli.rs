@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::compare;
 use crate::dialect::{self, Dialect};
 use crate::plan::{
     DriverChoice, Echo, Group, Loss, Phase, Plan, Publish, Role, Settings, Step, Target, Topic,
@@ -38,10 +39,14 @@ pub enum Command {
     Storm(Storm),
     /// Run a scenario from a file
     Mixed(Mixed),
+    /// Run a scenario against several servers in turn
+    Compare(Compare),
     /// Write one HTML page about runs
     Report(Report),
     /// Accept TCP connections and hold them: a floor to compare a server with
     AcceptLoop(AcceptLoop),
+    /// Send every message to every connection and nothing else: a floor likewise
+    Floor(Floor),
 }
 
 /// Where and how to connect.
@@ -234,6 +239,70 @@ pub struct Mixed {
     common: Common,
 }
 
+/// `compare`.
+#[derive(Args)]
+pub struct Compare {
+    /// The scenario, with groups that speak raw or echo
+    #[arg(value_name = "SCENARIO.toml")]
+    pub file: PathBuf,
+    /// The servers, by their names in servers.toml
+    #[arg(value_name = "SERVER", required = true)]
+    servers: Vec<String>,
+    /// One of them that ratios are to; several times, if you like [default: the first]
+    #[arg(long, value_name = "SERVER")]
+    against: Vec<String>,
+    /// How often each has its turn
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    rounds: usize,
+    /// The directory of the servers: run and servers.toml
+    #[arg(long, value_name = "DIR", default_value = "loadtest/peers")]
+    peers: PathBuf,
+    /// Driver of the clients' sockets
+    #[arg(long, value_enum, default_value_t = CliDriver::Auto)]
+    driver: CliDriver,
+    /// Threads of clients with a driver each [default: as many as are needed]
+    #[arg(long, value_name = "N")]
+    rings: Option<usize>,
+    /// Write all runs to this file as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Seed of masks and keys
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Say nothing but the table
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+impl Compare {
+    /// What the options stand for.
+    pub fn options(&self) -> compare::Options {
+        compare::Options {
+            peers: self.peers.clone(),
+            servers: self.servers.clone(),
+            against: self.against.clone(),
+            rounds: self.rounds,
+            settings: Settings {
+                driver: self.driver.choice(),
+                rings: self.rings,
+                seed: self.seed,
+                ..Settings::default()
+            },
+        }
+    }
+}
+
+/// `floor`.
+#[derive(Args)]
+pub struct Floor {
+    /// Address to listen on
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// Join what comes together into one send to each
+    #[arg(long)]
+    pub join: bool,
+}
+
 /// `report`.
 #[derive(Args)]
 pub struct Report {
@@ -259,14 +328,20 @@ pub struct AcceptLoop {
     pub direct_slots: Option<u32>,
 }
 
+impl CliDriver {
+    fn choice(self) -> DriverChoice {
+        match self {
+            CliDriver::Auto => DriverChoice::Auto,
+            CliDriver::Epoll => DriverChoice::Epoll,
+            CliDriver::Uring => DriverChoice::Uring,
+        }
+    }
+}
+
 impl Common {
     fn settings(&self) -> Settings {
         Settings {
-            driver: match self.driver {
-                CliDriver::Auto => DriverChoice::Auto,
-                CliDriver::Epoll => DriverChoice::Epoll,
-                CliDriver::Uring => DriverChoice::Uring,
-            },
+            driver: self.driver.choice(),
             rings: self.rings,
             connect_rate: self.connect_rate,
             connects_in_flight_max: self.connects_in_flight,
@@ -433,9 +508,7 @@ impl Talk {
 
 impl Mixed {
     fn plan(&self) -> Result<Plan, String> {
-        let file = self.file.display();
-        let text = std::fs::read_to_string(&self.file).map_err(|e| format!("{file}: {e}"))?;
-        let scenario = scenario::parse(&text).map_err(|error| format!("{file}: {error}"))?;
+        let scenario = scenario::read(&self.file)?;
         let url = match (&scenario.url, self.common.url.as_str()) {
             (Some(url), DEFAULT_URL) => url,
             (_, url) => url,
@@ -464,7 +537,9 @@ pub fn plan_of(command: &Command) -> Result<Option<(Plan, &Common)>, String> {
         Command::Fanout(fanout) => (fanout.plan()?, &fanout.common),
         Command::Storm(storm) => (storm.plan()?, &storm.common),
         Command::Mixed(mixed) => (mixed.plan()?, &mixed.common),
-        Command::Report(_) | Command::AcceptLoop(_) => return Ok(None),
+        Command::Compare(_) | Command::Report(_) | Command::AcceptLoop(_) | Command::Floor(_) => {
+            return Ok(None);
+        }
     }))
 }
 

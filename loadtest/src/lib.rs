@@ -10,13 +10,16 @@
 //! | leading a run, and what it found | [`run`], [`output`], [`report`] |
 //! | a thread of clients | `ring/` |
 //! | what clients say and hear | [`dialect`] |
+//! | servers in turn, and a floor below them | [`compare`], [`floor`], [`bare`] |
 //! | lost, doubled, reordered, corrupt | [`payload`], [`account`] |
 //! | latencies, and schedules that wait for nobody | [`histogram`], [`pace`] |
 
 pub mod account;
 pub mod bare;
 pub mod cli;
+pub mod compare;
 pub mod dialect;
+pub mod floor;
 pub mod histogram;
 pub mod machine;
 pub mod output;

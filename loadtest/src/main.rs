@@ -4,10 +4,12 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser;
-use roost_load::cli::{self, AcceptLoop, Cli, Command, Report};
+use roost_load::cli::{self, AcceptLoop, Cli, Command, Compare, Floor, Report};
+use roost_load::compare::{self, Comparison};
 use roost_load::output::{Document, FORMAT};
 use roost_load::progress::Progress;
-use roost_load::{bare, report, run};
+use roost_load::{bare, floor, report, run, scenario};
+use serde::{Deserialize, Serialize};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -21,11 +23,12 @@ fn main() -> ExitCode {
 }
 
 fn carry_out(command: &Command) -> Result<ExitCode, String> {
-    if let Command::AcceptLoop(options) = command {
-        return accept_loop(options);
-    }
-    if let Command::Report(options) = command {
-        return write_report(options);
+    match command {
+        Command::AcceptLoop(options) => return accept_loop(options),
+        Command::Floor(options) => return serve_floor(options),
+        Command::Report(options) => return write_report(options),
+        Command::Compare(options) => return compare_servers(options),
+        _ => {}
     }
     let Some((plan, common)) = cli::plan_of(command)? else {
         unreachable!("subcommands without a plan are carried out above");
@@ -43,23 +46,47 @@ fn carry_out(command: &Command) -> Result<ExitCode, String> {
     })
 }
 
-fn write_json(document: &Document, file: &std::path::Path) -> Result<(), String> {
+fn compare_servers(options: &Compare) -> Result<ExitCode, String> {
+    let scenario = scenario::read(&options.file)?;
+    let comparison = compare::compare(&scenario, &options.options(), options.quiet)?;
+    if let Some(file) = &options.json {
+        write_json(&comparison, file)?;
+    }
+    print(&comparison.table());
+    Ok(if comparison.is_clean() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn write_json(document: &impl Serialize, file: &std::path::Path) -> Result<(), String> {
     let wrong = |error: String| format!("{}: {error}", file.display());
     let text = serde_json::to_string(document).map_err(|error| wrong(error.to_string()))?;
     std::fs::write(file, text + "\n").map_err(|error| wrong(error.to_string()))
 }
 
+/// The mark that all our files have.
+#[derive(Deserialize)]
+struct Marked {
+    format: String,
+}
+
 fn write_report(options: &Report) -> Result<ExitCode, String> {
-    let mut runs = Vec::new();
+    let mut runs: Vec<Document> = Vec::new();
     for file in &options.files {
         let wrong = |error: String| format!("{}: {error}", file.display());
         let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
-        let run: Document =
-            serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-        if run.format != FORMAT {
-            return Err(wrong(format!("format {}, expected {FORMAT}", run.format)));
+        let wrong_json = |error: serde_json::Error| wrong(error.to_string());
+        let Marked { format } = serde_json::from_str(&text).map_err(wrong_json)?;
+        match format.as_str() {
+            FORMAT => runs.push(serde_json::from_str(&text).map_err(wrong_json)?),
+            compare::FORMAT => {
+                let comparison: Comparison = serde_json::from_str(&text).map_err(wrong_json)?;
+                runs.extend(comparison.into_documents());
+            }
+            format => return Err(wrong(format!("format {format}, expected {FORMAT}"))),
         }
-        runs.push(run);
     }
     let out = options.out.display();
     std::fs::write(&options.out, report::page(&runs)).map_err(|e| format!("{out}: {e}"))?;
@@ -71,6 +98,12 @@ fn accept_loop(options: &AcceptLoop) -> Result<ExitCode, String> {
     let started = |address| print(&format!("{address}\n"));
     bare::accept_loop(options.listen, options.loops, options.direct_slots, started)
         .map_err(|error| error.to_string())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn serve_floor(options: &Floor) -> Result<ExitCode, String> {
+    let started = |address| print(&format!("{address}\n"));
+    floor::serve(options.listen, options.join, started).map_err(|error| error.to_string())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,5 +1,6 @@
 //! Scenarios as people write them: TOML to a plan.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -22,6 +23,16 @@ pub struct Scenario {
     pub phases: Vec<Phase>,
     /// How the server should be at the end.
     pub after: Option<After>,
+}
+
+/// Reads a scenario from a file.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn read(file: &Path) -> Result<Scenario, String> {
+    let wrong = |error: String| format!("{}: {error}", file.display());
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    parse(&text).map_err(wrong)
 }
 
 /// Reads a scenario.

@@ -1,6 +1,7 @@
 //! The harness held to its word: what is lost is found, what is found was lost.
 
 mod accounting;
+mod compare;
 mod dialects;
 mod end_to_end;
 mod faulty;
