@@ -17,7 +17,8 @@ use crate::progress::Progress;
 use crate::run;
 use crate::scenario::Scenario;
 
-pub use peers::{Peer, Peers, Running};
+use peers::{Peer, Peers};
+
 pub use table::{Figures, Row, Spread, median, rows};
 
 /// What to compare, and how.
@@ -154,7 +155,7 @@ fn take_turn(peers: &Peers, peer: &Peer, mut plan: Plan) -> Result<Document, Str
     plan.target = Target::parse(&format!("ws://{}", running.address()), &[])?;
     plan.settings.server_pid = Some(running.pid());
     let document = run::run(&plan, &mut Progress::new(true)).map_err(wrong)?;
-    running.stop();
+    drop(running);
     Ok(document)
 }
 

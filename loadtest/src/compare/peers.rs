@@ -20,15 +20,15 @@ use crate::dialect::{self, Dialect};
 use crate::scenario;
 
 /// A directory of servers.
-pub struct Peers {
+pub(super) struct Peers {
     dir: PathBuf,
     all: Vec<Peer>,
 }
 
 /// A server that can be started.
-pub struct Peer {
+pub(super) struct Peer {
     /// Its name.
-    pub name: String,
+    pub(super) name: String,
     /// What it speaks where Roost speaks raw.
     channels: Option<&'static dyn Dialect>,
     echo: bool,
@@ -47,7 +47,7 @@ impl Peers {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn read(dir: &Path) -> Result<Peers, String> {
+    pub(super) fn read(dir: &Path) -> Result<Peers, String> {
         let file = dir.join("servers.toml");
         let wrong = |error: String| format!("{}: {error}", file.display());
         let text = fs::read_to_string(&file).map_err(|error| wrong(error.to_string()))?;
@@ -71,7 +71,7 @@ impl Peers {
     ///
     /// # Errors
     /// When there is none: those there are.
-    pub fn named(&self, name: &str) -> Result<&Peer, String> {
+    pub(super) fn named(&self, name: &str) -> Result<&Peer, String> {
         let found = self.all.iter().find(|peer| peer.name == name);
         found.ok_or_else(|| {
             let all: Vec<_> = self.all.iter().map(|peer| peer.name.as_str()).collect();
@@ -83,7 +83,7 @@ impl Peers {
     ///
     /// # Errors
     /// When it says nothing: it may not be installed.
-    pub fn version(&self, peer: &Peer) -> Result<String, String> {
+    pub(super) fn version(&self, peer: &Peer) -> Result<String, String> {
         let name = &peer.name;
         let output = self
             .command(peer, "version")
@@ -105,20 +105,31 @@ impl Peers {
     ///
     /// # Errors
     /// When it does not start in time: what it said.
-    pub fn start(&self, peer: &Peer) -> Result<Running, String> {
-        let port = free_port().map_err(|error| format!("no free port: {error}"))?;
+    pub(super) fn start(&self, peer: &Peer) -> Result<Running, String> {
+        let mut said = String::new();
+        for _ in 0..STARTS_MAX {
+            match self.start_once(peer) {
+                // Another program may have taken the port in the meantime.
+                Err(Failure::Ended(why)) => said = why,
+                Err(Failure::Other(why)) => return Err(why),
+                Ok(running) => return Ok(running),
+            }
+        }
+        Err(said)
+    }
+
+    fn start_once(&self, peer: &Peer) -> Result<Running, Failure> {
+        let port = free_port()?;
         let log = log_file();
-        let wrong = |error: io::Error| error.to_string();
-        let file = fs::File::create(&log).map_err(wrong)?;
+        let file = fs::File::create(&log)?;
         let child = self
             .command(peer, &port.to_string())
             .stdin(Stdio::null())
-            .stdout(file.try_clone().map_err(wrong)?)
+            .stdout(file.try_clone()?)
             .stderr(file)
             // Its children are ended with it.
             .process_group(0)
-            .spawn()
-            .map_err(wrong)?;
+            .spawn()?;
         let mut running = Running {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             keeper: keep(child.id()),
@@ -148,7 +159,7 @@ impl Peer {
     ///
     /// # Errors
     /// When it does not speak it.
-    pub fn dialect_for(
+    pub(super) fn dialect_for(
         &self,
         dialect: &'static dyn Dialect,
     ) -> Result<&'static dyn Dialect, String> {
@@ -162,7 +173,7 @@ impl Peer {
 }
 
 /// A server that runs; ended when this is dropped, or when this process ends in any way.
-pub struct Running {
+pub(super) struct Running {
     child: Child,
     keeper: io::Result<Child>,
     address: SocketAddr,
@@ -171,35 +182,47 @@ pub struct Running {
 
 impl Running {
     /// Its process.
-    pub fn pid(&self) -> u32 {
+    pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Ends it and waits for that.
-    pub fn stop(self) {}
-
-    fn wait_started(&mut self) -> Result<(), String> {
+    fn wait_started(&mut self) -> Result<(), Failure> {
         if let Err(error) = &self.keeper {
-            return Err(format!("sh: {error}"));
+            return Err(Failure::Other(format!("sh: {error}")));
         }
+        let said = || fs::read_to_string(&self.log).unwrap_or_default();
         let deadline = Instant::now() + START_MAX;
         loop {
-            let ended = self.child.try_wait().map_err(|error| error.to_string())?;
-            if ended.is_none() && TcpStream::connect_timeout(&self.address, START_MAX).is_ok() {
+            if let Some(status) = self.child.try_wait()? {
+                return Err(Failure::Ended(format!("{status}\n{}", said().trim())));
+            }
+            if answers(self.address) {
                 return Ok(());
             }
-            if ended.is_some() || Instant::now() > deadline {
-                let said = fs::read_to_string(&self.log).unwrap_or_default();
-                let state = ended.map_or("does not listen".to_owned(), |status| status.to_string());
-                return Err(format!("{state}\n{}", said.trim()));
+            if Instant::now() > deadline {
+                let said = format!("does not listen\n{}", said().trim());
+                return Err(Failure::Other(said));
             }
             thread::sleep(START_TICK);
         }
+    }
+}
+
+/// Why a server did not start.
+enum Failure {
+    /// It has ended by itself.
+    Ended(String),
+    Other(String),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::Other(error.to_string())
     }
 }
 
@@ -252,6 +275,12 @@ fn free_port() -> io::Result<u16> {
     Ok(listener.local_addr()?.port())
 }
 
+fn answers(address: SocketAddr) -> bool {
+    // Where nobody listens, a connection may meet itself: its source port is the kernel's choice.
+    TcpStream::connect_timeout(&address, START_MAX)
+        .is_ok_and(|stream| stream.local_addr().is_ok_and(|own| own != address))
+}
+
 fn log_file() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -259,5 +288,6 @@ fn log_file() -> PathBuf {
     std::env::temp_dir().join(name)
 }
 
+const STARTS_MAX: usize = 3;
 const START_MAX: Duration = Duration::from_secs(15);
 const START_TICK: Duration = Duration::from_millis(20);
