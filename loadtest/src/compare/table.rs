@@ -58,7 +58,6 @@ impl Figures {
             fault(tally.corrupt, "corrupt");
             fault(tally.misrouted, "misrouted");
         }
-        fault(phase.stalls, "seconds without a delivery");
         fault(
             connections.saturating_sub(phase.held),
             "connections not held",
