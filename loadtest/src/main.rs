@@ -48,7 +48,8 @@ fn carry_out(command: &Command) -> Result<ExitCode, String> {
 
 fn compare_servers(options: &Compare) -> Result<ExitCode, String> {
     let scenario = scenario::read(&options.file)?;
-    let comparison = compare::compare(&scenario, &options.options(), options.quiet)?;
+    let comparison =
+        compare::compare(&scenario, &options.options(), &Progress::new(options.quiet))?;
     if let Some(file) = &options.json {
         write_json(&comparison, file)?;
     }

@@ -88,11 +88,15 @@ impl Comparison {
 pub const FORMAT: &str = "roost-load-compare/1";
 
 /// Carries out all rounds. A server that cannot be started or measured ends the comparison; one
-/// that loses something does not: its figures are not shown, and why.
+/// that loses something does not: its figures are not shown, and why. `progress` is told each turn.
 ///
 /// # Errors
 /// When the scenario is none to compare, or a server does not run.
-pub fn compare(scenario: &Scenario, options: &Options, quiet: bool) -> Result<Comparison, String> {
+pub fn compare(
+    scenario: &Scenario,
+    options: &Options,
+    progress: &Progress,
+) -> Result<Comparison, String> {
     let measured = measured_phase(scenario)?;
     let peers = Peers::read(&options.peers)?;
     let mut comparison = Comparison {
@@ -119,14 +123,11 @@ pub fn compare(scenario: &Scenario, options: &Options, quiet: bool) -> Result<Co
         for (server, (peer, plan)) in plans.iter().enumerate() {
             let document = take_turn(&peers, peer, plan.clone())?;
             let figures = Figures::of(&document, measured, plan.connections());
-            if !quiet {
-                let name = &peer.name;
-                eprintln!(
-                    "round {} of {}: {name}: {figures}",
-                    round + 1,
-                    options.rounds
-                );
-            }
+            let (round_of, name) = (options.rounds, &peer.name);
+            progress.say(&[format!(
+                "round {} of {round_of}: {name}: {figures}",
+                round + 1
+            )]);
             comparison.runs.push(Turn {
                 round,
                 server,

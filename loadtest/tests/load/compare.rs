@@ -12,6 +12,7 @@ use roost_load::histogram::Latencies;
 use roost_load::machine::Process;
 use roost_load::output::{Deliveries, Document, PhaseResult};
 use roost_load::plan::Settings;
+use roost_load::progress::Progress;
 use roost_load::{report, scenario};
 
 // Arithmetic.
@@ -272,7 +273,7 @@ fn servers_have_their_turns_and_end() {
     let dir = Dir::new("turns");
     let fanout = scenario::parse(&fanout("300ms")).expect("a scenario");
     let options = dir.options(&["plain", "joined"]);
-    let comparison = compare::compare(&fanout, &options, true).expect("floors run");
+    let comparison = compare::compare(&fanout, &options, &Progress::new(true)).expect("floors run");
     let order: Vec<_> = comparison
         .runs
         .iter()
@@ -293,7 +294,8 @@ fn servers_have_their_turns_and_end() {
     assert!(pids.iter().all(|pid| is_gone(pid)), "{pids:?}");
 
     let echo = scenario::parse(ECHO).expect("a scenario");
-    let comparison = compare::compare(&echo, &dir.options(&["plain"]), true).expect("it runs");
+    let comparison =
+        compare::compare(&echo, &dir.options(&["plain"]), &Progress::new(true)).expect("it runs");
     assert!(comparison.is_clean(), "{}", comparison.table());
     let page = report::page(&comparison.into_documents());
     assert!(page.contains("small echo: plain, round 2"));
@@ -304,7 +306,7 @@ fn what_cannot_be_compared_is_said_before_anything_runs() {
     let dir = Dir::new("mistakes");
     let error_of = |text: &str, servers: &[&str]| {
         let scenario = scenario::parse(text).expect("a scenario");
-        let result = compare::compare(&scenario, &dir.options(servers), true);
+        let result = compare::compare(&scenario, &dir.options(servers), &Progress::new(true));
         result.expect_err("this is no comparison")
     };
     let fanout = fanout("100ms");
@@ -321,7 +323,8 @@ fn what_cannot_be_compared_is_said_before_anything_runs() {
     let scenario = scenario::parse(&fanout).expect("a scenario");
     let mut absent = dir.options(&["plain"]);
     absent.against.push("joined".to_owned());
-    let absent = compare::compare(&scenario, &absent, true).expect_err("it does not run");
+    let absent =
+        compare::compare(&scenario, &absent, &Progress::new(true)).expect_err("it does not run");
     assert!(absent.contains("against joined"), "{absent}");
     assert_eq!(dir.pids(), Vec::<String>::new());
 
