@@ -388,5 +388,6 @@ fn payload_bytes(message: &Message<'_>) -> u64 {
     payload.len() as u64
 }
 
-/// Longer echoes are encoded into memory of their own, which the driver can hold by reference.
-const ECHO_COPY_BYTES_MAX: usize = 16 << 10;
+/// Longer echoes are encoded into memory of their own, which the driver can hold by reference: a
+/// copy less where it must hold on to them.
+const ECHO_COPY_BYTES_MAX: usize = 4 << 10;

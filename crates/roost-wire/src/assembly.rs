@@ -21,6 +21,18 @@ impl Assembly {
         }
     }
 
+    /// Makes room for a piece and for the `left` bytes that end the message behind it, if no more is
+    /// to come than has come with the piece: the rest is then not copied again. Once for a message:
+    /// exact room for each of many fragments would be quadratic. What is merely announced gets no
+    /// memory.
+    pub(crate) fn make_room(&mut self, piece: usize, left: u64) {
+        let come = self.bytes.len() + piece;
+        if left > 0 && left <= come as u64 && come + left as usize > self.bytes.capacity() {
+            self.count(self.bytes.len());
+            self.bytes.reserve_exact(piece + left as usize);
+        }
+    }
+
     /// Appends a piece of what is not text, or not text yet. Grows with what has come, never with
     /// what was announced.
     pub(crate) fn push(&mut self, piece: &[u8]) {

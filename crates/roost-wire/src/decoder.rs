@@ -53,9 +53,14 @@ pub struct FramePart<'l> {
 }
 
 impl FramePart<'_> {
+    /// Bytes of the frame's payload that are still to come.
+    pub fn left(&self) -> u64 {
+        self.header.len - self.offset - self.payload.len() as u64
+    }
+
     /// True on the last piece of a frame.
     pub fn ends_frame(&self) -> bool {
-        self.offset + self.payload.len() as u64 == self.header.len
+        self.left() == 0
     }
 
     /// True on the last piece of the last frame of a message.

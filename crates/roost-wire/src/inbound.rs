@@ -261,6 +261,9 @@ impl Inbound {
             return Ok(Some(Place::Lease(part.payload)));
         }
         let ends_message = part.ends_message();
+        if part.header.fin && part.header.opcode != Opcode::Continuation {
+            self.message.make_room(part.payload.len(), part.left());
+        }
         match part.message {
             Opcode::Text if !part.compressed => {
                 self.message.push_text(part.payload)?;
