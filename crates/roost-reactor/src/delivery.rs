@@ -101,7 +101,7 @@ impl Core {
         let exclude = exclude.filter(|&key| self.table.get(key).is_some());
         for (encoding, frame) in frames.iter() {
             let count = self.hub.subscriber_count(channel, encoding);
-            let is_few = count <= self.settings.limits.fan_out_piece as usize;
+            let is_few = count <= self.settings.limits.fan_out_at_once as usize;
             if is_few && !self.rounds.has(channel, encoding) {
                 self.deliver_encoded(channel, exclude.map(ConnKey::slot), encoding, frame);
             } else {

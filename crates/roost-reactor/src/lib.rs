@@ -54,6 +54,6 @@ pub use ledger::Account;
 pub use reactor::{Reactor, Shared, Turn};
 pub use server::{Server, Stopper};
 pub use settings::{
-    Deflate, FAN_OUT_PIECE, Limits, Origins, Outflow, Page, Policies, Policy, Publish, Settings,
-    SlowReceivers,
+    Deflate, FAN_OUT_AT_ONCE, FAN_OUT_PIECE, Limits, Origins, Outflow, Page, Policies, Policy,
+    Publish, Settings, SlowReceivers,
 };

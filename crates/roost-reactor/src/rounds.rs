@@ -131,24 +131,29 @@ impl Rounds {
 
         let mut left = 0; // how many have got off in this piece
         let mut visits = 0;
+        let mut next_stop = round.next_stop();
         let mut subscribers = hub.subscribers_from(channel, encoding, Subscriber(round.cursor));
         while visits < visits_max && left < self.shared.len() {
-            let Some(subscriber) = subscribers.next() else {
+            let Some(Subscriber(slot)) = subscribers.next() else {
                 round.cursor = 0;
                 left += round.wrap(&mut self.publications, &mut self.bytes);
+                next_stop = round.next_stop();
                 subscribers = hub.subscribers(channel, encoding);
                 continue;
             };
-            left += round.get_off(subscriber.0, &mut self.publications, &mut self.bytes);
-            round.cursor = subscriber.0 + 1;
-            let Some(conn) = table.at_mut(subscriber.0) else {
+            if slot >= next_stop {
+                left += round.get_off(slot, &mut self.publications, &mut self.bytes);
+                next_stop = round.next_stop();
+            }
+            round.cursor = slot + 1;
+            let Some(conn) = table.at_mut(slot) else {
                 debug_assert!(false, "a subscriber is in the table");
                 continue;
             };
-            let here = ConnKey::new(subscriber.0, conn.generation);
+            let here = ConnKey::new(slot, conn.generation);
             for (ride, &frame) in round.riding.iter().zip(&self.shared[left..]) {
                 if ride.publication.exclude != Some(here) {
-                    tick.give(subscriber.0, conn, frame);
+                    tick.give(slot, conn, frame);
                     piece.deliveries += 1;
                 }
             }
@@ -176,6 +181,14 @@ impl Round {
                 start,
                 wrapped: false,
             });
+        }
+    }
+
+    /// The slot where the next of them gets off; none, as a number, before the cursor has wrapped.
+    fn next_stop(&self) -> u32 {
+        match self.riding.front() {
+            Some(ride) if ride.wrapped => ride.start,
+            Some(_) | None => u32::MAX,
         }
     }
 

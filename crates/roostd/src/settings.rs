@@ -36,6 +36,7 @@ pub(crate) fn for_reactors(from: &config::Settings, connections_max: u32) -> rea
             fragment_bytes: limits.fragment_bytes,
             outbox_bytes_max: limits.outbox_bytes_max,
             buffered_bytes_max: limits.buffered_bytes_max as u64,
+            fan_out_at_once: reactor::FAN_OUT_AT_ONCE,
             fan_out_piece: reactor::FAN_OUT_PIECE,
             idle_timeout_ms: limits.idle_timeout_ms,
             ping_interval_ms: limits.ping_interval_ms,

@@ -97,6 +97,7 @@ impl Plan {
             (peers + channels * witnesses + hermits + newcomers) as u32;
         // Fan-outs as to many: a few subscribers at a time, and often half way at a turn's end.
         settings.limits.fan_out_piece = [1, 2, 5, FAN_OUT_PIECE][rng.below(4) as usize];
+        settings.limits.fan_out_at_once = settings.limits.fan_out_piece;
         let driver = SimOptions {
             read_buffer_bytes: rng.between(64, 8_192) as usize,
             buffers: rng.between(2, 16) as usize,

@@ -175,7 +175,10 @@ fn a_namespace_that_drops_keeps_a_connection_that_another_would_close(backend: B
 
 /// More subscribers than a piece of a fan-out has, and several publishers at once.
 fn many_in_rounds_hear_all_in_order(backend: Backend) -> Checked {
-    let server = TestServer::with(backend, 2, |settings| settings.limits.fan_out_piece = 3);
+    let server = TestServer::with(backend, 2, |settings| {
+        settings.limits.fan_out_piece = 3;
+        settings.limits.fan_out_at_once = 3;
+    });
     let mut subscribers = (0..40)
         .map(|_| server.open("/raw/many"))
         .collect::<Result<Vec<_>, _>>()?;
@@ -210,6 +213,7 @@ fn many_in_rounds_hear_all_in_order(backend: Backend) -> Checked {
 fn one_that_never_reads_costs_the_many_nothing(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
         settings.limits.fan_out_piece = 3;
+        settings.limits.fan_out_at_once = 3;
         settings.limits.outbox_bytes_max = 1 << 20;
     });
     let deaf = narrow(server.address(), "/raw/x")?;
