@@ -24,6 +24,8 @@ pub(crate) struct Thrift {
     freed_bytes: usize,
     /// The most connections there were since then.
     crowd: usize,
+    /// What the table of connections held the last time.
+    table_bytes: usize,
 }
 
 impl Thrift {
@@ -33,6 +35,7 @@ impl Thrift {
             active: false,
             freed_bytes: 0,
             crowd: 0,
+            table_bytes: 0,
         }
     }
 
@@ -74,8 +77,13 @@ impl<D: Driver> Reactor<D> {
             self.scratch = Default::default();
         }
         let left = self.core.table.len();
+        let table_bytes = self.core.table.memory_bytes();
         let thrift = &mut self.core.thrift;
         thrift.freed_bytes += freed;
+        let before = std::mem::replace(&mut thrift.table_bytes, table_bytes);
+        if table_bytes > before {
+            thrift.freed_bytes += before; // it may have moved, and left a hole as large
+        }
         if thrift.crowd / 4 * 3 > left {
             // What they had beside the tables has been freed one by one.
             thrift.freed_bytes += (thrift.crowd - left) * CONNECTION_BYTES;
