@@ -1,0 +1,222 @@
+#!/usr/bin/env python3
+"""What one user of the daemon notices of another: latencies beside large fan-outs, floods and
+subscribers that never read, each as a ratio to the same without them.
+
+Usage: latency.py ROOSTD ROOST_LOAD [--driver epoll|io_uring] [--rounds N] [CASE...]
+
+Cases:
+  large    10 subscribers of a channel with 100 messages a second, while a channel with 15,000
+           subscribers gets a message every 500 ms. Without: those 15,000 are there and quiet.
+  flood    the same 10 subscribers, while one publisher floods another channel of 10 as fast as it
+           is delivered, 64 messages under way.
+  deaf     4,000 subscribers with 20 messages a second of 1,000 bytes, while 1,000 more subscribers
+           of the channel never read. Prints the daemon's memory and the bound it has stated.
+  capacity p99.9 / p50 of 500 subscribers at 70 % of what the daemon delivers at most.
+
+Each case runs without and with, in turn, ROUNDS times (3); printed are the medians of the rounds,
+and the ratio with its least and greatest value within a round. Everything shares the cores: the
+clients that make the disturbance, those that are measured, and the daemon. The former run at a
+lower priority (nice 10), for it is the daemon's delay that is asked for. Loopback only; every run
+is bounded in time.
+"""
+
+import argparse
+import base64
+import json
+import os
+import re
+import resource
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+
+class Daemon:
+    def __init__(self, args, *more):
+        command = [args.roostd, "run", "--listen", "127.0.0.1:0", "--driver", args.driver,
+                   "--reactors", "2", "--set", "log.level=warn", *more]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                        text=True)
+        self.banner = ""
+        while "address" not in self.banner:
+            line = self.process.stdout.readline()
+            if not line:
+                sys.exit("the daemon has ended:\n" + self.banner)
+            self.banner += line
+        self.address = re.search(r"address +(\S+)", self.banner)[1]
+        while "config" not in self.banner:
+            self.banner += self.process.stdout.readline()
+
+    def url(self):
+        return f"ws://{self.address}/raw/{{channel}}"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+
+    def pss(self):
+        with open(f"/proc/{self.process.pid}/smaps_rollup") as rollup:
+            return int(re.search(r"^Pss: +(\d+)", rollup.read(), re.M)[1]) * 1024
+
+
+def load(args, daemon, *options, low=False, prefix="", wait=True):
+    """Runs roost-load; its JSON when waited for."""
+    file = tempfile.NamedTemporaryFile(suffix=".json")
+    command = [args.roost_load, "fanout", daemon.url().replace("{channel}", prefix + "{channel}"),
+               "--quiet", "--json", file.name, *map(str, options)]
+    if low:
+        command = ["nice", "-n", "10", *command]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if not wait:
+        return process
+    said, _ = process.communicate(timeout=120)
+    if process.returncode != 0:
+        sys.exit(f"{' '.join(command)}:\n{said}")
+    return json.load(open(file.name))
+
+
+def percentiles(result):
+    """p50, p99 and p99.9 of the delivery latency in ms, of the last phase that has one."""
+    for phase in reversed(result["phases"]):
+        latency = phase["latencies"].get("delivery")
+        if latency and latency["count"]:
+            points = latency["percentiles"]
+            at = lambda p: next(ns for percent, ns in points if percent >= p) / 1e6
+            return at(50), at(99), at(99.9)
+    sys.exit("no delivery was measured")
+
+
+def raw_client(daemon, channel, receive_buffer=None):
+    """A subscriber that reads its 101 and nothing else."""
+    host, port = daemon.address.rsplit(":", 1)
+    client = socket.socket()
+    if receive_buffer:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    client.connect((host, int(port)))
+    key = base64.b64encode(os.urandom(16)).decode()
+    client.sendall((f"GET /raw/{channel} HTTP/1.1\r\nHost: {daemon.address}\r\nUpgrade: websocket\r\n"
+                    f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                    f"Sec-WebSocket-Key: {key}\r\n\r\n").encode())
+    answer = b""
+    while not answer.endswith(b"\r\n\r\n"):
+        answer += client.recv(1)
+    assert b" 101 " in answer, answer
+    return client
+
+
+def frame(payload):
+    mask = b"\x11\x22\x33\x44"
+    body = bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
+    head = bytes([0x82, 0x80 | len(payload)]) if len(payload) < 126 else \
+        bytes([0x82, 0x80 | 126]) + struct.pack(">H", len(payload))
+    return head + mask + body
+
+
+MODEST = ["-n", 10, "--rate", 100, "--time", "6s", "--warm-up", "1s"]
+
+
+def large(args, disturbed):
+    with Daemon(args) as daemon:
+        # The crowd is there in both halves; only the publishing differs.
+        crowd = load(args, daemon, "-n", 15000, "--rate", 2 if disturbed else 0.05, "--time", "16s",
+                     "--warm-up", "4s", "--connects-in-flight", 64, low=True, prefix="crowd-",
+                     wait=False)
+        time.sleep(6)
+        measured = percentiles(load(args, daemon, *MODEST))
+        crowd.terminate()
+        crowd.communicate()
+        return measured
+
+
+def flood(args, disturbed):
+    with Daemon(args) as daemon:
+        other = None
+        if disturbed:
+            other = load(args, daemon, "-n", 10, "--window", 64, "--time", "10s", low=True,
+                         prefix="flood-", wait=False)
+            time.sleep(1.5)
+        measured = percentiles(load(args, daemon, *MODEST))
+        if other:
+            other.terminate()
+            other.communicate()
+        return measured
+
+
+def deaf(args, disturbed):
+    with Daemon(args, "--set", "limits.buffered_size_max=64MiB",
+                "--set", "server.connections_max=10000", "--set", "limits.channels_max=1000",
+                "--set", "limits.subscriptions_per_connection_max=1") as daemon:
+        # roost-load's only channel has a name of its own; the deaf must subscribe to the same.
+        clients = [raw_client(daemon, "deaf-load", 4096) for _ in range(1000 if disturbed else 0)]
+        before = daemon.pss()
+        most = [before]
+        process = load(args, daemon, "-n", 4000, "--rate", 20, "--size", 1000, "--time", "12s",
+                       "--connects-in-flight", 64, "--json", "/dev/stdout", prefix="deaf-", wait=False)
+        while process.poll() is None:
+            time.sleep(0.1)
+            most.append(daemon.pss())
+            if len(most) > 900:
+                process.terminate()
+        said = process.stdout.read()
+        if process.returncode != 0:
+            sys.exit(said)
+        measured = percentiles(json.loads(said[said.index("{\n"):said.rindex("}") + 1]))
+        for client in clients:
+            client.close()
+        if disturbed:
+            bound = re.search(r"memory +at most (\S+ \S+)", daemon.banner)[1]
+            print(f"    memory: {max(most) / 2**20:.1f} MiB at most, {bound} stated")
+        return measured
+
+
+def capacity(args, disturbed):
+    """Without: at 70 % of capacity; the ratio is of p99.9 to p50 there."""
+    with Daemon(args) as daemon:
+        full = load(args, daemon, "-n", 500, "--time", "4s")
+        phase = next(p for p in reversed(full["phases"]) if p["deliveries"]["received"])
+        rate = phase["deliveries"]["received"] / phase["traffic_seconds"] / 500
+        p50, p99, p999 = percentiles(
+            load(args, daemon, "-n", 500, "--rate", round(rate * 0.7, 1), "--time", "8s"))
+        print(f"    {rate:.0f} messages a second at most; at 70 %: p50 {p50:.2f} ms, "
+              f"p99 {p99:.2f} ms, p99.9 {p999:.2f} ms, p99.9 / p50 = {p999 / p50:.1f}")
+        return p50, p99, p999
+
+
+CASES = {"large": large, "flood": flood, "deaf": deaf}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("roostd")
+    parser.add_argument("roost_load")
+    parser.add_argument("case", nargs="*", default=[])
+    parser.add_argument("--driver", default="epoll", choices=["epoll", "io_uring"])
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_intermixed_args()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    for case in args.case or [*CASES, "capacity"]:
+        print(f"{case}, {args.driver}")
+        if case == "capacity":
+            for _ in range(args.rounds):
+                capacity(args, False)
+            continue
+        rounds = [(CASES[case](args, False), CASES[case](args, True)) for _ in range(args.rounds)]
+        for at, name in enumerate(["p50", "p99", "p99.9"]):
+            without = statistics.median(r[0][at] for r in rounds)
+            beside = statistics.median(r[1][at] for r in rounds)
+            ratios = [r[1][at] / r[0][at] for r in rounds]
+            print(f"    {name:6} {without:8.2f} ms without, {beside:8.2f} ms with; "
+                  f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}), "
+                  f"{statistics.median(r[1][at] - r[0][at] for r in rounds):+.2f} ms")
+
+
+main()
