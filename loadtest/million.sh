@@ -78,7 +78,7 @@ for run in "$@"; do
     json=$out/million-$run.json
     rm -f "$json" "$out/million-$run.txt" # an earlier run's must not pass for this one's
     timeout "$seconds_max" "$ROOST_LOAD" mixed "$work/$run.toml" "ws://127.0.0.1:$port" \
-        --server-pid "$daemon" --server-stats --json "$json" >"$out/million-$run.txt" || status=1
+        --rings $((connections / 19000 + 1)) --server-pid "$daemon" --server-stats --json "$json" >"$out/million-$run.txt" || status=1
     cat "$out/million-$run.txt"
     stop
     if [ -s "$work/daemon.log" ]; then
