@@ -53,6 +53,12 @@ stop() {
 trap 'stop; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 
+# Echo latency of 100 connections; $1 says beside whom.
+echo_beside() {
+    timeout 60 "$ROOST_LOAD" echo "ws://127.0.0.1:$port" --quiet --connections 100 --rate 2000 \
+        --warm-up 3s --time 20s --json "$out/million-busy-$1.json" >"$out/million-busy-$1.txt"
+}
+
 status=0
 files=
 for run in "$@"; do
@@ -77,9 +83,29 @@ for run in "$@"; do
     done
     json=$out/million-$run.json
     rm -f "$json" "$out/million-$run.txt" # an earlier run's must not pass for this one's
+    if [ "$run" = busy ]; then
+        echo_beside alone || status=1
+        (
+            for _ in $(seq 300); do
+                grep -q "hold" "$work/said" 2>/dev/null && break
+                sleep 1
+            done
+            sleep 5
+            echo_beside beside
+        ) &
+        beside=$!
+    fi
     timeout "$seconds_max" "$ROOST_LOAD" mixed "$work/$run.toml" "ws://127.0.0.1:$port" \
-        --rings $((connections / 19000 + 1)) --server-pid "$daemon" --server-stats --json "$json" >"$out/million-$run.txt" || status=1
-    cat "$out/million-$run.txt"
+        --rings $((connections / 19000 + 1)) --server-pid "$daemon" --server-stats --json "$json" >"$out/million-$run.txt" 2>"$work/said" || status=1
+    cat "$work/said" "$out/million-$run.txt"
+    if [ "$run" = busy ]; then
+        wait "$beside" || status=1
+        for file in alone beside; do
+            echo "echo of 100 connections, $file:"
+            cat "$out/million-busy-$file.txt"
+            files="$files $out/million-busy-$file.json"
+        done
+    fi
     stop
     if [ -s "$work/daemon.log" ]; then
         sed 's/^/daemon: /' "$work/daemon.log"

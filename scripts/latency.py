@@ -14,10 +14,10 @@ Cases:
   capacity p99.9 / p50 of 500 subscribers at 70 % of what the daemon delivers at most.
 
 Each case runs without and with, in turn, ROUNDS times (3); printed are the medians of the rounds,
-and the ratio with its least and greatest value within a round. Everything shares the cores: the
-clients that make the disturbance, those that are measured, and the daemon. The former run at a
-lower priority (nice 10), for it is the daemon's delay that is asked for. Loopback only; every run
-is bounded in time.
+and the ratio with its least and greatest value within a round. It is the daemon's delay that is asked
+for and not the scheduler's: the daemon has one reactor and core 0 to itself, all clients share core 1,
+and those that make the disturbance run only when nobody else wants it (SCHED_IDLE). Loopback only; every run is bounded in
+time.
 """
 
 import argparse
@@ -37,8 +37,8 @@ import time
 
 class Daemon:
     def __init__(self, args, *more):
-        command = [args.roostd, "run", "--listen", "127.0.0.1:0", "--driver", args.driver,
-                   "--reactors", "2", "--set", "log.level=warn", *more]
+        command = ["taskset", "-c", "0", args.roostd, "run", "--listen", "127.0.0.1:0",
+                   "--driver", args.driver, "--reactors", "1", "--set", "log.level=warn", *more]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                         text=True)
         self.banner = ""
@@ -71,8 +71,7 @@ def load(args, daemon, *options, low=False, prefix="", wait=True):
     file = tempfile.NamedTemporaryFile(suffix=".json")
     command = [args.roost_load, "fanout", daemon.url().replace("{channel}", prefix + "{channel}"),
                "--quiet", "--json", file.name, *map(str, options)]
-    if low:
-        command = ["nice", "-n", "10", *command]
+    command = ["taskset", "-c", "1", *(["chrt", "--idle", "0"] if low else []), *command]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if not wait:
         return process

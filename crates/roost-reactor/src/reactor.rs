@@ -289,7 +289,7 @@ impl<D: Driver> Reactor<D> {
 
     fn dispatch(&mut self) {
         let core = &mut self.core;
-        for _ in 0..EVENTS_MAX {
+        for handled in 0..EVENTS_MAX {
             let Some(event) = self.driver.next_event() else {
                 break;
             };
@@ -319,7 +319,8 @@ impl<D: Driver> Reactor<D> {
             }
             core.settle();
             run_asks(core, &mut self.driver);
-            if core.tick.is_full() {
+            let is_flooded = handled >= EVENTS_OF_A_FLOOD && core.rounds.is_full();
+            if core.tick.is_full() || is_flooded {
                 break;
             }
         }
@@ -368,18 +369,14 @@ impl<D: Driver> Reactor<D> {
         self.core.post.post();
     }
 
-    /// Goes on with the fan-outs to many, for as long as nobody else would notice.
+    /// Goes on with the fan-outs to many, by so much that nobody else notices.
     fn fan_out(&mut self) {
-        if self.core.rounds.is_empty() {
-            return;
-        }
-        let until = self.driver.now() + FAN_OUT_NS;
         for _ in 0..FAN_OUT_PIECES {
-            self.core.fan_out_piece();
-            self.flush();
-            if self.core.rounds.is_empty() || self.driver.now() >= until {
+            if self.core.rounds.is_empty() {
                 return;
             }
+            self.core.fan_out_piece();
+            self.flush();
         }
     }
 
@@ -572,11 +569,13 @@ fn tick_of(now_ns: u64) -> u32 {
 
 /// Events handled before mail is read and output flushed.
 const EVENTS_MAX: usize = 1024;
+/// The same while more is on its way to many than may be: each event may bring a buffer full of
+/// publications before its publisher is paused.
+const EVENTS_OF_A_FLOOD: usize = 64;
 /// Batches of mail handled before output is flushed.
 const BATCHES_MAX: usize = 64;
-/// Pieces of fan-outs in one turn, and the time after which no further one is begun.
+/// Pieces of fan-outs in one turn: about a millisecond.
 const FAN_OUT_PIECES: usize = 4;
-const FAN_OUT_NS: u64 = 400_000;
 /// Connections sent away in one turn of a drain.
 const DRAIN_SLICE: u32 = 4096;
 /// How soon mail that found its ring full is tried again.
