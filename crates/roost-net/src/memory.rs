@@ -109,7 +109,7 @@ pub(crate) fn shrink_queue<T>(queue: &mut VecDeque<T>, water: &mut HighWater) ->
     (capacity - queue.capacity()) * size_of::<T>()
 }
 
-/// As [`shrink_queue`], for a vector.
+/// Shrinks a vector to what it needed since the last call. Returns the bytes given back.
 pub fn shrink_vec<T>(vec: &mut Vec<T>, water: &mut HighWater) -> usize {
     let capacity = vec.capacity();
     water.note(vec.len());

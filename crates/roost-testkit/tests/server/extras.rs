@@ -179,7 +179,11 @@ fn fragments_of_two_messages_are_not_mixed(backend: Backend) -> Checked {
             whole += 1;
         }
     }
-    assert!(pongs > 0, "no ping was answered between them");
+    // Usually between the messages; a busy machine may handle the pings last.
+    while pongs == 0 {
+        assert_eq!(hear_frame(&mut hearer)?.opcode, opcode::PONG);
+        pongs += 1;
+    }
     assert!(fragments > messages, "only {fragments} fragments");
     Ok(())
 }
