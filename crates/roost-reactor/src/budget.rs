@@ -67,8 +67,8 @@ impl Core {
         let me = self.post.me();
         let budget = self.budget.clone();
         let share = &budget.shares[me];
-        let pinned = driver.stats().pinned_bytes;
-        let held = self.outbox_cost + self.counters.partial_bytes.get() + pinned;
+        let counters = &self.counters; // the gauges have just been brought up to date
+        let held = self.outbox_cost + counters.partial_bytes.get() + counters.pinned_bytes.get();
         if held != self.standing.told {
             self.standing.told = held;
             share.held.store(held, Ordering::Relaxed);

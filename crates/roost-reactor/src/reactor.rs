@@ -359,13 +359,6 @@ impl<D: Driver> Reactor<D> {
         self.core.flush(&mut self.driver, &mut self.scratch);
         self.core.settle(); // a slow consumer left its channels
         run_asks(&mut self.core, &mut self.driver);
-        if self.core.keep_budget(&self.driver) {
-            // What it said to those it closes leaves now.
-            self.core.settle();
-            self.core.flush(&mut self.driver, &mut self.scratch);
-            self.core.settle();
-            run_asks(&mut self.core, &mut self.driver);
-        }
         self.core.post.post();
     }
 
@@ -399,6 +392,10 @@ impl<D: Driver> Reactor<D> {
             self.driver.set_accepting(accept);
         }
         core.publish_gauges(&self.driver);
+        if core.keep_budget(&self.driver) {
+            self.flush(); // what it said to those it closes leaves now
+        }
+        let core = &mut self.core;
         core.list_slow(&self.driver);
         core.check_invariants();
         if core.draining && core.table.len() == 0 && core.post.spilled() == 0 {
