@@ -48,7 +48,7 @@ class Daemon:
                 sys.exit("the daemon has ended:\n" + self.banner)
             self.banner += line
         self.address = re.search(r"address +(\S+)", self.banner)[1]
-        while "config" not in self.banner:
+        while not re.search(r"^ +config ", self.banner, re.M):
             self.banner += self.process.stdout.readline()
 
     def url(self):
@@ -73,6 +73,7 @@ def load(args, daemon, *options, low=False, prefix="", wait=True):
                "--quiet", "--json", file.name, *map(str, options)]
     command = ["taskset", "-c", "1", *(["chrt", "--idle", "0"] if low else []), *command]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process.results = file
     if not wait:
         return process
     said, _ = process.communicate(timeout=120)
@@ -157,7 +158,7 @@ def deaf(args, disturbed):
         before = daemon.pss()
         most = [before]
         process = load(args, daemon, "-n", 4000, "--rate", 20, "--size", 1000, "--time", "12s",
-                       "--connects-in-flight", 64, "--json", "/dev/stdout", prefix="deaf-", wait=False)
+                       "--connects-in-flight", 64, prefix="deaf-", wait=False)
         while process.poll() is None:
             time.sleep(0.1)
             most.append(daemon.pss())
@@ -166,7 +167,7 @@ def deaf(args, disturbed):
         said = process.stdout.read()
         if process.returncode != 0:
             sys.exit(said)
-        measured = percentiles(json.loads(said[said.index("{\n"):said.rindex("}") + 1]))
+        measured = percentiles(json.load(open(process.results.name)))
         for client in clients:
             client.close()
         if disturbed:
