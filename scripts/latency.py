@@ -28,7 +28,6 @@ import re
 import resource
 import socket
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
@@ -109,14 +108,6 @@ def raw_client(daemon, channel, receive_buffer=None):
         answer += client.recv(1)
     assert b" 101 " in answer, answer
     return client
-
-
-def frame(payload):
-    mask = b"\x11\x22\x33\x44"
-    body = bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
-    head = bytes([0x82, 0x80 | len(payload)]) if len(payload) < 126 else \
-        bytes([0x82, 0x80 | 126]) + struct.pack(">H", len(payload))
-    return head + mask + body
 
 
 MODEST = ["-n", 10, "--rate", 100, "--time", "6s", "--warm-up", "1s"]

@@ -168,7 +168,7 @@ counters! {
     mail_wakes_total,
     /// Batches waiting because another reactor's ring is full, now.
     mail_spilled,
-    /// Publishers paused because another reactor's ring was full.
+    /// Publishers paused because another reactor's ring, or this one's fan-outs to many, were full.
     publishers_paused_total,
     /// Bytes of unfinished input held now: handshakes, cut and fragmented messages.
     partial_bytes,

@@ -75,7 +75,7 @@ pub(crate) struct Core {
     pub(crate) asks: Vec<Ask>,
     /// Connections whose handshake has just been granted and that sent more behind it.
     pub(crate) granted: Vec<(ConnKey, Vec<u8>)>,
-    /// Connections not read because another reactor's ring is full.
+    /// Connections not read because another reactor's ring is full, or too much is on its rounds.
     pub(crate) paused: Vec<ConnKey>,
     /// A dialect's answer; reused.
     pub(crate) reply: String,
