@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use roost_reactor::{Outflow, Policy, SlowReceivers};
-use roost_testkit::client::{Checked, Client, ConnectOptions, Failure, Message, Request};
+use roost_testkit::client::{Checked, Client, ConnectOptions, Failure, Frame, Message, Request};
 use roost_testkit::server::{Backend, DEADLINE, TestServer};
 
 roost_testkit::on_each_backend!(
@@ -14,6 +14,7 @@ roost_testkit::on_each_backend!(
     messages_are_limited_as_well_as_bytes,
     a_namespace_that_drops_keeps_a_connection_that_another_would_close,
     many_in_rounds_hear_all_in_order,
+    a_flood_into_a_large_channel_waits_at_its_source,
     one_that_never_reads_costs_the_many_nothing,
     who_is_slow_can_be_seen,
     all_together_stay_within_the_budget,
@@ -207,6 +208,33 @@ fn many_in_rounds_hear_all_in_order(backend: Backend) -> Checked {
         // All hear the channel's one order.
         assert_eq!(first.get_or_insert_with(|| heard.clone()), &heard);
     }
+    Ok(())
+}
+
+/// What is published faster than a round lasts is not piled up: its publisher is not read.
+fn a_flood_into_a_large_channel_waits_at_its_source(backend: Backend) -> Checked {
+    const MESSAGES: u32 = 3_000;
+    let server = TestServer::with(backend, 1, |settings| {
+        settings.limits.fan_out_piece = 1;
+        settings.limits.fan_out_at_once = 1;
+    });
+    let mut subscribers = (0..20)
+        .map(|_| server.open("/raw/many"))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut publisher = server.open("/raw/many")?;
+    let flood: Vec<u8> = (0..MESSAGES)
+        .flat_map(|number| Frame::binary(number.to_be_bytes()).bytes())
+        .collect();
+    publisher.send(&flood)?;
+    for number in 0..MESSAGES {
+        for subscriber in &mut subscribers {
+            subscriber.expect_binary(&number.to_be_bytes())?;
+        }
+    }
+    assert!(server.count("publishers_paused_total") > 0);
+    // And it is read again.
+    publisher.send_text("after")?;
+    subscribers[0].expect_text("after")?;
     Ok(())
 }
 
