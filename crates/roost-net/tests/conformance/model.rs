@@ -92,6 +92,9 @@ fn step<B: Backend>(world: &mut World<B>, pair: &mut Pair, which: usize) {
                 return world.turn();
             }
             let len = random_len(world);
+            // Bytes for one who has closed come back as a reset, at the earliest between two
+            // system calls of one batch.
+            pair.reset |= other_closed && len > 0;
             let status = if world.rng.chance(50) {
                 world.send_copy(side.end, &side.stream.bytes(side.sent_bytes, len))
             } else {
@@ -105,8 +108,6 @@ fn step<B: Backend>(world: &mut World<B>, pair: &mut Pair, which: usize) {
                 SendStatus::Gone => assert!(pair.reset, "Gone, and nobody had reset it"),
                 _ => side.sent_bytes += len as u64,
             }
-            // Bytes for one who has closed come back as a reset.
-            pair.reset |= other_closed && len > 0;
         }
         45..=59 => world.pause(side.end),
         60..=79 => world.resume(side.end),
