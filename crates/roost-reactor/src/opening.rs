@@ -348,10 +348,7 @@ impl Core {
         conn.last_message = self.now;
         self.tick
             .give_own(key.slot(), conn, |arena| arena.extend_from_slice(answer));
-        let limits = &self.settings.limits;
-        let quiet_ms = [limits.ping_interval_ms, limits.idle_timeout_ms];
-        let first = quiet_ms.into_iter().filter(|&ms| ms > 0).min().unwrap_or(0);
-        self.set_deadline(key.slot(), first);
+        self.expect_silence(key.slot());
     }
 
     /// A request that wants no WebSocket.

@@ -423,7 +423,7 @@ impl Core {
             return;
         };
         conn.last_seen = now;
-        conn.flags.clear(Flags::PING_SENT);
+        let was_pinged = conn.flags.clear(Flags::PING_SENT);
         let bytes = conn.transport.open(lease);
         self.ledger.receive(key.slot(), bytes.len());
         match conn.phase {
@@ -431,6 +431,9 @@ impl Core {
             Phase::Handshake => self.handle_head_bytes(key, bytes),
             Phase::Joining => self.handle_early_bytes(key, bytes),
             Phase::Lingering | Phase::Closed => {}
+        }
+        if was_pinged {
+            self.on_life(key.slot());
         }
         if self
             .table

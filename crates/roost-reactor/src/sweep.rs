@@ -4,7 +4,7 @@ use roost_net::{CloseMode, ConnKey};
 use roost_wire::frame::append_frame;
 use roost_wire::{CloseCode, Opcode};
 
-use crate::conn::{Flags, NEVER, Phase};
+use crate::conn::{Conn, Flags, NEVER, Phase};
 use crate::core::{Core, TICK_MS, ticks};
 
 /// Where the sweep stands.
@@ -17,6 +17,8 @@ pub(crate) struct Sweep {
     earliest: u32,
     /// The same, as the pass under way finds it.
     earliest_found: u32,
+    /// A slice ended because it had found enough to do: the next turn goes on.
+    goes_on: bool,
 }
 
 impl Sweep {
@@ -26,6 +28,7 @@ impl Sweep {
             last: 0,
             earliest: NEVER,
             earliest_found: NEVER,
+            goes_on: false,
         }
     }
 
@@ -38,7 +41,9 @@ impl Sweep {
 
     /// The tick at which the sweep wants to be called; [`NEVER`] when there is no deadline.
     pub(crate) fn due(&self) -> u32 {
-        if self.cursor > 0 {
+        if self.goes_on {
+            self.last
+        } else if self.cursor > 0 {
             self.last + 1
         } else {
             self.earliest.max(self.last + 1)
@@ -58,12 +63,18 @@ impl Core {
             self.sweep.earliest_found = NEVER;
         }
         let slice = (slots / PASS_TICKS).max(SLICE_MIN);
-        let end = self.sweep.cursor.saturating_add(slice).min(slots);
+        let mut end = self.sweep.cursor.saturating_add(slice).min(slots);
+        let mut left = DEADLINES_MAX;
         for slot in self.sweep.cursor..end {
             let Some(conn) = self.table.at_mut(slot) else {
                 continue;
             };
             if conn.deadline <= self.now {
+                if left == 0 {
+                    end = slot;
+                    break;
+                }
+                left -= 1;
                 conn.deadline = NEVER;
                 let key = ConnKey::new(slot, conn.generation);
                 self.on_deadline(key);
@@ -73,6 +84,7 @@ impl Core {
                 self.sweep.earliest_found = self.sweep.earliest_found.min(conn.deadline);
             }
         }
+        self.sweep.goes_on = left == 0 && end < slots;
         if end < slots {
             self.sweep.cursor = end;
         } else {
@@ -93,6 +105,48 @@ impl Core {
                 self.cut(key, CloseMode::Abort);
             }
             Phase::Closed => {}
+        }
+    }
+
+    /// Sets when a connection that has just opened is looked at first.
+    ///
+    /// Those who come together must not be pinged together for ever after. Each draws a moment of
+    /// the interval as its own, and its first pings come early, but not before half an interval:
+    /// one whose moment is in the second half is pinged then and from there on at every interval;
+    /// one whose moment is in the first half is pinged half an interval after it, and once more
+    /// after another half.
+    pub(crate) fn expect_silence(&mut self, slot: u32) {
+        let limits = &self.settings.limits;
+        let (interval, idle) = (limits.ping_interval_ms, limits.idle_timeout_ms);
+        let Some(conn) = self.table.at_mut(slot) else {
+            return;
+        };
+        let mut first = 0;
+        if interval > 0 && conn.framing.has_ping() {
+            let moment = (self.rng.next_id() % u64::from(interval)) as u32;
+            let half = interval / 2;
+            conn.flags.set(Flags::PING_EARLY);
+            first = moment.max(1);
+            if moment < half {
+                conn.flags.set(Flags::PING_EARLY_TWICE);
+                first = moment + half;
+            }
+        }
+        conn.deadline = deadline(self.now, first).min(deadline(conn.last_message, idle));
+        self.sweep.note(conn.deadline);
+    }
+
+    /// A connection that had been pinged has sent something.
+    pub(crate) fn on_life(&mut self, slot: u32) {
+        let limits = &self.settings.limits;
+        let Some(conn) = self.table.at_mut(slot) else {
+            return;
+        };
+        if conn.phase == Phase::Open {
+            let quiet_until = deadline(conn.last_seen, conn.quiet_ms(limits.ping_interval_ms));
+            let idle_until = deadline(conn.last_message, limits.idle_timeout_ms);
+            conn.deadline = quiet_until.min(idle_until);
+            self.sweep.note(conn.deadline);
         }
     }
 
@@ -117,11 +171,12 @@ impl Core {
             self.counters.idle_timeouts_total.inc();
             return self.start_close(key, CloseCode::GOING_AWAY, "idle for too long");
         }
-        // The early framings know no ping.
-        let interval = if conn.framing.has_ping() { interval } else { 0 };
-        let quiet_until = deadline(conn.last_seen, interval);
+        let quiet_until = deadline(conn.last_seen, conn.quiet_ms(interval));
         let next = if quiet_until <= now {
             conn.flags.set(Flags::PING_SENT);
+            if !conn.flags.clear(Flags::PING_EARLY_TWICE) {
+                conn.flags.clear(Flags::PING_EARLY);
+            }
             self.counters.pings_sent_total.inc();
             self.tick.give_own(key.slot(), conn, |arena| {
                 append_frame(arena, Opcode::Ping, b"")
@@ -132,6 +187,19 @@ impl Core {
         };
         conn.deadline = next.min(idle_until);
         self.sweep.note(conn.deadline);
+    }
+}
+
+impl Conn {
+    /// How long it may be silent before it is pinged; 0 is for ever.
+    fn quiet_ms(&self, interval_ms: u32) -> u32 {
+        if !self.framing.has_ping() {
+            0 // the early framings know no ping
+        } else if self.flags.has(Flags::PING_EARLY) {
+            interval_ms.div_ceil(2)
+        } else {
+            interval_ms
+        }
     }
 }
 
@@ -146,5 +214,7 @@ fn deadline(from: u32, ms: u32) -> u32 {
 
 /// A pass over a large table takes this many ticks: a deadline is kept to about a second.
 const PASS_TICKS: u32 = 1000 / TICK_MS;
+/// Deadlines kept in one turn, so that a crowd's pings are others' delay for a millisecond at most.
+const DEADLINES_MAX: u32 = 256;
 /// A small table is looked through at once.
 const SLICE_MIN: u32 = 1024;

@@ -10,12 +10,17 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use crate::conn::Phase;
+use crate::conn::{Flags, Phase};
+use crate::core::TICK_MS;
 use crate::{Reactor, Settings, Shared};
 
 fn reactor(reactors: usize) -> Reactor<SimDriver> {
+    reactor_with(Settings::for_tests(), reactors)
+}
+
+fn reactor_with(settings: Settings, reactors: usize) -> Reactor<SimDriver> {
     let net = SimNet::new(1, SimFaults::none());
-    let shared = Shared::new(Settings::for_tests(), reactors, 1);
+    let shared = Shared::new(settings, reactors, 1);
     Reactor::new(net.driver(SimOptions::default()), 0, shared)
 }
 
@@ -34,6 +39,16 @@ impl Reactor<SimDriver> {
         let key = key.unwrap_or_else(|_| panic!("there is room"));
         self.core.handle_bytes(key, &mut request(target));
         key
+    }
+
+    /// Forgets what was to be written in this tick.
+    fn end_tick(&mut self, keys: &[ConnKey]) {
+        let core = &mut self.core;
+        for &key in keys {
+            let conn = core.table.get_mut(key).expect("it is there");
+            core.tick.take_back(conn);
+        }
+        core.tick.clear();
     }
 
     fn phase(&self, key: ConnKey) -> Phase {
@@ -93,6 +108,85 @@ fn a_broken_rule_is_one_line_of_log() {
     };
     assert!(line.starts_with("DEBUG protocol error"), "{line}");
     assert!(line.contains("error=\"unmasked\""), "{line}");
+}
+
+/// A crowd that came at once is pinged evenly, each at most an interval after it was last heard,
+/// however long a pong may take.
+#[test]
+fn a_crowd_is_pinged_evenly() {
+    const CROWD: u32 = 20_000;
+    const INTERVAL_S: u32 = 25;
+    let mut settings = Settings::for_tests();
+    settings.limits.handshakes_in_flight_max = CROWD;
+    settings.limits.ping_interval_ms = INTERVAL_S * 1_000;
+    settings.limits.ping_timeout_ms = 60_000;
+    let mut reactor = reactor_with(settings, 1);
+    let keys: Vec<ConnKey> = (0..CROWD).map(|_| reactor.newcomer("/echo")).collect();
+    reactor.end_tick(&keys);
+
+    let core = &mut reactor.core;
+    let ticks_a_second = 1_000 / TICK_MS;
+    let mut heard_s = vec![0; CROWD as usize];
+    let mut pings_in = vec![0u32; 4 * INTERVAL_S as usize];
+    for second in 0..4 * INTERVAL_S {
+        for _ in 0..ticks_a_second {
+            core.now += 1;
+            while core.sweep.due() <= core.now {
+                core.sweep();
+                let is_pinged = |key: &ConnKey| {
+                    let conn = core.table.get(*key).expect("all stay");
+                    conn.flags.has(Flags::PING_SENT)
+                };
+                let pinged: Vec<ConnKey> = keys.iter().copied().filter(is_pinged).collect();
+                for &key in &pinged {
+                    let quiet_s = second - heard_s[key.slot() as usize];
+                    // The table is looked through once a second.
+                    assert!(
+                        (INTERVAL_S / 2 - 1..=INTERVAL_S + 1).contains(&quiet_s),
+                        "{key:?}: a ping after {quiet_s} s"
+                    );
+                    heard_s[key.slot() as usize] = second;
+                    core.handle_bytes(key, &mut [0x8a, 0x80, 0, 0, 0, 0]);
+                    let conn = core.table.get_mut(key).expect("all stay");
+                    core.tick.take_back(conn);
+                }
+                core.tick.clear();
+                pings_in[second as usize] += pinged.len() as u32;
+            }
+        }
+    }
+    let mean = CROWD / INTERVAL_S;
+    for (second, &pings) in pings_in.iter().enumerate().skip(2 * INTERVAL_S as usize) {
+        assert!(
+            (mean / 2..=mean * 3 / 2).contains(&pings),
+            "{pings} pings in second {second}, {mean} would be even"
+        );
+    }
+}
+
+/// Deadlines that come together are kept within a few turns, not in one.
+#[test]
+fn many_deadlines_at_once_are_several_turns_work() {
+    const CROWD: u64 = 1_000;
+    let mut reactor = reactor(1);
+    let core = &mut reactor.core;
+    for _ in 0..CROWD {
+        assert!(core.handle_accepted(None).is_ok(), "there is room");
+    }
+    core.now += core.settings.limits.handshake_timeout_ms / TICK_MS;
+    let timeouts = core.counters.clone();
+    let timeouts = || timeouts.handshake_timeouts_total.get();
+    let mut turns = 0;
+    while timeouts() < CROWD {
+        let before = timeouts();
+        assert!(core.sweep.due() <= core.now, "the next turn comes at once");
+        core.sweep();
+        assert!((1..=256).contains(&(timeouts() - before)));
+        core.tick.clear();
+        turns += 1;
+    }
+    assert_eq!(turns, CROWD.div_ceil(256));
+    assert!(core.sweep.due() > core.now, "nothing is left");
 }
 
 /// Keeps each event as a line.
