@@ -110,26 +110,33 @@ impl ReadBuffers {
     /// Gives the memory of those back that were not used since the last call; in bytes.
     pub(super) fn give_back_idle(&mut self) -> usize {
         let untouched = self.untouched.settle(self.free.len());
-        let mut bytes = 0;
-        for at in self.empty..untouched {
-            bytes += self.give_back_pages_of(self.free[at]);
+        if untouched <= self.empty {
+            return 0;
         }
-        self.empty = self.empty.max(untouched);
-        bytes
+        // Neighbours together, the first on top: a page may be that of several buffers.
+        self.free[..untouched].sort_unstable_by(|a, b| b.cmp(a));
+        let mut bytes = 0;
+        for run in self.free[..untouched].chunk_by(|a, b| *a == *b + 1) {
+            bytes += self.give_back_pages_of(run[run.len() - 1], run[0]);
+        }
+        let fresh = untouched - self.empty;
+        self.empty = untouched;
+        bytes.min(fresh * self.bytes as usize)
     }
 
-    /// Gives back the pages that are this buffer's alone.
-    fn give_back_pages_of(&self, id: u16) -> usize {
-        let address = self.address(id);
+    /// Gives back the pages that are the buffers' `first` to `last` alone.
+    fn give_back_pages_of(&self, first: u16, last: u16) -> usize {
+        let run_bytes = (usize::from(last - first) + 1) * self.bytes as usize;
+        let address = self.address(first);
         let skip = address.align_offset(PAGE_BYTES);
-        let len = (self.bytes as usize).saturating_sub(skip) / PAGE_BYTES * PAGE_BYTES;
+        let len = run_bytes.saturating_sub(skip) / PAGE_BYTES * PAGE_BYTES;
         if len == 0 {
             return 0;
         }
-        let first = address.wrapping_add(skip).cast();
-        // SAFETY: whole pages inside the mapping that nobody reads or writes: the buffer is
+        let start = address.wrapping_add(skip).cast();
+        // SAFETY: whole pages inside the mapping that nobody reads or writes: the buffers are
         // neither in the ring nor lent. When next used they are zeros.
-        let result = unsafe { libc::madvise(first, len, libc::MADV_DONTNEED) };
+        let result = unsafe { libc::madvise(start, len, libc::MADV_DONTNEED) };
         if result == 0 { len } else { 0 }
     }
 
@@ -209,3 +216,44 @@ const PAGE_BYTES: usize = 4_096;
 
 /// The most entries a buffer ring may have.
 const BUFFERS_MAX: u16 = 32_768;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::uring::UringOptions;
+
+    /// Four buffers a page: none has one of its own.
+    #[test]
+    fn small_buffers_give_their_pages_back_together() {
+        const COUNT: u16 = 64;
+        const BYTES: u32 = 1_024;
+        let ring = Ring::new(&UringOptions::default()).expect("this kernel has io_uring");
+        let mut buffers = ReadBuffers::new(&ring, COUNT, BYTES).expect("there is memory");
+        let all = || 0..COUNT;
+        // All in use at once, given back in the order of the receives that used them.
+        assert!(all().all(|_| buffers.claim()));
+        for id in all().map(|n| n * 29 % COUNT) {
+            buffers.complete(Some(id));
+            buffers.lend(id, BYTES).fill(0xff);
+            buffers.give_back(id);
+        }
+        assert_eq!(buffers.give_back_idle(), 0, "all were in use until now");
+        // One is used meanwhile: the last that was given back.
+        assert!(buffers.claim());
+        let warm = 63 * 29 % COUNT;
+        buffers.complete(Some(warm));
+        buffers.give_back(warm);
+        let bytes = buffers.give_back_idle();
+        let is_warm = |id: u16| id / 4 == warm / 4;
+        for id in all() {
+            let first = buffers.lend(id, 1)[0];
+            assert_eq!(first == 0xff, is_warm(id), "buffer {id}");
+        }
+        assert_eq!(bytes, 60 * BYTES as usize);
+        // The page of the last goes when that has been idle as well.
+        assert_eq!(buffers.give_back_idle(), BYTES as usize);
+        assert!(all().all(|id| buffers.lend(id, 1)[0] == 0));
+        assert_eq!(buffers.give_back_idle(), 0);
+        drop(ring);
+    }
+}
