@@ -4,7 +4,7 @@ use roost_hub::FrameIndex;
 use roost_net::{Chunk, CloseMode, ConnKey, Driver, SendStatus};
 use roost_wire::CloseCode;
 
-use crate::conn::{Flags, Phase};
+use crate::conn::{Flags, Index, Phase};
 use crate::core::{Ask, Core};
 use crate::framing::append_close_to;
 use crate::outbox::{BATCH_BYTES_MAX, BATCH_CHUNKS_MAX, Held};
@@ -285,6 +285,9 @@ impl Core {
             return;
         };
         conn.flags.clear(Flags::IN_FLIGHT);
+        if conn.flags.has(Flags::PING_SENT) && conn.outbox != Index::NONE {
+            self.on_ping_delayed(key.slot());
+        }
         if self.send_from_outbox(driver, scratch, key) == SendStatus::Pending
             && let Some(conn) = self.table.get_mut(key)
         {

@@ -150,6 +150,20 @@ impl Core {
         }
     }
 
+    /// A ping may stand behind what waits, and the peer takes of that: its time begins anew.
+    pub(crate) fn on_ping_delayed(&mut self, slot: u32) {
+        let limits = &self.settings.limits;
+        let Some(conn) = self.table.at_mut(slot) else {
+            return;
+        };
+        if conn.phase == Phase::Open {
+            let answer_until = deadline(self.now, limits.ping_timeout_ms.max(1));
+            let idle_until = deadline(conn.last_message, limits.idle_timeout_ms);
+            conn.deadline = answer_until.min(idle_until);
+            self.sweep.note(conn.deadline);
+        }
+    }
+
     /// An open connection may have been quiet for too long.
     fn on_quiet(&mut self, key: ConnKey) {
         let limits = &self.settings.limits;

@@ -103,7 +103,11 @@ pub(super) struct Peer {
     pub(super) ponged: u32,
     /// When it handed bytes to the network.
     pub(super) sends: Vec<u64>,
-    /// The shortest time it had been quiet when it was pinged.
+    /// Pings received.
+    pings_heard: u32,
+    /// The shortest time it had been quiet when the first or second of them was sent.
+    pub(super) pinged_early_after: u64,
+    /// The same of all later ones.
     pub(super) pinged_after: u64,
     /// When the last message went or came.
     pub(super) last_message: u64,
@@ -160,6 +164,8 @@ impl Peer {
             pings: 0,
             ponged: 0,
             sends: Vec::new(),
+            pings_heard: 0,
+            pinged_early_after: u64::MAX,
             pinged_after: u64::MAX,
             last_message: 0,
             idle_at_close: 0,
@@ -451,7 +457,13 @@ impl Peer {
             (Message::Binary(_), Kind::Wamp(_)) => self.fail("binary on wamp.2.json".to_owned()),
             (Message::Ping(payload), _) => {
                 let before = self.sends.iter().rev().find(|&&at| at + CROSSING_NS < now);
-                self.pinged_after = self.pinged_after.min(now - before.unwrap_or(&0));
+                let quiet = now - before.unwrap_or(&0);
+                self.pings_heard += 1;
+                let shortest = match self.pings_heard {
+                    1 | 2 => &mut self.pinged_early_after,
+                    _ => &mut self.pinged_after,
+                };
+                *shortest = quiet.min(*shortest);
                 if self.state == State::Open && self.manner != Manner::Deaf {
                     self.frame(Opcode::Pong, payload);
                 }

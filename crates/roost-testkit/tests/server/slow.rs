@@ -16,6 +16,7 @@ roost_testkit::on_each_backend!(
     many_in_rounds_hear_all_in_order,
     a_flood_into_a_large_channel_waits_at_its_source,
     one_that_never_reads_costs_the_many_nothing,
+    one_that_reads_slowly_is_not_taken_for_dead,
     who_is_slow_can_be_seen,
     all_together_stay_within_the_budget,
     unfinished_messages_count_against_the_budget,
@@ -67,6 +68,34 @@ fn publish(server: &TestServer, channel: &str) -> Checked {
         publisher.send_binary(&payload)?;
         good.expect_binary(&payload)?;
     }
+    Ok(())
+}
+
+/// A ping stands behind what waits. Its time begins when that has been taken.
+fn one_that_reads_slowly_is_not_taken_for_dead(backend: Backend) -> Checked {
+    let server = TestServer::with(backend, 1, |settings| {
+        settings.limits.ping_interval_ms = 300;
+        settings.limits.ping_timeout_ms = 1_500;
+    });
+    let mut publisher = server.open("/raw/x")?;
+    let mut slow = narrow(server.address(), "/raw/x")?;
+    let begun = Instant::now();
+    // 16 MB: more than socket buffers take, and below the outbox's limit.
+    for number in 0..2 * COUNT {
+        publisher.send_binary(&numbered(number))?;
+    }
+    publisher.close()?;
+    for number in 0..2 * COUNT {
+        // The next is taken 4 ms later: all together outlast the ping's interval and time by far.
+        let due = begun + Duration::from_millis(4) * number;
+        while let Some(rest) = due.checked_duration_since(Instant::now()) {
+            std::thread::sleep(rest);
+        }
+        slow.expect_binary(&numbered(number))?;
+    }
+    assert!(begun.elapsed() > Duration::from_millis(1_800));
+    assert!(server.count("pings_sent_total") > 0, "it was silent");
+    assert_eq!(server.count("ping_timeouts_total"), 0);
     Ok(())
 }
 
