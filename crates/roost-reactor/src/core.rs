@@ -82,6 +82,8 @@ pub(crate) struct Core {
     pub(crate) rng: Rng,
     /// For tests: what each connection has sent, and what work that made.
     pub(crate) ledger: Ledger,
+    /// Bytes of the messages handled in this turn, inflated.
+    pub(crate) turn_bytes: u64,
     /// The time in ticks.
     pub(crate) now: u32,
     /// No newcomers, and everybody is being sent away.

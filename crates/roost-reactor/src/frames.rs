@@ -127,7 +127,9 @@ impl Core {
     ) -> bool {
         match next {
             Ok(Some(message)) => {
-                self.ledger.work(key.slot(), 1 + payload_bytes(&message));
+                let bytes = payload_bytes(&message);
+                self.turn_bytes += bytes;
+                self.ledger.work(key.slot(), 1 + bytes);
                 self.handle_message(key, message);
                 self.settle_outputs();
                 self.still_reads(key)

@@ -183,6 +183,7 @@ impl<D: Driver> Reactor<D> {
             reply: String::new(),
             rng: Rng::new(seed.rotate_left(17)),
             ledger: Ledger::default(),
+            turn_bytes: 0,
             now: 0,
             draining: false,
             drained: 0,
@@ -257,6 +258,7 @@ impl<D: Driver> Reactor<D> {
     fn wake_up(&mut self) {
         self.core.post.get_up();
         self.core.now = tick_of(self.driver.now());
+        self.core.turn_bytes = 0;
         self.core.counters.turns_total.inc();
     }
 
@@ -320,7 +322,8 @@ impl<D: Driver> Reactor<D> {
             core.settle();
             run_asks(core, &mut self.driver);
             let is_flooded = handled >= EVENTS_OF_A_FLOOD && core.rounds.is_full();
-            if core.tick.is_full() || is_flooded {
+            let is_full = core.tick.is_full() || core.turn_bytes >= MESSAGE_BYTES_MAX;
+            if is_full || is_flooded {
                 break;
             }
         }
@@ -572,6 +575,9 @@ const EVENTS_MAX: usize = 1024;
 /// The same while more is on its way to many than may be: each event may bring a buffer full of
 /// publications before its publisher is paused.
 const EVENTS_OF_A_FLOOD: usize = 64;
+/// Bytes of messages, as long as they are inflated, after which no further event is handled in the
+/// turn: a lease may hold a thousand times its size, and what is published waits for the flush.
+const MESSAGE_BYTES_MAX: u64 = 4 << 20;
 /// Batches of mail handled before output is flushed.
 const BATCHES_MAX: usize = 64;
 /// Pieces of fan-outs in one turn: about a millisecond.

@@ -1,7 +1,7 @@
 //! permessage-deflate, where it is on.
 
-use roost_reactor::{Deflate, Settings};
-use roost_testkit::client::{Checked, Client, Failure, Frame, RSV1, Request, opcode};
+use roost_reactor::{Deflate, Outflow, Policy, Settings, SlowReceivers};
+use roost_testkit::client::{Checked, Client, Failure, Frame, Heard, RSV1, Request, opcode};
 use roost_testkit::server::{Backend, TestServer};
 use roost_wire::deflate::{Deflater, Inflater};
 
@@ -12,6 +12,7 @@ roost_testkit::on_each_backend!(
     attack_01_nats_cve_2026_27571_six_gigabytes_in_six_megabytes,
     attack_05_bandit_cve_2026_39804_the_limit_is_on_what_comes_out,
     attack_05_bandit_cve_2026_39804_also_in_a_context_taken_over,
+    attack_05_bandit_cve_2026_39804_many_small_bombs_to_a_subscriber,
     contexts_cost_what_is_reserved_for_them,
     attack_12_undici_cve_2026_2229_window_bits,
     attack_14_websockets_py_cve_2018_1000518_bombs_in_fragments,
@@ -73,6 +74,65 @@ fn attack_01_nats_cve_2026_27571_six_gigabytes_in_six_megabytes(backend: Backend
     assert!(most <= allowed as u64, "{most} bytes for {}", bytes.len());
     child.finish();
     Ok(())
+}
+
+/// Each within the limit of a message, but a read brings sixty of them and a turn many reads: what
+/// they are inflated to must not all wait for the turn's end.
+fn attack_05_bandit_cve_2026_39804_many_small_bombs_to_a_subscriber(backend: Backend) -> Checked {
+    const PEERS: usize = 16;
+    let case = "attack_05_bandit_cve_2026_39804_many_small_bombs_to_a_subscriber";
+    if crate::child::role().is_some() {
+        let server = TestServer::with(backend, 1, |settings| {
+            on(settings);
+            settings.limits.message_bytes_max = 1 << 20;
+            settings.channels.namespaces = vec![("x".to_owned(), dropping())];
+        });
+        tell(&server.address().to_string());
+        wait_for_end();
+        return Ok(());
+    }
+    let mut child = Child::start("compression", backend, case, None);
+    let address = child.hear().parse().expect("an address");
+    let mut deaf = Client::connect(address)?;
+    deaf.shake_hands(&Request::websocket("h", "/raw/x:y"))?;
+    let mut deflater = Deflater::new(9);
+    let block = deflater.deflate(&vec![0; 1 << 20]).expect("zeros shrink");
+    let bombs = Frame::binary(block).reserved(RSV1).bytes().repeat(55);
+    assert!(bombs.len() < 64 << 10, "a read: {} bytes", bombs.len());
+    let mut peers = Vec::new();
+    for _ in 0..PEERS {
+        let mut peer = Client::connect(address)?;
+        let request = Request::websocket("h", "/raw/x:y");
+        peer.shake_hands(&request.header("Sec-WebSocket-Extensions: permessage-deflate"))?;
+        peer.deflate = true;
+        peers.push(peer);
+    }
+    let before = child.memory_bytes();
+    for peer in &mut peers {
+        peer.send(&bombs)?;
+    }
+    for peer in &mut peers {
+        peer.send_frame(&Frame::ping(b"handled"))?;
+        while !matches!(peer.hear()?, Heard::Frame(frame) if frame.opcode == opcode::PONG) {}
+    }
+    let most = child.memory_bytes_max().saturating_sub(before);
+    println!("{PEERS} × 55 MiB at once cost {most} bytes at most");
+    // One read's, what a turn may take besides, and what waits for one who does not read.
+    assert!(most <= 96 << 20, "{most} bytes");
+    child.finish();
+    Ok(())
+}
+
+/// A namespace that drops what its subscribers do not take.
+fn dropping() -> Policy {
+    Policy {
+        outflow: Outflow {
+            slow_receivers: SlowReceivers::DropNewest,
+            outbox_bytes_max: 2 << 20,
+            outbox_messages_max: 1_000,
+        },
+        ..Policy::default()
+    }
 }
 
 /// The limit was on what came in: 1,024 times that came out. Also CVE-2026-1526 of undici and
