@@ -2,7 +2,9 @@
 //! that is never asked.
 
 use std::fmt::{Debug, Write as _};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use roost_net::ConnKey;
 use roost_net::sim::{SimDriver, SimFaults, SimNet, SimOptions};
@@ -187,6 +189,46 @@ fn many_deadlines_at_once_are_several_turns_work() {
     }
     assert_eq!(turns, CROWD.div_ceil(256));
     assert!(core.sweep.due() > core.now, "nothing is left");
+}
+
+/// How long the longest step takes while a million connections come, each with a channel of its
+/// own and an address of its own: tables grow, and none may copy all it holds at once.
+///
+/// `cargo test --release -p roost-reactor -- --ignored --nocapture grow`
+#[test]
+#[ignore = "a measurement, for docs/measurements.md; it takes 1 GB"]
+fn tables_grow_without_a_pause() {
+    const CROWD: u32 = 1_000_000;
+    let mut settings = Settings::for_tests();
+    settings.limits.connections_max = CROWD;
+    settings.limits.connections_per_address_max = 10;
+    settings.limits.handshakes_in_flight_max = CROWD;
+    let mut reactor = reactor_with(settings, 1);
+    let mut steps_ns = Vec::with_capacity(CROWD as usize);
+    for number in 0..CROWD {
+        let peer = SocketAddr::new(IpAddr::from((10 << 24 | number).to_be_bytes()), 1);
+        let mut request = request(&format!("/raw/{number}"));
+        let begun = Instant::now();
+        let key = reactor.core.handle_accepted(Some(peer));
+        let key = key.unwrap_or_else(|_| panic!("there is room"));
+        reactor.core.handle_bytes(key, &mut request);
+        reactor.core.settle();
+        reactor.end_tick(&[key]);
+        steps_ns.push((begun.elapsed().as_nanos(), number));
+        if [CROWD / 2, CROWD].contains(&(number + 1)) {
+            let mut sorted = steps_ns.clone();
+            sorted.sort_unstable();
+            let at = |share: f64| sorted[(share * f64::from(number)) as usize].0 / 1_000;
+            let (p50, p9999) = (at(0.5), at(0.9999));
+            println!(
+                "to {}: p50 {p50} µs, p99.99 {p9999} µs, longest:",
+                number + 1
+            );
+            for (ns, number) in sorted.iter().rev().take(5) {
+                println!("  {} µs for number {number}", ns / 1_000);
+            }
+        }
+    }
 }
 
 /// Keeps each event as a line.
