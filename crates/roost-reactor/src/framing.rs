@@ -125,6 +125,31 @@ impl Codec {
         self.deflate.is_some()
     }
 
+    /// Frees the buffers that a long message has left behind; returns the bytes.
+    pub(crate) fn give_back(&mut self) -> usize {
+        let Some(deflate) = &mut self.deflate else {
+            return 0;
+        };
+        let mut bytes = 0;
+        for deflater in [Some(&mut deflate.deflater), deflate.narrow.as_deref_mut()] {
+            let Some(deflater) = deflater else { continue };
+            let mut buffer = Vec::new();
+            deflater.swap_buffer(&mut buffer);
+            if buffer.capacity() > BUFFER_BYTES_KEPT {
+                bytes += buffer.capacity();
+            } else {
+                deflater.swap_buffer(&mut buffer);
+            }
+        }
+        if let Some(inflater) = &mut deflate.inflater
+            && inflater.buffer_bytes() > BUFFER_BYTES_KEPT
+        {
+            bytes += inflater.buffer_bytes();
+            inflater.free_buffer();
+        }
+        bytes
+    }
+
     /// Lends the inflater out; give it back with [`Codec::return_inflater`].
     pub(crate) fn take_inflater(&mut self) -> Option<Box<Inflater>> {
         self.deflate.as_mut()?.inflater.take()
@@ -232,6 +257,9 @@ const NARROW_WINDOW_BITS: u8 = 9;
 const _: () =
     assert!((EARLY as usize + 1) * DIALECT_ENCODINGS as usize <= roost_hub::ENCODINGS_MAX);
 
+/// A buffer of this size is not worth making anew.
+const BUFFER_BYTES_KEPT: usize = 64 << 10;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,6 +269,23 @@ mod tests {
     /// RFC 6455 §5.2 and RFC 7692 §6: FIN, RSV1 for compressed, and the opcode of text.
     const COMPRESSED_TEXT: u8 = 0xC1;
     const PLAIN_TEXT: u8 = 0x81;
+
+    #[test]
+    fn a_long_message_leaves_no_buffer_behind() {
+        let long: Vec<u8> = (0..1_000_000u32)
+            .map(|n| (n.wrapping_mul(n).wrapping_mul(0x9e37_79b9) >> 28) as u8)
+            .collect();
+        let mut codec = Codec::new(Some(0), 1, 0);
+        let deflate = codec.deflate.as_mut().expect("it is on");
+        let compressed = deflate.deflate(&long, Window::Full);
+        let compressed = compressed.expect("four bits of each byte").to_vec();
+        assert!(compressed.len() > BUFFER_BYTES_KEPT);
+        let inflater = deflate.inflater.as_mut().expect("not lent");
+        let inflated = inflater.inflate(&compressed, long.len());
+        assert_eq!(inflated.expect("it was compressed here"), long);
+        assert!(codec.give_back() >= compressed.len() + long.len());
+        assert_eq!(codec.give_back(), 0, "there is no more");
+    }
 
     fn first_byte(offer: &str, payload_bytes: usize) -> u8 {
         let mut head = Vec::new();

@@ -102,6 +102,7 @@ impl Core {
     fn give_back(&mut self) -> usize {
         self.table.give_back()
             + self.tick.give_back()
+            + self.codec.give_back()
             + cut(&mut self.partials)
             + cut(&mut self.outboxes)
             + cut(&mut self.sessions)

@@ -63,6 +63,12 @@ impl Inflater {
         other.filled = 0;
     }
 
+    /// Frees the buffer, and with it the last message; the next one makes another.
+    pub fn free_buffer(&mut self) {
+        self.out = Vec::new();
+        self.filled = 0;
+    }
+
     /// Bytes of its buffer, which holds the last message: at most one more than the limit it was
     /// inflated under, or 64 KiB.
     pub fn buffer_bytes(&self) -> usize {
