@@ -477,6 +477,11 @@ impl Driver for EpollDriver {
         }
     }
 
+    fn each_pinned(&self, visit: &mut dyn FnMut(usize, usize)) {
+        let chunks = self.batches.values().flat_map(Batch::chunks);
+        chunks.for_each(|chunk| visit(chunk.address(), chunk.held_bytes()));
+    }
+
     fn pause(&mut self, key: ConnKey) {
         if let Some(sock) = self.open_sock(key) {
             sock.set(PAUSED);

@@ -124,6 +124,10 @@ pub trait Driver {
     /// See [`DriverStats::pinned_bytes`].
     fn pinned_bytes(&self, key: ConnKey) -> usize;
 
+    /// Names all memory that batches in flight hold, by its address, with its length in bytes: once
+    /// for each batch that holds it.
+    fn each_pinned(&self, visit: &mut dyn FnMut(usize, usize));
+
     /// Stops reading from the connection: the peer's TCP window closes in time. Bytes already
     /// gathered may still come. `ReadClosed` waits for [`Driver::resume`]; a reset does not.
     fn pause(&mut self, key: ConnKey);
@@ -267,6 +271,17 @@ impl Chunk {
     /// The bytes themselves.
     pub fn as_slice(&self) -> &[u8] {
         &self.bytes[self.start as usize..self.end as usize]
+    }
+
+    /// Where the memory is that it holds, of which its bytes may be a part: the same for all chunks
+    /// that share it.
+    pub fn address(&self) -> usize {
+        self.bytes.as_ptr().addr()
+    }
+
+    /// Bytes of that memory.
+    pub fn held_bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Length in bytes.

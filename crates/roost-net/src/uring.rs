@@ -462,6 +462,11 @@ impl Driver for UringDriver {
         batch.map_or(0, |batch| batch.pinned_bytes() as usize)
     }
 
+    fn each_pinned(&self, visit: &mut dyn FnMut(usize, usize)) {
+        let batches = self.table.all_busy().filter_map(|busy| busy.batch.as_ref());
+        batches.for_each(|batch| batch.each_pinned(visit));
+    }
+
     fn pause(&mut self, key: ConnKey) {
         if let Some(key) = self.live(key) {
             self.table.set(key, table::PAUSED);

@@ -5,7 +5,14 @@
 //! the sum is at seven eighths of the limit, every reactor closes those of its connections that
 //! hold most, largest first, until a quarter of the limit is free again; each takes a part of that
 //! in proportion to what it holds.
+//!
+//! The books count a message once for each connection for which it waits, though it is in memory
+//! once: a message to ten thousand who read well would look like ten thousand. So what is said is an
+//! upper bound of what is in memory: the books, or what a count of the memory itself has found plus
+//! all that was handed out since, if that is less. Memory is counted anew when the bound has grown
+//! by a quarter, and before anybody is closed.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use roost_net::{CloseMode, ConnKey, Driver};
@@ -31,12 +38,31 @@ struct Share {
 }
 
 /// Where one reactor stands with the budget.
-#[derive(Default)]
 pub(crate) struct Standing {
-    /// What it has told.
+    /// What it has told: no less than what its connections held then.
     told: u64,
+    /// What had been handed out then, of all that ever was.
+    told_at: u64,
+    /// What the last count of the memory has found, or less, if the bound was lower since.
+    counted: u64,
     /// At how many bytes it looks at the sum again.
     look_at: u64,
+}
+
+impl Standing {
+    pub(crate) fn new(budget: &Budget) -> Standing {
+        Standing {
+            told: 0,
+            told_at: 0,
+            counted: 0,
+            look_at: budget.step(),
+        }
+    }
+
+    /// Whether so much was handed out since it told what it holds that it must look at once.
+    pub(crate) fn is_urgent(&self, handed_out: u64) -> bool {
+        self.told + (handed_out - self.told_at) >= self.look_at
+    }
 }
 
 impl Budget {
@@ -67,14 +93,16 @@ impl Core {
         let me = self.post.me();
         let budget = self.budget.clone();
         let share = &budget.shares[me];
-        let counters = &self.counters; // the gauges have just been brought up to date
-        let held = self.outbox_cost + counters.partial_bytes.get() + counters.pinned_bytes.get();
-        if held != self.standing.told {
-            self.standing.told = held;
-            share.held.store(held, Ordering::Relaxed);
-            self.standing.look_at = self.standing.look_at.min(held + budget.step());
+        let books = self.outbox_cost + self.counters.partial_bytes.get();
+        let books = books + driver.stats().pinned_bytes;
+        let standing = &self.standing;
+        let mut held = books.min(standing.told + (self.handed_out - standing.told_at));
+        if held > standing.counted / 4 * 5 + budget.step() {
+            held = self.count_memory(driver).min(held);
+            self.standing.counted = held;
         }
-        if held >= self.standing.look_at && held > 0 {
+        self.tell(&budget, held);
+        if held >= self.standing.look_at {
             self.standing.look_at = held + budget.step();
             if budget.sum() >= budget.bytes_max / 8 * 7 {
                 for (reactor, other) in budget.shares.iter().enumerate() {
@@ -88,11 +116,52 @@ impl Core {
         if !share.asked.load(Ordering::Relaxed) || !share.asked.swap(false, Ordering::Relaxed) {
             return false;
         }
+        let held = self.count_memory(driver).min(held);
+        self.standing.counted = held;
+        self.tell(&budget, held);
         let sum = budget.sum();
+        if sum < budget.bytes_max / 8 * 7 {
+            return false;
+        }
         let much = sum.saturating_sub(budget.bytes_max / 4 * 3);
         // In u128: both may be large.
         let mine = u128::from(much) * u128::from(held) / u128::from(sum.max(1));
         mine > 0 && self.shed(driver, held, mine as u64)
+    }
+
+    /// Says that connections here hold at most `held`.
+    fn tell(&mut self, budget: &Budget, held: u64) {
+        let standing = &mut self.standing;
+        standing.told_at = self.handed_out;
+        standing.counted = standing.counted.min(held);
+        if held != standing.told {
+            standing.told = held;
+            budget.shares[self.post.me()]
+                .held
+                .store(held, Ordering::Relaxed);
+            standing.look_at = standing.look_at.min(held + budget.step());
+        }
+    }
+
+    /// Bytes of memory that connections here make this reactor hold: what waits for several counts
+    /// once.
+    fn count_memory<D: Driver>(&self, driver: &D) -> u64 {
+        let mut seen = HashSet::new();
+        let mut bytes = self.counters.partial_bytes.get();
+        let mut add = |address: usize, len: usize| {
+            if seen.insert(address) {
+                bytes += len as u64;
+            }
+        };
+        let mut queues = 0;
+        for (_, outbox) in &self.outboxes {
+            outbox
+                .chunks()
+                .for_each(|chunk| add(chunk.address(), chunk.held_bytes()));
+            queues += Held::of(outbox).queue_bytes();
+        }
+        driver.each_pinned(&mut add);
+        bytes + queues
     }
 
     /// Closes the connections that hold most until `bytes` of `held` are given back.
@@ -172,6 +241,17 @@ const REASON: &str = "server holds too much for its clients";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_handed_out_since_is_looked_at_once_it_could_matter() {
+        let budget = Budget::new(1 << 20, 2);
+        let mut standing = Standing::new(&budget);
+        assert!(!standing.is_urgent(budget.step() - 1));
+        assert!(standing.is_urgent(budget.step()));
+        (standing.told, standing.told_at) = (1_000, 5_000_000);
+        assert!(!standing.is_urgent(5_000_000));
+        assert!(standing.is_urgent(5_000_000 + budget.step() - 1_000));
+    }
 
     #[test]
     fn reactors_look_before_the_limit_is_reached() {

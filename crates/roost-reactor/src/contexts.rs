@@ -262,6 +262,7 @@ impl Core {
             self.contexts
                 .append(&mut scratch.cork, key.slot(), image.as_slice());
         }
+        self.handed_out += scratch.cork.len() as u64;
         send_cork(driver, &mut scratch.cork, key)
     }
 }

@@ -62,6 +62,8 @@ pub(crate) struct Core {
     /// What all reactors together may hold, and where this one stands with it.
     pub(crate) budget: Arc<Budget>,
     pub(crate) standing: Standing,
+    /// Bytes that connections were ever given to hold: output handed to them, input kept.
+    pub(crate) handed_out: u64,
     /// For whom most waits, for people who look; the tick at which that is looked up again; whether
     /// anybody is on this reactor's list.
     pub(crate) slow_board: Arc<SlowBoard>,
@@ -131,6 +133,7 @@ impl Core {
     /// Stores unfinished input for `conn`.
     pub(crate) fn keep_partial(&mut self, slot: u32, partial: Partial) {
         self.counters.partial_bytes.add(partial.bytes() as u64);
+        self.handed_out += partial.bytes() as u64;
         let index = Index::new(self.partials.insert(partial));
         let conn = self
             .table

@@ -7,7 +7,7 @@ use roost_wire::CloseCode;
 use crate::conn::{Flags, Index, Phase};
 use crate::core::{Ask, Core};
 use crate::framing::append_close_to;
-use crate::outbox::{BATCH_BYTES_MAX, BATCH_CHUNKS_MAX, Held};
+use crate::outbox::{BATCH_BYTES_MAX, BATCH_CHUNKS_MAX, Held, queue_bytes};
 use crate::settings::SlowReceivers;
 use crate::tick::TickFrame;
 
@@ -45,6 +45,7 @@ impl Core {
         };
         let state = std::mem::take(&mut conn.pending);
         if state != 0 {
+            self.handed_out += self.tick.palette.bytes(state) as u64;
             if conn.flags.has(Flags::IN_FLIGHT) {
                 self.tick.palette.frames(state, &mut scratch.frames);
                 self.queue(scratch, 0, key);
@@ -175,6 +176,7 @@ impl Core {
         };
         let index = Core::outbox_of(&mut self.outboxes, &self.counters, key.slot(), conn);
         let outbox = &mut self.outboxes[index];
+        self.handed_out += queue_bytes(scratch.frames.len() - first);
         let before = Held::of(outbox);
         let total_max = self.settings.limits.outbox_bytes_max;
         let mut result = Ok(());

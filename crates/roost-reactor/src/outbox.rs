@@ -61,9 +61,19 @@ impl Held {
     pub(crate) fn of(outbox: &Outbox) -> Held {
         let bytes = outbox.bytes as u64;
         // A queue may be half empty.
-        let cost = bytes + (outbox.messages * 2 * WAITING_BYTES) as u64;
+        let cost = bytes + queue_bytes(outbox.messages);
         Held { bytes, cost }
     }
+
+    /// What it takes to hold the bytes.
+    pub(crate) fn queue_bytes(self) -> u64 {
+        self.cost - self.bytes
+    }
+}
+
+/// What it takes to hold so many messages.
+pub(crate) fn queue_bytes(messages: usize) -> u64 {
+    (messages * 2 * WAITING_BYTES) as u64
 }
 
 /// What became of a message.
@@ -206,6 +216,12 @@ impl Outbox {
     /// Forgets what waits.
     pub(crate) fn clear(&mut self) {
         *self = Outbox::of(self.owner);
+    }
+
+    /// All that waits.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = &Chunk> {
+        let queued = self.lanes.iter().flat_map(|lane| &lane.queue);
+        queued.map(|waiting| &waiting.chunk).chain(&self.pong)
     }
 
     /// Bytes that wait.

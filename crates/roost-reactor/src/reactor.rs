@@ -171,7 +171,8 @@ impl<D: Driver> Reactor<D> {
             outboxes: Slab::new(),
             outbox_cost: 0,
             budget: shared.budget.clone(),
-            standing: Standing::default(),
+            standing: Standing::new(&shared.budget),
+            handed_out: 0,
             slow_board: shared.slow_board.clone(),
             slow_due: 0,
             slow_listed: false,
@@ -241,6 +242,7 @@ impl<D: Driver> Reactor<D> {
     /// It ends with the wait: between two turns the reactor sleeps, and its bell says so.
     pub fn turn(&mut self) -> io::Result<Turn> {
         self.wake_up();
+        self.core.keep_budget(&self.driver); // now that the kernel has taken what it takes at once
         self.dispatch();
         self.read_mail();
         self.sweep();
@@ -269,6 +271,9 @@ impl<D: Driver> Reactor<D> {
         }
         if self.core.post.spilled() > 0 {
             return Some(SPILL_RETRY);
+        }
+        if self.core.standing.is_urgent(self.core.handed_out) {
+            return Some(Duration::ZERO);
         }
         if !self.core.post.lie_down(true) {
             return Some(Duration::ZERO);
@@ -395,10 +400,6 @@ impl<D: Driver> Reactor<D> {
             self.driver.set_accepting(accept);
         }
         core.publish_gauges(&self.driver);
-        if core.keep_budget(&self.driver) {
-            self.flush(); // what it said to those it closes leaves now
-        }
-        let core = &mut self.core;
         core.list_slow(&self.driver);
         core.check_invariants();
         if core.draining && core.table.len() == 0 && core.post.spilled() == 0 {

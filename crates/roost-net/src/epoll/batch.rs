@@ -69,6 +69,11 @@ impl Batch {
         self.cursor.left
     }
 
+    /// What it holds until the kernel has taken the last byte.
+    pub(super) fn chunks(&self) -> &[Chunk] {
+        &self.chunks
+    }
+
     /// Bytes held until the kernel has taken the last.
     pub(super) fn pinned_bytes(&self) -> u64 {
         self.chunks.iter().map(|chunk| chunk.len() as u64).sum()

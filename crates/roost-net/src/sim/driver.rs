@@ -179,6 +179,10 @@ impl Driver for SimDriver {
         self.with(|port, _| port.unsent_bytes(key))
     }
 
+    fn each_pinned(&self, visit: &mut dyn FnMut(usize, usize)) {
+        self.with(|port, _| port.each_pinned(visit));
+    }
+
     fn unsent_bytes(&self, key: ConnKey) -> usize {
         self.with(|port, _| port.unsent_bytes(key))
     }

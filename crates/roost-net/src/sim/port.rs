@@ -521,6 +521,15 @@ impl Port {
         unsent.fold((0, 0), |(n, bytes), unsent| (n + 1, bytes + unsent))
     }
 
+    /// Batches are copies here: each has memory of its own.
+    pub(super) fn each_pinned(&self, visit: &mut dyn FnMut(usize, usize)) {
+        for (slot, state) in self.slots.iter().enumerate() {
+            if let Some(batch) = state.conn.as_ref().and_then(|conn| conn.batch.as_ref()) {
+                visit(slot, batch.unsent);
+            }
+        }
+    }
+
     pub(super) fn check_invariants(&self, k: &Kernel) {
         let queued = |of: fn(&Queued) -> bool| self.queue.iter().filter(|e| of(e)).count();
         let holding = queued(|event| matches!(event, Queued::Bytes(..)));

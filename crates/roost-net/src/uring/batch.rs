@@ -51,6 +51,18 @@ impl Batch {
         }
     }
 
+    /// Names the memory it holds.
+    pub(super) fn each_pinned(&self, visit: &mut dyn FnMut(usize, usize)) {
+        match self {
+            Batch::One { chunk, .. } => visit(chunk.address(), chunk.held_bytes()),
+            Batch::Copy { bytes, .. } => visit(bytes.as_ptr().addr(), bytes.len()),
+            Batch::Many(many) => many
+                .chunks
+                .iter()
+                .for_each(|chunk| visit(chunk.address(), chunk.held_bytes())),
+        }
+    }
+
     /// The kernel has taken `bytes` more.
     pub(super) fn take(&mut self, bytes: usize) {
         debug_assert!(bytes <= self.left(), "the kernel took more than there was");

@@ -116,6 +116,11 @@ pub(super) struct Table {
 }
 
 impl Table {
+    /// The records of all that have something under way.
+    pub(super) fn all_busy(&self) -> impl Iterator<Item = &Busy> {
+        self.busy.iter().map(|(_, busy)| busy)
+    }
+
     /// Takes the key's slot, which is free, for a socket; `None` means that it is yet to be made.
     pub(super) fn insert(&mut self, key: ConnKey, target: Option<Target>, flags: u16) {
         debug_assert!(!self.occupied(key.slot()), "the slot of {key:?} is taken");

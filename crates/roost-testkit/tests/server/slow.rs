@@ -20,6 +20,7 @@ roost_testkit::on_each_backend!(
     who_is_slow_can_be_seen,
     all_together_stay_within_the_budget,
     unfinished_messages_count_against_the_budget,
+    a_message_that_waits_for_many_counts_once,
 );
 
 const BYTES: usize = 20_000;
@@ -325,15 +326,21 @@ fn all_together_stay_within_the_budget(backend: Backend) -> Checked {
         settings.limits.outbox_bytes_max = 4 << 20;
         settings.limits.buffered_bytes_max = BUDGET;
     });
-    let deaf = (0..20)
-        .map(|_| narrow(server.address(), "/raw/x"))
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut publisher = server.open("/raw/x")?;
-    let mut good = server.open("/raw/x")?;
+    // A channel each: what waits for one waits for no other.
+    let channels: Vec<String> = (0..20).map(|n| format!("/raw/{n}")).collect();
+    let deaf = (channels
+        .iter()
+        .map(|channel| narrow(server.address(), channel)))
+    .collect::<Result<Vec<_>, _>>()?;
+    let mut good = server.open("/raw/0")?;
+    let mut publishers =
+        (channels.iter().map(|channel| server.open(channel))).collect::<Result<Vec<_>, _>>()?;
     let mut most = 0;
     for number in 0..COUNT {
         let payload = numbered(number);
-        publisher.send_binary(&payload)?;
+        for publisher in publishers.iter_mut().rev() {
+            publisher.send_binary(&payload)?;
+        }
         good.expect_binary(&payload)?;
         most = most.max(server.count("outbox_bytes") + server.count("pinned_bytes"));
     }
@@ -342,6 +349,36 @@ fn all_together_stay_within_the_budget(backend: Backend) -> Checked {
     drop(deaf);
     server.wait_for_count("outbox_bytes", |bytes| bytes == 0);
     server.wait_for_count("pinned_bytes", |bytes| bytes == 0);
+    Ok(())
+}
+
+/// A few messages to many who read, only not at once: little is in memory, whatever the books say.
+fn a_message_that_waits_for_many_counts_once(backend: Backend) -> Checked {
+    const BUDGET: u64 = 8 << 20;
+    let server = TestServer::with(backend, 2, |settings| {
+        settings.limits.buffered_bytes_max = BUDGET;
+    });
+    let mut many = (0..100)
+        .map(|_| narrow(server.address(), "/raw/x"))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut publisher = server.open("/raw/x")?;
+    let payload = vec![3; 1 << 20];
+    for _ in 0..4 {
+        publisher.send_binary(&payload)?;
+    }
+    // As the books have it, hundreds of megabytes wait for all together.
+    let in_books = || server.count("outbox_bytes") + server.count("pinned_bytes");
+    let begun = Instant::now();
+    while in_books() < 4 * BUDGET {
+        assert!(begun.elapsed() < DEADLINE, "{} bytes wait", in_books());
+    }
+    for client in &mut many {
+        for _ in 0..4 {
+            client.expect_binary(&payload)?;
+        }
+    }
+    assert_eq!(server.count("budget_closes_total"), 0);
+    assert_eq!(server.count("slow_consumers_total"), 0);
     Ok(())
 }
 
