@@ -6,6 +6,7 @@ use roost_net::ConnKey;
 use roost_wire::Frozen;
 
 use crate::core::{Core, Letter};
+use crate::tick::Origin;
 
 impl Core {
     /// Does all that the hub wants, and what follows from it.
@@ -99,13 +100,18 @@ impl Core {
     fn deliver(&mut self, channel: ChannelId, exclude: Option<ConnKey>, frames: &Frames<Frozen>) {
         // A publisher that has gone excludes nobody: its slot may be another's by now.
         let exclude = exclude.filter(|&key| self.table.get(key).is_some());
+        let name = self.hub.channel_name(channel);
+        let origin = Origin {
+            channel,
+            namespace: name.map_or(0, |name| self.settings.channels.number_of(name)),
+        };
         for (encoding, frame) in frames.iter() {
             let count = self.hub.subscriber_count(channel, encoding);
             let is_few = count <= self.settings.limits.fan_out_at_once as usize;
             if is_few && !self.rounds.has(channel, encoding) {
-                self.deliver_encoded(channel, exclude.map(ConnKey::slot), encoding, frame);
+                self.deliver_encoded(origin, exclude.map(ConnKey::slot), encoding, frame);
             } else {
-                self.rounds.add(channel, encoding, frame.clone(), exclude);
+                self.rounds.add(origin, encoding, frame.clone(), exclude);
             }
         }
     }
@@ -133,14 +139,14 @@ impl Core {
 
     fn deliver_encoded(
         &mut self,
-        channel: ChannelId,
+        origin: Origin,
         exclude: Option<u32>,
         encoding: Encoding,
         frame: &Frozen,
     ) {
-        let frame = self.tick.share(frame, Some(channel));
+        let frame = self.tick.share(frame, Some(origin));
         let mut deliveries = 0;
-        for subscriber in self.hub.subscribers(channel, encoding) {
+        for subscriber in self.hub.subscribers(origin.channel, encoding) {
             if exclude == Some(subscriber.0) {
                 continue;
             }

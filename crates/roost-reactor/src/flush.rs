@@ -1,5 +1,7 @@
 //! The end of a turn: each dirty connection is written once.
 
+use std::collections::HashMap;
+
 use roost_hub::FrameIndex;
 use roost_net::{Chunk, CloseMode, ConnKey, Driver, SendStatus};
 use roost_wire::CloseCode;
@@ -7,9 +9,9 @@ use roost_wire::CloseCode;
 use crate::conn::{Flags, Index, Phase};
 use crate::core::{Ask, Core};
 use crate::framing::append_close_to;
-use crate::outbox::{BATCH_BYTES_MAX, BATCH_CHUNKS_MAX, Held, queue_bytes};
+use crate::outbox::{BATCH_BYTES_MAX, BATCH_CHUNKS_MAX, Droppable, Held, queue_bytes};
 use crate::settings::SlowReceivers;
-use crate::tick::TickFrame;
+use crate::tick::{Origin, TickFrame};
 
 /// Scratch memory of the flush, reused.
 #[derive(Default)]
@@ -17,8 +19,10 @@ pub(crate) struct Scratch {
     frames: Vec<FrameIndex>,
     pub(crate) chunks: Vec<Chunk>,
     pub(crate) cork: Vec<u8>,
-    /// What several connections on one state get, joined: by state, in the order made.
-    joined: Vec<(u32, Chunk)>,
+    /// What several connections on one state get, joined.
+    joined: HashMap<u32, Chunk>,
+    /// The one of them that was sent last: in table order the next connection often has the same.
+    joined_last: Option<(u32, Chunk)>,
 }
 
 impl Core {
@@ -37,6 +41,7 @@ impl Core {
         self.tick.dirty = dirty;
         self.tick.clear();
         scratch.joined.clear();
+        scratch.joined_last = None;
     }
 
     fn flush_one<D: Driver>(&mut self, driver: &mut D, scratch: &mut Scratch, key: ConnKey) {
@@ -94,11 +99,16 @@ impl Core {
         if bytes <= CORK_BYTES_MAX {
             // Small frames leave in one write, joined once for all who get the same.
             let shared = palette.connections(state) > 1;
-            if let Some((_, chunk)) = scratch
-                .joined
-                .last()
-                .filter(|(of, _)| shared && *of == state)
+            if shared
+                && scratch
+                    .joined_last
+                    .as_ref()
+                    .is_none_or(|(of, _)| *of != state)
             {
+                let chunk = scratch.joined.get(&state);
+                scratch.joined_last = chunk.map(|chunk| (state, chunk.clone()));
+            }
+            if shared && let Some((_, chunk)) = &scratch.joined_last {
                 return driver.send(key, std::slice::from_ref(chunk));
             }
             scratch.cork.clear();
@@ -110,7 +120,8 @@ impl Core {
             }
             let chunk = Chunk::new(scratch.cork.as_slice().into());
             let status = driver.send(key, std::slice::from_ref(&chunk));
-            scratch.joined.push((state, chunk));
+            scratch.joined.insert(state, chunk.clone());
+            scratch.joined_last = Some((state, chunk));
             return status;
         }
         self.write_batches(driver, scratch, key)
@@ -190,17 +201,14 @@ impl Core {
                         self.counters.pongs_coalesced_total.inc();
                     }
                 }
-                TickFrame::Own { .. } | TickFrame::Shared { channel: None, .. } => {
+                TickFrame::Own { .. } | TickFrame::Shared { origin: None, .. } => {
                     outbox.push(chunk);
                 }
                 &TickFrame::Shared {
-                    channel: Some(channel),
+                    origin: Some(Origin { channel, namespace }),
                     ..
                 } => {
-                    let channels = &self.settings.channels;
-                    let name = self.hub.channel_name(channel);
-                    let namespace = name.map_or(0, |name| channels.number_of(name));
-                    let outflow = channels.policy(namespace).outflow;
+                    let outflow = self.settings.channels.policy(namespace).outflow;
                     let counts = &self.namespaces[usize::from(namespace)];
                     if outflow.slow_receivers == SlowReceivers::DropNewest
                         && !outbox.is_empty()
@@ -224,10 +232,12 @@ impl Core {
                 }
             }
             if outbox.bytes() > total_max {
-                result = outbox.shrink_to(total_max, |namespace| {
-                    self.namespaces[usize::from(namespace)]
-                        .dropped_oldest_total
-                        .inc();
+                result = outbox.shrink_to(total_max, |namespace, dropped| {
+                    let counts = &self.namespaces[usize::from(namespace)];
+                    match dropped {
+                        Droppable::Oldest => counts.dropped_oldest_total.inc(),
+                        Droppable::Newest => counts.dropped_newest_total.inc(),
+                    }
                 });
                 if result.is_err() {
                     break;

@@ -86,6 +86,8 @@ pub(crate) struct Post<T> {
     incoming: Vec<[Option<Consumer<Vec<T>>>; LANES]>,
     /// Senders whose ring may hold mail, per lane.
     unread: [[u64; SENDERS_MAX / 64]; LANES],
+    /// Whose turn it is, by lane.
+    next_sender: [usize; LANES],
     /// Batches that found their ring full.
     spilled: usize,
     pub(crate) batches_sent: u64,
@@ -115,6 +117,7 @@ impl<T: Mail> Post<T> {
             collecting: Vec::new(),
             incoming: (0..reactors).map(|_| [None, None]).collect(),
             unread: [[0; SENDERS_MAX / 64]; LANES],
+            next_sender: [0; LANES],
             spilled: 0,
             batches_sent: 0,
             wakes: 0,
@@ -220,16 +223,14 @@ impl<T: Mail> Post<T> {
         self.look();
         let lanes = if with_publishes { LANES } else { 1 };
         for lane in 0..lanes {
-            for word in 0..SENDERS_MAX / 64 {
-                while self.unread[lane][word] != 0 {
-                    let bit = self.unread[lane][word].trailing_zeros();
-                    let from = word * 64 + bit as usize;
-                    let ring = self.incoming[from][lane].as_mut();
-                    if let Some(batch) = ring.and_then(|ring| ring.pop().ok()) {
-                        return Some((ReactorId(from as u8), batch));
-                    }
-                    self.unread[lane][word] &= !(1 << bit);
+            // In turn, so that nobody waits for ever behind one who always has mail.
+            while let Some(from) = first_from(&self.unread[lane], self.next_sender[lane]) {
+                let ring = self.incoming[from][lane].as_mut();
+                if let Some(batch) = ring.and_then(|ring| ring.pop().ok()) {
+                    self.next_sender[lane] = (from + 1) % SENDERS_MAX;
+                    return Some((ReactorId(from as u8), batch));
                 }
+                self.unread[lane][from / 64] &= !(1 << (from % 64));
             }
         }
         None
@@ -287,6 +288,21 @@ impl<T: Mail> Post<T> {
 
 /// Batches a ring holds: with 53 reactors there are 5,512 rings of 24 bytes a batch.
 const RING_BATCHES: usize = 32;
+
+/// The first sender that `unread` names, from `start` on and round to it.
+fn first_from(unread: &[u64; SENDERS_MAX / 64], start: usize) -> Option<usize> {
+    let words = unread.len();
+    let from_start = !0 << (start % 64);
+    (0..=words).find_map(|step| {
+        let word = (start / 64 + step) % words;
+        let bits = match step {
+            0 => unread[word] & from_start,
+            step if step == words => unread[word] & !from_start,
+            _ => unread[word],
+        };
+        (bits != 0).then(|| word * 64 + bits.trailing_zeros() as usize)
+    })
+}
 
 #[cfg(test)]
 mod tests {
@@ -368,5 +384,34 @@ mod tests {
             offices[0].post();
         }
         assert_eq!(offices[0].wakes, 1, "the second finds it woken already");
+    }
+
+    #[test]
+    fn senders_have_turns() {
+        let mut offices = offices(3);
+        for n in 0..3 {
+            for sender in 0..2 {
+                offices[sender].send(ReactorId(2), Letter(n, Lane::Plain));
+                offices[sender].post();
+            }
+        }
+        let read = read_all(&mut offices[2], true);
+        assert_eq!(read, [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2)]);
+    }
+
+    #[test]
+    fn turns_go_round() {
+        let mut unread = [0; SENDERS_MAX / 64];
+        assert_eq!(first_from(&unread, 70), None);
+        unread[1] = 1 << 3 | 1 << 9;
+        unread[3] = 1;
+        assert_eq!(first_from(&unread, 0), Some(67));
+        assert_eq!(first_from(&unread, 67), Some(67));
+        assert_eq!(first_from(&unread, 68), Some(73));
+        assert_eq!(first_from(&unread, 74), Some(192));
+        assert_eq!(first_from(&unread, 193), Some(67));
+        unread = [0; SENDERS_MAX / 64];
+        unread[1] = 1 << 3;
+        assert_eq!(first_from(&unread, 68), Some(67), "all the way round");
     }
 }

@@ -34,8 +34,15 @@ struct Lane {
     left: u64,
     /// Policy `latest`: where each channel's message is, counted from the first that ever waited.
     newest: HashMap<u32, u64>,
-    /// Whether messages may be dropped when all lanes together hold too much.
-    droppable: bool,
+    /// What may be dropped when all lanes together hold too much.
+    droppable: Option<Droppable>,
+}
+
+/// From which end of a lane messages are dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Droppable {
+    Oldest,
+    Newest,
 }
 
 #[derive(Debug)]
@@ -128,10 +135,11 @@ impl Outbox {
     ) -> Result<Dropped, Full> {
         let mut dropped = Dropped::default();
         let at = self.lane(Some(namespace));
-        self.lanes[at].droppable = matches!(
-            outflow.slow_receivers,
-            SlowReceivers::DropOldest | SlowReceivers::Latest
-        );
+        self.lanes[at].droppable = match outflow.slow_receivers {
+            SlowReceivers::Close => None,
+            SlowReceivers::DropNewest => Some(Droppable::Newest),
+            SlowReceivers::DropOldest | SlowReceivers::Latest => Some(Droppable::Oldest),
+        };
         if outflow.slow_receivers == SlowReceivers::Latest
             && let Some(index) = self.lanes[at].index_of(channel)
         {
@@ -163,22 +171,27 @@ impl Outbox {
     }
 
     /// Drops what may be dropped, from the lane that holds most, until all lanes together hold at
-    /// most `bytes_max`. Returns the namespaces dropped from.
+    /// most `bytes_max`. Tells the namespace of each message dropped, and which end it was of.
     ///
     /// # Errors
     /// [`Full`] when that is not enough.
     pub(crate) fn shrink_to(
         &mut self,
         bytes_max: usize,
-        mut on_drop: impl FnMut(u16),
+        mut on_drop: impl FnMut(u16, Droppable),
     ) -> Result<(), Full> {
         while self.bytes > bytes_max && self.messages > 1 {
             let droppable = self.lanes.iter().enumerate().filter(|(_, lane)| {
-                lane.droppable && lane.namespace.is_some() && !lane.queue.is_empty()
+                lane.droppable.is_some() && lane.namespace.is_some() && !lane.queue.is_empty()
             });
             let (at, _) = droppable.max_by_key(|(_, lane)| lane.bytes).ok_or(Full)?;
-            self.take_front(at);
-            on_drop(self.lanes[at].namespace.expect("chosen for it"));
+            let lane = &self.lanes[at];
+            let (namespace, end) = (lane.namespace.zip(lane.droppable)).expect("chosen for both");
+            match end {
+                Droppable::Oldest => drop(self.take_front(at)),
+                Droppable::Newest => self.drop_back(at),
+            }
+            on_drop(namespace, end);
         }
         Ok(())
     }
@@ -300,6 +313,16 @@ impl Outbox {
         Some((at, front.chunk.len()))
     }
 
+    /// Drops the newest of a lane whose policy has no `newest`.
+    fn drop_back(&mut self, at: usize) {
+        let lane = &mut self.lanes[at];
+        debug_assert!(lane.newest.is_empty(), "policy latest drops the oldest");
+        let back = lane.queue.pop_back().expect("the caller has seen it");
+        lane.bytes -= back.chunk.len();
+        self.bytes -= back.chunk.len();
+        self.messages -= 1;
+    }
+
     fn take_front(&mut self, at: usize) -> Chunk {
         let lane = &mut self.lanes[at];
         let front = lane.queue.pop_front().expect("the caller has seen it");
@@ -322,7 +345,7 @@ impl Lane {
             bytes: 0,
             left: 0,
             newest: HashMap::new(),
-            droppable: false,
+            droppable: None,
         }
     }
 
@@ -551,14 +574,32 @@ mod tests {
         outbox.push(message(100));
         let mut from = Vec::new();
         assert_eq!(
-            outbox.shrink_to(30, |namespace| from.push(namespace)),
+            outbox.shrink_to(30, |namespace, end| from.push((namespace, end))),
             Ok(())
         );
-        assert_eq!(from, [7, 7, 7]);
+        assert_eq!(from, [(7, Droppable::Oldest); 3]);
         assert_eq!(read_all(&mut outbox), [3, 4, 100]);
 
         outbox.push(chunk(600));
         outbox.push(chunk(600));
-        assert_eq!(outbox.shrink_to(1000, |_| ()), Err(Full));
+        assert_eq!(outbox.shrink_to(1000, |_, _| ()), Err(Full));
+    }
+
+    #[test]
+    fn an_answer_makes_room_among_those_that_keep_the_oldest() {
+        let rule = outflow(SlowReceivers::DropNewest, 1000, 0);
+        let mut outbox = Outbox::default();
+        for n in 0..5 {
+            let pushed = outbox.push_published(7, &rule, 0, message(n));
+            pushed.expect("room");
+        }
+        outbox.push(message(100));
+        let mut dropped = 0;
+        let result = outbox.shrink_to(30, |namespace, end| {
+            assert_eq!((namespace, end), (7, Droppable::Newest));
+            dropped += 1;
+        });
+        assert_eq!((result, dropped), (Ok(()), 3));
+        assert_eq!(read_all(&mut outbox), [0, 1, 100]);
     }
 }

@@ -236,15 +236,18 @@ impl<D: Driver> Reactor<D> {
         Ok(())
     }
 
-    /// One turn: dispatch events, read mail, sweep deadlines, flush, a piece of the fan-outs to
+    /// One turn: read mail, dispatch events, sweep deadlines, flush, a piece of the fan-outs to
     /// many, wait.
+    ///
+    /// Mail comes first: where a piece has made room for more publications, publishers here would
+    /// take it again before any mail was read, and other reactors' would wait for ever.
     ///
     /// It ends with the wait: between two turns the reactor sleeps, and its bell says so.
     pub fn turn(&mut self) -> io::Result<Turn> {
         self.wake_up();
         self.core.keep_budget(&self.driver); // now that the kernel has taken what it takes at once
-        self.dispatch();
         self.read_mail();
+        self.dispatch();
         self.sweep();
         self.flush();
         self.fan_out();

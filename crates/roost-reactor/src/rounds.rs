@@ -14,7 +14,7 @@ use roost_net::ConnKey;
 use roost_wire::Frozen;
 
 use crate::table::Table;
-use crate::tick::Tick;
+use crate::tick::{Origin, Tick};
 
 /// The fan-outs under way on a reactor.
 #[derive(Default)]
@@ -44,6 +44,7 @@ struct Round {
 
 struct Publication {
     frame: Frozen,
+    origin: Origin,
     exclude: Option<ConnKey>,
 }
 
@@ -80,12 +81,12 @@ impl Rounds {
     /// Starts a publication on its way to all subscribers.
     pub(crate) fn add(
         &mut self,
-        channel: ChannelId,
+        origin: Origin,
         encoding: Encoding,
         frame: Frozen,
         exclude: Option<ConnKey>,
     ) {
-        let key = (channel, encoding);
+        let key = (origin.channel, encoding);
         let order = &mut self.order;
         let round = self.rounds.entry(key).or_insert_with(|| {
             order.push_back(key);
@@ -93,7 +94,11 @@ impl Rounds {
         });
         self.publications += 1;
         self.bytes += frame.len();
-        round.waiting.push_back(Publication { frame, exclude });
+        round.waiting.push_back(Publication {
+            frame,
+            origin,
+            exclude,
+        });
     }
 
     /// The last subscriber in this encoding has gone: what was under way is for nobody. The
@@ -126,7 +131,10 @@ impl Rounds {
         let round = self.rounds.get_mut(&key).expect("who has a turn rides");
         round.board();
         self.shared.clear();
-        let share = |ride: &Ride| tick.share(&ride.publication.frame, Some(channel));
+        let share = |ride: &Ride| {
+            let publication = &ride.publication;
+            tick.share(&publication.frame, Some(publication.origin))
+        };
         self.shared.extend(round.riding.iter().map(share));
 
         let mut left = 0; // how many have got off in this piece
@@ -288,7 +296,11 @@ mod tests {
         fn publish(&mut self, exclude: Option<ConnKey>) {
             let frame = Frozen::message(Opcode::Binary, &self.published.to_be_bytes());
             self.published += 1;
-            self.rounds.add(self.channel, TEXT, frame, exclude);
+            let origin = Origin {
+                channel: self.channel,
+                namespace: 0,
+            };
+            self.rounds.add(origin, TEXT, frame, exclude);
         }
 
         fn piece(&mut self, visits_max: usize) {

@@ -8,12 +8,21 @@ use roost_wire::{Frozen, Opcode};
 
 use crate::conn::Conn;
 
+/// Where a publication comes from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin {
+    pub(crate) channel: ChannelId,
+    /// The channel's, by its number in the settings: when the frame is flushed the channel may have
+    /// lost its last subscriber here, and its name with him.
+    pub(crate) namespace: u16,
+}
+
 /// A frame of this tick.
 pub(crate) enum TickFrame {
     /// Shared with others, maybe of other reactors; published in `channel`, if it was.
     Shared {
         chunk: Chunk,
-        channel: Option<ChannelId>,
+        origin: Option<Origin>,
     },
     /// One connection's own, in the arena.
     Own { start: u32, end: u32 },
@@ -56,11 +65,10 @@ impl Tick {
         }
     }
 
-    /// Adds a frame that many may share: a publication of `channel`, or a large message of no
-    /// channel.
-    pub(crate) fn share(&mut self, frame: &Frozen, channel: Option<ChannelId>) -> FrameIndex {
+    /// Adds a frame that many may share: a publication, or a large message of no channel.
+    pub(crate) fn share(&mut self, frame: &Frozen, origin: Option<Origin>) -> FrameIndex {
         let chunk = Chunk::new(frame.shared().clone());
-        self.palette.push(TickFrame::Shared { chunk, channel })
+        self.palette.push(TickFrame::Shared { chunk, origin })
     }
 
     /// Gives `conn`, in `slot`, the frame after what it has already.
