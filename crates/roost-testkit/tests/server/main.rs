@@ -10,5 +10,6 @@ mod http;
 mod limits;
 mod second_opinion;
 mod slow;
+mod splits;
 mod takeover;
 mod wamp;
