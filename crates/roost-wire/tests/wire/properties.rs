@@ -210,6 +210,12 @@ proptest! {
         }
     }
 
+    /// Long enough for several messages, as they are compressed, fragmented and interrupted.
+    #[test]
+    fn any_compressed_frames_hold_the_invariants(data in vec(any::<u8>(), 0..2000)) {
+        fuzz::deflate(&data);
+    }
+
     #[test]
     fn random_bytes_hold_the_invariants(data in vec(any::<u8>(), 0..200)) {
         fuzz::decoder(&data);
