@@ -200,12 +200,20 @@ impl Client {
         let request = Request::websocket(&address.to_string(), target);
         let offered = request.header(format!("Sec-WebSocket-Extensions: {offer}"));
         let response = client.shake_hands(&offered)?;
-        let answer = response.header("Sec-WebSocket-Extensions");
-        client.inflating = answer
-            .map(|answer| Deflate::agreed(offer, answer))
-            .transpose()?;
-        client.deflate = client.inflating.is_some();
+        if let Some(answer) = response.header("Sec-WebSocket-Extensions") {
+            client.agree(offer, answer)?;
+        }
         Ok(client)
+    }
+
+    /// From now on compresses and inflates as the server answered to this offer.
+    ///
+    /// # Errors
+    /// When the answer is not one to this offer.
+    pub fn agree(&mut self, offer: &str, answer: &str) -> Result<(), Failure> {
+        self.inflating = Some(Deflate::agreed(offer, answer)?);
+        self.deflate = true;
+        Ok(())
     }
 
     /// What [`Client::open_deflating`] came to.

@@ -6,7 +6,7 @@
 use std::iter;
 
 use crate::deflate::{Deflater, Inflater};
-use crate::frame::append_message;
+use crate::frame::{append_masked_frame, append_message};
 use crate::handshake::{self, HeadScanner, Request, Upgrade};
 use crate::hixie;
 use crate::{
@@ -52,6 +52,8 @@ pub fn head(data: &[u8]) {
     let whole = HeadScanner::default().scan(data);
     let stepped = (0..=data.len()).find_map(|len| scanner.scan(&data[..len]));
     assert_eq!(whole, stepped, "a head found whole is found in steps");
+    let steps = scanner.steps();
+    assert!(steps <= data.len() as u64, "{steps} steps: a byte twice");
 
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let parsed = httparse::Request::new(&mut headers).parse(data);
@@ -131,7 +133,8 @@ pub fn decoder(data: &[u8]) {
 /// deflated inflates to itself; messages that share a context do so however they are cut.
 ///
 /// The first byte chooses the limit, the frames' pieces and the compressor; the rest is taken for
-/// a compressed payload, for a message, and for several of both.
+/// a compressed payload, for a message, for several of both, and for frames as a client may send
+/// them.
 pub fn deflate(data: &[u8]) {
     let [rules, payload @ ..] = data else {
         return;
@@ -183,6 +186,7 @@ pub fn deflate(data: &[u8]) {
         }
     }
     taken_over(*rules, payload);
+    any_frames(*rules, payload);
 }
 
 /// Several messages through one context. A stream in one piece, in single bytes and in mixed pieces
@@ -243,11 +247,102 @@ fn taken_over(rules: u8, payload: &[u8]) {
     );
 }
 
+/// Frames of a client that agreed to permessage-deflate: compressed messages, good or not, and
+/// others, in fragments with pings between, and now and then what must not be there. They decode to
+/// the same however they are cut, and to nothing that was not sent.
+///
+/// Two bytes choose a frame and its length, then comes its payload.
+fn any_frames(rules: u8, data: &[u8]) {
+    let takeover = rules & 0x40 != 0;
+    let garbage = rules & 0x20 != 0;
+    let limits = Limits {
+        frame_bytes_max: usize::MAX,
+        message_bytes_max: 64 << (rules & 0xF),
+    };
+    let mut deflater = Deflater::with_window(1 + rules % 9, 9 + rules % 7, takeover);
+    let (mut stream, mut sent) = (Vec::new(), Vec::new());
+    // Of the message begun: its kind, what was sent of it, and what must follow of its payload.
+    let mut begun: Option<(Opcode, Vec<u8>, Vec<u8>)> = None;
+    let mut rest = data;
+    // Until a frame is not.
+    let mut legal = true;
+    while let [choice, len, after @ ..] = rest {
+        let (payload, behind) = after.split_at(after.len().min(usize::from(len % 126)));
+        rest = behind;
+        let opcode = match choice & 0x7 {
+            0 => Opcode::Ping,
+            1 => Opcode::Pong,
+            2..=6 if begun.is_some() => Opcode::Continuation,
+            2..=4 => Opcode::Binary,
+            5 | 6 => Opcode::Text,
+            _ if begun.is_some() => Opcode::Text, // must not be there
+            _ => Opcode::Continuation,            // nor this
+        };
+        let mut fin = choice & 0x80 != 0;
+        let mut rsv1 = choice & 0x78 == 0x78; // mostly wrong where it is not about a message
+        let mut payload = payload.to_vec();
+        match (opcode, begun.take()) {
+            (Opcode::Ping | Opcode::Pong, message) => {
+                begun = message;
+                fin = true;
+                legal &= !rsv1;
+            }
+            (Opcode::Text | Opcode::Binary, None) => {
+                rsv1 = choice & 0x40 != 0;
+                let message = payload.clone();
+                let mut left = Vec::new();
+                if rsv1 && !garbage {
+                    payload = deflater.deflate_any(&message).expect("zlib").to_vec();
+                    if !fin {
+                        left = payload.split_off(payload.len() / 2);
+                    }
+                }
+                begun = Some((opcode, message, left));
+            }
+            (Opcode::Continuation, Some((kind, mut message, left))) => {
+                if left.is_empty() {
+                    message.extend_from_slice(&payload);
+                } else {
+                    (payload, fin) = (left, true);
+                }
+                begun = Some((kind, message, Vec::new()));
+                legal &= !rsv1;
+            }
+            _ => legal = false,
+        }
+        let start = stream.len();
+        append_masked_frame(&mut stream, opcode, &payload, [*choice, *len, rules, 0x5A]);
+        stream[start] &= if fin { 0xFF } else { 0x7F };
+        stream[start] |= if rsv1 { 0x40 } else { 0x00 };
+        let message = match (opcode, fin) {
+            _ if !legal => continue,
+            (Opcode::Ping, _) => OwnedMessage::Ping(payload),
+            (Opcode::Pong, _) => OwnedMessage::Pong(payload),
+            (_, false) => continue,
+            _ => match begun.take().expect("begun or continued") {
+                (Opcode::Text, message, _) => {
+                    OwnedMessage::Text(String::from_utf8_lossy(&message).into_owned())
+                }
+                (_, message, _) => OwnedMessage::Binary(message),
+            },
+        };
+        sent.push(message);
+    }
+    let heard = cut_anyhow(&stream, rules, Role::Server, takeover, &limits).messages;
+    if !garbage {
+        assert!(sent.starts_with(&heard), "{heard:?} was not sent: {sent:?}");
+    }
+}
+
 /// Decodes `stream` with a context of its own, in one piece, in single bytes and in mixed pieces.
 fn taken_over_anyhow(stream: &[u8], seed: u8, limits: &Limits) -> Transcript {
+    cut_anyhow(stream, seed, Role::Client, true, limits)
+}
+
+/// Decodes `stream` with a new inflater, in one piece, in single bytes and in mixed pieces.
+fn cut_anyhow(stream: &[u8], seed: u8, role: Role, takeover: bool, limits: &Limits) -> Transcript {
     let decode = |lens: &mut dyn Iterator<Item = usize>| {
-        let mut inflater = Inflater::with_takeover(true);
-        let role = Role::Client;
+        let mut inflater = Inflater::with_takeover(takeover);
         transcript_inflating(stream, lens, role, limits, Some(&mut inflater))
     };
     let whole = decode(&mut iter::once(stream.len()));
@@ -332,6 +427,11 @@ trait Session {
     fn pinned_bytes(&self) -> usize;
 
     fn steps(&self) -> u64;
+
+    /// Of the inflater, if there is one.
+    fn inflater_steps(&self) -> u64 {
+        0
+    }
 }
 
 struct Modern<'i> {
@@ -365,6 +465,12 @@ impl Session for Modern<'_> {
 
     fn steps(&self) -> u64 {
         self.inbound.steps()
+    }
+
+    fn inflater_steps(&self) -> u64 {
+        self.inflater
+            .as_ref()
+            .map_or(0, |inflater| inflater.steps())
     }
 }
 
@@ -405,6 +511,7 @@ fn run(
     let mut steps = 0;
     // Bytes fed since the last text or binary message was whole.
     let mut unfinished = 0;
+    let mut inflated = session.inflater_steps();
     for len in piece_lens {
         let (piece, after) = rest.split_at(len.min(rest.len()));
         rest = after;
@@ -418,9 +525,11 @@ fn run(
                 Ok(None) => break,
                 Err(error) => {
                     transcript.error = Some(error);
+                    check_inflated(session, &mut inflated, unfinished - input.len());
                     return transcript;
                 }
             }
+            check_inflated(session, &mut inflated, unfinished - input.len());
             check_pinned(session, unfinished);
             match transcript.messages.last() {
                 Some(OwnedMessage::Close(..)) => return transcript,
@@ -445,6 +554,17 @@ fn run(
         }
     }
     transcript
+}
+
+/// What one message of so many bytes took to inflate is within its bound.
+fn check_inflated(session: &impl Session, before: &mut u64, received: usize) {
+    let now = session.inflater_steps();
+    let steps = now - std::mem::replace(before, now);
+    let steps_max = STEPS_PER_DEFLATED_BYTE_MAX * (16 + received as u64);
+    assert!(
+        steps <= steps_max,
+        "{steps} steps to inflate a message of {received} bytes"
+    );
 }
 
 fn check_pinned(session: &impl Session, unfinished: usize) {

@@ -20,36 +20,24 @@ impl Deflate {
     /// As the server's Sec-WebSocket-Extensions says.
     ///
     /// # Errors
-    /// When it says something that it may not to `offer`.
+    /// When it says something that it may not to any of the list that `offer` is.
     pub fn agreed(offer: &str, answer: &str) -> Result<Deflate, Failure> {
-        let mut deflate = Deflate {
+        let terms = Terms::parse(answer)
+            .filter(|terms| {
+                let offers = offer.split(',').filter_map(Terms::parse);
+                offers.into_iter().any(|offer| offer.allows(terms))
+            })
+            .ok_or_else(|| Failure::new(format!("{answer:?} is no answer to {offer:?}")))?;
+        // Of 9 bits zlib looks no more than 250 bytes back, which is within 8.
+        let window_bits = terms.client_window_bits.flatten().unwrap_or(15).max(9);
+        Ok(Deflate {
             answer: answer.to_owned(),
-            compress: Compress::new(Compression::best(), false),
+            compress: Compress::new_with_window_bits(Compression::best(), false, window_bits),
             heard: Vec::new(),
-            client_takes_over: true,
-            server_takes_over: true,
-            server_window_bits: 15,
-        };
-        let mut parts = answer.split(';').map(str::trim);
-        let mut good = parts.next() == Some("permessage-deflate");
-        for part in parts {
-            match part.split_once('=') {
-                None if part == "client_no_context_takeover" => deflate.client_takes_over = false,
-                None if part == "server_no_context_takeover" => deflate.server_takes_over = false,
-                Some(("server_max_window_bits", bits)) => {
-                    deflate.server_window_bits = bits.parse().unwrap_or(0);
-                    good &= (8..=15).contains(&deflate.server_window_bits);
-                }
-                _ => good = false,
-            }
-        }
-        // RFC 7692 §7.1.1.1: what a client asks of the server has to be granted with the rest.
-        good &= !(offer.contains("server_no_context_takeover") && deflate.server_takes_over);
-        if !good {
-            let words = format!("{answer:?} is no answer to {offer:?}");
-            return Err(Failure::new(words));
-        }
-        Ok(deflate)
+            client_takes_over: !terms.client_no_context_takeover,
+            server_takes_over: !terms.server_no_context_takeover,
+            server_window_bits: terms.server_window_bits.unwrap_or(15),
+        })
     }
 
     /// What was agreed to, as the server wrote it.
@@ -87,6 +75,73 @@ impl Deflate {
         let before = self.heard.len();
         inflate::inflate(&[compressed, &TAIL].concat(), &mut self.heard, reach)?;
         Ok(self.heard[before..].to_vec())
+    }
+}
+
+/// What an offer asks for, or an answer promises (RFC 7692 §7.1).
+#[derive(Debug, Default)]
+struct Terms {
+    server_no_context_takeover: bool,
+    client_no_context_takeover: bool,
+    server_window_bits: Option<u8>,
+    /// With a value or without.
+    client_window_bits: Option<Option<u8>>,
+}
+
+impl Terms {
+    /// `None` when it is not permessage-deflate, or has a parameter that is not one, or has one
+    /// twice, or with a value that it cannot have.
+    fn parse(element: &str) -> Option<Terms> {
+        let mut terms = Terms::default();
+        let mut parts = element.split(';').map(str::trim);
+        if parts.next() != Some("permessage-deflate") {
+            return None;
+        }
+        let mut seen = Vec::new();
+        for part in parts {
+            let (name, value) = match part.split_once('=') {
+                Some((name, value)) => (name, Some(value.trim_matches('"'))),
+                None => (part, None),
+            };
+            // §7.1.2: a decimal number from 8 to 15 without leading zeros.
+            let bits = value.map(|value| (8..=15_u8).find(|bits| bits.to_string() == value));
+            match (name, bits) {
+                ("server_no_context_takeover", None) => terms.server_no_context_takeover = true,
+                ("client_no_context_takeover", None) => terms.client_no_context_takeover = true,
+                ("server_max_window_bits", Some(Some(bits))) => {
+                    terms.server_window_bits = Some(bits);
+                }
+                ("client_max_window_bits", None) => terms.client_window_bits = Some(None),
+                ("client_max_window_bits", Some(Some(bits))) => {
+                    terms.client_window_bits = Some(Some(bits));
+                }
+                _ => return None,
+            }
+            if seen.contains(&name) {
+                return None;
+            }
+            seen.push(name);
+        }
+        Some(terms)
+    }
+
+    /// Whether this offer may be answered so.
+    fn allows(&self, answer: &Terms) -> bool {
+        // §7.1.1.1: what a client asks of the server has to be granted with the rest.
+        let takeover = answer.server_no_context_takeover || !self.server_no_context_takeover;
+        // §7.1.2.1: with the same value or a smaller one.
+        let server_window = match (self.server_window_bits, answer.server_window_bits) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(asked), Some(granted)) => granted <= asked,
+        };
+        // §7.1.2.2: the same, but only in answer to an offer that has it, and always with a value.
+        let client_window = match (self.client_window_bits, answer.client_window_bits) {
+            (_, None) => true,
+            (Some(offered), Some(Some(wanted))) => wanted <= offered.unwrap_or(15),
+            _ => false,
+        };
+        takeover && server_window && client_window
     }
 }
 
@@ -164,8 +219,62 @@ mod tests {
                 "permessage-deflate; server_no_context_takeover",
                 "permessage-deflate",
             ),
+            (
+                "permessage-deflate; server_max_window_bits=10",
+                "permessage-deflate",
+            ),
+            (
+                "permessage-deflate; server_max_window_bits=10",
+                "permessage-deflate; server_max_window_bits=11",
+            ),
+            (
+                "permessage-deflate",
+                "permessage-deflate; client_max_window_bits=15",
+            ),
+            (
+                "permessage-deflate; client_max_window_bits",
+                "permessage-deflate; client_max_window_bits",
+            ),
+            (
+                "permessage-deflate; client_max_window_bits=10",
+                "permessage-deflate; client_max_window_bits=11",
+            ),
+            (
+                "permessage-deflate",
+                "permessage-deflate; server_no_context_takeover; server_no_context_takeover",
+            ),
+            (
+                "permessage-deflate; server_max_window_bits=7",
+                "permessage-deflate; server_max_window_bits=8",
+            ),
+            ("x-webkit-deflate-frame", "permessage-deflate"),
         ] {
             assert!(Deflate::agreed(offer, answer).is_err(), "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_right_answer_is_taken() {
+        for (offer, answer) in [
+            (
+                "permessage-deflate",
+                "permessage-deflate; server_max_window_bits=8; server_no_context_takeover; \
+                 client_no_context_takeover",
+            ),
+            (
+                "permessage-deflate; server_max_window_bits=\"10\"",
+                "permessage-deflate; server_max_window_bits=9",
+            ),
+            (
+                "permessage-deflate; client_max_window_bits",
+                "permessage-deflate; client_max_window_bits=8",
+            ),
+            (
+                "permessage-deflate; server_max_window_bits=7, permessage-deflate",
+                "permessage-deflate",
+            ),
+        ] {
+            assert!(Deflate::agreed(offer, answer).is_ok(), "{answer}");
         }
     }
 }

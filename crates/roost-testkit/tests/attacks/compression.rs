@@ -6,7 +6,7 @@ use roost_testkit::server::{Backend, TestServer};
 use roost_wire::deflate::{Deflater, Inflater};
 
 use crate::child::{Child, tell, wait_for_end};
-use crate::support::{nothing_left, still_serves};
+use crate::support::{PINNED_BYTES_BASE, nothing_left, still_serves};
 
 roost_testkit::on_each_backend!(
     attack_01_nats_cve_2026_27571_six_gigabytes_in_six_megabytes,
@@ -14,8 +14,13 @@ roost_testkit::on_each_backend!(
     attack_05_bandit_cve_2026_39804_also_in_a_context_taken_over,
     attack_05_bandit_cve_2026_39804_many_small_bombs_to_a_subscriber,
     contexts_cost_what_is_reserved_for_them,
+    attack_08_undici_cve_2026_12151_compressed_fragments_never_finished,
+    attack_10_undici_cve_2026_1526_a_bomb_reaches_no_subscriber,
     attack_12_undici_cve_2026_2229_window_bits,
+    attack_13_uws_cve_2016_10544_a_bomb_as_long_as_may_be_on_the_wire,
     attack_14_websockets_py_cve_2018_1000518_bombs_in_fragments,
+    attack_15_civetweb_cve_2026_29035_what_ends_where_a_buffer_does,
+    jetty_6050_text_is_cut_across_inflate_blocks,
 );
 
 fn on(settings: &mut Settings) {
@@ -27,8 +32,12 @@ fn on(settings: &mut Settings) {
 }
 
 fn open(address: std::net::SocketAddr, offer: &str) -> Result<Client, Failure> {
+    open_path(address, "/echo", offer)
+}
+
+fn open_path(address: std::net::SocketAddr, path: &str, offer: &str) -> Result<Client, Failure> {
     let mut client = Client::connect(address)?;
-    let request = Request::websocket("h", "/echo");
+    let request = Request::websocket("h", path);
     let header = format!("Sec-WebSocket-Extensions: {offer}");
     let response = client.shake_hands(&request.header(header))?;
     client.deflate = response.header("Sec-WebSocket-Extensions").is_some();
@@ -135,8 +144,7 @@ fn dropping() -> Policy {
     }
 }
 
-/// The limit was on what came in: 1,024 times that came out. Also CVE-2026-1526 of undici and
-/// CVE-2016-10544 of uWebSockets.
+/// The limit was on what came in: 1,024 times that came out.
 fn attack_05_bandit_cve_2026_39804_the_limit_is_on_what_comes_out(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
         on(settings);
@@ -263,6 +271,83 @@ fn contexts_cost(backend: Backend, offer: &str, memory: u64, each: u64) -> Check
     Ok(())
 }
 
+/// Fragments were not counted: of a compressed message none is inflated before the last has come,
+/// and what waits for it is no more than what has come.
+fn attack_08_undici_cve_2026_12151_compressed_fragments_never_finished(
+    backend: Backend,
+) -> Checked {
+    let server = TestServer::with(backend, 1, on);
+    let bytes = bomb(64);
+    let mut client = open(server.address(), "permessage-deflate")?;
+    let mut sent = 0;
+    for (number, piece) in bytes.chunks(2).take(20_000).enumerate() {
+        let frame = match number {
+            0 => Frame::binary(piece).reserved(RSV1),
+            _ => Frame::continuation(piece),
+        };
+        client.send_frame(&frame.unfinished())?;
+        sent += piece.len() as u64;
+    }
+    client.send_frame(&Frame::ping("all there?"))?;
+    client.expect_pong(b"all there?")?;
+    let pinned = server.count("partial_bytes");
+    assert!(pinned >= sent, "the fragments are somewhere");
+    assert!(
+        pinned <= PINNED_BYTES_BASE + 2 * sent,
+        "{pinned} bytes pinned by {sent} of payload"
+    );
+    drop(client);
+    still_serves(&server)?;
+    nothing_left(&server);
+    Ok(())
+}
+
+/// A client was brought down by what a server passed on: what is too long once inflated goes to
+/// nobody.
+fn attack_10_undici_cve_2026_1526_a_bomb_reaches_no_subscriber(backend: Backend) -> Checked {
+    let server = TestServer::with(backend, 1, |settings| {
+        on(settings);
+        settings.limits.message_bytes_max = 1 << 20;
+    });
+    let bytes = bomb(64);
+    let open = || open_path(server.address(), "/raw/room", "permessage-deflate");
+    let mut plain = server.open("/raw/room")?;
+    let mut deflating = open()?;
+    for kind in [opcode::TEXT, opcode::BINARY] {
+        let mut client = open()?;
+        client.send_frame(&Frame::new(kind, &bytes).reserved(RSV1))?;
+        assert_eq!(client.expect_close(1009)?, "message above the limit");
+    }
+    assert_eq!(server.count("publishes_total"), 0);
+    let mut publisher = server.open("/raw/room")?;
+    publisher.send_text("after it")?;
+    plain.expect_text("after it")?;
+    deflating.expect_text("after it")?; // too short to be compressed
+    drop((plain, deflating, publisher));
+    nothing_left(&server);
+    Ok(())
+}
+
+/// The check of what is on the wire was passed, and there was no other.
+fn attack_13_uws_cve_2016_10544_a_bomb_as_long_as_may_be_on_the_wire(backend: Backend) -> Checked {
+    let bytes = bomb(128);
+    let limit = bytes.len();
+    let server = TestServer::with(backend, 1, |settings| {
+        on(settings);
+        settings.limits.frame_bytes_max = limit;
+        settings.limits.message_bytes_max = limit;
+    });
+    for (longer, reason) in [(0, "message above the limit"), (1, "frame above the limit")] {
+        let mut client = open(server.address(), "permessage-deflate")?;
+        let bytes = [&bytes[..], &vec![0; longer]].concat();
+        client.send_frame(&Frame::binary(bytes).reserved(RSV1))?;
+        assert_eq!(client.expect_close(1009)?, reason);
+    }
+    still_serves(&server)?;
+    nothing_left(&server);
+    Ok(())
+}
+
 /// Window bits out of 8 to 15 were an exception.
 fn attack_12_undici_cve_2026_2229_window_bits(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, on);
@@ -315,6 +400,102 @@ fn attack_14_websockets_py_cve_2018_1000518_bombs_in_fragments(backend: Backend)
     assert_eq!(client.expect_close(1009)?, "message above the limit");
     drop(client);
     still_serves(&server)?;
+    nothing_left(&server);
+    Ok(())
+}
+
+/// It was written behind the end of the output: here messages that inflate to a buffer's length, a
+/// byte less and a byte more, to the limit's too, and references to before the beginning.
+fn attack_15_civetweb_cve_2026_29035_what_ends_where_a_buffer_does(backend: Backend) -> Checked {
+    let limit = 1 << 20;
+    let server = TestServer::with(backend, 1, |settings| {
+        on(settings);
+        settings.limits.message_bytes_max = limit;
+        settings.limits.frame_bytes_max = 2 * limit;
+    });
+    let mut client = Client::open_deflating(server.address(), "/echo", "permessage-deflate")?;
+    let mut state = 1_u64;
+    let mut noise = || {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        (state >> 56) as u8
+    };
+    for exponent in 0..=20 {
+        for len in [(1 << exponent) - 1, 1 << exponent, (1 << exponent) + 1] {
+            let zeros = vec![0; len];
+            // Six bits in eight: what is longer on the wire than the limit is refused there.
+            let letters = std::iter::repeat_with(|| noise() & 0x3f);
+            let letters: Vec<u8> = letters.take(len).collect();
+            for message in [zeros, letters] {
+                if len <= limit {
+                    client.send_compressed(opcode::BINARY, &message)?;
+                    client.expect_binary(&message)?;
+                    continue;
+                }
+                let mut client = Client::open_deflating(
+                    server.address(),
+                    "/echo",
+                    "permessage-deflate; client_no_context_takeover",
+                )?;
+                client.send_compressed(opcode::BINARY, &message)?;
+                assert_eq!(client.expect_close(1009)?, "message above the limit");
+            }
+        }
+    }
+    client.close()?;
+    // RFC 1951 §3.2.6: blocks of fixed codes. An "a" and three bytes from one byte back; the same
+    // from two back; and three from one back where there is nothing yet.
+    let mut client = open(server.address(), "permessage-deflate")?;
+    client.send_frame(&Frame::binary([0x4a, 0x04, 0x02, 0x00, 0x00]).reserved(RSV1))?;
+    client.expect_binary(b"aaaa")?;
+    client.close()?;
+    for reference in [
+        &[0x4a, 0x04, 0x42, 0x00, 0x00][..],
+        &[0x02, 0x02, 0x00, 0x00],
+    ] {
+        let mut client = open(server.address(), "permessage-deflate")?;
+        client.send_frame(&Frame::binary(reference).reserved(RSV1))?;
+        let reason = client.expect_close(1007)?;
+        assert_eq!(reason, "compressed message is no deflate stream");
+    }
+    still_serves(&server)?;
+    nothing_left(&server);
+    Ok(())
+}
+
+/// A character was taken for broken where a block of the compressed text ended inside it.
+fn jetty_6050_text_is_cut_across_inflate_blocks(backend: Backend) -> Checked {
+    let server = TestServer::with(backend, 1, on);
+    let text = "κόσμε, € and 𝄞: of two, three and four bytes";
+    // RFC 1951 §3.2.4: a block without compression for each byte.
+    let block = |&byte: &u8| [0x00, 0x01, 0x00, 0xfe, 0xff, byte];
+    // RFC 7692 §7.2.1: behind them the beginning of the empty block whose end is not sent.
+    let blocks = |text: &[u8]| -> Vec<u8> {
+        let blocks = text.iter().flat_map(block);
+        blocks.chain([0x00]).collect()
+    };
+    let good = blocks(text.as_bytes());
+    let mut client = open(server.address(), "permessage-deflate")?;
+    for fragment_bytes in [usize::MAX, 6, 5, 1] {
+        let mut pieces = good.chunks(fragment_bytes.min(good.len())).peekable();
+        let mut first = true;
+        while let Some(piece) = pieces.next() {
+            let frame = match std::mem::take(&mut first) {
+                true => Frame::text(piece).reserved(RSV1),
+                false => Frame::continuation(piece),
+            };
+            let last = pieces.peek().is_none();
+            client.send_frame(&if last { frame } else { frame.unfinished() })?;
+        }
+        client.expect_text(text)?; // below the threshold, so not compressed
+    }
+    client.close()?;
+    // And one that is broken is found, wherever the blocks end.
+    for cut in 1..4 {
+        let mut client = open(server.address(), "permessage-deflate")?;
+        let broken = blocks(&"𝄞".as_bytes()[..cut]);
+        client.send_frame(&Frame::text(broken).reserved(RSV1))?;
+        client.expect_close(1007)?;
+    }
     nothing_left(&server);
     Ok(())
 }

@@ -76,7 +76,7 @@ fn attack_06_bandit_cve_2026_65623_work_is_linear() {
     );
 }
 
-/// 0.87 MB on the wire pinned 13.5 MB; also undici CVE-2026-12151.
+/// 0.87 MB on the wire pinned 13.5 MB.
 fn attack_07_ws_cve_2026_48779_tiny_fragments_never_finished(backend: Backend) -> Checked {
     let server = TestServer::start(backend);
     let mut clients = Vec::new();

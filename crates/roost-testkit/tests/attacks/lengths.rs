@@ -11,6 +11,7 @@ roost_testkit::on_each_backend!(
     attack_25_gorilla_cve_2020_27813_sum_of_lengths,
     attack_26_tomcat_cve_2020_13935_length_of_a_control_frame,
     attack_27_rust_websocket_cve_2022_35922_declared_and_never_sent,
+    attack_28_eventlet_cve_2021_21419_a_huge_frame_that_is_sent,
     attack_03_nats_cve_2026_33219_memory_before_hello,
 );
 
@@ -90,7 +91,7 @@ fn attack_26_tomcat_cve_2020_13935_length_of_a_control_frame(backend: Backend) -
     Ok(())
 }
 
-/// As much as was declared was reserved; also eventlet CVE-2021-21419.
+/// As much as was declared was reserved.
 fn attack_27_rust_websocket_cve_2022_35922_declared_and_never_sent(backend: Backend) -> Checked {
     let server = TestServer::start(backend);
     let mut clients = Vec::new();
@@ -105,6 +106,32 @@ fn attack_27_rust_websocket_cve_2022_35922_declared_and_never_sent(backend: Back
     assert!(pinned <= allowed, "{pinned} bytes for 200 connections");
     still_serves(&server)?;
     drop(clients);
+    nothing_left(&server);
+    Ok(())
+}
+
+/// A frame was stored however long it was: here its header is the end, and what follows is dropped
+/// as it comes.
+fn attack_28_eventlet_cve_2021_21419_a_huge_frame_that_is_sent(backend: Backend) -> Checked {
+    let server = TestServer::with(backend, 1, |settings| {
+        settings.limits.frame_bytes_max = 1 << 20;
+    });
+    for path in PATHS {
+        let before = server.count("received_bytes_total");
+        let mut client = server.open(path)?;
+        let header = Frame::binary("").declare(64 << 20).bytes();
+        client.send(&header)?;
+        assert_eq!(client.expect_close(1009)?, "frame above the limit");
+        let piece = vec![0; 1 << 20];
+        for sent in 1..=8 {
+            client.send(&piece)?;
+            let expected = before + (sent << 20);
+            server.wait_for_count("received_bytes_total", |bytes| bytes >= expected);
+            assert_eq!(server.count("partial_bytes"), 0, "after {sent} MiB");
+        }
+        assert_eq!(server.count("binary_messages_received_total"), 0);
+    }
+    still_serves(&server)?;
     nothing_left(&server);
     Ok(())
 }

@@ -6,18 +6,20 @@ use std::time::{Duration, Instant};
 use roost_testkit::client::{Checked, Client, Frame, Heard, Request};
 use roost_testkit::server::{Backend, TestServer};
 
+use crate::child::{Child, tell, wait_for_end};
 use crate::support::{nothing_left, still_serves};
 
 roost_testkit::on_each_backend!(
     attack_34_tomcat_cve_2024_23672_close_frame_never_answered,
     attack_34_tomcat_cve_2024_23672_connection_never_ended,
+    attack_35_tomcat_cve_2021_42340_upgrades_leave_nothing_behind,
     attack_41_hyper_3756_handshake_never_begun,
     attack_41_websocketpp_789_handshake_never_finished,
     attack_41_handshake_dripped_for_ever,
     attack_41_tokio_tungstenite_347_silent_peers_hold_nobody_up,
 );
 
-/// The peer gets our close frame and says nothing; also Tomcat CVE-2021-42340.
+/// The peer gets our close frame and says nothing.
 fn attack_34_tomcat_cve_2024_23672_close_frame_never_answered(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
         settings.limits.close_timeout_ms = 300;
@@ -52,6 +54,48 @@ fn attack_34_tomcat_cve_2024_23672_connection_never_ended(backend: Backend) -> C
     assert_eq!(refused.read_response()?.status, 404);
     server.wait_for_count("close_timeouts_total", |count| count == 3);
     nothing_left(&server);
+    Ok(())
+}
+
+/// What an upgrade had made was kept when its connection had ended.
+fn attack_35_tomcat_cve_2021_42340_upgrades_leave_nothing_behind(backend: Backend) -> Checked {
+    let case = "attack_35_tomcat_cve_2021_42340_upgrades_leave_nothing_behind";
+    if crate::child::role().is_some() {
+        let server = TestServer::start(backend);
+        tell(&server.address().to_string());
+        wait_for_end();
+        nothing_left(&server);
+        return Ok(());
+    }
+    let mut child = Child::start("silence", backend, case, None);
+    let address = child.hear().parse().expect("an address");
+    let rounds = |rounds: u32| -> Checked {
+        for round in 0..rounds {
+            let mut client =
+                Client::open(address, ["/echo", "/raw/room", "/wamp"][round as usize % 3])?;
+            match round % 4 {
+                0 => client.reset()?,
+                1 => {
+                    client.send(&Frame::text("half").declare(1000).bytes())?;
+                    client.half_close()?;
+                    client.read_to_end()?;
+                }
+                2 => {
+                    client.send_close(1000, "")?;
+                    client.read_to_end()?;
+                }
+                _ => drop(client),
+            }
+        }
+        Ok(())
+    };
+    rounds(600)?; // what there is only once
+    let before = child.memory_bytes();
+    rounds(3_000)?;
+    let grown = child.memory_bytes().saturating_sub(before);
+    println!("{grown} bytes more after 3,000 upgrades");
+    assert!(grown < 3_000 * 200, "{grown} bytes more");
+    child.finish();
     Ok(())
 }
 

@@ -1,9 +1,11 @@
-//! A server that believes everything: it opens a WebSocket for any head and sends back any frame.
+//! A server that believes everything: it opens a WebSocket for any head, agrees to any extension,
+//! and sends back any frame. On the path [`GARBLING`] it sends back one byte too many and agrees to
+//! what was not offered; on [`STAYING`] it stays when the client has gone.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -22,11 +24,20 @@ impl Server {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let thread = thread::spawn(move || {
+            let kept = Arc::new(Mutex::new(Vec::new()));
             for stream in listener.incoming().map_while(Result::ok) {
                 if stopped.load(Ordering::Acquire) {
                     return;
                 }
-                thread::spawn(move || serve(stream));
+                let kept = kept.clone();
+                thread::spawn(move || {
+                    let mut path = String::new();
+                    serve(&stream, &mut path);
+                    if path == STAYING {
+                        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                        kept.push(stream);
+                    }
+                });
             }
         });
         let thread = Some(thread);
@@ -53,7 +64,7 @@ impl Drop for Server {
 }
 
 /// Nothing here is checked; an error just ends the connection.
-fn serve(mut stream: TcpStream) -> Option<()> {
+fn serve(mut stream: &TcpStream, path: &mut String) -> Option<()> {
     // No thread outlives its test for long.
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     let mut bytes = Vec::new();
@@ -64,15 +75,29 @@ fn serve(mut stream: TcpStream) -> Option<()> {
         }
         let read = stream.read(&mut buffer).ok().filter(|&read| read > 0)?;
         bytes.extend_from_slice(&buffer[..read]);
+        let begun = String::from_utf8_lossy(&bytes);
+        *path = begun.split(' ').nth(1).unwrap_or_default().to_owned();
     };
-    bytes.drain(..head_end);
+    let garbled = *path == GARBLING;
+    let request: Vec<u8> = bytes.drain(..head_end).collect();
+    let request = String::from_utf8_lossy(&request);
+    let offered = request
+        .lines()
+        .find_map(|line| line.strip_prefix("Sec-WebSocket-Extensions: "));
+    let agreed = match offered {
+        None => String::new(),
+        Some(offer) if garbled && offer.contains("permessage-deflate") => {
+            "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=15\r\n".to_owned()
+        }
+        Some(offer) => format!("Sec-WebSocket-Extensions: {offer}\r\n"),
+    };
     let head = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {ACCEPT}\r\nSec-WebSocket-Protocol: chatter\r\n\r\n"
+         Sec-WebSocket-Accept: {ACCEPT}\r\nSec-WebSocket-Protocol: chatter\r\n{agreed}\r\n"
     );
     stream.write_all(head.as_bytes()).ok()?;
     loop {
-        while let Some((frame, used)) = echo_of(&bytes) {
+        while let Some((frame, used)) = echo_of(&bytes, garbled) {
             bytes.drain(..used);
             stream.write_all(&frame).ok()?;
             if frame[0] & 0x0f == opcode::CLOSE {
@@ -85,7 +110,7 @@ fn serve(mut stream: TcpStream) -> Option<()> {
 }
 
 /// The frame at the front, as it would come back, and its length.
-fn echo_of(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
+fn echo_of(bytes: &[u8], garbled: bool) -> Option<(Vec<u8>, usize)> {
     let (&first, rest) = bytes.split_first()?;
     let (&second, rest) = rest.split_first()?;
     let (length, rest) = match second & 0x7f {
@@ -103,22 +128,34 @@ fn echo_of(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
         0 => ([0; 4], rest),
         _ => (*rest.first_chunk::<4>()?, &rest[4..]),
     };
+    if garbled && length > 1 << 32 {
+        return Some((vec![0x88, 2, 0x03, 0xe8], bytes.len())); // 1000: all is well
+    }
     let payload = rest.get(..length)?;
     let used = bytes.len() - rest.len() + length;
+    let unmasked = payload.iter().zip(mask.iter().cycle());
+    let mut payload: Vec<u8> = unmasked.map(|(byte, key)| byte ^ key).collect();
+    if garbled {
+        payload.insert(0, b'!');
+    }
     // Even a ping comes back as it was.
     let mut frame = vec![first];
-    match length {
-        0..=125 => frame.push(length as u8),
-        126..=0xffff => {
+    match payload.len() {
+        length @ 0..=125 => frame.push(length as u8),
+        length @ 126..=0xffff => {
             frame.push(126);
             frame.extend((length as u16).to_be_bytes());
         }
-        _ => {
+        length => {
             frame.push(127);
             frame.extend((length as u64).to_be_bytes());
         }
     }
-    let unmasked = payload.iter().zip(mask.iter().cycle());
-    frame.extend(unmasked.map(|(byte, key)| byte ^ key));
+    frame.extend(payload);
     Some((frame, used))
 }
+
+/// Where what is sent comes back otherwise.
+pub(crate) const GARBLING: &str = "/garbling";
+/// Where no connection ends.
+pub(crate) const STAYING: &str = "/staying";

@@ -129,6 +129,34 @@ fn a_careless_server_is_found_out() {
     );
 }
 
+/// Each case of these groups finds out a server that believes all, or one that garbles what it sends
+/// back, or one that does not end.
+#[test]
+fn every_case_of_the_framing_is_able_to_fail() {
+    let careless = careless::Server::start();
+    let target = |echo: &str| Target {
+        echo: echo.to_owned(),
+        patience: Duration::from_millis(150),
+        ..Target::at(careless.address())
+    };
+    let targets = ["/echo", careless::GARBLING, careless::STAYING].map(target);
+    for group in GROUPS {
+        let findings = targets.each_ref();
+        let findings = findings.map(|target| conformance::run(target, group, 4 * JOBS));
+        let failed: BTreeSet<_> = findings
+            .iter()
+            .flatten()
+            .filter(|finding| matches!(finding.verdict, Verdict::Fail(_)))
+            .map(|finding| finding.case.id)
+            .collect();
+        let cases = conformance::cases().filter(|case| case.id.starts_with(group));
+        let cases: BTreeSet<_> = cases.map(|case| case.id).collect();
+        assert!(!cases.is_empty(), "{group} has no cases");
+        let never: Vec<_> = cases.difference(&failed).collect();
+        assert!(never.is_empty(), "of {group} these never fail: {never:?}");
+    }
+}
+
 #[test]
 fn the_document_has_every_case_and_no_failure() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/conformance.md");
@@ -150,5 +178,14 @@ fn the_document_has_every_case_and_no_failure() {
     assert!(!document.contains("| FAIL |"));
 }
 
+/// Groups of which every case is seen to fail.
+const GROUPS: &[&str] = &[
+    "extension.",
+    "deflate.",
+    "masking.",
+    "reserved.",
+    "length.",
+    "close.",
+];
 /// Cases asked at the same time.
 const JOBS: usize = 4;

@@ -7,7 +7,7 @@ use roost_wire::fuzz::{STEPS_PER_DEFLATED_BYTE_MAX, Transcript, transcript, tran
 use roost_wire::handshake::{ClientRequest, Request, Upgrade};
 use roost_wire::{Frozen, Limits, Opcode, ProtocolError, Role};
 
-use crate::support::{MASK, WIDE, frame};
+use crate::support::{MASK, WIDE, cuts, frame};
 
 const BOTH: Takeover = Takeover {
     server: true,
@@ -293,7 +293,7 @@ fn decode(stream: &[u8], limits: &Limits) -> Transcript {
         run(&vec![1; stream.len()]),
         "single bytes of {stream:02x?}"
     );
-    for cut in 1..stream.len().min(256) {
+    for cut in cuts(stream) {
         assert_eq!(whole, run(&[cut]), "cut at {cut} of {stream:02x?}");
     }
     whole

@@ -2,11 +2,14 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use roost_wire::deflate::{Deflater, Inflater};
 use roost_wire::frame::{append_masked_fragment, append_masked_frame};
-use roost_wire::fuzz::{self, OwnedMessage, Transcript, early_transcript, transcript};
+use roost_wire::fuzz::{
+    self, OwnedMessage, Transcript, early_transcript, transcript, transcript_inflating,
+};
 use roost_wire::{CloseCode, Opcode, Role, hixie};
 
-use crate::support::{WIDE, decode};
+use crate::support::{WIDE, cuts, decode};
 
 /// A message, and how a client sends it.
 #[derive(Debug, Clone)]
@@ -16,6 +19,8 @@ struct Sent {
     cuts: Vec<u8>,
     pings: bool,
     mask: [u8; 4],
+    /// Where that was agreed to.
+    compressed: bool,
 }
 
 fn any_message() -> impl Strategy<Value = OwnedMessage> {
@@ -31,14 +36,16 @@ fn any_message() -> impl Strategy<Value = OwnedMessage> {
 
 fn any_sent() -> impl Strategy<Value = Sent> {
     let cuts = prop_oneof![Just(vec![]), vec(any::<u8>(), 1..6)];
-    (any_message(), cuts, any::<bool>(), any::<[u8; 4]>()).prop_map(
-        |(message, mut cuts, pings, mask)| {
+    let (pings, mask, compressed) = (any::<bool>(), any::<[u8; 4]>(), any::<bool>());
+    (any_message(), cuts, pings, mask, compressed).prop_map(
+        |(message, mut cuts, pings, mask, compressed)| {
             cuts.sort_unstable();
             Sent {
                 message,
                 cuts,
                 pings,
                 mask,
+                compressed,
             }
         },
     )
@@ -46,6 +53,16 @@ fn any_sent() -> impl Strategy<Value = Sent> {
 
 /// Appends what goes over the wire to `stream`, and what is to be heard to `heard`.
 fn encode(sent: &Sent, stream: &mut Vec<u8>, heard: &mut Vec<OwnedMessage>) {
+    encode_with(sent, None, stream, heard);
+}
+
+/// The same where permessage-deflate was agreed to, if there is a deflater.
+fn encode_with(
+    sent: &Sent,
+    deflater: Option<&mut Deflater>,
+    stream: &mut Vec<u8>,
+    heard: &mut Vec<OwnedMessage>,
+) {
     let (opcode, payload): (Opcode, &[u8]) = match &sent.message {
         OwnedMessage::Text(text) => (Opcode::Text, text.as_bytes()),
         OwnedMessage::Binary(bytes) => (Opcode::Binary, bytes),
@@ -58,7 +75,11 @@ fn encode(sent: &Sent, stream: &mut Vec<u8>, heard: &mut Vec<OwnedMessage>) {
         heard.push(sent.message.clone());
         return;
     }
-    let mut from = 0;
+    let deflater = deflater.filter(|_| sent.compressed);
+    let deflated = deflater.map(|deflater| deflater.deflate_any(payload).expect("zlib"));
+    let rsv1 = if deflated.is_some() { 0x40 } else { 0 };
+    let payload = deflated.unwrap_or(payload);
+    let (first, mut from) = (stream.len(), 0);
     for (index, cut) in sent.cuts.iter().enumerate() {
         let to = payload.len() * usize::from(*cut) / 256;
         let opcode = if index == 0 {
@@ -79,6 +100,7 @@ fn encode(sent: &Sent, stream: &mut Vec<u8>, heard: &mut Vec<OwnedMessage>) {
         Opcode::Continuation
     };
     append_masked_fragment(stream, opcode, true, &payload[from..], sent.mask);
+    stream[first] |= rsv1; // RFC 7692 §6.1: on the first frame only
     heard.push(sent.message.clone());
 }
 
@@ -112,6 +134,33 @@ proptest! {
             encode(sent, &mut stream, &mut heard);
         }
         prop_assert_eq!(decode(&stream), Transcript { messages: heard, error: None });
+    }
+
+    /// Each message twice, so that with takeover the second refers to the first.
+    #[test]
+    fn any_compressed_conversation_in_any_pieces(
+        sent in vec(any_sent(), 0..4),
+        takeover in any::<bool>(),
+        (level, window_bits) in (1_u8..=9, 9_u8..=15),
+        pieces in vec(1_usize..400, 1..50),
+    ) {
+        let mut deflater = Deflater::with_window(level, window_bits, takeover);
+        let (mut stream, mut heard) = (vec![], vec![]);
+        for sent in sent.iter().flat_map(|sent| [sent, sent]) {
+            encode_with(sent, Some(&mut deflater), &mut stream, &mut heard);
+        }
+        let expected = Transcript { messages: heard, error: None };
+        let run = |lens: &mut dyn Iterator<Item = usize>| {
+            let mut inflater = Inflater::with_takeover(takeover);
+            transcript_inflating(&stream, lens, Role::Server, &WIDE, Some(&mut inflater))
+        };
+        for pieces in [vec![stream.len()], vec![1], pieces] {
+            prop_assert_eq!(&run(&mut pieces.iter().copied().cycle()), &expected);
+        }
+        for cut in cuts(&stream) {
+            let cut_once = run(&mut [cut, stream.len()].into_iter());
+            prop_assert_eq!(&cut_once, &expected, "cut at {}", cut);
+        }
     }
 
     /// Valid streams with a few bytes changed reach deeper than random bytes.
@@ -159,6 +208,12 @@ proptest! {
             let lens = pieces.iter().copied().cycle();
             prop_assert_eq!(&early_transcript(&stream, lens, &WIDE), &expected);
         }
+    }
+
+    /// Long enough for several messages, as they are compressed, fragmented and interrupted.
+    #[test]
+    fn any_compressed_frames_hold_the_invariants(data in vec(any::<u8>(), 0..2000)) {
+        fuzz::deflate(&data);
     }
 
     #[test]

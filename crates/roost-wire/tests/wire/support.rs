@@ -37,8 +37,8 @@ pub(crate) fn masked(mut header: Vec<u8>, payload: &[u8]) -> Vec<u8> {
     header
 }
 
-/// A server decodes `stream`: whole, in single bytes and with one cut at each place (in streams of
-/// moderate length), always to the same.
+/// A server decodes `stream`: whole, in single bytes and with one cut at each place (in long streams
+/// at each place of each header), always to the same.
 pub(crate) fn decode(stream: &[u8]) -> Transcript {
     decode_with(stream, Role::Server, &WIDE)
 }
@@ -47,13 +47,46 @@ pub(crate) fn decode_with(stream: &[u8], role: Role, limits: &Limits) -> Transcr
     let whole = transcript(stream, [stream.len()], role, limits);
     let single = transcript(stream, std::iter::repeat(1), role, limits);
     assert_eq!(whole, single, "single bytes of {stream:02x?}");
-    let cuts = match stream.len() {
-        len @ ..512 => len,
-        _ => 32,
-    };
-    for cut in 1..cuts {
+    for cut in cuts(stream) {
         let cut_once = transcript(stream, [cut, stream.len()], role, limits);
         assert_eq!(whole, cut_once, "cut at {cut} of {stream:02x?}");
     }
     whole
+}
+
+/// Where to cut a stream: everywhere in a short one; in a longer one near its beginning, and before
+/// and behind each byte of each frame's header, as far as these can be read.
+pub(crate) fn cuts(stream: &[u8]) -> Vec<usize> {
+    if stream.len() < 512 {
+        return (1..stream.len()).collect();
+    }
+    let mut cuts: Vec<usize> = (1..32).collect();
+    let mut start = 0;
+    while let Some(&[_, second]) = stream.get(start..).and_then(<[u8]>::first_chunk) {
+        let extended = &stream[start + 2..];
+        let (length_bytes, len) = match second & 0x7f {
+            126 => (
+                2,
+                extended
+                    .first_chunk()
+                    .map(|&len| u16::from_be_bytes(len).into()),
+            ),
+            127 => (
+                8,
+                extended.first_chunk().map(|&len| u64::from_be_bytes(len)),
+            ),
+            len => (0, Some(u64::from(len))),
+        };
+        let header_len = 2 + length_bytes + usize::from(second >> 7) * 4;
+        cuts.extend(start..=start + header_len);
+        let len = len.and_then(|len| usize::try_from(len).ok());
+        let Some(next) = len.and_then(|len| (start + header_len).checked_add(len)) else {
+            break;
+        };
+        start = next;
+    }
+    cuts.retain(|cut| (1..stream.len()).contains(cut));
+    cuts.sort_unstable();
+    cuts.dedup();
+    cuts
 }
