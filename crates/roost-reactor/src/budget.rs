@@ -4,7 +4,7 @@
 //! the kernel has not taken. One that grows looks at the sum now and then, without a lock. When
 //! the sum is at seven eighths of the limit, every reactor closes those of its connections that
 //! hold most, largest first, until a quarter of the limit is free again; each takes a part of that
-//! in proportion to what it holds.
+//! in proportion to what it holds, and one that holds little none.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -53,6 +53,12 @@ impl Budget {
         held.sum()
     }
 
+    /// A reactor that holds less closes nobody: the one that holds most there may hold next to
+    /// nothing. All such together hold less than a quarter, so that the others have enough to give.
+    fn small_share(&self) -> u64 {
+        self.bytes_max / 4 / self.shares.len() as u64
+    }
+
     /// How much one reactor may grow before it looks at the sum: all together no more than a
     /// sixteenth.
     fn step(&self) -> u64 {
@@ -86,6 +92,9 @@ impl Core {
             }
         }
         if !share.asked.load(Ordering::Relaxed) || !share.asked.swap(false, Ordering::Relaxed) {
+            return false;
+        }
+        if held < budget.small_share() {
             return false;
         }
         let sum = budget.sum();
