@@ -133,6 +133,11 @@ impl Crowd {
             }
             if self.is_hermit(index) || self.peers[index].manner == Manner::Hoarder {
                 self.plan_action(index, self.plan.start_ns, Action::Dial);
+                if self.peers[index].manner == Manner::Hoarder {
+                    // Much waits before its pong.
+                    let late = self.plan.start_ns + RUSH_AFTER_NS + RUSH_GAP_NS * RUSH_MESSAGES;
+                    self.plan_action(index, late, Action::Ping);
+                }
                 continue;
             }
             let at = self.plan.start_ns + self.rng.below(length * 2 / 3);

@@ -28,6 +28,9 @@ fn check_end(peer: &Peer, plan: &Plan, now: u64) -> Result<(), String> {
     let err = |what: &str| Err(what.to_owned());
     let limits = &plan.settings.limits;
     if peer.stalled && !peer.vanished {
+        if peer.state == State::Open && peer.present && peer.ponged < peer.pings {
+            return err("a ping sent while it did not read was not answered");
+        }
         // Who does not read may be given up at any time; if it is told why, then truly.
         let told = peer.close.as_ref();
         return match told.map(|(code, reason)| (code.map(CloseCode::get), reason.as_str())) {

@@ -45,7 +45,7 @@ pub(super) enum Manner {
     Mute,
     /// It answers no ping, and says nothing by itself.
     Deaf,
-    /// It reads its 101 and then nothing until the end, and says nothing by itself.
+    /// It reads its 101 and then nothing until the end, and says nothing by itself but one ping.
     Hoarder,
     /// It sends half of its request, and nothing more.
     HalfHead,
