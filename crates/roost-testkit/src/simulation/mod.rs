@@ -9,8 +9,8 @@
 //! - an acknowledged publication was delivered, is acknowledged once, and comes before all that is
 //!   published after the acknowledgement;
 //! - nobody hears itself who did not ask to, and nobody hears anything after a close frame;
-//! - who reads misses nothing, in any namespace; who does not misses what his namespace's policy
-//!   drops, and no more of it than finds no room (of `latest`: all but the last that waits);
+//! - who reads misses nothing, but of `latest` what a later message replaced; who does not misses
+//!   what his namespace's policy drops, and no more of it than finds no room;
 //! - all together hold no more than the budget, and those close for it who hold most;
 //! - no connection, good or hostile, pins more than a constant and twice what it has sent, or makes
 //!   more work than a constant for each byte of it (debug builds count that);
