@@ -4,7 +4,7 @@
 //! the kernel has not taken. One that grows looks at the sum now and then, without a lock. When
 //! the sum is at seven eighths of the limit, every reactor closes those of its connections that
 //! hold most, largest first, until a quarter of the limit is free again; each takes a part of that
-//! in proportion to what it holds.
+//! in proportion to what it holds, and one that holds little none.
 //!
 //! The books count a message once for each connection for which it waits, though it is in memory
 //! once: a message to ten thousand who read well would look like ten thousand. So what is said is an
@@ -79,6 +79,12 @@ impl Budget {
         held.sum()
     }
 
+    /// A reactor that holds less closes nobody: the one that holds most there may hold next to
+    /// nothing. All such together hold less than a quarter, so that the others have enough to give.
+    fn small_share(&self) -> u64 {
+        self.bytes_max / 4 / self.shares.len() as u64
+    }
+
     /// How much one reactor may grow before it looks at the sum: all together no more than a
     /// sixteenth.
     fn step(&self) -> u64 {
@@ -119,6 +125,9 @@ impl Core {
         let held = self.count_memory(driver).min(held);
         self.standing.counted = held;
         self.tell(&budget, held);
+        if held < budget.small_share() {
+            return false;
+        }
         let sum = budget.sum();
         if sum < budget.bytes_max / 8 * 7 {
             return false;

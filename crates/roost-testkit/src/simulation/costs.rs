@@ -5,6 +5,7 @@ use roost_net::Driver;
 use roost_net::sim::SimDriver;
 use roost_reactor::{Account, Reactor};
 
+use super::crowd::Crowd;
 use super::hostile::Hostiles;
 
 /// The most that was seen.
@@ -16,6 +17,10 @@ pub struct Costs {
     pub steps_per_byte: u64,
     /// Bytes that hostile peers have sent.
     pub hostile_bytes: u64,
+    /// Bytes that waited for one of the crowd that always reads.
+    pub reader_bytes: u64,
+    /// Bytes that all together held, in thousandths of the budget.
+    pub held_per_mille: u64,
 }
 
 impl Costs {
@@ -23,7 +28,12 @@ impl Costs {
     ///
     /// # Panics
     /// With the peer's name, when one costs more.
-    pub(super) fn check(&mut self, reactor: &Reactor<SimDriver>, hostiles: &Hostiles) {
+    pub(super) fn check(
+        &mut self,
+        reactor: &Reactor<SimDriver>,
+        crowd: &Crowd,
+        hostiles: &Hostiles,
+    ) {
         for account in reactor.accounts() {
             let address = reactor.driver().peer_addr(account.key);
             let hostile = address.and_then(|address| hostiles.sent_from(address));
@@ -32,6 +42,9 @@ impl Costs {
                     format!("{attack:?}")
                 });
                 panic!("{who} at {address:?} {what}: {account:?}");
+            }
+            if address.is_some_and(|address| crowd.reads(address)) {
+                self.reader_bytes = self.reader_bytes.max(account.output_bytes);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use roost_net::sim::{SimDriver, SimRng};
@@ -10,7 +10,7 @@ use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
 use roost_wire::CloseCode;
 
 use super::peer::{Kind, Manner, Peer, State};
-use super::plan::Plan;
+use super::plan::{NAMESPACES, Plan};
 
 pub(super) struct Crowd {
     driver: SimDriver,
@@ -70,8 +70,8 @@ impl Crowd {
         for _ in 0..plan.hermits {
             crowd.add(Kind::Raw(plan.channels), Manner::Usual, false);
         }
-        for _ in 0..plan.hoarders {
-            crowd.add(Kind::Raw(0), Manner::Hoarder, false);
+        for n in 0..plan.hoarders {
+            crowd.add(Kind::Raw(n % NAMESPACES.len()), Manner::Hoarder, false);
         }
         for _ in 0..plan.floods.len() * RELAYS {
             let kind = crowd.draw_kind();
@@ -133,6 +133,11 @@ impl Crowd {
             }
             if self.is_hermit(index) || self.peers[index].manner == Manner::Hoarder {
                 self.plan_action(index, self.plan.start_ns, Action::Dial);
+                if self.peers[index].manner == Manner::Hoarder {
+                    // Much waits before its pong.
+                    let late = self.plan.start_ns + RUSH_AFTER_NS + RUSH_GAP_NS * RUSH_MESSAGES;
+                    self.plan_action(index, late, Action::Ping);
+                }
                 continue;
             }
             let at = self.plan.start_ns + self.rng.below(length * 2 / 3);
@@ -165,21 +170,22 @@ impl Crowd {
                 }
             }
         }
-        if self.plan.hoarders > 0 {
-            self.schedule_rush(first_relay);
-        }
+        self.schedule_rush(first_relay);
         for (flood, (at, _)) in self.plan.floods.clone().into_iter().enumerate() {
             self.schedule_flood(at, first_relay + flood * RELAYS);
         }
         self.turn();
     }
 
-    /// All who may publish to the first channel, one by one.
+    /// All who may publish to a channel with hoarders, one by one.
     fn schedule_rush(&mut self, first_relay: usize) {
         for n in 0..RUSH_MESSAGES {
             let index = self.rng.below(first_relay as u64) as usize;
             let peer = &self.peers[index];
-            let may = matches!(peer.kind, Kind::Raw(0) | Kind::Wamp(_));
+            let may = match peer.kind {
+                Kind::Raw(channel) => channel < NAMESPACES.len(),
+                Kind::Wamp(_) => true,
+            };
             let talks = !matches!(peer.manner, Manner::Deaf | Manner::Hoarder);
             if may && talks && !peer.witness {
                 let at = self.plan.start_ns + RUSH_AFTER_NS + n * RUSH_GAP_NS;
@@ -194,7 +200,11 @@ impl Crowd {
             let peer = &crowd.peers[index];
             let mute = matches!(peer.manner, Manner::Deaf | Manner::Hoarder);
             let talks = !peer.witness && !mute && !crowd.is_hermit(index);
-            talks.then_some(index)
+            let may = match peer.kind {
+                Kind::Raw(channel) => channel.is_multiple_of(NAMESPACES.len()),
+                Kind::Wamp(_) => true,
+            };
+            (talks && may).then_some(index)
         };
         for _ in 0..FLOODERS {
             let Some(index) = any(self) else { continue };
@@ -257,6 +267,18 @@ impl Crowd {
         hoarders.filter(told).count()
     }
 
+    /// Whether it is one of the crowd, who has always read, that dials from `address`.
+    pub(super) fn reads(&self, address: SocketAddr) -> bool {
+        let IpAddr::V4(ip) = address.ip() else {
+            return false;
+        };
+        let [10, 0, high @ 10..=255, low] = ip.octets() else {
+            return false;
+        };
+        let index = usize::from(high - 10) * 250 + usize::from(low);
+        self.peers.get(index).is_some_and(Peer::reads)
+    }
+
     /// Those whose WebSocket is open.
     pub(super) fn open(&self) -> Vec<usize> {
         let open = self.peers.iter().filter(|peer| peer.state == State::Open);
@@ -296,7 +318,7 @@ impl Crowd {
         }
         match action {
             Action::Dial => {
-                let local = SocketAddr::from(([10, 0, 1, (index % 250) as u8], 0));
+                let local = address_of(index);
                 let options = ConnectOptions {
                     addr: self.address,
                     local: Some(local),
@@ -310,14 +332,24 @@ impl Crowd {
             }
             Action::Publish => self.publish_some(index, now),
             Action::Flood => {
-                let channel = self.channel_for(index);
-                let bytes = if self.rng.per_mille(50) { 3_000 } else { 300 };
+                let channel = match self.peers[index].kind {
+                    Kind::Raw(channel) => channel,
+                    Kind::Wamp(_) => {
+                        let all = self.plan.channels.div_ceil(NAMESPACES.len());
+                        self.rng.below(all as u64) as usize * NAMESPACES.len()
+                    }
+                };
+                let bytes = if self.rng.per_mille(50) { 500 } else { 40 };
                 let bytes = self.rng.below(bytes) as usize;
                 self.peers[index].publish(channel, now, bytes, false, false);
             }
             Action::Rush => {
+                let channel = match self.peers[index].kind {
+                    Kind::Raw(channel) => channel,
+                    Kind::Wamp(_) => self.rng.below(NAMESPACES.len() as u64) as usize,
+                };
                 let bytes = self.rng.below(2_000) as usize;
-                self.peers[index].publish(0, now, bytes, false, false);
+                self.peers[index].publish(channel, now, bytes, false, false);
             }
             Action::Burst => {
                 for _ in 0..self.rng.between(2, 6) {
@@ -329,7 +361,7 @@ impl Crowd {
                 }
             }
             Action::Stall => {
-                peer.stalled = true;
+                peer.stall(now);
                 self.driver.pause(key);
             }
             Action::Read => self.driver.resume(key),
@@ -374,7 +406,8 @@ impl Crowd {
     fn publish_some(&mut self, index: usize, now: u64) {
         let channel = self.channel_for(index);
         for _ in 0..self.rng.between(1, 4) {
-            let bytes = if self.rng.per_mille(30) { 5_000 } else { 100 };
+            let large = self.plan.message_bytes_max;
+            let bytes = if self.rng.per_mille(30) { large } else { 100 };
             let bytes = self.rng.below(bytes) as usize;
             let (ack, hears_own) = (self.rng.per_mille(500), self.rng.per_mille(300));
             self.peers[index].publish(channel, now, bytes, ack, hears_own);
@@ -412,7 +445,7 @@ impl Crowd {
                     self.push_out(index, now);
                     let peer = &mut self.peers[index];
                     if peer.manner == Manner::Hoarder && peer.opened && !peer.stalled {
-                        peer.stalled = true;
+                        peer.stall(now);
                         self.driver.pause(key);
                     }
                 }
@@ -477,10 +510,15 @@ const RUSH_AFTER_NS: u64 = 2_500_000_000;
 /// Newcomers at a flood.
 pub(super) const RELAYS: usize = 8;
 /// What each of them publishes.
-const FLOOD_MESSAGES: u64 = 80;
+const FLOOD_MESSAGES: u64 = 64;
 
 fn key_of(index: usize) -> ConnKey {
     ConnKey::new(index as u32, 1)
+}
+
+/// Where a peer dials from: what waits for it is traced to it by this.
+fn address_of(index: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, 10 + (index / 250) as u8, (index % 250) as u8], 0))
 }
 
 fn index_of(key: ConnKey) -> usize {

@@ -27,13 +27,16 @@ pub(super) fn on_calm(crowd: &Crowd, plan: &Plan, now: u64) -> Result<(), String
 fn check_end(peer: &Peer, plan: &Plan, now: u64) -> Result<(), String> {
     let err = |what: &str| Err(what.to_owned());
     let limits = &plan.settings.limits;
-    let slow = limits.outbox_bytes_max < 1 << 20;
     if peer.stalled && !peer.vanished {
+        if peer.state == State::Open && peer.present && peer.ponged < peer.pings {
+            return err("a ping sent while it did not read was not answered");
+        }
         // Who does not read may be given up at any time; if it is told why, then truly.
         let told = peer.close.as_ref();
         return match told.map(|(code, reason)| (code.map(CloseCode::get), reason.as_str())) {
             None | Some((Some(1000..=1002), _)) => Ok(()),
-            Some((Some(1013), "slow consumer: outbox full")) if slow => Ok(()),
+            Some((Some(1013), "slow consumer: outbox full")) => Ok(()),
+            Some((Some(1013), OVER_BUDGET)) if plan.has_small_budget() => Ok(()),
             Some(_) => err("did not read, and was closed for no good reason"),
         };
     }
@@ -57,9 +60,14 @@ fn check_end(peer: &Peer, plan: &Plan, now: u64) -> Result<(), String> {
         }
         Manner::Usual | Manner::Eager | Manner::Mute | Manner::Hoarder => {}
     }
+    // It may be refused or cut, too, without a word.
+    let over_budget = plan.may_close_readers() && peer.state != State::Open;
     if !peer.opened {
-        // A first turn that holds more than an outbox may is dropped, and its 101 with it.
-        return if slow { Ok(()) } else { err("never opened") };
+        return if over_budget {
+            Ok(())
+        } else {
+            err("never opened")
+        };
     }
     let interval_ns = u64::from(limits.ping_interval_ms) * 1_000_000;
     // The first two come early, so that a crowd is not pinged at once.
@@ -89,12 +97,15 @@ fn check_end(peer: &Peer, plan: &Plan, now: u64) -> Result<(), String> {
         return Ok(()); // RFC 6455 §7.1.5: closed with 1006; there is nobody to send a code to
     }
     let Some((code, reason)) = &peer.close else {
+        if over_budget {
+            return Ok(());
+        }
         return err("ended without a close frame");
     };
     match (code.map(CloseCode::get), reason.as_str()) {
         (Some(1000), "") if peer.said_close => {}
         (Some(1002), reason) if peer.misbehaved && !reason.is_empty() => {}
-        (Some(1013), "slow consumer: outbox full") if slow => {}
+        (Some(1013), OVER_BUDGET) if over_budget => {}
         (Some(1001), "idle for too long") if idle_ns > 0 => {
             if peer.idle_at_close + SWEEP_SLACK_NS < idle_ns {
                 return err("was closed as idle and was not");
@@ -241,6 +252,8 @@ pub(super) fn on_drain(
     Ok(())
 }
 
+/// What those are told who hold most when all together hold too much.
+pub(super) const OVER_BUDGET: &str = "server holds too much for its clients";
 /// The sweep's grain, a tick and the way to the peer.
 const SWEEP_SLACK_NS: u64 = 1_500_000_000;
 /// A tick, and the way from the peer.

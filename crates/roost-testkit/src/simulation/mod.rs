@@ -9,18 +9,22 @@
 //! - an acknowledged publication was delivered, is acknowledged once, and comes before all that is
 //!   published after the acknowledgement;
 //! - nobody hears itself who did not ask to, and nobody hears anything after a close frame;
+//! - who reads misses nothing, but of `latest` what a later message replaced; who does not misses
+//!   what his namespace's policy drops, and no more of it than finds no room;
+//! - all together hold no more than the budget, and those close for it who hold most;
 //! - no connection, good or hostile, pins more than a constant and twice what it has sent, or makes
 //!   more work than a constant for each byte of it (debug builds count that);
 //! - a reactor with nothing to do sleeps, and one with something to do is woken;
 //! - a drain reaches every peer with 1001, and leaves no slot, buffer, channel or socket behind.
 //!
 //! On calm days (half of the seeds) the network breaks no connection. Then also: every connection
-//! that ended has ended for a stated reason, all others answer, and the server's counts of what it
-//! holds are those of its peers.
+//! that ended has ended for a stated reason, all others answer, the server's counts of what it holds
+//! are those of its peers, and what it counts as dropped is what they missed.
 
 mod costs;
 mod crowd;
 mod ends;
+mod gaps;
 mod hostile;
 mod peer;
 mod plan;
@@ -54,6 +58,12 @@ pub struct Report {
     pub told_slow: usize,
     /// Peers closed as slow consumers.
     pub slow_consumers: u64,
+    /// Messages dropped for those that did not read, by namespace.
+    pub dropped: [u64; 4],
+    /// Namespaces whose drops were all found missing at a peer, and no others.
+    pub drops_compared: u64,
+    /// Connections closed because all together held too much.
+    pub budget_closes: u64,
     /// Pings sent by the server.
     pub pings: u64,
     /// Publishers not read because a reactor's ring was full.
@@ -132,8 +142,13 @@ fn live_through(plan: &Plan) -> Result<Report, Broken> {
         world.crowd.dial_latecomers();
     }
     world.run_until(plan.end_ns + SETTLE_NS + SETTLE_NS / 3);
-    let mut report = verdict::on_deliveries(&world.crowd).map_err(broken)?;
+    let (mut report, gaps) = verdict::on_deliveries(&world.crowd, plan).map_err(broken)?;
+    world.count_drops(&mut report);
     if plan.calm {
+        for (namespace, &dropped) in report.dropped.iter().enumerate() {
+            let equal = gaps.check(namespace, dropped).map_err(broken)?;
+            report.drops_compared += u64::from(equal);
+        }
         ends::on_calm(&world.crowd, plan, world.net.now()).map_err(broken)?;
         ends::on_books(&world.crowd, plan, |name| world.count(name)).map_err(broken)?;
         report.delay_ns = ends::on_delays(&world.crowd).map_err(broken)?;
@@ -147,6 +162,7 @@ fn live_through(plan: &Plan) -> Result<Report, Broken> {
     report.told_slow = world.crowd.told_slow();
     report.pings = world.count("pings_sent_total");
     report.paused = world.count("publishers_paused_total");
+    report.budget_closes = world.count("budget_closes_total");
     report.idle = world.count("idle_timeouts_total");
     report.turns = world.count("turns_total");
     Ok(report)
@@ -249,11 +265,12 @@ impl World {
                 let reactor = self.reactors[index].as_mut();
                 let reactor = reactor.expect("only those that run are due");
                 let turn = reactor.turn().expect("a simulated wait does not fail");
-                self.costs.check(reactor, &self.hostiles);
+                self.costs.check(reactor, &self.crowd, &self.hostiles);
                 if turn == Turn::Stopped {
                     self.reactors[index] = None;
                 }
                 self.check_outboxes(index);
+                self.check_budget();
             }
         }
         true
@@ -269,6 +286,37 @@ impl World {
             bytes <= outboxes * each as u64,
             "{outboxes} outboxes hold {bytes} bytes, each at most {each}"
         );
+    }
+
+    /// What all connections make the reactors hold is within a small budget, or was before this
+    /// turn.
+    fn check_budget(&mut self) {
+        let budget = self.shared.settings().limits.buffered_bytes_max;
+        let mut held = 0;
+        for index in 0..self.reactors.len() {
+            let counters = self.shared.registry().reactor(index);
+            held += counters.outbox_bytes.get()
+                + counters.pinned_bytes.get()
+                + counters.partial_bytes.get();
+        }
+        assert!(
+            held <= budget + TURN_BYTES_MAX,
+            "{held} bytes are held, of {budget}"
+        );
+        let per_mille = held * 1_000 / budget;
+        self.costs.held_per_mille = self.costs.held_per_mille.max(per_mille);
+    }
+
+    /// Counts what slow receivers have cost each namespace.
+    fn count_drops(&self, report: &mut Report) {
+        for index in 0..self.reactors.len() {
+            let namespaces = self.shared.registry().namespaces(index);
+            for (sum, counters) in report.dropped.iter_mut().zip(&namespaces[1..]) {
+                *sum += counters.dropped_oldest_total.get()
+                    + counters.dropped_newest_total.get()
+                    + counters.replaced_total.get();
+            }
+        }
     }
 
     /// The sum over all reactors of a counter.
@@ -349,6 +397,8 @@ const EMPTY_AT_END: &[&str] = &[
 const TURNS_MAX: u64 = 100_000;
 /// The largest frame of the script: 5,000 bytes of raw payload as a WAMP event, in base64.
 const FRAME_BYTES_MAX: usize = 7_000;
+/// What a turn may add before the budget is looked at.
+const TURN_BYTES_MAX: u64 = 16 << 10;
 /// RFC 6455 §5.5: a control frame's payload has at most 125 bytes.
 const PONG_BYTES_MAX: usize = 127;
 /// How often a kept reactor's time is looked at.

@@ -9,6 +9,8 @@ use roost_wire::handshake::{ClientRequest, HeadScanner, encode_key, parse_respon
 use roost_wire::{CloseCode, Inbound, Input, Limits, Message, Opcode, Role};
 use serde_json::Value;
 
+use super::plan::Plan;
+
 /// A publication: who sent it, and the how-manieth of his it was.
 pub(super) type PubId = (usize, u32);
 
@@ -43,7 +45,7 @@ pub(super) enum Manner {
     Mute,
     /// It answers no ping, and says nothing by itself.
     Deaf,
-    /// It reads its 101 and then nothing until the end, and says nothing by itself.
+    /// It reads its 101 and then nothing until the end, and says nothing by itself but one ping.
     Hoarder,
     /// It sends half of its request, and nothing more.
     HalfHead,
@@ -58,6 +60,8 @@ pub(super) struct Sent {
     /// When it was handed to the network.
     pub(super) at: u64,
     pub(super) hears_own: bool,
+    /// Bytes of its frame to a raw subscriber.
+    pub(super) frame_bytes: u64,
 }
 
 /// One subscription, from its acknowledgement on.
@@ -115,6 +119,8 @@ pub(super) struct Peer {
     pub(super) idle_at_close: u64,
     /// It has not read for a while: the server may have given it up.
     pub(super) stalled: bool,
+    /// When it first did not.
+    pub(super) stalled_at: u64,
     pub(super) vanished: bool,
     pub(super) said_close: bool,
     /// It sent FIN and no close frame.
@@ -170,6 +176,7 @@ impl Peer {
             last_message: 0,
             idle_at_close: 0,
             stalled: false,
+            stalled_at: u64::MAX,
             vanished: false,
             said_close: false,
             only_fin: false,
@@ -198,7 +205,7 @@ impl Peer {
             return;
         }
         let (path, protocols): (String, &[&str]) = match &self.kind {
-            Kind::Raw(channel) => (format!("/raw/{}", name_of(*channel)), &[]),
+            Kind::Raw(channel) => (format!("/raw/{}", Plan::name_of(*channel)), &[]),
             Kind::Wamp(_) => ("/wamp".to_owned(), &["wamp.2.json"]),
         };
         let request = ClientRequest {
@@ -251,16 +258,19 @@ impl Peer {
                 }
                 let exclude = !hears_own;
                 let options = format!(r#"{{"acknowledge":{ack},"exclude_me":{exclude}}}"#);
-                let topic = name_of(channel);
+                let topic = Plan::name_of(channel);
                 let json = format!(r#"[16,{request},{options},"{topic}",["{text}"]]"#);
                 self.frame(Opcode::Text, json.as_bytes());
             }
         }
+        // RFC 6455 §5.2: up to 125 bytes the length is in the header's second byte.
+        let frame_bytes = text.len() as u64 + if text.len() <= 125 { 2 } else { 4 };
         let hears_own = hears_own && matches!(self.kind, Kind::Wamp(_));
         self.sent.push(Sent {
             channel,
             at: now,
             hears_own,
+            frame_bytes,
         });
     }
 
@@ -268,7 +278,7 @@ impl Peer {
         if self.state == State::Open {
             let request = self.request();
             self.subscribing.insert(request, channel);
-            let json = format!(r#"[32,{request},{{}},"{}"]"#, name_of(channel));
+            let json = format!(r#"[32,{request},{{}},"{}"]"#, Plan::name_of(channel));
             self.frame(Opcode::Text, json.as_bytes());
         }
     }
@@ -338,6 +348,17 @@ impl Peer {
             (Kind::Raw(_), State::Open) => 1,
             (Kind::Wamp(_), State::Open) => self.by_subscription.len(),
         }
+    }
+
+    /// It stops reading.
+    pub(super) fn stall(&mut self, now: u64) {
+        self.stalled = true;
+        self.stalled_at = self.stalled_at.min(now);
+    }
+
+    /// It has always read what came.
+    pub(super) fn reads(&self) -> bool {
+        !self.stalled && self.manner != Manner::Hoarder
     }
 
     /// Its connection is over.
@@ -565,8 +586,3 @@ fn is_pong(message: &Message<'_>) -> bool {
 /// What was sent so short a time ago may have crossed a ping on its way.
 const CROSSING_NS: u64 = 200_000_000;
 const ROLL_CALL: &[u8] = b"roll call";
-
-/// The channel's name on the wire.
-fn name_of(channel: usize) -> String {
-    format!("room.number{channel}")
-}

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use roost_net::sim::{SimFaults, SimOptions, SimRng};
-use roost_reactor::{FAN_OUT_PIECE, Settings};
+use roost_reactor::{FAN_OUT_PIECE, Outflow, Policy, Settings, SlowReceivers};
 
 use super::crowd::RELAYS;
 
@@ -22,12 +22,14 @@ pub struct Plan {
     pub witnesses: usize,
     /// Peers of a channel in which nobody talks.
     pub hermits: usize,
-    /// Subscribers of the first channel that do not read, for much to be published to.
+    /// Subscribers that do not read, for much to be published to: of each policy's first channel.
     pub hoarders: usize,
     /// Peers that aim at the server's memory and time.
     pub hostiles: usize,
     /// No connection breaks by itself: every end has its reason, and all that is held is known.
     pub calm: bool,
+    /// A message of some size has less.
+    pub message_bytes_max: u64,
     /// When very many publish at once, and which reactor is kept from running meanwhile.
     pub floods: Vec<(u64, usize)>,
     /// How long they publish.
@@ -49,14 +51,43 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// What happens to those of this channel's subscribers that do not read.
+    pub(super) fn slow_receivers_of(channel: usize) -> SlowReceivers {
+        NAMESPACES[channel % NAMESPACES.len()].1
+    }
+
+    /// What may wait for one that does not read, of the channel's namespace.
+    pub(super) fn outbox_bytes_max_of(&self, channel: usize) -> u64 {
+        let name = Plan::name_of(channel);
+        self.settings.channels.of(&name).outflow.outbox_bytes_max as u64
+    }
+
+    /// All together may hold so little that those who do not read hold too much.
+    pub(super) fn has_small_budget(&self) -> bool {
+        self.settings.limits.buffered_bytes_max <= SMALL_BUDGET_BYTES_MAX
+    }
+
+    /// Those who read may for a moment hold too much, too: in a flood, or more than all others of
+    /// their reactor.
+    pub(super) fn may_close_readers(&self) -> bool {
+        self.has_small_budget() && !self.floods.is_empty()
+    }
+
+    /// The channel's name on the wire.
+    pub(super) fn name_of(channel: usize) -> String {
+        let (namespace, _) = NAMESPACES[channel % NAMESPACES.len()];
+        format!("{namespace}:{channel}")
+    }
+
     /// The plan of a seed: a usual day, with the sizes and limits that differ from day to day.
     pub fn from_seed(seed: u64) -> Plan {
         let mut rng = SimRng::new(seed ^ 0x51_6d_5e_ed);
         let mut settings = Settings::for_tests();
         settings.address = SocketAddr::from(([10, 0, 0, 1], 80));
         let calm = rng.per_mille(500);
-        let (reactors, peers) = (rng.between(1, 5) as usize, rng.between(60, 160) as usize);
-        let (channels, witnesses, hermits) = (rng.between(2, 8) as usize, 2, 3);
+        let (reactors, peers) = (rng.between(1, 5) as usize, rng.between(40, 100) as usize);
+        let least = NAMESPACES.len() as u64;
+        let (channels, witnesses, hermits) = (rng.between(least, 9) as usize, 2, 3);
         let limits = &mut settings.limits;
         limits.handshake_timeout_ms = rng.between(1_000, 3_000) as u32;
         // Without pings nothing but mail wakes a reactor from its sleep.
@@ -70,14 +101,13 @@ impl Plan {
         limits.handshakes_in_flight_max = rng.between(4, 64) as u32;
         limits.connections_per_address_max = 1_000;
         if rng.per_mille(300) {
-            limits.outbox_bytes_max = rng.between(2_000, 20_000) as usize;
-        }
-        if rng.per_mille(300) {
             limits.idle_timeout_ms = rng.between(4_500, 6_000) as u32;
         }
         let mut faults = SimFaults {
             resets_per_mille: 20,
             cuts_per_mille: 4,
+            // The network takes little from those who publish to one that does not read.
+            window_bytes: 4_096..=16_384,
             ..SimFaults::default()
         };
         if calm {
@@ -86,10 +116,13 @@ impl Plan {
         // The second comes last of all, and the reactor is kept beyond it: what that leaves undone
         // nobody else will bring to an end.
         let mut floods = Vec::new();
-        if rng.per_mille(250) {
-            for at in [rng.between(3_000, 5_500), LAST_FLOOD_MS] {
-                floods.push((at * 1_000_000, rng.below(reactors as u64) as usize));
-            }
+        let has_small_budget = rng.per_mille(333);
+        // After the rush: who reads can follow one of them at a time.
+        let times = [rng.between(4_700, 5_600), LAST_FLOOD_MS];
+        // Without floods, whoever holds much is one that does not read.
+        let is_flooded = !has_small_budget || rng.per_mille(500);
+        for at in times.into_iter().filter(|_| is_flooded) {
+            floods.push((at * 1_000_000, rng.below(reactors as u64) as usize));
         }
         // Who has gone must have given back his place for a latecomer.
         let newcomers = floods.len() * RELAYS;
@@ -109,13 +142,29 @@ impl Plan {
         settings.limits.handshakes_in_flight_max += hostiles as u32;
         settings.limits.connections_max += hostiles as u32;
         settings.early_framings = true;
-        let hoarders = if rng.per_mille(300) {
-            // Far less than is published, and more than those who read ever let wait.
-            settings.limits.outbox_bytes_max = rng.between(10_000, 30_000) as usize;
-            rng.between(2, 10) as usize
-        } else {
-            0
-        };
+        // Far less than is published, and more than those who read ever let wait.
+        for (name, slow_receivers) in NAMESPACES {
+            let outbox_bytes_max = match slow_receivers {
+                SlowReceivers::Close => rng.between(45_000, 60_000),
+                _ => rng.between(12_000, 20_000),
+            };
+            let outflow = Outflow {
+                slow_receivers,
+                outbox_bytes_max: outbox_bytes_max as usize,
+                outbox_messages_max: 0,
+            };
+            let policy = Policy {
+                outflow,
+                ..Policy::default()
+            };
+            let namespaces = &mut settings.channels.namespaces;
+            namespaces.push((name.to_owned(), policy));
+        }
+        let hoarders = rng.between(4, 10) as usize;
+        if has_small_budget {
+            let bytes_max = rng.between(130_000, SMALL_BUDGET_BYTES_MAX + 1);
+            settings.limits.buffered_bytes_max = bytes_max;
+        }
         settings.limits.connections_max += hoarders as u32;
         Plan {
             seed,
@@ -127,6 +176,8 @@ impl Plan {
             hoarders,
             hostiles,
             calm,
+            // What those who read let wait is to be little beside the budget.
+            message_bytes_max: if is_flooded { 5_000 } else { 1_000 },
             floods,
             flood_ns: FLOOD_MS * 1_000_000,
             kept_ns: 3 * FLOOD_MS * 1_000_000,
@@ -140,6 +191,16 @@ impl Plan {
     }
 }
 
+/// Channels take turns to be of each; the first has the floods, which those who read cannot follow
+/// at once.
+pub(super) const NAMESPACES: [(&str, SlowReceivers); 4] = [
+    ("all", SlowReceivers::Close),
+    ("recent", SlowReceivers::DropOldest),
+    ("early", SlowReceivers::DropNewest),
+    ("last", SlowReceivers::Latest),
+];
+
+const SMALL_BUDGET_BYTES_MAX: u64 = 250_000;
 /// When the script ends.
 const END_MS: u64 = 6_000;
 /// How long a flood lasts.

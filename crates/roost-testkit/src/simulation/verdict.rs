@@ -1,10 +1,17 @@
 //! What came, compared with what was promised.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+use roost_reactor::SlowReceivers;
+use roost_wire::CloseCode;
 
 use super::Report;
 use super::crowd::Crowd;
+use super::ends::OVER_BUDGET;
+use super::gaps::{Gap, Gaps};
 use super::peer::{Peer, PubId, Window};
+use super::plan::Plan;
 
 /// One channel's order, as a witness that heard everything saw it.
 struct Truth {
@@ -12,13 +19,16 @@ struct Truth {
     place: HashMap<PubId, usize>,
 }
 
-/// Checks all that peers have received by now.
-pub(super) fn on_deliveries(crowd: &Crowd) -> Result<Report, String> {
+/// Checks all that peers have received by now. Returns also what those missed who may.
+pub(super) fn on_deliveries(crowd: &Crowd, plan: &Plan) -> Result<(Report, Gaps), String> {
     let mut report = Report::default();
+    let mut gaps = Gaps::default();
     for peer in &crowd.peers {
         if let Some(failure) = &peer.failure {
             return Err(format!("peer {} ({:?}): {failure}", peer.index, peer.kind));
         }
+        check_reader(peer, plan)?;
+        gaps.note_peer(peer, plan);
         report.opened += usize::from(peer.opened);
         report.published += peer.sent.len();
         report.received += peer
@@ -34,9 +44,12 @@ pub(super) fn on_deliveries(crowd: &Crowd) -> Result<Report, String> {
         .map(|window| window.channel);
     for channel in 0..=channels.max().unwrap_or(0) {
         let Some(truth) = truth_of(crowd, channel)? else {
+            gaps.note_untold(channel);
             continue;
         };
-        check_publishers(crowd, channel, &truth)?;
+        if check_publishers(crowd, channel, &truth)? {
+            gaps.note_untold(channel);
+        }
         check_time(crowd, channel, &truth)?;
         for peer in &crowd.peers {
             for window in peer
@@ -44,16 +57,35 @@ pub(super) fn on_deliveries(crowd: &Crowd) -> Result<Report, String> {
                 .iter()
                 .filter(|window| window.channel == channel)
             {
-                check_window(crowd, peer, window, &truth)?;
+                check_window(crowd, plan, peer, window, &truth, &mut gaps)?;
                 report.windows += 1;
             }
         }
     }
-    Ok(report)
+    Ok((report, gaps))
 }
 
-/// The order of a channel by a witness that is still there; witnesses must agree.
+/// Who reads is not closed for what waits for it.
+fn check_reader(peer: &Peer, plan: &Plan) -> Result<(), String> {
+    let Some((Some(CloseCode::TRY_AGAIN_LATER), reason)) = &peer.close else {
+        return Ok(());
+    };
+    let for_all = reason == OVER_BUDGET && plan.may_close_readers();
+    if peer.reads() && !for_all {
+        return Err(format!(
+            "peer {} reads, and was told {reason:?}",
+            peer.index
+        ));
+    }
+    Ok(())
+}
+
+/// The order of a channel by a witness that is still there; witnesses must agree. Where not even they
+/// hear everything, the order that all have heard together.
 fn truth_of(crowd: &Crowd, channel: usize) -> Result<Option<Truth>, String> {
+    if Plan::slow_receivers_of(channel) == SlowReceivers::Latest {
+        return joint_truth_of(crowd, channel).map(Some);
+    }
     let mut orders = crowd
         .peers
         .iter()
@@ -79,9 +111,54 @@ fn truth_of(crowd: &Crowd, channel: usize) -> Result<Option<Truth>, String> {
     }))
 }
 
+/// One order in which all that anybody has heard in a channel has its place, between what came before
+/// and behind it at whoever heard it; where that says nothing, as it was published.
+fn joint_truth_of(crowd: &Crowd, channel: usize) -> Result<Truth, String> {
+    let windows = crowd.peers.iter().flat_map(|peer| &peer.windows);
+    let windows = windows.filter(|window| window.channel == channel);
+    let mut behind: HashMap<PubId, Vec<PubId>> = HashMap::new();
+    let mut before: HashMap<PubId, usize> = HashMap::new();
+    for window in windows {
+        for &id in &window.received {
+            before.entry(id).or_insert(0);
+        }
+        for pair in window.received.windows(2) {
+            let behind = behind.entry(pair[0]).or_default();
+            if !behind.contains(&pair[1]) {
+                behind.push(pair[1]);
+                *before.entry(pair[1]).or_insert(0) += 1;
+            }
+        }
+    }
+    let sent_at = |id: PubId| {
+        let sent = crowd.peers[id.0].sent.get(id.1 as usize - 1);
+        Reverse((sent.map_or(0, |sent| sent.at), id))
+    };
+    let free = before.iter().filter(|&(_, &count)| count == 0);
+    let mut free: BinaryHeap<_> = free.map(|(&id, _)| sent_at(id)).collect();
+    let mut order = Vec::new();
+    while let Some(Reverse((_, id))) = free.pop() {
+        order.push(id);
+        for &next in behind.get(&id).into_iter().flatten() {
+            let count = before.get_mut(&next).expect("heard");
+            *count -= 1;
+            if *count == 0 {
+                free.push(sent_at(next));
+            }
+        }
+    }
+    if order.len() < before.len() {
+        return Err(format!(
+            "two peers saw different orders of channel {channel}"
+        ));
+    }
+    let place = order.iter().enumerate().map(|(i, &id)| (id, i)).collect();
+    Ok(Truth { order, place })
+}
+
 /// Each publisher's own order is kept, what a live one published is there, and so is what was
-/// acknowledged.
-fn check_publishers(crowd: &Crowd, channel: usize, truth: &Truth) -> Result<(), String> {
+/// acknowledged. Returns whether there are publications that nobody has heard.
+fn check_publishers(crowd: &Crowd, channel: usize, truth: &Truth) -> Result<bool, String> {
     let mut last: HashMap<usize, u32> = HashMap::new();
     for &(peer, n) in &truth.order {
         if last.insert(peer, n).is_some_and(|before| before >= n) {
@@ -90,10 +167,17 @@ fn check_publishers(crowd: &Crowd, channel: usize, truth: &Truth) -> Result<(), 
             ));
         }
     }
+    // It may have been replaced for all.
+    let replaces = Plan::slow_receivers_of(channel) == SlowReceivers::Latest;
+    let mut unheard = false;
     for peer in &crowd.peers {
         for (n, sent) in (1..).zip(&peer.sent) {
             let id = (peer.index, n);
             if sent.channel != channel || truth.place.contains_key(&id) {
+                continue;
+            }
+            unheard = true;
+            if replaces {
                 continue;
             }
             if peer.present && peer.opened {
@@ -108,7 +192,7 @@ fn check_publishers(crowd: &Crowd, channel: usize, truth: &Truth) -> Result<(), 
             }
         }
     }
-    Ok(())
+    Ok(unheard)
 }
 
 /// Acknowledged is ordered: what is published after an acknowledgement comes behind it.
@@ -131,8 +215,16 @@ fn check_time(crowd: &Crowd, channel: usize, truth: &Truth) -> Result<(), String
 }
 
 /// A subscription's messages are one stretch of the channel's order, long enough, without the
-/// peer's own unless it asked for them.
-fn check_window(crowd: &Crowd, peer: &Peer, window: &Window, truth: &Truth) -> Result<(), String> {
+/// peer's own unless it asked for them. Something may be missing from it only where the policy drops
+/// and the peer did not read, or where only the latest message is of interest.
+fn check_window(
+    crowd: &Crowd,
+    plan: &Plan,
+    peer: &Peer,
+    window: &Window,
+    truth: &Truth,
+    gaps: &mut Gaps,
+) -> Result<(), String> {
     let at = |what: String| {
         format!(
             "channel {}, peer {} ({:?}): {what}",
@@ -170,16 +262,44 @@ fn check_window(crowd: &Crowd, peer: &Peer, window: &Window, truth: &Truth) -> R
     } else {
         truth.order.len()
     };
+    let may_miss = match Plan::slow_receivers_of(window.channel) {
+        SlowReceivers::Close => false,
+        SlowReceivers::DropOldest | SlowReceivers::DropNewest => !peer.reads(),
+        SlowReceivers::Latest => true, // a send under way is enough
+    };
     let mut received = places.iter().skip_while(|&&place| place < first).peekable();
+    let mut missing = Vec::new();
     for place in first..end.max(first) {
         if received.next_if(|&&next| next == place).is_some() {
             continue;
         }
         let id = truth.order[place];
-        if hears(&id) {
+        if !hears(&id) {
+            continue;
+        }
+        if !may_miss {
             let ended = if window.ended { "ended" } else { "live" };
             return Err(at(format!("missed {id:?} at place {place} ({ended})")));
         }
+        missing.push(place);
+    }
+    if may_miss {
+        let heard = |places: &[PubId]| places.iter().any(hears);
+        let sent = truth.order.iter().map(|id| sent(id).copied());
+        let gap = Gap {
+            plan,
+            peer,
+            window,
+            sent: sent
+                .collect::<Option<Vec<_>>>()
+                .expect("witnessed, so sent"),
+            places: &places,
+            missing: &missing,
+            before: (peer.reads() || window.acked_at >= peer.stalled_at)
+                && heard(&truth.order[..first]),
+            behind: heard(&truth.order[end.max(first)..]),
+        };
+        gaps.add(&gap).map_err(at)?;
     }
     Ok(())
 }

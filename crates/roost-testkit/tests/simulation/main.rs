@@ -24,7 +24,7 @@ fn promises_are_kept_on_every_seed() {
     let sum = |of: fn(&Report) -> u64| reports.iter().map(of).sum::<u64>();
     println!(
         "{} seeds: {} peers opened, {} published, {} received in {} subscriptions, {} pings, \
-         {} slow consumers and {} that never read told so, {} idle, {} publishers paused, {} turns; the longest way {} ms",
+         {} slow consumers and {} that never read told so, {} idle, {} publishers paused in {} seeds, {} turns; the longest way {} ms",
         reports.len(),
         sum(|r| r.opened as u64),
         sum(|r| r.published as u64),
@@ -35,10 +35,23 @@ fn promises_are_kept_on_every_seed() {
         sum(|r| r.told_slow as u64),
         sum(|r| r.idle),
         sum(|r| r.paused),
+        sum(|r| u64::from(r.paused > 0)),
         sum(|r| r.turns),
         reports.iter().map(|r| r.delay_ns).max().unwrap_or(0) / 1_000_000,
     );
     let most = |of: fn(&Report) -> u64| reports.iter().map(of).max().unwrap_or(0);
+    let dropped = [1, 2, 3].map(|n| reports.iter().map(|r| r.dropped[n]).sum::<u64>());
+    println!(
+        "dropped: {} oldest, {} newest, {} replaced; all accounted for in {} namespaces; {} closed for \
+         the budget, of which {} thousandths were held; {} bytes waited for one that reads",
+        dropped[0],
+        dropped[1],
+        dropped[2],
+        sum(|r| r.drops_compared),
+        sum(|r| r.budget_closes),
+        most(|r| r.costs.held_per_mille),
+        most(|r| r.costs.reader_bytes),
+    );
     println!(
         "hostile peers sent {} bytes; the most pinned beyond twice what came {} bytes, the most work \
          {} steps a byte",
@@ -56,8 +69,14 @@ fn promises_are_kept_on_every_seed() {
         assert!(sum(|r| r.slow_consumers) > seeds, "too few slow consumers");
         let told = sum(|r| r.told_slow as u64);
         assert!(told > 0, "none that never read was told so");
+        assert!(dropped.iter().all(|&n| n > seeds), "dropped: {dropped:?}");
+        let compared = sum(|r| r.drops_compared);
+        assert!(compared > 0, "no namespace's drops were all accounted for");
+        let closed = sum(|r| r.budget_closes);
+        assert!(closed > seeds / 4, "{closed} closed for the budget");
+        assert!(most(|r| r.costs.held_per_mille) > 850, "no budget was used");
         assert!(sum(|r| r.idle) > 0, "nobody was idle");
-        assert!(sum(|r| r.paused) > 0, "no ring was ever full");
+        assert!(sum(|r| r.paused) > seeds, "hardly a ring was ever full");
         let hostile = sum(|r| r.costs.hostile_bytes);
         assert!(
             hostile > seeds * 10_000,

@@ -1,0 +1,183 @@
+//! What those missed who did not read, where the policy drops: no more than it must, and the right
+//! ones.
+
+use roost_reactor::SlowReceivers;
+
+use super::peer::{Kind, Manner, Peer, Sent, State, Window};
+use super::plan::{NAMESPACES, Plan};
+
+/// What was missed, by namespace.
+#[derive(Debug, Default)]
+pub(super) struct Gaps([Missed; NAMESPACES.len()]);
+
+#[derive(Debug, Default)]
+struct Missed {
+    /// Messages of which it is known that they should have come if nothing was dropped.
+    messages: u64,
+    /// There may be more: of subscriptions that ended, or whose beginning is not known.
+    maybe_more: bool,
+}
+
+/// What one subscription of one that did not read got and missed.
+pub(super) struct Gap<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) peer: &'a Peer,
+    pub(super) window: &'a Window,
+    /// The channel's publications, in its order.
+    pub(super) sent: Vec<Sent>,
+    /// Places in that order of those that came.
+    pub(super) places: &'a [usize],
+    /// And of those that did not.
+    pub(super) missing: &'a [usize],
+    /// There are others that may have been dropped before the subscription was known to be one.
+    pub(super) before: bool,
+    /// There are others that may have been dropped behind the last that came.
+    pub(super) behind: bool,
+}
+
+impl Gaps {
+    /// One that did not read and has gone may have had subscriptions that it never knew of.
+    pub(super) fn note_peer(&mut self, peer: &Peer, plan: &Plan) {
+        if peer.reads() || peer.state == State::Open {
+            return;
+        }
+        for channel in 0..plan.channels {
+            if matches!(peer.kind, Kind::Wamp(_)) || peer.kind == Kind::Raw(channel) {
+                self.note_untold(channel);
+            }
+        }
+    }
+
+    /// What was published in this channel nobody can tell any more.
+    pub(super) fn note_untold(&mut self, channel: usize) {
+        self.0[channel % NAMESPACES.len()].maybe_more = true;
+    }
+
+    /// Adds what one subscription missed.
+    ///
+    /// # Errors
+    /// When the policy is to drop others.
+    pub(super) fn add(&mut self, gap: &Gap<'_>) -> Result<(), String> {
+        let missed = &mut self.0[gap.window.channel % NAMESPACES.len()];
+        missed.messages += gap.missing.len() as u64;
+        missed.maybe_more |= gap.before || gap.behind;
+        gap.check()
+    }
+
+    /// Compares what was missed with what a namespace's counters say. Returns whether they must be,
+    /// and are, equal.
+    pub(super) fn check(&self, namespace: usize, dropped: u64) -> Result<bool, String> {
+        let Missed {
+            messages,
+            maybe_more,
+        } = self.0[namespace];
+        if messages > dropped || (messages < dropped && !maybe_more) {
+            let (name, _) = NAMESPACES[namespace];
+            return Err(format!(
+                "namespace {name}: {messages} messages were missed (or more: {maybe_more}), \
+                 {dropped} counted as dropped"
+            ));
+        }
+        Ok(!maybe_more && dropped > 0)
+    }
+}
+
+impl Gap<'_> {
+    fn check(&self) -> Result<(), String> {
+        match Plan::slow_receivers_of(self.window.channel) {
+            SlowReceivers::Close => Ok(()),
+            SlowReceivers::DropOldest => self.check_oldest(),
+            SlowReceivers::DropNewest => self.check_newest(),
+            SlowReceivers::Latest => self.check_latest(),
+        }
+    }
+
+    /// The last that was dropped was dropped because those behind it, which came, needed its room.
+    fn check_oldest(&self) -> Result<(), String> {
+        let (Some(&last), true) = (self.missing.last(), self.has_own_lane()) else {
+            return Ok(());
+        };
+        let behind = self.places.iter().filter(|&&place| place > last);
+        let behind: u64 = behind.map(|&place| self.sent[place].frame_bytes).sum();
+        let bytes_max = self.plan.outbox_bytes_max_of(self.window.channel);
+        if self.is_live() && behind + self.sent[last].frame_bytes <= bytes_max {
+            return Err(format!(
+                "place {last} was dropped for {behind} bytes, and {bytes_max} may wait"
+            ));
+        }
+        match self.came_after_settling() {
+            Some((_, came))
+                if came.iter().map(|sent| sent.frame_bytes).sum::<u64>() > bytes_max =>
+            {
+                Err(format!("more waited than {bytes_max} bytes"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Each that was dropped found no room: those before it, which came, still waited.
+    fn check_newest(&self) -> Result<(), String> {
+        if !self.has_own_lane() {
+            return Ok(());
+        }
+        let bytes_max = self.plan.outbox_bytes_max_of(self.window.channel);
+        for &place in self.missing {
+            let dropped = &self.sent[place];
+            let came = self.places.iter().zip(&self.window.times);
+            let waited = came.filter(|&(&other, &came)| other < place && came >= dropped.at);
+            let waited: u64 = waited.map(|(&p, _)| self.sent[p].frame_bytes).sum();
+            if waited + dropped.frame_bytes <= bytes_max {
+                return Err(format!(
+                    "place {place} was dropped beside {waited} bytes, and {bytes_max} may wait"
+                ));
+            }
+        }
+        // And while nothing is read, there never is room again.
+        match self.came_after_settling() {
+            Some((dropped, came))
+                if came.iter().map(|sent| sent.frame_bytes).sum::<u64>() >= dropped.frame_bytes =>
+            {
+                Err(format!("{} came behind one that found no room", came.len()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The channel's last message comes, and while nothing is read only one waits.
+    fn check_latest(&self) -> Result<(), String> {
+        if self.is_live() && self.missing.last() > self.places.last() {
+            return Err("the latest message did not come".to_owned());
+        }
+        match self.came_after_settling() {
+            Some((_, came)) if came.len() > 1 => Err(format!("{} waited at once", came.len())),
+            _ => Ok(()),
+        }
+    }
+
+    /// What came of all that was published from some time after the first drop on and before the
+    /// peer read again; and the drop after which that was. The network takes nothing meanwhile.
+    fn came_after_settling(&self) -> Option<(&Sent, Vec<&Sent>)> {
+        if self.peer.manner != Manner::Hoarder {
+            return None;
+        }
+        let first = self.sent[*self.missing.first()?].at;
+        let mut settled = self.missing.iter();
+        let settled = *settled.find(|&&place| self.sent[place].at > first + SETTLED_NS)?;
+        let came = self.places.iter().filter(|&&place| place > settled);
+        let came = came.map(|&place| &self.sent[place]);
+        let came = came.filter(|sent| sent.at + SETTLED_NS < self.plan.end_ns);
+        Some((&self.sent[settled], came.collect()))
+    }
+
+    /// Nothing of another channel waits in the same lane.
+    fn has_own_lane(&self) -> bool {
+        matches!(self.peer.kind, Kind::Raw(_))
+    }
+
+    fn is_live(&self) -> bool {
+        self.peer.present && !self.window.ended
+    }
+}
+
+/// After so long, the network has taken all it takes of one that does not read.
+const SETTLED_NS: u64 = 200_000_000;
