@@ -4,7 +4,8 @@
 //! the kernel has not taken. One that grows looks at the sum now and then, without a lock. When
 //! the sum is at seven eighths of the limit, every reactor closes those of its connections that
 //! hold most, largest first, until a quarter of the limit is free again; each takes a part of that
-//! in proportion to what it holds, and one that holds little none.
+//! in proportion to what it holds, and one that holds little none. Nobody is closed for whom less
+//! than half as much waits as for another, here or on another reactor.
 //!
 //! The books count a message once for each connection for which it waits, though it is in memory
 //! once: a message to ten thousand who read well would look like ten thousand. So what is said is an
@@ -33,6 +34,8 @@ pub(crate) struct Budget {
 #[repr(align(64))]
 struct Share {
     held: AtomicU64,
+    /// What waited for the one for whom most waited, when memory was last counted.
+    largest: AtomicU64,
     /// It shall give some back.
     asked: AtomicBool,
 }
@@ -58,11 +61,6 @@ impl Standing {
             look_at: budget.step(),
         }
     }
-
-    /// Whether so much was handed out since it told what it holds that it must look at once.
-    pub(crate) fn is_urgent(&self, handed_out: u64) -> bool {
-        self.told + (handed_out - self.told_at) >= self.look_at
-    }
 }
 
 impl Budget {
@@ -83,6 +81,15 @@ impl Budget {
     /// nothing. All such together hold less than a quarter, so that the others have enough to give.
     fn small_share(&self) -> u64 {
         self.bytes_max / 4 / self.shares.len() as u64
+    }
+
+    /// Who holds less is not closed: others hold more, here or on another reactor.
+    fn waterline(&self) -> u64 {
+        let largest = self
+            .shares
+            .iter()
+            .map(|s| s.largest.load(Ordering::Relaxed));
+        largest.max().unwrap_or(0) / 2
     }
 
     /// How much one reactor may grow before it looks at the sum: all together no more than a
@@ -154,7 +161,7 @@ impl Core {
 
     /// Bytes of memory that connections here make this reactor hold: what waits for several counts
     /// once.
-    fn count_memory<D: Driver>(&self, driver: &D) -> u64 {
+    pub(crate) fn count_memory<D: Driver>(&self, driver: &D) -> u64 {
         let mut seen = HashSet::new();
         let mut bytes = self.counters.partial_bytes.get();
         let mut add = |address: usize, len: usize| {
@@ -162,14 +169,17 @@ impl Core {
                 bytes += len as u64;
             }
         };
-        let mut queues = 0;
+        let (mut queues, mut largest) = (0, 0);
         for (_, outbox) in &self.outboxes {
             outbox
                 .chunks()
                 .for_each(|chunk| add(chunk.address(), chunk.held_bytes()));
             queues += Held::of(outbox).queue_bytes();
+            largest = largest.max(Held::of(outbox).cost);
         }
         driver.each_pinned(&mut add);
+        let share = &self.budget.shares[self.post.me()];
+        share.largest.store(largest, Ordering::Relaxed);
         bytes + queues
     }
 
@@ -187,8 +197,9 @@ impl Core {
         let listed: u64 = holders.iter().map(|(held, _)| held).sum();
         let mut given = held.saturating_sub(listed);
         let before = given;
+        let waterline = self.budget.waterline();
         for (held, key) in holders {
-            if given >= bytes {
+            if given >= bytes || held < waterline {
                 break;
             }
             given += held;
@@ -250,17 +261,6 @@ const REASON: &str = "server holds too much for its clients";
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_was_handed_out_since_is_looked_at_once_it_could_matter() {
-        let budget = Budget::new(1 << 20, 2);
-        let mut standing = Standing::new(&budget);
-        assert!(!standing.is_urgent(budget.step() - 1));
-        assert!(standing.is_urgent(budget.step()));
-        (standing.told, standing.told_at) = (1_000, 5_000_000);
-        assert!(!standing.is_urgent(5_000_000));
-        assert!(standing.is_urgent(5_000_000 + budget.step() - 1_000));
-    }
 
     #[test]
     fn reactors_look_before_the_limit_is_reached() {
