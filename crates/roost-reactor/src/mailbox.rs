@@ -390,9 +390,9 @@ mod tests {
     fn senders_have_turns() {
         let mut offices = offices(3);
         for n in 0..3 {
-            for sender in 0..2 {
-                offices[sender].send(ReactorId(2), Letter(n, Lane::Plain));
-                offices[sender].post();
+            for sender in &mut offices[..2] {
+                sender.send(ReactorId(2), Letter(n, Lane::Plain));
+                sender.post();
             }
         }
         let read = read_all(&mut offices[2], true);
