@@ -1,23 +1,28 @@
 #!/bin/sh
 # A million WebSockets in one daemon, both ends on this machine, every delivery checked.
 #
-#   loadtest/million.sh [CONNECTIONS [RUN…]]        1000000 common own wamp busy
+#   loadtest/million.sh [CONNECTIONS [RUN…]]        1000000 common own wamp silent busy rate
 #
 # common: all on one channel. own: each on a channel of its own. wamp: WAMP sessions, each on a
-# channel of its own and all on a common one. Each run opens, holds with pings on, publishes and
+# channel of its own and all on a common one. Each of these opens, holds with pings on, publishes and
 # checks that everyone receives exactly once, drops and reconnects 10 %, closes, and checks that the
-# daemon's memory and counters return. busy: echo latency of 100 connections alone, and beside nine
-# tenths of the number that are quiet. Needs root for the port below 1024 and the sysctls.
-# Results: $ROOST_MILLION_OUT (loadtest/results) as JSON, text, and report.html.
+# daemon's memory and counters return. silent: opens and holds without pings. busy: echo latency of
+# 100 connections alone, and beside nine tenths of the number that are quiet. rate: connections a
+# second of the daemon and of an accept loop, the same number over the same rings, in turn.
+# Needs root for the port below 1024 and the sysctls.
+# Results: $ROOST_MILLION_OUT (loadtest/results) as JSON, text, and report.html; of the daemon's
+# memory at each run's end million-RUN-smaps.txt; million.txt is the table of bars.
 set -eu
 cd "$(dirname "$0")/.."
 
 connections=${1:-1000000}
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- common own wamp busy
+[ $# -gt 0 ] || set -- common own wamp silent busy rate
 out=${ROOST_MILLION_OUT:-loadtest/results}
 seconds_max=840 # one run and what is around it ends within 15 minutes
 port=810
+# Clients' rings: 19,990 slots each, and one ring more than they need.
+rings=$((connections / 19000 + 1))
 
 allow() {
     if sysctl -q -w "$1" 2>/dev/null; then
@@ -42,76 +47,187 @@ fi
 
 mkdir -p "$out"
 work=$(mktemp -d)
-daemon=
-stop() {
-    if [ -n "$daemon" ]; then
-        kill "$daemon" 2>/dev/null || true
-        wait "$daemon" 2>/dev/null || true
-        daemon=
-    fi
-}
-trap 'stop; rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
-
-# Echo latency of 100 connections; $1 says beside whom.
-echo_beside() {
-    timeout 60 "$ROOST_LOAD" echo "ws://127.0.0.1:$port" --quiet --connections 100 --rate 2000 \
-        --warm-up 3s --time 20s --json "$out/million-busy-$1.json" >"$out/million-busy-$1.txt"
-}
-
+server=
+beside=
 status=0
 files=
-for run in "$@"; do
-    # The scenarios are written for a million; other numbers are parts of it.
-    # The smallest first: none may become another's.
-    sed -e "s/= 20000$/= $((connections / 50))/" \
-        -e "s/= 200000$/= $((connections / 5))/" \
-        -e "s/= 900000$/= $((connections / 10 * 9))/" \
-        -e "s/= 500000$/= $((connections / 2))/" \
-        -e "s/= 1000000$/= $connections/" \
-        "loadtest/scenarios/million-$run.toml" >"$work/$run.toml"
-    "$ROOSTD" run --config loadtest/million.toml --listen "0.0.0.0:$port" >"$work/daemon.log" 2>&1 &
-    daemon=$!
+
+stop() {
+    if [ -n "$server" ]; then
+        kill "$server" 2>/dev/null || true
+        wait "$server" 2>/dev/null || true
+        server=
+    fi
+}
+leave() {
+    touch "$work/ended" # whoever measures beside gives up
+    if [ -n "$beside" ]; then
+        kill "$beside" 2>/dev/null || true
+        wait "$beside" || true
+    fi
+    stop
+    rm -rf "$work"
+}
+trap leave EXIT
+trap 'exit 130' INT TERM
+
+# Waits until the server that was started does what is asked, which says that it is ready.
+until_ready() {
     tries=0
-    until curl -s -o "$work/stats.json" "http://127.0.0.1:$port/stats"; do
+    until "$@"; do
         tries=$((tries + 1))
-        if [ $tries -gt 100 ] || ! kill -0 "$daemon" 2>/dev/null; then
-            cat "$work/daemon.log"
+        if [ $tries -gt 100 ] || ! kill -0 "$server" 2>/dev/null; then
+            cat "$work/server.log"
             exit 1
         fi
         sleep 0.1
     done
-    json=$out/million-$run.json
-    rm -f "$json" "$out/million-$run.txt" # an earlier run's must not pass for this one's
-    if [ "$run" = busy ]; then
-        echo_beside alone || status=1
-        (
-            for _ in $(seq 300); do
-                grep -q "hold" "$work/said" 2>/dev/null && break
-                sleep 1
-            done
-            sleep 5
-            echo_beside beside
-        ) &
+}
+
+# The daemon, with options of this run.
+start_daemon() {
+    "$ROOSTD" run --config loadtest/million.toml --listen "0.0.0.0:$port" "$@" >"$work/server.log" 2>&1 &
+    server=$!
+    until_ready curl -s -o "$work/stats.json" "http://127.0.0.1:$port/stats"
+}
+
+# An accept loop on as many rings as the daemon has reactors.
+start_bare() {
+    "$ROOST_LOAD" accept-loop --listen "0.0.0.0:$port" --loops "$2" \
+        --direct-slots $(($1 / $2 * 2 + 256)) >"$work/server.log" 2>&1 &
+    server=$!
+    until_ready test -s "$work/server.log"
+}
+
+# What the daemon's memory consists of: the kernel's sum, and mappings by name, anonymous ones by
+# their size, those with the largest share first.
+save_smaps() {
+    {
+        cat "/proc/$server/smaps_rollup"
+        echo
+        awk '
+            /^[0-9a-f]+-[0-9a-f]+ / { name = $6 }
+            $1 == "Size:" { if (name == "") name = "anonymous, " $2 " kB each"; mappings[name]++ }
+            $1 == "Rss:" { rss[name] += $2 }
+            $1 == "Pss:" { pss[name] += $2 }
+            $1 == "Private_Dirty:" { dirty[name] += $2 }
+            END {
+                for (name in mappings)
+                    printf "%10d kB PSS %10d kB RSS %10d kB private, written %6d × %s\n",
+                        pss[name], rss[name], dirty[name], mappings[name], name
+            }' "/proc/$server/smaps" | sort -rn | head -50
+    } >"$out/million-$1-smaps.txt" || true
+}
+
+# Whether the run under way has come to a phase.
+come_to() {
+    grep -qx "… $1" "$work/said" 2>/dev/null
+}
+
+# Echo latency of 100 connections; $1 says beside whom.
+measure_echo() {
+    timeout -k 10 60 "$ROOST_LOAD" echo "ws://127.0.0.1:$port" --quiet --connections 100 --rate 2000 \
+        --warm-up 3s --time 20s --json "$out/million-busy-$1.json" >"$out/million-busy-$1.txt"
+}
+
+# The same beside those that are held, or not at all: it counts only if it is over before the hold is.
+measure_beside() {
+    until come_to hold; do
+        if [ -e "$work/ended" ]; then
+            echo "busy: nobody was held to measure beside" >&2
+            return 1
+        fi
+        sleep 1
+    done
+    sleep 5
+    measured=0
+    measure_echo beside || measured=1
+    if come_to close || [ -e "$work/ended" ]; then
+        echo "busy: the quiet ones were gone before the echo beside them was measured" >&2
+        rm -f "$out/million-busy-beside.json"
+        measured=1
+    fi
+    return $measured
+}
+
+# Run $1 of the scenario of that name.
+run_scenario() {
+    # The scenarios are written for a million; other numbers are parts of it. First the parts and
+    # then their numbers: no number may become another's.
+    sed -e 's/= 20000$/= ONE_IN_50/' -e 's/= 200000$/= ONE_IN_5/' -e 's/= 500000$/= HALF/' \
+        -e 's/= 900000$/= NINE_IN_10/' -e 's/= 1000000$/= ALL/' \
+        -e "s/= ONE_IN_50$/= $((connections / 50))/" \
+        -e "s/= ONE_IN_5$/= $((connections / 5))/" \
+        -e "s/= HALF$/= $((connections / 2))/" \
+        -e "s/= NINE_IN_10$/= $((connections / 10 * 9))/" \
+        -e "s/= ALL$/= $connections/" \
+        "loadtest/scenarios/million-$1.toml" >"$work/$1.toml"
+    case $1 in
+    silent) start_daemon --set limits.ping_interval=0s ;;
+    *) start_daemon ;;
+    esac
+    json=$out/million-$1.json
+    beside=
+    rm -f "$work/said" "$work/ended"
+    if [ "$1" = busy ]; then
+        measure_echo alone || status=1
+        measure_beside &
         beside=$!
     fi
-    timeout "$seconds_max" "$ROOST_LOAD" mixed "$work/$run.toml" "ws://127.0.0.1:$port" \
-        --rings $((connections / 19000 + 1)) --server-pid "$daemon" --server-stats --json "$json" >"$out/million-$run.txt" 2>"$work/said" || status=1
-    cat "$work/said" "$out/million-$run.txt"
-    if [ "$run" = busy ]; then
+    timeout -k 60 "$seconds_max" "$ROOST_LOAD" mixed "$work/$1.toml" "ws://127.0.0.1:$port" \
+        --rings "$rings" --server-pid "$server" --server-stats --json "$json" \
+        >"$out/million-$1.txt" 2>"$work/said" || status=1
+    touch "$work/ended"
+    cat "$work/said" "$out/million-$1.txt"
+    if [ -n "$beside" ]; then
         wait "$beside" || status=1
-        for file in alone beside; do
-            echo "echo of 100 connections, $file:"
-            cat "$out/million-busy-$file.txt"
-            files="$files $out/million-busy-$file.json"
+        beside=
+        for which in alone beside; do
+            echo "echo of 100 connections, $which:"
+            cat "$out/million-busy-$which.txt" 2>/dev/null || true
         done
     fi
+    for file in "$json" "$out/million-$1-"*.json; do
+        [ ! -s "$file" ] || files="$files $file"
+    done
+    save_smaps "$1"
     stop
-    if [ -s "$work/daemon.log" ]; then
-        sed 's/^/daemon: /' "$work/daemon.log"
-    fi
-    [ -s "$json" ] && files="$files $json"
+    sed 's/^/daemon: /' "$work/server.log"
+}
+
+# Three times, by turns: as many connections of TCP alone, and of the daemon.
+run_rate() {
+    many=$connections
+    [ "$many" -le 100000 ] || many=100000
+    reactors=$(sed -n 's/^reactors = //p' loadtest/million.toml)
+    for round in 1 2 3; do
+        for kind in bare daemon; do
+            name=million-rate-$kind-$round
+            bare=
+            case $kind in
+            bare) start_bare "$many" "$reactors" && bare=--bare ;;
+            daemon) start_daemon ;;
+            esac
+            # shellcheck disable=SC2086 # one option or none
+            timeout -k 10 120 "$ROOST_LOAD" idle "ws://127.0.0.1:$port" --quiet -n "$many" $bare \
+                --driver io_uring --rings "$rings" --hold 1s --json "$out/$name.json" \
+                >"$out/$name.txt" || status=1
+            stop
+            echo "$kind: $(grep opened "$out/$name.txt" || echo 'nothing opened')"
+        done
+    done
+}
+
+for run in "$@"; do
+    # An earlier run's must not pass for this one's.
+    rm -f "$out/million-$run.json" "$out/million-$run.txt" "$out/million-$run-"*
+    case $run in
+    rate) run_rate ;;
+    *) run_scenario "$run" ;;
+    esac
 done
 # shellcheck disable=SC2086 # a list of files
-[ -z "$files" ] || "$ROOST_LOAD" report $files --out "$out/report.html"
+[ -z "$files" ] || "$ROOST_LOAD" report $files --out "$out/report.html" || status=1
+"$ROOST_LOAD" million-table "$out" "$@" --connections "$connections" >"$out/million.txt" || status=1
+cat "$out/million.txt"
 exit $status

@@ -43,6 +43,8 @@ pub enum Command {
     Compare(Compare),
     /// Write one HTML page about runs
     Report(Report),
+    /// Hold the results of loadtest/million.sh against their bars
+    MillionTable(MillionTable),
     /// Accept TCP connections and hold them: a floor to compare a server with
     AcceptLoop(AcceptLoop),
     /// Send every message to every connection and nothing else: a floor likewise
@@ -314,6 +316,20 @@ pub struct Report {
     pub out: PathBuf,
 }
 
+/// `million-table`.
+#[derive(Args)]
+pub struct MillionTable {
+    /// The directory of the results: million-RUN.json
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// The runs that must be there, and the only ones that count [default: what is there]
+    #[arg(value_name = "RUN")]
+    pub runs: Vec<String>,
+    /// How many connections should have been held
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 1_000_000)]
+    pub connections: u64,
+}
+
 /// `accept-loop`.
 #[derive(Args)]
 pub struct AcceptLoop {
@@ -537,9 +553,11 @@ pub fn plan_of(command: &Command) -> Result<Option<(Plan, &Common)>, String> {
         Command::Fanout(fanout) => (fanout.plan()?, &fanout.common),
         Command::Storm(storm) => (storm.plan()?, &storm.common),
         Command::Mixed(mixed) => (mixed.plan()?, &mixed.common),
-        Command::Compare(_) | Command::Report(_) | Command::AcceptLoop(_) | Command::Floor(_) => {
-            return Ok(None);
-        }
+        Command::Compare(_)
+        | Command::Report(_)
+        | Command::MillionTable(_)
+        | Command::AcceptLoop(_)
+        | Command::Floor(_) => return Ok(None),
     }))
 }
 

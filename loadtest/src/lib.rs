@@ -11,6 +11,7 @@
 //! | a thread of clients | `ring/` |
 //! | what clients say and hear | [`dialect`] |
 //! | servers in turn, and a floor below them | [`compare`], [`floor`], [`bare`] |
+//! | the bars of `loadtest/million.sh` | [`million`] |
 //! | lost, doubled, reordered, corrupt | [`payload`], [`account`] |
 //! | latencies, and schedules that wait for nobody | [`histogram`], [`pace`] |
 
@@ -22,6 +23,7 @@ pub mod dialect;
 pub mod floor;
 pub mod histogram;
 pub mod machine;
+pub mod million;
 pub mod output;
 pub mod pace;
 pub mod payload;

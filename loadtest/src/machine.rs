@@ -62,12 +62,13 @@ pub struct Process {
 /// A child that has ended is no longer in the sum.
 pub fn process(pid: u32) -> Option<Process> {
     let mut all = Process {
-        pss_bytes: pss_bytes(pid)?,
+        pss_bytes: pss_bytes(&pid.to_string())?,
         cpu_seconds: cpu_seconds(&pid.to_string())?,
     };
     for pid in below(pid, &parents()) {
-        all.pss_bytes += pss_bytes(pid).unwrap_or(0);
-        all.cpu_seconds += cpu_seconds(&pid.to_string()).unwrap_or(0.0);
+        let pid = pid.to_string();
+        all.pss_bytes += pss_bytes(&pid).unwrap_or(0);
+        all.cpu_seconds += cpu_seconds(&pid).unwrap_or(0.0);
     }
     Some(all)
 }
@@ -102,7 +103,17 @@ pub fn own_cpu_seconds() -> f64 {
     cpu_seconds("self").unwrap_or(0.0)
 }
 
-fn pss_bytes(pid: u32) -> Option<u64> {
+/// PSS of this process, in bytes.
+pub fn own_pss_bytes() -> Option<u64> {
+    pss_bytes("self")
+}
+
+/// The kernel's slab, in bytes.
+pub fn slab_bytes() -> u64 {
+    kilobytes(&read("/proc/meminfo"), "Slab:")
+}
+
+fn pss_bytes(pid: &str) -> Option<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     Some(kilobytes(&rollup, "Pss:"))
 }
@@ -154,7 +165,7 @@ impl Kernel {
             fields.next().map_or(0, number)
         };
         Kernel {
-            slab_bytes: kilobytes(&read("/proc/meminfo"), "Slab:"),
+            slab_bytes: slab_bytes(),
             tcp_sockets: tcp_field("inuse"),
             tcp_time_wait: tcp_field("tw"),
             tcp_pages: tcp_field("mem"),

@@ -2,14 +2,18 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
-use roost_load::cli::{self, AcceptLoop, Cli, Command, Compare, Floor, Report};
+use roost_load::cli::{self, AcceptLoop, Cli, Command, Compare, Floor, MillionTable, Report};
 use roost_load::compare::{self, Comparison};
 use roost_load::output::{Document, FORMAT};
 use roost_load::progress::Progress;
-use roost_load::{bare, floor, report, run, scenario};
+use roost_load::{bare, floor, million, report, run, scenario};
 use serde::{Deserialize, Serialize};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -27,6 +31,7 @@ fn carry_out(command: &Command) -> Result<ExitCode, String> {
         Command::AcceptLoop(options) => return accept_loop(options),
         Command::Floor(options) => return serve_floor(options),
         Command::Report(options) => return write_report(options),
+        Command::MillionTable(options) => return million_table(options),
         Command::Compare(options) => return compare_servers(options),
         _ => {}
     }
@@ -34,7 +39,8 @@ fn carry_out(command: &Command) -> Result<ExitCode, String> {
         unreachable!("subcommands without a plan are carried out above");
     };
     let mut progress = Progress::new(common.quiet);
-    let document = run::run(&plan, &mut progress)?;
+    let stop = stop_on_signals().map_err(|error| format!("signals: {error}"))?;
+    let document = run::run_until(&plan, &mut progress, &stop)?;
     if let Some(file) = &common.json {
         write_json(&document, file)?;
     }
@@ -44,6 +50,17 @@ fn carry_out(command: &Command) -> Result<ExitCode, String> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Set by the first SIGINT or SIGTERM, so that what was found is written; the second ends the
+/// process at once.
+fn stop_on_signals() -> std::io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))?;
+        flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
 }
 
 fn compare_servers(options: &Compare) -> Result<ExitCode, String> {
@@ -93,6 +110,17 @@ fn write_report(options: &Report) -> Result<ExitCode, String> {
     std::fs::write(&options.out, report::page(&runs)).map_err(|e| format!("{out}: {e}"))?;
     print(&format!("{out}\n"));
     Ok(ExitCode::SUCCESS)
+}
+
+fn million_table(options: &MillionTable) -> Result<ExitCode, String> {
+    let rows = million::rows(&options.dir, &options.runs, options.connections)?;
+    print(&million::table(&rows));
+    let failed = rows.iter().any(|row| row.verdict == million::Verdict::Fail);
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn accept_loop(options: &AcceptLoop) -> Result<ExitCode, String> {

@@ -36,6 +36,9 @@ pub struct Document {
     pub slope: Option<Slope>,
     /// The run as it went.
     pub samples: Vec<Sample>,
+    /// A signal ended it before its last phase.
+    #[serde(default)]
+    pub interrupted: bool,
     /// Everything that was not as it should be. Empty: the run held what it says.
     pub problems: Vec<String>,
 }
@@ -62,6 +65,9 @@ pub struct PhaseResult {
     pub seconds: f64,
     /// Connections begun in it.
     pub begun: u64,
+    /// Connections held at its beginning.
+    #[serde(default)]
+    pub held_before: Option<u64>,
     /// Connections held at its end.
     pub held: u64,
     /// Connections that did not open.
@@ -84,13 +90,24 @@ pub struct PhaseResult {
     pub pings: u64,
     /// Seconds in which messages were sent; 0 without traffic.
     pub traffic_seconds: f64,
+    /// Seconds from the first message sent until the last that came; 0 without traffic.
+    #[serde(default)]
+    pub receiving_seconds: f64,
+    /// Messages that were due by a schedule and not sent when the phase ended.
+    #[serde(default)]
+    pub unsent: u64,
+    /// Those of them that had been due for longer than one interval explains.
+    #[serde(default)]
+    pub unsent_overdue: u64,
     /// Times a publisher waited a second in vain for deliveries.
     pub stalls: u64,
     /// What became of messages to subscribers.
     pub deliveries: Deliveries,
     /// What became of messages that should come back.
     pub echoes: Deliveries,
-    /// Distributions: `connect`, `recover`, `delivery`, `last_receipt`, `echo`, `echo_from_sent`.
+    /// Distributions: `connect`, `recover`, `delivery`, `last_receipt`, `echo`, `echo_from_sent`;
+    /// where some were dropped, the deliveries of the others (`delivery_rest`) and of those who came
+    /// back (`delivery_returned`) beside those of all.
     pub latencies: BTreeMap<String, Summary>,
     /// The server's process at the end.
     pub server: Option<Process>,
@@ -171,8 +188,17 @@ pub struct Sample {
     pub sent: u64,
     /// Messages received so far.
     pub received: u64,
+    /// Pings answered so far.
+    #[serde(default)]
+    pub pings: u64,
     /// The server's PSS, in bytes.
     pub pss_bytes: Option<u64>,
+    /// This process's own PSS, in bytes.
+    #[serde(default)]
+    pub client_pss_bytes: Option<u64>,
+    /// The kernel's slab more than at the beginning, in bytes.
+    #[serde(default)]
+    pub slab_grown_bytes: Option<i64>,
     /// The server's CPU time so far, in seconds.
     pub cpu_seconds: Option<f64>,
 }
@@ -185,6 +211,31 @@ impl PhaseResult {
     pub fn server_ns_per_message(&self) -> Option<f64> {
         let cpu = self.server_cpu_seconds?;
         (self.received > 0).then(|| cpu * 1e9 / self.received as f64)
+    }
+
+    /// The server's CPU time per connection and second, in microseconds. Only of a phase that held
+    /// the same connections from its beginning to its end.
+    pub fn server_us_per_connection_second(&self) -> Option<f64> {
+        let cpu = self.server_cpu_seconds?;
+        let unchanged = self.begun + self.lost + self.dropped + self.closed == 0
+            && self.held_before == Some(self.held);
+        (unchanged && self.held > 0 && self.seconds > 0.0)
+            .then(|| cpu * 1e6 / self.held as f64 / self.seconds)
+    }
+
+    /// Messages that came each second, until the last of them had come: a backlog that comes when
+    /// nothing is sent any more took its time, too.
+    pub fn received_per_second(&self) -> f64 {
+        self.received as f64 / self.receiving_seconds.max(self.traffic_seconds).max(1e-9)
+    }
+
+    /// Connections opened each second.
+    pub fn opened_per_second(&self) -> f64 {
+        self.opened() as f64 / self.seconds.max(1e-9)
+    }
+
+    fn opened(&self) -> u64 {
+        self.latencies.get("connect").map_or(0, |all| all.count)
     }
 }
 
@@ -241,11 +292,14 @@ fn phase_lines(phase: &PhaseResult, out: &mut String) {
     };
     line("held", format!("{} connections", phase.held));
     if phase.begun > 0 {
-        let opened = phase.latencies.get("connect").map_or(0, |all| all.count);
-        let rate = opened as f64 / phase.seconds.max(1e-9);
         line(
             "opened",
-            format!("{opened} of {} begun, {rate:.0} a second", phase.begun),
+            format!(
+                "{} of {} begun, {:.0} a second",
+                phase.opened(),
+                phase.begun,
+                phase.opened_per_second()
+            ),
         );
     }
     if phase.dropped > 0 {
@@ -262,8 +316,18 @@ fn phase_lines(phase: &PhaseResult, out: &mut String) {
     }
     if phase.sent > 0 {
         let seconds = phase.traffic_seconds.max(1e-9);
-        line("sent", rated(phase.sent, seconds));
-        line("received", rated(phase.received, seconds));
+        line("sent", rated(phase.sent, phase.sent as f64 / seconds));
+        line(
+            "received",
+            rated(phase.received, phase.received_per_second()),
+        );
+    }
+    if phase.unsent > 0 {
+        let late = phase.unsent_overdue;
+        line(
+            "unsent",
+            format!("{} due, {late} for longer than an interval", phase.unsent),
+        );
     }
     for (name, tally) in [("deliveries", phase.deliveries), ("echoes", phase.echoes)] {
         if tally != Deliveries::default() {
@@ -308,8 +372,7 @@ fn phase_lines(phase: &PhaseResult, out: &mut String) {
         let mut text = format!("{cpu:.2} s");
         if let Some(ns) = phase.server_ns_per_message() {
             let _ = write!(text, ", {:.2} µs per message received", ns / 1e3);
-        } else if phase.held > 0 && phase.begun == 0 {
-            let each = cpu * 1e6 / phase.held as f64 / phase.seconds.max(1e-9);
+        } else if let Some(each) = phase.server_us_per_connection_second() {
             let _ = write!(text, ", {each:.3} µs per connection and second");
         }
         line("server's CPU time", text);
@@ -326,8 +389,8 @@ fn phase_lines(phase: &PhaseResult, out: &mut String) {
     }
 }
 
-fn rated(count: u64, seconds: f64) -> String {
-    format!("{count}, {:.0} a second", count as f64 / seconds)
+fn rated(count: u64, per_second: f64) -> String {
+    format!("{count}, {per_second:.0} a second")
 }
 
 /// A time as people read it.

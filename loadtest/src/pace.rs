@@ -31,6 +31,11 @@ impl Schedule {
         self.start_ns + (self.interval_ns * self.taken as f64) as u64
     }
 
+    /// From one step of this member to its next, in nanoseconds.
+    pub fn interval_ns(&self) -> u64 {
+        self.interval_ns as u64
+    }
+
     /// Takes the next step if it is due at `now`, and says when it was.
     pub fn take_due(&mut self, now: u64) -> Option<u64> {
         let due = self.next_due();
@@ -80,9 +85,9 @@ impl Window {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// Forgets what is due and not sent.
-    pub fn drop_waiting(&mut self) {
-        self.waiting.clear();
+    /// Forgets what is due and not sent, and says when each of that was due.
+    pub fn drop_waiting(&mut self) -> VecDeque<u64> {
+        std::mem::take(&mut self.waiting)
     }
 
     /// Forgets all: the connection is gone or the traffic over.

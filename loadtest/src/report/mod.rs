@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use crate::output::{Deliveries, Document, PhaseResult, duration};
+use crate::output::{Deliveries, Document, PhaseResult, Sample, duration};
 use crate::preflight::mebibytes;
 
 mod plot;
 
-use plot::{Axis, Line, Scale, plot};
+use plot::{Axis, COLOURS, Line, Look, Piece, Scale, plot};
 
 /// Writes the page.
 pub fn page(runs: &[Document]) -> String {
@@ -35,6 +35,7 @@ pub fn page(runs: &[Document]) -> String {
         "Messages received a second",
         messages(runs, &names),
     );
+    figure(&mut out, "Pings answered a second", pings(runs, &names));
     for (metric, title) in METRICS {
         figure(&mut out, title, distribution(runs, &names, metric));
     }
@@ -196,12 +197,12 @@ fn over_samples(
     runs.iter()
         .zip(names)
         .enumerate()
-        .map(|(colour, (run, name))| Line {
+        .map(|(index, (run, name))| Line {
             name: name.clone(),
-            colour,
-            points: points(run),
+            look: Look::nth(index),
+            pieces: vec![points(run)],
         })
-        .filter(|line| line.points.len() > 1)
+        .filter(|line| line.pieces[0].len() > 1)
         .collect()
 }
 
@@ -213,12 +214,22 @@ fn connections(runs: &[Document], names: &[String]) -> Option<String> {
 }
 
 fn memory(runs: &[Document], names: &[String]) -> Option<String> {
-    let lines = over_samples(runs, names, |run| {
-        run.samples
-            .iter()
-            .filter_map(|s| Some((s.held as f64, s.pss_bytes? as f64)))
-            .collect()
-    });
+    let mut lines = Vec::new();
+    for (index, (run, name)) in runs.iter().zip(names).enumerate() {
+        let (opening, closing) = waves(run);
+        // One colour a run; what it closes is dashed.
+        let mut line = |name: String, dash: usize, pieces: Vec<Piece>| {
+            let look = Look {
+                dash,
+                ..Look::nth(index)
+            };
+            if pieces.iter().any(|piece| piece.len() > 1) {
+                lines.push(Line { name, look, pieces });
+            }
+        };
+        line(name.clone(), Look::nth(index).dash, opening);
+        line(format!("{name}: closing"), 1, closing);
+    }
     plot(
         &linear("connections held", count_label),
         &linear("proportional set size", |bytes| mebibytes(bytes as u64)),
@@ -226,25 +237,64 @@ fn memory(runs: &[Document], names: &[String]) -> Option<String> {
     )
 }
 
+/// Memory over connections: while they were opened and held, and while they closed, each time anew.
+/// What the server keeps when they go would otherwise hide what it took when they came.
+fn waves(run: &Document) -> (Vec<Piece>, Vec<Piece>) {
+    let (mut opening, mut closing) = (Vec::new(), Vec::new());
+    let mut closes = None;
+    for sample in &run.samples {
+        let Some(pss) = sample.pss_bytes else {
+            continue;
+        };
+        let phase = run.phases.iter().rfind(|phase| phase.began_s <= sample.s);
+        // A closing that was cut short closed some; when all is over, nothing closes any more.
+        let now = phase.is_some_and(|phase| phase.closed > 0);
+        let pieces = if now { &mut closing } else { &mut opening };
+        if closes != Some(now) {
+            pieces.push(Vec::new());
+            closes = Some(now);
+        }
+        if let Some(piece) = pieces.last_mut() {
+            piece.push((sample.held as f64, pss as f64));
+        }
+    }
+    (opening, closing)
+}
+
 fn messages(runs: &[Document], names: &[String]) -> Option<String> {
+    rates(runs, names, |sample| sample.received)
+}
+
+fn pings(runs: &[Document], names: &[String]) -> Option<String> {
+    rates(runs, names, |sample| sample.pings)
+}
+
+/// How fast a count rose, if it did.
+fn rates(runs: &[Document], names: &[String], count: fn(&Sample) -> u64) -> Option<String> {
     let lines = over_samples(runs, names, |run| {
         run.samples
             .windows(2)
             .filter(|pair| pair[1].s - pair[0].s > 0.05)
             .map(|pair| {
-                let received = pair[1].received.saturating_sub(pair[0].received) as f64;
-                (pair[1].s, received / (pair[1].s - pair[0].s))
+                let more = count(&pair[1]).saturating_sub(count(&pair[0])) as f64;
+                (pair[1].s, more / (pair[1].s - pair[0].s))
             })
             .collect()
     });
-    let some = lines.iter().any(|l| l.points.iter().any(|p| p.1 > 0.0));
+    let some = lines
+        .iter()
+        .any(|line| line.pieces[0].iter().any(|p| p.1 > 0.0));
     some.then(|| plot(&SECONDS, &linear("a second", count_label), &lines))?
 }
 
 /// Latency over percentile; the percentiles spread so that each nine has as much room.
 fn distribution(runs: &[Document], names: &[String], metric: &str) -> Option<String> {
     let mut lines = Vec::new();
-    for (run, name) in runs.iter().zip(names) {
+    let phases = runs.iter().flat_map(|run| &run.phases);
+    let all = phases.filter(|phase| phase.latencies.contains_key(metric));
+    let colour_each = all.count() <= COLOURS;
+    for (index, (run, name)) in runs.iter().zip(names).enumerate() {
+        let first = lines.len();
         for phase in &run.phases {
             let Some(latencies) = phase.latencies.get(metric) else {
                 continue;
@@ -256,10 +306,18 @@ fn distribution(runs: &[Document], names: &[String], metric: &str) -> Option<Str
                     ns as f64,
                 )
             });
+            // Too many for a colour each: a colour a run, a dash a phase.
+            let look = match colour_each {
+                true => Look::nth(lines.len()),
+                false => Look {
+                    colour: index,
+                    dash: lines.len() - first,
+                },
+            };
             lines.push(Line {
                 name: format!("{name}: {}", phase.name),
-                colour: lines.len(),
-                points: points.collect(),
+                look,
+                pieces: vec![points.collect()],
             });
         }
     }
@@ -333,6 +391,14 @@ fn escape(text: &str) -> String {
 /// Distributions with a plot; the first that a phase has is the one of its table row.
 const METRICS: &[(&str, &str)] = &[
     ("delivery", "From publish to receipt"),
+    (
+        "delivery_rest",
+        "From publish to receipt, of those who were not dropped",
+    ),
+    (
+        "delivery_returned",
+        "From publish to receipt, of those who were dropped and came back",
+    ),
     ("last_receipt", "From publish to the last receipt"),
     ("echo", "From due to back"),
     ("recover", "From drop to subscribed again"),

@@ -21,24 +21,50 @@ pub(super) enum Scale {
     Log,
 }
 
+/// Points to join.
+pub(super) type Piece = Vec<(f64, f64)>;
+
 /// A line with a name.
 pub(super) struct Line {
     pub(super) name: String,
+    pub(super) look: Look,
+    /// Each drawn by itself.
+    pub(super) pieces: Vec<Piece>,
+}
+
+/// What tells a line from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Look {
     /// Which of the page's colours.
     pub(super) colour: usize,
-    pub(super) points: Vec<(f64, f64)>,
+    /// Which of its dash patterns; the first is none.
+    pub(super) dash: usize,
+}
+
+impl Look {
+    /// The `n`-th of lines that are to be told apart: the colours first, then dashes.
+    pub(super) fn nth(n: usize) -> Look {
+        Look {
+            colour: n % COLOURS,
+            dash: n / COLOURS % DASHES,
+        }
+    }
+
+    fn classes(self) -> String {
+        format!("line c{} d{}", self.colour % COLOURS, self.dash % DASHES)
+    }
+}
+
+impl Line {
+    fn points(&self) -> impl Iterator<Item = (f64, f64)> {
+        self.pieces.iter().flatten().copied()
+    }
 }
 
 /// Draws the lines; `None` when there is nothing to draw.
 pub(super) fn plot(x: &Axis, y: &Axis, lines: &[Line]) -> Option<String> {
-    let span_x = Span::of(
-        x.scale,
-        lines.iter().flat_map(|l| l.points.iter().map(|p| p.0)),
-    )?;
-    let span_y = Span::of(
-        y.scale,
-        lines.iter().flat_map(|l| l.points.iter().map(|p| p.1)),
-    )?;
+    let span_x = Span::of(x.scale, lines.iter().flat_map(|l| l.points().map(|p| p.0)))?;
+    let span_y = Span::of(y.scale, lines.iter().flat_map(|l| l.points().map(|p| p.1)))?;
     let at_x = |value: f64| LEFT + span_x.place(value) * (WIDTH - LEFT - RIGHT);
     let at_y = |value: f64| HEIGHT - BOTTOM - span_y.place(value) * (HEIGHT - TOP - BOTTOM);
     let mut out = format!(
@@ -90,21 +116,23 @@ pub(super) fn plot(x: &Axis, y: &Axis, lines: &[Line]) -> Option<String> {
 
 fn draw(line: &Line, at_x: &dyn Fn(f64) -> f64, at_y: &dyn Fn(f64) -> f64, out: &mut String) {
     let mut path = String::new();
-    for &(x, y) in &thinned(&line.points) {
-        let command = if path.is_empty() { 'M' } else { 'L' };
-        let _ = write!(path, "{command}{:.1} {:.1}", at_x(x), at_y(y));
+    let step = line.points().count().div_ceil(POINTS_MAX).max(1);
+    for piece in &line.pieces {
+        for (index, &(x, y)) in thinned(piece, step).iter().enumerate() {
+            let command = if index == 0 { 'M' } else { 'L' };
+            let _ = write!(path, "{command}{:.1} {:.1}", at_x(x), at_y(y));
+        }
     }
     let _ = writeln!(
         out,
-        "<path class=\"line c{}\" d=\"{path}\"><title>{}</title></path>",
-        line.colour % COLOURS,
+        "<path class=\"{}\" d=\"{path}\"><title>{}</title></path>",
+        line.look.classes(),
         escape(&line.name)
     );
 }
 
-/// At most [`POINTS_MAX`] points: a plot has no more columns to show.
-fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let step = points.len().div_ceil(POINTS_MAX).max(1);
+/// Every `step`-th and the last: with [`POINTS_MAX`] points, a plot has no more columns to show.
+fn thinned(points: &[(f64, f64)], step: usize) -> Vec<(f64, f64)> {
     let mut kept: Vec<_> = points.iter().copied().step_by(step).collect();
     if let (Some(&last), true) = (points.last(), step > 1) {
         kept.push(last);
@@ -117,8 +145,9 @@ fn legend(lines: &[Line]) -> String {
     for line in lines {
         let _ = write!(
             out,
-            "<li><i class=\"c{}\"></i>{}</li>",
-            line.colour % COLOURS,
+            "<li><svg class=\"key\" viewBox=\"0 0 30 6\" aria-hidden=\"true\"><path class=\"{}\" \
+             d=\"M1 3L29 3\"/></svg>{}</li>",
+            line.look.classes(),
             escape(&line.name)
         );
     }
@@ -201,6 +230,8 @@ fn nice_step(wanted: f64) -> f64 {
 
 /// Colours the page has for lines.
 pub(super) const COLOURS: usize = 8;
+/// Dash patterns the page has for lines.
+const DASHES: usize = 6;
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 340.0;
 const LEFT: f64 = 76.0;

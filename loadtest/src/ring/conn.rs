@@ -28,6 +28,8 @@ pub(super) const EXPECTED: u8 = 4;
 pub(super) const RETURNING: u8 = 8;
 /// A close frame was answered: what follows is the end of TCP.
 pub(super) const SAID_GOODBYE: u8 = 16;
+/// It was dropped in this phase.
+pub(super) const DROPPED: u8 = 32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {

@@ -12,7 +12,7 @@ use crate::dialect::{self, Dialect, Heard, Random, Say, Session};
 use crate::pace::Schedule;
 use crate::plan::{Loss, Role};
 
-use super::conn::{EXPECTED, REOPEN, RETURNING, Rare, SAID_GOODBYE, State, WRITING};
+use super::conn::{DROPPED, EXPECTED, REOPEN, RETURNING, Rare, SAID_GOODBYE, State, WRITING};
 use super::{Ask, Core, Share};
 
 impl Core {
@@ -57,7 +57,7 @@ impl Core {
         let conn = &mut self.conns[slot as usize];
         conn.generation = conn.generation.wrapping_add(1);
         conn.state = State::Connecting;
-        conn.flags &= RETURNING;
+        conn.flags &= RETURNING | DROPPED;
         conn.stage = 0;
         let key = conn.key(slot);
         let rare = Rare {
@@ -443,7 +443,7 @@ impl Core {
         }
         self.free(slot);
         if conn.has(REOPEN) {
-            self.conns[slot as usize].flags |= RETURNING;
+            self.conns[slot as usize].flags |= RETURNING | DROPPED;
             self.reopen.push_back(slot);
         }
     }
@@ -464,6 +464,7 @@ impl Core {
     /// Drops a share of a group without a word: RST, as when a machine goes away. They come again.
     pub(super) fn drop_some(&mut self, loss: Loss) {
         self.dropped_at = roost_net::clock::now_ns();
+        self.some_dropped = true;
         for share in self.shares.clone() {
             if share.group != loss.group {
                 continue;
@@ -489,6 +490,15 @@ impl Core {
             }
         }
         self.tell_unfinished();
+    }
+
+    /// The phase is over: who was dropped in it is one of all again.
+    pub(super) fn forget_dropped(&mut self) {
+        if std::mem::take(&mut self.some_dropped) {
+            for conn in &mut self.conns {
+                conn.flags &= !DROPPED;
+            }
+        }
     }
 
     pub(super) fn close_all(&mut self) {

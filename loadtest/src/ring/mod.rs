@@ -97,6 +97,8 @@ struct Core {
     close_next: Option<u32>,
     closing_in_flight: u32,
     dropped_at: u64,
+    /// Some were dropped in this phase, here or in another ring.
+    some_dropped: bool,
     in_flight_max: u32,
 
     /// The driver waits in whole milliseconds.
@@ -260,6 +262,7 @@ impl Core {
             close_next: None,
             closing_in_flight: 0,
             dropped_at: 0,
+            some_dropped: false,
             in_flight_max: (plan.settings.connects_in_flight_max / rings).max(1),
             rounds_waits: false,
             now: 0,
@@ -292,6 +295,7 @@ impl Core {
             }
             Command::Report(reply) => {
                 self.settle();
+                self.forget_dropped();
                 let fresh = Results::new(self.plan.publishers_end() as usize);
                 let _ = reply.send(std::mem::replace(&mut self.results, fresh));
             }

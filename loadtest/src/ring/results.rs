@@ -18,6 +18,10 @@ pub(crate) struct Results {
     pub(crate) recover: Latencies,
     /// From the time a message was due until a subscriber had it.
     pub(crate) delivery: Latencies,
+    /// The same of subscribers that were not dropped, in a phase that dropped some.
+    pub(crate) delivery_rest: Latencies,
+    /// The same of those who were dropped and came back.
+    pub(crate) delivery_returned: Latencies,
     /// From the time a message was due until it was back.
     pub(crate) echo: Latencies,
     /// From the time a message was sent until it was back: what a client without a schedule sees.
@@ -34,6 +38,10 @@ pub(crate) struct Results {
     pub(crate) closed: u64,
     /// Times a publisher gave up waiting for deliveries.
     pub(crate) stalls: u64,
+    /// Messages due by a schedule and not sent when the traffic ended.
+    pub(crate) unsent: u64,
+    /// Those of them due for longer than one interval explains.
+    pub(crate) unsent_overdue: u64,
 }
 
 /// The latest delivery of each message of one publisher.
@@ -59,6 +67,8 @@ impl Results {
         self.connect.add(&other.connect);
         self.recover.add(&other.recover);
         self.delivery.add(&other.delivery);
+        self.delivery_rest.add(&other.delivery_rest);
+        self.delivery_returned.add(&other.delivery_returned);
         self.echo.add(&other.echo);
         self.echo_sent.add(&other.echo_sent);
         for (mine, theirs) in self.last.iter_mut().zip(&other.last) {
@@ -73,6 +83,8 @@ impl Results {
         self.dropped += other.dropped;
         self.closed += other.closed;
         self.stalls += other.stalls;
+        self.unsent += other.unsent;
+        self.unsent_overdue += other.unsent_overdue;
     }
 
     /// From the time a message was due until the last subscriber had it.

@@ -1,6 +1,7 @@
 //! Messages out by the plan, messages in on the books.
 
 use std::cmp::Reverse;
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
 use crate::account::Track;
@@ -10,7 +11,7 @@ use crate::payload::{self, Stamp};
 use crate::plan::{Plan, Role};
 
 use super::Core;
-use super::conn::State;
+use super::conn::{DROPPED, State};
 
 /// A publisher at work.
 #[derive(Debug)]
@@ -57,15 +58,36 @@ impl Core {
         self.due.clear();
         self.stalled.clear();
         if !on {
-            for echoing in self.echoing.values_mut() {
-                echoing.window.drop_waiting();
-            }
+            self.count_unsent();
             return;
         }
         for slot in self.working_slots() {
             if self.conns[slot as usize].state == State::Held {
                 self.start_traffic(slot);
             }
+        }
+    }
+
+    /// What was due by a schedule until now and will not be sent any more.
+    fn count_unsent(&mut self) {
+        let now = roost_net::clock::now_ns();
+        let results = &mut self.results;
+        let mut count = |schedule: Option<Schedule>, waiting: VecDeque<u64>| {
+            // Without a schedule, what waits is due when its answer comes.
+            let Some(mut schedule) = schedule else { return };
+            let explained = schedule.interval_ns().max(UNSENT_EXPLAINED_NS);
+            let late = std::iter::from_fn(|| schedule.take_due(now));
+            for due in waiting.into_iter().chain(late) {
+                results.unsent += 1;
+                results.unsent_overdue += u64::from(now.saturating_sub(due) > explained);
+            }
+        };
+        for echoing in self.echoing.values_mut() {
+            let waiting = echoing.window.drop_waiting();
+            count(echoing.schedule.take(), waiting);
+        }
+        for publishing in self.publishing.values_mut() {
+            count(publishing.schedule.take(), VecDeque::new());
         }
     }
 
@@ -369,6 +391,12 @@ impl Core {
         self.tracks[track].handle(stamp.sequence, &mut self.results.deliveries);
         let ns = self.now.saturating_sub(stamp.due_ns);
         self.results.delivery.record(ns);
+        if self.some_dropped {
+            match self.conns[slot as usize].has(DROPPED) {
+                true => self.results.delivery_returned.record(ns),
+                false => self.results.delivery_rest.record(ns),
+            }
+        }
         self.results.last[stamp.publisher as usize].record(stamp.sequence, ns);
         self.seen[topic] += 1;
     }
@@ -518,3 +546,5 @@ fn publisher_at(plan: &Plan, topic: usize, member: u32, local: usize) -> Option<
 
 /// Publishers that saw no delivery for so long go on.
 const STALL_NS: u64 = 1_000_000_000;
+/// What is unsent for no longer than this had a client that waited for a core, whatever its interval.
+const UNSENT_EXPLAINED_NS: u64 = 100_000_000;

@@ -24,12 +24,15 @@ impl Run {
             lost: sum(|g| &g.failed) + sum(|g| &g.lost),
             sent: sum(|g| &g.sent),
             received: sum(|g| &g.received),
-            pss_bytes: None,
-            cpu_seconds: None,
+            pings: sum(|g| &g.pings),
+            ..Sample::default()
         }
     }
 
-    pub(super) fn look_at_server(&self, sample: &mut Sample) -> Result<(), String> {
+    pub(super) fn look_at_memory(&self, sample: &mut Sample) -> Result<(), String> {
+        let slab = machine::slab_bytes() as i64;
+        sample.slab_grown_bytes = Some(slab - self.kernel_before.slab_bytes as i64);
+        sample.client_pss_bytes = machine::own_pss_bytes();
         let Some(pid) = self.plan.settings.server_pid else {
             return Ok(());
         };
@@ -44,7 +47,7 @@ impl Run {
         phase: &Phase,
         before: &Before,
         seconds: f64,
-        traffic_ns: u64,
+        traffic: Traffic,
         progress: &mut Progress,
     ) -> Result<(), String> {
         let cpu = self.plan.settings.server_pid.and_then(machine::process);
@@ -55,7 +58,7 @@ impl Run {
         }
         let now = now_ns();
         let mut sample = self.sample(now);
-        self.look_at_server(&mut sample)?;
+        self.look_at_memory(&mut sample)?;
         self.document.samples.push(sample);
         let kernel = Kernel::read();
         let counters = self.counters();
@@ -64,6 +67,7 @@ impl Run {
             began_s: (before.at - self.began) as f64 / 1e9,
             seconds,
             begun: self.shared.sum(|g| &g.begun) - before.begun,
+            held_before: Some(before.held),
             held: sample.held,
             failed: self.shared.sum(|g| &g.failed) - before.failed,
             lost: self.shared.sum(|g| &g.lost) - before.lost,
@@ -72,7 +76,10 @@ impl Run {
             sent: sample.sent - before.sent,
             received: sample.received - before.received,
             pings: self.shared.sum(|g| &g.pings) - before.pings,
-            traffic_seconds: traffic_ns as f64 / 1e9,
+            traffic_seconds: traffic.sending_ns as f64 / 1e9,
+            receiving_seconds: traffic.receiving_ns as f64 / 1e9,
+            unsent: results.unsent,
+            unsent_overdue: results.unsent_overdue,
             stalls: results.stalls,
             deliveries: Deliveries::from(&results.deliveries),
             echoes: Deliveries::from(&results.echoes),
@@ -138,6 +145,12 @@ impl Run {
         if !echoes.is_clean() {
             problem(format!("echoes: {echoes:?}"));
         }
+        if result.unsent_overdue > 0 {
+            let (late, all) = (result.unsent_overdue, result.unsent);
+            problem(format!(
+                "{late} messages of {all} unsent were due for longer than an interval"
+            ));
+        }
         for (why, count) in &result.losses {
             if why.starts_with("closing") {
                 problem(format!("{count} connections: {why}"));
@@ -146,9 +159,19 @@ impl Run {
     }
 }
 
+/// How long messages went, from the first on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Traffic {
+    /// Until none was sent any more.
+    pub(super) sending_ns: u64,
+    /// Until the last had come.
+    pub(super) receiving_ns: u64,
+}
+
 /// What there was when a phase began.
 pub(super) struct Before {
     pub(super) at: u64,
+    held: u64,
     begun: u64,
     failed: u64,
     lost: u64,
@@ -164,6 +187,7 @@ impl Before {
         let shared = &run.shared;
         let server = run.plan.settings.server_pid.and_then(machine::process);
         Before {
+            held: shared.sum(|g| &g.held),
             begun: shared.sum(|g| &g.begun),
             failed: shared.sum(|g| &g.failed),
             lost: shared.sum(|g| &g.lost),
@@ -183,6 +207,8 @@ fn latencies(results: &Results) -> BTreeMap<String, crate::histogram::Summary> {
         ("connect", &results.connect),
         ("recover", &results.recover),
         ("delivery", &results.delivery),
+        ("delivery_rest", &results.delivery_rest),
+        ("delivery_returned", &results.delivery_returned),
         ("last_receipt", &last),
         ("echo", &results.echo),
         ("echo_from_sent", &results.echo_sent),

@@ -6,6 +6,7 @@ mod books;
 mod rings;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -23,13 +24,26 @@ use crate::ring::{Command, Results};
 use crate::shared::Shared;
 use crate::stats;
 
-use books::{Before, settings_of, slope};
+use books::{Before, Traffic, settings_of, slope};
 use rings::{Handle, lay_out, start_ring};
 
 ///
 /// # Errors
 /// When the plan contradicts itself, cannot fit here, or a ring cannot run.
 pub fn run(plan: &Plan, progress: &mut Progress) -> Result<Document, String> {
+    run_until(plan, progress, &Arc::new(AtomicBool::new(false)))
+}
+
+/// Carries out a plan until `stop` is set: then the phase under way is the last, and the document
+/// says so.
+///
+/// # Errors
+/// When the plan contradicts itself, cannot fit here, or a ring cannot run.
+pub fn run_until(
+    plan: &Plan,
+    progress: &mut Progress,
+    stop: &Arc<AtomicBool>,
+) -> Result<Document, String> {
     plan.check()?;
     let machine = Machine::read();
     let mut plan = plan.clone();
@@ -44,9 +58,15 @@ pub fn run(plan: &Plan, progress: &mut Progress) -> Result<Document, String> {
         }
         progress.say(&preflight.obstacles);
     }
-    let mut run = Run::start(Arc::new(plan), machine, &preflight)?;
+    let mut run = Run::start(Arc::new(plan), machine, &preflight, Arc::clone(stop))?;
     for phase in run.plan.phases.clone() {
         run.carry_out(&phase, progress)?;
+        if run.is_stopped() {
+            run.document.interrupted = true;
+            let text = format!("{}: interrupted", phase.name);
+            run.document.problems.push(text);
+            break;
+        }
     }
     run.finish(progress)
 }
@@ -62,10 +82,17 @@ struct Run {
     document: Document,
     sampled_at: u64,
     watched_at: u64,
+    /// Set from elsewhere when the run is to end.
+    stop: Arc<AtomicBool>,
 }
 
 impl Run {
-    fn start(plan: Arc<Plan>, machine: Machine, preflight: &Preflight) -> Result<Run, String> {
+    fn start(
+        plan: Arc<Plan>,
+        machine: Machine,
+        preflight: &Preflight,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Run, String> {
         let kernel_before = Kernel::read();
         let shared = Arc::new(Shared::new(&plan, preflight.rings));
         let layout = lay_out(&plan, preflight.rings, machine.cores);
@@ -133,6 +160,7 @@ impl Run {
             document,
             sampled_at: 0,
             watched_at: 0,
+            stop,
         })
     }
 
@@ -141,7 +169,7 @@ impl Run {
     fn carry_out(&mut self, phase: &Phase, progress: &mut Progress) -> Result<(), String> {
         progress.phase(&phase.name, self.plan.connections());
         let before = Before::read(self);
-        let mut traffic_ns = 0;
+        let mut traffic = Traffic::default();
         match phase.step {
             Step::Open(upto) => self.open(upto, progress)?,
             Step::Hold(how_long) => self.wait_for(how_long, progress)?,
@@ -156,14 +184,14 @@ impl Run {
                     self.wait_opened(progress)?;
                 }
                 self.tell_all(|| Command::Traffic(false));
-                traffic_ns = now_ns() - start;
-                self.drain(progress)?;
+                traffic.sending_ns = now_ns() - start;
+                traffic.receiving_ns = self.drain(progress)? - start;
             }
             Step::PublishEach(messages) => {
                 let start = now_ns();
                 self.tell_all(|| Command::PublishEach(messages));
-                self.drain(progress)?;
-                traffic_ns = now_ns() - start;
+                traffic.receiving_ns = self.drain(progress)? - start;
+                traffic.sending_ns = traffic.receiving_ns;
             }
             Step::Reconnect(loss) => {
                 self.tell_all(|| Command::Drop(loss));
@@ -178,7 +206,7 @@ impl Run {
             }
         }
         let seconds = (now_ns() - before.at) as f64 / 1e9;
-        self.document_phase(phase, &before, seconds, traffic_ns, progress)
+        self.document_phase(phase, &before, seconds, traffic, progress)
     }
 
     fn open(&mut self, upto: Option<u32>, progress: &mut Progress) -> Result<(), String> {
@@ -206,7 +234,7 @@ impl Run {
 
     fn wait_for(&mut self, how_long: Duration, progress: &mut Progress) -> Result<(), String> {
         let end = now_ns() + nanos(how_long);
-        while now_ns() < end {
+        while now_ns() < end && !self.is_stopped() {
             let left = Duration::from_nanos(end.saturating_sub(now_ns()));
             thread::sleep(left.min(TICK));
             self.watch(progress)?;
@@ -214,18 +242,22 @@ impl Run {
         Ok(())
     }
 
-    /// Until everything that was sent has come, or nothing comes any more.
-    fn drain(&mut self, progress: &mut Progress) -> Result<(), String> {
-        let mut last = (u64::MAX, now_ns());
+    /// Until everything that was sent has come, or nothing comes any more. Returns when the last
+    /// of it came.
+    fn drain(&mut self, progress: &mut Progress) -> Result<u64, String> {
+        let start = now_ns();
+        let mut last = (u64::MAX, start);
         loop {
             let missing = self.missing()?;
             if missing == 0 {
-                return Ok(());
+                return Ok(now_ns());
             }
             if missing != last.0 {
                 last = (missing, now_ns());
-            } else if now_ns() - last.1 > nanos(DRAIN_QUIET) {
-                return Ok(());
+            }
+            let since = if self.is_stopped() { start } else { last.1 };
+            if now_ns() - since > nanos(DRAIN_QUIET) {
+                return Ok(last.1);
             }
             thread::sleep(TICK / 2);
             self.watch(progress)?;
@@ -242,7 +274,7 @@ impl Run {
         let mut last = (u64::MAX, now_ns());
         loop {
             let (is_done, count) = done(&self.shared);
-            if is_done {
+            if is_done || self.is_stopped() {
                 return Ok(());
             }
             if count != last.0 {
@@ -294,6 +326,10 @@ impl Run {
 
     // Watching.
 
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
     fn watch(&mut self, progress: &mut Progress) -> Result<(), String> {
         let now = now_ns();
         if self.rings.iter().any(|ring| ring.thread.is_finished()) {
@@ -306,7 +342,7 @@ impl Run {
         let mut sample = self.sample(now);
         if now >= self.watched_at + WATCH_NS {
             self.watched_at = now;
-            self.look_at_server(&mut sample)?;
+            self.look_at_memory(&mut sample)?;
         }
         progress.show(&sample);
         self.document.samples.push(sample);
@@ -314,7 +350,9 @@ impl Run {
     }
 
     fn finish(mut self, progress: &mut Progress) -> Result<Document, String> {
-        self.look_after(progress)?;
+        if !self.document.interrupted {
+            self.look_after(progress)?;
+        }
         for ring in &self.rings {
             ring.tell(Command::Quit);
         }

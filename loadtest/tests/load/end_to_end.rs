@@ -16,9 +16,11 @@ struct House {
 
 impl House {
     fn open() -> House {
-        let server = Server::start(Settings::for_tests(), 2, || {
-            EpollDriver::new(&EpollOptions::default())
-        });
+        House::open_with(Settings::for_tests())
+    }
+
+    fn open_with(settings: Settings) -> House {
+        let server = Server::start(settings, 2, || EpollDriver::new(&EpollOptions::default()));
         House {
             server: server.expect("a free port"),
         }
@@ -138,6 +140,56 @@ fn storm_drops_some_and_they_come_again() {
     assert_eq!((storm.dropped, storm.held), (25, 101));
     assert_eq!(storm.latencies["recover"].count, 25);
     assert!(storm.deliveries.received > 0);
+}
+
+#[test]
+fn those_who_stay_in_a_storm_have_latencies_of_their_own() {
+    let house = House::open();
+    let document = house.clean("storm -n 100 --share 0.25 --rate 100 --time 300ms");
+    let count = |phase: usize, name: &str| {
+        let latencies = document.phases[phase].latencies.get(name);
+        latencies.map_or(0, |latencies| latencies.count)
+    };
+    let storm = &document.phases[2];
+    let (rest, returned) = (count(2, "delivery_rest"), count(2, "delivery_returned"));
+    // What came before the drop is of neither.
+    assert!(
+        (75 * (storm.sent - 3)..=75 * storm.sent).contains(&rest),
+        "{rest}"
+    );
+    assert!(returned > 0 && returned <= 25 * storm.sent, "{returned}");
+    assert!(rest + returned <= count(2, "delivery"));
+    let table = document.table();
+    assert!(table.contains("  delivery rest  "), "{table}");
+    for calm in [1, 3] {
+        assert!(count(calm, "delivery") > 0);
+        assert_eq!(
+            count(calm, "delivery_rest") + count(calm, "delivery_returned"),
+            0
+        );
+    }
+}
+
+#[test]
+fn every_ping_of_the_server_is_answered() {
+    let mut settings = Settings::for_tests();
+    settings.limits.ping_interval_ms = 1_000;
+    settings.limits.ping_timeout_ms = 1_000;
+    let house = House::open_with(settings);
+    let document = house.clean("idle -n 40 --hold 4500ms --server-stats");
+    let hold = &document.phases[1];
+    assert_eq!((hold.held_before, hold.held), (Some(40), 40));
+    // Who is not heard is cut after two seconds; who answers is asked each second.
+    assert!((3 * 40..=5 * 40).contains(&hold.pings), "{}", hold.pings);
+    let counters = hold.counters.as_ref().expect("the server tells");
+    assert_eq!(counters["ping_timeouts_total"], 0);
+    assert!(counters["pongs_received_total"] >= 3 * 40);
+    // The samples show when.
+    let rising: Vec<u64> = document.samples.iter().map(|sample| sample.pings).collect();
+    assert!(rising.is_sorted(), "{rising:?}");
+    let different: std::collections::BTreeSet<_> = rising.iter().collect();
+    assert!(different.len() >= 3, "{rising:?}");
+    assert!(rising.last() >= Some(&hold.pings), "{rising:?}");
 }
 
 #[test]

@@ -27,6 +27,8 @@ enum Fault {
     /// It comes as text.
     Text,
     Reset,
+    /// All wait for a second.
+    Stall,
 }
 
 /// A server for one connection after the other; ends with the test's process.
@@ -105,6 +107,10 @@ fn echo(mut stream: TcpStream, fault: Fault) -> std::io::Result<()> {
                         }
                         Fault::Text => append_frame(&mut out, Opcode::Text, b"hello"),
                         Fault::Reset => return Ok(()),
+                        Fault::Stall => {
+                            thread::sleep(STALL);
+                            append_frame(&mut out, Opcode::Binary, &payload);
+                        }
                     }
                     if messages == 11
                         && let Some(kept) = kept.take()
@@ -125,6 +131,25 @@ fn echo(mut stream: TcpStream, fault: Fault) -> std::io::Result<()> {
 }
 
 fn run_against(fault: Fault) -> Document {
+    let echo = Echo {
+        rate: None,
+        in_flight: 4,
+        size: 100,
+    };
+    run_echo(fault, 3, echo, Duration::from_millis(200))
+}
+
+/// One connection, 200 messages a second by a schedule.
+fn run_scheduled(fault: Fault, in_flight: u32) -> Document {
+    let echo = Echo {
+        rate: Some(RATE),
+        in_flight,
+        size: 100,
+    };
+    run_echo(fault, 1, echo, Duration::from_millis(500))
+}
+
+fn run_echo(fault: Fault, count: u32, echo: Echo, time: Duration) -> Document {
     let address = serve(fault);
     let plan = Plan {
         name: "faulty".to_owned(),
@@ -136,25 +161,17 @@ fn run_against(fault: Fault) -> Document {
         topics: Vec::new(),
         groups: vec![Group {
             name: "busy".to_owned(),
-            count: 3,
+            count,
             dialect: dialect::by_name("echo").expect("a dialect"),
             subscribe: Vec::new(),
-            role: Role::Echo(Echo {
-                rate: None,
-                in_flight: 4,
-                size: 100,
-            }),
+            role: Role::Echo(echo),
         }],
-        phases: [
-            Step::Open(None),
-            Step::Traffic(Duration::from_millis(200), None),
-            Step::Close,
-        ]
-        .map(|step| Phase {
-            name: format!("{step:?}"),
-            step,
-        })
-        .to_vec(),
+        phases: [Step::Open(None), Step::Traffic(time, None), Step::Close]
+            .map(|step| Phase {
+                name: format!("{step:?}"),
+                step,
+            })
+            .to_vec(),
         after: None,
     };
     run::run(&plan, &mut Progress::new(true)).expect("the plan fits")
@@ -226,3 +243,58 @@ fn a_connection_that_ends_is_lost() {
     assert_eq!((traffic.lost, traffic.held), (1, 2), "{:?}", traffic.losses);
     assert_eq!(document.problems.len(), 2, "{:?}", document.problems);
 }
+
+#[test]
+fn what_comes_when_nothing_is_sent_any_more_took_its_time() {
+    let document = run_scheduled(Fault::Stall, 1_000);
+    assert_eq!(document.problems, Vec::<String>::new());
+    let traffic = &document.phases[1];
+    assert_eq!(traffic.received, traffic.sent);
+    // It was sent within half a second, and most of it came after the stall.
+    let (sending, receiving) = (traffic.traffic_seconds, traffic.receiving_seconds);
+    assert!(
+        receiving > STALL.as_secs_f64() && sending < receiving,
+        "{sending} s, {receiving} s"
+    );
+    let rate = traffic.received_per_second();
+    let expected = traffic.received as f64 / receiving;
+    assert!(
+        (rate - expected).abs() < 1e-6,
+        "{rate} instead of {expected}"
+    );
+    let line = format!("{}, {rate:.0} a second", traffic.received);
+    let table = document.table();
+    assert!(table.contains(&line), "{table}");
+}
+
+#[test]
+fn what_was_due_and_never_sent_is_counted() {
+    let document = run_scheduled(Fault::Stall, 1);
+    let traffic = &document.phases[1];
+    let due = (traffic.sent + traffic.unsent) as f64;
+    let by_schedule = traffic.traffic_seconds * RATE;
+    assert!(
+        (due - by_schedule).abs() < 3.0,
+        "{due} of {by_schedule} due"
+    );
+    assert!(traffic.unsent_overdue > 20, "{}", traffic.unsent_overdue);
+    assert!(traffic.unsent_overdue < traffic.unsent);
+    assert_eq!(document.problems.len(), 1, "{:?}", document.problems);
+    assert!(
+        document.problems[0].contains("unsent"),
+        "{:?}",
+        document.problems
+    );
+    let table = document.table();
+    assert!(table.contains("  unsent  "), "{table}");
+}
+
+#[test]
+fn what_is_due_at_the_very_end_is_nobodys_fault() {
+    let document = run_scheduled(Fault::Nothing, 1);
+    assert_eq!(document.problems, Vec::<String>::new());
+    assert_eq!(document.phases[1].unsent_overdue, 0);
+}
+
+const STALL: Duration = Duration::from_secs(1);
+const RATE: f64 = 200.0;

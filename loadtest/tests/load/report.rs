@@ -27,6 +27,7 @@ fn run(name: &str, held: u64) -> Document {
                 s: n as f64 / 4.0,
                 held: held * n / 20,
                 received: n * n,
+                pings: n / 2,
                 pss_bytes: Some(1_000_000 + n * 10_000),
                 ..Sample::default()
             })
@@ -53,10 +54,10 @@ fn the_page_shows_runs_side_by_side() {
     let page = report::page(&[run("idle", 1_234_567), run("idle", 10)]);
     assert!(page.contains("1,234,567"));
     assert!(page.contains("idle #1") && page.contains("idle #2"));
-    // Connections, memory, messages, and one distribution.
-    assert_eq!(page.matches("<svg").count(), 4);
-    // Two lines in each.
-    assert_eq!(page.matches("<path class=\"line").count(), 8);
+    // Connections, memory, messages, pings, and one distribution.
+    assert_eq!(page.matches("role=\"img\"").count(), 5);
+    // Two lines in each, each with its key.
+    assert_eq!(page.matches("<path class=\"line").count(), 20);
     assert!(!page.contains("NaN") && !page.contains("inf"));
 }
 
@@ -69,4 +70,59 @@ fn a_document_survives_its_file() {
     let summary = &after.phases[0].latencies["delivery"];
     let p99 = summary.at(99.0).expect("p99 is written");
     assert!(p99.abs_diff(9_900_000) <= 9_900, "{p99}");
+}
+
+#[test]
+fn more_lines_than_colours_are_told_apart() {
+    let many: Vec<Document> = (0..3)
+        .map(|_| {
+            let mut run = run("idle", 10);
+            let phases = (0..4).map(|n| PhaseResult {
+                name: format!("traffic {n}"),
+                ..run.phases[0].clone()
+            });
+            run.phases = phases.collect();
+            run
+        })
+        .collect();
+    let page = report::page(&many);
+    let (_, from) = page.split_once("From publish to receipt").expect("a plot");
+    let (drawn, _) = from.split_once("<ul").expect("its legend");
+    let looks: Vec<&str> = drawn
+        .split("<path class=\"")
+        .skip(1)
+        .map(|path| path.split('"').next().expect("its classes"))
+        .collect();
+    let different: std::collections::BTreeSet<_> = looks.iter().collect();
+    assert_eq!((looks.len(), different.len()), (12, 12), "{looks:?}");
+    // A colour a run.
+    for (run, looks) in looks.chunks(4).enumerate() {
+        let colour = format!("line c{run} ");
+        assert!(
+            looks.iter().all(|look| look.starts_with(&colour)),
+            "{looks:?}"
+        );
+    }
+}
+
+#[test]
+fn memory_that_stays_when_connections_go_is_a_line_of_its_own() {
+    let mut one = run("idle", 100);
+    let closing = PhaseResult {
+        name: "close".to_owned(),
+        began_s: 2.5,
+        closed: 100,
+        ..PhaseResult::default()
+    };
+    one.phases.push(closing);
+    let page = report::page(&[one]);
+    let (_, from) = page.split_once("memory over").expect("a plot");
+    let (drawn, _) = from.split_once("</figure>").expect("its end");
+    assert!(drawn.contains("idle: closing"), "{drawn}");
+    let (figure, _) = drawn.split_once("<ul").expect("its legend");
+    assert_eq!(figure.matches("<path class=\"line").count(), 2);
+    // 10 samples before the closing began, 10 from then on.
+    let points = |path: &str| path.split("<title").next().map(|d| d.matches('L').count());
+    let paths: Vec<_> = figure.split("<path ").skip(1).map(points).collect();
+    assert_eq!(paths, [Some(9), Some(9)]);
 }
