@@ -58,6 +58,8 @@ impl Figures {
             fault(tally.corrupt, "corrupt");
             fault(tally.misrouted, "misrouted");
         }
+        // Their latencies are missing from the figures, and they would be the longest.
+        fault(phase.unsent_overdue, "due and not sent");
         fault(
             connections.saturating_sub(phase.held),
             "connections not held",

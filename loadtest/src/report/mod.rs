@@ -223,7 +223,9 @@ fn memory(runs: &[Document], names: &[String]) -> Option<String> {
                 dash,
                 ..Look::nth(index)
             };
-            if pieces.iter().any(|piece| piece.len() > 1) {
+            // Where nothing comes or goes, there is nothing to see over connections.
+            let moves = |piece: &Piece| piece.iter().any(|point| point.0 != piece[0].0);
+            if pieces.iter().any(moves) {
                 lines.push(Line { name, look, pieces });
             }
         };
@@ -240,8 +242,8 @@ fn memory(runs: &[Document], names: &[String]) -> Option<String> {
 /// Memory over connections: while they were opened and held, and while they closed, each time anew.
 /// What the server keeps when they go would otherwise hide what it took when they came.
 fn waves(run: &Document) -> (Vec<Piece>, Vec<Piece>) {
-    let (mut opening, mut closing) = (Vec::new(), Vec::new());
-    let mut closes = None;
+    let (mut opening, mut closing) = (Vec::<Piece>::new(), Vec::<Piece>::new());
+    let (mut closes, mut last) = (None, None);
     for sample in &run.samples {
         let Some(pss) = sample.pss_bytes else {
             continue;
@@ -250,13 +252,16 @@ fn waves(run: &Document) -> (Vec<Piece>, Vec<Piece>) {
         // A closing that was cut short closed some; when all is over, nothing closes any more.
         let now = phase.is_some_and(|phase| phase.closed > 0);
         let pieces = if now { &mut closing } else { &mut opening };
+        let point = (sample.held as f64, pss as f64);
         if closes != Some(now) {
-            pieces.push(Vec::new());
+            // From where the other one ended.
+            pieces.push(last.into_iter().collect());
             closes = Some(now);
         }
         if let Some(piece) = pieces.last_mut() {
-            piece.push((sample.held as f64, pss as f64));
+            piece.push(point);
         }
+        last = Some(point);
     }
     (opening, closing)
 }

@@ -149,7 +149,8 @@ fn figures_are_those_of_the_measured_phase() {
 #[test]
 fn whatever_went_wrong_keeps_a_figure_from_being_shown() {
     type Break = fn(&mut Document);
-    let cases: [(&str, Break); 8] = [
+    let cases: [(&str, Break); 9] = [
+        ("1 due and not sent", |d| d.phases[1].unsent_overdue = 1),
         ("1 lost", |d| d.phases[1].deliveries.lost = 1),
         ("1 doubled", |d| d.phases[1].deliveries.doubled = 1),
         ("1 reordered", |d| d.phases[1].deliveries.reordered = 1),

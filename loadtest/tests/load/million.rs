@@ -310,3 +310,30 @@ fn parts_of_another_number_than_a_million_are_its_own() {
         assert_eq!(numbers[2..], parts, "{text}");
     }
 }
+
+#[test]
+fn the_busy_are_compared_with_themselves_alone() {
+    let what = "echo of 100 connections beside quiet ones";
+    let dir = Dir::new("busy");
+    let echo = |us: u64| {
+        let mut latencies = Latencies::default();
+        latencies.record(us * 1_000);
+        let echo = latencies.summary().expect("one was recorded");
+        Document {
+            phases: vec![PhaseResult {
+                name: "traffic".to_owned(),
+                echoes: once(1),
+                latencies: BTreeMap::from([("echo".to_owned(), echo)]),
+                ..PhaseResult::default()
+            }],
+            ..Document::default()
+        }
+    };
+    dir.write("busy", &common());
+    dir.write("busy-alone", &echo(100));
+    assert_eq!(dir.verdicts(&[])[what], Verdict::Fail);
+    dir.write("busy-beside", &echo(149));
+    assert_eq!(dir.verdicts(&[])[what], Verdict::Pass);
+    dir.write("busy-beside", &echo(151));
+    assert_eq!(dir.verdicts(&[])[what], Verdict::Fail);
+}

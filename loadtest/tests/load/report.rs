@@ -121,8 +121,8 @@ fn memory_that_stays_when_connections_go_is_a_line_of_its_own() {
     assert!(drawn.contains("idle: closing"), "{drawn}");
     let (figure, _) = drawn.split_once("<ul").expect("its legend");
     assert_eq!(figure.matches("<path class=\"line").count(), 2);
-    // 10 samples before the closing began, 10 from then on.
+    // 10 samples before the closing began, 10 from then on, which begin at the last of those.
     let points = |path: &str| path.split("<title").next().map(|d| d.matches('L').count());
     let paths: Vec<_> = figure.split("<path ").skip(1).map(points).collect();
-    assert_eq!(paths, [Some(9), Some(9)]);
+    assert_eq!(paths, [Some(9), Some(10)]);
 }
