@@ -115,10 +115,6 @@ impl Flags {
     pub(crate) const WEBSOCKET: Flags = Flags(1 << 9);
     /// The peer sent a close frame.
     pub(crate) const PEER_CLOSED: Flags = Flags(1 << 10);
-    /// Its next ping comes early: see `Core::expect_silence`.
-    pub(crate) const PING_EARLY: Flags = Flags(1 << 11);
-    /// So does the one after it.
-    pub(crate) const PING_EARLY_TWICE: Flags = Flags(1 << 12);
 
     #[inline]
     pub(crate) fn has(self, flag: Flags) -> bool {

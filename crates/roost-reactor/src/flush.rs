@@ -298,7 +298,7 @@ impl Core {
         };
         conn.flags.clear(Flags::IN_FLIGHT);
         if conn.flags.has(Flags::PING_SENT) && conn.outbox != Index::NONE {
-            self.on_ping_delayed(key.slot());
+            self.expect_answer(key.slot());
         }
         if self.send_from_outbox(driver, scratch, key) == SendStatus::Pending
             && let Some(conn) = self.table.get_mut(key)

@@ -112,6 +112,9 @@ pub struct Reactor<D: Driver> {
     pub(crate) scratch: Scratch,
     shared: Shared,
     accepting: bool,
+    /// Where in a tick of the clock this reactor's ticks begin: no two reactors wake for their
+    /// deadlines together, each delaying the others' busy connections.
+    tick_shift_ns: u64,
     /// Tick at which draining ends by force.
     drain_until: u32,
 }
@@ -196,6 +199,7 @@ impl<D: Driver> Reactor<D> {
             scratch: Scratch::default(),
             shared,
             accepting: true,
+            tick_shift_ns: TICK_NS * u64::from(id) / reactors as u64,
             drain_until: NEVER,
         }
     }
@@ -267,7 +271,7 @@ impl<D: Driver> Reactor<D> {
 
     fn wake_up(&mut self) {
         self.core.post.get_up();
-        self.core.now = tick_of(self.driver.now());
+        self.core.now = self.tick();
         self.core.turn_bytes = 0;
         self.core.counters.turns_total.inc();
     }
@@ -293,10 +297,14 @@ impl<D: Driver> Reactor<D> {
         if due == NEVER {
             return None;
         }
-        let due_ns = u64::from(due) * u64::from(TICK_MS) * 1_000_000;
         Some(Duration::from_nanos(
-            due_ns.saturating_sub(self.driver.now()),
+            (u64::from(due) * TICK_NS).saturating_sub(self.driver.now() + self.tick_shift_ns),
         ))
+    }
+
+    /// The tick it is now.
+    fn tick(&self) -> u32 {
+        ((self.driver.now() + self.tick_shift_ns) / TICK_NS) as u32
     }
 
     fn dispatch(&mut self) {
@@ -446,7 +454,7 @@ impl Core {
             Phase::Lingering | Phase::Closed => {}
         }
         if was_pinged {
-            self.on_life(key.slot());
+            self.expect_silence(key.slot());
         }
         if self
             .table
@@ -576,10 +584,8 @@ fn run_asks<D: Driver>(core: &mut Core, driver: &mut D) {
     }
 }
 
-fn tick_of(now_ns: u64) -> u32 {
-    (now_ns / (u64::from(TICK_MS) * 1_000_000)) as u32
-}
-
+/// Length of a tick, in nanoseconds.
+const TICK_NS: u64 = TICK_MS as u64 * 1_000_000;
 /// Events handled before mail is read and output flushed.
 const EVENTS_MAX: usize = 1024;
 /// The same while more is on its way to many than may be: each event may bring a buffer full of

@@ -108,50 +108,24 @@ impl Core {
         }
     }
 
-    /// Sets when a connection that has just opened is looked at first.
-    ///
-    /// Those who come together must not be pinged together for ever after. Each draws a moment of
-    /// the interval as its own, and its first pings come early, but not before half an interval:
-    /// one whose moment is in the second half is pinged then and from there on at every interval;
-    /// one whose moment is in the first half is pinged half an interval after it, and once more
-    /// after another half.
+    /// A connection has just opened, or has answered a ping: sets when it is looked at next.
     pub(crate) fn expect_silence(&mut self, slot: u32) {
-        let limits = &self.settings.limits;
-        let (interval, idle) = (limits.ping_interval_ms, limits.idle_timeout_ms);
-        let Some(conn) = self.table.at_mut(slot) else {
-            return;
-        };
-        let mut first = 0;
-        if interval > 0 && conn.framing.has_ping() {
-            let moment = (self.rng.next_id() % u64::from(interval)) as u32;
-            let half = interval / 2;
-            conn.flags.set(Flags::PING_EARLY);
-            first = moment.max(1);
-            if moment < half {
-                conn.flags.set(Flags::PING_EARLY_TWICE);
-                first = moment + half;
-            }
-        }
-        conn.deadline = deadline(self.now, first).min(deadline(conn.last_message, idle));
-        self.sweep.note(conn.deadline);
-    }
-
-    /// A connection that had been pinged has sent something.
-    pub(crate) fn on_life(&mut self, slot: u32) {
         let limits = &self.settings.limits;
         let Some(conn) = self.table.at_mut(slot) else {
             return;
         };
         if conn.phase == Phase::Open {
-            let quiet_until = deadline(conn.last_seen, conn.quiet_ms(limits.ping_interval_ms));
+            let ping = conn
+                .moments(slot, limits.ping_interval_ms)
+                .map(|moments| moments.next_ping(conn.last_seen, self.now));
             let idle_until = deadline(conn.last_message, limits.idle_timeout_ms);
-            conn.deadline = quiet_until.min(idle_until);
+            conn.deadline = ping.unwrap_or(NEVER).min(idle_until);
             self.sweep.note(conn.deadline);
         }
     }
 
-    /// A ping may stand behind what waits, and the peer takes of that: its time begins anew.
-    pub(crate) fn on_ping_delayed(&mut self, slot: u32) {
+    /// A ping was sent, or the peer takes of what stands before it: the time to answer begins.
+    pub(crate) fn expect_answer(&mut self, slot: u32) {
         let limits = &self.settings.limits;
         let Some(conn) = self.table.at_mut(slot) else {
             return;
@@ -167,11 +141,6 @@ impl Core {
     /// An open connection may have been quiet for too long.
     fn on_quiet(&mut self, key: ConnKey) {
         let limits = &self.settings.limits;
-        let (idle, interval, timeout) = (
-            limits.idle_timeout_ms,
-            limits.ping_interval_ms,
-            limits.ping_timeout_ms,
-        );
         let now = self.now;
         let Some(conn) = self.table.get_mut(key) else {
             return;
@@ -180,39 +149,102 @@ impl Core {
             self.counters.ping_timeouts_total.inc();
             return self.cut(key, CloseMode::Abort);
         }
-        let idle_until = deadline(conn.last_message, idle);
-        if idle_until <= now {
+        if deadline(conn.last_message, limits.idle_timeout_ms) <= now {
             self.counters.idle_timeouts_total.inc();
             return self.start_close(key, CloseCode::GOING_AWAY, "idle for too long");
         }
-        let quiet_until = deadline(conn.last_seen, conn.quiet_ms(interval));
-        let next = if quiet_until <= now {
-            conn.flags.set(Flags::PING_SENT);
-            if !conn.flags.clear(Flags::PING_EARLY_TWICE) {
-                conn.flags.clear(Flags::PING_EARLY);
-            }
-            self.counters.pings_sent_total.inc();
-            self.tick.give_own(key.slot(), conn, |arena| {
-                append_frame(arena, Opcode::Ping, b"")
-            });
-            deadline(now, timeout.max(1))
-        } else {
-            quiet_until
-        };
-        conn.deadline = next.min(idle_until);
-        self.sweep.note(conn.deadline);
+        let is_quiet = conn
+            .moments(key.slot(), limits.ping_interval_ms)
+            .is_some_and(|moments| moments.is_ping_due(conn.last_seen, now));
+        if !is_quiet {
+            return self.expect_silence(key.slot());
+        }
+        conn.flags.set(Flags::PING_SENT);
+        self.counters.pings_sent_total.inc();
+        self.tick.give_own(key.slot(), conn, |arena| {
+            append_frame(arena, Opcode::Ping, b"")
+        });
+        self.expect_answer(key.slot());
     }
 }
 
 impl Conn {
-    /// How long it may be silent before it is pinged; 0 is for ever.
-    fn quiet_ms(&self, interval_ms: u32) -> u32 {
-        if !self.framing.has_ping() {
-            0 // the early framings know no ping
-        } else if self.flags.has(Flags::PING_EARLY) {
-            interval_ms.div_ceil(2)
+    /// When it may be pinged; never, if nobody is or its framing knows no ping.
+    fn moments(&self, slot: u32, interval_ms: u32) -> Option<Moments> {
+        (interval_ms > 0 && self.framing.has_ping()).then(|| Moments::new(slot, ticks(interval_ms)))
+    }
+}
+
+/// The moments at which a connection is pinged if it is quiet.
+///
+/// Those who come together must not be pinged together for ever after, and yet a ping for one is
+/// cheapest while its neighbours' are sent. So each block of slots has a moment of its own in the
+/// interval: a quiet connection is pinged at this moment in every interval. One that was heard
+/// shortly before is passed over, and looked at again half an interval later; nobody is silent for
+/// longer than the interval without a ping.
+struct Moments {
+    /// Ticks between one moment and the next; at least 1.
+    interval: u32,
+    /// The first moment, in ticks from the start of time; less than `interval`.
+    first: u32,
+}
+
+impl Moments {
+    fn new(slot: u32, interval: u32) -> Moments {
+        // Multiples of the golden ratio: any number of blocks is spread evenly.
+        let fraction = (slot / PING_BLOCK).wrapping_mul(GOLDEN_RATIO);
+        let first = (u64::from(fraction) * u64::from(interval)) >> 32;
+        Moments {
+            interval,
+            first: first as u32,
+        }
+    }
+
+    /// The last moment or half-way point up to `now`, and whether it is a moment. May be before the
+    /// start of time.
+    fn last(&self, now: u32) -> (i64, bool) {
+        let since = (i64::from(now) - i64::from(self.first)).rem_euclid(i64::from(self.interval));
+        if since < self.half() {
+            (i64::from(now) - since, true)
         } else {
-            interval_ms
+            (i64::from(now) - since + self.half(), false)
+        }
+    }
+
+    fn half(&self) -> i64 {
+        i64::from(self.interval.div_ceil(2))
+    }
+
+    /// Whether one last heard at `last_seen` is to be pinged now.
+    fn is_ping_due(&self, last_seen: u32, now: u32) -> bool {
+        let (point, is_moment) = self.last(now);
+        self.is_quiet(last_seen, point, is_moment)
+    }
+
+    fn is_quiet(&self, last_seen: u32, point: i64, is_moment: bool) -> bool {
+        let silence = point - i64::from(last_seen);
+        if is_moment {
+            silence >= i64::from(self.interval / 4).max(1)
+        } else {
+            silence > i64::from(self.interval / 2)
+        }
+    }
+
+    /// When one last heard at `last_seen` will be pinged, if nothing more is heard of it.
+    fn next_ping(&self, last_seen: u32, now: u32) -> u32 {
+        let (mut point, mut is_moment) = self.last(now);
+        loop {
+            point += if is_moment {
+                self.half()
+            } else {
+                i64::from(self.interval) - self.half()
+            };
+            is_moment = !is_moment;
+            // Of an interval of one tick both are the same: the moment decides.
+            let is_both = self.interval == 1;
+            if self.is_quiet(last_seen, point, is_moment || is_both) {
+                return u32::try_from(point).unwrap_or(NEVER);
+            }
         }
     }
 }
@@ -230,5 +262,79 @@ fn deadline(from: u32, ms: u32) -> u32 {
 const PASS_TICKS: u32 = 1000 / TICK_MS;
 /// Deadlines kept in one turn, so that a crowd's pings are others' delay for a millisecond at most.
 const DEADLINES_MAX: u32 = 256;
+/// Connections in neighbouring slots that are pinged in one turn: what is looked up for one of them
+/// is at hand for the next.
+const PING_BLOCK: u32 = 32;
+/// Of a turn, in 2^32nds.
+const GOLDEN_RATIO: u32 = 0x9e37_79b9;
 /// A small table is looked through at once.
 const SLICE_MIN: u32 = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ticks at which one in `slot` is pinged that answers after `answers_after` and is heard of
+    /// at `heard` besides.
+    fn pings(slot: u32, interval: u32, answers_after: u32, heard: &[u32], until: u32) -> Vec<u32> {
+        let moments = Moments::new(slot, interval);
+        let (mut last_seen, mut pings) = (0, Vec::new());
+        let mut next = moments.next_ping(last_seen, 0);
+        for now in 1..until {
+            if heard.contains(&now) || pings.last().is_some_and(|at| at + answers_after == now) {
+                last_seen = now;
+                next = moments.next_ping(last_seen, now);
+            }
+            assert!(
+                now - last_seen <= interval + 1,
+                "silent since {last_seen}, now {now}"
+            );
+            if next <= now {
+                assert!(
+                    moments.is_ping_due(last_seen, now),
+                    "looked at for nothing at {now}"
+                );
+                pings.push(now);
+                next = NEVER;
+            }
+        }
+        pings
+    }
+
+    #[test]
+    fn a_quiet_connection_is_pinged_once_in_an_interval() {
+        for slot in (0..4_000).step_by(32) {
+            let at = pings(slot, 250, 2, &[], 2_000);
+            // The first may come half an interval early, so that a crowd's are spread at once.
+            for (nth, pair) in at.windows(2).enumerate().skip(1) {
+                assert_eq!(pair[1] - pair[0], 250, "slot {slot}, ping {nth}: {at:?}");
+            }
+            assert!(at[1] - at[0] == 250 || at[1] - at[0] == 125, "{at:?}");
+        }
+    }
+
+    #[test]
+    fn one_that_is_heard_is_not_pinged_and_none_is_forgotten() {
+        for slot in (0..4_000).step_by(160) {
+            let often: Vec<u32> = (0..2_000).step_by(60).collect();
+            assert!(pings(slot, 250, 2, &often, 2_000).is_empty());
+            // `pings` asserts that nobody is silent for longer than the interval.
+            for heard in (1..600).step_by(7) {
+                pings(slot, 250, 2, &[heard], 1_000);
+            }
+        }
+    }
+
+    #[test]
+    fn short_intervals_are_kept() {
+        for interval in 1..6 {
+            for slot in [0, 32, 64, 96] {
+                let at = pings(slot, interval, 1, &[], 50);
+                assert!(
+                    at.len() >= (50 / interval) as usize / 2,
+                    "{interval}: {at:?}"
+                );
+            }
+        }
+    }
+}

@@ -107,11 +107,7 @@ pub(super) struct Peer {
     pub(super) ponged: u32,
     /// When it handed bytes to the network.
     pub(super) sends: Vec<u64>,
-    /// Pings received.
-    pings_heard: u32,
-    /// The shortest time it had been quiet when the first or second of them was sent.
-    pub(super) pinged_early_after: u64,
-    /// The same of all later ones.
+    /// The shortest time it had been quiet when a ping was sent to it.
     pub(super) pinged_after: u64,
     /// When the last message went or came.
     pub(super) last_message: u64,
@@ -170,8 +166,6 @@ impl Peer {
             pings: 0,
             ponged: 0,
             sends: Vec::new(),
-            pings_heard: 0,
-            pinged_early_after: u64::MAX,
             pinged_after: u64::MAX,
             last_message: 0,
             idle_at_close: 0,
@@ -479,12 +473,7 @@ impl Peer {
             (Message::Ping(payload), _) => {
                 let before = self.sends.iter().rev().find(|&&at| at + CROSSING_NS < now);
                 let quiet = now - before.unwrap_or(&0);
-                self.pings_heard += 1;
-                let shortest = match self.pings_heard {
-                    1 | 2 => &mut self.pinged_early_after,
-                    _ => &mut self.pinged_after,
-                };
-                *shortest = quiet.min(*shortest);
+                self.pinged_after = quiet.min(self.pinged_after);
                 if self.state == State::Open && self.manner != Manner::Deaf {
                     self.frame(Opcode::Pong, payload);
                 }
