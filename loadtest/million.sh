@@ -44,11 +44,12 @@ if [ -z "${ROOST_MILLION_NAMESPACE:-}" ]; then
         unshare --net ip link set lo up 2>/dev/null &&
         sysctl -q -w net.ipv4.tcp_child_ehash_entries=$chains 2>/dev/null; then
         echo "a network namespace of its own, with $chains chains for connections"
+        trap 'sysctl -q -w net.ipv4.tcp_child_ehash_entries="$before"' EXIT
+        trap 'exit 130' INT TERM
         status=0
         # shellcheck disable=SC2016 # expanded inside
         ROOST_MILLION_NAMESPACE=$before unshare --net sh -c 'ip link set lo up && exec "$0" "$@"' \
             loadtest/million.sh "$connections" "$@" || status=$?
-        sysctl -q -w net.ipv4.tcp_child_ehash_entries="$before"
         exit $status
     fi
     echo "no network namespace: the table of connections has $(sysctl -n net.ipv4.tcp_ehash_entries) chains"
