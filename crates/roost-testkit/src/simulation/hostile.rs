@@ -28,6 +28,7 @@ struct Hostile {
     pieces: Vec<Vec<u8>>,
     gap_ns: u64,
     holds_socket: bool,
+    has_dialled: bool,
     connected: bool,
     in_flight: bool,
     /// Bytes handed to the network.
@@ -90,6 +91,7 @@ impl Hostiles {
                 pieces,
                 gap_ns: rng.between(100_000, 4_000_000),
                 holds_socket: false,
+                has_dialled: false,
                 connected: false,
                 in_flight: false,
                 sent_bytes: 0,
@@ -177,13 +179,14 @@ impl Hostiles {
     fn go_on(&mut self, index: usize) -> bool {
         let (key, peer) = (key_of(index), &mut self.peers[index]);
         if !peer.holds_socket {
-            if peer.connected {
-                return false; // it has ended
+            if peer.has_dialled {
+                return false; // it has ended, or was not let in
             }
             let options = ConnectOptions {
                 addr: self.address,
                 local: Some(Hostiles::address_of(index)),
             };
+            peer.has_dialled = true;
             peer.holds_socket = self.driver.connect(key, &options).is_ok();
             return peer.holds_socket;
         }
