@@ -172,6 +172,8 @@ fn visit_policy(policy: &mut ChannelPolicy, visitor: &mut impl Visitor) {
         slow_receivers,
         outbox_bytes_max,
         outbox_messages_max,
+        publish_messages_max,
+        publish_bytes_max,
     } = policy;
     visitor.key("publish", PUBLISH, publish);
     visitor.key("subscribe", SUBSCRIBE, subscribe);
@@ -183,6 +185,12 @@ fn visit_policy(policy: &mut ChannelPolicy, visitor: &mut impl Visitor) {
         Count(0..=100_000_000),
         outbox_messages_max,
     );
+    visitor.key(
+        "publish_messages_max",
+        Count(0..=100_000_000),
+        publish_messages_max,
+    );
+    visitor.key("publish_size_max", Size(0..=1024 * GIB), publish_bytes_max);
 }
 
 fn visit_drivers(epoll: &mut Epoll, io_uring: &mut IoUring, visitor: &mut impl Visitor) {

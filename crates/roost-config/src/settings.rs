@@ -224,6 +224,10 @@ pub struct ChannelPolicy {
     pub outbox_bytes_max: usize,
     /// Messages that may wait for one subscriber. 0: no limit.
     pub outbox_messages_max: u32,
+    /// Messages a second, of all publishers together. 0: no limit.
+    pub publish_messages_max: u32,
+    /// Bytes of payload a second, of all publishers together. 0: no limit.
+    pub publish_bytes_max: usize,
 }
 
 impl Default for ChannelPolicy {
@@ -235,6 +239,8 @@ impl Default for ChannelPolicy {
             slow_receivers: SlowReceivers::Close,
             outbox_bytes_max: MIB,
             outbox_messages_max: 0,
+            publish_messages_max: 0,
+            publish_bytes_max: 0,
         }
     }
 }

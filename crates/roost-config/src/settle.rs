@@ -112,6 +112,8 @@ fn follow_channels(settings: &mut Settings, sources: &mut Sources) {
             slow_receivers,
             outbox_bytes_max,
             outbox_messages_max,
+            publish_messages_max,
+            publish_bytes_max,
         } = &mut namespace.policy;
         let lead = channels.publish;
         follow(
@@ -165,6 +167,24 @@ fn follow_channels(settings: &mut Settings, sources: &mut Sources) {
             lead,
             default.outbox_messages_max,
             "channels.outbox_messages_max",
+            sources,
+        );
+        let lead = channels.publish_messages_max;
+        follow(
+            &key("publish_messages_max"),
+            publish_messages_max,
+            lead,
+            default.publish_messages_max,
+            "channels.publish_messages_max",
+            sources,
+        );
+        let lead = channels.publish_bytes_max;
+        follow(
+            &key("publish_size_max"),
+            publish_bytes_max,
+            lead,
+            default.publish_bytes_max,
+            "channels.publish_size_max",
             sources,
         );
     }

@@ -38,6 +38,17 @@ pub enum PayloadRef<'a> {
 }
 
 impl PayloadRef<'_> {
+    /// How much is published, in bytes.
+    pub fn size(&self) -> usize {
+        match *self {
+            PayloadRef::Text(text) => text.len(),
+            PayloadRef::Binary(bytes) => bytes.len(),
+            PayloadRef::Wamp { args, kwargs } => {
+                args.map_or(0, str::len) + kwargs.map_or(0, str::len)
+            }
+        }
+    }
+
     /// Owns the payload: one allocation, one copy. A raw payload is framed at once, so that what
     /// raw subscribers get is this very memory.
     pub fn freeze(&self) -> Publication {

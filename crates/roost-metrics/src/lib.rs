@@ -168,8 +168,11 @@ counters! {
     mail_wakes_total,
     /// Batches waiting because another reactor's ring is full, now.
     mail_spilled,
-    /// Publishers paused because another reactor's ring, or this one's fan-outs to many, were full.
+    /// Publishers paused because their channel was congested, or another reactor's ring or this
+    /// one's fan-outs to many were full.
     publishers_paused_total,
+    /// Times a fan-out to many fell behind its publishers, which then had to wait.
+    congestions_total,
     /// Bytes of unfinished input held now: handshakes, cut and fragmented messages.
     partial_bytes,
     /// Receives that found no buffer free.
@@ -180,7 +183,8 @@ counters! {
     turns_total,
 }
 
-/// What slow receivers have cost one namespace, on one reactor.
+/// What slow receivers have cost one namespace, and how often it was published to too fast, on one
+/// reactor.
 #[derive(Debug, Default)]
 pub struct NamespaceCounters {
     /// Messages dropped because newer ones came (policies `drop_oldest` and `latest`).
@@ -191,15 +195,18 @@ pub struct NamespaceCounters {
     pub replaced_total: Value,
     /// Connections closed (policy `close`).
     pub slow_consumers_total: Value,
+    /// Publishes beyond what may come in a second, after which the publisher had to wait.
+    pub inflow_limited_total: Value,
 }
 
 impl NamespaceCounters {
-    fn values(&self) -> [(&'static str, u64); 4] {
+    fn values(&self) -> [(&'static str, u64); 5] {
         [
             ("dropped_oldest_total", self.dropped_oldest_total.get()),
             ("dropped_newest_total", self.dropped_newest_total.get()),
             ("replaced_total", self.replaced_total.get()),
             ("slow_consumers_total", self.slow_consumers_total.get()),
+            ("inflow_limited_total", self.inflow_limited_total.get()),
         ]
     }
 }

@@ -242,7 +242,10 @@ impl Core {
             return self.refuse(key, 503, REASON);
         }
         let input = conn.partial.get().map(|at| &self.partials[at]);
-        let has_input = matches!(input, Some(Partial::Frames(_) | Partial::EarlyFrames(_)));
+        let has_input = matches!(
+            input,
+            Some(Partial::Frames(_) | Partial::EarlyFrames(_) | Partial::Unread(_))
+        );
         if conn.outbox.get().is_some() {
             self.close_dropping(key, REASON);
             if has_input {

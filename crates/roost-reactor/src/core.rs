@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use roost_dialect::{DialectKind, Publication, wamp};
-use roost_hub::{ChannelId, Hub, Item, Output, Subscriber};
+use roost_hub::{ChannelId, Hub, Item, Name, Output, Subscriber};
 use roost_metrics::{Counters, NamespaceCounters, Registry};
 use roost_net::{CloseMode, ConnKey};
 use roost_wire::{CloseCode, Frozen, Inbound, Limits as WireLimits, Opcode, hixie};
@@ -16,13 +16,16 @@ use slab::Slab;
 
 use crate::admission::Admission;
 use crate::budget::{Budget, Standing};
+use crate::congestion::Congestion;
 use crate::conn::{Conn, Flags, Index, NEVER, Phase};
 use crate::contexts::Contexts;
 use crate::framing::{Codec, append_close_to};
+use crate::inflow::Inflow;
 use crate::ledger::Ledger;
 use crate::mailbox::Post;
 use crate::opening::{Challenge, Head, Joining};
 use crate::outbox::{Held, Outbox};
+use crate::paused::{Paused, Unread};
 use crate::rounds::Rounds;
 use crate::settings::Settings;
 use crate::slow::SlowBoard;
@@ -32,7 +35,13 @@ use crate::thrift::Thrift;
 use crate::tick::Tick;
 
 /// What crosses from reactor to reactor.
-pub(crate) type Letter = Item<Publication, Frozen>;
+pub(crate) enum Letter {
+    /// From hub to hub.
+    Hub(Item<Publication, Frozen>),
+    /// Publishers of the channel should wait, or need no longer: from its subscribers to its home,
+    /// and from there to publishers. See [`crate::congestion`].
+    Congestion { name: Name, is_congested: bool },
+}
 
 /// A reactor without its driver.
 pub(crate) struct Core {
@@ -47,6 +56,7 @@ pub(crate) struct Core {
     pub(crate) post: Post<Letter>,
     pub(crate) tick: Tick,
     pub(crate) rounds: Rounds,
+    pub(crate) congestion: Congestion,
     pub(crate) codec: Codec,
     /// Compression contexts, only for those who agreed to take them over.
     pub(crate) contexts: Contexts,
@@ -77,14 +87,16 @@ pub(crate) struct Core {
     pub(crate) asks: Vec<Ask>,
     /// Connections whose handshake has just been granted and that sent more behind it.
     pub(crate) granted: Vec<(ConnKey, Vec<u8>)>,
-    /// Connections not read because another reactor's ring is full, or too much is on its rounds.
-    pub(crate) paused: Vec<ConnKey>,
+    /// Publishers that are not read for a while.
+    pub(crate) paused: Paused,
+    /// How much may be published, of all reactors together.
+    pub(crate) inflow: Arc<Inflow>,
     /// A dialect's answer; reused.
     pub(crate) reply: String,
     pub(crate) rng: Rng,
     /// For tests: what each connection has sent, and what work that made.
     pub(crate) ledger: Ledger,
-    /// Bytes of the messages handled in this turn, inflated.
+    /// Bytes of the messages handled in this turn, inflated, and some for each message.
     pub(crate) turn_bytes: u64,
     /// The time in ticks.
     pub(crate) now: u32,
@@ -115,6 +127,8 @@ pub(crate) enum Partial {
     Frames(Box<Inbound>),
     /// The same in an early framing.
     EarlyFrames(Box<hixie::Inbound>),
+    /// What a paused publisher has sent.
+    Unread(Box<Unread>),
 }
 
 impl Partial {
@@ -125,6 +139,7 @@ impl Partial {
             Partial::Joining(joining) => joining.pinned_bytes(),
             Partial::Frames(inbound) => inbound.pinned_bytes(),
             Partial::EarlyFrames(inbound) => inbound.pinned_bytes(),
+            Partial::Unread(unread) => unread.pinned_bytes(),
         }
     }
 }
@@ -197,6 +212,7 @@ impl Core {
             append_close_to(arena, framing, code, reason);
         });
         self.leave_channels(key.slot());
+        self.end_pause(key);
         self.set_deadline(key.slot(), self.settings.limits.close_timeout_ms.max(1));
     }
 
@@ -218,6 +234,7 @@ impl Core {
         }
         self.leave_channels(key.slot());
         drop(self.take_partial(key.slot()));
+        self.end_pause(key);
         self.set_deadline(key.slot(), self.settings.limits.close_timeout_ms.max(1));
     }
 
@@ -340,6 +357,11 @@ impl Core {
         })
     }
 
+    /// Whether so much was handled in this turn that it should be flushed first.
+    pub(crate) fn has_done_enough(&self) -> bool {
+        self.tick.is_full() || self.turn_bytes >= MESSAGE_BYTES_MAX
+    }
+
     /// An outbox has changed.
     pub(crate) fn account(&mut self, before: Held, after: Held) {
         let change = after.bytes.wrapping_sub(before.bytes);
@@ -377,6 +399,11 @@ impl Core {
 pub(crate) fn ticks(ms: u32) -> u32 {
     ms.div_ceil(TICK_MS)
 }
+
+/// Bytes of messages, as long as they are inflated, and 64 for each, after which no further event
+/// is handled in the turn: a lease may hold a thousand times its size, and what is published waits
+/// for the flush.
+const MESSAGE_BYTES_MAX: u64 = 4 << 20;
 
 /// Length of a tick. Deadlines are kept to about this.
 pub(crate) const TICK_MS: u32 = 100;

@@ -1,9 +1,10 @@
 //! What the hub wants done: deliveries to connections, answers, mail to other reactors.
 
 use roost_dialect::DialectKind;
-use roost_hub::{ChannelId, Encoding, Frames, Output, ReactorId, Subscriber};
+use roost_hub::{ChannelId, Encoding, Frames, Item, Name, Output, ReactorId, Subscriber};
 use roost_net::ConnKey;
 use roost_wire::Frozen;
+use tracing::debug;
 
 use crate::core::{Core, Letter};
 use crate::tick::Origin;
@@ -38,7 +39,7 @@ impl Core {
 
     fn handle_output(&mut self, output: Output<roost_dialect::Publication, Frozen>) {
         match output {
-            Output::ToReactor(to, letter) => self.post.send(to, letter),
+            Output::ToReactor(to, item) => self.post.send(to, Letter::Hub(item)),
             Output::Subscribed {
                 who,
                 encoding: _,
@@ -110,8 +111,8 @@ impl Core {
             let is_few = count <= self.settings.limits.fan_out_at_once as usize;
             if is_few && !self.rounds.has(channel, encoding) {
                 self.deliver_encoded(origin, exclude.map(ConnKey::slot), encoding, frame);
-            } else {
-                self.rounds.add(origin, encoding, frame.clone(), exclude);
+            } else if self.rounds.add(origin, encoding, frame.clone(), exclude) {
+                self.congest(channel, encoding);
             }
         }
     }
@@ -126,6 +127,57 @@ impl Core {
             self.settings.limits.fan_out_piece as usize,
         );
         self.counters.deliveries_total.add(piece.deliveries);
+        self.relieve(piece.relieved);
+    }
+
+    /// A channel is published to faster than its rounds go: its publishers should wait.
+    fn congest(&mut self, channel: ChannelId, encoding: Encoding) {
+        let Some(name) = self.hub.channel_name(channel).map(Name::from) else {
+            debug_assert!(false, "what is delivered has a channel");
+            return;
+        };
+        self.counters.congestions_total.inc();
+        let is_known = self.rounds.is_congested(&name);
+        self.rounds.congest(channel, encoding, name.clone());
+        if !is_known {
+            debug!(channel = %name, "congested");
+            self.tell_home(name, true);
+        }
+    }
+
+    /// A channel's round has caught up, or is for nobody any more.
+    fn relieve(&mut self, name: Option<Name>) {
+        if let Some(name) = name.filter(|name| !self.rounds.is_congested(name)) {
+            self.tell_home(name, false);
+        }
+    }
+
+    fn tell_home(&mut self, name: Name, is_congested: bool) {
+        let (home, me) = (self.hub.home_of(&name), self.me());
+        if home == me {
+            self.on_congestion(me, name, is_congested);
+        } else {
+            self.post
+                .send(home, Letter::Congestion { name, is_congested });
+        }
+    }
+
+    /// The subscribers' reactor, or to publishers the home, says how it stands with a channel.
+    fn on_congestion(&mut self, from: ReactorId, name: Name, is_congested: bool) {
+        if is_congested {
+            self.congestion.begin(name, from);
+        } else if let Some(over) = self.congestion.end(&name, from) {
+            for reactor in over.told.iter() {
+                let name = name.clone();
+                self.post
+                    .send(reactor, Letter::Congestion { name, is_congested });
+            }
+            self.paused.extend(over.waiting); // read again at the turn's end
+        }
+    }
+
+    fn me(&self) -> ReactorId {
+        ReactorId(self.post.me() as u8)
     }
 
     /// Ends a subscription, and what was on its way if it was the last.
@@ -133,7 +185,8 @@ impl Core {
         self.hub
             .unsubscribe(who, encoding, channel, &mut self.outputs);
         if !self.rounds.is_empty() && self.hub.subscriber_count(channel, encoding) == 0 {
-            self.rounds.forget(channel, encoding);
+            let congested = self.rounds.forget(channel, encoding);
+            self.relieve(congested);
         }
     }
 
@@ -164,10 +217,25 @@ impl Core {
     /// Handles a batch from another reactor.
     pub(crate) fn handle_mail(&mut self, from: ReactorId, batch: Vec<Letter>) {
         for letter in batch {
+            let item = match letter {
+                Letter::Hub(item) => item,
+                Letter::Congestion { name, is_congested } => {
+                    self.on_congestion(from, name, is_congested);
+                    continue;
+                }
+            };
+            if let Item::Publish { name, .. } = &item
+                && !self.congestion.is_empty()
+                && self.congestion.tell(name, from)
+            {
+                let (name, is_congested) = (name.clone(), true);
+                self.post
+                    .send(from, Letter::Congestion { name, is_congested });
+            }
             let codec = &mut self.codec;
             self.hub.handle(
                 from,
-                letter,
+                item,
                 &mut |publication, encoding, ids| codec.encode(publication, encoding, ids),
                 &mut self.outputs,
             );

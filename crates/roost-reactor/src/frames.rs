@@ -8,9 +8,10 @@ use roost_wire::frame::{append_close, append_frame};
 use roost_wire::{CloseCode, Inbound, Input, Message, Opcode, ProtocolError, Role, hixie};
 use tracing::debug;
 
-use crate::conn::{Flags, Phase};
+use crate::conn::{Flags, Index, Phase};
 use crate::core::{Core, Partial};
 use crate::framing::Framing;
+use crate::paused::{Decoder, Unread};
 use crate::settings::Publish;
 
 impl Core {
@@ -22,31 +23,81 @@ impl Core {
         if bytes.is_empty() {
             return;
         }
-        let framing = conn.framing;
-        match self.take_partial(key.slot()) {
-            Some(Partial::Frames(mut inbound)) => {
-                self.handle_messages(key, framing, &mut inbound, bytes);
-                if !inbound.is_quiet() && self.still_reads(key) {
-                    self.keep_partial(key.slot(), Partial::Frames(inbound));
-                }
+        if conn.partial == Index::NONE && !conn.flags.has(Flags::PAUSED) {
+            return self.handle_fresh_frames(key, conn.framing, bytes);
+        }
+        let (framing, is_paused) = (conn.framing, conn.flags.has(Flags::PAUSED));
+        let decoder = match self.take_partial(key.slot()) {
+            Some(Partial::Unread(mut unread)) => {
+                unread.append(bytes);
+                self.ledger.work(key.slot(), bytes.len() as u64);
+                return self.keep_partial(key.slot(), Partial::Unread(unread));
             }
-            Some(Partial::EarlyFrames(inbound)) => self.handle_early(key, inbound, bytes),
-            None if framing == Framing::Early => {
-                self.handle_early(key, Box::new(hixie::Inbound::new()), bytes);
-            }
+            Some(Partial::Frames(inbound)) => Decoder::Frames(*inbound),
+            Some(Partial::EarlyFrames(inbound)) => Decoder::EarlyFrames(*inbound),
             Some(Partial::Head(_) | Partial::Challenge(_) | Partial::Joining(_)) | None => {
-                self.handle_fresh_frames(key, framing, bytes);
+                Decoder::new(framing)
             }
+        };
+        if is_paused {
+            // They were on their way when the driver was told to pause.
+            self.keep_input(key, decoder, bytes);
+        } else if let Some((decoder, rest)) = self.decode(key, decoder, bytes) {
+            self.keep_input(key, decoder, &bytes[bytes.len() - rest..]);
         }
     }
 
     /// The usual case: nothing was half received, and the decoder lives on the stack.
     fn handle_fresh_frames(&mut self, key: ConnKey, framing: Framing, bytes: &mut [u8]) {
-        let mut inbound = Inbound::new(Role::Server);
-        self.handle_messages(key, framing, &mut inbound, bytes);
-        if !inbound.is_quiet() && self.still_reads(key) {
-            self.keep_partial(key.slot(), Partial::Frames(Box::new(inbound)));
+        if framing == Framing::Early {
+            let decoder = Decoder::new(framing);
+            if let Some((decoder, rest)) = self.decode(key, decoder, bytes) {
+                self.keep_input(key, decoder, &bytes[bytes.len() - rest..]);
+            }
+            return;
         }
+        let mut inbound = Inbound::new(Role::Server);
+        let rest = self.handle_messages(key, framing, &mut inbound, bytes);
+        if (rest > 0 || !inbound.is_quiet()) && self.still_reads(key) {
+            let rest = &bytes[bytes.len() - rest..];
+            self.keep_input(key, Decoder::Frames(inbound), rest);
+        }
+    }
+
+    /// Handles bytes until they are used up or the connection is paused. Returns the decoder and
+    /// how many bytes are left, unless there is nothing to keep.
+    pub(crate) fn decode(
+        &mut self,
+        key: ConnKey,
+        mut decoder: Decoder,
+        bytes: &mut [u8],
+    ) -> Option<(Decoder, usize)> {
+        let framing = self.table.get(key)?.framing;
+        let (rest, is_quiet) = match &mut decoder {
+            Decoder::Frames(inbound) => {
+                let rest = self.handle_messages(key, framing, inbound, bytes);
+                (rest, inbound.is_quiet())
+            }
+            Decoder::EarlyFrames(inbound) => {
+                let rest = self.handle_early(key, inbound, bytes);
+                (rest, inbound.is_quiet())
+            }
+        };
+        let keeps = (rest > 0 || !is_quiet) && self.still_reads(key);
+        keeps.then_some((decoder, rest))
+    }
+
+    /// Keeps what a decoder holds, and bytes behind that which it shall not see yet.
+    pub(crate) fn keep_input(&mut self, key: ConnKey, decoder: Decoder, rest: &[u8]) {
+        let partial = match decoder {
+            decoder if !rest.is_empty() => {
+                self.ledger.work(key.slot(), rest.len() as u64);
+                Partial::Unread(Box::new(Unread::new(decoder, rest)))
+            }
+            Decoder::Frames(inbound) => Partial::Frames(Box::new(inbound)),
+            Decoder::EarlyFrames(inbound) => Partial::EarlyFrames(Box::new(inbound)),
+        };
+        self.keep_partial(key.slot(), partial);
     }
 
     fn encoding_of(&self, key: ConnKey) -> Encoding {
@@ -58,19 +109,28 @@ impl Core {
         self.table.get(key).is_some_and(|conn| conn.reads_frames())
     }
 
+    /// Whether the next message is handled now.
+    fn reads_on(&self, key: ConnKey) -> bool {
+        let conn = self.table.get(key);
+        conn.is_some_and(|conn| conn.reads_frames() && !conn.flags.has(Flags::PAUSED))
+    }
+
+    /// Handles bytes until they are used up, or the connection is paused or over. Returns how many
+    /// are left.
     fn handle_messages(
         &mut self,
         key: ConnKey,
         framing: Framing,
         inbound: &mut Inbound,
         bytes: &mut [u8],
-    ) {
+    ) -> usize {
         let steps = inbound.steps();
         let Framing::Deflate(agreement) = framing else {
             let limits = self.wire_limits;
             let mut input = Input::new(bytes);
             while self.handle_next(key, inbound.next(&mut input, &limits)) {}
-            return self.ledger.work(key.slot(), inbound.steps() - steps);
+            self.ledger.work(key.slot(), inbound.steps() - steps);
+            return input.len();
         };
         // The inflater is out while a message is borrowed from it; nothing handled meanwhile
         // inflates.
@@ -82,17 +142,19 @@ impl Core {
             true => None,
             false => self.contexts.take_inflater(key.slot()),
         };
-        match own {
+        let rest = match own {
             None => self.handle_deflated(key, inbound, bytes, &mut inflater),
             Some(mut own) => {
                 own.swap_buffer(&mut inflater);
-                self.handle_deflated(key, inbound, bytes, &mut own);
+                let rest = self.handle_deflated(key, inbound, bytes, &mut own);
                 own.swap_buffer(&mut inflater);
                 self.contexts.return_inflater(key.slot(), own);
+                rest
             }
-        }
+        };
         self.codec.return_inflater(inflater);
         self.ledger.work(key.slot(), inbound.steps() - steps);
+        rest
     }
 
     fn handle_deflated(
@@ -101,22 +163,26 @@ impl Core {
         inbound: &mut Inbound,
         bytes: &mut [u8],
         inflater: &mut Inflater,
-    ) {
+    ) -> usize {
         let limits = self.wire_limits;
         let mut input = Input::new(bytes);
         while self.handle_next(key, inbound.next_inflating(&mut input, &limits, inflater)) {}
+        input.len()
     }
 
-    /// Bytes in an early framing.
-    fn handle_early(&mut self, key: ConnKey, mut inbound: Box<hixie::Inbound>, bytes: &mut [u8]) {
+    /// The same for bytes in an early framing.
+    fn handle_early(
+        &mut self,
+        key: ConnKey,
+        inbound: &mut hixie::Inbound,
+        bytes: &mut [u8],
+    ) -> usize {
         let limits = self.wire_limits;
         let steps = inbound.steps();
         let mut input = Input::new(bytes);
         while self.handle_next(key, inbound.next(&mut input, &limits)) {}
         self.ledger.work(key.slot(), inbound.steps() - steps);
-        if !inbound.is_quiet() && self.still_reads(key) {
-            self.keep_partial(key.slot(), Partial::EarlyFrames(inbound));
-        }
+        input.len()
     }
 
     /// Handles what a decoder says next; false when there is no more to ask it.
@@ -128,11 +194,11 @@ impl Core {
         match next {
             Ok(Some(message)) => {
                 let bytes = payload_bytes(&message);
-                self.turn_bytes += bytes;
+                self.turn_bytes += MESSAGE_BYTES + bytes;
                 self.ledger.work(key.slot(), 1 + bytes);
                 self.handle_message(key, message);
                 self.settle_outputs();
-                self.still_reads(key)
+                self.reads_on(key)
             }
             Ok(None) => false,
             Err(error) => {
@@ -239,8 +305,9 @@ impl Core {
                 "publishing is not allowed",
             );
         }
+        let target = PublishTo::Channel(ChannelId(channel as u32));
         let publish = HubPublish {
-            target: PublishTo::Channel(ChannelId(channel as u32)),
+            target,
             publisher: key.to_bits(),
             exclude_publisher: !flags.has(Flags::HEARS_OWN),
             ack: None,
@@ -253,7 +320,7 @@ impl Core {
             sent.is_ok(),
             "an open raw connection is subscribed to its channel"
         );
-        self.after_publish(key);
+        self.after_publish(key, target, payload.size());
     }
 
     fn handle_wamp(&mut self, key: ConnKey, text: Option<&str>) {
@@ -333,7 +400,7 @@ impl Core {
             Some(wamp::uri::NOT_AUTHORIZED)
         };
         match refusal {
-            None => self.after_publish(key),
+            None => self.after_publish(key, PublishTo::Name(channel), payload.size()),
             Some(uri) => {
                 self.counters.publishes_refused_total.inc();
                 if let Some(token) = ack {
@@ -364,21 +431,6 @@ impl Core {
             }
         }
     }
-
-    /// Counts, and stops reading from the publisher while another reactor's ring is full, or too
-    /// much is on its way to subscribers here.
-    fn after_publish(&mut self, key: ConnKey) {
-        self.counters.publishes_total.inc();
-        if self.post.spilled() > 0 || self.rounds.is_full() {
-            if let Some(conn) = self.table.get(key)
-                && !conn.flags.has(Flags::PAUSED)
-            {
-                self.counters.publishers_paused_total.inc();
-                self.paused.push(key);
-            }
-            self.pause(key);
-        }
-    }
 }
 
 /// The length of what a message says.
@@ -390,6 +442,9 @@ fn payload_bytes(message: &Message<'_>) -> u64 {
     payload.len() as u64
 }
 
+/// What a message counts in a turn beside its payload: many that say nothing are work as well, and
+/// each that is published is a record and an allocation.
+const MESSAGE_BYTES: u64 = 64;
 /// Longer echoes are encoded into memory of their own, which the driver can hold by reference: a
 /// copy less where it must hold on to them.
 const ECHO_COPY_BYTES_MAX: usize = 4 << 10;

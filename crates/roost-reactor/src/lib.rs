@@ -16,6 +16,8 @@
 //! | deliveries and answers | `delivery.rs` |
 //! | what a connection's input costs, counted for tests | `ledger.rs` |
 //! | one write per connection and turn | `tick.rs`, `flush.rs`, `outbox.rs` |
+//! | fan-out to many, and channels that fall behind | `rounds.rs`, `congestion.rs` |
+//! | publishers that have to wait | `paused.rs`, `inflow.rs` |
 //! | deadlines | `sweep.rs` |
 //! | memory that comes back | `thrift.rs` |
 //! | mail between reactors | `mailbox.rs`, `bell.rs` |
@@ -23,6 +25,7 @@
 mod admission;
 mod bell;
 mod budget;
+mod congestion;
 mod conn;
 mod contexts;
 mod core;
@@ -30,10 +33,12 @@ mod delivery;
 mod flush;
 mod frames;
 mod framing;
+mod inflow;
 mod ledger;
 mod mailbox;
 mod opening;
 mod outbox;
+mod paused;
 mod reactor;
 mod rounds;
 mod server;
@@ -54,6 +59,6 @@ pub use ledger::Account;
 pub use reactor::{Reactor, Shared, Turn};
 pub use server::{Server, Stopper};
 pub use settings::{
-    Deflate, FAN_OUT_AT_ONCE, FAN_OUT_PIECE, Limits, Origins, Outflow, Page, Policies, Policy,
-    Publish, Settings, SlowReceivers,
+    Deflate, FAN_OUT_AT_ONCE, FAN_OUT_PIECE, Inflow, Limits, Origins, Outflow, Page, Policies,
+    Policy, Publish, Settings, SlowReceivers,
 };

@@ -16,6 +16,7 @@ use roost_net::Waker;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
 use crate::bell::{Bell, SENDERS_MAX};
+use crate::core::Letter;
 use crate::thrift::drop_empty_queue;
 
 /// Which ring of a pair.
@@ -32,15 +33,18 @@ pub(crate) trait Mail {
     fn lane(&self) -> Lane;
 }
 
-impl<P, F> Mail for Item<P, F> {
+impl Mail for Letter {
     fn lane(&self) -> Lane {
         match self {
-            Item::Publish { .. } => Lane::Publish,
-            Item::Interest { .. }
-            | Item::InterestAck { .. }
-            | Item::Uninterest { .. }
-            | Item::Published { .. }
-            | Item::Deliver { .. } => Lane::Plain,
+            Letter::Hub(Item::Publish { .. }) => Lane::Publish,
+            Letter::Congestion { .. }
+            | Letter::Hub(
+                Item::Interest { .. }
+                | Item::InterestAck { .. }
+                | Item::Uninterest { .. }
+                | Item::Published { .. }
+                | Item::Deliver { .. },
+            ) => Lane::Plain,
         }
     }
 }
@@ -90,6 +94,8 @@ pub(crate) struct Post<T> {
     next_sender: [usize; LANES],
     /// Batches that found their ring full.
     spilled: usize,
+    /// Letters gathered in this tick, by lane.
+    gathered: [usize; LANES],
     pub(crate) batches_sent: u64,
     pub(crate) wakes: u64,
 }
@@ -119,6 +125,7 @@ impl<T: Mail> Post<T> {
             unread: [[0; SENDERS_MAX / 64]; LANES],
             next_sender: [0; LANES],
             spilled: 0,
+            gathered: [0; LANES],
             batches_sent: 0,
             wakes: 0,
             mesh,
@@ -144,12 +151,14 @@ impl<T: Mail> Post<T> {
         if outgoing.batch.iter().all(Vec::is_empty) {
             self.collecting.push(to.0);
         }
+        self.gathered[mail.lane() as usize] += 1;
         outgoing.batch[mail.lane() as usize].push(mail);
     }
 
     /// Ends the tick: what was gathered, and what was left from before, goes into the rings, and
     /// receivers that sleep are woken.
     pub(crate) fn post(&mut self) {
+        self.gathered = [0; LANES];
         if self.spilled > 0 {
             for to in 0..self.outgoing.len() {
                 if self.outgoing[to]
@@ -284,10 +293,20 @@ impl<T: Mail> Post<T> {
     pub(crate) fn spilled(&self) -> usize {
         self.spilled
     }
+
+    /// Whether so much was gathered that it should be posted before more is: a ring is bounded in
+    /// batches, so batches have to be.
+    pub(crate) fn is_crowded(&self, lane: Lane) -> bool {
+        self.gathered[lane as usize] >= GATHERED_MAX[lane as usize]
+    }
 }
 
 /// Batches a ring holds: with 53 reactors there are 5,512 rings of 24 bytes a batch.
 const RING_BATCHES: usize = 32;
+
+/// Letters gathered in a tick, after which nothing is read that might make more. Fewer in the lane
+/// of publishes: so many are under way before the first word of a congestion can come back.
+const GATHERED_MAX: [usize; LANES] = [4096, 256];
 
 /// The first sender that `unread` names, from `start` on and round to it.
 fn first_from(unread: &[u64; SENDERS_MAX / 64], start: usize) -> Option<usize> {
@@ -310,14 +329,14 @@ mod tests {
     use roost_net::Driver;
     use roost_net::sim::{SimFaults, SimNet, SimOptions};
 
-    struct Letter(u32, Lane);
-    impl Mail for Letter {
+    struct Note(u32, Lane);
+    impl Mail for Note {
         fn lane(&self) -> Lane {
             self.1
         }
     }
 
-    fn offices(n: u8) -> Vec<Post<Letter>> {
+    fn offices(n: u8) -> Vec<Post<Note>> {
         let net = SimNet::new(1, SimFaults::none());
         let mesh = Arc::new(Mesh::new(usize::from(n)));
         let waker = || net.driver(SimOptions::default()).waker();
@@ -326,10 +345,10 @@ mod tests {
             .collect()
     }
 
-    fn read_all(post: &mut Post<Letter>, with_publishes: bool) -> Vec<(u8, u32)> {
+    fn read_all(post: &mut Post<Note>, with_publishes: bool) -> Vec<(u8, u32)> {
         let mut read = Vec::new();
         while let Some((from, batch)) = post.next_batch(with_publishes) {
-            read.extend(batch.iter().map(|letter| (from.0, letter.0)));
+            read.extend(batch.iter().map(|note| (from.0, note.0)));
         }
         read
     }
@@ -339,7 +358,7 @@ mod tests {
         let mut offices = offices(3);
         let sent = RING_BATCHES as u32 * 3;
         for n in 0..sent {
-            offices[0].send(ReactorId(2), Letter(n, Lane::Plain));
+            offices[0].send(ReactorId(2), Note(n, Lane::Plain));
             offices[0].post();
         }
         assert_eq!(offices[0].spilled(), RING_BATCHES * 2);
@@ -357,8 +376,8 @@ mod tests {
     #[test]
     fn publishes_wait_while_the_lane_is_closed() {
         let mut offices = offices(2);
-        offices[0].send(ReactorId(1), Letter(1, Lane::Publish));
-        offices[0].send(ReactorId(1), Letter(2, Lane::Plain));
+        offices[0].send(ReactorId(1), Note(1, Lane::Publish));
+        offices[0].send(ReactorId(1), Note(2, Lane::Plain));
         offices[0].post();
         assert_eq!(read_all(&mut offices[1], false), [(0, 2)]);
         assert!(
@@ -373,14 +392,14 @@ mod tests {
     #[test]
     fn only_a_sleeper_is_woken() {
         let mut offices = offices(2);
-        offices[0].send(ReactorId(1), Letter(1, Lane::Plain));
+        offices[0].send(ReactorId(1), Note(1, Lane::Plain));
         offices[0].post();
         assert_eq!(offices[0].wakes, 0, "an awake reactor needs no wake");
         assert!(!offices[1].lie_down(true), "there is mail");
         read_all(&mut offices[1], true);
         assert!(offices[1].lie_down(true));
         for n in 0..2 {
-            offices[0].send(ReactorId(1), Letter(n, Lane::Plain));
+            offices[0].send(ReactorId(1), Note(n, Lane::Plain));
             offices[0].post();
         }
         assert_eq!(offices[0].wakes, 1, "the second finds it woken already");
@@ -391,7 +410,7 @@ mod tests {
         let mut offices = offices(3);
         for n in 0..3 {
             for sender in &mut offices[..2] {
-                sender.send(ReactorId(2), Letter(n, Lane::Plain));
+                sender.send(ReactorId(2), Note(n, Lane::Plain));
                 sender.post();
             }
         }

@@ -113,9 +113,13 @@ impl Core {
                 let (head, rest) = head.bytes.split_at_mut(head.head_len);
                 return self.handle_head(key, head, rest);
             }
-            Some(Partial::Joining(_) | Partial::Frames(_) | Partial::EarlyFrames(_)) | None => {
-                Default::default()
-            }
+            Some(
+                Partial::Joining(_)
+                | Partial::Frames(_)
+                | Partial::EarlyFrames(_)
+                | Partial::Unread(_),
+            )
+            | None => Default::default(),
         };
         let steps = scanner.steps();
         if stored.is_empty() {

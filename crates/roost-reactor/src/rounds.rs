@@ -9,7 +9,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use roost_hub::{ChannelId, Encoding, FrameIndex, Hub, Subscriber};
+use roost_hub::{ChannelId, Encoding, FrameIndex, Hub, Name, Subscriber};
 use roost_net::ConnKey;
 use roost_wire::Frozen;
 
@@ -22,9 +22,8 @@ pub(crate) struct Rounds {
     rounds: HashMap<RoundKey, Round>,
     /// Whose turn it is, first to last: each gets a piece.
     order: VecDeque<RoundKey>,
-    /// Publications under way, and their bytes, each counted once.
-    publications: usize,
-    bytes: usize,
+    /// What is under way in all of them.
+    under_way: Load,
     /// Frames of the piece under way; reused.
     shared: Vec<FrameIndex>,
 }
@@ -40,6 +39,17 @@ struct Round {
     riding: VecDeque<Ride>,
     /// Waiting to get on: no visit gives more than [`RIDING_MAX`] frames.
     waiting: VecDeque<Publication>,
+    /// What rides and waits.
+    load: Load,
+    /// The channel, while its publishers have been asked to wait.
+    congested: Option<Name>,
+}
+
+/// Publications, each counted once, and the bytes of their frames.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Load {
+    publications: usize,
+    bytes: usize,
 }
 
 struct Publication {
@@ -57,10 +67,12 @@ struct Ride {
 }
 
 /// What a piece has done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Piece {
     /// Frames given to subscribers.
     pub(crate) deliveries: u64,
+    /// The channel that is congested no longer.
+    pub(crate) relieved: Option<Name>,
 }
 
 impl Rounds {
@@ -68,9 +80,10 @@ impl Rounds {
         self.order.is_empty()
     }
 
-    /// Whether so much is under way that its makers should wait.
+    /// Whether so much is under way that no mail should be read and no publisher. Long before,
+    /// publishers of the channels that bring so much were asked to wait.
     pub(crate) fn is_full(&self) -> bool {
-        self.publications >= PUBLICATIONS_MAX || self.bytes >= BYTES_MAX
+        self.under_way.is_beyond(PUBLICATIONS_MAX, BYTES_MAX)
     }
 
     /// Whether a fan-out of this channel is under way, which what comes next must not overtake.
@@ -78,40 +91,57 @@ impl Rounds {
         !self.order.is_empty() && self.rounds.contains_key(&(channel, encoding))
     }
 
-    /// Starts a publication on its way to all subscribers.
+    /// Starts a publication on its way to all subscribers. True when the channel's publishers
+    /// should wait, which they have not been asked for: see [`Rounds::congest`].
+    #[must_use]
     pub(crate) fn add(
         &mut self,
         origin: Origin,
         encoding: Encoding,
         frame: Frozen,
         exclude: Option<ConnKey>,
-    ) {
+    ) -> bool {
         let key = (origin.channel, encoding);
         let order = &mut self.order;
         let round = self.rounds.entry(key).or_insert_with(|| {
             order.push_back(key);
             Round::default()
         });
-        self.publications += 1;
-        self.bytes += frame.len();
+        self.under_way.add(&frame);
+        round.load.add(&frame);
         round.waiting.push_back(Publication {
             frame,
             origin,
             exclude,
         });
+        let is_behind = round
+            .load
+            .is_beyond(ROUND_PUBLICATIONS_MAX, ROUND_BYTES_MAX);
+        is_behind && round.congested.is_none()
+    }
+
+    /// The publishers of a channel are asked to wait, until [`Piece::relieved`] or
+    /// [`Rounds::forget`] names it.
+    pub(crate) fn congest(&mut self, channel: ChannelId, encoding: Encoding, name: Name) {
+        if let Some(round) = self.rounds.get_mut(&(channel, encoding)) {
+            round.congested = Some(name);
+        }
+    }
+
+    /// Whether publishers of the channel should wait for any of its encodings.
+    pub(crate) fn is_congested(&self, name: &Name) -> bool {
+        let mut rounds = self.rounds.values();
+        rounds.any(|round| round.congested.as_ref() == Some(name))
     }
 
     /// The last subscriber in this encoding has gone: what was under way is for nobody. The
-    /// channel's number may soon be another's.
-    pub(crate) fn forget(&mut self, channel: ChannelId, encoding: Encoding) {
+    /// channel's number may soon be another's. Returns its name if it was congested.
+    pub(crate) fn forget(&mut self, channel: ChannelId, encoding: Encoding) -> Option<Name> {
         let key = (channel, encoding);
-        if let Some(round) = self.rounds.remove(&key) {
-            self.order.retain(|other| *other != key);
-            for publication in round.publications() {
-                self.publications -= 1;
-                self.bytes -= publication.frame.len();
-            }
-        }
+        let round = self.rounds.remove(&key)?;
+        self.order.retain(|other| *other != key);
+        self.under_way.take(round.load);
+        round.congested
     }
 
     /// Gives the next of the rounds a piece of at most `visits_max` subscribers.
@@ -123,12 +153,13 @@ impl Rounds {
         now: u32,
         visits_max: usize,
     ) -> Piece {
-        let mut piece = Piece { deliveries: 0 };
+        let mut piece = Piece::default();
         let Some(key) = self.order.pop_front() else {
             return piece;
         };
         let (channel, encoding) = key;
         let round = self.rounds.get_mut(&key).expect("who has a turn rides");
+        let before = round.load;
         round.board();
         self.shared.clear();
         let share = |ride: &Ride| {
@@ -144,13 +175,13 @@ impl Rounds {
         while visits < visits_max && left < self.shared.len() {
             let Some(Subscriber(slot)) = subscribers.next() else {
                 round.cursor = 0;
-                left += round.wrap(&mut self.publications, &mut self.bytes);
+                left += round.wrap();
                 next_stop = round.next_stop();
                 subscribers = hub.subscribers(channel, encoding);
                 continue;
             };
             if slot >= next_stop {
-                left += round.get_off(slot, &mut self.publications, &mut self.bytes);
+                left += round.get_off(slot);
                 next_stop = round.next_stop();
             }
             round.cursor = slot + 1;
@@ -167,6 +198,10 @@ impl Rounds {
             }
             conn.last_message = now;
             visits += 1;
+        }
+        self.under_way.take(before.without(round.load));
+        if round.congested.is_some() && round.has_caught_up() {
+            piece.relieved = round.congested.take();
         }
         if round.riding.is_empty() && round.waiting.is_empty() {
             self.rounds.remove(&key);
@@ -201,42 +236,80 @@ impl Round {
     }
 
     /// The cursor has come to the end of the table. Returns how many have got off.
-    fn wrap(&mut self, publications: &mut usize, bytes: &mut usize) -> usize {
+    fn wrap(&mut self) -> usize {
         // Who has been past it before has seen all: nobody was left between its start and the end.
         let again = self.riding.iter().take_while(|ride| ride.wrapped).count();
-        self.leave(again, publications, bytes);
+        self.leave(again);
         for ride in &mut self.riding {
             ride.wrapped = true;
         }
-        again + self.get_off(0, publications, bytes)
+        again + self.get_off(0)
     }
 
     /// Lets off who got on at `slot` or before it, a round ago. Returns how many.
-    fn get_off(&mut self, slot: u32, publications: &mut usize, bytes: &mut usize) -> usize {
+    fn get_off(&mut self, slot: u32) -> usize {
         let is_over = |ride: &&Ride| ride.wrapped && ride.start <= slot;
         let over = self.riding.iter().take_while(is_over).count();
-        self.leave(over, publications, bytes);
+        self.leave(over);
         over
     }
 
-    fn leave(&mut self, count: usize, publications: &mut usize, bytes: &mut usize) {
+    fn leave(&mut self, count: usize) {
         for ride in self.riding.drain(..count) {
-            *publications -= 1;
-            *bytes -= ride.publication.frame.len();
+            self.load.take(Load::of(&ride.publication.frame));
         }
     }
 
-    fn publications(&self) -> impl Iterator<Item = &Publication> {
-        let riding = self.riding.iter().map(|ride| &ride.publication);
-        riding.chain(&self.waiting)
+    /// Whether what waits will soon be on its way: more should be published, so that no visit goes
+    /// with less than it could take.
+    fn has_caught_up(&self) -> bool {
+        let half = !self
+            .load
+            .is_beyond(ROUND_PUBLICATIONS_MAX / 2 + 1, ROUND_BYTES_MAX / 2);
+        half || self.load == Load::default()
+    }
+}
+
+impl Load {
+    fn of(frame: &Frozen) -> Load {
+        Load {
+            publications: 1,
+            bytes: frame.len(),
+        }
+    }
+
+    fn add(&mut self, frame: &Frozen) {
+        self.publications += 1;
+        self.bytes += frame.len();
+    }
+
+    fn take(&mut self, other: Load) {
+        *self = self.without(other);
+    }
+
+    fn without(self, other: Load) -> Load {
+        Load {
+            publications: self.publications - other.publications,
+            bytes: self.bytes - other.bytes,
+        }
+    }
+
+    fn is_beyond(self, publications_max: usize, bytes_max: usize) -> bool {
+        self.publications >= publications_max || self.bytes >= bytes_max
     }
 }
 
 /// Most frames one visit gives: as many as a batch takes.
 const RIDING_MAX: usize = crate::outbox::BATCH_CHUNKS_MAX;
-/// Publications under way, beyond which mail is left in its rings and publishers are not read.
-const PUBLICATIONS_MAX: usize = 256;
-/// Bytes of publications under way, beyond which the same is done.
+/// Publications of one round, beyond which the channel's publishers are asked to wait: a full visit
+/// under way, and the next.
+const ROUND_PUBLICATIONS_MAX: usize = 2 * RIDING_MAX;
+/// Bytes of them, beyond which the same is done.
+const ROUND_BYTES_MAX: usize = 1 << 20;
+/// Publications under way in all, beyond which mail is left in its rings and publishers are not
+/// read.
+const PUBLICATIONS_MAX: usize = 16_384;
+/// Bytes of them, beyond which the same is done.
 const BYTES_MAX: usize = 4 << 20;
 
 #[cfg(test)]
@@ -300,12 +373,14 @@ mod tests {
                 channel: self.channel,
                 namespace: 0,
             };
-            self.rounds.add(origin, TEXT, frame, exclude);
+            if self.rounds.add(origin, TEXT, frame, exclude) {
+                self.rounds.congest(self.channel, TEXT, "c".into());
+            }
         }
 
-        fn piece(&mut self, visits_max: usize) {
+        fn piece(&mut self, visits_max: usize) -> Piece {
             let (hub, table, tick) = (&self.hub, &mut self.table, &mut self.tick);
-            self.rounds.next_piece(hub, table, tick, 0, visits_max);
+            let piece = self.rounds.next_piece(hub, table, tick, 0, visits_max);
             let mut frames = Vec::new();
             for (slot, (_, got)) in self.got.iter_mut().enumerate() {
                 let conn = self.table.at_mut(slot as u32).expect("all stay");
@@ -318,6 +393,7 @@ mod tests {
                 }
             }
             self.tick.clear();
+            piece
         }
     }
 
@@ -330,13 +406,15 @@ mod tests {
                 match rng.below(4) {
                     0 => day.join(),
                     1 => day.publish(None),
-                    _ => day.piece(rng.between(1, 20) as usize),
+                    _ => {
+                        day.piece(rng.between(1, 20) as usize);
+                    }
                 }
             }
             while !day.rounds.is_empty() {
                 day.piece(3);
             }
-            assert_eq!((day.rounds.publications, day.rounds.bytes), (0, 0));
+            assert_eq!(day.rounds.under_way, Load::default());
             for (slot, (before, got)) in day.got.iter().enumerate() {
                 // What was under way when it came it may get, or not; then nothing is missing.
                 let first = got.first().copied().unwrap_or(day.published);
@@ -379,8 +457,73 @@ mod tests {
         (0..9).for_each(|_| day.join());
         (0..70).for_each(|_| day.publish(None));
         day.piece(3);
-        day.rounds.forget(day.channel, TEXT);
+        assert_eq!(day.rounds.forget(day.channel, TEXT), None);
         assert!(day.rounds.is_empty() && !day.rounds.has(day.channel, TEXT));
-        assert_eq!((day.rounds.publications, day.rounds.bytes), (0, 0));
+        assert_eq!(day.rounds.under_way, Load::default());
+        (0..ROUND_PUBLICATIONS_MAX).for_each(|_| day.publish(None));
+        let name = day.rounds.forget(day.channel, TEXT);
+        assert_eq!(name.as_deref(), Some("c"), "its publishers wait");
+    }
+
+    #[test]
+    fn a_channel_is_congested_until_it_has_caught_up() {
+        let mut day = Day::new();
+        (0..9).for_each(|_| day.join());
+        let name = Name::from("c");
+        (1..ROUND_PUBLICATIONS_MAX).for_each(|_| day.publish(None));
+        assert!(!day.rounds.is_congested(&name));
+        day.publish(None);
+        assert!(day.rounds.is_congested(&name));
+        let mut visits = 0;
+        while day.piece(1).relieved.is_none() {
+            assert!(day.rounds.is_congested(&name));
+            visits += 1;
+        }
+        assert!((9..12).contains(&visits), "one round: {visits} visits");
+        assert!(!day.rounds.is_congested(&name) && !day.rounds.is_empty());
+        assert!(!day.rounds.is_full());
+    }
+
+    /// How long a visit takes without what the kernel does for it, in a channel so large that no
+    /// record is in a cache, and in one whose records all are: what fetching them ahead could gain.
+    ///
+    /// `cargo test --release -p roost-reactor -- --ignored --nocapture visits`
+    #[test]
+    #[ignore = "a measurement, for docs/decisions; it takes 200 MB"]
+    fn visits_to_a_million() {
+        for crowd in [64, 1_000_000] {
+            let mut day = Day::new();
+            (1..crowd).for_each(|_| day.join());
+            let mut other = vec![0u8; 64 << 20]; // what the kernel touches meanwhile
+            let mut times_ns = Vec::new();
+            while times_ns.len() < 5_000 {
+                if day.rounds.is_empty() {
+                    day.publish(None);
+                }
+                if crowd > 64 {
+                    other.iter_mut().step_by(64).for_each(|byte| *byte += 1);
+                }
+                let begun = std::time::Instant::now();
+                let (hub, table, tick) = (&day.hub, &mut day.table, &mut day.tick);
+                let piece = day.rounds.next_piece(hub, table, tick, 0, 64);
+                let took = begun.elapsed().as_nanos() as u64;
+                if piece.deliveries == 64 {
+                    times_ns.push(took / 64);
+                }
+                for slot in std::mem::take(&mut day.tick.dirty) {
+                    let conn = day.table.at_mut(slot).expect("all stay");
+                    conn.pending = 0;
+                }
+                day.tick.clear();
+            }
+            times_ns.sort_unstable();
+            let at = |share: usize| times_ns[times_ns.len() * share / 100];
+            println!(
+                "of {crowd}: p10 {}, p50 {}, p90 {} ns a visit",
+                at(10),
+                at(50),
+                at(90)
+            );
+        }
     }
 }

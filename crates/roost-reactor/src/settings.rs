@@ -180,8 +180,20 @@ pub struct Policy {
     pub subscribe: bool,
     /// Whether a raw publisher hears its own messages.
     pub hear_own: bool,
+    /// How much may be published.
+    pub inflow: Inflow,
     /// What waits for subscribers that read slower than is published.
     pub outflow: Outflow,
+}
+
+/// How much may be published in one namespace in a second, by all connections of the process
+/// together; 0 is no limit. Beyond it publishers are not read until their turn comes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Inflow {
+    /// Messages.
+    pub messages_per_second_max: u32,
+    /// Bytes of payload.
+    pub bytes_per_second_max: u64,
 }
 
 /// What may wait for one slow receiver in one namespace, and what happens beyond.
@@ -224,6 +236,7 @@ impl Default for Policy {
             publish: Publish::Anyone,
             subscribe: true,
             hear_own: false,
+            inflow: Inflow::default(),
             outflow: Outflow {
                 slow_receivers: SlowReceivers::Close,
                 outbox_bytes_max: 64 << 20,

@@ -145,6 +145,11 @@ impl Core {
         let Some(conn) = self.table.get_mut(key) else {
             return;
         };
+        if conn.flags.has(Flags::PAUSED) {
+            // It may have said much that we have not read: who is not listened to is not quiet.
+            conn.deadline = deadline(now, limits.ping_timeout_ms.max(1));
+            return self.sweep.note(conn.deadline);
+        }
         if conn.flags.has(Flags::PING_SENT) {
             self.counters.ping_timeouts_total.inc();
             return self.cut(key, CloseMode::Abort);

@@ -113,7 +113,7 @@ impl Core {
         drop_empty(&mut self.outputs)
             + drop_empty(&mut self.asks)
             + drop_empty(&mut self.granted)
-            + drop_empty(&mut self.paused)
+            + self.paused.give_back()
             + self.post.give_back()
             + self.admission.give_back()
             + std::mem::take(&mut self.reply).capacity()

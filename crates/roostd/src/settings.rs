@@ -87,6 +87,10 @@ fn policy(from: &config::ChannelPolicy) -> reactor::Policy {
             config::Subscribe::Nobody => false,
         },
         hear_own: from.hear_own,
+        inflow: reactor::Inflow {
+            messages_per_second_max: from.publish_messages_max,
+            bytes_per_second_max: from.publish_bytes_max as u64,
+        },
         outflow: reactor::Outflow {
             slow_receivers: match from.slow_receivers {
                 config::SlowReceivers::Close => reactor::SlowReceivers::Close,

@@ -13,7 +13,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::conn::{Flags, Phase};
-use crate::core::TICK_MS;
+use crate::core::{Core, TICK_MS};
 use crate::{Reactor, Settings, Shared};
 
 fn reactor(reactors: usize) -> Reactor<SimDriver> {
@@ -26,7 +26,7 @@ fn reactor_with(settings: Settings, reactors: usize) -> Reactor<SimDriver> {
     Reactor::new(net.driver(SimOptions::default()), 0, shared)
 }
 
-fn request(target: &str) -> Vec<u8> {
+pub(super) fn request(target: &str) -> Vec<u8> {
     let head = format!(
         "GET {target} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -164,6 +164,38 @@ fn a_crowd_is_pinged_evenly() {
             "{pings} pings in second {second}, {mean} would be even"
         );
     }
+}
+
+/// Who is not read cannot answer: neither a ping nor its silence is held against it.
+#[test]
+fn a_paused_connection_is_not_taken_for_dead() {
+    let mut reactor = reactor(1);
+    let key = reactor.newcomer("/echo");
+    reactor.end_tick(&[key]);
+    let core = &mut reactor.core;
+    let settings = core.settings.clone();
+    let wait = |core: &mut Core, ms: u32| {
+        core.now += ms / TICK_MS + 1;
+        while core.sweep.due() <= core.now {
+            core.sweep();
+        }
+    };
+    wait(core, settings.limits.ping_interval_ms);
+    let is_pinged = |core: &Core| {
+        let conn = core.table.get(key).expect("it is there");
+        (conn.phase, conn.flags.has(Flags::PING_SENT))
+    };
+    assert_eq!(is_pinged(core), (Phase::Open, true));
+    let conn = core.table.get_mut(key).expect("it is there");
+    conn.flags.set(Flags::PAUSED);
+    core.paused.push(key);
+    for _ in 0..3 {
+        wait(core, settings.limits.ping_timeout_ms);
+        assert_eq!(is_pinged(core), (Phase::Open, true));
+    }
+    core.read_paused();
+    wait(core, settings.limits.ping_timeout_ms);
+    assert_eq!(is_pinged(core).0, Phase::Closed, "it was read, and silent");
 }
 
 /// Deadlines that come together are kept within a few turns, not in one.

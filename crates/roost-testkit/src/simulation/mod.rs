@@ -68,6 +68,10 @@ pub struct Report {
     pub pings: u64,
     /// Publishers not read because a reactor's ring was full.
     pub paused: u64,
+    /// Times a channel's publishers were asked to wait.
+    pub congestions: u64,
+    /// Publishes beyond what may come in a second.
+    pub inflow_limited: u64,
     /// Connections closed as idle.
     pub idle: u64,
     /// The longest way of a publication on a calm day, in nanoseconds.
@@ -151,7 +155,9 @@ fn live_through(plan: &Plan) -> Result<Report, Broken> {
         }
         ends::on_calm(&world.crowd, plan, world.net.now()).map_err(broken)?;
         ends::on_books(&world.crowd, plan, |name| world.count(name)).map_err(broken)?;
-        report.delay_ns = ends::on_delays(&world.crowd).map_err(broken)?;
+        if !plan.holds_up() {
+            report.delay_ns = ends::on_delays(&world.crowd).map_err(broken)?;
+        }
     }
     world.drain(plan).map_err(broken)?;
     world.verdict_on_end().map_err(broken)?;
@@ -162,6 +168,7 @@ fn live_through(plan: &Plan) -> Result<Report, Broken> {
     report.told_slow = world.crowd.told_slow();
     report.pings = world.count("pings_sent_total");
     report.paused = world.count("publishers_paused_total");
+    report.congestions = world.count("congestions_total");
     report.budget_closes = world.count("budget_closes_total");
     report.idle = world.count("idle_timeouts_total");
     report.turns = world.count("turns_total");
@@ -314,6 +321,7 @@ impl World {
         for index in 0..self.reactors.len() {
             let namespaces = self.shared.registry().namespaces(index);
             for (sum, counters) in report.dropped.iter_mut().zip(&namespaces[1..]) {
+                report.inflow_limited += counters.inflow_limited_total.get();
                 *sum += counters.dropped_oldest_total.get()
                     + counters.dropped_newest_total.get()
                     + counters.replaced_total.get();

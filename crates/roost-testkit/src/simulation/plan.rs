@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use roost_net::sim::{SimFaults, SimOptions, SimRng};
-use roost_reactor::{FAN_OUT_PIECE, Outflow, Policy, Settings, SlowReceivers};
+use roost_reactor::{FAN_OUT_PIECE, Inflow, Outflow, Policy, Settings, SlowReceivers};
 
 use super::crowd::RELAYS;
 
@@ -60,6 +60,12 @@ impl Plan {
     pub(super) fn outbox_bytes_max_of(&self, channel: usize) -> u64 {
         let name = Plan::name_of(channel);
         self.settings.channels.of(&name).outflow.outbox_bytes_max as u64
+    }
+
+    /// Publishers wait for their turn by the clock.
+    pub(super) fn holds_up(&self) -> bool {
+        let mut namespaces = self.settings.channels.namespaces.iter();
+        namespaces.any(|(_, policy)| policy.inflow != Inflow::default())
     }
 
     /// All together may hold so little that those who do not read hold too much.
@@ -142,6 +148,9 @@ impl Plan {
         settings.limits.handshakes_in_flight_max += hostiles as u32;
         settings.limits.connections_max += hostiles as u32;
         settings.early_framings = true;
+        // Publishers have to wait, and what they have sent meanwhile is held for them: not beside a
+        // small budget, where that may make them the largest.
+        let is_held_up = !has_small_budget && rng.per_mille(500);
         // Far less than is published, and more than those who read ever let wait.
         for (name, slow_receivers) in NAMESPACES {
             let outbox_bytes_max = match slow_receivers {
@@ -153,10 +162,14 @@ impl Plan {
                 outbox_bytes_max: outbox_bytes_max as usize,
                 outbox_messages_max: 0,
             };
-            let policy = Policy {
+            let mut policy = Policy {
                 outflow,
                 ..Policy::default()
             };
+            // A flood would hold up the roll call for longer than the day lasts.
+            if is_held_up && slow_receivers != SlowReceivers::Close {
+                policy.inflow.messages_per_second_max = rng.between(100, 400) as u32;
+            }
             let namespaces = &mut settings.channels.namespaces;
             namespaces.push((name.to_owned(), policy));
         }

@@ -24,7 +24,8 @@ fn promises_are_kept_on_every_seed() {
     let sum = |of: fn(&Report) -> u64| reports.iter().map(of).sum::<u64>();
     println!(
         "{} seeds: {} peers opened, {} published, {} received in {} subscriptions, {} pings, \
-         {} slow consumers and {} that never read told so, {} idle, {} publishers paused in {} seeds, {} turns; the longest way {} ms",
+         {} slow consumers and {} that never read told so, {} idle, {} publishers paused in {} seeds, {} congestions, {} publishes too many for a second, {} turns; \
+         the longest way {} ms",
         reports.len(),
         sum(|r| r.opened as u64),
         sum(|r| r.published as u64),
@@ -36,6 +37,8 @@ fn promises_are_kept_on_every_seed() {
         sum(|r| r.idle),
         sum(|r| r.paused),
         sum(|r| u64::from(r.paused > 0)),
+        sum(|r| r.congestions),
+        sum(|r| r.inflow_limited),
         sum(|r| r.turns),
         reports.iter().map(|r| r.delay_ns).max().unwrap_or(0) / 1_000_000,
     );
@@ -77,6 +80,9 @@ fn promises_are_kept_on_every_seed() {
         assert!(most(|r| r.costs.held_per_mille) > 850, "no budget was used");
         assert!(sum(|r| r.idle) > 0, "nobody was idle");
         assert!(sum(|r| r.paused) > seeds, "hardly a ring was ever full");
+        let (congestions, limited) = (sum(|r| r.congestions), sum(|r| r.inflow_limited));
+        assert!(congestions > seeds / 4, "{congestions} congestions");
+        assert!(limited > seeds / 4, "{limited} publishes beyond a limit");
         let hostile = sum(|r| r.costs.hostile_bytes);
         assert!(
             hostile > seeds * 10_000,

@@ -1,0 +1,198 @@
+//! A flood into one channel, and who else notices: two reactors on a simulated network.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use roost_net::sim::{SimDriver, SimFaults, SimNet, SimOptions};
+use roost_net::{ConnKey, ConnectOptions, Driver, Event, SendStatus};
+
+use super::scenes::request;
+use crate::{Reactor, Settings, Shared};
+
+const REACTORS: usize = 2;
+/// Subscribers of the flooded channel on each reactor.
+const CROWD: u32 = 40;
+const MESSAGES: u32 = 20_000;
+/// In which a channel nobody floods is joined, or published to, while another is flooded.
+const STEPS_MAX: usize = 12;
+
+struct World {
+    net: SimNet,
+    reactors: Vec<Reactor<SimDriver>>,
+    addrs: Vec<SocketAddr>,
+    /// Of the flooded channel, and of the others: no client waits for another's bytes.
+    clients: [SimDriver; 2],
+    /// By slot.
+    peers: Vec<Peer>,
+}
+
+/// Which driver a client has.
+fn of(slot: usize) -> usize {
+    usize::from(slot >= CROWD as usize * REACTORS)
+}
+
+struct Peer {
+    target: String,
+    received: Vec<u8>,
+    unsent: Vec<u8>,
+    may_send: bool,
+}
+
+impl World {
+    fn new() -> World {
+        let net = SimNet::new(3, SimFaults::none());
+        let mut settings = Settings::for_tests();
+        settings.limits.fan_out_at_once = 8;
+        settings.limits.fan_out_piece = 8;
+        let shared = Shared::new(settings, REACTORS, 3);
+        let reactor = |id| {
+            let driver = net.driver(SimOptions::default());
+            Reactor::new(driver, id as u8, shared.clone())
+        };
+        let mut reactors: Vec<_> = (0..REACTORS).map(reactor).collect();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listen = |reactor: &mut Reactor<_>| reactor.listen(any).expect("a free address");
+        World {
+            addrs: reactors.iter_mut().map(listen).collect(),
+            reactors,
+            clients: [(); 2].map(|()| net.driver(SimOptions::default())),
+            peers: Vec::new(),
+            net,
+        }
+    }
+
+    /// A newcomer on a reactor.
+    fn connect(&mut self, reactor: usize, target: &str) -> usize {
+        let addr = self.addrs[reactor];
+        let options = ConnectOptions { addr, local: None };
+        let slot = self.peers.len();
+        let key = ConnKey::new(slot as u32, 0);
+        let clients = &mut self.clients[of(slot)];
+        clients.connect(key, &options).expect("a free slot");
+        self.peers.push(Peer {
+            target: target.to_owned(),
+            received: Vec::new(),
+            unsent: Vec::new(),
+            may_send: false,
+        });
+        slot
+    }
+
+    /// A turn of everybody.
+    fn step(&mut self) {
+        for reactor in &mut self.reactors {
+            if reactor.driver.is_due() {
+                reactor.turn().expect("a simulated wait does not fail");
+            }
+        }
+        let peers = &mut self.peers;
+        for clients in &mut self.clients {
+            clients.wait(Some(Duration::ZERO)).expect("simulated");
+            while let Some(event) = clients.next_event() {
+                match event {
+                    Event::Connected(key) => {
+                        let peer = &mut peers[key.slot() as usize];
+                        peer.unsent = request(&peer.target);
+                        peer.may_send = true;
+                    }
+                    Event::Bytes(key, bytes) => {
+                        peers[key.slot() as usize].received.extend_from_slice(bytes);
+                    }
+                    Event::Sent(key) => peers[key.slot() as usize].may_send = true,
+                    Event::Closed(key, cause) => panic!("{key:?} ended: {cause:?}"),
+                    _ => {}
+                }
+            }
+        }
+        for (slot, peer) in self.peers.iter_mut().enumerate() {
+            while peer.may_send && !peer.unsent.is_empty() {
+                let rest = peer.unsent.split_off(peer.unsent.len().min(16 << 10));
+                let key = ConnKey::new(slot as u32, 0);
+                let sent = self.clients[of(slot)].send_copy(key, &peer.unsent);
+                peer.may_send = sent == SendStatus::Done;
+                peer.unsent = rest;
+            }
+        }
+        self.net.advance(Duration::from_micros(100));
+    }
+
+    /// Steps until what a peer has received ends with `what`.
+    fn steps_until(&mut self, slot: usize, what: &[u8]) -> usize {
+        let mut steps = 0;
+        while !self.peers[slot].received.ends_with(what) {
+            self.step();
+            steps += 1;
+            assert!(steps < 100_000, "it never comes");
+        }
+        self.peers[slot].received.clear();
+        steps
+    }
+
+    fn count(&self, count: impl Fn(&Reactor<SimDriver>) -> u64) -> u64 {
+        self.reactors.iter().map(count).sum()
+    }
+}
+
+#[test]
+fn a_flood_holds_up_its_own_channel_only() {
+    let mut world = World::new();
+    for n in 0..CROWD as usize * REACTORS {
+        world.connect(n % REACTORS, "/raw/flooded");
+    }
+    let all = u64::from(CROWD) * REACTORS as u64;
+    while world.count(|r| r.core.counters.websockets_open.get()) < all {
+        world.step();
+    }
+    world
+        .peers
+        .iter_mut()
+        .for_each(|peer| peer.received.clear());
+    // One from each reactor floods.
+    for peer in &mut world.peers[..REACTORS] {
+        for number in 0..MESSAGES {
+            peer.unsent.extend_from_slice(&[0x82, 0x84, 0, 0, 0, 0]);
+            peer.unsent.extend_from_slice(&number.to_be_bytes());
+        }
+    }
+    let congestions = |world: &World| world.count(|r| r.core.counters.congestions_total.get());
+    while congestions(&world) < 10 {
+        world.step();
+    }
+    for n in 0..16 {
+        let name = format!("/raw/quiet-{n}");
+        let joined = world.connect(n % REACTORS, &name);
+        let steps = world.steps_until(joined, b"\r\n\r\n");
+        assert!(steps <= STEPS_MAX, "{name}: joined after {steps} steps");
+        let other = world.connect((n / 2) % REACTORS, &name);
+        world.steps_until(other, b"\r\n\r\n");
+        let frame = [0x82, 0x81, 0, 0, 0, 0, n as u8];
+        world.peers[joined].unsent.extend_from_slice(&frame);
+        let steps = world.steps_until(other, &[0x82, 0x01, n as u8]);
+        assert!(steps <= STEPS_MAX, "{name}: published after {steps} steps");
+    }
+    let due = u64::from(MESSAGES) * REACTORS as u64 * (all - 1);
+    let deliveries = |world: &World| world.count(|r| r.core.counters.deliveries_total.get());
+    assert!(
+        deliveries(&world) < due / 2,
+        "the flood was over long before"
+    );
+    // Nothing of it is lost, and nobody waits for ever.
+    while deliveries(&world) < due + 16 {
+        world.step();
+    }
+    for _ in 0..10 {
+        world.step();
+    }
+    for reactor in &world.reactors {
+        let core = &reactor.core;
+        assert!(core.congestion.is_empty() && core.rounds.is_empty() && core.paused.is_empty());
+        assert!(core.counters.publishers_paused_total.get() > 0);
+    }
+    let mut numbers = [0; REACTORS];
+    for frame in world.peers[CROWD as usize].received.chunks(6) {
+        let number = u32::from_be_bytes(frame[2..].try_into().expect("four bytes"));
+        let next = numbers.iter_mut().find(|next| **next == number);
+        *next.expect("in each publisher's order") += 1;
+    }
+    assert_eq!(numbers, [MESSAGES; REACTORS]);
+}
