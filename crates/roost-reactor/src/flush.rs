@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use roost_dialect::DialectKind;
 use roost_hub::FrameIndex;
 use roost_net::{Chunk, CloseMode, ConnKey, Driver, SendStatus};
-use roost_wire::CloseCode;
+use roost_wire::{CloseCode, Opcode};
 
 use crate::conn::{Flags, Index, Phase};
 use crate::core::{Ask, Core};
@@ -215,6 +216,7 @@ impl Core {
                         && outbox.bytes() + chunk.len() > total_max
                     {
                         counts.dropped_newest_total.inc();
+                        outbox.note_dropped(1);
                         continue;
                     }
                     match outbox.push_published(namespace, &outflow, channel.0, chunk) {
@@ -222,6 +224,7 @@ impl Core {
                             counts.dropped_oldest_total.add(dropped.oldest);
                             counts.dropped_newest_total.add(dropped.newest);
                             counts.replaced_total.add(dropped.replaced);
+                            outbox.note_dropped(dropped.oldest + dropped.newest);
                         }
                         Err(full) => {
                             counts.slow_consumers_total.inc();
@@ -232,13 +235,16 @@ impl Core {
                 }
             }
             if outbox.bytes() > total_max {
+                let mut messages = 0;
                 result = outbox.shrink_to(total_max, |namespace, dropped| {
+                    messages += 1;
                     let counts = &self.namespaces[usize::from(namespace)];
                     match dropped {
                         Droppable::Oldest => counts.dropped_oldest_total.inc(),
                         Droppable::Newest => counts.dropped_newest_total.inc(),
                     }
                 });
+                outbox.note_dropped(messages);
                 if result.is_err() {
                     break;
                 }
@@ -273,6 +279,18 @@ impl Core {
         if is_open {
             conn.phase = Phase::Closing;
             let mut close = Vec::new();
+            if conn.dialect == DialectKind::WampJson
+                && let Some(session) = conn.identity.get()
+            {
+                let mut goodbye = String::new();
+                self.sessions[session].close_slow(reason, &mut goodbye);
+                if !goodbye.is_empty() {
+                    let (framing, goodbye) = (conn.framing, goodbye.as_bytes());
+                    self.codec
+                        .append_message(&mut close, framing, Opcode::Text, goodbye);
+                    outbox.push(Chunk::new(std::mem::take(&mut close).into()));
+                }
+            }
             append_close_to(&mut close, conn.framing, CloseCode::TRY_AGAIN_LATER, reason);
             outbox.push(Chunk::new(close.into()));
         }
@@ -282,6 +300,7 @@ impl Core {
             return self.cut(key, CloseMode::Abort);
         }
         self.leave_channels(key.slot());
+        self.end_pause(key);
         self.set_deadline(key.slot(), self.settings.limits.close_timeout_ms.max(1));
     }
 
@@ -327,7 +346,7 @@ impl Core {
             outbox.take_batch(&mut scratch.chunks);
             let (after, is_empty) = (Held::of(outbox), outbox.is_empty());
             self.account(before, after);
-            if is_empty {
+            if is_empty && !self.tell_dropped(key) {
                 self.drop_outbox(key.slot());
             }
             let status = self.send_batch(driver, scratch, key);
@@ -335,6 +354,35 @@ impl Core {
                 return status;
             }
         }
+    }
+
+    /// All that waited is on its way: says behind it how much was dropped, where the receiver wants
+    /// to know. True if there is something to say.
+    fn tell_dropped(&mut self, key: ConnKey) -> bool {
+        let Some(conn) = self.table.get(key) else {
+            return false;
+        };
+        let (Some(index), Some(session)) = (conn.outbox.get(), conn.identity.get()) else {
+            return false;
+        };
+        let outbox = &mut self.outboxes[index];
+        let dropped = outbox.take_dropped();
+        if dropped == 0 || conn.phase != Phase::Open || conn.dialect != DialectKind::WampJson {
+            return false;
+        }
+        let (mut text, rng) = (String::new(), &mut self.rng);
+        let tells = self.sessions[session].tell_dropped(dropped, &mut || rng.next_id(), &mut text);
+        if tells {
+            let mut event = Vec::new();
+            let (framing, text) = (conn.framing, text.as_bytes());
+            self.codec
+                .append_message(&mut event, framing, Opcode::Text, text);
+            let before = Held::of(outbox);
+            outbox.push(Chunk::new(event.into()));
+            let after = Held::of(outbox);
+            self.account(before, after);
+        }
+        tells
     }
 
     /// Sends FIN when nothing is left to send; closes when the peer has sent its own.

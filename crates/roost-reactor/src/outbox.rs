@@ -20,6 +20,8 @@ pub(crate) struct Outbox {
     next: u64,
     bytes: usize,
     messages: usize,
+    /// Messages dropped that the receiver has not been told of.
+    dropped: u64,
     /// The newest pong owed. RFC 6455 §5.5.3: the answer to the last ping serves for those before.
     pong: Option<Chunk>,
 }
@@ -105,6 +107,16 @@ impl Outbox {
             owner,
             ..Outbox::default()
         }
+    }
+
+    /// So many messages for the connection were dropped.
+    pub(crate) fn note_dropped(&mut self, messages: u64) {
+        self.dropped += messages;
+    }
+
+    /// How many were dropped since the last call.
+    pub(crate) fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
     }
 
     /// The connection's slot.

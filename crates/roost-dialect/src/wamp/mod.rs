@@ -89,6 +89,8 @@ enum State {
     AwaitHello,
     Open {
         session: u64,
+        /// Subscribed to [`uri::DROPPED`].
+        hears_of_drops: bool,
     },
     /// GOODBYE was sent and its answer is awaited; all else is ignored ("Session Statechart", 14).
     Closing,
@@ -208,10 +210,45 @@ impl Session {
         }
     }
 
+    /// The session did not read what waited for it, and is closed for that: writes GOODBYE, or
+    /// nothing when no session is open. No answer is awaited.
+    pub fn close_slow(&mut self, message: &str, out: &mut String) {
+        if self.is_open() {
+            reply::goodbye_with(out, uri::SLOW_RECEIVER, message);
+        }
+        self.state = State::Closed;
+    }
+
+    /// So many messages were dropped for this session: writes EVENT if it has subscribed to
+    /// [`uri::DROPPED`]. `new_id` draws the publication's id.
+    pub fn tell_dropped(
+        &self,
+        messages: u64,
+        new_id: &mut dyn FnMut() -> u64,
+        out: &mut String,
+    ) -> bool {
+        match self.state {
+            State::Open {
+                hears_of_drops: true,
+                ..
+            } => reply::event(out, DROPPED_SUBSCRIPTION, new_id(), messages),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Notes whether the session is subscribed to [`uri::DROPPED`]; returns whether it was.
+    fn hear_of_drops(&mut self, hears: bool) -> bool {
+        match &mut self.state {
+            State::Open { hears_of_drops, .. } => std::mem::replace(hears_of_drops, hears),
+            _ => false,
+        }
+    }
+
     /// The session's id, while it is open.
     pub fn id(&self) -> Option<u64> {
         match self.state {
-            State::Open { session } => Some(session),
+            State::Open { session, .. } => Some(session),
             State::AwaitHello | State::Closing | State::Closed => None,
         }
     }
@@ -276,7 +313,10 @@ impl Session {
         }
         let session = new_id();
         debug_assert!((1..=1 << 53).contains(&session), "IDs run from 1 to 2^53");
-        self.state = State::Open { session };
+        self.state = State::Open {
+            session,
+            hears_of_drops: false,
+        };
         reply::welcome(out, session);
         Command::Reply
     }
@@ -357,6 +397,11 @@ impl Session {
             reply::error_with(out, Request::Subscribe as u64, request, error, message);
             return Command::Reply;
         }
+        if topic == uri::DROPPED {
+            self.hear_of_drops(true);
+            reply::subscribed(out, request, DROPPED_SUBSCRIPTION);
+            return Command::Reply;
+        }
         Command::Subscribe {
             channel: topic,
             token: request,
@@ -369,6 +414,10 @@ impl Session {
         subscription: u64,
         out: &mut String,
     ) -> Command<'static> {
+        if subscription == DROPPED_SUBSCRIPTION && self.hear_of_drops(false) {
+            reply::unsubscribed(out, request);
+            return Command::Reply;
+        }
         let Some(channel) = self.subscriptions.remove_topic(subscription) else {
             let error = uri::NO_SUCH_SUBSCRIPTION;
             reply::error(out, Request::Unsubscribe as u64, request, error);
@@ -409,6 +458,8 @@ fn handle_publish<'a>(
 ) -> Command<'a> {
     let refusal = if let Err(message) = check_topic(&topic, settings) {
         Some((uri::INVALID_URI, message))
+    } else if topic == uri::DROPPED {
+        Some((uri::NOT_AUTHORIZED, "only the broker publishes to it"))
     } else if options.unsupported {
         let message = "receiver lists and packed payloads are not supported";
         Some((uri::OPTION_NOT_ALLOWED, message))
@@ -433,6 +484,9 @@ fn handle_publish<'a>(
     reply::error_with(out, Request::Publish as u64, request, error, message);
     Command::Reply
 }
+
+/// The id of a subscription to [`uri::DROPPED`]: no topic's, for those are below 2^41.
+const DROPPED_SUBSCRIPTION: u64 = 1 << 50;
 
 /// A topic is a channel's name that is also a loose URI outside the protocol's own namespace. The
 /// reserved namespace is closed to subscribers too: a raw publisher could feign meta events there.

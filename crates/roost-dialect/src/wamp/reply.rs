@@ -28,6 +28,24 @@ pub(super) fn goodbye(out: &mut String, reason: &str) {
     push(out, format_args!("[6,{{}},\"{reason}\"]"));
 }
 
+/// The same, with a `message` for a person.
+pub(super) fn goodbye_with(out: &mut String, reason: &str, message: &str) {
+    let message = serde_json::Value::from(message);
+    push(
+        out,
+        format_args!("[6,{{\"message\":{message}}},\"{reason}\"]"),
+    );
+}
+
+/// `[EVENT, SUBSCRIBED.Subscription|id, PUBLISHED.Publication|id, Details|dict,
+/// PUBLISH.Arguments|list]` with one number.
+pub(super) fn event(out: &mut String, subscription: u64, publication: u64, number: u64) {
+    push(
+        out,
+        format_args!("[36,{subscription},{publication},{{}},[{number}]]"),
+    );
+}
+
 /// `[ERROR, REQUEST.Type|int, REQUEST.Request|id, Details|dict, Error|uri]`.
 pub(super) fn error(out: &mut String, request_type: u64, request: u64, error: &str) {
     push(

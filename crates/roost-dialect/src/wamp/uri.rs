@@ -28,8 +28,14 @@ pub const PROTOCOL_VIOLATION: &str = "wamp.error.protocol_violation";
 pub const UNAVAILABLE: &str = "wamp.error.unavailable";
 /// GOODBYE: the server goes down.
 pub const SYSTEM_SHUTDOWN: &str = "wamp.close.system_shutdown";
+/// GOODBYE: the session is closed because more waited for it than may.
+pub const SLOW_RECEIVER: &str = "roost.close.slow_receiver";
 /// GOODBYE: the answer to a GOODBYE.
 pub const GOODBYE_AND_OUT: &str = "wamp.close.goodbye_and_out";
+
+/// A topic of each session's own: what was dropped because the session did not read as fast as its
+/// channels spoke. Nobody publishes to it but the broker.
+pub const DROPPED: &str = "roost.session.dropped";
 
 /// WAMP, "Relaxed/Loose URIs": components between dots, none of them empty, without `#` and
 /// whitespace. Control characters are refused with them: topics are channel names.

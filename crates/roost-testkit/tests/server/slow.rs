@@ -21,6 +21,10 @@ roost_testkit::on_each_backend!(
     all_together_stay_within_the_budget,
     unfinished_messages_count_against_the_budget,
     a_message_that_waits_for_many_counts_once,
+    a_wamp_session_is_told_what_was_dropped,
+    a_slow_wamp_session_is_told_why_it_ends,
+    a_namespace_takes_so_much_a_second,
+    a_publisher_that_waits_can_close,
 );
 
 const BYTES: usize = 20_000;
@@ -181,26 +185,158 @@ fn messages_are_limited_as_well_as_bytes(backend: Backend) -> Checked {
 /// A WAMP session hears two namespaces: what waits from the one that drops makes room.
 fn a_namespace_that_drops_keeps_a_connection_that_another_would_close(backend: Backend) -> Checked {
     let server = server_with(backend, SlowReceivers::DropOldest, 0);
-    let address = server.address();
-    let receive_buffer_bytes = Some(4096);
-    let options = ConnectOptions {
-        receive_buffer_bytes,
-        ..ConnectOptions::default()
-    };
-    let mut deaf = Client::connect_with(address, options)?;
-    deaf.shake_hands(&Request::websocket("h", "/").header("Sec-WebSocket-Protocol: wamp.2.json"))?;
-    deaf.send_text(r#"[1,"realm1",{"roles":{"subscriber":{}}}]"#)?;
-    deaf.receive()?;
-    for channel in ["x:1", "y:1"] {
-        deaf.send_text(&format!(r#"[32,1,{{}},"{channel}"]"#))?;
-        deaf.receive()?;
-    }
+    let deaf = narrow_session(&server, &["x:1", "y:1"])?;
     // Beyond this the namespace of y is closed, x is not.
     publish(&server, "x:1")?;
     assert!(counted(&server, "namespace.x.dropped_oldest_total") > 0);
     assert_eq!(server.count("slow_consumers_total"), 0);
     publish(&server, "y:1")?;
     server.wait_for_count("slow_consumers_total", |count| count == 1);
+    drop(deaf);
+    Ok(())
+}
+
+/// A WAMP session with a small receive buffer, subscribed to these topics.
+fn narrow_session(server: &TestServer, topics: &[&str]) -> Result<Client, Failure> {
+    let options = ConnectOptions {
+        receive_buffer_bytes: Some(4096),
+        ..ConnectOptions::default()
+    };
+    let mut session = Client::connect_with(server.address(), options)?;
+    let request = Request::websocket("h", "/");
+    session.shake_hands(&request.header("Sec-WebSocket-Protocol: wamp.2.json"))?;
+    session.send_text(r#"[1,"realm1",{"roles":{"subscriber":{}}}]"#)?;
+    session.receive()?;
+    for topic in topics {
+        session.send_text(&format!(r#"[32,1,{{}},"{topic}"]"#))?;
+        session.receive()?;
+    }
+    Ok(session)
+}
+
+/// Behind the events that were not dropped, one says how many were.
+fn a_wamp_session_is_told_what_was_dropped(backend: Backend) -> Checked {
+    for policy in [SlowReceivers::DropOldest, SlowReceivers::DropNewest] {
+        let server = server_with(backend, policy, 0);
+        let mut deaf = narrow_session(&server, &["x:1", "roost.session.dropped"])?;
+        let mut unaware = narrow_session(&server, &["x:1"])?;
+        publish(&server, "x:1")?;
+        for (session, is_told) in [(&mut deaf, true), (&mut unaware, false)] {
+            session.set_patience(Duration::from_millis(700));
+            let (mut events, mut dropped) = (0, Vec::new());
+            while let Ok(Message::Text(text)) = session.receive() {
+                match text.strip_prefix("[36,1125899906842624,") {
+                    None => events += 1,
+                    Some(rest) => {
+                        let count = rest.rsplit_once(",{},[").and_then(|(_, count)| {
+                            count.strip_suffix("]]").and_then(|n| n.parse::<u32>().ok())
+                        });
+                        dropped.push(count.unwrap_or_else(|| panic!("no number: {text}")));
+                    }
+                }
+            }
+            assert!(events < COUNT, "nothing was dropped");
+            assert_eq!(!dropped.is_empty(), is_told, "{policy:?}");
+            if is_told {
+                assert_eq!(dropped.iter().sum::<u32>(), COUNT - events, "{policy:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A WAMP session that is closed for being slow is told in its own words first.
+fn a_slow_wamp_session_is_told_why_it_ends(backend: Backend) -> Checked {
+    let server = server_with(backend, SlowReceivers::Close, 0);
+    let mut deaf = narrow_session(&server, &["x:1"])?;
+    publish(&server, "x:1")?;
+    server.wait_for_count("slow_consumers_total", |count| count == 1);
+    let mut last = String::new();
+    loop {
+        match deaf.receive()? {
+            Message::Text(text) => last = text,
+            Message::Close(code, reason) => {
+                assert_eq!(code, Some(1013));
+                assert_eq!(reason, "slow consumer: outbox full");
+                break;
+            }
+            other => panic!("heard {other:?}"),
+        }
+    }
+    let goodbye = r#"[6,{"message":"slow consumer: outbox full"},"roost.close.slow_receiver"]"#;
+    assert_eq!(last, goodbye);
+    Ok(())
+}
+
+/// Beyond what may be published in a second publishers wait, and lose nothing; others do not.
+fn a_namespace_takes_so_much_a_second(backend: Backend) -> Checked {
+    const PER_SECOND: u32 = 100;
+    const MESSAGES: u32 = 200;
+    for per_byte in [false, true] {
+        let server = TestServer::with(backend, 2, |settings| {
+            let mut policy = Policy::default();
+            match per_byte {
+                false => policy.inflow.messages_per_second_max = PER_SECOND,
+                true => policy.inflow.bytes_per_second_max = u64::from(PER_SECOND) * 4,
+            }
+            settings.channels.namespaces = vec![("few".to_owned(), policy)];
+        });
+        let mut subscriber = server.open("/raw/few:1")?;
+        let mut publishers = [server.open("/raw/few:1")?, server.open("/raw/few:1")?];
+        let mut other = [server.open("/raw/many:1")?, server.open("/raw/many:1")?];
+        let begun = Instant::now();
+        for publisher in &mut publishers {
+            let all: Vec<u8> = (0..MESSAGES / 2)
+                .flat_map(|number| Frame::binary(number.to_be_bytes()).bytes())
+                .collect();
+            publisher.send(&all)?;
+        }
+        for number in 0..1_000u32 {
+            other[0].send_binary(&number.to_be_bytes())?;
+            other[1].expect_binary(&number.to_be_bytes())?;
+        }
+        let mut next = [0u32; 2];
+        for _ in 0..MESSAGES {
+            let Message::Binary(number) = subscriber.receive()? else {
+                panic!("expected a number");
+            };
+            let number = u32::from_be_bytes(number[..].try_into().expect("four bytes"));
+            let from = next.iter().position(|&next| next == number);
+            next[from.expect("in each publisher's order")] += 1;
+        }
+        // What may come at once is 0.4 s' worth, and time is counted in tenths.
+        let least_s = f64::from(MESSAGES) / f64::from(PER_SECOND) - 0.6;
+        let seconds = begun.elapsed().as_secs_f64();
+        assert!(seconds >= least_s, "{MESSAGES} messages in {seconds} s");
+        assert!(counted(&server, "namespace.few.inflow_limited_total") > 0);
+        assert_eq!(counted(&server, "channels.inflow_limited_total"), 0);
+        // And they are read again.
+        for publisher in &mut publishers {
+            publisher.send_text("after")?;
+            subscriber.expect_text("after")?;
+        }
+    }
+    Ok(())
+}
+
+/// Who says goodbye while its messages wait gets them out, and an orderly end.
+fn a_publisher_that_waits_can_close(backend: Backend) -> Checked {
+    let server = TestServer::with(backend, 2, |settings| {
+        let mut policy = Policy::default();
+        policy.inflow.messages_per_second_max = 50;
+        settings.channels.namespaces = vec![("few".to_owned(), policy)];
+    });
+    let mut subscriber = server.open("/raw/few:1")?;
+    let mut publisher = server.open("/raw/few:1")?;
+    let mut all: Vec<u8> = (0..60u32)
+        .flat_map(|number| Frame::binary(number.to_be_bytes()).bytes())
+        .collect();
+    all.extend(Frame::close(1000, b"").bytes());
+    publisher.send(&all)?;
+    for number in 0..60u32 {
+        subscriber.expect_binary(&number.to_be_bytes())?;
+    }
+    publisher.expect_close(1000)?;
     Ok(())
 }
 
