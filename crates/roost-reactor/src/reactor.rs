@@ -380,6 +380,7 @@ impl<D: Driver> Reactor<D> {
             core.thrift.note(core.now, core.table.len());
             core.handle_mail(from, batch);
         }
+        run_asks(&mut self.core, &mut self.driver); // before events say who has gone meanwhile
     }
 
     fn sweep(&mut self) {
