@@ -172,7 +172,7 @@ impl Core {
                 self.post
                     .send(reactor, Letter::Congestion { name, is_congested });
             }
-            self.paused.extend(over.waiting); // read again at the turn's end
+            self.paused.extend(over.waiting);
         }
     }
 

@@ -56,6 +56,7 @@ mod sync {
 
 #[doc(hidden)]
 pub use ledger::Account;
+pub use mailbox::MAIL_BYTES_MAX;
 pub use reactor::{Reactor, Shared, Turn};
 pub use server::{Server, Stopper};
 pub use settings::{

@@ -8,7 +8,7 @@
 //! reading from them, and no circle of full rings can stand still: plain mail always drains.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use roost_hub::{Item, ReactorId};
@@ -31,6 +31,8 @@ const LANES: usize = 2;
 /// Mail that knows its lane.
 pub(crate) trait Mail {
     fn lane(&self) -> Lane;
+    /// Memory that it keeps, be it alone or with others.
+    fn bytes(&self) -> usize;
 }
 
 impl Mail for Letter {
@@ -46,6 +48,23 @@ impl Mail for Letter {
                 | Item::Deliver { .. },
             ) => Lane::Plain,
         }
+    }
+
+    fn bytes(&self) -> usize {
+        let beside = match self {
+            Letter::Hub(Item::Publish { payload, .. }) => payload.bytes(),
+            Letter::Hub(Item::Deliver { frames, .. }) => {
+                frames.iter().map(|(_, frame)| frame.len()).sum()
+            }
+            Letter::Congestion { .. }
+            | Letter::Hub(
+                Item::Interest { .. }
+                | Item::InterestAck { .. }
+                | Item::Uninterest { .. }
+                | Item::Published { .. },
+            ) => 0,
+        };
+        size_of::<Letter>() + beside
     }
 }
 
@@ -63,7 +82,72 @@ struct Letterbox<T> {
 }
 
 /// The receiving end of a ring, with its sender and lane.
-type NewRing<T> = (u8, Lane, Consumer<Vec<T>>);
+type NewRing<T> = (u8, Lane, Inlet<T>);
+
+/// What leaves for one reactor in one tick.
+struct Batch<T> {
+    mail: Vec<T>,
+    bytes: usize,
+}
+
+/// The sender's end of a ring.
+struct Outlet<T> {
+    ring: Producer<Batch<T>>,
+    /// Bytes in the ring.
+    bytes: Arc<AtomicUsize>,
+}
+
+/// The receiver's end of a ring.
+struct Inlet<T> {
+    ring: Consumer<Batch<T>>,
+    bytes: Arc<AtomicUsize>,
+}
+
+fn ring<T>() -> (Outlet<T>, Inlet<T>) {
+    let (producer, consumer) = RingBuffer::new(RING_BATCHES);
+    let bytes = Arc::new(AtomicUsize::new(0));
+    let outlet = Outlet {
+        ring: producer,
+        bytes: bytes.clone(),
+    };
+    let inlet = Inlet {
+        ring: consumer,
+        bytes,
+    };
+    (outlet, inlet)
+}
+
+impl<T> Outlet<T> {
+    /// Gives the batch back if there is no room for it.
+    fn push(&mut self, batch: Batch<T>) -> Result<(), Batch<T>> {
+        if self.bytes.load(Ordering::Relaxed) >= RING_BYTES_MAX {
+            return Err(batch);
+        }
+        let bytes = batch.bytes;
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.ring.push(batch).map_err(|PushError::Full(batch)| {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            batch
+        })
+    }
+}
+
+impl<T> Inlet<T> {
+    fn pop(&mut self) -> Option<Vec<T>> {
+        let batch = self.ring.pop().ok()?;
+        self.bytes.fetch_sub(batch.bytes, Ordering::Relaxed);
+        Some(batch.mail)
+    }
+}
+
+impl<T> Batch<T> {
+    fn new() -> Batch<T> {
+        Batch {
+            mail: Vec::new(),
+            bytes: 0,
+        }
+    }
+}
 
 impl<T> Mesh<T> {
     pub(crate) fn new(reactors: usize) -> Mesh<T> {
@@ -87,23 +171,24 @@ pub(crate) struct Post<T> {
     outgoing: Vec<Outgoing<T>>,
     /// Targets with a batch under way in this tick.
     collecting: Vec<u8>,
-    incoming: Vec<[Option<Consumer<Vec<T>>>; LANES]>,
+    incoming: Vec<[Option<Inlet<T>>; LANES]>,
     /// Senders whose ring may hold mail, per lane.
     unread: [[u64; SENDERS_MAX / 64]; LANES],
     /// Whose turn it is, by lane.
     next_sender: [usize; LANES],
     /// Batches that found their ring full.
     spilled: usize,
-    /// Letters gathered in this tick, by lane.
+    /// Letters gathered in this tick, by lane, and bytes.
     gathered: [usize; LANES],
+    gathered_bytes: usize,
     pub(crate) batches_sent: u64,
     pub(crate) wakes: u64,
 }
 
 struct Outgoing<T> {
-    batch: [Vec<T>; LANES],
-    ring: [Option<Producer<Vec<T>>>; LANES],
-    spill: [VecDeque<Vec<T>>; LANES],
+    batch: [Batch<T>; LANES],
+    ring: [Option<Outlet<T>>; LANES],
+    spill: [VecDeque<Batch<T>>; LANES],
 }
 
 impl<T: Mail> Post<T> {
@@ -113,7 +198,7 @@ impl<T: Mail> Post<T> {
         let set = mesh.boxes[usize::from(me)].waker.set(waker);
         assert!(set.is_ok(), "one post office for a reactor");
         let outgoing = || Outgoing {
-            batch: std::array::from_fn(|_| Vec::new()),
+            batch: std::array::from_fn(|_| Batch::new()),
             ring: std::array::from_fn(|_| None),
             spill: std::array::from_fn(|_| VecDeque::new()),
         };
@@ -126,6 +211,7 @@ impl<T: Mail> Post<T> {
             next_sender: [0; LANES],
             spilled: 0,
             gathered: [0; LANES],
+            gathered_bytes: 0,
             batches_sent: 0,
             wakes: 0,
             mesh,
@@ -148,17 +234,21 @@ impl<T: Mail> Post<T> {
     pub(crate) fn send(&mut self, to: ReactorId, mail: T) {
         debug_assert_ne!(to.0, self.me, "nobody writes to himself");
         let outgoing = &mut self.outgoing[usize::from(to.0)];
-        if outgoing.batch.iter().all(Vec::is_empty) {
+        if outgoing.batch.iter().all(|batch| batch.mail.is_empty()) {
             self.collecting.push(to.0);
         }
-        self.gathered[mail.lane() as usize] += 1;
-        outgoing.batch[mail.lane() as usize].push(mail);
+        let (lane, bytes) = (mail.lane() as usize, mail.bytes());
+        self.gathered[lane] += 1;
+        self.gathered_bytes += bytes;
+        outgoing.batch[lane].mail.push(mail);
+        outgoing.batch[lane].bytes += bytes;
     }
 
     /// Ends the tick: what was gathered, and what was left from before, goes into the rings, and
     /// receivers that sleep are woken.
     pub(crate) fn post(&mut self) {
         self.gathered = [0; LANES];
+        self.gathered_bytes = 0;
         if self.spilled > 0 {
             for to in 0..self.outgoing.len() {
                 if self.outgoing[to]
@@ -173,8 +263,8 @@ impl<T: Mail> Post<T> {
         while let Some(to) = self.collecting.pop() {
             let outgoing = &mut self.outgoing[usize::from(to)];
             for lane in 0..LANES {
-                let batch = std::mem::take(&mut outgoing.batch[lane]);
-                if !batch.is_empty() {
+                let batch = std::mem::replace(&mut outgoing.batch[lane], Batch::new());
+                if !batch.mail.is_empty() {
                     outgoing.spill[lane].push_back(batch);
                     self.spilled += 1;
                 }
@@ -194,14 +284,14 @@ impl<T: Mail> Post<T> {
                 continue;
             }
             let ring = outgoing.ring[lane as usize].get_or_insert_with(|| {
-                let (producer, consumer) = RingBuffer::new(RING_BATCHES);
+                let (outlet, inlet) = ring();
                 let mut rings = letterbox
                     .new_rings
                     .lock()
                     .expect("nobody panics with the lock");
-                rings.push((self.me, lane, consumer));
+                rings.push((self.me, lane, inlet));
                 letterbox.has_new_rings.store(true, Ordering::Release);
-                producer
+                outlet
             });
             while let Some(batch) = spill.pop_front() {
                 match ring.push(batch) {
@@ -210,7 +300,7 @@ impl<T: Mail> Post<T> {
                         self.batches_sent += 1;
                         put = true;
                     }
-                    Err(PushError::Full(batch)) => {
+                    Err(batch) => {
                         spill.push_front(batch);
                         break;
                     }
@@ -235,7 +325,7 @@ impl<T: Mail> Post<T> {
             // In turn, so that nobody waits for ever behind one who always has mail.
             while let Some(from) = first_from(&self.unread[lane], self.next_sender[lane]) {
                 let ring = self.incoming[from][lane].as_mut();
-                if let Some(batch) = ring.and_then(|ring| ring.pop().ok()) {
+                if let Some(batch) = ring.and_then(Inlet::pop) {
                     self.next_sender[lane] = (from + 1) % SENDERS_MAX;
                     return Some((ReactorId(from as u8), batch));
                 }
@@ -298,15 +388,24 @@ impl<T: Mail> Post<T> {
     /// batches, so batches have to be.
     pub(crate) fn is_crowded(&self, lane: Lane) -> bool {
         self.gathered[lane as usize] >= GATHERED_MAX[lane as usize]
+            || self.gathered_bytes >= GATHERED_BYTES_MAX
     }
 }
 
-/// Batches a ring holds: with 53 reactors there are 5,512 rings of 24 bytes a batch.
+/// Batches a ring holds: with 53 reactors there are 5,512 rings of 32 bytes a batch.
 const RING_BATCHES: usize = 32;
 
 /// Letters gathered in a tick, after which nothing is read that might make more. Fewer in the lane
 /// of publishes: so many are under way before the first word of a congestion can come back.
 const GATHERED_MAX: [usize; LANES] = [4096, 256];
+/// Bytes of them, after which the same is done.
+const GATHERED_BYTES_MAX: usize = 256 << 10;
+/// Bytes in a ring beyond which it is full. An empty one takes a batch of any size.
+const RING_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of mail that may be under way from one reactor to another, beside one message of the
+/// greatest length for each of the two lanes.
+pub const MAIL_BYTES_MAX: usize = LANES * (RING_BYTES_MAX + GATHERED_BYTES_MAX);
 
 /// The first sender that `unread` names, from `start` on and round to it.
 fn first_from(unread: &[u64; SENDERS_MAX / 64], start: usize) -> Option<usize> {
@@ -333,6 +432,10 @@ mod tests {
     impl Mail for Note {
         fn lane(&self) -> Lane {
             self.1
+        }
+
+        fn bytes(&self) -> usize {
+            self.0 as usize
         }
     }
 
@@ -370,6 +473,24 @@ mod tests {
             offices[0].post();
         }
         assert_eq!(read, (0..sent).map(|n| (0, n)).collect::<Vec<_>>());
+        assert_eq!(offices[0].spilled(), 0);
+    }
+
+    #[test]
+    fn a_ring_is_full_of_bytes_too() {
+        let mut offices = offices(2);
+        let large = RING_BYTES_MAX as u32;
+        for n in [large / 2, 1, 2 * large, 2, 3] {
+            offices[0].send(ReactorId(1), Note(n, Lane::Plain));
+            assert_eq!(offices[0].is_crowded(Lane::Publish), n > 100);
+            offices[0].post();
+            assert!(!offices[0].is_crowded(Lane::Publish), "it has left");
+        }
+        assert_eq!(offices[0].spilled(), 2, "behind the one that is too long");
+        let first = [large / 2, 1, 2 * large].map(|n| (0, n));
+        assert_eq!(read_all(&mut offices[1], false), first);
+        offices[0].post();
+        assert_eq!(read_all(&mut offices[1], false), [(0, 2), (0, 3)]);
         assert_eq!(offices[0].spilled(), 0);
     }
 

@@ -16,7 +16,8 @@ pub(crate) struct WorstCase {
     connections: u64,
     /// Names, members and homes of channels.
     channels: u64,
-    /// Receive buffers, compressors and what a turn gathers, of all reactors.
+    /// Receive buffers, compressors and what a turn gathers, of all reactors, and the mail between
+    /// them.
     reactors: u64,
 }
 
@@ -52,6 +53,10 @@ impl WorstCase {
         } else {
             (0, 0)
         };
+        let message = limits.message_bytes_max as u64;
+        let pairs = reactors * (reactors - 1);
+        let mail = pairs.saturating_mul(roost_reactor::MAIL_BYTES_MAX as u64 + 2 * message);
+        let each = buffers + deflate + REACTOR_BYTES + MESSAGES_AT_ONCE * message;
         WorstCase {
             buffered: limits.buffered_bytes_max as u64,
             connections: connections_max
@@ -59,7 +64,7 @@ impl WorstCase {
                 .saturating_add(subscriptions.saturating_mul(SUBSCRIPTION_BYTES))
                 .saturating_add(contexts),
             channels: channels.saturating_mul(channel),
-            reactors: reactors * (buffers + deflate + REACTOR_BYTES),
+            reactors: reactors.saturating_mul(each).saturating_add(mail),
         }
     }
 
@@ -120,8 +125,12 @@ const CHANNEL_BYTES: u64 = 2 * 192;
 /// A reactor's compressor and inflater (zlib-rs: up to 380 and 47.5 KB), and a second compressor
 /// with a small window.
 const DEFLATE_BYTES: u64 = 1 << 20;
-/// What a turn gathers and what is kept for the next one, its stack and its rings.
-const REACTOR_BYTES: u64 = 8 << 20;
+/// What a turn gathers and what is kept for the next one, its stack, and 4 MiB of publications on
+/// rounds.
+const REACTOR_BYTES: u64 = 12 << 20;
+/// The message in hand, at most: as it has come, inflated, encoded for each of two dialects, and
+/// compressed; and the one behind which a turn or a round has enough.
+const MESSAGES_AT_ONCE: u64 = 6;
 
 #[cfg(test)]
 mod tests {
