@@ -11,7 +11,8 @@
 # second of the daemon and of an accept loop, the same number over the same rings, in turn.
 # Needs root for the port below 1024 and the sysctls.
 # Results: $ROOST_MILLION_OUT (loadtest/results) as JSON, text, and report.html; of the daemon's
-# memory at each run's end million-RUN-smaps.txt; million.txt is the table of bars.
+# memory at each run's end million-RUN-smaps.txt, and after the warm-up million-RUN-smaps-warm.txt;
+# million.txt is the table of bars.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -107,9 +108,10 @@ until_ready() {
     done
 }
 
-# The daemon, with options of this run.
+# The daemon, with options of this run. It has dozens of threads, each of which would keep small
+# blocks of memory for itself for good: see docs/tuning.md, and deploy/roost.service.
 start_daemon() {
-    "$ROOSTD" run --config loadtest/million.toml --listen "0.0.0.0:$port" "$@" >"$work/server.log" 2>&1 &
+    GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.tcache_count=0} "$ROOSTD" run --config loadtest/million.toml --listen "0.0.0.0:$port" "$@" >"$work/server.log" 2>&1 &
     server=$!
     until_ready curl -s -o "$work/stats.json" "http://127.0.0.1:$port/stats"
 }
@@ -139,7 +141,16 @@ save_smaps() {
                     printf "%10d kB PSS %10d kB RSS %10d kB private, written %6d × %s\n",
                         pss[name], rss[name], dirty[name], mappings[name], name
             }' "/proc/$server/smaps" | sort -rn | head -50
-    } >"$out/million-$1-smaps.txt" || true
+    } >"$out/million-$1-$2.txt" || true
+}
+
+# The same at the moment that the end is compared with: the warm-up is over, and nothing is open.
+save_smaps_of_warm_up() {
+    until come_to "open 20 %"; do
+        [ ! -e "$work/ended" ] || return 0
+        sleep 0.2
+    done
+    save_smaps "$1" smaps-warm
 }
 
 # Whether the run under way has come to a phase.
@@ -162,7 +173,7 @@ measure_beside() {
         fi
         sleep 1
     done
-    sleep 5
+    sleep 30 # an interval of pings later, when newcomers have had their first
     measured=0
     measure_echo beside || measured=1
     if come_to close || [ -e "$work/ended" ]; then
@@ -196,6 +207,8 @@ run_scenario() {
         measure_echo alone || status=1
         measure_beside &
         beside=$!
+    else
+        save_smaps_of_warm_up "$1" &
     fi
     timeout -k 60 "$seconds_max" "$ROOST_LOAD" mixed "$work/$1.toml" "ws://127.0.0.1:$port" \
         --rings "$rings" --server-pid "$server" --server-stats --json "$json" \
@@ -213,27 +226,28 @@ run_scenario() {
     for file in "$json" "$out/million-$1-"*.json; do
         [ ! -s "$file" ] || files="$files $file"
     done
-    save_smaps "$1"
+    save_smaps "$1" smaps
     stop
     sed 's/^/daemon: /' "$work/server.log"
 }
 
-# Three times, by turns: as many connections of TCP alone, and of the daemon.
+# Five times, by turns: as many connections of TCP alone, and of the daemon, over as many rings as
+# hold them at either end.
 run_rate() {
     many=$connections
     [ "$many" -le 100000 ] || many=100000
-    reactors=$(sed -n 's/^reactors = //p' loadtest/million.toml)
-    for round in 1 2 3; do
+    reactors=$((many / 19000 + 1))
+    for round in 1 2 3 4 5; do
         for kind in bare daemon; do
             name=million-rate-$kind-$round
             bare=
             case $kind in
             bare) start_bare "$many" "$reactors" && bare=--bare ;;
-            daemon) start_daemon ;;
+            daemon) start_daemon --reactors "$reactors" ;;
             esac
             # shellcheck disable=SC2086 # one option or none
             timeout -k 10 120 "$ROOST_LOAD" idle "ws://127.0.0.1:$port" --quiet -n "$many" $bare \
-                --driver io_uring --rings "$rings" --hold 1s --json "$out/$name.json" \
+                --driver io_uring --rings "$reactors" --hold 1s --json "$out/$name.json" \
                 >"$out/$name.txt" || status=1
             stop
             echo "$kind: $(grep opened "$out/$name.txt" || echo 'nothing opened')"
