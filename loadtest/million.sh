@@ -118,8 +118,10 @@ start_daemon() {
 
 # An accept loop on as many rings as the daemon has reactors.
 start_bare() {
+    slots=$(($1 / $2 * 2 + 256))
+    [ "$slots" -le 19990 ] || slots=19990 # the limit on open files holds for each ring
     "$ROOST_LOAD" accept-loop --listen "0.0.0.0:$port" --loops "$2" \
-        --direct-slots $(($1 / $2 * 2 + 256)) >"$work/server.log" 2>&1 &
+        --direct-slots "$slots" >"$work/server.log" 2>&1 &
     server=$!
     until_ready test -s "$work/server.log"
 }
