@@ -9,6 +9,9 @@ use std::mem;
 /// reactors.
 const CHUNK_RECORDS: usize = 256;
 
+/// Room for so many chunks is not worth giving back.
+const CHUNKS_FLOOR: usize = 16;
+
 /// End of a chunk's list of free slots.
 const NONE: u16 = u16::MAX;
 
@@ -75,6 +78,12 @@ impl<T> Table<T> {
         let record = chunk.remove(slot)?;
         self.with_room.insert(chunk_number as u32);
         self.len -= 1;
+        while self.chunks.pop_if(|chunk| chunk.live == 0).is_some() {
+            self.with_room.remove(&(self.chunks.len() as u32));
+        }
+        if self.chunks.capacity() > CHUNKS_FLOOR && self.chunks.len() < self.chunks.capacity() / 4 {
+            self.chunks.shrink_to(self.chunks.len() * 2);
+        }
         Some(record)
     }
 
@@ -212,7 +221,7 @@ mod tests {
             assert_eq!(table.remove(n), Some(u64::from(n)));
         }
         assert_eq!(table.len(), 0);
-        assert!(table.memory_bytes() < full / 10);
+        assert!(table.memory_bytes() <= CHUNKS_FLOOR * mem::size_of::<Chunk<u64>>());
         assert_eq!(table.insert(7), 0, "and starts again from the first");
     }
 }

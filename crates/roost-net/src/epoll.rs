@@ -551,8 +551,8 @@ impl Driver for EpollDriver {
             + self.give_back_batches()
     }
 
-    fn give_back_pages(&mut self) {
-        memory::give_back_free_pages();
+    fn give_back_pages(&mut self, freed_ns: u64) -> bool {
+        memory::give_back_free_pages(freed_ns)
     }
 
     fn stats(&self) -> DriverStats {

@@ -160,9 +160,13 @@ pub trait Driver {
         0
     }
 
-    /// Has the allocator give its free pages to the kernel, after much was given back: it looks
-    /// through the whole heap of the process.
-    fn give_back_pages(&mut self) {}
+    /// Has the allocator give its free pages to the kernel, after much was given back until
+    /// `freed_ns` ([`Driver::now`]): it looks through the whole heap of the process. False if that
+    /// is too soon after the last time, which did not see all of it yet: ask again.
+    fn give_back_pages(&mut self, freed_ns: u64) -> bool {
+        let _ = freed_ns;
+        true
+    }
 
     /// Counters since the start, by value.
     fn stats(&self) -> DriverStats;

@@ -40,8 +40,9 @@ pub fn tune_allocator(cores: usize) {
 
 /// Has the allocator give free pages to the kernel: the end of this thread's pool, and what lies
 /// free inside all pools. For the latter it looks through the whole heap, so once in a while is
-/// enough for all drivers together: too soon after another call it is left out.
-pub(crate) fn give_back_free_pages() {
+/// enough for all drivers together: what was freed until `freed_ns` is seen by any call after that.
+/// False if none was, and it is too soon for another.
+pub(crate) fn give_back_free_pages(freed_ns: u64) -> bool {
     // malloc_trim leaves the ends of all pools but the first alone. A block that is freed at the
     // end makes it long enough to be given back; nothing of it is touched.
     drop(std::hint::black_box(Vec::<u8>::with_capacity(
@@ -50,8 +51,11 @@ pub(crate) fn give_back_free_pages() {
     static LAST_NS: AtomicU64 = AtomicU64::new(0);
     let now = clock::now_ns();
     let last = LAST_NS.load(Ordering::Relaxed);
+    if last > freed_ns {
+        return true;
+    }
     if now.saturating_sub(last) < TRIM_INTERVAL_NS && last != 0 {
-        return;
+        return false;
     }
     let ours = LAST_NS.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed);
     if ours.is_ok() {
@@ -61,6 +65,7 @@ pub(crate) fn give_back_free_pages() {
             libc::malloc_trim(0);
         }
     }
+    true
 }
 
 /// How full something gets that keeps its memory for the next use.

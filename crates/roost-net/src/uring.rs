@@ -522,8 +522,8 @@ impl Driver for UringDriver {
             + self.batches.give_back()
     }
 
-    fn give_back_pages(&mut self) {
-        memory::give_back_free_pages();
+    fn give_back_pages(&mut self, freed_ns: u64) -> bool {
+        memory::give_back_free_pages(freed_ns)
     }
 
     fn stats(&self) -> DriverStats {

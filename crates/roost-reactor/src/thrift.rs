@@ -20,8 +20,9 @@ pub(crate) struct Thrift {
     due: u32,
     /// Something has happened since the last time.
     active: bool,
-    /// Bytes given back since the allocator was asked to pass them on.
+    /// Bytes given back since the allocator was asked to pass them on, and until when.
     freed_bytes: usize,
+    freed_ns: u64,
     /// The most connections there were since then.
     crowd: usize,
     /// What the table of connections held the last time.
@@ -34,6 +35,7 @@ impl Thrift {
             due: NEVER,
             active: false,
             freed_bytes: 0,
+            freed_ns: 0,
             crowd: 0,
             table_bytes: 0,
         }
@@ -67,9 +69,8 @@ impl<D: Driver> Reactor<D> {
         // quiet times little is enough, for many reactors make it much.
         let worth = if active { PAGES_WORTH_BYTES } else { 1 };
         let pages = thrift.freed_bytes >= worth;
-        if pages {
+        if pages && self.driver.give_back_pages(thrift.freed_ns) {
             thrift.freed_bytes = 0;
-            self.driver.give_back_pages();
         }
         let mut freed = self.core.give_back() + self.driver.give_back();
         if !active {
@@ -79,6 +80,7 @@ impl<D: Driver> Reactor<D> {
         let left = self.core.table.len();
         let table_bytes = self.core.table.memory_bytes();
         let thrift = &mut self.core.thrift;
+        let freed_before = thrift.freed_bytes;
         thrift.freed_bytes += freed;
         let before = std::mem::replace(&mut thrift.table_bytes, table_bytes);
         if table_bytes > before {
@@ -88,6 +90,9 @@ impl<D: Driver> Reactor<D> {
             // What they had beside the tables has been freed one by one.
             thrift.freed_bytes += (thrift.crowd - left) * CONNECTION_BYTES;
             thrift.crowd = left;
+        }
+        if thrift.freed_bytes > freed_before {
+            thrift.freed_ns = self.driver.now();
         }
         let go_on = active || freed > 0 || pages || thrift.freed_bytes > 0;
         thrift.due = match go_on {

@@ -6,7 +6,7 @@ use roost_hub::ChannelId;
 
 /// A set of channels, each with its topic's number once that is confirmed.
 ///
-/// A list is searched while it is short, which is nearly always: one subscription costs 16 bytes.
+/// A list is searched while it is short, which is nearly always: one subscription costs 9 bytes.
 /// Beyond [`LIST_MAX`] two indices join it, so that a client with a million subscriptions costs a
 /// logarithm for each message and not a walk.
 #[derive(Debug, Default)]
@@ -18,11 +18,45 @@ pub(super) struct Subscriptions {
     index: Option<Box<Index>>,
 }
 
+/// In bytes, so that nothing is lost to alignment.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    channel: ChannelId,
+    channel: [u8; 4],
     /// 0 while the subscribe is under way.
-    topic: u64,
+    topic: [u8; 5],
+}
+
+const _: () = assert!(size_of::<Entry>() == 9);
+
+impl Entry {
+    /// One whose subscribe is under way.
+    fn new(channel: ChannelId) -> Entry {
+        Entry {
+            channel: channel.0.to_le_bytes(),
+            topic: [0; 5],
+        }
+    }
+
+    fn channel(&self) -> ChannelId {
+        ChannelId(u32::from_le_bytes(self.channel))
+    }
+
+    fn topic(&self) -> u64 {
+        let [a, b, c, d, e] = self.topic;
+        u64::from_le_bytes([a, b, c, d, e, 0, 0, 0])
+    }
+
+    /// Returns the topic before.
+    ///
+    /// # Panics
+    /// At 2^40, which a home with 2^32 channels might come to.
+    fn set_topic(&mut self, topic: u64) -> u64 {
+        let before = self.topic();
+        let [a, b, c, d, e, rest @ ..] = topic.to_le_bytes();
+        assert_eq!(rest, [0; 3], "a topic's number is below 2^40");
+        self.topic = [a, b, c, d, e];
+        before
+    }
 }
 
 /// Places in the list.
@@ -44,7 +78,7 @@ impl Subscriptions {
     pub(super) fn confirm(&mut self, channel: ChannelId, topic: u64) {
         debug_assert!(topic != 0, "a topic's number is from 1 on");
         let at = self.entry(channel);
-        let before = std::mem::replace(&mut self.list[at].topic, topic);
+        let before = self.list[at].set_topic(topic);
         if let Some(index) = &mut self.index {
             if before != 0 {
                 index.by_topic.remove(&before);
@@ -60,7 +94,7 @@ impl Subscriptions {
             // Entries under way have 0, which is nobody's number.
             _ if topic == 0 => None,
             Some(index) => index.by_topic.get(&topic).copied(),
-            None => self.list.iter().position(|entry| entry.topic == topic),
+            None => self.list.iter().position(|entry| entry.topic() == topic),
         }?;
         Some(self.remove_at(at))
     }
@@ -75,7 +109,7 @@ impl Subscriptions {
     /// Removes and returns all.
     pub(super) fn take(&mut self) -> impl Iterator<Item = ChannelId> + use<> {
         let Subscriptions { list, index: _ } = std::mem::take(self);
-        list.into_iter().map(|entry| entry.channel)
+        list.into_iter().map(|entry| entry.channel())
     }
 
     pub(super) fn contains(&self, channel: ChannelId) -> bool {
@@ -87,7 +121,7 @@ impl Subscriptions {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = ChannelId> {
-        self.list.iter().map(|entry| entry.channel)
+        self.list.iter().map(Entry::channel)
     }
 
     /// Heap bytes, nearly.
@@ -108,7 +142,7 @@ impl Subscriptions {
         if at < GROW_EXACT_MAX {
             self.list.reserve_exact(1);
         }
-        self.list.push(Entry { channel, topic: 0 });
+        self.list.push(Entry::new(channel));
         if let Some(index) = &mut self.index {
             index.by_channel.insert(channel, at);
         } else if self.list.len() > LIST_MAX {
@@ -120,7 +154,10 @@ impl Subscriptions {
     fn position(&self, channel: ChannelId) -> Option<usize> {
         match &self.index {
             Some(index) => index.by_channel.get(&channel).copied(),
-            None => self.list.iter().position(|entry| entry.channel == channel),
+            None => self
+                .list
+                .iter()
+                .position(|entry| entry.channel() == channel),
         }
     }
 
@@ -128,12 +165,12 @@ impl Subscriptions {
     fn remove_at(&mut self, at: usize) -> ChannelId {
         let removed = self.list.swap_remove(at);
         if let Some(index) = &mut self.index {
-            index.by_channel.remove(&removed.channel);
-            index.by_topic.remove(&removed.topic);
+            index.by_channel.remove(&removed.channel());
+            index.by_topic.remove(&removed.topic());
             if let Some(moved) = self.list.get(at) {
-                index.by_channel.insert(moved.channel, at);
-                if moved.topic != 0 {
-                    index.by_topic.insert(moved.topic, at);
+                index.by_channel.insert(moved.channel(), at);
+                if moved.topic() != 0 {
+                    index.by_topic.insert(moved.topic(), at);
                 }
             }
         }
@@ -141,7 +178,7 @@ impl Subscriptions {
             *self = Subscriptions::default();
         }
         self.check_invariants();
-        removed.channel
+        removed.channel()
     }
 
     fn check_invariants(&self) {
@@ -170,16 +207,16 @@ impl Index {
     fn of(list: &[Entry]) -> Index {
         let mut index = Index::default();
         for (at, entry) in list.iter().enumerate() {
-            index.by_channel.insert(entry.channel, at);
-            if entry.topic != 0 {
-                index.by_topic.insert(entry.topic, at);
+            index.by_channel.insert(entry.channel(), at);
+            if entry.topic() != 0 {
+                index.by_topic.insert(entry.topic(), at);
             }
         }
         index
     }
 }
 
-/// Longest list that is searched: 1 KiB.
+/// Longest list that is searched: 576 bytes.
 const LIST_MAX: usize = 64;
 
 /// Up to this length the list grows by one: most sessions have few subscriptions.

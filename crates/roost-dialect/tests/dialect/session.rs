@@ -191,6 +191,48 @@ fn subscriptions_are_found_in_any_order() {
     }
 }
 
+/// A topic of the session's own, which no hub knows.
+#[test]
+fn a_session_hears_of_its_drops_if_it_asks() {
+    let mut client = subscribed();
+    let tell = |client: &mut Client, messages| {
+        let mut told = false;
+        let out = client.hear(|session, out| told = session.tell_dropped(messages, &mut || 7, out));
+        assert_eq!(told, !out.is_empty());
+        out
+    };
+    assert_eq!(tell(&mut client, 3), "");
+    let subscribe = format!(r#"[32,1,{{}},"{}"]"#, uri::DROPPED);
+    let answer = said("[33,1,1125899906842624]");
+    assert_eq!(client.send(&subscribe), answer);
+    assert_eq!(client.send(&subscribe), answer, "once is enough");
+    assert_eq!(tell(&mut client, 3), "[36,1125899906842624,7,{},[3]]");
+    // Only the broker knows what was dropped.
+    let publish = format!(r#"[16,2,{{"acknowledge":true}},"{}",[1]]"#, uri::DROPPED);
+    let refused = r#"[8,16,2,{},"wamp.error.not_authorized",["only the broker publishes to it"]]"#;
+    assert_eq!(client.send(&publish), said(refused));
+    assert_eq!(client.send("[34,3,1125899906842624]"), said("[35,3]"));
+    assert_eq!(tell(&mut client, 3), "");
+    let unknown = said(r#"[8,34,4,{},"wamp.error.no_such_subscription"]"#);
+    assert_eq!(client.send("[34,4,1125899906842624]"), unknown);
+}
+
+/// No answer to this GOODBYE is awaited: a close frame follows.
+#[test]
+fn a_slow_session_is_told_why_it_ends() {
+    let mut client = subscribed();
+    let out = client.hear(|session, out| session.close_slow("too \"slow\"", out));
+    let goodbye = r#"[6,{"message":"too \"slow\""},"roost.close.slow_receiver"]"#;
+    assert_eq!(out, goodbye);
+    assert!(!client.session.is_open());
+    assert_eq!(
+        client.send(r#"[6,{},"wamp.close.goodbye_and_out"]"#),
+        Did::Nothing
+    );
+    let mut early = Client::new();
+    assert_eq!(early.hear(|session, out| session.close_slow("x", out)), "");
+}
+
 #[test]
 fn subscriptions_are_limited_pending_ones_included() {
     let mut client = subscribed();
@@ -442,7 +484,7 @@ fn a_quiet_session_is_small() {
     let mut client = Client::open();
     assert_eq!(client.session.memory_bytes(), 48);
     client.hear(|session, out| session.on_subscribed(1, CHANNEL, TOPIC, out));
-    assert_eq!(client.session.memory_bytes(), 48 + 16, "one subscription");
+    assert_eq!(client.session.memory_bytes(), 48 + 9, "one subscription");
     client.send("[34,1,5512315355]");
     assert_eq!(client.session.memory_bytes(), 48, "nothing is kept of it");
 }

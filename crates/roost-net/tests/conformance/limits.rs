@@ -234,7 +234,7 @@ pub(crate) fn a_crowd_gives_its_memory_back<B: Backend>() {
         world.until("the last gone", |w| {
             w.hosts[SERVER].driver.stats().open == 0
         });
-        world.hosts[SERVER].driver.give_back_pages();
+        world.hosts[SERVER].driver.give_back_pages(u64::MAX);
     }
     world.finish();
 }
