@@ -4,7 +4,7 @@
 //! than its rounds go. The reactor of the subscribers then calls the channel *congested* to its
 //! home, and the home to each reactor from which it gets a publication for it; there, whoever
 //! publishes to the channel is not read until the congestion is over. Other channels, whose mail
-//! takes the same rings, never fill them, and are published to, joined and left as always.
+//! takes the same rings, are published to, joined and left as always.
 //!
 //! What was sent before the word has gone round still comes; [`crate::rounds::Rounds::is_full`]
 //! bounds that, by leaving all mail in the rings.

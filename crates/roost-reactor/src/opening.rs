@@ -12,7 +12,7 @@ use roost_wire::hixie::{self, CHALLENGE_BYTES, EarlyRequest};
 use tracing::debug;
 
 use crate::conn::{Flags, Index, Phase};
-use crate::core::{Ask, Core, Partial};
+use crate::core::{Core, Partial};
 use crate::framing::Framing;
 use crate::settings::Publish;
 
@@ -469,25 +469,6 @@ impl Core {
             self.cut(key, CloseMode::Abort);
         } else {
             self.refuse(key, 408, "the request's head did not come in time");
-        }
-    }
-
-    /// Stops reading from a connection.
-    pub(crate) fn pause(&mut self, key: ConnKey) {
-        if let Some(conn) = self.table.get_mut(key)
-            && !conn.flags.has(Flags::PAUSED)
-        {
-            conn.flags.set(Flags::PAUSED);
-            self.asks.push(Ask::Pause(key));
-        }
-    }
-
-    /// Reads again.
-    pub(crate) fn resume(&mut self, key: ConnKey) {
-        if let Some(conn) = self.table.get_mut(key)
-            && conn.flags.clear(Flags::PAUSED)
-        {
-            self.asks.push(Ask::Resume(key));
         }
     }
 }

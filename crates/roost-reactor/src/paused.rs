@@ -1,5 +1,5 @@
-//! Publishers that are not read for a while, because what they publish has nowhere to go: TCP then
-//! holds up the peer, and nothing is dropped.
+//! Connections that are not read for a while, mostly publishers, because what they publish has
+//! nowhere to go: TCP then holds up the peer, and nothing is dropped.
 //!
 //! A publisher is paused behind the message that was one too many, not behind the buffer it came
 //! in, which may hold ten thousand more. The bytes behind it are kept ([`Unread`]), and handled
@@ -115,6 +115,25 @@ impl Unread {
 }
 
 impl Core {
+    /// Stops reading from a connection.
+    pub(crate) fn pause(&mut self, key: ConnKey) {
+        if let Some(conn) = self.table.get_mut(key)
+            && !conn.flags.has(Flags::PAUSED)
+        {
+            conn.flags.set(Flags::PAUSED);
+            self.asks.push(Ask::Pause(key));
+        }
+    }
+
+    /// Reads again.
+    pub(crate) fn resume(&mut self, key: ConnKey) {
+        if let Some(conn) = self.table.get_mut(key)
+            && conn.flags.clear(Flags::PAUSED)
+        {
+            self.asks.push(Ask::Resume(key));
+        }
+    }
+
     /// Counts a publication of so many bytes, and stops reading from its publisher while the channel
     /// is congested, its namespace gets more than it may, another reactor's ring is full, or too
     /// much is on its way to subscribers here.
