@@ -5,70 +5,22 @@
 //! server does: a broken expectation is a [`Failure`] with the words for a person.
 
 mod deflate;
+mod failure;
 mod frame;
 mod inflate;
 mod request;
 
-use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
-use std::panic::Location;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 pub use deflate::Deflate;
+pub use failure::{Checked, Failure, Located};
 pub use frame::{Frame, HeardFrame, LengthForm, RSV1, RSV2, RSV3, opcode};
 pub use request::{ACCEPT, KEY, Request, Response};
-
-/// What went otherwise than expected, for a person.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure(String);
-
-impl Failure {
-    /// A failure with these words.
-    pub fn new(words: impl Into<String>) -> Failure {
-        Failure(words.into())
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Failure {}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Failure {
-        Failure(error.to_string())
-    }
-}
-
-/// A failure and the line of a test that met it: `?` notes it.
-pub struct Located {
-    failure: Failure,
-    at: &'static Location<'static>,
-}
-
-/// What a test returns.
-pub type Checked = Result<(), Located>;
-
-impl From<Failure> for Located {
-    #[track_caller]
-    fn from(failure: Failure) -> Located {
-        let at = Location::caller();
-        Located { failure, at }
-    }
-}
-
-impl fmt::Debug for Located {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.at, self.failure)
-    }
-}
 
 /// The next thing that comes from the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +100,7 @@ impl Client {
         }
         socket
             .connect_timeout(&address.into(), PATIENCE)
-            .map_err(|error| Failure(format!("cannot connect to {address}: {error}")))?;
+            .map_err(|error| Failure::new(format!("cannot connect to {address}: {error}")))?;
         // Each write is a segment of its own.
         socket.set_tcp_nodelay(true)?;
         Ok(Client {
@@ -259,7 +211,7 @@ impl Client {
         self.stream.set_write_timeout(Some(self.patience))?;
         self.stream
             .write_all(bytes)
-            .map_err(|error| Failure(format!("cannot send: {error}")))
+            .map_err(|error| Failure::new(format!("cannot send: {error}")))
     }
 
     /// Sends bytes, whether or not the server still wants them.
@@ -404,7 +356,11 @@ impl Client {
         loop {
             let frame = match self.hear()? {
                 Heard::Frame(frame) => frame,
-                other => return Err(Failure(format!("a message was expected, not {other:?}"))),
+                other => {
+                    return Err(Failure::new(format!(
+                        "a message was expected, not {other:?}"
+                    )));
+                }
             };
             match frame.opcode {
                 opcode::PING => {
@@ -483,7 +439,7 @@ impl Client {
         if heard == *expected {
             return Ok(());
         }
-        Err(Failure(format!(
+        Err(Failure::new(format!(
             "expected {}, heard {}",
             brief(expected),
             brief(&heard)
@@ -497,7 +453,7 @@ impl Client {
     pub fn expect_close(&mut self, code: u16) -> Result<String, Failure> {
         match self.receive()? {
             Message::Close(Some(heard), reason) if heard == code => Ok(reason),
-            heard => Err(Failure(format!(
+            heard => Err(Failure::new(format!(
                 "expected a close frame with {code}, heard {}",
                 brief(&heard)
             ))),
@@ -511,7 +467,7 @@ impl Client {
     pub fn expect_fin(&mut self) -> Result<(), Failure> {
         match self.hear()? {
             Heard::Fin => Ok(()),
-            heard => Err(Failure(format!("expected FIN, heard {heard:?}"))),
+            heard => Err(Failure::new(format!("expected FIN, heard {heard:?}"))),
         }
     }
 
@@ -522,7 +478,7 @@ impl Client {
     pub fn expect_reset(&mut self) -> Result<(), Failure> {
         match self.hear()? {
             Heard::Reset => Ok(()),
-            heard => Err(Failure(format!("expected RST, heard {heard:?}"))),
+            heard => Err(Failure::new(format!("expected RST, heard {heard:?}"))),
         }
     }
 
@@ -533,7 +489,7 @@ impl Client {
     pub fn expect_end(&mut self) -> Result<(), Failure> {
         match self.hear()? {
             Heard::Fin | Heard::Reset => Ok(()),
-            heard => Err(Failure(format!("expected the end, heard {heard:?}"))),
+            heard => Err(Failure::new(format!("expected the end, heard {heard:?}"))),
         }
     }
 
@@ -547,7 +503,7 @@ impl Client {
         self.patience = patience;
         match heard? {
             Heard::Silence => Ok(()),
-            heard => Err(Failure(format!("expected silence, heard {heard:?}"))),
+            heard => Err(Failure::new(format!("expected silence, heard {heard:?}"))),
         }
     }
 
@@ -614,7 +570,7 @@ impl Client {
             match self.fill(until) {
                 Fill::Some => {}
                 Fill::Fin if length.is_none() => return Ok(self.unread.split_off(self.start)),
-                end => return Err(Failure(format!("{end:?} inside a response's body"))),
+                end => return Err(Failure::new(format!("{end:?} inside a response's body"))),
             }
         }
     }
@@ -628,7 +584,11 @@ impl Client {
         while self.unread.len() - self.start < count {
             match self.fill(until) {
                 Fill::Some => {}
-                end => return Err(Failure(format!("{end:?} before {count} bytes have come"))),
+                end => {
+                    return Err(Failure::new(format!(
+                        "{end:?} before {count} bytes have come"
+                    )));
+                }
             }
         }
         let bytes = self.unread[self.start..self.start + count].to_vec();
