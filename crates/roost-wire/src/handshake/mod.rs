@@ -14,6 +14,7 @@
 mod client;
 mod error;
 mod list;
+mod other;
 mod request;
 mod response;
 mod scan;
@@ -21,6 +22,7 @@ mod scan;
 pub use client::{ClientRequest, Response, ResponseError, encode_key, parse_response};
 pub use error::HandshakeError;
 pub use list::{Extension, Extensions, Protocols};
+pub use other::OtherProtocol;
 pub use request::{Request, Upgrade, WebSocketRequest};
 pub use response::{accept_value, write_accept, write_response};
 pub use scan::HeadScanner;
