@@ -54,7 +54,9 @@ impl<'r> Protocols<'r> {
     /// Checks all Sec-WebSocket-Protocol headers.
     ///
     /// RFC 6455 §4.1: the elements MUST be non-empty strings of token characters and MUST all be
-    /// unique.
+    /// unique. A header without any element breaks the client's grammar (§4.3: 1#token), but
+    /// libraries send it for an empty list of subprotocols, and it can only mean one thing: none
+    /// are offered. (RFC 9110 §5.6.1.2: a recipient ignores empty elements.)
     pub(super) fn parse(headers: &'r [Header<'r>]) -> Result<Protocols<'r>, HandshakeError> {
         let elements = Elements::new(PROTOCOL, headers);
         let mut seen = [""; Self::MAX];
@@ -68,10 +70,6 @@ impl<'r> Protocols<'r> {
                 .get_mut(count)
                 .ok_or(HandshakeError::ProtocolsTooMany)? = name;
             count += 1;
-        }
-        // The grammar is 1#token: a header without any is malformed.
-        if count == 0 && headers.iter().any(|header| is(header, PROTOCOL)) {
-            return Err(HandshakeError::ProtocolsInvalid);
         }
         Ok(Protocols { elements })
     }

@@ -62,7 +62,7 @@ impl<'h> Request<'h> {
         };
         let count = parsed.headers.len();
         headers.truncate(count);
-        let (authority, path, query) = split_target(target)?;
+        let (authority, path, query) = split_target(method, target)?;
         Ok(Request {
             method,
             authority,
@@ -90,7 +90,8 @@ impl<'h> Request<'h> {
         self.method
     }
 
-    /// The path, as sent (percent-encoded), from its first `/` to before any `?`.
+    /// The path, as sent (percent-encoded), from its first `/` to before any `?`; `*` in a request
+    /// `OPTIONS *`.
     pub fn path(&self) -> &'h str {
         self.path
     }
@@ -247,7 +248,14 @@ fn names_http(head: &[u8]) -> bool {
 }
 
 /// Authority, path and query of a request target.
-fn split_target(target: &str) -> Result<(Option<&str>, &str, Option<&str>), HandshakeError> {
+fn split_target<'t>(
+    method: &str,
+    target: &'t str,
+) -> Result<(Option<&'t str>, &'t str, Option<&'t str>), HandshakeError> {
+    // RFC 9112 §3.2.4: the asterisk form is for OPTIONS alone, and stands for the whole server.
+    if target == "*" && method == "OPTIONS" {
+        return Ok((None, target, None));
+    }
     // RFC 6455 §3: fragment identifiers MUST NOT be used on WebSocket URIs; RFC 9112 §3.2: nor do
     // they stand in any request target.
     if target.contains('#') {

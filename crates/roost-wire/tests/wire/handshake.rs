@@ -178,6 +178,9 @@ fn targets() {
     );
     assert_eq!(parse("WSS://other"), ok("/", None, "other"));
     assert_eq!(parse("ws://other?q"), ok("/", Some("q"), "other"));
+    // RFC 9112 §3.2.4: for OPTIONS alone.
+    let options = with("GET", &["OPTIONS * HTTP/1.0"]);
+    assert_eq!(Request::parse(options.as_bytes(), 32).unwrap().path(), "*");
     for bad in [
         "/a#b",
         "*",
@@ -274,7 +277,7 @@ fn only_version_13() {
     assert!(response.starts_with("HTTP/1.1 426 Upgrade Required\r\n"));
     assert!(response.contains("\r\nSec-WebSocket-Version: 13\r\n"));
     assert!(response.contains("\r\nUpgrade: websocket\r\n"));
-    assert!(response.ends_with("\r\n\r\nSec-WebSocket-Version must be 13\n"));
+    assert!(response.ends_with("the only version that this server speaks.\n"));
 }
 
 #[test]
@@ -317,12 +320,70 @@ fn subprotocols_in_order_over_all_headers() {
     assert_eq!(protocols(&[]).unwrap(), [""; 0]);
 }
 
+/// RFC 9110 §5.6.1.2, in every header that is a list.
+#[test]
+fn empty_elements_count_for_nothing() {
+    for empty in ["", " ", "\t", ",", " , ,\t,", ",,,,"] {
+        let line = format!("Sec-WebSocket-Protocol:{empty}");
+        assert_eq!(protocols(&[&line]).unwrap(), [""; 0], "{line:?}");
+        let with_one = [line.as_str(), "Sec-WebSocket-Protocol: a"];
+        assert_eq!(protocols(&with_one).unwrap(), ["a"], "{line:?}");
+        let line = format!("Sec-WebSocket-Extensions:{empty}");
+        assert_eq!(extensions(&[&line]).unwrap(), [], "{line:?}");
+        let lines = [format!("Connection:{empty}"), "Connection: Upgrade".into()];
+        granted(&with("Connection", &lines.each_ref().map(String::as_str)));
+        let line = format!(
+            "Connection: {empty},keep-alive,{empty},Upgrade{}",
+            if empty.contains(',') { empty } else { "" }
+        );
+        granted(&with("Connection", &[&line]));
+        let line = format!("Upgrade: {empty},websocket,{empty}");
+        granted(&with("Upgrade", &[&line]));
+    }
+}
+
+/// What a person reads.
+#[test]
+fn reasons_are_sentences_on_one_line() {
+    use HandshakeError::*;
+    for error in [
+        HeadMalformed,
+        HeadersTooMany,
+        HeadTooLong,
+        HttpVersion,
+        TargetInvalid,
+        Method,
+        Body,
+        HostMissing,
+        HostRepeated,
+        HostInvalid,
+        ConnectionLacksUpgrade,
+        KeyMissing,
+        KeyRepeated,
+        KeyInvalid,
+        VersionRepeated,
+        VersionUnsupported,
+        OriginRepeated,
+        OriginInvalid,
+        ProtocolsInvalid,
+        ProtocolRepeated,
+        ProtocolsTooMany,
+        ExtensionsInvalid,
+    ] {
+        let reason = error.reason();
+        assert!(
+            reason.starts_with(|c: char| c.is_ascii_uppercase()),
+            "{reason}"
+        );
+        assert!(reason.ends_with('.') && !reason.contains('\n'), "{reason}");
+        assert!((30..180).contains(&reason.len()), "{reason}");
+    }
+}
+
 #[test]
 fn subprotocols_are_distinct_tokens() {
     let one = |value: &str| protocols(&[&format!("Sec-WebSocket-Protocol: {value}")]);
-    for bad in [
-        "", ",", "a b", "a;b", "\"a\"", "a, b/c", "a, é", "a=b", "(a)",
-    ] {
+    for bad in ["a b", "a;b", "\"a\"", "a, b/c", "a, é", "a=b", "(a)"] {
         assert_eq!(one(bad), Err(HandshakeError::ProtocolsInvalid), "{bad}");
     }
     assert_eq!(one("a, b, a"), Err(HandshakeError::ProtocolRepeated));
