@@ -92,27 +92,37 @@ impl ProtocolError {
         }
     }
 
-    /// One line for the close frame and for people: at most 123 bytes.
+    /// A sentence for the close frame and for people: at most 123 bytes.
     pub const fn reason(self) -> &'static str {
         use ProtocolError::*;
         match self {
-            ReservedBit => "reserved bit set without an extension",
-            ReservedOpcode => "reserved opcode",
-            Unmasked => "a client's frame must be masked",
-            Masked => "a server's frame must not be masked",
-            LengthNotMinimal => "payload length not in its shortest form",
-            LengthOverflow => "payload length with its top bit set",
-            ControlFragmented => "fragmented control frame",
-            ControlTooLong => "control frame longer than 125 bytes",
-            ContinuationUnexpected => "continuation of no message",
-            ContinuationExpected => "new message inside a fragmented one",
-            CloseBodyTooShort => "close frame with a body of one byte",
-            CloseCodeInvalid => "close code that must not be sent",
-            CloseReasonNotUtf8 => "close reason is not UTF-8",
-            TextNotUtf8 => "text is not UTF-8",
-            DeflateInvalid => "compressed message is no deflate stream",
-            FrameTooBig => "frame above the limit",
-            MessageTooBig => "message above the limit",
+            ReservedBit => {
+                "A frame has a reserved bit (RSV1, RSV2, RSV3) set that no agreed extension uses."
+            }
+            ReservedOpcode => "A frame has a reserved opcode; known are 0, 1, 2, 8, 9 and 10.",
+            Unmasked => "A frame from a client must be masked.",
+            Masked => "A frame from a server must not be masked.",
+            LengthNotMinimal => "A frame's payload length must be written in its shortest form.",
+            LengthOverflow => "A frame's payload length must not have its top bit set.",
+            ControlFragmented => "A close, ping or pong frame must not be fragmented.",
+            ControlTooLong => "A close, ping or pong frame must have at most 125 bytes.",
+            ContinuationUnexpected => {
+                "A continuation frame came, but no fragmented message was begun."
+            }
+            ContinuationExpected => {
+                "A new message began before the last fragment of the one before."
+            }
+            CloseBodyTooShort => {
+                "A close frame's body must be empty or begin with a code of two bytes."
+            }
+            CloseCodeInvalid => {
+                "The close code must be one that may be sent: 1000 to 1003, 1007 to 1014 or 3000 to 4999."
+            }
+            CloseReasonNotUtf8 => "A close frame's reason must be UTF-8.",
+            TextNotUtf8 => "A text message must be UTF-8; send other bytes as a binary message.",
+            DeflateInvalid => "A compressed message must be a valid DEFLATE stream (RFC 7692).",
+            FrameTooBig => "The frame is larger than the receiver's limit.",
+            MessageTooBig => "The message is larger than the receiver's limit.",
         }
     }
 }

@@ -187,20 +187,27 @@ fn attack_39_ws_cve_2026_45736_close_reasons_are_ours(backend: Backend) -> Check
     let server = TestServer::start(backend);
     for length in 0..=123 {
         let mut client = server.open("/echo")?;
-        client.send_frame(&Frame::close(4000, &vec![b'r'; length]))?;
-        assert_eq!(
-            client.expect_close(4000)?,
-            "",
-            "to a reason of {length} bytes"
-        );
+        let reason: String = (0..length)
+            .map(|at| char::from(b'a' + at as u8 % 26))
+            .collect();
+        client.send_close(4000, &reason)?;
+        assert_eq!(client.expect_close(4000)?, reason, "the reason itself");
     }
     for (frame, code, reason) in [
-        (Frame::new(3, ""), 1002, "reserved opcode"),
-        (Frame::text(b"\xff"), 1007, "text is not UTF-8"),
+        (
+            Frame::new(3, ""),
+            1002,
+            "A frame has a reserved opcode; known are 0, 1, 2, 8, 9 and 10.",
+        ),
+        (
+            Frame::text(b"\xff"),
+            1007,
+            "A text message must be UTF-8; send other bytes as a binary message.",
+        ),
         (
             Frame::close(1005, b""),
             1002,
-            "close code that must not be sent",
+            "The close code must be one that may be sent: 1000 to 1003, 1007 to 1014 or 3000 to 4999.",
         ),
     ] {
         let mut client = server.open("/echo")?;

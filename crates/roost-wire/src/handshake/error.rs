@@ -82,32 +82,62 @@ impl HandshakeError {
         }
     }
 
-    /// One line for the response body.
+    /// What is wrong, and what was expected: sentences on one line, for the response body.
     pub const fn reason(self) -> &'static str {
         use HandshakeError::*;
         match self {
-            HeadMalformed => "malformed request head",
-            HeadersTooMany => "too many headers",
-            HeadTooLong => "request head too long",
-            HttpVersion => "a WebSocket needs HTTP/1.1",
-            TargetInvalid => "request target must be a path or an absolute URI, without fragment",
-            Method => "a WebSocket needs GET",
-            Body => "a request for a WebSocket has no body",
-            HostMissing => "no Host header",
-            HostRepeated => "more than one Host header",
-            HostInvalid => "malformed Host header",
-            ConnectionLacksUpgrade => "the Connection header lacks Upgrade",
-            KeyMissing => "no Sec-WebSocket-Key header",
-            KeyRepeated => "more than one Sec-WebSocket-Key header",
-            KeyInvalid => "malformed Sec-WebSocket-Key header",
-            VersionRepeated => "more than one Sec-WebSocket-Version header",
-            VersionUnsupported => "Sec-WebSocket-Version must be 13",
-            OriginRepeated => "more than one Origin header",
-            OriginInvalid => "malformed Origin header",
-            ProtocolsInvalid => "Sec-WebSocket-Protocol is not a list of tokens",
-            ProtocolRepeated => "a subprotocol is named twice",
-            ProtocolsTooMany => "too many subprotocols",
-            ExtensionsInvalid => "malformed Sec-WebSocket-Extensions header",
+            HeadMalformed => {
+                "This is not an HTTP/1.1 request: its request line or a header line is malformed."
+            }
+            HeadersTooMany => "The request has more header lines than this server takes.",
+            HeadTooLong => {
+                "The request's head (request line and headers) is longer than this server takes."
+            }
+            HttpVersion => {
+                "A WebSocket opens with HTTP/1.1, also from a proxy (nginx: proxy_http_version 1.1)."
+            }
+            TargetInvalid => {
+                "The request's target must be a path or an absolute http, https, ws or wss URL, without a fragment (#)."
+            }
+            Method => "This path takes GET and HEAD; a WebSocket opens with GET.",
+            Body => {
+                "A request for a WebSocket must have no body: neither Transfer-Encoding nor a Content-Length but 0."
+            }
+            HostMissing => "The request has no Host header; HTTP/1.1 requires one.",
+            HostRepeated => {
+                "The request has more than one Host header; HTTP/1.1 requires exactly one."
+            }
+            HostInvalid => {
+                "The Host header must be a host name or address, with or without a port."
+            }
+            ConnectionLacksUpgrade => {
+                "A request with \"Upgrade: websocket\" needs \"Connection: Upgrade\" too; a proxy must forward both headers."
+            }
+            KeyMissing => "A request for a WebSocket needs a Sec-WebSocket-Key header.",
+            KeyRepeated => "The request has a Sec-WebSocket-Key header twice; one is expected.",
+            KeyInvalid => "The Sec-WebSocket-Key header must be 16 bytes in base64.",
+            VersionRepeated => {
+                "The request has more than one Sec-WebSocket-Version header; one is expected."
+            }
+            VersionUnsupported => {
+                "A request for a WebSocket needs \"Sec-WebSocket-Version: 13\", the only version that this server speaks."
+            }
+            OriginRepeated => {
+                "The request has more than one Origin header; one at most is expected."
+            }
+            OriginInvalid => "The Origin header must be UTF-8.",
+            ProtocolsInvalid => {
+                "The Sec-WebSocket-Protocol header must list subprotocols separated by commas, each an HTTP token: letters, digits and !#$%&'*+-.^_`|~."
+            }
+            ProtocolRepeated => {
+                "The Sec-WebSocket-Protocol header names a subprotocol twice; each must stand once."
+            }
+            ProtocolsTooMany => {
+                "The Sec-WebSocket-Protocol header names more than 64 subprotocols."
+            }
+            ExtensionsInvalid => {
+                "The Sec-WebSocket-Extensions header is malformed; expected is: name; parameter=value, separated by commas."
+            }
         }
     }
 
@@ -144,7 +174,7 @@ impl HandshakeError {
     pub const fn extra_headers(self) -> &'static [(&'static str, &'static str)] {
         match self {
             // RFC 9110 §15.5.6: a 405 response MUST have an Allow header.
-            HandshakeError::Method => &[("Allow", "GET")],
+            HandshakeError::Method => &[("Allow", "GET, HEAD, OPTIONS")],
             // RFC 6455 §4.4: with the versions that the server speaks; RFC 9110 §15.5.22: a 426
             // response MUST have an Upgrade header, which Connection names.
             HandshakeError::VersionUnsupported => &[
@@ -158,7 +188,7 @@ impl HandshakeError {
 
     /// Appends the whole response: status, headers, the reason as its body.
     pub fn write_response(self, out: &mut Vec<u8>) {
-        let mut body = String::with_capacity(80);
+        let mut body = String::with_capacity(160);
         body.push_str(self.reason());
         body.push('\n');
         write_response(

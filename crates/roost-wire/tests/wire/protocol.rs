@@ -411,6 +411,9 @@ fn every_error_has_code_name_and_reason() {
         let code = error.close_code().get();
         assert!(matches!(code, 1002 | 1007 | 1009), "{error}: {code}");
         assert!(error.reason().len() <= 123, "{error}");
+        let is_capital = |c: char| c.is_ascii_uppercase();
+        assert!(error.reason().starts_with(is_capital), "{error}");
+        assert!(error.reason().ends_with('.'), "{error}");
     }
     assert_eq!(TextNotUtf8.close_code(), CloseCode::INVALID_PAYLOAD);
     assert_eq!(FrameTooBig.close_code(), CloseCode::TOO_BIG);
