@@ -12,12 +12,18 @@ pub enum ChannelNameError {
 }
 
 impl ChannelNameError {
-    /// One line for a person.
+    /// A sentence for a person.
     pub fn reason(self) -> &'static str {
         match self {
-            ChannelNameError::Empty => "channel name is empty",
-            ChannelNameError::TooLong => "channel name is too long",
-            ChannelNameError::Control => "channel name has a control character",
+            ChannelNameError::Empty => {
+                "The channel's name is empty; it needs a character at least."
+            }
+            ChannelNameError::TooLong => {
+                "The channel's name has more bytes than this server allows."
+            }
+            ChannelNameError::Control => {
+                "The channel's name has a control character, which none may have."
+            }
         }
     }
 }

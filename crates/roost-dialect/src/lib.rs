@@ -25,7 +25,9 @@ pub mod wamp;
 
 pub use channel::{ChannelNameError, check_channel_name};
 pub use publication::{PayloadRef, Publication, encode};
-pub use route::{Route, RouteError, RouteSettings, WAMP_REQUIRED, route};
+pub use route::{
+    RAW as RAW_SUBPROTOCOL, Route, RouteError, RouteSettings, Subprotocols, WAMP_REQUIRED, route,
+};
 
 /// What a connection speaks. One byte of the connection's record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

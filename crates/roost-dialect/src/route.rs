@@ -1,35 +1,69 @@
 //! One port, several dialects: which one a connection speaks, from the opening request alone.
 //!
-//! The subprotocol decides first, then the path. A client that offers `wamp.2.json` speaks WAMP on
-//! whatever path it came by, because WAMP clients are configured with any URL; without it the path
-//! alone says what is meant.
+//! The path decides first: `/raw/…` is raw and `/echo` is echo, whatever subprotocols the client
+//! offers. On every other path a client that offers `wamp.2.json` speaks WAMP, because WAMP clients
+//! are configured with any URL. So no path has two dialects for one and the same request, and what
+//! a client speaks does not depend on the order in which it names subprotocols.
 
 use std::borrow::Cow;
 
 use crate::{ChannelNameError, DialectKind, check_channel_name};
 
 /// Which dialects are open, and the limit on names that come in the path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteSettings {
     /// `/raw/{channel}` exists.
     pub raw: bool,
+    /// Subprotocols that are selected there when offered, beside [`RAW`].
+    pub raw_subprotocols: Subprotocols,
     /// `/echo` exists.
     pub echo: bool,
-    /// `/wamp` exists and `wamp.2.json` is selected when offered.
+    /// `/wamp` exists, and `wamp.2.json` is selected there and on every path without a dialect of
+    /// its own.
     pub wamp: bool,
     /// Longest channel name, in bytes of UTF-8 after percent-decoding.
     pub channel_name_bytes_max: usize,
+}
+
+/// Which subprotocols are selected for the raw dialect. It looks into no message, so any name that
+/// client and application agree on will do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subprotocols {
+    /// The first that the client offers, unless it is a WAMP one.
+    Any,
+    /// These.
+    Listed(Vec<String>),
+}
+
+impl Subprotocols {
+    /// The configuration's list: `*` stands for any.
+    pub fn from_list(names: impl IntoIterator<Item = String>) -> Subprotocols {
+        let names = Vec::from_iter(names);
+        match names.iter().any(|name| name == "*") {
+            true => Subprotocols::Any,
+            false => Subprotocols::Listed(names),
+        }
+    }
+
+    fn contain(&self, name: &str) -> bool {
+        match self {
+            Subprotocols::Any => !name.starts_with("wamp."),
+            Subprotocols::Listed(names) => names.iter().any(|listed| listed == name),
+        }
+    }
 }
 
 /// Where a WebSocket request leads. The same answer serves a plain GET on the path: `NotFound` is
 /// 404, `Refused` 400, and all else a WebSocket path that wants 426.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route<'a> {
-    /// Raw dialect: subscribed to `channel`, publishing there. No subprotocol is selected,
-    /// whatever was offered (RFC 6455 §4.2.2: the header may be left out).
+    /// Raw dialect: subscribed to `channel`, publishing there.
     Raw {
         /// The channel's name, percent-decoded and checked.
         channel: Cow<'a, str>,
+        /// The first subprotocol offered that is served, if any (RFC 6455 §4.2.2: no subprotocol
+        /// in common is no reason to refuse).
+        protocol: Option<&'a str>,
     },
     /// Echo dialect. No subprotocol is selected.
     Echo,
@@ -44,16 +78,15 @@ pub enum Route<'a> {
     Refused(RouteError),
 }
 
-impl Route<'_> {
+impl<'a> Route<'a> {
     /// The subprotocol to select in the answer, if any.
-    pub fn protocol(&self) -> Option<&'static str> {
+    pub fn protocol(&self) -> Option<&'a str> {
         match self {
             Route::Wamp => Some(WAMP_2_JSON),
-            Route::Raw { .. }
-            | Route::Echo
-            | Route::WampWithoutSubprotocol
-            | Route::NotFound
-            | Route::Refused(_) => None,
+            Route::Raw { protocol, .. } => *protocol,
+            Route::Echo | Route::WampWithoutSubprotocol | Route::NotFound | Route::Refused(_) => {
+                None
+            }
         }
     }
 
@@ -81,12 +114,14 @@ pub enum RouteError {
 }
 
 impl RouteError {
-    /// One line for the body of the 400.
+    /// A sentence for the body of the 400.
     pub fn reason(self) -> &'static str {
         match self {
             RouteError::Name(error) => error.reason(),
-            RouteError::PercentEncoding => "channel name has a broken percent-encoding",
-            RouteError::Utf8 => "channel name is not UTF-8",
+            RouteError::PercentEncoding => {
+                "In the channel's name each % must be followed by two hexadecimal digits; % itself is %25."
+            }
+            RouteError::Utf8 => "The channel's name must be UTF-8 once it is percent-decoded.",
         }
     }
 }
@@ -94,25 +129,28 @@ impl RouteError {
 /// Finds the route of a request. `path` is the request target's path as sent, without the query;
 /// `offered` the tokens of Sec-WebSocket-Protocol in the client's order. Subprotocol names are
 /// compared with case, as RFC 6455 §11.5 registers them.
-pub fn route<'a, 'p>(
+pub fn route<'a>(
     path: &'a str,
-    offered: impl IntoIterator<Item = &'p str>,
+    offered: impl IntoIterator<Item = &'a str>,
     settings: &RouteSettings,
 ) -> Route<'a> {
-    if settings.wamp && offered.into_iter().any(|name| name == WAMP_2_JSON) {
-        return Route::Wamp;
-    }
+    let mut offered = offered.into_iter();
     if settings.raw
         && let Some(encoded) = path.strip_prefix("/raw/")
     {
+        let served = |name: &&str| *name == RAW || settings.raw_subprotocols.contain(name);
         return match channel_from_path(encoded, settings.channel_name_bytes_max) {
-            Ok(channel) => Route::Raw { channel },
+            Ok(channel) => Route::Raw {
+                channel,
+                protocol: offered.find(served),
+            },
             Err(error) => Route::Refused(error),
         };
     }
     match path {
         "/raw" if settings.raw => Route::Refused(RouteError::Name(ChannelNameError::Empty)),
         "/echo" if settings.echo => Route::Echo,
+        _ if settings.wamp && offered.any(|name| name == WAMP_2_JSON) => Route::Wamp,
         "/wamp" if settings.wamp => Route::WampWithoutSubprotocol,
         _ => Route::NotFound,
     }
@@ -156,8 +194,12 @@ fn hex_value(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).map(|value| value as u8)
 }
 
-/// The one subprotocol spoken.
+/// The subprotocol of the raw dialect: for clients that want one selected.
+pub const RAW: &str = "roost.raw";
+
+/// The subprotocol of WAMP.
 const WAMP_2_JSON: &str = "wamp.2.json";
 
 /// Close reason for [`Route::WampWithoutSubprotocol`].
-pub const WAMP_REQUIRED: &str = "subprotocol wamp.2.json required";
+pub const WAMP_REQUIRED: &str =
+    "This path speaks WAMP: the client must offer the subprotocol wamp.2.json.";

@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 
 use roost_dialect::{
-    ChannelNameError, DialectKind, Route, RouteError, RouteSettings, WAMP_REQUIRED, route,
+    ChannelNameError, DialectKind, Route, RouteError, RouteSettings, Subprotocols, WAMP_REQUIRED,
+    route,
 };
 
 const ALL: RouteSettings = RouteSettings {
     raw: true,
+    raw_subprotocols: Subprotocols::Listed(Vec::new()),
     echo: true,
     wamp: true,
     channel_name_bytes_max: 16,
@@ -15,6 +17,7 @@ const ALL: RouteSettings = RouteSettings {
 
 const NONE: RouteSettings = RouteSettings {
     raw: false,
+    raw_subprotocols: Subprotocols::Any,
     echo: false,
     wamp: false,
     channel_name_bytes_max: 16,
@@ -23,6 +26,7 @@ const NONE: RouteSettings = RouteSettings {
 fn raw(channel: &str) -> Route<'_> {
     Route::Raw {
         channel: Cow::Borrowed(channel),
+        protocol: None,
     }
 }
 
@@ -53,15 +57,72 @@ fn paths_choose_when_no_subprotocol_does() {
 }
 
 #[test]
-fn the_subprotocol_comes_first() {
-    for path in ["/wamp", "/", "/ws", "/raw/chat", "/raw/%", "/echo"] {
-        for offered in [&["wamp.2.json"][..], &["wamp.2.msgpack", "wamp.2.json"]] {
+fn the_path_comes_first() {
+    for offered in [
+        &["wamp.2.json"][..],
+        &["wamp.2.msgpack", "wamp.2.json"],
+        &["soap", "wamp.2.json"],
+    ] {
+        for path in ["/wamp", "/", "/ws", "/rawx", "/echo/"] {
             let route = route(path, offered.iter().copied(), &ALL);
             assert_eq!(route, Route::Wamp, "{path}");
             assert_eq!(route.protocol(), Some("wamp.2.json"));
             assert_eq!(route.dialect(), Some(DialectKind::WampJson));
         }
+        let on = |path| route(path, offered.iter().copied(), &ALL);
+        assert_eq!(on("/raw/chat"), raw("chat"));
+        assert_eq!(on("/raw/%"), Route::Refused(RouteError::PercentEncoding));
+        assert_eq!(on("/echo"), Route::Echo);
+        // A path without a dialect of its own is any other path.
+        let no_echo = RouteSettings { echo: false, ..ALL };
+        let offered = offered.iter().copied();
+        assert_eq!(route("/echo", offered, &no_echo), Route::Wamp);
     }
+}
+
+#[test]
+fn raw_selects_its_own_subprotocol_and_those_listed() {
+    let with = |served, offered: &[&'static str]| {
+        let settings = RouteSettings {
+            raw_subprotocols: Subprotocols::from_list(Vec::from_iter(served)),
+            ..ALL
+        };
+        let offered = offered.iter().copied();
+        route("/raw/chat", offered, &settings)
+            .protocol()
+            .map(str::to_owned)
+    };
+    let none = || -> [String; 0] { [] };
+    let two = || ["chat.v1", "chat.v2"].map(str::to_owned);
+    let any = || ["*".to_owned()];
+    let some = |name: &str| Some(name.to_owned());
+    assert_eq!(with(none().to_vec(), &[]), None);
+    assert_eq!(with(none().to_vec(), &["x"]), None);
+    assert_eq!(
+        with(none().to_vec(), &["x", "roost.raw"]),
+        some("roost.raw")
+    );
+    assert_eq!(with(none().to_vec(), &["Roost.Raw"]), None, "with case");
+    assert_eq!(
+        with(two().to_vec(), &["chat.v2", "chat.v1"]),
+        some("chat.v2"),
+        "in the client's order"
+    );
+    assert_eq!(
+        with(two().to_vec(), &["chat.v1", "roost.raw"]),
+        some("chat.v1")
+    );
+    assert_eq!(
+        with(two().to_vec(), &["chat.v3", "roost.raw"]),
+        some("roost.raw")
+    );
+    assert_eq!(with(any().to_vec(), &["x", "roost.raw"]), some("x"));
+    assert_eq!(
+        with(any().to_vec(), &["wamp.2.json", "y"]),
+        some("y"),
+        "its messages would be no WAMP"
+    );
+    assert_eq!(with(any().to_vec(), &["wamp.2.json"]), None);
 }
 
 #[test]
@@ -119,7 +180,8 @@ fn channels_are_percent_decoded() {
         matches!(
             on("/raw/ab"),
             Route::Raw {
-                channel: Cow::Borrowed(_)
+                channel: Cow::Borrowed(_),
+                ..
             }
         ),
         "not copied"
@@ -177,6 +239,9 @@ fn channels_that_cannot_be_are_refused_with_a_reason() {
     ] {
         assert_eq!(on(path), Route::Refused(RouteError::Utf8), "{path}");
     }
-    assert_eq!(RouteError::Utf8.reason(), "channel name is not UTF-8");
+    assert_eq!(
+        RouteError::Utf8.reason(),
+        "The channel's name must be UTF-8 once it is percent-decoded."
+    );
     assert_eq!(on("/raw/%80").protocol(), None);
 }
