@@ -1,9 +1,12 @@
 //! Messages a client may send, parsed in one pass. Arguments and ArgumentsKw stay JSON text.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::value::RawValue;
 
 use crate::json::{self, Text};
@@ -76,79 +79,183 @@ pub(super) enum Match {
     Wildcard,
 }
 
-/// Parses one message. The error is a line for a person, of bounded length.
+/// Parses one message. The error says in a sentence, of bounded length, which element is wrong and
+/// what it should be.
 pub(super) fn parse(text: &str) -> Result<Incoming<'_>, String> {
     if !json::depth_within(text, json::DEPTH_MAX) {
-        return Err(format!("nested more than {} deep", json::DEPTH_MAX));
+        return Err(format!(
+            "its arrays and objects are nested more than {} deep.",
+            json::DEPTH_MAX
+        ));
     }
-    serde_json::from_str(text).map_err(|error| {
-        let mut line = error.to_string();
-        if let Some((cut, _)) = line.char_indices().nth(ERROR_CHARS_MAX) {
-            line.truncate(cut);
+    let at = Cell::new(At::Start);
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let message = IncomingVisitor { at: &at }.deserialize(&mut deserializer);
+    let message = message.and_then(|message| deserializer.end().map(|()| message));
+    message.map_err(|error| complaint(&error, at.get()))
+}
+
+/// Where the parser is in a message.
+#[derive(Clone, Copy)]
+enum At {
+    /// Before or at the message's type.
+    Start,
+    /// At this element.
+    Element(Element),
+    /// Where this element should begin; the message ends there.
+    Missing(Element),
+    /// Behind the last element of this message.
+    End(&'static str),
+}
+
+/// An element of a message, for people.
+#[derive(Clone, Copy)]
+struct Element {
+    message: &'static str,
+    name: &'static str,
+    expected: &'static str,
+}
+
+fn complaint(error: &serde_json::Error, at: At) -> String {
+    let mut detail = error.to_string();
+    if let Some((cut, _)) = detail.char_indices().nth(DETAIL_CHARS_MAX) {
+        detail.truncate(cut);
+        detail.push('…');
+    }
+    if !error.is_data() {
+        return format!("wamp.2.json wants one JSON array, and this is no JSON ({detail}).");
+    }
+    match at {
+        At::Start => format!(
+            "a WAMP message is a JSON array that begins with its type, an integer ({detail})."
+        ),
+        At::Element(Element {
+            message,
+            name,
+            expected,
+        }) => format!("{message}.{name} must be {expected} ({detail})."),
+        At::Missing(Element { message, name, .. }) => format!(
+            "{message}.{name} is missing; expected is {}.",
+            shape(message)
+        ),
+        At::End(message) => format!(
+            "{message} has too many elements; expected is {}.",
+            shape(message)
+        ),
+    }
+}
+
+/// A message's elements, in the words of the specification.
+fn shape(message: &str) -> &'static str {
+    match message {
+        "HELLO" => "[1, Realm, Details]",
+        "ABORT" => "[3, Details, Reason]",
+        "GOODBYE" => "[6, Details, Reason]",
+        "PUBLISH" => "[16, Request, Options, Topic, Arguments, ArgumentsKw], the last two optional",
+        "SUBSCRIBE" => "[32, Request, Options, Topic]",
+        "UNSUBSCRIBE" => "[34, Request, Subscription]",
+        "CALL" => {
+            "[48, Request, Options, Procedure, Arguments, ArgumentsKw], the last two optional"
         }
-        line
-    })
-}
-
-impl<'de> Deserialize<'de> for Incoming<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(IncomingVisitor)
+        "CANCEL" => "[49, Request, Options]",
+        "REGISTER" => "[64, Request, Options, Procedure]",
+        "UNREGISTER" => "[66, Request, Registration]",
+        _ => "another message",
     }
 }
 
-struct IncomingVisitor;
+#[derive(Clone, Copy)]
+struct IncomingVisitor<'c> {
+    /// Follows the parser, for the complaint.
+    at: &'c Cell<At>,
+}
 
-impl<'de> Visitor<'de> for IncomingVisitor {
+impl<'de> DeserializeSeed<'de> for IncomingVisitor<'_> {
+    type Value = Incoming<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for IncomingVisitor<'_> {
     type Value = Incoming<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a WAMP message, which is an array that starts with its type")
+        f.write_str("an array")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
-        let mut items = Items { seq, taken: 0 };
-        let code = items.take::<u64>()?;
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let Some(code) = seq.next_element::<u64>()? else {
+            return Err(de::Error::custom("the array is empty"));
+        };
+        let message = match code {
+            1 => "HELLO",
+            3 => "ABORT",
+            6 => "GOODBYE",
+            16 => "PUBLISH",
+            32 => "SUBSCRIBE",
+            34 => "UNSUBSCRIBE",
+            48 => "CALL",
+            49 => "CANCEL",
+            64 => "REGISTER",
+            66 => "UNREGISTER",
+            _ => "a message",
+        };
+        let at = self.at;
+        Items { seq, message, at }.incoming(code)
+    }
+}
+
+/// The elements of a message behind its type, in order.
+struct Items<'c, A> {
+    seq: A,
+    message: &'static str,
+    at: &'c Cell<At>,
+}
+
+impl<'de, A: SeqAccess<'de>> Items<'_, A> {
+    fn incoming(mut self, code: u64) -> Result<Incoming<'de>, A::Error> {
         let message = match code {
             // [HELLO, Realm|uri, Details|dict]
             1 => Incoming::Hello {
-                realm: items.take::<Text<'_>>()?.0,
-                details: items.take()?,
+                realm: self.uri("Realm")?,
+                details: self.take("Details", "an object")?,
             },
-            // [ABORT, Details|dict, Reason|uri]
+            // [ABORT, Details|dict, Reason|uri]; arguments may follow, by the Advanced Profile.
             3 => {
-                items.take::<Dict>()?;
-                items.take::<Text<'_>>()?;
-                // Arguments may follow, by the Advanced Profile.
-                items.skip_rest()?;
+                self.take::<Dict>("Details", "an object")?;
+                self.uri("Reason")?;
+                self.skip_rest()?;
                 Incoming::Abort
             }
             // [GOODBYE, Details|dict, Reason|uri]
             6 => {
-                items.take::<Dict>()?;
-                items.take::<Text<'_>>()?;
-                items.skip_rest()?;
+                self.take::<Dict>("Details", "an object")?;
+                self.uri("Reason")?;
+                self.skip_rest()?;
                 Incoming::Goodbye
             }
             // [PUBLISH, Request|id, Options|dict, Topic|uri, Arguments|list, ArgumentsKw|dict]
             16 => Incoming::Publish {
-                request: items.take::<Id>()?.0,
-                options: items.take()?,
-                topic: items.take::<Text<'_>>()?.0,
-                args: items.take_raw(b'[', "Arguments to be an array")?,
-                kwargs: items.take_raw(b'{', "ArgumentsKw to be an object")?,
+                request: self.id("Request")?,
+                options: self.take("Options", "an object")?,
+                topic: self.uri("Topic")?,
+                args: self.take_raw(b'[', "Arguments", "an array")?,
+                kwargs: self.take_raw(b'{', "ArgumentsKw", "an object")?,
             },
             // [SUBSCRIBE, Request|id, Options|dict, Topic|uri]
             32 => Incoming::Subscribe {
-                request: items.take::<Id>()?.0,
-                pattern: items.take()?,
-                topic: items.take::<Text<'_>>()?.0,
+                request: self.id("Request")?,
+                pattern: self.take("Options", "an object")?,
+                topic: self.uri("Topic")?,
             },
             // [UNSUBSCRIBE, Request|id, SUBSCRIBED.Subscription|id]; by the Advanced Profile
             // Options|dict may follow.
             34 => {
-                let request = items.take::<Id>()?.0;
-                let subscription = items.take::<Id>()?.0;
-                items.skip_rest()?;
+                let request = self.id("Request")?;
+                let subscription = self.id("Subscription")?;
+                self.skip_rest()?;
                 Incoming::Unsubscribe {
                     request,
                     subscription,
@@ -156,44 +263,58 @@ impl<'de> Visitor<'de> for IncomingVisitor {
             }
             // [CALL | REGISTER | UNREGISTER, Request|id, …]
             48 | 64 | 66 => {
-                let request = items.take::<Id>()?.0;
-                items.skip_rest()?;
+                let request = self.id("Request")?;
+                self.skip_rest()?;
                 Incoming::ToDealer { code, request }
             }
             // [CANCEL, CALL.Request|id, Options|dict]
             49 => {
-                items.take::<Id>()?;
-                items.skip_rest()?;
+                self.id("Request")?;
+                self.skip_rest()?;
                 Incoming::Cancel
             }
             _ => {
-                items.skip_rest()?;
+                self.skip_rest()?;
                 Incoming::Unexpected { code }
             }
         };
-        // serde_json refuses what is left over.
-        Ok(message)
+        self.at.set(At::End(self.message));
+        match self.seq.next_element::<IgnoredAny>()? {
+            None => Ok(message),
+            Some(_) => Err(de::Error::custom("more elements")),
+        }
     }
-}
 
-/// The elements of a message, in order.
-struct Items<A> {
-    seq: A,
-    taken: usize,
-}
-
-impl<'de, A: SeqAccess<'de>> Items<A> {
     /// The next element, which must be there.
-    fn take<T: Deserialize<'de>>(&mut self) -> Result<T, A::Error> {
+    fn take<T: Deserialize<'de>>(
+        &mut self,
+        name: &'static str,
+        expected: &'static str,
+    ) -> Result<T, A::Error> {
+        let element = self.begin(name, expected);
         let Some(item) = self.seq.next_element()? else {
-            return Err(de::Error::invalid_length(self.taken, &"a longer message"));
+            self.at.set(At::Missing(element));
+            return Err(de::Error::custom("too few elements"));
         };
-        self.taken += 1;
         Ok(item)
     }
 
+    fn id(&mut self, name: &'static str) -> Result<u64, A::Error> {
+        Ok(self.take::<Id>(name, "an integer from 1 to 2^53")?.0)
+    }
+
+    fn uri(&mut self, name: &'static str) -> Result<Cow<'de, str>, A::Error> {
+        Ok(self.take::<Text<'de>>(name, "a string")?.0)
+    }
+
     /// The JSON text of the next element if it is there and not null; it must begin with `open`.
-    fn take_raw(&mut self, open: u8, expected: &'static str) -> Result<Option<&'de str>, A::Error> {
+    fn take_raw(
+        &mut self,
+        open: u8,
+        name: &'static str,
+        expected: &'static str,
+    ) -> Result<Option<&'de str>, A::Error> {
+        self.begin(name, expected);
         let Some(raw) = self.seq.next_element::<&RawValue>()? else {
             return Ok(None);
         };
@@ -201,8 +322,22 @@ impl<'de, A: SeqAccess<'de>> Items<A> {
         match text.as_bytes().first() {
             Some(&first) if first == open => Ok(Some(text)),
             Some(b'n') => Ok(None),
-            _ => Err(de::Error::custom(expected)),
+            Some(b'[') => Err(de::Error::custom("found an array")),
+            Some(b'{') => Err(de::Error::custom("found an object")),
+            Some(b'"') => Err(de::Error::custom("found a string")),
+            _ => Err(de::Error::custom("found a number or a boolean")),
         }
+    }
+
+    fn begin(&self, name: &'static str, expected: &'static str) -> Element {
+        let message = self.message;
+        let element = Element {
+            message,
+            name,
+            expected,
+        };
+        self.at.set(At::Element(element));
+        element
     }
 
     fn skip_rest(&mut self) -> Result<(), A::Error> {
@@ -256,6 +391,14 @@ fn dict<'de, T: FromDict<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<
     deserializer.deserialize_map(DictVisitor(std::marker::PhantomData))
 }
 
+/// The value of a key that has this form, or an error that says so.
+fn value<'de, T: Deserialize<'de>, A: MapAccess<'de>>(
+    map: &mut A,
+    form: &'static str,
+) -> Result<T, A::Error> {
+    map.next_value().map_err(|_| de::Error::custom(form))
+}
+
 fn skip_value<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> {
     map.next_value::<IgnoredAny>().map(|_| ())
 }
@@ -286,12 +429,17 @@ impl<'de> FromDict<'de> for HelloDetails<'de> {
 
     fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
-            "roles" => self.has_role = map.next_value::<Roles>()?.known > 0,
+            "roles" => {
+                self.has_role =
+                    value::<Roles, A>(map, "roles must be an object of objects")?.known > 0
+            }
             "authrole" => {
-                self.authrole = map.next_value::<Option<Text<'de>>>()?.map(|role| role.0);
+                let role = value::<Option<Text<'de>>, A>(map, "authrole must be a string")?;
+                self.authrole = role.map(|role| role.0);
             }
             "authmethods" => {
-                let methods = map.next_value::<Option<AuthMethods>>()?;
+                let form = "authmethods must be an array of strings";
+                let methods = value::<Option<AuthMethods>, A>(map, form)?;
                 self.wants_authentication = methods.is_some_and(|methods| !methods.anonymous);
             }
             _ => skip_value(map)?,
@@ -377,19 +525,28 @@ impl<'de> FromDict<'de> for PublishOptions {
     }
 
     fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
-        let mut flag = |default| Ok(map.next_value::<Option<bool>>()?.unwrap_or(default));
         match key {
-            "acknowledge" => self.acknowledge = flag(false)?,
-            "exclude_me" => self.exclude_me = flag(true)?,
-            "disclose_me" => self.disclose_me = flag(false)?,
+            "acknowledge" => {
+                let form = "acknowledge must be true or false";
+                self.acknowledge = value::<Option<bool>, A>(map, form)?.unwrap_or(false);
+            }
+            "exclude_me" => {
+                let form = "exclude_me must be true or false";
+                self.exclude_me = value::<Option<bool>, A>(map, form)?.unwrap_or(true);
+            }
+            "disclose_me" => {
+                let form = "disclose_me must be true or false";
+                self.disclose_me = value::<Option<bool>, A>(map, form)?.unwrap_or(false);
+            }
             // An empty black list excludes nobody; an empty white list lets nobody in.
             "exclude" | "exclude_authid" | "exclude_authrole" => {
-                let list = map.next_value::<Option<Vec<IgnoredAny>>>()?;
+                let form = "exclude, exclude_authid and exclude_authrole must be arrays";
+                let list = value::<Option<Vec<IgnoredAny>>, A>(map, form)?;
                 self.unsupported |= list.is_some_and(|list| !list.is_empty());
             }
             "eligible" | "eligible_authid" | "eligible_authrole" => {
-                let list = map.next_value::<Option<Vec<IgnoredAny>>>()?;
-                self.unsupported |= list.is_some();
+                let form = "eligible, eligible_authid and eligible_authrole must be arrays";
+                self.unsupported |= value::<Option<Vec<IgnoredAny>>, A>(map, form)?.is_some();
             }
             _ if key.starts_with("ppt_") || key.starts_with("enc_") => {
                 self.unsupported |= map.next_value::<Option<IgnoredAny>>()?.is_some();
@@ -415,16 +572,13 @@ impl<'de> FromDict<'de> for Match {
         if key != "match" {
             return skip_value(map);
         }
-        let policy = map.next_value::<Option<Text<'de>>>()?;
+        let form = "match must be exact, prefix or wildcard";
+        let policy = value::<Option<Text<'de>>, A>(map, form)?;
         *self = match policy.as_ref().map(|policy| policy.0.as_ref()) {
             None | Some("exact") => Match::Exact,
             Some("prefix") => Match::Prefix,
             Some("wildcard") => Match::Wildcard,
-            Some(other) => {
-                let found = de::Unexpected::Str(other);
-                let expected = &"match to be exact, prefix or wildcard";
-                return Err(de::Error::invalid_value(found, expected));
-            }
+            Some(_) => return Err(de::Error::custom(form)),
         };
         Ok(())
     }
@@ -439,5 +593,5 @@ impl<'de> Deserialize<'de> for Match {
 /// WAMP, "IDs": the largest integer below which a double holds all integers.
 const ID_MAX: u64 = 1 << 53;
 
-/// Longest part of a parser's complaint that is sent back, in characters.
-const ERROR_CHARS_MAX: usize = 160;
+/// Longest part of the parser's own words that is sent back, in characters.
+const DETAIL_CHARS_MAX: usize = 120;

@@ -131,7 +131,7 @@ impl Session {
                 self.handle_hello(&realm, &details, out, new_id, settings)
             }
             (State::AwaitHello, _) => self.violate(
-                "Received a message before the session was established.",
+                "Received a message before the session was established: the first must be HELLO.",
                 out,
             ),
             (State::Closing, Incoming::Goodbye) => {
@@ -148,7 +148,10 @@ impl Session {
         if self.state == State::Closed {
             return Command::None;
         }
-        self.violate("Received a binary message; wamp.2.json is text.", out)
+        self.violate(
+            "Received a binary message; wamp.2.json has text messages only.",
+            out,
+        )
     }
 
     /// Says that [`Command::Subscribe`] is under way for `channel`; call it as soon as the channel
@@ -289,21 +292,30 @@ impl Session {
     ) -> Command<'static> {
         // "Client: Role and Feature Announcement": at least one role.
         if !details.has_role {
-            return self.violate("HELLO announces no client role.", out);
+            return self.violate("HELLO announces no client role: Details.roles must have publisher, subscriber, caller or callee.", out);
         }
         let refusal = if !uri::is_loose(realm) {
-            Some((uri::INVALID_URI, "The realm is not a valid URI."))
+            Some((
+                uri::INVALID_URI,
+                "The realm is not a valid URI: it must be words with dots between, without # and spaces.",
+            ))
         } else if !settings.realms.contains(realm) {
-            Some((uri::NO_SUCH_REALM, "The realm does not exist."))
+            Some((
+                uri::NO_SUCH_REALM,
+                "The realm does not exist on this server (wamp.realms lists them).",
+            ))
         } else if details.wants_authentication {
-            let message = "Only anonymous sessions are served.";
+            let message = "Only anonymous sessions are served: authmethods must have anonymous or be left out.";
             Some((uri::NO_MATCHING_AUTH_METHOD, message))
         } else if details
             .authrole
             .as_ref()
             .is_some_and(|role| role != "anonymous")
         {
-            Some((uri::NO_SUCH_ROLE, "The only role is anonymous."))
+            Some((
+                uri::NO_SUCH_ROLE,
+                "The only role is anonymous: authrole must be that or be left out.",
+            ))
         } else {
             None
         };
@@ -357,7 +369,7 @@ impl Session {
                     66 => uri::NO_SUCH_REGISTRATION,
                     _ => uri::FEATURE_NOT_SUPPORTED,
                 };
-                reply::error_with(out, code, request, error, "this router is a broker only");
+                reply::error_with(out, code, request, error, BROKER_ONLY);
                 Command::Reply
             }
             // The call it would cancel was answered already.
@@ -382,13 +394,16 @@ impl Session {
         settings: &Settings,
     ) -> Command<'a> {
         let refusal = if pattern != Match::Exact {
-            Some((uri::OPTION_NOT_ALLOWED, "only match=exact is supported"))
+            Some((
+                uri::OPTION_NOT_ALLOWED,
+                "Topics are matched exactly here: match must be exact or be left out.",
+            ))
         } else if let Err(message) = check_topic(&topic, settings) {
             Some((uri::INVALID_URI, message))
         } else if self.subscriptions.len() >= settings.subscriptions_per_connection_max {
             Some((
                 uri::NOT_AUTHORIZED,
-                "too many subscriptions in this session",
+                "The session has as many subscriptions as it may have; end one first.",
             ))
         } else {
             None
@@ -438,7 +453,12 @@ impl Session {
     /// dropped and nothing more of the peer's is processed.
     fn violate(&mut self, message: &str, out: &mut String) -> Command<'static> {
         reply::abort(out, uri::PROTOCOL_VIOLATION, message);
-        self.close(CloseCode::PROTOCOL_ERROR, uri::PROTOCOL_VIOLATION)
+        // A client that has said nothing in WAMP yet may not know that it speaks it.
+        let reason = match self.state {
+            State::AwaitHello => NOT_WAMP,
+            State::Open { .. } | State::Closing | State::Closed => uri::PROTOCOL_VIOLATION,
+        };
+        self.close(CloseCode::PROTOCOL_ERROR, reason)
     }
 
     /// Ends the session. The subscriptions stay listed for the caller's cleanup.
@@ -459,12 +479,16 @@ fn handle_publish<'a>(
     let refusal = if let Err(message) = check_topic(&topic, settings) {
         Some((uri::INVALID_URI, message))
     } else if topic == uri::DROPPED {
-        Some((uri::NOT_AUTHORIZED, "only the broker publishes to it"))
+        Some((
+            uri::NOT_AUTHORIZED,
+            "Only the broker publishes to roost.session.dropped.",
+        ))
     } else if options.unsupported {
-        let message = "receiver lists and packed payloads are not supported";
+        let message = "Lists of receivers (eligible, exclude) and packed payloads (ppt_, enc_) are not supported.";
         Some((uri::OPTION_NOT_ALLOWED, message))
     } else if options.disclose_me {
-        let message = "publisher identification is not supported";
+        let message =
+            "Publishers are not disclosed here: disclose_me must be false or be left out.";
         Some((uri::DISCLOSE_ME_DISALLOWED, message))
     } else {
         None
@@ -485,6 +509,13 @@ fn handle_publish<'a>(
     Command::Reply
 }
 
+/// Close reason for a client whose first message is no HELLO.
+const NOT_WAMP: &str =
+    "wamp.error.protocol_violation: this connection speaks wamp.2.json, which begins with HELLO";
+
+const BROKER_ONLY: &str =
+    "This router is a broker only: it serves PUBLISH and SUBSCRIBE, no remote procedures.";
+
 /// The id of a subscription to [`uri::DROPPED`]: no topic's, for those are below 2^41.
 const DROPPED_SUBSCRIPTION: u64 = 1 << 50;
 
@@ -493,10 +524,12 @@ const DROPPED_SUBSCRIPTION: u64 = 1 << 50;
 fn check_topic(topic: &str, settings: &Settings) -> Result<(), &'static str> {
     check_channel_name(topic, settings.channel_name_bytes_max).map_err(|error| error.reason())?;
     if !uri::is_loose(topic) {
-        return Err("the topic is not a valid URI");
+        return Err(
+            "The topic is not a valid URI: it must be words with dots between, without # and spaces.",
+        );
     }
     if uri::is_reserved(topic) {
-        return Err("topics beginning with wamp. are reserved");
+        return Err("Topics that begin with wamp. are reserved by the protocol.");
     }
     Ok(())
 }

@@ -77,14 +77,23 @@ fn hello_is_refused_by_name() {
     };
     assert!(matches!(with("realm1", ""), Did::Said(_)));
     // spec, "ABORT"
-    let expected = refused("The realm does not exist.", "wamp.error.no_such_realm");
+    let expected = refused(
+        "The realm does not exist on this server (wamp.realms lists them).",
+        "wamp.error.no_such_realm",
+    );
     assert_eq!(with("realm2", ""), expected);
-    let expected = refused("The realm is not a valid URI.", "wamp.error.invalid_uri");
+    let expected = refused(
+        "The realm is not a valid URI: it must be words with dots between, without # and spaces.",
+        "wamp.error.invalid_uri",
+    );
     assert_eq!(with("realm 1", ""), expected);
-    let expected = refused("The only role is anonymous.", "wamp.error.no_such_role");
+    let expected = refused(
+        "The only role is anonymous: authrole must be that or be left out.",
+        "wamp.error.no_such_role",
+    );
     assert_eq!(with("realm1", r#","authrole":"admin""#), expected);
     let expected = refused(
-        "Only anonymous sessions are served.",
+        "Only anonymous sessions are served: authmethods must have anonymous or be left out.",
         "wamp.error.no_matching_auth_method",
     );
     assert_eq!(with("realm1", r#","authmethods":["ticket"]"#), expected);
@@ -209,7 +218,7 @@ fn a_session_hears_of_its_drops_if_it_asks() {
     assert_eq!(tell(&mut client, 3), "[36,1125899906842624,7,{},[3]]");
     // Only the broker knows what was dropped.
     let publish = format!(r#"[16,2,{{"acknowledge":true}},"{}",[1]]"#, uri::DROPPED);
-    let refused = r#"[8,16,2,{},"wamp.error.not_authorized",["only the broker publishes to it"]]"#;
+    let refused = r#"[8,16,2,{},"wamp.error.not_authorized",["Only the broker publishes to roost.session.dropped."]]"#;
     assert_eq!(client.send(&publish), said(refused));
     assert_eq!(client.send("[34,3,1125899906842624]"), said("[35,3]"));
     assert_eq!(tell(&mut client, 3), "");
@@ -239,7 +248,7 @@ fn subscriptions_are_limited_pending_ones_included() {
     client.session.on_subscribing(ChannelId(4));
     client.session.on_subscribing(ChannelId(5));
     let expected = said(
-        r#"[8,32,7,{},"wamp.error.not_authorized",["too many subscriptions in this session"]]"#,
+        r#"[8,32,7,{},"wamp.error.not_authorized",["The session has as many subscriptions as it may have; end one first."]]"#,
     );
     assert_eq!(client.send(r#"[32,7,{},"d"]"#), expected);
     client.session.forget(ChannelId(5));
@@ -252,8 +261,7 @@ fn subscriptions_are_limited_pending_ones_included() {
 #[test]
 fn patterns_are_refused() {
     for policy in ["prefix", "wildcard"] {
-        let expected =
-            r#"[8,32,7,{},"wamp.error.option_not_allowed",["only match=exact is supported"]]"#;
+        let expected = r#"[8,32,7,{},"wamp.error.option_not_allowed",["Topics are matched exactly here: match must be exact or be left out."]]"#;
         let text = format!(r#"[32,7,{{"match":"{policy}"}},"com..x"]"#);
         assert_eq!(Client::open().send(&text), said(expected));
     }
@@ -336,10 +344,10 @@ fn publish_that_reaches_too_many_is_refused_instead() {
         r#""ppt_scheme":"wamp""#,
         r#""enc_algo":"cryptobox""#,
     ] {
-        let message = "receiver lists and packed payloads are not supported";
+        let message = "Lists of receivers (eligible, exclude) and packed payloads (ppt_, enc_) are not supported.";
         refused(options, "wamp.error.option_not_allowed", message);
     }
-    let message = "publisher identification is not supported";
+    let message = "Publishers are not disclosed here: disclose_me must be false or be left out.";
     let options = r#""disclose_me":true"#;
     refused(options, "wamp.error.option_disallowed.disclose_me", message);
 }
@@ -361,15 +369,33 @@ fn publish_is_answered_when_asked() {
 fn topics_must_be_loose_uris() {
     let long = "x".repeat(65);
     for (topic, message) in [
-        ("", "channel name is empty"),
-        (long.as_str(), "channel name is too long"),
-        ("a\\u0000b", "channel name has a control character"),
-        ("a b", "the topic is not a valid URI"),
-        ("a..b", "the topic is not a valid URI"),
-        ("a#", "the topic is not a valid URI"),
+        (
+            "",
+            "The channel's name is empty; it needs a character at least.",
+        ),
+        (
+            long.as_str(),
+            "The channel's name has more bytes than this server allows.",
+        ),
+        (
+            "a\\u0000b",
+            "The channel's name has a control character, which none may have.",
+        ),
+        (
+            "a b",
+            "The topic is not a valid URI: it must be words with dots between, without # and spaces.",
+        ),
+        (
+            "a..b",
+            "The topic is not a valid URI: it must be words with dots between, without # and spaces.",
+        ),
+        (
+            "a#",
+            "The topic is not a valid URI: it must be words with dots between, without # and spaces.",
+        ),
         (
             "wamp.session.on_join",
-            "topics beginning with wamp. are reserved",
+            "Topics that begin with wamp. are reserved by the protocol.",
         ),
     ] {
         let expected = format!(r#"[8,32,1,{{}},"wamp.error.invalid_uri",["{message}"]]"#);
@@ -394,17 +420,17 @@ fn there_is_no_dealer() {
     // spec, "Calling and Invocations" and "Registering"
     let call = r#"[48, 7814135, {}, "com.myapp.ping", [], {"a": 1}]"#;
     let expected = said(
-        r#"[8,48,7814135,{},"wamp.error.no_such_procedure",["this router is a broker only"]]"#,
+        r#"[8,48,7814135,{},"wamp.error.no_such_procedure",["This router is a broker only: it serves PUBLISH and SUBSCRIBE, no remote procedures."]]"#,
     );
     assert_eq!(client.send(call), expected);
     let register = r#"[64, 25349185, {}, "com.myapp.myprocedure1"]"#;
     let expected = said(
-        r#"[8,64,25349185,{},"wamp.error.feature_not_supported",["this router is a broker only"]]"#,
+        r#"[8,64,25349185,{},"wamp.error.feature_not_supported",["This router is a broker only: it serves PUBLISH and SUBSCRIBE, no remote procedures."]]"#,
     );
     assert_eq!(client.send(register), expected);
     let unregister = "[66, 788923562, 2103333224]";
     let expected = said(
-        r#"[8,66,788923562,{},"wamp.error.no_such_registration",["this router is a broker only"]]"#,
+        r#"[8,66,788923562,{},"wamp.error.no_such_registration",["This router is a broker only: it serves PUBLISH and SUBSCRIBE, no remote procedures."]]"#,
     );
     assert_eq!(client.send(unregister), expected);
     assert_eq!(client.send("[49, 7814135, {}]"), Did::Nothing);

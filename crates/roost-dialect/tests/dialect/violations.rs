@@ -6,7 +6,7 @@ use roost_dialect::Command;
 use roost_hub::ChannelId;
 use roost_wire::CloseCode;
 
-use crate::wamp_client::{Client, Did, HELLO};
+use crate::wamp_client::{Client, Did, HELLO, NOT_WAMP};
 
 #[test]
 fn what_is_not_json() {
@@ -95,6 +95,85 @@ fn elements_of_the_wrong_kind() {
     }
 }
 
+/// Each complaint names the element and what it should be.
+#[test]
+fn a_complaint_names_what_is_wrong_and_what_is_right() {
+    let long = format!(r#"[16,1,"{}","t"]"#, "x".repeat(1000));
+    for (text, sentence) in [
+        (
+            "hello",
+            "wamp.2.json wants one JSON array, and this is no JSON (expected value at line 1 column ",
+        ),
+        (
+            "[16,",
+            "this is no JSON (EOF while parsing a value at line 1 column ",
+        ),
+        (
+            "{}",
+            "a WAMP message is a JSON array that begins with its type, an integer (invalid type: map, expected an array at line 1 column ",
+        ),
+        (
+            "[]",
+            "begins with its type, an integer (the array is empty at line 1 column ",
+        ),
+        (
+            "[1.5]",
+            "begins with its type, an integer (invalid type: floating point `1.5`, expected u64 at line 1 column ",
+        ),
+        (
+            r#"[16,1,{},"t",[],[]]"#,
+            "PUBLISH.ArgumentsKw must be an object (found an array at line 1 column ",
+        ),
+        (
+            r#"[16,1,{},"t","x"]"#,
+            "PUBLISH.Arguments must be an array (found a string at line 1 column ",
+        ),
+        (
+            r#"[16,1,{"acknowledge":1},"t"]"#,
+            "PUBLISH.Options must be an object (acknowledge must be true or false at line 1 column ",
+        ),
+        (
+            r#"[16,1,{"eligible":"x"},"t"]"#,
+            "PUBLISH.Options must be an object (eligible, eligible_authid and eligible_authrole must be arrays",
+        ),
+        (
+            r#"[32,1,{"match":"all"},"t"]"#,
+            "SUBSCRIBE.Options must be an object (match must be exact, prefix or wildcard",
+        ),
+        (
+            "[16,1]",
+            "PUBLISH.Options is missing; expected is [16, Request, Options, Topic, Arguments, ArgumentsKw], the last two optional.",
+        ),
+        (
+            "[34,1]",
+            "UNSUBSCRIBE.Subscription is missing; expected is [34, Request, Subscription].",
+        ),
+        (
+            r#"[32,1,{},"t",0]"#,
+            "SUBSCRIBE has too many elements; expected is [32, Request, Options, Topic].",
+        ),
+        (
+            r#"[32,0,{},"t"]"#,
+            "SUBSCRIBE.Request must be an integer from 1 to 2^53 (",
+        ),
+        ("[16,1,{},1]", "PUBLISH.Topic must be a string ("),
+        (r#"[6,[],"x.y"]"#, "GOODBYE.Details must be an object ("),
+        (
+            &long,
+            "PUBLISH.Options must be an object (invalid type: string",
+        ),
+    ] {
+        let sentence = serde_json::Value::from(sentence).to_string();
+        let hint = sentence.trim_matches('"');
+        Client::open().violates(text, hint);
+    }
+    let roles = r#"[1,"realm1",{"roles":[]}]"#;
+    Client::new().violates(
+        roles,
+        "HELLO.Details must be an object (roles must be an object of objects",
+    );
+}
+
 #[test]
 fn the_largest_id_is_two_to_the_53() {
     let did = Client::open().send(r#"[32,9007199254740992,{},"t"]"#);
@@ -111,7 +190,7 @@ fn second_hello() {
 fn hello_without_a_role() {
     for details in ["{}", r#"{"roles":{}}"#, r#"{"roles":{"broker":{}}}"#] {
         let text = format!(r#"[1,"realm1",{details}]"#);
-        Client::new().violates(&text, "HELLO announces no client role.");
+        Client::new().violates(&text, "HELLO announces no client role: ");
     }
     for details in [
         "[]",
@@ -127,7 +206,7 @@ fn hello_without_a_role() {
 /// "Protocol errors", the list.
 #[test]
 fn messages_out_of_place() {
-    let before = "Received a message before the session was established.";
+    let before = "Received a message before the session was established: the first must be HELLO.";
     for text in [
         r#"[6,{},"wamp.close.normal"]"#,
         r#"[16,1,{},"t"]"#,
@@ -150,14 +229,17 @@ fn messages_out_of_place() {
 
 #[test]
 fn binary_messages() {
-    for mut client in [Client::new(), Client::open()] {
+    for (mut client, reason) in [
+        (Client::new(), NOT_WAMP),
+        (Client::open(), "wamp.error.protocol_violation"),
+    ] {
         let mut out = String::new();
         let command = client.session.handle_binary(&mut out);
-        let expected = r#"[3,{"message":"Received a binary message; wamp.2.json is text."},"wamp.error.protocol_violation"]"#;
+        let expected = r#"[3,{"message":"Received a binary message; wamp.2.json has text messages only."},"wamp.error.protocol_violation"]"#;
         assert_eq!(out, expected);
         let close = Command::Close {
             code: CloseCode::PROTOCOL_ERROR,
-            reason: "wamp.error.protocol_violation",
+            reason,
         };
         assert_eq!(command, close);
         out.clear();
@@ -178,7 +260,7 @@ fn nesting_is_bounded_in_what_passes_through() {
     // The message's own array is the first level.
     let did = Client::open().send(&nested(127));
     assert!(matches!(did, Did::Asked(_)), "{did:?}");
-    Client::open().violates(&nested(128), "nested more than 128 deep");
+    Client::open().violates(&nested(128), "nested more than 128 deep.");
     let objects = format!(
         r#"[16,1,{{}},"t",[],{}1{}]"#,
         r#"{"a":"#.repeat(128),

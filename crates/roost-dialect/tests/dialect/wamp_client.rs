@@ -76,11 +76,21 @@ impl Client {
     /// Asserts that `text` is a protocol violation whose message has `hint`.
     #[track_caller]
     pub(crate) fn violates(mut self, text: &str, hint: &str) {
+        let expected = match self.session.is_open() {
+            true => "wamp.error.protocol_violation",
+            // It may not know that it speaks WAMP.
+            false => NOT_WAMP,
+        };
         let did = self.send(text);
         let Did::Closed(out, CloseCode::PROTOCOL_ERROR, reason) = did else {
             panic!("{text}: {did:?}");
         };
-        assert_eq!(reason, "wamp.error.protocol_violation");
+        assert_eq!(reason, expected);
+        assert!(reason.len() <= 123, "it fits a close frame");
+        assert!(
+            out.ends_with(r#"."},"wamp.error.protocol_violation"]"#),
+            "no sentence: {out}"
+        );
         assert!(out.starts_with(r#"[3,{"message":""#), "{out}");
         assert!(
             out.ends_with(r#"},"wamp.error.protocol_violation"]"#),
@@ -97,3 +107,7 @@ impl Client {
 
 pub(crate) const HELLO: &str =
     r#"[1, "somerealm", {"roles": {"publisher": {}, "subscriber": {}}}]"#;
+
+/// The close reason before the session is open.
+pub(crate) const NOT_WAMP: &str =
+    "wamp.error.protocol_violation: this connection speaks wamp.2.json, which begins with HELLO";
