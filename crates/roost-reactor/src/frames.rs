@@ -259,12 +259,13 @@ impl Core {
         conn.flags.set(Flags::PEER_CLOSED);
         if conn.phase == Phase::Open {
             // RFC 6455 §5.5.1: answer with a close frame, typically echoing the status code.
+            // Browsers' own tests (WPT) want the reason back as well.
             let framing = conn.framing;
             self.tick.give_own(key.slot(), conn, |arena| match code {
                 _ if framing == Framing::Early => {
                     arena.extend_from_slice(hixie::close().as_bytes());
                 }
-                Some(code) => append_close(arena, code, ""),
+                Some(code) => append_close(arena, code, reason),
                 None => append_frame(arena, Opcode::Close, b""),
             });
         }
