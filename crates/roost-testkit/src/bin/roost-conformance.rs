@@ -28,9 +28,12 @@ struct Arguments {
     /// A path whose clients hear each other, not themselves; names are made by appending "-N".
     #[arg(long)]
     raw: Option<String>,
-    /// A subprotocol that the server speaks on the echo path.
+    /// A subprotocol that the server speaks.
     #[arg(long)]
     subprotocol: Option<String>,
+    /// The path where it speaks that, if not the echo path.
+    #[arg(long, requires = "subprotocol")]
+    subprotocol_path: Option<String>,
     /// The one origin that the server allows, such as `https://app.example`.
     #[arg(long)]
     origin: Option<String>,
@@ -106,6 +109,7 @@ fn ask_url(arguments: &Arguments, url: &str) -> Result<Vec<Finding>, Failure> {
         echo: arguments.echo.clone(),
         raw: arguments.raw.clone(),
         subprotocol: arguments.subprotocol.clone(),
+        subprotocol_path: arguments.subprotocol_path.clone(),
         origin: arguments.origin.clone(),
         patience: Duration::from_millis(arguments.patience_ms),
         ..Target::from_url(url)?

@@ -207,6 +207,23 @@ pub(super) const CASES: &[Case] = &[
         |t| reason(t, b"Hello World!"),
     ),
     case(
+        "close.reason.echoed",
+        "code and reason are echoed, as browsers' own tests want it",
+        "6455 §5.5.1",
+        |t| {
+            let mut client = t.open()?;
+            client.send_close(3456, "κόσμε")?;
+            match client.receive()? {
+                Message::Close(Some(3456), heard) if heard == "κόσμε" => ended(&mut client),
+                // §5.5.1 speaks of the status code alone.
+                Message::Close(None | Some(1000 | 3456), heard) => {
+                    loose(format!("answered with the reason {heard:?}"))
+                }
+                other => fail(format!("heard {other:?}")),
+            }
+        },
+    ),
+    case(
         "close.reason.utf8",
         "a reason is UTF-8",
         "6455 §5.5.1",

@@ -17,6 +17,7 @@ pub fn own_target(address: SocketAddr) -> Target {
     Target {
         raw: Some("/raw/conformance".to_owned()),
         subprotocol: Some("wamp.2.json".to_owned()),
+        subprotocol_path: Some("/wamp".to_owned()),
         origin: Some(ORIGIN.to_owned()),
         patience: Duration::from_secs(10),
         ..Target::at(address)

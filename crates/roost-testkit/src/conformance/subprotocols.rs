@@ -110,9 +110,15 @@ pub(super) const CASES: &[Case] = &[
     ),
     case(
         "subprotocol.empty",
-        "an empty Sec-WebSocket-Protocol is refused: the list has one element at least",
-        "6455 §4.3",
-        |t| malformed(t, "Sec-WebSocket-Protocol:"),
+        "an empty Sec-WebSocket-Protocol is as if absent: libraries send it for an empty list",
+        "9110 §5.6.1.2",
+        |t| unselected(t, &["Sec-WebSocket-Protocol:"]),
+    ),
+    case(
+        "subprotocol.commas",
+        "a list of empty elements is as if absent",
+        "9110 §5.6.1.2",
+        |t| unselected(t, &["Sec-WebSocket-Protocol: , ,\t,"]),
     ),
     case(
         "subprotocol.space",
@@ -181,9 +187,10 @@ fn with_known(t: &Target, ask: impl Fn(&str) -> Outcome) -> Outcome {
 /// With these lines the known subprotocol is selected.
 fn selected(t: &Target, lines: fn(&str) -> Vec<String>) -> Outcome {
     with_known(t, |name| {
+        let path = t.subprotocol_path.as_ref().unwrap_or(&t.echo);
         let request: Request = lines(name)
             .iter()
-            .fold(t.request(), |request, line| request.header(line));
+            .fold(t.request_for(path), |request, line| request.header(line));
         let mut client = t.connect()?;
         let response = client.shake_hands(&request)?;
         match response.all("Sec-WebSocket-Protocol")[..] {

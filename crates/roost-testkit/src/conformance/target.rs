@@ -17,8 +17,10 @@ pub struct Target {
     pub echo: String,
     /// A path whose clients hear each other's messages but not their own.
     pub raw: Option<String>,
-    /// A subprotocol it speaks on the path of [`Target::echo`].
+    /// A subprotocol it speaks.
     pub subprotocol: Option<String>,
+    /// The path where it speaks that, if not on the path of [`Target::echo`].
+    pub subprotocol_path: Option<String>,
     /// The one origin it allows, `https`, with a host in lower case and without a port.
     pub origin: Option<String>,
     /// How long a case waits for an answer.
@@ -60,6 +62,7 @@ impl Target {
             echo: "/echo".to_owned(),
             raw: None,
             subprotocol: None,
+            subprotocol_path: None,
             origin: None,
             patience: Duration::from_secs(5),
         }

@@ -196,7 +196,10 @@ fn modern(backend: Backend, deflate: Option<(&str, usize)>) -> Checked {
             (opcode::TEXT, Vec::new()),
         ],
         vec![(opcode::PONG, b"last".to_vec())],
-        vec![(opcode::CLOSE, 1000_u16.to_be_bytes().to_vec())],
+        vec![(
+            opcode::CLOSE,
+            [&1000_u16.to_be_bytes()[..], b"enough"].concat(),
+        )],
     ];
     record(&server, &mut session, &expected, deflate.map(|d| d.0))?;
     session.repeat_in_all_pieces(&server)?;
