@@ -98,6 +98,17 @@ describe(`the daemon, driver ${driver ?? "by default"}`, { timeout: 60_000 }, ()
     assert.equal(answer.headers["sec-websocket-protocol"], undefined);
   });
 
+  test("selects roost.raw where it is offered", async () => {
+    const offer = { "Sec-WebSocket-Protocol": "chat, roost.raw" };
+    const answer = await get("/raw/lobby", { ...HANDSHAKE, ...offer });
+    assert.equal(answer.headers["sec-websocket-protocol"], "roost.raw");
+  });
+
+  test("answers a balancer's checks", async () => {
+    const answer = await get("/health");
+    assert.deepEqual([answer.status, answer.body], [200, "ok\n"]);
+  });
+
   test("closes with 1002 where the path needs a subprotocol and none is common", async () => {
     const peer = await mute("/wamp");
     await until("the close frame", () => peer.bytes.length >= 4);

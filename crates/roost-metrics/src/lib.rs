@@ -100,8 +100,19 @@ counters! {
     handshakes_accepted_total,
     /// Handshakes answered with an error status.
     handshakes_refused_total,
+    /// Requests for a WebSocket that offered subprotocols of which none is served on their path; a
+    /// browser then fails the connection.
+    subprotocols_unmatched_total,
     /// Plain HTTP requests answered.
     http_requests_total,
+    /// Those of them that asked for listener.health_path or with OPTIONS, as balancers do.
+    health_checks_total,
+    /// Connections that began with a TLS handshake, on this port without TLS.
+    tls_on_plain_total,
+    /// Connections that began with a header of the PROXY protocol, which is not expected here.
+    proxy_header_unexpected_total,
+    /// Connections that began with another protocol than HTTP/1 (HTTP/2, SSH, unknown bytes).
+    other_protocol_total,
     /// Text messages received.
     text_messages_received_total,
     /// Binary messages received.

@@ -9,7 +9,8 @@
 //! |---|---|
 //! | the loop | `reactor.rs` |
 //! | a connection's record and its life | `conn.rs`, `core.rs` |
-//! | accept, HTTP, routes, the 101 | `opening.rs` |
+//! | accept, routes, the 101, refusals | `opening.rs` |
+//! | plain HTTP: pages, counters, health | `plain.rs` |
 //! | messages and what dialects command | `frames.rs` |
 //! | RFC 6455, deflate and the early framings | `framing.rs` |
 //! | context takeover | `contexts.rs` |
@@ -39,6 +40,7 @@ mod mailbox;
 mod opening;
 mod outbox;
 mod paused;
+mod plain;
 mod reactor;
 mod rounds;
 mod server;
@@ -58,6 +60,7 @@ mod sync {
 pub use ledger::Account;
 pub use mailbox::MAIL_BYTES_MAX;
 pub use reactor::{Reactor, Shared, Turn};
+pub use roost_dialect::Subprotocols;
 pub use server::{Server, Stopper};
 pub use settings::{
     Deflate, FAN_OUT_AT_ONCE, FAN_OUT_PIECE, Inflow, Limits, Origins, Outflow, Page, Policies,

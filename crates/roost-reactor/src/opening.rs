@@ -1,4 +1,4 @@
-//! From accept to the open WebSocket: the request's head, plain HTTP, routes, the 101.
+//! From accept to the open WebSocket: the request's head, routes, the 101, and refusals.
 
 use roost_dialect::{DialectKind, Route, RouteSettings, WAMP_REQUIRED, route, wamp};
 use roost_hub::{ChannelId, Subscriber};
@@ -6,7 +6,8 @@ use roost_net::{CloseMode, ConnKey};
 use roost_wire::CloseCode;
 use roost_wire::deflate::{Agreement, negotiate};
 use roost_wire::handshake::{
-    HandshakeError, HeadScanner, Request, Upgrade, WebSocketRequest, write_accept, write_response,
+    HandshakeError, HeadScanner, OtherProtocol, Request, Upgrade, WebSocketRequest, write_accept,
+    write_response,
 };
 use roost_wire::hixie::{self, CHALLENGE_BYTES, EarlyRequest};
 use tracing::debug;
@@ -63,7 +64,7 @@ enum Hello<'r> {
     Early(EarlyRequest<'r>, [u8; CHALLENGE_BYTES]),
 }
 
-impl Hello<'_> {
+impl<'r> Hello<'r> {
     fn origin(&self) -> Option<&str> {
         match self {
             Hello::Rfc6455(request, _) => request.origin(),
@@ -71,10 +72,18 @@ impl Hello<'_> {
         }
     }
 
-    fn route<'p>(&self, path: &'p str, settings: &RouteSettings) -> Route<'p> {
+    fn route(&self, path: &'r str, settings: &RouteSettings) -> Route<'r> {
         match self {
             Hello::Rfc6455(request, _) => route(path, request.protocols(), settings),
             Hello::Early(request, _) => route(path, request.protocols(), settings),
+        }
+    }
+
+    /// The subprotocol that the client would like best.
+    fn first_protocol(&self) -> Option<&'r str> {
+        match self {
+            Hello::Rfc6455(request, _) => request.protocols().next(),
+            Hello::Early(request, _) => request.protocols().next(),
         }
     }
 
@@ -123,6 +132,9 @@ impl Core {
         };
         let steps = scanner.steps();
         if stored.is_empty() {
+            if let Some(other) = OtherProtocol::detect(bytes) {
+                return self.refuse_other(key, other);
+            }
             // The usual case: the whole head in one piece, parsed where it lies.
             let end = scanner.scan(bytes);
             self.ledger.work(key.slot(), scanner.steps() - steps);
@@ -135,7 +147,11 @@ impl Core {
             }
             return;
         }
+        let was_long = stored.len() >= OtherProtocol::BYTES_MAX;
         let copied = append(&mut stored, bytes);
+        if !was_long && let Some(other) = OtherProtocol::detect(&stored) {
+            return self.refuse_other(key, other);
+        }
         let end = scanner.scan(&stored);
         let scanned = scanner.steps() - steps;
         self.ledger.work(key.slot(), copied + scanned);
@@ -211,15 +227,26 @@ impl Core {
     }
 
     /// A request for a WebSocket, correct in itself: is there something here for it?
-    fn handle_hello(&mut self, key: ConnKey, path: &str, mut hello: Hello<'_>, rest: &mut [u8]) {
+    fn handle_hello<'r>(
+        &mut self,
+        key: ConnKey,
+        path: &'r str,
+        mut hello: Hello<'r>,
+        rest: &mut [u8],
+    ) {
         if self.draining {
-            return self.refuse(key, 503, "the server is going down");
+            return self.refuse(key, 503, "The server is going down; connect again later.");
         }
         if !self.settings.origins.allows(hello.origin()) {
-            return self.refuse(key, 403, "this origin may not connect");
+            return self.refuse(
+                key,
+                403,
+                "Pages of this origin may not connect to this server.",
+            );
         }
         let route = hello.route(path, &self.settings.routes);
         let protocol = route.protocol();
+        self.note_unmatched(key, &route, hello.first_protocol());
         if let Hello::Rfc6455(_, Some(agreement)) = &mut hello {
             *agreement = match route {
                 Route::Raw { .. } | Route::Echo | Route::Wamp => {
@@ -233,9 +260,9 @@ impl Core {
         }
         let framing = hello.framing();
         match route {
-            Route::NotFound => self.refuse(key, 404, "no such path"),
+            Route::NotFound => self.refuse(key, 404, NOT_FOUND),
             Route::Refused(error) => self.refuse(key, 400, error.reason()),
-            Route::Raw { channel } => {
+            Route::Raw { channel, .. } => {
                 let joining = Joining {
                     answer: hello.answer(protocol),
                     framing,
@@ -264,11 +291,23 @@ impl Core {
         }
     }
 
+    /// Counts a client that offered subprotocols of which the route serves none.
+    ///
+    /// RFC 6455 §4.2.2: no reason to refuse. A browser fails the connection, and says that it sent
+    /// Sec-WebSocket-Protocol and got none: more than it would say of a status.
+    fn note_unmatched(&self, key: ConnKey, route: &Route<'_>, offered: Option<&str>) {
+        let opens = !matches!(route, Route::NotFound | Route::Refused(_));
+        if let (true, None, Some(first)) = (opens, route.protocol(), offered) {
+            debug!(?key, first, "no subprotocol offered is served on this path");
+            self.counters.subprotocols_unmatched_total.inc();
+        }
+    }
+
     /// Subscribes to the path's channel; the 101 follows when the home knows.
     fn join_raw(&mut self, key: ConnKey, channel: &str, joining: Joining) {
         let policy = self.settings.channels.of(channel);
         if !policy.subscribe {
-            return self.refuse(key, 403, "nobody may subscribe to this channel");
+            return self.refuse(key, 403, "This channel may not be subscribed to.");
         }
         let who = Subscriber(key.slot());
         let encoding = joining.framing.encoding(DialectKind::Raw);
@@ -295,7 +334,11 @@ impl Core {
             }
             Err(error) => {
                 debug!(?key, ?error, "subscription refused");
-                self.refuse(key, 503, "no room for another channel");
+                self.refuse(
+                    key,
+                    503,
+                    "There is no room for another channel; try again later.",
+                );
             }
         }
     }
@@ -307,7 +350,11 @@ impl Core {
             unreachable!("a joining connection keeps its handshake");
         };
         if joining.rest.len() + bytes.len() > self.settings.limits.handshake_bytes_max {
-            return self.refuse(key, 400, "data before the handshake was answered");
+            return self.refuse(
+                key,
+                400,
+                "Too much data came before the handshake was answered; wait for the 101.",
+            );
         }
         let copied = append(&mut joining.rest, bytes);
         self.ledger.work(key.slot(), copied);
@@ -355,51 +402,23 @@ impl Core {
         self.expect_silence(key.slot());
     }
 
-    /// A request that wants no WebSocket.
-    fn handle_plain(&mut self, key: ConnKey, request: &Request<'_>) {
-        self.counters.http_requests_total.inc();
-        let settings = self.settings.clone();
-        let path = request.path();
-        let known = settings.pages.iter().any(|page| page.path == path)
-            || (settings.stats && matches!(path, "/stats" | "/stats/slow"))
-            || route(path, [], &settings.routes) != Route::NotFound;
-        let head_only = match request.method() {
-            "GET" => false,
-            "HEAD" => true,
-            _ if known => return self.refuse_handshake(key, HandshakeError::Method),
-            _ => return self.refuse(key, 404, "no such path"),
-        };
-        if let Some(page) = settings.pages.iter().find(|page| page.path == path) {
-            let headers = [
-                ("Cache-Control", "no-cache"),
-                ("X-Content-Type-Options", "nosniff"),
-                ("Content-Security-Policy", page.content_security_policy),
-            ];
-            return self.respond(key, 200, page.content_type, &headers, page.body, head_only);
-        }
-        if settings.stats && matches!(path, "/stats" | "/stats/slow") {
-            let json = match path {
-                "/stats" => self.registry.to_json(),
-                _ => self.slow_board.to_json(),
-            };
-            let headers = [("Cache-Control", "no-store")];
-            let json = json.as_bytes();
-            return self.respond(key, 200, "application/json", &headers, json, head_only);
-        }
-        match route(path, [], &settings.routes) {
-            Route::NotFound => self.refuse(key, 404, "no such path"),
-            Route::Refused(error) => self.refuse(key, 400, error.reason()),
-            Route::Raw { .. } | Route::Echo | Route::Wamp | Route::WampWithoutSubprotocol => {
-                // RFC 9110 §15.5.22: 426 names the protocol to upgrade to; §7.8: Connection names it.
-                let headers = HandshakeError::VersionUnsupported.extra_headers();
-                let body = b"this path speaks WebSocket\n";
-                self.counters.handshakes_refused_total.inc();
-                self.respond(key, 426, TEXT, headers, body, head_only);
+    /// The first bytes are another protocol's. Its client gets a line of HTTP all the same: most
+    /// show it, or say of it what they say of plain HTTP (Go: "server gave HTTP response to HTTPS
+    /// client"; OpenSSL: "wrong version number").
+    fn refuse_other(&mut self, key: ConnKey, other: OtherProtocol) {
+        debug!(?key, protocol = other.name(), "another protocol than HTTP");
+        match other {
+            OtherProtocol::Tls => self.counters.tls_on_plain_total.inc(),
+            OtherProtocol::Proxy => self.counters.proxy_header_unexpected_total.inc(),
+            OtherProtocol::Http2 | OtherProtocol::Ssh | OtherProtocol::Unknown => {
+                self.counters.other_protocol_total.inc();
             }
         }
+        let body = format!("{}\n", other.reason());
+        self.respond(key, other.status(), TEXT, &[], body.as_bytes(), false);
     }
 
-    fn refuse_handshake(&mut self, key: ConnKey, error: HandshakeError) {
+    pub(crate) fn refuse_handshake(&mut self, key: ConnKey, error: HandshakeError) {
         let reason = format!("{}\n", error.reason());
         debug!(
             ?key,
@@ -426,7 +445,7 @@ impl Core {
     }
 
     /// Answers with plain HTTP, then ends the connection.
-    fn respond(
+    pub(crate) fn respond(
         &mut self,
         key: ConnKey,
         status: u16,
@@ -468,7 +487,11 @@ impl Core {
             // Nothing came at all: nobody waits for an answer.
             self.cut(key, CloseMode::Abort);
         } else {
-            self.refuse(key, 408, "the request's head did not come in time");
+            self.refuse(
+                key,
+                408,
+                "The request's head did not come whole in the time that this server gives it.",
+            );
         }
     }
 }
@@ -481,4 +504,5 @@ fn append(to: &mut Vec<u8>, bytes: &[u8]) -> u64 {
     (moved + bytes.len()) as u64
 }
 
-const TEXT: &str = "text/plain; charset=utf-8";
+pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
+pub(crate) const NOT_FOUND: &str = "This server has nothing at this path.";

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use roost_dialect::{RouteSettings, wamp};
+use roost_dialect::{RouteSettings, Subprotocols, wamp};
 
 /// Everything a reactor is told. The daemon makes it from the configuration.
 #[derive(Debug, Clone)]
@@ -20,6 +20,9 @@ pub struct Settings {
     pub deflate: Option<Deflate>,
     /// Whether the framings before RFC 6455 (draft-hixie-75 and -76) are served too.
     pub early_framings: bool,
+    /// The path where GET and HEAD answer whether new connections are served, exactly; empty is
+    /// nowhere.
+    pub health_path: String,
     /// Whether `GET /stats` answers with the counters of all reactors.
     pub stats: bool,
     /// What one connection, or all together, may cost.
@@ -275,6 +278,7 @@ impl Settings {
             pages: Vec::new(),
             deflate: None,
             early_framings: false,
+            health_path: "/health".to_owned(),
             stats: true,
             limits: Limits {
                 connections_max: 100_000,
@@ -299,6 +303,7 @@ impl Settings {
             },
             routes: RouteSettings {
                 raw: true,
+                raw_subprotocols: Subprotocols::Listed(Vec::new()),
                 echo: true,
                 wamp: true,
                 channel_name_bytes_max,

@@ -89,7 +89,7 @@ fn what_comes_while_a_channel_is_joined_has_a_limit() {
     let said = String::from_utf8_lossy(&reactor.core.tick.arena);
     let answer = &said[said.rfind("HTTP/1.1").expect("an answer")..];
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
-    assert!(answer.ends_with("data before the handshake was answered\n"));
+    assert!(answer.ends_with("before the handshake was answered; wait for the 101.\n"));
 }
 
 /// RFC 6455 §7.1.7: the problem is logged, by the mistake's name and not by what was sent.

@@ -14,6 +14,7 @@ roost_testkit::on_each_backend!(
     attack_18_cowboy_cve_2026_65624_more_headers_of_one_name,
     attack_19_ws_cve_2021_32640_long_lists,
     attack_21_uws_1583_frames_behind_the_handshake,
+    other_protocols_are_answered_at_once,
 );
 
 /// The head was parsed from its start at every byte.
@@ -149,6 +150,51 @@ fn attack_19_ws_cve_2021_32640_work_is_linear() {
             "{name}: {ratio:.2} times the CPU for twice the list"
         );
     }
+}
+
+/// No timeout is waited for, whole or byte by byte, and each is counted.
+fn other_protocols_are_answered_at_once(backend: Backend) -> Checked {
+    let server = TestServer::with(backend, 1, |settings| {
+        settings.limits.handshake_timeout_ms = 3_600_000;
+    });
+    let mut hello = vec![0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
+    hello.resize(517, 7);
+    for (bytes, status, counter) in [
+        (&hello[..], 400, "tls_on_plain_total"),
+        (
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0",
+            505,
+            "other_protocol_total",
+        ),
+        (b"SSH-2.0-OpenSSH_9.2p1\r\n", 400, "other_protocol_total"),
+        (
+            b"PROXY TCP4 192.0.2.1 192.0.2.2 5 80\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n",
+            400,
+            "proxy_header_unexpected_total",
+        ),
+        (
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c",
+            400,
+            "proxy_header_unexpected_total",
+        ),
+        (b"\0\0\0", 400, "other_protocol_total"),
+    ] {
+        for piece in [bytes.len(), 1] {
+            let before = server.count(counter);
+            let mut client = Client::connect(server.address())?;
+            let bytes = &bytes[..bytes.len().min(64)];
+            client.send_in_pieces(bytes, piece.min(bytes.len()), Duration::from_millis(1))?;
+            let response = client.read_response()?;
+            assert_eq!(response.status, status, "{bytes:?}");
+            client.read_body(&response)?;
+            client.expect_fin()?;
+            server.wait_for_count(counter, |count| count == before + 1);
+        }
+    }
+    assert_eq!(server.count("handshakes_refused_total"), 0);
+    still_serves(&server)?;
+    nothing_left(&server);
+    Ok(())
 }
 
 /// Frames behind the handshake, while the 101 was still corked, were used after their end.

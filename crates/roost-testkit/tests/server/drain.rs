@@ -10,6 +10,7 @@ roost_testkit::on_each_backend!(
     everybody_is_told,
     what_was_on_its_way_arrives,
     who_does_not_answer_is_cut,
+    a_balancer_is_told_while_it_drains,
 );
 
 fn everybody_is_told(backend: Backend) -> Checked {
@@ -60,6 +61,33 @@ fn what_was_on_its_way_arrives(backend: Backend) -> Checked {
     to.expect_close(1001)?;
     from.expect_close(1001)?;
     drop((from, to));
+    server.wait_stopped();
+    Ok(())
+}
+
+/// A check whose connection came before the stop: its request is answered with 503, whenever in the
+/// stop it comes; a later one finds the port closed.
+fn a_balancer_is_told_while_it_drains(backend: Backend) -> Checked {
+    let server = TestServer::start(backend);
+    let mut open = server.open("/echo")?; // keeps the drain going
+    let mut checks = Vec::new();
+    for head in [
+        "GET /health HTTP/1.1\r\n",
+        "OPTIONS * HTTP/1.1\r\n",
+        "GET / HTTP/1.1\r\n",
+    ] {
+        let mut client = Client::connect(server.address())?;
+        client.send(head.as_bytes())?;
+        checks.push(client);
+    }
+    server.wait_for_count("handshakes_in_flight", |count| count == 3);
+    server.begin_stop(20_000);
+    open.expect_close(1001)?; // it drains
+    for client in &mut checks {
+        client.send_anyway(b"Host: h\r\n\r\n");
+        assert_eq!(client.read_response()?.status, 503);
+    }
+    drop((open, checks));
     server.wait_stopped();
     Ok(())
 }

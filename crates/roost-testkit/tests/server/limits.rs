@@ -201,7 +201,10 @@ fn a_message_above_the_limit_is_too_big(backend: Backend) -> Checked {
     client.send_binary(&[1; 1000])?;
     client.expect_binary(&[1; 1000])?;
     client.send(&Frame::binary("").declare(1001).bytes())?;
-    assert_eq!(client.expect_close(1009)?, "frame above the limit");
+    assert_eq!(
+        client.expect_close(1009)?,
+        "The frame is larger than the receiver's limit."
+    );
 
     let mut client = server.open("/echo")?;
     client.send_frames(&[
@@ -209,7 +212,10 @@ fn a_message_above_the_limit_is_too_big(backend: Backend) -> Checked {
         Frame::continuation([2; 1000]).unfinished(),
         Frame::continuation([3; 1]),
     ])?;
-    assert_eq!(client.expect_close(1009)?, "message above the limit");
+    assert_eq!(
+        client.expect_close(1009)?,
+        "The message is larger than the receiver's limit."
+    );
     assert_eq!(server.count("protocol_errors_total"), 2);
     Ok(())
 }

@@ -10,6 +10,7 @@ roost_testkit::on_each_backend!(
     raw_and_wamp_share_a_channel,
     a_refused_publish_is_answered_when_asked_for,
     without_subprotocol_the_close_says_why,
+    who_speaks_no_wamp_is_told_that_it_is_spoken,
     a_drain_says_goodbye,
 );
 
@@ -126,12 +127,33 @@ fn a_refused_publish_is_answered_when_asked_for(backend: Backend) -> Checked {
     Ok(())
 }
 
+fn who_speaks_no_wamp_is_told_that_it_is_spoken(backend: Backend) -> Checked {
+    let server = TestServer::start(backend);
+    let request = Request::websocket("h", "/").header("Sec-WebSocket-Protocol: soap, wamp.2.json");
+    let mut client = Client::connect(server.address())?;
+    client.shake_hands(&request)?;
+    client.send_text("hello")?;
+    let Message::Text(abort) = client.receive()? else {
+        panic!("an ABORT");
+    };
+    assert!(
+        abort.contains("wamp.2.json wants one JSON array"),
+        "{abort}"
+    );
+    let reason = client.expect_close(1002)?;
+    assert!(
+        reason.contains("this connection speaks wamp.2.json"),
+        "{reason}"
+    );
+    Ok(())
+}
+
 fn without_subprotocol_the_close_says_why(backend: Backend) -> Checked {
     let server = TestServer::start(backend);
     let mut client = server.open("/wamp")?;
     assert_eq!(
         client.expect_close(1002)?,
-        "subprotocol wamp.2.json required"
+        "This path speaks WAMP: the client must offer the subprotocol wamp.2.json."
     );
     client.expect_fin()?;
     Ok(())
