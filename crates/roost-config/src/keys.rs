@@ -87,6 +87,7 @@ fn visit_listener(listener: &mut Listener, visitor: &mut impl Visitor) {
         early_framings,
         page,
         stats,
+        health_path,
         allowed_origins,
     } = listener;
     visitor.open("listener");
@@ -95,6 +96,7 @@ fn visit_listener(listener: &mut Listener, visitor: &mut impl Visitor) {
     visitor.key("early_framings", Flag, early_framings);
     visitor.key("page", Flag, page);
     visitor.key("stats", Flag, stats);
+    visitor.key("health_path", PATH, health_path);
     visitor.key("allowed_origins", Words(ORIGIN), allowed_origins);
     visitor.close();
 }
@@ -216,9 +218,13 @@ fn visit_drivers(epoll: &mut Epoll, io_uring: &mut IoUring, visitor: &mut impl V
 }
 
 fn visit_dialects(raw: &mut Raw, echo: &mut Echo, wamp: &mut Wamp, visitor: &mut impl Visitor) {
-    let Raw { enabled } = raw;
+    let Raw {
+        enabled,
+        subprotocols,
+    } = raw;
     visitor.open("raw");
     visitor.key("enabled", Flag, enabled);
+    visitor.key("subprotocols", Words(SUBPROTOCOL), subprotocols);
     visitor.close();
 
     let Echo { enabled } = echo;
@@ -310,6 +316,16 @@ const LOG_FORMAT: Choice<LogFormat> =
 const ORIGIN: Word = Word {
     expected: "an origin such as \"https://example.org\"",
     check: crate::word::check_origin,
+};
+
+const PATH: Word = Word {
+    expected: "a path such as \"/health\", or \"\" for none",
+    check: crate::word::check_path,
+};
+
+const SUBPROTOCOL: Word = Word {
+    expected: "a subprotocol such as \"chat.v1\"",
+    check: crate::word::check_subprotocol,
 };
 
 const REALM: Word = Word {

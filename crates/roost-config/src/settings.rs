@@ -126,6 +126,8 @@ pub struct Listener {
     pub page: bool,
     /// Whether `GET /stats` answers with the counters, as JSON, to anybody who asks.
     pub stats: bool,
+    /// The path where balancers ask whether new connections are served. Empty: there is none.
+    pub health_path: String,
     /// Browser origins that may connect, as browsers send them: lower case, without a default
     /// port, or `null`. The single entry `*` stands for any. Empty: no browser may.
     pub allowed_origins: Vec<String>,
@@ -139,6 +141,7 @@ impl Default for Listener {
             early_framings: false,
             page: false,
             stats: false,
+            health_path: "/health".to_owned(),
             allowed_origins: vec!["*".to_owned()],
         }
     }
@@ -292,11 +295,17 @@ pub struct Namespace {
 pub struct Raw {
     /// Whether `/raw/{channel}` is served.
     pub enabled: bool,
+    /// Subprotocols selected there when a client offers them, beside `roost.raw`. The single entry
+    /// `*` stands for any.
+    pub subprotocols: Vec<String>,
 }
 
 impl Default for Raw {
     fn default() -> Raw {
-        Raw { enabled: true }
+        Raw {
+            enabled: true,
+            subprotocols: Vec::new(),
+        }
     }
 }
 

@@ -66,6 +66,7 @@ pub(crate) fn settle(settings: &mut Settings, sources: &mut Sources) -> Vec<Conf
         );
     }
     check_names(settings, &mut conflicts);
+    check_health_path(settings, &mut conflicts);
     conflicts
 }
 
@@ -292,6 +293,28 @@ fn check_names(settings: &Settings, conflicts: &mut Vec<Conflict>) {
             });
         }
     }
+}
+
+/// The health path must not hide another, or be hidden by it.
+fn check_health_path(settings: &Settings, conflicts: &mut Vec<Conflict>) {
+    let listener = &settings.listener;
+    let path = listener.health_path.as_str();
+    let other = match path {
+        "/" if listener.page => "listener.page",
+        "/stats" | "/stats/slow" if listener.stats => "listener.stats",
+        "/raw" if settings.raw.enabled => "raw.enabled",
+        _ if path.starts_with("/raw/") && settings.raw.enabled => "raw.enabled",
+        "/echo" if settings.echo.enabled => "echo.enabled",
+        "/wamp" if settings.wamp.enabled => "wamp.enabled",
+        _ => return,
+    };
+    conflicts.push(Conflict {
+        key: "listener.health_path".to_owned(),
+        other: other.to_owned(),
+        found: format!("\"{path}\""),
+        expected: format!("another path while {other} is true"),
+        hint: Some("\"/health\" is the default".to_owned()),
+    });
 }
 
 const MESSAGE: &str = "limits.message_size_max";

@@ -1,4 +1,4 @@
-//! Which words are origins, realms and names of namespaces. Each check refuses with a hint.
+//! Which words are origins, paths, subprotocols, realms and names of namespaces. Each check refuses with a hint.
 
 /// An Origin as a browser sends it (RFC 6454 §6.2): `scheme://host[:port]` in lower case, or
 /// `null`. What a browser never sends is refused, because an entry that cannot match is a mistake.
@@ -56,6 +56,44 @@ pub(crate) fn check_realm(word: &str) -> Result<(), String> {
     ))
 }
 
+/// A path as it stands in a request, or nothing.
+pub(crate) fn check_path(word: &str) -> Result<(), String> {
+    if word.is_empty() {
+        return Ok(());
+    }
+    if !word.starts_with('/') {
+        let path = crate::kind::shortened(word);
+        return Err(format!("a path begins with a slash: \"/{path}\""));
+    }
+    if word.contains(['?', '#']) {
+        return Err("a path has no ? and no #".to_owned());
+    }
+    if word.len() > PATH_BYTES_MAX {
+        return Err(format!("a path here has at most {PATH_BYTES_MAX} bytes"));
+    }
+    if !word.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("a request's path has no spaces and nothing outside ASCII".to_owned());
+    }
+    Ok(())
+}
+
+/// A subprotocol for the raw dialect: a token (RFC 6455 §4.1), and none of WAMP's.
+pub(crate) fn check_subprotocol(word: &str) -> Result<(), String> {
+    let is_token = (1..=SUBPROTOCOL_BYTES_MAX).contains(&word.len())
+        && word
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
+    if !is_token {
+        return Err(format!(
+            "a subprotocol has 1 to {SUBPROTOCOL_BYTES_MAX} letters, digits and !#$%&'*+-.^_`|~"
+        ));
+    }
+    if word.starts_with("wamp.") {
+        return Err("/raw/ does not speak WAMP; /wamp does".to_owned());
+    }
+    Ok(())
+}
+
 /// What stands before the colon in a channel's name.
 pub(crate) fn check_namespace(word: &str) -> Result<(), String> {
     let fits = (1..=NAMESPACE_BYTES_MAX).contains(&word.len())
@@ -110,4 +148,6 @@ fn check_host(host: &str) -> Result<(), String> {
 /// A DNS name has at most 253 characters.
 const HOST_BYTES_MAX: usize = 253;
 const REALM_BYTES_MAX: usize = 255;
+const PATH_BYTES_MAX: usize = 255;
+const SUBPROTOCOL_BYTES_MAX: usize = 255;
 const NAMESPACE_BYTES_MAX: usize = 64;

@@ -1,7 +1,7 @@
 //! From the configuration to what the reactors are told.
 
 use roost_config as config;
-use roost_dialect::{RouteSettings, wamp};
+use roost_dialect::{RouteSettings, Subprotocols, wamp};
 use roost_reactor as reactor;
 
 /// Settings for the reactors. `connections_max` is resolved from the limit on open files.
@@ -17,6 +17,7 @@ pub(crate) fn for_reactors(from: &config::Settings, connections_max: u32) -> rea
         } else {
             Vec::new()
         },
+        health_path: from.listener.health_path.clone(),
         stats: from.listener.stats,
         deflate: from.deflate.enabled.then_some(reactor::Deflate {
             threshold_bytes: from.deflate.threshold_bytes,
@@ -47,6 +48,7 @@ pub(crate) fn for_reactors(from: &config::Settings, connections_max: u32) -> rea
         },
         routes: RouteSettings {
             raw: from.raw.enabled,
+            raw_subprotocols: Subprotocols::from_list(from.raw.subprotocols.iter().cloned()),
             echo: from.echo.enabled,
             wamp: from.wamp.enabled,
             channel_name_bytes_max,

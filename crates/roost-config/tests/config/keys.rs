@@ -25,7 +25,8 @@ fn each_key_sets_its_own_field() {
 
 /// Some value other than the default that the key takes.
 fn another_value(section: &str, name: &str, default: &str) -> (&'static str, Settings) {
-    const CANDIDATES: [&str; 19] = [
+    const CANDIDATES: [&str; 20] = [
+        "\"/up\"",
         "true",
         "false",
         "16",

@@ -183,6 +183,75 @@ fn addresses() {
 }
 
 #[test]
+fn health_paths() {
+    let path = |value| good("listener.health_path", value).listener.health_path;
+    assert_eq!(path("\"\""), "");
+    assert_eq!(path("\"/\""), "/", "while there is no page");
+    assert_eq!(path("\"/-/healthy%20\""), "/-/healthy%20");
+    assert_eq!(path("\"/stats\""), "/stats", "while there are no counters");
+    for (value, words) in [
+        ("\"health\"", "a path begins with a slash: \"/health\""),
+        ("\"/a?b\"", "no ? and no #"),
+        ("\"/a b\"", "no spaces"),
+        ("\"/h\u{e4}lth\"", "nothing outside ASCII"),
+        (
+            "false",
+            "expected a path such as \"/health\", or \"\" for none",
+        ),
+        ("\"/raw\"", "another path while raw.enabled is true"),
+        ("\"/raw/health\"", "another path while raw.enabled is true"),
+        ("\"/wamp\"", "another path while wamp.enabled is true"),
+    ] {
+        bad("listener.health_path", value, words);
+    }
+    let long = format!("\"/{}\"", "a".repeat(255));
+    bad("listener.health_path", &long, "at most 255 bytes");
+    for (path, section, key) in [
+        ("/", "listener", "page"),
+        ("/stats", "listener", "stats"),
+        ("/stats/slow", "listener", "stats"),
+        ("/echo", "echo", "enabled"),
+    ] {
+        let text = format!("listener.health_path = \"{path}\"\n{section}.{key} = true\n");
+        let errors = parse(&text, "t").expect_err(path);
+        let mistake = errors.iter().next().expect("a mistake").to_string();
+        let words = format!(
+            "listener.health_path: found \"{path}\", expected another path while {section}.{key} is true"
+        );
+        assert!(
+            mistake.starts_with("t:1:") && mistake.contains(&words),
+            "{mistake}"
+        );
+    }
+    let text = "listener.health_path = \"/wamp\"\nwamp.enabled = false\n";
+    assert!(parse(text, "t").is_ok());
+}
+
+#[test]
+fn subprotocols() {
+    let names = |value| good("raw.subprotocols", value).raw.subprotocols;
+    assert_eq!(names("[]"), [""; 0]);
+    assert_eq!(names("[\"*\"]"), ["*"]);
+    assert_eq!(names("[\"chat.v1\", \"x!~\"]"), ["chat.v1", "x!~"]);
+    for (entry, words) in [
+        ("\"\"", "1 to 255 letters, digits"),
+        ("\"a b\"", "1 to 255 letters, digits"),
+        ("\"a,b\"", "1 to 255 letters, digits"),
+        ("\"caf\u{e9}\"", "1 to 255 letters, digits"),
+        ("\"wamp.2.json\"", "/wamp does"),
+        ("7", "expected a subprotocol such as \"chat.v1\""),
+    ] {
+        bad("raw.subprotocols", &format!("[{entry}]"), words);
+    }
+    bad(
+        "raw.subprotocols",
+        "\"chat.v1\"",
+        "put it in brackets: [\"chat.v1\"]",
+    );
+    bad("raw.subprotocols", "[\"*\", \"a\"]", "stands alone");
+}
+
+#[test]
 fn origins() {
     let origins = |value| {
         good("listener.allowed_origins", value)
