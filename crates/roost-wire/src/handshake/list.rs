@@ -60,8 +60,7 @@ impl<'r> Protocols<'r> {
     pub(super) fn parse(headers: &'r [Header<'r>]) -> Result<Protocols<'r>, HandshakeError> {
         let elements = Elements::new(PROTOCOL, headers);
         let mut seen = [""; Self::MAX];
-        let mut count = 0;
-        for element in elements.clone() {
+        for (count, element) in elements.clone().enumerate() {
             let name = token(element).ok_or(HandshakeError::ProtocolsInvalid)?;
             if seen[..count].contains(&name) {
                 return Err(HandshakeError::ProtocolRepeated);
@@ -69,7 +68,6 @@ impl<'r> Protocols<'r> {
             *seen
                 .get_mut(count)
                 .ok_or(HandshakeError::ProtocolsTooMany)? = name;
-            count += 1;
         }
         Ok(Protocols { elements })
     }
