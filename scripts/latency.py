@@ -150,9 +150,9 @@ def stats(daemon):
 
 
 def deaf(args, disturbed):
-    with Daemon(args, "--set", "limits.buffered_size_max=64MiB", "--set", "listener.stats=true",
-                "--set", "channels.slow_receivers=drop_oldest",
-                "--set", "channels.outbox_size_max=64KiB",
+    with Daemon(args, "--set", "limits.buffered_bytes_max=64MiB", "--set", "listener.stats=true",
+                "--set", "channels.slow_consumer=drop_oldest",
+                "--set", "channels.outbox_bytes_max=64KiB",
                 "--set", "server.connections_max=10000", "--set", "limits.channels_max=1000",
                 "--set", "limits.subscriptions_per_connection_max=1") as daemon:
         # roost-load's only channel has a name of its own; the deaf must subscribe to the same.

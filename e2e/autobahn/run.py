@@ -4,7 +4,7 @@
     python3 e2e/autobahn/run.py --driver epoll --groups fast
     python3 e2e/autobahn/run.py --driver epoll --groups all
     python3 e2e/autobahn/run.py --driver io_uring --groups all --summary docs/autobahn.md
-    python3 e2e/autobahn/run.py --driver epoll --groups 12.1,13.1 --set deflate.context_memory_max=64MiB
+    python3 e2e/autobahn/run.py --driver epoll --groups 12.1,13.1 --set deflate.takeover_bytes_max=64MiB
 
 Needs kosoku (requirements.txt), which runs Autobahn's own case files; nothing else beyond Python.
 Reports go to OUT/DRIVER/GROUP, a page and a JSON file a case. The last line counts the cases; the exit
@@ -254,7 +254,7 @@ has its own deadline, from 60 to 480 s.
 Why every message: an uncompressed text on a connection with permessage-deflate, which RFC 7692 §6
 allows, ends kosoku 0.1.0's cases of groups 12 and 13 with `Strings must be encoded before hashing`.
 
-Without context takeover, that is. With `--set deflate.context_memory_max=64MiB` the cases of groups
+Without context takeover, that is. With `--set deflate.takeover_bytes_max=64MiB` the cases of groups
 12 and 13 that do not decline it get it, in both directions: 216 OK on epoll, 216 OK on io_uring.
 
 """

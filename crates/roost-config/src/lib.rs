@@ -1,44 +1,68 @@
-//! TOML as written to settings as meant. Owns the keys, their defaults, their limits and every
-//! word about a mistake in them. Never opens a socket, and knows no other room: what a setting
-//! does is the business of the room that the daemon hands it to.
+//! TOML as written to the effective configuration. Owns the keys, their defaults, their limits and
+//! every word about a mistake in them: one [table](all_keys) with a row a key. Never opens a socket,
+//! and knows no other crate: what a setting does is the business of the crate that obeys it.
 //!
-//! [`parse`] reads a text and reports all its mistakes at once. [`Loaded`] is what comes of it:
-//! the [`Settings`], and where each value came from. [`to_toml`] writes that back.
+//! [`parse`] reads a text and reports all its mistakes at once; [`load`] reads a file, with
+//! [`Overrides`] from the environment and the command line. [`Loaded`] is what comes of it: the
+//! [`Settings`], and where each value came from. [`to_toml`] writes that back; [`sample`] and
+//! [`reference()`] document the keys.
 
+mod address;
+mod effective;
 #[doc(hidden)]
 pub mod fuzz;
-mod keys;
-mod kind;
 mod lines;
 mod list;
 mod mistake;
+mod names;
 mod nearest;
 mod overrides;
+mod pattern;
 mod read;
-mod settings;
-mod settle;
+mod reference;
 mod source;
 mod syntax;
-mod word;
+mod table;
+mod value;
 mod write;
 
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use toml::de::DeTable;
 
 pub use list::{Key, all_keys, namespace_keys};
 pub use mistake::{Errors, Mistake, Place};
-pub use settings::{
-    ChannelPolicy, Deflate, Driver, Echo, Epoll, IoUring, Limits, Listener, Log, LogFormat,
-    LogLevel, Namespace, Publish, Raw, Server, Settings, SlowReceivers, Subscribe, Wamp,
-};
+pub use overrides::Overrides;
+pub use reference::{reference, sample};
 pub use source::Source;
+pub use table::{
+    ChannelPolicy, Deflate, Driver, Echo, Epoll, IoUring, Limits, Listener, Log, LogFormat,
+    LogLevel, Namespace, Publish, Raw, Reload, Server, Settings, SlowConsumer, Subscribe, Wamp,
+};
 pub use write::to_toml;
 
+/// The files of the repository that are made from the table, for the example that writes them and
+/// the test that compares them.
+#[doc(hidden)]
+pub mod generated {
+    /// The content of a file from what it was before, or nothing where its marks are missing.
+    pub type Make = fn(&str) -> Option<String>;
+
+    /// Each file with what makes it.
+    pub const FILES: [(&str, Make); 2] = [
+        ("config/roost.toml", |_| Some(crate::sample())),
+        ("docs/configuration.md", crate::reference::with_reference),
+    ];
+}
+
 use lines::Lines;
+use mistake::Fault;
 use source::Sources;
 
-/// Settings in force, and where they came from.
+/// The effective configuration, and where its values came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
     /// The settings.
@@ -55,8 +79,11 @@ impl Loaded {
     }
 
     /// The settings for a first look and for development: `config/roost.dev.toml`, built in.
-    pub fn dev() -> Loaded {
-        parse(DEV_TOML, DEV_NAME).expect("a test parses the built-in file")
+    ///
+    /// # Errors
+    /// Every mistake of the overrides.
+    pub fn dev(overrides: &Overrides) -> Result<Loaded, Errors> {
+        parse_with(DEV_TOML, DEV_NAME, overrides)
     }
 
     /// Where the value of a key came from: `limits.idle_timeout`, `namespace[0].publish`.
@@ -72,14 +99,19 @@ impl Loaded {
     }
 }
 
-/// Reads a file.
+/// Reads a file, or standard input where the path is `-`, and the overrides over it.
 ///
 /// # Errors
 /// Every mistake in it, or the one that it cannot be read.
-pub fn load(path: &Path) -> Result<Loaded, Errors> {
-    let name = path.display().to_string();
-    match std::fs::read(path) {
-        Ok(bytes) => parse_bytes(&bytes, &name),
+pub fn load(path: &Path, overrides: &Overrides) -> Result<Loaded, Errors> {
+    let (name, read) = if path == Path::new("-") {
+        ("standard input".to_owned(), read_bounded(io::stdin()))
+    } else {
+        let read = File::open(path).and_then(read_bounded);
+        (path.display().to_string(), read)
+    };
+    match read {
+        Ok(bytes) => parse_bytes_with(&bytes, &name, overrides),
         Err(error) => Err(unreadable(
             &name,
             error.to_string(),
@@ -88,13 +120,106 @@ pub fn load(path: &Path) -> Result<Loaded, Errors> {
     }
 }
 
+/// Reads one byte more than a configuration may have.
+fn read_bounded(from: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(FILE_BYTES_MAX as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Reads the bytes of a file; `file_name` is what messages call it.
 ///
 /// # Errors
 /// Every mistake in it, or the first byte that is not UTF-8.
 pub fn parse_bytes(bytes: &[u8], file_name: &str) -> Result<Loaded, Errors> {
+    parse_bytes_with(bytes, file_name, &Overrides::new())
+}
+
+/// Reads a text; `file_name` is what messages call it.
+///
+/// # Errors
+/// Every mistake in it: what is not TOML, unknown and doubled keys, values of the wrong type or
+/// out of range, keys that contradict each other.
+pub fn parse(text: &str, file_name: &str) -> Result<Loaded, Errors> {
+    parse_with(text, file_name, &Overrides::new())
+}
+
+/// Reads a text and the overrides over it; `file_name` is what messages call the text.
+///
+/// # Errors
+/// As [`parse`], and every mistake in the overrides.
+pub fn parse_with(text: &str, file_name: &str, overrides: &Overrides) -> Result<Loaded, Errors> {
+    if text.len() > FILE_BYTES_MAX {
+        return Err(unreadable(
+            file_name,
+            "a longer file".to_owned(),
+            "at most 1 MiB",
+        ));
+    }
+    let lines = Lines::new(text);
+    let mut faults = Vec::new();
+    let mut sources = Sources::default();
+    let kept = syntax::recover(text, &lines, &mut faults);
+    let (root, _) = DeTable::parse_recoverable(&kept);
+    let mut settings = read::read(root.get_ref(), &lines, &mut sources, &mut faults);
+    let place_of = |fault: &Fault| {
+        let (line, column) = lines.position(fault.span.start);
+        Place::File {
+            name: file_name.to_owned(),
+            line,
+            column,
+        }
+    };
+    let mut mistakes: Vec<Mistake> = faults
+        .into_iter()
+        .map(|fault| {
+            let place = place_of(&fault);
+            fault.at(place)
+        })
+        .collect();
+    mistakes.extend(overrides.apply(&mut settings, &mut sources));
+    effective::inherit(&mut settings, &mut sources);
+    let mut conflicts = effective::conflicts(&settings, &sources);
+    if !mistakes.is_empty() {
+        // A value that could not be read must not be blamed a second time, by its default.
+        let refused: HashSet<&str> = mistakes.iter().filter_map(|m| m.key.as_deref()).collect();
+        let stands = |key: &str| sources.get(key) != Source::Default && !refused.contains(key);
+        conflicts.retain(|conflict| stands(&conflict.key) && stands(&conflict.other));
+    }
+    let namespaces = &settings.namespaces;
+    for mistake in &mut mistakes {
+        mistake.key = mistake.key.take().map(|key| names::shown(&key, namespaces));
+    }
+    mistakes.extend(
+        conflicts
+            .into_iter()
+            .map(|conflict| conflict.placed(namespaces, &sources, file_name)),
+    );
+    mistakes.sort_by_key(|mistake| mistake.place.position());
+    Errors::check(mistakes)?;
+    Ok(Loaded {
+        settings,
+        file_name: file_name.to_owned(),
+        sources,
+    })
+}
+
+fn parse_bytes_with(
+    bytes: &[u8],
+    file_name: &str,
+    overrides: &Overrides,
+) -> Result<Loaded, Errors> {
+    if bytes.len() > FILE_BYTES_MAX {
+        // Where it was cut is no place for a mistake.
+        return Err(unreadable(
+            file_name,
+            "a longer file".to_owned(),
+            "at most 1 MiB",
+        ));
+    }
     match std::str::from_utf8(bytes) {
-        Ok(text) => parse(text, file_name),
+        Ok(text) => parse_with(text, file_name, overrides),
         Err(error) => {
             let offset = error.valid_up_to();
             let text = String::from_utf8_lossy(&bytes[..offset]);
@@ -115,50 +240,6 @@ pub fn parse_bytes(bytes: &[u8], file_name: &str) -> Result<Loaded, Errors> {
             }))
         }
     }
-}
-
-/// Reads a text; `file_name` is what messages call it.
-///
-/// # Errors
-/// Every mistake in it: what is not TOML, unknown and doubled keys, values of the wrong type or
-/// out of range, keys that contradict each other.
-pub fn parse(text: &str, file_name: &str) -> Result<Loaded, Errors> {
-    if text.len() > FILE_BYTES_MAX {
-        let found = format!("a file of {} bytes", text.len());
-        return Err(unreadable(file_name, found, "at most 1 MiB"));
-    }
-    let lines = Lines::new(text);
-    let mut faults = Vec::new();
-    let mut sources = Sources::default();
-    let sifted = syntax::sift(text, &lines, &mut faults);
-    let (root, _) = DeTable::parse_recoverable(&sifted);
-    let mut settings = read::read(root.get_ref(), &lines, &mut sources, &mut faults);
-    let mut conflicts = settle::settle(&mut settings, &mut sources);
-    if !faults.is_empty() {
-        // A value that could not be read must not be blamed a second time, by its default.
-        let refused = |key: &str| faults.iter().any(|fault| fault.key.as_deref() == Some(key));
-        let stands = |key: &str| sources.get(key) != Source::Default && !refused(key);
-        conflicts.retain(|conflict| stands(&conflict.key) && stands(&conflict.other));
-    }
-    let mut mistakes: Vec<Mistake> = conflicts
-        .into_iter()
-        .map(|conflict| conflict.placed(&sources, file_name))
-        .collect();
-    mistakes.extend(faults.into_iter().map(|fault| {
-        let (line, column) = lines.position(fault.span.start);
-        fault.at(Place::File {
-            name: file_name.to_owned(),
-            line,
-            column,
-        })
-    }));
-    mistakes.sort_by_key(|mistake| mistake.place.position());
-    Errors::check(mistakes)?;
-    Ok(Loaded {
-        settings,
-        file_name: file_name.to_owned(),
-        sources,
-    })
 }
 
 fn unreadable(file_name: &str, found: String, expected: &str) -> Errors {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use crate::kind::Refusal;
+use crate::value::Refusal;
 
 /// Every mistake of a configuration, in the order of the file. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +111,11 @@ pub enum Place {
         /// Its name, as the caller gave it.
         name: String,
     },
+    /// In an environment variable.
+    Environment {
+        /// Its name.
+        variable: String,
+    },
     /// Among the overrides of the command line.
     CommandLine,
 }
@@ -120,7 +125,9 @@ impl Place {
     pub(crate) fn position(&self) -> (u32, u32) {
         match self {
             Place::File { line, column, .. } => (*line, *column),
-            Place::WholeFile { .. } | Place::CommandLine => (u32::MAX, u32::MAX),
+            Place::WholeFile { .. } | Place::Environment { .. } | Place::CommandLine => {
+                (u32::MAX, u32::MAX)
+            }
         }
     }
 }
@@ -130,6 +137,7 @@ impl fmt::Display for Place {
         match self {
             Place::File { name, line, column } => write!(f, "{name}:{line}:{column}"),
             Place::WholeFile { name } => f.write_str(name),
+            Place::Environment { variable } => write!(f, "environment variable {variable}"),
             Place::CommandLine => f.write_str("command line"),
         }
     }

@@ -27,6 +27,16 @@ pub(crate) fn nearest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
+/// The candidate of which the word is one of the parts between underscores: `latest` of
+/// `keep_latest`.
+pub(crate) fn containing<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let mut candidates = candidates.into_iter();
+    candidates.find(|candidate| candidate.split('_').any(|part| part == word))
+}
+
 /// Insertions, deletions, replacements and swaps of neighbours from `a` to `b`.
 fn edits(a: &[char], b: &[char]) -> usize {
     let mut before: Vec<usize> = Vec::new();

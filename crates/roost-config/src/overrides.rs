@@ -1,91 +1,199 @@
-//! Settings given on the command line, over those of the file.
+//! Settings given in the environment and on the command line, over those of the file.
+
+use std::ffi::{OsStr, OsString};
 
 use toml::Spanned;
 use toml::de::DeValue;
 
-use crate::keys::{Visitor, visit};
-use crate::kind::{Kind, shortened};
 use crate::list::all_keys;
 use crate::mistake::{Fault, Mistake, Place};
+use crate::names::{VARIABLE_PREFIX, renamed, variable};
 use crate::nearest::nearest;
-use crate::settings::Settings;
-use crate::settle::{Conflict, settle};
 use crate::source::{Source, Sources};
-use crate::{Errors, Loaded};
+use crate::table::{Row, Section, Settings, Visitor, visit};
+use crate::value::{ValueType, shortened};
 
-impl Loaded {
-    /// Sets keys over what is in force, each a pair of key and value:
-    /// `("listener.address", "0.0.0.0:80")`. A value is TOML, or a string without quotes. Keys of
-    /// a `[[namespace]]` cannot be set so.
-    ///
-    /// # Errors
-    /// Every unknown key, bad value and conflict. Then nothing has changed.
-    pub fn set_from_command_line(&mut self, overrides: &[(&str, &str)]) -> Result<(), Errors> {
-        let mut settings = self.settings.clone();
-        let mut sources = self.sources.clone();
-        let mut faults = Vec::new();
-        for (key, text) in overrides {
-            set(key, text, &mut settings, &mut sources, &mut faults);
-        }
-        let mut mistakes: Vec<Mistake> = faults
+/// Keys with values that win over the file. Of two for one key the later wins; the command line
+/// wins over the environment. A value is TOML, or a string without quotes. Keys of a
+/// `[[namespace]]` cannot be set so.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    environment: Vec<Override>,
+    command_line: Vec<Override>,
+    /// What is no key with a value.
+    mistakes: Vec<Mistake>,
+}
+
+#[derive(Debug, Clone)]
+struct Override {
+    place: Place,
+    key: String,
+    value: String,
+}
+
+impl Overrides {
+    /// None.
+    pub fn new() -> Overrides {
+        Overrides::default()
+    }
+
+    /// Adds the environment variables that are keys, such as `ROOSTD__LIMITS__IDLE_TIMEOUT`. All
+    /// that begin with `ROOSTD__` are taken for keys, no others.
+    pub fn add_environment(&mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) {
+        let mut found: Vec<(String, OsString)> = variables
             .into_iter()
-            .map(|fault| fault.at(Place::CommandLine))
+            .filter_map(|(name, value)| Some((key_of_variable(&name)?, value)))
             .collect();
-        let conflicts = settle(&mut settings, &mut sources);
-        if mistakes.is_empty() {
-            let placed = |conflict: Conflict| conflict.placed(&sources, &self.file_name);
-            mistakes.extend(conflicts.into_iter().map(placed));
+        // The environment has no order of its own.
+        found.sort();
+        for (variable, value) in found {
+            let place = Place::Environment {
+                variable: shortened(&variable),
+            };
+            let name = &variable[VARIABLE_PREFIX.len()..];
+            let key = name.replacen("__", ".", 1).to_ascii_lowercase();
+            match value.into_string() {
+                // A name in lower case is another variable, which was meant for this one.
+                Ok(_) if variable != variable.to_ascii_uppercase() => {
+                    let hint = Some(format!("write {}", crate::names::variable(&key)));
+                    self.mistakes.push(Mistake {
+                        place,
+                        key: None,
+                        found: "lower case".to_owned(),
+                        expected: "the section and the key in upper case".to_owned(),
+                        hint: hint.filter(|_| is_key(&key)),
+                    });
+                }
+                Ok(value) => self.environment.push(Override { place, key, value }),
+                Err(value) => self.mistakes.push(Mistake {
+                    place,
+                    key: Some(shortened(&key)),
+                    found: format!("\"{}\"", shortened(&value.to_string_lossy())),
+                    expected: "UTF-8".to_owned(),
+                    hint: None,
+                }),
+            }
         }
-        Errors::check(mistakes)?;
-        self.settings = settings;
-        self.sources = sources;
-        Ok(())
+    }
+
+    /// Adds one from the command line: `("listener.address", "0.0.0.0:80")`.
+    pub fn add_command_line(&mut self, key: &str, value: &str) {
+        self.command_line.push(Override {
+            place: Place::CommandLine,
+            key: key.trim().to_owned(),
+            value: value.trim().to_owned(),
+        });
+    }
+
+    /// Adds one from the command line as `KEY=VALUE`. Where it is not, that is reported together
+    /// with the other mistakes.
+    pub fn add_pair(&mut self, pair: &str) {
+        match pair.split_once('=') {
+            Some((key, value)) => self.add_command_line(key, value),
+            None => self.mistakes.push(Mistake {
+                place: Place::CommandLine,
+                key: None,
+                found: format!("\"{}\"", shortened(pair)),
+                expected: "KEY=VALUE, such as limits.ping_interval=10s".to_owned(),
+                hint: None,
+            }),
+        }
+    }
+
+    /// Sets the keys. What is refused is returned, each with the key it is about.
+    pub(crate) fn apply(&self, settings: &mut Settings, sources: &mut Sources) -> Vec<Mistake> {
+        let mut mistakes = self.mistakes.clone();
+        for one in self.environment.iter().chain(&self.command_line) {
+            let mut faults = Vec::new();
+            set(one, settings, sources, &mut faults);
+            mistakes.extend(faults.into_iter().map(|fault| fault.at(one.place.clone())));
+        }
+        mistakes
     }
 }
 
-fn set(
-    key: &str,
-    text: &str,
-    settings: &mut Settings,
-    sources: &mut Sources,
-    faults: &mut Vec<Fault>,
-) {
+/// The name of a variable that is a key, as far as it is text.
+fn key_of_variable(name: &OsStr) -> Option<String> {
+    let name = name.to_string_lossy();
+    let prefix = name.get(..VARIABLE_PREFIX.len())?;
+    prefix
+        .eq_ignore_ascii_case(VARIABLE_PREFIX)
+        .then(|| name.clone().into_owned())
+}
+
+fn is_key(key: &str) -> bool {
+    all_keys()
+        .iter()
+        .any(|known| key.split_once('.') == Some((known.section, known.name)))
+}
+
+fn set(one: &Override, settings: &mut Settings, sources: &mut Sources, faults: &mut Vec<Fault>) {
+    let text = one.value.as_str();
     let value = match DeValue::parse(text) {
         Ok(value) => value,
         Err(_) => Spanned::new(0..text.len(), DeValue::String(text.into())),
     };
     let mut setter = Setter {
         section: "",
-        wanted: key,
+        wanted: &one.key,
+        source: match one.place {
+            Place::Environment { .. } => Source::Environment,
+            _ => Source::CommandLine,
+        },
         value,
         found: false,
         sources,
         faults,
     };
     visit(settings, &mut setter);
-    if setter.found {
-        return;
+    if !setter.found {
+        faults.push(unknown(one));
     }
-    let known: Vec<String> = all_keys()
-        .iter()
-        .map(|known| format!("{}.{}", known.section, known.name))
-        .collect();
-    let same_name = |known: &&String| known.split_once('.').is_some_and(|(_, name)| name == key);
-    let hint = nearest(key, known.iter().map(String::as_str))
-        .or_else(|| known.iter().find(same_name).map(String::as_str))
-        .map(|known| format!("did you mean `{known}`?"));
-    faults.push(Fault {
+}
+
+fn unknown(one: &Override) -> Fault {
+    let in_environment = matches!(one.place, Place::Environment { .. });
+    let (section, name) = one.key.split_once('.').unwrap_or(("", &one.key));
+    let spelled = |key: &str| match in_environment {
+        true => variable(key),
+        false => format!("`{key}`"),
+    };
+    let hint = if section.starts_with("namespace") {
+        Some("a [[namespace]] is written in a file".to_owned())
+    } else if let Some(now) = renamed(section, name) {
+        let now = spelled(&format!("{section}.{now}"));
+        Some(format!("it is called {now} now"))
+    } else {
+        let keys = all_keys();
+        let known: Vec<String> = keys
+            .iter()
+            .map(|known| format!("{}.{}", known.section, known.name))
+            .collect();
+        let same_name = || {
+            let at = keys.iter().position(|known| known.name == name)?;
+            Some(known[at].as_str())
+        };
+        nearest(&one.key, known.iter().map(String::as_str))
+            .or_else(same_name)
+            .map(|known| format!("did you mean {}?", spelled(known)))
+    };
+    let expected = match in_environment {
+        true => "a section and a key, such as ROOSTD__SERVER__DRIVER",
+        false => "a section and a key, such as server.driver",
+    };
+    Fault {
         span: 0..0,
-        key: Some(shortened(key)),
+        key: Some(shortened(&one.key)),
         found: "an unknown key".to_owned(),
-        expected: "a section and a key, such as server.driver".to_owned(),
+        expected: expected.to_owned(),
         hint,
-    });
+    }
 }
 
 struct Setter<'a, 'i> {
     section: &'static str,
     wanted: &'a str,
+    source: Source,
     value: Spanned<DeValue<'i>>,
     found: bool,
     sources: &'a mut Sources,
@@ -93,20 +201,19 @@ struct Setter<'a, 'i> {
 }
 
 impl Visitor for Setter<'_, '_> {
-    fn open(&mut self, section: &'static str) {
-        self.section = section;
+    fn open(&mut self, section: Section) {
+        self.section = section.name;
     }
 
-    fn key<K: Kind>(&mut self, name: &'static str, kind: K, field: &mut K::Value) {
-        if self.wanted.split_once('.') != Some((self.section, name)) {
+    fn key<T: ValueType>(&mut self, row: Row<T>, field: &mut T::Value, _: Option<&T::Value>) {
+        if self.wanted.split_once('.') != Some((self.section, row.name)) {
             return;
         }
         self.found = true;
         let mut refusals = Vec::new();
-        if let Some(value) = kind.read(&self.value, &mut refusals) {
+        if let Some(value) = row.value_type.read(&self.value, &mut refusals) {
             *field = value;
-            self.sources
-                .insert(self.wanted.to_owned(), Source::CommandLine);
+            self.sources.insert(self.wanted.to_owned(), self.source);
         }
         let key = self.wanted;
         self.faults.extend(

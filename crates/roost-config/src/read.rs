@@ -6,14 +6,14 @@ use std::borrow::Cow;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::keys::{NAMESPACE, Visitor, visit, visit_namespace};
-use crate::kind::{Kind, describe, shortened};
 use crate::lines::Lines;
 use crate::list::{Key, all_keys, namespace_keys};
 use crate::mistake::Fault;
+use crate::names::renamed;
 use crate::nearest::nearest;
-use crate::settings::{ChannelPolicy, Namespace, Settings};
 use crate::source::{Source, Sources};
+use crate::table::{self, Namespace, Row, Settings, Visitor, visit, visit_namespace};
+use crate::value::{ValueType, describe, shortened};
 
 /// Reads a document over the defaults.
 pub(crate) fn read(
@@ -59,7 +59,8 @@ struct Section<'a, 'i> {
 }
 
 impl Visitor for Reader<'_, '_> {
-    fn open(&mut self, section: &'static str) {
+    fn open(&mut self, section: table::Section) {
+        let section = section.name;
         let Some(value) = self.root.get(section) else {
             return;
         };
@@ -82,7 +83,8 @@ impl Visitor for Reader<'_, '_> {
         }
     }
 
-    fn key<K: Kind>(&mut self, name: &'static str, kind: K, field: &mut K::Value) {
+    fn key<T: ValueType>(&mut self, row: Row<T>, field: &mut T::Value, _: Option<&T::Value>) {
+        let name = row.name;
         let Some(section) = &mut self.open else {
             return;
         };
@@ -92,7 +94,7 @@ impl Visitor for Reader<'_, '_> {
         };
         let path = format!("{}.{name}", section.path);
         let mut refusals = Vec::new();
-        if let Some(value) = kind.read(value, &mut refusals) {
+        if let Some(value) = row.value_type.read(value, &mut refusals) {
             *field = value;
             let (line, column) = self.lines.position(key.span().start);
             self.sources
@@ -152,6 +154,8 @@ impl<'a, 'i> Reader<'a, 'i> {
                 expected: "a table with a name".to_owned(),
                 hint: None,
             });
+            // Its place is kept: keys of namespaces go by number.
+            namespaces.push(Namespace::default());
             return;
         };
         if !table.contains_key("name") {
@@ -169,11 +173,9 @@ impl<'a, 'i> Reader<'a, 'i> {
             table,
             known: Vec::new(),
         });
-        let mut namespace = Namespace {
-            name: String::new(),
-            policy: ChannelPolicy::default(),
-        };
-        visit_namespace(&mut namespace, self);
+        let mut namespace = Namespace::default();
+        let defaults = namespace.policy.clone();
+        visit_namespace(&mut namespace, &defaults, self);
         self.close();
         namespaces.push(namespace);
     }
@@ -207,9 +209,12 @@ impl<'a, 'i> Reader<'a, 'i> {
 
 fn unknown_key(section: &Section<'_, '_>, key: &Spanned<Cow<'_, str>>, keys: &[Key]) -> Fault {
     let name = key.get_ref().as_ref();
-    let hint = nearest(name, section.known.iter().copied())
-        .map(|known| format!("did you mean `{known}`?"))
-        .or_else(|| elsewhere(name, &section.path, keys));
+    let hint = renamed(&section.path, name).map(|now| format!("it is called `{now}` now"));
+    let hint = hint.or_else(|| {
+        nearest(name, section.known.iter().copied())
+            .map(|known| format!("did you mean `{known}`?"))
+            .or_else(|| elsewhere(name, &section.path, keys))
+    });
     Fault {
         span: key.span(),
         key: Some(format!("{}.{}", section.path, shortened(name))),
@@ -239,10 +244,12 @@ fn elsewhere(name: &str, section: &str, keys: &[Key]) -> Option<String> {
     if let Some(key) = same {
         return Some(format!("`{name}` belongs to [{}]", key.section));
     }
-    if namespace_keys().contains(&name) {
+    if namespace_keys().iter().any(|key| key.name == name) {
         return Some(format!("`{name}` belongs to [[{NAMESPACE}]]"));
     }
     let near = nearest(name, keys.iter().map(|key| key.name))?;
     let key = keys.iter().find(|key| key.name == near)?;
     Some(format!("did you mean `{near}` in [{}]?", key.section))
 }
+
+const NAMESPACE: &str = table::NAMESPACE.name;

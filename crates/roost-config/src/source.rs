@@ -7,8 +7,13 @@ use std::collections::BTreeMap;
 pub enum Source {
     /// It is built in.
     Default,
-    /// It was not written and follows another key, `limits.message_size_max`.
-    Follows(&'static str),
+    /// It was not written and follows another key, `limits.message_bytes_max`.
+    Follows {
+        /// The section of that key.
+        section: &'static str,
+        /// Its name.
+        name: &'static str,
+    },
     /// It was written in the file.
     File {
         /// From 1.
@@ -16,6 +21,8 @@ pub enum Source {
         /// Of the key; from 1, in characters.
         column: u32,
     },
+    /// It was given by an environment variable.
+    Environment,
     /// It was given on the command line.
     CommandLine,
 }
@@ -34,9 +41,9 @@ impl Sources {
         self.0.get(key).copied().unwrap_or(Source::Default)
     }
 
-    /// Whether somebody wrote the value, here or there.
+    /// Whether the value was written, in the file or elsewhere.
     pub(crate) fn is_written(&self, key: &str) -> bool {
-        matches!(self.get(key), Source::File { .. } | Source::CommandLine)
+        !matches!(self.get(key), Source::Default | Source::Follows { .. })
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Source)> {

@@ -7,36 +7,40 @@ use std::ops::Range;
 
 use toml::de::{DeTable, Error};
 
-use crate::kind::shortened;
 use crate::lines::Lines;
 use crate::mistake::Fault;
+use crate::value::shortened;
 
 /// The text without the lines that are not TOML, and the faults of those lines. The rest keeps
 /// its offsets: what is left out becomes spaces.
-pub(crate) fn sift<'t>(text: &'t str, lines: &Lines<'_>, faults: &mut Vec<Fault>) -> Cow<'t, str> {
+pub(crate) fn recover<'t>(
+    text: &'t str,
+    lines: &Lines<'_>,
+    faults: &mut Vec<Fault>,
+) -> Cow<'t, str> {
     let (_, errors) = DeTable::parse_recoverable(text);
     let mut broken = broken_lines(&errors, text, lines);
-    let mut told = HashSet::new();
+    let mut reported = HashSet::new();
     for error in &errors {
         let span = span(error, text, lines);
         let line = lines.index(span.start);
         // More errors on a broken line are the parser finding its feet again.
         let is_first = match is_duplicate(error) {
             true => broken.binary_search(&line).is_err(),
-            false => told.insert(line),
+            false => reported.insert(line),
         };
         if is_first {
             faults.push(fault(text, lines, error.message(), span));
         }
     }
-    let mut sifted = Cow::Borrowed(text);
-    for _ in 0..SIFTS_MAX {
+    let mut kept = Cow::Borrowed(text);
+    for _ in 0..ROUNDS_MAX {
         if broken.is_empty() {
-            return sifted;
+            return kept;
         }
-        blank(sifted.to_mut(), lines, &broken);
-        let (_, errors) = DeTable::parse_recoverable(&sifted);
-        broken = broken_lines(&errors, &sifted, lines);
+        blank(kept.to_mut(), lines, &broken);
+        let (_, errors) = DeTable::parse_recoverable(&kept);
+        broken = broken_lines(&errors, &kept, lines);
     }
     Cow::Borrowed("")
 }
@@ -138,10 +142,10 @@ fn fault(text: &str, lines: &Lines<'_>, message: &str, span: Range<usize>) -> Fa
     }
 }
 
-/// Words of the parser that are put better here; a test notices when it changes them.
+/// Patterns of the parser that are put better here; a test notices when it changes them.
 const DUPLICATE: &str = "duplicate key";
 const UNQUOTED: &str = "string values must be quoted";
 /// Rounds of leaving out lines before only the syntax errors are reported.
-const SIFTS_MAX: usize = 8;
+const ROUNDS_MAX: usize = 8;
 /// Dots of a key at which the parser gives up.
 const DOTS_MAX: usize = 80;

@@ -1,12 +1,12 @@
-//! The settings in force as TOML, each line with the source of its value.
+//! The effective configuration as TOML, each line with the source of its value.
 
 use crate::Loaded;
-use crate::keys::{NAMESPACE, Visitor, visit, visit_namespace};
-use crate::kind::{Kind, shortened};
 use crate::source::Source;
+use crate::table::{NAMESPACE, Row, Section, Visitor, visit, visit_namespace};
+use crate::value::{ValueType, shortened};
 
-/// Every key in force as a TOML document that parses to the same settings. Behind each value
-/// stands where it came from: `default`, `as KEY` (it follows another key), `FILE:LINE` or
+/// Every key as a TOML document that parses to the same settings. Behind each value stands where
+/// it came from: `default`, `as KEY` (it follows another key), `FILE:LINE`, `environment` or
 /// `command line`.
 pub fn to_toml(loaded: &Loaded) -> String {
     let mut settings = loaded.settings.clone();
@@ -16,9 +16,11 @@ pub fn to_toml(loaded: &Loaded) -> String {
         text: String::new(),
     };
     visit(&mut settings, &mut writer);
+    let channels = settings.channels;
     for (index, namespace) in settings.namespaces.iter_mut().enumerate() {
-        writer.header(&format!("[[{NAMESPACE}]]"), format!("{NAMESPACE}[{index}]"));
-        visit_namespace(namespace, &mut writer);
+        let name = NAMESPACE.name;
+        writer.header(&format!("[[{name}]]"), format!("{name}[{index}]"));
+        visit_namespace(namespace, &channels, &mut writer);
     }
     writer.text
 }
@@ -41,18 +43,20 @@ impl Writer<'_> {
 }
 
 impl Visitor for Writer<'_> {
-    fn open(&mut self, section: &'static str) {
-        self.header(&format!("[{section}]"), section.to_owned());
+    fn open(&mut self, section: Section) {
+        self.header(&format!("[{}]", section.name), section.name.to_owned());
     }
 
-    fn key<K: Kind>(&mut self, name: &'static str, kind: K, field: &mut K::Value) {
+    fn key<T: ValueType>(&mut self, row: Row<T>, field: &mut T::Value, _: Option<&T::Value>) {
+        let name = row.name;
         let source = match self.loaded.source(&format!("{}.{name}", self.path)) {
             Source::Default => "default".to_owned(),
-            Source::Follows(key) => format!("as {key}"),
+            Source::Follows { section, name } => format!("as {section}.{name}"),
             Source::File { line, .. } => format!("{}:{line}", shortened(&self.loaded.file_name)),
+            Source::Environment => "environment".to_owned(),
             Source::CommandLine => "command line".to_owned(),
         };
-        let setting = format!("{name} = {}", kind.write(field));
+        let setting = format!("{name} = {}", row.value_type.write(field));
         self.text
             .push_str(&format!("{setting:<SETTING_COLUMNS$} # {source}\n"));
     }

@@ -155,11 +155,11 @@ counters! {
     deflate_contexts,
     /// Bytes reserved for them now.
     deflate_context_bytes,
-    /// Compression contexts that clients asked for and deflate.context_memory_max refused.
+    /// Compression contexts that clients asked for and deflate.takeover_bytes_max refused.
     deflate_contexts_refused_total,
     /// Connections closed because their outbox was full.
     slow_consumers_total,
-    /// Connections closed because all together held nearly limits.buffered_size_max.
+    /// Connections closed because all together held nearly limits.buffered_bytes_max.
     budget_closes_total,
     /// Connections failed for breaking the protocol (close codes 1002, 1003, 1007, 1009).
     protocol_errors_total,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use clap::{Args, Parser, Subcommand};
-use roost_config::{Errors, Loaded};
+use roost_config::{Loaded, Overrides};
 
 mod logging;
 mod notify;
@@ -19,7 +19,12 @@ mod worst;
 /// Without a command it runs on a built-in configuration for a first look: it listens on
 /// 127.0.0.1:8080 and serves a page to try it out.
 #[derive(Parser)]
-#[command(name = "roostd", version, max_term_width = 100)]
+#[command(
+    name = "roostd",
+    version,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -31,19 +36,24 @@ struct Cli {
 enum Command {
     /// Run the daemon (what happens without a command, too)
     Run(ConfigSource),
-    /// Check a configuration file and name every mistake in it; exit status 1 if there is one
+    /// Check a configuration and name every mistake in it; exit status 1 if there is one
     CheckConfig {
-        /// The file to check
-        file: PathBuf,
+        /// The same as --config FILE
+        #[arg(conflicts_with = "config")]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        source: ConfigSource,
     },
-    /// Print the settings in force as TOML, each with where it comes from
+    /// Print the effective configuration as TOML, each key with where it comes from
     PrintConfig(ConfigSource),
 }
 
-/// Where the settings come from.
+/// Where the settings come from. Environment variables such as ROOSTD__LIMITS__PING_INTERVAL come
+/// between the file and the command line.
 #[derive(Args, Default)]
 struct ConfigSource {
-    /// Configuration file; without one, the built-in configuration for a first look
+    /// Configuration file, - for standard input; without one, the built-in configuration for a
+    /// first look
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Address to listen on, such as 0.0.0.0:80 (listener.address)
@@ -55,35 +65,35 @@ struct ConfigSource {
     /// Number of reactors, or auto (server.reactors)
     #[arg(long, value_name = "N")]
     reactors: Option<String>,
-    /// Any other key: --set limits.ping_interval=10s
+    /// Any other key: --set limits.ping_interval=10s; the environment variable
+    /// ROOSTD__LIMITS__PING_INTERVAL=10s does the same for every start
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
 
 impl ConfigSource {
+    /// The error is a message for people, with every mistake.
     fn load(&self) -> Result<Loaded, String> {
-        let shown = |errors: Errors| errors.to_string();
-        let mut loaded = match &self.config {
-            Some(file) => roost_config::load(file).map_err(shown)?,
-            None => Loaded::dev(),
-        };
+        let mut overrides = Overrides::new();
+        overrides.add_environment(std::env::vars_os());
         let named = [
             ("listener.address", &self.listen),
             ("server.driver", &self.driver),
             ("server.reactors", &self.reactors),
         ];
-        let mut overrides: Vec<(&str, &str)> = Vec::new();
         for (key, value) in named {
-            overrides.extend(value.as_deref().map(|value| (key, value)));
+            if let Some(value) = value {
+                overrides.add_command_line(key, value);
+            }
         }
         for pair in &self.set {
-            let Some((key, value)) = pair.split_once('=') else {
-                return Err(format!("command line: --set {pair}: expected KEY=VALUE\n"));
-            };
-            overrides.push((key.trim(), value.trim()));
+            overrides.add_pair(pair);
         }
-        loaded.set_from_command_line(&overrides).map_err(shown)?;
-        Ok(loaded)
+        let loaded = match &self.config {
+            Some(file) => roost_config::load(file, &overrides),
+            None => Loaded::dev(&overrides),
+        };
+        loaded.map_err(|errors| errors.to_string())
     }
 }
 
@@ -92,13 +102,16 @@ fn main() -> ExitCode {
     match cli.command {
         None => run_with(&cli.source),
         Some(Command::Run(source)) => run_with(&source),
-        Some(Command::CheckConfig { file }) => match roost_config::load(&file) {
-            Ok(_) => {
-                println!("{}: no mistakes", file.display());
-                ExitCode::SUCCESS
+        Some(Command::CheckConfig { file, mut source }) => {
+            source.config = file.or(source.config);
+            match source.load() {
+                Ok(loaded) => {
+                    println!("{}: no mistakes", loaded.file_name);
+                    ExitCode::SUCCESS
+                }
+                Err(message) => fail(&message),
             }
-            Err(errors) => fail(&errors.to_string()),
-        },
+        }
         Some(Command::PrintConfig(source)) => match source.load() {
             Ok(loaded) => {
                 print!("{}", roost_config::to_toml(&loaded));

@@ -243,7 +243,7 @@ fn banner(
     );
     let _ = writeln!(out, "  memory      {worst}");
     let _ = writeln!(out, "  config      {config}");
-    if loaded.settings.listener.page {
+    if loaded.settings.listener.demo_page {
         let _ = writeln!(
             out,
             "\nOpen http://{}/ in a browser, twice.",

@@ -12,7 +12,7 @@ pub(crate) fn for_reactors(from: &config::Settings, connections_max: u32) -> rea
         address: from.listener.address,
         backlog: from.listener.backlog,
         origins: origins(&from.listener.allowed_origins),
-        pages: if from.listener.page {
+        pages: if from.listener.demo_page {
             vec![PAGE]
         } else {
             Vec::new()
@@ -20,11 +20,11 @@ pub(crate) fn for_reactors(from: &config::Settings, connections_max: u32) -> rea
         health_path: from.listener.health_path.clone(),
         stats: from.listener.stats,
         deflate: from.deflate.enabled.then_some(reactor::Deflate {
-            threshold_bytes: from.deflate.threshold_bytes,
+            threshold_bytes: from.deflate.compress_min_bytes,
             level: from.deflate.level as u8,
-            context_bytes_max: from.deflate.context_memory_bytes_max,
+            context_bytes_max: from.deflate.takeover_bytes_max,
         }),
-        early_framings: from.listener.early_framings,
+        early_framings: from.listener.hixie,
         limits: reactor::Limits {
             connections_max,
             connections_per_address_max: limits.connections_per_address_max,
@@ -88,17 +88,17 @@ fn policy(from: &config::ChannelPolicy) -> reactor::Policy {
             config::Subscribe::Anyone => true,
             config::Subscribe::Nobody => false,
         },
-        hear_own: from.hear_own,
+        hear_own: from.receive_own,
         inflow: reactor::Inflow {
-            messages_per_second_max: from.publish_messages_max,
-            bytes_per_second_max: from.publish_bytes_max as u64,
+            messages_per_second_max: from.publish_messages_per_second_max,
+            bytes_per_second_max: from.publish_bytes_per_second_max as u64,
         },
         outflow: reactor::Outflow {
-            slow_receivers: match from.slow_receivers {
-                config::SlowReceivers::Close => reactor::SlowReceivers::Close,
-                config::SlowReceivers::DropOldest => reactor::SlowReceivers::DropOldest,
-                config::SlowReceivers::DropNewest => reactor::SlowReceivers::DropNewest,
-                config::SlowReceivers::Latest => reactor::SlowReceivers::Latest,
+            slow_receivers: match from.slow_consumer {
+                config::SlowConsumer::Close => reactor::SlowReceivers::Close,
+                config::SlowConsumer::DropOldest => reactor::SlowReceivers::DropOldest,
+                config::SlowConsumer::DropNewest => reactor::SlowReceivers::DropNewest,
+                config::SlowConsumer::KeepLatest => reactor::SlowReceivers::Latest,
             },
             outbox_bytes_max: from.outbox_bytes_max,
             outbox_messages_max: from.outbox_messages_max,

@@ -10,9 +10,9 @@ use crate::run::Chosen;
 /// Bytes at most, by what they are for. The kernel's sockets come on top: about 4 KiB each while
 /// quiet, and up to `tcp_rmem` and `tcp_wmem` while bytes wait in them.
 pub(crate) struct WorstCase {
-    /// `limits.buffered_size_max`.
+    /// `limits.buffered_bytes_max`.
     buffered: u64,
-    /// Records of connections, sessions and subscriptions, and `deflate.context_memory_max`.
+    /// Records of connections, sessions and subscriptions, and `deflate.takeover_bytes_max`.
     connections: u64,
     /// Names, members and homes of channels.
     channels: u64,
@@ -48,7 +48,7 @@ impl WorstCase {
             }) => u64::from(*buffers) * u64::from(*buffer_bytes),
         };
         let (deflate, contexts) = if settings.deflate.enabled {
-            let contexts = settings.deflate.context_memory_bytes_max;
+            let contexts = settings.deflate.takeover_bytes_max;
             (DEFLATE_BYTES, contexts as u64)
         } else {
             (0, 0)
@@ -147,7 +147,7 @@ mod tests {
         settings.limits.buffered_bytes_max *= 2;
         assert_eq!(of(&settings).total() - usual.total(), 1 << 30);
         settings.limits.buffered_bytes_max /= 2;
-        settings.deflate.context_memory_bytes_max = 1 << 30;
+        settings.deflate.takeover_bytes_max = 1 << 30;
         assert_eq!(of(&settings).total(), usual.total(), "deflate is off");
         settings.deflate.enabled = true;
         assert_eq!(of(&settings).connections - usual.connections, 1 << 30);

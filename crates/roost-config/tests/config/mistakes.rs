@@ -1,6 +1,6 @@
 //! Every mistake of a file in one go, each at its place.
 
-use roost_config::{Errors, Place, load, parse, parse_bytes};
+use roost_config::{Errors, Overrides, Place, load, parse, parse_bytes};
 
 fn errors(text: &str) -> Errors {
     parse(text, "f.toml").expect_err("a mistake")
@@ -23,10 +23,10 @@ drain_timeout = \"20s\"
 x = 1
 [limits]
 idle_timout = \"30s\"
-frame_size_max =
-message_size_max = \"64KiB\"
-outbox_size_max = \"1KiB\"
-page = true
+frame_bytes_max =
+message_bytes_max = \"64KiB\"
+outbox_bytes_max = \"1KiB\"
+demo_page = true
 frobnicate = 1
 [listener]
 backlog \"x\"
@@ -52,23 +52,23 @@ publish = \"none\"
          [limits]?",
         "f.toml:9:1: limits.idle_timout: found an unknown key, expected a key of [limits]; did you \
          mean `idle_timeout`?",
-        "f.toml:10:17: found no value, expected a value",
-        "f.toml:12:1: limits.outbox_size_max: found \"1KiB\", expected at least \
-         limits.message_size_max, which is \"64KiB\"; the longest message must have room to wait",
-        "f.toml:13:1: limits.page: found an unknown key, expected a key of [limits]; `page` belongs \
-         to [listener]",
+        "f.toml:10:18: found no value, expected a value",
+        "f.toml:12:1: limits.outbox_bytes_max: found \"1KiB\", expected at least \
+         limits.message_bytes_max, which is \"64KiB\"; the longest message must have room to wait",
+        "f.toml:13:1: limits.demo_page: found an unknown key, expected a key of [limits]; \
+         `demo_page` belongs to [listener]",
         "f.toml:14:1: limits.frobnicate: found an unknown key, expected a key of [limits]: \
-         handshakes_in_flight_max, handshake_timeout, handshake_size_max, handshake_headers_max, \
-         connections_per_address_max, message_size_max, frame_size_max, fragment_size, outbox_size_max, \
-         buffered_size_max, idle_timeout, ping_interval, ping_timeout, close_timeout, \
-         channel_name_size_max, channels_max, subscriptions_per_connection_max",
+         handshakes_in_flight_max, handshake_timeout, handshake_bytes_max, handshake_headers_max, \
+         connections_per_address_max, message_bytes_max, frame_bytes_max, fragment_bytes, outbox_bytes_max, \
+         buffered_bytes_max, idle_timeout, ping_interval, ping_timeout, close_timeout, \
+         channel_name_bytes_max, channels_max, subscriptions_per_connection_max",
         "f.toml:16:9: found key with no value, expected `=`",
         "f.toml:17:9: listener.stats: found \"true\", expected true or false; write true without \
          quotes",
         "f.toml:19:8: namespace[0].name: found \"chat:\", expected a name of 1 to 64 letters, \
          digits, '-', '_' or '.'; without the colon: \"chat\"",
-        "f.toml:23:1: namespace[2].name: found \"a\" a second time, expected another name than that \
-         of namespace[1]",
+        "f.toml:23:1: namespace \"a\".name: found \"a\" a second time, expected another name than \
+         that of line 21",
         "f.toml:24:1: namespace[3]: found no name, expected the key name; name = \"chat\" is for \
          the channels chat:…",
         "f.toml:25:11: namespace[3].publish: found \"none\", expected \"anyone\", \"subscribers\" \
@@ -82,11 +82,12 @@ publish = \"none\"
 fn one_mistake_is_blamed_once() {
     // The message's size cannot be read: whether the frame's is too large is not known.
     for broken in ["\"64KB\"", "", "\"64KiB"] {
-        let text = format!("[limits]\nmessage_size_max = {broken}\nframe_size_max = \"2MiB\"\n");
+        let text = format!("[limits]\nmessage_bytes_max = {broken}\nframe_bytes_max = \"2MiB\"\n");
         assert_eq!(errors(&text).len(), 1, "{}", errors(&text));
     }
     // A broken header takes the keys below it out of the game, up to the next.
-    let text = "[server]\nreactors = 1\n[listener\nreactors = 0\npage = true\n[log]\nlevel = 1\n";
+    let text =
+        "[server]\nreactors = 1\n[listener\nreactors = 0\ndemo_page = true\n[log]\nlevel = 1\n";
     let found = lines(text);
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(
@@ -176,8 +177,8 @@ fn hints_at_the_nearest_name() {
     for (text, hint) in [
         ("[limits]\nidel_timeout = 1", "did you mean `idle_timeout`?"),
         (
-            "[limits]\nmesage_size_mx = 1",
-            "did you mean `message_size_max`?",
+            "[limits]\nmesage_bytes_mx = 1",
+            "did you mean `message_bytes_max`?",
         ),
         ("[listener]\nadress = 1", "did you mean `address`?"),
         (
@@ -204,10 +205,10 @@ fn hints_at_the_nearest_name() {
 
 #[test]
 fn contradictions_between_keys() {
-    let found = lines("[limits]\nmessage_size_max = \"4KiB\"\nframe_size_max = \"8KiB\"");
+    let found = lines("[limits]\nmessage_bytes_max = \"4KiB\"\nframe_bytes_max = \"8KiB\"");
     assert_eq!(found.len(), 1);
     assert!(
-        found[0].starts_with("f.toml:3:1: limits.frame_size_max: "),
+        found[0].starts_with("f.toml:3:1: limits.frame_bytes_max: "),
         "{}",
         found[0]
     );
@@ -217,11 +218,79 @@ fn contradictions_between_keys() {
                        subscribe = \"nobody\"\n",
     );
     assert_eq!(found.len(), 1);
-    // Nobody wrote namespace[0].publish: the place is that of the key beside it.
+    // Its publish is not written: the place is that of the key beside it.
     assert!(
-        found[0].starts_with("f.toml:5:1: namespace[0].publish: "),
+        found[0].starts_with("f.toml:5:1: namespace \"a\".publish: "),
         "{}",
         found[0]
+    );
+}
+
+#[test]
+fn an_inherited_contradiction_is_reported_once() {
+    let namespaces =
+        "[[namespace]]\nname = \"a\"\n[[namespace]]\nname = \"b\"\nreceive_own = true\n";
+    // In [channels]: the namespaces that inherit both keys are not named.
+    let text =
+        format!("{namespaces}[channels]\npublish = \"subscribers\"\nsubscribe = \"nobody\"\n");
+    let found = lines(&text);
+    assert_eq!(
+        found,
+        [
+            "f.toml:7:1: channels.publish: found \"subscribers\", expected another value while \
+             channels.subscribe is \"nobody\"; without subscribers no subscriber publishes"
+        ]
+    );
+    let text = format!(
+        "{namespaces}[channels]\noutbox_bytes_max = \"2MiB\"\n[limits]\noutbox_bytes_max = \"1MiB\"\n"
+    );
+    let found = lines(&text);
+    assert_eq!(
+        found,
+        [
+            "f.toml:7:1: channels.outbox_bytes_max: found \"2MiB\", expected at most \
+             limits.outbox_bytes_max, which is \"1MiB\"; that one holds for all that waits for a \
+             connection"
+        ]
+    );
+    // A namespace that adds to it is named, with what it wrote.
+    let text = format!("{namespaces}outbox_bytes_max = \"3MiB\"\n");
+    let found = lines(&text);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].starts_with("f.toml:6:1: namespace \"b\".outbox_bytes_max: found \"3MiB\""),
+        "{}",
+        found[0]
+    );
+    // One that follows: the place is that of the leader.
+    let text = "[limits]\nmessage_bytes_max = \"4MiB\"\nbuffered_bytes_max = \"1MiB\"\n";
+    let found = lines(text);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].starts_with("f.toml:3:1: limits.buffered_bytes_max: "),
+        "{}",
+        found[0]
+    );
+}
+
+#[test]
+fn a_namespace_that_is_no_table_does_not_shift_the_others() {
+    let found = lines("namespace = [1, { name = \"a\", publish = \"x\" }, { name = \"a\" }]\n");
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(
+        found[0].starts_with("f.toml:1:14: namespace[0]: found the number 1"),
+        "{}",
+        found[0]
+    );
+    assert!(
+        found[1].starts_with("f.toml:1:41: namespace \"a\".publish: "),
+        "{}",
+        found[1]
+    );
+    assert!(
+        found[2].contains("namespace \"a\".name: found \"a\" a second time"),
+        "{}",
+        found[2]
     );
 }
 
@@ -236,10 +305,10 @@ fn what_is_no_text_at_all() {
     let errors = parse(&long, "f.toml").expect_err("too long");
     assert_eq!(
         errors.to_string(),
-        "f.toml: found a file of 1048577 bytes, expected at most 1 MiB\n1 mistake"
+        "f.toml: found a longer file, expected at most 1 MiB\n1 mistake"
     );
     let path = std::env::temp_dir().join("roost-config-test-there-is-no-such-file.toml");
-    let errors = load(&path).expect_err("no such file");
+    let errors = load(&path, &Overrides::new()).expect_err("no such file");
     let mistake = errors.iter().next().expect("one");
     assert!(
         matches!(mistake.place, Place::WholeFile { .. }),

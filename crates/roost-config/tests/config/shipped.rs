@@ -1,10 +1,36 @@
 //! The files under config/ and the reference in docs/ say what the code says.
 
-use roost_config::{Loaded, Settings, Source, all_keys, namespace_keys, parse, to_toml};
+use std::path::Path;
+
+use roost_config::{
+    Loaded, Overrides, Settings, Source, all_keys, generated, namespace_keys, parse, parse_with,
+    to_toml,
+};
 
 const ROOST_TOML: &str = include_str!("../../../../config/roost.toml");
 const DEV_TOML: &str = include_str!("../../../../config/roost.dev.toml");
 const REFERENCE: &str = include_str!("../../../../docs/configuration.md");
+
+#[test]
+fn what_is_made_from_the_table_is_as_committed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for (path, make) in generated::FILES {
+        let committed = std::fs::read_to_string(root.join(path)).expect(path);
+        let made = make(&committed).unwrap_or_else(|| panic!("{path}: the marks are missing"));
+        let (mut old, mut new) = (committed.lines(), made.lines());
+        for line in 1.. {
+            let (old, new) = (old.next(), new.next());
+            assert_eq!(
+                old, new,
+                "{path}:{line} is not what the table makes of it: run\n    \
+                 cargo run -p roost-config --example reference -- --write\n"
+            );
+            if old.is_none() {
+                break;
+            }
+        }
+    }
+}
 
 #[test]
 fn roost_toml_is_the_defaults() {
@@ -53,19 +79,20 @@ fn roost_tomls_example_of_a_namespace_works() {
     };
     assert_eq!(namespace.name, "chat");
     for key in namespace_keys() {
-        let source = loaded.source(&format!("namespace[0].{key}"));
+        let name = key.name;
+        let source = loaded.source(&format!("namespace[0].{name}"));
         assert!(
             matches!(source, Source::File { .. }),
-            "{key} is not in the example"
+            "{name} is not in the example"
         );
     }
 }
 
 #[test]
 fn the_development_file_is_built_in() {
-    let built_in = Loaded::dev();
+    let built_in = Loaded::dev(&Overrides::new()).unwrap_or_else(|errors| panic!("{errors}"));
     let settings = &built_in.settings;
-    assert!(settings.listener.page && settings.listener.stats && settings.echo.enabled);
+    assert!(settings.listener.demo_page && settings.listener.stats && settings.echo.enabled);
     assert!(
         settings.listener.address.ip().is_loopback(),
         "nothing is opened by default"
@@ -82,11 +109,12 @@ fn the_reference_has_every_key_with_its_default() {
         .map(|key| (format!("{}.{}", key.section, key.name), key.default))
         .collect();
     for key in namespace_keys() {
-        let default = match key {
+        let name = key.name;
+        let default = match name {
             "name" => "none".to_owned(),
-            _ => format!("that of channels.{key}"),
+            _ => format!("that of `channels.{name}"),
         };
-        expected.push((format!("namespace.{key}"), default));
+        expected.push((format!("namespace.{name}"), default));
     }
     assert_eq!(
         written, expected,
@@ -104,22 +132,21 @@ fn row(line: &str) -> Option<(String, String)> {
 
 #[test]
 fn written_settings_name_their_source() {
-    let text = "[limits]\nmessage_size_max = \"2MiB\"\n[channels]\nhear_own = true\n\
+    let text = "[limits]\nmessage_bytes_max = \"2MiB\"\n[channels]\nreceive_own = true\n\
                 [[namespace]]\nname = \"a\"\npublish = \"nobody\"\n";
-    let mut loaded = parse(text, "my.toml").unwrap_or_else(|errors| panic!("{errors}"));
-    loaded
-        .set_from_command_line(&[("server.driver", "epoll")])
-        .unwrap();
+    let mut overrides = Overrides::new();
+    overrides.add_pair("server.driver=epoll");
+    let loaded = parse_with(text, "my.toml", &overrides).unwrap_or_else(|e| panic!("{e}"));
     let written = to_toml(&loaded);
     for (setting, source) in [
         ("driver = \"epoll\"", "command line"),
         ("reactors = \"auto\"", "default"),
-        ("message_size_max = \"2MiB\"", "my.toml:2"),
-        ("frame_size_max = \"2MiB\"", "as limits.message_size_max"),
-        ("outbox_size_max = \"2MiB\"", "as limits.message_size_max"),
+        ("message_bytes_max = \"2MiB\"", "my.toml:2"),
+        ("frame_bytes_max = \"2MiB\"", "as limits.message_bytes_max"),
+        ("outbox_bytes_max = \"2MiB\"", "as limits.message_bytes_max"),
         ("name = \"a\"", "my.toml:6"),
         ("publish = \"nobody\"", "my.toml:7"),
-        ("hear_own = true", "as channels.hear_own"),
+        ("receive_own = true", "as channels.receive_own"),
     ] {
         let line = format!("{setting:<44} # {source}");
         assert!(

@@ -25,7 +25,7 @@ fn bad(key: &str, value: &str, words: &str) {
 #[test]
 fn sizes() {
     let size = |value| {
-        good("limits.channel_name_size_max", value)
+        good("limits.channel_name_bytes_max", value)
             .limits
             .channel_name_bytes_max
     };
@@ -36,7 +36,7 @@ fn sizes() {
     assert_eq!(size("0x10"), 16);
     assert_eq!(size("1_000"), 1_000);
     assert_eq!(
-        good("limits.message_size_max", "\"1GiB\"")
+        good("limits.message_bytes_max", "\"1GiB\"")
             .limits
             .message_bytes_max,
         1 << 30
@@ -61,7 +61,7 @@ fn sizes() {
         ("1.0", "the number 1.0"),
         ("true", "found true"),
     ] {
-        bad("limits.channel_name_size_max", value, words);
+        bad("limits.channel_name_bytes_max", value, words);
     }
 }
 
@@ -124,8 +124,12 @@ fn numbers_and_auto() {
         "65536",
         "a power of two from 8 to 32768",
     );
-    bad("listener.page", "1", "expected true or false");
-    bad("listener.page", "\"false\"", "write false without quotes");
+    bad("listener.demo_page", "1", "expected true or false");
+    bad(
+        "listener.demo_page",
+        "\"false\"",
+        "write false without quotes",
+    );
 }
 
 #[test]
@@ -150,36 +154,132 @@ fn words() {
 
 #[test]
 fn addresses() {
-    let address = |value| good("listener.address", value).listener.address.to_string();
-    assert_eq!(address("\"0.0.0.0:80\""), "0.0.0.0:80");
-    assert_eq!(address("\"[::]:8080\""), "[::]:8080");
-    assert_eq!(address("\"127.0.0.1:0\""), "127.0.0.1:0");
+    let address = |value: &str| {
+        let value = format!("\"{value}\"");
+        good("listener.address", &value)
+            .listener
+            .address
+            .to_string()
+    };
+    for text in [
+        "0.0.0.0:80",
+        "[::]:8080",
+        "127.0.0.1:0",
+        "[::1]:65535",
+        "[fe80::1%2]:80",
+    ] {
+        assert_eq!(address(text), text);
+    }
+    for (text, hint) in [
+        (
+            ":8080",
+            "for every address write \"0.0.0.0:8080\" or \"[::]:8080\"",
+        ),
+        (
+            "*:8080",
+            "for every address write \"0.0.0.0:8080\" or \"[::]:8080\"",
+        ),
+        (
+            "8080",
+            "for every address write \"0.0.0.0:8080\" or \"[::]:8080\"",
+        ),
+        (
+            "*",
+            "for every address write \"0.0.0.0:8080\" or \"[::]:8080\"",
+        ),
+        (
+            "localhost:9",
+            "names are not looked up: write \"127.0.0.1:9\"",
+        ),
+        (
+            "localhost",
+            "names are not looked up: write \"127.0.0.1:8080\"",
+        ),
+        (
+            "www.example.org:80",
+            "names are not looked up: write its IP address",
+        ),
+        ("::1", "the port is missing: \"[::1]:8080\""),
+        ("[::1]", "the port is missing: \"[::1]:8080\""),
+        ("::", "the port is missing: \"[::]:8080\""),
+        ("10.0.0.1", "the port is missing: \"10.0.0.1:8080\""),
+        ("127.0.0.1:", "the port is missing after the colon"),
+        ("[::1]:", "the port is missing after the colon"),
+        (
+            "::1:8080",
+            "an IPv6 address stands in brackets: \"[::1]:8080\"",
+        ),
+        (
+            "[::1:8080]",
+            "an IPv6 address stands in brackets: \"[::1]:8080\"",
+        ),
+        (
+            "::8080",
+            "an IPv6 address stands in brackets: \"[::]:8080\"",
+        ),
+        (
+            "fe80::1:443",
+            "an IPv6 address stands in brackets: \"[fe80::1]:443\"",
+        ),
+        (
+            "2001:db8:0:0:0:0:0:1:80",
+            "an IPv6 address stands in brackets: \"[2001:db8::1]:80\"",
+        ),
+        (
+            "2001:db8::2:1",
+            "the port is missing: \"[2001:db8::2:1]:8080\"",
+        ),
+        ("127.0.0.1:65536", "a port is at most 65535"),
+        ("[::1]:70000", "a port is at most 65535"),
+        ("::1:99999", "a port is at most 65535"),
+        ("localhost:70000", "a port is at most 65535"),
+        (
+            "127.0.0.1:http",
+            "the port is a number, and nothing follows it",
+        ),
+        (
+            "127.0.0.1:80/",
+            "the port is a number, and nothing follows it",
+        ),
+        (
+            "http://127.0.0.1:80/x",
+            "without scheme and path: \"127.0.0.1:80\"",
+        ),
+        ("ws://[::1]:80", "without scheme and path: \"[::1]:80\""),
+        (
+            "http://localhost",
+            "without scheme and path: \"127.0.0.1:8080\"",
+        ),
+        ("tcp://www.example.org:80", "without scheme and path"),
+        (" 127.0.0.1:80", "write \"127.0.0.1:80\""),
+        (
+            "[::1]:80 ",
+            "an IPv6 address stands in brackets: \"[::1]:80\"",
+        ),
+        ("unix:/run/roost.sock", "unix sockets are not listened on"),
+        ("/run/roost.sock", "unix sockets are not listened on"),
+    ] {
+        let mistake = one("listener.address", &format!("\"{text}\"")).expect_err(text);
+        assert!(mistake.ends_with(&format!("; {hint}")), "{mistake}");
+    }
+    for text in ["", "127.0.0.1.5:80", "[::1", "a b:80", "1:2:3"] {
+        bad(
+            "listener.address",
+            &format!("\"{text}\""),
+            "expected an IP address with a port",
+        );
+    }
     bad(
         "listener.address",
-        "\":8080\"",
+        "8080",
+        "found the number 8080, expected an IP address with a port",
+    );
+    bad(
+        "listener.address",
+        "8080",
         "write \"0.0.0.0:8080\" or \"[::]:8080\"",
     );
-    bad(
-        "listener.address",
-        "\"localhost:9\"",
-        "write \"127.0.0.1:9\"",
-    );
-    bad(
-        "listener.address",
-        "\"::1\"",
-        "the port is missing: \"[::1]:8080\"",
-    );
-    bad(
-        "listener.address",
-        "\"10.0.0.1\"",
-        "the port is missing: \"10.0.0.1:8080\"",
-    );
-    bad(
-        "listener.address",
-        "\"127.0.0.1:65536\"",
-        "expected an IP address with a port",
-    );
-    bad("listener.address", "8080", "the number 8080");
+    bad("listener.address", "true", "found true");
 }
 
 #[test]
@@ -265,9 +365,34 @@ fn origins() {
          'http://127.0.0.1:3000', \"http://a_b.local:65535\"]",
     );
     assert_eq!(listed.len(), 6);
+    // What apps and extensions send.
+    for origin in [
+        "null",
+        "file://",
+        "app://.",
+        "app://obsidian.md",
+        "capacitor://localhost",
+        "ionic://localhost",
+        "tauri://localhost",
+        "http://tauri.localhost",
+        "vscode-webview://1n3i7ggg9hn2l1lbc5lr3ikqvd3uhuhiqvj7tlvsp2lbd4ur2ml1",
+        "chrome-extension://gighmmpiobklfepjocnamgkkbiglidom",
+        "moz-extension://c7f2e4a6-1b0d-4c56-9a0f-3a6d1f1b2c3d",
+    ] {
+        let value = format!("[\"{origin}\"]");
+        let listed = good("listener.allowed_origins", &value)
+            .listener
+            .allowed_origins;
+        assert_eq!(listed, [origin]);
+    }
     for (entry, words) in [
         ("\"example.org\"", "begins with its scheme"),
         ("\"https://\"", "a host and nothing else"),
+        ("\"app://\"", "a host and nothing else"),
+        ("\"file:///\"", "sends \"file://\" or \"null\""),
+        ("\"file:///home/a.html\"", "sends \"file://\" or \"null\""),
+        ("\"File://\"", "in lower case: \"file://\""),
+        ("\"Null\"", "begins with its scheme"),
         (
             "\"https://a.example/\"",
             "without the slash at its end: \"https://a.example\"",
@@ -338,17 +463,17 @@ fn realms() {
 
 #[test]
 fn what_is_not_written_follows() {
-    let limits = good("limits.message_size_max", "\"64KiB\"").limits;
+    let limits = good("limits.message_bytes_max", "\"64KiB\"").limits;
     assert_eq!(
         (limits.frame_bytes_max, limits.outbox_bytes_max),
         (65_536, 1 << 20)
     );
-    let limits = good("limits.message_size_max", "\"16MiB\"").limits;
+    let limits = good("limits.message_bytes_max", "\"16MiB\"").limits;
     assert_eq!(
         (limits.frame_bytes_max, limits.outbox_bytes_max),
         (16 << 20, 16 << 20)
     );
-    let limits = good("limits.frame_size_max", "\"64KiB\"").limits;
+    let limits = good("limits.frame_bytes_max", "\"64KiB\"").limits;
     assert_eq!(
         (limits.frame_bytes_max, limits.message_bytes_max),
         (65_536, 1 << 20)
@@ -366,13 +491,16 @@ fn what_is_not_written_follows() {
     assert_eq!(published, [Publish::Nobody, Publish::Anyone]);
     assert_eq!(
         loaded.source("namespace[0].publish"),
-        Source::Follows("channels.publish")
+        Source::Follows {
+            section: "channels",
+            name: "publish"
+        }
     );
     assert_eq!(
         loaded.source("namespace[1].publish"),
         Source::File { line: 5, column: 1 }
     );
-    assert_eq!(loaded.source("namespace[0].hear_own"), Source::Default);
+    assert_eq!(loaded.source("namespace[0].receive_own"), Source::Default);
 }
 
 #[test]

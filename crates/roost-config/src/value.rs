@@ -1,5 +1,5 @@
-//! What a value may be: one [`Kind`] per way of writing a value, which reads it from TOML, writes
-//! it back, and says in words what it takes.
+//! What a value may be: one [`ValueType`] per way of writing a value, which reads it from TOML,
+//! writes it back, and says in words what it takes.
 
 use std::net::SocketAddr;
 use std::ops::{Range, RangeInclusive};
@@ -7,12 +7,14 @@ use std::ops::{Range, RangeInclusive};
 use toml::Spanned;
 use toml::de::DeValue;
 
-use crate::settings::{GIB, KIB, MIB};
+use crate::address::address_hint;
+use crate::nearest::{containing, nearest};
+use crate::table::{GIB, KIB, MIB};
 
 /// A way of writing a value.
-pub(crate) trait Kind {
+pub(crate) trait ValueType {
     /// What it is read as.
-    type Value;
+    type Value: Clone + PartialEq;
 
     /// Reads a value, or says in `refusals` why not.
     fn read(
@@ -26,6 +28,9 @@ pub(crate) trait Kind {
 
     /// What is accepted, to stand after "expected".
     fn expected(&self) -> String;
+
+    /// What is accepted, as short as a cell of the reference needs it, in Markdown.
+    fn takes(&self) -> String;
 }
 
 /// A value that is not accepted.
@@ -44,7 +49,7 @@ pub(crate) struct Refusal {
 /// `true` or `false`.
 pub(crate) struct Flag;
 
-impl Kind for Flag {
+impl ValueType for Flag {
     type Value = bool;
 
     fn read(&self, value: &Spanned<DeValue<'_>>, refusals: &mut Vec<Refusal>) -> Option<bool> {
@@ -65,12 +70,16 @@ impl Kind for Flag {
     fn expected(&self) -> String {
         "true or false".to_owned()
     }
+
+    fn takes(&self) -> String {
+        "`true`, `false`".to_owned()
+    }
 }
 
 /// A whole number in a range.
 pub(crate) struct Count(pub(crate) RangeInclusive<u32>);
 
-impl Kind for Count {
+impl ValueType for Count {
     type Value = u32;
 
     fn read(&self, value: &Spanned<DeValue<'_>>, refusals: &mut Vec<Refusal>) -> Option<u32> {
@@ -88,12 +97,16 @@ impl Kind for Count {
         let (min, max) = (self.0.start(), self.0.end());
         format!("a whole number from {min} to {max}")
     }
+
+    fn takes(&self) -> String {
+        format!("{} to {}", self.0.start(), self.0.end())
+    }
 }
 
 /// A power of two in a range.
 pub(crate) struct PowerOfTwo(pub(crate) RangeInclusive<u32>);
 
-impl Kind for PowerOfTwo {
+impl ValueType for PowerOfTwo {
     type Value = u32;
 
     fn read(&self, value: &Spanned<DeValue<'_>>, refusals: &mut Vec<Refusal>) -> Option<u32> {
@@ -119,12 +132,16 @@ impl Kind for PowerOfTwo {
         let (min, max) = (self.0.start(), self.0.end());
         format!("a power of two from {min} to {max}")
     }
+
+    fn takes(&self) -> String {
+        format!("power of two, {} to {}", self.0.start(), self.0.end())
+    }
 }
 
 /// `"auto"`, read as `None`, or what another kind takes.
 pub(crate) struct Auto<K>(pub(crate) K);
 
-impl<K: Kind> Kind for Auto<K> {
+impl<K: ValueType> ValueType for Auto<K> {
     type Value = Option<K::Value>;
 
     fn read(
@@ -153,12 +170,16 @@ impl<K: Kind> Kind for Auto<K> {
     fn expected(&self) -> String {
         format!("\"auto\" or {}", self.0.expected())
     }
+
+    fn takes(&self) -> String {
+        format!("`\"auto\"`, {}", self.0.takes())
+    }
 }
 
 /// A number of bytes: `"64KiB"`, or an integer.
 pub(crate) struct Size(pub(crate) RangeInclusive<usize>);
 
-impl Kind for Size {
+impl ValueType for Size {
     type Value = usize;
 
     fn read(&self, value: &Spanned<DeValue<'_>>, refusals: &mut Vec<Refusal>) -> Option<usize> {
@@ -187,6 +208,11 @@ impl Kind for Size {
             [self.0.start(), self.0.end()].map(|bytes| with_unit(*bytes as u64, &SIZE_UNITS));
         format!("a size from \"{min}\" to \"{max}\" (a whole number with B, KiB, MiB or GiB)")
     }
+
+    fn takes(&self) -> String {
+        let [min, max] = [self.0.start(), self.0.end()].map(|bytes| self.write(bytes));
+        format!("`{min}` to `{max}`")
+    }
 }
 
 /// A length of time, read as milliseconds: `"30s"`. The integer 0 is the only one without a unit.
@@ -197,7 +223,7 @@ pub(crate) struct Duration {
     pub(crate) range: RangeInclusive<u32>,
 }
 
-impl Kind for Duration {
+impl ValueType for Duration {
     type Value = u32;
 
     fn read(&self, value: &Spanned<DeValue<'_>>, refusals: &mut Vec<Refusal>) -> Option<u32> {
@@ -235,12 +261,18 @@ impl Kind for Duration {
         let zero = if self.zero { "\"0s\", or " } else { "" };
         format!("{zero}a time from \"{min}\" to \"{max}\" (a whole number with ms, s, m or h)")
     }
+
+    fn takes(&self) -> String {
+        let [min, max] = [self.range.start(), self.range.end()].map(|millis| self.write(millis));
+        let zero = if self.zero { "`\"0s\"`, " } else { "" };
+        format!("{zero}`{min}` to `{max}`")
+    }
 }
 
 /// One of a few words.
 pub(crate) struct Choice<T: 'static>(pub(crate) &'static [(&'static str, T)]);
 
-impl<T: Copy + PartialEq> Kind for Choice<T> {
+impl<T: Copy + PartialEq> ValueType for Choice<T> {
     type Value = T;
 
     fn read(&self, value: &Spanned<DeValue<'_>>, refusals: &mut Vec<Refusal>) -> Option<T> {
@@ -248,8 +280,9 @@ impl<T: Copy + PartialEq> Kind for Choice<T> {
         match self.0.iter().find(|(name, _)| Some(*name) == word) {
             Some((_, choice)) => Some(*choice),
             None => {
+                let names = || self.0.iter().map(|(name, _)| *name);
                 let hint = word
-                    .and_then(|word| crate::nearest::nearest(word, self.0.iter().map(|c| c.0)))
+                    .and_then(|word| nearest(word, names()).or_else(|| containing(word, names())))
                     .map(|name| format!("did you mean \"{name}\"?"));
                 refuse(self, value, hint, refusals)
             }
@@ -268,12 +301,21 @@ impl<T: Copy + PartialEq> Kind for Choice<T> {
             _ => words.join(", "),
         }
     }
+
+    fn takes(&self) -> String {
+        let words: Vec<String> = self
+            .0
+            .iter()
+            .map(|(name, _)| format!("`\"{name}\"`"))
+            .collect();
+        words.join(", ")
+    }
 }
 
 /// An IP address with a port.
 pub(crate) struct Address;
 
-impl Kind for Address {
+impl ValueType for Address {
     type Value = SocketAddr;
 
     fn read(
@@ -282,7 +324,9 @@ impl Kind for Address {
         refusals: &mut Vec<Refusal>,
     ) -> Option<SocketAddr> {
         let Some(text) = value.get_ref().as_str() else {
-            return refuse(self, value, None, refusals);
+            let port = integer(value.get_ref()).map(|port| port.to_string());
+            let hint = port.and_then(|port| address_hint(&port));
+            return refuse(self, value, hint, refusals);
         };
         match text.parse() {
             Ok(address) => Some(address),
@@ -297,17 +341,23 @@ impl Kind for Address {
     fn expected(&self) -> String {
         "an IP address with a port, such as \"127.0.0.1:8080\" or \"[::]:8080\"".to_owned()
     }
+
+    fn takes(&self) -> String {
+        "IP address and port".to_owned()
+    }
 }
 
 /// A word that a check accepts.
-pub(crate) struct Word {
-    /// What it is, with its article.
+pub(crate) struct Pattern {
+    /// What it is, with its article and an example.
     pub(crate) expected: &'static str,
+    /// The same in a word or two.
+    pub(crate) takes: &'static str,
     /// Refuses with a hint, which may be empty.
     pub(crate) check: fn(&str) -> Result<(), String>,
 }
 
-impl Kind for Word {
+impl ValueType for Pattern {
     type Value = String;
 
     fn read(&self, value: &Spanned<DeValue<'_>>, refusals: &mut Vec<Refusal>) -> Option<String> {
@@ -327,12 +377,16 @@ impl Kind for Word {
     fn expected(&self) -> String {
         self.expected.to_owned()
     }
+
+    fn takes(&self) -> String {
+        self.takes.to_owned()
+    }
 }
 
 /// A list of such words, or the single entry `"*"` for any.
-pub(crate) struct Words(pub(crate) Word);
+pub(crate) struct Patterns(pub(crate) Pattern);
 
-impl Kind for Words {
+impl ValueType for Patterns {
     type Value = Vec<String>;
 
     fn read(
@@ -370,6 +424,10 @@ impl Kind for Words {
 
     fn expected(&self) -> String {
         format!("[\"*\"] for any, or a list, each entry {}", self.0.expected)
+    }
+
+    fn takes(&self) -> String {
+        format!("`[\"*\"]`, list of {}s", self.0.takes)
     }
 }
 
@@ -413,7 +471,7 @@ pub(crate) fn quoted(text: &str) -> String {
     quoted
 }
 
-fn refuse<K: Kind, T>(
+fn refuse<K: ValueType, T>(
     kind: &K,
     value: &Spanned<DeValue<'_>>,
     hint: Option<String>,
@@ -480,28 +538,6 @@ fn time_hint(unit: &str) -> Option<String> {
         _ => return None,
     };
     Some(format!("write {meant}"))
-}
-
-fn address_hint(text: &str) -> Option<String> {
-    if let Some(port) = text
-        .strip_prefix(':')
-        .and_then(|port| port.parse::<u16>().ok())
-    {
-        return Some(format!(
-            "for every address write \"0.0.0.0:{port}\" or \"[::]:{port}\""
-        ));
-    }
-    if let Some(port) = text.strip_prefix("localhost:") {
-        return Some(format!(
-            "names are not looked up: write \"127.0.0.1:{port}\""
-        ))
-        .filter(|_| port.parse::<u16>().is_ok());
-    }
-    let bare: std::net::IpAddr = text.parse().ok()?;
-    Some(format!(
-        "the port is missing: \"{}\"",
-        SocketAddr::new(bare, 8080)
-    ))
 }
 
 const SIZE_UNITS: [(&str, u64); 4] = [

@@ -1,10 +1,34 @@
 //! Which words are origins, paths, subprotocols, realms and names of namespaces. Each check refuses with a hint.
 
-/// An Origin as a browser sends it (RFC 6454 §6.2): `scheme://host[:port]` in lower case, or
-/// `null`. What a browser never sends is refused, because an entry that cannot match is a mistake.
-pub(crate) fn check_origin(word: &str) -> Result<(), String> {
-    if word == "null" {
+use crate::value::{Pattern, shortened};
+
+pub(crate) const ORIGIN: Pattern = Pattern {
+    expected: "an origin such as \"https://example.org\"",
+    takes: "origin",
+    check: check_origin,
+};
+
+pub(crate) const REALM: Pattern = Pattern {
+    expected: "a realm such as \"realm1\"",
+    takes: "realm",
+    check: check_realm,
+};
+
+pub(crate) const NAMESPACE_NAME: Pattern = Pattern {
+    expected: "a name of 1 to 64 letters, digits, '-', '_' or '.'",
+    takes: "1 to 64 letters, digits, `-`, `_`, `.`",
+    check: check_namespace,
+};
+
+/// An Origin as clients send it (RFC 6454 §6.2): `scheme://host[:port]` in lower case, or one of
+/// [`WHOLE_ORIGINS`]. What is never sent is refused, because an entry that cannot match is a
+/// mistake.
+fn check_origin(word: &str) -> Result<(), String> {
+    if WHOLE_ORIGINS.contains(&word) {
         return Ok(());
+    }
+    if word.starts_with("file:") {
+        return Err("every page opened as a file sends \"file://\" or \"null\"".to_owned());
     }
     let Some((scheme, host)) = word.split_once("://") else {
         return Err("an origin begins with its scheme, such as https://".to_owned());
@@ -19,14 +43,14 @@ pub(crate) fn check_origin(word: &str) -> Result<(), String> {
     if let Some(bare) = word.strip_suffix('/').filter(|_| !host.is_empty()) {
         return Err(format!(
             "without the slash at its end: \"{}\"",
-            crate::kind::shortened(bare)
+            shortened(bare)
         ));
     }
     if word.contains('*') {
         return Err("patterns are not matched: list each origin".to_owned());
     }
     if word.bytes().any(|b| b.is_ascii_uppercase()) {
-        let lower = crate::kind::shortened(&word.to_ascii_lowercase());
+        let lower = shortened(&word.to_ascii_lowercase());
         return Err(format!("browsers send it in lower case: \"{lower}\""));
     }
     let default_port = match scheme {
@@ -35,14 +59,14 @@ pub(crate) fn check_origin(word: &str) -> Result<(), String> {
         _ => "\0",
     };
     if let Some(bare) = word.strip_suffix(default_port) {
-        let bare = crate::kind::shortened(bare);
+        let bare = shortened(bare);
         return Err(format!("browsers leave the default port out: \"{bare}\""));
     }
     check_host(host)
 }
 
 /// A realm (a WAMP URI): no space, no `#`, no control character.
-pub(crate) fn check_realm(word: &str) -> Result<(), String> {
+fn check_realm(word: &str) -> Result<(), String> {
     let fits = !word.is_empty()
         && word.len() <= REALM_BYTES_MAX
         && !word
@@ -95,7 +119,7 @@ pub(crate) fn check_subprotocol(word: &str) -> Result<(), String> {
 }
 
 /// What stands before the colon in a channel's name.
-pub(crate) fn check_namespace(word: &str) -> Result<(), String> {
+fn check_namespace(word: &str) -> Result<(), String> {
     let fits = (1..=NAMESPACE_BYTES_MAX).contains(&word.len())
         && word
             .chars()
@@ -145,6 +169,9 @@ fn check_host(host: &str) -> Result<(), String> {
     }
 }
 
+/// Origins without a host: of a sandboxed frame and other opaque ones, and of a page opened as a file
+/// (RFC 6454 §4 leaves the latter to the client; Chromium, Electron and Cordova send this).
+const WHOLE_ORIGINS: [&str; 2] = ["null", "file://"];
 /// A DNS name has at most 253 characters.
 const HOST_BYTES_MAX: usize = 253;
 const REALM_BYTES_MAX: usize = 255;

@@ -1,0 +1,267 @@
+//! From what is written to what holds: keys that follow others, and values that contradict each
+//! other.
+
+use std::collections::HashMap;
+
+use crate::mistake::{Mistake, Place};
+use crate::names::{shown, variable};
+use crate::source::{Source, Sources};
+use crate::table::{
+    ChannelPolicy, Limits, NAMESPACE, Namespace, Publish, Row, Section, Settings, Subscribe,
+    Visitor, visit, visit_namespace,
+};
+use crate::value::{Size, ValueType};
+
+/// Gives every key that is not written the value of the key it follows.
+pub(crate) fn inherit(settings: &mut Settings, sources: &mut Sources) {
+    // Twice, because a key of [limits] that is followed may itself follow one.
+    for _ in 0..2 {
+        let limits = settings.limits.clone();
+        let mut inherit = Inherit {
+            path: String::new(),
+            limits: &limits,
+            sources,
+        };
+        visit(settings, &mut inherit);
+    }
+    let Settings {
+        limits,
+        channels,
+        namespaces,
+        ..
+    } = settings;
+    for (index, namespace) in namespaces.iter_mut().enumerate() {
+        let mut inherit = Inherit {
+            path: format!("{}[{index}]", NAMESPACE.name),
+            limits,
+            sources,
+        };
+        visit_namespace(namespace, channels, &mut inherit);
+    }
+}
+
+struct Inherit<'a> {
+    path: String,
+    limits: &'a Limits,
+    sources: &'a mut Sources,
+}
+
+impl Visitor for Inherit<'_> {
+    fn open(&mut self, section: Section) {
+        section.name.clone_into(&mut self.path);
+    }
+
+    fn key<T: ValueType>(&mut self, row: Row<T>, field: &mut T::Value, leader: Option<&T::Value>) {
+        let (section, name, value) = match (leader, row.follows) {
+            (Some(leader), _) => (ChannelPolicy::SECTION.name, row.name, leader.clone()),
+            (None, Some(follows)) => {
+                let value = (follows.value)(self.limits);
+                (Limits::SECTION.name, follows.leader, value)
+            }
+            (None, None) => return,
+        };
+        let key = format!("{}.{}", self.path, row.name);
+        if self.sources.is_written(&key) {
+            return;
+        }
+        let source = if value == row.default {
+            Source::Default
+        } else {
+            Source::Follows { section, name }
+        };
+        self.sources.insert(key, source);
+        *field = value;
+    }
+
+    fn close(&mut self) {}
+}
+
+/// Two keys, each good by itself, that cannot both hold.
+pub(crate) struct Conflict {
+    /// The key that is blamed.
+    pub(crate) key: String,
+    /// The key it cannot hold beside.
+    pub(crate) other: String,
+    /// What it says.
+    found: String,
+    /// What the other key asks of it.
+    expected: String,
+    /// What to do about it.
+    hint: Option<&'static str>,
+}
+
+impl Conflict {
+    /// The mistake, at the first of the two keys that was written, else at the one they follow.
+    pub(crate) fn placed(
+        self,
+        namespaces: &[Namespace],
+        sources: &Sources,
+        file_name: &str,
+    ) -> Mistake {
+        let keys = [&self.key, &self.other];
+        let written = keys.into_iter().find(|key| sources.is_written(key));
+        let place = match written {
+            Some(key) => place(key, sources, file_name),
+            None => keys.iter().find_map(|key| place(key, sources, file_name)),
+        };
+        let place = place.unwrap_or(Place::WholeFile {
+            name: file_name.to_owned(),
+        });
+        Mistake {
+            place,
+            key: Some(shown(&self.key, namespaces)),
+            found: self.found,
+            expected: self.expected,
+            hint: self.hint.map(str::to_owned),
+        }
+    }
+}
+
+/// Where the value of a key was written; for one that follows another, where that was.
+fn place(key: &str, sources: &Sources, file_name: &str) -> Option<Place> {
+    match sources.get(key) {
+        Source::File { line, column } => Some(Place::File {
+            name: file_name.to_owned(),
+            line,
+            column,
+        }),
+        Source::Environment => Some(Place::Environment {
+            variable: variable(key),
+        }),
+        Source::CommandLine => Some(Place::CommandLine),
+        Source::Follows { section, name } => {
+            place(&format!("{section}.{name}"), sources, file_name)
+        }
+        Source::Default => None,
+    }
+}
+
+/// The conflicts between keys, each once: a namespace that only inherits one is not named.
+pub(crate) fn conflicts(settings: &Settings, sources: &Sources) -> Vec<Conflict> {
+    let mut found = Vec::new();
+    let limits = &settings.limits;
+    check_sizes(limits, &mut found);
+    let channels = ChannelPolicy::SECTION.name;
+    check_policy(channels, channels, &settings.channels, limits, &mut found);
+    for (index, namespace) in settings.namespaces.iter().enumerate() {
+        let path = format!("{}[{index}]", NAMESPACE.name);
+        let written_here = |key: &str| key.starts_with(&path) && sources.is_written(key);
+        let start = found.len();
+        let name = shown(&path, &settings.namespaces);
+        check_policy(&path, &name, &namespace.policy, limits, &mut found);
+        let own = found.split_off(start).into_iter();
+        found.extend(own.filter(|c| written_here(&c.key) || written_here(&c.other)));
+    }
+    check_names(settings, sources, &mut found);
+    found
+}
+
+fn check_sizes(limits: &Limits, found: &mut Vec<Conflict>) {
+    let Limits {
+        message_bytes_max: message,
+        frame_bytes_max: frame,
+        outbox_bytes_max: outbox,
+        buffered_bytes_max: buffered,
+        ..
+    } = *limits;
+    let mut check = |holds: bool, key: &str, bytes, word: &str, other: &str, bound, hint| {
+        if !holds {
+            found.push(Conflict {
+                key: key.to_owned(),
+                other: other.to_owned(),
+                found: size(bytes),
+                expected: format!("at {word} {other}, which is {}", size(bound)),
+                hint: Some(hint),
+            });
+        }
+    };
+    check(
+        frame <= message,
+        FRAME,
+        frame,
+        "most",
+        MESSAGE,
+        message,
+        "a frame is never longer than its message",
+    );
+    check(
+        outbox >= message,
+        OUTBOX,
+        outbox,
+        "least",
+        MESSAGE,
+        message,
+        "the longest message must have room to wait",
+    );
+    check(
+        buffered >= outbox,
+        BUFFERED,
+        buffered,
+        "least",
+        OUTBOX,
+        outbox,
+        "all together hold at least what one may",
+    );
+}
+
+/// `path` is what the section's keys are called inside, `shown` what messages call it.
+fn check_policy(
+    path: &str,
+    shown: &str,
+    policy: &ChannelPolicy,
+    limits: &Limits,
+    found: &mut Vec<Conflict>,
+) {
+    if policy.outbox_bytes_max > limits.outbox_bytes_max {
+        let bound = size(limits.outbox_bytes_max);
+        found.push(Conflict {
+            key: format!("{path}.outbox_bytes_max"),
+            other: OUTBOX.to_owned(),
+            found: size(policy.outbox_bytes_max),
+            expected: format!("at most {OUTBOX}, which is {bound}"),
+            hint: Some("that one holds for all that waits for a connection"),
+        });
+    }
+    if policy.publish == Publish::Subscribers && policy.subscribe == Subscribe::Nobody {
+        found.push(Conflict {
+            key: format!("{path}.publish"),
+            other: format!("{path}.subscribe"),
+            found: "\"subscribers\"".to_owned(),
+            expected: format!("another value while {shown}.subscribe is \"nobody\""),
+            hint: Some("without subscribers no subscriber publishes"),
+        });
+    }
+}
+
+fn check_names(settings: &Settings, sources: &Sources, found: &mut Vec<Conflict>) {
+    let mut first = HashMap::new();
+    for (index, namespace) in settings.namespaces.iter().enumerate() {
+        // A name that was refused is empty.
+        if namespace.name.is_empty() {
+            continue;
+        }
+        let key = format!("{}[{index}].name", NAMESPACE.name);
+        if let Some(before) = first.insert(namespace.name.as_str(), key.clone()) {
+            let line = match sources.get(&before) {
+                Source::File { line, .. } => format!("that of line {line}"),
+                _ => "that of the one before".to_owned(),
+            };
+            found.push(Conflict {
+                key,
+                other: before,
+                found: format!("\"{}\" a second time", namespace.name),
+                expected: format!("another name than {line}"),
+                hint: None,
+            });
+        }
+    }
+}
+
+fn size(bytes: usize) -> String {
+    Size(0..=usize::MAX).write(&bytes)
+}
+
+const MESSAGE: &str = "limits.message_bytes_max";
+const FRAME: &str = "limits.frame_bytes_max";
+const OUTBOX: &str = "limits.outbox_bytes_max";
+const BUFFERED: &str = "limits.buffered_bytes_max";

@@ -1,0 +1,113 @@
+//! `[channels]`, `[[namespace]]`: who may do what in which channels.
+
+use crate::pattern::NAMESPACE_NAME;
+use crate::table::{GIB, MIB, Reload, Row, Section, Visitor};
+use crate::value::{Count, Flag, Size};
+
+section! {
+    /// Every channel whose namespace has no section of its own.
+    "channels" ChannelPolicy
+    /// Which clients may publish. A message that may not be published is dropped and counted in
+    /// `publishes_refused_total`; a dialect that can answer says so.
+    publish: Publish = Publish::Anyone, Publish::WORDS, Live, r#""subscribers""#;
+    /// Which clients may subscribe. `publish = "subscribers"` beside `"nobody"` here is an error.
+    subscribe: Subscribe = Subscribe::Anyone, Subscribe::WORDS, Live, r#""nobody""#;
+    /// Whether a raw client receives its own messages. A WAMP client says so itself, with
+    /// `exclude_me`.
+    receive_own: bool = false, Flag, NewConnections, "true";
+    /// What happens when more waits for one subscriber than the next two keys allow. `"close"`: it
+    /// is closed with 1013. `"drop_oldest"`: what has waited longest is dropped. `"drop_newest"`:
+    /// what arrives is dropped. `"keep_latest"`: of each channel only the newest message waits, for
+    /// values that the next one replaces. Counted by namespace in `dropped_oldest_total`,
+    /// `dropped_newest_total`, `replaced_total`, `slow_consumers_total`. Pings, pongs, close frames
+    /// and answers are never dropped; neither is the batch of up to 256 KiB that is with the
+    /// kernel. A WAMP session can be told how many were dropped ([wamp.md](wamp.md)).
+    slow_consumer: SlowConsumer = SlowConsumer::Close, SlowConsumer::WORDS, Live, r#""keep_latest""#;
+    /// Bytes that wait for one subscriber from these channels. One message always fits. It cannot be
+    /// more than `limits.outbox_bytes_max`.
+    outbox_bytes_max: usize = MIB, Size(125..=GIB), Live, r#""64KiB""#,
+        follows outbox_bytes_max = |limits| limits.outbox_bytes_max;
+    /// The same in messages; 0: any number.
+    outbox_messages_max: u32 = 0, Count(0..=100_000_000), Live, "100";
+    /// Messages published in these channels in a second, by all connections of the process
+    /// together; 0: any number. 0.4 s' worth may come at once, and one message of each publisher. A
+    /// publisher beyond it is not read until the rate allows it: TCP holds up the client, an
+    /// acknowledged publish is acknowledged later, nothing is dropped; `inflow_limited_total` counts
+    /// the messages after which a publisher had to wait. Each namespace counts for itself, also
+    /// where its limit is that of `[channels]`.
+    publish_messages_per_second_max: u32 = 0, Count(0..=100_000_000), Live, "1000";
+    /// The same in bytes of payload; `"0B"`: any number.
+    publish_bytes_per_second_max: usize = 0, Size(0..=1024 * GIB), Live, r#""1MiB""#;
+}
+
+words! {
+    /// Which clients may publish.
+    Publish
+    /// All.
+    Anyone = "anyone",
+    /// Those subscribed to the channel.
+    Subscribers = "subscribers",
+    /// None.
+    Nobody = "nobody",
+}
+
+words! {
+    /// Which clients may subscribe.
+    Subscribe
+    /// All.
+    Anyone = "anyone",
+    /// None.
+    Nobody = "nobody",
+}
+
+words! {
+    /// What happens to a subscriber that reads slower than is published.
+    SlowConsumer
+    /// It is closed with 1013.
+    Close = "close",
+    /// What has waited longest is dropped.
+    DropOldest = "drop_oldest",
+    /// What arrives is dropped.
+    DropNewest = "drop_newest",
+    /// Only the newest message of each channel waits.
+    KeepLatest = "keep_latest",
+}
+
+/// `[[namespace]]`: the channels named `name:rest`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Namespace {
+    /// What stands before the colon: 1 to 64 letters, digits, `-`, `_` or `.`.
+    pub name: String,
+    /// Keys that are not written are those of `[channels]`.
+    pub policy: ChannelPolicy,
+}
+
+/// The section `[[namespace]]`, of which there may be several.
+pub(crate) const NAMESPACE: Section = Section {
+    name: "namespace",
+    doc: &[
+        "A namespace is what stands before the first colon of a channel's name: `chat` for",
+        "`chat:lobby`. Each has its own section, as many as needed; the double brackets are TOML's",
+        "for \"one of several\". Keys that are not written are those of `[channels]`.",
+    ],
+};
+
+/// Shows the keys of one namespace; the caller opens and closes it. `channels` leads.
+pub(crate) fn visit_namespace(
+    namespace: &mut Namespace,
+    channels: &ChannelPolicy,
+    visitor: &mut impl Visitor,
+) {
+    let Namespace { name, policy } = namespace;
+    let row = Row {
+        name: "name",
+        value_type: NAMESPACE_NAME,
+        default: String::new(),
+        example: r#""chat""#,
+        reload: Reload::Live,
+        follows: None,
+        doc: &["Which namespace. Two sections with one name are an error."],
+    };
+    visitor.key(row, name, None);
+    policy.visit_keys(Some(channels), visitor);
+}

@@ -1,0 +1,54 @@
+//! `[raw]`, `[echo]`, `[wamp]`, `[deflate]`: the protocols that are spoken.
+
+use crate::pattern::REALM;
+use crate::table::GIB;
+use crate::value::{Count, Flag, Patterns, Size};
+
+section! {
+    /// The dialect without a protocol of its own ([raw.md](raw.md)).
+    "raw" Raw
+    /// Whether `/raw/{channel}` is served: what a client sends is published there, what is
+    /// published there arrives as it is. Otherwise 404.
+    enabled: bool = true, Flag, NewConnections, "false";
+}
+
+section! {
+    /// The echo dialect.
+    "echo" Echo
+    /// Whether `/echo` is served, which sends back what it gets. Otherwise 404.
+    enabled: bool = false, Flag, NewConnections, "true";
+}
+
+section! {
+    /// The dialect WAMP v2 ([wamp.md](wamp.md)).
+    "wamp" Wamp
+    /// Whether the subprotocol `wamp.2.json` is spoken.
+    enabled: bool = true, Flag, NewConnections, "false";
+    /// The realms a session may join, `"*"` alone for any; another gets ABORT with
+    /// `wamp.error.no_such_realm`. All realms share one set of channels.
+    realms: Vec<String> = vec!["*".to_owned()], Patterns(REALM), NewConnections, r#"["realm1"]"#;
+}
+
+section! {
+    /// permessage-deflate (RFC 7692).
+    "deflate" Deflate
+    /// Whether permessage-deflate is agreed to with clients that offer it; otherwise offers are
+    /// declined. Without context takeover a message is compressed once for all its subscribers, and
+    /// a quiet connection costs nothing; a reactor keeps one compressor and one inflater, about 430
+    /// KiB together, and a second compressor of 380 KiB once a client has asked for a smaller
+    /// window.
+    enabled: bool = false, Flag, NewConnections, "true";
+    /// Shorter messages are sent uncompressed, and so are those that compression would not make
+    /// shorter. `"0B"`: every message is compressed, whatever comes of it.
+    compress_min_bytes: usize = 256, Size(0..=GIB), Live, r#""64B""#;
+    /// Compression effort: 1 is fast, 9 small.
+    level: u32 = 1, Count(1..=9), NewConnections, "6";
+    /// Memory for context takeover, of the whole process; each reactor has an equal share. While it
+    /// lasts, a client that does not decline gets contexts of its own ([tuning](tuning.md)): each
+    /// of its messages may refer to those before, and each message to it is compressed for it
+    /// alone. A connection costs 48 KiB for what it sends and 250 to 376 KiB, by the window it asks
+    /// for, for what it is sent. When the rest is too small for a context, the 101 says
+    /// `client_no_context_takeover` or `server_no_context_takeover`, and
+    /// `deflate_contexts_refused_total` counts it.
+    takeover_bytes_max: usize = 0, Size(0..=1024 * GIB), NewConnections, r#""64MiB""#;
+}

@@ -1,0 +1,72 @@
+//! `[limits]`: what one client, or all together, may cost.
+
+use crate::table::{DAY, GIB, HOUR, KIB, MIB, SECOND, WEEK, time, time_or_zero};
+use crate::value::{Count, Size};
+
+section! {
+    /// What one client, or all together, may cost.
+    "limits" Limits
+    /// Connections in the opening handshake, per reactor. Above it accepting pauses; new
+    /// connections wait in the backlog.
+    handshakes_in_flight_max: u32 = 1024, Count(1..=1_000_000), Live, "4096";
+    /// From accept, not from the first byte, to the end of the request's head. Then the connection is
+    /// closed and counted in `handshake_timeouts_total`.
+    handshake_timeout_ms: u32 = 10_000, time(100..=HOUR), NewConnections, r#""5s""#;
+    /// The request's head. Above it the answer is 431.
+    handshake_bytes_max: usize = 8 * KIB, Size(256..=MIB), NewConnections, r#""16KiB""#;
+    /// Header lines in that head, repeated names counted each time. Above it the answer is 431.
+    handshake_headers_max: u32 = 64, Count(8..=1024), NewConnections, "100";
+    /// Connections from one IP address, per reactor; 0 is no limit. A new connection above it is
+    /// reset and counted in `refused_per_address_total`. Behind a proxy every client has the
+    /// proxy's address: leave it 0 there, and let the proxy count.
+    connections_per_address_max: u32 = 0, Count(0..=100_000_000), Live, "100";
+    /// A message from a client, all its frames together. Above it close code 1009, before the bytes
+    /// are stored.
+    message_bytes_max: usize = MIB, Size(125..=GIB), NewConnections, r#""256KiB""#;
+    /// One frame's payload; it cannot be more than `message_bytes_max`. Above it close code 1009, as
+    /// soon as the frame's header is read.
+    frame_bytes_max: usize = MIB, Size(125..=GIB), NewConnections, r#""64KiB""#,
+        follows message_bytes_max = |limits| limits.message_bytes_max;
+    /// Longer messages are sent in fragments of this size, for clients that limit frames. `"0B"`:
+    /// never.
+    fragment_bytes: usize = 0, Size(0..=GIB), NewConnections, r#""16KiB""#;
+    /// Bytes that wait for one connection's socket, of all its channels and answers together; it
+    /// cannot be less than `message_bytes_max`. Above it, what `slow_consumer` lets drop is dropped,
+    /// from the namespace that holds most; when that is not enough the connection is closed with
+    /// 1013 and counted in `slow_consumers_total`. A slow client costs itself, not the others.
+    outbox_bytes_max: usize = MIB, Size(125..=GIB), NewConnections, r#""4MiB""#,
+        follows message_bytes_max = |limits| limits.message_bytes_max.max(MIB);
+    /// Bytes that all connections of the daemon hold together: unfinished input, output that waits,
+    /// and output the kernel has not taken; a message that waits for many counts once. It cannot be
+    /// less than `outbox_bytes_max`. At seven eighths of it every reactor closes those of its
+    /// connections that hold most, largest first and in proportion to what the reactor holds, until
+    /// three quarters are left: with 1013, or with a reset where more than 16 KiB of it are in a
+    /// batch that the kernel has not taken; unfinished handshakes with 503. Counted in
+    /// `budget_closes_total`. The daemon says at its start what this and the other limits add up
+    /// to.
+    buffered_bytes_max: usize = GIB, Size(MIB..=1024 * GIB), Live, r#""4GiB""#;
+    /// A connection over which no message went in either direction for this long is closed and
+    /// counted in `idle_timeouts_total`. Pings and pongs are no messages. `"0s"`: never; a quiet
+    /// connection costs little.
+    idle_timeout_ms: u32 = 0, time_or_zero(SECOND..=WEEK), Live, r#""1h""#;
+    /// A client that sent nothing for this long is sent a ping, so that proxies and routers keep the
+    /// connection and dead ones are found. Each connection has a moment of its own in this interval
+    /// at which it is pinged if it is quiet, so that clients that came together are not pinged
+    /// together: one that sends now and then may get its ping sooner, after a quarter of this at the
+    /// earliest. `"0s"`: no pings.
+    ping_interval_ms: u32 = 25_000, time_or_zero(SECOND..=DAY), Live, r#""1m""#;
+    /// A client that sent nothing for this long after a ping is cut off and counted in
+    /// `ping_timeouts_total`. While output waits for it, which the ping stands behind, the time
+    /// begins anew whenever it takes some.
+    ping_timeout_ms: u32 = 20_000, time(SECOND..=HOUR), Live, r#""30s""#;
+    /// A client that has not answered a close frame by then is cut off and counted in
+    /// `close_timeouts_total`.
+    close_timeout_ms: u32 = 5_000, time(100..=HOUR), Live, r#""2s""#;
+    /// A channel's name in bytes of UTF-8. A longer one is refused in the words of the dialect.
+    channel_name_bytes_max: usize = 255, Size(1..=64 * KIB), Live, r#""64B""#;
+    /// Channels that exist at once, per reactor: those it is home to and those its connections are
+    /// subscribed to. Above it a subscription to a new channel is refused.
+    channels_max: u32 = 1_000_000, Count(1..=100_000_000), Live, "10000";
+    /// Channels of one connection. Above it a further subscription is refused.
+    subscriptions_per_connection_max: u32 = 128, Count(1..=1_000_000), Live, "1000";
+}
