@@ -2,28 +2,34 @@
 //!
 //! Without an argument it prints the tables; `--write` rewrites both files.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => {
-            print!("{}", roost_config::reference());
-            ExitCode::SUCCESS
-        }
-        ["--write"] => match write() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(message) => {
-                eprintln!("{message}");
-                ExitCode::FAILURE
-            }
-        },
-        _ => {
-            eprintln!("expected nothing, or --write");
+        [] => ended(print()),
+        ["--write"] => ended(write()),
+        _ => ended(Err("expected nothing, or --write".to_owned())),
+    }
+}
+
+fn ended(result: Result<(), String>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            // Where this cannot be written either, the status says it.
+            let _ = writeln!(std::io::stderr(), "{message}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn print() -> Result<(), String> {
+    let text = roost_config::reference();
+    let written = std::io::stdout().write_all(text.as_bytes());
+    written.map_err(|error| format!("standard output: {error}"))
 }
 
 fn write() -> Result<(), String> {

@@ -7,6 +7,8 @@
 //! [`Settings`], and where each value came from. [`to_toml`] writes that back; [`sample`] and
 //! [`reference()`] document the keys.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod address;
 mod effective;
 #[doc(hidden)]
