@@ -10,7 +10,7 @@ use crate::table::{
     ChannelPolicy, Limits, NAMESPACE, Namespace, Publish, Row, Section, Settings, Subscribe,
     Visitor, visit, visit_namespace,
 };
-use crate::value::{Size, ValueType};
+use crate::value::{SharedSize, ValueType};
 
 /// Gives every key that is not written the value of the key it follows.
 pub(crate) fn inherit(settings: &mut Settings, sources: &mut Sources) {
@@ -164,21 +164,22 @@ fn check_sizes(limits: &Limits, found: &mut Vec<Conflict>) {
         buffered_bytes_max: buffered,
         ..
     } = *limits;
-    let mut check = |holds: bool, key: &str, bytes, word: &str, other: &str, bound, hint| {
-        if !holds {
-            found.push(Conflict {
-                key: key.to_owned(),
-                other: other.to_owned(),
-                found: size(bytes),
-                expected: format!("at {word} {other}, which is {}", size(bound)),
-                hint: Some(hint),
-            });
-        }
-    };
+    let mut check =
+        |holds: bool, key: &str, bytes: u64, word: &str, other: &str, bound: usize, hint| {
+            if !holds {
+                found.push(Conflict {
+                    key: key.to_owned(),
+                    other: other.to_owned(),
+                    found: size(bytes),
+                    expected: format!("at {word} {other}, which is {}", size(bound as u64)),
+                    hint: Some(hint),
+                });
+            }
+        };
     check(
         frame <= message,
         FRAME,
-        frame,
+        frame as u64,
         "most",
         MESSAGE,
         message,
@@ -187,14 +188,14 @@ fn check_sizes(limits: &Limits, found: &mut Vec<Conflict>) {
     check(
         outbox >= message,
         OUTBOX,
-        outbox,
+        outbox as u64,
         "least",
         MESSAGE,
         message,
         "the longest message must have room to wait",
     );
     check(
-        buffered >= outbox,
+        buffered >= outbox as u64,
         BUFFERED,
         buffered,
         "least",
@@ -213,11 +214,11 @@ fn check_policy(
     found: &mut Vec<Conflict>,
 ) {
     if policy.outbox_bytes_max > limits.outbox_bytes_max {
-        let bound = size(limits.outbox_bytes_max);
+        let bound = size(limits.outbox_bytes_max as u64);
         found.push(Conflict {
             key: format!("{path}.outbox_bytes_max"),
             other: OUTBOX.to_owned(),
-            found: size(policy.outbox_bytes_max),
+            found: size(policy.outbox_bytes_max as u64),
             expected: format!("at most {OUTBOX}, which is {bound}"),
             hint: Some("that one holds for all that waits for a connection"),
         });
@@ -257,8 +258,8 @@ fn check_names(settings: &Settings, sources: &Sources, found: &mut Vec<Conflict>
     }
 }
 
-fn size(bytes: usize) -> String {
-    Size(0..=usize::MAX).write(&bytes)
+fn size(bytes: u64) -> String {
+    SharedSize(0..=usize::MAX).write(&bytes)
 }
 
 const MESSAGE: &str = "limits.message_bytes_max";

@@ -215,6 +215,30 @@ impl ValueType for Size {
     }
 }
 
+/// A number of bytes that many connections share: the same, in 64 bits on every machine.
+pub(crate) struct SharedSize(pub(crate) RangeInclusive<usize>);
+
+impl ValueType for SharedSize {
+    type Value = u64;
+
+    fn read(&self, value: &Spanned<DeValue<'_>>, refusals: &mut Vec<Refusal>) -> Option<u64> {
+        let bytes = Size(self.0.clone()).read(value, refusals);
+        bytes.map(|bytes| bytes as u64)
+    }
+
+    fn write(&self, value: &u64) -> String {
+        quoted(&with_unit(*value, &SIZE_UNITS))
+    }
+
+    fn expected(&self) -> String {
+        Size(self.0.clone()).expected()
+    }
+
+    fn takes(&self) -> String {
+        Size(self.0.clone()).takes()
+    }
+}
+
 /// A length of time, read as milliseconds: `"30s"`. The integer 0 is the only one without a unit.
 pub(crate) struct Duration {
     /// Whether 0 is accepted beside the range; then it switches something off.

@@ -108,7 +108,7 @@ impl Core {
         };
         for (encoding, frame) in frames.iter() {
             let count = self.hub.subscriber_count(channel, encoding);
-            let is_few = count <= self.settings.limits.fan_out_at_once as usize;
+            let is_few = count <= self.settings.fan_out_at_once as usize;
             if is_few && !self.rounds.has(channel, encoding) {
                 self.deliver_encoded(origin, exclude.map(ConnKey::slot), encoding, frame);
             } else if self.rounds.add(origin, encoding, frame.clone(), exclude) {
@@ -124,7 +124,7 @@ impl Core {
             &mut self.table,
             &mut self.tick,
             self.now,
-            self.settings.limits.fan_out_piece as usize,
+            self.settings.fan_out_piece as usize,
         );
         self.counters.deliveries_total.add(piece.deliveries);
         self.relieve(piece.relieved);

@@ -178,7 +178,7 @@ impl Core {
         if head.len() > limits.handshake_bytes_max {
             return self.refuse_handshake(key, HandshakeError::HeadTooLong);
         }
-        let request = match Request::parse(head, limits.handshake_headers_max) {
+        let request = match Request::parse(head, limits.handshake_headers_max as usize) {
             Ok(request) => request,
             Err(error) => return self.refuse_handshake(key, error),
         };

@@ -175,7 +175,7 @@ impl<D: Driver> Reactor<D> {
             sweep: Sweep::new(),
             thrift: Thrift::new(),
             admission: Admission::new(
-                limits.connections_max,
+                settings.connections_max,
                 limits.connections_per_address_max,
                 process,
             ),

@@ -1,8 +1,12 @@
-//! What a reactor obeys. Plain values with units in their names; shared by all reactors.
+//! What a reactor obeys. Plain values with units in their names; shared by all reactors. What the
+//! configuration says is taken as it is; what is added here is resolved by the daemon, or made ready
+//! for the loop.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use roost_config as config;
+pub use roost_config::{Limits, Publish, SlowConsumer as SlowReceivers};
 use roost_dialect::{RouteSettings, Subprotocols, wamp};
 
 /// Everything a reactor is told. The daemon makes it from the configuration.
@@ -27,6 +31,13 @@ pub struct Settings {
     pub stats: bool,
     /// What one connection, or all together, may cost.
     pub limits: Limits,
+    /// Connections held at once by the process. At the limit new connections are reset.
+    pub connections_max: u32,
+    /// Subscribers that are served in one turn; a channel with more here is served incrementally,
+    /// so that others keep their latency.
+    pub fan_out_at_once: u32,
+    /// Subscribers visited in such a piece.
+    pub fan_out_piece: u32,
     /// Which dialects are served where.
     pub routes: RouteSettings,
     /// Realms and limits of WAMP sessions.
@@ -60,53 +71,6 @@ pub struct Deflate {
     pub context_bytes_max: usize,
 }
 
-/// Limits, each with its unit. `0` in a timeout or interval means "never", in
-/// `connections_per_address_max` "no limit".
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Connections held at once by the process. At the limit newcomers are reset.
-    pub connections_max: u32,
-    /// Connections of one peer address at once on this reactor. At the limit newcomers are reset.
-    pub connections_per_address_max: u32,
-    /// Connections in the opening handshake at once. At the limit accepting pauses.
-    pub handshakes_in_flight_max: u32,
-    /// From accept to the head's last byte. Then 408.
-    pub handshake_timeout_ms: u32,
-    /// The request's head. Beyond it 431.
-    pub handshake_bytes_max: usize,
-    /// Header lines in that head. Beyond it 431.
-    pub handshake_headers_max: usize,
-    /// One frame's payload. Beyond it close code 1009.
-    pub frame_bytes_max: usize,
-    /// One message, all fragments together. Beyond it close code 1009.
-    pub message_bytes_max: usize,
-    /// Longer messages go out in fragments of this size; 0 is never.
-    pub fragment_bytes: usize,
-    /// Bytes waiting for one connection's socket, of all namespaces and answers together. What a
-    /// namespace's policy lets drop is dropped first; beyond that close code 1013.
-    pub outbox_bytes_max: usize,
-    /// Bytes that all connections of the daemon may hold together: unfinished input, output that
-    /// waits, and output that the kernel has not taken. Close to it the largest are closed.
-    pub buffered_bytes_max: u64,
-    /// Subscribers that are served in one turn; a channel with more here is gone round in pieces,
-    /// with everybody else's turn between them.
-    pub fan_out_at_once: u32,
-    /// Subscribers visited in such a piece.
-    pub fan_out_piece: u32,
-    /// No message in either direction. Then close code 1001.
-    pub idle_timeout_ms: u32,
-    /// No byte from the peer. Then a ping.
-    pub ping_interval_ms: u32,
-    /// No byte from the peer after a ping. Then the connection is cut.
-    pub ping_timeout_ms: u32,
-    /// No answer to a close frame, no FIN after ours. Then the connection is cut.
-    pub close_timeout_ms: u32,
-    /// Channels with this reactor as home, or with subscribers here.
-    pub channels_max: u32,
-    /// A channel's name.
-    pub channel_name_bytes_max: usize,
-}
-
 /// Browser origins that may open a WebSocket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origins {
@@ -117,6 +81,15 @@ pub enum Origins {
 }
 
 impl Origins {
+    /// Origins as configured: the single entry `*` stands for any.
+    pub fn from_list(allowed: &[String]) -> Origins {
+        if allowed.iter().any(|origin| origin == "*") {
+            Origins::Any
+        } else {
+            Origins::Listed(allowed.to_vec())
+        }
+    }
+
     /// Whether a request with this Origin may connect.
     ///
     /// RFC 6454 §6.2: an origin is compared as serialised; schemes and hosts come in lower case.
@@ -135,6 +108,19 @@ pub struct Policies {
     pub default: Policy,
     /// For channels named `name:rest`.
     pub namespaces: Vec<(String, Policy)>,
+}
+
+impl From<&config::Settings> for Policies {
+    fn from(from: &config::Settings) -> Policies {
+        let namespace = |one: &config::Namespace| {
+            let config::Namespace { name, policy } = one;
+            (name.clone(), Policy::from(policy))
+        };
+        Policies {
+            default: Policy::from(&from.channels),
+            namespaces: from.namespaces.iter().map(namespace).collect(),
+        }
+    }
 }
 
 impl Policies {
@@ -220,17 +206,34 @@ impl Outflow {
     }
 }
 
-/// What happens to a subscriber that reads slower than is published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SlowReceivers {
-    /// It is closed with 1013.
-    Close,
-    /// What has waited longest is dropped.
-    DropOldest,
-    /// What comes is dropped.
-    DropNewest,
-    /// Only the newest message of each channel waits.
-    Latest,
+impl From<&config::ChannelPolicy> for Policy {
+    fn from(from: &config::ChannelPolicy) -> Policy {
+        // Every key is named, so that one that is not obeyed does not compile.
+        let config::ChannelPolicy {
+            publish,
+            subscribe,
+            receive_own,
+            slow_consumer,
+            outbox_bytes_max,
+            outbox_messages_max,
+            publish_messages_per_second_max,
+            publish_bytes_per_second_max,
+        } = *from;
+        Policy {
+            publish,
+            subscribe: subscribe == config::Subscribe::Anyone,
+            hear_own: receive_own,
+            inflow: Inflow {
+                messages_per_second_max: publish_messages_per_second_max,
+                bytes_per_second_max: publish_bytes_per_second_max,
+            },
+            outflow: Outflow {
+                slow_receivers: slow_consumer,
+                outbox_bytes_max,
+                outbox_messages_max,
+            },
+        }
+    }
 }
 
 impl Default for Policy {
@@ -247,17 +250,6 @@ impl Default for Policy {
             },
         }
     }
-}
-
-/// Who may publish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Publish {
-    /// Every connection.
-    Anyone,
-    /// Connections subscribed to the channel.
-    Subscribers,
-    /// No connection.
-    Nobody,
 }
 
 /// Subscribers served in one turn: about a millisecond. io_uring gains by larger batches.
@@ -281,26 +273,15 @@ impl Settings {
             health_path: "/health".to_owned(),
             stats: true,
             limits: Limits {
-                connections_max: 100_000,
-                connections_per_address_max: 0,
-                handshakes_in_flight_max: 1024,
-                handshake_timeout_ms: 10_000,
-                handshake_bytes_max: 8 << 10,
-                handshake_headers_max: 64,
                 frame_bytes_max: 16 << 20,
                 message_bytes_max: 16 << 20,
-                fragment_bytes: 0,
                 outbox_bytes_max: 64 << 20,
-                buffered_bytes_max: 1 << 30,
-                fan_out_at_once: FAN_OUT_AT_ONCE,
-                fan_out_piece: FAN_OUT_PIECE,
-                idle_timeout_ms: 0,
-                ping_interval_ms: 25_000,
-                ping_timeout_ms: 20_000,
-                close_timeout_ms: 5_000,
-                channels_max: 1_000_000,
                 channel_name_bytes_max,
+                ..Limits::default()
             },
+            connections_max: 100_000,
+            fan_out_at_once: FAN_OUT_AT_ONCE,
+            fan_out_piece: FAN_OUT_PIECE,
             routes: RouteSettings {
                 raw: true,
                 raw_subprotocols: Subprotocols::Listed(Vec::new()),

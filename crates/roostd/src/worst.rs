@@ -58,7 +58,7 @@ impl WorstCase {
         let mail = pairs.saturating_mul(roost_reactor::MAIL_BYTES_MAX as u64 + 2 * message);
         let each = buffers + deflate + REACTOR_BYTES + MESSAGES_AT_ONCE * message;
         WorstCase {
-            buffered: limits.buffered_bytes_max as u64,
+            buffered: limits.buffered_bytes_max,
             connections: connections_max
                 .saturating_mul(CONNECTION_BYTES + session)
                 .saturating_add(subscriptions.saturating_mul(SUBSCRIPTION_BYTES))

@@ -2,7 +2,7 @@
 
 use crate::pattern::NAMESPACE_NAME;
 use crate::table::{GIB, MIB, Reload, Row, Section, Visitor};
-use crate::value::{Count, Flag, Size};
+use crate::value::{Count, Flag, SharedSize, Size};
 
 section! {
     /// Every channel whose namespace has no section of its own.
@@ -37,7 +37,7 @@ section! {
     /// where its limit is that of `[channels]`.
     publish_messages_per_second_max: u32 = 0, Count(0..=100_000_000), Live, "1000";
     /// The same in bytes of payload; `"0B"`: any number.
-    publish_bytes_per_second_max: usize = 0, Size(0..=1024 * GIB), Live, r#""1MiB""#;
+    publish_bytes_per_second_max: u64 = 0, SharedSize(0..=1024 * GIB), Live, r#""1MiB""#;
 }
 
 words! {
@@ -70,7 +70,7 @@ words! {
     /// What arrives is dropped.
     DropNewest = "drop_newest",
     /// Only the newest message of each channel waits.
-    KeepLatest = "keep_latest",
+    Latest = "keep_latest",
 }
 
 /// `[[namespace]]`: the channels named `name:rest`.

@@ -1,7 +1,7 @@
 //! `[limits]`: what one client, or all together, may cost.
 
 use crate::table::{DAY, GIB, HOUR, KIB, MIB, SECOND, WEEK, time, time_or_zero};
-use crate::value::{Count, Size};
+use crate::value::{Count, SharedSize, Size};
 
 section! {
     /// What one client, or all together, may cost.
@@ -44,7 +44,7 @@ section! {
     /// batch that the kernel has not taken; unfinished handshakes with 503. Counted in
     /// `budget_closes_total`. The daemon says at its start what this and the other limits add up
     /// to.
-    buffered_bytes_max: usize = GIB, Size(MIB..=1024 * GIB), Live, r#""4GiB""#;
+    buffered_bytes_max: u64 = GIB as u64, SharedSize(MIB..=1024 * GIB), Live, r#""4GiB""#;
     /// A connection over which no message went in either direction for this long is closed and
     /// counted in `idle_timeouts_total`. Pings and pongs are no messages. `"0s"`: never; a quiet
     /// connection costs little.

@@ -42,8 +42,8 @@ impl World {
     fn new() -> World {
         let net = SimNet::new(3, SimFaults::none());
         let mut settings = Settings::for_tests();
-        settings.limits.fan_out_at_once = 8;
-        settings.limits.fan_out_piece = 8;
+        settings.fan_out_at_once = 8;
+        settings.fan_out_piece = 8;
         let shared = Shared::new(settings, REACTORS, 3);
         let reactor = |id| {
             let driver = net.driver(SimOptions::default());

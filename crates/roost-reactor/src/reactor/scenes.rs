@@ -232,7 +232,7 @@ fn many_deadlines_at_once_are_several_turns_work() {
 fn tables_grow_without_a_pause() {
     const CROWD: u32 = 1_000_000;
     let mut settings = Settings::for_tests();
-    settings.limits.connections_max = CROWD;
+    settings.connections_max = CROWD;
     settings.limits.connections_per_address_max = 10;
     settings.limits.handshakes_in_flight_max = CROWD;
     let mut reactor = reactor_with(settings, 1);

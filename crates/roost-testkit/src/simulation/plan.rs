@@ -132,11 +132,10 @@ impl Plan {
         }
         // Who has gone must have given back his place for a latecomer.
         let newcomers = floods.len() * RELAYS;
-        settings.limits.connections_max =
-            (peers + channels * witnesses + hermits + newcomers) as u32;
+        settings.connections_max = (peers + channels * witnesses + hermits + newcomers) as u32;
         // Fan-outs as to many: a few subscribers at a time, and often half way at a turn's end.
-        settings.limits.fan_out_piece = [1, 2, 5, FAN_OUT_PIECE][rng.below(4) as usize];
-        settings.limits.fan_out_at_once = settings.limits.fan_out_piece;
+        settings.fan_out_piece = [1, 2, 5, FAN_OUT_PIECE][rng.below(4) as usize];
+        settings.fan_out_at_once = settings.fan_out_piece;
         let driver = SimOptions {
             read_buffer_bytes: rng.between(64, 8_192) as usize,
             buffers: rng.between(2, 16) as usize,
@@ -146,7 +145,7 @@ impl Plan {
         let hostiles = rng.between(4, 13) as usize;
         // They may be slow, and must not keep the others out: that limit has its own tests.
         settings.limits.handshakes_in_flight_max += hostiles as u32;
-        settings.limits.connections_max += hostiles as u32;
+        settings.connections_max += hostiles as u32;
         settings.early_framings = true;
         // Publishers have to wait, and what they have sent meanwhile is held for them: not beside a
         // small budget, where that may make them the largest.
@@ -178,7 +177,7 @@ impl Plan {
             let bytes_max = rng.between(130_000, SMALL_BUDGET_BYTES_MAX + 1);
             settings.limits.buffered_bytes_max = bytes_max;
         }
-        settings.limits.connections_max += hoarders as u32;
+        settings.connections_max += hoarders as u32;
         Plan {
             seed,
             reactors,

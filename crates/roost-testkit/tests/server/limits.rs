@@ -114,7 +114,7 @@ fn messages_keep_from_being_idle(backend: Backend) -> Checked {
 }
 
 fn beyond_the_connections_allowed_newcomers_are_reset(backend: Backend) -> Checked {
-    let server = TestServer::with(backend, 2, |settings| settings.limits.connections_max = 5);
+    let server = TestServer::with(backend, 2, |settings| settings.connections_max = 5);
     let mut clients = Vec::new();
     for _ in 0..5 {
         clients.push(server.open("/echo")?);

@@ -343,8 +343,8 @@ fn a_publisher_that_waits_can_close(backend: Backend) -> Checked {
 /// More subscribers than a piece of a fan-out has, and several publishers at once.
 fn many_in_rounds_hear_all_in_order(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 2, |settings| {
-        settings.limits.fan_out_piece = 3;
-        settings.limits.fan_out_at_once = 3;
+        settings.fan_out_piece = 3;
+        settings.fan_out_at_once = 3;
     });
     let mut subscribers = (0..40)
         .map(|_| server.open("/raw/many"))
@@ -381,8 +381,8 @@ fn many_in_rounds_hear_all_in_order(backend: Backend) -> Checked {
 fn a_flood_into_a_large_channel_waits_at_its_source(backend: Backend) -> Checked {
     const MESSAGES: u32 = 3_000;
     let server = TestServer::with(backend, 1, |settings| {
-        settings.limits.fan_out_piece = 1;
-        settings.limits.fan_out_at_once = 1;
+        settings.fan_out_piece = 1;
+        settings.fan_out_at_once = 1;
     });
     let mut subscribers = (0..20)
         .map(|_| server.open("/raw/many"))
@@ -406,8 +406,8 @@ fn a_flood_into_a_large_channel_waits_at_its_source(backend: Backend) -> Checked
 
 fn one_that_never_reads_costs_the_many_nothing(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
-        settings.limits.fan_out_piece = 3;
-        settings.limits.fan_out_at_once = 3;
+        settings.fan_out_piece = 3;
+        settings.fan_out_at_once = 3;
         settings.limits.outbox_bytes_max = 1 << 20;
     });
     let deaf = narrow(server.address(), "/raw/x")?;
