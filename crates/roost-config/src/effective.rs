@@ -153,6 +153,7 @@ pub(crate) fn conflicts(settings: &Settings, sources: &Sources) -> Vec<Conflict>
         found.extend(own.filter(|c| written_here(&c.key) || written_here(&c.other)));
     }
     check_names(settings, sources, &mut found);
+    check_health_path(settings, &mut found);
     found
 }
 
@@ -256,6 +257,28 @@ fn check_names(settings: &Settings, sources: &Sources, found: &mut Vec<Conflict>
             });
         }
     }
+}
+
+/// The health path must not hide another, or be hidden by it.
+fn check_health_path(settings: &Settings, found: &mut Vec<Conflict>) {
+    let listener = &settings.listener;
+    let path = listener.health_path.as_str();
+    let other = match path {
+        "/" if listener.demo_page => "listener.demo_page",
+        "/stats" | "/stats/slow" if listener.stats => "listener.stats",
+        "/raw" if settings.raw.enabled => "raw.enabled",
+        _ if path.starts_with("/raw/") && settings.raw.enabled => "raw.enabled",
+        "/echo" if settings.echo.enabled => "echo.enabled",
+        "/wamp" if settings.wamp.enabled => "wamp.enabled",
+        _ => return,
+    };
+    found.push(Conflict {
+        key: "listener.health_path".to_owned(),
+        other: other.to_owned(),
+        found: format!("\"{path}\""),
+        expected: format!("another path while {other} is true"),
+        hint: Some("\"/health\" is the default"),
+    });
 }
 
 fn size(bytes: u64) -> String {

@@ -8,6 +8,18 @@ pub(crate) const ORIGIN: Pattern = Pattern {
     check: check_origin,
 };
 
+pub(crate) const PATH: Pattern = Pattern {
+    expected: "a path such as \"/health\", or \"\" for none",
+    takes: "path, `\"\"`",
+    check: check_path,
+};
+
+pub(crate) const SUBPROTOCOL: Pattern = Pattern {
+    expected: "a subprotocol such as \"chat.v1\"",
+    takes: "subprotocol",
+    check: check_subprotocol,
+};
+
 pub(crate) const REALM: Pattern = Pattern {
     expected: "a realm such as \"realm1\"",
     takes: "realm",
@@ -81,12 +93,12 @@ fn check_realm(word: &str) -> Result<(), String> {
 }
 
 /// A path as it stands in a request, or nothing.
-pub(crate) fn check_path(word: &str) -> Result<(), String> {
+fn check_path(word: &str) -> Result<(), String> {
     if word.is_empty() {
         return Ok(());
     }
     if !word.starts_with('/') {
-        let path = crate::kind::shortened(word);
+        let path = shortened(word);
         return Err(format!("a path begins with a slash: \"/{path}\""));
     }
     if word.contains(['?', '#']) {
@@ -102,7 +114,7 @@ pub(crate) fn check_path(word: &str) -> Result<(), String> {
 }
 
 /// A subprotocol for the raw dialect: a token (RFC 6455 §4.1), and none of WAMP's.
-pub(crate) fn check_subprotocol(word: &str) -> Result<(), String> {
+fn check_subprotocol(word: &str) -> Result<(), String> {
     let is_token = (1..=SUBPROTOCOL_BYTES_MAX).contains(&word.len())
         && word
             .bytes()

@@ -1,6 +1,6 @@
 //! `[raw]`, `[echo]`, `[wamp]`, `[deflate]`: the protocols that are spoken.
 
-use crate::pattern::REALM;
+use crate::pattern::{REALM, SUBPROTOCOL};
 use crate::table::GIB;
 use crate::value::{Count, Flag, Patterns, Size};
 
@@ -10,6 +10,12 @@ section! {
     /// Whether `/raw/{channel}` is served: what a client sends is published there, what is
     /// published there arrives as it is. Otherwise 404.
     enabled: bool = true, Flag, NewConnections, "false";
+    /// Subprotocols selected there when a client offers them, beside `roost.raw`, which always is;
+    /// the first that the client names. `["*"]`: whatever it names first, but none of WAMP's. When
+    /// none is selected although some were offered, the WebSocket opens without one,
+    /// `subprotocols_unmatched_total` counts it, and a browser fails the connection.
+    subprotocols: Vec<String> =
+        Vec::new(), Patterns(SUBPROTOCOL), NewConnections, r#"["chat.v1"]"#;
 }
 
 section! {
@@ -22,7 +28,8 @@ section! {
 section! {
     /// The dialect WAMP v2 ([wamp.md](wamp.md)).
     "wamp" Wamp
-    /// Whether the subprotocol `wamp.2.json` is spoken.
+    /// Whether the subprotocol `wamp.2.json` is spoken, on `/wamp` and every path that is not raw's
+    /// or echo's.
     enabled: bool = true, Flag, NewConnections, "false";
     /// The realms a session may join, `"*"` alone for any; another gets ABORT with
     /// `wamp.error.no_such_realm`. All realms share one set of channels.

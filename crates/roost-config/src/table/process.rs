@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use crate::pattern::ORIGIN;
+use crate::pattern::{ORIGIN, PATH};
 use crate::table::{HOUR, time_or_zero};
 use crate::value::{Address, Auto, Count, Flag, Patterns};
 
@@ -43,11 +43,18 @@ section! {
     /// clients that vanish: leave it off unless you have such clients.
     hixie: bool = false, Flag, NewConnections, "true";
     /// Whether `GET /` answers with the demonstration page, which talks through any channel.
-    /// Otherwise 404.
+    /// Otherwise it is a line of text.
     demo_page: bool = false, Flag, NewConnections, "true";
     /// Whether `GET /stats` answers with the counters as JSON, to everyone who can connect.
     /// Otherwise 404.
     stats: bool = false, Flag, NewConnections, "true";
+    /// Where load balancers ask whether this server takes new connections: GET and HEAD get 200 and
+    /// `ok`, or 503 and `draining` once the daemon is being stopped (new connections are refused
+    /// then, which says the same). Everyone who can connect may ask. Counted in
+    /// `health_checks_total`, never as a refused handshake. It needs a connection like any other: at
+    /// `server.connections_max` it is reset with the rest. `""`: there is none. The path of
+    /// something else that is on is an error. OPTIONS is answered on every path.
+    health_path: String = "/health".to_owned(), PATH, NewConnections, r#""/up""#;
     /// From which sites a browser may connect. A browser always sends the site's origin, and sends
     /// cookies along with a connection that any page opens: list your own sites as soon as anything
     /// depends on who is connected. An entry matches exactly, as it is sent:

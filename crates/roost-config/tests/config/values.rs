@@ -307,7 +307,7 @@ fn health_paths() {
     let long = format!("\"/{}\"", "a".repeat(255));
     bad("listener.health_path", &long, "at most 255 bytes");
     for (path, section, key) in [
-        ("/", "listener", "page"),
+        ("/", "listener", "demo_page"),
         ("/stats", "listener", "stats"),
         ("/stats/slow", "listener", "stats"),
         ("/echo", "echo", "enabled"),
