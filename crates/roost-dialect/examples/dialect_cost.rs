@@ -5,8 +5,9 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use roost_dialect::dialect::Command;
 use roost_dialect::wamp::{Realms, Session, Settings};
-use roost_dialect::{Command, PayloadRef, encode, encoding};
+use roost_dialect::{Form, PayloadRef, encode};
 use roost_hub::EventIds;
 
 const ROUNDS: usize = 20;
@@ -26,6 +27,7 @@ fn main() {
         let args = format!(r#"["{text}"]"#);
 
         let settings = Settings {
+            enabled: true,
             realms: Realms::Any,
             subscriptions_per_connection_max: 128,
             channel_name_bytes_max: 255,
@@ -37,7 +39,7 @@ fn main() {
         report(bytes, "WAMP PUBLISH -> command", || {
             out.clear();
             let command = session.handle(&publish, &mut out, &mut || 1, &settings);
-            assert!(matches!(command, Command::Publish { .. }));
+            assert!(matches!(command, Some(Command::Publish { .. })));
         });
 
         let wamp = PayloadRef::Wamp {
@@ -55,7 +57,7 @@ fn main() {
             ("raw binary", PayloadRef::Binary(&binary)),
         ] {
             let publication = payload.freeze();
-            for (to, encoding) in [("WAMP", encoding::WAMP_JSON), ("raw", encoding::RAW)] {
+            for (to, encoding) in [("WAMP", Form::WAMP_JSON), ("raw", Form::RAW)] {
                 report(bytes, &format!("encode {name} -> {to}"), || {
                     drop(black_box(encode(&publication, encoding, IDS)));
                 });

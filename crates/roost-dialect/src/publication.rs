@@ -1,5 +1,5 @@
 //! A publication's payload: borrowed as it arrives ([`PayloadRef`]), owned as it travels to the
-//! home reactor ([`Publication`]), and encoded for its subscribers ([`encode`]).
+//! home reactor ([`Publication`]), and read by the dialects that encode it for their subscribers.
 //!
 //! The mapping between the dialects, also in `docs/wamp.md`:
 //!
@@ -16,10 +16,9 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use roost_hub::{Encoding, EventIds};
 use roost_wire::{Frozen, Opcode};
 
-use crate::{encoding, json};
+use crate::json;
 
 /// A payload as it arrived, borrowed from the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +82,22 @@ struct WampPayload {
 const _: () = assert!(size_of::<Publication>() <= 32);
 
 impl Publication {
+    /// As raw subscribers get it: one unfragmented text or binary message.
+    pub fn to_raw(&self) -> Frozen {
+        match &self.0 {
+            Kind::Raw(frame) => frame.clone(),
+            Kind::Wamp(payload) => payload.to_raw(),
+        }
+    }
+
+    /// As it stands in a WAMP EVENT behind the Details, in JSON: empty, or `,[…]`, or `,[…],{…}`.
+    pub(crate) fn wamp_tail(&self) -> Cow<'_, [u8]> {
+        match &self.0 {
+            Kind::Raw(frame) => Cow::Owned(raw_as_tail(frame)),
+            Kind::Wamp(payload) => Cow::Borrowed(payload.tail.as_bytes()),
+        }
+    }
+
     /// Bytes of shared memory the publication holds, headers of the allocation not counted.
     pub fn bytes(&self) -> usize {
         match &self.0 {
@@ -90,35 +105,6 @@ impl Publication {
             Kind::Wamp(payload) => payload.tail.len(),
         }
     }
-}
-
-/// Encodes a publication for the subscribers of one encoding. `ids.topic` and `ids.publication`
-/// are used by WAMP only. At most 6 bytes are written for each byte published (text
-/// of control characters, escaped), plus 100.
-pub fn encode(publication: &Publication, encoding: Encoding, ids: EventIds) -> Frozen {
-    match encoding {
-        encoding::WAMP_JSON => match &publication.0 {
-            Kind::Raw(frame) => encode_event(&raw_as_tail(frame), ids),
-            Kind::Wamp(payload) => encode_event(payload.tail.as_bytes(), ids),
-        },
-        _ => {
-            debug_assert!(
-                encoding == encoding::RAW,
-                "an encoding that no dialect subscribes with"
-            );
-            match &publication.0 {
-                Kind::Raw(frame) => frame.clone(),
-                Kind::Wamp(payload) => payload.to_raw(),
-            }
-        }
-    }
-}
-
-/// `[EVENT, SUBSCRIBED.Subscription|id, PUBLISHED.Publication|id, Details|dict, …]`, `tail` being
-/// what follows Details.
-fn encode_event(tail: &[u8], ids: EventIds) -> Frozen {
-    let head = format!("[36,{},{},{{}}", ids.topic, ids.publication);
-    Frozen::from_parts(Opcode::Text, &[head.as_bytes(), tail, b"]"])
 }
 
 /// A raw message as WAMP Arguments: one string.

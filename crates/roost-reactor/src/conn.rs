@@ -4,7 +4,7 @@
 //! is found by index in tables that hold only what is in use now.
 
 use roost_dialect::DialectKind;
-use roost_hub::Encoding;
+use roost_dialect::dialect::Session;
 
 use crate::framing::Framing;
 
@@ -23,8 +23,8 @@ pub(crate) struct Conn {
     pub(crate) outbox: Index,
     /// What it gets in this tick: a state of the palette; 0 for nothing.
     pub(crate) pending: u32,
-    /// Raw: its channel, once known. WAMP: its session. Otherwise none.
-    pub(crate) identity: Index,
+    /// What its dialect keeps of it.
+    pub(crate) session: Session,
     /// Its entry in the table of peer addresses, if those are limited.
     pub(crate) address: Index,
     /// The other half of its key.
@@ -105,16 +105,18 @@ impl Flags {
     pub(crate) const FIN_SENT: Flags = Flags(1 << 4);
     /// The peer's FIN has come.
     pub(crate) const PEER_FIN: Flags = Flags(1 << 5);
-    /// Raw: it may publish to its channel.
+    /// It may publish to the channel that it joined when it was accepted.
     pub(crate) const MAY_PUBLISH: Flags = Flags(1 << 6);
-    /// Raw: it hears its own messages.
-    pub(crate) const HEARS_OWN: Flags = Flags(1 << 7);
+    /// It receives what it publishes there.
+    pub(crate) const RECEIVES_OWN: Flags = Flags(1 << 7);
     /// It counts as a handshake in flight.
     pub(crate) const HANDSHAKE: Flags = Flags(1 << 8);
     /// It counts as an open WebSocket.
     pub(crate) const WEBSOCKET: Flags = Flags(1 << 9);
     /// The peer sent a close frame.
     pub(crate) const PEER_CLOSED: Flags = Flags(1 << 10);
+    /// Its dialect wants bytes of the last message before those of the next.
+    pub(crate) const HAS_REST: Flags = Flags(1 << 11);
 
     #[inline]
     pub(crate) fn has(self, flag: Flags) -> bool {
@@ -145,7 +147,7 @@ impl Conn {
             partial: Index::NONE,
             outbox: Index::NONE,
             pending: 0,
-            identity: Index::NONE,
+            session: Session::NONE,
             address: Index::NONE,
             generation: 0,
             flags: Flags::NONE,
@@ -154,11 +156,6 @@ impl Conn {
             transport: crate::transport::Transport::Plain,
             phase: Phase::Handshake,
         }
-    }
-
-    /// The form in which it gets deliveries.
-    pub(crate) fn encoding(&self) -> Encoding {
-        self.framing.encoding(self.dialect)
     }
 
     /// Whether frames are still read and understood.

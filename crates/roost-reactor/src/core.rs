@@ -3,15 +3,16 @@
 //! The driver stands apart so that it can lend bytes while the rest is at work. What a part wants
 //! of the driver meanwhile it leaves as an [`Ask`].
 
+use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
-use roost_dialect::{DialectKind, Publication, wamp};
-use roost_hub::{ChannelId, Hub, Item, Name, Output, Subscriber};
+use roost_dialect::{Dialects, Publication, Replies};
+use roost_hub::{Hub, Item, Name, Output};
 use roost_metrics::{Counters, NamespaceCounters, Registry};
 use roost_net::{CloseMode, ConnKey};
-use roost_wire::{CloseCode, Frozen, Inbound, Limits as WireLimits, Opcode, hixie};
+use roost_wire::{CloseCode, Frozen, Inbound, Limits as WireLimits, hixie};
 use slab::Slab;
 
 use crate::admission::Admission;
@@ -79,8 +80,10 @@ pub(crate) struct Core {
     pub(crate) slow_board: Arc<SlowBoard>,
     pub(crate) slow_due: u32,
     pub(crate) slow_listed: bool,
-    /// WAMP sessions.
-    pub(crate) sessions: Slab<wamp::Session>,
+    /// The dialects, with their sessions.
+    pub(crate) dialects: Dialects,
+    /// Bytes of connections' messages that are no whole command yet, by slot.
+    pub(crate) rests: HashMap<u32, Vec<u8>>,
     /// What the hub wants done next; reused.
     pub(crate) outputs: Vec<Output<Publication, Frozen>>,
     /// What the driver shall do when it has its lease back; reused.
@@ -91,8 +94,8 @@ pub(crate) struct Core {
     pub(crate) paused: Paused,
     /// How much may be published, of all reactors together.
     pub(crate) inflow: Arc<Inflow>,
-    /// A dialect's answer; reused.
-    pub(crate) reply: String,
+    /// A dialect's answers; reused.
+    pub(crate) replies: Replies,
     pub(crate) rng: Rng,
     /// For tests: what each connection has sent, and what work that made.
     pub(crate) ledger: Ledger,
@@ -180,24 +183,6 @@ impl Core {
         }
     }
 
-    /// Gives the connection a text message from its dialect, taken from the reply buffer.
-    pub(crate) fn send_reply(&mut self, slot: u32) {
-        if self.reply.is_empty() {
-            return;
-        }
-        // Behind a close frame or a FIN nothing is said any more: an answer may come late.
-        if let Some(conn) = self.table.at_mut(slot)
-            && conn.phase == Phase::Open
-        {
-            let (reply, framing, codec) = (&self.reply, conn.framing, &mut self.codec);
-            self.tick.give_own(slot, conn, |arena| {
-                codec.append_message(arena, framing, Opcode::Text, reply.as_bytes());
-            });
-            conn.last_message = self.now;
-        }
-        self.reply.clear();
-    }
-
     /// Starts the closing handshake from our side.
     pub(crate) fn start_close(&mut self, key: ConnKey, code: CloseCode, reason: &str) {
         let Some(conn) = self.table.get_mut(key) else {
@@ -234,6 +219,7 @@ impl Core {
         }
         self.leave_channels(key.slot());
         drop(self.take_partial(key.slot()));
+        drop(self.take_rest(key.slot()));
         self.end_pause(key);
         self.set_deadline(key.slot(), self.settings.limits.close_timeout_ms.max(1));
     }
@@ -284,6 +270,7 @@ impl Core {
     fn let_go(&mut self, slot: u32) {
         self.leave_channels(slot);
         drop(self.take_partial(slot));
+        drop(self.take_rest(slot));
         self.drop_outbox(slot);
         self.release_contexts(slot);
         let Some(conn) = self.table.at_mut(slot) else {
@@ -296,37 +283,7 @@ impl Core {
         if conn.flags.clear(Flags::WEBSOCKET) {
             self.counters.websockets_open.sub(1);
         }
-        if conn.dialect == DialectKind::WampJson
-            && let Some(session) = conn.identity.take()
-        {
-            self.sessions.remove(session);
-            forget_if_empty(&mut self.sessions);
-        }
-    }
-
-    /// Ends all subscriptions of a connection.
-    pub(crate) fn leave_channels(&mut self, slot: u32) {
-        let Some(conn) = self.table.at_mut(slot) else {
-            return;
-        };
-        let who = Subscriber(slot);
-        let encoding = conn.encoding();
-        match conn.dialect {
-            DialectKind::Raw => {
-                if let Some(channel) = conn.identity.take() {
-                    self.unsubscribe(who, encoding, ChannelId(channel as u32));
-                }
-            }
-            DialectKind::WampJson => {
-                // The session stays, to answer what still comes, but hears nothing any more.
-                if let Some(session) = conn.identity.get() {
-                    for channel in self.sessions[session].take_subscriptions() {
-                        self.unsubscribe(who, encoding, channel);
-                    }
-                }
-            }
-            DialectKind::Echo => {}
-        }
+        self.close_session(slot);
     }
 
     /// Drops what waits behind the batch in flight.
@@ -380,11 +337,9 @@ impl Core {
             });
             assert_eq!(held.bytes, self.counters.outbox_bytes.get(), "outbox bytes");
             assert_eq!(held.cost, self.outbox_cost, "outbox cost");
-            let pinned: usize = self
-                .partials
-                .iter()
-                .map(|(_, partial)| partial.bytes())
-                .sum();
+            let partials = self.partials.iter().map(|(_, partial)| partial.bytes());
+            let rests = self.rests.values().map(Vec::capacity);
+            let pinned: usize = partials.chain(rests).sum();
             assert_eq!(
                 pinned as u64,
                 self.counters.partial_bytes.get(),

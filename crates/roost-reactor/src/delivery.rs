@@ -1,11 +1,12 @@
 //! What the hub wants done: deliveries to connections, answers, mail to other reactors.
 
-use roost_dialect::DialectKind;
+use roost_dialect::dialect::Event;
 use roost_hub::{ChannelId, Encoding, Frames, Item, Name, Output, ReactorId, Subscriber};
 use roost_net::ConnKey;
 use roost_wire::Frozen;
 use tracing::debug;
 
+use crate::conn::Phase;
 use crate::core::{Core, Letter};
 use crate::tick::Origin;
 
@@ -68,32 +69,26 @@ impl Core {
     }
 
     fn on_subscribed(&mut self, slot: u32, token: u64, channel: ChannelId, topic: u64) {
-        let Some(conn) = self.table.at_mut(slot) else {
+        let Some(key) = self.table.key_at(slot) else {
             return;
         };
-        match conn.dialect {
-            DialectKind::Raw => self.on_raw_subscribed(slot, channel),
-            DialectKind::WampJson => {
-                if let Some(session) = conn.identity.get() {
-                    let session = &mut self.sessions[session];
-                    session.on_subscribed(token, channel, topic, &mut self.reply);
-                    self.send_reply(slot);
-                }
-            }
-            DialectKind::Echo => {}
+        if self
+            .table
+            .get(key)
+            .is_some_and(|conn| conn.phase == Phase::Joining)
+        {
+            return self.on_joined(key);
         }
+        let event = Event::Subscribed {
+            token,
+            channel,
+            topic,
+        };
+        self.notify_dialect(key, event);
     }
 
     fn on_published(&mut self, key: ConnKey, token: u64, publication: u64) {
-        let Some(conn) = self.table.get(key) else {
-            return;
-        };
-        if conn.dialect == DialectKind::WampJson
-            && let Some(session) = conn.identity.get()
-        {
-            self.sessions[session].on_published(token, publication, &mut self.reply);
-            self.send_reply(key.slot());
-        }
+        self.notify_dialect(key, Event::Published { token, publication });
     }
 
     /// Gives a publication to this reactor's subscribers, in table order: to few at once, to many

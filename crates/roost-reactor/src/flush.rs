@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use roost_dialect::DialectKind;
+use roost_dialect::dialect::Event;
 use roost_hub::FrameIndex;
 use roost_net::{Chunk, CloseMode, ConnKey, Driver, SendStatus};
-use roost_wire::{CloseCode, Opcode};
+use roost_wire::CloseCode;
 
 use crate::conn::{Flags, Index, Phase};
 use crate::core::{Ask, Core};
@@ -266,35 +266,29 @@ impl Core {
 
     /// Closes with 1013 and a reason, and drops all that waits.
     pub(crate) fn close_dropping(&mut self, key: ConnKey, reason: &str) {
-        let Some(conn) = self.table.get_mut(key) else {
+        let Some(conn) = self.table.get(key) else {
             return;
         };
         let Some(index) = conn.outbox.get() else {
             return;
         };
-        let outbox = &mut self.outboxes[index];
-        let before = Held::of(outbox);
-        outbox.clear();
-        let is_open = conn.phase == Phase::Open;
+        let (is_open, framing) = (conn.phase == Phase::Open, conn.framing);
+        let before = Held::of(&self.outboxes[index]);
+        self.outboxes[index].clear();
         if is_open {
-            conn.phase = Phase::Closing;
+            let words = self.framed_replies(key, Event::SlowConsumer { reason });
+            if let Some(conn) = self.table.get_mut(key) {
+                conn.phase = Phase::Closing;
+            }
             let mut close = Vec::new();
-            if conn.dialect == DialectKind::WampJson
-                && let Some(session) = conn.identity.get()
-            {
-                let mut goodbye = String::new();
-                self.sessions[session].close_slow(reason, &mut goodbye);
-                if !goodbye.is_empty() {
-                    let (framing, goodbye) = (conn.framing, goodbye.as_bytes());
-                    self.codec
-                        .append_message(&mut close, framing, Opcode::Text, goodbye);
-                    outbox.push(Chunk::new(std::mem::take(&mut close).into()));
+            append_close_to(&mut close, framing, CloseCode::TRY_AGAIN_LATER, reason);
+            for bytes in [words, close] {
+                if !bytes.is_empty() {
+                    self.outboxes[index].push(Chunk::new(bytes.into()));
                 }
             }
-            append_close_to(&mut close, conn.framing, CloseCode::TRY_AGAIN_LATER, reason);
-            outbox.push(Chunk::new(close.into()));
         }
-        let after = Held::of(outbox);
+        let after = Held::of(&self.outboxes[index]);
         self.account(before, after);
         if !is_open {
             return self.cut(key, CloseMode::Abort);
@@ -362,27 +356,24 @@ impl Core {
         let Some(conn) = self.table.get(key) else {
             return false;
         };
-        let (Some(index), Some(session)) = (conn.outbox.get(), conn.identity.get()) else {
+        let Some(index) = conn.outbox.get() else {
             return false;
         };
-        let outbox = &mut self.outboxes[index];
-        let dropped = outbox.take_dropped();
-        if dropped == 0 || conn.phase != Phase::Open || conn.dialect != DialectKind::WampJson {
+        let is_open = conn.phase == Phase::Open;
+        let messages = self.outboxes[index].take_dropped();
+        if messages == 0 || !is_open {
             return false;
         }
-        let (mut text, rng) = (String::new(), &mut self.rng);
-        let tells = self.sessions[session].tell_dropped(dropped, &mut || rng.next_id(), &mut text);
-        if tells {
-            let mut event = Vec::new();
-            let (framing, text) = (conn.framing, text.as_bytes());
-            self.codec
-                .append_message(&mut event, framing, Opcode::Text, text);
-            let before = Held::of(outbox);
-            outbox.push(Chunk::new(event.into()));
-            let after = Held::of(outbox);
-            self.account(before, after);
+        let event = self.framed_replies(key, Event::Dropped { messages });
+        if event.is_empty() {
+            return false;
         }
-        tells
+        let outbox = &mut self.outboxes[index];
+        let before = Held::of(outbox);
+        outbox.push(Chunk::new(event.into()));
+        let after = Held::of(outbox);
+        self.account(before, after);
+        true
     }
 
     /// Sends FIN when nothing is left to send; closes when the peer has sent its own.

@@ -1,7 +1,6 @@
-//! Messages of an open WebSocket: to the dialect, and what it commands.
+//! Messages of an open WebSocket, out of bytes and to the dialect.
 
-use roost_dialect::{Command, DialectKind, PayloadRef, raw, wamp};
-use roost_hub::{ChannelId, Encoding, Publish as HubPublish, PublishError, PublishTo, Subscriber};
+use roost_dialect::dialect::Message as DataMessage;
 use roost_net::ConnKey;
 use roost_wire::deflate::Inflater;
 use roost_wire::frame::{append_close, append_frame};
@@ -12,7 +11,6 @@ use crate::conn::{Flags, Index, Phase};
 use crate::core::{Core, Partial};
 use crate::framing::Framing;
 use crate::paused::{Decoder, Unread};
-use crate::settings::Publish;
 
 impl Core {
     /// Bytes of an open connection, or of one that awaits the peer's close frame.
@@ -98,11 +96,6 @@ impl Core {
             Decoder::EarlyFrames(inbound) => Partial::EarlyFrames(Box::new(inbound)),
         };
         self.keep_partial(key.slot(), partial);
-    }
-
-    fn encoding_of(&self, key: ConnKey) -> Encoding {
-        let conn = self.table.get(key).expect("its message is being handled");
-        conn.encoding()
     }
 
     fn still_reads(&self, key: ConnKey) -> bool {
@@ -220,20 +213,12 @@ impl Core {
             Message::Text(text) => {
                 conn.last_message = self.now;
                 self.counters.text_messages_received_total.inc();
-                match conn.dialect {
-                    DialectKind::Echo => self.echo(key, Opcode::Text, text.as_bytes()),
-                    DialectKind::Raw => self.publish_raw(key, raw::handle_text(text)),
-                    DialectKind::WampJson => self.handle_wamp(key, Some(text)),
-                }
+                self.handle_data(key, DataMessage::Text(text));
             }
             Message::Binary(bytes) => {
                 conn.last_message = self.now;
                 self.counters.binary_messages_received_total.inc();
-                match conn.dialect {
-                    DialectKind::Echo => self.echo(key, Opcode::Binary, bytes),
-                    DialectKind::Raw => self.publish_raw(key, raw::handle_binary(bytes)),
-                    DialectKind::WampJson => self.handle_wamp(key, None),
-                }
+                self.handle_data(key, DataMessage::Binary(bytes));
             }
             Message::Ping(payload) => {
                 self.counters.pings_received_total.inc();
@@ -271,167 +256,6 @@ impl Core {
         }
         self.linger(key);
     }
-
-    fn echo(&mut self, key: ConnKey, opcode: Opcode, payload: &[u8]) {
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
-        let (framing, codec) = (conn.framing, &mut self.codec);
-        if payload.len() <= ECHO_COPY_BYTES_MAX {
-            self.tick.give_own(key.slot(), conn, |arena| {
-                codec.append_message(arena, framing, opcode, payload);
-            });
-        } else {
-            let frame = self
-                .tick
-                .share(&codec.freeze_for(framing, opcode, payload), None);
-            self.tick.give(key.slot(), conn, frame);
-        }
-    }
-
-    /// A raw connection's message goes to its channel.
-    fn publish_raw(&mut self, key: ConnKey, payload: PayloadRef<'_>) {
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
-        let flags = conn.flags;
-        let Some(channel) = conn.identity.get() else {
-            return;
-        };
-        if !flags.has(Flags::MAY_PUBLISH) {
-            self.counters.publishes_refused_total.inc();
-            return self.start_close(
-                key,
-                CloseCode::POLICY_VIOLATION,
-                "publishing is not allowed",
-            );
-        }
-        let target = PublishTo::Channel(ChannelId(channel as u32));
-        let publish = HubPublish {
-            target,
-            publisher: key.to_bits(),
-            exclude_publisher: !flags.has(Flags::HEARS_OWN),
-            ack: None,
-            payload: payload.freeze(),
-        };
-        let codec = &mut self.codec;
-        let encode = &mut |payload: &_, encoding, ids| codec.encode(payload, encoding, ids);
-        let sent = self.hub.publish(publish, encode, &mut self.outputs);
-        debug_assert!(
-            sent.is_ok(),
-            "an open raw connection is subscribed to its channel"
-        );
-        self.after_publish(key, target, payload.size());
-    }
-
-    fn handle_wamp(&mut self, key: ConnKey, text: Option<&str>) {
-        let Some(session) = self.table.get(key).and_then(|conn| conn.identity.get()) else {
-            return;
-        };
-        debug_assert!(self.reply.is_empty());
-        let mut reply = std::mem::take(&mut self.reply);
-        let rng = &mut self.rng;
-        let settings = self.settings.clone();
-        let handler = &mut self.sessions[session];
-        let command = match text {
-            Some(text) => handler.handle(text, &mut reply, &mut || rng.next_id(), &settings.wamp),
-            None => handler.handle_binary(&mut reply),
-        };
-        self.reply = reply;
-        self.send_reply(key.slot());
-        match command {
-            Command::None | Command::Reply => {}
-            Command::Publish {
-                channel,
-                payload,
-                exclude_me,
-                ack,
-            } => {
-                self.publish_wamp(key, session, &channel, payload, exclude_me, ack);
-            }
-            Command::Subscribe { channel, token } => {
-                self.subscribe_wamp(key, session, &channel, token);
-            }
-            Command::Unsubscribe { channel, token } => {
-                let who = Subscriber(key.slot());
-                let json = self.encoding_of(key);
-                self.unsubscribe(who, json, channel);
-                self.sessions[session].on_unsubscribed(token, &mut self.reply);
-                self.send_reply(key.slot());
-            }
-            Command::Close { code, reason } => self.start_close(key, code, reason),
-        }
-    }
-
-    fn publish_wamp(
-        &mut self,
-        key: ConnKey,
-        session: usize,
-        channel: &str,
-        payload: PayloadRef<'_>,
-        exclude_me: bool,
-        ack: Option<u64>,
-    ) {
-        let allowed = match self.settings.channels.of(channel).publish {
-            Publish::Anyone => true,
-            Publish::Nobody => false,
-            Publish::Subscribers => self.hub.channel(channel).is_some_and(|channel| {
-                self.sessions[session]
-                    .subscriptions()
-                    .any(|other| other == channel)
-            }),
-        };
-        let refusal = if allowed {
-            let publish = HubPublish {
-                target: PublishTo::Name(channel),
-                publisher: key.to_bits(),
-                exclude_publisher: exclude_me,
-                ack,
-                payload: payload.freeze(),
-            };
-            let codec = &mut self.codec;
-            let encode = &mut |payload: &_, encoding, ids| codec.encode(payload, encoding, ids);
-            match self.hub.publish(publish, encode, &mut self.outputs) {
-                Ok(()) => None,
-                Err(PublishError::Name(_) | PublishError::UnknownChannel(_)) => {
-                    Some(wamp::uri::INVALID_URI)
-                }
-            }
-        } else {
-            Some(wamp::uri::NOT_AUTHORIZED)
-        };
-        match refusal {
-            None => self.after_publish(key, PublishTo::Name(channel), payload.size()),
-            Some(uri) => {
-                self.counters.publishes_refused_total.inc();
-                if let Some(token) = ack {
-                    let request = wamp::Request::Publish;
-                    self.sessions[session].on_refused(request, token, uri, &mut self.reply);
-                    self.send_reply(key.slot());
-                }
-            }
-        }
-    }
-
-    fn subscribe_wamp(&mut self, key: ConnKey, session: usize, channel: &str, token: u64) {
-        let who = Subscriber(key.slot());
-        let json = self.encoding_of(key);
-        let subscribed = if self.settings.channels.of(channel).subscribe {
-            self.hub
-                .subscribe(who, json, channel, token, &mut self.outputs)
-                .map_err(|_| wamp::uri::UNAVAILABLE)
-        } else {
-            Err(wamp::uri::NOT_AUTHORIZED)
-        };
-        match subscribed {
-            Ok(channel) => self.sessions[session].on_subscribing(channel),
-            Err(uri) => {
-                let request = wamp::Request::Subscribe;
-                self.sessions[session].on_refused(request, token, uri, &mut self.reply);
-                self.send_reply(key.slot());
-            }
-        }
-    }
 }
 
 /// The length of what a message says.
@@ -446,6 +270,3 @@ fn payload_bytes(message: &Message<'_>) -> u64 {
 /// What a message counts in a turn beside its payload: many that say nothing are work as well, and
 /// each that is published is a record and an allocation.
 const MESSAGE_BYTES: u64 = 64;
-/// Longer echoes are encoded into memory of their own, which the driver can hold by reference: a
-/// copy less where it must hold on to them.
-const ECHO_COPY_BYTES_MAX: usize = 4 << 10;

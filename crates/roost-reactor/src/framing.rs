@@ -1,7 +1,7 @@
 //! The form in which a connection's messages are framed: RFC 6455, the same with
 //! permessage-deflate, or the early drafts. A dialect never knows.
 
-use roost_dialect::{DialectKind, Publication, encoding};
+use roost_dialect::{FORMS, Form, Publication};
 use roost_hub::{Encoding, EventIds};
 use roost_wire::deflate::{Agreement, Deflater, Inflater};
 use roost_wire::frame::{append_close, append_frame};
@@ -33,23 +33,19 @@ impl Framing {
         matches!(self, Framing::Deflate(agreement) if !agreement.server_no_context_takeover())
     }
 
-    /// The form in which deliveries to a connection of this dialect are encoded.
+    /// How publications in this form are encoded for a connection.
     ///
     /// With a context of its own a connection gets what is not compressed yet. Without, a client
     /// that asked for a small window gets deliveries uncompressed: the shared image refers further
     /// back than it can look (RFC 7692 §7.2.1 lets every message choose).
-    pub(crate) fn encoding(self, dialect: DialectKind) -> Encoding {
-        let plain = match dialect {
-            DialectKind::Raw | DialectKind::Echo => encoding::RAW,
-            DialectKind::WampJson => encoding::WAMP_JSON,
-        };
+    pub(crate) fn encoding(self, form: Form) -> Encoding {
         let framing = match self {
             Framing::Deflate(_) if self.deflates_late() => PLAIN,
             Framing::Deflate(agreement) if agreement.server_window_bits() == 15 => DEFLATE,
             Framing::Rfc6455 | Framing::Deflate(_) => PLAIN,
             Framing::Early => EARLY,
         };
-        Encoding(plain.0 + framing * DIALECT_ENCODINGS)
+        Encoding(form.0 + framing * FORMS as u8)
     }
 }
 
@@ -168,12 +164,12 @@ impl Codec {
         encoding: Encoding,
         ids: EventIds,
     ) -> Frozen {
-        let plain = Encoding(encoding.0 % DIALECT_ENCODINGS);
-        let frame = roost_dialect::encode(publication, plain, ids);
+        let form = Form(encoding.0 % FORMS as u8);
+        let frame = roost_dialect::encode(publication, form, ids);
         let Some(payload) = frame.payload() else {
             return frame;
         };
-        let framing = encoding.0 / DIALECT_ENCODINGS;
+        let framing = encoding.0 / FORMS as u8;
         if framing == PLAIN && payload.len() <= self.fragment_bytes_max {
             return frame; // the usual case: the very image the publisher's reactor made
         }
@@ -245,8 +241,6 @@ pub(crate) fn append_close_to(out: &mut Vec<u8>, to: Framing, code: CloseCode, r
     }
 }
 
-/// Encodings of dialects: raw and WAMP JSON.
-const DIALECT_ENCODINGS: u8 = 2;
 const PLAIN: u8 = 0;
 const DEFLATE: u8 = 1;
 const EARLY: u8 = 2;
@@ -254,8 +248,7 @@ const EARLY: u8 = 2;
 /// The smallest window that zlib has for raw deflate: it suits whoever asked for this or more.
 const NARROW_WINDOW_BITS: u8 = 9;
 
-const _: () =
-    assert!((EARLY as usize + 1) * DIALECT_ENCODINGS as usize <= roost_hub::ENCODINGS_MAX);
+const _: () = assert!((EARLY as usize + 1) * FORMS <= roost_hub::ENCODINGS_MAX);
 
 /// A buffer of this size is not worth making anew.
 const BUFFER_BYTES_KEPT: usize = 64 << 10;

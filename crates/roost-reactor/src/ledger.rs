@@ -2,7 +2,6 @@
 //!
 //! Kept in debug builds only; in others nothing is counted and the list stays empty.
 
-use roost_dialect::DialectKind;
 use roost_net::{ConnKey, Driver};
 
 use crate::conn::Phase;
@@ -108,7 +107,7 @@ impl Core {
             steps: entry.steps,
             input_bytes: input.unwrap_or(0) as u64,
             output_bytes: outbox + driver.unsent_bytes(key) as u64,
-            hears_itself_only: conn.dialect == DialectKind::Echo,
+            hears_itself_only: conn.dialect.sends_back(),
         })
     }
 }

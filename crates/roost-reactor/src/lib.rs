@@ -9,9 +9,10 @@
 //! |---|---|
 //! | the loop | `reactor.rs` |
 //! | a connection's record and its life | `conn.rs`, `core.rs` |
-//! | accept, routes, the 101, refusals | `opening.rs` |
+//! | accept, the 101, refusals | `opening.rs` |
 //! | plain HTTP: pages, counters, health | `plain.rs` |
-//! | messages and what dialects command | `frames.rs` |
+//! | messages | `frames.rs` |
+//! | what dialects command, and what they are told | `commands.rs` |
 //! | RFC 6455, deflate and the early framings | `framing.rs` |
 //! | context takeover | `contexts.rs` |
 //! | deliveries and answers | `delivery.rs` |
@@ -26,6 +27,7 @@
 mod admission;
 mod bell;
 mod budget;
+mod commands;
 mod congestion;
 mod conn;
 mod contexts;
@@ -60,7 +62,7 @@ mod sync {
 pub use ledger::Account;
 pub use mailbox::MAIL_BYTES_MAX;
 pub use reactor::{Reactor, Shared, Turn};
-pub use roost_dialect::Subprotocols;
+pub use roost_dialect::raw::Subprotocols;
 pub use server::{Server, Stopper};
 pub use settings::{
     Deflate, FAN_OUT_AT_ONCE, FAN_OUT_PIECE, Inflow, Limits, Origins, Outflow, Page, Policies,

@@ -1,9 +1,9 @@
 //! From accept to the open WebSocket: the request's head, routes, the 101, and refusals.
 
-use roost_dialect::{DialectKind, Route, RouteSettings, WAMP_REQUIRED, route, wamp};
-use roost_hub::{ChannelId, Subscriber};
+use roost_dialect::dialect::Accept;
+use roost_dialect::{DialectKind, Form};
+use roost_hub::Subscriber;
 use roost_net::{CloseMode, ConnKey};
-use roost_wire::CloseCode;
 use roost_wire::deflate::{Agreement, negotiate};
 use roost_wire::handshake::{
     HandshakeError, HeadScanner, OtherProtocol, Request, Upgrade, WebSocketRequest, write_accept,
@@ -34,6 +34,7 @@ impl Head {
 pub(crate) struct Joining {
     /// The 101.
     answer: Vec<u8>,
+    dialect: DialectKind,
     framing: Framing,
     /// Bytes that came behind the head. The peer may not send before the 101 (RFC 6455 §4.1), but
     /// what came in the same segment is kept.
@@ -60,46 +61,39 @@ impl Challenge {
 
 /// A correct request for a WebSocket, of any age.
 enum Hello<'r> {
-    Rfc6455(WebSocketRequest<'r>, Option<Agreement>),
+    Rfc6455(WebSocketRequest<'r>),
     Early(EarlyRequest<'r>, [u8; CHALLENGE_BYTES]),
 }
 
 impl<'r> Hello<'r> {
     fn origin(&self) -> Option<&str> {
         match self {
-            Hello::Rfc6455(request, _) => request.origin(),
+            Hello::Rfc6455(request) => request.origin(),
             Hello::Early(request, _) => Some(request.origin()),
         }
     }
 
-    fn route(&self, path: &'r str, settings: &RouteSettings) -> Route<'r> {
+    /// The subprotocols it offers, in order.
+    fn subprotocols(&self) -> Vec<&str> {
         match self {
-            Hello::Rfc6455(request, _) => route(path, request.protocols(), settings),
-            Hello::Early(request, _) => route(path, request.protocols(), settings),
+            Hello::Rfc6455(request) => request.protocols().collect(),
+            Hello::Early(request, _) => request.protocols().collect(),
         }
     }
 
-    /// The subprotocol that the client would like best.
-    fn first_protocol(&self) -> Option<&'r str> {
-        match self {
-            Hello::Rfc6455(request, _) => request.protocols().next(),
-            Hello::Early(request, _) => request.protocols().next(),
-        }
-    }
-
-    fn framing(&self) -> Framing {
-        match self {
-            Hello::Rfc6455(_, Some(agreement)) => Framing::Deflate(*agreement),
-            Hello::Rfc6455(_, None) => Framing::Rfc6455,
-            Hello::Early(..) => Framing::Early,
+    fn framing(&self, agreement: Option<Agreement>) -> Framing {
+        match (self, agreement) {
+            (Hello::Rfc6455(_), Some(agreement)) => Framing::Deflate(agreement),
+            (Hello::Rfc6455(_), None) => Framing::Rfc6455,
+            (Hello::Early(..), _) => Framing::Early,
         }
     }
 
     /// The 101 that grants it.
-    fn answer(&self, protocol: Option<&str>) -> Vec<u8> {
+    fn answer(&self, protocol: Option<&str>, agreement: Option<Agreement>) -> Vec<u8> {
         let mut out = Vec::new();
         match self {
-            Hello::Rfc6455(request, agreement) => {
+            Hello::Rfc6455(request) => {
                 let extensions = agreement.map(Agreement::response);
                 write_accept(&mut out, request.key(), protocol, extensions.as_deref());
             }
@@ -198,8 +192,8 @@ impl Core {
                     true => negotiate(websocket.extensions(), self.contexts.wanted()),
                     false => None,
                 };
-                let hello = Hello::Rfc6455(websocket, agreement);
-                self.handle_hello(key, request.path(), hello, rest);
+                let hello = Hello::Rfc6455(websocket);
+                self.handle_hello(key, request.path(), &hello, agreement, rest);
             }
         }
     }
@@ -223,15 +217,17 @@ impl Core {
             return self.keep_partial(key.slot(), Partial::Challenge(Box::new(challenge)));
         };
         let challenge = <[u8; CHALLENGE_BYTES]>::try_from(challenge).unwrap_or_default();
-        self.handle_hello(key, request.path(), Hello::Early(early, challenge), rest);
+        let hello = Hello::Early(early, challenge);
+        self.handle_hello(key, request.path(), &hello, None, rest);
     }
 
     /// A request for a WebSocket, correct in itself: is there something here for it?
-    fn handle_hello<'r>(
+    fn handle_hello(
         &mut self,
         key: ConnKey,
-        path: &'r str,
-        mut hello: Hello<'r>,
+        path: &str,
+        hello: &Hello<'_>,
+        agreement: Option<Agreement>,
         rest: &mut [u8],
     ) {
         if self.draining {
@@ -244,103 +240,111 @@ impl Core {
                 "Pages of this origin may not connect to this server.",
             );
         }
-        let route = hello.route(path, &self.settings.routes);
-        let protocol = route.protocol();
-        self.note_unmatched(key, &route, hello.first_protocol());
-        if let Hello::Rfc6455(_, Some(agreement)) = &mut hello {
-            *agreement = match route {
-                Route::Raw { .. } | Route::Echo | Route::Wamp => {
-                    self.reserve_contexts(key.slot(), *agreement)
-                }
-                Route::NotFound | Route::Refused(_) | Route::WampWithoutSubprotocol => {
-                    let agreement = agreement.without_client_takeover();
-                    agreement.without_server_takeover()
-                }
-            };
-        }
-        let framing = hello.framing();
-        match route {
-            Route::NotFound => self.refuse(key, 404, NOT_FOUND),
-            Route::Refused(error) => self.refuse(key, 400, error.reason()),
-            Route::Raw { channel, .. } => {
+        let settings = self.settings.clone();
+        let subprotocols = hello.subprotocols();
+        let offer = settings.offer(path, &subprotocols);
+        let accepted = settings.dialects.accept(&offer);
+        let agreement = agreement.map(|agreement| match accepted {
+            Some((_, Accept::Open { .. })) => self.reserve_contexts(key.slot(), agreement),
+            _ => {
+                let agreement = agreement.without_client_takeover();
+                agreement.without_server_takeover()
+            }
+        });
+        let framing = hello.framing(agreement);
+        let Some((dialect, accept)) = accepted else {
+            return self.refuse(key, 404, NOT_FOUND);
+        };
+        self.note_unmatched(key, &accept, &subprotocols);
+        match accept {
+            Accept::NotMine => self.refuse(key, 404, NOT_FOUND),
+            Accept::Refused(reason) => self.refuse(key, 400, &reason),
+            Accept::Open {
+                subprotocol,
+                join: Some((channel, form)),
+            } => {
                 let joining = Joining {
-                    answer: hello.answer(protocol),
+                    answer: hello.answer(subprotocol, agreement),
+                    dialect,
                     framing,
                     rest: rest.to_vec(),
                 };
-                self.join_raw(key, &channel, joining);
+                self.join(key, &channel, form, joining);
             }
-            Route::Echo => {
-                self.grant(key, &hello.answer(protocol), DialectKind::Echo, framing);
-                self.handle_frame_bytes(key, rest);
-            }
-            Route::Wamp => {
-                self.grant(key, &hello.answer(protocol), DialectKind::WampJson, framing);
-                let session = Index::new(self.sessions.insert(wamp::Session::new()));
+            Accept::Open {
+                subprotocol,
+                join: None,
+            } => {
+                self.grant(key, &hello.answer(subprotocol, agreement), dialect, framing);
+                let session = self.dialects.open(dialect, None);
                 if let Some(conn) = self.table.get_mut(key) {
-                    conn.identity = session;
+                    conn.session = session;
                 }
                 self.handle_frame_bytes(key, rest);
             }
-            Route::WampWithoutSubprotocol => {
-                // RFC 6455 §4.2.2: no subprotocol in common is no reason to refuse; the path's
-                // need for one is, and a close code can say so where a failed handshake cannot.
-                self.grant(key, &hello.answer(protocol), DialectKind::Echo, framing);
-                self.fail(key, CloseCode::PROTOCOL_ERROR, WAMP_REQUIRED);
+            Accept::OpenAndClose(code, reason) => {
+                self.grant(key, &hello.answer(None, agreement), dialect, framing);
+                self.fail(key, code, reason);
             }
         }
     }
 
-    /// Counts a client that offered subprotocols of which the route serves none.
+    /// Counts a client that offered subprotocols of which none was selected.
     ///
     /// RFC 6455 §4.2.2: no reason to refuse. A browser fails the connection, and says that it sent
     /// Sec-WebSocket-Protocol and got none: more than it would say of a status.
-    fn note_unmatched(&self, key: ConnKey, route: &Route<'_>, offered: Option<&str>) {
-        let opens = !matches!(route, Route::NotFound | Route::Refused(_));
-        if let (true, None, Some(first)) = (opens, route.protocol(), offered) {
+    fn note_unmatched(&self, key: ConnKey, accept: &Accept<'_>, offered: &[&str]) {
+        let is_unmatched = matches!(
+            accept,
+            Accept::Open {
+                subprotocol: None,
+                ..
+            } | Accept::OpenAndClose(..)
+        );
+        if let (true, Some(first)) = (is_unmatched, offered.first()) {
             debug!(?key, first, "no subprotocol offered is served on this path");
             self.counters.subprotocols_unmatched_total.inc();
         }
     }
 
-    /// Subscribes to the path's channel; the 101 follows when the home knows.
-    fn join_raw(&mut self, key: ConnKey, channel: &str, joining: Joining) {
+    /// Subscribes to the channel that the request asks for; the 101 follows when its home knows.
+    fn join(&mut self, key: ConnKey, channel: &str, form: Form, joining: Joining) {
         let policy = self.settings.channels.of(channel);
         if !policy.subscribe {
             return self.refuse(key, 403, "This channel may not be subscribed to.");
         }
         let who = Subscriber(key.slot());
-        let encoding = joining.framing.encoding(DialectKind::Raw);
-        match self
+        let encoding = joining.framing.encoding(form);
+        let subscribed = self
             .hub
-            .subscribe(who, encoding, channel, 0, &mut self.outputs)
-        {
-            Ok(channel) => {
-                let Some(conn) = self.table.get_mut(key) else {
-                    return;
-                };
-                conn.phase = Phase::Joining;
-                conn.dialect = DialectKind::Raw;
-                conn.framing = joining.framing;
-                conn.identity = Index::new(channel.0 as usize);
-                if policy.publish != Publish::Nobody {
-                    conn.flags.set(Flags::MAY_PUBLISH);
-                }
-                if policy.hear_own {
-                    conn.flags.set(Flags::HEARS_OWN);
-                }
-                self.keep_partial(key.slot(), Partial::Joining(Box::new(joining)));
-                self.pause(key);
-            }
+            .subscribe(who, encoding, channel, 0, &mut self.outputs);
+        let channel = match subscribed {
+            Ok(channel) => channel,
             Err(error) => {
                 debug!(?key, ?error, "subscription refused");
-                self.refuse(
+                return self.refuse(
                     key,
                     503,
                     "There is no room for another channel; try again later.",
                 );
             }
+        };
+        let session = self.dialects.open(joining.dialect, Some(channel));
+        let Some(conn) = self.table.get_mut(key) else {
+            return;
+        };
+        conn.phase = Phase::Joining;
+        conn.dialect = joining.dialect;
+        conn.framing = joining.framing;
+        conn.session = session;
+        if policy.publish != Publish::Nobody {
+            conn.flags.set(Flags::MAY_PUBLISH);
         }
+        if policy.receive_own {
+            conn.flags.set(Flags::RECEIVES_OWN);
+        }
+        self.keep_partial(key.slot(), Partial::Joining(Box::new(joining)));
+        self.pause(key);
     }
 
     /// Bytes that were on their way when the driver was told to pause. RFC 6455 §4.1 forbids a
@@ -361,22 +365,12 @@ impl Core {
         self.keep_partial(key.slot(), Partial::Joining(joining));
     }
 
-    /// The home knows of a raw connection's subscription: the WebSocket opens.
-    pub(crate) fn on_raw_subscribed(&mut self, slot: u32, channel: ChannelId) {
-        let Some(key) = self.table.key_at(slot) else {
-            return;
-        };
-        let Some(conn) = self.table.get(key) else {
-            return;
-        };
-        if conn.phase != Phase::Joining {
-            return; // subscribed to what it had already; there is nobody to tell
-        }
-        debug_assert_eq!(conn.identity.get(), Some(channel.0 as usize));
-        let Some(Partial::Joining(joining)) = self.take_partial(slot) else {
+    /// The home knows of the subscription that the 101 waits for: the WebSocket opens.
+    pub(crate) fn on_joined(&mut self, key: ConnKey) {
+        let Some(Partial::Joining(joining)) = self.take_partial(key.slot()) else {
             unreachable!("a joining connection keeps its handshake");
         };
-        self.grant(key, &joining.answer, DialectKind::Raw, joining.framing);
+        self.grant(key, &joining.answer, joining.dialect, joining.framing);
         self.resume(key);
         if !joining.rest.is_empty() {
             self.granted.push((key, joining.rest));
@@ -391,7 +385,7 @@ impl Core {
         let Some(conn) = self.table.get_mut(key) else {
             return;
         };
-        debug!(?key, ?dialect, ?framing, "open");
+        debug!(?key, dialect = dialect.name(), ?framing, "open");
         conn.phase = Phase::Open;
         conn.dialect = dialect;
         conn.framing = framing;

@@ -1,6 +1,6 @@
 //! Requests that want no WebSocket: pages, counters, and what load balancers ask.
 
-use roost_dialect::{Route, route};
+use roost_dialect::dialect::Accept;
 use roost_net::ConnKey;
 use roost_wire::handshake::{HandshakeError, Request};
 
@@ -18,11 +18,12 @@ impl Core {
         let settings = self.settings.clone();
         let page = settings.pages.iter().find(|page| page.path == path);
         let is_stats = settings.stats && matches!(path, "/stats" | "/stats/slow");
-        let route = route(path, [], &settings.routes);
+        let offer = settings.offer(path, &[]);
+        let accept = settings.dialects.accept(&offer).map(|(_, accept)| accept);
         let head_only = match request.method() {
             "GET" => false,
             "HEAD" => true,
-            _ if page.is_none() && !is_stats && path != "/" && route == Route::NotFound => {
+            _ if page.is_none() && !is_stats && path != "/" && accept.is_none() => {
                 return self.refuse(key, 404, NOT_FOUND);
             }
             _ => return self.refuse_handshake(key, HandshakeError::Method),
@@ -43,8 +44,8 @@ impl Core {
             let json = json.as_bytes();
             return self.respond(key, 200, "application/json", NO_STORE, json, head_only);
         }
-        match route {
-            Route::NotFound if path == "/" => {
+        match accept {
+            None | Some(Accept::NotMine) if path == "/" => {
                 // What some balancers ask that were told nothing; and what a person tries first.
                 let (status, body): (_, &[u8]) = match self.draining {
                     false => (
@@ -55,9 +56,9 @@ impl Core {
                 };
                 self.respond(key, status, TEXT, NO_STORE, body, head_only);
             }
-            Route::NotFound => self.refuse(key, 404, NOT_FOUND),
-            Route::Refused(error) => self.refuse(key, 400, error.reason()),
-            Route::Raw { .. } | Route::Echo | Route::Wamp | Route::WampWithoutSubprotocol => {
+            None | Some(Accept::NotMine) => self.refuse(key, 404, NOT_FOUND),
+            Some(Accept::Refused(reason)) => self.refuse(key, 400, &reason),
+            Some(Accept::Open { .. } | Accept::OpenAndClose(..)) => {
                 // RFC 9110 §15.5.22: 426 names the protocol to upgrade to; §7.8: Connection names it.
                 let headers = HandshakeError::VersionUnsupported.extra_headers();
                 self.counters.handshakes_refused_total.inc();

@@ -5,12 +5,15 @@ mod floods;
 #[cfg(test)]
 mod scenes;
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 
+use roost_dialect::dialect::Event as DialectEvent;
+use roost_dialect::{Dialects, Replies};
 use roost_hub::{Hub, HubOptions, ReactorId};
 use roost_metrics::Registry;
 use roost_net::{CloseMode, ConnKey, Driver, Event, ListenOptions, Waker};
@@ -188,13 +191,14 @@ impl<D: Driver> Reactor<D> {
             slow_board: shared.slow_board.clone(),
             slow_due: 0,
             slow_listed: false,
-            sessions: Slab::new(),
+            dialects: Dialects::new(&settings.dialects),
+            rests: HashMap::new(),
             outputs: Vec::new(),
             asks: Vec::new(),
             granted: Vec::new(),
             paused: Paused::default(),
             inflow: shared.inflow.clone(),
-            reply: String::new(),
+            replies: Replies::default(),
             rng: Rng::new(seed.rotate_left(17)),
             ledger: Ledger::default(),
             turn_bytes: 0,
@@ -540,12 +544,7 @@ impl Core {
             match conn.phase {
                 Phase::Handshake | Phase::Joining => self.refuse(key, 503, GOING_DOWN),
                 Phase::Open => {
-                    if conn.dialect == roost_dialect::DialectKind::WampJson
-                        && let Some(session) = conn.identity.get()
-                    {
-                        self.sessions[session].goodbye(&mut self.reply);
-                        self.send_reply(slot);
-                    }
+                    self.notify_dialect(key, DialectEvent::Draining);
                     self.start_close(key, CloseCode::GOING_AWAY, GOING_DOWN);
                 }
                 Phase::Closing | Phase::Lingering | Phase::Closed => {}

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use roost_config as config;
 pub use roost_config::{Limits, Publish, SlowConsumer as SlowReceivers};
-use roost_dialect::{RouteSettings, Subprotocols, wamp};
+use roost_dialect::dialect::Offer;
+use roost_dialect::{echo, raw, wamp};
 
 /// Everything a reactor is told. The daemon makes it from the configuration.
 #[derive(Debug, Clone)]
@@ -38,10 +39,8 @@ pub struct Settings {
     pub fan_out_at_once: u32,
     /// Subscribers visited in such a piece.
     pub fan_out_piece: u32,
-    /// Which dialects are served where.
-    pub routes: RouteSettings,
-    /// Realms and limits of WAMP sessions.
-    pub wamp: wamp::Settings,
+    /// What the dialects obey.
+    pub dialects: roost_dialect::Settings,
     /// Who may do what in which channels.
     pub channels: Policies,
 }
@@ -168,7 +167,7 @@ pub struct Policy {
     /// Whether anybody may subscribe.
     pub subscribe: bool,
     /// Whether a raw publisher hears its own messages.
-    pub hear_own: bool,
+    pub receive_own: bool,
     /// How much may be published.
     pub inflow: Inflow,
     /// What waits for subscribers that read slower than is published.
@@ -222,7 +221,7 @@ impl From<&config::ChannelPolicy> for Policy {
         Policy {
             publish,
             subscribe: subscribe == config::Subscribe::Anyone,
-            hear_own: receive_own,
+            receive_own,
             inflow: Inflow {
                 messages_per_second_max: publish_messages_per_second_max,
                 bytes_per_second_max: publish_bytes_per_second_max,
@@ -241,7 +240,7 @@ impl Default for Policy {
         Policy {
             publish: Publish::Anyone,
             subscribe: true,
-            hear_own: false,
+            receive_own: false,
             inflow: Inflow::default(),
             outflow: Outflow {
                 slow_receivers: SlowReceivers::Close,
@@ -263,6 +262,18 @@ impl Settings {
     /// Settings with every dialect on, mild limits and a free port on loopback: for tests.
     pub fn for_tests() -> Settings {
         let channel_name_bytes_max = 255;
+        let mut dialects = roost_dialect::Settings::off();
+        dialects.raw = Arc::new(raw::Settings {
+            enabled: true,
+            ..raw::Settings::default()
+        });
+        dialects.echo = Arc::new(echo::Settings { enabled: true });
+        dialects.wamp = Arc::new(wamp::Settings {
+            enabled: true,
+            realms: wamp::Realms::Any,
+            subscriptions_per_connection_max: 128,
+            channel_name_bytes_max,
+        });
         Settings {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             backlog: 4096,
@@ -282,19 +293,17 @@ impl Settings {
             connections_max: 100_000,
             fan_out_at_once: FAN_OUT_AT_ONCE,
             fan_out_piece: FAN_OUT_PIECE,
-            routes: RouteSettings {
-                raw: true,
-                raw_subprotocols: Subprotocols::Listed(Vec::new()),
-                echo: true,
-                wamp: true,
-                channel_name_bytes_max,
-            },
-            wamp: wamp::Settings {
-                realms: wamp::Realms::Any,
-                subscriptions_per_connection_max: 128,
-                channel_name_bytes_max,
-            },
+            dialects,
             channels: Policies::default(),
+        }
+    }
+
+    /// What a dialect is asked about a request.
+    pub(crate) fn offer<'a>(&self, path: &'a str, subprotocols: &'a [&'a str]) -> Offer<'a> {
+        Offer {
+            path,
+            subprotocols,
+            channel_name_bytes_max: self.limits.channel_name_bytes_max,
         }
     }
 

@@ -43,11 +43,7 @@ impl SlowBoard {
         let mut out = String::from("[");
         for (at, (reactor, slow)) in all.iter().enumerate() {
             let comma = if at == 0 { "" } else { "," };
-            let dialect = match slow.dialect {
-                DialectKind::Raw => "raw",
-                DialectKind::Echo => "echo",
-                DialectKind::WampJson => "wamp.2.json",
-            };
+            let dialect = slow.dialect.name();
             write!(
                 out,
                 "{comma}\n {{\"reactor\":{reactor},\"connection\":\"{}.{}\",\

@@ -110,7 +110,7 @@ impl Core {
             + self.codec.give_back()
             + cut(&mut self.partials)
             + cut(&mut self.outboxes)
-            + cut(&mut self.sessions)
+            + self.dialects.shrink()
     }
 
     /// Drops memory that is only kept for the next turn; returns the bytes.
@@ -121,7 +121,6 @@ impl Core {
             + self.paused.give_back()
             + self.post.give_back()
             + self.admission.give_back()
-            + std::mem::take(&mut self.reply).capacity()
     }
 }
 
@@ -180,7 +179,6 @@ mod tests {
             + core.partials.capacity()
             + core.outputs.capacity()
             + core.asks.capacity()
-            + core.reply.capacity()
     }
 
     /// Lets time pass with a reactor and its clients; what clients are told is thrown away.

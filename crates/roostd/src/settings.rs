@@ -1,13 +1,13 @@
 //! What the reactors obey: the configuration, and what the daemon adds to it.
 
+use std::sync::Arc;
+
 use roost_config as config;
-use roost_dialect::{RouteSettings, Subprotocols, wamp};
+use roost_dialect::{echo, raw, wamp};
 use roost_reactor as reactor;
 
 /// Settings for the reactors. `connections_max` is resolved from the limit on open files.
 pub(crate) fn for_reactors(from: &config::Settings, connections_max: u32) -> reactor::Settings {
-    let limits = &from.limits;
-    let channel_name_bytes_max = limits.channel_name_bytes_max;
     reactor::Settings {
         address: from.listener.address,
         backlog: from.listener.backlog,
@@ -25,24 +25,31 @@ pub(crate) fn for_reactors(from: &config::Settings, connections_max: u32) -> rea
             context_bytes_max: from.deflate.takeover_bytes_max,
         }),
         early_framings: from.listener.hixie,
-        limits: limits.clone(),
+        limits: from.limits.clone(),
         connections_max,
         fan_out_at_once: reactor::FAN_OUT_AT_ONCE,
         fan_out_piece: reactor::FAN_OUT_PIECE,
-        routes: RouteSettings {
-            raw: from.raw.enabled,
-            raw_subprotocols: Subprotocols::from_list(from.raw.subprotocols.iter().cloned()),
-            echo: from.echo.enabled,
-            wamp: from.wamp.enabled,
-            channel_name_bytes_max,
-        },
-        wamp: wamp::Settings {
-            realms: wamp::Realms::from_list(from.wamp.realms.iter().cloned()),
-            subscriptions_per_connection_max: limits.subscriptions_per_connection_max as usize,
-            channel_name_bytes_max,
-        },
+        dialects: dialects(from),
         channels: reactor::Policies::from(from),
     }
+}
+
+fn dialects(from: &config::Settings) -> roost_dialect::Settings {
+    let mut dialects = roost_dialect::Settings::off();
+    dialects.raw = Arc::new(raw::Settings {
+        enabled: from.raw.enabled,
+        subprotocols: raw::Subprotocols::from_list(from.raw.subprotocols.iter().cloned()),
+    });
+    dialects.echo = Arc::new(echo::Settings {
+        enabled: from.echo.enabled,
+    });
+    dialects.wamp = Arc::new(wamp::Settings {
+        enabled: from.wamp.enabled,
+        realms: wamp::Realms::from_list(from.wamp.realms.iter().cloned()),
+        subscriptions_per_connection_max: from.limits.subscriptions_per_connection_max as usize,
+        channel_name_bytes_max: from.limits.channel_name_bytes_max,
+    });
+    dialects
 }
 
 /// The page that shows what a browser can do with nothing but `new WebSocket(url)`.

@@ -12,18 +12,24 @@ use std::borrow::Cow;
 use roost_hub::ChannelId;
 use roost_wire::CloseCode;
 
-use crate::{Command, PayloadRef, check_channel_name};
+use crate::dialect::{Command, Target};
+use crate::{Form, PayloadRef, check_channel_name};
 use message::{HelloDetails, Incoming, Match, PublishOptions};
 use subscriptions::Subscriptions;
 
 mod message;
 mod reply;
+mod sessions;
 mod subscriptions;
 pub mod uri;
 
+pub use sessions::Wamp;
+
 /// What a session obeys. Shared by all sessions of a server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
+    /// Whether WAMP is served: `/wamp` exists, and `wamp.2.json` is selected when offered.
+    pub enabled: bool,
     /// Which realms a client may join.
     pub realms: Realms,
     /// Most subscriptions a session may have, those not yet acknowledged included.
@@ -40,6 +46,13 @@ pub enum Realms {
     Any,
     /// These and no others.
     Listed(Vec<String>),
+}
+
+impl Default for Realms {
+    /// None.
+    fn default() -> Realms {
+        Realms::Listed(Vec::new())
+    }
 }
 
 impl Realms {
@@ -90,7 +103,7 @@ enum State {
     Open {
         session: u64,
         /// Subscribed to [`uri::DROPPED`].
-        hears_of_drops: bool,
+        told_of_drops: bool,
     },
     /// GOODBYE was sent and its answer is awaited; all else is ignored ("Session Statechart", 14).
     Closing,
@@ -106,7 +119,7 @@ impl Session {
 
     /// Takes one text message. What is to be answered at once is appended to `out`, one WAMP
     /// message at most: the caller sends it as a text message, before it closes if the command is
-    /// [`Command::Close`]. `new_id` draws from 1 to 2^53, uniformly; it is called for WELCOME.
+    /// [`Command::Close`]. `None` asks for nothing more. `new_id` draws from 1 to 2^53, uniformly; it is called for WELCOME.
     ///
     /// Work and memory are linear in the message's length.
     pub fn handle<'a>(
@@ -115,9 +128,9 @@ impl Session {
         out: &mut String,
         new_id: &mut dyn FnMut() -> u64,
         settings: &Settings,
-    ) -> Command<'a> {
+    ) -> Option<Command<'a>> {
         if self.state == State::Closed {
-            return Command::None;
+            return None;
         }
         let message = match message::parse(text) {
             Ok(message) => message,
@@ -137,16 +150,16 @@ impl Session {
             (State::Closing, Incoming::Goodbye) => {
                 self.close(CloseCode::GOING_AWAY, uri::SYSTEM_SHUTDOWN)
             }
-            (State::Closing | State::Closed, _) => Command::None,
+            (State::Closing | State::Closed, _) => None,
             (State::Open { .. }, message) => self.handle_open(message, out, settings),
         }
     }
 
     /// Takes a binary message, which `wamp.2.json` does not know ("WebSocket Transport": all
     /// messages must be of type text).
-    pub fn handle_binary(&mut self, out: &mut String) -> Command<'static> {
+    pub fn handle_binary(&mut self, out: &mut String) -> Option<Command<'static>> {
         if self.state == State::Closed {
-            return Command::None;
+            return None;
         }
         self.violate(
             "Received a binary message; wamp.2.json has text messages only.",
@@ -224,26 +237,20 @@ impl Session {
 
     /// So many messages were dropped for this session: writes EVENT if it has subscribed to
     /// [`uri::DROPPED`]. `new_id` draws the publication's id.
-    pub fn tell_dropped(
-        &self,
-        messages: u64,
-        new_id: &mut dyn FnMut() -> u64,
-        out: &mut String,
-    ) -> bool {
-        match self.state {
-            State::Open {
-                hears_of_drops: true,
-                ..
-            } => reply::event(out, DROPPED_SUBSCRIPTION, new_id(), messages),
-            _ => return false,
+    pub fn on_dropped(&self, messages: u64, new_id: &mut dyn FnMut() -> u64, out: &mut String) {
+        if let State::Open {
+            told_of_drops: true,
+            ..
+        } = self.state
+        {
+            reply::event(out, DROPPED_SUBSCRIPTION, new_id(), messages);
         }
-        true
     }
 
     /// Notes whether the session is subscribed to [`uri::DROPPED`]; returns whether it was.
-    fn hear_of_drops(&mut self, hears: bool) -> bool {
+    fn set_told_of_drops(&mut self, told: bool) -> bool {
         match &mut self.state {
-            State::Open { hears_of_drops, .. } => std::mem::replace(hears_of_drops, hears),
+            State::Open { told_of_drops, .. } => std::mem::replace(told_of_drops, told),
             _ => false,
         }
     }
@@ -267,9 +274,9 @@ impl Session {
         self.subscriptions.iter()
     }
 
-    /// The same, and forgets them all.
-    pub fn take_subscriptions(&mut self) -> impl Iterator<Item = ChannelId> + use<> {
-        self.subscriptions.take()
+    /// Takes one of them out, until there is none.
+    pub fn pop_subscription(&mut self) -> Option<ChannelId> {
+        self.subscriptions.pop()
     }
 
     /// Whether the session is subscribed to the channel or about to be.
@@ -289,7 +296,7 @@ impl Session {
         out: &mut String,
         new_id: &mut dyn FnMut() -> u64,
         settings: &Settings,
-    ) -> Command<'static> {
+    ) -> Option<Command<'static>> {
         // "Client: Role and Feature Announcement": at least one role.
         if !details.has_role {
             return self.violate("HELLO announces no client role: Details.roles must have publisher, subscriber, caller or callee.", out);
@@ -327,10 +334,10 @@ impl Session {
         debug_assert!((1..=1 << 53).contains(&session), "IDs run from 1 to 2^53");
         self.state = State::Open {
             session,
-            hears_of_drops: false,
+            told_of_drops: false,
         };
         reply::welcome(out, session);
-        Command::Reply
+        None
     }
 
     fn handle_open<'a>(
@@ -338,7 +345,7 @@ impl Session {
         message: Incoming<'a>,
         out: &mut String,
         settings: &Settings,
-    ) -> Command<'a> {
+    ) -> Option<Command<'a>> {
         match message {
             Incoming::Publish {
                 request,
@@ -370,10 +377,10 @@ impl Session {
                     _ => uri::FEATURE_NOT_SUPPORTED,
                 };
                 reply::error_with(out, code, request, error, BROKER_ONLY);
-                Command::Reply
+                None
             }
             // The call it would cancel was answered already.
-            Incoming::Cancel => Command::None,
+            Incoming::Cancel => None,
             Incoming::Hello { .. } => {
                 self.violate("Received HELLO message after session was established.", out)
             }
@@ -392,7 +399,7 @@ impl Session {
         topic: Cow<'a, str>,
         out: &mut String,
         settings: &Settings,
-    ) -> Command<'a> {
+    ) -> Option<Command<'a>> {
         let refusal = if pattern != Match::Exact {
             Some((
                 uri::OPTION_NOT_ALLOWED,
@@ -410,17 +417,18 @@ impl Session {
         };
         if let Some((error, message)) = refusal {
             reply::error_with(out, Request::Subscribe as u64, request, error, message);
-            return Command::Reply;
+            return None;
         }
         if topic == uri::DROPPED {
-            self.hear_of_drops(true);
+            self.set_told_of_drops(true);
             reply::subscribed(out, request, DROPPED_SUBSCRIPTION);
-            return Command::Reply;
+            return None;
         }
-        Command::Subscribe {
+        Some(Command::Subscribe {
             channel: topic,
+            form: Form::WAMP_JSON,
             token: request,
-        }
+        })
     }
 
     fn handle_unsubscribe(
@@ -428,30 +436,31 @@ impl Session {
         request: u64,
         subscription: u64,
         out: &mut String,
-    ) -> Command<'static> {
-        if subscription == DROPPED_SUBSCRIPTION && self.hear_of_drops(false) {
+    ) -> Option<Command<'static>> {
+        if subscription == DROPPED_SUBSCRIPTION && self.set_told_of_drops(false) {
             reply::unsubscribed(out, request);
-            return Command::Reply;
+            return None;
         }
         let Some(channel) = self.subscriptions.remove_topic(subscription) else {
             let error = uri::NO_SUCH_SUBSCRIPTION;
             reply::error(out, Request::Unsubscribe as u64, request, error);
-            return Command::Reply;
+            return None;
         };
-        Command::Unsubscribe {
+        Some(Command::Unsubscribe {
             channel,
+            form: Form::WAMP_JSON,
             token: request,
-        }
+        })
     }
 
     /// "Difference between ABORT and GOODBYE": it is never replied to.
-    fn handle_abort(&mut self) -> Command<'static> {
+    fn handle_abort(&mut self) -> Option<Command<'static>> {
         self.close(CloseCode::NORMAL, "aborted by client")
     }
 
     /// "Protocol errors": ABORT with `wamp.error.protocol_violation`, then the connection is
     /// dropped and nothing more of the peer's is processed.
-    fn violate(&mut self, message: &str, out: &mut String) -> Command<'static> {
+    fn violate(&mut self, message: &str, out: &mut String) -> Option<Command<'static>> {
         reply::abort(out, uri::PROTOCOL_VIOLATION, message);
         // A client that has said nothing in WAMP yet may not know that it speaks it.
         let reason = match self.state {
@@ -462,9 +471,9 @@ impl Session {
     }
 
     /// Ends the session. The subscriptions stay listed for the caller's cleanup.
-    fn close(&mut self, code: CloseCode, reason: &'static str) -> Command<'static> {
+    fn close(&mut self, code: CloseCode, reason: &'static str) -> Option<Command<'static>> {
         self.state = State::Closed;
-        Command::Close { code, reason }
+        Some(Command::Close { code, reason })
     }
 }
 
@@ -475,7 +484,7 @@ fn handle_publish<'a>(
     payload: PayloadRef<'a>,
     out: &mut String,
     settings: &Settings,
-) -> Command<'a> {
+) -> Option<Command<'a>> {
     let refusal = if let Err(message) = check_topic(&topic, settings) {
         Some((uri::INVALID_URI, message))
     } else if topic == uri::DROPPED {
@@ -494,19 +503,19 @@ fn handle_publish<'a>(
         None
     };
     let Some((error, message)) = refusal else {
-        return Command::Publish {
-            channel: topic,
+        return Some(Command::Publish {
+            channel: Target::Name(topic),
             payload,
-            exclude_me: options.exclude_me,
+            exclude_me: Some(options.exclude_me),
             ack: options.acknowledge.then_some(request),
-        };
+        });
     };
     // "Publish ERROR": sent only when the publisher asked for an acknowledgement.
     if !options.acknowledge {
-        return Command::None;
+        return None;
     }
     reply::error_with(out, Request::Publish as u64, request, error, message);
-    Command::Reply
+    None
 }
 
 /// Close reason for a client whose first message is no HELLO.

@@ -106,10 +106,10 @@ impl Subscriptions {
         }
     }
 
-    /// Removes and returns all.
-    pub(super) fn take(&mut self) -> impl Iterator<Item = ChannelId> + use<> {
-        let Subscriptions { list, index: _ } = std::mem::take(self);
-        list.into_iter().map(|entry| entry.channel())
+    /// Removes and returns the last of the list.
+    pub(super) fn pop(&mut self) -> Option<ChannelId> {
+        let last = self.list.len().checked_sub(1)?;
+        Some(self.remove_at(last))
     }
 
     pub(super) fn contains(&self, channel: ChannelId) -> bool {
@@ -288,7 +288,8 @@ mod tests {
                         prop_assert!(!subject.contains(ChannelId(channel)));
                     }
                     Step::Take => {
-                        let mut taken: Vec<_> = subject.take().map(|channel| channel.0).collect();
+                        let mut taken: Vec<_> =
+                            std::iter::from_fn(|| subject.pop()).map(|channel| channel.0).collect();
                         taken.sort_unstable();
                         let expected: Vec<_> = std::mem::take(&mut model).into_keys().collect();
                         prop_assert_eq!(taken, expected);

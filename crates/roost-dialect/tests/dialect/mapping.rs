@@ -1,7 +1,7 @@
 //! What one dialect publishes and the other receives.
 
 use proptest::prelude::*;
-use roost_dialect::{PayloadRef, Publication, encode, encoding, raw};
+use roost_dialect::{Form, PayloadRef, Publication, encode};
 use roost_hub::EventIds;
 use roost_wire::{Frozen, Opcode};
 use serde_json::Value;
@@ -15,13 +15,13 @@ const IDS: EventIds = EventIds {
 };
 
 fn event(publication: &Publication) -> String {
-    let frame = encode(publication, encoding::WAMP_JSON, IDS);
+    let frame = encode(publication, Form::WAMP_JSON, IDS);
     assert_eq!(frame.opcode(), Opcode::Text);
     String::from_utf8(frame.payload().unwrap().to_vec()).unwrap()
 }
 
 fn received_raw(publication: &Publication) -> (Opcode, Vec<u8>) {
-    let frame = encode(publication, encoding::RAW, IDS);
+    let frame = encode(publication, Form::RAW, IDS);
     (frame.opcode(), frame.payload().unwrap().to_vec())
 }
 
@@ -64,17 +64,17 @@ fn event_of_the_test_vector() {
         publication: 112_233_445_566,
         sequence: 1,
     };
-    let publication = raw::handle_text("Hello, event!").freeze();
-    let frame = encode(&publication, encoding::WAMP_JSON, ids);
+    let publication = PayloadRef::Text("Hello, event!").freeze();
+    let frame = encode(&publication, Form::WAMP_JSON, ids);
     let expected = br#"[36,9823526,112233445566,{},["Hello, event!"]]"#;
     assert_eq!(frame.payload().unwrap(), expected);
 }
 
 #[test]
 fn raw_to_raw_shares_one_image() {
-    let publication = raw::handle_text("hi").freeze();
-    let first = encode(&publication, encoding::RAW, IDS);
-    let second = encode(&publication.clone(), encoding::RAW, IDS);
+    let publication = PayloadRef::Text("hi").freeze();
+    let first = encode(&publication, Form::RAW, IDS);
+    let second = encode(&publication.clone(), Form::RAW, IDS);
     assert_eq!(first, Frozen::message(Opcode::Text, b"hi"));
     assert_eq!(
         first.as_bytes().as_ptr(),
@@ -93,7 +93,7 @@ fn raw_to_wamp() {
     // spec, "Binary conversion of JSON Strings"
     let bytes = b"\x10\xe3\xff\x90\x53\x07\x5c\x52\x6f\x5f\xc0\x6d\x4f\xe3\x7c\xdb";
     let expected = r#"[36,5512315355,4429313566,{},["\u0000EOP/kFMHXFJvX8BtT+N82w=="]]"#;
-    assert_eq!(event(&raw::handle_binary(bytes).freeze()), expected);
+    assert_eq!(event(&PayloadRef::Binary(bytes).freeze()), expected);
     let expected = r#"[36,5512315355,4429313566,{},["\u0000"]]"#;
     assert_eq!(event(&PayloadRef::Binary(b"").freeze()), expected);
 }

@@ -1,45 +1,79 @@
 //! Which dialect a request gets.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use roost_dialect::{
-    ChannelNameError, DialectKind, Route, RouteError, RouteSettings, Subprotocols, WAMP_REQUIRED,
-    route,
-};
+use roost_dialect::dialect::{Accept, Offer};
+use roost_dialect::{ChannelNameError, DialectKind, Form, PathError, Settings, echo, raw, wamp};
+use roost_wire::CloseCode;
 
-const ALL: RouteSettings = RouteSettings {
-    raw: true,
-    raw_subprotocols: Subprotocols::Listed(Vec::new()),
-    echo: true,
-    wamp: true,
-    channel_name_bytes_max: 16,
-};
-
-const NONE: RouteSettings = RouteSettings {
-    raw: false,
-    raw_subprotocols: Subprotocols::Any,
-    echo: false,
-    wamp: false,
-    channel_name_bytes_max: 16,
-};
-
-fn raw(channel: &str) -> Route<'_> {
-    Route::Raw {
-        channel: Cow::Borrowed(channel),
-        protocol: None,
-    }
+fn settings(is_on: bool) -> Settings {
+    let mut settings = Settings::off();
+    settings.raw = Arc::new(raw::Settings {
+        enabled: is_on,
+        ..raw::Settings::default()
+    });
+    settings.echo = Arc::new(echo::Settings { enabled: is_on });
+    settings.wamp = Arc::new(wamp::Settings {
+        enabled: is_on,
+        ..wamp::Settings::default()
+    });
+    settings
 }
 
-fn on(path: &str) -> Route<'_> {
-    route(path, [], &ALL)
+fn accept<'a>(
+    path: &'a str,
+    subprotocols: &'a [&'a str],
+    settings: &Settings,
+) -> Option<(DialectKind, Accept<'a>)> {
+    settings.accept(&Offer {
+        path,
+        subprotocols,
+        channel_name_bytes_max: 16,
+    })
+}
+
+fn on(path: &str) -> Option<(DialectKind, Accept<'_>)> {
+    accept(path, &[], &settings(true))
+}
+
+fn raw(channel: &str) -> Option<(DialectKind, Accept<'_>)> {
+    let accept = Accept::Open {
+        subprotocol: None,
+        join: Some((Cow::Borrowed(channel), Form::RAW)),
+    };
+    Some((DialectKind::Raw, accept))
+}
+
+fn refused(reason: &'static str) -> Option<(DialectKind, Accept<'static>)> {
+    Some((DialectKind::Raw, Accept::Refused(Cow::Borrowed(reason))))
+}
+
+fn wamp() -> Option<(DialectKind, Accept<'static>)> {
+    let accept = Accept::Open {
+        subprotocol: Some("wamp.2.json"),
+        join: None,
+    };
+    Some((DialectKind::Wamp, accept))
+}
+
+fn wamp_without_subprotocol() -> Option<(DialectKind, Accept<'static>)> {
+    let reason = "This path speaks WAMP: the client must offer the subprotocol wamp.2.json.";
+    assert!(reason.len() <= 123, "it fits a close frame");
+    let accept = Accept::OpenAndClose(CloseCode::PROTOCOL_ERROR, reason);
+    Some((DialectKind::Wamp, accept))
 }
 
 #[test]
 fn paths_choose_when_no_subprotocol_does() {
     assert_eq!(on("/raw/chat"), raw("chat"));
     assert_eq!(on("/raw/chat:lobby/1"), raw("chat:lobby/1"));
-    assert_eq!(on("/echo"), Route::Echo);
-    assert_eq!(on("/wamp"), Route::WampWithoutSubprotocol);
+    let echo = Accept::Open {
+        subprotocol: None,
+        join: None,
+    };
+    assert_eq!(on("/echo"), Some((DialectKind::Echo, echo)));
+    assert_eq!(on("/wamp"), wamp_without_subprotocol());
     for path in [
         "/",
         "",
@@ -52,77 +86,59 @@ fn paths_choose_when_no_subprotocol_does() {
         "/ws",
         "raw/chat",
     ] {
-        assert_eq!(on(path), Route::NotFound, "{path}");
+        assert_eq!(on(path), None, "{path}");
     }
 }
 
 #[test]
-fn the_path_comes_first() {
+fn a_path_of_its_own_comes_before_the_subprotocol() {
     for offered in [
         &["wamp.2.json"][..],
         &["wamp.2.msgpack", "wamp.2.json"],
         &["soap", "wamp.2.json"],
     ] {
-        for path in ["/wamp", "/", "/ws", "/rawx", "/echo/"] {
-            let route = route(path, offered.iter().copied(), &ALL);
-            assert_eq!(route, Route::Wamp, "{path}");
-            assert_eq!(route.protocol(), Some("wamp.2.json"));
-            assert_eq!(route.dialect(), Some(DialectKind::WampJson));
+        for path in ["/wamp", "/", "/ws", "/rawx", ""] {
+            assert_eq!(accept(path, offered, &settings(true)), wamp(), "{path}");
         }
-        let on = |path| route(path, offered.iter().copied(), &ALL);
-        assert_eq!(on("/raw/chat"), raw("chat"));
-        assert_eq!(on("/raw/%"), Route::Refused(RouteError::PercentEncoding));
-        assert_eq!(on("/echo"), Route::Echo);
+        for path in ["/raw/chat", "/raw/%", "/raw", "/echo"] {
+            assert_eq!(accept(path, offered, &settings(true)), on(path), "{path}");
+        }
         // A path without a dialect of its own is any other path.
-        let no_echo = RouteSettings { echo: false, ..ALL };
-        let offered = offered.iter().copied();
-        assert_eq!(route("/echo", offered, &no_echo), Route::Wamp);
+        let mut no_echo = settings(true);
+        no_echo.echo = Arc::default();
+        assert_eq!(accept("/echo", offered, &no_echo), wamp());
     }
 }
 
 #[test]
 fn raw_selects_its_own_subprotocol_and_those_listed() {
-    let with = |served, offered: &[&'static str]| {
-        let settings = RouteSettings {
-            raw_subprotocols: Subprotocols::from_list(Vec::from_iter(served)),
-            ..ALL
-        };
-        let offered = offered.iter().copied();
-        route("/raw/chat", offered, &settings)
-            .protocol()
-            .map(str::to_owned)
+    let with = |served: &[&str], offered: &[&str]| {
+        let served = served.iter().map(|&name| name.to_owned());
+        let mut settings = settings(true);
+        Arc::make_mut(&mut settings.raw).subprotocols = raw::Subprotocols::from_list(served);
+        match accept("/raw/chat", offered, &settings) {
+            Some((DialectKind::Raw, Accept::Open { subprotocol, .. })) => {
+                subprotocol.map(str::to_owned)
+            }
+            other => panic!("{other:?}"),
+        }
     };
-    let none = || -> [String; 0] { [] };
-    let two = || ["chat.v1", "chat.v2"].map(str::to_owned);
-    let any = || ["*".to_owned()];
     let some = |name: &str| Some(name.to_owned());
-    assert_eq!(with(none().to_vec(), &[]), None);
-    assert_eq!(with(none().to_vec(), &["x"]), None);
+    assert_eq!(with(&[], &[]), None);
+    assert_eq!(with(&[], &["x"]), None);
+    assert_eq!(with(&[], &["x", "roost.raw"]), some("roost.raw"));
+    assert_eq!(with(&[], &["Roost.Raw"]), None, "with case");
+    let two = ["chat.v1", "chat.v2"];
+    assert_eq!(with(&two, &["chat.v2", "chat.v1"]), some("chat.v2"));
+    assert_eq!(with(&two, &["chat.v1", "roost.raw"]), some("chat.v1"));
+    assert_eq!(with(&two, &["chat.v3", "roost.raw"]), some("roost.raw"));
+    assert_eq!(with(&["*"], &["x", "roost.raw"]), some("x"));
     assert_eq!(
-        with(none().to_vec(), &["x", "roost.raw"]),
-        some("roost.raw")
-    );
-    assert_eq!(with(none().to_vec(), &["Roost.Raw"]), None, "with case");
-    assert_eq!(
-        with(two().to_vec(), &["chat.v2", "chat.v1"]),
-        some("chat.v2"),
-        "in the client's order"
-    );
-    assert_eq!(
-        with(two().to_vec(), &["chat.v1", "roost.raw"]),
-        some("chat.v1")
-    );
-    assert_eq!(
-        with(two().to_vec(), &["chat.v3", "roost.raw"]),
-        some("roost.raw")
-    );
-    assert_eq!(with(any().to_vec(), &["x", "roost.raw"]), some("x"));
-    assert_eq!(
-        with(any().to_vec(), &["wamp.2.json", "y"]),
+        with(&["*"], &["wamp.2.json", "y"]),
         some("y"),
         "its messages would be no WAMP"
     );
-    assert_eq!(with(any().to_vec(), &["wamp.2.json"]), None);
+    assert_eq!(with(&["*"], &["wamp.2.json"]), None);
 }
 
 #[test]
@@ -133,15 +149,9 @@ fn unknown_subprotocols_leave_the_choice_to_the_path() {
         "wamp.2.json.batched",
         "chat",
     ];
-    let found = route("/raw/chat", offered, &ALL);
-    assert_eq!(found, raw("chat"));
-    assert_eq!(found.protocol(), None);
-    assert_eq!(found.dialect(), Some(DialectKind::Raw));
-    let found = route("/wamp", offered, &ALL);
-    assert_eq!(found, Route::WampWithoutSubprotocol);
-    assert_eq!(found.protocol(), None);
-    assert_eq!(found.dialect(), None);
-    assert!(WAMP_REQUIRED.len() <= 123, "it fits a close frame");
+    assert_eq!(accept("/raw/chat", &offered, &settings(true)), raw("chat"));
+    let found = accept("/wamp", &offered, &settings(true));
+    assert_eq!(found, wamp_without_subprotocol());
 }
 
 /// NATS GHSA-p957-7v2w-g93g: a path routed to a part that is switched off.
@@ -157,14 +167,17 @@ fn what_is_off_is_not_found() {
         "/",
     ] {
         for offered in [&[][..], &["wamp.2.json"]] {
-            let found = route(path, offered.iter().copied(), &NONE);
-            assert_eq!(found, Route::NotFound, "{path}");
-            assert_eq!(found.protocol(), None);
+            assert_eq!(accept(path, offered, &settings(false)), None, "{path}");
         }
     }
     // With the subprotocol off, the path decides as if it had not been offered.
-    let settings = RouteSettings { wamp: false, ..ALL };
-    assert_eq!(route("/raw/chat", ["wamp.2.json"], &settings), raw("chat"));
+    let mut settings = settings(true);
+    settings.wamp = Arc::default();
+    assert_eq!(
+        accept("/raw/chat", &["wamp.2.json"], &settings),
+        raw("chat")
+    );
+    assert_eq!(accept("/ws", &["wamp.2.json"], &settings), None);
 }
 
 #[test]
@@ -179,10 +192,13 @@ fn channels_are_percent_decoded() {
     assert!(
         matches!(
             on("/raw/ab"),
-            Route::Raw {
-                channel: Cow::Borrowed(_),
-                ..
-            }
+            Some((
+                _,
+                Accept::Open {
+                    join: Some((Cow::Borrowed(_), _)),
+                    ..
+                }
+            ))
         ),
         "not copied"
     );
@@ -190,7 +206,7 @@ fn channels_are_percent_decoded() {
 
 #[test]
 fn channels_that_cannot_be_are_refused_with_a_reason() {
-    let name = |error| Route::Refused(RouteError::Name(error));
+    let name = |error| refused(PathError::Name(error).reason());
     for path in ["/raw/", "/raw"] {
         assert_eq!(on(path), name(ChannelNameError::Empty));
     }
@@ -226,7 +242,7 @@ fn channels_that_cannot_be_are_refused_with_a_reason() {
     ] {
         assert_eq!(
             on(path),
-            Route::Refused(RouteError::PercentEncoding),
+            refused(PathError::PercentEncoding.reason()),
             "{path}"
         );
     }
@@ -237,11 +253,10 @@ fn channels_that_cannot_be_are_refused_with_a_reason() {
         "/raw/%ED%A0%80",
         "/raw/%F0%9F%98",
     ] {
-        assert_eq!(on(path), Route::Refused(RouteError::Utf8), "{path}");
+        assert_eq!(on(path), refused(PathError::Utf8.reason()), "{path}");
     }
     assert_eq!(
-        RouteError::Utf8.reason(),
+        PathError::Utf8.reason(),
         "The channel's name must be UTF-8 once it is percent-decoded."
     );
-    assert_eq!(on("/raw/%80").protocol(), None);
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use roost_dialect::Command;
+use roost_dialect::dialect::Command;
 use roost_hub::ChannelId;
 use roost_wire::CloseCode;
 
@@ -241,9 +241,9 @@ fn binary_messages() {
             code: CloseCode::PROTOCOL_ERROR,
             reason,
         };
-        assert_eq!(command, close);
+        assert_eq!(command, Some(close));
         out.clear();
-        assert_eq!(client.session.handle_binary(&mut out), Command::None);
+        assert_eq!(client.session.handle_binary(&mut out), None);
         assert_eq!(out, "");
     }
 }

@@ -1,6 +1,6 @@
 //! A session with the plumbing that most cases share.
 
-use roost_dialect::Command;
+use roost_dialect::dialect::Command;
 use roost_dialect::wamp::{Realms, Session, Settings};
 use roost_wire::CloseCode;
 
@@ -27,6 +27,7 @@ impl Client {
         Client {
             session: Session::new(),
             settings: Settings {
+                enabled: true,
                 realms: Realms::Any,
                 subscriptions_per_connection_max: 3,
                 channel_name_bytes_max: 64,
@@ -50,16 +51,10 @@ impl Client {
             .session
             .handle(text, &mut out, &mut new_id, &self.settings);
         match command {
-            Command::Close { code, reason } => Did::Closed(out, code, reason),
-            Command::Reply => {
-                assert!(!out.is_empty(), "Reply without an answer");
-                Did::Said(out)
-            }
-            Command::None => {
-                assert_eq!(out, "");
-                Did::Nothing
-            }
-            other => {
+            Some(Command::Close { code, reason }) => Did::Closed(out, code, reason),
+            None if out.is_empty() => Did::Nothing,
+            None => Did::Said(out),
+            Some(other) => {
                 assert_eq!(out, "");
                 Did::Asked(format!("{other:?}"))
             }

@@ -1,5 +1,7 @@
 //! Who gets where.
 
+use std::sync::Arc;
+
 use roost_reactor::{Origins, Settings};
 use roost_testkit::client::{Checked, Client, Frame, Message, Request};
 use roost_testkit::server::{Backend, TestServer};
@@ -34,9 +36,9 @@ fn attack_04_nats_ghsa_p957_7v2w_g93g_every_route_with_every_feature_off(
     ];
     for features in 0..32u8 {
         let server = TestServer::with(backend, 1, |settings: &mut Settings| {
-            settings.routes.raw = features & 1 != 0;
-            settings.routes.echo = features & 2 != 0;
-            settings.routes.wamp = features & 4 != 0;
+            Arc::make_mut(&mut settings.dialects.raw).enabled = features & 1 != 0;
+            Arc::make_mut(&mut settings.dialects.echo).enabled = features & 2 != 0;
+            Arc::make_mut(&mut settings.dialects.wamp).enabled = features & 4 != 0;
             settings.stats = features & 8 != 0;
             if features & 16 == 0 {
                 settings.health_path.clear();

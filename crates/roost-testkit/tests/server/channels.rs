@@ -46,7 +46,7 @@ fn text_and_bytes_reach_the_others(backend: Backend) -> Checked {
 fn a_namespace_may_let_publishers_hear_themselves(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
         let policy = Policy {
-            hear_own: true,
+            receive_own: true,
             ..Policy::default()
         };
         settings.channels.namespaces = vec![("loud".to_owned(), policy)];
@@ -106,7 +106,7 @@ fn names_are_percent_decoded(backend: Backend) -> Checked {
 
 fn all_hear_the_same_order_across_reactors(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 4, |settings| {
-        settings.channels.default.hear_own = true
+        settings.channels.default.receive_own = true
     });
     let mut clients = Vec::new();
     for _ in 0..24 {

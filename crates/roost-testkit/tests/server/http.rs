@@ -1,5 +1,7 @@
 //! What is answered to requests that open no WebSocket.
 
+use std::sync::Arc;
+
 use roost_reactor::{Origins, Page, Subprotocols};
 use roost_testkit::client::{Checked, Client, Failure, Request, Response};
 use roost_testkit::server::{Backend, TestServer};
@@ -249,7 +251,8 @@ fn selected(server: &TestServer, path: &str, offer: &str) -> Result<Option<Strin
 fn subprotocols_that_raw_serves_are_selected(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
         let names = ["chat.v1", "chat.v2"].map(str::to_owned);
-        settings.routes.raw_subprotocols = Subprotocols::from_list(names);
+        let raw = Arc::make_mut(&mut settings.dialects.raw);
+        raw.subprotocols = Subprotocols::from_list(names);
     });
     for (offer, expected) in [
         ("roost.raw", Some("roost.raw")),

@@ -1,0 +1,395 @@
+//! The interface of a dialect: what a protocol on top of WebSocket must say of itself, and nothing
+//! of connections, sockets or channels' subscribers.
+//!
+//! A message goes in as an [`Input`], from which the dialect draws one [`Command`] after the other.
+//! What the commands lead to comes back as [`Event`]s. Answers are written to [`Replies`]. A
+//! publication is encoded once for each [`Form`](crate::Form) that has a subscriber.
+//!
+//! A dialect keeps the state of its sessions in a table of its own. The record of a connection
+//! holds one word for it ([`Session`]), which only the dialect understands.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use roost_hub::{ChannelId, EventIds};
+use roost_wire::{CloseCode, Frozen, Opcode};
+
+use crate::{Form, PayloadRef, Publication, Replies};
+
+/// One protocol. Its instance lives on one reactor and holds the sessions there.
+///
+/// All methods are pure: no clock, no randomness, no system call. Work and memory of each are
+/// linear in the bytes passed in, but for [`Dialect::pop_subscription`], which is one of a series.
+pub trait Dialect: Sized {
+    /// What counters, `/stats/slow` and logs call it.
+    const NAME: &'static str;
+    /// The forms in which it writes deliveries, by name; [`Form`] counts through those of all
+    /// dialects.
+    const FORMS: &'static [&'static str];
+    /// Whether it may send back what it receives ([`Command::Send`]): output that waits may then be
+    /// as large as the input.
+    const SENDS_BACK: bool = false;
+    /// What it obeys. Shared by all reactors.
+    type Settings;
+
+    /// An instance without sessions.
+    fn new(settings: Arc<Self::Settings>) -> Self;
+
+    /// Whether a request for a WebSocket is this dialect's, and what becomes of it. The first
+    /// dialect of the list that does not answer [`Accept::NotMine`] has it.
+    fn accept<'a>(settings: &Self::Settings, offer: &Offer<'a>) -> Accept<'a>;
+
+    /// The connection is open. `joined` is the channel that [`Accept::Open`] named.
+    fn open(&mut self, joined: Option<ChannelId>) -> Session;
+
+    /// Draws the next command from a message. `None`: the message asks for nothing more. Bytes
+    /// that it leaves in the input stand before the next message's (a command may span messages);
+    /// they are bounded by `limits.message_bytes_max`. They are looked at again with the next message:
+    /// how much is missing must be seen from a bounded prefix, or work is not linear.
+    fn next<'a>(
+        &mut self,
+        session: Session,
+        input: &mut Input<'a>,
+        cx: &mut Context<'_>,
+    ) -> Option<Command<'a>>;
+
+    /// Something happened to the session.
+    fn on(&mut self, session: Session, event: Event<'_>, cx: &mut Context<'_>) -> Next;
+
+    /// Takes one subscription out, until there is none: the connection leaves its channels. Those
+    /// that are not yet confirmed count. Nothing is written.
+    fn pop_subscription(&mut self, session: &mut Session) -> Option<(ChannelId, Form)>;
+
+    /// Whether the session is subscribed to a channel, or about to be.
+    fn is_subscribed(&self, session: Session, channel: ChannelId) -> bool;
+
+    /// Frees the session; the connection has ended. Its subscriptions have been taken out.
+    fn close(&mut self, session: Session);
+
+    /// Encodes a publication in one of [`Dialect::FORMS`], by its place there: one unfragmented
+    /// text or binary message.
+    fn encode(form: u8, publication: &Publication, ids: EventIds) -> Frozen;
+
+    /// Bytes of the sessions' table, for the accounting of memory.
+    fn memory_bytes(&self) -> usize;
+
+    /// Cuts the sessions' table down to what is needed; returns the bytes that were freed.
+    fn shrink(&mut self) -> usize;
+}
+
+/// What a dialect is asked whether it wants a connection.
+#[derive(Debug, Clone)]
+pub struct Offer<'a> {
+    /// The request target's path as sent, without the query.
+    pub path: &'a str,
+    /// The tokens of Sec-WebSocket-Protocol in the client's order.
+    pub subprotocols: &'a [&'a str],
+    /// Longest channel name, in bytes of UTF-8 after percent-decoding.
+    pub channel_name_bytes_max: usize,
+}
+
+impl Offer<'_> {
+    /// Whether the client offers this subprotocol. Compared with case, as RFC 6455 §11.5 registers
+    /// them.
+    pub fn offers(&self, subprotocol: &str) -> bool {
+        self.subprotocols.contains(&subprotocol)
+    }
+}
+
+/// What becomes of a request for a WebSocket. For a plain GET on the path, all but `NotMine` and
+/// `Refused` mean 426.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accept<'a> {
+    /// Another dialect may want it; with none, 404.
+    NotMine,
+    /// Status 400 and the reason.
+    Refused(Cow<'static, str>),
+    /// A connection of this dialect.
+    Open {
+        /// The subprotocol to select in the answer, if any: one of those offered.
+        subprotocol: Option<&'a str>,
+        /// A channel to subscribe to, in this form, before the 101 is sent.
+        join: Option<(Cow<'a, str>, Form)>,
+    },
+    /// The 101, without a subprotocol, and then this close frame: a browser shows the reason of a
+    /// close, and none of a failed handshake.
+    OpenAndClose(CloseCode, &'static str),
+}
+
+/// A word in a connection's record, which only its dialect understands: an index into the dialect's
+/// table, or all there is to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Session(pub u32);
+
+impl Session {
+    /// Of a connection that has none, or of a dialect that keeps nothing.
+    pub const NONE: Session = Session(u32::MAX);
+
+    /// For the entry `index` of a dialect's table.
+    ///
+    /// # Panics
+    /// At 2^32 - 1.
+    pub fn at(index: usize) -> Session {
+        let session = Session(u32::try_from(index).expect("a table has fewer than 2^32 entries"));
+        assert_ne!(
+            session,
+            Session::NONE,
+            "a table has fewer than 2^32 - 1 entries"
+        );
+        session
+    }
+
+    /// The entry of the dialect's table.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Whether there is one.
+    pub fn is_some(self) -> bool {
+        self != Session::NONE
+    }
+}
+
+/// A message as it arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// A text message, which is UTF-8 (RFC 6455 §8.1).
+    Text(&'a str),
+    /// A binary message.
+    Binary(&'a [u8]),
+}
+
+impl<'a> Message<'a> {
+    /// Its bytes.
+    pub fn bytes(self) -> &'a [u8] {
+        match self {
+            Message::Text(text) => text.as_bytes(),
+            Message::Binary(bytes) => bytes,
+        }
+    }
+
+    /// The opcode it came with.
+    pub fn opcode(self) -> Opcode {
+        match self {
+            Message::Text(_) => Opcode::Text,
+            Message::Binary(_) => Opcode::Binary,
+        }
+    }
+}
+
+/// What a dialect draws its commands from: one message, with bytes of binary messages before it
+/// that were no whole command.
+#[derive(Debug)]
+pub struct Input<'a> {
+    rest: Option<Message<'a>>,
+}
+
+impl<'a> Input<'a> {
+    /// A whole message.
+    pub fn new(message: Message<'a>) -> Input<'a> {
+        Input {
+            rest: Some(message),
+        }
+    }
+
+    /// Takes the whole message; `None` when that was done before.
+    pub fn take(&mut self) -> Option<Message<'a>> {
+        self.rest.take()
+    }
+
+    /// What is left, as bytes.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.rest.map_or(&[], Message::bytes)
+    }
+
+    /// Takes the first `count` bytes of what is left; what stays counts as binary.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    pub fn advance(&mut self, count: usize) {
+        let rest = &self.bytes()[count..];
+        self.rest = (!rest.is_empty()).then_some(Message::Binary(rest));
+    }
+}
+
+/// What a message asks for. Borrows the message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// Send these bytes of the message back as a message of their own.
+    Send(Message<'a>),
+    /// Publish on a channel.
+    Publish {
+        /// Where.
+        channel: Target<'a>,
+        /// What to publish.
+        payload: PayloadRef<'a>,
+        /// Whether the publisher is left out even if it is subscribed; `None`: as the channel's
+        /// namespace says (`receive_own`).
+        exclude_me: Option<bool>,
+        /// The token of [`Event::Published`] or [`Event::Refused`]; `None`: the dialect does not
+        /// want to know of success.
+        ack: Option<u64>,
+    },
+    /// Subscribe to a channel.
+    Subscribe {
+        /// The channel's name; it has passed [`check_channel_name`](crate::check_channel_name).
+        channel: Cow<'a, str>,
+        /// The form in which its publications are wanted.
+        form: Form,
+        /// The token of [`Event::Subscribed`] or [`Event::Refused`].
+        token: u64,
+    },
+    /// End a subscription.
+    Unsubscribe {
+        /// The channel, as [`Event::Subscribing`] named it.
+        channel: ChannelId,
+        /// The form of the subscription.
+        form: Form,
+        /// The token of [`Event::Unsubscribed`].
+        token: u64,
+    },
+    /// Send what stands in the replies, if anything, then start the closing handshake.
+    Close {
+        /// Status code to close with.
+        code: CloseCode,
+        /// UTF-8 reason, at most 123 bytes.
+        reason: &'static str,
+    },
+}
+
+/// Where a publication goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// A channel by its name, which has passed [`check_channel_name`](crate::check_channel_name).
+    Name(Cow<'a, str>),
+    /// The channel that the connection joined when it was accepted.
+    Joined(ChannelId),
+}
+
+/// What happens to a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// [`Command::Subscribe`] is under way, and this is the channel. Comes before `Subscribed`.
+    Subscribing {
+        /// The channel.
+        channel: ChannelId,
+        /// As in the command.
+        form: Form,
+    },
+    /// The subscription is in force: nothing published from here on is missed.
+    Subscribed {
+        /// The command's.
+        token: u64,
+        /// The channel.
+        channel: ChannelId,
+        /// The channel's number in the server, in 1..2^53.
+        topic: u64,
+    },
+    /// The subscription has ended.
+    Unsubscribed {
+        /// The command's.
+        token: u64,
+    },
+    /// The publication has its place in the channel's order.
+    Published {
+        /// The command's.
+        token: u64,
+        /// The publication's number, in 1..2^53.
+        publication: u64,
+    },
+    /// A command was not carried out.
+    Refused {
+        /// Which kind of command.
+        request: Request,
+        /// The command's; `None` for a publish without one.
+        token: Option<u64>,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// So many messages were dropped for this connection since it was last told, because it reads
+    /// too slowly. What is written now is sent behind those that were not dropped.
+    Dropped {
+        /// How many.
+        messages: u64,
+    },
+    /// The connection is about to be closed as a slow consumer.
+    SlowConsumer {
+        /// The close frame's reason.
+        reason: &'a str,
+    },
+    /// The server shuts down; the close frame follows what is written now.
+    Draining,
+}
+
+/// The commands that can be refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// [`Command::Publish`].
+    Publish,
+    /// [`Command::Subscribe`].
+    Subscribe,
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The channel's namespace does not allow it.
+    NotAllowed,
+    /// The channel's name cannot be.
+    InvalidName,
+    /// There is no room for another channel.
+    NoRoom,
+}
+
+/// What follows an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// What was written is sent.
+    Continue,
+    /// What was written is sent, and a close frame behind it.
+    Close {
+        /// Status code to close with.
+        code: CloseCode,
+        /// UTF-8 reason, at most 123 bytes.
+        reason: &'static str,
+    },
+}
+
+/// What a dialect is lent while it is called.
+pub struct Context<'a> {
+    /// What the client is told.
+    pub replies: &'a mut Replies,
+    /// Draws a number from 1 to 2^53, uniformly.
+    pub new_id: &'a mut dyn FnMut() -> u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_message_is_taken_once() {
+        let mut input = Input::new(Message::Text("a"));
+        assert_eq!(input.take(), Some(Message::Text("a")));
+        assert_eq!(input.take(), None);
+        assert_eq!(input.bytes(), b"");
+    }
+
+    #[test]
+    fn a_message_is_taken_in_pieces() {
+        let mut input = Input::new(Message::Binary(b"abc"));
+        input.advance(1);
+        assert_eq!(input.bytes(), b"bc");
+        input.advance(0);
+        assert_eq!(input.take(), Some(Message::Binary(b"bc")));
+        let mut input = Input::new(Message::Binary(b"abc"));
+        input.advance(3);
+        assert_eq!(input.take(), None);
+    }
+
+    #[test]
+    #[should_panic(expected = "out of range")]
+    fn no_more_is_taken_than_there_is() {
+        Input::new(Message::Binary(b"abc")).advance(4);
+    }
+}

@@ -1,0 +1,257 @@
+//! The dialects there are, and the one place that tells them apart.
+//!
+//! A new dialect is a folder that implements [`Dialect`](crate::dialect::Dialect), and one line at
+//! the end of this file.
+
+use std::sync::Arc;
+
+use roost_hub::{ChannelId, EventIds};
+use roost_wire::Frozen;
+
+use crate::Publication;
+use crate::dialect::{Accept, Command, Context, Dialect, Event, Input, Next, Offer, Session};
+
+/// A form in which publications are written for subscribers, of all dialects together. One image
+/// in a form serves all its subscribers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Form(pub u8);
+
+impl Form {
+    /// The payload as a message of its own: text as text, binary as binary.
+    pub const RAW: Form = Form::of(DialectKind::Raw, 0);
+    /// A WAMP EVENT in JSON.
+    pub const WAMP_JSON: Form = Form::of(DialectKind::Wamp, 0);
+
+    /// The form at place `at` of a dialect's [`Dialect::FORMS`].
+    pub const fn of(dialect: DialectKind, at: usize) -> Form {
+        assert!(at < FORMS_OF[dialect as usize], "the dialect has this form");
+        Form((first_form(dialect) + at) as u8)
+    }
+}
+
+/// How many forms there are; a [`Form`] is below.
+pub const FORMS: usize = first_form_at(FORMS_OF.len());
+
+const _: () = assert!(FORMS <= u8::MAX as usize);
+
+const fn first_form(dialect: DialectKind) -> usize {
+    first_form_at(dialect as usize)
+}
+
+const fn first_form_at(dialect: usize) -> usize {
+    let (mut at, mut sum) = (0, 0);
+    while at < dialect {
+        sum += FORMS_OF[at];
+        at += 1;
+    }
+    sum
+}
+
+macro_rules! dialects {
+    ($($(#[$meta:meta])* $module:ident :: $Name:ident,)+) => {
+        /// What a connection speaks. One byte of its record.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum DialectKind {
+            $(
+                #[doc = concat!("See [`", stringify!($module), "`](crate::", stringify!($module), ").")]
+                $(#[$meta])*
+                $Name,
+            )+
+        }
+
+        impl DialectKind {
+            /// All there are, in the order in which they are asked for a connection.
+            pub const ALL: &'static [DialectKind] = &[$($(#[$meta])* DialectKind::$Name,)+];
+
+            /// What counters, `/stats/slow` and logs call it.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $($(#[$meta])* DialectKind::$Name => <crate::$module::$Name as Dialect>::NAME,)+
+                }
+            }
+
+            /// [`Dialect::SENDS_BACK`]
+            pub fn sends_back(self) -> bool {
+                match self {
+                    $($(#[$meta])* DialectKind::$Name => <crate::$module::$Name as Dialect>::SENDS_BACK,)+
+                }
+            }
+        }
+
+        /// How many forms each has.
+        const FORMS_OF: &[usize] =
+            &[$($(#[$meta])* <crate::$module::$Name as Dialect>::FORMS.len(),)+];
+
+        /// What the dialects obey.
+        #[derive(Debug, Clone)]
+        pub struct Settings {
+            $(
+                #[doc = concat!("Of [`", stringify!($module), "`](crate::", stringify!($module), ").")]
+                $(#[$meta])*
+                pub $module: Arc<<crate::$module::$Name as Dialect>::Settings>,
+            )+
+        }
+
+        impl Settings {
+            /// All dialects off.
+            pub fn off() -> Settings {
+                Settings { $($(#[$meta])* $module: Arc::default(),)+ }
+            }
+
+            /// The dialect that wants a connection, and what becomes of it. `NotMine` is no
+            /// answer here: `None` is.
+            pub fn accept<'a>(&self, offer: &Offer<'a>) -> Option<(DialectKind, Accept<'a>)> {
+                $(
+                    $(#[$meta])*
+                    {
+                        let accept = <crate::$module::$Name as Dialect>::accept(&self.$module, offer);
+                        if accept != Accept::NotMine {
+                            return Some((DialectKind::$Name, accept));
+                        }
+                    }
+                )+
+                None
+            }
+        }
+
+        /// All dialects of one reactor, with their sessions.
+        pub struct Dialects {
+            $($(#[$meta])* $module: crate::$module::$Name,)+
+        }
+
+        impl Dialects {
+            /// Without sessions.
+            pub fn new(settings: &Settings) -> Dialects {
+                Dialects {
+                    $($(#[$meta])* $module: Dialect::new(settings.$module.clone()),)+
+                }
+            }
+
+            /// [`Dialect::open`]
+            pub fn open(&mut self, kind: DialectKind, joined: Option<ChannelId>) -> Session {
+                match kind {
+                    $($(#[$meta])* DialectKind::$Name => self.$module.open(joined),)+
+                }
+            }
+
+            /// [`Dialect::next`]
+            #[inline]
+            pub fn next<'a>(
+                &mut self,
+                kind: DialectKind,
+                session: Session,
+                input: &mut Input<'a>,
+                cx: &mut Context<'_>,
+            ) -> Option<Command<'a>> {
+                match kind {
+                    $($(#[$meta])* DialectKind::$Name => self.$module.next(session, input, cx),)+
+                }
+            }
+
+            /// [`Dialect::on`]
+            pub fn on(
+                &mut self,
+                kind: DialectKind,
+                session: Session,
+                event: Event<'_>,
+                cx: &mut Context<'_>,
+            ) -> Next {
+                match kind {
+                    $($(#[$meta])* DialectKind::$Name => self.$module.on(session, event, cx),)+
+                }
+            }
+
+            /// [`Dialect::pop_subscription`]
+            pub fn pop_subscription(
+                &mut self,
+                kind: DialectKind,
+                session: &mut Session,
+            ) -> Option<(ChannelId, Form)> {
+                match kind {
+                    $($(#[$meta])* DialectKind::$Name => self.$module.pop_subscription(session),)+
+                }
+            }
+
+            /// [`Dialect::is_subscribed`]
+            pub fn is_subscribed(
+                &self,
+                kind: DialectKind,
+                session: Session,
+                channel: ChannelId,
+            ) -> bool {
+                match kind {
+                    $($(#[$meta])* DialectKind::$Name => self.$module.is_subscribed(session, channel),)+
+                }
+            }
+
+            /// [`Dialect::close`]
+            pub fn close(&mut self, kind: DialectKind, session: Session) {
+                match kind {
+                    $($(#[$meta])* DialectKind::$Name => self.$module.close(session),)+
+                }
+            }
+
+            /// [`Dialect::shrink`] of all.
+            pub fn shrink(&mut self) -> usize {
+                let mut bytes = 0;
+                $($(#[$meta])* { bytes += self.$module.shrink(); })+
+                bytes
+            }
+
+            /// Bytes of all sessions' tables.
+            pub fn memory_bytes(&self) -> usize {
+                let mut bytes = 0;
+                $($(#[$meta])* { bytes += self.$module.memory_bytes(); })+
+                bytes
+            }
+        }
+
+        /// Encodes a publication for the subscribers of one form: one unfragmented text or binary
+        /// message. `ids.topic` and `ids.publication` are used by WAMP only. At most 6 bytes are
+        /// written for each byte published (text of control characters, escaped), plus 100.
+        ///
+        /// # Panics
+        /// When there is no such form.
+        pub fn encode(publication: &Publication, form: Form, ids: EventIds) -> Frozen {
+            $(
+                $(#[$meta])*
+                {
+                    const FIRST: usize = first_form(DialectKind::$Name);
+                    const END: usize = FIRST + FORMS_OF[DialectKind::$Name as usize];
+                    if (FIRST..END).contains(&usize::from(form.0)) {
+                        let at = form.0 - FIRST as u8;
+                        return <crate::$module::$Name as Dialect>::encode(at, publication, ids);
+                    }
+                }
+            )+
+            unreachable!("{form:?} is no dialect's")
+        }
+    };
+}
+
+// In the order in which they are asked for a connection: a path of one's own before subprotocols
+// that may come on any path.
+dialects! {
+    raw::Raw,
+    echo::Echo,
+    wamp::Wamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_form_belongs_to_one_dialect() {
+        let mut next = 0;
+        for &kind in DialectKind::ALL {
+            for at in 0..FORMS_OF[kind as usize] {
+                assert_eq!(Form::of(kind, at), Form(next), "{}", kind.name());
+                next += 1;
+            }
+        }
+        assert_eq!(usize::from(next), FORMS);
+        assert_ne!(Form::RAW, Form::WAMP_JSON);
+    }
+}

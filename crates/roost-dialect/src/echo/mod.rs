@@ -1,0 +1,80 @@
+//! The echo dialect (`/echo`): each message comes back as it is. For tests and measurements.
+
+use std::sync::Arc;
+
+use roost_hub::{ChannelId, EventIds};
+use roost_wire::Frozen;
+
+use crate::dialect::{Accept, Command, Context, Dialect, Event, Input, Next, Offer, Session};
+use crate::{Form, Publication};
+
+/// It keeps nothing.
+pub struct Echo;
+
+/// What the echo dialect obeys.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Whether `/echo` exists.
+    pub enabled: bool,
+}
+
+impl Dialect for Echo {
+    const NAME: &'static str = "echo";
+    const FORMS: &'static [&'static str] = &[];
+    const SENDS_BACK: bool = true;
+    type Settings = Settings;
+
+    fn new(_: Arc<Settings>) -> Echo {
+        Echo
+    }
+
+    fn accept<'a>(settings: &Settings, offer: &Offer<'a>) -> Accept<'a> {
+        if !settings.enabled || offer.path != "/echo" {
+            return Accept::NotMine;
+        }
+        Accept::Open {
+            subprotocol: None,
+            join: None,
+        }
+    }
+
+    fn open(&mut self, _: Option<ChannelId>) -> Session {
+        Session::NONE
+    }
+
+    fn next<'a>(
+        &mut self,
+        _: Session,
+        input: &mut Input<'a>,
+        _: &mut Context<'_>,
+    ) -> Option<Command<'a>> {
+        input.take().map(Command::Send)
+    }
+
+    fn on(&mut self, _: Session, _: Event<'_>, _: &mut Context<'_>) -> Next {
+        Next::Continue
+    }
+
+    fn pop_subscription(&mut self, _: &mut Session) -> Option<(ChannelId, Form)> {
+        None
+    }
+
+    fn is_subscribed(&self, _: Session, _: ChannelId) -> bool {
+        false
+    }
+
+    fn close(&mut self, _: Session) {}
+
+    fn encode(_: u8, publication: &Publication, _: EventIds) -> Frozen {
+        debug_assert!(false, "the echo dialect has no form");
+        publication.to_raw()
+    }
+
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+
+    fn shrink(&mut self) -> usize {
+        0
+    }
+}

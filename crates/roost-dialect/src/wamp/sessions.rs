@@ -1,0 +1,170 @@
+//! WAMP as a [`Dialect`]: the sessions of one reactor, and what the interface's events mean to one.
+
+use std::sync::Arc;
+
+use roost_hub::{ChannelId, EventIds};
+use roost_wire::{CloseCode, Frozen, Opcode};
+use slab::Slab;
+
+use crate::dialect::{
+    self, Accept, Command, Context, Dialect, Event, Input, Message, Next, Offer, Refusal,
+};
+use crate::wamp::{Request, Session, Settings, uri};
+use crate::{Form, Publication};
+
+/// The sessions here.
+pub struct Wamp {
+    settings: Arc<Settings>,
+    sessions: Slab<Session>,
+}
+
+impl Dialect for Wamp {
+    const NAME: &'static str = "wamp";
+    const FORMS: &'static [&'static str] = &["json"];
+    type Settings = Settings;
+
+    fn new(settings: Arc<Settings>) -> Wamp {
+        Wamp {
+            settings,
+            sessions: Slab::new(),
+        }
+    }
+
+    /// WAMP clients are configured with any URL: the subprotocol is enough, on each path that is
+    /// no other dialect's.
+    fn accept<'a>(settings: &Settings, offer: &Offer<'a>) -> Accept<'a> {
+        if !settings.enabled {
+            return Accept::NotMine;
+        }
+        if offer.offers(WAMP_2_JSON) {
+            return Accept::Open {
+                subprotocol: Some(WAMP_2_JSON),
+                join: None,
+            };
+        }
+        match offer.path {
+            // RFC 6455 §4.2.2: no subprotocol in common is no reason to refuse; the path's need
+            // for one is, and a close code can say so where a failed handshake cannot.
+            "/wamp" => Accept::OpenAndClose(CloseCode::PROTOCOL_ERROR, SUBPROTOCOL_REQUIRED),
+            _ => Accept::NotMine,
+        }
+    }
+
+    fn open(&mut self, joined: Option<ChannelId>) -> dialect::Session {
+        debug_assert_eq!(joined, None, "a WAMP connection joins no channel");
+        dialect::Session::at(self.sessions.insert(Session::new()))
+    }
+
+    fn next<'a>(
+        &mut self,
+        session: dialect::Session,
+        input: &mut Input<'a>,
+        cx: &mut Context<'_>,
+    ) -> Option<Command<'a>> {
+        let message = input.take()?;
+        let (session, new_id) = (&mut self.sessions[session.index()], &mut *cx.new_id);
+        cx.replies.text(|out| match message {
+            Message::Text(text) => session.handle(text, out, new_id, &self.settings),
+            Message::Binary(_) => session.handle_binary(out),
+        })
+    }
+
+    fn on(&mut self, session: dialect::Session, event: Event<'_>, cx: &mut Context<'_>) -> Next {
+        let Some(session) = self.sessions.get_mut(session.index()) else {
+            return Next::Continue;
+        };
+        let new_id = &mut *cx.new_id;
+        cx.replies.text(|out| match event {
+            Event::Subscribing { channel, form: _ } => session.on_subscribing(channel),
+            Event::Subscribed {
+                token,
+                channel,
+                topic,
+            } => session.on_subscribed(token, channel, topic, out),
+            Event::Unsubscribed { token } => session.on_unsubscribed(token, out),
+            Event::Published { token, publication } => {
+                session.on_published(token, publication, out);
+            }
+            Event::Refused {
+                request,
+                token,
+                refusal,
+            } => {
+                if let Some(token) = token {
+                    session.on_refused(request.into(), token, error_uri(refusal), out);
+                }
+            }
+            Event::Dropped { messages } => session.on_dropped(messages, new_id, out),
+            Event::SlowConsumer { reason } => session.close_slow(reason, out),
+            Event::Draining => session.goodbye(out),
+        });
+        Next::Continue
+    }
+
+    fn pop_subscription(&mut self, session: &mut dialect::Session) -> Option<(ChannelId, Form)> {
+        // The session stays, to answer what still comes.
+        let session = self.sessions.get_mut(session.index())?;
+        let channel = session.pop_subscription()?;
+        Some((channel, Form::WAMP_JSON))
+    }
+
+    fn is_subscribed(&self, session: dialect::Session, channel: ChannelId) -> bool {
+        let session = self.sessions.get(session.index());
+        session.is_some_and(|session| session.is_subscribed(channel))
+    }
+
+    fn close(&mut self, session: dialect::Session) {
+        self.sessions.try_remove(session.index());
+        if self.sessions.is_empty() && self.sessions.capacity() > SESSIONS_KEPT {
+            self.sessions = Slab::new();
+        }
+    }
+
+    /// `[EVENT, SUBSCRIBED.Subscription|id, PUBLISHED.Publication|id, Details|dict, …]`
+    fn encode(_: u8, publication: &Publication, ids: EventIds) -> Frozen {
+        let head = format!("[36,{},{},{{}}", ids.topic, ids.publication);
+        let tail = publication.wamp_tail();
+        Frozen::from_parts(Opcode::Text, &[head.as_bytes(), &tail, b"]"])
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let sessions = self.sessions.iter();
+        let listed: usize = sessions
+            .map(|(_, session)| session.memory_bytes() - size_of::<Session>())
+            .sum();
+        self.sessions.capacity() * size_of::<Session>() + listed
+    }
+
+    fn shrink(&mut self) -> usize {
+        let before = self.sessions.capacity();
+        if before > SESSIONS_KEPT && before / 4 > self.sessions.len() {
+            self.sessions.shrink_to_fit(); // as far as the last session
+        }
+        (before - self.sessions.capacity()) * size_of::<Session>()
+    }
+}
+
+impl From<dialect::Request> for Request {
+    fn from(request: dialect::Request) -> Request {
+        match request {
+            dialect::Request::Publish => Request::Publish,
+            dialect::Request::Subscribe => Request::Subscribe,
+        }
+    }
+}
+
+fn error_uri(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::NotAllowed => uri::NOT_AUTHORIZED,
+        Refusal::InvalidName => uri::INVALID_URI,
+        Refusal::NoRoom => uri::UNAVAILABLE,
+    }
+}
+
+/// The one subprotocol spoken.
+const WAMP_2_JSON: &str = "wamp.2.json";
+/// Close reason on `/wamp` without it.
+const SUBPROTOCOL_REQUIRED: &str =
+    "This path speaks WAMP: the client must offer the subprotocol wamp.2.json.";
+/// Room for so many sessions is kept when the last has ended.
+const SESSIONS_KEPT: usize = 64;
