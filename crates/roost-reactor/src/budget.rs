@@ -20,7 +20,8 @@ use roost_net::{CloseMode, ConnKey, Driver};
 use roost_wire::CloseCode;
 
 use crate::conn::{Flags, Phase};
-use crate::core::{Core, Partial};
+use crate::core::Core;
+use crate::inputs::Partial;
 use crate::outbox::Held;
 
 /// The sums of all reactors.
@@ -106,10 +107,10 @@ impl Core {
         let me = self.post.me();
         let budget = self.budget.clone();
         let share = &budget.shares[me];
-        let books = self.outbox_cost + self.counters.partial_bytes.get();
+        let books = self.outboxes.held().cost + self.inputs.bytes();
         let books = books + driver.stats().pinned_bytes;
         let standing = &self.standing;
-        let mut held = books.min(standing.told + (self.handed_out - standing.told_at));
+        let mut held = books.min(standing.told + (self.handed_out() - standing.told_at));
         if held > standing.counted / 4 * 5 + budget.step() {
             held = self.count_memory(driver).min(held);
             self.standing.counted = held;
@@ -147,8 +148,9 @@ impl Core {
 
     /// Says that connections here hold at most `held`.
     fn tell(&mut self, budget: &Budget, held: u64) {
+        let handed_out = self.handed_out();
         let standing = &mut self.standing;
-        standing.told_at = self.handed_out;
+        standing.told_at = handed_out;
         standing.counted = standing.counted.min(held);
         if held != standing.told {
             standing.told = held;
@@ -163,14 +165,14 @@ impl Core {
     /// once.
     pub(crate) fn count_memory<D: Driver>(&self, driver: &D) -> u64 {
         let mut seen = HashSet::new();
-        let mut bytes = self.counters.partial_bytes.get();
+        let mut bytes = self.inputs.bytes();
         let mut add = |address: usize, len: usize| {
             if seen.insert(address) {
                 bytes += len as u64;
             }
         };
         let (mut queues, mut largest) = (0, 0);
-        for (_, outbox) in &self.outboxes {
+        for outbox in self.outboxes.iter() {
             outbox
                 .chunks()
                 .for_each(|chunk| add(chunk.address(), chunk.held_bytes()));
@@ -214,17 +216,13 @@ impl Core {
         let Some(conn) = self.table.get(key).filter(|c| c.phase != Phase::Closed) else {
             return 0;
         };
-        let outbox = conn
-            .outbox
-            .get()
-            .map(|at| Held::of(&self.outboxes[at]).cost);
-        let partial = conn.partial.get().map(|at| self.partials[at].bytes());
+        let input = self.inputs.bytes_of(key.slot(), conn);
         let in_flight = if conn.flags.has(Flags::IN_FLIGHT) {
             driver.pinned_bytes(key)
         } else {
             0
         };
-        outbox.unwrap_or(0) + (partial.unwrap_or(0) + in_flight) as u64
+        self.outboxes.held_by(conn).cost + (input + in_flight) as u64
     }
 
     /// Ends a connection so that what it holds is given back at once.
@@ -241,11 +239,8 @@ impl Core {
         if conn.phase < Phase::Open {
             return self.refuse(key, 503, REASON);
         }
-        let input = conn.partial.get().map(|at| &self.partials[at]);
-        let has_input = matches!(
-            input,
-            Some(Partial::Frames(_) | Partial::EarlyFrames(_) | Partial::Unread(_))
-        );
+        let has_input = conn.flags.has(Flags::HAS_REST)
+            || self.inputs.get(conn).is_some_and(Partial::is_message);
         if conn.outbox.get().is_some() {
             self.close_dropping(key, REASON);
             if has_input {

@@ -79,23 +79,7 @@ impl Core {
         if conn.phase != Phase::Open {
             return;
         }
-        conn.flags.set(Flags::HAS_REST);
-        self.counters.partial_bytes.add(rest.capacity() as u64);
-        self.handed_out += rest.capacity() as u64;
-        self.rests.insert(key.slot(), rest);
-    }
-
-    /// Takes out what was not a whole command yet, if there is some.
-    pub(crate) fn take_rest(&mut self, slot: u32) -> Option<Vec<u8>> {
-        let conn = self.table.at_mut(slot)?;
-        if !conn.flags.clear(Flags::HAS_REST) {
-            return None;
-        }
-        let rest = self.rests.remove(&slot);
-        debug_assert!(rest.is_some(), "the flag says that there is a rest");
-        let rest = rest?;
-        self.counters.partial_bytes.sub(rest.capacity() as u64);
-        Some(rest)
+        self.inputs.keep_rest(key.slot(), conn, rest);
     }
 
     fn carry_out(&mut self, key: ConnKey, command: Command<'_>) {

@@ -262,7 +262,7 @@ impl Core {
             self.contexts
                 .append(&mut scratch.cork, key.slot(), image.as_slice());
         }
-        self.handed_out += scratch.cork.len() as u64;
+        self.output_bytes_total += scratch.cork.len() as u64;
         send_cork(driver, &mut scratch.cork, key)
     }
 }

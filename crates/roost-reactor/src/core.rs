@@ -3,7 +3,6 @@
 //! The driver stands apart so that it can lend bytes while the rest is at work. What a part wants
 //! of the driver meanwhile it leaves as an [`Ask`].
 
-use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
@@ -12,21 +11,20 @@ use roost_dialect::{Dialects, Publication, Replies};
 use roost_hub::{Hub, Item, Name, Output};
 use roost_metrics::{Counters, NamespaceCounters, Registry};
 use roost_net::{CloseMode, ConnKey};
-use roost_wire::{CloseCode, Frozen, Inbound, Limits as WireLimits, hixie};
-use slab::Slab;
+use roost_wire::{CloseCode, Frozen, Limits as WireLimits};
 
 use crate::admission::Admission;
 use crate::budget::{Budget, Standing};
 use crate::congestion::Congestion;
-use crate::conn::{Conn, Flags, Index, NEVER, Phase};
+use crate::conn::{Flags, Index, NEVER, Phase};
 use crate::contexts::Contexts;
 use crate::framing::{Codec, append_close_to};
 use crate::inflow::Inflow;
+use crate::inputs::{Inputs, Partial};
 use crate::ledger::Ledger;
 use crate::mailbox::Post;
-use crate::opening::{Challenge, Head, Joining};
-use crate::outbox::{Held, Outbox};
-use crate::paused::{Paused, Unread};
+use crate::outboxes::Outboxes;
+use crate::paused::Paused;
 use crate::rounds::Rounds;
 use crate::settings::Settings;
 use crate::slow::SlowBoard;
@@ -65,16 +63,14 @@ pub(crate) struct Core {
     pub(crate) thrift: Thrift,
     pub(crate) admission: Admission,
     /// Unfinished input, only while there is some.
-    pub(crate) partials: Slab<Partial>,
+    pub(crate) inputs: Inputs,
     /// Blocked output, only while there is some.
-    pub(crate) outboxes: Slab<Outbox>,
-    /// What the outboxes hold, and what it takes to hold it, in bytes.
-    pub(crate) outbox_cost: u64,
+    pub(crate) outboxes: Outboxes,
     /// What all reactors together may hold, and where this one stands with it.
     pub(crate) budget: Arc<Budget>,
     pub(crate) standing: Standing,
-    /// Bytes that connections were ever given to hold: output handed to them, input kept.
-    pub(crate) handed_out: u64,
+    /// Bytes of output that connections were ever given to hold.
+    pub(crate) output_bytes_total: u64,
     /// For whom most waits, for people who look; the tick at which that is looked up again; whether
     /// anybody is on this reactor's list.
     pub(crate) slow_board: Arc<SlowBoard>,
@@ -82,8 +78,6 @@ pub(crate) struct Core {
     pub(crate) slow_listed: bool,
     /// The dialects, with their sessions.
     pub(crate) dialects: Dialects,
-    /// Bytes of connections' messages that are no whole command yet, by slot.
-    pub(crate) rests: HashMap<u32, Vec<u8>>,
     /// What the hub wants done next; reused.
     pub(crate) outputs: Vec<Output<Publication, Frozen>>,
     /// What the driver shall do when it has its lease back; reused.
@@ -118,56 +112,22 @@ pub(crate) enum Ask {
     Fin(ConnKey),
 }
 
-/// Input of one connection that is not whole.
-pub(crate) enum Partial {
-    /// A request's head.
-    Head(Head),
-    /// The same, of draft 76, whose last eight bytes are missing.
-    Challenge(Box<Challenge>),
-    /// A good handshake that waits for its channel's home.
-    Joining(Box<Joining>),
-    /// Part of a frame or message.
-    Frames(Box<Inbound>),
-    /// The same in an early framing.
-    EarlyFrames(Box<hixie::Inbound>),
-    /// What a paused publisher has sent.
-    Unread(Box<Unread>),
-}
-
-impl Partial {
-    pub(crate) fn bytes(&self) -> usize {
-        match self {
-            Partial::Head(head) => head.pinned_bytes(),
-            Partial::Challenge(challenge) => challenge.pinned_bytes(),
-            Partial::Joining(joining) => joining.pinned_bytes(),
-            Partial::Frames(inbound) => inbound.pinned_bytes(),
-            Partial::EarlyFrames(inbound) => inbound.pinned_bytes(),
-            Partial::Unread(unread) => unread.pinned_bytes(),
-        }
-    }
-}
-
 impl Core {
-    /// Stores unfinished input for `conn`.
+    /// Keeps unfinished input of the connection in `slot`.
     pub(crate) fn keep_partial(&mut self, slot: u32, partial: Partial) {
-        self.counters.partial_bytes.add(partial.bytes() as u64);
-        self.handed_out += partial.bytes() as u64;
-        let index = Index::new(self.partials.insert(partial));
-        let conn = self
-            .table
-            .at_mut(slot)
-            .expect("the caller has just looked it up");
-        debug_assert_eq!(conn.partial, Index::NONE, "one unfinished input at a time");
-        conn.partial = index;
+        let conn = self.table.at_mut(slot);
+        let conn = conn.expect("the caller has just looked it up");
+        self.inputs.keep(conn, partial);
     }
 
-    /// Takes the unfinished input of `conn` out, if there is some.
+    /// Takes it out, if there is some.
     pub(crate) fn take_partial(&mut self, slot: u32) -> Option<Partial> {
-        let index = self.table.at_mut(slot)?.partial.take()?;
-        let partial = self.partials.remove(index);
-        self.counters.partial_bytes.sub(partial.bytes() as u64);
-        forget_if_empty(&mut self.partials);
-        Some(partial)
+        self.inputs.take(self.table.at_mut(slot)?)
+    }
+
+    /// Takes out what was no whole command yet, if there is some.
+    pub(crate) fn take_rest(&mut self, slot: u32) -> Option<Vec<u8>> {
+        self.inputs.take_rest(slot, self.table.at_mut(slot)?)
     }
 
     /// Sets when the sweep looks at the connection next, `ms` from now; 0 is never.
@@ -288,30 +248,14 @@ impl Core {
 
     /// Drops what waits behind the batch in flight.
     pub(crate) fn drop_outbox(&mut self, slot: u32) {
-        let Some(conn) = self.table.at_mut(slot) else {
-            return;
-        };
-        if let Some(index) = conn.outbox.take() {
-            let outbox = self.outboxes.remove(index);
-            self.account(Held::of(&outbox), Held::default());
-            self.counters.outboxes.sub(1);
-            forget_if_empty(&mut self.outboxes);
+        if let Some(conn) = self.table.at_mut(slot) {
+            self.outboxes.remove(conn);
         }
     }
 
-    /// The outbox of a connection, made if need be, and the counter that goes with it.
-    pub(crate) fn outbox_of(
-        outboxes: &mut Slab<Outbox>,
-        counters: &Counters,
-        slot: u32,
-        conn: &mut Conn,
-    ) -> usize {
-        conn.outbox.get().unwrap_or_else(|| {
-            counters.outboxes.inc();
-            let index = outboxes.insert(Outbox::of(slot));
-            conn.outbox = Index::new(index);
-            index
-        })
+    /// Bytes that connections were ever given to hold: output handed to them, input kept.
+    pub(crate) fn handed_out(&self) -> u64 {
+        self.output_bytes_total + self.inputs.kept_bytes_total()
     }
 
     /// Whether so much was handled in this turn that it should be flushed first.
@@ -319,34 +263,11 @@ impl Core {
         self.tick.is_full() || self.turn_bytes >= MESSAGE_BYTES_MAX
     }
 
-    /// An outbox has changed.
-    pub(crate) fn account(&mut self, before: Held, after: Held) {
-        let change = after.bytes.wrapping_sub(before.bytes);
-        self.counters.outbox_bytes.add(change);
-        let change = after.cost.wrapping_sub(before.cost);
-        self.outbox_cost = self.outbox_cost.wrapping_add(change);
-    }
-
     /// In debug builds: what is counted is what is there.
     pub(crate) fn check_invariants(&self) {
-        if cfg!(debug_assertions) {
-            let outboxes = self.outboxes.iter();
-            let held = outboxes.fold(Held::default(), |sum, (_, outbox)| Held {
-                bytes: sum.bytes + Held::of(outbox).bytes,
-                cost: sum.cost + Held::of(outbox).cost,
-            });
-            assert_eq!(held.bytes, self.counters.outbox_bytes.get(), "outbox bytes");
-            assert_eq!(held.cost, self.outbox_cost, "outbox cost");
-            let partials = self.partials.iter().map(|(_, partial)| partial.bytes());
-            let rests = self.rests.values().map(Vec::capacity);
-            let pinned: usize = partials.chain(rests).sum();
-            assert_eq!(
-                pinned as u64,
-                self.counters.partial_bytes.get(),
-                "partial bytes"
-            );
-            self.contexts.check_invariants();
-        }
+        self.outboxes.check_invariants();
+        self.inputs.check_invariants();
+        self.contexts.check_invariants();
     }
 }
 
@@ -362,13 +283,6 @@ const MESSAGE_BYTES_MAX: u64 = 4 << 20;
 
 /// Length of a tick. Deadlines are kept to about this.
 pub(crate) const TICK_MS: u32 = 100;
-
-/// Gives a great crowd's memory back when the last of it has gone.
-fn forget_if_empty<T>(slab: &mut Slab<T>) {
-    if slab.is_empty() && slab.capacity() > 64 {
-        *slab = Slab::new();
-    }
-}
 
 /// Numbers for session ids: splitmix64. Not secret; WAMP wants them spread, not unguessable.
 pub(crate) struct Rng(u64);

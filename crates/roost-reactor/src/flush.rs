@@ -4,15 +4,16 @@ use std::collections::HashMap;
 
 use roost_dialect::dialect::Event;
 use roost_hub::FrameIndex;
+use roost_metrics::{Counters, NamespaceCounters};
 use roost_net::{Chunk, CloseMode, ConnKey, Driver, SendStatus};
 use roost_wire::CloseCode;
 
 use crate::conn::{Flags, Index, Phase};
 use crate::core::{Ask, Core};
 use crate::framing::append_close_to;
-use crate::outbox::{BATCH_BYTES_MAX, BATCH_CHUNKS_MAX, Droppable, Held, queue_bytes};
-use crate::settings::SlowReceivers;
-use crate::tick::{Origin, TickFrame};
+use crate::outbox::{BATCH_BYTES_MAX, BATCH_CHUNKS_MAX, Droppable, Full, Outbox, queue_bytes};
+use crate::settings::{Policies, SlowReceivers};
+use crate::tick::{Origin, Tick, TickFrame};
 
 /// Scratch memory of the flush, reused.
 #[derive(Default)]
@@ -51,7 +52,7 @@ impl Core {
         };
         let state = std::mem::take(&mut conn.pending);
         if state != 0 {
-            self.handed_out += self.tick.palette.bytes(state) as u64;
+            self.output_bytes_total += self.tick.palette.bytes(state) as u64;
             if conn.flags.has(Flags::IN_FLIGHT) {
                 self.tick.palette.frames(state, &mut scratch.frames);
                 self.queue(scratch, 0, key);
@@ -186,73 +187,19 @@ impl Core {
         let Some(conn) = self.table.get_mut(key) else {
             return;
         };
-        let index = Core::outbox_of(&mut self.outboxes, &self.counters, key.slot(), conn);
-        let outbox = &mut self.outboxes[index];
-        self.handed_out += queue_bytes(scratch.frames.len() - first);
-        let before = Held::of(outbox);
-        let total_max = self.settings.limits.outbox_bytes_max;
-        let mut result = Ok(());
-        for &frame in &scratch.frames[first..] {
-            let chunk = self.tick.chunk_of(frame);
-            match self.tick.palette.frame(frame) {
-                // RFC 6455 §5.5.3: one may answer the most recent ping only. Decided here and not
-                // when the ping came: by now all that was sent before has had its chance.
-                TickFrame::Pong { .. } => {
-                    if outbox.owe_pong(chunk) {
-                        self.counters.pongs_coalesced_total.inc();
-                    }
-                }
-                TickFrame::Own { .. } | TickFrame::Shared { origin: None, .. } => {
-                    outbox.push(chunk);
-                }
-                &TickFrame::Shared {
-                    origin: Some(Origin { channel, namespace }),
-                    ..
-                } => {
-                    let outflow = self.settings.channels.policy(namespace).outflow;
-                    let counts = &self.namespaces[usize::from(namespace)];
-                    if outflow.slow_receivers == SlowReceivers::DropNewest
-                        && !outbox.is_empty()
-                        && outbox.bytes() + chunk.len() > total_max
-                    {
-                        counts.dropped_newest_total.inc();
-                        outbox.note_dropped(1);
-                        continue;
-                    }
-                    match outbox.push_published(namespace, &outflow, channel.0, chunk) {
-                        Ok(dropped) => {
-                            counts.dropped_oldest_total.add(dropped.oldest);
-                            counts.dropped_newest_total.add(dropped.newest);
-                            counts.replaced_total.add(dropped.replaced);
-                            outbox.note_dropped(dropped.oldest + dropped.newest);
-                        }
-                        Err(full) => {
-                            counts.slow_consumers_total.inc();
-                            result = Err(full);
-                            break;
-                        }
-                    }
-                }
-            }
-            if outbox.bytes() > total_max {
-                let mut messages = 0;
-                result = outbox.shrink_to(total_max, |namespace, dropped| {
-                    messages += 1;
-                    let counts = &self.namespaces[usize::from(namespace)];
-                    match dropped {
-                        Droppable::Oldest => counts.dropped_oldest_total.inc(),
-                        Droppable::Newest => counts.dropped_newest_total.inc(),
-                    }
-                });
-                outbox.note_dropped(messages);
-                if result.is_err() {
-                    break;
-                }
-            }
-        }
-        let after = Held::of(outbox);
-        self.account(before, after);
-        if result.is_err() {
+        let frames = &scratch.frames[first..];
+        self.output_bytes_total += queue_bytes(frames.len());
+        let rules = QueueRules {
+            tick: &self.tick,
+            policies: &self.settings.channels,
+            total_bytes_max: self.settings.limits.outbox_bytes_max,
+            counters: &self.counters,
+            namespaces: &self.namespaces,
+        };
+        let queued = self
+            .outboxes
+            .edit_or_insert(key.slot(), conn, |outbox| rules.queue(outbox, frames));
+        if queued.is_err() {
             self.drop_slow_consumer(key);
         }
     }
@@ -269,27 +216,25 @@ impl Core {
         let Some(conn) = self.table.get(key) else {
             return;
         };
-        let Some(index) = conn.outbox.get() else {
+        if self.outboxes.edit(conn, Outbox::clear).is_none() {
             return;
-        };
+        }
         let (is_open, framing) = (conn.phase == Phase::Open, conn.framing);
-        let before = Held::of(&self.outboxes[index]);
-        self.outboxes[index].clear();
         if is_open {
             let words = self.framed_replies(key, Event::SlowConsumer { reason });
-            if let Some(conn) = self.table.get_mut(key) {
-                conn.phase = Phase::Closing;
-            }
             let mut close = Vec::new();
             append_close_to(&mut close, framing, CloseCode::TRY_AGAIN_LATER, reason);
-            for bytes in [words, close] {
-                if !bytes.is_empty() {
-                    self.outboxes[index].push(Chunk::new(bytes.into()));
-                }
+            if let Some(conn) = self.table.get_mut(key) {
+                conn.phase = Phase::Closing;
+                self.outboxes.edit(conn, |outbox| {
+                    for bytes in [words, close] {
+                        if !bytes.is_empty() {
+                            outbox.push(Chunk::new(bytes.into()));
+                        }
+                    }
+                });
             }
         }
-        let after = Held::of(&self.outboxes[index]);
-        self.account(before, after);
         if !is_open {
             return self.cut(key, CloseMode::Abort);
         }
@@ -332,14 +277,14 @@ impl Core {
             let Some(conn) = self.table.get(key) else {
                 return SendStatus::Gone;
             };
-            let Some(index) = conn.outbox.get() else {
+            let chunks = &mut scratch.chunks;
+            let is_empty = self.outboxes.edit(conn, |outbox| {
+                outbox.take_batch(chunks);
+                outbox.is_empty()
+            });
+            let Some(is_empty) = is_empty else {
                 return SendStatus::Done;
             };
-            let outbox = &mut self.outboxes[index];
-            let before = Held::of(outbox);
-            outbox.take_batch(&mut scratch.chunks);
-            let (after, is_empty) = (Held::of(outbox), outbox.is_empty());
-            self.account(before, after);
             if is_empty && !self.tell_dropped(key) {
                 self.drop_outbox(key.slot());
             }
@@ -356,11 +301,8 @@ impl Core {
         let Some(conn) = self.table.get(key) else {
             return false;
         };
-        let Some(index) = conn.outbox.get() else {
-            return false;
-        };
         let is_open = conn.phase == Phase::Open;
-        let messages = self.outboxes[index].take_dropped();
+        let messages = self.outboxes.edit(conn, Outbox::take_dropped).unwrap_or(0);
         if messages == 0 || !is_open {
             return false;
         }
@@ -368,11 +310,10 @@ impl Core {
         if event.is_empty() {
             return false;
         }
-        let outbox = &mut self.outboxes[index];
-        let before = Held::of(outbox);
-        outbox.push(Chunk::new(event.into()));
-        let after = Held::of(outbox);
-        self.account(before, after);
+        if let Some(conn) = self.table.get(key) {
+            self.outboxes
+                .edit(conn, |outbox| outbox.push(Chunk::new(event.into())));
+        }
         true
     }
 
@@ -395,6 +336,86 @@ impl Core {
             conn.flags.set(Flags::FIN_SENT);
             self.asks.push(Ask::Fin(key));
         }
+    }
+}
+
+/// What may wait for a connection, and what is dropped for it.
+struct QueueRules<'a> {
+    tick: &'a Tick,
+    policies: &'a Policies,
+    /// Of all namespaces together.
+    total_bytes_max: usize,
+    counters: &'a Counters,
+    namespaces: &'a [NamespaceCounters],
+}
+
+impl QueueRules<'_> {
+    /// Queues frames of this turn.
+    fn queue(&self, outbox: &mut Outbox, frames: &[FrameIndex]) -> Result<(), Full> {
+        for &frame in frames {
+            let chunk = self.tick.chunk_of(frame);
+            match self.tick.palette.frame(frame) {
+                // RFC 6455 §5.5.3: one may answer the most recent ping only. Decided here and not
+                // when the ping came: by now all that was sent before has had its chance.
+                TickFrame::Pong { .. } => {
+                    if outbox.owe_pong(chunk) {
+                        self.counters.pongs_coalesced_total.inc();
+                    }
+                }
+                TickFrame::Own { .. } | TickFrame::Shared { origin: None, .. } => {
+                    outbox.push(chunk);
+                }
+                TickFrame::Shared {
+                    origin: Some(origin),
+                    ..
+                } => self.queue_published(outbox, *origin, chunk)?,
+            }
+            if outbox.bytes() > self.total_bytes_max {
+                self.drop_beyond_total(outbox)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues a publication under its namespace's limits.
+    fn queue_published(
+        &self,
+        outbox: &mut Outbox,
+        origin: Origin,
+        chunk: Chunk,
+    ) -> Result<(), Full> {
+        let outflow = self.policies.policy(origin.namespace).outflow;
+        let counts = &self.namespaces[usize::from(origin.namespace)];
+        if outflow.slow_receivers == SlowReceivers::DropNewest
+            && !outbox.is_empty()
+            && outbox.bytes() + chunk.len() > self.total_bytes_max
+        {
+            counts.dropped_newest_total.inc();
+            outbox.note_dropped(1);
+            return Ok(());
+        }
+        let queued = outbox.push_published(origin.namespace, &outflow, origin.channel.0, chunk);
+        let dropped = queued.inspect_err(|_| counts.slow_consumers_total.inc())?;
+        counts.dropped_oldest_total.add(dropped.oldest);
+        counts.dropped_newest_total.add(dropped.newest);
+        counts.replaced_total.add(dropped.replaced);
+        outbox.note_dropped(dropped.oldest + dropped.newest);
+        Ok(())
+    }
+
+    /// Drops what the namespaces' policies allow until all lanes together are within the limit.
+    fn drop_beyond_total(&self, outbox: &mut Outbox) -> Result<(), Full> {
+        let mut messages = 0;
+        let result = outbox.shrink_to(self.total_bytes_max, |namespace, dropped| {
+            messages += 1;
+            let counts = &self.namespaces[usize::from(namespace)];
+            match dropped {
+                Droppable::Oldest => counts.dropped_oldest_total.inc(),
+                Droppable::Newest => counts.dropped_newest_total.inc(),
+            }
+        });
+        outbox.note_dropped(messages);
+        result
     }
 }
 

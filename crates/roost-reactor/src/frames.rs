@@ -8,8 +8,9 @@ use roost_wire::{CloseCode, Inbound, Input, Message, Opcode, ProtocolError, Role
 use tracing::debug;
 
 use crate::conn::{Flags, Index, Phase};
-use crate::core::{Core, Partial};
+use crate::core::Core;
 use crate::framing::Framing;
+use crate::inputs::Partial;
 use crate::paused::{Decoder, Unread};
 
 impl Core {

@@ -6,7 +6,6 @@ use roost_net::{ConnKey, Driver};
 
 use crate::conn::Phase;
 use crate::core::Core;
-use crate::outbox::Held;
 
 /// One entry for each slot that was ever used.
 #[derive(Default)]
@@ -97,15 +96,13 @@ impl Core {
         }
         let slot = key.slot() as usize;
         let entry = self.ledger.entries.get(slot).copied().unwrap_or_default();
-        let input = conn.partial.get().map(|index| self.partials[index].bytes());
-        let outbox = conn.outbox.get();
-        let outbox = outbox.map_or(0, |index| Held::of(&self.outboxes[index]).cost);
+        let outbox = self.outboxes.held_by(conn).cost;
         Some(Account {
             key,
             received_bytes: entry.received_bytes,
             unfinished_bytes: entry.unfinished_bytes,
             steps: entry.steps,
-            input_bytes: input.unwrap_or(0) as u64,
+            input_bytes: self.inputs.bytes_of(key.slot(), conn) as u64,
             output_bytes: outbox + driver.unsent_bytes(key) as u64,
             hears_itself_only: conn.dialect.sends_back(),
         })

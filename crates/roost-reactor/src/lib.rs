@@ -17,9 +17,10 @@
 //! | context takeover | `contexts.rs` |
 //! | deliveries and answers | `delivery.rs` |
 //! | what a connection's input costs, counted for tests | `ledger.rs` |
-//! | one write per connection and turn | `tick.rs`, `flush.rs`, `outbox.rs` |
+//! | one write per connection and turn | `tick.rs`, `flush.rs`, `outbox.rs`, `outboxes.rs` |
 //! | fan-out to many, and channels that fall behind | `rounds.rs`, `congestion.rs` |
 //! | publishers that have to wait | `paused.rs`, `inflow.rs` |
+//! | unfinished input | `inputs.rs` |
 //! | deadlines | `sweep.rs` |
 //! | memory that comes back | `thrift.rs` |
 //! | mail between reactors | `mailbox.rs`, `bell.rs` |
@@ -37,10 +38,12 @@ mod flush;
 mod frames;
 mod framing;
 mod inflow;
+mod inputs;
 mod ledger;
 mod mailbox;
 mod opening;
 mod outbox;
+mod outboxes;
 mod paused;
 mod plain;
 mod reactor;

@@ -13,8 +13,9 @@ use roost_wire::hixie::{self, CHALLENGE_BYTES, EarlyRequest};
 use tracing::debug;
 
 use crate::conn::{Flags, Index, Phase};
-use crate::core::{Core, Partial};
+use crate::core::Core;
 use crate::framing::Framing;
+use crate::inputs::Partial;
 use crate::settings::Publish;
 
 /// A head that has not come whole.

@@ -74,6 +74,14 @@ impl Held {
         Held { bytes, cost }
     }
 
+    /// This sum, after a part of it has changed.
+    pub(crate) fn replaced(self, before: Held, after: Held) -> Held {
+        Held {
+            bytes: self.bytes - before.bytes + after.bytes,
+            cost: self.cost - before.cost + after.cost,
+        }
+    }
+
     /// What it takes to hold the bytes.
     pub(crate) fn queue_bytes(self) -> u64 {
         self.cost - self.bytes

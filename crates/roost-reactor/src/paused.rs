@@ -14,8 +14,9 @@ use roost_net::ConnKey;
 use roost_wire::{Inbound, Role, hixie};
 
 use crate::conn::{Flags, Index, NEVER, Phase};
-use crate::core::{Ask, Core, Partial};
+use crate::core::{Ask, Core};
 use crate::framing::Framing;
+use crate::inputs::Partial;
 use crate::mailbox::Lane;
 
 /// Who is not read, beside those who wait for a channel (see [`crate::congestion`]).

@@ -5,7 +5,6 @@ mod floods;
 #[cfg(test)]
 mod scenes;
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +17,6 @@ use roost_hub::{Hub, HubOptions, ReactorId};
 use roost_metrics::Registry;
 use roost_net::{CloseMode, ConnKey, Driver, Event, ListenOptions, Waker};
 use roost_wire::{CloseCode, Limits as WireLimits};
-use slab::Slab;
 use tracing::{debug, info};
 
 use crate::admission::{Admission, Refused};
@@ -30,8 +28,10 @@ use crate::core::{Ask, Core, Letter, Rng, TICK_MS, ticks};
 use crate::flush::Scratch;
 use crate::framing::Codec;
 use crate::inflow::Inflow;
+use crate::inputs::Inputs;
 use crate::ledger::{Account, Ledger};
 use crate::mailbox::{Lane, Mesh, Post};
+use crate::outboxes::Outboxes;
 use crate::paused::Paused;
 use crate::rounds::Rounds;
 use crate::settings::Settings;
@@ -182,17 +182,15 @@ impl<D: Driver> Reactor<D> {
                 limits.connections_per_address_max,
                 process,
             ),
-            partials: Slab::new(),
-            outboxes: Slab::new(),
-            outbox_cost: 0,
+            inputs: Inputs::default(),
+            outboxes: Outboxes::default(),
             budget: shared.budget.clone(),
             standing: Standing::new(&shared.budget),
-            handed_out: 0,
+            output_bytes_total: 0,
             slow_board: shared.slow_board.clone(),
             slow_due: 0,
             slow_listed: false,
             dialects: Dialects::new(&settings.dialects),
-            rests: HashMap::new(),
             outputs: Vec::new(),
             asks: Vec::new(),
             granted: Vec::new(),
@@ -575,6 +573,9 @@ impl Core {
         counters
             .buffers_exhausted_total
             .set(stats.buffers_exhausted);
+        counters.partial_bytes.set(self.inputs.bytes());
+        counters.outboxes.set(self.outboxes.len() as u64);
+        counters.outbox_bytes.set(self.outboxes.held().bytes);
         let hub = self.hub.counts();
         counters.channels.set(hub.local_channels as u64);
         counters.home_channels.set(hub.home_channels as u64);

@@ -71,7 +71,7 @@ impl Core {
         self.slow_due = self.now + LIST_TICKS;
         self.slow_listed = !self.outboxes.is_empty();
         let mut list: Vec<Slow> = Vec::new();
-        for (_, outbox) in &self.outboxes {
+        for outbox in self.outboxes.iter() {
             let Some(key) = self.table.key_at(outbox.owner()) else {
                 continue;
             };

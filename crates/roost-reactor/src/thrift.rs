@@ -108,8 +108,8 @@ impl Core {
         self.table.give_back()
             + self.tick.give_back()
             + self.codec.give_back()
-            + cut(&mut self.partials)
-            + cut(&mut self.outboxes)
+            + self.inputs.shrink()
+            + self.outboxes.shrink()
             + self.dialects.shrink()
     }
 
@@ -125,7 +125,7 @@ impl Core {
 }
 
 /// Cuts a table that is mostly empty as far as its last entry.
-fn cut<T>(slab: &mut Slab<T>) -> usize {
+pub(crate) fn cut<T>(slab: &mut Slab<T>) -> usize {
     let before = slab.capacity();
     if before > FLOOR && before / 4 > slab.len() {
         slab.shrink_to_fit();
@@ -176,7 +176,7 @@ mod tests {
     fn held_bytes(core: &Core) -> usize {
         core.table.memory_bytes()
             + core.tick.memory_bytes()
-            + core.partials.capacity()
+            + core.inputs.capacity()
             + core.outputs.capacity()
             + core.asks.capacity()
     }
