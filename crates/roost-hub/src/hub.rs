@@ -293,6 +293,13 @@ impl<P, F: Clone> Hub<P, F> {
             .map_or(SubscriberIter::empty(), |set| set.iter_from(first))
     }
 
+    /// Whether a subscriber has asked for a channel in one encoding, answered or not.
+    pub fn is_subscribed(&self, who: Subscriber, encoding: Encoding, channel: ChannelId) -> bool {
+        let set = self.locals.get(channel.0);
+        let set = set.and_then(|record| record.set(encoding));
+        set.is_some_and(|set| set.contains(who))
+    }
+
     /// How many subscribe to a channel in one encoding.
     pub fn subscriber_count(&self, channel: ChannelId, encoding: Encoding) -> usize {
         self.locals

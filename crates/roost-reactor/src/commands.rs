@@ -234,8 +234,7 @@ impl Core {
         };
         let (who, encoding) = (Subscriber(key.slot()), conn.framing.encoding(form));
         let subscribed = if self.settings.channels.of(&channel).subscribe {
-            self.hub
-                .subscribe(who, encoding, &channel, token, &mut self.outputs)
+            self.hub_subscribe(who, encoding, &channel, token)
                 .map_err(|_| Refusal::NoRoom)
         } else {
             Err(Refusal::NotAllowed)

@@ -1,7 +1,9 @@
 //! What the hub wants done: deliveries to connections, answers, mail to other reactors.
 
 use roost_dialect::dialect::Event;
-use roost_hub::{ChannelId, Encoding, Frames, Item, Name, Output, ReactorId, Subscriber};
+use roost_hub::{
+    ChannelId, Encoding, Frames, Item, Name, Output, ReactorId, SubscribeError, Subscriber,
+};
 use roost_net::ConnKey;
 use roost_wire::Frozen;
 use tracing::debug;
@@ -175,11 +177,37 @@ impl Core {
         ReactorId(self.post.me() as u8)
     }
 
+    /// Begins a subscription behind all that is on its way here.
+    pub(crate) fn hub_subscribe(
+        &mut self,
+        who: Subscriber,
+        encoding: Encoding,
+        name: &str,
+        token: u64,
+    ) -> Result<ChannelId, SubscribeError> {
+        let has_it = |core: &Core| {
+            let channel = core.hub.channel(name);
+            channel.is_some_and(|channel| core.hub.is_subscribed(who, encoding, channel))
+        };
+        let is_new = !self.rounds.is_empty() && !has_it(self);
+        let channel = self
+            .hub
+            .subscribe(who, encoding, name, token, &mut self.outputs)?;
+        if is_new {
+            self.rounds.join(channel, encoding, who.0);
+        }
+        Ok(channel)
+    }
+
     /// Ends a subscription, and what was on its way if it was the last.
     pub(crate) fn unsubscribe(&mut self, who: Subscriber, encoding: Encoding, channel: ChannelId) {
         self.hub
             .unsubscribe(who, encoding, channel, &mut self.outputs);
-        if !self.rounds.is_empty() && self.hub.subscriber_count(channel, encoding) == 0 {
+        if self.rounds.is_empty() {
+            return;
+        }
+        self.rounds.leave(channel, encoding, who.0);
+        if self.hub.subscriber_count(channel, encoding) == 0 {
             let congested = self.rounds.forget(channel, encoding);
             self.relieve(congested);
         }

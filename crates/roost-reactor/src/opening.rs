@@ -316,10 +316,7 @@ impl Core {
         }
         let who = Subscriber(key.slot());
         let encoding = joining.framing.encoding(form);
-        let subscribed = self
-            .hub
-            .subscribe(who, encoding, channel, 0, &mut self.outputs);
-        let channel = match subscribed {
+        let channel = match self.hub_subscribe(who, encoding, channel, 0) {
             Ok(channel) => channel,
             Err(error) => {
                 debug!(?key, ?error, "subscription refused");

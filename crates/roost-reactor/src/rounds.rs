@@ -6,8 +6,12 @@
 //! round later; so publications that come faster than a round lasts share its visits, and each
 //! subscriber is written to once for all of them. Older publications are always ahead on the same
 //! round: every subscriber gets them in order.
+//!
+//! A subscription begins at a position: a client that subscribes meanwhile gets nothing that was
+//! published before. Its slot is noted until what was in flight then has gone round; the record of
+//! a subscription holds nothing.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use roost_hub::{ChannelId, Encoding, FrameIndex, Hub, Name, Subscriber};
 use roost_net::ConnKey;
@@ -39,6 +43,13 @@ struct Round {
     riding: VecDeque<Ride>,
     /// Waiting to get on: no visit gives more than [`RIDING_MAX`] frames.
     waiting: VecDeque<Publication>,
+    /// How many publications have left: the number of the oldest that rides. Those that ride, then
+    /// those that wait, follow it without a gap.
+    left: u64,
+    /// Slots that have subscribed since the oldest that rides was published, and the number of the
+    /// first publication that is for each. Looked through at the end of the table, so an entry
+    /// lives for two rounds at most.
+    joined: BTreeMap<u32, u64>,
     /// What rides and waits.
     load: Load,
     /// The channel, while its publishers have been asked to wait.
@@ -120,6 +131,20 @@ impl Rounds {
         is_behind && round.congested.is_none()
     }
 
+    /// A subscriber has come to a channel: what is under way there was published before.
+    pub(crate) fn join(&mut self, channel: ChannelId, encoding: Encoding, slot: u32) {
+        if let Some(round) = self.rounds.get_mut(&(channel, encoding)) {
+            round.joined.insert(slot, round.next_number());
+        }
+    }
+
+    /// A subscriber has gone from a channel.
+    pub(crate) fn leave(&mut self, channel: ChannelId, encoding: Encoding, slot: u32) {
+        if let Some(round) = self.rounds.get_mut(&(channel, encoding)) {
+            round.joined.remove(&slot);
+        }
+    }
+
     /// The publishers of a channel are asked to wait, until [`Piece::relieved`] or
     /// [`Rounds::forget`] names it.
     pub(crate) fn congest(&mut self, channel: ChannelId, encoding: Encoding, name: Name) {
@@ -190,13 +215,17 @@ impl Rounds {
                 continue;
             };
             let here = ConnKey::new(slot, conn.generation);
-            for (ride, &frame) in round.riding.iter().zip(&self.shared[left..]) {
+            let older = round.older_than_subscription(slot);
+            let riding = round.riding.iter().zip(&self.shared[left..]);
+            for (ride, &frame) in riding.skip(older) {
                 if ride.publication.exclude != Some(here) {
                     tick.give(slot, conn, frame);
                     piece.deliveries += 1;
                 }
             }
-            conn.last_message = now;
+            if older < round.riding.len() {
+                conn.last_message = now;
+            }
             visits += 1;
         }
         self.under_way.take(before.without(round.load));
@@ -243,7 +272,10 @@ impl Round {
         for ride in &mut self.riding {
             ride.wrapped = true;
         }
-        again + self.get_off(0)
+        let over = again + self.get_off(0);
+        let oldest = self.left;
+        self.joined.retain(|_, first| *first > oldest);
+        over
     }
 
     /// Lets off who got on at `slot` or before it, a round ago. Returns how many.
@@ -254,7 +286,23 @@ impl Round {
         over
     }
 
+    /// The number of the publication that comes next.
+    fn next_number(&self) -> u64 {
+        self.left + (self.riding.len() + self.waiting.len()) as u64
+    }
+
+    /// How many of those that ride were published before the subscriber in this slot came.
+    #[inline]
+    fn older_than_subscription(&self, slot: u32) -> usize {
+        if self.joined.is_empty() {
+            return 0;
+        }
+        let first = self.joined.get(&slot).copied().unwrap_or(0);
+        first.saturating_sub(self.left) as usize
+    }
+
     fn leave(&mut self, count: usize) {
+        self.left += count as u64;
         for ride in self.riding.drain(..count) {
             self.load.take(Load::of(&ride.publication.frame));
         }
@@ -359,11 +407,29 @@ mod tests {
 
         fn join(&mut self) {
             let slot = self.table.insert(Conn::new(0)).slot();
+            self.subscribe(slot);
+            self.got.push((self.published, Vec::new()));
+        }
+
+        fn subscribe(&mut self, slot: u32) {
             let joined = self
                 .hub
                 .subscribe(Subscriber(slot), TEXT, "c", 0, &mut Vec::new());
             self.channel = joined.expect("there is room");
-            self.got.push((self.published, Vec::new()));
+            self.rounds.join(self.channel, TEXT, slot);
+        }
+
+        fn unsubscribe(&mut self, slot: u32) {
+            let (who, out) = (Subscriber(slot), &mut Vec::new());
+            self.hub.unsubscribe(who, TEXT, self.channel, out);
+            self.rounds.leave(self.channel, TEXT, slot);
+        }
+
+        /// Ends a subscription, and begins another in its slot.
+        fn subscribe_again(&mut self, slot: u32) {
+            self.unsubscribe(slot);
+            self.subscribe(slot);
+            self.got[slot as usize] = (self.published, Vec::new());
         }
 
         fn publish(&mut self, exclude: Option<ConnKey>) {
@@ -403,9 +469,14 @@ mod tests {
             let mut rng = SimRng::new(seed);
             let mut day = Day::new();
             for _ in 0..rng.below(200) {
-                match rng.below(4) {
+                match rng.below(5) {
                     0 => day.join(),
                     1 => day.publish(None),
+                    // Not the first, so that the channel goes on.
+                    2 if day.got.len() > 1 => {
+                        let slot = 1 + rng.below(day.got.len() as u64 - 1);
+                        day.subscribe_again(slot as u32);
+                    }
                     _ => {
                         day.piece(rng.between(1, 20) as usize);
                     }
@@ -416,16 +487,52 @@ mod tests {
             }
             assert_eq!(day.rounds.under_way, Load::default());
             for (slot, (before, got)) in day.got.iter().enumerate() {
-                // What was under way when it came it may get, or not; then nothing is missing.
-                let first = got.first().copied().unwrap_or(day.published);
-                assert!(
-                    first <= *before,
-                    "seed {seed}, slot {slot}: {before} {got:?}"
-                );
-                let all: Vec<u32> = (first..day.published).collect();
+                // Nothing from before its subscription, and nothing is missing since.
+                let all: Vec<u32> = (*before..day.published).collect();
                 assert_eq!(*got, all, "seed {seed}, slot {slot}");
             }
         }
+    }
+
+    #[test]
+    fn a_subscriber_gets_nothing_older_than_its_subscription() {
+        let mut day = Day::new();
+        (0..9).for_each(|_| day.join());
+        (0..RIDING_MAX + 3).for_each(|_| day.publish(None)); // the last three wait
+        day.piece(3);
+        day.join(); // ahead of the cursor
+        day.subscribe_again(1); // behind it
+        day.subscribe_again(7);
+        day.publish(None);
+        let newest = day.published - 1;
+        while !day.rounds.is_empty() {
+            day.piece(2);
+        }
+        for slot in [1, 7, 10] {
+            assert_eq!(day.got[slot].1, [newest], "slot {slot}");
+        }
+        assert_eq!(day.got[2].1, (0..=newest).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_is_known_of_a_subscription_is_forgotten_two_rounds_later() {
+        let mut day = Day::new();
+        (0..9).for_each(|_| day.join());
+        day.publish(None);
+        day.piece(3);
+        day.join();
+        day.join();
+        let joined = |day: &Day| day.rounds.rounds[&(day.channel, TEXT)].joined.len();
+        assert_eq!(joined(&day), 2);
+        day.unsubscribe(10);
+        assert_eq!(joined(&day), 1);
+        day.got[10].0 = u32::MAX;
+        // The channel is never without a publication in flight.
+        for _ in 0..3 * 11 {
+            day.publish(None);
+            day.piece(1);
+        }
+        assert_eq!(joined(&day), 0);
     }
 
     #[test]
