@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use roost_net::sim::{SimDriver, SimRng};
 use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
+use roost_reactor::Reactor;
 use roost_wire::CloseCode;
 
 use super::peer::{Kind, Manner, Peer, State};
@@ -269,14 +270,19 @@ impl Crowd {
 
     /// Whether it is one of the crowd, who has always read, that dials from `address`.
     pub(super) fn reads(&self, address: SocketAddr) -> bool {
-        let IpAddr::V4(ip) = address.ip() else {
-            return false;
-        };
-        let [10, 0, high @ 10..=255, low] = ip.octets() else {
-            return false;
-        };
-        let index = usize::from(high - 10) * 250 + usize::from(low);
-        self.peers.get(index).is_some_and(Peer::reads)
+        let peer = index_at(address).and_then(|index| self.peers.get(index));
+        peer.is_some_and(Peer::reads)
+    }
+
+    /// Takes note of whose connections are on a reactor.
+    pub(super) fn note_reactor(&mut self, index: usize, reactor: &Reactor<SimDriver>) {
+        for account in reactor.accounts() {
+            let address = reactor.driver().peer_addr(account.key);
+            let peer = address.and_then(index_at);
+            if let Some(peer) = peer.and_then(|peer| self.peers.get_mut(peer)) {
+                peer.reactor = Some(index);
+            }
+        }
     }
 
     /// Those whose WebSocket is open.
@@ -354,7 +360,7 @@ impl Crowd {
             Action::Burst => {
                 for _ in 0..self.rng.between(2, 6) {
                     match self.rng.below(4) {
-                        0 => self.subscribe_some(index),
+                        0 => self.subscribe_some(index, now),
                         1 => self.peers[index].unsubscribe_first(),
                         _ => self.publish_some(index, now),
                     }
@@ -391,7 +397,7 @@ impl Crowd {
             Action::Misbehave => peer.misbehave(),
             Action::Ping => peer.ping(),
             Action::Unsubscribe => peer.unsubscribe_first(),
-            Action::Subscribe => self.subscribe_some(index),
+            Action::Subscribe => self.subscribe_some(index, now),
         }
         self.push_out(index, now);
     }
@@ -414,10 +420,10 @@ impl Crowd {
         }
     }
 
-    fn subscribe_some(&mut self, index: usize) {
+    fn subscribe_some(&mut self, index: usize, now: u64) {
         let channel = self.rng.below(self.plan.channels as u64) as usize;
         if matches!(self.peers[index].kind, Kind::Wamp(_)) {
-            self.peers[index].subscribe(channel);
+            self.peers[index].subscribe(channel, now);
         }
     }
 
@@ -519,6 +525,17 @@ fn key_of(index: usize) -> ConnKey {
 /// Where a peer dials from: what waits for it is traced to it by this.
 fn address_of(index: usize) -> SocketAddr {
     SocketAddr::from(([10, 0, 10 + (index / 250) as u8, (index % 250) as u8], 0))
+}
+
+/// The peer that dials from an address.
+fn index_at(address: SocketAddr) -> Option<usize> {
+    let IpAddr::V4(ip) = address.ip() else {
+        return None;
+    };
+    let [10, 0, high @ 10..=255, low] = ip.octets() else {
+        return None;
+    };
+    Some(usize::from(high - 10) * 250 + usize::from(low))
 }
 
 fn index_of(key: ConnKey) -> usize {

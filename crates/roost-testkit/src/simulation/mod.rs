@@ -6,6 +6,7 @@
 //! - every subscriber of a channel sees the same order, and each publisher's own order in it;
 //! - nothing published between subscribe-acknowledged and the end of the subscription is missing
 //!   or doubled;
+//! - a subscription begins behind all that its reactor had delivered when it was asked for;
 //! - an acknowledged publication was delivered, is acknowledged once, and comes before all that is
 //!   published after the acknowledgement;
 //! - nobody hears itself who did not ask to, and nobody hears anything after a close frame;
@@ -28,6 +29,7 @@ mod gaps;
 mod hostile;
 mod peer;
 mod plan;
+mod starts;
 mod verdict;
 
 use std::fmt;
@@ -54,6 +56,8 @@ pub struct Report {
     pub received: usize,
     /// Subscription windows compared with their channel's order.
     pub windows: usize,
+    /// Of those, how many began when their reactor had delivered something of the channel.
+    pub begun_later: usize,
     /// Of those that did not read, how many were told so, with 1013.
     pub told_slow: usize,
     /// Peers closed as slow consumers.
@@ -189,6 +193,10 @@ struct World {
     stopped_early: u64,
     /// Connections that had gone silent when the script ended.
     cuts_before: u64,
+    /// Connections that each reactor had accepted when they were last looked at.
+    accepted: Vec<u64>,
+    /// What a turn takes.
+    turn: Duration,
     /// Turns left before the reactors are said to spin.
     turns_left: u64,
 }
@@ -222,6 +230,8 @@ impl World {
             costs: Costs::default(),
             stopped_early: 0,
             cuts_before: 0,
+            accepted: vec![0; plan.reactors],
+            turn: Duration::from_nanos(plan.turn_ns),
             turns_left: TURNS_MAX,
         }
     }
@@ -277,9 +287,15 @@ impl World {
                 let reactor = reactor.expect("only those that run are due");
                 let turn = reactor.turn().expect("a simulated wait does not fail");
                 self.costs.check(reactor, &self.crowd, &self.hostiles);
+                let counters = self.shared.registry().reactor(index);
+                let accepted = counters.connections_accepted_total.get();
+                if std::mem::replace(&mut self.accepted[index], accepted) != accepted {
+                    self.crowd.note_reactor(index, reactor);
+                }
                 if turn == Turn::Stopped {
                     self.reactors[index] = None;
                 }
+                self.net.advance(self.turn);
                 self.check_outboxes(index);
                 self.check_budget();
             }

@@ -68,6 +68,8 @@ pub(super) struct Sent {
 #[derive(Debug, Clone)]
 pub(super) struct Window {
     pub(super) channel: usize,
+    /// When the request left that the acknowledgement answers.
+    pub(super) asked_at: u64,
     pub(super) acked_at: u64,
     pub(super) received: Vec<PubId>,
     /// When each of them came.
@@ -88,8 +90,8 @@ pub(super) struct Peer {
     pub(super) windows: Vec<Window>,
     /// The open window of each WAMP subscription id.
     by_subscription: BTreeMap<u64, usize>,
-    /// The channel of each WAMP request under way.
-    subscribing: BTreeMap<u64, usize>,
+    /// The channel of each WAMP request under way, and when that left.
+    subscribing: BTreeMap<u64, (usize, u64)>,
     /// The subscription of each UNSUBSCRIBE under way.
     leaving: BTreeMap<u64, u64>,
     next_request: u64,
@@ -135,6 +137,10 @@ pub(super) struct Peer {
     pub(super) present: bool,
     pub(super) opened: bool,
     pub(super) opened_at: u64,
+    /// When its request for a WebSocket left.
+    asked_at: u64,
+    /// The reactor that has its connection, once that was seen there.
+    pub(super) reactor: Option<usize>,
     scanner: HeadScanner,
     head: Vec<u8>,
     key: String,
@@ -184,6 +190,8 @@ impl Peer {
             present: false,
             opened: false,
             opened_at: 0,
+            asked_at: 0,
+            reactor: None,
             scanner: HeadScanner::default(),
             head: Vec::new(),
             key: encode_key(nonce),
@@ -211,6 +219,7 @@ impl Peer {
             origin: None,
         };
         request.write(&mut self.outgoing);
+        self.asked_at = now;
         match (self.manner, self.kind.clone()) {
             (Manner::HalfHead, _) => self.outgoing.truncate(self.outgoing.len() / 2),
             (Manner::Eager, Kind::Raw(channel)) => {
@@ -268,10 +277,10 @@ impl Peer {
         });
     }
 
-    pub(super) fn subscribe(&mut self, channel: usize) {
+    pub(super) fn subscribe(&mut self, channel: usize, now: u64) {
         if self.state == State::Open {
             let request = self.request();
-            self.subscribing.insert(request, channel);
+            self.subscribing.insert(request, (channel, now));
             let json = format!(r#"[32,{request},{{}},"{}"]"#, Plan::name_of(channel));
             self.frame(Opcode::Text, json.as_bytes());
         }
@@ -284,7 +293,10 @@ impl Peer {
         // Not one it is also asking for: the answer to that would come from before this.
         let free = self.by_subscription.iter().find(|(_, window)| {
             let channel = self.windows[**window].channel;
-            !self.subscribing.values().any(|&asked| asked == channel)
+            !self
+                .subscribing
+                .values()
+                .any(|&(asked, _)| asked == channel)
         });
         if let Some((&subscription, &window)) = free {
             self.by_subscription.remove(&subscription);
@@ -420,7 +432,7 @@ impl Peer {
         match &self.kind {
             Kind::Raw(channel) => {
                 let channel = *channel;
-                self.open_window(channel, now);
+                self.open_window(channel, self.asked_at, now);
             }
             Kind::Wamp(_) => {
                 let roles = r#"{"roles":{"subscriber":{},"publisher":{}}}"#;
@@ -429,10 +441,11 @@ impl Peer {
         }
     }
 
-    fn open_window(&mut self, channel: usize, now: u64) -> usize {
+    fn open_window(&mut self, channel: usize, asked_at: u64, now: u64) -> usize {
         let ended = self.state != State::Open;
         self.windows.push(Window {
             channel,
+            asked_at,
             acked_at: now,
             received: Vec::new(),
             times: Vec::new(),
@@ -508,16 +521,16 @@ impl Peer {
                     return;
                 };
                 for channel in channels {
-                    self.subscribe(channel);
+                    self.subscribe(channel, now);
                 }
             }
             33 => {
-                let Some(channel) = self.subscribing.remove(&number(1)) else {
+                let Some((channel, asked_at)) = self.subscribing.remove(&number(1)) else {
                     return self.fail(format!("SUBSCRIBED without a request: {text}"));
                 };
                 // Subscribed already: still one subscription, and nothing begins anew.
                 if !self.by_subscription.contains_key(&number(2)) {
-                    let window = self.open_window(channel, now);
+                    let window = self.open_window(channel, asked_at, now);
                     self.by_subscription.insert(number(2), window);
                 }
             }

@@ -42,6 +42,8 @@ pub struct Plan {
     pub end_ns: u64,
     /// Time the server gives its peers at the end.
     pub drain_ms: u32,
+    /// What a turn of a reactor takes: where it is not 0, clients come and go within a fan-out.
+    pub turn_ns: u64,
     /// What goes wrong on the network.
     pub faults: SimFaults,
     /// The reactors' drivers.
@@ -178,6 +180,9 @@ impl Plan {
             settings.limits.buffered_bytes_max = bytes_max;
         }
         settings.connections_max += hoarders as u32;
+        let drain_ms = rng.between(500, 6_000) as u32;
+        let has_slow_turns = rng.per_mille(250);
+        let turn_ns = if has_slow_turns { 200_000 } else { 0 };
         Plan {
             seed,
             reactors,
@@ -195,7 +200,8 @@ impl Plan {
             kept_ns: 3 * FLOOD_MS * 1_000_000,
             start_ns: 1_500_000_000,
             end_ns: END_MS * 1_000_000,
-            drain_ms: rng.between(500, 6_000) as u32,
+            drain_ms,
+            turn_ns,
             faults,
             driver,
             settings,

@@ -12,6 +12,7 @@ use super::ends::OVER_BUDGET;
 use super::gaps::{Gap, Gaps};
 use super::peer::{Peer, PubId, Window};
 use super::plan::Plan;
+use super::starts::Starts;
 
 /// One channel's order, as a witness that heard everything saw it.
 struct Truth {
@@ -51,6 +52,9 @@ pub(super) fn on_deliveries(crowd: &Crowd, plan: &Plan) -> Result<(Report, Gaps)
             gaps.note_untold(channel);
         }
         check_time(crowd, channel, &truth)?;
+        // What has heard everything can say how old something is.
+        let is_whole = Plan::slow_receivers_of(channel) != SlowReceivers::Latest;
+        let starts = is_whole.then(|| Starts::new(crowd, channel, &truth.place));
         for peer in &crowd.peers {
             for window in peer
                 .windows
@@ -58,6 +62,16 @@ pub(super) fn on_deliveries(crowd: &Crowd, plan: &Plan) -> Result<(Report, Gaps)
                 .filter(|window| window.channel == channel)
             {
                 check_window(crowd, plan, peer, window, &truth, &mut gaps)?;
+                if let Some(starts) = &starts {
+                    let first = window.received.first().map(|id| truth.place[id]);
+                    let begun_later = starts.check(peer, window, first).map_err(|what| {
+                        format!(
+                            "channel {channel}, peer {} ({:?}): {what}",
+                            peer.index, peer.kind
+                        )
+                    })?;
+                    report.begun_later += usize::from(begun_later);
+                }
                 report.windows += 1;
             }
         }

@@ -68,6 +68,8 @@ fn promises_are_kept_on_every_seed() {
             sum(|r| r.windows as u64) > seeds * 50,
             "too few windows were compared"
         );
+        let later = sum(|r| r.begun_later as u64);
+        assert!(later > seeds * 10, "{later} subscriptions began later");
         assert!(sum(|r| r.pings) > seeds * 10, "too few pings");
         assert!(sum(|r| r.slow_consumers) > seeds, "too few slow consumers");
         let told = sum(|r| r.told_slow as u64);
