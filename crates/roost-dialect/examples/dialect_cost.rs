@@ -16,7 +16,7 @@ const MESSAGES: usize = 20_000;
 const IDS: EventIds = EventIds {
     topic: 4097,
     publication: 4_429_313_566,
-    sequence: 1,
+    offset: 1,
 };
 
 fn main() {

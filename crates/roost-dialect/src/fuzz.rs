@@ -212,7 +212,7 @@ const HELLO: &str = r#"[1,"realm1",{"roles":{"publisher":{},"subscriber":{}}}]"#
 const IDS: EventIds = EventIds {
     topic: 5,
     publication: 6,
-    sequence: 7,
+    offset: 7,
 };
 
 /// Longest answer to a message, whatever it says.

@@ -7,8 +7,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use roost_hub::{
-    Encoding, FrameBytes, Hub, HubOptions, Output, Palette, Publish, PublishTo, ReactorId,
-    Subscriber,
+    Encoding, FrameBytes, Hub, HubOptions, NamespaceId, Output, Palette, Publish, PublishTo,
+    ReactorId, Subscribe, Subscriber,
 };
 
 const MILLION: u32 = 1_000_000;
@@ -35,7 +35,7 @@ fn main() {
         own.run(|n| {
             out.clear();
             let name = &names[n as usize];
-            let channel = hub.subscribe(Subscriber(n), RAW, name, 0, &mut out);
+            let channel = hub.subscribe(request(n, name), 0, &mut out);
             channels.push(channel.expect("within the limits"));
         });
         by_name.run(|n| publish(&mut hub, PublishTo::Name(&names[n as usize]), &mut out));
@@ -46,7 +46,7 @@ fn main() {
         });
         shared.run(|n| {
             out.clear();
-            hub.subscribe(Subscriber(n), RAW, "shared", 0, &mut out)
+            hub.subscribe(request(n, "shared"), 0, &mut out)
                 .expect("within the limits");
         });
         walk = walk.min(walk_shared(&hub));
@@ -108,6 +108,16 @@ impl Steps {
     }
 }
 
+fn request(who: u32, name: &str) -> Subscribe<'_> {
+    Subscribe {
+        who: Subscriber(who),
+        encoding: RAW,
+        name,
+        namespace: NamespaceId(0),
+        token: 0,
+    }
+}
+
 fn publish(hub: &mut TestHub, target: PublishTo<'_>, out: &mut Vec<Output<u64, u64>>) {
     out.clear();
     let publish = Publish {
@@ -117,7 +127,7 @@ fn publish(hub: &mut TestHub, target: PublishTo<'_>, out: &mut Vec<Output<u64, u
         ack: None,
         payload: 0,
     };
-    hub.publish(publish, &mut |_, _, _| 0, out)
+    hub.publish(publish, 0, &mut |_, _, _| 0, out)
         .expect("a good name");
 }
 

@@ -2,7 +2,9 @@
 
 use std::slice;
 
-use crate::ids::{EncodingMask, EventIds, HomeIndex, ReactorId, topic};
+use crate::ids::{
+    EncodingMask, EventIds, HomeIndex, NamespaceId, Position, ReactorId, Snapshot, topic,
+};
 use crate::item::{LocalRef, Target};
 use crate::names::{Name, NameHash, NameHasher, Named, Names};
 use crate::random::PublicationIds;
@@ -14,6 +16,9 @@ pub(crate) struct Home {
     hasher: NameHasher,
     channels: Names<HomeChannel>,
     publications: PublicationIds,
+    epoch: u64,
+    /// No channel that has gone had a higher offset: where the next one begins.
+    floor: u64,
 }
 
 /// Lives while a reactor wants it. History, when it comes, is one more field here (a boxed record,
@@ -22,9 +27,34 @@ pub(crate) struct Home {
 struct HomeChannel {
     /// A long one is the allocation of the reactor that came first.
     name: Name,
-    /// The last number given.
-    sequence: u64,
+    top: Top,
     interests: Interests,
+}
+
+/// A channel's last offset, and its namespace: 48 and 16 bits. At a million publications a second
+/// the offset lasts for nine years.
+#[derive(Debug, Clone, Copy)]
+struct Top(u64);
+
+impl Top {
+    fn new(offset: u64, namespace: NamespaceId) -> Top {
+        debug_assert!(offset < 1 << 48, "an offset has 48 bits");
+        Top(offset << 16 | u64::from(namespace.0))
+    }
+
+    fn offset(self) -> u64 {
+        self.0 >> 16
+    }
+
+    fn namespace(self) -> NamespaceId {
+        NamespaceId(self.0 as u16)
+    }
+
+    /// Gives the next offset.
+    fn advance(&mut self) -> u64 {
+        self.0 += 1 << 16;
+        self.offset()
+    }
 }
 
 const _: () = assert!(size_of::<HomeChannel>() <= 40);
@@ -64,11 +94,18 @@ impl Home {
             hasher,
             channels: Names::new(hasher),
             publications,
+            epoch: hasher.epoch(me),
+            floor: 0,
         }
     }
 
     /// A reactor wants a channel in exactly these encodings from now on.
-    pub(crate) fn interest(&mut self, name: &Name, interest: Interest) -> HomeIndex {
+    pub(crate) fn interest(
+        &mut self,
+        name: &Name,
+        namespace: NamespaceId,
+        interest: Interest,
+    ) -> (HomeIndex, Snapshot) {
         let hash = self.hasher.hash(name);
         let index = match self.channels.find(hash, name) {
             Some(index) => {
@@ -80,12 +117,23 @@ impl Home {
                 hash,
                 HomeChannel {
                     name: name.clone(),
-                    sequence: 0,
+                    top: Top::new(self.floor, namespace),
                     interests: Interests::One(interest),
                 },
             ),
         };
-        HomeIndex(index)
+        let index = HomeIndex(index);
+        (index, self.snapshot(index).expect("it lives"))
+    }
+
+    /// A living channel as a subscription that begins now finds it.
+    pub(crate) fn snapshot(&self, index: HomeIndex) -> Option<Snapshot> {
+        let channel = self.channels.get(index.0)?;
+        let position = Position {
+            epoch: self.epoch,
+            offset: channel.top.offset(),
+        };
+        Some(Snapshot { position })
     }
 
     /// A reactor no longer wants a channel. False if it did not want it (by another cookie).
@@ -98,6 +146,7 @@ impl Home {
         };
         let removed = channel.interests.remove(from, local);
         if channel.is_idle() {
+            self.floor = self.floor.max(channel.top.offset());
             self.channels.remove(index.0);
         }
         removed
@@ -132,11 +181,10 @@ impl Home {
                 audience: None,
             };
         };
-        channel.sequence += 1;
         let ids = EventIds {
             topic: topic(self.me, index),
             publication,
-            sequence: channel.sequence,
+            offset: channel.top.advance(),
         };
         Ordered {
             publication,
@@ -158,15 +206,10 @@ impl Home {
         lists + self.channels.memory_bytes()
     }
 
-    /// All that some reactor wants, by place.
-    pub(crate) fn interests(&self) -> impl Iterator<Item = (HomeIndex, &str, &[Interest])> {
-        self.channels.iter().map(|(index, channel)| {
-            (
-                HomeIndex(index),
-                &*channel.name,
-                channel.interests.as_slice(),
-            )
-        })
+    /// All channels that some reactor wants, by place.
+    pub(crate) fn channels(&self) -> impl Iterator<Item = (HomeIndex, HomeState<'_>)> {
+        let channels = self.channels.iter();
+        channels.map(|(index, channel)| (HomeIndex(index), channel.state()))
     }
 
     pub(crate) fn check_invariants(&self) {
@@ -192,7 +235,32 @@ pub(crate) struct Ordered<'a> {
     pub(crate) audience: Option<(EventIds, &'a [Interest])>,
 }
 
+/// A home's record of a channel, taken apart.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HomeState<'a> {
+    pub(crate) name: &'a Name,
+    pub(crate) namespace: NamespaceId,
+    pub(crate) offset: u64,
+    pub(crate) interests: &'a [Interest],
+}
+
 impl HomeChannel {
+    /// The one place that takes the record apart: who adds a field decides here what becomes of it
+    /// when the channel is handed over.
+    fn state(&self) -> HomeState<'_> {
+        let HomeChannel {
+            name,
+            top,
+            interests,
+        } = self;
+        HomeState {
+            name,
+            namespace: top.namespace(),
+            offset: top.offset(),
+            interests: interests.as_slice(),
+        }
+    }
+
     /// Nothing keeps the channel: nobody wants it.
     fn is_idle(&self) -> bool {
         self.interests.as_slice().is_empty()

@@ -4,8 +4,11 @@ use std::marker::PhantomData;
 
 use crate::error::{NameError, PublishError, SubscribeError};
 use crate::home::{Home, Interest};
-use crate::ids::{ChannelId, Encoding, EncodingMask, EventIds, HomeIndex, ReactorId, Subscriber};
-use crate::item::{Encoder, Frames, Item, LocalRef, Output, Publish, PublishTo};
+use crate::ids::{
+    ChannelId, Encoding, EncodingMask, EventIds, HomeIndex, NamespaceId, Position, ReactorId,
+    Snapshot, Subscriber,
+};
+use crate::item::{Encoder, Frames, Item, LocalRef, Output, Publish, PublishTo, Subscribe};
 use crate::local::LocalChannel;
 use crate::names::{Name, NameHasher, Names};
 use crate::random::PublicationIds;
@@ -45,6 +48,8 @@ pub struct Hub<P, F> {
     /// Who waits for a home's answer.
     waiting: WaitingList,
     next_cookie: u32,
+    /// The latest time that was told.
+    now: u32,
     subscriptions: usize,
     stale_items: u64,
     types: PhantomData<fn(P) -> F>,
@@ -91,6 +96,7 @@ impl<P, F: Clone> Hub<P, F> {
             home: Home::new(options.me, hasher, publications),
             waiting: WaitingList::default(),
             next_cookie: 0,
+            now: 0,
             subscriptions: 0,
             stale_items: 0,
             options,
@@ -102,12 +108,18 @@ impl<P, F: Clone> Hub<P, F> {
     /// already does. Who subscribes again is answered again and stays subscribed once.
     pub fn subscribe(
         &mut self,
-        who: Subscriber,
-        encoding: Encoding,
-        name: &str,
-        token: u64,
+        subscribe: Subscribe<'_>,
+        now: u32,
         out: &mut Vec<Output<P, F>>,
     ) -> Result<ChannelId, SubscribeError> {
+        self.advance(now);
+        let Subscribe {
+            who,
+            encoding,
+            name,
+            namespace,
+            token,
+        } = subscribe;
         self.check_name(name)?;
         let hash = self.hasher.hash(name);
         let channel = match self.locals.find(hash, name) {
@@ -121,7 +133,7 @@ impl<P, F: Clone> Hub<P, F> {
                 let home = ReactorId(hash.home(self.options.reactors));
                 let cookie = self.next_cookie;
                 self.next_cookie = cookie.wrapping_add(1);
-                let record = LocalChannel::new(Name::from(name), home, cookie);
+                let record = LocalChannel::new(Name::from(name), namespace, home, cookie);
                 ChannelId(self.locals.insert(hash, record))
             }
         };
@@ -135,12 +147,14 @@ impl<P, F: Clone> Hub<P, F> {
         let record = self.local_mut(channel);
         if record.acked & encoding.bit() != 0 {
             let topic = record.topic().expect("an acked channel has its topic");
+            let snapshot = self.snapshot(channel).expect("it lives");
             out.push(Output::Subscribed {
                 who,
                 encoding,
                 token,
                 channel,
                 topic,
+                snapshot,
             });
         } else {
             self.waiting.insert(channel, who, encoding, token);
@@ -180,9 +194,11 @@ impl<P, F: Clone> Hub<P, F> {
     pub fn publish(
         &mut self,
         publish: Publish<'_, P>,
+        now: u32,
         encode: Encode<'_, P, F>,
         out: &mut Vec<Output<P, F>>,
     ) -> Result<(), PublishError> {
+        self.advance(now);
         let Publish {
             target,
             publisher,
@@ -218,20 +234,31 @@ impl<P, F: Clone> Hub<P, F> {
         &mut self,
         from: ReactorId,
         item: Item<P, F>,
+        now: u32,
         encode: Encode<'_, P, F>,
         out: &mut Vec<Output<P, F>>,
     ) {
+        self.advance(now);
         match item {
             Item::Interest {
                 name,
+                namespace,
                 local,
                 encodings,
-            } => self.handle_interest(from, &name, local, encodings, out),
+            } => {
+                let interest = Interest {
+                    local,
+                    reactor: from,
+                    encodings,
+                };
+                self.handle_interest(&name, namespace, interest, out);
+            }
             Item::InterestAck {
                 local,
                 home,
                 encodings,
-            } => self.handle_interest_ack(local, home, encodings, out),
+                snapshot,
+            } => self.handle_interest_ack(local, home, encodings, snapshot, out),
             Item::Uninterest { target, local } => {
                 let removed = self.home.uninterest(from, &target, local);
                 debug_assert!(removed, "interest ends once");
@@ -267,7 +294,7 @@ impl<P, F: Clone> Hub<P, F> {
                 ids,
                 exclude,
                 frames,
-            } => match deliver(&self.locals, local, ids, exclude, frames) {
+            } => match deliver(&mut self.locals, local, ids, exclude, frames) {
                 Some(output) => out.push(output),
                 None => self.stale_items += 1,
             },
@@ -318,6 +345,22 @@ impl<P, F: Clone> Hub<P, F> {
     /// A channel's name.
     pub fn channel_name(&self, channel: ChannelId) -> Option<&str> {
         self.locals.get(channel.0).map(LocalChannel::name_str)
+    }
+
+    /// The namespace of a channel here.
+    pub fn namespace(&self, channel: ChannelId) -> Option<NamespaceId> {
+        Some(self.locals.get(channel.0)?.namespace)
+    }
+
+    /// A channel as a subscription that begins here and now finds it, once its home has answered.
+    pub fn snapshot(&self, channel: ChannelId) -> Option<Snapshot> {
+        let record = self.locals.get(channel.0)?;
+        record.home_index()?;
+        let position = Position {
+            epoch: self.hasher.epoch(record.home),
+            offset: record.offset,
+        };
+        Some(Snapshot { position })
     }
 
     /// A channel's number in the whole server, once its home has answered.
@@ -387,14 +430,20 @@ impl<P, F: Clone> Hub<P, F> {
                 "who is acked is answered"
             );
         }
-        for (index, name, interests) in self.home.interests() {
-            for interest in interests.iter().filter(|i| i.reactor == self.options.me) {
+        for (index, home) in self.home.channels() {
+            let from_here = |interest: &&Interest| interest.reactor == self.options.me;
+            for interest in home.interests.iter().filter(from_here) {
                 let record = self.locals.get(interest.local.channel.0);
                 let record = record.expect("interest from here is of a channel here");
                 assert_eq!(record.as_ref(interest.local.channel), interest.local);
                 assert_eq!(
                     (record.name_str(), record.home_index()),
-                    (name, Some(index))
+                    (&**home.name, Some(index))
+                );
+                assert_eq!(
+                    (record.namespace, record.offset),
+                    (home.namespace, home.offset),
+                    "what is delivered here is known here"
                 );
                 assert_eq!(record.announced, interest.encodings);
             }
@@ -404,10 +453,9 @@ impl<P, F: Clone> Hub<P, F> {
     /// The home's side: a reactor wants a channel in exactly these encodings.
     fn handle_interest(
         &mut self,
-        from: ReactorId,
         name: &Name,
-        local: LocalRef,
-        encodings: EncodingMask,
+        namespace: NamespaceId,
+        interest: Interest,
         out: &mut Vec<Output<P, F>>,
     ) {
         debug_assert_eq!(
@@ -415,18 +463,14 @@ impl<P, F: Clone> Hub<P, F> {
             self.options.me,
             "interest comes to the home"
         );
-        let interest = Interest {
-            local,
-            reactor: from,
-            encodings,
-        };
-        let home = self.home.interest(name, interest);
+        let (home, snapshot) = self.home.interest(name, namespace, interest);
         let ack = Item::InterestAck {
-            local,
+            local: interest.local,
             home,
-            encodings,
+            encodings: interest.encodings,
+            snapshot,
         };
-        out.push(Output::ToReactor(from, ack));
+        out.push(Output::ToReactor(interest.reactor, ack));
     }
 
     /// The subscriber's side: the home has answered.
@@ -435,6 +479,7 @@ impl<P, F: Clone> Hub<P, F> {
         local: LocalRef,
         home: HomeIndex,
         encodings: EncodingMask,
+        snapshot: Snapshot,
         out: &mut Vec<Output<P, F>>,
     ) {
         let channel = local.channel;
@@ -447,6 +492,7 @@ impl<P, F: Clone> Hub<P, F> {
         debug_assert!(record.unacked > 0, "each interest is answered once");
         record.unacked -= 1;
         record.set_acked(home, encodings);
+        record.offset = snapshot.position.offset;
         let topic = record.topic().expect("an acked channel has its topic");
         self.waiting.answer(channel, encodings, |request, token| {
             out.push(Output::Subscribed {
@@ -455,6 +501,7 @@ impl<P, F: Clone> Hub<P, F> {
                 token,
                 channel,
                 topic,
+                snapshot,
             });
         });
         self.settle(channel, out);
@@ -492,12 +539,15 @@ impl<P, F: Clone> Hub<P, F> {
                 reactor: me,
                 encodings,
             };
-            let home = self.home.interest(record.name_arc(), interest);
+            let name = record.name_arc();
+            let (home, snapshot) = self.home.interest(name, record.namespace, interest);
             record.set_acked(home, encodings);
+            record.offset = snapshot.position.offset;
         } else {
             record.unacked += 1;
             let interest = Item::Interest {
                 name: record.name_arc().clone(),
+                namespace: record.namespace,
                 local,
                 encodings,
             };
@@ -539,7 +589,7 @@ impl<P, F: Clone> Hub<P, F> {
                 let hears_itself = !order.exclude_publisher || interest.reactor != order.from;
                 let exclude = publisher.filter(|_| !hears_itself);
                 if interest.reactor == me {
-                    out.extend(deliver(&self.locals, local, ids, exclude, frames));
+                    out.extend(deliver(&mut self.locals, local, ids, exclude, frames));
                     continue;
                 }
                 let item = Item::Deliver {
@@ -599,6 +649,11 @@ impl<P, F: Clone> Hub<P, F> {
         })
     }
 
+    fn advance(&mut self, now: u32) {
+        debug_assert!(now >= self.now, "time goes on: {now} after {}", self.now);
+        self.now = now;
+    }
+
     fn check_name(&self, name: &str) -> Result<(), NameError> {
         let bytes_max = self.options.channel_name_bytes_max;
         if name.is_empty() {
@@ -631,21 +686,23 @@ impl<P, F: Clone> Hub<P, F> {
 /// A delivery for this reactor's subscribers, if the channel it is meant for still lives and wants
 /// it.
 fn deliver<P, F>(
-    locals: &Names<LocalChannel>,
+    locals: &mut Names<LocalChannel>,
     local: LocalRef,
     ids: EventIds,
     exclude: Option<u64>,
     frames: Frames<F>,
 ) -> Option<Output<P, F>> {
-    let record = locals.get(local.channel.0)?;
+    let record = locals.get_mut(local.channel.0)?;
     if record.cookie != local.cookie {
         return None;
     }
     // A frame that was on its way while its encoding went out of use and came back belongs to
     // nobody: those who asked again have not been answered yet.
+    record.offset = ids.offset;
     let frames = frames.narrowed(record.acked)?;
     Some(Output::Deliver {
         channel: local.channel,
+        namespace: record.namespace,
         ids,
         exclude,
         frames,

@@ -17,6 +17,29 @@ pub struct HomeIndex(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Subscriber(pub u32);
 
+/// A namespace, and so a policy: the caller's number for it, which a channel's record keeps. 0 is
+/// that of channels without a namespace of their own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NamespaceId(pub u16);
+
+/// A place in a channel's order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Position {
+    /// Within which the offset counts: one for each home reactor and hash key, so for each process.
+    pub epoch: u64,
+    /// The last publication at or before the place. Offsets of one epoch count without a gap while
+    /// the channel lives, and never go back: a channel that comes again goes on behind all that
+    /// have gone from its home, so that a position from before is not mistaken for a present one.
+    pub offset: u64,
+}
+
+/// A channel at the moment a subscription begins: nothing older follows, nothing newer is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Snapshot {
+    /// Behind what is in it, and before all that is delivered.
+    pub position: Position,
+}
+
 /// How many encodings a hub can tell apart.
 pub const ENCODINGS_MAX: usize = 8;
 
@@ -57,8 +80,8 @@ pub struct EventIds {
     pub topic: u64,
     /// The publication, pseudo-random in 1..2^53 (WAMP's "global scope").
     pub publication: u64,
-    /// Place in the channel's order, from 1, without gap while the channel lives.
-    pub sequence: u64,
+    /// Place in the channel's order: see [`Position::offset`]. Below 2^48.
+    pub offset: u64,
 }
 
 /// The number of a channel in the whole server. Derived and not stored: home index and home

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::ids::{
-    ChannelId, ENCODINGS_MAX, Encoding, EncodingMask, EventIds, HomeIndex, ReactorId, Subscriber,
+    ChannelId, ENCODINGS_MAX, Encoding, EncodingMask, EventIds, HomeIndex, NamespaceId, ReactorId,
+    Snapshot, Subscriber,
 };
 use crate::names::Name;
 
@@ -17,6 +18,8 @@ pub enum Item<P, F> {
     Interest {
         /// The channel; the home keeps this very allocation.
         name: Name,
+        /// The channel's namespace.
+        namespace: NamespaceId,
         /// Where deliveries shall go.
         local: LocalRef,
         /// What the reactor wants from now on.
@@ -30,6 +33,8 @@ pub enum Item<P, F> {
         home: HomeIndex,
         /// What the home now delivers to this reactor.
         encodings: EncodingMask,
+        /// The channel at this moment, in order with the deliveries.
+        snapshot: Snapshot,
     },
     /// To the home: the last subscriber here has gone.
     Uninterest {
@@ -115,6 +120,8 @@ pub enum Output<P, F> {
         channel: ChannelId,
         /// The channel in the whole server.
         topic: u64,
+        /// The channel where the subscription begins.
+        snapshot: Snapshot,
     },
     /// A publication has its place in its channel's order.
     Published {
@@ -129,6 +136,8 @@ pub enum Output<P, F> {
     Deliver {
         /// The channel here.
         channel: ChannelId,
+        /// Its namespace.
+        namespace: NamespaceId,
         /// The publication's numbers.
         ids: EventIds,
         /// A publisher's key to pass over.
@@ -136,6 +145,21 @@ pub enum Output<P, F> {
         /// One frame for each encoding that has subscribers.
         frames: Frames<F>,
     },
+}
+
+/// A subscription as a reactor asks for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Subscribe<'a> {
+    /// Who subscribes.
+    pub who: Subscriber,
+    /// In which encoding.
+    pub encoding: Encoding,
+    /// The channel.
+    pub name: &'a str,
+    /// The channel's namespace.
+    pub namespace: NamespaceId,
+    /// Comes back with [`Output::Subscribed`].
+    pub token: u64,
 }
 
 /// One publication as a reactor hands it to its hub.

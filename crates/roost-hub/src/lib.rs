@@ -15,9 +15,11 @@
 //! all happens within the call.
 //!
 //! # What is promised
-//! - Every subscriber of a channel sees the same order.
+//! - Every subscriber of a channel sees the same order, and each publication has its offset in it,
+//!   without a gap while the channel lives.
 //! - After [`Output::Subscribed`], and until it unsubscribes, a subscriber misses nothing that is
-//!   published, and gets nothing twice; before, it gets nothing.
+//!   published, and gets nothing twice; before, it gets nothing. What follows is behind the
+//!   position of its [`Snapshot`], and begins right behind it.
 //! - What one publisher publishes on one channel stays in order.
 //! - Each publication that asks for it is acknowledged once.
 //! - Nothing of a channel is left when all have unsubscribed and the items have arrived.
@@ -28,6 +30,26 @@
 //! one to the other, and a [`HomeIndex`] used in between is good. In the other direction a
 //! delivery may meet a channel that has gone, or another one in its place: a [`LocalRef`] carries
 //! a cookie that no other channel on that reactor has, and what does not match is dropped.
+//!
+//! # Positions
+//! The home gives each publication its offset, and answers interest with a [`Snapshot`] in the same
+//! ordered mail as deliveries. A channel's record on a subscriber's reactor keeps the offset that
+//! came last, so the next subscriber there is answered at once, at the same position. A channel
+//! without subscribers costs nothing: its last offset raises the floor of its home, from which
+//! channels begin. History, presence and a cached message will be kept by the home beside the
+//! offset, and go into the snapshot.
+//!
+//! # Where patterns will join
+//! A pattern is subscribed to as a channel is, with a record of its own here, but its interest goes
+//! to all homes: which channels match is known only where they are published to. Each home then
+//! keeps a bounded tree of patterns beside its channels; [`home`](self) adds the reactors of those
+//! that match to a publication's audience, cached in the channel's record by the tree's generation,
+//! and a name without a record gets an audience from the tree alone. Nothing else changes: audience
+//! and delivery are lists of [`LocalRef`]s, and a local record does not say how it is matched.
+//!
+//! # Time
+//! Operations that time will matter to (what history keeps, what a policy limits) take `now` in the
+//! caller's ticks; nothing here looks at a clock.
 //!
 //! [`Palette`] is a thing of its own: what each connection gets in one tick, in one number.
 
@@ -48,9 +70,10 @@ mod waiting;
 pub use error::{NameError, PublishError, SubscribeError};
 pub use hub::{Encode, Hub, HubCounts, HubOptions};
 pub use ids::{
-    ChannelId, ENCODINGS_MAX, Encoding, EncodingMask, EventIds, HomeIndex, ReactorId, Subscriber,
+    ChannelId, ENCODINGS_MAX, Encoding, EncodingMask, EventIds, HomeIndex, NamespaceId, Position,
+    ReactorId, Snapshot, Subscriber,
 };
-pub use item::{Frames, Item, LocalRef, Output, Publish, PublishTo, Target};
+pub use item::{Frames, Item, LocalRef, Output, Publish, PublishTo, Subscribe, Target};
 pub use names::Name;
 pub use palette::{FrameBytes, FrameIndex, Palette};
 pub use set::{SubscriberIter, SubscriberSet};

@@ -1,7 +1,8 @@
 //! A channel as the reactor of its subscribers knows it.
 
 use crate::ids::{
-    ChannelId, ENCODINGS_MAX, Encoding, EncodingMask, HomeIndex, ReactorId, Subscriber, topic,
+    ChannelId, ENCODINGS_MAX, Encoding, EncodingMask, HomeIndex, NamespaceId, ReactorId,
+    Subscriber, topic,
 };
 use crate::item::{LocalRef, Target};
 use crate::names::{Name, Named};
@@ -17,10 +18,14 @@ use crate::set::SubscriberSet;
 pub(crate) struct LocalChannel {
     name: Name,
     members: Members,
+    /// What the home has delivered last, once `acked` is not empty: where the next subscription
+    /// here begins.
+    pub(crate) offset: u64,
     /// Tells this channel from others that had its id.
     pub(crate) cookie: u32,
     /// Its place at home, once `acked` is not empty.
     home_index: HomeIndex,
+    pub(crate) namespace: NamespaceId,
     pub(crate) home: ReactorId,
     /// The encoding of `Members::Uniform`.
     encoding: Encoding,
@@ -31,7 +36,7 @@ pub(crate) struct LocalChannel {
     pub(crate) unacked: u8,
 }
 
-const _: () = assert!(size_of::<LocalChannel>() <= 48);
+const _: () = assert!(size_of::<LocalChannel>() <= 56);
 
 /// Nearly always all subscribers of a channel speak the same encoding.
 #[derive(Debug)]
@@ -47,12 +52,14 @@ impl Named for LocalChannel {
 }
 
 impl LocalChannel {
-    pub(crate) fn new(name: Name, home: ReactorId, cookie: u32) -> Self {
+    pub(crate) fn new(name: Name, namespace: NamespaceId, home: ReactorId, cookie: u32) -> Self {
         LocalChannel {
             name,
             members: Members::Uniform(SubscriberSet::new()),
+            offset: 0,
             cookie,
             home_index: HomeIndex(0),
+            namespace,
             home,
             encoding: Encoding(0),
             announced: 0,

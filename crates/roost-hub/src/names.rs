@@ -11,6 +11,7 @@ use ecow::EcoString;
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
+use crate::ids::ReactorId;
 use crate::table::Table;
 
 /// A channel's name: one of up to 15 bytes stands in its 16 bytes itself, a longer one is shared by
@@ -50,6 +51,12 @@ impl NameHasher {
 
     pub(crate) fn hash(&self, name: &str) -> NameHash {
         NameHash(self.0.hash(name.as_bytes()))
+    }
+
+    /// The epoch of a home: as unknown to peers beforehand as the key, and the same to all who have
+    /// the key. No name is like what is hashed: names are UTF-8.
+    pub(crate) fn epoch(&self, home: ReactorId) -> u64 {
+        self.0.hash(&[0xff, home.0])
     }
 }
 

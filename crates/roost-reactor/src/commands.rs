@@ -165,14 +165,14 @@ impl Core {
         exclude_me: Option<bool>,
         ack: Option<u64>,
     ) {
-        let policy = self.settings.channels.of(name);
+        // Where it is subscribed to here, its record knows the rest.
+        let known = self.hub.channel(name);
+        let target = known.map_or(PublishTo::Name(name), PublishTo::Channel);
+        let policy = self.settings.channels.policy(self.namespace_of(target));
         let is_allowed = match policy.publish {
             Publish::Anyone => true,
             Publish::Nobody => false,
-            Publish::Subscribers => {
-                let channel = self.hub.channel(name);
-                channel.is_some_and(|channel| self.is_subscribed(key, channel))
-            }
+            Publish::Subscribers => known.is_some_and(|channel| self.is_subscribed(key, channel)),
         };
         if !is_allowed {
             return self.refuse_publish(key, ack, Refusal::NotAllowed);
@@ -182,7 +182,7 @@ impl Core {
             exclude_publisher: exclude_me.unwrap_or(!policy.receive_own),
             ack,
         };
-        self.publish(key, PublishTo::Name(name), publication);
+        self.publish(key, target, publication);
     }
 
     fn publish(&mut self, key: ConnKey, target: PublishTo<'_>, publication: Publication<'_>) {
@@ -193,9 +193,7 @@ impl Core {
             ack: publication.ack,
             payload: publication.payload.freeze(),
         };
-        let codec = &mut self.codec;
-        let encode = &mut |payload: &_, encoding, ids| codec.encode(payload, encoding, ids);
-        match self.hub.publish(publish, encode, &mut self.outputs) {
+        match self.hub_publish(publish) {
             Ok(()) => self.after_publish(key, target, publication.payload.size()),
             Err(error) => {
                 debug_assert!(

@@ -1,8 +1,10 @@
 //! What the hub wants done: deliveries to connections, answers, mail to other reactors.
 
+use roost_dialect::Publication;
 use roost_dialect::dialect::Event;
 use roost_hub::{
-    ChannelId, Encoding, Frames, Item, Name, Output, ReactorId, SubscribeError, Subscriber,
+    ChannelId, Encoding, Frames, Item, Name, NamespaceId, Output, Publish, PublishError, PublishTo,
+    ReactorId, Subscribe, SubscribeError, Subscriber,
 };
 use roost_net::ConnKey;
 use roost_wire::Frozen;
@@ -49,6 +51,7 @@ impl Core {
                 token,
                 channel,
                 topic,
+                snapshot: _, // no dialect tells its clients of positions yet
             } => {
                 self.on_subscribed(who.0, token, channel, topic);
             }
@@ -61,11 +64,14 @@ impl Core {
             }
             Output::Deliver {
                 channel,
+                namespace,
                 ids: _,
                 exclude,
                 frames,
             } => {
-                self.deliver(channel, exclude.map(ConnKey::from_bits), &frames);
+                let namespace = namespace.0;
+                let origin = Origin { channel, namespace };
+                self.deliver(origin, exclude.map(ConnKey::from_bits), &frames);
             }
         }
     }
@@ -95,14 +101,10 @@ impl Core {
 
     /// Gives a publication to this reactor's subscribers, in table order: to few at once, to many
     /// on a round of its own.
-    fn deliver(&mut self, channel: ChannelId, exclude: Option<ConnKey>, frames: &Frames<Frozen>) {
+    fn deliver(&mut self, origin: Origin, exclude: Option<ConnKey>, frames: &Frames<Frozen>) {
         // A publisher that has gone excludes nobody: its slot may be another's by now.
         let exclude = exclude.filter(|&key| self.table.get(key).is_some());
-        let name = self.hub.channel_name(channel);
-        let origin = Origin {
-            channel,
-            namespace: name.map_or(0, |name| self.settings.channels.number_of(name)),
-        };
+        let channel = origin.channel;
         for (encoding, frame) in frames.iter() {
             let count = self.hub.subscriber_count(channel, encoding);
             let is_few = count <= self.settings.fan_out_at_once as usize;
@@ -190,13 +192,42 @@ impl Core {
             channel.is_some_and(|channel| core.hub.is_subscribed(who, encoding, channel))
         };
         let is_new = !self.rounds.is_empty() && !has_it(self);
-        let channel = self
-            .hub
-            .subscribe(who, encoding, name, token, &mut self.outputs)?;
+        let namespace = match self.hub.channel(name) {
+            Some(channel) => self.hub.namespace(channel).unwrap_or_default(),
+            None => NamespaceId(self.settings.channels.number_of(name)),
+        };
+        let subscribe = Subscribe {
+            who,
+            encoding,
+            name,
+            namespace,
+            token,
+        };
+        let channel = self.hub.subscribe(subscribe, self.now, &mut self.outputs)?;
         if is_new {
             self.rounds.join(channel, encoding, who.0);
         }
         Ok(channel)
+    }
+
+    /// Publishes.
+    pub(crate) fn hub_publish(
+        &mut self,
+        publish: Publish<'_, Publication>,
+    ) -> Result<(), PublishError> {
+        let codec = &mut self.codec;
+        let encode = &mut |payload: &_, encoding, ids| codec.encode(payload, encoding, ids);
+        self.hub
+            .publish(publish, self.now, encode, &mut self.outputs)
+    }
+
+    /// The namespace of the channel that is published to: searched for by name only where no
+    /// record here knows it.
+    pub(crate) fn namespace_of(&self, to: PublishTo<'_>) -> u16 {
+        match to {
+            PublishTo::Channel(channel) => self.hub.namespace(channel).unwrap_or_default().0,
+            PublishTo::Name(name) => self.settings.channels.number_of(name),
+        }
     }
 
     /// Ends a subscription, and what was on its way if it was the last.
@@ -259,6 +290,7 @@ impl Core {
             self.hub.handle(
                 from,
                 item,
+                self.now,
                 &mut |publication, encoding, ids| codec.encode(publication, encoding, ids),
                 &mut self.outputs,
             );

@@ -142,13 +142,13 @@ impl Core {
         self.counters.publishes_total.inc();
         let has_limits = self.inflow.has_limits();
         let name = match to {
-            _ if self.congestion.is_empty() && !has_limits => None,
+            _ if self.congestion.is_empty() => None,
             PublishTo::Name(name) => Some(name),
             PublishTo::Channel(channel) => self.hub.channel_name(channel),
         };
         let mut resume_at = self.now;
-        if has_limits && let Some(name) = name {
-            let namespace = self.settings.channels.number_of(name);
+        if has_limits {
+            let namespace = self.namespace_of(to);
             resume_at = self.inflow.take(namespace, bytes, self.now);
             if resume_at > self.now {
                 let namespace = &self.namespaces[usize::from(namespace)];

@@ -364,7 +364,7 @@ const BYTES_MAX: usize = 4 << 20;
 mod tests {
     use super::*;
     use crate::conn::Conn;
-    use roost_hub::{HubOptions, ReactorId};
+    use roost_hub::{HubOptions, NamespaceId, ReactorId, Subscribe};
     use roost_net::sim::SimRng;
     use roost_wire::Opcode;
 
@@ -412,9 +412,14 @@ mod tests {
         }
 
         fn subscribe(&mut self, slot: u32) {
-            let joined = self
-                .hub
-                .subscribe(Subscriber(slot), TEXT, "c", 0, &mut Vec::new());
+            let subscribe = Subscribe {
+                who: Subscriber(slot),
+                encoding: TEXT,
+                name: "c",
+                namespace: NamespaceId(0),
+                token: 0,
+            };
+            let joined = self.hub.subscribe(subscribe, 0, &mut Vec::new());
             self.channel = joined.expect("there is room");
             self.rounds.join(self.channel, TEXT, slot);
         }

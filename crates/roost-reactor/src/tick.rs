@@ -12,8 +12,8 @@ use crate::conn::Conn;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Origin {
     pub(crate) channel: ChannelId,
-    /// The channel's, by its number in the settings: when the frame is flushed the channel may have
-    /// lost its last subscriber here, and its name with him.
+    /// The channel's: when the frame is flushed the channel may have lost its last subscriber here,
+    /// and its record.
     pub(crate) namespace: u16,
 }
 

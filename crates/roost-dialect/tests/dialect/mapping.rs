@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 const IDS: EventIds = EventIds {
     topic: 5_512_315_355,
     publication: 4_429_313_566,
-    sequence: 1,
+    offset: 1,
 };
 
 fn event(publication: &Publication) -> String {
@@ -62,7 +62,7 @@ fn event_of_the_test_vector() {
     let ids = EventIds {
         topic: 9_823_526,
         publication: 112_233_445_566,
-        sequence: 1,
+        offset: 1,
     };
     let publication = PayloadRef::Text("Hello, event!").freeze();
     let frame = encode(&publication, Form::WAMP_JSON, ids);

@@ -56,7 +56,9 @@ pub(crate) struct Subscription {
     tokens: VecDeque<u64>,
     /// Length of the log when the first of them was answered.
     since: Option<usize>,
-    /// Place and sequence of what came last.
+    /// The offset it was told first: what comes begins behind it.
+    start: Option<u64>,
+    /// Place and offset of what came last.
     last: Option<(usize, u64)>,
 }
 
@@ -144,6 +146,7 @@ impl Model {
             key,
             tokens: VecDeque::new(),
             since: None,
+            start: None,
             last: None,
         });
         ensure!(
@@ -154,7 +157,7 @@ impl Model {
         Ok(())
     }
 
-    pub(crate) fn subscribed(&mut self, place: &Place, token: u64) -> Check {
+    pub(crate) fn subscribed(&mut self, place: &Place, token: u64, offset: u64) -> Check {
         let Some(subscription) = self.subscriptions.get_mut(place) else {
             return Err(format!("{place:?} is answered but does not subscribe"));
         };
@@ -165,6 +168,9 @@ impl Model {
         );
         let log = self.logs.get(&place.name).map_or(0, Vec::len);
         subscription.since.get_or_insert(log);
+        let start = *subscription.start.get_or_insert(offset);
+        let last = subscription.last.map_or(start, |(_, last)| last);
+        ensure!(offset >= last, "{place:?} is told {offset} behind {last}");
         Ok(())
     }
 
@@ -184,29 +190,40 @@ impl Model {
             "{place:?} gets a message before it is subscribed"
         );
         let position = record.position.ok_or("an unordered message arrives")?;
-        ensure!(
-            (1..=position as u64 + 1).contains(&ids.sequence),
-            "{place:?} gets {position} as {ids:?}"
-        );
         match (subscription.last, self.next(place)) {
-            (Some((last, sequence)), next) => {
+            (Some((last, offset)), next) => {
                 ensure!(
                     next == Some(position),
                     "{place:?} gets {position} after {last}, not {next:?}"
                 );
                 ensure!(
-                    ids.sequence - sequence == (position - last) as u64,
-                    "{place:?}: sequence {sequence} then {} at {last} then {position}",
-                    ids.sequence
+                    ids.offset - offset == (position - last) as u64,
+                    "{place:?}: offset {offset} then {} at {last} then {position}",
+                    ids.offset
                 );
             }
-            // Before it was subscribed it could, but need not, have heard.
-            (None, next) => ensure!(
-                next.is_none_or(|next| position <= next) && !self.unheard(subscription, message),
-                "{place:?} begins with {position}, not {next:?}"
-            ),
+            // What was ordered before it was subscribed may still come, and is then behind the
+            // position it was told, to which nothing is missing.
+            (None, next) => {
+                ensure!(
+                    next.is_none_or(|next| position <= next)
+                        && !self.unheard(subscription, message),
+                    "{place:?} begins with {position}, not {next:?}"
+                );
+                let start = subscription.start.unwrap_or(0);
+                ensure!(ids.offset > start, "{place:?} gets {ids:?}, told {start}");
+                let between = (ids.offset - start - 1) as usize;
+                let skipped = position.checked_sub(between).map(|first| first..position);
+                let skipped = skipped.ok_or("an offset before the first")?;
+                let log = &self.logs[&place.name];
+                let mut skipped = skipped.map(|position| log[position]);
+                ensure!(
+                    skipped.all(|message| self.unheard(subscription, message)),
+                    "{place:?} misses something from {start} to {ids:?}"
+                );
+            }
         }
-        let last = Some((position, ids.sequence));
+        let last = Some((position, ids.offset));
         self.subscriptions.get_mut(place).expect("seen above").last = last;
         Ok(())
     }

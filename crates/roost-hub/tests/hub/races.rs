@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 
 use roost_hub::{
-    ChannelId, Encoding, EncodingMask, EventIds, Hub, HubOptions, Item, NameError, Output, Publish,
-    PublishError, PublishTo, ReactorId, SubscribeError, Subscriber,
+    ChannelId, Encoding, EncodingMask, EventIds, Hub, HubOptions, Item, NameError, NamespaceId,
+    Output, Position, Publish, PublishError, PublishTo, ReactorId, Subscribe, SubscribeError,
+    Subscriber,
 };
 
 const RAW: Encoding = Encoding(0);
@@ -75,7 +76,9 @@ impl Pair {
     fn subscribe(&mut self, who: Subscriber, encoding: Encoding, name: &str) -> ChannelId {
         let mut out = Vec::new();
         let token = u64::from(who.0);
-        let channel = self.near.subscribe(who, encoding, name, token, &mut out);
+        let channel = self
+            .near
+            .subscribe(request(who, encoding, name, token), 0, &mut out);
         self.sort(out);
         channel.expect("within the limits")
     }
@@ -91,7 +94,7 @@ impl Pair {
         let mut out = Vec::new();
         let encode = &mut encode(&mut self.encoded);
         self.home
-            .publish(publish(name, payload), encode, &mut out)
+            .publish(publish(name, payload), 0, encode, &mut out)
             .expect("a good name");
         self.to_near
             .extend(out.into_iter().filter_map(|output| match output {
@@ -104,7 +107,7 @@ impl Pair {
         let item = self.to_home.pop_front().expect("an item to the home");
         let mut out = Vec::new();
         let encode = &mut encode(&mut self.encoded);
-        self.home.handle(NEAR, item, encode, &mut out);
+        self.home.handle(NEAR, item, 0, encode, &mut out);
         for output in out {
             match output {
                 Output::ToReactor(NEAR, item) => self.to_near.push_back(item),
@@ -116,8 +119,13 @@ impl Pair {
     fn step_near(&mut self) {
         let item = self.to_near.pop_front().expect("an item from the home");
         let mut out = Vec::new();
-        self.near
-            .handle(HOME, item, &mut |_, _, _| panic!("not the home"), &mut out);
+        self.near.handle(
+            HOME,
+            item,
+            0,
+            &mut |_, _, _| panic!("not the home"),
+            &mut out,
+        );
         self.sort(out);
     }
 
@@ -141,6 +149,15 @@ impl Pair {
         }
     }
 
+    /// Where the subscriptions begin that were answered since the last look.
+    fn snapshots(&mut self) -> Vec<Position> {
+        let position = |output: Out| match output {
+            Output::Subscribed { snapshot, .. } => Some(snapshot.position),
+            _ => None,
+        };
+        self.done.drain(..).filter_map(position).collect()
+    }
+
     /// What was done since the last look, in short: who was subscribed, what was delivered where.
     fn done(&mut self) -> Vec<String> {
         let short = |output: Out| match output {
@@ -157,6 +174,16 @@ impl Pair {
             Output::ToReactor(..) => unreachable!("sorted out before"),
         };
         self.done.drain(..).map(short).collect()
+    }
+}
+
+fn request(who: Subscriber, encoding: Encoding, name: &str, token: u64) -> Subscribe<'_> {
+    Subscribe {
+        who,
+        encoding,
+        name,
+        namespace: NamespaceId(0),
+        token,
     }
 }
 
@@ -293,7 +320,7 @@ fn without_subscribers_nothing_is_encoded_and_all_is_acknowledged() {
             ..publish(&name, "unheard")
         };
         pair.near
-            .publish(acked, &mut |_, _, _| panic!("nobody listens"), &mut out)
+            .publish(acked, 0, &mut |_, _, _| panic!("nobody listens"), &mut out)
             .expect("a good name");
         pair.sort(out);
         pair.settle();
@@ -314,7 +341,7 @@ fn a_frame_is_encoded_once_however_many_reactors_want_it() {
         for &encoding in *encodings {
             let mut out = Vec::new();
             hubs[me]
-                .subscribe(ALICE, encoding, name, 0, &mut out)
+                .subscribe(request(ALICE, encoding, name, 0), 0, &mut out)
                 .expect("within the limits");
             for output in out {
                 let Output::ToReactor(to, item) = output else {
@@ -323,6 +350,7 @@ fn a_frame_is_encoded_once_however_many_reactors_want_it() {
                 hubs[usize::from(to.0)].handle(
                     ReactorId(me as u8),
                     item,
+                    0,
                     &mut |_, _, _| unreachable!(),
                     &mut Vec::new(),
                 );
@@ -331,7 +359,7 @@ fn a_frame_is_encoded_once_however_many_reactors_want_it() {
     }
     let (mut encoded, mut out) = (Vec::new(), Vec::new());
     hubs[usize::from(home.0)]
-        .publish(publish(name, "x"), &mut encode(&mut encoded), &mut out)
+        .publish(publish(name, "x"), 0, &mut encode(&mut encoded), &mut out)
         .expect("a good name");
     let mut encodings: Vec<u8> = encoded.iter().map(|(encoding, _)| encoding.0).collect();
     encodings.sort_unstable();
@@ -361,7 +389,7 @@ fn a_frame_is_encoded_once_however_many_reactors_want_it() {
 }
 
 #[test]
-fn sequences_count_from_one_in_each_life_of_a_channel() {
+fn offsets_have_no_gap_and_never_go_back() {
     let name = name_at(HOME, 0);
     let mut pair = Pair::new();
     for life in 0..2 {
@@ -371,8 +399,9 @@ fn sequences_count_from_one_in_each_life_of_a_channel() {
         for _ in 0..3 {
             pair.publish_at_home(&name, "x");
         }
-        let sequences: Vec<u64> = pair.encoded.iter().map(|(_, ids)| ids.sequence).collect();
-        assert_eq!(sequences, [1, 2, 3], "life {life}");
+        let offsets: Vec<u64> = pair.encoded.iter().map(|(_, ids)| ids.offset).collect();
+        let before = 3 * life;
+        assert_eq!(offsets, [before + 1, before + 2, before + 3], "life {life}");
         let topic = pair.near.topic(channel);
         assert!(pair.encoded.iter().all(|(_, ids)| Some(ids.topic) == topic));
         // Home index 0 at reactor 1.
@@ -380,6 +409,43 @@ fn sequences_count_from_one_in_each_life_of_a_channel() {
         pair.unsubscribe(ALICE, RAW, channel);
         pair.settle();
     }
+    // A channel that was never there begins where no position of its past can be mistaken.
+    pair.subscribe(ALICE, RAW, &name_at(HOME, 1));
+    pair.settle();
+    assert_eq!(pair.snapshots().last().map(|at| at.offset), Some(6));
+}
+
+#[test]
+fn a_subscription_begins_at_the_position_it_is_told() {
+    let name = name_at(HOME, 0);
+    let mut pair = Pair::new();
+    pair.publish_at_home(&name, "before there is a record");
+    pair.subscribe(ALICE, RAW, &name);
+    pair.step_home();
+    pair.publish_at_home(&name, "first");
+    pair.publish_at_home(&name, "second");
+    pair.step_near(); // the home's answer, with its position from before both
+    pair.step_near();
+    // Answered here, where the second has not come: it comes next.
+    pair.subscribe(BOB, RAW, &name);
+    pair.step_near();
+    // Another encoding is asked for at home, and answered behind both.
+    pair.subscribe(ALICE, WAMP, &name);
+    pair.settle();
+    let told = pair.snapshots();
+    assert_eq!(
+        told.iter().map(|at| at.offset).collect::<Vec<_>>(),
+        [0, 1, 2]
+    );
+    assert!(told.iter().all(|at| at.epoch == told[0].epoch));
+    // The epoch is the home's, whichever reactor says it.
+    let (here, there) = (name_at(NEAR, 0), name_at(HOME, 1));
+    pair.subscribe(ALICE, RAW, &here);
+    pair.subscribe(ALICE, RAW, &there);
+    pair.settle();
+    let others: Vec<u64> = pair.snapshots().iter().map(|at| at.epoch).collect();
+    assert_ne!(others[0], told[0].epoch);
+    assert_eq!(others[1], told[0].epoch);
 }
 
 #[test]
@@ -398,14 +464,14 @@ fn only_the_publishers_own_reactor_hears_of_the_exclusion() {
         // The same key may be in use on both reactors.
         let mut out = Vec::new();
         pair.home
-            .publish(shy.clone(), &mut encode(&mut pair.encoded), &mut out)
+            .publish(shy.clone(), 0, &mut encode(&mut pair.encoded), &mut out)
             .expect("a good name");
         assert!(matches!(
             out[..],
             [Output::ToReactor(NEAR, Item::Deliver { exclude: None, .. })]
         ));
         pair.near
-            .publish(shy, &mut |_, _, _| unreachable!(), &mut pair.done)
+            .publish(shy, 0, &mut |_, _, _| unreachable!(), &mut pair.done)
             .expect("a good name");
         let out = std::mem::take(&mut pair.done);
         pair.sort(out);
@@ -420,7 +486,7 @@ fn only_the_publishers_own_reactor_hears_of_the_exclusion() {
 fn one_reactor_keeps_everything_to_itself() {
     let mut hub: Hub<&str, String> = Hub::new(options(NEAR, 1));
     let mut out = Vec::new();
-    let channel = hub.subscribe(ALICE, RAW, "here", 4, &mut out);
+    let channel = hub.subscribe(request(ALICE, RAW, "here", 4), 0, &mut out);
     let channel = channel.expect("within the limits");
     assert!(matches!(
         out[..],
@@ -436,7 +502,7 @@ fn one_reactor_keeps_everything_to_itself() {
         ack: Some(1),
         ..publish("", "x")
     };
-    hub.publish(by_channel, &mut encode(&mut Vec::new()), &mut out)
+    hub.publish(by_channel, 0, &mut encode(&mut Vec::new()), &mut out)
         .expect("the channel lives");
     assert!(matches!(
         out[..],
@@ -451,7 +517,7 @@ fn one_reactor_keeps_everything_to_itself() {
 fn limits_are_kept_and_named() {
     let mut hub: Hub<&str, String> = Hub::new(options(NEAR, 1));
     let mut out = Vec::new();
-    let mut subscribe = |name: &str| hub.subscribe(ALICE, RAW, name, 0, &mut out);
+    let mut subscribe = |name: &str| hub.subscribe(request(ALICE, RAW, name, 0), 0, &mut out);
     let too_long = NameError::TooLong {
         bytes: 11,
         bytes_max: 10,
@@ -470,7 +536,7 @@ fn limits_are_kept_and_named() {
     subscribe("c").expect("it is there already");
     let encode = &mut |_: &_, _, _| unreachable!("refused");
     assert_eq!(
-        hub.publish(publish("01234567890", "x"), encode, &mut out),
+        hub.publish(publish("01234567890", "x"), 0, encode, &mut out),
         Err(PublishError::Name(too_long))
     );
     let nowhere = Publish {
@@ -478,7 +544,7 @@ fn limits_are_kept_and_named() {
         ..publish("", "x")
     };
     assert_eq!(
-        hub.publish(nowhere, encode, &mut out),
+        hub.publish(nowhere, 0, encode, &mut out),
         Err(PublishError::UnknownChannel(ChannelId(9)))
     );
     assert_eq!(hub.counts().local_channels, 3);

@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::iter;
 
 use roost_hub::{
-    ChannelId, Encoding, EventIds, Hub, HubCounts, HubOptions, Item, Output, Publish, PublishTo,
-    ReactorId, Subscriber,
+    ChannelId, Encoding, EventIds, Hub, HubCounts, HubOptions, Item, NamespaceId, Output, Publish,
+    PublishTo, ReactorId, Subscribe, Subscriber,
 };
 
 use crate::model::{Check, Frame, Model, Place};
@@ -93,7 +93,17 @@ impl Sim {
         let mut out = Vec::new();
         let hub = &mut self.hubs[usize::from(reactor)];
         let channel = hub
-            .subscribe(place.who, place.encoding, name, token, &mut out)
+            .subscribe(
+                Subscribe {
+                    who: place.who,
+                    encoding: place.encoding,
+                    name,
+                    namespace: NamespaceId(name.len() as u16),
+                    token,
+                },
+                0,
+                &mut out,
+            )
             .map_err(|error| error.to_string())?;
         let key = self.key(reactor, who);
         self.model.subscribe(place, key, channel, token)?;
@@ -165,8 +175,13 @@ impl Sim {
         };
         let mut out = Vec::new();
         let mut check = Ok(());
-        hub.publish(publish, &mut encoder(&mut self.model, &mut check), &mut out)
-            .map_err(|error| error.to_string())?;
+        hub.publish(
+            publish,
+            0,
+            &mut encoder(&mut self.model, &mut check),
+            &mut out,
+        )
+        .map_err(|error| error.to_string())?;
         check?;
         let sent = out
             .iter()
@@ -201,6 +216,7 @@ impl Sim {
         self.hubs[to].handle(
             ReactorId(from as u8),
             item,
+            0,
             &mut encoder(&mut self.model, &mut check),
             &mut out,
         );
@@ -253,6 +269,7 @@ impl Sim {
                     token,
                     channel,
                     topic,
+                    snapshot,
                 } => {
                     let hub = &self.hubs[usize::from(reactor)];
                     let name = hub.channel_name(channel).ok_or("subscribed to nothing")?;
@@ -260,7 +277,8 @@ impl Sim {
                     if hub.topic(channel) != Some(topic) {
                         return Err(format!("{place:?} is answered with topic {topic}"));
                     }
-                    self.model.subscribed(&place, token)?;
+                    let offset = snapshot.position.offset;
+                    self.model.subscribed(&place, token, offset)?;
                 }
                 Output::Published {
                     publisher,
@@ -271,10 +289,15 @@ impl Sim {
                     .published(token as usize, publisher, publication)?,
                 Output::Deliver {
                     channel,
+                    namespace,
                     ids,
                     exclude,
                     frames,
                 } => {
+                    let hub = &self.hubs[usize::from(reactor)];
+                    if hub.namespace(channel) != Some(namespace) {
+                        return Err(format!("{channel:?} is delivered in {namespace:?}"));
+                    }
                     for (encoding, frame) in frames.iter() {
                         self.deliver(reactor, channel, encoding, frame, exclude, ids)?;
                     }
