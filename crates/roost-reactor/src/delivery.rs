@@ -269,8 +269,8 @@ impl Core {
     }
 
     /// Handles a batch from another reactor.
-    pub(crate) fn handle_mail(&mut self, from: ReactorId, batch: Vec<Letter>) {
-        for letter in batch {
+    pub(crate) fn handle_mail(&mut self, from: ReactorId, mut batch: Vec<Letter>) {
+        for letter in batch.drain(..) {
             let item = match letter {
                 Letter::Hub(item) => item,
                 Letter::Congestion { name, is_congested } => {
@@ -296,5 +296,6 @@ impl Core {
             );
             self.settle();
         }
+        self.post.recycle(batch);
     }
 }

@@ -181,6 +181,8 @@ pub(crate) struct Post<T> {
     /// Letters gathered in this tick, by lane, and bytes.
     gathered: [usize; LANES],
     gathered_bytes: usize,
+    /// Emptied batches for what is sent next: what comes and what leaves balance out.
+    spare: Vec<Vec<T>>,
     pub(crate) batches_sent: u64,
     pub(crate) wakes: u64,
 }
@@ -212,6 +214,7 @@ impl<T: Mail> Post<T> {
             spilled: 0,
             gathered: [0; LANES],
             gathered_bytes: 0,
+            spare: Vec::new(),
             batches_sent: 0,
             wakes: 0,
             mesh,
@@ -263,11 +266,16 @@ impl<T: Mail> Post<T> {
         while let Some(to) = self.collecting.pop() {
             let outgoing = &mut self.outgoing[usize::from(to)];
             for lane in 0..LANES {
-                let batch = std::mem::replace(&mut outgoing.batch[lane], Batch::new());
-                if !batch.mail.is_empty() {
-                    outgoing.spill[lane].push_back(batch);
-                    self.spilled += 1;
+                if outgoing.batch[lane].mail.is_empty() {
+                    continue;
                 }
+                let next = Batch {
+                    mail: self.spare.pop().unwrap_or_default(),
+                    bytes: 0,
+                };
+                let batch = std::mem::replace(&mut outgoing.batch[lane], next);
+                outgoing.spill[lane].push_back(batch);
+                self.spilled += 1;
             }
             self.post_to(to);
         }
@@ -335,6 +343,14 @@ impl<T: Mail> Post<T> {
         None
     }
 
+    /// Takes back what [`Post::next_batch`] gave, empty by now.
+    pub(crate) fn recycle(&mut self, mail: Vec<T>) {
+        debug_assert!(mail.is_empty(), "it has been read");
+        if self.spare.len() < SPARE_MAX && mail.capacity() <= SPARE_LETTERS_MAX {
+            self.spare.push(mail);
+        }
+    }
+
     /// Takes note of who rang.
     fn look(&mut self) {
         let letterbox = &self.mesh.boxes[usize::from(self.me)];
@@ -374,8 +390,10 @@ impl<T: Mail> Post<T> {
 
     /// Drops memory that is only kept for the next batches; returns the bytes.
     pub(crate) fn give_back(&mut self) -> usize {
+        let letters: usize = self.spare.iter().map(Vec::capacity).sum();
+        self.spare = Vec::new();
         let spills = self.outgoing.iter_mut().flat_map(|to| &mut to.spill);
-        spills.map(drop_empty_queue).sum()
+        letters * size_of::<T>() + spills.map(drop_empty_queue).sum::<usize>()
     }
 
     /// Batches that wait because a ring is full. While there are any, the caller reads from no
@@ -394,6 +412,11 @@ impl<T: Mail> Post<T> {
 
 /// Batches a ring holds: with 53 reactors there are 5,512 rings of 32 bytes a batch.
 const RING_BATCHES: usize = 32;
+
+/// Emptied batches kept for the next.
+const SPARE_MAX: usize = 32;
+/// Letters that one may have room for; larger ones are rare.
+const SPARE_LETTERS_MAX: usize = 256;
 
 /// Letters gathered in a tick, after which nothing is read that might make more. Fewer in the lane
 /// of publishes: so many are under way before the first word of a congestion can come back.
@@ -492,6 +515,29 @@ mod tests {
         offices[0].post();
         assert_eq!(read_all(&mut offices[1], false), [(0, 2), (0, 3)]);
         assert_eq!(offices[0].spilled(), 0);
+    }
+
+    #[test]
+    fn a_batch_that_was_read_is_used_again() {
+        let mut offices = offices(2);
+        for large in [false, true] {
+            let notes = if large { SPARE_LETTERS_MAX + 1 } else { 1 };
+            (0..notes).for_each(|_| offices[0].send(ReactorId(1), Note(1, Lane::Plain)));
+            offices[0].post();
+            let (_, mut mail) = offices[1].next_batch(true).expect("sent");
+            mail.clear();
+            let at = mail.as_ptr();
+            offices[1].recycle(mail);
+            // The first fills the batch that was begun, the second the one that was read.
+            for _ in 0..2 {
+                offices[1].send(ReactorId(0), Note(2, Lane::Plain));
+                offices[1].post();
+            }
+            let (_, first) = offices[0].next_batch(true).expect("sent");
+            let (_, second) = offices[0].next_batch(true).expect("sent");
+            assert_eq!([first, second].iter().any(|m| m.as_ptr() == at), !large);
+        }
+        assert!(offices[1].spare.is_empty(), "one is in use, one too large");
     }
 
     #[test]
