@@ -1,13 +1,14 @@
-//! Publishers of a channel that falls behind wait, and nobody else does.
+//! Back-pressure on the publishers of one channel: while its subscribers are behind, they wait, and
+//! no other client does.
 //!
-//! A large channel is delivered by rounds (see [`crate::rounds`]), and may be published to faster
-//! than its rounds go. The reactor of the subscribers then calls the channel *congested* to its
-//! home, and the home to each reactor from which it gets a publication for it; there, whoever
-//! publishes to the channel is not read until the congestion is over. Other channels, whose mail
-//! takes the same rings, are published to, joined and left as always.
+//! A large channel is delivered incrementally (see [`crate::fanout`]), and may be published to faster
+//! than that goes. The reactor of the subscribers then calls the channel *congested* to its home, and
+//! the home to each reactor from which it gets a publication for it; there, a client that publishes to
+//! the channel is not read until the congestion is over. Other channels, whose messages take the same
+//! rings, are published to, joined and left as always.
 //!
-//! What was sent before the word has gone round still comes; [`crate::rounds::Rounds::is_full`]
-//! bounds that, by leaving all mail in the rings.
+//! What was sent before all were notified still comes; [`crate::fanout::Fanout::is_full`] bounds that,
+//! by leaving all messages in the rings.
 
 use std::collections::HashMap;
 
@@ -27,18 +28,18 @@ struct Congested {
     /// At the channel's home: the reactors whose subscribers are behind. Elsewhere: the home.
     by: Reactors,
     /// At the home: the reactors that know of it.
-    told: Reactors,
+    notified: Reactors,
     /// Publishers here that are not read meanwhile.
-    waiting: Vec<ConnKey>,
+    parked: Vec<ConnKey>,
 }
 
 /// What is left to do when a channel's congestion is over.
 #[derive(Default)]
-pub(crate) struct Over {
-    /// Who is to be told.
-    pub(crate) told: Reactors,
-    /// Who is to be read again.
-    pub(crate) waiting: Vec<ConnKey>,
+pub(crate) struct Cleared {
+    /// Reactors to notify.
+    pub(crate) notify: Reactors,
+    /// Publishers to read again.
+    pub(crate) parked: Vec<ConnKey>,
 }
 
 impl Congestion {
@@ -59,29 +60,34 @@ impl Congestion {
     }
 
     /// `by` says that it is no longer; it may be so for others yet.
-    pub(crate) fn end(&mut self, name: &str, by: ReactorId) -> Option<Over> {
+    pub(crate) fn end(&mut self, name: &str, by: ReactorId) -> Option<Cleared> {
         let channel = self.channels.get_mut(name)?;
         channel.by.remove(by);
         if !channel.by.is_empty() {
             return None;
         }
-        let Congested { told, waiting, .. } = self.channels.remove(name)?;
-        Some(Over { told, waiting })
+        let Congested {
+            notified, parked, ..
+        } = self.channels.remove(name)?;
+        Some(Cleared {
+            notify: notified,
+            parked,
+        })
     }
 
-    /// Whether `publisher`, from which a publication has come, has yet to be told that the channel
-    /// is congested. Then it counts as told.
-    pub(crate) fn tell(&mut self, name: &str, publisher: ReactorId) -> bool {
+    /// Whether `publisher`, from which a publication has come, has yet to be notified that the channel
+    /// is congested. Then it counts as notified.
+    pub(crate) fn notify_once(&mut self, name: &str, publisher: ReactorId) -> bool {
         let channel = self.channels.get_mut(name);
-        channel.is_some_and(|channel| channel.told.insert(publisher))
+        channel.is_some_and(|channel| channel.notified.insert(publisher))
     }
 
     /// A publisher of a congested channel is not read until that is over.
-    pub(crate) fn hold(&mut self, name: &str, publisher: ConnKey) {
+    pub(crate) fn park(&mut self, name: &str, publisher: ConnKey) {
         let channel = self.channels.get_mut(name);
         debug_assert!(channel.is_some(), "the channel is congested");
         if let Some(channel) = channel {
-            channel.waiting.push(publisher);
+            channel.parked.push(publisher);
         }
     }
 }
@@ -133,15 +139,21 @@ mod tests {
             congestion.begin(name.clone(), ReactorId(reactor));
         }
         assert!(congestion.has("c") && !congestion.has("d"));
-        congestion.hold("c", key);
-        assert!(congestion.tell("c", ReactorId(64)));
-        assert!(!congestion.tell("c", ReactorId(64)), "it has been told");
-        assert!(!congestion.tell("d", ReactorId(64)), "that one is free");
+        congestion.park("c", key);
+        assert!(congestion.notify_once("c", ReactorId(64)));
+        assert!(
+            !congestion.notify_once("c", ReactorId(64)),
+            "it has been notified"
+        );
+        assert!(
+            !congestion.notify_once("d", ReactorId(64)),
+            "that one is free"
+        );
         assert!(congestion.end("c", ReactorId(3)).is_none());
         assert!(congestion.end("c", ReactorId(4)).is_none());
-        let over = congestion.end("c", ReactorId(255)).expect("the last");
-        assert_eq!(over.told.iter().collect::<Vec<_>>(), [ReactorId(64)]);
-        assert_eq!(over.waiting, [key]);
+        let cleared = congestion.end("c", ReactorId(255)).expect("the last");
+        assert_eq!(cleared.notify.iter().collect::<Vec<_>>(), [ReactorId(64)]);
+        assert_eq!(cleared.parked, [key]);
         assert!(congestion.is_empty());
         assert!(congestion.end("c", ReactorId(255)).is_none(), "once");
     }

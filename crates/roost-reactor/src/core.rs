@@ -18,6 +18,7 @@ use crate::budget::{Budget, Standing};
 use crate::congestion::Congestion;
 use crate::conn::{Flags, Index, NEVER, Phase};
 use crate::contexts::Contexts;
+use crate::fanout::Fanout;
 use crate::framing::{Codec, append_close_to};
 use crate::inflow::Inflow;
 use crate::inputs::{Inputs, Partial};
@@ -25,7 +26,6 @@ use crate::ledger::Ledger;
 use crate::mailbox::Post;
 use crate::outboxes::Outboxes;
 use crate::paused::Paused;
-use crate::rounds::Rounds;
 use crate::settings::Settings;
 use crate::slow::SlowBoard;
 use crate::sweep::Sweep;
@@ -54,7 +54,7 @@ pub(crate) struct Core {
     pub(crate) hub: Hub<Publication, Frozen>,
     pub(crate) post: Post<Letter>,
     pub(crate) tick: Tick,
-    pub(crate) rounds: Rounds,
+    pub(crate) fanout: Fanout,
     pub(crate) congestion: Congestion,
     pub(crate) codec: Codec,
     /// Compression contexts, only for those who agreed to take them over.

@@ -100,7 +100,7 @@ impl Core {
     }
 
     /// Gives a publication to this reactor's subscribers, in table order: to few at once, to many
-    /// on a round of its own.
+    /// incrementally.
     fn deliver(&mut self, origin: Origin, exclude: Option<ConnKey>, frames: &Frames<Frozen>) {
         // A publisher that has gone excludes nobody: its slot may be another's by now.
         let exclude = exclude.filter(|&key| self.table.get(key).is_some());
@@ -108,9 +108,9 @@ impl Core {
         for (encoding, frame) in frames.iter() {
             let count = self.hub.subscriber_count(channel, encoding);
             let is_few = count <= self.settings.fan_out_at_once as usize;
-            if is_few && !self.rounds.has(channel, encoding) {
+            if is_few && !self.fanout.has(channel, encoding) {
                 self.deliver_encoded(origin, exclude.map(ConnKey::slot), encoding, frame);
-            } else if self.rounds.add(origin, encoding, frame.clone(), exclude) {
+            } else if self.fanout.add(origin, encoding, frame.clone(), exclude) {
                 self.congest(channel, encoding);
             }
         }
@@ -118,7 +118,7 @@ impl Core {
 
     /// Gives the next piece of a fan-out to its subscribers.
     pub(crate) fn fan_out_piece(&mut self) {
-        let piece = self.rounds.next_piece(
+        let piece = self.fanout.next_piece(
             &self.hub,
             &mut self.table,
             &mut self.tick,
@@ -129,29 +129,29 @@ impl Core {
         self.relieve(piece.relieved);
     }
 
-    /// A channel is published to faster than its rounds go: its publishers should wait.
+    /// A channel is published to faster than its fan-out goes: its publishers should wait.
     fn congest(&mut self, channel: ChannelId, encoding: Encoding) {
         let Some(name) = self.hub.channel_name(channel).map(Name::from) else {
             debug_assert!(false, "what is delivered has a channel");
             return;
         };
         self.counters.congestions_total.inc();
-        let is_known = self.rounds.is_congested(&name);
-        self.rounds.congest(channel, encoding, name.clone());
+        let is_known = self.fanout.is_congested(&name);
+        self.fanout.congest(channel, encoding, name.clone());
         if !is_known {
             debug!(channel = %name, "congested");
-            self.tell_home(name, true);
+            self.notify_home(name, true);
         }
     }
 
-    /// A channel's round has caught up, or is for nobody any more.
+    /// A channel's fan-out has caught up, or has no subscribers any more.
     fn relieve(&mut self, name: Option<Name>) {
-        if let Some(name) = name.filter(|name| !self.rounds.is_congested(name)) {
-            self.tell_home(name, false);
+        if let Some(name) = name.filter(|name| !self.fanout.is_congested(name)) {
+            self.notify_home(name, false);
         }
     }
 
-    fn tell_home(&mut self, name: Name, is_congested: bool) {
+    fn notify_home(&mut self, name: Name, is_congested: bool) {
         let (home, me) = (self.hub.home_of(&name), self.me());
         if home == me {
             self.on_congestion(me, name, is_congested);
@@ -165,13 +165,13 @@ impl Core {
     fn on_congestion(&mut self, from: ReactorId, name: Name, is_congested: bool) {
         if is_congested {
             self.congestion.begin(name, from);
-        } else if let Some(over) = self.congestion.end(&name, from) {
-            for reactor in over.told.iter() {
+        } else if let Some(cleared) = self.congestion.end(&name, from) {
+            for reactor in cleared.notify.iter() {
                 let name = name.clone();
                 self.post
                     .send(reactor, Letter::Congestion { name, is_congested });
             }
-            self.paused.extend(over.waiting);
+            self.paused.extend(cleared.parked);
         }
     }
 
@@ -191,7 +191,7 @@ impl Core {
             let channel = core.hub.channel(name);
             channel.is_some_and(|channel| core.hub.is_subscribed(who, encoding, channel))
         };
-        let is_new = !self.rounds.is_empty() && !has_it(self);
+        let is_new = !self.fanout.is_empty() && !has_it(self);
         let namespace = match self.hub.channel(name) {
             Some(channel) => self.hub.namespace(channel).unwrap_or_default(),
             None => NamespaceId(self.settings.channels.number_of(name)),
@@ -205,7 +205,7 @@ impl Core {
         };
         let channel = self.hub.subscribe(subscribe, self.now, &mut self.outputs)?;
         if is_new {
-            self.rounds.join(channel, encoding, who.0);
+            self.fanout.join(channel, encoding, who.0);
         }
         Ok(channel)
     }
@@ -234,12 +234,12 @@ impl Core {
     pub(crate) fn unsubscribe(&mut self, who: Subscriber, encoding: Encoding, channel: ChannelId) {
         self.hub
             .unsubscribe(who, encoding, channel, &mut self.outputs);
-        if self.rounds.is_empty() {
+        if self.fanout.is_empty() {
             return;
         }
-        self.rounds.leave(channel, encoding, who.0);
+        self.fanout.leave(channel, encoding, who.0);
         if self.hub.subscriber_count(channel, encoding) == 0 {
-            let congested = self.rounds.forget(channel, encoding);
+            let congested = self.fanout.forget(channel, encoding);
             self.relieve(congested);
         }
     }
@@ -280,7 +280,7 @@ impl Core {
             };
             if let Item::Publish { name, .. } = &item
                 && !self.congestion.is_empty()
-                && self.congestion.tell(name, from)
+                && self.congestion.notify_once(name, from)
             {
                 let (name, is_congested) = (name.clone(), true);
                 self.post

@@ -18,7 +18,7 @@
 //! | deliveries and answers | `delivery.rs` |
 //! | what a connection's input costs, counted for tests | `ledger.rs` |
 //! | one write per connection and turn | `tick.rs`, `flush.rs`, `outbox.rs`, `outboxes.rs` |
-//! | fan-out to many, and channels that fall behind | `rounds.rs`, `congestion.rs` |
+//! | fan-out to many, and channels that fall behind | `fanout.rs`, `congestion.rs` |
 //! | publishers that have to wait | `paused.rs`, `inflow.rs` |
 //! | unfinished input | `inputs.rs` |
 //! | deadlines | `sweep.rs` |
@@ -34,6 +34,7 @@ mod conn;
 mod contexts;
 mod core;
 mod delivery;
+mod fanout;
 mod flush;
 mod frames;
 mod framing;
@@ -47,7 +48,6 @@ mod outboxes;
 mod paused;
 mod plain;
 mod reactor;
-mod rounds;
 mod server;
 mod settings;
 mod slow;

@@ -169,7 +169,7 @@ impl Core {
         self.asks.push(Ask::Pause(key));
         self.counters.publishers_paused_total.inc();
         match congested {
-            Some(name) => self.congestion.hold(name, key),
+            Some(name) => self.congestion.park(name, key),
             None if resume_at > self.now => self.paused.push_later(resume_at, key),
             None => self.paused.push(key),
         }
@@ -177,7 +177,7 @@ impl Core {
 
     /// Whether there is room for what paused publishers have to say.
     fn has_room(&self) -> bool {
-        self.post.spilled() == 0 && !self.post.is_crowded(Lane::Publish) && !self.rounds.is_full()
+        self.post.spilled() == 0 && !self.post.is_crowded(Lane::Publish) && !self.fanout.is_full()
     }
 
     /// Whether paused publishers can be read now.

@@ -25,6 +25,7 @@ use crate::congestion::Congestion;
 use crate::conn::{Conn, Flags, Index, NEVER, Phase};
 use crate::contexts::Contexts;
 use crate::core::{Ask, Core, Letter, Rng, TICK_MS, ticks};
+use crate::fanout::Fanout;
 use crate::flush::Scratch;
 use crate::framing::Codec;
 use crate::inflow::Inflow;
@@ -33,7 +34,6 @@ use crate::ledger::{Account, Ledger};
 use crate::mailbox::{Lane, Mesh, Post};
 use crate::outboxes::Outboxes;
 use crate::paused::Paused;
-use crate::rounds::Rounds;
 use crate::settings::Settings;
 use crate::slow::SlowBoard;
 use crate::sweep::Sweep;
@@ -161,7 +161,7 @@ impl<D: Driver> Reactor<D> {
             hub,
             post: Post::new(id, shared.mesh.clone(), driver.waker()),
             tick: Tick::new(),
-            rounds: Rounds::default(),
+            fanout: Fanout::default(),
             congestion: Congestion::default(),
             codec: Codec::new(
                 settings.deflate.map(|deflate| deflate.threshold_bytes),
@@ -291,7 +291,7 @@ impl<D: Driver> Reactor<D> {
 
     /// How long there is nothing to do unless something happens.
     fn timeout(&mut self) -> Option<Duration> {
-        if !self.core.rounds.is_empty() || self.core.has_paused_to_read() {
+        if !self.core.fanout.is_empty() || self.core.has_paused_to_read() {
             return Some(Duration::ZERO);
         }
         if self.core.post.spilled() > 0 {
@@ -371,7 +371,7 @@ impl<D: Driver> Reactor<D> {
         // While more is under way than may be, mail waits in its rings, and those who write it
         // wait in turn. What is under way needs nobody's mail to go on.
         for _ in 0..BATCHES_MAX {
-            if self.core.rounds.is_full() || self.core.post.is_crowded(Lane::Plain) {
+            if self.core.fanout.is_full() || self.core.post.is_crowded(Lane::Plain) {
                 break;
             }
             let with_publishes = self.core.post.spilled() == 0;
@@ -407,7 +407,7 @@ impl<D: Driver> Reactor<D> {
     /// Goes on with the fan-outs to many, by so much that nobody else notices.
     fn fan_out(&mut self) {
         for _ in 0..FAN_OUT_PIECES {
-            if self.core.rounds.is_empty() {
+            if self.core.fanout.is_empty() {
                 return;
             }
             self.core.fan_out_piece();
