@@ -1,141 +1,125 @@
 // Two pages in Chromium, talking through the daemon as two people would.
 
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { after, afterEach, before, beforeEach, describe, test } from "node:test";
-import { chromium } from "playwright-core";
-import { driver, outputDirectory, startDaemon, until } from "../daemon.mjs";
-
-const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const FLAGS = [
-  "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-  "--disable-background-networking", "--disable-component-update", "--disable-sync",
-];
-const DESKTOP = { width: 1280, height: 900 };
-const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
+import { describe, test } from "node:test";
+import { driver, startDaemon, until } from "../daemon.mjs";
+import { bodies, browserAndDaemon, hears, listenBare, openLaboratory, say, sendHex, state } from "./pages.mjs";
 
 describe(`the page, driver ${driver ?? "by default"}`, { timeout: 180_000 }, () => {
-  let daemon, context, profile, complaints;
+  const suite = browserAndDaemon();
+  const open = suite.open;
 
-  before(async () => {
-    mkdirSync(outputDirectory, { recursive: true });
-    profile = mkdtempSync(join(tmpdir(), "roost-chromium-"));
-    daemon = await startDaemon();
-    context = await chromium.launchPersistentContext(profile, { executablePath: CHROMIUM, args: FLAGS, viewport: DESKTOP });
-    context.setDefaultTimeout(10_000);
-  });
-
-  after(async () => {
-    await context?.close();
-    await daemon?.stop();
-    if (profile) rmSync(profile, { recursive: true, force: true });
-  });
-
-  beforeEach(() => { complaints = []; });
-  afterEach(async () => {
-    for (const page of context.pages()) await page.close();
-    assert.deepEqual(complaints, [], "errors on the pages' consoles");
-  });
-
-  /** A page of the daemon's; connects by itself when given a channel. */
-  async function open(channel, where = context, at = daemon) {
-    const page = await where.newPage();
-    page.on("pageerror", (error) => complaints.push(String(error)));
-    page.on("console", (message) => {
-      // The browser itself reports a connection that fails; the page cannot keep it from that.
-      if (message.type() === "error" && !message.text().startsWith("WebSocket connection to")) complaints.push(message.text());
-    });
-    await page.goto(`${at.http}/${channel === undefined ? "" : `#${encodeURIComponent(channel)}`}`);
-    if (channel !== undefined) await state(page, "1 OPEN");
-    return page;
-  }
-
-  async function state(page, wanted) {
-    await until(`readyState ${wanted}`, async () => (await page.textContent("#state")) === wanted);
-  }
-
-  async function say(page, text) {
-    await page.selectOption("#kind", "text");
-    await page.fill("#text", text);
-    await page.press("#text", "Enter");
-  }
-
-  /** The newest entry of a kind, once its body is as wanted. */
-  async function hears(page, kind, wanted) {
-    const find = (list, [k, w]) => list.map((li) => ({
-      body: li.querySelector(".body").textContent,
-      latency: li.querySelector(".latency")?.textContent ?? null,
-      size: li.querySelector(".size")?.textContent ?? null,
-      matches: li.dataset.kind === k,
-    })).filter((entry) => entry.matches && (w === null || entry.body.includes(w)))[0];
-    return until(`an entry ${kind} with ${wanted}`, () => page.$$eval("#log li", find, [kind, wanted ?? null]));
-  }
-
-  const bodies = (page, kind) => page.$$eval(`#log li[data-kind="${kind}"] .body`, (list) => list.map((body) => body.textContent));
-
-  test("shows readyState from before the first socket to CLOSED", async () => {
-    const page = await open();
-    assert.equal(await page.textContent("#state"), "no socket yet");
-    assert.ok(await page.isDisabled("#send"));
-    await page.click("#connect");
-    await state(page, "1 OPEN");
-    assert.equal(await page.getAttribute("#states li:nth-child(2)", "aria-current"), "step");
-    await page.click("#disconnect");
-    await state(page, "3 CLOSED");
-    assert.match(await page.textContent("#close-answer"), /^code 1005 .*wasClean true$/);
-    assert.equal(await page.textContent("#connect"), "Reconnect");
-  });
-
-  test("carries text both ways with its latency, and not back to its sender", async () => {
-    const [one, two] = [await open("lobby"), await open("lobby")];
+  test("connects at load: the printed address, opened twice, talks both ways without a click", async () => {
+    const [one, two] = [await open(), await open()];
+    assert.equal(await one.textContent("#words"), "Connected");
     await say(one, "good morning");
-    const heard = await hears(two, "in-text", "good morning");
-    assert.match(heard.latency, /^\d+(\.\d+)? ms$/, "a latency of zero or more, without a word on clocks");
+    await hears(two, "in-text", "good morning");
     await say(two, "and to you");
     await hears(one, "in-text", "and to you");
-    assert.deepEqual(await bodies(one, "in-text"), ["and to you"]);
-    assert.deepEqual(await bodies(two, "in-text"), ["good morning"]);
+    assert.deepEqual(await bodies(one, "in-text"), ["and to you"], "a sender does not hear itself");
+    assert.deepEqual(await bodies(one, "out-text"), ["good morning"]);
+    assert.equal(await one.inputValue("#text"), "", "the line is free for the next");
   });
 
-  test("sends text as it was typed when it carries no time", async () => {
-    const [one, two] = [await open("plain"), await open("plain")];
-    await one.uncheck("#stamp");
-    await say(one, "just this");
-    const heard = await hears(two, "in-text", "just this");
-    assert.deepEqual([heard.body, heard.size, heard.latency], ["just this", "9 bytes", null]);
+  test("sends what is typed, and nothing else, unless a stamp is asked for", async () => {
+    const [one, two] = [await open("plain"), await open("elsewhere")];
+    const heard = await listenBare(two, "plain");
+    await say(one, "  just {\"this\"} 鳥 ");
+    assert.deepEqual(await heard(1), ["  just {\"this\"} 鳥 "]);
+    await openLaboratory(one);
+    await one.check("#stamp");
+    await say(one, "later");
+    assert.match((await heard(2))[1], /^roost-demo \{"t":\d+(\.\d+)?,"n":2,"text":"later"\}$/);
   });
 
-  test("keeps the order of two hundred messages", async () => {
+  test("says what it is, which version, and how many are connected", async () => {
+    const one = await open();
+    const version = /Roost (\d+\.\d+\.\d+)/.exec(suite.daemon.output())[1];
+    assert.equal(await one.textContent("h1"), `Roost ${version}`);
+    assert.match(await one.textContent("header"), /daemon that holds very many WebSocket connections/);
+    const counted = (page, words) => until(words, async () => (await page.textContent("#count")) === words);
+    await counted(one, "1 client");
+    const two = await open();
+    for (const page of [one, two]) await counted(page, "2 clients");
+    await two.close();
+    await counted(one, "1 client");
+
+    // A client that is no page of this browser is counted once it says something.
+    const stranger = await suite.context.browser().newContext();
+    await say(await open(undefined, stranger), "hello");
+    await counted(one, "2 clients");
+    await stranger.close();
+  });
+
+  test("moves to another channel, and says so in its address", async () => {
+    const [one, two] = [await open("first"), await open("second")];
+    assert.ok(await one.isHidden("#join-button"));
+    await one.fill("#channel", "second");
+    await one.click("#join-button");
+    await hears(one, "open", "second");
+    await say(two, "welcome");
+    await hears(one, "in-text", "welcome");
+    assert.equal(new URL(one.url()).hash, "#second");
+    await one.evaluate(() => { location.hash = "#first"; }); // as if typed into the address bar
+    await hears(one, "open", "first");
+    await say(two, "gone?");
+    await hears(two, "out-text", "gone?");
+    assert.deepEqual(await bodies(one, "in-text"), ["welcome"]);
+    await one.fill("#channel", "..");
+    await one.press("#channel", "Enter");
+    assert.match(await one.textContent("#explain"), /cannot be named/);
+  });
+
+  test("shows readyState from OPEN to CLOSED, and comes back only when asked once closed by hand", async () => {
+    const page = await open();
+    await openLaboratory(page);
+    assert.equal(await page.getAttribute("#states li:nth-child(2)", "aria-current"), "step");
+    assert.ok(await page.isHidden("#connect"));
+    await page.click("#disconnect");
+    await state(page, "3 CLOSED");
+    assert.match(await page.textContent("#close-answer"), /^code 1005 \(no code given\)$/);
+    await until("the head's words", async () => (await page.textContent("#words")) === "Not connected");
+    await say(page, "into the void");
+    assert.match(await page.textContent("#explain"), /nothing was sent/);
+    assert.equal(await page.inputValue("#text"), "into the void", "the line is kept");
+    await page.click("#connect");
+    await state(page, "1 OPEN");
+    await page.press("#text", "Enter");
+    await hears(page, "out-text", "into the void");
+  });
+
+  test("keeps the order of 190 messages", async () => {
     const [one, two] = [await open("order"), await open("order")];
-    await one.uncheck("#stamp");
-    await one.fill("#burst-count", "199");
+    await openLaboratory(one);
+    await one.fill("#burst-count", "190");
     await one.fill("#burst-size", "1");
     await one.click("#burst");
-    await hears(two, "in-text", "burst 199 of 199");
-    const wanted = Array.from({ length: 199 }, (_, n) => `burst ${199 - n} of 199 `);
-    assert.deepEqual(await bodies(two, "in-text"), wanted);
+    await hears(two, "in-text", "burst 190 of 190");
+    assert.deepEqual(await bodies(two, "in-text"), Array.from({ length: 190 }, (_, n) => `burst ${n + 1} of 190 `));
   });
 
-  test("carries binary both ways, byte for byte", async () => {
+  test("carries binary both ways, byte for byte, and shows hex in two lines", async () => {
     const [one, two] = [await open("bytes"), await open("bytes")];
-    await one.selectOption("#kind", "hex");
-    await one.fill("#hex", "00 ff 7f 80 de ad be ef 41");
-    await one.click("#send");
-    const heard = await hears(two, "in-binary", "de ad be ef");
-    assert.match(heard.body, /^0000 {2}00 ff 7f 80 de ad be ef 41 +·····.*A$/);
-    assert.equal(heard.size, "9 bytes");
+    const heard = await listenBare(await open("elsewhere"), "bytes");
+    await sendHex(one, "00 ff 7f 80 de ad be ef 41");
+    const entry = await hears(two, "in-binary", "de ad be ef");
+    assert.equal(entry.body, "00 ff 7f 80 de ad be ef 41\n·  ·  ·  ·  ·  ·  ·  ·  A");
+    assert.equal(entry.size, "9 bytes of binary");
 
+    const all = Array.from({ length: 256 }, (_, n) => n);
+    await openLaboratory(two);
     await two.selectOption("#kind", "file");
-    await two.setInputFiles("#file", { name: "all.bin", mimeType: "application/octet-stream", buffer: Buffer.from(Array.from({ length: 256 }, (_, n) => n)) });
-    await two.click("#send");
-    assert.match((await hears(one, "in-binary", "00f0")).body, /00f0 {2}f0 f1 f2 f3 f4 f5 f6 f7 f8 f9 fa fb fc fd fe ff/);
+    await two.setInputFiles("#file", { name: "all.bin", mimeType: "application/octet-stream", buffer: Buffer.from(all) });
+    await two.click("#binary-form button");
+    assert.match((await hears(one, "in-binary", "0e 0f …")).body, /^00 01 [^\n]+\n[^\n]+$/);
 
     await two.selectOption("#kind", "random");
     await two.fill("#random", "200000");
-    await two.click("#send");
-    assert.equal((await hears(one, "in-binary", "more")).size, "195.3 KiB");
+    await two.click("#binary-form button");
+    await until("the large one", async () => (await hears(one, "in-binary", "…")).size === "195.3 KiB of binary");
+    const bytes = await heard(3);
+    assert.deepEqual(bytes.slice(0, 2), [[0, 255, 127, 128, 222, 173, 190, 239, 65], all]);
+    assert.equal(bytes[2].length, 200_000);
   });
 
   test("shows what arrives as text, never as markup", async () => {
@@ -148,24 +132,29 @@ describe(`the page, driver ${driver ?? "by default"}`, { timeout: 180_000 }, () 
   });
 
   test("takes channel names with spaces, slashes, signs and other scripts", async () => {
-    const name = "tür/ 100% #1?&=+ 鳥";
+    const name = "tür/ 100% #1?&=+ 鳥 </script>";
     const [one, two, elsewhere] = [await open(name), await open(name), await open("tür")];
     await say(one, "in here");
     await hears(two, "in-text", "in here");
     assert.deepEqual(await bodies(elsewhere, "in-text"), []);
   });
 
-  test("measures the round trip on the echo", async () => {
-    const page = await open();
-    await page.selectOption("#mode", "echo");
-    await page.click("#connect");
-    await state(page, "1 OPEN");
-    await page.selectOption("#kind", "hex");
-    await page.click("#send");
-    assert.match((await hears(page, "in-binary", "de ad be ef")).latency, /^\d+(\.\d+)? ms$/);
+  test("measures the latency of stamped texts, and the round trip on the echo", async () => {
+    const [one, two] = [await open("timed"), await open("timed")];
+    await openLaboratory(one);
+    await one.check("#stamp");
+    await say(one, "how long");
+    const heard = await hears(two, "in-text", "how long");
+    assert.equal(heard.body, "how long");
+    assert.match(heard.latency, /^\d+(\.\d+)? ms$/, "a latency of zero or more, without a word on clocks");
+    await one.selectOption("#mode", "echo");
+    await hears(one, "open", "echo");
+    await sendHex(one, "de ad be ef");
+    assert.match((await hears(one, "in-binary", "de ad be ef")).latency, /^\d+(\.\d+)? ms$/);
   });
 
   async function burst(page, count, size) {
+    await openLaboratory(page);
     await page.fill("#burst-count", String(count));
     await page.fill("#burst-size", String(size));
     await page.click("#burst");
@@ -183,26 +172,50 @@ describe(`the page, driver ${driver ?? "by default"}`, { timeout: 180_000 }, () 
     assert.ok(peak > 0 && peak <= 1024 * 1024 + 16384, `a polite sender keeps it near 1 MiB, not at ${peak}`);
   });
 
-  test("hears all of a burst and lists the newest of it", async () => {
+  test("hears all of a burst, lists the newest 200 in a log that scrolls, and does not grow", async () => {
     const [one, two] = [await open("much"), await open("much")];
-    await burst(one, 800, 1000); // less than the 1 MiB a reader may be behind, however busy the machine
-    await until("all messages", async () => (await two.textContent("#received")).startsWith("800 ·"), 30_000);
-    assert.equal(await two.locator("#log li").count(), 200);
-    assert.match((await bodies(two, "in-text"))[0], /^burst 800 of 800 /);
+    const height = () => two.evaluate(() => document.documentElement.scrollHeight);
+    const before = await height();
+    for (const round of [1, 2, 3, 4]) {
+      await burst(one, 800, 1000); // less than the 1 MiB a reader may be behind, however busy the machine
+      await until("all messages", async () => (await two.textContent("#received")).startsWith(`${(800 * round).toLocaleString("en")} ·`), 30_000);
+    }
+    assert.equal(await two.locator("#log .entry").count(), 200);
+    assert.match((await bodies(two, "in-text")).at(-1), /^burst 800 of 800 /);
+    assert.equal(await height(), before, "the page is as high as before");
+    const log = await two.$eval("#log", (e) => ({ inside: e.scrollHeight, seen: e.clientHeight, below: e.scrollHeight - e.clientHeight - e.scrollTop }));
+    assert.ok(log.inside > log.seen * 2, "the log scrolls in itself");
+    assert.ok(log.below < 40, "the newest entry is in view");
+  });
+
+  test("stays where the reader has scrolled to, and leads to the newest", async () => {
+    const [one, two] = [await open("reading"), await open("reading")];
+    for (let n = 0; n < 30; n += 1) await say(one, `line ${n}`);
+    await hears(two, "in-text", "line 29");
+    const below = () => two.$eval("#log", (e) => e.scrollHeight - e.clientHeight - e.scrollTop);
+    await two.$eval("#log", (e) => { e.scrollTop = 0; });
+    await say(one, "meanwhile");
+    await hears(two, "in-text", "meanwhile");
+    assert.ok(await below() > 200);
+    await two.click("#newest");
+    assert.ok(await below() < 40);
+    await until("the button's end", () => two.isHidden("#newest"));
   });
 
   test("closes with a code and a reason, and shows what the server answered", async () => {
     const page = await open("closing");
+    await openLaboratory(page);
     await page.fill("#close-code", "4001");
     await page.fill("#close-reason", "enough für heute");
     await page.click("#close");
     await state(page, "3 CLOSED");
-    assert.match(await page.textContent("#close-answer"), /^code 4001 .*wasClean true$/);
+    assert.match(await page.textContent("#close-answer"), /^code 4001 \(the application's own\)/);
     assert.equal(await page.textContent("#explain"), "");
   });
 
   test("says in words why a code or a reason cannot be used", async () => {
     const page = await open("closing");
+    await openLaboratory(page);
     await page.fill("#close-code", "1001");
     await page.click("#close");
     assert.match(await page.textContent("#explain"), /1000 or 3000 to 4999/);
@@ -215,89 +228,75 @@ describe(`the page, driver ${driver ?? "by default"}`, { timeout: 180_000 }, () 
 
   test("is told 1009 when a message is too big", async () => {
     const page = await open("big");
+    await openLaboratory(page);
     await page.selectOption("#kind", "random");
     await page.fill("#random", "3000000");
-    await page.click("#send");
-    await state(page, "3 CLOSED");
-    assert.match(await page.textContent("#explain"), /^The server closed: code 1009 /);
+    await page.click("#binary-form button");
+    await hears(page, "close", "code 1009 (message too big)");
+    await hears(page, "away", "Connected again");
   });
 
   test("is told 1013 when it reads too slowly, and the sender is not disturbed", async () => {
     const [one, two] = [await open("slow"), await open("slow")];
-    await one.uncheck("#stamp");
     const busy = two.evaluate(() => { // a page that is busy with something else for a while
       const end = performance.now() + 2_000;
       while (performance.now() < end);
     });
     await burst(one, 200, 131072);
     await busy;
-    await state(two, "3 CLOSED");
-    assert.match(await two.textContent("#explain"), /^The server closed: code 1013 /);
+    await hears(two, "close", "code 1013 ");
     assert.equal(await one.textContent("#state"), "1 OPEN");
+    assert.deepEqual(await bodies(one, "close"), []);
   });
 
-  test("is told 1001 when the daemon stops, and comes back with it", async () => {
+  test("is told 1001 when the daemon stops, counts attempts in one entry, and comes back with it", async () => {
     const first = await startDaemon();
-    const [one, two] = [await open("lobby", context, first), await open("lobby", context, first)];
-    await one.check("#auto");
+    const [one, two] = [await open("lobby", undefined, first), await open("lobby", undefined, first)];
+    await openLaboratory(two);
+    await two.uncheck("#auto");
     assert.deepEqual(await first.stop(), { code: 0, signal: null });
     for (const page of [one, two]) {
-      assert.match((await hears(page, "close", "1001")).body, /^code 1001 \(going away\), reason ".+", wasClean true$/);
+      assert.match((await hears(page, "close", "1001")).body, /^Closed: code 1001 \(going away\), reason ".+"$/);
     }
-    await hears(one, "close", "1006"); // an attempt that found nobody
-    assert.match(await one.textContent("#explain"), /^No connection\./);
-    assert.match(await one.textContent("#connect"), /^Reconnect now \(\d+ s\)$|^Connecting…$/);
-    assert.equal(await two.textContent("#connect"), "Reconnect", "the other was not asked to come back by itself");
+    assert.match((await hears(one, "away", "2 attempts, next in")).body, /^Server away: 2 attempts, next in \d+ s\.$/);
+    assert.match((await hears(one, "away", "3 attempts, next in")).body, /network panel says which/);
+    assert.equal((await bodies(one, "away")).length, 1, "one entry counts");
+    assert.equal((await bodies(one, "close")).length, 1, "an attempt that fails is no entry of its own");
+    assert.equal(await one.textContent("#words"), "Reconnecting…");
+    assert.equal(await one.textContent("#connect"), "Try now");
+    assert.equal(await two.textContent("#words"), "Not connected", "the other was asked not to come back by itself");
+    await say(one, "kept");
+    assert.match(await one.textContent("#explain"), /nothing was sent/);
 
+    await openLaboratory(one);
     await one.uncheck("#auto");
-    await until("an end of waiting", async () => (await one.textContent("#connect")) === "Reconnect");
+    await hears(one, "away", "Stopped after");
     await one.check("#auto");
-    await one.click("#connect"); // nobody there yet: it waits again
+    await one.click("#connect"); // nothing listens yet: it waits again
 
     const second = await startDaemon({ port: first.port });
     await state(one, "1 OPEN");
+    await hears(one, "away", "Connected again after");
     await two.click("#connect");
     await state(two, "1 OPEN");
-    await say(two, "here again");
-    await hears(one, "in-text", "here again");
+    await one.press("#text", "Enter");
+    await hears(two, "in-text", "kept");
     await second.stop();
   });
 
-  test("can be used with the keyboard alone", async () => {
-    const [one, two] = [await open(), await open("keys")];
-    await one.focus("#channel");
-    await one.keyboard.press("Control+A");
-    await one.keyboard.type("keys");
-    await one.keyboard.press("Enter");
-    await state(one, "1 OPEN");
-    await one.focus("#text");
-    await one.keyboard.press("Control+A");
-    await one.keyboard.type("typed");
-    await one.keyboard.press("Enter");
-    await hears(two, "in-text", "typed");
-  });
-
-  test("fits a phone and a desktop, by day and by night", async () => {
-    for (const scheme of ["light", "dark"]) {
-      for (const [name, options] of [["desktop", { viewport: DESKTOP }], ["phone", PHONE]]) {
-        const device = await context.browser().newContext({ ...options, colorScheme: scheme });
-        const [one, two] = [await open("lobby", device), await open("lobby", device)];
-        await say(two, "Good morning from the other page");
-        await hears(one, "in-text", "Good morning");
-        await two.selectOption("#kind", "random");
-        await two.fill("#random", "40");
-        await two.click("#send");
-        await hears(one, "in-binary", null);
-        await say(one, "And good morning to you");
-        await hears(two, "in-text", "And good");
-        const overflow = await one.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-        assert.equal(overflow, 0, `${name}: nothing sticks out sideways`);
-        const small = await one.$$eval("button, select, textarea, input:not([type=checkbox])", (all) =>
-          all.filter((e) => e.offsetParent && e.getBoundingClientRect().height < 44).map((e) => e.id));
-        assert.deepEqual(small, [], `${name}: each control is at least 44 px high`);
-        await one.screenshot({ path: join(outputDirectory, `${name}-${scheme}.png`), fullPage: true });
-        await device.close();
-      }
-    }
+  test("comes back by itself to a daemon that was killed and started again", async () => {
+    const first = await startDaemon();
+    const [one, two] = [await open("crash", undefined, first), await open("crash", undefined, first)];
+    await say(one, "before");
+    await hears(two, "in-text", "before");
+    first.signal("SIGKILL");
+    for (const page of [one, two]) await hears(page, "close", "Connection lost (code 1006)");
+    await first.exited;
+    const second = await startDaemon({ port: first.port });
+    for (const page of [one, two]) await hears(page, "away", "Connected again after");
+    await say(one, "after");
+    await hears(two, "in-text", "after");
+    assert.deepEqual(await bodies(two, "in-text"), ["before", "after"], "the log is kept");
+    await second.stop();
   });
 });

@@ -1,6 +1,6 @@
 //! What the reactors obey: the configuration, and what the daemon adds to it.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use roost_config as config;
 use roost_dialect::{echo, raw, wamp};
@@ -13,7 +13,7 @@ pub(crate) fn for_reactors(from: &config::Settings, connections_max: u32) -> rea
         backlog: from.listener.backlog,
         origins: reactor::Origins::from_list(&from.listener.allowed_origins),
         pages: if from.listener.demo_page {
-            vec![PAGE]
+            vec![page()]
         } else {
             Vec::new()
         },
@@ -53,11 +53,16 @@ fn dialects(from: &config::Settings) -> roost_dialect::Settings {
 }
 
 /// The page that shows what a browser can do with nothing but `new WebSocket(url)`.
-const PAGE: reactor::Page = reactor::Page {
-    path: "/",
-    content_type: "text/html; charset=utf-8",
-    content_security_policy: "default-src 'none'; style-src 'unsafe-inline'; \
-                              script-src 'unsafe-inline'; connect-src 'self' ws: wss:; \
-                              base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    body: include_bytes!("../assets/index.html"),
-};
+fn page() -> reactor::Page {
+    static BODY: LazyLock<String> = LazyLock::new(|| {
+        include_str!("../assets/index.html").replace("{{version}}", env!("CARGO_PKG_VERSION"))
+    });
+    reactor::Page {
+        path: "/",
+        content_type: "text/html; charset=utf-8",
+        content_security_policy: "default-src 'none'; style-src 'unsafe-inline'; \
+                                  script-src 'unsafe-inline'; connect-src 'self' ws: wss:; \
+                                  base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        body: BODY.as_bytes(),
+    }
+}

@@ -1,0 +1,181 @@
+// How the page looks and reads: phone and desktop, light and dark, with the keyboard alone, and
+// what a screen reader is told.
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { driver, outputDirectory, startDaemon } from "../daemon.mjs";
+import { browserAndDaemon, DESKTOP, hears, openLaboratory, PHONE, say, sendHex } from "./pages.mjs";
+
+const DEVICES = [["desktop", DESKTOP], ["phone", PHONE]];
+const SCHEMES = ["light", "dark"];
+
+describe(`the page's form, driver ${driver ?? "by default"}`, { timeout: 180_000 }, () => {
+  const suite = browserAndDaemon();
+  const open = suite.open;
+  const onDevice = (options, scheme) => suite.context.browser().newContext({ ...options, colorScheme: scheme });
+  const box = (page, selector) => page.$eval(selector, (e) => {
+    const { top, bottom, left, right } = e.getBoundingClientRect();
+    return { top, bottom, left, right };
+  });
+
+  test("fits a phone and a desktop, light and dark", async () => {
+    for (const scheme of SCHEMES) {
+      for (const [name, options] of DEVICES) {
+        const device = await onDevice(options, scheme);
+        const [one, two] = [await open("lobby", device), await open("lobby", device)];
+        await say(two, "Good morning from the other page");
+        await hears(one, "in-text", "Good morning");
+        await sendHex(two, "52 6f 6f 73 74 20 f0 9f 90 a6 00 ff");
+        await hears(one, "in-binary", "52 6f 6f 73");
+        await say(one, "x".repeat(300)); // one word that no line holds
+        await hears(two, "in-text", "xxx");
+        for (const [page, what] of [[one, "closed"], [two, "open"]]) {
+          const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+          assert.equal(overflow, 0, `${name}, laboratory ${what}: nothing sticks out sideways`);
+          const small = await page.$$eval("button, select, summary, input:not([type=checkbox]), label.check", (all) =>
+            all.filter((e) => e.offsetParent && e.getBoundingClientRect().height < 44).map((e) => e.id || e.textContent));
+          assert.deepEqual(small, [], `${name}: each control is at least 44 px high`);
+          const faint = await page.$$eval("input:not([type=checkbox]), select", (all) => all
+            .filter((e) => getComputedStyle(e).color !== getComputedStyle(document.body).color || parseFloat(getComputedStyle(e).fontSize) < 16)
+            .map((e) => e.id));
+          assert.deepEqual(faint, [], `${name}: what is typed has the colour of ink and 16 px`);
+        }
+        await one.screenshot({ path: join(outputDirectory, `${name}-${scheme}.png`) });
+        await two.screenshot({ path: join(outputDirectory, `${name}-${scheme}-laboratory.png`), fullPage: true });
+        await device.close();
+      }
+    }
+  });
+
+  test("shows a phone the messages first, and the line to write always at the foot", async () => {
+    const device = await onDevice(PHONE, "light");
+    const page = await open("lobby", device);
+    for (let n = 0; n < 30; n += 1) await say(page, `line ${n}`);
+    await hears(page, "out-text", "line 29");
+    const { height } = PHONE.viewport;
+    const [log, write] = [await box(page, "#log"), await box(page, "#write")];
+    assert.ok(log.top < 260, `the messages begin at ${log.top} px`);
+    assert.ok(log.bottom - log.top > 350 && log.bottom <= write.top, "they have most of the screen, above the line to write");
+    assert.ok((await box(page, "#log .entry:last-child")).bottom <= write.top, "the newest is in view");
+    assert.equal(Math.round(write.bottom), height);
+    assert.ok((await box(page, "#snippet")).top > log.bottom);
+    await openLaboratory(page);
+    await page.evaluate(() => scrollTo(0, document.body.scrollHeight));
+    assert.equal(Math.round((await box(page, "#write")).bottom), height, "also at the end of the page");
+    assert.ok((await box(page, "#lab")).bottom <= (await box(page, "#write")).top, "and it covers nothing there");
+    await device.close();
+  });
+
+  test("shows a desktop chat and snippet without scrolling", async () => {
+    const page = await open("lobby");
+    const { height } = DESKTOP.viewport;
+    for (const selector of ["#write", "#snippet", "#copy"]) assert.ok((await box(page, selector)).bottom <= height, selector);
+    assert.ok((await box(page, "#snippet")).left >= (await box(page, "#chat")).right);
+    const snippet = await page.$eval("#snippet", (e) => e.scrollWidth - e.clientWidth);
+    assert.equal(snippet, 0, "no line of the snippet is cut");
+    assert.equal(await page.$eval("#lab", (e) => e.open), false, "the laboratory is folded away");
+  });
+
+  test("is left by Tab in the order it is read, and can be used with the keyboard alone", async () => {
+    const [one, two] = [await open("keys"), await open("other")];
+    const order = [];
+    for (;;) {
+      await one.keyboard.press("Tab");
+      const at = await one.evaluate(() => document.activeElement === document.body ? ""
+        : document.activeElement.id || document.activeElement.textContent.trim());
+      if (at === "" || order.includes(at) || order.length > 20) break;
+      order.push(at);
+    }
+    assert.deepEqual(order.slice(0, 9), ["again", "channel", "clear", "log", "text", "Send", "copy", "snippet", "WebSocket in MDN"]);
+    assert.match(order[9], /^Laboratory/);
+    assert.equal(order.length, 10, "what is folded away is not visited");
+
+    await one.focus("#channel");
+    await one.keyboard.press("Control+A");
+    await one.keyboard.type("other");
+    await one.keyboard.press("Enter");
+    await hears(one, "open", "other");
+    for (let n = 0; n < 3; n += 1) await one.keyboard.press("Tab"); // Clear, the log, the line to write
+    await one.keyboard.type("typed");
+    await one.keyboard.press("Enter");
+    await hears(two, "in-text", "typed");
+  });
+
+  test("tells a screen reader what each thing is", async () => {
+    const page = await open("reader");
+    await openLaboratory(page);
+    const faults = await page.evaluate(() => {
+      const named = (e) => e.labels?.length || e.getAttribute("aria-label") || e.getAttribute("aria-labelledby") || (e.matches("button, a") && e.textContent.trim());
+      const found = [...document.querySelectorAll("input, select, textarea, button, a, [role=region], [role=log], [role=meter]")]
+        .filter((e) => !named(e)).map((e) => `no name: ${e.outerHTML}`);
+      const ids = [...document.querySelectorAll("[id]")].map((e) => e.id);
+      found.push(...ids.filter((id, n) => ids.indexOf(id) !== n).map((id) => `twice: ${id}`));
+      for (const e of document.querySelectorAll("[aria-labelledby], label[for]")) {
+        const id = e.getAttribute("aria-labelledby") ?? e.htmlFor;
+        if (!document.getElementById(id)) found.push(`no such label: ${id}`);
+      }
+      for (const e of document.querySelectorAll("*")) {
+        const scrolls = /auto|scroll/.test(getComputedStyle(e).overflowY) && e.scrollHeight > e.clientHeight + 1;
+        if (scrolls && e.tabIndex < 0) found.push(`scrolls, and no key reaches it: ${e.id || e.className}`);
+        if (e.tabIndex > 0) found.push(`out of order: ${e.id}`);
+      }
+      const levels = [...document.querySelectorAll("h1, h2, h3")].map((e) => Number(e.tagName[1]));
+      levels.forEach((level, n) => { if (level > (levels[n - 1] ?? 0) + 1) found.push(`a heading of level ${level} after ${levels[n - 1]}`); });
+      return found;
+    });
+    assert.deepEqual(faults, []);
+    const log = await page.$eval("#log", (e) => [e.role, e.ariaLive, e.getAttribute("aria-relevant"), e.ariaLabel]);
+    assert.deepEqual(log, ["log", "polite", "additions", "Messages"]);
+    assert.equal(await page.getAttribute("html", "lang"), "en");
+    assert.equal(await page.$$eval("header, main", (all) => all.length), 2);
+  });
+
+  test("has the contrast of WCAG AA in both schemes, connected and not", async () => {
+    for (const scheme of SCHEMES) {
+      const device = await onDevice(DESKTOP, scheme);
+      const daemon = await startDaemon();
+      const [one, two] = [await open("lobby", device, daemon), await open("lobby", device, daemon)];
+      await say(one, "mine");
+      await say(two, "theirs");
+      await hears(one, "in-text", "theirs");
+      for (const page of [one, two]) await openLaboratory(page);
+      daemon.signal("SIGKILL");
+      await hears(one, "close", "1006");
+      assert.deepEqual(await one.evaluate(faintTexts), [], scheme);
+      await device.close();
+    }
+  });
+
+  test("loads nothing from elsewhere", async () => {
+    const page = await suite.context.newPage();
+    const asked = [];
+    page.on("request", (request) => asked.push(new URL(request.url()).origin));
+    await page.goto(`${suite.daemon.http}/`);
+    await hears(page, "open", "lobby");
+    assert.deepEqual([...new Set(asked)], [suite.daemon.http]);
+  });
+});
+
+/** In the page: texts with less contrast to their ground than 4.5 to 1, as WCAG 2.2 §1.4.3 counts it. */
+function faintTexts() {
+  const rgba = (css) => (css.match(/[\d.]+/g) ?? [0, 0, 0, 0]).map(Number);
+  const luminance = (rgb) => rgb.slice(0, 3).map((c) => c / 255)
+    .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, n) => sum + c * [0.2126, 0.7152, 0.0722][n], 0);
+  const ground = (e) => {
+    for (let at = e; at; at = at.parentElement) {
+      const colour = rgba(getComputedStyle(at).backgroundColor);
+      if ((colour[3] ?? 1) === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  return [...document.querySelectorAll("body *")]
+    .filter((e) => e.offsetParent && !e.matches(":disabled, :disabled *, .unseen, option"))
+    .filter((e) => [...e.childNodes].some((n) => n.nodeType === Node.TEXT_NODE && n.data.trim()) || e.matches("input:not([type=checkbox])"))
+    .flatMap((e) => {
+      const [a, b] = [luminance(rgba(getComputedStyle(e).color)), luminance(ground(e))];
+      const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+      return ratio < 4.5 ? [`${ratio.toFixed(2)}: ${e.tagName} ${e.id} ${e.textContent.slice(0, 30)}`] : [];
+    });
+}
