@@ -131,7 +131,7 @@ describe(`the page's form, driver ${driver ?? "by default"}`, { timeout: 180_000
     assert.equal(await page.$$eval("header, main", (all) => all.length), 2);
   });
 
-  test("has the contrast of WCAG AA in both schemes, connected and not", async () => {
+  test("has the contrast of WCAG AA in both schemes, also without a server, and still fits a phone", async () => {
     for (const scheme of SCHEMES) {
       const device = await onDevice(DESKTOP, scheme);
       const daemon = await startDaemon();
@@ -140,8 +140,15 @@ describe(`the page's form, driver ${driver ?? "by default"}`, { timeout: 180_000
       await say(two, "theirs");
       await hears(one, "in-text", "theirs");
       for (const page of [one, two]) await openLaboratory(page);
+      await two.setViewportSize({ width: 360, height: 740 });
       daemon.signal("SIGKILL");
       await hears(one, "close", "1006");
+      await hears(two, "away", "3 attempts");
+      const sideways = () => two.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+      assert.equal(await sideways(), 0, "reconnecting, on a narrow phone");
+      await two.uncheck("#auto");
+      await hears(two, "away", "Stopped");
+      assert.equal(await sideways(), 0, "not connected, on a narrow phone");
       assert.deepEqual(await one.evaluate(faintTexts), [], scheme);
       await device.close();
     }

@@ -263,7 +263,7 @@ describe(`the page, driver ${driver ?? "by default"}`, { timeout: 180_000 }, () 
     assert.equal((await bodies(one, "away")).length, 1, "one entry counts");
     assert.equal((await bodies(one, "close")).length, 1, "an attempt that fails is no entry of its own");
     assert.equal(await one.textContent("#words"), "Reconnecting…");
-    assert.equal(await one.textContent("#connect"), "Try now");
+    assert.equal(await one.textContent("#connect"), "Retry");
     assert.equal(await two.textContent("#words"), "Not connected", "the other was asked not to come back by itself");
     await say(one, "kept");
     assert.match(await one.textContent("#explain"), /nothing was sent/);
