@@ -8,17 +8,22 @@ let wait = 500;
 
 function connect() {
   const socket = new WebSocket(url);
+  let timer = null;
+  function again() {
+    if (timer) return;
+    timer = setTimeout(connect, wait * (0.5 + Math.random() / 2)); // at random: not all clients at once
+    wait = Math.min(wait * 2, 30_000);
+  }
   socket.binaryType = "arraybuffer";
   socket.onopen = () => {
     wait = 500;
     console.log("connected");
   };
   socket.onmessage = ({ data }) => console.log(data); // text is a string, binary an ArrayBuffer
-  socket.onerror = () => {}; // the close event follows, and says more
+  socket.onerror = again; // Node 22 reports no close after an attempt that failed
   socket.onclose = ({ code, reason }) => {
     console.log(`closed, code ${code} ${reason}`);
-    setTimeout(connect, wait * (0.5 + Math.random() / 2)); // at random, so that not all come at once
-    wait = Math.min(wait * 2, 30_000);
+    again();
   };
 }
 

@@ -13,5 +13,8 @@ socket.onopen = async () => {
   }
   socket.close(1000); // after everything was sent
 };
-socket.onerror = ({ message }) => console.error("cannot connect:", message);
-socket.onclose = ({ code }) => { process.exitCode = code === 1000 ? 0 : 1; };
+socket.onerror = ({ message }) => {
+  console.error("cannot connect to", url, message);
+  process.exitCode = 1;
+};
+socket.onclose = ({ code }) => { if (code !== 1000) process.exitCode = 1; };

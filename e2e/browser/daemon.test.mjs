@@ -57,6 +57,7 @@ describe(`the daemon, driver ${driver ?? "by default"}`, { timeout: 60_000 }, ()
     assert.match(answer.headers["content-type"], /^text\/html; *charset=utf-8$/i);
     assert.match(answer.headers["content-security-policy"] ?? "", /default-src 'none'/);
     assert.match(answer.body, /<title>Roost<\/title>/);
+    assert.doesNotMatch(answer.body, /\{\{/, "style, script and version are put in");
     assert.equal(Number(answer.headers["content-length"]), Buffer.byteLength(answer.body));
   });
 

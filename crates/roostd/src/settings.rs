@@ -52,10 +52,14 @@ fn dialects(from: &config::Settings) -> roost_dialect::Settings {
     dialects
 }
 
-/// The page that shows what a browser can do with nothing but `new WebSocket(url)`.
+/// The page that shows what a browser can do with nothing but `new WebSocket(url)`: one document,
+/// so that its policy can forbid it to load anything.
 fn page() -> reactor::Page {
     static BODY: LazyLock<String> = LazyLock::new(|| {
-        include_str!("../assets/index.html").replace("{{version}}", env!("CARGO_PKG_VERSION"))
+        include_str!("../assets/index.html")
+            .replace("{{version}}", env!("CARGO_PKG_VERSION"))
+            .replace("{{style}}", include_str!("../assets/style.css"))
+            .replace("{{script}}", include_str!("../assets/script.js"))
     });
     reactor::Page {
         path: "/",
