@@ -21,7 +21,7 @@ const read = (path) => readFileSync(resolve(root, path), "utf8");
 const blocks = (path, language) =>
   [...read(path).matchAll(/^```(\w+)\n([^]*?)^```$/gm)].filter(([, word]) => word === language).map(([, , text]) => text);
 
-describe(`what the documents show, driver ${driver ?? "by default"}`, { timeout: 180_000 }, () => {
+describe(`what the documents show, driver ${driver ?? "by default"}`, { timeout: 300_000 }, () => {
   const suite = browserAndDaemon();
   const here = (text, daemon = suite.daemon) => text.replaceAll("127.0.0.1:8080", `127.0.0.1:${daemon.port}`);
   let directory, server, served;

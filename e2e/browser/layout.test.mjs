@@ -10,7 +10,7 @@ import { browserAndDaemon, DESKTOP, hears, openLaboratory, PHONE, say, sendHex }
 const DEVICES = [["desktop", DESKTOP], ["phone", PHONE]];
 const SCHEMES = ["light", "dark"];
 
-describe(`the page's form, driver ${driver ?? "by default"}`, { timeout: 180_000 }, () => {
+describe(`the page's form, driver ${driver ?? "by default"}`, { timeout: 300_000 }, () => {
   const suite = browserAndDaemon();
   const open = suite.open;
   const onDevice = (options, scheme) => suite.context.browser().newContext({ ...options, colorScheme: scheme });
