@@ -58,6 +58,7 @@ fn hold<D: Driver>(
         addr: address,
         backlog: 4_096,
         reuse_port: true,
+        exclusive: false,
         sharers: 0,
         want_peer: false,
     })?;

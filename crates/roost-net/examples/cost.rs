@@ -88,6 +88,7 @@ fn server<D: Driver>(
         addr: "127.0.0.1:0".parse().expect("an address"),
         backlog: 4_096,
         reuse_port: false,
+        exclusive: false,
         sharers: 0,
         want_peer: false,
     })?;

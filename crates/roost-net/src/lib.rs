@@ -42,6 +42,8 @@
 //! 9. **Wake.** A [`Waker`] used from any thread makes the current or the next [`Driver::wait`]
 //!    return and yields at least one [`Event::Woken`] after the wake; wakes in between coalesce.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 #[cfg(not(target_os = "linux"))]
 compile_error!("Roost runs on Linux");
 
@@ -56,6 +58,7 @@ pub mod epoll;
 mod key;
 pub mod limits;
 pub mod memory;
+pub mod process;
 pub mod sim;
 mod socket;
 mod sys;
@@ -312,6 +315,9 @@ pub struct ListenOptions {
     pub backlog: u32,
     /// `SO_REUSEPORT`, so that each reactor has a listener of its own on one port (Linux 3.9).
     pub reuse_port: bool,
+    /// With `reuse_port`: the first listener of this process on the port. Fails while another
+    /// process listens there, though that one may share its port as well.
+    pub exclusive: bool,
     /// How many listeners the port will have, all with the same number here: newcomers are dealt
     /// to them at random (Linux 4.5). Below 2, and where the kernel does not take it, they are
     /// dealt by the kernel's hash of the addresses, which is less even.

@@ -21,7 +21,7 @@
 //! let net = SimNet::new(7, SimFaults::lossless());
 //! let mut drivers = [SimOptions::default(), SimOptions::default()].map(|o| net.driver(o));
 //! let addr = "10.0.0.1:80".parse().unwrap();
-//! let listen = ListenOptions { addr, backlog: 16, reuse_port: false, sharers: 0, want_peer: true };
+//! let listen = ListenOptions { addr, backlog: 16, reuse_port: false, exclusive: false, sharers: 0, want_peer: true };
 //! drivers[0].listen(&listen).unwrap();
 //! drivers[1].connect(ConnKey::new(0, 0), &ConnectOptions { addr, local: None }).unwrap();
 //!

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
@@ -18,13 +18,21 @@ pub(crate) fn listen(options: &ListenOptions) -> io::Result<(Socket, SocketAddr)
     let socket = nonblocking(options.addr)?;
     // A restarted server binds its port although old connections are in TIME_WAIT.
     socket.set_reuse_address(true)?;
-    if options.reuse_port {
+    if options.reuse_port && !options.exclusive {
         socket.set_reuse_port(true)?;
     }
     set_connection_options(&socket)?;
     socket.bind(&SockAddr::from(options.addr))?;
     socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+    if options.reuse_port && options.exclusive {
+        // From now on others of this process may share the port. A listener that tries without the
+        // option, as this one has, is refused while any other listens: two processes that start at
+        // the same moment cannot both get the port.
+        socket.set_reuse_port(true)?;
+    }
+    // The first has nobody to share with yet: the second makes the group, and this one is in it.
     if options.reuse_port
+        && !options.exclusive
         && options.sharers > 1
         && let Err(error) = sys::deal_at_random(&socket, options.sharers)
     {
@@ -51,6 +59,12 @@ pub(crate) fn for_connect(options: &ConnectOptions) -> io::Result<Socket> {
         socket.bind(&SockAddr::from(local))?;
     }
     Ok(socket)
+}
+
+/// A descriptor to be closed when no other is left. A socket, because it needs no file: /dev may be
+/// missing.
+pub(crate) fn spare_descriptor() -> io::Result<OwnedFd> {
+    Socket::new(Domain::UNIX, Type::DGRAM, None).map(OwnedFd::from)
 }
 
 /// Makes the close of `socket` send RST and drop what is unsent, instead of FIN.
@@ -82,6 +96,7 @@ mod tests {
             addr: "127.0.0.1:0".parse().expect("an address"),
             backlog: 8,
             reuse_port: false,
+            exclusive: false,
             sharers: 0,
             want_peer: false,
         };
@@ -94,12 +109,14 @@ mod tests {
             addr: "127.0.0.1:0".parse().expect("an address"),
             backlog: 4_096,
             reuse_port: true,
+            exclusive: true,
             sharers,
             want_peer: false,
         };
         let sockets = (0..listeners).map(|_| {
             let (socket, addr) = listen(&options).expect("loopback listens");
             options.addr = addr;
+            options.exclusive = false;
             socket
         });
         (sockets.collect(), options.addr)
@@ -168,6 +185,42 @@ mod tests {
             got.iter().all(|&n| n > 20),
             "100 each, and 100 to one: {got:?}"
         );
+    }
+
+    #[test]
+    fn the_first_listener_of_a_process_wants_the_port_for_itself() {
+        let (listeners, addr) = group(2, 2);
+        let mut second = ListenOptions {
+            addr,
+            backlog: 8,
+            reuse_port: true,
+            exclusive: true,
+            sharers: 2,
+            want_peer: false,
+        };
+        for ip in [
+            addr.ip().to_string(),
+            "0.0.0.0".to_owned(),
+            "[::]".to_owned(),
+        ] {
+            second.addr = format!("{ip}:{}", addr.port()).parse().expect("an address");
+            let error = listen(&second).expect_err("another listens there");
+            assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{ip}");
+        }
+        // One connection that we closed first is in TIME_WAIT when the next process starts.
+        let mut client = std::net::TcpStream::connect(addr).expect("the backlog has room");
+        let began = Instant::now();
+        while !listeners
+            .iter()
+            .any(|listener| sys::accept(listener, false).is_ok())
+        {
+            assert!(began.elapsed() < Duration::from_secs(10), "nobody accepts");
+        }
+        let end = std::io::Read::read(&mut client, &mut [0]);
+        assert_eq!(end.expect("a FIN"), 0);
+        drop((client, listeners));
+        second.addr = addr;
+        listen(&second).expect("nobody listens there any more");
     }
 
     #[test]

@@ -180,6 +180,31 @@ impl UringDriver {
         })
     }
 
+    /// Whether a driver with these options runs here: sets one up, has the kernel do one request
+    /// that does nothing, and drops it. A seccomp filter may allow the set-up and refuse the rest.
+    ///
+    /// # Errors
+    /// As [`UringDriver::new`], and what the kernel says to the request.
+    pub fn probe(options: &UringOptions) -> io::Result<()> {
+        let mut driver = UringDriver::new(options)?;
+        driver.ring.do_nothing(PROBE);
+        let until = clock::now_ns() + PROBE_NS;
+        while clock::now_ns() < until {
+            driver
+                .ring
+                .enter(true, Some(Duration::from_nanos(PROBE_NS)))?;
+            if let Some(cqe) = driver.ring.next_arrived() {
+                return match cqe.result {
+                    0 => Ok(()),
+                    errno => Err(io::Error::from_raw_os_error(-errno)),
+                };
+            }
+        }
+        Err(io::Error::other(
+            "io_uring does not complete a request that does nothing",
+        ))
+    }
+
     /// What must be in the queue before a wait: watches, accepts, receives that got a buffer.
     fn prepare(&mut self) {
         self.end_lease();
@@ -578,3 +603,7 @@ const ROUNDS_MAX: usize = 16;
 
 /// How long a listener waits that cannot even refuse.
 const STUCK_RETRY_NS: u64 = 10_000_000;
+
+/// `user_data` of the request that does nothing, and how long it may take.
+const PROBE: u64 = 1;
+const PROBE_NS: u64 = 1_000_000_000;

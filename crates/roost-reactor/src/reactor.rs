@@ -17,7 +17,7 @@ use roost_hub::{Hub, HubOptions, ReactorId};
 use roost_metrics::Registry;
 use roost_net::{CloseMode, ConnKey, Driver, Event, ListenOptions, Waker};
 use roost_wire::{CloseCode, Limits as WireLimits};
-use tracing::{debug, info};
+use tracing::{Level, debug, field, info};
 
 use crate::admission::{Admission, Refused};
 use crate::budget::{Budget, Standing};
@@ -224,8 +224,11 @@ impl<D: Driver> Reactor<D> {
             addr,
             backlog: settings.backlog,
             reuse_port: true,
+            exclusive: self.core.post.me() == 0,
             sharers: self.shared.registry.reactors() as u16,
-            want_peer: settings.limits.connections_per_address_max > 0,
+            // Asking costs a new connection something, and a quiet one nothing.
+            want_peer: settings.limits.connections_per_address_max > 0
+                || tracing::enabled!(Level::DEBUG),
         };
         Ok(self.driver.listen(&options)?.1)
     }
@@ -336,7 +339,7 @@ impl<D: Driver> Reactor<D> {
                 Event::Sent(key) => core.on_sent(&mut self.driver, &mut self.scratch, key),
                 Event::ReadClosed(key) => core.handle_read_closed(key),
                 Event::Closed(key, cause) => {
-                    debug!(?key, ?cause, "closed");
+                    debug!(connection = %core.id(key), ?cause, "closed");
                     core.remove(key);
                 }
                 Event::Accepted {
@@ -346,7 +349,7 @@ impl<D: Driver> Reactor<D> {
                 } => match core.handle_accepted(peer) {
                     Ok(key) => {
                         if let Err(error) = self.driver.adopt(key, socket) {
-                            debug!(?key, %error, "adopt failed");
+                            debug!(connection = %core.id(key), %error, "adopt failed");
                             core.remove(key);
                         }
                     }
@@ -442,7 +445,8 @@ impl<D: Driver> Reactor<D> {
 
     fn begin_drain(&mut self) {
         let drain_ms = self.shared.switch.drain_ms.load(Ordering::Relaxed);
-        info!(connections = self.core.table.len(), drain_ms, "draining");
+        let (reactor, connections) = (self.core.post.me(), self.core.table.len());
+        info!(reactor, connections, drain_ms, "draining");
         self.driver.stop_listening();
         self.core.draining = true;
         self.core.drained = 0;
@@ -499,13 +503,15 @@ impl Core {
 
     fn handle_accepted(&mut self, peer: Option<SocketAddr>) -> Result<ConnKey, Refused> {
         self.counters.connections_accepted_total.inc();
-        let address = match self.admission.enter(peer.map(|peer| peer.ip())) {
-            Ok(_) | Err(_) if self.draining => Err(Refused::ConnectionsMax),
-            entered => entered,
+        let address = if self.draining {
+            Err(Refused::Draining)
+        } else {
+            self.admission.enter(peer.map(|peer| peer.ip()))
         };
         match address {
             Err(refused) => {
                 match refused {
+                    Refused::Draining => self.counters.refused_draining_total.inc(),
                     Refused::ConnectionsMax => self.counters.refused_connections_max_total.inc(),
                     Refused::PerAddressMax => self.counters.refused_per_address_total.inc(),
                 }
@@ -517,7 +523,8 @@ impl Core {
                 conn.flags.set(Flags::HANDSHAKE);
                 let key = self.table.insert(conn);
                 self.ledger.open(key.slot());
-                debug!(?key, ?peer, "accepted");
+                let peer = peer.map(field::display); // no field where it is not known
+                debug!(connection = %self.id(key), peer, "accepted");
                 self.counters.handshakes_in_flight.inc();
                 self.counters.connections_open.set(self.table.len() as u64);
                 self.set_deadline(key.slot(), self.settings.limits.handshake_timeout_ms);
@@ -540,6 +547,10 @@ impl Core {
                 continue;
             };
             match conn.phase {
+                // A client that has not sent a byte waits for no answer, and none is waited for.
+                Phase::Handshake if conn.partial == Index::NONE => {
+                    self.cut(key, CloseMode::Graceful);
+                }
                 Phase::Handshake | Phase::Joining => self.refuse(key, 503, GOING_DOWN),
                 Phase::Open => {
                     self.notify_dialect(key, DialectEvent::Draining);

@@ -1,5 +1,7 @@
 //! All reactors of a server, one thread each.
 
+use std::error::Error;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::mpsc;
@@ -19,6 +21,17 @@ pub struct Server {
     threads: Vec<(Waker, JoinHandle<io::Result<()>>)>,
 }
 
+/// Why a server has not started.
+#[derive(Debug)]
+pub enum StartError {
+    /// The system allows no further thread, or has no memory for one.
+    Thread(io::Error),
+    /// A reactor's driver could not be made.
+    Driver(io::Error),
+    /// The address could not be listened on.
+    Listen(io::Error),
+}
+
 /// Stops a server from any thread.
 pub struct Stopper {
     shared: Shared,
@@ -36,14 +49,39 @@ impl Stopper {
     }
 }
 
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Thread(error) => write!(f, "starting a thread: {error}"),
+            StartError::Driver(error) => write!(f, "making a driver: {error}"),
+            StartError::Listen(error) => write!(f, "listening: {error}"),
+        }
+    }
+}
+
+impl Error for StartError {}
+
+impl From<StartError> for io::Error {
+    /// Of the same kind, with the step in its text.
+    fn from(error: StartError) -> io::Error {
+        let (StartError::Thread(why) | StartError::Driver(why) | StartError::Listen(why)) = &error;
+        io::Error::new(why.kind(), error)
+    }
+}
+
 impl Server {
     /// Starts `reactors` reactors (1 to 256), each with a driver that `make_driver` makes on the
     /// reactor's own thread, for io_uring wants its ring used by the thread that made it. Returns
     /// when all of them listen.
     ///
     /// # Errors
-    /// The first one of making a driver or listening; the reactors started before are stopped.
-    pub fn start<D, F>(settings: Settings, reactors: usize, make_driver: F) -> io::Result<Server>
+    /// The first one; the reactors started before are stopped. [`StartError::Listen`] with
+    /// `AddrInUse` also when another process listens there that would share its port.
+    pub fn start<D, F>(
+        settings: Settings,
+        reactors: usize,
+        make_driver: F,
+    ) -> Result<Server, StartError>
     where
         D: Driver,
         F: Fn() -> io::Result<D> + Clone + Send + 'static,
@@ -65,7 +103,7 @@ impl Server {
         Ok(server)
     }
 
-    fn start_reactor<D, F>(&mut self, id: u8, make_driver: F) -> io::Result<()>
+    fn start_reactor<D, F>(&mut self, id: u8, make_driver: F) -> Result<(), StartError>
     where
         D: Driver,
         F: Fn() -> io::Result<D> + Send + 'static,
@@ -75,9 +113,10 @@ impl Server {
         let thread = thread::Builder::new()
             .name(format!("reactor-{id}"))
             .spawn(move || {
-                let begin = || -> io::Result<_> {
-                    let mut reactor = Reactor::new(make_driver()?, id, shared);
-                    let address = reactor.listen(address)?;
+                let begin = || {
+                    let driver = make_driver().map_err(StartError::Driver)?;
+                    let mut reactor = Reactor::new(driver, id, shared);
+                    let address = reactor.listen(address).map_err(StartError::Listen)?;
                     Ok((reactor, address))
                 };
                 match begin() {
@@ -90,8 +129,9 @@ impl Server {
                         Ok(())
                     }
                 }
-            })?;
-        let ended = |_| io::Error::other("a reactor thread ended at its start");
+            })
+            .map_err(StartError::Thread)?;
+        let ended = |_| StartError::Thread(io::Error::other("it ended at its start"));
         let (waker, bound) = start.recv().map_err(ended)??;
         self.address = bound; // port 0 is resolved by the first reactor
         self.threads.push((waker, thread));

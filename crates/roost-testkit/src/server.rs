@@ -45,14 +45,15 @@ impl Backend {
             direct_slots: (self == Backend::UringDirect).then_some(slots),
             ..UringOptions::default()
         };
-        match self {
+        let started = match self {
             Backend::Epoll => Server::start(settings, reactors, || {
                 EpollDriver::new(&EpollOptions::default())
             }),
             Backend::Uring | Backend::UringDirect => {
                 Server::start(settings, reactors, move || UringDriver::new(&uring))
             }
-        }
+        };
+        Ok(started?)
     }
 }
 

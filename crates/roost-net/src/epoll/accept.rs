@@ -4,7 +4,6 @@
 //! that it learns its fate and the backlog stays empty. When even the reserve is gone, accepting
 //! rests until one of our sockets closes or ten milliseconds pass.
 
-use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -27,7 +26,7 @@ pub(super) struct Listeners {
     list: Vec<Option<Listener>>,
     accepting: bool,
     /// Opened with the first listener; see the module's documentation.
-    reserve: Option<File>,
+    reserve: Option<OwnedFd>,
     /// Accepting rests until then.
     retry_at_ns: Option<u64>,
 }
@@ -223,7 +222,7 @@ impl Listeners {
 
     fn refill_reserve(&mut self) {
         if self.reserve.is_none() {
-            self.reserve = File::open("/dev/null").ok();
+            self.reserve = socket::spare_descriptor().ok();
         }
     }
 

@@ -52,6 +52,7 @@ fn bytes_behind_urgent_data_are_read() {
         addr: "127.0.0.1:0".parse().expect("an address"),
         backlog: 8,
         reuse_port: false,
+        exclusive: false,
         sharers: 0,
         want_peer: false,
     };

@@ -11,7 +11,6 @@
 //! newcomers uses no CPU.
 
 use std::cell::UnsafeCell;
-use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -59,7 +58,7 @@ pub(super) struct Listeners {
     direct: bool,
     paused: bool,
     /// Held open to be closed when no other descriptor is left.
-    reserve: Option<File>,
+    reserve: Option<OwnedFd>,
 }
 
 impl Listeners {
@@ -68,7 +67,7 @@ impl Listeners {
             list: Vec::new(),
             direct,
             paused: false,
-            reserve: Some(File::open("/dev/null")?),
+            reserve: Some(socket::spare_descriptor()?),
         })
     }
 
@@ -117,7 +116,7 @@ impl Listeners {
     /// Tries again what was stuck.
     pub(super) fn retry_stuck(&mut self) {
         if self.reserve.is_none() {
-            self.reserve = File::open("/dev/null").ok();
+            self.reserve = socket::spare_descriptor().ok();
         }
         for listener in self.list.iter_mut().flatten() {
             if listener.state == State::Stuck {
@@ -361,7 +360,7 @@ pub(super) fn is_limit(errno: i32) -> bool {
 }
 
 /// Accepts and resets those who wait, by the reserve if need be.
-fn reset_newcomers(listener: &Socket, reserve: &mut Option<File>) -> u64 {
+fn reset_newcomers(listener: &Socket, reserve: &mut Option<OwnedFd>) -> u64 {
     let mut reset = 0;
     while reset < RESETS_MAX {
         match sys::accept(listener, false) {
@@ -377,7 +376,7 @@ fn reset_newcomers(listener: &Socket, reserve: &mut Option<File>) -> u64 {
         }
     }
     if reserve.is_none() {
-        *reserve = File::open("/dev/null").ok();
+        *reserve = socket::spare_descriptor().ok();
     }
     reset
 }

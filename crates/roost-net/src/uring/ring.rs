@@ -11,7 +11,7 @@ use io_uring::types::{CancelBuilder, DestinationSlot, Fd, Fixed, SubmitArgs, Tim
 use io_uring::{EnterFlags, IoUring, Probe, cqueue, opcode, squeue};
 
 use super::UringOptions;
-use super::setup::{explain, explain_setup, register_slots};
+use super::setup::{explain_call, explain_setup, register_slots};
 use crate::memory::{HighWater, shrink_queue};
 
 /// What a request works on: an ordinary descriptor, or a slot of the ring's own table.
@@ -93,7 +93,7 @@ impl Ring {
         let mut probe = Probe::new();
         io.submitter()
             .register_probe(&mut probe)
-            .map_err(|e| explain("probing", &e))?;
+            .map_err(|e| explain_call("probing", e))?;
         if let Some(slots) = options.direct_slots {
             register_slots(&io, &probe, slots)?;
         }
@@ -118,7 +118,7 @@ impl Ring {
         let result = unsafe {
             submitter.register_buf_ring_with_flags(memory as u64, entries, BUFFER_GROUP, 0)
         };
-        result.map_err(|e| explain("registering the receive buffers", &e))
+        result.map_err(|e| explain_call("registering the receive buffers", e))
     }
 
     /// Whether a direct descriptor can be bound to a local address (Linux 6.11).
@@ -160,7 +160,7 @@ impl Ring {
                     Some(libc::ETIME | libc::EINTR) => break,
                     // The kernel wants its completions taken first, or is short of memory.
                     Some(libc::EBUSY | libc::EAGAIN) if tries < BUSY_TRIES_MAX => tries += 1,
-                    _ => return Err(explain("submitting and waiting", &error)),
+                    _ => return Err(explain_call("submitting and waiting", error)),
                 },
             }
             self.collect();
@@ -189,7 +189,7 @@ impl Ring {
             self.io
                 .submitter()
                 .register_enable_rings()
-                .map_err(|e| explain("enabling the ring", &e))?;
+                .map_err(|e| explain_call("enabling the ring", e))?;
             self.enabled = true;
         }
         Ok(())
@@ -245,6 +245,11 @@ impl Ring {
     fn push_plain(&mut self, entry: squeue::Entry) {
         // SAFETY: see above; the methods that call this build the entry themselves.
         unsafe { self.push(entry) }
+    }
+
+    /// Asks for a completion and nothing else.
+    pub(super) fn do_nothing(&mut self, user_data: u64) {
+        self.push_plain(opcode::Nop::new().build().user_data(user_data));
     }
 
     /// Watches for bytes, FIN and faults, by edges: one completion for each change.

@@ -39,7 +39,11 @@ pub(super) fn explain_setup(error: io::Error) -> io::Error {
              allow io_uring_setup, io_uring_enter and io_uring_register"
             .to_owned(),
         Some(libc::EPERM | libc::EACCES) => match sysctl("io_uring_disabled").as_deref() {
-            None | Some("0") => "a seccomp filter or security module forbids io_uring: allow \
+            None => "io_uring is forbidden, by kernel.io_uring_disabled, a seccomp filter or a \
+                 security module; which, cannot be read, for /proc is not mounted here: mount it, \
+                 or allow io_uring_setup, io_uring_enter and io_uring_register"
+                .to_owned(),
+            Some("0") => "a seccomp filter or security module forbids io_uring: allow \
                  io_uring_setup, io_uring_enter and io_uring_register"
                 .to_owned(),
             Some(level) => format!(
@@ -57,6 +61,21 @@ pub(super) fn explain_setup(error: io::Error) -> io::Error {
         error.kind(),
         format!("{reason}; or use the epoll driver ({error})"),
     )
+}
+
+/// The error of a call on a ring that was set up. The three system calls are filtered apart.
+pub(super) fn explain_call(step: &str, error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::ENOSYS | libc::EPERM | libc::EACCES) => io::Error::new(
+            error.kind(),
+            format!(
+                "io_uring, {step}: a seccomp filter allows io_uring_setup and refuses what comes \
+                 after it: allow io_uring_enter and io_uring_register, too; or use the epoll \
+                 driver ({error})"
+            ),
+        ),
+        _ => explain(step, &error),
+    }
 }
 
 /// The error, with the step that failed.
@@ -100,5 +119,8 @@ mod tests {
             let said = explained.to_string();
             assert!(said.contains(remedy) && said.contains(&text), "{said}");
         }
+        let refused = io::Error::from_raw_os_error(libc::EPERM);
+        let said = explain_call("waiting", refused).to_string();
+        assert!(said.contains("allow io_uring_enter"), "{said}");
     }
 }

@@ -288,6 +288,7 @@ fn serve<B: Backend>(options: &Options, hogs: Hogs) {
         addr,
         backlog: 4_096,
         reuse_port: false,
+        exclusive: false,
         sharers: 0,
         want_peer: false,
     };

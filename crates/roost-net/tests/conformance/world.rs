@@ -80,6 +80,7 @@ impl<B: Backend> World<B> {
         host: usize,
         addr: SocketAddr,
         reuse_port: bool,
+        exclusive: false,
     ) -> SocketAddr {
         let options = ListenOptions {
             addr,

@@ -185,6 +185,7 @@ pub(crate) fn pair(net: &SimNet) -> (SimDriver, SimDriver, ConnKey) {
         addr: "[::1]:0".parse().unwrap(),
         backlog: 1,
         reuse_port: false,
+        exclusive: false,
         sharers: 0,
         want_peer: true,
     };

@@ -14,6 +14,7 @@ fn listen(driver: &mut SimDriver, addr: &str, backlog: u32) -> SocketAddr {
         addr: addr.parse().unwrap(),
         backlog,
         reuse_port: false,
+        exclusive: false,
         sharers: 0,
         want_peer: true,
     };
@@ -144,6 +145,7 @@ fn addresses_are_taken_once() {
         addr: SocketAddr::new("127.0.0.1".parse().unwrap(), addr.port()),
         backlog: 64,
         reuse_port: true,
+        exclusive: false,
         sharers: 0,
         want_peer: false,
     };

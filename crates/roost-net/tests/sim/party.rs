@@ -121,6 +121,7 @@ impl Party {
             addr: addr.parse().expect("an address"),
             backlog: 64,
             reuse_port: true,
+            exclusive: false,
             sharers: 0,
             want_peer: false,
         };

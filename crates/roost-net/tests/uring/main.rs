@@ -31,6 +31,7 @@ fn listen(driver: &mut UringDriver, want_peer: bool) -> SocketAddr {
         addr: "127.0.0.1:0".parse().expect("an address"),
         backlog: 1_024,
         reuse_port: false,
+        exclusive: false,
         sharers: 0,
         want_peer,
     };
