@@ -6,6 +6,10 @@
 //! Names follow the field's habit: `_total` only grows, the others go up and down. The one list
 //! below is the source of the struct, of the names and of the help texts.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+pub mod process;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -92,6 +96,8 @@ counters! {
     refused_connections_max_total,
     /// Newcomers reset because connections_per_address_max was reached.
     refused_per_address_total,
+    /// New connections reset because the server is going down.
+    refused_draining_total,
     /// Accepts that found no free file descriptor or table slot.
     accept_limit_total,
     /// Handshakes in flight now.
@@ -100,6 +106,8 @@ counters! {
     handshakes_accepted_total,
     /// Handshakes answered with an error status.
     handshakes_refused_total,
+    /// Of those, because their origin is not allowed.
+    origins_refused_total,
     /// Requests for a WebSocket that offered subprotocols of which none is served on their path; a
     /// browser then fails the connection.
     subprotocols_unmatched_total,
@@ -137,6 +145,8 @@ counters! {
     publishes_total,
     /// Publishes refused by the namespace's settings.
     publishes_refused_total,
+    /// Subscriptions refused: by the namespace's settings, or because a limit was reached.
+    subscriptions_refused_total,
     /// Messages queued to subscribers.
     deliveries_total,
     /// Channels known to this reactor now.
@@ -281,8 +291,12 @@ impl Registry {
         sums
     }
 
-    /// The sum over all reactors of the counter called `name`; `None` when there is none.
+    /// The sum over all reactors of the counter called `name`, or the process's of that name;
+    /// `None` when there is none.
     pub fn sum(&self, name: &str) -> Option<u64> {
+        if let Some((_, value)) = process::values().iter().find(|(d, _)| d.name == name) {
+            return Some(*value);
+        }
         let at = DESCRIPTIONS.iter().position(|d| d.name == name)?;
         Some(self.sums()[at])
     }
@@ -295,6 +309,9 @@ impl Registry {
         let mut out = format!("{{\"reactors\":{}", self.reactors.len());
         for (description, sum) in DESCRIPTIONS.iter().zip(self.sums()) {
             write!(out, ",\n \"{}\":{sum}", description.name).expect("a String takes all writes");
+        }
+        for (description, value) in process::values() {
+            write!(out, ",\n \"{}\":{value}", description.name).expect("a String takes all writes");
         }
         for (at, namespace) in self.names.iter().enumerate() {
             let section = if namespace.is_empty() {

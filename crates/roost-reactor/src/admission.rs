@@ -30,6 +30,8 @@ pub(crate) struct Admission {
 pub(crate) enum Refused {
     ConnectionsMax,
     PerAddressMax,
+    /// The server is going down.
+    Draining,
 }
 
 impl Admission {

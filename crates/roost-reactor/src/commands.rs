@@ -239,11 +239,14 @@ impl Core {
         };
         let event = match subscribed {
             Ok(channel) => Event::Subscribing { channel, form },
-            Err(refusal) => Event::Refused {
-                request: Request::Subscribe,
-                token: Some(token),
-                refusal,
-            },
+            Err(refusal) => {
+                self.counters.subscriptions_refused_total.inc();
+                Event::Refused {
+                    request: Request::Subscribe,
+                    token: Some(token),
+                    refusal,
+                }
+            }
         };
         self.notify_dialect(key, event);
     }

@@ -196,7 +196,7 @@ impl Core {
             }
             Ok(None) => false,
             Err(error) => {
-                debug!(?key, error = error.name(), "protocol error");
+                debug!(connection = %self.id(key), error = error.name(), "protocol error");
                 self.counters.protocol_errors_total.inc();
                 self.fail(key, error.close_code(), error.reason());
                 false
@@ -234,7 +234,7 @@ impl Core {
     /// The peer's close frame.
     fn handle_close(&mut self, key: ConnKey, code: Option<CloseCode>, reason: &str) {
         debug!(
-            ?key,
+            connection = %self.id(key),
             code = code.map(CloseCode::get),
             reason,
             "close received"

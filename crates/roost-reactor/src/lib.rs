@@ -9,6 +9,7 @@
 //! |---|---|
 //! | the loop | `reactor.rs` |
 //! | a connection's record and its life | `conn.rs`, `core.rs` |
+//! | a connection's name in the log | `conn_id.rs` |
 //! | accept, the 101, refusals | `opening.rs` |
 //! | plain HTTP: pages, counters, health | `plain.rs` |
 //! | messages | `frames.rs` |
@@ -25,12 +26,15 @@
 //! | memory that comes back | `thrift.rs` |
 //! | mail between reactors | `mailbox.rs`, `bell.rs` |
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod admission;
 mod bell;
 mod budget;
 mod commands;
 mod congestion;
 mod conn;
+mod conn_id;
 mod contexts;
 mod core;
 mod delivery;
@@ -66,7 +70,7 @@ pub use ledger::Account;
 pub use mailbox::MAIL_BYTES_MAX;
 pub use reactor::{Reactor, Shared, Turn};
 pub use roost_dialect::raw::Subprotocols;
-pub use server::{Server, Stopper};
+pub use server::{Server, StartError, Stopper};
 pub use settings::{
     Deflate, FAN_OUT_AT_ONCE, FAN_OUT_PIECE, Inflow, Limits, Origins, Outflow, Page, Policies,
     Policy, Publish, Settings, SlowReceivers,

@@ -235,6 +235,9 @@ impl Core {
             return self.refuse(key, 503, "The server is going down; connect again later.");
         }
         if !self.settings.origins.allows(hello.origin()) {
+            self.counters.origins_refused_total.inc();
+            let origin = hello.origin();
+            debug!(connection = %self.id(key), origin, "origin refused");
             return self.refuse(
                 key,
                 403,
@@ -312,6 +315,7 @@ impl Core {
     fn join(&mut self, key: ConnKey, channel: &str, form: Form, joining: Joining) {
         let policy = self.settings.channels.of(channel);
         if !policy.subscribe {
+            self.counters.subscriptions_refused_total.inc();
             return self.refuse(key, 403, "This channel may not be subscribed to.");
         }
         let who = Subscriber(key.slot());
@@ -319,7 +323,8 @@ impl Core {
         let channel = match self.hub_subscribe(who, encoding, channel, 0) {
             Ok(channel) => channel,
             Err(error) => {
-                debug!(?key, ?error, "subscription refused");
+                self.counters.subscriptions_refused_total.inc();
+                debug!(connection = %self.id(key), ?error, "subscription refused");
                 return self.refuse(
                     key,
                     503,
@@ -380,10 +385,10 @@ impl Core {
         self.counters.handshakes_accepted_total.inc();
         self.counters.websockets_open.inc();
         self.end_handshake(key.slot());
+        debug!(connection = %self.id(key), dialect = dialect.name(), ?framing, "open");
         let Some(conn) = self.table.get_mut(key) else {
             return;
         };
-        debug!(?key, dialect = dialect.name(), ?framing, "open");
         conn.phase = Phase::Open;
         conn.dialect = dialect;
         conn.framing = framing;
@@ -413,7 +418,7 @@ impl Core {
     pub(crate) fn refuse_handshake(&mut self, key: ConnKey, error: HandshakeError) {
         let reason = format!("{}\n", error.reason());
         debug!(
-            ?key,
+            connection = %self.id(key),
             status = error.status(),
             reason = error.reason(),
             "handshake refused"
@@ -424,7 +429,7 @@ impl Core {
     }
 
     pub(crate) fn refuse(&mut self, key: ConnKey, status: u16, reason: &str) {
-        debug!(?key, status, reason, "refused");
+        debug!(connection = %self.id(key), status, reason, "refused");
         self.counters.handshakes_refused_total.inc();
         self.respond(
             key,

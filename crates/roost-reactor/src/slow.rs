@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use roost_dialect::DialectKind;
 use roost_net::{ConnKey, Driver};
 
+use crate::conn_id::ConnId;
 use crate::core::Core;
 
 /// The lists of all reactors.
@@ -42,18 +43,18 @@ impl SlowBoard {
         all.truncate(LISTED_MAX);
         let mut out = String::from("[");
         for (at, (reactor, slow)) in all.iter().enumerate() {
+            let id = ConnId {
+                reactor: *reactor,
+                key: slow.key,
+            };
             let comma = if at == 0 { "" } else { "," };
             let dialect = slow.dialect.name();
             write!(
                 out,
-                "{comma}\n {{\"reactor\":{reactor},\"connection\":\"{}.{}\",\
+                "{comma}\n {{\"reactor\":{reactor},\"connection\":\"{id}\",\
                  \"dialect\":\"{dialect}\",\"outbox_bytes\":{},\"outbox_messages\":{},\
                  \"in_flight_bytes\":{}}}",
-                slow.key.slot(),
-                slow.key.generation(),
-                slow.outbox_bytes,
-                slow.outbox_messages,
-                slow.in_flight_bytes,
+                slow.outbox_bytes, slow.outbox_messages, slow.in_flight_bytes,
             )
             .expect("a String takes all writes");
         }
