@@ -139,7 +139,7 @@ impl Core {
         let is_known = self.fanout.is_congested(&name);
         self.fanout.congest(channel, encoding, name.clone());
         if !is_known {
-            debug!(channel = %name, "congested");
+            debug!(channel = name.as_str(), "congested");
             self.notify_home(name, true);
         }
     }

@@ -39,9 +39,9 @@ pub(super) fn explain_setup(error: io::Error) -> io::Error {
              allow io_uring_setup, io_uring_enter and io_uring_register"
             .to_owned(),
         Some(libc::EPERM | libc::EACCES) => match sysctl("io_uring_disabled").as_deref() {
-            None => "io_uring is forbidden, by kernel.io_uring_disabled, a seccomp filter or a \
-                 security module; which, cannot be read, for /proc is not mounted here: mount it, \
-                 or allow io_uring_setup, io_uring_enter and io_uring_register"
+            None => "io_uring is forbidden by kernel.io_uring_disabled, a seccomp filter or a \
+                 security module; /proc, which would tell, is not mounted: mount it, or allow \
+                 io_uring_setup, io_uring_enter and io_uring_register"
                 .to_owned(),
             Some("0") => "a seccomp filter or security module forbids io_uring: allow \
                  io_uring_setup, io_uring_enter and io_uring_register"

@@ -80,12 +80,12 @@ impl<B: Backend> World<B> {
         host: usize,
         addr: SocketAddr,
         reuse_port: bool,
-        exclusive: false,
     ) -> SocketAddr {
         let options = ListenOptions {
             addr,
             backlog: 4_096,
             reuse_port,
+            exclusive: false,
             sharers: 0,
             want_peer: true,
         };
