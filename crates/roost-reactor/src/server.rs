@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 
 use roost_metrics::Registry;
 use roost_net::{Driver, Waker};
+use tracing::error;
 
 use crate::core::secret;
 use crate::reactor::{Reactor, Shared};
@@ -19,6 +20,8 @@ pub struct Server {
     shared: Shared,
     address: SocketAddr,
     threads: Vec<(Waker, JoinHandle<io::Result<()>>)>,
+    /// Each thread says here that it ends, and whether with an error.
+    ends: (mpsc::Sender<bool>, mpsc::Receiver<bool>),
 }
 
 /// Why a server has not started.
@@ -92,6 +95,7 @@ impl Server {
             shared,
             address,
             threads: Vec::new(),
+            ends: mpsc::channel(),
         };
         for id in 0..reactors {
             if let Err(error) = server.start_reactor(id as u8, make_driver.clone()) {
@@ -110,6 +114,7 @@ impl Server {
     {
         let (started, start) = mpsc::channel();
         let (shared, address) = (self.shared.clone(), self.address);
+        let ends = self.ends.0.clone();
         let thread = thread::Builder::new()
             .name(format!("reactor-{id}"))
             .spawn(move || {
@@ -122,7 +127,12 @@ impl Server {
                 match begin() {
                     Ok((mut reactor, address)) => {
                         let _ = started.send(Ok((reactor.waker(), address)));
-                        reactor.run()
+                        let ended = reactor.run();
+                        if let Err(error) = &ended {
+                            error!(reactor = id, %error, "a reactor ended: the others stop");
+                        }
+                        let _ = ends.send(ended.is_err());
+                        ended
                     }
                     Err(error) => {
                         let _ = started.send(Err(error));
@@ -171,11 +181,20 @@ impl Server {
         self.threads.iter().all(|(_, thread)| thread.is_finished())
     }
 
-    /// Waits until all reactors have stopped.
+    /// Waits until all reactors have stopped. When one has ended with an error, the others are
+    /// stopped: a server that serves a part of its clients is worse than one that is started anew.
     ///
     /// # Errors
     /// The first error that ended a reactor.
     pub fn join(self) -> io::Result<()> {
+        let stopper = self.stopper();
+        let (sender, ends) = self.ends;
+        drop(sender); // the threads' own remain, and go with them
+        while let Ok(has_failed) = ends.recv() {
+            if has_failed {
+                stopper.begin_stop(FAILED_DRAIN_MS);
+            }
+        }
         let mut first = Ok(());
         for (_, thread) in self.threads {
             let ended = thread
@@ -186,3 +205,6 @@ impl Server {
         first
     }
 }
+
+/// How long the others' clients have to answer a close frame when a reactor has ended.
+const FAILED_DRAIN_MS: u32 = 1_000;

@@ -5,6 +5,7 @@ mod drain;
 mod echo;
 mod ends;
 mod extras;
+mod failing;
 mod fragments;
 mod framings;
 mod http;
