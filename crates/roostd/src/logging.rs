@@ -1,13 +1,36 @@
 //! Logs: lines for people, or JSON for machines, on standard error.
+//!
+//! Whoever logs never waits: a line goes into a queue ([`queue`]), and one thread writes. What the
+//! queue cannot take, or the thread cannot write, is lost and counted. A queue of our own and not
+//! `tracing-appender`: that one has no bound in bytes, does not say how many lines were lost, and
+//! waits for its reader when the process ends.
 
-use std::io::IsTerminal;
+mod queue;
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
+use std::time::Duration;
+use std::{panic, thread};
 
 use roost_config::{Log, LogFormat, LogLevel};
+use serde_json::{Value, json};
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
-/// Installs the process's subscriber. Logs go to standard error: standard output is for what a
-/// command prints.
-pub(crate) fn init(log: &Log) {
+use queue::LogQueue;
+
+/// The process's log, once there is one.
+static LOG: OnceLock<&'static LogQueue> = OnceLock::new();
+
+/// Installs the process's log. Logs go to standard error: standard output is for what a command
+/// prints.
+///
+/// # Errors
+/// What the system says when the thread that writes cannot be started.
+pub(crate) fn init(log: &Log) -> io::Result<()> {
     let level = match log.level {
         LogLevel::Off => LevelFilter::OFF,
         LogLevel::Error => LevelFilter::ERROR,
@@ -16,11 +39,109 @@ pub(crate) fn init(log: &Log) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
+    let format = log.format;
+    let queue: &'static LogQueue = Box::leak(Box::new(LogQueue::new(QUEUE_BYTES_MAX)));
+    thread::Builder::new()
+        .name("log".to_owned())
+        .spawn(move || queue.write_to(io::stderr(), |lost| lost_line(format, lost)))?;
+    LOG.get_or_init(|| queue);
     let builder = tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(std::io::stderr);
-    match log.format {
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
+        // It would print them with `eprintln!`, which panics when standard error is closed.
+        .log_internal_errors(false)
+        .with_writer(Queued);
+    match format {
+        LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
+    panic::set_hook(Box::new(move |what| {
+        let trace = Backtrace::capture();
+        let trace = match trace.status() {
+            BacktraceStatus::Captured => format!("\n{trace}"),
+            _ => String::new(),
+        };
+        error_line(format, &format!("{what}{trace}"));
+        if let Some(queue) = LOG.get() {
+            queue.flush(PANIC_WAIT);
+        }
+    }));
+    Ok(())
 }
+
+/// Says why the daemon does not start or has ended, whatever the level.
+pub(crate) fn error_line(format: LogFormat, message: &str) {
+    let line = match format {
+        LogFormat::Text => format!("roostd: {message}\n"),
+        LogFormat::Json => json_line("ERROR", message, &[]),
+    };
+    match LOG.get() {
+        Some(queue) => queue.push(line.as_bytes()),
+        None => crate::output::error(&line),
+    }
+}
+
+/// One JSON object as the subscriber writes it, and a newline.
+pub(crate) fn json_line(level: &str, message: &str, fields: &[(&str, Value)]) -> String {
+    let mut object = json!({"timestamp": timestamp(), "level": level, "message": message});
+    for (name, value) in fields {
+        object[*name] = value.clone();
+    }
+    format!("{object}\n")
+}
+
+/// Waits until what was logged has been written, but no longer than this.
+pub(crate) fn finish(wait: Duration) {
+    if let Some(queue) = LOG.get() {
+        queue.finish(wait);
+    }
+}
+
+fn lost_line(format: LogFormat, lost: u64) -> String {
+    let message = "log lines were lost: the log's reader is slow, gone, or its disk is full";
+    match format {
+        LogFormat::Text => format!("{} WARN roostd::logging: {lost} {message}\n", timestamp()),
+        LogFormat::Json => json_line(
+            "WARN",
+            &format!("{lost} {message}"),
+            &[("lost", json!(lost))],
+        ),
+    }
+}
+
+fn timestamp() -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail; a clock before 1970 leaves it empty.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut text));
+    text
+}
+
+/// Where the subscriber writes its lines.
+struct Queued;
+
+impl MakeWriter<'_> for Queued {
+    type Writer = Queued;
+
+    fn make_writer(&self) -> Queued {
+        Queued
+    }
+}
+
+impl Write for Queued {
+    /// The subscriber writes a whole line at once.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if let Some(queue) = LOG.get() {
+            queue.push(line);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Bytes of lines that may wait; as many are with the thread that writes. About 8,000 lines: what a
+/// thousand clients that come and go at once make at level debug.
+pub(crate) const QUEUE_BYTES_MAX: usize = 1 << 20;
+/// How long a panic waits for its line to be written.
+const PANIC_WAIT: Duration = Duration::from_millis(500);

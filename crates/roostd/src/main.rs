@@ -1,6 +1,8 @@
 //! The daemon: command line, start order, signals, systemd. It joins the rooms and owns nothing of
 //! what they do.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
@@ -8,10 +10,16 @@ use std::thread;
 use clap::{Args, Parser, Subcommand};
 use roost_config::{Loaded, Overrides};
 
+mod driver;
 mod logging;
 mod notify;
+mod output;
 mod run;
 mod settings;
+mod signals;
+mod start_block;
+mod warnings;
+mod watch;
 mod worst;
 
 /// Roost holds very many WebSocket connections and routes messages between them.
@@ -98,25 +106,19 @@ impl ConfigSource {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = output::parse_command_line();
     match cli.command {
         None => run_with(&cli.source),
         Some(Command::Run(source)) => run_with(&source),
         Some(Command::CheckConfig { file, mut source }) => {
             source.config = file.or(source.config);
             match source.load() {
-                Ok(loaded) => {
-                    println!("{}: no mistakes", loaded.file_name);
-                    ExitCode::SUCCESS
-                }
+                Ok(loaded) => output::result(&format!("{}: no mistakes\n", loaded.file_name)),
                 Err(message) => fail(&message),
             }
         }
         Some(Command::PrintConfig(source)) => match source.load() {
-            Ok(loaded) => {
-                print!("{}", roost_config::to_toml(&loaded));
-                ExitCode::SUCCESS
-            }
+            Ok(loaded) => output::result(&roost_config::to_toml(&loaded)),
             Err(message) => fail(&message),
         },
     }
@@ -130,13 +132,10 @@ fn run_with(source: &ConfigSource) -> ExitCode {
         Ok(loaded) => loaded,
         Err(message) => return fail(&message),
     };
-    match run::run(&loaded) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => fail(&format!("roostd: {message}")),
-    }
+    run::run(&loaded)
 }
 
 fn fail(message: &str) -> ExitCode {
-    eprintln!("{}", message.trim_end());
+    output::error(&format!("{}\n", message.trim_end()));
     ExitCode::FAILURE
 }

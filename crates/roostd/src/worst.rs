@@ -5,7 +5,7 @@ use std::fmt;
 use roost_config as config;
 use roost_net::uring::UringOptions;
 
-use crate::run::Chosen;
+use crate::driver::Chosen;
 
 /// Bytes at most, by what they are for. The kernel's sockets come on top: about 4 KiB each while
 /// quiet, and up to `tcp_rmem` and `tcp_wmem` while bytes wait in them.
@@ -16,8 +16,8 @@ pub(crate) struct WorstCase {
     connections: u64,
     /// Names, members and homes of channels.
     channels: u64,
-    /// Receive buffers, compressors and what a turn gathers, of all reactors, and the mail between
-    /// them.
+    /// Receive buffers, compressors and what a turn gathers, of all reactors, the mail between them,
+    /// and the lines of log that wait.
     reactors: u64,
 }
 
@@ -64,7 +64,10 @@ impl WorstCase {
                 .saturating_add(subscriptions.saturating_mul(SUBSCRIPTION_BYTES))
                 .saturating_add(contexts),
             channels: channels.saturating_mul(channel),
-            reactors: reactors.saturating_mul(each).saturating_add(mail),
+            reactors: reactors
+                .saturating_mul(each)
+                .saturating_add(mail)
+                .saturating_add(LOG_BYTES),
         }
     }
 
@@ -131,6 +134,9 @@ const REACTOR_BYTES: u64 = 12 << 20;
 /// The message in hand, at most: as it has come, inflated, encoded for each of two dialects, and
 /// compressed; and the one behind which a turn or a round has enough.
 const MESSAGES_AT_ONCE: u64 = 6;
+
+/// Lines that wait, and as many that are being written.
+const LOG_BYTES: u64 = 2 * crate::logging::QUEUE_BYTES_MAX as u64;
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,112 @@
+//! The one block that says what runs.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use roost_config::{Loaded, LogFormat};
+use serde_json::{Value, json};
+
+use crate::driver::Choice;
+use crate::logging;
+use crate::worst::WorstCase;
+
+/// What it says.
+pub(crate) struct StartBlock<'a> {
+    pub(crate) loaded: &'a Loaded,
+    pub(crate) address: SocketAddr,
+    pub(crate) choice: &'a Choice,
+    pub(crate) reactors: usize,
+    pub(crate) open_files: u64,
+    pub(crate) connections_max: u32,
+}
+
+impl StartBlock<'_> {
+    /// Lines for people, or one object.
+    pub(crate) fn in_format(&self, format: LogFormat) -> String {
+        match format {
+            LogFormat::Text => self.as_text(),
+            LogFormat::Json => logging::json_line("INFO", "start", &self.as_fields()),
+        }
+    }
+
+    fn as_text(&self) -> String {
+        let asked = self.loaded.settings.server.connections_max;
+        let less = match asked {
+            Some(asked) if asked > self.connections_max => {
+                format!(" (server.connections_max asks for {asked})")
+            }
+            _ => String::new(),
+        };
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "Roost {VERSION}");
+        let _ = writeln!(out, "  address     {}", self.address);
+        let (driver, reason) = (self.choice.name(), &self.choice.reason);
+        let _ = writeln!(out, "  driver      {driver} ({reason})");
+        let _ = writeln!(out, "  reactors    {}", self.reactors);
+        let _ = writeln!(
+            out,
+            "  open files  {} allowed: up to {} connections{less}",
+            self.open_files, self.connections_max
+        );
+        let _ = writeln!(out, "  memory      {}", self.memory());
+        let _ = writeln!(out, "  config      {}", self.config());
+        if let Some(hint) = self.hint() {
+            let _ = writeln!(out, "\n{hint}");
+        }
+        out
+    }
+
+    fn as_fields(&self) -> [(&'static str, Value); 9] {
+        [
+            ("version", json!(VERSION)),
+            ("address", json!(self.address.to_string())),
+            ("driver", json!(self.choice.name())),
+            ("driver_reason", json!(self.choice.reason)),
+            ("reactors", json!(self.reactors)),
+            ("open_files", json!(self.open_files)),
+            ("connections_max", json!(self.connections_max)),
+            ("memory", json!(self.memory().to_string())),
+            ("config", json!(self.config())),
+        ]
+    }
+
+    fn memory(&self) -> WorstCase {
+        WorstCase::of(
+            &self.loaded.settings,
+            &self.choice.driver,
+            self.reactors as u64,
+            u64::from(self.connections_max),
+        )
+    }
+
+    fn config(&self) -> &str {
+        match self.loaded.file_name.as_str() {
+            "" => "built-in defaults",
+            name => name,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let address = browsable(self.address);
+        let settings = &self.loaded.settings;
+        if settings.listener.page {
+            Some(format!("Open http://{address}/ in a browser, twice."))
+        } else if settings.raw.enabled {
+            Some(format!("Connect to ws://{address}/raw/CHANNEL."))
+        } else {
+            None
+        }
+    }
+}
+
+/// An address that a browser on this machine can open.
+fn browsable(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        format!("localhost:{}", address.port())
+    } else {
+        address.to_string()
+    }
+}
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");

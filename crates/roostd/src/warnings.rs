@@ -1,0 +1,108 @@
+//! Settings that do less than was asked for, or more than was meant: said once, at the start.
+
+use roost_config::{self as config, Publish};
+use tracing::warn;
+
+/// Logs them. `connections_max` is what will be held.
+pub(crate) fn warn_of_settings(from: &config::Settings, reactors: usize, connections_max: u32) {
+    if let Some(asked) = from
+        .server
+        .connections_max
+        .filter(|asked| *asked > connections_max)
+    {
+        warn!(
+            "server.connections_max asks for {asked}, and the limit on open files allows \
+             {connections_max}. Remedy: raise it (ulimit -n, LimitNOFILE= in the unit)"
+        );
+    }
+    if let Some(allowed) = somaxconn().filter(|allowed| from.listener.backlog > *allowed) {
+        let asked = from.listener.backlog;
+        warn!(
+            "listener.backlog asks for {asked}, and net.core.somaxconn allows {allowed}. Remedy: \
+             raise it with sysctl, or lower the key"
+        );
+    }
+    let per_address = from.limits.connections_per_address_max;
+    if per_address > 0 && reactors > 1 {
+        let most = u64::from(per_address) * reactors as u64;
+        warn!(
+            "limits.connections_per_address_max is counted by each of {reactors} reactors: one \
+             address may have up to {most} connections"
+        );
+    }
+    let open = open_to_all(from);
+    if !open.is_empty() {
+        let address = from.listener.address;
+        let open = open.join(", ");
+        warn!(
+            "listening on {address}, not only for this machine, and open to whoever reaches it: \
+             {open}. Remedy: switch off what is not meant for all, or listen on 127.0.0.1"
+        );
+    }
+}
+
+/// What a stranger who can connect may do or see, by its keys; empty on a loopback address.
+fn open_to_all(from: &config::Settings) -> Vec<String> {
+    let mut open = Vec::new();
+    if from.listener.address.ip().is_loopback() {
+        return open;
+    }
+    for (is_on, key) in [
+        (from.listener.page, "the demonstration page (listener.page)"),
+        (from.listener.stats, "the counters (listener.stats)"),
+        (from.echo.enabled, "echo (echo.enabled)"),
+    ] {
+        if is_on {
+            open.push(key.to_owned());
+        }
+    }
+    if !(from.raw.enabled || from.wamp.enabled) {
+        return open;
+    }
+    let anyone = |policy: &config::ChannelPolicy| policy.publish == Publish::Anyone;
+    let mut sections = Vec::new();
+    if anyone(&from.channels) {
+        sections.push("[channels]".to_owned());
+    }
+    let namespaces = from.namespaces.iter().filter(|space| anyone(&space.policy));
+    sections.extend(namespaces.map(|space| format!("namespace {}", space.name)));
+    if !sections.is_empty() {
+        let sections = sections.join(" and ");
+        open.push(format!("publishing (publish = \"anyone\" in {sections})"));
+    }
+    open
+}
+
+/// The kernel's limit on `listener.backlog`; none where it cannot be read.
+fn somaxconn() -> Option<u32> {
+    let text = std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?;
+    text.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_open_is_named_unless_only_this_machine_can_connect() {
+        let mut settings = config::Settings::default();
+        settings.listener.page = true;
+        settings.echo.enabled = true;
+        for quiet in ["127.0.0.1:80", "127.9.9.9:80", "[::1]:80"] {
+            settings.listener.address = quiet.parse().expect("an address");
+            assert!(open_to_all(&settings).is_empty(), "{quiet}");
+        }
+        for open in ["0.0.0.0:80", "[::]:80", "192.0.2.7:80"] {
+            settings.listener.address = open.parse().expect("an address");
+            let all = open_to_all(&settings).join("; ");
+            for part in ["listener.page", "echo.enabled", "[channels]"] {
+                assert!(all.contains(part), "{open}: {all}");
+            }
+            assert!(!all.contains("listener.stats"), "{open}: {all}");
+        }
+        settings.listener.page = false;
+        settings.echo.enabled = false;
+        settings.channels.publish = Publish::Nobody;
+        assert!(open_to_all(&settings).is_empty());
+    }
+}

@@ -1,0 +1,356 @@
+//! Warnings about refusals and closes, from the counters: nothing is logged where they happen.
+//!
+//! Once a second the counters are read. A kind that has grown is a line at once, then one at most
+//! every ten seconds with what has come since, and one more when it is over. So a flood of refusals
+//! costs the log a line, and the data path nothing.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use roost_metrics::{DESCRIPTIONS, Registry};
+use tracing::{info, warn};
+
+/// Something that is refused or closed, and what an operator makes of it.
+struct Kind {
+    /// The counter that tells of it.
+    counter: &'static str,
+    /// What happened to so many.
+    event: &'static str,
+    /// What can be done; empty where it is the clients' affair.
+    remedy: &'static str,
+    severity: Severity,
+}
+
+/// Limits of ours warn. What clients and networks do all day informs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Severity {
+    Warn,
+    Info,
+}
+
+const fn warn(counter: &'static str, event: &'static str, remedy: &'static str) -> Kind {
+    Kind {
+        counter,
+        event,
+        remedy,
+        severity: Severity::Warn,
+    }
+}
+
+const fn info(counter: &'static str, event: &'static str) -> Kind {
+    Kind {
+        counter,
+        event,
+        remedy: "",
+        severity: Severity::Info,
+    }
+}
+
+const KINDS: &[Kind] = &[
+    warn(
+        "refused_connections_max_total",
+        "new connections reset: the server is full",
+        "raise server.connections_max or the limit on open files",
+    ),
+    warn(
+        "refused_per_address_total",
+        "new connections reset: their address has limits.connections_per_address_max",
+        "behind a proxy set it to 0",
+    ),
+    warn(
+        "accept_limit_total",
+        "accepts failed: no file descriptor is free",
+        "raise the limit on open files (ulimit -n, LimitNOFILE=)",
+    ),
+    warn(
+        "origins_refused_total",
+        "handshakes refused with 403: their origin is not in listener.allowed_origins",
+        "log.level = \"debug\" names the origins",
+    ),
+    warn(
+        "subscriptions_refused_total",
+        "subscriptions refused: by subscribe = \"nobody\", or limits.channels_max is reached",
+        "log.level = \"debug\" names the cause",
+    ),
+    warn(
+        "publishes_refused_total",
+        "publishes refused by their channel's publish = …",
+        "see [channels] and [[namespace]]",
+    ),
+    warn(
+        "slow_consumers_total",
+        "clients closed with 1013: they read slower than their channels speak",
+        "GET /stats/slow lists those that are about to be",
+    ),
+    warn(
+        "budget_closes_total",
+        "clients closed with 1013: all together held nearly limits.buffered_size_max",
+        "raise it if there is memory",
+    ),
+    warn(
+        "handshake_timeouts_total",
+        "connections closed: no complete request within limits.handshake_timeout",
+        "",
+    ),
+    warn(
+        "deflate_contexts_refused_total",
+        "compression contexts refused: deflate.context_memory_max is reached",
+        "raise it if there is memory",
+    ),
+    info(
+        "protocol_errors_total",
+        "connections failed for breaking the protocol (1002, 1003, 1007, 1009)",
+    ),
+    info(
+        "ping_timeouts_total",
+        "connections cut: no answer within limits.ping_timeout",
+    ),
+    info(
+        "close_timeouts_total",
+        "connections cut: no closing handshake within limits.close_timeout",
+    ),
+    info(
+        "idle_timeouts_total",
+        "connections closed: no message within limits.idle_timeout",
+    ),
+    info(
+        "congestions_total",
+        "times a large channel was published to faster than it can be delivered",
+    ),
+];
+
+/// What has been said of each kind.
+pub(crate) struct Watch {
+    registry: Registry,
+    states: Vec<State>,
+}
+
+/// Of one kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct State {
+    /// The counter when it was last read.
+    total: u64,
+    /// Grown by so much since the last line, in so many readings.
+    unsaid: u64,
+    unsaid_for: u32,
+    /// Grown by so much since it was last over; 0 while it is over.
+    episode: u64,
+    /// Readings since the last line, and since it last grew.
+    since_line: u32,
+    since_growth: u32,
+}
+
+/// What is to be said of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    /// So many more, in so many seconds.
+    More { count: u64, seconds: u32 },
+    /// None came for a while; so many in all.
+    Over { count: u64 },
+}
+
+impl Watch {
+    /// Of the counters of `registry`, from what they are now.
+    pub(crate) fn new(registry: Registry) -> Watch {
+        let mut watch = Watch {
+            registry,
+            states: Vec::new(),
+        };
+        watch.states = watch.totals().into_iter().map(State::new).collect();
+        watch
+    }
+
+    /// Reads once a second, until the other end of `end` is dropped.
+    pub(crate) fn run(mut self, end: &Receiver<()>) {
+        while let Err(RecvTimeoutError::Timeout) = end.recv_timeout(READ_EVERY) {
+            self.read(false);
+        }
+        self.read(true);
+    }
+
+    fn read(&mut self, is_last: bool) {
+        let totals = self.totals();
+        for ((kind, state), total) in KINDS.iter().zip(&mut self.states).zip(totals) {
+            if let Some(line) = state.read(total, is_last) {
+                kind.log(line);
+            }
+        }
+    }
+
+    /// In the order of the kinds.
+    fn totals(&self) -> Vec<u64> {
+        let sums = self.registry.sums();
+        let at = |kind: &Kind| DESCRIPTIONS.iter().position(|d| d.name == kind.counter);
+        let total = |kind| at(kind).map_or(0, |at| sums[at]);
+        KINDS.iter().map(total).collect()
+    }
+}
+
+impl State {
+    fn new(total: u64) -> State {
+        State {
+            total,
+            unsaid: 0,
+            unsaid_for: 0,
+            episode: 0,
+            since_line: LINE_EVERY,
+            since_growth: 0,
+        }
+    }
+
+    /// One reading: what is to be said now, if anything. The last one keeps nothing back.
+    fn read(&mut self, total: u64, is_last: bool) -> Option<Line> {
+        let growth = total.saturating_sub(self.total);
+        self.total = total;
+        self.unsaid += growth;
+        self.episode += growth;
+        self.since_line = self.since_line.saturating_add(1);
+        self.since_growth = match growth {
+            0 => self.since_growth.saturating_add(1),
+            _ => 0,
+        };
+        self.unsaid_for = match self.unsaid {
+            0 => 0,
+            _ => self.unsaid_for.saturating_add(1),
+        };
+        if !is_last && self.since_line < LINE_EVERY {
+            return None;
+        }
+        let line = if self.unsaid > 0 {
+            Line::More {
+                count: std::mem::take(&mut self.unsaid),
+                seconds: std::mem::take(&mut self.unsaid_for),
+            }
+        } else if self.episode > 0 && self.since_growth >= OVER_AFTER {
+            Line::Over {
+                count: std::mem::take(&mut self.episode),
+            }
+        } else {
+            return None;
+        };
+        self.since_line = 0;
+        Some(line)
+    }
+}
+
+impl Kind {
+    fn log(&self, line: Line) {
+        let Kind { event, counter, .. } = self;
+        let remedy = (!self.remedy.is_empty()).then_some(self.remedy);
+        match (line, self.severity) {
+            (Line::More { count, seconds }, Severity::Warn) => {
+                warn!(count, seconds, counter, remedy, "{count} {event}");
+            }
+            (Line::More { count, seconds }, Severity::Info) => {
+                info!(count, seconds, counter, "{count} {event}");
+            }
+            (Line::Over { count }, Severity::Warn) => {
+                warn!(count, counter, "over, {count} in all: {event}");
+            }
+            (Line::Over { count }, Severity::Info) => {
+                info!(count, counter, "over, {count} in all: {event}");
+            }
+        }
+    }
+}
+
+/// How often the counters are read.
+const READ_EVERY: Duration = Duration::from_secs(1);
+/// Readings between two lines of one kind, at least; the last may come sooner.
+const LINE_EVERY: u32 = 10;
+/// Readings without growth after which a kind is over.
+const OVER_AFTER: u32 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads a counter that grows by these; the lines with the reading at which they came.
+    fn lines(growth: &[u64]) -> Vec<(usize, Line)> {
+        let (mut state, mut total, mut lines) = (State::new(0), 0, Vec::new());
+        for (at, growth) in growth.iter().enumerate() {
+            total += growth;
+            lines.extend(state.read(total, false).map(|line| (at, line)));
+        }
+        lines
+    }
+
+    fn more(count: u64, seconds: u32) -> Line {
+        Line::More { count, seconds }
+    }
+
+    #[test]
+    fn every_kind_has_a_counter() {
+        for kind in KINDS {
+            let known = DESCRIPTIONS.iter().any(|d| d.name == kind.counter);
+            assert!(known, "no counter is called {}", kind.counter);
+        }
+    }
+
+    #[test]
+    fn one_refusal_is_one_line_and_its_end() {
+        let mut growth = vec![0, 3];
+        growth.extend([0; 20]);
+        assert_eq!(
+            lines(&growth),
+            [(1, more(3, 1)), (11, Line::Over { count: 3 })]
+        );
+    }
+
+    #[test]
+    fn a_flood_is_a_line_every_ten_readings_and_counts_all() {
+        let mut growth = vec![7; 25];
+        growth.extend([0; 20]);
+        assert_eq!(
+            lines(&growth),
+            [
+                (0, more(7, 1)),
+                (10, more(70, 10)),
+                (20, more(70, 10)),
+                (30, more(28, 10)),
+                (40, Line::Over { count: 175 }),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_comes_now_and_then_does_not_flood_the_log() {
+        // One refusal every six seconds for a day: never over.
+        let growth: Vec<u64> = (0..86_400)
+            .map(|second| u64::from(second % 6 == 0))
+            .collect();
+        let said = lines(&growth);
+        let at: Vec<usize> = said.iter().map(|(at, _)| *at).collect();
+        assert!(
+            at.windows(2).all(|pair| pair[1] - pair[0] >= 10),
+            "{:?}",
+            &at[..40]
+        );
+        let counted: u64 = said
+            .iter()
+            .map(|(_, line)| match line {
+                Line::More { count, .. } => *count,
+                Line::Over { .. } => 0,
+            })
+            .sum();
+        assert!(86_400 / 6 - counted < 10, "{counted} told of");
+        // One every twelve seconds is over each time, and still not more.
+        let growth: Vec<u64> = (0..86_400)
+            .map(|second| u64::from(second % 12 == 0))
+            .collect();
+        let at: Vec<usize> = lines(&growth).iter().map(|(at, _)| *at).collect();
+        assert!(
+            at.windows(2).all(|pair| pair[1] - pair[0] >= 10),
+            "{:?}",
+            &at[..40]
+        );
+    }
+
+    #[test]
+    fn the_last_reading_keeps_nothing_back() {
+        let mut state = State::new(0);
+        assert_eq!(state.read(5, false), Some(more(5, 1)));
+        assert_eq!(state.read(9, false), None);
+        assert_eq!(state.read(12, true), Some(more(7, 2)));
+    }
+}
