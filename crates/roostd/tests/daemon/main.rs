@@ -1,0 +1,10 @@
+//! The real daemon, started as its users start it, with everything outside it that can go wrong:
+//! a log that nobody reads, a full disk, every signal, a port that is taken, limits too low.
+
+mod commands;
+mod daemon;
+mod log_output;
+mod names;
+mod refusals;
+mod signals;
+mod start;
