@@ -12,8 +12,11 @@
 //! | what clients say and hear | [`dialect`] |
 //! | servers in turn, and a floor below them | [`compare`], [`floor`], [`bare`] |
 //! | the bars of `loadtest/million.sh` | [`million`] |
+//! | writing for people | [`progress`], [`terminal`] |
 //! | lost, doubled, reordered, corrupt | [`payload`], [`account`] |
 //! | latencies, and schedules that wait for nobody | [`histogram`], [`pace`] |
+
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod account;
 pub mod bare;
@@ -34,6 +37,7 @@ pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod stats;
+pub mod terminal;
 
 mod ring;
 mod shared;

@@ -1,29 +1,25 @@
 //! `roost-load`: the command line of the load harness.
 
-use std::io::Write as _;
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use clap::Parser;
 use roost_load::cli::{self, AcceptLoop, Cli, Command, Compare, Floor, MillionTable, Report};
 use roost_load::compare::{self, Comparison};
 use roost_load::output::{Document, FORMAT};
 use roost_load::progress::Progress;
+use roost_load::terminal::{self, print};
 use roost_load::{bare, floor, million, report, run, scenario};
 use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match carry_out(&cli.command) {
-        Ok(code) => code,
-        Err(message) => {
-            eprintln!("roost-load: {message}");
-            ExitCode::from(EXIT_NOT_RUN)
-        }
-    }
+    let cli: Cli = terminal::parse_command_line();
+    carry_out(&cli.command).unwrap_or_else(|message| terminal::fail(&message, EXIT_NOT_RUN))
 }
 
 fn carry_out(command: &Command) -> Result<ExitCode, String> {
@@ -44,7 +40,7 @@ fn carry_out(command: &Command) -> Result<ExitCode, String> {
     if let Some(file) = &common.json {
         write_json(&document, file)?;
     }
-    print(&document.table());
+    print(&document.table())?;
     Ok(if document.problems.is_empty() {
         ExitCode::SUCCESS
     } else {
@@ -70,7 +66,7 @@ fn compare_servers(options: &Compare) -> Result<ExitCode, String> {
     if let Some(file) = &options.json {
         write_json(&comparison, file)?;
     }
-    print(&comparison.table());
+    print(&comparison.table())?;
     Ok(if comparison.is_clean() {
         ExitCode::SUCCESS
     } else {
@@ -108,13 +104,13 @@ fn write_report(options: &Report) -> Result<ExitCode, String> {
     }
     let out = options.out.display();
     std::fs::write(&options.out, report::page(&runs)).map_err(|e| format!("{out}: {e}"))?;
-    print(&format!("{out}\n"));
+    print(&format!("{out}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn million_table(options: &MillionTable) -> Result<ExitCode, String> {
     let rows = million::rows(&options.dir, &options.runs, options.connections)?;
-    print(&million::table(&rows));
+    print(&million::table(&rows))?;
     let failed = rows.iter().any(|row| row.verdict == million::Verdict::Fail);
     Ok(if failed {
         ExitCode::FAILURE
@@ -124,22 +120,23 @@ fn million_table(options: &MillionTable) -> Result<ExitCode, String> {
 }
 
 fn accept_loop(options: &AcceptLoop) -> Result<ExitCode, String> {
-    let started = |address| print(&format!("{address}\n"));
+    let started = |address| say_address(address);
     bare::accept_loop(options.listen, options.loops, options.direct_slots, started)
         .map_err(|error| error.to_string())?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn serve_floor(options: &Floor) -> Result<ExitCode, String> {
-    let started = |address| print(&format!("{address}\n"));
+    let started = |address| say_address(address);
     floor::serve(options.listen, options.join, started).map_err(|error| error.to_string())?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// A closed standard output is no reason to fail.
-fn print(text: &str) {
-    let mut out = std::io::stdout();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+/// Where a server of ours listens. It serves though nobody reads that.
+fn say_address(address: SocketAddr) {
+    if let Err(message) = print(&format!("{address}\n")) {
+        terminal::say(&format!("roost-load: {message}"));
+    }
 }
 
 const EXIT_NOT_RUN: u8 = 2;

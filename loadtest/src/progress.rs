@@ -6,6 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output::Sample;
 use crate::preflight::mebibytes;
+use crate::terminal;
 
 /// The line, and what is said beside it. All of it goes to standard error.
 pub struct Progress {
@@ -49,7 +50,7 @@ impl Progress {
             if self.terminal {
                 self.bar.println(line);
             } else {
-                eprintln!("{line}");
+                terminal::say(line);
             }
         }
     }

@@ -15,6 +15,8 @@
 //!
 //! All dialects share one channel space.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod channel;
 pub mod dialect;
 mod dialects;

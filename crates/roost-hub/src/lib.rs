@@ -53,6 +53,8 @@
 //!
 //! [`Palette`] is a thing of its own: what each connection gets in one tick, in one number.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod bitmap;
 mod error;
 mod home;

@@ -61,6 +61,8 @@
 //! # Ok::<(), ProtocolError>(())
 //! ```
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod deflate;
 pub mod frame;
 #[doc(hidden)]

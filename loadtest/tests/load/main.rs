@@ -11,3 +11,4 @@ mod million;
 mod omission;
 mod report;
 mod scenarios;
+mod terminal;

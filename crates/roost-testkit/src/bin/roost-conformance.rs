@@ -1,6 +1,9 @@
 //! Asks a WebSocket server all that RFC 6455 wants of it, and says what it answered.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 use std::fs;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -65,7 +68,8 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(failure) => {
-            eprintln!("{failure}");
+            // When that fails nobody can be told.
+            let _ = writeln!(io::stderr(), "{failure}");
             ExitCode::FAILURE
         }
     }
@@ -75,7 +79,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<bool, Failure> {
     if arguments.list {
         for case in conformance::cases() {
-            println!("{:34} {} ({})", case.id, case.title, case.rfc);
+            print(&format!("{:34} {} ({})\n", case.id, case.title, case.rfc))?;
         }
         return Ok(true);
     }
@@ -87,10 +91,11 @@ fn run(arguments: &Arguments) -> Result<bool, Failure> {
             .collect(),
     };
     if arguments.markdown {
-        print!("{}", document(&runs));
+        print(&document(&runs))?;
     } else {
         for (name, findings) in &runs {
-            println!("{name}\n{}", conformance::table(findings, arguments.all));
+            let table = conformance::table(findings, arguments.all);
+            print(&format!("{name}\n{table}\n"))?;
         }
     }
     if let Some(file) = &arguments.json {
@@ -102,6 +107,16 @@ fn run(arguments: &Arguments) -> Result<bool, Failure> {
     }
     let failed = |finding: &Finding| matches!(finding.verdict, Verdict::Fail(_));
     Ok(!runs.iter().any(|(_, findings)| findings.iter().any(failed)))
+}
+
+/// Writes results. A reader that has gone is a quiet end; results that are lost otherwise are an
+/// error. `println!` would panic at both.
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn ask_url(arguments: &Arguments, url: &str) -> Result<Vec<Finding>, Failure> {
