@@ -9,9 +9,9 @@ Starts the daemon once for each level, format and state of its standard error: r
 under the traffic of loadtest/scenarios/log-reader.toml, while requests that are refused fill the
 log (at level debug 40 lines a second of up to 7 KB). Asked of each: no client was dropped, each
 message came, the p99 of echoes divided by that with the log read is at most 1.5, lines lost are
-counted, SIGTERM ends the daemon with status 0. Noise only adds: a ratio above 1.5 is measured anew with its
-counterpart, twice at most, and the least of each side counts. At level off nothing is logged: what
-the ratios are there is the machine's noise.
+counted, SIGTERM ends the daemon with status 0. A ratio above 1.5 is measured anew with its
+counterpart, twice at most; the figures are medians then. At level off nothing is logged: what the
+ratios are there is the machine's noise.
 
 Python 3.9 or later, its standard library only. Ends whatever it starts. About ten minutes.
 """
@@ -21,6 +21,7 @@ import json
 import os
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -175,12 +176,12 @@ def p99_of(summary):
     raise SystemExit(f"no p99 in {summary}")
 
 
-def least(runs, phase):
-    return min(run["p99"][phase] for run in runs)
+def typical(runs, phase):
+    return statistics.median(run["p99"][phase] for run in runs)
 
 
 def ratios(runs, undisturbed):
-    return {phase: least(runs, phase) / least(undisturbed, phase) for phase in PHASES}
+    return {phase: typical(runs, phase) / typical(undisturbed, phase) for phase in PHASES}
 
 
 def row(level, format_, log, runs, undisturbed):
@@ -201,7 +202,7 @@ def row(level, format_, log, runs, undisturbed):
         wrong.append(f"{last['lost']} lines lost though they were read")
     cells = [level, format_, log, str(last["held"])]
     for phase in PHASES:
-        cells.append(f"{least(runs, phase):.2f}")
+        cells.append(f"{typical(runs, phase):.2f}")
         cells.append("1" if log == "read" else f"{by_phase[phase]:.2f}")
     cells += [str(last["lost"]), str(len(runs)), "; ".join(wrong) or "ok"]
     return cells, wrong
