@@ -306,7 +306,7 @@ impl Core {
             } | Accept::OpenAndClose(..)
         );
         if let (true, Some(first)) = (is_unmatched, offered.first()) {
-            debug!(?key, first, "no subprotocol offered is served on this path");
+            debug!(connection = %self.id(key), first, "no subprotocol offered is served on this path");
             self.counters.subprotocols_unmatched_total.inc();
         }
     }
@@ -403,7 +403,7 @@ impl Core {
     /// show it, or say of it what they say of plain HTTP (Go: "server gave HTTP response to HTTPS
     /// client"; OpenSSL: "wrong version number").
     fn refuse_other(&mut self, key: ConnKey, other: OtherProtocol) {
-        debug!(?key, protocol = other.name(), "another protocol than HTTP");
+        debug!(connection = %self.id(key), protocol = other.name(), "another protocol than HTTP");
         match other {
             OtherProtocol::Tls => self.counters.tls_on_plain_total.inc(),
             OtherProtocol::Proxy => self.counters.proxy_header_unexpected_total.inc(),

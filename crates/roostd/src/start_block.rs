@@ -90,7 +90,7 @@ impl StartBlock<'_> {
     fn hint(&self) -> Option<String> {
         let address = browsable(self.address);
         let settings = &self.loaded.settings;
-        if settings.listener.page {
+        if settings.listener.demo_page {
             Some(format!("Open http://{address}/ in a browser, twice."))
         } else if settings.raw.enabled {
             Some(format!("Connect to ws://{address}/raw/CHANNEL."))

@@ -48,7 +48,10 @@ fn open_to_all(from: &config::Settings) -> Vec<String> {
         return open;
     }
     for (is_on, key) in [
-        (from.listener.page, "the demonstration page (listener.page)"),
+        (
+            from.listener.demo_page,
+            "the demonstration page (listener.demo_page)",
+        ),
         (from.listener.stats, "the counters (listener.stats)"),
         (from.echo.enabled, "echo (echo.enabled)"),
     ] {
@@ -86,7 +89,7 @@ mod tests {
     #[test]
     fn what_is_open_is_named_unless_only_this_machine_can_connect() {
         let mut settings = config::Settings::default();
-        settings.listener.page = true;
+        settings.listener.demo_page = true;
         settings.echo.enabled = true;
         for quiet in ["127.0.0.1:80", "127.9.9.9:80", "[::1]:80"] {
             settings.listener.address = quiet.parse().expect("an address");
@@ -95,12 +98,12 @@ mod tests {
         for open in ["0.0.0.0:80", "[::]:80", "192.0.2.7:80"] {
             settings.listener.address = open.parse().expect("an address");
             let all = open_to_all(&settings).join("; ");
-            for part in ["listener.page", "echo.enabled", "[channels]"] {
+            for part in ["listener.demo_page", "echo.enabled", "[channels]"] {
                 assert!(all.contains(part), "{open}: {all}");
             }
             assert!(!all.contains("listener.stats"), "{open}: {all}");
         }
-        settings.listener.page = false;
+        settings.listener.demo_page = false;
         settings.echo.enabled = false;
         settings.channels.publish = Publish::Nobody;
         assert!(open_to_all(&settings).is_empty());

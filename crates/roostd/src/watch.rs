@@ -84,7 +84,7 @@ const KINDS: &[Kind] = &[
     ),
     warn(
         "budget_closes_total",
-        "clients closed with 1013: all together held nearly limits.buffered_size_max",
+        "clients closed with 1013: all together held nearly limits.buffered_bytes_max",
         "raise it if there is memory",
     ),
     warn(
@@ -94,8 +94,26 @@ const KINDS: &[Kind] = &[
     ),
     warn(
         "deflate_contexts_refused_total",
-        "compression contexts refused: deflate.context_memory_max is reached",
+        "compression contexts refused: deflate.takeover_bytes_max is reached",
         "raise it if there is memory",
+    ),
+    warn(
+        "tls_on_plain_total",
+        "TLS clients on a port without TLS",
+        "terminate TLS in a proxy, or connect with ws:// and http://",
+    ),
+    warn(
+        "proxy_header_unexpected_total",
+        "connections that began with a header of the PROXY protocol, which is not expected here",
+        "switch it off in the proxy",
+    ),
+    info(
+        "other_protocol_total",
+        "connections that began with another protocol than HTTP/1",
+    ),
+    info(
+        "subprotocols_unmatched_total",
+        "WebSockets that offered subprotocols of which none is served on their path",
     ),
     info(
         "protocol_errors_total",

@@ -106,7 +106,7 @@ fn what_is_open_to_all_is_said_once() {
         "{log}"
     );
     for part in [
-        "listener.page",
+        "listener.demo_page",
         "listener.stats",
         "echo.enabled",
         "publish = ",
