@@ -168,14 +168,12 @@ enum Line {
 }
 
 impl Watch {
-    /// Of the counters of `registry`, from what they are now.
+    /// Of the counters of `registry`, from 0: clients may have come before this is called.
     pub(crate) fn new(registry: Registry) -> Watch {
-        let mut watch = Watch {
+        Watch {
             registry,
-            states: Vec::new(),
-        };
-        watch.states = watch.totals().into_iter().map(State::new).collect();
-        watch
+            states: vec![State::new(); KINDS.len()],
+        }
     }
 
     /// Reads once a second, until the other end of `end` is dropped.
@@ -205,9 +203,9 @@ impl Watch {
 }
 
 impl State {
-    fn new(total: u64) -> State {
+    fn new() -> State {
         State {
-            total,
+            total: 0,
             unsaid: 0,
             unsaid_for: 0,
             episode: 0,
@@ -285,7 +283,7 @@ mod tests {
 
     /// Reads a counter that grows by these; the lines with the reading at which they came.
     fn lines(growth: &[u64]) -> Vec<(usize, Line)> {
-        let (mut state, mut total, mut lines) = (State::new(0), 0, Vec::new());
+        let (mut state, mut total, mut lines) = (State::new(), 0, Vec::new());
         for (at, growth) in growth.iter().enumerate() {
             total += growth;
             lines.extend(state.read(total, false).map(|line| (at, line)));
@@ -366,7 +364,7 @@ mod tests {
 
     #[test]
     fn the_last_reading_keeps_nothing_back() {
-        let mut state = State::new(0);
+        let mut state = State::new();
         assert_eq!(state.read(5, false), Some(more(5, 1)));
         assert_eq!(state.read(9, false), None);
         assert_eq!(state.read(12, true), Some(more(7, 2)));
