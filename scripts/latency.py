@@ -176,7 +176,7 @@ def deaf(args, disturbed):
             client.close()
         if disturbed:
             bound = re.search(r"memory +at most (\S+ \S+)", daemon.banner)[1]
-            dropped = stats(daemon)["channels.dropped_oldest_total"]
+            dropped = stats(daemon)["default_namespace"]["dropped_oldest_total"]
             print(f"    memory: {max(most) / 2**20:.1f} MiB at most, {bound} stated; in outboxes "
                   f"{max(waiting) / 2**20:.1f} MiB at most; {dropped} messages dropped")
         return measured

@@ -122,7 +122,11 @@ describe(`the daemon, driver ${driver ?? "by default"}`, { timeout: 60_000 }, ()
     const answer = await get("/stats");
     assert.equal(answer.status, 200);
     assert.match(answer.headers["content-type"], /json/);
-    assert.equal(typeof JSON.parse(answer.body), "object");
+    const stats = JSON.parse(answer.body);
+    assert.match(stats.version, /^\d+\.\d+\.\d+/);
+    assert.match(stats.driver, /^(epoll|io_uring)$/);
+    assert.ok(stats.uptime_seconds >= 0 && stats.limits.connections_max > 0 && stats.limits.open_files > 0);
+    assert.equal(typeof stats.default_namespace.slow_consumers_total, "number");
   });
 
   test("prints one block at its start: version, address, driver, open files, URL", async () => {

@@ -1,16 +1,19 @@
-//! A server's own counters: Roost's `GET /stats`, one JSON object of numbers.
+//! A server's own counters: Roost's `GET /stats`, one JSON object. Its numbers are taken, those of
+//! objects inside it as `OBJECT.NAME`.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+
 use crate::plan::Target;
 
 /// Reads the counters, in several attempts: a server at its limits may turn one away.
 ///
 /// # Errors
-/// When there is no answer in time, or it is no JSON object of numbers.
+/// When there is no answer in time, or it is no JSON object.
 pub fn fetch(target: &Target) -> Result<BTreeMap<String, u64>, String> {
     let mut last = String::new();
     for _ in 0..ATTEMPTS_MAX {
@@ -47,10 +50,45 @@ fn fetch_once(target: &Target) -> Result<BTreeMap<String, u64>, String> {
         let status = head.lines().next().unwrap_or_default();
         return Err(wrong(format!("{status} (is listener.stats on?)")));
     }
-    serde_json::from_str(body).map_err(|error| wrong(error.to_string()))
+    let object: Map<String, Value> =
+        serde_json::from_str(body).map_err(|error| wrong(error.to_string()))?;
+    let mut counters = BTreeMap::new();
+    collect("", &object, &mut counters);
+    Ok(counters)
+}
+
+fn collect(prefix: &str, object: &Map<String, Value>, into: &mut BTreeMap<String, u64>) {
+    for (name, value) in object {
+        let name = format!("{prefix}{name}");
+        match value {
+            Value::Object(inner) => collect(&format!("{name}."), inner, into),
+            value => into.extend(value.as_u64().map(|number| (name, number))),
+        }
+    }
 }
 
 const ATTEMPTS_MAX: usize = 5;
 const BETWEEN: Duration = Duration::from_millis(500);
 const TIMEOUT: Duration = Duration::from_secs(20);
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_taken_wherever_they_stand() {
+        let text = r#"{"version":"1","open":3,"limits":{"files":9},"namespaces":{"a.b":{"x":1}}}"#;
+        let mut counters = BTreeMap::new();
+        collect(
+            "",
+            &serde_json::from_str(text).expect("JSON"),
+            &mut counters,
+        );
+        let expected = [("limits.files", 9), ("namespaces.a.b.x", 1), ("open", 3)];
+        assert_eq!(
+            counters,
+            expected.map(|(name, n)| (name.to_owned(), n)).into()
+        );
+    }
+}

@@ -9,9 +9,12 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod process;
+pub mod reference;
 
-use std::sync::Arc;
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 /// A value with one writer.
 #[derive(Debug, Default)]
@@ -64,18 +67,65 @@ pub struct Description {
     pub help: &'static str,
 }
 
-macro_rules! counters {
-    ($($(#[doc = $help:literal])+ $name:ident,)+) => {
-        /// The counters of one reactor.
-        #[derive(Debug, Default)]
-        pub struct Counters { $($(#[doc = $help])+ pub $name: Value,)+ }
+impl Description {
+    /// `counter` where the value only grows, `gauge` where it is that of now.
+    pub fn kind(&self) -> &'static str {
+        if self.name.ends_with("_total") {
+            "counter"
+        } else {
+            "gauge"
+        }
+    }
 
-        /// Name and meaning of each counter, in the order of [`Counters::values`].
-        pub const DESCRIPTIONS: &[Description] =
+    /// What one of it is.
+    pub fn unit(&self) -> &'static str {
+        if self.name.contains("_bytes") {
+            return "bytes";
+        }
+        let noun = self.help.split_whitespace().next().unwrap_or_default();
+        let noun = noun.trim_end_matches(['.', ',']);
+        let known = UNITS.iter().find(|(first, _)| *first == noun);
+        known.map_or("events", |(_, unit)| unit)
+    }
+}
+
+/// The first word of a meaning, where it names what is counted.
+const UNITS: &[(&str, &str)] = &[
+    ("Batches", "batches"),
+    ("Bytes", "bytes"),
+    ("Channels", "channels"),
+    ("Compression", "contexts"),
+    ("Connections", "connections"),
+    ("Handshakes", "handshakes"),
+    ("Messages", "messages"),
+    ("Newcomers", "connections"),
+    ("Pings", "frames"),
+    ("Plain", "requests"),
+    ("Pongs", "frames"),
+    ("Publishes", "messages"),
+    ("Receive", "requests"),
+    ("Send", "requests"),
+    ("Subscriptions", "subscriptions"),
+    ("Text", "messages"),
+    ("Binary", "messages"),
+];
+
+macro_rules! counters {
+    (
+        $(#[$about:meta])+
+        $counters:ident, $descriptions:ident;
+        $($(#[doc = $help:literal])+ $name:ident,)+
+    ) => {
+        $(#[$about])+
+        #[derive(Debug, Default)]
+        pub struct $counters { $($(#[doc = $help])+ pub $name: Value,)+ }
+
+        #[doc = concat!("Name and meaning of each of [`", stringify!($counters), "`], in the order of their values.")]
+        pub const $descriptions: &[Description] =
             &[$(Description { name: stringify!($name), help: concat!($($help),+) },)+];
 
-        impl Counters {
-            /// All values, in the order of [`DESCRIPTIONS`].
+        impl $counters {
+            /// All values, in the order of the descriptions.
             pub fn values(&self) -> impl Iterator<Item = u64> + '_ {
                 [$(&self.$name),+].into_iter().map(Value::get)
             }
@@ -84,6 +134,8 @@ macro_rules! counters {
 }
 
 counters! {
+    /// The counters of one reactor.
+    Counters, DESCRIPTIONS;
     /// Connections in the table now, in any phase.
     connections_open,
     /// Connections whose WebSocket is open now.
@@ -163,7 +215,7 @@ counters! {
     pinned_bytes,
     /// Compression contexts that single connections have now, each direction by itself.
     deflate_contexts,
-    /// Bytes reserved for them now.
+    /// Bytes reserved for compression contexts now.
     deflate_context_bytes,
     /// Compression contexts that clients asked for and deflate.takeover_bytes_max refused.
     deflate_contexts_refused_total,
@@ -204,32 +256,35 @@ counters! {
     turns_total,
 }
 
-/// What slow receivers have cost one namespace, and how often it was published to too fast, on one
-/// reactor.
-#[derive(Debug, Default)]
-pub struct NamespaceCounters {
+counters! {
+    /// What slow receivers have cost one namespace, and how often it was published to too fast, on
+    /// one reactor.
+    NamespaceCounters, NAMESPACE_DESCRIPTIONS;
     /// Messages dropped because newer ones came (policies `drop_oldest` and `latest`).
-    pub dropped_oldest_total: Value,
+    dropped_oldest_total,
     /// Messages dropped when they came (policy `drop_newest`).
-    pub dropped_newest_total: Value,
+    dropped_newest_total,
     /// Messages replaced by a newer one of their channel (policy `latest`).
-    pub replaced_total: Value,
+    replaced_total,
     /// Connections closed (policy `close`).
-    pub slow_consumers_total: Value,
+    slow_consumers_total,
     /// Publishes beyond what may come in a second, after which the publisher had to wait.
-    pub inflow_limited_total: Value,
+    inflow_limited_total,
 }
 
-impl NamespaceCounters {
-    fn values(&self) -> [(&'static str, u64); 5] {
-        [
-            ("dropped_oldest_total", self.dropped_oldest_total.get()),
-            ("dropped_newest_total", self.dropped_newest_total.get()),
-            ("replaced_total", self.replaced_total.get()),
-            ("slow_consumers_total", self.slow_consumers_total.get()),
-            ("inflow_limited_total", self.inflow_limited_total.get()),
-        ]
-    }
+/// What a server says of itself beside its counters.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// The daemon's version.
+    pub version: &'static str,
+    /// The driver that runs.
+    pub driver: &'static str,
+    /// When it began to listen.
+    pub started: Instant,
+    /// The most connections held at once.
+    pub connections_max: u32,
+    /// The limit on open files of the process.
+    pub open_files: u64,
 }
 
 /// The counters of all reactors of a server.
@@ -240,6 +295,8 @@ pub struct Registry {
     names: Arc<[String]>,
     /// By reactor, then as named.
     namespaces: Vec<Arc<[NamespaceCounters]>>,
+    /// Set once by the process that started the reactors.
+    about: Arc<OnceLock<About>>,
 }
 
 impl Registry {
@@ -256,7 +313,13 @@ impl Registry {
             reactors: (0..reactors).map(|_| Arc::default()).collect(),
             namespaces: (0..reactors).map(|_| namespaces()).collect(),
             names: names.into(),
+            about: Arc::default(),
         }
+    }
+
+    /// Adds to `/stats` what the server is. Only the first call counts.
+    pub fn describe(&self, about: About) {
+        let _ = self.about.set(about);
     }
 
     /// The namespaces' counters of reactor `index`, in the order of their names.
@@ -301,35 +364,64 @@ impl Registry {
         Some(self.sums()[at])
     }
 
-    /// One JSON object: `{"reactors":n,"name":sum,…}`, with `channels.name` and
-    /// `namespace.NAME.name` for what is counted by namespace. Names need no escape: they are Rust
-    /// identifiers, and letters, digits, `-`, `_` and `.` in namespaces.
+    /// The counter called `name` of a namespace, over all reactors; the namespace without a name
+    /// stands for channels without one. `None` when there is no such namespace or counter.
+    pub fn namespace_sum(&self, namespace: &str, name: &str) -> Option<u64> {
+        let at = self.names.iter().position(|own| own == namespace)?;
+        let of = NAMESPACE_DESCRIPTIONS.iter().position(|d| d.name == name)?;
+        Some(self.namespace_sums(at)[of])
+    }
+
+    fn namespace_sums(&self, at: usize) -> Vec<u64> {
+        let mut sums = vec![0u64; NAMESPACE_DESCRIPTIONS.len()];
+        for reactor in &self.namespaces {
+            for (sum, value) in sums.iter_mut().zip(reactor[at].values()) {
+                *sum = sum.wrapping_add(value);
+            }
+        }
+        sums
+    }
+
+    /// One JSON object, as `docs/counters.md` describes it: what the server is (once that was told
+    /// to [`Registry::describe`]), all counters, and those of namespaces. Nothing needs an escape:
+    /// names are Rust identifiers, and letters, digits, `-`, `_` and `.` in namespaces.
     pub fn to_json(&self) -> String {
-        use std::fmt::Write as _;
-        let mut out = format!("{{\"reactors\":{}", self.reactors.len());
+        let mut out = String::from("{");
+        // Writing to a String cannot fail.
+        if let Some(about) = self.about.get() {
+            let _ = write!(
+                out,
+                "\"version\":\"{}\",\n \"uptime_seconds\":{},\n \"driver\":\"{}\",\n \
+                 \"limits\":{{\"connections_max\":{},\"open_files\":{}}},\n ",
+                about.version,
+                about.started.elapsed().as_secs(),
+                about.driver,
+                about.connections_max,
+                about.open_files
+            );
+        }
+        let _ = write!(out, "\"reactors\":{}", self.reactors.len());
         for (description, sum) in DESCRIPTIONS.iter().zip(self.sums()) {
-            write!(out, ",\n \"{}\":{sum}", description.name).expect("a String takes all writes");
+            let _ = write!(out, ",\n \"{}\":{sum}", description.name);
         }
         for (description, value) in process::values() {
-            write!(out, ",\n \"{}\":{value}", description.name).expect("a String takes all writes");
+            let _ = write!(out, ",\n \"{}\":{value}", description.name);
         }
-        for (at, namespace) in self.names.iter().enumerate() {
-            let section = if namespace.is_empty() {
-                "channels".to_owned()
+        let mut named = Vec::new();
+        for (at, name) in self.names.iter().enumerate() {
+            let counters: Vec<String> = NAMESPACE_DESCRIPTIONS
+                .iter()
+                .zip(self.namespace_sums(at))
+                .map(|(description, sum)| format!("\"{}\":{sum}", description.name))
+                .collect();
+            let counters = format!("{{{}}}", counters.join(","));
+            if name.is_empty() {
+                let _ = write!(out, ",\n \"default_namespace\":{counters}");
             } else {
-                format!("namespace.{namespace}")
-            };
-            let mut sums = NamespaceCounters::default().values();
-            for reactor in &self.namespaces {
-                for (sum, value) in sums.iter_mut().zip(reactor[at].values()) {
-                    sum.1 += value.1;
-                }
-            }
-            for (name, sum) in sums {
-                write!(out, ",\n \"{section}.{name}\":{sum}").expect("a String takes all writes");
+                named.push(format!("\n  \"{name}\":{counters}"));
             }
         }
-        out.push_str("}\n");
+        let _ = writeln!(out, ",\n \"namespaces\":{{{}}}}}", named.join(","));
         out
     }
 }
@@ -346,6 +438,36 @@ mod tests {
         assert_eq!(registry.sum("pings_sent_total"), Some(3));
         assert_eq!(registry.sum("no_such_counter"), None);
         assert!(registry.to_json().contains("\"pings_sent_total\":3"));
+    }
+
+    #[test]
+    fn what_the_server_is_stands_before_its_counters_and_namespaces_are_objects() {
+        let registry = Registry::with_namespaces(2, vec![String::new(), "chat.eu".to_owned()]);
+        registry.namespaces(0)[1].replaced_total.add(3);
+        registry.namespaces(1)[1].replaced_total.add(4);
+        registry.namespaces(1)[0].dropped_newest_total.inc();
+        assert!(registry.to_json().starts_with("{\"reactors\":2,"));
+        registry.describe(About {
+            version: "1.2.3",
+            driver: "epoll",
+            started: Instant::now(),
+            connections_max: 10,
+            open_files: 20,
+        });
+        let json = registry.to_json();
+        for part in [
+            "\"version\":\"1.2.3\"",
+            "\"uptime_seconds\":0",
+            "\"limits\":{\"connections_max\":10,\"open_files\":20}",
+            "\"default_namespace\":{\"dropped_oldest_total\":0,\"dropped_newest_total\":1,",
+            "\"namespaces\":{\n  \"chat.eu\":{\"dropped_oldest_total\":0,",
+            "\"replaced_total\":7,",
+        ] {
+            assert!(json.contains(part), "{part} in {json}");
+        }
+        assert_eq!(registry.namespace_sum("chat.eu", "replaced_total"), Some(7));
+        assert_eq!(registry.namespace_sum("", "dropped_newest_total"), Some(1));
+        assert_eq!(registry.namespace_sum("none", "replaced_total"), None);
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roost_config::{self as config, Loaded};
+use roost_metrics::About;
 use roost_net::epoll::EpollDriver;
 use roost_net::limits;
 use roost_net::process::ignore_stray_signals;
@@ -54,6 +55,13 @@ fn serve(loaded: &Loaded) -> Result<(), String> {
     warnings::warn_of_settings(from, reactors, connections_max);
     let server = start(from, &choice, reactors, connections_max)
         .map_err(|error| start_error(from, &error))?;
+    server.registry().describe(About {
+        version: env!("CARGO_PKG_VERSION"),
+        driver: choice.name(),
+        started: Instant::now(),
+        connections_max,
+        open_files,
+    });
     let block = StartBlock {
         loaded,
         address: server.address(),

@@ -1,0 +1,76 @@
+//! `docs/counters.md`, made from the descriptions.
+
+use std::fmt::Write as _;
+
+use crate::{DESCRIPTIONS, Description, NAMESPACE_DESCRIPTIONS, process};
+
+/// The whole document.
+pub fn markdown() -> String {
+    let mut out = String::from(HEAD);
+    table(DESCRIPTIONS, &mut out);
+    out.push_str(PROCESS);
+    table(&process::values().map(|(description, _)| description), &mut out);
+    out.push_str(NAMESPACES);
+    table(NAMESPACE_DESCRIPTIONS, &mut out);
+    out
+}
+
+fn table(rows: &[Description], out: &mut String) {
+    out.push_str("\n| name | kind | unit | meaning |\n|---|---|---|---|\n");
+    for row in rows {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            out,
+            "| `{}` | {} | {} | {} |",
+            row.name,
+            row.kind(),
+            row.unit(),
+            row.help.trim()
+        );
+    }
+}
+
+const HEAD: &str = "\
+# Counters
+
+`GET /stats` (with `listener.stats = true`) answers one JSON object. Each value is the sum over all \
+reactors. A `counter` only grows and starts from 0 with the process; a `gauge` is the value of now. \
+`cargo run -q -p roost-metrics --example counters` prints this page, and a test fails when it differs.
+
+| key | unit | meaning |
+|---|---|---|
+| `version` | | The daemon's version. |
+| `uptime_seconds` | seconds | Time since the daemon began to listen. |
+| `driver` | | `epoll` or `io_uring`: what runs, whatever `server.driver` asked for. |
+| `limits.connections_max` | connections | The most connections that are held at once. |
+| `limits.open_files` | files | The limit on open files of the process. |
+| `reactors` | threads | Number of reactors. |
+
+## Of the server
+";
+
+const PROCESS: &str = "
+## Of the process
+";
+
+const NAMESPACES: &str = "
+## Of each namespace
+
+`default_namespace` is an object with these counters for the channels without a namespace; \
+`namespaces` is an object with one such object for each `[[namespace]]`, by its name: \
+`stats[\"namespaces\"][\"chat\"][\"replaced_total\"]`.
+";
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_document_is_that_of_the_code() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/counters.md");
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            written == super::markdown(),
+            "docs/counters.md is not what the code says; \
+             cargo run -q -p roost-metrics --example counters > docs/counters.md"
+        );
+    }
+}
