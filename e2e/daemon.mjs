@@ -10,6 +10,7 @@ import { resolve } from "node:path";
 
 const root = resolve(import.meta.dirname, "..");
 const binary = process.env.ROOSTD ?? resolve(root, "target/release/roostd");
+export const withParent = resolve(root, "scripts/with-parent"); // the daemon ends with this process, also when that is killed
 const config = process.env.ROOST_CONFIG ?? resolve(root, "config/roost.dev.toml");
 
 export const driver = process.env.ROOST_DRIVER ?? null;
@@ -51,7 +52,7 @@ export async function until(what, condition, ms = 10_000) {
 export async function startDaemon({ port = 0 } = {}) {
   const args = ["run", "--config", config, "--listen", `127.0.0.1:${port}`];
   if (driver) args.push("--driver", driver);
-  const child = spawn(binary, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(withParent, [String(process.pid), binary, ...args], { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
   running.add(child);
   const exited = new Promise((done, failed) => {
     child.once("error", failed);

@@ -49,7 +49,7 @@ if [ -z "${ROOST_MILLION_NAMESPACE:-}" ]; then
         trap 'exit 130' INT TERM
         status=0
         # shellcheck disable=SC2016 # expanded inside
-        ROOST_MILLION_NAMESPACE=$before unshare --net sh -c 'ip link set lo up && exec "$0" "$@"' \
+        ROOST_MILLION_NAMESPACE=$before scripts/with-parent $$ unshare --net sh -c 'ip link set lo up && exec "$0" "$@"' \
             loadtest/million.sh "$connections" "$@" || status=$?
         exit $status
     fi
@@ -111,7 +111,7 @@ until_ready() {
 # The daemon, with options of this run. It has dozens of threads, each of which would keep small
 # blocks of memory for itself for good: see docs/tuning.md, and deploy/roost.service.
 start_daemon() {
-    GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.tcache_count=0} "$ROOSTD" run --config loadtest/million.toml --listen "0.0.0.0:$port" "$@" >"$work/server.log" 2>&1 &
+    GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.tcache_count=0} scripts/with-parent $$ "$ROOSTD" run --config loadtest/million.toml --listen "0.0.0.0:$port" "$@" >"$work/server.log" 2>&1 &
     server=$!
     until_ready curl -s -o "$work/stats.json" "http://127.0.0.1:$port/stats"
 }
@@ -120,7 +120,7 @@ start_daemon() {
 start_bare() {
     slots=$(($1 / $2 * 2 + 256))
     [ "$slots" -le 19990 ] || slots=19990 # the limit on open files holds for each ring
-    "$ROOST_LOAD" accept-loop --listen "0.0.0.0:$port" --loops "$2" \
+    scripts/with-parent $$ "$ROOST_LOAD" accept-loop --listen "0.0.0.0:$port" --loops "$2" \
         --direct-slots "$slots" >"$work/server.log" 2>&1 &
     server=$!
     until_ready test -s "$work/server.log"
@@ -149,7 +149,7 @@ save_smaps() {
 # The same at the moment that the end is compared with: the warm-up is over, and nothing is open.
 save_smaps_of_warm_up() {
     until come_to "open 20 %"; do
-        [ ! -e "$work/ended" ] || return 0
+        [ ! -e "$work/ended" ] && kill -0 $$ || return 0
         sleep 0.2
     done
     save_smaps "$1" smaps-warm
@@ -162,13 +162,14 @@ come_to() {
 
 # Echo latency of 100 connections; $1 says beside whom.
 measure_echo() {
-    timeout -k 10 60 "$ROOST_LOAD" echo "ws://127.0.0.1:$port" --quiet --connections 100 --rate 2000 \
+    timeout -k 10 60 scripts/with-parent - "$ROOST_LOAD" echo "ws://127.0.0.1:$port" --quiet --connections 100 --rate 2000 \
         --warm-up 3s --time 20s --json "$out/million-busy-$1.json" >"$out/million-busy-$1.txt"
 }
 
 # The same beside those that are held, or not at all: it counts only if it is over before the hold is.
 measure_beside() {
     until come_to hold; do
+        kill -0 $$ || return 1 # this runs beside the script, and must not outlive it
         if [ -e "$work/ended" ]; then
             echo "busy: nobody was held to measure beside" >&2
             return 1
@@ -212,7 +213,7 @@ run_scenario() {
     else
         save_smaps_of_warm_up "$1" &
     fi
-    timeout -k 60 "$seconds_max" "$ROOST_LOAD" mixed "$work/$1.toml" "ws://127.0.0.1:$port" \
+    scripts/with-parent $$ timeout -k 60 "$seconds_max" scripts/with-parent - "$ROOST_LOAD" mixed "$work/$1.toml" "ws://127.0.0.1:$port" \
         --rings "$rings" --server-pid "$server" --server-stats --json "$json" \
         >"$out/million-$1.txt" 2>"$work/said" || status=1
     touch "$work/ended"
@@ -248,7 +249,7 @@ run_rate() {
             daemon) start_daemon --reactors "$reactors" ;;
             esac
             # shellcheck disable=SC2086 # one option or none
-            timeout -k 10 120 "$ROOST_LOAD" idle "ws://127.0.0.1:$port" --quiet -n "$many" $bare \
+            scripts/with-parent $$ timeout -k 10 120 scripts/with-parent - "$ROOST_LOAD" idle "ws://127.0.0.1:$port" --quiet -n "$many" $bare \
                 --driver io_uring --rings "$reactors" --hold 1s --json "$out/$name.json" \
                 >"$out/$name.txt" || status=1
             stop

@@ -27,6 +27,7 @@ import sys
 import tempfile
 import time
 
+WITH_PARENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "with-parent")
 PAYLOAD = b"x" * 125
 MASK = b"\x21\x43\x65\x07"
 
@@ -52,7 +53,7 @@ class Daemon:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         command = [
-            "valgrind", "--tool=callgrind", "--dump-line=yes", "--separate-threads=no",
+            WITH_PARENT, str(os.getpid()), "valgrind", "--tool=callgrind", "--dump-line=yes", "--separate-threads=no",
             f"--callgrind-out-file={directory}/profile", roostd, "run",
             "--listen", f"127.0.0.1:{self.port}", "--driver", driver, "--reactors", "1",
             "--set", "log.level=warn", "--set", "echo.enabled=true",

@@ -37,10 +37,12 @@ import tempfile
 import time
 import urllib.request
 
+WITH_PARENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "with-parent")
+
 
 class Daemon:
     def __init__(self, args, *more):
-        command = ["taskset", "-c", "0", args.roostd, "run", "--listen", "127.0.0.1:0",
+        command = [WITH_PARENT, str(os.getpid()), "taskset", "-c", "0", args.roostd, "run", "--listen", "127.0.0.1:0",
                    "--driver", args.driver, "--reactors", "1", "--set", "log.level=warn", *more]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                         text=True)
@@ -74,7 +76,8 @@ def load(args, daemon, *options, low=False, prefix="", wait=True):
     file = tempfile.NamedTemporaryFile(suffix=".json")
     command = [args.roost_load, "fanout", daemon.url().replace("{channel}", prefix + "{channel}"),
                "--quiet", "--json", file.name, *map(str, options)]
-    command = ["taskset", "-c", "1", *(["chrt", "--idle", "0"] if low else []), *command]
+    command = [WITH_PARENT, str(os.getpid()), "taskset", "-c", "1",
+               *(["chrt", "--idle", "0"] if low else []), *command]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     process.results = file
     if not wait:

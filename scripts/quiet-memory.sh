@@ -33,7 +33,7 @@ trap finish EXIT INT TERM
 measure() {
     driver=$1
     shift
-    "$ROOSTD" run --listen 127.0.0.1:0 --driver "$driver" --reactors "$REACTORS" \
+    scripts/with-parent $$ "$ROOSTD" run --listen 127.0.0.1:0 --driver "$driver" --reactors "$REACTORS" \
         --set log.level=warn >"$work/banner" &
     daemon=$!
     for _ in $(seq 600); do
@@ -41,7 +41,7 @@ measure() {
         sleep 0.1
     done
     address=$(sed -n 's/^ *address *//p' "$work/banner")
-    "$ROOST_LOAD" idle "ws://$address/raw/{channel}" --quiet --steps 5000,10000,15000 --connects-in-flight 64 --hold 1s \
+    scripts/with-parent $$ "$ROOST_LOAD" idle "ws://$address/raw/{channel}" --quiet --steps 5000,10000,15000 --connects-in-flight 64 --hold 1s \
         --settle 12s --server-pid "$daemon" --json "$work/result.json" "$@" >"$work/said" ||
         { cat "$work/said"; exit 1; }
     kill -KILL "$daemon"

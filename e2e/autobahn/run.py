@@ -16,6 +16,7 @@ group has its own kosoku, so that one which does not end costs its group alone.
 
 import argparse
 import json
+import os
 import re
 import shutil
 import signal
@@ -28,6 +29,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+# Children end with this process, also when that is killed.
+WITH_PARENT = [ROOT / "scripts/with-parent", str(os.getpid())]
 
 # Cases in each group: 517 in all. A group that reports fewer was not run in full.
 FAST = {"1": 16, "2": 11, "3": 7, "4": 10, "5": 20, "6": 145, "7": 37, "10": 1}
@@ -133,7 +136,7 @@ class Daemon:
 
     def __enter__(self):
         self.log = tempfile.TemporaryFile(mode="w+", errors="replace")
-        self.child = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT)
+        self.child = subprocess.Popen(WITH_PARENT + self.command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + START_S
         while not self.address:
             said = self.said()
@@ -173,7 +176,7 @@ def run_group(options, daemon, group, out):
     command = [options.kosoku, "-p", str(options.parallel), "-o", out, "-i", f"{group}.*", f"ws://{daemon.address}/echo"]
     began = time.monotonic()
     with open(out / "kosoku.log", "w") as log:
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        child = subprocess.Popen(WITH_PARENT + command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
         try:
             child.wait(options.group_timeout_s)
             end = ""

@@ -5,12 +5,12 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { describe, test } from "node:test";
-import { driver, startDaemon, within } from "../daemon.mjs";
+import { driver, startDaemon, within, withParent } from "../daemon.mjs";
 
 describe(`PyPI autobahn, driver ${driver ?? "by default"}`, { timeout: 120_000 }, () => {
   test("joins, subscribes, publishes, and talks with raw clients", async () => {
     const daemon = await startDaemon();
-    const child = spawn(process.env.PYTHON ?? "python3", ["-m", "unittest", "-v", "stock_python"], {
+    const child = spawn(withParent, [String(process.pid), process.env.PYTHON ?? "python3", "-m", "unittest", "-v", "stock_python"], {
       cwd: import.meta.dirname,
       env: { ...process.env, ROOST_URL: daemon.ws, PYTHONDONTWRITEBYTECODE: "1" },
       stdio: ["ignore", "inherit", "inherit"],

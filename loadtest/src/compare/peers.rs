@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use roost_net::process::end_with_parent;
 use serde::Deserialize;
 
 use crate::dialect::{self, Dialect};
@@ -85,8 +86,7 @@ impl Peers {
     /// When it says nothing: it may not be installed.
     pub(super) fn version(&self, peer: &Peer) -> Result<String, String> {
         let name = &peer.name;
-        let output = self
-            .command(peer, "version")
+        let output = end_with_parent(&mut self.command(peer, "version"))
             .output()
             .map_err(|error| format!("{name}: {error}"))?;
         let said = String::from_utf8_lossy(&output.stdout);
@@ -122,14 +122,15 @@ impl Peers {
         let port = free_port()?;
         let log = log_file();
         let file = fs::File::create(&log)?;
-        let child = self
-            .command(peer, &port.to_string())
+        let mut command = self.command(peer, &port.to_string());
+        command
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)
             // Its children are ended with it.
-            .process_group(0)
-            .spawn()?;
+            .process_group(0);
+        // The keeper ends the whole group; until it runs, the server at least ends with us.
+        let child = end_with_parent(&mut command).spawn()?;
         let mut running = Running {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             keeper: keep(child.id()),

@@ -14,6 +14,7 @@ use roost_load::output::{Deliveries, Document, PhaseResult};
 use roost_load::plan::Settings;
 use roost_load::progress::Progress;
 use roost_load::{report, scenario};
+use roost_net::process::end_with_parent;
 
 // Arithmetic.
 
@@ -340,10 +341,12 @@ fn a_server_ends_even_when_the_harness_is_killed() {
     let dir = Dir::new("killed");
     let file = dir.0.join("scenario.toml");
     fs::write(&file, fanout("60s")).expect("it is written");
-    let mut harness = Command::new(env!("CARGO_BIN_EXE_roost-load"))
+    let mut harness = Command::new(env!("CARGO_BIN_EXE_roost-load"));
+    harness
         .args(["compare", "--peers"])
         .args([dir.0.as_path(), file.as_path(), Path::new("plain")])
-        .stderr(Stdio::null())
+        .stderr(Stdio::null());
+    let mut harness = end_with_parent(&mut harness)
         .spawn()
         .expect("the harness runs");
     wait_until("the server runs", || dir.pids().len() == 1);

@@ -7,8 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use roost_load::output::Document;
+use roost_net::process::end_with_parent;
 
-/// A process of ours, ended with the test.
+/// A process of ours, ended with the test, also when the test is killed.
 struct Running(Child);
 
 impl Drop for Running {
@@ -20,11 +21,9 @@ impl Drop for Running {
 
 /// A floor that sends every message to all, and its address.
 fn floor() -> (Running, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_roost-load"))
-        .arg("floor")
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it starts");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roost-load"));
+    command.arg("floor").stdout(Stdio::piped());
+    let mut child = end_with_parent(&mut command).spawn().expect("it starts");
     let out = child.stdout.take().expect("it is piped");
     let child = Running(child);
     let mut address = String::new();
@@ -39,15 +38,15 @@ fn interrupted(signal: &str, phase: &str, arguments: &[&str]) -> (Option<i32>, D
     let (_floor, address) = floor();
     let name = format!("roost-load-interrupt-{}-{signal}.json", std::process::id());
     let json: PathBuf = std::env::temp_dir().join(name);
-    let child = Command::new(env!("CARGO_BIN_EXE_roost-load"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roost-load"));
+    command
         .args(arguments)
         .arg(format!("ws://{address}"))
         .args(["--settle", "0s", "--json"])
         .arg(&json)
         .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
+        .stderr(Stdio::piped());
+    let child = end_with_parent(&mut command).spawn().expect("it starts");
     let mut child = Running(child);
     let said = BufReader::new(child.0.stderr.take().expect("it is piped"));
     let mut lines = said.lines().map_while(Result::ok);

@@ -9,9 +9,11 @@ use std::sync::mpsc;
 use std::time::Duration;
 use std::{env, fs, thread};
 
+use roost_net::process::end_with_parent;
+
 use crate::backend::Backend;
 
-/// A child of a test; killed when dropped.
+/// A child of a test; killed when dropped, or when the test ends in any other way.
 pub(crate) struct Child {
     process: process::Child,
     stdin: Option<ChildStdin>,
@@ -54,7 +56,8 @@ impl Child {
     ) -> Child {
         let test = env::current_exe().expect("this test");
         let limit = descriptors_max.map_or(String::new(), |max| format!("ulimit -n {max} && "));
-        let mut process = Command::new("sh")
+        let mut command = Command::new("sh");
+        command
             .args(["-c", &format!("{limit}exec \"$0\" \"$@\"")])
             .arg(test)
             .arg(format!("{}::{case}", B::NAME))
@@ -62,9 +65,8 @@ impl Child {
             .env("ROOST_ROLE", role)
             .env("ROOST_ARGUMENT", argument)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a shell");
+            .stdout(Stdio::piped());
+        let mut process = end_with_parent(&mut command).spawn().expect("a shell");
         let stdin = process.stdin.take();
         let stdout = process.stdout.take().expect("piped");
         Child {

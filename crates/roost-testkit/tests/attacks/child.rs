@@ -9,9 +9,10 @@ use std::process::{self, ChildStdin, Command, Stdio};
 use std::sync::mpsc;
 use std::{env, fs, thread};
 
+use roost_net::process::end_with_parent;
 use roost_testkit::server::{Backend, DEADLINE};
 
-/// A child of a test; killed when dropped.
+/// A child of a test; killed when dropped, or when the test ends in any other way.
 pub(crate) struct Child {
     process: process::Child,
     stdin: Option<ChildStdin>,
@@ -50,16 +51,16 @@ impl Child {
         };
         let test = env::current_exe().expect("this test");
         let limit = descriptors_max.map_or(String::new(), |max| format!("ulimit -n {max} && "));
-        let mut process = Command::new("sh")
+        let mut command = Command::new("sh");
+        command
             .args(["-c", &format!("{limit}exec \"$0\" \"$@\"")])
             .arg(test)
             .arg(format!("{module}::{backend}::{case}"))
             .args(["--exact", "--nocapture", "--test-threads=1"])
             .env("ROOST_ROLE", "server")
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a shell");
+            .stdout(Stdio::piped());
+        let mut process = end_with_parent(&mut command).spawn().expect("a shell");
         let stdin = process.stdin.take();
         let stdout = process.stdout.take().expect("piped");
         let (tx, lines) = mpsc::channel();
