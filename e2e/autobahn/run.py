@@ -243,6 +243,7 @@ PREFACE = """\
 What the cases of the Autobahn TestSuite, which ask a server about RFC 6455 and RFC 7692, make of
 Roost's `/echo`. This page is written by the second command:
 
+<!-- check: skip the steps autobahn_* run it -->
 ```
 pip install -r e2e/autobahn/requirements.txt
 python3 e2e/autobahn/run.py --driver epoll --groups all
