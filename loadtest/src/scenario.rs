@@ -32,15 +32,24 @@ pub struct Scenario {
 pub fn read(file: &Path) -> Result<Scenario, String> {
     let wrong = |error: String| format!("{}: {error}", file.display());
     let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
-    parse(&text).map_err(wrong)
+    // Each mistake is a line that begins with the file's name.
+    parse(&text).map_err(|errors| {
+        let name = file.display();
+        let lines: Vec<_> = errors
+            .lines()
+            .map(|line| format!("{name}:{line}"))
+            .collect();
+        lines.join("\n")
+    })
 }
 
 /// Reads a scenario.
 ///
 /// # Errors
-/// What is wrong with it, for people.
+/// What is wrong with it, for people: a line for each mistake, `LINE:COLUMN: what` where it is the
+/// text's, ` what` where parts that can be read do not fit together.
 pub fn parse(text: &str) -> Result<Scenario, String> {
-    let written: Written = toml::from_str(text).map_err(|error| error.to_string())?;
+    let written: Written = toml::from_str(text).map_err(|error| misread(text, &error))?;
     let topics: Vec<Topic> = written
         .topic
         .iter()
@@ -61,13 +70,29 @@ pub fn parse(text: &str) -> Result<Scenario, String> {
                 .read(topic)
                 .map_err(|e| format!("group {}: {e}", group.name))
         })
-        .collect::<Result<Vec<_>, _>>()?;
-    let phases = written
-        .phase
-        .iter()
-        .map(|phase| phase.read(&groups))
-        .collect::<Result<Vec<_>, _>>()?;
-    let after = written.after.map(WrittenAfter::read).transpose()?;
+        .collect::<Vec<_>>();
+    let mut mistakes = Vec::new();
+    let names: Vec<&str> = written.group.iter().map(|group| &*group.name).collect();
+    let phases = written.phase.iter().enumerate().map(|(index, phase)| {
+        let numbered = |error| format!("phase {}: {error}", index + 1);
+        phase.read(&names).map_err(numbered)
+    });
+    let phases: Vec<_> = phases
+        .filter_map(|phase| kept(phase, &mut mistakes))
+        .collect();
+    let groups: Vec<_> = groups
+        .into_iter()
+        .filter_map(|group| kept(group, &mut mistakes))
+        .collect();
+    let after = written.after.map(WrittenAfter::read).transpose();
+    let after = kept(
+        after.map_err(|error| format!("after: {error}")),
+        &mut mistakes,
+    )
+    .flatten();
+    if !mistakes.is_empty() {
+        return Err(mistakes.join("\n"));
+    }
     Ok(Scenario {
         name: written.name,
         url: written.url,
@@ -76,6 +101,53 @@ pub fn parse(text: &str) -> Result<Scenario, String> {
         phases,
         after,
     })
+}
+
+fn kept<T>(read: Result<T, String>, mistakes: &mut Vec<String>) -> Option<T> {
+    read.map_err(|error| mistakes.push(format!(" {error}")))
+        .ok()
+}
+
+/// `LINE:COLUMN: what`, with the nearest key there is for one that there is not.
+fn misread(text: &str, error: &toml::de::Error) -> String {
+    let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
+    let line = before.matches('\n').count() + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .count()
+        + 1;
+    let what = error.message().replace('\n', " ");
+    // serde quotes the key it does not know, and then those it does.
+    let mut quoted = what.split('`').skip(1).step_by(2);
+    let hint = quoted
+        .next()
+        .filter(|_| what.starts_with("unknown "))
+        .and_then(|wrong| {
+            let near = |name: &&str| (distance(wrong, name), name.len());
+            let nearest = quoted.min_by_key(near)?;
+            (distance(wrong, nearest) <= 1 + wrong.len() / 3).then(|| nearest.to_owned())
+        });
+    let hint = hint.map_or(String::new(), |name| format!(" (did you mean `{name}`?)"));
+    format!("{line}:{column}: {what}{hint}")
+}
+
+/// Characters to insert, remove or replace until one word is the other.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, &b) in other.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[other.len()]
 }
 
 /// Reads `500ms`, `30s`, `5m` or `2h`.
@@ -242,12 +314,12 @@ impl WrittenGroup {
 }
 
 impl WrittenPhase {
-    fn read(&self, groups: &[Group]) -> Result<Phase, String> {
+    fn read(&self, groups: &[&str]) -> Result<Phase, String> {
         let loss = |name: &str, share: f64| {
             if !(0.0..=1.0).contains(&share) {
                 return Err(format!("share {share}: expected 0 to 1"));
             }
-            let group = groups.iter().position(|group| group.name == name);
+            let group = groups.iter().position(|group| *group == name);
             let group = group.ok_or_else(|| format!("there is no group {name}"))?;
             Ok(Loss { group, share })
         };

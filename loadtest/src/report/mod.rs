@@ -8,7 +8,7 @@ use crate::preflight::mebibytes;
 
 mod plot;
 
-use plot::{Axis, COLOURS, Line, Look, Piece, Scale, plot};
+use plot::{Axis, Line, Look, Piece, Scale, plot};
 
 /// Writes the page.
 pub fn page(runs: &[Document]) -> String {
@@ -19,31 +19,55 @@ pub fn page(runs: &[Document]) -> String {
                   cost. Figures are those of the runs' own files; each run says below how it was \
                   made.</p></header>\n",
     );
-    summary(runs, &names, &mut out);
+    let mut body = String::new();
+    summary(runs, &names, &mut body);
     figure(
-        &mut out,
+        &mut body,
         "Connections held over time",
         connections(runs, &names),
     );
     figure(
-        &mut out,
+        &mut body,
         "Server's memory over connections held",
         memory(runs, &names),
     );
     figure(
-        &mut out,
+        &mut body,
         "Messages received a second",
         messages(runs, &names),
     );
-    figure(&mut out, "Pings answered a second", pings(runs, &names));
+    figure(&mut body, "Pings answered a second", pings(runs, &names));
     for (metric, title) in METRICS {
-        figure(&mut out, title, distribution(runs, &names, metric));
+        figure(&mut body, title, distribution(runs, &names, metric));
     }
     for (run, name) in runs.iter().zip(&names) {
-        details(run, name, &mut out);
+        details(run, name, &mut body);
     }
+    out.push_str(&contents(&body));
+    out.push_str(&body);
     out.push_str("</main></body></html>\n");
     out
+}
+
+/// A list of the page's sections with links to them.
+fn contents(body: &str) -> String {
+    let mut out = String::from("<nav aria-label=\"Contents\"><ol>");
+    for part in body.split("<section id=\"").skip(1) {
+        // Each section begins with its id and its title: see `section`.
+        if let Some((id, rest)) = part.split_once("\"><h2>")
+            && let Some((title, _)) = rest.split_once("</h2>")
+        {
+            let _ = write!(out, "<li><a href=\"#{id}\">{title}</a></li>");
+        }
+    }
+    out.push_str("</ol></nav>\n");
+    out
+}
+
+/// The beginning of a section, with a name to link to that no other on the page has.
+fn section(title: &str, out: &mut String) {
+    let number = out.matches("<section id=").count() + 1;
+    let _ = writeln!(out, "<section id=\"s{number}\"><h2>{}</h2>", escape(title));
 }
 
 /// A name for each run, told apart by numbers where two are the same.
@@ -64,8 +88,10 @@ fn names(runs: &[Document]) -> Vec<String> {
 // Tables.
 
 fn summary(runs: &[Document], names: &[String], out: &mut String) {
-    out.push_str("<section><h2>In short</h2><div class=\"wide\"><table><thead><tr><th>run</th>\
-                  <th>held at most</th><th>delivered</th><th>lost, doubled, reordered, corrupt</th>\
+    section("In short", out);
+    out.push_str("<div class=\"wide\"><table><thead><tr><th>run</th><th>began (UTC)</th>\
+                  <th>held at most</th><th>delivered</th><th>p50</th><th>p99</th><th>of</th>\
+                  <th>lost, doubled, reordered, corrupt</th>\
                   <th>memory</th><th>bytes per connection</th><th>verdict</th></tr></thead><tbody>\n");
     for (run, name) in runs.iter().zip(names) {
         let held = run.phases.iter().map(|phase| phase.held).max().unwrap_or(0);
@@ -90,10 +116,13 @@ fn summary(runs: &[Document], names: &[String], out: &mut String) {
         };
         let _ = writeln!(
             out,
-            "<tr><th>{}</th><td>{}</td><td>{}</td><td>{}, {}, {}, {}</td><td>{}</td><td>{}</td>{verdict}</tr>",
+            "<tr><th>{}</th><td>{}</td><td>{}</td><td>{}</td>{}<td>{}, {}, {}, {}</td><td>{}</td>\
+             <td>{}</td>{verdict}</tr>",
             escape(name),
+            date(run.began_unix_s),
             grouped(held),
             grouped(all.received),
+            latency_cells(run),
             all.lost,
             all.doubled,
             all.reordered,
@@ -108,12 +137,60 @@ fn summary(runs: &[Document], names: &[String], out: &mut String) {
     out.push_str("</tbody></table></div></section>\n");
 }
 
+/// Median and 99th percentile of the run's last phase that has a distribution of the first kind in
+/// [`METRICS`] that the run has, and which it is.
+fn latency_cells(run: &Document) -> String {
+    let found = METRICS.iter().find_map(|(metric, _)| {
+        let last = run.phases.iter().rev();
+        let summary = last.filter_map(|phase| phase.latencies.get(*metric)).next();
+        Some((*metric, summary?))
+    });
+    let Some((metric, summary)) = found else {
+        return "<td>–</td><td>–</td><td></td>".to_owned();
+    };
+    let at = |percentile| duration(summary.at(percentile).unwrap_or(0));
+    format!(
+        "<td>{}</td><td>{}</td><td>{}</td>",
+        at(50.0),
+        at(99.0),
+        metric.replace('_', " ")
+    )
+}
+
+/// `2026-03-01 12:05`; nothing for a run that does not know.
+fn date(unix_s: u64) -> String {
+    if unix_s == 0 {
+        return "–".to_owned();
+    }
+    // Days to a date of the Gregorian calendar, in years that begin in March.
+    let (days, second) = (unix_s / 86_400 + 719_468, unix_s % 86_400);
+    let era = days / 146_097;
+    let day_of_era = days % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!(
+        "{year}-{month:02}-{day:02} {:02}:{:02}",
+        second / 3_600,
+        second / 60 % 60
+    )
+}
+
 fn details(run: &Document, name: &str, out: &mut String) {
-    let _ = writeln!(out, "<section><h2>{}</h2>", escape(name));
+    section(name, out);
     let machine = &run.machine;
     let _ = writeln!(
         out,
-        "<p class=\"made\"><code>{}</code><br>{} × {}, {}, Linux {}, {} open files a process</p>",
+        "<p class=\"made\">{} UTC<br><code>{}</code><br>{} × {}, {}, Linux {}, {} open files a process</p>",
+        date(run.began_unix_s),
         escape(&run.command.join(" ")),
         machine.cores,
         escape(&machine.processor),
@@ -181,11 +258,8 @@ fn phase_row(phase: &PhaseResult, out: &mut String) {
 
 fn figure(out: &mut String, title: &str, drawn: Option<String>) {
     if let Some(drawn) = drawn {
-        let _ = writeln!(
-            out,
-            "<section><h2>{}</h2><figure>{drawn}</figure></section>",
-            escape(title)
-        );
+        section(title, out);
+        let _ = writeln!(out, "<figure>{drawn}</figure></section>");
     }
 }
 
@@ -295,9 +369,6 @@ fn rates(runs: &[Document], names: &[String], count: fn(&Sample) -> u64) -> Opti
 /// Latency over percentile; the percentiles spread so that each nine has as much room.
 fn distribution(runs: &[Document], names: &[String], metric: &str) -> Option<String> {
     let mut lines = Vec::new();
-    let phases = runs.iter().flat_map(|run| &run.phases);
-    let all = phases.filter(|phase| phase.latencies.contains_key(metric));
-    let colour_each = all.count() <= COLOURS;
     for (index, (run, name)) in runs.iter().zip(names).enumerate() {
         let first = lines.len();
         for phase in &run.phases {
@@ -311,13 +382,10 @@ fn distribution(runs: &[Document], names: &[String], metric: &str) -> Option<Str
                     ns as f64,
                 )
             });
-            // Too many for a colour each: a colour a run, a dash a phase.
-            let look = match colour_each {
-                true => Look::nth(lines.len()),
-                false => Look {
-                    colour: index,
-                    dash: lines.len() - first,
-                },
+            // One colour a run, on this page's other plots too; a dash a phase.
+            let look = Look {
+                dash: lines.len() - first,
+                ..Look::nth(index)
             };
             lines.push(Line {
                 name: format!("{name}: {}", phase.name),
@@ -411,3 +479,21 @@ const METRICS: &[(&str, &str)] = &[
 ];
 
 const HEAD: &str = include_str!("head.html");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (unix_s, written) in [
+            (86_399, "1970-01-01 23:59"),
+            (951_782_400, "2000-02-29 00:00"),
+            (1_709_251_199, "2024-02-29 23:59"),
+            (4_102_444_800, "2100-01-01 00:00"),
+        ] {
+            assert_eq!(date(unix_s), written);
+        }
+        assert_eq!(date(0), "–");
+    }
+}

@@ -68,7 +68,7 @@ pub(super) fn plot(x: &Axis, y: &Axis, lines: &[Line]) -> Option<String> {
     let at_x = |value: f64| LEFT + span_x.place(value) * (WIDTH - LEFT - RIGHT);
     let at_y = |value: f64| HEIGHT - BOTTOM - span_y.place(value) * (HEIGHT - TOP - BOTTOM);
     let mut out = format!(
-        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{} over {}\">\n",
+        "<div class=\"wide\"><svg class=\"plot\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{} over {}\">\n",
         escape(y.title),
         escape(x.title)
     );
@@ -87,13 +87,20 @@ pub(super) fn plot(x: &Axis, y: &Axis, lines: &[Line]) -> Option<String> {
     }
     for value in span_x.ticks() {
         let at = at_x(value);
+        let label = (x.label)(value);
+        // At the right edge a label in the middle of its line would leave the picture.
+        let half = label.chars().count() as f64 * TICK_WIDTH / 2.0;
+        let (anchor, text_at) = match at + half > WIDTH {
+            true => ("end", WIDTH - 1.0),
+            false => ("middle", at),
+        };
         let _ = writeln!(
             out,
             "<line class=\"grid\" y1=\"{TOP}\" y2=\"{:.1}\" x1=\"{at:.1}\" x2=\"{at:.1}\"/>\
-             <text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+             <text class=\"tick\" x=\"{text_at:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{}</text>",
             HEIGHT - BOTTOM,
             HEIGHT - BOTTOM + 18.0,
-            escape(&(x.label)(value))
+            escape(&label)
         );
     }
     let _ = writeln!(
@@ -109,7 +116,7 @@ pub(super) fn plot(x: &Axis, y: &Axis, lines: &[Line]) -> Option<String> {
     for line in lines {
         draw(line, &at_x, &at_y, &mut out);
     }
-    out.push_str("</svg>\n");
+    out.push_str("</svg></div>\n");
     out.push_str(&legend(lines));
     Some(out)
 }
@@ -229,7 +236,7 @@ fn nice_step(wanted: f64) -> f64 {
 }
 
 /// Colours the page has for lines.
-pub(super) const COLOURS: usize = 8;
+const COLOURS: usize = 8;
 /// Dash patterns the page has for lines.
 const DASHES: usize = 6;
 const WIDTH: f64 = 760.0;
@@ -239,6 +246,8 @@ const RIGHT: f64 = 18.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 46.0;
 const TICKS: f64 = 5.0;
+/// Room for a character of a tick's label, at most.
+const TICK_WIDTH: f64 = 8.0;
 const POINTS_MAX: usize = 1_200;
 
 #[cfg(test)]

@@ -61,6 +61,9 @@ pub fn run_until(
     let mut run = Run::start(Arc::new(plan), machine, &preflight, Arc::clone(stop))?;
     for phase in run.plan.phases.clone() {
         run.carry_out(&phase, progress)?;
+        if let Some(why) = run.none_opened() {
+            return Err(why);
+        }
         if run.is_stopped() {
             run.document.interrupted = true;
             let text = format!("{}: interrupted", phase.name);
@@ -87,6 +90,27 @@ struct Run {
 }
 
 impl Run {
+    /// What to say when the first connections were begun and not one of them opened: what would
+    /// follow are figures of nothing.
+    fn none_opened(&self) -> Option<String> {
+        let [first] = &self.document.phases[..] else {
+            return None;
+        };
+        if first.begun == 0 || first.failed < first.begun {
+            return None;
+        }
+        let target = &self.plan.target;
+        let mut text = format!(
+            "none of {} connections to {} opened:",
+            first.begun, target.authority
+        );
+        for (why, count) in first.failures.iter().take(FAILURES_SHOWN) {
+            text.push_str(&format!("\n  {count} × {why}"));
+        }
+        text.push_str("\nIs a server listening there, and does it serve this path?");
+        Some(text)
+    }
+
     fn start(
         plan: Arc<Plan>,
         machine: Machine,
@@ -381,6 +405,8 @@ const TICK: Duration = Duration::from_millis(10);
 const SAMPLE_NS: u64 = 250_000_000;
 /// How often the server's process is looked at: the kernel walks its page tables for that.
 const WATCH_NS: u64 = 1_000_000_000;
+/// Reasons that are named when no connection opened.
+const FAILURES_SHOWN: usize = 8;
 /// Opening is given up when nothing has moved for this long beyond the timeout of one connection.
 const OPEN_STUCK: Duration = Duration::from_secs(10);
 const CLOSE_STUCK: Duration = Duration::from_secs(60);

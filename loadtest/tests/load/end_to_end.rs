@@ -366,3 +366,26 @@ fn the_bare_floor_holds_connections_without_a_handshake() {
     assert_eq!(document.problems, Vec::<String>::new());
     assert_eq!(document.phases[0].held, 50);
 }
+
+#[test]
+fn a_run_that_opens_nothing_ends_with_the_reason() {
+    // Below 1024 no outgoing connection takes it, and nothing serves tcpmux.
+    let arguments = [
+        "roost-load",
+        "idle",
+        "-n",
+        "5",
+        "--quiet",
+        "ws://127.0.0.1:1",
+    ];
+    let cli = Cli::try_parse_from(arguments).expect("a command");
+    let (plan, _) = cli::plan_of(&cli.command)
+        .expect("a plan")
+        .expect("it runs");
+    let error = run::run(&plan, &mut Progress::new(true)).expect_err("nothing listens");
+    assert!(
+        error.starts_with("none of 5 connections to 127.0.0.1:1 opened:\n  5 × "),
+        "{error}"
+    );
+    assert!(error.to_lowercase().contains("refused"), "{error}");
+}

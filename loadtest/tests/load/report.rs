@@ -15,6 +15,7 @@ fn run(name: &str, held: u64) -> Document {
     Document {
         format: FORMAT.to_owned(),
         name: name.to_owned(),
+        began_unix_s: 1_709_251_199,
         phases: vec![PhaseResult {
             name: "traffic".to_owned(),
             held,
@@ -54,6 +55,14 @@ fn the_page_shows_runs_side_by_side() {
     let page = report::page(&[run("idle", 1_234_567), run("idle", 10)]);
     assert!(page.contains("1,234,567"));
     assert!(page.contains("idle #1") && page.contains("idle #2"));
+    // Median and 99th percentile in short, and when each run began.
+    let (_, short) = page.split_once("<h2>In short</h2>").expect("a summary");
+    let (short, _) = short.split_once("</section>").expect("its end");
+    assert!(
+        short.contains("<td>5.00 ms</td><td>9.90 ms</td><td>delivery</td>"),
+        "{short}"
+    );
+    assert!(short.contains("<td>2024-02-29 23:59</td>"), "{short}");
     // Connections, memory, messages, pings, and one distribution.
     assert_eq!(page.matches("role=\"img\"").count(), 5);
     // Two lines in each, each with its key.
@@ -125,4 +134,62 @@ fn memory_that_stays_when_connections_go_is_a_line_of_its_own() {
     let points = |path: &str| path.split("<title").next().map(|d| d.matches('L').count());
     let paths: Vec<_> = figure.split("<path ").skip(1).map(points).collect();
     assert_eq!(paths, [Some(9), Some(10)]);
+}
+
+#[test]
+fn contents_lead_to_every_section() {
+    let page = report::page(&[run("idle", 1_234_567), run("echo", 10)]);
+    let (_, nav) = page.split_once("<nav").expect("contents");
+    let (nav, sections) = nav.split_once("</nav>").expect("their end");
+    let links: Vec<&str> = nav
+        .split("href=\"#")
+        .skip(1)
+        .map(|link| link.split('"').next().expect("an id"))
+        .collect();
+    let ids: Vec<&str> = sections
+        .split("<section id=\"")
+        .skip(1)
+        .map(|section| section.split('"').next().expect("an id"))
+        .collect();
+    assert_eq!(links, ids);
+    let different: std::collections::BTreeSet<_> = ids.iter().collect();
+    // The summary, five plots, two runs.
+    assert_eq!((ids.len(), different.len()), (8, 8));
+    assert!(
+        nav.contains(">In short</a>") && nav.contains(">echo</a>"),
+        "{nav}"
+    );
+}
+
+#[test]
+fn the_last_label_of_an_axis_stays_in_the_picture() {
+    let page = report::page(&[run("idle", 12_345_678)]);
+    let (_, from) = page.split_once("memory over").expect("a plot");
+    let (svg, _) = from.split_once("</svg>").expect("its end");
+    assert!(
+        svg.contains("text-anchor=\"end\">15,000,000</text>"),
+        "{svg}"
+    );
+    let at = |text: &str| {
+        text.split_once("x=\"")?
+            .1
+            .split('"')
+            .next()?
+            .parse::<f64>()
+            .ok()
+    };
+    for label in svg.split("<text class=\"tick\"").skip(1) {
+        let right = at(label).expect("a place");
+        let text = label
+            .split('>')
+            .nth(1)
+            .and_then(|rest| rest.split('<').next());
+        let room = text.expect("a label").chars().count() as f64 * 7.0;
+        let past = if label.contains("\"middle\"") {
+            room / 2.0
+        } else {
+            0.0
+        };
+        assert!(right + past <= 760.0, "{label}");
+    }
 }

@@ -116,6 +116,34 @@ fn mistakes_are_named() {
 }
 
 #[test]
+fn mistakes_are_told_together_with_their_places() {
+    let text = "name = \"x\"\n[[group]]\nname = \"g\"\ncuont = 1\n[[phase]]\ndo = \"open\"\n";
+    let error = scenario::parse(text).err().expect("a mistake");
+    assert!(error.starts_with("4:1: unknown field `cuont`"), "{error}");
+    assert!(error.ends_with("(did you mean `count`?)"), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+
+    let text = "name = \"x\"\n[[group]]\nname = \"g\"\ncount = 1\nsubscribe = [\"t\"]\n\
+                [[phase]]\ndo = \"hold\"\ntime = \"soon\"\n\
+                [[phase]]\ndo = \"reconnect\"\ngroup = \"h\"\nshare = 0.5\n";
+    let error = scenario::parse(text).err().expect("mistakes");
+    assert_eq!(error.lines().count(), 3, "{error}");
+    for part in [
+        "group g: there is no topic t",
+        "phase 1: soon: ",
+        "phase 2: there is no group h",
+    ] {
+        assert!(error.contains(part), "{error}\n  lacks {part}");
+    }
+    let file = std::env::temp_dir().join(format!("roost-load-wrong-{}.toml", std::process::id()));
+    std::fs::write(&file, text).expect("it is written");
+    let error = scenario::read(&file).err().expect("mistakes");
+    std::fs::remove_file(&file).expect("it was written");
+    let name = file.display().to_string();
+    assert!(error.lines().all(|line| line.starts_with(&name)), "{error}");
+}
+
+#[test]
 fn contradictions_are_named_before_anything_is_opened() {
     let cases: [(&[&str], &str); 4] = [
         (&["idle", "-n", "0"], "no connections"),
