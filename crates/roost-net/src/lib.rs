@@ -63,8 +63,10 @@ pub mod sim;
 mod socket;
 mod sys;
 pub mod uring;
+mod wake_socket;
 
 pub use key::ConnKey;
+pub use wake_socket::wake_socket;
 
 /// The sockets of one reactor. See the crate's documentation for the rules every backend keeps.
 pub trait Driver {
