@@ -76,6 +76,6 @@ pub use ids::{
     ReactorId, Snapshot, Subscriber,
 };
 pub use item::{Frames, Item, LocalRef, Output, Publish, PublishTo, Subscribe, Target};
-pub use names::Name;
+pub use names::{Homes, Name};
 pub use palette::{FrameBytes, FrameIndex, Palette};
 pub use set::{SubscriberIter, SubscriberSet};

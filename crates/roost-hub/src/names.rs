@@ -78,6 +78,26 @@ impl NameHash {
     }
 }
 
+/// Finds the home of a channel for a peer that has no hub.
+#[derive(Debug, Clone, Copy)]
+pub struct Homes {
+    hasher: NameHasher,
+    reactors: u16,
+}
+
+impl Homes {
+    /// As all hubs of the process were set up: their key and their number.
+    pub fn new(hash_key: &[u8; 16], reactors: u16) -> Homes {
+        let hasher = NameHasher::new(hash_key);
+        Homes { hasher, reactors }
+    }
+
+    /// The reactor that orders the channel of this name.
+    pub fn home_of(&self, name: &str) -> ReactorId {
+        ReactorId(self.hasher.hash(name).home(self.reactors))
+    }
+}
+
 impl<T: Named> Names<T> {
     pub(crate) fn new(hasher: NameHasher) -> Self {
         Names {
