@@ -252,6 +252,10 @@ counters! {
     buffers_exhausted_total,
     /// Calls and completions for a connection that was gone.
     stale_total,
+    /// Requests and publications of the control thread handled.
+    control_requests_total,
+    /// Answers to the control thread dropped because its ring was full.
+    control_answers_dropped_total,
     /// Turns of the loop.
     turns_total,
 }
@@ -336,6 +340,12 @@ impl Registry {
     /// When there is no such reactor.
     pub fn reactor(&self, index: usize) -> &Arc<Counters> {
         &self.reactors[index]
+    }
+
+    /// Names of the namespaces, in the order of their counters; the first, empty, stands for
+    /// channels without one.
+    pub fn namespace_names(&self) -> &[String] {
+        &self.names
     }
 
     /// Number of reactors.

@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use roost_dialect::{Dialects, Publication, Replies};
-use roost_hub::{Hub, Item, Name, Output};
+use roost_hub::{Hub, Item, Name, Output, ReactorId};
 use roost_metrics::{Counters, NamespaceCounters, Registry};
 use roost_net::{CloseMode, ConnKey};
 use roost_wire::{CloseCode, Frozen, Limits as WireLimits};
@@ -18,6 +18,8 @@ use crate::budget::{Budget, Standing};
 use crate::congestion::Congestion;
 use crate::conn::{Flags, Index, NEVER, Phase};
 use crate::contexts::Contexts;
+use crate::control::{Answer, Request, Token};
+use crate::control_requests::Listings;
 use crate::fanout::Fanout;
 use crate::framing::{Codec, append_close_to};
 use crate::inflow::Inflow;
@@ -40,6 +42,10 @@ pub(crate) enum Letter {
     /// Publishers of the channel should wait, or need no longer: from its subscribers to its home,
     /// and from there to publishers. See [`crate::congestion`].
     Congestion { name: Name, is_congested: bool },
+    /// From the slow side. See [`crate::control`].
+    Request(Box<(Token, Request)>),
+    /// To the slow side.
+    Answer(Box<Answer>),
 }
 
 /// A reactor without its driver.
@@ -76,6 +82,9 @@ pub(crate) struct Core {
     pub(crate) slow_board: Arc<SlowBoard>,
     pub(crate) slow_due: u32,
     pub(crate) slow_listed: bool,
+    /// The slow side's number in the mesh, and what it is being answered.
+    pub(crate) control: ReactorId,
+    pub(crate) listings: Listings,
     /// The dialects, with their sessions.
     pub(crate) dialects: Dialects,
     /// What the hub wants done next; reused.

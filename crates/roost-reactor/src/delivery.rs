@@ -44,6 +44,9 @@ impl Core {
 
     fn handle_output(&mut self, output: Output<roost_dialect::Publication, Frozen>) {
         match output {
+            Output::ToReactor(to, item) if self.is_control(to) => {
+                self.send_to_control(Letter::Hub(item));
+            }
             Output::ToReactor(to, item) => self.post.send(to, Letter::Hub(item)),
             Output::Subscribed {
                 who,
@@ -277,7 +280,18 @@ impl Core {
                     self.on_congestion(from, name, is_congested);
                     continue;
                 }
+                Letter::Request(request) => {
+                    self.handle_request(request.0, request.1);
+                    continue;
+                }
+                Letter::Answer(_) => {
+                    debug_assert!(false, "reactors do not ask each other");
+                    continue;
+                }
             };
+            if self.is_control(from) && !self.admit_from_control(&item) {
+                continue;
+            }
             if let Item::Publish { name, .. } = &item
                 && !self.congestion.is_empty()
                 && self.congestion.notify_once(name, from)

@@ -24,6 +24,7 @@
 //! | unfinished input | `inputs.rs` |
 //! | deadlines | `sweep.rs` |
 //! | memory that comes back | `thrift.rs` |
+//! | requests of the slow side | `control.rs`, `control_requests.rs` |
 //! | mail between reactors | `mailbox.rs`, `bell.rs` |
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
@@ -36,6 +37,8 @@ mod congestion;
 mod conn;
 mod conn_id;
 mod contexts;
+mod control;
+mod control_requests;
 mod core;
 mod delivery;
 mod fanout;
@@ -65,6 +68,10 @@ mod sync {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 }
 
+pub use control::{
+    Answer, CONNECTIONS_MAX, ConnectionRecord, ControlPeer, LISTINGS_MAX, Part, REACTORS_MAX,
+    Refusal, Request, RingFull, Token,
+};
 #[doc(hidden)]
 pub use ledger::Account;
 pub use mailbox::MAIL_BYTES_MAX;

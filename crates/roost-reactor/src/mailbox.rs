@@ -40,6 +40,8 @@ impl Mail for Letter {
         match self {
             Letter::Hub(Item::Publish { .. }) => Lane::Publish,
             Letter::Congestion { .. }
+            | Letter::Request(_)
+            | Letter::Answer(_)
             | Letter::Hub(
                 Item::Interest { .. }
                 | Item::InterestAck { .. }
@@ -56,6 +58,8 @@ impl Mail for Letter {
             Letter::Hub(Item::Deliver { frames, .. }) => {
                 frames.iter().map(|(_, frame)| frame.len()).sum()
             }
+            Letter::Request(request) => size_of_val(&**request),
+            Letter::Answer(answer) => answer.bytes(),
             Letter::Congestion { .. }
             | Letter::Hub(
                 Item::Interest { .. }
@@ -68,7 +72,7 @@ impl Mail for Letter {
     }
 }
 
-/// The letterboxes of all reactors of a server.
+/// The letterboxes of all peers of a server: its reactors, and behind them the slow side.
 pub(crate) struct Mesh<T> {
     boxes: Vec<Letterbox<T>>,
 }
@@ -79,6 +83,24 @@ struct Letterbox<T> {
     /// Rings made by senders and not yet fetched: once in the life of each.
     new_rings: Mutex<Vec<NewRing<T>>>,
     has_new_rings: AtomicBool,
+}
+
+impl<T> Letterbox<T> {
+    /// The ring of a sender and lane, made if this is its first use.
+    fn ring_from<'a>(
+        &self,
+        sender: u8,
+        lane: Lane,
+        made: &'a mut Option<Outlet<T>>,
+    ) -> &'a mut Outlet<T> {
+        made.get_or_insert_with(|| {
+            let (outlet, inlet) = ring();
+            let mut rings = self.new_rings.lock().expect("nobody panics with the lock");
+            rings.push((sender, lane, inlet));
+            self.has_new_rings.store(true, Ordering::Release);
+            outlet
+        })
+    }
 }
 
 /// The receiving end of a ring, with its sender and lane.
@@ -151,7 +173,7 @@ impl<T> Batch<T> {
 
 impl<T> Mesh<T> {
     pub(crate) fn new(reactors: usize) -> Mesh<T> {
-        assert!(reactors <= SENDERS_MAX, "at most {SENDERS_MAX} reactors");
+        assert!(reactors <= SENDERS_MAX, "at most {SENDERS_MAX} peers");
         let letterbox = || Letterbox {
             bell: Bell::new(),
             waker: OnceLock::new(),
@@ -291,16 +313,7 @@ impl<T: Mail> Post<T> {
             if spill.is_empty() {
                 continue;
             }
-            let ring = outgoing.ring[lane as usize].get_or_insert_with(|| {
-                let (outlet, inlet) = ring();
-                let mut rings = letterbox
-                    .new_rings
-                    .lock()
-                    .expect("nobody panics with the lock");
-                rings.push((self.me, lane, inlet));
-                letterbox.has_new_rings.store(true, Ordering::Release);
-                outlet
-            });
+            let ring = letterbox.ring_from(self.me, lane, &mut outgoing.ring[lane as usize]);
             while let Some(batch) = spill.pop_front() {
                 match ring.push(batch) {
                     Ok(()) => {
@@ -315,13 +328,43 @@ impl<T: Mail> Post<T> {
                 }
             }
         }
-        if put && letterbox.bell.ring(self.me) {
+        if put {
+            self.notify(to);
+        }
+    }
+
+    /// Says that a ring of `to` has something, and wakes it if it sleeps.
+    fn notify(&mut self, to: u8) {
+        let letterbox = &self.mesh.boxes[usize::from(to)];
+        if letterbox.bell.ring(self.me) {
             self.wakes += 1;
             letterbox
                 .waker
                 .get()
                 .expect("set before a reactor first sleeps")
                 .wake();
+        }
+    }
+
+    /// Puts one message into its ring at once, in a batch of its own. Returns it if the ring has no
+    /// room: nothing is kept to be tried again. For a peer to which nothing else is sent, since it
+    /// passes what [`Post::send`] has gathered.
+    pub(crate) fn try_send(&mut self, to: ReactorId, mail: T) -> Result<(), T> {
+        debug_assert_ne!(to.0, self.me, "nobody writes to himself");
+        let letterbox = &self.mesh.boxes[usize::from(to.0)];
+        let (lane, bytes) = (mail.lane(), mail.bytes());
+        let made = &mut self.outgoing[usize::from(to.0)].ring[lane as usize];
+        let batch = Batch {
+            mail: vec![mail],
+            bytes,
+        };
+        match letterbox.ring_from(self.me, lane, made).push(batch) {
+            Ok(()) => {
+                self.batches_sent += 1;
+                self.notify(to.0);
+                Ok(())
+            }
+            Err(mut batch) => Err(batch.mail.pop().expect("a batch of one")),
         }
     }
 
@@ -570,6 +613,29 @@ mod tests {
             offices[0].post();
         }
         assert_eq!(offices[0].wakes, 1, "the second finds it woken already");
+    }
+
+    #[test]
+    fn a_full_ring_returns_what_is_tried() {
+        let mut offices = offices(2);
+        let mut tried = 0;
+        while offices[0]
+            .try_send(ReactorId(1), Note(tried, Lane::Plain))
+            .is_ok()
+        {
+            tried += 1;
+        }
+        assert_eq!(tried, RING_BATCHES as u32);
+        assert_eq!(offices[0].spilled(), 0, "nothing is kept");
+        let refused = offices[0].try_send(ReactorId(1), Note(99, Lane::Plain));
+        assert_eq!(refused.map_err(|note| note.0), Err(99));
+        let read = read_all(&mut offices[1], true);
+        assert_eq!(read, (0..tried).map(|n| (0, n)).collect::<Vec<_>>());
+        assert!(
+            offices[0]
+                .try_send(ReactorId(1), Note(1, Lane::Plain))
+                .is_ok()
+        );
     }
 
     #[test]

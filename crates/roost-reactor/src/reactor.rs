@@ -8,12 +8,12 @@ mod scenes;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 
 use roost_dialect::dialect::Event as DialectEvent;
 use roost_dialect::{Dialects, Replies};
-use roost_hub::{Hub, HubOptions, ReactorId};
+use roost_hub::{Homes, Hub, HubOptions, ReactorId};
 use roost_metrics::Registry;
 use roost_net::{CloseMode, ConnKey, Driver, Event, ListenOptions, Waker};
 use roost_wire::{CloseCode, Limits as WireLimits};
@@ -24,6 +24,8 @@ use crate::budget::{Budget, Standing};
 use crate::congestion::Congestion;
 use crate::conn::{Conn, Flags, Index, NEVER, Phase};
 use crate::contexts::Contexts;
+use crate::control::{ControlPeer, REACTORS_MAX, control_id};
+use crate::control_requests::Listings;
 use crate::core::{Ask, Core, Letter, Rng, TICK_MS, ticks};
 use crate::fanout::Fanout;
 use crate::flush::Scratch;
@@ -53,6 +55,8 @@ pub struct Shared {
     /// Connections of the process.
     process: Arc<AtomicU32>,
     switch: Arc<Switch>,
+    /// Whether the slow side has taken its place in the mesh.
+    has_control: Arc<AtomicBool>,
     seed: u64,
 }
 
@@ -66,10 +70,17 @@ const RUN: u8 = 0;
 const DRAIN: u8 = 1;
 
 impl Shared {
-    /// For a server of `reactors` reactors, 1 to 256. `seed` makes channel hashes unknown to
+    /// For a server of `reactors` reactors, 1 to [`REACTORS_MAX`]. `seed` makes channel hashes unknown to
     /// peers and the numbers of sessions and publications differ between runs; equal seeds, in a
     /// simulation, give equal runs.
+    ///
+    /// # Panics
+    /// When there are none or more reactors.
     pub fn new(settings: Settings, reactors: usize, seed: u64) -> Shared {
+        assert!(
+            (1..=REACTORS_MAX).contains(&reactors),
+            "1 to {REACTORS_MAX} reactors, not {reactors}"
+        );
         let switch = Switch {
             state: AtomicU8::new(RUN),
             drain_ms: AtomicU32::new(0),
@@ -79,14 +90,44 @@ impl Shared {
         Shared {
             registry: Registry::with_namespaces(reactors, settings.channels.names()),
             settings: Arc::new(settings),
-            mesh: Arc::new(Mesh::new(reactors)),
+            mesh: Arc::new(Mesh::new(reactors + 1)), // and the slow side
             budget,
             inflow,
             slow_board: Arc::new(SlowBoard::new(reactors)),
             process: Arc::default(),
             switch: Arc::new(switch),
+            has_control: Arc::default(),
             seed,
         }
+    }
+
+    /// The slow side's end of the reactors' mesh; `waker` wakes it. A server has one in its life:
+    /// from then on `None`.
+    pub fn control_peer(&self, waker: Waker) -> Option<ControlPeer> {
+        if self.has_control.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        let reactors = self.registry.reactors();
+        let homes = Homes::new(&self.hash_key(), reactors as u16);
+        Some(ControlPeer::new(self.mesh.clone(), reactors, homes, waker))
+    }
+
+    /// The key of channel names' hashes.
+    fn hash_key(&self) -> [u8; 16] {
+        let mut hash_key = [0; 16];
+        hash_key[..8].copy_from_slice(&self.seed.to_le_bytes());
+        hash_key[8..].copy_from_slice(&self.seed.rotate_left(29).wrapping_mul(ODD).to_le_bytes());
+        hash_key
+    }
+
+    /// The connections for which most waits, brought up to date once a second: a JSON array.
+    pub fn slow_to_json(&self) -> String {
+        self.slow_board.to_json()
+    }
+
+    /// Whether the reactors were told to close all connections.
+    pub fn is_draining(&self) -> bool {
+        self.switch.state.load(Ordering::Acquire) == DRAIN
     }
 
     /// The counters of all reactors.
@@ -136,14 +177,11 @@ impl<D: Driver> Reactor<D> {
         let settings = shared.settings.clone();
         let limits = &settings.limits;
         let reactors = shared.registry.reactors();
-        let mut hash_key = [0; 16];
-        hash_key[..8].copy_from_slice(&shared.seed.to_le_bytes());
-        hash_key[8..].copy_from_slice(&shared.seed.rotate_left(29).wrapping_mul(ODD).to_le_bytes());
         let seed = shared.seed ^ (u64::from(id) + 1).wrapping_mul(ODD);
         let hub = Hub::new(HubOptions {
             me: ReactorId(id),
             reactors: reactors as u16,
-            hash_key,
+            hash_key: shared.hash_key(),
             seed,
             channels_max: limits.channels_max,
             channel_name_bytes_max: limits.channel_name_bytes_max as u32,
@@ -190,6 +228,8 @@ impl<D: Driver> Reactor<D> {
             slow_board: shared.slow_board.clone(),
             slow_due: 0,
             slow_listed: false,
+            control: control_id(reactors),
+            listings: Listings::default(),
             dialects: Dialects::new(&settings.dialects),
             outputs: Vec::new(),
             asks: Vec::new(),
@@ -294,7 +334,10 @@ impl<D: Driver> Reactor<D> {
 
     /// How long there is nothing to do unless something happens.
     fn timeout(&mut self) -> Option<Duration> {
-        if !self.core.fanout.is_empty() || self.core.has_paused_to_read() {
+        if !self.core.fanout.is_empty()
+            || self.core.has_paused_to_read()
+            || !self.core.listings.is_empty()
+        {
             return Some(Duration::ZERO);
         }
         if self.core.post.spilled() > 0 {
@@ -436,6 +479,7 @@ impl<D: Driver> Reactor<D> {
         }
         let core = &mut self.core;
         core.list_slow(&self.driver);
+        core.list_slice(&self.driver);
         core.check_invariants();
         if core.draining && core.table.len() == 0 && core.post.spilled() == 0 {
             return Turn::Stopped;

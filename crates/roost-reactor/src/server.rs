@@ -73,7 +73,7 @@ impl From<StartError> for io::Error {
 }
 
 impl Server {
-    /// Starts `reactors` reactors (1 to 256), each with a driver that `make_driver` makes on the
+    /// Starts `reactors` reactors (1 to [`REACTORS_MAX`](crate::REACTORS_MAX)), each with a driver that `make_driver` makes on the
     /// reactor's own thread, for io_uring wants its ring used by the thread that made it. Returns
     /// when all of them listen.
     ///
@@ -156,6 +156,11 @@ impl Server {
     /// The counters.
     pub fn registry(&self) -> &Registry {
         self.shared.registry()
+    }
+
+    /// What the reactors have in common.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// A handle to stop the server from another thread.
