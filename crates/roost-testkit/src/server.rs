@@ -9,7 +9,7 @@ use roost_metrics::Registry;
 use roost_net::epoll::{EpollDriver, EpollOptions};
 use roost_net::limits;
 use roost_net::uring::{UringDriver, UringOptions};
-use roost_reactor::{Server, Settings};
+use roost_reactor::{Server, Settings, Shared};
 
 use crate::client::{Client, Failure};
 
@@ -62,6 +62,7 @@ pub struct TestServer {
     server: Option<Server>,
     address: SocketAddr,
     registry: Registry,
+    shared: Shared,
 }
 
 impl TestServer {
@@ -90,6 +91,7 @@ impl TestServer {
         TestServer {
             address: server.address(),
             registry: server.registry().clone(),
+            shared: server.shared().clone(),
             server: Some(server),
         }
     }
@@ -110,6 +112,11 @@ impl TestServer {
     /// The counters.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// What the reactors have in common.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// The counter of this name, over all reactors.

@@ -16,12 +16,15 @@
 //! - no connection, good or hostile, pins more than a constant and twice what it has sent, or makes
 //!   more work than a constant for each byte of it (debug builds count that);
 //! - a reactor with nothing to do sleeps, and one with something to do is woken;
+//! - a slow side that asks, does not read its answers and ends changes none of this, and is answered
+//!   as long as it reads;
 //! - a drain reaches every peer with 1001, and leaves no slot, buffer, channel or socket behind.
 //!
 //! On calm days (half of the seeds) the network breaks no connection. Then also: every connection
 //! that ended has ended for a stated reason, all others answer, the server's counts of what it holds
 //! are those of its peers, and what it counts as dropped is what they missed.
 
+mod control;
 mod costs;
 mod crowd;
 mod ends;
@@ -40,6 +43,8 @@ use std::time::Duration;
 use roost_net::sim::{SimDriver, SimNet, SimOptions};
 use roost_reactor::{Reactor, Shared, Turn};
 
+use control::Control;
+pub use control::ControlReport;
 pub use costs::Costs;
 use crowd::Crowd;
 use hostile::Hostiles;
@@ -80,6 +85,8 @@ pub struct Report {
     pub idle: u64,
     /// The longest way of a publication on a calm day, in nanoseconds.
     pub delay_ns: u64,
+    /// What the slow side has seen, on days that have one.
+    pub control: ControlReport,
     /// What the dearest connections cost.
     pub costs: Costs,
     /// Turns of all reactors.
@@ -168,6 +175,11 @@ fn live_through(plan: &Plan) -> Result<Report, Broken> {
     world.verdict_on_end().map_err(broken)?;
     report.trace = world.net.trace_hash();
     report.costs = world.costs;
+    report.control = world
+        .control
+        .as_ref()
+        .map(Control::report)
+        .unwrap_or_default();
     report.costs.hostile_bytes = world.hostiles.sent_bytes();
     report.slow_consumers = world.count("slow_consumers_total");
     report.told_slow = world.crowd.told_slow();
@@ -188,6 +200,7 @@ struct World {
     kept: Vec<(Range<u64>, usize)>,
     crowd: Crowd,
     hostiles: Hostiles,
+    control: Option<Control>,
     costs: Costs,
     /// Channels whose home had no connection, and ended before them.
     stopped_early: u64,
@@ -218,6 +231,7 @@ impl World {
         let crowd = Crowd::new(plan, net.driver(SimOptions::default()), address, net.rng());
         let driver = net.driver(SimOptions::default());
         let hostiles = Hostiles::new(plan, driver, address, net.rng());
+        let control = Control::new(plan, &shared, || net.driver(SimOptions::default()));
         let kept = plan.floods.iter();
         let kept = kept.map(|&(at, reactor)| (at..at + plan.kept_ns, reactor));
         World {
@@ -227,6 +241,7 @@ impl World {
             kept: kept.collect(),
             crowd,
             hostiles,
+            control,
             costs: Costs::default(),
             stopped_early: 0,
             cuts_before: 0,
@@ -275,12 +290,19 @@ impl World {
         if self.hostiles.is_due() {
             due.push(HOSTILES);
         }
+        if self.control.as_ref().is_some_and(Control::is_due) {
+            due.push(CONTROL);
+        }
         if due.is_empty() {
             return false;
         }
         match due[self.net.choose(due.len())] {
             CROWD => self.crowd.turn(),
             HOSTILES => self.hostiles.turn(),
+            CONTROL => {
+                let control = self.control.as_mut();
+                control.expect("only one that is there is due").turn(now);
+            }
             index => {
                 self.turns_left = self.turns_left.checked_sub(1).expect("the reactors spin");
                 let reactor = self.reactors[index].as_mut();
@@ -408,6 +430,7 @@ impl World {
 /// Who takes turns beside the reactors.
 const CROWD: usize = usize::MAX;
 const HOSTILES: usize = usize::MAX - 1;
+const CONTROL: usize = usize::MAX - 2;
 
 /// Counters that must be zero when all is over.
 const EMPTY_AT_END: &[&str] = &[

@@ -62,6 +62,13 @@ fn promises_are_kept_on_every_seed() {
         most(|r| r.costs.pinned_beyond),
         most(|r| r.costs.steps_per_byte),
     );
+    println!(
+        "the slow side: {} answers of {} connections, {} dropped, {} requests refused",
+        sum(|r| r.control.answered),
+        sum(|r| r.control.listed),
+        sum(|r| r.control.dropped),
+        sum(|r| r.control.refused),
+    );
     // Things did happen.
     if seeds >= 64 {
         assert!(
@@ -90,6 +97,13 @@ fn promises_are_kept_on_every_seed() {
             hostile > seeds * 10_000,
             "hostile peers sent {hostile} bytes"
         );
+        let control = [
+            sum(|r| r.control.answered),
+            sum(|r| r.control.listed),
+            sum(|r| r.control.dropped),
+            sum(|r| r.control.refused),
+        ];
+        assert!(control.iter().all(|&n| n > seeds), "slow side: {control:?}");
         let steps = most(|r| r.costs.steps_per_byte);
         assert!(steps > 0, "no work was counted");
     }

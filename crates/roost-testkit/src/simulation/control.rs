@@ -1,0 +1,198 @@
+//! The slow side in a simulation: it asks, goes on asking without reading the answers, reads again,
+//! and ends in the middle of the day with its rings full. Whatever it does, the promises to the
+//! others are checked as on every other day.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use roost_dialect::PayloadRef;
+use roost_net::Driver;
+use roost_net::sim::{SimDriver, SimRng};
+use roost_reactor::{CONNECTIONS_MAX, ControlPeer, Part, Request, RingFull, Shared, Token};
+
+use super::plan::Plan;
+
+/// The slow side, as long as it lives.
+pub(super) struct Control {
+    driver: SimDriver,
+    rng: SimRng,
+    shared: Shared,
+    peer: Option<ControlPeer>,
+    /// Requests without their last answer.
+    unanswered: HashSet<Token>,
+    answered: u64,
+    refused: u64,
+    listed: u64,
+}
+
+/// What it does at a time of the day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    Asks,
+    /// It asks and does not read.
+    Hangs,
+    Reads,
+    Ends,
+}
+
+impl Control {
+    /// On one seed of four; the other seeds stay the days they were without it.
+    pub(super) fn new(
+        plan: &Plan,
+        shared: &Shared,
+        make_driver: impl FnOnce() -> SimDriver,
+    ) -> Option<Control> {
+        if !has_control(plan.seed) {
+            return None;
+        }
+        let driver = make_driver();
+        let peer = shared.control_peer(driver.waker());
+        Some(Control {
+            driver,
+            rng: SimRng::new(plan.seed ^ 0xc0_47_01),
+            shared: shared.clone(),
+            peer: Some(peer.expect("the only one of this server")),
+            unanswered: HashSet::new(),
+            answered: 0,
+            refused: 0,
+            listed: 0,
+        })
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        self.peer.is_some() && self.driver.is_due()
+    }
+
+    pub(super) fn turn(&mut self, now_ns: u64) {
+        while self.driver.next_event().is_some() {}
+        let Some(mut peer) = self.peer.take() else {
+            return;
+        };
+        peer.wake_up();
+        let mood = mood_at(now_ns);
+        if mood != Mood::Hangs {
+            self.read(&mut peer);
+        }
+        match mood {
+            Mood::Asks => {
+                for _ in 0..self.rng.between(0, 4) {
+                    let reactor = self.rng.below(peer.reactors() as u64) as usize;
+                    self.ask(&mut peer, reactor);
+                }
+            }
+            // More than a ring holds, of every reactor.
+            Mood::Hangs | Mood::Ends => {
+                if mood == Mood::Ends {
+                    self.check_answers();
+                }
+                for reactor in 0..peer.reactors() {
+                    for _ in 0..self.rng.between(4, 80) {
+                        self.ask(&mut peer, reactor);
+                    }
+                }
+            }
+            Mood::Reads => {}
+        }
+        if mood == Mood::Ends {
+            return; // and the peer is dropped
+        }
+        let may_sleep = mood == Mood::Hangs || peer.may_sleep();
+        let timeout = Duration::from_micros(if may_sleep {
+            self.rng.between(500, 40_000)
+        } else {
+            0
+        });
+        self.peer = Some(peer);
+        self.driver
+            .wait(Some(timeout))
+            .expect("a simulated wait does not fail");
+    }
+
+    fn read(&mut self, peer: &mut ControlPeer) {
+        while let Some(answer) = peer.next_answer() {
+            if let Part::Connections(records) | Part::ConnectionsEnd { records, .. } = &answer.part
+            {
+                self.listed += records.len() as u64;
+            }
+            if !matches!(answer.part, Part::Connections(_)) {
+                let was_asked = self.unanswered.remove(&answer.token);
+                assert!(was_asked, "{answer:?} answers nothing that was asked");
+                self.answered += 1;
+            }
+        }
+    }
+
+    fn ask(&mut self, peer: &mut ControlPeer, reactor: usize) {
+        let sent = match self.rng.below(3) {
+            0 => peer.ask(reactor, Request::Ping),
+            1 => peer.ask(
+                reactor,
+                Request::Connections {
+                    from_slot: self.rng.below(4) as u32,
+                    limit: self.rng.between(1, u64::from(CONNECTIONS_MAX)) as u32,
+                },
+            ),
+            _ => {
+                let channel = format!("control:{}", self.rng.below(8));
+                let text = "x".repeat(self.rng.below(5_000) as usize);
+                peer.publish(&channel, PayloadRef::Text(&text).freeze())
+            }
+        };
+        match sent {
+            Ok(token) => {
+                self.unanswered.insert(token);
+            }
+            Err(RingFull) => self.refused += 1,
+        }
+    }
+
+    /// It has read for a while and asked nothing: all that it asked was answered, or dropped while it
+    /// did not read.
+    fn check_answers(&self) {
+        let dropped = self.report().dropped;
+        assert_eq!(
+            self.unanswered.len() as u64,
+            dropped,
+            "requests of the slow side without an answer, and answers dropped"
+        );
+    }
+
+    /// Answers that came, requests refused, connections listed, answers dropped.
+    pub(super) fn report(&self) -> ControlReport {
+        let dropped = self.shared.registry().sum("control_answers_dropped_total");
+        ControlReport {
+            answered: self.answered,
+            refused: self.refused,
+            listed: self.listed,
+            dropped: dropped.expect("a counter of this name"),
+        }
+    }
+}
+
+/// What the slow side has seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ControlReport {
+    /// Requests answered.
+    pub answered: u64,
+    /// Requests that found a reactor's ring full.
+    pub refused: u64,
+    /// Connections listed.
+    pub listed: u64,
+    /// Answers that found its own ring full.
+    pub dropped: u64,
+}
+
+/// Whether the day of a seed has a slow side.
+fn has_control(seed: u64) -> bool {
+    seed % 4 == 3
+}
+
+fn mood_at(now_ns: u64) -> Mood {
+    match now_ns / 1_000_000 {
+        ..2_500 => Mood::Asks,
+        2_500..3_500 => Mood::Hangs,
+        3_500..4_000 => Mood::Asks,
+        4_000..4_600 => Mood::Reads,
+        _ => Mood::Ends,
+    }
+}
