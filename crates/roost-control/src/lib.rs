@@ -1,0 +1,153 @@
+//! The slow side: one thread, beside the reactors and not under them, that serves administrators.
+//!
+//! It owns the admin listeners (a unix socket, a TCP address), a tokio runtime of that one thread,
+//! and the slow side's place in the reactors' mesh. It touches no connection: what it wants to know
+//! or do it asks the reactors for, by bounded rings that refuse when they are full. If this thread
+//! hangs, or has gone, the reactors go on.
+//!
+//! | to read about | look at |
+//! |---|---|
+//! | sockets, their modes, and sockets left behind | `listen.rs` |
+//! | connections: how many, for how long | `serve.rs` |
+//! | what is answered to which request | `routes.rs` |
+//! | requests to reactors, their answers and deadlines | `peer.rs` |
+//! | whether reactors run | `health.rs` |
+//! | the text that Prometheus reads | `metrics.rs` |
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::{Arc, mpsc};
+use std::task::Poll;
+use std::thread;
+use std::time::Duration;
+
+use roost_net::wake_socket;
+use roost_reactor::{ControlPeer, Shared};
+use tokio::sync::oneshot;
+use tracing::warn;
+
+mod health;
+mod listen;
+mod metrics;
+mod peer;
+mod routes;
+mod serve;
+
+use routes::{Access, router};
+
+pub use listen::{BindError, Listeners};
+pub use serve::Limits;
+
+/// Where administrators are served.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// A unix socket.
+    pub socket: Option<Socket>,
+    /// A TCP address; port 0 picks a free one.
+    pub listen: Option<SocketAddr>,
+}
+
+/// A unix socket to listen on.
+#[derive(Debug, Clone)]
+pub struct Socket {
+    /// Its path, in a directory that exists.
+    pub path: PathBuf,
+    /// Permission bits: who may write to it may connect.
+    pub mode: u32,
+    /// The group that owns it, by its number or its name in `/etc/group`; `None` leaves it to the
+    /// kernel.
+    pub group: Option<String>,
+}
+
+/// What `/metrics` says of the build.
+#[derive(Debug, Clone, Copy)]
+pub struct Build {
+    /// The daemon's version.
+    pub version: &'static str,
+    /// The driver that runs.
+    pub driver: &'static str,
+}
+
+/// The running thread. Dropping it stops it, without waiting for that.
+pub struct Control {
+    stop: oneshot::Sender<()>,
+    ended: mpsc::Receiver<()>,
+}
+
+/// Serves what `listeners` accept, on a thread of its own, until it is stopped.
+///
+/// # Errors
+/// When the server already has such a thread, or the system has no thread or descriptor left.
+pub fn start(
+    listeners: Listeners,
+    shared: Shared,
+    build: Build,
+    limits: Limits,
+) -> io::Result<Control> {
+    let (waker, woken) = wake_socket()?;
+    let peer = shared
+        .control_peer(waker)
+        .ok_or_else(|| io::Error::other("this server has a control thread already"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()?;
+    let (stop, stopped) = oneshot::channel();
+    let (end, ended) = mpsc::channel();
+    thread::Builder::new()
+        .name("control".to_owned())
+        .spawn(move || {
+            let work = work(listeners, shared, build, limits, peer, woken);
+            let outcome = runtime.block_on(async {
+                let stopped = async {
+                    let _ = stopped.await; // or `Control` was dropped
+                    Ok(())
+                };
+                first_of(work, stopped).await
+            });
+            if let Err(error) = outcome {
+                warn!(%error, "the admin listeners are closed; clients are served as before");
+            }
+            runtime.shutdown_background();
+            drop(end);
+        })?;
+    Ok(Control { stop, ended })
+}
+
+impl Control {
+    /// Closes the admin listeners and removes the socket, and waits for that so long at most.
+    pub fn stop(self, wait: Duration) {
+        let _ = self.stop.send(()); // it may have ended
+        let _ = self.ended.recv_timeout(wait); // nothing is sent: the other end is dropped
+    }
+}
+
+async fn work(
+    listeners: Listeners,
+    shared: Shared,
+    build: Build,
+    limits: Limits,
+    peer: ControlPeer,
+    woken: UnixStream,
+) -> io::Result<()> {
+    let peer = Arc::new(peer::Peer::new(peer));
+    let state = Arc::new(routes::State::new(shared, build, peer.clone()));
+    let answers = peer.read_answers(tokio::net::UnixStream::from_std(woken)?);
+    let routers = [Access::Full, Access::ReadOnly].map(|access| router(state.clone(), access));
+    let served = serve::serve(listeners, routers, limits);
+    first_of(answers, served).await
+}
+
+/// What the one that ends first comes to; the other is dropped. Of two that have both ended, `one`.
+async fn first_of<T>(one: impl Future<Output = T>, other: impl Future<Output = T>) -> T {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    poll_fn(|context| match one.as_mut().poll(context) {
+        Poll::Ready(outcome) => Poll::Ready(outcome),
+        Poll::Pending => other.as_mut().poll(context),
+    })
+    .await
+}

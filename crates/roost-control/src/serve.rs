@@ -1,0 +1,177 @@
+//! Connections of administrators: a bounded number of them, each for a bounded time.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
+use tracing::debug;
+
+use crate::first_of;
+use crate::listen::Listeners;
+
+/// What administrators may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections at once. One more closes the one on which nothing has happened for longest.
+    pub connections_max: usize,
+    /// From the first moment of a connection, or the end of an answer, to the end of a head.
+    pub head_timeout: Duration,
+    /// Of a whole connection. Then it is closed, behind the answer under way.
+    pub connection_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections_max: 256,
+            head_timeout: Duration::from_secs(10),
+            connection_timeout: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Accepts and serves until a listener fails.
+pub(crate) async fn serve(
+    listeners: Listeners,
+    [full, read_only]: [Router; 2],
+    limits: Limits,
+) -> io::Result<()> {
+    let Listeners { unix, tcp } = listeners;
+    let (unix, _file) = unix.unzip(); // the file goes when this does
+    let unix = unix.map(UnixListener::from_std).transpose()?;
+    let tcp = tcp.map(TcpListener::from_std).transpose()?;
+    let mut connections = Connections::new(limits);
+    loop {
+        let accepted = first_of(accept_unix(unix.as_ref()), accept_tcp(tcp.as_ref()));
+        match accepted.await {
+            Ok(Accepted::Unix(stream)) => connections.serve(stream, full.clone()),
+            Ok(Accepted::Tcp(stream)) => connections.serve(stream, read_only.clone()),
+            Err(error) => {
+                // No descriptor left, or the peer has gone again: neither is for ever.
+                debug!(%error, "accept failed on an admin listener");
+                sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+enum Accepted {
+    Unix(tokio::net::UnixStream),
+    Tcp(tokio::net::TcpStream),
+}
+
+async fn accept_unix(listener: Option<&UnixListener>) -> io::Result<Accepted> {
+    match listener {
+        Some(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),
+        None => std::future::pending().await,
+    }
+}
+
+async fn accept_tcp(listener: Option<&TcpListener>) -> io::Result<Accepted> {
+    match listener {
+        Some(listener) => Ok(Accepted::Tcp(listener.accept().await?.0)),
+        None => std::future::pending().await,
+    }
+}
+
+/// The connections there are.
+struct Connections {
+    limits: Limits,
+    start: Instant,
+    open: Vec<Connection>,
+}
+
+struct Connection {
+    task: AbortHandle,
+    /// Milliseconds from the start to its last request.
+    last_request: Arc<AtomicU64>,
+}
+
+impl Connections {
+    fn new(limits: Limits) -> Connections {
+        Connections {
+            limits,
+            start: Instant::now(),
+            open: Vec::new(),
+        }
+    }
+
+    fn serve<S>(&mut self, stream: S, router: Router)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.make_room();
+        let start = self.start;
+        let last_request = Arc::new(AtomicU64::new(milliseconds_since(start)));
+        let requests = last_request.clone();
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            requests.store(milliseconds_since(start), Ordering::Relaxed);
+            let router = router.clone();
+            async move {
+                let request = request.map(Body::new);
+                Ok::<_, Infallible>(crate::routes::answer(router, request).await)
+            }
+        });
+        let limits = self.limits;
+        let task = tokio::spawn(async move {
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(limits.head_timeout)
+                .max_buf_size(HEAD_BYTES_MAX)
+                .serve_connection(TokioIo::new(stream), service);
+            let mut connection = pin!(connection);
+            if timeout(limits.connection_timeout, connection.as_mut())
+                .await
+                .is_err()
+            {
+                connection.as_mut().graceful_shutdown();
+                let _ = timeout(LAST_ANSWER_TIMEOUT, connection).await;
+            }
+        });
+        self.open.push(Connection {
+            task: task.abort_handle(),
+            last_request,
+        });
+    }
+
+    /// Closes the connection on which nothing has happened for longest, if there are too many.
+    fn make_room(&mut self) {
+        if self.open.len() < self.limits.connections_max {
+            return;
+        }
+        self.open
+            .retain(|connection| !connection.task.is_finished());
+        if self.open.len() < self.limits.connections_max {
+            return;
+        }
+        let last = |connection: &Connection| connection.last_request.load(Ordering::Relaxed);
+        let oldest = (0..self.open.len()).min_by_key(|&at| last(&self.open[at]));
+        if let Some(oldest) = oldest {
+            self.open.swap_remove(oldest).task.abort();
+        }
+    }
+}
+
+fn milliseconds_since(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What a connection may send before it is understood: a head, or a piece of a body. hyper's least.
+const HEAD_BYTES_MAX: usize = 8 << 10;
+/// For the answer under way when a connection's time is over.
+const LAST_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How soon accepting is tried again after an error.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
