@@ -41,8 +41,9 @@ pub use overrides::Overrides;
 pub use reference::{reference, sample};
 pub use source::Source;
 pub use table::{
-    ChannelPolicy, Deflate, Driver, Echo, Epoll, IoUring, Limits, Listener, Log, LogFormat,
-    LogLevel, Namespace, Publish, Raw, Reload, Server, Settings, SlowConsumer, Subscribe, Wamp,
+    Admin, ChannelPolicy, Deflate, Driver, Echo, Epoll, IoUring, Limits, Listener, Log, LogFormat,
+    LogLevel, Namespace, Publish, Raw, Reload, Server, Settings, SlowConsumer, SocketMode,
+    Subscribe, Wamp,
 };
 pub use write::to_toml;
 

@@ -1,4 +1,5 @@
-//! Which words are origins, paths, subprotocols, realms and names of namespaces. Each check refuses with a hint.
+//! Which words are origins, paths, subprotocols, realms, names of namespaces, sockets and groups.
+//! Each check refuses with a hint.
 
 use crate::value::{Pattern, shortened};
 
@@ -31,6 +32,40 @@ pub(crate) const NAMESPACE_NAME: Pattern = Pattern {
     takes: "1 to 64 letters, digits, `-`, `_`, `.`",
     check: check_namespace,
 };
+
+pub(crate) const SOCKET: Pattern = Pattern {
+    expected: "an absolute path such as \"/run/roost/admin.sock\", or \"\" for none",
+    takes: "absolute path, `\"\"`",
+    check: check_socket,
+};
+
+pub(crate) const GROUP: Pattern = Pattern {
+    expected: "a group's name or number such as \"adm\", or \"\" for none",
+    takes: "group, `\"\"`",
+    check: check_group,
+};
+
+/// unix(7): a path has at most 107 bytes, so that a NUL follows it.
+fn check_socket(word: &str) -> Result<(), String> {
+    if word.is_empty() || (word.starts_with('/') && !word.ends_with('/')) {
+        return match word.len() <= SOCKET_PATH_BYTES_MAX && !word.contains('\0') {
+            true => Ok(()),
+            false => Err(format!(
+                "a unix socket's path has at most {SOCKET_PATH_BYTES_MAX} bytes, and no NUL"
+            )),
+        };
+    }
+    Err("it begins with a slash and names a file".to_owned())
+}
+
+/// As groupadd(8) takes names.
+fn check_group(word: &str) -> Result<(), String> {
+    let fits = word.len() <= GROUP_BYTES_MAX
+        && word
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    if fits { Ok(()) } else { Err(String::new()) }
+}
 
 /// An Origin as clients send it (RFC 6454 §6.2): `scheme://host[:port]` in lower case, or one of
 /// [`WHOLE_ORIGINS`]. What is never sent is refused, because an entry that cannot match is a
@@ -189,4 +224,6 @@ const HOST_BYTES_MAX: usize = 253;
 const REALM_BYTES_MAX: usize = 255;
 const PATH_BYTES_MAX: usize = 255;
 const SUBPROTOCOL_BYTES_MAX: usize = 255;
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+const GROUP_BYTES_MAX: usize = 32;
 const NAMESPACE_BYTES_MAX: usize = 64;

@@ -150,7 +150,7 @@ pub use channels::{ChannelPolicy, Namespace, Publish, SlowConsumer, Subscribe};
 pub use dialects::{Deflate, Echo, Raw, Wamp};
 pub use drivers::{Epoll, IoUring};
 pub use limits::Limits;
-pub use process::{Driver, Listener, Log, LogFormat, LogLevel, Server};
+pub use process::{Admin, Driver, Listener, Log, LogFormat, LogLevel, Server, SocketMode};
 
 pub(crate) use channels::{NAMESPACE, visit_namespace};
 
@@ -176,6 +176,8 @@ pub struct Settings {
     pub wamp: Wamp,
     /// `[deflate]`.
     pub deflate: Deflate,
+    /// `[admin]`.
+    pub admin: Admin,
     /// `[log]`.
     pub log: Log,
     /// `[channels]`.
@@ -198,6 +200,7 @@ pub(crate) fn visit(settings: &mut Settings, visitor: &mut impl Visitor) {
         echo,
         wamp,
         deflate,
+        admin,
         log,
         channels,
         namespaces: _,
@@ -219,6 +222,7 @@ pub(crate) fn visit(settings: &mut Settings, visitor: &mut impl Visitor) {
         echo: Echo,
         wamp: Wamp,
         deflate: Deflate,
+        admin: Admin,
         log: Log,
         channels: ChannelPolicy
     );

@@ -176,6 +176,44 @@ impl<K: ValueType> ValueType for Auto<K> {
     }
 }
 
+/// `""`, read as `None`, or what another kind takes.
+pub(crate) struct OrNone<K>(pub(crate) K);
+
+impl<K: ValueType> ValueType for OrNone<K> {
+    type Value = Option<K::Value>;
+
+    fn read(
+        &self,
+        value: &Spanned<DeValue<'_>>,
+        refusals: &mut Vec<Refusal>,
+    ) -> Option<Self::Value> {
+        if value.get_ref().as_str() == Some("") {
+            return Some(None);
+        }
+        let start = refusals.len();
+        let read = self.0.read(value, refusals);
+        for refusal in &mut refusals[start..] {
+            refusal.expected = self.expected();
+        }
+        read.map(Some)
+    }
+
+    fn write(&self, value: &Self::Value) -> String {
+        match value {
+            None => quoted(""),
+            Some(value) => self.0.write(value),
+        }
+    }
+
+    fn expected(&self) -> String {
+        format!("{}, or \"\" for none", self.0.expected())
+    }
+
+    fn takes(&self) -> String {
+        format!("{}, `\"\"`", self.0.takes())
+    }
+}
+
 /// A number of bytes: `"64KiB"`, or an integer.
 pub(crate) struct Size(pub(crate) RangeInclusive<usize>);
 

@@ -2,16 +2,16 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use crate::pattern::{ORIGIN, PATH};
+use crate::pattern::{GROUP, ORIGIN, PATH, SOCKET};
 use crate::table::{HOUR, time_or_zero};
-use crate::value::{Address, Auto, Count, Flag, Patterns};
+use crate::value::{Address, Auto, Count, Flag, OrNone, Patterns};
 
 section! {
     /// The process.
     "server" Server
     /// Threads, each with a listener, a connection table and a share of the channels. `"auto"`: one
     /// per core. More than cores is legal.
-    reactors: Option<u32> = None, Auto(Count(1..=256)), Restart, "4";
+    reactors: Option<u32> = None, Auto(Count(1..=255)), Restart, "4";
     /// How sockets are read and written. `"auto"` takes io_uring where the kernel offers what is
     /// needed, else epoll, and says so. A driver named here that cannot run stops the daemon with
     /// the remedy.
@@ -71,6 +71,26 @@ section! {
 }
 
 section! {
+    /// Where administrators ask, apart from clients: `GET /` lists what. A thread of its own serves
+    /// them.
+    "admin" Admin
+    /// The path of a unix socket. `"auto"`: `admin.sock` in the directory that systemd makes for the
+    /// service (`RuntimeDirectory=`), and none without it. `""`: none. One that a process has left
+    /// behind is replaced; one that is served is an error. Who may write to the file can publish
+    /// anything and see every connection.
+    socket: Option<String> = None, Auto(SOCKET), Restart, r#""/run/roost/admin.sock""#;
+    /// The permissions of the socket's file: for its owner, or for its group too.
+    socket_mode: SocketMode = SocketMode::Owner, SocketMode::WORDS, Restart, r#""0660""#;
+    /// The group of the socket's file: a number, or a name in `/etc/group`. `""` leaves it to the
+    /// system. The daemon's user must be in it; under systemd set `Group=` in the unit instead.
+    socket_group: String = String::new(), GROUP, Restart, r#""adm""#;
+    /// An IP address and port to listen on, such as for Prometheus. `""`: none. There is neither a
+    /// password nor TLS: who reaches it reads counters and connections, but changes nothing. A
+    /// warning says so where it is not a loopback address.
+    listen: Option<SocketAddr> = None, OrNone(Address), Restart, r#""127.0.0.1:9090""#;
+}
+
+section! {
     /// What is logged, and how.
     "log" Log
     /// The least important level that is logged. A connection's begin and end are `"debug"`; single
@@ -89,6 +109,15 @@ words! {
     Epoll = "epoll",
     /// io_uring, or an error at start.
     IoUring = "io_uring",
+}
+
+words! {
+    /// `admin.socket_mode`.
+    SocketMode
+    /// Its owner may connect, and root.
+    Owner = "0600",
+    /// Its group, too.
+    Group = "0660",
 }
 
 words! {

@@ -134,6 +134,8 @@ fn good_lines() -> Vec<BoxedStrategy<Option<String>>> {
         "\"warn\"",
         "\"text\"",
         "\"json\"",
+        "\"0660\"",
+        "\"/run/x\"",
         "[\"*\"]",
         "[]",
         "[\"chat.v1\"]",

@@ -44,7 +44,7 @@ publish = \"none\"
         "f.toml:1:1: idle_timeout: found an unknown key, expected one of the sections; \
          `idle_timeout` belongs to [limits]",
         "f.toml:3:12: server.reactors: found the number 0, expected \"auto\" or a whole number \
-         from 1 to 256",
+         from 1 to 255",
         "f.toml:4:17: server.drain_timeout: found the number 10, expected \"0s\", or a time from \
          \"100ms\" to \"1h\" (a whole number with ms, s, m or h); name the unit: \"10s\" or \"10ms\"",
         "f.toml:5:1: found `drain_timeout` a second time, expected each key and each section once",
@@ -182,7 +182,7 @@ fn hints_at_the_nearest_name() {
         ),
         ("[listener]\nadress = 1", "did you mean `address`?"),
         (
-            "[log]\nlisten = 1",
+            "[log]\nfrobnicate = 1",
             "expected a key of [log]: level, format",
         ),
         ("[lgo]\nlevel = \"info\"", "did you mean [log]?"),

@@ -101,13 +101,13 @@ fn times() {
 #[test]
 fn numbers_and_auto() {
     assert_eq!(good("server.reactors", "\"auto\"").server.reactors, None);
-    assert_eq!(good("server.reactors", "256").server.reactors, Some(256));
+    assert_eq!(good("server.reactors", "255").server.reactors, Some(255));
     bad(
         "server.reactors",
         "0",
-        "expected \"auto\" or a whole number from 1 to 256",
+        "expected \"auto\" or a whole number from 1 to 255",
     );
-    bad("server.reactors", "257", "the number 257");
+    bad("server.reactors", "256", "the number 256");
     bad("server.reactors", "4294967297", "the number 4294967297");
     bad("server.reactors", "\"4\"", "write 4 without quotes");
     bad("server.reactors", "\"Auto\"", "found \"Auto\"");
