@@ -36,7 +36,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            connections_max: 256,
+            connections_max: 128,
             head_timeout: Duration::from_secs(10),
             connection_timeout: Duration::from_secs(300),
         }

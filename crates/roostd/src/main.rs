@@ -10,6 +10,7 @@ use std::thread;
 use clap::{Args, Parser, Subcommand};
 use roost_config::{Loaded, Overrides};
 
+mod admin;
 mod driver;
 mod logging;
 mod notify;

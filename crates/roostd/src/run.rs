@@ -11,13 +11,13 @@ use roost_net::epoll::EpollDriver;
 use roost_net::limits;
 use roost_net::process::ignore_stray_signals;
 use roost_net::uring::UringDriver;
-use roost_reactor::{Server, StartError};
+use roost_reactor::{REACTORS_MAX, Server, StartError};
 use tracing::info;
 
 use crate::driver::{self, Choice, Chosen};
 use crate::start_block::StartBlock;
 use crate::watch::Watch;
-use crate::{logging, notify, output, settings, signals, warnings};
+use crate::{admin, logging, notify, output, settings, signals, warnings};
 
 /// Runs the daemon until it is told to stop, and says why if it cannot.
 pub(crate) fn run(loaded: &Loaded) -> ExitCode {
@@ -45,7 +45,7 @@ fn serve(loaded: &Loaded) -> Result<(), String> {
         limits::raise_open_files().map_err(|error| format!("limit on open files: {error}"))?;
     let reactors = match from.server.reactors {
         Some(reactors) => reactors as usize,
-        None => thread::available_parallelism().map_or(1, |cores| cores.get().min(256)),
+        None => thread::available_parallelism().map_or(1, |cores| cores.get().min(REACTORS_MAX)),
     };
     driver::check_open_files(from, open_files, reactors)?;
     let choice = Choice::of(from, open_files)?;
@@ -53,6 +53,7 @@ fn serve(loaded: &Loaded) -> Result<(), String> {
     let allowed = u32::try_from(allowed).unwrap_or(u32::MAX);
     let connections_max = from.server.connections_max.unwrap_or(allowed).min(allowed);
     warnings::warn_of_settings(from, reactors, connections_max);
+    let listeners = admin::bind(&from.admin)?;
     let server = start(from, &choice, reactors, connections_max)
         .map_err(|error| start_error(from, &error))?;
     server.registry().describe(About {
@@ -62,6 +63,7 @@ fn serve(loaded: &Loaded) -> Result<(), String> {
         connections_max,
         open_files,
     });
+    let control = admin::start(listeners, server.shared(), choice.name())?;
     let block = StartBlock {
         loaded,
         address: server.address(),
@@ -88,6 +90,9 @@ fn serve(loaded: &Loaded) -> Result<(), String> {
         .map_err(|error| format!("a reactor ended: {error}"));
     drop(ended);
     let _ = watch.join(); // it has said what it had not said yet
+    if let Some(control) = control {
+        control.stop(CONTROL_WAIT);
+    }
     info!("stopped");
     outcome
 }
@@ -152,6 +157,8 @@ fn thread_error(error: &std::io::Error) -> String {
 
 /// How long the end waits for the log to be written.
 const LOG_WAIT: Duration = Duration::from_secs(1);
+/// How long the end waits for the admin listeners.
+const CONTROL_WAIT: Duration = Duration::from_secs(1);
 /// How long the start waits for standard output to take its block.
 const START_BLOCK_WAIT: Duration = Duration::from_secs(1);
 /// How long the start waits for a service manager whose socket is full.

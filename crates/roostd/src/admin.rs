@@ -1,0 +1,88 @@
+//! The admin listeners, as configured.
+
+use std::env;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use roost_config as config;
+use roost_control::{Build, Control, Limits, Listeners, Options, Socket};
+use roost_reactor::Shared;
+use tracing::{info, warn};
+
+/// Binds the admin listeners. The error is a message for people.
+pub(crate) fn bind(from: &config::Admin) -> Result<Listeners, String> {
+    let path = match &from.socket {
+        Some(path) if path.is_empty() => None,
+        Some(path) => Some(PathBuf::from(path)),
+        None => env::var_os("RUNTIME_DIRECTORY").and_then(|list| socket_in(&list)),
+    };
+    let socket = path.map(|path| Socket {
+        path,
+        mode: match from.socket_mode {
+            config::SocketMode::Owner => 0o600,
+            config::SocketMode::Group => 0o660,
+        },
+        group: Some(from.socket_group.clone()).filter(|group| !group.is_empty()),
+    });
+    if let Some(address) = from.listen.filter(|address| !address.ip().is_loopback()) {
+        warn!(
+            %address,
+            "admin.listen is no loopback address: whoever reaches it reads counters and connections"
+        );
+    }
+    let options = Options {
+        socket,
+        listen: from.listen,
+    };
+    Listeners::bind(&options).map_err(|error| error.to_string())
+}
+
+/// Serves what was bound; `None` if that is nothing. The error is a message for people.
+pub(crate) fn start(
+    listeners: Listeners,
+    shared: &Shared,
+    driver: &'static str,
+) -> Result<Option<Control>, String> {
+    if listeners.is_empty() {
+        return Ok(None);
+    }
+    if let Some(path) = listeners.path() {
+        info!(socket = %path.display(), "admin listener");
+    }
+    if let Some(address) = listeners.address() {
+        info!(%address, "admin listener");
+    }
+    let build = Build {
+        version: env!("CARGO_PKG_VERSION"),
+        driver,
+    };
+    roost_control::start(listeners, shared.clone(), build, Limits::default())
+        .map(Some)
+        .map_err(|error| format!("cannot start the control thread: {error}"))
+}
+
+/// The socket in the service's directory. systemd.exec(5), `RuntimeDirectory=`: several are
+/// separated by colons.
+fn socket_in(directories: &OsStr) -> Option<PathBuf> {
+    let first = directories.as_bytes().split(|&byte| byte == b':').next()?;
+    let directory = Path::new(OsStr::from_bytes(first));
+    directory
+        .is_absolute()
+        .then(|| directory.join("admin.sock"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_socket_is_in_the_first_directory_of_the_service() {
+        let of = |list: &str| socket_in(OsStr::new(list));
+        let expected = Some(PathBuf::from("/run/roost/admin.sock"));
+        assert_eq!(of("/run/roost"), expected);
+        assert_eq!(of("/run/roost:/run/other"), expected);
+        assert_eq!(of(""), None);
+        assert_eq!(of("relative"), None);
+    }
+}
