@@ -6,6 +6,8 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import http from "node:http";
+import { tmpdir } from "node:os";
 import { resolve } from "node:path";
 
 const root = resolve(import.meta.dirname, "..");
@@ -21,6 +23,7 @@ export const outputDirectory = process.env.E2E_OUT ?? resolve(root, "target/e2e"
 const START_MS = 10_000;
 const STOP_MS = 15_000;
 
+let started = 0;
 const running = new Set();
 process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
 
@@ -51,6 +54,8 @@ export async function until(what, condition, ms = 10_000) {
 /** A daemon that has said where it listens. Port 0 lets the kernel choose. */
 export async function startDaemon({ port = 0 } = {}) {
   const args = ["run", "--config", config, "--listen", `127.0.0.1:${port}`];
+  const admin = `${tmpdir()}/roost-e2e-${process.pid}-${++started}.sock`;
+  args.push("--set", `admin.socket=${admin}`);
   if (driver) args.push("--driver", driver);
   const child = spawn(withParent, [String(process.pid), binary, ...args], { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
   running.add(child);
@@ -88,6 +93,16 @@ export async function startDaemon({ port = 0 } = {}) {
     pid: child.pid,
     exited,
     output: () => output,
+    /** The counters, from the admin listener: the response with its `body`. */
+    stats: () =>
+      within(5_000, "GET /stats", new Promise((done, failed) => {
+        const request = http.get({ socketPath: admin, path: "/stats", agent: false }, async (response) => {
+          let body = "";
+          for await (const part of response.setEncoding("utf8")) body += part;
+          done({ status: response.statusCode, headers: response.headers, body });
+        });
+        request.on("error", failed);
+      })),
     signal: (name) => child.kill(name),
     /** SIGINT, and how it ended: `{ code, signal }`. Kills what does not end. */
     async stop() {

@@ -22,6 +22,7 @@ connections=${1:-1000000}
 out=${ROOST_MILLION_OUT:-loadtest/results}
 seconds_max=840 # one run and what is around it ends within 15 minutes
 port=810
+admin=811 # as in million.toml
 # Clients' rings: 19,990 slots each, and one ring more than they need.
 rings=$((connections / 19000 + 1))
 
@@ -113,7 +114,7 @@ until_ready() {
 start_daemon() {
     GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.tcache_count=0} scripts/with-parent $$ "$ROOSTD" run --config loadtest/million.toml --listen "0.0.0.0:$port" "$@" >"$work/server.log" 2>&1 &
     server=$!
-    until_ready curl -s -o "$work/stats.json" "http://127.0.0.1:$port/stats"
+    until_ready curl -s -o "$work/stats.json" "http://127.0.0.1:$admin/stats"
 }
 
 # An accept loop on as many rings as the daemon has reactors.
@@ -214,7 +215,7 @@ run_scenario() {
         save_smaps_of_warm_up "$1" &
     fi
     scripts/with-parent $$ timeout -k 60 "$seconds_max" scripts/with-parent - "$ROOST_LOAD" mixed "$work/$1.toml" "ws://127.0.0.1:$port" \
-        --rings "$rings" --server-pid "$server" --server-stats --json "$json" \
+        --rings "$rings" --server-pid "$server" --server-stats "127.0.0.1:$admin" --json "$json" \
         >"$out/million-$1.txt" 2>"$work/said" || status=1
     touch "$work/ended"
     cat "$work/said" "$out/million-$1.txt"

@@ -35,15 +35,17 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 
 WITH_PARENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "with-parent")
 
 
 class Daemon:
     def __init__(self, args, *more):
+        self.directory = tempfile.TemporaryDirectory()
+        self.admin = self.directory.name + "/admin.sock"
         command = [WITH_PARENT, str(os.getpid()), "taskset", "-c", "0", args.roostd, "run", "--listen", "127.0.0.1:0",
-                   "--driver", args.driver, "--reactors", "1", "--set", "log.level=warn", *more]
+                   "--driver", args.driver, "--reactors", "1", "--set", "log.level=warn",
+                   "--set", f"admin.socket={self.admin}", *more]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                         text=True)
         self.banner = ""
@@ -65,6 +67,7 @@ class Daemon:
     def __exit__(self, *_):
         self.process.terminate()
         self.process.wait()
+        self.directory.cleanup()
 
     def pss(self):
         with open(f"/proc/{self.process.pid}/smaps_rollup") as rollup:
@@ -148,12 +151,16 @@ def flood(args, disturbed):
 
 
 def stats(daemon):
-    with urllib.request.urlopen(f"http://{daemon.address}/stats") as answer:
-        return json.load(answer)
+    # HTTP/1.0: the answer ends with the connection.
+    with socket.socket(socket.AF_UNIX) as admin:
+        admin.connect(daemon.admin)
+        admin.sendall(b"GET /stats HTTP/1.0\r\n\r\n")
+        with admin.makefile("rb") as answer:
+            return json.loads(answer.read().partition(b"\r\n\r\n")[2])
 
 
 def deaf(args, disturbed):
-    with Daemon(args, "--set", "limits.buffered_bytes_max=64MiB", "--set", "listener.stats=true",
+    with Daemon(args, "--set", "limits.buffered_bytes_max=64MiB",
                 "--set", "channels.slow_consumer=drop_oldest",
                 "--set", "channels.outbox_bytes_max=64KiB",
                 "--set", "server.connections_max=10000", "--set", "limits.channels_max=1000",

@@ -118,8 +118,9 @@ describe(`the daemon, driver ${driver ?? "by default"}`, { timeout: 60_000 }, ()
     peer.socket.destroy();
   });
 
-  test("counts in /stats", async () => {
-    const answer = await get("/stats");
+  test("counts in /stats of the admin listener, and there alone", async () => {
+    assert.equal((await get("/stats")).status, 404);
+    const answer = await daemon.stats();
     assert.equal(answer.status, 200);
     assert.match(answer.headers["content-type"], /json/);
     const stats = JSON.parse(answer.body);

@@ -78,9 +78,10 @@ pub struct Common {
     /// Watch memory and CPU time of this process
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<u32>,
-    /// Read the server's counters from GET /stats
-    #[arg(long)]
-    pub server_stats: bool,
+    /// Read the server's counters from GET /stats of its admin listener: a unix socket's path, or
+    /// an address and port
+    #[arg(long, value_name = "ADMIN")]
+    pub server_stats: Option<String>,
     /// How long memory may settle before it is read
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = scenario::duration)]
     pub settle: Duration,
@@ -364,7 +365,7 @@ impl Common {
             connect_timeout: self.connect_timeout,
             bare: false,
             server_pid: self.server_pid,
-            server_stats: self.server_stats,
+            server_stats: self.server_stats.clone(),
             settle: self.settle,
             force: self.force,
             seed: self.seed,

@@ -156,8 +156,9 @@ pub struct Settings {
     pub bare: bool,
     /// A process to watch.
     pub server_pid: Option<u32>,
-    /// Read the server's counters from `GET /stats`.
-    pub server_stats: bool,
+    /// Read the server's counters from `GET /stats` of this admin listener, a unix socket's path or
+    /// an address and port.
+    pub server_stats: Option<String>,
     /// How long memory may settle before it is read at the end of a phase.
     pub settle: Duration,
     /// Run although the machine does not allow it.
@@ -176,7 +177,7 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(30),
             bare: false,
             server_pid: None,
-            server_stats: false,
+            server_stats: None,
             settle: Duration::from_secs(1),
             force: false,
             seed: 1,

@@ -1,23 +1,23 @@
-//! A server's own counters: Roost's `GET /stats`, one JSON object. Its numbers are taken, those of
+//! A server's own counters: `GET /stats` of Roost's admin listener, one JSON object. Its numbers are taken, those of
 //! objects inside it as `OBJECT.NAME`.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::plan::Target;
-
-/// Reads the counters, in several attempts: a server at its limits may turn one away.
+/// Reads the counters, in several attempts: a server at its limits may turn one away. `admin` is a
+/// unix socket's path, or an address and port.
 ///
 /// # Errors
 /// When there is no answer in time, or it is no JSON object.
-pub fn fetch(target: &Target) -> Result<BTreeMap<String, u64>, String> {
+pub fn fetch(admin: &str) -> Result<BTreeMap<String, u64>, String> {
     let mut last = String::new();
     for _ in 0..ATTEMPTS_MAX {
-        match fetch_once(target) {
+        match fetch_once(admin) {
             Ok(counters) => return Ok(counters),
             Err(error) => last = error,
         }
@@ -26,35 +26,43 @@ pub fn fetch(target: &Target) -> Result<BTreeMap<String, u64>, String> {
     Err(format!("{last} ({ATTEMPTS_MAX} attempts)"))
 }
 
-fn fetch_once(target: &Target) -> Result<BTreeMap<String, u64>, String> {
-    let address = target.addresses[0];
-    let wrong = |what: String| format!("GET /stats of {address}: {what}");
-    let ask = || -> std::io::Result<Vec<u8>> {
-        let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        let request = format!(
-            "GET /stats HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-            target.authority
-        );
-        stream.write_all(request.as_bytes())?;
-        let mut answer = Vec::new();
-        stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
-        Ok(answer)
+fn fetch_once(admin: &str) -> Result<BTreeMap<String, u64>, String> {
+    let wrong = |what: String| format!("GET /stats of {admin}: {what}");
+    let asked = if admin.starts_with('/') {
+        UnixStream::connect(admin).and_then(|stream| {
+            stream.set_read_timeout(Some(TIMEOUT))?;
+            ask(stream)
+        })
+    } else {
+        let address: SocketAddr = admin.parse().map_err(|_| {
+            wrong("expected a unix socket's path or an address and port, as in [admin]".to_owned())
+        })?;
+        TcpStream::connect_timeout(&address, TIMEOUT).and_then(|stream| {
+            stream.set_read_timeout(Some(TIMEOUT))?;
+            ask(stream)
+        })
     };
-    let answer = ask().map_err(|error| wrong(error.to_string()))?;
+    let answer = asked.map_err(|error| wrong(error.to_string()))?;
     let text = String::from_utf8_lossy(&answer);
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
         return Err(wrong("no HTTP response".to_owned()));
     };
     if !head.starts_with("HTTP/1.1 200") {
         let status = head.lines().next().unwrap_or_default();
-        return Err(wrong(format!("{status} (is listener.stats on?)")));
+        return Err(wrong(format!("{status} (is it the admin listener?)")));
     }
     let object: Map<String, Value> =
         serde_json::from_str(body).map_err(|error| wrong(error.to_string()))?;
     let mut counters = BTreeMap::new();
     collect("", &object, &mut counters);
     Ok(counters)
+}
+
+fn ask(mut stream: impl Read + Write) -> std::io::Result<Vec<u8>> {
+    stream.write_all(b"GET /stats HTTP/1.1\r\nHost: roost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
+    Ok(answer)
 }
 
 fn collect(prefix: &str, object: &Map<String, Value>, into: &mut BTreeMap<String, u64>) {

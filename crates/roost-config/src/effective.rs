@@ -265,7 +265,6 @@ fn check_health_path(settings: &Settings, found: &mut Vec<Conflict>) {
     let path = listener.health_path.as_str();
     let other = match path {
         "/" if listener.demo_page => "listener.demo_page",
-        "/stats" | "/stats/slow" if listener.stats => "listener.stats",
         "/raw" if settings.raw.enabled => "raw.enabled",
         _ if path.starts_with("/raw/") && settings.raw.enabled => "raw.enabled",
         "/echo" if settings.echo.enabled => "echo.enabled",

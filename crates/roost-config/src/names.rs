@@ -34,6 +34,16 @@ pub(crate) fn renamed(section: &str, name: &str) -> Option<&'static str> {
     found.map(|(_, _, new)| *new)
 }
 
+/// What to do instead, for a key of an earlier version that nothing has taken the place of.
+pub(crate) fn removed(section: &str, name: &str) -> Option<&'static str> {
+    match (section, name) {
+        ("listener", "stats") => {
+            Some("the counters are at /stats of the admin listener now: see [admin]")
+        }
+        _ => None,
+    }
+}
+
 /// What the variables that are keys begin with. The second underscore keeps it apart from the
 /// variables that orchestrators make of a service's name, such as `ROOSTD_PORT`.
 pub(crate) const VARIABLE_PREFIX: &str = "ROOSTD__";

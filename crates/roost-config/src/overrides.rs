@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use crate::list::all_keys;
 use crate::mistake::{Fault, Mistake, Place};
-use crate::names::{VARIABLE_PREFIX, renamed, variable};
+use crate::names::{VARIABLE_PREFIX, removed, renamed, variable};
 use crate::nearest::nearest;
 use crate::source::{Source, Sources};
 use crate::table::{Row, Section, Settings, Visitor, visit};
@@ -163,6 +163,8 @@ fn unknown(one: &Override) -> Fault {
     } else if let Some(now) = renamed(section, name) {
         let now = spelled(&format!("{section}.{now}"));
         Some(format!("it is called {now} now"))
+    } else if let Some(instead) = removed(section, name) {
+        Some(instead.to_owned())
     } else {
         let keys = all_keys();
         let known: Vec<String> = keys

@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 use crate::lines::Lines;
 use crate::list::{Key, all_keys, namespace_keys};
 use crate::mistake::Fault;
-use crate::names::renamed;
+use crate::names::{removed, renamed};
 use crate::nearest::nearest;
 use crate::source::{Source, Sources};
 use crate::table::{self, Namespace, Row, Settings, Visitor, visit, visit_namespace};
@@ -210,6 +210,7 @@ impl<'a, 'i> Reader<'a, 'i> {
 fn unknown_key(section: &Section<'_, '_>, key: &Spanned<Cow<'_, str>>, keys: &[Key]) -> Fault {
     let name = key.get_ref().as_ref();
     let hint = renamed(&section.path, name).map(|now| format!("it is called `{now}` now"));
+    let hint = hint.or_else(|| removed(&section.path, name).map(str::to_owned));
     let hint = hint.or_else(|| {
         nearest(name, section.known.iter().copied())
             .map(|known| format!("did you mean `{known}`?"))

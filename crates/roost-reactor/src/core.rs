@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use roost_dialect::{Dialects, Publication, Replies};
 use roost_hub::{Hub, Item, Name, Output, ReactorId};
-use roost_metrics::{Counters, NamespaceCounters, Registry};
+use roost_metrics::{Counters, NamespaceCounters};
 use roost_net::{CloseMode, ConnKey};
 use roost_wire::{CloseCode, Frozen, Limits as WireLimits};
 
@@ -52,7 +52,6 @@ pub(crate) enum Letter {
 pub(crate) struct Core {
     pub(crate) settings: Arc<Settings>,
     pub(crate) wire_limits: WireLimits,
-    pub(crate) registry: Registry,
     pub(crate) counters: Arc<Counters>,
     /// By a namespace's number in the settings.
     pub(crate) namespaces: Arc<[NamespaceCounters]>,

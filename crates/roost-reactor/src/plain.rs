@@ -1,4 +1,4 @@
-//! Requests that want no WebSocket: pages, counters, and what load balancers ask.
+//! Requests that want no WebSocket: pages, and what load balancers ask.
 
 use roost_dialect::dialect::Accept;
 use roost_net::ConnKey;
@@ -17,13 +17,12 @@ impl Core {
         }
         let settings = self.settings.clone();
         let page = settings.pages.iter().find(|page| page.path == path);
-        let is_stats = settings.stats && matches!(path, "/stats" | "/stats/slow");
         let offer = settings.offer(path, &[]);
         let accept = settings.dialects.accept(&offer).map(|(_, accept)| accept);
         let head_only = match request.method() {
             "GET" => false,
             "HEAD" => true,
-            _ if page.is_none() && !is_stats && path != "/" && accept.is_none() => {
+            _ if page.is_none() && path != "/" && accept.is_none() => {
                 return self.refuse(key, 404, NOT_FOUND);
             }
             _ => return self.refuse_handshake(key, HandshakeError::Method),
@@ -35,14 +34,6 @@ impl Core {
                 ("Content-Security-Policy", page.content_security_policy),
             ];
             return self.respond(key, 200, page.content_type, &headers, page.body, head_only);
-        }
-        if is_stats {
-            let json = match path {
-                "/stats" => self.registry.to_json(),
-                _ => self.slow_board.to_json(),
-            };
-            let json = json.as_bytes();
-            return self.respond(key, 200, "application/json", NO_STORE, json, head_only);
         }
         match accept {
             None | Some(Accept::NotMine) if path == "/" => {

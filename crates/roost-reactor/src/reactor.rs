@@ -192,7 +192,6 @@ impl<D: Driver> Reactor<D> {
                 frame_bytes_max: limits.frame_bytes_max,
                 message_bytes_max: limits.message_bytes_max,
             },
-            registry: shared.registry.clone(),
             counters: shared.registry.reactor(usize::from(id)).clone(),
             namespaces: shared.registry.namespaces(usize::from(id)).clone(),
             table: Table::new(),

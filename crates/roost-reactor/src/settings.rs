@@ -28,8 +28,6 @@ pub struct Settings {
     /// The path where GET and HEAD answer whether new connections are served, exactly; empty is
     /// nowhere.
     pub health_path: String,
-    /// Whether `GET /stats` answers with the counters of all reactors.
-    pub stats: bool,
     /// What one connection, or all together, may cost.
     pub limits: Limits,
     /// Connections held at once by the process. At the limit new connections are reset.
@@ -282,7 +280,6 @@ impl Settings {
             deflate: None,
             early_framings: false,
             health_path: "/health".to_owned(),
-            stats: true,
             limits: Limits {
                 frame_bytes_max: 16 << 20,
                 message_bytes_max: 16 << 20,

@@ -18,7 +18,6 @@ pub(crate) fn for_reactors(from: &config::Settings, connections_max: u32) -> rea
             Vec::new()
         },
         health_path: from.listener.health_path.clone(),
-        stats: from.listener.stats,
         deflate: from.deflate.enabled.then_some(reactor::Deflate {
             threshold_bytes: from.deflate.compress_min_bytes,
             level: from.deflate.level as u8,

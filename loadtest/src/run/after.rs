@@ -64,8 +64,10 @@ impl Run {
                 preflight::mebibytes(now.pss_bytes)
             ));
         }
-        if let Some(before) = &self.document.counters_before {
-            let now = match stats::fetch(&self.plan.target) {
+        if let Some(before) = &self.document.counters_before
+            && let Some(admin) = &self.plan.settings.server_stats
+        {
+            let now = match stats::fetch(admin) {
                 Ok(now) => now,
                 Err(error) => {
                     wrong.push(error);

@@ -110,10 +110,8 @@ impl Run {
 
     /// The server's counters, if they are wanted. Not to be told them ends no run.
     fn counters(&mut self) -> Option<BTreeMap<String, u64>> {
-        if !self.plan.settings.server_stats {
-            return None;
-        }
-        match stats::fetch(&self.plan.target) {
+        let admin = self.plan.settings.server_stats.as_deref()?;
+        match stats::fetch(admin) {
             Ok(counters) => Some(counters),
             Err(error) => {
                 self.document.problems.push(error);

@@ -171,8 +171,8 @@ impl Run {
                 "--server-pid {pid}: no such process, or not readable"
             ));
         }
-        if plan.settings.server_stats {
-            document.counters_before = Some(stats::fetch(&plan.target)?);
+        if let Some(admin) = &plan.settings.server_stats {
+            document.counters_before = Some(stats::fetch(admin)?);
         }
         Ok(Run {
             plan,

@@ -45,9 +45,6 @@ section! {
     /// Whether `GET /` answers with the demonstration page, which talks through any channel.
     /// Otherwise it is a line of text.
     demo_page: bool = false, Flag, NewConnections, "true";
-    /// Whether `GET /stats` answers with the counters as JSON, to everyone who can connect.
-    /// Otherwise 404.
-    stats: bool = false, Flag, NewConnections, "true";
     /// Where load balancers ask whether this server takes new connections: GET and HEAD get 200 and
     /// `ok`, or 503 and `draining` once the daemon is being stopped (new connections are refused
     /// then, which says the same). Everyone who can connect may ask. Counted in

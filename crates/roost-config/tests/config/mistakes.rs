@@ -30,7 +30,7 @@ demo_page = true
 frobnicate = 1
 [listener]
 backlog \"x\"
-stats = \"true\"
+hixie = \"true\"
 [[namespace]]
 name = \"chat:\"
 [[namespace]]
@@ -63,7 +63,7 @@ publish = \"none\"
          buffered_bytes_max, idle_timeout, ping_interval, ping_timeout, close_timeout, \
          channel_name_bytes_max, channels_max, subscriptions_per_connection_max",
         "f.toml:16:9: found key with no value, expected `=`",
-        "f.toml:17:9: listener.stats: found \"true\", expected true or false; write true without \
+        "f.toml:17:9: listener.hixie: found \"true\", expected true or false; write true without \
          quotes",
         "f.toml:19:8: namespace[0].name: found \"chat:\", expected a name of 1 to 64 letters, \
          digits, '-', '_' or '.'; without the colon: \"chat\"",
@@ -184,6 +184,10 @@ fn hints_at_the_nearest_name() {
         (
             "[log]\nfrobnicate = 1",
             "expected a key of [log]: level, format",
+        ),
+        (
+            "[listener]\nstats = true",
+            "the counters are at /stats of the admin listener now: see [admin]",
         ),
         ("[lgo]\nlevel = \"info\"", "did you mean [log]?"),
         ("[sevrer]\nreactors = 1", "did you mean [server]?"),

@@ -92,7 +92,7 @@ fn roost_tomls_example_of_a_namespace_works() {
 fn the_development_file_is_built_in() {
     let built_in = Loaded::dev(&Overrides::new()).unwrap_or_else(|errors| panic!("{errors}"));
     let settings = &built_in.settings;
-    assert!(settings.listener.demo_page && settings.listener.stats && settings.echo.enabled);
+    assert!(settings.listener.demo_page && settings.echo.enabled);
     assert!(
         settings.listener.address.ip().is_loopback(),
         "nothing is opened by default"

@@ -288,7 +288,7 @@ fn health_paths() {
     assert_eq!(path("\"\""), "");
     assert_eq!(path("\"/\""), "/", "while there is no page");
     assert_eq!(path("\"/-/healthy%20\""), "/-/healthy%20");
-    assert_eq!(path("\"/stats\""), "/stats", "while there are no counters");
+    assert_eq!(path("\"/stats\""), "/stats");
     for (value, words) in [
         ("\"health\"", "a path begins with a slash: \"/health\""),
         ("\"/a?b\"", "no ? and no #"),
@@ -306,12 +306,7 @@ fn health_paths() {
     }
     let long = format!("\"/{}\"", "a".repeat(255));
     bad("listener.health_path", &long, "at most 255 bytes");
-    for (path, section, key) in [
-        ("/", "listener", "demo_page"),
-        ("/stats", "listener", "stats"),
-        ("/stats/slow", "listener", "stats"),
-        ("/echo", "echo", "enabled"),
-    ] {
+    for (path, section, key) in [("/", "listener", "demo_page"), ("/echo", "echo", "enabled")] {
         let text = format!("listener.health_path = \"{path}\"\n{section}.{key} = true\n");
         let errors = parse(&text, "t").expect_err(path);
         let mistake = errors.iter().next().expect("a mistake").to_string();
