@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -25,7 +25,8 @@ use crate::listen::Listeners;
 /// What administrators may cost.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at once. One more closes the one on which nothing has happened for longest.
+    /// Connections at once of each listener. One more closes that which has asked nothing for
+    /// longest, one without a request under way if there is one.
     pub connections_max: usize,
     /// From the first moment of a connection, or the end of an answer, to the end of a head.
     pub head_timeout: Duration,
@@ -53,12 +54,14 @@ pub(crate) async fn serve(
     let (unix, _file) = unix.unzip(); // the file goes when this does
     let unix = unix.map(UnixListener::from_std).transpose()?;
     let tcp = tcp.map(TcpListener::from_std).transpose()?;
-    let mut connections = Connections::new(limits);
+    // Each listener has its own: who reaches one must not shut others out of the other.
+    let mut over_unix = Connections::new(limits);
+    let mut over_tcp = Connections::new(limits);
     loop {
         let accepted = first_of(accept_unix(unix.as_ref()), accept_tcp(tcp.as_ref()));
         match accepted.await {
-            Ok(Accepted::Unix(stream)) => connections.serve(stream, full.clone()),
-            Ok(Accepted::Tcp(stream)) => connections.serve(stream, read_only.clone()),
+            Ok(Accepted::Unix(stream)) => over_unix.serve(stream, full.clone()),
+            Ok(Accepted::Tcp(stream)) => over_tcp.serve(stream, read_only.clone()),
             Err(error) => {
                 // No descriptor left, or the peer has gone again: neither is for ever.
                 debug!(%error, "accept failed on an admin listener");
@@ -87,24 +90,33 @@ async fn accept_tcp(listener: Option<&TcpListener>) -> io::Result<Accepted> {
     }
 }
 
-/// The connections there are.
+/// The connections of one listener.
 struct Connections {
     limits: Limits,
-    start: Instant,
+    /// Counts connections and requests: what orders them.
+    count: Arc<AtomicU64>,
     open: Vec<Connection>,
 }
 
 struct Connection {
     task: AbortHandle,
-    /// Milliseconds from the start to its last request.
-    last_request: Arc<AtomicU64>,
+    activity: Arc<Activity>,
+}
+
+/// What a connection does.
+#[derive(Default)]
+struct Activity {
+    /// The count at its last request, or at its begin.
+    last: AtomicU64,
+    /// A request is under way.
+    is_busy: AtomicBool,
 }
 
 impl Connections {
     fn new(limits: Limits) -> Connections {
         Connections {
             limits,
-            start: Instant::now(),
+            count: Arc::default(),
             open: Vec::new(),
         }
     }
@@ -114,15 +126,17 @@ impl Connections {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         self.make_room();
-        let start = self.start;
-        let last_request = Arc::new(AtomicU64::new(milliseconds_since(start)));
-        let requests = last_request.clone();
+        let (count, activity) = (self.count.clone(), Arc::new(Activity::default()));
+        activity.begin(&count);
+        let of_service = activity.clone();
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            requests.store(milliseconds_since(start), Ordering::Relaxed);
-            let router = router.clone();
+            let (router, activity) = (router.clone(), of_service.clone());
+            activity.begin(&count);
+            activity.is_busy.store(true, Ordering::Relaxed);
             async move {
-                let request = request.map(Body::new);
-                Ok::<_, Infallible>(crate::routes::answer(router, request).await)
+                let response = crate::routes::answer(router, request.map(Body::new)).await;
+                activity.is_busy.store(false, Ordering::Relaxed);
+                Ok::<_, Infallible>(response)
             }
         });
         let limits = self.limits;
@@ -143,11 +157,11 @@ impl Connections {
         });
         self.open.push(Connection {
             task: task.abort_handle(),
-            last_request,
+            activity,
         });
     }
 
-    /// Closes the connection on which nothing has happened for longest, if there are too many.
+    /// Closes a connection, if there are too many.
     fn make_room(&mut self) {
         if self.open.len() < self.limits.connections_max {
             return;
@@ -157,16 +171,25 @@ impl Connections {
         if self.open.len() < self.limits.connections_max {
             return;
         }
-        let last = |connection: &Connection| connection.last_request.load(Ordering::Relaxed);
-        let oldest = (0..self.open.len()).min_by_key(|&at| last(&self.open[at]));
+        let oldest = (0..self.open.len()).min_by_key(|&at| self.open[at].activity.rank());
         if let Some(oldest) = oldest {
             self.open.swap_remove(oldest).task.abort();
         }
     }
 }
 
-fn milliseconds_since(start: Instant) -> u64 {
-    u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
+impl Activity {
+    /// It has just begun, or asks something.
+    fn begin(&self, count: &AtomicU64) {
+        let now = count.fetch_add(1, Ordering::Relaxed);
+        self.last.store(now, Ordering::Relaxed);
+    }
+
+    /// Lower ranks are closed first.
+    fn rank(&self) -> (bool, u64) {
+        let is_busy = self.is_busy.load(Ordering::Relaxed);
+        (is_busy, self.last.load(Ordering::Relaxed))
+    }
 }
 
 /// What a connection may send before it is understood: a head, or a piece of a body. hyper's least.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use roost_control::Limits;
 
-use crate::harness::{Admin, SOON, read_to_end, server};
+use crate::harness::{Admin, SOON, ask, read_to_end, server};
 
 #[test]
 fn heads_that_do_not_end_are_given_up() {
@@ -47,6 +47,8 @@ fn many_that_never_finish_keep_nobody_out() {
         .collect();
     for _ in 0..20 {
         assert_eq!(admin.get("/live").status, 200);
+        let answer = ask(&mut admin.tcp(), "GET", "/live", "", b"");
+        assert_eq!(answer.status, 200);
     }
     // All but the limit are closed.
     let mut closed = 0;
