@@ -91,6 +91,7 @@ impl Description {
 
 /// The first word of a meaning, where it names what is counted.
 const UNITS: &[(&str, &str)] = &[
+    ("Answers", "answers"),
     ("Batches", "batches"),
     ("Bytes", "bytes"),
     ("Channels", "channels"),
@@ -104,6 +105,7 @@ const UNITS: &[(&str, &str)] = &[
     ("Pongs", "frames"),
     ("Publishes", "messages"),
     ("Receive", "requests"),
+    ("Requests", "requests"),
     ("Send", "requests"),
     ("Subscriptions", "subscriptions"),
     ("Text", "messages"),

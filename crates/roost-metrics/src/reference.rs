@@ -33,7 +33,7 @@ fn table(rows: &[Description], out: &mut String) {
 const HEAD: &str = "\
 # Counters
 
-`GET /stats` (with `listener.stats = true`) answers one JSON object. Each value is the sum over all \
+`GET /stats` of the admin listener answers one JSON object. Each value is the sum over all \
 reactors. A `counter` only grows and starts from 0 with the process; a `gauge` is the value of now. \
 `cargo run -q -p roost-metrics --example counters` prints this page, and a test fails when it differs.
 
