@@ -55,7 +55,6 @@ function connect() {
     if (away) endAway("Connected again");
     else note("open", echoes ? "Connected to the echo" : `Connected to channel ${channel}`);
     showState();
-    tellPages();
   };
   socket.onmessage = ({ data }) => {
     if (mine === socket) received(data);
@@ -309,7 +308,6 @@ function received(data) {
     if (samples.length > SAMPLES_MAX) samples.shift();
   }
   entry("in", data, { latency, text: stamp?.text });
-  countSoon(Math.max(300, countedAt + COUNT_EVERY_MS - Date.now()));
 }
 
 // ---- 8. Showing -------------------------------------------------------------------------------
@@ -479,40 +477,7 @@ function numberIn(id) {
   return n;
 }
 
-// ---- 9. How many are connected ----------------------------------------------------------------
-
-// The server counts connections, of all channels together, and says so at /stats if configured. We
-// ask when a page of this browser comes or goes, when the person returns to this one, and now and
-// then while messages come: never on a quiet page.
-const pages = new BroadcastChannel("roost-pages");
-const COUNT_EVERY_MS = 5_000;
-let statsServed = true;
-let countedAt = 0;
-let countTimer = null;
-
-/** Counts in a moment, which the server may need to notice what has changed. */
-function countSoon(ms = 300) {
-  countTimer ??= setTimeout(countConnections, ms);
-}
-
-async function countConnections() {
-  clearTimeout(countTimer);
-  countTimer = null;
-  countedAt = Date.now();
-  if (!statsServed || socket?.readyState !== WebSocket.OPEN) return setText("count", "");
-  const answer = await fetch("/stats").catch(() => null);
-  statsServed = answer?.status !== 404;
-  const open = answer?.ok ? (await answer.json().catch(() => ({}))).websockets_open : undefined;
-  setText("count", Number.isInteger(open) ? `${open} ${open === 1 ? "client" : "clients"}` : "");
-}
-
-/** Lets this page and the others of this browser count anew. */
-function tellPages() {
-  pages.postMessage("changed");
-  countConnections();
-}
-
-// ---- 10. Wiring -------------------------------------------------------------------------------
+// ---- 9. Wiring --------------------------------------------------------------------------------
 
 const onSubmit = (id, act) => $(id).addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -544,9 +509,6 @@ $("kind").addEventListener("change", () => {
 });
 addEventListener("hashchange", () => join(channelInAddress()));
 addEventListener("online", () => { if (waiting) attempt(); });
-addEventListener("focus", countConnections);
-addEventListener("pagehide", () => pages.postMessage("changed"));
-pages.onmessage = () => countSoon();
 
 // There is an event for OPEN and one for CLOSED, none for CLOSING: so we look, ten times a second.
 setInterval(showState, 100);
