@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use roost_metrics::{DESCRIPTIONS, Description, NAMESPACE_DESCRIPTIONS, Registry};
+use roost_metrics::{DESCRIPTIONS, Description, NAMESPACE_DESCRIPTIONS, Registry, process};
 
 use crate::Build;
 
@@ -51,6 +51,10 @@ pub(crate) fn encode(registry: &Registry, build: Build, per_reactor: bool) -> St
                 .fold(0u64, |sum, v| sum.wrapping_add(v[at]));
             sample(&mut out, description.name, &[], sum);
         }
+    }
+    for (description, value) in process::values() {
+        describe(&mut out, "", &description);
+        sample(&mut out, description.name, &[], value);
     }
     for description in NAMESPACE_DESCRIPTIONS {
         describe(&mut out, NAMESPACE, description);

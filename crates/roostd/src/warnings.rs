@@ -52,7 +52,6 @@ fn open_to_all(from: &config::Settings) -> Vec<String> {
             from.listener.demo_page,
             "the demonstration page (listener.demo_page)",
         ),
-        (from.listener.stats, "the counters (listener.stats)"),
         (from.echo.enabled, "echo (echo.enabled)"),
     ] {
         if is_on {
@@ -101,7 +100,6 @@ mod tests {
             for part in ["listener.demo_page", "echo.enabled", "[channels]"] {
                 assert!(all.contains(part), "{open}: {all}");
             }
-            assert!(!all.contains("listener.stats"), "{open}: {all}");
         }
         settings.listener.demo_page = false;
         settings.echo.enabled = false;

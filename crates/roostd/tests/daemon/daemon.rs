@@ -1,9 +1,12 @@
 //! A daemon on a free port, for as long as its value lives.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, PipeReader, Read};
+use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,6 +31,8 @@ pub(crate) enum Log {
 
 /// A running daemon. Dropping it kills it; it also dies with the thread that started it.
 pub(crate) struct Daemon {
+    /// The admin listener's socket.
+    admin: PathBuf,
     child: Child,
     pub(crate) address: SocketAddr,
     /// What it has written to standard output and, with [`Log::Read`], to standard error.
@@ -87,7 +92,9 @@ impl Daemon {
 
     #[track_caller]
     pub(crate) fn start_as(mut command: Command, log: Log) -> Daemon {
+        let admin = admin_socket();
         command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.env("ROOSTD__ADMIN__SOCKET", &admin);
         let mut stalled = None;
         match log {
             Log::Read => command.stderr(Stdio::piped()),
@@ -115,6 +122,7 @@ impl Daemon {
         }
         let mut daemon = Daemon {
             child,
+            admin,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             stdout,
             stderr,
@@ -169,7 +177,12 @@ impl Daemon {
     /// What `GET /stats` says of a counter.
     #[track_caller]
     pub(crate) fn count(&self, name: &str) -> u64 {
-        let stats = self.get("/stats");
+        let mut admin = UnixStream::connect(&self.admin).expect("the admin socket is served");
+        admin
+            .write_all(b"GET /stats HTTP/1.0\r\n\r\n")
+            .expect("it reads");
+        let mut stats = String::new();
+        admin.read_to_string(&mut stats).expect("it answers");
         let value = stats.split(&format!("\"{name}\":")).nth(1);
         let value = value.and_then(|rest| rest.split([',', '}']).next());
         let value = value.unwrap_or_else(|| panic!("no {name} in {stats}"));
@@ -202,6 +215,7 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = std::fs::remove_file(&self.admin);
     }
 }
 
@@ -271,3 +285,11 @@ pub(crate) fn wait_for(child: &mut Child, within: Duration) -> ExitStatus {
 
 /// How long to wait for what must happen. Machines that test are busy.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A path that no other daemon has.
+fn admin_socket() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("roostd-test-{}-{number}.sock", std::process::id());
+    std::env::temp_dir().join(name)
+}
