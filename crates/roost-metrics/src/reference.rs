@@ -9,7 +9,10 @@ pub fn markdown() -> String {
     let mut out = String::from(HEAD);
     table(DESCRIPTIONS, &mut out);
     out.push_str(PROCESS);
-    table(&process::values().map(|(description, _)| description), &mut out);
+    table(
+        &process::values().map(|(description, _)| description),
+        &mut out,
+    );
     out.push_str(NAMESPACES);
     table(NAMESPACE_DESCRIPTIONS, &mut out);
     out

@@ -414,7 +414,6 @@ function showState() {
   $("words").parentElement.dataset.look = open ? "open" : over && !away ? "none" : "wait";
   if (!over && document.activeElement === $("connect")) $("text").focus(); // it is about to vanish
   $("connect").hidden = !over;
-  if (!open) setText("count", "");
   setText("connect", waiting ? "Retry" : "Connect");
   $("disconnect").disabled = over && !waiting;
   setText("disconnect", waiting ? "Stop trying" : "Disconnect");
