@@ -283,7 +283,7 @@ def run(blocks):
 def check_named_files(block):
     """Programs and files of the repository that a skipped block names."""
     tops = {entry.name for entry in ROOT.iterdir()} - {"target"}
-    words = re.findall(r"(?<![\w/.$-])([\w.-]+/[\w./-]+)", re.sub(r"#.*", "", block.text))
+    words = re.findall(r"(?<![\w/.$-])([\w.-]+/[\w./-]+)(?![\w./$-])", re.sub(r"#.*", "", block.text))
     return [f"{block.place()}: there is no {word}" for word in words
             if word.split("/")[0] in tops and not (ROOT / word).exists() and ".installed" not in word]
 

@@ -14,6 +14,8 @@
 //! | whether reactors run | `health.rs` |
 //! | the text that Prometheus reads | `metrics.rs` |
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;

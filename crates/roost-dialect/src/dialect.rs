@@ -3,7 +3,7 @@
 //!
 //! A message goes in as an [`Input`], from which the dialect draws one [`Command`] after the other.
 //! What the commands lead to comes back as [`Event`]s. Answers are written to [`Replies`]. A
-//! publication is encoded once for each [`Form`](crate::Form) that has a subscriber.
+//! publication is encoded once for each [`Form`] that has a subscriber.
 //!
 //! A dialect keeps the state of its sessions in a table of its own. The record of a connection
 //! holds one word for it ([`Session`]), which only the dialect understands.
