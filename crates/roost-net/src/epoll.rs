@@ -34,6 +34,7 @@ use self::table::{
     CLOSING, CONNECTING, ENDED, FAULT, FIN, PAUSED, QUEUED, READ_TO_END, READABLE, RELEASING, Sock,
     Table, WRITABLE, WRITING,
 };
+use crate::input_clock::{InputClock, WaitEnd};
 use crate::memory::{self, HighWater, shrink_queue};
 use crate::{
     Chunk, CloseCause, CloseMode, ConnKey, ConnectOptions, Driver, DriverStats, Event,
@@ -102,7 +103,7 @@ pub struct EpollDriver {
     done: VecDeque<Done>,
     done_water: HighWater,
     read_buffer: Box<[u8]>,
-    now_ns: u64,
+    clock: InputClock,
     stats: DriverStats,
     /// Beside `stats` because `&self` calls count here as well.
     stale: Cell<u64>,
@@ -125,6 +126,9 @@ enum Step {
 
 /// Room for so many batches in flight is not worth giving back.
 const BATCHES_FLOOR: usize = 32;
+
+/// What is in the epoll set beside connections, about: the waker, and listeners.
+const SOURCES_BESIDE: u64 = 64;
 
 /// Key operations: what a token of the epoll set, or an entry of the ready-list, stands for.
 const OP_SOCKET: u8 = 0;
@@ -161,7 +165,7 @@ impl EpollDriver {
             done: VecDeque::new(),
             done_water: HighWater::default(),
             read_buffer: vec![0; options.read_buffer_bytes.max(1)].into_boxed_slice(),
-            now_ns: clock::now_ns(),
+            clock: InputClock::new(clock::now_ns()),
             stats: DriverStats::default(),
             stale: Cell::new(0),
         })
@@ -174,9 +178,11 @@ impl EpollDriver {
             .register(&mut SourceFd(&fd.as_raw_fd()), token, interest)
     }
 
-    /// Moves what epoll has told into the table and on the ready-list.
-    fn gather(&mut self) {
+    /// Moves what epoll has told into the table and on the ready-list. Returns how much it was.
+    fn gather(&mut self) -> usize {
+        let mut count = 0;
         for event in &self.events {
+            count += 1;
             let key = ConnKey::from_bits(event.token().0 as u64);
             match key.op() {
                 OP_SOCKET => {
@@ -201,11 +207,12 @@ impl EpollDriver {
                 }
             }
         }
+        count
     }
 
     /// Puts waiting listeners on the ready-list.
     fn wake_listeners(&mut self) {
-        for id in self.listeners.take_waiting(self.now_ns) {
+        for id in self.listeners.take_waiting(self.clock.now()) {
             self.ready
                 .push_back(ConnKey::new(id.0, 0).with_op(OP_LISTENER));
         }
@@ -344,12 +351,27 @@ impl Driver for EpollDriver {
             let rest = Duration::from_nanos(at.saturating_sub(clock::now_ns()));
             timeout = Some(timeout.map_or(rest, |asked| asked.min(rest)));
         }
+        let mut interrupted = false;
         match self.poll.poll(&mut self.events, timeout) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => self.events.clear(),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                self.events.clear();
+                interrupted = true;
+            }
             result => result?,
         }
-        self.now_ns = clock::now_ns();
-        self.gather();
+        let now = clock::now_ns();
+        let end = match self.gather() {
+            0 if interrupted => WaitEnd::Interrupted,
+            0 => WaitEnd::TimedOut, // epoll looks once more when the time is over
+            count => WaitEnd::Told {
+                count: count as u64,
+                all: count < self.events.capacity(),
+            },
+        };
+        // When it began is not asked for: after the last one returned.
+        let asked = self.clock.now();
+        let sources = self.table.live() + SOURCES_BESIDE;
+        self.clock.note_wait(asked, timeout, end, now, sources);
         if self.listeners.retry_at_ns().is_some() {
             self.wake_listeners();
         }
@@ -367,7 +389,20 @@ impl Driver for EpollDriver {
     }
 
     fn now(&self) -> u64 {
-        self.now_ns
+        self.clock.now()
+    }
+
+    fn polled_until(&self) -> u64 {
+        self.clock.polled_until()
+    }
+
+    fn resumed_at(&self) -> u64 {
+        self.clock.resumed_at()
+    }
+
+    fn has_unread(&self, key: ConnKey) -> bool {
+        let sock = self.table.get(key);
+        sock.is_some_and(|sock| sock.has_input() || sock.any(ENDED))
     }
 
     fn adopt(&mut self, key: ConnKey, socket: EpollSocket) -> io::Result<()> {

@@ -41,6 +41,8 @@
 //!    connection is read again as soon as one is.
 //! 9. **Wake.** A [`Waker`] used from any thread makes the current or the next [`Driver::wait`]
 //!    return and yields at least one [`Event::Woken`] after the wake; wakes in between coalesce.
+//! 10. **Input before silence.** What arrived before [`Driver::polled_until`] has been told, or
+//!    [`Driver::has_unread`] is true for its key.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
@@ -55,6 +57,7 @@ use std::time::Duration;
 
 pub mod clock;
 pub mod epoll;
+mod input_clock;
 mod key;
 pub mod limits;
 pub mod memory;
@@ -102,6 +105,22 @@ pub trait Driver {
 
     /// Nanoseconds since an arbitrary start, read when the last `wait` returned. Never goes back.
     fn now(&self) -> u64;
+
+    /// Until when input is known: what had arrived at a socket before, and is wanted (see
+    /// [`Driver::pause`]), has been told as an event, or [`Driver::has_unread`] says that it will
+    /// be. In nanoseconds as [`Driver::now`], and not after it: a wait that a signal ended, or that
+    /// came back with more left in the kernel, leaves it where it was. Silence is to be judged by
+    /// this and not by the time, which a pause of the process moves on without a read.
+    fn polled_until(&self) -> u64;
+
+    /// [`Driver::now`] as it was when the process or this thread had last been held up: a wait that
+    /// came back a quarter of a second late or more, or was ended by a signal after as long; 0
+    /// before the first time. The peers may have been held up as well.
+    fn resumed_at(&self) -> u64;
+
+    /// Whether input of the connection, or its end, is known and not yet told as an event. May be
+    /// true for nothing. False for a paused connection and for a key that names none.
+    fn has_unread(&self, key: ConnKey) -> bool;
 
     /// Gives an accepted or released socket to the driver under `key`; reading starts. After an
     /// error the socket is closed and the key names nothing; a taken slot is such an error.

@@ -189,6 +189,16 @@ impl SimNet {
         world.kernel.run_until(at);
     }
 
+    /// Stops the user of `driver`, as SIGSTOP does: a wait that blocks ends without a look at the
+    /// network, or as it was about to end anyway. The runner does not call the user for as long as
+    /// it likes; the first call then finds the wait returned, and the time passed.
+    pub fn stop(&self, driver: SimDriverId) {
+        let World { kernel, ports, .. } = &mut *self.0.borrow_mut();
+        if let Some(port) = &mut ports[driver.0 as usize] {
+            port.stop(kernel);
+        }
+    }
+
     /// Lets the network finish by itself, without the drivers: last bytes arrive, orphans give up.
     pub fn settle(&self) {
         let mut world = self.0.borrow_mut();

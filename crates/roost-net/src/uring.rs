@@ -46,6 +46,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
+use crate::input_clock::{InputClock, WaitEnd};
 use crate::memory::{self, HighWater, shrink_queue};
 use crate::{
     Chunk, CloseCause, CloseMode, ConnKey, ConnectOptions, Driver, DriverStats, Event,
@@ -132,7 +133,7 @@ pub struct UringDriver {
     slots_used: u32,
     direct: bool,
     retry_at: u64,
-    now: u64,
+    clock: InputClock,
     stats: DriverStats,
     /// Beside `stats`, because asking with a stale key counts too.
     stale: Cell<u64>,
@@ -174,7 +175,7 @@ impl UringDriver {
             slots_used: 0,
             direct: options.direct_slots.is_some(),
             retry_at: 0,
-            now: clock::now_ns(),
+            clock: InputClock::new(clock::now_ns()),
             stats: DriverStats::default(),
             stale: Cell::new(0),
         })
@@ -217,9 +218,9 @@ impl UringDriver {
                 self.close_slot(slot);
             }
         }
-        if self.listeners.is_stuck() && self.now >= self.retry_at {
+        if self.listeners.is_stuck() && self.clock.now() >= self.retry_at {
             self.listeners.retry_stuck();
-            self.retry_at = self.now + STUCK_RETRY_NS;
+            self.retry_at = self.clock.now() + STUCK_RETRY_NS;
         }
         let free = if self.direct {
             self.slots_max
@@ -232,19 +233,30 @@ impl UringDriver {
     }
 
     /// Submits, and collects for as long as there is much to collect at once.
-    fn gather(&mut self, wait: bool, timeout: Option<Duration>) -> io::Result<()> {
-        let mut collected = self.ring.enter(wait, timeout)?;
+    fn gather(&mut self, wait: bool, timeout: Option<Duration>) -> io::Result<WaitEnd> {
+        let entered = self.ring.enter(wait, timeout)?;
+        let mut collected = entered.collected;
+        let mut count = collected as u64;
         self.sort_arrived();
+        if collected == 0 && !self.ring.has_queued() {
+            return Ok(match entered.interrupted {
+                true => WaitEnd::Interrupted,
+                false => WaitEnd::TimedOut, // what came with the end of the time is collected
+            });
+        }
+        let mut all = false;
         // What was watched and is ready is read in the same wait. Linux 6.13 and later finish
         // about twenty deferred completions in one call; ask again while that many come.
         for _ in 0..ROUNDS_MAX {
             if collected < ROUND_COMPLETIONS && !self.ring.has_queued() {
+                all = true;
                 break;
             }
-            collected = self.ring.enter(false, None)?;
+            collected = self.ring.enter(false, None)?.collected;
+            count += collected as u64;
             self.sort_arrived();
         }
-        Ok(())
+        Ok(WaitEnd::Told { count, all })
     }
 
     /// Answers watches with receives at once, and frees what sends have held; the rest waits for
@@ -362,23 +374,29 @@ impl Driver for UringDriver {
         let limit = timeout.map(|timeout| {
             start.saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX))
         });
-        self.now = start;
+        let mut asked = start;
+        // As the caller reckons: what it did since counts as a part of the wait.
+        let mut begun = self.clock.now();
         loop {
             self.prepare();
             let mut until = limit;
             if self.listeners.is_stuck() {
                 until = Some(until.unwrap_or(u64::MAX).min(self.retry_at));
             }
-            let left = until.map(|until| Duration::from_nanos(until.saturating_sub(self.now)));
+            let left = until.map(|until| Duration::from_nanos(until.saturating_sub(asked)));
             let wait = self.ready.is_empty()
                 && !self.ring.has_arrived()
                 && left.is_none_or(|left| !left.is_zero());
-            self.gather(wait, left)?;
-            self.now = clock::now_ns();
+            let end = self.gather(wait, left)?;
+            let now = clock::now_ns();
+            let sources = REQUESTS_EACH * self.table.live() + REQUESTS_BESIDE;
+            let waited = if wait { left } else { Some(Duration::ZERO) };
+            self.clock.note_wait(begun, waited, end, now, sources);
             self.ready_water.note(self.ready.len());
-            if !self.ready.is_empty() || limit.is_some_and(|limit| self.now >= limit) {
+            if !self.ready.is_empty() || limit.is_some_and(|limit| now >= limit) {
                 return Ok(());
             }
+            (asked, begun) = (now, now);
         }
     }
 
@@ -400,7 +418,23 @@ impl Driver for UringDriver {
     }
 
     fn now(&self) -> u64 {
-        self.now
+        self.clock.now()
+    }
+
+    fn polled_until(&self) -> u64 {
+        self.clock.polled_until()
+    }
+
+    fn resumed_at(&self) -> u64 {
+        self.clock.resumed_at()
+    }
+
+    fn has_unread(&self, key: ConnKey) -> bool {
+        let key = key.with_op(0);
+        // A receive of a paused connection may be under way all the same, and is told.
+        self.table.holds(key)
+            && (self.table.any(key, table::READING)
+                || (self.table.any(key, table::IN_LINE) && !self.table.any(key, table::PAUSED)))
     }
 
     fn adopt(&mut self, key: ConnKey, socket: UringSocket) -> io::Result<()> {
@@ -597,6 +631,11 @@ const WOKEN: u8 = 14;
 
 /// When so many completions come at once, more are probably ready.
 const ROUND_COMPLETIONS: usize = 16;
+
+/// Requests of a connection that may complete at one time: watch, receive, send, close; and those of
+/// no connection.
+const REQUESTS_EACH: u64 = 4;
+const REQUESTS_BESIDE: u64 = 1_024;
 
 /// How often one wait asks again, so that the caller gets its turn.
 const ROUNDS_MAX: usize = 16;

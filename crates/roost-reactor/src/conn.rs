@@ -117,6 +117,8 @@ impl Flags {
     pub(crate) const PEER_CLOSED: Flags = Flags(1 << 10);
     /// Its dialect wants bytes of the last message before those of the next.
     pub(crate) const HAS_REST: Flags = Flags(1 << 11);
+    /// Its deadline was put off once, because the driver had input of it that was not read yet.
+    pub(crate) const OVERDUE: Flags = Flags(1 << 12);
 
     #[inline]
     pub(crate) fn has(self, flag: Flags) -> bool {

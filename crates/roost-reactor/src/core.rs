@@ -105,6 +105,11 @@ pub(crate) struct Core {
     pub(crate) turn_bytes: u64,
     /// The time in ticks.
     pub(crate) now: u32,
+    /// The tick until which input is known ([`roost_net::Driver::polled_until`]): silence is judged
+    /// by this.
+    pub(crate) input_until: u32,
+    /// The tick at which this reactor had last been held up; 0 if it never was.
+    pub(crate) resumed_at: u32,
     /// No newcomers, and everybody is being sent away.
     pub(crate) draining: bool,
     /// Slots below this have been told to go.
@@ -148,6 +153,7 @@ impl Core {
         self.sweep.note(deadline);
         if let Some(conn) = self.table.at_mut(slot) {
             conn.deadline = deadline;
+            conn.flags.clear(Flags::OVERDUE);
         }
     }
 

@@ -169,6 +169,8 @@ pub struct Reactor<D: Driver> {
     tick_shift_ns: u64,
     /// Tick at which draining ends by force.
     drain_until: u32,
+    /// That was put off once, for input that was known and not read.
+    drain_put_off: bool,
 }
 
 impl<D: Driver> Reactor<D> {
@@ -240,6 +242,8 @@ impl<D: Driver> Reactor<D> {
             ledger: Ledger::default(),
             turn_bytes: 0,
             now: 0,
+            input_until: 0,
+            resumed_at: 0,
             draining: false,
             drained: 0,
             settings,
@@ -252,6 +256,7 @@ impl<D: Driver> Reactor<D> {
             accepting: true,
             tick_shift_ns: TICK_NS * u64::from(id) / reactors as u64,
             drain_until: NEVER,
+            drain_put_off: false,
         }
     }
 
@@ -326,7 +331,12 @@ impl<D: Driver> Reactor<D> {
 
     fn wake_up(&mut self) {
         self.core.post.get_up();
-        self.core.now = self.tick();
+        self.core.now = self.tick_of(self.driver.now());
+        self.core.input_until = self.tick_of(self.driver.polled_until());
+        self.core.resumed_at = match self.driver.resumed_at() {
+            0 => 0,
+            at => self.tick_of(at),
+        };
         self.core.turn_bytes = 0;
         self.core.counters.turns_total.inc();
     }
@@ -361,9 +371,9 @@ impl<D: Driver> Reactor<D> {
         ))
     }
 
-    /// The tick it is now.
-    fn tick(&self) -> u32 {
-        ((self.driver.now() + self.tick_shift_ns) / TICK_NS) as u32
+    /// The tick of a time of the driver's clock.
+    fn tick_of(&self, ns: u64) -> u32 {
+        ((ns + self.tick_shift_ns) / TICK_NS) as u32
     }
 
     fn dispatch(&mut self) {
@@ -431,14 +441,32 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn sweep(&mut self) {
-        self.core.sweep();
+        self.core.sweep(&self.driver);
         if self.core.draining {
             self.core.drain_slice();
-            if self.core.now >= self.drain_until {
-                self.core.cut_all();
-                self.drain_until = NEVER;
+            if self.core.input_until >= self.drain_until {
+                self.end_drain();
             }
         }
+    }
+
+    /// The time to say goodbye is over, unless the reactor was held up in it, or answers lie unread:
+    /// see [`crate::sweep`].
+    fn end_drain(&mut self) {
+        let anew = self.core.resumed_at.saturating_add(self.drain_ticks());
+        if self.core.resumed_at > 0 && anew > self.core.input_until {
+            self.drain_until = anew;
+        } else if !self.drain_put_off && self.core.has_unread(&self.driver) {
+            self.drain_put_off = true;
+            self.drain_until = self.core.input_until + UNREAD_TICKS;
+        } else {
+            self.core.cut_all();
+            self.drain_until = NEVER;
+        }
+    }
+
+    fn drain_ticks(&self) -> u32 {
+        ticks(self.shared.switch.drain_ms.load(Ordering::Relaxed)).max(1)
     }
 
     fn flush(&mut self) {
@@ -493,7 +521,7 @@ impl<D: Driver> Reactor<D> {
         self.driver.stop_listening();
         self.core.draining = true;
         self.core.drained = 0;
-        self.drain_until = self.core.now.saturating_add(ticks(drain_ms).max(1));
+        self.drain_until = self.core.now.saturating_add(self.drain_ticks());
     }
 }
 
@@ -605,6 +633,12 @@ impl Core {
         self.drained = end;
     }
 
+    /// Whether input of some connection is known and not read.
+    fn has_unread<D: Driver>(&self, driver: &D) -> bool {
+        let mut keys = (0..self.table.slots()).filter_map(|slot| self.table.key_at(slot));
+        keys.any(|key| driver.has_unread(key))
+    }
+
     /// The time to say goodbye is over.
     fn cut_all(&mut self) {
         for slot in 0..self.table.slots() {
@@ -660,6 +694,8 @@ const BATCHES_MAX: usize = 64;
 /// Pieces of fan-outs in one turn. A delivery to one of a million takes 8 to 10 µs, for nothing of
 /// it is in a cache: 2 × 64 of them are about a millisecond, which others wait at most.
 const FAN_OUT_PIECES: usize = 2;
+/// Time to read what lies unread when a drain would end.
+const UNREAD_TICKS: u32 = 250 / TICK_MS;
 /// Connections sent away in one turn of a drain.
 const DRAIN_SLICE: u32 = 4096;
 /// How soon mail that found its ring full is tried again.

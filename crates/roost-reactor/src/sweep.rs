@@ -1,6 +1,16 @@
 //! Deadlines without timers: the table is looked through in slices.
+//!
+//! A deadline is a judgement on silence, so three things come first:
+//!
+//! - **What has arrived is read.** A deadline is over when the sockets were read at a later time
+//!   ([`Core::input_until`]), not when the clock says so: after a pause of the process, the answers
+//!   that came meanwhile lie in the sockets.
+//! - **What is known and not read yet** (more events than a turn handles, no receive buffer free)
+//!   puts the deadline off by its length, once.
+//! - **A pause does not count.** A virtual machine that stood still may have held up the clients as
+//!   well: every deadline that ran begins anew when the reactor goes on ([`Core::resumed_at`]).
 
-use roost_net::{CloseMode, ConnKey};
+use roost_net::{CloseMode, ConnKey, Driver};
 use roost_wire::frame::append_frame;
 use roost_wire::{CloseCode, Opcode};
 
@@ -53,11 +63,12 @@ impl Sweep {
 
 impl Core {
     /// Looks at the next slice of the table, if it is time.
-    pub(crate) fn sweep(&mut self) {
-        if self.now < self.sweep.due() {
+    pub(crate) fn sweep<D: Driver>(&mut self, driver: &D) {
+        let until = self.input_until;
+        if until < self.sweep.due() {
             return;
         }
-        self.sweep.last = self.now;
+        self.sweep.last = until;
         let slots = self.table.slots();
         if self.sweep.cursor == 0 {
             self.sweep.earliest_found = NEVER;
@@ -69,7 +80,7 @@ impl Core {
             let Some(conn) = self.table.at_mut(slot) else {
                 continue;
             };
-            if conn.deadline <= self.now {
+            if conn.deadline <= until {
                 if left == 0 {
                     end = slot;
                     break;
@@ -77,7 +88,7 @@ impl Core {
                 left -= 1;
                 conn.deadline = NEVER;
                 let key = ConnKey::new(slot, conn.generation);
-                self.on_deadline(key);
+                self.on_deadline(driver, key);
                 self.settle();
             }
             if let Some(conn) = self.table.at_mut(slot) {
@@ -93,71 +104,120 @@ impl Core {
         }
     }
 
-    fn on_deadline(&mut self, key: ConnKey) {
+    fn on_deadline<D: Driver>(&mut self, driver: &D, key: ConnKey) {
         let Some(conn) = self.table.get(key) else {
             return;
         };
+        let limits = &self.settings.limits;
         match conn.phase {
-            Phase::Handshake | Phase::Joining => self.on_handshake_timeout(key),
-            Phase::Open => self.on_quiet(key),
+            Phase::Handshake => {
+                if self.is_silent(driver, key, limits.handshake_timeout_ms) {
+                    self.on_handshake_timeout(key);
+                }
+            }
+            // Its request is whole; the channel's home, another reactor, has not answered.
+            Phase::Joining => self.set_deadline(key.slot(), limits.handshake_timeout_ms),
+            Phase::Open => self.on_quiet(driver, key),
             Phase::Closing | Phase::Lingering => {
-                self.counters.close_timeouts_total.inc();
-                self.cut(key, CloseMode::Abort);
+                if self.is_silent(driver, key, limits.close_timeout_ms.max(1)) {
+                    self.counters.close_timeouts_total.inc();
+                    self.cut(key, CloseMode::Abort);
+                }
             }
             Phase::Closed => {}
         }
     }
 
+    /// Whether a deadline of `ms` that is over may be held against the connection. If not, it has a
+    /// new one.
+    fn is_silent<D: Driver>(&mut self, driver: &D, key: ConnKey, ms: u32) -> bool {
+        let until = self.input_until;
+        let anew = deadline(self.resumed_at, ms);
+        let Some(conn) = self.table.get_mut(key) else {
+            return false;
+        };
+        if self.resumed_at > 0 && anew > until {
+            conn.deadline = anew;
+        } else if !conn.flags.has(Flags::OVERDUE) && driver.has_unread(key) {
+            conn.flags.set(Flags::OVERDUE);
+            conn.deadline = deadline(until, ms);
+        } else {
+            return true;
+        }
+        self.sweep.note(conn.deadline);
+        false
+    }
+
+    /// When the connection will have been without a message for too long.
+    fn idle_until(&self, conn: &Conn) -> u32 {
+        let from = conn.last_message.max(self.resumed_at);
+        deadline(from, self.settings.limits.idle_timeout_ms)
+    }
+
     /// A connection has just opened, or has answered a ping: sets when it is looked at next.
     pub(crate) fn expect_silence(&mut self, slot: u32) {
-        let limits = &self.settings.limits;
-        let Some(conn) = self.table.at_mut(slot) else {
+        let Some(conn) = self.table.at(slot) else {
             return;
         };
         if conn.phase == Phase::Open {
             let ping = conn
-                .moments(slot, limits.ping_interval_ms)
+                .moments(slot, self.settings.limits.ping_interval_ms)
                 .map(|moments| moments.next_ping(conn.last_seen, self.now));
-            let idle_until = deadline(conn.last_message, limits.idle_timeout_ms);
-            conn.deadline = ping.unwrap_or(NEVER).min(idle_until);
-            self.sweep.note(conn.deadline);
+            let until = ping.unwrap_or(NEVER).min(self.idle_until(conn));
+            self.rearm(slot, until);
         }
     }
 
     /// A ping was sent, or the peer takes of what stands before it: the time to answer begins.
     pub(crate) fn expect_answer(&mut self, slot: u32) {
-        let limits = &self.settings.limits;
-        let Some(conn) = self.table.at_mut(slot) else {
+        let Some(conn) = self.table.at(slot) else {
             return;
         };
         if conn.phase == Phase::Open {
-            let answer_until = deadline(self.now, limits.ping_timeout_ms.max(1));
-            let idle_until = deadline(conn.last_message, limits.idle_timeout_ms);
-            conn.deadline = answer_until.min(idle_until);
-            self.sweep.note(conn.deadline);
+            let answer_until = deadline(self.now, self.settings.limits.ping_timeout_ms.max(1));
+            let until = answer_until.min(self.idle_until(conn));
+            self.rearm(slot, until);
+        }
+    }
+
+    fn rearm(&mut self, slot: u32, until: u32) {
+        if let Some(conn) = self.table.at_mut(slot) {
+            conn.deadline = until;
+            conn.flags.clear(Flags::OVERDUE);
+            self.sweep.note(until);
         }
     }
 
     /// An open connection may have been quiet for too long.
-    fn on_quiet(&mut self, key: ConnKey) {
+    fn on_quiet<D: Driver>(&mut self, driver: &D, key: ConnKey) {
         let limits = &self.settings.limits;
-        let now = self.now;
-        let Some(conn) = self.table.get_mut(key) else {
+        let (ping_timeout_ms, idle_timeout_ms) = (limits.ping_timeout_ms, limits.idle_timeout_ms);
+        let now = self.input_until;
+        let Some(conn) = self.table.get(key) else {
             return;
         };
         if conn.flags.has(Flags::PAUSED) {
             // It may have said much that we have not read: who is not listened to is not quiet.
-            conn.deadline = deadline(now, limits.ping_timeout_ms.max(1));
-            return self.sweep.note(conn.deadline);
+            return self.rearm(key.slot(), deadline(now, ping_timeout_ms.max(1)));
         }
         if conn.flags.has(Flags::PING_SENT) {
-            self.counters.ping_timeouts_total.inc();
-            return self.cut(key, CloseMode::Abort);
+            if self.is_silent(driver, key, ping_timeout_ms.max(1)) {
+                self.counters.ping_timeouts_total.inc();
+                self.cut(key, CloseMode::Abort);
+            }
+            return;
         }
-        if deadline(conn.last_message, limits.idle_timeout_ms) <= now {
-            self.counters.idle_timeouts_total.inc();
-            return self.start_close(key, CloseCode::GOING_AWAY, "idle for too long");
+        if self.idle_until(conn) <= now {
+            if self.is_silent(driver, key, idle_timeout_ms) {
+                self.counters.idle_timeouts_total.inc();
+                self.start_close(key, CloseCode::GOING_AWAY, "idle for too long");
+            }
+            return;
         }
+        let Some(conn) = self.table.get_mut(key) else {
+            return;
+        };
+        let limits = &self.settings.limits;
         let is_quiet = conn
             .moments(key.slot(), limits.ping_interval_ms)
             .is_some_and(|moments| moments.is_ping_due(conn.last_seen, now));

@@ -98,6 +98,11 @@ impl Table {
         (conn.generation == key.generation()).then_some(conn)
     }
 
+    /// The connection in `slot`, if there is one.
+    pub(crate) fn at(&self, slot: u32) -> Option<&Conn> {
+        self.conns.get(slot as usize)
+    }
+
     /// The connection that has `slot` now.
     #[inline]
     pub(crate) fn at_mut(&mut self, slot: u32) -> Option<&mut Conn> {

@@ -68,10 +68,13 @@ impl Sock {
         if self.any(ENDED) {
             return false;
         }
-        let read =
-            self.any(READABLE) && !self.any(PAUSED | READ_ENDED | CONNECTING | CLOSING | RELEASING);
         let write = self.any(WRITABLE) && self.any(WRITING | CONNECTING);
-        read || write || self.any(FAULT)
+        self.has_input() || write || self.any(FAULT)
+    }
+
+    /// A read is wanted and may find something.
+    pub(super) fn has_input(&self) -> bool {
+        self.any(READABLE) && !self.any(PAUSED | READ_ENDED | CONNECTING | CLOSING | RELEASING)
     }
 
     /// What must hold between two calls.

@@ -149,8 +149,26 @@ impl Driver for SimDriver {
     fn now(&self) -> u64 {
         self.with(|port, k| {
             port.return_from_wait(k);
-            port.now
+            port.clock.now()
         })
+    }
+
+    fn polled_until(&self) -> u64 {
+        self.with(|port, k| {
+            port.return_from_wait(k);
+            port.clock.polled_until()
+        })
+    }
+
+    fn resumed_at(&self) -> u64 {
+        self.with(|port, k| {
+            port.return_from_wait(k);
+            port.clock.resumed_at()
+        })
+    }
+
+    fn has_unread(&self, key: ConnKey) -> bool {
+        self.with(|port, _| port.has_unread(key))
     }
 
     fn adopt(&mut self, key: ConnKey, socket: SimSocket) -> io::Result<()> {

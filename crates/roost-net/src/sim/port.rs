@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 mod calls;
 mod conn;
@@ -12,6 +13,7 @@ use super::SimOptions;
 use super::kernel::{Attempt, Kernel};
 use super::link::{DriverIndex, ListenerIndex, Owner, SockId};
 use super::rng::SimRng;
+use crate::input_clock::{InputClock, WaitEnd};
 use crate::{CloseCause, ConnKey, DriverStats, ListenerId, Wake};
 use conn::{Conn, Phase, Shutdown, Slot};
 
@@ -22,11 +24,15 @@ pub(super) struct Port {
     pub(super) options: SimOptions,
     pub(super) rng: SimRng,
     pub(super) stats: DriverStats,
-    pub(super) now: u64,
+    pub(super) clock: InputClock,
     /// Whether the last wait would have blocked, and not returned at once.
     blocked: bool,
     /// When the caller wants to be called again whatever happens.
     due: Option<u64>,
+    /// When the wait that blocks was asked for, and its timeout.
+    asked: (u64, Option<u64>),
+    /// How the last wait ended, of a user that was stopped before it could return.
+    stopped: Option<WaitEnd>,
     pub(super) wake: Arc<SimWake>,
     /// When a wake held back is told.
     woken_at: Option<u64>,
@@ -100,9 +106,11 @@ impl Port {
             options,
             rng,
             stats: DriverStats::default(),
-            now: 0,
+            clock: InputClock::new(0),
             blocked: false,
             due: Some(0),
+            asked: (0, None),
+            stopped: None,
             wake: Arc::default(),
             woken_at: None,
             slots: Vec::new(),
@@ -123,9 +131,14 @@ impl Port {
     /// A real wait blocks until there is news or its time is over. This one returns at once; with
     /// nothing to tell it is taken to block, until [`Port::return_from_wait`].
     pub(super) fn wait(&mut self, k: &mut Kernel, timeout_ns: Option<u64>) {
+        if self.stopped.is_some() {
+            return self.return_from_wait(k);
+        }
         let over = self.blocked && self.due.is_some_and(|due| due <= k.now);
         self.gather(k);
-        self.now = k.now;
+        self.asked = (k.now, timeout_ns);
+        let end = self.end_of_wait(true);
+        self.note_wait(k, Some(0), end);
         self.blocked = !over && self.queue.is_empty();
         if !self.blocked {
             self.due = Some(k.now);
@@ -143,11 +156,61 @@ impl Port {
 
     /// Ends a wait that blocks if there is something to tell or its time is over.
     pub(super) fn return_from_wait(&mut self, k: &mut Kernel) {
-        if self.blocked && self.is_due(k) {
+        if let Some(end) = self.stopped.take() {
+            self.note_wait(k, self.asked.1, end);
+            self.stay_awake(k);
+        } else if self.blocked && self.is_due(k) {
+            let timed_out = self.is_timed_out(k);
             self.gather(k);
-            self.now = k.now;
+            let end = self.end_of_wait(timed_out);
+            self.note_wait(k, self.asked.1, end);
             self.stay_awake(k);
         }
+    }
+
+    /// Stops the user, who may be called again later: a wait that blocks ends, by a signal or as it
+    /// was about to end anyway, and returns when the user is next called.
+    pub(super) fn stop(&mut self, k: &mut Kernel) {
+        if !self.blocked || self.stopped.is_some() {
+            return;
+        }
+        let end = if self.is_due(k) {
+            let timed_out = self.is_timed_out(k);
+            self.gather(k);
+            self.end_of_wait(timed_out)
+        } else {
+            WaitEnd::Interrupted
+        };
+        self.stopped = Some(end);
+    }
+
+    fn is_timed_out(&self, k: &Kernel) -> bool {
+        let (asked, timeout) = self.asked;
+        timeout.is_some_and(|ns| asked.saturating_add(ns) <= k.now)
+    }
+
+    fn end_of_wait(&self, timed_out: bool) -> WaitEnd {
+        match self.queue.len() {
+            0 if timed_out => WaitEnd::TimedOut,
+            0 => WaitEnd::Interrupted, // it woke for nothing
+            count => WaitEnd::Told {
+                count: count as u64,
+                all: true,
+            },
+        }
+    }
+
+    fn note_wait(&mut self, k: &Kernel, timeout_ns: Option<u64>, end: WaitEnd) {
+        let timeout = timeout_ns.map(Duration::from_nanos);
+        self.clock
+            .note_wait(self.asked.0, timeout, end, k.now, self.stats.open);
+    }
+
+    /// Known and not told. What has arrived and was not looked for is not known, as with a real
+    /// kernel.
+    pub(super) fn has_unread(&self, key: ConnKey) -> bool {
+        let waits = |conn: &Conn| (conn.ready || conn.starved) && !conn.paused;
+        self.conn(key).is_some_and(waits) || self.queue.iter().any(|e| e.key() == Some(key))
     }
 
     /// Who does something is awake, and will wait again before long, with the timeout that suits
@@ -458,6 +521,7 @@ impl Port {
         let waiting = !self.starved.is_empty() || k.has_news(self.index);
         let woken = self.woken_at.is_none() && self.wake.0.load(Ordering::Acquire);
         gathered
+            || self.stopped.is_some()
             || waiting
             || woken
             || self.next_due(k).is_some_and(|at| at <= k.now)

@@ -62,6 +62,15 @@ impl Cqe {
     }
 }
 
+/// What one call of the kernel came to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entered {
+    /// Completions collected.
+    pub(super) collected: usize,
+    /// A signal ended the wait.
+    pub(super) interrupted: bool,
+}
+
 /// Submission and completion queue.
 pub(super) struct Ring {
     io: IoUring,
@@ -147,9 +156,10 @@ impl Ring {
     }
 
     /// Submits all that is queued, lets the kernel finish what is ready, and collects. Waits for
-    /// one completion up to `timeout` if `wait`. Returns how many were collected.
-    pub(super) fn enter(&mut self, wait: bool, timeout: Option<Duration>) -> io::Result<usize> {
+    /// one completion up to `timeout` if `wait`.
+    pub(super) fn enter(&mut self, wait: bool, timeout: Option<Duration>) -> io::Result<Entered> {
         self.enable()?;
+        let mut interrupted = false;
         let mut tries = 0;
         loop {
             let queued = self.io.submission().len() as u32;
@@ -157,7 +167,11 @@ impl Ring {
                 Ok(_) => break,
                 Err(error) => match error.raw_os_error() {
                     // The time is over, or a signal: both end the wait and nothing else.
-                    Some(libc::ETIME | libc::EINTR) => break,
+                    Some(libc::ETIME) => break,
+                    Some(libc::EINTR) => {
+                        interrupted = true;
+                        break;
+                    }
                     // The kernel wants its completions taken first, or is short of memory.
                     Some(libc::EBUSY | libc::EAGAIN) if tries < BUSY_TRIES_MAX => tries += 1,
                     _ => return Err(explain_call("submitting and waiting", error)),
@@ -165,7 +179,10 @@ impl Ring {
             }
             self.collect();
         }
-        Ok(self.collect())
+        Ok(Entered {
+            collected: self.collect(),
+            interrupted,
+        })
     }
 
     fn enter_once(&self, queued: u32, want: u32, timeout: Option<Duration>) -> io::Result<usize> {

@@ -133,8 +133,9 @@ fn a_crowd_is_pinged_evenly() {
     for second in 0..4 * INTERVAL_S {
         for _ in 0..ticks_a_second {
             core.now += 1;
+            core.input_until = core.now;
             while core.sweep.due() <= core.now {
-                core.sweep();
+                core.sweep(&reactor.driver);
                 let is_pinged = |key: &ConnKey| {
                     let conn = core.table.get(*key).expect("all stay");
                     conn.flags.has(Flags::PING_SENT)
@@ -176,8 +177,9 @@ fn a_paused_connection_is_not_taken_for_dead() {
     let settings = core.settings.clone();
     let wait = |core: &mut Core, ms: u32| {
         core.now += ms / TICK_MS + 1;
+        core.input_until = core.now;
         while core.sweep.due() <= core.now {
-            core.sweep();
+            core.sweep(&reactor.driver);
         }
     };
     wait(core, settings.limits.ping_interval_ms);
@@ -208,13 +210,14 @@ fn many_deadlines_at_once_are_several_turns_work() {
         assert!(core.handle_accepted(None).is_ok(), "there is room");
     }
     core.now += core.settings.limits.handshake_timeout_ms / TICK_MS;
+    core.input_until = core.now;
     let timeouts = core.counters.clone();
     let timeouts = || timeouts.handshake_timeouts_total.get();
     let mut turns = 0;
     while timeouts() < CROWD {
         let before = timeouts();
         assert!(core.sweep.due() <= core.now, "the next turn comes at once");
-        core.sweep();
+        core.sweep(&reactor.driver);
         assert!((1..=256).contains(&(timeouts() - before)));
         core.tick.clear();
         turns += 1;

@@ -50,8 +50,11 @@ fn check_end(peer: &Peer, plan: &Plan, now: u64) -> Result<(), String> {
         }
         Manner::Silent | Manner::HalfHead => return Ok(()),
         Manner::Deaf => {
-            let alone_ms = u64::from(limits.ping_interval_ms) + u64::from(limits.ping_timeout_ms);
-            let gone_by = peer.opened_at + alone_ms * 1_000_000 + SWEEP_SLACK_NS;
+            // The time to answer begins anew when the network takes some of what stands before the
+            // ping, or behind it.
+            let pinged_by = plan.over_by(peer.opened_at, limits.ping_interval_ms);
+            let from = pinged_by.max(peer.backlogged_at);
+            let gone_by = plan.over_by(from, limits.ping_timeout_ms) + SWEEP_SLACK_NS;
             let due = peer.opened && limits.ping_interval_ms > 0 && gone_by < now;
             if due && peer.holds_socket {
                 return err("answers no ping and is still there");
@@ -81,7 +84,8 @@ fn check_end(peer: &Peer, plan: &Plan, now: u64) -> Result<(), String> {
         if !peer.present && !peer.late {
             return err("did not hear its name called");
         }
-        if idle_ns > 0 && now - peer.last_message > idle_ns + SWEEP_SLACK_NS {
+        let idle_by = plan.over_by(peer.last_message, limits.idle_timeout_ms) + SWEEP_SLACK_NS;
+        if idle_ns > 0 && now > idle_by {
             return err("was not closed although idle");
         }
         if peer.ponged < peer.pings {

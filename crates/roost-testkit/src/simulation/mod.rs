@@ -18,6 +18,8 @@
 //! - a reactor with nothing to do sleeps, and one with something to do is woken;
 //! - a slow side that asks, does not read its answers and ends changes none of this, and is answered
 //!   as long as it reads;
+//! - nobody that answers is closed for silence, though the server, one of its reactors or the clock
+//!   stands still for a while (on some days);
 //! - a drain reaches every peer with 1001, and leaves no slot, buffer, channel or socket behind.
 //!
 //! On calm days (half of the seeds) the network breaks no connection. Then also: every connection
@@ -30,6 +32,7 @@ mod crowd;
 mod ends;
 mod gaps;
 mod hostile;
+mod pauses;
 mod peer;
 mod plan;
 mod starts;
@@ -48,6 +51,7 @@ pub use control::ControlReport;
 pub use costs::Costs;
 use crowd::Crowd;
 use hostile::Hostiles;
+pub use pauses::{Pause, Stopped};
 pub use plan::Plan;
 
 /// What a simulation did, for a test to see that something happened.
@@ -81,6 +85,11 @@ pub struct Report {
     pub congestions: u64,
     /// Publishes beyond what may come in a second.
     pub inflow_limited: u64,
+    /// Pauses.
+    pub pauses: u64,
+    /// Connections cut for silence on days with pauses: for no answer to a ping, to a close frame, or
+    /// for a request that was not finished.
+    pub timeouts: u64,
     /// Connections closed as idle.
     pub idle: u64,
     /// The longest way of a publication on a calm day, in nanoseconds.
@@ -152,12 +161,13 @@ fn live_through(plan: &Plan) -> Result<Report, Broken> {
     world.cuts_before = world.net.counts().cuts;
     world.crowd.rest();
     world.hostiles.hang_up();
-    world.run_until(plan.end_ns + SETTLE_NS);
+    let rest_ns = plan.end_ns + plan.rest_ns();
+    world.run_until(rest_ns + SETTLE_NS);
     world.crowd.roll_call(world.net.now());
     if plan.calm {
         world.crowd.dial_latecomers();
     }
-    world.run_until(plan.end_ns + SETTLE_NS + SETTLE_NS / 3);
+    world.run_until(rest_ns + SETTLE_NS + SETTLE_NS / 3);
     let (mut report, gaps) = verdict::on_deliveries(&world.crowd, plan).map_err(broken)?;
     world.count_drops(&mut report);
     if plan.calm {
@@ -167,7 +177,7 @@ fn live_through(plan: &Plan) -> Result<Report, Broken> {
         }
         ends::on_calm(&world.crowd, plan, world.net.now()).map_err(broken)?;
         ends::on_books(&world.crowd, plan, |name| world.count(name)).map_err(broken)?;
-        if !plan.holds_up() {
+        if !plan.holds_up() && plan.pauses.is_empty() {
             report.delay_ns = ends::on_delays(&world.crowd).map_err(broken)?;
         }
     }
@@ -187,6 +197,12 @@ fn live_through(plan: &Plan) -> Result<Report, Broken> {
     report.paused = world.count("publishers_paused_total");
     report.congestions = world.count("congestions_total");
     report.budget_closes = world.count("budget_closes_total");
+    report.pauses = world.pauses_begun;
+    if report.pauses > 0 {
+        report.timeouts = world.count("ping_timeouts_total")
+            + world.count("handshake_timeouts_total")
+            + world.count("close_timeouts_total");
+    }
     report.idle = world.count("idle_timeouts_total");
     report.turns = world.count("turns_total");
     Ok(report)
@@ -198,6 +214,11 @@ struct World {
     reactors: Vec<Option<Reactor<SimDriver>>>,
     /// When which reactor does not run, though it has something to do: its core is taken.
     kept: Vec<(Range<u64>, usize)>,
+    /// What is still to stop, the first last.
+    pauses: Vec<Pause>,
+    pauses_begun: u64,
+    /// When the last of those that have begun is over.
+    paused_until: u64,
     crowd: Crowd,
     hostiles: Hostiles,
     control: Option<Control>,
@@ -234,11 +255,16 @@ impl World {
         let control = Control::new(plan, &shared, || net.driver(SimOptions::default()));
         let kept = plan.floods.iter();
         let kept = kept.map(|&(at, reactor)| (at..at + plan.kept_ns, reactor));
+        let mut pauses = plan.pauses.clone();
+        pauses.sort_by_key(|pause| std::cmp::Reverse(pause.at_ns));
         World {
             net,
             shared,
             reactors,
             kept: kept.collect(),
+            pauses,
+            pauses_begun: 0,
+            paused_until: 0,
             crowd,
             hostiles,
             control,
@@ -258,9 +284,13 @@ impl World {
             // Not `step`, which goes on to the next turn however late it comes.
             let now = self.net.now();
             let next = match self.net.next_due() {
-                Some(due) if due <= now => Some(now + KEPT_STEP_NS), // only a kept one has to do
+                // Only a kept one has to do.
+                Some(due) if due <= now && now < self.paused_until => Some(now + PAUSE_STEP_NS),
+                Some(due) if due <= now => Some(now + KEPT_STEP_NS),
                 due => due,
             };
+            let pause = self.pauses.last().map(|pause| pause.at_ns.max(now));
+            let next = next.into_iter().chain(pause).min();
             let next = next.filter(|&due| due <= until_ns);
             let left = next.unwrap_or(until_ns).saturating_sub(now);
             self.net.advance(Duration::from_nanos(left));
@@ -272,6 +302,7 @@ impl World {
 
     /// False when nobody who may run has something to do.
     fn one_turn(&mut self) -> bool {
+        self.begin_pauses();
         let now = self.net.now();
         let kept = |index| {
             let mut kept = self.kept.iter();
@@ -323,6 +354,30 @@ impl World {
             }
         }
         true
+    }
+
+    /// Stops what is due to stop.
+    fn begin_pauses(&mut self) {
+        let now = self.net.now();
+        while let Some(pause) = self.pauses.pop_if(|pause| pause.at_ns <= now) {
+            self.pauses_begun += 1;
+            for (index, reactor) in self.reactors.iter().enumerate() {
+                let stops = match pause.what {
+                    Stopped::Process | Stopped::All => true,
+                    Stopped::Reactor(stopped) => stopped == index,
+                };
+                if let (true, Some(reactor)) = (stops, reactor) {
+                    self.net.stop(reactor.driver().id());
+                    self.kept.push((now..now + pause.length_ns, index));
+                }
+            }
+            match pause.what {
+                Stopped::All => self.net.advance(Duration::from_nanos(pause.length_ns)),
+                Stopped::Process | Stopped::Reactor(_) => {
+                    self.paused_until = self.paused_until.max(now + pause.length_ns);
+                }
+            }
+        }
     }
 
     /// What waits for a connection has a limit, or is one frame.
@@ -387,13 +442,19 @@ impl World {
                 self.stopped_early += counters.home_channels.get();
             }
         }
+        let pause = pauses::of_drain(plan.seed, plan.reactors, self.net.now());
+        self.pauses.extend(pause);
         self.shared.begin_drain(drain_ms);
         for reactor in self.reactors.iter().flatten() {
             reactor.waker().wake();
         }
         // A close frame may take its time to be answered, and then the peer's FIN.
         let limit_ms = drain_ms.min(2 * plan.settings.limits.close_timeout_ms);
-        self.run_until(self.net.now() + u64::from(limit_ms + DRAIN_SLACK_MS) * 1_000_000);
+        let mut until = self.net.now() + u64::from(limit_ms + DRAIN_SLACK_MS) * 1_000_000;
+        if let Some(pause) = pause {
+            until += pause.end_ns() - self.net.now() + u64::from(limit_ms) * 1_000_000;
+        }
+        self.run_until(until);
         let running = self.reactors.iter().flatten().count();
         if running > 0 {
             return Err(format!("{running} reactors still run after the drain"));
@@ -456,6 +517,7 @@ const TURN_BYTES_MAX: u64 = 16 << 10;
 const PONG_BYTES_MAX: usize = 127;
 /// How often a kept reactor's time is looked at.
 const KEPT_STEP_NS: u64 = 50_000;
+const PAUSE_STEP_NS: u64 = 500_000;
 /// The grain of ticks and the way to the peers.
 const DRAIN_SLACK_MS: u32 = 500;
 /// Time for everything under way to arrive: a few round trips of the slowest link, and well below

@@ -113,6 +113,10 @@ pub(super) struct Peer {
     pub(super) pinged_after: u64,
     /// When the last message went or came.
     pub(super) last_message: u64,
+    /// When so much last came at once that more may have waited for it.
+    pub(super) backlogged_at: u64,
+    /// Bytes that came since a time.
+    recent: (u64, usize),
     /// How long it had been without a message when the server closed it.
     pub(super) idle_at_close: u64,
     /// It has not read for a while: the server may have given it up.
@@ -174,6 +178,8 @@ impl Peer {
             sends: Vec::new(),
             pinged_after: u64::MAX,
             last_message: 0,
+            backlogged_at: 0,
+            recent: (0, 0),
             idle_at_close: 0,
             stalled: false,
             stalled_at: u64::MAX,
@@ -392,6 +398,13 @@ impl Peer {
     // What comes.
 
     pub(super) fn handle_bytes(&mut self, bytes: &mut [u8], now: u64) {
+        if now - self.recent.0 > RECENT_NS {
+            self.recent = (now, 0);
+        }
+        self.recent.1 += bytes.len();
+        if self.recent.1 >= BACKLOG_BYTES_MIN {
+            self.backlogged_at = now;
+        }
         if self.state == State::Opening {
             self.head.extend_from_slice(bytes);
             let Some(len) = self.scanner.scan(&self.head) else {
@@ -587,4 +600,7 @@ fn is_pong(message: &Message<'_>) -> bool {
 
 /// What was sent so short a time ago may have crossed a ping on its way.
 const CROSSING_NS: u64 = 200_000_000;
+/// The network takes this much at least before anything waits; it comes within a round trip or two.
+const BACKLOG_BYTES_MIN: usize = 4_096 / 2;
+const RECENT_NS: u64 = 100_000_000;
 const ROLL_CALL: &[u8] = b"roll call";

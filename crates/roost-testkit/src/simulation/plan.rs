@@ -6,6 +6,7 @@ use roost_net::sim::{SimFaults, SimOptions, SimRng};
 use roost_reactor::{FAN_OUT_PIECE, Inflow, Outflow, Policy, Settings, SlowReceivers};
 
 use super::crowd::RELAYS;
+use super::pauses::{self, Pause};
 
 /// One simulation, decided before it starts.
 #[derive(Debug, Clone)]
@@ -36,6 +37,8 @@ pub struct Plan {
     pub flood_ns: u64,
     /// How long the reactor is kept.
     pub kept_ns: u64,
+    /// What stops for a while.
+    pub pauses: Vec<Pause>,
     /// When the witnesses are in and the script begins.
     pub start_ns: u64,
     /// When the script ends.
@@ -79,6 +82,25 @@ impl Plan {
     /// their reactor.
     pub(super) fn may_close_readers(&self) -> bool {
         self.has_small_budget() && !self.floods.is_empty()
+    }
+
+    /// How much later than without pauses everything has come to rest.
+    pub(super) fn rest_ns(&self) -> u64 {
+        let ends = self.pauses.iter().map(Pause::end_ns);
+        ends.max().unwrap_or(0).saturating_sub(self.end_ns)
+    }
+
+    /// The time by which a deadline of `ms` that began at `from` is over at the latest: pauses do not
+    /// count, and behind each it begins anew.
+    pub(super) fn over_by(&self, from: u64, ms: u32) -> u64 {
+        let ns = u64::from(ms) * 1_000_000;
+        let mut pauses: Vec<&Pause> = self.pauses.iter().collect();
+        pauses.sort_by_key(|pause| pause.at_ns);
+        let begin = |begin: u64, pause: &Pause| match begin + ns > pause.at_ns {
+            true => begin.max(pause.end_ns()),
+            false => begin,
+        };
+        pauses.into_iter().fold(from, begin) + ns
     }
 
     /// The channel's name on the wire.
@@ -198,7 +220,8 @@ impl Plan {
             floods,
             flood_ns: FLOOD_MS * 1_000_000,
             kept_ns: 3 * FLOOD_MS * 1_000_000,
-            start_ns: 1_500_000_000,
+            pauses: pauses::of_seed(seed, reactors, START_NS, END_MS * 1_000_000),
+            start_ns: START_NS,
             end_ns: END_MS * 1_000_000,
             drain_ms,
             turn_ns,
@@ -219,7 +242,8 @@ pub(super) const NAMESPACES: [(&str, SlowReceivers); 4] = [
 ];
 
 const SMALL_BUDGET_BYTES_MAX: u64 = 250_000;
-/// When the script ends.
+/// When the script begins, and when it ends.
+const START_NS: u64 = 1_500_000_000;
 const END_MS: u64 = 6_000;
 /// How long a flood lasts.
 const FLOOD_MS: u64 = 30;

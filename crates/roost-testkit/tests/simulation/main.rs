@@ -69,6 +69,12 @@ fn promises_are_kept_on_every_seed() {
         sum(|r| r.control.dropped),
         sum(|r| r.control.refused),
     );
+    println!(
+        "{} pauses in {} seeds, in which {} connections were cut for silence",
+        sum(|r| r.pauses),
+        sum(|r| u64::from(r.pauses > 0)),
+        sum(|r| r.timeouts),
+    );
     // Things did happen.
     if seeds >= 64 {
         assert!(
@@ -88,6 +94,8 @@ fn promises_are_kept_on_every_seed() {
         assert!(closed > seeds / 4, "{closed} closed for the budget");
         assert!(most(|r| r.costs.held_per_mille) > 850, "no budget was used");
         assert!(sum(|r| r.idle) > 0, "nobody was idle");
+        assert!(sum(|r| r.pauses) > seeds / 4, "too few pauses");
+        assert!(sum(|r| r.timeouts) > 0, "none was silent in a pause");
         assert!(sum(|r| r.paused) > seeds, "hardly a ring was ever full");
         let (congestions, limited) = (sum(|r| r.congestions), sum(|r| r.inflow_limited));
         assert!(congestions > seeds / 4, "{congestions} congestions");
