@@ -101,6 +101,10 @@ pub struct PhaseResult {
     pub unsent_overdue: u64,
     /// Times a publisher waited a second in vain for deliveries.
     pub stalls: u64,
+    /// The longest time, in seconds, that this program stood still in the phase (it was stopped, or the
+    /// machine slept): latencies contain it, and a server may have closed clients that did not answer.
+    #[serde(default)]
+    pub paused_seconds: f64,
     /// What became of messages to subscribers.
     pub deliveries: Deliveries,
     /// What became of messages that should come back.
@@ -320,6 +324,15 @@ fn phase_lines(phase: &PhaseResult, out: &mut String) {
         line(
             "received",
             rated(phase.received, phase.received_per_second()),
+        );
+    }
+    if phase.paused_seconds > 0.0 {
+        line(
+            "stood still",
+            format!(
+                "{:.1} s: this program was stopped; latencies contain it, and clients did not answer",
+                phase.paused_seconds
+            ),
         );
     }
     if phase.unsent > 0 {

@@ -239,10 +239,12 @@ impl UringDriver {
         let mut count = collected as u64;
         self.sort_arrived();
         if collected == 0 && !self.ring.has_queued() {
-            return Ok(match entered.interrupted {
-                true => WaitEnd::Interrupted,
-                false => WaitEnd::TimedOut, // what came with the end of the time is collected
-            });
+            if entered.interrupted {
+                return Ok(WaitEnd::Interrupted);
+            }
+            if entered.timed_out {
+                return Ok(WaitEnd::TimedOut); // what came with the end of the time is collected
+            }
         }
         let mut all = false;
         // What was watched and is ready is read in the same wait. Linux 6.13 and later finish

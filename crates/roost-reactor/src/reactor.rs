@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod floods;
 #[cfg(test)]
+mod pauses;
+#[cfg(test)]
 mod scenes;
 
 use std::io;

@@ -554,7 +554,11 @@ impl Core {
         let late: Vec<u32> = self
             .rare
             .iter()
-            .filter(|(_, rare)| self.now.saturating_sub(rare.since_ns) > limit)
+            // The server may have answered, or been held up with us, in a pause of ours.
+            .filter(|(_, rare)| {
+                let since = rare.since_ns.max(self.resumed_at);
+                self.input_until.saturating_sub(since) > limit
+            })
             .map(|(&slot, _)| slot)
             .collect();
         for slot in late {

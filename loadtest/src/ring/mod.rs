@@ -104,6 +104,10 @@ struct Core {
     /// The driver waits in whole milliseconds.
     rounds_waits: bool,
     now: u64,
+    /// Until when input is known, and when this ring had last been held up: what the server has not
+    /// done is judged by these (see [`Driver::polled_until`]).
+    input_until: u64,
+    resumed_at: u64,
     random: Random,
     /// Frames said in this turn, and who says them.
     scratch: Vec<u8>,
@@ -157,7 +161,13 @@ impl<D: Driver> Ring<D> {
             self.carry_out();
             let timeout = self.core.wait_ns();
             self.driver.wait(Some(Duration::from_nanos(timeout)))?;
+            let before = self.core.now;
             self.core.now = self.driver.now();
+            self.core.input_until = self.driver.polled_until();
+            if self.driver.resumed_at() != self.core.resumed_at {
+                self.core.resumed_at = self.driver.resumed_at();
+                self.core.results.note_pause(self.core.now - before);
+            }
             while let Some(event) = self.driver.next_event() {
                 self.core.handle(event);
                 if !self.core.asks.is_empty() {
@@ -266,6 +276,8 @@ impl Core {
             in_flight_max: (plan.settings.connects_in_flight_max / rings).max(1),
             rounds_waits: false,
             now: 0,
+            input_until: 0,
+            resumed_at: 0,
             random: Random::new(plan.settings.seed ^ (id as u64) << 32),
             scratch: Vec::new(),
             asks: Vec::new(),

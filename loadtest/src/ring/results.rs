@@ -42,6 +42,8 @@ pub(crate) struct Results {
     pub(crate) unsent: u64,
     /// Those of them due for longer than one interval explains.
     pub(crate) unsent_overdue: u64,
+    /// The longest time that this program stood still, in nanoseconds.
+    pub(crate) paused_ns: u64,
 }
 
 /// The latest delivery of each message of one publisher.
@@ -85,6 +87,12 @@ impl Results {
         self.stalls += other.stalls;
         self.unsent += other.unsent;
         self.unsent_overdue += other.unsent_overdue;
+        self.note_pause(other.paused_ns);
+    }
+
+    /// This program stood still for so long, about.
+    pub(crate) fn note_pause(&mut self, ns: u64) {
+        self.paused_ns = self.paused_ns.max(ns);
     }
 
     /// From the time a message was due until the last subscriber had it.

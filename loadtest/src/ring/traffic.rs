@@ -71,7 +71,7 @@ impl Core {
     /// What was due by a schedule until now and will not be sent any more.
     fn count_unsent(&mut self) {
         let now = roost_net::clock::now_ns();
-        let results = &mut self.results;
+        let (results, resumed_at) = (&mut self.results, self.resumed_at);
         let mut count = |schedule: Option<Schedule>, waiting: VecDeque<u64>| {
             // Without a schedule, what waits is due when its answer comes.
             let Some(mut schedule) = schedule else { return };
@@ -79,7 +79,8 @@ impl Core {
             let late = std::iter::from_fn(|| schedule.take_due(now));
             for due in waiting.into_iter().chain(late) {
                 results.unsent += 1;
-                results.unsent_overdue += u64::from(now.saturating_sub(due) > explained);
+                let late = now.saturating_sub(due.max(resumed_at));
+                results.unsent_overdue += u64::from(late > explained);
             }
         };
         for echoing in self.echoing.values_mut() {
@@ -290,7 +291,7 @@ impl Core {
                 let (since, then) = publishing.stalled;
                 if sent > 0 || under_way != then {
                     publishing.stalled = (now, under_way);
-                } else if now > since + STALL_NS {
+                } else if now > since.max(self.resumed_at) + STALL_NS {
                     publishing.stalled = (now, 0);
                     self.results.stalls += 1;
                     flow.forget();

@@ -81,6 +81,7 @@ impl Run {
             unsent: results.unsent,
             unsent_overdue: results.unsent_overdue,
             stalls: results.stalls,
+            paused_seconds: results.paused_ns as f64 / 1e9,
             deliveries: Deliveries::from(&results.deliveries),
             echoes: Deliveries::from(&results.echoes),
             latencies: latencies(&results),

@@ -283,7 +283,9 @@ impl Run {
             if now_ns() - since > nanos(DRAIN_QUIET) {
                 return Ok(last.1);
             }
-            thread::sleep(TICK / 2);
+            if rest(TICK / 2) {
+                last.1 = now_ns(); // the server may not have run either
+            }
             self.watch(progress)?;
         }
     }
@@ -308,7 +310,9 @@ impl Run {
                 self.document.problems.push(text);
                 return Ok(());
             }
-            thread::sleep(TICK);
+            if rest(TICK) {
+                last.1 = now_ns();
+            }
             self.watch(progress)?;
         }
     }
@@ -400,6 +404,15 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Sleeps. True if that took so much longer that this program was stopped meanwhile.
+fn rest(time: Duration) -> bool {
+    let begun = now_ns();
+    thread::sleep(time);
+    now_ns() - begun > nanos(time + PAUSE_MIN)
+}
+
+/// A busy machine explains less.
+const PAUSE_MIN: Duration = Duration::from_millis(250);
 const RING_ENDED: &str = "a ring ended too early";
 const TICK: Duration = Duration::from_millis(10);
 const SAMPLE_NS: u64 = 250_000_000;

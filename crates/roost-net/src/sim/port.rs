@@ -192,7 +192,7 @@ impl Port {
     fn end_of_wait(&self, timed_out: bool) -> WaitEnd {
         match self.queue.len() {
             0 if timed_out => WaitEnd::TimedOut,
-            0 => WaitEnd::Interrupted, // it woke for nothing
+            // It may have woken for nothing that is an event.
             count => WaitEnd::Told {
                 count: count as u64,
                 all: true,
@@ -585,13 +585,12 @@ impl Port {
         unsent.fold((0, 0), |(n, bytes), unsent| (n + 1, bytes + unsent))
     }
 
-    /// Batches are copies here: each has memory of its own.
+    /// By reference, as the others have it: a message that is in many batches is there once.
     pub(super) fn each_pinned(&self, visit: &mut dyn FnMut(usize, usize)) {
-        for (slot, state) in self.slots.iter().enumerate() {
-            if let Some(batch) = state.conn.as_ref().and_then(|conn| conn.batch.as_ref()) {
-                visit(slot, batch.unsent);
-            }
-        }
+        let conns = self.slots.iter().filter_map(|slot| slot.conn.as_ref());
+        let chunks = conns.filter_map(|conn| conn.batch.as_ref());
+        let chunks = chunks.flat_map(|batch| &batch.chunks);
+        chunks.for_each(|chunk| visit(chunk.address(), chunk.held_bytes()));
     }
 
     pub(super) fn check_invariants(&self, k: &Kernel) {

@@ -69,6 +69,8 @@ pub(super) struct Entered {
     pub(super) collected: usize,
     /// A signal ended the wait.
     pub(super) interrupted: bool,
+    /// The timeout did.
+    pub(super) timed_out: bool,
 }
 
 /// Submission and completion queue.
@@ -159,7 +161,8 @@ impl Ring {
     /// one completion up to `timeout` if `wait`.
     pub(super) fn enter(&mut self, wait: bool, timeout: Option<Duration>) -> io::Result<Entered> {
         self.enable()?;
-        let mut interrupted = false;
+        let (mut interrupted, mut timed_out) = (false, false);
+        let mut collected = 0;
         let mut tries = 0;
         loop {
             let queued = self.io.submission().len() as u32;
@@ -167,7 +170,10 @@ impl Ring {
                 Ok(_) => break,
                 Err(error) => match error.raw_os_error() {
                     // The time is over, or a signal: both end the wait and nothing else.
-                    Some(libc::ETIME) => break,
+                    Some(libc::ETIME) => {
+                        timed_out = true;
+                        break;
+                    }
                     Some(libc::EINTR) => {
                         interrupted = true;
                         break;
@@ -177,11 +183,13 @@ impl Ring {
                     _ => return Err(explain_call("submitting and waiting", error)),
                 },
             }
-            self.collect();
+            collected += self.collect();
         }
+        collected += self.collect();
         Ok(Entered {
-            collected: self.collect(),
+            collected,
             interrupted,
+            timed_out,
         })
     }
 

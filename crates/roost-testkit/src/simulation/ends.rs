@@ -255,7 +255,7 @@ pub(super) fn on_drain(
 /// What those are told who hold most when all together hold too much.
 pub(super) const OVER_BUDGET: &str = "server holds too much for its clients";
 /// The sweep's grain, a tick and the way to the peer.
-const SWEEP_SLACK_NS: u64 = 1_500_000_000;
+pub(super) const SWEEP_SLACK_NS: u64 = 1_500_000_000;
 /// A tick, and the way from the peer.
 const TICK_SLACK_NS: u64 = 300_000_000;
 /// From a publisher to a subscriber, both reading.

@@ -231,6 +231,8 @@ struct World {
     accepted: Vec<u64>,
     /// What a turn takes.
     turn: Duration,
+    /// What each reactor held before the last turn.
+    held: Vec<u64>,
     /// Turns left before the reactors are said to spin.
     turns_left: u64,
 }
@@ -273,6 +275,7 @@ impl World {
             cuts_before: 0,
             accepted: vec![0; plan.reactors],
             turn: Duration::from_nanos(plan.turn_ns),
+            held: Vec::new(),
             turns_left: TURNS_MAX,
         }
     }
@@ -350,7 +353,7 @@ impl World {
                 }
                 self.net.advance(self.turn);
                 self.check_outboxes(index);
-                self.check_budget();
+                self.check_budget(index);
             }
         }
         true
@@ -394,21 +397,25 @@ impl World {
 
     /// What all connections make the reactors hold is within a small budget, or was before this
     /// turn.
-    fn check_budget(&mut self) {
+    fn check_budget(&mut self, index: usize) {
         let budget = self.shared.settings().limits.buffered_bytes_max;
         if budget >= 1 << 30 {
             return;
         }
-        let held: u64 = self
-            .reactors
-            .iter()
-            .flatten()
-            .map(Reactor::memory_held)
-            .sum();
+        let all = self.reactors.iter().map(|reactor| {
+            let held = reactor.as_ref().map(Reactor::memory_held);
+            held.unwrap_or(0)
+        });
+        let all: Vec<u64> = all.collect();
+        let held: u64 = all.iter().sum();
         assert!(
             held <= budget + TURN_BYTES_MAX,
-            "{held} bytes are held, of {budget}"
+            "{held} bytes are held, of {budget}: {all:?} after a turn of {index} ({:?} before), now {}, kept {:?}",
+            self.held,
+            self.net.now(),
+            self.kept
         );
+        self.held = all;
         let per_mille = held * 1_000 / budget;
         self.costs.held_per_mille = self.costs.held_per_mille.max(per_mille);
     }
@@ -442,7 +449,10 @@ impl World {
                 self.stopped_early += counters.home_channels.get();
             }
         }
-        let pause = pauses::of_drain(plan.seed, plan.reactors, self.net.now());
+        let pause = plan.drain_pause.map(|pause| Pause {
+            at_ns: self.net.now() + pause.at_ns,
+            ..pause
+        });
         self.pauses.extend(pause);
         self.shared.begin_drain(drain_ms);
         for reactor in self.reactors.iter().flatten() {

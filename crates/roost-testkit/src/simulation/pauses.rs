@@ -55,10 +55,10 @@ pub(super) fn of_seed(seed: u64, reactors: usize, start_ns: u64, end_ns: u64) ->
     pauses
 }
 
-/// The pause of a drain that begins at `now`, if there is one.
-pub(super) fn of_drain(seed: u64, reactors: usize, now: u64) -> Option<Pause> {
+/// The pause of the drain, if there is one, in time since it began.
+pub(super) fn of_drain(seed: u64, reactors: usize) -> Option<Pause> {
     let mut rng = SimRng::new(seed ^ 0xd4_a1_2e);
-    let at_ns = now + MS * rng.between(0, 300);
+    let at_ns = MS * rng.between(0, 300);
     let length_ns = MS * rng.between(500, 4_000);
     let has_one = rng.per_mille(PAUSED_PER_MILLE / 2);
     has_one.then(|| draw(&mut rng, reactors, at_ns, length_ns))

@@ -6,6 +6,7 @@ use roost_net::sim::{SimFaults, SimOptions, SimRng};
 use roost_reactor::{FAN_OUT_PIECE, Inflow, Outflow, Policy, Settings, SlowReceivers};
 
 use super::crowd::RELAYS;
+use super::ends::SWEEP_SLACK_NS;
 use super::pauses::{self, Pause};
 
 /// One simulation, decided before it starts.
@@ -39,6 +40,8 @@ pub struct Plan {
     pub kept_ns: u64,
     /// What stops for a while.
     pub pauses: Vec<Pause>,
+    /// What stops in the drain, whose begin its time counts from.
+    pub drain_pause: Option<Pause>,
     /// When the witnesses are in and the script begins.
     pub start_ns: u64,
     /// When the script ends.
@@ -96,7 +99,7 @@ impl Plan {
         let ns = u64::from(ms) * 1_000_000;
         let mut pauses: Vec<&Pause> = self.pauses.iter().collect();
         pauses.sort_by_key(|pause| pause.at_ns);
-        let begin = |begin: u64, pause: &Pause| match begin + ns > pause.at_ns {
+        let begin = |begin: u64, pause: &Pause| match begin + ns + SWEEP_SLACK_NS > pause.at_ns {
             true => begin.max(pause.end_ns()),
             false => begin,
         };
@@ -221,6 +224,7 @@ impl Plan {
             flood_ns: FLOOD_MS * 1_000_000,
             kept_ns: 3 * FLOOD_MS * 1_000_000,
             pauses: pauses::of_seed(seed, reactors, START_NS, END_MS * 1_000_000),
+            drain_pause: pauses::of_drain(seed, reactors),
             start_ns: START_NS,
             end_ns: END_MS * 1_000_000,
             drain_ms,

@@ -78,6 +78,11 @@ impl Child {
         }
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The next thing the child tells.
     pub(crate) fn hear(&mut self) -> String {
         self.lines

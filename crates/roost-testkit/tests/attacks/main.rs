@@ -12,6 +12,7 @@ mod floods;
 mod fragments;
 mod handshakes;
 mod lengths;
+mod pauses;
 mod races;
 mod silence;
 mod support;

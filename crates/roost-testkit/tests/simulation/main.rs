@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::ScopedJoinHandle;
 
-use roost_testkit::simulation::{Report, run};
+use roost_testkit::simulation::{Plan, Report, run, run_plan};
 
 fn from_env(name: &str) -> Option<u64> {
     std::env::var(name)
@@ -147,6 +147,19 @@ fn run_all(seeds: u64) -> Vec<Report> {
         panic!("{broken}");
     }
     ended.into_iter().flatten().flatten().collect()
+}
+
+/// Days that broke a promise, or were said to, when nothing stood still in them.
+#[test]
+fn days_that_failed_once_pass() {
+    for seed in [476, 732, 1293, 1150, 1208] {
+        let plan = Plan {
+            pauses: Vec::new(),
+            drain_pause: None,
+            ..Plan::from_seed(seed)
+        };
+        run_plan(&plan).unwrap_or_else(|broken| panic!("{broken}"));
+    }
 }
 
 #[test]
