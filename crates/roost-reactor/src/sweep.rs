@@ -174,8 +174,8 @@ impl Core {
             return;
         };
         if conn.phase == Phase::Open {
-            let answer_until = deadline(self.now, self.settings.limits.ping_timeout_ms.max(1));
-            let until = answer_until.min(self.idle_until(conn));
+            // Not the end of the idle time, if that comes first: what is over then must be known.
+            let until = deadline(self.now, self.settings.limits.ping_timeout_ms.max(1));
             self.rearm(slot, until);
         }
     }

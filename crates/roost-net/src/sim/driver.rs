@@ -194,7 +194,7 @@ impl Driver for SimDriver {
     }
 
     fn pinned_bytes(&self, key: ConnKey) -> usize {
-        self.with(|port, _| port.unsent_bytes(key))
+        self.with(|port, _| port.pinned_bytes(key))
     }
 
     fn each_pinned(&self, visit: &mut dyn FnMut(usize, usize)) {
@@ -231,7 +231,7 @@ impl Driver for SimDriver {
 
     fn stats(&self) -> DriverStats {
         self.with(|port, _| DriverStats {
-            pinned_bytes: port.batches().1 as u64,
+            pinned_bytes: port.all_pinned_bytes() as u64,
             ..port.stats
         })
     }

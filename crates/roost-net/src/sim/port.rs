@@ -15,7 +15,7 @@ use super::link::{DriverIndex, ListenerIndex, Owner, SockId};
 use super::rng::SimRng;
 use crate::input_clock::{InputClock, WaitEnd};
 use crate::{CloseCause, ConnKey, DriverStats, ListenerId, Wake};
-use conn::{Conn, Phase, Shutdown, Slot};
+use conn::{Batch, Conn, Phase, Shutdown, Slot};
 
 /// A driver as the net keeps it. [`SimDriver`](super::SimDriver) is the handle to it.
 #[derive(Debug)]
@@ -583,6 +583,19 @@ impl Port {
         let conns = self.slots.iter().filter_map(|slot| slot.conn.as_ref());
         let unsent = conns.filter_map(|conn| Some(conn.batch.as_ref()?.unsent));
         unsent.fold((0, 0), |(n, bytes), unsent| (n + 1, bytes + unsent))
+    }
+
+    /// Bytes that the batch of `key` holds until the last of each chunk is gone.
+    pub(super) fn pinned_bytes(&self, key: ConnKey) -> usize {
+        let batch = self.conn(key).and_then(|conn| conn.batch.as_ref());
+        batch.map_or(0, Batch::pinned_bytes)
+    }
+
+    /// The same of all.
+    pub(super) fn all_pinned_bytes(&self) -> usize {
+        let conns = self.slots.iter().filter_map(|slot| slot.conn.as_ref());
+        let batches = conns.filter_map(|conn| conn.batch.as_ref());
+        batches.map(Batch::pinned_bytes).sum()
     }
 
     /// By reference, as the others have it: a message that is in many batches is there once.

@@ -326,6 +326,24 @@ fn an_idle_time_begins_anew_behind_a_pause() {
     world.run_until(slot, b"idle for too long");
 }
 
+/// The end of its idle time is not the end of the time for its pong.
+#[test]
+fn a_client_that_becomes_idle_beside_a_ping_is_told_so() {
+    let limits = |limits: &mut Limits| {
+        limits.ping_interval_ms = 800;
+        limits.ping_timeout_ms = 2_000;
+        limits.idle_timeout_ms = 1_000;
+    };
+    let mut world = World::new(1, SimOptions::default(), limits);
+    let slot = world.open();
+    // The ping that stands when the idle time ends, whatever its moment in the interval is.
+    world.run_until(slot, PING);
+    world.run(1_000);
+    world.send(slot, PONG);
+    world.run_until(slot, b"idle for too long");
+    assert_eq!(world.count("ping_timeouts_total"), 0);
+}
+
 /// Its request is whole: what it waits for is the other reactor.
 #[test]
 fn a_client_is_not_refused_for_a_reactor_that_is_held_up() {

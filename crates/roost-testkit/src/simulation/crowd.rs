@@ -41,6 +41,8 @@ enum Action {
     Subscribe,
     /// Several of the above in one breath.
     Burst,
+    /// Says the rest of its request, or answers a ping.
+    Rest,
     /// One of very many publications.
     Flood,
     /// One of very many publications to one channel, by all who may.
@@ -229,7 +231,8 @@ impl Crowd {
 
     /// The script is over: everybody reads, nobody does anything new.
     pub(super) fn rest(&mut self) {
-        self.agenda.clear();
+        self.agenda
+            .retain(|Reverse((_, _, _, action))| *action == Action::Rest);
         for index in 0..self.peers.len() {
             if self.peers[index].holds_socket {
                 self.driver.resume(key_of(index));
@@ -371,6 +374,7 @@ impl Crowd {
                 self.driver.pause(key);
             }
             Action::Read => self.driver.resume(key),
+            Action::Rest => peer.say_rest(),
             Action::Vanish => {
                 peer.vanished = true;
                 peer.gone();
@@ -493,6 +497,12 @@ impl Crowd {
     /// Hands what a peer wants to say to the driver.
     fn push_out(&mut self, index: usize, now: u64) {
         let peer = &mut self.peers[index];
+        if !peer.later.is_empty() && !peer.later_planned {
+            peer.later_planned = true;
+            let later = now + self.rng.between(ANSWER_NS_MIN, ANSWER_NS_MAX);
+            self.plan_action(index, later, Action::Rest);
+        }
+        let peer = &mut self.peers[index];
         if peer.in_flight || peer.outgoing.is_empty() || !peer.holds_socket {
             return;
         }
@@ -506,6 +516,9 @@ impl Crowd {
     }
 }
 
+/// How long some take to finish a request or to answer a ping: less than any limit there is.
+const ANSWER_NS_MIN: u64 = 50_000_000;
+const ANSWER_NS_MAX: u64 = 700_000_000;
 /// Peers asked to flood at once, if they are there.
 const FLOODERS: usize = 8;
 /// Publications of a rush, those included whose peer is not the right one.

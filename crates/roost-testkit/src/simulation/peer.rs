@@ -113,6 +113,10 @@ pub(super) struct Peer {
     pub(super) pinged_after: u64,
     /// When the last message went or came.
     pub(super) last_message: u64,
+    /// Bytes it has not handed over yet: it takes its time to finish a request or to answer a ping.
+    pub(super) later: Vec<u8>,
+    /// It is planned when it will.
+    pub(super) later_planned: bool,
     /// When so much last came at once that more may have waited for it.
     pub(super) backlogged_at: u64,
     /// Bytes that came since a time.
@@ -178,6 +182,8 @@ impl Peer {
             sends: Vec::new(),
             pinged_after: u64::MAX,
             last_message: 0,
+            later: Vec::new(),
+            later_planned: false,
             backlogged_at: 0,
             recent: (0, 0),
             idle_at_close: 0,
@@ -231,7 +237,21 @@ impl Peer {
             (Manner::Eager, Kind::Raw(channel)) => {
                 self.send_publish(channel, now, 10, false, false)
             }
+            _ if self.takes_time() => self.later = self.outgoing.split_off(self.outgoing.len() / 2),
             _ => {}
+        }
+    }
+
+    /// It is not quick to answer, and says nothing by itself before it has.
+    pub(super) fn takes_time(&self) -> bool {
+        self.manner == Manner::Usual && self.index % 3 == 1
+    }
+
+    /// It says what it had kept for later.
+    pub(super) fn say_rest(&mut self) {
+        self.later_planned = false;
+        if matches!(self.state, State::Opening | State::Open) {
+            self.outgoing.append(&mut self.later);
         }
     }
 
@@ -501,7 +521,12 @@ impl Peer {
                 let quiet = now - before.unwrap_or(&0);
                 self.pinged_after = quiet.min(self.pinged_after);
                 if self.state == State::Open && self.manner != Manner::Deaf {
+                    let before = self.outgoing.len();
                     self.frame(Opcode::Pong, payload);
+                    if self.takes_time() {
+                        let pong = self.outgoing.split_off(before);
+                        self.later.extend(pong);
+                    }
                 }
             }
             (Message::Pong(ROLL_CALL), _) => self.present = true,

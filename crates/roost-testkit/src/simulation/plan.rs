@@ -89,7 +89,7 @@ impl Plan {
 
     /// How much later than without pauses everything has come to rest.
     pub(super) fn rest_ns(&self) -> u64 {
-        let ends = self.pauses.iter().map(Pause::end_ns);
+        let ends = self.pauses.iter().map(|pause| pause.end_ns() + ANEW_NS);
         ends.max().unwrap_or(0).saturating_sub(self.end_ns)
     }
 
@@ -246,6 +246,8 @@ pub(super) const NAMESPACES: [(&str, SlowReceivers); 4] = [
 ];
 
 const SMALL_BUDGET_BYTES_MAX: u64 = 250_000;
+/// Behind a pause all deadlines begin anew, which takes so much longer than the day has for its rest.
+const ANEW_NS: u64 = 1_000_000_000;
 /// When the script begins, and when it ends.
 const START_NS: u64 = 1_500_000_000;
 const END_MS: u64 = 6_000;

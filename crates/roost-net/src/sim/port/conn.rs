@@ -61,6 +61,13 @@ pub(super) struct Batch {
     pub(super) unsent: usize,
 }
 
+impl Batch {
+    /// What it holds: all of a chunk until its last byte is gone.
+    pub(super) fn pinned_bytes(&self) -> usize {
+        self.chunks.iter().map(Chunk::len).sum()
+    }
+}
+
 impl Conn {
     pub(super) fn sock(&self) -> SockId {
         self.sock.expect("a connection in this phase has a socket")
