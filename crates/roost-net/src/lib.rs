@@ -42,7 +42,7 @@
 //! 9. **Wake.** A [`Waker`] used from any thread makes the current or the next [`Driver::wait`]
 //!    return and yields at least one [`Event::Woken`] after the wake; wakes in between coalesce.
 //! 10. **Input before silence.** What arrived before [`Driver::polled_until`] has been told, or
-//!    [`Driver::has_unread`] is true for its key.
+//!     [`Driver::has_unread`] is true for its key.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 

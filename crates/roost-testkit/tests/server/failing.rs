@@ -55,6 +55,15 @@ impl Driver for Failing {
     fn now(&self) -> u64 {
         self.driver.now()
     }
+    fn polled_until(&self) -> u64 {
+        self.driver.polled_until()
+    }
+    fn resumed_at(&self) -> u64 {
+        self.driver.resumed_at()
+    }
+    fn has_unread(&self, key: ConnKey) -> bool {
+        self.driver.has_unread(key)
+    }
     fn adopt(&mut self, key: ConnKey, socket: Socket) -> io::Result<()> {
         self.driver.adopt(key, socket)
     }
