@@ -1,5 +1,8 @@
 //! Every subcommand's plan against a server in this process.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
@@ -24,6 +27,24 @@ impl House {
         House {
             server: server.expect("a free port"),
         }
+    }
+
+    /// An address that answers `GET /stats` with the server's counters, as an admin listener does.
+    fn admin(&self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let registry = self.server.registry().clone();
+        // Ends with the test's process.
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.expect("a connection");
+                let mut line = String::new();
+                let _ = BufReader::new(&stream).read_line(&mut line);
+                assert!(line.starts_with("GET /stats "), "{line}");
+                let _ = write!(stream, "HTTP/1.1 200 OK\r\n\r\n{}", registry.to_json());
+            }
+        });
+        address
     }
 
     fn run(&self, command: &str) -> Document {
@@ -58,7 +79,10 @@ impl Drop for House {
 #[test]
 fn idle_opens_holds_and_closes() {
     let house = House::open();
-    let document = house.clean("idle -n 300 --hold 100ms --server-stats");
+    let document = house.clean(&format!(
+        "idle -n 300 --hold 100ms --server-stats {}",
+        house.admin()
+    ));
     assert_eq!(document.phases[0].held, 300);
     assert_eq!(document.phases[0].latencies["connect"].count, 300);
     assert_eq!(document.phases[2].closed, 300);
@@ -176,7 +200,10 @@ fn every_ping_of_the_server_is_answered() {
     settings.limits.ping_interval_ms = 1_000;
     settings.limits.ping_timeout_ms = 1_000;
     let house = House::open_with(settings);
-    let document = house.clean("idle -n 40 --hold 4500ms --server-stats");
+    let document = house.clean(&format!(
+        "idle -n 40 --hold 4500ms --server-stats {}",
+        house.admin()
+    ));
     let hold = &document.phases[1];
     assert_eq!((hold.held_before, hold.held), (Some(40), 40));
     // Who is not heard is cut after two seconds; who answers is asked each second.
@@ -250,7 +277,7 @@ fn a_scenario_warms_up_and_leaves_the_server_as_it_was() {
     "#;
     std::fs::write(&file, scenario).expect("a temporary file");
     let path = file.to_str().expect("UTF-8");
-    let document = house.clean(&format!("mixed {path} --server-stats"));
+    let document = house.clean(&format!("mixed {path} --server-stats {}", house.admin()));
     std::fs::remove_file(&file).expect("it was written");
     let received: Vec<_> = document
         .phases

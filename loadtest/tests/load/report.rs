@@ -95,7 +95,9 @@ fn more_lines_than_colours_are_told_apart() {
         })
         .collect();
     let page = report::page(&many);
-    let (_, from) = page.split_once("From publish to receipt").expect("a plot");
+    let (_, from) = page
+        .split_once("<h2>From publish to receipt")
+        .expect("a plot");
     let (drawn, _) = from.split_once("<ul").expect("its legend");
     let looks: Vec<&str> = drawn
         .split("<path class=\"")
@@ -125,7 +127,7 @@ fn memory_that_stays_when_connections_go_is_a_line_of_its_own() {
     };
     one.phases.push(closing);
     let page = report::page(&[one]);
-    let (_, from) = page.split_once("memory over").expect("a plot");
+    let (_, from) = page.split_once("<h2>Server's memory over").expect("a plot");
     let (drawn, _) = from.split_once("</figure>").expect("its end");
     assert!(drawn.contains("idle: closing"), "{drawn}");
     let (figure, _) = drawn.split_once("<ul").expect("its legend");
@@ -164,7 +166,7 @@ fn contents_lead_to_every_section() {
 #[test]
 fn the_last_label_of_an_axis_stays_in_the_picture() {
     let page = report::page(&[run("idle", 12_345_678)]);
-    let (_, from) = page.split_once("memory over").expect("a plot");
+    let (_, from) = page.split_once("<h2>Server's memory over").expect("a plot");
     let (svg, _) = from.split_once("</svg>").expect("its end");
     assert!(
         svg.contains("text-anchor=\"end\">15,000,000</text>"),
@@ -179,6 +181,7 @@ fn the_last_label_of_an_axis_stays_in_the_picture() {
             .ok()
     };
     for label in svg.split("<text class=\"tick\"").skip(1) {
+        let (label, _) = label.split_once("</text>").expect("its end");
         let right = at(label).expect("a place");
         let text = label
             .split('>')
