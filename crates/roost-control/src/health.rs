@@ -45,7 +45,7 @@ impl Health {
 
 async fn ask_all(peer: &Peer, registry: &Registry) -> Arc<[Reactor]> {
     let deadline = Instant::now() + ALIVE_WITHIN;
-    let loops = |reactor| registry.reactor(reactor).turns_total.get();
+    let loops = |reactor| registry.reactor(reactor).loop_iterations_total.get();
     let before: Vec<u64> = (0..registry.reactors()).map(loops).collect();
     let sent: Vec<_> = (0..registry.reactors())
         .map(|reactor| peer.ask(reactor, Request::Ping))

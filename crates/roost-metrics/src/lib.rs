@@ -210,11 +210,11 @@ counters! {
     /// Subscriptions on this reactor now.
     subscriptions,
     /// Connections with bytes the kernel did not take yet, now.
-    outboxes,
+    connections_backlogged,
     /// Bytes waiting in outboxes now.
     outbox_bytes,
     /// Bytes in batches that the kernel has not taken to their end, now.
-    pinned_bytes,
+    in_flight_bytes,
     /// Compression contexts that single connections have now, each direction by itself.
     deflate_contexts,
     /// Bytes reserved for compression contexts now.
@@ -224,7 +224,7 @@ counters! {
     /// Connections closed because their outbox was full.
     slow_consumers_total,
     /// Connections closed because all together held nearly limits.buffered_bytes_max.
-    budget_closes_total,
+    closed_memory_limit_total,
     /// Connections failed for breaking the protocol (close codes 1002, 1003, 1007, 1009).
     protocol_errors_total,
     /// Connections closed because the handshake took too long.
@@ -238,28 +238,28 @@ counters! {
     /// Connections the peer reset, or that ended without a close frame.
     abnormal_closes_total,
     /// Batches sent to other reactors.
-    mail_sent_total,
+    cross_reactor_batches_total,
     /// Wake-ups of other reactors.
-    mail_wakes_total,
+    cross_reactor_wakeups_total,
     /// Batches waiting because another reactor's ring is full, now.
-    mail_spilled,
+    cross_reactor_backlog,
     /// Publishers paused because their channel was congested, or another reactor's ring or this
     /// one's fan-outs to many were full.
     publishers_paused_total,
     /// Times a fan-out to many fell behind its publishers, which then had to wait.
-    congestions_total,
+    channel_backpressure_total,
     /// Bytes of unfinished input held now: handshakes, cut and fragmented messages.
-    partial_bytes,
+    input_buffered_bytes,
     /// Receives that found no buffer free.
     buffers_exhausted_total,
     /// Calls and completions for a connection that was gone.
-    stale_total,
+    stale_completions_total,
     /// Requests and publications of the control thread handled.
     control_requests_total,
     /// Answers to the control thread dropped because its ring was full.
     control_answers_dropped_total,
     /// Turns of the loop.
-    turns_total,
+    loop_iterations_total,
 }
 
 counters! {
@@ -275,7 +275,7 @@ counters! {
     /// Connections closed (policy `close`).
     slow_consumers_total,
     /// Publishes beyond what may come in a second, after which the publisher had to wait.
-    inflow_limited_total,
+    publish_rate_limited_total,
 }
 
 /// What a server says of itself beside its counters.

@@ -579,15 +579,15 @@ impl Driver for EpollDriver {
             .as_socket()
     }
 
-    fn give_back(&mut self) -> usize {
+    fn shrink(&mut self) -> usize {
         shrink_queue(&mut self.ready, &mut self.ready_water)
             + shrink_queue(&mut self.done, &mut self.done_water)
-            + self.table.give_back()
+            + self.table.shrink()
             + self.give_back_batches()
     }
 
-    fn give_back_pages(&mut self, freed_ns: u64) -> bool {
-        memory::give_back_free_pages(freed_ns)
+    fn trim_heap(&mut self, freed_ns: u64) -> bool {
+        memory::trim_free_pages(freed_ns)
     }
 
     fn stats(&self) -> DriverStats {

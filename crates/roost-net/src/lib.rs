@@ -180,14 +180,14 @@ pub trait Driver {
     /// Gives memory back that was not needed since the last call, with what the table of sockets
     /// no longer needs; returns how many bytes. Not for the data path: to be called every few
     /// seconds while something happens.
-    fn give_back(&mut self) -> usize {
+    fn shrink(&mut self) -> usize {
         0
     }
 
     /// Has the allocator give its free pages to the kernel, after much was given back until
     /// `freed_ns` ([`Driver::now`]): it looks through the whole heap of the process. False if that
     /// is too soon after the last time, which did not see all of it yet: ask again.
-    fn give_back_pages(&mut self, freed_ns: u64) -> bool {
+    fn trim_heap(&mut self, freed_ns: u64) -> bool {
         let _ = freed_ns;
         true
     }

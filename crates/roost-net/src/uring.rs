@@ -323,7 +323,7 @@ impl UringDriver {
 
     fn end_lease(&mut self) {
         if let Some(buffer) = self.lease.take() {
-            self.buffers.give_back(buffer);
+            self.buffers.shrink(buffer);
         }
     }
 
@@ -574,17 +574,17 @@ impl Driver for UringDriver {
         }
     }
 
-    fn give_back(&mut self) -> usize {
+    fn shrink(&mut self) -> usize {
         shrink_queue(&mut self.ready, &mut self.ready_water)
             + shrink_queue(&mut self.line, &mut self.line_water)
-            + self.ring.give_back()
+            + self.ring.shrink()
             + self.buffers.give_back_idle()
-            + self.table.give_back()
-            + self.batches.give_back()
+            + self.table.shrink()
+            + self.batches.shrink()
     }
 
-    fn give_back_pages(&mut self, freed_ns: u64) -> bool {
-        memory::give_back_free_pages(freed_ns)
+    fn trim_heap(&mut self, freed_ns: u64) -> bool {
+        memory::trim_free_pages(freed_ns)
     }
 
     fn stats(&self) -> DriverStats {

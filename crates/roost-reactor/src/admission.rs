@@ -88,7 +88,7 @@ impl Admission {
     }
 
     /// Cuts the tables of addresses down if they are mostly empty; returns the bytes.
-    pub(crate) fn give_back(&mut self) -> usize {
+    pub(crate) fn shrink(&mut self) -> usize {
         let mut entries = 0;
         for shard in &mut self.by_address {
             let before = shard.capacity();
@@ -139,7 +139,7 @@ mod tests {
         let largest = admission.by_address.iter().map(HashMap::len).max();
         assert!(largest < Some(2 * 20_000 / SHARDS), "{largest:?} in one");
         entered.into_iter().for_each(|index| admission.leave(index));
-        assert!(admission.give_back() > 0);
+        assert!(admission.shrink() > 0);
         assert!(
             admission
                 .by_address
@@ -147,6 +147,6 @@ mod tests {
                 .all(|shard| shard.capacity() == 0)
         );
         assert_eq!(admission.addresses.capacity(), 0);
-        assert_eq!(admission.give_back(), 0);
+        assert_eq!(admission.shrink(), 0);
     }
 }

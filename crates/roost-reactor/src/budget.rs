@@ -42,7 +42,7 @@ struct Share {
 }
 
 /// Where one reactor stands with the budget.
-pub(crate) struct Standing {
+pub(crate) struct Reported {
     /// What it has told: no less than what its connections held then.
     told: u64,
     /// What had been handed out then, of all that ever was.
@@ -53,9 +53,9 @@ pub(crate) struct Standing {
     look_at: u64,
 }
 
-impl Standing {
-    pub(crate) fn new(budget: &Budget) -> Standing {
-        Standing {
+impl Reported {
+    pub(crate) fn new(budget: &Budget) -> Reported {
+        Reported {
             told: 0,
             told_at: 0,
             counted: 0,
@@ -80,12 +80,12 @@ impl Budget {
 
     /// A reactor that holds less closes nobody: the one that holds most there may hold next to
     /// nothing. All such together hold less than a quarter, so that the others have enough to give.
-    fn small_share(&self) -> u64 {
+    fn exempt_below(&self) -> u64 {
         self.bytes_max / 4 / self.shares.len() as u64
     }
 
     /// Who holds less is not closed: others hold more, here or on another reactor.
-    fn waterline(&self) -> u64 {
+    fn close_threshold(&self) -> u64 {
         let largest = self
             .shares
             .iter()
@@ -104,25 +104,25 @@ impl Core {
     /// Says what the connections here hold, and closes some if all together hold too much.
     /// Returns whether it did.
     pub(crate) fn keep_budget<D: Driver>(&mut self, driver: &D) -> bool {
-        let me = self.post.me();
+        let me = self.links.me();
         let budget = self.budget.clone();
         let share = &budget.shares[me];
         let books = self.outboxes.held().cost + self.inputs.bytes();
         let books = books + driver.stats().pinned_bytes;
-        let standing = &self.standing;
-        let mut held = books.min(standing.told + (self.handed_out() - standing.told_at));
-        if held > standing.counted / 4 * 5 + budget.step() {
+        let reported = &self.reported;
+        let mut held = books.min(reported.told + (self.queued_bytes_total() - reported.told_at));
+        if held > reported.counted / 4 * 5 + budget.step() {
             held = self.count_memory(driver).min(held);
-            self.standing.counted = held;
+            self.reported.counted = held;
         }
         self.tell(&budget, held);
-        if held >= self.standing.look_at {
-            self.standing.look_at = held + budget.step();
+        if held >= self.reported.look_at {
+            self.reported.look_at = held + budget.step();
             if budget.sum() >= budget.bytes_max / 8 * 7 {
                 for (reactor, other) in budget.shares.iter().enumerate() {
                     other.asked.store(true, Ordering::Relaxed);
                     if reactor != me {
-                        self.post.wake(reactor);
+                        self.links.wake(reactor);
                     }
                 }
             }
@@ -131,9 +131,9 @@ impl Core {
             return false;
         }
         let held = self.count_memory(driver).min(held);
-        self.standing.counted = held;
+        self.reported.counted = held;
         self.tell(&budget, held);
-        if held < budget.small_share() {
+        if held < budget.exempt_below() {
             return false;
         }
         let sum = budget.sum();
@@ -148,16 +148,16 @@ impl Core {
 
     /// Says that connections here hold at most `held`.
     fn tell(&mut self, budget: &Budget, held: u64) {
-        let handed_out = self.handed_out();
-        let standing = &mut self.standing;
-        standing.told_at = handed_out;
-        standing.counted = standing.counted.min(held);
-        if held != standing.told {
-            standing.told = held;
-            budget.shares[self.post.me()]
+        let queued_bytes_total = self.queued_bytes_total();
+        let reported = &mut self.reported;
+        reported.told_at = queued_bytes_total;
+        reported.counted = reported.counted.min(held);
+        if held != reported.told {
+            reported.told = held;
+            budget.shares[self.links.me()]
                 .held
                 .store(held, Ordering::Relaxed);
-            standing.look_at = standing.look_at.min(held + budget.step());
+            reported.look_at = reported.look_at.min(held + budget.step());
         }
     }
 
@@ -180,7 +180,7 @@ impl Core {
             largest = largest.max(Held::of(outbox).cost);
         }
         driver.each_pinned(&mut add);
-        let share = &self.budget.shares[self.post.me()];
+        let share = &self.budget.shares[self.links.me()];
         share.largest.store(largest, Ordering::Relaxed);
         bytes + queues
     }
@@ -199,13 +199,13 @@ impl Core {
         let listed: u64 = holders.iter().map(|(held, _)| held).sum();
         let mut given = held.saturating_sub(listed);
         let before = given;
-        let waterline = self.budget.waterline();
+        let close_threshold = self.budget.close_threshold();
         for (held, key) in holders {
-            if given >= bytes || held < waterline {
+            if given >= bytes || held < close_threshold {
                 break;
             }
             given += held;
-            self.counters.budget_closes_total.inc();
+            self.counters.closed_memory_limit_total.inc();
             self.close_holder(driver, key);
         }
         given > before

@@ -64,7 +64,7 @@ impl Core {
                 return input.bytes();
             };
             self.carry_out(key, command);
-            self.settle_outputs();
+            self.apply_hub_outputs();
         }
     }
 
@@ -123,13 +123,13 @@ impl Core {
         let (opcode, payload) = (message.opcode(), message.bytes());
         let (framing, codec) = (conn.framing, &mut self.codec);
         if payload.len() <= COPY_BYTES_MAX {
-            self.tick.give_own(key.slot(), conn, |arena| {
+            self.turn_output.enqueue_owned(key.slot(), conn, |arena| {
                 codec.append_message(arena, framing, opcode, payload);
             });
         } else {
             let frame = codec.freeze_for(framing, opcode, payload);
-            let frame = self.tick.share(&frame, None);
-            self.tick.give(key.slot(), conn, frame);
+            let frame = self.turn_output.share(&frame, None);
+            self.turn_output.enqueue(key.slot(), conn, frame);
         }
     }
 
@@ -282,9 +282,9 @@ impl Core {
             return self.replies.clear();
         };
         conn.last_message = self.now;
-        let (framing, codec, tick) = (conn.framing, &mut self.codec, &mut self.tick);
+        let (framing, codec, tick) = (conn.framing, &mut self.codec, &mut self.turn_output);
         self.replies.drain(|opcode, payload| {
-            tick.give_own(slot, conn, |arena| {
+            tick.enqueue_owned(slot, conn, |arena| {
                 codec.append_message(arena, framing, opcode, payload);
             });
         });

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use roost_hub::{Name, ReactorId};
 use roost_net::ConnKey;
 
-use crate::bell::SENDERS_MAX;
+use crate::wake::SENDERS_MAX;
 
 /// Congested channels, as far as a reactor has to know of them.
 #[derive(Default)]

@@ -6,16 +6,16 @@
 use roost_dialect::DialectKind;
 use roost_dialect::dialect::Session;
 
-use crate::framing::Framing;
+use crate::encoding::Framing;
 
 /// The record of a connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Conn {
-    /// Tick at which the sweep looks at it; [`NEVER`] for none.
+    /// TurnOutput at which the sweep looks at it; [`NEVER`] for none.
     pub(crate) deadline: u32,
-    /// Tick of the last byte received.
+    /// TurnOutput of the last byte received.
     pub(crate) last_seen: u32,
-    /// Tick of the last message in either direction.
+    /// TurnOutput of the last message in either direction.
     pub(crate) last_message: u32,
     /// Unfinished input, if any: index into the partials.
     pub(crate) partial: Index,

@@ -25,7 +25,7 @@ impl Core {
     /// The name of a connection of this reactor.
     pub(crate) fn id(&self, key: ConnKey) -> ConnId {
         ConnId {
-            reactor: self.post.me(),
+            reactor: self.links.me(),
             key,
         }
     }

@@ -12,8 +12,8 @@ use roost_hub::{Homes, Item, Name, ReactorId};
 use roost_net::{ConnKey, Waker};
 
 use crate::conn::Phase;
-use crate::core::Letter;
-use crate::mailbox::{Mesh, Post};
+use crate::core::PeerMessage;
+use crate::links::{Links, Mesh};
 
 /// What a reactor is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,23 +106,23 @@ pub struct RingFull;
 
 /// The slow side's end of the mesh.
 pub struct ControlPeer {
-    post: Post<Letter>,
+    links: Links<PeerMessage>,
     homes: Homes,
     reactors: usize,
     last_token: u64,
     /// The rest of a batch that was taken out of a ring.
-    unread: std::vec::IntoIter<Letter>,
+    unread: std::vec::IntoIter<PeerMessage>,
 }
 
 impl ControlPeer {
     pub(crate) fn new(
-        mesh: Arc<Mesh<Letter>>,
+        mesh: Arc<Mesh<PeerMessage>>,
         reactors: usize,
         homes: Homes,
         waker: Waker,
     ) -> ControlPeer {
         ControlPeer {
-            post: Post::new(control_id(reactors).0, mesh, waker),
+            links: Links::new(control_id(reactors).0, mesh, waker),
             homes,
             reactors,
             last_token: 0,
@@ -149,8 +149,8 @@ impl ControlPeer {
             self.reactors
         );
         let token = self.next_token();
-        let letter = Letter::Request(Box::new((token, request)));
-        self.send(ReactorId(reactor as u8), letter)?;
+        let message = PeerMessage::Request(Box::new((token, request)));
+        self.send(ReactorId(reactor as u8), message)?;
         Ok(token)
     }
 
@@ -169,17 +169,17 @@ impl ControlPeer {
             ack: Some(token.0),
             payload,
         };
-        self.send(self.homes.home_of(channel), Letter::Hub(item))?;
+        self.send(self.homes.home_of(channel), PeerMessage::Hub(item))?;
         Ok(token)
     }
 
     /// The next answer that has come. Answers to requests whose caller has gone come too.
     pub fn next_answer(&mut self) -> Option<Answer> {
         loop {
-            for letter in self.unread.by_ref() {
-                match letter {
-                    Letter::Answer(answer) => return Some(*answer),
-                    Letter::Hub(Item::Published {
+            for message in self.unread.by_ref() {
+                match message {
+                    PeerMessage::Answer(answer) => return Some(*answer),
+                    PeerMessage::Hub(Item::Published {
                         token, publication, ..
                     }) => {
                         return Some(Answer {
@@ -187,7 +187,9 @@ impl ControlPeer {
                             part: Part::Published { publication },
                         });
                     }
-                    Letter::Hub(_) | Letter::Congestion { .. } | Letter::Request(_) => {
+                    PeerMessage::Hub(_)
+                    | PeerMessage::Congestion { .. }
+                    | PeerMessage::Request(_) => {
                         debug_assert!(
                             false,
                             "reactors send nothing else to a peer without channels"
@@ -195,7 +197,7 @@ impl ControlPeer {
                     }
                 }
             }
-            let (_, batch) = self.post.next_batch(true)?;
+            let (_, batch) = self.links.next_batch(true)?;
             self.unread = batch.into_iter();
         }
     }
@@ -203,12 +205,12 @@ impl ControlPeer {
     /// Whether the caller may sleep until its waker is used: no answer has come. It ends its sleep
     /// with [`ControlPeer::wake_up`].
     pub fn may_sleep(&mut self) -> bool {
-        self.unread.as_slice().is_empty() && self.post.lie_down(true)
+        self.unread.as_slice().is_empty() && self.links.try_park(true)
     }
 
     /// Ends what [`ControlPeer::may_sleep`] began.
     pub fn wake_up(&self) {
-        self.post.get_up();
+        self.links.unpark();
     }
 
     fn next_token(&mut self) -> Token {
@@ -216,8 +218,8 @@ impl ControlPeer {
         Token(self.last_token)
     }
 
-    fn send(&mut self, to: ReactorId, letter: Letter) -> Result<(), RingFull> {
-        self.post.try_send(to, letter).map_err(|_| RingFull)
+    fn send(&mut self, to: ReactorId, message: PeerMessage) -> Result<(), RingFull> {
+        self.links.try_send(to, message).map_err(|_| RingFull)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::control::{
     Answer, CONNECTIONS_MAX, ConnectionRecord, LISTINGS_MAX, Part, Refusal, Request, Token,
     phase_name,
 };
-use crate::core::{Core, Letter, TICK_MS};
+use crate::core::{Core, PeerMessage, TICK_MS};
 
 /// Requests that take more than one loop iteration to answer.
 #[derive(Default)]
@@ -79,7 +79,7 @@ impl Core {
         let conn = self.table.get(key)?;
         let outbox = self.outboxes.get(conn);
         Some(ConnectionRecord {
-            reactor: self.post.me() as u8,
+            reactor: self.links.me() as u8,
             key,
             phase: phase_name(conn.phase),
             dialect: conn.dialect.name(),
@@ -115,11 +115,11 @@ impl Core {
 
     /// Answers the slow side. False if its ring is full: the answer is dropped.
     fn answer(&mut self, token: Token, part: Part) -> bool {
-        self.send_to_control(Letter::Answer(Box::new(Answer { token, part })))
+        self.send_to_control(PeerMessage::Answer(Box::new(Answer { token, part })))
     }
 
-    pub(crate) fn send_to_control(&mut self, letter: Letter) -> bool {
-        let is_sent = self.post.try_send(self.control, letter).is_ok();
+    pub(crate) fn send_to_control(&mut self, message: PeerMessage) -> bool {
+        let is_sent = self.links.try_send(self.control, message).is_ok();
         if !is_sent {
             self.counters.control_answers_dropped_total.inc();
         }

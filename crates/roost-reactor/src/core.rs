@@ -1,7 +1,7 @@
 //! All of a reactor but its driver, and what every part of it does to a connection.
 //!
 //! The driver stands apart so that it can lend bytes while the rest is at work. What a part wants
-//! of the driver meanwhile it leaves as an [`Ask`].
+//! of the driver meanwhile it leaves as an [`DriverOp`].
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -14,29 +14,29 @@ use roost_net::{CloseMode, ConnKey};
 use roost_wire::{CloseCode, Frozen, Limits as WireLimits};
 
 use crate::admission::Admission;
-use crate::budget::{Budget, Standing};
+use crate::backlog::BacklogReport;
+use crate::budget::{Budget, Reported};
 use crate::congestion::Congestion;
 use crate::conn::{Flags, Index, NEVER, Phase};
 use crate::contexts::Contexts;
 use crate::control::{Answer, Request, Token};
 use crate::control_requests::Listings;
+use crate::cost_probe::CostProbe;
+use crate::encoding::{Codec, append_close_to};
 use crate::fanout::Fanout;
-use crate::framing::{Codec, append_close_to};
 use crate::inflow::Inflow;
 use crate::inputs::{Inputs, Partial};
-use crate::ledger::Ledger;
-use crate::mailbox::Post;
+use crate::links::Links;
 use crate::outboxes::Outboxes;
 use crate::paused::Paused;
 use crate::settings::Settings;
-use crate::slow::SlowBoard;
 use crate::sweep::Sweep;
 use crate::table::Table;
-use crate::thrift::Thrift;
-use crate::tick::Tick;
+use crate::trim::MemoryTrimmer;
+use crate::turn_output::TurnOutput;
 
 /// What crosses from reactor to reactor.
-pub(crate) enum Letter {
+pub(crate) enum PeerMessage {
     /// From hub to hub.
     Hub(Item<Publication, Frozen>),
     /// Publishers of the channel should wait, or need no longer: from its subscribers to its home,
@@ -57,15 +57,15 @@ pub(crate) struct Core {
     pub(crate) namespaces: Arc<[NamespaceCounters]>,
     pub(crate) table: Table,
     pub(crate) hub: Hub<Publication, Frozen>,
-    pub(crate) post: Post<Letter>,
-    pub(crate) tick: Tick,
+    pub(crate) links: Links<PeerMessage>,
+    pub(crate) turn_output: TurnOutput,
     pub(crate) fanout: Fanout,
     pub(crate) congestion: Congestion,
     pub(crate) codec: Codec,
     /// Compression contexts, only for those who agreed to take them over.
     pub(crate) contexts: Contexts,
     pub(crate) sweep: Sweep,
-    pub(crate) thrift: Thrift,
+    pub(crate) trimmer: MemoryTrimmer,
     pub(crate) admission: Admission,
     /// Unfinished input, only while there is some.
     pub(crate) inputs: Inputs,
@@ -73,14 +73,14 @@ pub(crate) struct Core {
     pub(crate) outboxes: Outboxes,
     /// What all reactors together may hold, and where this one stands with it.
     pub(crate) budget: Arc<Budget>,
-    pub(crate) standing: Standing,
+    pub(crate) reported: Reported,
     /// Bytes of output that connections were ever given to hold.
     pub(crate) output_bytes_total: u64,
     /// For whom most waits, for people who look; the tick at which that is looked up again; whether
     /// anybody is on this reactor's list.
-    pub(crate) slow_board: Arc<SlowBoard>,
-    pub(crate) slow_due: u32,
-    pub(crate) slow_listed: bool,
+    pub(crate) backlog_report: Arc<BacklogReport>,
+    pub(crate) backlog_due: u32,
+    pub(crate) backlog_listed: bool,
     /// The slow side's number in the mesh, and what it is being answered.
     pub(crate) control: ReactorId,
     pub(crate) listings: Listings,
@@ -89,9 +89,9 @@ pub(crate) struct Core {
     /// What the hub wants done next; reused.
     pub(crate) outputs: Vec<Output<Publication, Frozen>>,
     /// What the driver shall do when it has its lease back; reused.
-    pub(crate) asks: Vec<Ask>,
-    /// Connections whose handshake has just been granted and that sent more behind it.
-    pub(crate) granted: Vec<(ConnKey, Vec<u8>)>,
+    pub(crate) driver_ops: Vec<DriverOp>,
+    /// Connections whose handshake has just been early_data and that sent more behind it.
+    pub(crate) early_data: Vec<(ConnKey, Vec<u8>)>,
     /// Publishers that are not read for a while.
     pub(crate) paused: Paused,
     /// How much may be published, of all reactors together.
@@ -100,7 +100,7 @@ pub(crate) struct Core {
     pub(crate) replies: Replies,
     pub(crate) rng: Rng,
     /// For tests: what each connection has sent, and what work that made.
-    pub(crate) ledger: Ledger,
+    pub(crate) cost_probe: CostProbe,
     /// Bytes of the messages handled in this turn, inflated, and some for each message.
     pub(crate) turn_bytes: u64,
     /// The time in ticks.
@@ -118,7 +118,7 @@ pub(crate) struct Core {
 
 /// Something for the driver.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Ask {
+pub(crate) enum DriverOp {
     Pause(ConnKey),
     Resume(ConnKey),
     Close(ConnKey, CloseMode),
@@ -167,7 +167,7 @@ impl Core {
         }
         conn.phase = Phase::Closing;
         let framing = conn.framing;
-        self.tick.give_own(key.slot(), conn, |arena| {
+        self.turn_output.enqueue_owned(key.slot(), conn, |arena| {
             append_close_to(arena, framing, code, reason);
         });
         self.leave_channels(key.slot());
@@ -189,7 +189,7 @@ impl Core {
         conn.phase = Phase::Lingering;
         conn.flags.set(Flags::FIN_AFTER);
         if conn.pending == 0 {
-            self.tick.dirty.push(key.slot()); // the flush sends the FIN
+            self.turn_output.dirty.push(key.slot()); // the flush sends the FIN
         }
         self.leave_channels(key.slot());
         drop(self.take_partial(key.slot()));
@@ -205,7 +205,7 @@ impl Core {
         };
         if conn.phase == Phase::Open {
             let framing = conn.framing;
-            self.tick.give_own(key.slot(), conn, |arena| {
+            self.turn_output.enqueue_owned(key.slot(), conn, |arena| {
                 append_close_to(arena, framing, code, reason);
             });
         }
@@ -222,14 +222,14 @@ impl Core {
         }
         conn.phase = Phase::Closed;
         conn.deadline = NEVER;
-        self.asks.push(Ask::Close(key, mode));
+        self.driver_ops.push(DriverOp::Close(key, mode));
         self.let_go(key.slot());
     }
 
     /// Frees the slot of a connection that the driver says is over.
     pub(crate) fn remove(&mut self, key: ConnKey) {
         if self.table.get(key).is_none() {
-            self.counters.stale_total.inc();
+            self.counters.stale_completions_total.inc();
             return;
         }
         self.let_go(key.slot());
@@ -250,7 +250,7 @@ impl Core {
         let Some(conn) = self.table.at_mut(slot) else {
             return;
         };
-        self.tick.take_back(conn);
+        self.turn_output.discard(conn);
         if conn.flags.clear(Flags::HANDSHAKE) {
             self.counters.handshakes_in_flight.sub(1);
         }
@@ -268,13 +268,13 @@ impl Core {
     }
 
     /// Bytes that connections were ever given to hold: output handed to them, input kept.
-    pub(crate) fn handed_out(&self) -> u64 {
+    pub(crate) fn queued_bytes_total(&self) -> u64 {
         self.output_bytes_total + self.inputs.kept_bytes_total()
     }
 
     /// Whether so much was handled in this turn that it should be flushed first.
     pub(crate) fn has_done_enough(&self) -> bool {
-        self.tick.is_full() || self.turn_bytes >= MESSAGE_BYTES_MAX
+        self.turn_output.is_full() || self.turn_bytes >= MESSAGE_BYTES_MAX
     }
 
     /// In debug builds: what is counted is what is there.

@@ -18,7 +18,7 @@ use roost_net::ConnKey;
 use roost_wire::Frozen;
 
 use crate::table::Table;
-use crate::tick::{Origin, Tick};
+use crate::turn_output::{Origin, TurnOutput};
 
 /// The incremental fan-outs of a reactor.
 #[derive(Default)]
@@ -91,7 +91,7 @@ impl Fanout {
         self.order.is_empty()
     }
 
-    /// Whether so much is held that no mail should be read and no publisher. Long before,
+    /// Whether so much is held that no message of another reactor should be read, and no publisher. Long before,
     /// publishers of the channels that bring so much were asked to wait.
     pub(crate) fn is_full(&self) -> bool {
         self.total.is_beyond(PUBLICATIONS_MAX, BYTES_MAX)
@@ -174,7 +174,7 @@ impl Fanout {
         &mut self,
         hub: &Hub<P, F>,
         table: &mut Table,
-        tick: &mut Tick,
+        turn_output: &mut TurnOutput,
         now: u32,
         visits_max: usize,
     ) -> Piece {
@@ -192,7 +192,7 @@ impl Fanout {
         self.shared.clear();
         let share = |entry: &InFlight| {
             let publication = &entry.publication;
-            tick.share(&publication.frame, Some(publication.origin))
+            turn_output.share(&publication.frame, Some(publication.origin))
         };
         self.shared.extend(fanout.in_flight.iter().map(share));
 
@@ -222,7 +222,7 @@ impl Fanout {
             let in_flight = fanout.in_flight.iter().zip(&self.shared[retired..]);
             for (entry, &frame) in in_flight.skip(older) {
                 if entry.publication.exclude != Some(here) {
-                    tick.give(slot, conn, frame);
+                    turn_output.enqueue(slot, conn, frame);
                     piece.deliveries += 1;
                 }
             }
@@ -361,7 +361,7 @@ const IN_FLIGHT_MAX: usize = crate::outbox::BATCH_CHUNKS_MAX;
 const CHANNEL_PUBLICATIONS_MAX: usize = 2 * IN_FLIGHT_MAX;
 /// Bytes of them, beyond which the same is done.
 const CHANNEL_BYTES_MAX: usize = 1 << 20;
-/// Publications held in all, beyond which mail is left in its rings and publishers are not
+/// Publications held in all, beyond which messages are left in their rings and publishers are not
 /// read.
 const PUBLICATIONS_MAX: usize = 16_384;
 /// Bytes of them, beyond which the same is done.
@@ -379,7 +379,7 @@ mod tests {
     struct Fixture {
         hub: Hub<(), Frozen>,
         table: Table,
-        tick: Tick,
+        turn_output: TurnOutput,
         fanout: Fanout,
         channel: ChannelId,
         published: u32,
@@ -402,7 +402,7 @@ mod tests {
             let mut fixture = Fixture {
                 hub,
                 table: Table::new(),
-                tick: Tick::new(),
+                turn_output: TurnOutput::new(),
                 fanout: Fanout::default(),
                 channel: ChannelId(0),
                 published: 0,
@@ -457,20 +457,20 @@ mod tests {
         }
 
         fn piece(&mut self, visits_max: usize) -> Piece {
-            let (hub, table, tick) = (&self.hub, &mut self.table, &mut self.tick);
+            let (hub, table, tick) = (&self.hub, &mut self.table, &mut self.turn_output);
             let piece = self.fanout.next_piece(hub, table, tick, 0, visits_max);
             let mut frames = Vec::new();
             for (slot, (_, got)) in self.got.iter_mut().enumerate() {
                 let conn = self.table.at_mut(slot as u32).expect("all stay");
-                self.tick.palette.frames(conn.pending, &mut frames);
+                self.turn_output.palette.frames(conn.pending, &mut frames);
                 conn.pending = 0;
                 for &frame in &frames {
-                    let bytes = self.tick.bytes_of(frame);
+                    let bytes = self.turn_output.bytes_of(frame);
                     let number = bytes[bytes.len() - 4..].try_into().expect("four bytes");
                     got.push(u32::from_be_bytes(number));
                 }
             }
-            self.tick.clear();
+            self.turn_output.clear();
             piece
         }
     }
@@ -627,17 +627,18 @@ mod tests {
                     other.iter_mut().step_by(64).for_each(|byte| *byte += 1);
                 }
                 let begun = std::time::Instant::now();
-                let (hub, table, tick) = (&fixture.hub, &mut fixture.table, &mut fixture.tick);
+                let (hub, table, tick) =
+                    (&fixture.hub, &mut fixture.table, &mut fixture.turn_output);
                 let piece = fixture.fanout.next_piece(hub, table, tick, 0, 64);
                 let took = begun.elapsed().as_nanos() as u64;
                 if piece.deliveries == 64 {
                     times_ns.push(took / 64);
                 }
-                for slot in std::mem::take(&mut fixture.tick.dirty) {
+                for slot in std::mem::take(&mut fixture.turn_output.dirty) {
                     let conn = fixture.table.at_mut(slot).expect("all stay");
                     conn.pending = 0;
                 }
-                fixture.tick.clear();
+                fixture.turn_output.clear();
             }
             times_ns.sort_unstable();
             let at = |share: usize| times_ns[times_ns.len() * share / 100];

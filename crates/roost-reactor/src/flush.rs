@@ -9,11 +9,11 @@ use roost_net::{Chunk, CloseMode, ConnKey, Driver, SendStatus};
 use roost_wire::CloseCode;
 
 use crate::conn::{Flags, Index, Phase};
-use crate::core::{Ask, Core};
-use crate::framing::append_close_to;
+use crate::core::{Core, DriverOp};
+use crate::encoding::append_close_to;
 use crate::outbox::{BATCH_BYTES_MAX, BATCH_CHUNKS_MAX, Droppable, Full, Outbox, queue_bytes};
 use crate::settings::{Policies, SlowReceivers};
-use crate::tick::{Origin, Tick, TickFrame};
+use crate::turn_output::{Origin, TurnFrame, TurnOutput};
 
 /// Scratch memory of the flush, reused.
 #[derive(Default)]
@@ -28,9 +28,9 @@ pub(crate) struct Scratch {
 }
 
 impl Core {
-    /// Writes what this turn has gathered.
+    /// Writes what this turn has batched.
     pub(crate) fn flush<D: Driver>(&mut self, driver: &mut D, scratch: &mut Scratch) {
-        let mut dirty = std::mem::take(&mut self.tick.dirty);
+        let mut dirty = std::mem::take(&mut self.turn_output.dirty);
         if !dirty.is_sorted() {
             dirty.sort_unstable(); // table order: memory is touched in sequence
         }
@@ -40,8 +40,8 @@ impl Core {
             };
             self.flush_one(driver, scratch, key);
         }
-        self.tick.dirty = dirty;
-        self.tick.clear();
+        self.turn_output.dirty = dirty;
+        self.turn_output.clear();
         scratch.joined.clear();
         scratch.joined_last = None;
     }
@@ -52,9 +52,9 @@ impl Core {
         };
         let state = std::mem::take(&mut conn.pending);
         if state != 0 {
-            self.output_bytes_total += self.tick.palette.bytes(state) as u64;
+            self.output_bytes_total += self.turn_output.palette.bytes(state) as u64;
             if conn.flags.has(Flags::IN_FLIGHT) {
-                self.tick.palette.frames(state, &mut scratch.frames);
+                self.turn_output.palette.frames(state, &mut scratch.frames);
                 self.queue(scratch, 0, key);
             } else {
                 match self.write(driver, scratch, key, state) {
@@ -84,16 +84,16 @@ impl Core {
                 .is_some_and(|conn| conn.transport.shares_output())
         );
         let deflates_late = self.deflates_late(key);
-        let palette = &self.tick.palette;
+        let palette = &self.turn_output.palette;
         palette.frames(state, &mut scratch.frames);
         if deflates_late {
             return self.write_batches(driver, scratch, key);
         }
         if let [frame] = scratch.frames[..] {
             return match palette.frame(frame) {
-                TickFrame::Shared { chunk, .. } => driver.send(key, std::slice::from_ref(chunk)),
-                TickFrame::Own { start, end } | TickFrame::Pong { start, end } => {
-                    driver.send_copy(key, self.tick.own(*start, *end))
+                TurnFrame::Shared { chunk, .. } => driver.send(key, std::slice::from_ref(chunk)),
+                TurnFrame::Own { start, end } | TurnFrame::Pong { start, end } => {
+                    driver.send_copy(key, self.turn_output.own(*start, *end))
                 }
             };
         }
@@ -115,7 +115,9 @@ impl Core {
             }
             scratch.cork.clear();
             for &frame in &scratch.frames {
-                scratch.cork.extend_from_slice(self.tick.bytes_of(frame));
+                scratch
+                    .cork
+                    .extend_from_slice(self.turn_output.bytes_of(frame));
             }
             if !shared {
                 return driver.send_copy(key, &scratch.cork);
@@ -151,7 +153,7 @@ impl Core {
         }
     }
 
-    /// Hands the batch gathered to the driver, compressed for this connection alone if need be.
+    /// Hands the batch batched to the driver, compressed for this connection alone if need be.
     fn send_batch<D: Driver>(
         &mut self,
         driver: &mut D,
@@ -171,7 +173,7 @@ impl Core {
     fn take_batch(&self, scratch: &mut Scratch, next: usize) -> usize {
         let mut bytes = 0;
         for &frame in scratch.frames[next..].iter().take(BATCH_CHUNKS_MAX) {
-            let chunk = self.tick.chunk_of(frame);
+            let chunk = self.turn_output.chunk_of(frame);
             bytes += chunk.len();
             if bytes > BATCH_BYTES_MAX && !scratch.chunks.is_empty() {
                 break;
@@ -190,7 +192,7 @@ impl Core {
         let frames = &scratch.frames[first..];
         self.output_bytes_total += queue_bytes(frames.len());
         let rules = QueueRules {
-            tick: &self.tick,
+            turn_output: &self.turn_output,
             policies: &self.settings.channels,
             total_bytes_max: self.settings.limits.outbox_bytes_max,
             counters: &self.counters,
@@ -251,12 +253,12 @@ impl Core {
         key: ConnKey,
     ) {
         let Some(conn) = self.table.get_mut(key) else {
-            self.counters.stale_total.inc();
+            self.counters.stale_completions_total.inc();
             return;
         };
         conn.flags.clear(Flags::IN_FLIGHT);
         if conn.flags.has(Flags::PING_SENT) && conn.outbox != Index::NONE {
-            self.expect_answer(key.slot());
+            self.arm_pong_timeout(key.slot());
         }
         if self.send_from_outbox(driver, scratch, key) == SendStatus::Pending
             && let Some(conn) = self.table.get_mut(key)
@@ -334,14 +336,14 @@ impl Core {
             self.cut(key, CloseMode::Graceful);
         } else if !conn.flags.has(Flags::FIN_SENT) {
             conn.flags.set(Flags::FIN_SENT);
-            self.asks.push(Ask::Fin(key));
+            self.driver_ops.push(DriverOp::Fin(key));
         }
     }
 }
 
 /// What may wait for a connection, and what is dropped for it.
 struct QueueRules<'a> {
-    tick: &'a Tick,
+    turn_output: &'a TurnOutput,
     policies: &'a Policies,
     /// Of all namespaces together.
     total_bytes_max: usize,
@@ -353,19 +355,19 @@ impl QueueRules<'_> {
     /// Queues frames of this turn.
     fn queue(&self, outbox: &mut Outbox, frames: &[FrameIndex]) -> Result<(), Full> {
         for &frame in frames {
-            let chunk = self.tick.chunk_of(frame);
-            match self.tick.palette.frame(frame) {
+            let chunk = self.turn_output.chunk_of(frame);
+            match self.turn_output.palette.frame(frame) {
                 // RFC 6455 §5.5.3: one may answer the most recent ping only. Decided here and not
                 // when the ping came: by now all that was sent before has had its chance.
-                TickFrame::Pong { .. } => {
+                TurnFrame::Pong { .. } => {
                     if outbox.owe_pong(chunk) {
                         self.counters.pongs_coalesced_total.inc();
                     }
                 }
-                TickFrame::Own { .. } | TickFrame::Shared { origin: None, .. } => {
+                TurnFrame::Own { .. } | TurnFrame::Shared { origin: None, .. } => {
                     outbox.push(chunk);
                 }
-                TickFrame::Shared {
+                TurnFrame::Shared {
                     origin: Some(origin),
                     ..
                 } => self.queue_published(outbox, *origin, chunk)?,

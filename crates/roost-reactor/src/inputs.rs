@@ -9,7 +9,7 @@ use roost_wire::{Inbound, hixie};
 use slab::Slab;
 
 use crate::conn::{Conn, Flags, Index};
-use crate::opening::{Challenge, Head, Joining};
+use crate::handshake::{Challenge, Head, PendingAccept};
 use crate::paused::Unread;
 
 /// All unfinished input of one reactor's connections.
@@ -31,7 +31,7 @@ pub(crate) enum Partial {
     /// The same, of draft 76, whose last eight bytes are missing.
     Challenge(Box<Challenge>),
     /// A good handshake that waits for its channel's home.
-    Joining(Box<Joining>),
+    PendingAccept(Box<PendingAccept>),
     /// Part of a frame or message.
     Frames(Box<Inbound>),
     /// The same in an early framing.
@@ -45,7 +45,7 @@ impl Partial {
         match self {
             Partial::Head(head) => head.pinned_bytes(),
             Partial::Challenge(challenge) => challenge.pinned_bytes(),
-            Partial::Joining(joining) => joining.pinned_bytes(),
+            Partial::PendingAccept(joining) => joining.pinned_bytes(),
             Partial::Frames(inbound) => inbound.pinned_bytes(),
             Partial::EarlyFrames(inbound) => inbound.pinned_bytes(),
             Partial::Unread(unread) => unread.pinned_bytes(),
@@ -133,7 +133,7 @@ impl Inputs {
         if self.rests.is_empty() {
             self.rests = HashMap::new();
         }
-        crate::thrift::cut(&mut self.partials)
+        crate::trim::cut(&mut self.partials)
     }
 
     #[cfg(test)]

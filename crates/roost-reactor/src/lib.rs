@@ -10,27 +10,27 @@
 //! | the loop | `reactor.rs` |
 //! | a connection's record and its life | `conn.rs`, `core.rs` |
 //! | a connection's name in the log | `conn_id.rs` |
-//! | accept, the 101, refusals | `opening.rs` |
+//! | accept, the 101, refusals | `handshake.rs` |
 //! | plain HTTP: pages, counters, health | `plain.rs` |
-//! | messages | `frames.rs` |
+//! | messages | `messages.rs` |
 //! | what dialects command, and what they are told | `commands.rs` |
-//! | RFC 6455, deflate and the early framings | `framing.rs` |
+//! | RFC 6455, deflate and the early framings | `encoding.rs` |
 //! | context takeover | `contexts.rs` |
-//! | deliveries and answers | `delivery.rs` |
-//! | what a connection's input costs, counted for tests | `ledger.rs` |
-//! | one write per connection and turn | `tick.rs`, `flush.rs`, `outbox.rs`, `outboxes.rs` |
+//! | deliveries and answers | `hub_outputs.rs` |
+//! | what a connection's input costs, counted for tests | `cost_probe.rs` |
+//! | one write per connection and turn | `turn_output.rs`, `flush.rs`, `outbox.rs`, `outboxes.rs` |
 //! | fan-out to many, and channels that fall behind | `fanout.rs`, `congestion.rs` |
 //! | publishers that have to wait | `paused.rs`, `inflow.rs` |
 //! | unfinished input | `inputs.rs` |
 //! | deadlines | `sweep.rs` |
-//! | memory that comes back | `thrift.rs` |
+//! | memory that comes back | `trim.rs` |
 //! | requests of the slow side | `control.rs`, `control_requests.rs` |
-//! | mail between reactors | `mailbox.rs`, `bell.rs` |
+//! | messages between reactors | `links.rs`, `wake.rs` |
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod admission;
-mod bell;
+mod backlog;
 mod budget;
 mod commands;
 mod congestion;
@@ -40,16 +40,16 @@ mod contexts;
 mod control;
 mod control_requests;
 mod core;
-mod delivery;
+mod cost_probe;
+mod encoding;
 mod fanout;
 mod flush;
-mod frames;
-mod framing;
+mod handshake;
+mod hub_outputs;
 mod inflow;
 mod inputs;
-mod ledger;
-mod mailbox;
-mod opening;
+mod links;
+mod messages;
 mod outbox;
 mod outboxes;
 mod paused;
@@ -57,13 +57,13 @@ mod plain;
 mod reactor;
 mod server;
 mod settings;
-mod slow;
 mod sweep;
 mod table;
-mod thrift;
-mod tick;
 mod transport;
-/// The atomics of the bell: loom's in its test, the machine's here.
+mod trim;
+mod turn_output;
+mod wake;
+/// The atomics of the wake_flag: loom's in its test, the machine's here.
 mod sync {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 }
@@ -73,8 +73,8 @@ pub use control::{
     Refusal, Request, RingFull, Token,
 };
 #[doc(hidden)]
-pub use ledger::Account;
-pub use mailbox::MAIL_BYTES_MAX;
+pub use cost_probe::ConnCost;
+pub use links::LINK_BYTES_MAX;
 pub use reactor::{Reactor, Shared, Turn};
 pub use roost_dialect::raw::Subprotocols;
 pub use server::{Server, StartError, Stopper};

@@ -83,7 +83,7 @@ impl Outboxes {
 
     /// Cuts the table down to what is needed; returns the bytes that were freed.
     pub(crate) fn shrink(&mut self) -> usize {
-        crate::thrift::cut(&mut self.outboxes)
+        crate::trim::cut(&mut self.outboxes)
     }
 
     /// In debug builds: what is counted is what is there.

@@ -14,10 +14,10 @@ use roost_net::ConnKey;
 use roost_wire::{Inbound, Role, hixie};
 
 use crate::conn::{Flags, Index, NEVER, Phase};
-use crate::core::{Ask, Core};
-use crate::framing::Framing;
+use crate::core::{Core, DriverOp};
+use crate::encoding::Framing;
 use crate::inputs::Partial;
-use crate::mailbox::Lane;
+use crate::links::Lane;
 
 /// Who is not read, beside those who wait for a channel (see [`crate::congestion`]).
 #[derive(Default)]
@@ -50,7 +50,7 @@ impl Paused {
     }
 
     /// Drops memory that is only kept for the next; returns the bytes.
-    pub(crate) fn give_back(&mut self) -> usize {
+    pub(crate) fn shrink(&mut self) -> usize {
         let before = self.next.capacity() * size_of::<ConnKey>()
             + self.later.capacity() * size_of::<(u32, u64)>();
         if self.next.is_empty() && self.later.is_empty() {
@@ -122,7 +122,7 @@ impl Core {
             && !conn.flags.has(Flags::PAUSED)
         {
             conn.flags.set(Flags::PAUSED);
-            self.asks.push(Ask::Pause(key));
+            self.driver_ops.push(DriverOp::Pause(key));
         }
     }
 
@@ -131,7 +131,7 @@ impl Core {
         if let Some(conn) = self.table.get_mut(key)
             && conn.flags.clear(Flags::PAUSED)
         {
-            self.asks.push(Ask::Resume(key));
+            self.driver_ops.push(DriverOp::Resume(key));
         }
     }
 
@@ -152,7 +152,7 @@ impl Core {
             resume_at = self.inflow.take(namespace, bytes, self.now);
             if resume_at > self.now {
                 let namespace = &self.namespaces[usize::from(namespace)];
-                namespace.inflow_limited_total.inc();
+                namespace.publish_rate_limited_total.inc();
             }
         }
         let congested = name.filter(|name| self.congestion.has(name));
@@ -166,7 +166,7 @@ impl Core {
             return;
         }
         conn.flags.set(Flags::PAUSED);
-        self.asks.push(Ask::Pause(key));
+        self.driver_ops.push(DriverOp::Pause(key));
         self.counters.publishers_paused_total.inc();
         match congested {
             Some(name) => self.congestion.park(name, key),
@@ -177,7 +177,9 @@ impl Core {
 
     /// Whether there is room for what paused publishers have to say.
     fn has_room(&self) -> bool {
-        self.post.spilled() == 0 && !self.post.is_crowded(Lane::Publish) && !self.fanout.is_full()
+        self.links.spilled() == 0
+            && !self.links.at_batch_limit(Lane::Publish)
+            && !self.fanout.is_full()
     }
 
     /// Whether paused publishers can be read now.
@@ -220,10 +222,10 @@ impl Core {
             return;
         };
         if conn.partial == Index::NONE {
-            self.ledger.finish(key.slot());
+            self.cost_probe.finish(key.slot());
         }
         if !conn.flags.has(Flags::PAUSED) {
-            self.asks.push(Ask::Resume(key));
+            self.driver_ops.push(DriverOp::Resume(key));
         }
     }
 
@@ -247,7 +249,7 @@ impl Core {
                 self.keep_partial(key.slot(), Partial::Unread(Box::new(unread)));
             }
         }
-        self.settle();
+        self.apply_pending();
     }
 
     /// A connection that is closing is read to its end, whatever its messages had to wait for.

@@ -5,7 +5,7 @@ use roost_net::ConnKey;
 use roost_wire::handshake::{HandshakeError, Request};
 
 use crate::core::Core;
-use crate::opening::{NOT_FOUND, TEXT};
+use crate::handshake::{NOT_FOUND, TEXT};
 
 impl Core {
     /// A request that wants no WebSocket.
@@ -58,7 +58,7 @@ impl Core {
         }
     }
 
-    /// A balancer asks whether to send clients here: on the health path, or with OPTIONS on any.
+    /// A balancer driver_ops whether to send clients here: on the health path, or with OPTIONS on any.
     /// While draining it is told not to, if its request came before the port was closed.
     fn handle_health_check(&mut self, key: ConnKey, method: &str) {
         let (head_only, body): (_, &[u8]) = match method {

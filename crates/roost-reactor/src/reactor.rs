@@ -1,11 +1,11 @@
 //! The loop of one reactor.
 
 #[cfg(test)]
-mod floods;
+mod backpressure_tests;
+#[cfg(test)]
+mod core_tests;
 #[cfg(test)]
 mod pauses;
-#[cfg(test)]
-mod scenes;
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,28 +22,28 @@ use roost_wire::{CloseCode, Limits as WireLimits};
 use tracing::{Level, debug, field, info};
 
 use crate::admission::{Admission, Refused};
-use crate::budget::{Budget, Standing};
+use crate::backlog::BacklogReport;
+use crate::budget::{Budget, Reported};
 use crate::congestion::Congestion;
 use crate::conn::{Conn, Flags, Index, NEVER, Phase};
 use crate::contexts::Contexts;
 use crate::control::{ControlPeer, REACTORS_MAX, control_id};
 use crate::control_requests::Listings;
-use crate::core::{Ask, Core, Letter, Rng, TICK_MS, ticks};
+use crate::core::{Core, DriverOp, PeerMessage, Rng, TICK_MS, ticks};
+use crate::cost_probe::{ConnCost, CostProbe};
+use crate::encoding::Codec;
 use crate::fanout::Fanout;
 use crate::flush::Scratch;
-use crate::framing::Codec;
 use crate::inflow::Inflow;
 use crate::inputs::Inputs;
-use crate::ledger::{Account, Ledger};
-use crate::mailbox::{Lane, Mesh, Post};
+use crate::links::{Lane, Links, Mesh};
 use crate::outboxes::Outboxes;
 use crate::paused::Paused;
 use crate::settings::Settings;
-use crate::slow::SlowBoard;
 use crate::sweep::Sweep;
 use crate::table::Table;
-use crate::thrift::Thrift;
-use crate::tick::Tick;
+use crate::trim::MemoryTrimmer;
+use crate::turn_output::TurnOutput;
 
 /// What the reactors of one server have in common.
 #[derive(Clone)]
@@ -52,8 +52,8 @@ pub struct Shared {
     registry: Registry,
     budget: Arc<Budget>,
     inflow: Arc<Inflow>,
-    slow_board: Arc<SlowBoard>,
-    mesh: Arc<Mesh<Letter>>,
+    backlog_report: Arc<BacklogReport>,
+    mesh: Arc<Mesh<PeerMessage>>,
     /// Connections of the process.
     process: Arc<AtomicU32>,
     switch: Arc<Switch>,
@@ -95,7 +95,7 @@ impl Shared {
             mesh: Arc::new(Mesh::new(reactors + 1)), // and the slow side
             budget,
             inflow,
-            slow_board: Arc::new(SlowBoard::new(reactors)),
+            backlog_report: Arc::new(BacklogReport::new(reactors)),
             process: Arc::default(),
             switch: Arc::new(switch),
             has_control: Arc::default(),
@@ -124,7 +124,7 @@ impl Shared {
 
     /// The connections for which most waits, brought up to date once a second: a JSON array.
     pub fn slow_to_json(&self) -> String {
-        self.slow_board.to_json()
+        self.backlog_report.to_json()
     }
 
     /// Whether the reactors were told to close all connections.
@@ -169,7 +169,7 @@ pub struct Reactor<D: Driver> {
     /// Where in a tick of the clock this reactor's ticks begin: no two reactors wake for their
     /// deadlines together, each delaying the others' busy connections.
     tick_shift_ns: u64,
-    /// Tick at which draining ends by force.
+    /// TurnOutput at which draining ends by force.
     drain_until: u32,
     /// That was put off once, for input that was known and not read.
     drain_put_off: bool,
@@ -200,8 +200,8 @@ impl<D: Driver> Reactor<D> {
             namespaces: shared.registry.namespaces(usize::from(id)).clone(),
             table: Table::new(),
             hub,
-            post: Post::new(id, shared.mesh.clone(), driver.waker()),
-            tick: Tick::new(),
+            links: Links::new(id, shared.mesh.clone(), driver.waker()),
+            turn_output: TurnOutput::new(),
             fanout: Fanout::default(),
             congestion: Congestion::default(),
             codec: Codec::new(
@@ -217,7 +217,7 @@ impl<D: Driver> Reactor<D> {
                 limits.fragment_bytes,
             ),
             sweep: Sweep::new(),
-            thrift: Thrift::new(),
+            trimmer: MemoryTrimmer::new(),
             admission: Admission::new(
                 settings.connections_max,
                 limits.connections_per_address_max,
@@ -226,22 +226,22 @@ impl<D: Driver> Reactor<D> {
             inputs: Inputs::default(),
             outboxes: Outboxes::default(),
             budget: shared.budget.clone(),
-            standing: Standing::new(&shared.budget),
+            reported: Reported::new(&shared.budget),
             output_bytes_total: 0,
-            slow_board: shared.slow_board.clone(),
-            slow_due: 0,
-            slow_listed: false,
+            backlog_report: shared.backlog_report.clone(),
+            backlog_due: 0,
+            backlog_listed: false,
             control: control_id(reactors),
             listings: Listings::default(),
             dialects: Dialects::new(&settings.dialects),
             outputs: Vec::new(),
-            asks: Vec::new(),
-            granted: Vec::new(),
+            driver_ops: Vec::new(),
+            early_data: Vec::new(),
             paused: Paused::default(),
             inflow: shared.inflow.clone(),
             replies: Replies::default(),
             rng: Rng::new(seed.rotate_left(17)),
-            ledger: Ledger::default(),
+            cost_probe: CostProbe::default(),
             turn_bytes: 0,
             now: 0,
             input_until: 0,
@@ -270,7 +270,7 @@ impl<D: Driver> Reactor<D> {
             addr,
             backlog: settings.backlog,
             reuse_port: true,
-            exclusive: self.core.post.me() == 0,
+            exclusive: self.core.links.me() == 0,
             sharers: self.shared.registry.reactors() as u16,
             // Asking costs a new connection something, and a quiet one nothing.
             want_peer: settings.limits.connections_per_address_max > 0
@@ -291,8 +291,8 @@ impl<D: Driver> Reactor<D> {
 
     /// What each connection has sent and what it costs, for tests. Counted in debug builds only.
     #[doc(hidden)]
-    pub fn accounts(&self) -> impl Iterator<Item = Account> {
-        self.core.accounts(&self.driver)
+    pub fn conn_costs(&self) -> impl Iterator<Item = ConnCost> {
+        self.core.conn_costs(&self.driver)
     }
 
     /// Memory that the connections here make this reactor hold, in bytes, for tests: counted anew.
@@ -307,22 +307,22 @@ impl<D: Driver> Reactor<D> {
         Ok(())
     }
 
-    /// One turn: read mail, go on with paused publishers, dispatch events, sweep deadlines, flush, a
+    /// One turn: read messages of other reactors, go on with paused publishers, dispatch events, sweep deadlines, flush, a
     /// piece of the fan-outs to many, wait.
     ///
-    /// Mail comes first: where a piece has made room for more publications, publishers here would
-    /// take it again before any mail was read, and other reactors' would wait for ever.
+    /// Messages of other reactors come first: where a piece has made room for more publications, publishers here would
+    /// take it again before any of those were read, and other reactors' would wait for ever.
     ///
-    /// It ends with the wait: between two turns the reactor sleeps, and its bell says so.
+    /// It ends with the wait: between two turns the reactor sleeps, and its wake_flag says so.
     pub fn turn(&mut self) -> io::Result<Turn> {
         self.wake_up();
-        self.read_mail();
+        self.read_peer_messages();
         self.read_paused();
         self.dispatch();
         self.sweep();
         self.flush();
         self.fan_out();
-        self.give_back();
+        self.shrink();
         if self.end_turn() == Turn::Stopped {
             return Ok(Turn::Stopped);
         }
@@ -332,7 +332,7 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn wake_up(&mut self) {
-        self.core.post.get_up();
+        self.core.links.unpark();
         self.core.now = self.tick_of(self.driver.now());
         self.core.input_until = self.tick_of(self.driver.polled_until());
         self.core.resumed_at = match self.driver.resumed_at() {
@@ -340,7 +340,7 @@ impl<D: Driver> Reactor<D> {
             at => self.tick_of(at),
         };
         self.core.turn_bytes = 0;
-        self.core.counters.turns_total.inc();
+        self.core.counters.loop_iterations_total.inc();
     }
 
     /// How long there is nothing to do unless something happens.
@@ -351,10 +351,10 @@ impl<D: Driver> Reactor<D> {
         {
             return Some(Duration::ZERO);
         }
-        if self.core.post.spilled() > 0 {
+        if self.core.links.spilled() > 0 {
             return Some(SPILL_RETRY);
         }
-        if !self.core.post.lie_down(true) {
+        if !self.core.links.try_park(true) {
             return Some(Duration::ZERO);
         }
         if self.core.draining && self.core.drained < self.core.table.slots() {
@@ -362,9 +362,9 @@ impl<D: Driver> Reactor<D> {
         }
         let due = self.core.sweep.due().min(self.drain_until);
         let due = due
-            .min(self.core.slow_list_due())
+            .min(self.core.backlog_report_due())
             .min(self.core.paused.due())
-            .min(self.core.thrift.due());
+            .min(self.core.trimmer.due());
         if due == NEVER {
             return None;
         }
@@ -387,7 +387,7 @@ impl<D: Driver> Reactor<D> {
             let Some(event) = self.driver.next_event() else {
                 break;
             };
-            core.thrift.note(core.now, core.table.len());
+            core.trimmer.note(core.now, core.table.len());
             match event {
                 Event::Bytes(key, lease) => core.handle_bytes(key, lease),
                 Event::Sent(key) => core.on_sent(&mut self.driver, &mut self.scratch, key),
@@ -411,8 +411,8 @@ impl<D: Driver> Reactor<D> {
                 },
                 Event::Woken | Event::Connected(_) | Event::Released(..) => {}
             }
-            core.settle();
-            run_asks(core, &mut self.driver);
+            core.apply_pending();
+            run_driver_ops(core, &mut self.driver);
         }
     }
 
@@ -420,26 +420,26 @@ impl<D: Driver> Reactor<D> {
     fn read_paused(&mut self) {
         if self.core.has_paused_to_read() {
             self.core.read_paused();
-            run_asks(&mut self.core, &mut self.driver);
+            run_driver_ops(&mut self.core, &mut self.driver);
         }
     }
 
-    fn read_mail(&mut self) {
-        // While more is under way than may be, mail waits in its rings, and those who write it
-        // wait in turn. What is under way needs nobody's mail to go on.
+    fn read_peer_messages(&mut self) {
+        // While more is under way than may be, messages wait in their rings, and the reactors that write them
+        // wait in turn. What is under way needs no message of others to go on.
         for _ in 0..BATCHES_MAX {
-            if self.core.fanout.is_full() || self.core.post.is_crowded(Lane::Plain) {
+            if self.core.fanout.is_full() || self.core.links.at_batch_limit(Lane::Plain) {
                 break;
             }
-            let with_publishes = self.core.post.spilled() == 0;
-            let Some((from, batch)) = self.core.post.next_batch(with_publishes) else {
+            let with_publishes = self.core.links.spilled() == 0;
+            let Some((from, batch)) = self.core.links.next_batch(with_publishes) else {
                 break;
             };
             let core = &mut self.core;
-            core.thrift.note(core.now, core.table.len());
-            core.handle_mail(from, batch);
+            core.trimmer.note(core.now, core.table.len());
+            core.handle_peer_messages(from, batch);
         }
-        run_asks(&mut self.core, &mut self.driver); // before events say who has gone meanwhile
+        run_driver_ops(&mut self.core, &mut self.driver); // before events say who has gone meanwhile
     }
 
     fn sweep(&mut self) {
@@ -472,11 +472,11 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn flush(&mut self) {
-        self.core.settle();
+        self.core.apply_pending();
         self.core.flush(&mut self.driver, &mut self.scratch);
-        self.core.settle(); // a slow consumer left its channels
-        run_asks(&mut self.core, &mut self.driver);
-        self.core.post.post();
+        self.core.apply_pending(); // a slow consumer left its channels
+        run_driver_ops(&mut self.core, &mut self.driver);
+        self.core.links.flush();
     }
 
     /// Goes on with the fan-outs to many, by so much that nobody else notices.
@@ -507,10 +507,10 @@ impl<D: Driver> Reactor<D> {
             self.flush(); // what it said to those it closes leaves now
         }
         let core = &mut self.core;
-        core.list_slow(&self.driver);
+        core.report_backlog(&self.driver);
         core.list_slice(&self.driver);
         core.check_invariants();
-        if core.draining && core.table.len() == 0 && core.post.spilled() == 0 {
+        if core.draining && core.table.len() == 0 && core.links.spilled() == 0 {
             return Turn::Stopped;
         }
         Turn::Running
@@ -518,7 +518,7 @@ impl<D: Driver> Reactor<D> {
 
     fn begin_drain(&mut self) {
         let drain_ms = self.shared.switch.drain_ms.load(Ordering::Relaxed);
-        let (reactor, connections) = (self.core.post.me(), self.core.table.len());
+        let (reactor, connections) = (self.core.links.me(), self.core.table.len());
         info!(reactor, connections, drain_ms, "draining");
         self.driver.stop_listening();
         self.core.draining = true;
@@ -532,13 +532,13 @@ impl Core {
     fn handle_bytes(&mut self, key: ConnKey, lease: &mut [u8]) {
         let now = self.now;
         let Some(conn) = self.table.get_mut(key) else {
-            self.counters.stale_total.inc();
+            self.counters.stale_completions_total.inc();
             return;
         };
         conn.last_seen = now;
         let was_pinged = conn.flags.clear(Flags::PING_SENT);
         let bytes = conn.transport.open(lease);
-        self.ledger.receive(key.slot(), bytes.len());
+        self.cost_probe.receive(key.slot(), bytes.len());
         match conn.phase {
             Phase::Open | Phase::Closing => self.handle_frame_bytes(key, bytes),
             Phase::Handshake => self.handle_head_bytes(key, bytes),
@@ -546,21 +546,21 @@ impl Core {
             Phase::Lingering | Phase::Closed => {}
         }
         if was_pinged {
-            self.expect_silence(key.slot());
+            self.arm_ping(key.slot());
         }
         if self
             .table
             .get(key)
             .is_none_or(|conn| conn.partial == Index::NONE)
         {
-            self.ledger.finish(key.slot());
+            self.cost_probe.finish(key.slot());
         }
     }
 
     /// The peer will send no more.
     fn handle_read_closed(&mut self, key: ConnKey) {
         let Some(conn) = self.table.get_mut(key) else {
-            self.counters.stale_total.inc();
+            self.counters.stale_completions_total.inc();
             return;
         };
         conn.flags.set(Flags::PEER_FIN);
@@ -595,7 +595,7 @@ impl Core {
                 conn.address = address;
                 conn.flags.set(Flags::HANDSHAKE);
                 let key = self.table.insert(conn);
-                self.ledger.open(key.slot());
+                self.cost_probe.open(key.slot());
                 let peer = peer.map(field::display); // no field where it is not known
                 debug!(connection = %self.id(key), peer, "accepted");
                 self.counters.handshakes_in_flight.inc();
@@ -659,39 +659,45 @@ impl Core {
         counters.sent_bytes_total.set(stats.sent_bytes);
         counters.sends_total.set(stats.sends);
         counters.receives_total.set(stats.receives);
-        counters.pinned_bytes.set(stats.pinned_bytes);
+        counters.in_flight_bytes.set(stats.pinned_bytes);
         counters
             .buffers_exhausted_total
             .set(stats.buffers_exhausted);
-        counters.partial_bytes.set(self.inputs.bytes());
-        counters.outboxes.set(self.outboxes.len() as u64);
+        counters.input_buffered_bytes.set(self.inputs.bytes());
+        counters
+            .connections_backlogged
+            .set(self.outboxes.len() as u64);
         counters.outbox_bytes.set(self.outboxes.held().bytes);
         let hub = self.hub.counts();
         counters.channels.set(hub.local_channels as u64);
         counters.home_channels.set(hub.home_channels as u64);
         counters.subscriptions.set(hub.subscriptions as u64);
-        counters.mail_sent_total.set(self.post.batches_sent);
-        counters.mail_wakes_total.set(self.post.wakes);
-        counters.mail_spilled.set(self.post.spilled() as u64);
+        counters
+            .cross_reactor_batches_total
+            .set(self.links.batches_sent);
+        counters.cross_reactor_wakeups_total.set(self.links.wakes);
+        counters
+            .cross_reactor_backlog
+            .set(self.links.spilled() as u64);
     }
 }
 
-fn run_asks<D: Driver>(core: &mut Core, driver: &mut D) {
-    for ask in core.asks.drain(..) {
-        match ask {
-            Ask::Pause(key) => driver.pause(key),
-            Ask::Resume(key) => driver.resume(key),
-            Ask::Close(key, mode) => driver.close(key, mode),
-            Ask::Fin(key) => driver.shutdown_write(key),
+fn run_driver_ops<D: Driver>(core: &mut Core, driver: &mut D) {
+    for op in core.driver_ops.drain(..) {
+        match op {
+            DriverOp::Pause(key) => driver.pause(key),
+            DriverOp::Resume(key) => driver.resume(key),
+            DriverOp::Close(key, mode) => driver.close(key, mode),
+            DriverOp::Fin(key) => driver.shutdown_write(key),
         }
     }
 }
 
 /// Length of a tick, in nanoseconds.
 const TICK_NS: u64 = TICK_MS as u64 * 1_000_000;
-/// Events handled before mail is read and output flushed.
+/// Events handled before messages are read and output flushed.
 const EVENTS_MAX: usize = 1024;
-/// Batches of mail handled before output is flushed.
+/// Batches of other reactors handled before output is flushed.
 const BATCHES_MAX: usize = 64;
 /// Pieces of fan-outs in one turn. A delivery to one of a million takes 8 to 10 µs, for nothing of
 /// it is in a cache: 2 × 64 of them are about a millisecond, which others wait at most.
@@ -700,7 +706,7 @@ const FAN_OUT_PIECES: usize = 2;
 const UNREAD_TICKS: u32 = 250 / TICK_MS;
 /// Connections sent away in one turn of a drain.
 const DRAIN_SLICE: u32 = 4096;
-/// How soon mail that found its ring full is tried again.
+/// How soon a batch that found its ring full is tried again.
 const SPILL_RETRY: Duration = Duration::from_millis(1);
 /// Spreads seeds; the odd part of the golden ratio.
 const ODD: u64 = 0x9e37_79b9_7f4a_7c15;

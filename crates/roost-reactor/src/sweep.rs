@@ -89,7 +89,7 @@ impl Core {
                 conn.deadline = NEVER;
                 let key = ConnKey::new(slot, conn.generation);
                 self.on_deadline(driver, key);
-                self.settle();
+                self.apply_pending();
             }
             if let Some(conn) = self.table.at_mut(slot) {
                 self.sweep.earliest_found = self.sweep.earliest_found.min(conn.deadline);
@@ -117,7 +117,7 @@ impl Core {
             }
             // Its request is whole; the channel's home, another reactor, has not answered.
             Phase::Joining => self.set_deadline(key.slot(), limits.handshake_timeout_ms),
-            Phase::Open => self.on_quiet(driver, key),
+            Phase::Open => self.check_idle(driver, key),
             Phase::Closing | Phase::Lingering => {
                 if self.is_silent(driver, key, limits.close_timeout_ms.max(1)) {
                     self.counters.close_timeouts_total.inc();
@@ -155,21 +155,21 @@ impl Core {
     }
 
     /// A connection has just opened, or has answered a ping: sets when it is looked at next.
-    pub(crate) fn expect_silence(&mut self, slot: u32) {
+    pub(crate) fn arm_ping(&mut self, slot: u32) {
         let Some(conn) = self.table.at(slot) else {
             return;
         };
         if conn.phase == Phase::Open {
             let ping = conn
-                .moments(slot, self.settings.limits.ping_interval_ms)
-                .map(|moments| moments.next_ping(conn.last_seen, self.now));
+                .ping_schedule(slot, self.settings.limits.ping_interval_ms)
+                .map(|ping_schedule| ping_schedule.next_ping(conn.last_seen, self.now));
             let until = ping.unwrap_or(NEVER).min(self.idle_until(conn));
             self.rearm(slot, until);
         }
     }
 
     /// A ping was sent, or the peer takes of what stands before it: the time to answer begins.
-    pub(crate) fn expect_answer(&mut self, slot: u32) {
+    pub(crate) fn arm_pong_timeout(&mut self, slot: u32) {
         let Some(conn) = self.table.at(slot) else {
             return;
         };
@@ -189,7 +189,7 @@ impl Core {
     }
 
     /// An open connection may have been quiet for too long.
-    fn on_quiet<D: Driver>(&mut self, driver: &D, key: ConnKey) {
+    fn check_idle<D: Driver>(&mut self, driver: &D, key: ConnKey) {
         let limits = &self.settings.limits;
         let (ping_timeout_ms, idle_timeout_ms) = (limits.ping_timeout_ms, limits.idle_timeout_ms);
         let now = self.input_until;
@@ -219,47 +219,48 @@ impl Core {
         };
         let limits = &self.settings.limits;
         let is_quiet = conn
-            .moments(key.slot(), limits.ping_interval_ms)
-            .is_some_and(|moments| moments.is_ping_due(conn.last_seen, now));
+            .ping_schedule(key.slot(), limits.ping_interval_ms)
+            .is_some_and(|ping_schedule| ping_schedule.is_ping_due(conn.last_seen, now));
         if !is_quiet {
-            return self.expect_silence(key.slot());
+            return self.arm_ping(key.slot());
         }
         conn.flags.set(Flags::PING_SENT);
         self.counters.pings_sent_total.inc();
-        self.tick.give_own(key.slot(), conn, |arena| {
+        self.turn_output.enqueue_owned(key.slot(), conn, |arena| {
             append_frame(arena, Opcode::Ping, b"")
         });
-        self.expect_answer(key.slot());
+        self.arm_pong_timeout(key.slot());
     }
 }
 
 impl Conn {
     /// When it may be pinged; never, if nobody is or its framing knows no ping.
-    fn moments(&self, slot: u32, interval_ms: u32) -> Option<Moments> {
-        (interval_ms > 0 && self.framing.has_ping()).then(|| Moments::new(slot, ticks(interval_ms)))
+    fn ping_schedule(&self, slot: u32, interval_ms: u32) -> Option<PingSchedule> {
+        (interval_ms > 0 && self.framing.has_ping())
+            .then(|| PingSchedule::new(slot, ticks(interval_ms)))
     }
 }
 
-/// The moments at which a connection is pinged if it is quiet.
+/// The ping_schedule at which a connection is pinged if it is quiet.
 ///
 /// Those who come together must not be pinged together for ever after, and yet a ping for one is
 /// cheapest while its neighbours' are sent. So each block of slots has a moment of its own in the
 /// interval: a quiet connection is pinged at this moment in every interval. One that was heard
 /// shortly before is passed over, and looked at again half an interval later; nobody is silent for
 /// longer than the interval without a ping.
-struct Moments {
+struct PingSchedule {
     /// Ticks between one moment and the next; at least 1.
     interval: u32,
     /// The first moment, in ticks from the start of time; less than `interval`.
     first: u32,
 }
 
-impl Moments {
-    fn new(slot: u32, interval: u32) -> Moments {
+impl PingSchedule {
+    fn new(slot: u32, interval: u32) -> PingSchedule {
         // Multiples of the golden ratio: any number of blocks is spread evenly.
         let fraction = (slot / PING_BLOCK).wrapping_mul(GOLDEN_RATIO);
         let first = (u64::from(fraction) * u64::from(interval)) >> 32;
-        Moments {
+        PingSchedule {
             interval,
             first: first as u32,
         }
@@ -342,13 +343,13 @@ mod tests {
     /// Ticks at which one in `slot` is pinged that answers after `answers_after` and is heard of
     /// at `heard` besides.
     fn pings(slot: u32, interval: u32, answers_after: u32, heard: &[u32], until: u32) -> Vec<u32> {
-        let moments = Moments::new(slot, interval);
+        let ping_schedule = PingSchedule::new(slot, interval);
         let (mut last_seen, mut pings) = (0, Vec::new());
-        let mut next = moments.next_ping(last_seen, 0);
+        let mut next = ping_schedule.next_ping(last_seen, 0);
         for now in 1..until {
             if heard.contains(&now) || pings.last().is_some_and(|at| at + answers_after == now) {
                 last_seen = now;
-                next = moments.next_ping(last_seen, now);
+                next = ping_schedule.next_ping(last_seen, now);
             }
             assert!(
                 now - last_seen <= interval + 1,
@@ -356,7 +357,7 @@ mod tests {
             );
             if next <= now {
                 assert!(
-                    moments.is_ping_due(last_seen, now),
+                    ping_schedule.is_ping_due(last_seen, now),
                     "looked at for nothing at {now}"
                 );
                 pings.push(now);

@@ -56,7 +56,7 @@ impl Table {
 
     /// Gives back what was not needed since the last call, as far as the last connection's slot;
     /// in bytes.
-    pub(crate) fn give_back(&mut self) -> usize {
+    pub(crate) fn shrink(&mut self) -> usize {
         let before = self.memory_bytes();
         self.water.note(self.conns.len());
         if self
@@ -165,8 +165,8 @@ mod tests {
             for &key in &keys {
                 table.remove(key);
             }
-            assert_eq!(table.give_back(), 0, "it was needed until now");
-            assert!(table.give_back() > full * 3 / 4, "all but a few have gone");
+            assert_eq!(table.shrink(), 0, "it was needed until now");
+            assert!(table.shrink() > full * 3 / 4, "all but a few have gone");
             if let Some(key) = keep.replace(last) {
                 table.remove(key);
             }

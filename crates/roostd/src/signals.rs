@@ -53,7 +53,7 @@ fn log_counters(registry: &Registry) {
         subscriptions = sum("subscriptions"),
         publishes_total = sum("publishes_total"),
         deliveries_total = sum("deliveries_total"),
-        outboxes = sum("outboxes"),
+        outboxes = sum("connections_backlogged"),
         outbox_bytes = sum("outbox_bytes"),
         slow_consumers_total = sum("slow_consumers_total"),
         received_bytes_total = sum("received_bytes_total"),

@@ -83,7 +83,7 @@ const KINDS: &[Kind] = &[
         "GET /stats/slow lists those that are about to be",
     ),
     warn(
-        "budget_closes_total",
+        "closed_memory_limit_total",
         "clients closed with 1013: all together held nearly limits.buffered_bytes_max",
         "raise it if there is memory",
     ),
@@ -132,7 +132,7 @@ const KINDS: &[Kind] = &[
         "connections closed: no message within limits.idle_timeout",
     ),
     info(
-        "congestions_total",
+        "channel_backpressure_total",
         "times a large channel was published to faster than it can be delivered",
     ),
 ];

@@ -55,7 +55,7 @@ impl WorstCase {
         };
         let message = limits.message_bytes_max as u64;
         let pairs = reactors * reactors; // each with the others, and with the control thread
-        let mail = pairs.saturating_mul(roost_reactor::MAIL_BYTES_MAX as u64 + 2 * message);
+        let mail = pairs.saturating_mul(roost_reactor::LINK_BYTES_MAX as u64 + 2 * message);
         let each = buffers + deflate + REACTOR_BYTES + MESSAGES_AT_ONCE * message;
         WorstCase {
             buffered: limits.buffered_bytes_max,

@@ -32,7 +32,7 @@ section! {
     /// Messages published in these channels in a second, by all connections of the process
     /// together; 0: any number. 0.4 s' worth may come at once, and one message of each publisher. A
     /// publisher beyond it is not read until the rate allows it: TCP holds up the client, an
-    /// acknowledged publish is acknowledged later, nothing is dropped; `inflow_limited_total` counts
+    /// acknowledged publish is acknowledged later, nothing is dropped; `publish_rate_limited_total` counts
     /// the messages after which a publisher had to wait. Each namespace counts for itself, also
     /// where its limit is that of `[channels]`.
     publish_messages_per_second_max: u32 = 0, Count(0..=100_000_000), Live, "1000";

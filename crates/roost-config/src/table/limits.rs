@@ -42,7 +42,7 @@ section! {
     /// connections that hold most, largest first and in proportion to what the reactor holds, until
     /// three quarters are left: with 1013, or with a reset where more than 16 KiB of it are in a
     /// batch that the kernel has not taken; unfinished handshakes with 503. Counted in
-    /// `budget_closes_total`. The daemon says at its start what this and the other limits add up
+    /// `closed_memory_limit_total`. The daemon says at its start what this and the other limits add up
     /// to.
     buffered_bytes_max: u64 = GIB as u64, SharedSize(MIB..=1024 * GIB), Live, r#""4GiB""#;
     /// A connection over which no message went in either direction for this long is closed and

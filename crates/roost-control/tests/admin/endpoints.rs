@@ -112,7 +112,7 @@ fn what_waits_for_a_connection_is_in_its_record() -> Checked {
     let admin = Admin::of(server.shared());
     let mut silent = roost_testkit::client::Client::connect(server.address())?;
     silent.send(b"GET /echo HTTP/1.1\r\nHost: h\r\n")?;
-    server.wait_for_count("partial_bytes", |bytes| bytes > 0);
+    server.wait_for_count("input_buffered_bytes", |bytes| bytes > 0);
     let page = admin.get("/connections");
     let record: Value = serde_json::from_str(page.body.trim()).expect("one line");
     assert_eq!(record["phase"], "handshake");

@@ -142,7 +142,7 @@ impl Table {
 
     /// Gives back what was not needed since the last call; in bytes. A free slot keeps nothing
     /// that is still of use: the generations of keys are the caller's.
-    pub(super) fn give_back(&mut self) -> usize {
+    pub(super) fn shrink(&mut self) -> usize {
         let before = self.socks.capacity();
         while self.socks.pop_if(|sock| !sock.any(LIVE)).is_some() {}
         self.water.note(self.socks.len());

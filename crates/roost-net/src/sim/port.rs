@@ -478,7 +478,7 @@ impl Port {
         for event in std::mem::take(&mut self.queue) {
             match event {
                 event if !waiting(&event) => self.queue.push_back(event),
-                Queued::Bytes(_, buffer, _) => self.give_back(buffer),
+                Queued::Bytes(_, buffer, _) => self.shrink(buffer),
                 _ => {}
             }
         }
@@ -506,10 +506,10 @@ impl Port {
     /// The caller's lease is over.
     pub(super) fn end_lease(&mut self, buffer: Vec<u8>) {
         self.lent = false;
-        self.give_back(buffer);
+        self.shrink(buffer);
     }
 
-    fn give_back(&mut self, buffer: Vec<u8>) {
+    fn shrink(&mut self, buffer: Vec<u8>) {
         self.buffers_used -= 1;
         self.buffers_free.push(buffer);
     }

@@ -235,7 +235,7 @@ impl BatchPool {
     }
 
     /// Drops the parts that were not used since the last call. Returns how many bytes.
-    pub(super) fn give_back(&mut self) -> usize {
+    pub(super) fn shrink(&mut self) -> usize {
         let copies = self.copies_untouched.settle(self.copies.len());
         let copies = self.copies.drain(..copies).map(|bytes| bytes.capacity());
         let many = self.many_untouched.settle(self.many.len());

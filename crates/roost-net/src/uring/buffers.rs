@@ -102,7 +102,7 @@ impl ReadBuffers {
     }
 
     /// Buffer `id` may be used again.
-    pub(super) fn give_back(&mut self, id: u16) {
+    pub(super) fn shrink(&mut self, id: u16) {
         debug_assert!(!self.free.contains(&id), "a buffer was given back twice");
         self.free.push(id);
     }
@@ -235,14 +235,14 @@ mod tests {
         for id in all().map(|n| n * 29 % COUNT) {
             buffers.complete(Some(id));
             buffers.lend(id, BYTES).fill(0xff);
-            buffers.give_back(id);
+            buffers.shrink(id);
         }
         assert_eq!(buffers.give_back_idle(), 0, "all were in use until now");
         // One is used meanwhile: the last that was given back.
         assert!(buffers.claim());
         let warm = 63 * 29 % COUNT;
         buffers.complete(Some(warm));
-        buffers.give_back(warm);
+        buffers.shrink(warm);
         let bytes = buffers.give_back_idle();
         let is_warm = |id: u16| id / 4 == warm / 4;
         for id in all() {

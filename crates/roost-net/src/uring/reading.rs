@@ -127,7 +127,7 @@ impl UringDriver {
                 }
                 return Some(Outcome::Bytes(key, buffer, len));
             }
-            self.buffers.give_back(buffer);
+            self.buffers.shrink(buffer);
         }
         if closing {
             return self.advance(key);

@@ -233,7 +233,7 @@ impl Ring {
     }
 
     /// Gives back what the queue of completions did not need since the last call; in bytes.
-    pub(super) fn give_back(&mut self) -> usize {
+    pub(super) fn shrink(&mut self) -> usize {
         shrink_queue(&mut self.arrived, &mut self.arrived_water)
     }
 

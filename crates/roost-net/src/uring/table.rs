@@ -228,7 +228,7 @@ impl Table {
 
     /// Gives back what was not needed since the last call; in bytes. A free slot keeps nothing
     /// that is still of use: the generations of keys are the caller's.
-    pub(super) fn give_back(&mut self) -> usize {
+    pub(super) fn shrink(&mut self) -> usize {
         let before = self.memory_bytes();
         while self.socks.pop_if(|sock| sock.flags & LIVE == 0).is_some() {}
         self.socks_water.note(self.socks.len());
@@ -382,8 +382,8 @@ mod tests {
         for slot in (0..2_000).filter(|&slot| slot != 9) {
             table.remove(key(slot));
         }
-        assert_eq!(table.give_back(), 0, "they were in use until now");
-        assert!(table.give_back() > 2_000 * (8 + size_of::<Busy>()));
+        assert_eq!(table.shrink(), 0, "they were in use until now");
+        assert!(table.shrink() > 2_000 * (8 + size_of::<Busy>()));
         assert!(table.socks.len() == 10 && table.socks.capacity() < 20);
         assert!(table.holds(key(9)) && !table.holds(key(1_999)));
         assert_eq!(table.target(key(9)), Some(Target::Fd(4)));

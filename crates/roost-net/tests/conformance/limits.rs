@@ -199,7 +199,7 @@ pub(crate) fn a_crowd_gives_its_memory_back<B: Backend>() {
     };
     let mut world = World::<B>::with(&options, 2);
     let addr = world.listen(SERVER);
-    let give_back = |world: &mut World<B>| world.hosts[SERVER].driver.give_back();
+    let shrink = |world: &mut World<B>| world.hosts[SERVER].driver.shrink();
     for _ in 0..2 {
         let clients: Vec<_> = (0..CROWD).map(|_| world.connect(CLIENT, addr)).collect();
         world.until("all accepted", |w| {
@@ -220,11 +220,11 @@ pub(crate) fn a_crowd_gives_its_memory_back<B: Backend>() {
             world.close(client, CloseMode::Abort);
         }
         world.until("all gone", |w| w.hosts[SERVER].driver.stats().open == 0);
-        give_back(&mut world); // what it needed until now stays
+        shrink(&mut world); // what it needed until now stays
         world.turns(3);
-        let bytes = give_back(&mut world);
+        let bytes = shrink(&mut world);
         assert!(bytes >= CROWD * 8, "{bytes} bytes of a crowd of {CROWD}");
-        assert_eq!(give_back(&mut world), 0, "there is no more to give");
+        assert_eq!(shrink(&mut world), 0, "there is no more to give");
         // What was given back is there when it is needed again.
         let (client, server) = world.pair(addr);
         world.hosts[SERVER].echo(server.key);
@@ -234,7 +234,7 @@ pub(crate) fn a_crowd_gives_its_memory_back<B: Backend>() {
         world.until("the last gone", |w| {
             w.hosts[SERVER].driver.stats().open == 0
         });
-        world.hosts[SERVER].driver.give_back_pages(u64::MAX);
+        world.hosts[SERVER].driver.trim_heap(u64::MAX);
     }
     world.finish();
 }

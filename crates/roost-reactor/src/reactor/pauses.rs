@@ -9,7 +9,7 @@ use std::time::Duration;
 use roost_net::sim::{SimDriver, SimFaults, SimNet, SimOptions};
 use roost_net::{CloseCause, ConnKey, ConnectOptions, Driver, Event};
 
-use super::scenes::request;
+use super::core_tests::request;
 use crate::settings::Limits;
 use crate::{Reactor, Settings, Shared, Turn};
 

@@ -1,15 +1,15 @@
-//! Every interleaving of the bell's wake protocol, by loom, on the very source the reactor uses.
+//! Every interleaving of the wake protocol, by loom, on the very source the reactor uses.
 
 mod sync {
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 }
-#[path = "../../src/bell.rs"]
-mod bell;
+#[path = "../../src/wake.rs"]
+mod wake;
 
-use bell::Bell;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
+use wake::WakeFlag;
 
 /// What a reactor sleeps on: wakes are kept until it reads them, and coalesce.
 #[derive(Default)]
@@ -39,15 +39,15 @@ fn all_mail_arrives(senders: u8) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);
     model.check(move || {
-        let bell = Arc::new(Bell::<1>::new());
+        let wake_flag = Arc::new(WakeFlag::<1>::new());
         let mail = Arc::new(AtomicUsize::new(0));
         let waker = Arc::new(Eventfd::default());
         let threads: Vec<_> = (0..senders)
             .map(|id| {
-                let (bell, mail, waker) = (bell.clone(), mail.clone(), waker.clone());
+                let (wake_flag, mail, waker) = (wake_flag.clone(), mail.clone(), waker.clone());
                 thread::spawn(move || {
                     mail.fetch_add(1, Ordering::Relaxed);
-                    if bell.ring(id) {
+                    if wake_flag.notify(id) {
                         waker.write();
                     }
                 })
@@ -56,16 +56,16 @@ fn all_mail_arrives(senders: u8) {
 
         let mut seen = 0;
         while seen < usize::from(senders) {
-            if bell.lie_down() {
+            if wake_flag.try_park() {
                 waker.read();
             }
-            bell.get_up();
-            if let Some(words) = bell.take() {
-                let rung: u32 = words.iter().map(|word| word.count_ones()).sum();
-                seen += rung as usize;
+            wake_flag.unpark();
+            if let Some(words) = wake_flag.take() {
+                let pending: u32 = words.iter().map(|word| word.count_ones()).sum();
+                seen += pending as usize;
                 assert!(
                     mail.load(Ordering::Relaxed) >= seen,
-                    "a bell rang before its mail was there"
+                    "a wake_flag rang before its mail was there"
                 );
             }
         }

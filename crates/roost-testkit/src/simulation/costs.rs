@@ -3,7 +3,7 @@
 
 use roost_net::Driver;
 use roost_net::sim::SimDriver;
-use roost_reactor::{Account, Reactor};
+use roost_reactor::{ConnCost, Reactor};
 
 use super::crowd::Crowd;
 use super::hostile::Hostiles;
@@ -34,7 +34,7 @@ impl Costs {
         crowd: &Crowd,
         hostiles: &Hostiles,
     ) {
-        for account in reactor.accounts() {
+        for account in reactor.conn_costs() {
             let address = reactor.driver().peer_addr(account.key);
             let hostile = address.and_then(|address| hostiles.sent_from(address));
             if let Err(what) = self.check_one(&account, hostile.map(|(_, sent)| sent)) {
@@ -49,7 +49,7 @@ impl Costs {
         }
     }
 
-    fn check_one(&mut self, account: &Account, sent: Option<u64>) -> Result<(), &'static str> {
+    fn check_one(&mut self, account: &ConnCost, sent: Option<u64>) -> Result<(), &'static str> {
         // The books are the server's own: the peer knows better what it has sent.
         if sent.is_some_and(|sent| account.received_bytes > sent) {
             return Err("has not sent what the server says it received");

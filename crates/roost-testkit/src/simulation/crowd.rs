@@ -279,7 +279,7 @@ impl Crowd {
 
     /// Takes note of whose connections are on a reactor.
     pub(super) fn note_reactor(&mut self, index: usize, reactor: &Reactor<SimDriver>) {
-        for account in reactor.accounts() {
+        for account in reactor.conn_costs() {
             let address = reactor.driver().peer_addr(account.key);
             let peer = address.and_then(index_at);
             if let Some(peer) = peer.and_then(|peer| self.peers.get_mut(peer)) {

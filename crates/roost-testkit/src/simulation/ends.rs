@@ -144,10 +144,10 @@ pub(super) fn on_books(
         ),
         ("subscriptions", subscriptions),
         ("handshakes_in_flight", 0),
-        ("partial_bytes", 0),
-        ("outboxes", 0),
+        ("input_buffered_bytes", 0),
+        ("connections_backlogged", 0),
         ("outbox_bytes", 0),
-        ("mail_spilled", 0),
+        ("cross_reactor_backlog", 0),
         ("refused_connections_max_total", 0),
     ];
     let at_most = [

@@ -195,8 +195,8 @@ fn live_through(plan: &Plan) -> Result<Report, Broken> {
     report.told_slow = world.crowd.told_slow();
     report.pings = world.count("pings_sent_total");
     report.paused = world.count("publishers_paused_total");
-    report.congestions = world.count("congestions_total");
-    report.budget_closes = world.count("budget_closes_total");
+    report.congestions = world.count("channel_backpressure_total");
+    report.budget_closes = world.count("closed_memory_limit_total");
     report.pauses = world.pauses_begun;
     if report.pauses > 0 {
         report.timeouts = world.count("ping_timeouts_total")
@@ -204,7 +204,7 @@ fn live_through(plan: &Plan) -> Result<Report, Broken> {
             + world.count("close_timeouts_total");
     }
     report.idle = world.count("idle_timeouts_total");
-    report.turns = world.count("turns_total");
+    report.turns = world.count("loop_iterations_total");
     Ok(report)
 }
 
@@ -388,7 +388,10 @@ impl World {
         let settings = self.shared.settings();
         let each = settings.limits.outbox_bytes_max.max(FRAME_BYTES_MAX) + PONG_BYTES_MAX;
         let counters = self.shared.registry().reactor(index);
-        let (bytes, outboxes) = (counters.outbox_bytes.get(), counters.outboxes.get());
+        let (bytes, outboxes) = (
+            counters.outbox_bytes.get(),
+            counters.connections_backlogged.get(),
+        );
         assert!(
             bytes <= outboxes * each as u64,
             "{outboxes} outboxes hold {bytes} bytes, each at most {each}"
@@ -430,7 +433,7 @@ impl World {
         for index in 0..self.reactors.len() {
             let namespaces = self.shared.registry().namespaces(index);
             for (sum, counters) in report.dropped.iter_mut().zip(&namespaces[1..]) {
-                report.inflow_limited += counters.inflow_limited_total.get();
+                report.inflow_limited += counters.publish_rate_limited_total.get();
                 *sum += counters.dropped_oldest_total.get()
                     + counters.dropped_newest_total.get()
                     + counters.replaced_total.get();
@@ -516,10 +519,10 @@ const EMPTY_AT_END: &[&str] = &[
     "channels",
     "home_channels",
     "subscriptions",
-    "outboxes",
+    "connections_backlogged",
     "outbox_bytes",
-    "partial_bytes",
-    "mail_spilled",
+    "input_buffered_bytes",
+    "cross_reactor_backlog",
 ];
 
 /// A simulated day takes a few thousand turns.

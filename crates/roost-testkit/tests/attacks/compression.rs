@@ -299,7 +299,7 @@ fn attack_08_undici_cve_2026_12151_compressed_fragments_never_finished(
     }
     client.send_frame(&Frame::ping("all there?"))?;
     client.expect_pong(b"all there?")?;
-    let pinned = server.count("partial_bytes");
+    let pinned = server.count("input_buffered_bytes");
     assert!(pinned >= sent, "the fragments are somewhere");
     assert!(
         pinned <= PINNED_BYTES_BASE + 2 * sent,

@@ -59,7 +59,7 @@ fn attack_06_bandit_cve_2026_65623_early_text_byte_by_byte(backend: Backend) -> 
     for _ in 0..20 {
         client.send_in_pieces(&[b'x'; 1000], 1, Duration::ZERO)?;
         sent += 1000;
-        let pinned = server.count("partial_bytes");
+        let pinned = server.count("input_buffered_bytes");
         assert!(
             pinned <= PINNED_BYTES_BASE + 2 * sent,
             "{pinned} for {sent}"

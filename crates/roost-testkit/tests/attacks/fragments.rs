@@ -91,7 +91,7 @@ fn attack_07_ws_cve_2026_48779_tiny_fragments_never_finished(backend: Backend) -
     // All has been read when the bytes are counted: payload, headers, handshakes.
     let wire = (count * per_client * piece.len()) as u64;
     server.wait_for_count("received_bytes_total", |bytes| bytes >= wire);
-    let pinned = server.count("partial_bytes");
+    let pinned = server.count("input_buffered_bytes");
     let payload = (count * per_client) as u64;
     println!("{wire} bytes on the wire pin {pinned}");
     assert!(pinned >= payload, "the fragments are somewhere");
@@ -116,7 +116,7 @@ fn attack_09_netty_cve_2014_0193_empty_fragments_for_ever(backend: Backend) -> C
     server.wait_for_count("received_bytes_total", |bytes| {
         bytes >= 20 * empty.len() as u64
     });
-    assert!(server.count("partial_bytes") <= PINNED_BYTES_BASE);
+    assert!(server.count("input_buffered_bytes") <= PINNED_BYTES_BASE);
     client.send_frame(&Frame::continuation("end"))?;
     client.expect_text("end")?;
     client.close()?;

@@ -33,8 +33,8 @@ fn attack_16_tungstenite_cve_2023_43669_a_head_byte_by_byte(backend: Backend) ->
     client.send(b"GET / HTTP/1.1\r\nX: ")?;
     for sent in (1000..=8000).step_by(1000) {
         client.send_in_pieces(&[b'x'; 1000], 100, Duration::ZERO)?;
-        server.wait_for_count("partial_bytes", |pinned| pinned >= sent);
-        let pinned = server.count("partial_bytes");
+        server.wait_for_count("input_buffered_bytes", |pinned| pinned >= sent);
+        let pinned = server.count("input_buffered_bytes");
         assert!(
             pinned <= PINNED_BYTES_BASE + 2 * (sent + 20),
             "{pinned} for {sent}"

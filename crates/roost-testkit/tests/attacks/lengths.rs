@@ -89,9 +89,9 @@ fn attack_26_tomcat_cve_2020_13935_length_of_a_control_frame(backend: Backend) -
     }
     nothing_left(&server);
     // A loop without end would go on taking turns.
-    let turns = server.count("turns_total");
+    let turns = server.count("loop_iterations_total");
     std::thread::sleep(std::time::Duration::from_millis(300));
-    let more = server.count("turns_total") - turns;
+    let more = server.count("loop_iterations_total") - turns;
     assert!(more < 100, "{more} turns in 0.3 s with nobody there");
     still_serves(&server)?;
     Ok(())
@@ -107,7 +107,7 @@ fn attack_27_rust_websocket_cve_2022_35922_declared_and_never_sent(backend: Back
         clients.push(client);
     }
     // A byte of payload and a header have come of each; 3.2 GB were promised.
-    let pinned = server.wait_for_count("partial_bytes", |bytes| bytes >= 200);
+    let pinned = server.wait_for_count("input_buffered_bytes", |bytes| bytes >= 200);
     let allowed = 200 * (PINNED_BYTES_BASE + 2 * 15);
     assert!(pinned <= allowed, "{pinned} bytes for 200 connections");
     still_serves(&server)?;
@@ -136,7 +136,7 @@ fn attack_28_eventlet_cve_2021_21419_a_huge_frame_that_is_sent(backend: Backend)
             client.send(&piece)?;
             let expected = before + (sent << 20);
             server.wait_for_count("received_bytes_total", |bytes| bytes >= expected);
-            assert_eq!(server.count("partial_bytes"), 0, "after {sent} MiB");
+            assert_eq!(server.count("input_buffered_bytes"), 0, "after {sent} MiB");
         }
         assert_eq!(server.count("binary_messages_received_total"), 0);
     }
@@ -157,7 +157,7 @@ fn attack_03_nats_cve_2026_33219_memory_before_hello(backend: Backend) -> Checke
         let frame = Frame::continuation(vec![b' '; 65_536]).unfinished().bytes();
         sent += frame.len() as u64;
         client.send(&frame)?;
-        let pinned = server.count("partial_bytes");
+        let pinned = server.count("input_buffered_bytes");
         assert!(
             pinned <= PINNED_BYTES_BASE + 2 * sent,
             "{pinned} for {sent}"

@@ -23,8 +23,8 @@ pub(crate) fn nothing_left(server: &TestServer) {
     for gauge in [
         "websockets_open",
         "handshakes_in_flight",
-        "partial_bytes",
-        "outboxes",
+        "input_buffered_bytes",
+        "connections_backlogged",
         "outbox_bytes",
         "subscriptions",
         "deflate_contexts",

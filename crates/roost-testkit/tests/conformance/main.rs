@@ -33,7 +33,7 @@ fn ask(backend: Backend, reactors: usize, change: impl FnOnce(&mut Settings)) {
     assert!(findings.iter().all(good), "{}:\n{table}", backend.name());
     // Nobody is left behind.
     server.wait_for_count("connections_open", |open| open == 0);
-    assert_eq!(server.count("partial_bytes"), 0);
+    assert_eq!(server.count("input_buffered_bytes"), 0);
     assert_eq!(server.count("outbox_bytes"), 0);
     assert_eq!(server.count("subscriptions"), 0);
 }

@@ -245,6 +245,6 @@ fn an_early_challenge_has_the_handshakes_time(backend: Backend) -> Checked {
     assert_eq!(late.read_response()?.status, 408);
     late.read_to_end()?;
     assert_eq!(server.count("handshake_timeouts_total"), 1);
-    server.wait_for_count("partial_bytes", |bytes| bytes == 0);
+    server.wait_for_count("input_buffered_bytes", |bytes| bytes == 0);
     Ok(())
 }

@@ -306,8 +306,8 @@ fn a_namespace_takes_so_much_a_second(backend: Backend) -> Checked {
         let least_s = f64::from(MESSAGES) / f64::from(PER_SECOND) - 0.6;
         let seconds = begun.elapsed().as_secs_f64();
         assert!(seconds >= least_s, "{MESSAGES} messages in {seconds} s");
-        assert!(counted(&server, "few", "inflow_limited_total") > 0);
-        assert_eq!(counted(&server, "", "inflow_limited_total"), 0);
+        assert!(counted(&server, "few", "publish_rate_limited_total") > 0);
+        assert_eq!(counted(&server, "", "publish_rate_limited_total"), 0);
         // And they are read again.
         for publisher in &mut publishers {
             publisher.send_text("after")?;
@@ -470,13 +470,13 @@ fn all_together_stay_within_the_budget(backend: Backend) -> Checked {
             publisher.send_binary(&payload)?;
         }
         good.expect_binary(&payload)?;
-        most = most.max(server.count("outbox_bytes") + server.count("pinned_bytes"));
+        most = most.max(server.count("outbox_bytes") + server.count("in_flight_bytes"));
     }
     assert!(most > BUDGET / 2 && most <= BUDGET, "{most} bytes held");
-    assert!(server.count("budget_closes_total") > 0);
+    assert!(server.count("closed_memory_limit_total") > 0);
     drop(deaf);
     server.wait_for_count("outbox_bytes", |bytes| bytes == 0);
-    server.wait_for_count("pinned_bytes", |bytes| bytes == 0);
+    server.wait_for_count("in_flight_bytes", |bytes| bytes == 0);
     Ok(())
 }
 
@@ -498,7 +498,7 @@ fn a_message_that_waits_for_many_counts_once(backend: Backend) -> Checked {
         publisher.send_binary(&payload)?;
     }
     // As the books have it, hundreds of megabytes wait for all together.
-    let in_books = || server.count("outbox_bytes") + server.count("pinned_bytes");
+    let in_books = || server.count("outbox_bytes") + server.count("in_flight_bytes");
     let begun = Instant::now();
     while in_books() < 4 * BUDGET {
         assert!(begun.elapsed() < DEADLINE, "{} bytes wait", in_books());
@@ -508,7 +508,7 @@ fn a_message_that_waits_for_many_counts_once(backend: Backend) -> Checked {
             client.expect_binary(&payload)?;
         }
     }
-    assert_eq!(server.count("budget_closes_total"), 0);
+    assert_eq!(server.count("closed_memory_limit_total"), 0);
     assert_eq!(server.count("slow_consumers_total"), 0);
     Ok(())
 }
@@ -527,12 +527,12 @@ fn unfinished_messages_count_against_the_budget(backend: Backend) -> Checked {
     let mut hoarders = Vec::new();
     let begun = Instant::now();
     let mut most = 0;
-    while server.count("budget_closes_total") == 0 {
+    while server.count("closed_memory_limit_total") == 0 {
         assert!(begun.elapsed() < DEADLINE, "{most} bytes held");
         let mut hoarder = server.open("/echo")?;
         hoarder.push(&frame, Duration::from_millis(200));
         hoarders.push(hoarder);
-        most = most.max(server.count("partial_bytes"));
+        most = most.max(server.count("input_buffered_bytes"));
     }
     assert!(most <= BUDGET, "{most} bytes held");
     // The others are served on, also with a message of some size.

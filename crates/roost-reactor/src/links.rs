@@ -1,11 +1,11 @@
-//! Mail between reactors: bounded rings, a bell each, and no lock on the way of a message.
+//! Messages between reactors: bounded rings, a wake flag each, and no lock on the way of a message.
 //!
 //! Each pair of reactors has two rings, made when first used. The *plain* lane carries what the
-//! receiver handles without making new mail for a third (deliveries, acknowledgements, interest);
+//! receiver handles without making new messages for a third (deliveries, acknowledgements, interest);
 //! it is always read. The *publish* lane carries publications on the way to their home, which
-//! make mail for every interested reactor; it is read only while the home's own mail gets away.
+//! make messages for every interested reactor; it is read only while the home's own messages get away.
 //! So a crowd of publishers fills the publish rings back to their own reactors, which then stop
-//! reading from them, and no circle of full rings can stand still: plain mail always drains.
+//! reading from them, and no circle of full rings can stand still: plain messages always drain.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,9 +15,9 @@ use roost_hub::{Item, ReactorId};
 use roost_net::Waker;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
-use crate::bell::{Bell, SENDERS_MAX};
-use crate::core::Letter;
-use crate::thrift::drop_empty_queue;
+use crate::core::PeerMessage;
+use crate::trim::drop_empty_queue;
+use crate::wake::{SENDERS_MAX, WakeFlag};
 
 /// Which ring of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,21 +28,21 @@ pub(crate) enum Lane {
 
 const LANES: usize = 2;
 
-/// Mail that knows its lane.
-pub(crate) trait Mail {
+/// A message that knows its lane.
+pub(crate) trait LinkMessage {
     fn lane(&self) -> Lane;
     /// Memory that it keeps, be it alone or with others.
     fn bytes(&self) -> usize;
 }
 
-impl Mail for Letter {
+impl LinkMessage for PeerMessage {
     fn lane(&self) -> Lane {
         match self {
-            Letter::Hub(Item::Publish { .. }) => Lane::Publish,
-            Letter::Congestion { .. }
-            | Letter::Request(_)
-            | Letter::Answer(_)
-            | Letter::Hub(
+            PeerMessage::Hub(Item::Publish { .. }) => Lane::Publish,
+            PeerMessage::Congestion { .. }
+            | PeerMessage::Request(_)
+            | PeerMessage::Answer(_)
+            | PeerMessage::Hub(
                 Item::Interest { .. }
                 | Item::InterestAck { .. }
                 | Item::Uninterest { .. }
@@ -54,92 +54,92 @@ impl Mail for Letter {
 
     fn bytes(&self) -> usize {
         let beside = match self {
-            Letter::Hub(Item::Publish { payload, .. }) => payload.bytes(),
-            Letter::Hub(Item::Deliver { frames, .. }) => {
+            PeerMessage::Hub(Item::Publish { payload, .. }) => payload.bytes(),
+            PeerMessage::Hub(Item::Deliver { frames, .. }) => {
                 frames.iter().map(|(_, frame)| frame.len()).sum()
             }
-            Letter::Request(request) => size_of_val(&**request),
-            Letter::Answer(answer) => answer.bytes(),
-            Letter::Congestion { .. }
-            | Letter::Hub(
+            PeerMessage::Request(request) => size_of_val(&**request),
+            PeerMessage::Answer(answer) => answer.bytes(),
+            PeerMessage::Congestion { .. }
+            | PeerMessage::Hub(
                 Item::Interest { .. }
                 | Item::InterestAck { .. }
                 | Item::Uninterest { .. }
                 | Item::Published { .. },
             ) => 0,
         };
-        size_of::<Letter>() + beside
+        size_of::<PeerMessage>() + beside
     }
 }
 
-/// The letterboxes of all peers of a server: its reactors, and behind them the slow side.
+/// The inboxes of all peers of a server: its reactors, and behind them the slow side.
 pub(crate) struct Mesh<T> {
-    boxes: Vec<Letterbox<T>>,
+    boxes: Vec<Inbox<T>>,
 }
 
-struct Letterbox<T> {
-    bell: Bell,
+struct Inbox<T> {
+    wake_flag: WakeFlag,
     waker: OnceLock<Waker>,
     /// Rings made by senders and not yet fetched: once in the life of each.
     new_rings: Mutex<Vec<NewRing<T>>>,
     has_new_rings: AtomicBool,
 }
 
-impl<T> Letterbox<T> {
+impl<T> Inbox<T> {
     /// The ring of a sender and lane, made if this is its first use.
     fn ring_from<'a>(
         &self,
         sender: u8,
         lane: Lane,
-        made: &'a mut Option<Outlet<T>>,
-    ) -> &'a mut Outlet<T> {
+        made: &'a mut Option<RingSender<T>>,
+    ) -> &'a mut RingSender<T> {
         made.get_or_insert_with(|| {
-            let (outlet, inlet) = ring();
+            let (ring_sender, ring_receiver) = ring();
             let mut rings = self.new_rings.lock().expect("nobody panics with the lock");
-            rings.push((sender, lane, inlet));
+            rings.push((sender, lane, ring_receiver));
             self.has_new_rings.store(true, Ordering::Release);
-            outlet
+            ring_sender
         })
     }
 }
 
 /// The receiving end of a ring, with its sender and lane.
-type NewRing<T> = (u8, Lane, Inlet<T>);
+type NewRing<T> = (u8, Lane, RingReceiver<T>);
 
 /// What leaves for one reactor in one tick.
 struct Batch<T> {
-    mail: Vec<T>,
+    messages: Vec<T>,
     bytes: usize,
 }
 
 /// The sender's end of a ring.
-struct Outlet<T> {
+struct RingSender<T> {
     ring: Producer<Batch<T>>,
     /// Bytes in the ring.
     bytes: Arc<AtomicUsize>,
 }
 
 /// The receiver's end of a ring.
-struct Inlet<T> {
+struct RingReceiver<T> {
     ring: Consumer<Batch<T>>,
     bytes: Arc<AtomicUsize>,
 }
 
-fn ring<T>() -> (Outlet<T>, Inlet<T>) {
+fn ring<T>() -> (RingSender<T>, RingReceiver<T>) {
     let (producer, consumer) = RingBuffer::new(RING_BATCHES);
     let bytes = Arc::new(AtomicUsize::new(0));
-    let outlet = Outlet {
+    let ring_sender = RingSender {
         ring: producer,
         bytes: bytes.clone(),
     };
-    let inlet = Inlet {
+    let ring_receiver = RingReceiver {
         ring: consumer,
         bytes,
     };
-    (outlet, inlet)
+    (ring_sender, ring_receiver)
 }
 
-impl<T> Outlet<T> {
+impl<T> RingSender<T> {
     /// Gives the batch back if there is no room for it.
     fn push(&mut self, batch: Batch<T>) -> Result<(), Batch<T>> {
         if self.bytes.load(Ordering::Relaxed) >= RING_BYTES_MAX {
@@ -154,18 +154,18 @@ impl<T> Outlet<T> {
     }
 }
 
-impl<T> Inlet<T> {
+impl<T> RingReceiver<T> {
     fn pop(&mut self) -> Option<Vec<T>> {
         let batch = self.ring.pop().ok()?;
         self.bytes.fetch_sub(batch.bytes, Ordering::Relaxed);
-        Some(batch.mail)
+        Some(batch.messages)
     }
 }
 
 impl<T> Batch<T> {
     fn new() -> Batch<T> {
         Batch {
-            mail: Vec::new(),
+            messages: Vec::new(),
             bytes: 0,
         }
     }
@@ -174,34 +174,34 @@ impl<T> Batch<T> {
 impl<T> Mesh<T> {
     pub(crate) fn new(reactors: usize) -> Mesh<T> {
         assert!(reactors <= SENDERS_MAX, "at most {SENDERS_MAX} peers");
-        let letterbox = || Letterbox {
-            bell: Bell::new(),
+        let inbox = || Inbox {
+            wake_flag: WakeFlag::new(),
             waker: OnceLock::new(),
             new_rings: Mutex::new(Vec::new()),
             has_new_rings: AtomicBool::new(false),
         };
         Mesh {
-            boxes: (0..reactors).map(|_| letterbox()).collect(),
+            boxes: (0..reactors).map(|_| inbox()).collect(),
         }
     }
 }
 
 /// One reactor's post office: what it sends, and what has come for it.
-pub(crate) struct Post<T> {
+pub(crate) struct Links<T> {
     me: u8,
     mesh: Arc<Mesh<T>>,
     outgoing: Vec<Outgoing<T>>,
     /// Targets with a batch under way in this tick.
     collecting: Vec<u8>,
-    incoming: Vec<[Option<Inlet<T>>; LANES]>,
-    /// Senders whose ring may hold mail, per lane.
+    incoming: Vec<[Option<RingReceiver<T>>; LANES]>,
+    /// Senders whose ring may hold messages, per lane.
     unread: [[u64; SENDERS_MAX / 64]; LANES],
     /// Whose turn it is, by lane.
     next_sender: [usize; LANES],
     /// Batches that found their ring full.
     spilled: usize,
-    /// Letters gathered in this tick, by lane, and bytes.
-    gathered: [usize; LANES],
+    /// Messages batched in this loop iteration, by lane, and bytes.
+    batched: [usize; LANES],
     gathered_bytes: usize,
     /// Emptied batches for what is sent next: what comes and what leaves balance out.
     spare: Vec<Vec<T>>,
@@ -211,13 +211,13 @@ pub(crate) struct Post<T> {
 
 struct Outgoing<T> {
     batch: [Batch<T>; LANES],
-    ring: [Option<Outlet<T>>; LANES],
+    ring: [Option<RingSender<T>>; LANES],
     spill: [VecDeque<Batch<T>>; LANES],
 }
 
-impl<T: Mail> Post<T> {
+impl<T: LinkMessage> Links<T> {
     /// The post office of reactor `me`; `waker` wakes it.
-    pub(crate) fn new(me: u8, mesh: Arc<Mesh<T>>, waker: Waker) -> Post<T> {
+    pub(crate) fn new(me: u8, mesh: Arc<Mesh<T>>, waker: Waker) -> Links<T> {
         let reactors = mesh.boxes.len();
         let set = mesh.boxes[usize::from(me)].waker.set(waker);
         assert!(set.is_ok(), "one post office for a reactor");
@@ -226,7 +226,7 @@ impl<T: Mail> Post<T> {
             ring: std::array::from_fn(|_| None),
             spill: std::array::from_fn(|_| VecDeque::new()),
         };
-        Post {
+        Links {
             me,
             outgoing: (0..reactors).map(|_| outgoing()).collect(),
             collecting: Vec::new(),
@@ -234,7 +234,7 @@ impl<T: Mail> Post<T> {
             unread: [[0; SENDERS_MAX / 64]; LANES],
             next_sender: [0; LANES],
             spilled: 0,
-            gathered: [0; LANES],
+            batched: [0; LANES],
             gathered_bytes: 0,
             spare: Vec::new(),
             batches_sent: 0,
@@ -248,31 +248,31 @@ impl<T: Mail> Post<T> {
         usize::from(self.me)
     }
 
-    /// Wakes another reactor without mail for it.
+    /// Wakes another reactor without a message for it.
     pub(crate) fn wake(&self, reactor: usize) {
         if let Some(waker) = self.mesh.boxes[reactor].waker.get() {
             waker.wake();
         }
     }
 
-    /// Adds to the batch for `to`; it leaves with [`Post::post`].
-    pub(crate) fn send(&mut self, to: ReactorId, mail: T) {
+    /// Adds to the batch for `to`; it leaves with [`Links::flush`].
+    pub(crate) fn send(&mut self, to: ReactorId, message: T) {
         debug_assert_ne!(to.0, self.me, "nobody writes to himself");
         let outgoing = &mut self.outgoing[usize::from(to.0)];
-        if outgoing.batch.iter().all(|batch| batch.mail.is_empty()) {
+        if outgoing.batch.iter().all(|batch| batch.messages.is_empty()) {
             self.collecting.push(to.0);
         }
-        let (lane, bytes) = (mail.lane() as usize, mail.bytes());
-        self.gathered[lane] += 1;
+        let (lane, bytes) = (message.lane() as usize, message.bytes());
+        self.batched[lane] += 1;
         self.gathered_bytes += bytes;
-        outgoing.batch[lane].mail.push(mail);
+        outgoing.batch[lane].messages.push(message);
         outgoing.batch[lane].bytes += bytes;
     }
 
-    /// Ends the tick: what was gathered, and what was left from before, goes into the rings, and
+    /// Ends the loop iteration: what was batched, and what was left from before, goes into the rings, and
     /// receivers that sleep are woken.
-    pub(crate) fn post(&mut self) {
-        self.gathered = [0; LANES];
+    pub(crate) fn flush(&mut self) {
+        self.batched = [0; LANES];
         self.gathered_bytes = 0;
         if self.spilled > 0 {
             for to in 0..self.outgoing.len() {
@@ -281,31 +281,31 @@ impl<T: Mail> Post<T> {
                     .iter()
                     .any(|spill| !spill.is_empty())
                 {
-                    self.post_to(to as u8);
+                    self.flush_to(to as u8);
                 }
             }
         }
         while let Some(to) = self.collecting.pop() {
             let outgoing = &mut self.outgoing[usize::from(to)];
             for lane in 0..LANES {
-                if outgoing.batch[lane].mail.is_empty() {
+                if outgoing.batch[lane].messages.is_empty() {
                     continue;
                 }
                 let next = Batch {
-                    mail: self.spare.pop().unwrap_or_default(),
+                    messages: self.spare.pop().unwrap_or_default(),
                     bytes: 0,
                 };
                 let batch = std::mem::replace(&mut outgoing.batch[lane], next);
                 outgoing.spill[lane].push_back(batch);
                 self.spilled += 1;
             }
-            self.post_to(to);
+            self.flush_to(to);
         }
     }
 
     /// Moves what is spilled for `to` into its rings, as far as they take it.
-    fn post_to(&mut self, to: u8) {
-        let letterbox = &self.mesh.boxes[usize::from(to)];
+    fn flush_to(&mut self, to: u8) {
+        let inbox = &self.mesh.boxes[usize::from(to)];
         let outgoing = &mut self.outgoing[usize::from(to)];
         let mut put = false;
         for lane in [Lane::Plain, Lane::Publish] {
@@ -313,7 +313,7 @@ impl<T: Mail> Post<T> {
             if spill.is_empty() {
                 continue;
             }
-            let ring = letterbox.ring_from(self.me, lane, &mut outgoing.ring[lane as usize]);
+            let ring = inbox.ring_from(self.me, lane, &mut outgoing.ring[lane as usize]);
             while let Some(batch) = spill.pop_front() {
                 match ring.push(batch) {
                     Ok(()) => {
@@ -335,10 +335,10 @@ impl<T: Mail> Post<T> {
 
     /// Says that a ring of `to` has something, and wakes it if it sleeps.
     fn notify(&mut self, to: u8) {
-        let letterbox = &self.mesh.boxes[usize::from(to)];
-        if letterbox.bell.ring(self.me) {
+        let inbox = &self.mesh.boxes[usize::from(to)];
+        if inbox.wake_flag.notify(self.me) {
             self.wakes += 1;
-            letterbox
+            inbox
                 .waker
                 .get()
                 .expect("set before a reactor first sleeps")
@@ -348,35 +348,35 @@ impl<T: Mail> Post<T> {
 
     /// Puts one message into its ring at once, in a batch of its own. Returns it if the ring has no
     /// room: nothing is kept to be tried again. For a peer to which nothing else is sent, since it
-    /// passes what [`Post::send`] has gathered.
-    pub(crate) fn try_send(&mut self, to: ReactorId, mail: T) -> Result<(), T> {
+    /// passes what [`Links::send`] has batched.
+    pub(crate) fn try_send(&mut self, to: ReactorId, message: T) -> Result<(), T> {
         debug_assert_ne!(to.0, self.me, "nobody writes to himself");
-        let letterbox = &self.mesh.boxes[usize::from(to.0)];
-        let (lane, bytes) = (mail.lane(), mail.bytes());
+        let inbox = &self.mesh.boxes[usize::from(to.0)];
+        let (lane, bytes) = (message.lane(), message.bytes());
         let made = &mut self.outgoing[usize::from(to.0)].ring[lane as usize];
         let batch = Batch {
-            mail: vec![mail],
+            messages: vec![message],
             bytes,
         };
-        match letterbox.ring_from(self.me, lane, made).push(batch) {
+        match inbox.ring_from(self.me, lane, made).push(batch) {
             Ok(()) => {
                 self.batches_sent += 1;
                 self.notify(to.0);
                 Ok(())
             }
-            Err(mut batch) => Err(batch.mail.pop().expect("a batch of one")),
+            Err(mut batch) => Err(batch.messages.pop().expect("a batch of one")),
         }
     }
 
     /// The next batch that has come. The publish lane only `with_publishes`.
     pub(crate) fn next_batch(&mut self, with_publishes: bool) -> Option<(ReactorId, Vec<T>)> {
-        self.look();
+        self.poll_inbox();
         let lanes = if with_publishes { LANES } else { 1 };
         for lane in 0..lanes {
-            // In turn, so that nobody waits for ever behind one who always has mail.
+            // In turn, so that nobody waits for ever behind one who always has messages.
             while let Some(from) = first_from(&self.unread[lane], self.next_sender[lane]) {
                 let ring = self.incoming[from][lane].as_mut();
-                if let Some(batch) = ring.and_then(Inlet::pop) {
+                if let Some(batch) = ring.and_then(RingReceiver::pop) {
                     self.next_sender[lane] = (from + 1) % SENDERS_MAX;
                     return Some((ReactorId(from as u8), batch));
                 }
@@ -386,70 +386,67 @@ impl<T: Mail> Post<T> {
         None
     }
 
-    /// Takes back what [`Post::next_batch`] gave, empty by now.
-    pub(crate) fn recycle(&mut self, mail: Vec<T>) {
-        debug_assert!(mail.is_empty(), "it has been read");
-        if self.spare.len() < SPARE_MAX && mail.capacity() <= SPARE_LETTERS_MAX {
-            self.spare.push(mail);
+    /// Takes back what [`Links::next_batch`] gave, empty by now.
+    pub(crate) fn recycle(&mut self, messages: Vec<T>) {
+        debug_assert!(messages.is_empty(), "it has been read");
+        if self.spare.len() < SPARE_MAX && messages.capacity() <= SPARE_MESSAGES_MAX {
+            self.spare.push(messages);
         }
     }
 
     /// Takes note of who rang.
-    fn look(&mut self) {
-        let letterbox = &self.mesh.boxes[usize::from(self.me)];
-        let Some(rung) = letterbox.bell.take() else {
+    fn poll_inbox(&mut self) {
+        let inbox = &self.mesh.boxes[usize::from(self.me)];
+        let Some(pending) = inbox.wake_flag.take() else {
             return;
         };
-        if letterbox.has_new_rings.swap(false, Ordering::Acquire) {
-            let mut rings = letterbox
-                .new_rings
-                .lock()
-                .expect("nobody panics with the lock");
+        if inbox.has_new_rings.swap(false, Ordering::Acquire) {
+            let mut rings = inbox.new_rings.lock().expect("nobody panics with the lock");
             for (from, lane, ring) in rings.drain(..) {
                 self.incoming[usize::from(from)][lane as usize] = Some(ring);
             }
         }
         for lane in &mut self.unread {
-            for (word, rung) in lane.iter_mut().zip(rung) {
-                *word |= rung;
+            for (word, pending) in lane.iter_mut().zip(pending) {
+                *word |= pending;
             }
         }
     }
 
-    /// Says whether the reactor may sleep: no mail it could read has come. If so, whoever writes
+    /// Says whether the reactor may sleep: no message that it could read has come. If so, whoever writes
     /// next wakes it.
-    pub(crate) fn lie_down(&mut self, with_publishes: bool) -> bool {
+    pub(crate) fn try_park(&mut self, with_publishes: bool) -> bool {
         let lanes = if with_publishes { LANES } else { 1 };
         if self.unread[..lanes].iter().flatten().any(|&word| word != 0) {
             return false;
         }
-        self.mesh.boxes[usize::from(self.me)].bell.lie_down()
+        self.mesh.boxes[usize::from(self.me)].wake_flag.try_park()
     }
 
-    /// Ends what [`Post::lie_down`] began.
-    pub(crate) fn get_up(&self) {
-        self.mesh.boxes[usize::from(self.me)].bell.get_up();
+    /// Ends what [`Links::try_park`] began.
+    pub(crate) fn unpark(&self) {
+        self.mesh.boxes[usize::from(self.me)].wake_flag.unpark();
     }
 
     /// Drops memory that is only kept for the next batches; returns the bytes.
-    pub(crate) fn give_back(&mut self) -> usize {
-        let letters: usize = self.spare.iter().map(Vec::capacity).sum();
+    pub(crate) fn shrink(&mut self) -> usize {
+        let messages: usize = self.spare.iter().map(Vec::capacity).sum();
         self.spare = Vec::new();
         let spills = self.outgoing.iter_mut().flat_map(|to| &mut to.spill);
-        letters * size_of::<T>() + spills.map(drop_empty_queue).sum::<usize>()
+        messages * size_of::<T>() + spills.map(drop_empty_queue).sum::<usize>()
     }
 
     /// Batches that wait because a ring is full. While there are any, the caller reads from no
-    /// publisher and calls [`Post::post`] again soon.
+    /// publisher and calls [`Links::flush`] again soon.
     pub(crate) fn spilled(&self) -> usize {
         self.spilled
     }
 
-    /// Whether so much was gathered that it should be posted before more is: a ring is bounded in
+    /// Whether so much was batched that it should be flushed before more is: a ring is bounded in
     /// batches, so batches have to be.
-    pub(crate) fn is_crowded(&self, lane: Lane) -> bool {
-        self.gathered[lane as usize] >= GATHERED_MAX[lane as usize]
-            || self.gathered_bytes >= GATHERED_BYTES_MAX
+    pub(crate) fn at_batch_limit(&self, lane: Lane) -> bool {
+        self.batched[lane as usize] >= BATCHED_MAX[lane as usize]
+            || self.gathered_bytes >= BATCHED_BYTES_MAX
     }
 }
 
@@ -458,20 +455,20 @@ const RING_BATCHES: usize = 32;
 
 /// Emptied batches kept for the next.
 const SPARE_MAX: usize = 32;
-/// Letters that one may have room for; larger ones are rare.
-const SPARE_LETTERS_MAX: usize = 256;
+/// Messages that one may have room for; larger ones are rare.
+const SPARE_MESSAGES_MAX: usize = 256;
 
-/// Letters gathered in a tick, after which nothing is read that might make more. Fewer in the lane
+/// Messages batched in a loop iteration, after which nothing is read that might make more. Fewer in the lane
 /// of publishes: so many are under way before the first word of a congestion can come back.
-const GATHERED_MAX: [usize; LANES] = [4096, 256];
+const BATCHED_MAX: [usize; LANES] = [4096, 256];
 /// Bytes of them, after which the same is done.
-const GATHERED_BYTES_MAX: usize = 256 << 10;
+const BATCHED_BYTES_MAX: usize = 256 << 10;
 /// Bytes in a ring beyond which it is full. An empty one takes a batch of any size.
 const RING_BYTES_MAX: usize = 1 << 20;
 
-/// Bytes of mail that may be under way from one reactor to another, beside one message of the
+/// Bytes of messages that may be under way from one reactor to another, beside one message of the
 /// greatest length for each of the two lanes.
-pub const MAIL_BYTES_MAX: usize = LANES * (RING_BYTES_MAX + GATHERED_BYTES_MAX);
+pub const LINK_BYTES_MAX: usize = LANES * (RING_BYTES_MAX + BATCHED_BYTES_MAX);
 
 /// The first sender that `unread` names, from `start` on and round to it.
 fn first_from(unread: &[u64; SENDERS_MAX / 64], start: usize) -> Option<usize> {
@@ -495,7 +492,7 @@ mod tests {
     use roost_net::sim::{SimFaults, SimNet, SimOptions};
 
     struct Note(u32, Lane);
-    impl Mail for Note {
+    impl LinkMessage for Note {
         fn lane(&self) -> Lane {
             self.1
         }
@@ -505,16 +502,16 @@ mod tests {
         }
     }
 
-    fn offices(n: u8) -> Vec<Post<Note>> {
+    fn offices(n: u8) -> Vec<Links<Note>> {
         let net = SimNet::new(1, SimFaults::none());
         let mesh = Arc::new(Mesh::new(usize::from(n)));
         let waker = || net.driver(SimOptions::default()).waker();
         (0..n)
-            .map(|me| Post::new(me, mesh.clone(), waker()))
+            .map(|me| Links::new(me, mesh.clone(), waker()))
             .collect()
     }
 
-    fn read_all(post: &mut Post<Note>, with_publishes: bool) -> Vec<(u8, u32)> {
+    fn read_all(post: &mut Links<Note>, with_publishes: bool) -> Vec<(u8, u32)> {
         let mut read = Vec::new();
         while let Some((from, batch)) = post.next_batch(with_publishes) {
             read.extend(batch.iter().map(|note| (from.0, note.0)));
@@ -528,15 +525,15 @@ mod tests {
         let sent = RING_BATCHES as u32 * 3;
         for n in 0..sent {
             offices[0].send(ReactorId(2), Note(n, Lane::Plain));
-            offices[0].post();
+            offices[0].flush();
         }
         assert_eq!(offices[0].spilled(), RING_BATCHES * 2);
         let mut read = Vec::new();
         while read.len() < sent as usize {
             let got = read_all(&mut offices[2], false);
-            assert!(!got.is_empty(), "mail stands still");
+            assert!(!got.is_empty(), "messages stand still");
             read.extend(got);
-            offices[0].post();
+            offices[0].flush();
         }
         assert_eq!(read, (0..sent).map(|n| (0, n)).collect::<Vec<_>>());
         assert_eq!(offices[0].spilled(), 0);
@@ -548,14 +545,14 @@ mod tests {
         let large = RING_BYTES_MAX as u32;
         for n in [large / 2, 1, 2 * large, 2, 3] {
             offices[0].send(ReactorId(1), Note(n, Lane::Plain));
-            assert_eq!(offices[0].is_crowded(Lane::Publish), n > 100);
-            offices[0].post();
-            assert!(!offices[0].is_crowded(Lane::Publish), "it has left");
+            assert_eq!(offices[0].at_batch_limit(Lane::Publish), n > 100);
+            offices[0].flush();
+            assert!(!offices[0].at_batch_limit(Lane::Publish), "it has left");
         }
         assert_eq!(offices[0].spilled(), 2, "behind the one that is too long");
         let first = [large / 2, 1, 2 * large].map(|n| (0, n));
         assert_eq!(read_all(&mut offices[1], false), first);
-        offices[0].post();
+        offices[0].flush();
         assert_eq!(read_all(&mut offices[1], false), [(0, 2), (0, 3)]);
         assert_eq!(offices[0].spilled(), 0);
     }
@@ -564,17 +561,17 @@ mod tests {
     fn a_batch_that_was_read_is_used_again() {
         let mut offices = offices(2);
         for large in [false, true] {
-            let notes = if large { SPARE_LETTERS_MAX + 1 } else { 1 };
+            let notes = if large { SPARE_MESSAGES_MAX + 1 } else { 1 };
             (0..notes).for_each(|_| offices[0].send(ReactorId(1), Note(1, Lane::Plain)));
-            offices[0].post();
-            let (_, mut mail) = offices[1].next_batch(true).expect("sent");
-            mail.clear();
-            let at = mail.as_ptr();
-            offices[1].recycle(mail);
+            offices[0].flush();
+            let (_, mut messages) = offices[1].next_batch(true).expect("sent");
+            messages.clear();
+            let at = messages.as_ptr();
+            offices[1].recycle(messages);
             // The first fills the batch that was begun, the second the one that was read.
             for _ in 0..2 {
                 offices[1].send(ReactorId(0), Note(2, Lane::Plain));
-                offices[1].post();
+                offices[1].flush();
             }
             let (_, first) = offices[0].next_batch(true).expect("sent");
             let (_, second) = offices[0].next_batch(true).expect("sent");
@@ -588,14 +585,14 @@ mod tests {
         let mut offices = offices(2);
         offices[0].send(ReactorId(1), Note(1, Lane::Publish));
         offices[0].send(ReactorId(1), Note(2, Lane::Plain));
-        offices[0].post();
+        offices[0].flush();
         assert_eq!(read_all(&mut offices[1], false), [(0, 2)]);
         assert!(
-            offices[1].lie_down(false),
+            offices[1].try_park(false),
             "only what may not be read is there"
         );
-        offices[1].get_up();
-        assert!(!offices[1].lie_down(true));
+        offices[1].unpark();
+        assert!(!offices[1].try_park(true));
         assert_eq!(read_all(&mut offices[1], true), [(0, 1)]);
     }
 
@@ -603,14 +600,14 @@ mod tests {
     fn only_a_sleeper_is_woken() {
         let mut offices = offices(2);
         offices[0].send(ReactorId(1), Note(1, Lane::Plain));
-        offices[0].post();
+        offices[0].flush();
         assert_eq!(offices[0].wakes, 0, "an awake reactor needs no wake");
-        assert!(!offices[1].lie_down(true), "there is mail");
+        assert!(!offices[1].try_park(true), "there is messages");
         read_all(&mut offices[1], true);
-        assert!(offices[1].lie_down(true));
+        assert!(offices[1].try_park(true));
         for n in 0..2 {
             offices[0].send(ReactorId(1), Note(n, Lane::Plain));
-            offices[0].post();
+            offices[0].flush();
         }
         assert_eq!(offices[0].wakes, 1, "the second finds it woken already");
     }
@@ -644,7 +641,7 @@ mod tests {
         for n in 0..3 {
             for sender in &mut offices[..2] {
                 sender.send(ReactorId(2), Note(n, Lane::Plain));
-                sender.post();
+                sender.flush();
             }
         }
         let read = read_all(&mut offices[2], true);

@@ -9,7 +9,7 @@ use crate::core::Core;
 
 /// One entry for each slot that was ever used.
 #[derive(Default)]
-pub(crate) struct Ledger {
+pub(crate) struct CostProbe {
     entries: Vec<Entry>,
 }
 
@@ -23,7 +23,7 @@ struct Entry {
 /// What one connection has sent, and what it costs.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
-pub struct Account {
+pub struct ConnCost {
     /// Whose it is.
     pub key: ConnKey,
     /// Bytes that the driver has delivered.
@@ -41,7 +41,7 @@ pub struct Account {
     pub hears_itself_only: bool,
 }
 
-impl Ledger {
+impl CostProbe {
     /// A new connection has the slot.
     pub(crate) fn open(&mut self, slot: u32) {
         self.note(slot, |entry| *entry = Entry::default());
@@ -84,20 +84,25 @@ impl Ledger {
 impl Core {
     /// The accounts of all connections that are not being closed. In debug builds only they say
     /// what was received and done.
-    pub(crate) fn accounts<D: Driver>(&self, driver: &D) -> impl Iterator<Item = Account> {
+    pub(crate) fn conn_costs<D: Driver>(&self, driver: &D) -> impl Iterator<Item = ConnCost> {
         let keys = (0..self.table.slots()).filter_map(|slot| self.table.key_at(slot));
-        keys.filter_map(move |key| self.account_of(driver, key))
+        keys.filter_map(move |key| self.conn_cost_of(driver, key))
     }
 
-    fn account_of<D: Driver>(&self, driver: &D, key: ConnKey) -> Option<Account> {
+    fn conn_cost_of<D: Driver>(&self, driver: &D, key: ConnKey) -> Option<ConnCost> {
         let conn = self.table.get(key)?;
         if conn.phase == Phase::Closed {
             return None;
         }
         let slot = key.slot() as usize;
-        let entry = self.ledger.entries.get(slot).copied().unwrap_or_default();
+        let entry = self
+            .cost_probe
+            .entries
+            .get(slot)
+            .copied()
+            .unwrap_or_default();
         let outbox = self.outboxes.held_by(conn).cost;
-        Some(Account {
+        Some(ConnCost {
             key,
             received_bytes: entry.received_bytes,
             unfinished_bytes: entry.unfinished_bytes,

@@ -10,7 +10,7 @@ use crate::conn_id::ConnId;
 use crate::core::Core;
 
 /// The lists of all reactors.
-pub(crate) struct SlowBoard {
+pub(crate) struct BacklogReport {
     lists: Box<[Mutex<Vec<Slow>>]>,
 }
 
@@ -25,9 +25,9 @@ struct Slow {
     in_flight_bytes: usize,
 }
 
-impl SlowBoard {
-    pub(crate) fn new(reactors: usize) -> SlowBoard {
-        SlowBoard {
+impl BacklogReport {
+    pub(crate) fn new(reactors: usize) -> BacklogReport {
+        BacklogReport {
             lists: (0..reactors).map(|_| Mutex::default()).collect(),
         }
     }
@@ -65,12 +65,12 @@ impl SlowBoard {
 
 impl Core {
     /// Brings this reactor's list up to date, if it is time.
-    pub(crate) fn list_slow<D: Driver>(&mut self, driver: &D) {
-        if self.now < self.slow_due || (self.outboxes.is_empty() && !self.slow_listed) {
+    pub(crate) fn report_backlog<D: Driver>(&mut self, driver: &D) {
+        if self.now < self.backlog_due || (self.outboxes.is_empty() && !self.backlog_listed) {
             return;
         }
-        self.slow_due = self.now + LIST_TICKS;
-        self.slow_listed = !self.outboxes.is_empty();
+        self.backlog_due = self.now + LIST_TICKS;
+        self.backlog_listed = !self.outboxes.is_empty();
         let mut list: Vec<Slow> = Vec::new();
         for outbox in self.outboxes.iter() {
             let Some(key) = self.table.key_at(outbox.owner()) else {
@@ -96,14 +96,14 @@ impl Core {
         for slow in &mut list {
             slow.in_flight_bytes = driver.unsent_bytes(slow.key);
         }
-        let mine = &self.slow_board.lists[self.post.me()];
+        let mine = &self.backlog_report.lists[self.links.me()];
         *mine.lock().expect("nobody panics with the lock") = list;
     }
 
     /// When the list wants to be brought up to date again, as a tick.
-    pub(crate) fn slow_list_due(&self) -> u32 {
-        if self.slow_listed || !self.outboxes.is_empty() {
-            self.slow_due
+    pub(crate) fn backlog_report_due(&self) -> u32 {
+        if self.backlog_listed || !self.outboxes.is_empty() {
+            self.backlog_due
         } else {
             crate::conn::NEVER
         }

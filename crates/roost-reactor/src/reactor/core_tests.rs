@@ -48,9 +48,9 @@ impl Reactor<SimDriver> {
         let core = &mut self.core;
         for &key in keys {
             let conn = core.table.get_mut(key).expect("it is there");
-            core.tick.take_back(conn);
+            core.turn_output.discard(conn);
         }
-        core.tick.clear();
+        core.turn_output.clear();
     }
 
     fn phase(&self, key: ConnKey) -> Phase {
@@ -86,7 +86,7 @@ fn what_comes_while_a_channel_is_joined_has_a_limit() {
     assert_eq!(reactor.phase(beyond), Phase::Lingering);
     let counters = &reactor.core.counters;
     assert_eq!(counters.handshakes_refused_total.get(), refused + 1);
-    let said = String::from_utf8_lossy(&reactor.core.tick.arena);
+    let said = String::from_utf8_lossy(&reactor.core.turn_output.arena);
     let answer = &said[said.rfind("HTTP/1.1").expect("an answer")..];
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     assert!(answer.ends_with("before the handshake was answered; wait for the 101.\n"));
@@ -151,9 +151,9 @@ fn a_crowd_is_pinged_evenly() {
                     heard_s[key.slot() as usize] = second;
                     core.handle_bytes(key, &mut [0x8a, 0x80, 0, 0, 0, 0]);
                     let conn = core.table.get_mut(key).expect("all stay");
-                    core.tick.take_back(conn);
+                    core.turn_output.discard(conn);
                 }
-                core.tick.clear();
+                core.turn_output.clear();
                 pings_in[second as usize] += pinged.len() as u32;
             }
         }
@@ -219,7 +219,7 @@ fn many_deadlines_at_once_are_several_turns_work() {
         assert!(core.sweep.due() <= core.now, "the next turn comes at once");
         core.sweep(&reactor.driver);
         assert!((1..=256).contains(&(timeouts() - before)));
-        core.tick.clear();
+        core.turn_output.clear();
         turns += 1;
     }
     assert_eq!(turns, CROWD.div_ceil(256));
@@ -247,7 +247,7 @@ fn tables_grow_without_a_pause() {
         let key = reactor.core.handle_accepted(Some(peer));
         let key = key.unwrap_or_else(|_| panic!("there is room"));
         reactor.core.handle_bytes(key, &mut request);
-        reactor.core.settle();
+        reactor.core.apply_pending();
         reactor.end_tick(&[key]);
         steps_ns.push((begun.elapsed().as_nanos(), number));
         if [CROWD / 2, CROWD].contains(&(number + 1)) {

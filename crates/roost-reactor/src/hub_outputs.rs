@@ -1,4 +1,4 @@
-//! What the hub wants done: deliveries to connections, answers, mail to other reactors.
+//! What the hub wants done: deliveries to connections, answers, messages to other reactors.
 
 use roost_dialect::Publication;
 use roost_dialect::dialect::Event;
@@ -11,17 +11,17 @@ use roost_wire::Frozen;
 use tracing::debug;
 
 use crate::conn::Phase;
-use crate::core::{Core, Letter};
-use crate::tick::Origin;
+use crate::core::{Core, PeerMessage};
+use crate::turn_output::Origin;
 
 impl Core {
     /// Does all that the hub wants, and what follows from it.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn apply_pending(&mut self) {
         loop {
-            self.settle_outputs();
+            self.apply_hub_outputs();
             // Only now: a message behind a handshake must not reach the hub while outputs from
             // before it wait, or it would overtake them.
-            let Some((key, mut rest)) = self.granted.pop() else {
+            let Some((key, mut rest)) = self.early_data.pop() else {
                 return;
             };
             self.handle_frame_bytes(key, &mut rest);
@@ -30,7 +30,7 @@ impl Core {
 
     /// Does what the hub wants, before it is told anything new: what it says of subscribers holds
     /// for the moment it says it.
-    pub(crate) fn settle_outputs(&mut self) {
+    pub(crate) fn apply_hub_outputs(&mut self) {
         while !self.outputs.is_empty() {
             let mut outputs = std::mem::take(&mut self.outputs);
             for output in outputs.drain(..) {
@@ -45,9 +45,9 @@ impl Core {
     fn handle_output(&mut self, output: Output<roost_dialect::Publication, Frozen>) {
         match output {
             Output::ToReactor(to, item) if self.is_control(to) => {
-                self.send_to_control(Letter::Hub(item));
+                self.send_to_control(PeerMessage::Hub(item));
             }
-            Output::ToReactor(to, item) => self.post.send(to, Letter::Hub(item)),
+            Output::ToReactor(to, item) => self.links.send(to, PeerMessage::Hub(item)),
             Output::Subscribed {
                 who,
                 encoding: _,
@@ -124,7 +124,7 @@ impl Core {
         let piece = self.fanout.next_piece(
             &self.hub,
             &mut self.table,
-            &mut self.tick,
+            &mut self.turn_output,
             self.now,
             self.settings.fan_out_piece as usize,
         );
@@ -138,7 +138,7 @@ impl Core {
             debug_assert!(false, "what is delivered has a channel");
             return;
         };
-        self.counters.congestions_total.inc();
+        self.counters.channel_backpressure_total.inc();
         let is_known = self.fanout.is_congested(&name);
         self.fanout.congest(channel, encoding, name.clone());
         if !is_known {
@@ -159,8 +159,8 @@ impl Core {
         if home == me {
             self.on_congestion(me, name, is_congested);
         } else {
-            self.post
-                .send(home, Letter::Congestion { name, is_congested });
+            self.links
+                .send(home, PeerMessage::Congestion { name, is_congested });
         }
     }
 
@@ -171,15 +171,15 @@ impl Core {
         } else if let Some(cleared) = self.congestion.end(&name, from) {
             for reactor in cleared.notify.iter() {
                 let name = name.clone();
-                self.post
-                    .send(reactor, Letter::Congestion { name, is_congested });
+                self.links
+                    .send(reactor, PeerMessage::Congestion { name, is_congested });
             }
             self.paused.extend(cleared.parked);
         }
     }
 
     fn me(&self) -> ReactorId {
-        ReactorId(self.post.me() as u8)
+        ReactorId(self.links.me() as u8)
     }
 
     /// Begins a subscription behind all that is on its way here.
@@ -254,7 +254,7 @@ impl Core {
         encoding: Encoding,
         frame: &Frozen,
     ) {
-        let frame = self.tick.share(frame, Some(origin));
+        let frame = self.turn_output.share(frame, Some(origin));
         let mut deliveries = 0;
         for subscriber in self.hub.subscribers(origin.channel, encoding) {
             if exclude == Some(subscriber.0) {
@@ -265,26 +265,26 @@ impl Core {
                 continue;
             };
             conn.last_message = self.now;
-            self.tick.give(subscriber.0, conn, frame);
+            self.turn_output.enqueue(subscriber.0, conn, frame);
             deliveries += 1;
         }
         self.counters.deliveries_total.add(deliveries);
     }
 
     /// Handles a batch from another reactor.
-    pub(crate) fn handle_mail(&mut self, from: ReactorId, mut batch: Vec<Letter>) {
-        for letter in batch.drain(..) {
-            let item = match letter {
-                Letter::Hub(item) => item,
-                Letter::Congestion { name, is_congested } => {
+    pub(crate) fn handle_peer_messages(&mut self, from: ReactorId, mut batch: Vec<PeerMessage>) {
+        for message in batch.drain(..) {
+            let item = match message {
+                PeerMessage::Hub(item) => item,
+                PeerMessage::Congestion { name, is_congested } => {
                     self.on_congestion(from, name, is_congested);
                     continue;
                 }
-                Letter::Request(request) => {
+                PeerMessage::Request(request) => {
                     self.handle_request(request.0, request.1);
                     continue;
                 }
-                Letter::Answer(_) => {
+                PeerMessage::Answer(_) => {
                     debug_assert!(false, "reactors do not ask each other");
                     continue;
                 }
@@ -297,8 +297,8 @@ impl Core {
                 && self.congestion.notify_once(name, from)
             {
                 let (name, is_congested) = (name.clone(), true);
-                self.post
-                    .send(from, Letter::Congestion { name, is_congested });
+                self.links
+                    .send(from, PeerMessage::Congestion { name, is_congested });
             }
             let codec = &mut self.codec;
             self.hub.handle(
@@ -308,8 +308,8 @@ impl Core {
                 &mut |publication, encoding, ids| codec.encode(publication, encoding, ids),
                 &mut self.outputs,
             );
-            self.settle();
+            self.apply_pending();
         }
-        self.post.recycle(batch);
+        self.links.recycle(batch);
     }
 }

@@ -9,7 +9,7 @@ use tracing::debug;
 
 use crate::conn::{Flags, Index, Phase};
 use crate::core::Core;
-use crate::framing::Framing;
+use crate::encoding::Framing;
 use crate::inputs::Partial;
 use crate::paused::{Decoder, Unread};
 
@@ -29,12 +29,12 @@ impl Core {
         let decoder = match self.take_partial(key.slot()) {
             Some(Partial::Unread(mut unread)) => {
                 unread.append(bytes);
-                self.ledger.work(key.slot(), bytes.len() as u64);
+                self.cost_probe.work(key.slot(), bytes.len() as u64);
                 return self.keep_partial(key.slot(), Partial::Unread(unread));
             }
             Some(Partial::Frames(inbound)) => Decoder::Frames(*inbound),
             Some(Partial::EarlyFrames(inbound)) => Decoder::EarlyFrames(*inbound),
-            Some(Partial::Head(_) | Partial::Challenge(_) | Partial::Joining(_)) | None => {
+            Some(Partial::Head(_) | Partial::Challenge(_) | Partial::PendingAccept(_)) | None => {
                 Decoder::new(framing)
             }
         };
@@ -90,7 +90,7 @@ impl Core {
     pub(crate) fn keep_input(&mut self, key: ConnKey, decoder: Decoder, rest: &[u8]) {
         let partial = match decoder {
             decoder if !rest.is_empty() => {
-                self.ledger.work(key.slot(), rest.len() as u64);
+                self.cost_probe.work(key.slot(), rest.len() as u64);
                 Partial::Unread(Box::new(Unread::new(decoder, rest)))
             }
             Decoder::Frames(inbound) => Partial::Frames(Box::new(inbound)),
@@ -123,7 +123,7 @@ impl Core {
             let limits = self.wire_limits;
             let mut input = Input::new(bytes);
             while self.handle_next(key, inbound.next(&mut input, &limits)) {}
-            self.ledger.work(key.slot(), inbound.steps() - steps);
+            self.cost_probe.work(key.slot(), inbound.steps() - steps);
             return input.len();
         };
         // The inflater is out while a message is borrowed from it; nothing handled meanwhile
@@ -147,7 +147,7 @@ impl Core {
             }
         };
         self.codec.return_inflater(inflater);
-        self.ledger.work(key.slot(), inbound.steps() - steps);
+        self.cost_probe.work(key.slot(), inbound.steps() - steps);
         rest
     }
 
@@ -175,7 +175,7 @@ impl Core {
         let steps = inbound.steps();
         let mut input = Input::new(bytes);
         while self.handle_next(key, inbound.next(&mut input, &limits)) {}
-        self.ledger.work(key.slot(), inbound.steps() - steps);
+        self.cost_probe.work(key.slot(), inbound.steps() - steps);
         input.len()
     }
 
@@ -189,9 +189,9 @@ impl Core {
             Ok(Some(message)) => {
                 let bytes = payload_bytes(&message);
                 self.turn_bytes += MESSAGE_BYTES + bytes;
-                self.ledger.work(key.slot(), 1 + bytes);
+                self.cost_probe.work(key.slot(), 1 + bytes);
                 self.handle_message(key, message);
-                self.settle_outputs();
+                self.apply_hub_outputs();
                 self.reads_on(key)
             }
             Ok(None) => false,
@@ -224,7 +224,7 @@ impl Core {
             Message::Ping(payload) => {
                 self.counters.pings_received_total.inc();
                 // RFC 6455 §5.5.2: answered until a close frame was received, also after ours.
-                self.tick.give_pong(key.slot(), conn, payload);
+                self.turn_output.enqueue_pong(key.slot(), conn, payload);
             }
             Message::Pong(_) => self.counters.pongs_received_total.inc(),
             Message::Close(code, reason) => self.handle_close(key, code, reason),
@@ -247,13 +247,14 @@ impl Core {
             // RFC 6455 §5.5.1: answer with a close frame, typically echoing the status code.
             // Browsers' own tests (WPT) want the reason back as well.
             let framing = conn.framing;
-            self.tick.give_own(key.slot(), conn, |arena| match code {
-                _ if framing == Framing::Early => {
-                    arena.extend_from_slice(hixie::close().as_bytes());
-                }
-                Some(code) => append_close(arena, code, reason),
-                None => append_frame(arena, Opcode::Close, b""),
-            });
+            self.turn_output
+                .enqueue_owned(key.slot(), conn, |arena| match code {
+                    _ if framing == Framing::Early => {
+                        arena.extend_from_slice(hixie::close().as_bytes());
+                    }
+                    Some(code) => append_close(arena, code, reason),
+                    None => append_frame(arena, Opcode::Close, b""),
+                });
         }
         self.linger(key);
     }

@@ -18,7 +18,7 @@ pub(crate) struct Origin {
 }
 
 /// A frame of this tick.
-pub(crate) enum TickFrame {
+pub(crate) enum TurnFrame {
     /// Shared with others, maybe of other reactors; published in `channel`, if it was.
     Shared {
         chunk: Chunk,
@@ -30,20 +30,20 @@ pub(crate) enum TickFrame {
     Pong { start: u32, end: u32 },
 }
 
-impl FrameBytes for TickFrame {
+impl FrameBytes for TurnFrame {
     fn frame_bytes(&self) -> usize {
         match self {
-            TickFrame::Shared { chunk, .. } => chunk.len(),
-            TickFrame::Own { start, end } | TickFrame::Pong { start, end } => {
+            TurnFrame::Shared { chunk, .. } => chunk.len(),
+            TurnFrame::Own { start, end } | TurnFrame::Pong { start, end } => {
                 (end - start) as usize
             }
         }
     }
 }
 
-/// The output of one turn, gathered until it is flushed.
-pub(crate) struct Tick {
-    pub(crate) palette: Palette<TickFrame>,
+/// The output of one turn, batched until it is flushed.
+pub(crate) struct TurnOutput {
+    pub(crate) palette: Palette<TurnFrame>,
     /// Frames of single connections, back to back.
     pub(crate) arena: Vec<u8>,
     /// Slots of the connections with something pending, in the order they first got it.
@@ -53,9 +53,9 @@ pub(crate) struct Tick {
     dirty_water: HighWater,
 }
 
-impl Tick {
-    pub(crate) fn new() -> Tick {
-        Tick {
+impl TurnOutput {
+    pub(crate) fn new() -> TurnOutput {
+        TurnOutput {
             palette: Palette::new(),
             arena: Vec::new(),
             dirty: Vec::new(),
@@ -68,12 +68,12 @@ impl Tick {
     /// Adds a frame that many may share: a publication, or a large message of no channel.
     pub(crate) fn share(&mut self, frame: &Frozen, origin: Option<Origin>) -> FrameIndex {
         let chunk = Chunk::new(frame.shared().clone());
-        self.palette.push(TickFrame::Shared { chunk, origin })
+        self.palette.push(TurnFrame::Shared { chunk, origin })
     }
 
     /// Gives `conn`, in `slot`, the frame after what it has already.
     #[inline]
-    pub(crate) fn give(&mut self, slot: u32, conn: &mut Conn, frame: FrameIndex) {
+    pub(crate) fn enqueue(&mut self, slot: u32, conn: &mut Conn, frame: FrameIndex) {
         if conn.pending == 0 {
             self.dirty.push(slot);
         }
@@ -81,22 +81,22 @@ impl Tick {
     }
 
     /// Gives `conn` bytes of its own, which `write` appends to the arena.
-    pub(crate) fn give_own(
+    pub(crate) fn enqueue_owned(
         &mut self,
         slot: u32,
         conn: &mut Conn,
         write: impl FnOnce(&mut Vec<u8>),
     ) {
         let (start, end) = self.write(write);
-        let frame = self.palette.push(TickFrame::Own { start, end });
-        self.give(slot, conn, frame);
+        let frame = self.palette.push(TurnFrame::Own { start, end });
+        self.enqueue(slot, conn, frame);
     }
 
     /// Gives `conn` a pong.
-    pub(crate) fn give_pong(&mut self, slot: u32, conn: &mut Conn, payload: &[u8]) {
+    pub(crate) fn enqueue_pong(&mut self, slot: u32, conn: &mut Conn, payload: &[u8]) {
         let (start, end) = self.write(|arena| append_frame(arena, Opcode::Pong, payload));
-        let frame = self.palette.push(TickFrame::Pong { start, end });
-        self.give(slot, conn, frame);
+        let frame = self.palette.push(TurnFrame::Pong { start, end });
+        self.enqueue(slot, conn, frame);
     }
 
     fn write(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> (u32, u32) {
@@ -107,7 +107,7 @@ impl Tick {
     }
 
     /// Takes back what `conn` was to get: it ends before the flush.
-    pub(crate) fn take_back(&mut self, conn: &mut Conn) {
+    pub(crate) fn discard(&mut self, conn: &mut Conn) {
         self.palette.leave(std::mem::take(&mut conn.pending));
     }
 
@@ -119,8 +119,8 @@ impl Tick {
     /// The bytes of any frame of this tick.
     pub(crate) fn bytes_of(&self, frame: FrameIndex) -> &[u8] {
         match self.palette.frame(frame) {
-            TickFrame::Shared { chunk, .. } => chunk.as_slice(),
-            TickFrame::Own { start, end } | TickFrame::Pong { start, end } => {
+            TurnFrame::Shared { chunk, .. } => chunk.as_slice(),
+            TurnFrame::Own { start, end } | TurnFrame::Pong { start, end } => {
                 self.own(*start, *end)
             }
         }
@@ -129,14 +129,14 @@ impl Tick {
     /// A frame of this tick in a form that outlives it.
     pub(crate) fn chunk_of(&self, frame: FrameIndex) -> Chunk {
         match self.palette.frame(frame) {
-            TickFrame::Shared { chunk, .. } => chunk.clone(),
-            TickFrame::Own { start, end } | TickFrame::Pong { start, end } => {
+            TurnFrame::Shared { chunk, .. } => chunk.clone(),
+            TurnFrame::Own { start, end } | TurnFrame::Pong { start, end } => {
                 Chunk::new(self.own(*start, *end).into())
             }
         }
     }
 
-    /// Whether so much is gathered that it should be flushed before more is read.
+    /// Whether so much is batched that it should be flushed before more is read.
     pub(crate) fn is_full(&self) -> bool {
         self.arena.len() >= ARENA_BYTES_SOFT
     }
@@ -152,7 +152,7 @@ impl Tick {
     }
 
     /// Gives back what no tick has needed since the last call; in bytes.
-    pub(crate) fn give_back(&mut self) -> usize {
+    pub(crate) fn shrink(&mut self) -> usize {
         let before = self.memory_bytes();
         let capacity = self.palette.capacity();
         if let Some(needed) = self.palette_water.settle(capacity, PALETTE_FLOOR) {

@@ -1,4 +1,4 @@
-//! Memory that a crowd needed is given back when it has gone, at moments of the reactor's own
+//! Memory that a crowd needed is given back when it has gone, at ping_schedule of the reactor's own
 //! choice and never on the way of a message.
 //!
 //! While something happens, every few seconds tables and queues are cut down to what they have
@@ -15,7 +15,7 @@ use crate::core::{Core, TICK_MS};
 use crate::reactor::Reactor;
 
 /// When memory is looked through next.
-pub(crate) struct Thrift {
+pub(crate) struct MemoryTrimmer {
     /// The tick; [`NEVER`] while all is asleep.
     due: u32,
     /// Something has happened since the last time.
@@ -29,9 +29,9 @@ pub(crate) struct Thrift {
     table_bytes: usize,
 }
 
-impl Thrift {
-    pub(crate) fn new() -> Thrift {
-        Thrift {
+impl MemoryTrimmer {
+    pub(crate) fn new() -> MemoryTrimmer {
+        MemoryTrimmer {
             due: NEVER,
             active: false,
             freed_bytes: 0,
@@ -59,43 +59,43 @@ impl Thrift {
 
 impl<D: Driver> Reactor<D> {
     /// Gives memory back, if it is time.
-    pub(crate) fn give_back(&mut self) {
-        let thrift = &mut self.core.thrift;
-        if self.core.now < thrift.due {
+    pub(crate) fn shrink(&mut self) {
+        let trimmer = &mut self.core.trimmer;
+        if self.core.now < trimmer.due {
             return;
         }
-        let active = std::mem::replace(&mut thrift.active, false);
+        let active = std::mem::replace(&mut trimmer.active, false);
         // One interval after it was given back: by now the other reactors have done the same. In
         // quiet times little is enough, for many reactors make it much.
         let worth = if active { PAGES_WORTH_BYTES } else { 1 };
-        let pages = thrift.freed_bytes >= worth;
-        if pages && self.driver.give_back_pages(thrift.freed_ns) {
-            thrift.freed_bytes = 0;
+        let pages = trimmer.freed_bytes >= worth;
+        if pages && self.driver.trim_heap(trimmer.freed_ns) {
+            trimmer.freed_bytes = 0;
         }
-        let mut freed = self.core.give_back() + self.driver.give_back();
+        let mut freed = self.core.shrink() + self.driver.shrink();
         if !active {
-            freed += self.core.give_back_scratch();
+            freed += self.core.shrink_scratch();
             self.scratch = Default::default();
         }
         let left = self.core.table.len();
         let table_bytes = self.core.table.memory_bytes();
-        let thrift = &mut self.core.thrift;
-        let freed_before = thrift.freed_bytes;
-        thrift.freed_bytes += freed;
-        let before = std::mem::replace(&mut thrift.table_bytes, table_bytes);
+        let trimmer = &mut self.core.trimmer;
+        let freed_before = trimmer.freed_bytes;
+        trimmer.freed_bytes += freed;
+        let before = std::mem::replace(&mut trimmer.table_bytes, table_bytes);
         if table_bytes > before {
-            thrift.freed_bytes += before; // it may have moved, and left a hole as large
+            trimmer.freed_bytes += before; // it may have moved, and left a hole as large
         }
-        if thrift.crowd / 4 * 3 > left {
+        if trimmer.crowd / 4 * 3 > left {
             // What they had beside the tables has been freed one by one.
-            thrift.freed_bytes += (thrift.crowd - left) * CONNECTION_BYTES;
-            thrift.crowd = left;
+            trimmer.freed_bytes += (trimmer.crowd - left) * CONNECTION_BYTES;
+            trimmer.crowd = left;
         }
-        if thrift.freed_bytes > freed_before {
-            thrift.freed_ns = self.driver.now();
+        if trimmer.freed_bytes > freed_before {
+            trimmer.freed_ns = self.driver.now();
         }
-        let go_on = active || freed > 0 || pages || thrift.freed_bytes > 0;
-        thrift.due = match go_on {
+        let go_on = active || freed > 0 || pages || trimmer.freed_bytes > 0;
+        trimmer.due = match go_on {
             true => self.core.now.saturating_add(INTERVAL_TICKS),
             false => NEVER,
         };
@@ -104,23 +104,23 @@ impl<D: Driver> Reactor<D> {
 
 impl Core {
     /// Cuts tables down to what was needed since the last call; returns the bytes.
-    fn give_back(&mut self) -> usize {
-        self.table.give_back()
-            + self.tick.give_back()
-            + self.codec.give_back()
+    fn shrink(&mut self) -> usize {
+        self.table.shrink()
+            + self.turn_output.shrink()
+            + self.codec.shrink()
             + self.inputs.shrink()
             + self.outboxes.shrink()
             + self.dialects.shrink()
     }
 
     /// Drops memory that is only kept for the next turn; returns the bytes.
-    fn give_back_scratch(&mut self) -> usize {
+    fn shrink_scratch(&mut self) -> usize {
         drop_empty(&mut self.outputs)
-            + drop_empty(&mut self.asks)
-            + drop_empty(&mut self.granted)
-            + self.paused.give_back()
-            + self.post.give_back()
-            + self.admission.give_back()
+            + drop_empty(&mut self.driver_ops)
+            + drop_empty(&mut self.early_data)
+            + self.paused.shrink()
+            + self.links.shrink()
+            + self.admission.shrink()
     }
 }
 
@@ -175,10 +175,10 @@ mod tests {
     /// What is kept for the next turn or the next crowd.
     fn held_bytes(core: &Core) -> usize {
         core.table.memory_bytes()
-            + core.tick.memory_bytes()
+            + core.turn_output.memory_bytes()
             + core.inputs.capacity()
             + core.outputs.capacity()
-            + core.asks.capacity()
+            + core.driver_ops.capacity()
     }
 
     /// Lets time pass with a reactor and its clients; what clients are told is thrown away.
@@ -216,7 +216,7 @@ mod tests {
         let mut clients = net.driver(SimOptions::default());
         let second = Duration::from_secs(1);
         run(&net, &mut reactor, &mut clients, second);
-        assert_eq!(reactor.core.thrift.due, NEVER, "nothing has happened");
+        assert_eq!(reactor.core.trimmer.due, NEVER, "nothing has happened");
         let before = held_bytes(&reactor.core);
 
         for crowd in 0..2 {
@@ -242,7 +242,7 @@ mod tests {
                 "it is kept for a while"
             );
             run(&net, &mut reactor, &mut clients, 40 * second);
-            assert_eq!(reactor.core.thrift.due, NEVER, "it wakes without need");
+            assert_eq!(reactor.core.trimmer.due, NEVER, "it wakes without need");
             let after = held_bytes(&reactor.core);
             assert!(after <= before + 2_000, "{after} bytes, {before} before");
         }

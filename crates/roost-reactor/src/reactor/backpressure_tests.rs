@@ -6,7 +6,7 @@ use std::time::Duration;
 use roost_net::sim::{SimDriver, SimFaults, SimNet, SimOptions};
 use roost_net::{ConnKey, ConnectOptions, Driver, Event, SendStatus};
 
-use super::scenes::request;
+use super::core_tests::request;
 use crate::{Reactor, Settings, Shared};
 
 const REACTORS: usize = 2;
@@ -154,7 +154,8 @@ fn a_flood_holds_up_its_own_channel_only() {
             peer.unsent.extend_from_slice(&number.to_be_bytes());
         }
     }
-    let congestions = |world: &World| world.count(|r| r.core.counters.congestions_total.get());
+    let congestions =
+        |world: &World| world.count(|r| r.core.counters.channel_backpressure_total.get());
     while congestions(&world) < 10 {
         world.step();
     }

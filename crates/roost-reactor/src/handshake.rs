@@ -14,7 +14,7 @@ use tracing::debug;
 
 use crate::conn::{Flags, Index, Phase};
 use crate::core::Core;
-use crate::framing::Framing;
+use crate::encoding::Framing;
 use crate::inputs::Partial;
 use crate::settings::Publish;
 
@@ -32,7 +32,7 @@ impl Head {
 
 /// A good handshake whose 101 waits until the channel's home knows of the subscription, so that
 /// nothing published after the browser's `open` event is missed.
-pub(crate) struct Joining {
+pub(crate) struct PendingAccept {
     /// The 101.
     answer: Vec<u8>,
     dialect: DialectKind,
@@ -42,9 +42,9 @@ pub(crate) struct Joining {
     rest: Vec<u8>,
 }
 
-impl Joining {
+impl PendingAccept {
     pub(crate) fn pinned_bytes(&self) -> usize {
-        size_of::<Joining>() + self.answer.capacity() + self.rest.capacity()
+        size_of::<PendingAccept>() + self.answer.capacity() + self.rest.capacity()
     }
 }
 
@@ -61,32 +61,32 @@ impl Challenge {
 }
 
 /// A correct request for a WebSocket, of any age.
-enum Hello<'r> {
+enum UpgradeRequest<'r> {
     Rfc6455(WebSocketRequest<'r>),
     Early(EarlyRequest<'r>, [u8; CHALLENGE_BYTES]),
 }
 
-impl<'r> Hello<'r> {
+impl<'r> UpgradeRequest<'r> {
     fn origin(&self) -> Option<&str> {
         match self {
-            Hello::Rfc6455(request) => request.origin(),
-            Hello::Early(request, _) => Some(request.origin()),
+            UpgradeRequest::Rfc6455(request) => request.origin(),
+            UpgradeRequest::Early(request, _) => Some(request.origin()),
         }
     }
 
     /// The subprotocols it offers, in order.
     fn subprotocols(&self) -> Vec<&str> {
         match self {
-            Hello::Rfc6455(request) => request.protocols().collect(),
-            Hello::Early(request, _) => request.protocols().collect(),
+            UpgradeRequest::Rfc6455(request) => request.protocols().collect(),
+            UpgradeRequest::Early(request, _) => request.protocols().collect(),
         }
     }
 
     fn framing(&self, agreement: Option<Agreement>) -> Framing {
         match (self, agreement) {
-            (Hello::Rfc6455(_), Some(agreement)) => Framing::Deflate(agreement),
-            (Hello::Rfc6455(_), None) => Framing::Rfc6455,
-            (Hello::Early(..), _) => Framing::Early,
+            (UpgradeRequest::Rfc6455(_), Some(agreement)) => Framing::Deflate(agreement),
+            (UpgradeRequest::Rfc6455(_), None) => Framing::Rfc6455,
+            (UpgradeRequest::Early(..), _) => Framing::Early,
         }
     }
 
@@ -94,11 +94,11 @@ impl<'r> Hello<'r> {
     fn answer(&self, protocol: Option<&str>, agreement: Option<Agreement>) -> Vec<u8> {
         let mut out = Vec::new();
         match self {
-            Hello::Rfc6455(request) => {
+            UpgradeRequest::Rfc6455(request) => {
                 let extensions = agreement.map(Agreement::response);
                 write_accept(&mut out, request.key(), protocol, extensions.as_deref());
             }
-            Hello::Early(request, challenge) => {
+            UpgradeRequest::Early(request, challenge) => {
                 request.write_accept(&mut out, false, *challenge, protocol);
             }
         }
@@ -113,12 +113,12 @@ impl Core {
             Some(Partial::Head(head)) => (head.scanner, head.bytes),
             Some(Partial::Challenge(mut head)) => {
                 let copied = append(&mut head.bytes, bytes);
-                self.ledger.work(key.slot(), copied);
+                self.cost_probe.work(key.slot(), copied);
                 let (head, rest) = head.bytes.split_at_mut(head.head_len);
                 return self.handle_head(key, head, rest);
             }
             Some(
-                Partial::Joining(_)
+                Partial::PendingAccept(_)
                 | Partial::Frames(_)
                 | Partial::EarlyFrames(_)
                 | Partial::Unread(_),
@@ -132,7 +132,7 @@ impl Core {
             }
             // The usual case: the whole head in one piece, parsed where it lies.
             let end = scanner.scan(bytes);
-            self.ledger.work(key.slot(), scanner.steps() - steps);
+            self.cost_probe.work(key.slot(), scanner.steps() - steps);
             match end {
                 Some(head_len) => {
                     let (head, rest) = bytes.split_at_mut(head_len);
@@ -149,7 +149,7 @@ impl Core {
         }
         let end = scanner.scan(&stored);
         let scanned = scanner.steps() - steps;
-        self.ledger.work(key.slot(), copied + scanned);
+        self.cost_probe.work(key.slot(), copied + scanned);
         match end {
             Some(head_len) => {
                 let (head, rest) = stored.split_at_mut(head_len);
@@ -168,7 +168,7 @@ impl Core {
     }
 
     fn handle_head(&mut self, key: ConnKey, head: &[u8], rest: &mut [u8]) {
-        self.ledger.work(key.slot(), head.len() as u64);
+        self.cost_probe.work(key.slot(), head.len() as u64);
         let limits = &self.settings.limits;
         if head.len() > limits.handshake_bytes_max {
             return self.refuse_handshake(key, HandshakeError::HeadTooLong);
@@ -193,7 +193,7 @@ impl Core {
                     true => negotiate(websocket.extensions(), self.contexts.wanted()),
                     false => None,
                 };
-                let hello = Hello::Rfc6455(websocket);
+                let hello = UpgradeRequest::Rfc6455(websocket);
                 self.handle_hello(key, request.path(), &hello, agreement, rest);
             }
         }
@@ -210,7 +210,7 @@ impl Core {
     ) {
         let Some((challenge, rest)) = rest.split_at_mut_checked(early.challenge_bytes()) else {
             let bytes = [head, rest].concat();
-            self.ledger.work(key.slot(), bytes.len() as u64);
+            self.cost_probe.work(key.slot(), bytes.len() as u64);
             let challenge = Challenge {
                 bytes,
                 head_len: head.len(),
@@ -218,7 +218,7 @@ impl Core {
             return self.keep_partial(key.slot(), Partial::Challenge(Box::new(challenge)));
         };
         let challenge = <[u8; CHALLENGE_BYTES]>::try_from(challenge).unwrap_or_default();
-        let hello = Hello::Early(early, challenge);
+        let hello = UpgradeRequest::Early(early, challenge);
         self.handle_hello(key, request.path(), &hello, None, rest);
     }
 
@@ -227,7 +227,7 @@ impl Core {
         &mut self,
         key: ConnKey,
         path: &str,
-        hello: &Hello<'_>,
+        hello: &UpgradeRequest<'_>,
         agreement: Option<Agreement>,
         rest: &mut [u8],
     ) {
@@ -267,7 +267,7 @@ impl Core {
                 subprotocol,
                 join: Some((channel, form)),
             } => {
-                let joining = Joining {
+                let joining = PendingAccept {
                     answer: hello.answer(subprotocol, agreement),
                     dialect,
                     framing,
@@ -311,8 +311,8 @@ impl Core {
         }
     }
 
-    /// Subscribes to the channel that the request asks for; the 101 follows when its home knows.
-    fn join(&mut self, key: ConnKey, channel: &str, form: Form, joining: Joining) {
+    /// Subscribes to the channel that the request driver_ops for; the 101 follows when its home knows.
+    fn join(&mut self, key: ConnKey, channel: &str, form: Form, joining: PendingAccept) {
         let policy = self.settings.channels.of(channel);
         if !policy.subscribe {
             self.counters.subscriptions_refused_total.inc();
@@ -346,14 +346,14 @@ impl Core {
         if policy.receive_own {
             conn.flags.set(Flags::RECEIVES_OWN);
         }
-        self.keep_partial(key.slot(), Partial::Joining(Box::new(joining)));
+        self.keep_partial(key.slot(), Partial::PendingAccept(Box::new(joining)));
         self.pause(key);
     }
 
     /// Bytes that were on their way when the driver was told to pause. RFC 6455 §4.1 forbids a
     /// client to send before the 101, so a head's worth of them is plenty.
     pub(crate) fn handle_early_bytes(&mut self, key: ConnKey, bytes: &[u8]) {
-        let Some(Partial::Joining(mut joining)) = self.take_partial(key.slot()) else {
+        let Some(Partial::PendingAccept(mut joining)) = self.take_partial(key.slot()) else {
             unreachable!("a joining connection keeps its handshake");
         };
         if joining.rest.len() + bytes.len() > self.settings.limits.handshake_bytes_max {
@@ -364,19 +364,19 @@ impl Core {
             );
         }
         let copied = append(&mut joining.rest, bytes);
-        self.ledger.work(key.slot(), copied);
-        self.keep_partial(key.slot(), Partial::Joining(joining));
+        self.cost_probe.work(key.slot(), copied);
+        self.keep_partial(key.slot(), Partial::PendingAccept(joining));
     }
 
     /// The home knows of the subscription that the 101 waits for: the WebSocket opens.
     pub(crate) fn on_joined(&mut self, key: ConnKey) {
-        let Some(Partial::Joining(joining)) = self.take_partial(key.slot()) else {
+        let Some(Partial::PendingAccept(joining)) = self.take_partial(key.slot()) else {
             unreachable!("a joining connection keeps its handshake");
         };
         self.grant(key, &joining.answer, joining.dialect, joining.framing);
         self.resume(key);
         if !joining.rest.is_empty() {
-            self.granted.push((key, joining.rest));
+            self.early_data.push((key, joining.rest));
         }
     }
 
@@ -394,9 +394,9 @@ impl Core {
         conn.framing = framing;
         conn.flags.set(Flags::WEBSOCKET);
         conn.last_message = self.now;
-        self.tick
-            .give_own(key.slot(), conn, |arena| arena.extend_from_slice(answer));
-        self.expect_silence(key.slot());
+        self.turn_output
+            .enqueue_owned(key.slot(), conn, |arena| arena.extend_from_slice(answer));
+        self.arm_ping(key.slot());
     }
 
     /// The first bytes are another protocol's. Its client gets a line of HTTP all the same: most
@@ -454,7 +454,7 @@ impl Core {
         self.end_handshake(key.slot());
         self.release_contexts(key.slot()); // reserved for the WebSocket that it does not become
         if let Some(conn) = self.table.get_mut(key) {
-            self.tick.give_own(key.slot(), conn, |arena| {
+            self.turn_output.enqueue_owned(key.slot(), conn, |arena| {
                 write_response(arena, status, content_type, headers, body);
                 if head_only {
                     arena.truncate(arena.len() - body.len());

@@ -60,7 +60,7 @@ pub(crate) struct Codec {
 struct Deflate {
     deflater: Deflater,
     /// For clients that asked for a window smaller than their message. Made when the first does:
-    /// hardly any client asks.
+    /// hardly any client driver_ops.
     narrow: Option<Box<Deflater>>,
     level: u8,
     /// Taken out while a message is borrowed from it.
@@ -122,7 +122,7 @@ impl Codec {
     }
 
     /// Frees the buffers that a long message has left behind; returns the bytes.
-    pub(crate) fn give_back(&mut self) -> usize {
+    pub(crate) fn shrink(&mut self) -> usize {
         let Some(deflate) = &mut self.deflate else {
             return 0;
         };
@@ -276,8 +276,8 @@ mod tests {
         let inflater = deflate.inflater.as_mut().expect("not lent");
         let inflated = inflater.inflate(&compressed, long.len());
         assert_eq!(inflated.expect("it was compressed here"), long);
-        assert!(codec.give_back() >= compressed.len() + long.len());
-        assert_eq!(codec.give_back(), 0, "there is no more");
+        assert!(codec.shrink() >= compressed.len() + long.len());
+        assert_eq!(codec.shrink(), 0, "there is no more");
     }
 
     fn first_byte(offer: &str, payload_bytes: usize) -> u8 {
@@ -291,10 +291,10 @@ mod tests {
         }
         .write(&mut head);
         let request = Request::parse(&head, 16).expect("a request");
-        let Upgrade::WebSocket(granted) = request.upgrade() else {
+        let Upgrade::WebSocket(early_data) = request.upgrade() else {
             panic!("a WebSocket");
         };
-        let agreement = negotiate(granted.extensions(), Takeover::default()).expect("agreed");
+        let agreement = negotiate(early_data.extensions(), Takeover::default()).expect("agreed");
         let mut codec = Codec::new(Some(0), 1, 0);
         let payload = vec![b'x'; payload_bytes];
         let frame = codec.freeze_for(Framing::Deflate(agreement), Opcode::Text, &payload);
