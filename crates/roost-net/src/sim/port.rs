@@ -137,8 +137,10 @@ impl Port {
         let over = self.blocked && self.due.is_some_and(|due| due <= k.now);
         self.gather(k);
         self.asked = (k.now, timeout_ns);
+        // As the caller reckons: what it did since the last one returned is a part of this.
+        let begun = self.clock.now();
         let end = self.end_of_wait(true);
-        self.note_wait(k, Some(0), end);
+        self.note_wait(k, begun, Some(0), end);
         self.blocked = !over && self.queue.is_empty();
         if !self.blocked {
             self.due = Some(k.now);
@@ -157,13 +159,13 @@ impl Port {
     /// Ends a wait that blocks if there is something to tell or its time is over.
     pub(super) fn return_from_wait(&mut self, k: &mut Kernel) {
         if let Some(end) = self.stopped.take() {
-            self.note_wait(k, self.asked.1, end);
+            self.note_wait(k, self.asked.0, self.asked.1, end);
             self.stay_awake(k);
         } else if self.blocked && self.is_due(k) {
             let timed_out = self.is_timed_out(k);
             self.gather(k);
             let end = self.end_of_wait(timed_out);
-            self.note_wait(k, self.asked.1, end);
+            self.note_wait(k, self.asked.0, self.asked.1, end);
             self.stay_awake(k);
         }
     }
@@ -200,10 +202,10 @@ impl Port {
         }
     }
 
-    fn note_wait(&mut self, k: &Kernel, timeout_ns: Option<u64>, end: WaitEnd) {
+    fn note_wait(&mut self, k: &Kernel, asked: u64, timeout_ns: Option<u64>, end: WaitEnd) {
         let timeout = timeout_ns.map(Duration::from_nanos);
         self.clock
-            .note_wait(self.asked.0, timeout, end, k.now, self.stats.open);
+            .note_wait(asked, timeout, end, k.now, self.stats.open);
     }
 
     /// Known and not told. What has arrived and was not looked for is not known, as with a real

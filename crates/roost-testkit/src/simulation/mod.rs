@@ -137,13 +137,19 @@ pub fn run(seed: u64) -> Result<Report, Broken> {
 /// The first promise found broken. A panic is one too, so that it comes with its seed.
 pub fn run_plan(plan: &Plan) -> Result<Report, Broken> {
     let run = AssertUnwindSafe(|| live_through(plan)); // nothing of the world outlives it
-    catch_unwind(run).unwrap_or_else(|panic| {
+    let ended = catch_unwind(run).unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<String>().map(String::as_str);
         let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
         Err(Broken {
             seed: plan.seed,
             what: format!("panicked: {}", said.unwrap_or("without a word")),
         })
+    });
+    ended.map_err(|mut broken| {
+        for pause in plan.pauses.iter().chain(&plan.drain_pause) {
+            broken.what.push_str(&format!("; {pause:?}"));
+        }
+        broken
     })
 }
 
