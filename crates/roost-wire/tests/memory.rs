@@ -1,4 +1,5 @@
-//! What is allocated, counted. One test in its own process: the counts are the process's.
+//! What is allocated, counted. A program without the test harness, whose own thread allocates: the
+//! counts are the process's.
 
 use std::alloc::System;
 
@@ -19,8 +20,7 @@ fn count<T>(work: impl FnOnce() -> T) -> (usize, usize, T) {
     (change.allocations + change.reallocations, kept, result)
 }
 
-#[test]
-fn what_is_promised_of_memory() {
+fn main() {
     messages_in_the_lease_allocate_nothing();
     a_frozen_message_is_one_allocation();
     contexts_take_what_they_say();
