@@ -16,6 +16,7 @@ A comment before a block, unseen by readers, says what is otherwise:
 
     <!-- check: skip needs root and a million sockets -->
     <!-- check: uses docs/comparison.md -->    (variables: the blocks of that document run before)
+    <!-- check: daemon --set KEY=VALUE -->     (the daemon that the reader has, with these options)
 
 A skipped block must give its reason, and the programs and files it names are looked for all the same.
 """
@@ -159,8 +160,10 @@ def has_test(home, word):
 # Commands.
 
 def smaller(text):
-    """The same commands with little load, and with the repository's configuration as the installed one."""
+    """The same commands with little load, the repository's configuration as the installed one, and
+    sockets in the scratch directory."""
     text = text.replace("/etc/roost/roost.toml", "config/roost.toml")
+    text = re.sub(r"(?<![\w.])/(run/roost|tmp)/", '"$PWD"/', text)
     text = re.sub(r"(--(?:time|hold) )\d+m?s", r"\g<1>1s", text)
     text = re.sub(r"(-n |--connections )(\d+)", lambda m: m[1] + str(min(int(m[2]), 200)), text)
     steps = lambda m: m[1] + ",".join(str(max(int(n) // 100, 1)) for n in m[2].split(","))
@@ -168,7 +171,7 @@ def smaller(text):
     return re.sub(r"(roost-load +(?:idle|echo|fanout|storm|mixed)\b)", r"\1 --settle 0s", text)
 
 
-DAEMON = re.compile(r"(?:\S*/)?roostd run\b|cargo run --release(?!.* (?:-p|--bin|--example) )")
+DAEMON = re.compile(r"(?:\S*/)?roostd (?:run\b|--set\b|--config\b|--listen\b)|cargo run --release(?!.* (?:-p|--bin|--example) )")
 
 
 def commands(block):
@@ -191,6 +194,8 @@ def script_of(blocks):
     out = [PRELUDE]
     for block in blocks:
         out.append(f"printf '%s\\n' '--- {block.place()}'")
+        if (block.directive or "").startswith("daemon "):
+            out.append(smaller(f"start_daemon roostd run {block.directive.removeprefix('daemon ')}"))
         for line in commands(block):
             plain = re.sub(r"\s+#.*$", "", line).strip()
             if plain in OTHERS:
@@ -209,6 +214,7 @@ PRELUDE = """\
 set -eE
 daemon=
 trap 'echo "failed: $BASH_COMMAND"' ERR
+curl() { command curl --silent --show-error --fail-with-body "$@"; }
 stop_daemon() { [ -z "$daemon" ] || { kill "$daemon" && wait "$daemon" || true; daemon=; }; }
 trap stop_daemon EXIT
 start_daemon() {
@@ -302,8 +308,8 @@ def check_commands(file, ran):
             continue
         if directive == "uses":
             blocks += [other for other in read_blocks(rest) if not (other.directive or "").startswith("skip")]
-        elif directive:
-            mistakes.append(f"{block.place()}: check: {directive}: skip or uses was expected")
+        elif directive not in ("", "daemon"):
+            mistakes.append(f"{block.place()}: check: {directive}: skip, uses or daemon was expected")
         blocks.append(block)
     if blocks:
         began = time.monotonic()
