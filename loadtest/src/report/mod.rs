@@ -14,10 +14,11 @@ use plot::{Axis, Line, Look, Piece, Scale, plot};
 pub fn page(runs: &[Document]) -> String {
     let names = names(runs);
     let mut out = String::from(HEAD);
-    out.push_str(
-        "<header><h1>Load runs</h1><p>What was held, what was delivered, and what it \
-                  cost. Figures are those of the runs' own files; each run says below how it was \
-                  made.</p></header>\n",
+    let _ = writeln!(
+        out,
+        "<header><h1>Load runs</h1><p>{} What was held, what was delivered, and what it cost. \
+         Figures are those of the runs' own files; each run says below how it was made.</p></header>",
+        dates(runs)
     );
     let mut body = String::new();
     summary(runs, &names, &mut body);
@@ -89,10 +90,12 @@ fn names(runs: &[Document]) -> Vec<String> {
 
 fn summary(runs: &[Document], names: &[String], out: &mut String) {
     section("In short", out);
-    out.push_str("<div class=\"wide\"><table><thead><tr><th>run</th><th>began (UTC)</th>\
-                  <th>held at most</th><th>delivered</th><th>p50</th><th>p99</th><th>of</th>\
-                  <th>lost, doubled, reordered, corrupt</th>\
-                  <th>memory</th><th>bytes per connection</th><th>verdict</th></tr></thead><tbody>\n");
+    out.push_str(
+        "<div class=\"wide\"><table><thead><tr><th>run</th><th>p50</th>\
+                  <th>p99</th><th>of</th><th>verdict</th><th>held at most</th><th>delivered</th>\
+                  <th>lost, doubled, reordered, corrupt</th><th>memory</th>\
+                  <th>bytes per connection</th></tr></thead><tbody>\n",
+    );
     for (run, name) in runs.iter().zip(names) {
         let held = run.phases.iter().map(|phase| phase.held).max().unwrap_or(0);
         let mut all = Deliveries::default();
@@ -116,13 +119,12 @@ fn summary(runs: &[Document], names: &[String], out: &mut String) {
         };
         let _ = writeln!(
             out,
-            "<tr><th>{}</th><td>{}</td><td>{}</td><td>{}</td>{}<td>{}, {}, {}, {}</td><td>{}</td>\
-             <td>{}</td>{verdict}</tr>",
+            "<tr><th>{}</th>{}{verdict}<td>{}</td><td>{}</td><td>{}, {}, {}, {}</td><td>{}</td>\
+             <td>{}</td></tr>",
             escape(name),
-            date(run.began_unix_s),
+            latency_cells(run),
             grouped(held),
             grouped(all.received),
-            latency_cells(run),
             all.lost,
             all.doubled,
             all.reordered,
@@ -157,7 +159,19 @@ fn latency_cells(run: &Document) -> String {
     )
 }
 
-/// `2026-03-01 12:05`; nothing for a run that does not know.
+/// When the first run began, and the last.
+fn dates(runs: &[Document]) -> String {
+    let began = || runs.iter().map(|run| run.began_unix_s).filter(|&s| s > 0);
+    match (began().min(), began().max()) {
+        (Some(first), Some(last)) if date(first) != date(last) => {
+            format!("Begun from {} to {} UTC.", date(first), date(last))
+        }
+        (Some(first), _) => format!("Begun {} UTC.", date(first)),
+        _ => String::new(),
+    }
+}
+
+/// `2026-03-01 12:05`; a dash for a run that does not know.
 fn date(unix_s: u64) -> String {
     if unix_s == 0 {
         return "–".to_owned();
