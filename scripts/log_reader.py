@@ -31,6 +31,7 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+WITH_PARENT = str(ROOT / "scripts/with-parent")
 LEVELS = ["off", "error", "warn", "info", "debug", "trace"]
 FORMATS = ["text", "json"]
 LOGS = ["read", "gone", "stalled", "full"]
@@ -48,9 +49,10 @@ class Daemon:
         self.files = []
         stderr = self.open_log(log)
         command = [
-            options.roostd, "--listen", f"127.0.0.1:{options.port}",
+            WITH_PARENT, str(os.getpid()), options.roostd, "--listen", f"127.0.0.1:{options.port}",
             "--set", f"log.level={level}", "--set", f"log.format={format_}",
             "--set", "listener.allowed_origins=[]", "--set", "server.drain_timeout=5s",
+            "--set", f"admin.listen=127.0.0.1:{options.port + 1}",
         ]
         if options.driver:
             command += ["--driver", options.driver]
@@ -70,7 +72,7 @@ class Daemon:
             self.files.append(read)
         else:
             # A process of its own: a thread here would be late when this program is busy.
-            self.reader = subprocess.Popen(["cat"], stdin=read, stdout=subprocess.DEVNULL)
+            self.reader = subprocess.Popen([WITH_PARENT, str(os.getpid()), "cat"], stdin=read, stdout=subprocess.DEVNULL)
             os.close(read)
         return write
 
@@ -87,7 +89,7 @@ class Daemon:
                 time.sleep(0.02)
 
     def count(self, name):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/stats", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port + 1}/stats", timeout=10) as answer:
             return json.load(answer)[name]
 
     def stop(self):
@@ -145,7 +147,7 @@ def measure(options, level, format_, log):
         flood.start()
         with tempfile.NamedTemporaryFile(suffix=".json") as file:
             load = subprocess.run(
-                [options.roost_load, "mixed", str(SCENARIO), f"ws://127.0.0.1:{options.port}",
+                [WITH_PARENT, str(os.getpid()), options.roost_load, "mixed", str(SCENARIO), f"ws://127.0.0.1:{options.port}",
                  "--quiet", "--settle", "0s", "--json", file.name],
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, text=True)
             try:
@@ -210,7 +212,7 @@ def row(level, format_, log, runs, undisturbed):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--port", type=int, default=8080, help="of clients; the next is the counters'")
     parser.add_argument("--driver", default=None, help="auto, epoll or io_uring")
     parser.add_argument("--roostd", default=str(ROOT / "target/release/roostd"))
     parser.add_argument("--roost-load", default=str(ROOT / "target/release/roost-load"))

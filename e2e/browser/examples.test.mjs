@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { after, before, describe, test } from "node:test";
-import { driver, startDaemon, until, within } from "../daemon.mjs";
+import { driver, startDaemon, until, within, withParent } from "../daemon.mjs";
 import { bodies, browserAndDaemon, hears, say } from "./pages.mjs";
 
 const root = resolve(import.meta.dirname, "../..");
@@ -59,7 +59,7 @@ describe(`what the documents show, driver ${driver ?? "by default"}`, { timeout:
 
   /** Runs a program until it ends; `output` is what it has printed so far. */
   function run(command, args) {
-    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(withParent, [String(process.pid), command, ...args], { stdio: ["ignore", "pipe", "pipe"] });
     const program = { output: "", stop: () => child.kill("SIGKILL") };
     program.ended = new Promise((done, failed) => {
       child.once("error", failed);

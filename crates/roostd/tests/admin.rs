@@ -9,6 +9,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use roost_net::process::end_with_parent;
+
 fn roostd(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_roostd"));
     command
@@ -37,12 +39,13 @@ impl Drop for Directory {
     }
 }
 
-/// Killed if the test ends before it.
+/// Killed if the test ends before it, however that happens.
 struct Daemon(Option<Child>);
 
 impl Daemon {
     fn start(mut command: Command) -> Daemon {
-        Daemon(Some(command.spawn().expect("starts")))
+        let child = end_with_parent(&mut command).spawn();
+        Daemon(Some(child.expect("starts")))
     }
 
     fn stop(mut self) -> Output {

@@ -4,14 +4,18 @@
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
+use roost_net::process::end_with_parent;
+
 /// Runs the daemon's program to its end, with `input` on standard input.
 fn roostd(arguments: &[&str], variables: &[(&str, &str)], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_roostd"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roostd"));
+    command
         .args(arguments)
         .envs(variables.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = end_with_parent(&mut command)
         .spawn()
         .expect("the daemon's program starts");
     let mut stdin = child.stdin.take().expect("it is piped");

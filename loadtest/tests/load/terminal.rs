@@ -6,6 +6,7 @@ use std::io;
 use std::process::{Command, Output, Stdio};
 
 use roost_net::epoll::{EpollDriver, EpollOptions};
+use roost_net::process::end_with_parent;
 use roost_reactor::{Server, Settings};
 
 fn gone() -> Stdio {
@@ -27,7 +28,10 @@ fn run(stdout: Stdio, stderr: Stdio) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_roost-load"));
     command.args(["idle", "-n", "20", "--hold", "0s", "--settle", "0s", &url]);
     command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
-    let output = command.spawn().expect("it starts").wait_with_output();
+    let output = end_with_parent(&mut command)
+        .spawn()
+        .expect("it starts")
+        .wait_with_output();
     server.begin_stop(0);
     output.expect("it ends")
 }
