@@ -16,9 +16,10 @@ mkdir -p "$out"
 
 ports=$(sysctl -n net.ipv4.ip_local_port_range)
 load=
+running=
 finish() {
     # shellcheck disable=SC2086 # a list of processes
-    [ -z "$load" ] || kill $load 2>/dev/null || true
+    [ -z "$load$running" ] || kill $load $running 2>/dev/null || true
     sysctl -q -w net.ipv4.ip_local_port_range="$ports"
 }
 trap finish EXIT
@@ -38,13 +39,17 @@ done
 failed=0
 for number in $(seq "$times"); do
     began=$(date +%s)
-    if timeout -k 10 "$run_seconds_max" cargo test --workspace >"$out/$number.log" 2>&1; then
+    # In the background, for a shell hears no signal while it waits for what is not.
+    scripts/with-parent $$ timeout -k 10 "$run_seconds_max" cargo test --workspace >"$out/$number.log" 2>&1 &
+    running=$!
+    if wait "$running"; then
         verdict=passed
     else
         verdict=FAILED
         failed=$((failed + 1))
         grep -hE '^(test .* FAILED|---- .* stdout ----|thread .* panicked at)' "$out/$number.log" | head -20 || true
     fi
+    running=
     echo "run $number: $verdict, $(($(date +%s) - began)) s"
 done
 echo "$((times - failed)) of $times passed"
