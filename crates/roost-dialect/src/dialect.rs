@@ -42,10 +42,12 @@ pub trait Dialect: Sized {
     /// The connection is open. `joined` is the channel that [`Accept::Open`] named.
     fn open(&mut self, joined: Option<ChannelId>) -> Session;
 
-    /// Draws the next command from a message. `None`: the message asks for nothing more. Bytes
-    /// that it leaves in the input stand before the next message's (a command may span messages);
-    /// they are bounded by `limits.message_bytes_max`. They are looked at again with the next message:
-    /// how much is missing must be seen from a bounded prefix, or work is not linear.
+    /// Draws the next command from a message. `None`: the message asks for nothing more. It is asked
+    /// again only while something is left in the input.
+    ///
+    /// Bytes that it leaves there stand before the next message's (a command may span messages);
+    /// they are bounded by `limits.message_bytes_max`. They are looked at again with the next
+    /// message: how much is missing must be seen from a bounded prefix, or work is not linear.
     fn next<'a>(
         &mut self,
         session: Session,
@@ -195,6 +197,11 @@ impl<'a> Input<'a> {
     /// Takes the whole message; `None` when that was done before.
     pub fn take(&mut self) -> Option<Message<'a>> {
         self.rest.take()
+    }
+
+    /// Whether there is nothing left.
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_none()
     }
 
     /// What is left, as bytes.

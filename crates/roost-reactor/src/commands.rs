@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use roost_dialect::dialect::{
     Command, Context, Event, Input, Message, Next, Refusal, Request, Session, Target,
 };
-use roost_dialect::{Form, PayloadRef};
+use roost_dialect::{DialectKind, Form, PayloadRef};
 use roost_hub::{ChannelId, Publish as HubPublish, PublishTo, Subscriber};
 use roost_net::ConnKey;
 use roost_wire::CloseCode;
@@ -27,8 +27,9 @@ impl Core {
         let Some(conn) = self.table.get(key) else {
             return;
         };
+        let (dialect, session) = (conn.dialect, conn.session);
         if !conn.flags.has(Flags::HAS_REST) {
-            let left = self.draw_commands(key, message);
+            let left = self.draw_commands(key, dialect, session, message);
             if !left.is_empty() {
                 self.keep_rest(key, left.to_vec());
             }
@@ -36,35 +37,45 @@ impl Core {
         }
         let mut bytes = self.take_rest(key.slot()).unwrap_or_default();
         bytes.extend_from_slice(message.bytes());
-        let left = self.draw_commands(key, Message::Binary(&bytes)).len();
+        let message = Message::Binary(&bytes);
+        let left = self.draw_commands(key, dialect, session, message).len();
         if left > 0 {
             bytes.drain(..bytes.len() - left);
             self.keep_rest(key, bytes);
         }
     }
 
-    /// Carries out a message's commands; returns what the dialect wants before the next message.
-    fn draw_commands<'a>(&mut self, key: ConnKey, message: Message<'a>) -> &'a [u8] {
+    /// Carries out a message's commands, but for the hub's outputs of the last one. Returns what the
+    /// dialect wants before the next message.
+    fn draw_commands<'a>(
+        &mut self,
+        key: ConnKey,
+        dialect: DialectKind,
+        session: Session,
+        message: Message<'a>,
+    ) -> &'a [u8] {
         let mut input = Input::new(message);
         loop {
-            let Some(conn) = self.table.get(key) else {
-                return &[];
-            };
-            if conn.phase != Phase::Open {
-                return &[]; // a command before this one has closed it
-            }
-            let (dialect, session) = (conn.dialect, conn.session);
             let mut cx = Context {
                 replies: &mut self.replies,
                 new_id: &mut || self.rng.next_id(),
             };
             let command = self.dialects.next(dialect, session, &mut input, &mut cx);
-            self.send_replies(key.slot());
+            if !self.replies.is_empty() {
+                self.send_replies(key.slot());
+            }
             let Some(command) = command else {
                 return input.bytes();
             };
             self.carry_out(key, command);
+            if input.is_empty() {
+                return &[];
+            }
             self.apply_hub_outputs();
+            let conn = self.table.get(key);
+            if conn.is_none_or(|conn| conn.phase != Phase::Open) {
+                return &[]; // the command has closed it
+            }
         }
     }
 

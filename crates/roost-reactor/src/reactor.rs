@@ -307,13 +307,14 @@ impl<D: Driver> Reactor<D> {
         Ok(())
     }
 
-    /// One turn: read messages of other reactors, go on with paused publishers, dispatch events, sweep deadlines, flush, a
-    /// piece of the fan-outs to many, wait.
+    /// One loop iteration: read messages of other reactors, go on with paused publishers, dispatch
+    /// events, sweep deadlines, flush, a piece of the incremental fan-outs, wait.
     ///
-    /// Messages of other reactors come first: where a piece has made room for more publications, publishers here would
-    /// take it again before any of those were read, and other reactors' would wait for ever.
+    /// Messages of other reactors come first: where a piece has made room for more publications,
+    /// publishers here would take it again before any of those were read, and other reactors' would
+    /// wait for ever.
     ///
-    /// It ends with the wait: between two turns the reactor sleeps, and its wake_flag says so.
+    /// It ends with the wait: between two iterations the reactor sleeps, and its wake flag says so.
     pub fn turn(&mut self) -> io::Result<Turn> {
         self.wake_up();
         self.read_peer_messages();
