@@ -236,6 +236,8 @@ dialects! {
     raw::Raw,
     echo::Echo,
     wamp::Wamp,
+    #[cfg(feature = "toy")]
+    toy::Toy,
 }
 
 #[cfg(test)]

@@ -28,6 +28,9 @@ mod path;
 mod publication;
 pub mod raw;
 mod replies;
+#[cfg(feature = "toy")]
+#[path = "../tests/toy/mod.rs"]
+pub mod toy;
 pub mod wamp;
 
 pub use channel::{ChannelNameError, check_channel_name};

@@ -14,4 +14,5 @@ mod second_opinion;
 mod slow;
 mod splits;
 mod takeover;
+mod toy;
 mod wamp;
