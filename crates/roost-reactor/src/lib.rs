@@ -5,80 +5,72 @@
 //! tell them it writes into their mailboxes. It never names a backend (it is generic over
 //! [`roost_net::Driver`]), never parses a frame and never reads the clock itself.
 //!
-//! | to read about | look at |
+//! [`Reactor::turn`] is the loop. Behind it stand three parts with private fields, tested each for
+//! itself, and the steps on the way of a message, which call one another in one direction only:
+//!
+//! | part | owns | is the only one to |
+//! |---|---|---|
+//! | `connections/` | records, unfinished input, outboxes, encoders, deadlines | speak to the driver of connections |
+//! | `channels/` | the hub, incremental fan-out, congestion, links to other reactors | call the hub, and carry out what it says |
+//! | `governor/` | admission, memory budget, trimming, backlog report | refuse or close for the sake of all |
+//!
+//! | step | file |
 //! |---|---|
-//! | the loop | `reactor.rs` |
-//! | a connection's record and its life | `conn.rs`, `core.rs` |
-//! | a connection's name in the log | `conn_id.rs` |
-//! | accept, the 101, refusals | `handshake.rs` |
-//! | plain HTTP: pages, counters, health | `plain.rs` |
-//! | messages | `messages.rs` |
-//! | what dialects command, and what they are told | `commands.rs` |
-//! | RFC 6455, deflate and the early framings | `encoding.rs` |
-//! | context takeover | `contexts.rs` |
-//! | deliveries and answers | `hub_outputs.rs` |
-//! | what a connection's input costs, counted for tests | `cost_probe.rs` |
-//! | one write per connection and turn | `turn_output.rs`, `flush.rs`, `outbox.rs`, `outboxes.rs` |
-//! | fan-out to many, and channels that fall behind | `fanout.rs`, `congestion.rs` |
-//! | publishers that have to wait | `paused.rs`, `inflow.rs` |
-//! | unfinished input | `inputs.rs` |
-//! | deadlines | `sweep.rs` |
-//! | memory that comes back | `trim.rs` |
-//! | requests of the slow side | `control.rs`, `control_requests.rs` |
-//! | messages between reactors | `links.rs`, `wake.rs` |
+//! | what the driver reports, by the connection's phase | `input.rs` |
+//! | the request's head, the 101, refusals | `handshake.rs`, `plain.rs`, `responses.rs` |
+//! | messages out of bytes | `messages.rs` |
+//! | what dialects command | `commands.rs` |
+//! | what the hub says, and what dialects are told | `hub_outputs.rs`, `dialogue.rs`, `sessions.rs` |
+//! | ends of connections | `closing.rs` |
+//! | deadlines, memory limit, drain | `timeouts.rs`, `limits.rs`, `drain.rs` |
+//! | one write per connection | `flush.rs` |
+//! | messages of other reactors and of the slow side | `peer_messages.rs`, `control/` |
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
-mod admission;
-mod backlog;
-mod budget;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
+mod channels;
+mod clock;
+mod closing;
 mod commands;
-mod congestion;
-mod conn;
-mod conn_id;
-mod contexts;
+mod connections;
 mod control;
-mod control_requests;
 mod core;
-mod cost_probe;
-mod encoding;
-mod fanout;
+mod dialogue;
+mod drain;
 mod flush;
+mod governor;
 mod handshake;
 mod hub_outputs;
-mod inflow;
-mod inputs;
-mod links;
+mod input;
+mod limits;
+mod memory;
 mod messages;
-mod outbox;
-mod outboxes;
-mod paused;
+mod peer_message;
+mod peer_messages;
 mod plain;
 mod reactor;
+mod responses;
 mod server;
+mod sessions;
 mod settings;
-mod sweep;
-mod table;
-mod transport;
-mod trim;
-mod turn_output;
-mod wake;
-/// The atomics of the wake_flag: loom's in its test, the machine's here.
-mod sync {
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-}
+mod shared;
+mod timeouts;
 
+pub use channels::LINK_BYTES_MAX;
+#[doc(hidden)]
+pub use connections::ConnCost;
 pub use control::{
     Answer, CONNECTIONS_MAX, ConnectionRecord, ControlPeer, LISTINGS_MAX, Part, REACTORS_MAX,
     Refusal, Request, RingFull, Token,
 };
-#[doc(hidden)]
-pub use cost_probe::ConnCost;
-pub use links::LINK_BYTES_MAX;
-pub use reactor::{Reactor, Shared, Turn};
+pub use reactor::{Reactor, Turn};
 pub use roost_dialect::raw::Subprotocols;
 pub use server::{Server, StartError, Stopper};
 pub use settings::{
     Deflate, FAN_OUT_AT_ONCE, FAN_OUT_PIECE, Inflow, Limits, Origins, Outflow, Page, Policies,
-    Policy, Publish, Settings, SlowReceivers,
+    Policy, Publish, Settings, SlowConsumer,
 };
+pub use shared::Shared;

@@ -1,7 +1,9 @@
 //! All reactors of a server, one thread each.
 
+use std::collections::hash_map::RandomState;
 use std::error::Error;
 use std::fmt;
+use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::mpsc;
@@ -11,9 +13,9 @@ use roost_metrics::Registry;
 use roost_net::{Driver, Waker};
 use tracing::error;
 
-use crate::core::secret;
-use crate::reactor::{Reactor, Shared};
+use crate::reactor::Reactor;
 use crate::settings::Settings;
+use crate::shared::Shared;
 
 /// A running server.
 pub struct Server {
@@ -213,3 +215,8 @@ impl Server {
 
 /// How long the others' clients have to answer a close frame when a reactor has ended.
 const FAILED_DRAIN_MS: u32 = 1_000;
+
+/// A number nobody outside can know, from the same source as the standard library's hash keys.
+fn secret() -> u64 {
+    RandomState::new().build_hasher().finish()
+}

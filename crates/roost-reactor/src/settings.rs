@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use roost_config as config;
-pub use roost_config::{Limits, Publish, SlowConsumer as SlowReceivers};
+pub use roost_config::{Limits, Publish, SlowConsumer};
 use roost_dialect::dialect::Offer;
 use roost_dialect::{echo, raw, wamp};
 
@@ -186,7 +186,7 @@ pub struct Inflow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outflow {
     /// What happens at the limit.
-    pub slow_receivers: SlowReceivers,
+    pub slow_receivers: SlowConsumer,
     /// Bytes on the wire.
     pub outbox_bytes_max: usize,
     /// Messages; 0 is no limit.
@@ -241,7 +241,7 @@ impl Default for Policy {
             receive_own: false,
             inflow: Inflow::default(),
             outflow: Outflow {
-                slow_receivers: SlowReceivers::Close,
+                slow_receivers: SlowConsumer::Close,
                 outbox_bytes_max: 64 << 20,
                 outbox_messages_max: 0,
             },

@@ -2,9 +2,7 @@
 //! that is never asked.
 
 use std::fmt::{Debug, Write as _};
-use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use roost_net::ConnKey;
 use roost_net::sim::{SimDriver, SimFaults, SimNet, SimOptions};
@@ -12,8 +10,11 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use crate::conn::{Flags, Phase};
-use crate::core::{Core, TICK_MS};
+use crate::clock::TICK_MS;
+use crate::connections::{Flags, Phase, testing};
+use crate::core::Core;
+use crate::input::{handle_accepted, handle_bytes, read_paused};
+use crate::timeouts::keep_deadlines;
 use crate::{Reactor, Settings, Shared};
 
 fn reactor(reactors: usize) -> Reactor<SimDriver> {
@@ -37,24 +38,19 @@ pub(super) fn request(target: &str) -> Vec<u8> {
 impl Reactor<SimDriver> {
     /// A newcomer that has sent the request for `target`.
     fn newcomer(&mut self, target: &str) -> ConnKey {
-        let key = self.core.handle_accepted(None);
+        let key = handle_accepted(&mut self.core, None);
         let key = key.unwrap_or_else(|_| panic!("there is room"));
-        self.core.handle_bytes(key, &mut request(target));
+        handle_bytes(&mut self.core, key, &mut request(target));
         key
     }
 
     /// Forgets what was to be written in this tick.
-    fn end_tick(&mut self, keys: &[ConnKey]) {
-        let core = &mut self.core;
-        for &key in keys {
-            let conn = core.table.get_mut(key).expect("it is there");
-            core.turn_output.discard(conn);
-        }
-        core.turn_output.clear();
+    fn end_tick(&mut self) {
+        testing::forget_pending(&mut self.core.connections);
     }
 
     fn phase(&self, key: ConnKey) -> Phase {
-        self.core.table.get(key).expect("it is there").phase
+        self.core.connections.get(key).expect("it is there").phase
     }
 }
 
@@ -76,17 +72,18 @@ fn what_comes_while_a_channel_is_joined_has_a_limit() {
     };
     let head_bytes = reactor.core.settings.limits.handshake_bytes_max;
     for key in [within, beyond] {
-        reactor.core.handle_bytes(key, &mut vec![0; head_bytes - 1]);
-        reactor.core.handle_bytes(key, &mut [0]);
+        handle_bytes(&mut reactor.core, key, &mut vec![0; head_bytes - 1]);
+        handle_bytes(&mut reactor.core, key, &mut [0]);
         assert_eq!(reactor.phase(key), Phase::Joining);
     }
     let refused = reactor.core.counters.handshakes_refused_total.get();
-    reactor.core.handle_bytes(beyond, &mut [0]);
+    handle_bytes(&mut reactor.core, beyond, &mut [0]);
     assert_eq!(reactor.phase(within), Phase::Joining);
     assert_eq!(reactor.phase(beyond), Phase::Lingering);
     let counters = &reactor.core.counters;
     assert_eq!(counters.handshakes_refused_total.get(), refused + 1);
-    let said = String::from_utf8_lossy(&reactor.core.turn_output.arena);
+    let said = testing::take_pending(&mut reactor.core.connections, beyond.slot()).concat();
+    let said = String::from_utf8_lossy(&said);
     let answer = &said[said.rfind("HTTP/1.1").expect("an answer")..];
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     assert!(answer.ends_with("before the handshake was answered; wait for the 101.\n"));
@@ -101,7 +98,7 @@ fn a_broken_rule_is_one_line_of_log() {
         let key = reactor.newcomer("/echo");
         assert_eq!(reactor.phase(key), Phase::Open);
         lines.lock().expect("one thread").clear();
-        reactor.core.handle_bytes(key, &mut [0x81, 0x01, b'x']);
+        handle_bytes(&mut reactor.core, key, &mut [0x81, 0x01, b'x']);
         assert_eq!(reactor.phase(key), Phase::Lingering);
         lines.lock().expect("one thread").clone()
     });
@@ -124,7 +121,7 @@ fn a_crowd_is_pinged_evenly() {
     settings.limits.ping_timeout_ms = 60_000;
     let mut reactor = reactor_with(settings, 1);
     let keys: Vec<ConnKey> = (0..CROWD).map(|_| reactor.newcomer("/echo")).collect();
-    reactor.end_tick(&keys);
+    reactor.end_tick();
 
     let core = &mut reactor.core;
     let ticks_a_second = 1_000 / TICK_MS;
@@ -132,12 +129,11 @@ fn a_crowd_is_pinged_evenly() {
     let mut pings_in = vec![0u32; 4 * INTERVAL_S as usize];
     for second in 0..4 * INTERVAL_S {
         for _ in 0..ticks_a_second {
-            core.now += 1;
-            core.input_until = core.now;
-            while core.sweep.due() <= core.now {
-                core.sweep(&reactor.driver);
+            testing::advance(&mut core.connections, 1);
+            while core.connections.deadlines_due() <= core.now() {
+                keep_deadlines(core, &reactor.driver);
                 let is_pinged = |key: &ConnKey| {
-                    let conn = core.table.get(*key).expect("all stay");
+                    let conn = core.connections.get(*key).expect("all stay");
                     conn.flags.has(Flags::PING_SENT)
                 };
                 let pinged: Vec<ConnKey> = keys.iter().copied().filter(is_pinged).collect();
@@ -149,11 +145,9 @@ fn a_crowd_is_pinged_evenly() {
                         "{key:?}: a ping after {quiet_s} s"
                     );
                     heard_s[key.slot() as usize] = second;
-                    core.handle_bytes(key, &mut [0x8a, 0x80, 0, 0, 0, 0]);
-                    let conn = core.table.get_mut(key).expect("all stay");
-                    core.turn_output.discard(conn);
+                    handle_bytes(core, key, &mut [0x8a, 0x80, 0, 0, 0, 0]);
                 }
-                core.turn_output.clear();
+                testing::forget_pending(&mut core.connections);
                 pings_in[second as usize] += pinged.len() as u32;
             }
         }
@@ -172,30 +166,29 @@ fn a_crowd_is_pinged_evenly() {
 fn a_paused_connection_is_not_taken_for_dead() {
     let mut reactor = reactor(1);
     let key = reactor.newcomer("/echo");
-    reactor.end_tick(&[key]);
+    reactor.end_tick();
     let core = &mut reactor.core;
     let settings = core.settings.clone();
     let wait = |core: &mut Core, ms: u32| {
-        core.now += ms / TICK_MS + 1;
-        core.input_until = core.now;
-        while core.sweep.due() <= core.now {
-            core.sweep(&reactor.driver);
+        testing::advance(&mut core.connections, ms / TICK_MS + 1);
+        while core.connections.deadlines_due() <= core.now() {
+            keep_deadlines(core, &reactor.driver);
         }
     };
     wait(core, settings.limits.ping_interval_ms);
     let is_pinged = |core: &Core| {
-        let conn = core.table.get(key).expect("it is there");
+        let conn = core.connections.get(key).expect("it is there");
         (conn.phase, conn.flags.has(Flags::PING_SENT))
     };
     assert_eq!(is_pinged(core), (Phase::Open, true));
-    let conn = core.table.get_mut(key).expect("it is there");
+    let conn = core.connections.get_mut(key).expect("it is there");
     conn.flags.set(Flags::PAUSED);
-    core.paused.push(key);
+    core.channels.paused().push(key);
     for _ in 0..3 {
         wait(core, settings.limits.ping_timeout_ms);
         assert_eq!(is_pinged(core), (Phase::Open, true));
     }
-    core.read_paused();
+    read_paused(core);
     wait(core, settings.limits.ping_timeout_ms);
     assert_eq!(is_pinged(core).0, Phase::Closed, "it was read, and silent");
 }
@@ -207,63 +200,29 @@ fn many_deadlines_at_once_are_several_turns_work() {
     let mut reactor = reactor(1);
     let core = &mut reactor.core;
     for _ in 0..CROWD {
-        assert!(core.handle_accepted(None).is_ok(), "there is room");
+        assert!(handle_accepted(core, None).is_ok(), "there is room");
     }
-    core.now += core.settings.limits.handshake_timeout_ms / TICK_MS;
-    core.input_until = core.now;
+    let timeout_ms = core.settings.limits.handshake_timeout_ms;
+    testing::advance(&mut core.connections, timeout_ms / TICK_MS);
     let timeouts = core.counters.clone();
     let timeouts = || timeouts.handshake_timeouts_total.get();
     let mut turns = 0;
     while timeouts() < CROWD {
         let before = timeouts();
-        assert!(core.sweep.due() <= core.now, "the next turn comes at once");
-        core.sweep(&reactor.driver);
+        assert!(
+            core.connections.deadlines_due() <= core.now(),
+            "the next turn comes at once"
+        );
+        keep_deadlines(core, &reactor.driver);
         assert!((1..=256).contains(&(timeouts() - before)));
-        core.turn_output.clear();
+        testing::forget_pending(&mut core.connections);
         turns += 1;
     }
     assert_eq!(turns, CROWD.div_ceil(256));
-    assert!(core.sweep.due() > core.now, "nothing is left");
-}
-
-/// How long the longest step takes while a million connections come, each with a channel of its
-/// own and an address of its own: tables grow, and none may copy all it holds at once.
-///
-/// `cargo test --release -p roost-reactor -- --ignored --nocapture grow`
-#[test]
-#[ignore = "a measurement, for docs/measurements.md; it takes 1 GB"]
-fn tables_grow_without_a_pause() {
-    const CROWD: u32 = 1_000_000;
-    let mut settings = Settings::for_tests();
-    settings.connections_max = CROWD;
-    settings.limits.connections_per_address_max = 10;
-    settings.limits.handshakes_in_flight_max = CROWD;
-    let mut reactor = reactor_with(settings, 1);
-    let mut steps_ns = Vec::with_capacity(CROWD as usize);
-    for number in 0..CROWD {
-        let peer = SocketAddr::new(IpAddr::from((10 << 24 | number).to_be_bytes()), 1);
-        let mut request = request(&format!("/raw/{number}"));
-        let begun = Instant::now();
-        let key = reactor.core.handle_accepted(Some(peer));
-        let key = key.unwrap_or_else(|_| panic!("there is room"));
-        reactor.core.handle_bytes(key, &mut request);
-        reactor.core.apply_pending();
-        reactor.end_tick(&[key]);
-        steps_ns.push((begun.elapsed().as_nanos(), number));
-        if [CROWD / 2, CROWD].contains(&(number + 1)) {
-            let mut sorted = steps_ns.clone();
-            sorted.sort_unstable();
-            let at = |share: f64| sorted[(share * f64::from(number)) as usize].0 / 1_000;
-            let (p50, p9999) = (at(0.5), at(0.9999));
-            println!(
-                "to {}: p50 {p50} µs, p99.99 {p9999} µs, longest:",
-                number + 1
-            );
-            for (ns, number) in sorted.iter().rev().take(5) {
-                println!("  {} µs for number {number}", ns / 1_000);
-            }
-        }
-    }
+    assert!(
+        core.connections.deadlines_due() > core.now(),
+        "nothing is left"
+    );
 }
 
 /// Keeps each event as a line.

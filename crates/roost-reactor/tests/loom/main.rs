@@ -3,7 +3,7 @@
 mod sync {
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 }
-#[path = "../../src/wake.rs"]
+#[path = "../../src/channels/wake.rs"]
 mod wake;
 
 use loom::sync::atomic::{AtomicUsize, Ordering};

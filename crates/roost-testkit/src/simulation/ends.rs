@@ -259,7 +259,7 @@ pub(super) fn on_drain(
 }
 
 /// What those are told who hold most when all together hold too much.
-pub(super) const OVER_BUDGET: &str = "server holds too much for its clients";
+pub(super) const OVER_BUDGET: &str = "server memory limit";
 /// The sweep's grain, a tick and the way to the peer.
 pub(super) const SWEEP_SLACK_NS: u64 = 1_500_000_000;
 /// A tick, and the way from the peer.

@@ -1,7 +1,7 @@
 //! What those missed who did not read, where the policy drops: no more than it must, and the right
 //! ones.
 
-use roost_reactor::SlowReceivers;
+use roost_reactor::SlowConsumer;
 
 use super::peer::{Kind, Manner, Peer, Sent, State, Window};
 use super::plan::{NAMESPACES, Plan};
@@ -85,10 +85,10 @@ impl Gaps {
 impl Gap<'_> {
     fn check(&self) -> Result<(), String> {
         match Plan::slow_receivers_of(self.window.channel) {
-            SlowReceivers::Close => Ok(()),
-            SlowReceivers::DropOldest => self.check_oldest(),
-            SlowReceivers::DropNewest => self.check_newest(),
-            SlowReceivers::Latest => self.check_latest(),
+            SlowConsumer::Close => Ok(()),
+            SlowConsumer::DropOldest => self.check_oldest(),
+            SlowConsumer::DropNewest => self.check_newest(),
+            SlowConsumer::Latest => self.check_latest(),
         }
     }
 

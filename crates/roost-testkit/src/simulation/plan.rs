@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use roost_net::sim::{SimFaults, SimOptions, SimRng};
-use roost_reactor::{FAN_OUT_PIECE, Inflow, Outflow, Policy, Settings, SlowReceivers};
+use roost_reactor::{FAN_OUT_PIECE, Inflow, Outflow, Policy, Settings, SlowConsumer};
 
 use super::crowd::RELAYS;
 use super::ends::SWEEP_SLACK_NS;
@@ -60,7 +60,7 @@ pub struct Plan {
 
 impl Plan {
     /// What happens to those of this channel's subscribers that do not read.
-    pub(super) fn slow_receivers_of(channel: usize) -> SlowReceivers {
+    pub(super) fn slow_receivers_of(channel: usize) -> SlowConsumer {
         NAMESPACES[channel % NAMESPACES.len()].1
     }
 
@@ -180,7 +180,7 @@ impl Plan {
         // Far less than is published, and more than those who read ever let wait.
         for (name, slow_receivers) in NAMESPACES {
             let outbox_bytes_max = match slow_receivers {
-                SlowReceivers::Close => rng.between(45_000, 60_000),
+                SlowConsumer::Close => rng.between(45_000, 60_000),
                 _ => rng.between(12_000, 20_000),
             };
             let outflow = Outflow {
@@ -193,7 +193,7 @@ impl Plan {
                 ..Policy::default()
             };
             // A flood would hold up the roll call for longer than the day lasts.
-            if is_held_up && slow_receivers != SlowReceivers::Close {
+            if is_held_up && slow_receivers != SlowConsumer::Close {
                 policy.inflow.messages_per_second_max = rng.between(100, 400) as u32;
             }
             let namespaces = &mut settings.channels.namespaces;
@@ -238,11 +238,11 @@ impl Plan {
 
 /// Channels take turns to be of each; the first has the floods, which those who read cannot follow
 /// at once.
-pub(super) const NAMESPACES: [(&str, SlowReceivers); 4] = [
-    ("all", SlowReceivers::Close),
-    ("recent", SlowReceivers::DropOldest),
-    ("early", SlowReceivers::DropNewest),
-    ("last", SlowReceivers::Latest),
+pub(super) const NAMESPACES: [(&str, SlowConsumer); 4] = [
+    ("all", SlowConsumer::Close),
+    ("recent", SlowConsumer::DropOldest),
+    ("early", SlowConsumer::DropNewest),
+    ("last", SlowConsumer::Latest),
 ];
 
 const SMALL_BUDGET_BYTES_MAX: u64 = 250_000;

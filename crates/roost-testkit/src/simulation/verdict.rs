@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use roost_reactor::SlowReceivers;
+use roost_reactor::SlowConsumer;
 use roost_wire::CloseCode;
 
 use super::Report;
@@ -53,7 +53,7 @@ pub(super) fn on_deliveries(crowd: &Crowd, plan: &Plan) -> Result<(Report, Gaps)
         }
         check_time(crowd, channel, &truth)?;
         // What has heard everything can say how old something is.
-        let is_whole = Plan::slow_receivers_of(channel) != SlowReceivers::Latest;
+        let is_whole = Plan::slow_receivers_of(channel) != SlowConsumer::Latest;
         let starts = is_whole.then(|| Starts::new(crowd, channel, &truth.place));
         for peer in &crowd.peers {
             for window in peer
@@ -97,7 +97,7 @@ fn check_reader(peer: &Peer, plan: &Plan) -> Result<(), String> {
 /// The order of a channel by a witness that is still there; witnesses must agree. Where not even they
 /// hear everything, the order that all have heard together.
 fn truth_of(crowd: &Crowd, channel: usize) -> Result<Option<Truth>, String> {
-    if Plan::slow_receivers_of(channel) == SlowReceivers::Latest {
+    if Plan::slow_receivers_of(channel) == SlowConsumer::Latest {
         return joint_truth_of(crowd, channel).map(Some);
     }
     let mut orders = crowd
@@ -182,7 +182,7 @@ fn check_publishers(crowd: &Crowd, channel: usize, truth: &Truth) -> Result<bool
         }
     }
     // It may have been replaced for all.
-    let replaces = Plan::slow_receivers_of(channel) == SlowReceivers::Latest;
+    let replaces = Plan::slow_receivers_of(channel) == SlowConsumer::Latest;
     let mut unheard = false;
     for peer in &crowd.peers {
         for (n, sent) in (1..).zip(&peer.sent) {
@@ -277,9 +277,9 @@ fn check_window(
         truth.order.len()
     };
     let may_miss = match Plan::slow_receivers_of(window.channel) {
-        SlowReceivers::Close => false,
-        SlowReceivers::DropOldest | SlowReceivers::DropNewest => !peer.reads(),
-        SlowReceivers::Latest => true, // a send under way is enough
+        SlowConsumer::Close => false,
+        SlowConsumer::DropOldest | SlowConsumer::DropNewest => !peer.reads(),
+        SlowConsumer::Latest => true, // a send under way is enough
     };
     let mut received = places.iter().skip_while(|&&place| place < first).peekable();
     let mut missing = Vec::new();

@@ -1,6 +1,6 @@
 //! permessage-deflate, where it is on.
 
-use roost_reactor::{Deflate, Outflow, Policy, Settings, SlowReceivers};
+use roost_reactor::{Deflate, Outflow, Policy, Settings, SlowConsumer};
 use roost_testkit::client::{Checked, Client, Failure, Frame, Heard, RSV1, Request, opcode};
 use roost_testkit::server::{Backend, TestServer};
 use roost_wire::deflate::{Deflater, Inflater};
@@ -139,7 +139,7 @@ fn attack_05_bandit_cve_2026_39804_many_small_bombs_to_a_subscriber(backend: Bac
 fn dropping() -> Policy {
     Policy {
         outflow: Outflow {
-            slow_receivers: SlowReceivers::DropNewest,
+            slow_receivers: SlowConsumer::DropNewest,
             outbox_bytes_max: 2 << 20,
             outbox_messages_max: 1_000,
         },

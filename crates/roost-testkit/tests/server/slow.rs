@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use roost_reactor::{Outflow, Policy, SlowReceivers};
+use roost_reactor::{Outflow, Policy, SlowConsumer};
 use roost_testkit::client::{Checked, Client, ConnectOptions, Failure, Frame, Message, Request};
 use roost_testkit::server::{Backend, DEADLINE, TestServer};
 
@@ -44,7 +44,7 @@ fn narrow(address: SocketAddr, target: &str) -> Result<Client, Failure> {
 }
 
 /// A server where channels of the namespace `x` have this policy.
-fn server_with(backend: Backend, slow_receivers: SlowReceivers, messages: u32) -> TestServer {
+fn server_with(backend: Backend, slow_receivers: SlowConsumer, messages: u32) -> TestServer {
     TestServer::with(backend, 2, |settings| {
         settings.limits.outbox_bytes_max = 1 << 20;
         let policy = Policy {
@@ -124,7 +124,7 @@ fn counted(server: &TestServer, namespace: &str, name: &str) -> u64 {
 }
 
 fn the_oldest_are_dropped_and_the_newest_arrive(backend: Backend) -> Checked {
-    let server = server_with(backend, SlowReceivers::DropOldest, 0);
+    let server = server_with(backend, SlowConsumer::DropOldest, 0);
     let mut deaf = narrow(server.address(), "/raw/x:1")?;
     publish(&server, "x:1")?;
     let numbers = read_numbers(&mut deaf)?;
@@ -139,7 +139,7 @@ fn the_oldest_are_dropped_and_the_newest_arrive(backend: Backend) -> Checked {
 }
 
 fn the_newest_are_dropped_and_the_oldest_arrive(backend: Backend) -> Checked {
-    let server = server_with(backend, SlowReceivers::DropNewest, 0);
+    let server = server_with(backend, SlowConsumer::DropNewest, 0);
     let mut deaf = narrow(server.address(), "/raw/x:1")?;
     publish(&server, "x:1")?;
     let numbers = read_numbers(&mut deaf)?;
@@ -155,7 +155,7 @@ fn the_newest_are_dropped_and_the_oldest_arrive(backend: Backend) -> Checked {
 }
 
 fn only_the_latest_arrives(backend: Backend) -> Checked {
-    let server = server_with(backend, SlowReceivers::Latest, 0);
+    let server = server_with(backend, SlowConsumer::Latest, 0);
     let mut deaf = narrow(server.address(), "/raw/x:1")?;
     publish(&server, "x:1")?;
     let numbers = read_numbers(&mut deaf)?;
@@ -170,7 +170,7 @@ fn only_the_latest_arrives(backend: Backend) -> Checked {
 }
 
 fn messages_are_limited_as_well_as_bytes(backend: Backend) -> Checked {
-    let server = server_with(backend, SlowReceivers::DropOldest, 3);
+    let server = server_with(backend, SlowConsumer::DropOldest, 3);
     let mut deaf = narrow(server.address(), "/raw/x:1")?;
     publish(&server, "x:1")?;
     let numbers = read_numbers(&mut deaf)?;
@@ -183,7 +183,7 @@ fn messages_are_limited_as_well_as_bytes(backend: Backend) -> Checked {
 
 /// A WAMP session hears two namespaces: what waits from the one that drops makes room.
 fn a_namespace_that_drops_keeps_a_connection_that_another_would_close(backend: Backend) -> Checked {
-    let server = server_with(backend, SlowReceivers::DropOldest, 0);
+    let server = server_with(backend, SlowConsumer::DropOldest, 0);
     let deaf = narrow_session(&server, &["x:1", "y:1"])?;
     // Beyond this the namespace of y is closed, x is not.
     publish(&server, "x:1")?;
@@ -215,7 +215,7 @@ fn narrow_session(server: &TestServer, topics: &[&str]) -> Result<Client, Failur
 
 /// Behind the events that were not dropped, one says how many were.
 fn a_wamp_session_is_told_what_was_dropped(backend: Backend) -> Checked {
-    for policy in [SlowReceivers::DropOldest, SlowReceivers::DropNewest] {
+    for policy in [SlowConsumer::DropOldest, SlowConsumer::DropNewest] {
         let server = server_with(backend, policy, 0);
         let mut deaf = narrow_session(&server, &["x:1", "roost.session.dropped"])?;
         let mut unaware = narrow_session(&server, &["x:1"])?;
@@ -246,7 +246,7 @@ fn a_wamp_session_is_told_what_was_dropped(backend: Backend) -> Checked {
 
 /// A WAMP session that is closed for being slow is told in its own words first.
 fn a_slow_wamp_session_is_told_why_it_ends(backend: Backend) -> Checked {
-    let server = server_with(backend, SlowReceivers::Close, 0);
+    let server = server_with(backend, SlowConsumer::Close, 0);
     let mut deaf = narrow_session(&server, &["x:1"])?;
     publish(&server, "x:1")?;
     server.wait_for_count("slow_consumers_total", |count| count == 1);
@@ -427,7 +427,7 @@ fn one_that_never_reads_costs_the_many_nothing(backend: Backend) -> Checked {
 }
 
 fn who_is_slow_can_be_seen(backend: Backend) -> Checked {
-    let server = server_with(backend, SlowReceivers::DropOldest, 0);
+    let server = server_with(backend, SlowConsumer::DropOldest, 0);
     let deaf = narrow(server.address(), "/raw/x:1")?;
     publish(&server, "x:1")?;
     let list = || server.shared().slow_to_json();

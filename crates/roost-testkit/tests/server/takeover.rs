@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use roost_reactor::{Deflate, Outflow, Policy, Settings, SlowReceivers};
+use roost_reactor::{Deflate, Outflow, Policy, Settings, SlowConsumer};
 use roost_testkit::client::{
     Checked, Client, ConnectOptions, Failure, Frame, Heard, Message, RSV1, Request, opcode,
 };
@@ -463,7 +463,7 @@ fn what_is_dropped_leaves_no_hole(backend: Backend) -> Checked {
         let number_text = number.to_string().into_bytes();
         [number_text, letters(number, 18_000), quote].concat()
     };
-    for slow_receivers in [SlowReceivers::DropOldest, SlowReceivers::Latest] {
+    for slow_receivers in [SlowConsumer::DropOldest, SlowConsumer::Latest] {
         let server = TestServer::with(backend, 2, |settings| {
             on(10 << 20)(settings);
             let policy = Policy {

@@ -1,0 +1,21 @@
+//! Channels: who is subscribed, what is on its way, and whose publishers have to wait.
+//!
+//! [`Channels`] owns all of it; its fields are private to this module. It gives deliveries to
+//! [`crate::connections`], and knows no socket.
+
+mod congestion;
+mod fanout;
+mod inflow;
+mod links;
+mod paused;
+mod state;
+mod wake;
+/// The atomics of the wake flag: loom's in its test, the machine's here.
+mod sync {
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+}
+
+pub(crate) use inflow::Inflow;
+pub use links::LINK_BYTES_MAX;
+pub(crate) use links::{Lane, LinkMessage, Links, Mesh};
+pub(crate) use state::{Channels, Notice};

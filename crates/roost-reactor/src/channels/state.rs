@@ -1,0 +1,500 @@
+//! The channels of one reactor: the hub, and all that comes between it and the connections.
+
+use std::sync::Arc;
+
+use roost_dialect::Publication;
+use roost_hub::{
+    ChannelId, Encoding, Frames, Hub, HubOptions, Item, Name, NamespaceId, Output, Publish,
+    PublishError, PublishTo, ReactorId, Subscribe, SubscribeError, Subscriber,
+};
+use roost_metrics::{Counters, NamespaceCounters};
+use roost_net::ConnKey;
+use roost_wire::Frozen;
+use tracing::debug;
+
+use super::congestion::Congestion;
+use super::fanout::Fanout;
+use super::inflow::Inflow;
+use super::links::{Lane, Links};
+use super::paused::Paused;
+use crate::connections::{Codec, Connections, Origin};
+use crate::peer_message::PeerMessage;
+use crate::settings::Settings;
+
+/// All channels that connections of one reactor are subscribed to, and those whose home it is. The
+/// only one who calls the hub, and who carries out what it says.
+pub(crate) struct Channels {
+    settings: Arc<Settings>,
+    counters: Arc<Counters>,
+    /// By a namespace's number in the settings.
+    namespaces: Arc<[NamespaceCounters]>,
+    hub: Hub<Publication, Frozen>,
+    links: Links<PeerMessage>,
+    fanout: Fanout,
+    congestion: Congestion,
+    /// How much may be published, of all reactors together.
+    inflow: Arc<Inflow>,
+    /// Publishers that are not read for a while.
+    paused: Paused,
+    /// The slow side's number in the mesh.
+    control: ReactorId,
+    /// What the hub wants done next; reused.
+    outputs: Vec<HubOutput>,
+}
+
+/// What the hub wants done.
+pub(crate) type HubOutput = Output<Publication, Frozen>;
+
+/// What the hub says to one connection.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// The subscription of the connection in `slot` has its place in the channel's order.
+    Subscribed {
+        slot: u32,
+        token: u64,
+        channel: ChannelId,
+        topic: u64,
+    },
+    /// Its publication has.
+    Published {
+        publisher: ConnKey,
+        token: u64,
+        publication: u64,
+    },
+}
+
+/// What a publisher that is not read waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// The end of its channel's congestion.
+    Congestion,
+    /// A tick: its namespace has had as much as it may.
+    Until(u32),
+    /// Room for what it publishes, here or in another reactor's ring.
+    Room,
+}
+
+impl Channels {
+    /// None yet.
+    pub(crate) fn new(
+        settings: &Arc<Settings>,
+        counters: &Arc<Counters>,
+        namespaces: &Arc<[NamespaceCounters]>,
+        hub: HubOptions,
+        links: Links<PeerMessage>,
+        inflow: &Arc<Inflow>,
+    ) -> Channels {
+        let reactors = usize::from(hub.reactors);
+        Channels {
+            settings: settings.clone(),
+            counters: counters.clone(),
+            namespaces: namespaces.clone(),
+            hub: Hub::new(hub),
+            links,
+            fanout: Fanout::default(),
+            congestion: Congestion::default(),
+            inflow: inflow.clone(),
+            paused: Paused::default(),
+            control: crate::control::control_id(reactors),
+            outputs: Vec::new(),
+        }
+    }
+
+    /// The channel of this name, if one is subscribed to here.
+    pub(crate) fn find(&self, name: &str) -> Option<ChannelId> {
+        self.hub.channel(name)
+    }
+
+    /// The namespace of the channel that is published to: searched for by name only where no
+    /// record here knows it.
+    pub(crate) fn namespace_of(&self, to: PublishTo<'_>) -> u16 {
+        match to {
+            PublishTo::Channel(channel) => self.hub.namespace(channel).unwrap_or_default().0,
+            PublishTo::Name(name) => self.settings.channels.number_of(name),
+        }
+    }
+
+    /// Begins a subscription behind all that is on its way here.
+    pub(crate) fn subscribe(
+        &mut self,
+        who: Subscriber,
+        encoding: Encoding,
+        name: &str,
+        token: u64,
+        now: u32,
+    ) -> Result<ChannelId, SubscribeError> {
+        let known = self.hub.channel(name);
+        let is_new = !self.fanout.is_empty()
+            && !known.is_some_and(|channel| self.hub.is_subscribed(who, encoding, channel));
+        let namespace = match known {
+            Some(channel) => self.hub.namespace(channel).unwrap_or_default(),
+            None => NamespaceId(self.settings.channels.number_of(name)),
+        };
+        let subscribe = Subscribe {
+            who,
+            encoding,
+            name,
+            namespace,
+            token,
+        };
+        let channel = self.hub.subscribe(subscribe, now, &mut self.outputs)?;
+        if is_new {
+            self.fanout.join(channel, encoding, who.0);
+        }
+        Ok(channel)
+    }
+
+    /// Ends a subscription, and what was on its way if it was the last.
+    pub(crate) fn unsubscribe(&mut self, who: Subscriber, encoding: Encoding, channel: ChannelId) {
+        self.hub
+            .unsubscribe(who, encoding, channel, &mut self.outputs);
+        if self.fanout.is_empty() {
+            return;
+        }
+        self.fanout.leave(channel, encoding, who.0);
+        if self.hub.subscriber_count(channel, encoding) == 0 {
+            let congested = self.fanout.forget(channel, encoding);
+            self.relieve(congested);
+        }
+    }
+
+    /// Publishes.
+    pub(crate) fn publish(
+        &mut self,
+        publish: Publish<'_, Publication>,
+        codec: &mut Codec,
+        now: u32,
+    ) -> Result<(), PublishError> {
+        let encode = &mut |payload: &_, encoding, ids| codec.encode(payload, encoding, ids);
+        self.hub.publish(publish, now, encode, &mut self.outputs)
+    }
+
+    /// Counts a publication of so many bytes. Says what its publisher has to wait for: the channel is
+    /// congested, its namespace gets more than it may, another reactor's ring is full, or too much
+    /// is on its way to subscribers here.
+    pub(crate) fn after_publish(
+        &mut self,
+        to: PublishTo<'_>,
+        bytes: usize,
+        now: u32,
+    ) -> Option<Wait> {
+        self.counters.publishes_total.inc();
+        let mut resume_at = now;
+        if self.inflow.has_limits() {
+            let namespace = self.namespace_of(to);
+            resume_at = self.inflow.take(namespace, bytes, now);
+            if resume_at > now {
+                let namespace = &self.namespaces[usize::from(namespace)];
+                namespace.publish_rate_limited_total.inc();
+            }
+        }
+        if !self.congestion.is_empty()
+            && self
+                .name_of(to)
+                .is_some_and(|name| self.congestion.has(name))
+        {
+            return Some(Wait::Congestion);
+        }
+        if resume_at > now {
+            return Some(Wait::Until(resume_at));
+        }
+        (!self.has_room()).then_some(Wait::Room)
+    }
+
+    /// A publisher is not read until what it waits for has come.
+    pub(crate) fn park(&mut self, publisher: ConnKey, to: PublishTo<'_>, wait: Wait) {
+        match wait {
+            Wait::Congestion => {
+                let name = match to {
+                    PublishTo::Name(name) => Some(name),
+                    PublishTo::Channel(channel) => self.hub.channel_name(channel),
+                };
+                if let Some(name) = name {
+                    self.congestion.park(name, publisher);
+                }
+            }
+            Wait::Until(tick) => self.paused.push_later(tick, publisher),
+            Wait::Room => self.paused.push(publisher),
+        }
+    }
+
+    fn name_of<'a>(&'a self, to: PublishTo<'a>) -> Option<&'a str> {
+        match to {
+            PublishTo::Name(name) => Some(name),
+            PublishTo::Channel(channel) => self.hub.channel_name(channel),
+        }
+    }
+
+    /// A connection that is closing is read to its end, whatever its messages had to wait for.
+    pub(crate) fn unpark(&mut self, key: ConnKey) {
+        self.paused.push(key);
+    }
+
+    /// Whether there is room for what paused publishers have to say.
+    pub(crate) fn has_room(&self) -> bool {
+        self.links.spilled() == 0
+            && !self.links.at_batch_limit(Lane::Publish)
+            && !self.fanout.is_full()
+    }
+
+    /// Whether paused publishers can be read now.
+    pub(crate) fn has_paused_to_read(&self, now: u32) -> bool {
+        self.paused.is_due(now) && self.has_room()
+    }
+
+    /// Paused publishers, to read those again that can be.
+    pub(crate) fn paused(&mut self) -> &mut Paused {
+        &mut self.paused
+    }
+
+    /// The tick at which the first paused publisher is due.
+    pub(crate) fn paused_due(&self) -> u32 {
+        self.paused.due()
+    }
+
+    /// Whether the hub wants something done.
+    #[inline]
+    pub(crate) fn has_outputs(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
+    /// Takes out what the hub wants done; give the list back with [`Channels::return_outputs`].
+    pub(crate) fn take_outputs(&mut self) -> Vec<HubOutput> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// Takes the list back, empty by now.
+    pub(crate) fn return_outputs(&mut self, outputs: Vec<HubOutput>) {
+        if self.outputs.is_empty() {
+            self.outputs = outputs; // keep the larger allocation
+        }
+    }
+
+    /// Does what the hub wants; what is left is for one connection's dialect to know.
+    pub(crate) fn carry_out(
+        &mut self,
+        output: HubOutput,
+        connections: &mut Connections,
+    ) -> Option<Notice> {
+        match output {
+            Output::ToReactor(to, item) if self.is_control(to) => {
+                self.try_send_to_control(PeerMessage::Hub(item));
+            }
+            Output::ToReactor(to, item) => self.links.send(to, PeerMessage::Hub(item)),
+            Output::Subscribed {
+                who,
+                encoding: _,
+                token,
+                channel,
+                topic,
+                snapshot: _, // no dialect tells its clients of positions yet
+            } => {
+                return Some(Notice::Subscribed {
+                    slot: who.0,
+                    token,
+                    channel,
+                    topic,
+                });
+            }
+            Output::Published {
+                publisher,
+                token,
+                publication,
+            } => {
+                return Some(Notice::Published {
+                    publisher: ConnKey::from_bits(publisher),
+                    token,
+                    publication,
+                });
+            }
+            Output::Deliver {
+                channel,
+                namespace,
+                ids: _,
+                exclude,
+                frames,
+            } => {
+                let namespace = namespace.0;
+                let origin = Origin { channel, namespace };
+                let exclude = exclude.map(ConnKey::from_bits);
+                self.deliver(origin, exclude, &frames, connections);
+            }
+        }
+        None
+    }
+
+    /// Gives a publication to this reactor's subscribers, in table order: to few at once, to many
+    /// incrementally.
+    fn deliver(
+        &mut self,
+        origin: Origin,
+        exclude: Option<ConnKey>,
+        frames: &Frames<Frozen>,
+        connections: &mut Connections,
+    ) {
+        // A publisher that has gone excludes nobody: its slot may be another's by now.
+        let exclude = exclude.filter(|&key| connections.get(key).is_some());
+        let channel = origin.channel;
+        for (encoding, frame) in frames.iter() {
+            let count = self.hub.subscriber_count(channel, encoding);
+            let is_few = count <= self.settings.fan_out_at_once as usize;
+            if is_few && !self.fanout.has(channel, encoding) {
+                let frame = connections.share(frame, Some(origin));
+                let exclude = exclude.map(ConnKey::slot);
+                let mut deliveries = 0;
+                for Subscriber(slot) in self.hub.subscribers(channel, encoding) {
+                    if exclude != Some(slot) {
+                        connections.deliver(slot, frame);
+                        deliveries += 1;
+                    }
+                }
+                self.counters.deliveries_total.add(deliveries);
+            } else if self.fanout.add(origin, encoding, frame.clone(), exclude) {
+                self.congest(channel, encoding);
+            }
+        }
+    }
+
+    /// Whether an incremental fan-out is under way.
+    pub(crate) fn is_fanning_out(&self) -> bool {
+        !self.fanout.is_empty()
+    }
+
+    /// Whether so much is being fanned out that no message of another reactor should be read.
+    pub(crate) fn is_fan_out_full(&self) -> bool {
+        self.fanout.is_full()
+    }
+
+    /// Gives the next piece of a fan-out to its subscribers.
+    pub(crate) fn fan_out_piece(&mut self, connections: &mut Connections) {
+        let visits_max = self.settings.fan_out_piece as usize;
+        let piece = self.fanout.next_piece(&self.hub, connections, visits_max);
+        self.counters.deliveries_total.add(piece.deliveries);
+        self.relieve(piece.relieved);
+    }
+
+    /// A channel is published to faster than its fan-out goes: its publishers should wait.
+    fn congest(&mut self, channel: ChannelId, encoding: Encoding) {
+        let Some(name) = self.hub.channel_name(channel).map(Name::from) else {
+            debug_assert!(false, "what is delivered has a channel");
+            return;
+        };
+        self.counters.channel_backpressure_total.inc();
+        let is_known = self.fanout.is_congested(&name);
+        self.fanout.congest(channel, encoding, name.clone());
+        if !is_known {
+            debug!(channel = name.as_str(), "congested");
+            self.notify_home(name, true);
+        }
+    }
+
+    /// A channel's fan-out has caught up, or has no subscribers any more.
+    fn relieve(&mut self, name: Option<Name>) {
+        if let Some(name) = name.filter(|name| !self.fanout.is_congested(name)) {
+            self.notify_home(name, false);
+        }
+    }
+
+    fn notify_home(&mut self, name: Name, is_congested: bool) {
+        let (home, me) = (self.hub.home_of(&name), self.me());
+        if home == me {
+            self.on_congestion(me, name, is_congested);
+        } else {
+            self.links
+                .send(home, PeerMessage::Congestion { name, is_congested });
+        }
+    }
+
+    /// The subscribers' reactor, or to publishers the home, says how it stands with a channel.
+    pub(crate) fn on_congestion(&mut self, from: ReactorId, name: Name, is_congested: bool) {
+        if is_congested {
+            self.congestion.begin(name, from);
+        } else if let Some(cleared) = self.congestion.end(&name, from) {
+            for reactor in cleared.notify.iter() {
+                let name = name.clone();
+                self.links
+                    .send(reactor, PeerMessage::Congestion { name, is_congested });
+            }
+            self.paused.extend(cleared.parked);
+        }
+    }
+
+    /// Whether a channel's publishers wait.
+    pub(crate) fn is_congested(&self, name: &str) -> bool {
+        self.congestion.has(name)
+    }
+
+    /// Handles what another reactor's hub says.
+    pub(crate) fn receive(
+        &mut self,
+        from: ReactorId,
+        item: Item<Publication, Frozen>,
+        codec: &mut Codec,
+        now: u32,
+    ) {
+        if let Item::Publish { name, .. } = &item
+            && !self.congestion.is_empty()
+            && self.congestion.notify_once(name, from)
+        {
+            let (name, is_congested) = (name.clone(), true);
+            self.links
+                .send(from, PeerMessage::Congestion { name, is_congested });
+        }
+        let encode = &mut |payload: &_, encoding, ids| codec.encode(payload, encoding, ids);
+        self.hub.handle(from, item, now, encode, &mut self.outputs);
+    }
+
+    /// This reactor's number in the mesh.
+    pub(crate) fn me(&self) -> ReactorId {
+        ReactorId(self.links.me() as u8)
+    }
+
+    /// Whether a peer of the mesh is the slow side.
+    pub(crate) fn is_control(&self, peer: ReactorId) -> bool {
+        peer == self.control
+    }
+
+    /// Sends to the slow side. False if its ring is full: the message is dropped.
+    pub(crate) fn try_send_to_control(&mut self, message: PeerMessage) -> bool {
+        let is_sent = self.links.try_send(self.control, message).is_ok();
+        if !is_sent {
+            self.counters.control_answers_dropped_total.inc();
+        }
+        is_sent
+    }
+
+    /// The links to other reactors.
+    pub(crate) fn links(&self) -> &Links<PeerMessage> {
+        &self.links
+    }
+
+    /// The same, to read and to flush.
+    pub(crate) fn links_mut(&mut self) -> &mut Links<PeerMessage> {
+        &mut self.links
+    }
+
+    /// Brings their gauges up to date.
+    pub(crate) fn publish_gauges(&self) {
+        let counters = &self.counters;
+        let hub = self.hub.counts();
+        counters.channels.set(hub.local_channels as u64);
+        counters.home_channels.set(hub.home_channels as u64);
+        counters.subscriptions.set(hub.subscriptions as u64);
+        let links = &self.links;
+        counters.cross_reactor_batches_total.set(links.batches_sent);
+        counters.cross_reactor_wakeups_total.set(links.wakes);
+        let backlog = links.spilled() as u64;
+        counters.cross_reactor_backlog.set(backlog);
+    }
+
+    /// Drops memory that is only kept for the next loop iteration; returns the bytes.
+    pub(crate) fn shrink_scratch(&mut self) -> usize {
+        crate::memory::drop_empty(&mut self.outputs) + self.paused.shrink() + self.links.shrink()
+    }
+
+    /// In tests: nothing is under way and no publisher waits.
+    #[cfg(test)]
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.congestion.is_empty() && self.fanout.is_empty() && self.paused.is_empty()
+    }
+}

@@ -1,0 +1,98 @@
+//! Ends of connections: each leaves its channels with its last message, and its session goes.
+
+use roost_dialect::dialect::{Event, Session};
+use roost_hub::Subscriber;
+use roost_net::{CloseMode, ConnKey};
+use roost_wire::CloseCode;
+
+use crate::connections::{Flags, Phase};
+use crate::core::Core;
+
+/// Starts the closing handshake from our side.
+pub(crate) fn start_close(core: &mut Core, key: ConnKey, code: CloseCode, reason: &str) {
+    if core.connections.start_close(key, code, reason) {
+        leave(core, key);
+    }
+}
+
+/// Nothing more will be written after what is queued: see [`crate::connections::Connections::linger`].
+pub(crate) fn linger(core: &mut Core, key: ConnKey) {
+    if core.connections.linger(key) {
+        leave(core, key);
+    }
+}
+
+/// Fails the connection (RFC 6455 §7.1.7): a close frame with the reason, then the end.
+pub(crate) fn fail(core: &mut Core, key: ConnKey, code: CloseCode, reason: &str) {
+    start_close(core, key, code, reason);
+    linger(core, key);
+}
+
+/// Closes with 1013 and a reason, and drops all that waits. The frame that is half sent stays, so
+/// that the peer can read the close behind it.
+pub(crate) fn close_dropping(core: &mut Core, key: ConnKey, reason: &str) {
+    if !core.connections.has_outbox(key) {
+        return;
+    }
+    let phase = core.connections.get(key).map(|conn| conn.phase);
+    if phase != Some(Phase::Open) {
+        return cut(core, key, CloseMode::Abort);
+    }
+    let words = core.framed_words(key, Event::SlowConsumer { reason });
+    let code = CloseCode::TRY_AGAIN_LATER;
+    if core.connections.close_dropping(key, words, code, reason) {
+        leave(core, key);
+    }
+}
+
+/// Closes the socket. The slot stays until the driver says `Closed`.
+pub(crate) fn cut(core: &mut Core, key: ConnKey, mode: CloseMode) {
+    if core.connections.cut(key, mode) {
+        leave_channels(core, key.slot());
+        close_session(core, key.slot());
+    }
+}
+
+/// The driver says that the connection is over.
+pub(crate) fn remove(core: &mut Core, key: ConnKey) {
+    if core.connections.get(key).is_none() {
+        core.counters.stale_completions_total.inc();
+        return;
+    }
+    leave_channels(core, key.slot());
+    close_session(core, key.slot());
+    if let Some(address) = core.connections.remove(key) {
+        core.governor.leave(address);
+    }
+}
+
+/// A connection is closing: it leaves its channels, and is read to its end whatever its messages had
+/// to wait for.
+fn leave(core: &mut Core, key: ConnKey) {
+    leave_channels(core, key.slot());
+    let conn = core.connections.get(key);
+    if conn.is_some_and(|conn| conn.flags.has(Flags::PAUSED)) {
+        core.channels.unpark(key);
+    }
+}
+
+/// Ends all subscriptions of a connection.
+fn leave_channels(core: &mut Core, slot: u32) {
+    let Some(conn) = core.connections.at_mut(slot) else {
+        return;
+    };
+    let sessions = &mut core.sessions;
+    while let Some((channel, form)) = sessions.pop_subscription(conn.dialect, &mut conn.session) {
+        let encoding = conn.framing.encoding(form);
+        core.channels
+            .unsubscribe(Subscriber(slot), encoding, channel);
+    }
+}
+
+/// Frees what its dialect keeps of a connection that has ended.
+fn close_session(core: &mut Core, slot: u32) {
+    if let Some(conn) = core.connections.at_mut(slot) {
+        let session = std::mem::replace(&mut conn.session, Session::NONE);
+        core.sessions.close(conn.dialect, session);
+    }
+}

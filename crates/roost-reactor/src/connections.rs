@@ -1,0 +1,37 @@
+//! Connections: records of 48 bytes at most, and beside them what a connection has only while it uses it.
+//!
+//! [`Connections`] owns all of it; its fields are private to this module. It knows no channel and no
+//! dialect: whoever ends a connection takes it out of its channels first.
+
+mod conn;
+mod conn_id;
+mod contexts;
+mod cost_probe;
+mod costs;
+mod deadlines;
+mod encoding;
+mod inputs;
+mod outbox;
+mod outboxes;
+mod output;
+mod partial;
+mod queue_rules;
+mod state;
+mod table;
+#[cfg(test)]
+pub(crate) mod testing;
+mod transfer;
+mod transport;
+mod writer;
+
+pub(crate) use conn::{Flags, Index, Phase};
+pub(crate) use conn_id::ConnId;
+pub use costs::ConnCost;
+pub(crate) use costs::conn_costs;
+pub(crate) use deadlines::Idle;
+pub(crate) use encoding::{Codec, Framing};
+pub(crate) use outbox::{BATCH_CHUNKS_MAX, Held};
+pub(crate) use output::Origin;
+pub(crate) use partial::{Challenge, Decoder, Head, Partial, PendingAccept, Unread};
+pub(crate) use state::Connections;
+pub(crate) use writer::{Scratch, Writer, Written};

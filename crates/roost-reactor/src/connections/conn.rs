@@ -1,0 +1,170 @@
+//! One connection's record: a small plain value.
+//!
+//! Everything a quiet connection needs is in here, and nothing in here points anywhere: the rest
+//! is found by index in tables that hold only what is in use now.
+
+use roost_dialect::DialectKind;
+use roost_dialect::dialect::Session;
+
+use super::encoding::Framing;
+use super::transport::Transport;
+use crate::clock::NEVER;
+
+/// The record of a connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Conn {
+    /// Tick at which it is looked at; [`NEVER`] for none.
+    pub(crate) deadline: u32,
+    /// Tick of the last byte received.
+    pub(crate) last_seen: u32,
+    /// Tick of the last message in either direction.
+    pub(crate) last_message: u32,
+    /// Unfinished input, if any: index into the partials.
+    pub(crate) partial: Index,
+    /// Output the kernel did not take yet, if any: index into the outboxes.
+    pub(crate) outbox: Index,
+    /// What it gets in this loop iteration: a state of the palette; 0 for nothing.
+    pub(crate) pending: u32,
+    /// What its dialect keeps of it.
+    pub(crate) session: Session,
+    /// Its entry in the table of peer addresses, if those are limited.
+    pub(crate) address: Index,
+    /// The other half of its key.
+    pub(crate) generation: u16,
+    pub(crate) flags: Flags,
+    pub(crate) dialect: DialectKind,
+    pub(crate) framing: Framing,
+    pub(crate) transport: Transport,
+    pub(crate) phase: Phase,
+}
+
+// The promise of the house: a million quiet connections cost little more than the kernel's share.
+const _: () = assert!(size_of::<Conn>() <= 48);
+// The slab's word "vacant" fits into the record's spare values.
+const _: () = assert!(size_of::<VacantOrConn>() == 40);
+#[expect(
+    dead_code,
+    reason = "the shape of a slab entry, for the assertion above"
+)]
+enum VacantOrConn {
+    Vacant(usize),
+    Occupied(Conn),
+}
+
+/// Where a connection is in its life. It only ever moves down this list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// The request's head is awaited.
+    Handshake,
+    /// The head was good; the channel's home is asked before the 101 goes out.
+    Joining,
+    /// The WebSocket is open.
+    Open,
+    /// We sent a close frame and await the peer's.
+    Closing,
+    /// Nothing more will be written after what is queued; then FIN, then the peer's FIN.
+    Lingering,
+    /// The driver was told to close; the slot waits for its word.
+    Closed,
+}
+
+/// An index into one of the tables beside, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Index(u32);
+
+impl Index {
+    pub(crate) const NONE: Index = Index(u32::MAX);
+
+    pub(crate) fn new(index: usize) -> Index {
+        let index = u32::try_from(index).expect("tables hold fewer than 2^32 entries");
+        Index(index)
+    }
+
+    pub(crate) fn get(self) -> Option<usize> {
+        (self != Index::NONE).then_some(self.0 as usize)
+    }
+
+    pub(crate) fn take(&mut self) -> Option<usize> {
+        std::mem::replace(self, Index::NONE).get()
+    }
+}
+
+/// A set of facts about a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Flags(u16);
+
+impl Flags {
+    pub(crate) const NONE: Flags = Flags(0);
+    /// A batch is with the driver; what comes now goes to the outbox.
+    pub(crate) const IN_FLIGHT: Flags = Flags(1);
+    /// A ping was sent and no byte has come since.
+    pub(crate) const PING_SENT: Flags = Flags(1 << 1);
+    /// The driver was told to stop reading.
+    pub(crate) const PAUSED: Flags = Flags(1 << 2);
+    /// FIN follows what is queued.
+    pub(crate) const FIN_AFTER: Flags = Flags(1 << 3);
+    /// FIN was asked for.
+    pub(crate) const FIN_SENT: Flags = Flags(1 << 4);
+    /// The peer's FIN has come.
+    pub(crate) const PEER_FIN: Flags = Flags(1 << 5);
+    /// It may publish to the channel that it joined when it was accepted.
+    pub(crate) const MAY_PUBLISH: Flags = Flags(1 << 6);
+    /// It receives what it publishes there.
+    pub(crate) const RECEIVES_OWN: Flags = Flags(1 << 7);
+    /// It counts as a handshake in flight.
+    pub(crate) const HANDSHAKE: Flags = Flags(1 << 8);
+    /// It counts as an open WebSocket.
+    pub(crate) const WEBSOCKET: Flags = Flags(1 << 9);
+    /// The peer sent a close frame.
+    pub(crate) const PEER_CLOSED: Flags = Flags(1 << 10);
+    /// Its dialect wants bytes of the last message before those of the next.
+    pub(crate) const HAS_REST: Flags = Flags(1 << 11);
+    /// Its deadline was put off once, because the driver had input of it that was not read yet.
+    pub(crate) const OVERDUE: Flags = Flags(1 << 12);
+
+    #[inline]
+    pub(crate) fn has(self, flag: Flags) -> bool {
+        self.0 & flag.0 != 0
+    }
+
+    #[inline]
+    pub(crate) fn set(&mut self, flag: Flags) {
+        self.0 |= flag.0;
+    }
+
+    /// Takes the flag away; true if it was there.
+    #[inline]
+    pub(crate) fn clear(&mut self, flag: Flags) -> bool {
+        let had = self.has(flag);
+        self.0 &= !flag.0;
+        had
+    }
+}
+
+impl Conn {
+    /// A connection just accepted.
+    pub(crate) fn new(now: u32) -> Conn {
+        Conn {
+            deadline: NEVER,
+            last_seen: now,
+            last_message: now,
+            partial: Index::NONE,
+            outbox: Index::NONE,
+            pending: 0,
+            session: Session::NONE,
+            address: Index::NONE,
+            generation: 0,
+            flags: Flags::NONE,
+            dialect: DialectKind::Raw,
+            framing: Framing::Rfc6455,
+            transport: Transport::Plain,
+            phase: Phase::Handshake,
+        }
+    }
+
+    /// Whether frames are still read and understood.
+    #[inline]
+    pub(crate) fn reads_frames(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Closing)
+    }
+}

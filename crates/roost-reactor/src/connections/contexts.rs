@@ -1,0 +1,262 @@
+//! Compression contexts of single connections: who has one, what they cost, and what goes through
+//! them.
+//!
+//! Only a connection that agreed to context takeover (RFC 7692 §7.1.1) has any, and its record does
+//! not know: they stand in a table of their own, by slot. Their memory is reserved at the
+//! handshake, under a limit, and taken when the first message needs it.
+//!
+//! What such a connection is sent is compressed when it is handed to the driver and not before:
+//! what waits in an outbox may still be dropped, and what was compressed must be sent.
+
+use std::collections::HashMap;
+
+use roost_metrics::Counters;
+use roost_wire::Opcode;
+use roost_wire::deflate::{Agreement, Deflater, Inflater, Takeover};
+use roost_wire::frame::{append_message, split_frame};
+
+use crate::settings::Deflate;
+
+/// The contexts of one reactor's connections.
+pub(crate) struct Contexts {
+    by_slot: HashMap<u32, Context>,
+    /// Memory for all of them, in bytes.
+    bytes_max: usize,
+    /// Reserved of it.
+    bytes: usize,
+    /// How many that are, each direction of a connection by itself.
+    count: usize,
+    level: u8,
+    /// Shorter messages go past the context.
+    threshold_bytes: usize,
+    /// Longer messages go out in fragments of this size.
+    fragment_bytes_max: usize,
+    /// The output of whichever deflater is at work: none keeps one of its own.
+    deflated: Vec<u8>,
+    /// A message put together from its fragments.
+    joined: Vec<u8>,
+}
+
+/// What one connection has.
+struct Context {
+    /// Says in which directions.
+    agreement: Agreement,
+    /// Made for the first message sent.
+    deflater: Option<Box<Deflater>>,
+    /// Made for the first message received; out while one is borrowed from it.
+    inflater: Option<Box<Inflater>>,
+}
+
+impl Contexts {
+    /// `bytes_max` is this reactor's share; with 0 there are none.
+    pub(crate) fn new(deflate: Option<Deflate>, bytes_max: usize, fragment_bytes: usize) -> Self {
+        Contexts {
+            by_slot: HashMap::new(),
+            bytes_max,
+            bytes: 0,
+            count: 0,
+            level: deflate.map_or(1, |deflate| deflate.level),
+            threshold_bytes: deflate.map_or(0, |deflate| deflate.threshold_bytes),
+            fragment_bytes_max: match fragment_bytes {
+                0 => usize::MAX,
+                bytes => bytes,
+            },
+            deflated: Vec::new(),
+            joined: Vec::new(),
+        }
+    }
+
+    /// What to negotiate for: whether there is memory is settled by [`Contexts::reserve`].
+    pub(crate) fn wanted(&self) -> Takeover {
+        let any = self.bytes_max > 0;
+        Takeover {
+            server: any,
+            client: any,
+        }
+    }
+
+    /// Reserves what an agreement needs for the connection in `slot`, the cheaper direction first,
+    /// and gives back what is left of the agreement and how many contexts had no room.
+    pub(super) fn reserve(&mut self, slot: u32, wanted: Agreement) -> (Agreement, usize) {
+        debug_assert!(
+            !self.by_slot.contains_key(&slot),
+            "a slot is given away without contexts"
+        );
+        let mut agreement = wanted;
+        let mut bytes = inflater_bytes(wanted);
+        let room = self.bytes_max - self.bytes;
+        if bytes > room {
+            agreement = agreement.without_client_takeover();
+            bytes = 0;
+        }
+        if bytes + deflater_bytes(wanted) > room {
+            agreement = agreement.without_server_takeover();
+        } else {
+            bytes += deflater_bytes(wanted);
+        }
+        if bytes > 0 {
+            self.bytes += bytes;
+            self.count += count(agreement);
+            let context = Context {
+                agreement,
+                deflater: None,
+                inflater: None,
+            };
+            self.by_slot.insert(slot, context);
+        }
+        (agreement, count(wanted) - count(agreement))
+    }
+
+    /// Frees what the connection in `slot` has, if anything.
+    pub(super) fn release(&mut self, slot: u32) {
+        let Some(context) = self.by_slot.remove(&slot) else {
+            return;
+        };
+        self.bytes -= bytes_of(context.agreement);
+        self.count -= count(context.agreement);
+        if self.by_slot.is_empty() {
+            // Gives the memory of a great crowd back.
+            self.by_slot = HashMap::new();
+            self.deflated = Vec::new();
+        }
+    }
+
+    /// Lends out the inflater of the connection in `slot`, if it has one; give it back with
+    /// [`Contexts::return_inflater`].
+    pub(crate) fn take_inflater(&mut self, slot: u32) -> Option<Box<Inflater>> {
+        let context = self.by_slot.get_mut(&slot)?;
+        if context.agreement.client_no_context_takeover() {
+            return None;
+        }
+        let inflater = context.inflater.take();
+        Some(inflater.unwrap_or_else(|| Box::new(Inflater::with_takeover(true))))
+    }
+
+    /// Takes the inflater back, unless its connection has ended meanwhile.
+    pub(crate) fn return_inflater(&mut self, slot: u32, inflater: Box<Inflater>) {
+        if let Some(context) = self.by_slot.get_mut(&slot) {
+            context.inflater = Some(inflater);
+        }
+    }
+
+    /// Appends what the connection in `slot` is sent in place of `image`: whole frames of ours,
+    /// uncompressed, or the head of a 101.
+    pub(super) fn append(&mut self, out: &mut Vec<u8>, slot: u32, image: &[u8]) {
+        let context = self.by_slot.get_mut(&slot);
+        let Some(context) = context.filter(|_| !is_head(image)) else {
+            out.extend_from_slice(image);
+            return;
+        };
+        debug_assert!(
+            deflater_bytes(context.agreement) > 0,
+            "what is made here has been reserved"
+        );
+        let bits = context.agreement.server_window_bits();
+        let deflater = context
+            .deflater
+            .get_or_insert_with(|| Box::new(Deflater::with_window(self.level, bits, true)));
+        deflater.swap_buffer(&mut self.deflated);
+        let mut rest = image;
+        let mut message: Option<Opcode> = None;
+        while let Some((header, payload, behind)) = split_frame(rest) {
+            let frame = &rest[..rest.len() - behind.len()];
+            rest = behind;
+            if header.opcode.is_control() {
+                out.extend_from_slice(frame);
+                continue;
+            }
+            debug_assert!(!header.rsv1, "nobody else has compressed it");
+            let payload = match (message, header.fin) {
+                (None, true) => payload,
+                _ => {
+                    self.joined.extend_from_slice(payload);
+                    self.joined.as_slice()
+                }
+            };
+            let opcode = *message.get_or_insert(header.opcode);
+            if !header.fin {
+                continue;
+            }
+            // RFC 7692 §6: each message may be compressed or not; RSV1 says which.
+            let deflated = match self.threshold_bytes {
+                0 => deflater.deflate_any(payload),
+                threshold if payload.len() < threshold => None,
+                _ => deflater.deflate_within(payload, payload.len() + GROWTH_BYTES_MAX),
+            };
+            let (rsv1, payload) = match deflated {
+                Some(deflated) => (true, deflated),
+                None => (false, payload),
+            };
+            append_message(out, opcode, rsv1, payload, self.fragment_bytes_max);
+            message = None;
+            self.joined.clear();
+            self.joined.shrink_to(KEPT_BYTES_MAX);
+        }
+        deflater.swap_buffer(&mut self.deflated);
+        debug_assert!(
+            rest.is_empty() && message.is_none(),
+            "an image is whole messages"
+        );
+    }
+
+    /// Whether no connection has any.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Brings their gauges up to date.
+    pub(super) fn publish_gauges(&self, counters: &Counters) {
+        counters.deflate_contexts.set(self.count as u64);
+        counters.deflate_context_bytes.set(self.bytes as u64);
+    }
+
+    /// In debug builds: what is counted is what is there.
+    pub(crate) fn check_invariants(&self) {
+        if !cfg!(debug_assertions) {
+            return;
+        }
+        let agreements = self.by_slot.values().map(|context| context.agreement);
+        let (bytes, count) = agreements.fold((0, 0), |(bytes, sum), agreement| {
+            (bytes + bytes_of(agreement), sum + count(agreement))
+        });
+        assert_eq!((self.bytes, self.count), (bytes, count), "contexts");
+        assert!(self.bytes <= self.bytes_max, "contexts keep to their limit");
+    }
+}
+
+/// Whether an image is the head of a 101: as a frame, an unfinished close with RSV1, which we never
+/// send.
+fn is_head(image: &[u8]) -> bool {
+    image.starts_with(b"HTTP/")
+}
+
+fn inflater_bytes(agreement: Agreement) -> usize {
+    match agreement.client_no_context_takeover() {
+        true => 0,
+        false => Inflater::CONTEXT_BYTES,
+    }
+}
+
+fn deflater_bytes(agreement: Agreement) -> usize {
+    match agreement.server_no_context_takeover() {
+        true => 0,
+        false => Deflater::context_bytes(agreement.server_window_bits()),
+    }
+}
+
+fn bytes_of(agreement: Agreement) -> usize {
+    inflater_bytes(agreement) + deflater_bytes(agreement)
+}
+
+/// How many contexts an agreement needs.
+fn count(agreement: Agreement) -> usize {
+    usize::from(!agreement.client_no_context_takeover())
+        + usize::from(!agreement.server_no_context_takeover())
+}
+
+/// A message may become longer by this much, in bytes: less than it would cost to begin the
+/// context anew. Beyond it is sent as it is.
+const GROWTH_BYTES_MAX: usize = 64;
+/// Buffers above this size are freed, in bytes.
+pub(super) const KEPT_BYTES_MAX: usize = 64 << 10;

@@ -1,0 +1,625 @@
+//! Output that the kernel did not take yet.
+
+use std::collections::{HashMap, VecDeque};
+
+use roost_net::Chunk;
+
+use crate::settings::{Outflow, SlowConsumer};
+
+/// What waits behind the batch in flight of one connection: references, bounded in bytes.
+///
+/// Each namespace waits in a lane of its own, under its own limits and policy; what belongs to no
+/// channel (answers, echoes, close frames) has a lane that no policy drops from. All lanes leave in
+/// the order in which their messages came.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    /// The connection's slot.
+    owner: u32,
+    lanes: Vec<Lane>,
+    /// The place in the order that the next message gets.
+    next: u64,
+    bytes: usize,
+    messages: usize,
+    /// Messages dropped that the receiver has not been told of.
+    dropped: u64,
+    /// The newest pong owed. RFC 6455 §5.5.3: the answer to the last ping serves for those before.
+    pong: Option<Chunk>,
+}
+
+/// What waits in one namespace.
+#[derive(Debug)]
+struct Lane {
+    namespace: Option<u16>,
+    queue: VecDeque<Waiting>,
+    bytes: usize,
+    /// Messages that have left by the front.
+    left: u64,
+    /// Policy `latest`: where each channel's message is, counted from the first that ever waited.
+    newest: HashMap<u32, u64>,
+    /// What may be dropped when all lanes together hold too much.
+    droppable: Option<Droppable>,
+}
+
+/// From which end of a lane messages are dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Droppable {
+    Oldest,
+    Newest,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    chunk: Chunk,
+    /// Place in the order of all lanes.
+    place: u64,
+    channel: u32,
+}
+
+const _: () = assert!(size_of::<Waiting>() <= WAITING_BYTES);
+
+/// What an outbox holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// Bytes that wait.
+    pub(crate) bytes: u64,
+    /// The same, and what it takes to hold them.
+    pub(crate) cost: u64,
+}
+
+impl Held {
+    pub(crate) fn of(outbox: &Outbox) -> Held {
+        let bytes = outbox.bytes as u64;
+        // A queue may be half empty.
+        let cost = bytes + queue_bytes(outbox.messages);
+        Held { bytes, cost }
+    }
+
+    /// This sum, after a part of it has changed.
+    pub(crate) fn replaced(self, before: Held, after: Held) -> Held {
+        Held {
+            bytes: self.bytes - before.bytes + after.bytes,
+            cost: self.cost - before.cost + after.cost,
+        }
+    }
+
+    /// What it takes to hold the bytes.
+    pub(crate) fn queue_bytes(self) -> u64 {
+        self.cost - self.bytes
+    }
+}
+
+/// What it takes to hold so many messages.
+pub(crate) fn queue_bytes(messages: usize) -> u64 {
+    (messages * 2 * WAITING_BYTES) as u64
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Dropped {
+    /// Older messages dropped for it.
+    pub(crate) oldest: u64,
+    /// Itself.
+    pub(crate) newest: u64,
+    /// The channel's message before it, which it replaces.
+    pub(crate) replaced: u64,
+}
+
+/// The connection holds more than it may, and nothing in it may be dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Full;
+
+impl Outbox {
+    /// An empty one for the connection in this slot.
+    pub(crate) fn of(owner: u32) -> Outbox {
+        Outbox {
+            owner,
+            ..Outbox::default()
+        }
+    }
+
+    /// So many messages for the connection were dropped.
+    pub(crate) fn note_dropped(&mut self, messages: u64) {
+        self.dropped += messages;
+    }
+
+    /// How many were dropped since the last call.
+    pub(crate) fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
+    }
+
+    /// The connection's slot.
+    pub(crate) fn owner(&self) -> u32 {
+        self.owner
+    }
+
+    /// Queues a frame that belongs to no channel; never dropped. Small ones are joined: an answer of
+    /// three bytes would take forty times its size to hold, and a peer may make one of seven bytes.
+    pub(crate) fn push(&mut self, frame: Chunk) {
+        let lane = self.lane(None);
+        self.append(lane, 0, frame);
+        while self.join_last_two(lane) {}
+    }
+
+    /// Queues a publication under its namespace's limits.
+    ///
+    /// One message always fits into an empty lane, whatever its header adds to the largest.
+    ///
+    /// # Errors
+    /// [`Full`] when the policy is to close.
+    pub(crate) fn push_published(
+        &mut self,
+        namespace: u16,
+        outflow: &Outflow,
+        channel: u32,
+        frame: Chunk,
+    ) -> Result<Dropped, Full> {
+        let mut dropped = Dropped::default();
+        let at = self.lane(Some(namespace));
+        self.lanes[at].droppable = match outflow.slow_receivers {
+            SlowConsumer::Close => None,
+            SlowConsumer::DropNewest => Some(Droppable::Newest),
+            SlowConsumer::DropOldest | SlowConsumer::Latest => Some(Droppable::Oldest),
+        };
+        if outflow.slow_receivers == SlowConsumer::Latest
+            && let Some(index) = self.lanes[at].index_of(channel)
+        {
+            self.replace(at, index, frame);
+            dropped.replaced = 1;
+        } else if outflow.slow_receivers == SlowConsumer::DropNewest
+            && !self.lanes[at].has_room(frame.len(), outflow)
+        {
+            dropped.newest = 1;
+            return Ok(dropped);
+        } else {
+            self.append(at, channel, frame);
+            if outflow.slow_receivers == SlowConsumer::Latest {
+                let lane = &mut self.lanes[at];
+                lane.newest
+                    .insert(channel, lane.left + lane.queue.len() as u64 - 1);
+            }
+        }
+        while self.lanes[at].holds_too_much(outflow) {
+            match outflow.slow_receivers {
+                SlowConsumer::Close | SlowConsumer::DropNewest => return Err(Full),
+                SlowConsumer::DropOldest | SlowConsumer::Latest => {
+                    self.take_front(at);
+                    dropped.oldest += 1;
+                }
+            }
+        }
+        Ok(dropped)
+    }
+
+    /// Drops what may be dropped, from the lane that holds most, until all lanes together hold at
+    /// most `bytes_max`. Tells the namespace of each message dropped, and which end it was of.
+    ///
+    /// # Errors
+    /// [`Full`] when that is not enough.
+    pub(crate) fn shrink_to(
+        &mut self,
+        bytes_max: usize,
+        mut on_drop: impl FnMut(u16, Droppable),
+    ) -> Result<(), Full> {
+        while self.bytes > bytes_max && self.messages > 1 {
+            let droppable = self.lanes.iter().enumerate().filter(|(_, lane)| {
+                lane.droppable.is_some() && lane.namespace.is_some() && !lane.queue.is_empty()
+            });
+            let (at, _) = droppable.max_by_key(|(_, lane)| lane.bytes).ok_or(Full)?;
+            let lane = &self.lanes[at];
+            let (namespace, end) = (lane.namespace.zip(lane.droppable)).expect("chosen for both");
+            match end {
+                Droppable::Oldest => drop(self.take_front(at)),
+                Droppable::Newest => self.drop_back(at),
+            }
+            on_drop(namespace, end);
+        }
+        Ok(())
+    }
+
+    /// Owes a pong; true if it replaces one that was still owed.
+    pub(crate) fn owe_pong(&mut self, pong: Chunk) -> bool {
+        self.bytes += pong.len();
+        match self.pong.replace(pong) {
+            Some(old) => {
+                self.bytes -= old.len();
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Takes the next batch: at most [`BATCH_CHUNKS_MAX`] frames and, beyond the first,
+    /// [`BATCH_BYTES_MAX`] bytes.
+    pub(crate) fn take_batch(&mut self, batch: &mut Vec<Chunk>) {
+        batch.clear();
+        if let Some(pong) = self.pong.take() {
+            self.bytes -= pong.len();
+            batch.push(pong);
+        }
+        let mut bytes: usize = batch.iter().map(Chunk::len).sum();
+        while batch.len() < BATCH_CHUNKS_MAX
+            && let Some((at, len)) = self.first()
+            && (batch.is_empty() || bytes + len <= BATCH_BYTES_MAX)
+        {
+            bytes += len;
+            batch.push(self.take_front(at));
+        }
+    }
+
+    /// Forgets what waits.
+    pub(crate) fn clear(&mut self) {
+        *self = Outbox::of(self.owner);
+    }
+
+    /// All that waits.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = &Chunk> {
+        let queued = self.lanes.iter().flat_map(|lane| &lane.queue);
+        queued.map(|waiting| &waiting.chunk).chain(&self.pong)
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Messages that wait; a pong is none.
+    pub(crate) fn messages(&self) -> usize {
+        self.messages
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages == 0 && self.pong.is_none()
+    }
+
+    /// The lane of a namespace, made if there is none.
+    fn lane(&mut self, namespace: Option<u16>) -> usize {
+        let found = self.lanes.iter().position(|l| l.namespace == namespace);
+        found.unwrap_or_else(|| {
+            self.lanes.push(Lane::new(namespace));
+            self.lanes.len() - 1
+        })
+    }
+
+    fn append(&mut self, at: usize, channel: u32, chunk: Chunk) {
+        let place = self.next;
+        self.next += 1;
+        self.bytes += chunk.len();
+        self.messages += 1;
+        let lane = &mut self.lanes[at];
+        lane.bytes += chunk.len();
+        lane.queue.push_back(Waiting {
+            chunk,
+            place,
+            channel,
+        });
+    }
+
+    /// Joins the two newest messages of a lane if that is worth while: nothing of another lane is
+    /// between them, and the older is no more than twice as long, so that few are left apart and a
+    /// byte is copied a few times only. The newest is the newest of all lanes.
+    fn join_last_two(&mut self, at: usize) -> bool {
+        let queue = &mut self.lanes[at].queue;
+        let Some(older) = queue.len().checked_sub(2) else {
+            return false;
+        };
+        let (a, b) = (&queue[older], &queue[older + 1]);
+        let joined = a.chunk.len() + b.chunk.len();
+        let apart = a.place + 1 != b.place || a.chunk.len() > 2 * b.chunk.len();
+        if apart || joined > JOINED_BYTES_MAX {
+            return false;
+        }
+        let both = [a.chunk.as_slice(), b.chunk.as_slice()].concat();
+        queue.pop_back();
+        queue[older].chunk = Chunk::new(both.into());
+        self.next -= 1;
+        self.messages -= 1;
+        true
+    }
+
+    /// Puts `chunk` in the place of an older message of its channel.
+    fn replace(&mut self, at: usize, index: usize, chunk: Chunk) {
+        let lane = &mut self.lanes[at];
+        let old = std::mem::replace(&mut lane.queue[index].chunk, chunk);
+        let new_bytes = lane.queue[index].chunk.len();
+        lane.bytes = lane.bytes + new_bytes - old.len();
+        self.bytes = self.bytes + new_bytes - old.len();
+    }
+
+    /// The lane whose front came first, and that message's length. There are few lanes.
+    fn first(&self) -> Option<(usize, usize)> {
+        let fronts = self.lanes.iter().enumerate();
+        let fronts = fronts.filter_map(|(at, lane)| Some((at, lane.queue.front()?)));
+        let (at, front) = fronts.min_by_key(|(_, front)| front.place)?;
+        Some((at, front.chunk.len()))
+    }
+
+    /// Drops the newest of a lane whose policy has no `newest`.
+    fn drop_back(&mut self, at: usize) {
+        let lane = &mut self.lanes[at];
+        debug_assert!(lane.newest.is_empty(), "policy latest drops the oldest");
+        let back = lane.queue.pop_back().expect("the caller has seen it");
+        lane.bytes -= back.chunk.len();
+        self.bytes -= back.chunk.len();
+        self.messages -= 1;
+    }
+
+    fn take_front(&mut self, at: usize) -> Chunk {
+        let lane = &mut self.lanes[at];
+        let front = lane.queue.pop_front().expect("the caller has seen it");
+        lane.left += 1;
+        lane.bytes -= front.chunk.len();
+        if !lane.newest.is_empty() {
+            lane.newest.remove(&front.channel);
+        }
+        self.bytes -= front.chunk.len();
+        self.messages -= 1;
+        front.chunk
+    }
+}
+
+impl Lane {
+    fn new(namespace: Option<u16>) -> Lane {
+        Lane {
+            namespace,
+            queue: VecDeque::new(),
+            bytes: 0,
+            left: 0,
+            newest: HashMap::new(),
+            droppable: None,
+        }
+    }
+
+    /// Where a channel's message waits, under policy `latest`.
+    fn index_of(&self, channel: u32) -> Option<usize> {
+        let place = self.newest.get(&channel)?;
+        Some((place - self.left) as usize)
+    }
+
+    fn has_room(&self, bytes: usize, outflow: &Outflow) -> bool {
+        self.queue.is_empty()
+            || self.bytes + bytes <= outflow.outbox_bytes_max
+                && self.queue.len() < outflow.messages_max()
+    }
+
+    fn holds_too_much(&self, outflow: &Outflow) -> bool {
+        self.queue.len() > 1
+            && (self.bytes > outflow.outbox_bytes_max || self.queue.len() > outflow.messages_max())
+    }
+}
+
+/// Most frames in one batch; well below the kernel's IOV_MAX of 1,024.
+pub(crate) const BATCH_CHUNKS_MAX: usize = 64;
+/// Most bytes in one batch, so that a policy can still act on what is behind it.
+pub(crate) const BATCH_BYTES_MAX: usize = 256 << 10;
+/// Most bytes of small messages joined. What it takes to hold them is then little beside them.
+const JOINED_BYTES_MAX: usize = 1 << 10;
+/// What it takes to hold one message in a lane.
+const WAITING_BYTES: usize = 40;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(len: usize) -> Chunk {
+        Chunk::new(vec![0; len].into())
+    }
+
+    /// A message that can be told from others.
+    fn message(n: u8) -> Chunk {
+        Chunk::new(vec![n; 10].into())
+    }
+
+    fn outflow(slow_receivers: SlowConsumer, bytes: usize, messages: u32) -> Outflow {
+        Outflow {
+            slow_receivers,
+            outbox_bytes_max: bytes,
+            outbox_messages_max: messages,
+        }
+    }
+
+    fn read_all(outbox: &mut Outbox) -> Vec<u8> {
+        let mut all = Vec::new();
+        let mut batch = Vec::new();
+        while !outbox.is_empty() {
+            outbox.take_batch(&mut batch);
+            all.extend(batch.iter().map(|chunk| chunk.as_slice()[0]));
+        }
+        assert_eq!((outbox.bytes(), outbox.messages()), (0, 0));
+        all
+    }
+
+    #[test]
+    fn bytes_are_what_is_queued() {
+        let mut outbox = Outbox::default();
+        let rule = outflow(SlowConsumer::Close, 1 << 20, 0);
+        for _ in 0..100 {
+            let pushed = outbox.push_published(0, &rule, 0, chunk(10));
+            assert_eq!(pushed, Ok(Dropped::default()));
+        }
+        assert!(!outbox.owe_pong(chunk(5)));
+        assert!(
+            outbox.owe_pong(chunk(7)),
+            "a second pong replaces the first"
+        );
+        assert_eq!(outbox.bytes(), 1007);
+        let mut batch = Vec::new();
+        outbox.take_batch(&mut batch);
+        assert_eq!(batch.len(), BATCH_CHUNKS_MAX);
+        assert_eq!(outbox.bytes(), 1007 - 7 - 63 * 10);
+        outbox.clear();
+        assert!(outbox.is_empty() && outbox.bytes() == 0);
+    }
+
+    #[test]
+    fn a_frame_larger_than_a_batch_goes_alone() {
+        let mut outbox = Outbox::default();
+        outbox.push(chunk(BATCH_BYTES_MAX * 2));
+        outbox.push(chunk(1));
+        let mut batch = Vec::new();
+        outbox.take_batch(&mut batch);
+        assert_eq!(batch.len(), 1);
+        outbox.take_batch(&mut batch);
+        assert_eq!(batch[0].len(), 1);
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn small_answers_are_joined_and_take_little_to_hold() {
+        let rule = outflow(SlowConsumer::Close, 1 << 20, 0);
+        let mut outbox = Outbox::default();
+        let mut expected = Vec::new();
+        let mut say = |bytes: usize| {
+            let from = expected.len();
+            expected.extend((from..from + bytes).map(|n| n as u8));
+            Chunk::new(expected[from..].into())
+        };
+        for n in 0..10_000 {
+            match n % 1000 {
+                // What belongs to a channel stays by itself, and in its place.
+                999 => assert!(outbox.push_published(0, &rule, 0, say(3)).is_ok()),
+                998 => outbox.push(say(5000)),
+                n => outbox.push(say(1 + n % 7)),
+            }
+            let held = Held::of(&outbox);
+            assert!(held.cost < 2 * held.bytes + 4096, "{held:?} after {n}");
+        }
+        let (mut batch, mut read) = (Vec::new(), Vec::<u8>::new());
+        while !outbox.is_empty() {
+            outbox.take_batch(&mut batch);
+            batch.iter().for_each(|chunk| read.extend(chunk.as_slice()));
+        }
+        assert!(read == expected, "order or bytes broken");
+        assert_eq!((outbox.bytes(), outbox.messages()), (0, 0));
+    }
+
+    #[test]
+    fn lanes_leave_in_the_order_in_which_messages_came() {
+        let mut outbox = Outbox::default();
+        let close = outflow(SlowConsumer::Close, 1000, 0);
+        for n in 0..30 {
+            match n % 3 {
+                0 => outbox.push(message(n)),
+                lane => {
+                    let pushed = outbox.push_published(u16::from(lane), &close, 0, message(n));
+                    assert_eq!(pushed, Ok(Dropped::default()));
+                }
+            }
+        }
+        assert_eq!(read_all(&mut outbox), (0..30).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn close_is_asked_for_beyond_bytes_or_messages() {
+        for rule in [
+            outflow(SlowConsumer::Close, 35, 0),
+            outflow(SlowConsumer::Close, 1000, 3),
+        ] {
+            let mut outbox = Outbox::default();
+            for n in 0..3 {
+                assert!(outbox.push_published(0, &rule, 0, message(n)).is_ok());
+            }
+            assert_eq!(outbox.push_published(0, &rule, 0, message(3)), Err(Full));
+        }
+        // Alone, even the largest message with its header fits.
+        let rule = outflow(SlowConsumer::Close, 5, 1);
+        assert!(
+            Outbox::default()
+                .push_published(0, &rule, 0, message(0))
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn the_oldest_go_first() {
+        let rule = outflow(SlowConsumer::DropOldest, 1000, 3);
+        let mut outbox = Outbox::default();
+        let mut oldest = 0;
+        for n in 0..10 {
+            oldest += outbox
+                .push_published(0, &rule, 0, message(n))
+                .expect("never closed")
+                .oldest;
+        }
+        assert_eq!(oldest, 7);
+        assert_eq!(read_all(&mut outbox), [7, 8, 9]);
+    }
+
+    #[test]
+    fn the_newest_stay_out() {
+        let rule = outflow(SlowConsumer::DropNewest, 30, 0);
+        let mut outbox = Outbox::default();
+        let mut newest = 0;
+        for n in 0..10 {
+            newest += outbox
+                .push_published(0, &rule, 0, message(n))
+                .expect("never closed")
+                .newest;
+        }
+        assert_eq!(newest, 7);
+        assert_eq!(read_all(&mut outbox), [0, 1, 2]);
+    }
+
+    #[test]
+    fn only_the_latest_of_each_channel_waits() {
+        let rule = outflow(SlowConsumer::Latest, 1000, 0);
+        let mut outbox = Outbox::default();
+        let mut replaced = 0;
+        let mut push = |outbox: &mut Outbox, channel, n| {
+            let pushed = outbox.push_published(0, &rule, channel, message(n));
+            replaced += pushed.expect("never closed").replaced;
+        };
+        for n in 0..10 {
+            push(&mut outbox, u32::from(n % 3), n);
+        }
+        assert_eq!(outbox.messages(), 3);
+        let mut batch = Vec::new();
+        outbox.take_batch(&mut batch);
+        assert_eq!(batch[0].as_slice()[0], 9);
+        for n in 10..13 {
+            push(&mut outbox, u32::from(n % 3), n);
+        }
+        assert_eq!(read_all(&mut outbox), [10, 11, 12]);
+        assert_eq!(replaced, 7);
+    }
+
+    #[test]
+    fn what_may_be_dropped_makes_room_for_the_rest() {
+        let rule = outflow(SlowConsumer::DropOldest, 1000, 0);
+        let mut outbox = Outbox::default();
+        for n in 0..5 {
+            outbox
+                .push_published(7, &rule, 0, message(n))
+                .expect("room");
+        }
+        outbox.push(message(100));
+        let mut from = Vec::new();
+        assert_eq!(
+            outbox.shrink_to(30, |namespace, end| from.push((namespace, end))),
+            Ok(())
+        );
+        assert_eq!(from, [(7, Droppable::Oldest); 3]);
+        assert_eq!(read_all(&mut outbox), [3, 4, 100]);
+
+        outbox.push(chunk(600));
+        outbox.push(chunk(600));
+        assert_eq!(outbox.shrink_to(1000, |_, _| ()), Err(Full));
+    }
+
+    #[test]
+    fn an_answer_makes_room_among_those_that_keep_the_oldest() {
+        let rule = outflow(SlowConsumer::DropNewest, 1000, 0);
+        let mut outbox = Outbox::default();
+        for n in 0..5 {
+            let pushed = outbox.push_published(7, &rule, 0, message(n));
+            pushed.expect("room");
+        }
+        outbox.push(message(100));
+        let mut dropped = 0;
+        let result = outbox.shrink_to(30, |namespace, end| {
+            assert_eq!((namespace, end), (7, Droppable::Newest));
+            dropped += 1;
+        });
+        assert_eq!((result, dropped), (Ok(()), 3));
+        assert_eq!(read_all(&mut outbox), [0, 1, 100]);
+    }
+}

@@ -1,0 +1,121 @@
+//! What a connection has sent that is not whole yet, in each phase of its life.
+
+use roost_dialect::DialectKind;
+use roost_wire::handshake::HeadScanner;
+use roost_wire::{Inbound, Role, hixie};
+
+use super::encoding::Framing;
+
+/// Input of one connection that is not whole.
+pub(crate) enum Partial {
+    /// A request's head.
+    Head(Head),
+    /// The same, of draft 76, whose last eight bytes are missing.
+    Challenge(Box<Challenge>),
+    /// A good handshake that waits for its channel's home.
+    PendingAccept(Box<PendingAccept>),
+    /// Part of a frame or message.
+    Frames(Box<Inbound>),
+    /// The same in an early framing.
+    EarlyFrames(Box<hixie::Inbound>),
+    /// What a paused publisher has sent.
+    Unread(Box<Unread>),
+}
+
+/// A head that has not come whole.
+pub(crate) struct Head {
+    pub(crate) scanner: HeadScanner,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// A whole head of draft 76 whose eight bytes behind it are not there yet.
+pub(crate) struct Challenge {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) head_len: usize,
+}
+
+/// A good handshake whose 101 waits until the channel's home knows of the subscription, so that
+/// nothing published after the browser's `open` event is missed.
+pub(crate) struct PendingAccept {
+    /// The 101.
+    pub(crate) answer: Vec<u8>,
+    pub(crate) dialect: DialectKind,
+    pub(crate) framing: Framing,
+    /// Bytes that came behind the head. The peer may not send before the 101 (RFC 6455 §4.1), but
+    /// what came in the same segment is kept.
+    pub(crate) rest: Vec<u8>,
+}
+
+/// What a paused publisher has sent and its decoder has not seen.
+pub(crate) struct Unread {
+    pub(crate) decoder: Decoder,
+    pub(crate) bytes: Vec<u8>,
+    /// Of which so many have been handled.
+    pub(crate) start: usize,
+}
+
+/// The decoder of a connection's framing, with what it holds.
+pub(crate) enum Decoder {
+    Frames(Inbound),
+    EarlyFrames(hixie::Inbound),
+}
+
+impl Partial {
+    /// Memory that it takes, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Partial::Head(Head { scanner: _, bytes }) => size_of::<Head>() + bytes.capacity(),
+            Partial::Challenge(challenge) => size_of::<Challenge>() + challenge.bytes.capacity(),
+            Partial::PendingAccept(pending) => {
+                size_of::<PendingAccept>() + pending.answer.capacity() + pending.rest.capacity()
+            }
+            Partial::Frames(inbound) => inbound.pinned_bytes(),
+            Partial::EarlyFrames(inbound) => inbound.pinned_bytes(),
+            Partial::Unread(unread) => {
+                size_of::<Unread>() + unread.bytes.capacity() + unread.decoder.pinned_bytes()
+            }
+        }
+    }
+
+    /// Whether it is part of a WebSocket message.
+    pub(crate) fn is_message(&self) -> bool {
+        matches!(
+            self,
+            Partial::Frames(_) | Partial::EarlyFrames(_) | Partial::Unread(_)
+        )
+    }
+}
+
+impl Decoder {
+    /// That of a connection between two messages.
+    pub(crate) fn new(framing: Framing) -> Decoder {
+        match framing {
+            Framing::Early => Decoder::EarlyFrames(hixie::Inbound::new()),
+            Framing::Rfc6455 | Framing::Deflate(_) => Decoder::Frames(Inbound::new(Role::Server)),
+        }
+    }
+
+    fn pinned_bytes(&self) -> usize {
+        match self {
+            Decoder::Frames(inbound) => inbound.pinned_bytes(),
+            Decoder::EarlyFrames(inbound) => inbound.pinned_bytes(),
+        }
+    }
+}
+
+impl Unread {
+    pub(crate) fn new(decoder: Decoder, bytes: &[u8]) -> Unread {
+        Unread {
+            decoder,
+            bytes: bytes.to_vec(),
+            start: 0,
+        }
+    }
+
+    /// Bytes that were on their way when the driver was told to pause.
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..std::mem::take(&mut self.start));
+        self.bytes.reserve_exact(bytes.len());
+        self.bytes.extend_from_slice(bytes);
+    }
+}

@@ -1,0 +1,550 @@
+//! The connections of one reactor: their records, and what they have beside them.
+
+use std::sync::Arc;
+
+use roost_dialect::DialectKind;
+use roost_dialect::dialect::Session;
+use roost_metrics::{Counters, NamespaceCounters};
+use roost_net::{Chunk, CloseMode, ConnKey, Driver};
+use roost_wire::frame::{append_close, append_frame};
+use roost_wire::{CloseCode, Opcode, hixie};
+
+use super::conn::{Conn, Flags, Index, Phase};
+use super::conn_id::ConnId;
+use super::contexts::Contexts;
+use super::cost_probe::CostProbe;
+use super::deadlines::{Deadlines, Idle, Slice};
+use super::encoding::{Codec, Framing, append_close_to};
+use super::inputs::Inputs;
+use super::outboxes::Outboxes;
+use super::output::PendingOutput;
+use super::table::Table;
+use crate::clock::{Clock, NEVER};
+use crate::settings::Settings;
+
+/// All connections of one reactor. The only one who speaks to the driver of them.
+pub(crate) struct Connections {
+    pub(super) settings: Arc<Settings>,
+    pub(super) counters: Arc<Counters>,
+    /// By a namespace's number in the settings.
+    pub(super) namespaces: Arc<[NamespaceCounters]>,
+    reactor: usize,
+    pub(super) table: Table,
+    /// Unfinished input, only while there is some.
+    pub(super) inputs: Inputs,
+    /// Blocked output, only while there is some.
+    pub(super) outboxes: Outboxes,
+    /// What this loop iteration sends.
+    pub(super) output: PendingOutput,
+    pub(super) codec: Codec,
+    /// Compression contexts, only for those who agreed to take them over.
+    pub(super) contexts: Contexts,
+    pub(super) deadlines: Deadlines,
+    /// What the driver shall do when it has its lease back; reused.
+    driver_ops: Vec<DriverOp>,
+    /// Bytes of output that connections were ever given to hold.
+    pub(super) output_bytes_total: u64,
+    /// For tests: what each connection has sent, and what work that made.
+    pub(super) cost_probe: CostProbe,
+}
+
+/// Something for the driver.
+#[derive(Debug, Clone, Copy)]
+enum DriverOp {
+    Pause(ConnKey),
+    Resume(ConnKey),
+    Close(ConnKey, CloseMode),
+    Fin(ConnKey),
+}
+
+impl Connections {
+    /// None yet, for one of `reactors` reactors.
+    pub(crate) fn new(
+        settings: &Arc<Settings>,
+        counters: &Arc<Counters>,
+        namespaces: &Arc<[NamespaceCounters]>,
+        reactor: usize,
+        reactors: usize,
+    ) -> Connections {
+        let fragment_bytes = settings.limits.fragment_bytes;
+        let deflate = settings.deflate;
+        let context_bytes_max = deflate.map_or(0, |deflate| deflate.context_bytes_max / reactors);
+        Connections {
+            codec: Codec::new(
+                deflate.map(|deflate| deflate.threshold_bytes),
+                deflate.map_or(1, |deflate| deflate.level),
+                fragment_bytes,
+            ),
+            contexts: Contexts::new(deflate, context_bytes_max, fragment_bytes),
+            settings: settings.clone(),
+            counters: counters.clone(),
+            namespaces: namespaces.clone(),
+            reactor,
+            table: Table::new(),
+            inputs: Inputs::default(),
+            outboxes: Outboxes::default(),
+            output: PendingOutput::new(),
+            deadlines: Deadlines::new(settings.clone()),
+            driver_ops: Vec::new(),
+            output_bytes_total: 0,
+            cost_probe: CostProbe::default(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, key: ConnKey) -> Option<&Conn> {
+        self.table.get(key)
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, key: ConnKey) -> Option<&mut Conn> {
+        self.table.get_mut(key)
+    }
+
+    /// The connection that has `slot` now.
+    pub(crate) fn at_mut(&mut self, slot: u32) -> Option<&mut Conn> {
+        self.table.at_mut(slot)
+    }
+
+    /// The key of the connection that has `slot` now.
+    pub(crate) fn key_at(&self, slot: u32) -> Option<ConnKey> {
+        self.table.key_at(slot)
+    }
+
+    /// The keys of all.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = ConnKey> {
+        (0..self.table.slots()).filter_map(|slot| self.table.key_at(slot))
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// One more than the highest slot there is.
+    pub(crate) fn slots(&self) -> u32 {
+        self.table.slots()
+    }
+
+    /// The name of one, for people.
+    pub(crate) fn id(&self, key: ConnKey) -> ConnId {
+        let reactor = self.reactor;
+        ConnId { reactor, key }
+    }
+
+    /// The time.
+    #[inline]
+    pub(crate) fn clock(&self) -> Clock {
+        self.deadlines.clock
+    }
+
+    /// A loop iteration begins.
+    pub(crate) fn set_clock(&mut self, clock: Clock) {
+        self.deadlines.clock = clock;
+    }
+
+    /// Sets when a connection is looked at next, `ms` from now; 0 is never.
+    pub(crate) fn set_deadline(&mut self, slot: u32, ms: u32) {
+        if let Some(conn) = self.table.at_mut(slot) {
+            self.deadlines.set(conn, ms);
+        }
+    }
+
+    /// What is left of the closing handshake has its time.
+    fn set_close_deadline(&mut self, slot: u32) {
+        self.set_deadline(slot, self.settings.limits.close_timeout_ms.max(1));
+    }
+
+    /// A connection has just opened, or has answered a ping: sets when it is looked at next.
+    pub(crate) fn arm_ping(&mut self, slot: u32) {
+        if let Some(conn) = self.table.at_mut(slot) {
+            self.deadlines.arm_ping(slot, conn);
+        }
+    }
+
+    /// The tick at which deadlines want to be looked at; [`NEVER`] when there are none.
+    pub(crate) fn deadlines_due(&self) -> u32 {
+        self.deadlines.due()
+    }
+
+    /// Begins to look through the next slice of the table, if it is time.
+    pub(crate) fn begin_slice(&mut self) -> Option<Slice> {
+        self.deadlines.begin_slice(self.table.slots())
+    }
+
+    /// The next connection in the slice whose deadline is over; it has none any more.
+    pub(crate) fn next_overdue(&mut self, slice: &mut Slice) -> Option<ConnKey> {
+        self.deadlines.next_overdue(slice, &mut self.table)
+    }
+
+    /// Ends it.
+    pub(crate) fn end_slice(&mut self, slice: &Slice) {
+        self.deadlines.end_slice(slice, self.table.slots());
+    }
+
+    /// Whether a deadline of `ms` that is over may be held against the connection. If not, it has a
+    /// new one.
+    pub(crate) fn is_silent<D: Driver>(&mut self, driver: &D, key: ConnKey, ms: u32) -> bool {
+        self.table.get_mut(key).is_some_and(|conn| {
+            self.deadlines
+                .is_silent(conn, ms, || driver.has_unread(key))
+        })
+    }
+
+    /// What the deadline of an open connection means, which is over.
+    pub(crate) fn judge_open<D: Driver>(&mut self, driver: &D, key: ConnKey) -> Idle {
+        self.table.get_mut(key).map_or(Idle::No, |conn| {
+            self.deadlines
+                .judge_open(key.slot(), conn, || driver.has_unread(key))
+        })
+    }
+
+    /// Pings a connection.
+    pub(crate) fn send_ping(&mut self, key: ConnKey) {
+        let Some(conn) = self.table.get_mut(key) else {
+            return;
+        };
+        conn.flags.set(Flags::PING_SENT);
+        self.counters.pings_sent_total.inc();
+        self.output.enqueue_owned(key.slot(), conn, |arena| {
+            append_frame(arena, Opcode::Ping, b"");
+        });
+        self.deadlines.arm_pong_timeout(conn);
+    }
+
+    /// One more, just accepted; `address` is its entry in the table of peer addresses.
+    pub(crate) fn insert(&mut self, address: Index) -> ConnKey {
+        let mut conn = Conn::new(self.deadlines.clock.now);
+        conn.address = address;
+        conn.flags.set(Flags::HANDSHAKE);
+        let key = self.table.insert(conn);
+        self.cost_probe.open(key.slot());
+        self.counters.handshakes_in_flight.inc();
+        self.counters.connections_open.set(self.table.len() as u64);
+        self.set_deadline(key.slot(), self.settings.limits.handshake_timeout_ms);
+        key
+    }
+
+    /// The WebSocket of a connection opens, with `answer` as its 101.
+    pub(crate) fn open(
+        &mut self,
+        key: ConnKey,
+        answer: &[u8],
+        dialect: DialectKind,
+        framing: Framing,
+    ) {
+        self.counters.handshakes_accepted_total.inc();
+        self.counters.websockets_open.inc();
+        self.end_handshake(key.slot());
+        let Some(conn) = self.table.get_mut(key) else {
+            return;
+        };
+        conn.phase = Phase::Open;
+        conn.dialect = dialect;
+        conn.framing = framing;
+        conn.flags.set(Flags::WEBSOCKET);
+        conn.last_message = self.deadlines.clock.now;
+        self.output
+            .enqueue_owned(key.slot(), conn, |arena| arena.extend_from_slice(answer));
+        self.arm_ping(key.slot());
+    }
+
+    /// The handshake is over, one way or another.
+    pub(crate) fn end_handshake(&mut self, slot: u32) {
+        if let Some(conn) = self.table.at_mut(slot)
+            && conn.flags.clear(Flags::HANDSHAKE)
+        {
+            self.counters.handshakes_in_flight.sub(1);
+        }
+    }
+
+    /// Starts the closing handshake from our side. False if the connection is not open.
+    pub(crate) fn start_close(&mut self, key: ConnKey, code: CloseCode, reason: &str) -> bool {
+        let Some(conn) = self.table.get_mut(key) else {
+            return false;
+        };
+        if conn.phase != Phase::Open {
+            return false;
+        }
+        conn.phase = Phase::Closing;
+        let framing = conn.framing;
+        self.output.enqueue_owned(key.slot(), conn, |arena| {
+            append_close_to(arena, framing, code, reason);
+        });
+        self.set_close_deadline(key.slot());
+        true
+    }
+
+    /// Answers the peer's close frame.
+    pub(crate) fn answer_close(&mut self, key: ConnKey, code: Option<CloseCode>, reason: &str) {
+        let Some(conn) = self.table.get_mut(key) else {
+            return;
+        };
+        conn.flags.set(Flags::PEER_CLOSED);
+        if conn.phase != Phase::Open {
+            return;
+        }
+        // RFC 6455 §5.5.1: answer with a close frame, typically echoing the status code.
+        // Browsers' own tests (WPT) want the reason back as well.
+        let framing = conn.framing;
+        self.output
+            .enqueue_owned(key.slot(), conn, |arena| match code {
+                _ if framing == Framing::Early => {
+                    arena.extend_from_slice(hixie::close().as_bytes());
+                }
+                Some(code) => append_close(arena, code, reason),
+                None => append_frame(arena, Opcode::Close, b""),
+            });
+    }
+
+    /// Nothing more will be written after what is queued; reading goes on only to see the end.
+    /// False if that was so before.
+    ///
+    /// A close with unread bytes in the receive queue would send RST, which may destroy what is
+    /// on its way to the peer; so: FIN, read to the peer's FIN or the deadline, then close.
+    pub(crate) fn linger(&mut self, key: ConnKey) -> bool {
+        let Some(conn) = self.table.get_mut(key) else {
+            return false;
+        };
+        if conn.phase >= Phase::Lingering {
+            return false;
+        }
+        conn.phase = Phase::Lingering;
+        conn.flags.set(Flags::FIN_AFTER);
+        if conn.pending == 0 {
+            self.output.touch(key.slot()); // the flush sends the FIN
+        }
+        self.drop_input(key.slot());
+        self.set_close_deadline(key.slot());
+        true
+    }
+
+    /// What waits is dropped, but for a frame that is half sent; `words` of the dialect and a close
+    /// frame follow it. False if the connection is not open or nothing waits for it.
+    pub(crate) fn close_dropping(
+        &mut self,
+        key: ConnKey,
+        words: Vec<u8>,
+        code: CloseCode,
+        reason: &str,
+    ) -> bool {
+        let Some(conn) = self.table.get_mut(key) else {
+            return false;
+        };
+        if conn.phase != Phase::Open {
+            return false;
+        }
+        let mut close = Vec::new();
+        append_close_to(&mut close, conn.framing, code, reason);
+        let edited = self.outboxes.edit(conn, |outbox| {
+            outbox.clear();
+            for bytes in [words, close] {
+                if !bytes.is_empty() {
+                    outbox.push(Chunk::new(bytes.into()));
+                }
+            }
+        });
+        if edited.is_none() {
+            return false;
+        }
+        conn.phase = Phase::Closing;
+        self.set_close_deadline(key.slot());
+        true
+    }
+
+    /// Has the driver close the socket, and frees all that the connection holds beside its record.
+    /// The slot stays until the driver says `Closed`. False if that was done before.
+    pub(crate) fn cut(&mut self, key: ConnKey, mode: CloseMode) -> bool {
+        let Some(conn) = self.table.get_mut(key) else {
+            return false;
+        };
+        if conn.phase == Phase::Closed {
+            return false;
+        }
+        conn.phase = Phase::Closed;
+        conn.deadline = NEVER;
+        self.driver_ops.push(DriverOp::Close(key, mode));
+        self.free(key.slot());
+        true
+    }
+
+    /// Frees the slot of a connection that the driver says is over. Returns its entry in the table
+    /// of peer addresses; `None` if there is no such connection.
+    pub(crate) fn remove(&mut self, key: ConnKey) -> Option<Index> {
+        self.table.get(key)?;
+        self.free(key.slot());
+        let conn = self.table.remove(key);
+        debug_assert!(conn.partial == Index::NONE && conn.outbox == Index::NONE);
+        debug_assert!(conn.session == Session::NONE, "its session is closed");
+        self.counters.connections_open.set(self.table.len() as u64);
+        self.counters.connections_closed_total.inc();
+        Some(conn.address)
+    }
+
+    /// Frees all that a connection holds beside its record.
+    fn free(&mut self, slot: u32) {
+        self.drop_input(slot);
+        self.drop_outbox(slot);
+        self.release_contexts(slot);
+        let Some(conn) = self.table.at_mut(slot) else {
+            return;
+        };
+        self.output.discard(conn);
+        if conn.flags.clear(Flags::HANDSHAKE) {
+            self.counters.handshakes_in_flight.sub(1);
+        }
+        if conn.flags.clear(Flags::WEBSOCKET) {
+            self.counters.websockets_open.sub(1);
+        }
+    }
+
+    /// Stops reading from a connection. False if it is not read already.
+    pub(crate) fn pause(&mut self, key: ConnKey) -> bool {
+        let Some(conn) = self.table.get_mut(key) else {
+            return false;
+        };
+        if conn.flags.has(Flags::PAUSED) {
+            return false;
+        }
+        conn.flags.set(Flags::PAUSED);
+        self.driver_ops.push(DriverOp::Pause(key));
+        true
+    }
+
+    /// Reads again.
+    pub(crate) fn resume(&mut self, key: ConnKey) {
+        if let Some(conn) = self.table.get_mut(key)
+            && conn.flags.clear(Flags::PAUSED)
+        {
+            self.driver_ops.push(DriverOp::Resume(key));
+        }
+    }
+
+    /// What was to be handled before a connection is read again has been: it is, unless it was
+    /// paused anew.
+    pub(crate) fn resume_after_unread(&mut self, key: ConnKey) {
+        let Some(conn) = self.table.get(key) else {
+            return;
+        };
+        if conn.partial == Index::NONE {
+            self.cost_probe.finish(key.slot());
+        }
+        if !conn.flags.has(Flags::PAUSED) {
+            self.driver_ops.push(DriverOp::Resume(key));
+        }
+    }
+
+    /// What all want of the driver by now, done.
+    pub(crate) fn run_driver_ops<D: Driver>(&mut self, driver: &mut D) {
+        for op in self.driver_ops.drain(..) {
+            match op {
+                DriverOp::Pause(key) => driver.pause(key),
+                DriverOp::Resume(key) => driver.resume(key),
+                DriverOp::Close(key, mode) => driver.close(key, mode),
+                DriverOp::Fin(key) => driver.shutdown_write(key),
+            }
+        }
+    }
+
+    /// Sends FIN when nothing is left to send. True when the peer has sent its own: the connection
+    /// is to be closed.
+    pub(crate) fn fin_if_flushed(&mut self, key: ConnKey) -> bool {
+        let Some(conn) = self.table.get_mut(key) else {
+            return false;
+        };
+        if !conn.flags.has(Flags::FIN_AFTER)
+            || conn.flags.has(Flags::IN_FLIGHT)
+            || conn.outbox.get().is_some()
+            || conn.pending != 0 // written at the end of this loop iteration
+            || conn.phase == Phase::Closed
+        {
+            return false;
+        }
+        if conn.flags.has(Flags::PEER_FIN) {
+            return true;
+        }
+        if !conn.flags.has(Flags::FIN_SENT) {
+            conn.flags.set(Flags::FIN_SENT);
+            self.driver_ops.push(DriverOp::Fin(key));
+        }
+        false
+    }
+
+    /// Whether what is sent to a connection goes through a context of its own.
+    #[inline]
+    pub(super) fn deflates_late(&self, key: ConnKey) -> bool {
+        !self.contexts.is_empty()
+            && self
+                .table
+                .get(key)
+                .is_some_and(|conn| conn.framing.deflates_late())
+    }
+
+    /// Bytes that connections were ever given to hold: output handed to them, input kept.
+    pub(crate) fn queued_bytes_total(&self) -> u64 {
+        self.output_bytes_total + self.inputs.kept_bytes_total()
+    }
+
+    /// What connections hold by the books: a message counts once for each that it waits for.
+    pub(crate) fn booked_bytes(&self) -> u64 {
+        self.outboxes.held().cost + self.inputs.bytes()
+    }
+
+    /// Unfinished input, to look at.
+    pub(crate) fn inputs(&self) -> &Inputs {
+        &self.inputs
+    }
+
+    /// Blocked output, to look at.
+    pub(crate) fn outboxes(&self) -> &Outboxes {
+        &self.outboxes
+    }
+
+    /// Bytes a connection makes this reactor hold.
+    pub(crate) fn held_by<D: Driver>(&self, driver: &D, key: ConnKey) -> u64 {
+        let Some(conn) = self.table.get(key).filter(|c| c.phase != Phase::Closed) else {
+            return 0;
+        };
+        let input = self.inputs.bytes_of(key.slot(), conn);
+        let in_flight = match conn.flags.has(Flags::IN_FLIGHT) {
+            true => driver.pinned_bytes(key),
+            false => 0,
+        };
+        self.outboxes.held_by(conn).cost + (input + in_flight) as u64
+    }
+
+    /// Brings their gauges up to date.
+    pub(crate) fn publish_gauges(&self) {
+        let counters = &self.counters;
+        counters.input_buffered_bytes.set(self.inputs.bytes());
+        let backlogged = self.outboxes.len() as u64;
+        counters.connections_backlogged.set(backlogged);
+        counters.outbox_bytes.set(self.outboxes.held().bytes);
+    }
+
+    /// Bytes of the table.
+    pub(crate) fn table_bytes(&self) -> usize {
+        self.table.memory_bytes()
+    }
+
+    /// Cuts tables down to what was needed since the last call; returns the bytes.
+    pub(crate) fn shrink(&mut self) -> usize {
+        self.table.shrink()
+            + self.output.shrink()
+            + self.codec.shrink()
+            + self.inputs.shrink()
+            + self.outboxes.shrink()
+    }
+
+    /// Drops memory that is only kept for the next loop iteration; returns the bytes.
+    pub(crate) fn shrink_scratch(&mut self) -> usize {
+        crate::memory::drop_empty(&mut self.driver_ops)
+    }
+
+    /// In debug builds: what is counted is what is there.
+    pub(crate) fn check_invariants(&self) {
+        self.outboxes.check_invariants();
+        self.inputs.check_invariants();
+        self.contexts.check_invariants();
+    }
+}

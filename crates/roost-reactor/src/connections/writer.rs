@@ -1,0 +1,271 @@
+//! Writes what is pending for a connection, in the cheapest form, and queues what the kernel does not
+//! take.
+
+use std::collections::HashMap;
+
+use roost_hub::FrameIndex;
+use roost_net::{Chunk, ConnKey, Driver, SendStatus};
+
+use super::conn::Flags;
+use super::contexts::KEPT_BYTES_MAX;
+use super::outbox::{BATCH_BYTES_MAX, BATCH_CHUNKS_MAX, queue_bytes};
+use super::output::PendingFrame;
+use super::queue_rules::QueueRules;
+use super::state::Connections;
+
+/// Scratch memory of the flush, reused.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    frames: Vec<FrameIndex>,
+    chunks: Vec<Chunk>,
+    cork: Vec<u8>,
+    /// What several connections on one state get, joined.
+    joined: HashMap<u32, Chunk>,
+    /// The one of them that was sent last: in table order the next connection often has the same.
+    joined_last: Option<(u32, Chunk)>,
+}
+
+impl Scratch {
+    /// Ends a flush: what was joined in it means nothing in the next.
+    pub(crate) fn end_flush(&mut self) {
+        self.joined.clear();
+        self.joined_last = None;
+    }
+}
+
+/// Writes for one connection at a time.
+pub(crate) struct Writer<'a, D> {
+    pub(crate) connections: &'a mut Connections,
+    pub(crate) driver: &'a mut D,
+    pub(crate) scratch: &'a mut Scratch,
+}
+
+/// What has become of a connection's output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Written {
+    /// It is on its way or queued.
+    Accepted,
+    /// More waits than may: the receiver is a slow consumer that is to be closed.
+    Full,
+}
+
+impl<D: Driver> Writer<'_, D> {
+    /// Writes what is pending for a connection, or queues it.
+    pub(crate) fn write_pending(&mut self, key: ConnKey) -> Written {
+        let connections = &mut *self.connections;
+        let Some(conn) = connections.table.get_mut(key) else {
+            return Written::Accepted;
+        };
+        debug_assert!(conn.transport.shares_output());
+        let state = std::mem::take(&mut conn.pending);
+        if state == 0 {
+            return Written::Accepted;
+        }
+        connections.output_bytes_total += connections.output.palette.bytes(state) as u64;
+        if conn.flags.has(Flags::IN_FLIGHT) {
+            let palette = &connections.output.palette;
+            palette.frames(state, &mut self.scratch.frames);
+            return self.queue(0, key);
+        }
+        let (status, written) = self.write(key, state);
+        if status == SendStatus::Pending {
+            self.set_in_flight(key);
+        }
+        written
+    }
+
+    /// The batch of a connection is with the driver.
+    fn set_in_flight(&mut self, key: ConnKey) {
+        if let Some(conn) = self.connections.table.get_mut(key) {
+            conn.flags.set(Flags::IN_FLIGHT);
+        }
+    }
+
+    /// Hands a state's frames to the driver, in the cheapest form.
+    fn write(&mut self, key: ConnKey, state: u32) -> (SendStatus, Written) {
+        let scratch = &mut *self.scratch;
+        let output = &self.connections.output;
+        output.palette.frames(state, &mut scratch.frames);
+        if self.connections.deflates_late(key) {
+            return self.write_batches(key);
+        }
+        if let [frame] = scratch.frames[..] {
+            let status = match output.palette.frame(frame) {
+                PendingFrame::Shared { chunk, .. } => {
+                    self.driver.send(key, std::slice::from_ref(chunk))
+                }
+                PendingFrame::Own { start, end } | PendingFrame::Pong { start, end } => {
+                    self.driver.send_copy(key, output.own(*start, *end))
+                }
+            };
+            return (status, Written::Accepted);
+        }
+        if output.palette.bytes(state) <= CORK_BYTES_MAX {
+            return (self.write_joined(key, state), Written::Accepted);
+        }
+        self.write_batches(key)
+    }
+
+    /// Small frames leave in one write, joined once for all who get the same.
+    fn write_joined(&mut self, key: ConnKey, state: u32) -> SendStatus {
+        let scratch = &mut *self.scratch;
+        let output = &self.connections.output;
+        let is_shared = output.palette.connections(state) > 1;
+        if is_shared
+            && scratch
+                .joined_last
+                .as_ref()
+                .is_none_or(|(of, _)| *of != state)
+        {
+            let chunk = scratch.joined.get(&state);
+            scratch.joined_last = chunk.map(|chunk| (state, chunk.clone()));
+        }
+        if is_shared && let Some((_, chunk)) = &scratch.joined_last {
+            return self.driver.send(key, std::slice::from_ref(chunk));
+        }
+        scratch.cork.clear();
+        for &frame in &scratch.frames {
+            scratch.cork.extend_from_slice(output.bytes_of(frame));
+        }
+        if !is_shared {
+            return self.driver.send_copy(key, &scratch.cork);
+        }
+        let chunk = Chunk::new(scratch.cork.as_slice().into());
+        let status = self.driver.send(key, std::slice::from_ref(&chunk));
+        scratch.joined.insert(state, chunk.clone());
+        scratch.joined_last = Some((state, chunk));
+        status
+    }
+
+    /// Hands the scratch's frames to the driver by reference, batch by batch.
+    fn write_batches(&mut self, key: ConnKey) -> (SendStatus, Written) {
+        let mut next = 0;
+        loop {
+            next += self.take_batch(next);
+            let status = self.send_batch(key);
+            if next == self.scratch.frames.len() || status == SendStatus::Gone {
+                return (status, Written::Accepted);
+            }
+            if status == SendStatus::Pending {
+                // Too much for one batch, and the kernel has not taken the first.
+                return (status, self.queue(next, key));
+            }
+        }
+    }
+
+    /// Gathers the frames from `next` on that make a batch. Returns how many.
+    fn take_batch(&mut self, next: usize) -> usize {
+        let scratch = &mut *self.scratch;
+        let mut bytes = 0;
+        for &frame in scratch.frames[next..].iter().take(BATCH_CHUNKS_MAX) {
+            let chunk = self.connections.output.chunk_of(frame);
+            bytes += chunk.len();
+            if bytes > BATCH_BYTES_MAX && !scratch.chunks.is_empty() {
+                break;
+            }
+            scratch.chunks.push(chunk);
+        }
+        scratch.chunks.len()
+    }
+
+    /// Gathers the next batch of a connection's outbox, for [`Writer::send_batch`]. `None` if it has
+    /// none; else whether that was all that waited.
+    pub(crate) fn take_batch_from_outbox(&mut self, key: ConnKey) -> Option<bool> {
+        let Connections {
+            table, outboxes, ..
+        } = &mut *self.connections;
+        let chunks = &mut self.scratch.chunks;
+        outboxes.edit(table.get(key)?, |outbox| {
+            outbox.take_batch(chunks);
+            outbox.is_empty()
+        })
+    }
+
+    /// Hands the batch that was gathered to the driver, compressed for this connection alone if
+    /// need be.
+    pub(crate) fn send_batch(&mut self, key: ConnKey) -> SendStatus {
+        let status = if self.connections.deflates_late(key) {
+            self.send_batch_late(key)
+        } else {
+            self.driver.send(key, &self.scratch.chunks)
+        };
+        self.scratch.chunks.clear();
+        status
+    }
+
+    /// Hands the batch to the driver through the connection's compression context.
+    fn send_batch_late(&mut self, key: ConnKey) -> SendStatus {
+        let Scratch { chunks, cork, .. } = &mut *self.scratch;
+        let connections = &mut *self.connections;
+        cork.clear();
+        for image in chunks {
+            connections
+                .contexts
+                .append(cork, key.slot(), image.as_slice());
+        }
+        connections.output_bytes_total += cork.len() as u64;
+        let status = self.driver.send_copy(key, cork);
+        cork.clear();
+        cork.shrink_to(KEPT_BYTES_MAX);
+        status
+    }
+
+    /// The batch in flight has gone. False if there is no such connection.
+    pub(crate) fn end_in_flight(&mut self, key: ConnKey) -> bool {
+        let connections = &mut *self.connections;
+        let Some(conn) = connections.table.get_mut(key) else {
+            return false;
+        };
+        conn.flags.clear(Flags::IN_FLIGHT);
+        if conn.flags.has(Flags::PING_SENT) && conn.outbox.get().is_some() {
+            connections.deadlines.arm_pong_timeout(conn);
+        }
+        true
+    }
+
+    /// Sends the batch that was gathered; false when no more can be sent for now.
+    pub(crate) fn send_next_batch(&mut self, key: ConnKey) -> bool {
+        let status = self.send_batch(key);
+        if status == SendStatus::Pending {
+            self.set_in_flight(key);
+        }
+        status == SendStatus::Done
+    }
+
+    /// Puts the scratch's frames, from `first` on, behind what waits already, each under the
+    /// limits of its namespace.
+    fn queue(&mut self, first: usize, key: ConnKey) -> Written {
+        let Connections {
+            settings,
+            counters,
+            namespaces,
+            table,
+            outboxes,
+            output,
+            output_bytes_total,
+            ..
+        } = &mut *self.connections;
+        let Some(conn) = table.get_mut(key) else {
+            return Written::Accepted;
+        };
+        let frames = &self.scratch.frames[first..];
+        *output_bytes_total += queue_bytes(frames.len());
+        let rules = QueueRules {
+            output,
+            policies: &settings.channels,
+            total_bytes_max: settings.limits.outbox_bytes_max,
+            counters,
+            namespaces,
+        };
+        let queued =
+            outboxes.edit_or_insert(key.slot(), conn, |outbox| rules.queue(outbox, frames));
+        match queued {
+            Ok(()) => Written::Accepted,
+            Err(_) => Written::Full,
+        }
+    }
+}
+
+/// Frames up to this many bytes together are joined by copying; beyond, `writev` by reference.
+const CORK_BYTES_MAX: u64 = 16 << 10;

@@ -1,0 +1,13 @@
+//! The governor: what is refused, closed or given back for the sake of all.
+
+mod admission;
+mod backlog;
+mod budget;
+mod state;
+mod trim;
+
+pub(crate) use admission::{Admission, Refused};
+pub(crate) use backlog::{BacklogReport, BacklogWriter};
+pub(crate) use budget::{Budget, BudgetShare};
+pub(crate) use state::Governor;
+pub(crate) use trim::Trimmed;

@@ -1,0 +1,152 @@
+//! Who may come in: limits that hold before a connection costs anything.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use slab::Slab;
+
+use crate::connections::Index;
+
+/// Counts connections of the process, and of each peer address on this reactor.
+pub(crate) struct Admission {
+    connections_max: u32,
+    per_address_max: u32,
+    /// Connections of the whole process. Touched at a connection's edges only.
+    process: Arc<AtomicU32>,
+    addresses: Slab<(IpAddr, u32)>,
+    /// In shards, so that growth never rehashes all of a crowd at once: a map of 458,752 addresses
+    /// takes tens of milliseconds.
+    by_address: Box<[HashMap<IpAddr, u32>]>,
+    /// Chooses the shard.
+    hasher: RandomState,
+}
+
+/// Why a newcomer was turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    ConnectionsMax,
+    PerAddressMax,
+    /// The server is going down.
+    Draining,
+}
+
+impl Admission {
+    pub(crate) fn new(connections_max: u32, per_address_max: u32, process: Arc<AtomicU32>) -> Self {
+        Admission {
+            connections_max,
+            per_address_max,
+            process,
+            addresses: Slab::new(),
+            by_address: (0..SHARDS).map(|_| HashMap::new()).collect(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Lets a newcomer in; what it gives back belongs to the connection until [`Admission::leave`].
+    pub(crate) fn enter(&mut self, peer: Option<IpAddr>) -> Result<Index, Refused> {
+        if self.process.fetch_add(1, Ordering::Relaxed) >= self.connections_max {
+            self.process.fetch_sub(1, Ordering::Relaxed);
+            return Err(Refused::ConnectionsMax);
+        }
+        let Some(peer) = peer.filter(|_| self.per_address_max > 0) else {
+            return Ok(Index::NONE);
+        };
+        let shard = self.shard_of(&peer);
+        let addresses = &mut self.addresses;
+        let slot = *self.by_address[shard]
+            .entry(peer)
+            .or_insert_with(|| addresses.insert((peer, 0)) as u32);
+        let (_, count) = &mut self.addresses[slot as usize];
+        if *count >= self.per_address_max {
+            self.process.fetch_sub(1, Ordering::Relaxed);
+            return Err(Refused::PerAddressMax);
+        }
+        *count += 1;
+        Ok(Index::new(slot as usize))
+    }
+
+    /// A connection has gone.
+    pub(crate) fn leave(&mut self, address: Index) {
+        self.process.fetch_sub(1, Ordering::Relaxed);
+        let Some(slot) = address.get() else { return };
+        let (peer, count) = &mut self.addresses[slot];
+        *count -= 1;
+        if *count == 0 {
+            let peer = *peer;
+            let shard = self.shard_of(&peer);
+            self.by_address[shard].remove(&peer);
+            self.addresses.remove(slot);
+        }
+    }
+
+    fn shard_of(&self, peer: &IpAddr) -> usize {
+        self.hasher.hash_one(peer) as usize % SHARDS
+    }
+
+    /// Cuts the tables of addresses down if they are mostly empty; returns the bytes.
+    pub(crate) fn shrink(&mut self) -> usize {
+        let mut entries = 0;
+        for shard in &mut self.by_address {
+            let before = shard.capacity();
+            if before > 8 && before / 4 > shard.len() {
+                shard.shrink_to_fit();
+            }
+            entries += before - shard.capacity();
+        }
+        if self.addresses.capacity() > 64 && self.addresses.capacity() / 4 > self.addresses.len() {
+            let before = self.addresses.capacity();
+            self.addresses.shrink_to_fit();
+            entries += before - self.addresses.capacity();
+        }
+        entries * size_of::<(IpAddr, u32)>()
+    }
+}
+
+/// Maps of addresses. A growing one is rehashed alone.
+const SHARDS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_hold_and_recover() {
+        let process = Arc::new(AtomicU32::new(0));
+        let mut admission = Admission::new(3, 2, process.clone());
+        let peer = |last| Some(IpAddr::from([127, 0, 0, last]));
+        let first = admission.enter(peer(1)).expect("the first of two");
+        admission.enter(peer(1)).expect("the second of two");
+        assert_eq!(admission.enter(peer(1)), Err(Refused::PerAddressMax));
+        admission.enter(peer(2)).expect("another address");
+        assert_eq!(admission.enter(peer(3)), Err(Refused::ConnectionsMax));
+        admission.leave(first);
+        assert_eq!(process.load(Ordering::Relaxed), 2);
+        admission.enter(peer(1)).expect("a place came free");
+    }
+
+    #[test]
+    fn a_crowd_of_addresses_is_spread_and_leaves_nothing() {
+        let mut admission = Admission::new(100_000, 1, Arc::default());
+        let peer = |n: u32| Some(IpAddr::from(n.to_be_bytes()));
+        let entered: Vec<Index> = (0..20_000)
+            .map(|n| admission.enter(peer(n)).expect("one of each"))
+            .collect();
+        assert_eq!(admission.enter(peer(7)), Err(Refused::PerAddressMax));
+        let largest = admission.by_address.iter().map(HashMap::len).max();
+        assert!(largest < Some(2 * 20_000 / SHARDS), "{largest:?} in one");
+        entered.into_iter().for_each(|index| admission.leave(index));
+        assert!(admission.shrink() > 0);
+        assert!(
+            admission
+                .by_address
+                .iter()
+                .all(|shard| shard.capacity() == 0)
+        );
+        assert_eq!(admission.addresses.capacity(), 0);
+        assert_eq!(admission.shrink(), 0);
+    }
+}

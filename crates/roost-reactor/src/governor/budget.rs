@@ -1,0 +1,230 @@
+//! What all connections of the daemon may hold together.
+//!
+//! Each reactor says what its connections hold: unfinished input, output that waits, output that
+//! the kernel has not taken. One that grows looks at the sum now and then, without a lock. When
+//! the sum is at seven eighths of the limit, every reactor closes those of its connections that
+//! hold most, largest first, until a quarter of the limit is free again; each takes a part of that
+//! in proportion to what it holds, and one that holds little none. Nobody is closed for whom less
+//! than half as much waits as for another, here or on another reactor.
+//!
+//! The books count a message once for each connection for which it waits, though it is in memory
+//! once: a message to ten thousand who read well would look like ten thousand. So what is said is an
+//! upper bound of what is in memory: the books, or what a count of the memory itself has found plus
+//! all that was handed out since, if that is less. Memory is counted anew when the bound has grown
+//! by a quarter, and before anybody is closed.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use roost_net::{ConnKey, Driver};
+
+use crate::connections::{Connections, Held};
+
+/// The sums of all reactors.
+pub(crate) struct Budget {
+    bytes_max: u64,
+    shares: Box<[Share]>,
+}
+
+/// One reactor's, on a cache line of its own.
+#[derive(Default)]
+#[repr(align(64))]
+struct Share {
+    held: AtomicU64,
+    /// What waited for the one for whom most waited, when memory was last counted.
+    largest: AtomicU64,
+    /// It shall give some back.
+    asked: AtomicBool,
+}
+
+/// Where one reactor stands with the budget.
+pub(crate) struct BudgetShare {
+    budget: Arc<Budget>,
+    reactor: usize,
+    /// What it has told: no less than what its connections held then.
+    told: u64,
+    /// What had been handed out then, of all that ever was.
+    told_at: u64,
+    /// What the last count of the memory has found, or less, if the bound was lower since.
+    counted: u64,
+    /// At how many bytes it looks at the sum again.
+    look_at: u64,
+}
+
+/// What a look at the budget asks for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct BudgetVerdict {
+    /// All hold too much together: the other reactors are to look, too.
+    pub(crate) wake_others: bool,
+    /// To be closed here.
+    pub(crate) close: Vec<ConnKey>,
+}
+
+impl Budget {
+    pub(crate) fn new(bytes_max: u64, reactors: usize) -> Budget {
+        Budget {
+            bytes_max,
+            shares: (0..reactors).map(|_| Share::default()).collect(),
+        }
+    }
+
+    /// What all reactors hold.
+    fn sum(&self) -> u64 {
+        let held = self.shares.iter().map(|s| s.held.load(Ordering::Relaxed));
+        held.sum()
+    }
+
+    /// A reactor that holds less closes nobody: the one that holds most there may hold next to
+    /// nothing. All such together hold less than a quarter, so that the others have enough to give.
+    fn exempt_below(&self) -> u64 {
+        self.bytes_max / 4 / self.shares.len() as u64
+    }
+
+    /// Who holds less is not closed: others hold more, here or on another reactor.
+    fn close_threshold(&self) -> u64 {
+        let largest = self
+            .shares
+            .iter()
+            .map(|s| s.largest.load(Ordering::Relaxed));
+        largest.max().unwrap_or(0) / 2
+    }
+
+    /// How much one reactor may grow before it looks at the sum: all together no more than a
+    /// sixteenth.
+    fn step(&self) -> u64 {
+        (self.bytes_max / 16 / self.shares.len() as u64).max(1)
+    }
+}
+
+impl BudgetShare {
+    pub(crate) fn new(budget: Arc<Budget>, reactor: usize) -> BudgetShare {
+        BudgetShare {
+            look_at: budget.step(),
+            budget,
+            reactor,
+            told: 0,
+            told_at: 0,
+            counted: 0,
+        }
+    }
+
+    /// Says what the connections here hold; finds those to close if all together hold too much.
+    pub(crate) fn look<D: Driver>(
+        &mut self,
+        connections: &Connections,
+        driver: &D,
+    ) -> BudgetVerdict {
+        let mut verdict = BudgetVerdict::default();
+        let books = connections.booked_bytes() + driver.stats().pinned_bytes;
+        let handed_out = connections.queued_bytes_total() - self.told_at;
+        let mut held = books.min(self.told + handed_out);
+        if held > self.counted / 4 * 5 + self.budget.step() {
+            held = self.count_memory(connections, driver).min(held);
+            self.counted = held;
+        }
+        self.tell(connections, held);
+        if held >= self.look_at {
+            self.look_at = held + self.budget.step();
+            if self.budget.sum() >= self.budget.bytes_max / 8 * 7 {
+                for share in &self.budget.shares {
+                    share.asked.store(true, Ordering::Relaxed);
+                }
+                verdict.wake_others = true;
+            }
+        }
+        let share = &self.budget.shares[self.reactor];
+        if !share.asked.load(Ordering::Relaxed) || !share.asked.swap(false, Ordering::Relaxed) {
+            return verdict;
+        }
+        let held = self.count_memory(connections, driver).min(held);
+        self.counted = held;
+        self.tell(connections, held);
+        let sum = self.budget.sum();
+        if held >= self.budget.exempt_below() && sum >= self.budget.bytes_max / 8 * 7 {
+            let much = sum.saturating_sub(self.budget.bytes_max / 4 * 3);
+            // In u128: both may be large.
+            let mine = u128::from(much) * u128::from(held) / u128::from(sum.max(1));
+            verdict.close = self.choose(connections, driver, held, mine as u64);
+        }
+        verdict
+    }
+
+    /// Says that connections here hold at most `held`.
+    fn tell(&mut self, connections: &Connections, held: u64) {
+        self.told_at = connections.queued_bytes_total();
+        self.counted = self.counted.min(held);
+        if held != self.told {
+            self.told = held;
+            let share = &self.budget.shares[self.reactor];
+            share.held.store(held, Ordering::Relaxed);
+            self.look_at = self.look_at.min(held + self.budget.step());
+        }
+    }
+
+    /// Bytes of memory that connections here make this reactor hold: what waits for several counts
+    /// once.
+    pub(crate) fn count_memory<D: Driver>(&self, connections: &Connections, driver: &D) -> u64 {
+        let mut seen = HashSet::new();
+        let mut bytes = connections.inputs().bytes();
+        let mut add = |address: usize, len: usize| {
+            if seen.insert(address) {
+                bytes += len as u64;
+            }
+        };
+        let (mut queues, mut largest) = (0, 0);
+        for outbox in connections.outboxes().iter() {
+            outbox
+                .chunks()
+                .for_each(|chunk| add(chunk.address(), chunk.held_bytes()));
+            queues += Held::of(outbox).queue_bytes();
+            largest = largest.max(Held::of(outbox).cost);
+        }
+        driver.each_pinned(&mut add);
+        let share = &self.budget.shares[self.reactor];
+        share.largest.store(largest, Ordering::Relaxed);
+        bytes + queues
+    }
+
+    /// The connections that hold most, until `bytes` of `held` would be freed.
+    fn choose<D: Driver>(
+        &self,
+        connections: &Connections,
+        driver: &D,
+        held: u64,
+        bytes: u64,
+    ) -> Vec<ConnKey> {
+        let held_by = |key| (connections.held_by(driver, key), key);
+        let holders = connections.keys().map(held_by);
+        let mut holders: Vec<(u64, ConnKey)> = holders.filter(|&(held, _)| held > 0).collect();
+        holders.sort_unstable_by_key(|&(held, key)| (std::cmp::Reverse(held), key.slot()));
+        // What no living connection holds is on its way back already.
+        let listed: u64 = holders.iter().map(|(held, _)| held).sum();
+        let mut freed = held.saturating_sub(listed);
+        let close_threshold = self.budget.close_threshold();
+        let mut chosen = Vec::new();
+        for (held, key) in holders {
+            if freed >= bytes || held < close_threshold {
+                break;
+            }
+            freed += held;
+            chosen.push(key);
+        }
+        chosen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reactors_look_before_the_limit_is_reached() {
+        let budget = Budget::new(1 << 30, 53);
+        assert!(budget.step() * 53 <= (1 << 30) / 16);
+        for share in &budget.shares {
+            share.held.store(1 << 20, Ordering::Relaxed);
+        }
+        assert_eq!(budget.sum(), 53 << 20);
+    }
+}

@@ -1,0 +1,97 @@
+//! What one reactor refuses, closes and frees for the sake of all.
+
+use std::net::IpAddr;
+
+use roost_net::Driver;
+
+use super::admission::{Admission, Refused};
+use super::backlog::BacklogWriter;
+use super::budget::{BudgetShare, BudgetVerdict};
+use super::trim::{MemoryTrimmer, Trim, Trimmed};
+use crate::connections::{Connections, Index};
+
+/// The limits that hold for all connections together.
+pub(crate) struct Governor {
+    admission: Admission,
+    budget: BudgetShare,
+    backlog: BacklogWriter,
+    trimmer: MemoryTrimmer,
+}
+
+impl Governor {
+    pub(crate) fn new(
+        admission: Admission,
+        budget: BudgetShare,
+        backlog: BacklogWriter,
+    ) -> Governor {
+        Governor {
+            admission,
+            budget,
+            backlog,
+            trimmer: MemoryTrimmer::new(),
+        }
+    }
+
+    /// Lets a new connection in, or says why not. What it returns belongs to the connection until
+    /// [`Governor::leave`].
+    pub(crate) fn enter(&mut self, peer: Option<IpAddr>) -> Result<Index, Refused> {
+        self.admission.enter(peer)
+    }
+
+    /// A connection has gone.
+    pub(crate) fn leave(&mut self, address: Index) {
+        self.admission.leave(address);
+    }
+
+    /// Something has happened: memory may be freed later.
+    #[inline]
+    pub(crate) fn note_activity(&mut self, connections: &Connections) {
+        let now = connections.clock().now;
+        self.trimmer.note(now, connections.len());
+    }
+
+    /// Says what the connections here hold; finds those to close if all together hold too much.
+    pub(crate) fn look_at_budget<D: Driver>(
+        &mut self,
+        connections: &Connections,
+        driver: &D,
+    ) -> BudgetVerdict {
+        self.budget.look(connections, driver)
+    }
+
+    /// Bytes of memory that connections here make this reactor hold, counted anew.
+    pub(crate) fn count_memory<D: Driver>(&self, connections: &Connections, driver: &D) -> u64 {
+        self.budget.count_memory(connections, driver)
+    }
+
+    /// Brings the list of those for whom most waits up to date, if it is time.
+    pub(crate) fn report_backlog<D: Driver>(&mut self, connections: &Connections, driver: &D) {
+        self.backlog.update(connections, driver);
+    }
+
+    /// The tick at which this part wants to be called.
+    pub(crate) fn due(&self, connections: &Connections) -> u32 {
+        self.trimmer.due().min(self.backlog.due(connections))
+    }
+
+    /// Begins to look through the memory, if it is time.
+    pub(crate) fn begin_trim(&mut self, now: u32) -> Option<Trim> {
+        (now >= self.trimmer.due()).then(|| self.trimmer.begin())
+    }
+
+    /// Ends it, at tick `now` and `now_ns` of the driver's clock.
+    pub(crate) fn end_trim(&mut self, trim: &Trim, trimmed: &Trimmed, now: u32, now_ns: u64) {
+        self.trimmer.end(trim, trimmed, now, now_ns);
+    }
+
+    /// Drops memory that is only kept for the next; returns the bytes.
+    pub(crate) fn shrink_scratch(&mut self) -> usize {
+        self.admission.shrink()
+    }
+
+    /// In tests: the tick at which memory is looked through next.
+    #[cfg(test)]
+    pub(crate) fn trim_due(&self) -> u32 {
+        self.trimmer.due()
+    }
+}

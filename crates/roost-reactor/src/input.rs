@@ -1,0 +1,109 @@
+//! What the driver reports of connections: the phase says who handles it.
+
+use std::net::SocketAddr;
+
+use roost_net::{CloseMode, ConnKey};
+use tracing::{debug, field};
+
+use crate::closing::{cut, linger};
+use crate::connections::{Flags, Partial, Phase};
+use crate::core::Core;
+use crate::governor::Refused;
+use crate::handshake::{handle_early_bytes, handle_head_bytes};
+use crate::messages::{handle_frame_bytes, handle_unread};
+
+/// A connection has come. `Err` says why it is refused.
+pub(crate) fn handle_accepted(
+    core: &mut Core,
+    peer: Option<SocketAddr>,
+) -> Result<ConnKey, Refused> {
+    core.counters.connections_accepted_total.inc();
+    let entered = match core.is_draining {
+        true => Err(Refused::Draining),
+        false => core.governor.enter(peer.map(|peer| peer.ip())),
+    };
+    let address = entered.inspect_err(|refused| {
+        let counter = match refused {
+            Refused::Draining => &core.counters.refused_draining_total,
+            Refused::ConnectionsMax => &core.counters.refused_connections_max_total,
+            Refused::PerAddressMax => &core.counters.refused_per_address_total,
+        };
+        counter.inc();
+    })?;
+    let key = core.connections.insert(address);
+    let peer = peer.map(field::display); // no field where it is not known
+    debug!(connection = %core.id(key), peer, "accepted");
+    Ok(key)
+}
+
+/// Bytes from the driver, lent.
+pub(crate) fn handle_bytes(core: &mut Core, key: ConnKey, lease: &mut [u8]) {
+    let now = core.now();
+    let Some(conn) = core.connections.get_mut(key) else {
+        core.counters.stale_completions_total.inc();
+        return;
+    };
+    conn.last_seen = now;
+    let was_pinged = conn.flags.clear(Flags::PING_SENT);
+    let phase = conn.phase;
+    let bytes = conn.transport.open(lease);
+    core.connections.note_received(key.slot(), bytes.len());
+    match phase {
+        Phase::Open | Phase::Closing => handle_frame_bytes(core, key, bytes),
+        Phase::Handshake => handle_head_bytes(core, key, bytes),
+        Phase::Joining => handle_early_bytes(core, key, bytes),
+        Phase::Lingering | Phase::Closed => {}
+    }
+    if was_pinged {
+        core.connections.arm_ping(key.slot());
+    }
+    core.connections.note_handled(key);
+}
+
+/// The peer will send no more.
+pub(crate) fn handle_read_closed(core: &mut Core, key: ConnKey) {
+    let Some(conn) = core.connections.get_mut(key) else {
+        core.counters.stale_completions_total.inc();
+        return;
+    };
+    conn.flags.set(Flags::PEER_FIN);
+    let (flags, phase) = (conn.flags, conn.phase);
+    if flags.has(Flags::WEBSOCKET) && !flags.has(Flags::PEER_CLOSED) {
+        core.counters.abnormal_closes_total.inc();
+    }
+    if flags.has(Flags::FIN_SENT) {
+        cut(core, key, CloseMode::Graceful);
+    } else if phase < Phase::Lingering {
+        linger(core, key); // what is queued still goes out, then our FIN
+    }
+}
+
+/// Reads those paused publishers again that can be.
+pub(crate) fn read_paused(core: &mut Core) {
+    let now = core.now();
+    // Who is paused anew has had its turn.
+    for _ in 0..core.channels.paused().count_due(now) {
+        if !core.channels.has_room() || core.has_done_enough() {
+            return;
+        }
+        if let Some(key) = core.channels.paused().pop() {
+            read_again(core, key);
+        }
+    }
+}
+
+/// Handles what a paused publisher has sent, and reads from it, unless that pauses it again.
+fn read_again(core: &mut Core, key: ConnKey) {
+    let Some(conn) = core.connections.get_mut(key) else {
+        return;
+    };
+    if !conn.flags.clear(Flags::PAUSED) {
+        return;
+    }
+    match core.connections.take_partial(key.slot()) {
+        Some(Partial::Unread(unread)) => handle_unread(core, key, *unread),
+        Some(other) => core.connections.keep_partial(key.slot(), other),
+        None => {}
+    }
+    core.connections.resume_after_unread(key);
+}

@@ -1,0 +1,57 @@
+//! Connections closed because all together hold too much.
+
+use roost_net::{CloseMode, ConnKey, Driver};
+use roost_wire::CloseCode;
+
+use crate::closing::{close_dropping, cut, fail, linger};
+use crate::connections::{Flags, Partial, Phase};
+use crate::core::Core;
+use crate::responses::refuse;
+
+/// Looks at what all hold together, and closes those that the governor names. Returns whether there
+/// were any.
+pub(crate) fn keep_budget<D: Driver>(core: &mut Core, driver: &D) -> bool {
+    let verdict = core.governor.look_at_budget(&core.connections, driver);
+    if verdict.wake_others {
+        core.channels.links().wake_others();
+    }
+    for &key in &verdict.close {
+        core.counters.closed_memory_limit_total.inc();
+        close_holder(core, driver, key);
+    }
+    !verdict.close.is_empty()
+}
+
+/// Ends a connection so that what it holds is freed at once.
+fn close_holder<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
+    let Some(conn) = core.connections.get(key) else {
+        return;
+    };
+    // A close frame would wait behind the batch in flight, and that is what must go.
+    let much_in_flight =
+        conn.flags.has(Flags::IN_FLIGHT) && driver.pinned_bytes(key) > IN_FLIGHT_LEFT_MAX;
+    if much_in_flight || conn.phase > Phase::Open {
+        return cut(core, key, CloseMode::Abort);
+    }
+    if conn.phase < Phase::Open {
+        return refuse(core, key, 503, REASON);
+    }
+    let has_input = conn.flags.has(Flags::HAS_REST)
+        || core
+            .connections
+            .inputs()
+            .get(conn)
+            .is_some_and(Partial::is_message);
+    if core.connections.has_outbox(key) {
+        close_dropping(core, key, REASON);
+        if has_input {
+            linger(core, key);
+        }
+    } else {
+        fail(core, key, CloseCode::TRY_AGAIN_LATER, REASON);
+    }
+}
+
+/// A batch in flight up to this size is left to go out, with a close frame behind it.
+const IN_FLIGHT_LEFT_MAX: usize = 16 << 10;
+const REASON: &str = "server memory limit";

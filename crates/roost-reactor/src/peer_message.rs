@@ -1,0 +1,58 @@
+//! What crosses from reactor to reactor.
+
+use roost_dialect::Publication;
+use roost_hub::{Item, Name};
+use roost_wire::Frozen;
+
+use crate::channels::{Lane, LinkMessage};
+use crate::control::{Answer, Request, Token};
+
+/// One message in a ring.
+pub(crate) enum PeerMessage {
+    /// From hub to hub.
+    Hub(Item<Publication, Frozen>),
+    /// Publishers of the channel should wait, or need no longer: from its subscribers to its home,
+    /// and from there to publishers.
+    Congestion { name: Name, is_congested: bool },
+    /// From the slow side. See [`crate::control`].
+    Request(Box<(Token, Request)>),
+    /// To the slow side.
+    Answer(Box<Answer>),
+}
+
+impl LinkMessage for PeerMessage {
+    fn lane(&self) -> Lane {
+        match self {
+            PeerMessage::Hub(Item::Publish { .. }) => Lane::Publish,
+            PeerMessage::Congestion { .. }
+            | PeerMessage::Request(_)
+            | PeerMessage::Answer(_)
+            | PeerMessage::Hub(
+                Item::Interest { .. }
+                | Item::InterestAck { .. }
+                | Item::Uninterest { .. }
+                | Item::Published { .. }
+                | Item::Deliver { .. },
+            ) => Lane::Plain,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let beside = match self {
+            PeerMessage::Hub(Item::Publish { payload, .. }) => payload.bytes(),
+            PeerMessage::Hub(Item::Deliver { frames, .. }) => {
+                frames.iter().map(|(_, frame)| frame.len()).sum()
+            }
+            PeerMessage::Request(request) => size_of_val(&**request),
+            PeerMessage::Answer(answer) => answer.bytes(),
+            PeerMessage::Congestion { .. }
+            | PeerMessage::Hub(
+                Item::Interest { .. }
+                | Item::InterestAck { .. }
+                | Item::Uninterest { .. }
+                | Item::Published { .. },
+            ) => 0,
+        };
+        size_of::<PeerMessage>() + beside
+    }
+}

@@ -1,0 +1,37 @@
+//! Messages of other reactors and of the slow side.
+
+use roost_hub::ReactorId;
+
+use crate::control::{admit_publication, handle_request};
+use crate::core::Core;
+use crate::messages::apply_pending;
+use crate::peer_message::PeerMessage;
+
+/// Handles a batch from another reactor.
+pub(crate) fn handle_peer_messages(core: &mut Core, from: ReactorId, mut batch: Vec<PeerMessage>) {
+    for message in batch.drain(..) {
+        let item = match message {
+            PeerMessage::Hub(item) => item,
+            PeerMessage::Congestion { name, is_congested } => {
+                core.channels.on_congestion(from, name, is_congested);
+                continue;
+            }
+            PeerMessage::Request(request) => {
+                handle_request(core, request.0, request.1);
+                continue;
+            }
+            PeerMessage::Answer(_) => {
+                debug_assert!(false, "reactors do not ask each other");
+                continue;
+            }
+        };
+        if core.channels.is_control(from) && !admit_publication(core, &item) {
+            continue;
+        }
+        let now = core.now();
+        let codec = core.connections.codec();
+        core.channels.receive(from, item, codec, now);
+        apply_pending(core);
+    }
+    core.channels.links_mut().recycle(batch);
+}

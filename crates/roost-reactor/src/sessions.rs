@@ -1,0 +1,102 @@
+//! The dialects with the sessions of this reactor's connections, and what they write.
+
+use roost_dialect::dialect::{Command, Context, Event, Input, Next, Session};
+use roost_dialect::{DialectKind, Dialects, Form, Replies, Settings};
+use roost_hub::ChannelId;
+
+/// All sessions of one reactor.
+pub(crate) struct Sessions {
+    dialects: Dialects,
+    /// A dialect's answers, until they are framed; reused.
+    replies: Replies,
+    rng: Rng,
+}
+
+impl Sessions {
+    /// `seed` makes the numbers of sessions differ between runs.
+    pub(crate) fn new(settings: &Settings, seed: u64) -> Sessions {
+        Sessions {
+            dialects: Dialects::new(settings),
+            replies: Replies::default(),
+            rng: Rng(seed),
+        }
+    }
+
+    /// A connection has opened, with a subscription to `joined` if its request asked for one.
+    pub(crate) fn open(&mut self, dialect: DialectKind, joined: Option<ChannelId>) -> Session {
+        self.dialects.open(dialect, joined)
+    }
+
+    /// Frees what the dialect keeps of a connection that has ended.
+    pub(crate) fn close(&mut self, dialect: DialectKind, session: Session) {
+        self.dialects.close(dialect, session);
+    }
+
+    /// The next command in a message. Look at [`Sessions::replies`] after each call.
+    #[inline]
+    pub(crate) fn next<'a>(
+        &mut self,
+        dialect: DialectKind,
+        session: Session,
+        input: &mut Input<'a>,
+    ) -> Option<Command<'a>> {
+        let mut cx = Context {
+            replies: &mut self.replies,
+            new_id: &mut || self.rng.next_id(),
+        };
+        self.dialects.next(dialect, session, input, &mut cx)
+    }
+
+    /// Something has happened to a connection. Look at [`Sessions::replies`] after each call.
+    pub(crate) fn on(&mut self, dialect: DialectKind, session: Session, event: Event<'_>) -> Next {
+        let mut cx = Context {
+            replies: &mut self.replies,
+            new_id: &mut || self.rng.next_id(),
+        };
+        self.dialects.on(dialect, session, event, &mut cx)
+    }
+
+    /// What was written since they were last drained.
+    #[inline]
+    pub(crate) fn replies(&mut self) -> &mut Replies {
+        &mut self.replies
+    }
+
+    /// Whether the session is subscribed to the channel.
+    pub(crate) fn is_subscribed(
+        &self,
+        dialect: DialectKind,
+        session: Session,
+        channel: ChannelId,
+    ) -> bool {
+        self.dialects.is_subscribed(dialect, session, channel)
+    }
+
+    /// Takes one of its subscriptions out of a session.
+    pub(crate) fn pop_subscription(
+        &mut self,
+        dialect: DialectKind,
+        session: &mut Session,
+    ) -> Option<(ChannelId, Form)> {
+        self.dialects.pop_subscription(dialect, session)
+    }
+
+    /// Cuts the tables down to what is needed; returns the bytes that were freed.
+    pub(crate) fn shrink(&mut self) -> usize {
+        self.dialects.shrink()
+    }
+}
+
+/// Numbers for session ids: splitmix64. Not secret; WAMP wants them spread, not unguessable.
+struct Rng(u64);
+
+impl Rng {
+    /// A number from 1 to 2^53.
+    fn next_id(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) & ((1 << 53) - 1)) + 1
+    }
+}

@@ -1,0 +1,176 @@
+//! What the reactors of one server have in common.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+
+use roost_hub::{Homes, HubOptions, ReactorId};
+use roost_metrics::Registry;
+use roost_net::Waker;
+use roost_wire::Limits as WireLimits;
+
+use crate::channels::{Channels, Inflow, Links, Mesh};
+use crate::connections::Connections;
+use crate::control::{ControlPeer, Listings, REACTORS_MAX};
+use crate::core::Core;
+use crate::governor::{Admission, BacklogReport, BacklogWriter, Budget, BudgetShare, Governor};
+use crate::peer_message::PeerMessage;
+use crate::sessions::Sessions;
+use crate::settings::Settings;
+
+/// What the reactors of one server have in common.
+#[derive(Clone)]
+pub struct Shared {
+    settings: Arc<Settings>,
+    registry: Registry,
+    budget: Arc<Budget>,
+    inflow: Arc<Inflow>,
+    backlog_report: Arc<BacklogReport>,
+    mesh: Arc<Mesh<PeerMessage>>,
+    /// Connections of the process.
+    process: Arc<AtomicU32>,
+    switch: Arc<Switch>,
+    /// Whether the slow side has taken its place in the mesh.
+    has_control: Arc<AtomicBool>,
+    seed: u64,
+}
+
+/// How the reactors are told to stop.
+struct Switch {
+    state: AtomicU8,
+    drain_ms: AtomicU32,
+}
+
+const RUN: u8 = 0;
+const DRAIN: u8 = 1;
+
+impl Shared {
+    /// For a server of `reactors` reactors, 1 to [`REACTORS_MAX`]. `seed` makes channel hashes unknown to
+    /// peers and the numbers of sessions and publications differ between runs; equal seeds, in a
+    /// simulation, give equal runs.
+    ///
+    /// # Panics
+    /// When there are none or more reactors.
+    pub fn new(settings: Settings, reactors: usize, seed: u64) -> Shared {
+        assert!(
+            (1..=REACTORS_MAX).contains(&reactors),
+            "1 to {REACTORS_MAX} reactors, not {reactors}"
+        );
+        let switch = Switch {
+            state: AtomicU8::new(RUN),
+            drain_ms: AtomicU32::new(0),
+        };
+        let budget = Arc::new(Budget::new(settings.limits.buffered_bytes_max, reactors));
+        let inflow = Arc::new(Inflow::new(&settings.channels));
+        Shared {
+            registry: Registry::with_namespaces(reactors, settings.channels.names()),
+            settings: Arc::new(settings),
+            mesh: Arc::new(Mesh::new(reactors + 1)), // and the slow side
+            budget,
+            inflow,
+            backlog_report: Arc::new(BacklogReport::new(reactors)),
+            process: Arc::default(),
+            switch: Arc::new(switch),
+            has_control: Arc::default(),
+            seed,
+        }
+    }
+
+    /// The slow side's end of the reactors' mesh; `waker` wakes it. A server has one in its life:
+    /// from then on `None`.
+    pub fn control_peer(&self, waker: Waker) -> Option<ControlPeer> {
+        if self.has_control.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        let reactors = self.registry.reactors();
+        let homes = Homes::new(&self.hash_key(), reactors as u16);
+        Some(ControlPeer::new(self.mesh.clone(), reactors, homes, waker))
+    }
+
+    /// Reactor `id`, but for its driver, whose waker this is.
+    pub(crate) fn core(&self, id: u8, waker: Waker) -> Core {
+        let settings = &self.settings;
+        let limits = &settings.limits;
+        let (me, reactors) = (usize::from(id), self.registry.reactors());
+        let seed = self.seed ^ (u64::from(id) + 1).wrapping_mul(ODD);
+        let counters = self.registry.reactor(me);
+        let namespaces = self.registry.namespaces(me);
+        let hub = HubOptions {
+            me: ReactorId(id),
+            reactors: reactors as u16,
+            hash_key: self.hash_key(),
+            seed,
+            channels_max: limits.channels_max,
+            channel_name_bytes_max: limits.channel_name_bytes_max as u32,
+        };
+        let links = Links::new(id, self.mesh.clone(), waker);
+        let admission = Admission::new(
+            settings.connections_max,
+            limits.connections_per_address_max,
+            self.process.clone(),
+        );
+        Core {
+            settings: settings.clone(),
+            wire_limits: WireLimits {
+                frame_bytes_max: limits.frame_bytes_max,
+                message_bytes_max: limits.message_bytes_max,
+            },
+            counters: counters.clone(),
+            connections: Connections::new(settings, counters, namespaces, me, reactors),
+            channels: Channels::new(settings, counters, namespaces, hub, links, &self.inflow),
+            governor: Governor::new(
+                admission,
+                BudgetShare::new(self.budget.clone(), me),
+                BacklogWriter::new(self.backlog_report.clone(), me),
+            ),
+            sessions: Sessions::new(&settings.dialects, seed.rotate_left(17)),
+            listings: Listings::default(),
+            early_data: Vec::new(),
+            handled_bytes: 0,
+            is_draining: false,
+        }
+    }
+
+    /// The key of channel names' hashes.
+    fn hash_key(&self) -> [u8; 16] {
+        let mut hash_key = [0; 16];
+        hash_key[..8].copy_from_slice(&self.seed.to_le_bytes());
+        hash_key[8..].copy_from_slice(&self.seed.rotate_left(29).wrapping_mul(ODD).to_le_bytes());
+        hash_key
+    }
+
+    /// The connections for which most waits, brought up to date once a second: a JSON array.
+    pub fn slow_to_json(&self) -> String {
+        self.backlog_report.to_json()
+    }
+
+    /// In how many milliseconds all connections are to have been closed, if they are to be.
+    pub(crate) fn drain_ms(&self) -> Option<u32> {
+        self.is_draining()
+            .then(|| self.switch.drain_ms.load(Ordering::Relaxed))
+    }
+
+    /// Whether the reactors were told to close all connections.
+    pub fn is_draining(&self) -> bool {
+        self.switch.state.load(Ordering::Acquire) == DRAIN
+    }
+
+    /// The counters of all reactors.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Tells all reactors to close every connection with 1001 and to stop; what is left after
+    /// `drain_ms` is cut. Each reactor sees it when it next wakes: wake it.
+    pub fn begin_drain(&self, drain_ms: u32) {
+        self.switch.drain_ms.store(drain_ms, Ordering::Relaxed);
+        self.switch.state.store(DRAIN, Ordering::Release);
+    }
+}
+
+/// Spreads seeds; the odd part of the golden ratio.
+pub(crate) const ODD: u64 = 0x9e37_79b9_7f4a_7c15;

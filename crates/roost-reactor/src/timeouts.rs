@@ -1,0 +1,66 @@
+//! Deadlines that are over, kept: see [`crate::connections`] for how they are found.
+
+use roost_net::{CloseMode, ConnKey, Driver};
+use roost_wire::CloseCode;
+
+use crate::closing::{cut, start_close};
+use crate::connections::{Idle, Phase};
+use crate::core::Core;
+use crate::handshake::on_handshake_timeout;
+use crate::messages::apply_pending;
+
+/// Looks at the next slice of the table, if it is time.
+pub(crate) fn keep_deadlines<D: Driver>(core: &mut Core, driver: &D) {
+    let Some(mut slice) = core.connections.begin_slice() else {
+        return;
+    };
+    while let Some(key) = core.connections.next_overdue(&mut slice) {
+        on_deadline(core, driver, key);
+        apply_pending(core);
+    }
+    core.connections.end_slice(&slice);
+}
+
+fn on_deadline<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
+    let Some(conn) = core.connections.get(key) else {
+        return;
+    };
+    let limits = &core.settings.limits;
+    let handshake_timeout_ms = limits.handshake_timeout_ms;
+    let close_timeout_ms = limits.close_timeout_ms.max(1);
+    let phase = conn.phase;
+    let connections = &mut core.connections;
+    match phase {
+        Phase::Handshake => {
+            if connections.is_silent(driver, key, handshake_timeout_ms) {
+                on_handshake_timeout(core, key);
+            }
+        }
+        // Its request is whole; the channel's home, another reactor, has not answered.
+        Phase::Joining => connections.set_deadline(key.slot(), handshake_timeout_ms),
+        Phase::Open => check_open(core, driver, key),
+        Phase::Closing | Phase::Lingering => {
+            if connections.is_silent(driver, key, close_timeout_ms) {
+                core.counters.close_timeouts_total.inc();
+                cut(core, key, CloseMode::Abort);
+            }
+        }
+        Phase::Closed => {}
+    }
+}
+
+/// An open connection may have been quiet for too long.
+fn check_open<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
+    match core.connections.judge_open(driver, key) {
+        Idle::No => {}
+        Idle::PingDue => core.connections.send_ping(key),
+        Idle::PongMissing => {
+            core.counters.ping_timeouts_total.inc();
+            cut(core, key, CloseMode::Abort);
+        }
+        Idle::TooLong => {
+            core.counters.idle_timeouts_total.inc();
+            start_close(core, key, CloseCode::GOING_AWAY, "idle for too long");
+        }
+    }
+}
