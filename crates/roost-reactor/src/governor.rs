@@ -8,6 +8,6 @@ mod trim;
 
 pub(crate) use admission::{Admission, Refused};
 pub(crate) use backlog::{BacklogReport, BacklogWriter};
-pub(crate) use budget::{Budget, BudgetShare};
+pub(crate) use budget::{Budget, BudgetShare, count_memory};
 pub(crate) use state::Governor;
 pub(crate) use trim::Trimmed;

@@ -15,11 +15,17 @@ pub(crate) fn keep_budget<D: Driver>(core: &mut Core, driver: &D) -> bool {
     if verdict.wake_others {
         core.channels.links().wake_others();
     }
-    for &key in &verdict.close {
+    let mut left = verdict.listed_bytes;
+    for &(held, key) in &verdict.close {
         core.counters.closed_memory_limit_total.inc();
         close_holder(core, driver, key);
+        left = left - held + core.connections.held_by(driver, key);
     }
-    !verdict.close.is_empty()
+    let has_closed = !verdict.close.is_empty();
+    if has_closed {
+        core.governor.report_closed(&core.connections, driver, left);
+    }
+    has_closed
 }
 
 /// Ends a connection so that what it holds is freed at once.

@@ -24,7 +24,7 @@ use crate::control::list_slice;
 use crate::core::Core;
 use crate::drain::Drain;
 use crate::flush::{flush, on_sent};
-use crate::governor::Trimmed;
+use crate::governor::{Trimmed, count_memory};
 use crate::input::{handle_accepted, handle_bytes, handle_read_closed, read_paused};
 use crate::limits::keep_budget;
 use crate::messages::apply_pending;
@@ -107,8 +107,7 @@ impl<D: Driver> Reactor<D> {
     /// Memory that the connections here make this reactor hold, in bytes, for tests: counted anew.
     #[doc(hidden)]
     pub fn memory_held(&self) -> u64 {
-        let core = &self.core;
-        core.governor.count_memory(&core.connections, &self.driver)
+        count_memory(&self.core.connections, &self.driver)
     }
 
     /// Runs until drained.

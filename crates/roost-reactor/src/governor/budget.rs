@@ -57,8 +57,10 @@ pub(crate) struct BudgetShare {
 pub(crate) struct BudgetVerdict {
     /// All hold too much together: the other reactors are to look, too.
     pub(crate) wake_others: bool,
-    /// To be closed here.
-    pub(crate) close: Vec<ConnKey>,
+    /// To be closed here, and what each holds.
+    pub(crate) close: Vec<(u64, ConnKey)>,
+    /// What all here hold that are not closed already.
+    pub(crate) listed_bytes: u64,
 }
 
 impl Budget {
@@ -86,7 +88,7 @@ impl Budget {
         let largest = self
             .shares
             .iter()
-            .map(|s| s.largest.load(Ordering::Relaxed));
+            .map(|s| s.largest.load(Ordering::Acquire));
         largest.max().unwrap_or(0) / 2
     }
 
@@ -120,8 +122,7 @@ impl BudgetShare {
         let handed_out = connections.queued_bytes_total() - self.told_at;
         let mut held = books.min(self.told + handed_out);
         if held > self.counted / 4 * 5 + self.budget.step() {
-            held = self.count_memory(connections, driver).min(held);
-            self.counted = held;
+            held = self.recount(connections, driver, held);
         }
         self.tell(connections, held);
         if held >= self.look_at {
@@ -137,15 +138,24 @@ impl BudgetShare {
         if !share.asked.load(Ordering::Relaxed) || !share.asked.swap(false, Ordering::Relaxed) {
             return verdict;
         }
-        let held = self.count_memory(connections, driver).min(held);
-        self.counted = held;
-        self.tell(connections, held);
+        let held = self.recount(connections, driver, held);
+        // Before the sum: see `recount`.
+        let close_threshold = self.budget.close_threshold();
         let sum = self.budget.sum();
         if held >= self.budget.exempt_below() && sum >= self.budget.bytes_max / 8 * 7 {
             let much = sum.saturating_sub(self.budget.bytes_max / 4 * 3);
             // In u128: both may be large.
             let mine = u128::from(much) * u128::from(held) / u128::from(sum.max(1));
-            verdict.close = self.choose(connections, driver, held, mine as u64);
+            let mut holders = holders(connections, driver);
+            verdict.listed_bytes = holders.iter().map(|(held, _)| held).sum();
+            // What no living connection holds is on its way back already.
+            let mut freed = held.saturating_sub(verdict.listed_bytes);
+            holders.retain(|&(held, _)| {
+                let is_chosen = freed < mine as u64 && held >= close_threshold;
+                freed += if is_chosen { held } else { 0 };
+                is_chosen
+            });
+            verdict.close = holders;
         }
         verdict
     }
@@ -162,56 +172,54 @@ impl BudgetShare {
         }
     }
 
-    /// Bytes of memory that connections here make this reactor hold: what waits for several counts
-    /// once.
-    pub(crate) fn count_memory<D: Driver>(&self, connections: &Connections, driver: &D) -> u64 {
-        let mut seen = HashSet::new();
-        let mut bytes = connections.inputs().bytes();
-        let mut add = |address: usize, len: usize| {
-            if seen.insert(address) {
-                bytes += len as u64;
-            }
-        };
-        let (mut queues, mut largest) = (0, 0);
-        for outbox in connections.outboxes().iter() {
-            outbox
-                .chunks()
-                .for_each(|chunk| add(chunk.address(), chunk.held_bytes()));
-            queues += Held::of(outbox).queue_bytes();
-            largest = largest.max(Held::of(outbox).cost);
-        }
-        driver.each_pinned(&mut add);
-        let share = &self.budget.shares[self.reactor];
-        share.largest.store(largest, Ordering::Relaxed);
-        bytes + queues
-    }
-
-    /// The connections that hold most, until `bytes` of `held` would be freed.
-    fn choose<D: Driver>(
-        &self,
+    /// Counts the memory anew, of which no more than `bound` is held, and how much waits for the
+    /// connection for which most does; says both.
+    pub(crate) fn recount<D: Driver>(
+        &mut self,
         connections: &Connections,
         driver: &D,
-        held: u64,
-        bytes: u64,
-    ) -> Vec<ConnKey> {
-        let held_by = |key| (connections.held_by(driver, key), key);
-        let holders = connections.keys().map(held_by);
-        let mut holders: Vec<(u64, ConnKey)> = holders.filter(|&(held, _)| held > 0).collect();
-        holders.sort_unstable_by_key(|&(held, key)| (std::cmp::Reverse(held), key.slot()));
-        // What no living connection holds is on its way back already.
-        let listed: u64 = holders.iter().map(|(held, _)| held).sum();
-        let mut freed = held.saturating_sub(listed);
-        let close_threshold = self.budget.close_threshold();
-        let mut chosen = Vec::new();
-        for (held, key) in holders {
-            if freed >= bytes || held < close_threshold {
-                break;
-            }
-            freed += held;
-            chosen.push(key);
-        }
-        chosen
+        bound: u64,
+    ) -> u64 {
+        let held = count_memory(connections, driver).min(bound);
+        self.counted = held;
+        self.tell(connections, held);
+        let outboxes = connections.outboxes();
+        let costs = outboxes.iter().map(|outbox| Held::of(outbox).cost);
+        // A reactor that sees that the largest is gone must see that the sum is less as well, or it
+        // closes its own for that.
+        let largest = &self.budget.shares[self.reactor].largest;
+        largest.store(costs.max().unwrap_or(0), Ordering::Release);
+        held
     }
+}
+
+/// Bytes of memory that a reactor's connections make it hold: what waits for several counts once.
+pub(crate) fn count_memory<D: Driver>(connections: &Connections, driver: &D) -> u64 {
+    let mut seen = HashSet::new();
+    let mut bytes = connections.inputs().bytes();
+    let mut add = |address: usize, len: usize| {
+        if seen.insert(address) {
+            bytes += len as u64;
+        }
+    };
+    let mut queues = 0;
+    for outbox in connections.outboxes().iter() {
+        outbox
+            .chunks()
+            .for_each(|chunk| add(chunk.address(), chunk.held_bytes()));
+        queues += Held::of(outbox).queue_bytes();
+    }
+    driver.each_pinned(&mut add);
+    bytes + queues
+}
+
+/// What connections hold, those that hold most first.
+fn holders<D: Driver>(connections: &Connections, driver: &D) -> Vec<(u64, ConnKey)> {
+    let held_by = |key| (connections.held_by(driver, key), key);
+    let holders = connections.keys().map(held_by);
+    let mut holders: Vec<(u64, ConnKey)> = holders.filter(|&(held, _)| held > 0).collect();
+    holders.sort_unstable_by_key(|&(held, key)| (std::cmp::Reverse(held), key.slot()));
+    holders
 }
 
 #[cfg(test)]

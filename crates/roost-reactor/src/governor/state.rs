@@ -59,9 +59,15 @@ impl Governor {
         self.budget.look(connections, driver)
     }
 
-    /// Bytes of memory that connections here make this reactor hold, counted anew.
-    pub(crate) fn count_memory<D: Driver>(&self, connections: &Connections, driver: &D) -> u64 {
-        self.budget.count_memory(connections, driver)
+    /// Connections were closed for the budget; those that are left hold `bytes` at most. The other
+    /// reactors have been asked as well, and must not close theirs for what has been closed here.
+    pub(crate) fn report_closed<D: Driver>(
+        &mut self,
+        connections: &Connections,
+        driver: &D,
+        bytes: u64,
+    ) {
+        self.budget.recount(connections, driver, bytes);
     }
 
     /// Brings the list of those for whom most waits up to date, if it is time.

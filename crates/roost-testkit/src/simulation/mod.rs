@@ -237,8 +237,6 @@ struct World {
     accepted: Vec<u64>,
     /// What a turn takes.
     turn: Duration,
-    /// Which reactors have had a turn since all together held too much.
-    over_budget: Vec<usize>,
     /// Turns left before the reactors are said to spin.
     turns_left: u64,
 }
@@ -281,7 +279,6 @@ impl World {
             cuts_before: 0,
             accepted: vec![0; plan.reactors],
             turn: Duration::from_nanos(plan.turn_ns),
-            over_budget: Vec::new(),
             turns_left: TURNS_MAX,
         }
     }
@@ -404,8 +401,7 @@ impl World {
         );
     }
 
-    /// What all connections make the reactors hold is within a small budget, but for what turns add
-    /// before each reactor has had one to close its own in: it is not said whose are the largest.
+    /// What all connections make the reactors hold is within a small budget, but for what a turn adds.
     fn check_budget(&mut self, index: usize) {
         let budget = self.shared.settings().limits.buffered_bytes_max;
         if budget >= 1 << 30 {
@@ -417,18 +413,9 @@ impl World {
         });
         let all: Vec<u64> = all.collect();
         let held: u64 = all.iter().sum();
-        if held <= budget + TURN_BYTES_MAX {
-            self.over_budget.clear();
-        } else if !self.over_budget.contains(&index) {
-            self.over_budget.push(index);
-        }
-        let running = self.reactors.iter().flatten().count();
-        let is_new = self.over_budget.len() < running && running > 1;
         assert!(
-            held <= budget + TURN_BYTES_MAX || (is_new && held <= budget + OVER_BYTES_MAX),
-            "{held} bytes are held, of {budget}: {all:?} after a turn of {index}, beyond since turns \
-             of {:?}",
-            self.over_budget
+            held <= budget + TURN_BYTES_MAX,
+            "{held} bytes are held, of {budget}: {all:?} after a turn of {index}"
         );
         let per_mille = held * 1_000 / budget;
         self.costs.held_per_mille = self.costs.held_per_mille.max(per_mille);
@@ -537,8 +524,6 @@ const TURNS_MAX: u64 = 100_000;
 const FRAME_BYTES_MAX: usize = 7_000;
 /// What a turn may add before the budget is looked at.
 const TURN_BYTES_MAX: u64 = 16 << 10;
-/// What turns of several reactors may.
-const OVER_BYTES_MAX: u64 = 64 << 10;
 /// RFC 6455 §5.5: a control frame's payload has at most 125 bytes.
 const PONG_BYTES_MAX: usize = 127;
 /// How often a kept reactor's time is looked at.
