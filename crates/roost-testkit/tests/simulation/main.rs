@@ -1,6 +1,8 @@
 //! 256 days in the life of a server, each from a seed. `ROOST_SEED=n` replays one of them,
-//! `ROOST_SEEDS=n` runs the first n.
+//! `ROOST_SEEDS=n` runs the first n. `ROOST_SEEDS=a..b` is for a long search: it runs those, tells of
+//! each that fails when it has failed, and goes on.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::ScopedJoinHandle;
 
@@ -18,6 +20,9 @@ fn promises_are_kept_on_every_seed() {
         let report = run(seed).unwrap_or_else(|broken| panic!("{broken}"));
         println!("{report:#?}");
         return;
+    }
+    if let Some(seeds) = range_from_env("ROOST_SEEDS") {
+        return search(seeds);
     }
     let seeds = from_env("ROOST_SEEDS").unwrap_or(256);
     let reports = run_all(seeds);
@@ -115,6 +120,43 @@ fn promises_are_kept_on_every_seed() {
         let steps = most(|r| r.costs.steps_per_byte);
         assert!(steps > 0, "no work was counted");
     }
+}
+
+/// The value of a variable that is written `a..b`.
+fn range_from_env(name: &str) -> Option<Range<u64>> {
+    let value = std::env::var(name).ok()?;
+    let (first, end) = value.split_once("..")?;
+    let number = |text: &str| text.parse::<u64>().expect("a number");
+    Some(number(first)..number(end))
+}
+
+/// Runs all of `seeds` on all cores, and says of each that fails at once why.
+fn search(seeds: Range<u64>) {
+    let next = AtomicU64::new(seeds.start);
+    let failed = AtomicU64::new(0);
+    let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        return;
+                    }
+                    if let Err(broken) = run(seed) {
+                        failed.fetch_add(1, Ordering::Relaxed);
+                        println!("{broken}");
+                    }
+                    if seed.is_multiple_of(1_000) {
+                        println!("seed {seed} is over");
+                    }
+                }
+            });
+        }
+    });
+    let (failed, all) = (failed.into_inner(), seeds.end - seeds.start);
+    println!("{failed} of {all} seeds failed");
+    assert_eq!(failed, 0, "seeds failed");
 }
 
 /// Runs the first `seeds` seeds on all cores, and panics with the first of them that fails.
