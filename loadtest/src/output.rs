@@ -294,6 +294,13 @@ fn phase_lines(phase: &PhaseResult, out: &mut String) {
     let mut line = |name: &str, text: String| {
         let _ = writeln!(out, "  {name:<19} {text}");
     };
+    connection_lines(phase, &mut line);
+    traffic_lines(phase, &mut line);
+    server_lines(phase, &mut line);
+}
+
+/// What has become of the phase's connections.
+fn connection_lines(phase: &PhaseResult, line: &mut dyn FnMut(&str, String)) {
     line("held", format!("{} connections", phase.held));
     if phase.begun > 0 {
         line(
@@ -318,6 +325,10 @@ fn phase_lines(phase: &PhaseResult, out: &mut String) {
     for (why, count) in phase.failures.iter().chain(&phase.losses).take(8) {
         line("", format!("{count} × {why}"));
     }
+}
+
+/// What was sent, what came, and when.
+fn traffic_lines(phase: &PhaseResult, line: &mut dyn FnMut(&str, String)) {
     if phase.sent > 0 {
         let seconds = phase.traffic_seconds.max(1e-9);
         line("sent", rated(phase.sent, phase.sent as f64 / seconds));
@@ -375,6 +386,10 @@ fn phase_lines(phase: &PhaseResult, out: &mut String) {
     if phase.pings > 0 {
         line("pings answered", phase.pings.to_string());
     }
+}
+
+/// What it cost the server and its machine.
+fn server_lines(phase: &PhaseResult, line: &mut dyn FnMut(&str, String)) {
     if let Some(server) = &phase.server {
         line(
             "server's memory",

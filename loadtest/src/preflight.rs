@@ -86,48 +86,61 @@ pub fn look(plan: &Plan, machine: &Machine) -> Preflight {
         });
     }
 
-    let addresses = plan.target.addresses.len() as u64;
-    let ports = machine.ports * addresses;
-    facts.push(format!(
-        "source ports: {} for each of {addresses} address(es): {ports} connections",
-        machine.ports
-    ));
-    if connections > ports {
-        obstacles.push(format!(
-            "{connections} connections need more source ports: \
-             sysctl net.ipv4.ip_local_port_range=\"1024 65535\", or more --address"
-        ));
-    }
-
-    let loopback = plan.target.addresses.iter().all(|a| a.ip().is_loopback());
-    let (ends, each_bytes) = if loopback {
-        ("both ends are here", 2 * SOCKET_BYTES)
-    } else {
-        ("one end is here", SOCKET_BYTES)
-    };
-    let memory = connections * each_bytes;
-    facts.push(format!(
-        "memory: {} available; the kernel takes about {} for {connections} connections ({ends}, \
-         {SOCKET_BYTES} bytes a socket)",
-        mebibytes(machine.memory_available_bytes),
-        mebibytes(memory)
-    ));
-    if memory + MEMORY_RESERVED_BYTES > machine.memory_available_bytes {
-        obstacles.push("that is not enough memory: fewer connections, or another machine".into());
-    }
-    let system = machine.open_files_system;
-    let files = connections * if loopback { 2 } else { 1 };
-    if system > 0 && files > system {
-        obstacles.push(format!(
-            "the system allows {system} open files in all: sysctl fs.file-max={files}"
-        ));
-    }
-    Preflight {
+    let mut found = Preflight {
         uring,
         rings,
         slots: u32::try_from(slots).unwrap_or(u32::MAX),
         facts,
         obstacles,
+    };
+    found.look_at_ports(plan, machine);
+    found.look_at_memory(plan, machine);
+    found
+}
+
+impl Preflight {
+    fn look_at_ports(&mut self, plan: &Plan, machine: &Machine) {
+        let connections = plan.connections();
+        let addresses = plan.target.addresses.len() as u64;
+        let ports = machine.ports * addresses;
+        self.facts.push(format!(
+            "source ports: {} for each of {addresses} address(es): {ports} connections",
+            machine.ports
+        ));
+        if connections > ports {
+            self.obstacles.push(format!(
+                "{connections} connections need more source ports: \
+                 sysctl net.ipv4.ip_local_port_range=\"1024 65535\", or more --address"
+            ));
+        }
+    }
+
+    fn look_at_memory(&mut self, plan: &Plan, machine: &Machine) {
+        let connections = plan.connections();
+        let loopback = plan.target.addresses.iter().all(|a| a.ip().is_loopback());
+        let (ends, each_bytes) = if loopback {
+            ("both ends are here", 2 * SOCKET_BYTES)
+        } else {
+            ("one end is here", SOCKET_BYTES)
+        };
+        let memory = connections * each_bytes;
+        self.facts.push(format!(
+            "memory: {} available; the kernel takes about {} for {connections} connections ({ends}, \
+             {SOCKET_BYTES} bytes a socket)",
+            mebibytes(machine.memory_available_bytes),
+            mebibytes(memory)
+        ));
+        if memory + MEMORY_RESERVED_BYTES > machine.memory_available_bytes {
+            self.obstacles
+                .push("that is not enough memory: fewer connections, or another machine".into());
+        }
+        let system = machine.open_files_system;
+        let files = connections * if loopback { 2 } else { 1 };
+        if system > 0 && files > system {
+            self.obstacles.push(format!(
+                "the system allows {system} open files in all: sysctl fs.file-max={files}"
+            ));
+        }
     }
 }
 

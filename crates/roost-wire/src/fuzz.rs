@@ -269,15 +269,7 @@ fn any_frames(rules: u8, data: &[u8]) {
     while let [choice, len, after @ ..] = rest {
         let (payload, behind) = after.split_at(after.len().min(usize::from(len % 126)));
         rest = behind;
-        let opcode = match choice & 0x7 {
-            0 => Opcode::Ping,
-            1 => Opcode::Pong,
-            2..=6 if begun.is_some() => Opcode::Continuation,
-            2..=4 => Opcode::Binary,
-            5 | 6 => Opcode::Text,
-            _ if begun.is_some() => Opcode::Text, // must not be there
-            _ => Opcode::Continuation,            // nor this
-        };
+        let opcode = any_opcode(choice & 0x7, begun.is_some());
         let mut fin = choice & 0x80 != 0;
         let mut rsv1 = choice & 0x78 == 0x78; // mostly wrong where it is not about a message
         let mut payload = payload.to_vec();
@@ -331,6 +323,19 @@ fn any_frames(rules: u8, data: &[u8]) {
     let heard = cut_anyhow(&stream, rules, Role::Server, takeover, &limits).messages;
     if !garbage {
         assert!(sent.starts_with(&heard), "{heard:?} was not sent: {sent:?}");
+    }
+}
+
+/// The opcode of a frame, mostly one that may be there.
+fn any_opcode(choice: u8, is_begun: bool) -> Opcode {
+    match choice {
+        0 => Opcode::Ping,
+        1 => Opcode::Pong,
+        2..=6 if is_begun => Opcode::Continuation,
+        2..=4 => Opcode::Binary,
+        5 | 6 => Opcode::Text,
+        _ if is_begun => Opcode::Text, // must not be there
+        _ => Opcode::Continuation,     // nor this
     }
 }
 
