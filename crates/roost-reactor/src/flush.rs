@@ -9,20 +9,26 @@ use crate::core::Core;
 
 /// Writes what this loop iteration has batched.
 pub(crate) fn flush<D: Driver>(core: &mut Core, driver: &mut D, scratch: &mut Scratch) {
+    if core.connections.is_flushed() {
+        return;
+    }
     let dirty = core.connections.begin_flush();
     for &slot in &dirty {
-        let Some(key) = core.connections.key_at(slot) else {
-            continue;
-        };
-        if writer(core, driver, scratch).write_pending(key) == Written::Full {
-            drop_slow_consumer(core, key);
+        let written = writer(core, driver, scratch).write_pending(slot);
+        if written != Written::Accepted
+            && let Some(key) = core.connections.key_at(slot)
+        {
+            if written == Written::Full {
+                drop_slow_consumer(core, key);
+            }
+            end_if_flushed(core, key);
         }
-        end_if_flushed(core, key);
     }
     core.connections.end_flush(dirty);
     scratch.end_flush();
 }
 
+#[inline]
 fn writer<'a, D: Driver>(
     core: &'a mut Core,
     driver: &'a mut D,

@@ -12,6 +12,9 @@ use crate::responses::refuse;
 /// were any.
 pub(crate) fn keep_budget<D: Driver>(core: &mut Core, driver: &D) -> bool {
     let verdict = core.governor.look_at_budget(&core.connections, driver);
+    let Some(verdict) = verdict else {
+        return false;
+    };
     if verdict.wake_others {
         core.channels.links().wake_others();
     }

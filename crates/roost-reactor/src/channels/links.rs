@@ -158,6 +158,8 @@ pub(crate) struct Links<T> {
     incoming: Vec<[Option<RingReceiver<T>>; LANES]>,
     /// Senders whose ring may hold messages, per lane.
     unread: [[u64; SENDERS_MAX / 64]; LANES],
+    /// Whether there are any.
+    has_unread: bool,
     /// Whose turn it is, by lane.
     next_sender: [usize; LANES],
     /// Batches that found their ring full.
@@ -194,6 +196,7 @@ impl<T: LinkMessage> Links<T> {
             collecting: Vec::new(),
             incoming: (0..reactors).map(|_| [None, None]).collect(),
             unread: [[0; SENDERS_MAX / 64]; LANES],
+            has_unread: false,
             next_sender: [0; LANES],
             spilled: 0,
             batched: [0; LANES],
@@ -337,6 +340,9 @@ impl<T: LinkMessage> Links<T> {
     /// The next batch that has come. The publish lane only `with_publishes`.
     pub(crate) fn next_batch(&mut self, with_publishes: bool) -> Option<(ReactorId, Vec<T>)> {
         self.poll_inbox();
+        if !self.has_unread {
+            return None;
+        }
         let lanes = if with_publishes { LANES } else { 1 };
         for lane in 0..lanes {
             // In turn, so that nobody waits for ever behind one who always has messages.
@@ -349,6 +355,7 @@ impl<T: LinkMessage> Links<T> {
                 self.unread[lane][from / 64] &= !(1 << (from % 64));
             }
         }
+        self.has_unread = self.unread[lanes..].iter().flatten().any(|&word| word != 0);
         None
     }
 
@@ -372,6 +379,7 @@ impl<T: LinkMessage> Links<T> {
                 self.incoming[usize::from(from)][lane as usize] = Some(ring);
             }
         }
+        self.has_unread = true;
         for lane in &mut self.unread {
             for (word, pending) in lane.iter_mut().zip(pending) {
                 *word |= pending;
@@ -383,7 +391,8 @@ impl<T: LinkMessage> Links<T> {
     /// next wakes it.
     pub(crate) fn try_park(&mut self, with_publishes: bool) -> bool {
         let lanes = if with_publishes { LANES } else { 1 };
-        if self.unread[..lanes].iter().flatten().any(|&word| word != 0) {
+        let mut unread = self.unread[..lanes].iter().flatten();
+        if self.has_unread && unread.any(|&word| word != 0) {
             return false;
         }
         self.mesh.boxes[usize::from(self.me)].wake_flag.try_park()

@@ -141,6 +141,11 @@ impl PendingOutput {
         self.arena.len() >= ARENA_BYTES_SOFT
     }
 
+    /// Whether nothing is pending.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.dirty.is_empty() && self.palette.is_empty()
+    }
+
     /// The connection in `slot` has something to be seen to at the flush, though no frame.
     pub(crate) fn touch(&mut self, slot: u32) {
         self.dirty.push(slot);

@@ -153,6 +153,11 @@ impl Connections {
         deliveries
     }
 
+    /// Whether nothing is pending: there is nothing to flush.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.output.is_empty()
+    }
+
     /// Takes the slots that have something to write, in table order; give the list back with
     /// [`Connections::end_flush`].
     pub(crate) fn begin_flush(&mut self) -> Vec<u32> {

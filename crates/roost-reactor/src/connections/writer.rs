@@ -8,7 +8,7 @@ use roost_net::{Chunk, ConnKey, Driver, SendStatus};
 
 use super::conn::Flags;
 use super::contexts::KEPT_BYTES_MAX;
-use super::outbox::{BATCH_BYTES_MAX, BATCH_CHUNKS_MAX, queue_bytes};
+use super::outbox::{BATCH_BYTES_MAX, BATCH_CHUNKS_MAX, Full, queue_bytes};
 use super::output::PendingFrame;
 use super::queue_rules::QueueRules;
 use super::state::Connections;
@@ -46,33 +46,46 @@ pub(crate) struct Writer<'a, D> {
 pub(crate) enum Written {
     /// It is on its way or queued.
     Accepted,
+    /// The same, and FIN follows it.
+    Last,
     /// More waits than may: the receiver is a slow consumer that is to be closed.
     Full,
 }
 
 impl<D: Driver> Writer<'_, D> {
-    /// Writes what is pending for a connection, or queues it.
-    pub(crate) fn write_pending(&mut self, key: ConnKey) -> Written {
+    /// Writes what is pending for the connection in `slot`, or queues it.
+    #[inline]
+    pub(crate) fn write_pending(&mut self, slot: u32) -> Written {
         let connections = &mut *self.connections;
-        let Some(conn) = connections.table.get_mut(key) else {
+        let Some(conn) = connections.table.at_mut(slot) else {
             return Written::Accepted;
         };
         debug_assert!(conn.transport.shares_output());
+        let accepted = match conn.flags.has(Flags::FIN_AFTER) {
+            true => Written::Last,
+            false => Written::Accepted,
+        };
         let state = std::mem::take(&mut conn.pending);
         if state == 0 {
-            return Written::Accepted;
+            return accepted;
         }
+        let key = ConnKey::new(slot, conn.generation);
         connections.output_bytes_total += connections.output.palette.bytes(state) as u64;
-        if conn.flags.has(Flags::IN_FLIGHT) {
+        let is_queued = if conn.flags.has(Flags::IN_FLIGHT) {
             let palette = &connections.output.palette;
             palette.frames(state, &mut self.scratch.frames);
-            return self.queue(0, key);
+            self.queue(0, key)
+        } else {
+            let (status, is_queued) = self.write(key, state);
+            if status == SendStatus::Pending {
+                self.set_in_flight(key);
+            }
+            is_queued
+        };
+        match is_queued {
+            Ok(()) => accepted,
+            Err(Full) => Written::Full,
         }
-        let (status, written) = self.write(key, state);
-        if status == SendStatus::Pending {
-            self.set_in_flight(key);
-        }
-        written
     }
 
     /// The batch of a connection is with the driver.
@@ -83,7 +96,7 @@ impl<D: Driver> Writer<'_, D> {
     }
 
     /// Hands a state's frames to the driver, in the cheapest form.
-    fn write(&mut self, key: ConnKey, state: u32) -> (SendStatus, Written) {
+    fn write(&mut self, key: ConnKey, state: u32) -> (SendStatus, Result<(), Full>) {
         let scratch = &mut *self.scratch;
         let output = &self.connections.output;
         output.palette.frames(state, &mut scratch.frames);
@@ -99,10 +112,10 @@ impl<D: Driver> Writer<'_, D> {
                     self.driver.send_copy(key, output.own(*start, *end))
                 }
             };
-            return (status, Written::Accepted);
+            return (status, Ok(()));
         }
         if output.palette.bytes(state) <= CORK_BYTES_MAX {
-            return (self.write_joined(key, state), Written::Accepted);
+            return (self.write_joined(key, state), Ok(()));
         }
         self.write_batches(key)
     }
@@ -139,13 +152,13 @@ impl<D: Driver> Writer<'_, D> {
     }
 
     /// Hands the scratch's frames to the driver by reference, batch by batch.
-    fn write_batches(&mut self, key: ConnKey) -> (SendStatus, Written) {
+    fn write_batches(&mut self, key: ConnKey) -> (SendStatus, Result<(), Full>) {
         let mut next = 0;
         loop {
             next += self.take_batch(next);
             let status = self.send_batch(key);
             if next == self.scratch.frames.len() || status == SendStatus::Gone {
-                return (status, Written::Accepted);
+                return (status, Ok(()));
             }
             if status == SendStatus::Pending {
                 // Too much for one batch, and the kernel has not taken the first.
@@ -235,7 +248,7 @@ impl<D: Driver> Writer<'_, D> {
 
     /// Puts the scratch's frames, from `first` on, behind what waits already, each under the
     /// limits of its namespace.
-    fn queue(&mut self, first: usize, key: ConnKey) -> Written {
+    fn queue(&mut self, first: usize, key: ConnKey) -> Result<(), Full> {
         let Connections {
             settings,
             counters,
@@ -247,7 +260,7 @@ impl<D: Driver> Writer<'_, D> {
             ..
         } = &mut *self.connections;
         let Some(conn) = table.get_mut(key) else {
-            return Written::Accepted;
+            return Ok(());
         };
         let frames = &self.scratch.frames[first..];
         *output_bytes_total += queue_bytes(frames.len());
@@ -258,12 +271,7 @@ impl<D: Driver> Writer<'_, D> {
             counters,
             namespaces,
         };
-        let queued =
-            outboxes.edit_or_insert(key.slot(), conn, |outbox| rules.queue(outbox, frames));
-        match queued {
-            Ok(()) => Written::Accepted,
-            Err(_) => Written::Full,
-        }
+        outboxes.edit_or_insert(key.slot(), conn, |outbox| rules.queue(outbox, frames))
     }
 }
 

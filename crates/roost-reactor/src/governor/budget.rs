@@ -112,12 +112,12 @@ impl BudgetShare {
     }
 
     /// Says what the connections here hold; finds those to close if all together hold too much.
+    #[inline]
     pub(crate) fn look<D: Driver>(
         &mut self,
         connections: &Connections,
         driver: &D,
-    ) -> BudgetVerdict {
-        let mut verdict = BudgetVerdict::default();
+    ) -> Option<BudgetVerdict> {
         let books = connections.booked_bytes() + driver.stats().pinned_bytes;
         let handed_out = connections.queued_bytes_total() - self.told_at;
         let mut held = books.min(self.told + handed_out);
@@ -125,19 +125,16 @@ impl BudgetShare {
             held = self.recount(connections, driver, held);
         }
         self.tell(connections, held);
-        if held >= self.look_at {
-            self.look_at = held + self.budget.step();
-            if self.budget.sum() >= self.budget.bytes_max / 8 * 7 {
-                for share in &self.budget.shares {
-                    share.asked.store(true, Ordering::Relaxed);
-                }
-                verdict.wake_others = true;
-            }
-        }
+        let wake_others = held >= self.look_at && self.ask_all(held);
         let share = &self.budget.shares[self.reactor];
-        if !share.asked.load(Ordering::Relaxed) || !share.asked.swap(false, Ordering::Relaxed) {
-            return verdict;
+        if !wake_others && !share.asked.load(Ordering::Relaxed) {
+            return None;
         }
+        share.asked.store(false, Ordering::Relaxed);
+        let mut verdict = BudgetVerdict {
+            wake_others,
+            ..BudgetVerdict::default()
+        };
         let held = self.recount(connections, driver, held);
         // Before the sum: see `recount`.
         let close_threshold = self.budget.close_threshold();
@@ -157,7 +154,19 @@ impl BudgetShare {
             });
             verdict.close = holders;
         }
-        verdict
+        Some(verdict)
+    }
+
+    /// Asks all reactors to close some of their connections, if all together hold too much.
+    fn ask_all(&mut self, held: u64) -> bool {
+        self.look_at = held + self.budget.step();
+        let is_too_much = self.budget.sum() >= self.budget.bytes_max / 8 * 7;
+        if is_too_much {
+            for share in &self.budget.shares {
+                share.asked.store(true, Ordering::Relaxed);
+            }
+        }
+        is_too_much
     }
 
     /// Says that connections here hold at most `held`.

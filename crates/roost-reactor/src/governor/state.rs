@@ -55,7 +55,7 @@ impl Governor {
         &mut self,
         connections: &Connections,
         driver: &D,
-    ) -> BudgetVerdict {
+    ) -> Option<BudgetVerdict> {
         self.budget.look(connections, driver)
     }
 
