@@ -8,7 +8,7 @@ use crate::preflight::mebibytes;
 
 mod plot;
 
-use plot::{Axis, Line, Look, Piece, Scale, plot};
+use plot::{Axis, Line, Look, Piece, Scale, escape, plot};
 
 /// Writes the page.
 pub fn page(runs: &[Document]) -> String {
@@ -465,14 +465,6 @@ fn grouped(number: u64) -> String {
         out.push(digit);
     }
     out
-}
-
-/// Text for HTML and its attributes.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
 
 /// Distributions with a plot; the first that a phase has is the one of its table row.

@@ -2,8 +2,6 @@
 
 use std::fmt::Write as _;
 
-use super::escape;
-
 /// What an axis measures and how.
 pub(super) struct Axis {
     pub(super) title: &'static str,
@@ -249,6 +247,14 @@ const TICKS: f64 = 5.0;
 /// Room for a character of a tick's label, at most.
 const TICK_WIDTH: f64 = 8.0;
 const POINTS_MAX: usize = 1_200;
+
+/// Text for HTML and its attributes.
+pub(super) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 //! The loop is: obey commands → open what may open → send what is due → wait → handle events. It
 //! keeps no timer per connection, and nothing but eight bytes for a quiet one.
 
+mod clients;
 mod conn;
 mod life;
 mod results;
@@ -22,9 +23,9 @@ use crate::dialect::Random;
 use crate::plan::{Loss, Plan};
 use crate::shared::{Gauges, Shared};
 
+use clients::{Echoing, Publishing, tracks_each};
 use conn::{Conn, Rare, WRITING};
 pub(crate) use results::Results;
-use traffic::{Echoing, Publishing};
 
 /// What the coordinator asks of a ring.
 pub(crate) enum Command {
@@ -244,7 +245,7 @@ impl Core {
         let mut track_places = Vec::new();
         let mut tracks = Vec::new();
         for (index, share) in shares.iter().enumerate() {
-            let each = traffic::tracks_each(&plan, share.group);
+            let each = tracks_each(&plan, share.group);
             track_places.push((tracks.len(), each));
             tracks.resize(tracks.len() + each * share.count as usize, Track::from(0));
             let share = u8::try_from(index).expect("a plan has at most 255 groups");

@@ -11,44 +11,8 @@ use crate::payload::{self, Stamp};
 use crate::plan::{Plan, Role};
 
 use super::Core;
+use super::clients::{Echoing, Publishing, publishers_each};
 use super::conn::{DROPPED, State};
-
-/// A publisher at work.
-#[derive(Debug)]
-pub(super) struct Publishing {
-    schedule: Option<Schedule>,
-    /// Messages to send whatever the traffic.
-    owed: u32,
-    /// Since when it waits for deliveries without any, and how many were under way then.
-    stalled: (u64, u64),
-}
-
-/// An echoing connection at work.
-#[derive(Debug)]
-pub(super) struct Echoing {
-    window: Window,
-    schedule: Option<Schedule>,
-    sent: u64,
-    back: Track,
-}
-
-/// Tracks that a connection of `group` needs: one for each publisher it hears.
-pub(super) fn tracks_each(plan: &Plan, group: usize) -> usize {
-    let topics = &plan.groups[group].subscribe;
-    topics
-        .iter()
-        .map(|&topic| publishers_each(plan, topic))
-        .sum()
-}
-
-/// Publishers of one channel of a topic, at most.
-fn publishers_each(plan: &Plan, topic: usize) -> usize {
-    plan.publishers_of(topic).map_or(0, |(group, _)| {
-        plan.groups[group]
-            .count
-            .div_ceil(plan.topics[topic].channels) as usize
-    })
-}
 
 impl Core {
     // Beginning and ending.

@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 use roost_net::clock::now_ns;
 
 use crate::machine::{self, Kernel};
-use crate::output::{Deliveries, KernelGrowth, PhaseResult, Sample, Slope};
-use crate::plan::{Phase, Plan, Step};
-use crate::preflight::Preflight;
+use crate::output::{Deliveries, KernelGrowth, PhaseResult, Sample};
+use crate::plan::{Phase, Step};
 use crate::progress::Progress;
-use crate::ring::Results;
 use crate::stats;
 
 use super::Run;
+use super::measures::{Before, Traffic, latencies};
 
 impl Run {
     pub(super) fn sample(&self, now: u64) -> Sample {
@@ -156,127 +155,6 @@ impl Run {
             }
         }
     }
-}
-
-/// How long messages went, from the first on.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Traffic {
-    /// Until none was sent any more.
-    pub(super) sending_ns: u64,
-    /// Until the last had come.
-    pub(super) receiving_ns: u64,
-}
-
-/// What there was when a phase began.
-pub(super) struct Before {
-    pub(super) at: u64,
-    held: u64,
-    begun: u64,
-    failed: u64,
-    lost: u64,
-    sent: u64,
-    received: u64,
-    pings: u64,
-    server_cpu: Option<f64>,
-    client_cpu: f64,
-}
-
-impl Before {
-    pub(super) fn read(run: &Run) -> Before {
-        let shared = &run.shared;
-        let server = run.plan.settings.server_pid.and_then(machine::process);
-        Before {
-            held: shared.sum(|g| &g.held),
-            begun: shared.sum(|g| &g.begun),
-            failed: shared.sum(|g| &g.failed),
-            lost: shared.sum(|g| &g.lost),
-            sent: shared.sum(|g| &g.sent),
-            received: shared.sum(|g| &g.received),
-            pings: shared.sum(|g| &g.pings),
-            server_cpu: server.map(|process| process.cpu_seconds),
-            client_cpu: machine::own_cpu_seconds(),
-            at: now_ns(),
-        }
-    }
-}
-
-fn latencies(results: &Results) -> BTreeMap<String, crate::histogram::Summary> {
-    let last = results.last_receipts();
-    [
-        ("connect", &results.connect),
-        ("recover", &results.recover),
-        ("delivery", &results.delivery),
-        ("delivery_rest", &results.delivery_rest),
-        ("delivery_returned", &results.delivery_returned),
-        ("last_receipt", &last),
-        ("echo", &results.echo),
-        ("echo_from_sent", &results.echo_sent),
-    ]
-    .into_iter()
-    .filter_map(|(name, all)| Some((name.to_owned(), all.summary()?)))
-    .collect()
-}
-
-/// Over the phases that opened connections, from the last beginning.
-pub(super) fn slope(plan: &Plan, phases: &[PhaseResult]) -> Option<Slope> {
-    let (mut points, mut last) = (Vec::new(), Vec::new());
-    for (phase, result) in plan.phases.iter().zip(phases) {
-        match (phase.step, result.server) {
-            (Step::Open(_), Some(server)) => points.push((result.held, server.pss_bytes)),
-            (Step::Close, _) => last = std::mem::take(&mut points),
-            _ => {}
-        }
-    }
-    if points.is_empty() {
-        points = last;
-    }
-    let (first, last) = (points.first()?, points.last()?);
-    if last.0 <= first.0 {
-        return None;
-    }
-    let bytes_per_connection = (last.1 as f64 - first.1 as f64) / (last.0 - first.0) as f64;
-    Some(Slope {
-        points,
-        bytes_per_connection,
-    })
-}
-
-pub(super) fn settings_of(plan: &Plan, preflight: &Preflight) -> BTreeMap<String, String> {
-    let settings = &plan.settings;
-    let mut all = BTreeMap::from([
-        ("authority".to_owned(), plan.target.authority.clone()),
-        (
-            "addresses".to_owned(),
-            plan.target.addresses.len().to_string(),
-        ),
-        ("rings".to_owned(), preflight.rings.to_string()),
-        (
-            "driver".to_owned(),
-            if preflight.uring { "io_uring" } else { "epoll" }.to_owned(),
-        ),
-        (
-            "connects_in_flight_max".to_owned(),
-            settings.connects_in_flight_max.to_string(),
-        ),
-        ("seed".to_owned(), settings.seed.to_string()),
-    ]);
-    if let Some(rate) = settings.connect_rate {
-        all.insert("connect_rate".to_owned(), rate.to_string());
-    }
-    for topic in &plan.topics {
-        let text = format!("{} channel(s)", topic.channels);
-        all.insert(format!("topic {}", topic.name), text);
-    }
-    for group in &plan.groups {
-        let text = format!(
-            "{} × {}, {:?}",
-            group.count,
-            group.dialect.name(),
-            group.role
-        );
-        all.insert(format!("group {}", group.name), text);
-    }
-    all
 }
 
 const CACHES_SHOWN: usize = 12;

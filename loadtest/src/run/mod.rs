@@ -3,6 +3,7 @@
 
 mod after;
 mod books;
+mod measures;
 mod rings;
 
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use crate::ring::{Command, Results};
 use crate::shared::Shared;
 use crate::stats;
 
-use books::{Before, Traffic, settings_of, slope};
+use measures::{Before, Traffic, settings_of, slope};
 use rings::{Handle, lay_out, start_ring};
 
 ///
@@ -192,7 +193,7 @@ impl Run {
 
     fn carry_out(&mut self, phase: &Phase, progress: &mut Progress) -> Result<(), String> {
         progress.phase(&phase.name, self.plan.connections());
-        let before = Before::read(self);
+        let before = Before::read(&self.shared, &self.plan);
         let mut traffic = Traffic::default();
         match phase.step {
             Step::Open(upto) => self.open(upto, progress)?,
