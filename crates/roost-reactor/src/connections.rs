@@ -34,4 +34,5 @@ pub(crate) use outbox::{BATCH_CHUNKS_MAX, Held};
 pub(crate) use output::Origin;
 pub(crate) use partial::{Challenge, Decoder, Head, Partial, PendingAccept, Unread};
 pub(crate) use state::Connections;
+pub(crate) use transport::Opened;
 pub(crate) use writer::{Scratch, Writer, Written};

@@ -6,11 +6,11 @@ use roost_net::{CloseMode, ConnKey};
 use tracing::{debug, field};
 
 use crate::closing::{cut, linger};
-use crate::connections::{Flags, Partial, Phase};
+use crate::connections::{Flags, Opened, Partial, Phase};
 use crate::core::Core;
 use crate::governor::Refused;
 use crate::handshake::{handle_early_bytes, handle_head_bytes};
-use crate::messages::{handle_frame_bytes, handle_unread};
+use crate::messages::{apply_pending, handle_frame_bytes, handle_unread};
 
 /// A connection has come. `Err` says why it is refused.
 pub(crate) fn handle_accepted(
@@ -45,19 +45,76 @@ pub(crate) fn handle_bytes(core: &mut Core, key: ConnKey, lease: &mut [u8]) {
     };
     conn.last_seen = now;
     let was_pinged = conn.flags.clear(Flags::PING_SENT);
-    let phase = conn.phase;
-    let bytes = conn.transport.open(lease);
-    core.connections.note_received(key.slot(), bytes.len());
+    let (phase, has_transport) = (conn.phase, conn.flags.has(Flags::HAS_TRANSPORT));
+    core.connections.note_received(key.slot(), lease.len());
+    match has_transport {
+        false => handle_plaintext(core, key, phase, lease),
+        true => handle_records(core, key, lease),
+    }
+    if was_pinged {
+        core.connections.arm_ping(key.slot());
+    }
+    core.connections.note_handled(key);
+}
+
+/// Bytes of a connection's protocol, in whatever phase it is.
+#[inline]
+fn handle_plaintext(core: &mut Core, key: ConnKey, phase: Phase, bytes: &mut [u8]) {
     match phase {
         Phase::Open | Phase::Closing => handle_frame_bytes(core, key, bytes),
         Phase::Handshake => handle_head_bytes(core, key, bytes),
         Phase::Joining => handle_early_bytes(core, key, bytes),
         Phase::Lingering | Phase::Closed => {}
     }
-    if was_pinged {
-        core.connections.arm_ping(key.slot());
+}
+
+/// Bytes of a transport that is not plain: its records are opened in place, one after the other.
+fn handle_records(core: &mut Core, key: ConnKey, lease: &mut [u8]) {
+    let Some(mut kept) = core.connections.take_record(key.slot()) else {
+        let rest = open_records(core, key, lease);
+        if rest > 0 {
+            let rest = lease[lease.len() - rest..].to_vec();
+            core.connections.work(key.slot(), rest.len() as u64);
+            core.connections.keep_record(key, rest);
+        }
+        return;
+    };
+    kept.extend_from_slice(lease);
+    core.connections.work(key.slot(), lease.len() as u64);
+    let rest = open_records(core, key, &mut kept);
+    if rest > 0 {
+        kept.drain(..kept.len() - rest);
+        core.connections.keep_record(key, kept);
     }
-    core.connections.note_handled(key);
+}
+
+/// Opens and handles all whole records. Returns how many bytes are left, 0 if the connection is over.
+fn open_records(core: &mut Core, key: ConnKey, bytes: &mut [u8]) -> usize {
+    let mut at = 0;
+    loop {
+        let conn = core.connections.get(key);
+        let phase = conn.map_or(Phase::Closed, |conn| conn.phase);
+        if phase >= Phase::Lingering || at == bytes.len() {
+            return 0; // what comes behind the end is read and not looked at
+        }
+        let rest = &mut bytes[at..];
+        match core.connections.open_record(key.slot(), rest) {
+            Opened::Record {
+                plaintext,
+                consumed,
+            } => {
+                handle_plaintext(core, key, phase, &mut rest[plaintext]);
+                apply_pending(core);
+                at += consumed;
+            }
+            Opened::Incomplete => return bytes.len() - at,
+            Opened::Broken => {
+                core.counters.protocol_errors_total.inc();
+                cut(core, key, CloseMode::Abort);
+                return 0;
+            }
+        }
+    }
 }
 
 /// The peer will send no more.

@@ -7,6 +7,8 @@ mod core_tests;
 #[cfg(test)]
 mod pauses;
 #[cfg(test)]
+mod stages_tests;
+#[cfg(test)]
 mod trim_tests;
 
 use std::io;

@@ -7,7 +7,6 @@ use roost_dialect::DialectKind;
 use roost_dialect::dialect::Session;
 
 use super::encoding::Framing;
-use super::transport::Transport;
 use crate::clock::NEVER;
 
 /// The record of a connection.
@@ -34,7 +33,6 @@ pub(crate) struct Conn {
     pub(crate) flags: Flags,
     pub(crate) dialect: DialectKind,
     pub(crate) framing: Framing,
-    pub(crate) transport: Transport,
     pub(crate) phase: Phase,
 }
 
@@ -119,6 +117,10 @@ impl Flags {
     pub(crate) const PEER_CLOSED: Flags = Flags(1 << 10);
     /// Its dialect wants bytes of the last message before those of the next.
     pub(crate) const HAS_REST: Flags = Flags(1 << 11);
+    /// The last record of its transport is not whole.
+    pub(crate) const HAS_RECORD: Flags = Flags(1 << 13);
+    /// Its bytes pass through a transport that is not plain ([`super::transport`]).
+    pub(crate) const HAS_TRANSPORT: Flags = Flags(1 << 14);
     /// Its deadline was put off once, because the driver had input of it that was not read yet.
     pub(crate) const OVERDUE: Flags = Flags(1 << 12);
 
@@ -157,7 +159,6 @@ impl Conn {
             flags: Flags::NONE,
             dialect: DialectKind::Raw,
             framing: Framing::Rfc6455,
-            transport: Transport::Plain,
             phase: Phase::Handshake,
         }
     }

@@ -16,6 +16,8 @@ pub(crate) struct Inputs {
     partials: Slab<Partial>,
     /// Bytes of messages that are no whole command of the dialect yet, by slot.
     rests: HashMap<u32, Vec<u8>>,
+    /// Bytes of records that are not whole yet, by slot.
+    records: HashMap<u32, Vec<u8>>,
     /// What all of it holds now.
     bytes: u64,
     /// What was ever kept.
@@ -65,6 +67,26 @@ impl Inputs {
         Some(rest)
     }
 
+    /// Keeps a record that is not whole, for the connection in `slot`.
+    pub(crate) fn keep_record(&mut self, slot: u32, conn: &mut Conn, record: Vec<u8>) {
+        debug_assert!(!conn.flags.has(Flags::HAS_RECORD), "one record at a time");
+        self.add(record.capacity());
+        conn.flags.set(Flags::HAS_RECORD);
+        self.records.insert(slot, record);
+    }
+
+    /// Takes that out, if there is some.
+    pub(crate) fn take_record(&mut self, slot: u32, conn: &mut Conn) -> Option<Vec<u8>> {
+        if !conn.flags.clear(Flags::HAS_RECORD) {
+            return None;
+        }
+        let record = self.records.remove(&slot);
+        debug_assert!(record.is_some(), "the flag says that there is a record");
+        let record = record?;
+        self.bytes -= record.capacity() as u64;
+        Some(record)
+    }
+
     fn add(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
         self.kept_bytes_total += bytes as u64;
@@ -76,7 +98,11 @@ impl Inputs {
             true => self.rests.get(&slot).map_or(0, Vec::capacity),
             false => 0,
         };
-        self.get(conn).map_or(0, Partial::bytes) + rest
+        let record = match conn.flags.has(Flags::HAS_RECORD) {
+            true => self.records.get(&slot).map_or(0, Vec::capacity),
+            false => 0,
+        };
+        self.get(conn).map_or(0, Partial::bytes) + rest + record
     }
 
     /// Bytes held for all.
@@ -94,6 +120,9 @@ impl Inputs {
         if self.rests.is_empty() {
             self.rests = HashMap::new();
         }
+        if self.records.is_empty() {
+            self.records = HashMap::new();
+        }
         crate::memory::cut(&mut self.partials)
     }
 
@@ -107,7 +136,8 @@ impl Inputs {
         if cfg!(debug_assertions) {
             let partials = self.partials.iter().map(|(_, partial)| partial.bytes());
             let rests = self.rests.values().map(Vec::capacity);
-            let bytes: usize = partials.chain(rests).sum();
+            let records = self.records.values().map(Vec::capacity);
+            let bytes: usize = partials.chain(rests).chain(records).sum();
             assert_eq!(bytes as u64, self.bytes, "bytes of unfinished input");
         }
     }

@@ -19,6 +19,7 @@ use super::inputs::Inputs;
 use super::outboxes::Outboxes;
 use super::output::PendingOutput;
 use super::table::Table;
+use super::transport::{Opened, Transports};
 use crate::clock::{Clock, NEVER};
 use crate::settings::Settings;
 
@@ -39,6 +40,8 @@ pub(crate) struct Connections {
     pub(super) codec: Codec,
     /// Compression contexts, only for those who agreed to take them over.
     pub(super) contexts: Contexts,
+    /// Keys and counters, only for those whose transport is not plain.
+    pub(super) transports: Transports,
     pub(super) deadlines: Deadlines,
     /// What the driver shall do when it has its lease back; reused.
     driver_ops: Vec<DriverOp>,
@@ -84,6 +87,7 @@ impl Connections {
             inputs: Inputs::default(),
             outboxes: Outboxes::default(),
             output: PendingOutput::new(),
+            transports: Transports::default(),
             deadlines: Deadlines::new(settings.clone()),
             driver_ops: Vec::new(),
             output_bytes_total: 0,
@@ -386,6 +390,7 @@ impl Connections {
         self.drop_input(slot);
         self.drop_outbox(slot);
         self.release_contexts(slot);
+        self.transports.release(slot);
         let Some(conn) = self.table.at_mut(slot) else {
             return;
         };
@@ -470,14 +475,17 @@ impl Connections {
         false
     }
 
-    /// Whether what is sent to a connection goes through a context of its own.
+    /// Whether what is sent to the connection in `slot` passes through stages of its own, on its way
+    /// to the driver.
     #[inline]
-    pub(super) fn deflates_late(&self, key: ConnKey) -> bool {
-        !self.contexts.is_empty()
-            && self
-                .table
-                .get(key)
-                .is_some_and(|conn| conn.framing.deflates_late())
+    pub(super) fn is_staged(&self, slot: u32, framing: Framing) -> bool {
+        (!self.contexts.is_empty() && framing.deflates_late())
+            || (!self.transports.is_empty() && self.transports.has(slot))
+    }
+
+    /// Opens the first record of `bytes` from a connection's socket, in place.
+    pub(crate) fn open_record(&mut self, slot: u32, bytes: &mut [u8]) -> Opened {
+        self.transports.open(slot, bytes)
     }
 
     /// Bytes that connections were ever given to hold: output handed to them, input kept.

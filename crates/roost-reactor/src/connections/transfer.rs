@@ -280,7 +280,20 @@ impl Connections {
         self.inputs.take_rest(slot, self.table.at_mut(slot)?)
     }
 
+    /// Keeps a record that is not whole.
+    pub(crate) fn keep_record(&mut self, key: ConnKey, record: Vec<u8>) {
+        if let Some(conn) = self.table.get_mut(key) {
+            self.inputs.keep_record(key.slot(), conn, record);
+        }
+    }
+
+    /// Takes it out, if there is one.
+    pub(crate) fn take_record(&mut self, slot: u32) -> Option<Vec<u8>> {
+        self.inputs.take_record(slot, self.table.at_mut(slot)?)
+    }
+
     pub(super) fn drop_input(&mut self, slot: u32) {
+        drop(self.take_record(slot));
         drop(self.take_partial(slot));
         drop(self.take_rest(slot));
     }

@@ -8,6 +8,7 @@ use roost_net::{Chunk, ConnKey, Driver, SendStatus};
 
 use super::conn::Flags;
 use super::contexts::KEPT_BYTES_MAX;
+use super::encoding::Framing;
 use super::outbox::{BATCH_BYTES_MAX, BATCH_CHUNKS_MAX, Full, queue_bytes};
 use super::output::PendingFrame;
 use super::queue_rules::QueueRules;
@@ -19,6 +20,8 @@ pub(crate) struct Scratch {
     frames: Vec<FrameIndex>,
     chunks: Vec<Chunk>,
     cork: Vec<u8>,
+    /// Records of a transport.
+    sealed: Vec<u8>,
     /// What several connections on one state get, joined.
     joined: HashMap<u32, Chunk>,
     /// The one of them that was sent last: in table order the next connection often has the same.
@@ -60,7 +63,6 @@ impl<D: Driver> Writer<'_, D> {
         let Some(conn) = connections.table.at_mut(slot) else {
             return Written::Accepted;
         };
-        debug_assert!(conn.transport.shares_output());
         let accepted = match conn.flags.has(Flags::FIN_AFTER) {
             true => Written::Last,
             false => Written::Accepted,
@@ -70,13 +72,14 @@ impl<D: Driver> Writer<'_, D> {
             return accepted;
         }
         let key = ConnKey::new(slot, conn.generation);
+        let framing = conn.framing;
         connections.output_bytes_total += connections.output.palette.bytes(state) as u64;
         let is_queued = if conn.flags.has(Flags::IN_FLIGHT) {
             let palette = &connections.output.palette;
             palette.frames(state, &mut self.scratch.frames);
             self.queue(0, key)
         } else {
-            let (status, is_queued) = self.write(key, state);
+            let (status, is_queued) = self.write(key, framing, state);
             if status == SendStatus::Pending {
                 self.set_in_flight(key);
             }
@@ -96,11 +99,16 @@ impl<D: Driver> Writer<'_, D> {
     }
 
     /// Hands a state's frames to the driver, in the cheapest form.
-    fn write(&mut self, key: ConnKey, state: u32) -> (SendStatus, Result<(), Full>) {
+    fn write(
+        &mut self,
+        key: ConnKey,
+        framing: Framing,
+        state: u32,
+    ) -> (SendStatus, Result<(), Full>) {
         let scratch = &mut *self.scratch;
         let output = &self.connections.output;
         output.palette.frames(state, &mut scratch.frames);
-        if self.connections.deflates_late(key) {
+        if self.connections.is_staged(key.slot(), framing) {
             return self.write_batches(key);
         }
         if let [frame] = scratch.frames[..] {
@@ -195,32 +203,45 @@ impl<D: Driver> Writer<'_, D> {
         })
     }
 
-    /// Hands the batch that was gathered to the driver, compressed for this connection alone if
-    /// need be.
+    /// Hands the batch that was gathered to the driver, through the connection's own stages if it has
+    /// any.
     pub(crate) fn send_batch(&mut self, key: ConnKey) -> SendStatus {
-        let status = if self.connections.deflates_late(key) {
-            self.send_batch_late(key)
-        } else {
-            self.driver.send(key, &self.scratch.chunks)
+        let conn = self.connections.table.get(key);
+        let is_staged =
+            conn.is_some_and(|conn| self.connections.is_staged(key.slot(), conn.framing));
+        let status = match is_staged {
+            true => self.send_staged(key),
+            false => self.driver.send(key, &self.scratch.chunks),
         };
         self.scratch.chunks.clear();
         status
     }
 
-    /// Hands the batch to the driver through the connection's compression context.
-    fn send_batch_late(&mut self, key: ConnKey) -> SendStatus {
-        let Scratch { chunks, cork, .. } = &mut *self.scratch;
+    /// Hands the batch to the driver through the connection's compression context and its transport.
+    fn send_staged(&mut self, key: ConnKey) -> SendStatus {
+        let Scratch {
+            chunks,
+            cork,
+            sealed,
+            ..
+        } = &mut *self.scratch;
         let connections = &mut *self.connections;
+        let slot = key.slot();
         cork.clear();
         for image in chunks {
-            connections
-                .contexts
-                .append(cork, key.slot(), image.as_slice());
+            connections.contexts.append(cork, slot, image.as_slice());
         }
         connections.output_bytes_total += cork.len() as u64;
-        let status = self.driver.send_copy(key, cork);
-        cork.clear();
-        cork.shrink_to(KEPT_BYTES_MAX);
+        let bytes = if connections.transports.has(slot) {
+            sealed.clear();
+            connections.transports.seal(slot, cork, sealed);
+            &mut *sealed
+        } else {
+            cork
+        };
+        let status = self.driver.send_copy(key, bytes);
+        bytes.clear();
+        bytes.shrink_to(KEPT_BYTES_MAX);
         status
     }
 

@@ -1,0 +1,249 @@
+//! A transport that is not plain, on a simulated network: records are opened and sealed whatever the
+//! cuts, while the other stages and the outbox do their work.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use roost_net::sim::{SimDriver, SimFaults, SimNet, SimOptions, SimRng};
+use roost_net::{CloseCause, ConnKey, ConnectOptions, Driver, Event};
+use roost_wire::Opcode;
+use roost_wire::deflate::{Deflater, Inflater};
+use roost_wire::frame::{append_masked_frame, split_frame};
+
+use super::core_tests::request;
+use crate::connections::testing;
+use crate::settings::{Deflate, Outflow, Policy, Publish, SlowConsumer};
+use crate::{Reactor, Settings, Shared};
+
+struct World {
+    net: SimNet,
+    reactor: Reactor<SimDriver>,
+    client: SimDriver,
+    /// Numbers of the client's records.
+    sealed: u8,
+    opened: u8,
+    received: Vec<u8>,
+    closed: Option<CloseCause>,
+}
+
+const CLIENT: ConnKey = ConnKey::new(0, 0);
+
+impl World {
+    fn new(settings: Settings) -> World {
+        let net = SimNet::new(9, SimFaults::none());
+        let shared = Shared::new(settings, 1, 9);
+        let mut reactor = Reactor::new(net.driver(SimOptions::default()), 0, shared);
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let addr = reactor.listen(any).expect("a free address");
+        let mut client = net.driver(SimOptions::default());
+        let options = ConnectOptions { addr, local: None };
+        client.connect(CLIENT, &options).expect("a free slot");
+        let mut world = World {
+            net,
+            reactor,
+            client,
+            sealed: 0,
+            opened: 0,
+            received: Vec::new(),
+            closed: None,
+        };
+        world.run(20);
+        testing::begin_records(&mut world.reactor.core.connections, 0);
+        world
+    }
+
+    /// Lets `ms` pass.
+    fn run(&mut self, ms: u64) {
+        let until = self.net.now() + ms * 1_000_000;
+        while self.net.now() < until {
+            while self.reactor.driver.is_due() {
+                self.reactor.turn().expect("a simulated wait does not fail");
+            }
+            self.client.wait(Some(Duration::ZERO)).expect("simulated");
+            while let Some(event) = self.client.next_event() {
+                match event {
+                    Event::Bytes(_, bytes) => self.received.extend_from_slice(bytes),
+                    Event::Closed(_, cause) => self.closed = Some(cause),
+                    _ => {}
+                }
+            }
+            self.net.advance(Duration::from_millis(1));
+        }
+    }
+
+    fn set_reading(&mut self, is_reading: bool) {
+        match is_reading {
+            true => self.client.resume(CLIENT),
+            false => self.client.pause(CLIENT),
+        }
+    }
+
+    fn seal(&mut self, plaintext: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        testing::seal(&mut self.sealed, plaintext, &mut out);
+        out
+    }
+
+    /// Sends bytes in pieces of at most `len_max`.
+    fn send(&mut self, bytes: &[u8], rng: &mut SimRng, len_max: u64) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let len = (1 + rng.below(len_max)).min(rest.len() as u64) as usize;
+            self.client.send_copy(CLIENT, &rest[..len]);
+            self.run(2);
+            rest = &rest[len..];
+        }
+        self.run(20);
+    }
+
+    /// What the server has sent since the last call, opened.
+    fn take_plaintext(&mut self) -> Vec<u8> {
+        let mut plaintext = Vec::new();
+        let records = testing::open(&mut self.opened, &mut self.received, &mut plaintext);
+        self.received.drain(..records);
+        plaintext
+    }
+}
+
+fn frame(payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    append_masked_frame(&mut frame, Opcode::Binary, payload, [7, 1, 3, 9]);
+    frame
+}
+
+/// The payloads of whole frames.
+fn payloads(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut payloads = Vec::new();
+    while let Some((_, payload, rest)) = split_frame(bytes) {
+        payloads.push(payload.to_vec());
+        bytes = rest;
+    }
+    assert!(bytes.is_empty(), "{} bytes are no frame", bytes.len());
+    payloads
+}
+
+#[test]
+fn records_are_opened_and_sealed_whatever_the_cuts() {
+    for seed in 0..20 {
+        let mut rng = SimRng::new(seed);
+        let mut world = World::new(Settings::for_tests());
+        let head = world.seal(&request("/echo"));
+        world.send(&head, &mut rng, 40);
+        world.run(20);
+        let answer = world.take_plaintext();
+        assert!(answer.starts_with(b"HTTP/1.1 101 "), "seed {seed}");
+
+        // Frames in records that end anywhere in them, records in pieces that end anywhere in them.
+        let sent: Vec<Vec<u8>> = (0..8u8)
+            .map(|n| vec![n; 1 + rng.below(400) as usize])
+            .collect();
+        let stream: Vec<u8> = sent.iter().flat_map(|payload| frame(payload)).collect();
+        let mut sealed = Vec::new();
+        let mut rest = stream.as_slice();
+        while !rest.is_empty() {
+            let len = (1 + rng.below(150)).min(rest.len() as u64) as usize;
+            sealed.extend(world.seal(&rest[..len]));
+            rest = &rest[len..];
+        }
+        world.send(&sealed, &mut rng, 100);
+        world.run(20);
+        assert_eq!(payloads(&world.take_plaintext()), sent, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_record_and_a_message_wait_together_and_are_counted() {
+    let mut world = World::new(Settings::for_tests());
+    let head = world.seal(&request("/echo"));
+    world.send(&head, &mut SimRng::new(1), 1_000);
+    let message = frame(&[5; 600]);
+    let first = world.seal(&message[..200]);
+    let second = world.seal(&message[200..]);
+    let rest = [&first[..], &second[..300]].concat();
+    world.send(&rest, &mut SimRng::new(2), 1_000);
+    let inputs = world.reactor.core.connections.inputs();
+    let bytes = inputs.bytes();
+    assert!((490..4_000).contains(&bytes), "{bytes} bytes are kept");
+    world.take_plaintext();
+    world.send(&second[300..], &mut SimRng::new(3), 1_000);
+    assert_eq!(payloads(&world.take_plaintext()), [vec![5; 600]]);
+    assert_eq!(world.reactor.core.connections.inputs().bytes(), 0);
+}
+
+#[test]
+fn a_broken_record_ends_the_connection() {
+    let mut world = World::new(Settings::for_tests());
+    world.client.send_copy(CLIENT, &[0, 0, 1]);
+    world.run(20);
+    assert!(world.closed.is_some(), "it was cut");
+    assert_eq!(world.reactor.core.connections.len(), 0);
+}
+
+/// What waits may still be dropped, so it is sealed when it leaves and not before: the numbers of the
+/// records that arrive have no gap, though a slow consumer's messages are dropped. The same for a
+/// compression context before it.
+#[test]
+fn what_waits_is_sealed_when_it_leaves() {
+    let mut settings = Settings::for_tests();
+    settings.deflate = Some(Deflate {
+        threshold_bytes: 0,
+        level: 1,
+        context_bytes_max: 16 << 20,
+    });
+    settings.channels.default = Policy {
+        publish: Publish::Anyone,
+        receive_own: true,
+        outflow: Outflow {
+            slow_receivers: SlowConsumer::DropOldest,
+            outbox_messages_max: 5,
+            ..Policy::default().outflow
+        },
+        ..Policy::default()
+    };
+    let mut world = World::new(settings);
+    let head = String::from_utf8(request("/raw/c")).expect("ASCII");
+    let offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    let head = head.replacen("\r\n\r\n", &format!("\r\n{offer}"), 1);
+    let head = world.seal(head.as_bytes());
+    world.send(&head, &mut SimRng::new(1), 1_000);
+    let answer = world.take_plaintext();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.contains("permessage-deflate"), "{answer}");
+    assert!(!answer.contains("no_context_takeover"), "{answer}");
+
+    world.set_reading(false);
+    let mut rng = SimRng::new(4);
+    let mut deflater = Deflater::with_window(1, 15, true);
+    let mut sent = Vec::new();
+    for _ in 0..40 {
+        let payload: Vec<u8> = (0..8_000).map(|_| rng.below(256) as u8).collect();
+        let deflated = deflater.deflate_any(&payload).expect("zlib").to_vec();
+        let mut bytes = Vec::new();
+        append_masked_frame(&mut bytes, Opcode::Binary, &deflated, [7, 1, 3, 9]);
+        bytes[0] |= 0x40; // RFC 7692 §6: RSV1
+        let sealed = world.seal(&bytes);
+        world.client.send_copy(CLIENT, &sealed);
+        world.run(5);
+        sent.push(payload);
+    }
+    assert!(world.reactor.core.connections.outboxes().len() > 0);
+    world.set_reading(true);
+    world.run(200);
+    let plaintext = world.take_plaintext();
+    assert!(world.received.is_empty(), "records are whole");
+    let mut inflater = Inflater::with_takeover(true);
+    let received: Vec<Vec<u8>> = payloads(&plaintext)
+        .iter()
+        .map(|deflated| {
+            let inflated = inflater.inflate(deflated, 8_000).expect("zlib");
+            inflated.to_vec()
+        })
+        .collect();
+    assert!(received.len() < sent.len(), "none was dropped");
+    assert_eq!(received.last(), sent.last(), "the newest came");
+    let mut rest = sent.iter();
+    let is_in_order = received
+        .iter()
+        .all(|payload| rest.any(|sent| sent == payload));
+    assert!(is_in_order, "each is one that was sent, and in order");
+}
