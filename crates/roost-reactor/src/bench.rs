@@ -1,5 +1,11 @@
 //! Measurements of what cannot be seen from outside: `cargo bench -p roost-reactor --features bench`.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::cast_possible_truncation,
+    reason = "it measures the time that passes"
+)]
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 

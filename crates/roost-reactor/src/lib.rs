@@ -27,6 +27,15 @@
 //! | messages of other reactors and of the slow side | `peer_messages.rs`, `control/` |
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::cast_lossless,
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss
+    )
+)]
 
 #[cfg(feature = "bench")]
 #[doc(hidden)]

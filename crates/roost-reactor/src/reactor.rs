@@ -82,7 +82,7 @@ impl<D: Driver> Reactor<D> {
             backlog: settings.backlog,
             reuse_port: true,
             exclusive: self.core.channels.me().0 == 0,
-            sharers: self.shared.registry().reactors() as u16,
+            sharers: self.shared.reactors(),
             // Asking costs a new connection something, and a quiet one nothing.
             want_peer: settings.limits.connections_per_address_max > 0
                 || tracing::enabled!(Level::DEBUG),
@@ -196,7 +196,8 @@ impl<D: Driver> Reactor<D> {
 
     /// The tick of a time of the driver's clock.
     fn tick_of(&self, ns: u64) -> u32 {
-        ((ns + self.tick_shift_ns) / TICK_NS) as u32
+        let ticks = (ns + self.tick_shift_ns) / TICK_NS;
+        u32::try_from(ticks).expect("13 years of uptime")
     }
 
     fn read_peer_messages(&mut self) {

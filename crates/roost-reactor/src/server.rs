@@ -100,7 +100,8 @@ impl Server {
             ends: mpsc::channel(),
         };
         for id in 0..reactors {
-            if let Err(error) = server.start_reactor(id as u8, make_driver.clone()) {
+            let id = u8::try_from(id).expect("at most REACTORS_MAX reactors");
+            if let Err(error) = server.start_reactor(id, make_driver.clone()) {
                 server.begin_stop(0);
                 let _ = server.join();
                 return Err(error);

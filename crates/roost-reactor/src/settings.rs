@@ -139,7 +139,8 @@ impl Policies {
             .namespaces
             .iter()
             .position(|(name, _)| name == namespace);
-        found.map_or(0, |at| at as u16 + 1)
+        let number = |at: usize| u16::try_from(at + 1).expect("fewer than 2^16 namespaces");
+        found.map_or(0, number)
     }
 
     /// The policy of a namespace, by number.

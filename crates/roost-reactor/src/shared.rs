@@ -82,7 +82,7 @@ impl Shared {
             return None;
         }
         let reactors = self.registry.reactors();
-        let homes = Homes::new(&self.hash_key(), reactors as u16);
+        let homes = Homes::new(&self.hash_key(), self.reactors());
         Some(ControlPeer::new(self.mesh.clone(), reactors, homes, waker))
     }
 
@@ -96,11 +96,12 @@ impl Shared {
         let namespaces = self.registry.namespaces(me);
         let hub = HubOptions {
             me: ReactorId(id),
-            reactors: reactors as u16,
+            reactors: self.reactors(),
             hash_key: self.hash_key(),
             seed,
             channels_max: limits.channels_max,
-            channel_name_bytes_max: limits.channel_name_bytes_max as u32,
+            channel_name_bytes_max: u32::try_from(limits.channel_name_bytes_max)
+                .unwrap_or(u32::MAX),
         };
         let links = Links::new(id, self.mesh.clone(), waker);
         let admission = Admission::new(
@@ -128,6 +129,12 @@ impl Shared {
             handled_bytes: 0,
             is_draining: false,
         }
+    }
+
+    /// How many reactors there are.
+    pub(crate) fn reactors(&self) -> u16 {
+        let reactors = self.registry.reactors();
+        u16::try_from(reactors).expect("at most REACTORS_MAX reactors")
     }
 
     /// The key of channel names' hashes.

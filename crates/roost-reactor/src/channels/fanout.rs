@@ -294,7 +294,8 @@ impl ChannelFanout {
             return 0;
         }
         let first = self.joined.get(&slot).copied().unwrap_or(0);
-        first.saturating_sub(self.retired) as usize
+        let older = first.saturating_sub(self.retired);
+        usize::try_from(older).expect("fewer than are in flight")
     }
 
     fn retire(&mut self, count: usize) {

@@ -7,6 +7,11 @@
 //! So a crowd of publishers fills the publish rings back to their own reactors, which then stop
 //! reading from them, and no circle of full rings can stand still: plain messages always drain.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "for rings just made: once in the life of each"
+)]
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -208,15 +213,15 @@ impl<T: LinkMessage> Links<T> {
         }
     }
 
-    /// The reactor's own number.
-    pub(crate) fn me(&self) -> usize {
-        usize::from(self.me)
+    /// The peer's own number.
+    pub(crate) fn me(&self) -> ReactorId {
+        ReactorId(self.me)
     }
 
     /// Wakes all other peers without a message for them.
     pub(crate) fn wake_others(&self) {
         for (peer, inbox) in self.mesh.boxes.iter().enumerate() {
-            if peer != self.me()
+            if peer != usize::from(self.me)
                 && let Some(waker) = inbox.waker.get()
             {
                 waker.wake();
@@ -250,7 +255,7 @@ impl<T: LinkMessage> Links<T> {
                     .iter()
                     .any(|spill| !spill.is_empty())
                 {
-                    self.flush_to(to as u8);
+                    self.flush_to(peer_id(to).0);
                 }
             }
         }
@@ -350,7 +355,7 @@ impl<T: LinkMessage> Links<T> {
                 let ring = self.incoming[from][lane].as_mut();
                 if let Some(batch) = ring.and_then(RingReceiver::pop) {
                     self.next_sender[lane] = (from + 1) % SENDERS_MAX;
-                    return Some((ReactorId(from as u8), batch));
+                    return Some((peer_id(from), batch));
                 }
                 self.unread[lane][from / 64] &= !(1 << (from % 64));
             }
@@ -423,6 +428,11 @@ impl<T: LinkMessage> Links<T> {
         self.batched[lane as usize] >= BATCHED_MAX[lane as usize]
             || self.gathered_bytes >= BATCHED_BYTES_MAX
     }
+}
+
+/// The peer of this number.
+fn peer_id(number: usize) -> ReactorId {
+    ReactorId(u8::try_from(number).expect("at most SENDERS_MAX peers"))
 }
 
 /// Batches a ring holds: with 53 reactors there are 5,512 rings of 32 bytes a batch.

@@ -446,7 +446,7 @@ impl Channels {
 
     /// This reactor's number in the mesh.
     pub(crate) fn me(&self) -> ReactorId {
-        ReactorId(self.links.me() as u8)
+        self.links.me()
     }
 
     /// Whether a peer of the mesh is the slow side.

@@ -45,7 +45,7 @@ impl Framing {
             Framing::Rfc6455 | Framing::Deflate(_) => PLAIN,
             Framing::Early => EARLY,
         };
-        Encoding(form.0 + framing * FORMS as u8)
+        Encoding(form.0 + framing * FORMS_U8)
     }
 }
 
@@ -164,12 +164,12 @@ impl Codec {
         encoding: Encoding,
         ids: EventIds,
     ) -> Frozen {
-        let form = Form(encoding.0 % FORMS as u8);
+        let form = Form(encoding.0 % FORMS_U8);
         let frame = roost_dialect::encode(publication, form, ids);
         let Some(payload) = frame.payload() else {
             return frame;
         };
-        let framing = encoding.0 / FORMS as u8;
+        let framing = encoding.0 / FORMS_U8;
         if framing == PLAIN && payload.len() <= self.fragment_bytes_max {
             return frame; // the usual case: the very image the publisher's reactor made
         }
@@ -241,6 +241,8 @@ pub(crate) fn append_close_to(out: &mut Vec<u8>, to: Framing, code: CloseCode, r
     }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "asserted below")]
+const FORMS_U8: u8 = FORMS as u8;
 const PLAIN: u8 = 0;
 const DEFLATE: u8 = 1;
 const EARLY: u8 = 2;

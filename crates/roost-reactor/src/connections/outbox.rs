@@ -372,7 +372,7 @@ impl Lane {
     /// Where a channel's message waits, under policy `latest`.
     fn index_of(&self, channel: u32) -> Option<usize> {
         let place = self.newest.get(&channel)?;
-        Some((place - self.left) as usize)
+        usize::try_from(place - self.left).ok()
     }
 
     fn has_room(&self, bytes: usize, outflow: &Outflow) -> bool {

@@ -75,9 +75,9 @@ impl Table {
     fn forget_generations(&mut self, slots: usize) {
         let fresh = self.fresh;
         let forgotten = self.generations.iter().skip(slots);
-        let ahead = |generation: &u16| generation.wrapping_sub(fresh) as i16;
+        let ahead = |generation: &u16| generation.wrapping_sub(fresh).cast_signed();
         let furthest = forgotten.map(ahead).max().unwrap_or(0).max(0);
-        self.fresh = fresh.wrapping_add(furthest as u16);
+        self.fresh = fresh.wrapping_add(furthest.cast_unsigned());
         self.generations.truncate(slots);
         self.generations.shrink_to_fit();
     }
@@ -118,7 +118,7 @@ impl Table {
 
     /// One more than the highest slot there is.
     pub(crate) fn slots(&self) -> u32 {
-        self.generations.len() as u32
+        u32::try_from(self.generations.len()).expect("fewer than 2^32 connections")
     }
 }
 

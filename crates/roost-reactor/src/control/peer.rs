@@ -65,7 +65,8 @@ impl ControlPeer {
         );
         let token = self.next_token();
         let message = PeerMessage::Request(Box::new((token, request)));
-        self.send(ReactorId(reactor as u8), message)?;
+        let reactor = u8::try_from(reactor).expect("at most REACTORS_MAX reactors");
+        self.send(ReactorId(reactor), message)?;
         Ok(token)
     }
 

@@ -54,7 +54,8 @@ pub(crate) fn list_slice<D: Driver>(core: &mut Core, driver: &D) {
         ));
         listing.next_slot += 1;
     }
-    listing.left -= records.len() as u32;
+    let described = u32::try_from(records.len()).expect("at most SLICE_RECORDS");
+    listing.left -= described;
     let is_at_end = listing.next_slot >= slots;
     let channels = &mut core.channels;
     if is_at_end || listing.left == 0 {

@@ -57,9 +57,10 @@ impl Admission {
         };
         let shard = self.shard_of(&peer);
         let addresses = &mut self.addresses;
-        let slot = *self.by_address[shard]
-            .entry(peer)
-            .or_insert_with(|| addresses.insert((peer, 0)) as u32);
+        let slot = *self.by_address[shard].entry(peer).or_insert_with(|| {
+            let entry = addresses.insert((peer, 0));
+            u32::try_from(entry).expect("fewer addresses than connections")
+        });
         let (_, count) = &mut self.addresses[slot as usize];
         if *count >= self.per_address_max {
             self.process.fetch_sub(1, Ordering::Relaxed);
@@ -84,7 +85,8 @@ impl Admission {
     }
 
     fn shard_of(&self, peer: &IpAddr) -> usize {
-        self.hasher.hash_one(peer) as usize % SHARDS
+        let shard = self.hasher.hash_one(peer) % SHARDS as u64;
+        usize::try_from(shard).expect("less than SHARDS")
     }
 
     /// Cuts the tables of addresses down if they are mostly empty; returns the bytes.

@@ -1,5 +1,10 @@
 //! For whom most waits: a list for people, brought up to date once a second.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "for a list of 32 entries, written once a second"
+)]
+
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 

@@ -143,12 +143,13 @@ impl BudgetShare {
             let much = sum.saturating_sub(self.budget.bytes_max / 4 * 3);
             // In u128: both may be large.
             let mine = u128::from(much) * u128::from(held) / u128::from(sum.max(1));
+            let mine = u64::try_from(mine).unwrap_or(u64::MAX);
             let mut holders = holders(connections, driver);
             verdict.listed_bytes = holders.iter().map(|(held, _)| held).sum();
             // What no living connection holds is on its way back already.
             let mut freed = held.saturating_sub(verdict.listed_bytes);
             holders.retain(|&(held, _)| {
-                let is_chosen = freed < mine as u64 && held >= close_threshold;
+                let is_chosen = freed < mine && held >= close_threshold;
                 freed += if is_chosen { held } else { 0 };
                 is_chosen
             });

@@ -1,6 +1,8 @@
 //! Scenes of a reactor's core that no peer can bring about at will, played on a simulated driver
 //! that is never asked.
 
+#![expect(clippy::disallowed_types, reason = "for lines of a log")]
+
 use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex};
 

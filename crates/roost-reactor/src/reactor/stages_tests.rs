@@ -226,7 +226,7 @@ fn what_waits_is_sealed_when_it_leaves() {
         world.run(5);
         sent.push(payload);
     }
-    assert!(world.reactor.core.connections.outboxes().len() > 0);
+    assert!(!world.reactor.core.connections.outboxes().is_empty());
     world.set_reading(true);
     world.run(200);
     let plaintext = world.take_plaintext();
