@@ -10,6 +10,7 @@ mod cost_probe;
 mod costs;
 mod deadlines;
 mod encoding;
+mod handover;
 mod inputs;
 mod outbox;
 mod outboxes;

@@ -124,6 +124,18 @@ impl Flags {
     /// Its deadline was put off once, because the driver had input of it that was not read yet.
     pub(crate) const OVERDUE: Flags = Flags(1 << 12);
 
+    /// Those that another process is told of: the others are about the driver, deadlines and tables
+    /// of this one, or are set again with what they stand for.
+    pub(crate) fn carried(self) -> Flags {
+        let own = [
+            Flags::IN_FLIGHT,
+            Flags::HAS_REST,
+            Flags::HAS_RECORD,
+            Flags::OVERDUE,
+        ];
+        Flags(own.iter().fold(self.0, |flags, own| flags & !own.0))
+    }
+
     #[inline]
     pub(crate) fn has(self, flag: Flags) -> bool {
         self.0 & flag.0 != 0

@@ -82,7 +82,7 @@ impl Deadlines {
     }
 
     #[inline]
-    fn note(&mut self, until: u32) {
+    pub(super) fn note(&mut self, until: u32) {
         self.earliest = self.earliest.min(until);
         self.earliest_found = self.earliest_found.min(until);
     }

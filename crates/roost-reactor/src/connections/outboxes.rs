@@ -50,16 +50,26 @@ impl Outboxes {
         self.edit(conn, change).expect("it has one now")
     }
 
+    /// Gives a connection that has none an outbox.
+    pub(crate) fn insert(&mut self, conn: &mut Conn, outbox: Outbox) {
+        debug_assert_eq!(conn.outbox, Index::NONE, "one outbox each");
+        self.held = self.held.replaced(Held::default(), Held::of(&outbox));
+        conn.outbox = Index::new(self.outboxes.insert(outbox));
+    }
+
     /// Drops a connection's outbox with all that waits in it.
     pub(crate) fn remove(&mut self, conn: &mut Conn) {
-        let Some(index) = conn.outbox.take() else {
-            return;
-        };
-        let outbox = self.outboxes.remove(index);
+        drop(self.take(conn));
+    }
+
+    /// Takes a connection's outbox out, if it has one.
+    pub(crate) fn take(&mut self, conn: &mut Conn) -> Option<Outbox> {
+        let outbox = self.outboxes.remove(conn.outbox.take()?);
         self.held = self.held.replaced(Held::of(&outbox), Held::default());
         if self.outboxes.is_empty() && self.outboxes.capacity() > KEPT {
             self.outboxes = Slab::new();
         }
+        Some(outbox)
     }
 
     /// All of them.
