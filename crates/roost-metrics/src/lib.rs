@@ -156,6 +156,8 @@ counters! {
     accept_limit_total,
     /// Handshakes in flight now.
     handshakes_in_flight,
+    /// Times a reactor stopped accepting because limits.handshakes_in_flight_max was reached.
+    accept_pauses_total,
     /// Handshakes answered with 101.
     handshakes_accepted_total,
     /// Handshakes answered with an error status.

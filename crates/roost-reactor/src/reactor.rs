@@ -334,6 +334,9 @@ impl<D: Driver> Reactor<D> {
         let accepts = handshakes < u64::from(core.settings.limits.handshakes_in_flight_max);
         if accepts != self.is_accepting && self.drain.is_none() {
             self.is_accepting = accepts;
+            if !accepts {
+                core.counters.accept_pauses_total.inc();
+            }
             self.driver.set_accepting(accepts);
         }
         self.publish_gauges();
