@@ -63,6 +63,11 @@ const KINDS: &[Kind] = &[
         "raise the limit on open files (ulimit -n, LimitNOFILE=)",
     ),
     warn(
+        "accept_pauses_total",
+        "times accepting paused: limits.handshakes_in_flight_max is reached, and new connections wait in the backlog",
+        "raise it where many clients connect at once",
+    ),
+    warn(
         "origins_refused_total",
         "handshakes refused with 403: their origin is not in listener.allowed_origins",
         "log.level = \"debug\" names the origins",

@@ -52,6 +52,23 @@ fn a_full_server_says_so() {
 }
 
 #[test]
+fn accepting_that_pauses_for_handshakes_is_told_of() {
+    let args = [
+        "--set",
+        "server.reactors=1",
+        "--set",
+        "limits.handshakes_in_flight_max=2",
+    ];
+    let daemon = Daemon::start_logging("info", "json", &args);
+    // They send nothing: the third waits in the backlog, and accepting pauses once.
+    let clients: Vec<Client> = (0..5)
+        .map(|_| Client::connect(daemon.address).expect("the kernel accepts it"))
+        .collect();
+    expect(daemon, "accept_pauses_total", 1);
+    drop(clients);
+}
+
+#[test]
 fn origins_refused_are_told_of() {
     let origins = "listener.allowed_origins=[\"https://example.org\"]";
     let daemon = Daemon::start_logging("info", "json", &["--set", origins]);
