@@ -4,6 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use crate::dialect;
 use crate::plan::{After, Echo, Group, Loss, Phase, Publish, Role, Step, Topic};
@@ -46,56 +49,39 @@ pub fn read(file: &Path) -> Result<Scenario, String> {
 /// Reads a scenario.
 ///
 /// # Errors
-/// What is wrong with it, for people: a line for each mistake, `LINE:COLUMN: what` where it is the
-/// text's, ` what` where parts that can be read do not fit together.
+/// What is wrong with it, for people: a line `LINE:COLUMN: what` for each mistake, in the text's
+/// order. Where the text is no TOML, parts of it are not looked at; where parts cannot be read, it is
+/// not looked whether they fit together.
 pub fn parse(text: &str) -> Result<Scenario, String> {
-    let written: Written = toml::from_str(text).map_err(|error| misread(text, &error))?;
-    let topics: Vec<Topic> = written
-        .topic
-        .iter()
-        .map(|topic| Topic {
-            name: topic.name.clone(),
-            channels: topic.channels,
-        })
-        .collect();
-    let topic = |name: &str| {
-        let found = topics.iter().position(|topic| topic.name == name);
-        found.ok_or_else(|| format!("there is no topic {name}"))
-    };
-    let groups = written
-        .group
-        .iter()
-        .map(|group| {
-            group
-                .read(topic)
-                .map_err(|e| format!("group {}: {e}", group.name))
-        })
-        .collect::<Vec<_>>();
-    let mut mistakes = Vec::new();
-    let names: Vec<&str> = written.group.iter().map(|group| &*group.name).collect();
-    let phases = written.phase.iter().enumerate().map(|(index, phase)| {
-        let numbered = |error| format!("phase {}: {error}", index + 1);
-        phase.read(&names).map_err(numbered)
-    });
-    let phases: Vec<_> = phases
-        .filter_map(|phase| kept(phase, &mut mistakes))
-        .collect();
-    let groups: Vec<_> = groups
-        .into_iter()
-        .filter_map(|group| kept(group, &mut mistakes))
-        .collect();
-    let after = written.after.map(WrittenAfter::read).transpose();
-    let after = kept(
-        after.map_err(|error| format!("after: {error}")),
-        &mut mistakes,
-    )
-    .flatten();
-    if !mistakes.is_empty() {
-        return Err(mistakes.join("\n"));
+    let mut mistakes = Mistakes::new(text);
+    let (root, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        mistakes.add_error(error, None);
     }
+    mistakes.end()?;
+    let root = Spanned::new(root.span(), DeValue::Table(root.into_inner()));
+    let head: Option<WrittenHead> = mistakes.read(&root);
+    let written_topics: Vec<WrittenTopic> = mistakes.read_all(part(&root, "topic"));
+    let written_groups: Vec<WrittenGroup> = mistakes.read_all(part(&root, "group"));
+    let written_phases: Vec<WrittenPhase> = mistakes.read_all(part(&root, "phase"));
+    mistakes.end()?;
+    let head = head.expect("what cannot be read is a mistake");
+    let topics: Vec<Topic> = written_topics.into_iter().map(WrittenTopic::read).collect();
+    let names: Vec<&str> = written_groups.iter().map(|group| &*group.name).collect();
+    let (mut groups, mut phases) = (Vec::new(), Vec::new());
+    for (group, place) in written_groups.iter().zip(part(&root, "group")) {
+        let read = group.read(&topics);
+        groups.extend(mistakes.keep(read, place, &format!("group {}", group.name)));
+    }
+    for ((number, phase), place) in (1..).zip(&written_phases).zip(part(&root, "phase")) {
+        phases.extend(mistakes.keep(phase.read(&names), place, &format!("phase {number}")));
+    }
+    let after = head.after.map(WrittenAfter::read);
+    let after = after.and_then(|after| mistakes.keep(after, child(&root, "after"), "after"));
+    mistakes.end()?;
     Ok(Scenario {
-        name: written.name,
-        url: written.url,
+        name: head.name,
+        url: head.url,
         topics,
         groups,
         phases,
@@ -103,35 +89,114 @@ pub fn parse(text: &str) -> Result<Scenario, String> {
     })
 }
 
-fn kept<T>(read: Result<T, String>, mistakes: &mut Vec<String>) -> Option<T> {
-    read.map_err(|error| mistakes.push(format!(" {error}")))
-        .ok()
+/// What is wrong with a scenario, and where.
+struct Mistakes<'a> {
+    text: &'a str,
+    /// By offset in the text.
+    found: Vec<(usize, String)>,
 }
 
-/// `LINE:COLUMN: what`, with the nearest key there is for one that there is not.
-fn misread(text: &str, error: &toml::de::Error) -> String {
-    let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
-    let line = before.matches('\n').count() + 1;
-    let column = before
-        .rsplit('\n')
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .count()
-        + 1;
-    let what = error.message().replace('\n', " ");
-    // serde quotes the key it does not know, and then those it does.
-    let mut quoted = what.split('`').skip(1).step_by(2);
-    let hint = quoted
-        .next()
-        .filter(|_| what.starts_with("unknown "))
-        .and_then(|wrong| {
+/// A part of a scenario that does not fit the others.
+struct Misfit {
+    /// The keys that lead to it.
+    keys: &'static [&'static str],
+    /// Which element of that, if it is an array.
+    index: Option<usize>,
+    what: String,
+}
+
+impl<'a> Mistakes<'a> {
+    fn new(text: &'a str) -> Mistakes<'a> {
+        Mistakes {
+            text,
+            found: Vec::new(),
+        }
+    }
+
+    /// Reads a part.
+    fn read<'i, T: Deserialize<'i>>(&mut self, part: &Spanned<DeValue<'i>>) -> Option<T> {
+        let read = T::deserialize(ValueDeserializer::from(part.clone()));
+        read.map_err(|error| self.add_error(&error, Some(part)))
+            .ok()
+    }
+
+    /// Reads parts that can be read by themselves, so that each tells of its mistake.
+    fn read_all<'i, T: Deserialize<'i>>(&mut self, parts: &[Spanned<DeValue<'i>>]) -> Vec<T> {
+        parts.iter().filter_map(|part| self.read(part)).collect()
+    }
+
+    /// What cannot be read, with the nearest key there is for one that there is not.
+    fn add_error(&mut self, error: &toml::de::Error, part: Option<&Spanned<DeValue<'_>>>) {
+        let what = error.message().replace('\n', " ");
+        // serde quotes the word it does not know, and then those it does.
+        let mut quoted = what.split('`').skip(1).step_by(2);
+        let wrong = quoted.next().filter(|_| what.starts_with("unknown "));
+        let hint = wrong.and_then(|wrong| {
             let near = |name: &&str| (distance(wrong, name), name.len());
             let nearest = quoted.min_by_key(near)?;
             (distance(wrong, nearest) <= 1 + wrong.len() / 3).then(|| nearest.to_owned())
         });
-    let hint = hint.map_or(String::new(), |name| format!(" (did you mean `{name}`?)"));
-    format!("{line}:{column}: {what}{hint}")
+        let hint = hint.map_or(String::new(), |name| format!(" (did you mean `{name}`?)"));
+        // Of a phase serde does not say where: its keys depend on its `do`.
+        let inside = part.and_then(|part| {
+            let table = part.get_ref().as_table()?;
+            let key = table.get_key_value(wrong?).map(|(key, _)| key.span());
+            let value = table.get("do").map(Spanned::span);
+            key.or(value).filter(|_| error.span().is_none())
+        });
+        let whole = part.map(Spanned::span);
+        let span = error.span().or(inside).or(whole);
+        self.found
+            .push((span.map_or(0, |span| span.start), format!("{what}{hint}")));
+    }
+
+    /// What was read of a part of this name, unless something in it does not fit.
+    fn keep<T>(
+        &mut self,
+        read: Result<T, Vec<Misfit>>,
+        part: &Spanned<DeValue<'_>>,
+        name: &str,
+    ) -> Option<T> {
+        let misfits = match read {
+            Ok(value) => return Some(value),
+            Err(misfits) => misfits,
+        };
+        for Misfit { keys, index, what } in misfits {
+            let at = keys.iter().fold(part, |part, key| child(part, key));
+            let element = index.and_then(|index| at.get_ref().as_array()?.get(index));
+            let offset = element.unwrap_or(at).span().start;
+            self.found.push((offset, format!("{name}: {what}")));
+        }
+        None
+    }
+
+    /// All mistakes, if there are some.
+    fn end(&mut self) -> Result<(), String> {
+        if self.found.is_empty() {
+            return Ok(());
+        }
+        self.found.sort();
+        let lines = self.found.iter().map(|(offset, what)| {
+            let before = &self.text[..(*offset).min(self.text.len())];
+            let line = before.matches('\n').count() + 1;
+            let last = before.rsplit('\n').next().unwrap_or_default();
+            format!("{line}:{}: {what}", last.chars().count() + 1)
+        });
+        Err(lines.collect::<Vec<_>>().join("\n"))
+    }
+}
+
+/// The value of a key, or the whole where there is none.
+fn child<'a, 'i>(part: &'a Spanned<DeValue<'i>>, key: &str) -> &'a Spanned<DeValue<'i>> {
+    let value = part.get_ref().as_table().and_then(|table| table.get(key));
+    value.unwrap_or(part)
+}
+
+/// The tables of an array of them; none where it is something else, which [`WrittenHead`] tells of.
+fn part<'a, 'i>(root: &'a Spanned<DeValue<'i>>, key: &str) -> &'a [Spanned<DeValue<'i>>] {
+    let parts = root.get_ref().as_table().and_then(|table| table.get(key));
+    let parts = parts.and_then(|value| value.get_ref().as_array());
+    parts.map_or(&[], |parts| parts.as_ref())
 }
 
 /// Characters to insert, remove or replace until one word is the other.
@@ -170,13 +235,16 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct WrittenHead {
     name: String,
     url: Option<String>,
-    #[serde(default)]
-    topic: Vec<WrittenTopic>,
-    group: Vec<WrittenGroup>,
-    phase: Vec<WrittenPhase>,
+    /// Read one by one.
+    #[serde(default, rename = "topic")]
+    _topic: Vec<IgnoredAny>,
+    #[serde(rename = "group")]
+    _group: Vec<IgnoredAny>,
+    #[serde(rename = "phase")]
+    _phase: Vec<IgnoredAny>,
     after: Option<WrittenAfter>,
 }
 
@@ -191,14 +259,23 @@ struct WrittenAfter {
 }
 
 impl WrittenAfter {
-    fn read(self) -> Result<After, String> {
+    fn read(self) -> Result<After, Vec<Misfit>> {
         Ok(After {
             memory_within: self.memory_within,
             memory_of: self.memory_of,
             counters_return: self.counters_return,
-            within: duration(&self.within)?,
+            within: duration(&self.within).map_err(|what| misfit(&["within"], what))?,
         })
     }
+}
+
+/// One thing that does not fit.
+fn misfit(keys: &'static [&'static str], what: String) -> Vec<Misfit> {
+    vec![Misfit {
+        keys,
+        index: None,
+        what,
+    }]
 }
 
 #[derive(Deserialize)]
@@ -207,6 +284,15 @@ struct WrittenTopic {
     name: String,
     #[serde(default = "one")]
     channels: u32,
+}
+
+impl WrittenTopic {
+    fn read(self) -> Topic {
+        Topic {
+            name: self.name,
+            channels: self.channels,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -284,56 +370,81 @@ struct WrittenLoss {
 }
 
 impl WrittenGroup {
-    fn read(&self, topic: impl Fn(&str) -> Result<usize, String>) -> Result<Group, String> {
-        let dialect = dialect::by_name(&self.dialect).ok_or_else(|| unknown(&self.dialect))?;
-        let role = match (&self.publish, &self.echo) {
+    fn read(&self, topics: &[Topic]) -> Result<Group, Vec<Misfit>> {
+        let mut misfits = Vec::new();
+        let mut find = |name: &str, keys, index| {
+            let found = topics.iter().position(|topic| topic.name == name);
+            if found.is_none() {
+                let what = format!("there is no topic {name}");
+                misfits.push(Misfit { keys, index, what });
+            }
+            found
+        };
+        let subscribe = self.subscribe.iter().enumerate();
+        let subscribe: Vec<usize> = subscribe
+            .filter_map(|(index, name)| find(name, &["subscribe"], Some(index)))
+            .collect();
+        let publish = self.publish.as_ref().map(|publish| Publish {
+            topic: find(&publish.topic, &["publish", "topic"], None).unwrap_or(0),
+            rate: publish.rate,
+            window: publish.window,
+            together: publish.together,
+            size: publish.size,
+        });
+        let role = match (publish, &self.echo) {
             (None, None) => Role::Listen,
-            (Some(publish), None) => Role::Publish(Publish {
-                topic: topic(&publish.topic)?,
-                rate: publish.rate,
-                window: publish.window,
-                together: publish.together,
-                size: publish.size,
-            }),
+            (Some(publish), None) => Role::Publish(publish),
             (None, Some(echo)) => Role::Echo(Echo {
                 rate: echo.rate,
                 in_flight: echo.in_flight,
                 size: echo.size,
             }),
-            (Some(_), Some(_)) => return Err("publish or echo, not both".to_owned()),
+            (Some(_), Some(_)) => {
+                misfits.extend(misfit(&["echo"], "publish or echo, not both".to_owned()));
+                Role::Listen
+            }
         };
-        let subscribe = self.subscribe.iter().map(|name| topic(name));
-        Ok(Group {
-            name: self.name.clone(),
-            count: self.count,
-            dialect,
-            subscribe: subscribe.collect::<Result<_, _>>()?,
-            role,
-        })
+        let dialect = dialect::by_name(&self.dialect);
+        match dialect {
+            Some(dialect) if misfits.is_empty() => Ok(Group {
+                name: self.name.clone(),
+                count: self.count,
+                dialect,
+                subscribe,
+                role,
+            }),
+            Some(_) => Err(misfits),
+            None => {
+                misfits.extend(misfit(&["dialect"], unknown(&self.dialect)));
+                Err(misfits)
+            }
+        }
     }
 }
 
 impl WrittenPhase {
-    fn read(&self, groups: &[&str]) -> Result<Phase, String> {
-        let loss = |name: &str, share: f64| {
-            if !(0.0..=1.0).contains(&share) {
-                return Err(format!("share {share}: expected 0 to 1"));
-            }
-            let group = groups.iter().position(|group| *group == name);
-            let group = group.ok_or_else(|| format!("there is no group {name}"))?;
-            Ok(Loss { group, share })
-        };
+    fn read(&self, groups: &[&str]) -> Result<Phase, Vec<Misfit>> {
         let (name, usual, step) = match self {
             WrittenPhase::Open { name, upto } => (name, "open", Step::Open(*upto)),
-            WrittenPhase::Hold { name, time } => (name, "hold", Step::Hold(duration(time)?)),
+            WrittenPhase::Hold { name, time } => (name, "hold", Step::Hold(time_of(time)?)),
             WrittenPhase::Traffic { name, time, drop } => {
-                let drop = drop.as_ref().map(|drop| loss(&drop.group, drop.share));
-                let step = Step::Traffic(duration(time)?, drop.transpose()?);
+                let keys = [&["drop", "group"][..], &["drop", "share"][..]];
+                let drop = drop.as_ref();
+                let drop = drop.map(|drop| loss(groups, &drop.group, drop.share, keys));
+                let step = match (time_of(time), drop.transpose()) {
+                    (Ok(time), Ok(drop)) => Step::Traffic(time, drop),
+                    (time, drop) => {
+                        let misfits = [time.err(), drop.err()].into_iter().flatten();
+                        return Err(misfits.flatten().collect());
+                    }
+                };
                 (name, "traffic", step)
             }
             WrittenPhase::Publish { name, each } => (name, "publish", Step::PublishEach(*each)),
             WrittenPhase::Reconnect { name, group, share } => {
-                (name, "reconnect", Step::Reconnect(loss(group, *share)?))
+                let keys = [&["group"][..], &["share"][..]];
+                let loss = loss(groups, group, *share, keys)?;
+                (name, "reconnect", Step::Reconnect(loss))
             }
             WrittenPhase::Close { name } => (name, "close", Step::Close),
         };
@@ -341,6 +452,32 @@ impl WrittenPhase {
             name: name.clone().unwrap_or_else(|| usual.to_owned()),
             step,
         })
+    }
+}
+
+/// The time of a phase.
+fn time_of(text: &str) -> Result<Duration, Vec<Misfit>> {
+    duration(text).map_err(|what| misfit(&["time"], what))
+}
+
+/// Connections that a phase drops; `keys` lead to the group and to the share.
+fn loss(
+    groups: &[&str],
+    name: &str,
+    share: f64,
+    keys: [&'static [&'static str]; 2],
+) -> Result<Loss, Vec<Misfit>> {
+    let mut misfits = Vec::new();
+    let group = groups.iter().position(|group| *group == name);
+    if group.is_none() {
+        misfits.extend(misfit(keys[0], format!("there is no group {name}")));
+    }
+    if !(0.0..=1.0).contains(&share) {
+        misfits.extend(misfit(keys[1], format!("share {share}: expected 0 to 1")));
+    }
+    match group {
+        Some(group) if misfits.is_empty() => Ok(Loss { group, share }),
+        _ => Err(misfits),
     }
 }
 

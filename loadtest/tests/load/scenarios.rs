@@ -123,24 +123,58 @@ fn mistakes_are_told_together_with_their_places() {
     assert!(error.ends_with("(did you mean `count`?)"), "{error}");
     assert_eq!(error.lines().count(), 1, "{error}");
 
-    let text = "name = \"x\"\n[[group]]\nname = \"g\"\ncount = 1\nsubscribe = [\"t\"]\n\
-                [[phase]]\ndo = \"hold\"\ntime = \"soon\"\n\
-                [[phase]]\ndo = \"reconnect\"\ngroup = \"h\"\nshare = 0.5\n";
+    // What can be read by itself tells of its own mistake.
+    let text = "nmae = \"x\"\n[[group]]\nname = \"g\"\ncount = \"one\"\n[[topic]]\nname = 1\n\
+                [[phase]]\ndo = \"open\"\n[[phase]]\ndo = \"dance\"\n\
+                [[phase]]\ndo = \"open\"\ntime = \"1s\"\n";
     let error = scenario::parse(text).err().expect("mistakes");
-    assert_eq!(error.lines().count(), 3, "{error}");
-    for part in [
-        "group g: there is no topic t",
-        "phase 1: soon: ",
-        "phase 2: there is no group h",
-    ] {
-        assert!(error.contains(part), "{error}\n  lacks {part}");
+    let places: Vec<_> = error.lines().map(place).collect();
+    assert_eq!(places, ["1:1", "4:9", "6:8", "10:6", "13:1"], "{error}");
+
+    let text = "name = \"x\"\n= 1\n[[group]]\nname =\n";
+    let error = scenario::parse(text).err().expect("mistakes");
+    let lines: Vec<_> = error.lines().map(|line| &line[..2]).collect();
+    assert_eq!(lines, ["2:", "4:"], "{error}");
+
+    let text = "name = \"x\"\n[[topic]]\nname = \"u\"\n\
+                [[group]]\nname = \"g\"\ncount = 1\nsubscribe = [\"u\",\n  \"t\", \"v\"]\n\
+                dialect = \"smtp\"\npublish = { topic = \"w\" }\necho = {}\n\
+                [[phase]]\ndo = \"hold\"\ntime = \"soon\"\n\
+                [[phase]]\ndo = \"reconnect\"\ngroup = \"h\"\nshare = 2.5\n\
+                [[phase]]\ndo = \"traffic\"\ntime = \"now\"\ndrop = { group = \"i\", share = 0.5 }\n\
+                [after]\nmemory_within = 0.5\nwithin = \"a while\"\n";
+    let error = scenario::parse(text).err().expect("mistakes");
+    let expected = [
+        "8:3: group g: there is no topic t",
+        "8:8: group g: there is no topic v",
+        "9:11: group g: unknown dialect smtp",
+        "10:21: group g: there is no topic w",
+        "11:8: group g: publish or echo, not both",
+        "14:8: phase 1: soon: ",
+        "17:9: phase 2: there is no group h",
+        "18:9: phase 2: share 2.5: expected 0 to 1",
+        "21:8: phase 3: now: ",
+        "22:18: phase 3: there is no group i",
+        "25:10: after: a while: ",
+    ];
+    assert_eq!(error.lines().count(), expected.len(), "{error}");
+    for (line, expected) in error.lines().zip(expected) {
+        assert!(line.starts_with(expected), "{line}\n  lacks {expected}");
     }
     let file = std::env::temp_dir().join(format!("roost-load-wrong-{}.toml", std::process::id()));
     std::fs::write(&file, text).expect("it is written");
     let error = scenario::read(&file).err().expect("mistakes");
     std::fs::remove_file(&file).expect("it was written");
     let name = file.display().to_string();
+    let begin = format!("{name}:8:3: ");
+    assert!(error.starts_with(&begin), "{error}");
     assert!(error.lines().all(|line| line.starts_with(&name)), "{error}");
+}
+
+/// `LINE:COLUMN` of a mistake.
+fn place(line: &str) -> &str {
+    let end = line.match_indices(':').nth(1).expect("a place").0;
+    &line[..end]
 }
 
 #[test]
