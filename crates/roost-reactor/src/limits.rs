@@ -18,15 +18,30 @@ pub(crate) fn keep_budget<D: Driver>(core: &mut Core, driver: &D) -> bool {
     if verdict.wake_others {
         core.channels.links().wake_others();
     }
-    let mut left = verdict.listed_bytes;
-    for &(held, key) in &verdict.close {
-        core.counters.closed_memory_limit_total.inc();
-        close_holder(core, driver, key);
-        left = left - held + core.connections.held_by(driver, key);
-    }
-    let has_closed = !verdict.close.is_empty();
-    if has_closed {
-        core.governor.report_closed(&core.connections, driver, left);
+    let (mut held, mut listed) = (verdict.held_bytes, verdict.listed_bytes);
+    let mut close_threshold = verdict.close_threshold;
+    let mut holders = verdict.holders.into_iter().peekable();
+    let mut has_closed = false;
+    // What waits for several is freed with the last of them: if closing so many has not freed
+    // enough, twice as many are next.
+    let mut wanted = held.saturating_sub(verdict.goal_bytes);
+    while held > verdict.goal_bytes {
+        let mut given = 0;
+        while given < wanted
+            && let Some((bytes, key)) = holders.next_if(|(bytes, _)| *bytes >= close_threshold)
+        {
+            given += bytes;
+            core.counters.closed_memory_limit_total.inc();
+            close_holder(core, driver, key);
+            listed = listed - bytes + core.connections.held_by(driver, key);
+        }
+        if given == 0 {
+            break;
+        }
+        has_closed = true;
+        let governor = &mut core.governor;
+        (held, close_threshold) = governor.report_closed(&core.connections, driver, listed);
+        wanted = wanted.saturating_mul(2);
     }
     has_closed
 }

@@ -1,6 +1,8 @@
 //! The outboxes of one reactor's connections: a table beside the connection table, with an entry
 //! only where the kernel did not take all, and the accounting of what they hold.
 
+use std::cell::Cell;
+
 use slab::Slab;
 
 use super::conn::{Conn, Index};
@@ -11,6 +13,8 @@ use super::outbox::{Held, Outbox};
 pub(crate) struct Outboxes {
     outboxes: Slab<Outbox>,
     held: Held,
+    /// What the fullest has taken to hold since the last [`Outboxes::take_peak`].
+    peak: Cell<u64>,
 }
 
 impl Outboxes {
@@ -33,7 +37,9 @@ impl Outboxes {
         let outbox = &mut self.outboxes[conn.outbox.get()?];
         let before = Held::of(outbox);
         let result = change(outbox);
-        self.held = self.held.replaced(before, Held::of(outbox));
+        let after = Held::of(outbox);
+        self.held = self.held.replaced(before, after);
+        self.peak.set(self.peak.get().max(after.cost));
         Some(result)
     }
 
@@ -91,6 +97,11 @@ impl Outboxes {
         self.held
     }
 
+    /// What it has taken to hold the fullest since the last call.
+    pub(crate) fn take_peak(&self) -> u64 {
+        self.peak.take()
+    }
+
     /// Cuts the table down to what is needed; returns the bytes that were freed.
     pub(crate) fn shrink(&mut self) -> usize {
         crate::memory::cut(&mut self.outboxes)
@@ -129,6 +140,8 @@ mod tests {
         outboxes.check_invariants();
         outboxes.edit(&conn, Outbox::clear);
         assert_eq!(outboxes.held(), Held::default());
+        let peak = (outboxes.take_peak(), outboxes.take_peak());
+        assert!(peak.0 > 10 && peak.1 == 0, "{peak:?}");
         assert_eq!(outboxes.len(), 1, "an empty one stays until it is removed");
         outboxes.remove(&mut conn);
         assert!(outboxes.is_empty() && conn.outbox == Index::NONE);

@@ -32,7 +32,7 @@ pub(crate) struct Budget {
 #[repr(align(64))]
 struct Share {
     held: AtomicU64,
-    /// What waited for the one for whom most waited, when memory was last counted.
+    /// What the connection here that holds most holds, or held since memory was last counted.
     largest: AtomicU64,
     /// It shall give some back.
     asked: AtomicBool,
@@ -57,10 +57,16 @@ pub(crate) struct BudgetShare {
 pub(crate) struct BudgetVerdict {
     /// All hold too much together: the other reactors are to look, too.
     pub(crate) wake_others: bool,
-    /// To be closed here, and what each holds.
-    pub(crate) close: Vec<(u64, ConnKey)>,
-    /// What all here hold that are not closed already.
+    /// What each connection here holds, those that hold most first; none where none is to be closed.
+    pub(crate) holders: Vec<(u64, ConnKey)>,
+    /// What they hold together, a message for each for which it waits.
     pub(crate) listed_bytes: u64,
+    /// What is held of that, a message once.
+    pub(crate) held_bytes: u64,
+    /// What may be held when enough are closed.
+    pub(crate) goal_bytes: u64,
+    /// One that holds less is not closed.
+    pub(crate) close_threshold: u64,
 }
 
 impl Budget {
@@ -144,16 +150,12 @@ impl BudgetShare {
             // In u128: both may be large.
             let mine = u128::from(much) * u128::from(held) / u128::from(sum.max(1));
             let mine = u64::try_from(mine).unwrap_or(u64::MAX);
-            let mut holders = holders(connections, driver);
-            verdict.listed_bytes = holders.iter().map(|(held, _)| held).sum();
+            verdict.holders = holders(connections, driver);
+            verdict.listed_bytes = verdict.holders.iter().map(|(held, _)| held).sum();
             // What no living connection holds is on its way back already.
-            let mut freed = held.saturating_sub(verdict.listed_bytes);
-            holders.retain(|&(held, _)| {
-                let is_chosen = freed < mine && held >= close_threshold;
-                freed += if is_chosen { held } else { 0 };
-                is_chosen
-            });
-            verdict.close = holders;
+            verdict.held_bytes = held.min(verdict.listed_bytes);
+            verdict.goal_bytes = held.saturating_sub(mine);
+            verdict.close_threshold = close_threshold;
         }
         Some(verdict)
     }
@@ -170,8 +172,18 @@ impl BudgetShare {
         is_too_much
     }
 
-    /// Says that connections here hold at most `held`.
+    /// One that holds less than this is not closed.
+    pub(crate) fn close_threshold(&self) -> u64 {
+        self.budget.close_threshold()
+    }
+
+    /// Says that connections here hold at most `held`, and if one holds more than any did before.
     fn tell(&mut self, connections: &Connections, held: u64) {
+        let peak = connections.outboxes().take_peak();
+        let largest = &self.budget.shares[self.reactor].largest;
+        if peak > largest.load(Ordering::Relaxed) {
+            largest.store(peak, Ordering::Relaxed);
+        }
         self.told_at = connections.queued_bytes_total();
         self.counted = self.counted.min(held);
         if held != self.told {
@@ -182,8 +194,8 @@ impl BudgetShare {
         }
     }
 
-    /// Counts the memory anew, of which no more than `bound` is held, and how much waits for the
-    /// connection for which most does; says both.
+    /// Counts the memory anew, of which no more than `bound` is held, and what the connection holds
+    /// that holds most; says both. One without an outbox holds little, as a rule.
     pub(crate) fn recount<D: Driver>(
         &mut self,
         connections: &Connections,
@@ -193,8 +205,9 @@ impl BudgetShare {
         let held = count_memory(connections, driver).min(bound);
         self.counted = held;
         self.tell(connections, held);
-        let outboxes = connections.outboxes();
-        let costs = outboxes.iter().map(|outbox| Held::of(outbox).cost);
+        let owners = connections.outboxes().iter().map(|outbox| outbox.owner());
+        let keys = owners.filter_map(|slot| connections.key_at(slot));
+        let costs = keys.map(|key| connections.held_by(driver, key));
         // A reactor that sees that the largest is gone must see that the sum is less as well, or it
         // closes its own for that.
         let largest = &self.budget.shares[self.reactor].largest;

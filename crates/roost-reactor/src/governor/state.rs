@@ -61,13 +61,15 @@ impl Governor {
 
     /// Connections were closed for the budget; those that are left hold `bytes` at most. The other
     /// reactors have been asked as well, and must not close theirs for what has been closed here.
+    /// Returns what is held now, and what one must hold at least to be closed as well.
     pub(crate) fn report_closed<D: Driver>(
         &mut self,
         connections: &Connections,
         driver: &D,
         bytes: u64,
-    ) {
-        self.budget.recount(connections, driver, bytes);
+    ) -> (u64, u64) {
+        let held = self.budget.recount(connections, driver, bytes);
+        (held, self.budget.close_threshold())
     }
 
     /// Brings the list of those for whom most waits up to date, if it is time.
