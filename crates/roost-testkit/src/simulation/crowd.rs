@@ -386,12 +386,8 @@ impl Crowd {
                         0 => peer.say_close(), // FIN right behind the close frame
                         _ => peer.end_without_close(),
                     }
-                    self.push_out(index, now);
-                    if self.peers[index].holds_socket {
-                        self.driver.shutdown_write(key);
-                    }
+                    self.peers[index].fin_is_next = true;
                 }
-                return;
             }
             Action::Close => peer.say_close(),
             Action::LastWords => {
@@ -503,15 +499,19 @@ impl Crowd {
             self.plan_action(index, later, Action::Rest);
         }
         let peer = &mut self.peers[index];
-        if peer.in_flight || peer.outgoing.is_empty() || !peer.holds_socket {
-            return;
+        if !peer.in_flight && !peer.outgoing.is_empty() && peer.holds_socket {
+            let bytes = std::mem::take(&mut peer.outgoing);
+            peer.sends.push(now);
+            match self.driver.send_copy(key_of(index), &bytes) {
+                SendStatus::Done => {}
+                SendStatus::Pending => peer.in_flight = true,
+                SendStatus::Gone => peer.gone(),
+            }
         }
-        let bytes = std::mem::take(&mut peer.outgoing);
-        peer.sends.push(now);
-        match self.driver.send_copy(key_of(index), &bytes) {
-            SendStatus::Done => {}
-            SendStatus::Pending => peer.in_flight = true,
-            SendStatus::Gone => peer.gone(),
+        // Not before the rest has been handed over, which waits for what is in flight.
+        if peer.fin_is_next && peer.outgoing.is_empty() && peer.holds_socket {
+            peer.fin_is_next = false;
+            self.driver.shutdown_write(key_of(index));
         }
     }
 }

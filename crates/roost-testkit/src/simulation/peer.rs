@@ -138,6 +138,8 @@ pub(super) struct Peer {
     /// Bytes that wait for the driver to take them.
     pub(super) outgoing: Vec<u8>,
     pub(super) in_flight: bool,
+    /// Behind what waits, FIN goes.
+    pub(super) fin_is_next: bool,
     /// The driver has its socket, and has not been told to close it.
     pub(super) holds_socket: bool,
     pub(super) failure: Option<String>,
@@ -197,6 +199,7 @@ impl Peer {
             refused: None,
             outgoing: Vec::new(),
             in_flight: false,
+            fin_is_next: false,
             holds_socket: false,
             failure: None,
             present: false,
