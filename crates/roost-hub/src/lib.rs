@@ -50,8 +50,6 @@
 //! # Time
 //! Operations that time will matter to (what history keeps, what a policy limits) take `now` in the
 //! caller's ticks; nothing here looks at a clock.
-//!
-//! [`Palette`] is a thing of its own: what each connection gets in one tick, in one number.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
@@ -63,7 +61,6 @@ mod ids;
 mod item;
 mod local;
 mod names;
-mod palette;
 mod random;
 mod set;
 mod table;
@@ -77,5 +74,4 @@ pub use ids::{
 };
 pub use item::{Frames, Item, LocalRef, Output, Publish, PublishTo, Subscribe, Target};
 pub use names::{Homes, Name};
-pub use palette::{FrameBytes, FrameIndex, Palette};
 pub use set::{SubscriberIter, SubscriberSet};

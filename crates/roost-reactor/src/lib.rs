@@ -57,6 +57,7 @@ mod input;
 mod limits;
 mod memory;
 mod messages;
+mod palette;
 mod peer_message;
 mod peer_messages;
 mod plain;

@@ -1,8 +1,6 @@
-//! The hub against naive models: several hubs joined by queues, the set of subscribers, the
-//! palette.
+//! The hub against naive models: several hubs joined by queues, the set of subscribers.
 
 mod model;
-mod palette;
 mod races;
 mod set;
 mod sim;

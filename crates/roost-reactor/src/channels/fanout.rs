@@ -13,11 +13,12 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use roost_hub::{ChannelId, Encoding, FrameIndex, Hub, Name, Subscriber};
+use roost_hub::{ChannelId, Encoding, Hub, Name, Subscriber};
 use roost_net::ConnKey;
 use roost_wire::Frozen;
 
 use crate::connections::{BATCH_CHUNKS_MAX, Connections, Origin};
+use crate::palette::FrameIndex;
 
 /// The incremental fan-outs of a reactor.
 #[derive(Default)]

@@ -1,12 +1,13 @@
 //! What one loop iteration sends: frames, each once, and who gets which.
 
-use roost_hub::{ChannelId, FrameBytes, FrameIndex, Palette};
+use roost_hub::ChannelId;
 use roost_net::Chunk;
 use roost_net::memory::{HighWater, shrink_vec};
 use roost_wire::frame::append_frame;
 use roost_wire::{Frozen, Opcode};
 
 use super::conn::Conn;
+use crate::palette::{FrameBytes, FrameIndex, Palette};
 
 /// Where a publication comes from.
 #[derive(Debug, Clone, Copy)]

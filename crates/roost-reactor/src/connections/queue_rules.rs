@@ -1,11 +1,11 @@
 //! The limits of a connection's queue, and whose messages are dropped when it is beyond them.
 
-use roost_hub::FrameIndex;
 use roost_metrics::{Counters, NamespaceCounters};
 use roost_net::Chunk;
 
 use super::outbox::{Droppable, Full, Outbox};
 use super::output::{Origin, PendingFrame, PendingOutput};
+use crate::palette::FrameIndex;
 use crate::settings::{Policies, SlowConsumer};
 
 /// What may wait for a connection, and what is dropped for it.

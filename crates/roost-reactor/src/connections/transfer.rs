@@ -2,7 +2,6 @@
 
 use roost_dialect::Replies;
 use roost_dialect::dialect::Message;
-use roost_hub::FrameIndex;
 use roost_net::{Chunk, ConnKey};
 use roost_wire::Frozen;
 use roost_wire::deflate::{Agreement, Inflater, Takeover};
@@ -13,6 +12,7 @@ use super::outbox::Outbox;
 use super::output::Origin;
 use super::partial::{Decoder, Partial, PendingAccept, Unread};
 use super::state::Connections;
+use crate::palette::FrameIndex;
 
 impl Connections {
     /// Sends a connection a message of its own.

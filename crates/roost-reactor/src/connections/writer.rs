@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 
-use roost_hub::FrameIndex;
 use roost_net::{Chunk, ConnKey, Driver, SendStatus};
 
 use super::conn::Flags;
@@ -13,6 +12,7 @@ use super::outbox::{BATCH_BYTES_MAX, BATCH_CHUNKS_MAX, Full, queue_bytes};
 use super::output::PendingFrame;
 use super::queue_rules::QueueRules;
 use super::state::Connections;
+use crate::palette::FrameIndex;
 
 /// Scratch memory of the flush, reused.
 #[derive(Default)]
