@@ -40,6 +40,17 @@ pub enum PublishError {
     UnknownChannel(ChannelId),
 }
 
+/// Why a state makes no hub: it was not exported by one, or not by this program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StateError {
+    /// Channels' numbers do not ascend.
+    Number(u32),
+    /// Two channels have this name.
+    Name(String),
+    /// A channel that nobody wants.
+    Empty(String),
+}
+
 impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -76,9 +87,22 @@ impl fmt::Display for PublishError {
     }
 }
 
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StateError::Number(number) => {
+                write!(f, "the channel's number {number} is not behind the last")
+            }
+            StateError::Name(name) => write!(f, "two channels are named {name:?}"),
+            StateError::Empty(name) => write!(f, "nobody wants the channel {name:?}"),
+        }
+    }
+}
+
 impl Error for NameError {}
 impl Error for SubscribeError {}
 impl Error for PublishError {}
+impl Error for StateError {}
 
 impl From<NameError> for SubscribeError {
     fn from(error: NameError) -> Self {

@@ -40,39 +40,6 @@ pub struct Snapshot {
     pub position: Position,
 }
 
-/// How many encodings a hub can tell apart.
-pub const ENCODINGS_MAX: usize = 8;
-
-/// A form in which dialects write deliveries; below [`ENCODINGS_MAX`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Encoding(pub u8);
-
-/// A set of encodings: bit `n` stands for `Encoding(n)`.
-pub type EncodingMask = u8;
-
-impl Encoding {
-    /// All there are, in ascending order.
-    pub fn all() -> impl Iterator<Item = Encoding> {
-        (0..ENCODINGS_MAX as u8).map(Encoding)
-    }
-
-    /// The mask that holds this encoding alone.
-    ///
-    /// # Panics
-    /// In debug builds, when the encoding is not below [`ENCODINGS_MAX`].
-    pub fn bit(self) -> EncodingMask {
-        debug_assert!(
-            self.index() < ENCODINGS_MAX,
-            "an encoding is below ENCODINGS_MAX"
-        );
-        1 << self.0
-    }
-
-    pub(crate) fn index(self) -> usize {
-        usize::from(self.0)
-    }
-}
-
 /// The numbers of one publication, the same for all its subscribers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EventIds {

@@ -1,11 +1,8 @@
-//! What goes into a hub and what comes out of it: [`Publish`], [`Item`], [`Output`], [`Frames`].
+//! What goes into a hub and what comes out of it: [`Subscribe`], [`Publish`], [`Item`], [`Output`].
 
-use std::sync::Arc;
-
-use crate::ids::{
-    ChannelId, ENCODINGS_MAX, Encoding, EncodingMask, EventIds, HomeIndex, NamespaceId, ReactorId,
-    Snapshot, Subscriber,
-};
+use crate::encoding::{Encoding, EncodingSet};
+use crate::frames::Frames;
+use crate::ids::{ChannelId, EventIds, HomeIndex, NamespaceId, ReactorId, Snapshot, Subscriber};
 use crate::names::Name;
 
 /// What one reactor's hub says to another's. The reactor loses none, and carries them in order for
@@ -23,7 +20,7 @@ pub enum Item<P, F> {
         /// Where deliveries shall go.
         local: LocalRef,
         /// What the reactor wants from now on.
-        encodings: EncodingMask,
+        encodings: EncodingSet,
     },
     /// From the home: everything published from now on will be delivered in these encodings.
     InterestAck {
@@ -32,7 +29,7 @@ pub enum Item<P, F> {
         /// The channel's place at home; valid until the reactor sends `Uninterest`.
         home: HomeIndex,
         /// What the home now delivers to this reactor.
-        encodings: EncodingMask,
+        encodings: EncodingSet,
         /// The channel at this moment, in order with the deliveries.
         snapshot: Snapshot,
     },
@@ -86,7 +83,8 @@ pub enum Item<P, F> {
 pub struct LocalRef {
     /// Place in the local table.
     pub channel: ChannelId,
-    /// Which of the channels that had this place; wraps after 2^32 channels.
+    /// Which of the channels that had this place, in 24 bits: it is the same again after 16,777,216
+    /// channels on this reactor, and no item is under way for so long.
     pub cookie: u32,
 }
 
@@ -185,102 +183,4 @@ pub enum PublishTo<'a> {
     Name(&'a str),
     /// A channel the publisher subscribes to: no name is looked up.
     Channel(ChannelId),
-}
-
-/// The frames of one publication: one for each encoding asked for. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Frames<F> {
-    encodings: EncodingMask,
-    body: Body<F>,
-}
-
-/// One frame travels by itself; several share one allocation for all the reactors they go to.
-#[derive(Debug, Clone)]
-enum Body<F> {
-    One(F),
-    Many(Arc<[Option<F>; ENCODINGS_MAX]>),
-}
-
-impl<F> Frames<F> {
-    /// Which encodings are in it.
-    pub fn encodings(&self) -> EncodingMask {
-        self.encodings
-    }
-
-    /// The frame in one encoding.
-    pub fn get(&self, encoding: Encoding) -> Option<&F> {
-        if self.encodings & encoding.bit() == 0 {
-            return None;
-        }
-        match &self.body {
-            Body::One(frame) => Some(frame),
-            Body::Many(frames) => frames[encoding.index()].as_ref(),
-        }
-    }
-
-    /// Each encoding with its frame, in ascending order.
-    pub fn iter(&self) -> impl Iterator<Item = (Encoding, &F)> {
-        Encoding::all().filter_map(|encoding| Some((encoding, self.get(encoding)?)))
-    }
-
-    /// Hides the encodings that are not in `mask`.
-    pub(crate) fn narrowed(mut self, mask: EncodingMask) -> Option<Frames<F>> {
-        self.encodings &= mask;
-        (self.encodings != 0).then_some(self)
-    }
-}
-
-/// The frames of one publication while its home hands them out: each is encoded when the first
-/// reactor asks for it.
-pub(crate) struct Encoder<'a, F> {
-    encode: &'a mut dyn FnMut(Encoding) -> F,
-    frames: [Option<F>; ENCODINGS_MAX],
-    shared: Option<(EncodingMask, Arc<[Option<F>; ENCODINGS_MAX]>)>,
-}
-
-impl<'a, F: Clone> Encoder<'a, F> {
-    pub(crate) fn new(encode: &'a mut dyn FnMut(Encoding) -> F) -> Self {
-        Encoder {
-            encode,
-            frames: [const { None }; ENCODINGS_MAX],
-            shared: None,
-        }
-    }
-
-    /// The frames for a reactor that wants `encodings`, which is not empty.
-    pub(crate) fn frames(&mut self, encodings: EncodingMask) -> Frames<F> {
-        let body = if encodings.is_power_of_two() {
-            Body::One(self.frame(Encoding(encodings.trailing_zeros() as u8)))
-        } else {
-            Body::Many(self.shared(encodings))
-        };
-        Frames { encodings, body }
-    }
-
-    fn frame(&mut self, encoding: Encoding) -> F {
-        self.frames[encoding.index()]
-            .get_or_insert_with(|| (self.encode)(encoding))
-            .clone()
-    }
-
-    /// An allocation with at least these encodings, the last one if it will do.
-    fn shared(&mut self, encodings: EncodingMask) -> Arc<[Option<F>; ENCODINGS_MAX]> {
-        if let Some((have, shared)) = &self.shared
-            && have & encodings == encodings
-        {
-            return shared.clone();
-        }
-        let mut have = 0;
-        for encoding in Encoding::all() {
-            if encodings & encoding.bit() != 0 {
-                self.frame(encoding);
-            }
-            if self.frames[encoding.index()].is_some() {
-                have |= encoding.bit();
-            }
-        }
-        let shared = Arc::new(self.frames.clone());
-        self.shared = Some((have, shared.clone()));
-        shared
-    }
 }

@@ -54,24 +54,35 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod bitmap;
+mod encoding;
 mod error;
+mod frames;
 mod home;
+mod home_channel;
 mod hub;
 mod ids;
 mod item;
 mod local;
+mod local_channel;
 mod names;
+mod offset;
+mod options;
+mod publishing;
 mod random;
 mod set;
+pub mod state;
 mod table;
+mod to_home;
 mod waiting;
 
-pub use error::{NameError, PublishError, SubscribeError};
-pub use hub::{Encode, Hub, HubCounts, HubOptions};
+pub use encoding::{ENCODINGS_MAX, Encoding, EncodingSet};
+pub use error::{NameError, PublishError, StateError, SubscribeError};
+pub use frames::{Encode, Frames};
+pub use hub::Hub;
 pub use ids::{
-    ChannelId, ENCODINGS_MAX, Encoding, EncodingMask, EventIds, HomeIndex, NamespaceId, Position,
-    ReactorId, Snapshot, Subscriber,
+    ChannelId, EventIds, HomeIndex, NamespaceId, Position, ReactorId, Snapshot, Subscriber,
 };
-pub use item::{Frames, Item, LocalRef, Output, Publish, PublishTo, Subscribe, Target};
+pub use item::{Item, LocalRef, Output, Publish, PublishTo, Subscribe, Target};
 pub use names::{Homes, Name};
+pub use options::{HubCounts, HubOptions};
 pub use set::{SubscriberIter, SubscriberSet};

@@ -1,214 +1,358 @@
-//! A channel as the reactor of its subscribers knows it.
+//! The subscribers' side: the channels with subscribers on this reactor.
 
-use crate::ids::{
-    ChannelId, ENCODINGS_MAX, Encoding, EncodingMask, HomeIndex, NamespaceId, ReactorId,
-    Subscriber, topic,
-};
-use crate::item::{LocalRef, Target};
-use crate::names::{Name, Named};
-use crate::set::SubscriberSet;
+use crate::encoding::{Encoding, EncodingSet};
+use crate::error::{StateError, SubscribeError};
+use crate::frames::Frames;
+use crate::ids::{ChannelId, EventIds, HomeIndex, Position, ReactorId, Snapshot, Subscriber};
+use crate::item::{LocalRef, Output, Subscribe};
+use crate::local_channel::{COOKIE_END, LocalChannel};
+use crate::names::{Name, NameHash, NameHasher, Named, Names};
+use crate::state::LocalState;
+use crate::to_home::ToHome;
+use crate::waiting::WaitingList;
 
-/// Lives while it has a subscriber.
-///
-/// What the home delivers follows what is wanted here (`encodings()`) at a distance: `announced`
-/// is the last `Interest` sent, `acked` is what the home is known to deliver now. Wider interest
-/// is announced at once. Narrower interest waits until nothing is unanswered: thus whatever comes
-/// after an answer only widens, and the answer's mask holds until the next one.
+/// All channels with subscribers here.
 #[derive(Debug)]
-pub(crate) struct LocalChannel {
-    name: Name,
-    members: Members,
-    /// What the home has delivered last, once `acked` is not empty: where the next subscription
-    /// here begins.
-    pub(crate) offset: u64,
-    /// Tells this channel from others that had its id.
-    pub(crate) cookie: u32,
-    /// Its place at home, once `acked` is not empty.
-    home_index: HomeIndex,
-    pub(crate) namespace: NamespaceId,
-    pub(crate) home: ReactorId,
-    /// The encoding of `Members::Uniform`.
-    encoding: Encoding,
-    pub(crate) announced: EncodingMask,
-    pub(crate) acked: EncodingMask,
-    /// `Interest`s the home has not answered. At most nine: one that narrows, and one for each
-    /// encoding.
-    pub(crate) unacked: u8,
+pub(crate) struct Local {
+    hasher: NameHasher,
+    channels: Names<LocalChannel>,
+    /// Who waits for a home's answer.
+    waiting: WaitingList,
+    next_cookie: u32,
+    subscriptions: usize,
+    stale_items: u64,
 }
 
-const _: () = assert!(size_of::<LocalChannel>() <= 56);
-
-/// Nearly always all subscribers of a channel speak the same encoding.
-#[derive(Debug)]
-enum Members {
-    Uniform(SubscriberSet),
-    Mixed(Box<[SubscriberSet; ENCODINGS_MAX]>),
-}
-
-impl Named for LocalChannel {
-    fn name(&self) -> &Name {
-        &self.name
+impl Local {
+    pub(crate) fn new(hasher: NameHasher) -> Self {
+        Local {
+            hasher,
+            channels: Names::new(hasher),
+            waiting: WaitingList::default(),
+            next_cookie: 0,
+            subscriptions: 0,
+            stale_items: 0,
+        }
     }
-}
 
-impl LocalChannel {
-    pub(crate) fn new(name: Name, namespace: NamespaceId, home: ReactorId, cookie: u32) -> Self {
-        LocalChannel {
+    /// Subscribes; `home` is the name's. See [`Hub::subscribe`](crate::Hub::subscribe).
+    pub(crate) fn subscribe<P, F>(
+        &mut self,
+        subscribe: Subscribe<'_>,
+        home: (NameHash, ReactorId),
+        channels_max: u32,
+        to_home: &mut ToHome<'_, P, F>,
+    ) -> Result<ChannelId, SubscribeError> {
+        let Subscribe {
+            who,
+            encoding,
             name,
-            members: Members::Uniform(SubscriberSet::new()),
-            offset: 0,
-            cookie,
-            home_index: HomeIndex(0),
             namespace,
-            home,
-            encoding: Encoding(0),
-            announced: 0,
-            acked: 0,
-            unacked: 0,
-        }
-    }
-
-    /// Adds a subscriber; false if it was there.
-    pub(crate) fn insert(&mut self, encoding: Encoding, who: Subscriber) -> bool {
-        match &mut self.members {
-            Members::Uniform(set) if set.is_empty() || self.encoding == encoding => {
-                self.encoding = encoding;
-                set.insert(who)
+            token,
+        } = subscribe;
+        let (hash, home) = home;
+        let channel = match self.channels.find(hash, name) {
+            Some(number) => {
+                let channel = ChannelId(number);
+                self.join(channel, encoding, who, to_home);
+                channel
             }
-            Members::Uniform(set) => {
-                let mut sets = Box::new([const { SubscriberSet::new() }; ENCODINGS_MAX]);
-                sets[self.encoding.index()] = std::mem::take(set);
-                sets[encoding.index()].insert(who);
-                self.members = Members::Mixed(sets);
-                true
+            None if self.channels.len() >= channels_max as usize => {
+                return Err(SubscribeError::ChannelsFull { channels_max });
             }
-            Members::Mixed(sets) => sets[encoding.index()].insert(who),
-        }
-    }
-
-    /// Takes a subscriber out; false if it was not there.
-    pub(crate) fn remove(&mut self, encoding: Encoding, who: Subscriber) -> bool {
-        match &mut self.members {
-            Members::Uniform(set) => self.encoding == encoding && set.remove(who),
-            Members::Mixed(sets) => {
-                let removed = sets[encoding.index()].remove(who);
-                let mut left = Encoding::all().filter(|e| !sets[e.index()].is_empty());
-                if let (Some(only), None) = (left.next(), left.next()) {
-                    let set = std::mem::take(&mut sets[only.index()]);
-                    self.encoding = only;
-                    self.members = Members::Uniform(set);
-                }
-                removed
+            None => {
+                let cookie = self.next_cookie;
+                self.next_cookie = (cookie + 1) % COOKIE_END;
+                let first = (encoding, who);
+                let record = LocalChannel::new(Name::from(name), namespace, home, cookie, first);
+                let channel = ChannelId(self.channels.insert(hash, record));
+                self.subscriptions += 1;
+                self.send_interest(channel, EncodingSet::of(encoding), to_home);
+                channel
             }
+        };
+        match self.snapshot(channel) {
+            Some((topic, snapshot)) if self.record(channel).acked().contains(encoding) => {
+                to_home.out.push(Output::Subscribed {
+                    who,
+                    encoding,
+                    token,
+                    channel,
+                    topic,
+                    snapshot,
+                });
+            }
+            _ => self.waiting.insert(channel, who, encoding, token),
+        }
+        Ok(channel)
+    }
+
+    /// Adds a subscriber to a channel that is here.
+    fn join<P, F>(
+        &mut self,
+        channel: ChannelId,
+        encoding: Encoding,
+        who: Subscriber,
+        to_home: &mut ToHome<'_, P, F>,
+    ) {
+        let record = self.record_mut(channel);
+        let added = record.insert(encoding, who);
+        let announced = record.announced();
+        self.subscriptions += usize::from(added);
+        if !announced.contains(encoding) {
+            self.announce(channel, announced.union(EncodingSet::of(encoding)), to_home);
         }
     }
 
-    /// The home has answered: it delivers these encodings from now on.
-    pub(crate) fn set_acked(&mut self, home: HomeIndex, encodings: EncodingMask) {
-        debug_assert_ne!(encodings, 0, "interest is never empty");
-        self.home_index = home;
-        self.acked = encodings;
-    }
-
-    /// The encodings that have subscribers.
-    pub(crate) fn encodings(&self) -> EncodingMask {
-        match &self.members {
-            Members::Uniform(set) if set.is_empty() => 0,
-            Members::Uniform(_) => self.encoding.bit(),
-            Members::Mixed(sets) => Encoding::all()
-                .filter(|encoding| !sets[encoding.index()].is_empty())
-                .fold(0, |mask, encoding| mask | encoding.bit()),
+    /// Ends a subscription; false if there was none.
+    pub(crate) fn unsubscribe<P, F>(
+        &mut self,
+        who: Subscriber,
+        encoding: Encoding,
+        channel: ChannelId,
+        to_home: &mut ToHome<'_, P, F>,
+    ) -> bool {
+        let Some(record) = self.channels.get_mut(channel.0) else {
+            return false;
+        };
+        if !record.remove(encoding, who) {
+            return false;
         }
-    }
-
-    /// The subscribers in one encoding, if there is any.
-    pub(crate) fn set(&self, encoding: Encoding) -> Option<&SubscriberSet> {
-        match &self.members {
-            Members::Uniform(set) => (self.encoding == encoding).then_some(set),
-            Members::Mixed(sets) => Some(&sets[encoding.index()]),
+        self.subscriptions -= 1;
+        if record.unacked() > 0 {
+            self.waiting.cancel(channel, who, encoding);
         }
+        self.narrow(channel, to_home);
+        true
     }
 
-    /// Subscribers in all encodings together.
+    /// A home has answered.
+    pub(crate) fn handle_ack<P, F>(
+        &mut self,
+        local: LocalRef,
+        home: HomeIndex,
+        encodings: EncodingSet,
+        snapshot: Snapshot,
+        to_home: &mut ToHome<'_, P, F>,
+    ) {
+        let channel = local.channel;
+        let record = self.channels.get_mut(channel.0);
+        let Some(record) = record.filter(|record| record.cookie() == local.cookie) else {
+            // All have unsubscribed meanwhile; the home will hear of it, or has.
+            self.stale_items += 1;
+            return;
+        };
+        record.answered(home, encodings, snapshot.position.offset);
+        let topic = record.topic().expect("an acked channel has its topic");
+        self.waiting.answer(channel, encodings, |request, token| {
+            to_home.out.push(Output::Subscribed {
+                who: request.who,
+                encoding: request.encoding,
+                token,
+                channel,
+                topic,
+                snapshot,
+            });
+        });
+        self.narrow(channel, to_home);
+    }
+
+    /// A delivery for the subscribers here, if the channel it is meant for still lives and wants
+    /// it.
+    #[inline]
+    pub(crate) fn deliver<P, F>(
+        &mut self,
+        local: LocalRef,
+        ids: EventIds,
+        exclude: Option<u64>,
+        frames: Frames<F>,
+    ) -> Option<Output<P, F>> {
+        let record = self.channels.get_mut(local.channel.0);
+        let Some(record) = record.filter(|record| record.cookie() == local.cookie) else {
+            self.stale_items += 1;
+            return None;
+        };
+        // A frame that was on its way while its encoding went out of use and came back belongs to
+        // nobody: those who asked again have not been answered yet.
+        record.set_offset(ids.offset);
+        let Some(frames) = frames.narrowed(record.acked()) else {
+            self.stale_items += 1;
+            return None;
+        };
+        Some(Output::Deliver {
+            channel: local.channel,
+            namespace: record.namespace(),
+            ids,
+            exclude,
+            frames,
+        })
+    }
+
+    /// A channel here, by name.
+    pub(crate) fn find(&self, hash: NameHash, name: &str) -> Option<ChannelId> {
+        self.channels.find(hash, name).map(ChannelId)
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, channel: ChannelId) -> Option<&LocalChannel> {
+        self.channels.get(channel.0)
+    }
+
+    /// A channel's topic, and the channel as a subscription that begins here and now finds it,
+    /// once its home has answered.
+    pub(crate) fn snapshot(&self, channel: ChannelId) -> Option<(u64, Snapshot)> {
+        let record = self.get(channel)?;
+        let topic = record.topic()?;
+        let position = Position {
+            epoch: self.hasher.epoch(record.home()),
+            offset: record.offset(),
+        };
+        Some((topic, Snapshot { position }))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.channels.len()
+    }
+
     pub(crate) fn subscriptions(&self) -> usize {
-        match &self.members {
-            Members::Uniform(set) => set.len(),
-            Members::Mixed(sets) => sets.iter().map(SubscriberSet::len).sum(),
-        }
+        self.subscriptions
     }
 
-    /// Its place at home, once the home has answered.
-    pub(crate) fn home_index(&self) -> Option<HomeIndex> {
-        (self.acked != 0).then_some(self.home_index)
+    /// Requests that wait for a home's answer.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
-    /// Its name, shared.
-    pub(crate) fn shared_name(&self) -> Name {
-        self.name.clone()
+    pub(crate) fn stale_items(&self) -> u64 {
+        self.stale_items
     }
 
-    /// How to name it to its home.
-    pub(crate) fn target(&self) -> Target {
-        match self.home_index() {
-            Some(index) => Target::Home(index),
-            None => Target::Name(self.name.clone()),
-        }
+    /// All channels.
+    pub(crate) fn channels(&self) -> impl Iterator<Item = &LocalChannel> {
+        self.channels.iter().map(|(_, record)| record)
     }
 
-    /// Its number in the whole server, once the home has answered.
-    pub(crate) fn topic(&self) -> Option<u64> {
-        Some(topic(self.home, self.home_index()?))
-    }
-
-    pub(crate) fn name_arc(&self) -> &Name {
-        &self.name
-    }
-
-    pub(crate) fn name_str(&self) -> &str {
-        &self.name
-    }
-
-    /// How other reactors name it, given its place in the table.
-    pub(crate) fn as_ref(&self, channel: ChannelId) -> LocalRef {
-        LocalRef {
-            channel,
-            cookie: self.cookie,
-        }
-    }
-
-    /// Heap bytes of the name and the subscribers.
+    /// Heap bytes, nearly.
     pub(crate) fn memory_bytes(&self) -> usize {
-        // A long name keeps a count and its capacity before the text.
-        let name = match self.name.len() {
-            0..=15 => 0,
-            len => 2 * size_of::<usize>() + len,
-        };
-        let members = match &self.members {
-            Members::Uniform(set) => set.memory_bytes(),
-            Members::Mixed(sets) => {
-                let heap: usize = sets.iter().map(SubscriberSet::memory_bytes).sum();
-                size_of_val(&**sets) + heap
+        let records = self.channels().map(LocalChannel::memory_bytes);
+        records.sum::<usize>() + self.waiting.memory_bytes() + self.channels.memory_bytes()
+    }
+
+    /// Takes this side apart.
+    pub(crate) fn into_state(self) -> LocalState {
+        let Local {
+            hasher: _, // as the hub is set up
+            channels,
+            waiting,
+            next_cookie,
+            subscriptions: _, // counted again
+            stale_items,
+        } = self;
+        let channels = channels.into_records();
+        let channels = channels.map(|(number, record)| record.into_state(ChannelId(number)));
+        LocalState {
+            channels: channels.collect(),
+            requests: waiting.into_state(),
+            next_cookie,
+            stale_items,
+        }
+    }
+
+    /// This side of a state.
+    pub(crate) fn from_state(hasher: NameHasher, state: LocalState) -> Result<Self, StateError> {
+        let LocalState {
+            channels,
+            requests,
+            next_cookie,
+            stale_items,
+        } = state;
+        let mut local = Local::new(hasher);
+        local.waiting = WaitingList::from_state(requests);
+        local.next_cookie = next_cookie % COOKIE_END;
+        local.stale_items = stale_items;
+        for channel in channels {
+            let (channel, record) = LocalChannel::from_state(channel);
+            if record.wanted().is_empty() {
+                return Err(StateError::Empty(record.name().as_str().to_owned()));
             }
-        };
-        name + members
+            local.subscriptions += record.subscriptions();
+            local.channels.insert_at(channel.0, record)?;
+        }
+        Ok(local)
     }
 
     pub(crate) fn check_invariants(&self) {
-        let wanted = self.encodings();
-        assert_ne!(wanted, 0, "a channel lives while it has a subscriber");
-        assert_eq!(wanted & !self.announced, 0, "what is wanted is announced");
+        self.channels.check_invariants();
+        let mut subscriptions = 0;
+        for record in self.channels() {
+            record.check_invariants();
+            subscriptions += record.subscriptions();
+        }
         assert_eq!(
-            self.acked & !self.announced,
-            0,
-            "what is acked is announced"
+            subscriptions, self.subscriptions,
+            "subscriptions are counted"
         );
-        if self.unacked == 0 {
-            assert_eq!(wanted, self.announced, "nothing needless is asked for");
-            assert_eq!(self.acked, self.announced, "all is answered");
+        for waiting in self.waiting.iter() {
+            let record = self.get(waiting.channel);
+            let record = record.expect("who waits, waits for a channel here");
+            let set = record.set(waiting.encoding);
+            let subscribed = set.is_some_and(|set| set.contains(waiting.who));
+            assert!(subscribed, "who waits is in the set");
+            assert!(record.unacked() > 0, "who waits will be answered");
+            let is_acked = record.acked().contains(waiting.encoding);
+            assert!(!is_acked, "who is acked is answered");
         }
-        assert!(self.unacked <= 5, "few interests are on their way");
-        for encoding in Encoding::all() {
-            self.set(encoding).inspect(|set| set.check_invariants());
+    }
+
+    /// Brings the home to know no more than is wanted, after subscribers have gone.
+    fn narrow<P, F>(&mut self, channel: ChannelId, to_home: &mut ToHome<'_, P, F>) {
+        let record = self.record(channel);
+        let wanted = record.wanted();
+        if wanted.is_empty() {
+            self.forget(channel, to_home);
+        } else if record.unacked() == 0 && wanted != record.announced() {
+            self.announce(channel, wanted, to_home);
         }
+    }
+
+    /// Tells the home which encodings are wanted from now on.
+    fn announce<P, F>(
+        &mut self,
+        channel: ChannelId,
+        encodings: EncodingSet,
+        to_home: &mut ToHome<'_, P, F>,
+    ) {
+        self.record_mut(channel).announce(encodings);
+        self.send_interest(channel, encodings, to_home);
+    }
+
+    /// Sends what the record says is announced.
+    fn send_interest<P, F>(
+        &mut self,
+        channel: ChannelId,
+        encodings: EncodingSet,
+        to_home: &mut ToHome<'_, P, F>,
+    ) {
+        let record = self.record_mut(channel);
+        let local = record.as_ref(channel);
+        if let Some((home, snapshot)) = to_home.interest(record, local, encodings) {
+            record.answered(home, encodings, snapshot.position.offset);
+        }
+    }
+
+    /// The last subscriber has gone.
+    fn forget<P, F>(&mut self, channel: ChannelId, to_home: &mut ToHome<'_, P, F>) {
+        let record = self.channels.remove(channel.0).expect("forgotten once");
+        to_home.uninterest(record.home(), record.target(), record.as_ref(channel));
+    }
+
+    fn record(&self, channel: ChannelId) -> &LocalChannel {
+        let record = self.channels.get(channel.0);
+        record.expect("the caller has found the channel")
+    }
+
+    fn record_mut(&mut self, channel: ChannelId) -> &mut LocalChannel {
+        let record = self.channels.get_mut(channel.0);
+        record.expect("the caller has found the channel")
     }
 }

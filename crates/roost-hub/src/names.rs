@@ -11,6 +11,7 @@ use ecow::EcoString;
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
+use crate::error::StateError;
 use crate::ids::ReactorId;
 use crate::table::Table;
 
@@ -127,6 +128,25 @@ impl<T: Named> Names<T> {
         let rehash = rehash(&self.hasher, &self.records);
         self.shards[hash.shard()].insert_unique(hash.bucket(), number, rehash);
         number
+    }
+
+    /// Stores a record under the number it had in another table, behind all that are here.
+    pub(crate) fn insert_at(&mut self, number: u32, record: T) -> Result<(), StateError> {
+        let hash = self.hasher.hash(record.name());
+        if self.find(hash, record.name()).is_some() {
+            return Err(StateError::Name(record.name().as_str().to_owned()));
+        }
+        if !self.records.insert_at(number, record) {
+            return Err(StateError::Number(number));
+        }
+        let rehash = rehash(&self.hasher, &self.records);
+        self.shards[hash.shard()].insert_unique(hash.bucket(), number, rehash);
+        Ok(())
+    }
+
+    /// All records with their numbers, ascending.
+    pub(crate) fn into_records(self) -> impl Iterator<Item = (u32, T)> {
+        self.records.into_records()
     }
 
     pub(crate) fn remove(&mut self, number: u32) -> Option<T> {

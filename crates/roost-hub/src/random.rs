@@ -12,6 +12,12 @@ impl PublicationIds {
         PublicationIds { state: seed }
     }
 
+    /// Takes the generator apart: its state is the seed of one that goes on.
+    pub(crate) fn into_state(self) -> u64 {
+        let PublicationIds { state } = self;
+        state
+    }
+
     /// The next number, in 1..2^53.
     pub(crate) fn next_id(&mut self) -> u64 {
         loop {

@@ -8,9 +8,11 @@
 use std::iter;
 
 use crate::bitmap::{Bitmap, BitmapIter};
+use crate::encoding::Encoding;
 use crate::ids::Subscriber;
 
-/// A set of subscribers in 16 bytes, plus 4 bytes or less for each beyond the third.
+/// The subscribers of one channel in one encoding, which stands in a byte that would be padding: 16
+/// bytes, plus 4 or less for each subscriber beyond the third.
 #[derive(Debug, Clone)]
 pub struct SubscriberSet(Form);
 
@@ -18,6 +20,7 @@ pub struct SubscriberSet(Form);
 enum Form {
     /// The first `len` are the slots, ascending.
     Few {
+        encoding: Encoding,
         len: u8,
         slots: [u32; FEW_MAX],
     },
@@ -26,8 +29,14 @@ enum Form {
         clippy::box_collection,
         reason = "with a bare Vec the set would have 32 bytes"
     )]
-    Sorted(Box<Vec<u32>>),
-    Many(Box<Bitmap>),
+    Sorted {
+        encoding: Encoding,
+        list: Box<Vec<u32>>,
+    },
+    Many {
+        encoding: Encoding,
+        bitmap: Box<Bitmap>,
+    },
 }
 
 const _: () = assert!(size_of::<SubscriberSet>() <= 16);
@@ -45,19 +54,33 @@ const FEW_AGAIN: usize = 2;
 const SORTED_STEP: usize = 4;
 
 impl SubscriberSet {
-    /// The empty set.
-    pub const fn new() -> Self {
+    /// No subscriber in this encoding.
+    pub const fn new(encoding: Encoding) -> Self {
         SubscriberSet(Form::Few {
+            encoding,
             len: 0,
             slots: [0; FEW_MAX],
         })
+    }
+
+    /// The encoding of all its subscribers.
+    pub fn encoding(&self) -> Encoding {
+        match self.0 {
+            Form::Few { encoding, .. }
+            | Form::Sorted { encoding, .. }
+            | Form::Many { encoding, .. } => encoding,
+        }
     }
 
     /// Adds a subscriber; false if it was there.
     pub fn insert(&mut self, subscriber: Subscriber) -> bool {
         let slot = subscriber.0;
         match &mut self.0 {
-            Form::Few { len, slots } => {
+            Form::Few {
+                encoding,
+                len,
+                slots,
+            } => {
                 let used = usize::from(*len);
                 let Err(at) = slots[..used].binary_search(&slot) else {
                     return false;
@@ -70,18 +93,24 @@ impl SubscriberSet {
                     let mut list = Vec::with_capacity(FEW_MAX + SORTED_STEP);
                     list.extend_from_slice(slots);
                     list.insert(at, slot);
-                    self.0 = Form::Sorted(Box::new(list));
+                    self.0 = Form::Sorted {
+                        encoding: *encoding,
+                        list: Box::new(list),
+                    };
                 }
                 true
             }
-            Form::Sorted(list) => {
+            Form::Sorted { encoding, list } => {
                 let Err(at) = list.binary_search(&slot) else {
                     return false;
                 };
                 if list.len() == SORTED_MAX {
                     let mut bitmap: Bitmap = list.iter().copied().collect();
                     bitmap.insert(slot);
-                    self.0 = Form::Many(Box::new(bitmap));
+                    self.0 = Form::Many {
+                        encoding: *encoding,
+                        bitmap: Box::new(bitmap),
+                    };
                     return true;
                 }
                 if list.len() == list.capacity() {
@@ -90,7 +119,7 @@ impl SubscriberSet {
                 list.insert(at, slot);
                 true
             }
-            Form::Many(bitmap) => bitmap.insert(slot),
+            Form::Many { bitmap, .. } => bitmap.insert(slot),
         }
     }
 
@@ -98,7 +127,7 @@ impl SubscriberSet {
     pub fn remove(&mut self, subscriber: Subscriber) -> bool {
         let slot = subscriber.0;
         match &mut self.0 {
-            Form::Few { len, slots } => {
+            Form::Few { len, slots, .. } => {
                 let used = usize::from(*len);
                 let Ok(at) = slots[..used].binary_search(&slot) else {
                     return false;
@@ -106,7 +135,7 @@ impl SubscriberSet {
                 slots.copy_within(at + 1..used, at);
                 *len -= 1;
             }
-            Form::Sorted(list) => {
+            Form::Sorted { encoding, list } => {
                 let Ok(at) = list.binary_search(&slot) else {
                     return false;
                 };
@@ -115,6 +144,7 @@ impl SubscriberSet {
                     let mut slots = [0; FEW_MAX];
                     slots[..list.len()].copy_from_slice(list);
                     self.0 = Form::Few {
+                        encoding: *encoding,
                         len: list.len() as u8,
                         slots,
                     };
@@ -122,14 +152,17 @@ impl SubscriberSet {
                     list.shrink_to(list.len() + SORTED_STEP);
                 }
             }
-            Form::Many(bitmap) => {
+            Form::Many { encoding, bitmap } => {
                 if !bitmap.remove(slot) {
                     return false;
                 }
                 if bitmap.len() <= SORTED_AGAIN {
                     let mut list = Vec::with_capacity(SORTED_AGAIN + SORTED_STEP);
                     list.extend(bitmap.iter_from(0));
-                    self.0 = Form::Sorted(Box::new(list));
+                    self.0 = Form::Sorted {
+                        encoding: *encoding,
+                        list: Box::new(list),
+                    };
                 }
             }
         }
@@ -140,9 +173,9 @@ impl SubscriberSet {
     pub fn contains(&self, subscriber: Subscriber) -> bool {
         let slot = subscriber.0;
         match &self.0 {
-            Form::Few { len, slots } => slots[..usize::from(*len)].contains(&slot),
-            Form::Sorted(list) => list.binary_search(&slot).is_ok(),
-            Form::Many(bitmap) => bitmap.contains(slot),
+            Form::Few { len, slots, .. } => slots[..usize::from(*len)].contains(&slot),
+            Form::Sorted { list, .. } => list.binary_search(&slot).is_ok(),
+            Form::Many { bitmap, .. } => bitmap.contains(slot),
         }
     }
 
@@ -150,8 +183,8 @@ impl SubscriberSet {
     pub fn len(&self) -> usize {
         match &self.0 {
             Form::Few { len, .. } => usize::from(*len),
-            Form::Sorted(list) => list.len(),
-            Form::Many(bitmap) => bitmap.len(),
+            Form::Sorted { list, .. } => list.len(),
+            Form::Many { bitmap, .. } => bitmap.len(),
         }
     }
 
@@ -170,21 +203,35 @@ impl SubscriberSet {
         let first = first.0;
         let sorted = |slots: &'_ [u32]| slots.partition_point(|&slot| slot < first);
         SubscriberIter(match &self.0 {
-            Form::Few { len, slots } => {
+            Form::Few { len, slots, .. } => {
                 let slots = &slots[..usize::from(*len)];
                 IterForm::Sorted(slots[sorted(slots)..].iter())
             }
-            Form::Sorted(list) => IterForm::Sorted(list[sorted(list)..].iter()),
-            Form::Many(bitmap) => IterForm::Many(bitmap.iter_from(first)),
+            Form::Sorted { list, .. } => IterForm::Sorted(list[sorted(list)..].iter()),
+            Form::Many { bitmap, .. } => IterForm::Many(bitmap.iter_from(first)),
         })
+    }
+
+    /// Its encoding and its subscribers, which make it again.
+    pub(crate) fn into_state(self) -> (Encoding, Vec<Subscriber>) {
+        (self.encoding(), self.iter().collect())
+    }
+
+    /// A set as [`SubscriberSet::into_state`] took it apart.
+    pub(crate) fn from_state(encoding: Encoding, subscribers: &[Subscriber]) -> Self {
+        let mut set = SubscriberSet::new(encoding);
+        for &subscriber in subscribers {
+            set.insert(subscriber);
+        }
+        set
     }
 
     /// Heap bytes.
     pub fn memory_bytes(&self) -> usize {
         match &self.0 {
             Form::Few { .. } => 0,
-            Form::Sorted(list) => size_of::<Vec<u32>>() + list.capacity() * size_of::<u32>(),
-            Form::Many(bitmap) => size_of::<Bitmap>() + bitmap.memory_bytes(),
+            Form::Sorted { list, .. } => size_of::<Vec<u32>>() + list.capacity() * size_of::<u32>(),
+            Form::Many { bitmap, .. } => size_of::<Bitmap>() + bitmap.memory_bytes(),
         }
     }
 
@@ -193,11 +240,11 @@ impl SubscriberSet {
     pub fn check_invariants(&self) {
         match &self.0 {
             Form::Few { len, .. } => assert!(usize::from(*len) <= FEW_MAX, "few are few"),
-            Form::Sorted(list) => {
+            Form::Sorted { list, .. } => {
                 assert!(list.len() > FEW_AGAIN, "a short list is in the record");
                 assert!(list.len() <= SORTED_MAX, "a long list is containers");
             }
-            Form::Many(bitmap) => {
+            Form::Many { bitmap, .. } => {
                 assert!(bitmap.len() > SORTED_AGAIN, "few containers are a list");
                 bitmap.check_invariants();
             }
@@ -205,12 +252,6 @@ impl SubscriberSet {
         let ascending = iter::zip(self.iter(), self.iter().skip(1)).all(|(a, b)| a < b);
         assert!(ascending, "slots ascend");
         assert_eq!(self.iter().count(), self.len(), "the count is right");
-    }
-}
-
-impl Default for SubscriberSet {
-    fn default() -> Self {
-        SubscriberSet::new()
     }
 }
 

@@ -72,6 +72,41 @@ impl<T> Table<T> {
             .expect("a table has fewer than 2^32 records")
     }
 
+    /// Stores a record under a number that is behind all others; false if it is not. What lies
+    /// between is free.
+    pub(crate) fn insert_at(&mut self, number: u32, record: T) -> bool {
+        let (chunk_number, slot) = split(number);
+        if chunk_number + 1 < self.chunks.len() {
+            return false;
+        }
+        while self.chunks.len() <= chunk_number {
+            self.with_room.insert(self.chunks.len() as u32);
+            self.chunks.push(Chunk::new());
+        }
+        let chunk = &mut self.chunks[chunk_number];
+        if !chunk.insert_at(slot, record) {
+            return false;
+        }
+        if usize::from(chunk.live) == CHUNK_RECORDS {
+            self.with_room.remove(&(chunk_number as u32));
+        }
+        self.len += 1;
+        true
+    }
+
+    /// All records with their numbers, ascending.
+    pub(crate) fn into_records(self) -> impl Iterator<Item = (u32, T)> {
+        let chunks = self.chunks.into_iter().enumerate();
+        chunks.flat_map(|(number, chunk)| {
+            let first = (number * CHUNK_RECORDS) as u32;
+            let slots = chunk.slots.into_iter().zip(first..);
+            slots.filter_map(|(slot, number)| match slot {
+                Slot::Live(record) => Some((number, record)),
+                Slot::Free { .. } => None,
+            })
+        })
+    }
+
     pub(crate) fn remove(&mut self, number: u32) -> Option<T> {
         let (chunk_number, slot) = split(number);
         let chunk = self.chunks.get_mut(chunk_number)?;
@@ -157,6 +192,24 @@ impl<T> Chunk<T> {
         slot
     }
 
+    /// Stores a record behind all others of the chunk; false if it is not behind them.
+    fn insert_at(&mut self, slot: usize, record: T) -> bool {
+        if slot < self.slots.len() {
+            return false;
+        }
+        if self.slots.capacity() == 0 {
+            self.slots.reserve_exact(CHUNK_RECORDS);
+        }
+        while self.slots.len() < slot {
+            let next = self.first_free;
+            self.first_free = self.slots.len() as u16;
+            self.slots.push(Slot::Free { next });
+        }
+        self.slots.push(Slot::Live(record));
+        self.live += 1;
+        true
+    }
+
     fn remove(&mut self, slot: usize) -> Option<T> {
         let entry = self.slots.get_mut(slot)?;
         if matches!(entry, Slot::Free { .. }) {
@@ -207,6 +260,40 @@ mod tests {
         assert_eq!(table.len(), 1000);
         assert_eq!(table.insert(-4), 1000);
         assert_eq!(table.iter().count(), 1001);
+    }
+
+    #[test]
+    fn a_table_is_built_again_with_the_same_numbers() {
+        let mut table = Table::new();
+        for n in 0..1000 {
+            table.insert(n);
+        }
+        let is_kept = |n: u32| n % 7 == 3 && !(256..512).contains(&n);
+        for number in (0..1000).filter(|&n| !is_kept(n)) {
+            table.remove(number);
+        }
+        let kept: Vec<(u32, u32)> = table.into_records().collect();
+        assert!(kept.iter().all(|&(number, record)| number == record));
+        let mut again = Table::new();
+        assert!(
+            kept.iter()
+                .all(|&(number, record)| again.insert_at(number, record))
+        );
+        assert_eq!(again.len(), kept.len());
+        for number in [997, 3, 400] {
+            assert!(
+                !again.insert_at(number, 0),
+                "{number} is not behind the last"
+            );
+        }
+        // All that is free is used before the table grows.
+        let free = 1000 - 3 - kept.len(); // the last record has number 996
+        let mut used: Vec<u32> = (0..free).map(|_| again.insert(0)).collect();
+        used.sort_unstable();
+        assert!(used.iter().all(|&number| number < 1024 && !is_kept(number)));
+        used.dedup();
+        assert_eq!(used.len(), free);
+        assert_eq!(again.into_records().count(), 997);
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::{ChannelId, Encoding, EncodingMask, Subscriber};
+use crate::encoding::{Encoding, EncodingSet};
+use crate::ids::{ChannelId, Subscriber};
+use crate::state::RequestState;
 
 /// Requests without an answer, and the tokens to answer with.
 #[derive(Debug, Default)]
@@ -45,7 +47,7 @@ impl WaitingList {
     pub(crate) fn answer(
         &mut self,
         channel: ChannelId,
-        encodings: EncodingMask,
+        encodings: EncodingSet,
         mut answer: impl FnMut(Request, u64),
     ) {
         let mut at = Request::first(channel);
@@ -56,7 +58,7 @@ impl WaitingList {
             else {
                 return;
             };
-            if encodings & request.encoding.bit() != 0 {
+            if encodings.contains(request.encoding) {
                 self.requests.remove(&request);
                 answer(request, token);
             }
@@ -87,6 +89,44 @@ impl WaitingList {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Request> {
         self.requests.keys()
+    }
+
+    /// Takes the list apart, in the order in which requests are answered.
+    pub(crate) fn into_state(self) -> Vec<RequestState> {
+        let WaitingList {
+            requests,
+            next_turn: _, // counted again
+        } = self;
+        let apart = |(request, token)| {
+            let Request {
+                channel,
+                who,
+                encoding,
+                turn: _, // their order says it
+            } = request;
+            RequestState {
+                channel,
+                who,
+                encoding,
+                token,
+            }
+        };
+        requests.into_iter().map(apart).collect()
+    }
+
+    /// The list of a state.
+    pub(crate) fn from_state(requests: Vec<RequestState>) -> Self {
+        let mut list = WaitingList::default();
+        for request in requests {
+            let RequestState {
+                channel,
+                who,
+                encoding,
+                token,
+            } = request;
+            list.insert(channel, who, encoding, token);
+        }
+        list
     }
 
     /// Heap bytes, nearly: nodes of a B-tree are three quarters full at a guess.

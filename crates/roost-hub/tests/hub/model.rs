@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use roost_hub::{ChannelId, Encoding, EventIds, ReactorId, Subscriber};
+use roost_hub::{ChannelId, Encoding, EncodingSet, EventIds, ReactorId, Subscriber};
 
 /// The first thing that went wrong.
 pub(crate) type Check = Result<(), String>;
@@ -43,7 +43,7 @@ pub(crate) struct Message {
     /// Place in the log, once it is ordered.
     position: Option<usize>,
     ids: Option<EventIds>,
-    encoded: u8,
+    encoded: EncodingSet,
     publication: Option<u64>,
 }
 
@@ -85,7 +85,7 @@ impl Model {
             ack,
             position: None,
             ids: None,
-            encoded: 0,
+            encoded: EncodingSet::EMPTY,
             publication: None,
         });
         self.messages.len() - 1
@@ -118,10 +118,10 @@ impl Model {
     pub(crate) fn encode(&mut self, message: usize, encoding: Encoding, ids: EventIds) -> Check {
         let record = &mut self.messages[message];
         ensure!(
-            record.encoded & encoding.bit() == 0,
+            !record.encoded.contains(encoding),
             "message {message} is encoded twice as {encoding:?}"
         );
-        record.encoded |= encoding.bit();
+        record.encoded = record.encoded.union(EncodingSet::of(encoding));
         ensure!(
             record.ids.is_none_or(|known| known == ids),
             "message {message} has two sets of numbers"

@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 
 use roost_hub::{
-    ChannelId, Encoding, EncodingMask, EventIds, Hub, HubOptions, Item, NameError, NamespaceId,
-    Output, Position, Publish, PublishError, PublishTo, ReactorId, Subscribe, SubscribeError,
-    Subscriber,
+    ChannelId, ENCODINGS_MAX, Encoding, EncodingSet, EventIds, Hub, HubOptions, Item, NameError,
+    NamespaceId, Output, Position, Publish, PublishError, PublishTo, ReactorId, Subscribe,
+    SubscribeError, Subscriber,
 };
 
 const RAW: Encoding = Encoding(0);
 const WAMP: Encoding = Encoding(1);
+const LAST: Encoding = Encoding(ENCODINGS_MAX as u8 - 1);
 const ALICE: Subscriber = Subscriber(1);
 const BOB: Subscriber = Subscriber(2);
 
@@ -336,7 +337,9 @@ fn a_frame_is_encoded_once_however_many_reactors_want_it() {
         .collect();
     let name = "shared";
     let home = hubs[0].home_of(name);
-    let wanted: [&[Encoding]; 5] = [&[RAW], &[RAW, WAMP], &[WAMP], &[WAMP, Encoding(3)], &[RAW]];
+    // One reactor wants all there are.
+    let all: Vec<Encoding> = (0..ENCODINGS_MAX as u8).map(Encoding).collect();
+    let wanted: [&[Encoding]; 5] = [&[RAW], &[RAW, WAMP], &[WAMP], &[WAMP, LAST], &all];
     for (me, encodings) in wanted.iter().enumerate() {
         for &encoding in *encodings {
             let mut out = Vec::new();
@@ -361,10 +364,10 @@ fn a_frame_is_encoded_once_however_many_reactors_want_it() {
     hubs[usize::from(home.0)]
         .publish(publish(name, "x"), 0, &mut encode(&mut encoded), &mut out)
         .expect("a good name");
-    let mut encodings: Vec<u8> = encoded.iter().map(|(encoding, _)| encoding.0).collect();
+    let mut encodings: Vec<Encoding> = encoded.iter().map(|(encoding, _)| *encoding).collect();
     encodings.sort_unstable();
-    assert_eq!(encodings, [0, 1, 3]);
-    let sent: Vec<(u8, EncodingMask)> = out
+    assert_eq!(encodings, all);
+    let sent: Vec<(u8, EncodingSet)> = out
         .iter()
         .map(|output| match output {
             Output::ToReactor(to, Item::Deliver { frames, .. }) => (to.0, frames.encodings()),
@@ -374,7 +377,7 @@ fn a_frame_is_encoded_once_however_many_reactors_want_it() {
         .collect();
     assert_eq!(
         sent,
-        [(0, 0b1), (1, 0b11), (2, 0b10), (3, 0b1010), (4, 0b1)]
+        [0, 1, 2, 3, 4].map(|me: u8| (me, wanted[usize::from(me)].iter().copied().collect()))
     );
     for output in &out {
         let (Output::ToReactor(_, Item::Deliver { frames, .. }) | Output::Deliver { frames, .. }) =
@@ -385,6 +388,12 @@ fn a_frame_is_encoded_once_however_many_reactors_want_it() {
         for (encoding, frame) in frames.iter() {
             assert_eq!(*frame, format!("x@{}", encoding.0));
         }
+        assert!(
+            frames
+                .iter()
+                .map(|(encoding, _)| encoding)
+                .eq(frames.encodings().iter())
+        );
     }
 }
 

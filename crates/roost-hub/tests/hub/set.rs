@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use roost_hub::{Subscriber, SubscriberSet};
+use roost_hub::{Encoding, Subscriber, SubscriberSet};
+
+const ENCODING: Encoding = Encoding(63);
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -39,7 +41,7 @@ proptest! {
 
     #[test]
     fn a_set_is_a_set(ops in prop::collection::vec(op(), 1..40)) {
-        let mut set = SubscriberSet::new();
+        let mut set = SubscriberSet::new(ENCODING);
         let mut model = BTreeSet::new();
         for op in ops {
             match op {
@@ -65,6 +67,7 @@ proptest! {
                 }
             }
             set.check_invariants();
+            prop_assert_eq!(set.encoding(), ENCODING);
             prop_assert_eq!(set.len(), model.len());
             prop_assert!(set.iter().map(|s| s.0).eq(model.iter().copied()));
             for slot in [0, 65_535, 65_536, 131_072, u32::MAX] {
@@ -78,7 +81,7 @@ proptest! {
 #[test]
 fn a_set_grows_and_shrinks_through_all_its_forms() {
     let slots: Vec<u32> = (0..6000).map(|n| n * 11 % 65_536).collect();
-    let mut set = SubscriberSet::new();
+    let mut set = SubscriberSet::new(ENCODING);
     for (n, &slot) in slots.iter().enumerate() {
         assert!(set.insert(Subscriber(slot)));
         assert!(!set.insert(Subscriber(slot)));

@@ -16,6 +16,7 @@ type Message = Item<usize, Frame>;
 
 pub(crate) struct Sim {
     pub(crate) hubs: Vec<Hub<usize, Frame>>,
+    options: Vec<HubOptions>,
     pub(crate) model: Model,
     /// By `from * reactors + to`.
     queues: Vec<VecDeque<Message>>,
@@ -25,6 +26,16 @@ pub(crate) struct Sim {
     fault: Option<Fault>,
     /// Deliveries until the fault strikes.
     fault_in: u32,
+}
+
+/// How a message is published.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PublishHow {
+    /// The publisher shall not hear it.
+    pub(crate) exclude: bool,
+    pub(crate) ack: bool,
+    /// By the channel's number, if the publisher subscribes to it; else by name.
+    pub(crate) by_channel: bool,
 }
 
 /// What may go wrong between two reactors, to see that the model notices.
@@ -41,18 +52,18 @@ impl Sim {
     pub(crate) fn new(reactors: u8, slots: usize, key: u64) -> Self {
         let mut hash_key = [0; 16];
         hash_key[..8].copy_from_slice(&key.to_le_bytes());
-        let hub = |me| {
-            Hub::new(HubOptions {
-                me: ReactorId(me),
-                reactors: u16::from(reactors),
-                hash_key,
-                seed: key ^ u64::from(me) << 32,
-                channels_max: 1000,
-                channel_name_bytes_max: 100,
-            })
+        let options = |me| HubOptions {
+            me: ReactorId(me),
+            reactors: u16::from(reactors),
+            hash_key,
+            seed: key ^ u64::from(me) << 32,
+            channels_max: 1000,
+            channel_name_bytes_max: 100,
         };
+        let options: Vec<HubOptions> = (0..reactors).map(options).collect();
         Sim {
-            hubs: (0..reactors).map(hub).collect(),
+            hubs: options.iter().cloned().map(Hub::new).collect(),
+            options,
             model: Model::default(),
             queues: iter::repeat_with(VecDeque::new)
                 .take(2 * usize::from(reactors).pow(2))
@@ -143,16 +154,40 @@ impl Sim {
         Ok(())
     }
 
-    /// Publishes by channel, if `by_channel` and the connection has one of that name.
-    pub(crate) fn publish(
-        &mut self,
-        reactor: u8,
-        who: u32,
-        name: &str,
-        exclude: bool,
-        ack: bool,
-        by_channel: bool,
-    ) -> Check {
+    /// Another process takes a reactor's hub over.
+    pub(crate) fn hand_over(&mut self, reactor: u8) -> Check {
+        let at = usize::from(reactor);
+        let options = || HubOptions {
+            seed: 0, // is handed over, too
+            ..self.options[at].clone()
+        };
+        let hub = std::mem::replace(&mut self.hubs[at], Hub::new(options()));
+        let (counts, memory) = (hub.counts(), hub.memory_bytes());
+        let state = hub.export();
+        let hub = Hub::<usize, Frame>::import(options(), state.clone());
+        let hub = hub.map_err(|error| error.to_string())?;
+        hub.check_invariants();
+        if hub.counts() != counts {
+            return Err(format!("{counts:?} became {:?}", hub.counts()));
+        }
+        if hub.memory_bytes() > 2 * memory + 1024 {
+            return Err(format!("{memory} bytes became {}", hub.memory_bytes()));
+        }
+        let again = hub.export();
+        if again != state {
+            return Err(format!("{state:?} became {again:?}"));
+        }
+        self.hubs[at] = Hub::import(options(), again).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    /// Publishes, as a connection.
+    pub(crate) fn publish(&mut self, reactor: u8, who: u32, name: &str, how: PublishHow) -> Check {
+        let PublishHow {
+            exclude,
+            ack,
+            by_channel,
+        } = how;
         let publisher = self.key(reactor, who);
         let message = self.model.publish(name, publisher, exclude, ack);
         let hub = &mut self.hubs[usize::from(reactor)];
@@ -298,8 +333,8 @@ impl Sim {
                     if hub.namespace(channel) != Some(namespace) {
                         return Err(format!("{channel:?} is delivered in {namespace:?}"));
                     }
-                    for (encoding, frame) in frames.iter() {
-                        self.deliver(reactor, channel, encoding, frame, exclude, ids)?;
+                    for encoded in frames.iter() {
+                        self.deliver(reactor, channel, encoded, exclude, ids)?;
                     }
                 }
             }
@@ -311,8 +346,7 @@ impl Sim {
         &mut self,
         reactor: u8,
         channel: ChannelId,
-        encoding: Encoding,
-        frame: &Frame,
+        (encoding, frame): (Encoding, &Frame),
         exclude: Option<u64>,
         ids: EventIds,
     ) -> Check {

@@ -5,8 +5,10 @@
 use std::env;
 use std::panic::{self, AssertUnwindSafe};
 
+use roost_hub::ENCODINGS_MAX;
+
 use crate::model::Check;
-use crate::sim::{Fault, Sim};
+use crate::sim::{Fault, PublishHow, Sim};
 
 const SEEDS: u64 = 256;
 const STEPS: usize = 400;
@@ -67,7 +69,9 @@ fn run(seed: u64, fault: Option<Fault>) -> (Check, bool) {
     let reactors = 1 + random.below(4) as u8;
     let slots = 1 + random.below(5) as u32;
     let names = 1 + random.below(4);
-    let encodings = 1 + random.below(4);
+    // Few, or more than a word of bits once held.
+    let encodings_max = [4, 14][random.below(2) as usize];
+    let encodings = 1 + random.below(encodings_max);
     let mut sim = Sim::new(reactors, slots as usize, random.next());
     if let Some(fault) = fault {
         sim.inject(fault, random.below(10) as u32);
@@ -76,15 +80,21 @@ fn run(seed: u64, fault: Option<Fault>) -> (Check, bool) {
         .try_for_each(|_| {
             let reactor = random.below(u64::from(reactors)) as u8;
             let who = random.below(u64::from(slots)) as u32;
-            let encoding = random.below(encodings) as u8;
+            let encoding = (ENCODINGS_MAX as u64 - 1 - 4 * random.below(encodings)) as u8;
             let name = format!("channel-{}", random.below(names));
             match random.below(100) {
                 0..20 => sim.subscribe(reactor, who, encoding, &name).map(drop),
                 20..34 => sim.unsubscribe(reactor, who, encoding, &name),
                 34..36 => sim.close(reactor, who),
-                36..60 => {
+                36..38 => sim.hand_over(reactor),
+                38..60 => {
                     let [exclude, ack, by_channel] = [(); 3].map(|()| random.below(2) == 0);
-                    sim.publish(reactor, who, &name, exclude, ack, by_channel)
+                    let how = PublishHow {
+                        exclude,
+                        ack,
+                        by_channel,
+                    };
+                    sim.publish(reactor, who, &name, how)
                 }
                 60..99 => {
                     let pairs = sim.busy_pairs().max(1) as u64;

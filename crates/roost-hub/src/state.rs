@@ -1,0 +1,98 @@
+//! A hub taken apart into plain values, to be handed over to another process.
+//!
+//! Each record is taken apart in one place, field by field, and built again beside it: a field that
+//! is added does not compile until it is said there what becomes of it.
+
+use crate::encoding::{Encoding, EncodingSet};
+use crate::ids::{ChannelId, HomeIndex, NamespaceId, ReactorId, Subscriber};
+use crate::item::LocalRef;
+use crate::names::Name;
+
+/// All that a hub holds: what [`Hub::export`](crate::Hub::export) gives and
+/// [`Hub::import`](crate::Hub::import) takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HubState {
+    /// Channels with subscribers here.
+    pub local: LocalState,
+    /// Channels whose home is here.
+    pub home: HomeState,
+}
+
+/// What a hub holds for its own reactor's subscribers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalState {
+    /// Ascending by number.
+    pub channels: Vec<LocalChannelState>,
+    /// In the order in which they are answered.
+    pub requests: Vec<RequestState>,
+    /// What the next channel's [`LocalRef::cookie`] will be.
+    pub next_cookie: u32,
+    /// See [`HubCounts::stale_items`](crate::HubCounts::stale_items).
+    pub stale_items: u64,
+}
+
+/// A channel with subscribers here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalChannelState {
+    /// Its number here.
+    pub channel: ChannelId,
+    /// Its name.
+    pub name: Name,
+    /// Its namespace.
+    pub namespace: NamespaceId,
+    /// The reactor that orders it.
+    pub home: ReactorId,
+    /// See [`LocalRef::cookie`].
+    pub cookie: u32,
+    /// Its number at home, once the home has answered.
+    pub home_index: Option<HomeIndex>,
+    /// The offset that came last.
+    pub offset: u64,
+    /// What the home was told last.
+    pub announced: EncodingSet,
+    /// What the home delivers now.
+    pub acked: EncodingSet,
+    /// What the home was told and has not answered.
+    pub unacked: u8,
+    /// Its subscriptions, ascending by encoding; none is empty.
+    pub subscribers: Vec<(Encoding, Vec<Subscriber>)>,
+}
+
+/// A subscription that waits for its home's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestState {
+    /// To what.
+    pub channel: ChannelId,
+    /// Who asked.
+    pub who: Subscriber,
+    /// In which encoding.
+    pub encoding: Encoding,
+    /// What it is answered with.
+    pub token: u64,
+}
+
+/// What a hub holds as a home.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HomeState {
+    /// Ascending by number.
+    pub channels: Vec<HomeChannelState>,
+    /// Where the next channel's offsets begin.
+    pub floor: u64,
+    /// State of the generator of publication numbers.
+    pub publications: u64,
+}
+
+/// A channel whose home is here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HomeChannelState {
+    /// Its number here.
+    pub index: HomeIndex,
+    /// Its name.
+    pub name: Name,
+    /// Its namespace.
+    pub namespace: NamespaceId,
+    /// The offset of its last publication.
+    pub offset: u64,
+    /// The reactors that want it, ascending: where they want it, and in which encodings.
+    pub interests: Vec<(ReactorId, LocalRef, EncodingSet)>,
+}
