@@ -13,16 +13,12 @@ pub type Encode<'a, P, F> = &'a mut dyn FnMut(&P, Encoding, EventIds) -> F;
 #[derive(Debug, Clone)]
 pub struct Frames<F>(Body<F>);
 
-/// One frame travels by itself; several share one allocation for all the reactors they go to.
+/// One frame travels by itself; several share one allocation for all reactors that want the same.
 #[derive(Debug, Clone)]
 enum Body<F> {
     One(Encoded<F>),
-    Many {
-        /// Which of the frames are meant.
-        shown: EncodingSet,
-        /// Ascending by encoding.
-        frames: Arc<Vec<Encoded<F>>>,
-    },
+    /// Ascending by encoding.
+    Several(Arc<[Encoded<F>]>),
 }
 
 #[derive(Debug, Clone)]
@@ -37,34 +33,47 @@ const _: () = assert!(size_of::<Frames<Arc<[u8]>>>() <= 24);
 impl<F> Frames<F> {
     /// Which encodings are in it.
     pub fn encodings(&self) -> EncodingSet {
-        match &self.0 {
-            Body::One(one) => EncodingSet::of(one.encoding),
-            Body::Many { shown, .. } => *shown,
-        }
+        self.iter().map(|(encoding, _)| encoding).collect()
     }
 
     /// Each encoding with its frame, in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = (Encoding, &F)> {
-        let (frames, shown) = match &self.0 {
-            Body::One(one) => (slice::from_ref(one), EncodingSet::of(one.encoding)),
-            Body::Many { shown, frames } => (frames.as_slice(), *shown),
+        let frames = match &self.0 {
+            Body::One(one) => slice::from_ref(one),
+            Body::Several(frames) => frames,
         };
-        let frames = frames.iter();
-        frames
-            .filter(move |one| shown.contains(one.encoding))
-            .map(|one| (one.encoding, &one.frame))
+        frames.iter().map(|one| (one.encoding, &one.frame))
+    }
+}
+
+impl<F: Clone> Frames<F> {
+    /// The only frame.
+    pub(crate) fn one(frame: F, encoding: Encoding) -> Frames<F> {
+        Frames(Body::One(Encoded { frame, encoding }))
     }
 
-    /// Hides the encodings that are not in `shown`.
-    pub(crate) fn narrowed(mut self, to: EncodingSet) -> Option<Frames<F>> {
-        let is_left = match &mut self.0 {
+    /// Drops the encodings that are not in `to`. False if none is left; what is in it then does not
+    /// matter.
+    #[inline]
+    pub(crate) fn narrow(&mut self, to: EncodingSet) -> bool {
+        match &self.0 {
             Body::One(one) => to.contains(one.encoding),
-            Body::Many { shown, .. } => {
-                *shown = shown.intersection(to);
-                !shown.is_empty()
-            }
-        };
-        is_left.then_some(self)
+            Body::Several(frames) if frames.iter().all(|one| to.contains(one.encoding)) => true,
+            Body::Several(_) => self.drop_others(to),
+        }
+    }
+
+    #[cold]
+    fn drop_others(&mut self, to: EncodingSet) -> bool {
+        let left = self.iter().filter(|(encoding, _)| to.contains(*encoding));
+        let left = left.map(|(encoding, frame)| Encoded {
+            frame: frame.clone(),
+            encoding,
+        });
+        let left: Vec<_> = left.collect();
+        let is_any = !left.is_empty();
+        self.0 = Body::Several(left.into());
+        is_any
     }
 }
 
@@ -73,11 +82,12 @@ impl<F> Frames<F> {
 pub(crate) struct Encoder<'a, F> {
     encode: &'a mut dyn FnMut(Encoding) -> F,
     made: &'a mut Made<F>,
-    shared: Option<(EncodingSet, Arc<Vec<Encoded<F>>>)>,
+    /// What the last reactor got that wanted several.
+    last: Option<(EncodingSet, Arc<[Encoded<F>]>)>,
 }
 
-/// Where an encoder keeps what it has made: lent to one after the other, so that no publication
-/// allocates it.
+/// Where an encoder keeps what it has made, ascending by encoding: lent to one after the other, so
+/// that no publication allocates it.
 #[derive(Debug)]
 pub(crate) struct Made<F>(Vec<Encoded<F>>);
 
@@ -93,7 +103,7 @@ impl<'a, F: Clone> Encoder<'a, F> {
         Encoder {
             encode,
             made,
-            shared: None,
+            last: None,
         }
     }
 
@@ -108,39 +118,41 @@ impl<'a, F: Clone> Encoder<'a, F> {
         if let Some(encoding) = encodings.only() {
             return self.one(encoding);
         }
-        Frames(Body::Many {
-            shown: encodings,
-            frames: self.shared(encodings),
-        })
+        let again = self.last.take_if(|(last, _)| *last == encodings);
+        let (_, frames) = again.unwrap_or_else(|| (encodings, self.several(encodings)));
+        self.last = Some((encodings, frames.clone()));
+        Frames(Body::Several(frames))
     }
 
     /// Encodes if that was not done yet; returns the place in what was made.
     fn make(&mut self, encoding: Encoding) -> usize {
         let made = &mut self.made.0;
-        let is_it = |one: &Encoded<F>| one.encoding == encoding;
-        made.iter().position(is_it).unwrap_or_else(|| {
+        let found = made.binary_search_by_key(&encoding, |one| one.encoding);
+        found.unwrap_or_else(|at| {
             let frame = (self.encode)(encoding);
-            made.push(Encoded { frame, encoding });
-            made.len() - 1
+            made.insert(at, Encoded { frame, encoding });
+            at
         })
     }
 
-    /// An allocation with at least these encodings, the last one if it will do.
-    fn shared(&mut self, encodings: EncodingSet) -> Arc<Vec<Encoded<F>>> {
-        if let Some((have, shared)) = &self.shared
-            && encodings.is_subset(*have)
-        {
-            return shared.clone();
+    fn several(&mut self, encodings: EncodingSet) -> Arc<[Encoded<F>]> {
+        if self.made.0.is_empty() {
+            // The usual case, without a search.
+            for encoding in encodings.iter() {
+                let frame = (self.encode)(encoding);
+                self.made.0.push(Encoded { frame, encoding });
+            }
+        } else {
+            for encoding in encodings.iter() {
+                self.make(encoding);
+            }
         }
-        for encoding in encodings.iter() {
-            self.make(encoding);
+        let made = &self.made.0;
+        if made.len() == encodings.len() {
+            return Arc::from(&made[..]);
         }
-        let mut frames = self.made.0.clone();
-        frames.sort_unstable_by_key(|one| one.encoding);
-        let have = frames.iter().map(|one| one.encoding).collect();
-        let shared = Arc::new(frames);
-        self.shared = Some((have, shared.clone()));
-        shared
+        let wanted = made.iter().filter(|one| encodings.contains(one.encoding));
+        wanted.cloned().collect()
     }
 }
 
@@ -173,9 +185,12 @@ mod tests {
             let got: Vec<(u8, u32)> = frames.iter().map(|(e, &frame)| (e.0, frame)).collect();
             let expected: Vec<(u8, u32)> = ascending.iter().map(|&e| (e, u32::from(e))).collect();
             assert_eq!(got, expected);
-            let narrowed = frames.narrowed(set(&[9, 10]));
-            let left = narrowed.map(|frames| frames.encodings());
-            assert_eq!(left, wanted.contains(&9).then(|| set(&[9])));
+            for kept in [&[9, 10][..], &[9, 63], &[0, 9, 40, 63]] {
+                let mut narrowed = frames.clone();
+                let left = frames.encodings().intersection(set(kept));
+                assert_eq!(narrowed.narrow(set(kept)), !left.is_empty());
+                assert!(left.is_empty() || narrowed.encodings() == left);
+            }
         }
         drop(encoder);
         assert!(made.0.is_empty());

@@ -56,9 +56,14 @@ impl Home {
         (index, self.snapshot(index).expect("it lives"))
     }
 
+    /// A living channel.
+    pub(crate) fn get(&self, index: HomeIndex) -> Option<&HomeChannel> {
+        self.channels.get(index.0)
+    }
+
     /// A living channel as a subscription that begins now finds it.
-    pub(crate) fn snapshot(&self, index: HomeIndex) -> Option<Snapshot> {
-        let channel = self.channels.get(index.0)?;
+    fn snapshot(&self, index: HomeIndex) -> Option<Snapshot> {
+        let channel = self.get(index)?;
         let position = Position {
             epoch: self.epoch,
             offset: channel.offset(),

@@ -74,7 +74,10 @@ impl HomeChannel {
         HomeChannel {
             name,
             last: NamespacedOffset::new(offset, namespace),
-            interests: Interests::of(vec![first]),
+            interests: match first.narrowed() {
+                Some(single) => Interests::One(single),
+                None => Interests::Several(Box::new(vec![first])),
+            },
         }
     }
 

@@ -61,6 +61,7 @@ mod home;
 mod home_channel;
 mod hub;
 mod ids;
+mod invariants;
 mod item;
 mod local;
 mod local_channel;

@@ -71,18 +71,19 @@ impl Local {
                 channel
             }
         };
-        match self.snapshot(channel) {
-            Some((topic, snapshot)) if self.record(channel).acked().contains(encoding) => {
-                to_home.out.push(Output::Subscribed {
-                    who,
-                    encoding,
-                    token,
-                    channel,
-                    topic,
-                    snapshot,
-                });
-            }
-            _ => self.waiting.insert(channel, who, encoding, token),
+        let record = self.record(channel);
+        if record.acked().contains(encoding) {
+            let (topic, snapshot) = self.snapshot_of(record).expect("acked is answered");
+            to_home.out.push(Output::Subscribed {
+                who,
+                encoding,
+                token,
+                channel,
+                topic,
+                snapshot,
+            });
+        } else {
+            self.waiting.insert(channel, who, encoding, token);
         }
         Ok(channel)
     }
@@ -160,12 +161,12 @@ impl Local {
     /// A delivery for the subscribers here, if the channel it is meant for still lives and wants
     /// it.
     #[inline]
-    pub(crate) fn deliver<P, F>(
+    pub(crate) fn deliver<P, F: Clone>(
         &mut self,
         local: LocalRef,
         ids: EventIds,
         exclude: Option<u64>,
-        frames: Frames<F>,
+        mut frames: Frames<F>,
     ) -> Option<Output<P, F>> {
         let record = self.channels.get_mut(local.channel.0);
         let Some(record) = record.filter(|record| record.cookie() == local.cookie) else {
@@ -175,10 +176,10 @@ impl Local {
         // A frame that was on its way while its encoding went out of use and came back belongs to
         // nobody: those who asked again have not been answered yet.
         record.set_offset(ids.offset);
-        let Some(frames) = frames.narrowed(record.acked()) else {
+        if !frames.narrow(record.acked()) {
             self.stale_items += 1;
             return None;
-        };
+        }
         Some(Output::Deliver {
             channel: local.channel,
             namespace: record.namespace(),
@@ -201,7 +202,10 @@ impl Local {
     /// A channel's topic, and the channel as a subscription that begins here and now finds it,
     /// once its home has answered.
     pub(crate) fn snapshot(&self, channel: ChannelId) -> Option<(u64, Snapshot)> {
-        let record = self.get(channel)?;
+        self.snapshot_of(self.get(channel)?)
+    }
+
+    fn snapshot_of(&self, record: &LocalChannel) -> Option<(u64, Snapshot)> {
         let topic = record.topic()?;
         let position = Position {
             epoch: self.hasher.epoch(record.home()),

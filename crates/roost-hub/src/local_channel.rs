@@ -1,6 +1,6 @@
 //! A channel as the reactor of its subscribers knows it.
 
-use crate::encoding::{Encoding, EncodingSet};
+use crate::encoding::{ENCODINGS_MAX, Encoding, EncodingSet};
 use crate::ids::{ChannelId, HomeIndex, NamespaceId, ReactorId, Subscriber, topic};
 use crate::item::{LocalRef, Target};
 use crate::names::{Name, Named};
@@ -187,11 +187,8 @@ impl LocalChannel {
     pub(crate) fn set(&self, encoding: Encoding) -> Option<&SubscriberSet> {
         match &self.members {
             Members::Uniform(set) => (set.encoding() == encoding).then_some(set),
-            Members::Mixed(mixed) => {
-                let sets = &mixed.sets;
-                let at = sets.binary_search_by_key(&encoding, SubscriberSet::encoding);
-                Some(&sets[at.ok()?])
-            }
+            // Few: a search by halves would cost more.
+            Members::Mixed(mixed) => mixed.sets.iter().find(|set| set.encoding() == encoding),
         }
     }
 
@@ -348,7 +345,7 @@ impl LocalChannel {
         }
         if let Members::Mixed(mixed) = &self.members {
             let sets = &mixed.sets;
-            assert!(usize::from(mixed.unacked) <= crate::ENCODINGS_MAX + 1);
+            assert!(usize::from(mixed.unacked) <= ENCODINGS_MAX + 1);
             assert!(sets.is_sorted_by(|a, b| a.encoding() < b.encoding()));
             assert!(!mixed.is_uniform(), "a uniform channel has no list");
         }

@@ -43,7 +43,6 @@ impl<P, F: Clone> Publishing<'_, P, F> {
         let ordered = home.order(index);
         if let Some((ids, audience)) = ordered.audience {
             let mut encode = |encoding| encode(&order.payload, encoding, ids);
-            let mut encoder = Encoder::new(&mut encode, made);
             let mut deliver = |local: LocalRef, reactor: ReactorId, frames: Frames<F>| {
                 let exclude = order.excluded_at(reactor);
                 out.extend(if reactor == me {
@@ -59,12 +58,18 @@ impl<P, F: Clone> Publishing<'_, P, F> {
                 });
             };
             match audience {
+                Audience::Single([one]) => {
+                    let frame = encode(one.encodings);
+                    deliver(one.local, one.reactor, Frames::one(frame, one.encodings));
+                }
                 Audience::Single(list) => {
+                    let mut encoder = Encoder::new(&mut encode, made);
                     for one in list {
                         deliver(one.local, one.reactor, encoder.one(one.encodings));
                     }
                 }
                 Audience::Several(list) => {
+                    let mut encoder = Encoder::new(&mut encode, made);
                     for one in list {
                         deliver(one.local, one.reactor, encoder.many(one.encodings));
                     }

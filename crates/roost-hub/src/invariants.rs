@@ -1,0 +1,38 @@
+//! What holds between the two sides of a hub, where a channel's subscribers and its home are on one
+//! reactor.
+
+use crate::home::Home;
+use crate::home_channel::Interest;
+use crate::ids::ReactorId;
+use crate::local::Local;
+use crate::names::Named;
+
+/// Panics where a side contradicts itself or the other. Looks at everything.
+pub(crate) fn check(me: ReactorId, local: &Local, home: &Home) {
+    local.check_invariants();
+    home.check_invariants();
+    for record in local.channels().filter(|record| record.home() == me) {
+        let index = record.home_index().expect("the home here answers at once");
+        assert_eq!(record.unacked(), 0, "the home here answers at once");
+        let channel = home.get(index).expect("it lives while it is wanted");
+        assert_eq!(channel.name(), record.name());
+    }
+    for (index, channel) in home.channels() {
+        let from_here = |interest: &Interest<_>| interest.reactor == me;
+        for interest in channel.audience().iter().filter(from_here) {
+            let record = local.get(interest.local.channel);
+            let record = record.expect("interest from here is of a channel here");
+            assert_eq!(record.as_ref(interest.local.channel), interest.local);
+            assert_eq!(
+                (record.name(), record.home_index()),
+                (channel.name(), Some(index))
+            );
+            assert_eq!(
+                (record.namespace(), record.offset()),
+                (channel.namespace(), channel.offset()),
+                "what is delivered here is known here"
+            );
+            assert_eq!(record.announced(), interest.encodings);
+        }
+    }
+}
