@@ -66,6 +66,7 @@ mod item;
 mod local;
 mod local_channel;
 mod names;
+mod namespaces;
 mod offset;
 mod options;
 mod publishing;
@@ -85,5 +86,6 @@ pub use ids::{
 };
 pub use item::{Item, LocalRef, Output, Publish, PublishTo, Subscribe, Target};
 pub use names::{Homes, Name};
+pub use namespaces::{NAMESPACES_MAX, NamespaceNumbers, NamespacesFull};
 pub use options::{HubCounts, HubOptions};
 pub use set::{SubscriberIter, SubscriberSet};

@@ -2,6 +2,7 @@
 //! configuration says is taken as it is; what is added here is resolved by the daemon, or made ready
 //! for the loop.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use roost_config as config;
 pub use roost_config::{Limits, Publish, SlowConsumer};
 use roost_dialect::dialect::Offer;
 use roost_dialect::{echo, raw, wamp};
+pub use roost_hub::NamespaceNumbers;
 
 /// Everything a reactor is told. The daemon makes it from the configuration.
 #[derive(Debug, Clone)]
@@ -103,31 +105,38 @@ impl Origins {
 pub struct Policies {
     /// For channels without a namespace of their own.
     pub default: Policy,
-    /// For channels named `name:rest`.
+    /// For channels named `name:rest`, by number less one.
     pub namespaces: Vec<(String, Policy)>,
 }
 
-impl From<&config::Settings> for Policies {
-    fn from(from: &config::Settings) -> Policies {
-        let namespace = |one: &config::Namespace| {
-            let config::Namespace { name, policy } = one;
-            (name.clone(), Policy::from(policy))
-        };
+impl Policies {
+    /// The policies of a configuration, by numbers that were given to its namespaces.
+    ///
+    /// A name that has a number and is listed no longer has the default policy: its channels are
+    /// treated as those that have no section, whether they were there before or not.
+    pub fn numbered(from: &config::Settings, numbers: &NamespaceNumbers) -> Policies {
+        let default = Policy::from(&from.channels);
+        let listed = from.namespaces.iter();
+        let listed: HashMap<&str, &config::ChannelPolicy> =
+            listed.map(|one| (one.name.as_str(), &one.policy)).collect();
+        let numbered = numbers.iter().map(|(_, name, _)| {
+            let policy = listed
+                .get(name)
+                .map_or(default, |&policy| Policy::from(policy));
+            (name.to_owned(), policy)
+        });
         Policies {
-            default: Policy::from(&from.channels),
-            namespaces: from.namespaces.iter().map(namespace).collect(),
+            default,
+            namespaces: numbered.collect(),
         }
     }
-}
 
-impl Policies {
     /// The policy for a channel.
     pub fn of(&self, channel: &str) -> Policy {
         self.policy(self.number_of(channel))
     }
 
-    /// The number of a channel's namespace: 0 for those without a section of their own, then as
-    /// listed.
+    /// The number of a channel's namespace: 0 for those without one.
     pub fn number_of(&self, channel: &str) -> u16 {
         if self.namespaces.is_empty() {
             return 0;
@@ -308,5 +317,53 @@ impl Settings {
     /// The same, ready to be shared.
     pub fn share(self) -> Arc<Settings> {
         Arc::new(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A configuration with these namespaces, each with a rate of its own.
+    fn listing(names: &[(&str, u32)]) -> config::Settings {
+        let namespaces = names.iter().map(|&(name, per_second)| config::Namespace {
+            name: name.to_owned(),
+            policy: config::ChannelPolicy {
+                publish_messages_per_second_max: per_second,
+                ..config::ChannelPolicy::default()
+            },
+        });
+        config::Settings {
+            namespaces: namespaces.collect(),
+            ..config::Settings::default()
+        }
+    }
+
+    #[test]
+    fn policies_stand_at_the_numbers_their_names_have() {
+        let load = |from: &config::Settings, before: &NamespaceNumbers| {
+            let names = from.namespaces.iter().map(|one| one.name.as_str());
+            let numbers = before.reload(names).expect("few names");
+            (Policies::numbered(from, &numbers), numbers)
+        };
+        let rate = |policy: Policy| policy.inflow.messages_per_second_max;
+        let (first, numbers) = load(
+            &listing(&[("chat", 10), ("news", 20)]),
+            &NamespaceNumbers::default(),
+        );
+        assert_eq!(first.names(), ["", "chat", "news"]);
+        let (news, chat) = (first.number_of("news:a"), first.number_of("chat:a"));
+        assert_eq!(
+            (rate(first.policy(chat)), rate(first.policy(news))),
+            (10, 20)
+        );
+        // Another order, one listed no longer, one new.
+        let (next, _) = load(&listing(&[("jobs", 5), ("news", 21)]), &numbers);
+        assert_eq!(next.names(), ["", "chat", "news", "jobs"]);
+        assert_eq!(next.number_of("news:a"), news);
+        assert_eq!(rate(next.policy(news)), 21);
+        assert_eq!(rate(next.of("jobs:a")), 5);
+        assert_eq!((rate(next.of("chat:a")), rate(next.policy(chat))), (0, 0));
+        assert_eq!(next.number_of("lobby"), 0);
     }
 }

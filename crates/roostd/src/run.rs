@@ -11,7 +11,7 @@ use roost_net::epoll::EpollDriver;
 use roost_net::limits;
 use roost_net::process::ignore_stray_signals;
 use roost_net::uring::UringDriver;
-use roost_reactor::{REACTORS_MAX, Server, StartError};
+use roost_reactor::{NamespaceNumbers, REACTORS_MAX, Server, Settings, StartError};
 use tracing::info;
 
 use crate::driver::{self, Choice, Chosen};
@@ -54,8 +54,11 @@ fn serve(loaded: &Loaded) -> Result<(), String> {
     let connections_max = from.server.connections_max.unwrap_or(allowed).min(allowed);
     warnings::warn_of_settings(from, reactors, connections_max);
     let listeners = admin::bind(&from.admin)?;
-    let server = start(from, &choice, reactors, connections_max)
-        .map_err(|error| start_error(from, &error))?;
+    let names = from.namespaces.iter().map(|one| one.name.as_str());
+    let numbers = NamespaceNumbers::default().reload(names);
+    let numbers = numbers.map_err(|error| format!("{error}. Remedy: list fewer [[namespace]]."))?;
+    let settings = settings::for_reactors(from, connections_max, &numbers);
+    let server = start(settings, &choice, reactors).map_err(|error| start_error(from, &error))?;
     server.registry().describe(About {
         version: env!("CARGO_PKG_VERSION"),
         driver: choice.name(),
@@ -107,13 +110,7 @@ fn spawn(
         .map_err(|error| thread_error(&error))
 }
 
-fn start(
-    from: &config::Settings,
-    choice: &Choice,
-    reactors: usize,
-    connections_max: u32,
-) -> Result<Server, StartError> {
-    let settings = settings::for_reactors(from, connections_max);
+fn start(settings: Settings, choice: &Choice, reactors: usize) -> Result<Server, StartError> {
     match &choice.driver {
         Chosen::Epoll(options) => {
             let options = options.clone();

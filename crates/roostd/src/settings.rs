@@ -4,10 +4,15 @@ use std::sync::{Arc, LazyLock};
 
 use roost_config as config;
 use roost_dialect::{echo, raw, wamp};
-use roost_reactor as reactor;
+use roost_reactor::{self as reactor, NamespaceNumbers};
 
-/// Settings for the reactors. `connections_max` is resolved from the limit on open files.
-pub(crate) fn for_reactors(from: &config::Settings, connections_max: u32) -> reactor::Settings {
+/// Settings for the reactors. `connections_max` is resolved from the limit on open files; the
+/// numbers are those of the configuration's namespaces.
+pub(crate) fn for_reactors(
+    from: &config::Settings,
+    connections_max: u32,
+    numbers: &NamespaceNumbers,
+) -> reactor::Settings {
     reactor::Settings {
         address: from.listener.address,
         backlog: from.listener.backlog,
@@ -29,7 +34,7 @@ pub(crate) fn for_reactors(from: &config::Settings, connections_max: u32) -> rea
         fan_out_at_once: reactor::FAN_OUT_AT_ONCE,
         fan_out_piece: reactor::FAN_OUT_PIECE,
         dialects: dialects(from),
-        channels: reactor::Policies::from(from),
+        channels: reactor::Policies::numbered(from, numbers),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The hub against naive models: several hubs joined by queues, the set of subscribers.
 
 mod model;
+mod namespaces;
 mod races;
 mod set;
 mod sim;
