@@ -57,12 +57,23 @@ impl Peer {
     /// One message, `None` being a binary one.
     fn feed(&mut self, text: Option<&str>) {
         let mut out = String::new();
+        // Another process may have taken the session over, and must not tell.
+        let state = std::mem::take(&mut self.session).into_state();
+        let mut other = Session::from_state(state.clone());
+        self.session = Session::from_state(state);
         let command = match text {
             Some(text) => self
                 .session
                 .handle(text, &mut out, &mut || 77, &self.settings),
             None => self.session.handle_binary(&mut out),
         };
+        let mut other_out = String::new();
+        let settings = &self.settings;
+        let other_command = match text {
+            Some(text) => other.handle(text, &mut other_out, &mut || 77, settings),
+            None => other.handle_binary(&mut other_out),
+        };
+        assert_eq!((&command, &out), (&other_command, &other_out));
         if self.closed {
             assert_eq!(command, None, "a closed session does nothing");
             assert!(out.is_empty(), "a closed session says nothing: {out}");

@@ -95,12 +95,24 @@ pub struct Session {
 
 const _: () = assert!(size_of::<Session>() <= 48);
 
+/// A session taken apart: see [`Session::into_state`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionState {
+    /// How far it has come.
+    pub state: State,
+    /// Its channels, in no order, each with its topic's number once that is confirmed, else 0.
+    pub subscriptions: Vec<(ChannelId, u64)>,
+}
+
+/// How far a session has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum State {
+pub enum State {
     /// Nothing but HELLO may come.
     #[default]
     AwaitHello,
+    /// HELLO was answered with WELCOME.
     Open {
+        /// Its id, in 1..2^53.
         session: u64,
         /// Subscribed to [`uri::DROPPED`].
         told_of_drops: bool,
@@ -115,6 +127,30 @@ impl Session {
     /// A session that awaits its HELLO.
     pub fn new() -> Session {
         Session::default()
+    }
+
+    /// Takes the session apart, field by field.
+    pub fn into_state(self) -> SessionState {
+        let Session {
+            state,
+            subscriptions,
+        } = self;
+        SessionState {
+            state,
+            subscriptions: subscriptions.into_list(),
+        }
+    }
+
+    /// The session that [`Session::into_state`] took apart.
+    pub fn from_state(state: SessionState) -> Session {
+        let SessionState {
+            state,
+            subscriptions,
+        } = state;
+        Session {
+            state,
+            subscriptions: Subscriptions::from_list(subscriptions),
+        }
     }
 
     /// Takes one text message. What is to be answered at once is appended to `out`, one WAMP

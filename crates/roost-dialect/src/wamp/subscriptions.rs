@@ -68,6 +68,28 @@ struct Index {
 }
 
 impl Subscriptions {
+    /// All channels with their topics' numbers, 0 while the subscribe is under way.
+    pub(super) fn into_list(self) -> Vec<(ChannelId, u64)> {
+        let Subscriptions {
+            list,
+            index: _, // made again
+        } = self;
+        let apart = |entry: Entry| (entry.channel(), entry.topic());
+        list.into_iter().map(apart).collect()
+    }
+
+    /// The set of such a list.
+    pub(super) fn from_list(list: Vec<(ChannelId, u64)>) -> Subscriptions {
+        let mut subscriptions = Subscriptions::default();
+        for (channel, topic) in list {
+            match topic {
+                0 => subscriptions.add(channel),
+                topic => subscriptions.confirm(channel, topic),
+            }
+        }
+        subscriptions
+    }
+
     /// Adds a channel whose subscribe is under way; nothing if it is here already.
     pub(super) fn add(&mut self, channel: ChannelId) {
         self.entry(channel);
@@ -237,6 +259,7 @@ mod tests {
         Confirm(u32),
         RemoveTopic(u32),
         Remove(u32),
+        HandOver,
         Take,
     }
 
@@ -248,7 +271,7 @@ mod tests {
             3 => channel.clone().prop_map(Step::RemoveTopic),
             1 => channel.prop_map(Step::Remove),
         ];
-        let rare = prop_oneof![200 => step, 1 => Just(Step::Take)];
+        let rare = prop_oneof![200 => step, 4 => Just(Step::HandOver), 1 => Just(Step::Take)];
         prop::collection::vec(rare, 0..400)
     }
 
@@ -286,6 +309,14 @@ mod tests {
                         subject.remove(ChannelId(channel));
                         model.remove(&channel);
                         prop_assert!(!subject.contains(ChannelId(channel)));
+                    }
+                    Step::HandOver => {
+                        let list = subject.into_list();
+                        for &(channel, number) in &list {
+                            let confirmed = model.get(&channel.0) == Some(&true);
+                            prop_assert_eq!(number, if confirmed { topic(channel.0) } else { 0 });
+                        }
+                        subject = Subscriptions::from_list(list);
                     }
                     Step::Take => {
                         let mut taken: Vec<_> =
