@@ -9,9 +9,10 @@
 //! holds one word for it ([`Session`]), which only the dialect understands.
 
 use std::borrow::Cow;
+use std::fmt::Debug;
 use std::sync::Arc;
 
-use roost_hub::{ChannelId, EventIds};
+use roost_hub::{ChannelId, EventIds, Snapshot};
 use roost_wire::{CloseCode, Frozen, Opcode};
 
 use crate::{Form, PayloadRef, Publication, Replies};
@@ -31,6 +32,8 @@ pub trait Dialect: Sized {
     const SENDS_BACK: bool = false;
     /// What it obeys. Shared by all reactors.
     type Settings;
+    /// What it keeps of a session, as plain values: what is handed over to another process.
+    type State: Debug + Clone + PartialEq;
 
     /// An instance without sessions.
     fn new(settings: Arc<Self::Settings>) -> Self;
@@ -67,6 +70,14 @@ pub trait Dialect: Sized {
 
     /// Frees the session; the connection has ended. Its subscriptions have been taken out.
     fn close(&mut self, session: Session);
+
+    /// Takes a session apart, by exhaustive destructuring: a field that is added must be said to
+    /// stay or to go. The session ends here. Channels are those of the reactor's hub, which is
+    /// handed over with it.
+    fn export(&mut self, session: Session) -> Self::State;
+
+    /// Begins a session where the one of this state stopped.
+    fn import(&mut self, state: Self::State) -> Session;
 
     /// Encodes a publication in one of [`Dialect::FORMS`], by its place there: one unfragmented
     /// text or binary message.
@@ -291,6 +302,9 @@ pub enum Event<'a> {
         channel: ChannelId,
         /// The channel's number in the server, in 1..2^53.
         topic: u64,
+        /// The channel where the subscription begins: what is delivered from here on is behind its
+        /// position, and nothing behind it is missing.
+        snapshot: Snapshot,
     },
     /// The subscription has ended.
     Unsubscribed {

@@ -8,13 +8,8 @@ use std::sync::Arc;
 use roost_hub::{ChannelId, EventIds};
 use roost_wire::Frozen;
 
-use crate::Publication;
 use crate::dialect::{Accept, Command, Context, Dialect, Event, Input, Next, Offer, Session};
-
-/// A form in which publications are written for subscribers, of all dialects together. One image
-/// in a form serves all its subscribers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Form(pub u8);
+use crate::{Form, Publication};
 
 impl Form {
     /// The payload as a message of its own: text as text, binary as binary.

@@ -21,6 +21,7 @@ mod channel;
 pub mod dialect;
 mod dialects;
 pub mod echo;
+mod form;
 #[doc(hidden)]
 pub mod fuzz;
 mod json;
@@ -34,7 +35,8 @@ pub mod toy;
 pub mod wamp;
 
 pub use channel::{ChannelNameError, check_channel_name};
-pub use dialects::{DialectKind, Dialects, FORMS, Form, Settings, encode};
+pub use dialects::{DialectKind, Dialects, FORMS, Settings, encode};
+pub use form::Form;
 pub use path::PathError;
 pub use publication::{PayloadRef, Publication};
 pub use replies::Replies;

@@ -29,6 +29,7 @@ fn apply_all(core: &mut Core) {
                 token,
                 channel,
                 topic,
+                snapshot,
             }) => {
                 let Some(key) = core.connections.key_at(slot) else {
                     continue;
@@ -42,6 +43,7 @@ fn apply_all(core: &mut Core) {
                     token,
                     channel,
                     topic,
+                    snapshot,
                 };
                 notify(core, key, event);
             }

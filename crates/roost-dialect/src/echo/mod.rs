@@ -23,6 +23,7 @@ impl Dialect for Echo {
     const FORMS: &'static [&'static str] = &[];
     const SENDS_BACK: bool = true;
     type Settings = Settings;
+    type State = ();
 
     fn new(_: Arc<Settings>) -> Echo {
         Echo
@@ -64,6 +65,12 @@ impl Dialect for Echo {
     }
 
     fn close(&mut self, _: Session) {}
+
+    fn export(&mut self, _: Session) {}
+
+    fn import(&mut self, (): ()) -> Session {
+        Session::NONE
+    }
 
     fn encode(_: u8, publication: &Publication, _: EventIds) -> Frozen {
         debug_assert!(false, "the echo dialect has no form");

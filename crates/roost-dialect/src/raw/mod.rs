@@ -67,6 +67,8 @@ impl Dialect for Raw {
     const NAME: &'static str = "raw";
     const FORMS: &'static [&'static str] = &["raw"];
     type Settings = Settings;
+    /// The channel that was joined.
+    type State = Option<ChannelId>;
 
     fn new(_: Arc<Settings>) -> Raw {
         Raw
@@ -94,7 +96,7 @@ impl Dialect for Raw {
     }
 
     fn open(&mut self, joined: Option<ChannelId>) -> Session {
-        joined.map_or(Session::NONE, |channel| Session(channel.0))
+        session_of(joined)
     }
 
     fn next<'a>(
@@ -141,6 +143,15 @@ impl Dialect for Raw {
 
     fn close(&mut self, _: Session) {}
 
+    fn export(&mut self, session: Session) -> Option<ChannelId> {
+        let Session(channel) = session;
+        session.is_some().then_some(ChannelId(channel))
+    }
+
+    fn import(&mut self, joined: Option<ChannelId>) -> Session {
+        session_of(joined)
+    }
+
     fn encode(_: u8, publication: &Publication, _: EventIds) -> Frozen {
         publication.to_raw()
     }
@@ -151,5 +162,24 @@ impl Dialect for Raw {
 
     fn shrink(&mut self) -> usize {
         0
+    }
+}
+
+fn session_of(joined: Option<ChannelId>) -> Session {
+    joined.map_or(Session::NONE, |channel| Session(channel.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_handed_over_with_its_channel() {
+        for joined in [None, Some(ChannelId(0)), Some(ChannelId(70_000))] {
+            let session = Raw.open(joined);
+            let state = Raw.export(session);
+            assert_eq!(state, joined);
+            assert_eq!(Raw.import(state), session);
+        }
     }
 }

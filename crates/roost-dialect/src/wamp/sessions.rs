@@ -9,7 +9,7 @@ use slab::Slab;
 use crate::dialect::{
     self, Accept, Command, Context, Dialect, Event, Input, Message, Next, Offer, Refusal,
 };
-use crate::wamp::{Request, Session, Settings, uri};
+use crate::wamp::{Request, Session, SessionState, Settings, uri};
 use crate::{Form, Publication};
 
 /// The sessions here.
@@ -22,6 +22,7 @@ impl Dialect for Wamp {
     const NAME: &'static str = "wamp";
     const FORMS: &'static [&'static str] = &["json"];
     type Settings = Settings;
+    type State = SessionState;
 
     fn new(settings: Arc<Settings>) -> Wamp {
         Wamp {
@@ -80,6 +81,7 @@ impl Dialect for Wamp {
                 token,
                 channel,
                 topic,
+                snapshot: _, // SUBSCRIBED has no place for it
             } => session.on_subscribed(token, channel, topic, out),
             Event::Unsubscribed { token } => session.on_unsubscribed(token, out),
             Event::Published { token, publication } => {
@@ -115,9 +117,17 @@ impl Dialect for Wamp {
 
     fn close(&mut self, session: dialect::Session) {
         self.sessions.try_remove(session.index());
-        if self.sessions.is_empty() && self.sessions.capacity() > SESSIONS_KEPT {
-            self.sessions = Slab::new();
-        }
+        self.shrink_if_empty();
+    }
+
+    fn export(&mut self, session: dialect::Session) -> SessionState {
+        let session = self.sessions.try_remove(session.index());
+        self.shrink_if_empty();
+        session.unwrap_or_default().into_state()
+    }
+
+    fn import(&mut self, state: SessionState) -> dialect::Session {
+        dialect::Session::at(self.sessions.insert(Session::from_state(state)))
     }
 
     /// `[EVENT, SUBSCRIBED.Subscription|id, PUBLISHED.Publication|id, Details|dict, …]`
@@ -141,6 +151,15 @@ impl Dialect for Wamp {
             self.sessions.shrink_to_fit(); // as far as the last session
         }
         (before - self.sessions.capacity()) * size_of::<Session>()
+    }
+}
+
+impl Wamp {
+    /// Keeps no room for the many sessions there once were.
+    fn shrink_if_empty(&mut self) {
+        if self.sessions.is_empty() && self.sessions.capacity() > SESSIONS_KEPT {
+            self.sessions = Slab::new();
+        }
     }
 }
 

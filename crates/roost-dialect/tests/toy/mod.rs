@@ -1,21 +1,29 @@
 //! A toy: what one more dialect takes. Of tests only (feature `toy`).
 //!
 //! A stream of lines in binary messages, at `/toy`: a message may hold many lines, a line may span
-//! messages. `PING` is answered with `PONG`, `PUB CHANNEL TEXT` publishes, any other line closes.
+//! messages. `PING` is answered with `PONG`, `PUB CHANNEL TEXT` publishes, `SUB CHANNEL` subscribes and
+//! is answered with `AT EPOCH OFFSET`, the position where the subscription begins; what is published
+//! behind it comes as `OFFSET TEXT`. Any other line closes.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use roost_hub::{ChannelId, EventIds};
-use roost_wire::{CloseCode, Frozen};
+use roost_hub::{ChannelId, EventIds, Position};
+use roost_wire::{CloseCode, Frozen, Opcode};
+use slab::Slab;
 
 use crate::dialect::{
     Accept, Command, Context, Dialect, Event, Input, Next, Offer, Session, Target,
 };
-use crate::{Form, PayloadRef, Publication};
+use crate::{DialectKind, Form, PayloadRef, Publication};
 
-/// It keeps nothing: what is not a whole line yet stays in the input.
-pub struct Toy;
+/// Each session's channels. What is not a whole line yet stays in the input.
+pub struct Toy {
+    sessions: Slab<Vec<ChannelId>>,
+}
+
+/// Its one form.
+const NUMBERED: Form = Form::of(DialectKind::Toy, 0);
 
 /// Whether it is served.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,11 +34,15 @@ pub struct Settings {
 
 impl Dialect for Toy {
     const NAME: &'static str = "toy";
-    const FORMS: &'static [&'static str] = &[];
+    const FORMS: &'static [&'static str] = &["numbered"];
     type Settings = Settings;
+    /// Its channels.
+    type State = Vec<ChannelId>;
 
     fn new(_: Arc<Settings>) -> Toy {
-        Toy
+        Toy {
+            sessions: Slab::new(),
+        }
     }
 
     fn accept<'a>(settings: &Settings, offer: &Offer<'a>) -> Accept<'a> {
@@ -44,7 +56,7 @@ impl Dialect for Toy {
     }
 
     fn open(&mut self, _: Option<ChannelId>) -> Session {
-        Session::NONE
+        self.import(Vec::new())
     }
 
     fn next<'a>(
@@ -65,6 +77,13 @@ impl Dialect for Toy {
                 cx.replies.binary(|out| out.extend_from_slice(b"PONG"));
                 continue;
             }
+            if let Some(channel) = line.strip_prefix("SUB ") {
+                return Some(Command::Subscribe {
+                    channel: Cow::Borrowed(channel),
+                    form: NUMBERED,
+                    token: 0,
+                });
+            }
             let publish = line
                 .strip_prefix("PUB ")
                 .and_then(|rest| rest.split_once(' '));
@@ -80,22 +99,55 @@ impl Dialect for Toy {
         }
     }
 
-    fn on(&mut self, _: Session, _: Event<'_>, _: &mut Context<'_>) -> Next {
+    fn on(&mut self, session: Session, event: Event<'_>, cx: &mut Context<'_>) -> Next {
+        match event {
+            Event::Subscribing { channel, .. } => {
+                let Some(channels) = self.sessions.get_mut(session.index()) else {
+                    return Next::Continue;
+                };
+                if !channels.contains(&channel) {
+                    channels.push(channel);
+                }
+            }
+            Event::Subscribed { snapshot, .. } => {
+                let Position { epoch, offset } = snapshot.position;
+                let at = format!("AT {epoch} {offset}");
+                cx.replies
+                    .binary(|out| out.extend_from_slice(at.as_bytes()));
+            }
+            _ => {}
+        }
         Next::Continue
     }
 
-    fn pop_subscription(&mut self, _: &mut Session) -> Option<(ChannelId, Form)> {
-        None
+    fn pop_subscription(&mut self, session: &mut Session) -> Option<(ChannelId, Form)> {
+        let channel = self.sessions.get_mut(session.index())?.pop()?;
+        Some((channel, NUMBERED))
     }
 
-    fn is_subscribed(&self, _: Session, _: ChannelId) -> bool {
-        false
+    fn is_subscribed(&self, session: Session, channel: ChannelId) -> bool {
+        let channels = self.sessions.get(session.index());
+        channels.is_some_and(|channels| channels.contains(&channel))
     }
 
-    fn close(&mut self, _: Session) {}
+    fn close(&mut self, session: Session) {
+        self.sessions.try_remove(session.index());
+    }
 
-    fn encode(_: u8, publication: &Publication, _: EventIds) -> Frozen {
-        publication.to_raw()
+    fn export(&mut self, session: Session) -> Vec<ChannelId> {
+        let channels = self.sessions.try_remove(session.index());
+        channels.unwrap_or_default()
+    }
+
+    fn import(&mut self, channels: Vec<ChannelId>) -> Session {
+        Session::at(self.sessions.insert(channels))
+    }
+
+    fn encode(_: u8, publication: &Publication, ids: EventIds) -> Frozen {
+        let raw = publication.to_raw();
+        let head = format!("{} ", ids.offset);
+        let text = raw.payload().unwrap_or_default();
+        Frozen::from_parts(Opcode::Binary, &[head.as_bytes(), text])
     }
 
     fn memory_bytes(&self) -> usize {

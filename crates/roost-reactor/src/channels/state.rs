@@ -5,7 +5,7 @@ use std::sync::Arc;
 use roost_dialect::Publication;
 use roost_hub::{
     ChannelId, Encoding, Frames, Hub, HubOptions, Item, Name, NamespaceId, Output, Publish,
-    PublishError, PublishTo, ReactorId, Subscribe, SubscribeError, Subscriber,
+    PublishError, PublishTo, ReactorId, Snapshot, Subscribe, SubscribeError, Subscriber,
 };
 use roost_metrics::{Counters, NamespaceCounters};
 use roost_net::ConnKey;
@@ -54,6 +54,7 @@ pub(crate) enum Notice {
         token: u64,
         channel: ChannelId,
         topic: u64,
+        snapshot: Snapshot,
     },
     /// Its publication has.
     Published {
@@ -287,13 +288,14 @@ impl Channels {
                 token,
                 channel,
                 topic,
-                snapshot: _, // no dialect tells its clients of positions yet
+                snapshot,
             } => {
                 return Some(Notice::Subscribed {
                     slot: who.0,
                     token,
                     channel,
                     topic,
+                    snapshot,
                 });
             }
             Output::Published {

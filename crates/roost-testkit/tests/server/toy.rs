@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use roost_testkit::client::{Checked, Client};
+use roost_testkit::client::{Checked, Client, Failure, Message};
 use roost_testkit::server::{Backend, TestServer};
 
 roost_testkit::on_each_backend!(
@@ -11,6 +11,7 @@ roost_testkit::on_each_backend!(
     a_command_without_an_end_is_refused,
     what_is_kept_of_a_command_has_the_limit_of_a_message,
     a_client_may_leave_in_the_middle_of_a_command,
+    a_subscription_is_told_where_it_begins,
 );
 
 fn start(backend: Backend) -> TestServer {
@@ -78,4 +79,45 @@ fn a_client_may_leave_in_the_middle_of_a_command(backend: Backend) -> Checked {
     server.wait_for_count("input_buffered_bytes", |count| count == 0);
     server.wait_for_count("connections_open", |count| count == 0);
     Ok(())
+}
+
+/// What a subscription gets begins right behind the position that it is told, on any reactor.
+fn a_subscription_is_told_where_it_begins(backend: Backend) -> Checked {
+    let server = start(backend);
+    let mut publisher = Client::open(server.address(), "/toy")?;
+    // It keeps the channel, so that its offsets go on.
+    let mut first = Client::open(server.address(), "/toy")?;
+    let (epoch, mut last) = subscribe(&mut first)?;
+    for _ in 0..8 {
+        publisher.send_binary(b"PUB lobby old\n")?;
+        last += 1;
+        first.expect_binary(format!("{last} old").as_bytes())?;
+        let mut later = Client::open(server.address(), "/toy")?;
+        let (same_epoch, begin) = subscribe(&mut later)?;
+        assert_eq!(same_epoch, epoch);
+        publisher.send_binary(b"PUB lobby new\n")?;
+        last += 1;
+        first.expect_binary(format!("{last} new").as_bytes())?;
+        // On another reactor than the first's the old one may still have been under way.
+        assert!((last - 2..last).contains(&begin), "{begin} of {last}");
+        if begin == last - 2 {
+            later.expect_binary(format!("{} old", last - 1).as_bytes())?;
+        }
+        later.expect_binary(format!("{last} new").as_bytes())?;
+        later.close()?;
+    }
+    Ok(())
+}
+
+/// Subscribes to the lobby; returns the epoch and the offset of the answer.
+fn subscribe(client: &mut Client) -> Result<(String, u64), Failure> {
+    client.send_binary(b"SUB lobby\n")?;
+    let Message::Binary(answer) = client.receive()? else {
+        return Err(Failure::new("the toy sends binary messages"));
+    };
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let position = answer.strip_prefix("AT ").and_then(|at| at.split_once(' '));
+    let position = position.and_then(|(epoch, offset)| Some((epoch, offset.parse().ok()?)));
+    let (epoch, offset) = position.ok_or_else(|| Failure::new(format!("no position: {answer}")))?;
+    Ok((epoch.to_owned(), offset))
 }
