@@ -35,7 +35,7 @@ use self::table::{
     Table, WRITABLE, WRITING,
 };
 use crate::input_clock::{InputClock, WaitEnd};
-use crate::memory::{self, HighWater, shrink_queue};
+use crate::memory::{HighWater, shrink_queue};
 use crate::{
     Chunk, CloseCause, CloseMode, ConnKey, ConnectOptions, Driver, DriverStats, Event,
     ListenOptions, ListenerId, SendStatus, Waker, clock, socket,
@@ -584,10 +584,6 @@ impl Driver for EpollDriver {
             + shrink_queue(&mut self.done, &mut self.done_water)
             + self.table.shrink()
             + self.give_back_batches()
-    }
-
-    fn trim_heap(&mut self, freed_ns: u64) -> bool {
-        memory::trim_free_pages(freed_ns)
     }
 
     fn stats(&self) -> DriverStats {

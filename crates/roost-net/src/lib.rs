@@ -184,14 +184,6 @@ pub trait Driver {
         0
     }
 
-    /// Has the allocator give its free pages to the kernel, after much was given back until
-    /// `freed_ns` ([`Driver::now`]): it looks through the whole heap of the process. False if that
-    /// is too soon after the last time, which did not see all of it yet: ask again.
-    fn trim_heap(&mut self, freed_ns: u64) -> bool {
-        let _ = freed_ns;
-        true
-    }
-
     /// Counters since the start, by value.
     fn stats(&self) -> DriverStats;
 }

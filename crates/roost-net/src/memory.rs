@@ -20,7 +20,7 @@ use crate::clock;
 ///   Lower, and long messages would be mapped, faulted in and unmapped one by one: with 1 MiB, an
 ///   echo of 1 MB took up to 2.5 times the CPU.
 /// - The free end of a pool is given back at once when it is 4 MiB; a smaller one is by
-///   `trim_free_pages`.
+///   [`trim_heap`].
 pub fn tune_allocator(cores: usize) {
     #[cfg(target_env = "gnu")]
     for (option, value) in [
@@ -40,9 +40,9 @@ pub fn tune_allocator(cores: usize) {
 
 /// Has the allocator give free pages to the kernel: the end of this thread's pool, and what lies
 /// free inside all pools. For the latter it looks through the whole heap, so once in a while is
-/// enough for all drivers together: what was freed until `freed_ns` is seen by any call after that.
-/// False if none was, and it is too soon for another.
-pub(crate) fn trim_free_pages(freed_ns: u64) -> bool {
+/// enough for all threads together: what was freed until `freed_ns` ([`clock::now_ns`]) is seen by
+/// any call after that. False if none was, and it is too soon for another: ask again.
+pub fn trim_heap(freed_ns: u64) -> bool {
     // malloc_trim leaves the ends of all pools but the first alone. A block that is freed at the
     // end makes it long enough to be given back; nothing of it is touched.
     drop(std::hint::black_box(Vec::<u8>::with_capacity(

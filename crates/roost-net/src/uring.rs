@@ -47,7 +47,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use crate::input_clock::{InputClock, WaitEnd};
-use crate::memory::{self, HighWater, shrink_queue};
+use crate::memory::{HighWater, shrink_queue};
 use crate::{
     Chunk, CloseCause, CloseMode, ConnKey, ConnectOptions, Driver, DriverStats, Event,
     ListenOptions, ListenerId, SendStatus, Waker, clock, socket,
@@ -581,10 +581,6 @@ impl Driver for UringDriver {
             + self.buffers.give_back_idle()
             + self.table.shrink()
             + self.batches.shrink()
-    }
-
-    fn trim_heap(&mut self, freed_ns: u64) -> bool {
-        memory::trim_free_pages(freed_ns)
     }
 
     fn stats(&self) -> DriverStats {

@@ -54,6 +54,8 @@ pub struct Reactor<D: Driver> {
     /// Where in a tick of the clock this reactor's ticks begin: no two reactors wake for their
     /// deadlines together, each delaying the others' busy connections.
     tick_shift_ns: u64,
+    /// Has the process's allocator give free pages to the kernel; see [`Reactor::trim_heap_by`].
+    trim_heap: fn(u64) -> bool,
     /// The end, once it has begun.
     drain: Option<Drain>,
 }
@@ -69,8 +71,16 @@ impl<D: Driver> Reactor<D> {
             shared,
             is_accepting: true,
             tick_shift_ns: TICK_NS * u64::from(id) / reactors,
+            trim_heap: |_| true,
             drain: None,
         }
+    }
+
+    /// What to call when the allocator should give free pages to the kernel, such as
+    /// [`roost_net::memory::trim_heap`]: the heap is the process's, not the reactor's. Until it is
+    /// given, nothing is done.
+    pub fn trim_heap_by(&mut self, trim_heap: fn(u64) -> bool) {
+        self.trim_heap = trim_heap;
     }
 
     /// Listens on `addr`; all reactors of a server may listen on the same. Returns the address
@@ -307,7 +317,7 @@ impl<D: Driver> Reactor<D> {
             return;
         };
         let pages = trim.pages_freed_ns;
-        let is_heap_trimmed = pages.is_some_and(|freed_ns| self.driver.trim_heap(freed_ns));
+        let is_heap_trimmed = pages.is_some_and(self.trim_heap);
         let mut freed_bytes = core.shrink() + self.driver.shrink();
         if !trim.is_active {
             freed_bytes += core.shrink_scratch();

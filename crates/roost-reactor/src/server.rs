@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use roost_metrics::Registry;
-use roost_net::{Driver, Waker};
+use roost_net::{Driver, Waker, memory};
 use tracing::error;
 
 use crate::reactor::Reactor;
@@ -124,6 +124,7 @@ impl Server {
                 let begin = || {
                     let driver = make_driver().map_err(StartError::Driver)?;
                     let mut reactor = Reactor::new(driver, id, shared);
+                    reactor.trim_heap_by(memory::trim_heap);
                     let address = reactor.listen(address).map_err(StartError::Listen)?;
                     Ok((reactor, address))
                 };

@@ -234,7 +234,7 @@ pub(crate) fn a_crowd_gives_its_memory_back<B: Backend>() {
         world.until("the last gone", |w| {
             w.hosts[SERVER].driver.stats().open == 0
         });
-        world.hosts[SERVER].driver.trim_heap(u64::MAX);
+        roost_net::memory::trim_heap(u64::MAX);
     }
     world.finish();
 }
@@ -285,7 +285,7 @@ fn serve<B: Backend>(options: &Options, hogs: Hogs) {
     }
     // With as many descriptors as it takes to listen, and not one more.
     let listen = ListenOptions {
-        addr,
+        addr: addr.into(),
         backlog: 4_096,
         reuse_port: false,
         exclusive: false,
