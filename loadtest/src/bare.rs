@@ -55,14 +55,14 @@ fn hold<D: Driver>(
     bound: &std::sync::mpsc::Sender<SocketAddr>,
 ) -> io::Result<()> {
     let (_, address) = driver.listen(&ListenOptions {
-        addr: address,
+        addr: address.into(),
         backlog: 4_096,
         reuse_port: true,
         exclusive: false,
         sharers: 0,
         want_peer: false,
     })?;
-    let _ = bound.send(address);
+    let _ = bound.send(address.tcp().expect("a TCP address"));
     let mut free: Vec<u32> = Vec::new();
     let mut generations: Vec<u16> = Vec::new();
     let mut over: Vec<ConnKey> = Vec::new();

@@ -18,7 +18,9 @@ use std::{env, fs, io, thread};
 
 use roost_net::epoll::{EpollDriver, EpollOptions};
 use roost_net::uring::{UringDriver, UringOptions};
-use roost_net::{Chunk, ConnKey, ConnectOptions, Driver, Event, ListenOptions, SendStatus};
+use roost_net::{
+    Chunk, ConnKey, ConnectOptions, Driver, Event, ListenAddr, ListenOptions, SendStatus,
+};
 
 #[derive(Clone, Copy)]
 struct Plan {
@@ -85,14 +87,14 @@ fn server<D: Driver>(
     plan: Plan,
 ) -> io::Result<String> {
     let (_, addr) = driver.listen(&ListenOptions {
-        addr: "127.0.0.1:0".parse().expect("an address"),
+        addr: ListenAddr::Tcp("127.0.0.1:0".parse().expect("an address")),
         backlog: 4_096,
         reuse_port: false,
         exclusive: false,
         sharers: 0,
         want_peer: false,
     })?;
-    told(addr);
+    told(addr.tcp().expect("a TCP address"));
     let message = Chunk::new(vec![b'm'; plan.bytes].into());
     let mut outgoing: Vec<Vec<u8>> = vec![Vec::new(); plan.connections as usize];
     let mut busy = vec![false; plan.connections as usize];

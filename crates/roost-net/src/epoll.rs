@@ -37,7 +37,7 @@ use self::table::{
 use crate::input_clock::{InputClock, WaitEnd};
 use crate::memory::{HighWater, shrink_queue};
 use crate::{
-    Chunk, CloseCause, CloseMode, ConnKey, ConnectOptions, Driver, DriverStats, Event,
+    Chunk, CloseCause, CloseMode, ConnKey, ConnectOptions, Driver, DriverStats, Event, ListenAddr,
     ListenOptions, ListenerId, SendStatus, Waker, clock, socket,
 };
 
@@ -324,11 +324,12 @@ impl Driver for EpollDriver {
         "epoll"
     }
 
-    fn listen(&mut self, options: &ListenOptions) -> io::Result<(ListenerId, SocketAddr)> {
+    fn listen(&mut self, options: &ListenOptions) -> io::Result<(ListenerId, ListenAddr)> {
         let (socket, addr) = socket::listen(options)?;
         let key = ConnKey::new(self.listeners.next_id().0, 0).with_op(OP_LISTENER);
         self.register(&socket, key, Interest::READABLE)?;
-        Ok((self.listeners.add(socket, options.want_peer), addr))
+        let id = self.listeners.add(socket, addr.clone(), options.want_peer);
+        Ok((id, addr))
     }
 
     fn set_accepting(&mut self, accepting: bool) {
@@ -337,7 +338,7 @@ impl Driver for EpollDriver {
     }
 
     fn stop_listening(&mut self) {
-        self.listeners.close_all();
+        self.listeners.close_all(self.poll.registry());
     }
 
     fn waker(&self) -> Waker {

@@ -60,15 +60,18 @@ pub mod epoll;
 mod input_clock;
 mod key;
 pub mod limits;
+mod listen_addr;
 pub mod memory;
 pub mod process;
 pub mod sim;
 mod socket;
 mod sys;
+pub mod unix_socket;
 pub mod uring;
 mod wake_socket;
 
 pub use key::ConnKey;
+pub use listen_addr::{ListenAddr, UnixAddr};
 pub use wake_socket::wake_socket;
 
 /// The sockets of one reactor. See the crate's documentation for the rules every backend keeps.
@@ -79,9 +82,9 @@ pub trait Driver {
     /// The backend's name as the configuration spells it: `epoll`, `io_uring`, `sim`.
     fn name(&self) -> &'static str;
 
-    /// Opens a listening socket and starts to accept. Returns the bound address: port 0 is
-    /// resolved.
-    fn listen(&mut self, options: &ListenOptions) -> io::Result<(ListenerId, SocketAddr)>;
+    /// Opens a listening socket and starts to accept. Returns the bound address, on which other
+    /// drivers may listen too: port 0 is resolved, and a unix socket is held by it.
+    fn listen(&mut self, options: &ListenOptions) -> io::Result<(ListenerId, ListenAddr)>;
 
     /// Pauses (`false`) or resumes (`true`) accepting on all listeners. Connections already
     /// accepted by the kernel wait in the backlog.
@@ -174,7 +177,7 @@ pub trait Driver {
     /// A batch in flight is finished first.
     fn release(&mut self, key: ConnKey);
 
-    /// The peer's address, if the kernel still knows it.
+    /// The peer's address, if it has one and the kernel still knows it.
     fn peer_addr(&self, key: ConnKey) -> Option<SocketAddr>;
 
     /// Gives memory back that was not needed since the last call, with what the table of sockets
@@ -197,7 +200,8 @@ pub enum Event<'a, S> {
         listener: ListenerId,
         /// The socket, nobody's yet.
         socket: S,
-        /// The other end; `None` where [`ListenOptions::want_peer`] was off and asking costs.
+        /// The other end; `None` where [`ListenOptions::want_peer`] was off and asking costs, and
+        /// on a unix socket, whose clients have no address.
         peer: Option<SocketAddr>,
     },
     /// [`Driver::connect`] succeeded.
@@ -234,7 +238,8 @@ pub enum CloseCause {
 pub enum CloseMode {
     /// Let the batch in flight go out, then close.
     Graceful,
-    /// Drop what is in flight and send RST.
+    /// Drop what is in flight and send RST, where the transport has one: on a unix socket the peer
+    /// finds the end.
     Abort,
 }
 
@@ -319,11 +324,12 @@ impl Chunk {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ListenerId(pub u32);
 
-/// How to listen.
+/// How to listen. On a unix socket, which no two sockets can share, the next three fields mean
+/// nothing: drivers share the one socket that the bound address holds (see [`UnixAddr`]).
 #[derive(Debug, Clone)]
 pub struct ListenOptions {
-    /// Address to bind; port 0 picks a free one.
-    pub addr: SocketAddr,
+    /// Address to bind.
+    pub addr: ListenAddr,
     /// Length of the accept queue; the kernel caps it at `net.core.somaxconn`.
     pub backlog: u32,
     /// `SO_REUSEPORT`, so that each reactor has a listener of its own on one port (Linux 3.9).

@@ -16,12 +16,12 @@
 //!
 //! ```
 //! use roost_net::sim::{SimFaults, SimNet, SimOptions};
-//! use roost_net::{ConnKey, ConnectOptions, Driver, Event, ListenOptions};
+//! use roost_net::{ConnKey, ConnectOptions, Driver, Event, ListenAddr, ListenOptions};
 //!
 //! let net = SimNet::new(7, SimFaults::lossless());
 //! let mut drivers = [SimOptions::default(), SimOptions::default()].map(|o| net.driver(o));
 //! let addr = "10.0.0.1:80".parse().unwrap();
-//! let listen = ListenOptions { addr, backlog: 16, reuse_port: false, exclusive: false, sharers: 0, want_peer: true };
+//! let listen = ListenOptions { addr: ListenAddr::Tcp(addr), backlog: 16, reuse_port: false, exclusive: false, sharers: 0, want_peer: true };
 //! drivers[0].listen(&listen).unwrap();
 //! drivers[1].connect(ConnKey::new(0, 0), &ConnectOptions { addr, local: None }).unwrap();
 //!
@@ -40,6 +40,9 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -363,6 +366,19 @@ impl World {
         }
         leaks
     }
+}
+
+/// Where a simulated client connects to reach the unix socket at a path: an address of its own,
+/// which no TCP listener has.
+pub fn unix_addr(path: &Path) -> SocketAddr {
+    // RFC 4193 §3.1: a local prefix.
+    let ip = (0xfd_u128 << 120) | u128::from(hash_bytes(path.as_os_str().as_bytes()));
+    SocketAddr::from((Ipv6Addr::from_bits(ip), 1))
+}
+
+/// Whether an address is a unix socket's: then its peer has none.
+fn is_unix_addr(addr: SocketAddr) -> bool {
+    matches!(addr.ip(), IpAddr::V6(ip) if ip.to_bits() >> 64 == 0xfd << 56)
 }
 
 fn hash_bytes(bytes: &[u8]) -> u64 {

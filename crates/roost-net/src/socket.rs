@@ -1,28 +1,52 @@
-//! TCP sockets as Roost opens them: the options every kernel backend shares.
+//! Sockets as Roost opens them: the options every kernel backend shares.
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tracing::debug;
 
-use crate::{ConnectOptions, ListenOptions, sys};
+use crate::unix_socket::UnixSocket;
+use crate::{ConnectOptions, ListenAddr, ListenOptions, UnixAddr, sys};
 
-/// A listening socket and the address it is bound to. Non-blocking.
-///
+/// A listening socket and the address it is bound to. Non-blocking. The address is kept as long as
+/// the socket.
+pub(crate) fn listen(options: &ListenOptions) -> io::Result<(Socket, ListenAddr)> {
+    match &options.addr {
+        ListenAddr::Tcp(addr) => {
+            let (socket, addr) = listen_tcp(options, *addr)?;
+            Ok((socket, ListenAddr::Tcp(addr)))
+        }
+        ListenAddr::Unix(addr) => {
+            let (socket, addr) = listen_unix(addr, options.backlog)?;
+            Ok((socket, ListenAddr::Unix(addr)))
+        }
+    }
+}
+
+/// A descriptor of the socket that the address holds, or else of a new one.
+fn listen_unix(addr: &UnixAddr, backlog: u32) -> io::Result<(Socket, UnixAddr)> {
+    let socket = match addr.socket() {
+        Some(socket) => Arc::clone(socket),
+        None => Arc::new(UnixSocket::bind(addr.options(), backlog)?),
+    };
+    Ok((socket.share()?, addr.holding(socket)))
+}
+
 /// The options of a connection are set here once: an accepted socket inherits them from its
 /// listener, which saves system calls per connection.
-pub(crate) fn listen(options: &ListenOptions) -> io::Result<(Socket, SocketAddr)> {
-    let socket = nonblocking(options.addr)?;
+fn listen_tcp(options: &ListenOptions, addr: SocketAddr) -> io::Result<(Socket, SocketAddr)> {
+    let socket = nonblocking(addr)?;
     // A restarted server binds its port although old connections are in TIME_WAIT.
     socket.set_reuse_address(true)?;
     if options.reuse_port && !options.exclusive {
         socket.set_reuse_port(true)?;
     }
     set_connection_options(&socket)?;
-    socket.bind(&SockAddr::from(options.addr))?;
+    socket.bind(&SockAddr::from(addr))?;
     socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
     if options.reuse_port && options.exclusive {
         // From now on others of this process may share the port. A listener that tries without the
@@ -93,20 +117,25 @@ mod tests {
 
     fn listener() -> (Socket, SocketAddr) {
         let options = ListenOptions {
-            addr: "127.0.0.1:0".parse().expect("an address"),
+            addr: any_port().into(),
             backlog: 8,
             reuse_port: false,
             exclusive: false,
             sharers: 0,
             want_peer: false,
         };
-        listen(&options).expect("loopback listens")
+        let (socket, addr) = listen(&options).expect("loopback listens");
+        (socket, addr.tcp().expect("a TCP address"))
+    }
+
+    fn any_port() -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 0))
     }
 
     /// Listeners that share a port, as reactors do.
     fn group(listeners: u16, sharers: u16) -> (Vec<Socket>, SocketAddr) {
         let mut options = ListenOptions {
-            addr: "127.0.0.1:0".parse().expect("an address"),
+            addr: any_port().into(),
             backlog: 4_096,
             reuse_port: true,
             exclusive: true,
@@ -119,7 +148,8 @@ mod tests {
             options.exclusive = false;
             socket
         });
-        (sockets.collect(), options.addr)
+        let sockets: Vec<Socket> = sockets.collect();
+        (sockets, options.addr.tcp().expect("a TCP address"))
     }
 
     /// Connects `count` times from one and the same address and port, which by the hash of the
@@ -191,7 +221,7 @@ mod tests {
     fn the_first_listener_of_a_process_wants_the_port_for_itself() {
         let (listeners, addr) = group(2, 2);
         let mut second = ListenOptions {
-            addr,
+            addr: addr.into(),
             backlog: 8,
             reuse_port: true,
             exclusive: true,
@@ -203,7 +233,8 @@ mod tests {
             "0.0.0.0".to_owned(),
             "[::]".to_owned(),
         ] {
-            second.addr = format!("{ip}:{}", addr.port()).parse().expect("an address");
+            let addr: SocketAddr = format!("{ip}:{}", addr.port()).parse().expect("an address");
+            second.addr = addr.into();
             let error = listen(&second).expect_err("another listens there");
             assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{ip}");
         }
@@ -219,7 +250,7 @@ mod tests {
         let end = std::io::Read::read(&mut client, &mut [0]);
         assert_eq!(end.expect("a FIN"), 0);
         drop((client, listeners));
-        second.addr = addr;
+        second.addr = addr.into();
         listen(&second).expect("nobody listens there any more");
     }
 

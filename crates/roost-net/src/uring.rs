@@ -49,7 +49,7 @@ use socket2::SockRef;
 use crate::input_clock::{InputClock, WaitEnd};
 use crate::memory::{HighWater, shrink_queue};
 use crate::{
-    Chunk, CloseCause, CloseMode, ConnKey, ConnectOptions, Driver, DriverStats, Event,
+    Chunk, CloseCause, CloseMode, ConnKey, ConnectOptions, Driver, DriverStats, Event, ListenAddr,
     ListenOptions, ListenerId, SendStatus, Waker, clock, socket,
 };
 
@@ -355,7 +355,7 @@ impl Driver for UringDriver {
         "io_uring"
     }
 
-    fn listen(&mut self, options: &ListenOptions) -> io::Result<(ListenerId, SocketAddr)> {
+    fn listen(&mut self, options: &ListenOptions) -> io::Result<(ListenerId, ListenAddr)> {
         self.listeners.open(options)
     }
 

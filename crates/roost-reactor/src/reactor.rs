@@ -88,7 +88,7 @@ impl<D: Driver> Reactor<D> {
     pub fn listen(&mut self, addr: SocketAddr) -> io::Result<SocketAddr> {
         let settings = &self.core.settings;
         let options = ListenOptions {
-            addr,
+            addr: addr.into(),
             backlog: settings.backlog,
             reuse_port: true,
             exclusive: self.core.channels.me().0 == 0,
@@ -97,7 +97,8 @@ impl<D: Driver> Reactor<D> {
             want_peer: settings.limits.connections_per_address_max > 0
                 || tracing::enabled!(Level::DEBUG),
         };
-        Ok(self.driver.listen(&options)?.1)
+        let (_, bound) = self.driver.listen(&options)?;
+        Ok(bound.tcp().unwrap_or(addr))
     }
 
     /// Wakes the loop out of its wait.

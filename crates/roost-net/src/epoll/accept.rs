@@ -3,14 +3,20 @@
 //! At the limit a newcomer is accepted with a descriptor held in reserve and reset at once, so
 //! that it learns its fate and the backlog stays empty. When even the reserve is gone, accepting
 //! rests until one of our sockets closes or ten milliseconds pass.
+//!
+//! A unix socket is shared by the drivers that listen on it: all of them are told of a connection,
+//! and the first to accept has it. EPOLLEXCLUSIVE would wake one alone: in practice always the same
+//! one while it is idle, and none when that one has paused accepting since.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
+use mio::Registry;
+use mio::unix::SourceFd;
 use socket2::Socket;
 
-use crate::{DriverStats, ListenerId, socket, sys};
+use crate::{DriverStats, ListenAddr, ListenerId, socket, sys};
 
 /// How long accepting rests at the limit at most: another part of the process may have freed a
 /// descriptor without our knowing.
@@ -34,6 +40,8 @@ pub(super) struct Listeners {
 #[derive(Debug)]
 struct Listener {
     socket: Socket,
+    /// Holds a unix socket's file.
+    _addr: ListenAddr,
     want_peer: bool,
     /// No accept since the last edge has found the backlog empty.
     ready: bool,
@@ -63,10 +71,11 @@ impl Listeners {
         }
     }
 
-    pub(super) fn add(&mut self, socket: Socket, want_peer: bool) -> ListenerId {
+    pub(super) fn add(&mut self, socket: Socket, addr: ListenAddr, want_peer: bool) -> ListenerId {
         self.refill_reserve();
         self.list.push(Some(Listener {
             socket,
+            _addr: addr,
             want_peer,
             ready: false,
             queued: false,
@@ -80,8 +89,12 @@ impl Listeners {
         ListenerId(u32::try_from(self.list.len()).expect("fewer listeners than ports"))
     }
 
-    pub(super) fn close_all(&mut self) {
-        self.list.iter_mut().for_each(|listener| *listener = None);
+    pub(super) fn close_all(&mut self, registry: &Registry) {
+        for listener in self.list.iter_mut().filter_map(Option::take) {
+            // epoll(7): a socket that others hold as well stays in the set until it is taken out.
+            // Fails only for one that is not in it; this one is.
+            let _ = registry.deregister(&mut SourceFd(&listener.socket.as_raw_fd()));
+        }
         self.retry_at_ns = None;
     }
 

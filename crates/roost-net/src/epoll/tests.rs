@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use super::{EpollDriver, EpollOptions, EpollSocket};
-use crate::{ConnKey, Driver, Event, ListenOptions, SendStatus};
+use crate::{ConnKey, Driver, Event, ListenAddr, ListenOptions, SendStatus};
 
 const KEY: ConnKey = ConnKey::new(0, 0);
 
@@ -49,7 +49,7 @@ fn a_foreign_socket_is_made_non_blocking() {
 #[test]
 fn bytes_behind_urgent_data_are_read() {
     let options = ListenOptions {
-        addr: "127.0.0.1:0".parse().expect("an address"),
+        addr: ListenAddr::Tcp("127.0.0.1:0".parse().expect("an address")),
         backlog: 8,
         reuse_port: false,
         exclusive: false,
@@ -58,7 +58,8 @@ fn bytes_behind_urgent_data_are_read() {
     };
     let mut driver = EpollDriver::new(&EpollOptions::default()).expect("epoll is always there");
     let (_, addr) = driver.listen(&options).expect("loopback listens");
-    let mut peer = TcpStream::connect(addr).expect("the backlog has room");
+    let mut peer =
+        TcpStream::connect(addr.tcp().expect("a TCP address")).expect("the backlog has room");
     // All is there when the driver first looks, and nothing comes later to wake it.
     peer.write_all(b"before").expect("connected");
     SockRef::from(&peer)

@@ -12,8 +12,8 @@ use super::link::SockId;
 use super::port::{Port, Queued};
 use super::{SimDriverId, World};
 use crate::{
-    Chunk, CloseMode, ConnKey, ConnectOptions, Driver, DriverStats, Event, ListenOptions,
-    ListenerId, SendStatus, Waker,
+    Chunk, CloseMode, ConnKey, ConnectOptions, Driver, DriverStats, Event, ListenAddr,
+    ListenOptions, ListenerId, SendStatus, Waker,
 };
 
 /// A driver of a [`SimNet`](super::SimNet). Dropping it closes its sockets and listeners, as the
@@ -87,7 +87,7 @@ impl Driver for SimDriver {
         "sim"
     }
 
-    fn listen(&mut self, options: &ListenOptions) -> io::Result<(ListenerId, SocketAddr)> {
+    fn listen(&mut self, options: &ListenOptions) -> io::Result<(ListenerId, ListenAddr)> {
         self.act(|port, k| port.listen(k, options))
     }
 

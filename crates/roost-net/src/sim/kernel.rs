@@ -12,6 +12,7 @@ pub(super) use dial::errno;
 
 use super::agenda::{Action, Agenda};
 use super::faults::{SimCounts, SimFaults};
+use super::is_unix_addr;
 use super::link::{Doom, DriverIndex, End, Link, Listener, ListenerIndex, Owner, Pipe, SockId};
 use super::rng::SimRng;
 use crate::ConnKey;
@@ -236,11 +237,12 @@ impl Kernel {
         self.machines[driver as usize].descriptors
     }
 
-    /// The other end's address, while the connection stands.
+    /// The other end's address, while the connection stands; unix sockets tell none.
     pub(super) fn peer_addr(&self, id: SockId) -> Option<SocketAddr> {
         let end = self.end(id)?;
-        let stands = end.connected && end.error.is_none();
-        self.end(id.peer()).map(|peer| peer.addr).filter(|_| stands)
+        let stands = end.connected && end.error.is_none() && !is_unix_addr(end.addr);
+        let peer = self.end(id.peer()).map(|peer| peer.addr);
+        peer.filter(|&addr| stands && !is_unix_addr(addr))
     }
 
     // News.

@@ -5,6 +5,10 @@
 //! more of them than free slots, because the kernel would take a newcomer out of the backlog and
 //! only then find that it has no slot for it.
 //!
+//! Unix sockets are shared by drivers. The kernel tells of a connection the accept that has waited
+//! longest, and a multishot one keeps its place: one ring would get them all. So a few single
+//! accepts are armed instead, whose successors queue up behind those of other rings.
+//!
 //! At the limit no accept is armed (at the descriptor limit it would fail at once, for ever), but
 //! a one-shot watch: when somebody comes, accepting is tried again, and if there is still no room
 //! the newcomer is accepted by a descriptor held in reserve, and reset. A full driver with no
@@ -18,11 +22,15 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use socket2::{SockAddr, SockAddrStorage, Socket};
 
 use super::ring::Ring;
-use crate::{ConnKey, ListenOptions, ListenerId, socket, sys};
+use crate::{ConnKey, ListenAddr, ListenOptions, ListenerId, socket, sys};
 
 /// One listening socket.
 pub(super) struct Listener {
     socket: Socket,
+    /// Holds a unix socket's file.
+    _addr: ListenAddr,
+    /// Most accepts armed at once, where they are single ones.
+    accepts: Option<u32>,
     want_peer: bool,
     state: State,
     /// Accepts that owe a completion: bit n is place n. Bit 0 alone with ordinary descriptors.
@@ -72,9 +80,14 @@ impl Listeners {
     }
 
     /// Opens a listener. Accepting starts with the next [`Listeners::arm`].
-    pub(super) fn open(&mut self, options: &ListenOptions) -> io::Result<(ListenerId, SocketAddr)> {
+    pub(super) fn open(&mut self, options: &ListenOptions) -> io::Result<(ListenerId, ListenAddr)> {
         let (socket, addr) = socket::listen(options)?;
-        let places = if self.direct && options.want_peer {
+        let accepts = match (&addr, self.direct) {
+            (ListenAddr::Unix(_), _) => Some(SHARED_ACCEPTS),
+            (ListenAddr::Tcp(_), true) => Some(PLACES as u32),
+            (ListenAddr::Tcp(_), false) => None,
+        };
+        let places = if self.direct && options.want_peer && addr.tcp().is_some() {
             PLACES
         } else {
             0
@@ -82,7 +95,9 @@ impl Listeners {
         let id = self.list.len() as u32;
         self.list.push(Some(Listener {
             socket,
-            want_peer: options.want_peer,
+            _addr: addr.clone(),
+            accepts,
+            want_peer: options.want_peer && addr.tcp().is_some(),
             state: if self.paused {
                 State::Paused
             } else {
@@ -261,17 +276,22 @@ impl State {
 impl Listener {
     fn arm(&mut self, ring: &mut Ring, id: u32, direct: bool, free: &mut u32) {
         if self.state == State::Accepting {
-            if !direct {
+            let Some(accepts) = self.accepts else {
                 if self.armed == 0 {
                     ring.accept_many(self.fd(), accept_key(id, 0));
                     self.armed = 1;
                 }
                 return;
-            }
-            while *free > 0 && self.armed != ALL_PLACES {
+            };
+            while self.armed.count_ones() < accepts && (!direct || *free > 0) {
                 let place = self.armed.trailing_ones() as u16;
-                self.arm_direct(ring, id, place);
-                *free -= 1;
+                if direct {
+                    self.arm_direct(ring, id, place);
+                    *free -= 1;
+                } else {
+                    ring.accept_one(self.fd(), accept_key(id, place));
+                    self.armed |= 1 << place;
+                }
             }
             if self.armed != 0 {
                 return;
@@ -390,9 +410,11 @@ fn watch_key(id: u32) -> u64 {
     ConnKey::new(id, 0).with_op(super::NEWCOMER).to_bits()
 }
 
-/// Direct accepts armed per listener: how many newcomers one turn takes.
+/// Direct accepts armed per listener: how many newcomers one turn takes. One bit each.
 const PLACES: usize = 32;
-const ALL_PLACES: u32 = u32::MAX;
+/// Accepts armed for a socket that other rings accept from, too: few, so that each ring gets its
+/// share of a few connections as well.
+const SHARED_ACCEPTS: u32 = 4;
 
 /// Newcomers reset per turn.
 const RESETS_MAX: u64 = 64;

@@ -320,6 +320,14 @@ impl Ring {
         self.push_plain(entry.user_data(user_data));
     }
 
+    /// Accepts one connection.
+    pub(super) fn accept_one(&mut self, listener: i32, user_data: u64) {
+        let entry = opcode::Accept::new(Fd(listener), ptr::null_mut(), ptr::null_mut())
+            .flags(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)
+            .build();
+        self.push_plain(entry.user_data(user_data));
+    }
+
     /// Accepts one connection into a slot the kernel chooses. `addr` is for the peer's address;
     /// both pointers may be null.
     ///

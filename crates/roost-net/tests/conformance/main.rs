@@ -20,6 +20,7 @@ mod moving;
 mod receiving;
 mod resets;
 mod sending;
+mod unix;
 mod waking;
 
 /// Makes a module for each backend with a test for each case.
@@ -148,6 +149,12 @@ conformance! {
         accepting {
             listeners_share_a_port
             ipv6_echo
+        }
+        unix {
+            unix_clients_have_no_address
+            unix_bytes_before_the_end_come_first
+            unix_abort_ends_the_connection
+            drivers_share_a_unix_socket
         }
         waking {
             a_wake_ends_an_endless_wait

@@ -82,7 +82,7 @@ impl<B: Backend> World<B> {
         reuse_port: bool,
     ) -> SocketAddr {
         let options = ListenOptions {
-            addr,
+            addr: addr.into(),
             backlog: 4_096,
             reuse_port,
             exclusive: false,
@@ -91,7 +91,7 @@ impl<B: Backend> World<B> {
         };
         let (id, addr) = self.hosts[host].driver.listen(&options).expect("listen");
         self.listeners.push(id);
-        addr
+        addr.tcp().expect("a TCP address")
     }
 
     /// A connection from the client to the server's `addr`, both ends ready.

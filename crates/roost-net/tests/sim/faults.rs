@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use roost_net::sim::{SimDriver, SimFaults, SimNet, SimOptions};
 use roost_net::{
-    CloseCause, CloseMode, ConnKey, ConnectOptions, Driver, Event, ListenOptions, SendStatus,
+    CloseCause, CloseMode, ConnKey, ConnectOptions, Driver, Event, ListenAddr, ListenOptions,
+    SendStatus,
 };
 
 use crate::party::busy_town;
@@ -182,7 +183,7 @@ pub(crate) fn pair(net: &SimNet) -> (SimDriver, SimDriver, ConnKey) {
     let mut server = net.driver(SimOptions::default());
     let mut client = net.driver(SimOptions::default());
     let listen = ListenOptions {
-        addr: "[::1]:0".parse().unwrap(),
+        addr: ListenAddr::Tcp("[::1]:0".parse().unwrap()),
         backlog: 1,
         reuse_port: false,
         exclusive: false,
@@ -190,6 +191,7 @@ pub(crate) fn pair(net: &SimNet) -> (SimDriver, SimDriver, ConnKey) {
         want_peer: true,
     };
     let (_, addr) = server.listen(&listen).unwrap();
+    let addr = addr.tcp().unwrap();
     let key = ConnKey::new(5, 0);
     let options = ConnectOptions { addr, local: None };
     client.connect(key, &options).unwrap();

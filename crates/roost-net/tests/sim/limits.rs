@@ -4,21 +4,23 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use roost_net::sim::{SimDriver, SimFaults, SimNet, SimOptions, SimSocket};
-use roost_net::{CloseCause, ConnKey, ConnectOptions, Driver, Event, ListenOptions, SendStatus};
+use roost_net::{
+    CloseCause, ConnKey, ConnectOptions, Driver, Event, ListenAddr, ListenOptions, SendStatus,
+};
 
 use crate::faults::{pair, until_quiet};
 use crate::seeds;
 
 fn listen(driver: &mut SimDriver, addr: &str, backlog: u32) -> SocketAddr {
     let options = ListenOptions {
-        addr: addr.parse().unwrap(),
+        addr: ListenAddr::Tcp(addr.parse().unwrap()),
         backlog,
         reuse_port: false,
         exclusive: false,
         sharers: 0,
         want_peer: true,
     };
-    driver.listen(&options).unwrap().1
+    driver.listen(&options).unwrap().1.tcp().unwrap()
 }
 
 fn connect(driver: &mut SimDriver, slot: u32, addr: SocketAddr) {
@@ -142,7 +144,7 @@ fn addresses_are_taken_once() {
     let mut driver = net.driver(SimOptions::default());
     let addr = listen(&mut driver, "0.0.0.0:0", 1);
     let clash = ListenOptions {
-        addr: SocketAddr::new("127.0.0.1".parse().unwrap(), addr.port()),
+        addr: SocketAddr::new("127.0.0.1".parse().unwrap(), addr.port()).into(),
         backlog: 64,
         reuse_port: true,
         exclusive: false,
@@ -158,7 +160,7 @@ fn addresses_are_taken_once() {
     // They share what comes.
     let mut client = net.driver(SimOptions::default());
     for slot in 0..64 {
-        connect(&mut client, slot, clash.addr);
+        connect(&mut client, slot, clash.addr.tcp().unwrap());
     }
     until_quiet(&net, [&mut client, &mut driver, &mut other]);
     let (first, second) = (driver.stats().accepted, other.stats().accepted);

@@ -7,6 +7,7 @@ mod limits;
 mod mistakes;
 mod party;
 mod streams;
+mod unix;
 
 /// The seeds of one test: all of `count`, or the one that `ROOST_SEED` names.
 fn seeds(count: u64) -> Vec<u64> {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use roost_net::sim::{SimDriver, SimFaults, SimNet, SimOptions, SimRng, SimSocket};
 use roost_net::{
-    Chunk, CloseCause, CloseMode, ConnKey, ConnectOptions, Driver, Event, ListenOptions, SendStatus,
+    Chunk, CloseCause, CloseMode, ConnKey, ConnectOptions, Driver, Event, ListenAddr,
+    ListenOptions, SendStatus,
 };
 
 /// Some programs on one network.
@@ -118,14 +119,15 @@ impl Town {
 impl Party {
     pub(crate) fn listen(&mut self, addr: &str) -> SocketAddr {
         let options = ListenOptions {
-            addr: addr.parse().expect("an address"),
+            addr: ListenAddr::Tcp(addr.parse().expect("an address")),
             backlog: 64,
             reuse_port: true,
             exclusive: false,
             sharers: 0,
             want_peer: false,
         };
-        self.driver.listen(&options).expect("a free address").1
+        let (_, addr) = self.driver.listen(&options).expect("a free address");
+        addr.tcp().expect("a TCP address")
     }
 
     pub(crate) fn connect(&mut self, addr: SocketAddr, stream: u32) {

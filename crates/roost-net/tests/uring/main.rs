@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use roost_net::uring::{UringDriver, UringOptions, UringSocket};
-use roost_net::{ConnKey, ConnectOptions, Driver, Event, ListenOptions};
+use roost_net::{ConnKey, ConnectOptions, Driver, Event, ListenAddr, ListenOptions};
 
 /// How long a test waits for what must happen.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -28,14 +28,15 @@ fn driver(direct_slots: Option<u32>) -> UringDriver {
 
 fn listen(driver: &mut UringDriver, want_peer: bool) -> SocketAddr {
     let options = ListenOptions {
-        addr: "127.0.0.1:0".parse().expect("an address"),
+        addr: ListenAddr::Tcp("127.0.0.1:0".parse().expect("an address")),
         backlog: 1_024,
         reuse_port: false,
         exclusive: false,
         sharers: 0,
         want_peer,
     };
-    driver.listen(&options).expect("loopback listens").1
+    let (_, addr) = driver.listen(&options).expect("loopback listens");
+    addr.tcp().expect("a TCP address")
 }
 
 fn connect_to(addr: SocketAddr) -> ConnectOptions {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use roost_net::epoll::{EpollDriver, EpollOptions};
 use roost_net::{
-    Chunk, CloseMode, ConnKey, ConnectOptions, Driver, DriverStats, Event, ListenOptions,
-    ListenerId, SendStatus, Waker,
+    Chunk, CloseMode, ConnKey, ConnectOptions, Driver, DriverStats, Event, ListenAddr,
+    ListenOptions, ListenerId, SendStatus, Waker,
 };
 use roost_reactor::{Server, Settings};
 use roost_testkit::client::{Checked, Client, Message};
@@ -37,7 +37,7 @@ impl Driver for Failing {
     fn name(&self) -> &'static str {
         self.driver.name()
     }
-    fn listen(&mut self, options: &ListenOptions) -> io::Result<(ListenerId, SocketAddr)> {
+    fn listen(&mut self, options: &ListenOptions) -> io::Result<(ListenerId, ListenAddr)> {
         self.driver.listen(options)
     }
     fn set_accepting(&mut self, accepting: bool) {

@@ -10,7 +10,8 @@ use crate::sim::link::{
     Doom, DriverIndex, End, Link, Listener, ListenerIndex, Owner, Segment, SockId,
 };
 use crate::sim::rng::mix;
-use crate::{ConnKey, ConnectOptions, ListenOptions};
+use crate::sim::unix_addr;
+use crate::{ConnKey, ConnectOptions, ListenAddr, ListenOptions};
 
 impl Kernel {
     // Listening.
@@ -19,11 +20,18 @@ impl Kernel {
         &mut self,
         driver: DriverIndex,
         options: &ListenOptions,
-    ) -> io::Result<(ListenerIndex, SocketAddr)> {
-        let mut addr = options.addr;
-        if addr.port() == 0 {
-            addr.set_port(self.free_port());
-        }
+    ) -> io::Result<(ListenerIndex, ListenAddr)> {
+        let mut bound = options.addr.clone();
+        let addr = match &mut bound {
+            ListenAddr::Tcp(addr) => {
+                if addr.port() == 0 {
+                    addr.set_port(self.free_port());
+                }
+                *addr
+            }
+            ListenAddr::Unix(addr) => unix_addr(&addr.options().path),
+        };
+        let is_unix = bound.path().is_some();
         let clash = self.listeners.iter().flatten().any(|other| {
             let same_ip = other.addr.ip() == addr.ip()
                 || other.addr.ip().is_unspecified()
@@ -38,11 +46,11 @@ impl Kernel {
             driver,
             addr,
             reuse_port: options.reuse_port,
-            want_peer: options.want_peer,
+            want_peer: options.want_peer && !is_unix,
             backlog_max: options.backlog.min(BACKLOG_MAX) as usize,
             backlog: VecDeque::new(),
         }));
-        Ok(((self.listeners.len() - 1) as ListenerIndex, addr))
+        Ok(((self.listeners.len() - 1) as ListenerIndex, bound))
     }
 
     /// Closes a listener and resets what nobody has accepted.

@@ -9,7 +9,8 @@ use super::{Port, Queued, cause_of};
 use crate::sim::kernel::{Kernel, errno};
 use crate::sim::link::{Owner, SockId};
 use crate::{
-    Chunk, CloseCause, CloseMode, ConnKey, ConnectOptions, ListenOptions, ListenerId, SendStatus,
+    Chunk, CloseCause, CloseMode, ConnKey, ConnectOptions, ListenAddr, ListenOptions, ListenerId,
+    SendStatus,
 };
 
 impl Port {
@@ -17,7 +18,7 @@ impl Port {
         &mut self,
         k: &mut Kernel,
         options: &ListenOptions,
-    ) -> io::Result<(ListenerId, SocketAddr)> {
+    ) -> io::Result<(ListenerId, ListenAddr)> {
         let (listener, addr) = k.listen(self.index, options)?;
         self.listeners.push(listener);
         Ok((ListenerId((self.listeners.len() - 1) as u32), addr))
