@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 pub(crate) fn address_hint(text: &str) -> Option<String> {
     let text = text.trim();
     if text.starts_with("unix:") || text.starts_with('/') {
-        return Some("unix sockets are not listened on".to_owned());
+        return Some("a unix socket stands at the key admin.socket".to_owned());
     }
     if let Some((_, rest)) = text.split_once("://") {
         let bare = rest.split('/').next().unwrap_or_default();

@@ -7,8 +7,8 @@ use crate::mistake::{Mistake, Place};
 use crate::names::{shown, variable};
 use crate::source::{Source, Sources};
 use crate::table::{
-    ChannelPolicy, Limits, NAMESPACE, Namespace, Publish, Row, Section, Settings, Subscribe,
-    Visitor, visit, visit_namespace,
+    ChannelPolicy, Limits, Listener, NAMESPACE, Publish, Row, Section, Settings, Subscribe,
+    Visitor, entry_path, visit, visit_namespace,
 };
 use crate::value::{SharedSize, ValueType};
 
@@ -49,6 +49,10 @@ struct Inherit<'a> {
 impl Visitor for Inherit<'_> {
     fn open(&mut self, section: Section) {
         section.name.clone_into(&mut self.path);
+    }
+
+    fn open_entry(&mut self, section: Section, index: usize) {
+        self.path = entry_path(section.name, index);
     }
 
     fn key<T: ValueType>(&mut self, row: Row<T>, field: &mut T::Value, leader: Option<&T::Value>) {
@@ -92,12 +96,7 @@ pub(crate) struct Conflict {
 
 impl Conflict {
     /// The mistake, at the first of the two keys that was written, else at the one they follow.
-    pub(crate) fn placed(
-        self,
-        namespaces: &[Namespace],
-        sources: &Sources,
-        file_name: &str,
-    ) -> Mistake {
+    pub(crate) fn placed(self, settings: &Settings, sources: &Sources, file_name: &str) -> Mistake {
         let keys = [&self.key, &self.other];
         let written = keys.into_iter().find(|key| sources.is_written(key));
         let place = match written {
@@ -109,7 +108,7 @@ impl Conflict {
         });
         Mistake {
             place,
-            key: Some(shown(&self.key, namespaces)),
+            key: Some(shown(&self.key, settings)),
             found: self.found,
             expected: self.expected,
             hint: self.hint.map(str::to_owned),
@@ -147,13 +146,18 @@ pub(crate) fn conflicts(settings: &Settings, sources: &Sources) -> Vec<Conflict>
         let path = format!("{}[{index}]", NAMESPACE.name);
         let written_here = |key: &str| key.starts_with(&path) && sources.is_written(key);
         let start = found.len();
-        let name = shown(&path, &settings.namespaces);
+        let name = shown(&path, settings);
         check_policy(&path, &name, &namespace.policy, limits, &mut found);
         let own = found.split_off(start).into_iter();
         found.extend(own.filter(|c| written_here(&c.key) || written_here(&c.other)));
     }
     check_names(settings, sources, &mut found);
-    check_health_path(settings, &mut found);
+    check_listeners(settings, sources, &mut found);
+    for (index, listener) in settings.listeners.iter().enumerate() {
+        let path = entry_path(Listener::SECTION.name, index);
+        check_health_path(&path, listener, settings, &mut found);
+        check_dialects(&path, listener, settings, &mut found);
+    }
     found
 }
 
@@ -259,23 +263,81 @@ fn check_names(settings: &Settings, sources: &Sources, found: &mut Vec<Conflict>
     }
 }
 
+/// No two listeners have one name or one address.
+fn check_listeners(settings: &Settings, sources: &Sources, found: &mut Vec<Conflict>) {
+    let listeners = &settings.listeners;
+    let key = |index, name| format!("{}.{name}", entry_path(Listener::SECTION.name, index));
+    for (index, listener) in listeners.iter().enumerate() {
+        let before = || listeners[..index].iter();
+        let same_name = |other: &Listener| !other.name.is_empty() && other.name == listener.name;
+        let same_address = |other: &Listener| other.address.clashes_with(&listener.address);
+        let clashes = [
+            ("name", before().position(same_name), &listener.name),
+            (
+                "address",
+                before().position(same_address),
+                &listener.address.to_string(),
+            ),
+        ];
+        for (name, first, value) in clashes {
+            let Some(first) = first else { continue };
+            let (key, other) = (key(index, name), key(first, name));
+            let line = match sources.get(&other) {
+                Source::File { line, .. } => format!("that of line {line}"),
+                _ => format!("that of the first, {}", listeners[first].address),
+            };
+            found.push(Conflict {
+                key,
+                other,
+                found: format!("\"{value}\" a second time"),
+                expected: format!("another {name} than {line}"),
+                hint: None,
+            });
+        }
+    }
+}
+
+/// A dialect that is listed is on.
+fn check_dialects(path: &str, listener: &Listener, settings: &Settings, found: &mut Vec<Conflict>) {
+    for (dialect, enabled) in [
+        ("raw", settings.raw.enabled),
+        ("echo", settings.echo.enabled),
+        ("wamp", settings.wamp.enabled),
+    ] {
+        if !enabled && listener.dialects.iter().any(|one| one == dialect) {
+            found.push(Conflict {
+                key: format!("{path}.dialects"),
+                other: format!("{dialect}.enabled"),
+                found: format!("\"{dialect}\""),
+                expected: format!("dialects that are enabled, and {dialect}.enabled is false"),
+                hint: Some("[\"*\"] is all that are"),
+            });
+        }
+    }
+}
+
 /// The health path must not hide another, or be hidden by it.
-fn check_health_path(settings: &Settings, found: &mut Vec<Conflict>) {
-    let listener = &settings.listener;
-    let path = listener.health_path.as_str();
-    let other = match path {
-        "/" if listener.demo_page => "listener.demo_page",
-        "/raw" if settings.raw.enabled => "raw.enabled",
-        _ if path.starts_with("/raw/") && settings.raw.enabled => "raw.enabled",
-        "/echo" if settings.echo.enabled => "echo.enabled",
-        "/wamp" if settings.wamp.enabled => "wamp.enabled",
+fn check_health_path(
+    path: &str,
+    listener: &Listener,
+    settings: &Settings,
+    found: &mut Vec<Conflict>,
+) {
+    let health = listener.health_path.as_str();
+    let raw = settings.raw.enabled && listener.serves("raw");
+    let other = match health {
+        "/" if listener.demo_page => format!("{path}.demo_page"),
+        "/raw" if raw => "raw.enabled".to_owned(),
+        _ if health.starts_with("/raw/") && raw => "raw.enabled".to_owned(),
+        "/echo" if settings.echo.enabled && listener.serves("echo") => "echo.enabled".to_owned(),
+        "/wamp" if settings.wamp.enabled && listener.serves("wamp") => "wamp.enabled".to_owned(),
         _ => return,
     };
     found.push(Conflict {
-        key: "listener.health_path".to_owned(),
-        other: other.to_owned(),
-        found: format!("\"{path}\""),
-        expected: format!("another path while {other} is true"),
+        key: format!("{path}.health_path"),
+        found: format!("\"{health}\""),
+        expected: format!("another path while {} is true", shown(&other, settings)),
+        other,
         hint: Some("\"/health\" is the default"),
     });
 }

@@ -41,9 +41,9 @@ pub use overrides::Overrides;
 pub use reference::{reference, sample};
 pub use source::Source;
 pub use table::{
-    Admin, ChannelPolicy, Deflate, Driver, Echo, Epoll, IoUring, Limits, Listener, Log, LogFormat,
-    LogLevel, Namespace, Publish, Raw, Reload, Server, Settings, SlowConsumer, SocketMode,
-    Subscribe, Wamp,
+    Admin, ChannelPolicy, ClientSocketMode, Deflate, Driver, Echo, Epoll, IoUring, Limits,
+    ListenAddress, Listener, Log, LogFormat, LogLevel, Namespace, Publish, Raw, Reload, Server,
+    Settings, SlowConsumer, SocketMode, Subscribe, Wamp,
 };
 pub use write::to_toml;
 
@@ -190,14 +190,13 @@ pub fn parse_with(text: &str, file_name: &str, overrides: &Overrides) -> Result<
         let stands = |key: &str| sources.get(key) != Source::Default && !refused.contains(key);
         conflicts.retain(|conflict| stands(&conflict.key) && stands(&conflict.other));
     }
-    let namespaces = &settings.namespaces;
     for mistake in &mut mistakes {
-        mistake.key = mistake.key.take().map(|key| names::shown(&key, namespaces));
+        mistake.key = mistake.key.take().map(|key| names::shown(&key, &settings));
     }
     mistakes.extend(
         conflicts
             .into_iter()
-            .map(|conflict| conflict.placed(namespaces, &sources, file_name)),
+            .map(|conflict| conflict.placed(&settings, &sources, file_name)),
     );
     mistakes.sort_by_key(|mistake| mistake.place.position());
     Errors::check(mistakes)?;

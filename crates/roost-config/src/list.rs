@@ -64,6 +64,10 @@ impl Visitor for List {
         self.sections.push((section.name, one_line(section.doc)));
     }
 
+    fn open_entry(&mut self, section: Section, _: usize) {
+        self.open(section); // the defaults have one
+    }
+
     fn key<T: ValueType>(&mut self, row: Row<T>, field: &mut T::Value, leader: Option<&T::Value>) {
         let section = self.sections.last().expect("a section is open").0;
         let follows = match (leader, &row.follows) {

@@ -1,16 +1,28 @@
 //! What keys are called: in messages, in the environment, and in earlier releases.
 
-use crate::table::Namespace;
+use crate::table::Settings;
 
 /// A key as messages call it: `limits.idle_timeout`, `namespace "chat".publish`. Inside, namespaces
-/// go by their place: `namespace[0].publish`; so do those without a good name.
-pub(crate) fn shown(key: &str, namespaces: &[Namespace]) -> String {
+/// and listeners go by their place, `namespace[0].publish`, `listener.address` (of the first); so do
+/// those without a good name, and a listener that is the only one.
+pub(crate) fn shown(key: &str, settings: &Settings) -> String {
     let of_namespace = |key: &str| {
         let (index, name) = key.strip_prefix("namespace[")?.split_once(']')?;
-        let namespace = namespaces.get(index.parse::<usize>().ok()?)?;
+        let namespace = settings.namespaces.get(index.parse::<usize>().ok()?)?;
         (!namespace.name.is_empty()).then(|| format!("namespace \"{}\"{name}", namespace.name))
     };
-    of_namespace(key).unwrap_or_else(|| key.to_owned())
+    let of_listener = |key: &str| {
+        let rest = key.strip_prefix("listener")?;
+        let (index, name) = match rest.strip_prefix('[') {
+            Some(rest) => rest.split_once(']')?,
+            None => ("0", rest),
+        };
+        let listener = settings.listeners.get(index.parse::<usize>().ok()?)?;
+        let is_named = !listener.name.is_empty() && settings.listeners.len() > 1;
+        is_named.then(|| format!("listener \"{}\"{name}", listener.name))
+    };
+    let by_name = of_namespace(key).or_else(|| of_listener(key));
+    by_name.unwrap_or_else(|| key.to_owned())
 }
 
 /// The environment variable of a key: `ROOSTD__LIMITS__IDLE_TIMEOUT`.
@@ -25,6 +37,8 @@ pub(crate) fn variable(key: &str) -> String {
 pub(crate) fn renamed(section: &str, name: &str) -> Option<&'static str> {
     let section = if section.starts_with("namespace") {
         "channels"
+    } else if section.starts_with("listener") {
+        "listener"
     } else {
         section
     };
@@ -36,7 +50,7 @@ pub(crate) fn renamed(section: &str, name: &str) -> Option<&'static str> {
 
 /// What to do instead, for a key of an earlier version that nothing has taken the place of.
 pub(crate) fn removed(section: &str, name: &str) -> Option<&'static str> {
-    match (section, name) {
+    match (section.split('[').next().unwrap_or(section), name) {
         ("listener", "stats") => {
             Some("the counters are at /stats of the admin listener now: see [admin]")
         }

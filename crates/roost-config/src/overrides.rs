@@ -15,7 +15,7 @@ use crate::value::{ValueType, shortened};
 
 /// Keys with values that win over the file. Of two for one key the later wins; the command line
 /// wins over the environment. A value is TOML, or a string without quotes. Keys of a
-/// `[[namespace]]` cannot be set so.
+/// `[[namespace]]`, and of any `[[listener]]` but the first, cannot be set so.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     environment: Vec<Override>,
@@ -160,6 +160,8 @@ fn unknown(one: &Override) -> Fault {
     };
     let hint = if section.starts_with("namespace") {
         Some("a [[namespace]] is written in a file".to_owned())
+    } else if section.starts_with("listener[") || name.contains('.') && section == "listener" {
+        Some("`listener` is the first [[listener]]; others are written in a file".to_owned())
     } else if let Some(now) = renamed(section, name) {
         let now = spelled(&format!("{section}.{now}"));
         Some(format!("it is called {now} now"))
@@ -205,6 +207,14 @@ struct Setter<'a, 'i> {
 impl Visitor for Setter<'_, '_> {
     fn open(&mut self, section: Section) {
         self.section = section.name;
+    }
+
+    /// The first is meant; of others no key has such a name.
+    fn open_entry(&mut self, section: Section, index: usize) {
+        self.section = match index {
+            0 => section.name,
+            _ => "",
+        };
     }
 
     fn key<T: ValueType>(&mut self, row: Row<T>, field: &mut T::Value, _: Option<&T::Value>) {

@@ -1,6 +1,7 @@
 //! Which words are origins, paths, subprotocols, realms, names of namespaces, sockets and groups.
 //! Each check refuses with a hint.
 
+use crate::nearest::nearest;
 use crate::value::{Pattern, shortened};
 
 pub(crate) const ORIGIN: Pattern = Pattern {
@@ -33,6 +34,18 @@ pub(crate) const NAMESPACE_NAME: Pattern = Pattern {
     check: check_namespace,
 };
 
+pub(crate) const LISTENER_NAME: Pattern = Pattern {
+    expected: "a name of 1 to 64 letters, digits, '-', '_' or '.', or \"\" for its address",
+    takes: "1 to 64 letters, digits, `-`, `_`, `.`; `\"\"`",
+    check: check_listener_name,
+};
+
+pub(crate) const DIALECT: Pattern = Pattern {
+    expected: "\"raw\", \"echo\" or \"wamp\"",
+    takes: "dialect",
+    check: check_dialect,
+};
+
 pub(crate) const SOCKET: Pattern = Pattern {
     expected: "an absolute path such as \"/run/roost/admin.sock\", or \"\" for none",
     takes: "absolute path, `\"\"`",
@@ -46,16 +59,31 @@ pub(crate) const GROUP: Pattern = Pattern {
 };
 
 /// unix(7): a path has at most 107 bytes, so that a NUL follows it.
-fn check_socket(word: &str) -> Result<(), String> {
+pub(crate) fn check_socket(word: &str) -> Result<(), String> {
     if word.is_empty() || (word.starts_with('/') && !word.ends_with('/')) {
-        return match word.len() <= SOCKET_PATH_BYTES_MAX && !word.contains('\0') {
+        return match word.len() <= SOCKET_PATH_BYTES_MAX && !word.contains(char::is_control) {
             true => Ok(()),
             false => Err(format!(
-                "a unix socket's path has at most {SOCKET_PATH_BYTES_MAX} bytes, and no NUL"
+                "a unix socket's path has at most {SOCKET_PATH_BYTES_MAX} bytes, none of them a control character"
             )),
         };
     }
     Err("it begins with a slash and names a file".to_owned())
+}
+
+fn check_listener_name(word: &str) -> Result<(), String> {
+    if word.is_empty() {
+        return Ok(());
+    }
+    check_namespace(word)
+}
+
+fn check_dialect(word: &str) -> Result<(), String> {
+    if DIALECTS.contains(&word) {
+        return Ok(());
+    }
+    let near = nearest(word, DIALECTS);
+    Err(near.map_or_else(String::new, |near| format!("did you mean \"{near}\"?")))
 }
 
 /// As groupadd(8) takes names.
@@ -216,6 +244,8 @@ fn check_host(host: &str) -> Result<(), String> {
     }
 }
 
+/// The sections of the same names say more of them.
+const DIALECTS: [&str; 3] = ["raw", "echo", "wamp"];
 /// Origins without a host: of a sandboxed frame and other opaque ones, and of a page opened as a file
 /// (RFC 6454 §4 leaves the latter to the client; Chromium, Electron and Cordova send this).
 const WHOLE_ORIGINS: [&str; 2] = ["null", "file://"];

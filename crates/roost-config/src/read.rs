@@ -12,7 +12,10 @@ use crate::mistake::Fault;
 use crate::names::{removed, renamed};
 use crate::nearest::nearest;
 use crate::source::{Source, Sources};
-use crate::table::{self, Namespace, Row, Settings, Visitor, visit, visit_namespace};
+use crate::table::{
+    self, LISTENERS_MAX, Listener, Namespace, Row, Settings, Visitor, entry_path, header, visit,
+    visit_namespace,
+};
 use crate::value::{ValueType, describe, shortened};
 
 /// Reads a document over the defaults.
@@ -23,9 +26,12 @@ pub(crate) fn read(
     faults: &mut Vec<Fault>,
 ) -> Settings {
     let mut settings = Settings::default();
+    let entries = listeners(root, faults);
+    settings.listeners = vec![Listener::default(); entries.len().max(1)];
     let mut reader = Reader {
         root,
         keys: all_keys(),
+        listeners: entries,
         open: None,
         lines,
         sources,
@@ -37,10 +43,66 @@ pub(crate) fn read(
     settings
 }
 
+/// The sections of listeners: `[listener]` is one as well. Each keeps its place, for keys of
+/// listeners go by number.
+fn listeners<'a, 'i>(
+    root: &'a DeTable<'i>,
+    faults: &mut Vec<Fault>,
+) -> Vec<Option<&'a DeTable<'i>>> {
+    let name = Listener::SECTION.name;
+    let Some(value) = root.get(name) else {
+        return Vec::new();
+    };
+    let mut fault = |span, key: String, found: String, expected: &str| {
+        faults.push(Fault {
+            span,
+            key: Some(key),
+            found,
+            expected: expected.to_owned(),
+            hint: None,
+        });
+    };
+    let array = match value.get_ref() {
+        DeValue::Table(table) => return vec![Some(table)],
+        DeValue::Array(array) => array,
+        other => {
+            fault(
+                value.span(),
+                name.to_owned(),
+                describe(other),
+                "sections [[listener]]",
+            );
+            return Vec::new();
+        }
+    };
+    if array.is_empty() || array.len() > LISTENERS_MAX {
+        let found = format!("{} listeners", array.len());
+        let expected = format!("1 to {LISTENERS_MAX}");
+        fault(value.span(), name.to_owned(), found, &expected);
+        return Vec::new();
+    }
+    let entries = array.iter().enumerate().map(|(index, entry)| {
+        let path = entry_path(name, index);
+        let DeValue::Table(table) = entry.get_ref() else {
+            fault(entry.span(), path, describe(entry.get_ref()), "a table");
+            return None;
+        };
+        if index > 0 && !table.contains_key("address") {
+            let found = "no address".to_owned();
+            let expected = "the key address: only the first has a default";
+            fault(entry.span(), path, found, expected);
+        }
+        Some(table)
+    });
+    entries.collect()
+}
+
 struct Reader<'a, 'i> {
     root: &'a DeTable<'i>,
     /// For hints.
     keys: Vec<Key>,
+    /// Those that are written; `None` is none that can be read.
+    listeners: Vec<Option<&'a DeTable<'i>>>,
     open: Option<Section<'a, 'i>>,
     lines: &'a Lines<'a>,
     sources: &'a mut Sources,
@@ -68,7 +130,7 @@ impl Visitor for Reader<'_, '_> {
             DeValue::Table(table) => {
                 self.open = Some(Section {
                     path: section.to_owned(),
-                    header: format!("[{section}]"),
+                    header: header(section),
                     table,
                     known: Vec::new(),
                 });
@@ -81,6 +143,16 @@ impl Visitor for Reader<'_, '_> {
                 hint: None,
             }),
         }
+    }
+
+    fn open_entry(&mut self, section: table::Section, index: usize) {
+        let entry = self.listeners.get(index).copied().flatten();
+        self.open = entry.map(|table| Section {
+            path: entry_path(section.name, index),
+            header: header(section.name),
+            table,
+            known: Vec::new(),
+        });
     }
 
     fn key<T: ValueType>(&mut self, row: Row<T>, field: &mut T::Value, _: Option<&T::Value>) {
@@ -169,7 +241,7 @@ impl<'a, 'i> Reader<'a, 'i> {
         }
         self.open = Some(Section {
             path,
-            header: format!("[[{NAMESPACE}]]"),
+            header: header(NAMESPACE),
             table,
             known: Vec::new(),
         });
@@ -191,8 +263,7 @@ impl<'a, 'i> Reader<'a, 'i> {
             }
             let is_section = matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_));
             let hint = match nearest(name, sections.iter().copied()) {
-                Some(NAMESPACE) if is_section => Some(format!("did you mean [[{NAMESPACE}]]?")),
-                Some(section) if is_section => Some(format!("did you mean [{section}]?")),
+                Some(section) if is_section => Some(format!("did you mean {}?", header(section))),
                 _ => elsewhere(name, "", &self.keys),
             };
             let what = if is_section { "section" } else { "key" };
@@ -243,14 +314,14 @@ fn elsewhere(name: &str, section: &str, keys: &[Key]) -> Option<String> {
         .iter()
         .find(|key| key.name == name && key.section != section);
     if let Some(key) = same {
-        return Some(format!("`{name}` belongs to [{}]", key.section));
+        return Some(format!("`{name}` belongs to {}", header(key.section)));
     }
     if namespace_keys().iter().any(|key| key.name == name) {
         return Some(format!("`{name}` belongs to [[{NAMESPACE}]]"));
     }
     let near = nearest(name, keys.iter().map(|key| key.name))?;
     let key = keys.iter().find(|key| key.name == near)?;
-    Some(format!("did you mean `{near}` in [{}]?", key.section))
+    Some(format!("did you mean `{near}` in {}?", header(key.section)))
 }
 
 const NAMESPACE: &str = table::NAMESPACE.name;

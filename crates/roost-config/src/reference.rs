@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use crate::list::{Key, all_keys, namespace_keys, sections};
-use crate::table::{NAMESPACE, Reload};
+use crate::table::{NAMESPACE, Reload, header};
 
 /// `config/roost.toml`: every key with its explanation, its values and its default.
 pub fn sample() -> String {
@@ -14,7 +14,7 @@ pub fn sample() -> String {
         if section == NAMESPACE.name {
             comment(&mut text, &doc);
             text.push_str("#\n");
-            let _ = writeln!(text, "#[[{section}]]");
+            let _ = writeln!(text, "#{}", header(section));
             for key in namespace_keys() {
                 // The example of `publish` needs subscribers.
                 let value = match key.name {
@@ -26,7 +26,7 @@ pub fn sample() -> String {
             continue;
         }
         comment(&mut text, &doc);
-        let _ = writeln!(text, "[{section}]\n");
+        let _ = writeln!(text, "{}\n", header(section));
         for key in keys.iter().filter(|key| key.section == section) {
             comment(&mut text, &key.doc);
             comment(&mut text, &format!("Takes: {}.{}", key.takes, follows(key)));
@@ -43,10 +43,10 @@ pub fn reference() -> String {
     let keys = all_keys();
     for (section, doc) in sections() {
         if section == NAMESPACE.name {
-            let _ = writeln!(text, "## [[{section}]]\n\n{doc}\n");
+            let _ = writeln!(text, "## {}\n\n{doc}\n", header(section));
             table(&mut text, &namespace_keys());
         } else {
-            let _ = writeln!(text, "## [{section}]\n\n{doc}\n");
+            let _ = writeln!(text, "## {}\n\n{doc}\n", header(section));
             let of_section = keys.iter().filter(|key| key.section == section);
             table(&mut text, &of_section.cloned().collect::<Vec<_>>());
         }

@@ -54,6 +54,8 @@ pub(crate) struct Section {
 pub(crate) trait Visitor {
     /// A section begins.
     fn open(&mut self, section: Section);
+    /// A section begins of which there may be several: the one at `index`, from 0.
+    fn open_entry(&mut self, section: Section, index: usize);
     /// A key of the section that is open. `leader` is the field of the section it inherits from,
     /// where there is one.
     fn key<T: ValueType>(&mut self, row: Row<T>, field: &mut T::Value, leader: Option<&T::Value>);
@@ -144,24 +146,27 @@ mod channels;
 mod dialects;
 mod drivers;
 mod limits;
+mod listener;
 mod process;
 
 pub use channels::{ChannelPolicy, Namespace, Publish, SlowConsumer, Subscribe};
 pub use dialects::{Deflate, Echo, Raw, Wamp};
 pub use drivers::{Epoll, IoUring};
 pub use limits::Limits;
-pub use process::{Admin, Driver, Listener, Log, LogFormat, LogLevel, Server, SocketMode};
+pub use listener::{ClientSocketMode, ListenAddress, Listener};
+pub use process::{Admin, Driver, Log, LogFormat, LogLevel, Server, SocketMode};
 
 pub(crate) use channels::{NAMESPACE, visit_namespace};
+pub(crate) use listener::LISTENERS_MAX;
 
 /// The effective configuration: plain values, each with its unit in its name. `Default` gives the
 /// defaults for production, which `config/roost.toml` repeats.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// `[server]`.
     pub server: Server,
-    /// `[listener]`.
-    pub listener: Listener,
+    /// `[[listener]]`, in the order written: at least one. No two have the same name or address.
+    pub listeners: Vec<Listener>,
     /// `[limits]`.
     pub limits: Limits,
     /// `[epoll]`.
@@ -186,13 +191,51 @@ pub struct Settings {
     pub namespaces: Vec<Namespace>,
 }
 
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            server: Server::default(),
+            listeners: vec![Listener::default()],
+            limits: Limits::default(),
+            epoll: Epoll::default(),
+            io_uring: IoUring::default(),
+            raw: Raw::default(),
+            echo: Echo::default(),
+            wamp: Wamp::default(),
+            deflate: Deflate::default(),
+            admin: Admin::default(),
+            log: Log::default(),
+            channels: ChannelPolicy::default(),
+            namespaces: Vec::new(),
+        }
+    }
+}
+
+/// What the keys of entry `index` are called before the dot: `listener` of the first, for it is the
+/// one that the command line and the environment set; `listener[1]`.
+pub(crate) fn entry_path(section: &str, index: usize) -> String {
+    match index {
+        0 => section.to_owned(),
+        _ => format!("{section}[{index}]"),
+    }
+}
+
+/// A section as its header is written.
+pub(crate) fn header(section: &str) -> String {
+    if section == Listener::SECTION.name || section == NAMESPACE.name {
+        format!("[[{section}]]")
+    } else {
+        format!("[{section}]")
+    }
+}
+
 /// Shows every section but the namespaces, which [`visit_namespace`] does one by one, in the order
 /// of the documentation.
 pub(crate) fn visit(settings: &mut Settings, visitor: &mut impl Visitor) {
     // Every field is named, so that a section that is not shown does not compile.
     let Settings {
         server,
-        listener,
+        listeners,
         limits,
         epoll,
         io_uring,
@@ -212,9 +255,13 @@ pub(crate) fn visit(settings: &mut Settings, visitor: &mut impl Visitor) {
             visitor.close();
         )+};
     }
+    show!(server: Server);
+    for (index, listener) in listeners.iter_mut().enumerate() {
+        visitor.open_entry(Listener::SECTION, index);
+        listener.visit_keys(None, visitor);
+        visitor.close();
+    }
     show!(
-        server: Server,
-        listener: Listener,
         limits: Limits,
         epoll: Epoll,
         io_uring: IoUring,

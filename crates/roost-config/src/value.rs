@@ -9,7 +9,8 @@ use toml::de::DeValue;
 
 use crate::address::address_hint;
 use crate::nearest::{containing, nearest};
-use crate::table::{GIB, KIB, MIB};
+use crate::pattern::check_socket;
+use crate::table::{GIB, KIB, ListenAddress, MIB};
 
 /// A way of writing a value.
 pub(crate) trait ValueType {
@@ -406,6 +407,57 @@ impl ValueType for Address {
 
     fn takes(&self) -> String {
         "IP address and port".to_owned()
+    }
+}
+
+/// An IP address with a port, or a unix socket's path.
+pub(crate) struct ListenerAddress;
+
+impl ValueType for ListenerAddress {
+    type Value = ListenAddress;
+
+    fn read(
+        &self,
+        value: &Spanned<DeValue<'_>>,
+        refusals: &mut Vec<Refusal>,
+    ) -> Option<ListenAddress> {
+        let text = value.get_ref().as_str().unwrap_or_default();
+        if let Some(path) = text.strip_prefix("unix:") {
+            return match check_socket(path) {
+                Ok(()) if !path.is_empty() => Some(ListenAddress::Unix(path.to_owned())),
+                Ok(()) => refuse(
+                    self,
+                    value,
+                    Some("the path is missing".to_owned()),
+                    refusals,
+                ),
+                Err(hint) => refuse(self, value, Some(hint), refusals),
+            };
+        }
+        if text.starts_with('/') && check_socket(text).is_ok() {
+            let hint = format!("for a unix socket write \"unix:{}\"", shortened(text));
+            return refuse(self, value, Some(hint), refusals);
+        }
+        let start = refusals.len();
+        let read = Address.read(value, refusals);
+        for refusal in &mut refusals[start..] {
+            refusal.expected = self.expected();
+        }
+        read.map(ListenAddress::Tcp)
+    }
+
+    fn write(&self, value: &ListenAddress) -> String {
+        quoted(&value.to_string())
+    }
+
+    fn expected(&self) -> String {
+        "an IP address with a port, such as \"127.0.0.1:8080\" or \"[::]:8080\", or a unix socket, \
+         such as \"unix:/run/roost/clients.sock\""
+            .to_owned()
+    }
+
+    fn takes(&self) -> String {
+        "IP address and port, `\"unix:\"` and an absolute path".to_owned()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::Loaded;
 use crate::source::Source;
-use crate::table::{NAMESPACE, Row, Section, Visitor, visit, visit_namespace};
+use crate::table::{NAMESPACE, Row, Section, Visitor, entry_path, header, visit, visit_namespace};
 use crate::value::{ValueType, shortened};
 
 /// Every key as a TOML document that parses to the same settings. Behind each value stands where
@@ -19,7 +19,7 @@ pub fn to_toml(loaded: &Loaded) -> String {
     let channels = settings.channels;
     for (index, namespace) in settings.namespaces.iter_mut().enumerate() {
         let name = NAMESPACE.name;
-        writer.header(&format!("[[{name}]]"), format!("{name}[{index}]"));
+        writer.header(&header(name), format!("{name}[{index}]"));
         visit_namespace(namespace, &channels, &mut writer);
     }
     writer.text
@@ -44,7 +44,11 @@ impl Writer<'_> {
 
 impl Visitor for Writer<'_> {
     fn open(&mut self, section: Section) {
-        self.header(&format!("[{}]", section.name), section.name.to_owned());
+        self.header(&header(section.name), section.name.to_owned());
+    }
+
+    fn open_entry(&mut self, section: Section, index: usize) {
+        self.header(&header(section.name), entry_path(section.name, index));
     }
 
     fn key<T: ValueType>(&mut self, row: Row<T>, field: &mut T::Value, _: Option<&T::Value>) {

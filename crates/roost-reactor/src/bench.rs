@@ -41,7 +41,7 @@ pub fn growth(connections: u32) -> Vec<u64> {
         )
         .into_bytes();
         let begun = Instant::now();
-        let key: ConnKey = handle_accepted(&mut core, Some(peer))
+        let key: ConnKey = handle_accepted(&mut core, 0, Some(peer))
             .unwrap_or_else(|refused| panic!("there is room: {refused:?}"));
         handle_bytes(&mut core, key, &mut request);
         apply_pending(&mut core);

@@ -25,7 +25,7 @@ mod transfer;
 mod transport;
 mod writer;
 
-pub(crate) use conn::{Flags, Index, Phase};
+pub(crate) use conn::{Arrival, Flags, Index, Phase};
 pub(crate) use conn_id::ConnId;
 pub use costs::ConnCost;
 pub(crate) use costs::conn_costs;

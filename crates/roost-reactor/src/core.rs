@@ -20,7 +20,7 @@ use crate::connections::{ConnId, Connections};
 use crate::control::Listings;
 use crate::governor::Governor;
 use crate::sessions::Sessions;
-use crate::settings::Settings;
+use crate::settings::{Listener, Settings};
 
 /// A reactor without its driver.
 pub(crate) struct Core {
@@ -45,6 +45,17 @@ impl Core {
     /// The name of a connection of this reactor.
     pub(crate) fn id(&self, key: ConnKey) -> ConnId {
         self.connections.id(key)
+    }
+
+    /// The listener that a connection came by.
+    pub(crate) fn listener(&self, key: ConnKey) -> &Listener {
+        self.settings.listener(self.listener_number(key))
+    }
+
+    /// Its number.
+    pub(crate) fn listener_number(&self, key: ConnKey) -> u8 {
+        let conn = self.connections.get(key);
+        conn.map_or(0, |conn| conn.arrival.listener())
     }
 
     /// The time, in ticks.

@@ -136,7 +136,7 @@ fn handle_head(core: &mut Core, key: ConnKey, head: &[u8], rest: &mut [u8]) {
         Ok(request) => request,
         Err(error) => return refuse_handshake(core, key, error),
     };
-    if core.settings.early_framings
+    if core.listener(key).early_framings
         && let Some(early) = hixie::detect(&request)
     {
         return match early {
@@ -199,7 +199,7 @@ fn handle_hello(
             "The server is going down; connect again later.",
         );
     }
-    if !core.settings.origins.allows(hello.origin()) {
+    if !core.listener(key).origins.allows(hello.origin()) {
         core.counters.origins_refused_total.inc();
         let origin = hello.origin();
         debug!(connection = %core.id(key), origin, "origin refused");
@@ -213,7 +213,7 @@ fn handle_hello(
     let settings = core.settings.clone();
     let subprotocols = hello.subprotocols();
     let offer = settings.offer(path, &subprotocols);
-    let accepted = settings.dialects.accept(&offer);
+    let accepted = settings.accept(core.listener_number(key), &offer);
     let agreement = agreement.map(|agreement| match accepted {
         Some((_, Accept::Open { .. })) => core.connections.reserve_contexts(key.slot(), agreement),
         _ => {

@@ -6,15 +6,16 @@ use roost_net::{CloseMode, ConnKey};
 use tracing::{debug, field};
 
 use crate::closing::{cut, linger};
-use crate::connections::{Flags, Opened, Partial, Phase};
+use crate::connections::{Arrival, Flags, Opened, Partial, Phase};
 use crate::core::Core;
 use crate::governor::Refused;
 use crate::handshake::{handle_early_bytes, handle_head_bytes};
 use crate::messages::{apply_pending, handle_frame_bytes, handle_unread};
 
-/// A connection has come. `Err` says why it is refused.
+/// A connection has come, by the listener of that number. `Err` says why it is refused.
 pub(crate) fn handle_accepted(
     core: &mut Core,
+    listener: u8,
     peer: Option<SocketAddr>,
 ) -> Result<ConnKey, Refused> {
     core.counters.connections_accepted_total.inc();
@@ -30,9 +31,10 @@ pub(crate) fn handle_accepted(
         };
         counter.inc();
     })?;
-    let key = core.connections.insert(address);
+    let key = core.connections.insert(Arrival::new(listener, address));
     let peer = peer.map(field::display); // no field where it is not known
-    debug!(connection = %core.id(key), peer, "accepted");
+    let listener = &core.settings.listeners[usize::from(listener)].name;
+    debug!(connection = %core.id(key), listener, peer, "accepted");
     Ok(key)
 }
 

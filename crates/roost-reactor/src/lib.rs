@@ -80,7 +80,7 @@ pub use reactor::{Reactor, Turn};
 pub use roost_dialect::raw::Subprotocols;
 pub use server::{Server, StartError, Stopper};
 pub use settings::{
-    Deflate, FAN_OUT_AT_ONCE, FAN_OUT_PIECE, Inflow, Limits, NamespaceNumbers, Origins, Outflow,
-    Page, Policies, Policy, Publish, Settings, SlowConsumer,
+    Deflate, FAN_OUT_AT_ONCE, FAN_OUT_PIECE, Inflow, LISTENERS_MAX, Limits, Listener,
+    NamespaceNumbers, Origins, Outflow, Page, Policies, Policy, Publish, Settings, SlowConsumer,
 };
-pub use shared::Shared;
+pub use shared::{ListenError, Shared};

@@ -11,13 +11,15 @@ use crate::responses::{NOT_FOUND, Response, TEXT, refuse, refuse_handshake, resp
 pub(crate) fn handle_plain(core: &mut Core, key: ConnKey, request: &Request<'_>) {
     core.counters.http_requests_total.inc();
     let path = request.path();
-    if request.method() == "OPTIONS" || path == core.settings.health_path {
+    if request.method() == "OPTIONS" || path == core.listener(key).health_path {
         return handle_health_check(core, key, request.method());
     }
     let settings = core.settings.clone();
-    let page = settings.pages.iter().find(|page| page.path == path);
+    let listener = core.listener_number(key);
+    let pages = &settings.listener(listener).pages;
+    let page = pages.iter().find(|page| page.path == path);
     let offer = settings.offer(path, &[]);
-    let accept = settings.dialects.accept(&offer).map(|(_, accept)| accept);
+    let accept = settings.accept(listener, &offer).map(|(_, accept)| accept);
     let head_only = match request.method() {
         "GET" => false,
         "HEAD" => true,

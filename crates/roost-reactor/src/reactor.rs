@@ -5,6 +5,8 @@ mod backpressure_tests;
 #[cfg(test)]
 mod core_tests;
 #[cfg(test)]
+mod listener_tests;
+#[cfg(test)]
 mod pauses;
 #[cfg(test)]
 mod stages_tests;
@@ -12,10 +14,9 @@ mod stages_tests;
 mod trim_tests;
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use roost_net::{Driver, Event, ListenOptions, Waker};
+use roost_net::{Driver, Event, ListenAddr, ListenOptions, ListenerId, Waker};
 use tracing::{Level, debug, info};
 
 use crate::channels::Lane;
@@ -31,7 +32,7 @@ use crate::input::{handle_accepted, handle_bytes, handle_read_closed, read_pause
 use crate::limits::keep_budget;
 use crate::messages::apply_pending;
 use crate::peer_messages::handle_peer_messages;
-use crate::shared::Shared;
+use crate::shared::{ListenError, Shared};
 use crate::timeouts::keep_deadlines;
 
 /// Whether there will be another loop iteration.
@@ -83,13 +84,30 @@ impl<D: Driver> Reactor<D> {
         self.trim_heap = trim_heap;
     }
 
-    /// Listens on `addr`; all reactors of a server may listen on the same. Returns the address
-    /// with its port.
-    pub fn listen(&mut self, addr: SocketAddr) -> io::Result<SocketAddr> {
+    /// Listens on the addresses of all listeners, in their order: those of the settings, or what the
+    /// first reactor of the server has made of them. Returns the bound addresses, with their ports
+    /// and sockets, for the other reactors.
+    ///
+    /// # Errors
+    /// The first listener that cannot listen.
+    pub fn listen(&mut self, addresses: Vec<ListenAddr>) -> Result<Vec<ListenAddr>, ListenError> {
+        let listeners = addresses.into_iter().enumerate();
+        listeners
+            .map(|(number, addr)| {
+                let bound = self.listen_on(number, addr);
+                bound.map_err(|error| ListenError {
+                    listener: number,
+                    error,
+                })
+            })
+            .collect()
+    }
+
+    fn listen_on(&mut self, number: usize, addr: ListenAddr) -> io::Result<ListenAddr> {
         let settings = &self.core.settings;
         let options = ListenOptions {
-            addr: addr.into(),
-            backlog: settings.backlog,
+            addr,
+            backlog: settings.listeners[number].backlog,
             reuse_port: true,
             exclusive: self.core.channels.me().0 == 0,
             sharers: self.shared.reactors(),
@@ -97,8 +115,9 @@ impl<D: Driver> Reactor<D> {
             want_peer: settings.limits.connections_per_address_max > 0
                 || tracing::enabled!(Level::DEBUG),
         };
-        let (_, bound) = self.driver.listen(&options)?;
-        Ok(bound.tcp().unwrap_or(addr))
+        let (id, bound) = self.driver.listen(&options)?;
+        assert_eq!(usize::from(listener_number(id)), number, "in their order");
+        Ok(bound)
     }
 
     /// Wakes the loop out of its wait.
@@ -260,10 +279,10 @@ impl<D: Driver> Reactor<D> {
                     remove(core, key);
                 }
                 Event::Accepted {
-                    listener: _,
+                    listener,
                     socket,
                     peer,
-                } => match handle_accepted(core, peer) {
+                } => match handle_accepted(core, listener_number(listener), peer) {
                     Ok(key) => {
                         if let Err(error) = self.driver.adopt(key, socket) {
                             debug!(connection = %core.id(key), %error, "adopt failed");
@@ -390,6 +409,11 @@ impl<D: Driver> Reactor<D> {
     }
 }
 
+/// The listener's place among those of the settings.
+fn listener_number(id: ListenerId) -> u8 {
+    u8::try_from(id.0).expect("at most LISTENERS_MAX listeners")
+}
+
 /// Length of a tick, in nanoseconds.
 const TICK_NS: u64 = TICK_MS as u64 * 1_000_000;
 /// Events handled before messages are read and output flushed.
@@ -401,3 +425,13 @@ const BATCHES_MAX: usize = 64;
 const FAN_OUT_PIECES: usize = 2;
 /// How soon a batch that found its ring full is tried again.
 const SPILL_RETRY: Duration = Duration::from_millis(1);
+
+/// Has a reactor with one listener listen there; returns the address with its port.
+#[cfg(test)]
+fn listen_at<D: Driver>(
+    reactor: &mut Reactor<D>,
+    address: std::net::SocketAddr,
+) -> std::net::SocketAddr {
+    let bound = reactor.listen(vec![address.into()]);
+    bound.expect("a free address")[0].tcp().expect("TCP")
+}

@@ -10,17 +10,18 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use roost_metrics::Registry;
-use roost_net::{Driver, Waker, memory};
+use roost_net::{Driver, ListenAddr, Waker, memory};
 use tracing::error;
 
 use crate::reactor::Reactor;
 use crate::settings::Settings;
-use crate::shared::Shared;
+use crate::shared::{ListenError, Shared};
 
 /// A running server.
 pub struct Server {
     shared: Shared,
-    address: SocketAddr,
+    /// Of the listeners, in their order.
+    addresses: Vec<ListenAddr>,
     threads: Vec<(Waker, JoinHandle<io::Result<()>>)>,
     /// Each thread says here that it ends, and whether with an error.
     ends: (mpsc::Sender<bool>, mpsc::Receiver<bool>),
@@ -33,8 +34,8 @@ pub enum StartError {
     Thread(io::Error),
     /// A reactor's driver could not be made.
     Driver(io::Error),
-    /// The address could not be listened on.
-    Listen(io::Error),
+    /// One of the addresses could not be listened on.
+    Listen(ListenError),
 }
 
 /// Stops a server from any thread.
@@ -59,7 +60,9 @@ impl fmt::Display for StartError {
         match self {
             StartError::Thread(error) => write!(f, "starting a thread: {error}"),
             StartError::Driver(error) => write!(f, "making a driver: {error}"),
-            StartError::Listen(error) => write!(f, "listening: {error}"),
+            StartError::Listen(ListenError { listener, error }) => {
+                write!(f, "listening with listener {listener}: {error}")
+            }
         }
     }
 }
@@ -69,8 +72,11 @@ impl Error for StartError {}
 impl From<StartError> for io::Error {
     /// Of the same kind, with the step in its text.
     fn from(error: StartError) -> io::Error {
-        let (StartError::Thread(why) | StartError::Driver(why) | StartError::Listen(why)) = &error;
-        io::Error::new(why.kind(), error)
+        let kind = match &error {
+            StartError::Thread(why) | StartError::Driver(why) => why.kind(),
+            StartError::Listen(ListenError { error: why, .. }) => why.kind(),
+        };
+        io::Error::new(kind, error)
     }
 }
 
@@ -91,11 +97,12 @@ impl Server {
         D: Driver,
         F: Fn() -> io::Result<D> + Clone + Send + 'static,
     {
-        let address = settings.address;
+        let addresses = settings.listeners.iter().map(|one| one.address.clone());
+        let addresses = addresses.collect();
         let shared = Shared::new(settings, reactors, secret());
         let mut server = Server {
             shared,
-            address,
+            addresses,
             threads: Vec::new(),
             ends: mpsc::channel(),
         };
@@ -107,6 +114,9 @@ impl Server {
                 return Err(error);
             }
         }
+        // The reactors hold the unix sockets; when all have stopped to listen, those go.
+        let addresses = server.addresses.into_iter();
+        server.addresses = addresses.map(ListenAddr::without_socket).collect();
         Ok(server)
     }
 
@@ -116,21 +126,21 @@ impl Server {
         F: Fn() -> io::Result<D> + Send + 'static,
     {
         let (started, start) = mpsc::channel();
-        let (shared, address) = (self.shared.clone(), self.address);
+        let (shared, addresses) = (self.shared.clone(), self.addresses.clone());
         let ends = self.ends.0.clone();
         let thread = thread::Builder::new()
             .name(format!("reactor-{id}"))
             .spawn(move || {
-                let begin = || {
+                let begin = move || {
                     let driver = make_driver().map_err(StartError::Driver)?;
                     let mut reactor = Reactor::new(driver, id, shared);
                     reactor.trim_heap_by(memory::trim_heap);
-                    let address = reactor.listen(address).map_err(StartError::Listen)?;
-                    Ok((reactor, address))
+                    let bound = reactor.listen(addresses).map_err(StartError::Listen)?;
+                    Ok((reactor, bound))
                 };
                 match begin() {
-                    Ok((mut reactor, address)) => {
-                        let _ = started.send(Ok((reactor.waker(), address)));
+                    Ok((mut reactor, bound)) => {
+                        let _ = started.send(Ok((reactor.waker(), bound)));
                         let ended = reactor.run();
                         if let Err(error) = &ended {
                             error!(reactor = id, %error, "a reactor ended: the others stop");
@@ -147,14 +157,23 @@ impl Server {
             .map_err(StartError::Thread)?;
         let ended = |_| StartError::Thread(io::Error::other("it ended at its start"));
         let (waker, bound) = start.recv().map_err(ended)??;
-        self.address = bound; // port 0 is resolved by the first reactor
+        self.addresses = bound; // by the first reactor: port 0 is resolved
         self.threads.push((waker, thread));
         Ok(())
     }
 
-    /// The address clients connect to.
+    /// The addresses clients connect to, in the order of the listeners.
+    pub fn addresses(&self) -> &[ListenAddr] {
+        &self.addresses
+    }
+
+    /// The first TCP address among them, for tests.
+    ///
+    /// # Panics
+    /// When no listener is a TCP port.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        let tcp = self.addresses.iter().find_map(ListenAddr::tcp);
+        tcp.expect("a listener with a TCP port")
     }
 
     /// The counters.

@@ -8,28 +8,18 @@ use std::sync::Arc;
 
 use roost_config as config;
 pub use roost_config::{Limits, Publish, SlowConsumer};
-use roost_dialect::dialect::Offer;
-use roost_dialect::{echo, raw, wamp};
+use roost_dialect::dialect::{Accept, Offer};
+use roost_dialect::{DialectKind, echo, raw, wamp};
 pub use roost_hub::NamespaceNumbers;
+use roost_net::ListenAddr;
 
 /// Everything a reactor is told. The daemon makes it from the configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Address to listen on. Port 0 must be resolved before a second reactor listens.
-    pub address: SocketAddr,
-    /// Connections that may wait to be accepted.
-    pub backlog: u32,
-    /// Which browser origins may connect.
-    pub origins: Origins,
-    /// Resources answered to a plain GET.
-    pub pages: Vec<Page>,
+    /// Where clients connect: 1 to [`LISTENERS_MAX`].
+    pub listeners: Vec<Listener>,
     /// permessage-deflate, where it is on.
     pub deflate: Option<Deflate>,
-    /// Whether the framings before RFC 6455 (draft-hixie-75 and -76) are served too.
-    pub early_framings: bool,
-    /// The path where GET and HEAD answer whether new connections are served, exactly; empty is
-    /// nowhere.
-    pub health_path: String,
     /// What one connection, or all together, may cost.
     pub limits: Limits,
     /// Connections held at once by the process. At the limit new connections are reset.
@@ -39,11 +29,36 @@ pub struct Settings {
     pub fan_out_at_once: u32,
     /// Subscribers visited in such a piece.
     pub fan_out_piece: u32,
-    /// What the dialects obey.
+    /// What the dialects obey. Who asks for a connection is offered those of its listener.
     pub dialects: roost_dialect::Settings,
     /// Who may do what in which channels.
     pub channels: Policies,
 }
+
+/// Where clients connect, and what they find there.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// What logs call it.
+    pub name: String,
+    /// The address to listen on. Port 0 is resolved by the first reactor.
+    pub address: ListenAddr,
+    /// Connections that may wait to be accepted.
+    pub backlog: u32,
+    /// Which browser origins may connect.
+    pub origins: Origins,
+    /// Resources answered to a plain GET.
+    pub pages: Vec<Page>,
+    /// Whether the framings before RFC 6455 (draft-hixie-75 and -76) are served too.
+    pub early_framings: bool,
+    /// The path where GET and HEAD answer whether new connections are served, exactly; empty is
+    /// nowhere.
+    pub health_path: String,
+    /// Which dialects accept connections here, and on which terms; `None` is [`Settings::dialects`].
+    pub dialects: Option<roost_dialect::Settings>,
+}
+
+/// Most listeners: a connection keeps the number of its own in a byte.
+pub const LISTENERS_MAX: usize = 1 << u8::BITS;
 
 /// A resource served over HTTP.
 #[derive(Debug, Clone)]
@@ -266,6 +281,22 @@ pub const FAN_OUT_AT_ONCE: u32 = 512;
 /// cost is a hundredth of it.
 pub const FAN_OUT_PIECE: u32 = 64;
 
+impl Listener {
+    /// A free port on loopback, open to every origin: for tests.
+    pub fn for_tests() -> Listener {
+        Listener {
+            name: "test".to_owned(),
+            address: ListenAddr::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))),
+            backlog: 4096,
+            origins: Origins::Any,
+            pages: Vec::new(),
+            early_framings: false,
+            health_path: "/health".to_owned(),
+            dialects: None,
+        }
+    }
+}
+
 impl Settings {
     /// Settings with every dialect on, mild limits and a free port on loopback: for tests.
     pub fn for_tests() -> Settings {
@@ -283,13 +314,8 @@ impl Settings {
             channel_name_bytes_max,
         });
         Settings {
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            backlog: 4096,
-            origins: Origins::Any,
-            pages: Vec::new(),
+            listeners: vec![Listener::for_tests()],
             deflate: None,
-            early_framings: false,
-            health_path: "/health".to_owned(),
             limits: Limits {
                 frame_bytes_max: 16 << 20,
                 message_bytes_max: 16 << 20,
@@ -303,6 +329,21 @@ impl Settings {
             dialects,
             channels: Policies::default(),
         }
+    }
+
+    /// A listener, by number.
+    pub(crate) fn listener(&self, number: u8) -> &Listener {
+        &self.listeners[usize::from(number)]
+    }
+
+    /// The dialect that wants a connection of that listener, and what becomes of it.
+    pub(crate) fn accept<'a>(
+        &self,
+        listener: u8,
+        offer: &Offer<'a>,
+    ) -> Option<(DialectKind, Accept<'a>)> {
+        let own = self.listener(listener).dialects.as_ref();
+        own.unwrap_or(&self.dialects).accept(offer)
     }
 
     /// What a dialect is asked about a request.

@@ -1,5 +1,6 @@
 //! What the reactors of one server have in common.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
@@ -15,7 +16,7 @@ use crate::core::Core;
 use crate::governor::{Admission, BacklogReport, BacklogWriter, Budget, BudgetShare, Governor};
 use crate::peer_message::PeerMessage;
 use crate::sessions::Sessions;
-use crate::settings::Settings;
+use crate::settings::{LISTENERS_MAX, Settings};
 
 /// What the reactors of one server have in common.
 #[derive(Clone)]
@@ -43,17 +44,32 @@ struct Switch {
 const RUN: u8 = 0;
 const DRAIN: u8 = 1;
 
+/// Why a reactor does not listen.
+#[derive(Debug)]
+pub struct ListenError {
+    /// Which listener, by its place among those of the settings.
+    pub listener: usize,
+    /// What the driver says. `AddrInUse` also when another process listens there that would share
+    /// its port.
+    pub error: io::Error,
+}
+
 impl Shared {
     /// For a server of `reactors` reactors, 1 to [`REACTORS_MAX`]. `seed` makes channel hashes unknown to
     /// peers and the numbers of sessions and publications differ between runs; equal seeds, in a
     /// simulation, give equal runs.
     ///
     /// # Panics
-    /// When there are none or more reactors.
+    /// When there are none or more reactors, or no listener or more than [`LISTENERS_MAX`].
     pub fn new(settings: Settings, reactors: usize, seed: u64) -> Shared {
         assert!(
             (1..=REACTORS_MAX).contains(&reactors),
             "1 to {REACTORS_MAX} reactors, not {reactors}"
+        );
+        let listeners = settings.listeners.len();
+        assert!(
+            (1..=LISTENERS_MAX).contains(&listeners),
+            "1 to {LISTENERS_MAX} listeners, not {listeners}"
         );
         let switch = Switch {
             state: AtomicU8::new(RUN),

@@ -12,10 +12,11 @@ mod request;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 pub use deflate::Deflate;
 pub use failure::{Checked, Failure, Located};
@@ -103,7 +104,24 @@ impl Client {
             .map_err(|error| Failure::new(format!("cannot connect to {address}: {error}")))?;
         // Each write is a segment of its own.
         socket.set_tcp_nodelay(true)?;
-        Ok(Client {
+        Ok(Client::on(socket))
+    }
+
+    /// Connects to a unix socket.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn connect_unix(path: &Path) -> Result<Client, Failure> {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.connect(&SockAddr::unix(path)?).map_err(|error| {
+            Failure::new(format!("cannot connect to {}: {error}", path.display()))
+        })?;
+        Ok(Client::on(socket))
+    }
+
+    fn on(socket: Socket) -> Client {
+        Client {
+            // Of a unix socket nothing is asked that it has not.
             stream: socket.into(),
             unread: Vec::new(),
             start: 0,
@@ -111,7 +129,7 @@ impl Client {
             deflate: false,
             inflating: None,
             heard_bytes: 0,
-        })
+        }
     }
 
     /// Connects and makes the opening handshake for `target`, such as `/echo`.

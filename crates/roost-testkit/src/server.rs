@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use roost_metrics::Registry;
 use roost_net::epoll::{EpollDriver, EpollOptions};
-use roost_net::limits;
 use roost_net::uring::{UringDriver, UringOptions};
+use roost_net::{ListenAddr, limits};
 use roost_reactor::{Server, Settings, Shared};
 
 use crate::client::{Client, Failure};
@@ -60,7 +60,7 @@ impl Backend {
 /// A running server. Dropping it stops it, and panics if it does not stop in time.
 pub struct TestServer {
     server: Option<Server>,
-    address: SocketAddr,
+    addresses: Vec<ListenAddr>,
     registry: Registry,
     shared: Shared,
 }
@@ -92,16 +92,25 @@ impl TestServer {
             .start(settings, reactors)
             .unwrap_or_else(|error| panic!("no server on {}: {error}", backend.name()));
         TestServer {
-            address: server.address(),
+            addresses: server.addresses().to_vec(),
             registry: server.registry().clone(),
             shared: server.shared().clone(),
             server: Some(server),
         }
     }
 
-    /// Where it listens.
+    /// Where its first listener that has a TCP port listens.
+    ///
+    /// # Panics
+    /// When there is none.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        let tcp = self.addresses.iter().find_map(ListenAddr::tcp);
+        tcp.expect("a listener with a TCP port")
+    }
+
+    /// Where its listeners listen.
+    pub fn addresses(&self) -> &[ListenAddr] {
+        &self.addresses
     }
 
     /// A client with an open WebSocket to `target`.
@@ -109,7 +118,7 @@ impl TestServer {
     /// # Errors
     /// When the handshake fails.
     pub fn open(&self, target: &str) -> Result<Client, Failure> {
-        Client::open(self.address, target)
+        Client::open(self.address(), target)
     }
 
     /// The counters.

@@ -71,14 +71,19 @@ impl Choice {
     }
 
     /// How many connections the limit on open files allows.
-    pub(crate) fn connections_allowed(&self, open_files: u64, reactors: usize) -> u64 {
+    pub(crate) fn connections_allowed(
+        &self,
+        open_files: u64,
+        reactors: usize,
+        listeners: usize,
+    ) -> u64 {
         match &self.driver {
             Chosen::Uring(UringOptions {
                 direct_slots: Some(slots),
                 ..
             }) => u64::from(*slots) * reactors as u64,
             Chosen::Epoll(_) | Chosen::Uring(_) => {
-                open_files.saturating_sub(open_files_reserved(reactors))
+                open_files.saturating_sub(open_files_reserved(reactors, listeners))
             }
         }
     }
@@ -93,7 +98,8 @@ pub(crate) fn check_open_files(
     open_files: u64,
     reactors: usize,
 ) -> Result<(), String> {
-    let reserved = open_files_reserved(reactors);
+    let listeners = from.listeners.len();
+    let reserved = open_files_reserved(reactors, listeners);
     let wanted = from.server.connections_max.map_or(u64::MAX, u64::from);
     let least = reserved + wanted.min(CONNECTIONS_LEAST);
     if open_files >= least {
@@ -103,7 +109,7 @@ pub(crate) fn check_open_files(
         1 => String::new(),
         _ => {
             let fit = open_files.saturating_sub(OPEN_FILES_BASE + CONNECTIONS_LEAST);
-            match fit / OPEN_FILES_PER_REACTOR {
+            match fit / open_files_per_reactor(listeners) {
                 0 => String::new(),
                 fit => format!(", or at most {fit} reactors with --reactors"),
             }
@@ -116,8 +122,13 @@ pub(crate) fn check_open_files(
     ))
 }
 
-fn open_files_reserved(reactors: usize) -> u64 {
-    OPEN_FILES_BASE + OPEN_FILES_PER_REACTOR * reactors as u64
+/// For `listeners` beyond the first, too.
+fn open_files_reserved(reactors: usize, listeners: usize) -> u64 {
+    OPEN_FILES_BASE + open_files_per_reactor(listeners) * reactors as u64
+}
+
+fn open_files_per_reactor(listeners: usize) -> u64 {
+    OPEN_FILES_PER_REACTOR + listeners.saturating_sub(1) as u64
 }
 
 fn uring_options(from: &config::IoUring, open_files: u64) -> UringOptions {

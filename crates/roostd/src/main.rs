@@ -65,7 +65,8 @@ struct ConfigSource {
     /// first look
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Address to listen on, such as 0.0.0.0:80 (listener.address)
+    /// Address to listen on, such as 0.0.0.0:80 or unix:/run/roost/clients.sock (listener.address, of
+    /// the first listener)
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
     /// auto, epoll or io_uring (server.driver)

@@ -1,5 +1,6 @@
 //! Starting, saying what was started, and stopping.
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
@@ -11,7 +12,7 @@ use roost_net::epoll::EpollDriver;
 use roost_net::limits;
 use roost_net::process::ignore_stray_signals;
 use roost_net::uring::UringDriver;
-use roost_reactor::{NamespaceNumbers, REACTORS_MAX, Server, Settings, StartError};
+use roost_reactor::{ListenError, NamespaceNumbers, REACTORS_MAX, Server, Settings, StartError};
 use tracing::info;
 
 use crate::driver::{self, Choice, Chosen};
@@ -49,7 +50,8 @@ fn serve(loaded: &Loaded) -> Result<(), String> {
     };
     driver::check_open_files(from, open_files, reactors)?;
     let choice = Choice::of(from, open_files)?;
-    let allowed = choice.connections_allowed(open_files, reactors);
+    let listeners = from.listeners.len();
+    let allowed = choice.connections_allowed(open_files, reactors, listeners);
     let allowed = u32::try_from(allowed).unwrap_or(u32::MAX);
     let connections_max = from.server.connections_max.unwrap_or(allowed).min(allowed);
     warnings::warn_of_settings(from, reactors, connections_max);
@@ -57,7 +59,7 @@ fn serve(loaded: &Loaded) -> Result<(), String> {
     let names = from.namespaces.iter().map(|one| one.name.as_str());
     let numbers = NamespaceNumbers::default().reload(names);
     let numbers = numbers.map_err(|error| format!("{error}. Remedy: list fewer [[namespace]]."))?;
-    let settings = settings::for_reactors(from, connections_max, &numbers);
+    let settings = settings::for_reactors(from, connections_max, &numbers)?;
     let server = start(settings, &choice, reactors).map_err(|error| start_error(from, &error))?;
     server.registry().describe(About {
         version: env!("CARGO_PKG_VERSION"),
@@ -69,7 +71,7 @@ fn serve(loaded: &Loaded) -> Result<(), String> {
     let control = admin::start(listeners, server.shared(), choice.name())?;
     let block = StartBlock {
         loaded,
-        address: server.address(),
+        addresses: server.addresses(),
         choice: &choice,
         reactors,
         open_files,
@@ -85,7 +87,9 @@ fn serve(loaded: &Loaded) -> Result<(), String> {
     let (ended, end) = mpsc::channel();
     let watch = Watch::new(server.registry().clone());
     let watch = spawn("watch", move || watch.run(&end))?;
-    info!(address = %server.address(), driver = choice.name(), reactors, "ready");
+    let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
+    let address = addresses.join(", ");
+    info!(%address, driver = choice.name(), reactors, "ready");
     notify::notify("READY=1", NOTIFY_WAIT);
 
     let outcome = server
@@ -124,22 +128,37 @@ fn start(settings: Settings, choice: &Choice, reactors: usize) -> Result<Server,
 }
 
 fn start_error(from: &config::Settings, error: &StartError) -> String {
-    let address = from.listener.address;
     match error {
         StartError::Thread(error) => thread_error(error),
         StartError::Driver(error) => format!("cannot start a reactor's driver: {error}."),
-        StartError::Listen(error) => {
-            let remedy = match error.kind() {
-                std::io::ErrorKind::AddrInUse => {
+        StartError::Listen(ListenError { listener, error }) => {
+            let listener = &from.listeners[*listener];
+            let is_unix = matches!(listener.address, config::ListenAddress::Unix(_));
+            let remedy = match (error.kind(), is_unix) {
+                (ErrorKind::AddrInUse, false) => {
                     "another process has this address: stop it, or give another with --listen"
                 }
-                std::io::ErrorKind::PermissionDenied => {
+                (ErrorKind::AddrInUse, true) => {
+                    "stop that process, or give another path with --listen"
+                }
+                (ErrorKind::PermissionDenied, false) => {
                     "ports below 1024 need CAP_NET_BIND_SERVICE, or another with --listen"
                 }
-                std::io::ErrorKind::AddrNotAvailable => "no interface here has this address",
+                (ErrorKind::PermissionDenied, true) => {
+                    "let the daemon's user write to the socket's directory, and be in \
+                     listener.socket_group; or give another path with --listen"
+                }
+                (ErrorKind::AddrNotAvailable, _) => "no interface here has this address",
+                (ErrorKind::AlreadyExists, _) => "move it away, or give another path",
+                (ErrorKind::NotFound, true) => "make its directory, or give another path",
                 _ => "see the error",
             };
-            format!("cannot listen on {address}: {error}. Remedy: {remedy}.")
+            let name = match listener.name.as_str() {
+                "" => String::new(),
+                name => format!(" (listener {name})"),
+            };
+            let address = &listener.address;
+            format!("cannot listen on {address}{name}: {error}. Remedy: {remedy}.")
         }
     }
 }

@@ -4,38 +4,109 @@ use std::sync::{Arc, LazyLock};
 
 use roost_config as config;
 use roost_dialect::{echo, raw, wamp};
+use roost_net::ListenAddr;
+use roost_net::unix_socket::{UnixOptions, group_number};
 use roost_reactor::{self as reactor, NamespaceNumbers};
 
-/// Settings for the reactors. `connections_max` is resolved from the limit on open files; the
-/// numbers are those of the configuration's namespaces.
+/// Settings for the reactors. `connections_max` is resolved from the limit on open files. The error is
+/// a message for people. The numbers are those of the configuration's namespaces.
 pub(crate) fn for_reactors(
     from: &config::Settings,
     connections_max: u32,
     numbers: &NamespaceNumbers,
-) -> reactor::Settings {
-    reactor::Settings {
-        address: from.listener.address,
-        backlog: from.listener.backlog,
-        origins: reactor::Origins::from_list(&from.listener.allowed_origins),
-        pages: if from.listener.demo_page {
-            vec![page()]
-        } else {
-            Vec::new()
-        },
-        health_path: from.listener.health_path.clone(),
+) -> Result<reactor::Settings, String> {
+    let dialects = dialects(from);
+    let listeners = from.listeners.iter();
+    let listeners = listeners.map(|one| listener(one, &dialects));
+    Ok(reactor::Settings {
+        listeners: listeners.collect::<Result<_, _>>()?,
         deflate: from.deflate.enabled.then_some(reactor::Deflate {
             threshold_bytes: from.deflate.compress_min_bytes,
             level: from.deflate.level as u8,
             context_bytes_max: from.deflate.takeover_bytes_max,
         }),
-        early_framings: from.listener.hixie,
         limits: from.limits.clone(),
         connections_max,
         fan_out_at_once: reactor::FAN_OUT_AT_ONCE,
         fan_out_piece: reactor::FAN_OUT_PIECE,
-        dialects: dialects(from),
+        dialects,
         channels: reactor::Policies::numbered(from, numbers),
+    })
+}
+
+fn listener(
+    from: &config::Listener,
+    dialects: &roost_dialect::Settings,
+) -> Result<reactor::Listener, String> {
+    // Every key is named, so that one that is not obeyed does not compile.
+    let config::Listener {
+        name: _,
+        address,
+        socket_mode,
+        socket_group,
+        backlog,
+        dialects: served,
+        raw_subprotocols,
+        hixie,
+        demo_page,
+        health_path,
+        allowed_origins,
+    } = from;
+    let address = match address {
+        config::ListenAddress::Tcp(address) => ListenAddr::Tcp(*address),
+        config::ListenAddress::Unix(path) => ListenAddr::unix(UnixOptions {
+            path: path.into(),
+            mode: match socket_mode {
+                config::ClientSocketMode::Owner => 0o600,
+                config::ClientSocketMode::Group => 0o660,
+                config::ClientSocketMode::All => 0o666,
+            },
+            group: group(from, socket_group)?,
+        }),
+    };
+    let all = served.iter().any(|one| one == "*");
+    let own = (!all || raw_subprotocols.is_some())
+        .then(|| own_dialects(from, dialects, raw_subprotocols.as_deref()));
+    Ok(reactor::Listener {
+        name: from.label(),
+        address,
+        backlog: *backlog,
+        origins: reactor::Origins::from_list(allowed_origins),
+        pages: if *demo_page { vec![page()] } else { Vec::new() },
+        early_framings: *hixie,
+        health_path: health_path.clone(),
+        dialects: own,
+    })
+}
+
+fn group(from: &config::Listener, group: &str) -> Result<Option<u32>, String> {
+    if group.is_empty() {
+        return Ok(None);
     }
+    let number = group_number(group).map_err(|error| {
+        let label = from.label();
+        format!(
+            "listener {label}: socket_group: {error}. Remedy: make it, or give the group's number."
+        )
+    })?;
+    Ok(Some(number))
+}
+
+/// What a listener accepts of what is enabled.
+fn own_dialects(
+    from: &config::Listener,
+    dialects: &roost_dialect::Settings,
+    raw_subprotocols: Option<&[String]>,
+) -> roost_dialect::Settings {
+    let mut own = dialects.clone();
+    let raw = Arc::make_mut(&mut own.raw);
+    raw.enabled &= from.serves("raw");
+    if let Some(names) = raw_subprotocols {
+        raw.subprotocols = raw::Subprotocols::from_list(names.iter().cloned());
+    }
+    Arc::make_mut(&mut own.echo).enabled &= from.serves("echo");
+    Arc::make_mut(&mut own.wamp).enabled &= from.serves("wamp");
+    own
 }
 
 fn dialects(from: &config::Settings) -> roost_dialect::Settings {

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use roost_config::{Loaded, LogFormat};
+use roost_config::{self as config, Loaded, LogFormat};
+use roost_net::ListenAddr;
 use serde_json::{Value, json};
 
 use crate::driver::Choice;
@@ -13,7 +14,7 @@ use crate::worst::WorstCase;
 /// What it says.
 pub(crate) struct StartBlock<'a> {
     pub(crate) loaded: &'a Loaded,
-    pub(crate) address: SocketAddr,
+    pub(crate) addresses: &'a [ListenAddr],
     pub(crate) choice: &'a Choice,
     pub(crate) reactors: usize,
     pub(crate) open_files: u64,
@@ -40,7 +41,13 @@ impl StartBlock<'_> {
         let mut out = String::new();
         // Writing to a String cannot fail.
         let _ = writeln!(out, "Roost {VERSION}");
-        let _ = writeln!(out, "  address     {}", self.address);
+        for (listener, address) in self.listeners() {
+            let name = match listener.name.as_str() {
+                "" => String::new(),
+                name => format!(" ({name})"),
+            };
+            let _ = writeln!(out, "  address     {address}{name}");
+        }
         let (driver, reason) = (self.choice.name(), &self.choice.reason);
         let _ = writeln!(out, "  driver      {driver} ({reason})");
         let _ = writeln!(out, "  reactors    {}", self.reactors);
@@ -60,7 +67,7 @@ impl StartBlock<'_> {
     fn as_fields(&self) -> [(&'static str, Value); 9] {
         [
             ("version", json!(VERSION)),
-            ("address", json!(self.address.to_string())),
+            ("addresses", json!(self.addresses_as_text())),
             ("driver", json!(self.choice.name())),
             ("driver_reason", json!(self.choice.reason)),
             ("reactors", json!(self.reactors)),
@@ -69,6 +76,15 @@ impl StartBlock<'_> {
             ("memory", json!(self.memory().to_string())),
             ("config", json!(self.config())),
         ]
+    }
+
+    /// The listeners as configured, and where they listen.
+    fn listeners(&self) -> impl Iterator<Item = (&config::Listener, &ListenAddr)> + Clone {
+        self.loaded.settings.listeners.iter().zip(self.addresses)
+    }
+
+    fn addresses_as_text(&self) -> Vec<String> {
+        self.addresses.iter().map(ToString::to_string).collect()
     }
 
     fn memory(&self) -> WorstCase {
@@ -88,15 +104,16 @@ impl StartBlock<'_> {
     }
 
     fn hint(&self) -> Option<String> {
-        let address = browsable(self.address);
         let settings = &self.loaded.settings;
-        if settings.listener.demo_page {
-            Some(format!("Open http://{address}/ in a browser, twice."))
-        } else if settings.raw.enabled {
-            Some(format!("Connect to ws://{address}/raw/CHANNEL."))
-        } else {
-            None
+        let mut tcp = self
+            .listeners()
+            .filter_map(|(listener, address)| Some((listener, browsable(address.tcp()?))));
+        let first = tcp.clone().find(|(one, _)| one.serves("raw"));
+        if let Some((_, address)) = tcp.find(|(listener, _)| listener.demo_page) {
+            return Some(format!("Open http://{address}/ in a browser, twice."));
         }
+        let (_, address) = first.filter(|_| settings.raw.enabled)?;
+        Some(format!("Connect to ws://{address}/raw/CHANNEL."))
     }
 }
 

@@ -15,8 +15,9 @@ pub(crate) fn warn_of_settings(from: &config::Settings, reactors: usize, connect
              {connections_max}. Remedy: raise it (ulimit -n, LimitNOFILE= in the unit)"
         );
     }
-    if let Some(allowed) = somaxconn().filter(|allowed| from.listener.backlog > *allowed) {
-        let asked = from.listener.backlog;
+    let backlogs = from.listeners.iter().map(|listener| listener.backlog);
+    let asked = backlogs.max().unwrap_or_default();
+    if let Some(allowed) = somaxconn().filter(|allowed| asked > *allowed) {
         warn!(
             "listener.backlog asks for {asked}, and net.core.somaxconn allows {allowed}. Remedy: \
              raise it with sysctl, or lower the key"
@@ -30,9 +31,12 @@ pub(crate) fn warn_of_settings(from: &config::Settings, reactors: usize, connect
              address may have up to {most} connections"
         );
     }
-    let open = open_to_all(from);
-    if !open.is_empty() {
-        let address = from.listener.address;
+    for listener in &from.listeners {
+        let open = open_to_all(listener, from);
+        if open.is_empty() {
+            continue;
+        }
+        let address = &listener.address;
         let open = open.join(", ");
         warn!(
             "listening on {address}, not only for this machine, and open to whoever reaches it: \
@@ -41,24 +45,28 @@ pub(crate) fn warn_of_settings(from: &config::Settings, reactors: usize, connect
     }
 }
 
-/// What a stranger who can connect may do or see, by its keys; empty on a loopback address.
-fn open_to_all(from: &config::Settings) -> Vec<String> {
+/// What a stranger who can connect may do or see, by its keys; empty where only this machine can.
+fn open_to_all(listener: &config::Listener, from: &config::Settings) -> Vec<String> {
     let mut open = Vec::new();
-    if from.listener.address.ip().is_loopback() {
+    if listener.address.is_local() {
         return open;
     }
     for (is_on, key) in [
         (
-            from.listener.demo_page,
+            listener.demo_page,
             "the demonstration page (listener.demo_page)",
         ),
-        (from.echo.enabled, "echo (echo.enabled)"),
+        (
+            from.echo.enabled && listener.serves("echo"),
+            "echo (echo.enabled)",
+        ),
     ] {
         if is_on {
             open.push(key.to_owned());
         }
     }
-    if !(from.raw.enabled || from.wamp.enabled) {
+    let serves = |dialect, enabled| enabled && listener.serves(dialect);
+    if !(serves("raw", from.raw.enabled) || serves("wamp", from.wamp.enabled)) {
         return open;
     }
     let anyone = |policy: &config::ChannelPolicy| policy.publish == Publish::Anyone;
@@ -88,22 +96,30 @@ mod tests {
     #[test]
     fn what_is_open_is_named_unless_only_this_machine_can_connect() {
         let mut settings = config::Settings::default();
-        settings.listener.demo_page = true;
+        settings.listeners[0].demo_page = true;
         settings.echo.enabled = true;
-        for quiet in ["127.0.0.1:80", "127.9.9.9:80", "[::1]:80"] {
-            settings.listener.address = quiet.parse().expect("an address");
-            assert!(open_to_all(&settings).is_empty(), "{quiet}");
+        let tcp = |text: &str| config::ListenAddress::Tcp(text.parse().expect("an address"));
+        let unix = config::ListenAddress::Unix("/run/roost/clients.sock".to_owned());
+        let local = ["127.0.0.1:80", "127.9.9.9:80", "[::1]:80"].map(tcp);
+        for quiet in local.into_iter().chain([unix]) {
+            settings.listeners[0].address = quiet.clone();
+            assert!(
+                open_to_all(&settings.listeners[0], &settings).is_empty(),
+                "{quiet}"
+            );
         }
         for open in ["0.0.0.0:80", "[::]:80", "192.0.2.7:80"] {
-            settings.listener.address = open.parse().expect("an address");
-            let all = open_to_all(&settings).join("; ");
+            settings.listeners[0].address = tcp(open);
+            let all = open_to_all(&settings.listeners[0], &settings).join("; ");
             for part in ["listener.demo_page", "echo.enabled", "[channels]"] {
                 assert!(all.contains(part), "{open}: {all}");
             }
         }
-        settings.listener.demo_page = false;
-        settings.echo.enabled = false;
+        settings.listeners[0].demo_page = false;
+        settings.listeners[0].dialects = vec!["raw".to_owned()];
+        let all = open_to_all(&settings.listeners[0], &settings).join("; ");
+        assert!(!all.contains("echo") && all.contains("[channels]"), "{all}");
         settings.channels.publish = Publish::Nobody;
-        assert!(open_to_all(&settings).is_empty());
+        assert!(open_to_all(&settings.listeners[0], &settings).is_empty());
     }
 }

@@ -193,7 +193,14 @@ fn fields(settings: &Settings) -> BTreeSet<(String, String)> {
     for line in format!("{settings:#?}").lines() {
         let depth = (line.len() - line.trim_start().len()) / 4;
         let (left, value) = line.trim().split_once(": ").unwrap_or(("", line.trim()));
+        // One listener has all the fields of the section.
+        let depth = match section.as_str() {
+            "listener" if depth > 2 => depth - 1,
+            "listener" if depth == 2 => continue,
+            _ => depth,
+        };
         match depth {
+            1 if left == "listeners" => section = "listener".to_owned(),
             1 => section = left.to_owned(),
             2 if !left.is_empty() => name = left.trim_end_matches("_ms").to_owned(),
             _ => {}

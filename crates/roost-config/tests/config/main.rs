@@ -2,6 +2,7 @@
 
 mod fuzz;
 mod keys;
+mod listeners;
 mod mistakes;
 mod overrides;
 mod shipped;

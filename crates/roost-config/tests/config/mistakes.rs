@@ -56,7 +56,7 @@ publish = \"none\"
         "f.toml:12:1: limits.outbox_bytes_max: found \"1KiB\", expected at least \
          limits.message_bytes_max, which is \"64KiB\"; the longest message must have room to wait",
         "f.toml:13:1: limits.demo_page: found an unknown key, expected a key of [limits]; \
-         `demo_page` belongs to [listener]",
+         `demo_page` belongs to [[listener]]",
         "f.toml:14:1: limits.frobnicate: found an unknown key, expected a key of [limits]: \
          handshakes_in_flight_max, handshake_timeout, handshake_bytes_max, handshake_headers_max, \
          connections_per_address_max, message_bytes_max, frame_bytes_max, fragment_bytes, outbox_bytes_max, \
@@ -197,9 +197,9 @@ fn hints_at_the_nearest_name() {
         ),
         (
             "[server]\nallowed_origin = []",
-            "did you mean `allowed_origins` in [listener]?",
+            "did you mean `allowed_origins` in [[listener]]?",
         ),
-        ("[server]\nname = \"x\"", "`name` belongs to [[namespace]]"),
+        ("[server]\nname = \"x\"", "`name` belongs to [[listener]]"),
     ] {
         let found = lines(text);
         assert_eq!(found.len(), 1, "{found:?}");

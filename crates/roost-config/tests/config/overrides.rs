@@ -38,9 +38,9 @@ fn they_win_over_the_file_and_say_so() {
     let settings = &loaded.settings;
     assert_eq!(settings.server.driver, Driver::IoUring);
     assert_eq!(settings.server.reactors, Some(2));
-    assert_eq!(settings.listener.address.to_string(), "[::1]:9000");
+    assert_eq!(settings.listeners[0].address.to_string(), "[::1]:9000");
     assert_eq!(settings.limits.idle_timeout_ms, 30_000);
-    assert!(settings.listener.demo_page);
+    assert!(settings.listeners[0].demo_page);
     assert_eq!(loaded.source("server.driver"), Source::CommandLine);
     assert_eq!(
         loaded.source("server.reactors"),

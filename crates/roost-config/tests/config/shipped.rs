@@ -92,9 +92,9 @@ fn roost_tomls_example_of_a_namespace_works() {
 fn the_development_file_is_built_in() {
     let built_in = Loaded::dev(&Overrides::new()).unwrap_or_else(|errors| panic!("{errors}"));
     let settings = &built_in.settings;
-    assert!(settings.listener.demo_page && settings.echo.enabled);
+    assert!(settings.listeners[0].demo_page && settings.echo.enabled);
     assert!(
-        settings.listener.address.ip().is_loopback(),
+        settings.listeners[0].address.is_local(),
         "nothing is opened by default"
     );
     let file = parse(DEV_TOML, "dev").unwrap_or_else(|errors| panic!("{errors}"));

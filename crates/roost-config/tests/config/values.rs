@@ -156,8 +156,7 @@ fn words() {
 fn addresses() {
     let address = |value: &str| {
         let value = format!("\"{value}\"");
-        good("listener.address", &value)
-            .listener
+        good("listener.address", &value).listeners[0]
             .address
             .to_string()
     };
@@ -256,8 +255,15 @@ fn addresses() {
             "[::1]:80 ",
             "an IPv6 address stands in brackets: \"[::1]:80\"",
         ),
-        ("unix:/run/roost.sock", "unix sockets are not listened on"),
-        ("/run/roost.sock", "unix sockets are not listened on"),
+        (
+            "/run/roost.sock",
+            "for a unix socket write \"unix:/run/roost.sock\"",
+        ),
+        ("unix:", "the path is missing"),
+        (
+            "unix:run/roost.sock",
+            "it begins with a slash and names a file",
+        ),
     ] {
         let mistake = one("listener.address", &format!("\"{text}\"")).expect_err(text);
         assert!(mistake.ends_with(&format!("; {hint}")), "{mistake}");
@@ -284,7 +290,11 @@ fn addresses() {
 
 #[test]
 fn health_paths() {
-    let path = |value| good("listener.health_path", value).listener.health_path;
+    let path = |value| {
+        good("listener.health_path", value).listeners[0]
+            .health_path
+            .clone()
+    };
     assert_eq!(path("\"\""), "");
     assert_eq!(path("\"/\""), "/", "while there is no page");
     assert_eq!(path("\"/-/healthy%20\""), "/-/healthy%20");
@@ -349,9 +359,9 @@ fn subprotocols() {
 #[test]
 fn origins() {
     let origins = |value| {
-        good("listener.allowed_origins", value)
-            .listener
+        good("listener.allowed_origins", value).listeners[0]
             .allowed_origins
+            .clone()
     };
     assert_eq!(origins("[]"), [""; 0]);
     assert_eq!(origins("[\"*\"]"), ["*"]);
@@ -375,9 +385,9 @@ fn origins() {
         "moz-extension://c7f2e4a6-1b0d-4c56-9a0f-3a6d1f1b2c3d",
     ] {
         let value = format!("[\"{origin}\"]");
-        let listed = good("listener.allowed_origins", &value)
-            .listener
-            .allowed_origins;
+        let listed = good("listener.allowed_origins", &value).listeners[0]
+            .allowed_origins
+            .clone();
         assert_eq!(listed, [origin]);
     }
     for (entry, words) in [

@@ -26,8 +26,7 @@ pub(crate) struct Conn {
     pub(crate) pending: u32,
     /// What its dialect keeps of it.
     pub(crate) session: Session,
-    /// Its entry in the table of peer addresses, if those are limited.
-    pub(crate) address: Index,
+    pub(crate) arrival: Arrival,
     /// The other half of its key.
     pub(crate) generation: u16,
     pub(crate) flags: Flags,
@@ -85,6 +84,38 @@ impl Index {
     pub(crate) fn take(&mut self) -> Option<usize> {
         std::mem::replace(self, Index::NONE).get()
     }
+}
+
+/// How a connection came in: its listener, by number, and its entry in the table of peer addresses,
+/// if those are limited. Packed, for the record has no byte to spare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Arrival(u32);
+
+impl Arrival {
+    /// Most entries of that table; a fourth byte has the listener.
+    pub(crate) const ADDRESSES_MAX: usize = (1 << 24) - 1;
+
+    pub(crate) fn new(listener: u8, address: Index) -> Arrival {
+        let entry = match address.get() {
+            Some(entry) => u32::try_from(entry).expect("at most ADDRESSES_MAX entries"),
+            None => Arrival::NO_ADDRESS,
+        };
+        debug_assert!(entry <= Arrival::NO_ADDRESS);
+        Arrival(entry << 8 | u32::from(listener))
+    }
+
+    pub(crate) fn listener(self) -> u8 {
+        self.0.to_le_bytes()[0]
+    }
+
+    pub(crate) fn address(self) -> Index {
+        match self.0 >> 8 {
+            Arrival::NO_ADDRESS => Index::NONE,
+            entry => Index(entry),
+        }
+    }
+
+    const NO_ADDRESS: u32 = (1 << 24) - 1;
 }
 
 /// A set of facts about a connection.
@@ -166,7 +197,7 @@ impl Conn {
             outbox: Index::NONE,
             pending: 0,
             session: Session::NONE,
-            address: Index::NONE,
+            arrival: Arrival::new(0, Index::NONE),
             generation: 0,
             flags: Flags::NONE,
             dialect: DialectKind::Raw,
@@ -179,5 +210,22 @@ impl Conn {
     #[inline]
     pub(crate) fn reads_frames(&self) -> bool {
         matches!(self.phase, Phase::Open | Phase::Closing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arrival_keeps_listener_and_address_apart() {
+        for listener in [0, 1, u8::MAX] {
+            for entry in [None, Some(0), Some(1), Some(Arrival::ADDRESSES_MAX - 1)] {
+                let address = entry.map_or(Index::NONE, Index::new);
+                let arrival = Arrival::new(listener, address);
+                assert_eq!(arrival.listener(), listener, "{entry:?}");
+                assert_eq!(arrival.address(), address, "{listener}");
+            }
+        }
     }
 }

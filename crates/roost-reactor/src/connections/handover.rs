@@ -15,7 +15,7 @@ use roost_dialect::DialectKind;
 use roost_dialect::dialect::Session;
 use roost_net::ConnKey;
 
-use super::conn::{Conn, Flags, Index, Phase};
+use super::conn::{Arrival, Conn, Flags, Index, Phase};
 use super::encoding::Framing;
 use super::outbox::OutboxState;
 use super::partial::Partial;
@@ -30,6 +30,8 @@ pub(crate) struct ConnState {
     pub(crate) silent_for: u32,
     /// Ticks since the last message in either direction.
     pub(crate) idle_for: u32,
+    /// The number of its listener, which the other process has under the same name.
+    pub(crate) listener: u8,
     /// But for what concerns the driver and the tables here.
     pub(crate) flags: Flags,
     pub(crate) session: Session,
@@ -66,7 +68,7 @@ pub(crate) fn take_apart(connections: &mut Connections, key: ConnKey) -> Option<
         outbox: _,
         pending,
         session,
-        address: _,    // counted anew where the connection arrives
+        arrival,
         generation: _, // of this table's slot
         flags,
         dialect,
@@ -79,6 +81,7 @@ pub(crate) fn take_apart(connections: &mut Connections, key: ConnKey) -> Option<
         deadline_in: (deadline != NEVER).then(|| deadline.saturating_sub(clock.now)),
         silent_for: clock.now.saturating_sub(last_seen),
         idle_for: clock.now.saturating_sub(last_message),
+        listener: arrival.listener(), // its address is counted anew where it arrives
         flags: flags.carried(),
         session,
         dialect,
@@ -101,6 +104,7 @@ pub(crate) fn put_together(
         deadline_in,
         silent_for,
         idle_for,
+        listener,
         flags,
         session,
         dialect,
@@ -120,7 +124,7 @@ pub(crate) fn put_together(
         outbox: Index::NONE,
         pending: 0,
         session,
-        address,
+        arrival: Arrival::new(listener, address),
         generation: 0, // the table gives it
         flags,
         dialect,
@@ -183,6 +187,7 @@ mod tests {
         let conn = there.get(key).expect("it is there");
         assert_eq!(conn.last_seen, 77_000 - 30);
         assert_eq!(conn.phase, Phase::Open);
+        assert_eq!(conn.arrival, Arrival::new(3, Index::NONE));
         assert!(conn.flags.has(Flags::MAY_PUBLISH) && conn.flags.has(Flags::HAS_REST));
         assert!(!conn.flags.has(Flags::OVERDUE));
         assert!(there.deadlines_due() <= conn.deadline);
@@ -226,6 +231,7 @@ mod tests {
         } = connections;
         let conn = table.get_mut(key).expect("it is there");
         conn.phase = Phase::Open;
+        conn.arrival = Arrival::new(3, Index::NONE);
         conn.flags.clear(Flags::HANDSHAKE);
         conn.flags.set(Flags::MAY_PUBLISH);
         conn.flags.set(Flags::OVERDUE);

@@ -9,7 +9,7 @@ use roost_net::{Chunk, CloseMode, ConnKey, Driver};
 use roost_wire::frame::{append_close, append_frame};
 use roost_wire::{CloseCode, Opcode, hixie};
 
-use super::conn::{Conn, Flags, Index, Phase};
+use super::conn::{Arrival, Conn, Flags, Index, Phase};
 use super::conn_id::ConnId;
 use super::contexts::Contexts;
 use super::cost_probe::CostProbe;
@@ -216,10 +216,10 @@ impl Connections {
         self.deadlines.arm_pong_timeout(conn);
     }
 
-    /// One more, just accepted; `address` is its entry in the table of peer addresses.
-    pub(crate) fn insert(&mut self, address: Index) -> ConnKey {
+    /// One more, just accepted.
+    pub(crate) fn insert(&mut self, arrival: Arrival) -> ConnKey {
         let mut conn = Conn::new(self.deadlines.clock.now);
-        conn.address = address;
+        conn.arrival = arrival;
         conn.flags.set(Flags::HANDSHAKE);
         let key = self.table.insert(conn);
         self.cost_probe.open(key.slot());
@@ -382,7 +382,7 @@ impl Connections {
         debug_assert!(conn.session == Session::NONE, "its session is closed");
         self.counters.connections_open.set(self.table.len() as u64);
         self.counters.connections_closed_total.inc();
-        Some(conn.address)
+        Some(conn.arrival.address())
     }
 
     /// Frees all that a connection holds beside its record.

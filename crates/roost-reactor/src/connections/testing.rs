@@ -3,7 +3,7 @@
 use roost_metrics::Registry;
 use roost_net::ConnKey;
 
-use super::conn::{Flags, Index};
+use super::conn::{Arrival, Flags, Index};
 use super::state::Connections;
 use super::transport::{Opened, records};
 use crate::clock::Clock;
@@ -18,7 +18,7 @@ pub(crate) fn connections() -> Connections {
 
 /// One more, that has sent nothing yet.
 pub(crate) fn insert(connections: &mut Connections) -> ConnKey {
-    connections.insert(Index::NONE)
+    connections.insert(Arrival::new(0, Index::NONE))
 }
 
 /// Lets time pass, and input be known until then.

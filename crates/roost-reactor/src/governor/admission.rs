@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use slab::Slab;
 
-use crate::connections::Index;
+use crate::connections::{Arrival, Index};
 
 /// Counts connections of the process, and of each peer address on this reactor.
 pub(crate) struct Admission {
@@ -57,6 +57,11 @@ impl Admission {
         };
         let shard = self.shard_of(&peer);
         let addresses = &mut self.addresses;
+        if addresses.len() >= Arrival::ADDRESSES_MAX && !self.by_address[shard].contains_key(&peer)
+        {
+            self.process.fetch_sub(1, Ordering::Relaxed);
+            return Err(Refused::PerAddressMax); // not to be counted: 16 million others are
+        }
         let slot = *self.by_address[shard].entry(peer).or_insert_with(|| {
             let entry = addresses.insert((peer, 0));
             u32::try_from(entry).expect("fewer addresses than connections")

@@ -51,7 +51,7 @@ impl World {
         };
         let mut reactors: Vec<_> = (0..REACTORS).map(reactor).collect();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listen = |reactor: &mut Reactor<_>| reactor.listen(any).expect("a free address");
+        let listen = |reactor: &mut Reactor<_>| super::listen_at(reactor, any);
         World {
             addrs: reactors.iter_mut().map(listen).collect(),
             reactors,

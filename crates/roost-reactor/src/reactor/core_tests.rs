@@ -40,7 +40,7 @@ pub(super) fn request(target: &str) -> Vec<u8> {
 impl Reactor<SimDriver> {
     /// A newcomer that has sent the request for `target`.
     fn newcomer(&mut self, target: &str) -> ConnKey {
-        let key = handle_accepted(&mut self.core, None);
+        let key = handle_accepted(&mut self.core, 0, None);
         let key = key.unwrap_or_else(|_| panic!("there is room"));
         handle_bytes(&mut self.core, key, &mut request(target));
         key
@@ -202,7 +202,7 @@ fn many_deadlines_at_once_are_several_turns_work() {
     let mut reactor = reactor(1);
     let core = &mut reactor.core;
     for _ in 0..CROWD {
-        assert!(handle_accepted(core, None).is_ok(), "there is room");
+        assert!(handle_accepted(core, 0, None).is_ok(), "there is room");
     }
     let timeout_ms = core.settings.limits.handshake_timeout_ms;
     testing::advance(&mut core.connections, timeout_ms / TICK_MS);

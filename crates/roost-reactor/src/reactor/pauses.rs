@@ -41,17 +41,16 @@ impl World {
     fn new(reactors: usize, options: SimOptions, change: impl FnOnce(&mut Limits)) -> World {
         let net = SimNet::new(5, SimFaults::none());
         let mut settings = Settings::for_tests();
-        settings.address = SocketAddr::from(([10, 0, 0, 1], 80));
         settings.limits.ping_interval_ms = 0;
         change(&mut settings.limits);
-        let mut address = settings.address;
+        let mut address = SocketAddr::from(([10, 0, 0, 1], 80));
         let shared = Shared::new(settings, reactors, 5);
         let mut all = Vec::new();
         for id in 0..reactors {
             let driver = net.driver(options.clone());
             let mut reactor = Reactor::new(driver, id as u8, shared.clone());
             if id == 0 {
-                address = reactor.listen(address).expect("a free address");
+                address = super::listen_at(&mut reactor, address);
             }
             all.push(reactor);
         }

@@ -34,7 +34,7 @@ impl World {
         let shared = Shared::new(settings, 1, 9);
         let mut reactor = Reactor::new(net.driver(SimOptions::default()), 0, shared);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let addr = reactor.listen(any).expect("a free address");
+        let addr = super::listen_at(&mut reactor, any);
         let mut client = net.driver(SimOptions::default());
         let options = ConnectOptions { addr, local: None };
         client.connect(CLIENT, &options).expect("a free slot");

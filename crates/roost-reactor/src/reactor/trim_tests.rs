@@ -42,8 +42,8 @@ fn a_crowd_leaves_nothing_behind_and_the_reactor_sleeps() {
     let net = SimNet::new(7, SimFaults::none());
     let shared = Shared::new(Settings::for_tests(), 1, 7);
     let mut reactor = Reactor::new(net.driver(SimOptions::default()), 0, shared);
-    let addr = reactor.listen("127.0.0.1:0".parse().expect("an address"));
-    let addr = addr.expect("a free address");
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let addr = super::listen_at(&mut reactor, any);
     let mut clients = net.driver(SimOptions::default());
     let second = Duration::from_secs(1);
     run(&net, &mut reactor, &mut clients, second);

@@ -9,7 +9,7 @@ use super::Target;
 
 /// Changes a server's settings to those that [`own_target`] describes.
 pub fn own_settings(settings: &mut Settings) {
-    settings.origins = Origins::Listed(vec![ORIGIN.to_owned()]);
+    settings.listeners[0].origins = Origins::Listed(vec![ORIGIN.to_owned()]);
 }
 
 /// A server with [`own_settings`] at this address.

@@ -247,16 +247,18 @@ impl World {
     fn new(plan: &Plan) -> World {
         let net = SimNet::new(plan.seed, plan.faults.clone());
         let shared = Shared::new(plan.settings.clone(), plan.reactors, plan.seed);
-        let mut address = plan.settings.address;
+        let listeners = plan.settings.listeners.iter();
+        let mut addresses: Vec<_> = listeners.map(|one| one.address.clone()).collect();
         let mut reactors = Vec::new();
         for id in 0..plan.reactors {
             let driver = net.driver(plan.driver.clone());
             let mut reactor = Reactor::new(driver, id as u8, shared.clone());
-            address = reactor
-                .listen(address)
+            addresses = reactor
+                .listen(addresses)
                 .expect("a simulated address is free");
             reactors.push(Some(reactor));
         }
+        let address = addresses[0].tcp().expect("a day's peers connect by TCP");
         let crowd = Crowd::new(plan, net.driver(SimOptions::default()), address, net.rng());
         let driver = net.driver(SimOptions::default());
         let hostiles = Hostiles::new(plan, driver, address, net.rng());

@@ -116,7 +116,7 @@ impl Plan {
     pub fn from_seed(seed: u64) -> Plan {
         let mut rng = SimRng::new(seed ^ 0x51_6d_5e_ed);
         let mut settings = Settings::for_tests();
-        settings.address = SocketAddr::from(([10, 0, 0, 1], 80));
+        settings.listeners[0].address = SocketAddr::from(([10, 0, 0, 1], 80)).into();
         let calm = rng.per_mille(500);
         let (reactors, peers) = (rng.between(1, 5) as usize, rng.between(40, 100) as usize);
         let least = NAMESPACES.len() as u64;
@@ -173,7 +173,7 @@ impl Plan {
         // They may be slow, and must not keep the others out: that limit has its own tests.
         settings.limits.handshakes_in_flight_max += hostiles as u32;
         settings.connections_max += hostiles as u32;
-        settings.early_framings = true;
+        settings.listeners[0].early_framings = true;
         // Publishers have to wait, and what they have sent meanwhile is held for them: not beside a
         // small budget, where that may make them the largest.
         let is_held_up = !has_small_budget && rng.per_mille(500);

@@ -40,7 +40,7 @@ fn attack_04_nats_ghsa_p957_7v2w_g93g_every_route_with_every_feature_off(
             Arc::make_mut(&mut settings.dialects.echo).enabled = features & 2 != 0;
             Arc::make_mut(&mut settings.dialects.wamp).enabled = features & 4 != 0;
             if features & 8 == 0 {
-                settings.health_path.clear();
+                settings.listeners[0].health_path.clear();
             }
         });
         for path in PATHS {
@@ -78,7 +78,7 @@ fn attack_04_nats_ghsa_p957_7v2w_g93g_every_route_with_every_feature_off(
 fn attack_36_tilt_cve_2026_55883_other_sites(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
         let own = ["https://app.example", "http://app.example:8080"].map(str::to_owned);
-        settings.origins = Origins::Listed(own.into());
+        settings.listeners[0].origins = Origins::Listed(own.into());
     });
     let tricks = [
         "null",

@@ -65,7 +65,7 @@ fn all_on(settings: &mut Settings) {
         level: 1,
         context_bytes_max: 64 << 20,
     });
-    settings.early_framings = true;
+    settings.listeners[0].early_framings = true;
     settings.limits.fragment_bytes = 1000;
 }
 

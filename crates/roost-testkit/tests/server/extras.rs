@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use roost_net::sim::SimRng;
 use roost_reactor::{Deflate, Origins};
 use roost_testkit::client::{Checked, Client, Failure, Frame, Heard, HeardFrame, RSV1, Request};
 use roost_testkit::client::{Response, opcode};
@@ -121,13 +122,10 @@ fn a_smaller_window_hears_what_it_can_inflate(backend: Backend) -> Checked {
     let (mut full, _) = offering(&server, "/raw/x", &["permessage-deflate"])?;
     let mut talker = server.open("/raw/x")?;
     // The second half can be had by looking 4,000 bytes back only.
-    let mut seed = 1_u32;
-    let noise: Vec<u8> = std::iter::repeat_with(|| {
-        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (seed >> 24) as u8
-    })
-    .take(4_000)
-    .collect();
+    let mut rng = SimRng::new(1);
+    let noise: Vec<u8> = std::iter::repeat_with(|| rng.next_u64() as u8)
+        .take(4_000)
+        .collect();
     let message = noise.repeat(2);
     talker.send_binary(&message)?;
     let frame = hear_frame(&mut full)?;
@@ -200,8 +198,8 @@ fn early(target: &str, origin: &str, keys: &str) -> Vec<u8> {
 /// Origins, routes and subprotocols count for the early framings as for RFC 6455.
 fn early_requests_are_judged_alike(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
-        settings.early_framings = true;
-        settings.origins = Origins::Listed(vec!["http://good.example".to_owned()]);
+        settings.listeners[0].early_framings = true;
+        settings.listeners[0].origins = Origins::Listed(vec!["http://good.example".to_owned()]);
     });
     let wamp = "WebSocket-Protocol: wamp.2.json\r\n";
     let other = "WebSocket-Protocol: chat\r\n";
@@ -234,7 +232,7 @@ fn early_requests_are_judged_alike(backend: Backend) -> Checked {
 /// The eight bytes behind a head of draft 76 are awaited as long as a head is.
 fn an_early_challenge_has_the_handshakes_time(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
-        settings.early_framings = true;
+        settings.listeners[0].early_framings = true;
         settings.limits.handshake_timeout_ms = 300;
     });
     let keys = "Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\n\

@@ -1,5 +1,6 @@
 //! `limits.fragment_bytes` on the wire, wherever a message is made.
 
+use roost_net::sim::SimRng;
 use roost_reactor::Deflate as DeflateSettings;
 use roost_testkit::client::{
     Checked, Client, Deflate, Failure, Heard, HeardFrame, RSV1, Request, opcode,
@@ -31,7 +32,7 @@ const LENS: [usize; 9] = [0, 1, 49, 50, 51, 1_000, 4_096, 4_097, 70_000];
 fn start(backend: Backend) -> TestServer {
     TestServer::with(backend, 2, |settings| {
         settings.limits.fragment_bytes = FRAGMENT_BYTES;
-        settings.early_framings = true;
+        settings.listeners[0].early_framings = true;
         settings.deflate = Some(DeflateSettings {
             threshold_bytes: 0,
             level: 6,
@@ -228,13 +229,8 @@ fn the_early_framings_have_no_fragments(backend: Backend) -> Checked {
 
 /// Text that does not compress much, different for each length.
 fn letters(len: usize) -> String {
-    let mut state = 0x9e37_79b9_7f4a_7c15 ^ len as u64;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        char::from(b'0' + (state % 64) as u8)
-    };
+    let mut rng = SimRng::new(len as u64);
+    let next = || char::from(b'0' + rng.below(64) as u8);
     let escaped = |c: &char| !matches!(c, '\\');
     std::iter::repeat_with(next)
         .filter(escaped)

@@ -205,7 +205,7 @@ fn data(message: &Message) -> (u8, &[u8]) {
 
 fn all_framings_meet_in_one_channel(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 2, |settings| {
-        settings.early_framings = true;
+        settings.listeners[0].early_framings = true;
         settings.deflate = Some(Deflate {
             threshold_bytes: 0,
             level: 1,

@@ -126,7 +126,9 @@ fn a_reason_stands_in_the_body(backend: Backend) -> Checked {
 }
 
 fn pages_are_served(backend: Backend) -> Checked {
-    let server = TestServer::with(backend, 1, |settings| settings.pages = vec![PAGE]);
+    let server = TestServer::with(backend, 1, |settings| {
+        settings.listeners[0].pages = vec![PAGE]
+    });
     let (response, body) = ask(&server, &Request::get("h", "/"))?;
     assert_eq!((response.status, body.len()), (200, PAGE.body.len()));
     assert_eq!(
@@ -144,7 +146,9 @@ fn pages_are_served(backend: Backend) -> Checked {
 }
 
 fn head_has_the_length_and_no_body(backend: Backend) -> Checked {
-    let server = TestServer::with(backend, 1, |settings| settings.pages = vec![PAGE]);
+    let server = TestServer::with(backend, 1, |settings| {
+        settings.listeners[0].pages = vec![PAGE]
+    });
     let mut client = Client::connect(server.address())?;
     client.send(&Request::get("h", "/").line("HEAD / HTTP/1.1").bytes())?;
     let response = client.read_response()?;
@@ -209,11 +213,13 @@ fn balancers_are_told_that_it_serves(backend: Backend) -> Checked {
 
 fn the_health_path_is_where_it_is_configured(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
-        settings.health_path = "/-/up".to_owned();
+        settings.listeners[0].health_path = "/-/up".to_owned();
     });
     assert_eq!(status(&server, &Request::get("h", "/-/up"))?, 200);
     assert_eq!(status(&server, &Request::get("h", "/health"))?, 404);
-    let server = TestServer::with(backend, 1, |settings| settings.health_path.clear());
+    let server = TestServer::with(backend, 1, |settings| {
+        settings.listeners[0].health_path.clear()
+    });
     assert_eq!(status(&server, &Request::get("h", "/health"))?, 404);
     assert_eq!(status(&server, &Request::get("h", "/"))?, 200);
     assert_eq!(server.count("health_checks_total"), 0);
@@ -294,7 +300,7 @@ fn the_path_decides_before_the_subprotocol(backend: Backend) -> Checked {
 fn other_origins_are_forbidden(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
         let origins = ["https://a.example", "http://localhost:8080"].map(str::to_owned);
-        settings.origins = Origins::Listed(origins.into());
+        settings.listeners[0].origins = Origins::Listed(origins.into());
     });
     for (origin, expected) in [
         ("https://a.example", 101),

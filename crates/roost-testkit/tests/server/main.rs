@@ -10,6 +10,7 @@ mod fragments;
 mod framings;
 mod http;
 mod limits;
+mod listeners;
 mod second_opinion;
 mod slow;
 mod splits;

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::thread;
 use std::time::Instant;
 
+use roost_net::sim::SimRng;
 use roost_reactor::Deflate as DeflateSettings;
 use roost_testkit::client::{
     Checked, Client, Deflate, Failure, Frame, Heard, HeardFrame, RSV1, Request, opcode,
@@ -286,7 +287,9 @@ fn all_at_once(server: &TestServer, session: &Session) -> Result<(), Failure> {
 }
 
 fn an_early_session_in_any_pieces(backend: Backend) -> Checked {
-    let server = TestServer::with(backend, 1, |settings| settings.early_framings = true);
+    let server = TestServer::with(backend, 1, |settings| {
+        settings.listeners[0].early_framings = true
+    });
     let (binary, long) = (noise(300), noise(LONG));
     let mut session = Session::default();
     session.begin_part();
@@ -343,13 +346,8 @@ fn bytes_of(frame: &HeardFrame) -> Vec<u8> {
 
 /// Bytes that do not compress.
 fn noise(len: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15 ^ len as u64;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
+    let mut rng = SimRng::new(len as u64);
+    let next = || rng.next_u64() as u8;
     std::iter::repeat_with(next).take(len).collect()
 }
 

@@ -138,7 +138,7 @@ impl Daemon {
             let text = stdout
                 .lines()
                 .find_map(|line| line.strip_prefix("  address "));
-            let json = || stdout.split("\"address\":\"").nth(1)?.split('"').next();
+            let json = || stdout.split("\"addresses\":[\"").nth(1)?.split('"').next();
             text.or_else(json)?.trim().parse().ok()
         };
         wait_until(

@@ -1,6 +1,9 @@
 //! A daemon that cannot do what it was asked for says so before it says that it is ready.
 
+use std::path::PathBuf;
 use std::process::Command;
+
+use roost_testkit::client::{Client, Request};
 
 use crate::daemon::{Daemon, Ended, Log, ROOSTD, dying_with_us, run};
 
@@ -36,6 +39,94 @@ fn a_second_start_on_one_address_fails() {
             first.check_it_serves();
         }
     }
+}
+
+/// A configuration with a TCP port and a unix socket, and their paths; gone with the value.
+struct TwoListeners {
+    config: PathBuf,
+    socket: PathBuf,
+}
+
+impl TwoListeners {
+    fn new(name: &str) -> TwoListeners {
+        let base = std::env::temp_dir().join(format!("roostd-{name}-{}", std::process::id()));
+        let (config, socket) = (base.with_extension("toml"), base.with_extension("sock"));
+        let text = format!(
+            "[[listener]]\naddress = \"127.0.0.1:0\"\n[[listener]]\nname = \"inside\"\n\
+             address = \"unix:{}\"\nsocket_mode = \"0600\"\n[echo]\nenabled = true\n",
+            socket.display()
+        );
+        std::fs::write(&config, text).expect("writes");
+        TwoListeners { config, socket }
+    }
+
+    fn args(&self) -> [&str; 4] {
+        let config = self.config.to_str().expect("UTF-8");
+        ["--config", config, "--reactors", "2"]
+    }
+}
+
+impl Drop for TwoListeners {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.config);
+    }
+}
+
+#[test]
+fn all_listeners_are_served_and_named() {
+    for driver in ["epoll", "io_uring"] {
+        let two = TwoListeners::new(&format!("named-{driver}"));
+        let mut args = two.args().to_vec();
+        args.extend(["--driver", driver]);
+        let mut daemon = Daemon::start(&args, Log::Read);
+        daemon.check_it_serves();
+        let block = daemon.stdout.wait_for("  address     unix:");
+        let line = format!("  address     unix:{} (inside)", two.socket.display());
+        assert!(block.lines().any(|one| one == line), "{block}");
+        let mut client = Client::connect_unix(&two.socket).expect("it listens");
+        let request = Request::websocket("h", "/echo");
+        client.shake_hands(&request).expect("a WebSocket opens");
+        client.send_text("inside").expect("it is read");
+        client.expect_text("inside").expect("an echo");
+        daemon.signal("TERM");
+        client.expect_close(1001).expect("it is told");
+        client.send_close(1001, "").expect("it is read");
+        assert!(daemon.wait().success());
+        assert!(!two.socket.exists(), "the file goes with the daemon");
+    }
+}
+
+#[test]
+fn a_socket_that_is_served_is_an_error_and_one_left_behind_is_replaced() {
+    let two = TwoListeners::new("served");
+    let mut first = Daemon::start(&two.args(), Log::Read);
+    let mut second = dying_with_us();
+    second.arg(ROOSTD).args(two.args());
+    let said = fails(second).stderr;
+    for part in [
+        "unix:",
+        "(listener inside)",
+        "another process serves it",
+        "Remedy",
+    ] {
+        assert!(said.contains(part), "{part} is not in: {said}");
+    }
+    first.check_it_serves();
+    first.signal("KILL");
+    first.wait();
+    assert!(two.socket.exists(), "it could not remove it");
+    let mut third = Daemon::start(&two.args(), Log::Read);
+    Client::connect_unix(&two.socket).expect("it listens");
+    third.signal("TERM");
+    assert!(third.wait().success());
+    assert!(!two.socket.exists());
+    // Other files stay, and say so.
+    std::fs::write(&two.socket, "precious").expect("writes");
+    let mut fourth = dying_with_us();
+    fourth.arg(ROOSTD).args(two.args());
+    let said = fails(fourth).stderr;
+    assert!(said.contains("a file that is no socket is there"), "{said}");
+    std::fs::remove_file(&two.socket).expect("it is still there");
 }
 
 /// Connections that the first one closed are in TIME_WAIT, which is no reason not to start.
