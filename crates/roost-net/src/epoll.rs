@@ -26,7 +26,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use socket2::{SockAddr, SockRef};
 
-use self::accept::Listeners;
+use self::accept::{Listeners, token_of};
 use self::batch::{Batch, Cursor, Written};
 use self::bell::Bell;
 use self::serve::send_fin;
@@ -180,7 +180,7 @@ impl EpollDriver {
 
     /// Moves what epoll has told into the table and on the ready-list. Returns how much it was.
     fn gather(&mut self) -> usize {
-        let mut count = 0;
+        let (mut count, mut look_behind) = (0, false);
         for event in &self.events {
             count += 1;
             let key = ConnKey::from_bits(event.token().0 as u64);
@@ -204,8 +204,12 @@ impl EpollDriver {
                 _ => {
                     self.bell.hear();
                     self.done.push_back(Done::Woken);
+                    look_behind = self.listeners.look_behind();
                 }
             }
+        }
+        if look_behind {
+            self.wake_listeners();
         }
         count
     }
@@ -326,19 +330,25 @@ impl Driver for EpollDriver {
 
     fn listen(&mut self, options: &ListenOptions) -> io::Result<(ListenerId, ListenAddr)> {
         let (socket, addr) = socket::listen(options)?;
-        let key = ConnKey::new(self.listeners.next_id().0, 0).with_op(OP_LISTENER);
-        self.register(&socket, key, Interest::READABLE)?;
-        let id = self.listeners.add(socket, addr.clone(), options.want_peer);
+        let shared = addr.unix_socket().cloned();
+        if shared.is_none() {
+            let key = ConnKey::from_bits(token_of(self.listeners.next_id()));
+            self.register(&socket, key, Interest::READABLE)?;
+        }
+        let shared = shared.map(|socket| (socket, self.waker()));
+        let id = self
+            .listeners
+            .add(&self.poll, socket, shared, options.want_peer)?;
         Ok((id, addr))
     }
 
     fn set_accepting(&mut self, accepting: bool) {
-        self.listeners.set_accepting(accepting);
+        self.listeners.set_accepting(&self.poll, accepting);
         self.wake_listeners();
     }
 
     fn stop_listening(&mut self) {
-        self.listeners.close_all(self.poll.registry());
+        self.listeners.close_all(&self.poll);
     }
 
     fn waker(&self) -> Waker {

@@ -60,6 +60,16 @@ impl ListenAddr {
     }
 }
 
+impl ListenAddr {
+    /// The unix socket it holds.
+    pub(crate) fn unix_socket(&self) -> Option<&Arc<UnixSocket>> {
+        match self {
+            ListenAddr::Tcp(_) => None,
+            ListenAddr::Unix(addr) => addr.socket(),
+        }
+    }
+}
+
 impl UnixAddr {
     pub(crate) fn options(&self) -> &UnixOptions {
         &self.options

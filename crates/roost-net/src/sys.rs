@@ -44,6 +44,33 @@ fn accept4(
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Has epoll tell of connections that come to a listener that other epolls hold as well: of each
+/// connection the one that has waited longest, by edges (EPOLLEXCLUSIVE, Linux 4.5).
+pub(crate) fn watch_exclusively(
+    epoll: &impl AsRawFd,
+    listener: &Socket,
+    token: u64,
+) -> io::Result<()> {
+    let mut event = libc::epoll_event {
+        events: (libc::EPOLLIN | libc::EPOLLET | libc::EPOLLEXCLUSIVE) as u32,
+        u64: token,
+    };
+    // SAFETY: both descriptors are open while borrowed, and the kernel reads the live event.
+    let result = unsafe {
+        libc::epoll_ctl(
+            epoll.as_raw_fd(),
+            libc::EPOLL_CTL_ADD,
+            listener.as_raw_fd(),
+            &raw mut event,
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
 /// Sets IP_BIND_ADDRESS_NO_PORT (Linux 4.2), which IPv6 sockets take as well.
 pub(crate) fn set_bind_address_no_port(socket: &impl AsFd) -> io::Result<()> {
     let on: libc::c_int = 1;

@@ -6,8 +6,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::Waker;
 
 /// Where a unix socket is to be, and who may connect to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +30,10 @@ pub struct UnixSocket {
     // Dropped in this order: nobody finds a file that leads nowhere.
     file: SocketFile,
     socket: Socket,
+    /// Drivers that are told when another leaves connections in the backlog.
+    sharers: Mutex<Vec<Waker>>,
+    /// How often that has happened.
+    left_behind: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -59,7 +67,12 @@ impl UnixSocket {
             chown(&options.path, None, Some(group))?;
         }
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-        Ok(UnixSocket { file, socket })
+        Ok(UnixSocket {
+            file,
+            socket,
+            sharers: Mutex::default(),
+            left_behind: AtomicU32::new(0),
+        })
     }
 
     /// The path of its file.
@@ -73,6 +86,27 @@ impl UnixSocket {
     /// When no descriptor is free.
     pub fn share(&self) -> io::Result<Socket> {
         self.socket.try_clone()
+    }
+
+    /// Has `waker` used whenever a driver stops to accept that was told of connections and may not
+    /// have accepted them all. Returns how often that was until now.
+    pub(crate) fn join(&self, waker: Waker) -> u32 {
+        let mut sharers = self.sharers.lock().expect("no holder panics");
+        sharers.push(waker);
+        self.left_behind()
+    }
+
+    /// A driver stops to accept that was told of connections: the others are to look.
+    pub(crate) fn leave_behind(&self) {
+        self.left_behind.fetch_add(1, Ordering::Release);
+        for waker in self.sharers.lock().expect("no holder panics").iter() {
+            waker.wake();
+        }
+    }
+
+    /// How often one has.
+    pub(crate) fn left_behind(&self) -> u32 {
+        self.left_behind.load(Ordering::Acquire)
     }
 }
 
@@ -147,7 +181,6 @@ fn find_group(groups: &str, name: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixListener;
-    use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
 

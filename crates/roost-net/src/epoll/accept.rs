@@ -4,19 +4,23 @@
 //! that it learns its fate and the backlog stays empty. When even the reserve is gone, accepting
 //! rests until one of our sockets closes or ten milliseconds pass.
 //!
-//! A unix socket is shared by the drivers that listen on it: all of them are told of a connection,
-//! and the first to accept has it. EPOLLEXCLUSIVE would wake one alone: in practice always the same
-//! one while it is idle, and none when that one has paused accepting since.
+//! A unix socket is shared by the drivers that listen on it ([`Shared`]). Were all told of each
+//! connection, the quickest would have nearly all: of 96 connections to three idle reactors 53, 43 and
+//! 0. So the kernel tells one, that which has waited longest (EPOLLEXCLUSIVE), and having accepted it
+//! queues up again. One that stops to accept meanwhile has the others look.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 
-use mio::Registry;
+use mio::Poll;
 use mio::unix::SourceFd;
 use socket2::Socket;
 
-use crate::{DriverStats, ListenAddr, ListenerId, socket, sys};
+use super::OP_LISTENER;
+use crate::unix_socket::UnixSocket;
+use crate::{ConnKey, DriverStats, ListenerId, Waker, socket, sys};
 
 /// How long accepting rests at the limit at most: another part of the process may have freed a
 /// descriptor without our knowing.
@@ -24,6 +28,8 @@ pub(super) const RETRY_NS: u64 = 10_000_000;
 
 /// Connections accepted from one listener in one turn; the rest waits for the next.
 const ACCEPTS_PER_TURN: u32 = 64;
+/// The same where other drivers accept from the socket, too.
+const SHARED_ACCEPTS_PER_TURN: u32 = 4;
 
 /// All listeners of one driver.
 #[derive(Debug)]
@@ -40,8 +46,7 @@ pub(super) struct Listeners {
 #[derive(Debug)]
 struct Listener {
     socket: Socket,
-    /// Holds a unix socket's file.
-    _addr: ListenAddr,
+    shared: Option<Shared>,
     want_peer: bool,
     /// No accept since the last edge has found the backlog empty.
     ready: bool,
@@ -49,6 +54,43 @@ struct Listener {
     queued: bool,
     /// Accepts left in this turn.
     budget: u32,
+}
+
+/// The part of a listener whose socket others accept from, too.
+#[derive(Debug)]
+struct Shared {
+    socket: Arc<UnixSocket>,
+    /// In epoll's set.
+    watched: bool,
+    token: u64,
+    /// [`UnixSocket::left_behind`] as it was when we looked last.
+    left_behind: u32,
+    /// It has accepted since it queued up.
+    served: bool,
+}
+
+impl Shared {
+    /// Queues up behind the other drivers. What waits already is told at once.
+    fn watch(&mut self, poll: &Poll, listener: &Socket) -> io::Result<()> {
+        self.unwatch(poll, listener);
+        sys::watch_exclusively(poll, listener, self.token)?;
+        self.watched = true;
+        self.served = false;
+        Ok(())
+    }
+
+    fn unwatch(&mut self, poll: &Poll, listener: &Socket) {
+        if std::mem::take(&mut self.watched) {
+            unregister(poll, listener);
+        }
+    }
+}
+
+/// epoll(7): a socket that others hold as well stays in the set until it is taken out.
+fn unregister(poll: &Poll, listener: &Socket) {
+    let fd = listener.as_raw_fd();
+    // Fails only for one that is not in the set; this one is.
+    let _ = poll.registry().deregister(&mut SourceFd(&fd));
 }
 
 /// What a listener's turn gave.
@@ -71,17 +113,34 @@ impl Listeners {
         }
     }
 
-    pub(super) fn add(&mut self, socket: Socket, addr: ListenAddr, want_peer: bool) -> ListenerId {
+    /// Adds a listener that is in epoll's set, but for a shared one, which is put there.
+    pub(super) fn add(
+        &mut self,
+        poll: &Poll,
+        socket: Socket,
+        shared: Option<(Arc<UnixSocket>, Waker)>,
+        want_peer: bool,
+    ) -> io::Result<ListenerId> {
         self.refill_reserve();
+        let mut shared = shared.map(|(unix, waker)| Shared {
+            left_behind: unix.join(waker),
+            socket: unix,
+            watched: false,
+            token: token_of(self.next_id()),
+            served: false,
+        });
+        if let Some(shared) = shared.as_mut().filter(|_| self.accepting) {
+            shared.watch(poll, &socket)?;
+        }
         self.list.push(Some(Listener {
             socket,
-            _addr: addr,
+            shared,
             want_peer,
             ready: false,
             queued: false,
             budget: 0,
         }));
-        ListenerId(self.next_id().0 - 1)
+        Ok(ListenerId(self.next_id().0 - 1))
     }
 
     /// The id the next listener will have.
@@ -89,17 +148,37 @@ impl Listeners {
         ListenerId(u32::try_from(self.list.len()).expect("fewer listeners than ports"))
     }
 
-    pub(super) fn close_all(&mut self, registry: &Registry) {
-        for listener in self.list.iter_mut().filter_map(Option::take) {
-            // epoll(7): a socket that others hold as well stays in the set until it is taken out.
-            // Fails only for one that is not in it; this one is.
-            let _ = registry.deregister(&mut SourceFd(&listener.socket.as_raw_fd()));
+    pub(super) fn close_all(&mut self, poll: &Poll) {
+        for mut listener in self.list.iter_mut().filter_map(Option::take) {
+            listener.leave_to_others(poll);
         }
         self.retry_at_ns = None;
     }
 
-    pub(super) fn set_accepting(&mut self, accepting: bool) {
+    pub(super) fn set_accepting(&mut self, poll: &Poll, accepting: bool) {
         self.accepting = accepting;
+        for listener in self.list.iter_mut().flatten() {
+            match accepting {
+                false => listener.leave_to_others(poll),
+                true => listener.queue_up(poll),
+            }
+        }
+    }
+
+    /// The driver was woken: listeners at which another has left connections behind are to be looked
+    /// at. True when one is.
+    pub(super) fn look_behind(&mut self) -> bool {
+        let mut found = false;
+        for listener in self.list.iter_mut().flatten() {
+            if let Some(shared) = &mut listener.shared {
+                let left_behind = shared.socket.left_behind();
+                if std::mem::replace(&mut shared.left_behind, left_behind) != left_behind {
+                    listener.ready = true;
+                    found = true;
+                }
+            }
+        }
+        found
     }
 
     /// epoll has told of newcomers. True when the listener is to go on the ready-list.
@@ -128,7 +207,7 @@ impl Listeners {
         let Some(listener) = self.get_mut(id) else {
             return false;
         };
-        listener.budget = ACCEPTS_PER_TURN;
+        listener.budget = listener.accepts_per_turn();
         listener.ready && !std::mem::replace(&mut listener.queued, true)
     }
 
@@ -148,6 +227,7 @@ impl Listeners {
     /// list, otherwise it stays.
     pub(super) fn accept(
         &mut self,
+        poll: &Poll,
         id: ListenerId,
         now_ns: u64,
         stats: &mut DriverStats,
@@ -162,18 +242,24 @@ impl Listeners {
                 return Accept::Rest;
             }
             if listener.budget == 0 {
-                listener.budget = ACCEPTS_PER_TURN;
+                listener.budget = listener.accepts_per_turn();
                 return Accept::NextTurn;
             }
             listener.budget -= 1;
             match sys::accept(&listener.socket, listener.want_peer) {
                 Ok((fd, peer)) => {
                     stats.accepted += 1;
+                    if let Some(shared) = &mut listener.shared {
+                        shared.served = true;
+                    }
                     return Accept::One(fd, peer);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     listener.ready = false;
                     listener.queued = false;
+                    if listener.shared.as_ref().is_some_and(|shared| shared.served) {
+                        listener.queue_up(poll);
+                    }
                     self.refill_reserve();
                     return Accept::Rest;
                 }
@@ -242,6 +328,40 @@ impl Listeners {
     fn get_mut(&mut self, id: ListenerId) -> Option<&mut Listener> {
         self.list.get_mut(id.0 as usize)?.as_mut()
     }
+}
+
+impl Listener {
+    fn accepts_per_turn(&self) -> u32 {
+        match self.shared {
+            None => ACCEPTS_PER_TURN,
+            Some(_) => SHARED_ACCEPTS_PER_TURN,
+        }
+    }
+
+    /// Goes to the end of the queue of those that accept from a shared socket.
+    fn queue_up(&mut self, poll: &Poll) {
+        if let Some(shared) = &mut self.shared
+            && shared.watch(poll, &self.socket).is_err()
+        {
+            // No memory for the entry: others are told, and so are we by them.
+            shared.socket.leave_behind();
+        }
+    }
+
+    /// Is told of no more connections to a shared socket; whether it has accepted all of which it
+    /// was told is not known.
+    fn leave_to_others(&mut self, poll: &Poll) {
+        if let Some(shared) = &mut self.shared {
+            shared.unwatch(poll, &self.socket);
+            shared.socket.leave_behind();
+            shared.left_behind = shared.socket.left_behind();
+        }
+    }
+}
+
+/// What epoll calls the listener.
+pub(super) fn token_of(id: ListenerId) -> u64 {
+    ConnKey::new(id.0, 0).with_op(OP_LISTENER).to_bits()
 }
 
 enum Shed {

@@ -19,7 +19,7 @@ impl EpollDriver {
         let listener = ListenerId(key.slot());
         match self
             .listeners
-            .accept(listener, self.clock.now(), &mut self.stats)
+            .accept(&self.poll, listener, self.clock.now(), &mut self.stats)
         {
             Accept::One(fd, peer) => {
                 self.put_first(key);
