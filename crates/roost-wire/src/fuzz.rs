@@ -9,6 +9,7 @@ use crate::deflate::{Deflater, Inflater};
 use crate::frame::{append_masked_frame, append_message};
 use crate::handshake::{self, HeadScanner, Request, Upgrade};
 use crate::hixie;
+use crate::http::{self, BodyDecoder, BodyError, BodyLimits};
 use crate::{
     CloseCode, Frozen, Inbound, Input, Limits, Message, Opcode, PINNED_BYTES_BASE, ProtocolError,
     Role,
@@ -610,3 +611,74 @@ fn own(message: Message<'_>) -> OwnedMessage {
 const HEADERS_MAX: usize = 64;
 /// Messages into which a payload is cut.
 const MESSAGES: usize = 4;
+
+/// A request's head with what follows it: the body is the same however it is cut, no longer than
+/// allowed, and means the same when it is written again.
+pub fn body(data: &[u8]) {
+    let Some(head_len) = HeadScanner::default().scan(data) else {
+        return;
+    };
+    let Ok(request) = Request::parse(&data[..head_len], HEADERS_MAX) else {
+        return;
+    };
+    let rest = &data[head_len..];
+    let limits = BodyLimits {
+        body_bytes_max: 100,
+        extension_bytes_max: 20,
+        trailer_bytes_max: 30,
+    };
+    let Ok(whole) = BodyDecoder::of(&request, limits) else {
+        return;
+    };
+    let read = read_body(whole.clone(), rest, rest.len());
+    for piece in [1, 2, 7] {
+        let cut = read_body(whole.clone(), rest, piece);
+        assert_eq!(cut, read, "in pieces of {piece}");
+    }
+    let Ok((bytes, Some(used))) = read else {
+        return;
+    };
+    assert!(bytes.len() as u64 <= limits.body_bytes_max, "too long");
+    assert!(
+        used >= bytes.len() && used <= rest.len(),
+        "{used} of {rest:?}"
+    );
+    if request.values("Transfer-Encoding").next().is_none() {
+        assert_eq!(
+            &rest[..used],
+            bytes,
+            "a body without chunks is all there is"
+        );
+        return;
+    }
+    // What we would send for it reads the same.
+    let mut written = Vec::new();
+    bytes
+        .chunks(9)
+        .for_each(|piece| http::write_chunk(&mut written, piece));
+    http::write_last_chunk(&mut written);
+    let len = written.len();
+    assert_eq!(read_body(whole, &written, 5), Ok((bytes, Some(len))));
+}
+
+/// The body in `input`, given in pieces, and how many bytes of it that took, if it is over.
+fn read_body(
+    mut decoder: BodyDecoder,
+    input: &[u8],
+    piece: usize,
+) -> Result<(Vec<u8>, Option<usize>), BodyError> {
+    let (mut bytes, mut used) = (Vec::new(), 0);
+    for mut lease in input.chunks(piece.max(1)) {
+        let len = lease.len();
+        while let Some(piece) = decoder.next(&mut lease)? {
+            assert!(!piece.is_empty(), "an empty piece says nothing");
+            bytes.extend_from_slice(piece);
+        }
+        used += len - lease.len();
+        if decoder.is_finished() {
+            break;
+        }
+        assert!(lease.is_empty(), "it stops in the middle of a lease");
+    }
+    Ok((bytes, decoder.is_finished().then_some(used)))
+}

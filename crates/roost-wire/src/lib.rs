@@ -9,6 +9,7 @@
 //! |---|---|
 //! | the opening handshake, both sides | [`handshake`] |
 //! | frame headers and their encoding | [`frame`] |
+//! | bodies of plain HTTP requests, and what is answered | [`http`] |
 //! | masking | [`mask`] |
 //! | header parsing at any split point | [`Decoder`] |
 //! | whole messages, fragments, UTF-8, limits | [`Inbound`] |
@@ -69,6 +70,7 @@ pub mod frame;
 pub mod fuzz;
 pub mod handshake;
 pub mod hixie;
+pub mod http;
 pub mod mask;
 
 mod assembly;

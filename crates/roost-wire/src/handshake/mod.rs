@@ -26,3 +26,5 @@ pub use other::OtherProtocol;
 pub use request::{Request, Upgrade, WebSocketRequest};
 pub use response::{accept_value, write_accept, write_response};
 pub use scan::HeadScanner;
+
+pub(crate) use response::{reason_phrase, write_header};

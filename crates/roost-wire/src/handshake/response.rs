@@ -69,7 +69,7 @@ pub fn write_response(
     out.extend_from_slice(body);
 }
 
-pub(super) fn write_header(out: &mut Vec<u8>, name: &str, value: &str) {
+pub(crate) fn write_header(out: &mut Vec<u8>, name: &str, value: &str) {
     debug_assert!(
         !value.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0)),
         "a header value without line ends"
@@ -81,7 +81,7 @@ pub(super) fn write_header(out: &mut Vec<u8>, name: &str, value: &str) {
 }
 
 /// The status as people know it (RFC 9110 §15). Recipients ignore it; logs show it.
-fn reason_phrase(status: u16) -> &'static str {
+pub(crate) fn reason_phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
         204 => "No Content",
@@ -95,6 +95,7 @@ fn reason_phrase(status: u16) -> &'static str {
         405 => "Method Not Allowed",
         408 => "Request Timeout",
         413 => "Content Too Large",
+        417 => "Expectation Failed",
         421 => "Misdirected Request",
         426 => "Upgrade Required",
         429 => "Too Many Requests",

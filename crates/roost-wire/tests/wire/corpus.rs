@@ -28,6 +28,11 @@ fn head() {
 }
 
 #[test]
+fn body() {
+    replay("body", fuzz::body);
+}
+
+#[test]
 fn decoder() {
     replay("decoder", fuzz::decoder);
 }

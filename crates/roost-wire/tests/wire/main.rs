@@ -6,6 +6,7 @@ mod frozen;
 mod handshake;
 mod hixie;
 mod hostile;
+mod http;
 mod properties;
 mod protocol;
 mod support;

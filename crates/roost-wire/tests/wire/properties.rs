@@ -223,4 +223,44 @@ proptest! {
         fuzz::deflate(&data);
         fuzz::hixie(&data);
     }
+
+    #[test]
+    fn any_body(header in body_header(), pieces in vec(body_piece(), 0..12)) {
+        let head = format!("POST / HTTP/1.1\r\nHost: h\r\n{header}\r\n\r\n");
+        fuzz::body(&[head.into_bytes(), pieces.concat()].concat());
+    }
+}
+
+fn body_header() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => Just("Transfer-Encoding: chunked".to_owned()),
+        1 => (0..120_u64).prop_map(|length| format!("Content-Length: {length}")),
+        1 => "Content-Length: [0-9]{1,22}",
+    ]
+}
+
+/// A chunk, a piece of one, or bytes.
+fn body_piece() -> impl Strategy<Value = Vec<u8>> {
+    let chunk = |bytes: Vec<u8>| {
+        let size = format!("{:x}\r\n", bytes.len()).into_bytes();
+        [size, bytes, b"\r\n".to_vec()].concat()
+    };
+    let token = prop::sample::select(vec![
+        "0\r\n\r\n",
+        "0\r\n",
+        "\r\n",
+        "\n",
+        "\r",
+        "5",
+        ";a=b",
+        "A: b\r\n",
+        " ",
+        "f",
+        "10\r\n",
+    ]);
+    prop_oneof![
+        4 => vec(any::<u8>(), 1..40).prop_map(chunk),
+        3 => token.prop_map(|text| text.as_bytes().to_vec()),
+        1 => vec(any::<u8>(), 0..6),
+    ]
 }
