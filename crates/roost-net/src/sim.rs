@@ -52,11 +52,12 @@ mod faults;
 mod kernel;
 mod link;
 mod port;
-mod rng;
 
 pub use driver::{SimDriver, SimSocket};
 pub use faults::{SimCounts, SimFaults};
-pub use rng::SimRng;
+pub use roost_random::SplitMix64 as SimRng;
+
+use roost_random::mix;
 
 use crate::ConnKey;
 use kernel::Kernel;
@@ -339,7 +340,7 @@ impl World {
         };
         let key = event.key().map_or(u64::MAX, ConnKey::to_bits);
         for word in [self.kernel.now, u64::from(id.0), kind, key, detail] {
-            self.trace = rng::mix(self.trace.wrapping_add(1) ^ word);
+            self.trace = mix(self.trace.wrapping_add(1) ^ word);
         }
     }
 
@@ -386,7 +387,7 @@ fn hash_bytes(bytes: &[u8]) -> u64 {
     let mut last = [0; 8];
     last[..rest.len()].copy_from_slice(rest);
     let start = bytes.len() as u64 ^ u64::from_le_bytes(last);
-    words.iter().fold(rng::mix(start), |hash, word| {
-        rng::mix(hash.rotate_left(5) ^ u64::from_le_bytes(*word))
+    words.iter().fold(mix(start), |hash, word| {
+        mix(hash.rotate_left(5) ^ u64::from_le_bytes(*word))
     })
 }

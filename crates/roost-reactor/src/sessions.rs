@@ -3,13 +3,14 @@
 use roost_dialect::dialect::{Command, Context, Event, Input, Next, Session};
 use roost_dialect::{DialectKind, Dialects, Form, Replies, Settings};
 use roost_hub::ChannelId;
+use roost_random::SplitMix64;
 
 /// All sessions of one reactor.
 pub(crate) struct Sessions {
     dialects: Dialects,
     /// A dialect's answers, until they are framed; reused.
     replies: Replies,
-    rng: Rng,
+    random: SplitMix64,
 }
 
 impl Sessions {
@@ -18,7 +19,7 @@ impl Sessions {
         Sessions {
             dialects: Dialects::new(settings),
             replies: Replies::default(),
-            rng: Rng(seed),
+            random: SplitMix64::new(seed),
         }
     }
 
@@ -42,7 +43,7 @@ impl Sessions {
     ) -> Option<Command<'a>> {
         let mut cx = Context {
             replies: &mut self.replies,
-            new_id: &mut || self.rng.next_id(),
+            new_id: &mut || next_id(&mut self.random),
         };
         self.dialects.next(dialect, session, input, &mut cx)
     }
@@ -51,7 +52,7 @@ impl Sessions {
     pub(crate) fn on(&mut self, dialect: DialectKind, session: Session, event: Event<'_>) -> Next {
         let mut cx = Context {
             replies: &mut self.replies,
-            new_id: &mut || self.rng.next_id(),
+            new_id: &mut || next_id(&mut self.random),
         };
         self.dialects.on(dialect, session, event, &mut cx)
     }
@@ -87,16 +88,7 @@ impl Sessions {
     }
 }
 
-/// Numbers for session ids: splitmix64. Not secret; WAMP wants them spread, not unguessable.
-struct Rng(u64);
-
-impl Rng {
-    /// A number from 1 to 2^53.
-    fn next_id(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) & ((1 << 53) - 1)) + 1
-    }
+/// A number for a session id, from 1 to 2^53. Not secret; WAMP wants them spread, not unguessable.
+fn next_id(random: &mut SplitMix64) -> u64 {
+    (random.next_u64() & ((1 << 53) - 1)) + 1
 }

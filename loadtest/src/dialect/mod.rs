@@ -1,6 +1,7 @@
 //! What a client says and hears above WebSocket: one file each. A new dialect is a file here, and
 //! a name in [`ALL`].
 
+use roost_random::SplitMix64;
 use roost_wire::Message;
 
 mod echo;
@@ -153,24 +154,20 @@ pub const ALL: &[&dyn Dialect] = &[
 /// The longest message of a dialect that cuts them itself, in bytes.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
-/// Random numbers for masks and keys (SplitMix64): quick and seeded, not secret. A mask protects
-/// proxies from clients' scripts; here is no script.
+/// Random numbers for masks and keys: quick and seeded, not secret. A mask protects proxies from
+/// clients' scripts; here is no script.
 #[derive(Debug, Clone)]
-pub struct Random(u64);
+pub struct Random(SplitMix64);
 
 impl Random {
     /// From a seed.
     pub fn new(seed: u64) -> Random {
-        Random(seed)
+        Random(SplitMix64::new(seed))
     }
 
     /// The next 64 bits.
     pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ z >> 31
+        self.0.next_u64()
     }
 
     fn mask(&mut self) -> [u8; 4] {

@@ -6,6 +6,7 @@ use std::env;
 use std::panic::{self, AssertUnwindSafe};
 
 use roost_hub::ENCODINGS_MAX;
+use roost_random::SplitMix64;
 
 use crate::model::Check;
 use crate::sim::{Fault, PublishHow, Sim};
@@ -65,14 +66,14 @@ fn faults_between_reactors_are_noticed() {
 
 /// One run. Also tells whether the fault struck.
 fn run(seed: u64, fault: Option<Fault>) -> (Check, bool) {
-    let mut random = Random(seed);
+    let mut random = SplitMix64::new(seed);
     let reactors = 1 + random.below(4) as u8;
     let slots = 1 + random.below(5) as u32;
     let names = 1 + random.below(4);
     // Few, or more than a word of bits once held.
     let encodings_max = [4, 14][random.below(2) as usize];
     let encodings = 1 + random.below(encodings_max);
-    let mut sim = Sim::new(reactors, slots as usize, random.next());
+    let mut sim = Sim::new(reactors, slots as usize, random.next_u64());
     if let Some(fault) = fault {
         sim.inject(fault, random.below(10) as u32);
     }
@@ -108,21 +109,4 @@ fn run(seed: u64, fault: Option<Fault>) -> (Check, bool) {
         })
         .and_then(|()| sim.finish());
     (ran, sim.struck())
-}
-
-/// splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
 }

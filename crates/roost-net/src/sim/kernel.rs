@@ -10,11 +10,11 @@ mod wire;
 
 pub(super) use dial::errno;
 
+use super::SimRng;
 use super::agenda::{Action, Agenda};
 use super::faults::{SimCounts, SimFaults};
 use super::is_unix_addr;
 use super::link::{Doom, DriverIndex, End, Link, Listener, ListenerIndex, Owner, Pipe, SockId};
-use super::rng::SimRng;
 use crate::ConnKey;
 
 #[derive(Debug)]

@@ -10,9 +10,9 @@ mod calls;
 mod conn;
 
 use super::SimOptions;
+use super::SimRng;
 use super::kernel::{Attempt, Kernel};
 use super::link::{DriverIndex, ListenerIndex, Owner, SockId};
-use super::rng::SimRng;
 use crate::input_clock::{InputClock, WaitEnd};
 use crate::{CloseCause, ConnKey, DriverStats, ListenerId, Wake};
 use conn::{Batch, Conn, Phase, Shutdown, Slot};

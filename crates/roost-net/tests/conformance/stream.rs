@@ -1,6 +1,7 @@
 //! Streams whose every byte is known from its place, and the random numbers of the tests.
 
 use roost_net::Chunk;
+use roost_net::sim::SimRng;
 
 /// An endless stream of bytes, told from others by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,26 +69,22 @@ impl Stream {
     }
 }
 
-/// Seeded random numbers (splitmix64).
+/// Seeded random numbers, as the cases ask for them.
 #[derive(Debug, Clone)]
-pub(crate) struct Rng(u64);
+pub(crate) struct Rng(SimRng);
 
 impl Rng {
     pub(crate) fn new(seed: u64) -> Rng {
-        Rng(seed)
+        Rng(SimRng::new(seed))
     }
 
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.next_u64()
     }
 
     /// A number below `limit`.
     pub(crate) fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
+        self.0.below(limit as u64) as usize
     }
 
     /// True `percent` times of a hundred.

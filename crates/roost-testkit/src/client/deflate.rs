@@ -157,11 +157,8 @@ mod tests {
 
     #[test]
     fn a_server_that_refers_too_far_back_is_found_out() {
-        let mut state = 1_u64;
-        let next = || {
-            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
-            (state >> 56) as u8
-        };
+        let mut rng = roost_net::sim::SimRng::new(1);
+        let next = || rng.next_u64() as u8;
         let noise: Vec<u8> = std::iter::repeat_with(next).take(10_000).collect();
         let (near, far) = (&noise[..200], &noise[200..]);
         let texts = [near, near, far, near, b"", &[7; 300_000]];

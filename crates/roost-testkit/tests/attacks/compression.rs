@@ -1,5 +1,6 @@
 //! permessage-deflate, where it is on.
 
+use roost_net::sim::SimRng;
 use roost_reactor::{Deflate, Outflow, Policy, Settings, SlowConsumer};
 use roost_testkit::client::{Checked, Client, Failure, Frame, Heard, RSV1, Request, opcode};
 use roost_testkit::server::{Backend, TestServer};
@@ -246,11 +247,8 @@ fn contexts_cost(backend: Backend, offer: &str, memory: u64, each: u64) -> Check
     let mut child = Child::start("compression", backend, case, None);
     let address: std::net::SocketAddr = child.hear().parse().expect("an address");
     // In no order, so that a buffer is used wherever there is one.
-    let mut state = 1_u64;
-    let noise = || {
-        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
-        (state >> 56) as u8
-    };
+    let mut rng = SimRng::new(1);
+    let noise = || rng.next_u64() as u8;
     let message: Vec<u8> = std::iter::repeat_with(noise).take(56_000).collect();
     let talk = |client: &mut Client| -> Checked {
         for _ in 0..2 {
@@ -432,11 +430,8 @@ fn attack_15_civetweb_cve_2026_29035_what_ends_where_a_buffer_does(backend: Back
         settings.limits.frame_bytes_max = 2 * limit;
     });
     let mut client = Client::open_deflating(server.address(), "/echo", "permessage-deflate")?;
-    let mut state = 1_u64;
-    let mut noise = || {
-        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
-        (state >> 56) as u8
-    };
+    let mut rng = SimRng::new(1);
+    let mut noise = || rng.next_u64() as u8;
     for exponent in 0..=20 {
         for len in [(1 << exponent) - 1, 1 << exponent, (1 << exponent) + 1] {
             let zeros = vec![0; len];

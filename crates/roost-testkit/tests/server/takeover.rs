@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use roost_net::sim::SimRng;
 use roost_reactor::{Deflate, Outflow, Policy, Settings, SlowConsumer};
 use roost_testkit::client::{
     Checked, Client, ConnectOptions, Failure, Frame, Heard, Message, RSV1, Request, opcode,
@@ -66,13 +67,8 @@ fn quote(number: usize) -> String {
 
 /// Bytes that do not compress, different for each number.
 fn noise(number: u64, len: usize) -> Vec<u8> {
-    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
+    let mut rng = SimRng::new(number);
+    let next = || rng.next_u64() as u8;
     std::iter::repeat_with(next).take(len).collect()
 }
 

@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use roost_random::mix;
+
 use super::{Attempt, Kernel};
 use crate::sim::agenda::Action;
 use crate::sim::link::{
     Doom, DriverIndex, End, Link, Listener, ListenerIndex, Owner, Segment, SockId,
 };
-use crate::sim::rng::mix;
 use crate::sim::unix_addr;
 use crate::{ConnKey, ConnectOptions, ListenAddr, ListenOptions};
 

@@ -1,22 +1,31 @@
-//! The simulator's seeded choices: one 64-bit state, the same sequence on every machine.
+//! Seeded pseudo-random numbers: numbers of publications, the simulator's choices, masks and load. One
+//! 64-bit state, the same sequence on every machine. Never for what a peer must not guess.
 
-/// A small seeded generator (SplitMix64). Equal seeds give equal sequences, for ever: seeds are
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+/// Steele, Lea and Flood's SplitMix64. Equal seeds give equal sequences, for ever: seeds are
 /// written down in bug reports.
 #[derive(Debug, Clone)]
-pub struct SimRng(u64);
+pub struct SplitMix64(u64);
 
-impl SimRng {
+impl SplitMix64 {
     /// A generator at the start of `seed`'s sequence.
-    pub fn new(seed: u64) -> SimRng {
-        SimRng(seed)
+    pub fn new(seed: u64) -> SplitMix64 {
+        SplitMix64(seed)
+    }
+
+    /// Its state: the seed of a generator that goes on where this one stands.
+    pub fn into_state(self) -> u64 {
+        self.0
     }
 
     /// A generator of its own, so that choices made here do not shift those made there.
-    pub fn fork(&mut self) -> SimRng {
-        SimRng(self.next_u64())
+    pub fn fork(&mut self) -> SplitMix64 {
+        SplitMix64(self.next_u64())
     }
 
     /// The next 64 bits.
+    #[inline]
     pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.0)
@@ -60,8 +69,8 @@ impl SimRng {
     }
 }
 
-/// Spreads the bits of `x` over all of the result.
-pub(super) fn mix(mut x: u64) -> u64 {
+/// Spreads the bits of `x` over all of the result: SplitMix64's output function.
+pub fn mix(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
@@ -74,7 +83,7 @@ mod tests {
     #[test]
     fn the_sequence_of_a_seed_never_changes() {
         // The published first outputs of SplitMix64 for seed 1234567.
-        let mut rng = SimRng::new(1_234_567);
+        let mut rng = SplitMix64::new(1_234_567);
         let first = [rng.next_u64(), rng.next_u64(), rng.next_u64()];
         assert_eq!(
             first,
@@ -88,7 +97,7 @@ mod tests {
 
     #[test]
     fn ranges_include_both_ends() {
-        let mut rng = SimRng::new(1);
+        let mut rng = SplitMix64::new(1);
         let drawn: Vec<u64> = (0..200).map(|_| rng.between(3, 5)).collect();
         assert!((3..=5).all(|n| drawn.contains(&n)));
         assert!(drawn.iter().all(|n| (3..=5).contains(n)));
