@@ -8,6 +8,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -137,7 +139,7 @@ fn remove_left_behind(path: &Path) -> io::Result<()> {
         let why = "a file that is no socket is there".to_owned();
         return stays(io::ErrorKind::AlreadyExists, why);
     }
-    match UnixStream::connect(path) {
+    match try_it(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)
             .or_else(|error| {
                 let why = format!("a socket that nobody serves cannot be removed: {error}");
@@ -154,6 +156,24 @@ fn remove_left_behind(path: &Path) -> io::Result<()> {
         ),
     }
 }
+
+/// Connects. Where that succeeds, again after a while: the kernel takes its time to close what an
+/// io_uring of a process has held that was killed.
+fn try_it(path: &Path) -> io::Result<UnixStream> {
+    let mut pause = Duration::from_millis(10);
+    loop {
+        let tried = UnixStream::connect(path);
+        if tried.is_err() || pause > TRY_PAUSE_MAX {
+            return tried;
+        }
+        drop(tried);
+        thread::sleep(pause);
+        pause *= 2;
+    }
+}
+
+/// The last pause between two tries; they are 630 ms together.
+const TRY_PAUSE_MAX: Duration = Duration::from_millis(320);
 
 /// A group's number, given by itself or by name. Only `/etc/group` is read.
 ///
