@@ -34,9 +34,9 @@ use crate::peer_messages::handle_peer_messages;
 use crate::shared::Shared;
 use crate::timeouts::keep_deadlines;
 
-/// Whether there will be another loop iteration.
+/// What comes after a loop iteration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub enum Iteration {
     /// Call again.
     Running,
     /// Drained: no connection is left.
@@ -114,7 +114,7 @@ impl<D: Driver> Reactor<D> {
 
     /// Runs until drained.
     pub fn run(&mut self) -> io::Result<()> {
-        while self.turn()? == Turn::Running {}
+        while self.run_once()? == Iteration::Running {}
         Ok(())
     }
 
@@ -126,7 +126,7 @@ impl<D: Driver> Reactor<D> {
     /// wait for ever.
     ///
     /// It ends with the wait: between two iterations the reactor sleeps, and its wake flag says so.
-    pub fn turn(&mut self) -> io::Result<Turn> {
+    pub fn run_once(&mut self) -> io::Result<Iteration> {
         self.wake_up();
         self.read_peer_messages();
         self.read_paused();
@@ -135,12 +135,12 @@ impl<D: Driver> Reactor<D> {
         self.flush();
         self.fan_out();
         self.trim_memory();
-        if self.end_turn() == Turn::Stopped {
-            return Ok(Turn::Stopped);
+        if self.end_iteration() == Iteration::Stopped {
+            return Ok(Iteration::Stopped);
         }
         let timeout = self.timeout();
         self.driver.wait(timeout)?;
-        Ok(Turn::Running)
+        Ok(Iteration::Running)
     }
 
     fn wake_up(&mut self) {
@@ -323,7 +323,7 @@ impl<D: Driver> Reactor<D> {
         core.governor.end_trim(&trim, &trimmed, now, now_ns);
     }
 
-    fn end_turn(&mut self) -> Turn {
+    fn end_iteration(&mut self) -> Iteration {
         if self.drain.is_none()
             && let Some(drain_ms) = self.shared.drain_ms()
         {
@@ -347,8 +347,8 @@ impl<D: Driver> Reactor<D> {
         core.connections.check_invariants();
         let is_empty = core.connections.len() == 0 && core.channels.links().spilled() == 0;
         match self.drain.is_some() && is_empty {
-            true => Turn::Stopped,
-            false => Turn::Running,
+            true => Iteration::Stopped,
+            false => Iteration::Running,
         }
     }
 

@@ -82,7 +82,7 @@ impl World {
     fn step(&mut self) {
         for reactor in &mut self.reactors {
             if reactor.driver.is_due() {
-                reactor.turn().expect("a simulated wait does not fail");
+                reactor.run_once().expect("a simulated wait does not fail");
             }
         }
         let peers = &mut self.peers;

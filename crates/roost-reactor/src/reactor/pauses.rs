@@ -11,7 +11,7 @@ use roost_net::{CloseCause, ConnKey, ConnectOptions, Driver, Event};
 
 use super::core_tests::request;
 use crate::settings::Limits;
-use crate::{Reactor, Settings, Shared, Turn};
+use crate::{Iteration, Reactor, Settings, Shared};
 
 /// Shorter than a pause that is noticed.
 const SHORT_MS: u64 = 200;
@@ -99,8 +99,8 @@ impl World {
         while self.net.now() < until {
             for (reactor, running) in self.reactors.iter_mut().zip(&mut self.running) {
                 while *running && reactor.driver.is_due() {
-                    let turn = reactor.turn().expect("a simulated wait does not fail");
-                    *running = turn == Turn::Running;
+                    let iteration = reactor.run_once().expect("a simulated wait does not fail");
+                    *running = iteration == Iteration::Running;
                 }
             }
             self.driver.wait(Some(Duration::ZERO)).expect("simulated");

@@ -22,7 +22,7 @@ fn run(net: &SimNet, reactor: &mut Reactor<SimDriver>, clients: &mut SimDriver, 
     let until = net.now() + time.as_nanos() as u64;
     while net.now() < until {
         while reactor.driver.is_due() {
-            reactor.turn().expect("a simulated wait does not fail");
+            reactor.run_once().expect("a simulated wait does not fail");
         }
         clients.wait(Some(Duration::ZERO)).expect("simulated");
         while let Some(event) = clients.next_event() {
