@@ -13,7 +13,7 @@ use socket2::{Domain, SockAddr, Type};
 
 use crate::{Options, Socket};
 
-/// Listeners that are bound and not yet served: who connects waits in the backlog.
+/// Listeners that are bound and not yet served: new connections wait in the backlog.
 #[derive(Debug)]
 pub struct Listeners {
     pub(crate) unix: Option<(UnixListener, SocketFile)>,
@@ -100,7 +100,7 @@ fn bind_tcp(address: SocketAddr) -> Result<TcpListener, BindError> {
 
 fn bind_unix(socket: &Socket) -> Result<(UnixListener, SocketFile), BindError> {
     let group = socket.group.as_deref().map(group_number).transpose()?;
-    remove_left_behind(&socket.path)?;
+    remove_stale(&socket.path)?;
     let listener = listen_at(socket, group).map_err(|error| {
         let remedy = match error.kind() {
             io::ErrorKind::NotFound => "make its directory, or give admin.socket another path",
@@ -119,7 +119,7 @@ fn bind_unix(socket: &Socket) -> Result<(UnixListener, SocketFile), BindError> {
     Ok(listener)
 }
 
-/// Between bind and listen nobody can connect: by then the file has its mode and group.
+/// The file has its mode and group before listen: until then no process can connect.
 fn listen_at(socket: &Socket, group: Option<u32>) -> io::Result<(UnixListener, SocketFile)> {
     let path = &socket.path;
     let made = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -138,11 +138,10 @@ fn listen_at(socket: &Socket, group: Option<u32>) -> io::Result<(UnixListener, S
     Ok((made.into(), file))
 }
 
-/// Removes the socket of a process that has not removed it itself. One that somebody serves stays,
-/// and so does every other file.
-fn remove_left_behind(path: &Path) -> Result<(), BindError> {
+/// Removes a stale socket. One that a process serves stays, and so does every other file.
+fn remove_stale(path: &Path) -> Result<(), BindError> {
     let Ok(found) = fs::symlink_metadata(path) else {
-        return Ok(()); // binding says what else may be wrong
+        return Ok(()); // bind reports other errors
     };
     let stays = |why: &str, remedy| {
         let what = format!("cannot listen on admin.socket {}: {why}", path.display());
@@ -159,7 +158,7 @@ fn remove_left_behind(path: &Path) -> Result<(), BindError> {
             match fs::remove_file(path) {
                 Ok(()) => Ok(()),
                 Err(error) => stays(
-                    &format!("a socket that nobody serves cannot be removed: {error}"),
+                    &format!("a stale socket cannot be removed: {error}"),
                     "remove it",
                 ),
             }

@@ -29,7 +29,7 @@ pub struct Shared {
     /// Connections of the process.
     process: Arc<AtomicU32>,
     switch: Arc<Switch>,
-    /// Whether the slow side has taken its place in the mesh.
+    /// Whether the control thread has taken its place in the mesh.
     has_control: Arc<AtomicBool>,
     seed: u64,
 }
@@ -64,7 +64,7 @@ impl Shared {
         Shared {
             registry: Registry::with_namespaces(reactors, settings.channels.names()),
             settings: Arc::new(settings),
-            mesh: Arc::new(Mesh::new(reactors + 1)), // and the slow side
+            mesh: Arc::new(Mesh::new(reactors + 1)), // and the control thread
             budget,
             inflow,
             backlog_report: Arc::new(BacklogReport::new(reactors)),
@@ -75,7 +75,7 @@ impl Shared {
         }
     }
 
-    /// The slow side's end of the reactors' mesh; `waker` wakes it. A server has one in its life:
+    /// The control thread's end of the reactors' mesh; `waker` wakes it. A server has one in its life:
     /// from then on `None`.
     pub fn control_peer(&self, waker: Waker) -> Option<ControlPeer> {
         if self.has_control.swap(true, Ordering::AcqRel) {

@@ -39,7 +39,7 @@ pub(crate) trait LinkMessage {
     fn bytes(&self) -> usize;
 }
 
-/// The inboxes of all peers of a server: its reactors, and behind them the slow side.
+/// The inboxes of all peers of a server: its reactors, and behind them the control thread.
 pub(crate) struct Mesh<T> {
     boxes: Vec<Inbox<T>>,
 }

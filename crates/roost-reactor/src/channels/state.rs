@@ -36,7 +36,7 @@ pub(crate) struct Channels {
     inflow: Arc<Inflow>,
     /// Publishers that are not read for a while.
     paused: Paused,
-    /// The slow side's number in the mesh.
+    /// The control thread's number in the mesh.
     control: ReactorId,
     /// What the hub wants done next; reused.
     outputs: Vec<HubOutput>,
@@ -449,12 +449,12 @@ impl Channels {
         self.links.me()
     }
 
-    /// Whether a peer of the mesh is the slow side.
+    /// Whether a peer of the mesh is the control thread.
     pub(crate) fn is_control(&self, peer: ReactorId) -> bool {
         peer == self.control
     }
 
-    /// Sends to the slow side. False if its ring is full: the message is dropped.
+    /// Sends to the control thread. False if its ring is full: the message is dropped.
     pub(crate) fn try_send_to_control(&mut self, message: PeerMessage) -> bool {
         let is_sent = self.links.try_send(self.control, message).is_ok();
         if !is_sent {
