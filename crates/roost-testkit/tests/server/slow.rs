@@ -262,7 +262,7 @@ fn a_slow_wamp_session_is_told_why_it_ends(backend: Backend) -> Checked {
             other => panic!("received {other:?}"),
         }
     }
-    let goodbye = r#"[6,{"message":"slow consumer: outbox full"},"roost.close.slow_receiver"]"#;
+    let goodbye = r#"[6,{"message":"slow consumer: outbox full"},"roost.close.slow_consumer"]"#;
     assert_eq!(last, goodbye);
     Ok(())
 }
