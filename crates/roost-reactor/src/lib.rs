@@ -2,7 +2,7 @@
 //!
 //! A reactor owns its connections, its share of the channels and its driver, and runs on one
 //! thread. It shares nothing with other reactors but immutable frames and counters; what it has to
-//! tell them it writes into their mailboxes. It never names a backend (it is generic over
+//! send them it writes into their inboxes. It never names a backend (it is generic over
 //! [`roost_net::Driver`]), never parses a frame and never reads the clock itself.
 //!
 //! [`Reactor::run_once`] is the loop. Behind it stand three parts with private fields, tested each for
@@ -20,7 +20,7 @@
 //! | the request's head, the 101, refusals | `handshake.rs`, `plain.rs`, `responses.rs` |
 //! | messages out of bytes | `messages.rs` |
 //! | what dialects command | `commands.rs` |
-//! | what the hub says, and what dialects are told | `hub_outputs.rs`, `dialogue.rs`, `sessions.rs` |
+//! | what the hub says, and what dialects are notified of | `hub_outputs.rs`, `dialogue.rs`, `sessions.rs` |
 //! | ends of connections | `closing.rs` |
 //! | deadlines, memory limit, drain | `timeouts.rs`, `limits.rs`, `drain.rs` |
 //! | one write per connection | `flush.rs` |

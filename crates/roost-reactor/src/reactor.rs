@@ -218,7 +218,7 @@ impl<D: Driver> Reactor<D> {
             core.governor.note_activity(&core.connections);
             handle_peer_messages(core, from, batch);
         }
-        self.run_driver_ops(); // before events say who has gone meanwhile
+        self.run_driver_ops(); // before events report what has closed meanwhile
     }
 
     /// Lets paused publishers go on, as far as there is room.
@@ -287,7 +287,7 @@ impl<D: Driver> Reactor<D> {
         self.core.connections.run_driver_ops(&mut self.driver);
     }
 
-    /// Goes on with the fan-outs to many, by so much that nobody else notices.
+    /// Goes on with the incremental fan-outs, by so much that other channels keep their latency.
     fn fan_out(&mut self) {
         for _ in 0..FAN_OUT_PIECES {
             if !self.core.channels.is_fanning_out() {
@@ -338,7 +338,7 @@ impl<D: Driver> Reactor<D> {
         }
         self.publish_gauges();
         if keep_budget(&mut self.core, &self.driver) {
-            self.flush(); // what it said to those it closes leaves now
+            self.flush(); // the close frames leave now
         }
         let core = &mut self.core;
         core.governor

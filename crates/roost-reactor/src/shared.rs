@@ -34,7 +34,7 @@ pub struct Shared {
     seed: u64,
 }
 
-/// How the reactors are told to stop.
+/// How the reactors are asked to stop.
 struct Switch {
     state: AtomicU8,
     drain_ms: AtomicU32,
@@ -156,7 +156,7 @@ impl Shared {
             .then(|| self.switch.drain_ms.load(Ordering::Relaxed))
     }
 
-    /// Whether the reactors were told to close all connections.
+    /// Whether the reactors were asked to close all connections.
     pub fn is_draining(&self) -> bool {
         self.switch.state.load(Ordering::Acquire) == DRAIN
     }
@@ -171,7 +171,7 @@ impl Shared {
         &self.settings
     }
 
-    /// Tells all reactors to close every connection with 1001 and to stop; what is left after
+    /// Asks all reactors to close every connection with 1001 and to stop; what is left after
     /// `drain_ms` is cut. Each reactor sees it when it next wakes: wake it.
     pub fn begin_drain(&self, drain_ms: u32) {
         self.switch.drain_ms.store(drain_ms, Ordering::Relaxed);

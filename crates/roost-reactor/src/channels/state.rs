@@ -22,7 +22,7 @@ use crate::peer_message::PeerMessage;
 use crate::settings::Settings;
 
 /// All channels that connections of one reactor are subscribed to, and those whose home it is. The
-/// only one who calls the hub, and who carries out what it says.
+/// only caller of the hub, and the only part that carries out what it says.
 pub(crate) struct Channels {
     settings: Arc<Settings>,
     counters: Arc<Counters>,
@@ -242,7 +242,7 @@ impl Channels {
         self.paused.is_due(now) && self.has_room()
     }
 
-    /// Paused publishers, to read those again that can be.
+    /// Paused publishers that can be read again.
     pub(crate) fn paused(&mut self) -> &mut Paused {
         &mut self.paused
     }
@@ -287,7 +287,7 @@ impl Channels {
                 token,
                 channel,
                 topic,
-                snapshot: _, // no dialect tells its clients of positions yet
+                snapshot: _, // no dialect has positions for its clients yet
             } => {
                 return Some(Notice::Subscribed {
                     slot: who.0,
@@ -332,7 +332,7 @@ impl Channels {
         frames: &Frames<Frozen>,
         connections: &mut Connections,
     ) {
-        // A publisher that has gone excludes nobody: its slot may be another's by now.
+        // A closed publisher excludes no subscriber: its slot may be another's by now.
         let exclude = exclude.filter(|&key| connections.get(key).is_some());
         let channel = origin.channel;
         for (encoding, frame) in frames.iter() {

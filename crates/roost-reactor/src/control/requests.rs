@@ -66,7 +66,7 @@ pub(crate) fn list_slice<D: Driver>(core: &mut Core, driver: &D) {
             Part::ConnectionsEnd { records, next_slot },
         );
     } else if records.is_empty() || answer(channels, listing.token, Part::Connections(records)) {
-        core.listings.push(listing); // else nobody can make use of the rest
+        core.listings.push(listing); // else the rest is of no use
     }
 }
 
