@@ -172,9 +172,9 @@ fn beside<T>(
             while !stop.load(Ordering::Acquire) {
                 for some in attackers.chunks_mut(attack.peers_a_pause) {
                     for client in some {
-                        if client.push(&piece, Duration::from_millis(100)) == piece.len() {
-                            sent.fetch_add(1, Ordering::Relaxed);
-                        }
+                        let is_whole =
+                            client.push(&piece, Duration::from_millis(100)) == piece.len();
+                        sent.fetch_add(u64::from(is_whole), Ordering::Relaxed);
                     }
                     thread::sleep(attack.pause);
                     if stop.load(Ordering::Acquire) {
