@@ -1,4 +1,4 @@
-//! Whether the reactors run: each is asked through its ring, and its loop counter is watched.
+//! Checks that the reactors run: each is asked through its ring, and its loop counter is watched.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,18 +10,18 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::peer::Peer;
 
-/// How it is with one reactor.
+/// The health of one reactor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reactor {
     /// It has answered.
     Answers,
-    /// It has not answered, but its loop has gone round.
+    /// It has not answered, but its loop has run.
     Runs,
     /// Neither.
     Hangs,
 }
 
-/// Asks the reactors for all who want to know: many questions at a time are one.
+/// Asks the reactors on behalf of all callers: concurrent checks share one round of requests.
 #[derive(Default)]
 pub(crate) struct Health {
     last: Mutex<Option<(Instant, Arc<[Reactor]>)>>,
@@ -30,7 +30,7 @@ pub(crate) struct Health {
 impl Health {
     /// Every reactor's health, at most [`FRESH`] old.
     pub(crate) async fn check(&self, peer: &Peer, registry: &Registry) -> Arc<[Reactor]> {
-        // While one asks, the others wait here, and find its answer.
+        // While one caller asks, the others wait here, and use its answer.
         let mut last = self.last.lock().await;
         if let Some((at, reactors)) = &*last
             && at.elapsed() < FRESH
@@ -58,7 +58,7 @@ async fn ask_all(peer: &Peer, registry: &Registry) -> Arc<[Reactor]> {
         });
     }
     if answers.iter().any(|&answers| !answers) {
-        sleep_until(deadline).await; // a full ring says nothing of the loop
+        sleep_until(deadline).await; // a full ring does not show whether the loop runs
     }
     let state = |(reactor, answers): (usize, bool)| match answers {
         true => Reactor::Answers,
@@ -70,5 +70,5 @@ async fn ask_all(peer: &Peer, registry: &Registry) -> Arc<[Reactor]> {
 
 /// A reactor that does nothing for so long hangs.
 pub(crate) const ALIVE_WITHIN: Duration = Duration::from_secs(2);
-/// How long an answer is good for those who ask next.
+/// How long an answer is used for later checks.
 const FRESH: Duration = Duration::from_millis(200);

@@ -1,9 +1,8 @@
-//! The slow side: one thread, beside the reactors and not under them, that serves administrators.
+//! Owns the control thread and the admin listeners it serves: a unix socket and a TCP address.
 //!
-//! It owns the admin listeners (a unix socket, a TCP address), a tokio runtime of that one thread,
-//! and the slow side's place in the reactors' mesh. It touches no connection: what it wants to know
-//! or do it asks the reactors for, by bounded rings that refuse when they are full. If this thread
-//! hangs, or has gone, the reactors go on.
+//! The thread runs tokio beside the reactors and is one more peer of their mesh. It never touches a
+//! client's connection: it sends requests to the reactors through bounded rings, which refuse when
+//! they are full. If the thread hangs or ends, the reactors go on.
 //!
 //! | to read about | look at |
 //! |---|---|
@@ -42,9 +41,10 @@ mod serve;
 use routes::{Access, router};
 
 pub use listen::{BindError, Listeners};
+pub use metrics::Build;
 pub use serve::Limits;
 
-/// Where administrators are served.
+/// The admin listeners to bind.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// A unix socket.
@@ -58,20 +58,11 @@ pub struct Options {
 pub struct Socket {
     /// Its path, in a directory that exists.
     pub path: PathBuf,
-    /// Permission bits: who may write to it may connect.
+    /// Permission bits: write permission is permission to connect.
     pub mode: u32,
     /// The group that owns it, by its number or its name in `/etc/group`; `None` leaves it to the
     /// kernel.
     pub group: Option<String>,
-}
-
-/// What `/metrics` says of the build.
-#[derive(Debug, Clone, Copy)]
-pub struct Build {
-    /// The daemon's version.
-    pub version: &'static str,
-    /// The driver that runs.
-    pub driver: &'static str,
 }
 
 /// The running thread. Dropping it stops it, without waiting for that.

@@ -11,7 +11,7 @@ use roost_net::unix_socket::{UnixOptions, UnixSocket, group_number};
 
 use crate::{Options, Socket};
 
-/// Listeners that are bound and not yet served: who connects waits in the backlog.
+/// Listeners that are bound and not yet served: new connections wait in the backlog.
 #[derive(Debug)]
 pub struct Listeners {
     pub(crate) unix: Option<(UnixListener, UnixSocket)>,

@@ -8,7 +8,14 @@ use std::fmt::Write as _;
 
 use roost_metrics::{DESCRIPTIONS, Description, NAMESPACE_DESCRIPTIONS, Registry, process};
 
-use crate::Build;
+/// What `/metrics` says of the build.
+#[derive(Debug, Clone, Copy)]
+pub struct Build {
+    /// The daemon's version.
+    pub version: &'static str,
+    /// The driver that runs.
+    pub driver: &'static str,
+}
 
 /// `Content-Type` of the format.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

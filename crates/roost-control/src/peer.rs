@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-/// The slow side's place in the mesh, for many callers on one thread.
+/// The control thread's place in the mesh, for many callers on one thread.
 pub(crate) struct Peer {
     /// Never held over an `await`.
     state: Mutex<State>,
@@ -48,9 +48,9 @@ pub(crate) enum AskError {
     RingFull,
     /// So many requests of all callers together wait for their answers.
     TooManyWaiting,
-    /// The reactor says so.
+    /// The reactor has refused the request.
     Refused(Refusal),
-    /// Nothing has come in time.
+    /// No answer within the deadline.
     Deadline,
 }
 
@@ -105,7 +105,7 @@ impl Peer {
         })
     }
 
-    /// Gives answers to those who wait for them, for ever.
+    /// Hands answers to their callers, until the socket fails.
     pub(crate) async fn read_answers(self: Arc<Self>, woken: UnixStream) -> io::Result<()> {
         loop {
             let may_sleep = {
@@ -128,7 +128,7 @@ impl Peer {
 }
 
 impl State {
-    /// Reads so many answers that other tasks are not kept waiting.
+    /// Reads a bounded number of answers, so that other tasks run in between.
     fn read_some(&mut self) {
         for _ in 0..ANSWERS_AT_ONCE {
             let Some(answer) = self.peer.next_answer() else {
@@ -138,7 +138,7 @@ impl State {
         }
     }
 
-    /// An answer whose caller has gone, or whose deadline is over, is dropped.
+    /// An answer whose caller has ended, or whose deadline is over, is dropped.
     fn hand_over(&mut self, token: Token, part: Part) {
         let Some(waiting) = self.waiting.get_mut(&token) else {
             return;
@@ -160,7 +160,7 @@ impl State {
             Part::Refused(refusal) => Err(refusal),
         };
         if let Some(waiting) = self.waiting.remove(&token) {
-            let _ = waiting.caller.send(reply); // it may have gone this very moment
+            let _ = waiting.caller.send(reply); // it may just have ended
         }
     }
 }
@@ -211,5 +211,5 @@ async fn wait_for_wake(woken: &UnixStream) -> io::Result<()> {
 
 /// Requests of all callers together that wait for their answers.
 const WAITING_MAX: usize = 4096;
-/// Answers handed over before other tasks have their turn.
+/// Answers handed over before other tasks run.
 const ANSWERS_AT_ONCE: usize = 256;

@@ -13,13 +13,12 @@ use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::Response;
 use axum::routing::{any, get, post};
 use roost_dialect::PayloadRef;
-use roost_reactor::{CONNECTIONS_MAX, ConnectionRecord, Request as Ask, Shared};
+use roost_reactor::{CONNECTIONS_MAX, ConnectionRecord, Request as ReactorRequest, Shared};
 use tokio::time::{Instant, timeout};
 use tower_service::Service;
 
-use crate::Build;
 use crate::health::{ALIVE_WITHIN, Health, Reactor};
-use crate::metrics;
+use crate::metrics::{self, Build};
 use crate::peer::{AskError, Peer, Reply};
 
 /// What all answers are made from.
@@ -33,7 +32,7 @@ pub(crate) struct State {
 /// What may be asked over a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Everything: the unix socket, whose file says who may connect.
+    /// Everything: the unix socket, whose file's permissions decide which users connect.
     Full,
     /// What changes nothing: TCP, where every process of the machine may connect, and a page in a
     /// browser may send a POST.
@@ -116,7 +115,7 @@ async fn only_post() -> Response {
     response
 }
 
-/// 200 while every reactor's loop goes round: those that sleep are woken to see it.
+/// 200 while every reactor's loop runs: sleeping reactors are woken to check it.
 async fn live(Shown(state): Shown<Arc<State>>) -> Response {
     let reactors = state
         .health
@@ -233,7 +232,7 @@ async fn connections(Shown(state): Shown<Arc<State>>, RawQuery(query): RawQuery)
     let deadline = Instant::now() + ANSWER_TIMEOUT;
     let (mut lines, mut left) = (String::new(), limit);
     while left > 0 && cursor.reactor < state.shared.registry().reactors() {
-        let request = Ask::Connections {
+        let request = ReactorRequest::Connections {
             from_slot: cursor.slot,
             limit: left,
         };
@@ -345,7 +344,7 @@ async fn publish(
 async fn read_body(body: Body, bytes_max: usize) -> Result<axum::body::Bytes, Response> {
     match timeout(BODY_TIMEOUT, to_bytes(body, bytes_max)).await {
         Ok(Ok(body)) => Ok(body),
-        // Too long, or the peer has gone: then nobody reads this.
+        // Too long, or the connection has ended and the answer goes nowhere.
         Ok(Err(_)) => Err(respond(
             StatusCode::PAYLOAD_TOO_LARGE,
             TEXT,

@@ -22,7 +22,7 @@ use tracing::debug;
 use crate::first_of;
 use crate::listen::Listeners;
 
-/// What administrators may cost.
+/// Limits of the admin listeners.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Connections at once of each listener. One more closes that which has asked nothing for
@@ -54,7 +54,7 @@ pub(crate) async fn serve(
     let (unix, _file) = unix.unzip(); // the file goes when this does
     let unix = unix.map(UnixListener::from_std).transpose()?;
     let tcp = tcp.map(TcpListener::from_std).transpose()?;
-    // Each listener has its own: who reaches one must not shut others out of the other.
+    // Each listener has its own: clients of one must not use up the connections of the other.
     let mut over_unix = Connections::new(limits);
     let mut over_tcp = Connections::new(limits);
     loop {
@@ -63,7 +63,7 @@ pub(crate) async fn serve(
             Ok(Accepted::Unix(stream)) => over_unix.serve(stream, full.clone()),
             Ok(Accepted::Tcp(stream)) => over_tcp.serve(stream, read_only.clone()),
             Err(error) => {
-                // No descriptor left, or the peer has gone again: neither is for ever.
+                // No descriptor left, or the connection has ended: both pass.
                 debug!(%error, "accept failed on an admin listener");
                 sleep(ACCEPT_RETRY).await;
             }

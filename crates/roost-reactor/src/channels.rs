@@ -1,4 +1,4 @@
-//! Channels: who is subscribed, what is on its way, and whose publishers have to wait.
+//! Channels: their subscribers, what is on its way, and which publishers have to wait.
 //!
 //! [`Channels`] owns all of it; its fields are private to this module. It gives deliveries to
 //! [`crate::connections`], and knows no socket.

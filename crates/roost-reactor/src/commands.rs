@@ -1,4 +1,4 @@
-//! What dialects command, carried out; and what becomes of it, told to them.
+//! Carries out what dialects command, and reports the outcome to them.
 
 use std::borrow::Cow;
 

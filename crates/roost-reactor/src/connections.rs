@@ -1,7 +1,7 @@
 //! Connections: records of 48 bytes at most, and beside them what a connection has only while it uses it.
 //!
 //! [`Connections`] owns all of it; its fields are private to this module. It knows no channel and no
-//! dialect: whoever ends a connection takes it out of its channels first.
+//! dialect: the caller that ends a connection takes it out of its channels first.
 
 mod conn;
 mod conn_id;

@@ -1,4 +1,4 @@
-//! Requests of the slow side: what it asks ([`messages`]), its end of the mesh ([`peer`]), and how a
+//! Requests of the control thread: what it asks ([`messages`]), its end of the mesh ([`peer`]), and how a
 //! reactor answers ([`requests`]).
 
 mod listings;

@@ -31,7 +31,7 @@ pub(crate) struct Core {
     pub(crate) channels: Channels,
     pub(crate) governor: Governor,
     pub(crate) sessions: Sessions,
-    /// What the slow side is being answered.
+    /// What the control thread is being answered.
     pub(crate) listings: Listings,
     /// Connections that have just opened and whose client had sent more behind its request.
     pub(crate) early_data: Vec<(ConnKey, Vec<u8>)>,

@@ -1,4 +1,4 @@
-//! Between connections and their dialects: what happens is told to the dialect, and what it says to
+//! Between connections and their dialects: the dialect is notified of what happens, and what it says to
 //! that is sent.
 
 use roost_dialect::dialect::{Event, Next};
@@ -7,7 +7,7 @@ use roost_net::ConnKey;
 use crate::closing::start_close;
 use crate::core::Core;
 
-/// Tells a connection's dialect what has happened, and sends what it says to that.
+/// Notifies a connection's dialect of an event, and sends what it answers.
 pub(crate) fn notify(core: &mut Core, key: ConnKey, event: Event<'_>) {
     let Some(conn) = core.connections.get(key) else {
         return;

@@ -1,4 +1,4 @@
-//! The end of a server: every connection is told to go, slice by slice, and cut if it stays.
+//! The drain: every connection gets a close frame, slice by slice, and is cut if it stays.
 
 use roost_dialect::dialect::Event;
 use roost_net::{CloseMode, Driver};
@@ -14,7 +14,7 @@ use crate::responses::refuse;
 /// How far a drain has come.
 pub(crate) struct Drain {
     drain_ms: u32,
-    /// Slots below this have been told to go.
+    /// Slots below this have got their close frame.
     next_slot: u32,
     /// Tick at which it ends by force.
     until: u32,
@@ -45,7 +45,7 @@ impl Drain {
         self.until
     }
 
-    /// Whether there are connections that have not been told yet.
+    /// Whether there are connections without their close frame.
     pub(crate) fn has_more(&self, core: &Core) -> bool {
         self.next_slot < core.connections.slots()
     }
@@ -84,7 +84,7 @@ impl Drain {
         self.next_slot = end;
     }
 
-    /// The time to say goodbye is over, unless the reactor was held up in it, or answers lie unread:
+    /// The time for the closing handshake is over, unless the reactor was held up in it, or answers lie unread:
     /// a drain is a deadline like others.
     fn end<D: Driver>(&mut self, core: &mut Core, driver: &D) {
         let clock = core.connections.clock();

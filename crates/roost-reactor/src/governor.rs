@@ -1,4 +1,4 @@
-//! The governor: what is refused, closed or given back for the sake of all.
+//! The governor: what is refused, closed or trimmed for the sake of all.
 
 mod admission;
 mod backlog;

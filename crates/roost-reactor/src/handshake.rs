@@ -313,7 +313,7 @@ fn join(core: &mut Core, key: ConnKey, channel: &str, form: Form, pending: Pendi
     core.connections.pause(key);
 }
 
-/// Bytes that were on their way when the driver was told to pause. RFC 6455 §4.1 forbids a
+/// Bytes that were on their way when the driver was asked to pause. RFC 6455 §4.1 forbids a
 /// client to send before the 101, so a head's worth of them is plenty.
 pub(crate) fn handle_early_bytes(core: &mut Core, key: ConnKey, bytes: &[u8]) {
     let mut pending = core.connections.take_pending_accept(key);
@@ -358,7 +358,7 @@ pub(crate) fn on_handshake_timeout(core: &mut Core, key: ConnKey) {
     core.counters.handshake_timeouts_total.inc();
     let conn = core.connections.get(key);
     if conn.is_some_and(|conn| conn.partial == Index::NONE) {
-        // Nothing came at all: nobody waits for an answer.
+        // Nothing came at all: no answer is awaited.
         cut(core, key, CloseMode::Abort);
     } else {
         refuse(

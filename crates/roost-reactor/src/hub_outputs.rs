@@ -1,5 +1,5 @@
 //! What the hub says, carried out: deliveries and messages to other reactors by the channels, the
-//! rest told to the dialect of the connection that it is about.
+//! rest handed to the dialect of the connection that it is about.
 
 use roost_dialect::dialect::Event;
 use roost_net::ConnKey;

@@ -1,4 +1,4 @@
-//! What the driver reports of connections: the phase says who handles it.
+//! What the driver reports of connections, handed on by phase.
 
 use std::net::SocketAddr;
 
@@ -140,7 +140,7 @@ pub(crate) fn handle_read_closed(core: &mut Core, key: ConnKey) {
 /// Reads those paused publishers again that can be.
 pub(crate) fn read_paused(core: &mut Core) {
     let now = core.now();
-    // Who is paused anew has had its turn.
+    // A publisher that is paused anew is not read again in this pass.
     for _ in 0..core.channels.paused().count_due(now) {
         if !core.channels.has_room() || core.has_done_enough() {
             return;

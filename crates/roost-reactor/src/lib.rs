@@ -2,10 +2,10 @@
 //!
 //! A reactor owns its connections, its share of the channels and its driver, and runs on one
 //! thread. It shares nothing with other reactors but immutable frames and counters; what it has to
-//! tell them it writes into their mailboxes. It never names a backend (it is generic over
+//! send them it writes into their inboxes. It never names a backend (it is generic over
 //! [`roost_net::Driver`]), never parses a frame and never reads the clock itself.
 //!
-//! [`Reactor::turn`] is the loop. Behind it stand three parts with private fields, tested each for
+//! [`Reactor::run_once`] is the loop. Behind it stand three parts with private fields, tested each for
 //! itself, and the steps on the way of a message, which call one another in one direction only:
 //!
 //! | part | owns | is the only one to |
@@ -20,11 +20,11 @@
 //! | the request's head, the 101, refusals | `handshake.rs`, `plain.rs`, `responses.rs` |
 //! | messages out of bytes | `messages.rs` |
 //! | what dialects command | `commands.rs` |
-//! | what the hub says, and what dialects are told | `hub_outputs.rs`, `dialogue.rs`, `sessions.rs` |
+//! | what the hub says, and what dialects are notified of | `hub_outputs.rs`, `dialogue.rs`, `sessions.rs` |
 //! | ends of connections | `closing.rs` |
 //! | deadlines, memory limit, drain | `timeouts.rs`, `limits.rs`, `drain.rs` |
 //! | one write per connection | `flush.rs` |
-//! | messages of other reactors and of the slow side | `peer_messages.rs`, `control/` |
+//! | messages of other reactors and of the control thread | `peer_messages.rs`, `control/` |
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 #![cfg_attr(
@@ -76,7 +76,7 @@ pub use control::{
     Answer, CONNECTIONS_MAX, ConnectionRecord, ControlPeer, LISTINGS_MAX, Part, REACTORS_MAX,
     Refusal, Request, RingFull, Token,
 };
-pub use reactor::{Reactor, Turn};
+pub use reactor::{Iteration, Reactor};
 pub use roost_dialect::raw::Subprotocols;
 pub use server::{Server, StartError, Stopper};
 pub use settings::{

@@ -8,7 +8,7 @@ use crate::connections::{Flags, Partial, Phase};
 use crate::core::Core;
 use crate::responses::refuse;
 
-/// Looks at what all hold together, and closes those that the governor names. Returns whether there
+/// Looks at what all hold together, and closes the connections that the governor names. Returns whether there
 /// were any.
 pub(crate) fn keep_budget<D: Driver>(core: &mut Core, driver: &D) -> bool {
     let verdict = core.governor.look_at_budget(&core.connections, driver);

@@ -1,4 +1,4 @@
-//! Gives back memory that tables and queues no longer need.
+//! Frees memory that tables and queues no longer need.
 
 use std::collections::VecDeque;
 

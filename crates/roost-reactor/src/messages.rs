@@ -39,7 +39,7 @@ pub(crate) fn handle_frame_bytes(core: &mut Core, key: ConnKey, bytes: &mut [u8]
         }
     };
     if is_paused {
-        // They were on their way when the driver was told to pause.
+        // They were on their way when the driver was asked to pause.
         core.connections.keep_input(key, decoder, bytes);
     } else if let Some((decoder, rest)) = decode(core, key, decoder, bytes) {
         core.connections
@@ -208,7 +208,7 @@ fn handle_message(core: &mut Core, key: ConnKey, message: Message<'_>) {
     }
 }
 
-/// Notes that a message has come. False if the connection is closing: we have said goodbye already.
+/// Notes that a message has come. False if the connection is closing: our close frame has left.
 fn note_message(core: &mut Core, key: ConnKey) -> bool {
     let now = core.now();
     let Some(conn) = core.connections.get_mut(key) else {

@@ -14,9 +14,9 @@ pub(crate) enum PeerMessage {
     /// Publishers of the channel should wait, or need no longer: from its subscribers to its home,
     /// and from there to publishers.
     Congestion { name: Name, is_congested: bool },
-    /// From the slow side. See [`crate::control`].
+    /// From the control thread. See [`crate::control`].
     Request(Box<(Token, Request)>),
-    /// To the slow side.
+    /// To the control thread.
     Answer(Box<Answer>),
 }
 

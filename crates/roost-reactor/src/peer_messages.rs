@@ -1,4 +1,4 @@
-//! Messages of other reactors and of the slow side.
+//! Messages of other reactors and of the control thread.
 
 use roost_hub::ReactorId;
 

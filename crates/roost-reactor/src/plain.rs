@@ -44,7 +44,7 @@ pub(crate) fn handle_plain(core: &mut Core, key: ConnKey, request: &Request<'_>)
     }
     match accept {
         None | Some(Accept::NotMine) if path == "/" => {
-            // What some balancers ask that were told nothing; and what a person tries first.
+            // What some balancers ask by default; and what a person tries first.
             let (status, body) = match core.is_draining {
                 false => (200, NO_PAGE),
                 true => (503, DRAINING),
@@ -72,7 +72,7 @@ pub(crate) fn handle_plain(core: &mut Core, key: ConnKey, request: &Request<'_>)
 }
 
 /// A balancer asks whether to send clients here: on the health path, or with OPTIONS on any. While
-/// draining it is told not to, if its request came before the port was closed.
+/// draining it is refused, if its request came before the port was closed.
 fn handle_health_check(core: &mut Core, key: ConnKey, method: &str) {
     let (head_only, body): (_, &[u8]) = match method {
         "GET" => (false, b"ok\n"),

@@ -35,9 +35,9 @@ use crate::peer_messages::handle_peer_messages;
 use crate::shared::{ListenError, Shared};
 use crate::timeouts::keep_deadlines;
 
-/// Whether there will be another loop iteration.
+/// What comes after a loop iteration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub enum Iteration {
     /// Call again.
     Running,
     /// Drained: no connection is left.
@@ -144,7 +144,7 @@ impl<D: Driver> Reactor<D> {
 
     /// Runs until drained.
     pub fn run(&mut self) -> io::Result<()> {
-        while self.turn()? == Turn::Running {}
+        while self.run_once()? == Iteration::Running {}
         Ok(())
     }
 
@@ -156,7 +156,7 @@ impl<D: Driver> Reactor<D> {
     /// wait for ever.
     ///
     /// It ends with the wait: between two iterations the reactor sleeps, and its wake flag says so.
-    pub fn turn(&mut self) -> io::Result<Turn> {
+    pub fn run_once(&mut self) -> io::Result<Iteration> {
         self.wake_up();
         self.read_peer_messages();
         self.read_paused();
@@ -165,12 +165,12 @@ impl<D: Driver> Reactor<D> {
         self.flush();
         self.fan_out();
         self.trim_memory();
-        if self.end_turn() == Turn::Stopped {
-            return Ok(Turn::Stopped);
+        if self.end_iteration() == Iteration::Stopped {
+            return Ok(Iteration::Stopped);
         }
         let timeout = self.timeout();
         self.driver.wait(timeout)?;
-        Ok(Turn::Running)
+        Ok(Iteration::Running)
     }
 
     fn wake_up(&mut self) {
@@ -248,7 +248,7 @@ impl<D: Driver> Reactor<D> {
             core.governor.note_activity(&core.connections);
             handle_peer_messages(core, from, batch);
         }
-        self.run_driver_ops(); // before events say who has gone meanwhile
+        self.run_driver_ops(); // before events report what has closed meanwhile
     }
 
     /// Lets paused publishers go on, as far as there is room.
@@ -317,7 +317,7 @@ impl<D: Driver> Reactor<D> {
         self.core.connections.run_driver_ops(&mut self.driver);
     }
 
-    /// Goes on with the fan-outs to many, by so much that nobody else notices.
+    /// Goes on with the incremental fan-outs, by so much that other channels keep their latency.
     fn fan_out(&mut self) {
         for _ in 0..FAN_OUT_PIECES {
             if !self.core.channels.is_fanning_out() {
@@ -353,7 +353,7 @@ impl<D: Driver> Reactor<D> {
         core.governor.end_trim(&trim, &trimmed, now, now_ns);
     }
 
-    fn end_turn(&mut self) -> Turn {
+    fn end_iteration(&mut self) -> Iteration {
         if self.drain.is_none()
             && let Some(drain_ms) = self.shared.drain_ms()
         {
@@ -371,7 +371,7 @@ impl<D: Driver> Reactor<D> {
         }
         self.publish_gauges();
         if keep_budget(&mut self.core, &self.driver) {
-            self.flush(); // what it said to those it closes leaves now
+            self.flush(); // the close frames leave now
         }
         let core = &mut self.core;
         core.governor
@@ -380,8 +380,8 @@ impl<D: Driver> Reactor<D> {
         core.connections.check_invariants();
         let is_empty = core.connections.len() == 0 && core.channels.links().spilled() == 0;
         match self.drain.is_some() && is_empty {
-            true => Turn::Stopped,
-            false => Turn::Running,
+            true => Iteration::Stopped,
+            false => Iteration::Running,
         }
     }
 

@@ -237,7 +237,7 @@ impl Server {
 /// How long the others' clients have to answer a close frame when a reactor has ended.
 const FAILED_DRAIN_MS: u32 = 1_000;
 
-/// A number nobody outside can know, from the same source as the standard library's hash keys.
+/// A number that cannot be guessed from outside, from the same source as the standard library's hash keys.
 fn secret() -> u64 {
     RandomState::new().build_hasher().finish()
 }

@@ -13,7 +13,7 @@ use roost_dialect::{DialectKind, echo, raw, wamp};
 pub use roost_hub::NamespaceNumbers;
 use roost_net::ListenAddr;
 
-/// Everything a reactor is told. The daemon makes it from the configuration.
+/// The settings of a reactor. The daemon makes it from the configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Where clients connect: 1 to [`LISTENERS_MAX`].
@@ -24,14 +24,14 @@ pub struct Settings {
     pub limits: Limits,
     /// Connections held at once by the process. At the limit new connections are reset.
     pub connections_max: u32,
-    /// Subscribers that are served in one turn; a channel with more here is served incrementally,
+    /// Subscribers that are served in one loop iteration; a channel with more here is served incrementally,
     /// so that others keep their latency.
     pub fan_out_at_once: u32,
     /// Subscribers visited in such a piece.
     pub fan_out_piece: u32,
     /// What the dialects obey. Who asks for a connection is offered those of its listener.
     pub dialects: roost_dialect::Settings,
-    /// Who may do what in which channels.
+    /// The policies of all namespaces.
     pub channels: Policies,
 }
 
@@ -81,7 +81,7 @@ pub struct Deflate {
     /// From 1 (fast) to 9 (small).
     pub level: u8,
     /// Memory for the contexts of single connections, in bytes; each reactor has an equal share.
-    /// 0, and whoever comes when it is used up: no context takeover.
+    /// 0, or used up: no context takeover for new connections.
     pub context_bytes_max: usize,
 }
 
@@ -115,7 +115,7 @@ impl Origins {
     }
 }
 
-/// Who may do what, per namespace.
+/// Policies, per namespace.
 #[derive(Debug, Clone, Default)]
 pub struct Policies {
     /// For channels without a namespace of their own.
@@ -189,7 +189,7 @@ pub struct Policy {
     pub publish: Publish,
     /// Whether anybody may subscribe.
     pub subscribe: bool,
-    /// Whether a raw publisher hears its own messages.
+    /// Whether a raw publisher receives its own messages.
     pub receive_own: bool,
     /// How much may be published.
     pub inflow: Inflow,
@@ -198,7 +198,7 @@ pub struct Policy {
 }
 
 /// How much may be published in one namespace in a second, by all connections of the process
-/// together; 0 is no limit. Beyond it publishers are not read until their turn comes.
+/// together; 0 is no limit. Beyond it publishers are not read until the rate allows it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Inflow {
     /// Messages.
@@ -274,10 +274,10 @@ impl Default for Policy {
     }
 }
 
-/// Subscribers served in one turn: about a millisecond. io_uring gains by larger batches.
+/// Subscribers served in one loop iteration: about a millisecond. io_uring gains by larger batches.
 pub const FAN_OUT_AT_ONCE: u32 = 512;
 
-/// Subscribers visited in a piece of a fan-out to more. Some 64 × 4 µs: nobody notices, and the turn's own
+/// Subscribers visited in a piece of a fan-out to more. Some 64 × 4 µs: others do not notice, and the iteration's own
 /// cost is a hundredth of it.
 pub const FAN_OUT_PIECE: u32 = 64;
 

@@ -30,12 +30,12 @@ pub struct Shared {
     /// Connections of the process.
     process: Arc<AtomicU32>,
     switch: Arc<Switch>,
-    /// Whether the slow side has taken its place in the mesh.
+    /// Whether the control thread has taken its place in the mesh.
     has_control: Arc<AtomicBool>,
     seed: u64,
 }
 
-/// How the reactors are told to stop.
+/// How the reactors are asked to stop.
 struct Switch {
     state: AtomicU8,
     drain_ms: AtomicU32,
@@ -80,7 +80,7 @@ impl Shared {
         Shared {
             registry: Registry::with_namespaces(reactors, settings.channels.names()),
             settings: Arc::new(settings),
-            mesh: Arc::new(Mesh::new(reactors + 1)), // and the slow side
+            mesh: Arc::new(Mesh::new(reactors + 1)), // and the control thread
             budget,
             inflow,
             backlog_report: Arc::new(BacklogReport::new(reactors)),
@@ -91,7 +91,7 @@ impl Shared {
         }
     }
 
-    /// The slow side's end of the reactors' mesh; `waker` wakes it. A server has one in its life:
+    /// The control thread's end of the reactors' mesh; `waker` wakes it. A server has one in its life:
     /// from then on `None`.
     pub fn control_peer(&self, waker: Waker) -> Option<ControlPeer> {
         if self.has_control.swap(true, Ordering::AcqRel) {
@@ -172,7 +172,7 @@ impl Shared {
             .then(|| self.switch.drain_ms.load(Ordering::Relaxed))
     }
 
-    /// Whether the reactors were told to close all connections.
+    /// Whether the reactors were asked to close all connections.
     pub fn is_draining(&self) -> bool {
         self.switch.state.load(Ordering::Acquire) == DRAIN
     }
@@ -187,7 +187,7 @@ impl Shared {
         &self.settings
     }
 
-    /// Tells all reactors to close every connection with 1001 and to stop; what is left after
+    /// Asks all reactors to close every connection with 1001 and to stop; what is left after
     /// `drain_ms` is cut. Each reactor sees it when it next wakes: wake it.
     pub fn begin_drain(&self, drain_ms: u32) {
         self.switch.drain_ms.store(drain_ms, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! How long an echo takes good clients alone, beside an attack on another server of the machine,
 //! and beside the same attack on theirs. The first two differ by what the machine has to do, the
-//! last two by what the attack does to those who share its reactor.
+//! last two by what the attack does to connections of the same reactor.
 //!
 //! `cargo run --release -p roost-testkit --example beside` prints a table for docs/measurements.md;
 //! `-- pings` runs the attacks whose name has this in it. Each cell is the median and the
@@ -28,7 +28,7 @@ struct Attack {
 
 const ATTACKS: &[Attack] = &[
     Attack {
-        name: "pings whose pongs nobody reads, 8 at a time",
+        name: "pings whose pongs are not read, 8 at a time",
         peers: 50,
         open: |address| open_with_small_window(address, "/echo"),
         piece: || Frame::ping([b'p'; 125]).bytes().repeat(8),
@@ -110,7 +110,7 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// One row: rounds of alone, elsewhere and here in turn, so that the machine's moods meet all.
+/// One row: rounds of alone, elsewhere and here in turn, so that changes of the machine affect all.
 fn measure(attack: &Attack, backend: Backend) -> Result<String, Failure> {
     let start = || {
         TestServer::with(backend, 1, |settings| {
@@ -123,10 +123,10 @@ fn measure(attack: &Attack, backend: Backend) -> Result<String, Failure> {
     let (here, elsewhere) = (start(), start());
     let open = || here.open("/echo");
     let mut good = (0..GOOD).map(|_| open()).collect::<Result<Vec<_>, _>>()?;
-    let mut crowds = Vec::new();
+    let mut attackers = Vec::new();
     for target in [&elsewhere, &here] {
         let one = || (attack.open)(target.address());
-        crowds.push(
+        attackers.push(
             (0..attack.peers)
                 .map(|_| one())
                 .collect::<Result<Vec<_>, _>>()?,
@@ -137,13 +137,13 @@ fn measure(attack: &Attack, backend: Backend) -> Result<String, Failure> {
     for round in 0..=ROUNDS {
         for (place, times) in times.iter_mut().enumerate() {
             let (sent, took) = (AtomicU64::new(0), Instant::now());
-            let heard = match place.checked_sub(1) {
+            let received = match place.checked_sub(1) {
                 None => echoes(&mut good)?,
-                Some(crowd) => beside(attack, &mut crowds[crowd], &sent, || echoes(&mut good))?,
+                Some(index) => beside(attack, &mut attackers[index], &sent, || echoes(&mut good))?,
             };
             // The first round warms.
             if round > 0 {
-                times.extend(heard);
+                times.extend(received);
                 if place == 2 {
                     let seconds = took.elapsed().as_secs_f64();
                     rate += sent.into_inner() as f64 / seconds / f64::from(ROUNDS);
@@ -158,10 +158,10 @@ fn measure(attack: &Attack, backend: Backend) -> Result<String, Failure> {
     ))
 }
 
-/// Runs `work` while the crowd attacks.
+/// Runs `work` while the attackers send.
 fn beside<T>(
     attack: &Attack,
-    crowd: &mut [Client],
+    attackers: &mut [Client],
     sent: &AtomicU64,
     work: impl FnOnce() -> Result<T, Failure>,
 ) -> Result<T, Failure> {
@@ -170,11 +170,11 @@ fn beside<T>(
     thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Acquire) {
-                for some in crowd.chunks_mut(attack.peers_a_pause) {
+                for some in attackers.chunks_mut(attack.peers_a_pause) {
                     for client in some {
-                        if client.push(&piece, Duration::from_millis(100)) == piece.len() {
-                            sent.fetch_add(1, Ordering::Relaxed);
-                        }
+                        let is_whole =
+                            client.push(&piece, Duration::from_millis(100)) == piece.len();
+                        sent.fetch_add(u64::from(is_whole), Ordering::Relaxed);
                     }
                     thread::sleep(attack.pause);
                     if stop.load(Ordering::Acquire) {

@@ -1,5 +1,5 @@
 //! A scripted client: a blocking socket with a deadline on every wait, which sends any bytes it is
-//! told to and judges all it hears by its own reading of RFC 6455.
+//! asked to and checks all it receives by its own reading of RFC 6455.
 //!
 //! It shares no code with `roost-wire`, which it is there to judge. Nothing here panics on what a
 //! server does: a broken expectation is a [`Failure`] with the words for a person.
@@ -20,19 +20,19 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 pub use deflate::Deflate;
 pub use failure::{Checked, Failure, Located};
-pub use frame::{Frame, HeardFrame, LengthForm, RSV1, RSV2, RSV3, opcode};
+pub use frame::{Frame, LengthForm, RSV1, RSV2, RSV3, ReceivedFrame, opcode};
 pub use request::{ACCEPT, KEY, Request, Response};
 
 /// The next thing that comes from the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
+pub enum Received {
     /// A frame.
-    Frame(HeardFrame),
+    Frame(ReceivedFrame),
     /// FIN at a frame's boundary: the server sends no more.
     Fin,
     /// RST, or an error that means the same.
     Reset,
-    /// Nothing, until patience ended.
+    /// Nothing, until the timeout.
     Silence,
 }
 
@@ -65,13 +65,13 @@ pub struct Client {
     /// What has come and was not used; before `start` it was.
     unread: Vec<u8>,
     start: usize,
-    patience: Duration,
+    timeout: Duration,
     /// The server's RSV1 has a meaning: permessage-deflate was agreed to.
     pub deflate: bool,
-    /// Inflates what comes, if there is one; without, it is heard as it is.
+    /// Inflates what comes, if there is one; without, it is received as it is.
     inflating: Option<Deflate>,
-    /// Payload bytes of the last message heard, as they were on the wire.
-    heard_bytes: usize,
+    /// Payload bytes of the last message received, as they were on the wire.
+    received_payload_bytes: usize,
 }
 
 impl Client {
@@ -100,7 +100,7 @@ impl Client {
             socket.bind(&SocketAddr::new(local, 0).into())?;
         }
         socket
-            .connect_timeout(&address.into(), PATIENCE)
+            .connect_timeout(&address.into(), TIMEOUT)
             .map_err(|error| Failure::new(format!("cannot connect to {address}: {error}")))?;
         // Each write is a segment of its own.
         socket.set_tcp_nodelay(true)?;
@@ -125,10 +125,10 @@ impl Client {
             stream: socket.into(),
             unread: Vec::new(),
             start: 0,
-            patience: PATIENCE,
+            timeout: TIMEOUT,
             deflate: false,
             inflating: None,
-            heard_bytes: 0,
+            received_payload_bytes: 0,
         }
     }
 
@@ -207,8 +207,8 @@ impl Client {
     }
 
     /// How long each wait may last from now on.
-    pub fn set_patience(&mut self, patience: Duration) {
-        self.patience = patience;
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
     }
 
     /// The address this end has.
@@ -224,9 +224,9 @@ impl Client {
     /// Sends bytes as they are.
     ///
     /// # Errors
-    /// When the server has gone, or takes nothing until patience ends.
+    /// When the server has gone, or takes nothing until the timeout.
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.stream.set_write_timeout(Some(self.patience))?;
+        self.stream.set_write_timeout(Some(self.timeout))?;
         self.stream
             .write_all(bytes)
             .map_err(|error| Failure::new(format!("cannot send: {error}")))
@@ -341,25 +341,25 @@ impl Client {
         Ok(SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?)
     }
 
-    // ── Hearing ──
+    // ── Receiving ──
 
     /// The next frame, or the end, or silence.
     ///
     /// # Errors
     /// When the server breaks a rule of RFC 6455, or ends inside a frame.
-    pub fn hear(&mut self) -> Result<Heard, Failure> {
-        let until = Instant::now() + self.patience;
+    pub fn receive_any(&mut self) -> Result<Received, Failure> {
+        let until = Instant::now() + self.timeout;
         loop {
             let unread = &self.unread[self.start..];
             if let Some((frame, used)) = frame::parse(unread, self.deflate)? {
                 self.start += used;
-                return Ok(Heard::Frame(frame));
+                return Ok(Received::Frame(frame));
             }
             match self.fill(until) {
                 Fill::Some => {}
-                Fill::Silence => return Ok(Heard::Silence),
-                Fill::Reset => return Ok(Heard::Reset),
-                Fill::Fin if self.start == self.unread.len() => return Ok(Heard::Fin),
+                Fill::Silence => return Ok(Received::Silence),
+                Fill::Reset => return Ok(Received::Reset),
+                Fill::Fin if self.start == self.unread.len() => return Ok(Received::Fin),
                 Fill::Fin => return Err(Failure::new("FIN inside a frame of the server")),
             }
         }
@@ -372,8 +372,8 @@ impl Client {
     pub fn receive(&mut self) -> Result<Message, Failure> {
         let mut begun: Option<(u8, bool, Vec<u8>)> = None;
         loop {
-            let frame = match self.hear()? {
-                Heard::Frame(frame) => frame,
+            let frame = match self.receive_any()? {
+                Received::Frame(frame) => frame,
                 other => {
                     return Err(Failure::new(format!(
                         "a message was expected, not {other:?}"
@@ -409,7 +409,7 @@ impl Client {
                 begun = Some((kind, compressed, payload));
                 continue;
             }
-            self.heard_bytes = payload.len();
+            self.received_payload_bytes = payload.len();
             if compressed && let Some(inflating) = &mut self.inflating {
                 payload = inflating.inflate(&payload)?;
             }
@@ -423,9 +423,9 @@ impl Client {
         }
     }
 
-    /// Payload bytes of the last message heard, as they were on the wire.
-    pub fn heard_bytes(&self) -> usize {
-        self.heard_bytes
+    /// Payload bytes of the last message received, as they were on the wire.
+    pub fn received_payload_bytes(&self) -> usize {
+        self.received_payload_bytes
     }
 
     /// Requires this text message next.
@@ -453,14 +453,14 @@ impl Client {
     }
 
     fn expect(&mut self, expected: &Message) -> Result<(), Failure> {
-        let heard = self.receive()?;
-        if heard == *expected {
+        let received = self.receive()?;
+        if received == *expected {
             return Ok(());
         }
         Err(Failure::new(format!(
-            "expected {}, heard {}",
+            "expected {}, received {}",
             brief(expected),
-            brief(&heard)
+            brief(&received)
         )))
     }
 
@@ -470,10 +470,10 @@ impl Client {
     /// When something else comes.
     pub fn expect_close(&mut self, code: u16) -> Result<String, Failure> {
         match self.receive()? {
-            Message::Close(Some(heard), reason) if heard == code => Ok(reason),
-            heard => Err(Failure::new(format!(
-                "expected a close frame with {code}, heard {}",
-                brief(&heard)
+            Message::Close(Some(received), reason) if received == code => Ok(reason),
+            received => Err(Failure::new(format!(
+                "expected a close frame with {code}, received {}",
+                brief(&received)
             ))),
         }
     }
@@ -483,9 +483,9 @@ impl Client {
     /// # Errors
     /// When something else comes.
     pub fn expect_fin(&mut self) -> Result<(), Failure> {
-        match self.hear()? {
-            Heard::Fin => Ok(()),
-            heard => Err(Failure::new(format!("expected FIN, heard {heard:?}"))),
+        match self.receive_any()? {
+            Received::Fin => Ok(()),
+            received => Err(Failure::new(format!("expected FIN, received {received:?}"))),
         }
     }
 
@@ -494,9 +494,9 @@ impl Client {
     /// # Errors
     /// When something else comes.
     pub fn expect_reset(&mut self) -> Result<(), Failure> {
-        match self.hear()? {
-            Heard::Reset => Ok(()),
-            heard => Err(Failure::new(format!("expected RST, heard {heard:?}"))),
+        match self.receive_any()? {
+            Received::Reset => Ok(()),
+            received => Err(Failure::new(format!("expected RST, received {received:?}"))),
         }
     }
 
@@ -505,9 +505,11 @@ impl Client {
     /// # Errors
     /// When something else comes.
     pub fn expect_end(&mut self) -> Result<(), Failure> {
-        match self.hear()? {
-            Heard::Fin | Heard::Reset => Ok(()),
-            heard => Err(Failure::new(format!("expected the end, heard {heard:?}"))),
+        match self.receive_any()? {
+            Received::Fin | Received::Reset => Ok(()),
+            received => Err(Failure::new(format!(
+                "expected the end, received {received:?}"
+            ))),
         }
     }
 
@@ -516,12 +518,14 @@ impl Client {
     /// # Errors
     /// When something comes.
     pub fn expect_silence(&mut self, wait: Duration) -> Result<(), Failure> {
-        let patience = std::mem::replace(&mut self.patience, wait);
-        let heard = self.hear();
-        self.patience = patience;
-        match heard? {
-            Heard::Silence => Ok(()),
-            heard => Err(Failure::new(format!("expected silence, heard {heard:?}"))),
+        let timeout = std::mem::replace(&mut self.timeout, wait);
+        let received = self.receive_any();
+        self.timeout = timeout;
+        match received? {
+            Received::Silence => Ok(()),
+            received => Err(Failure::new(format!(
+                "expected silence, received {received:?}"
+            ))),
         }
     }
 
@@ -540,7 +544,7 @@ impl Client {
     /// # Errors
     /// When something else comes, or nothing.
     pub fn read_response(&mut self) -> Result<Response, Failure> {
-        self.hear_response()?
+        self.receive_response()?
             .ok_or_else(|| Failure::new("the end before an HTTP response"))
     }
 
@@ -548,8 +552,8 @@ impl Client {
     ///
     /// # Errors
     /// When something else comes, or nothing at all.
-    pub fn hear_response(&mut self) -> Result<Option<Response>, Failure> {
-        let until = Instant::now() + self.patience;
+    pub fn receive_response(&mut self) -> Result<Option<Response>, Failure> {
+        let until = Instant::now() + self.timeout;
         loop {
             let unread = &self.unread[self.start..];
             if let Some(end) = unread.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
@@ -577,7 +581,7 @@ impl Client {
             ),
             None => None,
         };
-        let until = Instant::now() + self.patience;
+        let until = Instant::now() + self.timeout;
         loop {
             let have = self.unread.len() - self.start;
             if let Some(length) = length.filter(|&length| have >= length) {
@@ -598,7 +602,7 @@ impl Client {
     /// # Errors
     /// When they do not come.
     pub fn read_exact(&mut self, count: usize) -> Result<Vec<u8>, Failure> {
-        let until = Instant::now() + self.patience;
+        let until = Instant::now() + self.timeout;
         while self.unread.len() - self.start < count {
             match self.fill(until) {
                 Fill::Some => {}
@@ -619,7 +623,7 @@ impl Client {
     /// # Errors
     /// When the end does not come.
     pub fn read_to_end(&mut self) -> Result<usize, Failure> {
-        let until = Instant::now() + self.patience;
+        let until = Instant::now() + self.timeout;
         let mut bytes = 0;
         loop {
             bytes += self.unread.len() - self.start;
@@ -694,6 +698,6 @@ fn brief(message: &Message) -> String {
 }
 
 /// How long a wait may last unless said otherwise: machines that test are busy.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 /// So much may lie used before `unread` is moved.
 const COMPACT_BYTES: usize = 64 << 10;

@@ -153,7 +153,7 @@ impl TestServer {
         self.count(name)
     }
 
-    /// Starts to send everybody away.
+    /// Begins the drain.
     pub fn begin_stop(&self, drain_ms: u32) {
         if let Some(server) = &self.server {
             server.begin_stop(drain_ms);

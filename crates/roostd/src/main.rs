@@ -1,5 +1,28 @@
-//! The daemon: command line, start order, signals, systemd. It joins the rooms and owns nothing of
-//! what they do.
+//! The daemon: command line, start order, signals, systemd. It joins the crates below and owns nothing
+//! of what they do.
+//!
+//! In the order in which a message meets them:
+//!
+//! | crate | owns |
+//! |---|---|
+//! | [`roost_net`](../roost_net/index.html) | sockets in, events out: epoll, io_uring, the simulated network; all `unsafe` code |
+//! | [`roost_reactor`](../roost_reactor/index.html) | the connections of one thread, and the loop that joins the crates around it |
+//! | [`roost_wire`](../roost_wire/index.html) | bytes to WebSocket messages and back |
+//! | [`roost_dialect`](../roost_dialect/index.html) | what a message means: raw, echo, WAMP |
+//! | [`roost_hub`](../roost_hub/index.html) | channels: which subscribers receive what, in which order |
+//!
+//! Beside them:
+//!
+//! | crate | owns |
+//! |---|---|
+//! | [`roost_config`](../roost_config/index.html) | the configuration's keys, one row a key |
+//! | [`roost_metrics`](../roost_metrics/index.html) | counters with one writer each |
+//! | [`roost_control`](../roost_control/index.html) | the control thread and the admin listeners |
+//! | [`roost_testkit`](../roost_testkit/index.html) | the raw client, the conformance program and the simulator, for tests |
+//! | [`roost_load`](../roost_load/index.html) | the load harness |
+//!
+//! `docs/architecture.md` draws how a message travels, `docs/development.md` what may happen to a
+//! connection in each of its phases.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 

@@ -142,10 +142,10 @@ fn promtool_finds_nothing_to_say() {
             .expect("it reads");
         drop(stdin);
         let output = promtool.wait_with_output().expect("it ends");
-        let said = String::from_utf8_lossy(&output.stderr);
+        let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(
-            output.status.success() && said.is_empty(),
-            "{target}: {said}"
+            output.status.success() && stderr.is_empty(),
+            "{target}: {stderr}"
         );
     }
 }

@@ -30,7 +30,7 @@ fn heads_that_do_not_end_are_given_up() {
 }
 
 #[test]
-fn many_that_never_finish_keep_nobody_out() {
+fn unfinished_requests_do_not_block_new_connections() {
     let server = server();
     let limits = Limits {
         connections_max: 8,

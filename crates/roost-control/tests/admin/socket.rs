@@ -1,4 +1,4 @@
-//! The unix socket's file: who may use it, and whose it is.
+//! The unix socket's file: its permissions, owner and removal.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -48,7 +48,7 @@ fn a_socket_left_behind_is_replaced_and_a_served_one_stays() {
     let path = fresh_path();
     drop(UnixListener::bind(&path).expect("binds")); // std leaves the file
     assert!(path.exists());
-    let first = bind(|socket| socket.path.clone_from(&path)).expect("nobody serves it");
+    let first = bind(|socket| socket.path.clone_from(&path)).expect("the file is stale");
     let error = bind(|socket| socket.path.clone_from(&path)).expect_err("the first serves it");
     assert!(error.contains("another process serves it"), "{error}");
     assert!(path.exists(), "it is still the first's");

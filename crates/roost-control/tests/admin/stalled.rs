@@ -1,4 +1,4 @@
-//! Reactors that do not run: what waits for them is told so in time.
+//! Reactors that do not run: requests to them fail within the deadline.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -74,7 +74,7 @@ fn a_request_to_it_has_a_deadline_and_its_ring_an_end() {
     let answer = admin.get("/connections");
     assert_eq!(answer.status, 504, "{answer:?}");
     assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
-    // Its ring takes 32 in all; who comes then is refused at once and may come again.
+    // Its ring takes 32 in all; further requests are refused at once and may be repeated.
     let begin = Instant::now();
     let answers: Vec<_> = thread::scope(|scope| {
         let asked: Vec<_> = (0..64)

@@ -266,7 +266,7 @@ impl Session {
     /// nothing when no session is open. No answer is awaited.
     pub fn close_slow(&mut self, message: &str, out: &mut String) {
         if self.is_open() {
-            reply::goodbye_with(out, uri::SLOW_RECEIVER, message);
+            reply::goodbye_with(out, uri::SLOW_CONSUMER, message);
         }
         self.state = State::Closed;
     }

@@ -29,7 +29,7 @@ pub const UNAVAILABLE: &str = "wamp.error.unavailable";
 /// GOODBYE: the server goes down.
 pub const SYSTEM_SHUTDOWN: &str = "wamp.close.system_shutdown";
 /// GOODBYE: the session is closed because more waited for it than may.
-pub const SLOW_RECEIVER: &str = "roost.close.slow_receiver";
+pub const SLOW_CONSUMER: &str = "roost.close.slow_consumer";
 /// GOODBYE: the answer to a GOODBYE.
 pub const GOODBYE_AND_OUT: &str = "wamp.close.goodbye_and_out";
 

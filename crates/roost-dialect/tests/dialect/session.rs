@@ -229,7 +229,7 @@ fn a_session_hears_of_its_drops_if_it_asks() {
 fn a_slow_session_is_told_why_it_ends() {
     let mut client = subscribed();
     let out = client.hear(|session, out| session.close_slow("too \"slow\"", out));
-    let goodbye = r#"[6,{"message":"too \"slow\""},"roost.close.slow_receiver"]"#;
+    let goodbye = r#"[6,{"message":"too \"slow\""},"roost.close.slow_consumer"]"#;
     assert_eq!(out, goodbye);
     assert!(!client.session.is_open());
     assert_eq!(

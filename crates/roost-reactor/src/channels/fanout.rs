@@ -366,7 +366,7 @@ mod tests {
     use roost_net::sim::SimRng;
     use roost_wire::Opcode;
 
-    /// One channel on one reactor, and who gets what.
+    /// One channel on one reactor, and what each subscriber gets.
     struct Fixture {
         hub: Hub<(), Frozen>,
         connections: Connections,
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_gets_everything_once_and_in_order() {
+    fn every_subscriber_gets_everything_once_and_in_order() {
         for seed in 0..200 {
             let mut rng = SimRng::new(seed);
             let mut fixture = Fixture::new();
@@ -559,7 +559,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forgotten_is_for_nobody() {
+    fn a_forgotten_publication_is_not_delivered() {
         let mut fixture = Fixture::new();
         (0..9).for_each(|_| fixture.join());
         (0..70).for_each(|_| fixture.publish(None));

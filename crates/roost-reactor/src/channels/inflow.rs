@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_is_kept_whoever_publishes() {
+    fn the_rate_is_kept_over_all_publishers() {
         for publishers in [1, 3, 40] {
             let messages = messages_in(&inflow(1_000, 0), publishers, 1, 60);
             assert!((60_000..61_000).contains(&messages), "{messages} messages");

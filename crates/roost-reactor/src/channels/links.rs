@@ -4,7 +4,7 @@
 //! receiver handles without making new messages for a third (deliveries, acknowledgements, interest);
 //! it is always read. The *publish* lane carries publications on the way to their home, which
 //! make messages for every interested reactor; it is read only while the home's own messages get away.
-//! So a crowd of publishers fills the publish rings back to their own reactors, which then stop
+//! So many publishers fill the publish rings back to their own reactors, which then stop
 //! reading from them, and no circle of full rings can stand still: plain messages always drain.
 
 #![expect(
@@ -39,7 +39,7 @@ pub(crate) trait LinkMessage {
     fn bytes(&self) -> usize;
 }
 
-/// The inboxes of all peers of a server: its reactors, and behind them the slow side.
+/// The inboxes of all peers of a server: its reactors, and behind them the control thread.
 pub(crate) struct Mesh<T> {
     boxes: Vec<Inbox<T>>,
 }
@@ -62,7 +62,7 @@ impl<T> Inbox<T> {
     ) -> &'a mut RingSender<T> {
         made.get_or_insert_with(|| {
             let (ring_sender, ring_receiver) = ring();
-            let mut rings = self.new_rings.lock().expect("nobody panics with the lock");
+            let mut rings = self.new_rings.lock().expect("no holder of the lock panics");
             rings.push((sender, lane, ring_receiver));
             self.has_new_rings.store(true, Ordering::Release);
             ring_sender
@@ -165,7 +165,7 @@ pub(crate) struct Links<T> {
     unread: [[u64; SENDERS_MAX / 64]; LANES],
     /// Whether there are any.
     has_unread: bool,
-    /// Whose turn it is, by lane.
+    /// The peer to read next, by lane.
     next_sender: [usize; LANES],
     /// Batches that found their ring full.
     spilled: usize,
@@ -231,7 +231,7 @@ impl<T: LinkMessage> Links<T> {
 
     /// Adds to the batch for `to`; it leaves with [`Links::flush`].
     pub(crate) fn send(&mut self, to: ReactorId, message: T) {
-        debug_assert_ne!(to.0, self.me, "nobody writes to himself");
+        debug_assert_ne!(to.0, self.me, "no peer sends to itself");
         let outgoing = &mut self.outgoing[usize::from(to.0)];
         if outgoing.batch.iter().all(|batch| batch.messages.is_empty()) {
             self.collecting.push(to.0);
@@ -324,7 +324,7 @@ impl<T: LinkMessage> Links<T> {
     /// room: nothing is kept to be tried again. For a peer to which nothing else is sent, since it
     /// passes what [`Links::send`] has batched.
     pub(crate) fn try_send(&mut self, to: ReactorId, message: T) -> Result<(), T> {
-        debug_assert_ne!(to.0, self.me, "nobody writes to himself");
+        debug_assert_ne!(to.0, self.me, "no peer sends to itself");
         let inbox = &self.mesh.boxes[usize::from(to.0)];
         let (lane, bytes) = (message.lane(), message.bytes());
         let made = &mut self.outgoing[usize::from(to.0)].ring[lane as usize];
@@ -350,7 +350,7 @@ impl<T: LinkMessage> Links<T> {
         }
         let lanes = if with_publishes { LANES } else { 1 };
         for lane in 0..lanes {
-            // In turn, so that nobody waits for ever behind one who always has messages.
+            // Round robin, so that no peer waits for ever behind one that always has messages.
             while let Some(from) = first_from(&self.unread[lane], self.next_sender[lane]) {
                 let ring = self.incoming[from][lane].as_mut();
                 if let Some(batch) = ring.and_then(RingReceiver::pop) {
@@ -372,14 +372,17 @@ impl<T: LinkMessage> Links<T> {
         }
     }
 
-    /// Takes note of who rang.
+    /// Notes which peers have notified.
     fn poll_inbox(&mut self) {
         let inbox = &self.mesh.boxes[usize::from(self.me)];
         let Some(pending) = inbox.wake_flag.take() else {
             return;
         };
         if inbox.has_new_rings.swap(false, Ordering::Acquire) {
-            let mut rings = inbox.new_rings.lock().expect("nobody panics with the lock");
+            let mut rings = inbox
+                .new_rings
+                .lock()
+                .expect("no holder of the lock panics");
             for (from, lane, ring) in rings.drain(..) {
                 self.incoming[usize::from(from)][lane as usize] = Some(ring);
             }

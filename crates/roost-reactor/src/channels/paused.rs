@@ -3,7 +3,7 @@
 //!
 //! A publisher is paused behind the message that was one too many, not behind the buffer it came
 //! in, which may hold ten thousand more. The bytes behind it are kept ([`crate::connections::Unread`]), and handled
-//! first when the publisher has its turn again. Who waits for the same thing has turns in order,
+//! first when the publisher is read again. Those that wait for the same thing are read in order,
 //! and each gets at least one message through.
 
 use std::cmp::Reverse;
@@ -13,7 +13,7 @@ use roost_net::ConnKey;
 
 use crate::clock::NEVER;
 
-/// Who is not read, beside those who wait for a channel (see [`super::congestion`]).
+/// Publishers that are not read, beside those that wait for a channel (see [`super::congestion`]).
 #[derive(Default)]
 pub(crate) struct Paused {
     /// As soon as there is room.
@@ -23,7 +23,7 @@ pub(crate) struct Paused {
 }
 
 impl Paused {
-    /// It is read again when its turn comes.
+    /// It is read again, in order, when there is room.
     pub(crate) fn push(&mut self, key: ConnKey) {
         self.next.push_back(key);
     }

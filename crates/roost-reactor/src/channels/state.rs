@@ -22,7 +22,7 @@ use crate::peer_message::PeerMessage;
 use crate::settings::Settings;
 
 /// All channels that connections of one reactor are subscribed to, and those whose home it is. The
-/// only one who calls the hub, and who carries out what it says.
+/// only caller of the hub, and the only part that carries out what it says.
 pub(crate) struct Channels {
     settings: Arc<Settings>,
     counters: Arc<Counters>,
@@ -36,7 +36,7 @@ pub(crate) struct Channels {
     inflow: Arc<Inflow>,
     /// Publishers that are not read for a while.
     paused: Paused,
-    /// The slow side's number in the mesh.
+    /// The control thread's number in the mesh.
     control: ReactorId,
     /// What the hub wants done next; reused.
     outputs: Vec<HubOutput>,
@@ -243,7 +243,7 @@ impl Channels {
         self.paused.is_due(now) && self.has_room()
     }
 
-    /// Paused publishers, to read those again that can be.
+    /// Paused publishers that can be read again.
     pub(crate) fn paused(&mut self) -> &mut Paused {
         &mut self.paused
     }
@@ -334,7 +334,7 @@ impl Channels {
         frames: &Frames<Frozen>,
         connections: &mut Connections,
     ) {
-        // A publisher that has gone excludes nobody: its slot may be another's by now.
+        // A closed publisher excludes no subscriber: its slot may be another's by now.
         let exclude = exclude.filter(|&key| connections.get(key).is_some());
         let channel = origin.channel;
         for (encoding, frame) in frames.iter() {
@@ -451,12 +451,12 @@ impl Channels {
         self.links.me()
     }
 
-    /// Whether a peer of the mesh is the slow side.
+    /// Whether a peer of the mesh is the control thread.
     pub(crate) fn is_control(&self, peer: ReactorId) -> bool {
         peer == self.control
     }
 
-    /// Sends to the slow side. False if its ring is full: the message is dropped.
+    /// Sends to the control thread. False if its ring is full: the message is dropped.
     pub(crate) fn try_send_to_control(&mut self, message: PeerMessage) -> bool {
         let is_sent = self.links.try_send(self.control, message).is_ok();
         if !is_sent {

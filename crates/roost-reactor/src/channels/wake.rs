@@ -26,7 +26,7 @@ impl<const WORDS: usize> WakeFlag<WORDS> {
     }
 
     /// Says that `sender` has put a message in its place. True when the receiver sleeps and the caller
-    /// must wake it; of several senders at once exactly one is told so.
+    /// must wake it; of several senders at once exactly one gets true.
     pub(crate) fn notify(&self, sender: u8) -> bool {
         let sender = usize::from(sender);
         self.pending[sender / 64].fetch_or(1 << (sender % 64), Ordering::AcqRel);

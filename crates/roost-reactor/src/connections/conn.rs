@@ -61,7 +61,7 @@ pub(crate) enum Phase {
     Closing,
     /// Nothing more will be written after what is queued; then FIN, then the peer's FIN.
     Lingering,
-    /// The driver was told to close; the slot waits for its word.
+    /// The driver was asked to close; the slot waits for its `Closed`.
     Closed,
 }
 
@@ -128,7 +128,7 @@ impl Flags {
     pub(crate) const IN_FLIGHT: Flags = Flags(1);
     /// A ping was sent and no byte has come since.
     pub(crate) const PING_SENT: Flags = Flags(1 << 1);
-    /// The driver was told to stop reading.
+    /// The driver was asked to stop reading.
     pub(crate) const PAUSED: Flags = Flags(1 << 2);
     /// FIN follows what is queued.
     pub(crate) const FIN_AFTER: Flags = Flags(1 << 3);

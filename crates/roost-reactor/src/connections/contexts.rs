@@ -1,4 +1,4 @@
-//! Compression contexts of single connections: who has one, what they cost, and what goes through
+//! Compression contexts of single connections: which have one, what they cost, and what goes through
 //! them.
 //!
 //! Only a connection that agreed to context takeover (RFC 7692 §7.1.1) has any, and its record does
@@ -115,7 +115,7 @@ impl Contexts {
         self.bytes -= bytes_of(context.agreement);
         self.count -= count(context.agreement);
         if self.by_slot.is_empty() {
-            // Gives the memory of a great crowd back.
+            // Frees the memory of many closed connections.
             self.by_slot = HashMap::new();
             self.deflated = Vec::new();
         }
@@ -165,7 +165,7 @@ impl Contexts {
                 out.extend_from_slice(frame);
                 continue;
             }
-            debug_assert!(!header.rsv1, "nobody else has compressed it");
+            debug_assert!(!header.rsv1, "it is not compressed yet");
             let payload = match (message, header.fin) {
                 (None, true) => payload,
                 _ => {

@@ -207,7 +207,7 @@ impl Deadlines {
         let ping_interval_ms = limits.ping_interval_ms;
         let now = self.clock.input_until;
         if conn.flags.has(Flags::PAUSED) {
-            // It may have said much that we have not read: who is not listened to is not quiet.
+            // It may have sent much that we have not read: a connection that is not read is not quiet.
             self.rearm(conn, deadline(now, ping_timeout_ms.max(1)));
             return Idle::No;
         }
@@ -240,10 +240,10 @@ fn ping_schedule(conn: &Conn, slot: u32, interval_ms: u32) -> Option<PingSchedul
 
 /// The moments at which a connection is pinged if it is quiet.
 ///
-/// Those who come together must not be pinged together for ever after, and yet a ping for one is
+/// Connections that open together must not be pinged together for ever after, and yet a ping for one is
 /// cheapest while its neighbours' are sent. So each block of slots has a moment of its own in the
 /// interval: a quiet connection is pinged at this moment in every interval. One that was heard
-/// shortly before is passed over, and looked at again half an interval later; nobody is silent for
+/// shortly before is passed over, and looked at again half an interval later; no connection is silent for
 /// longer than the interval without a ping.
 struct PingSchedule {
     /// Ticks between one moment and the next; at least 1.
@@ -319,7 +319,7 @@ const DEADLINES_MAX: u32 = 256;
 /// Connections in neighbouring slots that are pinged together: what is looked up for one of them
 /// is at hand for the next.
 const PING_BLOCK: u32 = 32;
-/// Of a whole turn, in 2^32nds.
+/// Of a whole circle, in 2^32nds.
 const GOLDEN_RATIO: u32 = 0x9e37_79b9;
 /// A small table is looked through at once.
 const SLICE_MIN: u32 = 1024;
@@ -359,7 +359,7 @@ mod tests {
     fn a_quiet_connection_is_pinged_once_in_an_interval() {
         for slot in (0..4_000).step_by(32) {
             let at = pings(slot, 250, 2, &[], 2_000);
-            // The first may come half an interval early, so that a crowd's are spread at once.
+            // The first may come half an interval early, so that those of many connections are spread at once.
             for (nth, pair) in at.windows(2).enumerate().skip(1) {
                 assert_eq!(pair[1] - pair[0], 250, "slot {slot}, ping {nth}: {at:?}");
             }
@@ -372,7 +372,7 @@ mod tests {
         for slot in (0..4_000).step_by(160) {
             let often: Vec<u32> = (0..2_000).step_by(60).collect();
             assert!(pings(slot, 250, 2, &often, 2_000).is_empty());
-            // `pings` asserts that nobody is silent for longer than the interval.
+            // `pings` asserts that no connection is silent for longer than the interval.
             for heard in (1..600).step_by(7) {
                 pings(slot, 250, 2, &[heard], 1_000);
             }

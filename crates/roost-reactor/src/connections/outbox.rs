@@ -20,7 +20,7 @@ pub(crate) struct Outbox {
     next: u64,
     bytes: usize,
     messages: usize,
-    /// Messages dropped that the receiver has not been told of.
+    /// Messages dropped that the receiver has not been notified of.
     dropped: u64,
     /// The newest pong owed. RFC 6455 §5.5.3: the answer to the last ping serves for those before.
     pong: Option<Chunk>,

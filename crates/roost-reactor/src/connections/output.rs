@@ -1,4 +1,4 @@
-//! What one loop iteration sends: frames, each once, and who gets which.
+//! What one loop iteration sends: frames, each once, and which connection gets which.
 
 use roost_hub::ChannelId;
 use roost_net::Chunk;
@@ -172,7 +172,7 @@ impl PendingOutput {
         self.dirty = dirty;
     }
 
-    /// Gives back what no loop iteration has needed since the last call; in bytes.
+    /// Frees what no loop iteration has needed since the last call; in bytes.
     pub(crate) fn shrink(&mut self) -> usize {
         let before = self.memory_bytes();
         let capacity = self.palette.capacity();

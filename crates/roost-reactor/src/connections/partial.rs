@@ -112,7 +112,7 @@ impl Unread {
         }
     }
 
-    /// Bytes that were on their way when the driver was told to pause.
+    /// Bytes that were on their way when the driver was asked to pause.
     pub(crate) fn append(&mut self, bytes: &[u8]) {
         self.bytes.drain(..std::mem::take(&mut self.start));
         self.bytes.reserve_exact(bytes.len());

@@ -23,7 +23,7 @@ use super::transport::{Opened, Transports};
 use crate::clock::{Clock, NEVER};
 use crate::settings::Settings;
 
-/// All connections of one reactor. The only one who speaks to the driver of them.
+/// All connections of one reactor. The only part that speaks to the driver of them.
 pub(crate) struct Connections {
     pub(super) settings: Arc<Settings>,
     pub(super) counters: Arc<Counters>,
@@ -38,7 +38,7 @@ pub(crate) struct Connections {
     /// What this loop iteration sends.
     pub(super) output: PendingOutput,
     pub(super) codec: Codec,
-    /// Compression contexts, only for those who agreed to take them over.
+    /// Compression contexts, only for connections that agreed to take them over.
     pub(super) contexts: Contexts,
     /// Keys and counters, only for those whose transport is not plain.
     pub(super) transports: Transports,
@@ -493,7 +493,7 @@ impl Connections {
         self.output_bytes_total + self.inputs.kept_bytes_total()
     }
 
-    /// What connections hold by the books: a message counts once for each that it waits for.
+    /// What connections hold by accounting: a message counts once for each that it waits for.
     pub(crate) fn booked_bytes(&self) -> u64 {
         self.outboxes.held().cost + self.inputs.bytes()
     }

@@ -54,7 +54,7 @@ impl Table {
         self.conns.remove(key.slot() as usize)
     }
 
-    /// Gives back what was not needed since the last call, as far as the last connection's slot;
+    /// Frees what was not needed since the last call, as far as the last connection's slot;
     /// in bytes.
     pub(crate) fn shrink(&mut self) -> usize {
         let before = self.memory_bytes();
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stale_key_finds_nobody() {
+    fn a_stale_key_finds_no_connection() {
         let mut table = Table::new();
         let first = table.insert(Conn::new(0));
         table.remove(first);
@@ -145,14 +145,14 @@ mod tests {
     }
 
     #[test]
-    fn no_key_comes_twice_though_a_crowd_is_forgotten() {
+    fn no_key_comes_twice_after_the_table_shrinks() {
         let mut table = Table::new();
         let mut given = HashSet::new();
         let mut keep = None;
-        for crowd in [2000, 3000, 100, 2500, 2500] {
+        for count in [2000, 3000, 100, 2500, 2500] {
             let last = table.insert(Conn::new(0));
             assert!(given.insert(last), "{last:?} was given twice");
-            let keys: Vec<_> = (0..crowd).map(|_| table.insert(Conn::new(0))).collect();
+            let keys: Vec<_> = (0..count).map(|_| table.insert(Conn::new(0))).collect();
             for &key in &keys {
                 assert!(given.insert(key), "{key:?} was given twice");
             }

@@ -128,7 +128,7 @@ impl<D: Driver> Writer<'_, D> {
         self.write_batches(key)
     }
 
-    /// Small frames leave in one write, joined once for all who get the same.
+    /// Small frames leave in one write, joined once for all that get the same.
     fn write_joined(&mut self, key: ConnKey, state: u32) -> SendStatus {
         let scratch = &mut *self.scratch;
         let output = &self.connections.output;

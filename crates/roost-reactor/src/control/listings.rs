@@ -32,7 +32,7 @@ impl Listings {
         self.under_way.push_back(listing);
     }
 
-    /// The one whose turn it is.
+    /// The listing to go on with.
     pub(super) fn pop(&mut self) -> Option<Listing> {
         self.under_way.pop_front()
     }

@@ -1,4 +1,4 @@
-//! What the slow side asks reactors, and what they answer.
+//! What the control thread asks reactors, and what they answer.
 
 use roost_hub::ReactorId;
 use roost_net::ConnKey;
@@ -117,7 +117,7 @@ impl Answer {
     }
 }
 
-/// The slow side's number in the mesh: behind all reactors, so that none of them takes it for a
+/// The control thread's number in the mesh: behind all reactors, so that none of them takes it for a
 /// home.
 pub(crate) fn control_id(reactors: usize) -> ReactorId {
     ReactorId(u8::try_from(reactors).expect("at most REACTORS_MAX reactors"))
@@ -134,7 +134,7 @@ pub(crate) fn phase_name(phase: Phase) -> &'static str {
     }
 }
 
-/// Reactors of a server, at most: their numbers and that of the slow side are one byte.
+/// Reactors of a server, at most: their numbers and that of the control thread are one byte.
 pub const REACTORS_MAX: usize = 255;
 /// Records in the answer to one request.
 pub const CONNECTIONS_MAX: u32 = 4096;

@@ -1,8 +1,8 @@
-//! The slow side's place among the reactors: a peer of their mesh that is never a home.
+//! The control thread's place among the reactors: a peer of their mesh that is never a home.
 //!
 //! A [`ControlPeer`] puts requests into the reactors' rings and takes their answers out of its own.
 //! Neither side keeps anything for the other: a request that finds a ring full is refused to its
-//! caller, an answer that does is dropped and counted. So a slow side that hangs or has gone costs
+//! caller, an answer that does is dropped and counted. So a control thread that hangs or has gone costs
 //! the reactors nothing but the 32 batches that its rings hold.
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::peer_message::PeerMessage;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RingFull;
 
-/// The slow side's end of the mesh.
+/// The control thread's end of the mesh.
 pub struct ControlPeer {
     links: Links<PeerMessage>,
     homes: Homes,

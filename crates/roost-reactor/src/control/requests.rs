@@ -1,4 +1,4 @@
-//! What a reactor does for the slow side (see [`super::peer`]): answers, a slice at a time.
+//! What a reactor does for the control thread (see [`super::peer`]): answers, a slice at a time.
 
 use roost_dialect::Publication;
 use roost_hub::Item;
@@ -66,7 +66,7 @@ pub(crate) fn list_slice<D: Driver>(core: &mut Core, driver: &D) {
             Part::ConnectionsEnd { records, next_slot },
         );
     } else if records.is_empty() || answer(channels, listing.token, Part::Connections(records)) {
-        core.listings.push(listing); // else nobody can make use of the rest
+        core.listings.push(listing); // else the rest is of no use
     }
 }
 
@@ -94,11 +94,11 @@ fn record_at<D: Driver>(
     })
 }
 
-/// A publication of the slow side has come; false if it is refused, since the channel's publishers
+/// A publication of the control thread has come; false if it is refused, since the channel's publishers
 /// have to wait and this one cannot be made to.
 pub(crate) fn admit_publication(core: &mut Core, item: &Item<Publication, Frozen>) -> bool {
     let Item::Publish { name, ack, .. } = item else {
-        debug_assert!(false, "the slow side has no subscribers");
+        debug_assert!(false, "the control thread has no subscribers");
         return false;
     };
     core.counters.control_requests_total.inc();
@@ -113,7 +113,7 @@ pub(crate) fn admit_publication(core: &mut Core, item: &Item<Publication, Frozen
     true
 }
 
-/// Answers the slow side. False if its ring is full: the answer is dropped.
+/// Answers the control thread. False if its ring is full: the answer is dropped.
 fn answer(channels: &mut Channels, token: Token, part: Part) -> bool {
     channels.try_send_to_control(PeerMessage::Answer(Box::new(Answer { token, part })))
 }

@@ -1,4 +1,4 @@
-//! Who may come in: limits that hold before a connection costs anything.
+//! Admission: limits that hold before a connection costs anything.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -18,14 +18,14 @@ pub(crate) struct Admission {
     /// Connections of the whole process. Touched at a connection's edges only.
     process: Arc<AtomicU32>,
     addresses: Slab<(IpAddr, u32)>,
-    /// In shards, so that growth never rehashes all of a crowd at once: a map of 458,752 addresses
+    /// In shards, so that growth never rehashes all addresses at once: a map of 458,752 addresses
     /// takes tens of milliseconds.
     by_address: Box<[HashMap<IpAddr, u32>]>,
     /// Chooses the shard.
     hasher: RandomState,
 }
 
-/// Why a newcomer was turned away.
+/// Why a new connection was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
     ConnectionsMax,
@@ -46,7 +46,7 @@ impl Admission {
         }
     }
 
-    /// Lets a newcomer in; what it gives back belongs to the connection until [`Admission::leave`].
+    /// Admits a new connection; what it returns belongs to the connection until [`Admission::leave`].
     pub(crate) fn enter(&mut self, peer: Option<IpAddr>) -> Result<Index, Refused> {
         if self.process.fetch_add(1, Ordering::Relaxed) >= self.connections_max {
             self.process.fetch_sub(1, Ordering::Relaxed);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_of_addresses_is_spread_and_leaves_nothing() {
+    fn many_addresses_are_spread_and_leave_nothing() {
         let mut admission = Admission::new(100_000, 1, Arc::default());
         let peer = |n: u32| Some(IpAddr::from(n.to_be_bytes()));
         let entered: Vec<Index> = (0..20_000)

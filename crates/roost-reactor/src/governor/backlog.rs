@@ -37,11 +37,11 @@ impl BacklogReport {
         }
     }
 
-    /// A JSON array of those for whom most waits, most first.
+    /// A JSON array of the connections with the largest backlog, largest first.
     pub(crate) fn to_json(&self) -> String {
         let mut all = Vec::new();
         for (reactor, list) in self.lists.iter().enumerate() {
-            let list = list.lock().expect("nobody panics with the lock");
+            let list = list.lock().expect("no holder of the lock panics");
             all.extend(list.iter().cloned().map(|slow| (reactor, slow)));
         }
         all.sort_by_key(|(_, slow)| std::cmp::Reverse(slow.outbox_bytes));
@@ -123,7 +123,7 @@ impl BacklogWriter {
             slow.in_flight_bytes = driver.unsent_bytes(slow.key);
         }
         let mine = &self.report.lists[self.reactor];
-        *mine.lock().expect("nobody panics with the lock") = list;
+        *mine.lock().expect("no holder of the lock panics") = list;
     }
 
     /// When the list wants to be brought up to date again, as a tick.

@@ -4,12 +4,12 @@
 //! the kernel has not taken. One that grows looks at the sum now and then, without a lock. When
 //! the sum is at seven eighths of the limit, every reactor closes those of its connections that
 //! hold most, largest first, until a quarter of the limit is free again; each takes a part of that
-//! in proportion to what it holds, and one that holds little none. Nobody is closed for whom less
+//! in proportion to what it holds, and one that holds little none. No connection is closed for which less
 //! than half as much waits as for another, here or on another reactor.
 //!
-//! The books count a message once for each connection for which it waits, though it is in memory
-//! once: a message to ten thousand who read well would look like ten thousand. So what is said is an
-//! upper bound of what is in memory: the books, or what a count of the memory itself has found plus
+//! Accounting counts a message once for each connection for which it waits, though it is in memory
+//! once: a message to ten thousand connections that read well would look like ten thousand. So what is said is an
+//! upper bound of what is in memory: the accounting, or what a count of the memory itself has found plus
 //! all that was handed out since, if that is less. Memory is counted anew when the bound has grown
 //! by a quarter, and before anybody is closed.
 
@@ -42,7 +42,7 @@ struct Share {
 pub(crate) struct BudgetShare {
     budget: Arc<Budget>,
     reactor: usize,
-    /// What it has told: no less than what its connections held then.
+    /// What it has reported: no less than what its connections held then.
     told: u64,
     /// What had been handed out then, of all that ever was.
     told_at: u64,
@@ -83,13 +83,13 @@ impl Budget {
         held.sum()
     }
 
-    /// A reactor that holds less closes nobody: the one that holds most there may hold next to
+    /// A reactor that holds less closes no connection: the one that holds most there may hold next to
     /// nothing. All such together hold less than a quarter, so that the others have enough to give.
     fn exempt_below(&self) -> u64 {
         self.bytes_max / 4 / self.shares.len() as u64
     }
 
-    /// Who holds less is not closed: others hold more, here or on another reactor.
+    /// A connection that holds less is not closed: others hold more, here or on another reactor.
     fn close_threshold(&self) -> u64 {
         let largest = self
             .shares
@@ -117,7 +117,7 @@ impl BudgetShare {
         }
     }
 
-    /// Says what the connections here hold; finds those to close if all together hold too much.
+    /// Reports what the connections here hold; finds which to close if all together hold too much.
     #[inline]
     pub(crate) fn look<D: Driver>(
         &mut self,
@@ -236,7 +236,7 @@ pub(crate) fn count_memory<D: Driver>(connections: &Connections, driver: &D) -> 
     bytes + queues
 }
 
-/// What connections hold, those that hold most first.
+/// What connections hold, the largest first.
 fn holders<D: Driver>(connections: &Connections, driver: &D) -> Vec<(u64, ConnKey)> {
     let held_by = |key| (connections.held_by(driver, key), key);
     let holders = connections.keys().map(held_by);

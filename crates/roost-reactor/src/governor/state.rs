@@ -50,7 +50,7 @@ impl Governor {
         self.trimmer.note(now, connections.len());
     }
 
-    /// Says what the connections here hold; finds those to close if all together hold too much.
+    /// Reports what the connections here hold; finds which to close if all together hold too much.
     pub(crate) fn look_at_budget<D: Driver>(
         &mut self,
         connections: &Connections,
@@ -72,7 +72,7 @@ impl Governor {
         (held, self.budget.close_threshold())
     }
 
-    /// Brings the list of those for whom most waits up to date, if it is time.
+    /// Updates the list of the largest backlogs, if it is time.
     pub(crate) fn report_backlog<D: Driver>(&mut self, connections: &Connections, driver: &D) {
         self.backlog.update(connections, driver);
     }

@@ -1,4 +1,4 @@
-//! A flood into one channel, and who else notices: two reactors on a simulated network.
+//! A flood into one channel, and its effect on others: two reactors on a simulated network.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use crate::{Reactor, Settings, Shared};
 
 const REACTORS: usize = 2;
 /// Subscribers of the flooded channel on each reactor.
-const CROWD: u32 = 40;
+const SUBSCRIBERS: u32 = 40;
 const MESSAGES: u32 = 20_000;
-/// In which a channel nobody floods is joined, or published to, while another is flooded.
+/// In which another channel than the flooded one is joined, or published to.
 const STEPS_MAX: usize = 12;
 
 struct World {
@@ -28,7 +28,7 @@ struct World {
 
 /// Which driver a client has.
 fn of(slot: usize) -> usize {
-    usize::from(slot >= CROWD as usize * REACTORS)
+    usize::from(slot >= SUBSCRIBERS as usize * REACTORS)
 }
 
 struct Peer {
@@ -61,7 +61,7 @@ impl World {
         }
     }
 
-    /// A newcomer on a reactor.
+    /// A new connection on a reactor.
     fn connect(&mut self, reactor: usize, target: &str) -> usize {
         let addr = self.addrs[reactor];
         let options = ConnectOptions { addr, local: None };
@@ -78,11 +78,11 @@ impl World {
         slot
     }
 
-    /// A turn of everybody.
+    /// One loop iteration of every reactor.
     fn step(&mut self) {
         for reactor in &mut self.reactors {
             if reactor.driver.is_due() {
-                reactor.turn().expect("a simulated wait does not fail");
+                reactor.run_once().expect("a simulated wait does not fail");
             }
         }
         let peers = &mut self.peers;
@@ -136,10 +136,10 @@ impl World {
 #[test]
 fn a_flood_holds_up_its_own_channel_only() {
     let mut world = World::new();
-    for n in 0..CROWD as usize * REACTORS {
+    for n in 0..SUBSCRIBERS as usize * REACTORS {
         world.connect(n % REACTORS, "/raw/flooded");
     }
-    let all = u64::from(CROWD) * REACTORS as u64;
+    let all = u64::from(SUBSCRIBERS) * REACTORS as u64;
     while world.count(|r| r.core.counters.websockets_open.get()) < all {
         world.step();
     }
@@ -177,7 +177,7 @@ fn a_flood_holds_up_its_own_channel_only() {
         deliveries(&world) < due / 2,
         "the flood was over long before"
     );
-    // Nothing of it is lost, and nobody waits for ever.
+    // Nothing of it is lost, and no client waits for ever.
     while deliveries(&world) < due + 16 {
         world.step();
     }
@@ -190,7 +190,7 @@ fn a_flood_holds_up_its_own_channel_only() {
         assert!(core.counters.publishers_paused_total.get() > 0);
     }
     let mut numbers = [0; REACTORS];
-    for frame in world.peers[CROWD as usize].received.chunks(6) {
+    for frame in world.peers[SUBSCRIBERS as usize].received.chunks(6) {
         let number = u32::from_be_bytes(frame[2..].try_into().expect("four bytes"));
         let next = numbers.iter_mut().find(|next| **next == number);
         *next.expect("in each publisher's order") += 1;

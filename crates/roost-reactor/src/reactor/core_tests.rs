@@ -38,8 +38,8 @@ pub(super) fn request(target: &str) -> Vec<u8> {
 }
 
 impl Reactor<SimDriver> {
-    /// A newcomer that has sent the request for `target`.
-    fn newcomer(&mut self, target: &str) -> ConnKey {
+    /// A new connection that has sent the request for `target`.
+    fn connect(&mut self, target: &str) -> ConnKey {
         let key = handle_accepted(&mut self.core, 0, None);
         let key = key.unwrap_or_else(|_| panic!("there is room"));
         handle_bytes(&mut self.core, key, &mut request(target));
@@ -63,7 +63,7 @@ fn what_comes_while_a_channel_is_joined_has_a_limit() {
     let mut reactor = reactor(2);
     let names = (0..64).map(|n| format!("/raw/{n}"));
     let joining: Vec<ConnKey> = names
-        .map(|target| reactor.newcomer(&target))
+        .map(|target| reactor.connect(&target))
         .collect::<Vec<_>>()
         .into_iter()
         .filter(|&key| reactor.phase(key) == Phase::Joining)
@@ -97,7 +97,7 @@ fn a_broken_rule_is_one_line_of_log() {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let said = tracing::subscriber::with_default(Lines(lines.clone()), || {
         let mut reactor = reactor(1);
-        let key = reactor.newcomer("/echo");
+        let key = reactor.connect("/echo");
         assert_eq!(reactor.phase(key), Phase::Open);
         lines.lock().expect("one thread").clear();
         handle_bytes(&mut reactor.core, key, &mut [0x81, 0x01, b'x']);
@@ -111,23 +111,23 @@ fn a_broken_rule_is_one_line_of_log() {
     assert!(line.contains("error=\"unmasked\""), "{line}");
 }
 
-/// A crowd that came at once is pinged evenly, each at most an interval after it was last heard,
+/// Connections that opened at once are pinged evenly, each at most an interval after its last byte,
 /// however long a pong may take.
 #[test]
-fn a_crowd_is_pinged_evenly() {
-    const CROWD: u32 = 20_000;
+fn connections_opened_at_once_are_pinged_evenly() {
+    const CONNECTIONS: u32 = 20_000;
     const INTERVAL_S: u32 = 25;
     let mut settings = Settings::for_tests();
-    settings.limits.handshakes_in_flight_max = CROWD;
+    settings.limits.handshakes_in_flight_max = CONNECTIONS;
     settings.limits.ping_interval_ms = INTERVAL_S * 1_000;
     settings.limits.ping_timeout_ms = 60_000;
     let mut reactor = reactor_with(settings, 1);
-    let keys: Vec<ConnKey> = (0..CROWD).map(|_| reactor.newcomer("/echo")).collect();
+    let keys: Vec<ConnKey> = (0..CONNECTIONS).map(|_| reactor.connect("/echo")).collect();
     reactor.end_tick();
 
     let core = &mut reactor.core;
     let ticks_a_second = 1_000 / TICK_MS;
-    let mut heard_s = vec![0; CROWD as usize];
+    let mut last_seen_s = vec![0; CONNECTIONS as usize];
     let mut pings_in = vec![0u32; 4 * INTERVAL_S as usize];
     for second in 0..4 * INTERVAL_S {
         for _ in 0..ticks_a_second {
@@ -140,13 +140,13 @@ fn a_crowd_is_pinged_evenly() {
                 };
                 let pinged: Vec<ConnKey> = keys.iter().copied().filter(is_pinged).collect();
                 for &key in &pinged {
-                    let quiet_s = second - heard_s[key.slot() as usize];
+                    let quiet_s = second - last_seen_s[key.slot() as usize];
                     // The table is looked through once a second.
                     assert!(
                         (INTERVAL_S / 4 - 1..=INTERVAL_S + 1).contains(&quiet_s),
                         "{key:?}: a ping after {quiet_s} s"
                     );
-                    heard_s[key.slot() as usize] = second;
+                    last_seen_s[key.slot() as usize] = second;
                     handle_bytes(core, key, &mut [0x8a, 0x80, 0, 0, 0, 0]);
                 }
                 testing::forget_pending(&mut core.connections);
@@ -154,7 +154,7 @@ fn a_crowd_is_pinged_evenly() {
             }
         }
     }
-    let mean = CROWD / INTERVAL_S;
+    let mean = CONNECTIONS / INTERVAL_S;
     for (second, &pings) in pings_in.iter().enumerate().skip(2 * INTERVAL_S as usize) {
         assert!(
             (mean / 2..=mean * 3 / 2).contains(&pings),
@@ -163,11 +163,11 @@ fn a_crowd_is_pinged_evenly() {
     }
 }
 
-/// Who is not read cannot answer: neither a ping nor its silence is held against it.
+/// A client that is not read cannot answer: it is neither pinged nor timed out.
 #[test]
 fn a_paused_connection_is_not_taken_for_dead() {
     let mut reactor = reactor(1);
-    let key = reactor.newcomer("/echo");
+    let key = reactor.connect("/echo");
     reactor.end_tick();
     let core = &mut reactor.core;
     let settings = core.settings.clone();
@@ -195,32 +195,32 @@ fn a_paused_connection_is_not_taken_for_dead() {
     assert_eq!(is_pinged(core).0, Phase::Closed, "it was read, and silent");
 }
 
-/// Deadlines that come together are kept within a few turns, not in one.
+/// Deadlines that are due together are kept within a few loop iterations, not in one.
 #[test]
-fn many_deadlines_at_once_are_several_turns_work() {
-    const CROWD: u64 = 1_000;
+fn many_deadlines_at_once_are_several_iterations_work() {
+    const CONNECTIONS: u64 = 1_000;
     let mut reactor = reactor(1);
     let core = &mut reactor.core;
-    for _ in 0..CROWD {
+    for _ in 0..CONNECTIONS {
         assert!(handle_accepted(core, 0, None).is_ok(), "there is room");
     }
     let timeout_ms = core.settings.limits.handshake_timeout_ms;
     testing::advance(&mut core.connections, timeout_ms / TICK_MS);
     let timeouts = core.counters.clone();
     let timeouts = || timeouts.handshake_timeouts_total.get();
-    let mut turns = 0;
-    while timeouts() < CROWD {
+    let mut iterations = 0;
+    while timeouts() < CONNECTIONS {
         let before = timeouts();
         assert!(
             core.connections.deadlines_due() <= core.now(),
-            "the next turn comes at once"
+            "the next iteration comes at once"
         );
         keep_deadlines(core, &reactor.driver);
         assert!((1..=256).contains(&(timeouts() - before)));
         testing::forget_pending(&mut core.connections);
-        turns += 1;
+        iterations += 1;
     }
-    assert_eq!(turns, CROWD.div_ceil(256));
+    assert_eq!(iterations, CONNECTIONS.div_ceil(256));
     assert!(
         core.connections.deadlines_due() > core.now(),
         "nothing is left"

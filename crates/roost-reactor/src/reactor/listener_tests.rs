@@ -68,7 +68,7 @@ fn statuses(asks: &[(&str, &str, &str)]) -> Vec<String> {
     for _ in 0..200 {
         for reactor in &mut reactors {
             while reactor.driver.is_due() {
-                reactor.turn().expect("a simulated wait does not fail");
+                reactor.run_once().expect("a simulated wait does not fail");
             }
         }
         client.wait(Some(Duration::ZERO)).expect("simulated");

@@ -1,4 +1,4 @@
-//! Pauses: of the process, of one reactor, of everybody. Nobody who answers is cut for silence.
+//! Pauses of the process, of one reactor, of server and clients: no client that answers is cut.
 //!
 //! A pause of less than a quarter of a second is not noticed as one, so that the short ones here show
 //! that sockets are read before silence is judged, and the long ones that deadlines begin anew.
@@ -11,7 +11,7 @@ use roost_net::{CloseCause, ConnKey, ConnectOptions, Driver, Event};
 
 use super::core_tests::request;
 use crate::settings::Limits;
-use crate::{Reactor, Settings, Shared, Turn};
+use crate::{Iteration, Reactor, Settings, Shared};
 
 /// Shorter than a pause that is noticed.
 const SHORT_MS: u64 = 200;
@@ -23,7 +23,7 @@ struct World {
     net: SimNet,
     shared: Shared,
     reactors: Vec<Reactor<SimDriver>>,
-    /// Those that run.
+    /// The reactors that run.
     running: Vec<bool>,
     address: SocketAddr,
     driver: SimDriver,
@@ -98,8 +98,8 @@ impl World {
         while self.net.now() < until {
             for (reactor, running) in self.reactors.iter_mut().zip(&mut self.running) {
                 while *running && reactor.driver.is_due() {
-                    let turn = reactor.turn().expect("a simulated wait does not fail");
-                    *running = turn == Turn::Running;
+                    let iteration = reactor.run_once().expect("a simulated wait does not fail");
+                    *running = iteration == Iteration::Running;
                 }
             }
             self.driver.wait(Some(Duration::ZERO)).expect("simulated");
@@ -156,8 +156,8 @@ impl World {
         self.run(50);
         let client = &self.clients[slot];
         assert_eq!(client.closed, None, "client {slot}");
-        let heard = client.received.windows(3).any(|part| part == b"\x81\x01x");
-        assert!(heard, "client {slot} received {:x?}", client.received);
+        let received = client.received.windows(3).any(|part| part == b"\x81\x01x");
+        assert!(received, "client {slot} received {:x?}", client.received);
     }
 }
 
@@ -178,7 +178,7 @@ fn a_pong_in_the_socket_is_read_before_its_time_is_judged() {
     world.assert_serves(slot);
 }
 
-/// More answers than one turn takes, or than there are buffers for.
+/// More answers than one iteration takes, or than there are buffers for.
 #[test]
 fn answers_that_need_many_turns_are_all_read_first() {
     for (events_max, buffers) in [(1, 16), (128, 1)] {
@@ -306,7 +306,7 @@ fn deadlines_begin_anew_behind_a_pause() {
     let received = &world.clients[opening].received;
     assert!(received.starts_with(b"HTTP/1.1 101"), "{received:x?}");
     world.assert_serves(open);
-    // Once: those that say nothing then are cut.
+    // Once: clients that send nothing then are cut.
     world.run_until(open, PING);
     world.run_until(opening, PING);
     world.pause(LONG_MS);

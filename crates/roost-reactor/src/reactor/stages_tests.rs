@@ -57,7 +57,9 @@ impl World {
         let until = self.net.now() + ms * 1_000_000;
         while self.net.now() < until {
             while self.reactor.driver.is_due() {
-                self.reactor.turn().expect("a simulated wait does not fail");
+                self.reactor
+                    .run_once()
+                    .expect("a simulated wait does not fail");
             }
             self.client.wait(Some(Duration::ZERO)).expect("simulated");
             while let Some(event) = self.client.next_event() {

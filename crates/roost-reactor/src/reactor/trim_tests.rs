@@ -10,19 +10,19 @@ use crate::connections::testing;
 use crate::core::Core;
 use crate::{Reactor, Settings, Shared};
 
-const CROWD: u32 = 500;
+const CONNECTIONS: u32 = 500;
 
-/// What is kept for the next turn or the next crowd.
+/// What is kept for the next iteration or the next connections.
 fn held_bytes(core: &Core) -> usize {
     testing::held_bytes(&core.connections)
 }
 
-/// Lets time pass with a reactor and its clients; what clients are told is thrown away.
+/// Lets time pass with a reactor and its clients; what clients receive is dropped.
 fn run(net: &SimNet, reactor: &mut Reactor<SimDriver>, clients: &mut SimDriver, time: Duration) {
     let until = net.now() + time.as_nanos() as u64;
     while net.now() < until {
         while reactor.driver.is_due() {
-            reactor.turn().expect("a simulated wait does not fail");
+            reactor.run_once().expect("a simulated wait does not fail");
         }
         clients.wait(Some(Duration::ZERO)).expect("simulated");
         while let Some(event) = clients.next_event() {
@@ -38,7 +38,7 @@ fn run(net: &SimNet, reactor: &mut Reactor<SimDriver>, clients: &mut SimDriver, 
 }
 
 #[test]
-fn a_crowd_leaves_nothing_behind_and_the_reactor_sleeps() {
+fn closed_connections_leave_no_memory_and_the_reactor_sleeps() {
     let net = SimNet::new(7, SimFaults::none());
     let shared = Shared::new(Settings::for_tests(), 1, 7);
     let mut reactor = Reactor::new(net.driver(SimOptions::default()), 0, shared);
@@ -54,21 +54,21 @@ fn a_crowd_leaves_nothing_behind_and_the_reactor_sleeps() {
     );
     let before = held_bytes(&reactor.core);
 
-    for crowd in 0..2 {
-        for slot in 0..CROWD {
+    for round in 0..2 {
+        for slot in 0..CONNECTIONS {
             let options = ConnectOptions { addr, local: None };
-            let key = ConnKey::new(slot, crowd);
+            let key = ConnKey::new(slot, round);
             clients.connect(key, &options).expect("a free slot");
         }
         run(&net, &mut reactor, &mut clients, 20 * second);
         assert_eq!(
             reactor.core.counters.websockets_open.get(),
-            u64::from(CROWD)
+            u64::from(CONNECTIONS)
         );
         let full = held_bytes(&reactor.core);
-        assert!(full > before + 20_000, "{full} bytes with a crowd");
-        for slot in 0..CROWD {
-            clients.close(ConnKey::new(slot, crowd), CloseMode::Graceful);
+        assert!(full > before + 20_000, "{full} bytes with all connections");
+        for slot in 0..CONNECTIONS {
+            clients.close(ConnKey::new(slot, round), CloseMode::Graceful);
         }
         run(&net, &mut reactor, &mut clients, second);
         assert_eq!(reactor.core.connections.len(), 0);

@@ -20,14 +20,14 @@ struct Eventfd {
 
 impl Eventfd {
     fn write(&self) {
-        *self.woken.lock().expect("nobody panics") = true;
+        *self.woken.lock().expect("no thread panics") = true;
         self.changed.notify_one();
     }
 
     fn read(&self) {
-        let mut woken = self.woken.lock().expect("nobody panics");
+        let mut woken = self.woken.lock().expect("no thread panics");
         while !*woken {
-            woken = self.changed.wait(woken).expect("nobody panics");
+            woken = self.changed.wait(woken).expect("no thread panics");
         }
         *woken = false;
     }

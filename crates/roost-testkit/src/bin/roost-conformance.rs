@@ -28,7 +28,7 @@ struct Arguments {
     /// The path that sends each message back.
     #[arg(long, default_value = "/echo")]
     echo: String,
-    /// A path whose clients hear each other, not themselves; names are made by appending "-N".
+    /// A path whose clients receive each other's messages, not their own; names are made by appending "-N".
     #[arg(long)]
     raw: Option<String>,
     /// A subprotocol that the server speaks.
@@ -45,7 +45,7 @@ struct Arguments {
     filter: String,
     /// How long a case waits for an answer.
     #[arg(long, default_value_t = 5000)]
-    patience_ms: u64,
+    timeout_ms: u64,
     /// Cases asked at the same time.
     #[arg(long, default_value_t = 8)]
     jobs: usize,
@@ -68,7 +68,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(failure) => {
-            // When that fails nobody can be told.
+            // There is nowhere to report a failure to.
             let _ = writeln!(io::stderr(), "{failure}");
             ExitCode::FAILURE
         }
@@ -126,7 +126,7 @@ fn ask_url(arguments: &Arguments, url: &str) -> Result<Vec<Finding>, Failure> {
         subprotocol: arguments.subprotocol.clone(),
         subprotocol_path: arguments.subprotocol_path.clone(),
         origin: arguments.origin.clone(),
-        patience: Duration::from_millis(arguments.patience_ms),
+        timeout: Duration::from_millis(arguments.timeout_ms),
         ..Target::from_url(url)?
     };
     Ok(conformance::run(&target, &arguments.filter, arguments.jobs))

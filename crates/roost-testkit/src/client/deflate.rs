@@ -10,7 +10,7 @@ pub struct Deflate {
     answer: String,
     compress: Compress,
     /// What the server may refer to, and what came last.
-    heard: Vec<u8>,
+    received: Vec<u8>,
     client_takes_over: bool,
     server_takes_over: bool,
     server_window_bits: u8,
@@ -33,7 +33,7 @@ impl Deflate {
         Ok(Deflate {
             answer: answer.to_owned(),
             compress: Compress::new_with_window_bits(Compression::best(), false, window_bits),
-            heard: Vec::new(),
+            received: Vec::new(),
             client_takes_over: !terms.client_no_context_takeover,
             server_takes_over: !terms.server_no_context_takeover,
             server_window_bits: terms.server_window_bits.unwrap_or(15),
@@ -69,12 +69,15 @@ impl Deflate {
     pub fn inflate(&mut self, compressed: &[u8]) -> Result<Vec<u8>, Failure> {
         let reach = 1 << self.server_window_bits;
         match self.server_takes_over {
-            true => drop(self.heard.drain(..self.heard.len().saturating_sub(reach))),
-            false => self.heard.clear(),
+            true => drop(
+                self.received
+                    .drain(..self.received.len().saturating_sub(reach)),
+            ),
+            false => self.received.clear(),
         }
-        let before = self.heard.len();
-        inflate::inflate(&[compressed, &TAIL].concat(), &mut self.heard, reach)?;
-        Ok(self.heard[before..].to_vec())
+        let before = self.received.len();
+        inflate::inflate(&[compressed, &TAIL].concat(), &mut self.received, reach)?;
+        Ok(self.received[before..].to_vec())
     }
 }
 

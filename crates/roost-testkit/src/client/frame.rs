@@ -25,7 +25,7 @@ pub const RSV2: u8 = 0x20;
 /// The third.
 pub const RSV3: u8 = 0x10;
 
-/// A frame to send, right unless told otherwise: final, masked, its length in the shortest form.
+/// A frame to send, right unless changed: final, masked, its length in the shortest form.
 #[derive(Debug, Clone)]
 pub struct Frame {
     first: u8,
@@ -152,7 +152,7 @@ impl Frame {
 
 /// A frame that a server sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeardFrame {
+pub struct ReceivedFrame {
     /// Whether it ends its message.
     pub fin: bool,
     /// The reserved bits, each in its place.
@@ -163,7 +163,7 @@ pub struct HeardFrame {
     pub payload: Vec<u8>,
 }
 
-impl HeardFrame {
+impl ReceivedFrame {
     /// Code and reason of a close frame.
     ///
     /// # Errors
@@ -192,7 +192,10 @@ impl HeardFrame {
 
 /// The frame at the front of `bytes` and its length there; `None` while it is not whole. What a
 /// server must not send is a failure.
-pub(super) fn parse(bytes: &[u8], deflate: bool) -> Result<Option<(HeardFrame, usize)>, Failure> {
+pub(super) fn parse(
+    bytes: &[u8],
+    deflate: bool,
+) -> Result<Option<(ReceivedFrame, usize)>, Failure> {
     let [first, second, rest @ ..] = bytes else {
         return Ok(None);
     };
@@ -236,7 +239,7 @@ pub(super) fn parse(bytes: &[u8], deflate: bool) -> Result<Option<(HeardFrame, u
     };
     let payload = payload.to_vec();
     Ok(Some((
-        HeardFrame {
+        ReceivedFrame {
             fin,
             rsv,
             opcode,
@@ -257,11 +260,11 @@ mod tests {
         // RFC 6455 §5.7.
         let hello = Frame::text("Hello").bytes();
         assert_eq!(hello, b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
-        let heard = parse(b"\x81\x05Hello", false)
+        let received = parse(b"\x81\x05Hello", false)
             .expect("right")
             .expect("whole");
-        assert_eq!(heard.0.payload, b"Hello");
-        assert_eq!(heard.1, 7);
+        assert_eq!(received.0.payload, b"Hello");
+        assert_eq!(received.1, 7);
         let long = [&b"\x82\x7f\0\0\0\0\0\x01\0\0"[..], &[7; 65536]].concat();
         assert_eq!(
             parse(&long, false).expect("right").expect("whole").1,
@@ -288,7 +291,7 @@ mod tests {
             parse(b"\xc1\x00", true).is_ok(),
             "RSV1 with permessage-deflate"
         );
-        let close = |payload: &[u8]| HeardFrame {
+        let close = |payload: &[u8]| ReceivedFrame {
             fin: true,
             rsv: 0,
             opcode: opcode::CLOSE,

@@ -1,4 +1,4 @@
-//! What one client hears of another: asked where [`Target::raw`] names a path that connects them.
+//! What one client receives from another: asked where [`Target::raw`] names a path that connects them.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -81,7 +81,7 @@ pub(super) const CASES: &[Case] = &[
     ),
     case(
         "channel.both_ways",
-        "two clients hear each other",
+        "two clients receive each other's messages",
         "6455 §1.1",
         |t| {
             between(t, |from, to| {
@@ -94,13 +94,13 @@ pub(super) const CASES: &[Case] = &[
     ),
     case(
         "channel.invalid_text",
-        "text that is not UTF-8 reaches nobody",
+        "text that is not UTF-8 reaches no client",
         "6455 §8.1",
         |t| broken(t, &[Frame::text("ok then"), Frame::text(b"\xff")], &[1007]),
     ),
     case(
         "channel.unfinished",
-        "a message that is never finished reaches nobody",
+        "a message that is never finished reaches no client",
         "6455 §5.4",
         |t| {
             broken(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::target::{PROTOCOL_ERROR, Target, closes, ended, fail, failed, loose, pass, works};
 use super::{Case, Outcome, Verdict, case};
-use crate::client::{Frame, Heard, Message, opcode};
+use crate::client::{Frame, Message, Received, opcode};
 
 pub(super) const CASES: &[Case] = &[
     case(
@@ -16,7 +16,7 @@ pub(super) const CASES: &[Case] = &[
             client.send_frame(&Frame::new(opcode::CLOSE, ""))?;
             match client.receive()? {
                 Message::Close(None | Some(1000), _) => ended(&mut client),
-                other => fail(format!("heard {other:?}")),
+                other => fail(format!("received {other:?}")),
             }
         },
     ),
@@ -214,12 +214,14 @@ pub(super) const CASES: &[Case] = &[
             let mut client = t.open()?;
             client.send_close(3456, "κόσμε")?;
             match client.receive()? {
-                Message::Close(Some(3456), heard) if heard == "κόσμε" => ended(&mut client),
-                // §5.5.1 speaks of the status code alone.
-                Message::Close(None | Some(1000 | 3456), heard) => {
-                    loose(format!("answered with the reason {heard:?}"))
+                Message::Close(Some(3456), received) if received == "κόσμε" => {
+                    ended(&mut client)
                 }
-                other => fail(format!("heard {other:?}")),
+                // §5.5.1 speaks of the status code alone.
+                Message::Close(None | Some(1000 | 3456), received) => {
+                    loose(format!("answered with the reason {received:?}"))
+                }
+                other => fail(format!("received {other:?}")),
             }
         },
     ),
@@ -508,10 +510,12 @@ fn legal(t: &Target, code: u16) -> Outcome {
     let mut client = t.open()?;
     client.send_close(code, "")?;
     match client.receive()? {
-        Message::Close(Some(heard), _) if heard == code => ended(&mut client),
+        Message::Close(Some(received), _) if received == code => ended(&mut client),
         // RFC 6455 §5.5.1: the endpoint typically echoes the status code it received.
-        Message::Close(heard @ (None | Some(1000)), _) => loose(format!("answered with {heard:?}")),
-        other => fail(format!("heard {other:?}")),
+        Message::Close(received @ (None | Some(1000)), _) => {
+            loose(format!("answered with {received:?}"))
+        }
+        other => fail(format!("received {other:?}")),
     }
 }
 
@@ -546,12 +550,12 @@ fn fin_behind(t: &Target, bytes: &[u8]) -> Outcome {
 /// The server ends too; a close frame on the way is allowed.
 fn end_without_close(t: &Target, client: &mut crate::client::Client) -> Outcome {
     loop {
-        match client.hear()? {
-            Heard::Fin | Heard::Reset => return pass(),
-            Heard::Frame(frame) if frame.opcode == opcode::CLOSE => {}
-            Heard::Frame(frame) => return fail(format!("heard {frame:?}")),
-            Heard::Silence => {
-                return fail(format!("is still connected after {:?}", t.patience));
+        match client.receive_any()? {
+            Received::Fin | Received::Reset => return pass(),
+            Received::Frame(frame) if frame.opcode == opcode::CLOSE => {}
+            Received::Frame(frame) => return fail(format!("received {frame:?}")),
+            Received::Silence => {
+                return fail(format!("is still connected after {:?}", t.timeout));
             }
         }
     }

@@ -97,7 +97,7 @@ pub(super) const CASES: &[Case] = &[
     ),
     case(
         "control.pong.unsolicited",
-        "a pong nobody asked for is ignored",
+        "an unsolicited pong is ignored",
         "6455 §5.5.3",
         |t| {
             t.echoes(
@@ -202,7 +202,7 @@ pub(super) const CASES: &[Case] = &[
             if both.contains(&text) && both.contains(&Message::Pong(b"ping".to_vec())) {
                 return works_and_closes(client);
             }
-            fail(format!("heard {both:?}"))
+            fail(format!("received {both:?}"))
         },
     ),
     case(
@@ -225,7 +225,7 @@ fn many(t: &Target, count: u32) -> Outcome {
     loop {
         let payload = match client.receive()? {
             Message::Pong(payload) => payload,
-            other => return fail(format!("heard {other:?}")),
+            other => return fail(format!("received {other:?}")),
         };
         let Ok(number) = payload.try_into().map(u32::from_be_bytes) else {
             return fail("a pong with another payload than any ping");

@@ -329,7 +329,7 @@ fn malformed(t: &Target, offer: &str) -> Outcome {
     let mut client = t.connect()?;
     let line = format!("Sec-WebSocket-Extensions: {offer}");
     client.send(&t.request().header(line).bytes())?;
-    match client.hear_response()? {
+    match client.receive_response()? {
         Some(response) => judge_refusal(response.status, &[400]),
         None => loose("ends without an answer"),
     }

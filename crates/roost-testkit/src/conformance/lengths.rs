@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::target::{Expected, PROTOCOL_ERROR, TOO_BIG, Target, loose, pass};
 use super::{Case, Outcome, case};
-use crate::client::{Frame, Heard, LengthForm, opcode};
+use crate::client::{Frame, LengthForm, Received, opcode};
 
 pub(super) const CASES: &[Case] = &[
     case(
@@ -193,25 +193,25 @@ pub(super) const CASES: &[Case] = &[
     ),
     case(
         "length.huge.2_63_less_1",
-        "length 2^63 - 1 is told to be too big",
+        "length 2^63 - 1 is closed as too big",
         "6455 §7.4.1",
         |t| huge(t, (1 << 63) - 1),
     ),
     case(
         "length.huge.2_62",
-        "length 2^62 is told to be too big",
+        "length 2^62 is closed as too big",
         "6455 §7.4.1",
         |t| huge(t, 1 << 62),
     ),
     case(
         "length.huge.2_40",
-        "length 2^40 is told to be too big",
+        "length 2^40 is closed as too big",
         "6455 §7.4.1",
         |t| huge(t, 1 << 40),
     ),
     case(
         "length.huge.sum",
-        "fragments whose lengths add up beyond 2^64 are told to be too big",
+        "fragments whose lengths add up beyond 2^64 are closed as too big",
         "6455 §10.4",
         sum,
     ),
@@ -266,21 +266,21 @@ fn declared(t: &Target, length: u64) -> Outcome {
 fn huge(t: &Target, length: u64) -> Outcome {
     let mut client = t.open()?;
     client.send_frame(&Frame::new(opcode::BINARY, "").declare(length))?;
-    match client.hear()? {
+    match client.receive_any()? {
         // No RFC obliges a server to have a limit; §10.4 advises it.
-        Heard::Silence => loose("waits for it"),
-        heard => judge_close(heard),
+        Received::Silence => loose("waits for it"),
+        received => judge_close(received),
     }
 }
 
-fn judge_close(heard: Heard) -> Outcome {
-    match heard {
-        Heard::Frame(frame) if frame.opcode == opcode::CLOSE => match frame.close_body()? {
+fn judge_close(received: Received) -> Outcome {
+    match received {
+        Received::Frame(frame) if frame.opcode == opcode::CLOSE => match frame.close_body()? {
             (Some(code), _) if TOO_BIG.contains(&code) => pass(),
             (code, _) => super::target::fail(format!("closed with {code:?}, expected 1009")),
         },
-        Heard::Fin | Heard::Reset => loose("ends without a close frame (6455 §7.1.7)"),
-        heard => super::target::fail(format!("{heard:?} to a length beyond all memory")),
+        Received::Fin | Received::Reset => loose("ends without a close frame (6455 §7.1.7)"),
+        received => super::target::fail(format!("{received:?} to a length beyond all memory")),
     }
 }
 
@@ -289,9 +289,9 @@ fn sum(t: &Target) -> Outcome {
     let first = Frame::binary("0123456789").unfinished();
     let second = Frame::continuation("").declare((1 << 63) - 6);
     client.send_frames(&[first, second])?;
-    match client.hear()? {
-        Heard::Silence => loose("waits for it"),
-        heard => judge_close(heard),
+    match client.receive_any()? {
+        Received::Silence => loose("waits for it"),
+        received => judge_close(received),
     }
 }
 

@@ -19,7 +19,7 @@ pub fn own_target(address: SocketAddr) -> Target {
         subprotocol: Some("wamp.2.json".to_owned()),
         subprotocol_path: Some("/wamp".to_owned()),
         origin: Some(ORIGIN.to_owned()),
-        patience: Duration::from_secs(10),
+        timeout: Duration::from_secs(10),
         ..Target::at(address)
     }
 }

@@ -1,4 +1,4 @@
-//! Floods, slow and silent peers, and what those beside them notice (RFC 6455 §10).
+//! Floods, slow and silent peers, and what other clients notice (RFC 6455 §10).
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ pub(super) const CASES: &[Case] = &[
     ),
     case(
         "peers.flood.pongs",
-        "100,000 pongs nobody asked for are ignored",
+        "100,000 unsolicited pongs are ignored",
         "6455 §5.5.3",
         |t| {
             let mut client = t.open()?;
@@ -69,7 +69,7 @@ pub(super) const CASES: &[Case] = &[
     ),
     case(
         "peers.flood.pings_unread",
-        "20,000 pings with nobody reading are survived, and the last is answered",
+        "20,000 pings without reading are survived, and the last is answered",
         "6455 §5.5.3",
         flood_unread,
     ),
@@ -123,7 +123,7 @@ pub(super) const CASES: &[Case] = &[
         },
     ),
     case(
-        "peers.deaf",
+        "peers.never_reads",
         "beside ten peers that do not read their answers a client is served",
         "6455 §10.4",
         |t| {
@@ -213,7 +213,7 @@ fn flood_unread(t: &Target) -> Outcome {
             Message::Pong(payload) if payload == b"last" => break,
             Message::Pong(_) if pongs < 20_000 => pongs += 1,
             Message::Pong(_) => return fail("more pongs than pings"),
-            other => return fail(format!("heard {other:?}")),
+            other => return fail(format!("received {other:?}")),
         }
     }
     works_and_closes(client)

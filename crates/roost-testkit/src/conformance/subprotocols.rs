@@ -205,7 +205,7 @@ fn selected(t: &Target, lines: fn(&str) -> Vec<String>) -> Outcome {
 fn malformed(t: &Target, line: &str) -> Outcome {
     let mut client = t.connect()?;
     client.send(&t.request().header(line).bytes())?;
-    let Some(response) = client.hear_response()? else {
+    let Some(response) = client.receive_response()? else {
         return loose("ends without an answer");
     };
     match (response.status, response.header("Sec-WebSocket-Protocol")) {

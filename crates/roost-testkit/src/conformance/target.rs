@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use super::{Outcome, Verdict};
-use crate::client::{Client, Failure, Frame, Heard, Request, opcode};
+use crate::client::{Client, Failure, Frame, Received, Request, opcode};
 
 /// A server, and what is known of it.
 #[derive(Debug, Clone)]
@@ -15,7 +15,7 @@ pub struct Target {
     pub host: String,
     /// A path that sends each message back, unchanged.
     pub echo: String,
-    /// A path whose clients hear each other's messages but not their own.
+    /// A path whose clients receive each other's messages but not their own.
     pub raw: Option<String>,
     /// A subprotocol it speaks.
     pub subprotocol: Option<String>,
@@ -24,7 +24,7 @@ pub struct Target {
     /// The one origin it allows, `https`, with a host in lower case and without a port.
     pub origin: Option<String>,
     /// How long a case waits for an answer.
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
 impl Target {
@@ -64,14 +64,14 @@ impl Target {
             subprotocol: None,
             subprotocol_path: None,
             origin: None,
-            patience: Duration::from_secs(5),
+            timeout: Duration::from_secs(5),
         }
     }
 
     /// Connects.
     pub(super) fn connect(&self) -> Result<Client, Failure> {
         let mut client = Client::connect(self.address)?;
-        client.set_patience(self.patience);
+        client.set_timeout(self.timeout);
         Ok(client)
     }
 
@@ -132,7 +132,7 @@ impl Target {
         let bytes: Vec<u8> = frames.iter().flat_map(Frame::bytes).collect();
         let mut client = self.open()?;
         client.send(&bytes)?;
-        expected.hear(&mut client)?;
+        expected.expect_from(&mut client)?;
         works_and_closes(client)
     }
 
@@ -159,7 +159,7 @@ pub(super) enum Expected<'a> {
 }
 
 impl Expected<'_> {
-    pub(super) fn hear(self, client: &mut Client) -> Result<(), Failure> {
+    pub(super) fn expect_from(self, client: &mut Client) -> Result<(), Failure> {
         match self {
             Expected::Text(text) => client.expect_text(text),
             Expected::Binary(bytes) => client.expect_binary(bytes),
@@ -189,19 +189,19 @@ pub(super) fn closes(mut client: Client) -> Outcome {
 
 /// After both close frames, the server ends the TCP connection first.
 pub(super) fn ended(client: &mut Client) -> Outcome {
-    match client.hear()? {
-        Heard::Fin => Ok(Verdict::Pass),
+    match client.receive_any()? {
+        Received::Fin => Ok(Verdict::Pass),
         // RFC 6455 §7.1.1: to obtain a clean closure, use shutdown() and read to the peer's FIN.
-        Heard::Reset => loose("RST instead of FIN after the close frames (6455 §7.1.1)"),
-        Heard::Silence => loose("does not end the TCP connection first (6455 §7.1.1)"),
-        Heard::Frame(frame) => fail(format!("a frame after the close frame: {frame:?}")),
+        Received::Reset => loose("RST instead of FIN after the close frames (6455 §7.1.1)"),
+        Received::Silence => loose("does not end the TCP connection first (6455 §7.1.1)"),
+        Received::Frame(frame) => fail(format!("a frame after the close frame: {frame:?}")),
     }
 }
 
 /// The server fails the connection: a close frame with one of these codes, then FIN.
 pub(super) fn failed(client: &mut Client, codes: &[u16]) -> Outcome {
-    match client.hear()? {
-        Heard::Frame(frame) if frame.opcode == opcode::CLOSE => {
+    match client.receive_any()? {
+        Received::Frame(frame) if frame.opcode == opcode::CLOSE => {
             let (code, reason) = frame.close_body()?;
             if !code.is_some_and(|code| codes.contains(&code)) {
                 return fail(format!(
@@ -210,16 +210,16 @@ pub(super) fn failed(client: &mut Client, codes: &[u16]) -> Outcome {
             }
             ended(client)
         }
-        Heard::Frame(frame) => fail(format!("answered {frame:?} instead of failing")),
+        Received::Frame(frame) => fail(format!("answered {frame:?} instead of failing")),
         // RFC 6455 §7.1.7: an endpoint SHOULD send a close frame with a code.
-        Heard::Fin | Heard::Reset => loose("ends without a close frame (6455 §7.1.7)"),
-        Heard::Silence => fail("does not fail the connection"),
+        Received::Fin | Received::Reset => loose("ends without a close frame (6455 §7.1.7)"),
+        Received::Silence => fail("does not fail the connection"),
     }
 }
 
 /// The answer to a request is one of these statuses.
 pub(super) fn refused(client: &mut Client, statuses: &[u16]) -> Outcome {
-    match client.hear_response()? {
+    match client.receive_response()? {
         Some(response) => judge_refusal(response.status, statuses),
         None => loose(format!("ends without an answer, expected {statuses:?}")),
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::fragments::texts;
 use super::target::{Expected, NOT_UTF8, Target, failed, loose, works_and_closes};
 use super::{Case, Outcome, case};
-use crate::client::{Frame, Heard};
+use crate::client::{Frame, Received};
 
 pub(super) const CASES: &[Case] = &[
     case(
@@ -320,17 +320,17 @@ fn invalid(t: &Target, bytes: &[u8]) -> Outcome {
 /// RFC 6455 §8.1 asks to fail; at once is better, but only good practice.
 fn early(t: &Target, bytes: &[u8]) -> Outcome {
     let mut client = t.open()?;
-    client.set_patience(t.patience.min(Duration::from_secs(2)));
+    client.set_timeout(t.timeout.min(Duration::from_secs(2)));
     client.send(bytes)?;
     match failed(&mut client, NOT_UTF8)? {
         super::Verdict::Fail(reason) if reason == "does not fail the connection" => {
             // It may still notice at the message's end.
             client.send(&Frame::continuation(vec![b'x'; 1000]).bytes())?;
-            match client.hear()? {
-                Heard::Frame(frame) if frame.close_body()?.0 == Some(1007) => {
+            match client.receive_any()? {
+                Received::Frame(frame) if frame.close_body()?.0 == Some(1007) => {
                     loose("fails only at the message's end")
                 }
-                heard => super::target::fail(format!("heard {heard:?}")),
+                received => super::target::fail(format!("received {received:?}")),
             }
         }
         verdict => Ok(verdict),

@@ -1,6 +1,6 @@
-//! The slow side in a simulation: it asks, goes on asking without reading the answers, reads again,
-//! and ends in the middle of the day with its rings full. Whatever it does, the promises to the
-//! others are checked as on every other day.
+//! The control thread in a simulation: it sends requests, goes on without reading the answers, reads
+//! again, and ends in the middle of the script with its rings full. The checks of all other peers are
+//! the same as without it.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use roost_reactor::{CONNECTIONS_MAX, ControlPeer, Part, Request, RingFull, Share
 
 use super::plan::Plan;
 
-/// The slow side, as long as it lives.
+/// The simulated control thread.
 pub(super) struct Control {
     driver: SimDriver,
     rng: SimRng,
@@ -25,9 +25,9 @@ pub(super) struct Control {
     listed: u64,
 }
 
-/// What it does at a time of the day.
+/// What it does at a time of the script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mood {
+enum Phase {
     Asks,
     /// It asks and does not read.
     Hangs,
@@ -36,7 +36,7 @@ enum Mood {
 }
 
 impl Control {
-    /// On one seed of four; the other seeds stay the days they were without it.
+    /// On one seed of four, so that the others keep their plans.
     pub(super) fn new(
         plan: &Plan,
         shared: &Shared,
@@ -63,26 +63,26 @@ impl Control {
         self.peer.is_some() && self.driver.is_due()
     }
 
-    pub(super) fn turn(&mut self, now_ns: u64) {
+    pub(super) fn run_once(&mut self, now_ns: u64) {
         while self.driver.next_event().is_some() {}
         let Some(mut peer) = self.peer.take() else {
             return;
         };
         peer.wake_up();
-        let mood = mood_at(now_ns);
-        if mood != Mood::Hangs {
+        let phase = phase_at(now_ns);
+        if phase != Phase::Hangs {
             self.read(&mut peer);
         }
-        match mood {
-            Mood::Asks => {
+        match phase {
+            Phase::Asks => {
                 for _ in 0..self.rng.between(0, 4) {
                     let reactor = self.rng.below(peer.reactors() as u64) as usize;
                     self.ask(&mut peer, reactor);
                 }
             }
             // More than a ring holds, of every reactor.
-            Mood::Hangs | Mood::Ends => {
-                if mood == Mood::Ends {
+            Phase::Hangs | Phase::Ends => {
+                if phase == Phase::Ends {
                     self.check_answers();
                 }
                 for reactor in 0..peer.reactors() {
@@ -91,12 +91,12 @@ impl Control {
                     }
                 }
             }
-            Mood::Reads => {}
+            Phase::Reads => {}
         }
-        if mood == Mood::Ends {
+        if phase == Phase::Ends {
             return; // and the peer is dropped
         }
-        let may_sleep = mood == Mood::Hangs || peer.may_sleep();
+        let may_sleep = phase == Phase::Hangs || peer.may_sleep();
         let timeout = Duration::from_micros(if may_sleep {
             self.rng.between(500, 40_000)
         } else {
@@ -153,7 +153,7 @@ impl Control {
         assert_eq!(
             self.unanswered.len() as u64,
             dropped,
-            "requests of the slow side without an answer, and answers dropped"
+            "control requests without an answer, and answers dropped"
         );
     }
 
@@ -169,7 +169,7 @@ impl Control {
     }
 }
 
-/// What the slow side has seen.
+/// What the control thread has seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ControlReport {
     /// Requests answered.
@@ -182,17 +182,17 @@ pub struct ControlReport {
     pub dropped: u64,
 }
 
-/// Whether the day of a seed has a slow side.
+/// Whether a seed has a control thread.
 fn has_control(seed: u64) -> bool {
     seed % 4 == 3
 }
 
-fn mood_at(now_ns: u64) -> Mood {
+fn phase_at(now_ns: u64) -> Phase {
     match now_ns / 1_000_000 {
-        ..2_500 => Mood::Asks,
-        2_500..3_500 => Mood::Hangs,
-        3_500..4_000 => Mood::Asks,
-        4_000..4_600 => Mood::Reads,
-        _ => Mood::Ends,
+        ..2_500 => Phase::Asks,
+        2_500..3_500 => Phase::Hangs,
+        3_500..4_000 => Phase::Asks,
+        4_000..4_600 => Phase::Reads,
+        _ => Phase::Ends,
     }
 }

@@ -1,12 +1,12 @@
-//! What a connection may cost, by what it has sent: checked behind every turn of a reactor, for
-//! every connection, those of the crowd and those of the hostile peers alike.
+//! What a connection may cost, by what it has sent: checked after every loop iteration of a reactor,
+//! for every connection, of peers and of hostile peers alike.
 
 use roost_net::Driver;
 use roost_net::sim::SimDriver;
 use roost_reactor::{ConnCost, Reactor};
 
-use super::crowd::Crowd;
 use super::hostile::Hostiles;
+use super::peers::Peers;
 
 /// The most that was seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct Costs {
     pub steps_per_byte: u64,
     /// Bytes that hostile peers have sent.
     pub hostile_bytes: u64,
-    /// Bytes that waited for one of the crowd that always reads.
+    /// Bytes that waited for a peer that always reads.
     pub reader_bytes: u64,
     /// Bytes that all together held, in thousandths of the budget.
     pub held_per_mille: u64,
@@ -31,46 +31,44 @@ impl Costs {
     pub(super) fn check(
         &mut self,
         reactor: &Reactor<SimDriver>,
-        crowd: &Crowd,
+        peers: &Peers,
         hostiles: &Hostiles,
     ) {
-        for account in reactor.conn_costs() {
-            let address = reactor.driver().peer_addr(account.key);
+        for cost in reactor.conn_costs() {
+            let address = reactor.driver().peer_addr(cost.key);
             let hostile = address.and_then(|address| hostiles.sent_from(address));
-            if let Err(what) = self.check_one(&account, hostile.map(|(_, sent)| sent)) {
-                let who = hostile.map_or("one of the crowd".to_owned(), |(attack, _)| {
-                    format!("{attack:?}")
-                });
-                panic!("{who} at {address:?} {what}: {account:?}");
+            if let Err(what) = self.check_one(&cost, hostile.map(|(_, sent)| sent)) {
+                let name = hostile.map_or("a peer".to_owned(), |(attack, _)| format!("{attack:?}"));
+                panic!("{name} at {address:?} {what}: {cost:?}");
             }
-            if address.is_some_and(|address| crowd.reads(address)) {
-                self.reader_bytes = self.reader_bytes.max(account.output_bytes);
+            if address.is_some_and(|address| peers.reads(address)) {
+                self.reader_bytes = self.reader_bytes.max(cost.output_bytes);
             }
         }
     }
 
-    fn check_one(&mut self, account: &ConnCost, sent: Option<u64>) -> Result<(), &'static str> {
-        // The books are the server's own: the peer knows better what it has sent.
-        if sent.is_some_and(|sent| account.received_bytes > sent) {
-            return Err("has not sent what the server says it received");
+    fn check_one(&mut self, cost: &ConnCost, sent: Option<u64>) -> Result<(), &'static str> {
+        // The peer's own count of what it has sent checks the server's.
+        if sent.is_some_and(|sent| cost.received_bytes > sent) {
+            return Err("sent less than the server counts as received");
         }
-        let twice = 2 * account.unfinished_bytes;
-        if account.input_bytes > PINNED_BYTES_BASE + twice {
-            return Err("pins more than its due");
+        let twice = 2 * cost.unfinished_bytes;
+        if cost.input_bytes > PINNED_BYTES_BASE + twice {
+            return Err("pins more than its limit");
         }
-        let answers_max = OUTPUT_BYTES_BASE + 2 * account.received_bytes;
-        if account.hears_itself_only && account.output_bytes > answers_max {
-            return Err("makes more wait than its due");
+        let answers_max = OUTPUT_BYTES_BASE + 2 * cost.received_bytes;
+        if cost.hears_itself_only && cost.output_bytes > answers_max {
+            return Err("has more waiting than its limit");
         }
-        let received = account.received_bytes;
-        if account.steps > STEPS_PER_BYTE_MAX * (1 + received) {
-            return Err("makes more work than its due");
+        let received = cost.received_bytes;
+        if cost.steps > STEPS_PER_BYTE_MAX * (1 + received) {
+            return Err("makes more work than its limit");
         }
         self.pinned_beyond = self
             .pinned_beyond
-            .max(account.input_bytes.saturating_sub(twice));
+            .max(cost.input_bytes.saturating_sub(twice));
         if received >= 1_000 {
-            self.steps_per_byte = self.steps_per_byte.max(account.steps.div_ceil(received));
+            self.steps_per_byte = self.steps_per_byte.max(cost.steps.div_ceil(received));
         }
         Ok(())
     }

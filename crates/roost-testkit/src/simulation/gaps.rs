@@ -1,9 +1,9 @@
-//! What those missed who did not read, where the policy drops: no more than it must, and the right
-//! ones.
+//! What slow consumers missed under a policy that drops: no more than it must, and the right
+//! messages.
 
 use roost_reactor::SlowConsumer;
 
-use super::peer::{Kind, Manner, Peer, Sent, State, Window};
+use super::peer::{Behavior, Kind, Peer, Sent, State, Window};
 use super::plan::{NAMESPACES, Plan};
 
 /// What was missed, by namespace.
@@ -18,38 +18,38 @@ struct Missed {
     maybe_more: bool,
 }
 
-/// What one subscription of one that did not read got and missed.
+/// What one subscription of a slow consumer received and missed.
 pub(super) struct Gap<'a> {
     pub(super) plan: &'a Plan,
     pub(super) peer: &'a Peer,
     pub(super) window: &'a Window,
     /// The channel's publications, in its order.
     pub(super) sent: Vec<Sent>,
-    /// Places in that order of those that came.
+    /// Places in that order of the messages received.
     pub(super) places: &'a [usize],
-    /// And of those that did not.
+    /// And of the messages missed.
     pub(super) missing: &'a [usize],
-    /// There are others that may have been dropped before the subscription was known to be one.
+    /// More may have been dropped before the subscription was known to be one.
     pub(super) before: bool,
-    /// There are others that may have been dropped behind the last that came.
+    /// More may have been dropped behind the last that was received.
     pub(super) behind: bool,
 }
 
 impl Gaps {
-    /// One that did not read and has gone may have had subscriptions that it never knew of.
+    /// A closed slow consumer may have had subscriptions whose acknowledgement it never read.
     pub(super) fn note_peer(&mut self, peer: &Peer, plan: &Plan) {
         if peer.reads() || peer.state == State::Open {
             return;
         }
         for channel in 0..plan.channels {
             if matches!(peer.kind, Kind::Wamp(_)) || peer.kind == Kind::Raw(channel) {
-                self.note_untold(channel);
+                self.note_unknown(channel);
             }
         }
     }
 
-    /// What was published in this channel nobody can tell any more.
-    pub(super) fn note_untold(&mut self, channel: usize) {
+    /// It is not known what was published in this channel.
+    pub(super) fn note_unknown(&mut self, channel: usize) {
         self.0[channel % NAMESPACES.len()].maybe_more = true;
     }
 
@@ -84,7 +84,7 @@ impl Gaps {
 
 impl Gap<'_> {
     fn check(&self) -> Result<(), String> {
-        match Plan::slow_receivers_of(self.window.channel) {
+        match Plan::slow_consumer_of(self.window.channel) {
             SlowConsumer::Close => Ok(()),
             SlowConsumer::DropOldest => self.check_oldest(),
             SlowConsumer::DropNewest => self.check_newest(),
@@ -92,7 +92,7 @@ impl Gap<'_> {
         }
     }
 
-    /// The last that was dropped was dropped because those behind it, which came, needed its room.
+    /// The last message dropped made room for those behind it, which were received.
     fn check_oldest(&self) -> Result<(), String> {
         let (Some(&last), true) = (self.missing.last(), self.has_own_lane()) else {
             return Ok(());
@@ -105,7 +105,7 @@ impl Gap<'_> {
                 "place {last} was dropped for {behind} bytes, and {bytes_max} may wait"
             ));
         }
-        match self.came_after_settling() {
+        match self.received_after_backlog_full() {
             Some((_, came))
                 if came.iter().map(|sent| sent.frame_bytes).sum::<u64>() > bytes_max =>
             {
@@ -115,7 +115,7 @@ impl Gap<'_> {
         }
     }
 
-    /// Each that was dropped found no room: those before it, which came, still waited.
+    /// Each message dropped found no room: those before it, which were received, still waited.
     fn check_newest(&self) -> Result<(), String> {
         if !self.has_own_lane() {
             return Ok(());
@@ -133,7 +133,7 @@ impl Gap<'_> {
             }
         }
         // And while nothing is read, there never is room again.
-        match self.came_after_settling() {
+        match self.received_after_backlog_full() {
             Some((dropped, came))
                 if came.iter().map(|sent| sent.frame_bytes).sum::<u64>() >= dropped.frame_bytes =>
             {
@@ -148,7 +148,7 @@ impl Gap<'_> {
         if self.is_live() && self.missing.last() > self.places.last() {
             return Err("the latest message did not come".to_owned());
         }
-        match self.came_after_settling() {
+        match self.received_after_backlog_full() {
             Some((_, came)) if came.len() > 1 => Err(format!("{} waited at once", came.len())),
             _ => Ok(()),
         }
@@ -156,17 +156,17 @@ impl Gap<'_> {
 
     /// What came of all that was published from some time after the first drop on and before the
     /// peer read again; and the drop after which that was. The network takes nothing meanwhile.
-    fn came_after_settling(&self) -> Option<(&Sent, Vec<&Sent>)> {
-        if self.peer.manner != Manner::Hoarder {
+    fn received_after_backlog_full(&self) -> Option<(&Sent, Vec<&Sent>)> {
+        if self.peer.behavior != Behavior::NeverReads {
             return None;
         }
         let first = self.sent[*self.missing.first()?].at;
-        let mut settled = self.missing.iter();
-        let settled = *settled.find(|&&place| self.sent[place].at > first + SETTLED_NS)?;
-        let came = self.places.iter().filter(|&&place| place > settled);
+        let mut full = self.missing.iter();
+        let full = *full.find(|&&place| self.sent[place].at > first + BACKLOG_FULL_NS)?;
+        let came = self.places.iter().filter(|&&place| place > full);
         let came = came.map(|&place| &self.sent[place]);
-        let came = came.filter(|sent| sent.at + SETTLED_NS < self.plan.end_ns);
-        Some((&self.sent[settled], came.collect()))
+        let came = came.filter(|sent| sent.at + BACKLOG_FULL_NS < self.plan.end_ns);
+        Some((&self.sent[full], came.collect()))
     }
 
     /// Nothing of another channel waits in the same lane.
@@ -175,9 +175,9 @@ impl Gap<'_> {
     }
 
     fn is_live(&self) -> bool {
-        self.peer.present && !self.window.ended
+        self.peer.alive && !self.window.ended
     }
 }
 
-/// After so long, the network has taken all it takes of one that does not read.
-const SETTLED_NS: u64 = 200_000_000;
+/// After this time the network has taken all it takes for a peer that does not read.
+const BACKLOG_FULL_NS: u64 = 200_000_000;

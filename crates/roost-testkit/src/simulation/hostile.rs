@@ -1,5 +1,5 @@
 //! Peers that aim at the server's memory and time: each sends little at a time and wants much to be
-//! kept or done for it. They judge nothing they hear; what they cost is judged by `costs.rs`.
+//! kept or done for it. They check nothing; `costs.rs` checks what they cost.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -18,7 +18,7 @@ pub(super) struct Hostiles {
     driver: SimDriver,
     address: SocketAddr,
     peers: Vec<Hostile>,
-    /// When who goes on.
+    /// When which peer sends next.
     agenda: BinaryHeap<Reverse<(u64, usize)>>,
 }
 
@@ -28,7 +28,7 @@ struct Hostile {
     pieces: Vec<Vec<u8>>,
     gap_ns: u64,
     holds_socket: bool,
-    has_dialled: bool,
+    has_dialed: bool,
     connected: bool,
     in_flight: bool,
     /// Bytes handed to the network.
@@ -91,7 +91,7 @@ impl Hostiles {
                 pieces,
                 gap_ns: rng.between(100_000, 4_000_000),
                 holds_socket: false,
-                has_dialled: false,
+                has_dialed: false,
                 connected: false,
                 in_flight: false,
                 sent_bytes: 0,
@@ -106,7 +106,7 @@ impl Hostiles {
             peers,
             agenda,
         };
-        hostiles.turn(); // the driver must learn of the agenda
+        hostiles.run_once(); // the driver must know the next due time
         hostiles
     }
 
@@ -130,7 +130,7 @@ impl Hostiles {
     }
 
     /// All of them vanish.
-    pub(super) fn hang_up(&mut self) {
+    pub(super) fn abort_all(&mut self) {
         self.agenda.clear();
         for index in 0..self.peers.len() {
             if std::mem::take(&mut self.peers[index].holds_socket) {
@@ -143,7 +143,7 @@ impl Hostiles {
         self.driver.is_due()
     }
 
-    pub(super) fn turn(&mut self) {
+    pub(super) fn run_once(&mut self) {
         while let Some(event) = self.driver.next_event() {
             match event {
                 Event::Connected(key) => self.peers[index_of(key)].connected = true,
@@ -158,7 +158,7 @@ impl Hostiles {
             && at <= now
         {
             self.agenda.pop();
-            if self.go_on(index) {
+            if self.send_next(index) {
                 let next = now + self.peers[index].gap_ns;
                 self.agenda.push(Reverse((next, index)));
             }
@@ -176,17 +176,17 @@ impl Hostiles {
     }
 
     /// Dials, or sends the next piece. False when the peer is done.
-    fn go_on(&mut self, index: usize) -> bool {
+    fn send_next(&mut self, index: usize) -> bool {
         let (key, peer) = (key_of(index), &mut self.peers[index]);
         if !peer.holds_socket {
-            if peer.has_dialled {
-                return false; // it has ended, or was not let in
+            if peer.has_dialed {
+                return false; // closed, or refused
             }
             let options = ConnectOptions {
                 addr: self.address,
                 local: Some(Hostiles::address_of(index)),
             };
-            peer.has_dialled = true;
+            peer.has_dialed = true;
             peer.holds_socket = self.driver.connect(key, &options).is_ok();
             return peer.holds_socket;
         }

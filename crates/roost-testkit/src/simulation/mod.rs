@@ -1,5 +1,5 @@
-//! Whole reactors, several of them, on the simulated network, with hundreds of peers that connect,
-//! subscribe, publish, stall and vanish; at the end a verdict against the model.
+//! Whole servers of several reactors on a simulated network, with hundreds of peers that connect,
+//! subscribe, publish, stall and vanish; at the end all that they saw is checked against the model.
 //!
 //! Everything follows from one seed. What is promised and checked:
 //!
@@ -9,34 +9,35 @@
 //! - a subscription begins behind all that its reactor had delivered when it was asked for;
 //! - an acknowledged publication was delivered, is acknowledged once, and comes before all that is
 //!   published after the acknowledgement;
-//! - nobody hears itself who did not ask to, and nobody hears anything after a close frame;
-//! - who reads misses nothing, but of `latest` what a later message replaced; who does not misses
-//!   what his namespace's policy drops, and no more of it than finds no room;
-//! - all together hold no more than the budget, and those close for it who hold most;
+//! - no publisher receives its own message unless it asked for it, and no peer receives anything after
+//!   a close frame;
+//! - a peer that reads misses nothing, except with `latest` what a later message replaced; a slow
+//!   consumer misses what its namespace's policy drops, and no more than finds no room;
+//! - all connections together hold no more than the budget, and the largest are closed for it;
 //! - no connection, good or hostile, pins more than a constant and twice what it has sent, or makes
 //!   more work than a constant for each byte of it (debug builds count that);
 //! - a reactor with nothing to do sleeps, and one with something to do is woken;
-//! - a slow side that asks, does not read its answers and ends changes none of this, and is answered
+//! - a control thread that does not read its answers, or ends, changes none of this, and is answered
 //!   as long as it reads;
-//! - nobody that answers is closed for silence, though the server, one of its reactors or the clock
-//!   stands still for a while (on some days);
+//! - no peer that answers is closed for silence, though the server, one of its reactors or the clock
+//!   stands still for a while (on some seeds);
 //! - a drain reaches every peer with 1001, and leaves no slot, buffer, channel or socket behind.
 //!
-//! On calm days (half of the seeds) the network breaks no connection. Then also: every connection
+//! On half of the seeds the network is reliable: it breaks no connection. Then also: every connection
 //! that ended has ended for a stated reason, all others answer, the server's counts of what it holds
-//! are those of its peers, and what it counts as dropped is what they missed.
+//! equal those of its peers, and what it counts as dropped is what they missed.
 
+mod closes;
 mod control;
 mod costs;
-mod crowd;
-mod ends;
+mod deliveries;
 mod gaps;
 mod hostile;
 mod pauses;
 mod peer;
+mod peers;
 mod plan;
 mod starts;
-mod verdict;
 
 use std::fmt;
 use std::ops::Range;
@@ -44,14 +45,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use roost_net::sim::{SimDriver, SimNet, SimOptions};
-use roost_reactor::{Reactor, Shared, Turn};
+use roost_reactor::{Iteration, Reactor, Shared};
 
 use control::Control;
 pub use control::ControlReport;
 pub use costs::Costs;
-use crowd::Crowd;
 use hostile::Hostiles;
 pub use pauses::{Pause, Stopped};
+use peers::Peers;
 pub use plan::Plan;
 
 /// What a simulation did, for a test to see that something happened.
@@ -65,17 +66,17 @@ pub struct Report {
     pub received: usize,
     /// Subscription windows compared with their channel's order.
     pub windows: usize,
-    /// Of those, how many began when their reactor had delivered something of the channel.
+    /// Windows that began after their reactor had delivered something of the channel.
     pub begun_later: usize,
-    /// Of those that did not read, how many were told so, with 1013.
-    pub told_slow: usize,
+    /// Peers that never read and received a close frame 1013.
+    pub slow_closes_received: usize,
     /// Peers closed as slow consumers.
     pub slow_consumers: u64,
-    /// Messages dropped for those that did not read, by namespace.
+    /// Messages dropped for slow consumers, by namespace.
     pub dropped: [u64; 4],
     /// Namespaces whose drops were all found missing at a peer, and no others.
     pub drops_compared: u64,
-    /// Connections closed because all together held too much.
+    /// Connections closed for the memory budget.
     pub budget_closes: u64,
     /// Pings sent by the server.
     pub pings: u64,
@@ -87,19 +88,19 @@ pub struct Report {
     pub inflow_limited: u64,
     /// Pauses.
     pub pauses: u64,
-    /// Connections cut for silence on days with pauses: for no answer to a ping, to a close frame, or
-    /// for a request that was not finished.
+    /// Connections timed out on seeds with pauses: for no answer to a ping, to a close frame, or
+    /// for an unfinished request.
     pub timeouts: u64,
     /// Connections closed as idle.
     pub idle: u64,
-    /// The longest way of a publication on a calm day, in nanoseconds.
+    /// The longest delivery of a publication on a reliable network, in nanoseconds.
     pub delay_ns: u64,
-    /// What the slow side has seen, on days that have one.
+    /// What the control thread has seen, on seeds that have one.
     pub control: ControlReport,
-    /// What the dearest connections cost.
+    /// The highest costs of a connection.
     pub costs: Costs,
-    /// Turns of all reactors.
-    pub turns: u64,
+    /// Loop iterations of all reactors.
+    pub iterations: u64,
     /// Hash over all events: equal seeds give equal traces.
     pub trace: u64,
 }
@@ -136,13 +137,13 @@ pub fn run(seed: u64) -> Result<Report, Broken> {
 /// # Errors
 /// The first promise found broken. A panic is one too, so that it comes with its seed.
 pub fn run_plan(plan: &Plan) -> Result<Report, Broken> {
-    let run = AssertUnwindSafe(|| live_through(plan)); // nothing of the world outlives it
+    let run = AssertUnwindSafe(|| run_scenario(plan)); // nothing of the simulation outlives it
     let ended = catch_unwind(run).unwrap_or_else(|panic| {
-        let said = panic.downcast_ref::<String>().map(String::as_str);
-        let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
+        let message = panic.downcast_ref::<String>().map(String::as_str);
+        let message = message.or_else(|| panic.downcast_ref::<&str>().copied());
         Err(Broken {
             seed: plan.seed,
-            what: format!("panicked: {}", said.unwrap_or("without a word")),
+            what: format!("panicked: {}", message.unwrap_or("without a word")),
         })
     });
     ended.map_err(|mut broken| {
@@ -153,79 +154,80 @@ pub fn run_plan(plan: &Plan) -> Result<Report, Broken> {
     })
 }
 
-fn live_through(plan: &Plan) -> Result<Report, Broken> {
-    let mut world = World::new(plan);
+fn run_scenario(plan: &Plan) -> Result<Report, Broken> {
+    let mut simulation = Simulation::new(plan);
     let broken = |what: String| Broken {
         seed: plan.seed,
         what,
     };
     // Witnesses first, so that each channel's order is seen from its beginning.
-    world.crowd.dial_witnesses();
-    world.run_until(plan.start_ns);
-    world.crowd.schedule_script();
-    world.run_until(plan.end_ns);
-    world.cuts_before = world.net.counts().cuts;
-    world.crowd.rest();
-    world.hostiles.hang_up();
+    simulation.peers.dial_witnesses();
+    simulation.run_until(plan.start_ns);
+    simulation.peers.schedule_script();
+    simulation.run_until(plan.end_ns);
+    simulation.cuts_before = simulation.net.counts().cuts;
+    simulation.peers.end_script();
+    simulation.hostiles.abort_all();
     let rest_ns = plan.end_ns + plan.rest_ns();
-    world.run_until(rest_ns + SETTLE_NS);
-    world.crowd.roll_call(world.net.now());
-    if plan.calm {
-        world.crowd.dial_latecomers();
+    simulation.run_until(rest_ns + QUIESCE_NS);
+    simulation.peers.send_final_pings(simulation.net.now());
+    if plan.reliable {
+        simulation.peers.dial_late_peers();
     }
-    world.run_until(rest_ns + SETTLE_NS + SETTLE_NS / 3);
-    let (mut report, gaps) = verdict::on_deliveries(&world.crowd, plan).map_err(broken)?;
-    world.count_drops(&mut report);
-    if plan.calm {
+    simulation.run_until(rest_ns + QUIESCE_NS + QUIESCE_NS / 3);
+    let (mut report, gaps) = deliveries::check(&simulation.peers, plan).map_err(broken)?;
+    simulation.count_drops(&mut report);
+    if plan.reliable {
         for (namespace, &dropped) in report.dropped.iter().enumerate() {
             let equal = gaps.check(namespace, dropped).map_err(broken)?;
             report.drops_compared += u64::from(equal);
         }
-        ends::on_calm(&world.crowd, plan, world.net.now()).map_err(broken)?;
-        ends::on_books(&world.crowd, plan, |name| world.count(name)).map_err(broken)?;
-        if !plan.holds_up() && plan.pauses.is_empty() {
-            report.delay_ns = ends::on_delays(&world.crowd).map_err(broken)?;
+        closes::check(&simulation.peers, plan, simulation.net.now()).map_err(broken)?;
+        closes::check_counters(&simulation.peers, plan, |name| simulation.count(name))
+            .map_err(broken)?;
+        if !plan.has_publish_limits() && plan.pauses.is_empty() {
+            report.delay_ns = closes::check_delays(&simulation.peers).map_err(broken)?;
         }
     }
-    world.drain(plan).map_err(broken)?;
-    world.verdict_on_end().map_err(broken)?;
-    report.trace = world.net.trace_hash();
-    report.costs = world.costs;
-    report.control = world
+    simulation.drain(plan).map_err(broken)?;
+    simulation.check_end_state().map_err(broken)?;
+    report.trace = simulation.net.trace_hash();
+    report.costs = simulation.costs;
+    report.control = simulation
         .control
         .as_ref()
         .map(Control::report)
         .unwrap_or_default();
-    report.costs.hostile_bytes = world.hostiles.sent_bytes();
-    report.slow_consumers = world.count("slow_consumers_total");
-    report.told_slow = world.crowd.told_slow();
-    report.pings = world.count("pings_sent_total");
-    report.paused = world.count("publishers_paused_total");
-    report.congestions = world.count("channel_backpressure_total");
-    report.budget_closes = world.count("closed_memory_limit_total");
-    report.pauses = world.pauses_begun;
+    report.costs.hostile_bytes = simulation.hostiles.sent_bytes();
+    report.slow_consumers = simulation.count("slow_consumers_total");
+    report.slow_closes_received = simulation.peers.slow_closes_received();
+    report.pings = simulation.count("pings_sent_total");
+    report.paused = simulation.count("publishers_paused_total");
+    report.congestions = simulation.count("channel_backpressure_total");
+    report.budget_closes = simulation.count("closed_memory_limit_total");
+    report.pauses = simulation.pauses_begun;
     if report.pauses > 0 {
-        report.timeouts = world.count("ping_timeouts_total")
-            + world.count("handshake_timeouts_total")
-            + world.count("close_timeouts_total");
+        report.timeouts = simulation.count("ping_timeouts_total")
+            + simulation.count("handshake_timeouts_total")
+            + simulation.count("close_timeouts_total");
     }
-    report.idle = world.count("idle_timeouts_total");
-    report.turns = world.count("loop_iterations_total");
+    report.idle = simulation.count("idle_timeouts_total");
+    report.iterations = simulation.count("loop_iterations_total");
     Ok(report)
 }
 
-struct World {
+struct Simulation {
     net: SimNet,
     shared: Shared,
     reactors: Vec<Option<Reactor<SimDriver>>>,
-    /// When which reactor does not run, though it has something to do: its core is taken.
-    kept: Vec<(Range<u64>, usize)>,
-    /// What is still to stop, the first last.
+    /// When which reactor does not run although it has work: its core is taken.
+    suspended: Vec<(Range<u64>, usize)>,
+    /// Pauses to come, the next one last.
     pauses: Vec<Pause>,
     pauses_begun: u64,
-    /// When the last of those that have begun is over.
+    /// When the last pause that has begun is over.
     paused_until: u64,
-    crowd: Crowd,
+    peers: Peers,
     hostiles: Hostiles,
     control: Option<Control>,
     costs: Costs,
@@ -235,16 +237,16 @@ struct World {
     cuts_before: u64,
     /// Connections that each reactor had accepted when they were last looked at.
     accepted: Vec<u64>,
-    /// What a turn takes.
-    turn: Duration,
-    /// Which reactors have had a turn since all together held too much.
+    /// How long a loop iteration takes.
+    iteration: Duration,
+    /// Which reactors have had an iteration since all together held too much.
     over_budget: Vec<usize>,
-    /// Turns left before the reactors are said to spin.
-    turns_left: u64,
+    /// Loop iterations left before a reactor counts as spinning.
+    iterations_left: u64,
 }
 
-impl World {
-    fn new(plan: &Plan) -> World {
+impl Simulation {
+    fn new(plan: &Plan) -> Simulation {
         let net = SimNet::new(plan.seed, plan.faults.clone());
         let shared = Shared::new(plan.settings.clone(), plan.reactors, plan.seed);
         let listeners = plan.settings.listeners.iter();
@@ -258,46 +260,48 @@ impl World {
                 .expect("a simulated address is free");
             reactors.push(Some(reactor));
         }
-        let address = addresses[0].tcp().expect("a day's peers connect by TCP");
-        let crowd = Crowd::new(plan, net.driver(SimOptions::default()), address, net.rng());
+        let address = addresses[0]
+            .tcp()
+            .expect("a simulation's peers connect by TCP");
+        let peers = Peers::new(plan, net.driver(SimOptions::default()), address, net.rng());
         let driver = net.driver(SimOptions::default());
         let hostiles = Hostiles::new(plan, driver, address, net.rng());
         let control = Control::new(plan, &shared, || net.driver(SimOptions::default()));
-        let kept = plan.floods.iter();
-        let kept = kept.map(|&(at, reactor)| (at..at + plan.kept_ns, reactor));
+        let suspended = plan.floods.iter();
+        let suspended = suspended.map(|&(at, reactor)| (at..at + plan.suspended_ns, reactor));
         let mut pauses = plan.pauses.clone();
         pauses.sort_by_key(|pause| std::cmp::Reverse(pause.at_ns));
-        World {
+        Simulation {
             net,
             shared,
             reactors,
-            kept: kept.collect(),
+            suspended: suspended.collect(),
             pauses,
             pauses_begun: 0,
             paused_until: 0,
-            crowd,
+            peers,
             hostiles,
             control,
             costs: Costs::default(),
             stopped_early: 0,
             cuts_before: 0,
             accepted: vec![0; plan.reactors],
-            turn: Duration::from_nanos(plan.turn_ns),
+            iteration: Duration::from_nanos(plan.iteration_ns),
             over_budget: Vec::new(),
-            turns_left: TURNS_MAX,
+            iterations_left: ITERATIONS_MAX,
         }
     }
 
-    /// Lets whoever has something to do take a turn, in an order of chance, until `until_ns`.
+    /// Runs what is due, in random order, until `until_ns`.
     fn run_until(&mut self, until_ns: u64) {
         loop {
-            while self.one_turn() {}
-            // Not `step`, which goes on to the next turn however late it comes.
+            while self.step() {}
+            // Not `SimNet::step`, which goes on to the next event however late it comes.
             let now = self.net.now();
             let next = match self.net.next_due() {
-                // Only a kept one has to do.
+                // Only a suspended reactor has work.
                 Some(due) if due <= now && now < self.paused_until => Some(now + PAUSE_STEP_NS),
-                Some(due) if due <= now => Some(now + KEPT_STEP_NS),
+                Some(due) if due <= now => Some(now + SUSPENDED_STEP_NS),
                 due => due,
             };
             let pause = self.pauses.last().map(|pause| pause.at_ns.max(now));
@@ -311,23 +315,23 @@ impl World {
         }
     }
 
-    /// False when nobody who may run has something to do.
-    fn one_turn(&mut self) -> bool {
+    /// Runs one part that is due. False when none is.
+    fn step(&mut self) -> bool {
         self.begin_pauses();
         let now = self.net.now();
-        let kept = |index| {
-            let mut kept = self.kept.iter();
-            kept.any(|(time, reactor)| *reactor == index && time.contains(&now))
+        let is_suspended = |index| {
+            let mut suspended = self.suspended.iter();
+            suspended.any(|(time, reactor)| *reactor == index && time.contains(&now))
         };
         let mut due: Vec<usize> = Vec::new();
         for (index, reactor) in self.reactors.iter().enumerate() {
             let reactor = reactor.as_ref();
-            if reactor.is_some_and(|reactor| reactor.driver().is_due()) && !kept(index) {
+            if reactor.is_some_and(|reactor| reactor.driver().is_due()) && !is_suspended(index) {
                 due.push(index);
             }
         }
-        if self.crowd.is_due() {
-            due.push(CROWD);
+        if self.peers.is_due() {
+            due.push(PEERS);
         }
         if self.hostiles.is_due() {
             due.push(HOSTILES);
@@ -339,27 +343,32 @@ impl World {
             return false;
         }
         match due[self.net.choose(due.len())] {
-            CROWD => self.crowd.turn(),
-            HOSTILES => self.hostiles.turn(),
+            PEERS => self.peers.run_once(),
+            HOSTILES => self.hostiles.run_once(),
             CONTROL => {
                 let control = self.control.as_mut();
-                control.expect("only one that is there is due").turn(now);
+                control
+                    .expect("only one that is there is due")
+                    .run_once(now);
             }
             index => {
-                self.turns_left = self.turns_left.checked_sub(1).expect("the reactors spin");
+                self.iterations_left = self
+                    .iterations_left
+                    .checked_sub(1)
+                    .expect("the reactors spin");
                 let reactor = self.reactors[index].as_mut();
                 let reactor = reactor.expect("only those that run are due");
-                let turn = reactor.turn().expect("a simulated wait does not fail");
-                self.costs.check(reactor, &self.crowd, &self.hostiles);
+                let iteration = reactor.run_once().expect("a simulated wait does not fail");
+                self.costs.check(reactor, &self.peers, &self.hostiles);
                 let counters = self.shared.registry().reactor(index);
                 let accepted = counters.connections_accepted_total.get();
                 if std::mem::replace(&mut self.accepted[index], accepted) != accepted {
-                    self.crowd.note_reactor(index, reactor);
+                    self.peers.note_reactor(index, reactor);
                 }
-                if turn == Turn::Stopped {
+                if iteration == Iteration::Stopped {
                     self.reactors[index] = None;
                 }
-                self.net.advance(self.turn);
+                self.net.advance(self.iteration);
                 self.check_outboxes(index);
                 self.check_budget(index);
             }
@@ -367,7 +376,7 @@ impl World {
         true
     }
 
-    /// Stops what is due to stop.
+    /// Begins the pauses that are due.
     fn begin_pauses(&mut self) {
         let now = self.net.now();
         while let Some(pause) = self.pauses.pop_if(|pause| pause.at_ns <= now) {
@@ -379,7 +388,7 @@ impl World {
                 };
                 if let (true, Some(reactor)) = (stops, reactor) {
                     self.net.stop(reactor.driver().id());
-                    self.kept.push((now..now + pause.length_ns, index));
+                    self.suspended.push((now..now + pause.length_ns, index));
                 }
             }
             match pause.what {
@@ -406,9 +415,9 @@ impl World {
         );
     }
 
-    /// What all connections make the reactors hold is within a small budget, but for what turns add.
-    /// Of several reactors each closes its part in a turn of its own: until all have had one, those
-    /// that have hold no more than the budget by themselves.
+    /// What all connections make the reactors hold is within a small budget, plus what loop iterations
+    /// add. Of several reactors each closes its part in an iteration of its own: until all have had one,
+    /// those that have hold no more than the budget by themselves.
     fn check_budget(&mut self, index: usize) {
         let budget = self.shared.settings().limits.buffered_bytes_max;
         if budget >= 1 << 30 {
@@ -418,7 +427,7 @@ impl World {
         let running = running.filter_map(|(n, reactor)| Some((n, reactor.as_ref()?.memory_held())));
         let all: Vec<(usize, u64)> = running.collect();
         let held: u64 = all.iter().map(|(_, held)| held).sum();
-        if held <= budget + TURN_BYTES_MAX {
+        if held <= budget + ITERATION_BYTES_MAX {
             self.over_budget.clear();
         } else if !self.over_budget.contains(&index) {
             self.over_budget.push(index);
@@ -426,19 +435,19 @@ impl World {
         let have_closed = all.iter().filter(|(n, _)| self.over_budget.contains(n));
         let (closed, left) = have_closed.fold((0, 0), |(n, sum), (_, held)| (n + 1, sum + held));
         let may_be_over = closed < all.len()
-            && left <= budget + TURN_BYTES_MAX
+            && left <= budget + ITERATION_BYTES_MAX
             && held <= budget + OVER_BYTES_MAX;
         assert!(
-            held <= budget + TURN_BYTES_MAX || may_be_over,
-            "{held} bytes are held, of {budget}: {all:?} after a turn of {index}, beyond since turns \
-             of {:?}",
+            held <= budget + ITERATION_BYTES_MAX || may_be_over,
+            "{held} bytes are held, of {budget}: {all:?} after an iteration of {index}, beyond since \
+             iterations of {:?}",
             self.over_budget
         );
         let per_mille = held * 1_000 / budget;
         self.costs.held_per_mille = self.costs.held_per_mille.max(per_mille);
     }
 
-    /// Counts what slow receivers have cost each namespace.
+    /// Counts the messages dropped in each namespace.
     fn count_drops(&self, report: &mut Report) {
         for index in 0..self.reactors.len() {
             let namespaces = self.shared.registry().namespaces(index);
@@ -459,7 +468,7 @@ impl World {
 
     fn drain(&mut self, plan: &Plan) -> Result<(), String> {
         let drain_ms = plan.drain_ms;
-        let open = self.crowd.open();
+        let open = self.peers.open();
         for index in 0..self.reactors.len() {
             let counters = self.shared.registry().reactor(index);
             // It stops at once, before the others can tell it that they have left its channels.
@@ -487,13 +496,13 @@ impl World {
         if running > 0 {
             return Err(format!("{running} reactors still run after the drain"));
         }
-        self.run_until(self.net.now() + SETTLE_NS);
+        self.run_until(self.net.now() + QUIESCE_NS);
         // One that went silent shortly before may not have been found out yet.
         let cuts = self.net.counts().cuts - self.cuts_before;
-        ends::on_drain(&self.crowd, plan, &open, cuts)
+        closes::check_drain(&self.peers, plan, &open, cuts)
     }
 
-    fn verdict_on_end(&mut self) -> Result<(), String> {
+    fn check_end_state(&mut self) -> Result<(), String> {
         for name in EMPTY_AT_END {
             let mut left = self.count(name);
             if *name == "home_channels" {
@@ -503,8 +512,8 @@ impl World {
                 return Err(format!("{name} is {left} at the end"));
             }
         }
-        self.crowd.hang_up();
-        let until = self.net.now() + SETTLE_NS;
+        self.peers.abort_all();
+        let until = self.net.now() + QUIESCE_NS;
         self.run_until(until);
         self.net.settle();
         self.net.check_invariants();
@@ -516,8 +525,8 @@ impl World {
     }
 }
 
-/// Who takes turns beside the reactors.
-const CROWD: usize = usize::MAX;
+/// What runs beside the reactors, as an index.
+const PEERS: usize = usize::MAX;
 const HOSTILES: usize = usize::MAX - 1;
 const CONTROL: usize = usize::MAX - 2;
 
@@ -535,21 +544,21 @@ const EMPTY_AT_END: &[&str] = &[
     "cross_reactor_backlog",
 ];
 
-/// A simulated day takes a few thousand turns.
-const TURNS_MAX: u64 = 100_000;
+/// A simulation takes a few thousand loop iterations.
+const ITERATIONS_MAX: u64 = 100_000;
 /// The largest frame of the script: 5,000 bytes of raw payload as a WAMP event, in base64.
 const FRAME_BYTES_MAX: usize = 7_000;
-/// What a turn may add before the budget is looked at.
-const TURN_BYTES_MAX: u64 = 16 << 10;
-/// What turns of several reactors may: a flood fills the outboxes of each in one turn.
+/// What a loop iteration may add before the budget is checked.
+const ITERATION_BYTES_MAX: u64 = 16 << 10;
+/// What loop iterations of several reactors may: a flood fills the outboxes of each in one.
 const OVER_BYTES_MAX: u64 = 64 << 10;
 /// RFC 6455 §5.5: a control frame's payload has at most 125 bytes.
 const PONG_BYTES_MAX: usize = 127;
-/// How often a kept reactor's time is looked at.
-const KEPT_STEP_NS: u64 = 50_000;
+/// How often a suspended reactor's time is checked.
+const SUSPENDED_STEP_NS: u64 = 50_000;
 const PAUSE_STEP_NS: u64 = 500_000;
-/// The grain of ticks and the way to the peers.
+/// A tick, and the network's delay.
 const DRAIN_SLACK_MS: u32 = 500;
 /// Time for everything under way to arrive: a few round trips of the slowest link, and well below
 /// the deadlines that would wake a sleeping reactor by chance.
-const SETTLE_NS: u64 = 3_000_000_000;
+const QUIESCE_NS: u64 = 3_000_000_000;

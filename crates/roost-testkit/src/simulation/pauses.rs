@@ -1,4 +1,4 @@
-//! What stops for a while: the whole server, one of its reactors, or the clock of everybody.
+//! What stops for a while: the whole server, one of its reactors, or server and peers together.
 //!
 //! The network goes on meanwhile, and so do the peers, but for a jump of the clock. What is promised:
 //! no peer that answers is closed for it.
@@ -34,8 +34,8 @@ impl Pause {
     }
 }
 
-/// The pauses of a day whose script begins at `start_ns` and ends at `end_ns`: one before the rush, so
-/// that nobody is slow for it, and one behind the script.
+/// The pauses of a script that begins at `start_ns` and ends at `end_ns`: one before the load, so
+/// that no peer is slow because of it, and one behind the script.
 pub(super) fn of_seed(seed: u64, reactors: usize, start_ns: u64, end_ns: u64) -> Vec<Pause> {
     let mut rng = SimRng::new(seed ^ 0x9a_05_e5);
     let mut pauses = Vec::new();
@@ -78,5 +78,5 @@ fn draw(rng: &mut SimRng, reactors: usize, at_ns: u64, length_ns: u64) -> Pause 
 }
 
 const MS: u64 = 1_000_000;
-/// Days with pauses, of a thousand.
+/// Seeds with pauses, of a thousand.
 const PAUSED_PER_MILLE: u32 = 400;

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::plan::Plan;
 
-/// A publication: who sent it, and the how-manieth of his it was.
+/// A publication: its publisher's index, and its number among that publisher's publications.
 pub(super) type PubId = (usize, u32);
 
 /// How a peer speaks.
@@ -31,24 +31,24 @@ pub(super) enum State {
     /// It sent a close frame and sends nothing more.
     Closing,
     /// Its connection is over.
-    Gone,
+    Closed,
 }
 
 /// How a peer behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Manner {
+pub(super) enum Behavior {
     /// As a client should.
-    Usual,
+    Normal,
     /// It publishes right behind its request, before the answer (raw only).
-    Eager,
+    EarlyPublish,
     /// It answers no close frame and no FIN.
-    Mute,
-    /// It answers no ping, and says nothing by itself.
-    Deaf,
-    /// It reads its 101 and then nothing until the end, and says nothing by itself but one ping.
-    Hoarder,
+    NoCloseReply,
+    /// It answers no ping, and sends nothing by itself.
+    NoPong,
+    /// It reads its 101 and then nothing until the end, and sends nothing by itself but one ping.
+    NeverReads,
     /// It sends half of its request, and nothing more.
-    HalfHead,
+    PartialRequest,
     /// It connects and sends nothing at all.
     Silent,
 }
@@ -59,7 +59,7 @@ pub(super) struct Sent {
     pub(super) channel: usize,
     /// When it was handed to the network.
     pub(super) at: u64,
-    pub(super) hears_own: bool,
+    pub(super) receives_own: bool,
     /// Bytes of its frame to a raw subscriber.
     pub(super) frame_bytes: u64,
 }
@@ -82,7 +82,7 @@ pub(super) struct Window {
 pub(super) struct Peer {
     pub(super) index: usize,
     pub(super) kind: Kind,
-    pub(super) manner: Manner,
+    pub(super) behavior: Behavior,
     pub(super) witness: bool,
     /// It came after the script.
     pub(super) late: bool,
@@ -102,7 +102,7 @@ pub(super) struct Peer {
     /// What was acknowledged, and when that came.
     pub(super) acked: BTreeMap<PubId, u64>,
     pub(super) close: Option<(Option<CloseCode>, String)>,
-    /// WAMP: the server said GOODBYE or ABORT.
+    /// WAMP: the server sent GOODBYE or ABORT.
     pub(super) goodbye: bool,
     /// Pings sent, and the newest that was answered.
     pub(super) pings: u32,
@@ -113,25 +113,25 @@ pub(super) struct Peer {
     pub(super) pinged_after: u64,
     /// When the last message went or came.
     pub(super) last_message: u64,
-    /// Bytes it has not handed over yet: it takes its time to finish a request or to answer a ping.
-    pub(super) later: Vec<u8>,
-    /// It is planned when it will.
-    pub(super) later_planned: bool,
+    /// Bytes sent later: the end of a request, or a pong.
+    pub(super) deferred: Vec<u8>,
+    /// The sending of those is scheduled.
+    pub(super) deferred_planned: bool,
     /// When so much last came at once that more may have waited for it.
     pub(super) backlogged_at: u64,
     /// Bytes that came since a time.
     recent: (u64, usize),
     /// How long it had been without a message when the server closed it.
     pub(super) idle_at_close: u64,
-    /// It has not read for a while: the server may have given it up.
+    /// It has not read for a while: the server may have closed it.
     pub(super) stalled: bool,
-    /// When it first did not.
+    /// When it first stopped reading.
     pub(super) stalled_at: u64,
     pub(super) vanished: bool,
-    pub(super) said_close: bool,
+    pub(super) sent_close: bool,
     /// It sent FIN and no close frame.
     pub(super) only_fin: bool,
-    pub(super) misbehaved: bool,
+    pub(super) violated_protocol: bool,
     /// The server's FIN has come, behind all the rest.
     pub(super) saw_fin: bool,
     pub(super) refused: Option<u16>,
@@ -143,8 +143,8 @@ pub(super) struct Peer {
     /// The driver has its socket, and has not been told to close it.
     pub(super) holds_socket: bool,
     pub(super) failure: Option<String>,
-    /// It answered the roll call at the end: its connection works in both directions.
-    pub(super) present: bool,
+    /// It answered the final ping: its connection works in both directions.
+    pub(super) alive: bool,
     pub(super) opened: bool,
     pub(super) opened_at: u64,
     /// When its request for a WebSocket left.
@@ -158,13 +158,13 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(index: usize, kind: Kind, manner: Manner, witness: bool) -> Peer {
+    pub(super) fn new(index: usize, kind: Kind, behavior: Behavior, witness: bool) -> Peer {
         let mut nonce = [0; 16];
         nonce[..8].copy_from_slice(&(index as u64).to_le_bytes());
         Peer {
             index,
             kind,
-            manner,
+            behavior,
             witness,
             late: false,
             state: State::Opening,
@@ -184,17 +184,17 @@ impl Peer {
             sends: Vec::new(),
             pinged_after: u64::MAX,
             last_message: 0,
-            later: Vec::new(),
-            later_planned: false,
+            deferred: Vec::new(),
+            deferred_planned: false,
             backlogged_at: 0,
             recent: (0, 0),
             idle_at_close: 0,
             stalled: false,
             stalled_at: u64::MAX,
             vanished: false,
-            said_close: false,
+            sent_close: false,
             only_fin: false,
-            misbehaved: false,
+            violated_protocol: false,
             saw_fin: false,
             refused: None,
             outgoing: Vec::new(),
@@ -202,7 +202,7 @@ impl Peer {
             fin_is_next: false,
             holds_socket: false,
             failure: None,
-            present: false,
+            alive: false,
             opened: false,
             opened_at: 0,
             asked_at: 0,
@@ -214,11 +214,11 @@ impl Peer {
         }
     }
 
-    // What it does.
+    // What it sends.
 
     /// The request for its WebSocket.
-    pub(super) fn say_hello(&mut self, now: u64) {
-        if self.manner == Manner::Silent {
+    pub(super) fn send_request(&mut self, now: u64) {
+        if self.behavior == Behavior::Silent {
             return;
         }
         let (path, protocols): (String, &[&str]) = match &self.kind {
@@ -235,30 +235,32 @@ impl Peer {
         };
         request.write(&mut self.outgoing);
         self.asked_at = now;
-        match (self.manner, self.kind.clone()) {
-            (Manner::HalfHead, _) => self.outgoing.truncate(self.outgoing.len() / 2),
-            (Manner::Eager, Kind::Raw(channel)) => {
+        match (self.behavior, self.kind.clone()) {
+            (Behavior::PartialRequest, _) => self.outgoing.truncate(self.outgoing.len() / 2),
+            (Behavior::EarlyPublish, Kind::Raw(channel)) => {
                 self.send_publish(channel, now, 10, false, false)
             }
-            _ if self.takes_time() => self.later = self.outgoing.split_off(self.outgoing.len() / 2),
+            _ if self.takes_time() => {
+                self.deferred = self.outgoing.split_off(self.outgoing.len() / 2)
+            }
             _ => {}
         }
     }
 
-    /// It is not quick to answer, and says nothing by itself before it has.
+    /// It answers late, and sends nothing by itself before it has.
     pub(super) fn takes_time(&self) -> bool {
-        self.manner == Manner::Usual && self.index % 3 == 1
+        self.behavior == Behavior::Normal && self.index % 3 == 1
     }
 
-    /// It says what it had kept for later.
-    pub(super) fn say_rest(&mut self) {
-        self.later_planned = false;
+    /// Sends what was deferred.
+    pub(super) fn send_deferred(&mut self) {
+        self.deferred_planned = false;
         if matches!(self.state, State::Opening | State::Open) {
-            self.outgoing.append(&mut self.later);
+            self.outgoing.append(&mut self.deferred);
         }
     }
 
-    /// Publishes a text of so many bytes. WAMP: `ack` asks for PUBLISHED, `hears_own` for its own
+    /// Publishes a text of so many bytes. WAMP: `ack` asks for PUBLISHED, `receives_own` for its own
     /// event.
     pub(super) fn publish(
         &mut self,
@@ -266,14 +268,21 @@ impl Peer {
         now: u64,
         bytes: usize,
         ack: bool,
-        hears_own: bool,
+        receives_own: bool,
     ) {
         if self.state == State::Open {
-            self.send_publish(channel, now, bytes, ack, hears_own);
+            self.send_publish(channel, now, bytes, ack, receives_own);
         }
     }
 
-    fn send_publish(&mut self, channel: usize, now: u64, bytes: usize, ack: bool, hears_own: bool) {
+    fn send_publish(
+        &mut self,
+        channel: usize,
+        now: u64,
+        bytes: usize,
+        ack: bool,
+        receives_own: bool,
+    ) {
         self.publishes += 1;
         self.last_message = now;
         let id = (self.index, self.publishes);
@@ -288,7 +297,7 @@ impl Peer {
                 if ack {
                     self.awaiting_ack.insert(request, id);
                 }
-                let exclude = !hears_own;
+                let exclude = !receives_own;
                 let options = format!(r#"{{"acknowledge":{ack},"exclude_me":{exclude}}}"#);
                 let topic = Plan::name_of(channel);
                 let json = format!(r#"[16,{request},{options},"{topic}",["{text}"]]"#);
@@ -297,11 +306,11 @@ impl Peer {
         }
         // RFC 6455 §5.2: up to 125 bytes the length is in the header's second byte.
         let frame_bytes = text.len() as u64 + if text.len() <= 125 { 2 } else { 4 };
-        let hears_own = hears_own && matches!(self.kind, Kind::Wamp(_));
+        let receives_own = receives_own && matches!(self.kind, Kind::Wamp(_));
         self.sent.push(Sent {
             channel,
             at: now,
-            hears_own,
+            receives_own,
             frame_bytes,
         });
     }
@@ -344,17 +353,17 @@ impl Peer {
         }
     }
 
-    pub(super) fn answer_roll_call(&mut self) {
-        if self.state == State::Open && self.manner != Manner::Deaf {
-            self.frame(Opcode::Ping, ROLL_CALL);
+    pub(super) fn send_final_ping(&mut self) {
+        if self.state == State::Open && self.behavior != Behavior::NoPong {
+            self.frame(Opcode::Ping, FINAL_PING);
         }
     }
 
-    pub(super) fn say_close(&mut self) {
+    pub(super) fn send_close(&mut self) {
         if self.state == State::Open {
             self.end_windows();
             self.state = State::Closing;
-            self.said_close = true;
+            self.sent_close = true;
             self.frame(Opcode::Close, &[0x03, 0xe8]);
         }
     }
@@ -367,11 +376,11 @@ impl Peer {
     }
 
     /// Breaks the protocol: an unmasked frame.
-    pub(super) fn misbehave(&mut self) {
+    pub(super) fn violate_protocol(&mut self) {
         if self.state == State::Open {
             self.end_windows();
             self.state = State::Closing;
-            self.misbehaved = true;
+            self.violated_protocol = true;
             self.outgoing.extend_from_slice(&[0x81, 0x01, b'x']);
         }
     }
@@ -379,7 +388,7 @@ impl Peer {
     /// What it has subscribed to, by acknowledgement.
     pub(super) fn subscriptions(&self) -> usize {
         match (&self.kind, self.state) {
-            (_, State::Opening | State::Closing | State::Gone) => 0,
+            (_, State::Opening | State::Closing | State::Closed) => 0,
             (Kind::Raw(_), State::Open) => 1,
             (Kind::Wamp(_), State::Open) => self.by_subscription.len(),
         }
@@ -393,13 +402,13 @@ impl Peer {
 
     /// It has always read what came.
     pub(super) fn reads(&self) -> bool {
-        !self.stalled && self.manner != Manner::Hoarder
+        !self.stalled && self.behavior != Behavior::NeverReads
     }
 
     /// Its connection is over.
-    pub(super) fn gone(&mut self) {
+    pub(super) fn mark_closed(&mut self) {
         self.end_windows();
-        self.state = State::Gone;
+        self.state = State::Closed;
     }
 
     fn end_windows(&mut self) {
@@ -523,16 +532,16 @@ impl Peer {
                 let before = self.sends.iter().rev().find(|&&at| at + CROSSING_NS < now);
                 let quiet = now - before.unwrap_or(&0);
                 self.pinged_after = quiet.min(self.pinged_after);
-                if self.state == State::Open && self.manner != Manner::Deaf {
+                if self.state == State::Open && self.behavior != Behavior::NoPong {
                     let before = self.outgoing.len();
                     self.frame(Opcode::Pong, payload);
                     if self.takes_time() {
                         let pong = self.outgoing.split_off(before);
-                        self.later.extend(pong);
+                        self.deferred.extend(pong);
                     }
                 }
             }
-            (Message::Pong(ROLL_CALL), _) => self.present = true,
+            (Message::Pong(FINAL_PING), _) => self.alive = true,
             (Message::Pong(payload), _) => match payload.try_into().map(u32::from_le_bytes) {
                 Ok(number) if number > self.ponged && number <= self.pings => self.ponged = number,
                 _ => self.fail(format!("a pong without a ping: {payload:?}")),
@@ -541,7 +550,7 @@ impl Peer {
                 self.idle_at_close = now - self.last_message;
                 self.close = Some((code, reason.to_owned()));
                 self.end_windows();
-                if self.state == State::Open && self.manner != Manner::Mute {
+                if self.state == State::Open && self.behavior != Behavior::NoCloseReply {
                     let code = code.map_or(1000, CloseCode::get).to_be_bytes();
                     self.frame(Opcode::Close, &code);
                 }
@@ -613,7 +622,7 @@ impl Peer {
                 window.received.push((peer, n as u32));
                 window.times.push(now);
             }
-            _ => self.fail(format!("a payload nobody sent: {text:?}")),
+            _ => self.fail(format!("a payload that no peer sent: {text:?}")),
         }
     }
 
@@ -631,4 +640,4 @@ const CROSSING_NS: u64 = 200_000_000;
 /// The network takes this much at least before anything waits; it comes within a round trip or two.
 const BACKLOG_BYTES_MIN: usize = 4_096 / 2;
 const RECENT_NS: u64 = 100_000_000;
-const ROLL_CALL: &[u8] = b"roll call";
+const FINAL_PING: &[u8] = b"last ping";

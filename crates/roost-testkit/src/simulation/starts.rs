@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::crowd::Crowd;
 use super::peer::{Peer, PubId, Window};
+use super::peers::Peers;
 
 /// What the peers of each reactor have received of one channel, in time.
 pub(super) struct Starts {
@@ -13,10 +13,10 @@ pub(super) struct Starts {
 }
 
 impl Starts {
-    /// All that came of a channel in which a witness saw everything.
-    pub(super) fn new(crowd: &Crowd, channel: usize, place: &HashMap<PubId, usize>) -> Starts {
+    /// All that peers received of a channel whose order is complete.
+    pub(super) fn new(peers: &Peers, channel: usize, place: &HashMap<PubId, usize>) -> Starts {
         let mut received: HashMap<usize, Vec<(u64, usize)>> = HashMap::new();
-        for peer in &crowd.peers {
+        for peer in &peers.all {
             let Some(reactor) = peer.reactor else {
                 continue;
             };

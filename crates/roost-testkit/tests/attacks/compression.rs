@@ -2,7 +2,7 @@
 
 use roost_net::sim::SimRng;
 use roost_reactor::{Deflate, Outflow, Policy, Settings, SlowConsumer};
-use roost_testkit::client::{Checked, Client, Failure, Frame, Heard, RSV1, Request, opcode};
+use roost_testkit::client::{Checked, Client, Failure, Frame, RSV1, Received, Request, opcode};
 use roost_testkit::server::{Backend, TestServer};
 use roost_wire::deflate::{Deflater, Inflater};
 
@@ -126,7 +126,9 @@ fn attack_05_bandit_cve_2026_39804_many_small_bombs_to_a_subscriber(backend: Bac
     }
     for peer in &mut peers {
         peer.send_frame(&Frame::ping(b"handled"))?;
-        while !matches!(peer.hear()?, Heard::Frame(frame) if frame.opcode == opcode::PONG) {}
+        while !matches!(peer.receive_any()?, Received::Frame(frame) if frame.opcode == opcode::PONG)
+        {
+        }
     }
     let most = child.memory_bytes_max().saturating_sub(before);
     println!("{PEERS} × 55 MiB at once cost {most} bytes at most");

@@ -122,9 +122,9 @@ fn knock(address: SocketAddr, wait: Duration) -> Result<AtTheDoor, Failure> {
 }
 
 fn answer(mut client: Client, wait: Duration) -> Result<AtTheDoor, Failure> {
-    client.set_patience(wait.max(Duration::from_micros(100)));
-    let answer = client.hear_response();
-    client.set_patience(DEADLINE);
+    client.set_timeout(wait.max(Duration::from_micros(100)));
+    let answer = client.receive_response();
+    client.set_timeout(DEADLINE);
     match answer {
         Ok(Some(response)) => {
             assert_eq!(response.status, 101);

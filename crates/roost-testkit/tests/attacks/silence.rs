@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use roost_testkit::client::{Checked, Client, Frame, Heard, Request};
+use roost_testkit::client::{Checked, Client, Frame, Received, Request};
 use roost_testkit::server::{Backend, TestServer};
 
 use crate::child::{Child, tell, wait_for_end};
@@ -106,7 +106,7 @@ fn attack_41_hyper_3756_handshake_never_begun(backend: Backend) -> Checked {
     });
     let mut client = Client::connect(server.address())?;
     let begun = Instant::now();
-    assert_eq!(client.hear()?, Heard::Reset);
+    assert_eq!(client.receive_any()?, Received::Reset);
     assert!(begun.elapsed() >= Duration::from_millis(200), "cut early");
     assert_eq!(server.count("handshake_timeouts_total"), 1);
     nothing_left(&server);

@@ -1,7 +1,7 @@
-//! All cases of the conformance program, asked of Roost on each driver; and of a careless server,
+//! All cases of the conformance program, asked of Roost on each driver; and of a bad server,
 //! to see that they are able to fail.
 
-mod careless;
+mod bad_server;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +15,7 @@ fn ask(backend: Backend, reactors: usize, change: impl FnOnce(&mut Settings)) {
     let mut may_be_skipped = ["deflate.garbage"].as_slice();
     let server = TestServer::with(backend, reactors, |settings| {
         conformance::own_settings(settings);
-        // Who has gone must be noticed by itself, not by a ping.
+        // A closed connection must be noticed by itself, not by a ping.
         settings.limits.ping_interval_ms = 0;
         change(settings);
         if settings.deflate.is_some() {
@@ -31,7 +31,7 @@ fn ask(backend: Backend, reactors: usize, change: impl FnOnce(&mut Settings)) {
         Verdict::Loose(_) | Verdict::Fail(_) => false,
     };
     assert!(findings.iter().all(good), "{}:\n{table}", backend.name());
-    // Nobody is left behind.
+    // No connection is left.
     server.wait_for_count("connections_open", |open| open == 0);
     assert_eq!(server.count("input_buffered_bytes"), 0);
     assert_eq!(server.count("outbox_bytes"), 0);
@@ -58,7 +58,7 @@ fn every_case_passes_with_several_reactors() {
     ask(Backend::Epoll, 3, |_| {});
 }
 
-/// What may be turned on changes no answer to those who do not ask for it.
+/// What may be turned on changes no answer to clients that do not ask for it.
 fn all_on(settings: &mut Settings) {
     settings.deflate = Some(Deflate {
         threshold_bytes: 0,
@@ -81,14 +81,14 @@ fn every_case_passes_on_io_uring_with_everything_on() {
 
 /// A server that takes all for good: what it gets wrong must be found.
 #[test]
-fn a_careless_server_is_found_out() {
-    let careless = careless::Server::start();
+fn a_bad_server_fails_its_cases() {
+    let bad = bad_server::Server::start();
     let target = Target {
         raw: Some("/raw/x".to_owned()),
         origin: Some("https://app.example".to_owned()),
         subprotocol: Some("chat".to_owned()),
-        patience: Duration::from_millis(150),
-        ..Target::at(careless.address())
+        timeout: Duration::from_millis(150),
+        ..Target::at(bad.address())
     };
     for (filter, failing_min) in [
         ("handshake.key", 10),
@@ -118,7 +118,7 @@ fn a_careless_server_is_found_out() {
     }
     // And what it gets right is not held against it.
     let target = Target {
-        patience: Duration::from_secs(20),
+        timeout: Duration::from_secs(20),
         ..target
     };
     let right = conformance::run(&target, "length.text", JOBS);
@@ -133,13 +133,13 @@ fn a_careless_server_is_found_out() {
 /// back, or one that does not end.
 #[test]
 fn every_case_of_the_framing_is_able_to_fail() {
-    let careless = careless::Server::start();
+    let bad = bad_server::Server::start();
     let target = |echo: &str| Target {
         echo: echo.to_owned(),
-        patience: Duration::from_millis(150),
-        ..Target::at(careless.address())
+        timeout: Duration::from_millis(150),
+        ..Target::at(bad.address())
     };
-    let targets = ["/echo", careless::GARBLING, careless::STAYING].map(target);
+    let targets = ["/echo", bad_server::GARBLING, bad_server::STAYING].map(target);
     for group in GROUPS {
         let findings = targets.each_ref();
         let findings = findings.map(|target| conformance::run(target, group, 4 * JOBS));

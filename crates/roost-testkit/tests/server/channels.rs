@@ -9,8 +9,8 @@ use roost_testkit::server::{Backend, TestServer};
 roost_testkit::on_each_backend!(
     text_and_bytes_reach_the_others,
     a_namespace_may_let_publishers_hear_themselves,
-    nobody_may_publish_where_nobody_may,
-    nobody_subscribes_where_nobody_may,
+    publish_is_refused_where_publish_is_nobody,
+    subscribe_is_refused_where_not_allowed,
     names_are_percent_decoded,
     all_hear_the_same_order_across_reactors,
     large_messages_cross_reactors,
@@ -33,7 +33,7 @@ fn text_and_bytes_reach_the_others(backend: Backend) -> Checked {
         other.expect_binary(&[0, 255])?;
         other.expect_text("fragment")?;
     }
-    // By default a publisher does not hear itself, and channels are apart.
+    // By default a publisher does not receive its own messages, and channels are apart.
     from.send_frame(&Frame::ping("nothing else?"))?;
     from.expect_pong(b"nothing else?")?;
     elsewhere.send_frame(&Frame::ping("nothing?"))?;
@@ -61,7 +61,7 @@ fn a_namespace_may_let_publishers_hear_themselves(backend: Backend) -> Checked {
     Ok(())
 }
 
-fn nobody_may_publish_where_nobody_may(backend: Backend) -> Checked {
+fn publish_is_refused_where_publish_is_nobody(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
         let policy = Policy {
             publish: Publish::Nobody,
@@ -69,18 +69,18 @@ fn nobody_may_publish_where_nobody_may(backend: Backend) -> Checked {
         };
         settings.channels.namespaces = vec![("news".to_owned(), policy)];
     });
-    let mut hearer = server.open("/raw/news:today")?;
+    let mut subscriber = server.open("/raw/news:today")?;
     let mut bold = server.open("/raw/news:today")?;
     bold.send_text("fake")?;
     assert_eq!(bold.expect_close(1008)?, "publishing is not allowed");
-    hearer.send_frame(&Frame::ping(""))?;
-    hearer.expect_pong(b"")?;
+    subscriber.send_frame(&Frame::ping(""))?;
+    subscriber.expect_pong(b"")?;
     assert_eq!(server.count("publishes_refused_total"), 1);
     assert_eq!(server.count("deliveries_total"), 0);
     Ok(())
 }
 
-fn nobody_subscribes_where_nobody_may(backend: Backend) -> Checked {
+fn subscribe_is_refused_where_not_allowed(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
         let policy = Policy {
             subscribe: false,
@@ -119,25 +119,25 @@ fn all_hear_the_same_order_across_reactors(backend: Backend) -> Checked {
             client.send_text(&format!("{number}.{round}"))?;
         }
     }
-    let mut heard: Vec<Vec<String>> = Vec::new();
+    let mut received: Vec<Vec<String>> = Vec::new();
     for client in &mut clients {
         let mut messages = Vec::new();
         for _ in 0..24 * 20 {
             match client.receive()? {
                 Message::Text(text) => messages.push(text),
-                other => panic!("heard {other:?}"),
+                other => panic!("received {other:?}"),
             }
         }
-        heard.push(messages);
+        received.push(messages);
     }
-    for messages in &heard[1..] {
+    for messages in &received[1..] {
         assert_eq!(
-            messages, &heard[0],
-            "two subscribers heard different orders"
+            messages, &received[0],
+            "two subscribers received different orders"
         );
     }
     for number in 0..24 {
-        let own: Vec<_> = heard[0]
+        let own: Vec<_> = received[0]
             .iter()
             .filter(|text| text.starts_with(&format!("{number}.")))
             .collect();

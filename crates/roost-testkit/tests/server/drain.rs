@@ -7,13 +7,13 @@ use roost_testkit::client::{Checked, Client, Request};
 use roost_testkit::server::{Backend, TestServer, wait_until};
 
 roost_testkit::on_each_backend!(
-    everybody_is_told,
+    every_client_gets_1001,
     what_was_on_its_way_arrives,
     who_does_not_answer_is_cut,
     a_balancer_is_told_while_it_drains,
 );
 
-fn everybody_is_told(backend: Backend) -> Checked {
+fn every_client_gets_1001(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 2, |_| {});
     let mut clients = Vec::new();
     for _ in 0..50 {
@@ -29,7 +29,7 @@ fn everybody_is_told(backend: Backend) -> Checked {
         client.send_close(1001, "")?;
         client.expect_fin()?;
     }
-    // Nobody new gets in: the port is closed, or resets.
+    // New connections are refused or reset.
     wait_until(
         || {
             let Ok(stream) = TcpStream::connect(server.address()) else {
@@ -45,7 +45,7 @@ fn everybody_is_told(backend: Backend) -> Checked {
     server.wait_stopped();
     assert!(
         begun.elapsed().as_secs() < 15,
-        "it waited for its deadline with nobody left"
+        "it waited for its deadline without connections"
     );
     Ok(())
 }
@@ -97,8 +97,8 @@ fn who_does_not_answer_is_cut(backend: Backend) -> Checked {
         settings.limits.close_timeout_ms = 60_000
     });
     let mut silent = server.open("/echo")?;
-    let mut deaf = Client::connect(server.address())?;
-    deaf.send(&Request::websocket("h", "/echo").bytes())?;
+    let mut stalled = Client::connect(server.address())?;
+    stalled.send(&Request::websocket("h", "/echo").bytes())?;
     server.wait_for_count("websockets_open", |count| count == 2);
     server.begin_stop(300);
     silent.expect_close(1001)?;

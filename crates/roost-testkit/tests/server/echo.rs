@@ -58,7 +58,7 @@ fn many_clients_at_once(backend: Backend) -> Checked {
     Ok(())
 }
 
-/// Answers wait in the outbox while nobody reads, and come in order and whole.
+/// Answers wait in the outbox while the client does not read, and come in order and whole.
 fn answers_to_one_who_reads_late(backend: Backend) -> Checked {
     let server = TestServer::start(backend);
     let mut client = server.open("/echo")?;

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use roost_net::sim::SimRng;
 use roost_reactor::{Deflate, Origins};
-use roost_testkit::client::{Checked, Client, Failure, Frame, Heard, HeardFrame, RSV1, Request};
+use roost_testkit::client::{
+    Checked, Client, Failure, Frame, RSV1, Received, ReceivedFrame, Request,
+};
 use roost_testkit::client::{Response, opcode};
 use roost_testkit::server::{Backend, TestServer};
 
@@ -43,10 +45,12 @@ fn offering(
     Ok((client, response))
 }
 
-fn hear_frame(client: &mut Client) -> Result<HeardFrame, Failure> {
-    match client.hear()? {
-        Heard::Frame(frame) => Ok(frame),
-        heard => Err(Failure::new(format!("a frame was expected, not {heard:?}"))),
+fn receive_frame(client: &mut Client) -> Result<ReceivedFrame, Failure> {
+    match client.receive_any()? {
+        Received::Frame(frame) => Ok(frame),
+        received => Err(Failure::new(format!(
+            "a frame was expected, not {received:?}"
+        ))),
     }
 }
 
@@ -77,14 +81,14 @@ fn several_offers_get_one_answer(backend: Backend) -> Checked {
 fn short_messages_are_not_compressed(backend: Backend) -> Checked {
     let server = deflating(backend, 64);
     let (mut client, _) = offering(&server, "/echo", &["permessage-deflate"])?;
-    let (mut hearer, _) = offering(&server, "/raw/x", &["permessage-deflate"])?;
+    let (mut subscriber, _) = offering(&server, "/raw/x", &["permessage-deflate"])?;
     let mut talker = server.open("/raw/x")?;
     for (bytes, compressed) in [(1, 0), (63, 0), (64, RSV1), (5_000, RSV1)] {
         let message = "x".repeat(bytes);
         client.send_text(&message)?;
         talker.send_text(&message)?;
-        for hearer in [&mut client, &mut hearer] {
-            let frame = hear_frame(hearer)?;
+        for subscriber in [&mut client, &mut subscriber] {
+            let frame = receive_frame(subscriber)?;
             assert_eq!(frame.rsv, compressed, "{bytes} bytes");
             let shorter = frame.payload.len() < bytes;
             assert_eq!(shorter, compressed == RSV1, "{bytes} bytes");
@@ -93,20 +97,20 @@ fn short_messages_are_not_compressed(backend: Backend) -> Checked {
     Ok(())
 }
 
-/// RFC 7692 §8: what shares a context with a secret can be told by its length.
+/// RFC 7692 §8: what shares a context with a secret shows in its length.
 fn no_message_is_compressed_by_another(backend: Backend) -> Checked {
     let server = deflating(backend, 0);
     let (mut client, response) = offering(&server, "/echo", &["permessage-deflate"])?;
     let answer = response.header("Sec-WebSocket-Extensions");
     assert!(answer.is_some_and(|answer| answer.contains("server_no_context_takeover")));
     let (mut other, _) = offering(&server, "/echo", &["permessage-deflate"])?;
-    let secret = "the token is 8f3a9c, and nobody else may know it";
+    let secret = "the token is 8f3a9c, and no other client may know it";
     client.send_text(secret)?;
-    let alone = hear_frame(&mut client)?;
+    let alone = receive_frame(&mut client)?;
     assert_eq!(alone.rsv, RSV1);
     for again in [&mut client, &mut other] {
         again.send_text(secret)?;
-        let again = hear_frame(again)?;
+        let again = receive_frame(again)?;
         assert_eq!(again.payload, alone.payload, "it refers to what was before");
     }
     Ok(())
@@ -128,10 +132,10 @@ fn a_smaller_window_hears_what_it_can_inflate(backend: Backend) -> Checked {
         .collect();
     let message = noise.repeat(2);
     talker.send_binary(&message)?;
-    let frame = hear_frame(&mut full)?;
+    let frame = receive_frame(&mut full)?;
     assert_eq!(frame.rsv, RSV1);
     assert!(frame.payload.len() < 5_000, "{}", frame.payload.len());
-    let frame = hear_frame(&mut small)?;
+    let frame = receive_frame(&mut small)?;
     match frame.rsv {
         0 => assert_eq!(frame.payload, message),
         // Within its window there is nothing to refer to.
@@ -146,19 +150,19 @@ fn fragments_of_two_messages_are_not_mixed(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 2, |settings| {
         settings.limits.fragment_bytes = FRAGMENT_BYTES;
     });
-    let mut hearer = server.open("/raw/x")?;
+    let mut subscriber = server.open("/raw/x")?;
     let mut talkers = [server.open("/raw/x")?, server.open("/raw/x")?];
     let messages = 50;
     for n in 0..messages {
         for (talker, letter) in talkers.iter_mut().zip([b'a', b'b']) {
             talker.send_binary(&vec![letter; 1 + 37 * n])?;
         }
-        hearer.send_frame(&Frame::ping("between"))?;
+        subscriber.send_frame(&Frame::ping("between"))?;
     }
     let (mut whole, mut pongs, mut fragments) = (0, 0, 0);
     let mut message: Option<Vec<u8>> = None;
     while whole < 2 * messages {
-        let frame = hear_frame(&mut hearer)?;
+        let frame = receive_frame(&mut subscriber)?;
         if frame.opcode == opcode::PONG {
             pongs += 1;
             continue;
@@ -179,7 +183,7 @@ fn fragments_of_two_messages_are_not_mixed(backend: Backend) -> Checked {
     }
     // Usually between the messages; a busy machine may handle the pings last.
     while pongs == 0 {
-        assert_eq!(hear_frame(&mut hearer)?.opcode, opcode::PONG);
+        assert_eq!(receive_frame(&mut subscriber)?.opcode, opcode::PONG);
         pongs += 1;
     }
     assert!(fragments > messages, "only {fragments} fragments");
@@ -222,7 +226,7 @@ fn early_requests_are_judged_alike(backend: Backend) -> Checked {
         let known = header == wamp;
         assert_eq!(chosen, known.then_some("wamp.2.json"), "{target} {header}");
         if target == "/wamp" && !known {
-            // Without a subprotocol in common it says goodbye at once, in its own framing.
+            // Without a subprotocol in common it closes at once, in its own framing.
             assert_eq!(client.read_exact(2)?, [0xff, 0x00]);
         }
     }

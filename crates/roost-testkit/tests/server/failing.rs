@@ -15,7 +15,7 @@ use roost_reactor::{Server, Settings};
 use roost_testkit::client::{Checked, Client, Message};
 use roost_testkit::server::wait_until;
 
-/// An epoll driver whose wait fails once it is told to.
+/// An epoll driver whose wait fails when a test asks for it.
 struct Failing {
     driver: EpollDriver,
     fails: Option<Arc<AtomicBool>>,
@@ -143,14 +143,14 @@ fn a_reactor_that_ends_with_an_error_stops_the_others() -> Checked {
     wait_until(|| ended.is_finished(), || "the others go on".to_owned());
     let error = ended.join().expect("it does not panic");
     assert_eq!(error.expect_err("one has failed").to_string(), "it broke");
-    let mut told = 0;
+    let mut closed_1001 = 0;
     for client in &mut clients {
         while let Ok(message) = client.receive() {
-            told += u64::from(matches!(message, Message::Close(Some(1001), _)));
+            closed_1001 += u64::from(matches!(message, Message::Close(Some(1001), _)));
         }
     }
     assert_eq!(
-        told,
+        closed_1001,
         survivors,
         "of {} clients, {left} of the one that failed",
         clients.len()

@@ -3,7 +3,7 @@
 use roost_net::sim::SimRng;
 use roost_reactor::Deflate as DeflateSettings;
 use roost_testkit::client::{
-    Checked, Client, Deflate, Failure, Heard, HeardFrame, RSV1, Request, opcode,
+    Checked, Client, Deflate, Failure, RSV1, Received, ReceivedFrame, Request, opcode,
 };
 use roost_testkit::server::{Backend, TestServer};
 use serde_json::{Value, json};
@@ -89,25 +89,27 @@ impl Looker {
 
     fn ask(&mut self, message: &Value) -> Result<Value, Failure> {
         self.client.send_text(&message.to_string())?;
-        self.hear_json()
+        self.receive_json()
     }
 
-    fn hear_json(&mut self) -> Result<Value, Failure> {
-        let (opcode, json) = self.hear()?;
+    fn receive_json(&mut self) -> Result<Value, Failure> {
+        let (opcode, json) = self.receive_any()?;
         assert_eq!(opcode, opcode::TEXT);
         serde_json::from_slice(&json).map_err(|error| Failure::new(error.to_string()))
     }
 
-    fn hear_frame(&mut self) -> Result<HeardFrame, Failure> {
-        match self.client.hear()? {
-            Heard::Frame(frame) => Ok(frame),
-            heard => Err(Failure::new(format!("a frame was expected, not {heard:?}"))),
+    fn receive_frame(&mut self) -> Result<ReceivedFrame, Failure> {
+        match self.client.receive_any()? {
+            Received::Frame(frame) => Ok(frame),
+            received => Err(Failure::new(format!(
+                "a frame was expected, not {received:?}"
+            ))),
         }
     }
 
     /// The next message's opcode and payload. Each of its frames is as it should be.
-    fn hear(&mut self) -> Result<(u8, Vec<u8>), Failure> {
-        let mut frame = self.hear_frame()?;
+    fn receive_any(&mut self) -> Result<(u8, Vec<u8>), Failure> {
+        let mut frame = self.receive_frame()?;
         let opcode = frame.opcode;
         assert!(
             matches!(opcode, opcode::TEXT | opcode::BINARY),
@@ -125,7 +127,7 @@ impl Looker {
             if frame.fin {
                 break;
             }
-            frame = self.hear_frame()?;
+            frame = self.receive_frame()?;
             // RFC 6455 §5.4: all but the first continue; RFC 7692 §6.1: without RSV1.
             assert_eq!(
                 (frame.opcode, frame.rsv),
@@ -144,11 +146,14 @@ impl Looker {
         for len in LENS {
             let text = letters(len);
             self.client.send_text(&text)?;
-            let heard = self.hear()?;
-            assert!(heard == (opcode::TEXT, text.clone().into()), "text {len}");
+            let received = self.receive_any()?;
+            assert!(
+                received == (opcode::TEXT, text.clone().into()),
+                "text {len}"
+            );
             self.client.send_binary(text.as_bytes())?;
-            let heard = self.hear()?;
-            assert!(heard == (opcode::BINARY, text.into()), "binary {len}");
+            let received = self.receive_any()?;
+            assert!(received == (opcode::BINARY, text.into()), "binary {len}");
         }
         Ok(())
     }
@@ -174,21 +179,21 @@ fn compressed_echoes_are_fragmented(backend: Backend) -> Checked {
 
 fn answers_and_events_are_fragmented(backend: Backend) -> Checked {
     let server = start(backend);
-    let hearer = Looker::join(&server, None)?;
-    events(&server, hearer)
+    let subscriber = Looker::join(&server, None)?;
+    events(&server, subscriber)
 }
 
 fn compressed_answers_and_events_are_fragmented(backend: Backend) -> Checked {
     let server = start(backend);
-    // A delivery to who asked for a small window is not compressed.
+    // A delivery to a client that asked for a small window is not compressed.
     for offer in &OFFERS[..3] {
-        let hearer = Looker::join(&server, Some(offer))?;
-        events(&server, hearer)?;
+        let subscriber = Looker::join(&server, Some(offer))?;
+        events(&server, subscriber)?;
     }
     Ok(())
 }
 
-fn events(server: &TestServer, mut hearer: Looker) -> Checked {
+fn events(server: &TestServer, mut subscriber: Looker) -> Checked {
     let mut publisher = Looker::join(server, None)?;
     for len in LENS {
         let text = letters(len);
@@ -196,12 +201,15 @@ fn events(server: &TestServer, mut hearer: Looker) -> Checked {
         let request = publisher.requests;
         let publish = json!([16, request, {"acknowledge": true}, "x", [text]]);
         assert_eq!(publisher.ask(&publish)?[0], 17, "PUBLISHED");
-        assert!(hearer.hear_json()?[4] == json!([text]), "EVENT {len}");
+        assert!(
+            subscriber.receive_json()?[4] == json!([text]),
+            "EVENT {len}"
+        );
     }
     // An answer with words.
-    let refused = hearer.ask(&json!([32, 2, {"match": "prefix"}, "x"]))?;
+    let refused = subscriber.ask(&json!([32, 2, {"match": "prefix"}, "x"]))?;
     assert_eq!(refused[4], "wamp.error.option_not_allowed");
-    hearer.client.close()?;
+    subscriber.client.close()?;
     publisher.client.close()?;
     Ok(())
 }
@@ -222,7 +230,10 @@ fn the_early_framings_have_no_fragments(backend: Backend) -> Checked {
         modern.client.send_text(&text)?;
         assert!(early.read_exact(framed.len())? == framed, "{len} bytes");
         early.send(&framed)?;
-        assert!(modern.hear()? == (opcode::TEXT, text.into()), "{len} bytes");
+        assert!(
+            modern.receive_any()? == (opcode::TEXT, text.into()),
+            "{len} bytes"
+        );
     }
     Ok(())
 }

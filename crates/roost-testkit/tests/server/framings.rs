@@ -1,15 +1,15 @@
-//! One channel for all: each hears it in the framing of its own connection.
+//! One channel for all: each client receives it in the framing of its own connection.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use roost_reactor::Deflate;
-use roost_testkit::client::{Checked, Client, Failure, Heard, Message, RSV1, Request, opcode};
+use roost_testkit::client::{Checked, Client, Failure, Message, RSV1, Received, Request, opcode};
 use roost_testkit::server::{Backend, TestServer};
 use serde_json::{Value, json};
 
 roost_testkit::on_each_backend!(all_framings_meet_in_one_channel);
 
-/// Everybody on the channel `x`.
+/// All clients of the channel `x`.
 struct Member {
     speaks: Speaks,
     client: Client,
@@ -65,10 +65,10 @@ impl Member {
             member
                 .client
                 .send_text(&json!([1, "realm1", roles]).to_string())?;
-            assert_eq!(member.hear_json()?[0], 2, "WELCOME");
+            assert_eq!(member.receive_json()?[0], 2, "WELCOME");
             let subscribe = json!([32, member.next_request(), {}, "x"]);
             member.client.send_text(&subscribe.to_string())?;
-            assert_eq!(member.hear_json()?[0], 33, "SUBSCRIBED");
+            assert_eq!(member.receive_json()?[0], 33, "SUBSCRIBED");
         }
         Ok(member)
     }
@@ -78,16 +78,16 @@ impl Member {
         self.requests
     }
 
-    fn hear_json(&mut self) -> Result<Value, Failure> {
+    fn receive_json(&mut self) -> Result<Value, Failure> {
         match self.client.receive()? {
             Message::Text(text) => {
                 serde_json::from_str(&text).map_err(|error| Failure::new(error.to_string()))
             }
-            other => Err(Failure::new(format!("expected JSON, heard {other:?}"))),
+            other => Err(Failure::new(format!("expected JSON, received {other:?}"))),
         }
     }
 
-    fn say(&mut self, message: &Message) -> Result<(), Failure> {
+    fn send_json(&mut self, message: &Message) -> Result<(), Failure> {
         match self.speaks {
             Speaks::Hixie75 | Speaks::Hixie76 => self.client.send(&early_bytes(message)),
             Speaks::Modern => match message {
@@ -112,26 +112,26 @@ impl Member {
         match speaks {
             Speaks::Hixie75 | Speaks::Hixie76 => {
                 let expected = early_bytes(message);
-                let heard = self.client.read_exact(expected.len())?;
-                assert!(heard == expected, "{speaks:?}: {} bytes", heard.len());
+                let received = self.client.read_exact(expected.len())?;
+                assert!(received == expected, "{speaks:?}: {} bytes", received.len());
             }
             Speaks::Modern | Speaks::Deflate => {
-                let frame = match self.client.hear()? {
-                    Heard::Frame(frame) => frame,
-                    other => return Err(Failure::new(format!("{speaks:?} heard {other:?}"))),
+                let frame = match self.client.receive_any()? {
+                    Received::Frame(frame) => frame,
+                    other => return Err(Failure::new(format!("{speaks:?} received {other:?}"))),
                 };
                 let (opcode, payload) = data(message);
                 assert_eq!((frame.fin, frame.opcode), (true, opcode), "{speaks:?}");
                 let deflate = speaks == Speaks::Deflate;
                 assert_eq!(frame.rsv, if deflate { RSV1 } else { 0 }, "{speaks:?}");
-                let heard = match deflate {
+                let received = match deflate {
                     true => self.client.agreed()?.inflate(&frame.payload)?,
                     false => frame.payload,
                 };
-                assert!(heard == payload, "{speaks:?}: {} bytes", heard.len());
+                assert!(received == payload, "{speaks:?}: {} bytes", received.len());
             }
             Speaks::Wamp => {
-                let event = self.hear_json()?;
+                let event = self.receive_json()?;
                 assert_eq!(event[0], 36, "EVENT");
                 assert!(event[4] == json!([wamp_string(message)]), "{speaks:?}");
             }
@@ -231,9 +231,9 @@ fn all_framings_meet_in_one_channel(backend: Backend) -> Checked {
             // Bytes that end a text in the early framings, and that are no UTF-8.
             let binary = (sender..sender + bytes).map(|n| (n * 37) as u8).collect();
             for message in [Message::Text(text), Message::Binary(binary)] {
-                members[sender].say(&message)?;
+                members[sender].send_json(&message)?;
                 for (place, member) in members.iter_mut().enumerate() {
-                    // A publisher that heard itself would take it for the next one's.
+                    // A publisher that received itself would take it for the next one's.
                     if place != sender {
                         member.expect(&message)?;
                     }

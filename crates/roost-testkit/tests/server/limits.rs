@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use roost_testkit::client::{
-    Checked, Client, ConnectOptions, Failure, Frame, Heard, Message, Request, opcode,
+    Checked, Client, ConnectOptions, Failure, Frame, Message, Received, Request, opcode,
 };
 use roost_testkit::server::{Backend, TestServer};
 
@@ -14,9 +14,9 @@ roost_testkit::on_each_backend!(
     an_idle_client_is_closed,
     a_ping_is_answered_until_the_clients_close_frame,
     messages_keep_from_being_idle,
-    beyond_the_connections_allowed_newcomers_are_reset,
+    beyond_connections_max_new_connections_are_reset,
     each_address_has_its_share,
-    beyond_the_handshakes_allowed_newcomers_wait,
+    beyond_handshakes_in_flight_max_new_connections_wait,
     a_message_above_the_limit_is_too_big,
 );
 
@@ -27,11 +27,11 @@ fn a_quiet_client_is_pinged_and_one_that_answers_stays(backend: Backend) -> Chec
     });
     let mut client = server.open("/echo")?;
     for _ in 0..3 {
-        match client.hear()? {
-            Heard::Frame(frame) if frame.opcode == opcode::PING => {
+        match client.receive_any()? {
+            Received::Frame(frame) if frame.opcode == opcode::PING => {
                 client.send_frame(&Frame::pong(&frame.payload))?;
             }
-            heard => panic!("expected a ping, heard {heard:?}"),
+            received => panic!("expected a ping, received {received:?}"),
         }
     }
     client.close()?;
@@ -46,7 +46,9 @@ fn one_that_does_not_answer_a_ping_is_cut(backend: Backend) -> Checked {
         settings.limits.ping_timeout_ms = 300;
     });
     let mut client = server.open("/echo")?;
-    assert!(matches!(client.hear()?, Heard::Frame(frame) if frame.opcode == opcode::PING));
+    assert!(
+        matches!(client.receive_any()?, Received::Frame(frame) if frame.opcode == opcode::PING)
+    );
     client.expect_reset()?;
     server.wait_for_count("ping_timeouts_total", |count| count == 1);
     server.wait_for_count("connections_open", |open| open == 0);
@@ -102,25 +104,25 @@ fn messages_keep_from_being_idle(backend: Backend) -> Checked {
         settings.limits.idle_timeout_ms = 3_000
     });
     let mut talker = server.open("/raw/talk")?;
-    let mut hearer = server.open("/raw/talk")?;
-    // Both directions count: one only speaks, the other only hears.
+    let mut subscriber = server.open("/raw/talk")?;
+    // Both directions count: one only sends, the other only receives.
     for _ in 0..20 {
         std::thread::sleep(Duration::from_millis(200));
         talker.send_text("still talking")?;
-        hearer.expect_text("still talking")?;
+        subscriber.expect_text("still talking")?;
     }
     assert_eq!(server.count("idle_timeouts_total"), 0);
     Ok(())
 }
 
-fn beyond_the_connections_allowed_newcomers_are_reset(backend: Backend) -> Checked {
+fn beyond_connections_max_new_connections_are_reset(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 2, |settings| settings.connections_max = 5);
     let mut clients = Vec::new();
     for _ in 0..5 {
         clients.push(server.open("/echo")?);
     }
     for _ in 0..3 {
-        turned_away(Client::connect(server.address()))?;
+        expect_refused(Client::connect(server.address()))?;
     }
     assert_eq!(server.count("refused_connections_max_total"), 3);
     clients.pop();
@@ -133,9 +135,9 @@ fn beyond_the_connections_allowed_newcomers_are_reset(backend: Backend) -> Check
 }
 
 /// The RST may come before connecting has ended.
-fn turned_away(newcomer: Result<Client, Failure>) -> Result<(), Failure> {
-    match newcomer {
-        Ok(mut newcomer) => newcomer.expect_reset(),
+fn expect_refused(client: Result<Client, Failure>) -> Result<(), Failure> {
+    match client {
+        Ok(mut client) => client.expect_reset(),
         Err(failure) if failure.to_string().contains("reset") => Ok(()),
         Err(failure) => Err(failure),
     }
@@ -161,8 +163,8 @@ fn each_address_has_its_share(backend: Backend) -> Checked {
         client.shake_hands(&request)?;
         clients.push(client);
     }
-    turned_away(from(&server, 2))?;
-    turned_away(from(&server, 3))?;
+    expect_refused(from(&server, 2))?;
+    expect_refused(from(&server, 3))?;
     assert_eq!(server.count("refused_per_address_total"), 2);
     clients.remove(0).close()?;
     server.wait_for_count("connections_open", |open| open == 3);
@@ -170,7 +172,7 @@ fn each_address_has_its_share(backend: Backend) -> Checked {
     Ok(())
 }
 
-fn beyond_the_handshakes_allowed_newcomers_wait(backend: Backend) -> Checked {
+fn beyond_handshakes_in_flight_max_new_connections_wait(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
         settings.limits.handshakes_in_flight_max = 4;
         settings.limits.handshake_timeout_ms = 60_000;
@@ -181,14 +183,14 @@ fn beyond_the_handshakes_allowed_newcomers_wait(backend: Backend) -> Checked {
         silent.push(Client::connect(server.address())?);
     }
     server.wait_for_count("handshakes_in_flight", |count| count == 4);
-    let mut newcomer = Client::connect(server.address())?;
-    newcomer.send(&Request::websocket("h", "/echo").bytes())?;
-    newcomer.expect_silence(Duration::from_millis(100))?;
-    // Those who are in are not kept waiting.
+    let mut waiting = Client::connect(server.address())?;
+    waiting.send(&Request::websocket("h", "/echo").bytes())?;
+    waiting.expect_silence(Duration::from_millis(100))?;
+    // Open connections do not wait.
     open.send_text("served")?;
     open.expect_text("served")?;
     silent.pop();
-    assert_eq!(newcomer.read_response()?.status, 101);
+    assert_eq!(waiting.read_response()?.status, 101);
     Ok(())
 }
 

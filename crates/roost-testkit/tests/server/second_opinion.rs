@@ -61,8 +61,8 @@ fn a_channel(backend: Backend) -> Checked {
         .expect("sent");
     ours.expect_text("from tungstenite")?;
     ours.send_binary(b"to tungstenite")?;
-    let heard = theirs.read().expect("a message");
-    assert_eq!(heard, Message::binary(&b"to tungstenite"[..]));
+    let received = theirs.read().expect("a message");
+    assert_eq!(received, Message::binary(&b"to tungstenite"[..]));
     Ok(())
 }
 

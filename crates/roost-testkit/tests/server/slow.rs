@@ -13,7 +13,7 @@ roost_testkit::on_each_backend!(
     only_the_latest_arrives,
     messages_are_limited_as_well_as_bytes,
     a_namespace_that_drops_keeps_a_connection_that_another_would_close,
-    many_in_rounds_hear_all_in_order,
+    incremental_fan_out_delivers_all_in_order,
     a_flood_into_a_large_channel_waits_at_its_source,
     one_that_never_reads_costs_the_many_nothing,
     one_that_reads_slowly_is_not_taken_for_dead,
@@ -65,7 +65,7 @@ fn numbered(number: u32) -> Vec<u8> {
     payload
 }
 
-/// Publishes while `deaf` reads nothing; a good subscriber beside it hears everything.
+/// Publishes while `stalled` reads nothing; another subscriber receives everything.
 fn publish(server: &TestServer, channel: &str) -> Checked {
     let target = format!("/raw/{channel}");
     let mut publisher = server.open(&target)?;
@@ -108,7 +108,7 @@ fn one_that_reads_slowly_is_not_taken_for_dead(backend: Backend) -> Checked {
 
 /// What comes until nothing more does.
 fn read_numbers(client: &mut Client) -> Result<Vec<u32>, Failure> {
-    client.set_patience(QUIET);
+    client.set_timeout(QUIET);
     let mut numbers = Vec::new();
     while let Ok(Message::Binary(payload)) = client.receive() {
         assert_eq!(payload.len(), BYTES);
@@ -125,9 +125,9 @@ fn counted(server: &TestServer, namespace: &str, name: &str) -> u64 {
 
 fn the_oldest_are_dropped_and_the_newest_arrive(backend: Backend) -> Checked {
     let server = server_with(backend, SlowConsumer::DropOldest, 0);
-    let mut deaf = narrow(server.address(), "/raw/x:1")?;
+    let mut stalled = narrow(server.address(), "/raw/x:1")?;
     publish(&server, "x:1")?;
-    let numbers = read_numbers(&mut deaf)?;
+    let numbers = read_numbers(&mut stalled)?;
     assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
     let newest: Vec<u32> = (COUNT - 10..COUNT).collect();
     assert!(numbers.ends_with(&newest), "{numbers:?}");
@@ -140,9 +140,9 @@ fn the_oldest_are_dropped_and_the_newest_arrive(backend: Backend) -> Checked {
 
 fn the_newest_are_dropped_and_the_oldest_arrive(backend: Backend) -> Checked {
     let server = server_with(backend, SlowConsumer::DropNewest, 0);
-    let mut deaf = narrow(server.address(), "/raw/x:1")?;
+    let mut stalled = narrow(server.address(), "/raw/x:1")?;
     publish(&server, "x:1")?;
-    let numbers = read_numbers(&mut deaf)?;
+    let numbers = read_numbers(&mut stalled)?;
     assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
     // What is held makes no room for newer ones. (Where the machine is busy the kernel takes some
     // late, and others come in behind what is held then.)
@@ -156,9 +156,9 @@ fn the_newest_are_dropped_and_the_oldest_arrive(backend: Backend) -> Checked {
 
 fn only_the_latest_arrives(backend: Backend) -> Checked {
     let server = server_with(backend, SlowConsumer::Latest, 0);
-    let mut deaf = narrow(server.address(), "/raw/x:1")?;
+    let mut stalled = narrow(server.address(), "/raw/x:1")?;
     publish(&server, "x:1")?;
-    let numbers = read_numbers(&mut deaf)?;
+    let numbers = read_numbers(&mut stalled)?;
     assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
     assert_eq!(numbers.last(), Some(&(COUNT - 1)));
     // One waits while the others come. (Which of them the kernel has taken before is its affair.)
@@ -171,9 +171,9 @@ fn only_the_latest_arrives(backend: Backend) -> Checked {
 
 fn messages_are_limited_as_well_as_bytes(backend: Backend) -> Checked {
     let server = server_with(backend, SlowConsumer::DropOldest, 3);
-    let mut deaf = narrow(server.address(), "/raw/x:1")?;
+    let mut stalled = narrow(server.address(), "/raw/x:1")?;
     publish(&server, "x:1")?;
-    let numbers = read_numbers(&mut deaf)?;
+    let numbers = read_numbers(&mut stalled)?;
     // The last gap: where the machine is busy the kernel takes some late, and there are others.
     let gap = numbers.windows(2).rposition(|pair| pair[1] != pair[0] + 1);
     let gap = gap.expect("something was dropped");
@@ -181,17 +181,17 @@ fn messages_are_limited_as_well_as_bytes(backend: Backend) -> Checked {
     Ok(())
 }
 
-/// A WAMP session hears two namespaces: what waits from the one that drops makes room.
+/// A WAMP session subscribes in two namespaces: what waits from the one that drops makes room.
 fn a_namespace_that_drops_keeps_a_connection_that_another_would_close(backend: Backend) -> Checked {
     let server = server_with(backend, SlowConsumer::DropOldest, 0);
-    let deaf = narrow_session(&server, &["x:1", "y:1"])?;
+    let stalled = narrow_session(&server, &["x:1", "y:1"])?;
     // Beyond this the namespace of y is closed, x is not.
     publish(&server, "x:1")?;
     assert!(counted(&server, "x", "dropped_oldest_total") > 0);
     assert_eq!(server.count("slow_consumers_total"), 0);
     publish(&server, "y:1")?;
     server.wait_for_count("slow_consumers_total", |count| count == 1);
-    drop(deaf);
+    drop(stalled);
     Ok(())
 }
 
@@ -217,11 +217,11 @@ fn narrow_session(server: &TestServer, topics: &[&str]) -> Result<Client, Failur
 fn a_wamp_session_is_told_what_was_dropped(backend: Backend) -> Checked {
     for policy in [SlowConsumer::DropOldest, SlowConsumer::DropNewest] {
         let server = server_with(backend, policy, 0);
-        let mut deaf = narrow_session(&server, &["x:1", "roost.session.dropped"])?;
+        let mut stalled = narrow_session(&server, &["x:1", "roost.session.dropped"])?;
         let mut unaware = narrow_session(&server, &["x:1"])?;
         publish(&server, "x:1")?;
-        for (session, is_told) in [(&mut deaf, true), (&mut unaware, false)] {
-            session.set_patience(QUIET);
+        for (session, is_subscribed) in [(&mut stalled, true), (&mut unaware, false)] {
+            session.set_timeout(QUIET);
             let (mut events, mut dropped) = (0, Vec::new());
             while let Ok(Message::Text(text)) = session.receive() {
                 match text.strip_prefix("[36,1125899906842624,") {
@@ -235,8 +235,8 @@ fn a_wamp_session_is_told_what_was_dropped(backend: Backend) -> Checked {
                 }
             }
             assert!(events < COUNT, "nothing was dropped");
-            assert_eq!(!dropped.is_empty(), is_told, "{policy:?}");
-            if is_told {
+            assert_eq!(!dropped.is_empty(), is_subscribed, "{policy:?}");
+            if is_subscribed {
                 assert_eq!(dropped.iter().sum::<u32>(), COUNT - events, "{policy:?}");
             }
         }
@@ -244,25 +244,25 @@ fn a_wamp_session_is_told_what_was_dropped(backend: Backend) -> Checked {
     Ok(())
 }
 
-/// A WAMP session that is closed for being slow is told in its own words first.
+/// A WAMP session that is closed for being slow gets GOODBYE first.
 fn a_slow_wamp_session_is_told_why_it_ends(backend: Backend) -> Checked {
     let server = server_with(backend, SlowConsumer::Close, 0);
-    let mut deaf = narrow_session(&server, &["x:1"])?;
+    let mut stalled = narrow_session(&server, &["x:1"])?;
     publish(&server, "x:1")?;
     server.wait_for_count("slow_consumers_total", |count| count == 1);
     let mut last = String::new();
     loop {
-        match deaf.receive()? {
+        match stalled.receive()? {
             Message::Text(text) => last = text,
             Message::Close(code, reason) => {
                 assert_eq!(code, Some(1013));
                 assert_eq!(reason, "slow consumer: outbox full");
                 break;
             }
-            other => panic!("heard {other:?}"),
+            other => panic!("received {other:?}"),
         }
     }
-    let goodbye = r#"[6,{"message":"slow consumer: outbox full"},"roost.close.slow_receiver"]"#;
+    let goodbye = r#"[6,{"message":"slow consumer: outbox full"},"roost.close.slow_consumer"]"#;
     assert_eq!(last, goodbye);
     Ok(())
 }
@@ -318,7 +318,7 @@ fn a_namespace_takes_so_much_a_second(backend: Backend) -> Checked {
     Ok(())
 }
 
-/// Who says goodbye while its messages wait gets them out, and an orderly end.
+/// A client that closes while its messages wait gets them first, and an orderly close.
 fn a_publisher_that_waits_can_close(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 2, |settings| {
         let mut policy = Policy::default();
@@ -340,7 +340,7 @@ fn a_publisher_that_waits_can_close(backend: Backend) -> Checked {
 }
 
 /// More subscribers than a piece of a fan-out has, and several publishers at once.
-fn many_in_rounds_hear_all_in_order(backend: Backend) -> Checked {
+fn incremental_fan_out_delivers_all_in_order(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 2, |settings| {
         settings.fan_out_piece = 3;
         settings.fan_out_at_once = 3;
@@ -358,7 +358,7 @@ fn many_in_rounds_hear_all_in_order(backend: Backend) -> Checked {
     }
     let mut first: Option<Vec<String>> = None;
     for subscriber in &mut subscribers {
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         let mut next = [0; 3];
         for _ in 0..150 {
             let Message::Text(text) = subscriber.receive()? else {
@@ -368,10 +368,10 @@ fn many_in_rounds_hear_all_in_order(backend: Backend) -> Checked {
             let from: usize = from.parse().expect("a number");
             assert_eq!(number, next[from].to_string(), "of publisher {from}");
             next[from] += 1;
-            heard.push(text);
+            received.push(text);
         }
-        // All hear the channel's one order.
-        assert_eq!(first.get_or_insert_with(|| heard.clone()), &heard);
+        // All receive the channel's one order.
+        assert_eq!(first.get_or_insert_with(|| received.clone()), &received);
     }
     Ok(())
 }
@@ -409,7 +409,7 @@ fn one_that_never_reads_costs_the_many_nothing(backend: Backend) -> Checked {
         settings.fan_out_at_once = 3;
         settings.limits.outbox_bytes_max = 1 << 20;
     });
-    let deaf = narrow(server.address(), "/raw/x")?;
+    let stalled = narrow(server.address(), "/raw/x")?;
     let mut others = (0..10)
         .map(|_| server.open("/raw/x"))
         .collect::<Result<Vec<_>, _>>()?;
@@ -422,13 +422,13 @@ fn one_that_never_reads_costs_the_many_nothing(backend: Backend) -> Checked {
         }
     }
     server.wait_for_count("slow_consumers_total", |count| count == 1);
-    drop(deaf);
+    drop(stalled);
     Ok(())
 }
 
 fn who_is_slow_can_be_seen(backend: Backend) -> Checked {
     let server = server_with(backend, SlowConsumer::DropOldest, 0);
-    let deaf = narrow(server.address(), "/raw/x:1")?;
+    let stalled = narrow(server.address(), "/raw/x:1")?;
     publish(&server, "x:1")?;
     let list = || server.shared().slow_to_json();
     let begun = Instant::now();
@@ -442,7 +442,7 @@ fn who_is_slow_can_be_seen(backend: Backend) -> Checked {
         text.contains(&format!("\"outbox_bytes\":{},", 10 * (BYTES + 4))),
         "{text}"
     );
-    drop(deaf);
+    drop(stalled);
     while list() != "[\n]\n" {
         assert!(begun.elapsed() < DEADLINE, "{}", list());
     }
@@ -457,7 +457,7 @@ fn all_together_stay_within_the_budget(backend: Backend) -> Checked {
     });
     // A channel each: what waits for one waits for no other.
     let channels: Vec<String> = (0..20).map(|n| format!("/raw/{n}")).collect();
-    let deaf = (channels
+    let stalled = (channels
         .iter()
         .map(|channel| narrow(server.address(), channel)))
     .collect::<Result<Vec<_>, _>>()?;
@@ -475,13 +475,13 @@ fn all_together_stay_within_the_budget(backend: Backend) -> Checked {
     }
     assert!(most > BUDGET / 2 && most <= BUDGET, "{most} bytes held");
     assert!(server.count("closed_memory_limit_total") > 0);
-    drop(deaf);
+    drop(stalled);
     server.wait_for_count("outbox_bytes", |bytes| bytes == 0);
     server.wait_for_count("in_flight_bytes", |bytes| bytes == 0);
     Ok(())
 }
 
-/// A few messages to many who read, only not at once: little is in memory, whatever the books say.
+/// A few messages to many clients that read late: little is in memory, whatever the counters say.
 fn a_message_that_waits_for_many_counts_once(backend: Backend) -> Checked {
     const BUDGET: u64 = 8 << 20;
     let server = TestServer::with(backend, 2, |settings| {
@@ -525,24 +525,24 @@ fn unfinished_messages_count_against_the_budget(backend: Backend) -> Checked {
     frame.extend_from_slice(&(1u64 << 20).to_be_bytes());
     frame.extend_from_slice(&[0; 4]);
     frame.resize(900_000, b'x');
-    let mut hoarders = Vec::new();
+    let mut echo_clients = Vec::new();
     let begun = Instant::now();
     let mut most = 0;
     while server.count("closed_memory_limit_total") == 0 {
         assert!(begun.elapsed() < DEADLINE, "{most} bytes held");
-        let mut hoarder = server.open("/echo")?;
-        hoarder.push(&frame, Duration::from_millis(200));
-        hoarders.push(hoarder);
+        let mut echo_client = server.open("/echo")?;
+        echo_client.push(&frame, Duration::from_millis(200));
+        echo_clients.push(echo_client);
         most = most.max(server.count("input_buffered_bytes"));
     }
     assert!(most <= BUDGET, "{most} bytes held");
     // The others are served on, also with a message of some size.
     small.send_binary(&[1; 100_000])?;
     small.expect_binary(&[1; 100_000])?;
-    let closed = hoarders.iter_mut().any(|hoarder| {
-        hoarder.set_patience(Duration::from_millis(50));
-        hoarder.expect_close(1013).is_ok()
+    let closed = echo_clients.iter_mut().any(|echo_client| {
+        echo_client.set_timeout(Duration::from_millis(50));
+        echo_client.expect_close(1013).is_ok()
     });
-    assert!(closed, "one of them hears why");
+    assert!(closed, "one of them receives the reason");
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use roost_net::sim::SimRng;
 use roost_reactor::Deflate as DeflateSettings;
 use roost_testkit::client::{
-    Checked, Client, Deflate, Failure, Frame, Heard, HeardFrame, RSV1, Request, opcode,
+    Checked, Client, Deflate, Failure, Frame, RSV1, Received, ReceivedFrame, Request, opcode,
 };
 use roost_testkit::server::{Backend, DEADLINE, TestServer};
 
@@ -40,7 +40,7 @@ struct Session {
     /// Of the long body, which does not go byte by byte.
     body: Range<usize>,
     len: usize,
-    /// Bytes sent so far to a server that nobody else talks to. Its own count may be a turn late.
+    /// Bytes sent so far to a server with no other client. Its own count may be an iteration late.
     sent: u64,
 }
 
@@ -49,7 +49,7 @@ struct Session {
 #[derive(Default)]
 struct Part {
     sent: Vec<u8>,
-    heard: Vec<u8>,
+    received: Vec<u8>,
 }
 
 impl Session {
@@ -89,7 +89,7 @@ impl Session {
     }
 
     /// Sends it cut at these places, each piece when the server has what was before it, and
-    /// requires of each part what was heard once.
+    /// requires of each part what was received once.
     fn repeat(&mut self, server: &TestServer, cuts: &[usize]) -> Result<(), Failure> {
         let mut client = Client::connect(server.address())?;
         let mut at = 0;
@@ -104,12 +104,12 @@ impl Session {
                 self.sent += len as u64;
                 wait_for_bytes(server, self.sent);
             }
-            let heard = client.read_exact(part.heard.len()).map_err(|failure| {
+            let received = client.read_exact(part.received.len()).map_err(|failure| {
                 let cuts = &cuts[..cuts.len().min(3)];
                 Failure::new(format!("part {number}, cut at {cuts:?}: {failure}"))
             })?;
             assert!(
-                heard == part.heard,
+                received == part.received,
                 "part {number} of a session cut at {:?} is answered otherwise",
                 &cuts[..cuts.len().min(3)],
             );
@@ -209,7 +209,7 @@ fn modern(backend: Backend, deflate: Option<(&str, usize)>) -> Checked {
     Ok(())
 }
 
-/// Has the session once, part by part, keeps what is heard and requires that it is as expected.
+/// Has the session once, part by part, keeps what is received and requires that it is as expected.
 fn record(
     server: &TestServer,
     session: &mut Session,
@@ -223,10 +223,10 @@ fn record(
         client.send(&part.sent)?;
         session.sent += part.sent.len() as u64;
         if part.sent.starts_with(b"GET") {
-            while !part.heard.ends_with(b"\r\n\r\n") {
-                part.heard.extend(client.read_exact(1)?);
+            while !part.received.ends_with(b"\r\n\r\n") {
+                part.received.extend(client.read_exact(1)?);
             }
-            let head = String::from_utf8_lossy(&part.heard).into_owned();
+            let head = String::from_utf8_lossy(&part.received).into_owned();
             assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
             let answer = head
                 .lines()
@@ -237,18 +237,18 @@ fn record(
                 .transpose()?;
         }
         for (opcode, payload) in expected {
-            let frame = hear_frame(&mut client)?;
-            part.heard.extend(bytes_of(&frame));
+            let frame = receive_frame(&mut client)?;
+            part.received.extend(bytes_of(&frame));
             assert_eq!((frame.fin, frame.opcode), (true, *opcode));
             let data = matches!(frame.opcode, opcode::TEXT | opcode::BINARY);
-            let heard = match &mut theirs {
+            let received = match &mut theirs {
                 Some(deflate) if data => {
                     assert_eq!(frame.rsv, RSV1);
                     deflate.inflate(&frame.payload)?
                 }
                 _ => frame.payload,
             };
-            assert!(heard == *payload, "{} bytes", heard.len());
+            assert!(received == *payload, "{} bytes", received.len());
         }
     }
     client.expect_fin()
@@ -259,30 +259,33 @@ fn all_at_once(server: &TestServer, session: &Session) -> Result<(), Failure> {
     let mut client = Client::connect(server.address())?;
     let sent: Vec<u8> = session.parts.iter().flat_map(|p| p.sent.clone()).collect();
     client.send(&sent)?;
-    let head = &session.parts[0].heard;
+    let head = &session.parts[0].received;
     let head_len = head.windows(4).position(|end| end == b"\r\n\r\n");
     let head = &head[..head_len.expect("a response") + 4];
     assert_eq!(client.read_exact(head.len())?, head);
     client.deflate = true; // a bit too much is found below
-    let mut heard = head.to_vec();
+    let mut received = head.to_vec();
     let mut pongs = Vec::new();
     loop {
-        let frame = match client.hear()? {
-            Heard::Frame(frame) => frame,
-            Heard::Fin => break,
-            other => return Err(Failure::new(format!("heard {other:?}"))),
+        let frame = match client.receive_any()? {
+            Received::Frame(frame) => frame,
+            Received::Fin => break,
+            other => return Err(Failure::new(format!("received {other:?}"))),
         };
         match frame.opcode {
             opcode::PONG => pongs.push(frame.payload),
-            _ => heard.extend(bytes_of(&frame)),
+            _ => received.extend(bytes_of(&frame)),
         }
     }
     assert_eq!(pongs.pop().as_deref(), Some(&b"last"[..]));
     assert!(matches!(pongs.as_slice(), [] | [_]), "{pongs:?}");
-    let is_pong = |part: &&Part| part.heard[0] == 0x80 | opcode::PONG;
+    let is_pong = |part: &&Part| part.received[0] == 0x80 | opcode::PONG;
     let others = session.parts.iter().filter(|part| !is_pong(part));
-    let expected: Vec<u8> = others.flat_map(|part| part.heard.clone()).collect();
-    assert!(heard == expected, "in one piece it is answered otherwise");
+    let expected: Vec<u8> = others.flat_map(|part| part.received.clone()).collect();
+    assert!(
+        received == expected,
+        "in one piece it is answered otherwise"
+    );
     Ok(())
 }
 
@@ -297,7 +300,7 @@ fn an_early_session_in_any_pieces(backend: Backend) -> Checked {
     session.send(line);
     session.send_header(end);
     session.send_header(CHALLENGE);
-    let mut heard = ACCEPTED.to_vec();
+    let mut received = ACCEPTED.to_vec();
     for (start, body, end) in [
         (&b"\0"[..], "κόσμε".as_bytes(), &b"\xff"[..]),
         (b"\x80\x82\x2c", &binary, b""),
@@ -309,9 +312,9 @@ fn an_early_session_in_any_pieces(backend: Backend) -> Checked {
         session.send_header(start);
         session.send_body(body);
         session.send_header(end);
-        heard.extend([start, body, end].concat());
+        received.extend([start, body, end].concat());
     }
-    session.parts[0].heard = heard;
+    session.parts[0].received = received;
     session.repeat_in_all_pieces(&server)?;
     server.wait_for_count("connections_open", |open| open == 0);
     Ok(())
@@ -326,15 +329,17 @@ fn wait_for_bytes(server: &TestServer, expected: u64) {
     }
 }
 
-fn hear_frame(client: &mut Client) -> Result<HeardFrame, Failure> {
-    match client.hear()? {
-        Heard::Frame(frame) => Ok(frame),
-        heard => Err(Failure::new(format!("a frame was expected, not {heard:?}"))),
+fn receive_frame(client: &mut Client) -> Result<ReceivedFrame, Failure> {
+    match client.receive_any()? {
+        Received::Frame(frame) => Ok(frame),
+        received => Err(Failure::new(format!(
+            "a frame was expected, not {received:?}"
+        ))),
     }
 }
 
 /// A server's frame as it was on the wire: its length is in the shortest form, or was a failure.
-fn bytes_of(frame: &HeardFrame) -> Vec<u8> {
+fn bytes_of(frame: &ReceivedFrame) -> Vec<u8> {
     let again = Frame::new(frame.opcode, &frame.payload)
         .reserved(frame.rsv)
         .unmasked();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use roost_net::sim::SimRng;
 use roost_reactor::{Deflate, Outflow, Policy, Settings, SlowConsumer};
 use roost_testkit::client::{
-    Checked, Client, ConnectOptions, Failure, Frame, Heard, Message, RSV1, Request, opcode,
+    Checked, Client, ConnectOptions, Failure, Frame, Message, RSV1, Received, Request, opcode,
 };
 use roost_testkit::server::{Backend, TestServer};
 use roost_wire::deflate::{Deflater, Inflater};
@@ -87,10 +87,10 @@ fn an_echo_refers_to_what_came_before(backend: Backend) -> Checked {
     let text = quote(1);
     let first = client.send_compressed(opcode::TEXT, text.as_bytes())?;
     client.expect_text(&text)?;
-    let first = (first, client.heard_bytes());
+    let first = (first, client.received_payload_bytes());
     let second = client.send_compressed(opcode::TEXT, text.as_bytes())?;
     client.expect_text(&text)?;
-    let second = (second, client.heard_bytes());
+    let second = (second, client.received_payload_bytes());
     assert!(
         5 * second.0 < first.0 && 5 * second.1 < first.1,
         "{first:?} bytes, then {second:?}"
@@ -100,11 +100,11 @@ fn an_echo_refers_to_what_came_before(backend: Backend) -> Checked {
     let short = "x".repeat(63);
     client.send_compressed(opcode::TEXT, short.as_bytes())?;
     client.expect_text(&short)?;
-    assert_eq!(client.heard_bytes(), 63, "not compressed");
+    assert_eq!(client.received_payload_bytes(), 63, "not compressed");
     client.send_text(&text)?;
     client.expect_text(&text)?;
     assert_eq!(
-        client.heard_bytes(),
+        client.received_payload_bytes(),
         second.1,
         "still referring to the first"
     );
@@ -130,7 +130,7 @@ fn deliveries_are_compressed_for_each_who_takes_over(backend: Backend) -> Checke
     let narrow = "permessage-deflate; server_max_window_bits=9";
     let narrowest = "permessage-deflate; server_max_window_bits=8";
     let narrow_alone = "permessage-deflate; server_no_context_takeover; server_max_window_bits=9";
-    let mut hearers = [PLAIN, narrow, SERVER_NO, narrow_alone, narrowest]
+    let mut subscribers = [PLAIN, narrow, SERVER_NO, narrow_alone, narrowest]
         .map(|offer| open(&server, "/raw/quotes", offer).map(|client| (offer, client, 0)))
         .into_iter()
         .collect::<Result<Vec<_>, _>>()?;
@@ -140,15 +140,19 @@ fn deliveries_are_compressed_for_each_who_takes_over(backend: Backend) -> Checke
         let text = quote(number);
         sent += text.len();
         publisher.send_compressed(opcode::TEXT, text.as_bytes())?;
-        for (offer, hearer, bytes) in &mut hearers {
-            assert_eq!(hearer.receive()?, Message::Text(text.clone()), "{offer}");
-            *bytes += hearer.heard_bytes();
+        for (offer, subscriber, bytes) in &mut subscribers {
+            assert_eq!(
+                subscriber.receive()?,
+                Message::Text(text.clone()),
+                "{offer}"
+            );
+            *bytes += subscriber.received_payload_bytes();
         }
     }
-    let bytes: Vec<usize> = hearers.iter().map(|(.., bytes)| *bytes).collect();
+    let bytes: Vec<usize> = subscribers.iter().map(|(.., bytes)| *bytes).collect();
     println!("{sent} bytes came as {bytes:?}");
     let &[full, narrow, alone, narrow_alone, narrowest] = &bytes[..] else {
-        unreachable!("five hearers");
+        unreachable!("five subscribers");
     };
     assert!(2 * full < alone && 2 * narrow < alone && alone < sent);
     assert_eq!(
@@ -168,9 +172,13 @@ fn deliveries_are_compressed_for_each_who_takes_over(backend: Backend) -> Checke
         ]
     });
     publisher.send_frames(&frames.collect::<Vec<_>>())?;
-    for (offer, hearer, _) in &mut hearers {
+    for (offer, subscriber, _) in &mut subscribers {
         for number in 0..50 {
-            assert_eq!(hearer.receive()?, Message::Text(quote(number)), "{offer}");
+            assert_eq!(
+                subscriber.receive()?,
+                Message::Text(quote(number)),
+                "{offer}"
+            );
         }
     }
     Ok(())
@@ -181,24 +189,24 @@ fn fragments_are_compressed_as_one(backend: Backend) -> Checked {
         on(10 << 20)(settings);
         settings.limits.fragment_bytes = 100;
     });
-    let mut hearer = open(&server, "/raw/x", PLAIN)?;
+    let mut subscriber = open(&server, "/raw/x", PLAIN)?;
     let mut publisher = server.open("/raw/x")?;
     let mut echo = open(&server, "/echo", PLAIN)?;
     let long = letters(1, 20_000);
     publisher.send_binary(&long)?;
     publisher.send_binary(&long)?;
-    hearer.expect_binary(&long)?;
-    assert!(hearer.heard_bytes() > long.len() / 2);
-    hearer.expect_binary(&long)?;
+    subscriber.expect_binary(&long)?;
+    assert!(subscriber.received_payload_bytes() > long.len() / 2);
+    subscriber.expect_binary(&long)?;
     assert!(
-        hearer.heard_bytes() < long.len() / 10,
+        subscriber.received_payload_bytes() < long.len() / 10,
         "joined, then compressed"
     );
     for bytes in [&long[..], &long[..99], &long[..5000], &long] {
         echo.send_binary(bytes)?;
         echo.expect_binary(bytes)?;
     }
-    assert!(echo.heard_bytes() < long.len() / 10);
+    assert!(echo.received_payload_bytes() < long.len() / 10);
     Ok(())
 }
 
@@ -221,7 +229,7 @@ fn the_limit_holds_and_what_ends_gives_back(backend: Backend) -> Checked {
         let mut narrow = open(&server, "/echo", offer)?;
         let expected = format!("{BOTH_NO}; server_max_window_bits=10");
         assert_eq!(narrow.agreed()?.answer(), expected);
-        // Who declines by himself is not refused.
+        // A client that declines takeover is not refused.
         let mut declining = open(&server, "/echo", BOTH_NO)?;
         assert_eq!(declining.agreed()?.answer(), BOTH_NO);
         let refused = server.count("deflate_contexts_refused_total");
@@ -232,10 +240,10 @@ fn the_limit_holds_and_what_ends_gives_back(backend: Backend) -> Checked {
                 client.expect_text(&quote(number))?;
             }
         }
-        let heard = [&both, &none, &narrow, &declining].map(Client::heard_bytes);
+        let received = [&both, &none, &narrow, &declining].map(Client::received_payload_bytes);
         assert!(
-            heard[1..].iter().all(|&bytes| 2 * heard[0] < bytes),
-            "{heard:?}"
+            received[1..].iter().all(|&bytes| 2 * received[0] < bytes),
+            "{received:?}"
         );
         has(&server, 3, limit);
         for client in [both, one, none, narrow, declining] {
@@ -366,7 +374,7 @@ fn a_slot_inherits_nothing(backend: Backend) -> Checked {
             client.send_compressed(opcode::TEXT, text.as_bytes())?;
             client.expect_text(&text)?;
             if number == 0 {
-                firsts.push(client.heard_bytes());
+                firsts.push(client.received_payload_bytes());
             }
         }
         client.reset()?;
@@ -374,7 +382,7 @@ fn a_slot_inherits_nothing(backend: Backend) -> Checked {
     }
     assert!(
         firsts.iter().all(|&bytes| bytes == firsts[0]),
-        "nobody's first message refers to another's: {firsts:?}"
+        "no first message refers to another client's: {firsts:?}"
     );
     Ok(())
 }
@@ -399,9 +407,9 @@ fn one_who_reads_late_hears_all(backend: Backend) -> Checked {
         client.expect_binary(&noise(number, lens(number)))?;
         client.expect_text(&quote(number as usize))?;
         // What has as little before it as this refers to the quote before.
-        let heard = client.heard_bytes();
+        let received = client.received_payload_bytes();
         let near = matches!(number % 50, 2..40);
-        assert!(!near || heard < 60, "{heard} bytes for {number}");
+        assert!(!near || received < 60, "{received} bytes for {number}");
     }
     client.close()?;
     server.wait_for_count("outbox_bytes", |bytes| bytes == 0);
@@ -429,22 +437,22 @@ fn a_slow_consumer_can_read_why(backend: Backend) -> Checked {
         publisher.expect_pong(b"")?;
         sent += 1;
     }
-    slow.set_patience(Duration::from_secs(30));
-    let mut heard = 0;
+    slow.set_timeout(Duration::from_secs(30));
+    let mut received = 0;
     loop {
         match slow.receive()? {
             Message::Binary(bytes) => {
-                assert!(bytes == noise(heard, 50_000), "message {heard}");
-                heard += 1;
+                assert!(bytes == noise(received, 50_000), "message {received}");
+                received += 1;
             }
             Message::Close(code, _) => {
                 assert_eq!(code, Some(1013));
                 break;
             }
-            other => panic!("heard {other:?}"),
+            other => panic!("received {other:?}"),
         }
     }
-    assert!(heard < sent, "{heard} of {sent} were heard");
+    assert!(received < sent, "{received} of {sent} were received");
     drop(slow);
     has(&server, 0, 0);
     Ok(())
@@ -483,17 +491,17 @@ fn what_is_dropped_leaves_no_hole(backend: Backend) -> Checked {
             publisher.send_binary(&message(number))?;
             good.expect_binary(&message(number))?;
         }
-        let (mut heard, mut last) = (0, None);
+        let (mut received, mut last) = (0, None);
         while last != Some(COUNT - 1) {
             let Message::Binary(bytes) = slow.receive()? else {
                 panic!("a quote");
             };
             let next = (last.map_or(0, |last| last + 1)..COUNT).find(|&n| message(n) == bytes);
             assert!(next.is_some(), "no message after {last:?} is this");
-            (last, heard) = (next, heard + 1);
+            (last, received) = (next, received + 1);
         }
-        println!("{heard} of {COUNT} heard with {slow_receivers:?}");
-        assert!(heard < COUNT, "nothing was dropped");
+        println!("{received} of {COUNT} received with {slow_receivers:?}");
+        assert!(received < COUNT, "nothing was dropped");
         // The context goes on.
         publisher.send_binary(&message(0))?;
         slow.expect_binary(&message(0))?;
@@ -532,7 +540,7 @@ fn a_threshold_of_zero_compresses_all(backend: Backend) -> Checked {
     let mut client = open(&server, "/echo", PLAIN)?;
     for payload in [&b""[..], b"a", &noise(1, 50_000), b"a", b""] {
         client.send_binary(payload)?;
-        let Heard::Frame(frame) = client.hear()? else {
+        let Received::Frame(frame) = client.receive_any()? else {
             panic!("an echo");
         };
         assert_eq!(frame.rsv, RSV1, "{} bytes go compressed", payload.len());

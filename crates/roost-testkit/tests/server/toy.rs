@@ -27,18 +27,18 @@ fn commands_are_cut_anywhere(backend: Backend) -> Checked {
     let server = start(backend);
     let stream = b"PING\nPUB lobby one\nPING\nPUB lobby two\nPUB lobby three\nPING\n";
     for len in 1..=stream.len() {
-        let mut hearer = Client::open(server.address(), "/raw/lobby")?;
+        let mut subscriber = Client::open(server.address(), "/raw/lobby")?;
         let mut client = Client::open(server.address(), "/toy")?;
         for message in stream.chunks(len) {
             client.send_binary(message)?;
         }
         for expected in ["one", "two", "three"] {
-            hearer.expect_text(expected)?;
+            subscriber.expect_text(expected)?;
         }
         for _ in 0..3 {
             client.expect_binary(b"PONG")?;
         }
-        hearer.close()?;
+        subscriber.close()?;
         client.close()?;
     }
     Ok(())

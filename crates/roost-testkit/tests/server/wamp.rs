@@ -11,7 +11,7 @@ roost_testkit::on_each_backend!(
     a_refused_publish_is_answered_when_asked_for,
     without_subprotocol_the_close_says_why,
     who_speaks_no_wamp_is_told_that_it_is_spoken,
-    a_drain_says_goodbye,
+    a_drain_sends_goodbye,
 );
 
 /// A session that has been welcomed.
@@ -35,30 +35,30 @@ impl Session {
             requests: 0,
         };
         let roles = json!({"roles": {"publisher": {}, "subscriber": {}}});
-        session.say(&json!([1, "realm1", roles]))?;
-        let welcome = session.hear()?;
+        session.send_json(&json!([1, "realm1", roles]))?;
+        let welcome = session.receive_any()?;
         assert_eq!(welcome[0], 2, "{welcome}");
         Ok(session)
     }
 
-    fn say(&mut self, message: &Value) -> Result<(), Failure> {
+    fn send_json(&mut self, message: &Value) -> Result<(), Failure> {
         self.client.send_text(&message.to_string())
     }
 
-    fn hear(&mut self) -> Result<Value, Failure> {
+    fn receive_any(&mut self) -> Result<Value, Failure> {
         match self.client.receive()? {
             Message::Text(text) => {
                 serde_json::from_str(&text).map_err(|error| Failure::new(error.to_string()))
             }
-            other => Err(Failure::new(format!("expected JSON, heard {other:?}"))),
+            other => Err(Failure::new(format!("expected JSON, received {other:?}"))),
         }
     }
 
     /// Subscribes; gives the subscription's id.
     fn subscribe(&mut self, topic: &str) -> Result<Value, Failure> {
         self.requests += 1;
-        self.say(&json!([32, self.requests, {}, topic]))?;
-        let answer = self.hear()?;
+        self.send_json(&json!([32, self.requests, {}, topic]))?;
+        let answer = self.receive_any()?;
         assert_eq!(
             (&answer[0], &answer[1]),
             (&json!(33), &json!(self.requests)),
@@ -70,27 +70,27 @@ impl Session {
     /// Publishes with acknowledgement; gives the answer.
     fn publish(&mut self, topic: &str, args: Value) -> Result<Value, Failure> {
         self.requests += 1;
-        self.say(&json!([16, self.requests, {"acknowledge": true}, topic, args]))?;
-        self.hear()
+        self.send_json(&json!([16, self.requests, {"acknowledge": true}, topic, args]))?;
+        self.receive_any()
     }
 }
 
 fn a_session(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 2, |_| {});
-    let mut hearer = Session::join(&server)?;
+    let mut subscriber = Session::join(&server)?;
     let mut speaker = Session::join(&server)?;
-    let id = hearer.subscribe("com.example.topic")?;
+    let id = subscriber.subscribe("com.example.topic")?;
     let published = speaker.publish("com.example.topic", json!([1, {"a": [null]}]))?;
     assert_eq!(published[0], 17, "{published}");
-    let event = hearer.hear()?;
+    let event = subscriber.receive_any()?;
     assert_eq!((&event[0], &event[1]), (&json!(36), &id), "{event}");
     assert_eq!(event[2], published[2], "one publication has one id");
     assert_eq!(event[4], json!([1, {"a": [null]}]));
-    hearer.say(&json!([34, 7, id]))?;
-    assert_eq!(hearer.hear()?, json!([35, 7]));
-    hearer.say(&json!([6, {}, "wamp.close.normal"]))?;
-    assert_eq!(hearer.hear()?[2], "wamp.close.goodbye_and_out");
-    hearer.client.expect_close(1000)?;
+    subscriber.send_json(&json!([34, 7, id]))?;
+    assert_eq!(subscriber.receive_any()?, json!([35, 7]));
+    subscriber.send_json(&json!([6, {}, "wamp.close.normal"]))?;
+    assert_eq!(subscriber.receive_any()?[2], "wamp.close.goodbye_and_out");
+    subscriber.client.expect_close(1000)?;
     Ok(())
 }
 
@@ -100,9 +100,9 @@ fn raw_and_wamp_share_a_channel(backend: Backend) -> Checked {
     let mut wamp = Session::join(&server)?;
     wamp.subscribe("com.example.room")?;
     raw.send_text("from raw")?;
-    assert_eq!(wamp.hear()?[4], json!(["from raw"]));
+    assert_eq!(wamp.receive_any()?[4], json!(["from raw"]));
     raw.send_binary(&[1, 2, 3])?;
-    assert_eq!(wamp.hear()?[4], json!(["\u{0}AQID"]));
+    assert_eq!(wamp.receive_any()?[4], json!(["\u{0}AQID"]));
     wamp.publish("com.example.room", json!(["from wamp"]))?;
     raw.expect_text("from wamp")?;
     wamp.publish("com.example.room", json!(["\u{0}AQID"]))?;
@@ -159,11 +159,11 @@ fn without_subprotocol_the_close_says_why(backend: Backend) -> Checked {
     Ok(())
 }
 
-fn a_drain_says_goodbye(backend: Backend) -> Checked {
+fn a_drain_sends_goodbye(backend: Backend) -> Checked {
     let server = TestServer::start(backend);
     let mut session = Session::join(&server)?;
     server.begin_stop(10_000);
-    let goodbye = session.hear()?;
+    let goodbye = session.receive_any()?;
     assert_eq!(
         (&goodbye[0], &goodbye[2]),
         (&json!(6), &json!("wamp.close.system_shutdown"))

@@ -7,7 +7,7 @@ use crate::client::Request;
 pub(crate) const CASES: &[Case] = &[
     case(
         "handshake.plain.get",
-        "a plain GET on a WebSocket's path is told to upgrade",
+        "a plain GET on a WebSocket's path is answered that an upgrade is required",
         "9110 §15.5.22",
         plain_get,
     ),

@@ -540,7 +540,7 @@ fn too_much(t: &Target, bytes: &[u8]) -> Outcome {
 }
 
 fn no_frame(client: &mut Client) -> Outcome {
-    match client.hear_response() {
+    match client.receive_response() {
         Ok(None) | Err(Failure { .. }) => pass(),
         Ok(Some(response)) if response.status >= 400 => pass(),
         Ok(Some(response)) => fail(format!("status {} to a frame", response.status)),
