@@ -4,7 +4,7 @@ use crate::frame::{
     FIN, FrameHeader, LENGTH, LENGTH_7_MAX, LENGTH_16, LENGTH_64, MASKED, MASKED_HEADER_BYTES_MAX,
     OPCODE, Opcode, RSV1, RSV2_RSV3,
 };
-use crate::inbound::{Input, Limits};
+use crate::input::{Input, Limits};
 use crate::{ProtocolError, mask};
 
 /// Which end of the connection decodes.

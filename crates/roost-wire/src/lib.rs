@@ -79,10 +79,12 @@ mod decoder;
 mod error;
 mod frozen;
 mod inbound;
+mod input;
 
 pub use close::CloseCode;
 pub use decoder::{Decoder, FramePart, Role};
 pub use error::ProtocolError;
 pub use frame::{FrameHeader, Opcode};
 pub use frozen::Frozen;
-pub use inbound::{Inbound, Input, Limits, Message, PINNED_BYTES_BASE};
+pub use inbound::{Inbound, Message, PINNED_BYTES_BASE};
+pub use input::{Input, Limits};
