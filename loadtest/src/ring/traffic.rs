@@ -480,23 +480,32 @@ impl Core {
     /// Each track of a connection that is held, with what its publisher has sent.
     fn each_track(&self, mut see: impl FnMut(usize, u64)) {
         for share in &self.shares {
-            let topics = &self.plan.groups[share.group].subscribe;
             for slot in share.slot..share.slot + share.count {
-                if self.conns[slot as usize].state != State::Held {
-                    continue;
-                }
-                let member = share.member + (slot - share.slot);
-                let mut at = self.tracks_at(slot);
-                for &topic in topics {
-                    let each = publishers_each(&self.plan, topic);
-                    for local in 0..each {
-                        if let Some(publisher) = publisher_at(&self.plan, topic, member, local) {
-                            see(at + local, self.shared.published(publisher));
-                        }
-                    }
-                    at += each;
+                if self.conns[slot as usize].state == State::Held {
+                    let member = share.member + (slot - share.slot);
+                    self.each_track_of(slot, share.group, member, &mut see);
                 }
             }
+        }
+    }
+
+    /// Those of one connection, the `member`-th of its group.
+    fn each_track_of(
+        &self,
+        slot: u32,
+        group: usize,
+        member: u32,
+        see: &mut impl FnMut(usize, u64),
+    ) {
+        let mut at = self.tracks_at(slot);
+        for &topic in &self.plan.groups[group].subscribe {
+            let each = publishers_each(&self.plan, topic);
+            for local in 0..each {
+                if let Some(publisher) = publisher_at(&self.plan, topic, member, local) {
+                    see(at + local, self.shared.published(publisher));
+                }
+            }
+            at += each;
         }
     }
 }
