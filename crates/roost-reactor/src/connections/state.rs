@@ -440,7 +440,11 @@ impl Connections {
     }
 
     /// What all want of the driver by now, done.
+    #[inline]
     pub(crate) fn run_driver_ops<D: Driver>(&mut self, driver: &mut D) {
+        if self.driver_ops.is_empty() {
+            return;
+        }
         for op in self.driver_ops.drain(..) {
             match op {
                 DriverOp::Pause(key) => driver.pause(key),

@@ -178,6 +178,7 @@ impl BudgetShare {
     }
 
     /// Says that connections here hold at most `held`, and if one holds more than any did before.
+    #[inline]
     fn tell(&mut self, connections: &Connections, held: u64) {
         let peak = connections.outboxes().take_peak();
         let largest = &self.budget.shares[self.reactor].largest;
