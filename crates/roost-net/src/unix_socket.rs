@@ -20,7 +20,7 @@ use crate::Waker;
 pub struct UnixOptions {
     /// The path of its file: at most 107 bytes (unix(7)).
     pub path: PathBuf,
-    /// The file's mode, `0o660`: whoever may write to it may connect.
+    /// The file's mode, such as `0o660`: a process that may write to it may connect.
     pub mode: u32,
     /// The file's group, where it is not what the system gives it.
     pub group: Option<u32>,

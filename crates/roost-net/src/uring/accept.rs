@@ -410,7 +410,7 @@ fn watch_key(id: u32) -> u64 {
     ConnKey::new(id, 0).with_op(super::NEWCOMER).to_bits()
 }
 
-/// Direct accepts armed per listener: how many newcomers one turn takes. One bit each.
+/// Direct accepts armed per listener: how many new connections one wait takes. One bit each.
 const PLACES: usize = 32;
 /// Accepts armed for a socket that other rings accept from, too: few, so that each ring gets its
 /// share of a few connections as well.
