@@ -28,7 +28,7 @@ pub(crate) fn bind(from: &config::Admin) -> Result<Listeners, String> {
     if let Some(address) = from.listen.filter(|address| !address.ip().is_loopback()) {
         warn!(
             %address,
-            "admin.listen is no loopback address: whoever reaches it reads counters and connections"
+            "admin.listen is no loopback address: any client that reaches it reads counters and connections"
         );
     }
     let options = Options {

@@ -39,7 +39,7 @@ pub(crate) fn warn_of_settings(from: &config::Settings, reactors: usize, connect
         let address = &listener.address;
         let open = open.join(", ");
         warn!(
-            "listening on {address}, not only for this machine, and open to whoever reaches it: \
+            "listening on {address}, not only for this machine, and open to any client that reaches it: \
              {open}. Remedy: switch off what is not meant for all, or listen on 127.0.0.1"
         );
     }

@@ -192,7 +192,7 @@ fn what_is_open_to_all_is_said_once() {
     );
     let log = daemon.stderr.wait_for("ready");
     assert_eq!(
-        log.matches("open to whoever reaches it").count(),
+        log.matches("open to any client that reaches it").count(),
         1,
         "{log}"
     );
