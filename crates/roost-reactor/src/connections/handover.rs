@@ -216,10 +216,11 @@ mod tests {
         let newer = Chunk::new(vec![13; 4].into());
         let dropped = outbox.push_published(1, &outflow, 5, newer);
         assert_eq!(dropped.expect("there is room").replaced, 1);
+        outbox.push(Chunk::new(vec![14; 2_000].into()));
         let mut batch = Vec::new();
         outbox.take_batch(&mut batch);
         let order: Vec<u8> = batch.iter().map(|chunk| chunk.as_slice()[0]).collect();
-        assert_eq!(order, [10, 13, 12], "in the order of all lanes");
+        assert_eq!(order, [10, 13, 12, 14], "in the order of all lanes");
     }
 
     fn fill(connections: &mut Connections, key: ConnKey) {
