@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use crate::ConnKey;
-use crate::memory::HighWater;
+use crate::memory::{HighWater, PagedVec};
 
 /// One slot.
 #[derive(Debug, Default)]
@@ -106,7 +106,7 @@ impl Sock {
 /// The slots, indexed by [`ConnKey::slot`]. Grows to the highest slot used.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    socks: Vec<Sock>,
+    socks: PagedVec<Sock>,
     /// Slots used.
     water: HighWater,
     live: u64,
@@ -116,9 +116,7 @@ impl Table {
     /// Takes the slot of `key` for `fd`. Gives `fd` back when the slot is taken.
     pub(super) fn insert(&mut self, key: ConnKey, fd: OwnedFd, flags: u16) -> Result<(), OwnedFd> {
         let slot = key.slot() as usize;
-        if slot >= self.socks.len() {
-            self.socks.resize_with(slot + 1, Sock::default);
-        }
+        self.socks.grow_to(slot + 1, Sock::default);
         self.water.note(slot + 1);
         let sock = &mut self.socks[slot];
         if sock.any(LIVE) {
@@ -143,13 +141,14 @@ impl Table {
     /// Gives back what was not needed since the last call; in bytes. A free slot keeps nothing
     /// that is still of use: the generations of keys are the caller's.
     pub(super) fn shrink(&mut self) -> usize {
-        let before = self.socks.capacity();
+        let before = self.socks.memory_bytes();
         while self.socks.pop_if(|sock| !sock.any(LIVE)).is_some() {}
         self.water.note(self.socks.len());
-        if let Some(needed) = self.water.settle(before, SOCKS_FLOOR) {
-            self.socks.shrink_to(needed);
+        let room = before / size_of::<Sock>();
+        if self.water.settle(room, SOCKS_FLOOR).is_some() {
+            self.socks.release_free();
         }
-        (before - self.socks.capacity()) * size_of::<Sock>()
+        before - self.socks.memory_bytes()
     }
 
     /// True while an earlier connection has the slot of `key`.

@@ -10,7 +10,7 @@ use socket2::SockAddr;
 
 use super::batch::Batch;
 use super::ring::Target;
-use crate::memory::HighWater;
+use crate::memory::{HighWater, PagedVec};
 use crate::{CloseCause, ConnKey};
 
 /// One slot of the table.
@@ -107,7 +107,7 @@ pub(super) const END: u8 = 1 << 1;
 /// All connections of a driver, by slot.
 #[derive(Default)]
 pub(super) struct Table {
-    socks: Vec<Sock>,
+    socks: PagedVec<Sock>,
     /// Slots used.
     socks_water: HighWater,
     busy: Slab<Busy>,
@@ -125,9 +125,7 @@ impl Table {
     pub(super) fn insert(&mut self, key: ConnKey, target: Option<Target>, flags: u16) {
         debug_assert!(!self.occupied(key.slot()), "the slot of {key:?} is taken");
         let slot = key.slot() as usize;
-        if slot >= self.socks.len() {
-            self.socks.resize(slot + 1, FREE);
-        }
+        self.socks.grow_to(slot + 1, || FREE);
         self.socks_water.note(slot + 1);
         let (index, direct) = match target {
             Some(target) => pack(target),
@@ -233,8 +231,9 @@ impl Table {
         while self.socks.pop_if(|sock| sock.flags & LIVE == 0).is_some() {}
         self.socks_water.note(self.socks.len());
         self.busy_water.note(self.busy.len());
-        if let Some(needed) = self.socks_water.settle(self.socks.capacity(), SOCKS_FLOOR) {
-            self.socks.shrink_to(needed);
+        let room = self.socks.memory_bytes() / size_of::<Sock>();
+        if self.socks_water.settle(room, SOCKS_FLOOR).is_some() {
+            self.socks.release_free();
         }
         if self
             .busy_water
@@ -248,8 +247,7 @@ impl Table {
 
     fn memory_bytes(&self) -> usize {
         // A record in the slab is one word longer than itself at most.
-        self.socks.capacity() * size_of::<Sock>()
-            + self.busy.capacity() * (size_of::<Busy>() + size_of::<usize>())
+        self.socks.memory_bytes() + self.busy.capacity() * (size_of::<Busy>() + size_of::<usize>())
     }
 
     /// How many connections there are.
@@ -384,7 +382,7 @@ mod tests {
         }
         assert_eq!(table.shrink(), 0, "they were in use until now");
         assert!(table.shrink() > 2_000 * (8 + size_of::<Busy>()));
-        assert!(table.socks.len() == 10 && table.socks.capacity() < 20);
+        assert_eq!(table.socks.len(), 10);
         assert!(table.holds(key(9)) && !table.holds(key(1_999)));
         assert_eq!(table.target(key(9)), Some(Target::Fd(4)));
         table.insert(key(1_999), Some(Target::Fd(5)), 0);

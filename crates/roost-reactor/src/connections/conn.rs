@@ -37,16 +37,6 @@ pub(crate) struct Conn {
 
 // The promise of the house: a million quiet connections cost little more than the kernel's share.
 const _: () = assert!(size_of::<Conn>() <= 48);
-// The slab's word "vacant" fits into the record's spare values.
-const _: () = assert!(size_of::<VacantOrConn>() == 40);
-#[expect(
-    dead_code,
-    reason = "the shape of a slab entry, for the assertion above"
-)]
-enum VacantOrConn {
-    Vacant(usize),
-    Occupied(Conn),
-}
 
 /// Where a connection is in its life. It only ever moves down this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
