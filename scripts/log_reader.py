@@ -9,11 +9,14 @@ Starts the daemon once for each level, format and state of its standard error: r
 under the traffic of loadtest/scenarios/log-reader.toml, while requests that are refused fill the
 log (at level debug 40 lines a second of up to 7 KB). Asked of each: no client was dropped, each
 message came, the p99 of echoes divided by that with the log read is at most 1.5, lines lost are
-counted, SIGTERM ends the daemon with status 0. A ratio above 1.5 is measured anew with its
-counterpart, twice at most; the figures are medians then. At level off nothing is logged: what the
-ratios are there is the machine's noise.
+counted, SIGTERM ends the daemon with status 0.
 
-Python 3.9 or later, its standard library only. Ends whatever it starts. About ten minutes.
+The four states of a level and format are measured in rounds, each time in another order, so that
+what the machine does beside it meets all of them; the figures are medians of the rounds. Where a
+ratio is above 1.5 after ROUNDS rounds, all four are measured in further rounds, ROUNDS_MAX at
+most. At level off nothing is logged: what the ratios are there is the machine's noise.
+
+Python 3.9 or later, its standard library only. Ends whatever it starts. About half an hour.
 """
 
 import argparse
@@ -37,7 +40,8 @@ FORMATS = ["text", "json"]
 LOGS = ["read", "gone", "stalled", "full"]
 SCENARIO = ROOT / "loadtest/scenarios/log-reader.toml"
 RATIO_MAX = 1.5
-TRIES = 3
+ROUNDS = 3
+ROUNDS_MAX = 9
 PHASES = ["traffic", "churn"]
 
 
@@ -186,6 +190,19 @@ def ratios(runs, undisturbed):
     return {phase: typical(runs, phase) / typical(undisturbed, phase) for phase in PHASES}
 
 
+def measure_rounds(options, level, format_):
+    """The runs of each state of the log."""
+    by_log = {log: [] for log in LOGS}
+    for number in range(ROUNDS_MAX):
+        turned = number % len(LOGS)
+        for log in LOGS[turned:] + LOGS[:turned]:
+            by_log[log].append(measure(options, level, format_, log))
+        worst = max(max(ratios(runs, by_log["read"]).values()) for runs in by_log.values())
+        if number + 1 >= ROUNDS and worst <= RATIO_MAX:
+            break
+    return by_log
+
+
 def row(level, format_, log, runs, undisturbed):
     """The cells, and what was wrong."""
     wrong = []
@@ -193,20 +210,20 @@ def row(level, format_, log, runs, undisturbed):
         wrong += run["problems"]
         if run["status"] != 0:
             wrong.append(f"exit status {run['status']}")
-    last = runs[-1]
+    lost = round(statistics.median(run["lost"] for run in runs))
     by_phase = ratios(runs, undisturbed)
     if log != "read":
         slower = [(name, ratio) for name, ratio in by_phase.items() if ratio > RATIO_MAX]
         wrong += [f"{name}: p99 × {ratio:.2f}" for name, ratio in slower]
-        if level in ("debug", "trace") and last["lost"] == 0:
+        if level in ("debug", "trace") and any(run["lost"] == 0 for run in runs):
             wrong.append("no lost line was counted")
-    elif last["lost"] > 0:
-        wrong.append(f"{last['lost']} lines lost though they were read")
-    cells = [level, format_, log, str(last["held"])]
+    elif any(run["lost"] > 0 for run in runs):
+        wrong.append("lines lost though they were read")
+    cells = [level, format_, log, str(min(run["held"] for run in runs))]
     for phase in PHASES:
         cells.append(f"{typical(runs, phase):.2f}")
         cells.append("1" if log == "read" else f"{by_phase[phase]:.2f}")
-    cells += [str(last["lost"]), str(len(runs)), "; ".join(wrong) or "ok"]
+    cells += [str(lost), str(len(runs)), "; ".join(wrong) or "ok"]
     return cells, wrong
 
 
@@ -222,22 +239,17 @@ def main():
 
     print("# A log that nobody reads\n")
     print(__doc__.split("\n\n", 1)[1].rsplit("\n\n", 1)[0] + "\n")
-    print("p99 of echoes in milliseconds, and divided by that with the log read, with a fixed "
+    print("p99 of echoes in milliseconds (median of the rounds), and divided by that with the log read, with a fixed "
           "set of clients (traffic) and while a tenth of the clients come anew (churn).\n")
     print("| level | format | log | clients | p99 traffic | ratio | p99 churn | ratio | lines lost "
-          "| runs | |")
+          "| rounds | |")
     print("|---|---|---|---:|---:|---:|---:|---:|---:|---:|---|", flush=True)
     failures = 0
     for level in options.levels:
         for format_ in options.formats:
-            undisturbed = [measure(options, level, format_, "read")]
-            for log in LOGS:
-                runs = undisturbed if log == "read" else [measure(options, level, format_, log)]
-                while log != "read" and len(runs) < TRIES and \
-                        max(ratios(runs, undisturbed).values()) > RATIO_MAX:
-                    undisturbed.append(measure(options, level, format_, "read"))
-                    runs.append(measure(options, level, format_, log))
-                cells, wrong = row(level, format_, log, runs, undisturbed)
+            by_log = measure_rounds(options, level, format_)
+            for log, runs in by_log.items():
+                cells, wrong = row(level, format_, log, runs, by_log["read"])
                 failures += bool(wrong)
                 print("| " + " | ".join(cells) + " |", flush=True)
     print(f"\n{failures} rows are not as they should be.")
