@@ -515,7 +515,9 @@ fn a_message_that_waits_for_many_counts_once(backend: Backend) -> Checked {
 }
 
 fn unfinished_messages_count_against_the_budget(backend: Backend) -> Checked {
-    const BUDGET: u64 = 4 << 20;
+    // At seven eighths connections are closed, at the end of a loop iteration; in one, each reactor's
+    // buffers may grow by half a message. There is room for that between the two.
+    const BUDGET: u64 = 16 << 20;
     let server = TestServer::with(backend, 2, |settings| {
         settings.limits.buffered_bytes_max = BUDGET;
     });
