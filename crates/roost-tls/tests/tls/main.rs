@@ -1,0 +1,8 @@
+//! Handshakes and records beside rustls and beside ourselves.
+
+mod certs;
+mod handshakes;
+mod peer;
+mod records;
+mod support;
+mod traffic;
