@@ -92,17 +92,40 @@ pub(crate) fn read_identity(
     let chain = read_certificates(&files.certificate, findings);
     let key = read_key(&files.key, findings);
     let ocsp = files.ocsp.as_deref().map(|file| read_ocsp(file, findings));
-    let chain = chain?;
-    let lives = check_dates(&files.certificate, &chain, now, findings);
-    let names = check_chain(&files.certificate, &chain, findings);
+    let mut identity = identify(&files.certificate, chain?, key, now, findings)?;
+    if let Some(response) = ocsp {
+        identity.ocsp = Some(response?);
+    }
+    Some(identity)
+}
+
+/// A certificate and key of PEM that is at hand.
+pub(crate) fn parse_identity(
+    certificate: &str,
+    key: &str,
+    now: u64,
+    findings: &mut Findings,
+) -> Option<Identity> {
+    let unnamed = Path::new("");
+    let chain = parse_certificates(unnamed, certificate.as_bytes(), findings);
+    let key = parse_key(unnamed, key.as_bytes(), findings);
+    identify(unnamed, chain?, key, now, findings)
+}
+
+fn identify(
+    file: &Path,
+    chain: Vec<CertificateDer<'static>>,
+    key: Option<PrivateKeyDer<'static>>,
+    now: u64,
+    findings: &mut Findings,
+) -> Option<Identity> {
+    let not_after = check_dates(file, &chain, now, findings);
+    let names = check_chain(file, &chain, findings);
     Some(Identity {
-        not_after: lives?,
+        not_after: not_after?,
         names: names?,
         key: key?,
-        ocsp: match ocsp {
-            None => None,
-            Some(response) => Some(response?),
-        },
+        ocsp: None,
         chain,
     })
 }
@@ -113,11 +136,19 @@ pub(crate) fn read_certificates(
     findings: &mut Findings,
 ) -> Option<Vec<CertificateDer<'static>>> {
     let bytes = read_file(file, findings)?;
-    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    parse_certificates(file, &bytes, findings)
+}
+
+fn parse_certificates(
+    file: &Path,
+    bytes: &[u8],
+    findings: &mut Findings,
+) -> Option<Vec<CertificateDer<'static>>> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
     match read {
         Ok(certificates) if !certificates.is_empty() => Some(certificates),
         Ok(_) => {
-            findings.error(file, missing("certificate", &bytes));
+            findings.error(file, missing("certificate", bytes));
             None
         }
         Err(error) => {
@@ -158,10 +189,14 @@ fn read_key(file: &Path, findings: &mut Findings) -> Option<PrivateKeyDer<'stati
              group of its own",
         );
     }
-    match PrivateKeyDer::from_pem_slice(&bytes) {
+    parse_key(file, &bytes, findings)
+}
+
+fn parse_key(file: &Path, bytes: &[u8], findings: &mut Findings) -> Option<PrivateKeyDer<'static>> {
+    match PrivateKeyDer::from_pem_slice(bytes) {
         Ok(key) => Some(key),
         Err(PemError::NoItemsFound) => {
-            findings.error(file, missing("private key", &bytes));
+            findings.error(file, missing("private key", bytes));
             None
         }
         Err(error) => {

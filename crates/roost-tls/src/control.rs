@@ -2,8 +2,7 @@
 //! remembered of them from one record to the next takes six bytes.
 
 use crate::fault::{Alert, Fault};
-use crate::keys::Version;
-use crate::rest::Side;
+use crate::keys::{Side, Version};
 
 /// Empty records in a row, as in rustls.
 pub const EMPTY_RECORDS_MAX: u8 = 32;

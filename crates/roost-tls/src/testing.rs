@@ -4,10 +4,10 @@
 use std::fmt::Write as _;
 
 use crate::fault::{Alert, Fault};
-use crate::keys::{Suite, Version};
+use crate::keys::{Side, Suite, Version};
 use crate::open::{End, open};
 use crate::record::{Extent, RECORD_BYTES_MAX, gather, plain_alert};
-use crate::rest::{Material, Rest, Side};
+use crate::rest::{Material, Rest};
 use crate::seal;
 use crate::shake::client::ClientSetup;
 use crate::shake::server::ServerSetup;

@@ -6,7 +6,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::server::danger::ClientCertVerifier;
@@ -14,12 +13,16 @@ use rustls::server::{
     ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier,
 };
 use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, SupportedProtocolVersion};
 
 use super::common::{APPLICATION_PROTOCOL, ClockOfRustls, certify, is_rsa, read_roots, versions};
 use super::secrets::{TrafficSecrets, note_server_name};
-use crate::certs::{CertificateFiles, Findings, read_crls, read_identity};
+use crate::certs::{
+    CertificateFiles, Findings, Identity, parse_identity, read_crls, read_identity,
+};
 use crate::clock::Clock;
 use crate::keys::Version;
+use crate::self_signed::SelfSigned;
 use crate::tickets::{EPOCH_SECONDS, TicketSecret, Tickets};
 
 /// What a server does handshakes with, as it is written.
@@ -78,31 +81,71 @@ impl ServerSetup {
         let certificates = Certificates::load(options, &provider, clock.now(), &mut findings);
         let clients = client_verifier(&options.client_auth, &provider, clock, &mut findings);
         match (certificates, clients) {
-            (Some(certificates), Some((verifier, contexts))) if findings.errors.is_empty() => {
-                let expires = certificates.expires;
-                let mut config = ServerConfig::builder_with_details(
-                    provider,
-                    Arc::new(ClockOfRustls(clock.clone())),
-                )
-                .with_protocol_versions(versions(options.min_version))
-                .expect("the provider has suites of both versions")
-                .with_client_cert_verifier(verifier)
-                .with_cert_resolver(Arc::new(certificates));
-                config.alpn_protocols = vec![APPLICATION_PROTOCOL.to_vec()];
-                config.enable_secret_extraction = true;
-                config.key_log = Arc::new(TrafficSecrets);
-                config.session_storage = Arc::new(NoServerSessionStorage {});
-                config.send_tls13_tickets = 0;
-                if let Some(secret) = &options.tickets {
-                    let contexts: Vec<&[u8]> = contexts.iter().map(Vec::as_slice).collect();
-                    let tickets = Tickets::new(secret.clone(), &contexts, clock.clone());
-                    config.ticketer = Arc::new(TicketsOfRustls(tickets));
-                    config.send_tls13_tickets = 1;
-                }
-                let config = Arc::new(config);
-                Ok((Self { config, expires }, findings))
+            (Some(certificates), Some(clients)) if findings.errors.is_empty() => {
+                let tickets = options.tickets.clone();
+                let versions = versions(options.min_version);
+                let setup = Self::new(certificates, clients, provider, versions, tickets, clock);
+                Ok((setup, findings))
             }
             _ => Err(findings),
+        }
+    }
+
+    /// A setup for development, out of a certificate that was just made.
+    ///
+    /// # Errors
+    /// The clock is not that of when it was made.
+    pub fn for_development(made: &SelfSigned, clock: &Arc<Clock>) -> Result<Self, Findings> {
+        let mut findings = Findings::default();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let now = clock.now();
+        let Some(identity) = parse_identity(&made.certificate, &made.key, now, &mut findings)
+        else {
+            return Err(findings);
+        };
+        let files = CertificateFiles {
+            certificate: PathBuf::new(),
+            key: PathBuf::new(),
+            ocsp: None,
+        };
+        let mut certificates = Certificates::default();
+        certificates.add(&files, identity, &provider, &mut findings);
+        let clients = (WebPkiClientVerifier::no_client_auth(), Vec::new());
+        let tickets = Some(Arc::new(TicketSecret::random()));
+        let versions = versions(Version::Tls12);
+        let setup = Self::new(certificates, clients, provider, versions, tickets, clock);
+        Ok(setup)
+    }
+
+    fn new(
+        certificates: Certificates,
+        (verifier, contexts): Clients,
+        provider: Arc<CryptoProvider>,
+        versions: &[&'static SupportedProtocolVersion],
+        tickets: Option<Arc<TicketSecret>>,
+        clock: &Arc<Clock>,
+    ) -> Self {
+        let expires = certificates.expires;
+        let time = Arc::new(ClockOfRustls(clock.clone()));
+        let mut config = ServerConfig::builder_with_details(provider, time)
+            .with_protocol_versions(versions)
+            .expect("the provider has suites of both versions")
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(Arc::new(certificates));
+        config.alpn_protocols = vec![APPLICATION_PROTOCOL.to_vec()];
+        config.enable_secret_extraction = true;
+        config.key_log = Arc::new(TrafficSecrets);
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        if let Some(secret) = tickets {
+            let contexts: Vec<&[u8]> = contexts.iter().map(Vec::as_slice).collect();
+            let tickets = Tickets::new(secret, &contexts, clock.clone());
+            config.ticketer = Arc::new(TicketsOfRustls(tickets));
+            config.send_tls13_tickets = 1;
+        }
+        Self {
+            config: Arc::new(config),
+            expires,
         }
     }
 
@@ -111,7 +154,9 @@ impl ServerSetup {
         self.expires
     }
 
-    pub(super) fn rustls(&self) -> Arc<ServerConfig> {
+    /// What rustls makes of it, to measure against.
+    #[doc(hidden)]
+    pub fn rustls(&self) -> Arc<ServerConfig> {
         self.config.clone()
     }
 }
@@ -127,7 +172,19 @@ impl fmt::Debug for ServerSetup {
 struct Certificates {
     by_name: HashMap<String, Vec<Arc<CertifiedKey>>>,
     default: Vec<Arc<CertifiedKey>>,
+    default_names: Vec<String>,
     expires: u64,
+}
+
+impl Default for Certificates {
+    fn default() -> Self {
+        Self {
+            by_name: HashMap::new(),
+            default: Vec::new(),
+            default_names: Vec::new(),
+            expires: u64::MAX,
+        }
+    }
 }
 
 impl Certificates {
@@ -137,42 +194,47 @@ impl Certificates {
         now: u64,
         findings: &mut Findings,
     ) -> Option<Self> {
-        let mut certificates = Self {
-            by_name: HashMap::new(),
-            default: Vec::new(),
-            expires: u64::MAX,
-        };
+        let mut certificates = Self::default();
         if options.certificates.is_empty() {
             findings.error(
                 "".as_ref(),
                 "a TLS listener needs a certificate and its key",
             );
         }
-        let mut default_names = None;
         for files in &options.certificates {
-            let Some(identity) = read_identity(files, now, findings) else {
-                continue;
-            };
-            certificates.expires = certificates.expires.min(identity.not_after);
-            let names = identity.names.clone();
-            let Some(certified) = certify(files, identity, provider, findings) else {
-                continue;
-            };
-            if names.is_empty() {
-                let what = "no host name in the certificate (subject alternative name): clients that \
-                            check will refuse it";
-                findings.warn(&files.certificate, what);
-            }
-            for name in &names {
-                let keys = certificates.by_name.entry(name.clone()).or_default();
-                keys.push(certified.clone());
-            }
-            // The first, and those with another kind of key for the very same names.
-            if *default_names.get_or_insert_with(|| names.clone()) == names {
-                certificates.default.push(certified);
+            if let Some(identity) = read_identity(files, now, findings) {
+                certificates.add(files, identity, provider, findings);
             }
         }
         (!certificates.default.is_empty()).then_some(certificates)
+    }
+
+    fn add(
+        &mut self,
+        files: &CertificateFiles,
+        identity: Identity,
+        provider: &CryptoProvider,
+        findings: &mut Findings,
+    ) {
+        let (names, not_after) = (identity.names.clone(), identity.not_after);
+        let Some(certified) = certify(files, identity, provider, findings) else {
+            return;
+        };
+        self.expires = self.expires.min(not_after);
+        if names.is_empty() {
+            let what = "no host name in the certificate (subject alternative name): clients that \
+                        check will refuse it";
+            findings.warn(&files.certificate, what);
+        }
+        for name in &names {
+            let keys = self.by_name.entry(name.clone()).or_default();
+            keys.push(certified.clone());
+        }
+        // The first, and those with another kind of key for the very same names.
+        if self.default.is_empty() || self.default_names == names {
+            self.default.push(certified);
+            self.default_names = names;
+        }
     }
 
     fn keys(&self, name: Option<&str>) -> &[Arc<CertifiedKey>] {

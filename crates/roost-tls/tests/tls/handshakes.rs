@@ -152,8 +152,7 @@ fn resumes(config: &Arc<ClientConfig>, first: &ServerSetup, second: &ServerSetup
         assert_eq!(server.received, b"data");
         let session = server.session.expect("a handshake that is over");
         assert!(
-            session.peer_certificate.is_some()
-                || config.client_auth_cert_resolver.has_certs() == false
+            session.peer_certificate.is_some() || !config.client_auth_cert_resolver.has_certs()
         );
         session.resumed
     });

@@ -3,6 +3,7 @@
 mod certs;
 mod handshakes;
 mod peer;
+mod properties;
 mod records;
 mod support;
 mod traffic;
