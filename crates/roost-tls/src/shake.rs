@@ -416,3 +416,7 @@ fn key_and_iv(secrets: &ConnectionTrafficSecrets) -> Option<(&[u8], &[u8; 12])> 
     };
     Some((key.as_ref(), iv.as_ref().try_into().ok()?))
 }
+
+#[cfg(test)]
+#[path = "shake_tests.rs"]
+mod tests;

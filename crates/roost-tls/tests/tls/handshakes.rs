@@ -9,6 +9,8 @@ use roost_tls::{
     ServerSetup, Suite, TicketSecret, Trust, Version,
 };
 use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use crate::peer::{self, client_config, exchange};
 use crate::support::{Authority, NOW, client_options, load, load_client, server_options};
@@ -392,7 +394,8 @@ fn one_name_may_have_keys_of_two_kinds() {
     let authority = Authority::new("kinds");
     let mut options = server_options(authority.sign(&["a.example"], &rcgen::PKCS_RSA_SHA256));
     let ecdsa = authority.sign(&["a.example"], &rcgen::PKCS_ECDSA_P256_SHA256);
-    options.certificates.push(ecdsa);
+    options.certificates.push(ecdsa.clone());
+    let ecdsa = CertificateDer::from_pem_file(&ecdsa.certificate).expect("our own file");
     let clock = crate::support::clock();
     let (setup, findings) = ServerSetup::load(&options, &clock).expect("no errors");
     assert!(findings.warnings[0].what.contains("RSA"), "{findings:?}");
@@ -403,6 +406,10 @@ fn one_name_may_have_keys_of_two_kinds() {
         exchange(&mut client, &mut server, usize::MAX).expect("a handshake");
         let session = server.session.expect("established");
         assert_eq!(session.suite, suite);
+        // The cheap one for all who can take it.
+        let shown = client.0.peer_certificates().expect("a certificate");
+        let is_rsa_suite = suite == Suite::EcdheRsaAes128GcmSha256;
+        assert_eq!(shown[0] != ecdsa, is_rsa_suite, "{suite:?}");
     }
 }
 
