@@ -1,6 +1,63 @@
-//! What to write instead of an address that is not one.
+//! Addresses to listen on, and what to write instead of one that is none.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// An address to listen on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ListenAddress {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A unix socket: the absolute path of its file.
+    Unix(String),
+}
+
+/// As it is written.
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ListenAddress::Tcp(address) => address.fmt(f),
+            ListenAddress::Unix(path) => write!(f, "unix:{path}"),
+        }
+    }
+}
+
+impl ListenAddress {
+    /// Whether only this machine reaches it.
+    pub fn is_local(&self) -> bool {
+        match self {
+            ListenAddress::Tcp(address) => address.ip().is_loopback(),
+            ListenAddress::Unix(_) => true,
+        }
+    }
+
+    /// Whether the kernel would not give out both. A port 0 never is another's.
+    pub(crate) fn clashes_with(&self, other: &ListenAddress) -> bool {
+        match (self, other) {
+            (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => {
+                let same_ip = one.ip() == other.ip()
+                    || one.is_ipv4() == other.is_ipv4()
+                        && (one.ip().is_unspecified() || other.ip().is_unspecified());
+                one.port() != 0 && one.port() == other.port() && same_ip
+            }
+            (ListenAddress::Unix(one), ListenAddress::Unix(other)) => one == other,
+            _ => false,
+        }
+    }
+}
+
+/// unix(7): a path has at most 107 bytes, so that a NUL follows it.
+pub(crate) fn check_socket(word: &str) -> Result<(), String> {
+    if word.is_empty() || (word.starts_with('/') && !word.ends_with('/')) {
+        return match word.len() <= SOCKET_PATH_BYTES_MAX && !word.contains(char::is_control) {
+            true => Ok(()),
+            false => Err(format!(
+                "a unix socket's path has at most {SOCKET_PATH_BYTES_MAX} bytes, none of them a control character"
+            )),
+        };
+    }
+    Err("it begins with a slash and names a file".to_owned())
+}
 
 /// What is wrong with an address that cannot be read, and the nearest one that can.
 pub(crate) fn address_hint(text: &str) -> Option<String> {
@@ -132,3 +189,4 @@ fn read_port(text: &str) -> Result<u16, &'static str> {
 
 /// A port for hints at addresses without one.
 const EXAMPLE_PORT: u16 = 8080;
+const SOCKET_PATH_BYTES_MAX: usize = 107;

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 
 use crate::mistake::{Mistake, Place};
 use crate::names::{shown, variable};
+use crate::row::{Leaders, Row, Section, Visitor};
 use crate::source::{Source, Sources};
 use crate::table::{
-    ChannelPolicy, Limits, Listener, NAMESPACE, Publish, Row, Section, Settings, Subscribe,
-    Visitor, entry_path, visit, visit_namespace,
+    ChannelPolicy, Limits, Listener, NAMESPACE, Publish, Settings, Subscribe, entry_path, visit,
+    visit_namespace,
 };
 use crate::value::{SharedSize, ValueType};
 
@@ -16,10 +17,9 @@ use crate::value::{SharedSize, ValueType};
 pub(crate) fn inherit(settings: &mut Settings, sources: &mut Sources) {
     // Twice, because a key of [limits] that is followed may itself follow one.
     for _ in 0..2 {
-        let limits = settings.limits.clone();
         let mut inherit = Inherit {
             path: String::new(),
-            limits: &limits,
+            leaders: leaders(&settings.limits),
             sources,
         };
         visit(settings, &mut inherit);
@@ -33,16 +33,23 @@ pub(crate) fn inherit(settings: &mut Settings, sources: &mut Sources) {
     for (index, namespace) in namespaces.iter_mut().enumerate() {
         let mut inherit = Inherit {
             path: format!("{}[{index}]", NAMESPACE.name),
-            limits,
+            leaders: leaders(limits),
             sources,
         };
         visit_namespace(namespace, channels, &mut inherit);
     }
 }
 
+fn leaders(limits: &Limits) -> Leaders {
+    Leaders {
+        message_bytes_max: limits.message_bytes_max,
+        outbox_bytes_max: limits.outbox_bytes_max,
+    }
+}
+
 struct Inherit<'a> {
     path: String,
-    limits: &'a Limits,
+    leaders: Leaders,
     sources: &'a mut Sources,
 }
 
@@ -59,7 +66,7 @@ impl Visitor for Inherit<'_> {
         let (section, name, value) = match (leader, row.follows) {
             (Some(leader), _) => (ChannelPolicy::SECTION.name, row.name, leader.clone()),
             (None, Some(follows)) => {
-                let value = (follows.value)(self.limits);
+                let value = (follows.value)(&self.leaders);
                 (Limits::SECTION.name, follows.leader, value)
             }
             (None, None) => return,

@@ -22,9 +22,11 @@ mod overrides;
 mod pattern;
 mod read;
 mod reference;
+mod row;
 mod source;
 mod syntax;
 mod table;
+mod units;
 mod value;
 mod write;
 
@@ -35,15 +37,17 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
+pub use address::ListenAddress;
 pub use list::{Key, all_keys, namespace_keys};
 pub use mistake::{Errors, Mistake, Place};
 pub use overrides::Overrides;
 pub use reference::{reference, sample};
+pub use row::Reload;
 pub use source::Source;
 pub use table::{
     Admin, ChannelPolicy, ClientSocketMode, Deflate, Driver, Echo, Epoll, IoUring, Limits,
-    ListenAddress, Listener, Log, LogFormat, LogLevel, Namespace, Publish, Raw, Reload, Server,
-    Settings, SlowConsumer, SocketMode, Subscribe, Wamp,
+    Listener, Log, LogFormat, LogLevel, Namespace, Publish, Raw, Server, Settings, SlowConsumer,
+    SocketMode, Subscribe, Wamp,
 };
 pub use write::to_toml;
 

@@ -1,9 +1,7 @@
 //! The table of keys as a list, for hints, tests and documentation.
 
-use crate::table::{
-    ChannelPolicy, NAMESPACE, Namespace, Reload, Row, Section, Settings, Visitor, visit,
-    visit_namespace,
-};
+use crate::row::{Reload, Row, Section, Visitor};
+use crate::table::{ChannelPolicy, NAMESPACE, Namespace, Settings, visit, visit_namespace};
 use crate::value::ValueType;
 
 /// One key of a section.

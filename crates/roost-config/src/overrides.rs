@@ -9,8 +9,9 @@ use crate::list::all_keys;
 use crate::mistake::{Fault, Mistake, Place};
 use crate::names::{VARIABLE_PREFIX, removed, renamed, variable};
 use crate::nearest::nearest;
+use crate::row::{Row, Section, Visitor};
 use crate::source::{Source, Sources};
-use crate::table::{Row, Section, Settings, Visitor, visit};
+use crate::table::{Settings, visit};
 use crate::value::{ValueType, shortened};
 
 /// Keys with values that win over the file. Of two for one key the later wins; the command line

@@ -1,6 +1,7 @@
 //! Which words are origins, paths, subprotocols, realms, names of namespaces, sockets and groups.
 //! Each check refuses with a hint.
 
+use crate::address::check_socket;
 use crate::nearest::nearest;
 use crate::value::{Pattern, shortened};
 
@@ -57,19 +58,6 @@ pub(crate) const GROUP: Pattern = Pattern {
     takes: "group, `\"\"`",
     check: check_group,
 };
-
-/// unix(7): a path has at most 107 bytes, so that a NUL follows it.
-pub(crate) fn check_socket(word: &str) -> Result<(), String> {
-    if word.is_empty() || (word.starts_with('/') && !word.ends_with('/')) {
-        return match word.len() <= SOCKET_PATH_BYTES_MAX && !word.contains(char::is_control) {
-            true => Ok(()),
-            false => Err(format!(
-                "a unix socket's path has at most {SOCKET_PATH_BYTES_MAX} bytes, none of them a control character"
-            )),
-        };
-    }
-    Err("it begins with a slash and names a file".to_owned())
-}
 
 fn check_listener_name(word: &str) -> Result<(), String> {
     if word.is_empty() {
@@ -254,6 +242,5 @@ const HOST_BYTES_MAX: usize = 253;
 const REALM_BYTES_MAX: usize = 255;
 const PATH_BYTES_MAX: usize = 255;
 const SUBPROTOCOL_BYTES_MAX: usize = 255;
-const SOCKET_PATH_BYTES_MAX: usize = 107;
 const GROUP_BYTES_MAX: usize = 32;
 const NAMESPACE_BYTES_MAX: usize = 64;

@@ -11,10 +11,10 @@ use crate::list::{Key, all_keys, namespace_keys};
 use crate::mistake::Fault;
 use crate::names::{removed, renamed};
 use crate::nearest::nearest;
+use crate::row::{Row, Visitor};
 use crate::source::{Source, Sources};
 use crate::table::{
-    self, LISTENERS_MAX, Listener, Namespace, Row, Settings, Visitor, entry_path, header, visit,
-    visit_namespace,
+    self, LISTENERS_MAX, Listener, Namespace, Settings, entry_path, header, visit, visit_namespace,
 };
 use crate::value::{ValueType, describe, shortened};
 
@@ -121,7 +121,7 @@ struct Section<'a, 'i> {
 }
 
 impl Visitor for Reader<'_, '_> {
-    fn open(&mut self, section: table::Section) {
+    fn open(&mut self, section: crate::row::Section) {
         let section = section.name;
         let Some(value) = self.root.get(section) else {
             return;
@@ -145,7 +145,7 @@ impl Visitor for Reader<'_, '_> {
         }
     }
 
-    fn open_entry(&mut self, section: table::Section, index: usize) {
+    fn open_entry(&mut self, section: crate::row::Section, index: usize) {
         let entry = self.listeners.get(index).copied().flatten();
         self.open = entry.map(|table| Section {
             path: entry_path(section.name, index),

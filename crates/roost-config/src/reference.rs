@@ -4,7 +4,8 @@
 use std::fmt::Write as _;
 
 use crate::list::{Key, all_keys, namespace_keys, sections};
-use crate::table::{NAMESPACE, Reload, header};
+use crate::row::Reload;
+use crate::table::{NAMESPACE, header};
 
 /// `config/roost.toml`: every key with its explanation, its values and its default.
 pub fn sample() -> String {

@@ -5,142 +5,7 @@
 //!
 //! A key has the name of its field, without `_ms`: a time is written with its unit.
 
-use std::ops::RangeInclusive;
-
-use crate::value::{Duration, ValueType};
-
-/// When a changed value could take effect in a running daemon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reload {
-    /// At once, for connections that exist too.
-    Live,
-    /// For connections accepted from then on.
-    NewConnections,
-    /// At the next start.
-    Restart,
-}
-
-/// What the table says about one key.
-pub(crate) struct Row<T: ValueType> {
-    pub(crate) name: &'static str,
-    pub(crate) value_type: T,
-    /// The built-in default.
-    pub(crate) default: T::Value,
-    /// Another value, as TOML.
-    pub(crate) example: &'static str,
-    pub(crate) reload: Reload,
-    pub(crate) follows: Option<Follows<T::Value>>,
-    /// The explanation, line by line as written.
-    pub(crate) doc: &'static [&'static str],
-}
-
-/// The value of a key that is not written, where that is not a constant.
-#[derive(Clone, Copy)]
-pub(crate) struct Follows<V> {
-    /// The key of `[limits]` that leads.
-    pub(crate) leader: &'static str,
-    pub(crate) value: fn(&Limits) -> V,
-}
-
-/// What the table says about one section.
-#[derive(Clone, Copy)]
-pub(crate) struct Section {
-    pub(crate) name: &'static str,
-    /// The explanation, line by line as written.
-    pub(crate) doc: &'static [&'static str],
-}
-
-/// Is shown every key in turn.
-pub(crate) trait Visitor {
-    /// A section begins.
-    fn open(&mut self, section: Section);
-    /// A section begins of which there may be several: the one at `index`, from 0.
-    fn open_entry(&mut self, section: Section, index: usize);
-    /// A key of the section that is open. `leader` is the field of the section it inherits from,
-    /// where there is one.
-    fn key<T: ValueType>(&mut self, row: Row<T>, field: &mut T::Value, leader: Option<&T::Value>);
-    /// The section ends.
-    fn close(&mut self);
-}
-
-/// Rows to the structure of a section, its defaults, and the walk along its keys:
-/// `field: Type = default, type of value, reload, example` and, for a key that follows one of
-/// `[limits]`, `, follows LEADER = VALUE`.
-macro_rules! section {
-    (
-        $(#[doc = $about:literal])+
-        $name:literal $Section:ident
-        $(
-            $(#[doc = $doc:literal])+
-            $field:ident: $Type:ty =
-                $default:expr, $value_type:expr, $reload:ident, $example:literal
-                $(, follows $leader:ident = $follow:expr)?;
-        )+
-    ) => {
-        $(#[doc = $about])+
-        #[derive(Debug, Clone, PartialEq, Eq)]
-        pub struct $Section {
-            $($(#[doc = $doc])+ pub $field: $Type,)+
-        }
-
-        impl Default for $Section {
-            fn default() -> $Section {
-                $Section { $($field: $default,)+ }
-            }
-        }
-
-        impl $Section {
-            pub(crate) const SECTION: $crate::table::Section = $crate::table::Section {
-                name: $name,
-                doc: &[$($about),+],
-            };
-
-            /// Shows each key of the section to a visitor.
-            pub(crate) fn visit_keys(
-                &mut self,
-                leader: Option<&$Section>,
-                visitor: &mut impl $crate::table::Visitor,
-            ) {
-                $(
-                    let row = $crate::table::Row {
-                        name: $crate::table::key_of(stringify!($field)),
-                        value_type: $value_type,
-                        default: $default,
-                        example: $example,
-                        reload: $crate::table::Reload::$reload,
-                        follows: section!(@follows $($leader = $follow)?),
-                        doc: &[$($doc),+],
-                    };
-                    visitor.key(row, &mut self.$field, leader.map(|leader| &leader.$field));
-                )+
-            }
-        }
-    };
-    (@follows) => { None };
-    (@follows $leader:ident = $value:expr) => {
-        Some($crate::table::Follows { leader: stringify!($leader), value: $value })
-    };
-}
-
-/// An enumeration with the words that a configuration has for its values.
-macro_rules! words {
-    (
-        $(#[doc = $about:literal])+
-        $Enum:ident
-        $($(#[doc = $doc:literal])+ $Value:ident = $word:literal,)+
-    ) => {
-        $(#[doc = $about])+
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum $Enum {
-            $($(#[doc = $doc])+ $Value,)+
-        }
-
-        impl $Enum {
-            pub(crate) const WORDS: $crate::value::Choice<$Enum> =
-                $crate::value::Choice(&[$(($word, $Enum::$Value),)+]);
-        }
-    };
-}
+use crate::row::Visitor;
 
 mod channels;
 mod dialects;
@@ -153,7 +18,7 @@ pub use channels::{ChannelPolicy, Namespace, Publish, SlowConsumer, Subscribe};
 pub use dialects::{Deflate, Echo, Raw, Wamp};
 pub use drivers::{Epoll, IoUring};
 pub use limits::Limits;
-pub use listener::{ClientSocketMode, ListenAddress, Listener};
+pub use listener::{ClientSocketMode, Listener};
 pub use process::{Admin, Driver, Log, LogFormat, LogLevel, Server, SocketMode};
 
 pub(crate) use channels::{NAMESPACE, visit_namespace};
@@ -274,30 +139,3 @@ pub(crate) fn visit(settings: &mut Settings, visitor: &mut impl Visitor) {
         channels: ChannelPolicy
     );
 }
-
-/// The key of a field.
-pub(crate) fn key_of(field: &'static str) -> &'static str {
-    field.strip_suffix("_ms").unwrap_or(field)
-}
-
-/// A time in a range.
-fn time(range: RangeInclusive<u32>) -> Duration {
-    Duration { zero: false, range }
-}
-
-/// A time in a range, or 0, which switches something off.
-fn time_or_zero(range: RangeInclusive<u32>) -> Duration {
-    Duration { zero: true, range }
-}
-
-const SECOND: u32 = 1_000;
-const HOUR: u32 = 3_600_000;
-const DAY: u32 = 24 * HOUR;
-const WEEK: u32 = 7 * DAY;
-
-/// 2^10 bytes.
-pub(crate) const KIB: usize = 1 << 10;
-/// 2^20 bytes.
-pub(crate) const MIB: usize = 1 << 20;
-/// 2^30 bytes.
-pub(crate) const GIB: usize = 1 << 30;

@@ -7,10 +7,9 @@ use std::ops::{Range, RangeInclusive};
 use toml::Spanned;
 use toml::de::DeValue;
 
-use crate::address::address_hint;
+use crate::address::{ListenAddress, address_hint, check_socket};
 use crate::nearest::{containing, nearest};
-use crate::pattern::check_socket;
-use crate::table::{GIB, KIB, ListenAddress, MIB};
+use crate::units::{GIB, KIB, MIB};
 
 /// A way of writing a value.
 pub(crate) trait ValueType {

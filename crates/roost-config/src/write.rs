@@ -1,8 +1,9 @@
 //! The effective configuration as TOML, each line with the source of its value.
 
 use crate::Loaded;
+use crate::row::{Row, Section, Visitor};
 use crate::source::Source;
-use crate::table::{NAMESPACE, Row, Section, Visitor, entry_path, header, visit, visit_namespace};
+use crate::table::{NAMESPACE, entry_path, header, visit, visit_namespace};
 use crate::value::{ValueType, shortened};
 
 /// Every key as a TOML document that parses to the same settings. Behind each value stands where

@@ -10,15 +10,17 @@ mod accept;
 mod batch;
 mod bell;
 mod serve;
+mod state;
 mod table;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,14 +28,17 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use socket2::{SockAddr, SockRef};
 
-use self::accept::{Listeners, token_of};
+use self::accept::Listeners;
 use self::batch::{Batch, Cursor, Written};
 use self::bell::Bell;
 use self::serve::send_fin;
+use self::state::{Done, Step};
+pub use self::state::{EpollDriver, EpollSocket};
 use self::table::{
     CLOSING, CONNECTING, ENDED, FAULT, FIN, PAUSED, QUEUED, READ_TO_END, READABLE, RELEASING, Sock,
     Table, WRITABLE, WRITING,
 };
+use self::token::{OP_LISTENER, OP_SOCKET, OP_WAKER, listener_key};
 use crate::input_clock::{InputClock, WaitEnd};
 use crate::memory::{HighWater, shrink_queue};
 use crate::{
@@ -59,81 +64,11 @@ impl Default for EpollOptions {
     }
 }
 
-/// A connected TCP socket that no driver holds.
-#[derive(Debug)]
-pub struct EpollSocket(OwnedFd);
-
-impl EpollSocket {
-    /// Takes a connected socket from elsewhere, such as another process, and makes it
-    /// non-blocking.
-    pub fn from_fd(fd: OwnedFd) -> io::Result<EpollSocket> {
-        SockRef::from(&fd).set_nonblocking(true)?;
-        Ok(EpollSocket(fd))
-    }
-}
-
-impl From<EpollSocket> for OwnedFd {
-    fn from(socket: EpollSocket) -> OwnedFd {
-        socket.0
-    }
-}
-
-impl AsFd for EpollSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-/// [`Driver`] over epoll.
-pub struct EpollDriver {
-    poll: Poll,
-    events: Events,
-    bell: Arc<Bell>,
-    table: Table,
-    /// Batches in flight, by slot.
-    batches: HashMap<u32, Batch>,
-    batches_water: HighWater,
-    listeners: Listeners,
-    /// Sockets and listeners with work; a key is on it once.
-    ready: VecDeque<ConnKey>,
-    ready_water: HighWater,
-    /// Entries of `ready` that belong to this turn.
-    turn_left: usize,
-    /// Events that need no system call any more.
-    done: VecDeque<Done>,
-    done_water: HighWater,
-    read_buffer: Box<[u8]>,
-    clock: InputClock,
-    stats: DriverStats,
-    /// Beside `stats` because `&self` calls count here as well.
-    stale: Cell<u64>,
-}
-
-/// An event that waits to be told.
-#[derive(Debug)]
-enum Done {
-    Closed(ConnKey, CloseCause),
-    Released(ConnKey),
-    Woken,
-}
-
-/// What one step of a turn gave.
-enum Step {
-    /// Bytes in the shared buffer.
-    Bytes(ConnKey, usize),
-    Event(Event<'static, EpollSocket>),
-}
-
 /// Room for so many batches in flight is not worth giving back.
 const BATCHES_FLOOR: usize = 32;
 
 /// What is in the epoll set beside connections, about: the waker, and listeners.
 const SOURCES_BESIDE: u64 = 64;
-
-/// Key operations: what a token of the epoll set, or an entry of the ready-list, stands for.
-const OP_SOCKET: u8 = 0;
-const OP_LISTENER: u8 = 1;
-const OP_WAKER: u8 = 2;
 
 /// What a socket is registered for, once. Urgent data too: it parts reads, see [`flags_of`].
 const SOCKET_INTEREST: Interest = Interest::READABLE
@@ -217,8 +152,7 @@ impl EpollDriver {
     /// Puts waiting listeners on the ready-list.
     fn wake_listeners(&mut self) {
         for id in self.listeners.take_waiting(self.clock.now()) {
-            self.ready
-                .push_back(ConnKey::new(id.0, 0).with_op(OP_LISTENER));
+            self.ready.push_back(listener_key(id));
         }
     }
 
@@ -332,7 +266,7 @@ impl Driver for EpollDriver {
         let (socket, addr) = socket::listen(options)?;
         let shared = addr.unix_socket().cloned();
         if shared.is_none() {
-            let key = ConnKey::from_bits(token_of(self.listeners.next_id()));
+            let key = listener_key(self.listeners.next_id());
             self.register(&socket, key, Interest::READABLE)?;
         }
         let shared = shared.map(|socket| (socket, self.waker()));

@@ -69,10 +69,12 @@ mod sys;
 pub mod unix_socket;
 pub mod uring;
 mod wake_socket;
+mod waker;
 
 pub use key::ConnKey;
 pub use listen_addr::{ListenAddr, UnixAddr};
 pub use wake_socket::wake_socket;
+pub use waker::Waker;
 
 /// The sockets of one reactor. See the crate's documentation for the rules every backend keeps.
 pub trait Driver {
@@ -354,32 +356,6 @@ pub struct ConnectOptions {
     pub local: Option<SocketAddr>,
 }
 
-/// Wakes a driver out of [`Driver::wait`]. Cheap to clone, usable from any thread.
-#[derive(Clone)]
-pub struct Waker(Arc<dyn Wake>);
-
-/// What a backend does to be woken.
-trait Wake: Send + Sync {
-    fn wake(&self);
-}
-
-impl Waker {
-    fn new(wake: Arc<dyn Wake>) -> Waker {
-        Waker(wake)
-    }
-
-    /// Makes the current or next `wait` return with [`Event::Woken`].
-    pub fn wake(&self) {
-        self.0.wake();
-    }
-}
-
-impl std::fmt::Debug for Waker {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Waker")
-    }
-}
-
 /// Counters of one driver since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DriverStats {
@@ -387,7 +363,7 @@ pub struct DriverStats {
     pub accepted: u64,
     /// Accepts refused by the kernel for want of a descriptor or table slot (EMFILE, ENFILE).
     pub accept_limit: u64,
-    /// Newcomers reset at that limit.
+    /// New connections reset at that limit.
     pub accept_reset: u64,
     /// Receives that found no buffer free (ENOBUFS).
     pub buffers_exhausted: u64,

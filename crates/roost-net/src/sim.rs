@@ -40,97 +40,35 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+mod address;
 mod agenda;
 mod driver;
 mod faults;
+mod ids;
 mod kernel;
 mod link;
+mod options;
 mod port;
+mod world;
 
+pub use address::unix_addr;
 pub use driver::{SimDriver, SimSocket};
 pub use faults::{SimCounts, SimFaults};
+pub use options::SimOptions;
 pub use roost_random::SplitMix64 as SimRng;
 
-use roost_random::mix;
+pub use world::{SimDriverId, SimLeaks};
 
-use crate::ConnKey;
 use kernel::Kernel;
-use link::Owner;
-use port::{Port, Queued};
+use port::Port;
+use world::World;
 
 /// A simulated network. A clone is a handle to the same one.
 #[derive(Clone)]
 pub struct SimNet(Rc<RefCell<World>>);
-
-/// Names a driver of a [`SimNet`], in the order of their making.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SimDriverId(pub u32);
-
-/// What one simulated driver may use.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SimOptions {
-    /// Size of a receive buffer: the longest [`Event::Bytes`](crate::Event::Bytes).
-    pub read_buffer_bytes: usize,
-    /// Receive buffers; each event that waits holds one.
-    pub buffers: usize,
-    /// Descriptors for connections, the accepted and not yet adopted included.
-    pub sockets_max: usize,
-    /// Whether newcomers beyond `sockets_max` are reset; else they wait in the accept queue.
-    pub reset_at_limit: bool,
-    /// Connections looked at in one turn; the others come first in the next.
-    pub events_max: usize,
-    /// Whether a caller's breach of the contract panics. Off, it has the consequence that the
-    /// contract states.
-    pub strict: bool,
-}
-
-impl Default for SimOptions {
-    fn default() -> SimOptions {
-        SimOptions {
-            read_buffer_bytes: 4096,
-            buffers: 16,
-            sockets_max: 10_000,
-            reset_at_limit: false,
-            events_max: 128,
-            strict: true,
-        }
-    }
-}
-
-/// What the net still holds. At the end of a simulation, when all is closed and
-/// [`SimNet::settle`] has run, there must be nothing ([`SimLeaks::is_none`]).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SimLeaks {
-    /// Connections in drivers' tables.
-    pub connections: usize,
-    /// Sockets accepted or released that nobody adopted, refused or dropped.
-    pub sockets: usize,
-    /// Connections in accept queues.
-    pub backlog: usize,
-    /// Closed sockets that the kernel still keeps for their last bytes.
-    pub orphans: usize,
-    /// Listening sockets.
-    pub listeners: usize,
-    /// Bytes sent and not yet received.
-    pub wire_bytes: usize,
-    /// Batches that drivers hold.
-    pub batches: usize,
-    /// Bytes of them that the kernel has not taken.
-    pub batch_bytes: usize,
-}
-
-impl SimLeaks {
-    /// Nothing is left.
-    pub fn is_none(&self) -> bool {
-        *self == SimLeaks::default()
-    }
-}
 
 impl SimNet {
     /// A network without drivers whose every choice follows from `seed`.
@@ -289,105 +227,4 @@ impl fmt::Debug for SimNet {
             .field("seed", &self.seed())
             .finish_non_exhaustive()
     }
-}
-
-/// Everything there is.
-#[derive(Debug)]
-struct World {
-    seed: u64,
-    /// For the runner and its scripts, apart from the network's own choices.
-    chooser: SimRng,
-    kernel: Kernel,
-    /// By [`SimDriverId`]; `None` when dropped.
-    ports: Vec<Option<Port>>,
-    trace: u64,
-}
-
-impl World {
-    fn is_due(&self, id: SimDriverId) -> bool {
-        let port = self.ports[id.0 as usize].as_ref();
-        port.is_some_and(|port| port.is_due(&self.kernel))
-    }
-
-    fn due(&self) -> impl Iterator<Item = SimDriverId> {
-        (0..self.ports.len() as u32)
-            .map(SimDriverId)
-            .filter(|id| self.is_due(*id))
-    }
-
-    fn any_due(&self) -> bool {
-        self.due().next().is_some()
-    }
-
-    fn next_due(&mut self) -> Option<u64> {
-        let network = self.kernel.next_due();
-        let ports = self.ports.iter().flatten();
-        let drivers = ports.filter_map(|port| port.next_due(&self.kernel));
-        drivers.chain(network).min()
-    }
-
-    /// Writes an event that a caller takes into the trace.
-    fn trace(&mut self, id: SimDriverId, event: &Queued) {
-        let (kind, detail) = match event {
-            Queued::Accepted(listener, ..) => (1, u64::from(listener.0)),
-            Queued::Connected(_) => (2, 0),
-            Queued::Bytes(_, buffer, n) => (3, hash_bytes(&buffer[..*n])),
-            Queued::ReadClosed(_) => (4, 0),
-            Queued::Sent(_) => (5, 0),
-            Queued::Closed(_, cause) => (6, hash_bytes(format!("{cause:?}").as_bytes())),
-            Queued::Released(..) => (7, 0),
-            Queued::Woken => (8, 0),
-        };
-        let key = event.key().map_or(u64::MAX, ConnKey::to_bits);
-        for word in [self.kernel.now, u64::from(id.0), kind, key, detail] {
-            self.trace = mix(self.trace.wrapping_add(1) ^ word);
-        }
-    }
-
-    fn leaks(&self) -> SimLeaks {
-        let mut leaks = SimLeaks {
-            listeners: self.kernel.listeners().count(),
-            ..SimLeaks::default()
-        };
-        for link in self.kernel.links() {
-            for end in &link.ends {
-                match end.owner {
-                    Owner::Conn(..) => leaks.connections += 1,
-                    Owner::Handle(_) => leaks.sockets += 1,
-                    Owner::Backlog(_) => leaks.backlog += 1,
-                    Owner::Nobody => leaks.orphans += usize::from(!end.dead),
-                }
-            }
-            leaks.wire_bytes += link.pipes.iter().map(|pipe| pipe.held()).sum::<usize>();
-        }
-        for port in self.ports.iter().flatten() {
-            let (batches, bytes) = port.batches();
-            leaks.batches += batches;
-            leaks.batch_bytes += bytes;
-        }
-        leaks
-    }
-}
-
-/// Where a simulated client connects to reach the unix socket at a path: an address of its own,
-/// which no TCP listener has.
-pub fn unix_addr(path: &Path) -> SocketAddr {
-    // RFC 4193 §3.1: a local prefix.
-    let ip = (0xfd_u128 << 120) | u128::from(hash_bytes(path.as_os_str().as_bytes()));
-    SocketAddr::from((Ipv6Addr::from_bits(ip), 1))
-}
-
-/// Whether an address is a unix socket's: then its peer has none.
-fn is_unix_addr(addr: SocketAddr) -> bool {
-    matches!(addr.ip(), IpAddr::V6(ip) if ip.to_bits() >> 64 == 0xfd << 56)
-}
-
-fn hash_bytes(bytes: &[u8]) -> u64 {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    let start = bytes.len() as u64 ^ u64::from_le_bytes(last);
-    words.iter().fold(mix(start), |hash, word| {
-        mix(hash.rotate_left(5) ^ u64::from_le_bytes(*word))
-    })
 }

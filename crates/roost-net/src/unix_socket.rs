@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::Waker;
+use crate::waker::Waker;
 
 /// Where a unix socket is to be, and who may connect to it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -44,12 +44,10 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::SockRef;
-
 use crate::input_clock::{InputClock, WaitEnd};
 use crate::memory::{HighWater, shrink_queue};
 use crate::{
-    Chunk, CloseCause, CloseMode, ConnKey, ConnectOptions, Driver, DriverStats, Event, ListenAddr,
+    Chunk, CloseMode, ConnKey, ConnectOptions, Driver, DriverStats, Event, ListenAddr,
     ListenOptions, ListenerId, SendStatus, Waker, clock, socket,
 };
 
@@ -61,95 +59,32 @@ mod dialing;
 mod drop;
 mod ending;
 mod handle;
+mod ops;
+mod options;
 mod reading;
 mod ring;
 mod sending;
 mod setup;
+mod state;
 mod table;
 mod wake;
 
 pub use handle::UringSocket;
+pub use options::UringOptions;
+pub use state::UringDriver;
 
 use accept::Listeners;
 use batch::BatchPool;
 use buffers::ReadBuffers;
 use handle::{DroppedSlots, Parts};
+use ops::{
+    ACCEPT, ADVANCE, BIND, CLOSE, CONNECT, INSTALL, NEWCOMER, OPEN, RECEIVE, SEND, SENT, SHUTDOWN,
+    WATCH, WOKEN, key_of,
+};
 use ring::{Cqe, IGNORED, Ring, SocketOption, Target};
+use state::{Outcome, peer_of};
 use table::Table;
 use wake::Bell;
-
-/// Sizes of a driver.
-#[derive(Debug, Clone)]
-pub struct UringOptions {
-    /// Requests queued before a submission, 64 bytes each. A power of two.
-    pub entries: u32,
-    /// Completions the shared queue holds, 16 bytes each; at least `entries`. More than that wait
-    /// in the kernel's memory. A power of two.
-    pub cq_entries: u32,
-    /// Receive buffers, 1 to 32,768: how many connections are read in one turn.
-    pub buffers: u16,
-    /// Size of each, in bytes: the longest [`Event::Bytes`]. Their memory is used only as far as
-    /// they are in use at the same time.
-    pub buffer_bytes: u32,
-    /// `Some(n)`: sockets live in a table of `n` slots of the ring's own, and count against
-    /// RLIMIT_NOFILE per ring instead of per process. The peer's address is then known only where
-    /// it was asked for when accepting: [`Driver::peer_addr`] is `None`.
-    pub direct_slots: Option<u32>,
-}
-
-impl Default for UringOptions {
-    fn default() -> UringOptions {
-        UringOptions {
-            entries: 1_024,
-            cq_entries: 4_096,
-            buffers: 256,
-            buffer_bytes: 16_384,
-            direct_slots: None,
-        }
-    }
-}
-
-/// The sockets of one reactor, on io_uring.
-pub struct UringDriver {
-    // Dropped in this order: the ring before what it points to.
-    ring: Ring,
-    buffers: ReadBuffers,
-    listeners: Listeners,
-    table: Table,
-    batches: BatchPool,
-    /// Completions that may make an event, oldest first.
-    ready: VecDeque<Cqe>,
-    ready_water: HighWater,
-    /// Connections that wait for a receive buffer.
-    line: VecDeque<ConnKey>,
-    line_water: HighWater,
-    /// The buffer lent to the caller.
-    lease: Option<u16>,
-    bell: Arc<Bell>,
-    bell_watched: bool,
-    dropped: Arc<DroppedSlots>,
-    /// Direct slots there are, and those in use.
-    slots_max: u32,
-    slots_used: u32,
-    direct: bool,
-    retry_at: u64,
-    clock: InputClock,
-    stats: DriverStats,
-    /// Beside `stats`, because asking with a stale key counts too.
-    stale: Cell<u64>,
-}
-
-// SAFETY: the raw pointers inside (ring memory, receive buffers, slices of batches, places for
-// addresses) point to memory the driver owns and that moves with it. Nothing is tied to the thread
-// but the kernel's own check of who submits, which answers with an error.
-unsafe impl Send for UringDriver {}
-
-/// What a completion has come to.
-enum Outcome {
-    Event(Event<'static, UringSocket>),
-    /// Bytes in a buffer.
-    Bytes(ConnKey, u16, u32),
-}
 
 impl UringDriver {
     /// Sets up a ring and its buffers. Fails with what is missing and the remedy in its text.
@@ -308,43 +243,6 @@ impl UringDriver {
             SENT => self.sent(key),
             op => unreachable!("no request has operation {op}"),
         }
-    }
-
-    /// Frees a slot that no connection has.
-    fn close_slot(&mut self, slot: u32) {
-        self.ring.close(Target::Slot(slot), None);
-        self.slot_is_free();
-    }
-
-    fn slot_is_free(&mut self) {
-        self.slots_used -= 1;
-        self.listeners.room();
-    }
-
-    fn end_lease(&mut self) {
-        if let Some(buffer) = self.lease.take() {
-            self.buffers.shrink(buffer);
-        }
-    }
-
-    /// The key, if it names a live connection that is not closing; else counted.
-    fn live(&self, key: ConnKey) -> Option<ConnKey> {
-        let key = self.held(key)?;
-        (!self.table.any(key, table::CLOSING)).then_some(key)
-    }
-
-    /// The key, if it names a live connection; else counted.
-    fn held(&self, key: ConnKey) -> Option<ConnKey> {
-        let key = key.with_op(0);
-        if self.table.holds(key) {
-            return Some(key);
-        }
-        self.count_stale();
-        None
-    }
-
-    fn count_stale(&self) {
-        self.stale.set(self.stale.get() + 1);
     }
 }
 
@@ -592,40 +490,6 @@ impl Driver for UringDriver {
         }
     }
 }
-
-fn peer_of(fd: BorrowedFd<'_>) -> Option<SocketAddr> {
-    SockRef::from(&fd).peer_addr().ok()?.as_socket()
-}
-
-/// `user_data` of what belongs to no connection.
-fn key_of(op: u8) -> u64 {
-    ConnKey::new(0, 0).with_op(op).to_bits()
-}
-
-fn cause_of(errno: i32) -> CloseCause {
-    match errno {
-        libc::ECONNRESET | libc::EPIPE | libc::ECONNABORTED => CloseCause::Reset,
-        errno => CloseCause::Error(errno),
-    }
-}
-
-// Operations: what a completion belongs to.
-const WATCH: u8 = 1;
-const RECEIVE: u8 = 2;
-const SEND: u8 = 3;
-const OPEN: u8 = 4;
-const BIND: u8 = 5;
-const CONNECT: u8 = 6;
-const INSTALL: u8 = 7;
-const SHUTDOWN: u8 = 8;
-const CLOSE: u8 = 9;
-/// A note to ourselves: look what is next for this connection.
-const ADVANCE: u8 = 10;
-/// A note to ourselves: tell that the batch is out.
-const SENT: u8 = 11;
-const ACCEPT: u8 = 12;
-const NEWCOMER: u8 = 13;
-const WOKEN: u8 = 14;
 
 /// When so many completions come at once, more are probably ready.
 const ROUND_COMPLETIONS: usize = 16;

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-use crate::{Wake, Waker};
+use crate::waker::{Wake, Waker};
 
 /// A waker, and the socket that becomes readable when it is used: for a thread whose event loop
 /// takes sockets and no driver. That thread reads the socket empty before it looks for what it was

@@ -1,7 +1,9 @@
 //! `[channels]`, `[[namespace]]`: who may do what in which channels.
 
 use crate::pattern::NAMESPACE_NAME;
-use crate::table::{GIB, MIB, Reload, Row, Section, Visitor};
+use crate::row::{Reload, Row, Section, Visitor};
+use crate::row::{section, words};
+use crate::units::{GIB, MIB};
 use crate::value::{Count, Flag, SharedSize, Size};
 
 section! {

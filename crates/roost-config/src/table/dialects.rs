@@ -1,7 +1,8 @@
 //! `[raw]`, `[echo]`, `[wamp]`, `[deflate]`: the protocols that are spoken.
 
 use crate::pattern::{REALM, SUBPROTOCOL};
-use crate::table::GIB;
+use crate::row::section;
+use crate::units::GIB;
 use crate::value::{Count, Flag, Patterns, Size};
 
 section! {

@@ -1,6 +1,7 @@
 //! `[epoll]`, `[io_uring]`: the drivers.
 
-use crate::table::{KIB, MIB};
+use crate::row::section;
+use crate::units::{KIB, MIB};
 use crate::value::{Auto, Count, Flag, PowerOfTwo, Size};
 
 section! {

@@ -1,6 +1,8 @@
 //! `[limits]`: what one client, or all together, may cost.
 
-use crate::table::{DAY, GIB, HOUR, KIB, MIB, SECOND, WEEK, time, time_or_zero};
+use crate::row::section;
+use crate::row::{DAY, HOUR, SECOND, WEEK, time, time_or_zero};
+use crate::units::{GIB, KIB, MIB};
 use crate::value::{Count, SharedSize, Size};
 
 section! {

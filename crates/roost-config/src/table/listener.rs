@@ -1,9 +1,10 @@
 //! `[[listener]]`: where clients connect, and what they find there.
 
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use crate::address::ListenAddress;
 use crate::pattern::{DIALECT, GROUP, LISTENER_NAME, ORIGIN, PATH, SUBPROTOCOL};
+use crate::row::{section, words};
 use crate::value::{Auto, Count, Flag, ListenerAddress, Patterns};
 
 section! {
@@ -69,49 +70,6 @@ section! {
     /// `suppress_origin=True`, and gets 403 where that is not listed.
     allowed_origins: Vec<String> =
         vec!["*".to_owned()], Patterns(ORIGIN), NewConnections, r#"["https://example.org", "file://"]"#;
-}
-
-/// An address to listen on.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum ListenAddress {
-    /// TCP.
-    Tcp(SocketAddr),
-    /// A unix socket: the absolute path of its file.
-    Unix(String),
-}
-
-/// As it is written.
-impl fmt::Display for ListenAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ListenAddress::Tcp(address) => address.fmt(f),
-            ListenAddress::Unix(path) => write!(f, "unix:{path}"),
-        }
-    }
-}
-
-impl ListenAddress {
-    /// Whether only this machine reaches it.
-    pub fn is_local(&self) -> bool {
-        match self {
-            ListenAddress::Tcp(address) => address.ip().is_loopback(),
-            ListenAddress::Unix(_) => true,
-        }
-    }
-
-    /// Whether the kernel would not give out both. A port 0 never is another's.
-    pub(crate) fn clashes_with(&self, other: &ListenAddress) -> bool {
-        match (self, other) {
-            (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => {
-                let same_ip = one.ip() == other.ip()
-                    || one.is_ipv4() == other.is_ipv4()
-                        && (one.ip().is_unspecified() || other.ip().is_unspecified());
-                one.port() != 0 && one.port() == other.port() && same_ip
-            }
-            (ListenAddress::Unix(one), ListenAddress::Unix(other)) => one == other,
-            _ => false,
-        }
-    }
 }
 
 impl Listener {

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use crate::pattern::{GROUP, SOCKET};
-use crate::table::{HOUR, time_or_zero};
+use crate::row::{HOUR, time_or_zero};
+use crate::row::{section, words};
 use crate::value::{Address, Auto, Count, OrNone};
 
 section! {

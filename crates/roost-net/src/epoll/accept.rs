@@ -18,9 +18,9 @@ use mio::Poll;
 use mio::unix::SourceFd;
 use socket2::Socket;
 
-use super::OP_LISTENER;
+use super::token::listener_key;
 use crate::unix_socket::UnixSocket;
-use crate::{ConnKey, DriverStats, ListenerId, Waker, socket, sys};
+use crate::{DriverStats, ListenerId, Waker, socket, sys};
 
 /// How long accepting rests at the limit at most: another part of the process may have freed a
 /// descriptor without our knowing.
@@ -126,7 +126,7 @@ impl Listeners {
             left_behind: unix.join(waker),
             socket: unix,
             watched: false,
-            token: token_of(self.next_id()),
+            token: listener_key(self.next_id()).to_bits(),
             served: false,
         });
         if let Some(shared) = shared.as_mut().filter(|_| self.accepting) {
@@ -357,11 +357,6 @@ impl Listener {
             shared.left_behind = shared.socket.left_behind();
         }
     }
-}
-
-/// What epoll calls the listener.
-pub(super) fn token_of(id: ListenerId) -> u64 {
-    ConnKey::new(id.0, 0).with_op(OP_LISTENER).to_bits()
 }
 
 enum Shed {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use mio::{Registry, Token};
 
-use crate::Wake;
+use crate::waker::Wake;
 
 /// Rings the driver out of epoll_wait, once for many wakes.
 pub(super) struct Bell {

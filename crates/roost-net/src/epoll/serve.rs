@@ -6,11 +6,11 @@ use socket2::SockRef;
 
 use super::accept::Accept;
 use super::batch::Written;
+use super::state::{Done, EpollDriver, EpollSocket, Step};
 use super::table::{
     CLOSING, CONNECTING, ENDED, FAULT, FIN, PAUSED, QUEUED, READ_ENDED, READ_TO_END, READABLE,
     RELEASING, Sock, WRITABLE, WRITING,
 };
-use super::{Done, EpollDriver, EpollSocket, Step};
 use crate::{CloseCause, ConnKey, Event, ListenerId};
 
 impl EpollDriver {

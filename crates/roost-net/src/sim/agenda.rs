@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::link::SockId;
+use super::ids::SockId;
 
 /// When, and the number that tells two things of one nanosecond apart (first asked, first done).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,10 +7,10 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::ids::SockId;
 use super::kernel::Kernel;
-use super::link::SockId;
 use super::port::{Port, Queued};
-use super::{SimDriverId, World};
+use super::world::{SimDriverId, World};
 use crate::{
     Chunk, CloseMode, ConnKey, ConnectOptions, Driver, DriverStats, Event, ListenAddr,
     ListenOptions, ListenerId, SendStatus, Waker,

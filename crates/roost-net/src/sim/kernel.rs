@@ -10,17 +10,19 @@ mod wire;
 
 pub(super) use dial::errno;
 
-use super::SimRng;
+use roost_random::SplitMix64;
+
+use super::address::is_unix_addr;
 use super::agenda::{Action, Agenda};
 use super::faults::{SimCounts, SimFaults};
-use super::is_unix_addr;
-use super::link::{Doom, DriverIndex, End, Link, Listener, ListenerIndex, Owner, Pipe, SockId};
+use super::ids::{DriverIndex, ListenerIndex, SockId};
+use super::link::{Doom, End, Link, Listener, Owner, Pipe};
 use crate::ConnKey;
 
 #[derive(Debug)]
 pub(super) struct Kernel {
     pub(super) now: u64,
-    pub(super) rng: SimRng,
+    pub(super) rng: SplitMix64,
     pub(super) faults: SimFaults,
     pub(super) counts: SimCounts,
     agenda: Agenda,
@@ -57,7 +59,7 @@ pub(super) enum Attempt {
 
 impl Kernel {
     pub(super) fn new(seed: u64, faults: SimFaults) -> Kernel {
-        let mut rng = SimRng::new(seed);
+        let mut rng = SplitMix64::new(seed);
         Kernel {
             now: 0,
             hash_seed: rng.next_u64(),
@@ -69,7 +71,7 @@ impl Kernel {
             links_free: Vec::new(),
             listeners: Vec::new(),
             machines: Vec::new(),
-            port_last: dial::PORT_FIRST,
+            port_last: PORT_FIRST,
         }
     }
 
@@ -395,3 +397,5 @@ impl Kernel {
 
 /// A doomed connection sees at most so many segments, of both directions.
 const DOOM_SEGMENTS_MAX: u64 = 48;
+/// The first of the ports given to sockets that ask for any.
+const PORT_FIRST: u16 = 32_768;

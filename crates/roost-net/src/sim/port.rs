@@ -9,12 +9,15 @@ use std::time::Duration;
 mod calls;
 mod conn;
 
-use super::SimOptions;
-use super::SimRng;
+use roost_random::SplitMix64;
+
+use super::ids::{DriverIndex, ListenerIndex, SockId};
 use super::kernel::{Attempt, Kernel};
-use super::link::{DriverIndex, ListenerIndex, Owner, SockId};
+use super::link::Owner;
+use super::options::SimOptions;
 use crate::input_clock::{InputClock, WaitEnd};
-use crate::{CloseCause, ConnKey, DriverStats, ListenerId, Wake};
+use crate::waker::Wake;
+use crate::{CloseCause, ConnKey, DriverStats, ListenerId};
 use conn::{Batch, Conn, Phase, Shutdown, Slot};
 
 /// A driver as the net keeps it. [`SimDriver`](super::SimDriver) is the handle to it.
@@ -22,7 +25,7 @@ use conn::{Batch, Conn, Phase, Shutdown, Slot};
 pub(super) struct Port {
     pub(super) index: DriverIndex,
     pub(super) options: SimOptions,
-    pub(super) rng: SimRng,
+    pub(super) rng: SplitMix64,
     pub(super) stats: DriverStats,
     pub(super) clock: InputClock,
     /// Whether the last wait would have blocked, and not returned at once.
@@ -100,7 +103,7 @@ enum Parked {
 }
 
 impl Port {
-    pub(super) fn new(index: DriverIndex, options: SimOptions, rng: SimRng) -> Port {
+    pub(super) fn new(index: DriverIndex, options: SimOptions, rng: SplitMix64) -> Port {
         Port {
             index,
             options,

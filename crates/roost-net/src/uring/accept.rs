@@ -21,6 +21,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use socket2::{SockAddr, SockAddrStorage, Socket};
 
+use super::ops::{ACCEPT, NEWCOMER};
 use super::ring::Ring;
 use crate::{ConnKey, ListenAddr, ListenOptions, ListenerId, socket, sys};
 
@@ -403,11 +404,11 @@ fn reset_newcomers(listener: &Socket, reserve: &mut Option<OwnedFd>) -> u64 {
 
 /// `user_data` of the accept at `place` of listener `id`.
 fn accept_key(id: u32, place: u16) -> u64 {
-    ConnKey::new(id, place).with_op(super::ACCEPT).to_bits()
+    ConnKey::new(id, place).with_op(ACCEPT).to_bits()
 }
 
 fn watch_key(id: u32) -> u64 {
-    ConnKey::new(id, 0).with_op(super::NEWCOMER).to_bits()
+    ConnKey::new(id, 0).with_op(NEWCOMER).to_bits()
 }
 
 /// Direct accepts armed per listener: how many new connections one wait takes. One bit each.

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
 use super::accept::is_limit;
+use super::handle::UringSocket;
 use super::ring::Cqe;
-use super::{Outcome, UringDriver, UringSocket, peer_of};
+use super::state::{Outcome, UringDriver, peer_of};
 use crate::{ConnKey, Event, ListenerId};
 
 impl UringDriver {

@@ -5,9 +5,10 @@ use std::os::fd::OwnedFd;
 
 use socket2::SockAddr;
 
+use super::ops::{BIND, CONNECT, OPEN};
 use super::ring::{SocketOption, Target};
+use super::state::{Outcome, UringDriver};
 use super::table::{self, CLOSING, CONNECTING, Dial};
-use super::{BIND, CONNECT, OPEN, Outcome, UringDriver};
 use crate::{CloseCause, ConnKey, ConnectOptions, Event, socket};
 
 impl UringDriver {

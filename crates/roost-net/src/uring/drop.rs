@@ -3,8 +3,9 @@
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::time::Duration;
 
+use super::ops::{ACCEPT, INSTALL, SEND};
 use super::ring::{Cqe, IGNORED, Target};
-use super::{ACCEPT, INSTALL, SEND, UringDriver};
+use super::state::UringDriver;
 use crate::{ConnKey, clock};
 
 impl Drop for UringDriver {

@@ -5,12 +5,12 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use socket2::SockRef;
 
+use super::handle::UringSocket;
+use super::ops::{ADVANCE, CLOSE, CONNECT, INSTALL, SEND, SHUTDOWN, WATCH};
 use super::ring::{Cqe, SocketOption, Target};
+use super::state::{Outcome, UringDriver};
 use super::table::{
     self, AGAIN, CLOSING, CONNECTING, END, FIN, IN_LINE, READING, RELEASING, WATCHED,
-};
-use super::{
-    ADVANCE, CLOSE, CONNECT, INSTALL, Outcome, SEND, SHUTDOWN, UringDriver, UringSocket, WATCH,
 };
 use crate::{CloseCause, CloseMode, ConnKey, Event, socket};
 

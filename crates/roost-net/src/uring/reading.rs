@@ -4,11 +4,12 @@ use std::os::fd::BorrowedFd;
 
 use socket2::SockRef;
 
+use super::ops::{RECEIVE, WATCH};
 use super::ring::{Cqe, Target};
+use super::state::{Outcome, UringDriver, cause_of};
 use super::table::{
     AGAIN, CLOSING, CONNECTING, ENDING, IN_LINE, PAUSED, READ_ENDED, READING, RELEASING, WATCHED,
 };
-use super::{Outcome, RECEIVE, UringDriver, WATCH, cause_of};
 use crate::{CloseCause, ConnKey, Event};
 
 impl UringDriver {

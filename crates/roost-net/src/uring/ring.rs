@@ -10,7 +10,7 @@ use std::time::Duration;
 use io_uring::types::{CancelBuilder, DestinationSlot, Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, Probe, cqueue, opcode, squeue};
 
-use super::UringOptions;
+use super::options::UringOptions;
 use super::setup::{explain_call, explain_setup, register_slots};
 use crate::memory::{HighWater, shrink_queue};
 

@@ -1,8 +1,9 @@
 //! Sending: one request for a batch, and the rest of it when the kernel took less.
 
 use super::batch::Batch;
+use super::ops::SEND;
+use super::state::{Outcome, UringDriver, cause_of};
 use super::table::{self, CLOSING, CONNECTING, RELEASING, SENT_DUE};
-use super::{Outcome, SEND, UringDriver, cause_of};
 use crate::{CloseMode, ConnKey, Event, SendStatus};
 
 impl UringDriver {

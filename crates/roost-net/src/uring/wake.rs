@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::Wake;
+use crate::waker::Wake;
 
 /// An eventfd, and whether it has been rung since the driver last looked.
 #[derive(Debug)]

@@ -6,12 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use roost_random::mix;
 
-use super::{Attempt, Kernel};
+use super::{Attempt, Kernel, PORT_FIRST};
+use crate::sim::address::unix_addr;
 use crate::sim::agenda::Action;
-use crate::sim::link::{
-    Doom, DriverIndex, End, Link, Listener, ListenerIndex, Owner, Segment, SockId,
-};
-use crate::sim::unix_addr;
+use crate::sim::ids::{DriverIndex, ListenerIndex, SockId};
+use crate::sim::link::{Doom, End, Link, Listener, Owner, Segment};
 use crate::{ConnKey, ConnectOptions, ListenAddr, ListenOptions};
 
 impl Kernel {
@@ -229,8 +228,6 @@ pub(in crate::sim) fn errno(number: i32) -> io::Error {
     io::Error::from_raw_os_error(number)
 }
 
-/// The first of the ports given to those who ask for any.
-pub(super) const PORT_FIRST: u16 = 32_768;
 /// `net.core.somaxconn`.
 const BACKLOG_MAX: u32 = 4096;
 /// Linux repeats an unanswered SYN after 1, 2, 4, … seconds, six times (`tcp_syn_retries`).

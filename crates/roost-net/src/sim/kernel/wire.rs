@@ -2,7 +2,8 @@
 
 use super::Kernel;
 use crate::sim::agenda::Action;
-use crate::sim::link::{Doom, Owner, Segment, SockId};
+use crate::sim::ids::SockId;
+use crate::sim::link::{Doom, Owner, Segment};
 
 impl Kernel {
     /// Sends as much as the window allows, then the FIN if it is time.

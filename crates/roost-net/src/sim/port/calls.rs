@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 
 use super::conn::{Batch, Conn, Phase, Shutdown, Slot};
 use super::{Port, Queued, cause_of};
+use crate::sim::ids::SockId;
 use crate::sim::kernel::{Kernel, errno};
-use crate::sim::link::{Owner, SockId};
+use crate::sim::link::Owner;
 use crate::{
     Chunk, CloseCause, CloseMode, ConnKey, ConnectOptions, ListenAddr, ListenOptions, ListenerId,
     SendStatus,

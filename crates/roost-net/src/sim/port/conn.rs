@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::sim::ids::SockId;
 use crate::sim::kernel::Kernel;
-use crate::sim::link::SockId;
 use crate::{Chunk, CloseCause, ConnKey};
 
 #[derive(Debug, Default)]
