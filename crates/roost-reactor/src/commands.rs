@@ -13,7 +13,7 @@ use crate::connections::{Flags, Phase};
 use crate::core::Core;
 use crate::dialogue::{notify, send_replies};
 use crate::hub_outputs;
-use crate::settings::Publish;
+use crate::settings::{Publish, Subscribe};
 
 /// A publication on its way to the hub.
 struct Publication<'a> {
@@ -233,7 +233,7 @@ fn subscribe(core: &mut Core, key: ConnKey, channel: Cow<'_, str>, form: Form, t
         return;
     };
     let (who, encoding) = (Subscriber(key.slot()), conn.framing.encoding(form));
-    let subscribed = if core.settings.channels.of(&channel).subscribe {
+    let subscribed = if core.settings.channels.of(&channel).subscribe == Subscribe::Anyone {
         let now = core.now();
         let subscribed = core.channels.subscribe(who, encoding, &channel, token, now);
         subscribed.map_err(|_| Refusal::NoRoom)

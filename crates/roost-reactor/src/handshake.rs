@@ -17,7 +17,7 @@ use crate::core::Core;
 use crate::messages::handle_frame_bytes;
 use crate::plain::handle_plain;
 use crate::responses::{NOT_FOUND, Response, refuse, refuse_handshake, respond};
-use crate::settings::Publish;
+use crate::settings::{Publish, Subscribe};
 
 /// A correct request for a WebSocket, of any age.
 enum UpgradeRequest<'r> {
@@ -274,7 +274,7 @@ fn note_unmatched(core: &Core, key: ConnKey, accept: &Accept<'_>, offered: &[&st
 /// Subscribes to the channel that the request asks for; the 101 follows when its home knows.
 fn join(core: &mut Core, key: ConnKey, channel: &str, form: Form, pending: PendingAccept) {
     let policy = core.settings.channels.of(channel);
-    if !policy.subscribe {
+    if policy.subscribe == Subscribe::Nobody {
         core.counters.subscriptions_refused_total.inc();
         return refuse(core, key, 403, "This channel may not be subscribed to.");
     }

@@ -80,7 +80,8 @@ pub use reactor::{Iteration, Reactor};
 pub use roost_dialect::raw::Subprotocols;
 pub use server::{Server, StartError, Stopper};
 pub use settings::{
-    Deflate, FAN_OUT_AT_ONCE, FAN_OUT_PIECE, Inflow, LISTENERS_MAX, Limits, Listener,
-    NamespaceNumbers, Origins, Outflow, Page, Policies, Policy, Publish, Settings, SlowConsumer,
+    ChannelPolicy, Deflate, FAN_OUT_AT_ONCE, FAN_OUT_PIECE, LISTENERS_MAX, Limits, Listener,
+    NamespaceNumbers, Origins, Page, Policies, Publish, Settings, SlowConsumer, Subscribe,
+    policy_for_tests,
 };
 pub use shared::{ListenError, Shared};

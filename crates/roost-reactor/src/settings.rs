@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use roost_config as config;
-pub use roost_config::{Limits, Publish, SlowConsumer};
+pub use roost_config::{ChannelPolicy, Deflate, Limits, Publish, SlowConsumer, Subscribe};
 use roost_dialect::dialect::{Accept, Offer};
 use roost_dialect::{DialectKind, echo, raw, wamp};
 pub use roost_hub::NamespaceNumbers;
@@ -18,8 +18,8 @@ use roost_net::ListenAddr;
 pub struct Settings {
     /// Where clients connect: 1 to [`LISTENERS_MAX`].
     pub listeners: Vec<Listener>,
-    /// permessage-deflate, where it is on.
-    pub deflate: Option<Deflate>,
+    /// permessage-deflate (RFC 7692).
+    pub deflate: Deflate,
     /// What one connection, or all together, may cost.
     pub limits: Limits,
     /// Connections held at once by the process. At the limit new connections are reset.
@@ -73,18 +73,6 @@ pub struct Page {
     pub body: &'static [u8],
 }
 
-/// permessage-deflate (RFC 7692).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Deflate {
-    /// Shorter messages go out as they are.
-    pub threshold_bytes: usize,
-    /// From 1 (fast) to 9 (small).
-    pub level: u8,
-    /// Memory for the contexts of single connections, in bytes; each reactor has an equal share.
-    /// 0, or used up: no context takeover for new connections.
-    pub context_bytes_max: usize,
-}
-
 /// Browser origins that may open a WebSocket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origins {
@@ -119,9 +107,9 @@ impl Origins {
 #[derive(Debug, Clone, Default)]
 pub struct Policies {
     /// For channels without a namespace of their own.
-    pub default: Policy,
+    pub default: ChannelPolicy,
     /// For channels named `name:rest`, by number less one.
-    pub namespaces: Vec<(String, Policy)>,
+    pub namespaces: Vec<(String, ChannelPolicy)>,
 }
 
 impl Policies {
@@ -130,24 +118,21 @@ impl Policies {
     /// A name that has a number and is listed no longer has the default policy: its channels are
     /// treated as those that have no section, whether they were there before or not.
     pub fn numbered(from: &config::Settings, numbers: &NamespaceNumbers) -> Policies {
-        let default = Policy::from(&from.channels);
         let listed = from.namespaces.iter();
         let listed: HashMap<&str, &config::ChannelPolicy> =
             listed.map(|one| (one.name.as_str(), &one.policy)).collect();
         let numbered = numbers.iter().map(|(_, name, _)| {
-            let policy = listed
-                .get(name)
-                .map_or(default, |&policy| Policy::from(policy));
-            (name.to_owned(), policy)
+            let policy = listed.get(name).copied().unwrap_or(&from.channels);
+            (name.to_owned(), policy.clone())
         });
         Policies {
-            default,
+            default: from.channels.clone(),
             namespaces: numbered.collect(),
         }
     }
 
     /// The policy for a channel.
-    pub fn of(&self, channel: &str) -> Policy {
+    pub fn of(&self, channel: &str) -> &ChannelPolicy {
         self.policy(self.number_of(channel))
     }
 
@@ -168,10 +153,10 @@ impl Policies {
     }
 
     /// The policy of a namespace, by number.
-    pub fn policy(&self, number: u16) -> Policy {
+    pub fn policy(&self, number: u16) -> &ChannelPolicy {
         match number.checked_sub(1) {
-            None => self.default,
-            Some(at) => self.namespaces[usize::from(at)].1,
+            None => &self.default,
+            Some(at) => &self.namespaces[usize::from(at)].1,
         }
     }
 
@@ -179,98 +164,6 @@ impl Policies {
     pub fn names(&self) -> Vec<String> {
         let own = self.namespaces.iter().map(|(name, _)| name.clone());
         std::iter::once(String::new()).chain(own).collect()
-    }
-}
-
-/// What is allowed in a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
-    /// Who may publish.
-    pub publish: Publish,
-    /// Whether anybody may subscribe.
-    pub subscribe: bool,
-    /// Whether a raw publisher receives its own messages.
-    pub receive_own: bool,
-    /// How much may be published.
-    pub inflow: Inflow,
-    /// What waits for subscribers that read slower than is published.
-    pub outflow: Outflow,
-}
-
-/// How much may be published in one namespace in a second, by all connections of the process
-/// together; 0 is no limit. Beyond it publishers are not read until the rate allows it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Inflow {
-    /// Messages.
-    pub messages_per_second_max: u32,
-    /// Bytes of payload.
-    pub bytes_per_second_max: u64,
-}
-
-/// What may wait for one slow receiver in one namespace, and what happens beyond.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outflow {
-    /// What happens at the limit.
-    pub slow_receivers: SlowConsumer,
-    /// Bytes on the wire.
-    pub outbox_bytes_max: usize,
-    /// Messages; 0 is no limit.
-    pub outbox_messages_max: u32,
-}
-
-impl Outflow {
-    /// Most messages that may wait.
-    pub(crate) fn messages_max(&self) -> usize {
-        match self.outbox_messages_max {
-            0 => usize::MAX,
-            max => max as usize,
-        }
-    }
-}
-
-impl From<&config::ChannelPolicy> for Policy {
-    fn from(from: &config::ChannelPolicy) -> Policy {
-        // Every key is named, so that one that is not obeyed does not compile.
-        let config::ChannelPolicy {
-            publish,
-            subscribe,
-            receive_own,
-            slow_consumer,
-            outbox_bytes_max,
-            outbox_messages_max,
-            publish_messages_per_second_max,
-            publish_bytes_per_second_max,
-        } = *from;
-        Policy {
-            publish,
-            subscribe: subscribe == config::Subscribe::Anyone,
-            receive_own,
-            inflow: Inflow {
-                messages_per_second_max: publish_messages_per_second_max,
-                bytes_per_second_max: publish_bytes_per_second_max,
-            },
-            outflow: Outflow {
-                slow_receivers: slow_consumer,
-                outbox_bytes_max,
-                outbox_messages_max,
-            },
-        }
-    }
-}
-
-impl Default for Policy {
-    fn default() -> Policy {
-        Policy {
-            publish: Publish::Anyone,
-            subscribe: true,
-            receive_own: false,
-            inflow: Inflow::default(),
-            outflow: Outflow {
-                slow_receivers: SlowConsumer::Close,
-                outbox_bytes_max: 64 << 20,
-                outbox_messages_max: 0,
-            },
-        }
     }
 }
 
@@ -297,6 +190,14 @@ impl Listener {
     }
 }
 
+/// A policy without limits that a test would meet by chance: for tests.
+pub fn policy_for_tests() -> ChannelPolicy {
+    ChannelPolicy {
+        outbox_bytes_max: 64 << 20,
+        ..ChannelPolicy::default()
+    }
+}
+
 impl Settings {
     /// Settings with every dialect on, mild limits and a free port on loopback: for tests.
     pub fn for_tests() -> Settings {
@@ -315,7 +216,7 @@ impl Settings {
         });
         Settings {
             listeners: vec![Listener::for_tests()],
-            deflate: None,
+            deflate: Deflate::default(),
             limits: Limits {
                 frame_bytes_max: 16 << 20,
                 message_bytes_max: 16 << 20,
@@ -327,7 +228,10 @@ impl Settings {
             fan_out_at_once: FAN_OUT_AT_ONCE,
             fan_out_piece: FAN_OUT_PIECE,
             dialects,
-            channels: Policies::default(),
+            channels: Policies {
+                default: policy_for_tests(),
+                namespaces: Vec::new(),
+            },
         }
     }
 
@@ -387,7 +291,7 @@ mod tests {
             let numbers = before.reload(names).expect("few names");
             (Policies::numbered(from, &numbers), numbers)
         };
-        let rate = |policy: Policy| policy.inflow.messages_per_second_max;
+        let rate = |policy: &ChannelPolicy| policy.publish_messages_per_second_max;
         let (first, numbers) = load(
             &listing(&[("chat", 10), ("news", 20)]),
             &NamespaceNumbers::default(),

@@ -20,11 +20,7 @@ pub(crate) fn for_reactors(
     let listeners = listeners.map(|one| listener(one, &dialects));
     Ok(reactor::Settings {
         listeners: listeners.collect::<Result<_, _>>()?,
-        deflate: from.deflate.enabled.then_some(reactor::Deflate {
-            threshold_bytes: from.deflate.compress_min_bytes,
-            level: from.deflate.level as u8,
-            context_bytes_max: from.deflate.takeover_bytes_max,
-        }),
+        deflate: from.deflate.clone(),
         limits: from.limits.clone(),
         connections_max,
         fan_out_at_once: reactor::FAN_OUT_AT_ONCE,

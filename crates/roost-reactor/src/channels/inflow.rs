@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::clock::TICK_MS;
-use crate::settings::{Inflow as Limits, Policies};
+use crate::settings::{ChannelPolicy, Policies};
 
 /// The namespaces' limits, by number, and where they stand.
 pub(crate) struct Inflow {
@@ -32,18 +32,12 @@ struct Gate {
 
 impl Inflow {
     pub(crate) fn new(policies: &Policies) -> Inflow {
-        let own = policies.namespaces.iter().map(|(_, policy)| policy.inflow);
-        let all: Vec<Limits> = std::iter::once(policies.default.inflow)
-            .chain(own)
-            .collect();
-        let has_limits = all.iter().any(|limits| *limits != Limits::default());
-        let gates = |limits: &Limits| Gates {
-            messages: Gate::new(u64::from(limits.messages_per_second_max)),
-            bytes: Gate::new(limits.bytes_per_second_max),
-        };
+        let own = policies.namespaces.iter().map(|(_, policy)| policy);
+        let all = std::iter::once(&policies.default).chain(own);
+        let gates: Box<[Gates]> = all.map(Gates::new).collect();
         Inflow {
-            gates: match has_limits {
-                true => all.iter().map(gates).collect(),
+            gates: match gates.iter().any(Gates::has_limits) {
+                true => gates,
                 false => Box::default(),
             },
         }
@@ -62,6 +56,19 @@ impl Inflow {
         };
         let messages = gates.messages.take(1, now);
         messages.max(gates.bytes.take(bytes as u64, now))
+    }
+}
+
+impl Gates {
+    fn new(policy: &ChannelPolicy) -> Gates {
+        Gates {
+            messages: Gate::new(u64::from(policy.publish_messages_per_second_max)),
+            bytes: Gate::new(policy.publish_bytes_per_second_max),
+        }
+    }
+
+    fn has_limits(&self) -> bool {
+        self.messages.per_second > 0 || self.bytes.per_second > 0
     }
 }
 
@@ -102,18 +109,15 @@ const AHEAD_MAX: u64 = 4 * TICK_NS;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Policy;
 
     fn inflow(messages: u32, bytes: u64) -> Inflow {
-        let limited = Policy {
-            inflow: Limits {
-                messages_per_second_max: messages,
-                bytes_per_second_max: bytes,
-            },
-            ..Policy::default()
+        let limited = ChannelPolicy {
+            publish_messages_per_second_max: messages,
+            publish_bytes_per_second_max: bytes,
+            ..ChannelPolicy::default()
         };
         Inflow::new(&Policies {
-            default: Policy::default(),
+            default: ChannelPolicy::default(),
             namespaces: vec![("limited".to_owned(), limited)],
         })
     }

@@ -49,14 +49,19 @@ struct Context {
 
 impl Contexts {
     /// `bytes_max` is this reactor's share; with 0 there are none.
-    pub(crate) fn new(deflate: Option<Deflate>, bytes_max: usize, fragment_bytes: usize) -> Self {
+    pub(crate) fn new(
+        deflate: &Deflate,
+        level: u8,
+        bytes_max: usize,
+        fragment_bytes: usize,
+    ) -> Self {
         Contexts {
             by_slot: HashMap::new(),
             bytes_max,
             bytes: 0,
             count: 0,
-            level: deflate.map_or(1, |deflate| deflate.level),
-            threshold_bytes: deflate.map_or(0, |deflate| deflate.threshold_bytes),
+            level,
+            threshold_bytes: deflate.compress_min_bytes,
             fragment_bytes_max: match fragment_bytes {
                 0 => usize::MAX,
                 bytes => bytes,

@@ -164,7 +164,7 @@ mod tests {
     use super::*;
     use crate::connections::partial::{Decoder, Unread};
     use crate::connections::testing;
-    use crate::settings::{Policy, SlowConsumer};
+    use crate::settings::{SlowConsumer, policy_for_tests};
 
     #[test]
     fn a_connection_is_the_same_in_another_process() {
@@ -211,10 +211,10 @@ mod tests {
         fill(&mut here, key);
         let state = take_apart(&mut here, key).expect("it is there");
         let mut outbox = state.outbox.expect("it waits").into_outbox(7);
-        let mut outflow = Policy::default().outflow;
-        outflow.slow_receivers = SlowConsumer::Latest;
+        let mut policy = policy_for_tests();
+        policy.slow_consumer = SlowConsumer::Latest;
         let newer = Chunk::new(vec![13; 4].into());
-        let dropped = outbox.push_published(1, &outflow, 5, newer);
+        let dropped = outbox.push_published(1, &policy, 5, newer);
         assert_eq!(dropped.expect("there is room").replaced, 1);
         outbox.push(Chunk::new(vec![14; 2_000].into()));
         let mut batch = Vec::new();
@@ -240,14 +240,14 @@ mod tests {
         inputs.keep(conn, Partial::Unread(Box::new(unread)));
         inputs.keep_rest(key.slot(), conn, vec![3; 10]);
         inputs.keep_record(key.slot(), conn, vec![4; 20]);
-        let mut outflow = Policy::default().outflow;
-        outflow.slow_receivers = SlowConsumer::Latest;
+        let mut policy = policy_for_tests();
+        policy.slow_consumer = SlowConsumer::Latest;
         outboxes.edit_or_insert(key.slot(), conn, |outbox| {
             outbox.push(Chunk::new(vec![10; 2_000].into()));
             for (channel, byte) in [(5, 11), (6, 12)] {
                 let chunk = Chunk::new(vec![byte; 4].into());
                 let namespace = (channel - 4) as u16;
-                let queued = outbox.push_published(namespace, &outflow, channel, chunk);
+                let queued = outbox.push_published(namespace, &policy, channel, chunk);
                 queued.expect("there is room");
             }
             outbox.note_dropped(9);

@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 
 use roost_net::Chunk;
 
-use crate::settings::{Outflow, SlowConsumer};
+use crate::settings::{ChannelPolicy, SlowConsumer};
 
 pub(crate) use state::OutboxState;
 
@@ -153,37 +153,37 @@ impl Outbox {
     pub(crate) fn push_published(
         &mut self,
         namespace: u16,
-        outflow: &Outflow,
+        policy: &ChannelPolicy,
         channel: u32,
         frame: Chunk,
     ) -> Result<Dropped, Full> {
         let mut dropped = Dropped::default();
         let at = self.lane(Some(namespace));
-        self.lanes[at].droppable = match outflow.slow_receivers {
+        self.lanes[at].droppable = match policy.slow_consumer {
             SlowConsumer::Close => None,
             SlowConsumer::DropNewest => Some(Droppable::Newest),
             SlowConsumer::DropOldest | SlowConsumer::Latest => Some(Droppable::Oldest),
         };
-        if outflow.slow_receivers == SlowConsumer::Latest
+        if policy.slow_consumer == SlowConsumer::Latest
             && let Some(index) = self.lanes[at].index_of(channel)
         {
             self.replace(at, index, frame);
             dropped.replaced = 1;
-        } else if outflow.slow_receivers == SlowConsumer::DropNewest
-            && !self.lanes[at].has_room(frame.len(), outflow)
+        } else if policy.slow_consumer == SlowConsumer::DropNewest
+            && !self.lanes[at].has_room(frame.len(), policy)
         {
             dropped.newest = 1;
             return Ok(dropped);
         } else {
             self.append(at, channel, frame);
-            if outflow.slow_receivers == SlowConsumer::Latest {
+            if policy.slow_consumer == SlowConsumer::Latest {
                 let lane = &mut self.lanes[at];
                 lane.newest
                     .insert(channel, lane.left + lane.queue.len() as u64 - 1);
             }
         }
-        while self.lanes[at].holds_too_much(outflow) {
-            match outflow.slow_receivers {
+        while self.lanes[at].holds_too_much(policy) {
+            match policy.slow_consumer {
                 SlowConsumer::Close | SlowConsumer::DropNewest => return Err(Full),
                 SlowConsumer::DropOldest | SlowConsumer::Latest => {
                     self.take_front(at);
@@ -379,15 +379,15 @@ impl Lane {
         usize::try_from(place - self.left).ok()
     }
 
-    fn has_room(&self, bytes: usize, outflow: &Outflow) -> bool {
+    fn has_room(&self, bytes: usize, policy: &ChannelPolicy) -> bool {
         self.queue.is_empty()
-            || self.bytes + bytes <= outflow.outbox_bytes_max
-                && self.queue.len() < outflow.messages_max()
+            || self.bytes + bytes <= policy.outbox_bytes_max
+                && self.queue.len() < messages_max(policy)
     }
 
-    fn holds_too_much(&self, outflow: &Outflow) -> bool {
+    fn holds_too_much(&self, policy: &ChannelPolicy) -> bool {
         self.queue.len() > 1
-            && (self.bytes > outflow.outbox_bytes_max || self.queue.len() > outflow.messages_max())
+            && (self.bytes > policy.outbox_bytes_max || self.queue.len() > messages_max(policy))
     }
 }
 
@@ -399,6 +399,14 @@ pub(crate) const BATCH_BYTES_MAX: usize = 256 << 10;
 const JOINED_BYTES_MAX: usize = 1 << 10;
 /// What it takes to hold one message in a lane.
 const WAITING_BYTES: usize = 40;
+
+/// Most messages that may wait for one subscriber in a namespace.
+fn messages_max(policy: &ChannelPolicy) -> usize {
+    match policy.outbox_messages_max {
+        0 => usize::MAX,
+        max => max as usize,
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -413,11 +421,12 @@ mod tests {
         Chunk::new(vec![n; 10].into())
     }
 
-    fn outflow(slow_receivers: SlowConsumer, bytes: usize, messages: u32) -> Outflow {
-        Outflow {
-            slow_receivers,
+    fn policy(slow_consumer: SlowConsumer, bytes: usize, messages: u32) -> ChannelPolicy {
+        ChannelPolicy {
+            slow_consumer,
             outbox_bytes_max: bytes,
             outbox_messages_max: messages,
+            ..ChannelPolicy::default()
         }
     }
 
@@ -435,7 +444,7 @@ mod tests {
     #[test]
     fn bytes_are_what_is_queued() {
         let mut outbox = Outbox::default();
-        let rule = outflow(SlowConsumer::Close, 1 << 20, 0);
+        let rule = policy(SlowConsumer::Close, 1 << 20, 0);
         for _ in 0..100 {
             let pushed = outbox.push_published(0, &rule, 0, chunk(10));
             assert_eq!(pushed, Ok(Dropped::default()));
@@ -469,7 +478,7 @@ mod tests {
 
     #[test]
     fn small_answers_are_joined_and_take_little_to_hold() {
-        let rule = outflow(SlowConsumer::Close, 1 << 20, 0);
+        let rule = policy(SlowConsumer::Close, 1 << 20, 0);
         let mut outbox = Outbox::default();
         let mut expected = Vec::new();
         let mut say = |bytes: usize| {
@@ -499,7 +508,7 @@ mod tests {
     #[test]
     fn lanes_leave_in_the_order_in_which_messages_came() {
         let mut outbox = Outbox::default();
-        let close = outflow(SlowConsumer::Close, 1000, 0);
+        let close = policy(SlowConsumer::Close, 1000, 0);
         for n in 0..30 {
             match n % 3 {
                 0 => outbox.push(message(n)),
@@ -515,8 +524,8 @@ mod tests {
     #[test]
     fn close_is_asked_for_beyond_bytes_or_messages() {
         for rule in [
-            outflow(SlowConsumer::Close, 35, 0),
-            outflow(SlowConsumer::Close, 1000, 3),
+            policy(SlowConsumer::Close, 35, 0),
+            policy(SlowConsumer::Close, 1000, 3),
         ] {
             let mut outbox = Outbox::default();
             for n in 0..3 {
@@ -525,7 +534,7 @@ mod tests {
             assert_eq!(outbox.push_published(0, &rule, 0, message(3)), Err(Full));
         }
         // Alone, even the largest message with its header fits.
-        let rule = outflow(SlowConsumer::Close, 5, 1);
+        let rule = policy(SlowConsumer::Close, 5, 1);
         assert!(
             Outbox::default()
                 .push_published(0, &rule, 0, message(0))
@@ -535,7 +544,7 @@ mod tests {
 
     #[test]
     fn the_oldest_go_first() {
-        let rule = outflow(SlowConsumer::DropOldest, 1000, 3);
+        let rule = policy(SlowConsumer::DropOldest, 1000, 3);
         let mut outbox = Outbox::default();
         let mut oldest = 0;
         for n in 0..10 {
@@ -550,7 +559,7 @@ mod tests {
 
     #[test]
     fn the_newest_stay_out() {
-        let rule = outflow(SlowConsumer::DropNewest, 30, 0);
+        let rule = policy(SlowConsumer::DropNewest, 30, 0);
         let mut outbox = Outbox::default();
         let mut newest = 0;
         for n in 0..10 {
@@ -565,7 +574,7 @@ mod tests {
 
     #[test]
     fn only_the_latest_of_each_channel_waits() {
-        let rule = outflow(SlowConsumer::Latest, 1000, 0);
+        let rule = policy(SlowConsumer::Latest, 1000, 0);
         let mut outbox = Outbox::default();
         let mut replaced = 0;
         let mut push = |outbox: &mut Outbox, channel, n| {
@@ -588,7 +597,7 @@ mod tests {
 
     #[test]
     fn what_may_be_dropped_makes_room_for_the_rest() {
-        let rule = outflow(SlowConsumer::DropOldest, 1000, 0);
+        let rule = policy(SlowConsumer::DropOldest, 1000, 0);
         let mut outbox = Outbox::default();
         for n in 0..5 {
             outbox
@@ -611,7 +620,7 @@ mod tests {
 
     #[test]
     fn an_answer_makes_room_among_those_that_keep_the_oldest() {
-        let rule = outflow(SlowConsumer::DropNewest, 1000, 0);
+        let rule = policy(SlowConsumer::DropNewest, 1000, 0);
         let mut outbox = Outbox::default();
         for n in 0..5 {
             let pushed = outbox.push_published(7, &rule, 0, message(n));

@@ -53,9 +53,9 @@ impl QueueRules<'_> {
         origin: Origin,
         chunk: Chunk,
     ) -> Result<(), Full> {
-        let outflow = self.policies.policy(origin.namespace).outflow;
+        let policy = self.policies.policy(origin.namespace);
         let counts = &self.namespaces[usize::from(origin.namespace)];
-        if outflow.slow_receivers == SlowConsumer::DropNewest
+        if policy.slow_consumer == SlowConsumer::DropNewest
             && !outbox.is_empty()
             && outbox.bytes() + chunk.len() > self.total_bytes_max
         {
@@ -63,7 +63,7 @@ impl QueueRules<'_> {
             outbox.note_dropped(1);
             return Ok(());
         }
-        let queued = outbox.push_published(origin.namespace, &outflow, origin.channel.0, chunk);
+        let queued = outbox.push_published(origin.namespace, policy, origin.channel.0, chunk);
         let dropped = queued.inspect_err(|_| counts.slow_consumers_total.inc())?;
         counts.dropped_oldest_total.add(dropped.oldest);
         counts.dropped_newest_total.add(dropped.newest);

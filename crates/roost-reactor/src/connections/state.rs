@@ -70,15 +70,19 @@ impl Connections {
         reactors: usize,
     ) -> Connections {
         let fragment_bytes = settings.limits.fragment_bytes;
-        let deflate = settings.deflate;
-        let context_bytes_max = deflate.map_or(0, |deflate| deflate.context_bytes_max / reactors);
+        let deflate = &settings.deflate;
+        let context_bytes_max = match deflate.enabled {
+            true => deflate.takeover_bytes_max / reactors,
+            false => 0,
+        };
+        let level = u8::try_from(deflate.level).expect("the configuration takes 1 to 9");
         Connections {
             codec: Codec::new(
-                deflate.map(|deflate| deflate.threshold_bytes),
-                deflate.map_or(1, |deflate| deflate.level),
+                deflate.enabled.then_some(deflate.compress_min_bytes),
+                level,
                 fragment_bytes,
             ),
-            contexts: Contexts::new(deflate, context_bytes_max, fragment_bytes),
+            contexts: Contexts::new(deflate, level, context_bytes_max, fragment_bytes),
             settings: settings.clone(),
             counters: counters.clone(),
             namespaces: namespaces.clone(),

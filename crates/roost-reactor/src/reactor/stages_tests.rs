@@ -12,7 +12,7 @@ use roost_wire::frame::{append_masked_frame, split_frame};
 
 use super::core_tests::request;
 use crate::connections::testing;
-use crate::settings::{Deflate, Outflow, Policy, Publish, SlowConsumer};
+use crate::settings::{ChannelPolicy, Deflate, Publish, SlowConsumer, policy_for_tests};
 use crate::{Reactor, Settings, Shared};
 
 struct World {
@@ -187,20 +187,18 @@ fn a_broken_record_ends_the_connection() {
 #[test]
 fn what_waits_is_sealed_when_it_leaves() {
     let mut settings = Settings::for_tests();
-    settings.deflate = Some(Deflate {
-        threshold_bytes: 0,
+    settings.deflate = Deflate {
+        enabled: true,
+        compress_min_bytes: 0,
         level: 1,
-        context_bytes_max: 16 << 20,
-    });
-    settings.channels.default = Policy {
+        takeover_bytes_max: 16 << 20,
+    };
+    settings.channels.default = ChannelPolicy {
         publish: Publish::Anyone,
         receive_own: true,
-        outflow: Outflow {
-            slow_receivers: SlowConsumer::DropOldest,
-            outbox_messages_max: 5,
-            ..Policy::default().outflow
-        },
-        ..Policy::default()
+        slow_consumer: SlowConsumer::DropOldest,
+        outbox_messages_max: 5,
+        ..policy_for_tests()
     };
     let mut world = World::new(settings);
     let head = String::from_utf8(request("/raw/c")).expect("ASCII");

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 
 use roost_net::sim::{SimFaults, SimOptions, SimRng};
-use roost_reactor::{FAN_OUT_PIECE, Inflow, Limits, Outflow, Policy, Settings, SlowConsumer};
+use roost_reactor::{
+    ChannelPolicy, FAN_OUT_PIECE, Limits, Settings, SlowConsumer, policy_for_tests,
+};
 
 use super::pauses::{self, Pause};
 
@@ -65,13 +67,13 @@ impl Plan {
     /// The limit of an outbox lane in the channel's namespace.
     pub(super) fn outbox_bytes_max_of(&self, channel: usize) -> u64 {
         let name = Plan::name_of(channel);
-        self.settings.channels.of(&name).outflow.outbox_bytes_max as u64
+        self.settings.channels.of(&name).outbox_bytes_max as u64
     }
 
     /// Publishers are limited by rate.
     pub(super) fn has_publish_limits(&self) -> bool {
         let mut namespaces = self.settings.channels.namespaces.iter();
-        namespaces.any(|(_, policy)| policy.inflow != Inflow::default())
+        namespaces.any(|(_, policy)| policy.publish_messages_per_second_max > 0)
     }
 
     /// The memory budget is so small that slow consumers exceed it.
@@ -223,24 +225,20 @@ fn draw_driver(rng: &mut SimRng) -> SimOptions {
 }
 
 /// Limits of far less than is published, and of more than ever waits for a peer that reads.
-fn draw_namespaces(rng: &mut SimRng, has_publish_limits: bool) -> Vec<(String, Policy)> {
+fn draw_namespaces(rng: &mut SimRng, has_publish_limits: bool) -> Vec<(String, ChannelPolicy)> {
     let mut draw = |(name, slow_consumer): (&str, SlowConsumer)| {
         let outbox_bytes_max = match slow_consumer {
             SlowConsumer::Close => rng.between(45_000, 60_000),
             _ => rng.between(12_000, 20_000),
         };
-        let outflow = Outflow {
-            slow_receivers: slow_consumer,
+        let mut policy = ChannelPolicy {
+            slow_consumer,
             outbox_bytes_max: outbox_bytes_max as usize,
-            outbox_messages_max: 0,
-        };
-        let mut policy = Policy {
-            outflow,
-            ..Policy::default()
+            ..policy_for_tests()
         };
         // A flood would delay the final pings beyond the end.
         if has_publish_limits && slow_consumer != SlowConsumer::Close {
-            policy.inflow.messages_per_second_max = rng.between(100, 400) as u32;
+            policy.publish_messages_per_second_max = rng.between(100, 400) as u32;
         }
         (name.to_owned(), policy)
     };

@@ -1,7 +1,7 @@
 //! permessage-deflate, where it is on.
 
 use roost_net::sim::SimRng;
-use roost_reactor::{Deflate, Outflow, Policy, Settings, SlowConsumer};
+use roost_reactor::{ChannelPolicy, Deflate, Settings, SlowConsumer, policy_for_tests};
 use roost_testkit::client::{Checked, Client, Failure, Frame, RSV1, Received, Request, opcode};
 use roost_testkit::server::{Backend, TestServer};
 use roost_wire::deflate::{Deflater, Inflater};
@@ -25,11 +25,12 @@ roost_testkit::on_each_backend!(
 );
 
 fn on(settings: &mut Settings) {
-    settings.deflate = Some(Deflate {
-        threshold_bytes: 64,
+    settings.deflate = Deflate {
+        enabled: true,
+        compress_min_bytes: 64,
         level: 6,
-        context_bytes_max: 0,
-    });
+        takeover_bytes_max: 0,
+    };
 }
 
 fn open(address: std::net::SocketAddr, offer: &str) -> Result<Client, Failure> {
@@ -139,14 +140,12 @@ fn attack_05_bandit_cve_2026_39804_many_small_bombs_to_a_subscriber(backend: Bac
 }
 
 /// A namespace that drops what its subscribers do not take.
-fn dropping() -> Policy {
-    Policy {
-        outflow: Outflow {
-            slow_receivers: SlowConsumer::DropNewest,
-            outbox_bytes_max: 2 << 20,
-            outbox_messages_max: 1_000,
-        },
-        ..Policy::default()
+fn dropping() -> ChannelPolicy {
+    ChannelPolicy {
+        slow_consumer: SlowConsumer::DropNewest,
+        outbox_bytes_max: 2 << 20,
+        outbox_messages_max: 1_000,
+        ..policy_for_tests()
     }
 }
 
@@ -187,11 +186,12 @@ fn attack_05_bandit_cve_2026_39804_the_limit_is_on_what_comes_out(backend: Backe
 fn attack_05_bandit_cve_2026_39804_also_in_a_context_taken_over(backend: Backend) -> Checked {
     let limit = 100_000;
     let server = TestServer::with(backend, 1, |settings| {
-        settings.deflate = Some(Deflate {
-            threshold_bytes: 64,
+        settings.deflate = Deflate {
+            enabled: true,
+            compress_min_bytes: 64,
             level: 6,
-            context_bytes_max: 10 << 20,
-        });
+            takeover_bytes_max: 10 << 20,
+        };
         settings.limits.message_bytes_max = limit;
         settings.limits.frame_bytes_max = limit;
     });
@@ -225,11 +225,12 @@ fn contexts_cost_what_is_reserved_for_them(backend: Backend) -> Checked {
     const MEMORY: u64 = 20 << 20;
     if crate::child::role().is_some() {
         let server = TestServer::with(backend, 1, |settings| {
-            settings.deflate = Some(Deflate {
-                threshold_bytes: 64,
+            settings.deflate = Deflate {
+                enabled: true,
+                compress_min_bytes: 64,
                 level: 1,
-                context_bytes_max: MEMORY as usize,
-            });
+                takeover_bytes_max: MEMORY as usize,
+            };
         });
         tell(&server.address().to_string());
         wait_for_end();

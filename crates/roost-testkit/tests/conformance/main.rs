@@ -18,7 +18,7 @@ fn ask(backend: Backend, reactors: usize, change: impl FnOnce(&mut Settings)) {
         // A closed connection must be noticed by itself, not by a ping.
         settings.limits.ping_interval_ms = 0;
         change(settings);
-        if settings.deflate.is_some() {
+        if settings.deflate.enabled {
             may_be_skipped = &[];
         }
     });
@@ -60,11 +60,12 @@ fn every_case_passes_with_several_reactors() {
 
 /// What may be turned on changes no answer to clients that do not ask for it.
 fn all_on(settings: &mut Settings) {
-    settings.deflate = Some(Deflate {
-        threshold_bytes: 0,
+    settings.deflate = Deflate {
+        enabled: true,
+        compress_min_bytes: 0,
         level: 1,
-        context_bytes_max: 64 << 20,
-    });
+        takeover_bytes_max: 64 << 20,
+    };
     settings.listeners[0].early_framings = true;
     settings.limits.fragment_bytes = 1000;
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use roost_reactor::{Policy, Publish};
+use roost_reactor::{ChannelPolicy, Publish, Subscribe, policy_for_tests};
 use roost_testkit::client::{Checked, Client, Frame, Message, Request};
 use roost_testkit::server::{Backend, TestServer};
 
@@ -45,9 +45,9 @@ fn text_and_bytes_reach_the_others(backend: Backend) -> Checked {
 
 fn a_namespace_may_let_publishers_hear_themselves(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
-        let policy = Policy {
+        let policy = ChannelPolicy {
             receive_own: true,
-            ..Policy::default()
+            ..policy_for_tests()
         };
         settings.channels.namespaces = vec![("loud".to_owned(), policy)];
     });
@@ -63,9 +63,9 @@ fn a_namespace_may_let_publishers_hear_themselves(backend: Backend) -> Checked {
 
 fn publish_is_refused_where_publish_is_nobody(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
-        let policy = Policy {
+        let policy = ChannelPolicy {
             publish: Publish::Nobody,
-            ..Policy::default()
+            ..policy_for_tests()
         };
         settings.channels.namespaces = vec![("news".to_owned(), policy)];
     });
@@ -82,9 +82,9 @@ fn publish_is_refused_where_publish_is_nobody(backend: Backend) -> Checked {
 
 fn subscribe_is_refused_where_not_allowed(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
-        let policy = Policy {
-            subscribe: false,
-            ..Policy::default()
+        let policy = ChannelPolicy {
+            subscribe: Subscribe::Nobody,
+            ..policy_for_tests()
         };
         settings.channels.namespaces = vec![("closed".to_owned(), policy)];
     });

@@ -20,13 +20,14 @@ roost_testkit::on_each_backend!(
     an_early_challenge_has_the_handshakes_time,
 );
 
-fn deflating(backend: Backend, threshold_bytes: usize) -> TestServer {
+fn deflating(backend: Backend, compress_min_bytes: usize) -> TestServer {
     TestServer::with(backend, 1, |settings| {
-        settings.deflate = Some(Deflate {
-            threshold_bytes,
+        settings.deflate = Deflate {
+            enabled: true,
+            compress_min_bytes,
             level: 6,
-            context_bytes_max: 0,
-        });
+            takeover_bytes_max: 0,
+        };
     })
 }
 

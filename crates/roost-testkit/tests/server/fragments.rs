@@ -33,11 +33,12 @@ fn start(backend: Backend) -> TestServer {
     TestServer::with(backend, 2, |settings| {
         settings.limits.fragment_bytes = FRAGMENT_BYTES;
         settings.listeners[0].early_framings = true;
-        settings.deflate = Some(DeflateSettings {
-            threshold_bytes: 0,
+        settings.deflate = DeflateSettings {
+            enabled: true,
+            compress_min_bytes: 0,
             level: 6,
-            context_bytes_max: 10 << 20,
-        });
+            takeover_bytes_max: 10 << 20,
+        };
     })
 }
 

@@ -206,11 +206,12 @@ fn data(message: &Message) -> (u8, &[u8]) {
 fn all_framings_meet_in_one_channel(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 2, |settings| {
         settings.listeners[0].early_framings = true;
-        settings.deflate = Some(Deflate {
-            threshold_bytes: 0,
+        settings.deflate = Deflate {
+            enabled: true,
+            compress_min_bytes: 0,
             level: 1,
-            context_bytes_max: 0,
-        });
+            takeover_bytes_max: 0,
+        };
     });
     let mut members = Vec::new();
     for _ in 0..EACH {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use roost_reactor::{Outflow, Policy, SlowConsumer};
+use roost_reactor::{ChannelPolicy, SlowConsumer, policy_for_tests};
 use roost_testkit::client::{Checked, Client, ConnectOptions, Failure, Frame, Message, Request};
 use roost_testkit::server::{Backend, DEADLINE, TestServer};
 
@@ -44,16 +44,14 @@ fn narrow(address: SocketAddr, target: &str) -> Result<Client, Failure> {
 }
 
 /// A server where channels of the namespace `x` have this policy.
-fn server_with(backend: Backend, slow_receivers: SlowConsumer, messages: u32) -> TestServer {
+fn server_with(backend: Backend, slow_consumer: SlowConsumer, messages: u32) -> TestServer {
     TestServer::with(backend, 2, |settings| {
         settings.limits.outbox_bytes_max = 1 << 20;
-        let policy = Policy {
-            outflow: Outflow {
-                slow_receivers,
-                outbox_bytes_max: 10 * (BYTES + 10),
-                outbox_messages_max: messages,
-            },
-            ..Policy::default()
+        let policy = ChannelPolicy {
+            slow_consumer,
+            outbox_bytes_max: 10 * (BYTES + 10),
+            outbox_messages_max: messages,
+            ..policy_for_tests()
         };
         settings.channels.namespaces = vec![("x".to_owned(), policy)];
     })
@@ -273,10 +271,10 @@ fn a_namespace_takes_so_much_a_second(backend: Backend) -> Checked {
     const MESSAGES: u32 = 200;
     for per_byte in [false, true] {
         let server = TestServer::with(backend, 2, |settings| {
-            let mut policy = Policy::default();
+            let mut policy = policy_for_tests();
             match per_byte {
-                false => policy.inflow.messages_per_second_max = PER_SECOND,
-                true => policy.inflow.bytes_per_second_max = u64::from(PER_SECOND) * 4,
+                false => policy.publish_messages_per_second_max = PER_SECOND,
+                true => policy.publish_bytes_per_second_max = u64::from(PER_SECOND) * 4,
             }
             settings.channels.namespaces = vec![("few".to_owned(), policy)];
         });
@@ -321,8 +319,8 @@ fn a_namespace_takes_so_much_a_second(backend: Backend) -> Checked {
 /// A client that closes while its messages wait gets them first, and an orderly close.
 fn a_publisher_that_waits_can_close(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 2, |settings| {
-        let mut policy = Policy::default();
-        policy.inflow.messages_per_second_max = 50;
+        let mut policy = policy_for_tests();
+        policy.publish_messages_per_second_max = 50;
         settings.channels.namespaces = vec![("few".to_owned(), policy)];
     });
     let mut subscriber = server.open("/raw/few:1")?;

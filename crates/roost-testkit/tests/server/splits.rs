@@ -139,11 +139,12 @@ type Whole = (u8, Vec<u8>);
 
 fn modern(backend: Backend, deflate: Option<(&str, usize)>) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
-        settings.deflate = deflate.map(|(_, context_bytes_max)| DeflateSettings {
-            threshold_bytes: 0,
+        settings.deflate = DeflateSettings {
+            enabled: deflate.is_some(),
+            compress_min_bytes: 0,
             level: 1,
-            context_bytes_max,
-        });
+            takeover_bytes_max: deflate.map_or(0, |(_, bytes_max)| bytes_max),
+        };
     });
     let mut request = Request::websocket("h", "/echo");
     if let Some((offer, _)) = deflate {

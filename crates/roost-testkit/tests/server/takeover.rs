@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use roost_net::sim::SimRng;
-use roost_reactor::{Deflate, Outflow, Policy, Settings, SlowConsumer};
+use roost_reactor::{ChannelPolicy, Deflate, Settings, SlowConsumer, Subscribe, policy_for_tests};
 use roost_testkit::client::{
     Checked, Client, ConnectOptions, Failure, Frame, Message, RSV1, Received, Request, opcode,
 };
@@ -34,13 +34,14 @@ const INFLATER: usize = Inflater::CONTEXT_BYTES;
 const DEFLATER: usize = Deflater::context_bytes(15);
 
 /// With memory for so many bytes of contexts.
-fn on(context_bytes_max: usize) -> impl FnOnce(&mut Settings) {
+fn on(takeover_bytes_max: usize) -> impl FnOnce(&mut Settings) {
     move |settings| {
-        settings.deflate = Some(Deflate {
-            threshold_bytes: 64,
+        settings.deflate = Deflate {
+            enabled: true,
+            compress_min_bytes: 64,
             level: 1,
-            context_bytes_max,
-        });
+            takeover_bytes_max,
+        };
     }
 }
 
@@ -301,9 +302,9 @@ fn only_whom_there_is_memory_for_takes_over(backend: Backend) -> Checked {
 fn every_end_gives_back(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
         on(10 << 20)(settings);
-        let closed = Policy {
-            subscribe: false,
-            ..Policy::default()
+        let closed = ChannelPolicy {
+            subscribe: Subscribe::Nobody,
+            ..policy_for_tests()
         };
         settings.channels.namespaces = vec![("closed".to_owned(), closed)];
         settings.limits.close_timeout_ms = 3_000;
@@ -467,16 +468,14 @@ fn what_is_dropped_leaves_no_hole(backend: Backend) -> Checked {
         let number_text = number.to_string().into_bytes();
         [number_text, letters(number, 18_000), quote].concat()
     };
-    for slow_receivers in [SlowConsumer::DropOldest, SlowConsumer::Latest] {
+    for slow_consumer in [SlowConsumer::DropOldest, SlowConsumer::Latest] {
         let server = TestServer::with(backend, 2, |settings| {
             on(10 << 20)(settings);
-            let policy = Policy {
-                outflow: Outflow {
-                    slow_receivers,
-                    outbox_bytes_max: 200_000,
-                    outbox_messages_max: 0,
-                },
-                ..Policy::default()
+            let policy = ChannelPolicy {
+                slow_consumer,
+                outbox_bytes_max: 200_000,
+                outbox_messages_max: 0,
+                ..policy_for_tests()
             };
             settings.channels.namespaces = vec![("x".to_owned(), policy)];
         });
@@ -500,7 +499,7 @@ fn what_is_dropped_leaves_no_hole(backend: Backend) -> Checked {
             assert!(next.is_some(), "no message after {last:?} is this");
             (last, received) = (next, received + 1);
         }
-        println!("{received} of {COUNT} received with {slow_receivers:?}");
+        println!("{received} of {COUNT} received with {slow_consumer:?}");
         assert!(received < COUNT, "nothing was dropped");
         // The context goes on.
         publisher.send_binary(&message(0))?;
@@ -529,13 +528,11 @@ fn what_comes_with_the_request_is_inflated(backend: Backend) -> Checked {
     Ok(())
 }
 
-/// Also what gets longer: `deflate.threshold` promises it.
+/// Also what gets longer: `deflate.compress_min_bytes` promises it.
 fn a_threshold_of_zero_compresses_all(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
         on(10 << 20)(settings);
-        if let Some(deflate) = &mut settings.deflate {
-            deflate.threshold_bytes = 0;
-        }
+        settings.deflate.compress_min_bytes = 0;
     });
     let mut client = open(&server, "/echo", PLAIN)?;
     for payload in [&b""[..], b"a", &noise(1, 50_000), b"a", b""] {
