@@ -25,7 +25,7 @@ pub enum Opcode {
     Close = 0x8,
     /// A question for liveness; answered by a pong with the same payload.
     Ping = 0x9,
-    /// The answer to a ping, or a heartbeat nobody asked for.
+    /// The answer to a ping, or a heartbeat.
     Pong = 0xA,
 }
 

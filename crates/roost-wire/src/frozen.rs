@@ -169,7 +169,7 @@ fn fragmented(opcode: Opcode, rsv1: bool, payload: &[u8], fragment_bytes_max: us
 /// collecting 111 (`examples/freeze_speed.rs`).
 pub(crate) fn build(len: usize, fill: impl FnOnce(&mut &mut [u8])) -> Frozen {
     let mut bytes: Arc<[u8]> = repeat_n(0, len).collect();
-    let mut out = Arc::get_mut(&mut bytes).expect("just made, so nobody shares it");
+    let mut out = Arc::get_mut(&mut bytes).expect("just made, so it is not shared");
     fill(&mut out);
     debug_assert!(out.is_empty(), "a frame is as long as was computed");
     Frozen { bytes }

@@ -47,6 +47,14 @@ struct Context {
     inflater: Option<Box<Inflater>>,
 }
 
+/// What another process is told of a connection's contexts.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ContextState {
+    agreement: Agreement,
+    /// What the client's next message may refer to; empty where it refers to nothing.
+    window: Vec<u8>,
+}
+
 impl Contexts {
     /// `bytes_max` is this reactor's share; with 0 there are none.
     pub(crate) fn new(
@@ -89,7 +97,7 @@ impl Contexts {
         );
         let mut agreement = wanted;
         let mut bytes = inflater_bytes(wanted);
-        let room = self.bytes_max - self.bytes;
+        let room = self.bytes_max.saturating_sub(self.bytes);
         if bytes > room {
             agreement = agreement.without_client_takeover();
             bytes = 0;
@@ -101,6 +109,10 @@ impl Contexts {
         }
         if bytes > 0 {
             self.bytes += bytes;
+            debug_assert!(
+                self.bytes <= self.bytes_max,
+                "what is agreed keeps to the limit"
+            );
             self.count += count(agreement);
             let context = Context {
                 agreement,
@@ -114,9 +126,11 @@ impl Contexts {
 
     /// Frees what the connection in `slot` has, if anything.
     pub(super) fn release(&mut self, slot: u32) {
-        let Some(context) = self.by_slot.remove(&slot) else {
-            return;
-        };
+        self.forget(slot);
+    }
+
+    fn forget(&mut self, slot: u32) -> Option<Context> {
+        let context = self.by_slot.remove(&slot)?;
         self.bytes -= bytes_of(context.agreement);
         self.count -= count(context.agreement);
         if self.by_slot.is_empty() {
@@ -124,6 +138,36 @@ impl Contexts {
             self.by_slot = HashMap::new();
             self.deflated = Vec::new();
         }
+        Some(context)
+    }
+
+    /// Takes the contexts of the connection in `slot` apart, if it has any.
+    pub(super) fn take_apart(&mut self, slot: u32) -> Option<ContextState> {
+        let Context {
+            agreement,
+            deflater: _, // begun anew: a sender need not refer to what it sent (RFC 7692 §7.2.1)
+            inflater,
+        } = self.forget(slot)?;
+        let window = inflater.map(|mut inflater| inflater.window());
+        Some(ContextState {
+            agreement,
+            window: window.unwrap_or_default(),
+        })
+    }
+
+    /// Puts them together again for the connection in `slot`. What was agreed is kept also where it is
+    /// more than the limit, which is for what is agreed from now on.
+    pub(super) fn put_together(&mut self, slot: u32, state: ContextState) {
+        let ContextState { agreement, window } = state;
+        self.bytes += bytes_of(agreement);
+        self.count += count(agreement);
+        let inflater = (!window.is_empty()).then(|| Box::new(Inflater::from_window(&window)));
+        let context = Context {
+            agreement,
+            deflater: None,
+            inflater,
+        };
+        self.by_slot.insert(slot, context);
     }
 
     /// Lends out the inflater of the connection in `slot`, if it has one; give it back with
@@ -226,7 +270,6 @@ impl Contexts {
             (bytes + bytes_of(agreement), sum + count(agreement))
         });
         assert_eq!((self.bytes, self.count), (bytes, count), "contexts");
-        assert!(self.bytes <= self.bytes_max, "contexts keep to their limit");
     }
 }
 

@@ -4,8 +4,8 @@
 //! Each record is taken apart here by naming all its fields, so that a new field does not compile until
 //! its author has decided what becomes of it. Times are relative: the other process counts its own
 //! ticks. A connection is taken apart between two loop iterations, when nothing of it is pending and no
-//! batch is with the driver. Compression contexts and transports are not carried yet: their windows and
-//! keys are the libraries' own state.
+//! batch is with the driver. What a client's compressed messages refer to is carried as bytes; ours begin anew.
+//! Transports are not carried yet: their keys are the libraries' own state.
 #![cfg_attr(
     not(test),
     expect(dead_code, reason = "the hand-over itself is not built yet")
@@ -16,6 +16,7 @@ use roost_dialect::dialect::Session;
 use roost_net::ConnKey;
 
 use super::conn::{Arrival, Conn, Flags, Index, Phase};
+use super::contexts::ContextState;
 use super::encoding::Framing;
 use super::outbox::OutboxState;
 use super::partial::Partial;
@@ -42,6 +43,7 @@ pub(crate) struct ConnState {
     pub(crate) rest: Option<Vec<u8>>,
     pub(crate) record: Option<Vec<u8>>,
     pub(crate) outbox: Option<OutboxState>,
+    pub(crate) contexts: Option<ContextState>,
 }
 
 /// Takes a connection apart, whose slot is free behind it. Its session stays with its dialect. `None`
@@ -52,6 +54,7 @@ pub(crate) fn take_apart(connections: &mut Connections, key: ConnKey) -> Option<
         table,
         inputs,
         outboxes,
+        contexts,
         ..
     } = connections;
     let slot = key.slot();
@@ -60,6 +63,7 @@ pub(crate) fn take_apart(connections: &mut Connections, key: ConnKey) -> Option<
     let rest = inputs.take_rest(slot, conn);
     let partial = inputs.take(conn);
     let outbox = outboxes.take(conn).map(OutboxState::from);
+    let contexts = contexts.take_apart(slot);
     let Conn {
         deadline,
         last_seen,
@@ -91,6 +95,7 @@ pub(crate) fn take_apart(connections: &mut Connections, key: ConnKey) -> Option<
         rest,
         record,
         outbox,
+        contexts,
     })
 }
 
@@ -114,6 +119,7 @@ pub(crate) fn put_together(
         rest,
         record,
         outbox,
+        contexts: context_state,
     } = state;
     let now = connections.clock().now;
     let key = connections.table.insert(Conn {
@@ -136,6 +142,7 @@ pub(crate) fn put_together(
         inputs,
         outboxes,
         deadlines,
+        contexts,
         ..
     } = connections;
     let slot = key.slot();
@@ -152,6 +159,9 @@ pub(crate) fn put_together(
         }
         if let Some(outbox) = outbox {
             outboxes.insert(conn, outbox.into_outbox(slot));
+        }
+        if let Some(state) = context_state {
+            contexts.put_together(slot, state);
         }
     }
     key

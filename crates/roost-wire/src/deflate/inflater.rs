@@ -3,6 +3,7 @@
 use flate2::{Decompress, FlushDecompress, Status};
 
 use super::TAIL;
+use super::window::{WINDOW_BYTES_MAX, repeat, stored};
 use crate::ProtocolError;
 
 /// Inflates whole messages, each by itself or, with context takeover, each with those before it.
@@ -36,6 +37,37 @@ impl Inflater {
             filled: 0,
             steps: 0,
         }
+    }
+
+    /// One that goes on where another with context takeover stood, from its [`Inflater::window`].
+    ///
+    /// # Panics
+    /// When the window is longer than 32 KiB.
+    pub fn from_window(window: &[u8]) -> Inflater {
+        let mut inflater = Inflater::with_takeover(true);
+        if !window.is_empty() {
+            let whole = inflater.feed(&stored(window), WINDOW_BYTES_MAX);
+            assert!(whole.is_ok(), "a stored block has no wrong content");
+            inflater.free_buffer();
+        }
+        inflater
+    }
+
+    /// What the peer's next message may refer to, between two messages: the last of what it has sent,
+    /// at most 32 KiB. This inflater can go on as well.
+    pub fn window(&mut self) -> Vec<u8> {
+        let sent = usize::try_from(self.decompress.total_out()).unwrap_or(usize::MAX);
+        let len = sent.min(WINDOW_BYTES_MAX);
+        if !self.takeover || len == 0 {
+            return Vec::new();
+        }
+        self.filled = 0;
+        let whole = self.feed(&repeat(len), WINDOW_BYTES_MAX);
+        assert!(whole.is_ok(), "the last bytes can be referred to");
+        let mut window = std::mem::take(&mut self.out);
+        window.truncate(len);
+        self.filled = 0;
+        window
     }
 
     /// The message of which `compressed` is the payload of all frames. Stops with

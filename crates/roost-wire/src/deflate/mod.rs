@@ -13,6 +13,7 @@
 mod deflater;
 mod inflater;
 mod negotiate;
+mod window;
 
 pub use deflater::Deflater;
 pub use inflater::Inflater;

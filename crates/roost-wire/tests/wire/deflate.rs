@@ -588,3 +588,53 @@ fn what_gets_longer_is_compressed_on_request() {
         }
     }
 }
+
+/// A window carried to another inflater, after each message, is as good as the inflater itself, which
+/// goes on as well, as when it is taken back.
+#[test]
+fn a_window_is_carried_between_any_two_messages() {
+    let mut state = 7_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    for (level, window_bits) in [(1, 15), (6, 15), (9, 9)] {
+        let mut deflater = Deflater::with_window(level, window_bits, true);
+        let mut kept = Inflater::with_takeover(true);
+        let mut carried = Inflater::with_takeover(true);
+        assert_eq!(carried.window(), b"", "nothing was sent");
+        let mut sent = Vec::new();
+        for n in 0..60 {
+            // First few bytes, where no reference is long enough; later more than a window.
+            let len = match n {
+                0..10 => n % 4,
+                10..50 => random(300),
+                _ => random(40_000),
+            };
+            let from = random(sent.len() + 1);
+            let mut message: Vec<u8> = sent[from..].iter().copied().take(len).collect();
+            message.resize_with(len, || random(7) as u8);
+            let deflated = deflater.deflate_any(&message).expect("zlib").to_vec();
+            assert_eq!(kept.inflate(&deflated, 1 << 20), Ok(&message[..]));
+            assert_eq!(carried.inflate(&deflated, 1 << 20), Ok(&message[..]));
+            sent.extend_from_slice(&message);
+            let window = carried.window();
+            let last = &sent[sent.len().saturating_sub(1 << 15)..];
+            assert!(window.ends_with(last), "message {n}: what was sent last");
+            carried = Inflater::from_window(&window);
+            kept.window();
+        }
+    }
+}
+
+/// Without takeover no message refers to another.
+#[test]
+fn an_inflater_without_takeover_has_no_window() {
+    let mut deflater = Deflater::new(6);
+    let mut inflater = Inflater::new();
+    let deflated = deflater.deflate(&[b'x'; 100]).expect("shorter");
+    assert!(inflater.inflate(deflated, 100).is_ok());
+    assert_eq!(inflater.window(), b"");
+}
