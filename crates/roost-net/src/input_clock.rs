@@ -10,7 +10,7 @@ use std::time::Duration;
 /// How a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WaitEnd {
-    /// A signal: nothing was asked, or nobody knows what.
+    /// A signal: nothing was asked, or it is not known what.
     Interrupted,
     /// The timeout was over and the kernel, asked once more then, had nothing.
     TimedOut,
@@ -67,6 +67,25 @@ impl InputClock {
         now: u64,
         sources: u64,
     ) {
+        self.now = now;
+        if let WaitEnd::Told { all: true, .. } = end
+            && now <= asked.saturating_add(PAUSE_NS_MIN)
+        {
+            // Nearly every wait: its timeout cannot have been over for so long.
+            return self.caught_up(asked);
+        }
+        self.note_rare_wait(asked, timeout, end, sources);
+    }
+
+    #[cold]
+    fn note_rare_wait(
+        &mut self,
+        asked: u64,
+        timeout: Option<Duration>,
+        end: WaitEnd,
+        sources: u64,
+    ) {
+        let now = self.now;
         let timeout = timeout.map_or(u64::MAX, |timeout| {
             u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX)
         });
@@ -81,7 +100,6 @@ impl InputClock {
         if now > due.saturating_add(PAUSE_NS_MIN) {
             self.resumed_at = now;
         }
-        self.now = now;
     }
 
     #[inline]

@@ -262,14 +262,12 @@ impl<D: Driver> Reactor<D> {
 
     fn dispatch(&mut self) {
         let core = &mut self.core;
-        for _ in 0..EVENTS_MAX {
-            if core.has_done_enough() {
-                break;
-            }
+        let mut events = 0;
+        while events < EVENTS_MAX && !core.has_done_enough() {
             let Some(event) = self.driver.next_event() else {
                 break;
             };
-            core.governor.note_activity(&core.connections);
+            events += 1;
             match event {
                 Event::Bytes(key, lease) => handle_bytes(core, key, lease),
                 Event::Sent(key) => on_sent(core, &mut self.driver, &mut self.scratch, key),
@@ -295,6 +293,9 @@ impl<D: Driver> Reactor<D> {
             }
             apply_pending(core);
             core.connections.run_driver_ops(&mut self.driver);
+        }
+        if events > 0 {
+            core.governor.note_activity(&core.connections);
         }
     }
 

@@ -4,16 +4,21 @@ use roost_net::{CloseMode, ConnKey, Driver};
 use roost_wire::CloseCode;
 
 use crate::closing::{cut, start_close};
-use crate::connections::{Idle, Phase};
+use crate::connections::{Idle, Phase, Slice};
 use crate::core::Core;
 use crate::handshake::on_handshake_timeout;
 use crate::messages::apply_pending;
 
 /// Looks at the next slice of the table, if it is time.
 pub(crate) fn keep_deadlines<D: Driver>(core: &mut Core, driver: &D) {
-    let Some(mut slice) = core.connections.begin_slice() else {
-        return;
-    };
+    if let Some(slice) = core.connections.begin_slice() {
+        keep_slice(core, driver, slice);
+    }
+}
+
+/// Apart from the check whether it is time, which each loop iteration makes.
+#[inline(never)]
+fn keep_slice<D: Driver>(core: &mut Core, driver: &D, mut slice: Slice) {
     while let Some(key) = core.connections.next_overdue(&mut slice) {
         on_deadline(core, driver, key);
         apply_pending(core);

@@ -97,6 +97,12 @@ impl BacklogWriter {
         }
         self.due = now + LIST_TICKS;
         self.is_listed = !is_empty;
+        self.list(connections, driver);
+    }
+
+    /// Apart from the check whether it is time, which each loop iteration makes.
+    #[inline(never)]
+    fn list<D: Driver>(&self, connections: &Connections, driver: &D) {
         let mut list: Vec<Slow> = Vec::new();
         for outbox in connections.outboxes().iter() {
             let Some(key) = connections.key_at(outbox.owner()) else {

@@ -24,6 +24,9 @@ use crate::connections::{Connections, Held};
 /// The sums of all reactors.
 pub(crate) struct Budget {
     bytes_max: u64,
+    /// How much one reactor may grow before it looks at the sum: all together no more than a
+    /// sixteenth.
+    step: u64,
     shares: Box<[Share]>,
 }
 
@@ -73,6 +76,7 @@ impl Budget {
     pub(crate) fn new(bytes_max: u64, reactors: usize) -> Budget {
         Budget {
             bytes_max,
+            step: (bytes_max / 16 / reactors as u64).max(1),
             shares: (0..reactors).map(|_| Share::default()).collect(),
         }
     }
@@ -97,18 +101,12 @@ impl Budget {
             .map(|s| s.largest.load(Ordering::Acquire));
         largest.max().unwrap_or(0) / 2
     }
-
-    /// How much one reactor may grow before it looks at the sum: all together no more than a
-    /// sixteenth.
-    fn step(&self) -> u64 {
-        (self.bytes_max / 16 / self.shares.len() as u64).max(1)
-    }
 }
 
 impl BudgetShare {
     pub(crate) fn new(budget: Arc<Budget>, reactor: usize) -> BudgetShare {
         BudgetShare {
-            look_at: budget.step(),
+            look_at: budget.step,
             budget,
             reactor,
             told: 0,
@@ -127,7 +125,7 @@ impl BudgetShare {
         let books = connections.booked_bytes() + driver.stats().pinned_bytes;
         let handed_out = connections.queued_bytes_total() - self.told_at;
         let mut held = books.min(self.told + handed_out);
-        if held > self.counted / 4 * 5 + self.budget.step() {
+        if held > self.counted / 4 * 5 + self.budget.step {
             held = self.recount(connections, driver, held);
         }
         self.tell(connections, held);
@@ -162,7 +160,7 @@ impl BudgetShare {
 
     /// Asks all reactors to close some of their connections, if all together hold too much.
     fn ask_all(&mut self, held: u64) -> bool {
-        self.look_at = held + self.budget.step();
+        self.look_at = held + self.budget.step;
         let is_too_much = self.budget.sum() >= self.budget.bytes_max / 8 * 7;
         if is_too_much {
             for share in &self.budget.shares {
@@ -191,7 +189,7 @@ impl BudgetShare {
             self.told = held;
             let share = &self.budget.shares[self.reactor];
             share.held.store(held, Ordering::Relaxed);
-            self.look_at = self.look_at.min(held + self.budget.step());
+            self.look_at = self.look_at.min(held + self.budget.step);
         }
     }
 
@@ -253,7 +251,7 @@ mod tests {
     #[test]
     fn reactors_look_before_the_limit_is_reached() {
         let budget = Budget::new(1 << 30, 53);
-        assert!(budget.step() * 53 <= (1 << 30) / 16);
+        assert!(budget.step * 53 <= (1 << 30) / 16);
         for share in &budget.shares {
             share.held.store(1 << 20, Ordering::Relaxed);
         }
