@@ -177,7 +177,7 @@ measure_beside() {
         fi
         sleep 1
     done
-    sleep 30 # an interval of pings later, when newcomers have had their first
+    sleep 30 # an interval of pings later, when new connections have had their first
     measured=0
     measure_echo beside || measured=1
     if come_to close || [ -e "$work/ended" ]; then

@@ -9,7 +9,7 @@ Cases:
            subscribers gets a message every 500 ms. Without: those 15,000 are there and quiet.
   flood    the same 10 subscribers, while one publisher floods another channel of 10 as fast as it
            is delivered, 64 messages under way.
-  deaf     4,000 subscribers with 20 messages a second of 1,000 bytes, while 1,000 more subscribers
+  stalled     4,000 subscribers with 20 messages a second of 1,000 bytes, while 1,000 more subscribers
            of the channel never read. In a network namespace of its own (needs root), where sockets
            buffer 16 KiB and not megabytes: what is not read waits in the daemon's outboxes, 64 KiB
            each, from which the oldest are dropped. Prints what waits there and what was dropped,
@@ -19,7 +19,7 @@ Cases:
 Each case runs without and with, in turn, ROUNDS times (3); printed are the medians of the rounds,
 and the ratio with its least and greatest value within a round. It is the daemon's delay that is asked
 for and not the scheduler's: the daemon has one reactor and core 0 to itself, all clients share core 1,
-and those that make the disturbance run only when nobody else wants it (SCHED_IDLE). Loopback only; every run is bounded in
+and those that make the disturbance run only when nothing else runs (SCHED_IDLE). Loopback only; every run is bounded in
 time.
 """
 
@@ -125,14 +125,14 @@ MODEST = ["-n", 10, "--rate", 100, "--time", "6s", "--warm-up", "1s"]
 
 def large(args, disturbed):
     with Daemon(args) as daemon:
-        # The crowd is there in both halves; only the publishing differs.
-        crowd = load(args, daemon, "-n", 15000, "--rate", 2 if disturbed else 0.05, "--time", "16s",
-                     "--warm-up", "4s", "--connects-in-flight", 64, low=True, prefix="crowd-",
+        # The clients are there in both halves; only the publishing differs.
+        clients = load(args, daemon, "-n", 15000, "--rate", 2 if disturbed else 0.05, "--time", "16s",
+                     "--warm-up", "4s", "--connects-in-flight", 64, low=True, prefix="clients-",
                      wait=False)
         time.sleep(6)
         measured = percentiles(load(args, daemon, *MODEST))
-        crowd.terminate()
-        crowd.communicate()
+        clients.terminate()
+        clients.communicate()
         return measured
 
 
@@ -159,19 +159,19 @@ def stats(daemon):
             return json.loads(answer.read().partition(b"\r\n\r\n")[2])
 
 
-def deaf(args, disturbed):
+def stalled(args, disturbed):
     with Daemon(args, "--set", "limits.buffered_bytes_max=64MiB",
                 "--set", "channels.slow_consumer=drop_oldest",
                 "--set", "channels.outbox_bytes_max=64KiB",
                 "--set", "server.connections_max=10000", "--set", "limits.channels_max=1000",
                 "--set", "limits.subscriptions_per_connection_max=1") as daemon:
-        # roost-load's only channel has a name of its own; the deaf must subscribe to the same.
-        clients = [raw_client(daemon, "deaf-load", 4096) for _ in range(1000 if disturbed else 0)]
+        # roost-load's only channel has a name of its own; the stalled must subscribe to the same.
+        clients = [raw_client(daemon, "stalled-load", 4096) for _ in range(1000 if disturbed else 0)]
         before = daemon.pss()
         most = [before]
         waiting = [0]
         process = load(args, daemon, "-n", 4000, "--rate", 20, "--size", 1000, "--time", "12s",
-                       "--connects-in-flight", 64, prefix="deaf-", wait=False)
+                       "--connects-in-flight", 64, prefix="stalled-", wait=False)
         while process.poll() is None:
             time.sleep(0.1)
             most.append(daemon.pss())
@@ -205,7 +205,7 @@ def capacity(args, disturbed):
         return p50, p99, p999
 
 
-CASES = {"large": large, "flood": flood, "deaf": deaf}
+CASES = {"large": large, "flood": flood, "stalled": stalled}
 
 
 def main():
@@ -220,7 +220,7 @@ def main():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     cases = args.case or [*CASES, "capacity"]
-    if "deaf" in cases and not os.environ.get("ROOST_LATENCY_NAMESPACE"):
+    if "stalled" in cases and not os.environ.get("ROOST_LATENCY_NAMESPACE"):
         os.environ["ROOST_LATENCY_NAMESPACE"] = "1"
         narrow = ("ip link set lo up && sysctl -qw net.ipv4.tcp_wmem='4096 16384 16384' "
                   "&& exec \"$0\" \"$@\"")

@@ -601,5 +601,5 @@ fn named(name: &str) -> Result<&'static dyn Dialect, String> {
 }
 
 const DEFAULT_URL: &str = "ws://127.0.0.1:8080";
-/// A rate that leaves a server time for newcomers.
+/// A rate that leaves a server time for new connections.
 const STORM_RATE: f64 = 100.0;

@@ -47,7 +47,7 @@ pub enum StateError {
     Number(u32),
     /// Two channels have this name.
     Name(String),
-    /// A channel that nobody wants.
+    /// A channel without interest.
     Empty(String),
 }
 
@@ -94,7 +94,7 @@ impl fmt::Display for StateError {
                 write!(f, "the channel's number {number} is not behind the last")
             }
             StateError::Name(name) => write!(f, "two channels are named {name:?}"),
-            StateError::Empty(name) => write!(f, "nobody wants the channel {name:?}"),
+            StateError::Empty(name) => write!(f, "no reactor wants the channel {name:?}"),
         }
     }
 }

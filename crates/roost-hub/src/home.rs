@@ -198,6 +198,6 @@ impl Home {
 /// A publication that has its place.
 pub(crate) struct Ordered<'a> {
     pub(crate) publication: u64,
-    /// None if nobody wants the channel.
+    /// None if no reactor wants the channel.
     pub(crate) audience: Option<(EventIds, Audience<'a>)>,
 }

@@ -109,7 +109,7 @@ impl HomeChannel {
         self.interests.audience()
     }
 
-    /// Nothing keeps the channel: nobody wants it.
+    /// Nothing keeps the channel.
     pub(crate) fn is_idle(&self) -> bool {
         self.audience().is_empty()
     }

@@ -45,7 +45,7 @@ pub enum Item<P, F> {
     Publish {
         /// The channel; the very allocation of the sender's record.
         name: Name,
-        /// The publisher's key on the sending reactor; 0 is nobody.
+        /// The publisher's key on the sending reactor; 0 is none.
         publisher: u64,
         /// Whether the publisher shall not hear it.
         exclude_publisher: bool,
@@ -165,7 +165,7 @@ pub struct Subscribe<'a> {
 pub struct Publish<'a, P> {
     /// Where it goes.
     pub target: PublishTo<'a>,
-    /// The publisher's key, opaque to the hub; 0 is nobody.
+    /// The publisher's key, opaque to the hub; 0 is none.
     pub publisher: u64,
     /// Whether the publisher shall not hear it.
     pub exclude_publisher: bool,

@@ -99,7 +99,7 @@ const UNITS: &[(&str, &str)] = &[
     ("Connections", "connections"),
     ("Handshakes", "handshakes"),
     ("Messages", "messages"),
-    ("Newcomers", "connections"),
+    ("New", "connections"),
     ("Pings", "frames"),
     ("Plain", "requests"),
     ("Pongs", "frames"),
@@ -146,9 +146,9 @@ counters! {
     connections_accepted_total,
     /// Connections over, for any cause.
     connections_closed_total,
-    /// Newcomers reset because connections_max was reached.
+    /// New connections reset because connections_max was reached.
     refused_connections_max_total,
-    /// Newcomers reset because connections_per_address_max was reached.
+    /// New connections reset because connections_per_address_max was reached.
     refused_per_address_total,
     /// New connections reset because the server is going down.
     refused_draining_total,

@@ -36,7 +36,7 @@
 //!    [`CloseCause`], without a call by the caller. Events that were waiting for that key
 //!    (`Bytes`, `Sent`, `ReadClosed`) may be dropped.
 //! 8. **Limits.** When no descriptor or table slot is free, accepting pauses: no busy loop, a
-//!    counter, and newcomers are reset (where the backend can) or wait in the backlog. Accepting
+//!    counter, and new connections are reset (where the backend can) or wait in the backlog. Accepting
 //!    goes on within 10 ms of a descriptor becoming free. When no receive buffer is free, the
 //!    connection is read again as soon as one is.
 //! 9. **Wake.** A [`Waker`] used from any thread makes the current or the next [`Driver::wait`]
@@ -78,7 +78,7 @@ pub use waker::Waker;
 
 /// The sockets of one reactor. See the crate's documentation for the rules every backend keeps.
 pub trait Driver {
-    /// A socket that belongs to nobody yet: just accepted, or released. Dropping it closes it.
+    /// A socket without a driver: just accepted, or released. Dropping it closes it.
     type Socket;
 
     /// The backend's name as the configuration spells it: `epoll`, `io_uring`, `sim`.
@@ -200,7 +200,7 @@ pub enum Event<'a, S> {
     Accepted {
         /// The listener it came through.
         listener: ListenerId,
-        /// The socket, nobody's yet.
+        /// The socket, without a driver yet.
         socket: S,
         /// The other end; `None` where [`ListenOptions::want_peer`] was off and asking costs, and
         /// on a unix socket, whose clients have no address.
@@ -339,7 +339,7 @@ pub struct ListenOptions {
     /// With `reuse_port`: the first listener of this process on the port. Fails while another
     /// process listens there, though that one may share its port as well.
     pub exclusive: bool,
-    /// How many listeners the port will have, all with the same number here: newcomers are dealt
+    /// How many listeners the port will have, all with the same number here: new connections are dealt
     /// to them at random (Linux 4.5). Below 2, and where the kernel does not take it, they are
     /// dealt by the kernel's hash of the addresses, which is less even.
     pub sharers: u16,

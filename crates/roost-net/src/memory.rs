@@ -18,7 +18,7 @@ pub use paged_vec::PagedVec;
 /// Call it before threads are started. Without effect where the allocator is not glibc's.
 ///
 /// - One pool (arena) a core instead of eight: what one reactor frees another can use, and no free
-///   rests are kept in pools nobody comes back to.
+///   rests are kept in pools that are not used again.
 /// - Blocks of 8 MiB and more are mapped, so that they grow by moving pages and are given back when
 ///   freed. By default glibc moves that limit, up to 32 MiB, as it sees such blocks come and go.
 ///   Lower, and long messages would be mapped, faulted in and unmapped one by one: with 1 MiB, an

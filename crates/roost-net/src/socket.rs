@@ -60,7 +60,7 @@ fn listen_tcp(options: &ListenOptions, addr: SocketAddr) -> io::Result<(Socket, 
         && options.sharers > 1
         && let Err(error) = sys::deal_at_random(&socket, options.sharers)
     {
-        debug!(%error, "newcomers are dealt to listeners by the hash of their addresses");
+        debug!(%error, "new connections are dealt to listeners by the hash of their addresses");
     }
     let addr = socket.local_addr()?;
     let addr = addr
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn newcomers_are_dealt_at_random() {
+    fn connections_are_dealt_at_random() {
         let (listeners, addr) = group(16, 16);
         let got = dealt(&listeners, addr, 1_600);
         // Chi-squared with 15 degrees of freedom: above 90 once in 10^12 runs. By the hash of the
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn newcomers_are_dealt_to_those_who_listen() {
+    fn connections_are_dealt_to_those_who_listen() {
         // More are expected: while they do not listen, the hash of the addresses decides.
         let (listeners, addr) = group(5, 16);
         let got = dealt(&listeners, addr, 1_600);

@@ -40,7 +40,7 @@ fn accept4(
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel has just given us this descriptor; nobody else knows it.
+    // SAFETY: the kernel has just given us this descriptor; it is known nowhere else.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn set_bind_address_no_port(socket: &impl AsFd) -> io::Result<()> {
     }
 }
 
-/// Has newcomers dealt at random to the `sharers` listeners of the port (Linux 4.5).
+/// Has new connections dealt at random to the `sharers` listeners of the port (Linux 4.5).
 ///
 /// socket(7): the program answers with a place in the group, in the order of listen(2). While
 /// fewer listen, a place that nobody has yet falls back to the hash of the addresses; when one is

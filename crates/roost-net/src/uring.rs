@@ -78,8 +78,8 @@ use batch::BatchPool;
 use buffers::ReadBuffers;
 use handle::{DroppedSlots, Parts};
 use ops::{
-    ACCEPT, ADVANCE, BIND, CLOSE, CONNECT, INSTALL, NEWCOMER, OPEN, RECEIVE, SEND, SENT, SHUTDOWN,
-    WATCH, WOKEN, key_of,
+    ACCEPT, ADVANCE, BIND, CLOSE, CONNECT, INSTALL, LISTENER_READY, OPEN, RECEIVE, SEND, SENT,
+    SHUTDOWN, WATCH, WOKEN, key_of,
 };
 use ring::{Cqe, IGNORED, Ring, SocketOption, Target};
 use state::{Outcome, peer_of};
@@ -216,7 +216,7 @@ impl UringDriver {
         let key = full.with_op(0);
         match full.op() {
             ACCEPT => self.accept_done(key, cqe),
-            NEWCOMER => self.newcomer(key),
+            LISTENER_READY => self.listener_ready(key),
             WOKEN => {
                 if !cqe.more() {
                     self.bell_watched = false;

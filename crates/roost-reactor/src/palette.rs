@@ -7,7 +7,7 @@
 //! the same step without a search. A step that was forgotten in between makes a twin state: the
 //! same frames, shared by fewer.
 //!
-//! The palette never looks at connections. Whoever moves a connection to a new state stores what
+//! The palette never looks at connections. What moves a connection to a new state stores what
 //! [`Palette::append`] returns, and [`Palette::leave`]s when a connection goes before the tick
 //! ends.
 

@@ -538,7 +538,7 @@ impl<'de> FromDict<'de> for PublishOptions {
                 let form = "disclose_me must be true or false";
                 self.disclose_me = value::<Option<bool>, A>(map, form)?.unwrap_or(false);
             }
-            // An empty black list excludes nobody; an empty white list lets nobody in.
+            // An empty black list excludes none; an empty white list lets none in.
             "exclude" | "exclude_authid" | "exclude_authrole" => {
                 let form = "exclude, exclude_authid and exclude_authrole must be arrays";
                 let list = value::<Option<Vec<IgnoredAny>>, A>(map, form)?;

@@ -113,7 +113,7 @@ impl Subscriptions {
     /// Removes the confirmed subscription with this number.
     pub(super) fn remove_topic(&mut self, topic: u64) -> Option<ChannelId> {
         let at = match &self.index {
-            // Entries under way have 0, which is nobody's number.
+            // Entries under way have 0, which is no session's number.
             _ if topic == 0 => None,
             Some(index) => index.by_topic.get(&topic).copied(),
             None => self.list.iter().position(|entry| entry.topic() == topic),

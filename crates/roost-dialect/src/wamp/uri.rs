@@ -34,7 +34,7 @@ pub const SLOW_CONSUMER: &str = "roost.close.slow_consumer";
 pub const GOODBYE_AND_OUT: &str = "wamp.close.goodbye_and_out";
 
 /// A topic of each session's own: what was dropped because the session did not read as fast as its
-/// channels spoke. Nobody publishes to it but the broker.
+/// channels spoke. Only the broker publishes to it.
 pub const DROPPED: &str = "roost.session.dropped";
 
 /// WAMP, "Relaxed/Loose URIs": components between dots, none of them empty, without `#` and

@@ -1,6 +1,6 @@
 //! Listeners, and what happens when no descriptor is free.
 //!
-//! At the limit a newcomer is accepted with a descriptor held in reserve and reset at once, so
+//! At the limit a new connection is accepted with a descriptor held in reserve and reset at once, so
 //! that it learns its fate and the backlog stays empty. When even the reserve is gone, accepting
 //! rests until one of our sockets closes or ten milliseconds pass.
 //!
@@ -181,7 +181,7 @@ impl Listeners {
         found
     }
 
-    /// epoll has told of newcomers. True when the listener is to go on the ready-list.
+    /// epoll has told of new connections. True when the listener is to go on the ready-list.
     pub(super) fn mark_ready(&mut self, id: ListenerId) -> bool {
         if let Some(listener) = self.get_mut(id) {
             listener.ready = true;
@@ -263,7 +263,7 @@ impl Listeners {
                     self.refill_reserve();
                     return Accept::Rest;
                 }
-                Err(error) if is_newcomers_own(&error) => {}
+                Err(error) if is_peers_own(&error) => {}
                 Err(error) if is_descriptor_limit(&error) => match self.shed(id, stats) {
                     Shed::One => {}
                     Shed::NoneWaiting => {
@@ -284,7 +284,7 @@ impl Listeners {
         }
     }
 
-    /// Accepts a newcomer with the reserve descriptor and resets it.
+    /// Accepts a new connection with the reserve descriptor and resets it.
     fn shed(&mut self, id: ListenerId, stats: &mut DriverStats) -> Shed {
         let Some(reserve) = self.reserve.take() else {
             return Shed::Failed;
@@ -293,7 +293,7 @@ impl Listeners {
         let Some(listener) = self.get_mut(id) else {
             return Shed::NoneWaiting;
         };
-        // The kernel looks for a descriptor before it looks for a newcomer, so the limit alone
+        // The kernel looks for a descriptor before it looks for a new connection, so the limit alone
         // does not say that anyone is waiting.
         let shed = match sys::accept(&listener.socket, false) {
             Ok((fd, _)) => {
@@ -303,7 +303,7 @@ impl Listeners {
                 Shed::One
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Shed::NoneWaiting,
-            Err(error) if is_newcomers_own(&error) => Shed::One,
+            Err(error) if is_peers_own(&error) => Shed::One,
             // Another thread was quicker than we.
             Err(_) => Shed::Failed,
         };
@@ -360,17 +360,17 @@ impl Listener {
 }
 
 enum Shed {
-    /// A newcomer is gone; there may be more.
+    /// A new connection is gone; there may be more.
     One,
-    /// Nobody is waiting.
+    /// None is waiting.
     NoneWaiting,
     /// The reserve is not there.
     Failed,
 }
 
-/// accept(2): Linux hands the newcomer's own network errors to the acceptor; the next one may be
+/// accept(2): Linux hands the new connection's own network errors to the acceptor; the next one may be
 /// well.
-fn is_newcomers_own(error: &io::Error) -> bool {
+fn is_peers_own(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(

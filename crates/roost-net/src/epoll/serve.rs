@@ -14,7 +14,7 @@ use super::table::{
 use crate::{CloseCause, ConnKey, Event, ListenerId};
 
 impl EpollDriver {
-    /// Accepts one newcomer; the listener stays first until its budget is spent.
+    /// Accepts one new connection; the listener stays first until its budget is spent.
     pub(super) fn serve_listener(&mut self, key: ConnKey) -> Option<Step> {
         let listener = ListenerId(key.slot());
         match self
@@ -226,7 +226,7 @@ impl EpollDriver {
         }
         sock.clear(WRITING | CONNECTING | CLOSING | RELEASING);
         sock.set(ENDED);
-        // Closing takes it out of the epoll set: nobody else has this descriptor.
+        // Closing takes it out of the epoll set: it is the only descriptor.
         sock.fd = None;
         self.listeners.descriptor_freed();
         self.done.push_back(Done::Closed(key, cause));

@@ -30,7 +30,7 @@ pub(super) const READABLE: u16 = 1 << 2;
 pub(super) const READ_TO_END: u16 = 1 << 3;
 /// A write may succeed: no write since the last edge has been short.
 pub(super) const WRITABLE: u16 = 1 << 4;
-/// epoll has reported an error that nobody has taken yet.
+/// epoll has reported an error not yet taken.
 pub(super) const FAULT: u16 = 1 << 5;
 /// The caller does not want bytes.
 pub(super) const PAUSED: u16 = 1 << 6;

@@ -20,7 +20,7 @@ pub(super) enum Action {
     Arrive(SockId),
     /// This end learns of room at the other.
     Window(SockId),
-    /// This end gives up: an orphan nobody answers, or bytes nobody acknowledges.
+    /// This end gives up: an orphan without an answer, or bytes not acknowledged.
     GiveUp(SockId),
 }
 

@@ -25,7 +25,7 @@ pub struct SimDriver {
     lease: Option<Vec<u8>>,
 }
 
-/// A simulated socket that belongs to nobody. Dropping it closes it.
+/// A simulated socket without a driver. Dropping it closes it.
 pub struct SimSocket {
     world: Rc<RefCell<World>>,
     /// None once it was adopted or refused.

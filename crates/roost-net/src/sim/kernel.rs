@@ -192,7 +192,7 @@ impl Kernel {
         self.pump(id);
     }
 
-    /// `close(2)`: what was written still goes out, unless bytes were received that nobody read:
+    /// `close(2)`: what was written still goes out, unless received bytes are unread:
     /// then RST.
     pub(super) fn close(&mut self, id: SockId) {
         let Some(end) = self.end(id) else { return };

@@ -284,7 +284,7 @@ impl Port {
             self.parked = Parked::No;
             if k.descriptors(self.index) >= self.options.sockets_max {
                 self.stats.accept_limit += 1;
-                // A spare descriptor lets the driver reset the newcomer; without it he waits.
+                // A spare descriptor lets the driver reset the new connection; without it the connection waits.
                 if self.options.reset_at_limit {
                     let (sock, _) = self.accept(k).expect("can_accept saw one").1;
                     k.abort(sock);

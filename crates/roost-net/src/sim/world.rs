@@ -18,7 +18,7 @@ pub struct SimDriverId(pub u32);
 pub struct SimLeaks {
     /// Connections in drivers' tables.
     pub connections: usize,
-    /// Sockets accepted or released that nobody adopted, refused or dropped.
+    /// Sockets accepted or released not adopted, refused or dropped.
     pub sockets: usize,
     /// Connections in accept queues.
     pub backlog: usize,

@@ -2,7 +2,7 @@
 //!
 //! With ordinary descriptors one multishot accept per listener is armed. With direct descriptors
 //! several single accepts are: each has its own place for the peer's address, and there are never
-//! more of them than free slots, because the kernel would take a newcomer out of the backlog and
+//! more of them than free slots, because the kernel would take a new connection out of the backlog and
 //! only then find that it has no slot for it.
 //!
 //! Unix sockets are shared by drivers. The kernel tells of a connection the accept that has waited
@@ -11,8 +11,8 @@
 //!
 //! At the limit no accept is armed (at the descriptor limit it would fail at once, for ever), but
 //! a one-shot watch: when somebody comes, accepting is tried again, and if there is still no room
-//! the newcomer is accepted by a descriptor held in reserve, and reset. A full driver with no
-//! newcomers uses no CPU.
+//! the new connection is accepted by a descriptor held in reserve, and reset. A full driver with no
+//! new connections uses no CPU.
 
 use std::cell::UnsafeCell;
 use std::io;
@@ -21,7 +21,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use socket2::{SockAddr, SockAddrStorage, Socket};
 
-use super::ops::{ACCEPT, NEWCOMER};
+use super::ops::{ACCEPT, LISTENER_READY};
 use super::ring::Ring;
 use crate::{ConnKey, ListenAddr, ListenOptions, ListenerId, socket, sys};
 
@@ -38,14 +38,14 @@ pub(super) struct Listener {
     armed: u32,
     /// The watch owes its completion.
     watched: bool,
-    /// Where the kernel writes the peers' addresses; empty if nobody asks, or asking is cheap.
+    /// Where the kernel writes the peers' addresses; empty if not asked for, or asking is cheap.
     places: Box<[Place]>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Accepting,
-    /// No descriptor or slot is free: watching for newcomers.
+    /// No descriptor or slot is free: watching for new connections.
     Full,
     /// Accepting fails, and so does refusing: tried again when time has passed.
     Stuck,
@@ -210,8 +210,8 @@ impl Listeners {
     }
 
     /// Somebody has come to a full listener. Returns a connection if there is a descriptor for
-    /// one again, and how many newcomers were reset.
-    pub(super) fn newcomers(&mut self, id: u32) -> (Option<OwnedFd>, u64) {
+    /// one again, and how many new connections were reset.
+    pub(super) fn retry_full(&mut self, id: u32) -> (Option<OwnedFd>, u64) {
         let Some(listener) = self.list[id as usize].as_mut() else {
             return (None, 0);
         };
@@ -225,7 +225,7 @@ impl Listeners {
                 listener.state = State::Accepting;
                 return (Some(fd), 0);
             }
-            reset = reset_newcomers(&listener.socket, &mut self.reserve);
+            reset = reset_waiting(&listener.socket, &mut self.reserve);
             if reset == 0 {
                 // They still wait, and the watch would report them at once, for ever.
                 listener.state = State::Stuck;
@@ -264,7 +264,7 @@ impl State {
     /// How an accepting listener goes on when an accept has failed.
     fn after(errno: i32) -> State {
         match errno {
-            // Newcomers who left again, and our own cancelling: the next accept may succeed.
+            // Connections closed again, and our own cancelling: the next accept may succeed.
             libc::ECANCELED | libc::ECONNABORTED | libc::EPROTO | libc::EINTR | libc::EAGAIN => {
                 State::Accepting
             }
@@ -347,7 +347,7 @@ impl Place {
 
     fn lend(&self) -> (*mut libc::sockaddr_storage, *mut libc::socklen_t) {
         let len = self.len.get();
-        // SAFETY: no accept is armed with this place, so nobody else reads or writes it.
+        // SAFETY: no accept is armed with this place, so nothing else reads or writes it.
         unsafe { len.write(size_of::<libc::sockaddr_storage>() as libc::socklen_t) };
         (self.addr.get(), len)
     }
@@ -381,12 +381,12 @@ pub(super) fn is_limit(errno: i32) -> bool {
 }
 
 /// Accepts and resets those who wait, by the reserve if need be.
-fn reset_newcomers(listener: &Socket, reserve: &mut Option<OwnedFd>) -> u64 {
+fn reset_waiting(listener: &Socket, reserve: &mut Option<OwnedFd>) -> u64 {
     let mut reset = 0;
     while reset < RESETS_MAX {
         match sys::accept(listener, false) {
-            Ok((newcomer, _)) => {
-                socket::reset_on_close(&newcomer);
+            Ok((socket, _)) => {
+                socket::reset_on_close(&socket);
                 reset += 1;
             }
             Err(error) => match error.raw_os_error() {
@@ -408,7 +408,7 @@ fn accept_key(id: u32, place: u16) -> u64 {
 }
 
 fn watch_key(id: u32) -> u64 {
-    ConnKey::new(id, 0).with_op(NEWCOMER).to_bits()
+    ConnKey::new(id, 0).with_op(LISTENER_READY).to_bits()
 }
 
 /// Direct accepts armed per listener: how many new connections one wait takes. One bit each.
@@ -417,5 +417,5 @@ const PLACES: usize = 32;
 /// share of a few connections as well.
 const SHARED_ACCEPTS: u32 = 4;
 
-/// Newcomers reset per turn.
+/// New connections reset per turn.
 const RESETS_MAX: u64 = 64;

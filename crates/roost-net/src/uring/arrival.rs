@@ -1,4 +1,4 @@
-//! Newcomers: from a completed accept to [`Event::Accepted`].
+//! New connections: from a completed accept to [`Event::Accepted`].
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
@@ -29,13 +29,13 @@ impl UringDriver {
             let socket = UringSocket::slot(number as u32, &self.dropped);
             return Some(self.arrival(key.slot(), socket, peer));
         }
-        // SAFETY: the accept has just made this descriptor; nobody else knows it.
+        // SAFETY: the accept has just made this descriptor; it is known nowhere else.
         let fd = unsafe { OwnedFd::from_raw_fd(number) };
         Some(self.arrival_by_fd(key.slot(), fd))
     }
 
-    pub(super) fn newcomer(&mut self, key: ConnKey) -> Option<Outcome> {
-        let (fd, reset) = self.listeners.newcomers(key.slot());
+    pub(super) fn listener_ready(&mut self, key: ConnKey) -> Option<Outcome> {
+        let (fd, reset) = self.listeners.retry_full(key.slot());
         self.stats.accept_limit += reset;
         self.stats.accept_reset += reset;
         fd.map(|fd| self.arrival_by_fd(key.slot(), fd))

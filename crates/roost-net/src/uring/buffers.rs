@@ -134,7 +134,7 @@ impl ReadBuffers {
             return 0;
         }
         let start = address.wrapping_add(skip).cast();
-        // SAFETY: whole pages inside the mapping that nobody reads or writes: the buffers are
+        // SAFETY: whole pages inside the mapping that nothing reads or writes: the buffers are
         // neither in the ring nor lent. When next used they are zeros.
         let result = unsafe { libc::madvise(start, len, libc::MADV_DONTNEED) };
         if result == 0 { len } else { 0 }

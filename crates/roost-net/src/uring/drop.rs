@@ -66,7 +66,7 @@ impl UringDriver {
             let op = ConnKey::from_bits(cqe.user_data).op();
             let direct = self.direct && op == ACCEPT;
             if made.contains(&op) && cqe.result >= 0 && !direct {
-                // SAFETY: the request made this descriptor; nobody else knows it.
+                // SAFETY: the request made this descriptor; it is known nowhere else.
                 drop(unsafe { OwnedFd::from_raw_fd(cqe.result) });
             }
         }

@@ -108,7 +108,7 @@ impl UringDriver {
 
     pub(super) fn install_done(&mut self, key: ConnKey, result: i32) -> Option<Outcome> {
         let fd = (result >= 0).then(|| {
-            // SAFETY: the request has just made this descriptor; nobody else knows it.
+            // SAFETY: the request has just made this descriptor; it is known nowhere else.
             unsafe { OwnedFd::from_raw_fd(result) }
         });
         let tearing = self.is_tearing(key);

@@ -1,4 +1,4 @@
-//! Sockets that belong to nobody: accepted, or released.
+//! Sockets without a driver: accepted, or released.
 
 use std::fmt;
 use std::os::fd::OwnedFd;

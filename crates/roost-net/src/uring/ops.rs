@@ -16,7 +16,7 @@ pub(super) const ADVANCE: u8 = 10;
 /// A note to ourselves: tell that the batch is out.
 pub(super) const SENT: u8 = 11;
 pub(super) const ACCEPT: u8 = 12;
-pub(super) const NEWCOMER: u8 = 13;
+pub(super) const LISTENER_READY: u8 = 13;
 pub(super) const WOKEN: u8 = 14;
 
 /// `user_data` of what belongs to no connection.

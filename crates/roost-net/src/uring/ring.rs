@@ -22,7 +22,7 @@ pub(super) enum Target {
 }
 
 impl From<OwnedFd> for Target {
-    /// Whoever keeps the target owns the descriptor from here on.
+    /// The keeper of the target owns the descriptor from here on.
     fn from(fd: OwnedFd) -> Target {
         Target::Fd(fd.into_raw_fd())
     }
@@ -122,7 +122,7 @@ impl Ring {
     ///
     /// # Safety
     /// `memory` points to `entries` buffer entries on whole pages that stay mapped as long as
-    /// this ring lives, and that nobody else writes but by the rules of buffer rings.
+    /// this ring lives, and that nothing else writes but by the rules of buffer rings.
     pub(super) unsafe fn register_buffers(&self, memory: *mut u8, entries: u16) -> io::Result<()> {
         let submitter = self.io.submitter();
         // SAFETY: passed on to our caller.
@@ -452,7 +452,7 @@ impl Ring {
         self.push_plain(entry.user_data(user_data));
     }
 
-    /// Closes a descriptor or frees a slot. `user_data` `None`: nobody asks when it is done.
+    /// Closes a descriptor or frees a slot. `user_data` `None`: not told when it is done.
     pub(super) fn close(&mut self, target: Target, user_data: Option<u64>) {
         let entry = match target {
             Target::Fd(fd) => opcode::Close::new(Fd(fd)).build(),
@@ -521,7 +521,7 @@ fn quiet(entry: squeue::Entry) -> squeue::Entry {
     entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(IGNORED)
 }
 
-/// `user_data` of requests nobody waits for.
+/// `user_data` of requests that nothing waits for.
 pub(super) const IGNORED: u64 = u64::MAX;
 
 /// The one group of provided buffers.

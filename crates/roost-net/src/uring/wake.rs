@@ -21,7 +21,7 @@ impl Bell {
             return Err(io::Error::last_os_error());
         }
         Ok(Bell {
-            // SAFETY: the kernel has just given us this descriptor; nobody else knows it.
+            // SAFETY: the kernel has just given us this descriptor; it is known nowhere else.
             fd: unsafe { OwnedFd::from_raw_fd(fd) },
             rung: AtomicBool::new(false),
         })
@@ -44,7 +44,7 @@ impl Bell {
         }
     }
 
-    /// The driver is awake; the next ring wakes it again. False if nobody has rung.
+    /// The driver is awake; the next ring wakes it again. False if it was not rung.
     pub(super) fn answer(&self) -> bool {
         self.rung.swap(false, Ordering::AcqRel)
     }

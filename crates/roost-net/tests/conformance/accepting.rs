@@ -82,7 +82,7 @@ fn connect_until_refused<B: Backend>(world: &mut World<B>, addr: SocketAddr) {
     panic!("it goes on listening");
 }
 
-pub(crate) fn stop_listening_refuses_newcomers<B: Backend>() {
+pub(crate) fn stop_listening_refuses_connections<B: Backend>() {
     let mut world = World::<B>::new();
     let addr = world.listen(SERVER);
     let (client, server) = world.pair(addr);
@@ -165,7 +165,7 @@ pub(crate) fn refuse_resets<B: Backend>() {
     let addr = world.listen(SERVER);
     world.hosts[SERVER].auto_adopt = false;
     let client = world.connect(CLIENT, addr);
-    world.until("a newcomer", |w| w.hosts[SERVER].accepted.len() == 1);
+    world.until("a new connection", |w| w.hosts[SERVER].accepted.len() == 1);
     let accepted = world.hosts[SERVER].accepted.pop_front().expect("just seen");
     world.hosts[SERVER].driver.refuse(accepted.socket);
     assert_eq!(world.until_closed(client), CloseCause::Reset);
@@ -177,7 +177,7 @@ pub(crate) fn a_dropped_socket_is_closed<B: Backend>() {
     let addr = world.listen(SERVER);
     world.hosts[SERVER].auto_adopt = false;
     let client = world.connect(CLIENT, addr);
-    world.until("a newcomer", |w| w.hosts[SERVER].accepted.len() == 1);
+    world.until("a new connection", |w| w.hosts[SERVER].accepted.len() == 1);
     world.hosts[SERVER].accepted.clear();
     world.until("the end of it", |w| {
         w.conn(client).read_closed || w.conn(client).closed.is_some()

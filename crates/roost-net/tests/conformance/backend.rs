@@ -22,7 +22,7 @@ pub(crate) trait Backend: Sized {
     /// Whether every connection's peer can be asked for at any time.
     const KNOWS_PEERS: bool = true;
 
-    /// Whether newcomers are reset when no descriptor is free; else they may wait.
+    /// Whether new connections are reset when no descriptor is free; else they may wait.
     const RESETS_AT_LIMIT: bool = true;
 
     /// What the drivers of one test share.

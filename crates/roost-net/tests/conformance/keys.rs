@@ -48,7 +48,7 @@ pub(crate) fn a_taken_slot_is_refused<B: Backend>() {
     let (client, server) = world.pair(addr);
     world.hosts[SERVER].auto_adopt = false;
     let other = world.connect(CLIENT, addr);
-    world.until("a newcomer", |w| w.hosts[SERVER].accepted.len() == 1);
+    world.until("a new connection", |w| w.hosts[SERVER].accepted.len() == 1);
     let accepted = world.hosts[SERVER].accepted.pop_front().expect("just seen");
     let taken = ConnKey::new(server.key.slot(), server.key.generation().wrapping_add(1));
     let driver = &mut world.hosts[SERVER].driver;

@@ -72,7 +72,7 @@ pub(crate) fn no_descriptor_left<B: Backend>() {
         });
     }
 
-    // Newcomers go on arriving, and cost little.
+    // New connections go on arriving, and cost little.
     let (start, cpu_before) = (Instant::now(), server.cpu_ns());
     while start.elapsed() < Duration::from_secs(1) {
         clients.push(world.connect(CLIENT, addr));

@@ -68,7 +68,7 @@ conformance! {
             accept_tells_both_ends
             connect_refused
             accepting_pauses_and_resumes
-            stop_listening_refuses_newcomers
+            stop_listening_refuses_connections
             stop_listening_forgets_nobody
             connect_from_a_local_address
             refuse_resets

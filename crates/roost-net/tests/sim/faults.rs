@@ -210,15 +210,15 @@ pub(crate) fn until_quiet<const N: usize>(
         let due: Vec<usize> = (0..N).filter(|&i| drivers[i].is_due()).collect();
         let driver = &mut drivers[due[net.choose(due.len())]];
         driver.wait(None).unwrap();
-        let mut newcomers = Vec::new();
+        let mut accepted = Vec::new();
         while let Some(event) = driver.next_event() {
             match event {
-                Event::Accepted { socket, .. } => newcomers.push(socket),
+                Event::Accepted { socket, .. } => accepted.push(socket),
                 Event::Closed(_, cause) => ends.push(cause),
                 _ => {}
             }
         }
-        for socket in newcomers {
+        for socket in accepted {
             let slot = driver.stats().open as u32;
             driver.adopt(ConnKey::new(slot, 0), socket).unwrap();
         }

@@ -60,7 +60,7 @@ fn full_server(net: &SimNet, reset_at_limit: bool) -> (SimDriver, SimDriver, Vec
 }
 
 #[test]
-fn newcomers_wait_at_the_limit() {
+fn connections_wait_at_the_limit() {
     for seed in seeds(32) {
         let net = SimNet::new(seed, SimFaults::lossless());
         let (mut client, mut server, mut accepted) = full_server(&net, false);
@@ -94,7 +94,7 @@ fn newcomers_wait_at_the_limit() {
 }
 
 #[test]
-fn newcomers_are_reset_at_the_limit() {
+fn connections_are_reset_at_the_limit() {
     let net = SimNet::new(1, SimFaults::none());
     let (mut client, mut server, mut accepted) = full_server(&net, true);
     let mut ends = Vec::new();

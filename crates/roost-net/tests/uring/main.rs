@@ -66,7 +66,7 @@ fn until(
 /// Waits for one accepted socket.
 fn accepted(driver: &mut UringDriver) -> (UringSocket, Option<SocketAddr>) {
     let mut found = None;
-    until(driver, "a newcomer", |event| {
+    until(driver, "a new connection", |event| {
         if let Event::Accepted { socket, peer, .. } = event {
             found = Some((socket, peer));
         }

@@ -248,6 +248,14 @@ impl<T: LinkMessage> Links<T> {
     pub(crate) fn flush(&mut self) {
         self.batched = [0; LANES];
         self.gathered_bytes = 0;
+        if self.spilled > 0 || !self.collecting.is_empty() {
+            self.flush_all();
+        }
+    }
+
+    /// Apart from the check whether there is anything, which each loop iteration makes.
+    #[inline(never)]
+    fn flush_all(&mut self) {
         if self.spilled > 0 {
             for to in 0..self.outgoing.len() {
                 if self.outgoing[to]
@@ -395,8 +403,8 @@ impl<T: LinkMessage> Links<T> {
         }
     }
 
-    /// Says whether the reactor may sleep: no message that it could read has come. If so, whoever writes
-    /// next wakes it.
+    /// Says whether the reactor may sleep: no message that it could read has come. If so, the next
+    /// peer that writes wakes it.
     pub(crate) fn try_park(&mut self, with_publishes: bool) -> bool {
         let lanes = if with_publishes { LANES } else { 1 };
         let mut unread = self.unread[..lanes].iter().flatten();

@@ -247,7 +247,7 @@ const PLAIN: u8 = 0;
 const DEFLATE: u8 = 1;
 const EARLY: u8 = 2;
 
-/// The smallest window that zlib has for raw deflate: it suits whoever asked for this or more.
+/// The smallest window that zlib has for raw deflate: it suits clients that asked for this or more.
 const NARROW_WINDOW_BITS: u8 = 9;
 
 const _: () = assert!((EARLY as usize + 1) * FORMS <= roost_hub::ENCODINGS_MAX);

@@ -183,9 +183,9 @@ fn attack_38_mercure_cve_2026_39972_names_that_look_alike(backend: Backend) -> C
         // Two spellings of one name are one channel.
         match hearer.receive()? {
             Message::Text(text) => {
-                assert_eq!(decoded(&text), decoded(name), "heard in another channel");
+                assert_eq!(decoded(&text), decoded(name), "received in another channel");
             }
-            other => panic!("heard {other:?}"),
+            other => panic!("received {other:?}"),
         }
     }
     for (name, publisher, hearer) in &mut hearers {
@@ -195,9 +195,9 @@ fn attack_38_mercure_cve_2026_39972_names_that_look_alike(backend: Backend) -> C
                 match client.receive()? {
                     Message::Pong(_) => break,
                     Message::Text(text) => {
-                        assert_eq!(decoded(&text), decoded(name), "heard in another channel");
+                        assert_eq!(decoded(&text), decoded(name), "received in another channel");
                     }
-                    other => panic!("heard {other:?}"),
+                    other => panic!("received {other:?}"),
                 }
             }
         }

@@ -84,7 +84,7 @@ impl Child {
     }
 
     /// The next thing the child tells.
-    pub(crate) fn hear(&mut self) -> String {
+    pub(crate) fn read_line(&mut self) -> String {
         self.lines
             .recv_timeout(DEADLINE)
             .expect("the child tells something")

@@ -67,7 +67,7 @@ fn attack_01_nats_cve_2026_27571_six_gigabytes_in_six_megabytes(backend: Backend
         return Ok(());
     }
     let mut child = Child::start("compression", backend, case, None);
-    let address = child.hear().parse().expect("an address");
+    let address = child.read_line().parse().expect("an address");
     let bytes = bomb(6 << 10);
     let limit = 16 << 20; // Settings::for_tests
     assert!(bytes.len() < limit, "{} bytes on the wire", bytes.len());
@@ -106,9 +106,9 @@ fn attack_05_bandit_cve_2026_39804_many_small_bombs_to_a_subscriber(backend: Bac
         return Ok(());
     }
     let mut child = Child::start("compression", backend, case, None);
-    let address = child.hear().parse().expect("an address");
-    let mut deaf = Client::connect(address)?;
-    deaf.shake_hands(&Request::websocket("h", "/raw/x:y"))?;
+    let address = child.read_line().parse().expect("an address");
+    let mut stalled = Client::connect(address)?;
+    stalled.shake_hands(&Request::websocket("h", "/raw/x:y"))?;
     let mut deflater = Deflater::new(9);
     let block = deflater.deflate(&vec![0; 1 << 20]).expect("zeros shrink");
     let bombs = Frame::binary(block).reserved(RSV1).bytes().repeat(55);
@@ -248,7 +248,7 @@ fn contexts_cost_what_is_reserved_for_them(backend: Backend) -> Checked {
 fn contexts_cost(backend: Backend, offer: &str, memory: u64, each: u64) -> Checked {
     let case = "contexts_cost_what_is_reserved_for_them";
     let mut child = Child::start("compression", backend, case, None);
-    let address: std::net::SocketAddr = child.hear().parse().expect("an address");
+    let address: std::net::SocketAddr = child.read_line().parse().expect("an address");
     // In no order, so that a buffer is used wherever there is one.
     let mut rng = SimRng::new(1);
     let noise = || rng.next_u64() as u8;

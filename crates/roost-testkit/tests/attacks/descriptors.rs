@@ -35,7 +35,7 @@ fn attack_43_bun_32705_no_descriptor_left(backend: Backend) -> Checked {
     let case = "attack_43_bun_32705_no_descriptor_left";
     let child_of = |max| Child::start("descriptors", backend, case, Some(max));
     let mut child = child_of(DESCRIPTORS_MAX);
-    let address: SocketAddr = child.hear().parse().expect("an address");
+    let address: SocketAddr = child.read_line().parse().expect("an address");
 
     let mut inside = Vec::new();
     let mut waiting = Vec::new();
@@ -61,7 +61,7 @@ fn attack_43_bun_32705_no_descriptor_left(backend: Backend) -> Checked {
         "the limit was not reached"
     );
 
-    // Newcomers go on arriving, a hundred a second, and cost little.
+    // New connections go on arriving, a hundred a second, and cost little.
     let (begun, cpu_before) = (Instant::now(), child.cpu_ns());
     while begun.elapsed() < Duration::from_secs(1) {
         if let AtTheDoor::Waiting(client) = knock(address, Duration::ZERO)? {

@@ -1,4 +1,4 @@
-//! Those who send much, and those who read nothing.
+//! Clients that send much, and clients that read nothing.
 
 use std::time::{Duration, Instant};
 
@@ -58,7 +58,7 @@ fn attack_29_ws_rs_cve_2020_35896_answers_nobody_reads(backend: Backend) -> Chec
                 assert_eq!(reason, "slow consumer: outbox full");
                 break;
             }
-            other => panic!("heard {other:?}"),
+            other => panic!("received {other:?}"),
         }
     }
     drop(client);
@@ -77,7 +77,7 @@ fn attack_30_tokio_tungstenite_286_a_subscriber_that_pings_but_never_reads(
     });
     let mut publisher = server.open("/raw/news")?;
     let mut good = server.open("/raw/news")?;
-    let mut deaf = narrow(&server, "/raw/news")?;
+    let mut stalled = narrow(&server, "/raw/news")?;
     let (count, bytes) = (400u32, 50_000);
     let mut most = 0;
     for number in 0..count {
@@ -86,8 +86,8 @@ fn attack_30_tokio_tungstenite_286_a_subscriber_that_pings_but_never_reads(
         publisher.send_binary(&payload)?;
         good.expect_binary(&payload)?;
         // It is alive, and says so.
-        deaf.send_anyway(&Frame::pong("").bytes());
-        deaf.send_anyway(&Frame::ping("alive").bytes());
+        stalled.send_anyway(&Frame::pong("").bytes());
+        stalled.send_anyway(&Frame::ping("alive").bytes());
         most = most.max(server.count("outbox_bytes"));
     }
     server.wait_for_count("slow_consumers_total", |count| count == 1);
@@ -97,7 +97,7 @@ fn attack_30_tokio_tungstenite_286_a_subscriber_that_pings_but_never_reads(
     );
     let mut next = 0;
     loop {
-        match deaf.receive()? {
+        match stalled.receive()? {
             // What it gets is in order and without a gap, and then the reason.
             Message::Binary(payload) => {
                 assert_eq!(payload[..4], u32::to_be_bytes(next));
@@ -105,7 +105,7 @@ fn attack_30_tokio_tungstenite_286_a_subscriber_that_pings_but_never_reads(
             }
             Message::Pong(_) => {}
             Message::Close(Some(1013), _) => break,
-            other => panic!("heard {other:?}"),
+            other => panic!("received {other:?}"),
         }
     }
     assert!(next < count, "nothing was dropped");
@@ -156,7 +156,7 @@ fn attack_32_tyrus_954_pings_while_nobody_reads(backend: Backend) -> Checked {
         match client.receive()? {
             Message::Pong(payload) if payload == b"the last" => break,
             Message::Pong(_) => pongs += 1,
-            other => panic!("heard {other:?}"),
+            other => panic!("received {other:?}"),
         }
     }
     assert!(pongs < batches * batch, "none was left out");
@@ -169,16 +169,16 @@ fn attack_32_tyrus_954_pings_while_nobody_reads(backend: Backend) -> Checked {
 fn attack_22_uws_105_much_in_the_outbox_at_the_end(backend: Backend) -> Checked {
     let server = TestServer::start(backend);
     let mut publisher = server.open("/raw/news")?;
-    let mut deaf = Vec::new();
+    let mut stalled = Vec::new();
     for _ in 0..9 {
-        deaf.push(narrow(&server, "/raw/news")?);
+        stalled.push(narrow(&server, "/raw/news")?);
     }
     for _ in 0..200 {
         publisher.send_binary(&[1; 50_000])?;
     }
     server.wait_for_count("connections_backlogged", |count| count == 9);
     // Each in its own way: RST, FIN, close frame and RST.
-    for (number, mut client) in deaf.into_iter().enumerate() {
+    for (number, mut client) in stalled.into_iter().enumerate() {
         match number % 3 {
             0 => client.reset()?,
             1 => drop(client),

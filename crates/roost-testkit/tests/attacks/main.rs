@@ -5,13 +5,13 @@
 mod access;
 mod child;
 mod compression;
-mod crowd;
 mod descriptors;
 mod early;
 mod floods;
 mod fragments;
 mod handshakes;
 mod lengths;
+mod many_clients;
 mod pauses;
 mod races;
 mod silence;

@@ -17,9 +17,9 @@ roost_testkit::on_each_backend!(
 );
 
 /// Sockets of the attacker. Two thousand at this end, as many in the child.
-const CROWD: usize = 2000;
+const CLIENTS: usize = 2000;
 /// How much slower a good client's echo may get, by the median. Nothing in the server depends on
-/// the crowd's size, but it is read too, and on few cores.
+/// as many clients, but it is read too, and on few cores.
 const RATIO_MAX: f64 = 20.0;
 
 fn serve(backend: Backend) -> Checked {
@@ -55,22 +55,22 @@ fn beside(backend: Backend, case: &str, bad: fn(SocketAddr) -> Result<Client, Fa
         return serve(backend);
     }
     let _alone = alone();
-    let mut child = Child::start("crowd", backend, case, None);
-    let address: SocketAddr = child.hear().parse().expect("an address");
+    let mut child = Child::start("many_clients", backend, case, None);
+    let address: SocketAddr = child.read_line().parse().expect("an address");
     let mut good = Client::open(address, "/echo")?;
     median_echo(&mut good)?; // warm
     let before = median_echo(&mut good)?;
 
-    let mut crowd = Vec::new();
-    for _ in 0..CROWD {
-        crowd.push(bad(address)?);
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        clients.push(bad(address)?);
     }
     let stop = AtomicBool::new(false);
     let during = thread::scope(|scope| {
         // Each of them sends a byte now and then.
         scope.spawn(|| {
             while !stop.load(Ordering::Acquire) {
-                for some in crowd.chunks_mut(20) {
+                for some in clients.chunks_mut(20) {
                     some.iter_mut().for_each(|client| client.send_anyway(b"x"));
                     thread::sleep(Duration::from_millis(2));
                 }
@@ -80,15 +80,18 @@ fn beside(backend: Backend, case: &str, bad: fn(SocketAddr) -> Result<Client, Fa
         stop.store(true, Ordering::Release);
         during
     })?;
-    // Newcomers are served as well.
-    let mut newcomer = Client::open(address, "/echo")?;
-    newcomer.send_text("hello")?;
-    newcomer.expect_text("hello")?;
+    // New connections are served as well.
+    let mut another = Client::open(address, "/echo")?;
+    another.send_text("hello")?;
+    another.expect_text("hello")?;
 
     let ratio = during.as_secs_f64() / before.as_secs_f64();
-    println!("an echo took {before:?} alone, {during:?} beside {CROWD}: {ratio:.2} times");
-    assert!(ratio < RATIO_MAX, "{ratio:.2} times as slow beside {CROWD}");
-    drop((crowd, good, newcomer));
+    println!("an echo took {before:?} alone, {during:?} beside {CLIENTS}: {ratio:.2} times");
+    assert!(
+        ratio < RATIO_MAX,
+        "{ratio:.2} times as slow beside {CLIENTS}"
+    );
+    drop((clients, good, another));
     child.finish();
     Ok(())
 }

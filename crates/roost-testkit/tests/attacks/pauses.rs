@@ -74,7 +74,7 @@ impl Client {
         }
     }
 
-    fn heard(&self, what: &[u8]) -> bool {
+    fn has_received(&self, what: &[u8]) -> bool {
         self.received.windows(what.len()).any(|part| part == what)
     }
 }
@@ -90,10 +90,10 @@ fn run_for(clients: &mut [Client], time: Duration) {
     }
 }
 
-/// Runs until all have heard `what`, or their end.
+/// Runs until all have received `what`, or their end.
 fn run_until_all_heard(clients: &mut [Client], what: &[u8]) {
     let begun = Instant::now();
-    let waits = |client: &Client| client.end.is_none() && !client.heard(what);
+    let waits = |client: &Client| client.end.is_none() && !client.has_received(what);
     while clients.iter().any(waits) {
         assert!(begun.elapsed() < DEADLINE, "no answer to all");
         run_for(clients, Duration::from_millis(10));
@@ -121,7 +121,7 @@ fn a_stopped_process_cuts_nobody_that_answers(backend: Backend) -> Checked {
     let _alone = alone();
     let case = "a_stopped_process_cuts_nobody_that_answers";
     let mut child = Child::start("pauses", backend, case, None);
-    let address: SocketAddr = child.hear().parse().expect("an address");
+    let address: SocketAddr = child.read_line().parse().expect("an address");
 
     let mut clients: Vec<Client> = (0..CLIENTS).map(|_| Client::new(address)).collect();
     for client in &mut clients {
@@ -155,7 +155,10 @@ fn a_stopped_process_cuts_nobody_that_answers(backend: Backend) -> Checked {
             run_for(&mut clients, Duration::from_millis(10));
         }
         run_until_all_heard(&mut opening, b"\r\n\r\n");
-        let refused: Vec<_> = opening.iter().filter(|c| !c.heard(b" 101 ")).collect();
+        let refused: Vec<_> = opening
+            .iter()
+            .filter(|c| !c.has_received(b" 101 "))
+            .collect();
         assert_eq!(refused.len(), 0, "refused after a pause of {pause_s} s");
         clients.append(&mut opening);
         run_for(&mut clients, Duration::from_millis(1_500));

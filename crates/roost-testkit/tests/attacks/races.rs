@@ -44,10 +44,10 @@ fn say(client: &mut Client, message: &Value) -> Result<(), Failure> {
     client.send_text(&message.to_string())
 }
 
-fn hear(client: &mut Client) -> Result<Value, Failure> {
+fn receive_json(client: &mut Client) -> Result<Value, Failure> {
     match client.receive()? {
         Message::Text(text) => serde_json::from_str(&text).map_err(|e| Failure::new(e.to_string())),
-        other => Err(Failure::new(format!("expected JSON, heard {other:?}"))),
+        other => Err(Failure::new(format!("expected JSON, received {other:?}"))),
     }
 }
 
@@ -55,7 +55,7 @@ fn joined(server: &TestServer) -> Result<Client, Failure> {
     let mut client = open_wamp(server)?;
     let roles = json!({"roles": {"publisher": {}, "subscriber": {}}});
     say(&mut client, &json!([1, "realm1", roles]))?;
-    hear(&mut client)?;
+    receive_json(&mut client)?;
     Ok(client)
 }
 
@@ -67,23 +67,31 @@ fn attack_23_uws_962_subscribe_twice_unsubscribe_twice(backend: Backend) -> Chec
     for round in 0..20 {
         say(&mut client, &json!([32, 1, {}, "com.example.a"]))?;
         say(&mut client, &json!([32, 2, {}, "com.example.a"]))?;
-        let (first, second) = (hear(&mut client)?, hear(&mut client)?);
+        let (first, second) = (receive_json(&mut client)?, receive_json(&mut client)?);
         assert_eq!(first[2], second[2], "one topic has one subscription");
         say(
             &mut other,
             &json!([16, 1, {"acknowledge": true}, "com.example.a", [round]]),
         )?;
-        assert_eq!(hear(&mut other)?[0], 17);
-        assert_eq!(hear(&mut client)?[4], json!([round]), "heard once");
+        assert_eq!(receive_json(&mut other)?[0], 17);
+        assert_eq!(
+            receive_json(&mut client)?[4],
+            json!([round]),
+            "received once"
+        );
         for (request, answer) in [(3, 35), (4, 8), (5, 8)] {
             say(&mut client, &json!([34, request, first[2]]))?;
-            assert_eq!(hear(&mut client)?[0], answer, "unsubscribe {request}");
+            assert_eq!(
+                receive_json(&mut client)?[0],
+                answer,
+                "unsubscribe {request}"
+            );
         }
         say(
             &mut other,
             &json!([16, 2, {"acknowledge": true}, "com.example.a", ["late"]]),
         )?;
-        assert_eq!(hear(&mut other)?[0], 17);
+        assert_eq!(receive_json(&mut other)?[0], 17);
     }
     // Subscribed twice, and gone.
     say(&mut client, &json!([32, 6, {}, "com.example.a"]))?;
@@ -120,8 +128,8 @@ fn attack_24_uws_1320_close_inside_close(backend: Backend) -> Checked {
 /// Hundreds of subscribers went while a publication was on its way to them.
 fn attack_24_uws_1746_mass_close_during_publish(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 3, |_| {});
-    let mut publisher = server.open("/raw/crowd")?;
-    let mut witness = server.open("/raw/crowd")?;
+    let mut publisher = server.open("/raw/many")?;
+    let mut witness = server.open("/raw/many")?;
     let done = AtomicBool::new(false);
     let published = thread::scope(|scope| {
         let publishing = scope.spawn(|| -> Result<u32, Failure> {
@@ -135,9 +143,9 @@ fn attack_24_uws_1746_mass_close_during_publish(backend: Backend) -> Checked {
         });
         let leaving = || -> Result<(), Failure> {
             for round in 0..5 {
-                let crowd: Result<Vec<Client>, Failure> =
-                    (0..150).map(|_| server.open("/raw/crowd")).collect();
-                for (number, mut client) in crowd?.into_iter().enumerate() {
+                let clients: Result<Vec<Client>, Failure> =
+                    (0..150).map(|_| server.open("/raw/many")).collect();
+                for (number, mut client) in clients?.into_iter().enumerate() {
                     match (number + round) % 3 {
                         0 => client.reset()?,
                         1 => client.send_anyway(&Frame::close(1000, b"").bytes()),

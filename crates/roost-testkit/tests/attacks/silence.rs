@@ -68,7 +68,7 @@ fn attack_35_tomcat_cve_2021_42340_upgrades_leave_nothing_behind(backend: Backen
         return Ok(());
     }
     let mut child = Child::start("silence", backend, case, None);
-    let address = child.hear().parse().expect("an address");
+    let address = child.read_line().parse().expect("an address");
     let rounds = |rounds: u32| -> Checked {
         for round in 0..rounds {
             let mut client =

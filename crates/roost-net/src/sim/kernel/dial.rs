@@ -53,7 +53,7 @@ impl Kernel {
         Ok(((self.listeners.len() - 1) as ListenerIndex, bound))
     }
 
-    /// Closes a listener and resets what nobody has accepted.
+    /// Closes a listener and resets what is not accepted.
     pub(in crate::sim) fn unlisten(&mut self, listener: ListenerIndex) {
         if let Some(listener) = self.listeners[listener as usize].take() {
             for id in listener.backlog {
