@@ -6,7 +6,8 @@
 //!   ([`Clock::input_until`]), not when the clock says so: after a pause of the process, the answers
 //!   that came meanwhile lie in the sockets.
 //! - **What is known and not read yet** (more events than a loop iteration handles, no receive buffer
-//!   free) puts the deadline off by its length, once.
+//!   free) puts the deadline off by its length, once; the idle timeout, which is long and which a pong
+//!   does not end, only until it is read, and by its length at most.
 //! - **A pause does not count.** A virtual machine that stood still may have held up the clients as
 //!   well: every deadline that ran begins anew when the reactor goes on ([`Clock::resumed_at`]).
 
@@ -217,11 +218,14 @@ impl Deadlines {
                 false => Idle::No,
             };
         }
-        if self.idle_until(conn) <= now {
-            return match self.is_silent(conn, idle_timeout_ms, has_unread) {
-                true => Idle::TooLong,
-                false => Idle::No,
-            };
+        let idle_until = self.idle_until(conn);
+        if idle_until <= now {
+            // It may be a message. It may also be a pong, or nothing: then the time is over at once.
+            if now < deadline(idle_until, idle_timeout_ms) && has_unread() {
+                self.rearm(conn, now.saturating_add(1));
+                return Idle::No;
+            }
+            return Idle::TooLong;
         }
         let schedule = ping_schedule(conn, slot, ping_interval_ms);
         if schedule.is_some_and(|schedule| schedule.is_ping_due(conn.last_seen, now)) {
@@ -390,5 +394,47 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// An open connection whose idle time of 50 ticks is over at tick 60, and its deadlines.
+    fn idle_at_60() -> (Deadlines, Conn) {
+        let mut settings = Settings::for_tests();
+        settings.limits.idle_timeout_ms = 50 * TICK_MS;
+        settings.limits.ping_interval_ms = 0;
+        let mut conn = Conn::new(10);
+        conn.phase = Phase::Open;
+        (Deadlines::new(Arc::new(settings)), conn)
+    }
+
+    fn judge(deadlines: &mut Deadlines, conn: &mut Conn, now: u32, has_unread: bool) -> Idle {
+        deadlines.clock.now = now;
+        deadlines.clock.input_until = now;
+        deadlines.judge_open(0, conn, || has_unread)
+    }
+
+    #[test]
+    fn an_idle_time_is_over_when_what_lay_unread_was_no_message() {
+        let (mut deadlines, mut conn) = idle_at_60();
+        assert_eq!(judge(&mut deadlines, &mut conn, 60, true), Idle::No);
+        assert_eq!(conn.deadline, 61, "not another idle time later");
+        assert_eq!(judge(&mut deadlines, &mut conn, 61, false), Idle::TooLong);
+    }
+
+    #[test]
+    fn an_idle_time_waits_for_unread_input_no_longer_than_it_lasts() {
+        let (mut deadlines, mut conn) = idle_at_60();
+        for now in 60..110 {
+            assert_eq!(judge(&mut deadlines, &mut conn, now, true), Idle::No);
+        }
+        assert_eq!(judge(&mut deadlines, &mut conn, 110, true), Idle::TooLong);
+    }
+
+    #[test]
+    fn an_idle_time_begins_anew_with_a_message_that_lay_unread() {
+        let (mut deadlines, mut conn) = idle_at_60();
+        assert_eq!(judge(&mut deadlines, &mut conn, 60, true), Idle::No);
+        conn.last_message = 61;
+        assert_eq!(judge(&mut deadlines, &mut conn, 61, false), Idle::No);
+        assert_eq!(conn.deadline, 111);
     }
 }

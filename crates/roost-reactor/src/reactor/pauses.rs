@@ -343,6 +343,27 @@ fn a_client_that_becomes_idle_beside_a_ping_is_told_so() {
     assert_eq!(world.count("ping_timeouts_total"), 0);
 }
 
+/// What lies unread may be a message, but not for ever.
+#[test]
+fn a_peer_that_sends_for_ever_and_no_message_is_idle() {
+    let limit = |limits: &mut Limits| limits.idle_timeout_ms = 300;
+    let options = SimOptions {
+        read_buffer_bytes: 64,
+        ..SimOptions::default()
+    };
+    let mut world = World::new(1, options, limit);
+    let slot = world.open();
+    for ms in 0..2 * 300 + 200 {
+        world.send(slot, &PONG.repeat(50));
+        world.run(1);
+        if world.count("idle_timeouts_total") > 0 {
+            assert!(ms > 200, "closed after {ms} ms");
+            return;
+        }
+    }
+    panic!("it is open after more than twice its idle time");
+}
+
 /// Its request is whole: what it waits for is the other reactor.
 #[test]
 fn a_client_is_not_refused_for_a_reactor_that_is_held_up() {
