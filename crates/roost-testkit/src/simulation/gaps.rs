@@ -160,13 +160,43 @@ impl Gap<'_> {
         if self.peer.behavior != Behavior::NeverReads {
             return None;
         }
-        let first = self.sent[*self.missing.first()?].at;
-        let mut full = self.missing.iter();
-        let full = *full.find(|&&place| self.sent[place].at > first + BACKLOG_FULL_NS)?;
+        let full = self.first_drop_with_network_full()?;
         let came = self.places.iter().filter(|&&place| place > full);
         let came = came.map(|&place| &self.sent[place]);
         let came = came.filter(|sent| sent.at + BACKLOG_FULL_NS < self.plan.end_ns);
         Some((&self.sent[full], came.collect()))
+    }
+
+    /// The place of the first message dropped that shows that the network takes nothing more: another
+    /// was dropped so long before that the network has since taken all it takes.
+    ///
+    /// Not counted is what was published in a pause, or just behind one: it came to the connection all
+    /// at once, and may have been dropped for that. With `latest` a send under way is enough for a drop;
+    /// there the network takes nothing when all that was published between two drops was dropped as
+    /// well, for it would have taken what waited.
+    fn first_drop_with_network_full(&self) -> Option<usize> {
+        let pauses = self.plan.pauses.iter();
+        let pauses = pauses.filter(|pause| pause.at_ns < self.plan.end_ns);
+        let paused_until = pauses.map(|pause| pause.end_ns() + BACKLOG_FULL_NS).max();
+        let from = paused_until.unwrap_or(0);
+        let one_waits = Plan::slow_consumer_of(self.window.channel) == SlowConsumer::Latest;
+        let mut came = self.places.iter().peekable();
+        let mut first: Option<u64> = None;
+        for &place in self.missing {
+            let mut is_between = false;
+            while came.next_if(|&&other| other < place).is_some() {
+                is_between = true;
+            }
+            let at = self.sent[place].at;
+            match first {
+                _ if at < from => {}
+                Some(_) if one_waits && is_between => first = Some(at),
+                Some(first) if at > first + BACKLOG_FULL_NS => return Some(place),
+                Some(_) => {}
+                None => first = Some(at),
+            }
+        }
+        None
     }
 
     /// Nothing of another channel waits in the same lane.

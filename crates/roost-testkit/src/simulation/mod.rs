@@ -231,8 +231,8 @@ struct Simulation {
     hostiles: Hostiles,
     control: Option<Control>,
     costs: Costs,
-    /// Channels whose home had no connection, and ended before them.
-    stopped_early: u64,
+    /// Channels whose home had ended when there were still subscribers on other reactors.
+    ended_homes: u64,
     /// Connections that had gone silent when the script ended.
     cuts_before: u64,
     /// Connections that each reactor had accepted when they were last looked at.
@@ -283,7 +283,7 @@ impl Simulation {
             hostiles,
             control,
             costs: Costs::default(),
-            stopped_early: 0,
+            ended_homes: 0,
             cuts_before: 0,
             accepted: vec![0; plan.reactors],
             iteration: Duration::from_nanos(plan.iteration_ns),
@@ -367,6 +367,7 @@ impl Simulation {
                 }
                 if iteration == Iteration::Stopped {
                     self.reactors[index] = None;
+                    self.note_ended_homes(index);
                 }
                 self.net.advance(self.iteration);
                 self.check_outboxes(index);
@@ -374,6 +375,17 @@ impl Simulation {
             }
         }
         true
+    }
+
+    /// A reactor has ended: it waits for its own connections, and not for another reactor, which may be
+    /// held up. That one's subscribers leave later, and find the home of their channels gone.
+    fn note_ended_homes(&mut self, index: usize) {
+        let registry = self.shared.registry();
+        let running = self.reactors.iter().enumerate();
+        let mut running = running.filter(|(_, reactor)| reactor.is_some());
+        if running.any(|(other, _)| registry.reactor(other).subscriptions.get() > 0) {
+            self.ended_homes += registry.reactor(index).home_channels.get();
+        }
     }
 
     /// Begins the pauses that are due.
@@ -469,13 +481,6 @@ impl Simulation {
     fn drain(&mut self, plan: &Plan) -> Result<(), String> {
         let drain_ms = plan.drain_ms;
         let open = self.peers.open();
-        for index in 0..self.reactors.len() {
-            let counters = self.shared.registry().reactor(index);
-            // It stops at once, before the others can tell it that they have left its channels.
-            if counters.connections_open.get() == 0 {
-                self.stopped_early += counters.home_channels.get();
-            }
-        }
         let pause = plan.drain_pause.map(|pause| Pause {
             at_ns: self.net.now() + pause.at_ns,
             ..pause
@@ -506,7 +511,7 @@ impl Simulation {
         for name in EMPTY_AT_END {
             let mut left = self.count(name);
             if *name == "home_channels" {
-                left = left.saturating_sub(self.stopped_early);
+                left = left.saturating_sub(self.ended_homes);
             }
             if left != 0 {
                 return Err(format!("{name} is {left} at the end"));
