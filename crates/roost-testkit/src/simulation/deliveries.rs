@@ -10,6 +10,7 @@ use roost_wire::CloseCode;
 use super::Report;
 use super::closes::OVER_BUDGET;
 use super::gaps::{Gap, Gaps};
+use super::lanes::Lane;
 use super::peer::{Peer, PubId, Sent, Window};
 use super::peers::Peers;
 use super::plan::Plan;
@@ -249,7 +250,8 @@ struct WindowCheck<'a> {
 impl WindowCheck<'_> {
     /// A subscription's messages are one stretch of the channel's order, long enough, without the
     /// peer's own unless it asked for them. Something may be missing from it only where the policy
-    /// drops and the peer did not read, or where only the latest message is of interest.
+    /// drops and the peer did not read or its lane was full, or where only the latest message is of
+    /// interest.
     fn check(&self, plan: &Plan, gaps: &mut Gaps) -> Result<(), String> {
         let (peer, window) = (self.peer, self.window);
         let places = self.places()?;
@@ -260,7 +262,11 @@ impl WindowCheck<'_> {
         let missing = self.missing(&places, stretch.clone());
         let may_miss = match Plan::slow_consumer_of(window.channel) {
             SlowConsumer::Close => false,
-            SlowConsumer::DropOldest | SlowConsumer::DropNewest => !peer.reads(),
+            SlowConsumer::DropOldest | SlowConsumer::DropNewest if peer.reads() => {
+                self.check_lane_full(plan, &missing)?;
+                true
+            }
+            SlowConsumer::DropOldest | SlowConsumer::DropNewest => true,
             SlowConsumer::Latest => true, // a send under way is enough
         };
         let order = &self.channel_order.order;
@@ -288,6 +294,28 @@ impl WindowCheck<'_> {
                 && any_due(&order[..stretch.start]),
             behind: any_due(&order[stretch.end..]),
         })
+    }
+
+    /// What is missing for a peer that reads was dropped when as much waited for it as its namespace
+    /// lets wait.
+    fn check_lane_full(&self, plan: &Plan, missing: &[usize]) -> Result<(), String> {
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let lane = Lane::of(self.peers, self.peer, self.window, plan);
+        let came: HashMap<PubId, u64> = {
+            let received = self.window.received.iter().copied();
+            received.zip(self.window.times.iter().copied()).collect()
+        };
+        for &place in missing {
+            let order = &self.channel_order.order;
+            let id = order[place];
+            let next = order[place..].iter().find_map(|id| came.get(id).copied());
+            let dropped = self.sent(&id).ok_or_else(|| format!("missed {id:?}"))?;
+            lane.check_full(dropped, next)
+                .map_err(|what| format!("missed {id:?} at place {place}: {what}"))?;
+        }
+        Ok(())
     }
 
     /// Where in the channel's order the messages received stand: they rise.

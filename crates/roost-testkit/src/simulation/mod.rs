@@ -33,6 +33,7 @@ mod costs;
 mod deliveries;
 mod gaps;
 mod hostile;
+mod lanes;
 mod pauses;
 mod peer;
 mod peers;

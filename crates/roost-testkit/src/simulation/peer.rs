@@ -62,6 +62,7 @@ pub(super) struct Sent {
     pub(super) receives_own: bool,
     /// Bytes of its frame to a raw subscriber.
     pub(super) frame_bytes: u64,
+    pub(super) binary: bool,
 }
 
 /// One subscription, from its acknowledgement on.
@@ -287,10 +288,9 @@ impl Peer {
         self.last_message = now;
         let id = (self.index, self.publishes);
         let text = format!("p{}.{}.{}", id.0, id.1, "x".repeat(bytes));
+        let binary = matches!(self.kind, Kind::Raw(_)) && self.publishes.is_multiple_of(3);
         match &self.kind {
-            Kind::Raw(_) if self.publishes.is_multiple_of(3) => {
-                self.frame(Opcode::Binary, text.as_bytes());
-            }
+            Kind::Raw(_) if binary => self.frame(Opcode::Binary, text.as_bytes()),
             Kind::Raw(_) => self.frame(Opcode::Text, text.as_bytes()),
             Kind::Wamp(_) => {
                 let request = self.request();
@@ -312,6 +312,7 @@ impl Peer {
             at: now,
             receives_own,
             frame_bytes,
+            binary,
         });
     }
 
