@@ -28,7 +28,7 @@ mod writer;
 pub(crate) use conn::{Arrival, Flags, Index, Phase};
 pub(crate) use conn_id::ConnId;
 pub use costs::ConnCost;
-pub(crate) use costs::conn_costs;
+pub(crate) use costs::{closed_holding, conn_costs};
 pub(crate) use deadlines::{Idle, Slice};
 pub(crate) use encoding::{Codec, Framing};
 pub(crate) use outbox::{BATCH_CHUNKS_MAX, Held};

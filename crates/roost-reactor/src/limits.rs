@@ -32,6 +32,7 @@ pub(crate) fn keep_budget<D: Driver>(core: &mut Core, driver: &D) -> bool {
         {
             given += bytes;
             core.counters.closed_memory_limit_total.inc();
+            core.connections.note_closed_holding(key, bytes);
             close_holder(core, driver, key);
             listed = listed - bytes + core.connections.held_by(driver, key);
         }

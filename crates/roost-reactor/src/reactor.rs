@@ -22,7 +22,7 @@ use tracing::{Level, debug, info};
 use crate::channels::Lane;
 use crate::clock::{Clock, NEVER, TICK_MS};
 use crate::closing::remove;
-use crate::connections::{ConnCost, Scratch, conn_costs};
+use crate::connections::{ConnCost, Scratch, closed_holding, conn_costs};
 use crate::control::list_slice;
 use crate::core::Core;
 use crate::drain::Drain;
@@ -134,6 +134,13 @@ impl<D: Driver> Reactor<D> {
     #[doc(hidden)]
     pub fn conn_costs(&self) -> impl Iterator<Item = ConnCost> {
         conn_costs(&self.core.connections, &self.driver)
+    }
+
+    /// The slots of connections closed for the memory budget, until others have them, and what each held
+    /// then, for tests. Known in debug builds only.
+    #[doc(hidden)]
+    pub fn closed_holding(&self) -> impl Iterator<Item = (u32, u64)> {
+        closed_holding(&self.core.connections)
     }
 
     /// Memory that the connections here make this reactor hold, in bytes, for tests: counted anew.

@@ -13,6 +13,8 @@ pub(super) struct Entry {
     pub(super) received_bytes: u64,
     pub(super) unfinished_bytes: u64,
     pub(super) steps: u64,
+    /// What it held when it was closed because all together held too much.
+    pub(super) held_at_close: Option<u64>,
 }
 
 impl CostProbe {
@@ -41,6 +43,17 @@ impl CostProbe {
     #[inline]
     pub(crate) fn work(&mut self, slot: u32, steps: u64) {
         self.note(slot, |entry| entry.steps += steps);
+    }
+
+    /// The connection is closed because all together hold too much, and holds so many bytes.
+    pub(crate) fn close_holding(&mut self, slot: u32, bytes: u64) {
+        self.note(slot, |entry| entry.held_at_close = Some(bytes));
+    }
+
+    /// The slots of connections closed for that, until others have them, and what each held.
+    pub(super) fn closed_holding(&self) -> impl Iterator<Item = (u32, u64)> {
+        let entries = (0..).zip(&self.entries);
+        entries.filter_map(|(slot, entry)| Some((slot, entry.held_at_close?)))
     }
 
     /// What is known of a connection.

@@ -36,6 +36,12 @@ pub(crate) fn conn_costs<D: Driver>(
     keys.filter_map(move |key| conn_cost_of(connections, driver, key))
 }
 
+/// The slots of connections closed because all together held too much, and what each held; in debug
+/// builds only.
+pub(crate) fn closed_holding(connections: &Connections) -> impl Iterator<Item = (u32, u64)> {
+    connections.cost_probe.closed_holding()
+}
+
 fn conn_cost_of<D: Driver>(
     connections: &Connections,
     driver: &D,

@@ -304,6 +304,11 @@ impl Connections {
         self.cost_probe.work(slot, steps);
     }
 
+    /// The connection is closed because all together hold too much: what it holds is counted, in tests.
+    pub(crate) fn note_closed_holding(&mut self, key: ConnKey, bytes: u64) {
+        self.cost_probe.close_holding(key.slot(), bytes);
+    }
+
     /// Bytes have come, and are looked at.
     #[inline]
     pub(crate) fn note_received(&mut self, slot: u32, bytes: usize) {

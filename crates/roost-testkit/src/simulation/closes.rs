@@ -29,7 +29,7 @@ fn check_end(peer: &Peer, plan: &Plan, now: u64) -> Result<(), String> {
         return Ok(());
     }
     if peer.stalled {
-        return check_stalled(peer, plan);
+        return check_stalled(peer);
     }
     match peer.behavior {
         Behavior::Silent if peer.holds_socket => err("sent nothing and is still connected"),
@@ -43,7 +43,7 @@ fn check_end(peer: &Peer, plan: &Plan, now: u64) -> Result<(), String> {
         | Behavior::NoCloseReply
         | Behavior::NeverReads => {
             // It may also be refused or cut without a close frame.
-            let over_budget = plan.may_close_readers() && peer.state != State::Open;
+            let over_budget = peer.closed_holding.is_some() && peer.state != State::Open;
             if !peer.opened {
                 return if over_budget {
                     Ok(())
@@ -61,7 +61,7 @@ fn check_end(peer: &Peer, plan: &Plan, now: u64) -> Result<(), String> {
 }
 
 /// A peer that does not read may be closed at any time; a stated reason must be true.
-fn check_stalled(peer: &Peer, plan: &Plan) -> Result<(), String> {
+fn check_stalled(peer: &Peer) -> Result<(), String> {
     if peer.state == State::Open && peer.alive && peer.ponged < peer.pings {
         return err("a ping sent while it did not read was not answered");
     }
@@ -69,7 +69,7 @@ fn check_stalled(peer: &Peer, plan: &Plan) -> Result<(), String> {
     match close.map(|(code, reason)| (code.map(CloseCode::get), reason.as_str())) {
         None | Some((Some(1000..=1002), _)) => Ok(()),
         Some((Some(1013), "slow consumer: outbox full")) => Ok(()),
-        Some((Some(1013), OVER_BUDGET)) if plan.has_small_budget() => Ok(()),
+        Some((Some(1013), OVER_BUDGET)) if peer.closed_holding.is_some() => Ok(()),
         Some(_) => err("did not read, and was closed for no good reason"),
     }
 }

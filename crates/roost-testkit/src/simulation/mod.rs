@@ -238,6 +238,8 @@ struct Simulation {
     cuts_before: u64,
     /// Connections that each reactor had accepted when they were last looked at.
     accepted: Vec<u64>,
+    /// Connections that each reactor had closed for the memory budget.
+    budget_closes: Vec<u64>,
     /// How long a loop iteration takes.
     iteration: Duration,
     /// Which reactors have had an iteration since all together held too much.
@@ -287,6 +289,7 @@ impl Simulation {
             ended_homes: 0,
             cuts_before: 0,
             accepted: vec![0; plan.reactors],
+            budget_closes: vec![0; plan.reactors],
             iteration: Duration::from_nanos(plan.iteration_ns),
             over_budget: Vec::new(),
             iterations_left: ITERATIONS_MAX,
@@ -372,6 +375,7 @@ impl Simulation {
                 }
                 self.net.advance(self.iteration);
                 self.check_outboxes(index);
+                self.check_budget_closes(index);
                 self.check_budget(index);
             }
         }
@@ -458,6 +462,27 @@ impl Simulation {
         );
         let per_mille = held * 1_000 / budget;
         self.costs.held_per_mille = self.costs.held_per_mille.max(per_mille);
+    }
+
+    /// A connection that was closed for the budget held at least half as much as any other that is left.
+    fn check_budget_closes(&mut self, index: usize) {
+        let registry = self.shared.registry();
+        let closed = registry.reactor(index).closed_memory_limit_total.get();
+        if std::mem::replace(&mut self.budget_closes[index], closed) == closed {
+            return;
+        }
+        let Some(reactor) = &self.reactors[index] else {
+            return;
+        };
+        let Some(least) = self.peers.note_closed_holding(index, reactor) else {
+            return; // hostile peers
+        };
+        let left = self.reactors.iter().flatten().flat_map(Reactor::conn_costs);
+        let largest = left.map(|cost| cost.output_bytes).max().unwrap_or(0);
+        assert!(
+            2 * least >= largest,
+            "one that held {least} bytes was closed for the memory budget, and another holds {largest}"
+        );
     }
 
     /// Counts the messages dropped in each namespace.

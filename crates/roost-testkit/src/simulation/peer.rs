@@ -152,6 +152,8 @@ pub(super) struct Peer {
     asked_at: u64,
     /// The reactor that has its connection, once that was seen there.
     pub(super) reactor: Option<usize>,
+    /// What its connection held when it was closed for the memory budget.
+    pub(super) closed_holding: Option<u64>,
     scanner: HeadScanner,
     head: Vec<u8>,
     key: String,
@@ -208,6 +210,7 @@ impl Peer {
             opened_at: 0,
             asked_at: 0,
             reactor: None,
+            closed_holding: None,
             scanner: HeadScanner::default(),
             head: Vec::new(),
             key: encode_key(nonce),

@@ -1,7 +1,7 @@
 //! All peers of a simulation, on one simulated driver, and their script.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ pub(super) struct Peers {
     /// What is due when: time, order of scheduling, peer, action.
     agenda: BinaryHeap<Reverse<(u64, usize, usize, Action)>>,
     made: usize,
+    /// The peer that has a slot of a reactor.
+    slots: HashMap<(usize, u32), usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +61,7 @@ impl Peers {
             plan: plan.clone(),
             agenda: BinaryHeap::new(),
             made: 0,
+            slots: HashMap::new(),
         };
         for channel in 0..plan.channels {
             for _ in 0..plan.witnesses {
@@ -282,10 +285,33 @@ impl Peers {
         for cost in reactor.conn_costs() {
             let address = reactor.driver().peer_addr(cost.key);
             let peer = address.and_then(index_at);
+            let slot = (index, cost.key.slot());
+            self.slots.remove(&slot); // a hostile peer may have it
             if let Some(peer) = peer.and_then(|peer| self.all.get_mut(peer)) {
                 peer.reactor = Some(index);
+                self.slots.insert(slot, peer.index);
             }
         }
+    }
+
+    /// Notes which peers' connections on a reactor were closed for the memory budget. Returns the least
+    /// that one of those which are new held.
+    pub(super) fn note_closed_holding(
+        &mut self,
+        index: usize,
+        reactor: &Reactor<SimDriver>,
+    ) -> Option<u64> {
+        let mut least: Option<u64> = None;
+        for (slot, held) in reactor.closed_holding() {
+            let peer = self.slots.get(&(index, slot));
+            let peer = peer.map(|&peer| &mut self.all[peer]);
+            if let Some(peer) = peer
+                && peer.closed_holding.replace(held).is_none()
+            {
+                least = Some(least.map_or(held, |least| least.min(held)));
+            }
+        }
+        least
     }
 
     /// The peers whose WebSocket is open.

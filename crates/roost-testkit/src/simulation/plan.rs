@@ -76,17 +76,6 @@ impl Plan {
         namespaces.any(|(_, policy)| policy.publish_messages_per_second_max > 0)
     }
 
-    /// The memory budget is so small that slow consumers exceed it.
-    pub(super) fn has_small_budget(&self) -> bool {
-        self.settings.limits.buffered_bytes_max <= SMALL_BUDGET_BYTES_MAX
-    }
-
-    /// Peers that read may exceed it for a moment, too: in a flood, or when they hold more than all others of
-    /// their reactor.
-    pub(super) fn may_close_readers(&self) -> bool {
-        self.has_small_budget() && !self.floods.is_empty()
-    }
-
     /// How much later than without pauses everything has come to rest.
     pub(super) fn rest_ns(&self) -> u64 {
         let ends = self.pauses.iter().map(|pause| pause.end_ns() + ANEW_NS);
