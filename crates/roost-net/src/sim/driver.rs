@@ -57,6 +57,12 @@ impl SimDriver {
         call(port, kernel)
     }
 
+    /// The address from which the other end of an accepted connection has dialled, by a unix socket too:
+    /// for a simulation to know its peers by.
+    pub fn other_end(&self, key: ConnKey) -> Option<SocketAddr> {
+        self.with(|port, k| port.other_end(k, key))
+    }
+
     /// A call that changes something, hence by somebody who is awake.
     fn act<R>(&mut self, call: impl FnOnce(&mut Port, &mut Kernel) -> R) -> R {
         self.with(|port, k| {

@@ -241,10 +241,17 @@ impl Kernel {
 
     /// The other end's address, while the connection stands; unix sockets tell none.
     pub(super) fn peer_addr(&self, id: SockId) -> Option<SocketAddr> {
+        let is_unix = is_unix_addr(self.end(id)?.addr);
+        let peer = self.other_end(id);
+        peer.filter(|&addr| !is_unix && !is_unix_addr(addr))
+    }
+
+    /// The other end's address, while the connection stands, unix socket or not.
+    pub(super) fn other_end(&self, id: SockId) -> Option<SocketAddr> {
         let end = self.end(id)?;
-        let stands = end.connected && end.error.is_none() && !is_unix_addr(end.addr);
+        let stands = end.connected && end.error.is_none();
         let peer = self.end(id.peer()).map(|peer| peer.addr);
-        peer.filter(|&addr| stands && !is_unix_addr(addr))
+        peer.filter(|_| stands)
     }
 
     // News.

@@ -1,7 +1,6 @@
 //! What a connection may cost, by what it has sent: checked after every loop iteration of a reactor,
 //! for every connection, of peers and of hostile peers alike.
 
-use roost_net::Driver;
 use roost_net::sim::SimDriver;
 use roost_reactor::{ConnCost, Reactor};
 
@@ -35,7 +34,7 @@ impl Costs {
         hostiles: &Hostiles,
     ) {
         for cost in reactor.conn_costs() {
-            let address = reactor.driver().peer_addr(cost.key);
+            let address = reactor.driver().other_end(cost.key);
             let hostile = address.and_then(|address| hostiles.sent_from(address));
             if let Err(what) = self.check_one(&cost, hostile.map(|(_, sent)| sent)) {
                 let name = hostile.map_or("a peer".to_owned(), |(attack, _)| format!("{attack:?}"));

@@ -21,6 +21,8 @@
 //!   as long as it reads;
 //! - no peer that answers is closed for silence, though the server, one of its reactors or the clock
 //!   stands still for a while (on some seeds);
+//! - a listener serves its dialects and lets in its origins, and no others (several listeners, one of
+//!   them a unix socket, on half of the seeds);
 //! - a drain reaches every peer with 1001, and leaves no slot, buffer, channel or socket behind.
 //!
 //! On half of the seeds the network is reliable: it breaks no connection. Then also: every connection
@@ -34,6 +36,7 @@ mod deliveries;
 mod gaps;
 mod hostile;
 mod lanes;
+mod listeners;
 mod pauses;
 mod peer;
 mod peers;
@@ -45,6 +48,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use roost_net::Driver;
 use roost_net::sim::{SimDriver, SimNet, SimOptions};
 use roost_reactor::{Iteration, Reactor, Shared};
 
@@ -52,6 +56,7 @@ use control::Control;
 pub use control::ControlReport;
 pub use costs::Costs;
 use hostile::Hostiles;
+use listeners::Strangers;
 pub use pauses::{Pause, Stopped};
 use peers::Peers;
 pub use plan::Plan;
@@ -178,6 +183,7 @@ fn run_scenario(plan: &Plan) -> Result<Report, Broken> {
     simulation.run_until(rest_ns + QUIESCE_NS + QUIESCE_NS / 3);
     let (mut report, gaps) = deliveries::check(&simulation.peers, plan).map_err(broken)?;
     simulation.count_drops(&mut report);
+    simulation.check_strangers(plan).map_err(broken)?;
     if plan.reliable {
         for (namespace, &dropped) in report.dropped.iter().enumerate() {
             let equal = gaps.check(namespace, dropped).map_err(broken)?;
@@ -230,6 +236,7 @@ struct Simulation {
     paused_until: u64,
     peers: Peers,
     hostiles: Hostiles,
+    strangers: Option<Strangers>,
     control: Option<Control>,
     costs: Costs,
     /// Channels whose home had ended when there were still subscribers on other reactors.
@@ -263,12 +270,15 @@ impl Simulation {
                 .expect("a simulated address is free");
             reactors.push(Some(reactor));
         }
-        let address = addresses[0]
-            .tcp()
-            .expect("a simulation's peers connect by TCP");
-        let peers = Peers::new(plan, net.driver(SimOptions::default()), address, net.rng());
+        let addresses: Vec<_> = addresses.iter().map(listeners::address_of).collect();
+        let (driver, rng) = (net.driver(SimOptions::default()), net.rng());
+        let peers = Peers::new(plan, driver, addresses.clone(), rng);
         let driver = net.driver(SimOptions::default());
-        let hostiles = Hostiles::new(plan, driver, address, net.rng());
+        let hostiles = Hostiles::new(plan, driver, addresses[0], net.rng());
+        let strangers = (plan.strangers > 0).then(|| {
+            let driver = net.driver(SimOptions::default());
+            Strangers::new(plan, driver, addresses, net.rng())
+        });
         let control = Control::new(plan, &shared, || net.driver(SimOptions::default()));
         let suspended = plan.floods.iter();
         let suspended = suspended.map(|&(at, reactor)| (at..at + plan.suspended_ns, reactor));
@@ -284,6 +294,7 @@ impl Simulation {
             paused_until: 0,
             peers,
             hostiles,
+            strangers,
             control,
             costs: Costs::default(),
             ended_homes: 0,
@@ -340,6 +351,9 @@ impl Simulation {
         if self.hostiles.is_due() {
             due.push(HOSTILES);
         }
+        if self.strangers.as_ref().is_some_and(Strangers::is_due) {
+            due.push(STRANGERS);
+        }
         if self.control.as_ref().is_some_and(Control::is_due) {
             due.push(CONTROL);
         }
@@ -349,6 +363,12 @@ impl Simulation {
         match due[self.net.choose(due.len())] {
             PEERS => self.peers.run_once(),
             HOSTILES => self.hostiles.run_once(),
+            STRANGERS => {
+                let strangers = self.strangers.as_mut();
+                strangers
+                    .expect("only one that is there is due")
+                    .run_once();
+            }
             CONTROL => {
                 let control = self.control.as_mut();
                 control
@@ -464,7 +484,8 @@ impl Simulation {
         self.costs.held_per_mille = self.costs.held_per_mille.max(per_mille);
     }
 
-    /// A connection that was closed for the budget held at least half as much as any other that is left.
+    /// A connection that was closed for the budget held at least half as much as waits for any other that
+    /// is left; between two counts of the memory a reactor reports no batch in flight.
     fn check_budget_closes(&mut self, index: usize) {
         let registry = self.shared.registry();
         let closed = registry.reactor(index).closed_memory_limit_total.get();
@@ -477,11 +498,17 @@ impl Simulation {
         let Some(least) = self.peers.note_closed_holding(index, reactor) else {
             return; // hostile peers
         };
-        let left = self.reactors.iter().flatten().flat_map(Reactor::conn_costs);
-        let largest = left.map(|cost| cost.output_bytes).max().unwrap_or(0);
+        let waits = |reactor: &Reactor<SimDriver>| {
+            let waiting = reactor.conn_costs().map(|cost| {
+                let in_flight = reactor.driver().unsent_bytes(cost.key) as u64;
+                cost.output_bytes - in_flight
+            });
+            waiting.max().unwrap_or(0)
+        };
+        let largest = self.reactors.iter().flatten().map(waits).max().unwrap_or(0);
         assert!(
             2 * least >= largest,
-            "one that held {least} bytes was closed for the memory budget, and another holds {largest}"
+            "one that held {least} bytes was closed for the memory budget, and for another wait {largest}"
         );
     }
 
@@ -502,6 +529,12 @@ impl Simulation {
     fn count(&self, name: &str) -> u64 {
         let sum = self.shared.registry().sum(name);
         sum.expect("a counter of this name")
+    }
+
+    fn check_strangers(&mut self, plan: &Plan) -> Result<(), String> {
+        let refused = self.count("origins_refused_total");
+        let strangers = self.strangers.as_mut();
+        strangers.map_or(Ok(()), |strangers| strangers.check(plan, refused))
     }
 
     fn drain(&mut self, plan: &Plan) -> Result<(), String> {
@@ -544,6 +577,9 @@ impl Simulation {
             }
         }
         self.peers.abort_all();
+        if let Some(strangers) = &mut self.strangers {
+            strangers.abort_all();
+        }
         let until = self.net.now() + QUIESCE_NS;
         self.run_until(until);
         self.net.settle();
@@ -560,6 +596,7 @@ impl Simulation {
 const PEERS: usize = usize::MAX;
 const HOSTILES: usize = usize::MAX - 1;
 const CONTROL: usize = usize::MAX - 2;
+const STRANGERS: usize = usize::MAX - 3;
 
 /// Counters that must be zero when all is over.
 const EMPTY_AT_END: &[&str] = &[

@@ -85,6 +85,8 @@ pub(super) struct Peer {
     pub(super) kind: Kind,
     pub(super) behavior: Behavior,
     pub(super) witness: bool,
+    /// What its request names as the origin.
+    pub(super) origin: Option<&'static str>,
     /// It came after the script.
     pub(super) late: bool,
     pub(super) state: State,
@@ -169,6 +171,7 @@ impl Peer {
             kind,
             behavior,
             witness,
+            origin: None,
             late: false,
             state: State::Opening,
             windows: Vec::new(),
@@ -235,7 +238,7 @@ impl Peer {
             key: &self.key,
             protocols,
             extensions: None,
-            origin: None,
+            origin: self.origin,
         };
         request.write(&mut self.outgoing);
         self.asked_at = now;

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use roost_net::sim::{SimDriver, SimRng};
@@ -10,12 +10,14 @@ use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
 use roost_reactor::Reactor;
 use roost_wire::CloseCode;
 
+use super::listeners;
 use super::peer::{Behavior, Kind, Peer, State};
 use super::plan::{NAMESPACES, Plan, REPLACEMENTS_PER_FLOOD};
 
 pub(super) struct Peers {
     driver: SimDriver,
-    address: SocketAddr,
+    /// Where each listener is reached.
+    addresses: Vec<SocketAddr>,
     pub(super) all: Vec<Peer>,
     rng: SimRng,
     plan: Plan,
@@ -52,10 +54,15 @@ enum Action {
 }
 
 impl Peers {
-    pub(super) fn new(plan: &Plan, driver: SimDriver, address: SocketAddr, rng: SimRng) -> Peers {
+    pub(super) fn new(
+        plan: &Plan,
+        driver: SimDriver,
+        addresses: Vec<SocketAddr>,
+        rng: SimRng,
+    ) -> Peers {
         let mut peers = Peers {
             driver,
-            address,
+            addresses,
             all: Vec::new(),
             rng,
             plan: plan.clone(),
@@ -283,7 +290,7 @@ impl Peers {
     /// Notes which peers' connections are on a reactor.
     pub(super) fn note_reactor(&mut self, index: usize, reactor: &Reactor<SimDriver>) {
         for cost in reactor.conn_costs() {
-            let address = reactor.driver().peer_addr(cost.key);
+            let address = reactor.driver().other_end(cost.key);
             let peer = address.and_then(index_at);
             let slot = (index, cost.key.slot());
             self.slots.remove(&slot); // a hostile peer may have it
@@ -383,12 +390,16 @@ impl Peers {
     }
 
     fn dial(&mut self, index: usize) {
+        // A replacement's kind is known only now.
+        let (listener, origin) = listeners::of_peer(&self.plan, index, &self.all[index].kind);
+        let addr = self.addresses[listener];
         let options = ConnectOptions {
-            addr: self.address,
-            local: Some(address_of(index)),
+            addr,
+            local: Some(address_of(index, addr.is_ipv6())),
         };
         let connected = self.driver.connect(key_of(index), &options);
         let peer = &mut self.all[index];
+        peer.origin = origin;
         match connected {
             Ok(()) => peer.holds_socket = true,
             Err(error) => peer.failure = Some(format!("cannot connect: {error}")),
@@ -575,13 +586,17 @@ fn key_of(index: usize) -> ConnKey {
 }
 
 /// Where a peer dials from: what waits for it is traced to it by this.
-fn address_of(index: usize) -> SocketAddr {
-    SocketAddr::from(([10, 0, 10 + (index / 250) as u8, (index % 250) as u8], 0))
+fn address_of(index: usize, is_ipv6: bool) -> SocketAddr {
+    let ip = Ipv4Addr::new(10, 0, 10 + (index / 250) as u8, (index % 250) as u8);
+    match is_ipv6 {
+        false => SocketAddr::from((ip, 0)),
+        true => SocketAddr::from((ip.to_ipv6_mapped(), 0)),
+    }
 }
 
 /// The peer that dials from an address.
 fn index_at(address: SocketAddr) -> Option<usize> {
-    let IpAddr::V4(ip) = address.ip() else {
+    let IpAddr::V4(ip) = address.ip().to_canonical() else {
         return None;
     };
     let [10, 0, high @ 10..=255, low] = ip.octets() else {

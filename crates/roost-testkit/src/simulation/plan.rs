@@ -7,6 +7,7 @@ use roost_reactor::{
     ChannelPolicy, FAN_OUT_PIECE, Limits, Settings, SlowConsumer, policy_for_tests,
 };
 
+use super::listeners;
 use super::pauses::{self, Pause};
 
 /// One simulation, decided before it starts.
@@ -28,6 +29,8 @@ pub struct Plan {
     pub non_readers: usize,
     /// Peers that aim at the server's memory and time.
     pub hostiles: usize,
+    /// Clients that come by a listener that does not serve them.
+    pub strangers: usize,
     /// The network breaks no connection: each close has a cause, and all that is held is known.
     pub reliable: bool,
     /// A message of some size has less.
@@ -59,6 +62,14 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The same, with all clients at the first listener.
+    pub fn with_one_listener(mut self) -> Plan {
+        self.settings.listeners.truncate(1);
+        self.settings.connections_max -= self.strangers as u32;
+        self.strangers = 0;
+        self
+    }
+
     /// The policy for slow consumers of this channel.
     pub(super) fn slow_consumer_of(channel: usize) -> SlowConsumer {
         NAMESPACES[channel % NAMESPACES.len()].1
@@ -145,6 +156,12 @@ impl Plan {
             settings.limits.buffered_bytes_max = bytes_max;
         }
         settings.connections_max += non_readers as u32;
+        listeners::add(seed, &mut settings);
+        let strangers = match settings.listeners.len() {
+            1 => 0,
+            _ => listeners::STRANGERS,
+        };
+        settings.connections_max += strangers as u32;
         let drain_ms = rng.between(500, 6_000) as u32;
         let has_slow_iterations = rng.per_mille(250);
         let iteration_ns = if has_slow_iterations { 200_000 } else { 0 };
@@ -157,6 +174,7 @@ impl Plan {
             quiet_peers,
             non_readers,
             hostiles,
+            strangers,
             reliable,
             // What waits for peers that read is to be little beside the budget.
             message_bytes_max: if is_flooded { 5_000 } else { 1_000 },

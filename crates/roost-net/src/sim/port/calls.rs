@@ -286,6 +286,10 @@ impl Port {
         k.peer_addr(self.live(key, "peer_addr")?.sock?)
     }
 
+    pub(in crate::sim) fn other_end(&mut self, k: &Kernel, key: ConnKey) -> Option<SocketAddr> {
+        k.other_end(self.live(key, "other_end")?.sock?)
+    }
+
     /// The driver is dropped: its sockets close as at the end of a process.
     pub(in crate::sim) fn shut(&mut self, k: &mut Kernel) {
         self.stop_listening(k);
