@@ -5,7 +5,8 @@
 
 use roost_wire::CloseCode;
 
-use super::peer::{Behavior, Kind, Peer, State};
+use super::costs::PINNED_BYTES_BASE;
+use super::peer::{Behavior, CROSSING_NS, Kind, Peer, State};
 use super::peers::Peers;
 use super::plan::{Plan, SWEEP_SLACK_NS};
 
@@ -156,9 +157,12 @@ fn err(what: &str) -> Result<(), String> {
 pub(super) fn check_counters(
     peers: &Peers,
     plan: &Plan,
+    now: u64,
     value: impl Fn(&str) -> u64,
 ) -> Result<(), String> {
     let peers = &peers.all;
+    let is_sending = |peer: &&Peer| peer.sends.last().is_some_and(|at| at + CROSSING_NS > now);
+    let sending = peers.iter().filter(is_sending).count() as u64;
     let count = |test: fn(&Peer) -> bool| peers.iter().filter(|peer| test(peer)).count();
     let subscriptions: usize = peers.iter().map(Peer::subscriptions).sum();
     let timed_out_max = count(|peer| {
@@ -177,7 +181,6 @@ pub(super) fn check_counters(
         ),
         ("subscriptions", subscriptions),
         ("handshakes_in_flight", 0),
-        ("input_buffered_bytes", 0),
         ("connections_backlogged", 0),
         ("outbox_bytes", 0),
         ("cross_reactor_backlog", 0),
@@ -197,6 +200,13 @@ pub(super) fn check_counters(
         if is_at_rest && value != expected as u64 {
             return Err(format!("{name} is {value}, its peers make it {expected}"));
         }
+    }
+    // A pong may have come in part.
+    let (input, input_max) = (value("input_buffered_bytes"), sending * PINNED_BYTES_BASE);
+    if is_at_rest && input > input_max {
+        return Err(format!(
+            "input_buffered_bytes is {input}, with cause for {input_max}"
+        ));
     }
     for (name, most) in at_most {
         let value = value(name);

@@ -75,7 +75,7 @@ impl Costs {
 
 /// What unfinished input takes whatever has come: the record of a decoder or of a handshake, and
 /// the 101 of one that waits for its channel.
-const PINNED_BYTES_BASE: u64 = 512;
+pub(super) const PINNED_BYTES_BASE: u64 = 512;
 /// What may wait for a connection that has sent nothing to be answered: a refusal or a 101, a ping,
 /// a close frame; and what it takes to hold a dozen answers of growing size that are not joined.
 const OUTPUT_BYTES_BASE: u64 = 2048;

@@ -190,7 +190,8 @@ fn run_scenario(plan: &Plan) -> Result<Report, Broken> {
             report.drops_compared += u64::from(equal);
         }
         closes::check(&simulation.peers, plan, simulation.net.now()).map_err(broken)?;
-        closes::check_counters(&simulation.peers, plan, |name| simulation.count(name))
+        let now = simulation.net.now();
+        closes::check_counters(&simulation.peers, plan, now, |name| simulation.count(name))
             .map_err(broken)?;
         if !plan.has_publish_limits() && plan.pauses.is_empty() {
             report.delay_ns = closes::check_delays(&simulation.peers).map_err(broken)?;
@@ -365,9 +366,7 @@ impl Simulation {
             HOSTILES => self.hostiles.run_once(),
             STRANGERS => {
                 let strangers = self.strangers.as_mut();
-                strangers
-                    .expect("only one that is there is due")
-                    .run_once();
+                strangers.expect("only one that is there is due").run_once();
             }
             CONTROL => {
                 let control = self.control.as_mut();

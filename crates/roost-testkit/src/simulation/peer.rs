@@ -643,7 +643,7 @@ fn is_pong(message: &Message<'_>) -> bool {
 }
 
 /// What was sent so short a time ago may have crossed a ping on its way.
-const CROSSING_NS: u64 = 200_000_000;
+pub(super) const CROSSING_NS: u64 = 200_000_000;
 /// The network takes this much at least before anything waits; it comes within a round trip or two.
 const BACKLOG_BYTES_MIN: usize = 4_096 / 2;
 const RECENT_NS: u64 = 100_000_000;

@@ -208,7 +208,7 @@ fn seeds_that_failed_once_pass() {
     }
     for seed in [
         7_817, 8_925, 9_497, 11_273, 13_047, 13_363, 13_773, 14_162, 16_670, 17_007, 17_027,
-        17_574, 18_148, 18_458, 18_534, 18_760, 20_527, 20_541,
+        17_574, 18_148, 18_458, 18_534, 18_760, 20_527, 20_533, 20_541,
     ] {
         let plan = Plan::from_seed(seed).with_one_listener();
         run_plan(&plan).unwrap_or_else(|broken| panic!("{broken}"));
