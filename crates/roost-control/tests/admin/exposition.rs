@@ -81,7 +81,7 @@ fn is_name(name: &str) -> bool {
 
 fn with_namespaces() -> TestServer {
     TestServer::with(Backend::Epoll, 2, |settings| {
-        let policy = settings.channels.default;
+        let policy = settings.channels.default.clone();
         settings.channels.namespaces = vec![("chat.eu".to_owned(), policy)];
     })
 }
