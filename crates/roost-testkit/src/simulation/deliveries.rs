@@ -264,6 +264,9 @@ impl WindowCheck<'_> {
         let may_miss = match Plan::slow_consumer_of(window.channel) {
             SlowConsumer::Close => false,
             SlowConsumer::DropOldest | SlowConsumer::DropNewest if peer.reads() => {
+                if missing.is_empty() {
+                    return Ok(());
+                }
                 self.check_lane_full(plan, &missing)?;
                 true
             }
@@ -300,9 +303,6 @@ impl WindowCheck<'_> {
     /// What is missing for a peer that reads was dropped when as much waited for it as its namespace
     /// lets wait.
     fn check_lane_full(&self, plan: &Plan, missing: &[usize]) -> Result<(), String> {
-        if missing.is_empty() {
-            return Ok(());
-        }
         let lane = Lane::of(self.peers, self.peer, self.window, plan);
         let came: HashMap<PubId, u64> = {
             let received = self.window.received.iter().copied();
