@@ -42,6 +42,7 @@ mod peer;
 mod peers;
 mod plan;
 mod starts;
+mod strangers;
 
 use std::fmt;
 use std::ops::Range;
@@ -56,10 +57,10 @@ use control::Control;
 pub use control::ControlReport;
 pub use costs::Costs;
 use hostile::Hostiles;
-use listeners::Strangers;
 pub use pauses::{Pause, Stopped};
 use peers::Peers;
 pub use plan::Plan;
+use strangers::Strangers;
 
 /// What a simulation did, for a test to see that something happened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -391,7 +391,11 @@ impl Peers {
 
     fn dial(&mut self, index: usize) {
         // A replacement's kind is known only now.
-        let (listener, origin) = listeners::of_peer(&self.plan, index, &self.all[index].kind);
+        let is_raw = matches!(self.all[index].kind, Kind::Raw(_));
+        let (listener, origin) = match self.addresses.len() {
+            1 => (listeners::FIRST, None),
+            _ => listeners::of_peer(self.plan.seed, index, is_raw),
+        };
         let addr = self.addresses[listener];
         let options = ConnectOptions {
             addr,

@@ -159,7 +159,7 @@ impl Plan {
         listeners::add(seed, &mut settings);
         let strangers = match settings.listeners.len() {
             1 => 0,
-            _ => listeners::STRANGERS,
+            _ => STRANGERS,
         };
         settings.connections_max += strangers as u32;
         let drain_ms = rng.between(500, 6_000) as u32;
@@ -261,6 +261,8 @@ pub(super) const NAMESPACES: [(&str, SlowConsumer); 4] = [
     ("last", SlowConsumer::Latest),
 ];
 
+/// Clients that come by a wrong listener: each case twice.
+const STRANGERS: usize = 14;
 /// New connections at a flood.
 pub(super) const REPLACEMENTS_PER_FLOOD: usize = 8;
 /// How late a deadline may be seen at a peer: the grain of the deadline sweep, a tick and the network's
