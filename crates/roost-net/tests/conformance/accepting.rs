@@ -65,8 +65,8 @@ pub(crate) fn accepting_pauses_and_resumes<B: Backend>() {
 }
 
 /// Connects to a listener that is being closed until the kernel has closed it. It does so when the
-/// accept under way has been cancelled, which a busy machine does late; who came to its backlog
-/// meanwhile is reset.
+/// accept under way has been cancelled, which a busy machine does late; a connection that came to
+/// its backlog meanwhile is reset.
 fn connect_until_refused<B: Backend>(world: &mut World<B>, addr: SocketAddr) {
     for _ in 0..1_000 {
         let client = world.connect(CLIENT, addr);
