@@ -18,6 +18,10 @@ impl Form {
     pub const WAMP_JSON: Form = Form::of(DialectKind::Wamp, 0);
 
     /// The form at place `at` of a dialect's [`Dialect::FORMS`].
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "all dialects together have fewer than 256 forms"
+    )]
     pub const fn of(dialect: DialectKind, at: usize) -> Form {
         assert!(at < FORMS_OF[dialect as usize], "the dialect has this form");
         Form((first_form(dialect) + at) as u8)
@@ -215,7 +219,7 @@ macro_rules! dialects {
                     const FIRST: usize = first_form(DialectKind::$Name);
                     const END: usize = FIRST + FORMS_OF[DialectKind::$Name as usize];
                     if (FIRST..END).contains(&usize::from(form.0)) {
-                        let at = form.0 - FIRST as u8;
+                        let at = form.0 - Form::of(DialectKind::$Name, 0).0;
                         return <crate::$module::$Name as Dialect>::encode(at, publication, ids);
                     }
                 }

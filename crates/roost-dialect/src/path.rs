@@ -66,5 +66,7 @@ fn percent_decode(encoded: &str) -> Result<Cow<'_, str>, PathError> {
 }
 
 fn hex_value(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).map(|value| value as u8)
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
 }

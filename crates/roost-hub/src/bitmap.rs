@@ -32,7 +32,8 @@ const _: () = assert!(size_of::<Container>() <= 32);
 
 const WORDS: usize = 65_536 / 64;
 /// Where a list is as large as the bits.
-const LIST_MAX: usize = 4096;
+const LIST_MAX: usize = LIST_LEN_MAX as usize;
+const LIST_LEN_MAX: u32 = 4096;
 /// Where bits become a list again; below `LIST_MAX`, so that they do not alternate.
 const LIST_AGAIN: usize = 3072;
 
@@ -179,7 +180,7 @@ impl Lows {
                 }
                 *self = Lows::Bits {
                     words,
-                    len: LIST_MAX as u32 + 1,
+                    len: LIST_LEN_MAX + 1,
                 };
                 true
             }
@@ -314,12 +315,14 @@ impl Iterator for Bits<'_> {
             self.at += 1;
             self.rest = *self.words.get(self.at)?;
         }
-        let low = self.at as u32 * 64 + self.rest.trailing_zeros();
+        #[expect(clippy::cast_possible_truncation, reason = "the words hold 2^16 bits")]
+        let low = (self.at * 64 + self.rest.trailing_zeros() as usize) as u16;
         self.rest &= self.rest - 1;
-        Some(low as u16)
+        Some(low)
     }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "the halves")]
 fn split(slot: u32) -> (u16, u16) {
     ((slot >> 16) as u16, slot as u16)
 }

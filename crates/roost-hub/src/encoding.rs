@@ -62,6 +62,7 @@ impl EncodingSet {
     }
 
     /// The encoding, if there is exactly one.
+    #[expect(clippy::cast_possible_truncation, reason = "the number of a bit")]
     pub fn only(self) -> Option<Encoding> {
         self.0
             .is_power_of_two()
@@ -69,6 +70,7 @@ impl EncodingSet {
     }
 
     /// All, in ascending order.
+    #[expect(clippy::cast_possible_truncation, reason = "the number of a bit")]
     pub fn iter(self) -> impl Iterator<Item = Encoding> {
         let mut rest = self.0;
         std::iter::from_fn(move || {

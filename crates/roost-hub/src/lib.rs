@@ -52,6 +52,15 @@
 //! caller's ticks; nothing here looks at a clock.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::cast_lossless,
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss
+    )
+)]
 
 mod bitmap;
 mod encoding;

@@ -203,7 +203,8 @@ impl LocalChannel {
     }
 
     pub(crate) fn home(&self) -> ReactorId {
-        ReactorId(self.cookie_and_home as u8)
+        let [home, ..] = self.cookie_and_home.to_le_bytes();
+        ReactorId(home)
     }
 
     #[inline]

@@ -63,6 +63,10 @@ impl NameHasher {
 
 impl NameHash {
     /// The home among `reactors`.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "there are 256 reactors at most, with the control thread"
+    )]
     pub(crate) fn home(self, reactors: u16) -> u8 {
         (self.0 % u64::from(reactors)) as u8
     }
@@ -218,6 +222,7 @@ fn rehash<T: Named>(hasher: &NameHasher, records: &Table<T>) -> impl Fn(&u32) ->
 }
 
 /// Cuts 1..2 at the powers of 2^(1/256), in 32-bit fixed point.
+#[expect(clippy::cast_possible_truncation, reason = "there are 256 shards")]
 const fn shard_sizes() -> [u8; 4096] {
     const ONE: u128 = 1 << 32;
     const STEP: u128 = 4306612134; // 2^(1/256) << 32

@@ -21,7 +21,8 @@ impl NamespacedOffset {
     }
 
     pub(crate) fn namespace(self) -> NamespaceId {
-        NamespaceId(self.0 as u16)
+        let [low, high, ..] = self.0.to_le_bytes();
+        NamespaceId(u16::from_le_bytes([low, high]))
     }
 
     /// Gives the next offset.

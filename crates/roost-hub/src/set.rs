@@ -145,7 +145,7 @@ impl SubscriberSet {
                     slots[..list.len()].copy_from_slice(list);
                     self.0 = Form::Few {
                         encoding: *encoding,
-                        len: list.len() as u8,
+                        len: u8::try_from(list.len()).expect("few"),
                         slots,
                     };
                 } else if list.capacity() > list.len() * 2 + SORTED_STEP {

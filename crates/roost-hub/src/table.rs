@@ -67,7 +67,7 @@ impl<T> Table<T> {
         }
         self.len += 1;
         number
-            .checked_mul(CHUNK_RECORDS as u32)
+            .checked_mul(narrow(CHUNK_RECORDS))
             .and_then(|first| first.checked_add(u32::from(slot)))
             .expect("a table has fewer than 2^32 records")
     }
@@ -80,7 +80,7 @@ impl<T> Table<T> {
             return false;
         }
         while self.chunks.len() <= chunk_number {
-            self.with_room.insert(self.chunks.len() as u32);
+            self.with_room.insert(narrow(self.chunks.len()));
             self.chunks.push(Chunk::new());
         }
         let chunk = &mut self.chunks[chunk_number];
@@ -88,7 +88,7 @@ impl<T> Table<T> {
             return false;
         }
         if usize::from(chunk.live) == CHUNK_RECORDS {
-            self.with_room.remove(&(chunk_number as u32));
+            self.with_room.remove(&(narrow(chunk_number)));
         }
         self.len += 1;
         true
@@ -98,7 +98,7 @@ impl<T> Table<T> {
     pub(crate) fn into_records(self) -> impl Iterator<Item = (u32, T)> {
         let chunks = self.chunks.into_iter().enumerate();
         chunks.flat_map(|(number, chunk)| {
-            let first = (number * CHUNK_RECORDS) as u32;
+            let first = narrow(number * CHUNK_RECORDS);
             let slots = chunk.slots.into_iter().zip(first..);
             slots.filter_map(|(slot, number)| match slot {
                 Slot::Live(record) => Some((number, record)),
@@ -111,10 +111,10 @@ impl<T> Table<T> {
         let (chunk_number, slot) = split(number);
         let chunk = self.chunks.get_mut(chunk_number)?;
         let record = chunk.remove(slot)?;
-        self.with_room.insert(chunk_number as u32);
+        self.with_room.insert(narrow(chunk_number));
         self.len -= 1;
         while self.chunks.pop_if(|chunk| chunk.live == 0).is_some() {
-            self.with_room.remove(&(self.chunks.len() as u32));
+            self.with_room.remove(&(narrow(self.chunks.len())));
         }
         if self.chunks.capacity() > CHUNKS_FLOOR && self.chunks.len() < self.chunks.capacity() / 4 {
             self.chunks.shrink_to(self.chunks.len() * 2);
@@ -145,7 +145,7 @@ impl<T> Table<T> {
     /// All records with their numbers, ascending.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         self.chunks.iter().enumerate().flat_map(|(number, chunk)| {
-            let first = (number * CHUNK_RECORDS) as u32;
+            let first = narrow(number * CHUNK_RECORDS);
             chunk
                 .slots
                 .iter()
@@ -183,7 +183,7 @@ impl<T> Chunk<T> {
             }
             debug_assert!(self.slots.len() < CHUNK_RECORDS, "the chunk has room");
             self.slots.push(Slot::Live(record));
-            return (self.slots.len() - 1) as u16;
+            return slot_number(self.slots.len() - 1);
         }
         match mem::replace(&mut self.slots[usize::from(slot)], Slot::Live(record)) {
             Slot::Free { next } => self.first_free = next,
@@ -202,7 +202,7 @@ impl<T> Chunk<T> {
         }
         while self.slots.len() < slot {
             let next = self.first_free;
-            self.first_free = self.slots.len() as u16;
+            self.first_free = slot_number(self.slots.len());
             self.slots.push(Slot::Free { next });
         }
         self.slots.push(Slot::Live(record));
@@ -221,13 +221,21 @@ impl<T> Chunk<T> {
         let Slot::Live(record) = mem::replace(entry, free) else {
             unreachable!("checked above");
         };
-        self.first_free = slot as u16;
+        self.first_free = slot_number(slot);
         self.live -= 1;
         if self.live == 0 {
             *self = Chunk::new();
         }
         Some(record)
     }
+}
+
+fn narrow(number: usize) -> u32 {
+    u32::try_from(number).expect("a table has fewer than 2^32 records")
+}
+
+fn slot_number(slot: usize) -> u16 {
+    u16::try_from(slot).expect("a chunk has fewer than 2^16 records")
 }
 
 fn split(number: u32) -> (usize, usize) {

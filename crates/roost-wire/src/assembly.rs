@@ -27,9 +27,12 @@ impl Assembly {
     /// memory.
     pub(crate) fn make_room(&mut self, piece: usize, left: u64) {
         let come = self.bytes.len() + piece;
-        if left > 0 && left <= come as u64 && come + left as usize > self.bytes.capacity() {
+        if let Ok(left) = usize::try_from(left)
+            && (1..=come).contains(&left)
+            && come + left > self.bytes.capacity()
+        {
             self.count(self.bytes.len());
-            self.bytes.reserve_exact(piece + left as usize);
+            self.bytes.reserve_exact(piece + left);
         }
     }
 

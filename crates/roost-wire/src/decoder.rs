@@ -102,7 +102,7 @@ impl Decoder {
             return Ok(None);
         }
         let header = self.current();
-        let take = self.left.min(input.len() as u64) as usize;
+        let take = usize::try_from(self.left).map_or(input.len(), |left| left.min(input.len()));
         if take == 0 && self.left > 0 {
             return Ok(None);
         }
@@ -221,7 +221,12 @@ impl Decoder {
         let whole = 2 + self.length_bytes() + self.mask_bytes();
         let take = input.len().min(whole - have);
         self.header[have..have + take].copy_from_slice(input.take(take));
-        self.filled += take as u8;
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a header has at most 14 bytes"
+        )]
+        let taken = take as u8;
+        self.filled += taken;
         // The length is judged before the mask is there: a peer that stops after a bad length is
         // told so at once.
         if have + take < 2 + self.length_bytes() {

@@ -84,7 +84,9 @@ pub fn encode_header(
     out[0] = opcode as u8 | if fin { FIN } else { 0 } | if rsv1 { RSV1 } else { 0 };
     // RFC 6455 §5.2: the minimal number of bytes MUST be used to encode the length.
     if len <= LENGTH_7_MAX {
-        out[1] = len as u8;
+        #[expect(clippy::cast_possible_truncation, reason = "at most 125")]
+        let len = len as u8;
+        out[1] = len;
         2
     } else if let Ok(len) = u16::try_from(len) {
         out[1] = LENGTH_16;

@@ -27,10 +27,11 @@ pub fn apply(bytes: &mut [u8], mask: [u8; 4]) {
 
 /// The mask as it stands `offset` bytes further into the payload.
 #[inline]
+#[expect(clippy::cast_possible_truncation, reason = "less than 4")]
 pub const fn rotate(mask: [u8; 4], offset: usize) -> [u8; 4] {
     // Big-endian: the first byte of the mask is the most significant one, so left is forward.
     u32::from_be_bytes(mask)
-        .rotate_left(8 * (offset % 4) as u32)
+        .rotate_left(8 * (offset & 3) as u32)
         .to_be_bytes()
 }
 

@@ -148,8 +148,8 @@ impl Inflater {
                 .decompress
                 .decompress(input, room, FlushDecompress::Sync)
                 .map_err(|_| ProtocolError::DeflateInvalid)?;
-            let consumed = (self.decompress.total_in() - in_before) as usize;
-            let produced = (self.decompress.total_out() - out_before) as usize;
+            let consumed = narrow(self.decompress.total_in() - in_before);
+            let produced = narrow(self.decompress.total_out() - out_before);
             if cfg!(debug_assertions) {
                 self.steps += 1 + consumed as u64 + produced as u64;
             }
@@ -199,6 +199,11 @@ impl Default for Inflater {
     fn default() -> Inflater {
         Inflater::new()
     }
+}
+
+/// Bytes of one buffer.
+fn narrow(bytes: u64) -> usize {
+    usize::try_from(bytes).expect("a buffer is in memory")
 }
 
 /// Where the input led.

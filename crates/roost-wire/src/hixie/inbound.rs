@@ -185,7 +185,8 @@ impl Inbound {
     }
 
     fn take_body<'l>(&mut self, input: &mut Input<'l>, skip: bool, left: u64) -> Option<Whole<'l>> {
-        let piece = &*input.take(left.min(input.len() as u64) as usize);
+        let piece =
+            &*input.take(usize::try_from(left).map_or(input.len(), |left| left.min(input.len())));
         let left = left - piece.len() as u64;
         self.state = match left {
             0 => State::Type,

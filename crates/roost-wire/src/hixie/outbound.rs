@@ -59,13 +59,14 @@ pub fn append_message(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
 }
 
 /// Seven bits a byte, the most significant first, the top bit set on all but the last.
+#[expect(clippy::cast_possible_truncation, reason = "seven bits each")]
 fn encode_length(len: usize, out: &mut [u8; LENGTH_BYTES_MAX]) -> &[u8] {
     let mut at = LENGTH_BYTES_MAX - 1;
-    out[at] = len as u8 & 0x7F;
+    out[at] = (len & 0x7F) as u8;
     let mut rest = len >> 7;
     while rest > 0 {
         at -= 1;
-        out[at] = 0x80 | rest as u8 & 0x7F;
+        out[at] = 0x80 | (rest & 0x7F) as u8;
         rest >>= 7;
     }
     &out[at..]
