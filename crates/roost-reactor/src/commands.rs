@@ -28,20 +28,12 @@ pub(crate) fn handle_data(core: &mut Core, key: ConnKey, message: Message<'_>) {
         return;
     };
     let (dialect, session) = (conn.dialect, conn.session);
-    if !conn.flags.has(Flags::HAS_REST) {
-        let left = draw_commands(core, key, dialect, session, message);
-        if !left.is_empty() {
-            keep_rest(core, key, left.to_vec());
-        }
-        return;
-    }
-    let mut bytes = core.connections.take_rest(key.slot()).unwrap_or_default();
-    bytes.extend_from_slice(message.bytes());
-    let message = Message::Binary(&bytes);
-    let left = draw_commands(core, key, dialect, session, message).len();
-    if left > 0 {
-        bytes.drain(..bytes.len() - left);
-        keep_rest(core, key, bytes);
+    let has_rest = conn.flags.has(Flags::HAS_REST);
+    let joined = has_rest.then(|| join_rest(core, key, message.bytes()));
+    let message = joined.as_deref().map_or(message, Message::Binary);
+    let left = draw_commands(core, key, dialect, session, message);
+    if !left.is_empty() {
+        keep_rest(core, key, left.to_vec());
     }
 }
 
@@ -71,6 +63,13 @@ fn draw_commands<'a>(
             return &[]; // the command has closed it
         }
     }
+}
+
+/// What was kept of a command, with the bytes behind it.
+fn join_rest(core: &mut Core, key: ConnKey, bytes: &[u8]) -> Vec<u8> {
+    let mut joined = core.connections.take_rest(key.slot()).unwrap_or_default();
+    joined.extend_from_slice(bytes);
+    joined
 }
 
 /// Keeps what is not a whole command yet.

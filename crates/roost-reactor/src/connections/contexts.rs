@@ -55,6 +55,17 @@ pub(crate) struct ContextState {
     window: Vec<u8>,
 }
 
+#[cfg(test)]
+impl ContextState {
+    /// Of a connection that has sent nothing yet.
+    pub(super) fn of(agreement: Agreement) -> ContextState {
+        ContextState {
+            agreement,
+            window: Vec::new(),
+        }
+    }
+}
+
 impl Contexts {
     /// `bytes_max` is this reactor's share; with 0 there are none.
     pub(crate) fn new(
@@ -308,3 +319,88 @@ fn count(agreement: Agreement) -> usize {
 const GROWTH_BYTES_MAX: usize = 64;
 /// Buffers above this size are freed, in bytes.
 pub(super) const KEPT_BYTES_MAX: usize = 64 << 10;
+
+#[cfg(test)]
+pub(super) mod tests {
+    use roost_wire::deflate::negotiate;
+    use roost_wire::handshake::{ClientRequest, Request, Upgrade};
+
+    use super::*;
+
+    /// Takeover in both directions.
+    pub(in crate::connections) fn agreement() -> Agreement {
+        let mut head = Vec::new();
+        ClientRequest {
+            host: "x",
+            target: "/",
+            key: "dGhlIHNhbXBsZSBub25jZQ==",
+            extensions: Some("permessage-deflate; client_max_window_bits"),
+            ..ClientRequest::default()
+        }
+        .write(&mut head);
+        let request = Request::parse(&head, 16).expect("a request");
+        let Upgrade::WebSocket(upgrade) = request.upgrade() else {
+            panic!("a WebSocket");
+        };
+        let both = Takeover {
+            server: true,
+            client: true,
+        };
+        negotiate(upgrade.extensions(), both).expect("agreed")
+    }
+
+    fn contexts(bytes_max: usize) -> Contexts {
+        let deflate = Deflate {
+            enabled: true,
+            compress_min_bytes: 0,
+            ..Deflate::default()
+        };
+        Contexts::new(&deflate, 1, bytes_max, 0)
+    }
+
+    fn inflate(contexts: &mut Contexts, slot: u32, compressed: &[u8]) -> Vec<u8> {
+        let mut inflater = contexts.take_inflater(slot).expect("it was agreed to");
+        let message = inflater.inflate(compressed, 1_000).expect("it is whole");
+        let message = message.to_vec();
+        contexts.return_inflater(slot, inflater);
+        message
+    }
+
+    /// The client refers to what it sent before the hand-over; we refer to nothing from before.
+    #[test]
+    fn contexts_go_on_in_another_process() {
+        let text = &"to be or not to be, ".repeat(5).into_bytes()[..];
+        let (mut here, mut there) = (contexts(1 << 20), contexts(0));
+        let mut client = Deflater::with_window(6, 15, true);
+        let mut from_server = Inflater::with_takeover(true);
+        let (agreed, refused) = here.reserve(3, agreement());
+        assert_eq!((agreed, refused), (agreement(), 0));
+        let first = client.deflate(text).expect("shorter").to_vec();
+        assert_eq!(inflate(&mut here, 3, &first), text);
+        let mut sent = Vec::new();
+        let mut image = Vec::new();
+        append_message(&mut image, Opcode::Text, false, text, usize::MAX);
+        here.append(&mut sent, 3, &image);
+        let (_, payload, _) = split_frame(&sent).expect("a frame");
+        assert_eq!(from_server.inflate(payload, 1_000), Ok(text));
+
+        let state = here.take_apart(3).expect("it has contexts");
+        here.check_invariants();
+        assert!(here.is_empty() && here.bytes == 0 && here.take_apart(3).is_none());
+        // Also where there is no room for new ones.
+        there.put_together(8, state);
+        there.check_invariants();
+        assert_eq!(there.reserve(9, agreement()).1, 2, "no room for more");
+
+        let second = client.deflate(text).expect("shorter").to_vec();
+        assert!(second.len() < 12, "it refers to the one before");
+        assert_eq!(inflate(&mut there, 8, &second), text);
+        sent.clear();
+        there.append(&mut sent, 8, &image);
+        let (_, payload, _) = split_frame(&sent).expect("a frame");
+        assert!(payload.len() > 12, "it refers to nothing");
+        assert_eq!(from_server.inflate(payload, 1_000), Ok(text));
+        there.release(8);
+        assert!(there.is_empty() && there.bytes == 0);
+    }
+}

@@ -172,6 +172,7 @@ mod tests {
     use roost_net::Chunk;
 
     use super::*;
+    use crate::connections::contexts::tests::agreement;
     use crate::connections::partial::{Decoder, Unread};
     use crate::connections::testing;
     use crate::settings::{SlowConsumer, policy_for_tests};
@@ -190,6 +191,7 @@ mod tests {
         let state = take_apart(&mut here, key).expect("it is there");
         assert_eq!((state.silent_for, state.idle_for), (30, 30));
         assert!(here.get(key).is_none() && here.booked_bytes() == 0);
+        assert!(here.contexts.is_empty(), "its contexts went with it");
         let key = put_together(&mut there, state, Index::NONE);
         there.check_invariants();
 
@@ -202,6 +204,7 @@ mod tests {
         assert!(!conn.flags.has(Flags::OVERDUE));
         assert!(there.deadlines_due() <= conn.deadline);
         let state = take_apart(&mut there, key).expect("it is there");
+        assert!(there.contexts.is_empty() && state.contexts.is_some());
         assert_eq!(state.rest, Some(vec![3; 10]));
         assert_eq!(state.record, Some(vec![4; 20]));
         let Some(Partial::Unread(unread)) = &state.partial else {
@@ -238,8 +241,10 @@ mod tests {
             table,
             inputs,
             outboxes,
+            contexts,
             ..
         } = connections;
+        contexts.put_together(key.slot(), ContextState::of(agreement()));
         let conn = table.get_mut(key).expect("it is there");
         conn.phase = Phase::Open;
         conn.arrival = Arrival::new(3, Index::NONE);
