@@ -635,4 +635,25 @@ mod tests {
         assert_eq!((result, dropped), (Ok(()), 3));
         assert_eq!(read_all(&mut outbox), [0, 1, 100]);
     }
+
+    #[test]
+    fn what_was_dropped_is_told_once() {
+        let mut outbox = Outbox::of(1);
+        outbox.note_dropped(2);
+        outbox.note_dropped(3);
+        assert_eq!(outbox.take_dropped(), 5);
+        assert_eq!(outbox.take_dropped(), 0);
+    }
+
+    #[test]
+    fn holding_a_message_costs_more_than_its_bytes() {
+        let mut outbox = Outbox::of(1);
+        assert_eq!(Held::of(&outbox).queue_bytes(), 0);
+        outbox.push(message(1));
+        outbox.push(message(2));
+        let held = Held::of(&outbox);
+        assert_eq!(held.bytes, 20);
+        assert_eq!(held.queue_bytes(), queue_bytes(2));
+        assert!(held.queue_bytes() >= 2 * WAITING_BYTES as u64);
+    }
 }
