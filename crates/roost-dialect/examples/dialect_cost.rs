@@ -1,6 +1,7 @@
 //! What the dialects cost a message: nanoseconds, the best of several rounds.
 //!
 //! `cargo run --release -p roost-dialect --example dialect_cost`
+#![expect(clippy::disallowed_methods, reason = "it measures time")]
 
 use std::hint::black_box;
 use std::time::Instant;

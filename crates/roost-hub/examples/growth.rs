@@ -2,6 +2,7 @@
 //! a walk through the subscribers costs.
 //!
 //! `cargo run --release -p roost-hub --example growth`
+#![expect(clippy::disallowed_methods, reason = "it measures time")]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

@@ -4,6 +4,7 @@
 //! ```sh
 //! cargo run --release -p roost-wire --example deflate_cost
 //! ```
+#![expect(clippy::disallowed_methods, reason = "it measures time")]
 
 use std::hint::black_box;
 use std::time::Instant;

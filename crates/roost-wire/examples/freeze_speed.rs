@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo run --release -p roost-wire --example freeze_speed
 //! ```
+#![expect(clippy::disallowed_methods, reason = "it measures time")]
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -289,6 +289,7 @@ fn complaints_do_not_grow_with_the_message() {
 /// 4 MiB of what a quadratic parser would choke on. The deadline is far above what a linear one
 /// needs in a debug build on a busy machine (0.1 s each), and far below a quadratic one's hours.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "it compares times")]
 fn work_is_linear() {
     let long = 4 << 20;
     let deadline = Duration::from_secs(20);
@@ -314,6 +315,7 @@ fn work_is_linear() {
 
 /// A session may be allowed a million subscriptions; each must not cost a walk over the others.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "it compares times")]
 fn work_for_a_subscription_does_not_grow_with_their_number() {
     let number_max = 100_000;
     let mut client = Client::open();
