@@ -106,6 +106,7 @@ const UNITS: &[(&str, &str)] = &[
     ("Publishes", "messages"),
     ("Receive", "requests"),
     ("Requests", "requests"),
+    ("Responses", "responses"),
     ("Send", "requests"),
     ("Subscriptions", "subscriptions"),
     ("Text", "messages"),
@@ -171,6 +172,17 @@ counters! {
     http_requests_total,
     /// Those of them that asked for listener.health_path or with OPTIONS, as balancers do.
     health_checks_total,
+    /// Responses with a status of 200 to 399, to plain requests.
+    http_responses_2xx_total,
+    /// Responses with a status of 400 to 499, to plain requests and to handshakes.
+    http_responses_4xx_total,
+    /// Responses with a status of 500 to 599, to plain requests and to handshakes.
+    http_responses_5xx_total,
+    /// Connections closed because no plain request followed for limits.http_keep_alive_timeout.
+    http_keep_alive_timeouts_total,
+    /// Connections cut because their client took nothing of a response stream for
+    /// limits.ping_timeout.
+    http_stream_timeouts_total,
     /// Connections that began with a TLS handshake, on this port without TLS.
     tls_on_plain_total,
     /// Connections that began with a header of the PROXY protocol, which is not expected here.

@@ -10,6 +10,7 @@ mod cost_probe;
 mod costs;
 mod deadlines;
 mod encoding;
+mod exchanges;
 mod handover;
 mod inputs;
 mod outbox;
@@ -31,9 +32,12 @@ pub use costs::ConnCost;
 pub(crate) use costs::{closed_holding, conn_costs};
 pub(crate) use deadlines::{Idle, Slice};
 pub(crate) use encoding::{Codec, Framing};
+pub(crate) use exchanges::Stream;
 pub(crate) use outbox::{BATCH_CHUNKS_MAX, Held};
 pub(crate) use output::Origin;
-pub(crate) use partial::{Challenge, Decoder, Head, Partial, PendingAccept, Unread};
-pub(crate) use state::Connections;
+pub(crate) use partial::{
+    Body, Challenge, Decoder, Head, Partial, PendingAccept, Pipelined, Unread,
+};
+pub(crate) use state::{Connections, Flushed};
 pub(crate) use transport::Opened;
 pub(crate) use writer::{Scratch, Writer, Written};

@@ -5,7 +5,7 @@
 //! of the driver meanwhile, [`Connections`] notes.
 //!
 //! The files that take a `&mut Core` are steps on the way of a message; each calls the ones below it
-//! and none above: [`crate::input`], [`crate::handshake`], [`crate::messages`], [`crate::commands`],
+//! and none above: [`crate::input`], [`crate::requests`], [`crate::handshake`], [`crate::messages`], [`crate::commands`],
 //! [`crate::hub_outputs`], [`crate::dialogue`], [`crate::closing`].
 
 use std::sync::Arc;

@@ -1,15 +1,16 @@
 //! The drain: every connection gets a close frame, slice by slice, and is cut if it stays.
 
 use roost_dialect::dialect::Event;
-use roost_net::{CloseMode, Driver};
+use roost_net::{CloseMode, ConnKey, Driver};
 use roost_wire::CloseCode;
 
 use crate::clock::{NEVER, TICK_MS, ticks};
-use crate::closing::{cut, start_close};
-use crate::connections::{Index, Phase};
+use crate::closing::{cut, linger, start_close};
+use crate::connections::{Index, Partial, Phase};
 use crate::core::Core;
 use crate::dialogue::notify;
 use crate::responses::refuse;
+use crate::streams;
 
 /// How far a drain has come.
 pub(crate) struct Drain {
@@ -74,6 +75,7 @@ impl Drain {
                     cut(core, key, CloseMode::Graceful);
                 }
                 Phase::Handshake | Phase::Joining => refuse(core, key, 503, GOING_DOWN),
+                Phase::Http => end_http(core, key),
                 Phase::Open => {
                     notify(core, key, Event::Draining);
                     start_close(core, key, CloseCode::GOING_AWAY, GOING_DOWN);
@@ -103,6 +105,17 @@ impl Drain {
             }
             self.until = NEVER;
         }
+    }
+}
+
+/// A plain request that is not whole is refused; a connection between two requests is ended.
+fn end_http(core: &mut Core, key: ConnKey) {
+    streams::end(core, key);
+    let conn = core.connections.get(key);
+    let partial = conn.and_then(|conn| core.connections.inputs().get(conn));
+    match partial {
+        None | Some(Partial::Pipelined(_)) => linger(core, key),
+        Some(_) => refuse(core, key, 503, GOING_DOWN),
     }
 }
 

@@ -4,7 +4,7 @@ use roost_dialect::dialect::Event;
 use roost_net::{CloseMode, ConnKey, Driver};
 
 use crate::closing::{close_dropping, cut};
-use crate::connections::{Scratch, Writer, Written};
+use crate::connections::{Flushed, Scratch, Writer, Written};
 use crate::core::Core;
 
 /// Writes what this loop iteration has batched.
@@ -85,9 +85,12 @@ fn tell_dropped(core: &mut Core, key: ConnKey) -> bool {
     true
 }
 
-/// Sends FIN when nothing is left to send; closes when the peer has sent its own.
+/// Sends FIN when nothing is left to send; closes when the peer has sent its own. Or goes on with the
+/// requests that wait for that.
 fn end_if_flushed(core: &mut Core, key: ConnKey) {
-    if core.connections.fin_if_flushed(key) {
-        cut(core, key, CloseMode::Graceful);
+    match core.connections.after_flush(key) {
+        Flushed::Nothing => {}
+        Flushed::Close => cut(core, key, CloseMode::Graceful),
+        Flushed::ReadOn => core.channels.unpark(key), // in the next loop iteration
     }
 }

@@ -1,22 +1,20 @@
-//! From accept to the open WebSocket: the request's head, routes, the 101, and refusals.
+//! From a correct request to the open WebSocket: routes, the 101, and refusals.
 
 use roost_dialect::dialect::Accept;
 use roost_dialect::{DialectKind, Form};
 use roost_hub::Subscriber;
-use roost_net::{CloseMode, ConnKey};
+use roost_net::ConnKey;
 use roost_wire::deflate::{Agreement, negotiate};
-use roost_wire::handshake::{
-    HandshakeError, HeadScanner, OtherProtocol, Request, Upgrade, WebSocketRequest, write_accept,
-};
-use roost_wire::hixie::{self, CHALLENGE_BYTES, EarlyRequest};
+use roost_wire::handshake::{Request, WebSocketRequest, write_accept};
+use roost_wire::hixie::{CHALLENGE_BYTES, EarlyRequest};
 use tracing::debug;
 
-use crate::closing::{cut, fail};
-use crate::connections::{Challenge, Flags, Framing, Head, Index, Partial, PendingAccept, Phase};
+use crate::closing::fail;
+use crate::connections::{Challenge, Flags, Framing, Partial, PendingAccept, Phase};
 use crate::core::Core;
+use crate::memory::append;
 use crate::messages::handle_frame_bytes;
-use crate::plain::handle_plain;
-use crate::responses::{NOT_FOUND, Response, refuse, refuse_handshake, respond};
+use crate::responses::{NOT_FOUND, refuse};
 use crate::settings::{Publish, Subscribe};
 
 /// A correct request for a WebSocket, of any age.
@@ -65,100 +63,22 @@ impl<'r> UpgradeRequest<'r> {
     }
 }
 
-/// Bytes of a connection that has not finished its head.
-pub(crate) fn handle_head_bytes(core: &mut Core, key: ConnKey, bytes: &mut [u8]) {
-    let (mut scanner, mut stored) = match core.connections.take_partial(key.slot()) {
-        Some(Partial::Head(head)) => (head.scanner, head.bytes),
-        Some(Partial::Challenge(mut head)) => {
-            let copied = append(&mut head.bytes, bytes);
-            core.connections.work(key.slot(), copied);
-            let (head, rest) = head.bytes.split_at_mut(head.head_len);
-            return handle_head(core, key, head, rest);
-        }
-        Some(
-            Partial::PendingAccept(_)
-            | Partial::Frames(_)
-            | Partial::EarlyFrames(_)
-            | Partial::Unread(_),
-        )
-        | None => Default::default(),
-    };
-    let steps = scanner.steps();
-    if stored.is_empty() {
-        if let Some(other) = OtherProtocol::detect(bytes) {
-            return refuse_other(core, key, other);
-        }
-        // The usual case: the whole head in one piece, parsed where it lies.
-        let end = scanner.scan(bytes);
-        core.connections.work(key.slot(), scanner.steps() - steps);
-        match end {
-            Some(head_len) => {
-                let (head, rest) = bytes.split_at_mut(head_len);
-                handle_head(core, key, head, rest);
-            }
-            None => keep_head(core, key, scanner, bytes.to_vec()),
-        }
-        return;
-    }
-    let was_long = stored.len() >= OtherProtocol::BYTES_MAX;
-    let copied = append(&mut stored, bytes);
-    if !was_long && let Some(other) = OtherProtocol::detect(&stored) {
-        return refuse_other(core, key, other);
-    }
-    let end = scanner.scan(&stored);
-    let scanned = scanner.steps() - steps;
-    core.connections.work(key.slot(), copied + scanned);
-    match end {
-        Some(head_len) => {
-            let (head, rest) = stored.split_at_mut(head_len);
-            handle_head(core, key, head, rest);
-        }
-        None => keep_head(core, key, scanner, stored),
-    }
-}
-
-fn keep_head(core: &mut Core, key: ConnKey, scanner: HeadScanner, bytes: Vec<u8>) {
-    if bytes.len() > core.settings.limits.handshake_bytes_max {
-        refuse_handshake(core, key, HandshakeError::HeadTooLong);
-    } else {
-        core.connections
-            .keep_partial(key.slot(), Partial::Head(Head { scanner, bytes }));
-    }
-}
-
-fn handle_head(core: &mut Core, key: ConnKey, head: &[u8], rest: &mut [u8]) {
-    core.connections.work(key.slot(), head.len() as u64);
-    let limits = &core.settings.limits;
-    if head.len() > limits.handshake_bytes_max {
-        return refuse_handshake(core, key, HandshakeError::HeadTooLong);
-    }
-    let request = match Request::parse(head, limits.handshake_headers_max as usize) {
-        Ok(request) => request,
-        Err(error) => return refuse_handshake(core, key, error),
-    };
-    if core.listener(key).early_framings
-        && let Some(early) = hixie::detect(&request)
-    {
-        return match early {
-            Ok(early) => handle_early_request(core, key, &request, early, head, rest),
-            Err(error) => refuse_handshake(core, key, error),
-        };
-    }
-    match request.upgrade() {
-        Upgrade::Plain => handle_plain(core, key, &request),
-        Upgrade::Refused(error) => refuse_handshake(core, key, error),
-        Upgrade::WebSocket(websocket) => {
-            let takeover = core.connections.wanted_takeover();
-            let agreement =
-                takeover.and_then(|takeover| negotiate(websocket.extensions(), takeover));
-            let hello = UpgradeRequest::Rfc6455(websocket);
-            handle_hello(core, key, request.path(), &hello, agreement, rest);
-        }
-    }
+/// A correct request for a WebSocket.
+pub(crate) fn handle_upgrade(
+    core: &mut Core,
+    key: ConnKey,
+    websocket: WebSocketRequest<'_>,
+    rest: &mut [u8],
+) {
+    let takeover = core.connections.wanted_takeover();
+    let agreement = takeover.and_then(|takeover| negotiate(websocket.extensions(), takeover));
+    let path = websocket.request().path();
+    let hello = UpgradeRequest::Rfc6455(websocket);
+    handle_hello(core, key, path, &hello, agreement, rest);
 }
 
 /// A request in one of the drafts before RFC 6455, maybe with its challenge behind it.
-fn handle_early_request(
+pub(crate) fn handle_early_request(
     core: &mut Core,
     key: ConnKey,
     request: &Request<'_>,
@@ -335,45 +255,4 @@ pub(crate) fn handle_early_bytes(core: &mut Core, key: ConnKey, bytes: &[u8]) {
 fn open(core: &mut Core, key: ConnKey, answer: &[u8], dialect: DialectKind, framing: Framing) {
     debug!(connection = %core.id(key), dialect = dialect.name(), ?framing, "open");
     core.connections.open(key, answer, dialect, framing);
-}
-
-/// The first bytes are another protocol's. Its client gets a line of HTTP all the same: most
-/// show it, or say of it what they say of plain HTTP (Go: "server gave HTTP response to HTTPS
-/// client"; OpenSSL: "wrong version number").
-fn refuse_other(core: &mut Core, key: ConnKey, other: OtherProtocol) {
-    debug!(connection = %core.id(key), protocol = other.name(), "another protocol than HTTP");
-    match other {
-        OtherProtocol::Tls => core.counters.tls_on_plain_total.inc(),
-        OtherProtocol::Proxy => core.counters.proxy_header_unexpected_total.inc(),
-        OtherProtocol::Http2 | OtherProtocol::Ssh | OtherProtocol::Unknown => {
-            core.counters.other_protocol_total.inc();
-        }
-    }
-    let body = format!("{}\n", other.reason());
-    respond(core, key, &Response::text(other.status(), body.as_bytes()));
-}
-
-/// The head has not come in time.
-pub(crate) fn on_handshake_timeout(core: &mut Core, key: ConnKey) {
-    core.counters.handshake_timeouts_total.inc();
-    let conn = core.connections.get(key);
-    if conn.is_some_and(|conn| conn.partial == Index::NONE) {
-        // Nothing came at all: no answer is awaited.
-        cut(core, key, CloseMode::Abort);
-    } else {
-        refuse(
-            core,
-            key,
-            408,
-            "The request's head did not come whole in the time that this server gives it.",
-        );
-    }
-}
-
-/// Appends; returns how many bytes that copied.
-fn append(to: &mut Vec<u8>, bytes: &[u8]) -> u64 {
-    let (len, capacity) = (to.len(), to.capacity());
-    to.extend_from_slice(bytes);
-    let moved = if to.capacity() > capacity { len } else { 0 };
-    (moved + bytes.len()) as u64
 }

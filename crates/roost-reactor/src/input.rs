@@ -9,8 +9,9 @@ use crate::closing::{cut, linger};
 use crate::connections::{Arrival, Flags, Opened, Partial, Phase};
 use crate::core::Core;
 use crate::governor::Refused;
-use crate::handshake::{handle_early_bytes, handle_head_bytes};
+use crate::handshake::handle_early_bytes;
 use crate::messages::{apply_pending, handle_frame_bytes, handle_unread};
+use crate::requests::{handle_pipelined, handle_request_bytes};
 
 /// A connection has come, by the listener of that number. `Err` says why it is refused.
 pub(crate) fn handle_accepted(
@@ -64,7 +65,7 @@ pub(crate) fn handle_bytes(core: &mut Core, key: ConnKey, lease: &mut [u8]) {
 fn handle_plaintext(core: &mut Core, key: ConnKey, phase: Phase, bytes: &mut [u8]) {
     match phase {
         Phase::Open | Phase::Closing => handle_frame_bytes(core, key, bytes),
-        Phase::Handshake => handle_head_bytes(core, key, bytes),
+        Phase::Handshake | Phase::Http => handle_request_bytes(core, key, bytes),
         Phase::Joining => handle_early_bytes(core, key, bytes),
         Phase::Lingering | Phase::Closed => {}
     }
@@ -132,9 +133,19 @@ pub(crate) fn handle_read_closed(core: &mut Core, key: ConnKey) {
     }
     if flags.has(Flags::FIN_SENT) {
         cut(core, key, CloseMode::Graceful);
-    } else if phase < Phase::Lingering {
+    } else if phase < Phase::Lingering && !has_requests_waiting(core, key) {
         linger(core, key); // what is queued still goes out, then our FIN
     }
+}
+
+/// Whether a connection has sent requests that are still to be answered, and whose answers it may be
+/// waiting for though it sends no more. A stream ends when its client does.
+fn has_requests_waiting(core: &Core, key: ConnKey) -> bool {
+    core.connections.get(key).is_some_and(|conn| {
+        let partial = core.connections.inputs().get(conn);
+        let stream = core.connections.exchanges().get(key.slot()).stream;
+        matches!(partial, Some(Partial::Pipelined(_))) && stream.is_none()
+    })
 }
 
 /// Reads those paused publishers again that can be.
@@ -151,7 +162,8 @@ pub(crate) fn read_paused(core: &mut Core) {
     }
 }
 
-/// Handles what a paused publisher has sent, and reads from it, unless that pauses it again.
+/// Handles what a paused publisher, or one whose answers have gone, has sent, and reads from it,
+/// unless that pauses it again.
 fn read_again(core: &mut Core, key: ConnKey) {
     let Some(conn) = core.connections.get_mut(key) else {
         return;
@@ -161,6 +173,10 @@ fn read_again(core: &mut Core, key: ConnKey) {
     }
     match core.connections.take_partial(key.slot()) {
         Some(Partial::Unread(unread)) => handle_unread(core, key, *unread),
+        Some(Partial::Pipelined(pipelined)) => {
+            handle_pipelined(core, key, *pipelined);
+            apply_pending(core);
+        }
         Some(other) => core.connections.keep_partial(key.slot(), other),
         None => {}
     }

@@ -17,7 +17,7 @@
 //! | step | file |
 //! |---|---|
 //! | what the driver reports, by the connection's phase | `input.rs` |
-//! | the request's head, the 101, refusals | `handshake.rs`, `plain.rs`, `responses.rs` |
+//! | requests; the 101; pages, refusals and response streams | `requests.rs`, `handshake.rs`, `plain.rs`, `responses.rs`, `streams.rs` |
 //! | messages out of bytes | `messages.rs` |
 //! | what dialects command | `commands.rs` |
 //! | what the hub says, and what dialects are notified of | `hub_outputs.rs`, `dialogue.rs`, `sessions.rs` |
@@ -62,11 +62,13 @@ mod peer_message;
 mod peer_messages;
 mod plain;
 mod reactor;
+mod requests;
 mod responses;
 mod server;
 mod sessions;
 mod settings;
 mod shared;
+mod streams;
 mod timeouts;
 
 pub use channels::LINK_BYTES_MAX;

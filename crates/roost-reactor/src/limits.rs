@@ -55,7 +55,10 @@ fn close_holder<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
     // A close frame would wait behind the batch in flight, and that is what must go.
     let much_in_flight =
         conn.flags.has(Flags::IN_FLIGHT) && driver.pinned_bytes(key) > IN_FLIGHT_LEFT_MAX;
-    if much_in_flight || conn.phase > Phase::Open {
+    // Nor is there a place in an HTTP response that is half sent.
+    let is_being_answered = conn.phase == Phase::Http
+        && (core.connections.has_outbox(key) || conn.flags.has(Flags::IN_FLIGHT));
+    if much_in_flight || conn.phase > Phase::Open || is_being_answered {
         return cut(core, key, CloseMode::Abort);
     }
     if conn.phase < Phase::Open {

@@ -1,4 +1,4 @@
-//! Frees memory that tables and queues no longer need.
+//! Memory that grows with its cost counted, and is freed where tables and queues no longer need it.
 
 use std::collections::VecDeque;
 
@@ -29,6 +29,14 @@ pub(crate) fn drop_empty_queue<T>(queue: &mut VecDeque<T>) -> usize {
         *queue = VecDeque::new();
     }
     (before - queue.capacity()) * size_of::<T>()
+}
+
+/// Appends; returns how many bytes that copied.
+pub(crate) fn append(to: &mut Vec<u8>, bytes: &[u8]) -> u64 {
+    let (len, capacity) = (to.len(), to.capacity());
+    to.extend_from_slice(bytes);
+    let moved = if to.capacity() > capacity { len } else { 0 };
+    (moved + bytes.len()) as u64
 }
 
 /// Room for so many is not worth giving back.

@@ -34,9 +34,14 @@ pub(crate) fn handle_frame_bytes(core: &mut Core, key: ConnKey, bytes: &mut [u8]
         }
         Some(Partial::Frames(inbound)) => Decoder::Frames(*inbound),
         Some(Partial::EarlyFrames(inbound)) => Decoder::EarlyFrames(*inbound),
-        Some(Partial::Head(_) | Partial::Challenge(_) | Partial::PendingAccept(_)) | None => {
-            Decoder::new(framing)
-        }
+        Some(
+            Partial::Head(_)
+            | Partial::Challenge(_)
+            | Partial::Body(_)
+            | Partial::Pipelined(_)
+            | Partial::PendingAccept(_),
+        )
+        | None => Decoder::new(framing),
     };
     if is_paused {
         // They were on their way when the driver was asked to pause.

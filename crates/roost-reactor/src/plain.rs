@@ -1,18 +1,31 @@
 //! Requests that want no WebSocket: pages, and what load balancers ask.
 
+#[cfg(test)]
+mod test_handler;
+
 use roost_dialect::dialect::Accept;
 use roost_net::ConnKey;
 use roost_wire::handshake::{HandshakeError, Request};
 
 use crate::core::Core;
-use crate::responses::{NOT_FOUND, Response, TEXT, refuse, refuse_handshake, respond};
+use crate::responses::{Asked, NOT_FOUND, Response, TEXT, answer, answer_error, answer_refused};
 
-/// A request that wants no WebSocket.
-pub(crate) fn handle_plain(core: &mut Core, key: ConnKey, request: &Request<'_>) {
-    core.counters.http_requests_total.inc();
+/// Answers a request that wants no WebSocket. `body` is there where [`wants_body`] said so.
+pub(crate) fn handle_plain(
+    core: &mut Core,
+    key: ConnKey,
+    request: &Request<'_>,
+    asked: Asked,
+    body: Option<&[u8]>,
+) {
+    #[cfg(test)]
+    if wants_body(request) {
+        return test_handler::handle(core, key, request, asked, body.unwrap_or_default());
+    }
+    debug_assert_eq!(body, None, "no path wants one");
     let path = request.path();
     if request.method() == "OPTIONS" || path == core.listener(key).health_path {
-        return handle_health_check(core, key, request.method());
+        return handle_health_check(core, key, request.method(), asked);
     }
     let settings = core.settings.clone();
     let listener = core.listener_number(key);
@@ -20,14 +33,13 @@ pub(crate) fn handle_plain(core: &mut Core, key: ConnKey, request: &Request<'_>)
     let page = pages.iter().find(|page| page.path == path);
     let offer = settings.offer(path, &[]);
     let accept = settings.accept(listener, &offer).map(|(_, accept)| accept);
-    let head_only = match request.method() {
-        "GET" => false,
-        "HEAD" => true,
+    match request.method() {
+        "GET" | "HEAD" => {}
         _ if page.is_none() && path != "/" && accept.is_none() => {
-            return refuse(core, key, 404, NOT_FOUND);
+            return answer_refused(core, key, asked, 404, NOT_FOUND);
         }
-        _ => return refuse_handshake(core, key, HandshakeError::Method),
-    };
+        _ => return answer_error(core, key, asked, HandshakeError::Method),
+    }
     if let Some(page) = page {
         let response = Response {
             status: 200,
@@ -38,9 +50,8 @@ pub(crate) fn handle_plain(core: &mut Core, key: ConnKey, request: &Request<'_>)
                 ("Content-Security-Policy", page.content_security_policy),
             ],
             body: page.body,
-            head_only,
         };
-        return respond(core, key, &response);
+        return answer(core, key, asked, &response);
     }
     match accept {
         None | Some(Accept::NotMine) if path == "/" => {
@@ -51,34 +62,42 @@ pub(crate) fn handle_plain(core: &mut Core, key: ConnKey, request: &Request<'_>)
             };
             let response = Response {
                 headers: NO_STORE,
-                head_only,
                 ..Response::text(status, body)
             };
-            respond(core, key, &response);
+            answer(core, key, asked, &response);
         }
-        None | Some(Accept::NotMine) => refuse(core, key, 404, NOT_FOUND),
-        Some(Accept::Refused(reason)) => refuse(core, key, 400, &reason),
+        None | Some(Accept::NotMine) => answer_refused(core, key, asked, 404, NOT_FOUND),
+        Some(Accept::Refused(reason)) => answer_refused(core, key, asked, 400, &reason),
         Some(Accept::Open { .. } | Accept::OpenAndClose(..)) => {
             core.counters.handshakes_refused_total.inc();
             let response = Response {
                 // RFC 9110 §15.5.22: 426 names the protocol to upgrade to; §7.8: Connection names it.
                 headers: HandshakeError::VersionUnsupported.extra_headers(),
-                head_only,
                 ..Response::text(426, UPGRADE_REQUIRED)
             };
-            respond(core, key, &response);
+            answer(core, key, asked, &response);
         }
+    }
+}
+
+/// Whether the body of a request is to be kept for [`handle_plain`]; otherwise it is read and dropped.
+pub(crate) fn wants_body(request: &Request<'_>) -> bool {
+    #[cfg(test)]
+    return request.path().starts_with(test_handler::PREFIX);
+    #[cfg(not(test))]
+    {
+        let _ = request; // no path does yet
+        false
     }
 }
 
 /// A balancer asks whether to send clients here: on the health path, or with OPTIONS on any. While
 /// draining it is refused, if its request came before the port was closed.
-fn handle_health_check(core: &mut Core, key: ConnKey, method: &str) {
-    let (head_only, body): (_, &[u8]) = match method {
-        "GET" => (false, b"ok\n"),
-        "HEAD" => (true, b"ok\n"),
-        "OPTIONS" => (false, b""),
-        _ => return refuse_handshake(core, key, HandshakeError::Method),
+fn handle_health_check(core: &mut Core, key: ConnKey, method: &str, asked: Asked) {
+    let body: &[u8] = match method {
+        "GET" | "HEAD" => b"ok\n",
+        "OPTIONS" => b"",
+        _ => return answer_error(core, key, asked, HandshakeError::Method),
     };
     core.counters.health_checks_total.inc();
     let (status, body) = match core.is_draining {
@@ -95,9 +114,8 @@ fn handle_health_check(core: &mut Core, key: ConnKey, method: &str) {
         content_type: TEXT,
         headers,
         body,
-        head_only,
     };
-    respond(core, key, &response);
+    answer(core, key, asked, &response);
 }
 
 const NO_STORE: &[(&str, &str)] = &[("Cache-Control", "no-store")];

@@ -5,11 +5,17 @@ mod backpressure_tests;
 #[cfg(test)]
 mod core_tests;
 #[cfg(test)]
+mod http_tests;
+#[cfg(test)]
+mod http_world;
+#[cfg(test)]
 mod listener_tests;
 #[cfg(test)]
 mod pauses;
 #[cfg(test)]
 mod stages_tests;
+#[cfg(test)]
+mod stream_tests;
 #[cfg(test)]
 mod trim_tests;
 

@@ -3,11 +3,12 @@
 use roost_net::{CloseMode, ConnKey, Driver};
 use roost_wire::CloseCode;
 
-use crate::closing::{cut, start_close};
-use crate::connections::{Idle, Phase, Slice};
+use crate::closing::{cut, linger, start_close};
+use crate::connections::{Idle, Partial, Phase, Slice};
 use crate::core::Core;
-use crate::handshake::on_handshake_timeout;
 use crate::messages::apply_pending;
+use crate::requests::on_request_timeout;
+use crate::streams;
 
 /// Looks at the next slice of the table, if it is time.
 pub(crate) fn keep_deadlines<D: Driver>(core: &mut Core, driver: &D) {
@@ -38,9 +39,10 @@ fn on_deadline<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
     match phase {
         Phase::Handshake => {
             if connections.is_silent(driver, key, handshake_timeout_ms) {
-                on_handshake_timeout(core, key);
+                on_request_timeout(core, key);
             }
         }
+        Phase::Http => check_http(core, driver, key),
         // Its request is whole; the channel's home, another reactor, has not answered.
         Phase::Joining => connections.set_deadline(key.slot(), handshake_timeout_ms),
         Phase::Open => check_open(core, driver, key),
@@ -51,6 +53,37 @@ fn on_deadline<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
             }
         }
         Phase::Closed => {}
+    }
+}
+
+/// A connection that speaks plain HTTP may have been sending a request for too long, or none.
+fn check_http<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
+    if core
+        .connections
+        .exchanges()
+        .get(key.slot())
+        .stream
+        .is_some()
+    {
+        return streams::check(core, driver, key);
+    }
+    let limits = &core.settings.limits;
+    let keep_alive_ms = limits.http_keep_alive_timeout_ms;
+    let handshake_timeout_ms = limits.handshake_timeout_ms;
+    let connections = &mut core.connections;
+    let conn = connections.get(key);
+    match conn.and_then(|conn| connections.inputs().get(conn)) {
+        None | Some(Partial::Pipelined(_)) => {
+            if connections.is_silent(driver, key, keep_alive_ms) {
+                core.counters.http_keep_alive_timeouts_total.inc();
+                linger(core, key);
+            }
+        }
+        Some(_) => {
+            if connections.is_silent(driver, key, handshake_timeout_ms) {
+                on_request_timeout(core, key);
+            }
+        }
     }
 }
 

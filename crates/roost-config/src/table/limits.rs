@@ -12,18 +12,29 @@ section! {
     /// connections wait in the backlog.
     handshakes_in_flight_max: u32 = 1024, Count(1..=1_000_000), Live, "4096";
     /// From accept, not from the first byte, to the end of the request's head. Then the connection is
-    /// closed and counted in `handshake_timeouts_total`.
+    /// closed and counted in `handshake_timeouts_total`. A body has as long again, and so has each
+    /// further request of a connection, from its first byte.
     handshake_timeout_ms: u32 = 10_000, time(100..=HOUR), NewConnections, r#""5s""#;
     /// The request's head. Above it the answer is 431.
     handshake_bytes_max: usize = 8 * KIB, Size(256..=MIB), NewConnections, r#""16KiB""#;
     /// Header lines in that head, repeated names counted each time. Above it the answer is 431.
     handshake_headers_max: u32 = 64, Count(8..=1024), NewConnections, "100";
+    /// How long a connection is kept for the next plain HTTP request, which may also ask for a
+    /// WebSocket; then it is closed and counted in `http_keep_alive_timeouts_total`. Let it be longer
+    /// than a proxy in front keeps its connections (nginx and the cloud's balancers: one minute), or
+    /// the proxy may send a request on one that is just being closed. `"0s"`: each response ends its
+    /// connection.
+    http_keep_alive_timeout_ms: u32 = 75_000, time_or_zero(SECOND..=HOUR), Live, r#""5s""#;
+    /// Plain HTTP requests answered on one connection; behind the last the connection is closed, so
+    /// that clients are spread anew over reactors and servers now and then. 1: each response ends its
+    /// connection.
+    http_requests_per_connection_max: u32 = 1000, Count(1..=1_000_000_000), Live, "100";
     /// Connections from one IP address, per reactor; 0 is no limit. A new connection above it is
     /// reset and counted in `refused_per_address_total`. Behind a proxy every client has the
     /// proxy's address: leave it 0 there, and let the proxy count.
     connections_per_address_max: u32 = 0, Count(0..=100_000_000), Live, "100";
     /// A message from a client, all its frames together. Above it close code 1009, before the bytes
-    /// are stored.
+    /// are stored. Also the body of a plain HTTP request, which is answered with 413 above it.
     message_bytes_max: usize = MIB, Size(125..=GIB), NewConnections, r#""256KiB""#;
     /// One frame's payload; it cannot be more than `message_bytes_max`. Above it close code 1009, as
     /// soon as the frame's header is read.

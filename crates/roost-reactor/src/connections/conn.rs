@@ -41,8 +41,11 @@ const _: () = assert!(size_of::<Conn>() <= 48);
 /// Where a connection is in its life. It only ever moves down this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
-    /// The request's head is awaited.
+    /// The first request's head is awaited.
     Handshake,
+    /// A plain HTTP request has come: it is being answered, or the next one is awaited, which may ask
+    /// for a WebSocket. What more is kept of it stands in [`super::exchanges`].
+    Http,
     /// The head was good; the channel's home is asked before the 101 goes out.
     Joining,
     /// The WebSocket is open.
@@ -116,12 +119,14 @@ impl Flags {
     pub(crate) const NONE: Flags = Flags(0);
     /// A batch is with the driver; what comes now goes to the outbox.
     pub(crate) const IN_FLIGHT: Flags = Flags(1);
-    /// A ping was sent and no byte has come since.
+    /// A ping was sent and no byte has come since. Of a response stream: some of it waits, and its
+    /// client is to take some.
     pub(crate) const PING_SENT: Flags = Flags(1 << 1);
     /// The driver was asked to stop reading.
     pub(crate) const PAUSED: Flags = Flags(1 << 2);
-    /// FIN follows what is queued.
-    pub(crate) const FIN_AFTER: Flags = Flags(1 << 3);
+    /// Something follows when all that is queued has gone: in [`Phase::Http`] the next request is
+    /// handled, later FIN is sent.
+    pub(crate) const FLUSH_AWAITED: Flags = Flags(1 << 3);
     /// FIN was asked for.
     pub(crate) const FIN_SENT: Flags = Flags(1 << 4);
     /// The peer's FIN has come.

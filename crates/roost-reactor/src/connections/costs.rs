@@ -53,6 +53,8 @@ fn conn_cost_of<D: Driver>(
     }
     let entry = connections.cost_probe.entry(key.slot());
     let outbox = connections.outboxes.held_by(conn).cost;
+    let is_answered =
+        conn.phase == Phase::Http && connections.exchanges.get(key.slot()).stream.is_none();
     Some(ConnCost {
         key,
         received_bytes: entry.received_bytes,
@@ -60,6 +62,6 @@ fn conn_cost_of<D: Driver>(
         steps: entry.steps,
         input_bytes: connections.inputs.bytes_of(key.slot(), conn) as u64,
         output_bytes: outbox + driver.unsent_bytes(key) as u64,
-        hears_itself_only: conn.dialect.sends_back(),
+        hears_itself_only: conn.dialect.sends_back() || is_answered,
     })
 }

@@ -190,7 +190,7 @@ impl Deadlines {
 
     /// A ping was sent, or the peer takes of what stands before it: the time to answer begins.
     pub(super) fn arm_pong_timeout(&mut self, conn: &mut Conn) {
-        if conn.phase == Phase::Open {
+        if matches!(conn.phase, Phase::Open | Phase::Http) {
             // Not the end of the idle time, if that comes first: what is over then must be known.
             self.set(conn, self.settings.limits.ping_timeout_ms.max(1));
         }

@@ -18,6 +18,7 @@ use roost_net::ConnKey;
 use super::conn::{Arrival, Conn, Flags, Index, Phase};
 use super::contexts::ContextState;
 use super::encoding::Framing;
+use super::exchanges::Exchange;
 use super::outbox::OutboxState;
 use super::partial::Partial;
 use super::state::Connections;
@@ -44,6 +45,7 @@ pub(crate) struct ConnState {
     pub(crate) record: Option<Vec<u8>>,
     pub(crate) outbox: Option<OutboxState>,
     pub(crate) contexts: Option<ContextState>,
+    pub(crate) exchange: Option<Exchange>,
 }
 
 /// Takes a connection apart, whose slot is free behind it. Its session stays with its dialect. `None`
@@ -55,6 +57,7 @@ pub(crate) fn take_apart(connections: &mut Connections, key: ConnKey) -> Option<
         inputs,
         outboxes,
         contexts,
+        exchanges,
         ..
     } = connections;
     let slot = key.slot();
@@ -64,6 +67,7 @@ pub(crate) fn take_apart(connections: &mut Connections, key: ConnKey) -> Option<
     let partial = inputs.take(conn);
     let outbox = outboxes.take(conn).map(OutboxState::from);
     let contexts = contexts.take_apart(slot);
+    let exchange = exchanges.take(slot);
     let Conn {
         deadline,
         last_seen,
@@ -96,6 +100,7 @@ pub(crate) fn take_apart(connections: &mut Connections, key: ConnKey) -> Option<
         record,
         outbox,
         contexts,
+        exchange,
     })
 }
 
@@ -120,6 +125,7 @@ pub(crate) fn put_together(
         record,
         outbox,
         contexts: context_state,
+        exchange,
     } = state;
     let now = connections.clock().now;
     let key = connections.table.insert(Conn {
@@ -141,6 +147,7 @@ pub(crate) fn put_together(
         table,
         inputs,
         outboxes,
+        exchanges,
         deadlines,
         contexts,
         ..
@@ -162,6 +169,9 @@ pub(crate) fn put_together(
         }
         if let Some(state) = context_state {
             contexts.put_together(slot, state);
+        }
+        if let Some(exchange) = exchange {
+            exchanges.insert(slot, exchange);
         }
     }
     key
@@ -207,6 +217,9 @@ mod tests {
         assert!(there.contexts.is_empty() && state.contexts.is_some());
         assert_eq!(state.rest, Some(vec![3; 10]));
         assert_eq!(state.record, Some(vec![4; 20]));
+        let exchange = state.exchange.expect("it is carried");
+        assert_eq!(exchange.answered, 2);
+        assert_eq!(there.exchanges().get(key.slot()), Exchange::default());
         let Some(Partial::Unread(unread)) = &state.partial else {
             panic!("what a paused publisher has sent");
         };
@@ -242,9 +255,15 @@ mod tests {
             inputs,
             outboxes,
             contexts,
+            exchanges,
             ..
         } = connections;
         contexts.put_together(key.slot(), ContextState::of(agreement()));
+        let exchange = Exchange {
+            answered: 2,
+            stream: None,
+        };
+        exchanges.insert(key.slot(), exchange);
         let conn = table.get_mut(key).expect("it is there");
         conn.phase = Phase::Open;
         conn.arrival = Arrival::new(3, Index::NONE);

@@ -2,6 +2,7 @@
 
 use roost_dialect::DialectKind;
 use roost_wire::handshake::HeadScanner;
+use roost_wire::http::BodyDecoder;
 use roost_wire::{Inbound, Role, hixie};
 
 use super::encoding::Framing;
@@ -12,6 +13,10 @@ pub(crate) enum Partial {
     Head(Head),
     /// The same, of draft 76, whose last eight bytes are missing.
     Challenge(Box<Challenge>),
+    /// A plain request whose body is not whole.
+    Body(Box<Body>),
+    /// Requests behind one that is being answered.
+    Pipelined(Box<Pipelined>),
     /// A good handshake that waits for its channel's home.
     PendingAccept(Box<PendingAccept>),
     /// Part of a frame or message.
@@ -32,6 +37,22 @@ pub(crate) struct Head {
 pub(crate) struct Challenge {
     pub(crate) bytes: Vec<u8>,
     pub(crate) head_len: usize,
+}
+
+/// A plain request whose body is not whole.
+pub(crate) struct Body {
+    /// The request's head, which is parsed again when the body is whole.
+    pub(crate) head: Vec<u8>,
+    pub(crate) decoder: BodyDecoder,
+    /// What has come of the body, where it is wanted.
+    pub(crate) bytes: Option<Vec<u8>>,
+}
+
+/// Requests that wait until one before them is answered and the answer has gone.
+pub(crate) struct Pipelined {
+    pub(crate) bytes: Vec<u8>,
+    /// Of which so many have been handled.
+    pub(crate) start: usize,
 }
 
 /// A good handshake whose 101 waits until the channel's home knows of the subscription, so that
@@ -66,6 +87,11 @@ impl Partial {
         match self {
             Partial::Head(Head { scanner: _, bytes }) => size_of::<Head>() + bytes.capacity(),
             Partial::Challenge(challenge) => size_of::<Challenge>() + challenge.bytes.capacity(),
+            Partial::Body(body) => {
+                let bytes = body.bytes.as_ref().map_or(0, Vec::capacity);
+                size_of::<Body>() + body.head.capacity() + bytes
+            }
+            Partial::Pipelined(pipelined) => size_of::<Pipelined>() + pipelined.bytes.capacity(),
             Partial::PendingAccept(pending) => {
                 size_of::<PendingAccept>() + pending.answer.capacity() + pending.rest.capacity()
             }
@@ -100,6 +126,17 @@ impl Decoder {
             Decoder::Frames(inbound) => inbound.pinned_bytes(),
             Decoder::EarlyFrames(inbound) => inbound.pinned_bytes(),
         }
+    }
+}
+
+impl Pipelined {
+    /// More, which was on its way when the driver was asked to pause. Returns how many bytes that
+    /// copied.
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> u64 {
+        self.bytes.drain(..std::mem::take(&mut self.start));
+        self.bytes.reserve_exact(bytes.len());
+        self.bytes.extend_from_slice(bytes);
+        self.bytes.len() as u64
     }
 }
 

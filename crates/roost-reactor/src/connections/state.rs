@@ -15,9 +15,11 @@ use super::contexts::Contexts;
 use super::cost_probe::CostProbe;
 use super::deadlines::{Deadlines, Idle, Slice};
 use super::encoding::{Codec, Framing, append_close_to};
+use super::exchanges::{Exchanges, Stream};
 use super::inputs::Inputs;
 use super::outboxes::Outboxes;
 use super::output::PendingOutput;
+use super::partial::{Partial, Pipelined};
 use super::table::Table;
 use super::transport::{Opened, Transports};
 use crate::clock::{Clock, NEVER};
@@ -42,6 +44,8 @@ pub(crate) struct Connections {
     pub(super) contexts: Contexts,
     /// Keys and counters, only for those whose transport is not plain.
     pub(super) transports: Transports,
+    /// What plain HTTP keeps, only for those that speak it.
+    pub(super) exchanges: Exchanges,
     pub(super) deadlines: Deadlines,
     /// What the driver shall do when it has its lease back; reused.
     driver_ops: Vec<DriverOp>,
@@ -49,6 +53,18 @@ pub(crate) struct Connections {
     pub(super) output_bytes_total: u64,
     /// For tests: what each connection has sent, and what work that made.
     pub(super) cost_probe: CostProbe,
+}
+
+/// What follows when all that was queued for a connection has gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Flushed {
+    /// Nothing, or not yet.
+    Nothing,
+    /// The peer has sent its FIN: the connection is to be closed.
+    Close,
+    /// The requests that wait behind what was answered are to be handled.
+    ReadOn,
 }
 
 /// Something for the driver.
@@ -92,6 +108,7 @@ impl Connections {
             outboxes: Outboxes::default(),
             output: PendingOutput::new(),
             transports: Transports::default(),
+            exchanges: Exchanges::default(),
             deadlines: Deadlines::new(settings.clone()),
             driver_ops: Vec::new(),
             output_bytes_total: 0,
@@ -244,6 +261,7 @@ impl Connections {
         self.counters.handshakes_accepted_total.inc();
         self.counters.websockets_open.inc();
         self.end_handshake(key.slot());
+        self.exchanges.release(key.slot());
         let Some(conn) = self.table.get_mut(key) else {
             return;
         };
@@ -255,6 +273,60 @@ impl Connections {
         self.output
             .enqueue_owned(key.slot(), conn, |arena| arena.extend_from_slice(answer));
         self.arm_ping(key.slot());
+    }
+
+    /// A plain request has come whole, but for its body.
+    pub(crate) fn begin_exchange(&mut self, key: ConnKey) {
+        self.end_handshake(key.slot());
+        if let Some(conn) = self.table.get_mut(key) {
+            debug_assert!(conn.phase <= Phase::Http, "it only moves forward");
+            conn.phase = Phase::Http;
+        }
+    }
+
+    /// A plain request is answered, and the next one is awaited, or handled when this answer has gone.
+    pub(crate) fn end_exchange(&mut self, key: ConnKey) {
+        let slot = key.slot();
+        self.exchanges.note_answered(slot);
+        self.set_deadline(slot, self.settings.limits.http_keep_alive_timeout_ms);
+        let Some(conn) = self.table.get_mut(key) else {
+            return;
+        };
+        conn.flags.clear(Flags::PING_SENT);
+        if matches!(self.inputs.get(conn), Some(Partial::Pipelined(_))) {
+            conn.flags.set(Flags::FLUSH_AWAITED);
+        }
+    }
+
+    /// A plain request is answered by a stream, of which the head is queued.
+    pub(crate) fn begin_stream(&mut self, key: ConnKey, stream: Stream) {
+        self.exchanges.begin_stream(key.slot(), stream);
+        self.set_deadline(key.slot(), self.settings.limits.ping_timeout_ms.max(1));
+    }
+
+    /// Requests that have come too early wait until the answers before them have gone; the client is
+    /// not read meanwhile.
+    pub(crate) fn keep_pipelined(&mut self, key: ConnKey, pipelined: Pipelined) {
+        let is_streaming = self.exchanges.get(key.slot()).stream.is_some();
+        let Some(conn) = self.table.get_mut(key) else {
+            return;
+        };
+        if !is_streaming {
+            conn.flags.set(Flags::FLUSH_AWAITED);
+        }
+        let pipelined = Partial::Pipelined(Box::new(pipelined));
+        self.inputs.keep(conn, pipelined);
+        self.pause(key);
+    }
+
+    /// Whether a connection's next request has to wait: a stream is under way, or so much waits to be
+    /// sent that its client is to take some first.
+    pub(crate) fn has_answer_waiting(&self, key: ConnKey) -> bool {
+        self.table.get(key).is_some_and(|conn| {
+            conn.outbox != Index::NONE
+                || self.output.palette.bytes(conn.pending) >= ANSWER_BYTES_MAX
+                || self.exchanges.get(key.slot()).stream.is_some()
+        })
     }
 
     /// The handshake is over, one way or another.
@@ -318,11 +390,12 @@ impl Connections {
             return false;
         }
         conn.phase = Phase::Lingering;
-        conn.flags.set(Flags::FIN_AFTER);
+        conn.flags.set(Flags::FLUSH_AWAITED);
         if conn.pending == 0 {
             self.output.touch(key.slot()); // the flush sends the FIN
         }
         self.drop_input(key.slot());
+        self.exchanges.release(key.slot());
         self.set_close_deadline(key.slot());
         true
     }
@@ -395,6 +468,7 @@ impl Connections {
         self.drop_outbox(slot);
         self.release_contexts(slot);
         self.transports.release(slot);
+        self.exchanges.release(slot);
         let Some(conn) = self.table.at_mut(slot) else {
             return;
         };
@@ -459,28 +533,31 @@ impl Connections {
         }
     }
 
-    /// Sends FIN when nothing is left to send. True when the peer has sent its own: the connection
-    /// is to be closed.
-    pub(crate) fn fin_if_flushed(&mut self, key: ConnKey) -> bool {
+    /// What follows when nothing is left to send: FIN is sent here, the rest is the caller's.
+    pub(crate) fn after_flush(&mut self, key: ConnKey) -> Flushed {
         let Some(conn) = self.table.get_mut(key) else {
-            return false;
+            return Flushed::Nothing;
         };
-        if !conn.flags.has(Flags::FIN_AFTER)
+        if !conn.flags.has(Flags::FLUSH_AWAITED)
             || conn.flags.has(Flags::IN_FLIGHT)
             || conn.outbox.get().is_some()
             || conn.pending != 0 // written at the end of this loop iteration
             || conn.phase == Phase::Closed
         {
-            return false;
+            return Flushed::Nothing;
+        }
+        if conn.phase == Phase::Http {
+            conn.flags.clear(Flags::FLUSH_AWAITED);
+            return Flushed::ReadOn;
         }
         if conn.flags.has(Flags::PEER_FIN) {
-            return true;
+            return Flushed::Close;
         }
         if !conn.flags.has(Flags::FIN_SENT) {
             conn.flags.set(Flags::FIN_SENT);
             self.driver_ops.push(DriverOp::Fin(key));
         }
-        false
+        Flushed::Nothing
     }
 
     /// Whether what is sent to the connection in `slot` passes through stages of its own, on its way
@@ -509,6 +586,17 @@ impl Connections {
     /// Unfinished input, to look at.
     pub(crate) fn inputs(&self) -> &Inputs {
         &self.inputs
+    }
+
+    /// What plain HTTP keeps, to look at.
+    pub(crate) fn exchanges(&self) -> &Exchanges {
+        &self.exchanges
+    }
+
+    /// A response stream is over; what was kept of it.
+    pub(crate) fn end_stream(&mut self, key: ConnKey) -> Option<Stream> {
+        self.table.get(key)?;
+        self.exchanges.end_stream(key.slot())
     }
 
     /// Blocked output, to look at.
@@ -550,6 +638,7 @@ impl Connections {
             + self.codec.shrink()
             + self.inputs.shrink()
             + self.outboxes.shrink()
+            + self.exchanges.shrink()
     }
 
     /// Drops memory that is only kept for the next loop iteration; returns the bytes.
@@ -564,3 +653,8 @@ impl Connections {
         self.contexts.check_invariants();
     }
 }
+
+/// So many bytes of answers may be pending for a connection before its next request has to wait: what
+/// waits for a connection in answer to itself is at most 2 KiB and twice what it has sent, and an
+/// answer that is short has a few hundred.
+const ANSWER_BYTES_MAX: u64 = 512;

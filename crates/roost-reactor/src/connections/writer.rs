@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use roost_net::{Chunk, ConnKey, Driver, SendStatus};
 
-use super::conn::Flags;
+use super::conn::{Flags, Phase};
 use super::contexts::KEPT_BYTES_MAX;
 use super::encoding::Framing;
 use super::outbox::{BATCH_BYTES_MAX, BATCH_CHUNKS_MAX, Full, queue_bytes};
@@ -49,7 +49,7 @@ pub(crate) struct Writer<'a, D> {
 pub(crate) enum Written {
     /// It is on its way or queued.
     Accepted,
-    /// The same, and FIN follows it.
+    /// The same, and something is to be done when all of it has gone.
     Last,
     /// More waits than may: the receiver is a slow consumer that is to be closed.
     Full,
@@ -63,7 +63,7 @@ impl<D: Driver> Writer<'_, D> {
         let Some(conn) = connections.table.at_mut(slot) else {
             return Written::Accepted;
         };
-        let accepted = match conn.flags.has(Flags::FIN_AFTER) {
+        let accepted = match conn.flags.has(Flags::FLUSH_AWAITED) {
             true => Written::Last,
             false => Written::Accepted,
         };
@@ -252,7 +252,9 @@ impl<D: Driver> Writer<'_, D> {
             return false;
         };
         conn.flags.clear(Flags::IN_FLIGHT);
-        if conn.flags.has(Flags::PING_SENT) && conn.outbox.get().is_some() {
+        if conn.flags.has(Flags::PING_SENT)
+            && (conn.outbox.get().is_some() || conn.phase == Phase::Http)
+        {
             connections.deadlines.arm_pong_timeout(conn);
         }
         true

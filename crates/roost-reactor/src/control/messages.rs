@@ -126,6 +126,7 @@ pub(crate) fn control_id(reactors: usize) -> ReactorId {
 pub(crate) fn phase_name(phase: Phase) -> &'static str {
     match phase {
         Phase::Handshake => "handshake",
+        Phase::Http => "http",
         Phase::Joining => "joining",
         Phase::Open => "open",
         Phase::Closing => "closing",

@@ -19,6 +19,7 @@
 //! - a reactor with nothing to do sleeps, and one with something to do is woken;
 //! - a control thread that does not read its answers, or ends, changes none of this, and is answered
 //!   as long as it reads;
+//! - each plain HTTP request gets one answer, in order, however it is cut and whatever follows it;
 //! - no peer that answers is closed for silence, though the server, one of its reactors or the clock
 //!   stands still for a while (on some seeds);
 //! - a listener serves its dialects and lets in its origins, and no others (several listeners, one of
@@ -35,6 +36,7 @@ mod costs;
 mod deliveries;
 mod gaps;
 mod hostile;
+mod http;
 mod lanes;
 mod listeners;
 mod pauses;
@@ -57,6 +59,7 @@ use control::Control;
 pub use control::ControlReport;
 pub use costs::Costs;
 use hostile::Hostiles;
+use http::HttpPeers;
 pub use pauses::{Pause, Stopped};
 use peers::Peers;
 pub use plan::Plan;
@@ -100,6 +103,8 @@ pub struct Report {
     pub timeouts: u64,
     /// Connections closed as idle.
     pub idle: u64,
+    /// Plain HTTP requests answered.
+    pub http_answers: u64,
     /// The longest delivery of a publication on a reliable network, in nanoseconds.
     pub delay_ns: u64,
     /// What the control thread has seen, on seeds that have one.
@@ -175,6 +180,7 @@ fn run_scenario(plan: &Plan) -> Result<Report, Broken> {
     simulation.cuts_before = simulation.net.counts().cuts;
     simulation.peers.end_script();
     simulation.hostiles.abort_all();
+    let http_answers = simulation.end_http(plan).map_err(broken)?;
     let rest_ns = plan.end_ns + plan.rest_ns();
     simulation.run_until(rest_ns + QUIESCE_NS);
     simulation.peers.send_final_pings(simulation.net.now());
@@ -221,6 +227,7 @@ fn run_scenario(plan: &Plan) -> Result<Report, Broken> {
             + simulation.count("close_timeouts_total");
     }
     report.idle = simulation.count("idle_timeouts_total");
+    report.http_answers = http_answers;
     report.iterations = simulation.count("loop_iterations_total");
     Ok(report)
 }
@@ -239,6 +246,7 @@ struct Simulation {
     peers: Peers,
     hostiles: Hostiles,
     strangers: Option<Strangers>,
+    http: Option<HttpPeers>,
     control: Option<Control>,
     costs: Costs,
     /// Channels whose home had ended when there were still subscribers on other reactors.
@@ -279,9 +287,13 @@ impl Simulation {
         let hostiles = Hostiles::new(plan, driver, addresses[0], net.rng());
         let strangers = (plan.strangers > 0).then(|| {
             let driver = net.driver(SimOptions::default());
-            Strangers::new(plan, driver, addresses, net.rng())
+            Strangers::new(plan, driver, addresses.clone(), net.rng())
         });
         let control = Control::new(plan, &shared, || net.driver(SimOptions::default()));
+        let http = (plan.http_peers > 0).then(|| {
+            let driver = net.driver(SimOptions::default());
+            HttpPeers::new(plan, driver, addresses[0], net.rng())
+        });
         let suspended = plan.floods.iter();
         let suspended = suspended.map(|&(at, reactor)| (at..at + plan.suspended_ns, reactor));
         let mut pauses = plan.pauses.clone();
@@ -297,6 +309,7 @@ impl Simulation {
             peers,
             hostiles,
             strangers,
+            http,
             control,
             costs: Costs::default(),
             ended_homes: 0,
@@ -356,6 +369,9 @@ impl Simulation {
         if self.strangers.as_ref().is_some_and(Strangers::is_due) {
             due.push(STRANGERS);
         }
+        if self.http.as_ref().is_some_and(HttpPeers::is_due) {
+            due.push(HTTP);
+        }
         if self.control.as_ref().is_some_and(Control::is_due) {
             due.push(CONTROL);
         }
@@ -369,6 +385,7 @@ impl Simulation {
                 let strangers = self.strangers.as_mut();
                 strangers.expect("only one that is there is due").run_once();
             }
+            HTTP => self.http.iter_mut().for_each(HttpPeers::run_once),
             CONTROL => {
                 let control = self.control.as_mut();
                 control
@@ -411,6 +428,16 @@ impl Simulation {
         if running.any(|(other, _)| registry.reactor(other).subscriptions.get() > 0) {
             self.ended_homes += registry.reactor(index).home_channels.get();
         }
+    }
+
+    /// The script of the HTTP peers is over. Returns how many requests were answered.
+    fn end_http(&mut self, plan: &Plan) -> Result<u64, String> {
+        let Some(http) = &mut self.http else {
+            return Ok(0);
+        };
+        let answered = http.check(plan);
+        http.abort_all();
+        answered
     }
 
     /// Begins the pauses that are due.
@@ -597,6 +624,7 @@ const PEERS: usize = usize::MAX;
 const HOSTILES: usize = usize::MAX - 1;
 const CONTROL: usize = usize::MAX - 2;
 const STRANGERS: usize = usize::MAX - 3;
+const HTTP: usize = usize::MAX - 4;
 
 /// Counters that must be zero when all is over.
 const EMPTY_AT_END: &[&str] = &[

@@ -31,6 +31,8 @@ pub struct Plan {
     pub hostiles: usize,
     /// Clients that come by a listener that does not serve them.
     pub strangers: usize,
+    /// Peers that speak plain HTTP.
+    pub http_peers: usize,
     /// The network breaks no connection: each close has a cause, and all that is held is known.
     pub reliable: bool,
     /// A message of some size has less.
@@ -85,6 +87,11 @@ impl Plan {
     pub(super) fn has_publish_limits(&self) -> bool {
         let mut namespaces = self.settings.channels.namespaces.iter();
         namespaces.any(|(_, policy)| policy.publish_messages_per_second_max > 0)
+    }
+
+    /// The memory budget is so small that slow consumers exceed it.
+    pub(super) fn has_small_budget(&self) -> bool {
+        self.settings.limits.buffered_bytes_max <= SMALL_BUDGET_BYTES_MAX
     }
 
     /// How much later than without pauses everything has come to rest.
@@ -145,6 +152,9 @@ impl Plan {
         // They may be slow, and must not keep the others out: that limit has its own tests.
         settings.limits.handshakes_in_flight_max += hostiles as u32;
         settings.connections_max += hostiles as u32;
+        let http_peers = SimRng::new(seed ^ 0x48_54_54_50).below(5) as usize;
+        settings.limits.handshakes_in_flight_max += http_peers as u32;
+        settings.connections_max += http_peers as u32;
         settings.listeners[0].early_framings = true;
         // Publishers have to wait, and what they have sent meanwhile is held for them: not beside a
         // small budget, where that may make them the largest.
@@ -175,6 +185,7 @@ impl Plan {
             non_readers,
             hostiles,
             strangers,
+            http_peers,
             reliable,
             // What waits for peers that read is to be little beside the budget.
             message_bytes_max: if is_flooded { 5_000 } else { 1_000 },

@@ -1,9 +1,10 @@
 //! What is answered to requests that open no WebSocket.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use roost_reactor::{Origins, Page, Subprotocols};
-use roost_testkit::client::{Checked, Client, Failure, Request, Response};
+use roost_testkit::client::{ACCEPT, Checked, Client, Failure, Frame, Request, Response};
 use roost_testkit::server::{Backend, TestServer};
 
 roost_testkit::on_each_backend!(
@@ -19,6 +20,11 @@ roost_testkit::on_each_backend!(
     an_empty_list_of_subprotocols_is_none,
     the_path_decides_before_the_subprotocol,
     the_connection_ends_behind_the_answer,
+    the_connection_goes_on_behind_a_plain_answer,
+    a_session_cut_anywhere_is_the_same,
+    bodies_end_where_they_say,
+    a_client_that_asks_first_is_told_to_send_its_body,
+    requests_that_are_not_read_for_a_while_are_all_answered,
 );
 
 fn ask(server: &TestServer, request: &Request) -> Result<(Response, String), Failure> {
@@ -157,8 +163,7 @@ fn head_has_the_length_and_no_body(backend: Backend) -> Checked {
         response.header("Content-Length"),
         Some(PAGE.body.len().to_string().as_str())
     );
-    client.expect_fin()?;
-    Ok(())
+    serves_on(&mut client)
 }
 
 /// By GET, HEAD and OPTIONS, with the heads that balancers send.
@@ -192,7 +197,10 @@ fn balancers_are_told_that_it_serves(backend: Backend) -> Checked {
         if !expected.is_empty() {
             assert_eq!(client.read_body(&response)?, expected.as_bytes());
         }
-        client.expect_fin()?;
+        match response.header("Connection") {
+            Some(_) => client.expect_fin()?,
+            None => serves_on(&mut client)?,
+        }
     }
     for head in [
         "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
@@ -202,7 +210,9 @@ fn balancers_are_told_that_it_serves(backend: Backend) -> Checked {
         client.send(head.as_bytes())?;
         assert_eq!(client.read_response()?.status, 200, "{head}");
     }
-    server.wait_for_count("health_checks_total", |count| count == heads.len() as u64);
+    // Those of HTTP/1.1 asked twice.
+    let asked = (2 * heads.len() - 2) as u64;
+    server.wait_for_count("health_checks_total", |count| count == asked);
     assert_eq!(server.count("handshakes_refused_total"), 0);
     let post = Request::get("h", "/health").line("POST /health HTTP/1.1");
     assert_eq!(status(&server, &post)?, 405);
@@ -319,16 +329,207 @@ fn other_origins_are_forbidden(backend: Backend) -> Checked {
 
 fn the_connection_ends_behind_the_answer(backend: Backend) -> Checked {
     let server = TestServer::start(backend);
-    let mut client = Client::connect(server.address())?;
-    let get = Request::get("h", "/nothing").bytes();
-    client.send(&[get.clone(), get].concat())?;
+    for request in [
+        Request::websocket("h", "/echo").without("Sec-WebSocket-Key"),
+        Request::websocket("h", "/nothing"),
+        Request::get("h", "/nothing").header("Connection: close"),
+        Request::get("h", "/nothing").line("GET /nothing HTTP/1.0"),
+        Request::get("h", "/nothing").line("GET"),
+    ] {
+        let mut client = Client::connect(server.address())?;
+        let behind = Request::get("h", "/health").bytes();
+        client.send(&[request.bytes(), behind].concat())?;
+        let response = client.read_response()?;
+        assert_eq!(response.header("Connection"), Some("close"), "{request:?}");
+        client.read_body(&response)?;
+        client.expect_fin()?;
+    }
+    server.wait_for_count("connections_open", |open| open == 0);
+    assert_eq!(server.count("health_checks_total"), 0);
+    Ok(())
+}
+
+/// Another request on the connection is answered.
+fn serves_on(client: &mut Client) -> Checked {
+    client.send(&Request::get("h", "/health").bytes())?;
     let response = client.read_response()?;
+    assert_eq!(response.status, 200);
+    assert_eq!(client.read_body(&response)?, b"ok\n");
+    Ok(())
+}
+
+fn the_connection_goes_on_behind_a_plain_answer(backend: Backend) -> Checked {
+    let server = TestServer::with(backend, 1, |settings| {
+        settings.listeners[0].pages = vec![PAGE]
+    });
+    let mut client = Client::connect(server.address())?;
+    for (line, status) in [
+        ("GET / HTTP/1.1", 200),
+        ("HEAD / HTTP/1.1", 200),
+        ("OPTIONS / HTTP/1.1", 200),
+        ("POST / HTTP/1.1", 405),
+        ("GET /health HTTP/1.1", 200),
+        ("HEAD /health HTTP/1.1", 200),
+        ("PUT /health HTTP/1.1", 405),
+        ("GET /nothing HTTP/1.1", 404),
+        ("HEAD /nothing HTTP/1.1", 404),
+        ("OPTIONS /nothing HTTP/1.1", 200),
+        ("DELETE /nothing HTTP/1.1", 404),
+        ("GET /echo HTTP/1.1", 426),
+        ("HEAD /raw/ HTTP/1.1", 400),
+    ] {
+        client.send(&Request::get("h", "/").line(line).bytes())?;
+        let response = client.read_response()?;
+        assert_eq!(response.status, status, "{line}");
+        assert!(response.header("Connection") != Some("close"), "{line}");
+        if !line.starts_with("HEAD") {
+            client.read_body(&response)?;
+        }
+        serves_on(&mut client)?;
+    }
+    let accepted = server.count("connections_accepted_total");
+    assert_eq!(accepted, 1, "one connection for all");
+    client.shake_hands(&Request::websocket("h", "/echo"))?;
+    client.send_text("hello")?;
+    client.expect_text("hello")?;
+    client.close()?;
+    Ok(())
+}
+
+/// Requests of a connection, with bodies, and a WebSocket with its first message behind them.
+fn session() -> Vec<u8> {
+    let mut bytes = b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n\
+        POST /nothing HTTP/1.1\r\nHost: h\r\nContent-Length: 12\r\n\r\nGET / HTTP/1\
+        POST /health HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
+        5\r\nhello\r\na;b=c\r\n0123456789\r\n0\r\nT: t\r\n\r\n\
+        HEAD / HTTP/1.1\r\nHost: h\r\n\r\n"
+        .to_vec();
+    bytes.extend(Request::websocket("h", "/echo").bytes());
+    bytes.extend(Frame::text("last").bytes());
+    bytes
+}
+
+fn expect_session(client: &mut Client) -> Checked {
+    for (status, has_body) in [(200, true), (404, true), (405, true), (200, false)] {
+        let response = client.read_response()?;
+        assert_eq!(response.status, status);
+        if has_body {
+            client.read_body(&response)?;
+        }
+    }
+    client.read_response()?.check_accepted(ACCEPT)?;
+    client.expect_text("last")?;
+    Ok(())
+}
+
+fn a_session_cut_anywhere_is_the_same(backend: Backend) -> Checked {
+    let server = TestServer::start(backend);
+    let bytes = session();
+    let mut sent = 0;
+    for cut in 1..bytes.len() {
+        let mut client = Client::connect(server.address())?;
+        client.send(&bytes[..cut])?;
+        // The first piece is read before the second goes.
+        let first = sent + cut as u64;
+        server.wait_for_count("received_bytes_total", |received| received >= first);
+        client.send(&bytes[cut..])?;
+        sent += bytes.len() as u64;
+        expect_session(&mut client)?;
+    }
+    let mut client = Client::connect(server.address())?;
+    client.send_in_pieces(&bytes, 1, Duration::from_millis(1))?;
+    expect_session(&mut client)?;
+    assert_eq!(server.count("http_requests_total"), 4 * bytes.len() as u64);
+    Ok(())
+}
+
+fn bodies_end_where_they_say(backend: Backend) -> Checked {
+    let server = TestServer::with(backend, 1, |settings| {
+        settings.limits.message_bytes_max = 100_000;
+    });
+    let mut client = Client::connect(server.address())?;
+    let post = |lines: &str| format!("POST /health HTTP/1.1\r\nHost: h\r\n{lines}\r\n");
+    for length in [0, 1, 100_000] {
+        client.send(post(&format!("Content-Length: {length}\r\n")).as_bytes())?;
+        client.send(&vec![b'b'; length])?;
+        let response = client.read_response()?;
+        assert_eq!(response.status, 405, "{length}");
+        client.read_body(&response)?;
+        serves_on(&mut client)?;
+    }
+    client.send(post("Transfer-Encoding: chunked\r\n").as_bytes())?;
+    for _ in 0..100 {
+        client.send(b"3e8\r\n")?;
+        client.send(&[b'c'; 1_000])?;
+        client.send(b"\r\n")?;
+    }
+    client.send(b"0\r\n\r\n")?;
+    let response = client.read_response()?;
+    client.read_body(&response)?;
+    serves_on(&mut client)?;
+    for (lines, body, status) in [
+        ("Content-Length: 100001\r\n", "", 413),
+        ("Transfer-Encoding: chunked\r\n", "186a1\r\n", 413),
+        (
+            "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+            "",
+            400,
+        ),
+        ("Content-Length: 1\r\nContent-Length: 1\r\n", "", 400),
+        ("Transfer-Encoding: gzip, chunked\r\n", "", 501),
+        ("Transfer-Encoding: chunked\r\n", "1\nx", 400),
+    ] {
+        let mut client = Client::connect(server.address())?;
+        serves_on(&mut client)?;
+        client.send(format!("{}{body}", post(lines)).as_bytes())?;
+        let response = client.read_response()?;
+        let connection = response.header("Connection");
+        assert_eq!((response.status, connection), (status, Some("close")));
+        client.read_body(&response)?;
+        client.expect_fin()?;
+    }
+    server.wait_for_count("input_buffered_bytes", |bytes| bytes == 0);
+    Ok(())
+}
+
+/// As curl does with a long body: no path takes one, and it is told at once.
+fn a_client_that_asks_first_is_told_to_send_its_body(backend: Backend) -> Checked {
+    let server = TestServer::start(backend);
+    let mut client = Client::connect(server.address())?;
+    let head = "POST /health HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\
+                Expect: 100-continue\r\n\r\n";
+    // With the body right behind, nothing was waited for.
+    client.send(format!("{head}hello").as_bytes())?;
+    let response = client.read_response()?;
+    assert_eq!(response.status, 405);
+    client.read_body(&response)?;
+    serves_on(&mut client)?;
+    client.send(head.as_bytes())?;
+    let response = client.read_response()?;
+    assert_eq!(response.status, 405, "{:?}", response.header("Connection"));
     assert_eq!(response.header("Connection"), Some("close"));
     client.read_body(&response)?;
     client.expect_fin()?;
-    drop(client);
-    server.wait_for_count("connections_open", |open| open == 0);
     Ok(())
+}
+
+/// Pages that find no room in the socket wait, and so do the requests behind them.
+fn requests_that_are_not_read_for_a_while_are_all_answered(backend: Backend) -> Checked {
+    const REQUESTS: usize = 900;
+    let server = TestServer::with(backend, 1, |settings| {
+        settings.listeners[0].pages = vec![PAGE]
+    });
+    let mut client = Client::connect(server.address())?;
+    client.send(&Request::get("h", "/").bytes().repeat(REQUESTS))?;
+    // 27 MB of answers: more than both sockets take.
+    server.wait_for_count("http_requests_total", |requests| requests > 10);
+    let held = server.count("outbox_bytes") + server.count("in_flight_bytes");
+    assert!(held < 200_000, "{held} bytes are held for one client");
+    for _ in 0..REQUESTS {
+        let response = client.read_response()?;
+        assert_eq!(client.read_body(&response)?.len(), PAGE.body.len());
+    }
+    serves_on(&mut client)
 }
 
 const PAGE: Page = Page {

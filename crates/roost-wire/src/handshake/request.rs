@@ -188,6 +188,21 @@ impl<'h> Request<'h> {
         Ok(host)
     }
 
+    /// The Host header of a request that asks for no WebSocket.
+    ///
+    /// # Errors
+    /// RFC 9112 §3.2: 400 to a request with more than one or an invalid one, and to one of HTTP/1.1
+    /// without. Two readers may take it for two servers' otherwise.
+    pub fn check_host(&self) -> Result<(), HandshakeError> {
+        match self.only("Host", HandshakeError::HostRepeated)? {
+            None if self.minor_version >= 1 => Err(HandshakeError::HostMissing),
+            // RFC 9110 §7.2: empty where the target has no authority.
+            None | Some(b"") => Ok(()),
+            Some(host) if is_authority(host) => Ok(()),
+            Some(_) => Err(HandshakeError::HostInvalid),
+        }
+    }
+
     fn has_body(&self) -> bool {
         self.values("Transfer-Encoding").next().is_some()
             || self.values("Content-Length").any(|length| length != b"0")

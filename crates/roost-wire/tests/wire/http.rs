@@ -379,3 +379,34 @@ fn heads_say_how_the_body_ends() {
     let expected = format!("5\r\nhello\r\n1a\r\n{}\r\n0\r\n\r\n", "x".repeat(26));
     assert_eq!(String::from_utf8(stream).expect("ASCII"), expected);
 }
+
+/// RFC 9112 §3.2.
+#[test]
+fn a_plain_request_names_one_host() {
+    for (minor, lines, expected) in [
+        (1, "Host: h\r\n", Ok(())),
+        (1, "host: h.example:80\r\n", Ok(())),
+        (1, "Host: [::1]:80\r\n", Ok(())),
+        (1, "Host:\r\n", Ok(())),
+        (0, "", Ok(())),
+        (0, "Host: h\r\n", Ok(())),
+        (1, "", Err(HandshakeError::HostMissing)),
+        (
+            1,
+            "Host: h\r\nHost: h\r\n",
+            Err(HandshakeError::HostRepeated),
+        ),
+        (
+            0,
+            "Host: h\r\nhost: g\r\n",
+            Err(HandshakeError::HostRepeated),
+        ),
+        (1, "Host: a b\r\n", Err(HandshakeError::HostInvalid)),
+        (1, "Host: user@h\r\n", Err(HandshakeError::HostInvalid)),
+        (0, "Host: h/path\r\n", Err(HandshakeError::HostInvalid)),
+    ] {
+        let head = format!("GET / HTTP/1.{minor}\r\n{lines}\r\n");
+        let request = Request::parse(head.as_bytes(), 16).expect("a good head");
+        assert_eq!(request.check_host(), expected, "{head:?}");
+    }
+}

@@ -3,6 +3,7 @@
 
 mod commands;
 mod daemon;
+mod http;
 mod log_output;
 mod names;
 mod refusals;
