@@ -365,7 +365,7 @@ fn a_client_that_waits_for_a_word_gets_it() {
     let received = world.ask(client, [&expect("/health"), "hello"].concat());
     assert_eq!(answers(&received, &["POST"]).0[0].status, 405);
     assert!(!world.has_fin(client));
-    // Nobody wants the body: it is not asked for, and may come or not.
+    // No path wants the body: it is not asked for, and may come or not.
     let received = world.ask(client, expect("/health"));
     let (answers, rest) = answers(&received, &["POST"]);
     assert_eq!(statuses(&answers), [405]);
