@@ -59,6 +59,7 @@ publish = \"none\"
          `demo_page` belongs to [[listener]]",
         "f.toml:14:1: limits.frobnicate: found an unknown key, expected a key of [limits]: \
          handshakes_in_flight_max, handshake_timeout, handshake_bytes_max, handshake_headers_max, \
+         http_keep_alive_timeout, http_requests_per_connection_max, \
          connections_per_address_max, message_bytes_max, frame_bytes_max, fragment_bytes, outbox_bytes_max, \
          buffered_bytes_max, idle_timeout, ping_interval, ping_timeout, close_timeout, \
          channel_name_bytes_max, channels_max, subscriptions_per_connection_max",
