@@ -50,7 +50,8 @@ fn attack_34_tomcat_cve_2024_23672_connection_never_ended(backend: Backend) -> C
     failed.expect_close(1002)?;
     failed.expect_fin()?;
     let mut refused = Client::connect(server.address())?;
-    refused.send(&Request::get("h", "/nothing").bytes())?;
+    let last = Request::get("h", "/nothing").header("Connection: close");
+    refused.send(&last.bytes())?;
     assert_eq!(refused.read_response()?.status, 404);
     server.wait_for_count("close_timeouts_total", |count| count == 3);
     nothing_left(&server);
