@@ -11,8 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::clock;
 
 mod paged_vec;
+mod secret_slots;
 
 pub use paged_vec::PagedVec;
+pub use secret_slots::SecretSlots;
 
 /// Tells the allocator how this process uses memory: few pools, and large blocks apart from them.
 /// Call it before threads are started. Without effect where the allocator is not glibc's.
