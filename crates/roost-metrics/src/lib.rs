@@ -185,6 +185,18 @@ counters! {
     http_stream_timeouts_total,
     /// Connections that began with a TLS handshake, on this port without TLS.
     tls_on_plain_total,
+    /// Connections that began with something else than a TLS handshake, on a port with TLS.
+    plain_on_tls_total,
+    /// TLS handshakes that came to their end.
+    tls_handshakes_total,
+    /// Of those, with a ticket of an earlier connection.
+    tls_handshakes_resumed_total,
+    /// TLS handshakes that failed.
+    tls_handshakes_failed_total,
+    /// ClientHellos that wait for their turn, now.
+    tls_hellos_waiting,
+    /// Connections ended because their client broke the rules of TLS, or said that we did.
+    tls_faults_total,
     /// Connections that began with a header of the PROXY protocol, which is not expected here.
     proxy_header_unexpected_total,
     /// Connections that began with another protocol than HTTP/1 (HTTP/2, SSH, unknown bytes).

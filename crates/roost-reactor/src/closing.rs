@@ -5,7 +5,7 @@ use roost_hub::Subscriber;
 use roost_net::{CloseMode, ConnKey};
 use roost_wire::CloseCode;
 
-use crate::connections::{Flags, Phase};
+use crate::connections::{Flags, Partial, Phase};
 use crate::core::Core;
 
 /// Starts the closing handshake from our side.
@@ -95,4 +95,32 @@ fn close_session(core: &mut Core, slot: u32) {
         let session = std::mem::replace(&mut conn.session, Session::NONE);
         core.sessions.close(conn.dialect, session);
     }
+}
+
+/// The peer will send no more.
+pub(crate) fn handle_read_closed(core: &mut Core, key: ConnKey) {
+    let Some(conn) = core.connections.get_mut(key) else {
+        core.counters.stale_completions_total.inc();
+        return;
+    };
+    conn.flags.set(Flags::PEER_FIN);
+    let (flags, phase) = (conn.flags, conn.phase);
+    if flags.has(Flags::WEBSOCKET) && !flags.has(Flags::PEER_CLOSED) {
+        core.counters.abnormal_closes_total.inc();
+    }
+    if flags.has(Flags::FIN_SENT) {
+        cut(core, key, CloseMode::Graceful);
+    } else if phase < Phase::Lingering && !has_requests_waiting(core, key) {
+        linger(core, key); // what is queued still goes out, then our FIN
+    }
+}
+
+/// Whether a connection has sent requests that are still to be answered, and whose answers it may be
+/// waiting for though it sends no more. A stream ends when its client does.
+fn has_requests_waiting(core: &Core, key: ConnKey) -> bool {
+    core.connections.get(key).is_some_and(|conn| {
+        let partial = core.connections.inputs().get(conn);
+        let stream = core.connections.exchanges().get(key.slot()).stream;
+        matches!(partial, Some(Partial::Pipelined(_))) && stream.is_none()
+    })
 }

@@ -25,7 +25,21 @@ pub(crate) fn flush<D: Driver>(core: &mut Core, driver: &mut D, scratch: &mut Sc
         }
     }
     core.connections.end_flush(dirty);
+    if core.connections.has_owing() {
+        send_owed(core, driver, scratch);
+    }
     scratch.end_flush();
+}
+
+/// Sends what transports have to send beside data: handshakes, key updates, alerts.
+fn send_owed<D: Driver>(core: &mut Core, driver: &mut D, scratch: &mut Scratch) {
+    let owing = core.connections.take_owing();
+    for &slot in &owing {
+        if let Some(key) = writer(core, driver, scratch).write_owed(slot) {
+            end_if_flushed(core, key);
+        }
+    }
+    core.connections.return_owing(owing);
 }
 
 #[inline]

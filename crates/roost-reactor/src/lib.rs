@@ -62,6 +62,7 @@ mod peer_message;
 mod peer_messages;
 mod plain;
 mod reactor;
+mod records;
 mod requests;
 mod responses;
 mod server;

@@ -27,17 +27,18 @@ use tracing::{Level, debug, info};
 
 use crate::channels::Lane;
 use crate::clock::{Clock, NEVER, TICK_MS};
-use crate::closing::remove;
+use crate::closing::{handle_read_closed, remove};
 use crate::connections::{ConnCost, Scratch, closed_holding, conn_costs};
 use crate::control::list_slice;
 use crate::core::Core;
 use crate::drain::Drain;
 use crate::flush::{flush, on_sent};
 use crate::governor::{Trimmed, count_memory};
-use crate::input::{handle_accepted, handle_bytes, handle_read_closed, read_paused};
+use crate::input::{handle_accepted, handle_bytes, read_paused};
 use crate::limits::keep_budget;
 use crate::messages::apply_pending;
 use crate::peer_messages::handle_peer_messages;
+use crate::records::handle_next_hello;
 use crate::shared::{ListenError, Shared};
 use crate::timeouts::keep_deadlines;
 
@@ -174,6 +175,7 @@ impl<D: Driver> Reactor<D> {
         self.read_peer_messages();
         self.read_paused();
         self.dispatch();
+        self.shake_hands();
         self.keep_deadlines();
         self.flush();
         self.fan_out();
@@ -209,6 +211,7 @@ impl<D: Driver> Reactor<D> {
                 .channels
                 .has_paused_to_read(core.connections.clock().now)
             || !core.listings.is_empty()
+            || core.connections.hellos() > 0
         {
             return Some(Duration::ZERO);
         }
@@ -312,6 +315,14 @@ impl<D: Driver> Reactor<D> {
         }
     }
 
+    /// Handles one ClientHello of those that wait.
+    fn shake_hands(&mut self) {
+        if self.core.connections.hellos() > 0 {
+            handle_next_hello(&mut self.core);
+            self.run_driver_ops();
+        }
+    }
+
     fn keep_deadlines(&mut self) {
         keep_deadlines(&mut self.core, &self.driver);
         if let Some(drain) = &mut self.drain {
@@ -375,7 +386,8 @@ impl<D: Driver> Reactor<D> {
         }
         let core = &mut self.core;
         let handshakes = core.counters.handshakes_in_flight.get();
-        let accepts = handshakes < u64::from(core.settings.limits.handshakes_in_flight_max);
+        let accepts = handshakes < u64::from(core.settings.limits.handshakes_in_flight_max)
+            && core.connections.hellos() < HELLOS_MAX;
         if accepts != self.is_accepting && self.drain.is_none() {
             self.is_accepting = accepts;
             if !accepts {
@@ -428,6 +440,9 @@ fn listener_number(id: ListenerId) -> u8 {
     u8::try_from(id.0).expect("at most LISTENERS_MAX listeners")
 }
 
+/// So many ClientHellos wait for their turn before accepting pauses: 25 ms of work. Those who wait
+/// longer have often given up when their turn comes, and the work is for nobody.
+const HELLOS_MAX: usize = 256;
 /// Length of a tick, in nanoseconds.
 const TICK_NS: u64 = TICK_MS as u64 * 1_000_000;
 /// Events handled before messages are read and output flushed.

@@ -125,6 +125,9 @@ pub(crate) fn respond(core: &mut Core, key: ConnKey, response: &Response<'_>) {
         // The answer under way has no place for another in it.
         return cut(core, key, CloseMode::Abort);
     }
+    if connections.is_shaking(key.slot()) {
+        return cut(core, key, CloseMode::Abort); // it cannot read an answer yet
+    }
     connections.end_handshake(key.slot());
     connections.release_contexts(key.slot()); // reserved for the WebSocket that it does not become
     count(core, response.status);

@@ -12,6 +12,7 @@ use roost_dialect::dialect::{Accept, Offer};
 use roost_dialect::{DialectKind, echo, raw, wamp};
 pub use roost_hub::NamespaceNumbers;
 use roost_net::ListenAddr;
+use roost_tls::SharedSetup;
 
 /// The settings of a reactor. The daemon makes it from the configuration.
 #[derive(Debug, Clone)]
@@ -44,6 +45,8 @@ pub struct Listener {
     pub address: ListenAddr,
     /// Connections that may wait to be accepted.
     pub backlog: u32,
+    /// What TLS handshakes are done with; `None` is a plain listener.
+    pub tls: Option<Arc<SharedSetup>>,
     /// Which browser origins may connect.
     pub origins: Origins,
     /// Resources answered to a plain GET.
@@ -181,6 +184,7 @@ impl Listener {
             name: "test".to_owned(),
             address: ListenAddr::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))),
             backlog: 4096,
+            tls: None,
             origins: Origins::Any,
             pages: Vec::new(),
             early_framings: false,

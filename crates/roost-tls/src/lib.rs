@@ -29,6 +29,7 @@ mod rest;
 pub mod seal;
 mod self_signed;
 pub mod shake;
+mod shared_setup;
 #[doc(hidden)]
 pub mod testing;
 mod tickets;
@@ -44,4 +45,5 @@ pub use self_signed::{SelfSigned, SelfSignedError, self_signed};
 pub use shake::client::{ClientOptions, ClientSetup, Trust};
 pub use shake::server::{ClientAuth, ClientAuthority, ServerOptions, ServerSetup};
 pub use shake::{Handshake, Session, Step};
+pub use shared_setup::SharedSetup;
 pub use tickets::{EPOCH_SECONDS, SECRET_BYTES_MIN, TicketSecret};

@@ -2,15 +2,22 @@
 //! targets and measurements.
 
 use std::fmt::Write as _;
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::certs::CertificateFiles;
+use crate::clock::Clock;
 use crate::fault::{Alert, Fault};
 use crate::keys::{Side, Suite, Version};
 use crate::open::{End, open};
 use crate::record::{Extent, RECORD_BYTES_MAX, gather, plain_alert};
 use crate::rest::{Material, Rest};
 use crate::seal;
-use crate::shake::client::ClientSetup;
-use crate::shake::server::ServerSetup;
+use crate::self_signed::self_signed;
+use crate::shake::client::{ClientOptions, ClientSetup, Trust};
+use crate::shake::server::{ClientAuth, ServerOptions, ServerSetup};
 use crate::shake::{Handshake, Session, Step};
 
 /// One end of a connection.
@@ -206,6 +213,48 @@ pub fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// What a server with a certificate for localhost, and a client that trusts any, do handshakes with.
+///
+/// # Panics
+/// If the temporary directory cannot be written to.
+pub fn setups() -> (ServerSetup, ClientSetup) {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("roost-tls-setup-{}-{number}", std::process::id());
+    let dir = std::env::temp_dir().join(name);
+    fs::create_dir(&dir).expect("a directory of our own");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.expect("a clock that is right").as_secs();
+    let made = self_signed(now).expect("a date of our time");
+    let (certificate, key) = (dir.join("certificate.pem"), dir.join("key.pem"));
+    fs::write(&certificate, made.certificate).expect("a directory of our own");
+    fs::write(&key, made.key).expect("a directory of our own");
+    let clock = Arc::new(Clock::new(now));
+    let server = ServerOptions {
+        certificates: vec![CertificateFiles {
+            certificate,
+            key,
+            ocsp: None,
+        }],
+        min_version: Version::Tls12,
+        client_auth: ClientAuth::Off,
+        tickets: None,
+    };
+    let server = ServerSetup::load(&server, &clock).map(|(setup, _)| setup);
+    fs::remove_dir_all(&dir).expect("a directory of our own");
+    let client = ClientOptions {
+        trust: Trust::Any,
+        certificate: None,
+        min_version: Version::Tls12,
+        max_version: Version::Tls13,
+    };
+    let client = ClientSetup::load(&client, &clock).map(|(setup, _)| setup);
+    (
+        server.expect("files just made"),
+        client.expect("no files are needed"),
+    )
 }
 
 /// Two ends of one connection that had no handshake.

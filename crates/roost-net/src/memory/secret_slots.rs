@@ -256,10 +256,15 @@ mod tests {
         let smaps = std::fs::read_to_string("/proc/self/smaps").expect("of this process");
         let mut is_here = false;
         for line in smaps.lines() {
-            let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+            let range = line
+                .split(' ')
+                .next()
+                .and_then(|range| range.split_once('-'));
             if let Some((low, high)) = range
-                && let (Ok(low), Ok(high)) =
-                    (usize::from_str_radix(low, 16), usize::from_str_radix(high, 16))
+                && let (Ok(low), Ok(high)) = (
+                    usize::from_str_radix(low, 16),
+                    usize::from_str_radix(high, 16),
+                )
             {
                 is_here = (low..high).contains(&at);
             } else if is_here && let Some(flags) = line.strip_prefix("VmFlags:") {

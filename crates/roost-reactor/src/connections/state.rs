@@ -5,7 +5,7 @@ use std::sync::Arc;
 use roost_dialect::DialectKind;
 use roost_dialect::dialect::Session;
 use roost_metrics::{Counters, NamespaceCounters};
-use roost_net::{Chunk, CloseMode, ConnKey, Driver};
+use roost_net::{Chunk, CloseMode, ConnKey, Driver, SendStatus};
 use roost_wire::frame::{append_close, append_frame};
 use roost_wire::{CloseCode, Opcode, hixie};
 
@@ -21,7 +21,7 @@ use super::outboxes::Outboxes;
 use super::output::PendingOutput;
 use super::partial::{Partial, Pipelined};
 use super::table::Table;
-use super::transport::{Opened, Transports};
+use super::transport::Transports;
 use crate::clock::{Clock, NEVER};
 use crate::settings::Settings;
 
@@ -68,12 +68,14 @@ pub(crate) enum Flushed {
 }
 
 /// Something for the driver.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum DriverOp {
     Pause(ConnKey),
     Resume(ConnKey),
     Close(ConnKey, CloseMode),
     Fin(ConnKey),
+    /// The connection's last words, of its transport.
+    Send(ConnKey, Vec<u8>),
 }
 
 impl Connections {
@@ -442,6 +444,13 @@ impl Connections {
         if conn.phase == Phase::Closed {
             return false;
         }
+        let can_send = !conn.flags.has(Flags::IN_FLIGHT) && !conn.flags.has(Flags::FIN_SENT);
+        if conn.flags.has(Flags::HAS_TRANSPORT) && mode == CloseMode::Graceful && can_send {
+            self.send_close_notify(key);
+        }
+        let Some(conn) = self.table.get_mut(key) else {
+            return false;
+        };
         conn.phase = Phase::Closed;
         conn.deadline = NEVER;
         self.driver_ops.push(DriverOp::Close(key, mode));
@@ -529,7 +538,23 @@ impl Connections {
                 DriverOp::Resume(key) => driver.resume(key),
                 DriverOp::Close(key, mode) => driver.close(key, mode),
                 DriverOp::Fin(key) => driver.shutdown_write(key),
+                DriverOp::Send(key, bytes) => {
+                    if driver.send_copy(key, &bytes) == SendStatus::Pending
+                        && let Some(conn) = self.table.get_mut(key)
+                    {
+                        conn.flags.set(Flags::IN_FLIGHT);
+                    }
+                }
             }
+        }
+    }
+
+    /// Has close_notify sent behind all that was, unless something ended the transport before.
+    fn send_close_notify(&mut self, key: ConnKey) {
+        let mut bytes = Vec::new();
+        self.transports.close(key.slot(), &mut bytes);
+        if !bytes.is_empty() {
+            self.driver_ops.push(DriverOp::Send(key, bytes));
         }
     }
 
@@ -543,6 +568,7 @@ impl Connections {
             || conn.outbox.get().is_some()
             || conn.pending != 0 // written at the end of this loop iteration
             || conn.phase == Phase::Closed
+            || conn.flags.has(Flags::HAS_TRANSPORT) && self.transports.has_unsent(key.slot())
         {
             return Flushed::Nothing;
         }
@@ -550,6 +576,12 @@ impl Connections {
             conn.flags.clear(Flags::FLUSH_AWAITED);
             return Flushed::ReadOn;
         }
+        if conn.flags.has(Flags::HAS_TRANSPORT) && !conn.flags.has(Flags::FIN_SENT) {
+            self.send_close_notify(key);
+        }
+        let Some(conn) = self.table.get_mut(key) else {
+            return Flushed::Nothing;
+        };
         if conn.flags.has(Flags::PEER_FIN) {
             return Flushed::Close;
         }
@@ -566,11 +598,6 @@ impl Connections {
     pub(super) fn is_staged(&self, slot: u32, framing: Framing) -> bool {
         (!self.contexts.is_empty() && framing.deflates_late())
             || (!self.transports.is_empty() && self.transports.has(slot))
-    }
-
-    /// Opens the first record of `bytes` from a connection's socket, in place.
-    pub(crate) fn open_record(&mut self, slot: u32, bytes: &mut [u8]) -> Opened {
-        self.transports.open(slot, bytes)
     }
 
     /// Bytes that connections were ever given to hold: output handed to them, input kept.
@@ -624,6 +651,9 @@ impl Connections {
         let backlogged = self.outboxes.len() as u64;
         counters.connections_backlogged.set(backlogged);
         counters.outbox_bytes.set(self.outboxes.held().bytes);
+        counters
+            .tls_hellos_waiting
+            .set(self.transports.hellos() as u64);
     }
 
     /// Bytes of the table.
@@ -639,6 +669,7 @@ impl Connections {
             + self.inputs.shrink()
             + self.outboxes.shrink()
             + self.exchanges.shrink()
+            + self.transports.shrink()
     }
 
     /// Drops memory that is only kept for the next loop iteration; returns the bytes.

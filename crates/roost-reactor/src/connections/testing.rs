@@ -3,9 +3,8 @@
 use roost_metrics::Registry;
 use roost_net::ConnKey;
 
-use super::conn::{Arrival, Flags, Index};
+use super::conn::{Arrival, Index};
 use super::state::Connections;
-use super::transport::{Opened, records};
 use crate::clock::Clock;
 use crate::settings::Settings;
 
@@ -58,34 +57,4 @@ pub(crate) fn held_bytes(connections: &Connections) -> usize {
     connections.table.memory_bytes()
         + connections.output.memory_bytes()
         + connections.inputs.capacity()
-}
-
-/// The connection in `slot` speaks in records from now on.
-pub(crate) fn begin_records(connections: &mut Connections, slot: u32) {
-    let conn = connections.table.at_mut(slot).expect("it is there");
-    conn.flags.set(Flags::HAS_TRANSPORT);
-    connections.transports.begin_records(slot);
-}
-
-/// Appends `plaintext` in records; `number` is that of the next.
-pub(crate) fn seal(number: &mut u8, plaintext: &[u8], out: &mut Vec<u8>) {
-    records::seal(number, plaintext, out);
-}
-
-/// Appends the plaintext of all whole records; returns how many bytes those were.
-pub(crate) fn open(number: &mut u8, bytes: &mut [u8], plaintext: &mut Vec<u8>) -> usize {
-    let mut at = 0;
-    loop {
-        match records::open(number, &mut bytes[at..]) {
-            Opened::Record {
-                plaintext: range,
-                consumed,
-            } => {
-                plaintext.extend_from_slice(&bytes[at..][range]);
-                at += consumed;
-            }
-            Opened::Incomplete => return at,
-            Opened::Broken => panic!("a record breaks the rules at {at}"),
-        }
-    }
 }

@@ -1,17 +1,21 @@
 //! What goes in and out of connections: messages framed and queued, input kept until it is whole.
 
+use std::sync::Arc;
+
 use roost_dialect::Replies;
 use roost_dialect::dialect::Message;
 use roost_net::{Chunk, ConnKey};
+use roost_tls::{HandshakeFault, SharedSetup};
 use roost_wire::Frozen;
 use roost_wire::deflate::{Agreement, Inflater, Takeover};
 
-use super::conn::{Index, Phase};
+use super::conn::{Flags, Index, Phase};
 use super::encoding::Codec;
 use super::outbox::Outbox;
 use super::output::Origin;
 use super::partial::{Decoder, Partial, PendingAccept, Unread};
 use super::state::Connections;
+use super::transport::Opened;
 use crate::palette::FrameIndex;
 
 impl Connections {
@@ -97,6 +101,93 @@ impl Connections {
         }
     }
 
+    /// A connection that was just accepted begins with a TLS handshake.
+    pub(crate) fn begin_tls(&mut self, key: ConnKey, setup: Arc<SharedSetup>) {
+        if let Some(conn) = self.table.get_mut(key) {
+            conn.flags.set(Flags::HAS_TRANSPORT);
+            self.transports.begin(key.slot(), setup);
+        }
+    }
+
+    /// Opens the records at the front of `bytes` from a connection's socket, in place.
+    pub(crate) fn open_records(&mut self, slot: u32, bytes: &mut [u8]) -> Opened {
+        self.transports.open(slot, bytes)
+    }
+
+    /// The ClientHello of `key` is whole and waits for its turn; nothing more is read until then.
+    pub(crate) fn queue_hello(&mut self, key: ConnKey) {
+        self.transports.queue_hello(key);
+        self.pause(key);
+    }
+
+    /// Whether the ClientHello of a connection waits for its turn, or is not whole.
+    pub(crate) fn waits_for_turn(&self, slot: u32) -> bool {
+        self.transports.waits_for_turn(slot)
+    }
+
+    /// ClientHellos that wait for their turn.
+    #[inline]
+    pub(crate) fn hellos(&self) -> usize {
+        self.transports.hellos()
+    }
+
+    /// The connection whose ClientHello has its turn. It may have ended meanwhile.
+    pub(crate) fn next_hello(&mut self) -> Option<ConnKey> {
+        self.transports.next_hello()
+    }
+
+    /// It is the turn of the connection in `slot`.
+    pub(crate) fn begin_handshake(&mut self, slot: u32) -> Result<(), HandshakeFault> {
+        self.transports.begin_handshake(slot)
+    }
+
+    /// Whether nothing can be sent to the connection in `slot`, because its handshake is not over.
+    pub(crate) fn is_shaking(&self, slot: u32) -> bool {
+        !self.transports.is_empty() && self.transports.is_shaking(slot)
+    }
+
+    /// A connection turned out to speak no TLS: it is answered in the clear.
+    pub(crate) fn forget_transport(&mut self, key: ConnKey) {
+        if let Some(conn) = self.table.get_mut(key) {
+            conn.flags.clear(Flags::HAS_TRANSPORT);
+            self.transports.release(key.slot());
+        }
+    }
+
+    /// Whether a connection is not read.
+    pub(crate) fn is_paused(&self, key: ConnKey) -> bool {
+        let conn = self.table.get(key);
+        conn.is_some_and(|conn| conn.flags.has(Flags::PAUSED))
+    }
+
+    /// Something authentic has come: it is alive.
+    pub(crate) fn note_seen(&mut self, key: ConnKey) {
+        let now = self.deadlines.clock.now;
+        if let Some(conn) = self.table.get_mut(key) {
+            conn.last_seen = now;
+            if conn.flags.clear(Flags::PING_SENT) {
+                self.arm_ping(key.slot());
+            }
+        }
+    }
+
+    /// The slots whose transports have something to send that is no data; give the list back with
+    /// [`Connections::return_owing`].
+    pub(crate) fn take_owing(&mut self) -> Vec<u32> {
+        self.transports.take_owing()
+    }
+
+    /// Takes the list back.
+    pub(crate) fn return_owing(&mut self, owing: Vec<u32>) {
+        self.transports.return_owing(owing);
+    }
+
+    /// Whether transports have something to send that is no data.
+    #[inline]
+    pub(crate) fn has_owing(&self) -> bool {
+        self.transports.has_owing()
+    }
+
     /// Writes bytes that are no message: an HTTP response.
     pub(crate) fn send_bytes(&mut self, key: ConnKey, write: impl FnOnce(&mut Vec<u8>)) {
         if let Some(conn) = self.table.get_mut(key) {
@@ -155,7 +246,7 @@ impl Connections {
 
     /// Whether nothing is pending: there is nothing to flush.
     pub(crate) fn is_flushed(&self) -> bool {
-        self.output.is_empty()
+        self.output.is_empty() && !self.transports.has_owing()
     }
 
     /// Takes the slots that have something to write, in table order; give the list back with

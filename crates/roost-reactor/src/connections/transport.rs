@@ -9,131 +9,326 @@
 //! message that is not. Output is sealed as late as it is compressed, when it is handed to the driver:
 //! what waits in an outbox may still be dropped, and what was sealed must be sent.
 //!
-//! A server knows no transport but the plain one now, whose bytes are handed on as they are and pass
-//! through none of this: a flag of the record tells the others. TLS will be the next; `Records`, of
-//! tests, takes its place until then.
+//! A plain connection passes through none of this. TLS is the only other transport: a flag of the
+//! record tells its connections, and 208 bytes in a slot beside the table are all that one keeps while
+//! it is quiet. During the handshake it has an entry in a table, and, from when its ClientHello is
+//! whole, about 4 kB of rustls'.
 
-use std::collections::HashMap;
-use std::ops::Range;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
-/// The transports of one reactor's connections that are not plain, by slot: keys and counters.
+use roost_net::ConnKey;
+use roost_net::memory::SecretSlots;
+use roost_tls::record::{Extent, begins_handshake, extent, plain_alert};
+use roost_tls::{Alert, End, Fault, Handshake, HandshakeFault, Rest, Sealer, Session, SharedSetup};
+use roost_tls::{Step, seal};
+
+/// The TLS connections of one reactor, by slot.
 #[derive(Default)]
 pub(crate) struct Transports {
-    by_slot: HashMap<u32, State>,
+    /// Handshakes under way.
+    handshakes: HashMap<u32, Shaking>,
+    /// Those that are established, and places for those whose handshake has begun.
+    rests: SecretSlots<Rest>,
+    /// What is sealed and not handed to the driver: handshakes' flights, alerts.
+    unsent: HashMap<u32, Vec<u8>>,
+    /// Slots that have something to send though there may be no data for them: what is unsent, or a
+    /// key update.
+    owing: Vec<u32>,
+    /// Connections whose ClientHello is whole and has not had its turn, in order.
+    hellos: VecDeque<ConnKey>,
 }
 
-/// What a transport keeps of one connection.
-enum State {
-    /// Two bytes of length and a payload in which each byte is changed by the record's number: of
-    /// tests.
-    #[cfg(test)]
-    Records { opened: u8, sealed: u8 },
+/// A handshake under way.
+struct Shaking {
+    setup: Arc<SharedSetup>,
+    /// From the ClientHello's turn on.
+    handshake: Option<Box<Handshake>>,
 }
 
 /// What was opened of a connection's bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Opened {
-    /// A record, whose plaintext stands here; behind `consumed` bytes the next one begins.
-    Record {
-        plaintext: Range<usize>,
-        consumed: usize,
-    },
-    /// The record is not whole.
-    #[cfg_attr(not(test), expect(dead_code, reason = "plain bytes are always whole"))]
-    Incomplete,
-    /// It breaks the transport's rules: the connection is closed at once.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the plain transport has no rules")
-    )]
-    Broken,
+pub(crate) struct Opened {
+    /// So many bytes at the front are plaintext, now.
+    pub(crate) plaintext: usize,
+    /// So many were used up.
+    pub(crate) consumed: usize,
+    /// Something authentic has come, or the handshake has gone on.
+    pub(crate) is_sign_of_life: bool,
+    /// Work: bytes touched, and one for each record.
+    pub(crate) steps: u64,
+    /// What follows.
+    pub(crate) then: Then,
+}
+
+/// What follows on what was opened.
+pub(crate) enum Then {
+    /// The rest can be opened.
+    GoOn,
+    /// The rest is the beginning of a record.
+    Wait,
+    /// The rest begins with a ClientHello, which has to wait for its turn.
+    WaitForTurn,
+    /// The handshake is over; the rest can be opened.
+    Established(Box<Session>),
+    /// The peer will send no more.
+    Closed,
+    /// The handshake failed: an alert is to be sent, then FIN.
+    HandshakeFailed(HandshakeFault),
+    /// The peer broke a rule: an alert is to be sent, then FIN.
+    Failed(Fault),
+    /// The first byte is none of TLS.
+    NotTls,
+    /// Keys that cannot be changed (TLS 1.2) have been used as often as may be: the connection is to be
+    /// closed.
+    WornOut,
+}
+
+impl Opened {
+    fn nothing(then: Then) -> Opened {
+        Opened {
+            plaintext: 0,
+            consumed: 0,
+            is_sign_of_life: false,
+            steps: 1,
+            then,
+        }
+    }
 }
 
 impl Transports {
+    /// The connection in `slot` begins with a handshake.
+    pub(super) fn begin(&mut self, slot: u32, setup: Arc<SharedSetup>) {
+        let shaking = Shaking {
+            setup,
+            handshake: None,
+        };
+        self.handshakes.insert(slot, shaking);
+    }
+
     /// Whether all connections are plain.
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.by_slot.is_empty()
+        self.rests.is_empty() && self.handshakes.is_empty()
     }
 
     /// Whether the connection in `slot` is not.
+    #[inline]
     pub(super) fn has(&self, slot: u32) -> bool {
-        self.by_slot.contains_key(&slot)
+        self.rests.is_taken(slot) || self.handshakes.contains_key(&slot)
     }
 
-    /// Frees what is kept for the connection in `slot`.
+    /// Whether the handshake of the connection in `slot` is not over: nothing can be sealed.
+    pub(super) fn is_shaking(&self, slot: u32) -> bool {
+        self.handshakes.contains_key(&slot)
+    }
+
+    /// Wipes and frees what is kept for the connection in `slot`.
     pub(super) fn release(&mut self, slot: u32) {
-        if self.by_slot.remove(&slot).is_some() && self.by_slot.is_empty() {
-            self.by_slot = HashMap::new();
+        self.rests.remove(slot);
+        self.unsent.remove(&slot);
+        if self.handshakes.remove(&slot).is_some() && self.handshakes.is_empty() {
+            self.handshakes = HashMap::new();
         }
     }
 
-    /// Opens the first record of `bytes`, in place.
+    /// Opens the records at the front of `bytes`, in place.
     pub(super) fn open(&mut self, slot: u32, bytes: &mut [u8]) -> Opened {
-        match self.by_slot.get_mut(&slot) {
-            None => Opened::Record {
-                plaintext: 0..bytes.len(),
-                consumed: bytes.len(),
-            },
-            #[cfg(test)]
-            Some(State::Records { opened, .. }) => records::open(opened, bytes),
-            #[cfg(not(test))]
-            Some(state) => match *state {},
+        if self.handshakes.contains_key(&slot) {
+            return self.shake(slot, bytes);
         }
-    }
-
-    /// Appends `plaintext` to `out`, sealed.
-    pub(super) fn seal(&mut self, slot: u32, plaintext: &[u8], out: &mut Vec<u8>) {
-        match self.by_slot.get_mut(&slot) {
-            None => out.extend_from_slice(plaintext),
-            #[cfg(test)]
-            Some(State::Records { sealed, .. }) => records::seal(sealed, plaintext, out),
-            #[cfg(not(test))]
-            Some(state) => match *state {},
-        }
-    }
-
-    /// The connection in `slot` speaks in records.
-    #[cfg(test)]
-    pub(super) fn begin_records(&mut self, slot: u32) {
-        let state = State::Records {
-            opened: 0,
-            sealed: 0,
+        let Some(rest) = self.rests.get_mut(slot) else {
+            debug_assert!(false, "only connections with a transport open records");
+            return Opened::nothing(Then::Closed);
         };
-        self.by_slot.insert(slot, state);
+        let opened = roost_tls::open(rest, bytes);
+        let then = match opened.end {
+            End::Incomplete(_) if rest.is_worn_out() => Then::WornOut,
+            End::Incomplete(_) => Then::Wait,
+            End::Closed => Then::Closed,
+            End::Failed(fault) => {
+                if let Some(alert) = fault.alert() {
+                    seal::alert(rest, alert, self.unsent.entry(slot).or_default());
+                }
+                Then::Failed(fault)
+            }
+        };
+        if rest.owes_output() || matches!(then, Then::Failed(_)) {
+            self.owing.push(slot);
+        }
+        Opened {
+            plaintext: opened.plaintext,
+            consumed: opened.consumed,
+            is_sign_of_life: opened.records > 0,
+            steps: opened.steps,
+            then,
+        }
+    }
+
+    /// Goes on with a handshake, by one record.
+    fn shake(&mut self, slot: u32, bytes: &mut [u8]) -> Opened {
+        let Some(shaking) = self.handshakes.get_mut(&slot) else {
+            return Opened::nothing(Then::Closed);
+        };
+        let is_first = shaking.handshake.is_none();
+        if is_first && bytes.first().is_some_and(|&byte| !begins_handshake(byte)) {
+            return Opened::nothing(Then::NotTls);
+        }
+        let len = match extent(bytes) {
+            Extent::Whole(len) => len,
+            Extent::Missing(_) => return Opened::nothing(Then::Wait),
+            Extent::TooLong => {
+                let alert = plain_alert(Alert::RecordOverflow);
+                self.owe(slot, |out| out.extend_from_slice(&alert));
+                return Opened::nothing(Then::HandshakeFailed(HandshakeFault::Misbehaved));
+            }
+        };
+        let (Some(handshake), Some(rest)) = (&mut shaking.handshake, self.rests.get_mut(slot))
+        else {
+            return Opened::nothing(Then::WaitForTurn);
+        };
+        let out = self.unsent.entry(slot).or_default();
+        let step = handshake.feed(&mut bytes[..len], out, rest);
+        match out.is_empty() {
+            true => drop(self.unsent.remove(&slot)),
+            false => self.owing.push(slot),
+        }
+        let then = match step {
+            Step::More => Then::GoOn,
+            Step::Done(session) => {
+                self.handshakes.remove(&slot);
+                Then::Established(session)
+            }
+            Step::Failed(fault) => Then::HandshakeFailed(fault),
+        };
+        Opened {
+            plaintext: 0,
+            consumed: len,
+            is_sign_of_life: true,
+            steps: 1 + 2 * len as u64,
+            then,
+        }
+    }
+
+    /// The ClientHello of `key` is whole: it is handled when it has its turn.
+    pub(super) fn queue_hello(&mut self, key: ConnKey) {
+        self.hellos.push_back(key);
+    }
+
+    /// Whether the connection in `slot` waits for its turn.
+    pub(super) fn waits_for_turn(&self, slot: u32) -> bool {
+        let shaking = self.handshakes.get(&slot);
+        shaking.is_some_and(|shaking| shaking.handshake.is_none())
+    }
+
+    /// How many ClientHellos wait.
+    #[inline]
+    pub(super) fn hellos(&self) -> usize {
+        self.hellos.len()
+    }
+
+    /// The one whose turn it is. Its connection may have ended meanwhile.
+    pub(super) fn next_hello(&mut self) -> Option<ConnKey> {
+        let key = self.hellos.pop_front();
+        if self.hellos.is_empty() {
+            self.hellos = VecDeque::new();
+        }
+        key
+    }
+
+    /// It is the turn of the connection in `slot`.
+    pub(super) fn begin_handshake(&mut self, slot: u32) -> Result<(), HandshakeFault> {
+        let Some(shaking) = self.handshakes.get_mut(&slot) else {
+            return Ok(());
+        };
+        let handshake = Handshake::server(&shaking.setup.current())?;
+        shaking.handshake = Some(Box::new(handshake));
+        self.rests.insert(slot, Rest::VACANT);
+        Ok(())
+    }
+
+    fn owe(&mut self, slot: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        write(self.unsent.entry(slot).or_default());
+        self.owing.push(slot);
+    }
+
+    /// Whether something is to be sent that is no data.
+    #[inline]
+    pub(super) fn has_owing(&self) -> bool {
+        !self.owing.is_empty()
+    }
+
+    /// The slots that have something to send though there may be no data; give the list back with
+    /// [`Transports::return_owing`].
+    pub(super) fn take_owing(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.owing)
+    }
+
+    /// Takes the list back, to be used again.
+    pub(super) fn return_owing(&mut self, mut owing: Vec<u32>) {
+        owing.clear();
+        if self.owing.is_empty() && owing.capacity() <= OWING_KEPT {
+            self.owing = owing;
+        }
+    }
+
+    /// The batch in flight of the connection in `slot` has gone: notes what it has to send yet.
+    pub(super) fn note_sendable(&mut self, slot: u32) {
+        let owes_records = self.unsent.contains_key(&slot);
+        if owes_records
+            || self
+                .rests
+                .get_mut(slot)
+                .is_some_and(|rest| rest.owes_output())
+        {
+            self.owing.push(slot);
+        }
+    }
+
+    /// Whether something is sealed for the connection in `slot` that the driver has not got.
+    pub(super) fn has_unsent(&self, slot: u32) -> bool {
+        self.unsent.contains_key(&slot)
+    }
+
+    /// Appends what is to be sent to the connection in `slot`: what is unsent, a key update if one is
+    /// due, and `pieces`, sealed.
+    pub(super) fn seal<'p>(
+        &mut self,
+        slot: u32,
+        pieces: impl IntoIterator<Item = &'p [u8]>,
+        out: &mut Vec<u8>,
+    ) {
+        if let Some(unsent) = self.unsent.remove(&slot) {
+            out.extend_from_slice(&unsent);
+        }
+        if self.is_shaking(slot) {
+            return; // only its own flights are sent
+        }
+        let Some(rest) = self.rests.get_mut(slot) else {
+            return;
+        };
+        // Behind an alert or close_notify nothing is sent.
+        if let Some(mut sealer) = Sealer::new(rest, out) {
+            for piece in pieces {
+                sealer.push(piece);
+            }
+            sealer.finish();
+        }
+    }
+
+    /// Appends close_notify, if it or an alert has not been sent before.
+    pub(super) fn close(&mut self, slot: u32, out: &mut Vec<u8>) {
+        if !self.is_shaking(slot)
+            && let Some(rest) = self.rests.get_mut(slot)
+        {
+            seal::close(rest, out);
+        }
+    }
+
+    /// Gives memory back that is free; in bytes.
+    pub(super) fn shrink(&mut self) -> usize {
+        self.rests.release_free()
     }
 }
 
-/// The transport of tests.
-#[cfg(test)]
-pub(super) mod records {
-    use super::Opened;
-
-    pub(in crate::connections) fn open(number: &mut u8, bytes: &mut [u8]) -> Opened {
-        let Some((&mut [high, low], behind)) = bytes.split_first_chunk_mut::<2>() else {
-            return Opened::Incomplete;
-        };
-        let len = usize::from(u16::from_be_bytes([high, low]));
-        if len == 0 {
-            return Opened::Broken;
-        }
-        let Some(payload) = behind.get_mut(..len) else {
-            return Opened::Incomplete;
-        };
-        payload.iter_mut().for_each(|byte| *byte ^= *number);
-        *number = number.wrapping_add(1);
-        Opened::Record {
-            plaintext: 2..2 + len,
-            consumed: 2 + len,
-        }
-    }
-
-    pub(in crate::connections) fn seal(number: &mut u8, plaintext: &[u8], out: &mut Vec<u8>) {
-        for piece in plaintext.chunks(usize::from(u16::MAX)) {
-            let len = piece.len() as u16;
-            out.extend_from_slice(&len.to_be_bytes());
-            out.extend(piece.iter().map(|byte| byte ^ *number));
-            *number = number.wrapping_add(1);
-        }
-    }
-}
+/// A list of so many is kept for the next loop iteration.
+const OWING_KEPT: usize = 1024;

@@ -109,6 +109,10 @@ impl<D: Driver> Writer<'_, D> {
         let output = &self.connections.output;
         output.palette.frames(state, &mut scratch.frames);
         if self.connections.is_staged(key.slot(), framing) {
+            let is_small = output.palette.bytes(state) <= BATCH_BYTES_MAX as u64;
+            if is_small && !framing.deflates_late() {
+                return (self.write_sealed(key), Ok(()));
+            }
             return self.write_batches(key);
         }
         if let [frame] = scratch.frames[..] {
@@ -126,6 +130,46 @@ impl<D: Driver> Writer<'_, D> {
             return (self.write_joined(key, state), Ok(()));
         }
         self.write_batches(key)
+    }
+
+    /// Seals the scratch's frames, which leave in one write.
+    fn write_sealed(&mut self, key: ConnKey) -> SendStatus {
+        let Scratch { frames, sealed, .. } = &mut *self.scratch;
+        let Connections {
+            output, transports, ..
+        } = &mut *self.connections;
+        let pieces = frames.iter().map(|&frame| output.bytes_of(frame));
+        transports.seal(key.slot(), pieces, sealed);
+        self.send_sealed(key)
+    }
+
+    /// Sends what is sealed, and empties it.
+    fn send_sealed(&mut self, key: ConnKey) -> SendStatus {
+        let sealed = &mut self.scratch.sealed;
+        let status = match sealed.is_empty() {
+            true => SendStatus::Done,
+            false => self.driver.send_copy(key, sealed),
+        };
+        sealed.clear();
+        sealed.shrink_to(KEPT_BYTES_MAX);
+        status
+    }
+
+    /// Sends what the transport of the connection in `slot` has to send beside data. Returns its key
+    /// if it has gone as far as the kernel takes it.
+    pub(crate) fn write_owed(&mut self, slot: u32) -> Option<ConnKey> {
+        let connections = &mut *self.connections;
+        let conn = connections.table.at_mut(slot)?;
+        let key = ConnKey::new(slot, conn.generation);
+        if conn.flags.has(Flags::IN_FLIGHT) || conn.phase == Phase::Closed {
+            return None; // what is in flight goes first, and then this
+        }
+        let sealed = &mut self.scratch.sealed;
+        connections.transports.seal(slot, [], sealed);
+        if self.send_sealed(key) == SendStatus::Pending {
+            self.set_in_flight(key);
+        }
+        Some(key)
     }
 
     /// Small frames leave in one write, joined once for all that get the same.
@@ -232,17 +276,14 @@ impl<D: Driver> Writer<'_, D> {
             connections.contexts.append(cork, slot, image.as_slice());
         }
         connections.output_bytes_total += cork.len() as u64;
-        let bytes = if connections.transports.has(slot) {
-            sealed.clear();
-            connections.transports.seal(slot, cork, sealed);
-            &mut *sealed
+        if connections.transports.has(slot) {
+            connections.transports.seal(slot, [cork.as_slice()], sealed);
         } else {
-            cork
-        };
-        let status = self.driver.send_copy(key, bytes);
-        bytes.clear();
-        bytes.shrink_to(KEPT_BYTES_MAX);
-        status
+            std::mem::swap(cork, sealed);
+        }
+        cork.clear();
+        cork.shrink_to(KEPT_BYTES_MAX);
+        self.send_sealed(key)
     }
 
     /// The batch in flight has gone. False if there is no such connection.
@@ -252,6 +293,9 @@ impl<D: Driver> Writer<'_, D> {
             return false;
         };
         conn.flags.clear(Flags::IN_FLIGHT);
+        if conn.flags.has(Flags::HAS_TRANSPORT) {
+            connections.transports.note_sendable(key.slot());
+        }
         if conn.flags.has(Flags::PING_SENT)
             && (conn.outbox.get().is_some() || conn.phase == Phase::Http)
         {

@@ -1,17 +1,20 @@
-//! A transport that is not plain, on a simulated network: records are opened and sealed whatever the
-//! cuts, while the other stages and the outbox do their work.
+//! TLS on a simulated network: records are opened and sealed whatever the cuts, while the other stages
+//! and the outbox do their work.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use roost_net::sim::{SimDriver, SimFaults, SimNet, SimOptions, SimRng};
-use roost_net::{CloseCause, ConnKey, ConnectOptions, Driver, Event};
+use roost_net::{CloseCause, CloseMode, ConnKey, ConnectOptions, Driver, Event};
 use roost_wire::Opcode;
 use roost_wire::deflate::{Deflater, Inflater};
 use roost_wire::frame::{append_masked_frame, split_frame};
 
+use roost_tls::testing::{Endpoint, Over, setups};
+use roost_tls::{Fault, SharedSetup};
+
 use super::core_tests::request;
-use crate::connections::testing;
 use crate::settings::{ChannelPolicy, Deflate, Publish, SlowConsumer, policy_for_tests};
 use crate::{Reactor, Settings, Shared};
 
@@ -19,10 +22,10 @@ struct World {
     net: SimNet,
     reactor: Reactor<SimDriver>,
     client: SimDriver,
-    /// Numbers of the client's records.
-    sealed: u8,
-    opened: u8,
-    received: Vec<u8>,
+    /// The client's side of TLS.
+    tls: Endpoint,
+    /// HTTP in the clear.
+    plain: Vec<u8>,
     closed: Option<CloseCause>,
 }
 
@@ -30,6 +33,15 @@ const CLIENT: ConnKey = ConnKey::new(0, 0);
 
 impl World {
     fn new(settings: Settings) -> World {
+        let mut world = World::before_handshake(settings);
+        world.exchange();
+        assert!(world.tls.is_established(), "{:?}", world.tls.over);
+        world
+    }
+
+    fn before_handshake(mut settings: Settings) -> World {
+        let (server, trusting) = setups();
+        settings.listeners[0].tls = Some(Arc::new(SharedSetup::new(server)));
         let net = SimNet::new(9, SimFaults::none());
         let shared = Shared::new(settings, 1, 9);
         let mut reactor = Reactor::new(net.driver(SimOptions::default()), 0, shared);
@@ -42,14 +54,25 @@ impl World {
             net,
             reactor,
             client,
-            sealed: 0,
-            opened: 0,
-            received: Vec::new(),
+            tls: Endpoint::client(&trusting, "localhost"),
+            plain: Vec::new(),
             closed: None,
         };
         world.run(20);
-        testing::begin_records(&mut world.reactor.core.connections, 0);
         world
+    }
+
+    /// Sends what the client's TLS has to send, until that is nothing.
+    fn exchange(&mut self) {
+        for _ in 0..20 {
+            let out = self.tls.take();
+            if out.is_empty() {
+                return;
+            }
+            self.client.send_copy(CLIENT, &out);
+            self.run(20);
+        }
+        panic!("they go on for ever");
     }
 
     /// Lets `ms` pass.
@@ -64,7 +87,10 @@ impl World {
             self.client.wait(Some(Duration::ZERO)).expect("simulated");
             while let Some(event) = self.client.next_event() {
                 match event {
-                    Event::Bytes(_, bytes) => self.received.extend_from_slice(bytes),
+                    Event::Bytes(_, bytes) if bytes.starts_with(b"HTTP/") => {
+                        self.plain.extend_from_slice(bytes)
+                    }
+                    Event::Bytes(_, bytes) => self.tls.give(bytes),
                     Event::Closed(_, cause) => self.closed = Some(cause),
                     _ => {}
                 }
@@ -81,9 +107,8 @@ impl World {
     }
 
     fn seal(&mut self, plaintext: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
-        testing::seal(&mut self.sealed, plaintext, &mut out);
-        out
+        self.tls.send(plaintext);
+        self.tls.take()
     }
 
     /// Sends bytes in pieces of at most `len_max`.
@@ -100,10 +125,7 @@ impl World {
 
     /// What the server has sent since the last call, opened.
     fn take_plaintext(&mut self) -> Vec<u8> {
-        let mut plaintext = Vec::new();
-        let records = testing::open(&mut self.opened, &mut self.received, &mut plaintext);
-        self.received.drain(..records);
-        plaintext
+        std::mem::take(&mut self.tls.received)
     }
 }
 
@@ -175,10 +197,67 @@ fn a_record_and_a_message_wait_together_and_are_counted() {
 #[test]
 fn a_broken_record_ends_the_connection() {
     let mut world = World::new(Settings::for_tests());
-    world.client.send_copy(CLIENT, &[0, 0, 1]);
+    let mut record = world.seal(b"GET / HTTP/1.1\r\n\r\n");
+    *record.last_mut().expect("a record") ^= 1;
+    world.client.send_copy(CLIENT, &record);
     world.run(20);
-    assert!(world.closed.is_some(), "it was cut");
+    let over = world.tls.over;
+    assert_eq!(
+        over,
+        Some(Over::Failed(Fault::PeerAlert(20))),
+        "bad_record_mac"
+    );
+    world.client.close(CLIENT, CloseMode::Graceful);
+    world.run(20);
+    assert!(world.closed.is_some());
     assert_eq!(world.reactor.core.connections.len(), 0);
+}
+
+#[test]
+fn a_handshake_may_come_in_any_pieces() {
+    for len in [1, 2, 5, 6, 100] {
+        let mut world = World::before_handshake(Settings::for_tests());
+        for _ in 0..10 {
+            let out = world.tls.take();
+            for piece in out.chunks(len) {
+                world.client.send_copy(CLIENT, piece);
+                world.run(2);
+            }
+            world.run(20);
+        }
+        assert!(world.tls.is_established(), "{len}: {:?}", world.tls.over);
+        let head = world.seal(&request("/echo"));
+        world.send(&head, &mut SimRng::new(1), 1_000);
+        assert!(
+            world.take_plaintext().starts_with(b"HTTP/1.1 101 "),
+            "{len}"
+        );
+    }
+}
+
+/// RFC 8446 §6.1: close_notify goes before FIN.
+#[test]
+fn the_end_is_told_before_it_comes() {
+    let mut world = World::new(Settings::for_tests());
+    let head = world.seal(&request("/echo"));
+    world.send(&head, &mut SimRng::new(1), 1_000);
+    let mut close = Vec::new();
+    append_masked_frame(&mut close, Opcode::Close, &[3, 232], [0; 4]);
+    let close = world.seal(&close);
+    world.send(&close, &mut SimRng::new(1), 1_000);
+    assert!(world.take_plaintext().ends_with(&[0x88, 2, 3, 232]));
+    assert_eq!(world.tls.over, Some(Over::Closed));
+}
+
+#[test]
+fn plain_http_is_told_that_this_is_tls() {
+    let mut world = World::before_handshake(Settings::for_tests());
+    world.tls.take();
+    world.client.send_copy(CLIENT, b"GET / HTTP/1.1\r\n\r\n");
+    world.run(20);
+    let answer = String::from_utf8_lossy(&world.plain).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(answer.contains("wss://"), "{answer}");
 }
 
 /// What waits may still be dropped, so it is sealed when it leaves and not before: the numbers of the
@@ -230,7 +309,7 @@ fn what_waits_is_sealed_when_it_leaves() {
     world.set_reading(true);
     world.run(200);
     let plaintext = world.take_plaintext();
-    assert!(world.received.is_empty(), "records are whole");
+    assert_eq!(world.tls.kept_bytes(), 0, "records are whole");
     let mut inflater = Inflater::with_takeover(true);
     let received: Vec<Vec<u8>> = payloads(&plaintext)
         .iter()
