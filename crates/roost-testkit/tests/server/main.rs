@@ -15,5 +15,6 @@ mod second_opinion;
 mod slow;
 mod splits;
 mod takeover;
+mod tls;
 mod toy;
 mod wamp;
