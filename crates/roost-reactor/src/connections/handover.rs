@@ -4,8 +4,8 @@
 //! Each record is taken apart here by naming all its fields, so that a new field does not compile until
 //! its author has decided what becomes of it. Times are relative: the other process counts its own
 //! ticks. A connection is taken apart between two loop iterations, when nothing of it is pending and no
-//! batch is with the driver. What a client's compressed messages refer to is carried as bytes; ours begin anew.
-//! Transports are not carried yet: their keys are the libraries' own state.
+//! batch is with the driver. What a client's compressed messages refer to is carried as bytes; ours begin
+//! anew. Keys of TLS are carried as bytes and wiped here; a handshake under way cannot be carried.
 #![cfg_attr(
     not(test),
     expect(dead_code, reason = "the hand-over itself is not built yet")
@@ -14,6 +14,7 @@
 use roost_dialect::DialectKind;
 use roost_dialect::dialect::Session;
 use roost_net::ConnKey;
+use roost_tls::ImportError;
 
 use super::conn::{Arrival, Conn, Flags, Index, Phase};
 use super::contexts::ContextState;
@@ -22,6 +23,7 @@ use super::exchanges::Exchange;
 use super::outbox::OutboxState;
 use super::partial::Partial;
 use super::state::Connections;
+use super::transport::TransportState;
 use crate::clock::NEVER;
 
 /// One connection, with all that it has beside its record.
@@ -46,6 +48,7 @@ pub(crate) struct ConnState {
     pub(crate) outbox: Option<OutboxState>,
     pub(crate) contexts: Option<ContextState>,
     pub(crate) exchange: Option<Exchange>,
+    pub(crate) transport: Option<TransportState>,
 }
 
 /// Takes a connection apart, whose slot is free behind it. Its session stays with its dialect. `None`
@@ -58,6 +61,7 @@ pub(crate) fn take_apart(connections: &mut Connections, key: ConnKey) -> Option<
         outboxes,
         contexts,
         exchanges,
+        transports,
         ..
     } = connections;
     let slot = key.slot();
@@ -68,6 +72,7 @@ pub(crate) fn take_apart(connections: &mut Connections, key: ConnKey) -> Option<
     let outbox = outboxes.take(conn).map(OutboxState::from);
     let contexts = contexts.take_apart(slot);
     let exchange = exchanges.take(slot);
+    let transport = transports.take_apart(slot);
     let Conn {
         deadline,
         last_seen,
@@ -101,15 +106,19 @@ pub(crate) fn take_apart(connections: &mut Connections, key: ConnKey) -> Option<
         outbox,
         contexts,
         exchange,
+        transport,
     })
 }
 
 /// Puts a connection together again. `address` is its entry in the table of peer addresses.
+///
+/// # Errors
+/// Its transport is of a kind that this version does not know: it cannot go on here.
 pub(crate) fn put_together(
     connections: &mut Connections,
     state: ConnState,
     address: Index,
-) -> ConnKey {
+) -> Result<ConnKey, ImportError> {
     let ConnState {
         deadline_in,
         silent_for,
@@ -126,7 +135,9 @@ pub(crate) fn put_together(
         outbox,
         contexts: context_state,
         exchange,
+        transport,
     } = state;
+    let transport = transport.map(TransportState::read).transpose()?;
     let now = connections.clock().now;
     let key = connections.table.insert(Conn {
         deadline: deadline_in.map_or(NEVER, |ticks| now.saturating_add(ticks)),
@@ -150,6 +161,7 @@ pub(crate) fn put_together(
         exchanges,
         deadlines,
         contexts,
+        transports,
         ..
     } = connections;
     let slot = key.slot();
@@ -173,13 +185,18 @@ pub(crate) fn put_together(
         if let Some(exchange) = exchange {
             exchanges.insert(slot, exchange);
         }
+        if let Some((rest, unsent)) = transport {
+            transports.put_together(slot, rest, unsent);
+        }
     }
-    key
+    Ok(key)
 }
 
 #[cfg(test)]
 mod tests {
     use roost_net::Chunk;
+    use roost_tls::Suite;
+    use roost_tls::testing::pair;
 
     use super::*;
     use crate::connections::contexts::tests::agreement;
@@ -202,7 +219,7 @@ mod tests {
         assert_eq!((state.silent_for, state.idle_for), (30, 30));
         assert!(here.get(key).is_none() && here.booked_bytes() == 0);
         assert!(here.contexts.is_empty(), "its contexts went with it");
-        let key = put_together(&mut there, state, Index::NONE);
+        let key = put_together(&mut there, state, Index::NONE).expect("nothing new");
         there.check_invariants();
 
         assert_eq!(there.booked_bytes(), before);
@@ -227,6 +244,42 @@ mod tests {
         let outbox = state.outbox.expect("it waits").into_outbox(0);
         let waiting: Vec<u8> = outbox.chunks().map(|chunk| chunk.as_slice()[0]).collect();
         assert_eq!(waiting, [10, 11, 12], "a lane after the other");
+    }
+
+    /// What was sealed and not sent goes first, then what is sealed in the other process, under numbers
+    /// that go on.
+    #[test]
+    fn tls_goes_on_where_it_was() {
+        let _watch = roost_tls::nonces::watch();
+        for suite in [Suite::Aes128GcmSha256, Suite::EcdheEcdsaAes256GcmSha384] {
+            let (mut client, mut server) = pair(suite, 7);
+            let mut here = testing::connections();
+            let mut there = testing::connections();
+            let key = testing::insert(&mut here);
+            let conn = here.table.get_mut(key).expect("it is there");
+            conn.flags.set(Flags::HAS_TRANSPORT);
+            here.transports.establish(key.slot(), &mut server.rest);
+            let mut sent = Vec::new();
+            here.transports
+                .seal(key.slot(), [&b"before"[..]], &mut sent);
+            client.give(&sent);
+            client.send(b"half of it");
+            let record = client.take();
+
+            let state = take_apart(&mut here, key).expect("it is there");
+            assert!(here.transports.is_empty(), "nothing of its keys is left");
+            let key = put_together(&mut there, state, Index::NONE).expect("a known suite");
+
+            sent.clear();
+            there
+                .transports
+                .seal(key.slot(), [&b", after"[..]], &mut sent);
+            client.give(&sent);
+            assert_eq!(client.received, b"before, after");
+            let mut record = record;
+            let opened = there.open_records(key.slot(), &mut record);
+            assert_eq!(record[..opened.plaintext], *b"half of it");
+        }
     }
 
     /// The latest of a channel replaces its elder on the other side as well.

@@ -21,7 +21,8 @@ use roost_net::ConnKey;
 use roost_net::memory::SecretSlots;
 use roost_tls::record::{Extent, begins_handshake, extent, plain_alert};
 use roost_tls::{Alert, End, Fault, Handshake, HandshakeFault, Rest, Sealer, Session, SharedSetup};
-use roost_tls::{Step, seal};
+use roost_tls::{ImportError, Step, seal};
+use zeroize::Zeroizing;
 
 /// The TLS connections of one reactor, by slot.
 #[derive(Default)]
@@ -44,6 +45,12 @@ struct Shaking {
     setup: Arc<SharedSetup>,
     /// From the ClientHello's turn on.
     handshake: Option<Box<Handshake>>,
+}
+
+/// What a TLS connection is, written down: key material, wiped when it is dropped.
+pub(crate) struct TransportState {
+    rest: Zeroizing<[u8; Rest::EXPORT_BYTES]>,
+    unsent: Option<Vec<u8>>,
 }
 
 /// What was opened of a connection's bytes.
@@ -81,6 +88,17 @@ pub(crate) enum Then {
     /// Keys that cannot be changed (TLS 1.2) have been used as often as may be: the connection is to be
     /// closed.
     WornOut,
+}
+
+impl TransportState {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// It was written by a version that knows other suites: the connection cannot go on.
+    pub(super) fn read(self) -> Result<(Rest, Option<Vec<u8>>), ImportError> {
+        let TransportState { rest, unsent } = self;
+        Ok((Rest::from_bytes(&rest[..])?, unsent))
+    }
 }
 
 impl Opened {
@@ -322,6 +340,35 @@ impl Transports {
         {
             seal::close(rest, out);
         }
+    }
+
+    /// Takes what is kept of the connection in `slot` out. `None` if it is plain. Its handshake, if it has
+    /// one, must be over: that cannot go on in another process.
+    pub(super) fn take_apart(&mut self, slot: u32) -> Option<TransportState> {
+        debug_assert!(!self.is_shaking(slot), "a handshake is ended, not carried");
+        let mut rest = Rest::VACANT;
+        self.rests.get_mut(slot)?.move_to(&mut rest);
+        let unsent = self.unsent.remove(&slot);
+        self.release(slot);
+        Some(TransportState {
+            rest: rest.into_bytes(),
+            unsent,
+        })
+    }
+
+    /// Puts it into `slot`.
+    pub(super) fn put_together(&mut self, slot: u32, mut rest: Rest, unsent: Option<Vec<u8>>) {
+        rest.move_to(self.rests.insert(slot, Rest::VACANT));
+        if let Some(unsent) = unsent {
+            self.unsent.insert(slot, unsent);
+        }
+        self.note_sendable(slot);
+    }
+
+    /// In tests: an established connection in `slot`.
+    #[cfg(test)]
+    pub(super) fn establish(&mut self, slot: u32, rest: &mut Rest) {
+        rest.move_to(self.rests.insert(slot, Rest::VACANT));
     }
 
     /// Gives memory back that is free; in bytes.
