@@ -8,10 +8,10 @@ use crate::names::{shown, variable};
 use crate::row::{Leaders, Row, Section, Visitor};
 use crate::source::{Source, Sources};
 use crate::table::{
-    ChannelPolicy, Limits, Listener, NAMESPACE, Publish, Settings, Subscribe, entry_path, visit,
-    visit_namespace,
+    ChannelPolicy, ClientAuth, Limits, Listener, NAMESPACE, Publish, Settings, Subscribe, Tls,
+    entry_path, nested_path, visit, visit_namespace,
 };
-use crate::value::{SharedSize, ValueType};
+use crate::value::{SharedSize, ValueType, shortened};
 
 /// Gives every key that is not written the value of the key it follows.
 pub(crate) fn inherit(settings: &mut Settings, sources: &mut Sources) {
@@ -60,6 +60,10 @@ impl Visitor for Inherit<'_> {
 
     fn open_entry(&mut self, section: Section, index: usize) {
         self.path = entry_path(section.name, index);
+    }
+
+    fn open_nested(&mut self, section: Section) {
+        self.path = nested_path(&self.path, section.name);
     }
 
     fn key<T: ValueType>(&mut self, row: Row<T>, field: &mut T::Value, leader: Option<&T::Value>) {
@@ -124,7 +128,7 @@ impl Conflict {
 }
 
 /// Where the value of a key was written; for one that follows another, where that was.
-fn place(key: &str, sources: &Sources, file_name: &str) -> Option<Place> {
+pub(crate) fn place(key: &str, sources: &Sources, file_name: &str) -> Option<Place> {
     match sources.get(key) {
         Source::File { line, column } => Some(Place::File {
             name: file_name.to_owned(),
@@ -164,6 +168,11 @@ pub(crate) fn conflicts(settings: &Settings, sources: &Sources) -> Vec<Conflict>
         let path = entry_path(Listener::SECTION.name, index);
         check_health_path(&path, listener, settings, &mut found);
         check_dialects(&path, listener, settings, &mut found);
+        check_tls(
+            &nested_path(&path, Tls::SECTION.name),
+            &listener.tls,
+            &mut found,
+        );
     }
     found
 }
@@ -347,6 +356,85 @@ fn check_health_path(
         other,
         hint: Some("\"/health\" is the default"),
     });
+}
+
+/// A certificate and its key go together, and with them what else is said of TLS.
+fn check_tls(path: &str, tls: &Tls, found: &mut Vec<Conflict>) {
+    let mut need = |key: &str, value: String, other: &str, expected: &str, hint| {
+        found.push(Conflict {
+            key: format!("{path}.{key}"),
+            other: format!("{path}.{other}"),
+            found: value,
+            expected: expected.to_owned(),
+            hint,
+        });
+    };
+    let file = |file: &String| format!("\"{}\"", shortened(file));
+    match (tls.certificate.as_str(), tls.key.as_str()) {
+        ("", "") => {
+            if let Some((name, value)) = first_changed(tls) {
+                let expected = "the keys certificate and key beside it: there is no TLS without";
+                need(name, value, "certificate", expected, None);
+                return;
+            }
+        }
+        ("", _) => {
+            let expected = "the key certificate beside it";
+            let hint = Some("it names the certificate that this private key belongs to");
+            need("key", file(&tls.key), "certificate", expected, hint);
+        }
+        (_, "") => {
+            let expected = "the key `key` beside it";
+            let hint = Some("it names the file with the certificate's private key");
+            need("certificate", file(&tls.certificate), "key", expected, hint);
+        }
+        _ => {}
+    }
+    let auth = ClientAuth::WORDS.write(&tls.client_auth);
+    if tls.client_auth != ClientAuth::Off && tls.client_ca.is_empty() {
+        let expected = "the key client_ca beside it";
+        let hint = Some("it names the authorities that sign clients' certificates");
+        need("client_auth", auth, "client_ca", expected, hint);
+    } else if tls.client_auth == ClientAuth::Off {
+        let expected = "client_auth = \"optional\" or \"required\" beside it";
+        let hint = Some("clients are not asked for certificates as it is");
+        for (name, value) in [
+            ("client_ca", &tls.client_ca),
+            ("client_crl", &tls.client_crl),
+        ] {
+            if !value.is_empty() {
+                need(name, file(value), "client_auth", expected, hint);
+            }
+        }
+    }
+    if !tls.tickets_secret_file.is_empty() && !tls.gives_tickets() {
+        let expected = match tls.tickets {
+            Some(_) => "tickets that are not false",
+            None => "tickets = true beside it, for client_auth is \"required\"",
+        };
+        let value = file(&tls.tickets_secret_file);
+        let hint = Some("without tickets nothing is made of the secret");
+        need("tickets_secret_file", value, "tickets", expected, hint);
+    }
+}
+
+/// The first key that has not its default, with its value.
+fn first_changed(tls: &Tls) -> Option<(&'static str, String)> {
+    struct Changed(Option<(&'static str, String)>);
+    impl Visitor for Changed {
+        fn open(&mut self, _: Section) {}
+        fn open_entry(&mut self, _: Section, _: usize) {}
+        fn open_nested(&mut self, _: Section) {}
+        fn key<T: ValueType>(&mut self, row: Row<T>, field: &mut T::Value, _: Option<&T::Value>) {
+            if self.0.is_none() && *field != row.default {
+                self.0 = Some((row.name, row.value_type.write(field)));
+            }
+        }
+        fn close(&mut self) {}
+    }
+    let mut changed = Changed(None);
+    tls.clone().visit_keys(None, &mut changed);
+    changed.0
 }
 
 fn size(bytes: u64) -> String {

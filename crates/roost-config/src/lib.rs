@@ -10,6 +10,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod address;
+mod certificates;
 mod effective;
 #[doc(hidden)]
 pub mod fuzz;
@@ -33,21 +34,22 @@ mod write;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
 pub use address::ListenAddress;
+pub use certificates::CertificateFiles;
 pub use list::{Key, all_keys, namespace_keys};
-pub use mistake::{Errors, Mistake, Place};
+pub use mistake::{Errors, KeyPlace, Mistake, Place};
 pub use overrides::Overrides;
 pub use reference::{reference, sample};
 pub use row::Reload;
 pub use source::Source;
 pub use table::{
-    Admin, ChannelPolicy, ClientSocketMode, Deflate, Driver, Echo, Epoll, IoUring, Limits,
-    Listener, Log, LogFormat, LogLevel, Namespace, Publish, Raw, Server, Settings, SlowConsumer,
-    SocketMode, Subscribe, Wamp,
+    Admin, ChannelPolicy, ClientAuth, ClientSocketMode, Deflate, Driver, Echo, Epoll, IoUring,
+    Limits, Listener, Log, LogFormat, LogLevel, MinVersion, Namespace, Publish, Raw, Server,
+    Settings, SlowConsumer, SocketMode, Subscribe, Tls, Wamp,
 };
 pub use write::to_toml;
 
@@ -96,6 +98,28 @@ impl Loaded {
     /// Where the value of a key came from: `limits.idle_timeout`, `namespace[0].publish`.
     pub fn source(&self, key: &str) -> Source {
         self.sources.get(key)
+    }
+
+    /// The file that the key of a listener (by its number, from 0) names by `path`: `tls.certificate`.
+    /// A path that is not absolute goes from the configuration file's directory if it is written
+    /// there, else from the working directory.
+    pub fn listener_file(&self, listener: usize, key: &str, path: &str) -> PathBuf {
+        match (
+            self.source(&listener_key(listener, key)),
+            Path::new(&self.file_name).parent(),
+        ) {
+            (Source::File { .. }, Some(directory)) => directory.join(path),
+            _ => PathBuf::from(path),
+        }
+    }
+
+    /// What messages call the key of a listener, with the place where it is written.
+    pub fn listener_place(&self, listener: usize, key: &str) -> KeyPlace {
+        let key = listener_key(listener, key);
+        KeyPlace {
+            place: effective::place(&key, &self.sources, &self.file_name),
+            key: names::shown(&key, &self.settings),
+        }
     }
 
     /// The keys whose value is not the built-in default, with their sources, in order of name.
@@ -246,6 +270,13 @@ fn parse_bytes_with(
             }))
         }
     }
+}
+
+fn listener_key(listener: usize, key: &str) -> String {
+    format!(
+        "{}.{key}",
+        table::entry_path(Listener::SECTION.name, listener)
+    )
 }
 
 fn unreadable(file_name: &str, found: String, expected: &str) -> Errors {

@@ -66,6 +66,10 @@ impl Visitor for List {
         self.open(section); // the defaults have one
     }
 
+    fn open_nested(&mut self, section: Section) {
+        self.open(section);
+    }
+
     fn key<T: ValueType>(&mut self, row: Row<T>, field: &mut T::Value, leader: Option<&T::Value>) {
         let section = self.sections.last().expect("a section is open").0;
         let follows = match (leader, &row.follows) {

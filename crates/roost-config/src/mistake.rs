@@ -94,6 +94,30 @@ impl fmt::Display for Mistake {
     }
 }
 
+/// A key, and where it is written; for what is found about its value later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyPlace {
+    /// `None` where it has its default.
+    pub place: Option<Place>,
+    /// As messages call it.
+    pub key: String,
+}
+
+impl KeyPlace {
+    /// What stands before the key: `roost.toml:7:1: `.
+    pub fn prefix(&self) -> String {
+        let place = self.place.as_ref();
+        place.map_or_else(String::new, |place| format!("{place}: "))
+    }
+}
+
+/// `roost.toml:7:1: listener.tls.key`.
+impl fmt::Display for KeyPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.prefix(), self.key)
+    }
+}
+
 /// Where a mistake stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {

@@ -35,7 +35,9 @@ pub(crate) fn variable(key: &str) -> String {
 
 /// The present name of a key that had another in an earlier version.
 pub(crate) fn renamed(section: &str, name: &str) -> Option<&'static str> {
-    let section = if section.starts_with("namespace") {
+    let section = if section.contains('.') {
+        section
+    } else if section.starts_with("namespace") {
         "channels"
     } else if section.starts_with("listener") {
         "listener"

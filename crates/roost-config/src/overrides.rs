@@ -52,7 +52,7 @@ impl Overrides {
                 variable: shortened(&variable),
             };
             let name = &variable[VARIABLE_PREFIX.len()..];
-            let key = name.replacen("__", ".", 1).to_ascii_lowercase();
+            let key = name.replace("__", ".").to_ascii_lowercase();
             match value.into_string() {
                 // A name in lower case is another variable, which was meant for this one.
                 Ok(_) if variable != variable.to_ascii_uppercase() => {
@@ -125,7 +125,7 @@ fn key_of_variable(name: &OsStr) -> Option<String> {
 fn is_key(key: &str) -> bool {
     all_keys()
         .iter()
-        .any(|known| key.split_once('.') == Some((known.section, known.name)))
+        .any(|known| key.rsplit_once('.') == Some((known.section, known.name)))
 }
 
 fn set(one: &Override, settings: &mut Settings, sources: &mut Sources, faults: &mut Vec<Fault>) {
@@ -154,14 +154,17 @@ fn set(one: &Override, settings: &mut Settings, sources: &mut Sources, faults: &
 
 fn unknown(one: &Override) -> Fault {
     let in_environment = matches!(one.place, Place::Environment { .. });
-    let (section, name) = one.key.split_once('.').unwrap_or(("", &one.key));
+    let (section, name) = one.key.rsplit_once('.').unwrap_or(("", &one.key));
+    let is_section = |section: &str| all_keys().iter().any(|known| known.section == section);
     let spelled = |key: &str| match in_environment {
         true => variable(key),
         false => format!("`{key}`"),
     };
     let hint = if section.starts_with("namespace") {
         Some("a [[namespace]] is written in a file".to_owned())
-    } else if section.starts_with("listener[") || name.contains('.') && section == "listener" {
+    } else if section.starts_with("listener[")
+        || section.starts_with("listener.") && !is_section(section)
+    {
         Some("`listener` is the first [[listener]]; others are written in a file".to_owned())
     } else if let Some(now) = renamed(section, name) {
         let now = spelled(&format!("{section}.{now}"));
@@ -218,8 +221,14 @@ impl Visitor for Setter<'_, '_> {
         };
     }
 
+    fn open_nested(&mut self, section: Section) {
+        if !self.section.is_empty() {
+            self.section = section.name;
+        }
+    }
+
     fn key<T: ValueType>(&mut self, row: Row<T>, field: &mut T::Value, _: Option<&T::Value>) {
-        if self.wanted.split_once('.') != Some((self.section, row.name)) {
+        if self.wanted.rsplit_once('.') != Some((self.section, row.name)) {
             return;
         }
         self.found = true;

@@ -59,6 +59,26 @@ pub(crate) const GROUP: Pattern = Pattern {
     check: check_group,
 };
 
+pub(crate) const FILE: Pattern = Pattern {
+    expected: "a file's path such as \"/etc/roost/key.pem\", or \"\" for none",
+    takes: "file, `\"\"`",
+    check: check_file,
+};
+
+/// path_resolution(7): a path has at most 4095 bytes.
+fn check_file(word: &str) -> Result<(), String> {
+    if word.contains(char::is_control) {
+        return Err("a path here has no control characters".to_owned());
+    }
+    if word.ends_with('/') {
+        return Err("it ends with a slash, which names a directory".to_owned());
+    }
+    if word.len() > FILE_BYTES_MAX {
+        return Err(format!("a path has at most {FILE_BYTES_MAX} bytes"));
+    }
+    Ok(())
+}
+
 fn check_listener_name(word: &str) -> Result<(), String> {
     if word.is_empty() {
         return Ok(());
@@ -242,5 +262,6 @@ const HOST_BYTES_MAX: usize = 253;
 const REALM_BYTES_MAX: usize = 255;
 const PATH_BYTES_MAX: usize = 255;
 const SUBPROTOCOL_BYTES_MAX: usize = 255;
+const FILE_BYTES_MAX: usize = 4095;
 const GROUP_BYTES_MAX: usize = 32;
 const NAMESPACE_BYTES_MAX: usize = 64;

@@ -14,7 +14,8 @@ use crate::nearest::nearest;
 use crate::row::{Row, Visitor};
 use crate::source::{Source, Sources};
 use crate::table::{
-    self, LISTENERS_MAX, Listener, Namespace, Settings, entry_path, header, visit, visit_namespace,
+    self, LISTENERS_MAX, Listener, Namespace, Settings, entry_path, header, nested_name,
+    nested_path, visit, visit_namespace,
 };
 use crate::value::{ValueType, describe, shortened};
 
@@ -32,7 +33,7 @@ pub(crate) fn read(
         root,
         keys: all_keys(),
         listeners: entries,
-        open: None,
+        open: Vec::new(),
         lines,
         sources,
         faults,
@@ -103,13 +104,14 @@ struct Reader<'a, 'i> {
     keys: Vec<Key>,
     /// Those that are written; `None` is none that can be read.
     listeners: Vec<Option<&'a DeTable<'i>>>,
-    open: Option<Section<'a, 'i>>,
+    /// From outside to inside; `None` is one that is not written, or cannot be read.
+    open: Vec<Option<Section<'a, 'i>>>,
     lines: &'a Lines<'a>,
     sources: &'a mut Sources,
     faults: &'a mut Vec<Fault>,
 }
 
-/// The section whose keys pass by.
+/// A section whose keys pass by.
 struct Section<'a, 'i> {
     /// What its keys are called before the dot, in messages and sources: `limits`,
     /// `namespace[0]`.
@@ -123,41 +125,42 @@ struct Section<'a, 'i> {
 impl Visitor for Reader<'_, '_> {
     fn open(&mut self, section: crate::row::Section) {
         let section = section.name;
-        let Some(value) = self.root.get(section) else {
-            return;
-        };
-        match value.get_ref() {
-            DeValue::Table(table) => {
-                self.open = Some(Section {
-                    path: section.to_owned(),
-                    header: header(section),
-                    table,
-                    known: Vec::new(),
-                });
-            }
-            other => self.faults.push(Fault {
-                span: value.span(),
-                key: Some(section.to_owned()),
-                found: describe(other),
-                expected: format!("the section [{section}]"),
-                hint: None,
-            }),
-        }
+        let value = self.root.get(section);
+        let expected = format!("the section [{section}]");
+        self.open_table(section, section.to_owned(), value, expected);
     }
 
     fn open_entry(&mut self, section: crate::row::Section, index: usize) {
         let entry = self.listeners.get(index).copied().flatten();
-        self.open = entry.map(|table| Section {
+        self.open.push(entry.map(|table| Section {
             path: entry_path(section.name, index),
             header: header(section.name),
             table,
             known: Vec::new(),
-        });
+        }));
+    }
+
+    fn open_nested(&mut self, section: crate::row::Section) {
+        let name = nested_name(section.name);
+        let Some(Some(outer)) = self.open.last_mut() else {
+            self.open.push(None);
+            return;
+        };
+        outer.known.push(name);
+        let (path, value) = (
+            nested_path(&outer.path, section.name),
+            outer.table.get(name),
+        );
+        let expected = format!(
+            "the section [{}], or a table: {name} = {{ … }}",
+            section.name
+        );
+        self.open_table(section.name, path, value, expected);
     }
 
     fn key<T: ValueType>(&mut self, row: Row<T>, field: &mut T::Value, _: Option<&T::Value>) {
         let name = row.name;
-        let Some(section) = &mut self.open else {
+        let Some(Some(section)) = self.open.last_mut() else {
             return;
         };
         section.known.push(name);
@@ -180,7 +183,7 @@ impl Visitor for Reader<'_, '_> {
     }
 
     fn close(&mut self) {
-        let Some(section) = self.open.take() else {
+        let Some(section) = self.open.pop().flatten() else {
             return;
         };
         for key in section.table.keys() {
@@ -192,6 +195,35 @@ impl Visitor for Reader<'_, '_> {
 }
 
 impl<'a, 'i> Reader<'a, 'i> {
+    /// Opens a section of which there is one.
+    fn open_table(
+        &mut self,
+        section: &str,
+        path: String,
+        value: Option<&'a Spanned<DeValue<'i>>>,
+        expected: String,
+    ) {
+        let table = value.and_then(|value| match value.get_ref() {
+            DeValue::Table(table) => Some(table),
+            other => {
+                self.faults.push(Fault {
+                    span: value.span(),
+                    key: Some(path.clone()),
+                    found: describe(other),
+                    expected,
+                    hint: None,
+                });
+                None
+            }
+        });
+        self.open.push(table.map(|table| Section {
+            path,
+            header: header(section),
+            table,
+            known: Vec::new(),
+        }));
+    }
+
     fn namespaces(&mut self, namespaces: &mut Vec<Namespace>) {
         let Some(value) = self.root.get(NAMESPACE) else {
             return;
@@ -239,12 +271,12 @@ impl<'a, 'i> Reader<'a, 'i> {
                 hint: Some("name = \"chat\" is for the channels chat:…".to_owned()),
             });
         }
-        self.open = Some(Section {
+        self.open.push(Some(Section {
             path,
             header: header(NAMESPACE),
             table,
             known: Vec::new(),
-        });
+        }));
         let mut namespace = Namespace::default();
         let defaults = namespace.policy.clone();
         visit_namespace(&mut namespace, &defaults, self);
@@ -255,6 +287,7 @@ impl<'a, 'i> Reader<'a, 'i> {
     fn unknown_sections(&mut self) {
         let mut sections: Vec<&str> = self.keys.iter().map(|key| key.section).collect();
         sections.dedup();
+        let nested: Vec<&str> = sections.extract_if(.., |one| one.contains('.')).collect();
         sections.push(NAMESPACE);
         for (key, value) in self.root {
             let name = key.get_ref().as_ref();
@@ -264,7 +297,11 @@ impl<'a, 'i> Reader<'a, 'i> {
             let is_section = matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_));
             let hint = match nearest(name, sections.iter().copied()) {
                 Some(section) if is_section => Some(format!("did you mean {}?", header(section))),
-                _ => elsewhere(name, "", &self.keys),
+                _ => nested
+                    .iter()
+                    .find(|one| nested_name(one) == name)
+                    .map(|one| format!("did you mean {}?", header(one)))
+                    .or_else(|| elsewhere(name, "", &self.keys)),
             };
             let what = if is_section { "section" } else { "key" };
             self.faults.push(Fault {

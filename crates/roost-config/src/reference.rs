@@ -153,8 +153,8 @@ const SAMPLE_HEAD: &str = "\
 # written \"500ms\", \"30s\", \"5m\", \"2h\"; only 0 may stand without a unit.
 #
 # What this file opens: one TCP port on 127.0.0.1, to programs on this machine alone. To serve the
-# world, put a TLS proxy in front, which forwards WebSockets to that address, and read the notes at
-# listener.address, listener.allowed_origins and limits.connections_per_address_max.
+# world, give it a certificate (listener.tls, docs/tls.md) or put a TLS proxy in front, which forwards
+# WebSockets to that address, and read the notes at listener.address, listener.allowed_origins and limits.connections_per_address_max.
 #
 # This file is made from the table in crates/roost-config/src/table:
 # cargo run -p roost-config --example reference -- --write

@@ -58,6 +58,9 @@ pub(crate) trait Visitor {
     fn open(&mut self, section: Section);
     /// A section begins of which there may be several: the one at `index`, from 0.
     fn open_entry(&mut self, section: Section, index: usize);
+    /// A section begins inside the one that is open, behind its keys. It has the outer one's name, a
+    /// dot, and its own.
+    fn open_nested(&mut self, section: Section);
     /// A key of the section that is open. `leader` is the field of the section it inherits from,
     /// where there is one.
     fn key<T: ValueType>(&mut self, row: Row<T>, field: &mut T::Value, leader: Option<&T::Value>);
@@ -67,7 +70,7 @@ pub(crate) trait Visitor {
 
 /// Rows to the structure of a section, its defaults, and the walk along its keys:
 /// `field: Type = default, type of value, reload, example` and, for a key that follows one of
-/// `[limits]`, `, follows LEADER = VALUE`.
+/// `[limits]`, `, follows LEADER = VALUE`. Behind the keys may stand sections inside it.
 macro_rules! section {
     (
         $(#[doc = $about:literal])+
@@ -78,16 +81,22 @@ macro_rules! section {
                 $default:expr, $value_type:expr, $reload:ident, $example:literal
                 $(, follows $leader:ident = $follow:expr)?;
         )+
+        $(
+            sections {
+                $($(#[doc = $nested_doc:literal])+ $nested:ident: $Nested:ident,)+
+            }
+        )?
     ) => {
         $(#[doc = $about])+
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct $Section {
             $($(#[doc = $doc])+ pub $field: $Type,)+
+            $($($(#[doc = $nested_doc])+ pub $nested: $Nested,)+)?
         }
 
         impl Default for $Section {
             fn default() -> $Section {
-                $Section { $($field: $default,)+ }
+                $Section { $($field: $default,)+ $($($nested: $Nested::default(),)+)? }
             }
         }
 
@@ -115,6 +124,11 @@ macro_rules! section {
                     };
                     visitor.key(row, &mut self.$field, leader.map(|leader| &leader.$field));
                 )+
+                $($(
+                    visitor.open_nested($Nested::SECTION);
+                    self.$nested.visit_keys(leader.map(|leader| &leader.$nested), visitor);
+                    visitor.close();
+                )+)?
             }
         }
     };

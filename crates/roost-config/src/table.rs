@@ -13,6 +13,7 @@ mod drivers;
 mod limits;
 mod listener;
 mod process;
+mod tls;
 
 pub use channels::{ChannelPolicy, Namespace, Publish, SlowConsumer, Subscribe};
 pub use dialects::{Deflate, Echo, Raw, Wamp};
@@ -20,6 +21,7 @@ pub use drivers::{Epoll, IoUring};
 pub use limits::Limits;
 pub use listener::{ClientSocketMode, Listener};
 pub use process::{Admin, Driver, Log, LogFormat, LogLevel, Server, SocketMode};
+pub use tls::{ClientAuth, MinVersion, Tls};
 
 pub(crate) use channels::{NAMESPACE, visit_namespace};
 pub(crate) use listener::LISTENERS_MAX;
@@ -83,6 +85,17 @@ pub(crate) fn entry_path(section: &str, index: usize) -> String {
         0 => section.to_owned(),
         _ => format!("{section}[{index}]"),
     }
+}
+
+/// What the keys of a section inside another are called before their last dot, after those of the
+/// other: `listener[1].tls`.
+pub(crate) fn nested_path(outer: &str, section: &'static str) -> String {
+    format!("{outer}.{}", nested_name(section))
+}
+
+/// The name of a section inside another: `tls` of `listener.tls`.
+pub(crate) fn nested_name(section: &'static str) -> &'static str {
+    section.rsplit('.').next().unwrap_or(section)
 }
 
 /// A section as its header is written.

@@ -3,7 +3,7 @@
 use crate::Loaded;
 use crate::row::{Row, Section, Visitor};
 use crate::source::Source;
-use crate::table::{NAMESPACE, entry_path, header, visit, visit_namespace};
+use crate::table::{NAMESPACE, entry_path, header, nested_path, visit, visit_namespace};
 use crate::value::{ValueType, shortened};
 
 /// Every key as a TOML document that parses to the same settings. Behind each value stands where
@@ -50,6 +50,11 @@ impl Visitor for Writer<'_> {
 
     fn open_entry(&mut self, section: Section, index: usize) {
         self.header(&header(section.name), entry_path(section.name, index));
+    }
+
+    fn open_nested(&mut self, section: Section) {
+        let path = nested_path(&self.path, section.name);
+        self.header(&header(section.name), path);
     }
 
     fn key<T: ValueType>(&mut self, row: Row<T>, field: &mut T::Value, _: Option<&T::Value>) {

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use crate::address::ListenAddress;
 use crate::pattern::{DIALECT, GROUP, LISTENER_NAME, ORIGIN, PATH, SUBPROTOCOL};
 use crate::row::{section, words};
+use crate::table::tls::Tls;
 use crate::value::{Auto, Count, Flag, ListenerAddress, Patterns};
 
 section! {
@@ -17,8 +18,8 @@ section! {
     name: String = String::new(), LISTENER_NAME, Restart, r#""public""#;
     /// The IP address and port to listen on, or a unix socket. `127.0.0.1` is this machine alone,
     /// `"0.0.0.0:8080"` every IPv4 address it has, `"[::]:8080"` every IPv6 address (and IPv4 too,
-    /// where `net.ipv6.bindv6only` is 0). Port 0 lets the kernel choose. There is no TLS here: on a
-    /// public address all traffic can be read and changed on its way, so put a TLS proxy before it.
+    /// where `net.ipv6.bindv6only` is 0). Port 0 lets the kernel choose. On a public address without
+    /// `[listener.tls]` all traffic can be read and changed on its way, unless a TLS proxy is before it.
     /// `"unix:/run/roost/clients.sock"` is for a proxy on this machine: all reactors accept from that
     /// socket, its clients have no address to be limited by, a socket that a process has left behind
     /// is replaced, one that is served is an error, and the file goes when the daemon stops. No two
@@ -70,6 +71,10 @@ section! {
     /// `suppress_origin=True`, and gets 403 where that is not listed.
     allowed_origins: Vec<String> =
         vec!["*".to_owned()], Patterns(ORIGIN), NewConnections, r#"["https://example.org", "file://"]"#;
+    sections {
+        /// `[listener.tls]`, `tls = { … }`.
+        tls: Tls,
+    }
 }
 
 impl Listener {

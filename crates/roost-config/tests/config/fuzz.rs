@@ -98,6 +98,9 @@ fn token() -> impl Strategy<Value = String> {
         "limits",
         "limits.",
         "server",
+        "listener.tls.",
+        "[listener.tls]\n",
+        "certificate",
         "driver",
         "publish",
         "[limits.x]\n",
@@ -108,7 +111,7 @@ fn token() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Lines that each are accepted alone: for every key, one that may be written or not.
+/// Lines that each are accepted, alone or beside other keys of their section: for every key, one that may be written or not.
 fn good_lines() -> Vec<BoxedStrategy<Option<String>>> {
     let values = [
         "\"1s\"",
@@ -154,10 +157,16 @@ fn good_lines() -> Vec<BoxedStrategy<Option<String>>> {
         "\"7s\"",
         "16",
         "\"1GiB\"",
+        "\"1.3\"",
+        "\"required\"",
+        "[{ certificate = \"a\", key = \"b\", ocsp = \"c\" }]",
     ];
     let lines_of = |key: Key| {
         let line = |value: &str| format!("{}.{} = {value}\n", key.section, key.name);
-        let fits = |line: &String| parse(line, "t").is_ok();
+        let fits = |line: &String| match parse(line, "t") {
+            Ok(_) => true,
+            Err(errors) => errors.iter().all(|one| one.expected.contains(" beside it")),
+        };
         let lines: Vec<String> = values
             .iter()
             .map(|value| line(value))

@@ -13,6 +13,9 @@ fn each_key_sets_its_own_field() {
         let path = format!("{}.{}", key.section, key.name);
         let settings = with_example(&key).settings;
         let mut changed = changed_fields(&settings);
+        for beside in beside(&key) {
+            changed.remove(&format!("{}.{}", key.section, beside.0));
+        }
         if path == "limits.message_bytes_max" {
             changed.remove("limits.frame_bytes_max");
         }
@@ -37,7 +40,7 @@ fn each_key_takes_its_example_from_everywhere() {
             "{path}"
         );
 
-        let mut overrides = Overrides::new();
+        let mut overrides = with_beside(&key);
         overrides.add_environment([(variable(&key).into(), key.example.into())]);
         let from_environment = parse_with("", "t", &overrides).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(
@@ -47,7 +50,7 @@ fn each_key_takes_its_example_from_everywhere() {
         );
         assert_eq!(from_environment.settings, from_file.settings, "{path}");
 
-        let mut overrides = Overrides::new();
+        let mut overrides = with_beside(&key);
         overrides.add_pair(&format!("{path}={}", key.example));
         let from_arguments = parse_with("", "t", &overrides).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(from_arguments.source(&path), Source::CommandLine, "{path}");
@@ -79,7 +82,10 @@ fn each_key_refuses_what_it_does_not_take() {
             ("{ x = 1 }", "a table"),
             ("-1", "the number -1"),
             ("1979-05-27", "a date or time"),
-            ("\"no such value\"", "\"no such value\""),
+            match key.takes.contains("file") {
+                true => ("\"no such\\tfile\"", "\"no such\\tfile\""),
+                false => ("\"no such value\"", "\"no such value\""),
+            },
         ] {
             let text = format!("{header}\n{name} = {value}\n");
             let column = name.len() + 4;
@@ -167,11 +173,44 @@ fn refused(text: &str, start: &str) {
 }
 
 fn variable(key: &Key) -> String {
-    format!("ROOSTD__{}__{}", key.section, key.name).to_ascii_uppercase()
+    let section = key.section.replace('.', "__");
+    format!("ROOSTD__{section}__{}", key.name).to_ascii_uppercase()
+}
+
+/// Keys of the same section without which the example is refused, with values.
+fn beside(key: &Key) -> Vec<(&'static str, &'static str)> {
+    let names: &[_] = match (key.section, key.name) {
+        ("listener.tls", "certificate") => &["key"],
+        ("listener.tls", "key") => &["certificate"],
+        ("listener.tls", "client_auth") => &["certificate", "key", "client_ca"],
+        ("listener.tls", "client_ca") => &["certificate", "key", "client_auth"],
+        ("listener.tls", "client_crl") => &["certificate", "key", "client_auth", "client_ca"],
+        ("listener.tls", _) => &["certificate", "key"],
+        _ => &[],
+    };
+    let value = |name| {
+        if name == "client_auth" {
+            "optional"
+        } else {
+            "/file.pem"
+        }
+    };
+    names.iter().map(|name| (*name, value(*name))).collect()
+}
+
+fn with_beside(key: &Key) -> Overrides {
+    let mut overrides = Overrides::new();
+    for (name, value) in beside(key) {
+        overrides.add_pair(&format!("{}.{name}={value}", key.section));
+    }
+    overrides
 }
 
 fn with_example(key: &Key) -> Loaded {
-    let text = format!("[{}]\n{} = {}\n", key.section, key.name, key.example);
+    let mut text = format!("[{}]\n{} = {}\n", key.section, key.name, key.example);
+    for (name, value) in beside(key) {
+        text.push_str(&format!("{name} = \"{value}\"\n"));
+    }
     parse(&text, "test").unwrap_or_else(|errors| panic!("{errors}"))
 }
 
@@ -195,8 +234,15 @@ fn fields(settings: &Settings) -> BTreeSet<(String, String)> {
         let (left, value) = line.trim().split_once(": ").unwrap_or(("", line.trim()));
         // One listener has all the fields of the section.
         let depth = match section.as_str() {
+            // The fields of a section inside it are one level further down.
+            "listener" if depth == 3 && left == "tls" => {
+                section = "listener.tls".to_owned();
+                continue;
+            }
+            "listener.tls" if depth == 3 => continue,
+            "listener.tls" if depth > 3 => depth - 2,
             "listener" if depth > 2 => depth - 1,
-            "listener" if depth == 2 => continue,
+            "listener" | "listener.tls" if depth == 2 => continue,
             _ => depth,
         };
         match depth {

@@ -6,4 +6,5 @@ mod listeners;
 mod mistakes;
 mod overrides;
 mod shipped;
+mod tls;
 mod values;
