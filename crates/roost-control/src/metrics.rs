@@ -1,8 +1,8 @@
 //! Prometheus' text exposition format 0.0.4, from the counters that there are.
 //!
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/>. Each family stands together, with
-//! its HELP and TYPE. Labels name a namespace of the configuration, a reactor or the build: never
-//! what a client chooses, so that their number is bounded.
+//! its HELP and TYPE. Labels name a namespace or listener of the configuration, a reactor or the build:
+//! never what a client chooses, so that their number is bounded.
 
 use std::fmt::Write as _;
 
@@ -62,6 +62,19 @@ pub(crate) fn encode(registry: &Registry, build: Build, per_reactor: bool) -> St
     for (description, value) in process::values() {
         describe(&mut out, "", &description);
         sample(&mut out, description.name, &[], value);
+    }
+    let certificates = process::TLS_CERTIFICATES.seconds_left();
+    // A family without a sample is a mistake to some readers.
+    let of_listeners = match certificates.is_empty() {
+        true => &[],
+        false => process::LISTENER_DESCRIPTIONS,
+    };
+    for description in of_listeners {
+        describe(&mut out, "", description);
+        for (listener, left) in &certificates {
+            let labels = [("listener", listener.as_str())];
+            sample(&mut out, description.name, &labels, *left);
+        }
     }
     for description in NAMESPACE_DESCRIPTIONS {
         describe(&mut out, NAMESPACE, description);

@@ -110,6 +110,8 @@ const UNITS: &[(&str, &str)] = &[
     ("Send", "requests"),
     ("Subscriptions", "subscriptions"),
     ("Text", "messages"),
+    ("Reloads", "reloads"),
+    ("Time", "seconds"),
     ("Binary", "messages"),
 ];
 
@@ -421,8 +423,9 @@ impl Registry {
     }
 
     /// One JSON object, as `docs/counters.md` describes it: what the server is (once that was told
-    /// to [`Registry::describe`]), all counters, and those of namespaces. Nothing needs an escape:
-    /// names are Rust identifiers, and letters, digits, `-`, `_` and `.` in namespaces.
+    /// to [`Registry::describe`]), all counters, and those of listeners and namespaces. Only names of
+    /// listeners need an escape: others are Rust identifiers, and letters, digits, `-`, `_` and `.` in
+    /// namespaces.
     pub fn to_json(&self) -> String {
         let mut out = String::from("{");
         // Writing to a String cannot fail.
@@ -445,6 +448,15 @@ impl Registry {
         for (description, value) in process::values() {
             let _ = write!(out, ",\n \"{}\":{value}", description.name);
         }
+        let listeners = process::TLS_CERTIFICATES.seconds_left();
+        let listeners = listeners.iter().map(|(listener, left)| {
+            // The path of a unix socket may have them.
+            let name = listener.replace('\\', r"\\").replace('"', r#"\""#);
+            let key = process::LISTENER_DESCRIPTIONS[0].name;
+            format!("\n  \"{name}\":{{\"{key}\":{left}}}")
+        });
+        let listeners: Vec<String> = listeners.collect();
+        let _ = write!(out, ",\n \"tls_listeners\":{{{}}}", listeners.join(","));
         let mut named = Vec::new();
         for (at, name) in self.names.iter().enumerate() {
             let counters: Vec<String> = NAMESPACE_DESCRIPTIONS

@@ -1,6 +1,8 @@
 //! Counters of the whole process: what no reactor owns, written by any thread.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::Description;
 
@@ -23,11 +25,59 @@ impl SharedValue {
 /// Lines of the log that could not be queued or written.
 pub static LOG_LINES_DROPPED: SharedValue = SharedValue(AtomicU64::new(0));
 
-/// Name, meaning and value of each of them.
-pub fn values() -> [(Description, u64); 1] {
-    let dropped = Description {
-        name: "log_lines_dropped_total",
-        help: "Log lines lost, because the log's queue was full or its reader gone.",
-    };
-    [(dropped, LOG_LINES_DROPPED.get())]
+/// Reloads of certificates that SIGHUP asked for.
+pub static TLS_RELOADS: SharedValue = SharedValue(AtomicU64::new(0));
+
+/// Of those, the ones that found a mistake at a listener, which kept what it had.
+pub static TLS_RELOADS_FAILED: SharedValue = SharedValue(AtomicU64::new(0));
+
+/// When the certificates of TLS listeners expire.
+pub static TLS_CERTIFICATES: Certificates = Certificates(Mutex::new(Vec::new()));
+
+/// Name, meaning and value of each of the counters.
+pub fn values() -> [(Description, u64); 3] {
+    let value = |name, help, value: &SharedValue| (Description { name, help }, value.get());
+    [
+        value(
+            "log_lines_dropped_total",
+            "Log lines lost, because the log's queue was full or its reader gone.",
+            &LOG_LINES_DROPPED,
+        ),
+        value(
+            "tls_reloads_total",
+            "Reloads of certificates that SIGHUP asked for.",
+            &TLS_RELOADS,
+        ),
+        value(
+            "tls_reloads_failed_total",
+            "Reloads of certificates that found a mistake; the listener of the mistake kept what it had.",
+            &TLS_RELOADS_FAILED,
+        ),
+    ]
+}
+
+/// What is known of each TLS listener's certificates.
+pub const LISTENER_DESCRIPTIONS: &[Description] = &[Description {
+    name: "tls_certificate_expires_seconds",
+    help: "Time until the first of the listener's certificates expires, in seconds; 0 once it has.",
+}];
+
+/// When certificates expire, by listener. Written at the start and by reloads.
+#[derive(Debug)]
+pub struct Certificates(Mutex<Vec<(String, u64)>>);
+
+impl Certificates {
+    /// Sets when those of each TLS listener expire, in seconds since 1970.
+    pub fn set(&self, expires: Vec<(String, u64)>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = expires;
+    }
+
+    /// Each TLS listener with the seconds that are left, as `tls_certificate_expires_seconds` has them.
+    pub fn seconds_left(&self) -> Vec<(String, u64)> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |now| now.as_secs());
+        let listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = |(name, expires): &(String, u64)| (name.clone(), expires.saturating_sub(now));
+        listeners.iter().map(left).collect()
+    }
 }

@@ -13,6 +13,8 @@ pub fn markdown() -> String {
         &process::values().map(|(description, _)| description),
         &mut out,
     );
+    out.push_str(LISTENERS);
+    table(process::LISTENER_DESCRIPTIONS, &mut out);
     out.push_str(NAMESPACES);
     table(NAMESPACE_DESCRIPTIONS, &mut out);
     out
@@ -54,6 +56,13 @@ reactors. A `counter` only grows and starts from 0 with the process; a `gauge` i
 
 const PROCESS: &str = "
 ## Of the process
+";
+
+const LISTENERS: &str = "
+## Of each TLS listener
+
+`tls_listeners` is an object with one object for each listener with TLS, by its name, or by its \
+address if it has none; `/metrics` has them with the label `listener`.
 ";
 
 const NAMESPACES: &str = "
