@@ -31,17 +31,22 @@ use std::process::ExitCode;
 use std::thread;
 
 use clap::{Args, Parser, Subcommand};
+use development::Development;
 use roost_config::{Loaded, Overrides};
 
 mod admin;
+mod development;
 mod driver;
+mod expiry;
 mod logging;
 mod notify;
 mod output;
+mod reload;
 mod run;
 mod settings;
 mod signals;
 mod start_block;
+mod tls;
 mod warnings;
 mod watch;
 mod worst;
@@ -61,13 +66,13 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    source: ConfigSource,
+    run: RunOptions,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Run the daemon (what happens without a command, too)
-    Run(ConfigSource),
+    Run(RunOptions),
     /// Check a configuration and name every mistake in it; exit status 1 if there is one
     CheckConfig {
         /// The same as --config FILE
@@ -78,6 +83,17 @@ enum Command {
     },
     /// Print the effective configuration as TOML, each key with where it comes from
     PrintConfig(ConfigSource),
+}
+
+/// What the daemon is started with.
+#[derive(Args, Default)]
+struct RunOptions {
+    #[command(flatten)]
+    source: ConfigSource,
+    /// For development: serve TLS with a certificate for localhost, made here and kept in
+    /// $XDG_STATE_HOME/roost or ~/.local/state/roost; clients refuse it until they are told to trust it
+    #[arg(long, requires = "listen_tls", conflicts_with_all = ["tls_certificate", "tls_key"])]
+    self_signed: bool,
 }
 
 /// Where the settings come from. Environment variables such as ROOSTD__LIMITS__PING_INTERVAL come
@@ -92,6 +108,16 @@ struct ConfigSource {
     /// the first listener)
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
+    /// The same with TLS; it needs --tls-certificate and --tls-key, listener.tls in the configuration,
+    /// or (to run) --self-signed
+    #[arg(long, value_name = "ADDR", conflicts_with = "listen")]
+    listen_tls: Option<String>,
+    /// PEM file with the certificate and its chain (listener.tls.certificate)
+    #[arg(long, value_name = "FILE")]
+    tls_certificate: Option<String>,
+    /// PEM file with the certificate's private key (listener.tls.key)
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<String>,
     /// auto, epoll or io_uring (server.driver)
     #[arg(long, value_name = "DRIVER")]
     driver: Option<String>,
@@ -111,6 +137,9 @@ impl ConfigSource {
         overrides.add_environment(std::env::vars_os());
         let named = [
             ("listener.address", &self.listen),
+            ("listener.address", &self.listen_tls),
+            ("listener.tls.certificate", &self.tls_certificate),
+            ("listener.tls.key", &self.tls_key),
             ("server.driver", &self.driver),
             ("server.reactors", &self.reactors),
         ];
@@ -126,21 +155,28 @@ impl ConfigSource {
             Some(file) => roost_config::load(file, &overrides),
             None => Loaded::dev(&overrides),
         };
-        loaded.map_err(|errors| errors.to_string())
+        let loaded = loaded.map_err(|errors| errors.to_string())?;
+        if self.listen_tls.is_some() && !loaded.settings.listeners[0].tls.is_on() {
+            return Err(NO_CERTIFICATE.to_owned());
+        }
+        Ok(loaded)
     }
 }
+
+const NO_CERTIFICATE: &str = "\
+command line: --listen-tls: found no certificate, expected listener.tls.certificate and \
+listener.tls.key; --tls-certificate FILE and --tls-key FILE name them, and roostd run --self-signed \
+makes them for development
+1 mistake";
 
 fn main() -> ExitCode {
     let cli: Cli = output::parse_command_line();
     match cli.command {
-        None => run_with(&cli.source),
-        Some(Command::Run(source)) => run_with(&source),
+        None => run_with(cli.run),
+        Some(Command::Run(options)) => run_with(options),
         Some(Command::CheckConfig { file, mut source }) => {
             source.config = file.or(source.config);
-            match source.load() {
-                Ok(loaded) => output::result(&format!("{}: no mistakes\n", loaded.file_name)),
-                Err(message) => fail(&message),
-            }
+            check(&source)
         }
         Some(Command::PrintConfig(source)) => match source.load() {
             Ok(loaded) => output::result(&roost_config::to_toml(&loaded)),
@@ -149,15 +185,60 @@ fn main() -> ExitCode {
     }
 }
 
-fn run_with(source: &ConfigSource) -> ExitCode {
-    roost_net::memory::tune_allocator(
-        thread::available_parallelism().map_or(1, |cores| cores.get()),
-    );
+/// Finds what a start would find, without listening.
+fn check(source: &ConfigSource) -> ExitCode {
     let loaded = match source.load() {
         Ok(loaded) => loaded,
         Err(message) => return fail(&message),
     };
-    run::run(&loaded)
+    let (_, warnings) = match tls::Tls::load(&loaded) {
+        Ok(found) => found,
+        Err(lines) => return fail(&lines.to_string()),
+    };
+    for warning in &warnings {
+        output::error(&format!("warning: {warning}\n"));
+    }
+    let warnings = match warnings.len() {
+        0 => String::new(),
+        1 => ", 1 warning".to_owned(),
+        n => format!(", {n} warnings"),
+    };
+    output::result(&format!("{}: no mistakes{warnings}\n", loaded.file_name))
+}
+
+fn run_with(options: RunOptions) -> ExitCode {
+    roost_net::memory::tune_allocator(
+        thread::available_parallelism().map_or(1, |cores| cores.get()),
+    );
+    match start(options) {
+        Ok(start) => run::run(start),
+        Err(message) => fail(&message),
+    }
+}
+
+/// Reads what the daemon needs. The error is a message for people, with every mistake.
+fn start(options: RunOptions) -> Result<run::Start, String> {
+    let RunOptions {
+        mut source,
+        self_signed,
+    } = options;
+    let development = match self_signed {
+        true => Some(Development::make()?),
+        false => None,
+    };
+    if let Some(development) = &development {
+        let pair = development.pair.to_str().map(str::to_owned);
+        source.tls_certificate.clone_from(&pair);
+        source.tls_key = pair;
+    }
+    let loaded = source.load()?;
+    let (tls, tls_warnings) = tls::Tls::load(&loaded).map_err(|lines| lines.to_string())?;
+    Ok(run::Start {
+        loaded,
+        tls,
+        tls_warnings,
+        development,
+    })
 }
 
 fn fail(message: &str) -> ExitCode {

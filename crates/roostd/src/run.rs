@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,18 +13,31 @@ use roost_net::limits;
 use roost_net::process::ignore_stray_signals;
 use roost_net::uring::UringDriver;
 use roost_reactor::{ListenError, NamespaceNumbers, REACTORS_MAX, Server, Settings, StartError};
-use tracing::info;
+use tracing::{info, warn};
 
+use crate::development::Development;
 use crate::driver::{self, Choice, Chosen};
+use crate::expiry::Expiry;
+use crate::reload::Reloader;
 use crate::start_block::StartBlock;
+use crate::tls::Tls;
 use crate::watch::Watch;
 use crate::{admin, logging, notify, output, settings, signals, warnings};
 
+/// What the daemon runs with.
+pub(crate) struct Start {
+    pub(crate) loaded: Loaded,
+    pub(crate) tls: Tls,
+    /// What was found while `tls` was read, for the log.
+    pub(crate) tls_warnings: Vec<String>,
+    pub(crate) development: Option<Development>,
+}
+
 /// Runs the daemon until it is told to stop, and says why if it cannot.
-pub(crate) fn run(loaded: &Loaded) -> ExitCode {
-    let log = &loaded.settings.log;
-    let ended = match logging::init(log) {
-        Ok(()) => serve(loaded),
+pub(crate) fn run(start: Start) -> ExitCode {
+    let log = start.loaded.settings.log.clone();
+    let ended = match logging::init(&log) {
+        Ok(()) => serve(start),
         Err(error) => Err(thread_error(&error)),
     };
     if let Err(message) = &ended {
@@ -38,8 +51,14 @@ pub(crate) fn run(loaded: &Loaded) -> ExitCode {
 }
 
 /// The error is a message for people.
-fn serve(loaded: &Loaded) -> Result<(), String> {
-    let from = &loaded.settings;
+fn serve(start_with: Start) -> Result<(), String> {
+    let Start {
+        loaded,
+        tls,
+        tls_warnings,
+        development,
+    } = start_with;
+    let (from, tls) = (&loaded.settings, Arc::new(tls));
     ignore_stray_signals();
     let mut signals = signals::catch().map_err(|error| format!("signals: {error}"))?;
     let open_files =
@@ -55,11 +74,14 @@ fn serve(loaded: &Loaded) -> Result<(), String> {
     let allowed = u32::try_from(allowed).unwrap_or(u32::MAX);
     let connections_max = from.server.connections_max.unwrap_or(allowed).min(allowed);
     warnings::warn_of_settings(from, reactors, connections_max);
+    for warning in &tls_warnings {
+        warn!("{warning}");
+    }
     let listeners = admin::bind(&from.admin)?;
     let names = from.namespaces.iter().map(|one| one.name.as_str());
     let numbers = NamespaceNumbers::default().reload(names);
     let numbers = numbers.map_err(|error| format!("{error}. Remedy: list fewer [[namespace]]."))?;
-    let settings = settings::for_reactors(from, connections_max, &numbers)?;
+    let settings = settings::for_reactors(from, connections_max, &numbers, &tls)?;
     let server = start(settings, &choice, reactors).map_err(|error| start_error(from, &error))?;
     server.registry().describe(About {
         version: env!("CARGO_PKG_VERSION"),
@@ -70,22 +92,25 @@ fn serve(loaded: &Loaded) -> Result<(), String> {
     });
     let control = admin::start(listeners, server.shared(), choice.name())?;
     let block = StartBlock {
-        loaded,
+        loaded: &loaded,
         addresses: server.addresses(),
         choice: &choice,
         reactors,
         open_files,
         connections_max,
+        tls: &tls,
+        development: development.as_ref(),
     };
     output::within(START_BLOCK_WAIT, block.in_format(from.log.format));
 
     let (stopper, registry) = (server.stopper(), server.registry().clone());
     let drain_ms = from.server.drain_timeout_ms;
+    let reloader = start_reloader(&tls, &server, from)?;
     spawn("signals", move || {
-        signals::handle(&mut signals, &stopper, &registry, drain_ms);
+        signals::handle(&mut signals, &stopper, &registry, &reloader, drain_ms);
     })?;
     let (ended, end) = mpsc::channel();
-    let watch = Watch::new(server.registry().clone());
+    let watch = Watch::new(server.registry().clone(), Expiry::new(tls));
     let watch = spawn("watch", move || watch.run(&end))?;
     let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
     let address = addresses.join(", ");
@@ -102,6 +127,18 @@ fn serve(loaded: &Loaded) -> Result<(), String> {
     }
     info!("stopped");
     outcome
+}
+
+/// Says in `/metrics` when certificates expire, now and after each reload.
+fn start_reloader(
+    tls: &Arc<Tls>,
+    server: &Server,
+    from: &config::Settings,
+) -> Result<Reloader, String> {
+    let (addresses, settings) = (server.addresses().to_vec(), from.clone());
+    tls.publish_expiry(&addresses, &settings);
+    let publish = move |tls: &Tls| tls.publish_expiry(&addresses, &settings);
+    Reloader::start(tls.clone(), publish).map_err(|error| thread_error(&error))
 }
 
 fn spawn(

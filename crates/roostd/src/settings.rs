@@ -7,6 +7,9 @@ use roost_dialect::{echo, raw, wamp};
 use roost_net::ListenAddr;
 use roost_net::unix_socket::{UnixOptions, group_number};
 use roost_reactor::{self as reactor, NamespaceNumbers};
+use roost_tls::SharedSetup;
+
+use crate::tls::Tls;
 
 /// Settings for the reactors. `connections_max` is resolved from the limit on open files. The error is
 /// a message for people. The numbers are those of the configuration's namespaces.
@@ -14,10 +17,11 @@ pub(crate) fn for_reactors(
     from: &config::Settings,
     connections_max: u32,
     numbers: &NamespaceNumbers,
+    tls: &Tls,
 ) -> Result<reactor::Settings, String> {
     let dialects = dialects(from);
-    let listeners = from.listeners.iter();
-    let listeners = listeners.map(|one| listener(one, &dialects));
+    let listeners = from.listeners.iter().enumerate();
+    let listeners = listeners.map(|(number, one)| listener(one, &dialects, tls.setup(number)));
     Ok(reactor::Settings {
         listeners: listeners.collect::<Result<_, _>>()?,
         deflate: from.deflate.clone(),
@@ -33,6 +37,7 @@ pub(crate) fn for_reactors(
 fn listener(
     from: &config::Listener,
     dialects: &roost_dialect::Settings,
+    setup: Option<Arc<SharedSetup>>,
 ) -> Result<reactor::Listener, String> {
     // Every key is named, so that one that is not obeyed does not compile.
     let config::Listener {
@@ -47,6 +52,7 @@ fn listener(
         demo_page,
         health_path,
         allowed_origins,
+        tls: _, // read into `setup`
     } = from;
     let address = match address {
         config::ListenAddress::Tcp(address) => ListenAddr::Tcp(*address),
@@ -67,6 +73,7 @@ fn listener(
         name: from.label(),
         address,
         backlog: *backlog,
+        tls: setup,
         origins: reactor::Origins::from_list(allowed_origins),
         pages: if *demo_page { vec![page()] } else { Vec::new() },
         early_framings: *hixie,

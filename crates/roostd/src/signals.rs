@@ -8,8 +8,9 @@ use roost_metrics::Registry;
 use roost_reactor::Stopper;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
-use tracing::{info, warn};
+use tracing::info;
 
+use crate::reload::Reloader;
 use crate::{logging, notify};
 
 /// From here on these signals are kept until [`handle`] reads them.
@@ -19,11 +20,17 @@ pub(crate) fn catch() -> io::Result<Signals> {
 
 /// Does what signals ask for, for ever. The first one to stop drains, the second ends the process
 /// at once, whatever hangs.
-pub(crate) fn handle(signals: &mut Signals, stopper: &Stopper, registry: &Registry, drain_ms: u32) {
+pub(crate) fn handle(
+    signals: &mut Signals,
+    stopper: &Stopper,
+    registry: &Registry,
+    reloader: &Reloader,
+    drain_ms: u32,
+) {
     let mut is_draining = false;
     for signal in signals.forever() {
         match signal {
-            SIGHUP => warn!("SIGHUP: a reload is not there yet; restart to change settings"),
+            SIGHUP => reloader.ask(),
             SIGUSR1 => log_counters(registry),
             _ if is_draining => {
                 info!("a second signal: stopped at once");

@@ -7,8 +7,10 @@ use roost_config::{self as config, Loaded, LogFormat};
 use roost_net::ListenAddr;
 use serde_json::{Value, json};
 
+use crate::development::Development;
 use crate::driver::Choice;
 use crate::logging;
+use crate::tls::{self, Tls};
 use crate::worst::WorstCase;
 
 /// What it says.
@@ -19,6 +21,8 @@ pub(crate) struct StartBlock<'a> {
     pub(crate) reactors: usize,
     pub(crate) open_files: u64,
     pub(crate) connections_max: u32,
+    pub(crate) tls: &'a Tls,
+    pub(crate) development: Option<&'a Development>,
 }
 
 impl StartBlock<'_> {
@@ -41,12 +45,26 @@ impl StartBlock<'_> {
         let mut out = String::new();
         // Writing to a String cannot fail.
         let _ = writeln!(out, "Roost {VERSION}");
-        for (listener, address) in self.listeners() {
+        for (number, (listener, address)) in self.listeners().enumerate() {
             let name = match listener.name.as_str() {
                 "" => String::new(),
                 name => format!(" ({name})"),
             };
             let _ = writeln!(out, "  address     {address}{name}");
+            if let Some(expires) = self.tls.expires(number) {
+                let urls = match address.tcp() {
+                    Some(address) => {
+                        let address = browsable(address);
+                        format!("https://{address}, wss://{address}")
+                    }
+                    None => "TLS".to_owned(),
+                };
+                let date = tls::date(expires);
+                let _ = writeln!(
+                    out,
+                    "  tls         {urls}; the certificate is valid until {date}"
+                );
+            }
         }
         let (driver, reason) = (self.choice.name(), &self.choice.reason);
         let _ = writeln!(out, "  driver      {driver} ({reason})");
@@ -61,13 +79,21 @@ impl StartBlock<'_> {
         if let Some(hint) = self.hint() {
             let _ = writeln!(out, "\n{hint}");
         }
+        if let Some(development) = self.development {
+            let _ = writeln!(out, "\n{}", development.hint());
+        }
         out
     }
 
-    fn as_fields(&self) -> [(&'static str, Value); 9] {
+    fn as_fields(&self) -> [(&'static str, Value); 11] {
         [
             ("version", json!(VERSION)),
             ("addresses", json!(self.addresses_as_text())),
+            ("tls", json!(self.tls_as_fields())),
+            (
+                "self_signed",
+                json!(self.development.map(Development::fields)),
+            ),
             ("driver", json!(self.choice.name())),
             ("driver_reason", json!(self.choice.reason)),
             ("reactors", json!(self.reactors)),
@@ -85,6 +111,16 @@ impl StartBlock<'_> {
 
     fn addresses_as_text(&self) -> Vec<String> {
         self.addresses.iter().map(ToString::to_string).collect()
+    }
+
+    /// The listeners with TLS.
+    fn tls_as_fields(&self) -> Vec<Value> {
+        let all = self.addresses.iter().enumerate();
+        let encrypted = all.filter_map(|(number, address)| {
+            let date = tls::date(self.tls.expires(number)?);
+            Some(json!({"address": address.to_string(), "certificate_valid_until": date}))
+        });
+        encrypted.collect()
     }
 
     fn memory(&self) -> WorstCase {
@@ -109,11 +145,14 @@ impl StartBlock<'_> {
             .listeners()
             .filter_map(|(listener, address)| Some((listener, browsable(address.tcp()?))));
         let first = tcp.clone().find(|(one, _)| one.serves("raw"));
-        if let Some((_, address)) = tcp.find(|(listener, _)| listener.demo_page) {
-            return Some(format!("Open http://{address}/ in a browser, twice."));
+        let s = |listener: &config::Listener| if listener.tls.is_on() { "s" } else { "" };
+        if let Some((listener, address)) = tcp.find(|(listener, _)| listener.demo_page) {
+            let s = s(listener);
+            return Some(format!("Open http{s}://{address}/ in a browser, twice."));
         }
-        let (_, address) = first.filter(|_| settings.raw.enabled)?;
-        Some(format!("Connect to ws://{address}/raw/CHANNEL."))
+        let (listener, address) = first.filter(|_| settings.raw.enabled)?;
+        let s = s(listener);
+        Some(format!("Connect to ws{s}://{address}/raw/CHANNEL."))
     }
 }
 

@@ -10,6 +10,8 @@ use std::time::Duration;
 use roost_metrics::{DESCRIPTIONS, Registry};
 use tracing::{info, warn};
 
+use crate::expiry::Expiry;
+
 /// Something that is refused or closed, and what an operator makes of it.
 struct Kind {
     /// The counter that tells of it.
@@ -145,6 +147,7 @@ const KINDS: &[Kind] = &[
 /// What has been said of each kind.
 pub(crate) struct Watch {
     registry: Registry,
+    expiry: Expiry,
     states: Vec<State>,
 }
 
@@ -174,9 +177,10 @@ enum Line {
 
 impl Watch {
     /// Of the counters of `registry`, from 0: clients may have come before this is called.
-    pub(crate) fn new(registry: Registry) -> Watch {
+    pub(crate) fn new(registry: Registry, expiry: Expiry) -> Watch {
         Watch {
             registry,
+            expiry,
             states: vec![State::new(); KINDS.len()],
         }
     }
@@ -185,6 +189,7 @@ impl Watch {
     pub(crate) fn run(mut self, end: &Receiver<()>) {
         while let Err(RecvTimeoutError::Timeout) = end.recv_timeout(READ_EVERY) {
             self.read(false);
+            self.expiry.check();
         }
         self.read(true);
     }

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use roost_testkit::client::{Client, Request};
-use roost_testkit::server::wait_until;
+pub(crate) use roost_testkit::server::wait_until;
 
 /// The program under test.
 pub(crate) const ROOSTD: &str = env!("CARGO_BIN_EXE_roostd");
@@ -52,7 +52,7 @@ impl Text {
     }
 
     /// Reads in a thread of its own, until the pipe ends.
-    fn read(&self, pipe: impl Read + Send + 'static) {
+    pub(crate) fn read(&self, pipe: impl Read + Send + 'static) {
         let text = self.0.clone();
         thread::spawn(move || {
             for line in BufReader::new(pipe).lines().map_while(Result::ok) {
@@ -177,16 +177,22 @@ impl Daemon {
     /// What `GET /stats` says of a counter.
     #[track_caller]
     pub(crate) fn count(&self, name: &str) -> u64 {
-        let mut admin = UnixStream::connect(&self.admin).expect("the admin socket is served");
-        admin
-            .write_all(b"GET /stats HTTP/1.0\r\n\r\n")
-            .expect("it reads");
-        let mut stats = String::new();
-        admin.read_to_string(&mut stats).expect("it answers");
+        let stats = self.admin("/stats");
         let value = stats.split(&format!("\"{name}\":")).nth(1);
         let value = value.and_then(|rest| rest.split([',', '}']).next());
         let value = value.unwrap_or_else(|| panic!("no {name} in {stats}"));
         value.trim().parse().expect("a number")
+    }
+
+    /// What the admin listener answers, its head too.
+    #[track_caller]
+    pub(crate) fn admin(&self, path: &str) -> String {
+        let mut admin = UnixStream::connect(&self.admin).expect("the admin socket is served");
+        let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+        admin.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        admin.read_to_string(&mut answer).expect("it answers");
+        answer
     }
 
     #[track_caller]

@@ -9,3 +9,6 @@ mod names;
 mod refusals;
 mod signals;
 mod start;
+mod tls;
+mod tls_files;
+mod tls_handshakes;
