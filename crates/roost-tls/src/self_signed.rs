@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, PKCS_ED25519,
+};
 use time::OffsetDateTime;
 
 const DAY: i64 = 24 * 60 * 60;
@@ -22,10 +24,17 @@ pub struct SelfSigned {
 /// `now` is a date that certificates cannot have.
 pub fn self_signed(now: u64) -> Result<SelfSigned, SelfSignedError> {
     let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-    make(now, names.to_vec()).ok_or(SelfSignedError)
+    let key = KeyPair::generate().map_err(|_| SelfSignedError)?;
+    make(now, names.to_vec(), &key).ok_or(SelfSignedError)
 }
 
-fn make(now: u64, names: Vec<String>) -> Option<SelfSigned> {
+/// For tests: with a key whose signatures have one length (Ed25519).
+pub(crate) fn of_fixed_length(now: u64) -> Result<SelfSigned, SelfSignedError> {
+    let key = KeyPair::generate_for(&PKCS_ED25519).map_err(|_| SelfSignedError)?;
+    make(now, vec!["localhost".to_owned()], &key).ok_or(SelfSignedError)
+}
+
+fn make(now: u64, names: Vec<String>, key: &KeyPair) -> Option<SelfSigned> {
     let now = i64::try_from(now).ok()?;
     let mut params = CertificateParams::new(names).ok()?;
     params.not_before = OffsetDateTime::from_unix_timestamp(now - DAY).ok()?;
@@ -34,8 +43,7 @@ fn make(now: u64, names: Vec<String>) -> Option<SelfSigned> {
     name.push(DnType::CommonName, "Roost development");
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let key = KeyPair::generate().ok()?;
-    let certificate = params.self_signed(&key).ok()?;
+    let certificate = params.self_signed(key).ok()?;
     Some(SelfSigned {
         certificate: certificate.pem(),
         key: key.serialize_pem(),

@@ -15,7 +15,7 @@ use crate::open::{End, open};
 use crate::record::{Extent, RECORD_BYTES_MAX, gather, plain_alert};
 use crate::rest::{Material, Rest};
 use crate::seal;
-use crate::self_signed::self_signed;
+use crate::self_signed::of_fixed_length;
 use crate::shake::client::{ClientOptions, ClientSetup, Trust};
 use crate::shake::server::{ClientAuth, ServerOptions, ServerSetup};
 use crate::shake::{Handshake, Session, Step};
@@ -215,7 +215,8 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// What a server with a certificate for localhost, and a client that trusts any, do handshakes with.
+/// What a server with a certificate for localhost, and a client that trusts any, do handshakes with. The
+/// key is Ed25519: all messages have the same length each time.
 ///
 /// # Panics
 /// If the temporary directory cannot be written to.
@@ -227,7 +228,7 @@ pub fn setups() -> (ServerSetup, ClientSetup) {
     fs::create_dir(&dir).expect("a directory of our own");
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.expect("a clock that is right").as_secs();
-    let made = self_signed(now).expect("a date of our time");
+    let made = of_fixed_length(now).expect("a date of our time");
     let (certificate, key) = (dir.join("certificate.pem"), dir.join("key.pem"));
     fs::write(&certificate, made.certificate).expect("a directory of our own");
     fs::write(&key, made.key).expect("a directory of our own");

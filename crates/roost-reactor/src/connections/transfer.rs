@@ -410,10 +410,9 @@ impl Connections {
     #[inline]
     pub(crate) fn note_handled(&mut self, key: ConnKey) {
         if cfg!(debug_assertions)
-            && self
-                .table
-                .get(key)
-                .is_none_or(|conn| conn.partial == Index::NONE)
+            && self.table.get(key).is_none_or(|conn| {
+                conn.partial == Index::NONE && !conn.flags.has(Flags::HAS_RECORD)
+            })
         {
             self.cost_probe.finish(key.slot());
         }

@@ -5,12 +5,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use roost_net::ListenAddr;
 use roost_net::sim::{SimRng, unix_addr};
 use roost_net::unix_socket::UnixOptions;
 use roost_reactor::{Listener, Origins, Settings};
+use roost_tls::{ClientSetup, ServerSetup, SharedSetup};
 
 /// On some seeds, adds two listeners to the first, which serves everything: one without the raw dialect,
 /// and a unix socket with nothing but that. Each has origins of its own.
@@ -43,9 +44,33 @@ pub(super) fn add(seed: u64, settings: &mut Settings) {
     });
 }
 
+/// On half of those seeds adds a listener that serves everything over TLS.
+pub(super) fn add_tls(seed: u64, settings: &mut Settings) {
+    if settings.listeners.len() == 1 || !SimRng::new(seed ^ 0x715).per_mille(500) {
+        return;
+    }
+    settings.listeners.push(Listener {
+        address: SocketAddr::from(([10, 0, 0, 2], 443)).into(),
+        tls: Some(Arc::new(SharedSetup::new(tls_setups().0.clone()))),
+        ..Listener::for_tests()
+    });
+}
+
+/// What all simulated servers and clients do handshakes with. The lengths of all messages are fixed, so
+/// that a seed runs the same way each time.
+pub(super) fn tls_setups() -> &'static (ServerSetup, ClientSetup) {
+    static SETUPS: OnceLock<(ServerSetup, ClientSetup)> = OnceLock::new();
+    SETUPS.get_or_init(roost_tls::testing::setups)
+}
+
 /// The listener of several by which a peer comes, and the origin that it names: one that serves its
 /// dialect, raw or WAMP.
-pub(super) fn of_peer(seed: u64, index: usize, is_raw: bool) -> (usize, Option<&'static str>) {
+pub(super) fn of_peer(
+    seed: u64,
+    index: usize,
+    is_raw: bool,
+    has_tls: bool,
+) -> (usize, Option<&'static str>) {
     let (other, origin) = match is_raw {
         true => (UNIX, ORIGIN_UNIX),
         false => (TCP, ORIGIN_TCP),
@@ -53,6 +78,9 @@ pub(super) fn of_peer(seed: u64, index: usize, is_raw: bool) -> (usize, Option<&
     let mut rng = SimRng::new(seed ^ (index as u64) << 20);
     if rng.per_mille(400) {
         return (FIRST, rng.per_mille(500).then_some(ORIGIN_ELSEWHERE));
+    }
+    if has_tls && SimRng::new(!seed ^ (index as u64) << 20).per_mille(500) {
+        return (ENCRYPTED, Some(ORIGIN_ELSEWHERE));
     }
     // Programs name none, and are let in.
     (other, rng.per_mille(500).then_some(origin))
@@ -70,6 +98,7 @@ pub(super) fn address_of(addr: &ListenAddr) -> SocketAddr {
 pub(super) const FIRST: usize = 0;
 pub(super) const TCP: usize = 1;
 pub(super) const UNIX: usize = 2;
+pub(super) const ENCRYPTED: usize = 3;
 /// The origin that each but the first lets in.
 pub(super) const ORIGIN_TCP: &str = "https://tcp.example";
 pub(super) const ORIGIN_UNIX: &str = "https://unix.example";

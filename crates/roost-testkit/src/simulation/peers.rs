@@ -1,13 +1,15 @@
 //! All peers of a simulation, on one simulated driver, and their script.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use roost_net::sim::{SimDriver, SimRng};
 use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
 use roost_reactor::Reactor;
+use roost_tls::seal::close;
+use roost_tls::testing::{Endpoint, Over};
 use roost_wire::CloseCode;
 
 use super::listeners;
@@ -24,6 +26,10 @@ pub(super) struct Peers {
     /// What is due when: time, order of scheduling, peer, action.
     agenda: BinaryHeap<Reverse<(u64, usize, usize, Action)>>,
     made: usize,
+    /// The client's side of those that come by the listener with TLS.
+    tls: HashMap<usize, Endpoint>,
+    /// Those of them that are not connected yet.
+    dialling_tls: HashSet<usize>,
     /// The peer that has a slot of a reactor.
     slots: HashMap<(usize, u32), usize>,
 }
@@ -68,6 +74,8 @@ impl Peers {
             plan: plan.clone(),
             agenda: BinaryHeap::new(),
             made: 0,
+            tls: HashMap::new(),
+            dialling_tls: HashSet::new(),
             slots: HashMap::new(),
         };
         for channel in 0..plan.channels {
@@ -394,8 +402,14 @@ impl Peers {
         let is_raw = matches!(self.all[index].kind, Kind::Raw(_));
         let (listener, origin) = match self.addresses.len() {
             1 => (listeners::FIRST, None),
-            _ => listeners::of_peer(self.plan.seed, index, is_raw),
+            count => {
+                let has_tls = count > listeners::ENCRYPTED;
+                listeners::of_peer(self.plan.seed, index, is_raw, has_tls)
+            }
         };
+        if listener == listeners::ENCRYPTED && self.all[index].behavior != Behavior::Silent {
+            self.dialling_tls.insert(index);
+        }
         let addr = self.addresses[listener];
         let options = ConnectOptions {
             addr,
@@ -498,12 +512,32 @@ impl Peers {
             match event {
                 Event::Connected(key) => {
                     let index = index_of(key);
+                    if self.dialling_tls.remove(&index) {
+                        let setup = &listeners::tls_setups().1;
+                        self.tls.insert(index, Endpoint::client(setup, "localhost"));
+                    }
                     self.all[index].send_request(now);
                     self.flush(index, now);
                 }
                 Event::Bytes(key, bytes) => {
                     let index = index_of(key);
-                    self.all[index].handle_bytes(bytes, now);
+                    match self.tls.get_mut(&index) {
+                        None => self.all[index].handle_bytes(bytes, now),
+                        Some(tls) => {
+                            tls.give(bytes);
+                            let mut plaintext = std::mem::take(&mut tls.received);
+                            if tls.is_established() && self.rng.per_mille(30) {
+                                tls.rest.request_key_update();
+                            }
+                            if let Some(Over::Failed(fault)) = tls.over {
+                                let failure = format!("TLS: {fault}");
+                                self.all[index].failure.get_or_insert(failure);
+                            }
+                            if !plaintext.is_empty() {
+                                self.all[index].handle_bytes(&mut plaintext, now);
+                            }
+                        }
+                    }
                     self.flush(index, now);
                     let peer = &mut self.all[index];
                     if peer.behavior == Behavior::NeverReads && peer.opened && !peer.stalled {
@@ -518,6 +552,12 @@ impl Peers {
                 }
                 Event::ReadClosed(key) => {
                     let peer = &mut self.all[index_of(key)];
+                    if peer.opened
+                        && let Some(tls) = self.tls.get(&index_of(key))
+                        && tls.over.is_none()
+                    {
+                        peer.failure = Some("FIN without close_notify before it".to_owned());
+                    }
                     peer.state = State::Closing;
                     peer.saw_fin = true;
                     if peer.behavior != Behavior::NoCloseReply {
@@ -555,13 +595,18 @@ impl Peers {
             self.schedule(index, later, Action::SendDeferred);
         }
         let peer = &mut self.all[index];
-        if !peer.in_flight && !peer.outgoing.is_empty() && peer.holds_socket {
-            let bytes = std::mem::take(&mut peer.outgoing);
-            peer.sends.push(now);
-            match self.driver.send_copy(key_of(index), &bytes) {
-                SendStatus::Done => {}
-                SendStatus::Pending => peer.in_flight = true,
-                SendStatus::Gone => peer.mark_closed(),
+        if !peer.in_flight && peer.holds_socket {
+            let bytes = match self.tls.get_mut(&index) {
+                None => std::mem::take(&mut peer.outgoing),
+                Some(tls) => seal(tls, peer),
+            };
+            if !bytes.is_empty() {
+                peer.sends.push(now);
+                match self.driver.send_copy(key_of(index), &bytes) {
+                    SendStatus::Done => {}
+                    SendStatus::Pending => peer.in_flight = true,
+                    SendStatus::Gone => peer.mark_closed(),
+                }
             }
         }
         // Not before the rest has been handed over, which waits for what is in flight.
@@ -570,6 +615,20 @@ impl Peers {
             self.driver.shutdown_write(key_of(index));
         }
     }
+}
+
+/// What a peer has to send, in records; its handshake until that is over.
+fn seal(tls: &mut Endpoint, peer: &mut Peer) -> Vec<u8> {
+    if tls.is_established() && !tls.rest.is_send_closed() {
+        tls.flush();
+        if !peer.outgoing.is_empty() {
+            tls.send(&std::mem::take(&mut peer.outgoing));
+        }
+        if peer.fin_is_next && peer.index % 3 > 0 {
+            close(&mut tls.rest, &mut tls.out); // some end without
+        }
+    }
+    tls.take()
 }
 
 /// How long some take to finish a request or to answer a ping: less than any limit there is.

@@ -72,6 +72,13 @@ impl Plan {
         self
     }
 
+    /// The same without a listener with TLS.
+    #[must_use]
+    pub fn without_tls(mut self) -> Plan {
+        self.settings.listeners.truncate(listeners::ENCRYPTED);
+        self
+    }
+
     /// The policy for slow consumers of this channel.
     pub(super) fn slow_consumer_of(channel: usize) -> SlowConsumer {
         NAMESPACES[channel % NAMESPACES.len()].1
@@ -167,6 +174,7 @@ impl Plan {
         }
         settings.connections_max += non_readers as u32;
         listeners::add(seed, &mut settings);
+        listeners::add_tls(seed, &mut settings);
         let strangers = match settings.listeners.len() {
             1 => 0,
             _ => STRANGERS,

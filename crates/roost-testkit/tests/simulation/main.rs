@@ -227,7 +227,7 @@ fn seeds_that_failed_once_pass() {
     // With several listeners.
     let plan = Plan {
         http_peers: 0,
-        ..Plan::from_seed(20_533)
+        ..Plan::from_seed(20_533).without_tls()
     };
     run_plan(&plan).unwrap_or_else(|broken| panic!("{broken}"));
 }
