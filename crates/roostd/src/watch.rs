@@ -107,7 +107,7 @@ const KINDS: &[Kind] = &[
     warn(
         "tls_on_plain_total",
         "TLS clients on a port without TLS",
-        "terminate TLS in a proxy, or connect with ws:// and http://",
+        "give the listener a certificate (tls), or connect with ws:// and http://",
     ),
     warn(
         "proxy_header_unexpected_total",
