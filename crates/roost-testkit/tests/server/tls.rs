@@ -142,6 +142,8 @@ fn server(backend: Backend, reactors: usize) -> (TestServer, ClientSetup) {
     let server = Arc::new(SharedSetup::new(server));
     let server = TestServer::with(backend, reactors, |settings| {
         settings.listeners[0].tls = Some(server);
+        // Clients here share one thread, and do their own handshakes in it.
+        settings.limits.handshake_timeout_ms = 120_000;
     });
     (server, client)
 }
