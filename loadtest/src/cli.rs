@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use roost_tls::Trust;
 
 use crate::compare;
 use crate::dialect::{self, Dialect};
@@ -54,9 +55,16 @@ pub enum Command {
 /// Where and how to connect.
 #[derive(Args)]
 pub struct Common {
-    /// The server, such as ws://127.0.0.1:8080 or ws://host/chat/{channel}
+    /// The server, such as ws://127.0.0.1:8080 or wss://host/chat/{channel}
     #[arg(value_name = "URL", default_value = "ws://127.0.0.1:8080")]
     pub url: String,
+    /// With wss://, trust servers that these certificate authorities vouch for (PEM), or whose own
+    /// certificate this is [default: the system's authorities]
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// With wss://, trust any server
+    #[arg(long, conflicts_with = "ca")]
+    pub insecure: bool,
     /// Dial this address, or range of IPv4 addresses, instead of the URL's; several in turn
     #[arg(long, value_name = "IP[-IP]")]
     pub address: Vec<String>,
@@ -357,7 +365,13 @@ impl CliDriver {
 
 impl Common {
     fn settings(&self) -> Settings {
+        let authorities = self.ca.clone().map(Trust::Authorities);
         Settings {
+            trust: if self.insecure {
+                Some(Trust::Any)
+            } else {
+                authorities
+            },
             driver: self.driver.choice(),
             rings: self.rings,
             connect_rate: self.connect_rate,

@@ -9,6 +9,7 @@
 //! | what the machine allows | [`preflight`], [`machine`] |
 //! | leading a run, and what it found | [`run`], [`output`], [`report`] |
 //! | a thread of clients | `ring/` |
+//! | which servers are trusted | `tls` |
 //! | what clients say and hear | [`dialect`] |
 //! | servers in turn, and a floor below them | [`compare`], [`floor`], [`bare`] |
 //! | the bars of `loadtest/million.sh` | [`million`] |
@@ -41,3 +42,4 @@ pub mod terminal;
 
 mod ring;
 mod shared;
+mod tls;

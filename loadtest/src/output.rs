@@ -109,7 +109,8 @@ pub struct PhaseResult {
     pub deliveries: Deliveries,
     /// What became of messages that should come back.
     pub echoes: Deliveries,
-    /// Distributions: `connect`, `recover`, `delivery`, `last_receipt`, `echo`, `echo_from_sent`;
+    /// Distributions: `connect`, with TLS what of that was waiting here (`tls_wait`) and how long one
+    /// step of a handshake took (`tls_turn`), `recover`, `delivery`, `last_receipt`, `echo`, `echo_from_sent`;
     /// where some were dropped, the deliveries of the others (`delivery_rest`) and of those who came
     /// back (`delivery_returned`) beside those of all.
     pub latencies: BTreeMap<String, Summary>,

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::ops::Range;
 use std::time::Duration;
 
+use roost_tls::Trust;
+
 use crate::dialect::Dialect;
 
 /// A whole run.
@@ -159,6 +161,8 @@ pub struct Settings {
     /// Read the server's counters from `GET /stats` of this admin listener, a unix socket's path or
     /// an address and port.
     pub server_stats: Option<String>,
+    /// Which servers to trust, with `wss://`; `None`: those that the system's authorities vouch for.
+    pub trust: Option<Trust>,
     /// How long memory may settle before it is read at the end of a phase.
     pub settle: Duration,
     /// Run although the machine does not allow it.
@@ -178,6 +182,7 @@ impl Default for Settings {
             bare: false,
             server_pid: None,
             server_stats: None,
+            trust: None,
             settle: Duration::from_secs(1),
             force: false,
             seed: 1,
@@ -199,8 +204,12 @@ pub enum DriverChoice {
 /// Where to connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
+    /// TLS below WebSocket: `wss://`.
+    pub tls: bool,
     /// Host and port as in the URL.
     pub authority: String,
+    /// The host alone, a name or an address: what a certificate must be for.
+    pub host: String,
     /// Path and query as in the URL; empty: the dialect's own.
     pub path: String,
     /// Addresses to dial, in turn.
@@ -208,23 +217,32 @@ pub struct Target {
 }
 
 impl Target {
-    /// Reads `ws://host:port/path`. `addresses` replaces the host's when not empty: addresses or
-    /// ranges of IPv4 addresses (`127.0.0.1-127.0.0.60`).
+    /// Reads `ws://host:port/path`, or the same with `wss`. `addresses` replaces the host's when not
+    /// empty: addresses or ranges of IPv4 addresses (`127.0.0.1-127.0.0.60`).
     ///
     /// # Errors
     /// What cannot be used of it.
     pub fn parse(url: &str, addresses: &[String]) -> Result<Target, String> {
-        let rest = url
-            .strip_prefix("ws://")
-            .ok_or_else(|| format!("{url}: expected ws://HOST:PORT/PATH (wss is not spoken)"))?;
+        let (tls, rest) = match (url.strip_prefix("ws://"), url.strip_prefix("wss://")) {
+            (Some(rest), _) => (false, rest),
+            (None, Some(rest)) => (true, rest),
+            (None, None) => {
+                return Err(format!(
+                    "{url}: expected ws://HOST:PORT/PATH or wss://HOST:PORT/PATH"
+                ));
+            }
+        };
         let (authority, path) = match rest.find('/') {
             Some(at) => rest.split_at(at),
             None => (rest, ""),
         };
-        let dial = match authority.rsplit_once(':') {
-            Some((_, port)) if port.parse::<u16>().is_ok() => authority.to_owned(),
-            _ => format!("{authority}:80"),
+        let (host, dial) = match authority.rsplit_once(':') {
+            Some((host, port)) if port.parse::<u16>().is_ok() => (host, authority.to_owned()),
+            _ if tls => (authority, format!("{authority}:443")),
+            _ => (authority, format!("{authority}:80")),
         };
+        let address = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+        let host = address.unwrap_or(host).to_owned();
         let mut resolved = dial
             .to_socket_addrs()
             .map_err(|error| format!("{dial}: {error}"))?;
@@ -243,7 +261,9 @@ impl Target {
             all
         };
         Ok(Target {
+            tls,
             authority: authority.to_owned(),
+            host,
             path: if path == "/" {
                 String::new()
             } else {

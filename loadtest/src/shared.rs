@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use roost_net::Waker;
+use roost_tls::ClientSetup;
 
 use crate::plan::Plan;
 
@@ -104,13 +105,16 @@ pub(crate) struct Shared {
     /// Messages sent by each publisher, by its number among all connections.
     pub(crate) published: Vec<AtomicU64>,
     pub(crate) flows: Vec<Flow>,
+    /// With `wss://`, what handshakes are done with.
+    pub(crate) tls: Option<ClientSetup>,
     /// Of all rings, once they run.
     pub(crate) wakers: OnceLock<Vec<Waker>>,
 }
 
 impl Shared {
-    pub(crate) fn new(plan: &Plan, rings: usize) -> Shared {
+    pub(crate) fn new(plan: &Plan, rings: usize, tls: Option<ClientSetup>) -> Shared {
         Shared {
+            tls,
             gauges: (0..rings).map(|_| Gauges::default()).collect(),
             published: (0..plan.publishers_end())
                 .map(|_| AtomicU64::new(0))

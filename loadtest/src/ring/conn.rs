@@ -30,6 +30,8 @@ pub(super) const RETURNING: u8 = 8;
 pub(super) const SAID_GOODBYE: u8 = 16;
 /// It was dropped in this phase.
 pub(super) const DROPPED: u8 = 32;
+/// FIN follows what waits for the batch in flight.
+pub(super) const FIN_OWED: u8 = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
@@ -37,6 +39,8 @@ pub(super) enum State {
     Free,
     /// TCP is connecting.
     Connecting,
+    /// TLS is being negotiated.
+    TlsHandshaking,
     /// The request is sent.
     Handshaking,
     /// The dialect opens.
@@ -69,7 +73,7 @@ impl Conn {
     pub(super) fn is_opening(&self) -> bool {
         matches!(
             self.state,
-            State::Connecting | State::Handshaking | State::Opening
+            State::Connecting | State::TlsHandshaking | State::Handshaking | State::Opening
         )
     }
 }

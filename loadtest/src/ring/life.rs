@@ -12,7 +12,9 @@ use crate::dialect::{self, Dialect, Heard, Random, Say, Session};
 use crate::pace::Schedule;
 use crate::plan::{Loss, Role};
 
-use super::conn::{DROPPED, EXPECTED, REOPEN, RETURNING, Rare, SAID_GOODBYE, State, WRITING};
+use super::conn::{
+    DROPPED, EXPECTED, FIN_OWED, REOPEN, RETURNING, Rare, SAID_GOODBYE, State, WRITING,
+};
 use super::{Ask, Core, Share};
 
 impl Core {
@@ -92,6 +94,16 @@ impl Core {
             self.hold(slot);
             return;
         }
+        if let Some(tls) = &mut self.tls {
+            let conn = &mut self.conns[slot as usize];
+            conn.state = State::TlsHandshaking;
+            return tls.begin(conn.key(slot));
+        }
+        self.send_request(slot);
+    }
+
+    /// Asks for a WebSocket.
+    pub(super) fn send_request(&mut self, slot: u32) {
         self.conns[slot as usize].state = State::Handshaking;
         let key = self.handshake_key(slot);
         let target = self.path_of(slot);
@@ -241,7 +253,7 @@ impl Core {
         match self.conns[slot as usize].state {
             State::Handshaking => self.on_response(slot, lease),
             State::Opening | State::Held | State::Closing => self.on_frames(slot, lease),
-            State::Free | State::Connecting => {}
+            State::Free | State::Connecting | State::TlsHandshaking => {}
         }
     }
 
@@ -345,26 +357,34 @@ impl Core {
 
     /// The batch in flight is out: what waited goes next.
     pub(super) fn on_sent(&mut self, slot: u32) {
-        self.conns[slot as usize].flags &= !WRITING;
-        let Some(rare) = self.rare.get_mut(&slot) else {
-            return;
-        };
-        let outbox = std::mem::take(&mut rare.outbox);
-        let state = self.conns[slot as usize].state;
-        if rare.inbound.is_none() && rare.piece.is_empty() && state == State::Held {
-            self.rare.remove(&slot);
+        let conn = &mut self.conns[slot as usize];
+        let (state, owes_fin) = (conn.state, conn.has(FIN_OWED));
+        conn.flags &= !(WRITING | FIN_OWED);
+        let mut is_owing = self.tls.as_mut().is_some_and(|tls| tls.owes_output(slot));
+        if let Some(rare) = self.rare.get_mut(&slot) {
+            let outbox = std::mem::take(&mut rare.outbox);
+            if rare.inbound.is_none() && rare.piece.is_empty() && state == State::Held {
+                self.rare.remove(&slot);
+            }
+            if !outbox.is_empty() {
+                let start = self.scratch.len();
+                self.scratch.extend_from_slice(&outbox);
+                self.ask_send(slot, start);
+                is_owing = false; // it goes before that
+            }
         }
-        if !outbox.is_empty() {
-            let start = self.scratch.len();
-            self.scratch.extend_from_slice(&outbox);
-            self.ask_send(slot, start);
+        if is_owing {
+            self.ask_flush(slot);
+        }
+        if owes_fin {
+            self.asks.push(Ask::Fin(slot));
         }
     }
 
     // Ends.
 
     /// Ends a connection because of what the server did or did not do.
-    fn give_up(&mut self, slot: u32, why: String) {
+    pub(super) fn give_up(&mut self, slot: u32, why: String) {
         self.note_end(slot, why);
         self.conns[slot as usize].state = State::Closing;
         self.conns[slot as usize].flags |= EXPECTED;
@@ -372,9 +392,11 @@ impl Core {
     }
 
     /// A connection that was not asked to end ends: it has failed, or is lost.
-    fn note_end(&mut self, slot: u32, why: String) {
+    pub(super) fn note_end(&mut self, slot: u32, why: String) {
         match self.conns[slot as usize].state {
-            State::Connecting | State::Handshaking | State::Opening => self.fail(slot, why),
+            State::Connecting | State::TlsHandshaking | State::Handshaking | State::Opening => {
+                self.fail(slot, why)
+            }
             State::Held => {
                 self.gauges().held.sub(1);
                 self.gauges().lost.add(1);
@@ -450,6 +472,9 @@ impl Core {
 
     fn free(&mut self, slot: u32) {
         self.rare.remove(&slot);
+        if let Some(tls) = &mut self.tls {
+            tls.release(slot);
+        }
         let conn = &mut self.conns[slot as usize];
         conn.state = State::Free;
         conn.flags = 0;
@@ -525,7 +550,7 @@ impl Core {
             self.close_next = Some(slot + 1);
             match self.conns[slot as usize].state {
                 State::Held => self.begin_close(slot),
-                State::Connecting | State::Handshaking | State::Opening => {
+                State::Connecting | State::TlsHandshaking | State::Handshaking | State::Opening => {
                     self.closing_in_flight += 1;
                     self.give_up(slot, "still opening at the end".to_owned());
                 }
@@ -566,6 +591,7 @@ impl Core {
             if conn.is_opening() {
                 let what = match conn.state {
                     State::Connecting => "no answer to connect",
+                    State::TlsHandshaking => "no answer to the TLS handshake",
                     State::Handshaking => "no answer to the handshake",
                     _ => "no acknowledgement of the subscription",
                 };

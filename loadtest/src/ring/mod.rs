@@ -6,7 +6,9 @@
 mod clients;
 mod conn;
 mod life;
+mod records;
 mod results;
+mod tls;
 mod traffic;
 
 use std::cmp::Reverse;
@@ -17,6 +19,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::Duration;
 
 use roost_net::{CloseMode, ConnectOptions, Driver, Event, SendStatus};
+use roost_tls::ClientSetup;
 
 use crate::account::Track;
 use crate::dialect::Random;
@@ -24,8 +27,9 @@ use crate::plan::{Loss, Plan};
 use crate::shared::{Gauges, Shared};
 
 use clients::{Echoing, Publishing, tracks_each};
-use conn::{Conn, Rare, WRITING};
+use conn::{Conn, FIN_OWED, Rare, WRITING};
 pub(crate) use results::Results;
+use tls::Tls;
 
 /// What the coordinator asks of a ring.
 pub(crate) enum Command {
@@ -76,6 +80,8 @@ struct Core {
     track_places: Vec<(usize, usize)>,
     conns: Vec<Conn>,
     rare: HashMap<u32, Rare>,
+    /// With `wss://`.
+    tls: Option<Box<Tls>>,
     tracks: Vec<Track>,
     echoing: HashMap<u32, Echoing>,
     publishing: HashMap<u32, Publishing>,
@@ -121,13 +127,14 @@ struct Core {
 
 /// What the driver is asked after an event.
 enum Ask {
-    /// Send `scratch[start..end]`.
+    /// Send `scratch[start..end]`; with TLS, sealed, and behind what TLS has to send, if only that.
     Send {
         slot: u32,
         start: usize,
         end: usize,
     },
     Close(u32, CloseMode),
+    /// FIN, behind all that waits and, with TLS, close_notify.
     Fin(u32),
 }
 
@@ -175,6 +182,9 @@ impl<D: Driver> Ring<D> {
                     self.carry_out();
                 }
             }
+            if self.core.tls.is_some() {
+                records::take_turn(&mut self.core);
+            }
             self.core.end_turn();
             self.carry_out();
         }
@@ -210,10 +220,17 @@ impl<D: Driver> Ring<D> {
             match self.core.asks[at] {
                 Ask::Send { slot, start, end } => self.send(slot, start, end),
                 Ask::Close(slot, mode) => {
+                    if mode == CloseMode::Graceful {
+                        self.send_close_notify(slot);
+                    }
                     let key = self.core.conns[slot as usize].key(slot);
                     self.driver.close(key, mode);
                 }
+                Ask::Fin(slot) if self.core.conns[slot as usize].has(WRITING) => {
+                    self.core.conns[slot as usize].flags |= FIN_OWED;
+                }
                 Ask::Fin(slot) => {
+                    self.send_close_notify(slot);
                     let key = self.core.conns[slot as usize].key(slot);
                     self.driver.shutdown_write(key);
                 }
@@ -224,17 +241,38 @@ impl<D: Driver> Ring<D> {
     }
 
     fn send(&mut self, slot: u32, start: usize, end: usize) {
-        let bytes = &self.core.scratch[start..end];
-        let conn = &mut self.core.conns[slot as usize];
+        let core = &mut self.core;
+        let mut bytes = &core.scratch[start..end];
+        let conn = &mut core.conns[slot as usize];
         if conn.has(WRITING) {
-            let rare = self.core.rare.entry(slot).or_default();
-            rare.outbox.extend_from_slice(bytes);
+            // Sealed when it is sent. What TLS has to send is noted there.
+            if !bytes.is_empty() {
+                let rare = core.rare.entry(slot).or_default();
+                rare.outbox.extend_from_slice(bytes);
+            }
             return;
+        }
+        if let Some(tls) = &mut core.tls {
+            bytes = tls.seal(slot, bytes);
         }
         match self.driver.send_copy(conn.key(slot), bytes) {
             SendStatus::Pending => conn.flags |= WRITING,
             // If it is gone, its end is reported by an event.
             SendStatus::Done | SendStatus::Gone => {}
+        }
+    }
+
+    /// With TLS, and nothing in flight: close_notify, if it has not been sent.
+    fn send_close_notify(&mut self, slot: u32) {
+        let core = &mut self.core;
+        let conn = &mut core.conns[slot as usize];
+        if let Some(tls) = &mut core.tls
+            && !conn.has(WRITING)
+            && let bytes = tls.close(slot)
+            && !bytes.is_empty()
+            && self.driver.send_copy(conn.key(slot), bytes) == SendStatus::Pending
+        {
+            conn.flags |= WRITING;
         }
     }
 }
@@ -252,12 +290,17 @@ impl Core {
             conns.resize(conns.len() + shares[index].count as usize, Conn::new(share));
         }
         let rings = u32::try_from(shared.gauges.len()).unwrap_or(u32::MAX);
+        let tls = shared.tls.clone().map(|setup: ClientSetup| {
+            let name = plan.target.host.clone();
+            Box::new(Tls::new(setup, name))
+        });
         Core {
             id,
             shares,
             track_places,
             conns,
             rare: HashMap::new(),
+            tls,
             tracks,
             echoing: HashMap::new(),
             publishing: HashMap::new(),
@@ -317,12 +360,16 @@ impl Core {
     }
 
     fn handle<S>(&mut self, event: Event<'_, S>) {
+        let is_plain = self.tls.is_none();
         match event {
             Event::Connected(key) => self.on_connected(key.slot()),
-            Event::Bytes(key, lease) => self.on_bytes(key.slot(), lease),
-            Event::ReadClosed(key) => self.on_read_closed(key.slot()),
+            Event::Bytes(key, lease) if is_plain => self.on_bytes(key.slot(), lease),
+            Event::Bytes(key, lease) => records::handle_bytes(self, key.slot(), lease),
+            Event::ReadClosed(key) if is_plain => self.on_read_closed(key.slot()),
+            Event::ReadClosed(key) => records::handle_read_closed(self, key.slot()),
             Event::Sent(key) => self.on_sent(key.slot()),
-            Event::Closed(key, cause) => self.on_closed(key.slot(), cause),
+            Event::Closed(key, cause) if is_plain => self.on_closed(key.slot(), cause),
+            Event::Closed(key, cause) => records::handle_closed(self, key.slot(), cause),
             // Clients neither listen nor release.
             Event::Accepted { .. } | Event::Released(..) | Event::Woken => {}
         }
@@ -339,6 +386,9 @@ impl Core {
 
     /// How long the next wait may last.
     fn wait_ns(&self) -> u64 {
+        if self.tls.as_ref().is_some_and(|tls| tls.has_turns()) {
+            return 0;
+        }
         let mut until = self.now + CHECK_NS;
         if let Some(&Reverse((due, _))) = self.due.peek()
             && self.traffic
@@ -365,6 +415,13 @@ impl Core {
         if end > start {
             self.asks.push(Ask::Send { slot, start, end });
         }
+    }
+
+    /// Sends what TLS has to send.
+    fn ask_flush(&mut self, slot: u32) {
+        let end = self.scratch.len();
+        let start = end;
+        self.asks.push(Ask::Send { slot, start, end });
     }
 }
 

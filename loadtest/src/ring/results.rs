@@ -14,6 +14,10 @@ pub(crate) struct Results {
     pub(crate) echoes: Tally,
     /// From the beginning of TCP until open and subscribed.
     pub(crate) connect: Latencies,
+    /// How long a connection waited here for the turns of its TLS handshake: a part of `connect`.
+    pub(crate) tls_wait: Latencies,
+    /// How long one turn took, for which messages may have waited.
+    pub(crate) tls_turn: Latencies,
     /// From the drop until open and subscribed again.
     pub(crate) recover: Latencies,
     /// From the time a message was due until a subscriber had it.
@@ -67,6 +71,8 @@ impl Results {
         self.deliveries.add(&other.deliveries);
         self.echoes.add(&other.echoes);
         self.connect.add(&other.connect);
+        self.tls_wait.add(&other.tls_wait);
+        self.tls_turn.add(&other.tls_turn);
         self.recover.add(&other.recover);
         self.delivery.add(&other.delivery);
         self.delivery_rest.add(&other.delivery_rest);
@@ -88,6 +94,11 @@ impl Results {
         self.unsent += other.unsent;
         self.unsent_overdue += other.unsent_overdue;
         self.note_pause(other.paused_ns);
+    }
+
+    /// A connection ended in a way it should not.
+    pub(crate) fn note_loss(&mut self, why: &str) {
+        *self.losses.entry(why.to_owned()).or_default() += 1;
     }
 
     /// This program stood still for so long, about.

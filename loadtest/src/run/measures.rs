@@ -11,6 +11,7 @@ use crate::preflight::Preflight;
 use crate::ring::Results;
 
 use crate::shared::Shared;
+use crate::tls;
 
 /// How long messages went, from the first on.
 #[derive(Debug, Clone, Copy, Default)]
@@ -57,6 +58,8 @@ pub(super) fn latencies(results: &Results) -> BTreeMap<String, crate::histogram:
     let last = results.last_receipts();
     [
         ("connect", &results.connect),
+        ("tls_wait", &results.tls_wait),
+        ("tls_turn", &results.tls_turn),
         ("recover", &results.recover),
         ("delivery", &results.delivery),
         ("delivery_rest", &results.delivery_rest),
@@ -113,6 +116,9 @@ pub(super) fn settings_of(plan: &Plan, preflight: &Preflight) -> BTreeMap<String
         ),
         ("seed".to_owned(), settings.seed.to_string()),
     ]);
+    if plan.target.tls {
+        all.insert("tls".to_owned(), tls::text(settings));
+    }
     if let Some(rate) = settings.connect_rate {
         all.insert("connect_rate".to_owned(), rate.to_string());
     }

@@ -24,6 +24,7 @@ use crate::progress::Progress;
 use crate::ring::{Command, Results};
 use crate::shared::Shared;
 use crate::stats;
+use crate::tls;
 
 use measures::{Before, Traffic, settings_of, slope};
 use rings::{Handle, lay_out, start_ring};
@@ -119,7 +120,8 @@ impl Run {
         stop: Arc<AtomicBool>,
     ) -> Result<Run, String> {
         let kernel_before = Kernel::read();
-        let shared = Arc::new(Shared::new(&plan, preflight.rings));
+        let tls = tls::client_setup(&plan)?;
+        let shared = Arc::new(Shared::new(&plan, preflight.rings, tls));
         let layout = lay_out(&plan, preflight.rings, machine.cores);
         let mut prefix = vec![0];
         for shares in &layout {

@@ -12,3 +12,4 @@ mod omission;
 mod report;
 mod scenarios;
 mod terminal;
+mod tls;
