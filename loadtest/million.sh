@@ -1,14 +1,16 @@
 #!/bin/sh
 # A million WebSockets in one daemon, both ends on this machine, every delivery checked.
 #
-#   loadtest/million.sh [CONNECTIONS [RUN…]]        1000000 common own wamp silent busy rate
+#   loadtest/million.sh [CONNECTIONS [RUN…]]        1000000 common own wamp silent busy rate wss
 #
 # common: all on one channel. own: each on a channel of its own. wamp: WAMP sessions, each on a
 # channel of its own and all on a common one. Each of these opens, holds with pings on, publishes and
 # checks that everyone receives exactly once, drops and reconnects 10 %, closes, and checks that the
 # daemon's memory and counters return. silent: opens and holds without pings. busy: echo latency of
 # 100 connections alone, and beside nine tenths of the number that are quiet. rate: connections a
-# second of the daemon and of an accept loop, the same number over the same rings, in turn.
+# second of the daemon and of an accept loop, the same number over the same rings, in turn. wss: common
+# over TLS, with a certificate that the daemon makes (ECDSA, P-256); what TLS costs is the difference to
+# common.
 # Needs root for the port below 1024 and the sysctls.
 # Results: $ROOST_MILLION_OUT (loadtest/results) as JSON, text, and report.html; of the daemon's
 # memory at each run's end million-RUN-smaps.txt, and after the warm-up million-RUN-smaps-warm.txt;
@@ -18,7 +20,7 @@ cd "$(dirname "$0")/.."
 
 connections=${1:-1000000}
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- common own wamp silent busy rate
+[ $# -gt 0 ] || set -- common own wamp silent busy rate wss
 out=${ROOST_MILLION_OUT:-loadtest/results}
 seconds_max=840 # one run and what is around it ends within 15 minutes
 port=810
@@ -109,10 +111,11 @@ until_ready() {
     done
 }
 
-# The daemon, with options of this run. It has dozens of threads, each of which would keep small
-# blocks of memory for itself for good: see docs/tuning.md, and deploy/roost.service.
+# The daemon, with options of this run, how it listens among them. It has dozens of threads, each of
+# which would keep small blocks of memory for itself for good: see docs/tuning.md, and
+# deploy/roost.service.
 start_daemon() {
-    GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.tcache_count=0} scripts/with-parent $$ "$ROOSTD" run --config loadtest/million.toml --listen "0.0.0.0:$port" "$@" >"$work/server.log" 2>&1 &
+    GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.tcache_count=0} scripts/with-parent $$ "$ROOSTD" run --config loadtest/million.toml "$@" >"$work/server.log" 2>&1 &
     server=$!
     until_ready curl -s -o "$work/stats.json" "http://127.0.0.1:$admin/stats"
 }
@@ -188,8 +191,10 @@ measure_beside() {
     return $measured
 }
 
-# Run $1 of the scenario of that name.
+# Run $1 of the scenario of that name; wss has that of common.
 run_scenario() {
+    scenario=$1
+    [ "$1" != wss ] || scenario=common
     # The scenarios are written for a million; other numbers are parts of it. First the parts and
     # then their numbers: no number may become another's.
     sed -e 's/= 20000$/= ONE_IN_50/' -e 's/= 200000$/= ONE_IN_5/' -e 's/= 500000$/= HALF/' \
@@ -199,10 +204,19 @@ run_scenario() {
         -e "s/= HALF$/= $((connections / 2))/" \
         -e "s/= NINE_IN_10$/= $((connections / 10 * 9))/" \
         -e "s/= ALL$/= $connections/" \
-        "loadtest/scenarios/million-$1.toml" >"$work/$1.toml"
+        "loadtest/scenarios/million-$scenario.toml" >"$work/$1.toml"
+    [ "$1" = "$scenario" ] || sed -i "s/^name = \"million/& over TLS/" "$work/$1.toml"
+    url=ws://127.0.0.1:$port
+    ca=
     case $1 in
-    silent) start_daemon --set limits.ping_interval=0s ;;
-    *) start_daemon ;;
+    silent) start_daemon --listen "0.0.0.0:$port" --set limits.ping_interval=0s ;;
+    wss)
+        export XDG_STATE_HOME="$work" # where it keeps its certificate
+        start_daemon --listen-tls "0.0.0.0:$port" --self-signed
+        url=wss://127.0.0.1:$port
+        ca="--ca $work/roost/localhost.crt"
+        ;;
+    *) start_daemon --listen "0.0.0.0:$port" ;;
     esac
     json=$out/million-$1.json
     beside=
@@ -214,7 +228,8 @@ run_scenario() {
     else
         save_smaps_of_warm_up "$1" &
     fi
-    scripts/with-parent $$ timeout -k 60 "$seconds_max" scripts/with-parent - "$ROOST_LOAD" mixed "$work/$1.toml" "ws://127.0.0.1:$port" \
+    # shellcheck disable=SC2086 # one option or none
+    scripts/with-parent $$ timeout -k 60 "$seconds_max" scripts/with-parent - "$ROOST_LOAD" mixed "$work/$1.toml" "$url" $ca \
         --rings "$rings" --server-pid "$server" --server-stats "127.0.0.1:$admin" --json "$json" \
         >"$out/million-$1.txt" 2>"$work/said" || status=1
     touch "$work/ended"
@@ -247,7 +262,7 @@ run_rate() {
             bare=
             case $kind in
             bare) start_bare "$many" "$reactors" && bare=--bare ;;
-            daemon) start_daemon --reactors "$reactors" ;;
+            daemon) start_daemon --listen "0.0.0.0:$port" --reactors "$reactors" ;;
             esac
             # shellcheck disable=SC2086 # one option or none
             scripts/with-parent $$ timeout -k 10 120 scripts/with-parent - "$ROOST_LOAD" idle "ws://127.0.0.1:$port" --quiet -n "$many" $bare \

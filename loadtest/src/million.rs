@@ -46,7 +46,7 @@ pub fn rows(dir: &Path, runs: &[String], connections: u64) -> Result<Vec<Row>, S
     for run in HELD_RUNS {
         rows.push(book.row(run, &format!("held, {run}"), &book.held_bar(run), held));
     }
-    for run in ["common", "wamp"] {
+    for run in ["common", "wamp", "wss"] {
         let bar = "each once, in order, whole";
         rows.push(book.row(run, &format!("publish to all, {run}"), bar, delivered));
     }
@@ -59,14 +59,23 @@ pub fn rows(dir: &Path, runs: &[String], connections: u64) -> Result<Vec<Row>, S
     }
     let what = "the same as a share of the kernel's own, common";
     rows.push(book.row("common", what, "≤ 4 %", share_of_kernel));
+    rows.push(book.against_plain(
+        "server's memory per connection (slope of PSS), wss, above common's",
+        "≤ 232 B",
+        more_bytes,
+    ));
+    let what = "server's memory in all (PSS, half of the slab), wss";
+    rows.push(book.row("wss", what, "≤ 4.5 GB", server_in_all));
     for run in ["common", "own", "wamp"] {
         let what = format!("CPU per quiet connection and second, with pings, {run}");
         rows.push(book.row(run, &what, "≤ 0.7 µs", |_, run| quiet_cpu(run, 0.7)));
     }
+    let what = "the same, wss, as a multiple of common's";
+    rows.push(book.against_plain(what, "≤ 1.2 ×", times_the_cpu));
     let what = "the same without pings, silent";
     rows.push(book.row("silent", what, "", |_, run| quiet_cpu(run, f64::INFINITY)));
     rows.push(book.connect_rate());
-    for run in ["common", "own", "wamp"] {
+    for run in ["common", "own", "wamp", "wss"] {
         let what = format!("memory after, against after the warm-up, {run}");
         rows.push(book.row(run, &what, "≤ +5 %", memory_after));
         let what = format!("counters after, {run}");
@@ -183,6 +192,20 @@ impl Book {
             measured,
             verdict,
         }
+    }
+
+    /// A figure of the run over TLS beside that of the plain one.
+    fn against_plain(
+        &self,
+        what: &str,
+        bar: &str,
+        find: impl FnOnce(&Document, &Document) -> Found,
+    ) -> Row {
+        let (wss, common) = (self.runs.get("wss"), self.runs.get("common"));
+        let found = wss.zip(common).map(|(wss, common)| find(wss, common));
+        // It is missed where one of them was asked for and left nothing.
+        let missing = if wss.is_none() { "wss" } else { "common" };
+        self.row_of(missing, what, bar, found)
     }
 
     /// Pairs of a round each: the floor alone, then the daemon.
@@ -321,6 +344,40 @@ fn share_of_kernel(_: u64, run: &Document) -> Found {
     Ok((text, share <= 0.04))
 }
 
+fn more_bytes(wss: &Document, common: &Document) -> Found {
+    let slope = |run: &Document| run.slope.as_ref().map(|slope| slope.bytes_per_connection);
+    let (wss, common) = slope(wss).zip(slope(common)).ok_or("no slope")?;
+    let more = wss - common;
+    let text = format!("{more:.1} B ({wss:.1} of {common:.1})");
+    Ok((text, more <= 232.0))
+}
+
+fn times_the_cpu(wss: &Document, common: &Document) -> Found {
+    let us = |run| quiet(run).map(PhaseResult::server_us_per_connection_second);
+    let (wss, common) = us(wss)?
+        .zip(us(common)?)
+        .ok_or("connections came or went")?;
+    let times = wss / common.max(f64::MIN_POSITIVE);
+    let text = format!("{times:.2} × ({wss:.3} of {common:.3} µs)");
+    Ok((text, times <= 1.2))
+}
+
+/// What the server takes of the machine, the kernel's part for its ends of the connections included.
+fn server_in_all(_: u64, run: &Document) -> Found {
+    let phase = quiet(run)?;
+    let server = phase.server.ok_or("the server was not watched")?.pss_bytes;
+    let slab = u64::try_from(phase.kernel.slab_grown_bytes).unwrap_or(0);
+    if slab == 0 {
+        return Err("the kernel's memory was not measured");
+    }
+    let all = (server + slab / 2) as f64 / 1e9;
+    let text = format!(
+        "{all:.2} GB, {:.0} B a connection",
+        all * 1e9 / phase.held as f64
+    );
+    Ok((text, all <= 4.5))
+}
+
 fn memory_after(_: u64, run: &Document) -> Found {
     let warm = run.phases.iter().find(|phase| phase.closed > 0);
     let before = warm.and_then(|phase| phase.server).ok_or("no warm-up")?;
@@ -370,5 +427,5 @@ fn opening(run: &Document) -> Result<&PhaseResult, &'static str> {
 }
 
 /// Runs of a scenario each, for which the same things hold.
-const HELD_RUNS: [&str; 5] = ["common", "own", "wamp", "silent", "busy"];
+const HELD_RUNS: [&str; 6] = ["common", "own", "wamp", "silent", "busy", "wss"];
 const NO_PAIR: &str = "a round was not measured";

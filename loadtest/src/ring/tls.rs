@@ -7,7 +7,9 @@ use roost_net::ConnKey;
 use roost_net::clock::now_ns;
 use roost_net::memory::SecretSlots;
 use roost_tls::record::{Extent, extent, plain_alert};
-use roost_tls::{Alert, ClientSetup, End, Handshake, Opened, Rest, Sealer, Step, seal, shake};
+use roost_tls::{
+    Alert, ClientSetup, End, Handshake, HandshakeFault, Opened, Rest, Sealer, Step, seal, shake,
+};
 
 pub(super) struct Tls {
     setup: ClientSetup,
@@ -148,6 +150,9 @@ impl Tls {
                     rest: shaking.received,
                     waited_ns: shaking.waited_ns,
                 }
+            }
+            Step::Failed(fault @ HandshakeFault::PeerAlert(_)) => {
+                Turn::Failed(format!("TLS handshake failed: {fault}"))
             }
             Step::Failed(fault) => Turn::Failed(fault.to_string()),
         }

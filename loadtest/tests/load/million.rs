@@ -91,6 +91,7 @@ fn common() -> Document {
         },
         PhaseResult {
             pings: ALL,
+            server: process(99_000),
             server_cpu_seconds: Some(0.0069),
             kernel: KernelGrowth {
                 slab_grown_bytes: ALL as i64 * 2 * 2_500,
@@ -238,6 +239,64 @@ fn each_bar_is_passed_and_missed_by_a_little() {
         dir.write("common", &run);
         assert_eq!(dir.failures(), [what]);
     }
+}
+
+/// The run over TLS, as dear as it may be beside `common`.
+fn wss() -> Document {
+    let mut run = common();
+    run.slope.as_mut().expect("a slope").bytes_per_connection = 95.9 + 231.9;
+    run.phases[3].server_cpu_seconds = Some(0.0069 * 1.19);
+    run.phases[3].server = process(4_499_000_000 - ALL * 2_500);
+    run
+}
+
+#[test]
+fn the_bars_of_tls_are_passed_and_missed_by_a_little() {
+    let dir = Dir::new("wss");
+    dir.write("common", &common());
+    dir.write("wss", &wss());
+    assert_eq!(dir.failures(), Vec::<String>::new());
+    let passed = dir.verdicts(&[]).into_iter();
+    let passed = passed.filter(|(what, verdict)| what.contains("wss") && *verdict == Verdict::Pass);
+    assert_eq!(passed.count(), 9);
+
+    let bytes = "server's memory per connection (slope of PSS), wss, above common's";
+    let cpu = "the same, wss, as a multiple of common's";
+    let in_all = "server's memory in all (PSS, half of the slab), wss";
+    type Change = fn(&mut Document);
+    let changes: [(&str, Change); 5] = [
+        (bytes, |run| {
+            run.slope.as_mut().expect("a slope").bytes_per_connection += 0.2;
+        }),
+        (cpu, |run| {
+            run.phases[3].server_cpu_seconds = Some(0.0069 * 1.21)
+        }),
+        (in_all, |run| {
+            run.phases[3].server = process(4_501_000_000 - ALL * 2_500)
+        }),
+        (in_all, |run| {
+            run.phases[3].kernel.slab_grown_bytes += 4_000_000
+        }),
+        ("held, wss", |run| run.phases[2].failed = 1),
+    ];
+    for (what, change) in changes {
+        let mut run = wss();
+        change(&mut run);
+        dir.write("wss", &run);
+        assert_eq!(dir.failures(), [what]);
+    }
+}
+
+#[test]
+fn what_tls_costs_is_not_known_without_the_plain_run() {
+    let dir = Dir::new("wss-alone");
+    dir.write("wss", &wss());
+    let what = "the same, wss, as a multiple of common's";
+    assert_eq!(dir.verdicts(&["wss"])[what], Verdict::NotRun);
+    assert_eq!(dir.verdicts(&["wss"])["held, wss"], Verdict::Pass);
+    assert_eq!(dir.verdicts(&["common", "wss"])[what], Verdict::Fail);
+    dir.write("common", &common());
+    assert_eq!(dir.verdicts(&["common", "wss"])[what], Verdict::Pass);
 }
 
 #[test]
