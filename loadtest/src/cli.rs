@@ -77,9 +77,10 @@ pub struct Common {
     /// New connections a second [default: as fast as the server takes them]
     #[arg(long, value_name = "PER_SECOND")]
     pub connect_rate: Option<f64>,
-    /// Handshakes in flight at once
-    #[arg(long, value_name = "N", default_value_t = 1_024)]
-    pub connects_in_flight: u32,
+    /// Handshakes in flight at once [default: 1024; 64 with wss://, where more would wait for each
+    /// other here]
+    #[arg(long, value_name = "N")]
+    pub connects_in_flight: Option<u32>,
     /// A handshake that takes longer has failed
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = scenario::duration)]
     pub connect_timeout: Duration,

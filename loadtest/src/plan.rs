@@ -150,8 +150,9 @@ pub struct Settings {
     pub rings: Option<usize>,
     /// New connections a second; `None`: as fast as the server takes them.
     pub connect_rate: Option<f64>,
-    /// Handshakes in flight at once, all rings together.
-    pub connects_in_flight_max: u32,
+    /// Handshakes in flight at once, all rings together; `None`: see
+    /// [`Plan::connects_in_flight_max`].
+    pub connects_in_flight_max: Option<u32>,
     /// A handshake that takes longer has failed.
     pub connect_timeout: Duration,
     /// Connect TCP only: a connection counts as held without a WebSocket handshake.
@@ -177,7 +178,7 @@ impl Default for Settings {
             driver: DriverChoice::Auto,
             rings: None,
             connect_rate: None,
-            connects_in_flight_max: 1_024,
+            connects_in_flight_max: None,
             connect_timeout: Duration::from_secs(30),
             bare: false,
             server_pid: None,
@@ -335,6 +336,14 @@ impl Plan {
     /// Connections of all groups.
     pub fn connections(&self) -> u64 {
         self.groups.iter().map(|group| u64::from(group.count)).sum()
+    }
+
+    /// Handshakes in flight at once, all rings together. A client's part of one with TLS is about
+    /// 0.4 ms of a core: more at once only wait for each other, for a time that looks like the
+    /// server's.
+    pub fn connects_in_flight_max(&self) -> u32 {
+        let usual = if self.target.tls { 64 } else { 1_024 };
+        self.settings.connects_in_flight_max.unwrap_or(usual)
     }
 
     /// The numbers of a topic's channels.

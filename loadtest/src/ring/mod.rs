@@ -317,7 +317,7 @@ impl Core {
             closing_in_flight: 0,
             dropped_at: 0,
             some_dropped: false,
-            in_flight_max: (plan.settings.connects_in_flight_max / rings).max(1),
+            in_flight_max: (plan.connects_in_flight_max() / rings).max(1),
             rounds_waits: false,
             now: 0,
             input_until: 0,

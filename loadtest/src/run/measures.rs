@@ -112,7 +112,7 @@ pub(super) fn settings_of(plan: &Plan, preflight: &Preflight) -> BTreeMap<String
         ),
         (
             "connects_in_flight_max".to_owned(),
-            settings.connects_in_flight_max.to_string(),
+            plan.connects_in_flight_max().to_string(),
         ),
         ("seed".to_owned(), settings.seed.to_string()),
     ]);
