@@ -109,10 +109,10 @@ pub struct PhaseResult {
     pub deliveries: Deliveries,
     /// What became of messages that should come back.
     pub echoes: Deliveries,
-    /// Distributions: `connect`, with TLS what of that was waiting here (`tls_wait`) and how long one
-    /// step of a handshake took (`tls_turn`), `recover`, `delivery`, `last_receipt`, `echo`, `echo_from_sent`;
+    /// Distributions: `connect`, `recover`, `delivery`, `last_receipt`, `echo`, `echo_from_sent`;
     /// where some were dropped, the deliveries of the others (`delivery_rest`) and of those who came
-    /// back (`delivery_returned`) beside those of all.
+    /// back (`delivery_returned`) beside those of all; with TLS, what of `connect` was waiting here
+    /// (`tls_wait`), and how long one step of a handshake took (`tls_turn`).
     pub latencies: BTreeMap<String, Summary>,
     /// The server's process at the end.
     pub server: Option<Process>,

@@ -339,8 +339,8 @@ impl Plan {
     }
 
     /// Handshakes in flight at once, all rings together. A client's part of one with TLS is about
-    /// 0.4 ms of a core: more at once only wait for each other, for a time that looks like the
-    /// server's.
+    /// half a millisecond of a core: more at once only wait for each other, for a time that looks
+    /// like the server's.
     pub fn connects_in_flight_max(&self) -> u32 {
         let usual = if self.target.tls { 64 } else { 1_024 };
         self.settings.connects_in_flight_max.unwrap_or(usual)

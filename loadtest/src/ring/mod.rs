@@ -254,6 +254,9 @@ impl<D: Driver> Ring<D> {
         }
         if let Some(tls) = &mut core.tls {
             bytes = tls.seal(slot, bytes);
+            if bytes.is_empty() {
+                return;
+            }
         }
         match self.driver.send_copy(conn.key(slot), bytes) {
             SendStatus::Pending => conn.flags |= WRITING,

@@ -233,10 +233,37 @@ fn urls_and_addresses_are_read() {
     assert_eq!(target.path, "");
     assert_eq!(target.addresses.len(), 4);
     assert_eq!(target.addresses[3].to_string(), "127.9.0.1:90");
-    for wrong in ["http://x", "wss://x", "ws://"] {
+    for wrong in [
+        "http://127.0.0.1",
+        "https://127.0.0.1",
+        "127.0.0.1:90",
+        "ws://",
+        "wss://",
+    ] {
         assert!(Target::parse(wrong, &[]).is_err(), "{wrong}");
     }
     assert!(Target::parse("ws://127.0.0.1:1", &["127.0.0.9-127.0.0.1".to_owned()]).is_err());
+}
+
+#[test]
+fn urls_over_tls_name_whom_the_certificate_must_be_for() {
+    for (url, dials, host) in [
+        ("wss://127.0.0.1", "127.0.0.1:443", "127.0.0.1"),
+        ("wss://127.0.0.1:90/x", "127.0.0.1:90", "127.0.0.1"),
+        ("wss://[::1]", "[::1]:443", "::1"),
+        ("wss://[::1]:90", "[::1]:90", "::1"),
+    ] {
+        let target = Target::parse(url, &[]).expect("a target");
+        assert!(target.tls);
+        assert_eq!(target.addresses[0].to_string(), dials);
+        assert_eq!(target.host, host);
+    }
+    let address = ["127.0.0.1".to_owned()];
+    let target = Target::parse("wss://localhost:90", &address).expect("a target");
+    assert_eq!((target.tls, target.host.as_str()), (true, "localhost"));
+    let target = Target::parse("ws://127.0.0.1", &[]).expect("a target");
+    assert_eq!(target.addresses[0].to_string(), "127.0.0.1:80");
+    assert!(!target.tls);
 }
 
 #[test]
