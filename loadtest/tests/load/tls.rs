@@ -29,6 +29,8 @@ enum Way {
     Crumbs,
     /// New keys are asked for before every answer.
     NewKeys,
+    /// New keys are asked for as soon as the WebSocket is open.
+    NewKeysAtOnce,
     /// A bit of the tenth answer is turned.
     Altered,
     /// FIN comes without close_notify.
@@ -160,8 +162,17 @@ impl Connection {
                 }
                 self.accept(&received)?;
                 inbound = Some(Inbound::new(Side::Server));
+                if self.way == Way::NewKeysAtOnce {
+                    self.tls.rest.request_key_update();
+                    self.tls.flush();
+                    self.write_out()?;
+                }
                 continue;
             };
+            if self.way == Way::NewKeysAtOnce && self.tls.rest.opened() == 0 {
+                // Numbers begin anew with each key, and this one has come alone.
+                updates.fetch_add(1, Ordering::Relaxed);
+            }
             let mut input = Input::new(&mut received);
             while let Some(message) = inbound.next(&mut input, &LIMITS).expect("clean frames") {
                 let mut frame = Vec::new();
@@ -305,6 +316,14 @@ fn key_updates_are_answered() {
         document.phases[1].sent,
     );
     assert!(updates * 2 > messages, "{updates} of {messages}");
+}
+
+#[test]
+fn key_updates_are_answered_by_who_has_nothing_to_say() {
+    let server = Server::start(Way::NewKeysAtOnce);
+    let document = server.run("idle -n 3 --hold 500ms");
+    assert_eq!(document.problems, Vec::<String>::new());
+    assert_eq!(server.updates.load(Ordering::Relaxed), 3);
 }
 
 #[test]
