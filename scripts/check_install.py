@@ -58,7 +58,8 @@ def check(root):
         return mistakes + ["no unit was installed as /etc/systemd/system/roost.service"]
     text = unit.read_text()
     for path in re.findall(r"^Exec\w+=[-+!:@]*(\S+)", text, re.M):
-        if not os.access(f"{root}{path}", os.X_OK):
+        # /bin is the system's; what these lines install is under /usr/local.
+        if not os.access(f"{'' if path.startswith('/bin/') else root}{path}", os.X_OK):
             mistakes.append(f"roost.service starts {path}, which was not installed")
     for path in re.findall(r"file://(\S+)", text):
         if not os.path.exists(f"{root}{path}"):

@@ -74,9 +74,7 @@ fn serve(start_with: Start) -> Result<(), String> {
     let allowed = u32::try_from(allowed).unwrap_or(u32::MAX);
     let connections_max = from.server.connections_max.unwrap_or(allowed).min(allowed);
     warnings::warn_of_settings(from, reactors, connections_max);
-    for warning in &tls_warnings {
-        warn!("{warning}");
-    }
+    tls_warnings.iter().for_each(|warning| warn!("{warning}"));
     let listeners = admin::bind(&from.admin)?;
     let names = from.namespaces.iter().map(|one| one.name.as_str());
     let numbers = NamespaceNumbers::default().reload(names);
@@ -112,8 +110,7 @@ fn serve(start_with: Start) -> Result<(), String> {
     let (ended, end) = mpsc::channel();
     let watch = Watch::new(server.registry().clone(), Expiry::new(tls));
     let watch = spawn("watch", move || watch.run(&end))?;
-    let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
-    let address = addresses.join(", ");
+    let address = addresses_of(&server);
     info!(%address, driver = choice.name(), reactors, "ready");
     notify::notify("READY=1", NOTIFY_WAIT);
 
@@ -127,6 +124,12 @@ fn serve(start_with: Start) -> Result<(), String> {
     }
     info!("stopped");
     outcome
+}
+
+/// Where it listens, in words.
+fn addresses_of(server: &Server) -> String {
+    let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
+    addresses.join(", ")
 }
 
 /// Says in `/metrics` when certificates expire, now and after each reload.

@@ -42,7 +42,7 @@ impl AsFd for EpollSocket {
     }
 }
 
-/// [`Driver`] over epoll.
+/// [`Driver`](crate::Driver) over epoll.
 pub struct EpollDriver {
     pub(super) poll: Poll,
     pub(super) events: Events,

@@ -164,8 +164,7 @@ pub(crate) fn put_together(
         transports,
         ..
     } = connections;
-    let slot = key.slot();
-    if let Some(conn) = table.get_mut(key) {
+    if let (Some(conn), slot) = (table.get_mut(key), key.slot()) {
         deadlines.note(conn.deadline);
         if let Some(partial) = partial {
             inputs.keep(conn, partial);

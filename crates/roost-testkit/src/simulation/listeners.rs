@@ -11,13 +11,15 @@ use roost_net::ListenAddr;
 use roost_net::sim::{SimRng, unix_addr};
 use roost_net::unix_socket::UnixOptions;
 use roost_reactor::{Listener, Origins, Settings};
+use roost_tls::testing::Endpoint;
 use roost_tls::{ClientSetup, ServerSetup, SharedSetup};
 
 /// On some seeds, adds two listeners to the first, which serves everything: one without the raw dialect,
-/// and a unix socket with nothing but that. Each has origins of its own.
-pub(super) fn add(seed: u64, settings: &mut Settings) {
+/// and a unix socket with nothing but that. Each has origins of its own. Returns how many clients come
+/// by a listener that does not serve them.
+pub(super) fn add(seed: u64, settings: &mut Settings) -> usize {
     if !SimRng::new(seed ^ 0x11_57_e4).per_mille(SEVERAL_PER_MILLE) {
-        return;
+        return 0;
     }
     let listed = |origin: &str| Origins::Listed(vec![origin.to_owned()]);
     let mut without_raw = settings.dialects.clone();
@@ -42,11 +44,13 @@ pub(super) fn add(seed: u64, settings: &mut Settings) {
         dialects: Some(only_raw),
         ..Listener::for_tests()
     });
+    add_tls(seed, settings);
+    STRANGERS
 }
 
 /// On half of those seeds adds a listener that serves everything over TLS.
-pub(super) fn add_tls(seed: u64, settings: &mut Settings) {
-    if settings.listeners.len() == 1 || !SimRng::new(seed ^ 0x715).per_mille(500) {
+fn add_tls(seed: u64, settings: &mut Settings) {
+    if !SimRng::new(seed ^ 0x715).per_mille(500) {
         return;
     }
     settings.listeners.push(Listener {
@@ -56,9 +60,14 @@ pub(super) fn add_tls(seed: u64, settings: &mut Settings) {
     });
 }
 
+/// A client's side, before its handshake.
+pub(super) fn tls_client() -> Endpoint {
+    Endpoint::client(&tls_setups().1, "localhost")
+}
+
 /// What all simulated servers and clients do handshakes with. The lengths of all messages are fixed, so
 /// that a seed runs the same way each time.
-pub(super) fn tls_setups() -> &'static (ServerSetup, ClientSetup) {
+fn tls_setups() -> &'static (ServerSetup, ClientSetup) {
     static SETUPS: OnceLock<(ServerSetup, ClientSetup)> = OnceLock::new();
     SETUPS.get_or_init(roost_tls::testing::setups)
 }
@@ -105,3 +114,5 @@ pub(super) const ORIGIN_UNIX: &str = "https://unix.example";
 pub(super) const ORIGIN_ELSEWHERE: &str = "https://elsewhere.example";
 /// Seeds with several listeners, of a thousand.
 const SEVERAL_PER_MILLE: u32 = 500;
+/// Clients that come by a wrong listener: each case twice.
+const STRANGERS: usize = 14;

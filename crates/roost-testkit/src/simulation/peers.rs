@@ -513,30 +513,17 @@ impl Peers {
                 Event::Connected(key) => {
                     let index = index_of(key);
                     if self.dialling_tls.remove(&index) {
-                        let setup = &listeners::tls_setups().1;
-                        self.tls.insert(index, Endpoint::client(setup, "localhost"));
+                        self.tls.insert(index, listeners::tls_client());
                     }
                     self.all[index].send_request(now);
                     self.flush(index, now);
                 }
                 Event::Bytes(key, bytes) => {
                     let index = index_of(key);
+                    let peer = &mut self.all[index];
                     match self.tls.get_mut(&index) {
-                        None => self.all[index].handle_bytes(bytes, now),
-                        Some(tls) => {
-                            tls.give(bytes);
-                            let mut plaintext = std::mem::take(&mut tls.received);
-                            if tls.is_established() && self.rng.per_mille(30) {
-                                tls.rest.request_key_update();
-                            }
-                            if let Some(Over::Failed(fault)) = tls.over {
-                                let failure = format!("TLS: {fault}");
-                                self.all[index].failure.get_or_insert(failure);
-                            }
-                            if !plaintext.is_empty() {
-                                self.all[index].handle_bytes(&mut plaintext, now);
-                            }
-                        }
+                        None => peer.handle_bytes(bytes, now),
+                        Some(tls) => open(tls, peer, bytes, now, &mut self.rng),
                     }
                     self.flush(index, now);
                     let peer = &mut self.all[index];
@@ -552,10 +539,8 @@ impl Peers {
                 }
                 Event::ReadClosed(key) => {
                     let peer = &mut self.all[index_of(key)];
-                    if peer.opened
-                        && let Some(tls) = self.tls.get(&index_of(key))
-                        && tls.over.is_none()
-                    {
+                    let tls = self.tls.get(&index_of(key));
+                    if peer.opened && tls.is_some_and(|tls| tls.over.is_none()) {
                         peer.failure = Some("FIN without close_notify before it".to_owned());
                     }
                     peer.state = State::Closing;
@@ -617,6 +602,21 @@ impl Peers {
     }
 }
 
+/// Records that have come for a peer. Now and then it wants new keys.
+fn open(tls: &mut Endpoint, peer: &mut Peer, bytes: &[u8], now: u64, rng: &mut SimRng) {
+    tls.give(bytes);
+    let mut plaintext = std::mem::take(&mut tls.received);
+    if tls.is_established() && rng.per_mille(30) {
+        tls.rest.request_key_update();
+    }
+    if let Some(Over::Failed(fault)) = tls.over {
+        peer.failure.get_or_insert(format!("TLS: {fault}"));
+    }
+    if !plaintext.is_empty() {
+        peer.handle_bytes(&mut plaintext, now);
+    }
+}
+
 /// What a peer has to send, in records; its handshake until that is over.
 fn seal(tls: &mut Endpoint, peer: &mut Peer) -> Vec<u8> {
     if tls.is_established() && !tls.rest.is_send_closed() {
@@ -624,7 +624,7 @@ fn seal(tls: &mut Endpoint, peer: &mut Peer) -> Vec<u8> {
         if !peer.outgoing.is_empty() {
             tls.send(&std::mem::take(&mut peer.outgoing));
         }
-        if peer.fin_is_next && peer.index % 3 > 0 {
+        if peer.fin_is_next && !peer.index.is_multiple_of(3) {
             close(&mut tls.rest, &mut tls.out); // some end without
         }
     }

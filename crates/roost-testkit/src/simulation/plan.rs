@@ -173,12 +173,7 @@ impl Plan {
             settings.limits.buffered_bytes_max = bytes_max;
         }
         settings.connections_max += non_readers as u32;
-        listeners::add(seed, &mut settings);
-        listeners::add_tls(seed, &mut settings);
-        let strangers = match settings.listeners.len() {
-            1 => 0,
-            _ => STRANGERS,
-        };
+        let strangers = listeners::add(seed, &mut settings);
         settings.connections_max += strangers as u32;
         let drain_ms = rng.between(500, 6_000) as u32;
         let has_slow_iterations = rng.per_mille(250);
@@ -280,8 +275,6 @@ pub(super) const NAMESPACES: [(&str, SlowConsumer); 4] = [
     ("last", SlowConsumer::Latest),
 ];
 
-/// Clients that come by a wrong listener: each case twice.
-const STRANGERS: usize = 14;
 /// New connections at a flood.
 pub(super) const REPLACEMENTS_PER_FLOOD: usize = 8;
 /// How late a deadline may be seen at a peer: the grain of the deadline sweep, a tick and the network's
