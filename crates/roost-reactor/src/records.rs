@@ -113,6 +113,11 @@ fn open_records(core: &mut Core, key: ConnKey, bytes: &mut [u8]) -> usize {
                 return bytes.len() - at;
             }
             Then::Established(session) => note_established(core, key, &session),
+            Then::WornOut => {
+                let reason = "TLS keys have been used as often as may be; connect again";
+                start_close(core, key, CloseCode::GOING_AWAY, reason);
+                return bytes.len() - at; // the client's answer is still read
+            }
             end => {
                 handle_end(core, key, &end);
                 return 0;
@@ -149,11 +154,9 @@ fn handle_end(core: &mut Core, key: ConnKey, end: &Then) {
             core.counters.tls_faults_total.inc();
             debug!(connection = %core.id(key), %fault, "TLS broken");
         }
-        Then::WornOut => {
-            let reason = "TLS keys have been used as often as may be; connect again";
-            return start_close(core, key, CloseCode::GOING_AWAY, reason);
+        Then::GoOn | Then::Wait | Then::WaitForTurn | Then::Established(_) | Then::WornOut => {
+            return;
         }
-        Then::GoOn | Then::Wait | Then::WaitForTurn | Then::Established(_) => return,
     }
     linger(core, key); // the alert still goes out
 }

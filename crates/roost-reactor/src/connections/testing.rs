@@ -20,6 +20,12 @@ pub(crate) fn insert(connections: &mut Connections) -> ConnKey {
     connections.insert(Arrival::new(0, Index::NONE))
 }
 
+/// The TLS connection in `slot` goes on with these keys.
+pub(crate) fn set_keys(connections: &mut Connections, slot: u32, rest: &mut roost_tls::Rest) {
+    connections.transports.release(slot);
+    connections.transports.establish(slot, rest);
+}
+
 /// Lets time pass, and input be known until then.
 pub(crate) fn advance(connections: &mut Connections, ticks: u32) {
     let now = connections.clock().now + ticks;

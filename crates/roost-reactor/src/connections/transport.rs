@@ -333,8 +333,12 @@ impl Transports {
         }
     }
 
-    /// Appends close_notify, if it or an alert has not been sent before.
+    /// Appends close_notify, if it or an alert has not been sent before, behind what is unsent: a record
+    /// that is left out would make all behind it unreadable.
     pub(super) fn close(&mut self, slot: u32, out: &mut Vec<u8>) {
+        if let Some(unsent) = self.unsent.remove(&slot) {
+            out.extend_from_slice(&unsent);
+        }
         if !self.is_shaking(slot)
             && let Some(rest) = self.rests.get_mut(slot)
         {
@@ -379,3 +383,27 @@ impl Transports {
 
 /// A list of so many is kept for the next loop iteration.
 const OWING_KEPT: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use roost_tls::Suite;
+    use roost_tls::testing::{Over, pair};
+
+    use super::*;
+
+    #[test]
+    fn close_notify_goes_behind_what_is_unsent() {
+        let (mut client, mut server) = pair(Suite::Aes128GcmSha256, 3);
+        let mut transports = Transports::default();
+        transports.establish(5, &mut server.rest);
+        let mut first = Vec::new();
+        transports.seal(5, [&b"first"[..]], &mut first);
+        transports.unsent.insert(5, first);
+        let mut out = Vec::new();
+        transports.close(5, &mut out);
+        client.give(&out);
+        assert_eq!(client.received, b"first");
+        assert_eq!(client.over, Some(Over::Closed));
+        assert!(!transports.has_unsent(5));
+    }
+}

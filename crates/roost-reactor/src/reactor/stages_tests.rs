@@ -11,10 +11,11 @@ use roost_wire::Opcode;
 use roost_wire::deflate::{Deflater, Inflater};
 use roost_wire::frame::{append_masked_frame, split_frame};
 
-use roost_tls::testing::{Endpoint, Over, setups};
-use roost_tls::{Fault, SharedSetup};
+use roost_tls::testing::{Endpoint, Over, pair, set_records, setups};
+use roost_tls::{CLOSE_AFTER, Fault, SharedSetup, Suite};
 
 use super::core_tests::request;
+use crate::connections::testing;
 use crate::settings::{ChannelPolicy, Deflate, Publish, SlowConsumer, policy_for_tests};
 use crate::{Reactor, Settings, Shared};
 
@@ -247,6 +248,32 @@ fn the_end_is_told_before_it_comes() {
     world.send(&close, &mut SimRng::new(1), 1_000);
     assert!(world.take_plaintext().ends_with(&[0x88, 2, 3, 232]));
     assert_eq!(world.tls.over, Some(Over::Closed));
+}
+
+/// TLS 1.2 cannot change its keys: when they have been used as often as may be, the connection is
+/// closed, and the client's answer is read, in whatever pieces it comes.
+#[test]
+fn a_connection_with_worn_out_keys_is_closed_in_good_order() {
+    let mut world = World::new(Settings::for_tests());
+    let head = world.seal(&request("/echo"));
+    world.send(&head, &mut SimRng::new(1), 1_000);
+    world.take_plaintext();
+    let (client, mut server) = pair(Suite::EcdheEcdsaAes128GcmSha256, 5);
+    world.tls = client;
+    set_records(&mut server.rest, CLOSE_AFTER, 1);
+    set_records(&mut world.tls.rest, 1, CLOSE_AFTER);
+    testing::set_keys(&mut world.reactor.core.connections, 0, &mut server.rest);
+
+    let mut close = Vec::new();
+    append_masked_frame(&mut close, Opcode::Close, &[3, 233], [0; 4]);
+    let mut sent = world.seal(&frame(b"one message more"));
+    sent.extend(world.seal(&close));
+    world.send(&sent, &mut SimRng::new(2), 40);
+    let received = payloads(&world.take_plaintext());
+    assert_eq!(received[0][..2], [3, 233], "1001");
+    assert_eq!(world.tls.over, Some(Over::Closed));
+    let counters = world.reactor.core.counters.clone();
+    assert_eq!(counters.tls_faults_total.get(), 0);
 }
 
 #[test]
