@@ -159,7 +159,8 @@ counters! {
     accept_limit_total,
     /// Handshakes in flight now.
     handshakes_in_flight,
-    /// Times a reactor stopped accepting because limits.handshakes_in_flight_max was reached.
+    /// Times a reactor stopped accepting because limits.handshakes_in_flight_max was reached, or 256
+    /// ClientHellos waited for their turn.
     accept_pauses_total,
     /// Handshakes answered with 101.
     handshakes_accepted_total,

@@ -66,8 +66,8 @@ const KINDS: &[Kind] = &[
     ),
     warn(
         "accept_pauses_total",
-        "times accepting paused: limits.handshakes_in_flight_max is reached, and new connections wait in the backlog",
-        "raise it where many clients connect at once",
+        "times accepting paused: limits.handshakes_in_flight_max is reached, or 256 TLS handshakes wait; new connections wait in the backlog",
+        "raise it where many clients connect at once; with TLS take an ECDSA key",
     ),
     warn(
         "origins_refused_total",
@@ -108,6 +108,11 @@ const KINDS: &[Kind] = &[
         "tls_on_plain_total",
         "TLS clients on a port without TLS",
         "give the listener a certificate (tls), or connect with ws:// and http://",
+    ),
+    warn(
+        "plain_on_tls_total",
+        "clients without TLS on a port with TLS",
+        "connect with wss:// and https://; a proxy that ends TLS forwards to a listener without it",
     ),
     warn(
         "proxy_header_unexpected_total",

@@ -4,6 +4,7 @@ use std::fmt;
 
 use roost_config as config;
 use roost_net::uring::UringOptions;
+use roost_tls::Rest;
 
 use crate::driver::Chosen;
 
@@ -12,12 +13,13 @@ use crate::driver::Chosen;
 pub(crate) struct WorstCase {
     /// `limits.buffered_bytes_max`.
     buffered: u64,
-    /// Records of connections, sessions and subscriptions, and `deflate.takeover_bytes_max`.
+    /// Records of connections, sessions and subscriptions, keys of TLS, and
+    /// `deflate.takeover_bytes_max`.
     connections: u64,
     /// Names, members and homes of channels.
     channels: u64,
-    /// Receive buffers, compressors and what a turn gathers, of all reactors, the mail between them,
-    /// and the lines of log that wait.
+    /// Receive buffers, compressors, TLS handshakes and what a loop iteration gathers, of all
+    /// reactors, the messages between them, and the lines of log that wait.
     reactors: u64,
 }
 
@@ -56,16 +58,23 @@ impl WorstCase {
         let message = limits.message_bytes_max as u64;
         let pairs = reactors * reactors; // each with the others, and with the control thread
         let mail = pairs.saturating_mul(roost_reactor::LINK_BYTES_MAX as u64 + 2 * message);
-        let each = buffers + deflate + REACTOR_BYTES + MESSAGES_AT_ONCE * message;
+        let (keys, handshakes) = match settings.listeners.iter().any(|one| one.tls.is_on()) {
+            true => (
+                size_of::<Rest>() as u64,
+                u64::from(limits.handshakes_in_flight_max).saturating_mul(HANDSHAKE_BYTES),
+            ),
+            false => (0, 0),
+        };
+        let each = buffers + deflate + REACTOR_BYTES + MESSAGES_AT_ONCE.saturating_mul(message);
         WorstCase {
             buffered: limits.buffered_bytes_max,
             connections: connections_max
-                .saturating_mul(CONNECTION_BYTES + session)
+                .saturating_mul(CONNECTION_BYTES + session + keys)
                 .saturating_add(subscriptions.saturating_mul(SUBSCRIPTION_BYTES))
                 .saturating_add(contexts),
             channels: channels.saturating_mul(channel),
             reactors: reactors
-                .saturating_mul(each)
+                .saturating_mul(each.saturating_add(handshakes))
                 .saturating_add(mail)
                 .saturating_add(LOG_BYTES),
         }
@@ -113,9 +122,10 @@ impl fmt::Display for Size {
     }
 }
 
-/// A connection's record (40), its entry with the driver (8) and its generation (2), in tables
-/// that may be half empty.
-const CONNECTION_BYTES: u64 = 2 * 50;
+/// A connection's record (40) and its entry with the driver (8), in tables without slack.
+const CONNECTION_BYTES: u64 = 40 + 8;
+/// A TLS handshake: rustls' state, and what of the client's messages is not whole.
+const HANDSHAKE_BYTES: u64 = (8 << 10) + roost_tls::shake::BYTES_MAX as u64;
 /// A WAMP session's record, in a table that may be half empty.
 const SESSION_BYTES: u64 = 2 * 64;
 /// One subscription: in the session's list and in the channel's set of members, both of which may
@@ -158,6 +168,12 @@ mod tests {
         settings.deflate.enabled = true;
         assert_eq!(of(&settings).connections - usual.connections, 1 << 30);
         settings.deflate.enabled = false;
+        settings.listeners[0].tls.certificate = "a.pem".to_owned();
+        let with_tls = of(&settings);
+        assert_eq!(with_tls.connections - usual.connections, 208 * 1_000);
+        let handshakes = 2 * u64::from(settings.limits.handshakes_in_flight_max) * HANDSHAKE_BYTES;
+        assert_eq!(with_tls.reactors - usual.reactors, handshakes);
+        settings.listeners[0].tls.certificate.clear();
         settings.limits.channels_max = 1;
         assert!(of(&settings).channels < usual.channels / 1_000);
         settings.wamp.enabled = false;
