@@ -248,7 +248,7 @@ impl EpollDriver {
     fn give_back_batches(&mut self) -> usize {
         let before = self.batches.capacity();
         self.batches_water.note(self.batches.len());
-        if let Some(needed) = self.batches_water.settle(before, BATCHES_FLOOR) {
+        if let Some(needed) = self.batches_water.shrink_target(before, BATCHES_FLOOR) {
             self.batches.shrink_to(needed);
         }
         (before - self.batches.capacity()) * size_of::<(u32, Batch)>()

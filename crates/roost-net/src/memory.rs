@@ -1,5 +1,5 @@
-//! Memory that a crowd needed, given back when it has gone: to the allocator, and by it to the
-//! kernel.
+//! Memory of many connections: freed when they have gone, to the allocator, and by it to the kernel;
+//! and tables of connections in mappings of their own.
 #![expect(
     unsafe_code,
     reason = "the allocator's own functions, which no crate offers"
@@ -87,7 +87,7 @@ impl HighWater {
 
     /// What it needed since the last call, if it has room for more than twice that and for more
     /// than `floor`: then shrink it to this.
-    pub fn settle(&mut self, capacity: usize, floor: usize) -> Option<usize> {
+    pub fn shrink_target(&mut self, capacity: usize, floor: usize) -> Option<usize> {
         let needed = std::mem::take(&mut self.0);
         (capacity > floor && capacity / 2 > needed).then_some(needed)
     }
@@ -105,7 +105,7 @@ impl Untouched {
     }
 
     /// How many were not touched since the last call; `len` are there now.
-    pub(crate) fn settle(&mut self, len: usize) -> usize {
+    pub(crate) fn take(&mut self, len: usize) -> usize {
         std::mem::replace(&mut self.0, len).min(len)
     }
 }
@@ -114,7 +114,7 @@ impl Untouched {
 pub(crate) fn shrink_queue<T>(queue: &mut VecDeque<T>, water: &mut HighWater) -> usize {
     let capacity = queue.capacity();
     water.note(queue.len());
-    if let Some(needed) = water.settle(capacity, QUEUE_FLOOR) {
+    if let Some(needed) = water.shrink_target(capacity, QUEUE_FLOOR) {
         queue.shrink_to(needed);
     }
     (capacity - queue.capacity()) * size_of::<T>()
@@ -124,7 +124,7 @@ pub(crate) fn shrink_queue<T>(queue: &mut VecDeque<T>, water: &mut HighWater) ->
 pub fn shrink_vec<T>(vec: &mut Vec<T>, water: &mut HighWater) -> usize {
     let capacity = vec.capacity();
     water.note(vec.len());
-    if let Some(needed) = water.settle(capacity, QUEUE_FLOOR) {
+    if let Some(needed) = water.shrink_target(capacity, QUEUE_FLOOR) {
         vec.shrink_to(needed);
     }
     (capacity - vec.capacity()) * size_of::<T>()
@@ -146,14 +146,14 @@ mod tests {
     #[test]
     fn what_was_needed_stays() {
         let (mut queue, mut water) = (VecDeque::new(), HighWater::default());
-        for crowd in [5_000, 1_000, 400] {
-            for n in 0..crowd {
+        for needed in [5_000, 1_000, 400] {
+            for n in 0..needed {
                 queue.push_back(n);
                 water.note(queue.len());
             }
             queue.clear();
             shrink_queue(&mut queue, &mut water);
-            assert!(queue.capacity() >= crowd, "{crowd}: it may come again");
+            assert!(queue.capacity() >= needed, "{needed}: it may come again");
         }
         assert!(queue.capacity() < 1_000, "twice as much as was needed");
         assert!(shrink_queue(&mut queue, &mut water) > 400 * size_of::<i32>());
@@ -164,10 +164,10 @@ mod tests {
     #[test]
     fn what_lay_untouched_is_known() {
         let mut spare = Untouched::default();
-        assert_eq!(spare.settle(10), 0, "nothing is known yet");
+        assert_eq!(spare.take(10), 0, "nothing is known yet");
         spare.note(7);
         spare.note(8);
-        assert_eq!(spare.settle(10), 7);
-        assert_eq!(spare.settle(4), 4, "all, and fewer than there were");
+        assert_eq!(spare.take(10), 7);
+        assert_eq!(spare.take(4), 4, "all, and fewer than there were");
     }
 }

@@ -142,7 +142,7 @@ impl SimNet {
     }
 
     /// Lets the network finish by itself, without the drivers: last bytes arrive, orphans give up.
-    pub fn settle(&self) {
+    pub fn run_to_end(&self) {
         let mut world = self.0.borrow_mut();
         while let Some(at) = world.kernel.next_due() {
             world.kernel.run_until(at);

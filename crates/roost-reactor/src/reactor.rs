@@ -175,7 +175,7 @@ impl<D: Driver> Reactor<D> {
         self.read_peer_messages();
         self.read_paused();
         self.dispatch();
-        self.shake_hands();
+        self.handle_client_hello();
         self.keep_deadlines();
         self.flush();
         self.fan_out();
@@ -316,7 +316,7 @@ impl<D: Driver> Reactor<D> {
     }
 
     /// Handles one ClientHello of those that wait.
-    fn shake_hands(&mut self) {
+    fn handle_client_hello(&mut self) {
         if self.core.connections.hellos() > 0 {
             handle_next_hello(&mut self.core);
             self.run_driver_ops();

@@ -125,7 +125,7 @@ pub(crate) fn respond(core: &mut Core, key: ConnKey, response: &Response<'_>) {
         // The answer under way has no place for another in it.
         return cut(core, key, CloseMode::Abort);
     }
-    if connections.is_shaking(key.slot()) {
+    if connections.is_handshaking(key.slot()) {
         return cut(core, key, CloseMode::Abort); // it cannot read an answer yet
     }
     connections.end_handshake(key.slot());

@@ -6,14 +6,14 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::clock::Clock;
+use crate::handshake::client::{ClientOptions, ClientSetup, Trust};
+use crate::handshake::server::ServerSetup;
 use crate::keys::{Suite, Version};
 use crate::nonces;
 use crate::record::RECORD_BYTES_MAX;
 use crate::rest::Rest;
 use crate::seal;
 use crate::self_signed::self_signed;
-use crate::shake::client::{ClientOptions, ClientSetup, Trust};
-use crate::shake::server::ServerSetup;
 use crate::testing::{Endpoint, Over, pair};
 
 /// Work allowed per byte received, in [`crate::Opened::steps`] and bytes kept.

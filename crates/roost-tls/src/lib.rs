@@ -4,7 +4,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `shake`, `shake/` | handshakes, one record at a time; the only ones that name rustls |
+//! | `handshake`, `handshake/` | handshakes, one record at a time; the only ones that name rustls |
 //! | `rest` | what an established connection is; written down and read back |
 //! | `open`, `control` | records in, in place; alerts and key updates among them |
 //! | `seal` | data out, in place |
@@ -21,6 +21,7 @@ mod control;
 mod fault;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod handshake;
 mod keys;
 pub mod nonces;
 pub mod open;
@@ -28,7 +29,6 @@ pub mod record;
 mod rest;
 pub mod seal;
 mod self_signed;
-pub mod shake;
 mod shared_setup;
 #[doc(hidden)]
 pub mod testing;
@@ -37,13 +37,13 @@ mod tickets;
 pub use clock::Clock;
 pub use control::{EMPTY_RECORDS_MAX, KEY_UPDATES_MAX, WARNINGS_MAX};
 pub use fault::{Alert, Fault, HandshakeFault};
+pub use handshake::client::{ClientOptions, ClientSetup, Trust};
+pub use handshake::server::{ClientAuth, ClientAuthority, ServerOptions, ServerSetup};
+pub use handshake::{Handshake, Session, Step};
 pub use keys::{Side, Suite, Version};
 pub use open::{End, Opened, open};
 pub use rest::{CLOSE_AFTER, ImportError, REKEY_AFTER, Rest};
 pub use seal::{Sealer, seal};
 pub use self_signed::{SelfSigned, SelfSignedError, self_signed};
-pub use shake::client::{ClientOptions, ClientSetup, Trust};
-pub use shake::server::{ClientAuth, ClientAuthority, ServerOptions, ServerSetup};
-pub use shake::{Handshake, Session, Step};
 pub use shared_setup::SharedSetup;
 pub use tickets::{EPOCH_SECONDS, SECRET_BYTES_MIN, TicketSecret};

@@ -1,6 +1,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::shake::server::ServerSetup;
+use crate::handshake::server::ServerSetup;
 
 /// What a listener does handshakes with at present. Another one can be put in its place while it is
 /// used: connections that come then are served by that.

@@ -10,15 +10,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::certs::CertificateFiles;
 use crate::clock::Clock;
 use crate::fault::{Alert, Fault};
+use crate::handshake::client::{ClientOptions, ClientSetup, Trust};
+use crate::handshake::server::{ClientAuth, ServerOptions, ServerSetup};
+use crate::handshake::{Handshake, Session, Step};
 use crate::keys::{Side, Suite, Version};
 use crate::open::{End, open};
 use crate::record::{Extent, RECORD_BYTES_MAX, gather, plain_alert};
 use crate::rest::{Material, Rest};
 use crate::seal;
 use crate::self_signed::of_fixed_length;
-use crate::shake::client::{ClientOptions, ClientSetup, Trust};
-use crate::shake::server::{ClientAuth, ServerOptions, ServerSetup};
-use crate::shake::{Handshake, Session, Step};
 
 /// One end of a connection.
 pub struct Endpoint {
@@ -100,7 +100,7 @@ impl Endpoint {
         let mut lease = &mut piece[..];
         while !lease.is_empty() && self.over.is_none() {
             let taken = if self.handshake.is_some() {
-                self.shake(lease)
+                self.feed_handshake(lease)
             } else if self.kept.is_empty() {
                 self.open(lease)
             } else {
@@ -108,10 +108,10 @@ impl Endpoint {
             };
             lease = &mut lease[taken..];
         }
-        assert!(self.kept_bytes() <= crate::shake::BYTES_MAX + RECORD_BYTES_MAX);
+        assert!(self.kept_bytes() <= crate::handshake::BYTES_MAX + RECORD_BYTES_MAX);
     }
 
-    fn shake(&mut self, lease: &[u8]) -> usize {
+    fn feed_handshake(&mut self, lease: &[u8]) -> usize {
         let (taken, extent) = gather(&mut self.kept, lease);
         self.steps += taken as u64;
         match extent {

@@ -55,7 +55,7 @@ impl Development {
                 .recursive(true)
                 .mode(0o700)
                 .create(directory)?;
-            // One file, put there whole: certificate and key always fit, whoever starts at once.
+            // One file, put there whole: certificate and key always fit, also when two processes start at once.
             let both = format!("{}{}", made.certificate, made.key);
             replace(&pair, &both, 0o600)?;
         }

@@ -125,7 +125,7 @@ impl fmt::Display for Size {
 /// A connection's record (40) and its entry with the driver (8), in tables without slack.
 const CONNECTION_BYTES: u64 = 40 + 8;
 /// A TLS handshake: rustls' state, and what of the client's messages is not whole.
-const HANDSHAKE_BYTES: u64 = (8 << 10) + roost_tls::shake::BYTES_MAX as u64;
+const HANDSHAKE_BYTES: u64 = (8 << 10) + roost_tls::handshake::BYTES_MAX as u64;
 /// A WAMP session's record, in a table that may be half empty.
 const SESSION_BYTES: u64 = 2 * 64;
 /// One subscription: in the session's list and in the channel's set of members, both of which may

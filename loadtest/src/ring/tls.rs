@@ -8,7 +8,7 @@ use roost_net::clock::now_ns;
 use roost_net::memory::SecretSlots;
 use roost_tls::record::{Extent, extent, plain_alert};
 use roost_tls::{
-    Alert, ClientSetup, End, Handshake, HandshakeFault, Opened, Rest, Sealer, Step, seal, shake,
+    Alert, ClientSetup, End, Handshake, HandshakeFault, Opened, Rest, Sealer, Step, handshake, seal,
 };
 
 pub(super) struct Tls {
@@ -272,4 +272,4 @@ impl Tls {
 }
 
 /// A server's whole flight, and then some: what follows waits for the client's.
-const RECEIVED_BYTES_MAX: usize = shake::BYTES_MAX + (64 << 10);
+const RECEIVED_BYTES_MAX: usize = handshake::BYTES_MAX + (64 << 10);

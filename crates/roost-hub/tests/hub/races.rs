@@ -130,7 +130,7 @@ impl Pair {
         self.sort(out);
     }
 
-    fn settle(&mut self) {
+    fn deliver_all(&mut self) {
         while !self.to_home.is_empty() || !self.to_near.is_empty() {
             if self.to_home.is_empty() {
                 self.step_near();
@@ -205,14 +205,14 @@ fn a_late_delivery_does_not_reach_the_next_channel_with_the_id() {
         let first = name_at(HOME, 0);
         let mut pair = Pair::new();
         let channel = pair.subscribe(ALICE, RAW, &first);
-        pair.settle();
+        pair.deliver_all();
         pair.done.clear();
         pair.publish_at_home(&first, "late");
         pair.unsubscribe(ALICE, RAW, channel);
         let again = pair.subscribe(ALICE, RAW, &next);
         assert_eq!(again, channel, "the id is used again at once");
         assert_eq!(pair.done.len(), answered);
-        pair.settle();
+        pair.deliver_all();
         assert_eq!(pair.done(), ["subscribed 1@0"]);
         assert_eq!(pair.near.counts().stale_items, 1);
     }
@@ -228,7 +228,7 @@ fn a_late_answer_does_not_confirm_the_next_channel_with_the_id() {
     pair.subscribe(BOB, RAW, &second);
     pair.step_near();
     assert_eq!(pair.done(), [""; 0], "that was the answer for the first");
-    pair.settle();
+    pair.deliver_all();
     assert_eq!(pair.done(), ["subscribed 2@0"]);
     assert_eq!(pair.home.counts().home_channels, 1);
 }
@@ -242,10 +242,10 @@ fn to_come_back_before_the_answer_is_a_new_interest() {
     pair.subscribe(BOB, RAW, &name);
     pair.step_home(); // the first interest, answered
     pair.publish_at_home(&name, "for alice");
-    pair.settle();
+    pair.deliver_all();
     assert_eq!(pair.done(), ["subscribed 2@0"]);
     pair.publish_at_home(&name, "for bob");
-    pair.settle();
+    pair.deliver_all();
     assert_eq!(pair.done(), ["0 gets for bob@0"]);
 }
 
@@ -256,10 +256,10 @@ fn who_leaves_before_the_answer_is_never_answered() {
     let channel = pair.subscribe(ALICE, RAW, &name);
     pair.subscribe(BOB, RAW, &name);
     pair.unsubscribe(ALICE, RAW, channel);
-    pair.settle();
+    pair.deliver_all();
     assert_eq!(pair.done(), ["subscribed 2@0"]);
     pair.unsubscribe(BOB, RAW, channel);
-    pair.settle();
+    pair.deliver_all();
     assert_eq!(pair.near.counts().local_channels, 0);
     assert_eq!(pair.home.counts().home_channels, 0);
 }
@@ -269,25 +269,25 @@ fn an_encoding_is_delivered_from_its_answer_to_its_end() {
     let name = name_at(HOME, 0);
     let mut pair = Pair::new();
     let channel = pair.subscribe(ALICE, RAW, &name);
-    pair.settle();
+    pair.deliver_all();
     pair.subscribe(BOB, WAMP, &name);
     pair.publish_at_home(&name, "one");
-    pair.settle();
+    pair.deliver_all();
     assert_eq!(
         pair.done(),
         ["subscribed 1@0", "0 gets one@0", "subscribed 2@1"]
     );
     pair.publish_at_home(&name, "two");
-    pair.settle();
+    pair.deliver_all();
     assert_eq!(pair.done(), ["0 gets two@0 two@1"]);
     // The encoding goes out of use and comes back while a frame of it is on its way.
     pair.publish_at_home(&name, "three");
     pair.unsubscribe(BOB, WAMP, channel);
     pair.subscribe(BOB, WAMP, &name);
-    pair.settle();
+    pair.deliver_all();
     assert_eq!(pair.done(), ["0 gets three@0", "subscribed 2@1"]);
     pair.unsubscribe(BOB, WAMP, channel);
-    pair.settle();
+    pair.deliver_all();
     pair.encoded.clear();
     pair.publish_at_home(&name, "four");
     let encodings: Vec<Encoding> = pair.encoded.iter().map(|(encoding, _)| *encoding).collect();
@@ -300,7 +300,7 @@ fn a_second_subscribe_is_answered_and_is_still_one() {
     let mut pair = Pair::new();
     let channel = pair.subscribe(ALICE, RAW, &name);
     pair.subscribe(ALICE, RAW, &name);
-    pair.settle();
+    pair.deliver_all();
     pair.subscribe(ALICE, RAW, &name);
     assert_eq!(pair.done(), ["subscribed 1@0"; 3]);
     assert_eq!(pair.near.counts().subscriptions, 1);
@@ -324,7 +324,7 @@ fn without_subscribers_nothing_is_encoded_and_all_is_acknowledged() {
             .publish(acked, 0, &mut |_, _, _| panic!("nobody listens"), &mut out)
             .expect("a good name");
         pair.sort(out);
-        pair.settle();
+        pair.deliver_all();
         assert_eq!(pair.done(), ["published 77"]);
         assert!(pair.encoded.is_empty());
     }
@@ -403,7 +403,7 @@ fn offsets_have_no_gap_and_never_go_back() {
     let mut pair = Pair::new();
     for life in 0..2 {
         let channel = pair.subscribe(ALICE, RAW, &name);
-        pair.settle();
+        pair.deliver_all();
         pair.encoded.clear();
         for _ in 0..3 {
             pair.publish_at_home(&name, "x");
@@ -416,11 +416,11 @@ fn offsets_have_no_gap_and_never_go_back() {
         // Home index 0 at reactor 1.
         assert_eq!(topic, Some(1 + u64::from(HOME.0)));
         pair.unsubscribe(ALICE, RAW, channel);
-        pair.settle();
+        pair.deliver_all();
     }
     // A channel that was never there begins where no position of its past can be mistaken.
     pair.subscribe(ALICE, RAW, &name_at(HOME, 1));
-    pair.settle();
+    pair.deliver_all();
     assert_eq!(pair.snapshots().last().map(|at| at.offset), Some(6));
 }
 
@@ -440,7 +440,7 @@ fn a_subscription_begins_at_the_position_it_is_told() {
     pair.step_near();
     // Another encoding is asked for at home, and answered behind both.
     pair.subscribe(ALICE, WAMP, &name);
-    pair.settle();
+    pair.deliver_all();
     let told = pair.snapshots();
     assert_eq!(
         told.iter().map(|at| at.offset).collect::<Vec<_>>(),
@@ -451,7 +451,7 @@ fn a_subscription_begins_at_the_position_it_is_told() {
     let (here, there) = (name_at(NEAR, 0), name_at(HOME, 1));
     pair.subscribe(ALICE, RAW, &here);
     pair.subscribe(ALICE, RAW, &there);
-    pair.settle();
+    pair.deliver_all();
     let others: Vec<u64> = pair.snapshots().iter().map(|at| at.epoch).collect();
     assert_ne!(others[0], told[0].epoch);
     assert_eq!(others[1], told[0].epoch);
@@ -462,7 +462,7 @@ fn only_the_publishers_own_reactor_hears_of_the_exclusion() {
     let name = name_at(HOME, 0);
     let mut pair = Pair::new();
     pair.subscribe(ALICE, RAW, &name);
-    pair.settle();
+    pair.deliver_all();
     pair.done.clear();
     for publisher in [5, 0] {
         let shy = Publish {
@@ -484,7 +484,7 @@ fn only_the_publishers_own_reactor_hears_of_the_exclusion() {
             .expect("a good name");
         let out = std::mem::take(&mut pair.done);
         pair.sort(out);
-        pair.settle();
+        pair.deliver_all();
         let expected = (publisher != 0).then_some(publisher);
         assert!(matches!(pair.done[..], [Output::Deliver { exclude, .. }] if exclude == expected));
         pair.done.clear();

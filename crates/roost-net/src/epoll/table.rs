@@ -145,7 +145,7 @@ impl Table {
         while self.socks.pop_if(|sock| !sock.any(LIVE)).is_some() {}
         self.water.note(self.socks.len());
         let room = before / size_of::<Sock>();
-        if self.water.settle(room, SOCKS_FLOOR).is_some() {
+        if self.water.shrink_target(room, SOCKS_FLOOR).is_some() {
             self.socks.release_free();
         }
         before - self.socks.memory_bytes()

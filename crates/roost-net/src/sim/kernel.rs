@@ -203,7 +203,7 @@ impl Kernel {
         self.set_owner(id, Owner::Nobody);
         self.shutdown(id);
         self.start_give_up(id);
-        self.settle(id);
+        self.end_if_delivered(id);
     }
 
     /// `close(2)` with `SO_LINGER` 0: RST.

@@ -13,7 +13,7 @@ use crate::ConnKey;
 pub struct SimDriverId(pub u32);
 
 /// What the net still holds. At the end of a simulation, when all is closed and
-/// [`SimNet::settle`](super::SimNet::settle) has run, there must be nothing ([`SimLeaks::is_none`]).
+/// [`SimNet::run_to_end`](super::SimNet::run_to_end) has run, there must be nothing ([`SimLeaks::is_none`]).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SimLeaks {
     /// Connections in drivers' tables.

@@ -236,9 +236,9 @@ impl BatchPool {
 
     /// Drops the parts that were not used since the last call. Returns how many bytes.
     pub(super) fn shrink(&mut self) -> usize {
-        let copies = self.copies_untouched.settle(self.copies.len());
+        let copies = self.copies_untouched.take(self.copies.len());
         let copies = self.copies.drain(..copies).map(|bytes| bytes.capacity());
-        let many = self.many_untouched.settle(self.many.len());
+        let many = self.many_untouched.take(self.many.len());
         let many = self.many.drain(..many).map(|many| many.memory_bytes());
         let bytes = copies.chain(many).sum();
         self.copies_untouched.note(self.copies.len());

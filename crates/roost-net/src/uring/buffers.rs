@@ -109,7 +109,7 @@ impl ReadBuffers {
 
     /// Gives the memory of those back that were not used since the last call; in bytes.
     pub(super) fn give_back_idle(&mut self) -> usize {
-        let untouched = self.untouched.settle(self.free.len());
+        let untouched = self.untouched.take(self.free.len());
         if untouched <= self.empty {
             return 0;
         }

@@ -135,7 +135,7 @@ impl UringDriver {
         }
         self.watch(key);
         self.submit_send(key);
-        self.table.settle(key);
+        self.table.drop_idle_record(key);
         if self.table.peek(key).is_some() {
             self.note_advance(key);
         }

@@ -210,7 +210,7 @@ impl UringDriver {
                 }
             }
         }
-        self.table.settle(key);
+        self.table.drop_idle_record(key);
         None
     }
 

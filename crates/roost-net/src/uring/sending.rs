@@ -56,7 +56,7 @@ impl UringDriver {
         if let Some(batch) = busy.batch.take() {
             self.batches.recycle(batch);
         }
-        self.table.settle(key);
+        self.table.drop_idle_record(key);
         self.table.set(key, SENT_DUE);
         true
     }
@@ -98,7 +98,7 @@ impl UringDriver {
         if self.table.any(key, CLOSING) {
             return self.advance(key);
         }
-        self.table.settle(key);
+        self.table.drop_idle_record(key);
         if self.table.peek(key).is_some() || self.table.any(key, RELEASING) {
             self.note_advance(key);
         }

@@ -202,7 +202,7 @@ impl Table {
     }
 
     /// Drops the record if nothing is going on any more.
-    pub(super) fn settle(&mut self, key: ConnKey) {
+    pub(super) fn drop_idle_record(&mut self, key: ConnKey) {
         let sock = &mut self.socks[key.slot() as usize];
         if sock.flags & BUSY == 0 {
             return;
@@ -232,12 +232,12 @@ impl Table {
         self.socks_water.note(self.socks.len());
         self.busy_water.note(self.busy.len());
         let room = self.socks.memory_bytes() / size_of::<Sock>();
-        if self.socks_water.settle(room, SOCKS_FLOOR).is_some() {
+        if self.socks_water.shrink_target(room, SOCKS_FLOOR).is_some() {
             self.socks.release_free();
         }
         if self
             .busy_water
-            .settle(self.busy.capacity(), RECORDS_FLOOR)
+            .shrink_target(self.busy.capacity(), RECORDS_FLOOR)
             .is_some()
         {
             self.busy.shrink_to_fit(); // drops what is vacant at the end
@@ -342,11 +342,11 @@ mod tests {
             let key = ConnKey::new(3, 7);
             table.insert(key, Some(target), PAUSED);
             table.busy(key).wanted = FIN;
-            table.settle(key);
+            table.drop_idle_record(key);
             assert!(table.peek(key).is_some(), "still wanted");
             assert_eq!(table.target(key), Some(target));
             table.busy(key).wanted = 0;
-            table.settle(key);
+            table.drop_idle_record(key);
             assert!(table.peek(key).is_none());
             assert_eq!(table.target(key), Some(target));
             assert!(table.any(key, PAUSED));

@@ -91,7 +91,7 @@ fn a_cut_connection_is_silent() {
         assert_eq!(net.counts().cuts, 1);
         assert_eq!(server.stats().open, 1, "the other waits on");
         drop((client, server));
-        net.settle();
+        net.run_to_end();
         assert!(net.leaks().is_none(), "seed {seed}: {:?}", net.leaks());
     }
 }

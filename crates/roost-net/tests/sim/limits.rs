@@ -134,7 +134,7 @@ fn attempts_that_fail() {
     let ends = until_quiet(&net, [&mut client, &mut server]);
     assert_eq!(ends, [CloseCause::Reset; 2]);
     drop((server, client));
-    net.settle();
+    net.run_to_end();
     assert!(net.leaks().is_none(), "{:?}", net.leaks());
 }
 

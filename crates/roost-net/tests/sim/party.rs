@@ -110,7 +110,7 @@ impl Town {
             assert_eq!(party.driver.stats().open, 0, "{net:?}");
         }
         drop(parties);
-        net.settle();
+        net.run_to_end();
         net.check_invariants();
         assert!(net.leaks().is_none(), "{:?} {:?}", net, net.leaks());
     }

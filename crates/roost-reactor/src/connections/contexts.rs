@@ -90,7 +90,7 @@ impl Contexts {
         }
     }
 
-    /// What to negotiate for: whether there is memory is settled by [`Contexts::reserve`].
+    /// What to negotiate for: whether there is memory is decided by [`Contexts::reserve`].
     pub(crate) fn wanted(&self) -> Takeover {
         let any = self.bytes_max > 0;
         Takeover {

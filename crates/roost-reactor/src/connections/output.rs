@@ -176,7 +176,7 @@ impl PendingOutput {
     pub(crate) fn shrink(&mut self) -> usize {
         let before = self.memory_bytes();
         let capacity = self.palette.capacity();
-        if let Some(needed) = self.palette_water.settle(capacity, PALETTE_FLOOR) {
+        if let Some(needed) = self.palette_water.shrink_target(capacity, PALETTE_FLOOR) {
             self.palette.shrink_to(needed, needed);
         }
         shrink_vec(&mut self.arena, &mut self.arena_water);

@@ -98,7 +98,7 @@ impl Table {
         let before = self.memory_bytes();
         self.water.note(self.len);
         let room = before / size_of::<Slot>();
-        if self.water.settle(room, CAPACITY_FLOOR).is_some() {
+        if self.water.shrink_target(room, CAPACITY_FLOOR).is_some() {
             self.forget_vacant_at_the_end();
             self.slots.release_free();
         }

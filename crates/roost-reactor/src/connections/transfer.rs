@@ -142,8 +142,8 @@ impl Connections {
     }
 
     /// Whether nothing can be sent to the connection in `slot`, because its handshake is not over.
-    pub(crate) fn is_shaking(&self, slot: u32) -> bool {
-        !self.transports.is_empty() && self.transports.is_shaking(slot)
+    pub(crate) fn is_handshaking(&self, slot: u32) -> bool {
+        !self.transports.is_empty() && self.transports.is_handshaking(slot)
     }
 
     /// A connection turned out to speak no TLS: it is answered in the clear.

@@ -28,7 +28,7 @@ use zeroize::Zeroizing;
 #[derive(Default)]
 pub(crate) struct Transports {
     /// Handshakes under way.
-    handshakes: HashMap<u32, Shaking>,
+    handshakes: HashMap<u32, PendingHandshake>,
     /// Those that are established, and places for those whose handshake has begun.
     rests: SecretSlots<Rest>,
     /// What is sealed and not handed to the driver: handshakes' flights, alerts.
@@ -41,7 +41,7 @@ pub(crate) struct Transports {
 }
 
 /// A handshake under way.
-struct Shaking {
+struct PendingHandshake {
     setup: Arc<SharedSetup>,
     /// From the ClientHello's turn on.
     handshake: Option<Box<Handshake>>,
@@ -116,11 +116,11 @@ impl Opened {
 impl Transports {
     /// The connection in `slot` begins with a handshake.
     pub(super) fn begin(&mut self, slot: u32, setup: Arc<SharedSetup>) {
-        let shaking = Shaking {
+        let pending = PendingHandshake {
             setup,
             handshake: None,
         };
-        self.handshakes.insert(slot, shaking);
+        self.handshakes.insert(slot, pending);
     }
 
     /// Whether all connections are plain.
@@ -136,7 +136,7 @@ impl Transports {
     }
 
     /// Whether the handshake of the connection in `slot` is not over: nothing can be sealed.
-    pub(super) fn is_shaking(&self, slot: u32) -> bool {
+    pub(super) fn is_handshaking(&self, slot: u32) -> bool {
         self.handshakes.contains_key(&slot)
     }
 
@@ -152,7 +152,7 @@ impl Transports {
     /// Opens the records at the front of `bytes`, in place.
     pub(super) fn open(&mut self, slot: u32, bytes: &mut [u8]) -> Opened {
         if self.handshakes.contains_key(&slot) {
-            return self.shake(slot, bytes);
+            return self.feed_handshake(slot, bytes);
         }
         let Some(rest) = self.rests.get_mut(slot) else {
             debug_assert!(false, "only connections with a transport open records");
@@ -183,11 +183,11 @@ impl Transports {
     }
 
     /// Goes on with a handshake, by one record.
-    fn shake(&mut self, slot: u32, bytes: &mut [u8]) -> Opened {
-        let Some(shaking) = self.handshakes.get_mut(&slot) else {
+    fn feed_handshake(&mut self, slot: u32, bytes: &mut [u8]) -> Opened {
+        let Some(pending) = self.handshakes.get_mut(&slot) else {
             return Opened::nothing(Then::Closed);
         };
-        let is_first = shaking.handshake.is_none();
+        let is_first = pending.handshake.is_none();
         if is_first && bytes.first().is_some_and(|&byte| !begins_handshake(byte)) {
             return Opened::nothing(Then::NotTls);
         }
@@ -200,7 +200,7 @@ impl Transports {
                 return Opened::nothing(Then::HandshakeFailed(HandshakeFault::Misbehaved));
             }
         };
-        let (Some(handshake), Some(rest)) = (&mut shaking.handshake, self.rests.get_mut(slot))
+        let (Some(handshake), Some(rest)) = (&mut pending.handshake, self.rests.get_mut(slot))
         else {
             return Opened::nothing(Then::WaitForTurn);
         };
@@ -234,8 +234,8 @@ impl Transports {
 
     /// Whether the connection in `slot` waits for its turn.
     pub(super) fn waits_for_turn(&self, slot: u32) -> bool {
-        let shaking = self.handshakes.get(&slot);
-        shaking.is_some_and(|shaking| shaking.handshake.is_none())
+        let pending = self.handshakes.get(&slot);
+        pending.is_some_and(|pending| pending.handshake.is_none())
     }
 
     /// How many ClientHellos wait.
@@ -255,11 +255,11 @@ impl Transports {
 
     /// It is the turn of the connection in `slot`.
     pub(super) fn begin_handshake(&mut self, slot: u32) -> Result<(), HandshakeFault> {
-        let Some(shaking) = self.handshakes.get_mut(&slot) else {
+        let Some(pending) = self.handshakes.get_mut(&slot) else {
             return Ok(());
         };
-        let handshake = Handshake::server(&shaking.setup.current())?;
-        shaking.handshake = Some(Box::new(handshake));
+        let handshake = Handshake::server(&pending.setup.current())?;
+        pending.handshake = Some(Box::new(handshake));
         self.rests.insert(slot, Rest::VACANT);
         Ok(())
     }
@@ -318,7 +318,7 @@ impl Transports {
         if let Some(unsent) = self.unsent.remove(&slot) {
             out.extend_from_slice(&unsent);
         }
-        if self.is_shaking(slot) {
+        if self.is_handshaking(slot) {
             return; // only its own flights are sent
         }
         let Some(rest) = self.rests.get_mut(slot) else {
@@ -339,7 +339,7 @@ impl Transports {
         if let Some(unsent) = self.unsent.remove(&slot) {
             out.extend_from_slice(&unsent);
         }
-        if !self.is_shaking(slot)
+        if !self.is_handshaking(slot)
             && let Some(rest) = self.rests.get_mut(slot)
         {
             seal::close(rest, out);
@@ -349,7 +349,10 @@ impl Transports {
     /// Takes what is kept of the connection in `slot` out. `None` if it is plain. Its handshake, if it has
     /// one, must be over: that cannot go on in another process.
     pub(super) fn take_apart(&mut self, slot: u32) -> Option<TransportState> {
-        debug_assert!(!self.is_shaking(slot), "a handshake is ended, not carried");
+        debug_assert!(
+            !self.is_handshaking(slot),
+            "a handshake is ended, not carried"
+        );
         let mut rest = Rest::VACANT;
         self.rests.get_mut(slot)?.move_to(&mut rest);
         let unsent = self.unsent.remove(&slot);

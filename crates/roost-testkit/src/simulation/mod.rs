@@ -612,7 +612,7 @@ impl Simulation {
         }
         let until = self.net.now() + QUIESCE_NS;
         self.run_until(until);
-        self.net.settle();
+        self.net.run_to_end();
         self.net.check_invariants();
         let leaks = self.net.leaks();
         if !leaks.is_none() {

@@ -493,7 +493,7 @@ fn a_client_hello_in_many_records_is_read_up_to_a_limit() {
             server.give(&[&[22, 3, 1, 0, piece.len() as u8], piece].concat());
             records += 1;
         }
-        if records > roost_tls::shake::RECORDS_MAX {
+        if records > roost_tls::handshake::RECORDS_MAX {
             assert_eq!(server.over, failed(HandshakeFault::TooLong));
             continue;
         }

@@ -124,8 +124,8 @@ impl Kernel {
                 pipe.fin_arrived = true;
                 link.ends[to.index()].fin_arrived = true;
                 self.note(to);
-                self.settle(from);
-                self.settle(to);
+                self.end_if_delivered(from);
+                self.end_if_delivered(to);
             }
             Segment::Rst => {
                 let connected = link.ends[to.index()].connected;
@@ -186,7 +186,7 @@ impl Kernel {
     }
 
     /// An orphan is done when each FIN has reached the other side.
-    pub(super) fn settle(&mut self, id: SockId) {
+    pub(super) fn end_if_delivered(&mut self, id: SockId) {
         let Some(link) = self.link(id) else { return };
         let end = &link.ends[id.index()];
         if end.owner == Owner::Nobody && end.fin_arrived && link.pipes[id.index()].fin_arrived {

@@ -418,5 +418,5 @@ fn key_and_iv(secrets: &ConnectionTrafficSecrets) -> Option<(&[u8], &[u8; 12])> 
 }
 
 #[cfg(test)]
-#[path = "shake_tests.rs"]
+#[path = "handshake_tests.rs"]
 mod tests;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::{Handshake, Reached};
 use crate::clock::Clock;
 use crate::fault::HandshakeFault;
+use crate::handshake::client::{ClientOptions, ClientSetup, Trust};
+use crate::handshake::server::ServerSetup;
 use crate::keys::Version;
 use crate::rest::Rest;
 use crate::self_signed::self_signed;
-use crate::shake::client::{ClientOptions, ClientSetup, Trust};
-use crate::shake::server::ServerSetup;
 use crate::testing::Endpoint;
 
 /// A handshake can be done by another thread.
