@@ -107,7 +107,8 @@ impl fmt::Display for Fault {
 
 impl fmt::Display for HandshakeFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = match self {
+        f.write_str("TLS handshake failed: ")?;
+        f.write_str(match self {
             Self::Version => "no TLS version in common",
             Self::Parameters => "no cipher suite, key exchange or signature in common",
             Self::Protocol => "no application protocol in common",
@@ -124,9 +125,7 @@ impl fmt::Display for HandshakeFault {
             Self::Misbehaved => "the peer broke the protocol",
             Self::TooLong => "too many records or bytes",
             Self::Internal => "keys could not be taken over",
-        };
-        f.write_str("TLS handshake failed: ")?;
-        f.write_str(text)
+        })
     }
 }
 

@@ -7,16 +7,14 @@ use roost_net::ConnKey;
 use roost_net::clock::now_ns;
 use roost_net::memory::SecretSlots;
 use roost_tls::record::{Extent, extent, plain_alert};
-use roost_tls::{
-    Alert, ClientSetup, End, Handshake, HandshakeFault, Opened, Rest, Sealer, Step, handshake, seal,
-};
+use roost_tls::{Alert, ClientSetup, End, Handshake, Opened, Rest, Sealer, Step, handshake, seal};
 
 pub(super) struct Tls {
     setup: ClientSetup,
     server_name: String,
     /// Connections that are established, and places for those whose handshake has begun.
     rests: SecretSlots<Rest>,
-    handshakes: HashMap<u32, Shaking>,
+    handshakes: HashMap<u32, PendingHandshake>,
     /// Handshakes that can go on, in order.
     turns: VecDeque<ConnKey>,
     /// Records of which a part has come.
@@ -29,7 +27,7 @@ pub(super) struct Tls {
 
 /// A handshake under way.
 #[derive(Default)]
-struct Shaking {
+struct PendingHandshake {
     /// From its first turn on.
     handshake: Option<Box<Handshake>>,
     /// Records, and the beginning of one, that wait for a turn.
@@ -73,21 +71,21 @@ impl Tls {
 
     /// TCP is connected: the handshake begins when it has its turn.
     pub(super) fn begin(&mut self, key: ConnKey) {
-        let shaking = Shaking {
+        let pending = PendingHandshake {
             waits_since: Some(now_ns()),
-            ..Shaking::default()
+            ..PendingHandshake::default()
         };
-        self.handshakes.insert(key.slot(), shaking);
+        self.handshakes.insert(key.slot(), pending);
         self.turns.push_back(key);
     }
 
     /// Bytes of the server, for the handshake's next turn.
     pub(super) fn handle_bytes(&mut self, key: ConnKey, bytes: &[u8]) -> Result<(), &'static str> {
-        let Some(shaking) = self.handshakes.get_mut(&key.slot()) else {
+        let Some(pending) = self.handshakes.get_mut(&key.slot()) else {
             return Ok(());
         };
-        shaking.received.extend_from_slice(bytes);
-        if shaking.received.len() > RECEIVED_BYTES_MAX {
+        pending.received.extend_from_slice(bytes);
+        if pending.received.len() > RECEIVED_BYTES_MAX {
             return Err("TLS handshake failed: the server sends too much at once");
         }
         self.queue(key);
@@ -106,36 +104,36 @@ impl Tls {
 
     /// Whether the handshake of a connection waits for a turn.
     pub(super) fn waits_for_turn(&self, slot: u32) -> bool {
-        let shaking = self.handshakes.get(&slot);
-        shaking.is_some_and(|shaking| shaking.waits_since.is_some())
+        let pending = self.handshakes.get(&slot);
+        pending.is_some_and(|pending| pending.waits_since.is_some())
     }
 
     /// Goes on with a handshake, by one record: begins it, which makes the ClientHello, or reads the
     /// server's next.
     pub(super) fn take_turn(&mut self, key: ConnKey) -> Turn {
         let slot = key.slot();
-        let Some(shaking) = self.handshakes.get_mut(&slot) else {
+        let Some(pending) = self.handshakes.get_mut(&slot) else {
             return Turn::More;
         };
-        if let Some(since) = shaking.waits_since.take() {
-            shaking.waited_ns += now_ns().saturating_sub(since);
+        if let Some(since) = pending.waits_since.take() {
+            pending.waited_ns += now_ns().saturating_sub(since);
         }
-        let Some(handshake) = &mut shaking.handshake else {
+        let Some(handshake) = &mut pending.handshake else {
             return self.begin_handshake(key);
         };
         // RFC 8446 §5.1: change_cipher_spec, alert, handshake, application_data.
-        if !(20..=23).contains(&shaking.received[0]) {
+        if !(20..=23).contains(&pending.received[0]) {
             return Turn::Failed("no TLS: the server answers in the clear".to_owned());
         }
-        let Extent::Whole(len) = extent(&shaking.received) else {
+        let Extent::Whole(len) = extent(&pending.received) else {
             let alert = plain_alert(Alert::RecordOverflow);
             self.unsent.entry(slot).or_default().extend(alert);
             return Turn::Failed("TLS handshake failed: record too long".to_owned());
         };
         let rest = self.rests.get_mut(slot).expect("taken by begin_handshake");
         let mut out = Vec::new();
-        let step = handshake.feed(&mut shaking.received[..len], &mut out, rest);
-        shaking.received.drain(..len);
+        let step = handshake.feed(&mut pending.received[..len], &mut out, rest);
+        pending.received.drain(..len);
         if !out.is_empty() {
             self.unsent.entry(slot).or_default().append(&mut out);
         }
@@ -145,14 +143,11 @@ impl Tls {
                 Turn::More
             }
             Step::Done(_) => {
-                let shaking = self.handshakes.remove(&slot).unwrap_or_default();
+                let pending = self.handshakes.remove(&slot).unwrap_or_default();
                 Turn::Established {
-                    rest: shaking.received,
-                    waited_ns: shaking.waited_ns,
+                    rest: pending.received,
+                    waited_ns: pending.waited_ns,
                 }
-            }
-            Step::Failed(fault @ HandshakeFault::PeerAlert(_)) => {
-                Turn::Failed(format!("TLS handshake failed: {fault}"))
             }
             Step::Failed(fault) => Turn::Failed(fault.to_string()),
         }
@@ -166,8 +161,8 @@ impl Tls {
             Err(fault) => return Turn::Failed(fault.to_string()),
         };
         self.rests.insert(slot, Rest::VACANT);
-        if let Some(shaking) = self.handshakes.get_mut(&slot) {
-            shaking.handshake = Some(Box::new(handshake));
+        if let Some(pending) = self.handshakes.get_mut(&slot) {
+            pending.handshake = Some(Box::new(handshake));
         }
         self.queue(key);
         Turn::More
@@ -175,13 +170,13 @@ impl Tls {
 
     /// Gives the handshake a turn if it can go on: it has a record, or what cannot become one.
     fn queue(&mut self, key: ConnKey) {
-        if let Some(shaking) = self.handshakes.get_mut(&key.slot())
-            && shaking.handshake.is_some()
-            && shaking.waits_since.is_none()
-            && !shaking.received.is_empty()
-            && !matches!(extent(&shaking.received), Extent::Missing(_))
+        if let Some(pending) = self.handshakes.get_mut(&key.slot())
+            && pending.handshake.is_some()
+            && pending.waits_since.is_none()
+            && !pending.received.is_empty()
+            && !matches!(extent(&pending.received), Extent::Missing(_))
         {
-            shaking.waits_since = Some(now_ns());
+            pending.waits_since = Some(now_ns());
             self.turns.push_back(key);
         }
     }
