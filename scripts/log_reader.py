@@ -12,9 +12,10 @@ message came, the p99 of echoes divided by that with the log read is at most 1.5
 counted, SIGTERM ends the daemon with status 0.
 
 The four states of a level and format are measured in rounds, each time in another order, so that
-what the machine does beside it meets all of them; the figures are medians of the rounds. Where a
-ratio is above 1.5 after ROUNDS rounds, all four are measured in further rounds, ROUNDS_MAX at
-most. At level off nothing is logged: what the ratios are there is the machine's noise.
+what the machine does beside it meets all of them. Two ratios are given: of the medians of the
+rounds, and of the least, for work beside only adds to a latency. A state counts as slower where both
+are above 1.5; then all four are measured in further rounds, ROUNDS_MAX at most. At level off nothing
+is logged: what the ratios are there is the machine's noise.
 
 Python 3.9 or later, its standard library only. Ends whatever it starts. About half an hour.
 """
@@ -41,7 +42,7 @@ LOGS = ["read", "gone", "stalled", "full"]
 SCENARIO = ROOT / "loadtest/scenarios/log-reader.toml"
 RATIO_MAX = 1.5
 ROUNDS = 3
-ROUNDS_MAX = 9
+ROUNDS_MAX = 12
 PHASES = ["traffic", "churn"]
 
 
@@ -183,11 +184,15 @@ def p99_of(summary):
 
 
 def typical(runs, phase):
-    return statistics.median(run["p99"][phase] for run in runs)
+    """Median and least."""
+    times = [run["p99"][phase] for run in runs]
+    return statistics.median(times), min(times)
 
 
 def ratios(runs, undisturbed):
-    return {phase: typical(runs, phase) / typical(undisturbed, phase) for phase in PHASES}
+    """Of the medians and of the least, for each phase."""
+    return {phase: tuple(one / other for one, other in zip(typical(runs, phase), typical(undisturbed, phase)))
+            for phase in PHASES}
 
 
 def measure_rounds(options, level, format_):
@@ -197,7 +202,7 @@ def measure_rounds(options, level, format_):
         turned = number % len(LOGS)
         for log in LOGS[turned:] + LOGS[:turned]:
             by_log[log].append(measure(options, level, format_, log))
-        worst = max(max(ratios(runs, by_log["read"]).values()) for runs in by_log.values())
+        worst = max(min(both) for runs in by_log.values() for both in ratios(runs, by_log["read"]).values())
         if number + 1 >= ROUNDS and worst <= RATIO_MAX:
             break
     return by_log
@@ -213,16 +218,15 @@ def row(level, format_, log, runs, undisturbed):
     lost = round(statistics.median(run["lost"] for run in runs))
     by_phase = ratios(runs, undisturbed)
     if log != "read":
-        slower = [(name, ratio) for name, ratio in by_phase.items() if ratio > RATIO_MAX]
-        wrong += [f"{name}: p99 × {ratio:.2f}" for name, ratio in slower]
+        wrong += [f"{name}: slower" for name, both in by_phase.items() if min(both) > RATIO_MAX]
         if level in ("debug", "trace") and any(run["lost"] == 0 for run in runs):
             wrong.append("no lost line was counted")
     elif any(run["lost"] > 0 for run in runs):
         wrong.append("lines lost though they were read")
     cells = [level, format_, log, str(min(run["held"] for run in runs))]
     for phase in PHASES:
-        cells.append(f"{typical(runs, phase):.2f}")
-        cells.append("1" if log == "read" else f"{by_phase[phase]:.2f}")
+        cells.append("{:.2f}, {:.2f}".format(*typical(runs, phase)))
+        cells.append("1" if log == "read" else "{:.2f}, {:.2f}".format(*by_phase[phase]))
     cells += [str(lost), str(len(runs)), "; ".join(wrong) or "ok"]
     return cells, wrong
 
@@ -239,8 +243,8 @@ def main():
 
     print("# A log that nobody reads\n")
     print(__doc__.split("\n\n", 1)[1].rsplit("\n\n", 1)[0] + "\n")
-    print("p99 of echoes in milliseconds (median of the rounds), and divided by that with the log read, with a fixed "
-          "set of clients (traffic) and while a tenth of the clients come anew (churn).\n")
+    print("p99 of echoes in milliseconds, median and least of the rounds, and both divided by those with the log read; "
+          "with a fixed set of clients (traffic) and while a tenth of the clients come anew (churn).\n")
     print("| level | format | log | clients | p99 traffic | ratio | p99 churn | ratio | lines lost "
           "| rounds | |")
     print("|---|---|---|---:|---:|---:|---:|---:|---:|---:|---|", flush=True)
