@@ -4,11 +4,13 @@
     python3 e2e/autobahn/run.py --driver epoll --groups fast
     python3 e2e/autobahn/run.py --driver epoll --groups all
     python3 e2e/autobahn/run.py --driver io_uring --groups all --summary docs/autobahn.md
+    python3 e2e/autobahn/run.py --driver epoll --tls --groups all
     python3 e2e/autobahn/run.py --driver epoll --groups 12.1,13.1 --set deflate.takeover_bytes_max=64MiB
 
-Needs kosoku (requirements.txt), which runs Autobahn's own case files; nothing else beyond Python.
-Reports go to OUT/DRIVER/GROUP, a page and a JSON file a case. The last line counts the cases; the exit
-status is 1 unless all that were asked for ran and are OK or informational.
+Needs kosoku (requirements.txt), which runs Autobahn's own case files; --tls also openssl, for a
+certificate. Reports go to OUT/DRIVER/GROUP, with TLS to OUT/DRIVER_tls/GROUP, a page and a JSON file a case. The last line counts the cases; the exit
+status is 1 unless all that were asked for ran and are OK or informational. kosoku has no TLS: relay.py
+does it for it, and what it finds wrong with TLS fails the run too.
 
 kosoku's exit status says nothing of Non-Strict and Unimplemented, so its index.json is read. Each
 group has its own kosoku, so that one which does not end costs its group alone.
@@ -25,7 +27,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
+
+from relay import TlsRelay
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -51,6 +56,7 @@ TITLES = {
     "13": "permessage-deflate, different parameters",
 }
 
+TLS_SUFFIX = "_tls"
 START_S = 30
 STOP_S = 15
 
@@ -67,12 +73,20 @@ VERDICTS = {
 
 def main():
     options = arguments()
-    out = options.out / options.driver
-    with Daemon(options.roostd, options.driver, options.set) as daemon:
-        print(f"{options.driver}: daemon at {daemon.address}", flush=True)
-        for group in options.groups:
-            run_group(options, daemon, group, out / group)
+    out = options.out / (options.driver + TLS_SUFFIX * options.tls)
+    out.mkdir(parents=True, exist_ok=True)
+    pair = make_certificate(out) if options.tls else None
+    with Daemon(options, pair) as daemon:
+        print(f"{out.name}: daemon at {daemon.address}", flush=True)
+        with TlsRelay(daemon.address, pair[0]) if options.tls else nullcontext(daemon) as server:
+            for group in options.groups:
+                run_group(options, server.address, group, out / group)
     print(f"the daemon ended with status {daemon.status}")
+    tls_faults = server.faults if options.tls else []
+    if options.tls:
+        print(f"{server.connections} connections over TLS, {len(tls_faults)} with a fault of TLS")
+    for fault in sorted(set(tls_faults)):
+        print(f"  TLS, {tls_faults.count(fault)} times: {fault}")
 
     verdicts, missing = {}, []
     for group in options.groups:
@@ -88,13 +102,14 @@ def main():
         options.summary.write_text(summary(options.out))
     print(count_line(verdicts))
     good = all(verdict in (OK, INFORMATIONAL) for verdict, _ in verdicts.values())
-    sys.exit(0 if good and not missing and daemon.status == 0 else 1)
+    sys.exit(0 if good and not missing and not tls_faults and daemon.status == 0 else 1)
 
 
 def arguments():
     parser = argparse.ArgumentParser(description="Run the Autobahn TestSuite against Roost.")
     parser.add_argument("--roostd", type=Path, default=ROOT / "target/release/roostd", help="the daemon to start")
     parser.add_argument("--driver", choices=["epoll", "io_uring"], required=True)
+    parser.add_argument("--tls", action="store_true", help="over TLS, with a certificate made for the run")
     parser.add_argument("--groups", type=groups, default=list(FAST), help="fast (seconds), all, or a list such as 9,12.1")
     parser.add_argument("--out", type=Path, default=ROOT / "target/e2e/autobahn", help="where the reports go")
     parser.add_argument("--summary", type=Path, help="write a table of every report found in OUT to this file")
@@ -125,12 +140,23 @@ def beside_python(program):
     return str(beside) if beside.is_file() else shutil.which(program)
 
 
+def make_certificate(directory):
+    """Certificate and key for 127.0.0.1, made anew."""
+    certificate, key = directory / "certificate.pem", directory / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=autobahn", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
+    subprocess.run(command, check=True, capture_output=True)
+    return certificate, key
+
+
 class Daemon:
     """A daemon of our own on a port that it chose; ended on the way out, whatever happened."""
 
-    def __init__(self, binary, driver, settings):
-        self.command = [binary, "run", "--config", HERE / "roost.toml", "--driver", driver]
-        self.command += [part for setting in settings for part in ("--set", setting)]
+    def __init__(self, options, pair):
+        self.command = [options.roostd, "run", "--config", HERE / "roost.toml", "--driver", options.driver]
+        self.command += [part for setting in options.set for part in ("--set", setting)]
+        if pair:
+            self.command += ["--listen-tls", "127.0.0.1:0", "--tls-certificate", pair[0], "--tls-key", pair[1]]
         self.address = None
         self.status = None
 
@@ -169,11 +195,11 @@ class Daemon:
         return self.log.read()
 
 
-def run_group(options, daemon, group, out):
+def run_group(options, address, group, out):
     """One kosoku for one group; what it reported before stays for nobody to mistake for this run's."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    command = [options.kosoku, "-p", str(options.parallel), "-o", out, "-i", f"{group}.*", f"ws://{daemon.address}/echo"]
+    command = [options.kosoku, "-p", str(options.parallel), "-o", out, "-i", f"{group}.*", f"ws://{address}/echo"]
     began = time.monotonic()
     with open(out / "kosoku.log", "w") as log:
         child = subprocess.Popen(WITH_PARENT + command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
@@ -215,17 +241,19 @@ def count_line(verdicts):
 
 def summary(out):
     """The table of docs/autobahn.md: a row a group, a column a driver, of what OUT holds."""
-    drivers = [driver for driver in ("epoll", "io_uring") if (out / driver).is_dir()]
-    lines = ["| group | asks about | cases | " + " | ".join(drivers) + " |", "|---|---|--:|" + "---|" * len(drivers)]
+    drivers = [driver + tls for tls in ("", TLS_SUFFIX) for driver in ("epoll", "io_uring")]
+    drivers = [driver for driver in drivers if (out / driver).is_dir()]
+    titles = [driver.replace(TLS_SUFFIX, ", TLS") for driver in drivers]
+    lines = ["| group | asks about | cases | " + " | ".join(titles) + " |", "|---|---|--:|" + "---|" * len(drivers)]
     notes = []
     totals = {driver: {} for driver in drivers}
     for group, size in ALL.items():
         cells = []
-        for driver in drivers:
+        for driver, title in zip(drivers, titles):
             verdicts, missing = read_group(out / driver, group)
             totals[driver] |= verdicts
-            notes += [f"- {driver}: {what}" for what in missing]
-            notes += [f"- {driver}: {case}: {why}" for case, (verdict, why) in verdicts.items() if verdict != OK]
+            notes += [f"- {title}: {what}" for what in missing]
+            notes += [f"- {title}: {case}: {why}" for case, (verdict, why) in verdicts.items() if verdict != OK]
             cells.append(cell(verdicts))
         lines.append(f"| {group}.* | {TITLES[group.split('.')[0]]} | {size} | " + " | ".join(cells) + " |")
     lines.append(f"| all | | {sum(ALL.values())} | " + " | ".join(f"**{cell(totals[driver])}**" for driver in drivers) + " |")
@@ -241,14 +269,19 @@ PREFACE = """\
 # The Autobahn TestSuite
 
 What the cases of the Autobahn TestSuite, which ask a server about RFC 6455 and RFC 7692, make of
-Roost's `/echo`. This page is written by the second command:
+Roost's `/echo`, in the clear and over TLS. This page is written by the last command:
 
 <!-- check: skip the steps autobahn_* run it -->
 ```
 pip install -r e2e/autobahn/requirements.txt
 python3 e2e/autobahn/run.py --driver epoll --groups all
-python3 e2e/autobahn/run.py --driver io_uring --groups all --summary docs/autobahn.md
+python3 e2e/autobahn/run.py --driver io_uring --groups all
+python3 e2e/autobahn/run.py --driver epoll --tls --groups all
+python3 e2e/autobahn/run.py --driver io_uring --tls --groups all --summary docs/autobahn.md
 ```
+
+The runner has no TLS of its own: `e2e/autobahn/relay.py` hands its bytes on through OpenSSL, and a run
+in which that finds a broken record, or an end without close_notify, has failed.
 
 The daemon's configuration is `e2e/autobahn/roost.toml`: messages of 16 MiB are allowed, as group 9
 wants, and permessage-deflate is on and compresses every message, however short. A case counts as OK
