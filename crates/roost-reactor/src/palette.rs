@@ -150,6 +150,14 @@ impl<T: FrameBytes> Palette<T> {
         into.reverse();
     }
 
+    /// The frame of a state that has one alone. State 0 has none and is not asked about.
+    #[inline]
+    pub(crate) fn only_frame(&self, state: u32) -> Option<FrameIndex> {
+        debug_assert_ne!(state, 0);
+        let state = &self.states[state as usize];
+        (state.parent == 0).then_some(state.frame)
+    }
+
     /// What `state` sums up to on the wire, in bytes.
     pub(crate) fn bytes(&self, state: u32) -> u64 {
         self.states[state as usize].bytes

@@ -105,17 +105,16 @@ impl<D: Driver> Writer<'_, D> {
         framing: Framing,
         state: u32,
     ) -> (SendStatus, Result<(), Full>) {
-        let scratch = &mut *self.scratch;
         let output = &self.connections.output;
-        output.palette.frames(state, &mut scratch.frames);
         if self.connections.is_staged(key.slot(), framing) {
+            output.palette.frames(state, &mut self.scratch.frames);
             let is_small = output.palette.bytes(state) <= BATCH_BYTES_MAX as u64;
             if is_small && !framing.deflates_late() {
                 return (self.write_sealed(key), Ok(()));
             }
             return self.write_batches(key);
         }
-        if let [frame] = scratch.frames[..] {
+        if let Some(frame) = output.palette.only_frame(state) {
             let status = match output.palette.frame(frame) {
                 PendingFrame::Shared { chunk, .. } => {
                     self.driver.send(key, std::slice::from_ref(chunk))
@@ -126,6 +125,7 @@ impl<D: Driver> Writer<'_, D> {
             };
             return (status, Ok(()));
         }
+        output.palette.frames(state, &mut self.scratch.frames);
         if output.palette.bytes(state) <= CORK_BYTES_MAX {
             return (self.write_joined(key, state), Ok(()));
         }
