@@ -6,19 +6,18 @@
 //! `-- pings` runs the attacks whose name has this in it. Each cell is the median and the
 //! 99th percentile. Everything is bounded: about a minute in all.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use roost_testkit::client::{Client, ConnectOptions, Failure, Frame, Request};
+use roost_testkit::client::{Address, Client, ConnectOptions, Failure, Frame, Request};
 use roost_testkit::server::{Backend, TestServer};
 
 /// What hostile peers do, all at a time, in a thread of their own.
 struct Attack {
     name: &'static str,
     peers: usize,
-    open: fn(SocketAddr) -> Result<Client, Failure>,
+    open: fn(Address) -> Result<Client, Failure>,
     /// What each of them sends again and again.
     piece: fn() -> Vec<u8>,
     /// Peers that send before a pause.
@@ -77,13 +76,13 @@ const ATTACKS: &[Attack] = &[
     },
 ];
 
-fn half_handshake(address: SocketAddr) -> Result<Client, Failure> {
+fn half_handshake(address: Address) -> Result<Client, Failure> {
     let mut client = Client::connect(address)?;
     client.send(b"GET /echo HTTP/1.1\r\nHost: h\r\nX: ")?;
     Ok(client)
 }
 
-fn open_with_small_window(address: SocketAddr, target: &str) -> Result<Client, Failure> {
+fn open_with_small_window(address: Address, target: &str) -> Result<Client, Failure> {
     let options = ConnectOptions {
         receive_buffer_bytes: Some(4096),
         ..ConnectOptions::default()

@@ -1,24 +1,29 @@
-//! A scripted client: a blocking socket with a deadline on every wait, which sends any bytes it is
-//! asked to and checks all it receives by its own reading of RFC 6455.
+//! A scripted client: a blocking socket with a deadline on every wait, with or without TLS, which
+//! sends any bytes it is asked to and checks all it receives by its own reading of RFC 6455.
 //!
 //! It shares no code with `roost-wire`, which it is there to judge. Nothing here panics on what a
 //! server does: a broken expectation is a [`Failure`] with the words for a person.
 
+mod address;
 mod deflate;
 mod expect;
 mod failure;
 mod frame;
 mod inflate;
 mod request;
+mod stream;
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
+use stream::{Stream, is_timeout};
+
+pub use address::Address;
 pub use deflate::Deflate;
 pub use failure::{Checked, Failure, Located};
 pub use frame::{Frame, LengthForm, RSV1, RSV2, RSV3, ReceivedFrame, opcode};
@@ -31,7 +36,8 @@ pub enum Received {
     Frame(ReceivedFrame),
     /// FIN at a frame's boundary: the server sends no more.
     Fin,
-    /// RST, or an error that means the same.
+    /// RST, or an error that means the same: over TLS a broken record, an alert, or FIN without
+    /// close_notify.
     Reset,
     /// Nothing, until the timeout.
     Silence,
@@ -62,7 +68,7 @@ pub struct ConnectOptions {
 
 /// One connection to a server.
 pub struct Client {
-    stream: TcpStream,
+    stream: Stream,
     /// What has come and was not used; before `start` it was.
     unread: Vec<u8>,
     start: usize,
@@ -76,11 +82,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects.
+    /// Connects. A TLS handshake is made with what is sent or received first.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn connect(address: SocketAddr) -> Result<Client, Failure> {
+    pub fn connect(address: impl Into<Address>) -> Result<Client, Failure> {
         Client::connect_with(address, ConnectOptions::default())
     }
 
@@ -88,9 +94,13 @@ impl Client {
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn connect_with(address: SocketAddr, options: ConnectOptions) -> Result<Client, Failure> {
+    pub fn connect_with(
+        address: impl Into<Address>,
+        options: ConnectOptions,
+    ) -> Result<Client, Failure> {
+        let address = address.into();
         let socket = Socket::new(
-            Domain::for_address(address),
+            Domain::for_address(address.socket),
             Type::STREAM,
             Some(Protocol::TCP),
         )?;
@@ -101,11 +111,14 @@ impl Client {
             socket.bind(&SocketAddr::new(local, 0).into())?;
         }
         socket
-            .connect_timeout(&address.into(), TIMEOUT)
+            .connect_timeout(&address.socket.into(), TIMEOUT)
             .map_err(|error| Failure::new(format!("cannot connect to {address}: {error}")))?;
         // Each write is a segment of its own.
         socket.set_tcp_nodelay(true)?;
-        Ok(Client::on(socket))
+        Ok(Client::on(match address.tls {
+            false => Stream::plain(socket.into()),
+            true => Stream::tls(socket.into()),
+        }))
     }
 
     /// Connects to a unix socket.
@@ -117,13 +130,13 @@ impl Client {
         socket.connect(&SockAddr::unix(path)?).map_err(|error| {
             Failure::new(format!("cannot connect to {}: {error}", path.display()))
         })?;
-        Ok(Client::on(socket))
+        // Nothing is asked of it that only TCP has.
+        Ok(Client::on(Stream::plain(socket.into())))
     }
 
-    fn on(socket: Socket) -> Client {
+    fn on(stream: Stream) -> Client {
         Client {
-            // Of a unix socket nothing is asked that it has not.
-            stream: socket.into(),
+            stream,
             unread: Vec::new(),
             start: 0,
             timeout: TIMEOUT,
@@ -137,7 +150,8 @@ impl Client {
     ///
     /// # Errors
     /// When the answer is not a correct 101.
-    pub fn open(address: SocketAddr, target: &str) -> Result<Client, Failure> {
+    pub fn open(address: impl Into<Address>, target: &str) -> Result<Client, Failure> {
+        let address = address.into();
         let mut client = Client::connect(address)?;
         client.shake_hands(&Request::websocket(&address.to_string(), target))?;
         Ok(client)
@@ -149,7 +163,7 @@ impl Client {
     /// # Errors
     /// When the answer is not a correct 101, or not one to this offer.
     pub fn open_deflating(
-        address: SocketAddr,
+        address: impl Into<Address>,
         target: &str,
         offer: &str,
     ) -> Result<Client, Failure> {
@@ -162,11 +176,12 @@ impl Client {
     /// # Errors
     /// As [`Client::open_deflating`].
     pub fn open_deflating_with(
-        address: SocketAddr,
+        address: impl Into<Address>,
         target: &str,
         offer: &str,
         options: ConnectOptions,
     ) -> Result<Client, Failure> {
+        let address = address.into();
         let mut client = Client::connect_with(address, options)?;
         let request = Request::websocket(&address.to_string(), target);
         let offered = request.header(format!("Sec-WebSocket-Extensions: {offer}"));
@@ -217,7 +232,7 @@ impl Client {
     /// # Errors
     /// What the kernel says.
     pub fn local_address(&self) -> Result<SocketAddr, Failure> {
-        Ok(self.stream.local_addr()?)
+        Ok(self.stream.socket().local_addr()?)
     }
 
     // ── Sending ──
@@ -227,9 +242,8 @@ impl Client {
     /// # Errors
     /// When the server has gone, or takes nothing until the timeout.
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.stream.set_write_timeout(Some(self.timeout))?;
         self.stream
-            .write_all(bytes)
+            .write_all(bytes, Instant::now() + self.timeout)
             .map_err(|error| Failure::new(format!("cannot send: {error}")))
     }
 
@@ -262,11 +276,7 @@ impl Client {
         let until = Instant::now() + wait;
         let mut sent = 0;
         while sent < bytes.len() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.stream.set_write_timeout(Some(left)).is_err() {
-                break;
-            }
-            match self.stream.write(&bytes[sent..]) {
+            match self.stream.write(&bytes[sent..], until) {
                 Ok(taken) => sent += taken,
                 Err(_) => break,
             }
@@ -326,12 +336,12 @@ impl Client {
         self.send_frame(&Frame::close(code, reason.as_bytes()))
     }
 
-    /// Sends FIN. Receiving goes on.
+    /// Sends FIN, over TLS behind close_notify. Receiving goes on.
     ///
     /// # Errors
     /// When the connection is gone.
     pub fn half_close(&mut self) -> Result<(), Failure> {
-        Ok(self.stream.shutdown(Shutdown::Write)?)
+        Ok(self.stream.half_close(Instant::now() + self.timeout)?)
     }
 
     /// Sends RST.
@@ -339,7 +349,7 @@ impl Client {
     /// # Errors
     /// What the kernel says.
     pub fn reset(self) -> Result<(), Failure> {
-        Ok(SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?)
+        Ok(SockRef::from(self.stream.socket()).set_linger(Some(Duration::ZERO))?)
     }
 
     // ── Receiving ──
@@ -537,22 +547,14 @@ impl Client {
         }
         let mut buffer = [0; 16 << 10];
         loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.stream.set_read_timeout(Some(left)).is_err() {
-                return Fill::Silence;
-            }
-            match self.stream.read(&mut buffer) {
+            match self.stream.read(&mut buffer, until) {
                 Ok(0) => return Fill::Fin,
                 Ok(read) => {
                     self.unread.extend_from_slice(&buffer[..read]);
                     return Fill::Some;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
-                {
-                    return Fill::Silence;
-                }
+                Err(error) if is_timeout(&error) => return Fill::Silence,
                 Err(_) => return Fill::Reset,
             }
         }

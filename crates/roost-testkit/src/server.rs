@@ -1,7 +1,7 @@
 //! A server in this process, on a free port, for as long as its value lives.
 
 use std::io;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,10 @@ use roost_net::epoll::{EpollDriver, EpollOptions};
 use roost_net::uring::{UringDriver, UringOptions};
 use roost_net::{ListenAddr, limits};
 use roost_reactor::{Server, Settings, Shared};
+use roost_tls::SharedSetup;
+use roost_tls::testing::setups;
 
-use crate::client::{Client, Failure};
+use crate::client::{Address, Client, Failure};
 
 /// What a server runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,11 +24,21 @@ pub enum Backend {
     Uring,
     /// io_uring with direct descriptors.
     UringDirect,
+    /// epoll, and TLS on every listener.
+    EpollTls,
+    /// io_uring, and TLS on every listener.
+    UringTls,
 }
 
 impl Backend {
     /// All of them.
-    pub const ALL: [Backend; 3] = [Backend::Epoll, Backend::Uring, Backend::UringDirect];
+    pub const ALL: [Backend; 5] = [
+        Backend::Epoll,
+        Backend::Uring,
+        Backend::UringDirect,
+        Backend::EpollTls,
+        Backend::UringTls,
+    ];
 
     /// As people write it.
     pub fn name(self) -> &'static str {
@@ -34,7 +46,14 @@ impl Backend {
             Backend::Epoll => "epoll",
             Backend::Uring => "io_uring",
             Backend::UringDirect => "io_uring direct",
+            Backend::EpollTls => "epoll TLS",
+            Backend::UringTls => "io_uring TLS",
         }
+    }
+
+    /// Whether its listeners speak TLS.
+    pub fn has_tls(self) -> bool {
+        matches!(self, Backend::EpollTls | Backend::UringTls)
     }
 
     fn start(self, settings: Settings, reactors: usize) -> io::Result<Server> {
@@ -46,10 +65,10 @@ impl Backend {
             ..UringOptions::default()
         };
         let started = match self {
-            Backend::Epoll => Server::start(settings, reactors, || {
+            Backend::Epoll | Backend::EpollTls => Server::start(settings, reactors, || {
                 EpollDriver::new(&EpollOptions::default())
             }),
-            Backend::Uring | Backend::UringDirect => {
+            Backend::Uring | Backend::UringDirect | Backend::UringTls => {
                 Server::start(settings, reactors, move || UringDriver::new(&uring))
             }
         };
@@ -61,6 +80,7 @@ impl Backend {
 pub struct TestServer {
     server: Option<Server>,
     addresses: Vec<ListenAddr>,
+    tls: bool,
     registry: Registry,
     shared: Shared,
 }
@@ -87,12 +107,19 @@ impl TestServer {
     ) -> TestServer {
         let mut settings = Settings::for_tests();
         settings.limits.ping_interval_ms = 0;
+        if backend.has_tls() {
+            let setup = Arc::new(SharedSetup::new(setups().0));
+            for listener in &mut settings.listeners {
+                listener.tls = Some(Arc::clone(&setup));
+            }
+        }
         change(&mut settings);
         let server = backend
             .start(settings, reactors)
             .unwrap_or_else(|error| panic!("no server on {}: {error}", backend.name()));
         TestServer {
             addresses: server.addresses().to_vec(),
+            tls: backend.has_tls(),
             registry: server.registry().clone(),
             shared: server.shared().clone(),
             server: Some(server),
@@ -103,9 +130,12 @@ impl TestServer {
     ///
     /// # Panics
     /// When there is none.
-    pub fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> Address {
         let tcp = self.addresses.iter().find_map(ListenAddr::tcp);
-        tcp.expect("a listener with a TCP port")
+        Address {
+            socket: tcp.expect("a listener with a TCP port"),
+            tls: self.tls,
+        }
     }
 
     /// Where its listeners listen.
@@ -218,6 +248,24 @@ macro_rules! on_each_backend {
         $crate::on_backend!(epoll, Epoll, $($case),+);
         $crate::on_backend!(io_uring, Uring, $($case),+);
         $crate::on_backend!(io_uring_direct, UringDirect, $($case),+);
+    };
+}
+
+/// As [`on_each_backend`], and besides over TLS: `epoll_tls::case`, `io_uring_tls::case`.
+#[macro_export]
+macro_rules! on_each_backend_and_over_tls {
+    ($($case:ident),+ $(,)?) => {
+        $crate::on_each_backend!($($case),+);
+        $crate::on_each_backend_over_tls!($($case),+);
+    };
+}
+
+/// Only over TLS: `epoll_tls::case`, `io_uring_tls::case`.
+#[macro_export]
+macro_rules! on_each_backend_over_tls {
+    ($($case:ident),+ $(,)?) => {
+        $crate::on_backend!(epoll_tls, EpollTls, $($case),+);
+        $crate::on_backend!(io_uring_tls, UringTls, $($case),+);
     };
 }
 

@@ -19,10 +19,10 @@ use roost_testkit::server::{Backend, TestServer};
 #[derive(Debug, Parser)]
 #[command(name = "roost-conformance", version)]
 struct Arguments {
-    /// The server, as `ws://HOST[:PORT]`.
+    /// The server, as `ws://HOST[:PORT]` or `wss://HOST[:PORT]`. Any certificate will do.
     #[arg(required_unless_present_any = ["own", "list"])]
     url: Option<String>,
-    /// Asks Roost itself, started in this process, on each driver.
+    /// Asks Roost itself, started in this process, on each driver, without TLS and with it.
     #[arg(long, conflicts_with = "url")]
     own: bool,
     /// The path that sends each message back.
@@ -151,7 +151,8 @@ fn document(runs: &[(&str, Vec<Finding>)]) -> String {
          `pass`, `loose` (a SHOULD or a recommendation was not kept), `skip` (the server lacks what \
          it needs) or `FAIL`; the exit status is 1 if one failed. Autobahn's TestSuite asks other \
          things; neither makes the other superfluous.\n\n\
-         This table is what Roost answers, on each driver. It is written by the program, and a test \
+         A server with TLS is asked as `wss://HOST`, whatever its certificate says.\n\n\
+         This table is what Roost answers, on each driver, without TLS and with it. It is written by the program, and a test \
          sees that it has all cases:\n\n\
          <!-- check: skip writes this document -->\n\
          ```sh\n\

@@ -1,11 +1,11 @@
 //! Roost itself as a target, with everything on that a case can ask for.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use roost_reactor::{Origins, Settings};
 
 use super::Target;
+use crate::client::Address;
 
 /// Changes a server's settings to those that [`own_target`] describes.
 pub fn own_settings(settings: &mut Settings) {
@@ -13,7 +13,7 @@ pub fn own_settings(settings: &mut Settings) {
 }
 
 /// A server with [`own_settings`] at this address.
-pub fn own_target(address: SocketAddr) -> Target {
+pub fn own_target(address: impl Into<Address>) -> Target {
     Target {
         raw: Some("/raw/conformance".to_owned()),
         subprotocol: Some("wamp.2.json".to_owned()),

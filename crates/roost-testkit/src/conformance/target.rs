@@ -1,16 +1,16 @@
 //! The server that is asked, and the few questions that many cases share.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 use std::time::Duration;
 
 use super::{Outcome, Verdict};
-use crate::client::{Client, Failure, Frame, Received, Request, opcode};
+use crate::client::{Address, Client, Failure, Frame, Received, Request, opcode};
 
 /// A server, and what is known of it.
 #[derive(Debug, Clone)]
 pub struct Target {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub address: Address,
     /// The Host header it expects.
     pub host: String,
     /// A path that sends each message back, unchanged.
@@ -28,26 +28,31 @@ pub struct Target {
 }
 
 impl Target {
-    /// A server at `ws://HOST[:PORT]`, with `/echo` and nothing else.
+    /// A server at `ws://HOST[:PORT]` or `wss://HOST[:PORT]`, whatever its certificate says, with `/echo` and nothing else.
     ///
     /// # Errors
     /// When the URL is another one, or names no address.
     pub fn from_url(url: &str) -> Result<Target, Failure> {
-        let authority = url
-            .strip_prefix("ws://")
-            .map(|rest| rest.trim_end_matches('/'))
-            .filter(|authority| !authority.is_empty() && !authority.contains('/'))
-            .ok_or_else(|| Failure::new(format!("{url:?} is not ws://HOST[:PORT]")))?;
+        let (tls, authority) = match url.split_once("://") {
+            Some(("ws", rest)) => (false, rest.trim_end_matches('/')),
+            Some(("wss", rest)) => (true, rest.trim_end_matches('/')),
+            _ => (false, ""),
+        };
+        if authority.is_empty() || authority.contains('/') {
+            let wrong = format!("{url:?} is not ws://HOST[:PORT] or wss://HOST[:PORT]");
+            return Err(Failure::new(wrong));
+        }
         let has_port = authority
             .rsplit_once(':')
             .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
         let named = if has_port {
             authority.to_owned()
         } else {
-            format!("{authority}:80")
+            format!("{authority}:{}", if tls { 443 } else { 80 })
         };
-        let address = named.to_socket_addrs()?.next();
-        let address = address.ok_or_else(|| Failure::new(format!("{authority} has no address")))?;
+        let socket = named.to_socket_addrs()?.next();
+        let socket = socket.ok_or_else(|| Failure::new(format!("{authority} has no address")))?;
+        let address = Address { socket, tls };
         Ok(Target {
             host: authority.to_owned(),
             ..Target::at(address)
@@ -55,7 +60,8 @@ impl Target {
     }
 
     /// A server at this address, with `/echo` and nothing else.
-    pub fn at(address: SocketAddr) -> Target {
+    pub fn at(address: impl Into<Address>) -> Target {
+        let address = address.into();
         Target {
             address,
             host: address.to_string(),

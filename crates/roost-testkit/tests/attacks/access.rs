@@ -8,7 +8,7 @@ use roost_testkit::server::{Backend, TestServer};
 
 use crate::support::{nothing_left, still_serves};
 
-roost_testkit::on_each_backend!(
+roost_testkit::on_each_backend_and_over_tls!(
     attack_04_nats_ghsa_p957_7v2w_g93g_every_route_with_every_feature_off,
     attack_36_tilt_cve_2026_55883_other_sites,
     attack_38_mercure_cve_2026_39972_names_that_look_alike,

@@ -48,6 +48,8 @@ impl Child {
             Backend::Epoll => "epoll",
             Backend::Uring => "io_uring",
             Backend::UringDirect => "io_uring_direct",
+            Backend::EpollTls => "epoll_tls",
+            Backend::UringTls => "io_uring_tls",
         };
         let test = env::current_exe().expect("this test");
         let limit = descriptors_max.map_or(String::new(), |max| format!("ulimit -n {max} && "));

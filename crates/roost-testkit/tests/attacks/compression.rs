@@ -2,14 +2,16 @@
 
 use roost_net::sim::SimRng;
 use roost_reactor::{ChannelPolicy, Deflate, Settings, SlowConsumer, policy_for_tests};
-use roost_testkit::client::{Checked, Client, Failure, Frame, RSV1, Received, Request, opcode};
+use roost_testkit::client::{
+    Address, Checked, Client, Failure, Frame, RSV1, Received, Request, opcode,
+};
 use roost_testkit::server::{Backend, TestServer};
 use roost_wire::deflate::{Deflater, Inflater};
 
 use crate::child::{Child, tell, wait_for_end};
 use crate::support::{PINNED_BYTES_BASE, nothing_left, still_serves};
 
-roost_testkit::on_each_backend!(
+roost_testkit::on_each_backend_and_over_tls!(
     attack_01_nats_cve_2026_27571_six_gigabytes_in_six_megabytes,
     attack_05_bandit_cve_2026_39804_the_limit_is_on_what_comes_out,
     attack_05_bandit_cve_2026_39804_also_in_a_context_taken_over,
@@ -33,11 +35,11 @@ fn on(settings: &mut Settings) {
     };
 }
 
-fn open(address: std::net::SocketAddr, offer: &str) -> Result<Client, Failure> {
+fn open(address: Address, offer: &str) -> Result<Client, Failure> {
     open_path(address, "/echo", offer)
 }
 
-fn open_path(address: std::net::SocketAddr, path: &str, offer: &str) -> Result<Client, Failure> {
+fn open_path(address: Address, path: &str, offer: &str) -> Result<Client, Failure> {
     let mut client = Client::connect(address)?;
     let request = Request::websocket("h", path);
     let header = format!("Sec-WebSocket-Extensions: {offer}");
@@ -62,12 +64,12 @@ fn attack_01_nats_cve_2026_27571_six_gigabytes_in_six_megabytes(backend: Backend
     let case = "attack_01_nats_cve_2026_27571_six_gigabytes_in_six_megabytes";
     if crate::child::role().is_some() {
         let server = TestServer::with(backend, 1, on);
-        tell(&server.address().to_string());
+        tell(&server.address().url());
         wait_for_end();
         return Ok(());
     }
     let mut child = Child::start("compression", backend, case, None);
-    let address = child.read_line().parse().expect("an address");
+    let address: Address = child.read_line().parse().expect("an address");
     let bytes = bomb(6 << 10);
     let limit = 16 << 20; // Settings::for_tests
     assert!(bytes.len() < limit, "{} bytes on the wire", bytes.len());
@@ -101,12 +103,12 @@ fn attack_05_bandit_cve_2026_39804_many_small_bombs_to_a_subscriber(backend: Bac
             settings.limits.message_bytes_max = 1 << 20;
             settings.channels.namespaces = vec![("x".to_owned(), dropping())];
         });
-        tell(&server.address().to_string());
+        tell(&server.address().url());
         wait_for_end();
         return Ok(());
     }
     let mut child = Child::start("compression", backend, case, None);
-    let address = child.read_line().parse().expect("an address");
+    let address: Address = child.read_line().parse().expect("an address");
     let mut stalled = Client::connect(address)?;
     stalled.shake_hands(&Request::websocket("h", "/raw/x:y"))?;
     let mut deflater = Deflater::new(9);
@@ -232,7 +234,7 @@ fn contexts_cost_what_is_reserved_for_them(backend: Backend) -> Checked {
                 takeover_bytes_max: MEMORY as usize,
             };
         });
-        tell(&server.address().to_string());
+        tell(&server.address().url());
         wait_for_end();
         return Ok(());
     }
@@ -248,7 +250,7 @@ fn contexts_cost_what_is_reserved_for_them(backend: Backend) -> Checked {
 fn contexts_cost(backend: Backend, offer: &str, memory: u64, each: u64) -> Checked {
     let case = "contexts_cost_what_is_reserved_for_them";
     let mut child = Child::start("compression", backend, case, None);
-    let address: std::net::SocketAddr = child.read_line().parse().expect("an address");
+    let address: Address = child.read_line().parse().expect("an address");
     // In no order, so that a buffer is used wherever there is one.
     let mut rng = SimRng::new(1);
     let noise = || rng.next_u64() as u8;

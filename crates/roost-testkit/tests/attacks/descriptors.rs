@@ -1,16 +1,15 @@
 //! No descriptor left.
 
-use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use roost_testkit::client::{Checked, Client, Failure, Request};
+use roost_testkit::client::{Address, Checked, Client, Failure, Request};
 use roost_testkit::server::{Backend, DEADLINE, TestServer};
 
 use crate::child::{Child, role, tell, wait_for_end};
 use crate::support::alone;
 
-roost_testkit::on_each_backend!(attack_43_bun_32705_no_descriptor_left);
+roost_testkit::on_each_backend_and_over_tls!(attack_43_bun_32705_no_descriptor_left);
 
 /// Descriptors of the server's process, and so of its io_uring's table too.
 const DESCRIPTORS_MAX: u32 = 64;
@@ -27,7 +26,7 @@ enum AtTheDoor {
 fn attack_43_bun_32705_no_descriptor_left(backend: Backend) -> Checked {
     if role().is_some() {
         let server = TestServer::start(backend);
-        tell(&server.address().to_string());
+        tell(&server.address().url());
         wait_for_end();
         return Ok(());
     }
@@ -35,7 +34,7 @@ fn attack_43_bun_32705_no_descriptor_left(backend: Backend) -> Checked {
     let case = "attack_43_bun_32705_no_descriptor_left";
     let child_of = |max| Child::start("descriptors", backend, case, Some(max));
     let mut child = child_of(DESCRIPTORS_MAX);
-    let address: SocketAddr = child.read_line().parse().expect("an address");
+    let address: Address = child.read_line().parse().expect("an address");
 
     let mut inside = Vec::new();
     let mut waiting = Vec::new();
@@ -108,7 +107,7 @@ fn attack_43_bun_32705_no_descriptor_left(backend: Backend) -> Checked {
 }
 
 /// Connects and asks for a WebSocket.
-fn knock(address: SocketAddr, wait: Duration) -> Result<AtTheDoor, Failure> {
+fn knock(address: Address, wait: Duration) -> Result<AtTheDoor, Failure> {
     let Ok(mut client) = Client::connect(address) else {
         return Ok(AtTheDoor::Reset);
     };

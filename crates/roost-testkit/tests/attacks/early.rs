@@ -7,7 +7,7 @@ use roost_testkit::server::{Backend, TestServer};
 
 use crate::support::{PINNED_BYTES_BASE, nothing_left, still_serves};
 
-roost_testkit::on_each_backend!(
+roost_testkit::on_each_backend_and_over_tls!(
     attack_06_bandit_cve_2026_65623_early_text_byte_by_byte,
     attack_11_undici_cve_2026_1528_early_length_without_end,
     attack_16_tungstenite_cve_2023_43669_early_challenge_byte_by_byte,

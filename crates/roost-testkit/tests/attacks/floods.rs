@@ -7,7 +7,7 @@ use roost_testkit::server::{Backend, DEADLINE, TestServer, wait_until};
 
 use crate::support::{nothing_left, still_serves};
 
-roost_testkit::on_each_backend!(
+roost_testkit::on_each_backend_and_over_tls!(
     attack_29_ws_rs_cve_2020_35896_answers_nobody_reads,
     attack_30_tokio_tungstenite_286_a_subscriber_that_pings_but_never_reads,
     attack_31_undertow_cve_2021_3690_pongs_leak_nothing,

@@ -6,7 +6,7 @@ use roost_wire::{Inbound, Input, Limits, Message, Role};
 
 use crate::support::{PINNED_BYTES_BASE, cpu_ratio, nothing_left, still_serves};
 
-roost_testkit::on_each_backend!(
+roost_testkit::on_each_backend_and_over_tls!(
     attack_06_bandit_cve_2026_65623_a_million_fragments_of_one_byte,
     attack_07_ws_cve_2026_48779_tiny_fragments_never_finished,
     attack_09_netty_cve_2014_0193_empty_fragments_for_ever,

@@ -8,7 +8,7 @@ use roost_wire::handshake::{HeadScanner, Request as ParsedRequest};
 
 use crate::support::{PINNED_BYTES_BASE, cpu_ratio, nothing_left, still_serves};
 
-roost_testkit::on_each_backend!(
+roost_testkit::on_each_backend_and_over_tls!(
     attack_16_tungstenite_cve_2023_43669_a_head_byte_by_byte,
     attack_17_ws_cve_2024_37890_more_headers_than_allowed,
     attack_18_cowboy_cve_2026_65624_more_headers_of_one_name,

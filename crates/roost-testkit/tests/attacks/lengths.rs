@@ -5,7 +5,7 @@ use roost_testkit::server::{Backend, TestServer};
 
 use crate::support::{PINNED_BYTES_BASE, nothing_left, open_wamp, still_serves};
 
-roost_testkit::on_each_backend!(
+roost_testkit::on_each_backend_and_over_tls!(
     attack_02_nats_cve_2026_27889_top_bit_of_a_length,
     attack_11_undici_cve_2026_1528_length_of_64_bits,
     attack_25_gorilla_cve_2020_27813_sum_of_lengths,

@@ -1,4 +1,4 @@
-//! What others were attacked with or got wrong, each asked of this server on each driver. A test's
+//! What others were attacked with or got wrong, each asked of this server on each driver and over TLS. A test's
 //! name has the advisory or issue it is about; what the number of an advisory does not say stands
 //! above it.
 
@@ -16,3 +16,4 @@ mod pauses;
 mod races;
 mod silence;
 mod support;
+mod tls;

@@ -1,17 +1,16 @@
 //! Thousands of half handshakes beside good clients.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use roost_testkit::client::{Checked, Client, Failure, Frame};
+use roost_testkit::client::{Address, Checked, Client, Failure, Frame};
 use roost_testkit::server::{Backend, TestServer};
 
 use crate::child::{Child, role, tell, wait_for_end};
 use crate::support::alone;
 
-roost_testkit::on_each_backend!(
+roost_testkit::on_each_backend_and_over_tls!(
     attack_41_thousands_of_half_handshakes_beside_good_clients,
     attack_07_thousands_of_half_frames_beside_good_clients,
 );
@@ -27,7 +26,7 @@ fn serve(backend: Backend) -> Checked {
         settings.limits.handshakes_in_flight_max = 10_000;
         settings.limits.handshake_timeout_ms = 120_000;
     });
-    tell(&server.address().to_string());
+    tell(&server.address().url());
     wait_for_end();
     Ok(())
 }
@@ -50,13 +49,13 @@ fn attack_07_thousands_of_half_frames_beside_good_clients(backend: Backend) -> C
     })
 }
 
-fn beside(backend: Backend, case: &str, bad: fn(SocketAddr) -> Result<Client, Failure>) -> Checked {
+fn beside(backend: Backend, case: &str, bad: fn(Address) -> Result<Client, Failure>) -> Checked {
     if role().is_some() {
         return serve(backend);
     }
     let _alone = alone();
     let mut child = Child::start("many_clients", backend, case, None);
-    let address: SocketAddr = child.read_line().parse().expect("an address");
+    let address: Address = child.read_line().parse().expect("an address");
     let mut good = Client::open(address, "/echo")?;
     median_echo(&mut good)?; // warm
     let before = median_echo(&mut good)?;

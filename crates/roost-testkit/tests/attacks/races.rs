@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::{nothing_left, open_wamp, still_serves};
 
-roost_testkit::on_each_backend!(
+roost_testkit::on_each_backend_and_over_tls!(
     attack_20_uws_1863_the_server_closes_first,
     attack_23_uws_962_subscribe_twice_unsubscribe_twice,
     attack_24_uws_1320_close_inside_close,

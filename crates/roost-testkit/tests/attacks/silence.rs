@@ -3,13 +3,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use roost_testkit::client::{Checked, Client, Frame, Received, Request};
+use roost_testkit::client::{Address, Checked, Client, Frame, Received, Request};
 use roost_testkit::server::{Backend, TestServer};
 
 use crate::child::{Child, tell, wait_for_end};
 use crate::support::{nothing_left, still_serves};
 
-roost_testkit::on_each_backend!(
+roost_testkit::on_each_backend_and_over_tls!(
     attack_34_tomcat_cve_2024_23672_close_frame_never_answered,
     attack_34_tomcat_cve_2024_23672_connection_never_ended,
     attack_35_tomcat_cve_2021_42340_upgrades_leave_nothing_behind,
@@ -63,13 +63,13 @@ fn attack_35_tomcat_cve_2021_42340_upgrades_leave_nothing_behind(backend: Backen
     let case = "attack_35_tomcat_cve_2021_42340_upgrades_leave_nothing_behind";
     if crate::child::role().is_some() {
         let server = TestServer::start(backend);
-        tell(&server.address().to_string());
+        tell(&server.address().url());
         wait_for_end();
         nothing_left(&server);
         return Ok(());
     }
     let mut child = Child::start("silence", backend, case, None);
-    let address = child.read_line().parse().expect("an address");
+    let address: Address = child.read_line().parse().expect("an address");
     let rounds = |rounds: u32| -> Checked {
         for round in 0..rounds {
             let mut client =

@@ -1,4 +1,4 @@
-//! All cases of the conformance program, asked of Roost on each driver; and of a bad server,
+//! All cases of the conformance program, asked of Roost on each driver and over TLS; and of a bad server,
 //! to see that they are able to fail.
 
 mod bad_server;
@@ -31,6 +31,9 @@ fn ask(backend: Backend, reactors: usize, change: impl FnOnce(&mut Settings)) {
         Verdict::Loose(_) | Verdict::Fail(_) => false,
     };
     assert!(findings.iter().all(good), "{}:\n{table}", backend.name());
+    let handshakes = server.count("tls_handshakes_total");
+    assert_eq!(handshakes > 0, backend.has_tls(), "{handshakes} handshakes");
+    assert_eq!(server.count("tls_faults_total"), 0);
     // No connection is left.
     server.wait_for_count("connections_open", |open| open == 0);
     assert_eq!(server.count("input_buffered_bytes"), 0);
@@ -51,6 +54,16 @@ fn every_case_passes_on_io_uring() {
 #[test]
 fn every_case_passes_on_io_uring_with_direct_descriptors() {
     ask(Backend::UringDirect, 1, |_| {});
+}
+
+#[test]
+fn every_case_passes_over_tls_on_epoll() {
+    ask(Backend::EpollTls, 1, |_| {});
+}
+
+#[test]
+fn every_case_passes_over_tls_on_io_uring_with_everything_on() {
+    ask(Backend::UringTls, 2, all_on);
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Subscribers that read slower than is published: each policy, and what all together may hold.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use roost_reactor::{ChannelPolicy, SlowConsumer, policy_for_tests};
-use roost_testkit::client::{Checked, Client, ConnectOptions, Failure, Frame, Message, Request};
+use roost_testkit::client::{
+    Address, Checked, Client, ConnectOptions, Failure, Frame, Message, Request,
+};
 use roost_testkit::server::{Backend, DEADLINE, TestServer};
 
 roost_testkit::on_each_backend!(
@@ -32,7 +33,7 @@ const COUNT: u32 = 400;
 /// When nothing has come for so long, nothing more comes: long enough for a busy machine.
 const QUIET: Duration = Duration::from_secs(3);
 
-fn narrow(address: SocketAddr, target: &str) -> Result<Client, Failure> {
+fn narrow(address: Address, target: &str) -> Result<Client, Failure> {
     let receive_buffer_bytes = Some(4096);
     let options = ConnectOptions {
         receive_buffer_bytes,

@@ -3,7 +3,7 @@
 //! the end-to-end suites.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ struct TlsClient {
 
 impl TlsClient {
     /// Connects, and sends the ClientHello.
-    fn begin(address: SocketAddr, setup: &ClientSetup) -> TlsClient {
+    fn begin(address: impl ToSocketAddrs, setup: &ClientSetup) -> TlsClient {
         let stream = TcpStream::connect(address).expect("a listener");
         stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
         let mut client = TlsClient {
@@ -47,7 +47,7 @@ impl TlsClient {
     }
 
     /// Connects, and opens a WebSocket.
-    fn open(address: SocketAddr, setup: &ClientSetup, path: &str) -> TlsClient {
+    fn open(address: impl ToSocketAddrs, setup: &ClientSetup, path: &str) -> TlsClient {
         let mut client = TlsClient::begin(address, setup);
         client.upgrade(path);
         client
