@@ -6,9 +6,9 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use roost_dialect::dialect::Command;
-use roost_dialect::wamp::{Realms, Session, Settings};
-use roost_dialect::{Form, PayloadRef, encode};
+use roost_dialect::dialect::{Command, Message};
+use roost_dialect::wamp::{Realms, Session, Settings, Wire};
+use roost_dialect::{Arguments, Form, PayloadRef, encode};
 use roost_hub::EventIds;
 
 const ROUNDS: usize = 20;
@@ -33,20 +33,17 @@ fn main() {
             subscriptions_per_connection_max: 128,
             channel_name_bytes_max: 255,
         };
-        let mut session = Session::new();
-        let mut out = String::new();
+        let mut session = Session::new(Wire::default());
+        let mut out = Vec::new();
         let hello = r#"[1,"realm1",{"roles":{"publisher":{}}}]"#;
-        session.handle(hello, &mut out, &mut || 1, &settings);
+        session.handle(Message::Text(hello), &mut out, &mut || 1, &settings);
         report(bytes, "WAMP PUBLISH -> command", || {
             out.clear();
-            let command = session.handle(&publish, &mut out, &mut || 1, &settings);
+            let command = session.handle(Message::Text(&publish), &mut out, &mut || 1, &settings);
             assert!(matches!(command, Some(Command::Publish { .. })));
         });
 
-        let wamp = PayloadRef::Wamp {
-            args: Some(&args),
-            kwargs: None,
-        };
+        let wamp = PayloadRef::Wamp(Arguments::json(Some(&args), None));
         report(bytes, "freeze WAMP", || drop(black_box(wamp.freeze())));
         report(bytes, "freeze raw text", || {
             drop(black_box(PayloadRef::Text(&text).freeze()));

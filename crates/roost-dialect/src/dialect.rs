@@ -42,8 +42,9 @@ pub trait Dialect: Sized {
     /// dialect of the list that does not answer [`Accept::NotMine`] has it.
     fn accept<'a>(settings: &Self::Settings, offer: &Offer<'a>) -> Accept<'a>;
 
-    /// The connection is open. `joined` is the channel that [`Accept::Open`] named.
-    fn open(&mut self, joined: Option<ChannelId>) -> Session;
+    /// The connection is open. `joined` is the channel that [`Accept::Open`] named, `subprotocol`
+    /// what it selected.
+    fn open(&mut self, subprotocol: Option<&str>, joined: Option<ChannelId>) -> Session;
 
     /// Draws the next command from a message. `None`: the message asks for nothing more. It is asked
     /// again only while something is left in the input.
@@ -208,6 +209,20 @@ impl<'a> Input<'a> {
     /// Takes the whole message; `None` when that was done before.
     pub fn take(&mut self) -> Option<Message<'a>> {
         self.rest.take()
+    }
+
+    /// Takes what is left of a text message up to `separator`, which is taken too, or all of it;
+    /// `None` when it is a binary message or nothing is left.
+    pub fn take_text_until(&mut self, separator: char) -> Option<&'a str> {
+        let Some(Message::Text(text)) = self.rest else {
+            return None;
+        };
+        let Some((first, rest)) = text.split_once(separator) else {
+            self.rest = None;
+            return Some(text);
+        };
+        self.rest = (!rest.is_empty()).then_some(Message::Text(rest));
+        Some(first)
     }
 
     /// Whether there is nothing left.
@@ -406,6 +421,17 @@ mod tests {
         let mut input = Input::new(Message::Binary(b"abc"));
         input.advance(3);
         assert_eq!(input.take(), None);
+    }
+
+    #[test]
+    fn a_text_is_taken_between_separators() {
+        let mut input = Input::new(Message::Text("a|b||c|"));
+        let pieces = std::iter::from_fn(|| input.take_text_until('|'));
+        assert_eq!(pieces.collect::<Vec<_>>(), ["a", "b", "", "c"]);
+        assert!(input.is_empty());
+        let mut input = Input::new(Message::Binary(b"a|b"));
+        assert_eq!(input.take_text_until('|'), None);
+        assert_eq!(input.bytes(), b"a|b");
     }
 
     #[test]

@@ -128,9 +128,14 @@ macro_rules! dialects {
             }
 
             /// [`Dialect::open`]
-            pub fn open(&mut self, kind: DialectKind, joined: Option<ChannelId>) -> Session {
+            pub fn open(
+                &mut self,
+                kind: DialectKind,
+                subprotocol: Option<&str>,
+                joined: Option<ChannelId>,
+            ) -> Session {
                 match kind {
-                    $($(#[$meta])* DialectKind::$Name => self.$module.open(joined),)+
+                    $($(#[$meta])* DialectKind::$Name => self.$module.open(subprotocol, joined),)+
                 }
             }
 
@@ -207,8 +212,8 @@ macro_rules! dialects {
         }
 
         /// Encodes a publication for the subscribers of one form: one unfragmented text or binary
-        /// message. `ids.topic` and `ids.publication` are used by WAMP only. At most 6 bytes are
-        /// written for each byte published (text of control characters, escaped), plus 100.
+        /// message. `ids.topic` and `ids.publication` are used by WAMP only. At most 8 bytes are
+        /// written for each byte published (a short float of CBOR as JSON), plus 100.
         ///
         /// # Panics
         /// When there is no such form.

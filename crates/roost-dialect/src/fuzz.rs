@@ -8,24 +8,133 @@ use roost_wire::Opcode;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::dialect::{Command, Target};
-use crate::wamp::{Realms, Session, Settings, uri};
-use crate::{Form, PayloadRef, Publication, check_channel_name, encode};
+use crate::dialect::{Command, Message, Target};
+use crate::serial::{Sink, Token, convert, walk_value};
+use crate::wamp::message::WampMessage;
+use crate::wamp::{Realms, Session, Settings, Wire, parse_cbor, parse_json, parse_msgpack, uri};
+use crate::{
+    Arguments, DialectKind, Form, PayloadRef, Publication, Serializer, check_channel_name, encode,
+};
 
 /// A WAMP session fed with `data`, one message a line, once from the start and once after HELLO;
 /// a model of a broker answers its commands.
 pub fn wamp_json(data: &[u8]) {
+    let wire = Wire::default();
     let Ok(text) = str::from_utf8(data) else {
-        let mut peer = Peer::new();
-        peer.feed(None);
+        let mut peer = Peer::new(wire);
+        peer.feed(Message::Binary(data));
         return;
     };
     for prelude in ["", HELLO] {
-        let mut peer = Peer::new();
+        let mut peer = Peer::new(wire);
         for line in prelude.lines().chain(text.lines()) {
-            peer.feed(Some(line));
+            peer.feed(Message::Text(line));
         }
     }
+    values(data, Serializer::Json);
+}
+
+/// The same in MessagePack; each message has its length, of two bytes, before it.
+pub fn wamp_msgpack(data: &[u8]) {
+    wamp_binary(data, Serializer::MsgPack);
+}
+
+/// The same in CBOR.
+pub fn wamp_cbor(data: &[u8]) {
+    wamp_binary(data, Serializer::Cbor);
+}
+
+fn wamp_binary(data: &[u8], serializer: Serializer) {
+    let wire = Wire {
+        serializer,
+        is_batched: false,
+    };
+    let hello = parse_json(HELLO).expect("it is one");
+    let mut prelude = Vec::new();
+    hello.write(serializer, &mut prelude);
+    for prelude in [None, Some(&prelude[..])] {
+        let mut peer = Peer::new(wire);
+        for message in prelude.into_iter().chain(records(data)) {
+            peer.feed(Message::Binary(message));
+        }
+    }
+    values(data, serializer);
+}
+
+/// What stands behind lengths of two bytes; the last may be cut.
+pub fn records(data: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = data;
+    std::iter::from_fn(move || {
+        let (length, behind) = rest.split_first_chunk::<2>()?;
+        let length = usize::from(u16::from_be_bytes(*length)).min(behind.len());
+        let (record, behind) = behind.split_at(length);
+        rest = behind;
+        Some(record)
+    })
+}
+
+/// `data` as a value: refused, or the same in all serializers, at a cost that its length bounds.
+fn values(data: &[u8], from: Serializer) {
+    if from == Serializer::Json && serde_json::from_slice::<&RawValue>(data).is_err() {
+        return;
+    }
+    let mut work = Work::default();
+    if walk_value(data, from, &mut work).is_err() {
+        return;
+    }
+    let read = data.len() as u64;
+    assert!(
+        work.calls <= 2 * read,
+        "{} calls of {read} bytes",
+        work.calls
+    );
+    for to in Serializer::ALL {
+        let Ok(there) = convert(data, from, to) else {
+            panic!("a value that is read is written in {to:?}");
+        };
+        assert!(
+            there.len() <= 8 * data.len() + 16,
+            "{} bytes in {to:?} of {read}",
+            there.len()
+        );
+        // What a serializer writes, it writes again in the same way.
+        let again = convert(&there, to, Serializer::Cbor).expect("it was written here");
+        let there = convert(&again, Serializer::Cbor, to).expect("it was written here");
+        let once_more = convert(&there, to, Serializer::Cbor).expect("it was written here");
+        assert_eq!(again, once_more, "{from:?} to {to:?}");
+    }
+}
+
+/// Counts what a walk tells.
+#[derive(Default)]
+struct Work {
+    calls: u64,
+}
+
+impl Sink for Work {
+    fn scalar(&mut self, _: &Token<'_>) {
+        self.calls += 1;
+    }
+
+    fn begin_array(&mut self, _: Option<u64>) {
+        self.calls += 1;
+    }
+
+    fn element(&mut self) {
+        self.calls += 1;
+    }
+
+    fn end_array(&mut self) {}
+
+    fn begin_map(&mut self, _: Option<u64>) {
+        self.calls += 1;
+    }
+
+    fn key(&mut self, _: &Token<'_>) {
+        self.calls += 1;
+    }
+
+    fn end_map(&mut self) {}
 }
 
 /// A session and what its broker believes of it.
@@ -39,9 +148,9 @@ struct Peer {
 }
 
 impl Peer {
-    fn new() -> Peer {
+    fn new(wire: Wire) -> Peer {
         Peer {
-            session: Session::new(),
+            session: Session::new(wire),
             settings: Settings {
                 enabled: true,
                 realms: Realms::Any,
@@ -54,29 +163,20 @@ impl Peer {
         }
     }
 
-    /// One message, `None` being a binary one.
-    fn feed(&mut self, text: Option<&str>) {
-        let mut out = String::new();
+    fn feed(&mut self, message: Message<'_>) {
+        let mut out = Vec::new();
         // Another process may have taken the session over, and must not tell.
         let state = std::mem::take(&mut self.session).into_state();
         let mut other = Session::from_state(state.clone());
         self.session = Session::from_state(state);
-        let command = match text {
-            Some(text) => self
-                .session
-                .handle(text, &mut out, &mut || 77, &self.settings),
-            None => self.session.handle_binary(&mut out),
-        };
-        let mut other_out = String::new();
         let settings = &self.settings;
-        let other_command = match text {
-            Some(text) => other.handle(text, &mut other_out, &mut || 77, settings),
-            None => other.handle_binary(&mut other_out),
-        };
+        let command = self.session.handle(message, &mut out, &mut || 77, settings);
+        let mut other_out = Vec::new();
+        let other_command = other.handle(message, &mut other_out, &mut || 77, settings);
         assert_eq!((&command, &out), (&other_command, &other_out));
         if self.closed {
             assert_eq!(command, None, "a closed session does nothing");
-            assert!(out.is_empty(), "a closed session says nothing: {out}");
+            assert!(out.is_empty(), "a closed session says nothing: {out:?}");
             return;
         }
         assert!(
@@ -85,7 +185,7 @@ impl Peer {
         );
         match command {
             None if out.is_empty() => {}
-            None => check_reply(&out),
+            None => check_reply(&out, self.session.wire()),
             Some(Command::Send(_)) => panic!("WAMP sends nothing back as it is"),
             Some(Command::Close { reason, .. }) => {
                 assert!(
@@ -93,7 +193,7 @@ impl Peer {
                     "RFC 6455 §5.5: a close reason is short"
                 );
                 if !out.is_empty() {
-                    check_reply(&out);
+                    check_reply(&out, self.session.wire());
                 }
                 self.closed = true;
             }
@@ -103,30 +203,30 @@ impl Peer {
                 let Target::Name(channel) = channel else {
                     panic!("WAMP publishes by name");
                 };
-                assert!(out.is_empty(), "PUBLISH is answered later: {out}");
+                assert!(out.is_empty(), "PUBLISH is answered later: {out:?}");
                 self.check_topic(&channel);
-                check_payload(text.expect("a binary message publishes nothing"), payload);
+                check_payload(message.bytes(), payload);
             }
             Some(Command::Subscribe { channel, token, .. }) => {
-                assert!(out.is_empty(), "SUBSCRIBE is answered later: {out}");
+                assert!(out.is_empty(), "SUBSCRIBE is answered later: {out:?}");
                 self.check_topic(&channel);
                 let channel = channel.into_owned();
                 self.subscribe(channel, token);
             }
             Some(Command::Unsubscribe { channel, token, .. }) => {
-                assert!(out.is_empty(), "UNSUBSCRIBE is answered later: {out}");
+                assert!(out.is_empty(), "UNSUBSCRIBE is answered later: {out:?}");
                 let before = self.subscribed.len();
                 self.subscribed.retain(|_, &mut other| other != channel);
                 assert_eq!(self.subscribed.len(), before - 1, "one subscription ended");
                 self.session.on_unsubscribed(token, &mut out);
-                assert_eq!(out, format!("[35,{token}]"));
+                assert_eq!(out, self.written(&format!("[35,{token}]")));
             }
         }
         self.check_subscriptions();
     }
 
     fn subscribe(&mut self, topic: String, token: u64) {
-        let mut out = String::new();
+        let mut out = Vec::new();
         let next = ChannelId(self.channels);
         let channel = *self.subscribed.entry(topic).or_insert(next);
         self.channels += u32::from(channel == next);
@@ -134,7 +234,13 @@ impl Peer {
         self.check_subscriptions();
         let number = u64::from(channel.0) + 1;
         self.session.on_subscribed(token, channel, number, &mut out);
-        assert_eq!(out, format!("[33,{token},{number}]"));
+        assert_eq!(out, self.written(&format!("[33,{token},{number}]")));
+    }
+
+    /// JSON in the session's serializer.
+    fn written(&self, json: &str) -> Vec<u8> {
+        let serializer = self.session.wire().serializer;
+        convert(json.as_bytes(), Serializer::Json, serializer).expect("it is JSON")
     }
 
     fn check_topic(&self, topic: &str) {
@@ -160,27 +266,29 @@ impl Peer {
 }
 
 /// An answer is one WAMP message that a router may send.
-fn check_reply(out: &str) {
-    let Ok(Value::Array(items)) = serde_json::from_str(out) else {
-        panic!("not a JSON array: {out}");
+fn check_reply(out: &[u8], wire: Wire) {
+    let json = convert(out, wire.serializer, Serializer::Json);
+    let Ok(Ok(Value::Array(items))) = json.map(|json| serde_json::from_slice(&json)) else {
+        panic!("not an array: {out:?}");
     };
     let code = items.first().and_then(Value::as_u64);
-    assert!(matches!(code, Some(2 | 3 | 6 | 8)), "no answer: {out}");
+    assert!(matches!(code, Some(2 | 3 | 6 | 8)), "no answer: {out:?}");
 }
 
-/// A payload survives both encodings.
-fn check_payload(message: &str, payload: PayloadRef<'_>) {
-    let PayloadRef::Wamp { args, kwargs } = payload else {
+/// A payload survives all encodings.
+fn check_payload(message: &[u8], payload: PayloadRef<'_>) {
+    let PayloadRef::Wamp(arguments) = payload else {
         panic!("WAMP publishes WAMP payloads");
     };
     let publication = payload.freeze();
-    check_event(&publication, args.or(kwargs.and(Some("[]"))), kwargs);
-
+    for form in 0..Wire::ALL.len() {
+        check_event(&publication, arguments, form);
+    }
     let raw = encode(&publication, Form::RAW, IDS);
     let body = raw.payload().expect("one frame");
     assert!(
-        raw.len() <= 2 * message.len() + 100,
-        "the payload is not blown up"
+        raw.len() <= 8 * message.len() + 100,
+        "the stated factor holds"
     );
     let back = match raw.opcode() {
         Opcode::Text => PayloadRef::Text(str::from_utf8(body).expect("text is UTF-8")),
@@ -193,23 +301,66 @@ fn check_payload(message: &str, payload: PayloadRef<'_>) {
         raw,
         "raw to raw changes nothing"
     );
-    let event = encode(&back, Form::WAMP_JSON, IDS);
-    assert!(
-        event.len() <= 6 * raw.len() + 100,
-        "the stated factor holds"
-    );
-    let items = event_items(event.payload().expect("one frame"));
-    assert_eq!(items.len(), 5, "one argument, no keywords");
+    for (at, (_, wire)) in Wire::ALL.into_iter().enumerate() {
+        let event = encode(&back, Form::of(DialectKind::Wamp, at), IDS);
+        assert!(
+            event.len() <= 6 * raw.len() + 100,
+            "the stated factor holds"
+        );
+        let event = unwrapped(&event, wire);
+        let json = convert(&event, wire.serializer, Serializer::Json).expect("an EVENT");
+        assert_eq!(event_items(&json).len(), 5, "one argument, no keywords");
+    }
 }
 
-/// The EVENT of a WAMP publication carries its texts unchanged.
-fn check_event(publication: &Publication, args: Option<&str>, kwargs: Option<&str>) {
-    let event = encode(publication, Form::WAMP_JSON, IDS);
-    assert_eq!(event.opcode(), Opcode::Text);
-    let items = event_items(event.payload().expect("one frame"));
-    let mut expected = vec!["36", "5", "6", "{}"];
-    expected.extend(args.into_iter().chain(kwargs));
-    assert_eq!(items, expected);
+/// The EVENT of a WAMP publication carries its arguments, in its own serializer unchanged.
+fn check_event(publication: &Publication, arguments: Arguments<'_>, form: usize) {
+    let (_, wire) = Wire::ALL[form];
+    let frame = encode(publication, Form::of(DialectKind::Wamp, form), IDS);
+    assert_eq!(frame.opcode(), wire.opcode());
+    assert!(
+        frame.len() <= 8 * arguments.size() + 100,
+        "the stated factor holds"
+    );
+    let event = unwrapped(&frame, wire);
+    let parsed = match wire.serializer {
+        Serializer::Json => parse_json(str::from_utf8(&event).expect("a text frame is UTF-8")),
+        Serializer::MsgPack => parse_msgpack(&event),
+        Serializer::Cbor => parse_cbor(&event),
+    };
+    let Ok(WampMessage::Event {
+        subscription: 5,
+        publication: 6,
+        details,
+        arguments: received,
+    }) = parsed
+    else {
+        panic!("no EVENT in {wire:?}: {parsed:?}");
+    };
+    assert_eq!(details.get(), None);
+    let has_args = arguments.args.or(arguments.kwargs).is_some();
+    assert_eq!(received.args.is_some(), has_args);
+    assert_eq!(received.kwargs.is_some(), arguments.kwargs.is_some());
+    if wire.serializer == arguments.serializer {
+        assert_eq!(received.kwargs, arguments.kwargs);
+        if arguments.args.is_some() {
+            assert_eq!(received.args, arguments.args);
+        }
+    }
+}
+
+/// The message in a frame, without what batching adds.
+fn unwrapped(frame: &roost_wire::Frozen, wire: Wire) -> Vec<u8> {
+    let payload = frame.payload().expect("one frame");
+    match (wire.is_batched, wire.opcode()) {
+        (false, _) => payload.to_vec(),
+        (true, Opcode::Text) => payload.strip_suffix(b"\x1e").expect("RS ends it").to_vec(),
+        (true, _) => {
+            let (length, rest) = payload.split_first_chunk::<4>().expect("a length");
+            assert_eq!(u32::from_be_bytes(*length) as usize, rest.len());
+            rest.to_vec()
+        }
+    }
 }
 
 /// The JSON texts of a message's elements.

@@ -38,6 +38,7 @@ mod path;
 mod publication;
 pub mod raw;
 mod replies;
+pub mod serial;
 #[cfg(feature = "toy")]
 #[path = "../tests/toy/mod.rs"]
 pub mod toy;
@@ -47,5 +48,6 @@ pub use channel::{ChannelNameError, check_channel_name};
 pub use dialects::{DialectKind, Dialects, FORMS, Settings, encode};
 pub use form::Form;
 pub use path::PathError;
-pub use publication::{PayloadRef, Publication};
+pub use publication::{Arguments, PayloadRef, Publication};
 pub use replies::Replies;
+pub use serial::Serializer;

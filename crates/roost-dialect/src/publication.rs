@@ -8,17 +8,19 @@
 //! | raw text `s` | text `s` | args `["s"]` |
 //! | raw binary `b` | binary `b` | args `["\u0000" + base64(b)]` |
 //! | args `["s"]`, no or empty kwargs | text `s` | the same args and kwargs |
-//! | args `["\u0000" + base64(b)]`, no or empty kwargs | binary `b` | the same args and kwargs |
+//! | args `["\u0000" + base64(b)]` in JSON, one bin in MessagePack or CBOR, no or empty kwargs | binary `b` | the same args and kwargs |
 //! | any other args and kwargs | text `{"args":[…],"kwargs":{…}}` | the same args and kwargs |
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use roost_wire::{Frozen, Opcode};
 
 use crate::json;
+use crate::serial::{
+    Serializer, Token, as_bytes, is_empty_map, list_of, push_bytes, sole_scalar, transcode,
+};
 
 /// A payload as it arrived, borrowed from the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,12 +30,43 @@ pub enum PayloadRef<'a> {
     /// A raw binary message.
     Binary(&'a [u8]),
     /// A WAMP payload, unparsed.
-    Wamp {
-        /// JSON text of the Arguments array; `None` when it was left out.
-        args: Option<&'a str>,
-        /// JSON text of the ArgumentsKw object; `None` when it was left out.
-        kwargs: Option<&'a str>,
-    },
+    Wamp(Arguments<'a>),
+}
+
+/// Arguments and ArgumentsKw of a WAMP message, as bytes of its serializer: checked to be whole
+/// values, and otherwise not looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Arguments<'a> {
+    /// What they are written in.
+    pub serializer: Serializer,
+    /// The Arguments, an array; `None` when it was left out. Where the message's dictionary has
+    /// `enc_algo`, a string or bytes that stand for both.
+    pub args: Option<&'a [u8]>,
+    /// The ArgumentsKw, a map; `None` when it was left out.
+    pub kwargs: Option<&'a [u8]>,
+}
+
+impl<'a> Arguments<'a> {
+    /// No arguments.
+    pub const NONE: Arguments<'static> = Arguments {
+        serializer: Serializer::Json,
+        args: None,
+        kwargs: None,
+    };
+
+    /// JSON texts.
+    pub fn json(args: Option<&'a str>, kwargs: Option<&'a str>) -> Arguments<'a> {
+        Arguments {
+            serializer: Serializer::Json,
+            args: args.map(str::as_bytes),
+            kwargs: kwargs.map(str::as_bytes),
+        }
+    }
+
+    /// How many bytes they take.
+    pub fn size(&self) -> usize {
+        self.args.map_or(0, <[u8]>::len) + self.kwargs.map_or(0, <[u8]>::len)
+    }
 }
 
 impl PayloadRef<'_> {
@@ -42,9 +75,7 @@ impl PayloadRef<'_> {
         match *self {
             PayloadRef::Text(text) => text.len(),
             PayloadRef::Binary(bytes) => bytes.len(),
-            PayloadRef::Wamp { args, kwargs } => {
-                args.map_or(0, str::len) + kwargs.map_or(0, str::len)
-            }
+            PayloadRef::Wamp(arguments) => arguments.size(),
         }
     }
 
@@ -54,8 +85,30 @@ impl PayloadRef<'_> {
         Publication(match *self {
             PayloadRef::Text(text) => Kind::Raw(Frozen::message(Opcode::Text, text.as_bytes())),
             PayloadRef::Binary(bytes) => Kind::Raw(Frozen::message(Opcode::Binary, bytes)),
-            PayloadRef::Wamp { args, kwargs } => Kind::Wamp(WampPayload::new(args, kwargs)),
+            PayloadRef::Wamp(arguments) => Kind::Wamp(WampPayload::new(&arguments)),
         })
+    }
+}
+
+impl fmt::Debug for Arguments<'_> {
+    /// JSON as text.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut both = match self.serializer {
+            Serializer::Json => f.debug_struct("Json"),
+            Serializer::MsgPack => f.debug_struct("MsgPack"),
+            Serializer::Cbor => f.debug_struct("Cbor"),
+        };
+        for (name, part) in [("args", self.args), ("kwargs", self.kwargs)] {
+            match part.map(|part| str::from_utf8(part)) {
+                Some(Ok(text)) if self.serializer == Serializer::Json => {
+                    both.field(name, &Some(text));
+                }
+                _ => {
+                    both.field(name, &part);
+                }
+            }
+        }
+        both.finish()
     }
 }
 
@@ -73,10 +126,12 @@ enum Kind {
 /// Arguments and ArgumentsKw as they stand in an EVENT.
 #[derive(Debug, Clone)]
 struct WampPayload {
-    /// Empty, or `,[…]`, or `,[…],{…}`: what follows Details in the message.
-    tail: Arc<str>,
+    /// What follows Details in the message: empty, or the Arguments, or both. In JSON with the
+    /// comma before each.
+    tail: Arc<[u8]>,
     /// Where the Arguments end in `tail`; 0 without any.
-    args_end: usize,
+    args_end: u32,
+    serializer: Serializer,
 }
 
 const _: () = assert!(size_of::<Publication>() <= 32);
@@ -91,10 +146,33 @@ impl Publication {
     }
 
     /// As it stands in a WAMP EVENT behind the Details, in JSON: empty, or `,[…]`, or `,[…],{…}`.
-    pub(crate) fn wamp_tail(&self) -> Cow<'_, [u8]> {
+    pub(crate) fn json_tail(&self) -> Cow<'_, [u8]> {
         match &self.0 {
             Kind::Raw(frame) => Cow::Owned(raw_as_tail(frame)),
-            Kind::Wamp(payload) => Cow::Borrowed(payload.tail.as_bytes()),
+            Kind::Wamp(payload) => match payload.serializer {
+                Serializer::Json => Cow::Borrowed(&payload.tail),
+                Serializer::MsgPack | Serializer::Cbor => Cow::Owned(payload.as_json_tail()),
+            },
+        }
+    }
+
+    /// Lends what stands in a WAMP EVENT behind the Details; of another publisher's serializer, or
+    /// for a raw message in that of `for_raw`.
+    pub(crate) fn with_arguments<R>(
+        &self,
+        for_raw: Serializer,
+        lend: impl FnOnce(Arguments<'_>) -> R,
+    ) -> R {
+        match &self.0 {
+            Kind::Raw(frame) => {
+                let list = raw_as_list(frame, for_raw);
+                lend(Arguments {
+                    serializer: for_raw,
+                    args: Some(&list),
+                    kwargs: None,
+                })
+            }
+            Kind::Wamp(payload) => lend(payload.arguments()),
         }
     }
 
@@ -109,82 +187,154 @@ impl Publication {
 
 /// A raw message as WAMP Arguments: one string.
 fn raw_as_tail(frame: &Frozen) -> Vec<u8> {
-    let payload = frame
-        .payload()
-        .expect("freeze makes one unfragmented frame");
+    let payload = raw_payload(frame);
     let mut tail = Vec::with_capacity(payload.len() + payload.len() / 2 + 16);
     tail.extend_from_slice(b",[");
     if frame.opcode() == Opcode::Text {
         let text = str::from_utf8(payload).expect("freeze makes text frames of str only");
         json::push_string(&mut tail, text);
     } else {
-        // WAMP, "Binary conversion of JSON Strings": base64 with \0 before it. The base64
-        // alphabet needs no escape.
-        tail.extend_from_slice(b"\"\\u0000");
-        tail.extend_from_slice(STANDARD.encode(payload).as_bytes());
-        tail.push(b'"');
+        push_bytes(&mut tail, payload);
     }
     tail.push(b']');
     tail
 }
 
+/// A raw message as WAMP Arguments: one string, or bytes.
+fn raw_as_list(frame: &Frozen, serializer: Serializer) -> Vec<u8> {
+    let payload = raw_payload(frame);
+    if frame.opcode() == Opcode::Text {
+        let text = str::from_utf8(payload).expect("freeze makes text frames of str only");
+        list_of(&Token::Text(Cow::Borrowed(text)), serializer)
+    } else {
+        list_of(&Token::Bytes(Cow::Borrowed(payload)), serializer)
+    }
+}
+
+fn raw_payload(frame: &Frozen) -> &[u8] {
+    let payload = frame.payload();
+    payload.expect("freeze makes one unfragmented frame")
+}
+
 impl WampPayload {
-    fn new(args: Option<&str>, kwargs: Option<&str>) -> WampPayload {
+    fn new(arguments: &Arguments<'_>) -> WampPayload {
+        let &Arguments {
+            serializer,
+            args,
+            kwargs,
+        } = arguments;
+        let (empty, before): (&[u8], &[u8]) = match serializer {
+            Serializer::Json => (b"[]", b","),
+            Serializer::MsgPack => (&[0x90], b""),
+            Serializer::Cbor => (&[0x80], b""),
+        };
         // ArgumentsKw stand after Arguments, so those are written out even when left out.
-        let args = args.or(kwargs.and(Some("[]")));
-        let args_end = args.map_or(0, |args| 1 + args.len());
-        let capacity = args_end + kwargs.map_or(0, |kwargs| 1 + kwargs.len());
-        let mut tail = String::with_capacity(capacity);
+        let args = args.or(kwargs.and(Some(empty)));
+        let args_end = args.map_or(0, |args| before.len() + args.len());
+        let capacity = args_end + kwargs.map_or(0, |kwargs| before.len() + kwargs.len());
+        let mut tail = Vec::with_capacity(capacity);
         for part in args.into_iter().chain(kwargs) {
-            tail.push(',');
-            tail.push_str(part);
+            tail.extend_from_slice(before);
+            tail.extend_from_slice(part);
         }
         WampPayload {
             tail: tail.into(),
-            args_end,
+            args_end: u32::try_from(args_end).expect("a message is shorter than 4 GiB"),
+            serializer,
         }
     }
 
-    /// JSON text of the Arguments; `[]` without any.
-    fn args(&self) -> &str {
-        self.tail.get(1..self.args_end).unwrap_or("[]")
+    fn arguments(&self) -> Arguments<'_> {
+        let before = usize::from(self.serializer == Serializer::Json);
+        let (args, kwargs) = self.tail.split_at(self.args_end as usize);
+        Arguments {
+            serializer: self.serializer,
+            args: (!args.is_empty()).then(|| &args[before..]),
+            kwargs: (!kwargs.is_empty()).then(|| &kwargs[before..]),
+        }
     }
 
-    /// JSON text of the ArgumentsKw; `{}` without any.
-    fn kwargs(&self) -> &str {
-        self.tail.get(self.args_end + 1..).unwrap_or("{}")
+    /// As [`Publication::json_tail`], of binary serializers.
+    fn as_json_tail(&self) -> Vec<u8> {
+        let Arguments {
+            serializer,
+            args,
+            kwargs,
+        } = self.arguments();
+        let mut tail = Vec::with_capacity(self.tail.len() + self.tail.len() / 2 + 16);
+        for part in args.into_iter().chain(kwargs) {
+            tail.push(b',');
+            push_converted(&mut tail, part, serializer, Serializer::Json);
+        }
+        tail
     }
 
     /// As raw subscribers get it.
     fn to_raw(&self) -> Frozen {
-        let Some(text) = self.sole_string() else {
-            let parts = [
-                "{\"args\":",
-                self.args(),
-                ",\"kwargs\":",
-                self.kwargs(),
-                "}",
-            ];
-            return Frozen::from_parts(Opcode::Text, &parts.map(str::as_bytes));
+        if self.serializer != Serializer::Json {
+            return self.binary_to_raw();
+        }
+        let Arguments { args, kwargs, .. } = self.arguments();
+        let (args, kwargs) = (args.unwrap_or(b"[]"), kwargs.unwrap_or(b"{}"));
+        let Some(text) = sole_string(args, kwargs) else {
+            let parts: [&[u8]; 5] = [b"{\"args\":", args, b",\"kwargs\":", kwargs, b"}"];
+            return Frozen::from_parts(Opcode::Text, &parts);
         };
-        // What begins with \0 and is no base64 is text after all.
-        match text.strip_prefix('\0').map(|rest| STANDARD.decode(rest)) {
-            Some(Ok(bytes)) => Frozen::message(Opcode::Binary, &bytes),
-            _ => Frozen::message(Opcode::Text, text.as_bytes()),
+        match as_bytes(&text) {
+            Some(bytes) => Frozen::message(Opcode::Binary, &bytes),
+            None => Frozen::message(Opcode::Text, text.as_bytes()),
         }
     }
 
-    /// The only argument, if it is a string and there are no keyword arguments. A string that is
-    /// no Unicode text (a lone surrogate, escaped) does not count.
-    fn sole_string(&self) -> Option<Cow<'_, str>> {
-        let inside = self.kwargs().strip_prefix('{')?.strip_suffix('}')?;
-        if !inside.trim_matches(JSON_WHITESPACE).is_empty() {
-            return None;
+    fn binary_to_raw(&self) -> Frozen {
+        let Arguments {
+            serializer,
+            args,
+            kwargs,
+        } = self.arguments();
+        let is_alone = kwargs.is_none_or(|kwargs| is_empty_map(kwargs, serializer));
+        let sole = args.filter(|_| is_alone);
+        match sole.and_then(|args| sole_scalar(args, serializer)) {
+            Some(Token::Text(text)) => return Frozen::message(Opcode::Text, text.as_bytes()),
+            Some(Token::Bytes(bytes)) => return Frozen::message(Opcode::Binary, &bytes),
+            _ => {}
         }
-        let (json::Text(text),) = serde_json::from_str::<(json::Text<'_>,)>(self.args()).ok()?;
-        Some(text)
+        let mut text = Vec::with_capacity(2 * self.tail.len() + 32);
+        text.extend_from_slice(b"{\"args\":");
+        match args {
+            Some(args) => push_converted(&mut text, args, serializer, Serializer::Json),
+            None => text.extend_from_slice(b"[]"),
+        }
+        text.extend_from_slice(b",\"kwargs\":");
+        match kwargs {
+            Some(kwargs) => push_converted(&mut text, kwargs, serializer, Serializer::Json),
+            None => text.extend_from_slice(b"{}"),
+        }
+        text.push(b'}');
+        Frozen::message(Opcode::Text, &text)
     }
 }
 
+/// Appends a value that is known to be whole, in another serializer.
+fn push_converted(out: &mut Vec<u8>, value: &[u8], from: Serializer, to: Serializer) {
+    let start = out.len();
+    if transcode(value, from, to, out).is_err() {
+        debug_assert!(false, "arguments are checked when they are read");
+        out.truncate(start);
+        out.extend_from_slice(b"null");
+    }
+}
+
+/// The only argument in JSON, if it is a string and there are no keyword arguments. A string that
+/// is no Unicode text (a lone surrogate, escaped) does not count.
+fn sole_string<'a>(args: &'a [u8], kwargs: &[u8]) -> Option<Cow<'a, str>> {
+    let inside = kwargs.strip_prefix(b"{")?.strip_suffix(b"}")?;
+    if !inside.iter().all(|byte| JSON_WHITESPACE.contains(byte)) {
+        return None;
+    }
+    let (json::Text(text),) = serde_json::from_slice::<(json::Text<'_>,)>(args).ok()?;
+    Some(text)
+}
+
 /// RFC 8259 §2.
-const JSON_WHITESPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+const JSON_WHITESPACE: [u8; 4] = *b" \t\n\r";

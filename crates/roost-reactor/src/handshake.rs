@@ -163,10 +163,10 @@ fn handle_hello(
             framing,
             rest: rest.to_vec(),
         };
-        return join(core, key, &channel, form, pending);
+        return join(core, key, (&channel, form), subprotocol, pending);
     }
     open(core, key, &answer, dialect, framing);
-    let session = core.sessions.open(dialect, None);
+    let session = core.sessions.open(dialect, subprotocol, None);
     if let Some(conn) = core.connections.get_mut(key) {
         conn.session = session;
     }
@@ -192,7 +192,13 @@ fn note_unmatched(core: &Core, key: ConnKey, accept: &Accept<'_>, offered: &[&st
 }
 
 /// Subscribes to the channel that the request asks for; the 101 follows when its home knows.
-fn join(core: &mut Core, key: ConnKey, channel: &str, form: Form, pending: PendingAccept) {
+fn join(
+    core: &mut Core,
+    key: ConnKey,
+    (channel, form): (&str, Form),
+    subprotocol: Option<&str>,
+    pending: PendingAccept,
+) {
     let policy = core.settings.channels.of(channel);
     if policy.subscribe == Subscribe::Nobody {
         core.counters.subscriptions_refused_total.inc();
@@ -214,7 +220,9 @@ fn join(core: &mut Core, key: ConnKey, channel: &str, form: Form, pending: Pendi
             );
         }
     };
-    let session = core.sessions.open(pending.dialect, Some(channel));
+    let session = core
+        .sessions
+        .open(pending.dialect, subprotocol, Some(channel));
     let Some(conn) = core.connections.get_mut(key) else {
         return;
     };

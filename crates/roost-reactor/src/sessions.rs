@@ -23,9 +23,15 @@ impl Sessions {
         }
     }
 
-    /// A connection has opened, with a subscription to `joined` if its request asked for one.
-    pub(crate) fn open(&mut self, dialect: DialectKind, joined: Option<ChannelId>) -> Session {
-        self.dialects.open(dialect, joined)
+    /// A connection has opened with this subprotocol, and with a subscription to `joined` if its
+    /// request asked for one.
+    pub(crate) fn open(
+        &mut self,
+        dialect: DialectKind,
+        subprotocol: Option<&str>,
+        joined: Option<ChannelId>,
+    ) -> Session {
+        self.dialects.open(dialect, subprotocol, joined)
     }
 
     /// Frees what the dialect keeps of a connection that has ended.

@@ -39,7 +39,7 @@ impl Dialect for Echo {
         }
     }
 
-    fn open(&mut self, _: Option<ChannelId>) -> Session {
+    fn open(&mut self, _: Option<&str>, _: Option<ChannelId>) -> Session {
         Session::NONE
     }
 

@@ -95,7 +95,7 @@ impl Dialect for Raw {
         }
     }
 
-    fn open(&mut self, joined: Option<ChannelId>) -> Session {
+    fn open(&mut self, _: Option<&str>, joined: Option<ChannelId>) -> Session {
         session_of(joined)
     }
 
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn a_session_is_handed_over_with_its_channel() {
         for joined in [None, Some(ChannelId(0)), Some(ChannelId(70_000))] {
-            let session = Raw.open(joined);
+            let session = Raw.open(None, joined);
             let state = Raw.export(session);
             assert_eq!(state, joined);
             assert_eq!(Raw.import(state), session);

@@ -1,4 +1,5 @@
-//! WAMP v2, the broker's side, one JSON value a text message (`wamp.2.json`).
+//! WAMP v2, the broker's side, in JSON, MessagePack or CBOR, one message a WebSocket message or
+//! batched ([`Wire`]).
 //!
 //! A [`Session`] is what a WAMP connection keeps beside the connection table: its state and its
 //! subscriptions. It turns a message into a [`Command`] and writes all answers; what the command
@@ -12,23 +13,32 @@ use std::borrow::Cow;
 use roost_hub::ChannelId;
 use roost_wire::CloseCode;
 
-use crate::dialect::{Command, Target};
-use crate::{Form, PayloadRef, check_channel_name};
-use message::{HelloDetails, Incoming, Match, PublishOptions};
+use crate::dialect::{Command, Message, Target};
+use crate::serial::{Serializer, Token, list_of};
+use crate::{Arguments, Form, PayloadRef, check_channel_name};
+use message::WampMessage;
+use options::{HelloDetails, Match, PublishMore, PublishOptions, Roles, SubscribeOptions};
 use subscriptions::Subscriptions;
 
-mod message;
+pub mod dict;
+pub mod message;
+pub mod options;
+mod parse;
 mod reply;
 mod sessions;
 mod subscriptions;
 pub mod uri;
+mod wire;
+mod write;
 
+pub use parse::{parse_cbor, parse_json, parse_msgpack};
 pub use sessions::Wamp;
+pub use wire::Wire;
 
 /// What a session obeys. Shared by all sessions of a server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Whether WAMP is served: `/wamp` exists, and `wamp.2.json` is selected when offered.
+    /// Whether WAMP is served: `/wamp` exists, and its subprotocols are selected when offered.
     pub enabled: bool,
     /// Which realms a client may join.
     pub realms: Realms,
@@ -89,8 +99,13 @@ pub enum Request {
 /// second session on the same transport is not offered.
 #[derive(Debug, Default)]
 pub struct Session {
-    state: State,
     subscriptions: Subscriptions,
+    /// Its id, in 1..2^53, once it is open.
+    id: u64,
+    state: State,
+    wire: Wire,
+    /// Subscribed to [`uri::DROPPED`].
+    is_told_of_drops: bool,
 }
 
 const _: () = assert!(size_of::<Session>() <= 48);
@@ -98,8 +113,14 @@ const _: () = assert!(size_of::<Session>() <= 48);
 /// A session taken apart: see [`Session::into_state`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionState {
+    /// How its messages are written.
+    pub wire: Wire,
     /// How far it has come.
     pub state: State,
+    /// Its id, in 1..2^53; 0 before WELCOME.
+    pub id: u64,
+    /// Whether it is subscribed to [`uri::DROPPED`].
+    pub is_told_of_drops: bool,
     /// Its channels, in no order, each with its topic's number once that is confirmed, else 0.
     pub subscriptions: Vec<(ChannelId, u64)>,
 }
@@ -111,12 +132,7 @@ pub enum State {
     #[default]
     AwaitHello,
     /// HELLO was answered with WELCOME.
-    Open {
-        /// Its id, in 1..2^53.
-        session: u64,
-        /// Subscribed to [`uri::DROPPED`].
-        told_of_drops: bool,
-    },
+    Open,
     /// GOODBYE was sent and its answer is awaited; all else is ignored ("Session Statechart", 14).
     Closing,
     /// Nothing is read or written any more.
@@ -125,18 +141,27 @@ pub enum State {
 
 impl Session {
     /// A session that awaits its HELLO.
-    pub fn new() -> Session {
-        Session::default()
+    pub fn new(wire: Wire) -> Session {
+        Session {
+            wire,
+            ..Session::default()
+        }
     }
 
     /// Takes the session apart, field by field.
     pub fn into_state(self) -> SessionState {
         let Session {
-            state,
             subscriptions,
+            id,
+            state,
+            wire,
+            is_told_of_drops,
         } = self;
         SessionState {
+            wire,
             state,
+            id,
+            is_told_of_drops,
             subscriptions: subscriptions.into_list(),
         }
     }
@@ -144,63 +169,107 @@ impl Session {
     /// The session that [`Session::into_state`] took apart.
     pub fn from_state(state: SessionState) -> Session {
         let SessionState {
+            wire,
             state,
+            id,
+            is_told_of_drops,
             subscriptions,
         } = state;
         Session {
-            state,
             subscriptions: Subscriptions::from_list(subscriptions),
+            id,
+            state,
+            wire,
+            is_told_of_drops,
         }
     }
 
-    /// Takes one text message. What is to be answered at once is appended to `out`, one WAMP
-    /// message at most: the caller sends it as a text message, before it closes if the command is
+    /// How its messages are written.
+    pub fn wire(&self) -> Wire {
+        self.wire
+    }
+
+    /// The form of its deliveries.
+    pub fn form(&self) -> Form {
+        Form(Form::WAMP_JSON.0 + u8::try_from(self.wire.index()).expect("there are six"))
+    }
+
+    /// Takes one message, apart from others of its batch. What is to be answered at once is appended to `out`, one WAMP
+    /// message at most, as it stands in a WebSocket message: the caller sends it before it closes if the command is
     /// [`Command::Close`]. `None` asks for nothing more. `new_id` draws from 1 to 2^53, uniformly; it is called for WELCOME.
     ///
     /// Work and memory are linear in the message's length.
     pub fn handle<'a>(
         &mut self,
-        text: &'a str,
-        out: &mut String,
+        message: Message<'a>,
+        out: &mut Vec<u8>,
         new_id: &mut dyn FnMut() -> u64,
         settings: &Settings,
     ) -> Option<Command<'a>> {
         if self.state == State::Closed {
             return None;
         }
-        let message = match message::parse(text) {
+        let message = match (self.wire.serializer, message) {
+            (Serializer::Json, Message::Text(text)) => parse_json(text),
+            (Serializer::MsgPack, message) => parse_msgpack(message.bytes()),
+            (Serializer::Cbor, message) => parse_cbor(message.bytes()),
+            (Serializer::Json, Message::Binary(_)) => {
+                return self.violate(self.wire.wrong_kind(), out);
+            }
+        };
+        let message = match message {
             Ok(message) => message,
             Err(error) => {
                 return self.violate(&format!("Received a malformed message: {error}"), out);
             }
         };
         match (self.state, message) {
-            (State::AwaitHello | State::Closing, Incoming::Abort) => self.handle_abort(),
-            (State::AwaitHello, Incoming::Hello { realm, details }) => {
-                self.handle_hello(&realm, &details, out, new_id, settings)
+            (State::AwaitHello | State::Closing, WampMessage::Abort { .. }) => self.handle_abort(),
+            (State::AwaitHello, WampMessage::Hello { realm, details }) => {
+                self.handle_hello(&realm, details.get(), out, new_id, settings)
             }
             (State::AwaitHello, _) => self.violate(
                 "Received a message before the session was established: the first must be HELLO.",
                 out,
             ),
-            (State::Closing, Incoming::Goodbye) => {
+            (State::Closing, WampMessage::Goodbye { .. }) => {
                 self.close(CloseCode::GOING_AWAY, uri::SYSTEM_SHUTDOWN)
             }
             (State::Closing | State::Closed, _) => None,
-            (State::Open { .. }, message) => self.handle_open(message, out, settings),
+            (State::Open, message) => self.handle_open(message, out, settings),
         }
     }
 
-    /// Takes a binary message, which `wamp.2.json` does not know ("WebSocket Transport": all
-    /// messages must be of type text).
-    pub fn handle_binary(&mut self, out: &mut String) -> Option<Command<'static>> {
+    /// "Protocol errors": ABORT with `wamp.error.protocol_violation`, then the connection is
+    /// dropped and nothing more of the peer's is processed.
+    pub(super) fn violate(&mut self, message: &str, out: &mut Vec<u8>) -> Option<Command<'static>> {
         if self.state == State::Closed {
             return None;
         }
-        self.violate(
-            "Received a binary message; wamp.2.json has text messages only.",
-            out,
-        )
+        self.say(out, &reply::abort(uri::PROTOCOL_VIOLATION, message));
+        // A client that has said nothing in WAMP yet may not know that it speaks it.
+        let reason = match self.state {
+            State::AwaitHello => NOT_WAMP[self.wire.index()],
+            State::Open | State::Closing | State::Closed => uri::PROTOCOL_VIOLATION,
+        };
+        self.close(CloseCode::PROTOCOL_ERROR, reason)
+    }
+
+    fn say(&self, out: &mut Vec<u8>, message: &WampMessage<'_>) {
+        let write = |serializer, out: &mut Vec<u8>| message.write(serializer, out);
+        self.wire.append(out, write);
+    }
+
+    /// ERROR with one argument, for a person.
+    fn say_error(&self, out: &mut Vec<u8>, request: (u64, u64), error: &str, message: &str) {
+        let serializer = self.wire.serializer;
+        let list = list_of(&Token::Text(Cow::Borrowed(message)), serializer);
+        let arguments = Arguments {
+            serializer,
+            args: Some(&list),
+            kwargs: None,
+        };
+        self.say(out, &reply::error(request, error, arguments));
     }
 
     /// Says that [`Command::Subscribe`] is under way for `channel`; call it as soon as the channel
@@ -211,33 +280,36 @@ impl Session {
 
     /// The subscribe with this token is in force: writes SUBSCRIBED. `topic` is the subscription's
     /// id. A topic subscribed twice stays one subscription and is answered with the same id.
-    pub fn on_subscribed(&mut self, token: u64, channel: ChannelId, topic: u64, out: &mut String) {
+    pub fn on_subscribed(&mut self, token: u64, channel: ChannelId, topic: u64, out: &mut Vec<u8>) {
         self.subscriptions.confirm(channel, topic);
         if self.is_open() {
-            reply::subscribed(out, token, topic);
+            self.say(out, &reply::subscribed(token, topic));
         }
     }
 
     /// The subscription is gone: writes UNSUBSCRIBED.
-    pub fn on_unsubscribed(&mut self, token: u64, out: &mut String) {
+    pub fn on_unsubscribed(&mut self, token: u64, out: &mut Vec<u8>) {
         if self.is_open() {
-            reply::unsubscribed(out, token);
+            self.say(out, &reply::unsubscribed(token));
         }
     }
 
     /// The publication is ordered: writes PUBLISHED. Only for a publish whose `ack` was `Some`.
-    pub fn on_published(&mut self, token: u64, publication: u64, out: &mut String) {
+    pub fn on_published(&mut self, token: u64, publication: u64, out: &mut Vec<u8>) {
         if self.is_open() {
-            reply::published(out, token, publication);
+            self.say(out, &reply::published(token, publication));
         }
     }
 
     /// The request was not fulfilled: writes ERROR with one of the URIs of [`uri`]. Not for a
     /// publish whose `ack` was `None`. A refused subscribe must not have been announced with
     /// [`Session::on_subscribing`], or be taken back with [`Session::forget`].
-    pub fn on_refused(&mut self, request: Request, token: u64, error: &str, out: &mut String) {
+    pub fn on_refused(&mut self, request: Request, token: u64, error: &str, out: &mut Vec<u8>) {
         if self.is_open() {
-            reply::error(out, request as u64, token, error);
+            self.say(
+                out,
+                &reply::error((request as u64, token), error, Arguments::NONE),
+            );
         }
     }
 
@@ -248,14 +320,15 @@ impl Session {
 
     /// The server goes down: writes GOODBYE, or ABORT when no session is open yet. The answer to
     /// GOODBYE, handled as usual, gives [`Command::Close`]; the caller need not wait for it.
-    pub fn goodbye(&mut self, out: &mut String) {
+    pub fn goodbye(&mut self, out: &mut Vec<u8>) {
         match self.state {
-            State::Open { .. } => {
-                reply::goodbye(out, uri::SYSTEM_SHUTDOWN);
+            State::Open => {
+                self.say(out, &reply::goodbye(uri::SYSTEM_SHUTDOWN, None));
                 self.state = State::Closing;
             }
             State::AwaitHello => {
-                reply::abort(out, uri::SYSTEM_SHUTDOWN, "The server is going down.");
+                let message = "The server is going down.";
+                self.say(out, &reply::abort(uri::SYSTEM_SHUTDOWN, message));
                 self.state = State::Closed;
             }
             State::Closing | State::Closed => {}
@@ -264,44 +337,40 @@ impl Session {
 
     /// The session did not read what waited for it, and is closed for that: writes GOODBYE, or
     /// nothing when no session is open. No answer is awaited.
-    pub fn close_slow(&mut self, message: &str, out: &mut String) {
+    pub fn close_slow(&mut self, message: &str, out: &mut Vec<u8>) {
         if self.is_open() {
-            reply::goodbye_with(out, uri::SLOW_CONSUMER, message);
+            self.say(out, &reply::goodbye(uri::SLOW_CONSUMER, Some(message)));
         }
         self.state = State::Closed;
     }
 
     /// So many messages were dropped for this session: writes EVENT if it has subscribed to
     /// [`uri::DROPPED`]. `new_id` draws the publication's id.
-    pub fn on_dropped(&self, messages: u64, new_id: &mut dyn FnMut() -> u64, out: &mut String) {
-        if let State::Open {
-            told_of_drops: true,
-            ..
-        } = self.state
-        {
-            reply::event(out, DROPPED_SUBSCRIPTION, new_id(), messages);
+    pub fn on_dropped(&self, messages: u64, new_id: &mut dyn FnMut() -> u64, out: &mut Vec<u8>) {
+        if !self.is_open() || !self.is_told_of_drops {
+            return;
         }
-    }
-
-    /// Notes whether the session is subscribed to [`uri::DROPPED`]; returns whether it was.
-    fn set_told_of_drops(&mut self, told: bool) -> bool {
-        match &mut self.state {
-            State::Open { told_of_drops, .. } => std::mem::replace(told_of_drops, told),
-            _ => false,
-        }
+        let serializer = self.wire.serializer;
+        let list = list_of(&Token::Unsigned(messages), serializer);
+        let arguments = Arguments {
+            serializer,
+            args: Some(&list),
+            kwargs: None,
+        };
+        self.say(
+            out,
+            &reply::event(DROPPED_SUBSCRIPTION, new_id(), arguments),
+        );
     }
 
     /// The session's id, while it is open.
     pub fn id(&self) -> Option<u64> {
-        match self.state {
-            State::Open { session, .. } => Some(session),
-            State::AwaitHello | State::Closing | State::Closed => None,
-        }
+        self.is_open().then_some(self.id)
     }
 
     /// Whether HELLO has been answered with WELCOME and neither side has said GOODBYE.
     pub fn is_open(&self) -> bool {
-        self.id().is_some()
+        self.state == State::Open
     }
 
     /// All channels the session is subscribed to or about to be, each once, in no order: what to
@@ -328,13 +397,14 @@ impl Session {
     fn handle_hello(
         &mut self,
         realm: &str,
-        details: &HelloDetails<'_>,
-        out: &mut String,
+        details: Option<&HelloDetails<'_>>,
+        out: &mut Vec<u8>,
         new_id: &mut dyn FnMut() -> u64,
         settings: &Settings,
     ) -> Option<Command<'static>> {
         // "Client: Role and Feature Announcement": at least one role.
-        if !details.has_role {
+        let roles = details.and_then(|details| details.roles.as_ref());
+        if !roles.is_some_and(Roles::has_client_role) {
             return self.violate("HELLO announces no client role: Details.roles must have publisher, subscriber, caller or callee.", out);
         }
         let refusal = if !uri::is_loose(realm) {
@@ -347,12 +417,11 @@ impl Session {
                 uri::NO_SUCH_REALM,
                 "The realm does not exist on this server (wamp.realms lists them).",
             ))
-        } else if details.wants_authentication {
+        } else if details.is_some_and(wants_authentication) {
             let message = "Only anonymous sessions are served: authmethods must have anonymous or be left out.";
             Some((uri::NO_MATCHING_AUTH_METHOD, message))
         } else if details
-            .authrole
-            .as_ref()
+            .and_then(|details| details.authrole.as_ref())
             .is_some_and(|role| role != "anonymous")
         {
             Some((
@@ -363,80 +432,79 @@ impl Session {
             None
         };
         if let Some((reason, message)) = refusal {
-            reply::abort(out, reason, message);
+            self.say(out, &reply::abort(reason, message));
             return self.close(CloseCode::POLICY_VIOLATION, reason);
         }
         let session = new_id();
         debug_assert!((1..=1 << 53).contains(&session), "IDs run from 1 to 2^53");
-        self.state = State::Open {
-            session,
-            told_of_drops: false,
-        };
-        reply::welcome(out, session);
+        self.state = State::Open;
+        self.id = session;
+        self.say(out, &reply::welcome(session));
         None
     }
 
     fn handle_open<'a>(
         &mut self,
-        message: Incoming<'a>,
-        out: &mut String,
+        message: WampMessage<'a>,
+        out: &mut Vec<u8>,
         settings: &Settings,
     ) -> Option<Command<'a>> {
         match message {
-            Incoming::Publish {
+            WampMessage::Publish {
                 request,
                 options,
                 topic,
-                args,
-                kwargs,
-            } => {
-                let payload = PayloadRef::Wamp { args, kwargs };
-                handle_publish(request, &options, topic, payload, out, settings)
-            }
-            Incoming::Subscribe {
+                arguments,
+            } => self.handle_publish((request, topic, arguments), &options, out, settings),
+            WampMessage::Subscribe {
                 request,
-                pattern,
+                options,
                 topic,
-            } => self.handle_subscribe(request, pattern, topic, out, settings),
-            Incoming::Unsubscribe {
+            } => self.handle_subscribe(request, options.get(), topic, out, settings),
+            WampMessage::Unsubscribe {
                 request,
                 subscription,
             } => self.handle_unsubscribe(request, subscription, out),
-            Incoming::Goodbye => {
-                reply::goodbye(out, uri::GOODBYE_AND_OUT);
+            WampMessage::Goodbye { .. } => {
+                self.say(out, &reply::goodbye(uri::GOODBYE_AND_OUT, None));
                 self.close(CloseCode::NORMAL, uri::GOODBYE_AND_OUT)
             }
-            Incoming::ToDealer { code, request } => {
-                let error = match code {
-                    48 => uri::NO_SUCH_PROCEDURE,
-                    66 => uri::NO_SUCH_REGISTRATION,
-                    _ => uri::FEATURE_NOT_SUPPORTED,
-                };
-                reply::error_with(out, code, request, error, BROKER_ONLY);
+            WampMessage::Call { request, .. } => {
+                self.say_error(out, (48, request), uri::NO_SUCH_PROCEDURE, BROKER_ONLY);
+                None
+            }
+            WampMessage::Register { request, .. } => {
+                self.say_error(out, (64, request), uri::FEATURE_NOT_SUPPORTED, BROKER_ONLY);
+                None
+            }
+            WampMessage::Unregister { request, .. } => {
+                self.say_error(out, (66, request), uri::NO_SUCH_REGISTRATION, BROKER_ONLY);
                 None
             }
             // The call it would cancel was answered already.
-            Incoming::Cancel => None,
-            Incoming::Hello { .. } => {
+            WampMessage::Cancel { .. } => None,
+            WampMessage::Hello { .. } => {
                 self.violate("Received HELLO message after session was established.", out)
             }
-            Incoming::Unexpected { code } => self.violate(
-                &format!("Received an unexpected message of type {code}."),
-                out,
-            ),
-            Incoming::Abort => self.handle_abort(),
+            WampMessage::Abort { .. } => self.handle_abort(),
+            other => {
+                let code = other.code();
+                let message = format!("Received an unexpected message of type {code}.");
+                self.violate(&message, out)
+            }
         }
     }
 
     fn handle_subscribe<'a>(
         &mut self,
         request: u64,
-        pattern: Match,
+        options: Option<&SubscribeOptions<'_>>,
         topic: Cow<'a, str>,
-        out: &mut String,
+        out: &mut Vec<u8>,
         settings: &Settings,
     ) -> Option<Command<'a>> {
-        let refusal = if pattern != Match::Exact {
+        let matching = options.and_then(|options| options.matching);
+        let refusal = if matching.is_some_and(|matching| matching != Match::Exact) {
             Some((
                 uri::OPTION_NOT_ALLOWED,
                 "Topics are matched exactly here: match must be exact or be left out.",
@@ -452,17 +520,17 @@ impl Session {
             None
         };
         if let Some((error, message)) = refusal {
-            reply::error_with(out, Request::Subscribe as u64, request, error, message);
+            self.say_error(out, (Request::Subscribe as u64, request), error, message);
             return None;
         }
         if topic == uri::DROPPED {
-            self.set_told_of_drops(true);
-            reply::subscribed(out, request, DROPPED_SUBSCRIPTION);
+            self.is_told_of_drops = true;
+            self.say(out, &reply::subscribed(request, DROPPED_SUBSCRIPTION));
             return None;
         }
         Some(Command::Subscribe {
             channel: topic,
-            form: Form::WAMP_JSON,
+            form: self.form(),
             token: request,
         })
     }
@@ -471,39 +539,70 @@ impl Session {
         &mut self,
         request: u64,
         subscription: u64,
-        out: &mut String,
+        out: &mut Vec<u8>,
     ) -> Option<Command<'static>> {
-        if subscription == DROPPED_SUBSCRIPTION && self.set_told_of_drops(false) {
-            reply::unsubscribed(out, request);
+        if subscription == DROPPED_SUBSCRIPTION && std::mem::take(&mut self.is_told_of_drops) {
+            self.say(out, &reply::unsubscribed(request));
             return None;
         }
         let Some(channel) = self.subscriptions.remove_topic(subscription) else {
-            let error = uri::NO_SUCH_SUBSCRIPTION;
-            reply::error(out, Request::Unsubscribe as u64, request, error);
+            let request = (Request::Unsubscribe as u64, request);
+            let error = reply::error(request, uri::NO_SUCH_SUBSCRIPTION, Arguments::NONE);
+            self.say(out, &error);
             return None;
         };
         Some(Command::Unsubscribe {
             channel,
-            form: Form::WAMP_JSON,
+            form: self.form(),
             token: request,
         })
+    }
+
+    fn handle_publish<'a>(
+        &mut self,
+        (request, topic, arguments): (u64, Cow<'a, str>, Arguments<'a>),
+        options: &PublishOptions<'_>,
+        out: &mut Vec<u8>,
+        settings: &Settings,
+    ) -> Option<Command<'a>> {
+        let refusal = if let Err(message) = check_topic(&topic, settings) {
+            Some((uri::INVALID_URI, message))
+        } else if topic == uri::DROPPED {
+            Some((
+                uri::NOT_AUTHORIZED,
+                "Only the broker publishes to roost.session.dropped.",
+            ))
+        } else if options.more.get().is_some_and(is_unsupported) {
+            let message = "Lists of receivers (eligible, exclude) and packed payloads (ppt_, enc_) are not supported.";
+            Some((uri::OPTION_NOT_ALLOWED, message))
+        } else if options.disclose_me == Some(true) {
+            let message =
+                "Publishers are not disclosed here: disclose_me must be false or be left out.";
+            Some((uri::DISCLOSE_ME_DISALLOWED, message))
+        } else {
+            None
+        };
+        let acknowledge = options.acknowledge == Some(true);
+        let Some((error, message)) = refusal else {
+            return Some(Command::Publish {
+                channel: Target::Name(topic),
+                payload: PayloadRef::Wamp(arguments),
+                // WAMP, "Publisher Exclusion": a publisher does not receive what it publishes
+                // unless it says so.
+                exclude_me: Some(options.exclude_me.unwrap_or(true)),
+                ack: acknowledge.then_some(request),
+            });
+        };
+        // "Publish ERROR": sent only when the publisher asked for an acknowledgement.
+        if acknowledge {
+            self.say_error(out, (Request::Publish as u64, request), error, message);
+        }
+        None
     }
 
     /// "Difference between ABORT and GOODBYE": it is never replied to.
     fn handle_abort(&mut self) -> Option<Command<'static>> {
         self.close(CloseCode::NORMAL, "aborted by client")
-    }
-
-    /// "Protocol errors": ABORT with `wamp.error.protocol_violation`, then the connection is
-    /// dropped and nothing more of the peer's is processed.
-    fn violate(&mut self, message: &str, out: &mut String) -> Option<Command<'static>> {
-        reply::abort(out, uri::PROTOCOL_VIOLATION, message);
-        // A client that has said nothing in WAMP yet may not know that it speaks it.
-        let reason = match self.state {
-            State::AwaitHello => NOT_WAMP,
-            State::Open { .. } | State::Closing | State::Closed => uri::PROTOCOL_VIOLATION,
-        };
-        self.close(CloseCode::PROTOCOL_ERROR, reason)
     }
 
     /// Ends the session. The subscriptions stay listed for the caller's cleanup.
@@ -513,50 +612,55 @@ impl Session {
     }
 }
 
-fn handle_publish<'a>(
-    request: u64,
-    options: &PublishOptions,
-    topic: Cow<'a, str>,
-    payload: PayloadRef<'a>,
-    out: &mut String,
-    settings: &Settings,
-) -> Option<Command<'a>> {
-    let refusal = if let Err(message) = check_topic(&topic, settings) {
-        Some((uri::INVALID_URI, message))
-    } else if topic == uri::DROPPED {
-        Some((
-            uri::NOT_AUTHORIZED,
-            "Only the broker publishes to roost.session.dropped.",
-        ))
-    } else if options.unsupported {
-        let message = "Lists of receivers (eligible, exclude) and packed payloads (ppt_, enc_) are not supported.";
-        Some((uri::OPTION_NOT_ALLOWED, message))
-    } else if options.disclose_me {
-        let message =
-            "Publishers are not disclosed here: disclose_me must be false or be left out.";
-        Some((uri::DISCLOSE_ME_DISALLOWED, message))
-    } else {
-        None
-    };
-    let Some((error, message)) = refusal else {
-        return Some(Command::Publish {
-            channel: Target::Name(topic),
-            payload,
-            exclude_me: Some(options.exclude_me),
-            ack: options.acknowledge.then_some(request),
-        });
-    };
-    // "Publish ERROR": sent only when the publisher asked for an acknowledgement.
-    if !options.acknowledge {
-        return None;
-    }
-    reply::error_with(out, Request::Publish as u64, request, error, message);
-    None
+/// Authentication methods are listed, and `anonymous` is not among them.
+fn wants_authentication(details: &HelloDetails<'_>) -> bool {
+    let methods = details.authmethods.as_ref();
+    methods.is_some_and(|methods| {
+        !methods.0.is_empty() && !methods.0.iter().any(|method| method == "anonymous")
+    })
 }
 
-/// Close reason for a client whose first message is no HELLO.
-const NOT_WAMP: &str =
-    "wamp.error.protocol_violation: this connection speaks wamp.2.json, which begins with HELLO";
+/// Options that are not known here, and to ignore them would be worse than to refuse.
+fn is_unsupported(options: &PublishMore<'_>) -> bool {
+    // An empty black list excludes none; an empty white list lets none in.
+    options
+        .exclude
+        .as_ref()
+        .is_some_and(|list| !list.0.is_empty())
+        || options
+            .exclude_authid
+            .as_ref()
+            .is_some_and(|list| !list.0.is_empty())
+        || options
+            .exclude_authrole
+            .as_ref()
+            .is_some_and(|list| !list.0.is_empty())
+        || options.eligible.is_some()
+        || options.eligible_authid.is_some()
+        || options.eligible_authrole.is_some()
+        || is_packed(options)
+}
+
+/// "Payload Passthru Mode".
+fn is_packed(options: &PublishMore<'_>) -> bool {
+    options.enc_algo.is_some()
+        || options.enc_serializer.is_some()
+        || options.enc_key.is_some()
+        || options.ppt_scheme.is_some()
+        || options.ppt_serializer.is_some()
+        || options.ppt_cipher.is_some()
+        || options.ppt_keyid.is_some()
+}
+
+/// Close reasons for a client whose first message is no HELLO, by [`Wire::index`].
+const NOT_WAMP: [&str; 6] = [
+    "wamp.error.protocol_violation: this connection speaks wamp.2.json, which begins with HELLO",
+    "wamp.error.protocol_violation: this connection speaks wamp.2.msgpack, which begins with HELLO",
+    "wamp.error.protocol_violation: this connection speaks wamp.2.cbor, which begins with HELLO",
+    "wamp.error.protocol_violation: this connection speaks wamp.2.json.batched, which begins with HELLO",
+    "wamp.error.protocol_violation: this connection speaks wamp.2.msgpack.batched, which begins with HELLO",
+    "wamp.error.protocol_violation: this connection speaks wamp.2.cbor.batched, which begins with HELLO",
+];
 
 const BROKER_ONLY: &str =
     "This router is a broker only: it serves PUBLISH and SUBSCRIBE, no remote procedures.";

@@ -1,91 +1,102 @@
-//! What the broker says, as JSON text appended to an out buffer.
+//! What the broker says.
 
-use std::fmt::Write;
+use std::borrow::Cow;
 
-/// `[WELCOME, Session|id, Details|dict]`. Only what works is announced.
-pub(super) fn welcome(out: &mut String, session: u64) {
-    push(
-        out,
-        format_args!(
-            "[2,{session},{{\"agent\":\"{AGENT}\",\"authid\":\"{session}\",\
-             \"authrole\":\"anonymous\",\"authmethod\":\"anonymous\",\
-             \"roles\":{{\"broker\":{{\"features\":{{\"publisher_exclusion\":true}}}}}}}}]"
-        ),
-    );
+use crate::Arguments;
+use crate::wamp::dict::Sparse;
+use crate::wamp::message::WampMessage;
+use crate::wamp::options::{Features, Reasons, Roles, WelcomeDetails};
+
+/// Only what works is announced.
+pub(super) fn welcome(session: u64) -> WampMessage<'static> {
+    let broker = Features::PUBLISHER_EXCLUSION;
+    WampMessage::Welcome {
+        session,
+        details: Sparse::of(WelcomeDetails {
+            agent: Some(Cow::Borrowed(AGENT)),
+            authid: Some(Cow::Owned(session.to_string())),
+            authrole: Some(Cow::Borrowed("anonymous")),
+            authmethod: Some(Cow::Borrowed("anonymous")),
+            roles: Some(Roles {
+                broker: Some(broker),
+                ..Roles::default()
+            }),
+            ..WelcomeDetails::default()
+        }),
+    }
 }
 
-/// `[ABORT, Details|dict, Reason|uri]`, `message` being for a person.
-pub(super) fn abort(out: &mut String, reason: &str, message: &str) {
-    let message = serde_json::Value::from(message);
-    push(
-        out,
-        format_args!("[3,{{\"message\":{message}}},\"{reason}\"]"),
-    );
+/// `message` is for a person.
+pub(super) fn abort<'a>(reason: &'a str, message: &'a str) -> WampMessage<'a> {
+    WampMessage::Abort {
+        details: reasons(message),
+        reason: Cow::Borrowed(reason),
+    }
 }
 
-/// `[GOODBYE, Details|dict, Reason|uri]`.
-pub(super) fn goodbye(out: &mut String, reason: &str) {
-    push(out, format_args!("[6,{{}},\"{reason}\"]"));
+/// `message` is for a person.
+pub(super) fn goodbye<'a>(reason: &'a str, message: Option<&'a str>) -> WampMessage<'a> {
+    WampMessage::Goodbye {
+        details: message.map_or_else(Sparse::default, reasons),
+        reason: Cow::Borrowed(reason),
+    }
 }
 
-/// The same, with a `message` for a person.
-pub(super) fn goodbye_with(out: &mut String, reason: &str, message: &str) {
-    let message = serde_json::Value::from(message);
-    push(
-        out,
-        format_args!("[6,{{\"message\":{message}}},\"{reason}\"]"),
-    );
+fn reasons(message: &str) -> Sparse<Reasons<'_>> {
+    Sparse::of(Reasons {
+        message: Some(Cow::Borrowed(message)),
+        ..Reasons::default()
+    })
 }
 
-/// `[EVENT, SUBSCRIBED.Subscription|id, PUBLISHED.Publication|id, Details|dict,
-/// PUBLISH.Arguments|list]` with one number.
-pub(super) fn event(out: &mut String, subscription: u64, publication: u64, number: u64) {
-    push(
-        out,
-        format_args!("[36,{subscription},{publication},{{}},[{number}]]"),
-    );
+/// An EVENT without Details.
+pub(super) fn event(
+    subscription: u64,
+    publication: u64,
+    arguments: Arguments<'_>,
+) -> WampMessage<'_> {
+    WampMessage::Event {
+        subscription,
+        publication,
+        details: Sparse::default(),
+        arguments,
+    }
 }
 
-/// `[ERROR, REQUEST.Type|int, REQUEST.Request|id, Details|dict, Error|uri]`.
-pub(super) fn error(out: &mut String, request_type: u64, request: u64, error: &str) {
-    push(
-        out,
-        format_args!("[8,{request_type},{request},{{}},\"{error}\"]"),
-    );
+/// The answer to the request of this type and id.
+pub(super) fn error<'a>(
+    (request_type, request): (u64, u64),
+    error: &'a str,
+    arguments: Arguments<'a>,
+) -> WampMessage<'a> {
+    WampMessage::Error {
+        request_type,
+        request,
+        details: Sparse::default(),
+        error: Cow::Borrowed(error),
+        arguments,
+    }
 }
 
-/// The same with one argument, for a person.
-pub(super) fn error_with(
-    out: &mut String,
-    request_type: u64,
-    request: u64,
-    error: &str,
-    message: &str,
-) {
-    let message = serde_json::Value::from(message);
-    push(
-        out,
-        format_args!("[8,{request_type},{request},{{}},\"{error}\",[{message}]]"),
-    );
+pub(super) fn subscribed(request: u64, subscription: u64) -> WampMessage<'static> {
+    WampMessage::Subscribed {
+        request,
+        subscription,
+    }
 }
 
-/// `[SUBSCRIBED, SUBSCRIBE.Request|id, Subscription|id]`.
-pub(super) fn subscribed(out: &mut String, request: u64, subscription: u64) {
-    push(out, format_args!("[33,{request},{subscription}]"));
+pub(super) fn unsubscribed(request: u64) -> WampMessage<'static> {
+    WampMessage::Unsubscribed {
+        request,
+        details: Sparse::default(),
+    }
 }
 
-/// `[UNSUBSCRIBED, UNSUBSCRIBE.Request|id]`.
-pub(super) fn unsubscribed(out: &mut String, request: u64) {
-    push(out, format_args!("[35,{request}]"));
-}
-
-/// `[PUBLISHED, PUBLISH.Request|id, Publication|id]`.
-pub(super) fn published(out: &mut String, request: u64, publication: u64) {
-    push(out, format_args!("[17,{request},{publication}]"));
-}
-
-fn push(out: &mut String, message: std::fmt::Arguments<'_>) {
-    out.write_fmt(message).expect("a String takes all writes");
+pub(super) fn published(request: u64, publication: u64) -> WampMessage<'static> {
+    WampMessage::Published {
+        request,
+        publication,
+    }
 }
 
 const AGENT: &str = concat!("Roost-", env!("CARGO_PKG_VERSION"));

@@ -6,10 +6,10 @@ use roost_hub::{ChannelId, EventIds};
 use roost_wire::{CloseCode, Frozen, Opcode};
 use slab::Slab;
 
-use crate::dialect::{
-    self, Accept, Command, Context, Dialect, Event, Input, Message, Next, Offer, Refusal,
-};
-use crate::wamp::{Request, Session, SessionState, Settings, uri};
+use crate::dialect::{self, Accept, Command, Context, Dialect, Event, Input, Next, Offer, Refusal};
+use crate::serial::push_number;
+use crate::wamp::wire::WireError;
+use crate::wamp::{Request, Session, SessionState, Settings, Wire, reply, uri};
 use crate::{Form, Publication};
 
 /// The sessions here.
@@ -20,7 +20,7 @@ pub struct Wamp {
 
 impl Dialect for Wamp {
     const NAME: &'static str = "wamp";
-    const FORMS: &'static [&'static str] = &["json"];
+    const FORMS: &'static [&'static str] = &Wire::FORMS;
     type Settings = Settings;
     type State = SessionState;
 
@@ -37,9 +37,11 @@ impl Dialect for Wamp {
         if !settings.enabled {
             return Accept::NotMine;
         }
-        if offer.offers(WAMP_2_JSON) {
+        // "WebSocket Transport": the client lists them in the order of its preference.
+        let mut offered = offer.subprotocols.iter().copied();
+        if let Some(first) = offered.find(|name| Wire::of_subprotocol(name).is_some()) {
             return Accept::Open {
-                subprotocol: Some(WAMP_2_JSON),
+                subprotocol: Some(first),
                 join: None,
             };
         }
@@ -51,9 +53,11 @@ impl Dialect for Wamp {
         }
     }
 
-    fn open(&mut self, joined: Option<ChannelId>) -> dialect::Session {
+    fn open(&mut self, subprotocol: Option<&str>, joined: Option<ChannelId>) -> dialect::Session {
         debug_assert_eq!(joined, None, "a WAMP connection joins no channel");
-        dialect::Session::at(self.sessions.insert(Session::new()))
+        let wire = subprotocol.and_then(Wire::of_subprotocol);
+        let session = Session::new(wire.unwrap_or_default());
+        dialect::Session::at(self.sessions.insert(session))
     }
 
     fn next<'a>(
@@ -62,11 +66,19 @@ impl Dialect for Wamp {
         input: &mut Input<'a>,
         cx: &mut Context<'_>,
     ) -> Option<Command<'a>> {
-        let message = input.take()?;
         let (session, new_id) = (&mut self.sessions[session.index()], &mut *cx.new_id);
-        cx.replies.text(|out| match message {
-            Message::Text(text) => session.handle(text, out, new_id, &self.settings),
-            Message::Binary(_) => session.handle_binary(out),
+        let (wire, settings) = (session.wire(), &*self.settings);
+        cx.replies.message(wire.opcode(), |out| {
+            // The answers to the messages of a batch up to the next command are a batch.
+            loop {
+                let command = match wire.take(input) {
+                    Ok(message) => session.handle(message, out, new_id, settings),
+                    Err(WireError(reason)) => session.violate(reason, out),
+                };
+                if command.is_some() || input.is_empty() {
+                    return command;
+                }
+            }
         })
     }
 
@@ -75,31 +87,32 @@ impl Dialect for Wamp {
             return Next::Continue;
         };
         let new_id = &mut *cx.new_id;
-        cx.replies.text(|out| match event {
-            Event::Subscribing { channel, form: _ } => session.on_subscribing(channel),
-            Event::Subscribed {
-                token,
-                channel,
-                topic,
-                snapshot: _, // SUBSCRIBED has no place for it
-            } => session.on_subscribed(token, channel, topic, out),
-            Event::Unsubscribed { token } => session.on_unsubscribed(token, out),
-            Event::Published { token, publication } => {
-                session.on_published(token, publication, out);
-            }
-            Event::Refused {
-                request,
-                token,
-                refusal,
-            } => {
-                if let Some(token) = token {
-                    session.on_refused(request.into(), token, error_uri(refusal), out);
+        cx.replies
+            .message(session.wire().opcode(), |out| match event {
+                Event::Subscribing { channel, form: _ } => session.on_subscribing(channel),
+                Event::Subscribed {
+                    token,
+                    channel,
+                    topic,
+                    snapshot: _, // SUBSCRIBED has no place for it
+                } => session.on_subscribed(token, channel, topic, out),
+                Event::Unsubscribed { token } => session.on_unsubscribed(token, out),
+                Event::Published { token, publication } => {
+                    session.on_published(token, publication, out);
                 }
-            }
-            Event::Dropped { messages } => session.on_dropped(messages, new_id, out),
-            Event::SlowConsumer { reason } => session.close_slow(reason, out),
-            Event::Draining => session.goodbye(out),
-        });
+                Event::Refused {
+                    request,
+                    token,
+                    refusal,
+                } => {
+                    if let Some(token) = token {
+                        session.on_refused(request.into(), token, error_uri(refusal), out);
+                    }
+                }
+                Event::Dropped { messages } => session.on_dropped(messages, new_id, out),
+                Event::SlowConsumer { reason } => session.close_slow(reason, out),
+                Event::Draining => session.goodbye(out),
+            });
         Next::Continue
     }
 
@@ -107,7 +120,7 @@ impl Dialect for Wamp {
         // The session stays, to answer what still comes.
         let session = self.sessions.get_mut(session.index())?;
         let channel = session.pop_subscription()?;
-        Some((channel, Form::WAMP_JSON))
+        Some((channel, session.form()))
     }
 
     fn is_subscribed(&self, session: dialect::Session, channel: ChannelId) -> bool {
@@ -130,11 +143,18 @@ impl Dialect for Wamp {
         dialect::Session::at(self.sessions.insert(Session::from_state(state)))
     }
 
-    /// `[EVENT, SUBSCRIBED.Subscription|id, PUBLISHED.Publication|id, Details|dict, …]`
-    fn encode(_: u8, publication: &Publication, ids: EventIds) -> Frozen {
-        let head = format!("[36,{},{},{{}}", ids.topic, ids.publication);
-        let tail = publication.wamp_tail();
-        Frozen::from_parts(Opcode::Text, &[head.as_bytes(), &tail, b"]"])
+    fn encode(form: u8, publication: &Publication, ids: EventIds) -> Frozen {
+        let (_, wire) = Wire::ALL[usize::from(form)];
+        if wire == Wire::default() {
+            return encode_json(publication, ids);
+        }
+        let message = publication.with_arguments(wire.serializer, |arguments| {
+            let mut message = Vec::with_capacity(arguments.size() + HEAD_BYTES);
+            let event = reply::event(ids.topic, ids.publication, arguments);
+            wire.append(&mut message, |serializer, out| event.write(serializer, out));
+            message
+        });
+        Frozen::message(wire.opcode(), &message)
     }
 
     fn memory_bytes(&self) -> usize {
@@ -172,6 +192,19 @@ impl From<dialect::Request> for Request {
     }
 }
 
+/// `[EVENT, SUBSCRIBED.Subscription|id, PUBLISHED.Publication|id, Details|dict, …]`, the parts
+/// copied once.
+fn encode_json(publication: &Publication, ids: EventIds) -> Frozen {
+    let mut head = Vec::with_capacity(HEAD_BYTES);
+    head.extend_from_slice(b"[36,");
+    push_number(&mut head, ids.topic);
+    head.push(b',');
+    push_number(&mut head, ids.publication);
+    head.extend_from_slice(b",{}");
+    let tail = publication.json_tail();
+    Frozen::from_parts(Opcode::Text, &[&head, &tail, b"]"])
+}
+
 fn error_uri(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::NotAllowed => uri::NOT_AUTHORIZED,
@@ -180,10 +213,10 @@ fn error_uri(refusal: Refusal) -> &'static str {
     }
 }
 
-/// The one subprotocol spoken.
-const WAMP_2_JSON: &str = "wamp.2.json";
-/// Close reason on `/wamp` without it.
-const SUBPROTOCOL_REQUIRED: &str =
-    "This path speaks WAMP: the client must offer the subprotocol wamp.2.json.";
+/// Close reason on `/wamp` without a subprotocol that is served.
+const SUBPROTOCOL_REQUIRED: &str = "This path speaks WAMP: the client must offer the subprotocol wamp.2.json, wamp.2.msgpack or wamp.2.cbor.";
+/// What stands in an EVENT beside its arguments, at most: two numbers of 16 digits, and a batch's
+/// length.
+const HEAD_BYTES: usize = 48;
 /// Room for so many sessions is kept when the last has ended.
 const SESSIONS_KEPT: usize = 64;

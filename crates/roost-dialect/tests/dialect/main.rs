@@ -3,6 +3,8 @@
 mod fuzz;
 mod mapping;
 mod routes;
+mod serial;
 mod session;
+mod vectors;
 mod violations;
 mod wamp_client;

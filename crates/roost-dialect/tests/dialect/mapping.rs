@@ -1,7 +1,7 @@
 //! What one dialect publishes and the other receives.
 
 use proptest::prelude::*;
-use roost_dialect::{Form, PayloadRef, Publication, encode};
+use roost_dialect::{Arguments, Form, PayloadRef, Publication, encode};
 use roost_hub::EventIds;
 use roost_wire::{Frozen, Opcode};
 use serde_json::Value;
@@ -26,7 +26,7 @@ fn received_raw(publication: &Publication) -> (Opcode, Vec<u8>) {
 }
 
 fn wamp(args: Option<&str>, kwargs: Option<&str>) -> Publication {
-    PayloadRef::Wamp { args, kwargs }.freeze()
+    PayloadRef::Wamp(Arguments::json(args, kwargs)).freeze()
 }
 
 fn text(text: &str) -> (Opcode, Vec<u8>) {

@@ -58,7 +58,7 @@ fn wamp() -> Option<(DialectKind, Accept<'static>)> {
 }
 
 fn wamp_without_subprotocol() -> Option<(DialectKind, Accept<'static>)> {
-    let reason = "This path speaks WAMP: the client must offer the subprotocol wamp.2.json.";
+    let reason = "This path speaks WAMP: the client must offer the subprotocol wamp.2.json, wamp.2.msgpack or wamp.2.cbor.";
     assert!(reason.len() <= 123, "it fits a close frame");
     let accept = Accept::OpenAndClose(CloseCode::PROTOCOL_ERROR, reason);
     Some((DialectKind::Wamp, accept))
@@ -94,8 +94,8 @@ fn paths_choose_when_no_subprotocol_does() {
 fn a_path_of_its_own_comes_before_the_subprotocol() {
     for offered in [
         &["wamp.2.json"][..],
-        &["wamp.2.msgpack", "wamp.2.json"],
-        &["soap", "wamp.2.json"],
+        &["wamp.2.json", "wamp.2.msgpack"],
+        &["soap", "wamp.2.ubjson", "wamp.2.json"],
     ] {
         for path in ["/wamp", "/", "/ws", "/rawx", ""] {
             assert_eq!(accept(path, offered, &settings(true)), wamp(), "{path}");
@@ -141,12 +141,34 @@ fn raw_selects_its_own_subprotocol_and_those_listed() {
     assert_eq!(with(&["*"], &["wamp.2.json"]), None);
 }
 
+/// crossbar, autobahn-python#1268: the client's order counts, not the server's.
+#[test]
+fn the_clients_first_serializer_is_selected() {
+    for (offered, expected) in [
+        (&["wamp.2.cbor", "wamp.2.json"][..], "wamp.2.cbor"),
+        (
+            &["wamp.2.msgpack.batched", "wamp.2.msgpack"],
+            "wamp.2.msgpack.batched",
+        ),
+        (&["wamp.2.ubjson", "wamp.2.msgpack"], "wamp.2.msgpack"),
+        (&["x", "wamp.2.json.batched"], "wamp.2.json.batched"),
+        (&["wamp.2.cbor.batched"], "wamp.2.cbor.batched"),
+    ] {
+        let Some((DialectKind::Wamp, Accept::Open { subprotocol, .. })) =
+            accept("/", offered, &settings(true))
+        else {
+            panic!("{offered:?}");
+        };
+        assert_eq!(subprotocol, Some(expected), "{offered:?}");
+    }
+}
+
 #[test]
 fn unknown_subprotocols_leave_the_choice_to_the_path() {
     let offered = [
-        "wamp.2.msgpack",
+        "wamp.2.ubjson",
         "WAMP.2.JSON",
-        "wamp.2.json.batched",
+        "wamp.2.json.Batched",
         "chat",
     ];
     assert_eq!(accept("/raw/chat", &offered, &settings(true)), raw("chat"));

@@ -270,7 +270,7 @@ fn publish_passes_its_payload_through_unparsed() {
     let publish = |text: &str| Client::open().send(text);
     let expected = |payload: &str| {
         asked(&format!(
-            r#"Publish {{ channel: Name("com.myapp.mytopic1"), payload: Wamp {{ {payload} }}, exclude_me: Some(true), ack: None }}"#
+            r#"Publish {{ channel: Name("com.myapp.mytopic1"), payload: Wamp(Json {{ {payload} }}), exclude_me: Some(true), ack: None }}"#
         ))
     };
     // spec
@@ -301,7 +301,7 @@ fn publish_options() {
     let publish = |options: &str| Client::open().send(&format!(r#"[16,9,{options},"t",[1]]"#));
     let expected = |rest: &str| {
         asked(&format!(
-            r#"Publish {{ channel: Name("t"), payload: Wamp {{ args: Some("[1]"), kwargs: None }}, {rest} }}"#
+            r#"Publish {{ channel: Name("t"), payload: Wamp(Json {{ args: Some("[1]"), kwargs: None }}), {rest} }}"#
         ))
     };
     let plain = expected("exclude_me: Some(true), ack: None");

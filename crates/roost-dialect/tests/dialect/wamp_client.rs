@@ -1,7 +1,7 @@
 //! A session with the plumbing that most cases share.
 
-use roost_dialect::dialect::Command;
-use roost_dialect::wamp::{Realms, Session, Settings};
+use roost_dialect::dialect::{Command, Message};
+use roost_dialect::wamp::{Realms, Session, Settings, Wire};
 use roost_wire::CloseCode;
 
 pub(crate) struct Client {
@@ -25,7 +25,7 @@ impl Client {
     /// Before its HELLO.
     pub(crate) fn new() -> Client {
         Client {
-            session: Session::new(),
+            session: Session::new(Wire::default()),
             settings: Settings {
                 enabled: true,
                 realms: Realms::Any,
@@ -45,11 +45,13 @@ impl Client {
     }
 
     pub(crate) fn send(&mut self, text: &str) -> Did {
-        let mut out = String::new();
+        let mut out = Vec::new();
         let mut new_id = || 9_129_137_332;
+        let message = Message::Text(text);
         let command = self
             .session
-            .handle(text, &mut out, &mut new_id, &self.settings);
+            .handle(message, &mut out, &mut new_id, &self.settings);
+        let out = String::from_utf8(out).expect("JSON is text");
         match command {
             Some(Command::Close { code, reason }) => Did::Closed(out, code, reason),
             None if out.is_empty() => Did::Nothing,
@@ -62,10 +64,10 @@ impl Client {
     }
 
     /// What `say` makes the session write.
-    pub(crate) fn hear(&mut self, say: impl FnOnce(&mut Session, &mut String)) -> String {
-        let mut out = String::new();
+    pub(crate) fn hear(&mut self, say: impl FnOnce(&mut Session, &mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
         say(&mut self.session, &mut out);
-        out
+        String::from_utf8(out).expect("JSON is text")
     }
 
     /// Asserts that `text` is a protocol violation whose message has `hint`.

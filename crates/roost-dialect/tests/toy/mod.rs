@@ -55,7 +55,7 @@ impl Dialect for Toy {
         }
     }
 
-    fn open(&mut self, _: Option<ChannelId>) -> Session {
+    fn open(&mut self, _: Option<&str>, _: Option<ChannelId>) -> Session {
         self.import(Vec::new())
     }
 
