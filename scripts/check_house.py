@@ -206,7 +206,8 @@ def check_crate(root_file):
         return problems
     impls = {}
     for module in modules:
-        pattern = r'^impl(?:<[^{;]*?>)?\s+([A-Z]\w*)(?:<[^{;]*>)?\s*(?:where[^{]*)?\{'
+        # Of a trait's, "for" stands before the brace: between type parameters as well.
+        pattern = r'^impl(?:<[^{;]*?>)?\s+([A-Z]\w*)(?:<(?:(?! for )[^{;])*>)?\s*(?:where[^{]*)?\{'
         for type_ in re.findall(pattern, module.text, re.M):
             home = definition_of(type_, module, root)
             impls.setdefault((type_, home), set()).add(name(module))
