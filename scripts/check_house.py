@@ -20,7 +20,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 IMPL_FILES_MAX = 2
-CRATES_WITH_WALLS = ['roost-wire', 'roost-dialect', 'roost-hub', 'roost-reactor', 'roost-control']
+CRATES_WITH_WALLS = ['roost-wire', 'roost-dialect', 'roost-hub', 'roost-dealer',
+                     'roost-reactor', 'roost-control']
 SUBJECT_MAX = 72
 
 

@@ -1,0 +1,782 @@
+//! The dealer of one reactor: calls and invocations of its clients, and the procedures at home here.
+
+use std::collections::BTreeSet;
+
+use hashbrown::HashMap;
+use roost_hub::{Homes, Name, ReactorId};
+
+use crate::calls::{Call as OpenCall, Invocation, Party, Registered, Step};
+use crate::ids::{Address, CallRef, Client, InvocationRef};
+use crate::item::{
+    Answer, Call, CallError, CancelMode, Failure, Interrupt, Item, Match, NeverInvoked, Notice,
+    Output, Policy, Procedure, Register, RegisterError,
+};
+use crate::options::{DealerCounts, DealerOptions};
+use crate::procedures::{Chosen, Registry};
+
+/// Calls and procedures of one reactor. See the crate's documentation.
+#[derive(Debug)]
+pub struct Dealer<P> {
+    options: DealerOptions,
+    homes: Homes,
+    /// Procedures whose home is here.
+    registry: Registry,
+    parties: HashMap<Client, Box<Party>, Keys>,
+    /// When open calls with a limit are overdue.
+    deadlines: BTreeSet<(u32, Client, u64)>,
+    /// The last call's.
+    serial: u32,
+    /// Of clients here.
+    open: Open,
+    payload: std::marker::PhantomData<fn(P)>,
+}
+
+/// How many of each clients here have.
+#[derive(Debug, Clone, Copy, Default)]
+struct Open {
+    registrations: usize,
+    calls: usize,
+    invocations: usize,
+}
+
+/// Names of clients are the reactor's own numbers.
+type Keys = std::hash::BuildHasherDefault<KeyHasher>;
+
+/// Spreads a client's name.
+#[derive(Debug, Default)]
+struct KeyHasher(u64);
+
+impl std::hash::Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(u64::from(byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = roost_random::mix(self.0 ^ number);
+    }
+}
+
+impl<P> Dealer<P> {
+    /// A dealer without clients and procedures.
+    pub fn new(options: DealerOptions) -> Dealer<P> {
+        Dealer {
+            homes: Homes::new(&options.hash_key, options.reactors),
+            registry: Registry::new(options.me, &options.hash_key, options.seed),
+            parties: HashMap::default(),
+            deadlines: BTreeSet::new(),
+            serial: 0,
+            open: Open::default(),
+            payload: std::marker::PhantomData,
+            options,
+        }
+    }
+
+    /// A client offers a procedure. [`Notice::Registered`] or [`Notice::RegisterRefused`] follows,
+    /// unless the error is returned.
+    pub fn register(
+        &mut self,
+        register: Register<'_>,
+        out: &mut Vec<Output<P>>,
+    ) -> Result<(), RegisterError> {
+        let Register {
+            callee,
+            name,
+            matching,
+            policy,
+            features,
+            token,
+        } = register;
+        let party = self.parties.entry(callee).or_default();
+        let count = party.registrations.len() + party.pending as usize;
+        if count >= self.options.registrations_max as usize {
+            self.drop_if_idle(callee);
+            return Err(RegisterError::TooMany);
+        }
+        party.pending += 1;
+        party.features = features;
+        let procedure = Procedure {
+            name: Name::from(name),
+            matching,
+        };
+        let item = Item::Register {
+            policy,
+            callee,
+            token,
+            procedure,
+        };
+        self.send(self.home_of(name, matching), item, out);
+        self.debug_check();
+        Ok(())
+    }
+
+    /// A client no longer offers a procedure. Calls that it has stay open. False if it has no such
+    /// registration.
+    pub fn unregister(
+        &mut self,
+        callee: Client,
+        registration: u64,
+        out: &mut Vec<Output<P>>,
+    ) -> bool {
+        let party = self.parties.get_mut(&callee);
+        let Some(gone) = party.and_then(|party| party.registrations.remove(&registration)) else {
+            return false;
+        };
+        self.open.registrations -= 1;
+        self.vacate(gone, out);
+        self.drop_if_idle(callee);
+        self.debug_check();
+        true
+    }
+
+    /// Calls a procedure. One answer follows that is not [`Answer::Progress`], unless the error is
+    /// returned or the caller leaves.
+    pub fn call(
+        &mut self,
+        call: Call<'_, P>,
+        now: u32,
+        out: &mut Vec<Output<P>>,
+    ) -> Result<(), CallError> {
+        let Call {
+            caller,
+            request,
+            procedure,
+            wants_progress,
+            timeout,
+            payload,
+        } = call;
+        let party = self.parties.entry(caller).or_default();
+        if party.calls.contains_key(&request) {
+            return Err(CallError::RequestInUse);
+        }
+        if party.calls.len() >= self.options.calls_max as usize {
+            self.drop_if_idle(caller);
+            return Err(CallError::TooMany);
+        }
+        self.serial = self.serial.wrapping_add(1);
+        let open = OpenCall::new(self.serial, wants_progress, timeout, now);
+        if timeout > 0 {
+            self.deadlines.insert((open.deadline, caller, request));
+        }
+        party.calls.insert(request, open);
+        self.open.calls += 1;
+        let item = Item::Call {
+            call: CallRef {
+                caller: self.address(caller),
+                request,
+                serial: self.serial,
+            },
+            procedure: Name::from(procedure),
+            is_unknown: false,
+            wants_progress,
+            payload,
+        };
+        self.deliver(self.home_of(procedure, Match::Exact), item, now, out);
+        self.debug_check();
+        Ok(())
+    }
+
+    /// A caller no longer wants a call. Of one that is answered, nothing follows.
+    pub fn cancel(
+        &mut self,
+        caller: Client,
+        request: u64,
+        mode: CancelMode,
+        out: &mut Vec<Output<P>>,
+    ) {
+        self.step(caller, request, |call| call.cancel(mode), out);
+        self.debug_check();
+    }
+
+    /// A callee answers an invocation. What is late, or unwanted, is dropped.
+    pub fn answer(
+        &mut self,
+        callee: Client,
+        invocation: u64,
+        answer: Answer<P>,
+        now: u32,
+        out: &mut Vec<Output<P>>,
+    ) -> Result<(), NeverInvoked> {
+        let party = self.parties.get_mut(&callee).ok_or(NeverInvoked)?;
+        let Some(open) = party.invocations.get(&invocation) else {
+            return match party.was_invoked(invocation) {
+                true => Ok(()), // it was given up
+                false => Err(NeverInvoked),
+            };
+        };
+        let call = open.call;
+        if matches!(answer, Answer::Progress(_)) {
+            if !open.wants_progress {
+                return Ok(());
+            }
+        } else {
+            party.invocations.remove(&invocation);
+            self.open.invocations -= 1;
+        }
+        self.reply(call, answer, now, out);
+        self.debug_check();
+        Ok(())
+    }
+
+    /// A client has gone: its calls, its invocations and its registrations end. Nothing is said to
+    /// it from here on.
+    pub fn leave(&mut self, client: Client, now: u32, out: &mut Vec<Output<P>>) {
+        if self.parties.is_empty() {
+            return;
+        }
+        let Some(party) = self.parties.remove(&client) else {
+            return;
+        };
+        let Party {
+            calls,
+            registrations,
+            pending: _, // answered to a client that is not there
+            invocations,
+            ..
+        } = *party;
+        self.open.calls -= calls.len();
+        self.open.registrations -= registrations.len();
+        self.open.invocations -= invocations.len();
+        for (_, gone) in registrations {
+            self.vacate(gone, out);
+        }
+        for (_, invocation) in invocations {
+            let answer = Answer::Failed(Failure::CalleeLeft);
+            self.reply(invocation.call, answer, now, out);
+        }
+        for (request, mut call) in calls {
+            if call.timeout > 0 {
+                self.deadlines.remove(&(call.deadline, client, request));
+            }
+            if let Some((invocation, interrupt)) = call.leave() {
+                self.give_up(invocation, interrupt, out);
+            }
+        }
+        self.debug_check();
+    }
+
+    /// Answers calls that are overdue.
+    pub fn expire(&mut self, now: u32, out: &mut Vec<Output<P>>) {
+        while self.due() <= now {
+            let Some((_, caller, request)) = self.deadlines.pop_first() else {
+                return;
+            };
+            self.step(caller, request, OpenCall::time_out, out);
+        }
+        self.debug_check();
+    }
+
+    /// The tick at which the first call is overdue; `u32::MAX` is never.
+    pub fn due(&self) -> u32 {
+        self.deadlines.first().map_or(u32::MAX, |&(due, ..)| due)
+    }
+
+    /// Takes in what another reactor's dealer has sent.
+    pub fn handle(&mut self, from: ReactorId, item: Item<P>, now: u32, out: &mut Vec<Output<P>>) {
+        self.take(from, item, now, out);
+        self.debug_check();
+    }
+
+    /// How many of each there are.
+    pub fn counts(&self) -> DealerCounts {
+        let Open {
+            registrations,
+            calls,
+            invocations,
+        } = self.open;
+        DealerCounts {
+            clients: self.parties.len(),
+            procedures: self.registry.len(),
+            registrations,
+            calls,
+            invocations,
+        }
+    }
+
+    fn take(&mut self, from: ReactorId, item: Item<P>, now: u32, out: &mut Vec<Output<P>>) {
+        match item {
+            Item::Register {
+                procedure,
+                policy,
+                callee,
+                token,
+            } => self.take_register(from, procedure, policy, (callee, token), out),
+            Item::Registered {
+                callee,
+                token,
+                procedure,
+                registration,
+                seat,
+            } => {
+                let registered = Registered { procedure, seat };
+                self.take_registered((callee, token), registration, registered, out);
+            }
+            Item::RegisterRefused {
+                callee,
+                token,
+                error,
+            } => self.refuse(callee, token, error, out),
+            Item::Unregister { procedure, seat } => {
+                let was_there = self.registry.unregister(&procedure, seat);
+                debug_assert!(was_there, "a seat is left once");
+            }
+            Item::Call { .. } => self.route(item, now, out),
+            Item::Invoke { .. } => self.invoke(item, now, out),
+            Item::Invoked {
+                call,
+                invocation,
+                can_interrupt,
+            } => self.take_invoked(call, invocation, can_interrupt, out),
+            Item::Answer { call, answer } => self.take_answer(call, answer, now, out),
+            Item::GiveUp {
+                callee,
+                invocation,
+                interrupt,
+            } => self.take_give_up(callee, invocation, interrupt, out),
+        }
+    }
+
+    /// At home: one more callee.
+    fn take_register(
+        &mut self,
+        from: ReactorId,
+        procedure: Procedure,
+        policy: Policy,
+        (callee, token): (Client, u64),
+        out: &mut Vec<Output<P>>,
+    ) {
+        let address = Address {
+            reactor: from,
+            client: callee,
+        };
+        let answer = match self.registry.register(&procedure, policy, address) {
+            Ok(place) => Item::Registered {
+                callee,
+                token,
+                procedure,
+                registration: place.registration,
+                seat: place.seat,
+            },
+            Err(error) => Item::RegisterRefused {
+                callee,
+                token,
+                error,
+            },
+        };
+        self.send(from, answer, out);
+    }
+
+    /// At the callee: it is one.
+    fn take_registered(
+        &mut self,
+        (callee, token): (Client, u64),
+        registration: u64,
+        registered: Registered,
+        out: &mut Vec<Output<P>>,
+    ) {
+        let Some(party) = self.parties.get_mut(&callee) else {
+            return self.vacate(registered, out); // it has left
+        };
+        if party.registrations.contains_key(&registration) {
+            // A client has one place in a procedure.
+            self.vacate(registered, out);
+            return self.refuse(callee, token, RegisterError::AlreadyExists, out);
+        }
+        party.pending -= 1;
+        party.registrations.insert(registration, registered);
+        self.open.registrations += 1;
+        let notice = Notice::Registered {
+            token,
+            registration,
+        };
+        out.push(Output::ToClient(callee, notice));
+    }
+
+    fn refuse(
+        &mut self,
+        callee: Client,
+        token: u64,
+        error: RegisterError,
+        out: &mut Vec<Output<P>>,
+    ) {
+        if let Some(party) = self.parties.get_mut(&callee) {
+            party.pending -= 1;
+            let notice = Notice::RegisterRefused { token, error };
+            out.push(Output::ToClient(callee, notice));
+            self.drop_if_idle(callee);
+        }
+    }
+
+    /// At home: chooses whom a call goes to.
+    fn route(&mut self, item: Item<P>, now: u32, out: &mut Vec<Output<P>>) {
+        let Item::Call {
+            call,
+            procedure,
+            is_unknown,
+            wants_progress,
+            payload,
+        } = item
+        else {
+            return;
+        };
+        let chosen = match is_unknown {
+            false => self.registry.choose(&procedure),
+            true => self.registry.choose_by_pattern(&procedure),
+        };
+        let Some(Chosen {
+            registration,
+            seat,
+            callee,
+        }) = chosen
+        else {
+            if is_unknown {
+                let answer = Answer::Failed(Failure::NoSuchProcedure);
+                return self.reply(call, answer, now, out);
+            }
+            let patterns = self.home_of_patterns();
+            let item = Item::Call {
+                call,
+                procedure,
+                is_unknown: true,
+                wants_progress,
+                payload,
+            };
+            return self.deliver(patterns, item, now, out);
+        };
+        let item = Item::Invoke {
+            callee: callee.client,
+            seat,
+            registration,
+            call,
+            procedure,
+            is_pattern: is_unknown,
+            wants_progress,
+            payload,
+        };
+        self.deliver(callee.reactor, item, now, out);
+    }
+
+    /// At the callee: it is called.
+    fn invoke(&mut self, item: Item<P>, now: u32, out: &mut Vec<Output<P>>) {
+        let Item::Invoke {
+            callee,
+            seat,
+            registration,
+            call,
+            procedure,
+            is_pattern,
+            wants_progress,
+            payload,
+        } = item
+        else {
+            return;
+        };
+        let invocations_max = self.options.invocations_max as usize;
+        let party = self.parties.get_mut(&callee).filter(|party| {
+            let registered = party.registrations.get(&registration);
+            registered.is_some_and(|registered| registered.seat == seat)
+        });
+        let Some(party) = party else {
+            // It has left its place meanwhile, and the home gets to know: it chooses again.
+            let home = match is_pattern {
+                true => self.home_of_patterns(),
+                false => self.homes.home_of(&procedure),
+            };
+            let item = Item::Call {
+                call,
+                procedure,
+                is_unknown: is_pattern,
+                wants_progress,
+                payload,
+            };
+            return self.deliver(home, item, now, out);
+        };
+        if party.invocations.len() >= invocations_max {
+            let answer = Answer::Failed(Failure::CalleeBusy);
+            return self.reply(call, answer, now, out);
+        }
+        // WAMP, "Progressive Call Results": a callee that cannot be interrupted is considered not
+        // to support them.
+        let can_interrupt = party.features.interrupt;
+        let wants_progress = wants_progress && party.features.progress && can_interrupt;
+        let invocation = party.invoke(Invocation {
+            call,
+            wants_progress,
+        });
+        self.open.invocations += 1;
+        let notice = Notice::Invocation {
+            invocation,
+            registration,
+            procedure: is_pattern.then_some(procedure),
+            wants_progress,
+            payload,
+        };
+        out.push(Output::ToClient(callee, notice));
+        let callee = self.address(callee);
+        let item = Item::Invoked {
+            call,
+            invocation: InvocationRef { callee, invocation },
+            can_interrupt,
+        };
+        self.deliver(call.caller.reactor, item, now, out);
+    }
+
+    /// At the caller: a callee has the call.
+    fn take_invoked(
+        &mut self,
+        call: CallRef,
+        invocation: InvocationRef,
+        can_interrupt: bool,
+        out: &mut Vec<Output<P>>,
+    ) {
+        if self.find(call).is_none() {
+            // The caller has left.
+            let interrupt = can_interrupt.then_some(Interrupt::KillNoWait);
+            return self.give_up(invocation, interrupt, out);
+        }
+        let CallRef {
+            caller, request, ..
+        } = call;
+        let step = |call: &mut OpenCall| call.on_invoked(invocation, can_interrupt);
+        self.step(caller.client, request, step, out);
+    }
+
+    /// At the caller: an answer.
+    fn take_answer(
+        &mut self,
+        call: CallRef,
+        answer: Answer<P>,
+        now: u32,
+        out: &mut Vec<Output<P>>,
+    ) {
+        let Some(open) = self.find(call) else {
+            return; // it is late
+        };
+        let (caller, request) = (call.caller.client, call.request);
+        let is_progress = matches!(answer, Answer::Progress(_));
+        if is_progress && !open.takes_progress() {
+            return;
+        }
+        let (is_open, deadline, timeout) = (open.is_open(), open.deadline, open.timeout);
+        if is_progress && timeout > 0 {
+            // WAMP, "Progressive Call Results": the limit is that between two results.
+            open.deadline = now.saturating_add(timeout);
+            let deadline_now = open.deadline;
+            self.deadlines.remove(&(deadline, caller, request));
+            self.deadlines.insert((deadline_now, caller, request));
+        }
+        if !is_progress {
+            self.end(caller, request);
+        }
+        if is_open {
+            let notice = Notice::Answer { request, answer };
+            out.push(Output::ToClient(caller, notice));
+        }
+    }
+
+    /// At the callee: its caller no longer wants an answer, or is in a hurry.
+    fn take_give_up(
+        &mut self,
+        callee: Client,
+        invocation: u64,
+        interrupt: Option<Interrupt>,
+        out: &mut Vec<Output<P>>,
+    ) {
+        let Some(party) = self.parties.get_mut(&callee) else {
+            return;
+        };
+        if !party.invocations.contains_key(&invocation) {
+            return; // it has answered meanwhile
+        }
+        if interrupt != Some(Interrupt::Kill) {
+            party.invocations.remove(&invocation);
+            self.open.invocations -= 1;
+        }
+        if let Some(interrupt) = interrupt {
+            let notice = Notice::Interrupt {
+                invocation,
+                interrupt,
+            };
+            out.push(Output::ToClient(callee, notice));
+        }
+    }
+
+    /// Does something to a call, and what follows from it.
+    fn step(
+        &mut self,
+        caller: Client,
+        request: u64,
+        act: impl FnOnce(&mut OpenCall) -> Step,
+        out: &mut Vec<Output<P>>,
+    ) {
+        let party = self.parties.get_mut(&caller);
+        let Some(call) = party.and_then(|party| party.calls.get_mut(&request)) else {
+            return;
+        };
+        let Step {
+            give_up,
+            answer,
+            ends,
+        } = act(call);
+        let (timeout, deadline) = (call.timeout, call.deadline);
+        if answer.is_some() && timeout > 0 {
+            self.deadlines.remove(&(deadline, caller, request));
+        }
+        if ends {
+            self.end(caller, request);
+        }
+        if let Some((invocation, interrupt)) = give_up {
+            self.give_up(invocation, interrupt, out);
+        }
+        if let Some(failure) = answer {
+            let answer = Answer::Failed(failure);
+            let notice = Notice::Answer { request, answer };
+            out.push(Output::ToClient(caller, notice));
+        }
+    }
+
+    /// A call that is open, or whose invocation is still to be given up.
+    fn find(&mut self, call: CallRef) -> Option<&mut OpenCall> {
+        debug_assert_eq!(call.caller.reactor, self.options.me);
+        let party = self.parties.get_mut(&call.caller.client)?;
+        let found = party.calls.get_mut(&call.request)?;
+        (found.serial == call.serial).then_some(found)
+    }
+
+    /// Forgets a call.
+    fn end(&mut self, caller: Client, request: u64) {
+        let party = self.parties.get_mut(&caller);
+        if let Some(call) = party.and_then(|party| party.calls.remove(&request)) {
+            self.open.calls -= 1;
+            if call.timeout > 0 {
+                self.deadlines.remove(&(call.deadline, caller, request));
+            }
+            self.drop_if_idle(caller);
+        }
+    }
+
+    /// Answers a call, wherever its caller is.
+    fn reply(&mut self, call: CallRef, answer: Answer<P>, now: u32, out: &mut Vec<Output<P>>) {
+        let item = Item::Answer { call, answer };
+        self.deliver(call.caller.reactor, item, now, out);
+    }
+
+    /// Gives an invocation up, wherever its callee is.
+    fn give_up(
+        &mut self,
+        invocation: InvocationRef,
+        interrupt: Option<Interrupt>,
+        out: &mut Vec<Output<P>>,
+    ) {
+        let InvocationRef { callee, invocation } = invocation;
+        let item = Item::GiveUp {
+            callee: callee.client,
+            invocation,
+            interrupt,
+        };
+        self.send(callee.reactor, item, out);
+    }
+
+    /// Leaves a place in a registration.
+    fn vacate(&mut self, registered: Registered, out: &mut Vec<Output<P>>) {
+        let Registered { procedure, seat } = registered;
+        let home = self.home_of(&procedure.name, procedure.matching);
+        self.send(home, Item::Unregister { procedure, seat }, out);
+    }
+
+    /// As [`Dealer::deliver`], of what does not depend on the time.
+    fn send(&mut self, to: ReactorId, item: Item<P>, out: &mut Vec<Output<P>>) {
+        self.deliver(to, item, 0, out);
+    }
+
+    /// Sends an item; one for this very reactor is taken in at once.
+    fn deliver(&mut self, to: ReactorId, item: Item<P>, now: u32, out: &mut Vec<Output<P>>) {
+        if to == self.options.me {
+            self.take(to, item, now, out);
+        } else {
+            out.push(Output::ToReactor(to, item));
+        }
+    }
+
+    fn address(&self, client: Client) -> Address {
+        Address {
+            reactor: self.options.me,
+            client,
+        }
+    }
+
+    /// Where a procedure is registered.
+    fn home_of(&self, name: &str, matching: Match) -> ReactorId {
+        match matching {
+            Match::Exact => self.homes.home_of(name),
+            Match::Prefix | Match::Wildcard => self.home_of_patterns(),
+        }
+    }
+
+    /// Where all patterns are registered.
+    fn home_of_patterns(&self) -> ReactorId {
+        self.homes.home_of("")
+    }
+
+    /// Forgets a client that there is nothing to know of.
+    fn drop_if_idle(&mut self, client: Client) {
+        if self
+            .parties
+            .get(&client)
+            .is_some_and(|party| party.is_idle())
+        {
+            self.parties.remove(&client);
+            let is_sparse = self.parties.len() < self.parties.capacity() / 4;
+            if is_sparse && self.parties.capacity() > PARTIES_KEPT {
+                self.parties.shrink_to(self.parties.len() * 2);
+            }
+        }
+    }
+
+    fn debug_check(&self) {
+        if cfg!(debug_assertions) && self.parties.len() <= CHECKED_MAX {
+            self.check_invariants();
+        }
+    }
+
+    /// What always holds between two calls.
+    fn check_invariants(&self) {
+        let mut open = Open::default();
+        let mut limited = 0;
+        for (&client, party) in &self.parties {
+            assert!(!party.is_idle(), "{client:?} has nothing");
+            open.calls += party.calls.len();
+            open.registrations += party.registrations.len();
+            open.invocations += party.invocations.len();
+            for (&request, call) in &party.calls {
+                let deadline = (call.deadline, client, request);
+                let is_limited = call.timeout > 0 && call.is_open();
+                assert_eq!(self.deadlines.contains(&deadline), is_limited);
+                limited += usize::from(is_limited);
+            }
+        }
+        assert_eq!(
+            self.deadlines.len(),
+            limited,
+            "a deadline is an open call's"
+        );
+        let Open {
+            registrations,
+            calls,
+            invocations,
+        } = self.open;
+        assert_eq!(calls, open.calls);
+        assert_eq!(registrations, open.registrations);
+        assert_eq!(invocations, open.invocations);
+    }
+}
+
+/// Room for so many clients is kept.
+const PARTIES_KEPT: usize = 64;
+/// Of so many clients the invariants are checked after each call, in debug builds.
+const CHECKED_MAX: usize = 32;

@@ -1,0 +1,385 @@
+//! All procedures whose home is here, and the patterns if this is their home.
+//!
+//! A call goes to one registration: the one of its very name, else the longest prefix, else the
+//! wildcard pattern that is literal longest, seen from the left (WAMP, "Pattern-based
+//! Registrations"). Exact names are hashed with the process's key, for they come from the network.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use roost_hub::{Name, ReactorId};
+use roost_random::SplitMix64;
+use siphasher::sip::SipHasher13;
+
+use super::callees::{Callees, Chosen};
+use super::wildcards::{Form, Forms};
+use crate::ids::{Address, registration_number};
+use crate::item::{Match, Policy, Procedure, RegisterError};
+
+/// Who may be called.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    me: ReactorId,
+    hasher: SipHasher13,
+    exact: HashTable<Callees>,
+    prefixes: BTreeMap<Name, Callees>,
+    wildcards: BTreeMap<Name, Callees>,
+    /// Of the wildcards.
+    forms: Forms,
+    /// Counts the seats that were given; the first of a registration numbers it.
+    seats: u64,
+    random: SplitMix64,
+}
+
+/// A callee's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) registration: u64,
+    pub(crate) seat: u64,
+}
+
+impl Registry {
+    pub(crate) fn new(me: ReactorId, hash_key: &[u8; 16], seed: u64) -> Registry {
+        Registry {
+            me,
+            hasher: SipHasher13::new_with_key(hash_key),
+            exact: HashTable::new(),
+            prefixes: BTreeMap::new(),
+            wildcards: BTreeMap::new(),
+            forms: Forms::default(),
+            seats: 0,
+            random: SplitMix64::new(seed),
+        }
+    }
+
+    /// A callee offers a procedure.
+    pub(crate) fn register(
+        &mut self,
+        procedure: &Procedure,
+        policy: Policy,
+        callee: Address,
+    ) -> Result<Place, RegisterError> {
+        let seat = self.seats + 1;
+        let registration = match self.find_mut(procedure) {
+            Some(callees) => {
+                callees.add(policy, seat, callee)?;
+                callees.registration()
+            }
+            None => {
+                let registration = registration_number(self.me, seat);
+                let name = procedure.name.clone();
+                let callees = Callees::new(name, registration, policy, seat, callee);
+                self.insert(procedure.matching, callees)?;
+                registration
+            }
+        };
+        self.seats = seat;
+        Ok(Place { registration, seat })
+    }
+
+    /// A callee has gone. False if it was not there.
+    pub(crate) fn unregister(&mut self, procedure: &Procedure, seat: u64) -> bool {
+        let Some(callees) = self.find_mut(procedure) else {
+            return false;
+        };
+        let was_there = callees.remove(seat);
+        if callees.is_empty() {
+            self.remove(procedure);
+        }
+        was_there
+    }
+
+    /// Whom a call of this very name goes to.
+    pub(crate) fn choose(&mut self, name: &str) -> Option<Chosen> {
+        let hash = self.hasher.hash(name.as_bytes());
+        let callees = self
+            .exact
+            .find_mut(hash, |callees| callees.name() == name)?;
+        Some(callees.choose(&mut self.random))
+    }
+
+    /// Whom a call that no exact name matches goes to.
+    pub(crate) fn choose_by_pattern(&mut self, name: &str) -> Option<Chosen> {
+        if let Some(prefix) = longest_prefix(&self.prefixes, name) {
+            let prefix = prefix.clone(); // without an allocation
+            let callees = self.prefixes.get_mut(&prefix)?;
+            return Some(callees.choose(&mut self.random));
+        }
+        let Registry {
+            wildcards,
+            forms,
+            random,
+            ..
+        } = self;
+        forms.find(name, |pattern| {
+            let callees = wildcards.get_mut(pattern)?;
+            Some(callees.choose(random))
+        })
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.exact.len() + self.prefixes.len() + self.wildcards.len()
+    }
+
+    fn find_mut(&mut self, procedure: &Procedure) -> Option<&mut Callees> {
+        let name = &procedure.name;
+        match procedure.matching {
+            Match::Exact => {
+                let hash = self.hasher.hash(name.as_bytes());
+                self.exact.find_mut(hash, |callees| callees.name() == name)
+            }
+            Match::Prefix => self.prefixes.get_mut(name),
+            Match::Wildcard => self.wildcards.get_mut(name),
+        }
+    }
+
+    /// A procedure that is not there yet.
+    fn insert(&mut self, matching: Match, callees: Callees) -> Result<(), RegisterError> {
+        let name = callees.name().clone();
+        match matching {
+            Match::Exact => {
+                let hasher = self.hasher;
+                let rehash = move |callees: &Callees| hasher.hash(callees.name().as_bytes());
+                self.exact.insert_unique(rehash(&callees), callees, rehash);
+            }
+            Match::Prefix => {
+                self.prefixes.insert(name, callees);
+            }
+            Match::Wildcard => {
+                self.forms.add(Form::of(&name)?)?;
+                self.wildcards.insert(name, callees);
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, procedure: &Procedure) {
+        let name = &procedure.name;
+        match procedure.matching {
+            Match::Exact => {
+                let hasher = self.hasher;
+                let rehash = move |callees: &Callees| hasher.hash(callees.name().as_bytes());
+                let hash = self.hasher.hash(name.as_bytes());
+                let entry = self
+                    .exact
+                    .entry(hash, |callees| callees.name() == name, rehash);
+                if let Entry::Occupied(entry) = entry {
+                    entry.remove();
+                }
+                let is_sparse = self.exact.len() < self.exact.capacity() / 4;
+                if is_sparse && self.exact.capacity() > EXACT_KEPT {
+                    self.exact.shrink_to(self.exact.len() * 2, rehash);
+                }
+            }
+            Match::Prefix => {
+                self.prefixes.remove(name);
+            }
+            Match::Wildcard => {
+                self.wildcards.remove(name);
+                if let Ok(form) = Form::of(name) {
+                    self.forms.remove(form);
+                }
+            }
+        }
+    }
+}
+
+/// The longest key that a name begins with. Each step looks at the greatest key that is not above
+/// what is left of the name: it is a prefix, or no key is one that is longer than what both have in
+/// common. So there are at most as many steps as the name has bytes.
+fn longest_prefix<'a>(prefixes: &'a BTreeMap<Name, Callees>, name: &str) -> Option<&'a Name> {
+    let mut rest = name;
+    loop {
+        let range = (Bound::Unbounded, Bound::Included(rest));
+        let (key, _) = prefixes.range::<str, _>(range).next_back()?;
+        if rest.starts_with(key.as_str()) {
+            return Some(key);
+        }
+        let shared = rest.bytes().zip(key.bytes()).take_while(|(a, b)| a == b);
+        let mut len = shared.count();
+        while !rest.is_char_boundary(len) {
+            len -= 1;
+        }
+        rest = &rest[..len];
+    }
+}
+
+/// Room for so many procedures is kept.
+const EXACT_KEPT: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ids::Client;
+
+    fn registry() -> Registry {
+        Registry::new(ReactorId(3), &[5; 16], 1)
+    }
+
+    fn procedure(matching: Match, name: &str) -> Procedure {
+        Procedure {
+            name: Name::from(name),
+            matching,
+        }
+    }
+
+    fn callee(client: u64) -> Address {
+        Address {
+            reactor: ReactorId(1),
+            client: Client(client),
+        }
+    }
+
+    fn chosen(registry: &mut Registry, name: &str) -> Option<u64> {
+        let exact = registry.choose(name);
+        let chosen = exact.or_else(|| registry.choose_by_pattern(name));
+        chosen.map(|chosen| chosen.callee.client.0)
+    }
+
+    /// WAMP, "Calls matching multiple registrations", with `c44` for `c33`: by "Prefix Matching",
+    /// and at the peers, a prefix ends anywhere, so that `a1.b2.c3` is one of `a1.b2.c33`.
+    #[test]
+    fn the_example_of_the_specification() {
+        let mut registry = registry();
+        let procedures = [
+            (Match::Exact, "a1.b2.c3.d4.e55"),
+            (Match::Prefix, "a1.b2.c3"),
+            (Match::Prefix, "a1.b2.c3.d4"),
+            (Match::Wildcard, "a1.b2..d4.e5"),
+            (Match::Wildcard, "a1.b2.c44..e5"),
+            (Match::Wildcard, "a1.b2..d4.e5..g7"),
+            (Match::Wildcard, "a1.b2..d4..f6.g7"),
+        ];
+        for ((matching, name), number) in procedures.into_iter().zip(1..) {
+            let place =
+                registry.register(&procedure(matching, name), Policy::Single, callee(number));
+            assert!(place.is_ok(), "{name}");
+        }
+        for (name, expected) in [
+            ("a1.b2.c3.d4.e55", Some(1)),
+            ("a1.b2.c3.d98.e74", Some(2)),
+            ("a1.b2.c3.d4.e325", Some(3)),
+            ("a1.b2.c55.d4.e5", Some(4)),
+            ("a1.b2.c33.d4.e5", Some(2)),
+            ("a1.b2.c44.d4.e5", Some(5)),
+            ("a1.b2.c88.d4.e5.f6.g7", Some(6)),
+            ("a2.b2.c2.d2.e2", None),
+        ] {
+            assert_eq!(chosen(&mut registry, name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_may_be_registered_once_for_each_kind_of_match() {
+        let mut registry = registry();
+        let mut places = Vec::new();
+        for matching in [Match::Exact, Match::Prefix, Match::Wildcard] {
+            let procedure = procedure(matching, "a.b");
+            let place = registry.register(&procedure, Policy::Single, callee(1));
+            places.push((procedure.clone(), place.expect("free")));
+            let again = registry.register(&procedure, Policy::Single, callee(2));
+            assert_eq!(again, Err(RegisterError::AlreadyExists));
+        }
+        assert_eq!(registry.len(), 3);
+        for (procedure, place) in &places {
+            assert!(!registry.unregister(procedure, place.seat + 100));
+            assert!(registry.unregister(procedure, place.seat));
+            assert!(!registry.unregister(procedure, place.seat));
+        }
+        assert_eq!(registry.len(), 0);
+        assert_eq!(chosen(&mut registry, "a.b"), None);
+    }
+
+    #[test]
+    fn the_table_shrinks() {
+        let mut registry = registry();
+        let name = |n: u64| procedure(Match::Exact, &format!("procedure.{n}"));
+        let places: Vec<_> = (0..5000)
+            .map(|n| {
+                registry
+                    .register(&name(n), Policy::Single, callee(n))
+                    .expect("free")
+            })
+            .collect();
+        for (n, place) in (0..5000).zip(places) {
+            assert_eq!(chosen(&mut registry, &name(n).name), Some(n));
+            assert!(registry.unregister(&name(n), place.seat));
+            assert_eq!(chosen(&mut registry, &name(n).name), None);
+        }
+        assert!(registry.exact.capacity() <= 2 * EXACT_KEPT);
+    }
+
+    /// The best of all patterns, by looking at each.
+    fn best(patterns: &[(Match, String)], name: &str) -> Option<usize> {
+        let matches = |&(_, (matching, pattern)): &(usize, &(Match, String))| match matching {
+            Match::Exact => pattern == name,
+            Match::Prefix => name.starts_with(pattern.as_str()),
+            Match::Wildcard => {
+                pattern.split('.').count() == name.split('.').count()
+                    && pattern
+                        .split('.')
+                        .zip(name.split('.'))
+                        .all(|(p, n)| if p.is_empty() { !n.is_empty() } else { p == n })
+            }
+        };
+        let rank = |&(_, (matching, pattern)): &(usize, &(Match, String))| match matching {
+            Match::Exact => (0, 0, vec![]),
+            Match::Prefix => (1, usize::MAX - pattern.len(), vec![]),
+            Match::Wildcard => (
+                2,
+                0,
+                pattern.split('.').map(str::is_empty).collect::<Vec<_>>(),
+            ),
+        };
+        let found = patterns.iter().enumerate().filter(matches);
+        found.min_by_key(rank).map(|(at, _)| at)
+    }
+
+    fn names() -> impl Strategy<Value = String> {
+        proptest::collection::vec(prop_oneof!["", "a", "b", "ab", "é", "è"], 1..4)
+            .prop_map(|c| c.join("."))
+    }
+
+    proptest! {
+        #[test]
+        fn the_best_match_is_chosen(
+            patterns in proptest::collection::vec((0..3u8, names()), 0..24),
+            calls in proptest::collection::vec(names(), 1..12),
+            removed in proptest::collection::vec(any::<bool>(), 24),
+        ) {
+            let mut registry = registry();
+            let mut kept = Vec::new();
+            let mut places = Vec::new();
+            for (matching, name) in patterns {
+                let matching = [Match::Exact, Match::Prefix, Match::Wildcard][usize::from(matching)];
+                let procedure = procedure(matching, &name);
+                if let Ok(place) = registry.register(&procedure, Policy::Single, callee(kept.len() as u64)) {
+                    kept.push((matching, name));
+                    places.push((procedure, place.seat));
+                }
+            }
+            for name in &calls {
+                let expected = best(&kept, name).map(|at| at as u64);
+                prop_assert_eq!(chosen(&mut registry, name), expected, "{}", name);
+            }
+            let mut left = Vec::new();
+            for (at, (procedure, seat)) in places.iter().enumerate() {
+                if removed[at] {
+                    prop_assert!(registry.unregister(procedure, *seat));
+                } else {
+                    left.push((at as u64, kept[at].clone()));
+                }
+            }
+            let patterns: Vec<_> = left.iter().map(|(_, pattern)| pattern.clone()).collect();
+            for name in &calls {
+                let expected = best(&patterns, name).map(|at| left[at].0);
+                prop_assert_eq!(chosen(&mut registry, name), expected, "{}", name);
+            }
+        }
+    }
+}
