@@ -116,6 +116,18 @@ pub enum Answer<P> {
     Failed(Failure),
 }
 
+impl<P> Answer<P> {
+    /// The same answer with what `convert` makes of its payload.
+    pub fn map<Q>(self, convert: impl FnOnce(P) -> Q) -> Answer<Q> {
+        match self {
+            Answer::Progress(payload) => Answer::Progress(convert(payload)),
+            Answer::Result(payload) => Answer::Result(convert(payload)),
+            Answer::Error(payload) => Answer::Error(convert(payload)),
+            Answer::Failed(failure) => Answer::Failed(failure),
+        }
+    }
+}
+
 /// Why a call failed, but for what its callee says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {

@@ -12,10 +12,13 @@ use std::borrow::Cow;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use roost_dealer::{
+    Answer, CallError, CalleeFeatures, CancelMode, Match, NeverInvoked, Notice, Policy,
+};
 use roost_hub::{ChannelId, EventIds, Snapshot};
 use roost_wire::{CloseCode, Frozen, Opcode};
 
-use crate::{Form, PayloadRef, Publication, Replies};
+use crate::{CallBody, CallBodyRef, Form, PayloadRef, Publication, Replies};
 
 /// One protocol. Its instance lives on one reactor and holds the sessions there.
 ///
@@ -281,6 +284,53 @@ pub enum Command<'a> {
         /// The token of [`Event::Unsubscribed`].
         token: u64,
     },
+    /// Offer a procedure: be a callee.
+    Register {
+        /// Its name, or a pattern; with the realm in it, if realms are apart.
+        procedure: Cow<'a, str>,
+        /// How it is matched.
+        matching: Match,
+        /// Which callee is called, if there are several.
+        policy: Policy,
+        /// What the client can do as a callee.
+        features: CalleeFeatures,
+        /// The token of [`Notice::Registered`] or [`Notice::RegisterRefused`].
+        token: u64,
+    },
+    /// Offer a procedure no longer.
+    Unregister {
+        /// As [`Notice::Registered`] named it.
+        registration: u64,
+        /// The token of [`Event::Unregistered`].
+        token: u64,
+    },
+    /// Call a procedure. [`Notice::Answer`] or [`Event::CallRefused`] follows.
+    Call {
+        /// Its name.
+        procedure: Cow<'a, str>,
+        /// The client's number of the call, which no other open call of it has.
+        request: u64,
+        /// Whether progressive results are wanted.
+        wants_progress: bool,
+        /// The time until a result and from each to the next; 0 is any.
+        timeout_ms: u64,
+        /// For the callee.
+        body: CallBodyRef<'a>,
+    },
+    /// Want a call's result no longer. Of one that is answered, nothing follows.
+    CancelCall {
+        /// As in [`Command::Call`].
+        request: u64,
+        /// What the callee is told.
+        mode: CancelMode,
+    },
+    /// Answer an invocation. One that has ended otherwise is no mistake.
+    Answer {
+        /// As [`Notice::Invocation`] named it.
+        invocation: u64,
+        /// What is said.
+        answer: Answer<CallBodyRef<'a>>,
+    },
     /// Send what stands in the replies, if anything, then start the closing handshake.
     Close {
         /// Status code to close with.
@@ -300,7 +350,7 @@ pub enum Target<'a> {
 }
 
 /// What happens to a session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Event<'a> {
     /// [`Command::Subscribe`] is under way, and this is the channel. Comes before `Subscribed`.
     Subscribing {
@@ -342,6 +392,24 @@ pub enum Event<'a> {
         /// Why.
         refusal: Refusal,
     },
+    /// Calls and registrations: what the dealer says.
+    Dealer(&'a Notice<CallBody>),
+    /// A registration has ended.
+    Unregistered {
+        /// The command's.
+        token: u64,
+        /// Whether there was one.
+        existed: bool,
+    },
+    /// A call is not made.
+    CallRefused {
+        /// The command's.
+        request: u64,
+        /// Why.
+        error: CallError,
+    },
+    /// An answer to an invocation that never was.
+    NeverInvoked(NeverInvoked),
     /// So many messages were dropped for this connection since it was last told, because it reads
     /// too slowly. What is written now is sent behind those that were not dropped.
     Dropped {

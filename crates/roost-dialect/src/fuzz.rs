@@ -186,6 +186,13 @@ impl Peer {
         match command {
             None if out.is_empty() => {}
             None => check_reply(&out, self.session.wire()),
+            Some(
+                Command::Register { .. }
+                | Command::Unregister { .. }
+                | Command::Call { .. }
+                | Command::CancelCall { .. }
+                | Command::Answer { .. },
+            ) => panic!("a broker only"),
             Some(Command::Send(_)) => panic!("WAMP sends nothing back as it is"),
             Some(Command::Close { reason, .. }) => {
                 assert!(

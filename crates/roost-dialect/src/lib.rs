@@ -26,6 +26,7 @@
     )
 )]
 
+mod calls;
 mod channel;
 pub mod dialect;
 mod dialects;
@@ -44,6 +45,7 @@ pub mod serial;
 pub mod toy;
 pub mod wamp;
 
+pub use calls::{CallBody, CallBodyRef, Caller};
 pub use channel::{ChannelNameError, check_channel_name};
 pub use dialects::{DialectKind, Dialects, FORMS, Settings, encode};
 pub use form::Form;

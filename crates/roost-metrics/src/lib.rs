@@ -94,6 +94,7 @@ const UNITS: &[(&str, &str)] = &[
     ("Answers", "answers"),
     ("Batches", "batches"),
     ("Bytes", "bytes"),
+    ("Calls", "calls"),
     ("Channels", "channels"),
     ("Compression", "contexts"),
     ("Connections", "connections"),
@@ -103,8 +104,10 @@ const UNITS: &[(&str, &str)] = &[
     ("Pings", "frames"),
     ("Plain", "requests"),
     ("Pongs", "frames"),
+    ("Procedures", "procedures"),
     ("Publishes", "messages"),
     ("Receive", "requests"),
+    ("Registrations", "registrations"),
     ("Requests", "requests"),
     ("Responses", "responses"),
     ("Send", "requests"),
@@ -238,6 +241,21 @@ counters! {
     home_channels,
     /// Subscriptions on this reactor now.
     subscriptions,
+    /// Calls of procedures by clients of this reactor.
+    calls_total,
+    /// Calls refused because the client had limits.calls_per_connection_max open ones.
+    calls_refused_total,
+    /// Calls answered for the callee: no such procedure, canceled, not in time, the callee has left
+    /// or is busy.
+    calls_failed_total,
+    /// Calls by clients of this reactor that are not answered, now.
+    calls_open,
+    /// Calls that clients of this reactor have been given to answer and have not, now.
+    invocations_open,
+    /// Registrations of clients of this reactor now.
+    registrations,
+    /// Procedures this reactor is home of now.
+    procedures,
     /// Connections with bytes the kernel did not take yet, now.
     connections_backlogged,
     /// Bytes waiting in outboxes now.

@@ -76,8 +76,12 @@ fn leave(core: &mut Core, key: ConnKey) {
     }
 }
 
-/// Ends all subscriptions of a connection.
+/// Ends all subscriptions, registrations and calls of a connection.
 fn leave_channels(core: &mut Core, slot: u32) {
+    if let Some(key) = core.connections.key_at(slot) {
+        let now = core.now();
+        core.calls.leave(key, now);
+    }
     let Some(conn) = core.connections.at_mut(slot) else {
         return;
     };

@@ -2,12 +2,15 @@
 
 use std::borrow::Cow;
 
+use roost_dealer::{Call, Register};
 use roost_dialect::dialect::{Command, Event, Input, Message, Refusal, Request, Session, Target};
-use roost_dialect::{DialectKind, Form, PayloadRef};
+use roost_dialect::{CallBodyRef, DialectKind, Form, PayloadRef};
 use roost_hub::{ChannelId, Publish as HubPublish, PublishTo, Subscriber};
 use roost_net::ConnKey;
 use roost_wire::CloseCode;
 
+use crate::call_commands::{self, ticks_of_call};
+use crate::calls::client;
 use crate::closing::{fail, start_close};
 use crate::connections::{Flags, Phase};
 use crate::core::Core;
@@ -109,6 +112,50 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
                     .unsubscribe(Subscriber(key.slot()), encoding, channel);
             }
             notify(core, key, Event::Unsubscribed { token });
+        }
+        Command::Register {
+            procedure,
+            matching,
+            policy,
+            features,
+            token,
+        } => call_commands::register(
+            core,
+            key,
+            Register {
+                callee: client(key),
+                name: &procedure,
+                matching,
+                policy,
+                features,
+                token,
+            },
+        ),
+        Command::Unregister {
+            registration,
+            token,
+        } => call_commands::unregister(core, key, registration, token),
+        Command::Call {
+            procedure,
+            request,
+            wants_progress,
+            timeout_ms,
+            body,
+        } => call_commands::call(
+            core,
+            key,
+            Call {
+                caller: client(key),
+                request,
+                procedure: &procedure,
+                wants_progress,
+                timeout: ticks_of_call(timeout_ms),
+                payload: body.freeze(),
+            },
+        ),
+        Command::CancelCall { request, mode } => core.calls.cancel(client(key), request, mode),
+        Command::Answer { invocation, answer } => {
+            call_commands::answer(core, key, invocation, answer.map(CallBodyRef::freeze));
         }
         Command::Close { code, reason } => start_close(core, key, code, reason),
     }

@@ -15,6 +15,7 @@ use roost_metrics::Counters;
 use roost_net::ConnKey;
 use roost_wire::Limits as WireLimits;
 
+use crate::calls::Calls;
 use crate::channels::Channels;
 use crate::connections::{ConnId, Connections};
 use crate::control::Listings;
@@ -29,6 +30,7 @@ pub(crate) struct Core {
     pub(crate) counters: Arc<Counters>,
     pub(crate) connections: Connections,
     pub(crate) channels: Channels,
+    pub(crate) calls: Calls,
     pub(crate) governor: Governor,
     pub(crate) sessions: Sessions,
     /// What the control thread is being answered.
@@ -89,6 +91,7 @@ impl Core {
         crate::memory::drop_empty(&mut self.early_data)
             + self.connections.shrink_scratch()
             + self.channels.shrink_scratch()
+            + self.calls.shrink_scratch()
             + self.governor.shrink_scratch()
     }
 }

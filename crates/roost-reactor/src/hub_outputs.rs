@@ -5,17 +5,19 @@ use roost_dialect::dialect::Event;
 use roost_net::ConnKey;
 use tracing::debug;
 
+use crate::call_outputs;
 use crate::channels::Notice;
 use crate::connections::Phase;
 use crate::core::Core;
 use crate::dialogue::notify;
 
-/// Does what the hub wants, before it is told anything new: what it says of subscribers holds for
+/// Does what the hub and the dealer want, before it is told anything new: what it says of subscribers holds for
 /// the moment it says it.
 #[inline]
 pub(crate) fn apply(core: &mut Core) {
-    while core.channels.has_outputs() {
+    while core.channels.has_outputs() || core.calls.has_outputs() {
         apply_all(core);
+        call_outputs::apply_all(core);
     }
 }
 

@@ -19,8 +19,8 @@
 //! | what the driver reports, by the connection's phase | `input.rs` |
 //! | requests; the 101; pages, refusals and response streams | `requests.rs`, `handshake.rs`, `plain.rs`, `responses.rs`, `streams.rs` |
 //! | messages out of bytes | `messages.rs` |
-//! | what dialects command | `commands.rs` |
-//! | what the hub says, and what dialects are notified of | `hub_outputs.rs`, `dialogue.rs`, `sessions.rs` |
+//! | what dialects command | `commands.rs`, `call_commands.rs` |
+//! | what the hub and the dealer say, and what dialects are notified of | `hub_outputs.rs`, `call_outputs.rs`, `dialogue.rs`, `sessions.rs` |
 //! | ends of connections | `closing.rs` |
 //! | deadlines, memory limit, drain | `timeouts.rs`, `limits.rs`, `drain.rs` |
 //! | one write per connection | `flush.rs` |
@@ -40,6 +40,9 @@
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench;
+mod call_commands;
+mod call_outputs;
+mod calls;
 mod channels;
 mod clock;
 mod closing;

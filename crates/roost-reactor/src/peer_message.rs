@@ -1,6 +1,7 @@
 //! What crosses from reactor to reactor.
 
-use roost_dialect::Publication;
+use roost_dealer::Item as CallItem;
+use roost_dialect::{CallBody, Publication};
 use roost_hub::{Item, Name};
 use roost_wire::Frozen;
 
@@ -11,6 +12,8 @@ use crate::control::{Answer, Request, Token};
 pub(crate) enum PeerMessage {
     /// From hub to hub.
     Hub(Item<Publication, Frozen>),
+    /// From dealer to dealer. Boxed: it is larger than all others.
+    Call(Box<CallItem<CallBody>>),
     /// Publishers of the channel should wait, or need no longer: from its subscribers to its home,
     /// and from there to publishers.
     Congestion { name: Name, is_congested: bool },
@@ -24,7 +27,9 @@ impl LinkMessage for PeerMessage {
     fn lane(&self) -> Lane {
         match self {
             PeerMessage::Hub(Item::Publish { .. }) => Lane::Publish,
+            PeerMessage::Call(item) if matches!(**item, CallItem::Call { .. }) => Lane::Publish,
             PeerMessage::Congestion { .. }
+            | PeerMessage::Call(_)
             | PeerMessage::Request(_)
             | PeerMessage::Answer(_)
             | PeerMessage::Hub(
@@ -42,6 +47,9 @@ impl LinkMessage for PeerMessage {
             PeerMessage::Hub(Item::Publish { payload, .. }) => payload.bytes(),
             PeerMessage::Hub(Item::Deliver { frames, .. }) => {
                 frames.iter().map(|(_, frame)| frame.len()).sum()
+            }
+            PeerMessage::Call(item) => {
+                size_of_val(&**item) + item.payload().map_or(0, CallBody::bytes)
             }
             PeerMessage::Request(request) => size_of_val(&**request),
             PeerMessage::Answer(answer) => answer.bytes(),

@@ -12,6 +12,12 @@ pub(crate) fn handle_peer_messages(core: &mut Core, from: ReactorId, mut batch: 
     for message in batch.drain(..) {
         let item = match message {
             PeerMessage::Hub(item) => item,
+            PeerMessage::Call(item) => {
+                let now = core.now();
+                core.calls.receive(from, *item, now);
+                apply_pending(core);
+                continue;
+            }
             PeerMessage::Congestion { name, is_congested } => {
                 core.channels.on_congestion(from, name, is_congested);
                 continue;

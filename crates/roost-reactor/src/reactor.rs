@@ -25,6 +25,7 @@ use std::time::Duration;
 use roost_net::{Driver, Event, ListenAddr, ListenOptions, ListenerId, Waker};
 use tracing::{Level, debug, info};
 
+use crate::call_outputs::keep_call_deadlines;
 use crate::channels::Lane;
 use crate::clock::{Clock, NEVER, TICK_MS};
 use crate::closing::{handle_read_closed, remove};
@@ -231,6 +232,7 @@ impl<D: Driver> Reactor<D> {
         let due = due
             .min(core.connections.deadlines_due())
             .min(core.channels.paused_due())
+            .min(core.calls.due())
             .min(core.governor.due(&core.connections));
         if due == NEVER {
             return None;
@@ -325,6 +327,7 @@ impl<D: Driver> Reactor<D> {
 
     fn keep_deadlines(&mut self) {
         keep_deadlines(&mut self.core, &self.driver);
+        keep_call_deadlines(&mut self.core);
         if let Some(drain) = &mut self.drain {
             drain.go_on(&mut self.core, &self.driver);
         }
@@ -432,6 +435,7 @@ impl<D: Driver> Reactor<D> {
         counters.buffers_exhausted_total.set(exhausted);
         self.core.connections.publish_gauges();
         self.core.channels.publish_gauges();
+        self.core.calls.publish_gauges();
     }
 }
 

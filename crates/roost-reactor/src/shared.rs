@@ -4,11 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
+use roost_dealer::DealerOptions;
 use roost_hub::{Homes, HubOptions, ReactorId};
 use roost_metrics::Registry;
 use roost_net::Waker;
 use roost_wire::Limits as WireLimits;
 
+use crate::calls::Calls;
 use crate::channels::{Channels, Inflow, Links, Mesh};
 use crate::connections::Connections;
 use crate::control::{ControlPeer, Listings, REACTORS_MAX};
@@ -119,6 +121,15 @@ impl Shared {
             channel_name_bytes_max: u32::try_from(limits.channel_name_bytes_max)
                 .unwrap_or(u32::MAX),
         };
+        let dealer = DealerOptions {
+            me: ReactorId(id),
+            reactors: self.reactors(),
+            hash_key: self.hash_key(),
+            seed: seed.rotate_left(31),
+            registrations_max: limits.registrations_per_connection_max,
+            calls_max: limits.calls_per_connection_max,
+            invocations_max: limits.invocations_per_connection_max,
+        };
         let links = Links::new(id, self.mesh.clone(), waker);
         let admission = Admission::new(
             settings.connections_max,
@@ -134,6 +145,7 @@ impl Shared {
             counters: counters.clone(),
             connections: Connections::new(settings, counters, namespaces, me, reactors),
             channels: Channels::new(settings, counters, namespaces, hub, links, &self.inflow),
+            calls: Calls::new(dealer, counters),
             governor: Governor::new(
                 admission,
                 BudgetShare::new(self.budget.clone(), me),

@@ -13,7 +13,7 @@ use crate::driver::Chosen;
 pub(crate) struct WorstCase {
     /// `limits.buffered_bytes_max`.
     buffered: u64,
-    /// Records of connections, sessions and subscriptions, keys of TLS, and
+    /// Records of connections, sessions, subscriptions, calls and registrations, keys of TLS, and
     /// `deflate.takeover_bytes_max`.
     connections: u64,
     /// Names, members and homes of channels.
@@ -39,6 +39,15 @@ impl WorstCase {
         };
         let subscriptions = connections_max.saturating_mul(subscriptions_each);
         let session = if wamp { SESSION_BYTES } else { 0 };
+        // Each open call has an invocation at most.
+        let calls = match wamp {
+            true => {
+                u64::from(limits.calls_per_connection_max).saturating_mul(CALL_BYTES)
+                    + u64::from(limits.registrations_per_connection_max)
+                        .saturating_mul(REGISTRATION_BYTES + limits.channel_name_bytes_max as u64)
+            }
+            false => 0,
+        };
         let channels = subscriptions.min(u64::from(limits.channels_max).saturating_mul(reactors));
         let channel = CHANNEL_BYTES + limits.channel_name_bytes_max as u64;
         let buffers = match driver {
@@ -69,7 +78,7 @@ impl WorstCase {
         WorstCase {
             buffered: limits.buffered_bytes_max,
             connections: connections_max
-                .saturating_mul(CONNECTION_BYTES + session + keys)
+                .saturating_mul(CONNECTION_BYTES + session + keys + calls)
                 .saturating_add(subscriptions.saturating_mul(SUBSCRIPTION_BYTES))
                 .saturating_add(contexts),
             channels: channels.saturating_mul(channel),
@@ -95,7 +104,7 @@ impl fmt::Display for WorstCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "at most {} beside the kernel's: {} buffered, {} for connections and subscriptions, \
+            "at most {} beside the kernel's: {} buffered, {} for connections, subscriptions and calls, \
              {} for channels, {} for reactors",
             Size(self.total()),
             Size(self.buffered),
@@ -144,6 +153,11 @@ const REACTOR_BYTES: u64 = 12 << 20;
 /// The message in hand, at most: as it has come, inflated, encoded for each of two dialects, and
 /// compressed; and the one behind which a turn or a round has enough.
 const MESSAGES_AT_ONCE: u64 = 6;
+
+/// An open call, its limit and its invocation, in trees that may be half empty.
+const CALL_BYTES: u64 = 320;
+/// A registration beside its name, at its callee and at home.
+const REGISTRATION_BYTES: u64 = 256;
 
 /// Lines that wait, and as many that are being written.
 const LOG_BYTES: u64 = 2 * crate::logging::QUEUE_BYTES_MAX as u64;

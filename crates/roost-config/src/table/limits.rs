@@ -82,4 +82,12 @@ section! {
     channels_max: u32 = 1_000_000, Count(1..=100_000_000), Live, "10000";
     /// Channels of one connection. Above it a further subscription is refused.
     subscriptions_per_connection_max: u32 = 128, Count(1..=1_000_000), Live, "1000";
+    /// Procedures that one connection has registered. Above it a further registration is refused.
+    registrations_per_connection_max: u32 = 128, Count(1..=1_000_000), Live, "1000";
+    /// Calls of one connection that are not answered yet. Above it a further call is answered with
+    /// an error.
+    calls_per_connection_max: u32 = 128, Count(1..=1_000_000), Live, "1000";
+    /// Calls that one connection has been given to answer and has not answered. A call to one that
+    /// has so many is answered with an error.
+    invocations_per_connection_max: u32 = 1024, Count(1..=1_000_000), Live, "10000";
 }

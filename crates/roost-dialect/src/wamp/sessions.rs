@@ -109,6 +109,10 @@ impl Dialect for Wamp {
                         session.on_refused(request.into(), token, error_uri(refusal), out);
                     }
                 }
+                Event::Dealer(_)
+                | Event::Unregistered { .. }
+                | Event::CallRefused { .. }
+                | Event::NeverInvoked(_) => {}
                 Event::Dropped { messages } => session.on_dropped(messages, new_id, out),
                 Event::SlowConsumer { reason } => session.close_slow(reason, out),
                 Event::Draining => session.goodbye(out),

@@ -2,8 +2,11 @@
 //!
 //! Each pair of reactors has two rings, made when first used. The *plain* lane carries what the
 //! receiver handles without making new messages for a third (deliveries, acknowledgements, interest);
-//! it is always read. The *publish* lane carries publications on the way to their home, which
-//! make messages for every interested reactor; it is read only while the home's own messages get away.
+//! it is always read. The *publish* lane carries publications and calls on the way to their home,
+//! which make messages for other reactors; it is read only while the home's own messages get away.
+//! An invocation, which is plain, makes a message for its caller's reactor that carries no payload:
+//! one for each open call, of which each client has a bounded number. Only if its callee has just
+//! gone does the call itself go on.
 //! So many publishers fill the publish rings back to their own reactors, which then stop
 //! reading from them, and no circle of full rings can stand still: plain messages always drain.
 

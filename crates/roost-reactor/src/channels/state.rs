@@ -226,6 +226,17 @@ impl Channels {
         }
     }
 
+    /// Whether a client's next message can wait for nothing: its last one, to another client, has
+    /// gone into a batch that is not full.
+    pub(crate) fn has_room_for_calls(&self) -> bool {
+        self.has_room() && !self.links.at_batch_limit(Lane::Plain)
+    }
+
+    /// A client is not read until there is room for what it says to another.
+    pub(crate) fn wait_for_room(&mut self, key: ConnKey) {
+        self.paused.push(key);
+    }
+
     /// A connection that is closing is read to its end, whatever its messages had to wait for.
     pub(crate) fn unpark(&mut self, key: ConnKey) {
         self.paused.push(key);

@@ -104,6 +104,7 @@ impl ControlPeer {
                         });
                     }
                     PeerMessage::Hub(_)
+                    | PeerMessage::Call(_)
                     | PeerMessage::Congestion { .. }
                     | PeerMessage::Request(_) => {
                         debug_assert!(
