@@ -1,13 +1,17 @@
-//! The fuzz body on the committed corpus, on random bytes and on mutated messages.
+//! The fuzz bodies on the committed corpora, on random bytes and on mutated messages.
 
 use std::fs;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
-use roost_dialect::fuzz::wamp_json;
+use roost_dialect::Serializer;
+use roost_dialect::fuzz::{records, wamp_cbor, wamp_json, wamp_msgpack};
+use roost_dialect::serial::convert;
 
-fn corpus() -> Vec<(PathBuf, Vec<u8>)> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("corpus/wamp");
+fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("corpus")
+        .join(name);
     let mut files: Vec<_> = fs::read_dir(&folder)
         .expect("the corpus is committed")
         .map(|entry| entry.expect("readable").path())
@@ -21,50 +25,104 @@ fn corpus() -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 #[test]
-fn corpus_is_replayed() {
-    let files = corpus();
-    assert!(files.len() >= 5, "the corpus is not empty");
-    for (path, data) in files {
-        println!("{}", path.display());
-        wamp_json(&data);
+fn corpora_are_replayed() {
+    for (name, body) in [
+        ("wamp", wamp_json as fn(&[u8])),
+        ("wamp_msgpack", wamp_msgpack),
+        ("wamp_cbor", wamp_cbor),
+    ] {
+        let files = corpus(name);
+        assert!(files.len() >= 5, "the corpus is not empty");
+        for (path, data) in files {
+            println!("{}", path.display());
+            body(&data);
+        }
     }
 }
 
-/// Lines of the corpus in any order, each with a few bytes changed.
-fn mutated() -> impl Strategy<Value = Vec<u8>> {
-    let lines: Vec<Vec<u8>> = corpus()
+/// Lines of the JSON corpus.
+fn lines() -> Vec<Vec<u8>> {
+    corpus("wamp")
         .iter()
         .flat_map(|(_, data)| data.split(|&byte| byte == b'\n').map(<[u8]>::to_vec))
         .filter(|line| !line.is_empty())
-        .collect();
+        .collect()
+}
+
+/// Messages of a binary corpus, and those lines of the JSON corpus that are JSON.
+fn messages(name: &str, serializer: Serializer) -> Vec<Vec<u8>> {
+    let own = corpus(name);
+    let own = own.iter().flat_map(|(_, data)| records(data));
+    let mut messages: Vec<_> = own.map(<[u8]>::to_vec).collect();
+    for line in lines() {
+        // What is no JSON may be anything; only values are wanted here.
+        if serde_json::from_slice::<serde_json::Value>(&line).is_ok() {
+            messages.extend(convert(&line, Serializer::Json, serializer));
+        }
+    }
+    messages.retain(|message| message.len() < 1 << 14);
+    messages
+}
+
+/// A few messages, each with a few bytes changed: to those of `bytes`, or to any if it is empty.
+fn mutated(messages: Vec<Vec<u8>>, bytes: &'static [u8]) -> impl Strategy<Value = Vec<Vec<u8>>> {
     let edits = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3u8), 0..3);
-    let line = (prop::sample::select(lines), edits).prop_map(|(mut line, edits)| {
+    let message = (prop::sample::select(messages), edits).prop_map(move |(mut message, edits)| {
         for (index, byte, kind) in edits {
-            let at = index.index(line.len() + 1);
-            // Mostly what JSON is made of, so that some of it stays JSON.
-            let byte = b"[]{},:\"\\0123456789u nt"[usize::from(byte) % 22];
+            let at = index.index(message.len() + 1);
+            let byte = match bytes.len() {
+                0 => byte,
+                count => bytes[usize::from(byte) % count],
+            };
             match kind {
-                0 => line.insert(at, byte),
-                1 if at < line.len() => line[at] = byte,
-                2 if at < line.len() => {
-                    line.remove(at);
+                0 => message.insert(at, byte),
+                1 if at < message.len() => message[at] = byte,
+                2 if at < message.len() => {
+                    message.remove(at);
                 }
                 _ => {}
             }
         }
-        line
+        message
     });
-    prop::collection::vec(line, 1..12).prop_map(|lines| lines.join(&b'\n'))
+    prop::collection::vec(message, 1..12)
+}
+
+fn as_lines() -> impl Strategy<Value = Vec<u8>> {
+    // Mostly what JSON is made of, so that some of it stays JSON.
+    mutated(lines(), b"[]{},:\"\\0123456789u nt").prop_map(|lines| lines.join(&b'\n'))
+}
+
+fn as_records(name: &str, serializer: Serializer) -> impl Strategy<Value = Vec<u8>> + use<> {
+    mutated(messages(name, serializer), b"").prop_map(|messages| {
+        let record = |message: Vec<u8>| {
+            let length = u16::try_from(message.len()).expect("short").to_be_bytes();
+            [&length[..], &message].concat()
+        };
+        messages.into_iter().flat_map(record).collect()
+    })
 }
 
 proptest! {
     #[test]
     fn random_bytes(data: Vec<u8>) {
         wamp_json(&data);
+        wamp_msgpack(&data);
+        wamp_cbor(&data);
     }
 
     #[test]
-    fn mutated_messages(data in mutated()) {
+    fn mutated_messages(data in as_lines()) {
         wamp_json(&data);
+    }
+
+    #[test]
+    fn mutated_messages_in_msgpack(data in as_records("wamp_msgpack", Serializer::MsgPack)) {
+        wamp_msgpack(&data);
+    }
+
+    #[test]
+    fn mutated_messages_in_cbor(data in as_records("wamp_cbor", Serializer::Cbor)) {
+        wamp_cbor(&data);
     }
 }
