@@ -18,7 +18,9 @@ use roost_dealer::{
 use roost_hub::{ChannelId, EventIds, Snapshot};
 use roost_wire::{CloseCode, Frozen, Opcode};
 
-use crate::{CallBody, CallBodyRef, Form, PayloadRef, Publication, Replies};
+use crate::{
+    CallBody, CallBodyRef, Form, PayloadRef, Publication, PublishDetails, Receivers, Replies,
+};
 
 /// One protocol. Its instance lives on one reactor and holds the sessions there.
 ///
@@ -71,6 +73,13 @@ pub trait Dialect: Sized {
 
     /// Whether the session is subscribed to a channel, or about to be.
     fn is_subscribed(&self, session: Session, channel: ChannelId) -> bool;
+
+    /// Whether a publication for these receivers is for the session. Those that are no session of
+    /// the publisher's dialect are on no list.
+    fn is_receiver(&self, session: Session, receivers: &Receivers) -> bool {
+        let _ = session;
+        receivers.admits(None)
+    }
 
     /// Frees the session; the connection has ended. Its subscriptions have been taken out.
     fn close(&mut self, session: Session);
@@ -265,6 +274,8 @@ pub enum Command<'a> {
         /// The token of [`Event::Published`] or [`Event::Refused`]; `None`: the dialect does not
         /// want to know of success.
         ack: Option<u64>,
+        /// What else the publisher says of it.
+        details: Option<Arc<PublishDetails>>,
     },
     /// Subscribe to a channel.
     Subscribe {

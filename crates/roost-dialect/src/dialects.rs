@@ -9,7 +9,7 @@ use roost_hub::{ChannelId, EventIds};
 use roost_wire::Frozen;
 
 use crate::dialect::{Accept, Command, Context, Dialect, Event, Input, Next, Offer, Session};
-use crate::{Form, Publication};
+use crate::{Form, Publication, Receivers};
 
 impl Form {
     /// The payload as a message of its own: text as text, binary as binary.
@@ -186,6 +186,18 @@ macro_rules! dialects {
             ) -> bool {
                 match kind {
                     $($(#[$meta])* DialectKind::$Name => self.$module.is_subscribed(session, channel),)+
+                }
+            }
+
+            /// [`Dialect::is_receiver`]
+            pub fn is_receiver(
+                &self,
+                kind: DialectKind,
+                session: Session,
+                receivers: &Receivers,
+            ) -> bool {
+                match kind {
+                    $($(#[$meta])* DialectKind::$Name => self.$module.is_receiver(session, receivers),)+
                 }
             }
 

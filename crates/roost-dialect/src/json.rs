@@ -84,6 +84,30 @@ impl<'de> Deserialize<'de> for Text<'de> {
     }
 }
 
+/// A string without an escape, out of bytes that are known to be UTF-8, which is not checked.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Plain<'a>(pub(crate) &'a [u8]);
+
+impl<'de> Deserialize<'de> for Plain<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PlainVisitor;
+
+        impl<'de> Visitor<'de> for PlainVisitor {
+            type Value = Plain<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string without an escape")
+            }
+
+            fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<Plain<'de>, E> {
+                Ok(Plain(bytes))
+            }
+        }
+
+        deserializer.deserialize_bytes(PlainVisitor)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{depth_within, push_string};

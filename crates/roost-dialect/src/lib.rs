@@ -38,6 +38,7 @@ mod json;
 mod path;
 mod publication;
 pub mod raw;
+mod receivers;
 mod replies;
 pub mod serial;
 #[cfg(feature = "toy")]
@@ -50,6 +51,7 @@ pub use channel::{ChannelNameError, check_channel_name};
 pub use dialects::{DialectKind, Dialects, FORMS, Settings, encode};
 pub use form::Form;
 pub use path::PathError;
-pub use publication::{Arguments, PayloadRef, Publication};
+pub use publication::{Arguments, PayloadRef, Publication, PublishDetails};
+pub use receivers::{Receiver, Receivers};
 pub use replies::Replies;
 pub use serial::Serializer;

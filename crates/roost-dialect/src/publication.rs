@@ -18,6 +18,7 @@ use std::sync::Arc;
 use roost_wire::{Frozen, Opcode};
 
 use crate::json;
+use crate::receivers::Receivers;
 use crate::serial::{
     Serializer, Token, as_bytes, is_empty_map, list_of, push_bytes, sole_scalar, transcode,
 };
@@ -82,11 +83,13 @@ impl PayloadRef<'_> {
     /// Owns the payload: one allocation, one copy. A raw payload is framed at once, so that what
     /// raw subscribers get is this very memory.
     pub fn freeze(&self) -> Publication {
-        Publication(match *self {
+        let kind = match *self {
             PayloadRef::Text(text) => Kind::Raw(Frozen::message(Opcode::Text, text.as_bytes())),
             PayloadRef::Binary(bytes) => Kind::Raw(Frozen::message(Opcode::Binary, bytes)),
             PayloadRef::Wamp(arguments) => Kind::Wamp(WampPayload::new(&arguments)),
-        })
+        };
+        let details = None;
+        Publication { kind, details }
     }
 }
 
@@ -114,7 +117,20 @@ impl fmt::Debug for Arguments<'_> {
 
 /// A payload as it travels between reactors. A clone is one reference count.
 #[derive(Debug, Clone)]
-pub struct Publication(Kind);
+pub struct Publication {
+    kind: Kind,
+    /// Hardly any has them.
+    details: Option<Arc<PublishDetails>>,
+}
+
+/// What a publisher says of a publication beside its payload.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PublishDetails {
+    /// Which subscribers it is for; `None`: all.
+    pub receivers: Option<Receivers>,
+    /// The publisher's session, to be told to subscribers whose dialect has a place for it.
+    pub publisher: Option<u64>,
+}
 
 #[derive(Debug, Clone)]
 enum Kind {
@@ -137,9 +153,25 @@ struct WampPayload {
 const _: () = assert!(size_of::<Publication>() <= 32);
 
 impl Publication {
+    /// The same with details.
+    #[must_use]
+    pub fn with_details(self, details: Option<Arc<PublishDetails>>) -> Publication {
+        Publication { details, ..self }
+    }
+
+    /// What the publisher said beside the payload.
+    pub fn details(&self) -> Option<&Arc<PublishDetails>> {
+        self.details.as_ref()
+    }
+
+    /// The publisher's session, if it is to be told.
+    pub(crate) fn disclosed(&self) -> Option<u64> {
+        self.details.as_ref()?.publisher
+    }
+
     /// As raw subscribers get it: one unfragmented text or binary message.
     pub fn to_raw(&self) -> Frozen {
-        match &self.0 {
+        match &self.kind {
             Kind::Raw(frame) => frame.clone(),
             Kind::Wamp(payload) => payload.to_raw(),
         }
@@ -147,7 +179,7 @@ impl Publication {
 
     /// As it stands in a WAMP EVENT behind the Details, in JSON: empty, or `,[…]`, or `,[…],{…}`.
     pub(crate) fn json_tail(&self) -> Cow<'_, [u8]> {
-        match &self.0 {
+        match &self.kind {
             Kind::Raw(frame) => Cow::Owned(raw_as_tail(frame)),
             Kind::Wamp(payload) => match payload.serializer {
                 Serializer::Json => Cow::Borrowed(&payload.tail),
@@ -163,7 +195,7 @@ impl Publication {
         for_raw: Serializer,
         lend: impl FnOnce(Arguments<'_>) -> R,
     ) -> R {
-        match &self.0 {
+        match &self.kind {
             Kind::Raw(frame) => {
                 let list = raw_as_list(frame, for_raw);
                 lend(Arguments {
@@ -178,10 +210,12 @@ impl Publication {
 
     /// Bytes of shared memory the publication holds, headers of the allocation not counted.
     pub fn bytes(&self) -> usize {
-        match &self.0 {
+        let payload = match &self.kind {
             Kind::Raw(frame) => frame.len(),
             Kind::Wamp(payload) => payload.tail.len(),
-        }
+        };
+        let receivers = self.details.as_ref().and_then(|it| it.receivers.as_ref());
+        payload + receivers.map_or(0, Receivers::bytes)
     }
 }
 
@@ -282,7 +316,7 @@ impl WampPayload {
         };
         match as_bytes(&text) {
             Some(bytes) => Frozen::message(Opcode::Binary, &bytes),
-            None => Frozen::message(Opcode::Text, text.as_bytes()),
+            None => Frozen::message(Opcode::Text, &text),
         }
     }
 
@@ -325,15 +359,18 @@ fn push_converted(out: &mut Vec<u8>, value: &[u8], from: Serializer, to: Seriali
     }
 }
 
-/// The only argument in JSON, if it is a string and there are no keyword arguments. A string that
-/// is no Unicode text (a lone surrogate, escaped) does not count.
-fn sole_string<'a>(args: &'a [u8], kwargs: &[u8]) -> Option<Cow<'a, str>> {
+/// The only argument in JSON, if it is a string and there are no keyword arguments: bytes of UTF-8.
+/// A string that is no Unicode text (a lone surrogate, escaped) does not count.
+fn sole_string<'a>(args: &'a [u8], kwargs: &[u8]) -> Option<Cow<'a, [u8]>> {
     let inside = kwargs.strip_prefix(b"{")?.strip_suffix(b"}")?;
     if !inside.iter().all(|byte| JSON_WHITESPACE.contains(byte)) {
         return None;
     }
+    if let Ok((json::Plain(text),)) = serde_json::from_slice(args) {
+        return Some(Cow::Borrowed(text));
+    }
     let (json::Text(text),) = serde_json::from_slice::<(json::Text<'_>,)>(args).ok()?;
-    Some(text)
+    Some(Cow::Owned(text.into_owned().into_bytes()))
 }
 
 /// RFC 8259 §2.

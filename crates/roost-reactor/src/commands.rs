@@ -1,10 +1,11 @@
 //! Carries out what dialects command, and reports the outcome to them.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use roost_dealer::{Call, Register};
 use roost_dialect::dialect::{Command, Event, Input, Message, Refusal, Request, Session, Target};
-use roost_dialect::{CallBodyRef, DialectKind, Form, PayloadRef};
+use roost_dialect::{CallBodyRef, DialectKind, Form, PayloadRef, PublishDetails};
 use roost_hub::{ChannelId, Publish as HubPublish, PublishTo, Subscriber};
 use roost_net::ConnKey;
 use roost_wire::CloseCode;
@@ -21,8 +22,10 @@ use crate::settings::{Publish, Subscribe};
 /// A publication on its way to the hub.
 struct Publication<'a> {
     payload: PayloadRef<'a>,
-    exclude_publisher: bool,
+    /// `None`: as the channel's namespace says.
+    exclude_me: Option<bool>,
     ack: Option<u64>,
+    details: Option<Arc<PublishDetails>>,
 }
 
 /// Has the connection's dialect draw its commands from a message, and carries them out.
@@ -90,12 +93,19 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
             payload,
             exclude_me,
             ack,
-        } => match channel {
-            Target::Joined(channel) => {
-                publish_joined(core, key, channel, payload, exclude_me, ack);
+            details,
+        } => {
+            let publication = Publication {
+                payload,
+                exclude_me,
+                ack,
+                details,
+            };
+            match channel {
+                Target::Joined(channel) => publish_joined(core, key, channel, publication),
+                Target::Name(name) => publish_named(core, key, &name, publication),
             }
-            Target::Name(name) => publish_named(core, key, &name, payload, exclude_me, ack),
-        },
+        }
         Command::Subscribe {
             channel,
             form,
@@ -162,37 +172,25 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
 }
 
 /// Publishes on the channel that the connection joined when it was accepted.
-fn publish_joined(
-    core: &mut Core,
-    key: ConnKey,
-    channel: ChannelId,
-    payload: PayloadRef<'_>,
-    exclude_me: Option<bool>,
-    ack: Option<u64>,
-) {
+fn publish_joined(core: &mut Core, key: ConnKey, channel: ChannelId, publication: Publication<'_>) {
     let Some(conn) = core.connections.get(key) else {
         return;
     };
     let flags = conn.flags;
     if !flags.has(Flags::MAY_PUBLISH) {
-        return refuse_publish(core, key, ack, Refusal::NotAllowed);
+        return refuse_publish(core, key, publication.ack, Refusal::NotAllowed);
     }
-    let publication = Publication {
-        payload,
-        exclude_publisher: exclude_me.unwrap_or(!flags.has(Flags::RECEIVES_OWN)),
-        ack,
-    };
-    publish(core, key, PublishTo::Channel(channel), publication);
+    let excludes = !flags.has(Flags::RECEIVES_OWN);
+    publish(
+        core,
+        key,
+        PublishTo::Channel(channel),
+        excludes,
+        publication,
+    );
 }
 
-fn publish_named(
-    core: &mut Core,
-    key: ConnKey,
-    name: &str,
-    payload: PayloadRef<'_>,
-    exclude_me: Option<bool>,
-    ack: Option<u64>,
-) {
+fn publish_named(core: &mut Core, key: ConnKey, name: &str, publication: Publication<'_>) {
     // Where it is subscribed to here, its record knows the rest.
     let known = core.channels.find(name);
     let target = known.map_or(PublishTo::Name(name), PublishTo::Channel);
@@ -206,23 +204,27 @@ fn publish_named(
         Publish::Subscribers => known.is_some_and(|channel| is_subscribed(core, key, channel)),
     };
     if !is_allowed {
-        return refuse_publish(core, key, ack, Refusal::NotAllowed);
+        return refuse_publish(core, key, publication.ack, Refusal::NotAllowed);
     }
-    let publication = Publication {
-        payload,
-        exclude_publisher: exclude_me.unwrap_or(!policy.receive_own),
-        ack,
-    };
-    publish(core, key, target, publication);
+    let excludes = !policy.receive_own;
+    publish(core, key, target, excludes, publication);
 }
 
-fn publish(core: &mut Core, key: ConnKey, target: PublishTo<'_>, publication: Publication<'_>) {
+/// `excludes`: whether publishers of the channel are left out unless they say otherwise.
+fn publish(
+    core: &mut Core,
+    key: ConnKey,
+    target: PublishTo<'_>,
+    excludes: bool,
+    publication: Publication<'_>,
+) {
+    let payload = publication.payload.freeze();
     let publish = HubPublish {
         target,
         publisher: key.to_bits(),
-        exclude_publisher: publication.exclude_publisher,
+        exclude_publisher: publication.exclude_me.unwrap_or(excludes),
         ack: publication.ack,
-        payload: publication.payload.freeze(),
+        payload: payload.with_details(publication.details),
     };
     let now = core.now();
     let codec = core.connections.codec();

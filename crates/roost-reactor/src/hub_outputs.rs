@@ -24,7 +24,8 @@ pub(crate) fn apply(core: &mut Core) {
 fn apply_all(core: &mut Core) {
     let mut outputs = core.channels.take_outputs();
     for output in outputs.drain(..) {
-        match core.channels.carry_out(output, &mut core.connections) {
+        let (connections, sessions) = (&mut core.connections, &core.sessions);
+        match core.channels.carry_out(output, connections, sessions) {
             None => {}
             Some(Notice::Subscribed {
                 slot,

@@ -56,6 +56,7 @@ mod flush;
 mod governor;
 mod handshake;
 mod hub_outputs;
+mod image;
 mod input;
 mod limits;
 mod memory;

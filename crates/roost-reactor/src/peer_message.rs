@@ -3,15 +3,15 @@
 use roost_dealer::Item as CallItem;
 use roost_dialect::{CallBody, Publication};
 use roost_hub::{Item, Name};
-use roost_wire::Frozen;
 
 use crate::channels::{Lane, LinkMessage};
 use crate::control::{Answer, Request, Token};
+use crate::image::Image;
 
 /// One message in a ring.
 pub(crate) enum PeerMessage {
     /// From hub to hub.
-    Hub(Item<Publication, Frozen>),
+    Hub(Item<Publication, Image>),
     /// From dealer to dealer. Boxed: it is larger than all others.
     Call(Box<CallItem<CallBody>>),
     /// Publishers of the channel should wait, or need no longer: from its subscribers to its home,
@@ -46,7 +46,7 @@ impl LinkMessage for PeerMessage {
         let beside = match self {
             PeerMessage::Hub(Item::Publish { payload, .. }) => payload.bytes(),
             PeerMessage::Hub(Item::Deliver { frames, .. }) => {
-                frames.iter().map(|(_, frame)| frame.len()).sum()
+                frames.iter().map(|(_, image)| image.len()).sum()
             }
             PeerMessage::Call(item) => {
                 size_of_val(&**item) + item.payload().map_or(0, CallBody::bytes)

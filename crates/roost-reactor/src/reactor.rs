@@ -352,7 +352,8 @@ impl<D: Driver> Reactor<D> {
                 return;
             }
             let core = &mut self.core;
-            core.channels.fan_out_piece(&mut core.connections);
+            core.channels
+                .fan_out_piece(&mut core.connections, &core.sessions);
             self.flush();
         }
     }

@@ -1,7 +1,7 @@
 //! The dialects with the sessions of this reactor's connections, and what they write.
 
 use roost_dialect::dialect::{Command, Context, Event, Input, Next, Session};
-use roost_dialect::{DialectKind, Dialects, Form, Replies, Settings};
+use roost_dialect::{DialectKind, Dialects, Form, Receivers, Replies, Settings};
 use roost_hub::ChannelId;
 use roost_random::SplitMix64;
 
@@ -77,6 +77,16 @@ impl Sessions {
         channel: ChannelId,
     ) -> bool {
         self.dialects.is_subscribed(dialect, session, channel)
+    }
+
+    /// Whether a publication for these receivers is for the session.
+    pub(crate) fn is_receiver(
+        &self,
+        dialect: DialectKind,
+        session: Session,
+        receivers: &Receivers,
+    ) -> bool {
+        self.dialects.is_receiver(dialect, session, receivers)
     }
 
     /// Takes one of its subscriptions out of a session.

@@ -29,8 +29,8 @@ section! {
 section! {
     /// The dialect WAMP v2 ([wamp.md](wamp.md)).
     "wamp" Wamp
-    /// Whether the subprotocol `wamp.2.json` is spoken, on `/wamp` and every path that is not raw's
-    /// or echo's.
+    /// Whether WAMP's subprotocols are spoken (JSON, MessagePack, CBOR, and each batched), on `/wamp`
+    /// and every path that is not raw's or echo's.
     enabled: bool = true, Flag, NewConnections, "false";
     /// The realms a session may join, `"*"` alone for any; another gets ABORT with
     /// `wamp.error.no_such_realm`. All realms share one set of channels.

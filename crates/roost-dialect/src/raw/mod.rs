@@ -114,6 +114,7 @@ impl Dialect for Raw {
             payload,
             exclude_me: None,
             ack: None,
+            details: None,
         })
     }
 

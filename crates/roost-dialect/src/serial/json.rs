@@ -123,7 +123,7 @@ impl<'a> Tokens<'a> for JsonTokens<'a> {
             b'"' => {
                 self.0 = &self.0[1..];
                 let string = self.string()?;
-                Ok(as_bytes(&string)
+                Ok(as_bytes(string.as_bytes())
                     .map_or(Token::Text(string), |bytes| Token::Bytes(Cow::Owned(bytes))))
             }
             _ => self.number(),
@@ -136,8 +136,8 @@ impl<'a> Tokens<'a> for JsonTokens<'a> {
 }
 
 /// The bytes that a string stands for. What begins with \0 and is no base64 is text after all.
-pub(crate) fn as_bytes(string: &str) -> Option<Vec<u8>> {
-    STANDARD.decode(string.strip_prefix('\0')?).ok()
+pub(crate) fn as_bytes(string: &[u8]) -> Option<Vec<u8>> {
+    STANDARD.decode(string.strip_prefix(b"\0")?).ok()
 }
 
 /// Writes JSON without whitespace.

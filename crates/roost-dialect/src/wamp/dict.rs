@@ -123,6 +123,11 @@ pub const LIST_MAX: usize = 1024;
 pub struct List<T>(pub Vec<T>);
 
 impl<T> List<T> {
+    /// Its elements.
+    pub fn as_slice(&self) -> &[T] {
+        &self.0
+    }
+
     /// Whether it had more elements than are kept.
     pub fn is_too_long(&self) -> bool {
         self.0.len() > LIST_MAX

@@ -9,13 +9,15 @@
 //! `docs/wamp.md` says what is supported and how the rest is answered.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use roost_hub::ChannelId;
 use roost_wire::CloseCode;
 
 use crate::dialect::{Command, Message, Target};
 use crate::serial::{Serializer, Token, list_of};
-use crate::{Arguments, Form, PayloadRef, check_channel_name};
+use crate::{Arguments, Form, PayloadRef, PublishDetails, Receiver, Receivers, check_channel_name};
+use dict::List;
 use message::WampMessage;
 use options::{HelloDetails, Match, PublishMore, PublishOptions, Roles, SubscribeOptions};
 use subscriptions::Subscriptions;
@@ -368,6 +370,15 @@ impl Session {
         self.is_open().then_some(self.id)
     }
 
+    /// The open session as lists of receivers know it.
+    pub fn as_receiver(&self) -> Option<Receiver<'static>> {
+        self.is_open().then_some(Receiver {
+            session: self.id,
+            authid: None,
+            authrole: "anonymous",
+        })
+    }
+
     /// Whether HELLO has been answered with WELCOME and neither side has said GOODBYE.
     pub fn is_open(&self) -> bool {
         self.state == State::Open
@@ -565,6 +576,7 @@ impl Session {
         out: &mut Vec<u8>,
         settings: &Settings,
     ) -> Option<Command<'a>> {
+        let more = options.more.get();
         let refusal = if let Err(message) = check_topic(&topic, settings) {
             Some((uri::INVALID_URI, message))
         } else if topic == uri::DROPPED {
@@ -572,13 +584,12 @@ impl Session {
                 uri::NOT_AUTHORIZED,
                 "Only the broker publishes to roost.session.dropped.",
             ))
-        } else if options.more.get().is_some_and(is_unsupported) {
-            let message = "Lists of receivers (eligible, exclude) and packed payloads (ppt_, enc_) are not supported.";
+        } else if more.is_some_and(is_packed) {
+            let message = "Packed payloads (ppt_, enc_) are not supported.";
             Some((uri::OPTION_NOT_ALLOWED, message))
-        } else if options.disclose_me == Some(true) {
-            let message =
-                "Publishers are not disclosed here: disclose_me must be false or be left out.";
-            Some((uri::DISCLOSE_ME_DISALLOWED, message))
+        } else if more.is_some_and(has_too_long_list) {
+            let message = "Lists of receivers (eligible, exclude) have at most 1024 entries each.";
+            Some((uri::OPTION_NOT_ALLOWED, message))
         } else {
             None
         };
@@ -591,6 +602,7 @@ impl Session {
                 // unless it says so.
                 exclude_me: Some(options.exclude_me.unwrap_or(true)),
                 ack: acknowledge.then_some(request),
+                details: self.publish_details(options),
             });
         };
         // "Publish ERROR": sent only when the publisher asked for an acknowledgement.
@@ -598,6 +610,20 @@ impl Session {
             self.say_error(out, (Request::Publish as u64, request), error, message);
         }
         None
+    }
+
+    /// Who is to get it, and whether they are told who published it.
+    fn publish_details(&self, options: &PublishOptions<'_>) -> Option<Arc<PublishDetails>> {
+        // "Publisher Identification"
+        let publisher = (options.disclose_me == Some(true)).then_some(self.id);
+        let receivers = options.more.get().and_then(receivers);
+        if publisher.is_none() && receivers.is_none() {
+            return None;
+        }
+        Some(Arc::new(PublishDetails {
+            receivers,
+            publisher,
+        }))
     }
 
     /// "Difference between ABORT and GOODBYE": it is never replied to.
@@ -620,25 +646,44 @@ fn wants_authentication(details: &HelloDetails<'_>) -> bool {
     })
 }
 
-/// Options that are not known here, and to ignore them would be worse than to refuse.
-fn is_unsupported(options: &PublishMore<'_>) -> bool {
-    // An empty black list excludes none; an empty white list lets none in.
-    options
-        .exclude
-        .as_ref()
-        .is_some_and(|list| !list.0.is_empty())
-        || options
-            .exclude_authid
-            .as_ref()
-            .is_some_and(|list| !list.0.is_empty())
-        || options
-            .exclude_authrole
-            .as_ref()
-            .is_some_and(|list| !list.0.is_empty())
+/// "Subscriber Black- and Whitelisting".
+fn receivers(options: &PublishMore<'_>) -> Option<Receivers> {
+    let has_any = options.exclude.is_some()
+        || options.exclude_authid.is_some()
+        || options.exclude_authrole.is_some()
         || options.eligible.is_some()
         || options.eligible_authid.is_some()
-        || options.eligible_authrole.is_some()
-        || is_packed(options)
+        || options.eligible_authrole.is_some();
+    if !has_any {
+        return None;
+    }
+    let receivers = Receivers::default()
+        .excluding(
+            options.exclude.as_ref().map_or(&[], List::as_slice),
+            options.exclude_authid.as_ref().map_or(&[], List::as_slice),
+            options
+                .exclude_authrole
+                .as_ref()
+                .map_or(&[], List::as_slice),
+        )
+        .only(
+            options.eligible.as_ref().map(List::as_slice),
+            options.eligible_authid.as_ref().map(List::as_slice),
+            options.eligible_authrole.as_ref().map(List::as_slice),
+        );
+    (receivers != Receivers::default()).then_some(receivers)
+}
+
+fn has_too_long_list(options: &PublishMore<'_>) -> bool {
+    let ids = [&options.exclude, &options.eligible];
+    let names = [
+        &options.exclude_authid,
+        &options.exclude_authrole,
+        &options.eligible_authid,
+        &options.eligible_authrole,
+    ];
+    ids.into_iter().flatten().any(List::is_too_long)
+        || names.into_iter().flatten().any(List::is_too_long)
 }
 
 /// "Payload Passthru Mode".

@@ -9,7 +9,9 @@ use crate::wamp::options::{Features, Reasons, Roles, WelcomeDetails};
 
 /// Only what works is announced.
 pub(super) fn welcome(session: u64) -> WampMessage<'static> {
-    let broker = Features::PUBLISHER_EXCLUSION;
+    let broker = Features::PUBLISHER_EXCLUSION
+        .with(Features::PUBLISHER_IDENTIFICATION)
+        .with(Features::SUBSCRIBER_BLACKWHITE_LISTING);
     WampMessage::Welcome {
         session,
         details: Sparse::of(WelcomeDetails {

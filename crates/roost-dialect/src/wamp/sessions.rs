@@ -8,9 +8,12 @@ use slab::Slab;
 
 use crate::dialect::{self, Accept, Command, Context, Dialect, Event, Input, Next, Offer, Refusal};
 use crate::serial::push_number;
+use crate::wamp::dict::Sparse;
+use crate::wamp::message::WampMessage;
+use crate::wamp::options::EventDetails;
 use crate::wamp::wire::WireError;
-use crate::wamp::{Request, Session, SessionState, Settings, Wire, reply, uri};
-use crate::{Form, Publication};
+use crate::wamp::{Request, Session, SessionState, Settings, Wire, uri};
+use crate::{Form, Publication, Receivers};
 
 /// The sessions here.
 pub struct Wamp {
@@ -132,6 +135,11 @@ impl Dialect for Wamp {
         session.is_some_and(|session| session.is_subscribed(channel))
     }
 
+    fn is_receiver(&self, session: dialect::Session, receivers: &Receivers) -> bool {
+        let session = self.sessions.get(session.index());
+        receivers.admits(session.and_then(Session::as_receiver))
+    }
+
     fn close(&mut self, session: dialect::Session) {
         self.sessions.try_remove(session.index());
         self.shrink_if_empty();
@@ -154,7 +162,12 @@ impl Dialect for Wamp {
         }
         let message = publication.with_arguments(wire.serializer, |arguments| {
             let mut message = Vec::with_capacity(arguments.size() + HEAD_BYTES);
-            let event = reply::event(ids.topic, ids.publication, arguments);
+            let event = WampMessage::Event {
+                subscription: ids.topic,
+                publication: ids.publication,
+                details: disclosed(publication),
+                arguments,
+            };
             wire.append(&mut message, |serializer, out| event.write(serializer, out));
             message
         });
@@ -204,9 +217,27 @@ fn encode_json(publication: &Publication, ids: EventIds) -> Frozen {
     push_number(&mut head, ids.topic);
     head.push(b',');
     push_number(&mut head, ids.publication);
-    head.extend_from_slice(b",{}");
+    match publication.disclosed() {
+        None => head.extend_from_slice(b",{}"),
+        Some(publisher) => {
+            head.extend_from_slice(b",{\"publisher\":");
+            push_number(&mut head, publisher);
+            head.push(b'}');
+        }
+    }
     let tail = publication.json_tail();
     Frozen::from_parts(Opcode::Text, &[&head, &tail, b"]"])
+}
+
+/// `EVENT.Details` of a publication.
+fn disclosed(publication: &Publication) -> Sparse<EventDetails<'static>> {
+    let Some(publisher) = publication.disclosed() else {
+        return Sparse::default();
+    };
+    Sparse::of(EventDetails {
+        publisher: Some(publisher),
+        ..EventDetails::default()
+    })
 }
 
 fn error_uri(refusal: Refusal) -> &'static str {
@@ -219,8 +250,8 @@ fn error_uri(refusal: Refusal) -> &'static str {
 
 /// Close reason on `/wamp` without a subprotocol that is served.
 const SUBPROTOCOL_REQUIRED: &str = "This path speaks WAMP: the client must offer the subprotocol wamp.2.json, wamp.2.msgpack or wamp.2.cbor.";
-/// What stands in an EVENT beside its arguments, at most: two numbers of 16 digits, and a batch's
-/// length.
-const HEAD_BYTES: usize = 48;
+/// What stands in an EVENT beside its arguments, at most: three numbers of 16 digits, the name of
+/// one, and a batch's length.
+const HEAD_BYTES: usize = 80;
 /// Room for so many sessions is kept when the last has ended.
 const SESSIONS_KEPT: usize = 64;

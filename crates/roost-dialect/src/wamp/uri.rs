@@ -14,8 +14,6 @@ pub const FEATURE_NOT_SUPPORTED: &str = "wamp.error.feature_not_supported";
 pub const NOT_AUTHORIZED: &str = "wamp.error.not_authorized";
 /// An option that this broker does not grant.
 pub const OPTION_NOT_ALLOWED: &str = "wamp.error.option_not_allowed";
-/// `disclose_me`, which this broker does not grant.
-pub const DISCLOSE_ME_DISALLOWED: &str = "wamp.error.option_disallowed.disclose_me";
 /// HELLO for a realm that is not configured.
 pub const NO_SUCH_REALM: &str = "wamp.error.no_such_realm";
 /// HELLO with a role other than `anonymous`.

@@ -1,7 +1,13 @@
 //! What one dialect publishes and the other receives.
 
 use proptest::prelude::*;
-use roost_dialect::{Arguments, Form, PayloadRef, Publication, encode};
+use std::sync::Arc;
+
+use roost_dialect::serial::convert;
+use roost_dialect::wamp::Wire;
+use roost_dialect::{
+    Arguments, DialectKind, Form, PayloadRef, Publication, PublishDetails, Serializer, encode,
+};
 use roost_hub::EventIds;
 use roost_wire::{Frozen, Opcode};
 use serde_json::Value;
@@ -68,6 +74,28 @@ fn event_of_the_test_vector() {
     let frame = encode(&publication, Form::WAMP_JSON, ids);
     let expected = br#"[36,9823526,112233445566,{},["Hello, event!"]]"#;
     assert_eq!(frame.payload().unwrap(), expected);
+}
+
+#[test]
+fn a_publisher_that_wants_to_be_known_stands_in_the_details() {
+    let details = PublishDetails {
+        receivers: None,
+        publisher: Some(3),
+    };
+    let publication = wamp(Some("[1]"), None).with_details(Some(Arc::new(details)));
+    let expected = r#"[36,5512315355,4429313566,{"publisher":3},[1]]"#;
+    assert_eq!(event(&publication), expected);
+    for (at, (name, wire)) in Wire::ALL.into_iter().enumerate() {
+        let frame = encode(&publication, Form::of(DialectKind::Wamp, at), IDS);
+        if !wire.is_batched {
+            let json = convert(frame.payload().unwrap(), wire.serializer, Serializer::Json);
+            assert_eq!(json.as_deref(), Ok(expected.as_bytes()), "{name}");
+        }
+    }
+    assert_eq!(
+        received_raw(&publication),
+        text(r#"{"args":[1],"kwargs":{}}"#)
+    );
 }
 
 #[test]

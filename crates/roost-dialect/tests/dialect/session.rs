@@ -1,6 +1,8 @@
 //! What a session answers, to the letter. Messages marked "spec" are the examples of the
 //! specification's text; those marked "vector" its JSON test vectors (`testsuite/singlemessage`).
 
+use roost_dialect::Receiver;
+use roost_dialect::dialect::{Command, Message};
 use roost_dialect::wamp::{Realms, Request, Session, uri};
 use roost_hub::ChannelId;
 use roost_wire::CloseCode;
@@ -33,7 +35,7 @@ fn hello_is_welcomed_with_what_works() {
     let mut client = Client::new();
     assert_eq!(client.session.id(), None);
     let welcome = format!(
-        r#"[2,9129137332,{{"agent":"Roost-{}","authid":"9129137332","authrole":"anonymous","authmethod":"anonymous","roles":{{"broker":{{"features":{{"publisher_exclusion":true}}}}}}}}]"#,
+        r#"[2,9129137332,{{"agent":"Roost-{}","authid":"9129137332","authrole":"anonymous","authmethod":"anonymous","roles":{{"broker":{{"features":{{"publisher_exclusion":true,"publisher_identification":true,"subscriber_blackwhite_listing":true}}}}}}}}]"#,
         env!("CARGO_PKG_VERSION")
     );
     assert_eq!(client.send(HELLO), said(&welcome));
@@ -270,7 +272,7 @@ fn publish_passes_its_payload_through_unparsed() {
     let publish = |text: &str| Client::open().send(text);
     let expected = |payload: &str| {
         asked(&format!(
-            r#"Publish {{ channel: Name("com.myapp.mytopic1"), payload: Wamp(Json {{ {payload} }}), exclude_me: Some(true), ack: None }}"#
+            r#"Publish {{ channel: Name("com.myapp.mytopic1"), payload: Wamp(Json {{ {payload} }}), exclude_me: Some(true), ack: None, details: None }}"#
         ))
     };
     // spec
@@ -304,7 +306,7 @@ fn publish_options() {
             r#"Publish {{ channel: Name("t"), payload: Wamp(Json {{ args: Some("[1]"), kwargs: None }}), {rest} }}"#
         ))
     };
-    let plain = expected("exclude_me: Some(true), ack: None");
+    let plain = expected("exclude_me: Some(true), ack: None, details: None");
     for options in [
         "{}",
         r#"{"acknowledge":false,"exclude_me":true,"disclose_me":false}"#,
@@ -313,12 +315,66 @@ fn publish_options() {
     ] {
         assert_eq!(publish(options), plain, "{options}");
     }
-    let acknowledged = expected("exclude_me: Some(true), ack: Some(9)");
+    let acknowledged = expected("exclude_me: Some(true), ack: Some(9), details: None");
     assert_eq!(publish(r#"{"acknowledge":true}"#), acknowledged);
     assert_eq!(
         publish(r#"{"exclude_me":false}"#),
-        expected("exclude_me: Some(false), ack: None")
+        expected("exclude_me: Some(false), ack: None, details: None")
     );
+    let disclosed = "exclude_me: Some(true), ack: None, details: Some(PublishDetails { receivers: None, publisher: Some(9129137332) })";
+    assert_eq!(publish(r#"{"disclose_me":true}"#), expected(disclosed));
+}
+
+/// Whether a publication with these options is for a session with this number; `None`: one of
+/// another dialect.
+fn reaches(options: &str, session: Option<u64>) -> bool {
+    let text = format!(r#"[16,9,{options},"t"]"#);
+    let mut client = Client::open();
+    let settings = client.settings.clone();
+    let message = Message::Text(&text);
+    let handled = client
+        .session
+        .handle(message, &mut Vec::new(), &mut || 1, &settings);
+    let Some(Command::Publish { details, .. }) = handled else {
+        panic!("{text}: {handled:?}");
+    };
+    let receivers = details.as_ref().and_then(|it| it.receivers.as_ref());
+    receivers.is_none_or(|receivers| {
+        receivers.admits(session.map(|session| Receiver {
+            session,
+            authid: None,
+            authrole: "anonymous",
+        }))
+    })
+}
+
+#[test]
+fn publish_to_listed_receivers() {
+    for (options, seven, eight, other) in [
+        (r#"{"exclude":[7,9]}"#, false, true, true),
+        (r#"{"exclude_authid":["a","7"]}"#, false, true, true),
+        (r#"{"exclude_authrole":["anonymous"]}"#, false, false, true),
+        (r#"{"exclude_authrole":["staff"]}"#, true, true, true),
+        (r#"{"eligible":[]}"#, false, false, false),
+        (r#"{"eligible":[1,7]}"#, true, false, false),
+        (r#"{"eligible_authid":["7"]}"#, true, false, false),
+        (r#"{"eligible_authrole":["anonymous"]}"#, true, true, false),
+        (r#"{"eligible":[7,8],"exclude":[7]}"#, false, true, false),
+        (
+            r#"{"eligible":[7,8],"eligible_authid":["8"]}"#,
+            false,
+            true,
+            false,
+        ),
+    ] {
+        assert_eq!(reaches(options, Some(7)), seven, "{options} to 7");
+        assert_eq!(reaches(options, Some(8)), eight, "{options} to 8");
+        assert_eq!(
+            reaches(options, None),
+            other,
+            "{options} to another dialect"
+        );
+    }
 }
 
 #[test]
@@ -331,23 +387,14 @@ fn publish_that_reaches_too_many_is_refused_instead() {
         let text = format!(r#"[16,9,{{{options}}},"t"]"#);
         assert_eq!(Client::open().send(&text), Did::Nothing);
     };
-    for options in [
-        r#""exclude":[1]"#,
-        r#""exclude_authid":["a"]"#,
-        r#""exclude_authrole":["a"]"#,
-        r#""eligible":[]"#,
-        r#""eligible":[1]"#,
-        r#""eligible_authid":["a"]"#,
-        r#""eligible_authrole":["a"]"#,
-        r#""ppt_scheme":"wamp""#,
-        r#""enc_algo":"cryptobox""#,
-    ] {
-        let message = "Lists of receivers (eligible, exclude) and packed payloads (ppt_, enc_) are not supported.";
+    for options in [r#""ppt_scheme":"wamp""#, r#""enc_algo":"cryptobox""#] {
+        let message = "Packed payloads (ppt_, enc_) are not supported.";
         refused(options, "wamp.error.option_not_allowed", message);
     }
-    let message = "Publishers are not disclosed here: disclose_me must be false or be left out.";
-    let options = r#""disclose_me":true"#;
-    refused(options, "wamp.error.option_disallowed.disclose_me", message);
+    let list = |count: usize| format!(r#""exclude":[{}1]"#, "1,".repeat(count - 1));
+    let message = "Lists of receivers (eligible, exclude) have at most 1024 entries each.";
+    refused(&list(1025), "wamp.error.option_not_allowed", message);
+    assert!(reaches(&format!("{{{}}}", list(1024)), Some(7)));
 }
 
 #[test]

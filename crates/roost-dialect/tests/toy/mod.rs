@@ -93,6 +93,7 @@ impl Dialect for Toy {
                     payload: PayloadRef::Text(text),
                     exclude_me: None,
                     ack: None,
+                    details: None,
                 },
                 None => UNKNOWN,
             });

@@ -13,11 +13,12 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use roost_dialect::Receivers;
 use roost_hub::{ChannelId, Encoding, Hub, Name, Subscriber};
 use roost_net::ConnKey;
-use roost_wire::Frozen;
 
 use crate::connections::{BATCH_CHUNKS_MAX, Connections, Origin};
+use crate::image::Image;
 use crate::palette::FrameIndex;
 
 /// The incremental fan-outs of a reactor.
@@ -30,6 +31,8 @@ pub(crate) struct Fanout {
     total: Load,
     /// Frames of the piece being given; reused.
     shared: Vec<FrameIndex>,
+    /// Of these, what one subscriber gets, where some are not for all; reused.
+    received: Vec<(Option<ConnKey>, FrameIndex)>,
 }
 
 /// Subscribers of one channel in one encoding.
@@ -64,7 +67,7 @@ struct Load {
 }
 
 struct Publication {
-    frame: Frozen,
+    image: Image,
     origin: Origin,
     exclude: Option<ConnKey>,
 }
@@ -109,7 +112,7 @@ impl Fanout {
         &mut self,
         origin: Origin,
         encoding: Encoding,
-        frame: Frozen,
+        image: Image,
         exclude: Option<ConnKey>,
     ) -> bool {
         let key = (origin.channel, encoding);
@@ -118,10 +121,10 @@ impl Fanout {
             order.push_back(key);
             ChannelFanout::default()
         });
-        self.total.add(&frame);
-        channel.load.add(&frame);
+        self.total.add(&image);
+        channel.load.add(&image);
         channel.waiting.push_back(Publication {
-            frame,
+            image,
             origin,
             exclude,
         });
@@ -175,6 +178,7 @@ impl Fanout {
         hub: &Hub<P, F>,
         connections: &mut Connections,
         visits_max: usize,
+        is_receiver: impl Fn(u32, &Receivers, &Connections) -> bool,
     ) -> Piece {
         let mut piece = Piece::default();
         let Some(key) = self.order.pop_front() else {
@@ -190,10 +194,14 @@ impl Fanout {
         self.shared.clear();
         let share = |entry: &InFlight| {
             let publication = &entry.publication;
-            connections.share(&publication.frame, Some(publication.origin))
+            connections.share(publication.image.frame(), Some(publication.origin))
         };
         self.shared.extend(fanout.in_flight.iter().map(share));
 
+        let mut is_restricted = false;
+        for entry in &fanout.in_flight {
+            is_restricted |= entry.publication.image.receivers().is_some();
+        }
         let mut retired = 0; // in this piece
         let mut visits = 0;
         let mut next_retire_slot = fanout.next_retire_slot();
@@ -213,12 +221,25 @@ impl Fanout {
             fanout.cursor = slot + 1;
             let older = fanout.older_than_subscription(slot);
             let in_flight = fanout.in_flight.iter().zip(&self.shared[retired..]);
-            piece.deliveries += connections.deliver_all(
-                slot,
-                in_flight
-                    .skip(older)
-                    .map(|(entry, &frame)| (entry.publication.exclude, frame)),
-            );
+            let in_flight = in_flight.skip(older);
+            let addressed =
+                in_flight.map(|(entry, &frame)| (entry.publication.exclude, entry, frame));
+            piece.deliveries += if is_restricted {
+                let is_receiver = |entry: &InFlight| {
+                    let receivers = entry.publication.image.receivers();
+                    receivers.is_none_or(|receivers| is_receiver(slot, receivers, connections))
+                };
+                self.received.clear();
+                self.received.extend(
+                    addressed
+                        .filter(|(_, entry, _)| is_receiver(entry))
+                        .map(|(exclude, _, frame)| (exclude, frame)),
+                );
+                connections.deliver_all(slot, self.received.iter().copied())
+            } else {
+                let frames = addressed.map(|(exclude, _, frame)| (exclude, frame));
+                connections.deliver_all(slot, frames)
+            };
             visits += 1;
         }
         self.total.take(before.without(fanout.load));
@@ -302,7 +323,7 @@ impl ChannelFanout {
     fn retire(&mut self, count: usize) {
         self.retired += count as u64;
         for entry in self.in_flight.drain(..count) {
-            self.load.take(Load::of(&entry.publication.frame));
+            self.load.take(Load::of(&entry.publication.image));
         }
     }
 
@@ -317,16 +338,16 @@ impl ChannelFanout {
 }
 
 impl Load {
-    fn of(frame: &Frozen) -> Load {
+    fn of(image: &Image) -> Load {
         Load {
             publications: 1,
-            bytes: frame.len(),
+            bytes: image.len(),
         }
     }
 
-    fn add(&mut self, frame: &Frozen) {
+    fn add(&mut self, image: &Image) {
         self.publications += 1;
-        self.bytes += frame.len();
+        self.bytes += image.len();
     }
 
     fn take(&mut self, other: Load) {
@@ -364,11 +385,11 @@ mod tests {
     use crate::connections::testing;
     use roost_hub::{HubOptions, NamespaceId, ReactorId, Subscribe};
     use roost_net::sim::SimRng;
-    use roost_wire::Opcode;
+    use roost_wire::{Frozen, Opcode};
 
     /// One channel on one reactor, and what each subscriber gets.
     struct Fixture {
-        hub: Hub<(), Frozen>,
+        hub: Hub<(), Image>,
         connections: Connections,
         fanout: Fanout,
         channel: ChannelId,
@@ -435,19 +456,21 @@ mod tests {
 
         fn publish(&mut self, exclude: Option<ConnKey>) {
             let frame = Frozen::message(Opcode::Binary, &self.published.to_be_bytes());
+            let image = Image::Open(frame);
             self.published += 1;
             let origin = Origin {
                 channel: self.channel,
                 namespace: 0,
             };
-            if self.fanout.add(origin, TEXT, frame, exclude) {
+            if self.fanout.add(origin, TEXT, image, exclude) {
                 self.fanout.congest(self.channel, TEXT, "c".into());
             }
         }
 
         fn piece(&mut self, visits_max: usize) -> Piece {
             let connections = &mut self.connections;
-            let piece = self.fanout.next_piece(&self.hub, connections, visits_max);
+            let (hub, all) = (&self.hub, |_, _: &_, _: &_| true);
+            let piece = self.fanout.next_piece(hub, connections, visits_max, all);
             for (slot, (_, got)) in self.got.iter_mut().enumerate() {
                 for bytes in testing::take_pending(connections, slot as u32) {
                     let number = bytes[bytes.len() - 4..].try_into().expect("four bytes");

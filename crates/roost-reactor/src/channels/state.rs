@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use roost_dialect::Publication;
+use roost_dialect::{Publication, Receivers};
 use roost_hub::{
     ChannelId, Encoding, Frames, Hub, HubOptions, Item, Name, NamespaceId, Output, Publish,
     PublishError, PublishTo, ReactorId, Snapshot, Subscribe, SubscribeError, Subscriber,
 };
 use roost_metrics::{Counters, NamespaceCounters};
 use roost_net::ConnKey;
-use roost_wire::Frozen;
 use tracing::debug;
 
 use super::congestion::Congestion;
@@ -18,7 +17,9 @@ use super::inflow::Inflow;
 use super::links::{Lane, Links};
 use super::paused::Paused;
 use crate::connections::{Codec, Connections, Origin};
+use crate::image::Image;
 use crate::peer_message::PeerMessage;
+use crate::sessions::Sessions;
 use crate::settings::Settings;
 
 /// All channels that connections of one reactor are subscribed to, and those whose home it is. The
@@ -28,7 +29,7 @@ pub(crate) struct Channels {
     counters: Arc<Counters>,
     /// By a namespace's number in the settings.
     namespaces: Arc<[NamespaceCounters]>,
-    hub: Hub<Publication, Frozen>,
+    hub: Hub<Publication, Image>,
     links: Links<PeerMessage>,
     fanout: Fanout,
     congestion: Congestion,
@@ -43,7 +44,7 @@ pub(crate) struct Channels {
 }
 
 /// What the hub wants done.
-pub(crate) type HubOutput = Output<Publication, Frozen>;
+pub(crate) type HubOutput = Output<Publication, Image>;
 
 /// What the hub says to one connection.
 #[derive(Debug)]
@@ -166,7 +167,9 @@ impl Channels {
         codec: &mut Codec,
         now: u32,
     ) -> Result<(), PublishError> {
-        let encode = &mut |payload: &_, encoding, ids| codec.encode(payload, encoding, ids);
+        let encode = &mut |payload: &_, encoding, ids| {
+            Image::new(codec.encode(payload, encoding, ids), payload)
+        };
         self.hub.publish(publish, now, encode, &mut self.outputs)
     }
 
@@ -287,6 +290,7 @@ impl Channels {
         &mut self,
         output: HubOutput,
         connections: &mut Connections,
+        sessions: &Sessions,
     ) -> Option<Notice> {
         match output {
             Output::ToReactor(to, item) if self.is_control(to) => {
@@ -330,7 +334,7 @@ impl Channels {
                 let namespace = namespace.0;
                 let origin = Origin { channel, namespace };
                 let exclude = exclude.map(ConnKey::from_bits);
-                self.deliver(origin, exclude, &frames, connections);
+                self.deliver((origin, exclude), &frames, connections, sessions);
             }
         }
         None
@@ -340,29 +344,34 @@ impl Channels {
     /// incrementally.
     fn deliver(
         &mut self,
-        origin: Origin,
-        exclude: Option<ConnKey>,
-        frames: &Frames<Frozen>,
+        (origin, exclude): (Origin, Option<ConnKey>),
+        frames: &Frames<Image>,
         connections: &mut Connections,
+        sessions: &Sessions,
     ) {
         // A closed publisher excludes no subscriber: its slot may be another's by now.
         let exclude = exclude.filter(|&key| connections.get(key).is_some());
         let channel = origin.channel;
-        for (encoding, frame) in frames.iter() {
+        for (encoding, image) in frames.iter() {
             let count = self.hub.subscriber_count(channel, encoding);
             let is_few = count <= self.settings.fan_out_at_once as usize;
             if is_few && !self.fanout.has(channel, encoding) {
-                let frame = connections.share(frame, Some(origin));
+                let frame = connections.share(image.frame(), Some(origin));
                 let exclude = exclude.map(ConnKey::slot);
+                let receivers = image.receivers();
                 let mut deliveries = 0;
                 for Subscriber(slot) in self.hub.subscribers(channel, encoding) {
-                    if exclude != Some(slot) {
+                    if exclude != Some(slot)
+                        && receivers.is_none_or(|receivers| {
+                            is_receiver(slot, receivers, connections, sessions)
+                        })
+                    {
                         connections.deliver(slot, frame);
                         deliveries += 1;
                     }
                 }
                 self.counters.deliveries_total.add(deliveries);
-            } else if self.fanout.add(origin, encoding, frame.clone(), exclude) {
+            } else if self.fanout.add(origin, encoding, image.clone(), exclude) {
                 self.congest(channel, encoding);
             }
         }
@@ -379,9 +388,15 @@ impl Channels {
     }
 
     /// Gives the next piece of a fan-out to its subscribers.
-    pub(crate) fn fan_out_piece(&mut self, connections: &mut Connections) {
+    pub(crate) fn fan_out_piece(&mut self, connections: &mut Connections, sessions: &Sessions) {
         let visits_max = self.settings.fan_out_piece as usize;
-        let piece = self.fanout.next_piece(&self.hub, connections, visits_max);
+        let is_receiver = |slot, receivers: &_, connections: &_| {
+            is_receiver(slot, receivers, connections, sessions)
+        };
+        let hub = &self.hub;
+        let piece = self
+            .fanout
+            .next_piece(hub, connections, visits_max, is_receiver);
         self.counters.deliveries_total.add(piece.deliveries);
         self.relieve(piece.relieved);
     }
@@ -441,7 +456,7 @@ impl Channels {
     pub(crate) fn receive(
         &mut self,
         from: ReactorId,
-        item: Item<Publication, Frozen>,
+        item: Item<Publication, Image>,
         codec: &mut Codec,
         now: u32,
     ) {
@@ -453,7 +468,9 @@ impl Channels {
             self.links
                 .send(from, PeerMessage::Congestion { name, is_congested });
         }
-        let encode = &mut |payload: &_, encoding, ids| codec.encode(payload, encoding, ids);
+        let encode = &mut |payload: &_, encoding, ids| {
+            Image::new(codec.encode(payload, encoding, ids), payload)
+        };
         self.hub.handle(from, item, now, encode, &mut self.outputs);
     }
 
@@ -506,8 +523,21 @@ impl Channels {
     }
 
     /// In tests: nothing is under way and no publisher waits.
+
     #[cfg(test)]
     pub(crate) fn is_quiet(&self) -> bool {
         self.congestion.is_empty() && self.fanout.is_empty() && self.paused.is_empty()
     }
+}
+
+/// Whether a publication for these receivers is for the connection in `slot`.
+fn is_receiver(
+    slot: u32,
+    receivers: &Receivers,
+    connections: &Connections,
+    sessions: &Sessions,
+) -> bool {
+    let key = connections.key_at(slot);
+    let conn = key.and_then(|key| connections.get(key));
+    conn.is_some_and(|conn| sessions.is_receiver(conn.dialect, conn.session, receivers))
 }

@@ -3,7 +3,6 @@
 use roost_dialect::Publication;
 use roost_hub::Item;
 use roost_net::Driver;
-use roost_wire::Frozen;
 
 use super::listings::Listing;
 use super::messages::{
@@ -13,6 +12,7 @@ use crate::channels::Channels;
 use crate::clock::TICK_MS;
 use crate::connections::{Connections, Flags};
 use crate::core::Core;
+use crate::image::Image;
 use crate::peer_message::PeerMessage;
 
 /// Answers a request, or begins to.
@@ -96,7 +96,7 @@ fn record_at<D: Driver>(
 
 /// A publication of the control thread has come; false if it is refused, since the channel's publishers
 /// have to wait and this one cannot be made to.
-pub(crate) fn admit_publication(core: &mut Core, item: &Item<Publication, Frozen>) -> bool {
+pub(crate) fn admit_publication(core: &mut Core, item: &Item<Publication, Image>) -> bool {
     let Item::Publish { name, ack, .. } = item else {
         debug_assert!(false, "the control thread has no subscribers");
         return false;

@@ -12,6 +12,7 @@ mod http;
 mod limits;
 mod listeners;
 mod second_opinion;
+mod serializers;
 mod slow;
 mod splits;
 mod takeover;
