@@ -45,6 +45,7 @@ mod pauses;
 mod peer;
 mod peers;
 mod plan;
+mod serializers;
 mod starts;
 mod strangers;
 

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use roost_dialect::wamp::Wire;
 use roost_wire::frame::append_masked_frame;
 use roost_wire::handshake::{ClientRequest, HeadScanner, encode_key, parse_response};
 use roost_wire::{CloseCode, Inbound, Input, Limits, Message, Opcode, Role};
 use serde_json::Value;
 
 use super::plan::Plan;
+use super::serializers::{unwrap, wrap};
 
 /// A publication: its publisher's index, and its number among that publisher's publications.
 pub(super) type PubId = (usize, u32);
@@ -143,6 +145,8 @@ pub(super) struct Peer {
     pub(super) in_flight: bool,
     /// Behind what waits, FIN goes.
     pub(super) fin_is_next: bool,
+    /// FIN has gone; nothing may follow it.
+    pub(super) fin_sent: bool,
     /// The driver has its socket, and has not been told to close it.
     pub(super) holds_socket: bool,
     pub(super) failure: Option<String>,
@@ -206,6 +210,7 @@ impl Peer {
             outgoing: Vec::new(),
             in_flight: false,
             fin_is_next: false,
+            fin_sent: false,
             holds_socket: false,
             failure: None,
             alive: false,
@@ -228,15 +233,15 @@ impl Peer {
         if self.behavior == Behavior::Silent {
             return;
         }
-        let (path, protocols): (String, &[&str]) = match &self.kind {
-            Kind::Raw(channel) => (format!("/raw/{}", Plan::name_of(*channel)), &[]),
-            Kind::Wamp(_) => ("/wamp".to_owned(), &["wamp.2.json"]),
+        let path = match &self.kind {
+            Kind::Raw(channel) => format!("/raw/{}", Plan::name_of(*channel)),
+            Kind::Wamp(_) => "/wamp".to_owned(),
         };
         let request = ClientRequest {
             host: "roost.test",
             target: &path,
             key: &self.key,
-            protocols,
+            protocols: &self.protocols(),
             extensions: None,
             origin: self.origin,
         };
@@ -307,7 +312,7 @@ impl Peer {
                 let options = format!(r#"{{"acknowledge":{ack},"exclude_me":{exclude}}}"#);
                 let topic = Plan::name_of(channel);
                 let json = format!(r#"[16,{request},{options},"{topic}",["{text}"]]"#);
-                self.frame(Opcode::Text, json.as_bytes());
+                self.send_wamp(&json);
             }
         }
         // RFC 6455 §5.2: up to 125 bytes the length is in the header's second byte.
@@ -327,7 +332,7 @@ impl Peer {
             let request = self.request();
             self.subscribing.insert(request, (channel, now));
             let json = format!(r#"[32,{request},{{}},"{}"]"#, Plan::name_of(channel));
-            self.frame(Opcode::Text, json.as_bytes());
+            self.send_wamp(&json);
         }
     }
 
@@ -348,8 +353,7 @@ impl Peer {
             self.windows[window].ended = true;
             let request = self.request();
             self.leaving.insert(request, subscription);
-            let json = format!("[34,{request},{subscription}]");
-            self.frame(Opcode::Text, json.as_bytes());
+            self.send_wamp(&format!("[34,{request},{subscription}]"));
         }
     }
 
@@ -429,6 +433,11 @@ impl Peer {
         self.next_request - 1
     }
 
+    fn send_wamp(&mut self, json: &str) {
+        let (opcode, message) = wrap(self.wire(), json);
+        self.frame(opcode, &message);
+    }
+
     fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
         let mask = (self.index as u32 ^ self.outgoing.len() as u32).to_le_bytes();
         append_masked_frame(&mut self.outgoing, opcode, payload, mask);
@@ -459,7 +468,7 @@ impl Peer {
                 self.state = State::Closing;
                 return;
             }
-            if let Err(error) = parse_response(head, &self.key, self.protocols()) {
+            if let Err(error) = parse_response(head, &self.key, &self.protocols()) {
                 return self.fail(format!("bad handshake answer: {error:?}"));
             }
             self.on_open(now);
@@ -469,11 +478,16 @@ impl Peer {
         }
     }
 
-    fn protocols(&self) -> &'static [&'static str] {
+    fn protocols(&self) -> Vec<&'static str> {
         match self.kind {
-            Kind::Raw(_) => &[],
-            Kind::Wamp(_) => &["wamp.2.json"],
+            Kind::Raw(_) => Vec::new(),
+            Kind::Wamp(_) => vec![self.wire().subprotocol()],
         }
+    }
+
+    /// WAMP: how its messages are written.
+    fn wire(&self) -> Wire {
+        Wire::ALL[self.index % Wire::ALL.len()].1
     }
 
     fn on_open(&mut self, now: u64) {
@@ -488,7 +502,7 @@ impl Peer {
             }
             Kind::Wamp(_) => {
                 let roles = r#"{"roles":{"subscriber":{},"publisher":{}}}"#;
-                self.frame(Opcode::Text, format!(r#"[1,"realm1",{roles}]"#).as_bytes());
+                self.send_wamp(&format!(r#"[1,"realm1",{roles}]"#));
             }
         }
     }
@@ -533,8 +547,12 @@ impl Peer {
         match (message, &self.kind) {
             (Message::Text(text), Kind::Raw(_)) => self.receive(0, text.as_bytes(), now),
             (Message::Binary(bytes), Kind::Raw(_)) => self.receive(0, bytes, now),
-            (Message::Text(text), Kind::Wamp(_)) => self.handle_wamp(text, now),
-            (Message::Binary(_), Kind::Wamp(_)) => self.fail("binary on wamp.2.json".to_owned()),
+            (Message::Text(text), Kind::Wamp(_)) => {
+                self.handle_batch(Opcode::Text, text.as_bytes(), now);
+            }
+            (Message::Binary(bytes), Kind::Wamp(_)) => {
+                self.handle_batch(Opcode::Binary, bytes, now);
+            }
             (Message::Ping(payload), _) => {
                 let before = self.sends.iter().rev().find(|&&at| at + CROSSING_NS < now);
                 let quiet = now - before.unwrap_or(&0);
@@ -563,6 +581,17 @@ impl Peer {
                 }
                 self.state = State::Closing;
             }
+        }
+    }
+
+    fn handle_batch(&mut self, opcode: Opcode, message: &[u8], now: u64) {
+        match unwrap(self.wire(), opcode, message) {
+            Ok(messages) => {
+                for json in messages {
+                    self.handle_wamp(&json, now);
+                }
+            }
+            Err(error) => self.fail(error),
         }
     }
 

@@ -597,6 +597,7 @@ impl Peers {
         // Not before the rest has been handed over, which waits for what is in flight.
         if peer.fin_is_next && peer.outgoing.is_empty() && peer.holds_socket {
             peer.fin_is_next = false;
+            peer.fin_sent = true;
             self.driver.shutdown_write(key_of(index));
         }
     }
@@ -619,6 +620,9 @@ fn open(tls: &mut Endpoint, peer: &mut Peer, bytes: &[u8], now: u64, rng: &mut S
 
 /// What a peer has to send, in records; its handshake until that is over.
 fn seal(tls: &mut Endpoint, peer: &mut Peer) -> Vec<u8> {
+    if peer.fin_sent {
+        return Vec::new(); // new keys are wanted and cannot be answered for any more
+    }
     if tls.is_established() && !tls.rest.is_send_closed() {
         tls.flush();
         if !peer.outgoing.is_empty() {
