@@ -10,9 +10,18 @@ autobahn.log.warn = () => {}; // it warns of every close, and the cases close on
 
 const ANSWER_MS = 5_000;
 
+/** The stock client's serializers, by the end of their subprotocol. */
+export const serializers = {
+  json: () => new autobahn.serializer.JSONSerializer(),
+  msgpack: () => new autobahn.serializer.MsgpackSerializer(),
+  cbor: () => new autobahn.serializer.CBORSerializer(),
+};
+
 /** A session in `realm1` by the stock client. `closed` resolves to what the client says at the end. */
-export async function join(daemon, realm = "realm1") {
-  const connection = new autobahn.Connection({ url: `${daemon.ws}/wamp`, realm, max_retries: 0 });
+export async function join(daemon, realm = "realm1", serializer = "json") {
+  const connection = new autobahn.Connection({
+    url: `${daemon.ws}/wamp`, realm, max_retries: 0, serializers: [serializers[serializer]()],
+  });
   let ended;
   const closed = new Promise((done) => { ended = done; });
   const session = await within(ANSWER_MS, "WELCOME", new Promise((joined, refused) => {
@@ -30,12 +39,16 @@ export async function join(daemon, realm = "realm1") {
     closed,
     /** The stock client's answers as plain promises with a deadline. */
     ask: (what, promise) => within(ANSWER_MS, what, Promise.resolve(promise)),
-    /** A subscription that keeps what it hears: a list of { args, kwargs }. */
+    /** A subscription that keeps what it hears: a list of { args, kwargs }, and one of publishers. */
     async listen(topic) {
-      const heard = [];
+      const [heard, publishers] = [[], []];
+      const hear = (args, kwargs, details) => {
+        heard.push({ args: [...args], kwargs: { ...kwargs } });
+        publishers.push(details.publisher);
+      };
       const subscription = await within(ANSWER_MS, `SUBSCRIBED to ${topic}`,
-        Promise.resolve(session.subscribe(topic, (args, kwargs) => heard.push({ args: [...args], kwargs: { ...kwargs } }))));
-      return { heard, subscription, atLeast: (count) => until(`event ${count} of ${topic}`, () => heard.length >= count) };
+        Promise.resolve(session.subscribe(topic, hear)));
+      return { heard, publishers, subscription, atLeast: (count) => until(`event ${count} of ${topic}`, () => heard.length >= count) };
     },
     async leave() {
       if (!session.isOpen) return;

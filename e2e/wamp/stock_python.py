@@ -13,7 +13,7 @@ import websockets
 from autobahn.asyncio.wamp import ApplicationSession
 from autobahn.asyncio.websocket import WampWebSocketClientFactory
 from autobahn.wamp.exception import ApplicationError
-from autobahn.wamp.serializer import JsonSerializer
+from autobahn.wamp.serializer import CBORSerializer, JsonSerializer, MsgPackSerializer
 from autobahn.wamp.types import ComponentConfig, PublishOptions
 
 URL = os.environ["ROOST_URL"]
@@ -41,13 +41,16 @@ class Session(ApplicationSession):
 
 
 class Stock(unittest.IsolatedAsyncioTestCase):
+    serializer = JsonSerializer
+
     async def asyncSetUp(self):
         # unittest turns asyncio's debug mode on, which reports every slow step of a busy machine.
         asyncio.get_running_loop().set_debug(False)
 
-    async def join(self):
+    async def join(self, serializer=None):
         session = Session()
-        factory = WampWebSocketClientFactory(lambda: session, url=f"{URL}/wamp", serializers=[JsonSerializer()])
+        serializers = [serializer or self.serializer()]
+        factory = WampWebSocketClientFactory(lambda: session, url=f"{URL}/wamp", serializers=serializers)
         at = urlsplit(URL)
         await asyncio.get_running_loop().create_connection(factory, at.hostname, at.port)
         self.details = await asyncio.wait_for(session.welcomed, ANSWER_S)
@@ -150,6 +153,39 @@ class Stock(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(await asyncio.wait_for(peer.recv(), ANSWER_S), bytes([0, 1, 2, 253, 254, 255]))
         both = json.loads(await asyncio.wait_for(peer.recv(), ANSWER_S))
         self.assertEqual(both, {"args": [1, "two"], "kwargs": {"three": [4]}})
+
+    async def test_publishes_to_named_receivers(self):
+        one, two, three = await self.join(), await self.join(), await self.join()
+        heard = [(await self.listen(session))[0] for session in (two, three)]
+        ids = [session._session_id for session in (two, three)]
+        await self.publish(one, "exclude", options=PublishOptions(acknowledge=True, exclude=ids[:1]))
+        await self.publish(one, "eligible", options=PublishOptions(acknowledge=True, eligible=ids[:1]))
+        await self.publish(one, "both")
+        for ear, expected in zip(heard, (["eligible", "both"], ["exclude", "both"])):
+            for word in expected:
+                self.assertEqual(await asyncio.wait_for(ear.get(), ANSWER_S), ([word], {}))
+
+    async def test_hears_other_serializers(self):
+        one = await self.join()
+        heard, _ = await self.listen(one)
+        args = ["text", 42, -1.5, True, None, [1, [2]], {"deep": {"er": "ja"}}, bytes([0, 1, 255]), 2**53 + 1, -(2**40)]
+        for kind in (JsonSerializer, MsgPackSerializer, CBORSerializer):
+            for batched in (False, True):
+                other = await self.join(kind(batched=batched))
+                back, _ = await self.listen(other)
+                await self.publish(other, *args, kind=kind.__name__)
+                self.assertEqual(await asyncio.wait_for(heard.get(), ANSWER_S), (args, {"kind": kind.__name__}))
+                await self.publish(one, *args, n=1)
+                self.assertEqual(await asyncio.wait_for(back.get(), ANSWER_S), (args, {"n": 1}))
+                await self.leave(other)
+
+
+class StockMsgPack(Stock):
+    serializer = MsgPackSerializer
+
+
+class StockCbor(Stock):
+    serializer = CBORSerializer
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { driver, startDaemon, until, within } from "../daemon.mjs";
-import { join, raw } from "./peers.mjs";
+import { join, raw, serializers } from "./peers.mjs";
 
 describe(`npm autobahn, driver ${driver ?? "by default"}`, { timeout: 120_000 }, () => {
   let daemon;
@@ -15,8 +15,8 @@ describe(`npm autobahn, driver ${driver ?? "by default"}`, { timeout: 120_000 },
     for (const peer of open.splice(0)) await peer.leave();
   });
 
-  async function wamp(realm) {
-    const peer = await join(daemon, realm);
+  async function wamp(realm, serializer) {
+    const peer = await join(daemon, realm, serializer);
     open.push(peer);
     return peer;
   }
@@ -140,6 +140,33 @@ describe(`npm autobahn, driver ${driver ?? "by default"}`, { timeout: 120_000 },
     assert.deepEqual(a.heard, b.heard, "every subscriber sees the same order");
   });
 
+  test("speaks each serializer, and hears every other", async () => {
+    const args = ["text", 42, -1.5, true, null, [1, [2]], { deep: { er: "ja" } }, "Grüße 🐦", 2 ** 40];
+    const peers = [];
+    for (const name of Object.keys(serializers)) {
+      const peer = await wamp("realm1", name);
+      peers.push({ name, peer, ear: await peer.listen("com.example.serializers") });
+    }
+    for (const [n, from] of peers.entries()) {
+      await publish(from.peer, "com.example.serializers", args, { from: from.name }, { exclude_me: false });
+      for (const { name, ear } of peers) {
+        await ear.atLeast(n + 1);
+        assert.deepEqual(ear.heard[n], { args, kwargs: { from: from.name } }, `${from.name} to ${name}`);
+      }
+    }
+  });
+
+  test("publishes to the receivers that it names, and names itself if it wants", async () => {
+    const [one, two, three] = [await wamp(), await wamp(), await wamp()];
+    const ears = [await two.listen("com.example.lists"), await three.listen("com.example.lists")];
+    await publish(one, "com.example.lists", ["exclude"], {}, { exclude: [two.session.id] });
+    await publish(one, "com.example.lists", ["eligible"], {}, { eligible: [two.session.id] });
+    await publish(one, "com.example.lists", ["all"], {}, { disclose_me: true });
+    for (const ear of ears) await ear.atLeast(2);
+    assert.deepEqual(ears.map((ear) => ear.heard.map(({ args }) => args[0])), [["eligible", "all"], ["exclude", "all"]]);
+    assert.deepEqual(ears.map((ear) => ear.publishers.map((id) => id === one.session.id)), [[false, true], [false, true]]);
+  });
+
   test("hears a raw client: text as its one argument, binary by WAMP's convention", async () => {
     const one = await wamp();
     const ear = await one.listen("com.example.topic");
@@ -169,8 +196,10 @@ describe(`npm autobahn, driver ${driver ?? "by default"}`, { timeout: 120_000 },
   });
 
   test("finds its subprotocol among those offered", async () => {
-    const peer = await plain("/wamp", ["wamp.2.msgpack", "wamp.2.json"]);
-    assert.equal(peer.socket.protocol, "wamp.2.json");
+    for (const name of ["wamp.2.json", "wamp.2.msgpack", "wamp.2.cbor", "wamp.2.cbor.batched"]) {
+      const peer = await plain("/wamp", ["wamp.2.ubjson", name, "wamp.2.json"]);
+      assert.equal(peer.socket.protocol, name);
+    }
   });
 
   test("is told ABORT protocol_violation when it speaks out of turn, and closed", async () => {
