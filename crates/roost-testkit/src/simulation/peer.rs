@@ -487,7 +487,12 @@ impl Peer {
 
     /// WAMP: how its messages are written.
     fn wire(&self) -> Wire {
-        Wire::ALL[self.index % Wire::ALL.len()].1
+        // Every other peer speaks JSON, as most clients do.
+        let at = match self.index % 2 {
+            0 => 0,
+            _ => self.index / 2 % Wire::ALL.len(),
+        };
+        Wire::ALL[at].1
     }
 
     fn on_open(&mut self, now: u64) {

@@ -130,9 +130,9 @@ fn all_serializers_meet_in_one_channel(backend: Backend) -> Checked {
             json!([16, 7, {"acknowledge": true, "exclude_me": false}, "a.b", args, kwargs]);
         sessions[publisher].0.send(&[publish])?;
         for (at, (session, subscription)) in sessions.iter_mut().enumerate() {
-            let (mut event, mut published) = (session.receive()?, Value::Null);
+            let mut event = session.receive()?;
             if at == publisher {
-                published = session.receive()?;
+                let mut published = session.receive()?;
                 if event[0] == 17 {
                     std::mem::swap(&mut event, &mut published);
                 }

@@ -153,7 +153,7 @@ fn without_subprotocol_the_close_says_why(backend: Backend) -> Checked {
     let mut client = server.open("/wamp")?;
     assert_eq!(
         client.expect_close(1002)?,
-        "This path speaks WAMP: the client must offer the subprotocol wamp.2.json."
+        "This path speaks WAMP: the client must offer the subprotocol wamp.2.json, wamp.2.msgpack or wamp.2.cbor."
     );
     client.expect_fin()?;
     Ok(())
