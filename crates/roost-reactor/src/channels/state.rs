@@ -523,7 +523,6 @@ impl Channels {
     }
 
     /// In tests: nothing is under way and no publisher waits.
-
     #[cfg(test)]
     pub(crate) fn is_quiet(&self) -> bool {
         self.congestion.is_empty() && self.fanout.is_empty() && self.paused.is_empty()
