@@ -10,6 +10,7 @@ use crate::frame::{append_masked_frame, append_message};
 use crate::handshake::{self, HeadScanner, Request, Upgrade};
 use crate::hixie;
 use crate::http::{self, BodyDecoder, BodyError, BodyLimits};
+use crate::proxy::{self, Progress};
 use crate::{
     CloseCode, Frozen, Inbound, Input, Limits, Message, Opcode, PINNED_BYTES_BASE, ProtocolError,
     Role,
@@ -104,6 +105,28 @@ pub fn head(data: &[u8]) {
                 .expect("a client takes what we grant");
             assert_eq!(accepted.protocol, chosen);
         }
+    }
+}
+
+/// The header of the PROXY protocol: what is known at some byte stays so with more, and soon all is.
+pub fn proxy(data: &[u8]) {
+    let whole = proxy::parse(data);
+    let mut decided = None;
+    for len in 0..=data.len().min(proxy::HEADER_BYTES_MAX) {
+        let progress = proxy::parse(&data[..len]);
+        match decided {
+            Some(before) => assert_eq!(progress, before, "another answer with {len} bytes"),
+            None if progress != Ok(Progress::Incomplete) => decided = Some(progress),
+            None => {}
+        }
+    }
+    match (decided, whole) {
+        (Some(decided), whole) => assert_eq!(decided, whole),
+        (None, Ok(Progress::Incomplete)) => assert!(data.len() < proxy::HEADER_BYTES_MAX),
+        (None, whole) => panic!("{whole:?} only when it is whole"),
+    }
+    if let Ok(Progress::Whole(len, _)) = whole {
+        assert!(len <= data.len() && len <= proxy::HEADER_BYTES_MAX);
     }
 }
 

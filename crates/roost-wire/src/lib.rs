@@ -15,6 +15,7 @@
 //! | whole messages, fragments, UTF-8, limits | [`Inbound`] |
 //! | what a peer can do wrong, and its close code | [`ProtocolError`], [`CloseCode`] |
 //! | permessage-deflate | [`deflate`] |
+//! | whose connection a proxy forwards | [`proxy`] |
 //! | the framings before the RFC | [`hixie`] |
 //! | outgoing messages | [`Frozen`], [`frame::append_frame`] |
 //!
@@ -81,6 +82,7 @@ pub mod handshake;
 pub mod hixie;
 pub mod http;
 pub mod mask;
+pub mod proxy;
 
 mod assembly;
 mod close;

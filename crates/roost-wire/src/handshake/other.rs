@@ -50,7 +50,7 @@ impl OtherProtocol {
                 "This port speaks plain HTTP and WebSocket: use http:// or ws://, or put a TLS proxy before it."
             }
             OtherProtocol::Proxy => {
-                "This port does not take the PROXY protocol: turn it off in the proxy (HAProxy: send-proxy, nginx: proxy_protocol)."
+                "This port does not take the PROXY protocol: turn it off in the proxy (HAProxy: send-proxy, nginx: proxy_protocol), or set listener.proxy_protocol."
             }
             OtherProtocol::Http2 => {
                 "This port speaks HTTP/1.1 and WebSocket over it, no HTTP/2: let the client or the proxy use HTTP/1.1."

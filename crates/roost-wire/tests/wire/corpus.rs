@@ -43,6 +43,11 @@ fn deflate() {
 }
 
 #[test]
+fn proxy() {
+    replay("proxy", fuzz::proxy);
+}
+
+#[test]
 fn hixie() {
     replay("hixie", fuzz::hixie);
 }

@@ -222,6 +222,22 @@ proptest! {
         fuzz::head(&data);
         fuzz::deflate(&data);
         fuzz::hixie(&data);
+        fuzz::proxy(&data);
+    }
+
+    #[test]
+    fn any_proxy_header(
+        sample in prop::sample::select(PROXY_HEADERS),
+        damage in vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        rest in vec(any::<u8>(), 0..600),
+    ) {
+        let mut data = sample.to_vec();
+        data.extend(rest);
+        for (place, byte) in &damage {
+            let place = place.index(sample.len());
+            data[place] = *byte;
+        }
+        fuzz::proxy(&data);
     }
 
     #[test]
@@ -230,6 +246,16 @@ proptest! {
         fuzz::body(&[head.into_bytes(), pieces.concat()].concat());
     }
 }
+
+/// Beginnings of headers of the PROXY protocol.
+const PROXY_HEADERS: &[&[u8]] = &[
+    b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n",
+    b"PROXY TCP6 2001:db8::1 ::1 80 443\r\n",
+    b"PROXY UNKNOWN ",
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\x13\x88\x01\xbb",
+    b"\r\n\r\n\0\r\nQUIT\n\x20\0\x02\x18",
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x24",
+];
 
 fn body_header() -> impl Strategy<Value = String> {
     prop_oneof![
