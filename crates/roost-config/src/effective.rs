@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 
+use crate::address::ListenAddress;
 use crate::mistake::{Mistake, Place};
 use crate::names::{shown, variable};
 use crate::row::{Leaders, Row, Section, Visitor};
 use crate::source::{Source, Sources};
 use crate::table::{
-    ChannelPolicy, ClientAuth, Limits, Listener, NAMESPACE, Publish, Settings, Subscribe, Tls,
-    entry_path, nested_path, visit, visit_namespace,
+    ChannelPolicy, ClientAuth, Limits, Listener, NAMESPACE, ProxyProtocol, Publish, Settings,
+    Subscribe, Tls, entry_path, nested_path, visit, visit_namespace,
 };
 use crate::value::{SharedSize, ValueType, shortened};
 
@@ -168,6 +169,7 @@ pub(crate) fn conflicts(settings: &Settings, sources: &Sources) -> Vec<Conflict>
         let path = entry_path(Listener::SECTION.name, index);
         check_health_path(&path, listener, settings, &mut found);
         check_dialects(&path, listener, settings, &mut found);
+        check_proxies(&path, listener, &mut found);
         check_tls(
             &nested_path(&path, Tls::SECTION.name),
             &listener.tls,
@@ -329,6 +331,21 @@ fn check_dialects(path: &str, listener: &Listener, settings: &Settings, found: &
                 hint: Some("[\"*\"] is all that are"),
             });
         }
+    }
+}
+
+/// Without an address that may send a header, none may connect.
+fn check_proxies(path: &str, listener: &Listener, found: &mut Vec<Conflict>) {
+    let is_unix = matches!(listener.address, ListenAddress::Unix(_));
+    let is_closed = listener.proxy_protocol_from.is_empty() && !is_unix;
+    if listener.proxy_protocol == ProxyProtocol::Required && is_closed {
+        found.push(Conflict {
+            key: format!("{path}.proxy_protocol_from"),
+            other: format!("{path}.proxy_protocol"),
+            found: "[]".to_owned(),
+            expected: "the proxies' networks while proxy_protocol is \"required\"".to_owned(),
+            hint: Some("nothing can connect as it is"),
+        });
     }
 }
 

@@ -19,6 +19,7 @@ mod list;
 mod mistake;
 mod names;
 mod nearest;
+mod network;
 mod overrides;
 mod pattern;
 mod read;
@@ -42,14 +43,15 @@ pub use address::ListenAddress;
 pub use certificates::CertificateFiles;
 pub use list::{Key, all_keys, namespace_keys};
 pub use mistake::{Errors, KeyPlace, Mistake, Place};
+pub use network::Network;
 pub use overrides::Overrides;
 pub use reference::{reference, sample};
 pub use row::Reload;
 pub use source::Source;
 pub use table::{
     Admin, ChannelPolicy, ClientAuth, ClientSocketMode, Deflate, Driver, Echo, Epoll, IoUring,
-    Limits, Listener, Log, LogFormat, LogLevel, MinVersion, Namespace, Publish, Raw, Server,
-    Settings, SlowConsumer, SocketMode, Subscribe, Tls, Wamp,
+    Limits, Listener, Log, LogFormat, LogLevel, MinVersion, Namespace, ProxyProtocol, Publish, Raw,
+    Server, Settings, SlowConsumer, SocketMode, Subscribe, Tls, Wamp,
 };
 pub use write::to_toml;
 

@@ -3,6 +3,7 @@
 
 use crate::address::check_socket;
 use crate::nearest::nearest;
+use crate::network::Network;
 use crate::value::{Pattern, shortened};
 
 pub(crate) const ORIGIN: Pattern = Pattern {
@@ -57,6 +58,12 @@ pub(crate) const GROUP: Pattern = Pattern {
     expected: "a group's name or number such as \"adm\", or \"\" for none",
     takes: "group, `\"\"`",
     check: check_group,
+};
+
+pub(crate) const NETWORK: Pattern = Pattern {
+    expected: "a network such as \"10.0.0.0/8\", or an IP address",
+    takes: "network, IP address",
+    check: |word| word.parse::<Network>().map(drop),
 };
 
 pub(crate) const FILE: Pattern = Pattern {

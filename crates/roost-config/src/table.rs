@@ -19,7 +19,7 @@ pub use channels::{ChannelPolicy, Namespace, Publish, SlowConsumer, Subscribe};
 pub use dialects::{Deflate, Echo, Raw, Wamp};
 pub use drivers::{Epoll, IoUring};
 pub use limits::Limits;
-pub use listener::{ClientSocketMode, Listener};
+pub use listener::{ClientSocketMode, Listener, ProxyProtocol};
 pub use process::{Admin, Driver, Log, LogFormat, LogLevel, Server, SocketMode};
 pub use tls::{ClientAuth, MinVersion, Tls};
 

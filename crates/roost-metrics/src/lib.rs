@@ -203,6 +203,13 @@ counters! {
     tls_hellos_waiting,
     /// Connections ended because their client broke the rules of TLS, or said that we did.
     tls_faults_total,
+    /// Headers of the PROXY protocol that were read.
+    proxy_headers_total,
+    /// Connections reset because they began with no header of the PROXY protocol, or a broken one, where
+    /// one is required.
+    proxy_headers_refused_total,
+    /// New connections reset because their address is not in listener.proxy_protocol_from.
+    refused_proxy_source_total,
     /// Connections that began with a header of the PROXY protocol, which is not expected here.
     proxy_header_unexpected_total,
     /// Connections that began with another protocol than HTTP/1 (HTTP/2, SSH, unknown bytes).

@@ -39,5 +39,5 @@ pub(crate) use partial::{
     Body, Challenge, Decoder, Head, Partial, PendingAccept, Pipelined, Unread,
 };
 pub(crate) use state::{Connections, Flushed};
-pub(crate) use transport::Then;
+pub(crate) use transport::{ProxyHeader, Then};
 pub(crate) use writer::{Scratch, Writer, Written};

@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use roost_net::ConnKey;
 use tracing::{debug, field};
 
-use crate::connections::{Arrival, Flags, Partial};
+use crate::connections::{Arrival, Flags, Partial, ProxyHeader};
 use crate::core::Core;
 use crate::governor::Refused;
 use crate::messages::{apply_pending, handle_unread};
 use crate::records::{handle_plaintext, handle_records};
 use crate::requests::handle_pipelined;
+use crate::settings::Listener;
 
 /// A connection has come, by the listener of that number. `Err` says why it is refused.
 pub(crate) fn handle_accepted(
@@ -19,8 +20,13 @@ pub(crate) fn handle_accepted(
     peer: Option<SocketAddr>,
 ) -> Result<ConnKey, Refused> {
     core.counters.connections_accepted_total.inc();
+    let from = core.settings.listener(listener);
+    let awaits_header = from.proxies.is_some();
     let entered = match core.is_draining {
         true => Err(Refused::Draining),
+        false if !may_connect(from, peer) => Err(Refused::NotAProxy),
+        // The client's address is in the header.
+        false if awaits_header => core.governor.enter(None),
         false => core.governor.enter(peer.map(|peer| peer.ip())),
     };
     let address = entered.inspect_err(|refused| {
@@ -28,18 +34,33 @@ pub(crate) fn handle_accepted(
             Refused::Draining => &core.counters.refused_draining_total,
             Refused::ConnectionsMax => &core.counters.refused_connections_max_total,
             Refused::PerAddressMax => &core.counters.refused_per_address_total,
+            Refused::NotAProxy => &core.counters.refused_proxy_source_total,
         };
         counter.inc();
     })?;
     let key = core.connections.insert(Arrival::new(listener, address));
-    let peer = peer.map(field::display); // no field where it is not known
-    let listener = &core.settings.listeners[usize::from(listener)];
-    if let Some(setup) = &listener.tls {
-        core.connections.begin_tls(key, setup.clone());
+    let listener = core.settings.listener(listener);
+    if awaits_header || listener.tls.is_some() {
+        let header = awaits_header.then_some(ProxyHeader { socket: peer });
+        core.connections
+            .begin_transport(key, header, listener.tls.clone());
     }
     let listener = &listener.name;
+    let peer = peer.map(field::display); // no field where it is not known
     debug!(connection = %core.id(key), listener, peer, "accepted");
     Ok(key)
+}
+
+/// Whether a connection from this address may come by a listener: where each has to begin with a PROXY
+/// header, only a proxy's may. On a unix socket the permissions of its file have decided.
+fn may_connect(listener: &Listener, peer: Option<SocketAddr>) -> bool {
+    let Some(proxies) = &listener.proxies else {
+        return true;
+    };
+    match peer {
+        Some(peer) => proxies.iter().any(|network| network.contains(peer.ip())),
+        None => listener.address.tcp().is_none(),
+    }
 }
 
 /// Bytes from the driver, lent.

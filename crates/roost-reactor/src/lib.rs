@@ -88,7 +88,7 @@ pub use roost_dialect::raw::Subprotocols;
 pub use server::{Server, StartError, Stopper};
 pub use settings::{
     ChannelPolicy, Deflate, FAN_OUT_AT_ONCE, FAN_OUT_PIECE, LISTENERS_MAX, Limits, Listener,
-    NamespaceNumbers, Origins, Page, Policies, Publish, Settings, SlowConsumer, Subscribe,
+    NamespaceNumbers, Network, Origins, Page, Policies, Publish, Settings, SlowConsumer, Subscribe,
     policy_for_tests,
 };
 pub use shared::{ListenError, Shared};

@@ -121,6 +121,7 @@ impl<D: Driver> Reactor<D> {
             sharers: self.shared.reactors(),
             // Asking costs a new connection something, and a quiet one nothing.
             want_peer: settings.limits.connections_per_address_max > 0
+                || settings.listeners[number].proxies.is_some()
                 || tracing::enabled!(Level::DEBUG),
         };
         let (id, bound) = self.driver.listen(&options)?;

@@ -10,7 +10,8 @@ use roost_net::{CloseMode, ConnKey};
 use roost_tls::Session;
 use roost_tls::record::gather;
 use roost_wire::CloseCode;
-use tracing::debug;
+use roost_wire::proxy::Source;
+use tracing::{debug, field};
 
 use crate::closing::{cut, handle_read_closed, linger, start_close};
 use crate::connections::{Phase, Then};
@@ -43,6 +44,17 @@ pub(crate) fn handle_records(core: &mut Core, key: ConnKey, mut lease: &mut [u8]
             kept.extend_from_slice(lease);
             core.connections.work(key.slot(), lease.len() as u64);
             return core.connections.keep_record(key, kept);
+        }
+        if core.connections.awaits_header(key.slot()) {
+            // It ends before all that is kept of it: what follows is handled with it.
+            kept.extend_from_slice(lease);
+            core.connections.work(key.slot(), lease.len() as u64);
+            let rest = open_records(core, key, &mut kept);
+            if rest > 0 {
+                kept.drain(..kept.len() - rest);
+                core.connections.keep_record(key, kept);
+            }
+            return;
         }
         let (taken, _) = gather(&mut kept, lease);
         core.connections.work(key.slot(), taken as u64);
@@ -112,6 +124,17 @@ fn open_records(core: &mut Core, key: ConnKey, bytes: &mut [u8]) -> usize {
                 core.connections.queue_hello(key);
                 return bytes.len() - at;
             }
+            Then::Announced(source) => match handle_header(core, key, source) {
+                Followed::Records => {}
+                Followed::Plaintext => {
+                    if at < bytes.len() {
+                        handle_plaintext(core, key, phase, &mut bytes[at..]);
+                        apply_pending(core);
+                    }
+                    return 0;
+                }
+                Followed::Nothing => return 0,
+            },
             Then::Established(session) => note_established(core, key, &session),
             Then::WornOut => {
                 let reason = "TLS keys have been used as often as may be; connect again";
@@ -123,6 +146,41 @@ fn open_records(core: &mut Core, key: ConnKey, bytes: &mut [u8]) -> usize {
                 return 0;
             }
         }
+    }
+}
+
+/// What comes behind a PROXY header.
+enum Followed {
+    Records,
+    Plaintext,
+    /// The connection is refused.
+    Nothing,
+}
+
+/// A PROXY header has come: the connection counts to the address of its client.
+fn handle_header(core: &mut Core, key: ConnKey, source: Source) -> Followed {
+    core.counters.proxy_headers_total.inc();
+    let (socket, has_tls) = core.connections.take_header(key);
+    let client = match source {
+        Source::Client(client) => Some(client),
+        Source::Socket => socket,
+    };
+    if let Some(client) = client {
+        match core.governor.enter_address(client.ip().to_canonical()) {
+            Ok(address) => core.connections.set_address(key, address),
+            Err(_) => {
+                core.counters.refused_per_address_total.inc();
+                debug!(connection = %core.id(key), %client, "refused: too many of this address");
+                cut(core, key, CloseMode::Abort);
+                return Followed::Nothing;
+            }
+        }
+    }
+    let client = client.map(field::display);
+    debug!(connection = %core.id(key), client, "forwarded by a proxy");
+    match has_tls {
+        true => Followed::Records,
+        false => Followed::Plaintext,
     }
 }
 
@@ -146,6 +204,11 @@ fn handle_end(core: &mut Core, key: ConnKey, end: &Then) {
     match end {
         Then::Closed => return handle_read_closed(core, key),
         Then::NotTls => return refuse_not_tls(core, key),
+        Then::NotAnnounced(error) => {
+            core.counters.proxy_headers_refused_total.inc();
+            debug!(connection = %core.id(key), %error, "refused");
+            return cut(core, key, CloseMode::Abort);
+        }
         Then::HandshakeFailed(fault) => {
             core.counters.tls_handshakes_failed_total.inc();
             debug!(connection = %core.id(key), %fault, "TLS handshake failed");
@@ -154,9 +217,12 @@ fn handle_end(core: &mut Core, key: ConnKey, end: &Then) {
             core.counters.tls_faults_total.inc();
             debug!(connection = %core.id(key), %fault, "TLS broken");
         }
-        Then::GoOn | Then::Wait | Then::WaitForTurn | Then::Established(_) | Then::WornOut => {
-            return;
-        }
+        Then::GoOn
+        | Then::Wait
+        | Then::WaitForTurn
+        | Then::Announced(_)
+        | Then::Established(_)
+        | Then::WornOut => return,
     }
     linger(core, key); // the alert still goes out
 }

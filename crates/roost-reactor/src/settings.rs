@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use roost_config as config;
-pub use roost_config::{ChannelPolicy, Deflate, Limits, Publish, SlowConsumer, Subscribe};
+pub use roost_config::{ChannelPolicy, Deflate, Limits, Network, Publish, SlowConsumer, Subscribe};
 use roost_dialect::dialect::{Accept, Offer};
 use roost_dialect::{DialectKind, echo, raw, wamp};
 pub use roost_hub::NamespaceNumbers;
@@ -47,6 +47,10 @@ pub struct Listener {
     pub backlog: u32,
     /// What TLS handshakes are done with; `None` is a plain listener.
     pub tls: Option<Arc<SharedSetup>>,
+    /// Which addresses may say by a PROXY header whose connection they forward, which each connection
+    /// then begins with; a unix socket's clients all may. `None`: connections begin with the client's own
+    /// bytes.
+    pub proxies: Option<Vec<Network>>,
     /// Which browser origins may connect.
     pub origins: Origins,
     /// Resources answered to a plain GET.
@@ -185,6 +189,7 @@ impl Listener {
             address: ListenAddr::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))),
             backlog: 4096,
             tls: None,
+            proxies: None,
             origins: Origins::Any,
             pages: Vec::new(),
             early_framings: false,

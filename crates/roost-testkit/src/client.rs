@@ -247,6 +247,15 @@ impl Client {
             .map_err(|error| Failure::new(format!("cannot send: {error}")))
     }
 
+    /// Sends bytes in the clear, before the TLS handshake of a connection that has one.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub fn send_before_tls(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let until = Instant::now() + self.timeout;
+        Ok(self.stream.write_in_the_clear(bytes, until)?)
+    }
+
     /// Sends bytes, whether or not the server still wants them.
     pub fn send_anyway(&mut self, bytes: &[u8]) {
         let _ = self.send(bytes);

@@ -53,6 +53,8 @@ fn listener(
         health_path,
         allowed_origins,
         tls: _, // read into `setup`
+        proxy_protocol,
+        proxy_protocol_from,
     } = from;
     let address = match address {
         config::ListenAddress::Tcp(address) => ListenAddr::Tcp(*address),
@@ -74,12 +76,26 @@ fn listener(
         address,
         backlog: *backlog,
         tls: setup,
+        proxies: (*proxy_protocol == config::ProxyProtocol::Required)
+            .then(|| networks(proxy_protocol_from)),
         origins: reactor::Origins::from_list(allowed_origins),
         pages: if *demo_page { vec![page()] } else { Vec::new() },
         early_framings: *hixie,
         health_path: health_path.clone(),
         dialects: own,
     })
+}
+
+/// `*` is every network.
+fn networks(words: &[String]) -> Vec<config::Network> {
+    let network = |word: &str| {
+        word.parse()
+            .expect("the configuration takes networks alone")
+    };
+    if words.iter().any(|word| word == "*") {
+        return ["0.0.0.0/0", "::/0"].map(network).to_vec();
+    }
+    words.iter().map(|word| network(word)).collect()
 }
 
 fn group(from: &config::Listener, group: &str) -> Result<Option<u32>, String> {

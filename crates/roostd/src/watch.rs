@@ -57,7 +57,7 @@ const KINDS: &[Kind] = &[
     warn(
         "refused_per_address_total",
         "new connections reset: their address has limits.connections_per_address_max",
-        "behind a proxy set it to 0",
+        "behind a proxy set it to 0, or have the proxy say whose connection it is (listener.proxy_protocol)",
     ),
     warn(
         "accept_limit_total",
@@ -113,6 +113,16 @@ const KINDS: &[Kind] = &[
         "plain_on_tls_total",
         "clients without TLS on a port with TLS",
         "connect with wss:// and https://; a proxy that ends TLS forwards to a listener without it",
+    ),
+    warn(
+        "proxy_headers_refused_total",
+        "connections reset: they began with no PROXY header, or with a broken one",
+        "have the proxy send it, for health checks too (HAProxy: send-proxy-v2 check-send-proxy); log.level = \"debug\" names the cause",
+    ),
+    warn(
+        "refused_proxy_source_total",
+        "connections reset: their address is not in listener.proxy_protocol_from",
+        "list the proxies' networks there",
     ),
     warn(
         "proxy_header_unexpected_total",

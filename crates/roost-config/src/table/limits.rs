@@ -31,7 +31,8 @@ section! {
     http_requests_per_connection_max: u32 = 1000, Count(1..=1_000_000_000), Live, "100";
     /// Connections from one IP address, per reactor; 0 is no limit. A new connection above it is
     /// reset and counted in `refused_per_address_total`. Behind a proxy every client has the
-    /// proxy's address: leave it 0 there, and let the proxy count.
+    /// proxy's address, unless that says whose connection it is (`listener.proxy_protocol`): leave it 0
+    /// there, and let the proxy count.
     connections_per_address_max: u32 = 0, Count(0..=100_000_000), Live, "100";
     /// A message from a client, all its frames together. Above it close code 1009, before the bytes
     /// are stored. Also the body of a plain HTTP request, which is answered with 413 above it.

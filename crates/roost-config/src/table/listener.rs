@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::address::ListenAddress;
-use crate::pattern::{DIALECT, GROUP, LISTENER_NAME, ORIGIN, PATH, SUBPROTOCOL};
+use crate::pattern::{DIALECT, GROUP, LISTENER_NAME, NETWORK, ORIGIN, PATH, SUBPROTOCOL};
 use crate::row::{section, words};
 use crate::table::tls::Tls;
 use crate::value::{Auto, Count, Flag, ListenerAddress, Patterns};
@@ -36,6 +36,17 @@ section! {
     /// Connections that may wait to be accepted, per reactor (on a unix socket: in all). The kernel
     /// caps it at `net.core.somaxconn`, and above it drops the attempt; the client tries again.
     backlog: u32 = 4096, Count(1..=65_535), Restart, "1024";
+    /// Whether connections begin with a header of the PROXY protocol, version 1 or 2, by which a proxy
+    /// says whose connection it forwards ([proxy.md](proxy.md)); TLS comes behind it. `"required"`: a
+    /// connection without one is reset and counted in `proxy_headers_refused_total`. The client's address
+    /// is that of the header wherever one counts: in `limits.connections_per_address_max` and in logs.
+    proxy_protocol: ProxyProtocol =
+        ProxyProtocol::Off, ProxyProtocol::WORDS, Restart, r#""required""#;
+    /// Which addresses may say so, as networks; by default this machine's. A connection from elsewhere
+    /// is reset and counted in `refused_proxy_source_total`, for it could claim any address. `["*"]`: all,
+    /// where nothing but proxies can connect. On a unix socket its permissions decide.
+    proxy_protocol_from: Vec<String> =
+        vec!["127.0.0.0/8".to_owned(), "::1".to_owned()], Patterns(NETWORK), Restart, r#"["10.0.0.0/8"]"#;
     /// Which dialects are served here: `"raw"`, `"echo"`, `"wamp"`. The path of another is 404. `["*"]`:
     /// all that are enabled, each in its own section; one that is not enabled cannot be listed. An
     /// empty list leaves the page and the health path.
@@ -101,6 +112,15 @@ words! {
     Group = "0660",
     /// Every user of the machine.
     All = "0666",
+}
+
+words! {
+    /// `listener.proxy_protocol`.
+    ProxyProtocol
+    /// Connections begin with the client's own bytes.
+    Off = "off",
+    /// Connections begin with a header.
+    Required = "required",
 }
 
 /// Most listeners: each reactor has a socket for each.

@@ -1,5 +1,6 @@
 //! What goes in and out of connections: messages framed and queued, input kept until it is whole.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use roost_dialect::Replies;
@@ -9,13 +10,13 @@ use roost_tls::{HandshakeFault, SharedSetup};
 use roost_wire::Frozen;
 use roost_wire::deflate::{Agreement, Inflater, Takeover};
 
-use super::conn::{Flags, Index, Phase};
+use super::conn::{Arrival, Flags, Index, Phase};
 use super::encoding::Codec;
 use super::outbox::Outbox;
 use super::output::Origin;
 use super::partial::{Decoder, Partial, PendingAccept, Unread};
 use super::state::Connections;
-use super::transport::Opened;
+use super::transport::{Opened, ProxyHeader};
 use crate::palette::FrameIndex;
 
 impl Connections {
@@ -101,11 +102,40 @@ impl Connections {
         }
     }
 
-    /// A connection that was just accepted begins with a TLS handshake.
-    pub(crate) fn begin_tls(&mut self, key: ConnKey, setup: Arc<SharedSetup>) {
+    /// A connection that was just accepted begins with a PROXY header, a TLS handshake, or one behind the
+    /// other.
+    pub(crate) fn begin_transport(
+        &mut self,
+        key: ConnKey,
+        header: Option<ProxyHeader>,
+        setup: Option<Arc<SharedSetup>>,
+    ) {
         if let Some(conn) = self.table.get_mut(key) {
             conn.flags.set(Flags::HAS_TRANSPORT);
-            self.transports.begin(key.slot(), setup);
+            self.transports.begin(key.slot(), header, setup);
+        }
+    }
+
+    /// Whether the PROXY header of the connection in `slot` has not come whole.
+    pub(crate) fn awaits_header(&self, slot: u32) -> bool {
+        self.transports.awaits_header(slot)
+    }
+
+    /// The PROXY header of a connection has come; returns the address of its socket, if it has one. False
+    /// behind it: the connection is plain from here on.
+    pub(crate) fn take_header(&mut self, key: ConnKey) -> (Option<SocketAddr>, bool) {
+        let (socket, has_tls) = self.transports.take_header(key.slot());
+        if !has_tls {
+            self.forget_transport(key);
+        }
+        (socket, has_tls)
+    }
+
+    /// A connection counts to this entry of the table of peer addresses.
+    pub(crate) fn set_address(&mut self, key: ConnKey, address: Index) {
+        if let Some(conn) = self.table.get_mut(key) {
+            debug_assert_eq!(conn.arrival.address(), Index::NONE, "counted once");
+            conn.arrival = Arrival::new(conn.arrival.listener(), address);
         }
     }
 

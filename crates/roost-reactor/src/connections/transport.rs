@@ -9,12 +9,13 @@
 //! message that is not. Output is sealed as late as it is compressed, when it is handed to the driver:
 //! what waits in an outbox may still be dropped, and what was sealed must be sent.
 //!
-//! A plain connection passes through none of this. TLS is the only other transport: a flag of the
-//! record tells its connections, and 208 bytes in a slot beside the table are all that one keeps while
+//! A plain connection passes through none of this, once its PROXY header has come where one is required.
+//! TLS is the only other transport: a flag of the record tells its connections, and 208 bytes in a slot beside the table are all that one keeps while
 //! it is quiet. During the handshake it has an entry in a table, and, from when its ClientHello is
 //! whole, about 4 kB of rustls'.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use roost_net::ConnKey;
@@ -22,6 +23,7 @@ use roost_net::memory::SecretSlots;
 use roost_tls::record::{Extent, begins_handshake, extent, plain_alert};
 use roost_tls::{Alert, End, Fault, Handshake, HandshakeFault, Rest, Sealer, Session, SharedSetup};
 use roost_tls::{ImportError, Step, seal};
+use roost_wire::proxy::{self, Progress, ProxyError, Source};
 use zeroize::Zeroizing;
 
 /// The TLS connections of one reactor, by slot.
@@ -40,11 +42,20 @@ pub(crate) struct Transports {
     hellos: VecDeque<ConnKey>,
 }
 
-/// A handshake under way.
+/// A handshake under way, or what comes before one.
 struct PendingHandshake {
-    setup: Arc<SharedSetup>,
+    /// Until a PROXY header has come. In a box, for others have none.
+    header: Option<Box<ProxyHeader>>,
+    /// `None` where there is only a header before a plain connection.
+    setup: Option<Arc<SharedSetup>>,
     /// From the ClientHello's turn on.
     handshake: Option<Box<Handshake>>,
+}
+
+/// A PROXY header is awaited.
+pub(crate) struct ProxyHeader {
+    /// The socket's own address: the client's where the header names none.
+    pub(crate) socket: Option<SocketAddr>,
 }
 
 /// What a TLS connection is, written down: key material, wiped when it is dropped.
@@ -75,6 +86,11 @@ pub(crate) enum Then {
     Wait,
     /// The rest begins with a ClientHello, which has to wait for its turn.
     WaitForTurn,
+    /// The PROXY header has come whole, and says whose connection this is. The rest follows as the caller
+    /// makes of [`Transports::take_header`].
+    Announced(Source),
+    /// The first bytes are no PROXY header, and nothing is answered.
+    NotAnnounced(ProxyError),
     /// The handshake is over; the rest can be opened.
     Established(Box<Session>),
     /// The peer will send no more.
@@ -114,9 +130,15 @@ impl Opened {
 }
 
 impl Transports {
-    /// The connection in `slot` begins with a handshake.
-    pub(super) fn begin(&mut self, slot: u32, setup: Arc<SharedSetup>) {
+    /// The connection in `slot` begins with a PROXY header, a handshake, or one behind the other.
+    pub(super) fn begin(
+        &mut self,
+        slot: u32,
+        header: Option<ProxyHeader>,
+        setup: Option<Arc<SharedSetup>>,
+    ) {
         let pending = PendingHandshake {
+            header: header.map(Box::new),
             setup,
             handshake: None,
         };
@@ -138,6 +160,23 @@ impl Transports {
     /// Whether the handshake of the connection in `slot` is not over: nothing can be sealed.
     pub(super) fn is_handshaking(&self, slot: u32) -> bool {
         self.handshakes.contains_key(&slot)
+    }
+
+    /// Whether the PROXY header of the connection in `slot` has not come whole.
+    pub(super) fn awaits_header(&self, slot: u32) -> bool {
+        let pending = self.handshakes.get(&slot);
+        pending.is_some_and(|pending| pending.header.is_some())
+    }
+
+    /// The PROXY header of the connection in `slot` has come. Returns the socket's address, and whether a
+    /// TLS handshake follows.
+    pub(super) fn take_header(&mut self, slot: u32) -> (Option<SocketAddr>, bool) {
+        let Some(pending) = self.handshakes.get_mut(&slot) else {
+            return (None, false);
+        };
+        let header = pending.header.take();
+        let socket = header.and_then(|header| header.socket);
+        (socket, pending.setup.is_some())
     }
 
     /// Wipes and frees what is kept for the connection in `slot`.
@@ -187,6 +226,9 @@ impl Transports {
         let Some(pending) = self.handshakes.get_mut(&slot) else {
             return Opened::nothing(Then::Closed);
         };
+        if pending.header.is_some() {
+            return read_header(bytes);
+        }
         let is_first = pending.handshake.is_none();
         if is_first && bytes.first().is_some_and(|&byte| !begins_handshake(byte)) {
             return Opened::nothing(Then::NotTls);
@@ -258,7 +300,11 @@ impl Transports {
         let Some(pending) = self.handshakes.get_mut(&slot) else {
             return Ok(());
         };
-        let handshake = Handshake::server(&pending.setup.current())?;
+        let Some(setup) = &pending.setup else {
+            debug_assert!(false, "a plain connection has no ClientHello");
+            return Ok(());
+        };
+        let handshake = Handshake::server(&setup.current())?;
         pending.handshake = Some(Box::new(handshake));
         self.rests.insert(slot, Rest::VACANT);
         Ok(())
@@ -381,6 +427,22 @@ impl Transports {
     /// Gives memory back that is free; in bytes.
     pub(super) fn shrink(&mut self) -> usize {
         self.rests.release_free()
+    }
+}
+
+/// Reads a PROXY header at the front of a connection's first bytes. They are looked at again from the
+/// start when more have come: a header has 552 at most.
+fn read_header(bytes: &[u8]) -> Opened {
+    match proxy::parse(bytes) {
+        Ok(Progress::Incomplete) => Opened::nothing(Then::Wait),
+        Ok(Progress::Whole(len, source)) => Opened {
+            plaintext: 0,
+            consumed: len,
+            is_sign_of_life: true,
+            steps: 1 + len as u64,
+            then: Then::Announced(source),
+        },
+        Err(error) => Opened::nothing(Then::NotAnnounced(error)),
     }
 }
 

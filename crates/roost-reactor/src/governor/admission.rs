@@ -30,6 +30,8 @@ pub(crate) struct Admission {
 pub(crate) enum Refused {
     ConnectionsMax,
     PerAddressMax,
+    /// It may not say whose connection it forwards, and has to.
+    NotAProxy,
     /// The server is going down.
     Draining,
 }
@@ -52,14 +54,22 @@ impl Admission {
             self.process.fetch_sub(1, Ordering::Relaxed);
             return Err(Refused::ConnectionsMax);
         }
-        let Some(peer) = peer.filter(|_| self.per_address_max > 0) else {
+        let entered = peer.map_or(Ok(Index::NONE), |peer| self.enter_address(peer));
+        if entered.is_err() {
+            self.process.fetch_sub(1, Ordering::Relaxed);
+        }
+        entered
+    }
+
+    /// Counts a connection that was admitted without an address to that of its client.
+    pub(crate) fn enter_address(&mut self, peer: IpAddr) -> Result<Index, Refused> {
+        if self.per_address_max == 0 {
             return Ok(Index::NONE);
-        };
+        }
         let shard = self.shard_of(&peer);
         let addresses = &mut self.addresses;
         if addresses.len() >= Arrival::ADDRESSES_MAX && !self.by_address[shard].contains_key(&peer)
         {
-            self.process.fetch_sub(1, Ordering::Relaxed);
             return Err(Refused::PerAddressMax); // not to be counted: 16 million others are
         }
         let slot = *self.by_address[shard].entry(peer).or_insert_with(|| {
@@ -68,7 +78,6 @@ impl Admission {
         });
         let (_, count) = &mut self.addresses[slot as usize];
         if *count >= self.per_address_max {
-            self.process.fetch_sub(1, Ordering::Relaxed);
             return Err(Refused::PerAddressMax);
         }
         *count += 1;

@@ -38,6 +38,12 @@ impl Governor {
         self.admission.enter(peer)
     }
 
+    /// A connection that came in without an address is that of `peer`, or has to go. What it returns
+    /// belongs to the connection as what [`Governor::enter`] returns.
+    pub(crate) fn enter_address(&mut self, peer: IpAddr) -> Result<Index, Refused> {
+        self.admission.enter_address(peer)
+    }
+
     /// A connection has gone.
     pub(crate) fn leave(&mut self, address: Index) {
         self.admission.leave(address);

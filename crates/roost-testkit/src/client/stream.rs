@@ -46,6 +46,12 @@ impl Stream {
         Ok(())
     }
 
+    /// Sends all of it past TLS.
+    pub(super) fn write_in_the_clear(&mut self, bytes: &[u8], until: Instant) -> io::Result<()> {
+        self.wait_at_most(until)?;
+        self.socket.write_all(bytes)
+    }
+
     /// Sends some of it; returns how much.
     pub(super) fn write(&mut self, bytes: &[u8], until: Instant) -> io::Result<usize> {
         if self.tls.is_none() {

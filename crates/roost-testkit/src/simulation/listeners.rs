@@ -48,7 +48,8 @@ pub(super) fn add(seed: u64, settings: &mut Settings) -> usize {
     STRANGERS
 }
 
-/// On half of those seeds adds a listener that serves everything over TLS.
+/// On half of those seeds adds a listener that serves everything over TLS; on half of these, behind a
+/// PROXY header.
 fn add_tls(seed: u64, settings: &mut Settings) {
     if !SimRng::new(seed ^ 0x715).per_mille(500) {
         return;
@@ -56,13 +57,27 @@ fn add_tls(seed: u64, settings: &mut Settings) {
     settings.listeners.push(Listener {
         address: SocketAddr::from(([10, 0, 0, 2], 443)).into(),
         tls: Some(Arc::new(SharedSetup::new(tls_setups().0.clone()))),
+        proxies: has_headers(seed).then(|| vec!["10.0.0.0/8".parse().expect("a network")]),
         ..Listener::for_tests()
     });
 }
 
-/// A client's side, before its handshake.
-pub(super) fn tls_client() -> Endpoint {
-    Endpoint::client(&tls_setups().1, "localhost")
+/// A client's side, before its handshake; where headers are required, behind one that names `address`.
+pub(super) fn tls_client(seed: u64, address: SocketAddr) -> Endpoint {
+    let mut client = Endpoint::client(&tls_setups().1, "localhost");
+    if has_headers(seed) {
+        let (ip, port) = (address.ip(), address.port());
+        let header = match port % 2 {
+            0 => format!("PROXY TCP4 {ip} 10.0.0.2 {port} 443\r\n"),
+            _ => "PROXY UNKNOWN\r\n".to_owned(),
+        };
+        client.out.splice(0..0, header.into_bytes());
+    }
+    client
+}
+
+fn has_headers(seed: u64) -> bool {
+    SimRng::new(seed ^ 0x9908).per_mille(500)
 }
 
 /// What all simulated servers and clients do handshakes with. The lengths of all messages are fixed, so

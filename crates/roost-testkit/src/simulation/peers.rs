@@ -513,7 +513,9 @@ impl Peers {
                 Event::Connected(key) => {
                     let index = index_of(key);
                     if self.dialling_tls.remove(&index) {
-                        self.tls.insert(index, listeners::tls_client());
+                        let address = address_of(index, false);
+                        let client = listeners::tls_client(self.plan.seed, address);
+                        self.tls.insert(index, client);
                     }
                     self.all[index].send_request(now);
                     self.flush(index, now);

@@ -11,6 +11,7 @@ mod framings;
 mod http;
 mod limits;
 mod listeners;
+mod proxy;
 mod second_opinion;
 mod serializers;
 mod slow;
