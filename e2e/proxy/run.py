@@ -39,7 +39,7 @@ class Proxy:
     def __init__(self, name, language, fixed, times, cuts_quiet):
         self.name, self.language, self.fixed, self.times, self.cuts_quiet = name, language, fixed, times, cuts_quiet
 
-    def configuration(self, port, upstream, work, health):
+    def configuration(self, port, upstream, work, health, announces=False):
         text = (ROOT / "docs/proxy.md").read_text()
         text = re.search(rf"```{self.language}\n(.*?)```", text, re.S)[1]
         values = {"PORT": port, "UPSTREAM": upstream, "WORK": work}
@@ -49,6 +49,8 @@ class Proxy:
             for name, value in values.items():
                 new = new.replace(name, str(value))
             text = text.replace(old, new)
+        if announces:
+            text = re.sub(r"(server roost1 \S+) check", r"\1 send-proxy-v2 check check-send-proxy", text)
         return text.replace("/health", health)
 
     def command(self, program, file):
@@ -116,10 +118,10 @@ class Process:
 class Client:
     """A WebSocket over TLS, or one HTTP request over it."""
 
-    def __init__(self, port, work, path, upgrade=True, **headers):
+    def __init__(self, port, work, path, upgrade=True, source="127.0.0.1", **headers):
         context = ssl.create_default_context(cafile=work / "cert.pem")
         context.set_alpn_protocols(["http/1.1"])
-        plain = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)
+        plain = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S, source_address=(source, 0))
         self.socket = context.wrap_socket(plain, server_hostname=HOST)
         lines = [f"GET {path} HTTP/1.1", f"Host: {HOST}:{port}", f"Origin: https://{HOST}:{port}",
                  *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())]
@@ -189,17 +191,35 @@ class Client:
         self.socket.close()
 
 
-def daemon(work, ping):
+def daemon(work, ping, *more):
     binary = os.environ.get("ROOSTD", ROOT / "target/release/roostd")
     return Process([binary, "run", "--config", ROOT / "config/roost.dev.toml", "--listen", "127.0.0.1:0",
-                    "--set", f"limits.ping_interval={ping}", "--set", "log.level=info"], work / "roostd.log")
+                    "--set", f"limits.ping_interval={ping}", "--set", "log.level=info", *more], work / "roostd.log")
 
 
-def start_proxy(proxy, program, environment, port, upstream, work, health):
+def start_proxy(proxy, program, environment, port, upstream, work, health, announces=False):
     file = work / f"{proxy.name}.conf"
-    file.write_text(proxy.configuration(port, upstream, work, health))
+    file.write_text(proxy.configuration(port, upstream, work, health, announces))
     command = proxy.command(program, file)
     return Process(command, work / f"{proxy.name}.log", cwd=work, env=environment)
+
+
+def announced(port, work, options, start):
+    """HAProxy says whose connections it forwards: two of one address are let in, and no third."""
+    limits = ["--set", "limits.connections_per_address_max=2", "--set", "server.reactors=1"]
+    with daemon(work, "25s", "--set", "listener.proxy_protocol=required", *limits) as roost:
+        address = roost.until("the daemon's address", lambda: re.search(r"ready address=(\S+)", roost.said()))[1]
+        with start(address) as front:
+            # Health checks come from the proxy itself, and count to the socket's address.
+            front.until("the health path answers 200", lambda: answers(port, work, options.health, 200))
+            clients = [Client(port, work, "/echo", source=source) for source in ("127.0.0.8", "127.0.0.8", "127.0.0.9")]
+            for client in clients:
+                assert client.status() == 101, client.head
+                client.send(1, b"hello")
+                client.expect(b"hello")
+            assert Client(port, work, "/echo", source="127.0.0.8").status() in (0, 502, 503), "a third of one address is let in"
+            for client in clients:
+                client.close()
 
 
 def answers(port, work, path, status, **more):
@@ -302,11 +322,13 @@ def main():
                 sys.exit(f"{proxy.name} is not installed: e2e/proxy/install.sh DIR, then --programs DIR")
             environment |= {"HOME": directory, "XDG_DATA_HOME": directory, "XDG_CONFIG_HOME": directory}
             port = options.port + at
-            start = lambda upstream: start_proxy(proxy, program, environment, port, upstream, work, options.health)
+            start = lambda upstream, *more: start_proxy(proxy, program, environment, port, upstream, work, options.health, *more)
             began = time.monotonic()
             try:
                 what_is_told(port, work, start)
                 through(proxy, port, work, options, start)
+                if proxy.name == "haproxy":
+                    announced(port, work, options, lambda upstream: start(upstream, True))
                 print(f"{proxy.name}: ok, {time.monotonic() - began:.1f} s")
             except (AssertionError, OSError, EOFError) as error:
                 failed += 1
