@@ -8,8 +8,8 @@ use roost_hub::{Homes, Name, ReactorId};
 use crate::calls::{Call as OpenCall, Invocation, Party, Registered, Step};
 use crate::ids::{Address, CallRef, Client, InvocationRef};
 use crate::item::{
-    Answer, Call, CallError, CancelMode, Failure, Interrupt, Item, Match, NeverInvoked, Notice,
-    Output, Policy, Procedure, Register, RegisterError,
+    Answer, Call, CallError, CancelMode, Failure, Interrupt, Item, NeverInvoked, Notice, Output,
+    Policy, Procedure, Register, RegisterError,
 };
 use crate::options::{DealerCounts, DealerOptions};
 use crate::procedures::{Chosen, Registry};
@@ -18,8 +18,9 @@ use crate::procedures::{Chosen, Registry};
 #[derive(Debug)]
 pub struct Dealer<P> {
     options: DealerOptions,
-    homes: Homes,
-    /// Procedures whose home is here.
+    /// The reactor where all procedures are registered.
+    home: ReactorId,
+    /// Its procedures, if that is here.
     registry: Registry,
     parties: HashMap<Client, Box<Party>, Keys>,
     /// When open calls with a limit are overdue.
@@ -66,7 +67,7 @@ impl<P> Dealer<P> {
     /// A dealer without clients and procedures.
     pub fn new(options: DealerOptions) -> Dealer<P> {
         Dealer {
-            homes: Homes::new(&options.hash_key, options.reactors),
+            home: Homes::new(&options.hash_key, options.reactors).home_of(PROCEDURES),
             registry: Registry::new(options.me, &options.hash_key, options.seed),
             parties: HashMap::default(),
             deadlines: BTreeSet::new(),
@@ -110,7 +111,7 @@ impl<P> Dealer<P> {
             token,
             procedure,
         };
-        self.send(self.home_of(name, matching), item, out);
+        self.send(self.home, item, out);
         self.debug_check();
         Ok(())
     }
@@ -172,11 +173,10 @@ impl<P> Dealer<P> {
                 serial: self.serial,
             },
             procedure: Name::from(procedure),
-            is_unknown: false,
             wants_progress,
             payload,
         };
-        self.deliver(self.home_of(procedure, Match::Exact), item, now, out);
+        self.deliver(self.home, item, now, out);
         self.debug_check();
         Ok(())
     }
@@ -417,36 +417,23 @@ impl<P> Dealer<P> {
         let Item::Call {
             call,
             procedure,
-            is_unknown,
             wants_progress,
             payload,
         } = item
         else {
             return;
         };
-        let chosen = match is_unknown {
-            false => self.registry.choose(&procedure),
-            true => self.registry.choose_by_pattern(&procedure),
-        };
+        let exact = self.registry.choose(&procedure);
+        let is_pattern = exact.is_none();
+        let chosen = exact.or_else(|| self.registry.choose_by_pattern(&procedure));
         let Some(Chosen {
             registration,
             seat,
             callee,
         }) = chosen
         else {
-            if is_unknown {
-                let answer = Answer::Failed(Failure::NoSuchProcedure);
-                return self.reply(call, answer, now, out);
-            }
-            let patterns = self.home_of_patterns();
-            let item = Item::Call {
-                call,
-                procedure,
-                is_unknown: true,
-                wants_progress,
-                payload,
-            };
-            return self.deliver(patterns, item, now, out);
+            let answer = Answer::Failed(Failure::NoSuchProcedure);
+            return self.reply(call, answer, now, out);
         };
         let item = Item::Invoke {
             callee: callee.client,
@@ -454,7 +441,7 @@ impl<P> Dealer<P> {
             registration,
             call,
             procedure,
-            is_pattern: is_unknown,
+            is_pattern,
             wants_progress,
             payload,
         };
@@ -483,27 +470,22 @@ impl<P> Dealer<P> {
         });
         let Some(party) = party else {
             // It has left its place meanwhile, and the home gets to know: it chooses again.
-            let home = match is_pattern {
-                true => self.home_of_patterns(),
-                false => self.homes.home_of(&procedure),
-            };
             let item = Item::Call {
                 call,
                 procedure,
-                is_unknown: is_pattern,
                 wants_progress,
                 payload,
             };
-            return self.deliver(home, item, now, out);
+            return self.deliver(self.home, item, now, out);
         };
         if party.invocations.len() >= invocations_max {
             let answer = Answer::Failed(Failure::CalleeBusy);
             return self.reply(call, answer, now, out);
         }
-        // WAMP, "Progressive Call Results": a callee that cannot be interrupted is considered not
-        // to support them.
+        // WAMP, "Progressive Call Results", also wants that the callee can be interrupted. Stock
+        // clients announce the one and not the other, and Crossbar does not ask for both.
         let can_interrupt = party.features.interrupt;
-        let wants_progress = wants_progress && party.features.progress && can_interrupt;
+        let wants_progress = wants_progress && party.features.progress;
         let invocation = party.invoke(Invocation {
             call,
             wants_progress,
@@ -685,8 +667,7 @@ impl<P> Dealer<P> {
     /// Leaves a place in a registration.
     fn vacate(&mut self, registered: Registered, out: &mut Vec<Output<P>>) {
         let Registered { procedure, seat } = registered;
-        let home = self.home_of(&procedure.name, procedure.matching);
-        self.send(home, Item::Unregister { procedure, seat }, out);
+        self.send(self.home, Item::Unregister { procedure, seat }, out);
     }
 
     /// As [`Dealer::deliver`], of what does not depend on the time.
@@ -708,19 +689,6 @@ impl<P> Dealer<P> {
             reactor: self.options.me,
             client,
         }
-    }
-
-    /// Where a procedure is registered.
-    fn home_of(&self, name: &str, matching: Match) -> ReactorId {
-        match matching {
-            Match::Exact => self.homes.home_of(name),
-            Match::Prefix | Match::Wildcard => self.home_of_patterns(),
-        }
-    }
-
-    /// Where all patterns are registered.
-    fn home_of_patterns(&self) -> ReactorId {
-        self.homes.home_of("")
     }
 
     /// Forgets a client that there is nothing to know of.
@@ -776,6 +744,9 @@ impl<P> Dealer<P> {
     }
 }
 
+/// What the home of procedures is chosen by: one for all, so that calls to one callee keep their
+/// order. No channel has this name.
+const PROCEDURES: &str = "";
 /// Room for so many clients is kept.
 const PARTIES_KEPT: usize = 64;
 /// Of so many clients the invariants are checked after each call, in debug builds.

@@ -188,14 +188,12 @@ pub enum Item<P> {
         /// Its place.
         seat: u64,
     },
-    /// To the home of the procedure, and from there to the home of patterns.
+    /// To the home.
     Call {
         /// The call.
         call: CallRef,
         /// What is called.
         procedure: Name,
-        /// Whether the home of the procedure has no such procedure.
-        is_unknown: bool,
         /// As in [`Call::wants_progress`].
         wants_progress: bool,
         /// For the callee.

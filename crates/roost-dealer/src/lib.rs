@@ -4,8 +4,8 @@
 //! # Three roles
 //! Each reactor has one [`Dealer`]. It plays three roles:
 //!
-//! - *Home*: it knows the callees of the procedures whose name hashes to its reactor, and chooses
-//!   whom a call goes to. It keeps nothing of a call.
+//! - *Home*: one reactor knows the callees of all procedures, and chooses whom a call goes to. It
+//!   keeps nothing of a call.
 //! - *Callee's*: it numbers the invocations of its clients, and keeps the open ones.
 //! - *Caller's*: it keeps the open calls of its clients, and decides alone when one is answered.
 //!
@@ -18,12 +18,14 @@
 //!     └────────────── GiveUp ──────────────▶    canceled, timed out, or the caller has left
 //! ```
 //!
-//! Prefixes and wildcards stand at one reactor for all: the home of patterns. A call whose name its
-//! home does not know goes on to there.
+//! There is one home, so that what a caller calls reaches one callee in the order of the calls,
+//! whatever the procedures (WAMP, "Remote Procedure Call Ordering").
 //!
 //! # What is promised
 //! - Each call has one answer that is not a progressive one, whatever leaves, cancels or times out,
 //!   and in whatever order; a caller that has left has none.
+//! - Calls of one caller reach one callee in their order, but for those that are sent on because
+//!   their first callee had just gone.
 //! - What a callee says to one call keeps its order, and nothing follows the answer.
 //! - A callee that can be interrupted is, if the caller that it works for no longer waits, unless
 //!   the caller has said that it shall not be.

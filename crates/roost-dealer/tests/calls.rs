@@ -356,7 +356,7 @@ impl World {
                 payload,
             } => {
                 assert_eq!(invocation, peer.last_invocation + 1, "without a gap");
-                assert!(!wants_progress || peer.features.progress && peer.features.interrupt);
+                assert!(!wants_progress || peer.features.progress);
                 peer.last_invocation = invocation;
                 peer.invocations
                     .insert(invocation, (payload, wants_progress));
