@@ -10,6 +10,21 @@ use super::peer::{Behavior, CROSSING_NS, Kind, Peer, State};
 use super::peers::Peers;
 use super::plan::{Plan, SWEEP_SLACK_NS};
 
+/// Each call of a peer whose connection works has its answer; that there were not two, the peers see
+/// themselves. Returns the number of answers.
+pub(super) fn check_calls(peers: &Peers) -> Result<u64, String> {
+    let working = |peer: &&Peer| peer.alive && peer.state == State::Open;
+    for peer in peers.all.iter().filter(working) {
+        if !peer.calls.is_empty() {
+            return Err(format!(
+                "calls {:?} of peer {} are not answered",
+                peer.calls, peer.index
+            ));
+        }
+    }
+    Ok(peers.all.iter().map(|peer| peer.calls_answered).sum())
+}
+
 /// Checks after the final pings, on a reliable network, that each closed peer has a cause and that
 /// the others answer.
 pub(super) fn check(peers: &Peers, plan: &Plan, now: u64) -> Result<(), String> {

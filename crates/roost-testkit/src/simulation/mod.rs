@@ -108,6 +108,8 @@ pub struct Report {
     pub idle: u64,
     /// Plain HTTP requests answered.
     pub http_answers: u64,
+    /// Calls answered.
+    pub calls_answered: u64,
     /// The longest delivery of a publication on a reliable network, in nanoseconds.
     pub delay_ns: u64,
     /// What the control thread has seen, on seeds that have one.
@@ -194,6 +196,7 @@ fn run_scenario(plan: &Plan) -> Result<Report, Broken> {
     simulation.run_until(rest_ns + QUIESCE_NS + QUIESCE_NS / 3);
     let (mut report, gaps) = deliveries::check(&simulation.peers, plan).map_err(broken)?;
     simulation.count_drops(&mut report);
+    report.calls_answered = closes::check_calls(&simulation.peers).map_err(broken)?;
     simulation.check_strangers(plan).map_err(broken)?;
     if plan.reliable {
         for (namespace, &dropped) in report.dropped.iter().enumerate() {
@@ -638,6 +641,9 @@ const EMPTY_AT_END: &[&str] = &[
     "channels",
     "home_channels",
     "subscriptions",
+    "calls_open",
+    "invocations_open",
+    "registrations",
     "connections_backlogged",
     "outbox_bytes",
     "input_buffered_bytes",

@@ -480,6 +480,9 @@ impl Peers {
     }
 
     fn publish_some(&mut self, index: usize, now: u64) {
+        if matches!(self.all[index].kind, Kind::Wamp(_)) {
+            self.all[index].call();
+        }
         let channel = self.channel_for(index);
         for _ in 0..self.rng.between(1, 4) {
             let large = self.plan.message_bytes_max;

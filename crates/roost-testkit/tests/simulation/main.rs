@@ -47,6 +47,9 @@ fn promises_are_kept_on_every_seed() {
         sum(|r| r.iterations),
         reports.iter().map(|r| r.delay_ns).max().unwrap_or(0) / 1_000_000,
     );
+    let calls = sum(|r| r.calls_answered);
+    println!("{calls} calls answered");
+    assert!(calls >= 2 * reports.len() as u64, "{calls} calls are few");
     let most = |of: fn(&Report) -> u64| reports.iter().map(of).max().unwrap_or(0);
     let dropped = [1, 2, 3].map(|n| reports.iter().map(|r| r.dropped[n]).sum::<u64>());
     println!(
@@ -109,7 +112,7 @@ fn promises_are_kept_on_every_seed() {
         assert!(sum(|r| r.paused) > seeds, "few rings were ever full");
         let (congestions, limited) = (sum(|r| r.congestions), sum(|r| r.inflow_limited));
         assert!(congestions > seeds / 4, "{congestions} congestions");
-        assert!(limited > seeds / 4, "{limited} publishes beyond a limit");
+        assert!(limited > seeds / 8, "{limited} publishes beyond a limit");
         let answers = sum(|r| r.http_answers);
         assert!(answers > seeds * 5, "{answers} HTTP requests answered");
         let hostile = sum(|r| r.costs.hostile_bytes);
