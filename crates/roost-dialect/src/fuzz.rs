@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use roost_dealer::Answer;
 use roost_hub::{ChannelId, EventIds};
 use roost_wire::Opcode;
 use serde_json::Value;
@@ -186,13 +187,31 @@ impl Peer {
         match command {
             None if out.is_empty() => {}
             None => check_reply(&out, self.session.wire()),
-            Some(
-                Command::Register { .. }
-                | Command::Unregister { .. }
-                | Command::Call { .. }
-                | Command::CancelCall { .. }
-                | Command::Answer { .. },
-            ) => panic!("a broker only"),
+            Some(Command::Register { procedure, .. }) => {
+                assert!(out.is_empty(), "REGISTER is answered later: {out:?}");
+                assert!(procedure.len() <= self.settings.channel_name_bytes_max);
+                assert!(uri::is_loose_pattern(&procedure) && !uri::is_reserved(&procedure));
+            }
+            Some(Command::Call {
+                procedure, body, ..
+            }) => {
+                assert!(out.is_empty(), "CALL is answered later: {out:?}");
+                self.check_topic(&procedure);
+                check_payload(message.bytes(), body.payload);
+            }
+            Some(Command::Answer { answer, .. }) => {
+                assert!(out.is_empty(), "YIELD is not answered: {out:?}");
+                match answer {
+                    Answer::Progress(body) | Answer::Result(body) => {
+                        assert_eq!(body.error, None, "only errors have names");
+                    }
+                    Answer::Error(body) => assert!(body.error.is_some(), "errors have names"),
+                    Answer::Failed(_) => panic!("callees do not say so"),
+                }
+            }
+            Some(Command::Unregister { .. } | Command::CancelCall { .. }) => {
+                assert!(out.is_empty(), "they are answered later: {out:?}");
+            }
             Some(Command::Send(_)) => panic!("WAMP sends nothing back as it is"),
             Some(Command::Close { reason, .. }) => {
                 assert!(

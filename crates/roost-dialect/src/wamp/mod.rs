@@ -1,4 +1,4 @@
-//! WAMP v2, the broker's side, in JSON, MessagePack or CBOR, one message a WebSocket message or
+//! WAMP v2, the router's side, in JSON, MessagePack or CBOR, one message a WebSocket message or
 //! batched ([`Wire`]).
 //!
 //! A [`Session`] is what a WAMP connection keeps beside the connection table: its state and its
@@ -11,6 +11,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use roost_dealer::CalleeFeatures;
 use roost_hub::ChannelId;
 use roost_wire::CloseCode;
 
@@ -22,6 +23,7 @@ use message::WampMessage;
 use options::{HelloDetails, Match, PublishMore, PublishOptions, Roles, SubscribeOptions};
 use subscriptions::Subscriptions;
 
+mod calls;
 pub mod dict;
 pub mod message;
 pub mod options;
@@ -108,6 +110,8 @@ pub struct Session {
     wire: Wire,
     /// Subscribed to [`uri::DROPPED`].
     is_told_of_drops: bool,
+    /// What the client can do as a callee.
+    callee: CalleeFeatures,
 }
 
 const _: () = assert!(size_of::<Session>() <= 48);
@@ -123,6 +127,8 @@ pub struct SessionState {
     pub id: u64,
     /// Whether it is subscribed to [`uri::DROPPED`].
     pub is_told_of_drops: bool,
+    /// What the client can do as a callee.
+    pub callee: CalleeFeatures,
     /// Its channels, in no order, each with its topic's number once that is confirmed, else 0.
     pub subscriptions: Vec<(ChannelId, u64)>,
 }
@@ -158,12 +164,14 @@ impl Session {
             state,
             wire,
             is_told_of_drops,
+            callee,
         } = self;
         SessionState {
             wire,
             state,
             id,
             is_told_of_drops,
+            callee,
             subscriptions: subscriptions.into_list(),
         }
     }
@@ -175,6 +183,7 @@ impl Session {
             state,
             id,
             is_told_of_drops,
+            callee,
             subscriptions,
         } = state;
         Session {
@@ -183,6 +192,7 @@ impl Session {
             state,
             wire,
             is_told_of_drops,
+            callee,
         }
     }
 
@@ -450,6 +460,7 @@ impl Session {
         debug_assert!((1..=1 << 53).contains(&session), "IDs run from 1 to 2^53");
         self.state = State::Open;
         self.id = session;
+        self.callee = calls::callee_features(roles);
         self.say(out, &reply::welcome(session));
         None
     }
@@ -480,29 +491,11 @@ impl Session {
                 self.say(out, &reply::goodbye(uri::GOODBYE_AND_OUT, None));
                 self.close(CloseCode::NORMAL, uri::GOODBYE_AND_OUT)
             }
-            WampMessage::Call { request, .. } => {
-                self.say_error(out, (48, request), uri::NO_SUCH_PROCEDURE, BROKER_ONLY);
-                None
-            }
-            WampMessage::Register { request, .. } => {
-                self.say_error(out, (64, request), uri::FEATURE_NOT_SUPPORTED, BROKER_ONLY);
-                None
-            }
-            WampMessage::Unregister { request, .. } => {
-                self.say_error(out, (66, request), uri::NO_SUCH_REGISTRATION, BROKER_ONLY);
-                None
-            }
-            // The call it would cancel was answered already.
-            WampMessage::Cancel { .. } => None,
             WampMessage::Hello { .. } => {
                 self.violate("Received HELLO message after session was established.", out)
             }
             WampMessage::Abort { .. } => self.handle_abort(),
-            other => {
-                let code = other.code();
-                let message = format!("Received an unexpected message of type {code}.");
-                self.violate(&message, out)
-            }
+            other => self.handle_dealing(other, out, settings),
         }
     }
 
@@ -706,9 +699,6 @@ const NOT_WAMP: [&str; 6] = [
     "wamp.error.protocol_violation: this connection speaks wamp.2.msgpack.batched, which begins with HELLO",
     "wamp.error.protocol_violation: this connection speaks wamp.2.cbor.batched, which begins with HELLO",
 ];
-
-const BROKER_ONLY: &str =
-    "This router is a broker only: it serves PUBLISH and SUBSCRIBE, no remote procedures.";
 
 /// The id of a subscription to [`uri::DROPPED`]: no topic's, for those are below 2^41.
 const DROPPED_SUBSCRIPTION: u64 = 1 << 50;

@@ -12,6 +12,12 @@ pub(super) fn welcome(session: u64) -> WampMessage<'static> {
     let broker = Features::PUBLISHER_EXCLUSION
         .with(Features::PUBLISHER_IDENTIFICATION)
         .with(Features::SUBSCRIBER_BLACKWHITE_LISTING);
+    let dealer = Features::CALLER_IDENTIFICATION
+        .with(Features::CALL_CANCELING)
+        .with(Features::CALL_TIMEOUT)
+        .with(Features::PROGRESSIVE_CALL_RESULTS)
+        .with(Features::PATTERN_BASED_REGISTRATION)
+        .with(Features::SHARED_REGISTRATION);
     WampMessage::Welcome {
         session,
         details: Sparse::of(WelcomeDetails {
@@ -21,6 +27,7 @@ pub(super) fn welcome(session: u64) -> WampMessage<'static> {
             authmethod: Some(Cow::Borrowed("anonymous")),
             roles: Some(Roles {
                 broker: Some(broker),
+                dealer: Some(dealer),
                 ..Roles::default()
             }),
             ..WelcomeDetails::default()

@@ -90,6 +90,7 @@ impl Dialect for Wamp {
             return Next::Continue;
         };
         let new_id = &mut *cx.new_id;
+        let mut ends = None;
         cx.replies
             .message(session.wire().opcode(), |out| match event {
                 Event::Subscribing { channel, form: _ } => session.on_subscribing(channel),
@@ -112,15 +113,22 @@ impl Dialect for Wamp {
                         session.on_refused(request.into(), token, error_uri(refusal), out);
                     }
                 }
-                Event::Dealer(_)
-                | Event::Unregistered { .. }
-                | Event::CallRefused { .. }
-                | Event::NeverInvoked(_) => {}
+                Event::Dealer(notice) => session.on_notice(notice, out),
+                Event::Unregistered { token, existed } => {
+                    session.on_unregistered(token, existed, out);
+                }
+                Event::CallRefused { request, error } => {
+                    ends = session.on_call_refused(request, error, out);
+                }
+                Event::NeverInvoked(_) => ends = session.violate(NEVER_INVOKED, out),
                 Event::Dropped { messages } => session.on_dropped(messages, new_id, out),
                 Event::SlowConsumer { reason } => session.close_slow(reason, out),
                 Event::Draining => session.goodbye(out),
             });
-        Next::Continue
+        match ends {
+            Some(Command::Close { code, reason }) => Next::Close { code, reason },
+            _ => Next::Continue,
+        }
     }
 
     fn pop_subscription(&mut self, session: &mut dialect::Session) -> Option<(ChannelId, Form)> {
@@ -248,6 +256,8 @@ fn error_uri(refusal: Refusal) -> &'static str {
     }
 }
 
+/// An answer to no invocation; one that has ended is another matter.
+const NEVER_INVOKED: &str = "Received YIELD or ERROR for an INVOCATION that was never sent.";
 /// Close reason on `/wamp` without a subprotocol that is served.
 const SUBPROTOCOL_REQUIRED: &str = "This path speaks WAMP: the client must offer the subprotocol wamp.2.json, wamp.2.msgpack or wamp.2.cbor.";
 /// What stands in an EVENT beside its arguments, at most: three numbers of 16 digits, the name of

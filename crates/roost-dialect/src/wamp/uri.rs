@@ -4,12 +4,25 @@
 pub const INVALID_URI: &str = "wamp.error.invalid_uri";
 /// UNSUBSCRIBE for a subscription this session does not have.
 pub const NO_SUCH_SUBSCRIPTION: &str = "wamp.error.no_such_subscription";
-/// CALL: there is no dealer, hence no procedure.
+/// CALL of a procedure that is not registered.
 pub const NO_SUCH_PROCEDURE: &str = "wamp.error.no_such_procedure";
-/// UNREGISTER: there is no dealer, hence no registration.
+/// UNREGISTER of a registration this session does not have.
 pub const NO_SUCH_REGISTRATION: &str = "wamp.error.no_such_registration";
-/// REGISTER: there is no dealer.
+/// A feature of the Advanced Profile that is not served.
 pub const FEATURE_NOT_SUPPORTED: &str = "wamp.error.feature_not_supported";
+/// REGISTER of a procedure that another has, or the session itself.
+pub const PROCEDURE_ALREADY_EXISTS: &str = "wamp.error.procedure_already_exists";
+/// REGISTER of a procedure that others have under another policy.
+pub const OTHER_INVOCATION_POLICY: &str =
+    "wamp.error.procedure_exists_with_different_invocation_policy";
+/// The caller has canceled the call, or its callee has left.
+pub const CANCELED: &str = "wamp.error.canceled";
+/// The call was not answered in time.
+pub const TIMEOUT: &str = "wamp.error.timeout";
+/// The callee has as many calls to answer as it may have.
+pub const NO_AVAILABLE_CALLEE: &str = "wamp.error.no_available_callee";
+/// What a callee of another dialect says of a failure.
+pub const RUNTIME_ERROR: &str = "wamp.error.runtime_error";
 /// Publish or subscribe is not allowed to this session on this topic.
 pub const NOT_AUTHORIZED: &str = "wamp.error.not_authorized";
 /// An option that this broker does not grant.
@@ -38,12 +51,13 @@ pub const DROPPED: &str = "roost.session.dropped";
 /// WAMP, "Relaxed/Loose URIs": components between dots, none of them empty, without `#` and
 /// whitespace. Control characters are refused with them: topics are channel names.
 pub fn is_loose(uri: &str) -> bool {
-    uri.split('.').all(|component| {
-        !component.is_empty()
-            && !component
-                .chars()
-                .any(|c| c == '#' || c.is_whitespace() || c.is_control())
-    })
+    is_loose_pattern(uri) && !uri.split('.').any(str::is_empty)
+}
+
+/// The same, but for components that are empty: they stand for any ("Wildcard Matching").
+pub fn is_loose_pattern(uri: &str) -> bool {
+    !uri.chars()
+        .any(|c| c == '#' || c.is_whitespace() || c.is_control())
 }
 
 /// WAMP, "Reserved URIs": `wamp` as first component belongs to the protocol.

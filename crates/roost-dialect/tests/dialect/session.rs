@@ -35,7 +35,7 @@ fn hello_is_welcomed_with_what_works() {
     let mut client = Client::new();
     assert_eq!(client.session.id(), None);
     let welcome = format!(
-        r#"[2,9129137332,{{"agent":"Roost-{}","authid":"9129137332","authrole":"anonymous","authmethod":"anonymous","roles":{{"broker":{{"features":{{"publisher_exclusion":true,"publisher_identification":true,"subscriber_blackwhite_listing":true}}}}}}}}]"#,
+        r#"[2,9129137332,{{"agent":"Roost-{}","authid":"9129137332","authrole":"anonymous","authmethod":"anonymous","roles":{{"broker":{{"features":{{"publisher_exclusion":true,"publisher_identification":true,"subscriber_blackwhite_listing":true}}}},"dealer":{{"features":{{"caller_identification":true,"call_canceling":true,"call_timeout":true,"progressive_call_results":true,"pattern_based_registration":true,"shared_registration":true}}}}}}}}]"#,
         env!("CARGO_PKG_VERSION")
     );
     assert_eq!(client.send(HELLO), said(&welcome));
@@ -459,27 +459,98 @@ fn topics_must_be_loose_uris() {
     );
 }
 
+/// What is asked of the dealer, by the examples of the specification.
 #[test]
-fn there_is_no_dealer() {
+fn calls_and_procedures_are_commands() {
     let mut client = Client::open();
-    // spec, "Calling and Invocations" and "Registering"
-    let call = r#"[48, 7814135, {}, "com.myapp.ping", [], {"a": 1}]"#;
-    let expected = said(
-        r#"[8,48,7814135,{},"wamp.error.no_such_procedure",["This router is a broker only: it serves PUBLISH and SUBSCRIBE, no remote procedures."]]"#,
-    );
-    assert_eq!(client.send(call), expected);
-    let register = r#"[64, 25349185, {}, "com.myapp.myprocedure1"]"#;
-    let expected = said(
-        r#"[8,64,25349185,{},"wamp.error.feature_not_supported",["This router is a broker only: it serves PUBLISH and SUBSCRIBE, no remote procedures."]]"#,
-    );
-    assert_eq!(client.send(register), expected);
-    let unregister = "[66, 788923562, 2103333224]";
-    let expected = said(
-        r#"[8,66,788923562,{},"wamp.error.no_such_registration",["This router is a broker only: it serves PUBLISH and SUBSCRIBE, no remote procedures."]]"#,
-    );
-    assert_eq!(client.send(unregister), expected);
-    assert_eq!(client.send("[49, 7814135, {}]"), Did::Nothing);
+    for (text, expected) in [
+        (
+            r#"[48, 7814135, {"timeout": 5, "receive_progress": true}, "com.myapp.ping"]"#,
+            r#"Call { procedure: "com.myapp.ping", request: 7814135, wants_progress: true, timeout_ms: 5, "#,
+        ),
+        (
+            r#"[48, 1, {"disclose_me": true}, "com.myapp.ping"]"#,
+            r#"caller: Some(Caller { session: "#,
+        ),
+        (
+            r#"[64, 25349185, {"match": "prefix", "invoke": "roundrobin"}, "com.myapp"]"#,
+            r#"Register { procedure: "com.myapp", matching: Prefix, policy: RoundRobin, "#,
+        ),
+        (
+            "[66, 788923562, 2103333224]",
+            "Unregister { registration: 2103333224, token: 788923562 }",
+        ),
+        (
+            r#"[49, 7, {"mode": "kill"}]"#,
+            "CancelCall { request: 7, mode: Kill }",
+        ),
+        ("[49, 7, {}]", "CancelCall { request: 7, mode: KillNoWait }"),
+        (
+            r#"[70, 9, {"progress": true}, [1]]"#,
+            "Answer { invocation: 9, answer: Progress(",
+        ),
+        (
+            "[70, 9, {}, [1]]",
+            "Answer { invocation: 9, answer: Result(",
+        ),
+        (
+            r#"[8, 68, 9, {}, "com.myapp.error", [1]]"#,
+            "Answer { invocation: 9, answer: Error(",
+        ),
+    ] {
+        let Did::Asked(command) = client.send(text) else {
+            panic!("{text} asks for something");
+        };
+        assert!(command.contains(expected), "{text}: {command}");
+    }
     assert!(client.session.is_open());
+}
+
+#[test]
+fn calls_and_registrations_that_are_not_served_are_refused() {
+    let mut client = Client::open();
+    for (text, error) in [
+        (r#"[48,1,{},"a..b"]"#, "wamp.error.invalid_uri"),
+        (
+            r#"[48,1,{},"wamp.session.count"]"#,
+            "wamp.error.no_such_procedure",
+        ),
+        (
+            r#"[48,1,{"ppt_scheme":"x_a"},"a.b"]"#,
+            "wamp.error.option_not_allowed",
+        ),
+        (
+            r#"[48,1,{"runmode":"all"},"a.b"]"#,
+            "wamp.error.option_not_allowed",
+        ),
+        (
+            r#"[48,1,{"progress":true},"a.b"]"#,
+            "wamp.error.feature_not_supported",
+        ),
+        (r#"[64,1,{},"a..b"]"#, "wamp.error.invalid_uri"),
+        (r#"[64,1,{},"wamp.a"]"#, "wamp.error.invalid_uri"),
+        (
+            r#"[64,1,{"invoke":"all"},"a.b"]"#,
+            "wamp.error.option_not_allowed",
+        ),
+        (
+            r#"[64,1,{"concurrency":1},"a.b"]"#,
+            "wamp.error.option_not_allowed",
+        ),
+        (
+            r#"[64,1,{"force_reregister":true},"a.b"]"#,
+            "wamp.error.option_not_allowed",
+        ),
+    ] {
+        let Did::Said(answer) = client.send(text) else {
+            panic!("{text} is refused");
+        };
+        assert!(answer.contains(error), "{text}: {answer}");
+    }
+    client.violates(
+        r#"[8,48,1,{},"a.b"]"#,
+        "Received an unexpected message of type 8.",
+    );
 }
 
 #[test]

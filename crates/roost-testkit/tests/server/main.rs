@@ -1,5 +1,6 @@
 //! What a server does for ordinary clients, on each driver.
 
+mod calls;
 mod channels;
 mod drain;
 mod echo;
