@@ -24,6 +24,12 @@ pub(crate) const SUBPROTOCOL: Pattern = Pattern {
     check: check_subprotocol,
 };
 
+pub(crate) const GOODBYE: Pattern = Pattern {
+    expected: "a text such as \"Goodbye\", or \"\" for none",
+    takes: "text, `\"\"`",
+    check: check_goodbye,
+};
+
 pub(crate) const REALM: Pattern = Pattern {
     expected: "a realm such as \"realm1\"",
     takes: "realm",
@@ -191,7 +197,7 @@ fn check_path(word: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A subprotocol for the raw dialect: a token (RFC 6455 §4.1), and none of WAMP's.
+/// A subprotocol for raw or echo: a token (RFC 6455 §4.1, RFC 9110 §5.6.2), and none of WAMP's.
 fn check_subprotocol(word: &str) -> Result<(), String> {
     let is_token = (1..=SUBPROTOCOL_BYTES_MAX).contains(&word.len())
         && word
@@ -203,9 +209,19 @@ fn check_subprotocol(word: &str) -> Result<(), String> {
         ));
     }
     if word.starts_with("wamp.") {
-        return Err("/raw/ does not speak WAMP; /wamp does".to_owned());
+        return Err("this path does not speak WAMP; /wamp does".to_owned());
     }
     Ok(())
+}
+
+/// A whole text message, or nothing.
+fn check_goodbye(word: &str) -> Result<(), String> {
+    if word.len() <= GOODBYE_BYTES_MAX && !word.contains(char::is_control) {
+        return Ok(());
+    }
+    Err(format!(
+        "it has at most {GOODBYE_BYTES_MAX} bytes of UTF-8, without control characters"
+    ))
 }
 
 /// What stands before the colon in a channel's name.
@@ -269,6 +285,7 @@ const HOST_BYTES_MAX: usize = 253;
 const REALM_BYTES_MAX: usize = 255;
 const PATH_BYTES_MAX: usize = 255;
 const SUBPROTOCOL_BYTES_MAX: usize = 255;
+const GOODBYE_BYTES_MAX: usize = 255;
 const FILE_BYTES_MAX: usize = 4095;
 const GROUP_BYTES_MAX: usize = 32;
 const NAMESPACE_BYTES_MAX: usize = 64;

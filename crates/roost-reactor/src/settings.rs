@@ -216,7 +216,10 @@ impl Settings {
             enabled: true,
             ..raw::Settings::default()
         });
-        dialects.echo = Arc::new(echo::Settings { enabled: true });
+        dialects.echo = Arc::new(echo::Settings {
+            enabled: true,
+            ..echo::Settings::default()
+        });
         dialects.wamp = Arc::new(wamp::Settings {
             enabled: true,
             realms: wamp::Realms::Any,

@@ -136,6 +136,8 @@ fn dialects(from: &config::Settings) -> roost_dialect::Settings {
     });
     dialects.echo = Arc::new(echo::Settings {
         enabled: from.echo.enabled,
+        subprotocol: from.echo.subprotocol.clone(),
+        goodbye: from.echo.goodbye.clone(),
     });
     dialects.wamp = Arc::new(wamp::Settings {
         enabled: from.wamp.enabled,

@@ -1,9 +1,9 @@
 //! `[raw]`, `[echo]`, `[wamp]`, `[deflate]`: the protocols that are spoken.
 
-use crate::pattern::{REALM, SUBPROTOCOL};
+use crate::pattern::{GOODBYE, REALM, SUBPROTOCOL};
 use crate::row::section;
 use crate::units::GIB;
-use crate::value::{Count, Flag, Patterns, Size};
+use crate::value::{Count, Flag, OrNone, Patterns, Size};
 
 section! {
     /// The dialect without a protocol of its own ([raw.md](raw.md)).
@@ -20,10 +20,16 @@ section! {
 }
 
 section! {
-    /// The echo dialect.
+    /// The echo dialect ([raw.md](raw.md#echo-echo)).
     "echo" Echo
     /// Whether `/echo` is served, which sends back what it gets. Otherwise 404.
     enabled: bool = false, Flag, NewConnections, "true";
+    /// The subprotocol selected there when a client offers it. `""`: none. When others are offered,
+    /// the WebSocket opens without one, as for `raw.subprotocols`.
+    subprotocol: Option<String> = None, OrNone(SUBPROTOCOL), NewConnections, r#""echo""#;
+    /// A text message of exactly these characters is sent back and the connection closed with 1000.
+    /// `""`: none.
+    goodbye: String = String::new(), GOODBYE, NewConnections, r#""Goodbye""#;
 }
 
 section! {

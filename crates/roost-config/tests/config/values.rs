@@ -357,6 +357,32 @@ fn subprotocols() {
 }
 
 #[test]
+fn echo_texts() {
+    let subprotocol = |value| good("echo.subprotocol", value).echo.subprotocol;
+    assert_eq!(subprotocol("\"\""), None);
+    assert_eq!(subprotocol("\"echo\"").as_deref(), Some("echo"));
+    for (value, words) in [
+        ("\"a b\"", "1 to 255 letters, digits"),
+        ("\"*/*\"", "1 to 255 letters, digits"),
+        ("\"wamp.2.json\"", "/wamp does"),
+        ("[\"echo\"]", "\"chat.v1\", or \"\" for none"),
+    ] {
+        bad("echo.subprotocol", value, words);
+    }
+    let goodbye = |value| good("echo.goodbye", value).echo.goodbye;
+    assert_eq!(goodbye("\"\""), "");
+    assert_eq!(goodbye("\"Au revoir, d\u{e9}j\u{e0}\""), "Au revoir, déjà");
+    bad("echo.goodbye", "\"a\\nb\"", "without control characters");
+    let long = format!("\"{}\"", "x".repeat(256));
+    bad("echo.goodbye", &long, "at most 255 bytes");
+    bad(
+        "echo.goodbye",
+        "true",
+        "expected a text such as \"Goodbye\"",
+    );
+}
+
+#[test]
 fn origins() {
     let origins = |value| {
         good("listener.allowed_origins", value).listeners[0]

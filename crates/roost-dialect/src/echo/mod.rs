@@ -3,19 +3,27 @@
 use std::sync::Arc;
 
 use roost_hub::{ChannelId, EventIds};
-use roost_wire::Frozen;
+use roost_wire::{CloseCode, Frozen};
 
-use crate::dialect::{Accept, Command, Context, Dialect, Event, Input, Next, Offer, Session};
+use crate::dialect::{
+    Accept, Command, Context, Dialect, Event, Input, Message, Next, Offer, Session,
+};
 use crate::{Form, Publication};
 
-/// It keeps nothing.
-pub struct Echo;
+/// It keeps nothing of its sessions.
+pub struct Echo {
+    settings: Arc<Settings>,
+}
 
 /// What the echo dialect obeys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     /// Whether `/echo` exists.
     pub enabled: bool,
+    /// Selected when offered.
+    pub subprotocol: Option<String>,
+    /// A text message that is sent back, and the connection closed; none if empty.
+    pub goodbye: String,
 }
 
 impl Dialect for Echo {
@@ -25,16 +33,19 @@ impl Dialect for Echo {
     type Settings = Settings;
     type State = ();
 
-    fn new(_: Arc<Settings>) -> Echo {
-        Echo
+    fn new(settings: Arc<Settings>) -> Echo {
+        Echo { settings }
     }
 
     fn accept<'a>(settings: &Settings, offer: &Offer<'a>) -> Accept<'a> {
         if !settings.enabled || offer.path != "/echo" {
             return Accept::NotMine;
         }
+        let selected = settings.subprotocol.as_deref();
+        let mut offered = offer.subprotocols.iter().copied();
         Accept::Open {
-            subprotocol: None,
+            // RFC 6455 §4.2.2: no subprotocol in common is no reason to refuse.
+            subprotocol: offered.find(|&name| Some(name) == selected),
             join: None,
         }
     }
@@ -47,9 +58,18 @@ impl Dialect for Echo {
         &mut self,
         _: Session,
         input: &mut Input<'a>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Option<Command<'a>> {
-        input.take().map(Command::Send)
+        let message = input.take()?;
+        let goodbye = self.settings.goodbye.as_str();
+        if !goodbye.is_empty() && message == Message::Text(goodbye) {
+            cx.replies.text(|out| out.push_str(goodbye));
+            return Some(Command::Close {
+                code: CloseCode::NORMAL,
+                reason: "",
+            });
+        }
+        Some(Command::Send(message))
     }
 
     fn on(&mut self, _: Session, _: Event<'_>, _: &mut Context<'_>) -> Next {

@@ -13,7 +13,10 @@ fn settings(is_on: bool) -> Settings {
         enabled: is_on,
         ..raw::Settings::default()
     });
-    settings.echo = Arc::new(echo::Settings { enabled: is_on });
+    settings.echo = Arc::new(echo::Settings {
+        enabled: is_on,
+        ..echo::Settings::default()
+    });
     settings.wamp = Arc::new(wamp::Settings {
         enabled: is_on,
         ..wamp::Settings::default()
@@ -161,6 +164,32 @@ fn the_clients_first_serializer_is_selected() {
         };
         assert_eq!(subprotocol, Some(expected), "{offered:?}");
     }
+}
+
+#[test]
+fn echo_selects_the_one_configured() {
+    let with = |served: Option<&str>, offered: &[&str]| {
+        let mut settings = settings(true);
+        Arc::make_mut(&mut settings.echo).subprotocol = served.map(str::to_owned);
+        match accept("/echo", offered, &settings) {
+            Some((DialectKind::Echo, Accept::Open { subprotocol, join })) => {
+                assert_eq!(join, None);
+                subprotocol.map(str::to_owned)
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(with(None, &["echo"]), None);
+    assert_eq!(with(Some("echo"), &[]), None);
+    assert_eq!(
+        with(Some("echo"), &["chat", "echo"]).as_deref(),
+        Some("echo")
+    );
+    assert_eq!(
+        with(Some("echo"), &["Echo", "roost.raw"]),
+        None,
+        "with case"
+    );
 }
 
 #[test]
