@@ -51,13 +51,22 @@ export async function until(what, condition, ms = 10_000) {
   }
 }
 
-/** A daemon that has said where it listens. Port 0 lets the kernel choose. */
-export async function startDaemon({ port = 0 } = {}) {
-  const args = ["run", "--config", config, "--listen", `127.0.0.1:${port}`];
+/**
+ * A daemon that has said where it listens. Port 0 lets the kernel choose. `set` has further keys as
+ * `--set` takes them; `tls` a directory for a certificate that the daemon makes for itself.
+ */
+export async function startDaemon({ port = 0, set = [], tls = null } = {}) {
+  const args = ["run", "--config", config, tls ? "--listen-tls" : "--listen", `127.0.0.1:${port}`];
+  if (tls) args.push("--self-signed");
+  args.push(...set.flatMap((pair) => ["--set", pair]));
   const admin = `${tmpdir()}/roost-e2e-${process.pid}-${++started}.sock`;
   args.push("--set", `admin.socket=${admin}`);
   if (driver) args.push("--driver", driver);
-  const child = spawn(withParent, [String(process.pid), binary, ...args], { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(withParent, [String(process.pid), binary, ...args], {
+    cwd: root,
+    stdio: ["ignore", "pipe", "pipe"],
+    env: tls ? { ...process.env, XDG_STATE_HOME: tls } : process.env,
+  });
   running.add(child);
   const exited = new Promise((done, failed) => {
     child.once("error", failed);
@@ -66,7 +75,7 @@ export async function startDaemon({ port = 0 } = {}) {
       done({ code, signal });
     });
   });
-  exited.catch(() => {}); // whoever waits is told; nobody else needs to be
+  exited.catch(() => {}); // a caller that waits for it gets the error
 
   let output = "";
   const said = (pattern) =>
@@ -80,14 +89,14 @@ export async function startDaemon({ port = 0 } = {}) {
     });
   }
   await Promise.race([once(child, "spawn"), exited]);
-  const [, host, bound] = await said(/http:\/\/(127\.0\.0\.1):(\d+)\//).catch((error) => {
+  const [, host, bound] = await said(/https?:\/\/(127\.0\.0\.1):(\d+)\//).catch((error) => {
     child.kill("SIGKILL");
     throw error;
   });
 
   return {
-    http: `http://${host}:${bound}`,
-    ws: `ws://${host}:${bound}`,
+    http: `${tls ? "https" : "http"}://${host}:${bound}`,
+    ws: `${tls ? "wss" : "ws"}://${host}:${bound}`,
     host,
     port: Number(bound),
     pid: child.pid,

@@ -4,8 +4,8 @@
 //   node picture.mjs
 
 import { resolve } from "node:path";
-import { chromium } from "playwright-core";
 import { startDaemon, until } from "../daemon.mjs";
+import { CHROMIUM, FLAGS, chromium } from "./chromium.mjs";
 import { DESKTOP, PHONE, say, sendHex, state } from "./pages.mjs";
 
 const FILES = { "desktop light": "page.png", "desktop dark": "page-dark.png", "phone light": "page-phone.png", "phone dark": "page-phone-dark.png" };
@@ -14,11 +14,8 @@ const docs = resolve(import.meta.dirname, "../../docs");
 
 const daemon = await startDaemon();
 const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
-    `--host-resolver-rules=MAP 127.0.0.1 127.0.0.1:${daemon.port}`,
-  ],
+  executablePath: CHROMIUM,
+  args: [...FLAGS, `--host-resolver-rules=MAP 127.0.0.1 127.0.0.1:${daemon.port}`],
 });
 try {
   for (const scheme of ["light", "dark"]) {
