@@ -15,14 +15,9 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
-use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::{Arc, mpsc};
-use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
@@ -31,6 +26,7 @@ use roost_reactor::{ControlPeer, Shared};
 use tokio::sync::oneshot;
 use tracing::warn;
 
+mod first_of;
 mod health;
 mod listen;
 mod metrics;
@@ -38,32 +34,12 @@ mod peer;
 mod routes;
 mod serve;
 
+use first_of::first_of;
 use routes::{Access, router};
 
-pub use listen::{BindError, Listeners};
+pub use listen::{BindError, Listeners, Options, Socket};
 pub use metrics::Build;
 pub use serve::Limits;
-
-/// The admin listeners to bind.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// A unix socket.
-    pub socket: Option<Socket>,
-    /// A TCP address; port 0 picks a free one.
-    pub listen: Option<SocketAddr>,
-}
-
-/// A unix socket to listen on.
-#[derive(Debug, Clone)]
-pub struct Socket {
-    /// Its path, in a directory that exists.
-    pub path: PathBuf,
-    /// Permission bits: write permission is permission to connect.
-    pub mode: u32,
-    /// The group that owns it, by its number or its name in `/etc/group`; `None` leaves it to the
-    /// kernel.
-    pub group: Option<String>,
-}
 
 /// The running thread. Dropping it stops it, without waiting for that.
 pub struct Control {
@@ -133,14 +109,4 @@ async fn work(
     let routers = [Access::Full, Access::ReadOnly].map(|access| router(state.clone(), access));
     let served = serve::serve(listeners, routers, limits);
     first_of(answers, served).await
-}
-
-/// What the one that ends first comes to; the other is dropped. Of two that have both ended, `one`.
-async fn first_of<T>(one: impl Future<Output = T>, other: impl Future<Output = T>) -> T {
-    let (mut one, mut other) = (pin!(one), pin!(other));
-    poll_fn(|context| match one.as_mut().poll(context) {
-        Poll::Ready(outcome) => Poll::Ready(outcome),
-        Poll::Pending => other.as_mut().poll(context),
-    })
-    .await
 }

@@ -5,11 +5,30 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use roost_net::unix_socket::{UnixOptions, UnixSocket, group_number};
 
-use crate::{Options, Socket};
+/// The admin listeners to bind.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// A unix socket.
+    pub socket: Option<Socket>,
+    /// A TCP address; port 0 picks a free one.
+    pub listen: Option<SocketAddr>,
+}
+
+/// A unix socket to listen on.
+#[derive(Debug, Clone)]
+pub struct Socket {
+    /// Its path, in a directory that exists.
+    pub path: PathBuf,
+    /// Permission bits: write permission is permission to connect.
+    pub mode: u32,
+    /// The group that owns it, by its number or its name in `/etc/group`; `None` leaves it to the
+    /// kernel.
+    pub group: Option<String>,
+}
 
 /// Listeners that are bound and not yet served: new connections wait in the backlog.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use crate::first_of;
+use crate::first_of::first_of;
 use crate::listen::Listeners;
 
 /// Limits of the admin listeners.

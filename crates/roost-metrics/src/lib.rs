@@ -1,6 +1,6 @@
 //! Counters with one writer each, and their names.
 //!
-//! A reactor owns one [`Counters`] and is its only writer; anybody may read it at any time without
+//! A reactor owns one [`Counters`] and is its only writer; any thread may read it at any time without
 //! slowing the writer. A read sees each value whole, but not all values of one moment.
 //!
 //! Names follow the field's habit: `_total` only grows, the others go up and down. The one list
@@ -8,6 +8,7 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod description;
 pub mod process;
 pub mod reference;
 
@@ -15,6 +16,8 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+
+pub use description::Description;
 
 /// A value with one writer.
 #[derive(Debug, Default)]
@@ -57,66 +60,6 @@ impl Value {
         self.0.load(Ordering::Relaxed)
     }
 }
-
-/// What a name and its value mean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Description {
-    /// The name as shown to people and scrapers.
-    pub name: &'static str,
-    /// What is counted, with its unit.
-    pub help: &'static str,
-}
-
-impl Description {
-    /// `counter` where the value only grows, `gauge` where it is that of now.
-    pub fn kind(&self) -> &'static str {
-        if self.name.ends_with("_total") {
-            "counter"
-        } else {
-            "gauge"
-        }
-    }
-
-    /// What one of it is.
-    pub fn unit(&self) -> &'static str {
-        if self.name.contains("_bytes") {
-            return "bytes";
-        }
-        let noun = self.help.split_whitespace().next().unwrap_or_default();
-        let noun = noun.trim_end_matches(['.', ',']);
-        let known = UNITS.iter().find(|(first, _)| *first == noun);
-        known.map_or("events", |(_, unit)| unit)
-    }
-}
-
-/// The first word of a meaning, where it names what is counted.
-const UNITS: &[(&str, &str)] = &[
-    ("Answers", "answers"),
-    ("Batches", "batches"),
-    ("Bytes", "bytes"),
-    ("Calls", "calls"),
-    ("Channels", "channels"),
-    ("Compression", "contexts"),
-    ("Connections", "connections"),
-    ("Handshakes", "handshakes"),
-    ("Messages", "messages"),
-    ("New", "connections"),
-    ("Pings", "frames"),
-    ("Plain", "requests"),
-    ("Pongs", "frames"),
-    ("Procedures", "procedures"),
-    ("Publishes", "messages"),
-    ("Receive", "requests"),
-    ("Registrations", "registrations"),
-    ("Requests", "requests"),
-    ("Responses", "responses"),
-    ("Send", "requests"),
-    ("Subscriptions", "subscriptions"),
-    ("Text", "messages"),
-    ("Reloads", "reloads"),
-    ("Time", "seconds"),
-    ("Binary", "messages"),
-];
 
 macro_rules! counters {
     (

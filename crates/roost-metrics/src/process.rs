@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::Description;
+use crate::description::Description;
 
 /// A value with any number of writers. Not for the data path: adding is a locked instruction.
 #[derive(Debug, Default)]

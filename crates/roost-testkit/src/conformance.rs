@@ -5,6 +5,7 @@
 //! Autobahn's TestSuite asks about frames; this asks besides about what that leaves out: the
 //! opening handshake, masking, subprotocols, origins, length encodings, races and floods.
 
+mod case;
 mod channels;
 mod closing;
 mod control;
@@ -21,63 +22,17 @@ mod report;
 mod subprotocols;
 mod target;
 mod text;
+mod verdict;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crate::client::Failure;
-
+pub use case::Case;
 pub use own::{own_settings, own_target};
 pub use report::{json, markdown, table};
 pub use target::Target;
-
-/// One question to a server.
-pub struct Case {
-    /// Name, as `group.subject.detail`.
-    pub id: &'static str,
-    /// What it asks, as a statement that holds for a good server.
-    pub title: &'static str,
-    /// The document and section that say so; `RFC` is left out.
-    pub rfc: &'static str,
-    run: fn(&Target) -> Outcome,
-}
-
-/// What became of a case.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// As the document wants it.
-    Pass,
-    /// A SHOULD or a recommendation was not kept; no MUST was broken.
-    Loose(String),
-    /// Not asked: the server, or what is known of it, lacks what the case needs.
-    Skip(String),
-    /// Wrong.
-    Fail(String),
-}
-
-impl Verdict {
-    /// In one word.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Verdict::Pass => "pass",
-            Verdict::Loose(_) => "loose",
-            Verdict::Skip(_) => "skip",
-            Verdict::Fail(_) => "FAIL",
-        }
-    }
-
-    /// Why it is not simply passed.
-    pub fn reason(&self) -> &str {
-        match self {
-            Verdict::Pass => "",
-            Verdict::Loose(reason) | Verdict::Skip(reason) | Verdict::Fail(reason) => reason,
-        }
-    }
-}
-
-/// A case's verdict; a failure counts as [`Verdict::Fail`].
-type Outcome = Result<Verdict, Failure>;
+pub use verdict::Verdict;
 
 /// A case and what became of it.
 pub struct Finding {
@@ -124,20 +79,6 @@ fn ask(case: &'static Case, target: &Target) -> Finding {
         Err(_) => Verdict::Fail("the case itself panicked".to_owned()),
     };
     Finding { case, verdict }
-}
-
-const fn case(
-    id: &'static str,
-    title: &'static str,
-    rfc: &'static str,
-    run: fn(&Target) -> Outcome,
-) -> Case {
-    Case {
-        id,
-        title,
-        rfc,
-        run,
-    }
 }
 
 const GROUPS: &[&[Case]] = &[

@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::case::{Case, case};
 use super::target::{Target, closes, failed, pass, skip};
-use super::{Case, Outcome, case};
+use super::verdict::Outcome;
 use crate::client::{Client, Failure, Frame};
 
 pub(super) const CASES: &[Case] = &[
@@ -166,7 +167,7 @@ fn broken(t: &Target, frames: &[Frame], codes: &[u16]) -> Outcome {
     from.send_frames(frames)?;
     to.expect_text("ok then")?;
     match failed(&mut from, codes)? {
-        super::Verdict::Pass => {}
+        super::verdict::Verdict::Pass => {}
         other => return Ok(other),
     }
     to.send_frame(&Frame::ping("anything else?"))?;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::case::{Case, case};
 use super::target::{PROTOCOL_ERROR, Target, closes, ended, fail, failed, loose, pass, works};
-use super::{Case, Outcome, Verdict, case};
+use super::verdict::{Outcome, Verdict};
 use crate::client::{Frame, Message, Received, opcode};
 
 pub(super) const CASES: &[Case] = &[

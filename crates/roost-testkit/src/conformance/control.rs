@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use super::case::{Case, case};
 use super::target::{
     Expected, PROTOCOL_ERROR, Target, closes, fail, pass, works, works_and_closes,
 };
-use super::{Case, Outcome, case};
+use super::verdict::Outcome;
 use crate::client::{Frame, Message};
 
 pub(super) const CASES: &[Case] = &[

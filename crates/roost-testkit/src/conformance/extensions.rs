@@ -1,7 +1,8 @@
 //! Extensions offered, rightly and wrongly (RFC 6455 §9.1, RFC 7692 §7.1).
 
+use super::case::{Case, case};
 use super::target::{Target, closes, fail, failed, judge_refusal, loose, skip, works_and_closes};
-use super::{Case, Outcome, case};
+use super::verdict::Outcome;
 use crate::client::{ACCEPT, Client, Failure, Frame, RSV1, opcode};
 
 pub(super) const CASES: &[Case] = &[

@@ -1,7 +1,8 @@
 //! Reserved bits and opcodes (RFC 6455 §5.2).
 
+use super::case::{Case, case};
 use super::target::{PROTOCOL_ERROR, Target};
-use super::{Case, Outcome, case};
+use super::verdict::Outcome;
 use crate::client::{Frame, RSV1, RSV2, RSV3, opcode};
 
 pub(super) const CASES: &[Case] = &[

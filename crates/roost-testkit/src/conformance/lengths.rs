@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::case::{Case, case};
 use super::target::{Expected, PROTOCOL_ERROR, TOO_BIG, Target, loose, pass};
-use super::{Case, Outcome, case};
+use super::verdict::Outcome;
 use crate::client::{Frame, LengthForm, Received, opcode};
 
 pub(super) const CASES: &[Case] = &[

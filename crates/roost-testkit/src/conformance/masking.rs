@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::case::{Case, case};
 use super::target::{Expected, PROTOCOL_ERROR, Target, pass, works_and_closes};
-use super::{Case, Outcome, case};
+use super::verdict::Outcome;
 use crate::client::{Frame, opcode};
 
 pub(super) const CASES: &[Case] = &[

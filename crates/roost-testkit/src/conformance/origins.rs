@@ -1,8 +1,9 @@
 //! Cross-site requests (RFC 6455 §4.2.2 item 4, §10.2; RFC 6454), asked of a server that allows
 //! one origin.
 
+use super::case::{Case, case};
 use super::target::{Target, fail, loose, pass, skip, works_and_closes};
-use super::{Case, Outcome, case};
+use super::verdict::Outcome;
 use crate::client::ACCEPT;
 
 pub(super) const CASES: &[Case] = &[

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::case::{Case, case};
 use super::target::{Target, closes, fail, pass, works, works_and_closes};
-use super::{Case, Outcome, case};
+use super::verdict::Outcome;
 use crate::client::{Client, Failure, Frame, Message};
 
 pub(super) const CASES: &[Case] = &[

@@ -1,7 +1,8 @@
 //! Which subprotocol is chosen (RFC 6455 §4.1 item 10, §4.2.2, §11.3.4).
 
+use super::case::{Case, case};
 use super::target::{Target, fail, judge_refusal, loose, pass, skip, works_and_closes};
-use super::{Case, Outcome, case};
+use super::verdict::Outcome;
 use crate::client::{ACCEPT, Request};
 
 pub(super) const CASES: &[Case] = &[

@@ -3,7 +3,7 @@
 use std::net::ToSocketAddrs;
 use std::time::Duration;
 
-use super::{Outcome, Verdict};
+use super::verdict::{Outcome, Verdict};
 use crate::client::{Address, Client, Failure, Frame, Received, Request, opcode};
 
 /// A server, and what is known of it.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::case::{Case, case};
 use super::fragments::texts;
 use super::target::{Expected, NOT_UTF8, Target, failed, loose, works_and_closes};
-use super::{Case, Outcome, case};
+use super::verdict::Outcome;
 use crate::client::{Frame, Received};
 
 pub(super) const CASES: &[Case] = &[
@@ -323,7 +324,7 @@ fn early(t: &Target, bytes: &[u8]) -> Outcome {
     client.set_timeout(t.timeout.min(Duration::from_secs(2)));
     client.send(bytes)?;
     match failed(&mut client, NOT_UTF8)? {
-        super::Verdict::Fail(reason) if reason == "does not fail the connection" => {
+        super::verdict::Verdict::Fail(reason) if reason == "does not fail the connection" => {
             // It may still notice at the message's end.
             client.send(&Frame::continuation(vec![b'x'; 1000]).bytes())?;
             match client.receive_any()? {

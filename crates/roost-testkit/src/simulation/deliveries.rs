@@ -7,13 +7,13 @@ use std::ops::Range;
 use roost_reactor::SlowConsumer;
 use roost_wire::CloseCode;
 
-use super::Report;
 use super::closes::OVER_BUDGET;
 use super::gaps::{Gap, Gaps};
 use super::lanes::Lane;
 use super::peer::{Peer, PubId, Sent, Window};
 use super::peers::Peers;
 use super::plan::Plan;
+use super::report::Report;
 use super::starts::Starts;
 
 /// One channel's order, as a witness received it.

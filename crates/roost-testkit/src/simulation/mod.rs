@@ -45,6 +45,7 @@ mod pauses;
 mod peer;
 mod peers;
 mod plan;
+mod report;
 mod serializers;
 mod starts;
 mod strangers;
@@ -66,61 +67,8 @@ use http::HttpPeers;
 pub use pauses::{Pause, Stopped};
 use peers::Peers;
 pub use plan::Plan;
+pub use report::Report;
 use strangers::Strangers;
-
-/// What a simulation did, for a test to see that something happened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Peers whose WebSocket opened.
-    pub opened: usize,
-    /// Publications sent by peers.
-    pub published: usize,
-    /// Publications received by peers.
-    pub received: usize,
-    /// Subscription windows compared with their channel's order.
-    pub windows: usize,
-    /// Windows that began after their reactor had delivered something of the channel.
-    pub begun_later: usize,
-    /// Peers that never read and received a close frame 1013.
-    pub slow_closes_received: usize,
-    /// Peers closed as slow consumers.
-    pub slow_consumers: u64,
-    /// Messages dropped for slow consumers, by namespace.
-    pub dropped: [u64; 4],
-    /// Namespaces whose drops were all found missing at a peer, and no others.
-    pub drops_compared: u64,
-    /// Connections closed for the memory budget.
-    pub budget_closes: u64,
-    /// Pings sent by the server.
-    pub pings: u64,
-    /// Publishers not read because a reactor's ring was full.
-    pub paused: u64,
-    /// Times a channel's publishers were asked to wait.
-    pub congestions: u64,
-    /// Publishes beyond what may come in a second.
-    pub inflow_limited: u64,
-    /// Pauses.
-    pub pauses: u64,
-    /// Connections timed out on seeds with pauses: for no answer to a ping, to a close frame, or
-    /// for an unfinished request.
-    pub timeouts: u64,
-    /// Connections closed as idle.
-    pub idle: u64,
-    /// Plain HTTP requests answered.
-    pub http_answers: u64,
-    /// Calls answered.
-    pub calls_answered: u64,
-    /// The longest delivery of a publication on a reliable network, in nanoseconds.
-    pub delay_ns: u64,
-    /// What the control thread has seen, on seeds that have one.
-    pub control: ControlReport,
-    /// The highest costs of a connection.
-    pub costs: Costs,
-    /// Loop iterations of all reactors.
-    pub iterations: u64,
-    /// Hash over all events: equal seeds give equal traces.
-    pub trace: u64,
-}
 
 /// A promise that was not kept.
 #[derive(Debug)]

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::super::case::{Case, case};
 use super::super::target::{Target, fail, loose, pass, works, works_and_closes};
-use super::super::{Case, Outcome, case};
+use super::super::verdict::Outcome;
 use crate::client::{ACCEPT, Frame, KEY, Request};
 
 pub(crate) const CASES: &[Case] = &[

@@ -1,7 +1,8 @@
 //! Requests that a server may take or refuse, but not misunderstand.
 
+use super::super::case::{Case, case};
 use super::super::target::{Target, closes, loose, works};
-use super::super::{Case, Outcome, case};
+use super::super::verdict::Outcome;
 use crate::client::{ACCEPT, Request};
 
 pub(crate) const CASES: &[Case] = &[

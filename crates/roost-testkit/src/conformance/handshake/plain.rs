@@ -1,7 +1,8 @@
 //! Requests that want no WebSocket, on a path that has nothing else.
 
+use super::super::case::{Case, case};
 use super::super::target::{Target, fail, loose, pass, skip};
-use super::super::{Case, Outcome, case};
+use super::super::verdict::Outcome;
 use crate::client::Request;
 
 pub(crate) const CASES: &[Case] = &[

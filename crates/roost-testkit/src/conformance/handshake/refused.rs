@@ -1,7 +1,8 @@
 //! Requests that open nothing, and the status that says why.
 
+use super::super::case::{Case, case};
 use super::super::target::{Target, fail, loose, pass};
-use super::super::{Case, Outcome, case};
+use super::super::verdict::Outcome;
 use crate::client::{Client, Failure, KEY};
 
 pub(crate) const CASES: &[Case] = &[
