@@ -88,7 +88,7 @@ stop() {
     fi
 }
 leave() {
-    touch "$work/ended" # whoever measures beside gives up
+    touch "$work/ended" # a measurement beside gives up
     if [ -n "$beside" ]; then
         kill "$beside" 2>/dev/null || true
         wait "$beside" || true
@@ -176,7 +176,7 @@ measure_beside() {
     until come_to hold; do
         kill -0 $$ || return 1 # this runs beside the script, and must not outlive it
         if [ -e "$work/ended" ]; then
-            echo "busy: nobody was held to measure beside" >&2
+            echo "busy: no connection was held to measure beside" >&2
             return 1
         fi
         sleep 1

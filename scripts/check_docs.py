@@ -171,7 +171,7 @@ def smaller(text):
     steps = lambda m: m[1] + ",".join(str(max(int(n) // 100, 1)) for n in m[2].split(","))
     text = re.sub(r"(--steps )([\d,]+)", steps, text)
     text = re.sub(r"(roost-load +storm\b)(?!.*--time)", r"\1 --time 1s", text)
-    return re.sub(r"(roost-load +(?:idle|echo|fanout|storm|mixed)\b)", r"\1 --settle 0s", text)
+    return re.sub(r"(roost-load +(?:idle|echo|fanout|storm|mixed)\b)", r"\1 --memory-wait 0s", text)
 
 
 DAEMON = re.compile(r"(?:\S*/)?roostd (?:run\b|--set\b|--config\b|--listen\b)|cargo run --release(?!.* (?:-p|--bin|--example) )")

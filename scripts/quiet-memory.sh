@@ -42,7 +42,7 @@ measure() {
     done
     address=$(sed -n 's/^ *address *//p' "$work/banner")
     scripts/with-parent $$ "$ROOST_LOAD" idle "ws://$address/raw/{channel}" --quiet --steps 5000,10000,15000 --connects-in-flight 64 --hold 1s \
-        --settle 12s --server-pid "$daemon" --json "$work/result.json" "$@" >"$work/said" ||
+        --memory-wait 12s --server-pid "$daemon" --json "$work/result.json" "$@" >"$work/said" ||
         { cat "$work/said"; exit 1; }
     kill -KILL "$daemon"
     wait "$daemon" 2>/dev/null || true

@@ -120,7 +120,7 @@ impl Track {
 
     /// The publisher has sent `sent` messages and nothing more will come: the rest is lost. What
     /// comes yet counts as doubled, and what is sent from now on is expected.
-    pub fn settle(&mut self, sent: u64, tally: &mut Tally) {
+    pub fn count_missing_as_lost(&mut self, sent: u64, tally: &mut Tally) {
         tally.lost += self.missing(sent);
         if self.missing(sent) > 0 {
             *self = Track {

@@ -91,9 +91,9 @@ pub struct Common {
     /// an address and port
     #[arg(long, value_name = "ADMIN")]
     pub server_stats: Option<String>,
-    /// How long memory may settle before it is read
+    /// How long to wait at the end of a phase before memory is read
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = scenario::duration)]
-    pub settle: Duration,
+    pub memory_wait: Duration,
     /// Write the results to this file as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -167,7 +167,7 @@ pub struct EchoBack {
     /// Payload bytes
     #[arg(long, value_name = "BYTES", default_value_t = 125)]
     size: usize,
-    /// Messages a second in all, by a schedule that waits for nobody [default: as fast as they
+    /// Messages a second in all, by a schedule that does not wait for answers [default: as fast as they
     /// come back]
     #[arg(long, value_name = "PER_SECOND")]
     rate: Option<f64>,
@@ -381,7 +381,7 @@ impl Common {
             bare: false,
             server_pid: self.server_pid,
             server_stats: self.server_stats.clone(),
-            settle: self.settle,
+            memory_wait: self.memory_wait,
             force: self.force,
             seed: self.seed,
         }

@@ -95,8 +95,8 @@ impl Floor {
             match stream.read(&mut lease) {
                 Ok(0) => self.end(slot),
                 Ok(len) => {
-                    let heard = self.hear(slot, &mut lease[..len]);
-                    if heard.is_none() {
+                    let received = self.hear(slot, &mut lease[..len]);
+                    if received.is_none() {
                         self.end(slot);
                     } else if len < lease.len() && !closed {
                         break;

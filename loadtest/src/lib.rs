@@ -1,6 +1,6 @@
 //! The million-connection load harness, for Roost and for any other WebSocket server.
 //!
-//! It owns the clients' side of very many connections and the books of every message; it never
+//! It owns the clients' side of very many connections and the account of every message; it never
 //! reports a figure it did not hold. One engine carries out every subcommand:
 //!
 //! | to read about | look at |
@@ -15,7 +15,7 @@
 //! | the bars of `loadtest/million.sh` | [`million`] |
 //! | writing for people | [`progress`], [`terminal`] |
 //! | lost, doubled, reordered, corrupt | [`payload`], [`account`] |
-//! | latencies, and schedules that wait for nobody | [`histogram`], [`pace`] |
+//! | latencies, and schedules that do not wait | [`histogram`], [`pace`] |
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 

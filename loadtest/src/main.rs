@@ -132,7 +132,7 @@ fn serve_floor(options: &Floor) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where a server of ours listens. It serves though nobody reads that.
+/// Where a server of ours listens. It serves though that may not be read.
 fn say_address(address: SocketAddr) {
     if let Err(message) = print(&format!("{address}\n")) {
         terminal::say(&format!("roost-load: {message}"));

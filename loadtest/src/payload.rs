@@ -9,7 +9,7 @@
 /// The length of a payload without filler, in bytes: the shortest there is.
 pub const PAYLOAD_BYTES_MIN: usize = 40;
 
-/// Who sent a message, where, as which, and when.
+/// A message's publisher, topic, sequence number and due time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     /// Number of the publisher, or of the echoing connection.

@@ -20,7 +20,7 @@ pub struct Plan {
     pub settings: Settings,
     /// What is spoken about. Topic `t` has channels numbered from `topics[..t]`'s sum.
     pub topics: Vec<Topic>,
-    /// Who connects.
+    /// The clients that connect.
     pub groups: Vec<Group>,
     /// What happens, in order.
     pub phases: Vec<Phase>,
@@ -164,8 +164,8 @@ pub struct Settings {
     pub server_stats: Option<String>,
     /// Which servers to trust, with `wss://`; `None`: those that the system's authorities vouch for.
     pub trust: Option<Trust>,
-    /// How long memory may settle before it is read at the end of a phase.
-    pub settle: Duration,
+    /// How long to wait at the end of a phase before memory is read.
+    pub memory_wait: Duration,
     /// Run although the machine does not allow it.
     pub force: bool,
     /// Seed of masks, keys and choices.
@@ -184,7 +184,7 @@ impl Default for Settings {
             server_pid: None,
             server_stats: None,
             trust: None,
-            settle: Duration::from_secs(1),
+            memory_wait: Duration::from_secs(1),
             force: false,
             seed: 1,
         }
@@ -369,7 +369,7 @@ impl Plan {
         self.groups[..group].iter().map(|group| group.count).sum()
     }
 
-    /// One more than the highest number of a publisher; 0 when nobody publishes.
+    /// One more than the highest number of a publisher; 0 without publishers.
     pub fn publishers_end(&self) -> u32 {
         let publishing = |group: &Group| matches!(group.role, Role::Publish(_));
         (0..self.groups.len())

@@ -20,7 +20,7 @@ pub struct Scenario {
     pub url: Option<String>,
     /// What is spoken about.
     pub topics: Vec<Topic>,
-    /// Who connects.
+    /// The clients that connect.
     pub groups: Vec<Group>,
     /// What happens.
     pub phases: Vec<Phase>,

@@ -9,7 +9,7 @@ use roost_tls::ClientSetup;
 
 use crate::plan::Plan;
 
-/// A count that one ring writes and everybody reads.
+/// A count that one ring writes and all read.
 #[derive(Debug, Default)]
 pub(crate) struct Gauge(AtomicU64);
 

@@ -35,7 +35,7 @@ pub fn print(text: &str) -> Result<(), String> {
     }
 }
 
-/// Writes a line to standard error. When that fails nobody can be told.
+/// Writes a line to standard error. When that fails it cannot be reported.
 pub fn say(line: &str) {
     let _ = io::stderr()
         .lock()

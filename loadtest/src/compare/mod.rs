@@ -2,13 +2,12 @@
 //! and what is printed are ratios within a round, so that what else the machine did in the meantime
 //! falls out as far as it can.
 
+mod outcome;
 mod peers;
 mod table;
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
-
-use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
 use crate::output::Document;
@@ -19,7 +18,8 @@ use crate::scenario::Scenario;
 
 use peers::{Peer, Peers};
 
-pub use table::{Figures, Row, Spread, median, rows};
+pub use outcome::{Comparison, FORMAT, Figures, Turn};
+pub use table::{Row, Spread, median, rows};
 
 /// What to compare, and how.
 #[derive(Debug, Clone)]
@@ -35,57 +35,6 @@ pub struct Options {
     /// How the clients connect. The server's process is filled in.
     pub settings: Settings,
 }
-
-/// All runs of a comparison, as written to files.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Comparison {
-    /// `roost-load-compare/1`.
-    pub format: String,
-    /// The scenario's name.
-    pub name: String,
-    /// The command line.
-    pub command: Vec<String>,
-    /// When it began, in seconds since 1970 (UTC).
-    pub began_unix_s: u64,
-    /// Where it ran.
-    pub machine: Machine,
-    /// The servers in the order given, each with what it says of its version.
-    pub servers: Vec<(String, String)>,
-    /// Those that ratios are to.
-    pub against: Vec<usize>,
-    /// The runs, in the order they were made.
-    pub runs: Vec<Turn>,
-}
-
-/// One server's turn.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Turn {
-    /// From 0.
-    pub round: usize,
-    /// Index among the servers.
-    pub server: usize,
-    /// What the measured phase amounts to.
-    pub figures: Figures,
-    /// Everything that was found.
-    pub document: Document,
-}
-
-impl Comparison {
-    /// The documents of all runs, each named after its server and round too.
-    pub fn into_documents(self) -> Vec<Document> {
-        let named = |turn: Turn| {
-            let name = self.servers.get(turn.server).map_or("?", |(name, _)| name);
-            Document {
-                name: format!("{}: {name}, round {}", self.name, turn.round + 1),
-                ..turn.document
-            }
-        };
-        self.runs.into_iter().map(named).collect()
-    }
-}
-
-/// The mark of this format.
-pub const FORMAT: &str = "roost-load-compare/1";
 
 /// Carries out all rounds. A server that cannot be started or measured ends the comparison; one
 /// that loses something does not: its figures are not shown, and why. `progress` is told each turn.
@@ -174,7 +123,7 @@ fn plan_for(peer: &Peer, scenario: &Scenario, options: &Options) -> Result<Plan,
         target: Target::parse("ws://127.0.0.1:1", &[])?,
         settings: Settings {
             // Memory is read at the end of traffic, where nothing is waited for.
-            settle: Duration::ZERO,
+            memory_wait: Duration::ZERO,
             ..options.settings.clone()
         },
         topics: scenario.topics.clone(),

@@ -277,7 +277,7 @@ fn free_port() -> io::Result<u16> {
 }
 
 fn answers(address: SocketAddr) -> bool {
-    // Where nobody listens, a connection may meet itself: its source port is the kernel's choice.
+    // Where there is no listener, a connection may meet itself: its source port is the kernel's choice.
     TcpStream::connect_timeout(&address, START_MAX)
         .is_ok_and(|stream| stream.local_addr().is_ok_and(|own| own != address))
 }

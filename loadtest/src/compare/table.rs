@@ -1,98 +1,11 @@
-//! From turns to figures, from figures to ratios with their spread, from ratios to a table.
+//! From figures to ratios with their spread, from ratios to a table.
 
-use std::fmt;
 use std::fmt::Write as _;
 
-use serde::{Deserialize, Serialize};
-
-use crate::output::{Document, duration};
+use crate::output::duration;
 use crate::preflight::mebibytes;
 
-use super::Comparison;
-
-/// What the measured phase of one turn amounts to.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Figures {
-    /// Deliveries or echoes, each once, in order and whole.
-    pub messages: u64,
-    /// The server's CPU time, user and system, with its children's, in seconds.
-    pub cpu_seconds: f64,
-    /// Messages per second of the server's CPU time.
-    pub per_cpu_second: f64,
-    /// Latencies at 50, 99 and 99.9 per cent, in nanoseconds.
-    pub latency_ns: [u64; 3],
-    /// The server's PSS at the phase's end, in bytes.
-    pub pss_bytes: u64,
-    /// Why these figures are not shown. Empty: they were held.
-    pub faults: Vec<String>,
-}
-
-impl Figures {
-    /// Reads phase `measured` of a run that should hold so many connections.
-    pub fn of(document: &Document, measured: usize, connections: u64) -> Figures {
-        let mut figures = Figures::default();
-        let Some(phase) = document.phases.get(measured) else {
-            figures.faults.push("it was not measured".to_owned());
-            return figures;
-        };
-        let (tally, latency) = match phase.latencies.get("echo") {
-            Some(echo) => (phase.echoes, Some(echo)),
-            None => (phase.deliveries, phase.latencies.get("delivery")),
-        };
-        figures.messages = tally.received;
-        figures.cpu_seconds = phase.server_cpu_seconds.unwrap_or(0.0);
-        figures.per_cpu_second = tally.received as f64 / figures.cpu_seconds.max(f64::MIN_POSITIVE);
-        figures.pss_bytes = phase.server.map_or(0, |server| server.pss_bytes);
-        let at = |percentile| latency.and_then(|all| all.at(percentile)).unwrap_or(0);
-        figures.latency_ns = [at(50.0), at(99.0), at(99.9)];
-
-        let mut fault = |count: u64, what: &str| {
-            if count > 0 {
-                figures.faults.push(format!("{count} {what}"));
-            }
-        };
-        for tally in [phase.deliveries, phase.echoes] {
-            fault(tally.lost, "lost");
-            fault(tally.doubled, "doubled");
-            fault(tally.reordered, "reordered");
-            fault(tally.corrupt, "corrupt");
-            fault(tally.misrouted, "misrouted");
-        }
-        // Their latencies are missing from the figures, and they would be the longest.
-        fault(phase.unsent_overdue, "due and not sent");
-        fault(
-            connections.saturating_sub(phase.held),
-            "connections not held",
-        );
-        if figures.messages == 0 || figures.cpu_seconds <= 0.0 {
-            figures.faults.push("nothing was measured".to_owned());
-        }
-        let problems = document.phases[..=measured].iter().flat_map(|phase| {
-            let why = phase.failures.iter().chain(&phase.losses);
-            why.map(|(why, count)| format!("{count} × {why}"))
-        });
-        figures.faults.extend(problems.take(PROBLEMS_SHOWN));
-        figures
-    }
-
-    /// Whether they may be shown.
-    pub fn held(&self) -> bool {
-        self.faults.is_empty()
-    }
-}
-
-impl fmt::Display for Figures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.held() {
-            return write!(f, "not held: {}", self.faults.join(", "));
-        }
-        write!(
-            f,
-            "{:.0} messages per CPU second ({} in {:.2} s)",
-            self.per_cpu_second, self.messages, self.cpu_seconds
-        )
-    }
-}
+use super::outcome::{Comparison, Figures};
 
 /// One server over all rounds.
 #[derive(Debug, Clone, PartialEq)]
@@ -245,5 +158,3 @@ impl Comparison {
         out
     }
 }
-
-const PROBLEMS_SHOWN: usize = 3;

@@ -2,7 +2,7 @@
 
 use roost_wire::Message;
 
-use super::{Dialect, Heard, Say, Session};
+use super::interface::{Dialect, Received, Say, Session};
 
 pub(super) struct Echo;
 
@@ -36,12 +36,12 @@ impl Dialect for Echo {
         _: &mut Session<'_>,
         message: Message<'m>,
         _: &'m mut Vec<u8>,
-    ) -> Heard<'m> {
+    ) -> Received<'m> {
         match message {
-            Message::Binary(payload) => Heard::Payload(payload),
+            Message::Binary(payload) => Received::Payload(payload),
             // What was sent was binary: as text it is another message.
-            Message::Text(_) => Heard::Payload(&[]),
-            Message::Ping(_) | Message::Pong(_) | Message::Close(..) => Heard::Progress,
+            Message::Text(_) => Received::Payload(&[]),
+            Message::Ping(_) | Message::Pong(_) | Message::Close(..) => Received::Progress,
         }
     }
 

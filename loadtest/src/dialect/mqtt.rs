@@ -6,7 +6,7 @@
 
 use roost_wire::Message;
 
-use super::{Dialect, Heard, MESSAGE_BYTES_MAX, Say, Session};
+use super::interface::{Dialect, MESSAGE_BYTES_MAX, Received, Say, Session};
 
 pub(super) struct Mqtt;
 
@@ -50,28 +50,28 @@ impl Dialect for Mqtt {
         session: &mut Session<'_>,
         message: Message<'m>,
         _: &'m mut Vec<u8>,
-    ) -> Heard<'m> {
+    ) -> Received<'m> {
         let packet = match message {
             Message::Binary(packet) => packet,
             // MQTT-6.0.0-1: only binary messages.
-            Message::Text(_) => return Heard::Refused("text from MQTT".to_owned()),
-            Message::Ping(_) | Message::Pong(_) | Message::Close(..) => return Heard::Progress,
+            Message::Text(_) => return Received::Refused("text from MQTT".to_owned()),
+            Message::Ping(_) | Message::Pong(_) | Message::Close(..) => return Received::Progress,
         };
         let Ok(Some((header_len, _))) = fixed_header(packet) else {
-            return Heard::Refused("not a packet of MQTT".to_owned());
+            return Received::Refused("not a packet of MQTT".to_owned());
         };
         let (kind, body) = (packet[0] >> 4, &packet[header_len..]);
         match (kind, body) {
             (CONNACK, [_, 0]) => subscribe(session),
-            (CONNACK, [_, code]) => Heard::Refused(format!("CONNACK {code}")),
+            (CONNACK, [_, code]) => Received::Refused(format!("CONNACK {code}")),
             // Section 3.9.3: a packet identifier and a code for each topic.
             (SUBACK, [_, _, codes @ ..]) => match codes.iter().find(|&&code| code == NOT_GRANTED) {
-                None => Heard::Ready,
-                Some(code) => Heard::Refused(format!("SUBACK {code}")),
+                None => Received::Ready,
+                Some(code) => Received::Refused(format!("SUBACK {code}")),
             },
-            (PUBLISH, body) => Heard::Payload(payload_of(packet[0], body).unwrap_or_default()),
-            (PINGRESP, _) => Heard::Progress,
-            (kind, _) => Heard::Refused(format!("a packet of MQTT of type {kind}")),
+            (PUBLISH, body) => Received::Payload(payload_of(packet[0], body).unwrap_or_default()),
+            (PINGRESP, _) => Received::Progress,
+            (kind, _) => Received::Refused(format!("a packet of MQTT of type {kind}")),
         }
     }
 
@@ -83,7 +83,7 @@ impl Dialect for Mqtt {
     }
 }
 
-fn subscribe(session: &mut Session<'_>) -> Heard<'static> {
+fn subscribe(session: &mut Session<'_>) -> Received<'static> {
     let mut body = vec![0, 1];
     let channels = session.channels;
     for channel in (0..).map_while(channels) {
@@ -91,11 +91,11 @@ fn subscribe(session: &mut Session<'_>) -> Heard<'static> {
         body.push(0);
     }
     if body.len() == 2 {
-        return Heard::Ready;
+        return Received::Ready;
     }
     // Section 3.8.1: bits 3 to 0 MUST be 0010.
     session.say.binary(&packet(SUBSCRIBE << 4 | 2, &body));
-    Heard::Progress
+    Received::Progress
 }
 
 /// The fixed header's length and the remaining length; `None` while it is not whole.

@@ -6,7 +6,7 @@
 
 use roost_wire::Message;
 
-use super::{Dialect, Heard, MESSAGE_BYTES_MAX, Say, Session};
+use super::interface::{Dialect, MESSAGE_BYTES_MAX, Received, Say, Session};
 
 pub(super) struct Nats;
 
@@ -66,26 +66,26 @@ impl Dialect for Nats {
         session: &mut Session<'_>,
         message: Message<'m>,
         _: &'m mut Vec<u8>,
-    ) -> Heard<'m> {
+    ) -> Received<'m> {
         let bytes = match message {
             Message::Binary(bytes) => bytes,
-            Message::Text(_) => return Heard::Refused("text from NATS".to_owned()),
-            Message::Ping(_) | Message::Pong(_) | Message::Close(..) => return Heard::Progress,
+            Message::Text(_) => return Received::Refused("text from NATS".to_owned()),
+            Message::Ping(_) | Message::Pong(_) | Message::Close(..) => return Received::Progress,
         };
         let line_len = bytes.windows(2).position(|two| two == END);
         let line = &bytes[..line_len.unwrap_or(bytes.len())];
         if line.starts_with(MSG) {
             let rest = bytes.get(line.len() + END.len()..).unwrap_or_default();
-            return Heard::Payload(rest.strip_suffix(END).unwrap_or_default());
+            return Received::Payload(rest.strip_suffix(END).unwrap_or_default());
         }
         match line.split(|&byte| byte == b' ').next() {
             Some(b"PING") => {
                 session.say.binary(b"PONG\r\n");
-                Heard::Progress
+                Received::Progress
             }
-            Some(b"PONG") => Heard::Ready,
-            Some(b"INFO" | b"+OK") => Heard::Progress,
-            _ => Heard::Refused(shown(line)),
+            Some(b"PONG") => Received::Ready,
+            Some(b"INFO" | b"+OK") => Received::Progress,
+            _ => Received::Refused(shown(line)),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use roost_wire::Message;
 
-use super::{Dialect, Heard, Say, Session};
+use super::interface::{Dialect, Received, Say, Session};
 
 pub(super) struct Raw;
 
@@ -33,11 +33,11 @@ impl Dialect for Raw {
         _: &mut Session<'_>,
         message: Message<'m>,
         _: &'m mut Vec<u8>,
-    ) -> Heard<'m> {
+    ) -> Received<'m> {
         match message {
-            Message::Binary(payload) => Heard::Payload(payload),
-            Message::Text(payload) => Heard::Payload(payload.as_bytes()),
-            Message::Ping(_) | Message::Pong(_) | Message::Close(..) => Heard::Progress,
+            Message::Binary(payload) => Received::Payload(payload),
+            Message::Text(payload) => Received::Payload(payload.as_bytes()),
+            Message::Ping(_) | Message::Pong(_) | Message::Close(..) => Received::Progress,
         }
     }
 

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use roost_wire::Message;
 use serde_json::Value;
 
-use super::{Dialect, Heard, Say, Session};
+use super::interface::{Dialect, Received, Say, Session};
 
 pub(super) struct WampJson;
 
@@ -40,20 +40,20 @@ impl Dialect for WampJson {
         session: &mut Session<'_>,
         message: Message<'m>,
         buffer: &'m mut Vec<u8>,
-    ) -> Heard<'m> {
+    ) -> Received<'m> {
         let text = match message {
             Message::Text(text) => text,
-            Message::Binary(_) => return Heard::Payload(&[]),
-            Message::Ping(_) | Message::Pong(_) | Message::Close(..) => return Heard::Progress,
+            Message::Binary(_) => return Received::Payload(&[]),
+            Message::Ping(_) | Message::Pong(_) | Message::Close(..) => return Received::Progress,
         };
         if text.starts_with(EVENT) {
             // An event that is none of ours is handed on as an empty payload: corrupt.
             buffer.clear();
             return match payload_in(text) {
                 Some(base64) if STANDARD.decode_vec(base64, buffer).is_ok() => {
-                    Heard::Payload(buffer)
+                    Received::Payload(buffer)
                 }
-                _ => Heard::Payload(&[]),
+                _ => Received::Payload(&[]),
             };
         }
         let code = serde_json::from_str::<Vec<Value>>(text)
@@ -61,7 +61,7 @@ impl Dialect for WampJson {
             .and_then(|message| message.first().and_then(Value::as_u64));
         match code {
             Some(WELCOME | SUBSCRIBED) => self.subscribe_next(session),
-            _ => Heard::Refused(text.chars().take(REFUSAL_CHARS_MAX).collect()),
+            _ => Received::Refused(text.chars().take(REFUSAL_CHARS_MAX).collect()),
         }
     }
 
@@ -75,17 +75,17 @@ impl Dialect for WampJson {
 
 impl WampJson {
     /// One after the other: the stage is the number of those asked for.
-    fn subscribe_next(&self, session: &mut Session<'_>) -> Heard<'static> {
+    fn subscribe_next(&self, session: &mut Session<'_>) -> Received<'static> {
         let index = *session.stage;
         let Some(channel) = (session.channels)(usize::from(index)) else {
-            return Heard::Ready;
+            return Received::Ready;
         };
         *session.stage += 1;
         let channel = Value::from(channel);
         session
             .say
             .text(&format!("[32,{},{{}},{channel}]", u32::from(index) + 1));
-        Heard::Progress
+        Received::Progress
     }
 }
 

@@ -472,11 +472,11 @@ const METRICS: &[(&str, &str)] = &[
     ("delivery", "From publish to receipt"),
     (
         "delivery_rest",
-        "From publish to receipt, of those who were not dropped",
+        "From publish to receipt, of connections that were not dropped",
     ),
     (
         "delivery_returned",
-        "From publish to receipt, of those who were dropped and came back",
+        "From publish to receipt, of connections that were dropped and came back",
     ),
     ("last_receipt", "From publish to the last receipt"),
     ("echo", "From due to back"),

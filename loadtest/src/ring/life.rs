@@ -8,7 +8,7 @@ use roost_wire::frame::append_masked_frame;
 use roost_wire::handshake::{ClientRequest, encode_key, parse_response};
 use roost_wire::{Inbound, Input, Limits, Message, Opcode, Role as Side};
 
-use crate::dialect::{self, Dialect, Heard, Random, Say, Session};
+use crate::dialect::{self, Dialect, Random, Received, Say, Session};
 use crate::pace::Schedule;
 use crate::plan::{Loss, Role};
 
@@ -308,13 +308,13 @@ impl Core {
         let dialect = self.dialect_of(slot);
         let rare = self.rare.get_mut(&slot);
         let mut piece = rare.map_or_else(Vec::new, |rare| std::mem::take(&mut rare.piece));
-        let heard = dialect::each_message(dialect, &mut piece, bytes, |message| {
+        let received = dialect::each_message(dialect, &mut piece, bytes, |message| {
             self.on_data(slot, Message::Binary(message))
         });
         if !piece.is_empty() {
             self.rare.entry(slot).or_default().piece = piece;
         }
-        heard.unwrap_or_else(|why| {
+        received.unwrap_or_else(|why| {
             self.give_up(slot, why);
             false
         })
@@ -323,23 +323,23 @@ impl Core {
     fn on_data(&mut self, slot: u32, message: Message<'_>) -> bool {
         let mut decoded = std::mem::take(&mut self.decoded);
         let start = self.scratch.len();
-        let heard = self.with_session(slot, |dialect, session| {
+        let received = self.with_session(slot, |dialect, session| {
             dialect.handle(session, message, &mut decoded)
         });
         self.ask_send(slot, start);
-        let alive = match heard {
-            Heard::Payload(payload) => {
+        let alive = match received {
+            Received::Payload(payload) => {
                 self.on_payload(slot, payload);
                 true
             }
-            Heard::Progress => true,
-            Heard::Ready => {
+            Received::Progress => true,
+            Received::Ready => {
                 if self.conns[slot as usize].state == State::Opening {
                     self.hold(slot);
                 }
                 true
             }
-            Heard::Refused(why) => {
+            Received::Refused(why) => {
                 self.give_up(slot, format!("refused: {why}"));
                 false
             }
@@ -517,7 +517,7 @@ impl Core {
         self.tell_unfinished();
     }
 
-    /// The phase is over: who was dropped in it is one of all again.
+    /// The phase is over: a connection dropped in it counts with all others again.
     pub(super) fn forget_dropped(&mut self) {
         if std::mem::take(&mut self.some_dropped) {
             for conn in &mut self.conns {

@@ -24,7 +24,7 @@ pub(crate) struct Results {
     pub(crate) delivery: Latencies,
     /// The same of subscribers that were not dropped, in a phase that dropped some.
     pub(crate) delivery_rest: Latencies,
-    /// The same of those who were dropped and came back.
+    /// The same of connections that were dropped and came back.
     pub(crate) delivery_returned: Latencies,
     /// From the time a message was due until it was back.
     pub(crate) echo: Latencies,

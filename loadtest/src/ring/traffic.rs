@@ -1,4 +1,4 @@
-//! Messages out by the plan, messages in on the books.
+//! Messages out by the plan, messages in, each accounted for.
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -66,7 +66,7 @@ impl Core {
             .collect()
     }
 
-    /// A connection is held: its books are opened, and it takes part in the traffic there is.
+    /// A connection is held: its accounts begin, and it takes part in the traffic there is.
     pub(super) fn begin_work(&mut self, slot: u32) {
         let share = self.share_of(slot);
         let group = &self.plan.groups[share.group];
@@ -275,7 +275,7 @@ impl Core {
         let topic = &self.plan.topics[publish.topic];
         let index = member % topic.channels;
         let publisher = self.plan.first_of(share.group) + member;
-        // Counted before it is sent: who subscribes from now on may miss it.
+        // Counted before it is sent: a subscription from now on may miss it.
         let sequence = self.shared.published[publisher as usize].fetch_add(1, Ordering::AcqRel);
         let stamp = Stamp {
             publisher,
@@ -460,7 +460,7 @@ impl Core {
     }
 
     /// What is missing now is lost.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn count_missing_as_lost(&mut self) {
         let mut due = Vec::new();
         self.each_track(|track, sent| {
             if self.tracks[track].missing(sent) > 0 {
@@ -468,7 +468,7 @@ impl Core {
             }
         });
         for (track, sent) in due {
-            self.tracks[track].settle(sent, &mut self.results.deliveries);
+            self.tracks[track].count_missing_as_lost(sent, &mut self.results.deliveries);
         }
         for echoing in self.echoing.values_mut() {
             self.results.echoes.lost += echoing.back.missing(echoing.sent);

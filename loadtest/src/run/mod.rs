@@ -2,8 +2,8 @@
 //! what was found.
 
 mod after;
-mod books;
 mod measures;
+mod record;
 mod rings;
 
 use std::sync::Arc;
@@ -347,7 +347,7 @@ impl Run {
     fn results(&self) -> Result<Results, String> {
         let mut all = Results::new(self.plan.publishers_end() as usize);
         for ring in &self.rings {
-            // One after the other: only one set of books is kept beside the sum.
+            // One after the other: only one set of results is kept beside the sum.
             let (reply, answer) = mpsc::channel();
             ring.tell(Command::Report(reply));
             all.add(answer.recv().map_err(|_| RING_ENDED.to_owned())?);

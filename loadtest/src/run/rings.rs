@@ -1,4 +1,4 @@
-//! The rings' threads: who is on which, how they start, how they are told.
+//! The rings' threads: which connections are on which, how they start, how they get commands.
 
 use std::io;
 use std::sync::Arc;

@@ -10,7 +10,7 @@ fn tally(sequences: impl IntoIterator<Item = u64>, sent: u64) -> Tally {
     for sequence in sequences {
         track.handle(sequence, &mut tally);
     }
-    track.settle(sent, &mut tally);
+    track.count_missing_as_lost(sent, &mut tally);
     tally
 }
 
@@ -58,7 +58,7 @@ fn what_comes_after_it_was_given_up_is_doubled() {
     let mut all = Tally::default();
     let mut track = Track::from(0);
     track.handle(0, &mut all);
-    track.settle(3, &mut all);
+    track.count_missing_as_lost(3, &mut all);
     assert_eq!(counts(&all), (1, 2, 0, 0));
     track.handle(2, &mut all);
     track.handle(3, &mut all);

@@ -265,7 +265,7 @@ const ECHO: &str = r#"
 "#;
 
 fn is_gone(pid: &str) -> bool {
-    // A zombie that nobody reaps has ended, too.
+    // A zombie that is not reaped has ended, too.
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.is_empty() || stat.contains(") Z ")
 }

@@ -1,6 +1,6 @@
-//! NATS and MQTT as streams in WebSocket messages: cut anywhere, the same is heard.
+//! NATS and MQTT as streams in WebSocket messages: cut anywhere, the same is received.
 
-use roost_load::dialect::{self, Dialect, Heard, Random, Say, Session, each_message};
+use roost_load::dialect::{self, Dialect, Random, Received, Say, Session, each_message};
 use roost_wire::{Inbound, Input, Limits, Message, Role};
 
 fn named(name: &str) -> &'static dyn Dialect {
@@ -13,8 +13,8 @@ struct Client {
     channels: Vec<&'static str>,
     stage: u8,
     kept: Vec<u8>,
-    /// What it heard, a line each.
-    heard: Vec<String>,
+    /// What it received, a line each.
+    received: Vec<String>,
     out: Vec<u8>,
     random: Random,
 }
@@ -26,7 +26,7 @@ impl Client {
             channels: channels.to_vec(),
             stage: 0,
             kept: Vec::new(),
-            heard: Vec::new(),
+            received: Vec::new(),
             out: Vec::new(),
             random: Random::new(1),
         }
@@ -60,12 +60,12 @@ impl Client {
         };
         each_message(self.dialect, &mut self.kept, bytes, |message| {
             let message = Message::Binary(message);
-            self.heard.push(
+            self.received.push(
                 match self.dialect.handle(&mut session, message, &mut buffer) {
-                    Heard::Payload(payload) => format!("payload {payload:?}"),
-                    Heard::Progress => "progress".to_owned(),
-                    Heard::Ready => "ready".to_owned(),
-                    Heard::Refused(why) => format!("refused {why}"),
+                    Received::Payload(payload) => format!("payload {payload:?}"),
+                    Received::Progress => "progress".to_owned(),
+                    Received::Ready => "ready".to_owned(),
+                    Received::Refused(why) => format!("refused {why}"),
                 },
             );
             true
@@ -102,11 +102,11 @@ impl Client {
     }
 }
 
-/// Everything a server may say, and what is heard of it.
+/// Everything a server may say, and what is received of it.
 fn streams() -> [(&'static str, Vec<u8>, Vec<String>); 2] {
     // A payload that looks like lines, one longer than a length byte of MQTT holds, an empty one.
     let payloads: [&[u8]; 3] = [b"PING\r\nMSG a 1 2\r\n", &[7; 200], b""];
-    let heard = |opening: &[&str]| {
+    let received = |opening: &[&str]| {
         let opening = opening.iter().map(|text| (*text).to_owned());
         let payloads = payloads.map(|payload| format!("payload {payload:?}"));
         opening.chain(payloads).collect::<Vec<_>>()
@@ -131,9 +131,9 @@ fn streams() -> [(&'static str, Vec<u8>, Vec<String>); 2] {
         (
             "nats",
             nats,
-            heard(&["progress", "progress", "ready", "progress"]),
+            received(&["progress", "progress", "ready", "progress"]),
         ),
-        ("mqtt", mqtt, heard(&["progress", "ready", "progress"])),
+        ("mqtt", mqtt, received(&["progress", "ready", "progress"])),
     ]
 }
 
@@ -145,14 +145,14 @@ fn a_stream_cut_anywhere_is_heard_the_same() {
             for piece in [&bytes[..cut], &bytes[cut..]] {
                 client.hear(piece).expect("clean messages");
             }
-            assert_eq!(client.heard, expected, "{name} cut at {cut}");
+            assert_eq!(client.received, expected, "{name} cut at {cut}");
             assert!(client.kept.is_empty(), "{name} cut at {cut}");
         }
         let mut client = Client::new(name, &["load", "more"]);
         for byte in &bytes {
             client.hear(&[*byte]).expect("clean messages");
         }
-        assert_eq!(client.heard, expected, "{name} byte by byte");
+        assert_eq!(client.received, expected, "{name} byte by byte");
     }
 }
 
@@ -171,7 +171,7 @@ fn nats_opens_subscribes_publishes_and_answers_pings() {
         .hear(b"-ERR 'Authorization Violation'\r\n")
         .expect("a line");
     assert_eq!(
-        client.heard.last().map(String::as_str),
+        client.received.last().map(String::as_str),
         Some("refused -ERR 'Authorization Violation'")
     );
 }
@@ -196,17 +196,17 @@ fn mqtt_opens_subscribes_and_publishes() {
         (&b"\x30\xaf\x02\x00\x01a"[..], 306)
     );
 
-    // Who only publishes needs no SUBACK.
+    // A client that only publishes needs no SUBACK.
     let mut publisher = Client::new("mqtt", &[]);
     publisher.hear(b"\x20\x02\x00\x00").expect("a packet");
-    assert_eq!(publisher.heard, ["ready"]);
+    assert_eq!(publisher.received, ["ready"]);
     for refusal in [
         &b"\x20\x02\x00\x05"[..],
         b"\x90\x04\x00\x01\x00\x80",
         b"\xe0\x00",
     ] {
         client.hear(refusal).expect("a packet");
-        let last = client.heard.last().expect("it was heard");
+        let last = client.received.last().expect("it was received");
         assert!(last.starts_with("refused"), "{refusal:?}: {last}");
     }
 }
@@ -226,10 +226,10 @@ fn what_is_no_message_is_refused_without_waiting_for_more() {
         let shown = &bytes[..bytes.len().min(30)];
         assert!(client.hear(bytes).is_err(), "{name} {shown:?}");
     }
-    // A PUBLISH whose topic is longer than it, and one of a QoS that nobody asked for: corrupt.
+    // A PUBLISH whose topic is longer than it, and one of a QoS that was not asked for: corrupt.
     for packet in [&b"\x30\x03\x00\x09a"[..], b"\x32\x05\x00\x01a\x00\x01"] {
         let mut client = Client::new("mqtt", &[]);
         client.hear(packet).expect("whole packets");
-        assert_eq!(client.heard, ["payload []"], "{packet:?}");
+        assert_eq!(client.received, ["payload []"], "{packet:?}");
     }
 }

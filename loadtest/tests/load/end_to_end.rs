@@ -52,7 +52,7 @@ impl House {
         let mut arguments: Vec<&str> = std::iter::once("roost-load")
             .chain(command.split(' '))
             .collect();
-        arguments.extend([url.as_str(), "--settle", "0s", "--quiet"]);
+        arguments.extend([url.as_str(), "--memory-wait", "0s", "--quiet"]);
         let cli = Cli::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}"));
         let plan = cli::plan_of(&cli.command).expect("a plan");
         let (plan, _) = plan.expect("a subcommand that runs");
@@ -206,7 +206,7 @@ fn every_ping_of_the_server_is_answered() {
     ));
     let hold = &document.phases[1];
     assert_eq!((hold.held_before, hold.held), (Some(40), 40));
-    // Who is not heard is cut after two seconds; who answers is asked each second.
+    // A client that is silent is cut after two seconds; one that answers is pinged each second.
     assert!((3 * 40..=5 * 40).contains(&hold.pings), "{}", hold.pings);
     let counters = hold.counters.as_ref().expect("the server tells");
     assert_eq!(counters["ping_timeouts_total"], 0);
@@ -300,7 +300,7 @@ fn a_refusal_is_told_with_its_status() {
         "3",
         "--hold",
         "0s",
-        "--settle",
+        "--memory-wait",
         "0s",
     ];
     let cli = Cli::try_parse_from(arguments.into_iter().chain([url.as_str()])).expect("arguments");
@@ -350,7 +350,7 @@ fn the_bare_floor_holds_connections_without_a_handshake() {
         "50",
         "--hold",
         "0s",
-        "--settle",
+        "--memory-wait",
         "0s",
     ];
     let cli = Cli::try_parse_from(arguments.into_iter().chain([url.as_str()])).expect("arguments");

@@ -155,7 +155,7 @@ fn run_echo(fault: Fault, count: u32, echo: Echo, time: Duration) -> Document {
         name: "faulty".to_owned(),
         target: Target::parse(&format!("ws://{address}"), &[]).expect("a target"),
         settings: Settings {
-            settle: Duration::ZERO,
+            memory_wait: Duration::ZERO,
             ..Settings::default()
         },
         topics: Vec::new(),
@@ -290,7 +290,7 @@ fn what_was_due_and_never_sent_is_counted() {
 }
 
 #[test]
-fn what_is_due_at_the_very_end_is_nobodys_fault() {
+fn what_is_due_at_the_very_end_is_not_lost() {
     let document = run_scheduled(Fault::Nothing, 1);
     assert_eq!(document.problems, Vec::<String>::new());
     assert_eq!(document.phases[1].unsent_overdue, 0);

@@ -42,7 +42,7 @@ fn interrupted(signal: &str, phase: &str, arguments: &[&str]) -> (Option<i32>, D
     command
         .args(arguments)
         .arg(format!("ws://{address}"))
-        .args(["--settle", "0s", "--json"])
+        .args(["--memory-wait", "0s", "--json"])
         .arg(&json)
         .stdout(Stdio::null())
         .stderr(Stdio::piped());

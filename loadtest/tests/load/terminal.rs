@@ -26,7 +26,16 @@ fn run(stdout: Stdio, stderr: Stdio) -> Output {
     let server = Server::start(Settings::for_tests(), 1, make).expect("a free port");
     let url = format!("ws://{}", server.address());
     let mut command = Command::new(env!("CARGO_BIN_EXE_roost-load"));
-    command.args(["idle", "-n", "20", "--hold", "0s", "--settle", "0s", &url]);
+    command.args([
+        "idle",
+        "-n",
+        "20",
+        "--hold",
+        "0s",
+        "--memory-wait",
+        "0s",
+        &url,
+    ]);
     command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
     let output = end_with_parent(&mut command)
         .spawn()

@@ -116,7 +116,7 @@ impl Server {
         let url = self.url();
         let mut arguments = vec!["roost-load"];
         arguments.extend(command.split(' '));
-        arguments.extend([url.as_str(), "--settle", "0s", "--quiet"]);
+        arguments.extend([url.as_str(), "--memory-wait", "0s", "--quiet"]);
         let cli = Cli::try_parse_from(arguments).map_err(|error| error.to_string())?;
         let plan = cli::plan_of(&cli.command)?;
         let (plan, _) = plan.expect("a subcommand that runs");

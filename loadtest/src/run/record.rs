@@ -53,7 +53,7 @@ impl Run {
         let client_cpu = machine::own_cpu_seconds();
         let results = self.results()?;
         if !matches!(phase.step, Step::Traffic(..)) {
-            self.wait_for(self.plan.settings.settle, progress)?;
+            self.wait_for(self.plan.settings.memory_wait, progress)?;
         }
         let now = now_ns();
         let mut sample = self.sample(now);
