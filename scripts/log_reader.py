@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What a log that nobody reads costs clients: a table in Markdown.
+"""What a log that is not read costs clients: a table in Markdown.
 
     cargo build --release -p roostd -p roost-load
     scripts/log_reader.py --port 8080 > docs/results/log-reader.md
 
 Starts the daemon once for each level, format and state of its standard error: read, reader gone
-(a closed pipe), stalled (a pipe nobody reads), disk full (/dev/full). Each time 10,000 clients are
+(a closed pipe), stalled (a pipe that is not read), disk full (/dev/full). Each time 10,000 clients are
 under the traffic of loadtest/scenarios/log-reader.toml, while requests that are refused fill the
 log (at level debug 40 lines a second of up to 7 KB). Asked of each: no client was dropped, each
 message came, the p99 of echoes divided by that with the log read is at most 1.5, lines lost are
@@ -153,7 +153,7 @@ def measure(options, level, format_, log):
         with tempfile.NamedTemporaryFile(suffix=".json") as file:
             load = subprocess.run(
                 [WITH_PARENT, str(os.getpid()), options.roost_load, "mixed", str(SCENARIO), f"ws://127.0.0.1:{options.port}",
-                 "--quiet", "--settle", "0s", "--json", file.name],
+                 "--quiet", "--memory-wait", "0s", "--json", file.name],
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, text=True)
             try:
                 document = json.load(open(file.name))
@@ -241,7 +241,7 @@ def main():
     parser.add_argument("--formats", nargs="*", default=FORMATS, choices=FORMATS)
     options = parser.parse_args()
 
-    print("# A log that nobody reads\n")
+    print("# A log that is not read\n")
     print(__doc__.split("\n\n", 1)[1].rsplit("\n\n", 1)[0] + "\n")
     print("p99 of echoes in milliseconds, median and least of the rounds, and both divided by those with the log read; "
           "with a fixed set of clients (traffic) and while a tenth of the clients come anew (churn).\n")

@@ -196,7 +196,7 @@ class Daemon:
 
 
 def run_group(options, address, group, out):
-    """One kosoku for one group; what it reported before stays for nobody to mistake for this run's."""
+    """One kosoku for one group; reports of earlier runs are removed."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     command = [options.kosoku, "-p", str(options.parallel), "-o", out, "-i", f"{group}.*", f"ws://{address}/echo"]

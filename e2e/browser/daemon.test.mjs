@@ -137,7 +137,7 @@ describe(`the daemon, driver ${driver ?? "by default"}`, { timeout: 60_000 }, ()
     }
   });
 
-  test("SIGTERM ends it with 1001 to everybody and status 0", async () => {
+  test("SIGTERM ends it with 1001 to all clients and status 0", async () => {
     const mine = await startDaemon();
     const peer = await mute("/raw/lobby", mine);
     mine.signal("SIGTERM");

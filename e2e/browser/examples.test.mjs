@@ -139,7 +139,7 @@ describe(`what the documents show, driver ${driver ?? "by default"}`, { timeout:
   });
 
   for (const publisher of ["publish.py", "publish.mjs"]) {
-    test(`${publisher} is heard by page, chat, listen.py and listen.mjs, and ends with status 0`, async () => {
+    test(`${publisher} reaches page, chat, listen.py and listen.mjs, and ends with status 0`, async () => {
       const page = await suite.open("chat");
       const url = `${suite.daemon.ws}/raw/chat`;
       const [chat] = await openEverywhere(here(read("docs/examples/chat.html")));

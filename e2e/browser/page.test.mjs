@@ -23,13 +23,13 @@ describe(`the page, driver ${driver ?? "by default"}`, { timeout: 300_000 }, () 
 
   test("sends what is typed, and nothing else, unless a stamp is asked for", async () => {
     const [one, two] = [await open("plain"), await open("elsewhere")];
-    const heard = await listenBare(two, "plain");
+    const received = await listenBare(two, "plain");
     await say(one, "  just {\"this\"} 鳥 ");
-    assert.deepEqual(await heard(1), ["  just {\"this\"} 鳥 "]);
+    assert.deepEqual(await received(1), ["  just {\"this\"} 鳥 "]);
     await openLaboratory(one);
     await one.check("#stamp");
     await say(one, "later");
-    assert.match((await heard(2))[1], /^roost-demo \{"t":\d+(\.\d+)?,"n":2,"text":"later"\}$/);
+    assert.match((await received(2))[1], /^roost-demo \{"t":\d+(\.\d+)?,"n":2,"text":"later"\}$/);
   });
 
   test("says what it is and which version", async () => {
@@ -88,7 +88,7 @@ describe(`the page, driver ${driver ?? "by default"}`, { timeout: 300_000 }, () 
 
   test("carries binary both ways, byte for byte, and shows hex in two lines", async () => {
     const [one, two] = [await open("bytes"), await open("bytes")];
-    const heard = await listenBare(await open("elsewhere"), "bytes");
+    const received = await listenBare(await open("elsewhere"), "bytes");
     await sendHex(one, "00 ff 7f 80 de ad be ef 41");
     const entry = await hears(two, "in-binary", "de ad be ef");
     assert.equal(entry.body, "00 ff 7f 80 de ad be ef 41\n·  ·  ·  ·  ·  ·  ·  ·  A");
@@ -105,7 +105,7 @@ describe(`the page, driver ${driver ?? "by default"}`, { timeout: 300_000 }, () 
     await two.fill("#random", "200000");
     await two.click("#binary-form button");
     await until("the large one", async () => (await hears(one, "in-binary", "…")).size === "195.3 KiB of binary");
-    const bytes = await heard(3);
+    const bytes = await received(3);
     assert.deepEqual(bytes.slice(0, 2), [[0, 255, 127, 128, 222, 173, 190, 239, 65], all]);
     assert.equal(bytes[2].length, 200_000);
   });
@@ -132,9 +132,9 @@ describe(`the page, driver ${driver ?? "by default"}`, { timeout: 300_000 }, () 
     await openLaboratory(one);
     await one.check("#stamp");
     await say(one, "how long");
-    const heard = await hears(two, "in-text", "how long");
-    assert.equal(heard.body, "how long");
-    assert.match(heard.latency, /^\d+(\.\d+)? ms$/, "a latency of zero or more, without a word on clocks");
+    const received = await hears(two, "in-text", "how long");
+    assert.equal(received.body, "how long");
+    assert.match(received.latency, /^\d+(\.\d+)? ms$/, "a latency of zero or more, without a word on clocks");
     await one.selectOption("#mode", "echo");
     await hears(one, "open", "echo");
     await sendHex(one, "de ad be ef");

@@ -41,14 +41,14 @@ export async function join(daemon, realm = "realm1", serializer = "json") {
     ask: (what, promise) => within(ANSWER_MS, what, Promise.resolve(promise)),
     /** A subscription that keeps what it hears: a list of { args, kwargs }, and one of publishers. */
     async listen(topic) {
-      const [heard, publishers] = [[], []];
-      const hear = (args, kwargs, details) => {
-        heard.push({ args: [...args], kwargs: { ...kwargs } });
+      const [received, publishers] = [[], []];
+      const receive = (args, kwargs, details) => {
+        received.push({ args: [...args], kwargs: { ...kwargs } });
         publishers.push(details.publisher);
       };
       const subscription = await within(ANSWER_MS, `SUBSCRIBED to ${topic}`,
-        Promise.resolve(session.subscribe(topic, hear)));
-      return { heard, publishers, subscription, atLeast: (count) => until(`event ${count} of ${topic}`, () => heard.length >= count) };
+        Promise.resolve(session.subscribe(topic, receive)));
+      return { received, publishers, subscription, atLeast: (count) => until(`event ${count} of ${topic}`, () => received.length >= count) };
     },
     async leave() {
       if (!session.isOpen) return;
@@ -61,8 +61,8 @@ export async function join(daemon, realm = "realm1", serializer = "json") {
 /** A plain WebSocket that keeps what it hears: strings for text, Buffers for binary. */
 export async function raw(daemon, path, protocols = []) {
   const socket = new WebSocket(`${daemon.ws}${path}`, protocols);
-  const heard = [];
-  socket.on("message", (data, binary) => heard.push(binary ? data : data.toString("utf8")));
+  const received = [];
+  socket.on("message", (data, binary) => received.push(binary ? data : data.toString("utf8")));
   socket.on("error", () => {});
   const closed = new Promise((done) => socket.on("close", (code, reason) => done({ code, reason: reason.toString("utf8") })));
   await within(ANSWER_MS, `101 on ${path}`, new Promise((done, failed) => {
@@ -70,11 +70,11 @@ export async function raw(daemon, path, protocols = []) {
     socket.on("error", failed);
   }));
   return {
-    heard,
+    received,
     socket,
     closed,
     send: (data) => socket.send(data),
-    atLeast: (count) => until(`message ${count} on ${path}`, () => heard.length >= count),
+    atLeast: (count) => until(`message ${count} on ${path}`, () => received.length >= count),
     async leave() {
       socket.close();
       await within(ANSWER_MS, "the close handshake", closed);

@@ -63,13 +63,13 @@ class Stock(unittest.IsolatedAsyncioTestCase):
         return await asyncio.wait_for(session.left, ANSWER_S)
 
     async def listen(self, session, topic=TOPIC):
-        heard = asyncio.Queue()
+        received = asyncio.Queue()
 
         def hear(*args, **kwargs):
-            heard.put_nowait((list(args), kwargs))
+            received.put_nowait((list(args), kwargs))
 
         subscription = await asyncio.wait_for(session.subscribe(hear, topic), ANSWER_S)
-        return heard, subscription
+        return received, subscription
 
     async def publish(self, session, *args, topic=TOPIC, options=ACKNOWLEDGED, **kwargs):
         return await asyncio.wait_for(session.publish(topic, *args, options=options, **kwargs), ANSWER_S)
@@ -93,31 +93,31 @@ class Stock(unittest.IsolatedAsyncioTestCase):
 
     async def test_publishes_with_acknowledge(self):
         one, two = await self.join(), await self.join()
-        heard, _ = await self.listen(two)
+        received, _ = await self.listen(two)
         args = ["text", 42, -1.5, True, None, [1, [2]], {"deep": {"er": "ja"}}, 'Grüße, 你好, 🐦 " \\ \n']
         publication = await self.publish(one, *args, colour="red", n=7)
         self.assertTrue(1 <= publication.id <= 2**53)
-        self.assertEqual(await asyncio.wait_for(heard.get(), ANSWER_S), (args, {"colour": "red", "n": 7}))
+        self.assertEqual(await asyncio.wait_for(received.get(), ANSWER_S), (args, {"colour": "red", "n": 7}))
 
     async def test_hears_itself_only_with_exclude_me_false(self):
         one = await self.join()
-        heard, _ = await self.listen(one)
+        received, _ = await self.listen(one)
         await self.publish(one, "by default")
         await self.publish(one, "excluded", options=PublishOptions(acknowledge=True, exclude_me=True))
         await self.publish(one, "included", options=PublishOptions(acknowledge=True, exclude_me=False))
-        self.assertEqual(await asyncio.wait_for(heard.get(), ANSWER_S), (["included"], {}))
-        self.assertTrue(heard.empty())
+        self.assertEqual(await asyncio.wait_for(received.get(), ANSWER_S), (["included"], {}))
+        self.assertTrue(received.empty())
 
     async def test_unsubscribes(self):
         one, two = await self.join(), await self.join()
-        heard, subscription = await self.listen(one)
+        received, subscription = await self.listen(one)
         other, same = await self.listen(two)
         self.assertEqual(subscription.id, same.id)
         await asyncio.wait_for(subscription.unsubscribe(), ANSWER_S)
         await self.publish(two, "later", options=PublishOptions(acknowledge=True, exclude_me=False))
         await asyncio.wait_for(other.get(), ANSWER_S)
-        await self.publish(one, "a round trip", topic="com.example.nobody")
-        self.assertTrue(heard.empty())
+        await self.publish(one, "a round trip", topic="com.example.unsubscribed")
+        self.assertTrue(received.empty())
 
     async def test_is_told_no_such_subscription(self):
         one = await self.join()
@@ -135,15 +135,15 @@ class Stock(unittest.IsolatedAsyncioTestCase):
 
     async def test_hears_a_raw_client(self):
         one = await self.join()
-        heard, _ = await self.listen(one)
+        received, _ = await self.listen(one)
         peer = await self.raw(f"/raw/{TOPIC}")
         await peer.send('plain "text" \\ 🐦')
         await peer.send(bytes([0, 1, 2, 253, 254, 255]))
-        self.assertEqual(await asyncio.wait_for(heard.get(), ANSWER_S), (['plain "text" \\ 🐦'], {}))
+        self.assertEqual(await asyncio.wait_for(received.get(), ANSWER_S), (['plain "text" \\ 🐦'], {}))
         # autobahn turns WAMP's convention for binary in JSON back into bytes.
-        self.assertEqual(await asyncio.wait_for(heard.get(), ANSWER_S), ([bytes([0, 1, 2, 253, 254, 255])], {}))
+        self.assertEqual(await asyncio.wait_for(received.get(), ANSWER_S), ([bytes([0, 1, 2, 253, 254, 255])], {}))
 
-    async def test_is_heard_by_a_raw_client(self):
+    async def test_is_received_by_a_raw_client(self):
         one = await self.join()
         peer = await self.raw(f"/raw/{TOPIC}")
         await self.publish(one, "just text")

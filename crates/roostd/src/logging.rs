@@ -1,6 +1,6 @@
 //! Logs: lines for people, or JSON for machines, on standard error.
 //!
-//! Whoever logs never waits: a line goes into a queue ([`queue`]), and one thread writes. What the
+//! A thread that logs never waits: a line goes into a queue ([`queue`]), and one thread writes. What the
 //! queue cannot take, or the thread cannot write, is lost and counted. A queue of our own and not
 //! `tracing-appender`: that one has no bound in bytes, does not say how many lines were lost, and
 //! waits for its reader when the process ends.

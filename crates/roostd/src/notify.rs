@@ -43,20 +43,20 @@ mod tests {
     fn states_arrive_and_a_full_socket_is_not_waited_for() {
         let name = format!("@roost-notify-test-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name[1..]).expect("a name");
-        let manager = UnixDatagram::bind_addr(&address).expect("nobody has the name");
+        let manager = UnixDatagram::bind_addr(&address).expect("the name is free");
         let wait = Duration::from_millis(10);
-        send(OsStr::new(&name), "READY=1", wait).expect("it is heard");
+        send(OsStr::new(&name), "READY=1", wait).expect("it is received");
         let mut state = [0; 16];
         let len = manager.recv(&mut state).expect("one datagram");
         assert_eq!(&state[..len], b"READY=1");
         let began = Instant::now();
         // net.unix.max_dgram_qlen is 512 at most by default.
         let full = (0..100_000).find_map(|_| send(OsStr::new(&name), "STOPPING=1", wait).err());
-        let kind = full.expect("nobody reads").kind();
+        let kind = full.expect("the queue is full").kind();
         assert_eq!(kind, io::ErrorKind::WouldBlock);
         assert!(began.elapsed() < Duration::from_secs(10), "it waited");
         drop(manager);
-        let gone = send(OsStr::new(&name), "STOPPING=1", wait).expect_err("nobody is there");
+        let gone = send(OsStr::new(&name), "STOPPING=1", wait).expect_err("the socket is gone");
         assert_eq!(gone.kind(), io::ErrorKind::ConnectionRefused);
     }
 }

@@ -38,7 +38,7 @@ pub(crate) fn result(text: &str) -> ExitCode {
     }
 }
 
-/// Writes to standard error. When that fails nobody can be told.
+/// Writes to standard error. When that fails it cannot be reported.
 pub(crate) fn error(text: &str) {
     let _ = write(io::stderr().lock(), text);
 }

@@ -45,7 +45,7 @@ pub(crate) fn warn_of_settings(from: &config::Settings, reactors: usize, connect
     }
 }
 
-/// What a stranger who can connect may do or see, by its keys; empty where only this machine can.
+/// What any client that can connect may do or see, by its keys; empty where only this machine can.
 fn open_to_all(listener: &config::Listener, from: &config::Settings) -> Vec<String> {
     let mut open = Vec::new();
     if listener.address.is_local() {

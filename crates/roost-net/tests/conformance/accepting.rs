@@ -89,7 +89,7 @@ pub(crate) fn stop_listening_refuses_connections<B: Backend>() {
     world.hosts[SERVER].driver.stop_listening();
     world.turns(3);
     connect_until_refused(&mut world, addr);
-    // Who was there before stays.
+    // Earlier connections stay.
     world.send_copy(client, b"still here");
     world.until_received(server, 10);
     // And listening can begin again.
@@ -98,7 +98,7 @@ pub(crate) fn stop_listening_refuses_connections<B: Backend>() {
     world.finish();
 }
 
-pub(crate) fn stop_listening_forgets_nobody<B: Backend>() {
+pub(crate) fn stop_listening_keeps_all_accepted<B: Backend>() {
     let mut world = World::<B>::new();
     let addr = world.listen(SERVER);
     world.hosts[SERVER].auto_adopt = false;
@@ -112,7 +112,7 @@ pub(crate) fn stop_listening_forgets_nobody<B: Backend>() {
         .wait(Some(Duration::ZERO))
         .expect("wait");
     world.hosts[SERVER].driver.stop_listening();
-    world.until("an answer to everybody", |w| {
+    world.until("an answer to all", |w| {
         let reset = clients.iter().filter(|&&end| w.conn(end).ended).count();
         reset + w.hosts[SERVER].accepted.len() == clients.len()
     });
@@ -120,7 +120,7 @@ pub(crate) fn stop_listening_forgets_nobody<B: Backend>() {
         let key = world.hosts[SERVER].adopt(accepted.socket);
         world.hosts[SERVER].send_copy(key, b"!");
     }
-    world.until("a word to all who came in time", |w| {
+    world.until("a message to all that came in time", |w| {
         clients
             .iter()
             .all(|&end| w.conn(end).ended || w.conn(end).received == b"!")
@@ -185,15 +185,15 @@ pub(crate) fn a_dropped_socket_is_closed<B: Backend>() {
     world.finish();
 }
 
-pub(crate) fn a_crowd_connects_at_once<B: Backend>() {
-    const CROWD: usize = 500;
+pub(crate) fn many_clients_connect_at_once<B: Backend>() {
+    const CLIENTS: usize = 500;
     let mut world = World::<B>::new();
     let addr = world.listen(SERVER);
-    let clients: Vec<_> = (0..CROWD).map(|_| world.connect(CLIENT, addr)).collect();
+    let clients: Vec<_> = (0..CLIENTS).map(|_| world.connect(CLIENT, addr)).collect();
     world.until("all accepted", |w| {
-        w.hosts[SERVER].adopted.len() == CROWD && clients.iter().all(|&end| w.conn(end).connected)
+        w.hosts[SERVER].adopted.len() == CLIENTS && clients.iter().all(|&end| w.conn(end).connected)
     });
-    assert_eq!(world.hosts[SERVER].driver.stats().accepted, CROWD as u64);
+    assert_eq!(world.hosts[SERVER].driver.stats().accepted, CLIENTS as u64);
     // All go at once as well.
     for &client in &clients {
         world.close(client, CloseMode::Graceful);

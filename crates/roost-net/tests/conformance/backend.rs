@@ -115,7 +115,7 @@ impl<const DIRECT: bool> Backend for Uring<DIRECT> {
 /// More than tcp_wmem and the part of tcp_rmem that a socket gets which is never read.
 const KERNEL_FLOOD_BYTES: usize = 12 << 20;
 
-/// The simulator on a bad day, but without resets of its own: who resets is said by the case.
+/// The simulator on a bad day, but without resets of its own: the case says which side resets.
 pub(crate) struct Sim(SimNet);
 
 impl Backend for Sim {

@@ -36,13 +36,13 @@ pub(crate) fn tell(text: &str) {
     println!("\nROOST {text}");
 }
 
-/// Calls `heard` in another thread for each line of the parent, and with `None` at the end.
-pub(crate) fn listen(mut heard: impl FnMut(Option<String>) + Send + 'static) {
+/// Calls `receive` in another thread for each line of the parent, and with `None` at the end.
+pub(crate) fn listen(mut receive: impl FnMut(Option<String>) + Send + 'static) {
     thread::spawn(move || {
         for line in stdin().lines() {
-            heard(line.ok());
+            receive(line.ok());
         }
-        heard(None);
+        receive(None);
     });
 }
 

@@ -80,7 +80,7 @@ impl<D: Driver> Host<D> {
         }
     }
 
-    /// A key nobody has; a slot that has become free is used at once.
+    /// A key that is free; a slot that has become free is used at once.
     pub(crate) fn new_key(&mut self) -> ConnKey {
         let key = self.free.pop().unwrap_or_else(|| {
             self.slots += 1;

@@ -94,7 +94,10 @@ pub(crate) fn no_descriptor_left<B: Backend>() {
         let start = Instant::now();
         let before = greeted(&world, &clients);
         while greeted(&world, &clients) == before {
-            assert!(start.elapsed() < Duration::from_secs(10), "nobody let in");
+            assert!(
+                start.elapsed() < Duration::from_secs(10),
+                "no connection accepted"
+            );
             if !clients.iter().any(|&end| is_waiting(&world, end)) {
                 clients.push(world.connect(CLIENT, addr));
             }
@@ -140,7 +143,10 @@ pub(crate) fn descriptors_freed_elsewhere<B: Backend>() {
     server.say("free");
     let start = Instant::now();
     while greeted(&world, &clients) == 0 {
-        assert!(start.elapsed() < Duration::from_secs(2), "nobody let in");
+        assert!(
+            start.elapsed() < Duration::from_secs(2),
+            "no connection accepted"
+        );
         if !clients.iter().any(|&end| is_waiting(&world, end)) {
             clients.push(world.connect(CLIENT, addr));
         }
@@ -191,8 +197,8 @@ pub(crate) fn ten_thousand_connections<B: Backend>() {
     server.finish();
 }
 
-pub(crate) fn a_crowd_gives_its_memory_back<B: Backend>() {
-    const CROWD: usize = 1_500;
+pub(crate) fn many_clients_memory_is_freed<B: Backend>() {
+    const CLIENTS: usize = 1_500;
     let options = Options {
         read_buffer_bytes: 1_024, // no whole page to give back
         ..Options::default()
@@ -201,11 +207,11 @@ pub(crate) fn a_crowd_gives_its_memory_back<B: Backend>() {
     let addr = world.listen(SERVER);
     let shrink = |world: &mut World<B>| world.hosts[SERVER].driver.shrink();
     for _ in 0..2 {
-        let clients: Vec<_> = (0..CROWD).map(|_| world.connect(CLIENT, addr)).collect();
+        let clients: Vec<_> = (0..CLIENTS).map(|_| world.connect(CLIENT, addr)).collect();
         world.until("all accepted", |w| {
-            w.hosts[SERVER].driver.stats().open == CROWD as u64
+            w.hosts[SERVER].driver.stats().open == CLIENTS as u64
         });
-        let from = world.hosts[SERVER].adopted.len() - CROWD;
+        let from = world.hosts[SERVER].adopted.len() - CLIENTS;
         let servers = world.hosts[SERVER].adopted[from..].to_vec();
         for key in servers {
             world.hosts[SERVER].echo(key);
@@ -223,7 +229,7 @@ pub(crate) fn a_crowd_gives_its_memory_back<B: Backend>() {
         shrink(&mut world); // what it needed until now stays
         world.turns(3);
         let bytes = shrink(&mut world);
-        assert!(bytes >= CROWD * 8, "{bytes} bytes of a crowd of {CROWD}");
+        assert!(bytes >= CLIENTS * 8, "{bytes} bytes of {CLIENTS} clients");
         assert_eq!(shrink(&mut world), 0, "there is no more to give");
         // What was given back is there when it is needed again.
         let (client, server) = world.pair(addr);

@@ -69,11 +69,11 @@ conformance! {
             connect_refused
             accepting_pauses_and_resumes
             stop_listening_refuses_connections
-            stop_listening_forgets_nobody
+            stop_listening_keeps_all_accepted
             connect_from_a_local_address
             refuse_resets
             a_dropped_socket_is_closed
-            a_crowd_connects_at_once
+            many_clients_connect_at_once
         }
         receiving {
             echo_1_byte
@@ -166,7 +166,7 @@ conformance! {
             no_descriptor_left
             descriptors_freed_elsewhere
             ten_thousand_connections
-            a_crowd_gives_its_memory_back
+            many_clients_memory_is_freed
         }
     }
 }

@@ -48,7 +48,7 @@ pub(crate) fn random_operations<B: Backend>() {
             let side = world.rng.below(2);
             step(&mut world, &mut pairs[which], side);
         }
-        settle(&mut world, &mut pairs);
+        deliver_all(&mut world, &mut pairs);
         for (number, pair) in pairs.iter().enumerate() {
             check(&world, number, pair);
         }
@@ -92,7 +92,7 @@ fn step<B: Backend>(world: &mut World<B>, pair: &mut Pair, which: usize) {
                 return world.turn();
             }
             let len = random_len(world);
-            // Bytes for one who has closed come back as a reset, at the earliest between two
+            // Bytes for a peer that has closed come back as a reset, at the earliest between two
             // system calls of one batch.
             pair.reset |= other_closed && len > 0;
             let status = if world.rng.chance(50) {
@@ -105,7 +105,7 @@ fn step<B: Backend>(world: &mut World<B>, pair: &mut Pair, which: usize) {
                 )
             };
             match status {
-                SendStatus::Gone => assert!(pair.reset, "Gone, and nobody had reset it"),
+                SendStatus::Gone => assert!(pair.reset, "Gone, and it was not reset"),
                 _ => side.sent_bytes += len as u64,
             }
         }
@@ -154,7 +154,7 @@ fn finish_release<B: Backend>(world: &mut World<B>, pair: &mut Pair, which: usiz
     let Some(socket) = from.conn_mut(side.end.key).released.take() else {
         assert!(
             pair.reset,
-            "closed instead of released, and nobody had reset it"
+            "closed instead of released, and it was not reset"
         );
         return;
     };
@@ -169,10 +169,10 @@ fn finish_release<B: Backend>(world: &mut World<B>, pair: &mut Pair, which: usiz
     world.expect(end, rest);
 }
 
-/// Lets everybody read, and waits until all that must arrive has arrived.
-fn settle<B: Backend>(world: &mut World<B>, pairs: &mut [Pair]) {
+/// Lets all peers read, and waits until all that must arrive has arrived.
+fn deliver_all<B: Backend>(world: &mut World<B>, pairs: &mut [Pair]) {
     world.until("the last bytes", |w| {
-        let mut settled = true;
+        let mut delivered = true;
         for pair in pairs.iter_mut() {
             for which in 0..2 {
                 finish_release(w, pair, which);
@@ -190,13 +190,13 @@ fn settle<B: Backend>(world: &mut World<B>, pairs: &mut [Pair]) {
                     }
                 }
             }
-            settled &= is_settled(w, pair);
+            delivered &= is_delivered(w, pair);
         }
-        settled
+        delivered
     });
 }
 
-fn is_settled<B: Backend>(world: &World<B>, pair: &Pair) -> bool {
+fn is_delivered<B: Backend>(world: &World<B>, pair: &Pair) -> bool {
     pair.sides
         .iter()
         .zip([&pair.sides[1], &pair.sides[0]])
@@ -226,7 +226,7 @@ fn check<B: Backend>(world: &World<B>, number: usize, pair: &Pair) {
                 other.sent_bytes,
                 "{number}: bytes lost"
             );
-            assert_eq!(conn.closed, None, "{number}: closed by nobody");
+            assert_eq!(conn.closed, None, "{number}: closed by neither side");
         }
         if !pair.reset && side.closed {
             assert_eq!(conn.closed, Some(CloseCause::Requested), "{number}");

@@ -99,7 +99,7 @@ pub(crate) fn release_keeps_fin_sent<B: Backend>() {
     let moved = world.readopt(server, 2);
     world.until("FIN after the batch", |w| w.conn(client).read_closed);
     assert_eq!(world.conn(client).received_bytes, B::FLOOD_BYTES as u64);
-    world.send_copy(client, b"heard");
+    world.send_copy(client, b"hello");
     world.until_received(moved, 5);
     world.finish();
 }

@@ -74,7 +74,7 @@ pub(crate) fn reset_while_closing<B: Backend>() {
     world.flood(server, Stream::new(1));
     world.close(server, CloseMode::Graceful);
     // `Host::pump` sees that these are not told any more.
-    world.send_copy(client, b"for nobody");
+    world.send_copy(client, b"not read");
     world.turns(5);
     assert_eq!(world.conn(server).closed, None);
     world.close(client, CloseMode::Abort);

@@ -15,7 +15,7 @@ use crate::backend::{Backend, Options};
 use crate::host::Accepted;
 use crate::world::World;
 
-/// The hosts that listen; nobody connects by a driver here.
+/// The hosts that listen; no driver connects here.
 const ONE: usize = 0;
 const OTHER: usize = 1;
 
@@ -125,7 +125,7 @@ pub(crate) fn unix_bytes_before_the_end_come_first<B: Backend>() {
         let key = world.hosts[ONE].adopted[seen];
         world.until("the end", |w| w.hosts[ONE].conn(key).read_closed);
         assert_eq!(world.hosts[ONE].conn(key).received_bytes, length as u64);
-        // Nobody is there any more to read what is sent.
+        // The peer that would read is gone.
         world.hosts[ONE].send_copy(key, b"late");
         world.hosts[ONE].close(key, CloseMode::Graceful);
         world.until("Closed", |w| w.hosts[ONE].conn(key).ended);

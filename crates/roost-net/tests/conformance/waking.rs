@@ -49,7 +49,7 @@ pub(crate) fn a_wake_ends_an_endless_wait<B: Backend>() {
     let waited = start.elapsed();
     assert!(
         waited >= Duration::from_millis(100),
-        "woken by nobody after {waited:?}"
+        "woken without cause after {waited:?}"
     );
     assert!(waited < Duration::from_secs(30), "not woken but timed out");
     sleeper.join().expect("it only wakes");

@@ -68,7 +68,7 @@ fn no_fault_happens_when_none_is_asked() {
     town.finish();
 }
 
-/// A cut is only found by who has something to send; who listens never learns it.
+/// A cut is only found by a peer that has something to send; one that only receives never learns it.
 #[test]
 fn a_cut_connection_is_silent() {
     let faults = SimFaults {
@@ -172,7 +172,7 @@ fn an_orphan_is_given_up() {
     assert_eq!(ends, [CloseCause::Requested]);
     assert_eq!(net.leaks().orphans, 0);
     assert!(net.now() > 60_000_000_000);
-    // Who still sends learns that nobody is there.
+    // A peer that still sends learns that the other is gone.
     server.send_copy(ConnKey::new(0, 0), b"hello?");
     let ends = until_quiet(&net, [&mut client, &mut server]);
     assert_eq!(ends, [CloseCause::Reset]);
@@ -200,7 +200,7 @@ pub(crate) fn pair(net: &SimNet) -> (SimDriver, SimDriver, ConnKey) {
     (client, server, key)
 }
 
-/// Lets the drivers work until they sleep, adopts who comes, and returns how connections ended.
+/// Lets the drivers work until they sleep, adopts new connections, and returns how connections ended.
 pub(crate) fn until_quiet<const N: usize>(
     net: &SimNet,
     mut drivers: [&mut SimDriver; N],

@@ -110,7 +110,7 @@ fn connections_are_reset_at_the_limit() {
     assert_eq!(accepted.len(), 3);
 }
 
-/// Nobody answers where nobody listens; nobody waits for ever where nobody accepts.
+/// Without a listener a connect is refused; with one that does not accept it times out.
 #[test]
 fn attempts_that_fail() {
     let net = SimNet::new(1, SimFaults::none());
@@ -129,7 +129,7 @@ fn attempts_that_fail() {
     let ends = until_quiet(&net, [&mut client, &mut server]);
     assert_eq!(ends, [CloseCause::ConnectFailed(libc::ETIMEDOUT); 2]);
     assert_eq!(net.leaks().backlog, 2);
-    // Who came into the queue was never told of it.
+    // A client in the queue was never told of it.
     server.stop_listening();
     let ends = until_quiet(&net, [&mut client, &mut server]);
     assert_eq!(ends, [CloseCause::Reset; 2]);
@@ -218,7 +218,10 @@ fn a_quiet_driver_is_not_called() {
     let (mut client, mut server, key) = pair(&net);
     assert!(!net.step());
     assert_eq!(client.send_copy(key, b"x"), SendStatus::Done);
-    assert!(net.due().contains(&client.id()), "who sends is awake");
+    assert!(
+        net.due().contains(&client.id()),
+        "a client that sends is awake"
+    );
     client.wait(None).unwrap();
     assert!(net.step());
     assert_eq!(net.due(), [server.id()]);

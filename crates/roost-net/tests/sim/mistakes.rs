@@ -106,7 +106,7 @@ fn a_tolerant_driver_counts() {
         ..SimOptions::default()
     });
     let key = ConnKey::new(3, 1);
-    assert_eq!(driver.send_copy(key, b"nobody"), SendStatus::Gone);
+    assert_eq!(driver.send_copy(key, b"no peer"), SendStatus::Gone);
     driver.pause(key);
     driver.resume(key);
     driver.shutdown_write(key);

@@ -173,7 +173,7 @@ impl Party {
                 None => break,
                 Some(Event::Woken) => self.woken += 1,
                 Some(Event::Accepted { socket, peer, .. }) => {
-                    assert_eq!(peer, None, "nobody asked for it");
+                    assert_eq!(peer, None, "it was not asked for");
                     let conn = Conn {
                         connected: true,
                         ..Conn::default()

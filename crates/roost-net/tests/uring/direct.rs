@@ -106,7 +106,7 @@ fn a_full_table_lets_in_as_many_as_leave() {
             .expect("the key is free");
     }
     for round in 1..=20 {
-        // Nobody is let in and closed again for want of a slot: reset, with the reset counted.
+        // No connection is accepted and closed again for want of a slot: reset, with the reset counted.
         let mut late = connect(addr);
         let before = driver.stats().accept_reset;
         while driver.stats().accept_reset == before {

@@ -100,7 +100,7 @@ fn dropped_on_another_thread_it_leaks_and_lives() {
     std::thread::spawn(move || drop(driver))
         .join()
         .expect("no panic");
-    // The kernel refuses to be asked by that thread, so nobody knows when it is done.
+    // The kernel refuses to be asked by that thread, so it is not known when it is done.
     assert_eq!(Arc::strong_count(&bytes), 2, "kept for the kernel");
 }
 
@@ -122,10 +122,10 @@ fn read_buffers_not_in_use_cost_nothing() {
             for mut peer in &peers {
                 peer.write_all(b"hello").expect("it is read");
             }
-            let mut heard = 0;
+            let mut received = 0;
             until(&mut driver, "all", |event| {
-                heard += u32::from(matches!(event, Event::Bytes(..)));
-                heard == PEERS
+                received += u32::from(matches!(event, Event::Bytes(..)));
+                received == PEERS
             });
             driver.shrink(); // what was needed until now stays
             let bytes = driver.shrink();

@@ -12,7 +12,7 @@ use crate::{DEADLINE, accepted, connect, listen, until};
 const CONNECTIONS: u32 = 300;
 
 /// A driver with queues of eight entries, one buffer of seven bytes, and many connections.
-fn crowded(direct: bool) -> (UringDriver, Vec<TcpStream>) {
+fn with_many_peers(direct: bool) -> (UringDriver, Vec<TcpStream>) {
     let options = UringOptions {
         entries: 8,
         cq_entries: 8,
@@ -36,8 +36,8 @@ fn crowded(direct: bool) -> (UringDriver, Vec<TcpStream>) {
 #[test]
 fn a_fanout_is_larger_than_the_queues() {
     for direct in [false, true] {
-        let (mut driver, mut peers) = crowded(direct);
-        let message: Arc<[u8]> = (*b"to everybody").into();
+        let (mut driver, mut peers) = with_many_peers(direct);
+        let message: Arc<[u8]> = (*b"to all peers").into();
         let chunk = Chunk::new(Arc::clone(&message));
         for round in 0..3 {
             for slot in 0..CONNECTIONS {
@@ -68,7 +68,7 @@ fn a_fanout_is_larger_than_the_queues() {
 #[test]
 fn one_buffer_serves_all() {
     for direct in [false, true] {
-        let (mut driver, mut peers) = crowded(direct);
+        let (mut driver, mut peers) = with_many_peers(direct);
         let text = b"twenty bytes of text";
         // The second round finds watches that overflowed the completion queue in the first.
         for _ in 0..2 {
@@ -93,8 +93,8 @@ fn one_buffer_serves_all() {
 }
 
 #[test]
-fn a_buffer_nobody_reads_comes_back() {
-    let (mut driver, mut peers) = crowded(false);
+fn a_buffer_that_is_not_read_comes_back() {
+    let (mut driver, mut peers) = with_many_peers(false);
     for slot in 0..10 {
         peers[slot as usize]
             .write_all(b"unread")
@@ -120,7 +120,7 @@ fn a_buffer_nobody_reads_comes_back() {
 #[test]
 #[cfg_attr(debug_assertions, should_panic(expected = "a batch is in flight"))]
 fn a_batch_is_in_flight_until_sent_is_told() {
-    let (mut driver, mut peers) = crowded(false);
+    let (mut driver, mut peers) = with_many_peers(false);
     let key = ConnKey::new(7, 0);
     assert_eq!(driver.send_copy(key, b"first"), SendStatus::Pending);
     driver.wait(Some(DEADLINE)).expect("wait");

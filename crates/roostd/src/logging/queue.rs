@@ -1,4 +1,4 @@
-//! Lines on their way to the thread that writes them: bounded, and nobody waits for room.
+//! Lines on their way to the thread that writes them: bounded, and no thread waits for room.
 
 use std::io::{ErrorKind, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -108,7 +108,7 @@ impl LogQueue {
         drop(self.emptied.wait_timeout_while(state, wait, goes_on));
     }
 
-    /// Waits for lines and takes them all into `batch`; returns how many were lost that nobody was
+    /// Waits for lines and takes them all into `batch`; returns how many were lost that were not
     /// told of. `None` when all is over.
     fn next_batch(&self, batch: &mut Vec<u8>) -> Option<u64> {
         let mut state = self.lock();
@@ -246,7 +246,7 @@ mod tests {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let most = self.answers.recv().unwrap_or(Ok(usize::MAX))?;
             let n = bytes.len().min(most);
-            let mut written = self.written.lock().expect("nobody panics with it");
+            let mut written = self.written.lock().expect("no thread panics with it");
             written.extend_from_slice(&bytes[..n]);
             Ok(n)
         }
@@ -284,7 +284,7 @@ mod tests {
         fn finish(self) -> String {
             drop(self.answers);
             self.queue.finish(Duration::from_secs(20));
-            let written = self.written.lock().expect("nobody panics with it");
+            let written = self.written.lock().expect("no thread panics with it");
             String::from_utf8(written.clone()).expect("text")
         }
     }
@@ -333,7 +333,10 @@ mod tests {
         // The next try comes by itself.
         fixture.answers.send(Ok(usize::MAX)).expect("it asks");
         while fixture.queue.lock().lost > 0 {
-            assert!(began.elapsed() < Duration::from_secs(20), "nobody is told");
+            assert!(
+                began.elapsed() < Duration::from_secs(20),
+                "the loss is not reported"
+            );
             thread::sleep(Duration::from_millis(1));
         }
         fixture.queue.push(b"three\n");
@@ -376,7 +379,13 @@ mod tests {
         fixture.answers.send(Ok(1)).expect("it asks");
         fixture.answers.send(Ok(usize::MAX)).expect("it asks");
         let began = Instant::now();
-        while fixture.written.lock().expect("nobody panics with it").len() < 4 {
+        while fixture
+            .written
+            .lock()
+            .expect("no thread panics with it")
+            .len()
+            < 4
+        {
             assert!(began.elapsed() < Duration::from_secs(20), "it gave up");
             thread::sleep(Duration::from_millis(1));
         }

@@ -76,7 +76,7 @@ fn lost_results_are_a_failure() {
 }
 
 #[test]
-fn an_error_that_nobody_hears_keeps_its_status() {
+fn an_error_that_cannot_be_printed_keeps_its_status() {
     let address = "127.0.0.1:0";
     for (args, status) in [
         (&["check-config", BAD_FILE][..], 1),

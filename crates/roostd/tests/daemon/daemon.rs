@@ -23,7 +23,7 @@ pub(crate) enum Log {
     Read,
     /// A pipe whose reader has gone.
     Gone,
-    /// A pipe that nobody reads.
+    /// A pipe that is not read.
     Stalled,
     /// A disk without room.
     DiskFull,
@@ -38,7 +38,7 @@ pub(crate) struct Daemon {
     /// What it has written to standard output and, with [`Log::Read`], to standard error.
     pub(crate) stdout: Text,
     pub(crate) stderr: Text,
-    /// The other end of a pipe that nobody reads yet.
+    /// The other end of a pipe that is not read yet.
     stalled: Option<PipeReader>,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Text(Arc<Mutex<String>>);
 
 impl Text {
     pub(crate) fn get(&self) -> String {
-        self.0.lock().expect("nobody panics with it").clone()
+        self.0.lock().expect("no thread panics with it").clone()
     }
 
     /// Reads in a thread of its own, until the pipe ends.
@@ -56,7 +56,7 @@ impl Text {
         let text = self.0.clone();
         thread::spawn(move || {
             for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-                let mut text = text.lock().expect("nobody panics with it");
+                let mut text = text.lock().expect("no thread panics with it");
                 text.push_str(&line);
                 text.push('\n');
             }

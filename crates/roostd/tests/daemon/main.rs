@@ -1,5 +1,5 @@
 //! The real daemon, started as its users start it, with everything outside it that can go wrong:
-//! a log that nobody reads, a full disk, every signal, a port that is taken, limits too low.
+//! a log that is not read, a full disk, every signal, a port that is taken, limits too low.
 
 mod commands;
 mod daemon;

@@ -239,7 +239,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 /// A thread that the system does not allow is no address that is taken.
 #[test]
 fn a_thread_that_cannot_be_started_is_reported_as_that() {
-    // Root is not bound by the limit: as another user, who needs a program it may read.
+    // Root is not bound by the limit: as another user, which needs a program it may read.
     let directory = std::env::temp_dir().join(format!("roostd-threads-{}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("a directory");
     let program = directory.join("roostd");
