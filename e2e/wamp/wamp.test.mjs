@@ -144,7 +144,7 @@ describe(`npm autobahn, driver ${driver ?? "by default"}`, { timeout: 120_000 },
       await publish(from.peer, "com.example.serializers", args, { from: from.name }, { exclude_me: false });
       for (const { name, ear } of peers) {
         await ear.atLeast(n + 1);
-        assert.deepEqual(ear.heard[n], { args, kwargs: { from: from.name } }, `${from.name} to ${name}`);
+        assert.deepEqual(ear.received[n], { args, kwargs: { from: from.name } }, `${from.name} to ${name}`);
       }
     }
   });
@@ -156,7 +156,7 @@ describe(`npm autobahn, driver ${driver ?? "by default"}`, { timeout: 120_000 },
     await publish(one, "com.example.lists", ["eligible"], {}, { eligible: [two.session.id] });
     await publish(one, "com.example.lists", ["all"], {}, { disclose_me: true });
     for (const ear of ears) await ear.atLeast(2);
-    assert.deepEqual(ears.map((ear) => ear.heard.map(({ args }) => args[0])), [["eligible", "all"], ["exclude", "all"]]);
+    assert.deepEqual(ears.map((ear) => ear.received.map(({ args }) => args[0])), [["eligible", "all"], ["exclude", "all"]]);
     assert.deepEqual(ears.map((ear) => ear.publishers.map((id) => id === one.session.id)), [[false, true], [false, true]]);
   });
 

@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+"""Counts the words of prose in README.md and docs/: no tables, no code blocks, not docs/results.
+
+    scripts/doc_words.py           # the tree, file by file
+    scripts/doc_words.py REV       # as of a commit
+
+Python 3.9 or later, its standard library only.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def prose_words(text):
+    text = re.sub(r'^ *```.*?^ *```', '', text, flags=re.M | re.S)
+    text = re.sub(r'<!--.*?-->', '', text, flags=re.S)
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith('|')]
+    text = re.sub(r'\]\([^)]*\)', ']', '\n'.join(lines))
+    return sum(1 for word in text.split() if re.search(r'\w', word))
+
+
+def is_counted(name):
+    return name == 'README.md' or (name.endswith('.md') and name.startswith('docs/') and not name.startswith('docs/results/'))
+
+
+def documents(revision):
+    git = lambda *arguments: subprocess.run(['git', *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    if revision:
+        names = git('ls-tree', '-r', '--name-only', revision).splitlines()
+        return {name: git('show', f'{revision}:{name}') for name in names if is_counted(name)}
+    names = git('ls-files', '--cached', '--others', '--exclude-standard').splitlines()
+    return {name: (ROOT / name).read_text() for name in names if is_counted(name) and (ROOT / name).exists()}
+
+
+def main():
+    total = 0
+    for name, text in sorted(documents(sys.argv[1] if len(sys.argv) > 1 else None).items()):
+        words = prose_words(text)
+        total += words
+        print(f'{words:6} {name}')
+    print(f'{total:6} in all')
+
+
+if __name__ == '__main__':
+    main()
