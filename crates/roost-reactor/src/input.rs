@@ -45,9 +45,8 @@ pub(crate) fn handle_accepted(
         core.connections
             .begin_transport(key, header, listener.tls.clone());
     }
-    let listener = &listener.name;
     let peer = peer.map(field::display); // no field where it is not known
-    debug!(connection = %core.id(key), listener, peer, "accepted");
+    debug!(connection = %core.id(key), listener = listener.config.label(), peer, "accepted");
     Ok(key)
 }
 

@@ -84,6 +84,7 @@ pub use control::{
     Refusal, Request, RingFull, Token,
 };
 pub use reactor::{Iteration, Reactor};
+pub use roost_config::Listener as ListenerConfig;
 pub use roost_dialect::raw::Subprotocols;
 pub use server::{Server, StartError, Stopper};
 pub use settings::{

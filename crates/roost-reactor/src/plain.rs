@@ -24,7 +24,7 @@ pub(crate) fn handle_plain(
     }
     debug_assert_eq!(body, None, "no path wants one");
     let path = request.path();
-    if request.method() == "OPTIONS" || path == core.listener(key).health_path {
+    if request.method() == "OPTIONS" || path == core.listener(key).config.health_path {
         return handle_health_check(core, key, request.method(), asked);
     }
     let settings = core.settings.clone();

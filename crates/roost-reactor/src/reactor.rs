@@ -115,7 +115,7 @@ impl<D: Driver> Reactor<D> {
         let settings = &self.core.settings;
         let options = ListenOptions {
             addr,
-            backlog: settings.listeners[number].backlog,
+            backlog: settings.listeners[number].config.backlog,
             reuse_port: true,
             exclusive: self.core.channels.me().0 == 0,
             sharers: self.shared.reactors(),

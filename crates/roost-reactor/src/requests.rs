@@ -217,7 +217,7 @@ fn handle_head(core: &mut Core, key: ConnKey, head: &[u8], rest: &mut [u8]) -> O
             return None;
         }
     };
-    if core.listener(key).early_framings
+    if core.listener(key).config.hixie
         && let Some(early) = hixie::detect(&request)
     {
         match early {

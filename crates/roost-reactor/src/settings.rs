@@ -39,12 +39,11 @@ pub struct Settings {
 /// Where clients connect, and what they find there.
 #[derive(Debug, Clone)]
 pub struct Listener {
-    /// What logs call it.
-    pub name: String,
+    /// As configured. Of it the reactors obey the name, the backlog, the health path and `hixie`;
+    /// what the daemon makes of the rest stands below.
+    pub config: config::Listener,
     /// The address to listen on. Port 0 is resolved by the first reactor.
     pub address: ListenAddr,
-    /// Connections that may wait to be accepted.
-    pub backlog: u32,
     /// What TLS handshakes are done with; `None` is a plain listener.
     pub tls: Option<Arc<SharedSetup>>,
     /// Which addresses may say by a PROXY header whose connection they forward, which each connection
@@ -55,11 +54,6 @@ pub struct Listener {
     pub origins: Origins,
     /// Resources answered to a plain GET.
     pub pages: Vec<Page>,
-    /// Whether the framings before RFC 6455 (draft-hixie-75 and -76) are served too.
-    pub early_framings: bool,
-    /// The path where GET and HEAD answer whether new connections are served, exactly; empty is
-    /// nowhere.
-    pub health_path: String,
     /// Which dialects accept connections here, and on which terms; `None` is [`Settings::dialects`].
     pub dialects: Option<roost_dialect::Settings>,
 }
@@ -185,15 +179,15 @@ impl Listener {
     /// A free port on loopback, open to every origin: for tests.
     pub fn for_tests() -> Listener {
         Listener {
-            name: "test".to_owned(),
+            config: config::Listener {
+                name: "test".to_owned(),
+                ..config::Listener::default()
+            },
             address: ListenAddr::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))),
-            backlog: 4096,
             tls: None,
             proxies: None,
             origins: Origins::Any,
             pages: Vec::new(),
-            early_framings: false,
-            health_path: "/health".to_owned(),
             dialects: None,
         }
     }

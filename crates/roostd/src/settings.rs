@@ -39,18 +39,19 @@ fn listener(
     dialects: &roost_dialect::Settings,
     setup: Option<Arc<SharedSetup>>,
 ) -> Result<reactor::Listener, String> {
-    // Every key is named, so that one that is not obeyed does not compile.
+    // Every key is named, so that one that is not obeyed does not compile. Those with `_` are obeyed
+    // as they are, but for `tls`, which is read into `setup`.
     let config::Listener {
         name: _,
         address,
         socket_mode,
         socket_group,
-        backlog,
+        backlog: _,
         dialects: served,
         raw_subprotocols,
-        hixie,
+        hixie: _,
         demo_page,
-        health_path,
+        health_path: _,
         allowed_origins,
         tls: _, // read into `setup`
         proxy_protocol,
@@ -72,16 +73,13 @@ fn listener(
     let own = (!all || raw_subprotocols.is_some())
         .then(|| own_dialects(from, dialects, raw_subprotocols.as_deref()));
     Ok(reactor::Listener {
-        name: from.label(),
+        config: from.clone(),
         address,
-        backlog: *backlog,
         tls: setup,
         proxies: (*proxy_protocol == config::ProxyProtocol::Required)
             .then(|| networks(proxy_protocol_from)),
         origins: reactor::Origins::from_list(allowed_origins),
         pages: if *demo_page { vec![page()] } else { Vec::new() },
-        early_framings: *hixie,
-        health_path: health_path.clone(),
         dialects: own,
     })
 }

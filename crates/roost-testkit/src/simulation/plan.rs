@@ -162,7 +162,7 @@ impl Plan {
         let http_peers = SimRng::new(seed ^ 0x48_54_54_50).below(5) as usize;
         settings.limits.handshakes_in_flight_max += http_peers as u32;
         settings.connections_max += http_peers as u32;
-        settings.listeners[0].early_framings = true;
+        settings.listeners[0].config.hixie = true;
         // Publishers have to wait, and what they have sent meanwhile is held for them: not beside a
         // small budget, where that may make them the largest.
         let has_publish_limits = !has_small_budget && rng.per_mille(500);

@@ -40,7 +40,7 @@ fn attack_04_nats_ghsa_p957_7v2w_g93g_every_route_with_every_feature_off(
             Arc::make_mut(&mut settings.dialects.echo).enabled = features & 2 != 0;
             Arc::make_mut(&mut settings.dialects.wamp).enabled = features & 4 != 0;
             if features & 8 == 0 {
-                settings.listeners[0].health_path.clear();
+                settings.listeners[0].config.health_path.clear();
             }
         });
         for path in PATHS {

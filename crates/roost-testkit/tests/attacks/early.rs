@@ -16,7 +16,7 @@ roost_testkit::on_each_backend_and_over_tls!(
 
 fn start(backend: Backend) -> TestServer {
     TestServer::with(backend, 1, |settings| {
-        settings.listeners[0].early_framings = true;
+        settings.listeners[0].config.hixie = true;
         settings.limits.message_bytes_max = 1 << 20;
         settings.limits.close_timeout_ms = 300;
     })

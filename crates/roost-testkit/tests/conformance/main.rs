@@ -79,7 +79,7 @@ fn all_on(settings: &mut Settings) {
         level: 1,
         takeover_bytes_max: 64 << 20,
     };
-    settings.listeners[0].early_framings = true;
+    settings.listeners[0].config.hixie = true;
     settings.limits.fragment_bytes = 1000;
 }
 

@@ -203,7 +203,7 @@ fn early(target: &str, origin: &str, keys: &str) -> Vec<u8> {
 /// Origins, routes and subprotocols count for the early framings as for RFC 6455.
 fn early_requests_are_judged_alike(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
-        settings.listeners[0].early_framings = true;
+        settings.listeners[0].config.hixie = true;
         settings.listeners[0].origins = Origins::Listed(vec!["http://good.example".to_owned()]);
     });
     let wamp = "WebSocket-Protocol: wamp.2.json\r\n";
@@ -237,7 +237,7 @@ fn early_requests_are_judged_alike(backend: Backend) -> Checked {
 /// The eight bytes behind a head of draft 76 are awaited as long as a head is.
 fn an_early_challenge_has_the_handshakes_time(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
-        settings.listeners[0].early_framings = true;
+        settings.listeners[0].config.hixie = true;
         settings.limits.handshake_timeout_ms = 300;
     });
     let keys = "Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\n\

@@ -32,7 +32,7 @@ const LENS: [usize; 9] = [0, 1, 49, 50, 51, 1_000, 4_096, 4_097, 70_000];
 fn start(backend: Backend) -> TestServer {
     TestServer::with(backend, 2, |settings| {
         settings.limits.fragment_bytes = FRAGMENT_BYTES;
-        settings.listeners[0].early_framings = true;
+        settings.listeners[0].config.hixie = true;
         settings.deflate = DeflateSettings {
             enabled: true,
             compress_min_bytes: 0,

@@ -205,7 +205,7 @@ fn data(message: &Message) -> (u8, &[u8]) {
 
 fn all_framings_meet_in_one_channel(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 2, |settings| {
-        settings.listeners[0].early_framings = true;
+        settings.listeners[0].config.hixie = true;
         settings.deflate = Deflate {
             enabled: true,
             compress_min_bytes: 0,

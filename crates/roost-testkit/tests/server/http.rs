@@ -223,12 +223,12 @@ fn balancers_are_told_that_it_serves(backend: Backend) -> Checked {
 
 fn the_health_path_is_where_it_is_configured(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
-        settings.listeners[0].health_path = "/-/up".to_owned();
+        settings.listeners[0].config.health_path = "/-/up".to_owned();
     });
     assert_eq!(status(&server, &Request::get("h", "/-/up"))?, 200);
     assert_eq!(status(&server, &Request::get("h", "/health"))?, 404);
     let server = TestServer::with(backend, 1, |settings| {
-        settings.listeners[0].health_path.clear()
+        settings.listeners[0].config.health_path.clear()
     });
     assert_eq!(status(&server, &Request::get("h", "/health"))?, 404);
     assert_eq!(status(&server, &Request::get("h", "/"))?, 200);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use roost_net::ListenAddr;
 use roost_net::unix_socket::UnixOptions;
-use roost_reactor::{Listener, Origins, Settings, Subprotocols};
+use roost_reactor::{Listener, ListenerConfig, Origins, Settings, Subprotocols};
 use roost_testkit::client::{Checked, Client, Failure, Request, Response};
 use roost_testkit::server::{Backend, TestServer, wait_until};
 
@@ -45,12 +45,18 @@ fn with_listeners(
             Listener {
                 origins: Origins::Listed(vec!["https://good.example".to_owned()]),
                 dialects: Some(dialects),
-                health_path: "/up".to_owned(),
+                config: ListenerConfig {
+                    health_path: "/up".to_owned(),
+                    ..ListenerConfig::default()
+                },
                 ..Listener::for_tests()
             },
             Listener {
                 address: ListenAddr::Tcp("[::1]:0".parse().expect("an address")),
-                early_framings: true,
+                config: ListenerConfig {
+                    hixie: true,
+                    ..ListenerConfig::default()
+                },
                 ..Listener::for_tests()
             },
             Listener {
@@ -59,7 +65,10 @@ fn with_listeners(
                     mode: 0o600,
                     group: None,
                 }),
-                health_path: String::new(),
+                config: ListenerConfig {
+                    health_path: String::new(),
+                    ..ListenerConfig::default()
+                },
                 ..Listener::for_tests()
             },
         ];

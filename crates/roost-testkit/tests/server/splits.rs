@@ -292,7 +292,7 @@ fn all_at_once(server: &TestServer, session: &Session) -> Result<(), Failure> {
 
 fn an_early_session_in_any_pieces(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
-        settings.listeners[0].early_framings = true
+        settings.listeners[0].config.hixie = true
     });
     let (binary, long) = (noise(300), noise(LONG));
     let mut session = Session::default();

@@ -186,7 +186,7 @@ fn a_publication_reaches_encrypted_and_plain_clients(backend: Backend) -> Checke
     let tls = Arc::new(SharedSetup::new(tls));
     let server = TestServer::with(backend, 2, |settings| {
         let mut encrypted = settings.listeners[0].clone();
-        encrypted.name = "encrypted".to_owned();
+        encrypted.config.name = "encrypted".to_owned();
         encrypted.tls = Some(tls);
         settings.listeners.push(encrypted);
     });
