@@ -185,21 +185,29 @@ impl Peer {
             "the answer does not grow with the message"
         );
         match command {
+            Some(command) => self.carry_out(command, message, &mut out),
             None if out.is_empty() => {}
             None => check_reply(&out, self.session.wire()),
-            Some(Command::Register { procedure, .. }) => {
+        }
+        self.check_subscriptions();
+    }
+
+    /// What a message leads to is within bounds; subscriptions are made and ended.
+    fn carry_out(&mut self, command: Command<'_>, message: Message<'_>, out: &mut Vec<u8>) {
+        match command {
+            Command::Register { procedure, .. } => {
                 assert!(out.is_empty(), "REGISTER is answered later: {out:?}");
                 assert!(procedure.len() <= self.settings.channel_name_bytes_max);
                 assert!(uri::is_loose_pattern(&procedure) && !uri::is_reserved(&procedure));
             }
-            Some(Command::Call {
+            Command::Call {
                 procedure, body, ..
-            }) => {
+            } => {
                 assert!(out.is_empty(), "CALL is answered later: {out:?}");
                 self.check_topic(&procedure);
                 check_payload(message.bytes(), body.payload);
             }
-            Some(Command::Answer { answer, .. }) => {
+            Command::Answer { answer, .. } => {
                 assert!(out.is_empty(), "YIELD is not answered: {out:?}");
                 match answer {
                     Answer::Progress(body) | Answer::Result(body) => {
@@ -209,23 +217,23 @@ impl Peer {
                     Answer::Failed(_) => panic!("callees do not say so"),
                 }
             }
-            Some(Command::Unregister { .. } | Command::CancelCall { .. }) => {
+            Command::Unregister { .. } | Command::CancelCall { .. } => {
                 assert!(out.is_empty(), "they are answered later: {out:?}");
             }
-            Some(Command::Send(_)) => panic!("WAMP sends nothing back as it is"),
-            Some(Command::Close { reason, .. }) => {
+            Command::Send(_) => panic!("WAMP sends nothing back as it is"),
+            Command::Close { reason, .. } => {
                 assert!(
                     reason.len() <= 123,
                     "RFC 6455 §5.5: a close reason is short"
                 );
                 if !out.is_empty() {
-                    check_reply(&out, self.session.wire());
+                    check_reply(out, self.session.wire());
                 }
                 self.closed = true;
             }
-            Some(Command::Publish {
+            Command::Publish {
                 channel, payload, ..
-            }) => {
+            } => {
                 let Target::Name(channel) = channel else {
                     panic!("WAMP publishes by name");
                 };
@@ -233,22 +241,21 @@ impl Peer {
                 self.check_topic(&channel);
                 check_payload(message.bytes(), payload);
             }
-            Some(Command::Subscribe { channel, token, .. }) => {
+            Command::Subscribe { channel, token, .. } => {
                 assert!(out.is_empty(), "SUBSCRIBE is answered later: {out:?}");
                 self.check_topic(&channel);
                 let channel = channel.into_owned();
                 self.subscribe(channel, token);
             }
-            Some(Command::Unsubscribe { channel, token, .. }) => {
+            Command::Unsubscribe { channel, token, .. } => {
                 assert!(out.is_empty(), "UNSUBSCRIBE is answered later: {out:?}");
                 let before = self.subscribed.len();
                 self.subscribed.retain(|_, &mut other| other != channel);
                 assert_eq!(self.subscribed.len(), before - 1, "one subscription ended");
-                self.session.on_unsubscribed(token, &mut out);
-                assert_eq!(out, self.written(&format!("[35,{token}]")));
+                self.session.on_unsubscribed(token, out);
+                assert_eq!(*out, self.written(&format!("[35,{token}]")));
             }
         }
-        self.check_subscriptions();
     }
 
     fn subscribe(&mut self, topic: String, token: u64) {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use roost_dealer::{Call, Register};
+use roost_dealer::{Answer, Call, Register};
 use roost_dialect::dialect::{Command, Event, Input, Message, Refusal, Request, Session, Target};
 use roost_dialect::{CallBodyRef, DialectKind, Form, PayloadRef, PublishDetails};
 use roost_hub::{ChannelId, Publish as HubPublish, PublishTo, Subscriber};
@@ -101,10 +101,7 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
                 ack,
                 details,
             };
-            match channel {
-                Target::Joined(channel) => publish_joined(core, key, channel, publication),
-                Target::Name(name) => publish_named(core, key, &name, publication),
-            }
+            publish_to(core, key, &channel, publication);
         }
         Command::Subscribe {
             channel,
@@ -115,32 +112,24 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
             channel,
             form,
             token,
-        } => {
-            if let Some(conn) = core.connections.get(key) {
-                let encoding = conn.framing.encoding(form);
-                core.channels
-                    .unsubscribe(Subscriber(key.slot()), encoding, channel);
-            }
-            notify(core, key, Event::Unsubscribed { token });
-        }
+        } => unsubscribe(core, key, channel, form, token),
         Command::Register {
             procedure,
             matching,
             policy,
             features,
             token,
-        } => call_commands::register(
-            core,
-            key,
-            Register {
+        } => {
+            let register = Register {
                 callee: client(key),
                 name: &procedure,
                 matching,
                 policy,
                 features,
                 token,
-            },
-        ),
+            };
+            call_commands::register(core, key, register);
+        }
         Command::Unregister {
             registration,
             token,
@@ -151,23 +140,40 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
             wants_progress,
             timeout_ms,
             body,
-        } => call_commands::call(
-            core,
-            key,
-            Call {
+        } => {
+            let call = Call {
                 caller: client(key),
                 request,
                 procedure: &procedure,
                 wants_progress,
                 timeout: ticks_of_call(timeout_ms),
                 payload: body.freeze(),
-            },
-        ),
-        Command::CancelCall { request, mode } => core.calls.cancel(client(key), request, mode),
-        Command::Answer { invocation, answer } => {
-            call_commands::answer(core, key, invocation, answer.map(CallBodyRef::freeze));
+            };
+            call_commands::call(core, key, call);
         }
+        Command::CancelCall { request, mode } => core.calls.cancel(client(key), request, mode),
+        Command::Answer { invocation, answer } => answer_call(core, key, invocation, answer),
         Command::Close { code, reason } => start_close(core, key, code, reason),
+    }
+}
+
+fn unsubscribe(core: &mut Core, key: ConnKey, channel: ChannelId, form: Form, token: u64) {
+    if let Some(conn) = core.connections.get(key) {
+        let encoding = conn.framing.encoding(form);
+        core.channels
+            .unsubscribe(Subscriber(key.slot()), encoding, channel);
+    }
+    notify(core, key, Event::Unsubscribed { token });
+}
+
+fn answer_call(core: &mut Core, key: ConnKey, invocation: u64, answer: Answer<CallBodyRef<'_>>) {
+    call_commands::answer(core, key, invocation, answer.map(CallBodyRef::freeze));
+}
+
+fn publish_to(core: &mut Core, key: ConnKey, channel: &Target<'_>, publication: Publication<'_>) {
+    match channel {
+        Target::Joined(channel) => publish_joined(core, key, *channel, publication),
+        Target::Name(name) => publish_named(core, key, name, publication),
     }
 }
 

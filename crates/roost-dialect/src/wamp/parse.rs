@@ -468,24 +468,7 @@ impl<'de, A: SeqAccess<'de>, F: Format<'de>> Items<'_, A, F> {
                 request,
                 options: self.take("Options", "an object")?,
             },
-            50 | 70 => {
-                let name = if code == 50 { "Details" } else { "Options" };
-                let details: Sparse<ResultDetails<'de>> = self.take(name, "an object")?;
-                let is_packed = details.get().is_some_and(|it| it.enc_algo.is_some());
-                let arguments = self.arguments(is_packed)?;
-                match code {
-                    50 => WampMessage::Result {
-                        request,
-                        details,
-                        arguments,
-                    },
-                    _ => WampMessage::Yield {
-                        request,
-                        options: details,
-                        arguments,
-                    },
-                }
-            }
+            50 | 70 => self.of_result(code, request)?,
             64 => WampMessage::Register {
                 request,
                 options: self.take("Options", "an object")?,
@@ -521,6 +504,26 @@ impl<'de, A: SeqAccess<'de>, F: Format<'de>> Items<'_, A, F> {
             _ => WampMessage::Interrupt {
                 request,
                 options: self.take("Options", "an object")?,
+            },
+        })
+    }
+
+    /// RESULT or YIELD, which differ in a name.
+    fn of_result(&mut self, code: u64, request: u64) -> Result<WampMessage<'de>, A::Error> {
+        let name = if code == 50 { "Details" } else { "Options" };
+        let details: Sparse<ResultDetails<'de>> = self.take(name, "an object")?;
+        let is_packed = details.get().is_some_and(|it| it.enc_algo.is_some());
+        let arguments = self.arguments(is_packed)?;
+        Ok(match code {
+            50 => WampMessage::Result {
+                request,
+                details,
+                arguments,
+            },
+            _ => WampMessage::Yield {
+                request,
+                options: details,
+                arguments,
             },
         })
     }

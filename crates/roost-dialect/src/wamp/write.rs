@@ -57,7 +57,38 @@ impl WampMessage<'_> {
         }
     }
 
+    /// Of a message that has nothing but a request's number and an id, both.
+    fn request_and_id(&self) -> Option<(u64, u64)> {
+        match *self {
+            WampMessage::Published {
+                request,
+                publication: id,
+            }
+            | WampMessage::Subscribed {
+                request,
+                subscription: id,
+            }
+            | WampMessage::Unsubscribe {
+                request,
+                subscription: id,
+            }
+            | WampMessage::Registered {
+                request,
+                registration: id,
+            }
+            | WampMessage::Unregister {
+                request,
+                registration: id,
+            } => Some((request, id)),
+            _ => None,
+        }
+    }
+
     fn write_elements<S: RawSink>(&self, to: &mut Items<'_, S>) {
+        if let Some((request, id)) = self.request_and_id() {
+            to.number(request).number(id);
+            return;
+        }
         match self {
             WampMessage::Hello { realm, details } => to.text(realm).dict(details),
             WampMessage::Welcome { session, details } => to.number(*session).dict(details),
@@ -99,26 +130,6 @@ impl WampMessage<'_> {
                 ..
             } => to.number(*subscription).number(*publication).dict(details),
             WampMessage::EventReceived { publication } => to.number(*publication),
-            WampMessage::Published {
-                request,
-                publication: id,
-            }
-            | WampMessage::Subscribed {
-                request,
-                subscription: id,
-            }
-            | WampMessage::Unsubscribe {
-                request,
-                subscription: id,
-            }
-            | WampMessage::Registered {
-                request,
-                registration: id,
-            }
-            | WampMessage::Unregister {
-                request,
-                registration: id,
-            } => to.number(*request).number(*id),
             WampMessage::Unsubscribed { request, details }
             | WampMessage::Unregistered { request, details } => match details.get() {
                 Some(_) => to.number(*request).dict(details),
@@ -131,7 +142,12 @@ impl WampMessage<'_> {
             | WampMessage::Invocation { .. }
             | WampMessage::Interrupt { .. }
             | WampMessage::Yield { .. } => self.write_dealer_elements(to),
-            WampMessage::Unknown { .. } => to,
+            WampMessage::Published { .. }
+            | WampMessage::Subscribed { .. }
+            | WampMessage::Unsubscribe { .. }
+            | WampMessage::Registered { .. }
+            | WampMessage::Unregister { .. }
+            | WampMessage::Unknown { .. } => to,
         };
     }
 

@@ -198,10 +198,8 @@ impl Fanout {
         };
         self.shared.extend(fanout.in_flight.iter().map(share));
 
-        let mut is_restricted = false;
-        for entry in &fanout.in_flight {
-            is_restricted |= entry.publication.image.receivers().is_some();
-        }
+        let restricts = |entry: &InFlight| entry.publication.image.receivers().is_some();
+        let is_restricted = fanout.in_flight.iter().any(restricts);
         let mut retired = 0; // in this piece
         let mut visits = 0;
         let mut next_retire_slot = fanout.next_retire_slot();

@@ -174,15 +174,20 @@ fn unix_clients_come_to_all_reactors(backend: Backend) -> Checked {
     const REACTORS: usize = 3;
     let server = with_listeners(backend, REACTORS, |_| {});
     let mut clients = Vec::new();
-    for _ in 0..96 {
-        clients.push(open(&server, UNIX, "/echo")?);
+    let open_at = |reactor| server.registry().reactor(reactor).websockets_open.get();
+    // A reactor whose thread is not run for a while accepts nothing meanwhile.
+    while clients.len() < 600 {
+        for _ in 0..48 {
+            clients.push(open(&server, UNIX, "/echo")?);
+        }
+        let dealt: Vec<u64> = (0..REACTORS).map(open_at).collect();
+        assert_eq!(dealt.iter().sum::<u64>(), clients.len() as u64);
+        if dealt.iter().all(|&n| n >= 4) {
+            println!("{}: {dealt:?}", backend.name());
+            return Ok(());
+        }
     }
-    let open = |reactor| server.registry().reactor(reactor).websockets_open.get();
-    let dealt: Vec<u64> = (0..REACTORS).map(open).collect();
-    println!("{}: {dealt:?}", backend.name());
-    assert_eq!(dealt.iter().sum::<u64>(), 96);
-    assert!(dealt.iter().all(|&n| n >= 4), "all to some: {dealt:?}");
-    Ok(())
+    panic!("of {} clients a reactor has hardly any", clients.len());
 }
 
 fn a_drain_removes_the_socket(backend: Backend) -> Checked {
