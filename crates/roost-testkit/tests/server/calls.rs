@@ -1,6 +1,6 @@
 //! Procedures and calls in WAMP, across reactors.
 
-use roost_testkit::client::{Checked, Client, Failure, Message, Request};
+use roost_testkit::client::{Checked, Client, ConnectOptions, Failure, Message, Request};
 use roost_testkit::server::{Backend, TestServer};
 use serde_json::{Value, json};
 
@@ -18,6 +18,8 @@ roost_testkit::on_each_backend!(
     answers_that_are_late_are_no_mistake,
     serializers_meet,
     the_limits_hold,
+    a_callee_that_never_reads_is_closed_and_its_calls_end,
+    a_caller_that_never_reads_is_closed,
     a_drain_ends_open_calls,
 );
 
@@ -39,7 +41,22 @@ impl Session {
         subprotocol: &str,
         callee: Value,
     ) -> Result<Session, Failure> {
-        let mut client = Client::connect(server.address())?;
+        let client = Client::connect(server.address())?;
+        Session::welcomed(client, subprotocol, callee)
+    }
+
+    /// One for which the kernel receives little.
+    fn join_narrow(server: &TestServer) -> Result<Session, Failure> {
+        let receive_buffer_bytes = Some(4096);
+        let options = ConnectOptions {
+            receive_buffer_bytes,
+            ..ConnectOptions::default()
+        };
+        let client = Client::connect_with(server.address(), options)?;
+        Session::welcomed(client, "wamp.2.json", json!({}))
+    }
+
+    fn welcomed(mut client: Client, subprotocol: &str, callee: Value) -> Result<Session, Failure> {
         let request = Request::websocket("h", "/wamp");
         let header = format!("Sec-WebSocket-Protocol: {subprotocol}");
         client.shake_hands(&request.header(&header))?;
@@ -436,6 +453,58 @@ fn the_limits_hold(backend: Backend) -> Checked {
     caller.client.expect_close(1002)?;
     callee.expect(&json!([69, 1, {"mode": "killnowait"}]))?;
     callee.expect(&json!([69, 2, {"mode": "killnowait"}]))
+}
+
+const LARGE: usize = 200_000;
+const LARGE_COUNT: u64 = 100;
+
+fn a_callee_that_never_reads_is_closed_and_its_calls_end(backend: Backend) -> Checked {
+    let server = TestServer::with(backend, 2, |settings| {
+        settings.limits.outbox_bytes_max = 1 << 20;
+    });
+    let [mut caller] = sessions(&server)?;
+    let mut callee = Session::join_narrow(&server)?;
+    callee.register("com.p", json!({}))?;
+    let large = "x".repeat(LARGE);
+    for _ in 0..LARGE_COUNT {
+        caller.call("com.p", json!({}), json!([large]))?;
+    }
+    let mut answered = Vec::new();
+    for _ in 0..LARGE_COUNT {
+        let answer = caller.receive()?;
+        let error = answer[4].as_str().unwrap_or_default();
+        let expected = ["wamp.error.canceled", "wamp.error.no_such_procedure"];
+        assert!(expected.contains(&error), "{answer}");
+        answered.push(answer[2].as_u64().expect("a request"));
+    }
+    answered.sort_unstable();
+    assert!(answered.into_iter().eq(1..=LARGE_COUNT), "one answer each");
+    caller.expect_nothing()?;
+    assert_eq!(server.count("slow_consumers_total"), 1);
+    server.wait_for_count("invocations_open", |count| count == 0);
+    server.wait_for_count("registrations", |count| count == 0);
+    Ok(())
+}
+
+fn a_caller_that_never_reads_is_closed(backend: Backend) -> Checked {
+    let server = TestServer::with(backend, 2, |settings| {
+        settings.limits.outbox_bytes_max = 1 << 20;
+    });
+    let [mut callee] = sessions(&server)?;
+    let mut caller = Session::join_narrow(&server)?;
+    callee.register("com.p", json!({}))?;
+    caller.call("com.p", json!({"receive_progress": true}), json!([]))?;
+    let invocation = callee.receive()?;
+    let large = "x".repeat(LARGE);
+    for _ in 0..LARGE_COUNT {
+        callee.send(&json!([70, invocation[1], {"progress": true}, [large]]))?;
+    }
+    // What it says later is dropped; the session goes on.
+    callee.expect(&json!([69, invocation[1], {"mode": "killnowait"}]))?;
+    callee.expect_nothing()?;
+    assert_eq!(server.count("slow_consumers_total"), 1);
+    server.wait_for_count("calls_open", |count| count == 0);
+    Ok(())
 }
 
 fn a_drain_ends_open_calls(backend: Backend) -> Checked {
