@@ -15,14 +15,12 @@ use super::plan::{Plan, SWEEP_SLACK_NS};
 pub(super) fn check_calls(peers: &Peers) -> Result<u64, String> {
     let working = |peer: &&Peer| peer.alive && peer.state == State::Open;
     for peer in peers.all.iter().filter(working) {
-        if !peer.calls.is_empty() {
-            return Err(format!(
-                "calls {:?} of peer {} are not answered",
-                peer.calls, peer.index
-            ));
+        let (open, index) = (peer.calls.open(), peer.index);
+        if !open.is_empty() {
+            return Err(format!("calls {open:?} of peer {index} are not answered"));
         }
     }
-    Ok(peers.all.iter().map(|peer| peer.calls_answered).sum())
+    Ok(peers.all.iter().map(|peer| peer.calls.answered()).sum())
 }
 
 /// Checks after the final pings, on a reliable network, that each closed peer has a cause and that

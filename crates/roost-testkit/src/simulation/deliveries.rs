@@ -10,9 +10,10 @@ use roost_wire::CloseCode;
 use super::closes::OVER_BUDGET;
 use super::gaps::{Gap, Gaps};
 use super::lanes::Lane;
-use super::peer::{Peer, PubId, Sent, Window};
+use super::peer::Peer;
 use super::peers::Peers;
 use super::plan::Plan;
+use super::records::{PubId, Sent, Window};
 use super::report::Report;
 use super::starts::Starts;
 

@@ -3,8 +3,9 @@
 
 use roost_reactor::SlowConsumer;
 
-use super::peer::{Behavior, Kind, Peer, Sent, State, Window};
+use super::peer::{Behavior, Kind, Peer, State};
 use super::plan::{NAMESPACES, Plan};
+use super::records::{Sent, Window};
 
 /// What was missed, by namespace.
 #[derive(Debug, Default)]

@@ -4,9 +4,10 @@
 //! what is on its way to it fills the network for a round trip, and the rest waits. What a peer can
 //! know of that is an upper bound: all that was published and had not come.
 
-use super::peer::{Kind, Peer, Sent, Window};
+use super::peer::{Kind, Peer};
 use super::peers::Peers;
 use super::plan::{NAMESPACES, Plan};
+use super::records::{Sent, Window};
 
 /// What has come to a peer in one namespace.
 pub(super) struct Lane {

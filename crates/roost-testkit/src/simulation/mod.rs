@@ -32,6 +32,7 @@
 //! that ended has ended for a stated reason, all others answer, the server's counts of what it holds
 //! equal those of its peers, and what it counts as dropped is what they missed.
 
+mod calls;
 mod closes;
 mod control;
 mod costs;
@@ -45,6 +46,7 @@ mod pauses;
 mod peer;
 mod peers;
 mod plan;
+mod records;
 mod report;
 mod serializers;
 mod starts;

@@ -1,6 +1,6 @@
 //! One peer: what it has sent, received and been promised.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,11 +10,10 @@ use roost_wire::handshake::{ClientRequest, HeadScanner, encode_key, parse_respon
 use roost_wire::{CloseCode, Inbound, Input, Limits, Message, Opcode, Role};
 use serde_json::Value;
 
+use super::calls::{self, Calls};
 use super::plan::Plan;
+use super::records::{PubId, Sent, Window};
 use super::serializers::{unwrap, wrap};
-
-/// A publication: its publisher's index, and its number among that publisher's publications.
-pub(super) type PubId = (usize, u32);
 
 /// How a peer speaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,32 +54,6 @@ pub(super) enum Behavior {
     Silent,
 }
 
-/// A publication, as its publisher remembers it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Sent {
-    pub(super) channel: usize,
-    /// When it was handed to the network.
-    pub(super) at: u64,
-    pub(super) receives_own: bool,
-    /// Bytes of its frame to a raw subscriber.
-    pub(super) frame_bytes: u64,
-    pub(super) binary: bool,
-}
-
-/// One subscription, from its acknowledgement on.
-#[derive(Debug, Clone)]
-pub(super) struct Window {
-    pub(super) channel: usize,
-    /// When the request left that the acknowledgement answers.
-    pub(super) asked_at: u64,
-    pub(super) acked_at: u64,
-    pub(super) received: Vec<PubId>,
-    /// When each of them came.
-    pub(super) times: Vec<u64>,
-    /// Asked to end, or the connection ended: what comes last is not known.
-    pub(super) ended: bool,
-}
-
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) index: usize,
@@ -100,10 +73,7 @@ pub(super) struct Peer {
     /// The subscription of each UNSUBSCRIBE under way.
     leaving: BTreeMap<u64, u64>,
     next_request: u64,
-    /// Calls that are not answered.
-    pub(super) calls: BTreeSet<u64>,
-    /// Calls that were, and calls it has answered.
-    pub(super) calls_answered: u64,
+    pub(super) calls: Calls,
     publishes: u32,
     pub(super) sent: Vec<Sent>,
     /// Requests of acknowledged publishes, and what they published.
@@ -187,8 +157,7 @@ impl Peer {
             subscribing: BTreeMap::new(),
             leaving: BTreeMap::new(),
             next_request: 1,
-            calls: BTreeSet::new(),
-            calls_answered: 0,
+            calls: Calls::default(),
             publishes: 0,
             sent: Vec::new(),
             awaiting_ack: BTreeMap::new(),
@@ -342,22 +311,13 @@ impl Peer {
         }
     }
 
-    /// Calls a procedure that some peers have and others do not, and cancels some of the calls.
+    /// Calls a procedure.
     pub(super) fn call(&mut self) {
-        if self.state != State::Open || self.calls.len() >= CALLS_MAX {
-            return;
-        }
-        let request = self.request();
-        self.calls.insert(request);
-        let procedure = request % 3;
-        let json = format!(
-            r#"[48,{request},{{"timeout":500,"receive_progress":true}},"rpc.{procedure}",[{request}]]"#
-        );
-        self.send_wamp(&json);
-        if request.is_multiple_of(5) {
-            let mode = ["skip", "kill", "killnowait"][(request / 5 % 3) as usize];
-            let json = format!(r#"[49,{request},{{"mode":"{mode}"}}]"#);
-            self.send_wamp(&json);
+        if self.state == State::Open && self.calls.has_room() {
+            let request = self.request();
+            for json in self.calls.begin(request) {
+                self.send_wamp(&json);
+            }
         }
     }
 
@@ -365,48 +325,17 @@ impl Peer {
     fn register(&mut self) {
         if self.behavior == Behavior::Normal && self.index.is_multiple_of(2) {
             let request = self.request();
-            let procedure = self.index / 2 % 2;
-            let json = format!(r#"[64,{request},{{"invoke":"roundrobin"}},"rpc.{procedure}"]"#);
-            self.send_wamp(&json);
+            self.send_wamp(&calls::registration(self.index, request));
         }
     }
 
-    /// It is called: it answers progressively, with an error, or never.
+    /// It is called.
     fn handle_invocation(&mut self, invocation: u64, args: &Value) {
-        match self.index % 3 {
-            _ if self.state != State::Open => {}
-            0 => {
-                for options in [r#"{"progress":true}"#, "{}"] {
-                    let json = format!("[70,{invocation},{options},{args}]");
-                    self.send_wamp(&json);
-                }
-            }
-            1 => {} // as it takes its time with all
-            _ => {
-                let json = format!(r#"[8,68,{invocation},{{}},"rpc.error",{args}]"#);
+        if self.state == State::Open {
+            for json in calls::answers(self.index, invocation, args) {
                 self.send_wamp(&json);
             }
         }
-    }
-
-    /// An answer to a call: one that is open, and to it.
-    fn handle_answer(&mut self, message: &[Value]) {
-        let code = message[0].as_u64();
-        let request_at = if code == Some(50) { 1 } else { 2 };
-        let request = message[request_at].as_u64().unwrap_or(0);
-        let is_progress = message[request_at + 1]["progress"] == true;
-        let is_open = match is_progress {
-            true => self.calls.contains(&request),
-            false => self.calls.remove(&request),
-        };
-        let from_callee = code == Some(50) || message.get(4).is_some_and(|e| e == "rpc.error");
-        let args = message.get(if code == Some(50) { 3 } else { 5 });
-        if !is_open {
-            self.fail(format!("an answer to no open call: {message:?}"));
-        } else if from_callee && args.is_none_or(|args| args[0] != request) {
-            self.fail(format!("the answer to another call: {message:?}"));
-        }
-        self.calls_answered += u64::from(!is_progress);
     }
 
     pub(super) fn unsubscribe_first(&mut self) {
@@ -579,12 +508,7 @@ impl Peer {
                 self.open_window(channel, self.asked_at, now);
             }
             Kind::Wamp(_) => {
-                let callee = match self.index.is_multiple_of(4) {
-                    true => {
-                        r#"{"features":{"call_canceling":true,"progressive_call_results":true}}"#
-                    }
-                    false => "{}",
-                };
+                let callee = calls::callee_role(self.index);
                 let roles = format!(
                     r#"{{"roles":{{"subscriber":{{}},"publisher":{{}},"caller":{{}},"callee":{callee}}}}}"#
                 );
@@ -729,11 +653,14 @@ impl Peer {
                     _ => self.fail(format!("EVENT without a payload: {text}")),
                 }
             }
-            8 if number(1) == 48 => self.handle_answer(&message),
-            50 => self.handle_answer(&message),
+            code @ (8 | 50) if code == 50 || number(1) == 48 => {
+                if let Err(error) = self.calls.take_answer(&message) {
+                    self.fail(error);
+                }
+            }
             65 => {}
             68 => self.handle_invocation(number(1), message.get(4).unwrap_or(&Value::Null)),
-            69 if self.index.is_multiple_of(4) => {}
+            69 if calls::can_be_interrupted(self.index) => {}
             35 if self.leaving.remove(&number(1)).is_some() => {}
             3 | 6 => self.goodbye = true,
             _ => self.fail(format!("unexpected: {text}")),
@@ -768,6 +695,4 @@ pub(super) const CROSSING_NS: u64 = 200_000_000;
 /// The network takes this much at least before anything waits; it comes within a round trip or two.
 const BACKLOG_BYTES_MIN: usize = 4_096 / 2;
 const RECENT_NS: u64 = 100_000_000;
-/// Open calls of a peer, so that no limit of the server's is met.
-const CALLS_MAX: usize = 8;
 const FINAL_PING: &[u8] = b"last ping";

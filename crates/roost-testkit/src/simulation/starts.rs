@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::peer::{Peer, PubId, Window};
+use super::peer::Peer;
 use super::peers::Peers;
+use super::records::{PubId, Window};
 
 /// What the peers of each reactor have received of one channel, in time.
 pub(super) struct Starts {

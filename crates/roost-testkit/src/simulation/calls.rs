@@ -1,0 +1,98 @@
+//! The calls of one WAMP peer: what it calls and offers, and that each call has one answer of its own.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+/// A peer's own part in calls. It writes JSON, which the peer sends in its serializer.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    open: BTreeSet<u64>,
+    answered: u64,
+}
+
+impl Calls {
+    pub(super) fn has_room(&self) -> bool {
+        self.open.len() < CALLS_MAX
+    }
+
+    /// Calls a procedure that some peers have and others do not, and cancels some of the calls.
+    pub(super) fn begin(&mut self, request: u64) -> Vec<String> {
+        self.open.insert(request);
+        let procedure = request % 3;
+        let mut messages = vec![format!(
+            r#"[48,{request},{{"timeout":500,"receive_progress":true}},"rpc.{procedure}",[{request}]]"#
+        )];
+        if request.is_multiple_of(5) {
+            let mode = ["skip", "kill", "killnowait"][(request / 5 % 3) as usize];
+            messages.push(format!(r#"[49,{request},{{"mode":"{mode}"}}]"#));
+        }
+        messages
+    }
+
+    /// An answer: to a call that is open, and of that call. Nothing but the last one ends it.
+    pub(super) fn take_answer(&mut self, message: &[Value]) -> Result<(), String> {
+        let is_result = message[0] == 50;
+        let request_at = if is_result { 1 } else { 2 };
+        let request = message[request_at].as_u64().unwrap_or(0);
+        let is_progress = message[request_at + 1]["progress"] == true;
+        let is_open = match is_progress {
+            true => self.open.contains(&request),
+            false => self.open.remove(&request),
+        };
+        if !is_open {
+            return Err(format!("an answer to no open call: {message:?}"));
+        }
+        let from_callee = is_result || message.get(4).is_some_and(|error| error == "rpc.error");
+        let args = message.get(if is_result { 3 } else { 5 });
+        if from_callee && args.is_none_or(|args| args[0] != request) {
+            return Err(format!("the answer to another call: {message:?}"));
+        }
+        self.answered += u64::from(!is_progress);
+        Ok(())
+    }
+
+    /// Requests that are not answered.
+    pub(super) fn open(&self) -> &BTreeSet<u64> {
+        &self.open
+    }
+
+    /// How many were.
+    pub(super) fn answered(&self) -> u64 {
+        self.answered
+    }
+}
+
+/// The role of callee as the peer of this number announces it: some can be interrupted.
+pub(super) fn callee_role(index: usize) -> &'static str {
+    match can_be_interrupted(index) {
+        true => r#"{"features":{"call_canceling":true,"progressive_call_results":true}}"#,
+        false => "{}",
+    }
+}
+
+pub(super) fn can_be_interrupted(index: usize) -> bool {
+    index.is_multiple_of(4)
+}
+
+/// The procedure that the peer of this number offers, if it does.
+pub(super) fn registration(index: usize, request: u64) -> String {
+    let procedure = index / 2 % 2;
+    format!(r#"[64,{request},{{"invoke":"roundrobin"}},"rpc.{procedure}"]"#)
+}
+
+/// What the peer of this number answers an invocation: progressively, with an error, or nothing, as
+/// one that takes its time with all.
+pub(super) fn answers(index: usize, invocation: u64, args: &Value) -> Vec<String> {
+    match index % 3 {
+        0 => vec![
+            format!(r#"[70,{invocation},{{"progress":true}},{args}]"#),
+            format!("[70,{invocation},{{}},{args}]"),
+        ],
+        1 => Vec::new(),
+        _ => vec![format!(r#"[8,68,{invocation},{{}},"rpc.error",{args}]"#)],
+    }
+}
+
+/// Open calls of a peer, so that no limit of the server's is met.
+const CALLS_MAX: usize = 8;
