@@ -30,6 +30,7 @@ pub mod options;
 mod parse;
 mod reply;
 mod sessions;
+mod settings;
 mod subscriptions;
 pub mod uri;
 mod wire;
@@ -37,56 +38,8 @@ mod write;
 
 pub use parse::{parse_cbor, parse_json, parse_msgpack};
 pub use sessions::Wamp;
+pub use settings::{Realms, Settings};
 pub use wire::Wire;
-
-/// What a session obeys. Shared by all sessions of a server.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Settings {
-    /// Whether WAMP is served: `/wamp` exists, and its subprotocols are selected when offered.
-    pub enabled: bool,
-    /// Which realms a client may join.
-    pub realms: Realms,
-    /// Most subscriptions a session may have, those not yet acknowledged included.
-    pub subscriptions_per_connection_max: usize,
-    /// Longest topic, in bytes of UTF-8.
-    pub channel_name_bytes_max: usize,
-}
-
-/// Which realms exist. A realm is a name at the door: all of them lead to one channel space, which
-/// is also the raw dialect's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Realms {
-    /// Any valid URI.
-    Any,
-    /// These and no others.
-    Listed(Vec<String>),
-}
-
-impl Default for Realms {
-    /// None.
-    fn default() -> Realms {
-        Realms::Listed(Vec::new())
-    }
-}
-
-impl Realms {
-    /// The configuration's list: `*` stands for any.
-    pub fn from_list(names: impl IntoIterator<Item = String>) -> Realms {
-        let names = Vec::from_iter(names);
-        if names.iter().any(|name| name == "*") {
-            Realms::Any
-        } else {
-            Realms::Listed(names)
-        }
-    }
-
-    fn contains(&self, realm: &str) -> bool {
-        match self {
-            Realms::Any => true,
-            Realms::Listed(names) => names.iter().any(|name| name == realm),
-        }
-    }
-}
 
 /// The requests that are answered later than they are handled; the number is the message's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
