@@ -3,21 +3,32 @@
 //! On a reliable network each close has a cause in the script or a reason in a close frame, and the
 //! server's gauges equal what its peers count.
 
+use std::collections::BTreeSet;
+
 use roost_wire::CloseCode;
 
+use super::calls::CallId;
 use super::costs::PINNED_BYTES_BASE;
 use super::peer::{Behavior, CROSSING_NS, Kind, Peer, State};
 use super::peers::Peers;
 use super::plan::{Plan, SWEEP_SLACK_NS};
 
-/// Each call of a peer whose connection works has its answer; that there were not two, the peers see
-/// themselves. Returns the number of answers.
-pub(super) fn check_calls(peers: &Peers) -> Result<u64, String> {
+/// Each call of a peer whose connection works has its answer, unless it may take any time and, on a
+/// reliable network, a callee whose connection works has it. That there were not two answers, the
+/// peers see themselves. Returns the number of answers.
+pub(super) fn check_calls(peers: &Peers, reliable: bool) -> Result<u64, String> {
     let working = |peer: &&Peer| peer.alive && peer.state == State::Open;
+    let held = peers.all.iter().filter(working);
+    let held: BTreeSet<CallId> = held.flat_map(|peer| peer.calls.held()).collect();
     for peer in peers.all.iter().filter(working) {
-        let (open, index) = (peer.calls.open(), peer.index);
-        if !open.is_empty() {
-            return Err(format!("calls {open:?} of peer {index} are not answered"));
+        let index = peer.index;
+        let (overdue, mut unlimited) = peer.calls.open();
+        unlimited.retain(|&request| reliable && !held.contains(&(index, request)));
+        if !overdue.is_empty() || !unlimited.is_empty() {
+            return Err(format!(
+                "calls of peer {index} are not answered: {overdue:?} with a limit, {unlimited:?} of \
+                 callees that are gone"
+            ));
         }
     }
     Ok(peers.all.iter().map(|peer| peer.calls.answered()).sum())

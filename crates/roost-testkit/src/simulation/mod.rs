@@ -146,7 +146,8 @@ fn run_scenario(plan: &Plan) -> Result<Report, Broken> {
     simulation.run_until(rest_ns + QUIESCE_NS + QUIESCE_NS / 3);
     let (mut report, gaps) = deliveries::check(&simulation.peers, plan).map_err(broken)?;
     simulation.count_drops(&mut report);
-    report.calls_answered = closes::check_calls(&simulation.peers).map_err(broken)?;
+    report.calls_answered =
+        closes::check_calls(&simulation.peers, plan.reliable).map_err(broken)?;
     simulation.check_strangers(plan).map_err(broken)?;
     if plan.reliable {
         for (namespace, &dropped) in report.dropped.iter().enumerate() {

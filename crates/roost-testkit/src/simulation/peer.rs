@@ -315,7 +315,7 @@ impl Peer {
     pub(super) fn call(&mut self) {
         if self.state == State::Open && self.calls.has_room() {
             let request = self.request();
-            for json in self.calls.begin(request) {
+            for json in self.calls.begin(self.index, request) {
                 self.send_wamp(&json);
             }
         }
@@ -332,7 +332,7 @@ impl Peer {
     /// It is called.
     fn handle_invocation(&mut self, invocation: u64, args: &Value) {
         if self.state == State::Open {
-            for json in calls::answers(self.index, invocation, args) {
+            for json in self.calls.answer(self.index, invocation, args) {
                 self.send_wamp(&json);
             }
         }
@@ -660,7 +660,7 @@ impl Peer {
             }
             65 => {}
             68 => self.handle_invocation(number(1), message.get(4).unwrap_or(&Value::Null)),
-            69 if calls::can_be_interrupted(self.index) => {}
+            69 if calls::can_be_interrupted(self.index) => self.calls.take_interrupt(&message),
             35 if self.leaving.remove(&number(1)).is_some() => {}
             3 | 6 => self.goodbye = true,
             _ => self.fail(format!("unexpected: {text}")),
