@@ -37,7 +37,7 @@ mod tickets;
 pub use clock::Clock;
 pub use control::{EMPTY_RECORDS_MAX, KEY_UPDATES_MAX, WARNINGS_MAX};
 pub use fault::{Alert, Fault, HandshakeFault};
-pub use handshake::client::{ClientOptions, ClientSetup, Trust};
+pub use handshake::client::{ClientOptions, ClientSetup, Trust, any_server};
 pub use handshake::server::{ClientAuth, ClientAuthority, ServerOptions, ServerSetup};
 pub use handshake::{Handshake, Session, Step};
 pub use keys::{Side, Suite, Version};
