@@ -334,17 +334,34 @@ fn check_dialects(path: &str, listener: &Listener, settings: &Settings, found: &
     }
 }
 
-/// Without an address that may send a header, none may connect.
+/// Without an address that may send a header, none may connect; without headers, none is needed.
 fn check_proxies(path: &str, listener: &Listener, found: &mut Vec<Conflict>) {
+    let networks = &listener.proxy_protocol_from;
     let is_unix = matches!(listener.address, ListenAddress::Unix(_));
-    let is_closed = listener.proxy_protocol_from.is_empty() && !is_unix;
-    if listener.proxy_protocol == ProxyProtocol::Required && is_closed {
+    let is_default = *networks == Listener::default().proxy_protocol_from;
+    let is_required = listener.proxy_protocol == ProxyProtocol::Required;
+    let (wrong, expected, hint) = match networks.is_empty() {
+        true => (
+            is_required && !is_unix,
+            "the proxies' networks while proxy_protocol is \"required\"",
+            "nothing can connect as it is",
+        ),
+        false => (
+            !is_required && !is_default,
+            "proxy_protocol = \"required\" with it",
+            "while that is \"off\", headers are not read and a connection that begins with one is refused",
+        ),
+    };
+    if wrong {
         found.push(Conflict {
             key: format!("{path}.proxy_protocol_from"),
             other: format!("{path}.proxy_protocol"),
-            found: "[]".to_owned(),
-            expected: "the proxies' networks while proxy_protocol is \"required\"".to_owned(),
-            hint: Some("nothing can connect as it is"),
+            found: match networks.is_empty() {
+                true => "[]".to_owned(),
+                false => "a list of proxies".to_owned(),
+            },
+            expected: expected.to_owned(),
+            hint: Some(hint),
         });
     }
 }

@@ -68,7 +68,7 @@ pub(crate) const GROUP: Pattern = Pattern {
 
 pub(crate) const NETWORK: Pattern = Pattern {
     expected: "a network such as \"10.0.0.0/8\", or an IP address",
-    takes: "network, IP address",
+    takes: "network",
     check: |word| word.parse::<Network>().map(drop),
 };
 

@@ -186,14 +186,13 @@ fn beside(key: &Key) -> Vec<(&'static str, &'static str)> {
         ("listener.tls", "client_ca") => &["certificate", "key", "client_auth"],
         ("listener.tls", "client_crl") => &["certificate", "key", "client_auth", "client_ca"],
         ("listener.tls", _) => &["certificate", "key"],
+        ("listener", "proxy_protocol_from") => &["proxy_protocol"],
         _ => &[],
     };
-    let value = |name| {
-        if name == "client_auth" {
-            "optional"
-        } else {
-            "/file.pem"
-        }
+    let value = |name| match name {
+        "client_auth" => "optional",
+        "proxy_protocol" => "required",
+        _ => "/file.pem",
     };
     names.iter().map(|name| (*name, value(*name))).collect()
 }

@@ -63,6 +63,26 @@ fn each_has_its_own_keys() {
 }
 
 #[test]
+fn proxies_are_listed_where_headers_are_required() {
+    let text = "[listener]\nproxy_protocol = \"required\"\nproxy_protocol_from = []\n";
+    let expected = "t:3:1: listener.proxy_protocol_from: found [], expected the proxies' networks \
+                    while proxy_protocol is \"required\"; nothing can connect as it is";
+    assert_eq!(mistakes(text), [expected]);
+    let text = "[listener]\nproxy_protocol_from = [\"10.0.0.0/8\"]\n";
+    let expected = "t:2:1: listener.proxy_protocol_from: found a list of proxies, expected \
+                    proxy_protocol = \"required\" with it; while that is \"off\", headers are not \
+                    read and a connection that begins with one is refused";
+    assert_eq!(mistakes(text), [expected]);
+    for text in [
+        "[listener]\nproxy_protocol = \"required\"\n",
+        "[listener]\nproxy_protocol = \"off\"\nproxy_protocol_from = [\"127.0.0.0/8\", \"::1\"]\n",
+        "[listener]\naddress = \"unix:/a\"\nproxy_protocol = \"required\"\nproxy_protocol_from = []\n",
+    ] {
+        settings(text);
+    }
+}
+
+#[test]
 fn two_with_one_name_or_address_name_both_lines() {
     for (one, other, clash) in [
         (

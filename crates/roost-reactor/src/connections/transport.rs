@@ -9,10 +9,10 @@
 //! message that is not. Output is sealed as late as it is compressed, when it is handed to the driver:
 //! what waits in an outbox may still be dropped, and what was sealed must be sent.
 //!
-//! A plain connection passes through none of this, once its PROXY header has come where one is required.
-//! TLS is the only other transport: a flag of the record tells its connections, and 208 bytes in a slot beside the table are all that one keeps while
-//! it is quiet. During the handshake it has an entry in a table, and, from when its ClientHello is
-//! whole, about 4 kB of rustls'.
+//! A plain connection passes through none of this, once its PROXY header has come where one is
+//! required. TLS is the only other transport: a flag of the record tells its connections, and 208
+//! bytes in a slot beside the table are all that one keeps while it is quiet. During the handshake it
+//! has an entry in a table, and, from when its ClientHello is whole, about 4 kB of rustls'.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
