@@ -25,7 +25,7 @@ use self::secrets::{Logged, collect};
 use self::server::ServerSetup;
 use crate::fault::HandshakeFault;
 use crate::keys::{Side, Suite, Version};
-use crate::record::{Extent, extent};
+use crate::record::{Extent, HEADER_BYTES, content_type, extent};
 use crate::rest::{Material, Rest};
 
 /// Records that a handshake may take from the peer. Of honest ones four are many; the rest is for
@@ -44,6 +44,8 @@ pub struct Handshake {
     kept: Vec<u8>,
     records: u32,
     bytes: usize,
+    /// Anything but a HelloRetryRequest has been sent in answer.
+    has_answered: bool,
 }
 
 enum Machine {
@@ -130,7 +132,14 @@ impl Handshake {
             kept: Vec::new(),
             records: 0,
             bytes: 0,
+            has_answered: false,
         }
+    }
+
+    /// Whether the server's costly step, with the whole of a ClientHello, is still to come. A record
+    /// need not hold all of it, and a client that is asked for another has not cost that step.
+    pub fn awaits_hello(&self) -> bool {
+        !self.has_answered
     }
 
     /// Which end this is.
@@ -158,6 +167,7 @@ impl Handshake {
         if self.records > RECORDS_MAX || self.bytes > BYTES_MAX {
             return self.fail(HandshakeFault::TooLong);
         }
+        let answer_at = out.len();
         let (used, reached) = if self.kept.is_empty() {
             let (used, reached) = self.advance(record, out);
             self.kept.extend_from_slice(&record[used..]);
@@ -171,6 +181,8 @@ impl Handshake {
             (used, reached)
         };
         debug_assert!(used <= self.bytes, "no more than there was");
+        let answer = &out[answer_at..];
+        self.has_answered |= !answer.is_empty() && !is_hello_retry_request(answer);
         match reached {
             Ok(Reached::Blocked) => Step::More,
             // A record that ends the handshake ends with it.
@@ -308,6 +320,19 @@ fn advance(
 /// Appends what rustls has written before it failed, its alert among it. It must not be called when it
 /// has nothing to write: it would read on, from places in `bytes` that it remembers, and assert that
 /// it has not failed.
+/// Whether an answer begins with the record of a HelloRetryRequest.
+fn is_hello_retry_request(answer: &[u8]) -> bool {
+    let begin = HEADER_BYTES + 4 + 2; // of the record, of the message, the version
+    let random = answer.get(begin..begin + HELLO_RETRY_REQUEST.len());
+    answer.first() == Some(&content_type::HANDSHAKE) && random == Some(&HELLO_RETRY_REQUEST[..])
+}
+
+/// RFC 8446 §4.1.3: the random of a ServerHello that is none, SHA-256 of "HelloRetryRequest".
+const HELLO_RETRY_REQUEST: [u8; 32] = [
+    0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91,
+    0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
+];
+
 fn append_alert(machine: &mut impl Unbuffered, bytes: &mut [u8], out: &mut Vec<u8>) {
     for _ in 0..CALLS_MAX {
         if !machine.has_output() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Handshake, Reached};
+use super::{Handshake, Reached, Step};
 use crate::clock::Clock;
 use crate::fault::HandshakeFault;
 use crate::handshake::client::{ClientOptions, ClientSetup, Trust};
@@ -10,7 +10,7 @@ use crate::handshake::server::ServerSetup;
 use crate::keys::Version;
 use crate::rest::Rest;
 use crate::self_signed::self_signed;
-use crate::testing::Endpoint;
+use crate::testing::{Endpoint, setups};
 
 /// A handshake can be done by another thread.
 fn _handshakes_are_send(handshake: Handshake) -> impl Send {
@@ -58,5 +58,49 @@ fn keys_that_rustls_has_changed_already_are_not_taken_over() {
         let finished = server.finish(&mut rest);
         assert_eq!(finished.map(|_| ()), expected);
         assert_eq!(rest.is_vacant(), expected.is_err());
+    }
+}
+
+/// The costly step is behind a server when it has answered, but not when it has asked for another
+/// ClientHello.
+#[test]
+fn a_hello_retry_request_is_no_answer_to_the_hello() {
+    for knows_group in [true, false] {
+        let (setup, client) = setups();
+        let mut hello = Endpoint::client(&client, "localhost").take();
+        if !knows_group {
+            forget_key_shares(&mut hello);
+        }
+        let mut server = Handshake::server(&setup).expect("a setup that was checked");
+        assert!(server.awaits_hello());
+        let mut out = Vec::new();
+        let step = server.feed(&mut hello, &mut out, &mut { Rest::VACANT });
+        assert!(matches!(step, Step::More), "{step:?}");
+        assert!(!out.is_empty());
+        assert_eq!(server.awaits_hello(), !knows_group);
+    }
+}
+
+/// Changes the groups of all key shares in a ClientHello to some that nobody has.
+fn forget_key_shares(record: &mut [u8]) {
+    // RFC 8446 §4.1.2: headers, version, random; then three vectors, and the extensions' length.
+    let number =
+        |record: &[u8], at: usize| usize::from(record[at]) << 8 | usize::from(record[at + 1]);
+    let mut at = 5 + 4 + 2 + 32;
+    at += 1 + usize::from(record[at]);
+    at += 2 + number(record, at);
+    at += 1 + usize::from(record[at]) + 2;
+    const KEY_SHARE: usize = 51;
+    while number(record, at) != KEY_SHARE {
+        at += 4 + number(record, at + 2);
+    }
+    let end = at + 4 + number(record, at + 2);
+    at += 6;
+    for group in 0.. {
+        if at == end {
+            return;
+        }
+        record[at..at + 2].copy_from_slice(&[0x7f, group]);
+        at += 4 + number(record, at + 2);
     }
 }

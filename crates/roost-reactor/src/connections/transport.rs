@@ -48,8 +48,19 @@ struct PendingHandshake {
     header: Option<Box<ProxyHeader>>,
     /// `None` where there is only a header before a plain connection.
     setup: Option<Arc<SharedSetup>>,
-    /// From the ClientHello's turn on.
+    /// From the first turn on.
     handshake: Option<Box<Handshake>>,
+    /// The next record may be handled, whatever it costs.
+    has_turn: bool,
+}
+
+impl PendingHandshake {
+    /// Whether the next record has to wait: the step with the whole of a ClientHello may come with any
+    /// record until it has been answered.
+    fn needs_turn(&self) -> bool {
+        let handshake = self.handshake.as_ref();
+        !self.has_turn && handshake.is_none_or(|handshake| handshake.awaits_hello())
+    }
 }
 
 /// A PROXY header is awaited.
@@ -141,6 +152,7 @@ impl Transports {
             header: header.map(Box::new),
             setup,
             handshake: None,
+            has_turn: false,
         };
         self.handshakes.insert(slot, pending);
     }
@@ -242,9 +254,14 @@ impl Transports {
                 return Opened::nothing(Then::HandshakeFailed(HandshakeFault::Misbehaved));
             }
         };
+        if pending.needs_turn() {
+            return Opened::nothing(Then::WaitForTurn);
+        }
+        pending.has_turn = false;
         let (Some(handshake), Some(rest)) = (&mut pending.handshake, self.rests.get_mut(slot))
         else {
-            return Opened::nothing(Then::WaitForTurn);
+            debug_assert!(false, "a turn begins a handshake");
+            return Opened::nothing(Then::Closed);
         };
         let out = self.unsent.entry(slot).or_default();
         let step = handshake.feed(&mut bytes[..len], out, rest);
@@ -269,7 +286,7 @@ impl Transports {
         }
     }
 
-    /// The ClientHello of `key` is whole: it is handled when it has its turn.
+    /// A record of a ClientHello of `key` is whole: it is handled when it has its turn.
     pub(super) fn queue_hello(&mut self, key: ConnKey) {
         self.hellos.push_back(key);
     }
@@ -277,7 +294,7 @@ impl Transports {
     /// Whether the connection in `slot` waits for its turn.
     pub(super) fn waits_for_turn(&self, slot: u32) -> bool {
         let pending = self.handshakes.get(&slot);
-        pending.is_some_and(|pending| pending.handshake.is_none())
+        pending.is_some_and(PendingHandshake::needs_turn)
     }
 
     /// How many ClientHellos wait.
@@ -295,7 +312,7 @@ impl Transports {
         key
     }
 
-    /// It is the turn of the connection in `slot`.
+    /// It is the turn of the connection in `slot`: one record of it.
     pub(super) fn begin_handshake(&mut self, slot: u32) -> Result<(), HandshakeFault> {
         let Some(pending) = self.handshakes.get_mut(&slot) else {
             return Ok(());
@@ -304,9 +321,12 @@ impl Transports {
             debug_assert!(false, "a plain connection has no ClientHello");
             return Ok(());
         };
-        let handshake = Handshake::server(&setup.current())?;
-        pending.handshake = Some(Box::new(handshake));
-        self.rests.insert(slot, Rest::VACANT);
+        pending.has_turn = true;
+        if pending.handshake.is_none() {
+            let handshake = Handshake::server(&setup.current())?;
+            pending.handshake = Some(Box::new(handshake));
+            self.rests.insert(slot, Rest::VACANT);
+        }
         Ok(())
     }
 
@@ -452,7 +472,7 @@ const OWING_KEPT: usize = 1024;
 #[cfg(test)]
 mod tests {
     use roost_tls::Suite;
-    use roost_tls::testing::{Over, pair};
+    use roost_tls::testing::{Endpoint, Over, pair, setups};
 
     use super::*;
 
@@ -470,5 +490,43 @@ mod tests {
         assert_eq!(client.received, b"first");
         assert_eq!(client.over, Some(Over::Closed));
         assert!(!transports.has_unsent(5));
+    }
+    /// A ClientHello comes in a record for each of its bytes but the last one's rest; only the record
+    /// with which it is whole costs something, and each has to wait.
+    #[test]
+    fn each_record_of_a_client_hello_waits_for_a_turn() {
+        let (server, client) = setups();
+        let hello = Endpoint::client(&client, "localhost").take();
+        let (header, message) = hello.split_at(5);
+        let record = |part: &[u8]| {
+            let len = u16::try_from(part.len())
+                .expect("a short part")
+                .to_be_bytes();
+            [&header[..3], &len, part].concat()
+        };
+        let (beginning, end) = message.split_at(7);
+        let mut transports = Transports::default();
+        transports.begin(5, None, Some(Arc::new(SharedSetup::new(server))));
+        for (number, part) in [&beginning[..1], &beginning[1..], end]
+            .into_iter()
+            .enumerate()
+        {
+            let mut record = record(part);
+            let opened = transports.open(5, &mut record);
+            assert!(matches!(opened.then, Then::WaitForTurn), "record {number}");
+            assert!(!transports.has_unsent(5), "nothing is answered yet");
+            transports
+                .begin_handshake(5)
+                .expect("a setup that was checked");
+            let opened = transports.open(5, &mut record);
+            assert!(matches!(opened.then, Then::GoOn), "record {number}");
+            assert_eq!(opened.consumed, record.len());
+        }
+        assert!(transports.has_unsent(5), "ServerHello and what follows it");
+        // What comes now costs little and waits no more.
+        let mut client_finished = record(&[1]);
+        client_finished[0] = 20; // change_cipher_spec, which TLS 1.3 ignores
+        let opened = transports.open(5, &mut client_finished);
+        assert!(matches!(opened.then, Then::GoOn), "{:?}", opened.consumed);
     }
 }
