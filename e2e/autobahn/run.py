@@ -245,19 +245,22 @@ def summary(out):
     drivers = [driver for driver in drivers if (out / driver).is_dir()]
     titles = [driver.replace(TLS_SUFFIX, ", TLS") for driver in drivers]
     lines = ["| group | asks about | cases | " + " | ".join(titles) + " |", "|---|---|--:|" + "---|" * len(drivers)]
-    notes = []
+    notes = {}
     totals = {driver: {} for driver in drivers}
     for group, size in ALL.items():
         cells = []
         for driver, title in zip(drivers, titles):
             verdicts, missing = read_group(out / driver, group)
             totals[driver] |= verdicts
-            notes += [f"- {title}: {what}" for what in missing]
-            notes += [f"- {title}: {case}: {why}" for case, (verdict, why) in verdicts.items() if verdict != OK]
+            found = missing + [f"{case}: {why}" for case, (verdict, why) in verdicts.items() if verdict != OK]
+            for what in found:
+                notes.setdefault(what, []).append(title)
             cells.append(cell(verdicts))
         lines.append(f"| {group}.* | {TITLES[group.split('.')[0]]} | {size} | " + " | ".join(cells) + " |")
     lines.append(f"| all | | {sum(ALL.values())} | " + " | ".join(f"**{cell(totals[driver])}**" for driver in drivers) + " |")
-    return PREFACE + "\n".join(lines + ["", "What is not OK, or was not run:", ""] + (notes or ["nothing"])) + "\n"
+    where = lambda of: "everywhere" if len(of) == len(titles) else ", ".join(of)
+    notes = [f"- {what} ({where(of)})" for what, of in notes.items()] or ["nothing"]
+    return PREFACE + "\n".join(lines + ["", "What is not OK, or was not run:", ""] + notes) + "\n"
 
 
 def cell(verdicts):
@@ -268,8 +271,8 @@ def cell(verdicts):
 PREFACE = """\
 # The Autobahn TestSuite
 
-What the cases of the Autobahn TestSuite, which ask a server about RFC 6455 and RFC 7692, make of
-Roost's `/echo`, in the clear and over TLS. This page is written by the last command:
+The cases of the Autobahn TestSuite (RFC 6455 and RFC 7692) against Roost's `/echo`. This page is written by
+the last command:
 
 <!-- check: skip the steps autobahn_* run it -->
 ```
@@ -280,19 +283,17 @@ python3 e2e/autobahn/run.py --driver epoll --tls --groups all
 python3 e2e/autobahn/run.py --driver io_uring --tls --groups all --summary docs/autobahn.md
 ```
 
-The runner has no TLS of its own: `e2e/autobahn/relay.py` hands its bytes on through OpenSSL, and a run
-in which that finds a broken record, or an end without close_notify, has failed.
+TLS goes through OpenSSL (`e2e/autobahn/relay.py`); a broken record, or an end without close_notify, fails
+the run.
 
 The daemon's configuration is `e2e/autobahn/roost.toml`: messages of 16 MiB are allowed, as group 9
-wants, and permessage-deflate is on and compresses every message, however short. A case counts as OK
-only if its close is, too. Groups 12 and 13 send 1,000 messages a case, of 16 B to 128 KiB; each case
-has its own deadline, from 60 to 480 s.
+wants, and permessage-deflate compresses every message: an uncompressed text, which RFC 7692 §6 allows,
+ends kosoku 0.1.0's cases of groups 12 and 13 with `Strings must be encoded before hashing`. A case counts
+as OK only if its close is, too. Groups 12 and 13 send 1,000 messages a case, of 16 B to 128 KiB; a case has
+60 to 480 s.
 
-Why every message: an uncompressed text on a connection with permessage-deflate, which RFC 7692 §6
-allows, ends kosoku 0.1.0's cases of groups 12 and 13 with `Strings must be encoded before hashing`.
-
-Without context takeover, that is. With `--set deflate.takeover_bytes_max=64MiB` the cases of groups
-12 and 13 that do not decline it get it, in both directions: 216 OK on epoll, 216 OK on io_uring.
+With `--set deflate.takeover_bytes_max=64MiB` the cases of groups 12 and 13 that do not decline context
+takeover get it, in both directions: 216 OK on epoll, 216 OK on io_uring.
 
 """
 
