@@ -263,7 +263,7 @@ pub struct Compare {
     /// One of them that ratios are to; several times, if you like [default: the first]
     #[arg(long, value_name = "SERVER")]
     against: Vec<String>,
-    /// How often each has its turn
+    /// How often each runs
     #[arg(long, value_name = "N", default_value_t = 3)]
     rounds: usize,
     /// The directory of the servers: run and servers.toml

@@ -41,55 +41,55 @@ pub enum Verdict {
 /// # Errors
 /// When a file is there and is not that of a run.
 pub fn rows(dir: &Path, runs: &[String], connections: u64) -> Result<Vec<Row>, String> {
-    let book = Book::read(dir, runs, connections)?;
+    let runs = Runs::read(dir, runs, connections)?;
     let mut rows = Vec::new();
     for run in HELD_RUNS {
-        rows.push(book.row(run, &format!("held, {run}"), &book.held_bar(run), held));
+        rows.push(runs.row(run, &format!("held, {run}"), &runs.held_bar(run), held));
     }
     for run in ["common", "wamp", "wss"] {
         let bar = "each once, in order, whole";
-        rows.push(book.row(run, &format!("publish to all, {run}"), bar, delivered));
+        rows.push(runs.row(run, &format!("publish to all, {run}"), bar, delivered));
     }
     for (run, bytes) in [("common", 96.0), ("own", 256.0)] {
         let what = format!("server's memory per connection (slope of PSS), {run}");
-        rows.push(book.row(run, &what, &format!("≤ {bytes:.0} B"), |_, run| {
+        rows.push(runs.row(run, &what, &format!("≤ {bytes:.0} B"), |_, run| {
             let slope = run.slope.as_ref().ok_or("no slope")?.bytes_per_connection;
             Ok((format!("{slope:.1} B"), slope <= bytes))
         }));
     }
     let what = "the same as a share of the kernel's own, common";
-    rows.push(book.row("common", what, "≤ 4 %", share_of_kernel));
-    rows.push(book.against_plain(
+    rows.push(runs.row("common", what, "≤ 4 %", share_of_kernel));
+    rows.push(runs.against_plain(
         "server's memory per connection (slope of PSS), wss, above common's",
         "≤ 232 B",
         more_bytes,
     ));
     let what = "server's memory in all (PSS, half of the slab), wss";
-    rows.push(book.row("wss", what, "≤ 4.5 GB", server_in_all));
+    rows.push(runs.row("wss", what, "≤ 4.5 GB", server_in_all));
     for run in ["common", "own", "wamp"] {
         let what = format!("CPU per quiet connection and second, with pings, {run}");
-        rows.push(book.row(run, &what, "≤ 0.7 µs", |_, run| quiet_cpu(run, 0.7)));
+        rows.push(runs.row(run, &what, "≤ 0.7 µs", |_, run| quiet_cpu(run, 0.7)));
     }
     let what = "the same, wss, as a multiple of common's";
-    rows.push(book.against_plain(what, "≤ 1.2 ×", times_the_cpu));
+    rows.push(runs.against_plain(what, "≤ 1.2 ×", times_the_cpu));
     let what = "the same without pings, silent";
-    rows.push(book.row("silent", what, "", |_, run| quiet_cpu(run, f64::INFINITY)));
-    rows.push(book.connect_rate());
+    rows.push(runs.row("silent", what, "", |_, run| quiet_cpu(run, f64::INFINITY)));
+    rows.push(runs.connect_rate());
     for run in ["common", "own", "wamp", "wss"] {
         let what = format!("memory after, against after the warm-up, {run}");
-        rows.push(book.row(run, &what, "≤ +5 %", memory_after));
+        rows.push(runs.row(run, &what, "≤ +5 %", memory_after));
         let what = format!("counters after, {run}");
-        rows.push(book.row(run, &what, "all back", counters_after));
+        rows.push(runs.row(run, &what, "all back", counters_after));
     }
-    rows.push(book.busy_beside());
+    rows.push(runs.busy_beside());
     for run in HELD_RUNS {
         let what = format!("most memory in all (server, harness, slab), {run}");
-        rows.push(book.row(run, &what, "≤ 22 GiB", peak));
+        rows.push(runs.row(run, &what, "≤ 22 GiB", peak));
     }
     for run in HELD_RUNS {
         let what = format!("time, {run}");
         let minutes = if run == "wss" { 25.0 } else { 15.0 };
-        rows.push(book.row(run, &what, &format!("≤ {minutes} min"), |_, run| {
+        rows.push(runs.row(run, &what, &format!("≤ {minutes} min"), |_, run| {
             let s = run.samples.last().ok_or("no samples")?.s;
             Ok((format!("{:.1} min", s / 60.0), s <= minutes * 60.0))
         }));
@@ -115,7 +115,7 @@ pub fn table(rows: &[Row]) -> String {
 }
 
 /// The runs by their names: `million-NAME.json`.
-struct Book {
+struct Runs {
     runs: BTreeMap<String, Document>,
     asked: Vec<String>,
     connections: u64,
@@ -124,8 +124,8 @@ struct Book {
 /// A figure in words and whether it reaches its bar, or why there is none.
 type Found = Result<(String, bool), &'static str>;
 
-impl Book {
-    fn read(dir: &Path, asked: &[String], connections: u64) -> Result<Book, String> {
+impl Runs {
+    fn read(dir: &Path, asked: &[String], connections: u64) -> Result<Runs, String> {
         let wrong = |path: &Path, error: String| format!("{}: {error}", path.display());
         let mut runs = BTreeMap::new();
         let entries = std::fs::read_dir(dir).map_err(|error| wrong(dir, error.to_string()))?;
@@ -143,7 +143,7 @@ impl Book {
                 serde_json::from_str(&text).map_err(|error| wrong(&path, error.to_string()))?;
             runs.insert(name.to_owned(), document);
         }
-        Ok(Book {
+        Ok(Runs {
             runs,
             asked: asked.to_vec(),
             connections,

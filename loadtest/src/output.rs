@@ -112,7 +112,7 @@ pub struct PhaseResult {
     /// Distributions: `connect`, `recover`, `delivery`, `last_receipt`, `echo`, `echo_from_sent`;
     /// where some were dropped, the deliveries of the others (`delivery_rest`) and of those that came
     /// back (`delivery_returned`) beside those of all; with TLS, what of `connect` was waiting here
-    /// (`tls_wait`), and how long one step of a handshake took (`tls_turn`).
+    /// (`tls_wait`), and how long one step of a handshake took (`tls_step`).
     pub latencies: BTreeMap<String, Summary>,
     /// The server's process at the end.
     pub server: Option<Process>,

@@ -28,10 +28,10 @@ pub fn fetch(admin: &str) -> Result<BTreeMap<String, u64>, String> {
 
 fn fetch_once(admin: &str) -> Result<BTreeMap<String, u64>, String> {
     let wrong = |what: String| format!("GET /stats of {admin}: {what}");
-    let asked = if admin.starts_with('/') {
+    let received = if admin.starts_with('/') {
         UnixStream::connect(admin).and_then(|stream| {
             stream.set_read_timeout(Some(TIMEOUT))?;
-            ask(stream)
+            request(stream)
         })
     } else {
         let address: SocketAddr = admin.parse().map_err(|_| {
@@ -39,10 +39,10 @@ fn fetch_once(admin: &str) -> Result<BTreeMap<String, u64>, String> {
         })?;
         TcpStream::connect_timeout(&address, TIMEOUT).and_then(|stream| {
             stream.set_read_timeout(Some(TIMEOUT))?;
-            ask(stream)
+            request(stream)
         })
     };
-    let answer = asked.map_err(|error| wrong(error.to_string()))?;
+    let answer = received.map_err(|error| wrong(error.to_string()))?;
     let text = String::from_utf8_lossy(&answer);
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
         return Err(wrong("no HTTP response".to_owned()));
@@ -58,7 +58,7 @@ fn fetch_once(admin: &str) -> Result<BTreeMap<String, u64>, String> {
     Ok(counters)
 }
 
-fn ask(mut stream: impl Read + Write) -> std::io::Result<Vec<u8>> {
+fn request(mut stream: impl Read + Write) -> std::io::Result<Vec<u8>> {
     stream.write_all(b"GET /stats HTTP/1.1\r\nHost: roost\r\nConnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;

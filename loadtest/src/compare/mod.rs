@@ -1,4 +1,4 @@
-//! Several servers, one scenario, in turn: A B A B. Each is started, measured and ended by itself,
+//! Several servers, one scenario, one by one: A B A B. Each is started, measured and ended by itself,
 //! and what is printed are ratios within a round, so that what else the machine did in the meantime
 //! falls out as far as it can.
 
@@ -18,7 +18,7 @@ use crate::scenario::Scenario;
 
 use peers::{Peer, Peers};
 
-pub use outcome::{Comparison, FORMAT, Figures, Turn};
+pub use outcome::{Comparison, FORMAT, Figures, Run};
 pub use table::{Row, Spread, median, rows};
 
 /// What to compare, and how.
@@ -30,14 +30,14 @@ pub struct Options {
     pub servers: Vec<String>,
     /// Those of them that ratios are to; none: the first.
     pub against: Vec<String>,
-    /// How often each has its turn.
+    /// How often each runs.
     pub rounds: usize,
     /// How the clients connect. The server's process is filled in.
     pub settings: Settings,
 }
 
 /// Carries out all rounds. A server that cannot be started or measured ends the comparison; one
-/// that loses something does not: its figures are not shown, and why. `progress` is told each turn.
+/// that loses something does not: its figures are not shown, and why. `progress` is told each run.
 ///
 /// # Errors
 /// When the scenario is none to compare, or a server does not run.
@@ -59,7 +59,7 @@ pub fn compare(
         against: bases(options)?,
         ..Comparison::default()
     };
-    // All mistakes before the first turn.
+    // All mistakes before the first run.
     let mut plans = Vec::new();
     for name in &options.servers {
         let peer = peers.named(name)?;
@@ -70,14 +70,14 @@ pub fn compare(
     }
     for round in 0..options.rounds {
         for (server, (peer, plan)) in plans.iter().enumerate() {
-            let document = take_turn(&peers, peer, plan.clone())?;
+            let document = run_once(&peers, peer, plan.clone())?;
             let figures = Figures::of(&document, measured, plan.connections());
             let (round_of, name) = (options.rounds, &peer.name);
             progress.say(&[format!(
                 "round {} of {round_of}: {name}: {figures}",
                 round + 1
             )]);
-            comparison.runs.push(Turn {
+            comparison.runs.push(Run {
                 round,
                 server,
                 figures,
@@ -99,7 +99,7 @@ fn bases(options: &Options) -> Result<Vec<usize>, String> {
     options.against.iter().map(place).collect()
 }
 
-fn take_turn(peers: &Peers, peer: &Peer, mut plan: Plan) -> Result<Document, String> {
+fn run_once(peers: &Peers, peer: &Peer, mut plan: Plan) -> Result<Document, String> {
     let wrong = |error: String| format!("{}: {error}", peer.name);
     let running = peers.start(peer).map_err(wrong)?;
     plan.target = Target::parse(&format!("ws://{}", running.address()), &[])?;

@@ -1,4 +1,4 @@
-//! What a comparison found: a turn's figures, read from its document, and all turns.
+//! What a comparison found: a run's figures, read from its document, and all runs.
 
 use std::fmt;
 
@@ -25,12 +25,12 @@ pub struct Comparison {
     /// Those that ratios are to.
     pub against: Vec<usize>,
     /// The runs, in the order they were made.
-    pub runs: Vec<Turn>,
+    pub runs: Vec<Run>,
 }
 
-/// One server's turn.
+/// One run of one server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Turn {
+pub struct Run {
     /// From 0.
     pub round: usize,
     /// Index among the servers.
@@ -44,18 +44,18 @@ pub struct Turn {
 impl Comparison {
     /// The documents of all runs, each named after its server and round too.
     pub fn into_documents(self) -> Vec<Document> {
-        let named = |turn: Turn| {
-            let name = self.servers.get(turn.server).map_or("?", |(name, _)| name);
+        let named = |run: Run| {
+            let name = self.servers.get(run.server).map_or("?", |(name, _)| name);
             Document {
-                name: format!("{}: {name}, round {}", self.name, turn.round + 1),
-                ..turn.document
+                name: format!("{}: {name}, round {}", self.name, run.round + 1),
+                ..run.document
             }
         };
         self.runs.into_iter().map(named).collect()
     }
 }
 
-/// What the measured phase of one turn amounts to.
+/// What the measured phase of one run amounts to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// Deliveries or echoes, each once, in order and whole.

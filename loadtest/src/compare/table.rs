@@ -54,12 +54,12 @@ pub fn median(values: &[f64]) -> Option<f64> {
 /// The servers in the order they were given.
 pub fn rows(comparison: &Comparison) -> Vec<Row> {
     let figures = |server: usize, round: usize| {
-        let mut turns = comparison.runs.iter();
-        let turn = turns.find(|turn| turn.server == server && turn.round == round)?;
-        Some(&turn.figures)
+        let mut runs = comparison.runs.iter();
+        let run = runs.find(|run| run.server == server && run.round == round)?;
+        Some(&run.figures)
     };
     let held = |server, round| figures(server, round).filter(|figures| figures.held());
-    let rounds = comparison.runs.iter().map(|turn| turn.round + 1).max();
+    let rounds = comparison.runs.iter().map(|run| run.round + 1).max();
     let rounds = 0..rounds.unwrap_or(0);
     let row = |(server, (name, _)): (usize, &(String, String))| {
         let good: Vec<_> = rounds
@@ -107,7 +107,7 @@ fn medians(good: &[&Figures]) -> Option<Figures> {
 impl Comparison {
     /// True when every round was held.
     pub fn is_clean(&self) -> bool {
-        self.runs.iter().all(|turn| turn.figures.held())
+        self.runs.iter().all(|run| run.figures.held())
     }
 
     /// The table a person reads: Markdown, medians over the rounds that were held.

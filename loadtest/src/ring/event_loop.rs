@@ -11,7 +11,7 @@ use crate::plan::Plan;
 use crate::shared::Shared;
 
 use super::conn::{FIN_OWED, WRITING};
-use super::{Ask, Command, Core, Share, records};
+use super::{Command, Core, DriverOp, Share, records};
 
 pub(crate) struct Ring<D: Driver> {
     driver: D,
@@ -59,14 +59,14 @@ impl<D: Driver> Ring<D> {
             }
             while let Some(event) = self.driver.next_event() {
                 handle(&mut self.core, event);
-                if !self.core.asks.is_empty() {
+                if !self.core.driver_ops.is_empty() {
                     self.carry_out();
                 }
             }
             if self.core.tls.is_some() {
-                records::take_turn(&mut self.core);
+                records::advance_one(&mut self.core);
             }
-            self.core.end_turn();
+            self.core.end_iteration();
             self.carry_out();
         }
     }
@@ -97,27 +97,27 @@ impl<D: Driver> Ring<D> {
     }
 
     fn carry_out(&mut self) {
-        for at in 0..self.core.asks.len() {
-            match self.core.asks[at] {
-                Ask::Send { slot, start, end } => self.send(slot, start, end),
-                Ask::Close(slot, mode) => {
+        for at in 0..self.core.driver_ops.len() {
+            match self.core.driver_ops[at] {
+                DriverOp::Send { slot, start, end } => self.send(slot, start, end),
+                DriverOp::Close(slot, mode) => {
                     if mode == CloseMode::Graceful {
                         self.send_close_notify(slot);
                     }
                     let key = self.core.conns[slot as usize].key(slot);
                     self.driver.close(key, mode);
                 }
-                Ask::Fin(slot) if self.core.conns[slot as usize].has(WRITING) => {
+                DriverOp::Fin(slot) if self.core.conns[slot as usize].has(WRITING) => {
                     self.core.conns[slot as usize].flags |= FIN_OWED;
                 }
-                Ask::Fin(slot) => {
+                DriverOp::Fin(slot) => {
                     self.send_close_notify(slot);
                     let key = self.core.conns[slot as usize].key(slot);
                     self.driver.shutdown_write(key);
                 }
             }
         }
-        self.core.asks.clear();
+        self.core.driver_ops.clear();
         self.core.scratch.clear();
     }
 

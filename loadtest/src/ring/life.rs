@@ -15,7 +15,7 @@ use crate::plan::{Loss, Role};
 use super::conn::{
     DROPPED, EXPECTED, FIN_OWED, REOPEN, RETURNING, Rare, SAID_GOODBYE, State, WRITING,
 };
-use super::{Ask, Core, Share};
+use super::{Core, DriverOp, Share};
 
 impl Core {
     // Opening.
@@ -117,7 +117,7 @@ impl Core {
         };
         let start = self.scratch.len();
         request.write(&mut self.scratch);
-        self.ask_send(slot, start);
+        self.queue_send(slot, start);
     }
 
     /// Made again when the answer comes instead of being kept.
@@ -185,7 +185,7 @@ impl Core {
                 self.conns[slot as usize].state = State::Opening;
                 let start = self.scratch.len();
                 let ready = self.with_session(slot, |dialect, session| dialect.open(session));
-                self.ask_send(slot, start);
+                self.queue_send(slot, start);
                 if ready {
                     self.hold(slot);
                 }
@@ -326,7 +326,7 @@ impl Core {
         let received = self.with_session(slot, |dialect, session| {
             dialect.handle(session, message, &mut decoded)
         });
-        self.ask_send(slot, start);
+        self.queue_send(slot, start);
         let alive = match received {
             Received::Payload(payload) => {
                 self.on_payload(slot, payload);
@@ -352,7 +352,7 @@ impl Core {
         let start = self.scratch.len();
         let mask = (self.random.draw() as u32).to_le_bytes();
         append_masked_frame(&mut self.scratch, opcode, payload, mask);
-        self.ask_send(slot, start);
+        self.queue_send(slot, start);
     }
 
     /// The batch in flight is out: what waited goes next.
@@ -369,15 +369,15 @@ impl Core {
             if !outbox.is_empty() {
                 let start = self.scratch.len();
                 self.scratch.extend_from_slice(&outbox);
-                self.ask_send(slot, start);
+                self.queue_send(slot, start);
                 is_owing = false; // it goes before that
             }
         }
         if is_owing {
-            self.ask_flush(slot);
+            self.queue_flush(slot);
         }
         if owes_fin {
-            self.asks.push(Ask::Fin(slot));
+            self.driver_ops.push(DriverOp::Fin(slot));
         }
     }
 
@@ -388,7 +388,8 @@ impl Core {
         self.note_end(slot, why);
         self.conns[slot as usize].state = State::Closing;
         self.conns[slot as usize].flags |= EXPECTED;
-        self.asks.push(Ask::Close(slot, CloseMode::Abort));
+        self.driver_ops
+            .push(DriverOp::Close(slot, CloseMode::Abort));
     }
 
     /// A connection that was not asked to end ends: it has failed, or is lost.
@@ -433,7 +434,7 @@ impl Core {
         self.conns[slot as usize].flags |= EXPECTED | SAID_GOODBYE;
         self.rare.entry(slot).or_default().since_ns = self.now;
         self.say_control(slot, Opcode::Close, &[]);
-        self.asks.push(Ask::Fin(slot));
+        self.driver_ops.push(DriverOp::Fin(slot));
     }
 
     pub(super) fn on_read_closed(&mut self, slot: u32) {
@@ -445,7 +446,8 @@ impl Core {
                     self.note_end(slot, "FIN without a close frame".to_owned());
                 }
                 self.conns[slot as usize].flags |= EXPECTED;
-                self.asks.push(Ask::Close(slot, CloseMode::Graceful));
+                self.driver_ops
+                    .push(DriverOp::Close(slot, CloseMode::Graceful));
             }
             State::Free => {}
             _ => self.give_up(slot, "FIN".to_owned()),
@@ -510,7 +512,8 @@ impl Core {
                     conn.flags |= REOPEN | EXPECTED;
                     self.returning += 1;
                     self.results.dropped += 1;
-                    self.asks.push(Ask::Close(slot, CloseMode::Abort));
+                    self.driver_ops
+                        .push(DriverOp::Close(slot, CloseMode::Abort));
                 }
             }
         }
@@ -566,7 +569,8 @@ impl Core {
         self.conns[slot as usize].state = State::Closing;
         self.rare.entry(slot).or_default().since_ns = self.now;
         if self.plan.settings.bare {
-            self.asks.push(Ask::Close(slot, CloseMode::Abort));
+            self.driver_ops
+                .push(DriverOp::Close(slot, CloseMode::Abort));
         } else {
             self.say_control(slot, Opcode::Close, &1000u16.to_be_bytes());
         }

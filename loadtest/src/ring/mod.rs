@@ -31,7 +31,7 @@ pub(crate) use event_loop::Ring;
 pub(crate) use results::Results;
 use tls::Tls;
 
-/// What the coordinator asks of a ring.
+/// What the coordinator driver_ops of a ring.
 pub(crate) enum Command {
     /// Open members until so many of this ring's were begun, at `rate` a second.
     Open { upto: u32, rate: Option<f64> },
@@ -84,7 +84,7 @@ struct Core {
     traffic: bool,
     /// Publishers without a rate that wait for deliveries.
     stalled: Vec<u32>,
-    /// Deliveries seen in this turn, by topic.
+    /// Deliveries seen in this iteration, by topic.
     seen: Vec<u64>,
 
     /// The next slot to open, and where to stop.
@@ -112,15 +112,15 @@ struct Core {
     random: Random,
     /// Frames to send in this loop iteration.
     scratch: Vec<u8>,
-    asks: Vec<Ask>,
+    driver_ops: Vec<DriverOp>,
     payload: Vec<u8>,
     decoded: Vec<u8>,
     results: Results,
     checked_at: u64,
 }
 
-/// What the driver is asked after an event.
-enum Ask {
+/// What the driver is to do after an event.
+enum DriverOp {
     /// Send `scratch[start..end]`; with TLS, sealed, and behind what TLS has to send, if only that.
     Send {
         slot: u32,
@@ -179,7 +179,7 @@ impl Core {
             resumed_at: 0,
             random: Random::new(plan.settings.seed ^ (id as u64) << 32),
             scratch: Vec::new(),
-            asks: Vec::new(),
+            driver_ops: Vec::new(),
             payload: Vec::new(),
             decoded: Vec::new(),
             results: Results::new(plan.publishers_end() as usize),
@@ -214,8 +214,8 @@ impl Core {
         }
     }
 
-    /// After the events of a turn.
-    fn end_turn(&mut self) {
+    /// After the events of a loop iteration.
+    fn end_iteration(&mut self) {
         self.tell_seen();
         if self.now >= self.checked_at + CHECK_NS {
             self.checked_at = self.now;
@@ -225,7 +225,7 @@ impl Core {
 
     /// How long the next wait may last.
     fn wait_ns(&self) -> u64 {
-        if self.tls.as_ref().is_some_and(|tls| tls.has_turns()) {
+        if self.tls.as_ref().is_some_and(|tls| tls.has_ready()) {
             return 0;
         }
         let mut until = self.now + CHECK_NS;
@@ -248,19 +248,19 @@ impl Core {
         wait
     }
 
-    /// Appends to what `slot` says in this turn.
-    fn ask_send(&mut self, slot: u32, start: usize) {
+    /// Appends to what `slot` says in this iteration.
+    fn queue_send(&mut self, slot: u32, start: usize) {
         let end = self.scratch.len();
         if end > start {
-            self.asks.push(Ask::Send { slot, start, end });
+            self.driver_ops.push(DriverOp::Send { slot, start, end });
         }
     }
 
     /// Sends what TLS has to send.
-    fn ask_flush(&mut self, slot: u32) {
+    fn queue_flush(&mut self, slot: u32) {
         let end = self.scratch.len();
         let start = end;
-        self.asks.push(Ask::Send { slot, start, end });
+        self.driver_ops.push(DriverOp::Send { slot, start, end });
     }
 }
 

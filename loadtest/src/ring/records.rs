@@ -1,4 +1,4 @@
-//! Bytes of connections with TLS: handshakes by turns, records opened in place, and how a connection
+//! Bytes of connections with TLS: handshakes step by step, records opened in place, and how a connection
 //! ends under TLS. What was under the records is handled as on a plain connection.
 //!
 //! One record of a handshake is handled in a loop iteration, so that no message waits for more than
@@ -10,8 +10,8 @@ use roost_tls::End;
 use roost_tls::record::{Extent, gather};
 
 use super::conn::{EXPECTED, SAID_GOODBYE, State};
-use super::tls::Turn;
-use super::{Ask, Core};
+use super::tls::Progress;
+use super::{Core, DriverOp};
 
 /// Bytes of a connection.
 pub(super) fn handle_bytes(core: &mut Core, slot: u32, mut lease: &mut [u8]) {
@@ -59,7 +59,7 @@ fn open(core: &mut Core, slot: u32, bytes: &mut [u8]) {
             if tls.is_worn_out(slot) {
                 core.give_up(slot, "TLS: keys of 1.2 used as often as may be".to_owned());
             } else if tls.owes_output(slot) {
-                core.ask_flush(slot);
+                core.queue_flush(slot);
             }
         }
         End::Closed => handle_close_notify(core, slot),
@@ -67,29 +67,29 @@ fn open(core: &mut Core, slot: u32, bytes: &mut [u8]) {
     }
 }
 
-/// Goes on with the handshake whose turn it is.
-pub(super) fn take_turn(core: &mut Core) {
+/// Goes on with the handshake that can go on.
+pub(super) fn advance_one(core: &mut Core) {
     while let Some(tls) = &mut core.tls
-        && let Some(key) = tls.next_turn()
+        && let Some(key) = tls.next_ready()
     {
         let conn = core.conns[key.slot() as usize];
-        if conn.key(key.slot()) == key && tls.waits_for_turn(key.slot()) {
+        if conn.key(key.slot()) == key && tls.is_ready(key.slot()) {
             return step(core, key.slot());
         }
         // It has ended meanwhile.
     }
 }
 
-/// One turn of a handshake.
+/// One step of a handshake.
 fn step(core: &mut Core, slot: u32) {
     let key = core.conns[slot as usize].key(slot);
     let Some(tls) = &mut core.tls else { return };
     let begun = now_ns();
-    let turn = tls.take_turn(key);
-    core.results.tls_turn.record(now_ns().saturating_sub(begun));
-    match turn {
-        Turn::More => core.ask_flush(slot),
-        Turn::Established {
+    let progress = tls.advance(key);
+    core.results.tls_step.record(now_ns().saturating_sub(begun));
+    match progress {
+        Progress::More => core.queue_flush(slot),
+        Progress::Established {
             mut rest,
             waited_ns,
         } => {
@@ -99,7 +99,7 @@ fn step(core: &mut Core, slot: u32) {
                 open(core, slot, &mut rest);
             }
         }
-        Turn::Failed(why) => fail(core, slot, why),
+        Progress::Failed(why) => fail(core, slot, why),
     }
 }
 
@@ -109,8 +109,9 @@ fn fail(core: &mut Core, slot: u32, why: String) {
     core.conns[slot as usize].state = State::Closing;
     core.conns[slot as usize].flags |= EXPECTED;
     core.rare.entry(slot).or_default().since_ns = core.now;
-    core.ask_flush(slot);
-    core.asks.push(Ask::Close(slot, CloseMode::Graceful));
+    core.queue_flush(slot);
+    core.driver_ops
+        .push(DriverOp::Close(slot, CloseMode::Graceful));
 }
 
 /// RFC 8446 §6.1: the server will send no more. It is what FIN is without TLS, and FIN follows.
@@ -123,7 +124,7 @@ fn handle_close_notify(core: &mut Core, slot: u32) {
                 core.note_end(slot, "close_notify without a close frame".to_owned());
                 core.conns[slot as usize].flags |= EXPECTED;
             }
-            core.asks.push(Ask::Fin(slot));
+            core.driver_ops.push(DriverOp::Fin(slot));
         }
         _ => core.give_up(slot, "close_notify".to_owned()),
     }
@@ -131,7 +132,7 @@ fn handle_close_notify(core: &mut Core, slot: u32) {
 
 /// The server's FIN.
 pub(super) fn handle_read_closed(core: &mut Core, slot: u32) {
-    take_turns_of(core, slot);
+    finish_steps(core, slot);
     let conn = core.conns[slot as usize];
     let Some(tls) = &mut core.tls else { return };
     match conn.state {
@@ -148,16 +149,16 @@ pub(super) fn handle_read_closed(core: &mut Core, slot: u32) {
 
 /// The connection is over.
 pub(super) fn handle_closed(core: &mut Core, slot: u32, cause: CloseCause) {
-    take_turns_of(core, slot);
+    finish_steps(core, slot);
     core.on_closed(slot, cause);
 }
 
-/// The turns that the handshake of a connection waits for, when nothing more will come: what the server
+/// The steps that a connection's handshake can still make, when nothing more will come: what the server
 /// has said is why it ended.
-fn take_turns_of(core: &mut Core, slot: u32) {
+fn finish_steps(core: &mut Core, slot: u32) {
     while core.conns[slot as usize].state == State::TlsHandshaking
         && let Some(tls) = &core.tls
-        && tls.waits_for_turn(slot)
+        && tls.is_ready(slot)
     {
         step(core, slot);
     }

@@ -14,10 +14,10 @@ pub(crate) struct Results {
     pub(crate) echoes: Tally,
     /// From the beginning of TCP until open and subscribed.
     pub(crate) connect: Latencies,
-    /// How long a connection waited here for the turns of its TLS handshake: a part of `connect`.
+    /// How long a connection waited here for the steps of its TLS handshake: a part of `connect`.
     pub(crate) tls_wait: Latencies,
-    /// How long one turn took, for which messages may have waited.
-    pub(crate) tls_turn: Latencies,
+    /// How long one step took, for which messages may have waited.
+    pub(crate) tls_step: Latencies,
     /// From the drop until open and subscribed again.
     pub(crate) recover: Latencies,
     /// From the time a message was due until a subscriber had it.
@@ -72,7 +72,7 @@ impl Results {
         self.echoes.add(&other.echoes);
         self.connect.add(&other.connect);
         self.tls_wait.add(&other.tls_wait);
-        self.tls_turn.add(&other.tls_turn);
+        self.tls_step.add(&other.tls_step);
         self.recover.add(&other.recover);
         self.delivery.add(&other.delivery);
         self.delivery_rest.add(&other.delivery_rest);

@@ -16,7 +16,7 @@ pub(super) struct Tls {
     rests: SecretSlots<Rest>,
     handshakes: HashMap<u32, PendingHandshake>,
     /// Handshakes that can go on, in order.
-    turns: VecDeque<ConnKey>,
+    ready: VecDeque<ConnKey>,
     /// Records of which a part has come.
     records: HashMap<u32, Vec<u8>>,
     /// What is sealed, or needs not be, and has not been sent.
@@ -28,25 +28,25 @@ pub(super) struct Tls {
 /// A handshake under way.
 #[derive(Default)]
 struct PendingHandshake {
-    /// From its first turn on.
+    /// From its first step on.
     handshake: Option<Box<Handshake>>,
-    /// Records, and the beginning of one, that wait for a turn.
+    /// Records, and the beginning of one, that wait for a step.
     received: Vec<u8>,
-    /// Since when it has been among the turns.
+    /// Since when it has been in `ready`.
     waits_since: Option<u64>,
     /// How long it has waited there in all.
     waited_ns: u64,
 }
 
-/// What a turn has come to.
-pub(super) enum Turn {
-    /// The handshake waits for the server, or for another turn.
+/// What a step has come to.
+pub(super) enum Progress {
+    /// The handshake waits for the server, or for another step.
     More,
     /// It is over, and well.
     Established {
         /// What came behind it.
         rest: Vec<u8>,
-        /// How long it had to wait for its turns.
+        /// How long it had to wait for its steps.
         waited_ns: u64,
     },
     /// It failed, and why.
@@ -60,7 +60,7 @@ impl Tls {
             server_name,
             rests: SecretSlots::new(),
             handshakes: HashMap::new(),
-            turns: VecDeque::new(),
+            ready: VecDeque::new(),
             records: HashMap::new(),
             unsent: HashMap::new(),
             batch: Vec::new(),
@@ -69,17 +69,17 @@ impl Tls {
 
     // Handshakes.
 
-    /// TCP is connected: the handshake begins when it has its turn.
+    /// TCP is connected: the handshake begins with its first step.
     pub(super) fn begin(&mut self, key: ConnKey) {
         let pending = PendingHandshake {
             waits_since: Some(now_ns()),
             ..PendingHandshake::default()
         };
         self.handshakes.insert(key.slot(), pending);
-        self.turns.push_back(key);
+        self.ready.push_back(key);
     }
 
-    /// Bytes of the server, for the handshake's next turn.
+    /// Bytes of the server, for the handshake's next step.
     pub(super) fn handle_bytes(&mut self, key: ConnKey, bytes: &[u8]) -> Result<(), &'static str> {
         let Some(pending) = self.handshakes.get_mut(&key.slot()) else {
             return Ok(());
@@ -93,27 +93,27 @@ impl Tls {
     }
 
     /// Whether a handshake can go on.
-    pub(super) fn has_turns(&self) -> bool {
-        !self.turns.is_empty()
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
     }
 
-    /// The connection whose turn it is. It may have ended meanwhile.
-    pub(super) fn next_turn(&mut self) -> Option<ConnKey> {
-        self.turns.pop_front()
+    /// The connection whose handshake goes on. It may have ended meanwhile.
+    pub(super) fn next_ready(&mut self) -> Option<ConnKey> {
+        self.ready.pop_front()
     }
 
-    /// Whether the handshake of a connection waits for a turn.
-    pub(super) fn waits_for_turn(&self, slot: u32) -> bool {
+    /// Whether the handshake of a connection can go on.
+    pub(super) fn is_ready(&self, slot: u32) -> bool {
         let pending = self.handshakes.get(&slot);
         pending.is_some_and(|pending| pending.waits_since.is_some())
     }
 
     /// Goes on with a handshake, by one record: begins it, which makes the ClientHello, or reads the
     /// server's next.
-    pub(super) fn take_turn(&mut self, key: ConnKey) -> Turn {
+    pub(super) fn advance(&mut self, key: ConnKey) -> Progress {
         let slot = key.slot();
         let Some(pending) = self.handshakes.get_mut(&slot) else {
-            return Turn::More;
+            return Progress::More;
         };
         if let Some(since) = pending.waits_since.take() {
             pending.waited_ns += now_ns().saturating_sub(since);
@@ -123,12 +123,12 @@ impl Tls {
         };
         // RFC 8446 §5.1: change_cipher_spec, alert, handshake, application_data.
         if !(20..=23).contains(&pending.received[0]) {
-            return Turn::Failed("no TLS: the server answers in the clear".to_owned());
+            return Progress::Failed("no TLS: the server answers in the clear".to_owned());
         }
         let Extent::Whole(len) = extent(&pending.received) else {
             let alert = plain_alert(Alert::RecordOverflow);
             self.unsent.entry(slot).or_default().extend(alert);
-            return Turn::Failed("TLS handshake failed: record too long".to_owned());
+            return Progress::Failed("TLS handshake failed: record too long".to_owned());
         };
         let rest = self.rests.get_mut(slot).expect("taken by begin_handshake");
         let mut out = Vec::new();
@@ -140,35 +140,35 @@ impl Tls {
         match step {
             Step::More => {
                 self.queue(key);
-                Turn::More
+                Progress::More
             }
             Step::Done(_) => {
                 let pending = self.handshakes.remove(&slot).unwrap_or_default();
-                Turn::Established {
+                Progress::Established {
                     rest: pending.received,
                     waited_ns: pending.waited_ns,
                 }
             }
-            Step::Failed(fault) => Turn::Failed(fault.to_string()),
+            Step::Failed(fault) => Progress::Failed(fault.to_string()),
         }
     }
 
-    fn begin_handshake(&mut self, key: ConnKey) -> Turn {
+    fn begin_handshake(&mut self, key: ConnKey) -> Progress {
         let slot = key.slot();
         let out = self.unsent.entry(slot).or_default();
         let handshake = match Handshake::client(&self.setup, &self.server_name, out) {
             Ok(handshake) => handshake,
-            Err(fault) => return Turn::Failed(fault.to_string()),
+            Err(fault) => return Progress::Failed(fault.to_string()),
         };
         self.rests.insert(slot, Rest::VACANT);
         if let Some(pending) = self.handshakes.get_mut(&slot) {
             pending.handshake = Some(Box::new(handshake));
         }
         self.queue(key);
-        Turn::More
+        Progress::More
     }
 
-    /// Gives the handshake a turn if it can go on: it has a record, or what cannot become one.
+    /// Queues the handshake if it can go on: it has a record, or what cannot become one.
     fn queue(&mut self, key: ConnKey) {
         if let Some(pending) = self.handshakes.get_mut(&key.slot())
             && pending.handshake.is_some()
@@ -177,7 +177,7 @@ impl Tls {
             && !matches!(extent(&pending.received), Extent::Missing(_))
         {
             pending.waits_since = Some(now_ns());
-            self.turns.push_back(key);
+            self.ready.push_back(key);
         }
     }
 

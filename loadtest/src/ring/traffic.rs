@@ -190,7 +190,7 @@ impl Core {
             while let Some(due) = schedule.take_due(now) {
                 self.publish(slot, due);
             }
-            self.ask_send(slot, start);
+            self.queue_send(slot, start);
             self.due.push(Reverse((schedule.next_due(), slot)));
             if let Some(publishing) = self.publishing.get_mut(&slot) {
                 publishing.schedule = Some(schedule);
@@ -230,7 +230,7 @@ impl Core {
                 } else if !self.traffic || publishing.schedule.is_some() {
                     break false;
                 }
-                // Others have their turn: a publisher sends at most its own window at once.
+                // So that others send too: a publisher sends at most its own window at once.
                 let full = match publish.together {
                     true => sent == 0 && flow.under_way() > 0,
                     false => flow.under_way() >= allowed,
@@ -244,7 +244,7 @@ impl Core {
                 sent += 1;
                 self.publish(slot, roost_net::clock::now_ns());
             };
-            self.ask_send(slot, start);
+            self.queue_send(slot, start);
             if !waits {
                 continue;
             }
@@ -325,7 +325,7 @@ impl Core {
             }
         }
         self.gauges().sent.add(sent);
-        self.ask_send(slot, start);
+        self.queue_send(slot, start);
     }
 
     // In.
@@ -421,7 +421,7 @@ impl Core {
         }
     }
 
-    /// Tells the publishers what was delivered in this turn.
+    /// Tells the publishers what was delivered in this iteration.
     pub(super) fn tell_seen(&mut self) {
         let mut wake = false;
         for (flow, seen) in self.shared.flows.iter().zip(&mut self.seen) {
@@ -434,7 +434,7 @@ impl Core {
         }
     }
 
-    // Books.
+    // Accounting.
 
     fn tracks_at(&self, slot: u32) -> usize {
         let share = self.conns[slot as usize].share as usize;

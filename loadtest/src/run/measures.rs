@@ -59,7 +59,7 @@ pub(super) fn latencies(results: &Results) -> BTreeMap<String, crate::histogram:
     [
         ("connect", &results.connect),
         ("tls_wait", &results.tls_wait),
-        ("tls_turn", &results.tls_turn),
+        ("tls_step", &results.tls_step),
         ("recover", &results.recover),
         ("delivery", &results.delivery),
         ("delivery_rest", &results.delivery_rest),

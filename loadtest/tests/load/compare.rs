@@ -1,4 +1,4 @@
-//! Comparisons: the arithmetic of the table, and servers that really run in turn and really end.
+//! Comparisons: the arithmetic of the table, and servers that really run one by one and really end.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use roost_load::compare::{self, Comparison, FORMAT, Figures, Options, Spread, Turn, median, rows};
+use roost_load::compare::{self, Comparison, FORMAT, Figures, Options, Run, Spread, median, rows};
 use roost_load::histogram::Latencies;
 use roost_load::machine::Process;
 use roost_load::output::{Deliveries, Document, PhaseResult};
@@ -37,11 +37,11 @@ fn comparison(servers: &[(&str, &[Figures])]) -> Comparison {
         against: vec![0],
         ..Comparison::default()
     };
-    for (server, (name, turns)) in servers.iter().enumerate() {
+    for (server, (name, runs)) in servers.iter().enumerate() {
         let version = format!("{name} 1.0");
         comparison.servers.push(((*name).to_owned(), version));
-        for (round, figures) in turns.iter().enumerate() {
-            comparison.runs.push(Turn {
+        for (round, figures) in runs.iter().enumerate() {
+            comparison.runs.push(Run {
                 round,
                 server,
                 figures: figures.clone(),
@@ -271,21 +271,21 @@ fn is_gone(pid: &str) -> bool {
 }
 
 #[test]
-fn servers_have_their_turns_and_end() {
-    let dir = Dir::new("turns");
+fn each_server_runs_and_ends() {
+    let dir = Dir::new("runs");
     let fanout = scenario::parse(&fanout("300ms")).expect("a scenario");
     let options = dir.options(&["plain", "joined"]);
     let comparison = compare::compare(&fanout, &options, &Progress::new(true)).expect("floors run");
     let order: Vec<_> = comparison
         .runs
         .iter()
-        .map(|turn| (turn.round, turn.server))
+        .map(|run| (run.round, run.server))
         .collect();
     assert_eq!(order, [(0, 0), (0, 1), (1, 0), (1, 1)]);
-    for turn in &comparison.runs {
-        assert_eq!(turn.figures.faults, Vec::<String>::new());
-        let measured = &turn.document.phases[1];
-        assert_eq!(turn.figures.messages, measured.sent * 20);
+    for run in &comparison.runs {
+        assert_eq!(run.figures.faults, Vec::<String>::new());
+        let measured = &run.document.phases[1];
+        assert_eq!(run.figures.messages, measured.sent * 20);
         assert_eq!(measured.sent % 8, 0, "eight together, or none");
     }
     let table = comparison.table();
