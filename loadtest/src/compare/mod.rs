@@ -1,4 +1,4 @@
-//! Several servers, one scenario, one by one: A B A B. Each is started, measured and ended by itself,
+//! Several servers, one scenario, alternately: A B A B. Each is started, measured and ended by itself,
 //! and what is printed are ratios within a round, so that what else the machine did in the meantime
 //! falls out as far as it can.
 
