@@ -1,5 +1,6 @@
 //! Peers that aim at the server's memory and time: each sends little at a time and wants much to be
-//! kept or done for it. They check nothing; `costs.rs` checks what they cost.
+//! kept or done for it, in the clear or behind TLS (`hostile_tls.rs`). They check nothing; `costs.rs`
+//! checks what they cost.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,21 +12,22 @@ use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
 use roost_wire::Opcode;
 use roost_wire::frame::append_masked_frame;
 
+use super::hostile_tls::{TlsAttack, TlsScript};
+use super::listeners;
 use super::plan::Plan;
 
 /// All hostile peers of a simulation, on one simulated driver.
 pub(super) struct Hostiles {
     driver: SimDriver,
-    address: SocketAddr,
+    /// Of the listener in the clear, and of the one with TLS or the first again.
+    addresses: [SocketAddr; 2],
     peers: Vec<Hostile>,
     /// When which peer sends next.
     agenda: BinaryHeap<Reverse<(u64, usize)>>,
 }
 
 struct Hostile {
-    attack: Attack,
-    /// What it sends, one piece at a time, in reverse.
-    pieces: Vec<Vec<u8>>,
+    script: Script,
     gap_ns: u64,
     holds_socket: bool,
     has_dialed: bool,
@@ -35,7 +37,26 @@ struct Hostile {
     sent_bytes: u64,
 }
 
-/// What a hostile peer tries.
+enum Script {
+    Plain {
+        attack: Attack,
+        /// What it sends, one piece at a time, in reverse.
+        pieces: Vec<Vec<u8>>,
+    },
+    Tls(Box<TlsScript>),
+}
+
+/// What a hostile peer tries, and where.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Attempt {
+    /// Only its name is looked at, by `Debug`.
+    #[expect(dead_code)]
+    Plain(Attack),
+    #[expect(dead_code)]
+    Tls(TlsAttack),
+}
+
+/// What a hostile peer tries in the clear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Attack {
     /// A long head, byte by byte, that ends.
@@ -77,18 +98,23 @@ impl Hostiles {
     pub(super) fn new(
         plan: &Plan,
         driver: SimDriver,
-        address: SocketAddr,
+        addresses: &[SocketAddr],
         mut rng: SimRng,
     ) -> Hostiles {
         let mut peers = Vec::new();
         let mut agenda = BinaryHeap::new();
+        let encrypted = addresses.get(listeners::ENCRYPTED);
         for index in 0..plan.hostiles {
-            let attack = ATTACKS[rng.below(ATTACKS.len() as u64) as usize];
-            let mut pieces = attack.pieces(&mut rng);
-            pieces.reverse();
+            let is_tls = encrypted.is_some() && rng.per_mille(500);
+            let script = match is_tls {
+                true => {
+                    let address = Hostiles::address_of(index);
+                    Script::Tls(Box::new(TlsScript::new(plan.seed, address, &mut rng)))
+                }
+                false => Script::plain(&mut rng),
+            };
             peers.push(Hostile {
-                attack,
-                pieces,
+                script,
                 gap_ns: rng.between(100_000, 4_000_000),
                 holds_socket: false,
                 has_dialed: false,
@@ -102,7 +128,7 @@ impl Hostiles {
         }
         let mut hostiles = Hostiles {
             driver,
-            address,
+            addresses: [addresses[0], *encrypted.unwrap_or(&addresses[0])],
             peers,
             agenda,
         };
@@ -117,11 +143,11 @@ impl Hostiles {
 
     /// What the peer at `address` tries, and how many bytes it has handed to the network; `None`
     /// for an address that is no hostile peer's.
-    pub(super) fn sent_from(&self, address: SocketAddr) -> Option<(Attack, u64)> {
+    pub(super) fn sent_from(&self, address: SocketAddr) -> Option<(Attempt, u64)> {
         let index = address.port().checked_sub(PORT_FIRST)?;
         let peer = self.peers.get(usize::from(index))?;
         let theirs = Hostiles::address_of(usize::from(index)) == address;
-        theirs.then_some((peer.attack, peer.sent_bytes))
+        theirs.then(|| (peer.script.attempt(), peer.sent_bytes))
     }
 
     /// Bytes that all of them have sent.
@@ -150,7 +176,12 @@ impl Hostiles {
                 Event::Sent(key) => self.peers[index_of(key)].in_flight = false,
                 Event::ReadClosed(key) => self.end(key),
                 Event::Closed(key, _) => self.peers[index_of(key)].holds_socket = false,
-                Event::Bytes(..) | Event::Woken | Event::Accepted { .. } | Event::Released(..) => {}
+                Event::Bytes(key, bytes) => {
+                    if let Script::Tls(tls) = &mut self.peers[index_of(key)].script {
+                        tls.give(bytes);
+                    }
+                }
+                Event::Woken | Event::Accepted { .. } | Event::Released(..) => {}
             }
         }
         let now = self.driver.now();
@@ -183,7 +214,7 @@ impl Hostiles {
                 return false; // closed, or refused
             }
             let options = ConnectOptions {
-                addr: self.address,
+                addr: self.addresses[usize::from(matches!(peer.script, Script::Tls(_)))],
                 local: Some(Hostiles::address_of(index)),
             };
             peer.has_dialed = true;
@@ -193,11 +224,14 @@ impl Hostiles {
         if !peer.connected || peer.in_flight {
             return true;
         }
-        let Some(piece) = peer.pieces.pop() else {
+        if peer.script.stops_reading(peer.sent_bytes) {
+            self.driver.pause(key);
+        }
+        let Some(piece) = peer.script.next_piece() else {
             return false;
         };
-        if peer.sent_bytes == 0 && matches!(peer.attack, Attack::Pings | Attack::Unread) {
-            self.driver.pause(key);
+        if piece.is_empty() {
+            return true; // the server has to answer first
         }
         peer.sent_bytes += piece.len() as u64;
         match self.driver.send_copy(key, &piece) {
@@ -206,6 +240,40 @@ impl Hostiles {
             SendStatus::Gone => return false,
         }
         true
+    }
+}
+
+impl Script {
+    fn plain(rng: &mut SimRng) -> Script {
+        let attack = ATTACKS[rng.below(ATTACKS.len() as u64) as usize];
+        let mut pieces = attack.pieces(rng);
+        pieces.reverse();
+        Script::Plain { attack, pieces }
+    }
+
+    fn attempt(&self) -> Attempt {
+        match self {
+            Script::Plain { attack, .. } => Attempt::Plain(*attack),
+            Script::Tls(tls) => Attempt::Tls(tls.attack),
+        }
+    }
+
+    /// Whether it reads nothing from now on.
+    fn stops_reading(&self, sent_bytes: u64) -> bool {
+        match self {
+            Script::Plain { attack, .. } => {
+                sent_bytes == 0 && matches!(attack, Attack::Pings | Attack::Unread)
+            }
+            Script::Tls(tls) => tls.stops_reading(),
+        }
+    }
+
+    /// What is sent next, empty if nothing yet; `None` at the end.
+    fn next_piece(&mut self) -> Option<Vec<u8>> {
+        match self {
+            Script::Plain { pieces, .. } => pieces.pop(),
+            Script::Tls(tls) => tls.next_piece(),
+        }
     }
 }
 
@@ -286,11 +354,11 @@ impl Attack {
     }
 }
 
-fn bytewise(bytes: &[u8]) -> Vec<Vec<u8>> {
+pub(super) fn bytewise(bytes: &[u8]) -> Vec<Vec<u8>> {
     bytes.iter().map(|&byte| vec![byte]).collect()
 }
 
-fn frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+pub(super) fn frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     append_masked_frame(out, opcode, payload, [9, 8, 7, 6]);
 }
 
@@ -304,7 +372,7 @@ fn index_of(key: ConnKey) -> usize {
 
 const OPEN_LINE: &str = "GET /echo HTTP/1.1\r\n";
 const OPEN_LINE_BYTES: usize = OPEN_LINE.len();
-const OPEN: &str = "GET /echo HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
+pub(super) const OPEN: &str = "GET /echo HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
      Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
      Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 const EARLY_OPEN: &str = "GET /echo HTTP/1.1\r\nHost: h\r\nUpgrade: WebSocket\r\n\

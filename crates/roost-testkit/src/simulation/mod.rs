@@ -39,6 +39,7 @@ mod costs;
 mod deliveries;
 mod gaps;
 mod hostile;
+mod hostile_tls;
 mod http;
 mod lanes;
 mod listeners;
@@ -242,7 +243,7 @@ impl Simulation {
         let (driver, rng) = (net.driver(SimOptions::default()), net.rng());
         let peers = Peers::new(plan, driver, addresses.clone(), rng);
         let driver = net.driver(SimOptions::default());
-        let hostiles = Hostiles::new(plan, driver, addresses[0], net.rng());
+        let hostiles = Hostiles::new(plan, driver, &addresses, net.rng());
         let strangers = (plan.strangers > 0).then(|| {
             let driver = net.driver(SimOptions::default());
             Strangers::new(plan, driver, addresses.clone(), net.rng())
