@@ -11,8 +11,11 @@ Cases:
   echo        100 connections, each with one message of 125 bytes, 1 KiB and 16 KiB in flight: CPU
               time per message, divided by that without TLS and two of the bare AEAD (one to open,
               one to seal; the key made for each, and ready).
-  handshakes  full handshakes (ECDSA P-256, X25519, TLS 1.3), of clients that stay: CPU time of one
-              more than a plain connection's, divided by that of rustls in memory.
+  bun         the same echoes by Bun (`--bun PATH`, from npm) over TLS, in turns with Roost: Bun's CPU time
+              per message divided by Roost's.
+  handshakes  full handshakes (ECDSA P-256, X25519, TLS 1.3), of clients that stay: CPU time of rustls in
+              memory divided by what one takes more than a plain connection; user space, and with what
+              the kernel does for the four packets more.
   storm       19,000 handshakes (fewer where fewer files may be open) beside 1,000 echoing connections: p99 of their echoes, divided by
               that without the storm.
 
@@ -28,11 +31,13 @@ import os
 import re
 import resource
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,7 +57,7 @@ class Daemon:
         listen = ["--listen-tls", "127.0.0.1:0", "--self-signed"] if tls else ["--listen", "127.0.0.1:0"]
         command = [*WITH_PARENT, "taskset", "-c", "0", options.roostd, "run", *listen, "--driver", driver,
                    "--reactors", "1", "--set", "log.level=warn", "--set", "echo.enabled=true",
-                   "--set", f"admin.socket={self.admin}", 
+                   "--set", f"admin.socket={self.admin}",
                    "--set", "limits.handshake_timeout=60s", *more]
         environment = {**os.environ, "XDG_STATE_HOME": self.directory.name}
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
@@ -76,9 +81,13 @@ class Daemon:
         self.directory.cleanup()
 
     def cpu_ns(self):
-        """CPU time of all its threads."""
+        """CPU time of all its threads, in user space and in the kernel."""
         tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
+
+    def user_ns(self):
+        ticks = int(Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[11])
+        return ticks * 1e9 / os.sysconf("SC_CLK_TCK")
 
     def count(self, name):
         # HTTP/1.0: the answer ends with the connection.
@@ -131,7 +140,11 @@ def quiet(options, driver, tls):
 
 def echo(options, driver, tls, size):
     """CPU time per message, in µs."""
-    with Daemon(options, driver, tls) as daemon:
+    return echo_by(options, Daemon(options, driver, tls), size)
+
+
+def echo_by(options, server, size):
+    with server as daemon:
         load = Load(options, daemon, "echo", "-n", 100, "-m", 1, "--size", size, "--time", "4s", "--warm-up", "1s")
         daemon.wait_for("binary_messages_received_total", 100)
         time.sleep(1)
@@ -142,15 +155,59 @@ def echo(options, driver, tls, size):
         return cpu / messages / 1000
 
 
+class Bun:
+    """Bun's WebSocket server over TLS, on core 0, with a certificate that roostd makes."""
+
+    SCRIPT = """
+        let messages = 0;
+        const server = Bun.serve({
+            port: 0, hostname: "127.0.0.1",
+            tls: { cert: Bun.file(process.argv[2]), key: Bun.file(process.argv[3]) },
+            fetch(request, server) {
+                return server.upgrade(request) ? undefined : new Response(String(messages));
+            },
+            websocket: { message(socket, message) { messages++; socket.send(message); } },
+        });
+        console.log(server.port);
+    """
+
+    def __init__(self, options):
+        self.directory = tempfile.TemporaryDirectory()
+        with Daemon(options, "epoll", True) as daemon:
+            made = Path(daemon.directory.name)
+            for suffix in ("crt", "key"):
+                found = next(made.rglob(f"localhost.{suffix}"))
+                Path(self.directory.name, found.name).write_bytes(found.read_bytes())
+        script = Path(self.directory.name, "echo.js")
+        script.write_text(self.SCRIPT)
+        files = [f"{self.directory.name}/localhost.{suffix}" for suffix in ("crt", "key")]
+        command = [*WITH_PARENT, "taskset", "-c", "0", options.bun, str(script), *files]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        port = self.process.stdout.readline().strip()
+        if not port:
+            sys.exit("Bun has ended")
+        self.url = f"wss://127.0.0.1:{port}"
+
+    __enter__, __exit__, cpu_ns = Daemon.__enter__, Daemon.__exit__, Daemon.cpu_ns
+
+    def count(self, _):
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with urllib.request.urlopen(self.url.replace("wss", "https"), context=context) as answer:
+            return int(answer.read())
+
+    wait_for = Daemon.wait_for
+
+
 def opened(options, driver, tls):
-    """CPU time per connection that is opened, in µs."""
+    """CPU time per connection that is opened, in µs: of user space, and in all."""
     with Daemon(options, driver, tls, "--set", "limits.ping_interval=0s") as daemon:
-        cpu = daemon.cpu_ns()
+        user, cpu = daemon.user_ns(), daemon.cpu_ns()
         load = Load(options, daemon, "idle", "-n", HANDSHAKES, "--hold", "30s", "--connect-timeout", "60s")
         daemon.wait_for("websockets_open", HANDSHAKES)
-        cpu = daemon.cpu_ns() - cpu
+        user, cpu = daemon.user_ns() - user, daemon.cpu_ns() - cpu
         load.stop()
-        return cpu / HANDSHAKES / 1000
+        return user / HANDSHAKES / 1000, cpu / HANDSHAKES / 1000
 
 
 def storm(options, driver, disturbed):
@@ -185,28 +242,49 @@ def row(what, driver, without, with_, ratio, bar):
     print(f"| {what} | {driver} | {without} | {with_} | {ratio} | {bar} |", flush=True)
 
 
+def cost(options, *arguments):
+    command = ["taskset", "-c", "0", options.cost, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def ns_of(text):
+    number, unit = re.match(r"([\d.]+)(ns|µs|ms)", text).groups()
+    return float(number) * {"ns": 1, "µs": 1e3, "ms": 1e6}[unit]
+
+
 def bare(options):
-    """In nanoseconds: for each size the bare AEAD with its key ready and made, and rustls' handshake."""
-    said = subprocess.run(["taskset", "-c", "0", options.cost], capture_output=True, text=True, check=True).stdout
-    unit = {"ns": 1, "µs": 1e3, "ms": 1e6}
-    time_of = lambda text: (lambda m: float(m[1]) * unit[m[2]])(re.match(r"([\d.]+)(ns|µs|ms)", text))
-    records = {int(size): (time_of(ready), time_of(made))
-               for size, ready, made in re.findall(r"(\d+) B: bare AEAD (\S+), with its key made (\S+);", said)}
-    return records, time_of(re.search(r"rustls alone (\S+)", said)[1])
+    """In nanoseconds: for each size the bare AEAD with its key ready and made."""
+    found = re.findall(r"(\d+) B: bare AEAD (\S+), with its key made (\S+);", cost(options))
+    return {int(size): (ns_of(ready), ns_of(made)) for size, ready, made in found}
+
+
+def handshakes(options, driver):
+    """Medians over the rounds, for user space and in all: of rustls in memory, of a plain connection's opening, of one with
+    TLS; and of the ratios within a round."""
+    rounds = []
+    for _ in range(options.rounds):
+        plain, tls = (opened(options, driver, tls) for tls in (False, True))
+        rustls = ns_of(re.search(r"rustls alone (\S+)", cost(options, "handshakes"))[1]) / 1000
+        rounds.append([(rustls, a, b, rustls / (b - a)) for a, b in zip(plain, tls)])
+    columns = [list(zip(*(part[kind] for part in rounds))) for kind in (0, 1)]
+    return [[statistics.median(column) for column in kind] + [min(kind[3]), max(kind[3])] for kind in columns]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("case", nargs="*", help="quiet, echo, handshakes, storm; without, all")
+    parser.add_argument("case", nargs="*", help="quiet, echo, bun, handshakes, storm; without, all but bun")
     parser.add_argument("--roostd", default=str(ROOT / "target/release/roostd"))
     parser.add_argument("--roost-load", default=str(ROOT / "target/release/roost-load"))
     parser.add_argument("--cost", default=str(ROOT / "target/release/examples/cost"))
+    parser.add_argument("--bun", help="the program, as npm's package bun installs it")
     parser.add_argument("--driver", action="append", choices=["epoll", "io_uring"])
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     cases = options.case or ["quiet", "echo", "handshakes", "storm"]
-    if unknown := set(cases) - {"quiet", "echo", "handshakes", "storm"}:
+    if unknown := set(cases) - {"quiet", "echo", "bun", "handshakes", "storm"}:
         parser.error(f"no case {', '.join(sorted(unknown))}")
+    if "bun" in cases and not options.bun:
+        parser.error("the case bun needs --bun PATH")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     options.storm = min(STORM, hard - 1500)
@@ -215,7 +293,7 @@ def main():
     print(f"Medians of {options.rounds} rounds; in parentheses the least and the greatest ratio of a round. Where these lie "
           "far apart the machine was lent to others meanwhile, and the row says nothing.\n")
     print("| what | driver | without | with TLS | ratio | bar |\n|---|---|--:|--:|--:|--:|")
-    measured = bare(options) if {"echo", "handshakes"} & set(cases) else None
+    measured = bare(options) if "echo" in cases else None
     for driver in options.driver or ["epoll", "io_uring"]:
         measure(options, driver, cases, measured)
 
@@ -227,16 +305,20 @@ def measure(options, driver, cases, measured):
         row("quiet: CPU time per ping", driver, f"{a:.2f} µs", f"{b:.2f} µs", f"{ratio:.2f} {span(low, high)}", "1.2")
     for size in SIZES if "echo" in cases else []:
         a, b, ratio, low, high = turns(options.rounds, *(lambda tls=tls: echo(options, driver, tls, size) for tls in (False, True)))
-        ready, made = (2 * ns / 1000 for ns in measured[0][size])
+        ready, made = (2 * ns / 1000 for ns in measured[size])
         row(f"echo of {size} bytes: CPU time per message", driver, f"{a:.2f} µs", f"{b:.2f} µs",
             f"{ratio:.2f} {span(low, high)}", "")
         row("the same ÷ (without + bare AEAD, key ready)", driver, f"{a + ready:.2f} µs", f"{b:.2f} µs", f"{b / (a + ready):.2f}", "1.10")
         row("the same ÷ (without + bare AEAD, key made)", driver, f"{a + made:.2f} µs", f"{b:.2f} µs", f"{b / (a + made):.2f}", "")
+    for size in SIZES if "bun" in cases else []:
+        a, b, ratio, low, high = turns(options.rounds, lambda: echo(options, driver, True, size), lambda: echo_by(options, Bun(options), size))
+        row(f"echo of {size} bytes over TLS: Roost, Bun", driver, f"{a:.2f} µs", f"{b:.2f} µs", f"{ratio:.2f} {span(low, high)}", "≥ 1.2")
     if "handshakes" in cases:
-        a, b, _, _, _ = turns(options.rounds, *(lambda tls=tls: opened(options, driver, tls) for tls in (False, True)))
-        row("CPU time per connection opened", driver, f"{a:.0f} µs", f"{b:.0f} µs", f"{b / a:.2f}", "")
-        rustls = measured[1] / 1000
-        row("rustls in memory ÷ what TLS adds to opening", driver, f"{rustls:.0f} µs", f"{b - a:.0f} µs", f"{rustls / (b - a):.2f}", "0.9")
+        for where, bar, figures in zip(["in user space", "and in the kernel"], ["0.9", ""], handshakes(options, driver)):
+            rustls, a, b, ratio, low, high = figures
+            row(f"CPU time per connection opened, {where}", driver, f"{a:.0f} µs", f"{b:.0f} µs", f"{b / a:.2f}", "")
+            row("rustls in memory ÷ what TLS adds to that", driver, f"{rustls:.0f} µs", f"{b - a:.0f} µs",
+                f"{ratio:.2f} {span(low, high)}", bar)
     if "storm" in cases:
         made = []
         calm = lambda: storm(options, driver, False)[0]
