@@ -10,8 +10,8 @@ use std::time::Duration;
 use roost_net::sim::{SimDriver, SimRng};
 use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
 use roost_wire::Opcode;
-use roost_wire::frame::append_masked_frame;
 
+use super::hostile_bytes::{OPEN, OPEN_LINE, bytewise, frame};
 use super::hostile_tls::{TlsAttack, TlsScript};
 use super::listeners;
 use super::plan::Plan;
@@ -49,10 +49,9 @@ enum Script {
 /// What a hostile peer tries, and where.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Attempt {
-    /// Only its name is looked at, by `Debug`.
-    #[expect(dead_code)]
+    #[expect(dead_code, reason = "shown by Debug")]
     Plain(Attack),
-    #[expect(dead_code)]
+    #[expect(dead_code, reason = "shown by Debug")]
     Tls(TlsAttack),
 }
 
@@ -354,14 +353,6 @@ impl Attack {
     }
 }
 
-pub(super) fn bytewise(bytes: &[u8]) -> Vec<Vec<u8>> {
-    bytes.iter().map(|&byte| vec![byte]).collect()
-}
-
-pub(super) fn frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
-    append_masked_frame(out, opcode, payload, [9, 8, 7, 6]);
-}
-
 fn key_of(index: usize) -> ConnKey {
     ConnKey::new(index as u32, 1)
 }
@@ -370,11 +361,7 @@ fn index_of(key: ConnKey) -> usize {
     key.slot() as usize
 }
 
-const OPEN_LINE: &str = "GET /echo HTTP/1.1\r\n";
 const OPEN_LINE_BYTES: usize = OPEN_LINE.len();
-pub(super) const OPEN: &str = "GET /echo HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
-     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 const EARLY_OPEN: &str = "GET /echo HTTP/1.1\r\nHost: h\r\nUpgrade: WebSocket\r\n\
      Connection: Upgrade\r\nOrigin: http://h\r\n\r\n";
 /// The keys of the example in draft 76 §1.2, without the end of the head.

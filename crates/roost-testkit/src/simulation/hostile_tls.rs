@@ -8,7 +8,7 @@ use roost_tls::seal::seal_raw;
 use roost_tls::testing::Endpoint;
 use roost_wire::Opcode;
 
-use super::hostile::{OPEN, bytewise, frame};
+use super::hostile_bytes::{OPEN, bytewise, frame};
 use super::listeners;
 
 /// What a hostile peer tries over TLS.

@@ -39,6 +39,7 @@ mod costs;
 mod deliveries;
 mod gaps;
 mod hostile;
+mod hostile_bytes;
 mod hostile_tls;
 mod http;
 mod lanes;
