@@ -6,7 +6,7 @@ named exists, and every block of commands runs, in the order given.
     scripts/check_docs.py docs/loadtest.md   # one of them
 
 Needs python3, bash and release binaries of roostd and roost-load (ROOST_BIN, target/release). As
-root everything runs in a network namespace of its own, so no port is anybody else's.
+root everything runs in a network namespace of its own, so no port is in use.
 
 A document's blocks (no language, sh, bash or console) run in one shell, in a scratch directory with
 links to what the repository holds. `cargo` works in the repository. Loads are made small: at most

@@ -255,7 +255,7 @@ counters! {
     control_requests_total,
     /// Answers to the control thread dropped because its ring was full.
     control_answers_dropped_total,
-    /// Turns of the loop.
+    /// Loop iterations.
     loop_iterations_total,
 }
 
