@@ -99,7 +99,7 @@ fn server<D: Driver>(
     let mut outgoing: Vec<Vec<u8>> = vec![Vec::new(); plan.connections as usize];
     let mut busy = vec![false; plan.connections as usize];
     let mut dirty = Vec::new();
-    let (mut joined, mut in_flight, mut messages, mut turns) = (0, 0, 0u64, 0u64);
+    let (mut joined, mut in_flight, mut messages, mut iterations) = (0, 0, 0u64, 0u64);
     let mut measured: Option<(Instant, u64)> = None;
     loop {
         if plan.fanout && joined == plan.connections && in_flight == 0 {
@@ -115,14 +115,14 @@ fn server<D: Driver>(
             100
         };
         driver.wait(Some(Duration::from_millis(wait)))?;
-        turns += 1;
+        iterations += 1;
         while let Some(event) = driver.next_event() {
             match event {
                 Event::Accepted { socket, .. } => {
                     driver.adopt(ConnKey::new(joined, 0), socket)?;
                     joined += 1;
                     if joined == plan.connections {
-                        (messages, turns) = (0, 0);
+                        (messages, iterations) = (0, 0);
                         measured = Some((Instant::now(), cpu_ns()?));
                     }
                 }
@@ -156,10 +156,10 @@ fn server<D: Driver>(
         {
             let cpu = cpu_ns()? - cpu;
             return Ok(format!(
-                "{} ns CPU a message, {} messages/s, {:.1} messages a turn",
+                "{} ns CPU a message, {} messages/s, {:.1} messages an iteration",
                 cpu / messages.max(1),
                 messages / plan.seconds,
-                messages as f64 / turns as f64,
+                messages as f64 / iterations as f64,
             ));
         }
     }

@@ -1,9 +1,9 @@
 //! The epoll backend, by mio: readiness made into completions.
 //!
 //! Each socket is registered once, edge-triggered, for reading and writing. An edge puts the
-//! socket's key on the ready-list; a turn of the ready-list reads one buffer's worth from each
+//! socket's key on the ready-list; a pass over the ready-list reads one buffer's worth from each
 //! socket on it, into the one buffer all share, and goes on with batches that were stuck. A
-//! socket that may hold more goes to the back for the next turn. A quiet socket costs its eight
+//! socket that may hold more goes to the back for the next pass. A quiet socket costs its eight
 //! bytes in the table.
 
 mod accept;
@@ -113,7 +113,7 @@ impl EpollDriver {
             .register(&mut SourceFd(&fd.as_raw_fd()), token, interest)
     }
 
-    /// Moves what epoll has told into the table and on the ready-list. Returns how much it was.
+    /// Moves what epoll has reported into the table and on the ready-list. Returns how much it was.
     fn gather(&mut self) -> usize {
         let (mut count, mut look_behind) = (0, false);
         for event in &self.events {
@@ -159,7 +159,7 @@ impl EpollDriver {
     fn next_step(&mut self) -> Option<Step> {
         loop {
             if let Some(done) = self.done.pop_front() {
-                match self.tell(done) {
+                match self.event_of(done) {
                     Some(event) => return Some(Step::Event(event)),
                     None => continue,
                 }
@@ -180,7 +180,7 @@ impl EpollDriver {
     }
 
     /// Turns a waiting event into one for the caller, unless the connection has gone another way.
-    fn tell(&mut self, done: Done) -> Option<Event<'static, EpollSocket>> {
+    fn event_of(&mut self, done: Done) -> Option<Event<'static, EpollSocket>> {
         match done {
             Done::Woken => Some(Event::Woken),
             Done::Closed(key, cause) => {
@@ -308,7 +308,7 @@ impl Driver for EpollDriver {
         let end = match self.gather() {
             0 if interrupted => WaitEnd::Interrupted,
             0 => WaitEnd::TimedOut, // epoll looks once more when the time is over
-            count => WaitEnd::Told {
+            count => WaitEnd::Reported {
                 count: count as u64,
                 all: count < self.events.capacity(),
             },

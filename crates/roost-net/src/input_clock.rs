@@ -14,8 +14,8 @@ pub(crate) enum WaitEnd {
     Interrupted,
     /// The timeout was over and the kernel, asked once more then, had nothing.
     TimedOut,
-    /// The kernel told `count` things. `all`: it had no more.
-    Told { count: u64, all: bool },
+    /// The kernel reported `count` things. `all`: it had no more.
+    Reported { count: u64, all: bool },
 }
 
 /// The times of a driver, in nanoseconds of [`crate::clock`].
@@ -57,7 +57,7 @@ impl InputClock {
     }
 
     /// A wait of at most `timeout` that began at `asked` or later has returned at `now`. The kernel
-    /// could tell of `sources` things at most, each once before it tells of another again.
+    /// could report `sources` things at most, each once before another is reported again.
     #[inline]
     pub(crate) fn note_wait(
         &mut self,
@@ -68,7 +68,7 @@ impl InputClock {
         sources: u64,
     ) {
         self.now = now;
-        if let WaitEnd::Told { all: true, .. } = end
+        if let WaitEnd::Reported { all: true, .. } = end
             && now <= asked.saturating_add(PAUSE_NS_MIN)
         {
             // Nearly every wait: its timeout cannot have been over for so long.
@@ -94,8 +94,8 @@ impl InputClock {
         match end {
             WaitEnd::Interrupted => due = asked,
             WaitEnd::TimedOut => self.caught_up(until.min(now)),
-            WaitEnd::Told { all: true, .. } => self.caught_up(asked),
-            WaitEnd::Told { count, all: false } => self.fell_behind(asked, count, sources),
+            WaitEnd::Reported { all: true, .. } => self.caught_up(asked),
+            WaitEnd::Reported { count, all: false } => self.fell_behind(asked, count, sources),
         }
         if now > due.saturating_add(PAUSE_NS_MIN) {
             self.resumed_at = now;
@@ -108,8 +108,8 @@ impl InputClock {
         self.behind = None;
     }
 
-    /// The kernel tells in the order in which things happened: when it has told as many as there
-    /// can have been, all of then has been told.
+    /// The kernel reports in the order in which things happened: when it has reported as many as there
+    /// can have been, all of then has been reported.
     fn fell_behind(&mut self, asked: u64, count: u64, sources: u64) {
         match &mut self.behind {
             Some((since, left)) if *left <= count => {
@@ -155,16 +155,16 @@ mod tests {
     #[test]
     fn one_that_never_takes_all_still_comes_to_an_end() {
         let mut clock = InputClock::new(0);
-        let some = WaitEnd::Told {
+        let some = WaitEnd::Reported {
             count: 10,
             all: false,
         };
-        for turn in 1..=10 {
-            clock.note_wait(turn, SECOND, some, turn, 35);
+        for iteration in 1..=10 {
+            clock.note_wait(iteration, SECOND, some, iteration, 35);
         }
-        // 35 things of turn 1: told by turn 5; those of turn 5 by turn 9.
+        // 35 things of iteration 1: reported by iteration 5; those of 5 by 9.
         assert_eq!(clock.polled_until(), 5);
-        let all = WaitEnd::Told {
+        let all = WaitEnd::Reported {
             count: 3,
             all: true,
         };
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn a_long_quiet_wait_is_no_pause() {
         let mut clock = InputClock::new(0);
-        let one = WaitEnd::Told {
+        let one = WaitEnd::Reported {
             count: 1,
             all: true,
         };

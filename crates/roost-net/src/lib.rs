@@ -41,7 +41,7 @@
 //!    connection is read again as soon as one is.
 //! 9. **Wake.** A [`Waker`] used from any thread makes the current or the next [`Driver::wait`]
 //!    return and yields at least one [`Event::Woken`] after the wake; wakes in between coalesce.
-//! 10. **Input before silence.** What arrived before [`Driver::polled_until`] has been told, or
+//! 10. **Input before silence.** What arrived before [`Driver::polled_until`] has been reported, or
 //!     [`Driver::has_unread`] is true for its key.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
@@ -104,7 +104,7 @@ pub trait Driver {
     /// that was asked since the last call. Updates [`Driver::now`].
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// The next event of those gathered, at most one lease at a time. `None` ends the turn; a
+    /// The next event of those gathered, at most one lease at a time. `None` ends the batch; a
     /// caller may also stop earlier and finds the rest after the next `wait`.
     fn next_event(&mut self) -> Option<Event<'_, Self::Socket>>;
 
@@ -112,7 +112,7 @@ pub trait Driver {
     fn now(&self) -> u64;
 
     /// Until when input is known: what had arrived at a socket before, and is wanted (see
-    /// [`Driver::pause`]), has been told as an event, or [`Driver::has_unread`] says that it will
+    /// [`Driver::pause`]), has been reported as an event, or [`Driver::has_unread`] says that it will
     /// be. In nanoseconds as [`Driver::now`], and not after it: a wait that a signal ended, or that
     /// came back with more left in the kernel, leaves it where it was. Silence is to be judged by
     /// this and not by the time, which a pause of the process moves on without a read.
@@ -123,7 +123,7 @@ pub trait Driver {
     /// before the first time. The peers may have been held up as well.
     fn resumed_at(&self) -> u64;
 
-    /// Whether input of the connection, or its end, is known and not yet told as an event. May be
+    /// Whether input of the connection, or its end, is known and not yet reported as an event. May be
     /// true for nothing. False for a paused connection and for a key that names none.
     fn has_unread(&self, key: ConnKey) -> bool;
 

@@ -7,10 +7,10 @@
 //! the rule's number ([`SimOptions::strict`]).
 //!
 //! A runner owns the drivers' users and calls those that are due. [`Driver::wait`] returns at once;
-//! between two turns the driver's user is taken to be asleep in the last `wait` that had nothing to
-//! tell, and the first call after news or the timeout finds that it returns now. So a turn may
+//! between two iterations the driver's user is taken to be asleep in the last `wait` that had nothing to
+//! tell, and the first call after news or the timeout finds that it returns now. So an iteration may
 //! begin with `wait`, as here, or end with it. It must end with it if others save themselves the
-//! wake of a user that is not asleep: only then does that user look asleep between its turns.
+//! wake of a user that is not asleep: only then does that user look asleep between its iterations.
 //!
 //! [`Driver::wait`]: crate::Driver::wait
 //!
@@ -87,7 +87,7 @@ impl SimNet {
         })))
     }
 
-    /// A driver on this network: all addresses are everybody's, any driver reaches any listener.
+    /// A driver on this network: all addresses are local, any driver reaches any listener.
     ///
     /// # Panics
     /// When an option is 0.
@@ -208,10 +208,10 @@ impl SimNet {
         self.0.borrow().leaks()
     }
 
-    /// Checks that the net's books balance. Costs time in proportion to all it holds.
+    /// Checks the network's accounting. Costs time in proportion to all it holds.
     ///
     /// # Panics
-    /// When they do not: a mistake in the simulator.
+    /// When it is wrong: a mistake in the simulator.
     pub fn check_invariants(&self) {
         let world = self.0.borrow();
         world.kernel.check_invariants();

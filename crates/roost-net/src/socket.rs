@@ -54,7 +54,7 @@ fn listen_tcp(options: &ListenOptions, addr: SocketAddr) -> io::Result<(Socket, 
         // the same moment cannot both get the port.
         socket.set_reuse_port(true)?;
     }
-    // The first has nobody to share with yet: the second makes the group, and this one is in it.
+    // The first shares with no other yet: the second makes the group, and this one is in it.
     if options.reuse_port
         && !options.exclusive
         && options.sharers > 1

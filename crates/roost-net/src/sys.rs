@@ -95,7 +95,7 @@ pub(crate) fn set_bind_address_no_port(socket: &impl AsFd) -> io::Result<()> {
 /// Has new connections dealt at random to the `sharers` listeners of the port (Linux 4.5).
 ///
 /// socket(7): the program answers with a place in the group, in the order of listen(2). While
-/// fewer listen, a place that nobody has yet falls back to the hash of the addresses; when one is
+/// fewer listen, a place without a socket falls back to the hash of the addresses; when one is
 /// closed, the last takes its place. The program is the group's: the last one attached holds.
 pub(crate) fn deal_at_random(listener: &impl AsFd, sharers: u16) -> io::Result<()> {
     let step = |code: u32, k: u32| libc::sock_filter {

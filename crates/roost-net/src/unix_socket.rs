@@ -29,7 +29,7 @@ pub struct UnixOptions {
 /// A listening unix socket. Dropping it removes its file, unless another has taken its place.
 #[derive(Debug)]
 pub struct UnixSocket {
-    // Dropped in this order: nobody finds a file that leads nowhere.
+    // Dropped in this order: no client finds a file that leads nowhere.
     file: SocketFile,
     socket: Socket,
     /// Drivers that are told when another leaves connections in the backlog.
@@ -63,7 +63,7 @@ impl UnixSocket {
             path: options.path.clone(),
             identity: (bound.dev(), bound.ino()),
         };
-        // Between bind and listen nobody can connect: by then the file has its mode and group.
+        // Between bind and listen no client can connect: by then the file has its mode and group.
         fs::set_permissions(&options.path, fs::Permissions::from_mode(options.mode))?;
         if let Some(group) = options.group.filter(|&group| group != bound.gid()) {
             chown(&options.path, None, Some(group))?;
@@ -142,7 +142,7 @@ fn remove_left_behind(path: &Path) -> io::Result<()> {
     match try_it(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)
             .or_else(|error| {
-                let why = format!("a socket that nobody serves cannot be removed: {error}");
+                let why = format!("a socket that no process serves cannot be removed: {error}");
                 stays(error.kind(), why)
             }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -234,7 +234,7 @@ mod tests {
     fn only_a_socket_that_nobody_serves_is_replaced() {
         let options = options();
         drop(UnixListener::bind(&options.path).expect("binds")); // std leaves the file
-        let first = UnixSocket::bind(&options, 8).expect("nobody serves it");
+        let first = UnixSocket::bind(&options, 8).expect("no process serves it");
         let second = UnixSocket::bind(&options, 8).expect_err("the first serves it");
         assert_eq!(second.kind(), io::ErrorKind::AddrInUse, "{second}");
         UnixStream::connect(&options.path).expect("it is still the first's");

@@ -193,7 +193,7 @@ impl UringDriver {
             count += collected as u64;
             self.sort_arrived();
         }
-        Ok(WaitEnd::Told { count, all })
+        Ok(WaitEnd::Reported { count, all })
     }
 
     /// Answers watches with receives at once, and frees what sends have held; the rest waits for
@@ -499,7 +499,7 @@ const ROUND_COMPLETIONS: usize = 16;
 const REQUESTS_EACH: u64 = 4;
 const REQUESTS_BESIDE: u64 = 1_024;
 
-/// How often one wait asks again, so that the caller gets its turn.
+/// How often one wait asks again, so that the caller goes on.
 const ROUNDS_MAX: usize = 16;
 
 /// How long a listener waits that cannot even refuse.

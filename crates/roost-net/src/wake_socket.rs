@@ -25,7 +25,7 @@ struct WakeSocket(UnixStream);
 
 impl Wake for WakeSocket {
     fn wake(&self) {
-        // It never waits. A full buffer means that it is readable; a closed end, that nobody waits.
+        // It never waits. A full buffer means that it is readable; a closed end, that the reader is gone.
         let _ = (&self.0).write(&[1]);
     }
 }

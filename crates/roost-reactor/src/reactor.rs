@@ -446,8 +446,8 @@ fn listener_number(id: ListenerId) -> u8 {
     u8::try_from(id.0).expect("at most LISTENERS_MAX listeners")
 }
 
-/// So many ClientHellos wait for their turn before accepting pauses: 25 ms of work. Those who wait
-/// longer have often given up when their turn comes, and the work is for nobody.
+/// So many ClientHellos wait for their turn before accepting pauses: 25 ms of work. A client
+/// that waits longer has often left when its turn comes, and the work is lost.
 const HELLOS_MAX: usize = 256;
 /// Length of a tick, in nanoseconds.
 const TICK_NS: u64 = TICK_MS as u64 * 1_000_000;

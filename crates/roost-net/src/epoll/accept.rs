@@ -26,7 +26,7 @@ use crate::{DriverStats, ListenerId, Waker, socket, sys};
 /// descriptor without our knowing.
 pub(super) const RETRY_NS: u64 = 10_000_000;
 
-/// Connections accepted from one listener in one turn; the rest waits for the next.
+/// Connections accepted from one listener in one iteration; the rest waits for the next.
 const ACCEPTS_PER_TURN: u32 = 64;
 /// The same where other drivers accept from the socket, too.
 const SHARED_ACCEPTS_PER_TURN: u32 = 4;
@@ -52,7 +52,7 @@ struct Listener {
     ready: bool,
     /// On the driver's ready-list.
     queued: bool,
-    /// Accepts left in this turn.
+    /// Accepts left in this iteration.
     budget: u32,
 }
 
@@ -93,11 +93,11 @@ fn unregister(poll: &Poll, listener: &Socket) {
     let _ = poll.registry().deregister(&mut SourceFd(&fd));
 }
 
-/// What a listener's turn gave.
+/// What accepting from a listener gave.
 pub(super) enum Accept {
     /// A connection; there may be more.
     One(OwnedFd, Option<SocketAddr>),
-    /// The turn's budget is spent.
+    /// The iteration's budget is spent.
     NextTurn,
     /// Nothing to accept for now.
     Rest,
@@ -181,7 +181,7 @@ impl Listeners {
         found
     }
 
-    /// epoll has told of new connections. True when the listener is to go on the ready-list.
+    /// epoll has reported new connections. True when the listener is to go on the ready-list.
     pub(super) fn mark_ready(&mut self, id: ListenerId) -> bool {
         if let Some(listener) = self.get_mut(id) {
             listener.ready = true;
@@ -207,7 +207,7 @@ impl Listeners {
         let Some(listener) = self.get_mut(id) else {
             return false;
         };
-        listener.budget = listener.accepts_per_turn();
+        listener.budget = listener.accepts_per_iteration();
         listener.ready && !std::mem::replace(&mut listener.queued, true)
     }
 
@@ -242,7 +242,7 @@ impl Listeners {
                 return Accept::Rest;
             }
             if listener.budget == 0 {
-                listener.budget = listener.accepts_per_turn();
+                listener.budget = listener.accepts_per_iteration();
                 return Accept::NextTurn;
             }
             listener.budget -= 1;
@@ -331,7 +331,7 @@ impl Listeners {
 }
 
 impl Listener {
-    fn accepts_per_turn(&self) -> u32 {
+    fn accepts_per_iteration(&self) -> u32 {
         match self.shared {
             None => ACCEPTS_PER_TURN,
             Some(_) => SHARED_ACCEPTS_PER_TURN,

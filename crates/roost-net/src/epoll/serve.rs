@@ -57,7 +57,7 @@ impl EpollDriver {
             // What came before an error is read before the error.
             return self.read(key);
         };
-        // The rest belongs to this turn as well.
+        // The rest belongs to this pass as well.
         if let Some(sock) = self.table.get_mut(key)
             && sock.has_work()
             && !sock.any(QUEUED)
@@ -168,7 +168,7 @@ impl EpollDriver {
         step
     }
 
-    /// Ends the connection if the error epoll has told of is still there.
+    /// Ends the connection if the error epoll has reported is still there.
     fn take_fault(&mut self, key: ConnKey) {
         let Some(sock) = self.table.get_mut(key) else {
             return;
@@ -193,7 +193,7 @@ impl EpollDriver {
         }
     }
 
-    /// Puts the key at the front of this turn.
+    /// Puts the key at the front of this pass.
     fn put_first(&mut self, key: ConnKey) {
         self.ready.push_front(key);
         self.turn_left += 1;

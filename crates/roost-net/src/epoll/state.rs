@@ -55,7 +55,7 @@ pub struct EpollDriver {
     /// Sockets and listeners with work; a key is on it once.
     pub(super) ready: VecDeque<ConnKey>,
     pub(super) ready_water: HighWater,
-    /// Entries of `ready` that belong to this turn.
+    /// Entries of `ready` that belong to this pass.
     pub(super) turn_left: usize,
     /// Events that need no system call any more.
     pub(super) done: VecDeque<Done>,
@@ -67,7 +67,7 @@ pub struct EpollDriver {
     pub(super) stale: Cell<u64>,
 }
 
-/// An event that waits to be told.
+/// An event that is still to be reported.
 #[derive(Debug)]
 pub(super) enum Done {
     Closed(ConnKey, CloseCause),
@@ -75,7 +75,7 @@ pub(super) enum Done {
     Woken,
 }
 
-/// What one step of a turn gave.
+/// What one step of a pass gave.
 pub(super) enum Step {
     /// Bytes in the shared buffer.
     Bytes(ConnKey, usize),

@@ -8,7 +8,7 @@ use crate::memory::{HighWater, PagedVec};
 /// One slot.
 #[derive(Debug, Default)]
 pub(super) struct Sock {
-    /// None in a free slot, and in one whose socket is closed but whose `Closed` is not yet told.
+    /// None in a free slot, and in one whose socket is closed but whose `Closed` is not yet reported.
     pub(super) fd: Option<OwnedFd>,
     generation: u16,
     flags: u16,
@@ -46,7 +46,7 @@ pub(super) const CONNECTING: u16 = 1 << 10;
 pub(super) const CLOSING: u16 = 1 << 11;
 /// Is given back when connected and the batch in flight is out.
 pub(super) const RELEASING: u16 = 1 << 12;
-/// The socket is closed and `Closed` waits to be told.
+/// The socket is closed and `Closed` is still to be reported.
 pub(super) const ENDED: u16 = 1 << 13;
 
 impl Sock {
@@ -63,7 +63,7 @@ impl Sock {
         self.flags &= !flags;
     }
 
-    /// True when the next turn has something to do for this socket.
+    /// True when the next pass has something to do for this socket.
     pub(super) fn has_work(&self) -> bool {
         if self.any(ENDED) {
             return false;
@@ -138,7 +138,7 @@ impl Table {
         sock.fd
     }
 
-    /// Gives back what was not needed since the last call; in bytes. A free slot keeps nothing
+    /// Frees what was not needed since the last call; in bytes. A free slot keeps nothing
     /// that is still of use: the generations of keys are the caller's.
     pub(super) fn shrink(&mut self) -> usize {
         let before = self.socks.memory_bytes();

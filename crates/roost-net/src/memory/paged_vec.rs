@@ -27,7 +27,7 @@ pub struct PagedVec<T> {
     touched: usize,
 }
 
-// SAFETY: it owns its entries and shares them with nobody, as `Vec` does.
+// SAFETY: it owns its entries and shares none of them, as `Vec` does.
 unsafe impl<T: Send> Send for PagedVec<T> {}
 // SAFETY: a shared reference gives out shared references to entries only.
 unsafe impl<T: Sync> Sync for PagedVec<T> {}
@@ -164,7 +164,7 @@ impl<T> Deref for PagedVec<T> {
 impl<T> DerefMut for PagedVec<T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
-        // SAFETY: as in `deref`, and `&mut self` says that nobody else reads them.
+        // SAFETY: as in `deref`, and `&mut self` excludes other readers.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 }

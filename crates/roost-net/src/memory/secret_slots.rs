@@ -26,7 +26,7 @@ struct Chunk<T> {
     len: usize,
 }
 
-// SAFETY: it owns its values and shares them with nobody, as `Vec` does.
+// SAFETY: it owns its values and shares none of them, as `Vec` does.
 unsafe impl<T: Send> Send for Chunk<T> {}
 
 impl<T> SecretSlots<T> {

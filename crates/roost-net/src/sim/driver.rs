@@ -288,6 +288,6 @@ impl fmt::Debug for SimSocket {
     }
 }
 
-/// What one turn costs in virtual time.
+/// What one iteration costs in virtual time.
 const TURN_NS_MIN: u64 = 500;
 const TURN_NS_MAX: u64 = 5_000;

@@ -30,13 +30,13 @@ pub struct SimFaults {
     pub accept_limits_per_mille: u32,
     /// Receives that find no buffer (ENOBUFS) though there is one.
     pub buffers_exhausted_per_mille: u32,
-    /// Completions left for a later turn.
+    /// Completions left for a later iteration.
     pub held_back_per_mille: u32,
     /// Waits that end before their time without an event.
     pub spurious_wakes_per_mille: u32,
     /// Wakes whose [`Event::Woken`](crate::Event::Woken) comes up to 1 ms later.
     pub late_wakes_per_mille: u32,
-    /// Whether completions of one turn come in an order of chance. Those of one direction of one
+    /// Whether completions of one iteration come in an order of chance. Those of one direction of one
     /// connection keep theirs.
     pub reorder: bool,
 }
@@ -138,9 +138,9 @@ pub struct SimCounts {
     pub accept_limits: u64,
     /// Receives that found no buffer by chance.
     pub buffers_exhausted: u64,
-    /// Completions left for a later turn.
+    /// Completions left for a later iteration.
     pub held_back: u64,
-    /// Turns whose completions came in another order than they happened.
+    /// Iterations whose completions came in another order than they happened.
     pub reordered: u64,
     /// Waits set to end early.
     pub spurious_wakes: u64,

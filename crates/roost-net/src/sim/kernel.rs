@@ -200,7 +200,7 @@ impl Kernel {
             self.abort(id);
             return;
         }
-        self.set_owner(id, Owner::Nobody);
+        self.set_owner(id, Owner::Unowned);
         self.shutdown(id);
         self.start_give_up(id);
         self.end_if_delivered(id);
@@ -209,9 +209,9 @@ impl Kernel {
     /// `close(2)` with `SO_LINGER` 0: RST.
     pub(super) fn abort(&mut self, id: SockId) {
         let Some(link) = self.link(id) else { return };
-        // A refused or unanswered attempt has nobody to reset.
+        // A refused or unanswered attempt has no peer to reset.
         let embryonic = !link.ends[1].connected;
-        self.set_owner(id, Owner::Nobody);
+        self.set_owner(id, Owner::Unowned);
         if !embryonic && self.error(id).is_none() {
             self.send_rst(id);
         }
@@ -366,7 +366,7 @@ impl Kernel {
         (reset || cut).then_some(Doom { segments_left, cut })
     }
 
-    /// The net's own books balance.
+    /// The network's own accounting is right.
     pub(super) fn check_invariants(&self) {
         let mut descriptors = vec![0; self.machines.len()];
         for link in self.links() {
@@ -379,8 +379,8 @@ impl Kernel {
                     descriptors[driver as usize] += 1;
                 }
                 assert!(
-                    !end.dead || end.owner == Owner::Nobody,
-                    "somebody holds a dead socket"
+                    !end.dead || end.owner == Owner::Unowned,
+                    "a dead socket has an owner"
                 );
             }
             for pipe in &link.pipes {

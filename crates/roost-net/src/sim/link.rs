@@ -11,8 +11,8 @@ use crate::ConnKey;
 /// Who holds an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owner {
-    /// Nobody: closed, or (on the listener's side) not yet open.
-    Nobody,
+    /// Closed, or (on the listener's side) not yet open.
+    Unowned,
     /// A listener's accept queue.
     Backlog(ListenerIndex),
     /// A driver's [`SimSocket`](super::SimSocket), given to the caller or about to be.
@@ -26,7 +26,7 @@ impl Owner {
     pub(super) fn driver(self) -> Option<DriverIndex> {
         match self {
             Owner::Handle(driver) | Owner::Conn(driver, _) => Some(driver),
-            Owner::Nobody | Owner::Backlog(_) => None,
+            Owner::Unowned | Owner::Backlog(_) => None,
         }
     }
 }
@@ -72,7 +72,7 @@ pub(super) struct End {
     pub(super) want_write: bool,
     /// Already on its driver's list of news.
     pub(super) noted: bool,
-    /// Neither sends nor receives any more, and nobody holds it.
+    /// Neither sends nor receives any more, and has no owner.
     pub(super) dead: bool,
     /// RST has been sent.
     pub(super) rst_sent: bool,
@@ -90,7 +90,7 @@ impl End {
             error: None,
             want_write: false,
             noted: false,
-            dead: owner == Owner::Nobody,
+            dead: owner == Owner::Unowned,
             rst_sent: false,
             timer: None,
         }
@@ -170,7 +170,7 @@ impl Pipe {
         self.readable += n;
     }
 
-    /// The next `n` flying bytes found nobody.
+    /// The next `n` flying bytes found no owner.
     pub(super) fn lose(&mut self, n: usize) {
         self.flying -= n;
         self.data.drain(self.readable..self.readable + n);

@@ -11,7 +11,7 @@ pub struct SimOptions {
     pub sockets_max: usize,
     /// Whether new connections beyond `sockets_max` are reset; else they wait in the accept queue.
     pub reset_at_limit: bool,
-    /// Connections looked at in one turn; the others come first in the next.
+    /// Connections looked at in one iteration; the others come first in the next.
     pub events_max: usize,
     /// Whether a caller's breach of the contract panics. Off, it has the consequence that the
     /// contract states.

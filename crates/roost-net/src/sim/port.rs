@@ -37,10 +37,10 @@ pub(super) struct Port {
     /// How the last wait ended, of a user that was stopped before it could return.
     stopped: Option<WaitEnd>,
     pub(super) wake: Arc<SimWake>,
-    /// When a wake held back is told.
+    /// When a wake held back takes effect.
     woken_at: Option<u64>,
     slots: Vec<Slot>,
-    /// Connections to look at in the next turn.
+    /// Connections to look at in the next iteration.
     ready: VecDeque<ConnKey>,
     /// Connections that wait for a receive buffer.
     starved: VecDeque<ConnKey>,
@@ -129,7 +129,7 @@ impl Port {
         }
     }
 
-    // The turn.
+    // The iteration.
 
     /// A real wait blocks until there is news or its time is over. This one returns at once; with
     /// nothing to tell it is taken to block, until [`Port::return_from_wait`].
@@ -198,7 +198,7 @@ impl Port {
         match self.queue.len() {
             0 if timed_out => WaitEnd::TimedOut,
             // It may have woken for nothing that is an event.
-            count => WaitEnd::Told {
+            count => WaitEnd::Reported {
                 count: count as u64,
                 all: true,
             },
@@ -211,7 +211,7 @@ impl Port {
             .note_wait(asked, timeout, end, k.now, self.stats.open);
     }
 
-    /// Known and not told. What has arrived and was not looked for is not known, as with a real
+    /// Known and not reported. What has arrived and was not looked for is not known, as with a real
     /// kernel.
     pub(super) fn has_unread(&self, key: ConnKey) -> bool {
         let waits = |conn: &Conn| (conn.ready || conn.starved) && !conn.paused;
@@ -240,11 +240,11 @@ impl Port {
             }
         }
         let n = self.ready.len().min(self.options.events_max);
-        let mut turn: Vec<ConnKey> = self.ready.drain(..n).collect();
-        if k.faults.reorder && self.rng.shuffle(&mut turn) {
+        let mut looked_at: Vec<ConnKey> = self.ready.drain(..n).collect();
+        if k.faults.reorder && self.rng.shuffle(&mut looked_at) {
             k.counts.reordered += 1;
         }
-        for key in turn {
+        for key in looked_at {
             if self.conn(key).is_none() {
                 continue;
             }
@@ -373,8 +373,8 @@ impl Port {
             }
         }
         if readable == 0 {
-            if k.at_end(sock) && !conn.read_closed_told {
-                conn.read_closed_told = true;
+            if k.at_end(sock) && !conn.read_closed_reported {
+                conn.read_closed_reported = true;
                 self.queue.push_back(Queued::ReadClosed(conn.key));
             }
             return;
@@ -661,9 +661,9 @@ fn cause_of(phase: Phase, errno: i32) -> CloseCause {
     }
 }
 
-/// Accepts in one turn; the rest wait for the next.
+/// Accepts in one iteration; the rest wait for the next.
 const ACCEPTS_PER_TURN: usize = 16;
-/// Rule 8 allows 10 ms; the turn itself takes some.
+/// Rule 8 allows 10 ms; the iteration itself takes some.
 const PARKED_NS_MAX: u64 = 9_000_000;
 const LATE_WAKE_NS_MAX: u64 = 1_000_000;
 const SPURIOUS_WAKE_NS_MAX: u64 = 10_000_000;

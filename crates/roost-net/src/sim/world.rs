@@ -105,7 +105,7 @@ impl World {
                     Owner::Conn(..) => leaks.connections += 1,
                     Owner::Handle(_) => leaks.sockets += 1,
                     Owner::Backlog(_) => leaks.backlog += 1,
-                    Owner::Nobody => leaks.orphans += usize::from(!end.dead),
+                    Owner::Unowned => leaks.orphans += usize::from(!end.dead),
                 }
             }
             leaks.wire_bytes += link.pipes.iter().map(|pipe| pipe.held()).sum::<usize>();

@@ -417,5 +417,5 @@ const PLACES: usize = 32;
 /// share of a few connections as well.
 const SHARED_ACCEPTS: u32 = 4;
 
-/// New connections reset per turn.
+/// New connections reset per iteration.
 const RESETS_MAX: u64 = 64;

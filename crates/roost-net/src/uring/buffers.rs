@@ -124,7 +124,7 @@ impl ReadBuffers {
         bytes.min(fresh * self.bytes as usize)
     }
 
-    /// Gives back the pages that are the buffers' `first` to `last` alone.
+    /// Frees the pages that are the buffers' `first` to `last` alone.
     fn give_back_pages_of(&self, first: u16, last: u16) -> usize {
         let run_bytes = (usize::from(last - first) + 1) * self.bytes as usize;
         let address = self.address(first);

@@ -13,7 +13,7 @@ pub(super) const SHUTDOWN: u8 = 8;
 pub(super) const CLOSE: u8 = 9;
 /// A note to ourselves: look what is next for this connection.
 pub(super) const ADVANCE: u8 = 10;
-/// A note to ourselves: tell that the batch is out.
+/// Reports that the batch is out.
 pub(super) const SENT: u8 = 11;
 pub(super) const ACCEPT: u8 = 12;
 pub(super) const LISTENER_READY: u8 = 13;

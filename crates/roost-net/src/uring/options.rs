@@ -8,7 +8,7 @@ pub struct UringOptions {
     /// Completions the shared queue holds, 16 bytes each; at least `entries`. More than that wait
     /// in the kernel's memory. A power of two.
     pub cq_entries: u32,
-    /// Receive buffers, 1 to 32,768: how many connections are read in one turn.
+    /// Receive buffers, 1 to 32,768: how many connections are read in one iteration.
     pub buffers: u16,
     /// Size of each, in bytes: the longest [`Event::Bytes`](crate::Event::Bytes). Their memory is used only as far as
     /// they are in use at the same time.

@@ -232,7 +232,7 @@ impl Ring {
         self.arrived.len() - before
     }
 
-    /// Gives back what the queue of completions did not need since the last call; in bytes.
+    /// Frees what the queue of completions did not need since the last call; in bytes.
     pub(super) fn shrink(&mut self) -> usize {
         shrink_queue(&mut self.arrived, &mut self.arrived_water)
     }
@@ -245,7 +245,7 @@ impl Ring {
             return;
         }
         drop(queue);
-        // A fan-out fills the queue many times in one turn. Completions are collected as we go,
+        // A fan-out fills the queue many times in one iteration. Completions are collected as we go,
         // so that they do not overflow the kernel's queue.
         self.enter(false, None)
             .expect("a ring that was set up takes requests");
@@ -452,7 +452,7 @@ impl Ring {
         self.push_plain(entry.user_data(user_data));
     }
 
-    /// Closes a descriptor or frees a slot. `user_data` `None`: not told when it is done.
+    /// Closes a descriptor or frees a slot. `user_data` `None`: no event when it is done.
     pub(super) fn close(&mut self, target: Target, user_data: Option<u64>) {
         let entry = match target {
             Target::Fd(fd) => opcode::Close::new(Fd(fd)).build(),

@@ -39,7 +39,7 @@ impl UringDriver {
         unsafe { batch.submit(&mut self.ring, target, key.with_op(SEND).to_bits()) };
     }
 
-    /// Answers the completion of a send before the caller's turn, if all went well: most do, and
+    /// Answers the completion of a send before the caller sees an event, if all went well: most do, and
     /// a fan-out to all connections then needs as many records as requests fit the queue, not as
     /// there are connections. False if there is more to it than telling `Sent`.
     pub(super) fn send_done_early(&mut self, key: ConnKey, result: i32) -> bool {

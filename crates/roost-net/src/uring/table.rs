@@ -52,7 +52,7 @@ pub(super) const CONNECTING: u16 = 1 << 11;
 /// FIN was asked for: no more sends.
 pub(super) const FIN_ASKED: u16 = 1 << 12;
 
-/// The batch is out, and `Sent` waits to be told.
+/// The batch is out, and `Sent` is still to be reported.
 pub(super) const SENT_DUE: u16 = 1 << 13;
 
 /// The watch has reported an end, FIN or fault: reading goes on until a receive meets it, for no
@@ -224,7 +224,7 @@ impl Table {
         index
     }
 
-    /// Gives back what was not needed since the last call; in bytes. A free slot keeps nothing
+    /// Frees what was not needed since the last call; in bytes. A free slot keeps nothing
     /// that is still of use: the generations of keys are the caller's.
     pub(super) fn shrink(&mut self) -> usize {
         let before = self.memory_bytes();

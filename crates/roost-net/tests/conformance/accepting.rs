@@ -36,7 +36,7 @@ pub(crate) fn connect_refused<B: Backend>() {
     let mut world = World::<B>::new();
     let addr = world.listen(SERVER);
     world.hosts[SERVER].driver.stop_listening();
-    world.turns(3);
+    world.iterate_times(3);
     // Twice, to use the slot again.
     for _ in 0..2 {
         connect_until_refused(&mut world, addr);
@@ -48,12 +48,12 @@ pub(crate) fn accepting_pauses_and_resumes<B: Backend>() {
     let mut world = World::<B>::new();
     let addr = world.listen(SERVER);
     world.hosts[SERVER].driver.set_accepting(false);
-    world.turns(3);
+    world.iterate_times(3);
     let clients: Vec<_> = (0..5).map(|_| world.connect(CLIENT, addr)).collect();
     world.until("room in the backlog", |w| {
         clients.iter().all(|&end| w.conn(end).connected)
     });
-    world.turns(30);
+    world.iterate_times(30);
     assert_eq!(
         world.hosts[SERVER].adopted.len(),
         0,
@@ -87,7 +87,7 @@ pub(crate) fn stop_listening_refuses_connections<B: Backend>() {
     let addr = world.listen(SERVER);
     let (client, server) = world.pair(addr);
     world.hosts[SERVER].driver.stop_listening();
-    world.turns(3);
+    world.iterate_times(3);
     connect_until_refused(&mut world, addr);
     // Earlier connections stay.
     world.send_copy(client, b"still here");

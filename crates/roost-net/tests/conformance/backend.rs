@@ -124,7 +124,7 @@ impl Backend for Sim {
     const FLOOD_BYTES: usize = 1 << 20;
 
     fn new(seed: u64) -> Sim {
-        // A few turns are to be enough for what was sent to arrive, as on loopback.
+        // A few iterations are to be enough for what was sent to arrive, as on loopback.
         let latency_ns = 1_000..=20_000;
         Sim(SimNet::new(
             seed,

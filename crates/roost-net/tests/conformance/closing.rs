@@ -23,10 +23,10 @@ pub(crate) fn close_waits_for_the_batch<B: Backend>() {
     let stream = Stream::new(world.rng.next());
     world.expect(server, stream);
     world.pause(server);
-    world.turns(3);
+    world.iterate_times(3);
     world.flood(client, stream);
     world.close(client, CloseMode::Graceful);
-    world.turns(30);
+    world.iterate_times(30);
     assert_eq!(world.conn(client).closed, None, "closed with bytes to send");
     world.resume(server);
     assert_eq!(world.until_closed(client), CloseCause::Requested);
@@ -40,7 +40,7 @@ pub(crate) fn abort_does_not_wait<B: Backend>() {
     let stream = Stream::new(world.rng.next());
     world.expect(server, stream);
     world.pause(server);
-    world.turns(3);
+    world.iterate_times(3);
     world.flood(client, stream);
     world.close(client, CloseMode::Abort);
     assert_eq!(world.until_closed(client), CloseCause::Requested);
@@ -53,10 +53,10 @@ pub(crate) fn abort_does_not_wait<B: Backend>() {
 pub(crate) fn abort_ends_a_waiting_close<B: Backend>() {
     let (mut world, client, server) = World::<B>::connected();
     world.pause(server);
-    world.turns(3);
+    world.iterate_times(3);
     world.flood(client, Stream::new(1));
     world.close(client, CloseMode::Graceful);
-    world.turns(5);
+    world.iterate_times(5);
     assert_eq!(world.conn(client).closed, None);
     world.close(client, CloseMode::Abort);
     assert_eq!(world.until_closed(client), CloseCause::Requested);
@@ -83,14 +83,14 @@ pub(crate) fn close_while_connecting<B: Backend>() {
     let mut world = World::<B>::new();
     let addr = world.listen(SERVER);
     for mode in [CloseMode::Graceful, CloseMode::Abort] {
-        for turns in 0..3 {
+        for iterations in 0..3 {
             let client = world.connect(CLIENT, addr);
-            world.turns(turns);
+            world.iterate_times(iterations);
             world.close(client, mode);
             assert_eq!(world.until_closed(client), CloseCause::Requested);
         }
     }
-    world.turns(5);
+    world.iterate_times(5);
     world.finish();
 }
 
@@ -106,8 +106,8 @@ pub(crate) fn nothing_comes_after_close<B: Backend>() {
             world.until("the batch to go", |w| !w.conn(client).in_flight);
             world.shutdown_write(client);
         }
-        let turns = world.rng.below(4);
-        world.turns(turns);
+        let iterations = world.rng.below(4);
+        world.iterate_times(iterations);
         let mode = if round % 3 == 0 {
             CloseMode::Graceful
         } else {

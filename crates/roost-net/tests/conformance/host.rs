@@ -189,7 +189,7 @@ impl<D: Driver> Host<D> {
         self.conn_mut(key).echo = true;
     }
 
-    /// Handles all events of a turn. False when there were none.
+    /// Handles all events of an iteration. False when there were none.
     pub(crate) fn pump(&mut self) -> bool {
         let mut events = 0;
         let mut echoes = Vec::new();

@@ -35,7 +35,7 @@ pub(crate) fn stale_keys_do_nothing<B: Backend>() {
         driver.close(key, CloseMode::Abort);
         assert_eq!(driver.stats().stale - before, 10, "each of them counts");
     }
-    world.turns(10);
+    world.iterate_times(10);
     world.send_copy(second, b"untouched");
     world.until_received(server, 9);
     assert!(!world.conn(server).read_closed);
@@ -86,8 +86,8 @@ pub(crate) fn slots_are_used_again_at_once<B: Backend>() {
         if world.rng.chance(30) {
             world.pause(server);
         }
-        let turns = world.rng.below(3);
-        world.turns(turns);
+        let iterations = world.rng.below(3);
+        world.iterate_times(iterations);
         let (one, other) = if world.rng.chance(50) {
             (client, server)
         } else {

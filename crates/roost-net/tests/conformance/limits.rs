@@ -54,7 +54,7 @@ pub(crate) fn no_descriptor_left<B: Backend>() {
     // Some are let in; the others are reset, or wait.
     let mut full = 0;
     world.until("a full server", |w| {
-        w.turns(100);
+        w.iterate_times(100);
         let before = full;
         full = greeted(w, &clients);
         full > 10 && full == before
@@ -76,7 +76,7 @@ pub(crate) fn no_descriptor_left<B: Backend>() {
     let (start, cpu_before) = (Instant::now(), server.cpu_ns());
     while start.elapsed() < Duration::from_secs(1) {
         clients.push(world.connect(CLIENT, addr));
-        world.turns(10);
+        world.iterate_times(10);
     }
     let share = (server.cpu_ns() - cpu_before) as f64 / start.elapsed().as_nanos() as f64;
     assert!(share < 0.02, "{:.1} % of a core while full", share * 100.0);
@@ -101,7 +101,7 @@ pub(crate) fn no_descriptor_left<B: Backend>() {
             if !clients.iter().any(|&end| is_waiting(&world, end)) {
                 clients.push(world.connect(CLIENT, addr));
             }
-            world.turn();
+            world.iterate();
         }
         best = best.min(start.elapsed());
     }
@@ -131,10 +131,10 @@ pub(crate) fn descriptors_freed_elsewhere<B: Backend>() {
     let addr: SocketAddr = server.hear().parse().expect("an address");
     let mut world = World::<B>::new();
     let mut clients: Vec<End> = (0..3).map(|_| world.connect(CLIENT, addr)).collect();
-    world.turns(20);
+    world.iterate_times(20);
     let (start, cpu_before) = (Instant::now(), server.cpu_ns());
     while start.elapsed() < Duration::from_secs(1) {
-        world.turns(10);
+        world.iterate_times(10);
     }
     let share = (server.cpu_ns() - cpu_before) as f64 / start.elapsed().as_nanos() as f64;
     assert!(share < 0.02, "{:.1} % of a core while full", share * 100.0);
@@ -150,7 +150,7 @@ pub(crate) fn descriptors_freed_elsewhere<B: Backend>() {
         if !clients.iter().any(|&end| is_waiting(&world, end)) {
             clients.push(world.connect(CLIENT, addr));
         }
-        world.turn();
+        world.iterate();
     }
     println!(
         "{:.2} % CPU while full, next after {:?}",
@@ -165,7 +165,7 @@ pub(crate) fn ten_thousand_connections<B: Backend>() {
     const CONNECTIONS: usize = 10_000;
     const CASE: &str = "ten_thousand_connections";
     let options = Options {
-        // As a server would have: each is a connection read per turn.
+        // As a server would have: each is a connection read per iteration.
         read_buffers: 256,
         sockets_max: 10_100,
         ..Options::default()
@@ -227,7 +227,7 @@ pub(crate) fn many_clients_memory_is_freed<B: Backend>() {
         }
         world.until("all gone", |w| w.hosts[SERVER].driver.stats().open == 0);
         shrink(&mut world); // what it needed until now stays
-        world.turns(3);
+        world.iterate_times(3);
         let bytes = shrink(&mut world);
         assert!(bytes >= CLIENTS * 8, "{bytes} bytes of {CLIENTS} clients");
         assert_eq!(shrink(&mut world), 0, "there is no more to give");

@@ -83,13 +83,13 @@ fn step<B: Backend>(world: &mut World<B>, pair: &mut Pair, which: usize) {
     let other_closed = pair.sides[which ^ 1].closed;
     let side = &mut pair.sides[which];
     if side.closed || side.releasing || world.conn(side.end).ended {
-        return world.turn();
+        return world.iterate();
     }
     match world.rng.below(100) {
         0..=44 => {
             let in_flight = world.conn(side.end).in_flight;
             if in_flight || side.fin {
-                return world.turn();
+                return world.iterate();
             }
             let len = random_len(world);
             // Bytes for a peer that has closed come back as a reset, at the earliest between two
@@ -130,7 +130,7 @@ fn step<B: Backend>(world: &mut World<B>, pair: &mut Pair, which: usize) {
             world.close(side.end, CloseMode::Abort);
             pair.reset = true;
         }
-        _ => world.turn(),
+        _ => world.iterate(),
     }
 }
 

@@ -44,10 +44,10 @@ pub(crate) fn release_waits_for_the_batch<B: Backend>() {
     let stream = Stream::new(world.rng.next());
     world.expect(client, stream);
     world.pause(client);
-    world.turns(3);
+    world.iterate_times(3);
     world.flood(server, stream);
     world.release(server);
-    world.turns(10);
+    world.iterate_times(10);
     assert!(!world.conn(server).ended, "released with a batch in flight");
     world.resume(client);
     let moved = world.readopt(server, 2);
@@ -63,9 +63,9 @@ pub(crate) fn release_while_paused<B: Backend>() {
     let addr = world.listen(SERVER);
     let (client, server) = world.pair(addr);
     world.pause(server);
-    world.turns(3);
+    world.iterate_times(3);
     world.send_copy(client, b"kept by the kernel");
-    world.turns(5);
+    world.iterate_times(5);
     world.release(server);
     let moved = world.readopt(server, 2);
     world.until("the bytes", |w| {

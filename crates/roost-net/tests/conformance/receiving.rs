@@ -73,7 +73,7 @@ pub(crate) fn bytes_sent_before_adopt<B: Backend>() {
     let stream = Stream::new(world.rng.next());
     world.send_copy(client, &stream.bytes(0, 3_000));
     world.shutdown_write(client);
-    world.turns(10);
+    world.iterate_times(10);
     let accepted = world.hosts[SERVER].accepted.pop_front().expect("seen");
     let key = world.hosts[SERVER].adopt(accepted.socket);
     let server = End { host: SERVER, key };
@@ -105,7 +105,7 @@ fn half_close<B: Backend>(mut world: World<B>, first: End, second: End) {
     for part in 0..10 {
         world.until("the last part to go", |w| !w.conn(second).in_flight);
         world.send_copy(second, &stream.bytes(part * 5_000, 5_000));
-        world.turns(2);
+        world.iterate_times(2);
     }
     world.until_received(first, 50_000);
     assert!(
@@ -116,7 +116,7 @@ fn half_close<B: Backend>(mut world: World<B>, first: End, second: End) {
     world.shutdown_write(second);
     world.until("FIN", |w| w.conn(first).read_closed);
     // Both directions have ended, and the connection has not: that is for the caller to say.
-    world.turns(10);
+    world.iterate_times(10);
     assert_eq!(world.conn(first).closed, None);
     assert_eq!(world.conn(second).closed, None);
     world.finish();
@@ -125,9 +125,9 @@ fn half_close<B: Backend>(mut world: World<B>, first: End, second: End) {
 pub(crate) fn fin_waits_for_resume<B: Backend>() {
     let (mut world, client, server) = World::<B>::connected();
     world.pause(server);
-    world.turns(3);
+    world.iterate_times(3);
     world.shutdown_write(client);
-    world.turns(30);
+    world.iterate_times(30);
     assert!(!world.conn(server).read_closed);
     world.resume(server);
     world.until("FIN", |w| w.conn(server).read_closed);
@@ -139,10 +139,10 @@ pub(crate) fn bytes_before_fin_come_first<B: Backend>() {
     let stream = Stream::new(world.rng.next());
     world.expect(server, stream);
     world.pause(server);
-    world.turns(3);
+    world.iterate_times(3);
     world.send_copy(client, &stream.bytes(0, 10_000));
     world.shutdown_write(client);
-    world.turns(10);
+    world.iterate_times(10);
     world.resume(server);
     world.until("FIN", |w| w.conn(server).read_closed);
     assert_eq!(
@@ -179,7 +179,7 @@ pub(crate) fn many_connections_with_few_buffers<B: Backend>() {
     world.finish();
 }
 
-/// What one turn may read of a flood before it reads another's byte, in events.
+/// What one iteration may read of a flood before it reads another's byte, in events.
 const TURN_EVENTS: usize = 16;
 
 /// Connections whose bytes wait before the server, which is paused, has looked at any. 1 KiB is
@@ -201,7 +201,7 @@ fn flooded<B: Backend>(count: u64) -> (World<B>, Vec<(End, End)>) {
             SendStatus::Gone
         );
     }
-    world.turns(20);
+    world.iterate_times(20);
     (world, pairs)
 }
 
@@ -218,7 +218,7 @@ pub(crate) fn a_turn_ends_though_more_is_waiting<B: Backend>() {
         let events = now - std::mem::replace(&mut received, now);
         assert!(
             events <= TURN_EVENTS,
-            "{events} events of one connection in one turn"
+            "{events} events of one connection in one iteration"
         );
         w.conn(server).received_bytes == FLOODED_BYTES as u64
     });
@@ -233,9 +233,9 @@ pub(crate) fn a_flood_leaves_room_for_one_byte<B: Backend>() {
     let addr = world.listen(SERVER);
     let (shy, server) = world.pair(addr);
     world.pause(server);
-    world.turns(3);
+    world.iterate_times(3);
     world.send_copy(shy, b"!");
-    world.turns(10);
+    world.iterate_times(10);
     // In whatever order the driver goes about them, a flood comes before the byte.
     world.resume(before);
     world.resume(server);

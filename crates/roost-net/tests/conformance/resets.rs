@@ -18,9 +18,9 @@ pub(crate) fn reset_while_idle<B: Backend>() {
 pub(crate) fn reset_with_a_batch_in_flight<B: Backend>() {
     let (mut world, client, server) = World::<B>::connected();
     world.pause(client);
-    world.turns(3);
+    world.iterate_times(3);
     world.flood(server, Stream::new(1));
-    world.turns(5);
+    world.iterate_times(5);
     world.close(client, CloseMode::Abort);
     assert_eq!(world.until_closed(server), CloseCause::Reset);
     assert_eq!(world.conn(server).sent, 0, "Sent, and it was not");
@@ -30,9 +30,9 @@ pub(crate) fn reset_with_a_batch_in_flight<B: Backend>() {
 pub(crate) fn reset_while_paused<B: Backend>() {
     let (mut world, client, server) = World::<B>::connected();
     world.pause(server);
-    world.turns(3);
+    world.iterate_times(3);
     world.send_copy(client, b"unread");
-    world.turns(3);
+    world.iterate_times(3);
     world.close(client, CloseMode::Abort);
     assert_eq!(world.until_closed(server), CloseCause::Reset);
     world.finish();
@@ -57,7 +57,7 @@ pub(crate) fn reset_before_adopt<B: Backend>() {
     });
     world.close(client, CloseMode::Abort);
     world.until_closed(client);
-    world.turns(5);
+    world.iterate_times(5);
     let accepted = world.hosts[SERVER].accepted.pop_front().expect("seen");
     let key = world.hosts[SERVER].adopt(accepted.socket);
     assert_eq!(
@@ -70,12 +70,12 @@ pub(crate) fn reset_before_adopt<B: Backend>() {
 pub(crate) fn reset_while_closing<B: Backend>() {
     let (mut world, client, server) = World::<B>::connected();
     world.pause(client);
-    world.turns(3);
+    world.iterate_times(3);
     world.flood(server, Stream::new(1));
     world.close(server, CloseMode::Graceful);
     // `Host::pump` sees that these are not told any more.
     world.send_copy(client, b"not read");
-    world.turns(5);
+    world.iterate_times(5);
     assert_eq!(world.conn(server).closed, None);
     world.close(client, CloseMode::Abort);
     // Either is true: it was asked for, and it was reset.
@@ -90,10 +90,10 @@ pub(crate) fn reset_while_closing<B: Backend>() {
 pub(crate) fn reset_while_releasing<B: Backend>() {
     let (mut world, client, server) = World::<B>::connected();
     world.pause(client);
-    world.turns(3);
+    world.iterate_times(3);
     world.flood(server, Stream::new(1));
     world.release(server);
-    world.turns(5);
+    world.iterate_times(5);
     assert!(!world.conn(server).ended, "released with a batch in flight");
     world.close(client, CloseMode::Abort);
     assert_eq!(world.until_closed(server), CloseCause::Reset);

@@ -40,7 +40,7 @@ pub(crate) fn nothing_to_send_is_done<B: Backend>() {
         SendStatus::Done
     );
     assert_eq!(world.send_copy(client, &[]), SendStatus::Done);
-    world.turns(5);
+    world.iterate_times(5);
     assert_eq!(world.conn(client).sent, 0);
     world.finish();
 }
@@ -50,12 +50,12 @@ pub(crate) fn a_peer_that_stops_reading<B: Backend>() {
     let stream = Stream::new(world.rng.next());
     world.expect(server, stream);
     world.pause(server);
-    world.turns(3);
+    world.iterate_times(3);
     world.flood(client, stream);
     // It comes to rest.
     let mut unsent = usize::MAX;
     world.until("a full window", |w| {
-        w.turns(20);
+        w.iterate_times(20);
         let now = w.unsent(client);
         std::mem::replace(&mut unsent, now) == now
     });
@@ -106,7 +106,7 @@ pub(crate) fn fin_follows_the_batch_in_flight<B: Backend>() {
     world.pause(server);
     world.flood(client, stream);
     world.shutdown_write(client);
-    world.turns(10);
+    world.iterate_times(10);
     world.resume(server);
     world.until("FIN", |w| w.conn(server).read_closed);
     assert_eq!(
@@ -129,7 +129,7 @@ pub(crate) fn send_after_fin_is_gone<B: Backend>() {
     assert_eq!(world.send_copy(client, b"one more"), SendStatus::Gone);
     world.until("FIN", |w| w.conn(server).read_closed);
     assert_eq!(world.send_copy(client, b"one more"), SendStatus::Gone);
-    world.turns(10);
+    world.iterate_times(10);
     assert_eq!(world.conn(server).received, b"last");
     assert_eq!(world.conn(client).closed, None, "a mistake, and no end");
     world.finish();

@@ -171,14 +171,14 @@ pub(crate) fn drivers_share_a_unix_socket<B: Backend>() {
     assert_eq!(error.kind(), ErrorKind::AddrInUse, "{error}");
     let total = |w: &World<B>| w.hosts[ONE].adopted.len() + w.hosts[OTHER].adopted.len();
     // Those that tried whether it is served.
-    world.turns(5);
+    world.iterate_times(5);
     let tries = total(&world);
     assert!(tries > 0);
     let clients: Vec<_> = (0..200).map(|_| dial(&path)).collect();
     world.until("all accepted", |w| total(w) == tries + clients.len());
     // One that has paused, or has stopped to listen, leaves them to the other.
     world.hosts[ONE].driver.set_accepting(false);
-    world.turns(3);
+    world.iterate_times(3);
     let before = world.hosts[ONE].adopted.len();
     let more: Vec<_> = (0..20).map(|_| dial(&path)).collect();
     let all = tries + clients.len() + more.len();
@@ -190,7 +190,7 @@ pub(crate) fn drivers_share_a_unix_socket<B: Backend>() {
     );
     world.hosts[ONE].driver.set_accepting(true);
     world.hosts[OTHER].driver.stop_listening();
-    world.turns(3);
+    world.iterate_times(3);
     let last: Vec<_> = (0..20).map(|_| dial(&path)).collect();
     world.until("all accepted", |w| total(w) == all + last.len());
     world.hosts[ONE].driver.stop_listening();

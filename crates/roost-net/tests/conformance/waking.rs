@@ -28,7 +28,7 @@ pub(crate) fn wakes_coalesce<B: Backend>() {
         waker.clone().wake();
     }
     world.until("Woken", |w| w.hosts[CLIENT].woken > 0);
-    world.turns(10);
+    world.iterate_times(10);
     let woken = world.hosts[CLIENT].woken;
     assert!(woken <= 3, "{woken} events of 1,000 wakes");
     // A waker may outlive its driver.
@@ -93,14 +93,14 @@ pub(crate) fn now_never_goes_back<B: Backend>() {
     let mut now = world.hosts[CLIENT].driver.now();
     let first = now;
     for _ in 0..50 {
-        world.turn();
+        world.iterate();
         let later = world.hosts[CLIENT].driver.now();
         assert!(later >= now, "{now} and then {later}");
         now = later;
     }
     assert!(
         now - first > 100_000,
-        "fifty idle turns took {} ns",
+        "fifty idle iterations took {} ns",
         now - first
     );
     world.finish();
@@ -127,7 +127,7 @@ pub(crate) fn nothing_to_do_is_slept_through<B: Backend>() {
     world.hosts[SERVER].driver.set_accepting(false);
     let waiting = world.connect(CLIENT, addr);
     world.until("room in the backlog", |w| w.conn(waiting).connected);
-    world.turns(50);
+    world.iterate_times(50);
 
     let driver = &mut world.hosts[SERVER].driver;
     let start = Instant::now();
@@ -161,15 +161,15 @@ pub(crate) fn leftovers_end_a_wait<B: Backend>() {
     for &(_, server) in &pairs {
         world.pause(server);
     }
-    world.turns(3);
+    world.iterate_times(3);
     for &(client, _) in &pairs {
         world.send_copy(client, &[1; LEN]);
     }
-    world.turns(20);
+    world.iterate_times(20);
     for &(_, server) in &pairs {
         world.resume(server);
     }
-    // One event a turn: what is left needs no news from the kernel to end the next wait.
+    // One event an iteration: what is left needs no news from the kernel to end the next wait.
     let driver = &mut world.hosts[SERVER].driver;
     let start = Instant::now();
     let mut received = 0;

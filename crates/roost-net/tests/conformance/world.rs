@@ -190,7 +190,7 @@ impl<B: Backend> World<B> {
     }
 
     /// One round: every driver gathers, every event is handled.
-    pub(crate) fn turn(&mut self) {
+    pub(crate) fn iterate(&mut self) {
         let mut busy = false;
         for host in &mut self.hosts {
             host.driver.wait(Some(Duration::ZERO)).expect("wait");
@@ -202,8 +202,8 @@ impl<B: Backend> World<B> {
     }
 
     /// `count` rounds: time for what must not happen.
-    pub(crate) fn turns(&mut self, count: usize) {
-        (0..count).for_each(|_| self.turn());
+    pub(crate) fn iterate_times(&mut self, count: usize) {
+        (0..count).for_each(|_| self.iterate());
     }
 
     /// Turns until `done`.
@@ -215,7 +215,7 @@ impl<B: Backend> World<B> {
                 "{}: waited in vain for {what}",
                 B::NAME
             );
-            self.turn();
+            self.iterate();
         }
     }
 
@@ -248,7 +248,7 @@ impl<B: Backend> World<B> {
             w.hosts.iter().all(|host| host.live_keys().is_empty())
         });
         // `Host::pump` stops the test at any event that comes now.
-        self.turns(5);
+        self.iterate_times(5);
         for host in &self.hosts {
             assert_eq!(
                 host.driver.stats().open,

@@ -2,15 +2,19 @@
 
 use roost_net::sim::SimFaults;
 
-use crate::party::busy_town;
+use crate::host::busy_network;
 use crate::seeds;
 
 #[test]
 fn a_seed_repeats_its_run() {
     let run = |seed: u64| {
-        let mut town = busy_town(seed, SimFaults::default(), 8, 20_000);
-        town.run();
-        (town.net.trace_hash(), town.net.now(), town.net.counts())
+        let mut network = busy_network(seed, SimFaults::default(), 8, 20_000);
+        network.run();
+        (
+            network.net.trace_hash(),
+            network.net.now(),
+            network.net.counts(),
+        )
     };
     let mut hashes = Vec::new();
     for seed in seeds(24) {
@@ -27,9 +31,9 @@ fn a_seed_repeats_its_run() {
 #[test]
 fn the_trace_sees_a_single_byte() {
     let run = |stream_bytes: usize| {
-        let mut town = busy_town(1, SimFaults::none(), 1, stream_bytes);
-        town.run();
-        town.net.trace_hash()
+        let mut network = busy_network(1, SimFaults::none(), 1, stream_bytes);
+        network.run();
+        network.net.trace_hash()
     };
     assert_ne!(run(1_000), run(1_001));
 }

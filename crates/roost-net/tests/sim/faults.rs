@@ -8,20 +8,20 @@ use roost_net::{
     SendStatus,
 };
 
-use crate::party::busy_town;
+use crate::host::busy_network;
 use crate::seeds;
 
 #[test]
 fn every_fault_happens() {
-    let mut town = busy_town(3, SimFaults::default(), 64, 20_000);
-    let waker = town.parties[1].driver.waker();
+    let mut network = busy_network(3, SimFaults::default(), 64, 20_000);
+    let waker = network.hosts[1].driver.waker();
     for _ in 0..64 {
         waker.wake();
-        town.net.advance(Duration::from_millis(2));
-        town.parties[1].turn();
+        network.net.advance(Duration::from_millis(2));
+        network.hosts[1].iterate();
     }
-    town.run();
-    let counts = town.net.counts();
+    network.run();
+    let counts = network.net.counts();
     // Everything but the cuts, which are off.
     let happened = [
         ("connections", counts.connections),
@@ -42,14 +42,14 @@ fn every_fault_happens() {
         assert!(count > 0, "no {name} in {counts:?}");
     }
     assert_eq!(counts.cuts, 0);
-    assert!(town.parties[1].woken > 0);
+    assert!(network.hosts[1].woken > 0);
 }
 
 #[test]
 fn no_fault_happens_when_none_is_asked() {
-    let mut town = busy_town(3, SimFaults::none(), 16, 20_000);
-    town.run();
-    let counts = town.net.counts();
+    let mut network = busy_network(3, SimFaults::none(), 16, 20_000);
+    network.run();
+    let counts = network.net.counts();
     let faults = [
         counts.short_reads,
         counts.short_writes,
@@ -65,7 +65,7 @@ fn no_fault_happens_when_none_is_asked() {
     ];
     assert_eq!(faults, [0; 11], "{counts:?}");
     assert_eq!(counts.connections, 16);
-    town.finish();
+    network.finish();
 }
 
 /// A cut is only found by a peer that has something to send; one that only receives never learns it.

@@ -12,13 +12,13 @@ use roost_net::{
 };
 
 /// Some programs on one network.
-pub(crate) struct Town {
+pub(crate) struct Network {
     pub(crate) net: SimNet,
-    pub(crate) parties: Vec<Party>,
+    pub(crate) hosts: Vec<Host>,
 }
 
 /// A program: its driver and what it knows of its connections.
-pub(crate) struct Party {
+pub(crate) struct Host {
     pub(crate) driver: SimDriver,
     rng: SimRng,
     conns: BTreeMap<ConnKey, Conn>,
@@ -60,16 +60,16 @@ pub(crate) struct Ended {
     pub(crate) cause: CloseCause,
 }
 
-impl Town {
-    pub(crate) fn new(seed: u64, faults: SimFaults) -> Town {
-        Town {
+impl Network {
+    pub(crate) fn new(seed: u64, faults: SimFaults) -> Network {
+        Network {
             net: SimNet::new(seed, faults),
-            parties: Vec::new(),
+            hosts: Vec::new(),
         }
     }
 
     pub(crate) fn add(&mut self, options: SimOptions, stream_bytes: usize) -> usize {
-        self.parties.push(Party {
+        self.hosts.push(Host {
             driver: self.net.driver(options),
             rng: self.net.rng(),
             conns: BTreeMap::new(),
@@ -80,21 +80,21 @@ impl Town {
             ended: Vec::new(),
             woken: 0,
         });
-        self.parties.len() - 1
+        self.hosts.len() - 1
     }
 
-    /// Calls the parties that are due, in the net's order, until nothing happens any more.
+    /// Calls the hosts that are due, in the net's order, until nothing happens any more.
     pub(crate) fn run(&mut self) {
         for step in 0.. {
             assert!(step < 2_000_000, "seed {}: never ends", self.net.seed());
             if !self.net.step() {
                 break;
             }
-            let due: Vec<usize> = (0..self.parties.len())
-                .filter(|&i| self.parties[i].driver.is_due())
+            let due: Vec<usize> = (0..self.hosts.len())
+                .filter(|&i| self.hosts[i].driver.is_due())
                 .collect();
             let chosen = due[self.net.choose(due.len())];
-            self.parties[chosen].turn();
+            self.hosts[chosen].iterate();
             if step % 64 == 0 {
                 self.net.check_invariants();
             }
@@ -104,19 +104,19 @@ impl Town {
 
     /// All has come to its end: nothing is left anywhere.
     pub(crate) fn finish(self) {
-        let Town { net, parties } = self;
-        for party in &parties {
-            assert!(party.conns.is_empty(), "{:?} {:?}", net, party.conns);
-            assert_eq!(party.driver.stats().open, 0, "{net:?}");
+        let Network { net, hosts } = self;
+        for host in &hosts {
+            assert!(host.conns.is_empty(), "{:?} {:?}", net, host.conns);
+            assert_eq!(host.driver.stats().open, 0, "{net:?}");
         }
-        drop(parties);
+        drop(hosts);
         net.run_to_end();
         net.check_invariants();
         assert!(net.leaks().is_none(), "{:?} {:?}", net, net.leaks());
     }
 }
 
-impl Party {
+impl Host {
     pub(crate) fn listen(&mut self, addr: &str) -> SocketAddr {
         let options = ListenOptions {
             addr: ListenAddr::Tcp(addr.parse().expect("an address")),
@@ -158,14 +158,14 @@ impl Party {
         }
     }
 
-    pub(crate) fn turn(&mut self) {
+    pub(crate) fn iterate(&mut self) {
         // With something to resume it looks again soon.
         let paused = self.conns.values().any(|conn| conn.paused);
         let timeout = paused.then_some(Duration::from_millis(1));
         let started = self.driver.now();
         self.driver.wait(timeout).expect("wait");
         assert!(self.driver.now() >= started, "time went back");
-        // Now and then it leaves events for the next turn.
+        // Now and then it leaves events for the next iteration.
         let budget = self.rng.between(1, 4);
         let mut adopted = Vec::new();
         for _ in 0..budget {
@@ -367,22 +367,27 @@ fn next_generation(key: ConnKey) -> ConnKey {
     ConnKey::new(key.slot(), key.generation().wrapping_add(1))
 }
 
-/// A town where `clients` connections go to two listeners that share an address.
-pub(crate) fn busy_town(seed: u64, faults: SimFaults, clients: u32, stream_bytes: usize) -> Town {
-    let mut town = Town::new(seed, faults);
+/// A network where `clients` connections go to two listeners that share an address.
+pub(crate) fn busy_network(
+    seed: u64,
+    faults: SimFaults,
+    clients: u32,
+    stream_bytes: usize,
+) -> Network {
+    let mut network = Network::new(seed, faults);
     let small = SimOptions {
-        read_buffer_bytes: 1 + town.net.rng().below(5_000) as usize,
+        read_buffer_bytes: 1 + network.net.rng().below(5_000) as usize,
         buffers: 4,
         events_max: 32,
         ..SimOptions::default()
     };
     for _ in 0..3 {
-        town.add(small.clone(), stream_bytes);
+        network.add(small.clone(), stream_bytes);
     }
-    let addr = town.parties[1].listen("10.0.0.1:80");
-    town.parties[2].listen("10.0.0.1:80");
+    let addr = network.hosts[1].listen("10.0.0.1:80");
+    network.hosts[2].listen("10.0.0.1:80");
     for stream in 0..clients {
-        town.parties[0].connect(addr, stream);
+        network.hosts[0].connect(addr, stream);
     }
-    town
+    network
 }

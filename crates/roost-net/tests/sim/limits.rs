@@ -1,4 +1,4 @@
-//! Limits hold, cost no turns while they last, and end soon after their cause.
+//! Limits hold, cost no iterations while they last, and end soon after their cause.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -28,7 +28,7 @@ fn connect(driver: &mut SimDriver, slot: u32, addr: SocketAddr) {
     driver.connect(ConnKey::new(slot, 0), &options).unwrap();
 }
 
-/// One turn of a driver whose user keeps what it accepts.
+/// One iteration of a driver whose user keeps what it accepts.
 fn gather(driver: &mut SimDriver, accepted: &mut Vec<SimSocket>) -> Vec<CloseCause> {
     driver.wait(None).unwrap();
     let mut ends = Vec::new();
@@ -64,16 +64,19 @@ fn connections_wait_at_the_limit() {
     for seed in seeds(32) {
         let net = SimNet::new(seed, SimFaults::lossless());
         let (mut client, mut server, mut accepted) = full_server(&net, false);
-        let mut turns = 0;
+        let mut iterations = 0;
         while net.step() {
-            turns += 1;
+            iterations += 1;
             if server.is_due() {
                 gather(&mut server, &mut accepted);
             } else {
                 gather(&mut client, &mut Vec::new());
             }
         }
-        assert!(turns < 200, "seed {seed}: {turns} turns at the limit");
+        assert!(
+            iterations < 200,
+            "seed {seed}: {iterations} iterations at the limit"
+        );
         assert_eq!(accepted.len(), 3, "seed {seed}");
         assert!(server.stats().accept_limit >= 1);
         assert_eq!(server.stats().accept_reset, 0);
@@ -211,7 +214,7 @@ fn wait_ends_when_its_time_is_over() {
     assert!(matches!(driver.next_event(), Some(Event::Woken)));
 }
 
-/// Between two turns that end with `wait`, a driver whose user did nothing must not be called.
+/// Between two iterations that end with `wait`, a driver whose user did nothing must not be called.
 #[test]
 fn a_quiet_driver_is_not_called() {
     let net = SimNet::new(1, SimFaults::none());

@@ -3,9 +3,9 @@
 
 mod determinism;
 mod faults;
+mod host;
 mod limits;
 mod mistakes;
-mod party;
 mod streams;
 mod unix;
 

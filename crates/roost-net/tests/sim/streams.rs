@@ -3,7 +3,7 @@
 use roost_net::CloseCause;
 use roost_net::sim::SimFaults;
 
-use crate::party::busy_town;
+use crate::host::busy_network;
 use crate::seeds;
 
 /// `act` never sends less than everything, so every end must have received every byte.
@@ -11,20 +11,20 @@ use crate::seeds;
 fn streams_stay_whole_under_faults() {
     const STREAM_BYTES: usize = 30_000;
     for seed in seeds(96) {
-        let mut town = busy_town(seed, SimFaults::lossless(), 6, STREAM_BYTES);
-        town.run();
-        let ended: Vec<_> = town.parties.iter().flat_map(|p| &p.ended).collect();
+        let mut network = busy_network(seed, SimFaults::lossless(), 6, STREAM_BYTES);
+        network.run();
+        let ended: Vec<_> = network.hosts.iter().flat_map(|p| &p.ended).collect();
         assert_eq!(ended.len(), 12, "seed {seed}: {ended:?}");
         for end in ended {
             assert_eq!(end.cause, CloseCause::Requested, "seed {seed}");
             assert_eq!(end.received, STREAM_BYTES, "seed {seed}");
             assert!(end.read_closed, "seed {seed}");
         }
-        town.finish();
+        network.finish();
     }
 }
 
-/// With resets too: a prefix arrives (the parties check each byte), each key ends once, and nothing
+/// With resets too: a prefix arrives (the hosts check each byte), each key ends once, and nothing
 /// is left behind.
 #[test]
 fn broken_connections_leave_nothing() {
@@ -35,19 +35,19 @@ fn broken_connections_leave_nothing() {
             resets_per_mille: 400,
             ..SimFaults::default()
         };
-        let mut town = busy_town(seed, faults, 12, 20_000);
-        for party in &mut town.parties {
-            party.quits_per_mille = 5;
+        let mut network = busy_network(seed, faults, 12, 20_000);
+        for host in &mut network.hosts {
+            host.quits_per_mille = 5;
         }
-        town.run();
-        let dialled = &town.parties[0].ended;
+        network.run();
+        let dialled = &network.hosts[0].ended;
         assert_eq!(dialled.len(), 12, "seed {seed}");
         resets += dialled
             .iter()
             .filter(|e| e.cause == CloseCause::Reset)
             .count();
         quits += dialled.iter().filter(|e| e.received < 20_000).count();
-        town.finish();
+        network.finish();
     }
     let both = resets > 0 && quits > resets;
     assert!(
@@ -64,11 +64,11 @@ fn small_windows_only_cost_time() {
             window_bytes: 1..=64,
             ..SimFaults::lossless()
         };
-        let mut town = busy_town(seed, faults, 2, 10_000);
-        town.run();
-        let whole = |p: &crate::party::Party| p.ended.iter().all(|e| e.received == 10_000);
-        assert!(town.parties.iter().all(whole), "seed {seed}");
-        assert!(town.net.counts().full_windows > 0, "seed {seed}");
-        town.finish();
+        let mut network = busy_network(seed, faults, 2, 10_000);
+        network.run();
+        let whole = |p: &crate::host::Host| p.ended.iter().all(|e| e.received == 10_000);
+        assert!(network.hosts.iter().all(whole), "seed {seed}");
+        assert!(network.net.counts().full_windows > 0, "seed {seed}");
+        network.finish();
     }
 }

@@ -212,16 +212,16 @@ mod tests {
         let key = testing::insert(&mut here);
         testing::advance(&mut here, 30);
         fill(&mut here, key);
-        let before = here.booked_bytes();
+        let before = here.accounted_bytes();
 
         let state = take_apart(&mut here, key).expect("it is there");
         assert_eq!((state.silent_for, state.idle_for), (30, 30));
-        assert!(here.get(key).is_none() && here.booked_bytes() == 0);
+        assert!(here.get(key).is_none() && here.accounted_bytes() == 0);
         assert!(here.contexts.is_empty(), "its contexts went with it");
         let key = put_together(&mut there, state, Index::NONE).expect("nothing new");
         there.check_invariants();
 
-        assert_eq!(there.booked_bytes(), before);
+        assert_eq!(there.accounted_bytes(), before);
         let conn = there.get(key).expect("it is there");
         assert_eq!(conn.last_seen, 77_000 - 30);
         assert_eq!(conn.phase, Phase::Open);

@@ -606,7 +606,7 @@ impl Connections {
     }
 
     /// What connections hold by accounting: a message counts once for each that it waits for.
-    pub(crate) fn booked_bytes(&self) -> u64 {
+    pub(crate) fn accounted_bytes(&self) -> u64 {
         self.outboxes.held().cost + self.inputs.bytes()
     }
 

@@ -1,4 +1,4 @@
-//! For whom most waits: a list for people, brought up to date once a second.
+//! The largest backlogs: a list for people, brought up to date once a second.
 
 #![expect(
     clippy::disallowed_types,
@@ -74,7 +74,7 @@ pub(crate) struct BacklogWriter {
     reactor: usize,
     /// The tick at which the list is brought up to date again.
     due: u32,
-    /// Whether anybody is on it.
+    /// Whether it has an entry.
     is_listed: bool,
 }
 

@@ -10,8 +10,8 @@
 //! Accounting counts a message once for each connection for which it waits, though it is in memory
 //! once: a message to ten thousand connections that read well would look like ten thousand. So what is said is an
 //! upper bound of what is in memory: the accounting, or what a count of the memory itself has found plus
-//! all that was handed out since, if that is less. Memory is counted anew when the bound has grown
-//! by a quarter, and before anybody is closed.
+//! all that was queued since, if that is less. Memory is counted anew when the bound has grown
+//! by a quarter, and before a connection is closed.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -37,25 +37,25 @@ struct Share {
     held: AtomicU64,
     /// What the connection here that holds most holds, or held since memory was last counted.
     largest: AtomicU64,
-    /// It shall give some back.
-    asked: AtomicBool,
+    /// It is to close connections.
+    close_requested: AtomicBool,
 }
 
-/// Where one reactor stands with the budget.
+/// One reactor's part of the budget.
 pub(crate) struct BudgetShare {
     budget: Arc<Budget>,
     reactor: usize,
     /// What it has reported: no less than what its connections held then.
-    told: u64,
-    /// What had been handed out then, of all that ever was.
-    told_at: u64,
+    reported: u64,
+    /// What had been queued then, of all that ever was.
+    queued_at_report: u64,
     /// What the last count of the memory has found, or less, if the bound was lower since.
     counted: u64,
     /// At how many bytes it looks at the sum again.
     look_at: u64,
 }
 
-/// What a look at the budget asks for.
+/// What a look at the budget requires.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct BudgetVerdict {
     /// All hold too much together: the other reactors are to look, too.
@@ -88,7 +88,7 @@ impl Budget {
     }
 
     /// A reactor that holds less closes no connection: the one that holds most there may hold next to
-    /// nothing. All such together hold less than a quarter, so that the others have enough to give.
+    /// nothing. All such together hold less than a quarter, so that the others hold enough to close.
     fn exempt_below(&self) -> u64 {
         self.bytes_max / 4 / self.shares.len() as u64
     }
@@ -109,8 +109,8 @@ impl BudgetShare {
             look_at: budget.step,
             budget,
             reactor,
-            told: 0,
-            told_at: 0,
+            reported: 0,
+            queued_at_report: 0,
             counted: 0,
         }
     }
@@ -122,19 +122,19 @@ impl BudgetShare {
         connections: &Connections,
         driver: &D,
     ) -> Option<BudgetVerdict> {
-        let books = connections.booked_bytes() + driver.stats().pinned_bytes;
-        let handed_out = connections.queued_bytes_total() - self.told_at;
-        let mut held = books.min(self.told + handed_out);
+        let accounted = connections.accounted_bytes() + driver.stats().pinned_bytes;
+        let queued_since = connections.queued_bytes_total() - self.queued_at_report;
+        let mut held = accounted.min(self.reported + queued_since);
         if held > self.counted / 4 * 5 + self.budget.step {
             held = self.recount(connections, driver, held);
         }
-        self.tell(connections, held);
-        let wake_others = held >= self.look_at && self.ask_all(held);
+        self.report(connections, held);
+        let wake_others = held >= self.look_at && self.request_closing(held);
         let share = &self.budget.shares[self.reactor];
-        if !wake_others && !share.asked.load(Ordering::Relaxed) {
+        if !wake_others && !share.close_requested.load(Ordering::Relaxed) {
             return None;
         }
-        share.asked.store(false, Ordering::Relaxed);
+        share.close_requested.store(false, Ordering::Relaxed);
         let mut verdict = BudgetVerdict {
             wake_others,
             ..BudgetVerdict::default()
@@ -158,13 +158,13 @@ impl BudgetShare {
         Some(verdict)
     }
 
-    /// Asks all reactors to close some of their connections, if all together hold too much.
-    fn ask_all(&mut self, held: u64) -> bool {
+    /// Has all reactors close some of their connections, if all together hold too much.
+    fn request_closing(&mut self, held: u64) -> bool {
         self.look_at = held + self.budget.step;
         let is_too_much = self.budget.sum() >= self.budget.bytes_max / 8 * 7;
         if is_too_much {
             for share in &self.budget.shares {
-                share.asked.store(true, Ordering::Relaxed);
+                share.close_requested.store(true, Ordering::Relaxed);
             }
         }
         is_too_much
@@ -175,18 +175,18 @@ impl BudgetShare {
         self.budget.close_threshold()
     }
 
-    /// Says that connections here hold at most `held`, and if one holds more than any did before.
+    /// Reports that connections here hold at most `held`, and if one holds more than any did before.
     #[inline]
-    fn tell(&mut self, connections: &Connections, held: u64) {
+    fn report(&mut self, connections: &Connections, held: u64) {
         let peak = connections.outboxes().take_peak();
         let largest = &self.budget.shares[self.reactor].largest;
         if peak > largest.load(Ordering::Relaxed) {
             largest.store(peak, Ordering::Relaxed);
         }
-        self.told_at = connections.queued_bytes_total();
+        self.queued_at_report = connections.queued_bytes_total();
         self.counted = self.counted.min(held);
-        if held != self.told {
-            self.told = held;
+        if held != self.reported {
+            self.reported = held;
             let share = &self.budget.shares[self.reactor];
             share.held.store(held, Ordering::Relaxed);
             self.look_at = self.look_at.min(held + self.budget.step);
@@ -194,7 +194,7 @@ impl BudgetShare {
     }
 
     /// Counts the memory anew, of which no more than `bound` is held, and what the connection holds
-    /// that holds most; says both. One without an outbox holds little, as a rule.
+    /// that holds most; reports both. One without an outbox holds little, as a rule.
     pub(crate) fn recount<D: Driver>(
         &mut self,
         connections: &Connections,
@@ -203,7 +203,7 @@ impl BudgetShare {
     ) -> u64 {
         let held = count_memory(connections, driver).min(bound);
         self.counted = held;
-        self.tell(connections, held);
+        self.report(connections, held);
         let owners = connections.outboxes().iter().map(|outbox| outbox.owner());
         let keys = owners.filter_map(|slot| connections.key_at(slot));
         let costs = keys.map(|key| connections.held_by(driver, key));

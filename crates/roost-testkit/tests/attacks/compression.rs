@@ -92,8 +92,8 @@ fn attack_01_nats_cve_2026_27571_six_gigabytes_in_six_megabytes(backend: Backend
     Ok(())
 }
 
-/// Each within the limit of a message, but a read brings sixty of them and a turn many reads: what
-/// they are inflated to must not all wait for the turn's end.
+/// Each within the limit of a message, but a read brings sixty of them and a loop iteration many reads: what
+/// they are inflated to must not all wait for the iteration's end.
 fn attack_05_bandit_cve_2026_39804_many_small_bombs_to_a_subscriber(backend: Backend) -> Checked {
     const PEERS: usize = 16;
     let case = "attack_05_bandit_cve_2026_39804_many_small_bombs_to_a_subscriber";
@@ -135,7 +135,7 @@ fn attack_05_bandit_cve_2026_39804_many_small_bombs_to_a_subscriber(backend: Bac
     }
     let most = child.memory_bytes_max().saturating_sub(before);
     println!("{PEERS} × 55 MiB at once cost {most} bytes at most");
-    // One read's, what a turn may take besides, and what waits for one who does not read.
+    // One read's, what an iteration may take besides, and what waits for a client that does not read.
     assert!(most <= 96 << 20, "{most} bytes");
     child.finish();
     Ok(())
@@ -221,7 +221,7 @@ fn attack_05_bandit_cve_2026_39804_also_in_a_context_taken_over(backend: Backend
     Ok(())
 }
 
-/// Everybody wants a context and has used it for as much as it holds: the memory is what was set
+/// All clients want a context and have used it for as much as it holds: the memory is what was set
 /// aside, and none is spent on those who came too late.
 fn contexts_cost_what_is_reserved_for_them(backend: Backend) -> Checked {
     const MEMORY: u64 = 20 << 20;
@@ -315,7 +315,7 @@ fn attack_08_undici_cve_2026_12151_compressed_fragments_never_finished(
 }
 
 /// A client was brought down by what a server passed on: what is too long once inflated goes to
-/// nobody.
+/// no subscriber.
 fn attack_10_undici_cve_2026_1526_a_bomb_reaches_no_subscriber(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
         on(settings);

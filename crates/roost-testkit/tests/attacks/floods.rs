@@ -47,7 +47,7 @@ fn attack_29_ws_rs_cve_2020_35896_answers_nobody_reads(backend: Backend) -> Chec
         most = most.max(server.count("outbox_bytes"));
     }
     assert!(most <= (1 << 20) + 2 * 60_010, "{most} bytes waited");
-    // They are dropped, in the same turn: the other counter may be seen before it has ended.
+    // They are dropped, in the same loop iteration: the other counter may be seen before it has ended.
     server.wait_for_count("outbox_bytes", |bytes| bytes <= 1000);
     still_serves(&server)?;
     // What was under way arrives, and then the reason.

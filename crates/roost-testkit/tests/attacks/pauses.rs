@@ -55,7 +55,7 @@ impl Client {
     }
 
     /// Reads what is there, and answers pings when their time has come.
-    fn turn(&mut self) {
+    fn step(&mut self) {
         let mut bytes = [0; 4096];
         match self.stream.read(&mut bytes) {
             Ok(0) => self.end = Some("FIN".to_owned()),
@@ -88,7 +88,7 @@ fn run_for(clients: &mut [Client], time: Duration) {
         clients
             .iter_mut()
             .filter(|c| c.end.is_none())
-            .for_each(Client::turn);
+            .for_each(Client::step);
         thread::sleep(Duration::from_millis(10));
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use roost_testkit::client::{Checked, Client, Failure, Request};
 use roost_testkit::server::TestServer;
 
-/// The server still serves: nobody's attack may be another's outage.
+/// The server still serves: an attack on one client's connection is no outage for others.
 pub(crate) fn still_serves(server: &TestServer) -> Checked {
     let mut client = server.open("/echo")?;
     client.send_text("still there?")?;

@@ -198,7 +198,7 @@ fn a_drain_removes_the_socket(backend: Backend) -> Checked {
     server.begin_stop(10_000);
     client.expect_close(1001)?;
     wait_until(|| !path.exists(), || format!("{} is there", path.display()));
-    assert!(Client::connect_unix(&path).is_err(), "nobody listens");
+    assert!(Client::connect_unix(&path).is_err(), "no process listens");
     client.send_close(1001, "")?;
     server.wait_stopped();
     Ok(())

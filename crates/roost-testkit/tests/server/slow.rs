@@ -497,11 +497,11 @@ fn a_message_that_waits_for_many_counts_once(backend: Backend) -> Checked {
     for _ in 0..4 {
         publisher.send_binary(&payload)?;
     }
-    // As the books have it, hundreds of megabytes wait for all together.
-    let in_books = || server.count("outbox_bytes") + server.count("in_flight_bytes");
+    // By the accounting, hundreds of megabytes wait for all together.
+    let accounted = || server.count("outbox_bytes") + server.count("in_flight_bytes");
     let begun = Instant::now();
-    while in_books() < 4 * BUDGET {
-        assert!(begun.elapsed() < DEADLINE, "{} bytes wait", in_books());
+    while accounted() < 4 * BUDGET {
+        assert!(begun.elapsed() < DEADLINE, "{} bytes wait", accounted());
     }
     for client in &mut many {
         for _ in 0..4 {

@@ -124,10 +124,10 @@ impl Kernel {
         if local.port() == 0 {
             local.set_port(self.free_port());
         }
-        let mut client = End::new(Owner::Nobody, local);
+        let mut client = End::new(Owner::Unowned, local);
         client.dead = false;
         let link = Link {
-            ends: [client, End::new(Owner::Nobody, remote)],
+            ends: [client, End::new(Owner::Unowned, remote)],
             pipes: [self.new_pipe(), self.new_pipe()],
             doom: self.draw_doom(),
             cut: false,

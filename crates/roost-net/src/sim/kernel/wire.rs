@@ -94,7 +94,7 @@ impl Kernel {
             .flight
             .pop_front()
             .expect("each arrival has its segment");
-        let nobody = link.ends[to.index()].owner == Owner::Nobody;
+        let unowned = link.ends[to.index()].owner == Owner::Unowned;
         match segment {
             _ if link.cut => {
                 if let Segment::Data(n) = segment {
@@ -108,7 +108,7 @@ impl Kernel {
                 self.note(to);
                 self.pump(to);
             }
-            Segment::Data(n) if nobody => {
+            Segment::Data(n) if unowned => {
                 pipe.lose(n);
                 if link.ends[to.index()].error.is_none() {
                     self.send_rst(to);
@@ -138,7 +138,7 @@ impl Kernel {
         }
     }
 
-    /// The end is told that its connection broke; what it had not sent is lost, and perhaps what
+    /// The end learns that its connection broke; what it had not sent is lost, and perhaps what
     /// it had not read.
     pub(super) fn fail(&mut self, id: SockId, errno: i32) {
         let keeps_received = self.rng.per_mille(500);
@@ -154,7 +154,7 @@ impl Kernel {
                 link.pipes[id.peer().index()].drop_readable();
             }
         }
-        if end.owner == Owner::Nobody {
+        if end.owner == Owner::Unowned {
             self.die(id);
         } else {
             self.note(id);
@@ -175,7 +175,7 @@ impl Kernel {
         let all_arrived = link.pipes[id.index()].fin_arrived;
         let end = &mut link.ends[id.index()];
         end.timer = None;
-        if end.owner != Owner::Nobody {
+        if end.owner != Owner::Unowned {
             return self.fail(id, libc::ETIMEDOUT);
         }
         // Linux leaves FIN_WAIT2 in silence; what comes later is answered with RST.
@@ -189,7 +189,7 @@ impl Kernel {
     pub(super) fn end_if_delivered(&mut self, id: SockId) {
         let Some(link) = self.link(id) else { return };
         let end = &link.ends[id.index()];
-        if end.owner == Owner::Nobody && end.fin_arrived && link.pipes[id.index()].fin_arrived {
+        if end.owner == Owner::Unowned && end.fin_arrived && link.pipes[id.index()].fin_arrived {
             self.die(id);
         }
     }
@@ -199,7 +199,7 @@ impl Kernel {
             return;
         };
         let end = &mut link.ends[id.index()];
-        debug_assert!(end.owner == Owner::Nobody, "a held socket died");
+        debug_assert!(end.owner == Owner::Unowned, "a held socket died");
         end.dead = true;
         let timer = end.timer.take();
         link.pipes[id.index()].drop_unsent();

@@ -197,13 +197,13 @@ impl Port {
         };
         conn.paused = true;
         // What was gathered may still come, but the end of it waits for resume.
-        if conn.read_closed_told {
+        if conn.read_closed_reported {
             let before = self.queue.len();
             self.queue
                 .retain(|event| !matches!(event, Queued::ReadClosed(of) if *of == key));
             let told = self.queue.len() == before;
             if let Some(conn) = self.conn_mut(key) {
-                conn.read_closed_told = told;
+                conn.read_closed_reported = told;
             }
         }
     }
@@ -243,7 +243,7 @@ impl Port {
                     CloseMode::Graceful => k.close(sock),
                     CloseMode::Abort => k.abort(sock),
                 }
-                // epoll tells it in this turn, io_uring when the kernel has let go.
+                // epoll tells it in this iteration, io_uring when the kernel has let go.
                 if self.rng.per_mille(500) {
                     self.tell_closed(&mut conn, CloseCause::Requested);
                 } else {
@@ -334,7 +334,7 @@ impl Port {
             paused: false,
             shutdown: Shutdown::No,
             releasing: false,
-            read_closed_told: false,
+            read_closed_reported: false,
             batch: None,
             in_flight: false,
             ready: false,

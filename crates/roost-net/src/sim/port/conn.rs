@@ -23,7 +23,7 @@ pub(super) struct Conn {
     /// Goes to the caller once it is connected and the batch is out.
     pub(super) releasing: bool,
     pub(super) shutdown: Shutdown,
-    pub(super) read_closed_told: bool,
+    pub(super) read_closed_reported: bool,
     pub(super) batch: Option<Batch>,
     /// From `Pending` until the caller has seen `Sent`.
     pub(super) in_flight: bool,
@@ -39,7 +39,7 @@ pub(super) enum Phase {
     Open,
     /// Closes once the batch is out.
     Closing,
-    /// The socket is gone and `Closed` will be queued in a later turn.
+    /// The socket is gone and `Closed` will be queued in a later iteration.
     Ending(CloseCause),
     /// The last event is in the queue.
     Ended,
