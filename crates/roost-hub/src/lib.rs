@@ -66,6 +66,7 @@ mod bitmap;
 mod encoding;
 mod error;
 mod frames;
+pub mod fuzz;
 mod home;
 mod home_channel;
 mod hub;
@@ -78,6 +79,7 @@ mod names;
 mod namespaces;
 mod offset;
 mod options;
+mod patterns;
 mod publishing;
 mod random;
 mod set;
@@ -97,4 +99,8 @@ pub use item::{Item, LocalRef, Output, Publish, PublishTo, Subscribe, Target};
 pub use names::{Homes, Name};
 pub use namespaces::{NAMESPACES_MAX, NamespaceNumbers, NamespacesFull};
 pub use options::{HubCounts, HubOptions};
+pub use patterns::{
+    PATTERN_LEVELS_MAX, PATTERN_SHAPES_MAX, PATTERN_WILDCARDS_MAX, Pattern, PatternError,
+    PatternKind, PatternOptions, PatternRefusal,
+};
 pub use set::{SubscriberIter, SubscriberSet};

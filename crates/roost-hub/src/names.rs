@@ -59,6 +59,11 @@ impl NameHasher {
     pub(crate) fn epoch(&self, home: ReactorId) -> u64 {
         self.0.hash(&[0xff, home.0])
     }
+
+    /// A secret number for hashes of prefixes. No name and no epoch is hashed to it.
+    pub(crate) fn prefix_point(&self) -> u64 {
+        self.0.hash(&[0xfe])
+    }
 }
 
 impl NameHash {
@@ -73,8 +78,30 @@ impl NameHash {
 
     /// The names of one home agree in the low bits of their hash when the reactors are a power of
     /// two. hashbrown looks at the low bits and the top seven: give it others there.
-    fn bucket(self) -> u64 {
+    pub(crate) fn bucket(self) -> u64 {
         self.0.rotate_right(32)
+    }
+
+    /// One of 256, all of the same size.
+    #[expect(clippy::cast_possible_truncation, reason = "eight bits")]
+    pub(crate) fn even_shard(self) -> usize {
+        usize::from((self.0 >> 10) as u8)
+    }
+
+    /// One of `slots`.
+    #[expect(clippy::cast_possible_truncation, reason = "below slots")]
+    pub(crate) fn slot(self, slots: usize) -> usize {
+        (self.0.rotate_right(32) % slots as u64) as usize
+    }
+
+    /// The hash of this name under a number.
+    pub(crate) fn beside(self, number: u32) -> NameHash {
+        NameHash::of_bits(self.0 ^ u64::from(number))
+    }
+
+    /// A hash of bits that are hard to guess, but not as even as those of a hash.
+    pub(crate) fn of_bits(bits: u64) -> NameHash {
+        NameHash(bits.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_right(20))
     }
 
     /// By bits that neither the home nor a bucket is chosen by.

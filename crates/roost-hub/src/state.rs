@@ -82,6 +82,16 @@ pub struct HomeState {
     pub publications: u64,
 }
 
+/// A pattern that some reactor wants, at one of the homes, which are all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PatternState {
+    /// The name of the records that stand for it.
+    pub name: Name,
+    /// The reactors that want it, ascending: where they want it, its number in the register as
+    /// they know it, and in which encodings.
+    pub interests: Vec<(ReactorId, LocalRef, HomeIndex, EncodingSet)>,
+}
+
 /// A channel whose home is here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HomeChannelState {

@@ -2,6 +2,7 @@
 
 mod model;
 mod namespaces;
+mod patterns;
 mod races;
 mod set;
 mod sim;

@@ -1,0 +1,23 @@
+//! Subscriptions to patterns of names: which patterns there are, and which of them match a name.
+//!
+//! Literal subscriptions are hashed and know nothing of this: all of it stands behind one branch,
+//! whether there is a pattern at all. `docs/decisions/0015-patterns-at-every-home.md` has the design.
+
+mod cache;
+mod home;
+mod pattern;
+mod prefixes;
+mod shapes;
+mod shards;
+mod table;
+mod tree;
+mod wanted;
+
+pub(crate) use home::{HomePatterns, Matches};
+pub use pattern::{
+    PATTERN_LEVELS_MAX, PATTERN_WILDCARDS_MAX, Pattern, PatternError, PatternKind, PatternOptions,
+};
+pub(crate) use shapes::Shapes;
+pub use shapes::{PATTERN_SHAPES_MAX, PatternRefusal};
+pub(crate) use table::PatternTable;
+pub(crate) use wanted::PatternInterest;

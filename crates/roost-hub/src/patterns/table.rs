@@ -1,0 +1,198 @@
+//! Patterns by number, and which of them match a name.
+
+use crate::names::NameHasher;
+use crate::patterns::pattern::{Pattern, PatternKind, PatternOptions};
+use crate::patterns::prefixes::Prefixes;
+use crate::patterns::tree::Tree;
+use crate::table::Table;
+
+/// Patterns of all kinds, each with a record.
+#[derive(Debug)]
+pub(crate) struct PatternTable<T> {
+    hasher: NameHasher,
+    options: PatternOptions,
+    records: Table<T>,
+    /// Each is there while it has a pattern.
+    prefixes: Option<Box<Prefixes>>,
+    components: Option<Box<Tree>>,
+    tokens: Option<Box<Tree>>,
+    levels: Option<Box<Tree>>,
+    /// How many patterns each of the four has, in this order.
+    counts: [usize; 4],
+}
+
+impl<T> PatternTable<T> {
+    pub(crate) fn new(hasher: NameHasher, options: PatternOptions) -> Self {
+        PatternTable {
+            hasher,
+            options,
+            records: Table::new(),
+            prefixes: None,
+            components: None,
+            tokens: None,
+            levels: None,
+            counts: [0; 4],
+        }
+    }
+
+    /// The number of a pattern.
+    pub(crate) fn find(&self, pattern: Pattern<'_>) -> Option<u32> {
+        match pattern.kind() {
+            PatternKind::Prefix => self.prefixes.as_ref()?.find(pattern.text()),
+            kind => self.tree(kind).as_ref()?.find(pattern),
+        }
+    }
+
+    /// Adds a pattern that is not there yet.
+    pub(crate) fn insert(&mut self, pattern: Pattern<'_>, record: T) -> u32 {
+        debug_assert_eq!(self.find(pattern), None, "a pattern is stored once");
+        let number = self.records.insert(record);
+        let (hasher, kind) = (self.hasher, pattern.kind());
+        if kind == PatternKind::Prefix {
+            let prefixes = self
+                .prefixes
+                .get_or_insert_with(|| Box::new(Prefixes::new(hasher)));
+            prefixes.insert(pattern.text(), number);
+        } else {
+            let tree = self.tree_mut(kind);
+            let tree = tree.get_or_insert_with(|| Box::new(Tree::new(kind, hasher)));
+            tree.insert(pattern, number);
+        }
+        self.counts[place(kind)] += 1;
+        number
+    }
+
+    /// Takes a pattern out.
+    pub(crate) fn remove(&mut self, pattern: Pattern<'_>) -> Option<T> {
+        let kind = pattern.kind();
+        let number = match kind {
+            PatternKind::Prefix => self.prefixes.as_mut()?.remove(pattern.text()),
+            kind => self.tree_mut(kind).as_mut()?.remove(pattern),
+        }?;
+        self.counts[place(kind)] -= 1;
+        if self.counts[place(kind)] == 0 {
+            match kind {
+                PatternKind::Prefix => self.prefixes = None,
+                kind => *self.tree_mut(kind) = None,
+            }
+        }
+        self.records.remove(number)
+    }
+
+    /// Replaces what is in `found` by the numbers of the patterns that match a name, ascending, each once. Returns
+    /// the work: nodes visited and lengths looked up.
+    pub(crate) fn collect(&mut self, name: &str, found: &mut Vec<u32>) -> usize {
+        found.clear();
+        let guarded_bytes = self.options.guarded_bytes(name);
+        let mut steps = 0;
+        if let Some(prefixes) = &self.prefixes
+            && PatternKind::Prefix.can_name(name)
+        {
+            steps += prefixes.collect(name, guarded_bytes, found);
+        }
+        for kind in TREES {
+            if let Some(tree) = self.tree_mut(kind)
+                && kind.can_name(name)
+            {
+                steps += tree.collect(name, guarded_bytes, found);
+            }
+        }
+        found.sort_unstable();
+        steps
+    }
+
+    pub(crate) fn get(&self, number: u32) -> Option<&T> {
+        self.records.get(number)
+    }
+
+    pub(crate) fn get_mut(&mut self, number: u32) -> Option<&mut T> {
+        self.records.get_mut(number)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.len() == 0
+    }
+
+    /// All records.
+    pub(crate) fn records(&self) -> impl Iterator<Item = &T> {
+        self.records.iter().map(|(_, record)| record)
+    }
+
+    /// All patterns, by kind, text and number.
+    pub(crate) fn patterns(&self) -> Vec<(PatternKind, String, u32)> {
+        let prefixes = self
+            .prefixes
+            .iter()
+            .flat_map(|prefixes| prefixes.patterns());
+        let prefixes = prefixes.map(|(text, number)| (PatternKind::Prefix, text, number));
+        let trees = TREES.into_iter().flat_map(|kind| {
+            let patterns = self.tree(kind).iter().flat_map(|tree| tree.patterns());
+            patterns.map(move |(text, number)| (kind, text, number))
+        });
+        prefixes.chain(trees).collect()
+    }
+
+    /// Heap bytes, without what the records own.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let prefixes = self.prefixes.iter().map(|prefixes| prefixes.memory_bytes());
+        let trees = TREES
+            .into_iter()
+            .filter_map(|kind| self.tree(kind).as_ref());
+        let trees = trees.map(|tree| tree.memory_bytes());
+        prefixes.chain(trees).sum::<usize>() + self.records.memory_bytes()
+    }
+
+    pub(crate) fn check_invariants(&self) {
+        let counted: usize = self.counts.iter().sum();
+        assert_eq!(counted, self.records.len(), "a record for each pattern");
+        let patterns = self.patterns();
+        assert_eq!(patterns.len(), self.records.len());
+        for (kind, text, number) in &patterns {
+            let pattern = Pattern::new(*kind, text, u32::MAX).expect("checked when it came");
+            assert_eq!(self.find(pattern), Some(*number));
+            assert!(self.records.get(*number).is_some());
+        }
+        if let Some(prefixes) = &self.prefixes {
+            prefixes.check_invariants();
+        }
+        for tree in TREES
+            .into_iter()
+            .filter_map(|kind| self.tree(kind).as_ref())
+        {
+            tree.check_invariants();
+        }
+    }
+
+    fn tree(&self, kind: PatternKind) -> &Option<Box<Tree>> {
+        match kind {
+            PatternKind::Components => &self.components,
+            PatternKind::Tokens => &self.tokens,
+            PatternKind::Levels => &self.levels,
+            PatternKind::Prefix => unreachable!("a prefix has no levels"),
+        }
+    }
+
+    fn tree_mut(&mut self, kind: PatternKind) -> &mut Option<Box<Tree>> {
+        match kind {
+            PatternKind::Components => &mut self.components,
+            PatternKind::Tokens => &mut self.tokens,
+            PatternKind::Levels => &mut self.levels,
+            PatternKind::Prefix => unreachable!("a prefix has no levels"),
+        }
+    }
+}
+
+/// The kinds that have levels.
+const TREES: [PatternKind; 3] = [
+    PatternKind::Components,
+    PatternKind::Tokens,
+    PatternKind::Levels,
+];
+
+fn place(kind: PatternKind) -> usize {
+    usize::from(kind as u8 - 1)
+}

@@ -1,0 +1,63 @@
+//! The table of patterns against a model that looks at each pattern: the body of the fuzz target
+//! `patterns`, with random operations.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use roost_hub::fuzz;
+use roost_random::SplitMix64;
+
+proptest! {
+    #[test]
+    fn any_bytes_are_operations(data in vec(any::<u8>(), 0..600)) {
+        fuzz::patterns(&data);
+    }
+}
+
+/// Deep names, wildcards everywhere, and many of them: what a walk could get lost in.
+#[test]
+fn a_walk_is_bounded_by_the_levels_of_the_name() {
+    for seed in 0..40 {
+        println!("seed {seed}");
+        let mut random = SplitMix64::new(seed);
+        let mut data = Vec::new();
+        for _ in 0..600 {
+            let levels = random.between(4, 19);
+            let kind = random.below(3) as u8 + 1;
+            let what = if random.per_mille(100) { 12 } else { 0 };
+            // Not 0..16: the table is looked at whole at the end only.
+            data.push(16 + what + kind);
+            data.push(2 * levels as u8);
+            for level in 0..levels {
+                let is_wildcard = what == 0 && random.below(levels) < 2;
+                data.push(match (is_wildcard, kind) {
+                    (false, _) => 0,
+                    (true, 1) => 4, // a dot: two empty components
+                    (true, 2) => 10,
+                    (true, _) => 8,
+                });
+                let is_last = level + 1 == levels;
+                data.push(match kind {
+                    _ if is_last => 0,
+                    3 => 5,
+                    _ => 4,
+                });
+            }
+        }
+        fuzz::patterns(&data);
+    }
+}
+
+#[test]
+fn the_corpus_is_replayed() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    let files = fs::read_dir(folder).expect("the corpus is committed");
+    let files: Vec<PathBuf> = files.map(|file| file.expect("a file").path()).collect();
+    assert!(files.len() >= 2, "the corpus is not empty");
+    for file in files {
+        println!("{}", file.display());
+        fuzz::patterns(&fs::read(file).expect("a file"));
+    }
+}
