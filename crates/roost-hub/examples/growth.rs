@@ -8,8 +8,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use roost_hub::{
-    Encoding, Hub, HubOptions, NamespaceId, Output, Publish, PublishTo, ReactorId, Subscribe,
-    Subscriber,
+    Encoding, Hub, HubOptions, NamespaceId, Output, PatternOptions, Publish, PublishTo, ReactorId,
+    Subscribe, Subscriber,
 };
 
 const MILLION: u32 = 1_000_000;
@@ -124,7 +124,7 @@ fn publish(hub: &mut TestHub, target: PublishTo<'_>, out: &mut Vec<Output<u64, u
         ack: None,
         payload: 0,
     };
-    hub.publish(publish, 0, &mut |_, _, _| 0, out)
+    hub.publish(publish, 0, &mut |_, _, _, _| 0, out)
         .expect("a good name");
 }
 
@@ -135,6 +135,7 @@ fn hub() -> TestHub {
         hash_key: [3; 16],
         seed: 0,
         channels_max: u32::MAX,
+        patterns: PatternOptions::default(),
         channel_name_bytes_max: 255,
     })
 }

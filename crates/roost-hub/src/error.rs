@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use crate::ids::ChannelId;
+use crate::patterns::PatternRefusal;
 
 /// A name that no channel may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum NameError {
         /// The limit.
         bytes_max: u32,
     },
+    /// It begins with a control character, as no channel's does.
+    Control,
 }
 
 /// Why a subscription was refused.
@@ -29,6 +32,8 @@ pub enum SubscribeError {
         /// The limit, [`crate::HubOptions::channels_max`].
         channels_max: u32,
     },
+    /// The register, which is here, has no place for the pattern.
+    Pattern(PatternRefusal),
 }
 
 /// Why a publication was refused.
@@ -61,6 +66,7 @@ impl fmt::Display for NameError {
                     "the channel's name has {bytes} bytes, more than {bytes_max}"
                 )
             }
+            NameError::Control => f.write_str("the channel's name begins with a control character"),
         }
     }
 }
@@ -72,6 +78,7 @@ impl fmt::Display for SubscribeError {
             SubscribeError::ChannelsFull { channels_max } => {
                 write!(f, "there are {channels_max} channels already")
             }
+            SubscribeError::Pattern(refusal) => refusal.fmt(f),
         }
     }
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::encoding::{Encoding, EncodingSet};
 use crate::ids::EventIds;
 
-/// Writes a publication in one encoding.
-pub type Encode<'a, P, F> = &'a mut dyn FnMut(&P, Encoding, EventIds) -> F;
+/// Writes a publication in one encoding. For subscribers to a pattern it is told the channel, and
+/// [`EventIds::topic`] is the pattern's number.
+pub type Encode<'a, P, F> = &'a mut dyn FnMut(&P, Encoding, EventIds, Option<&str>) -> F;
 
 /// The frames of one publication: one for each encoding asked for. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -118,8 +118,9 @@ fn look_up(table: &mut PatternTable<()>, model: &BTreeMap<(PatternKind, String),
     );
 }
 
-/// Whether one pattern matches a name, from the protocols' own words.
-fn matches(kind: PatternKind, text: &str, name: &str) -> bool {
+/// Whether one pattern matches a name, from the protocols' own words. `a:` and `b.a/` are protected
+/// beginnings, beside those that always are.
+pub fn matches(kind: PatternKind, text: &str, name: &str) -> bool {
     let protected = ["$", "wamp.", "a:", "b.a/"];
     let guards = protected
         .iter()

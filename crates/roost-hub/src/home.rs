@@ -4,10 +4,14 @@ use crate::encoding::EncodingSet;
 use crate::error::StateError;
 use crate::home_channel::{Audience, HomeChannel, Interest};
 use crate::ids::{EventIds, HomeIndex, NamespaceId, Position, ReactorId, Snapshot, topic};
-use crate::item::{LocalRef, Target};
-use crate::names::{Name, NameHash, NameHasher, Names};
+use crate::item::{LocalRef, MatchedEvent, Target};
+use crate::names::{Name, NameHash, NameHasher, Named, Names};
+use crate::patterns::{
+    HomePatterns, Matches, Pattern, PatternInterest, PatternOptions, PatternRefusal, Shapes,
+    is_pattern,
+};
 use crate::random::PublicationIds;
-use crate::state::HomeState;
+use crate::state::{HomeState, PatternState};
 
 /// All channels whose home is this reactor.
 #[derive(Debug)]
@@ -19,10 +23,24 @@ pub(crate) struct Home {
     epoch: u64,
     /// No channel that has gone had a higher offset: where the next one begins.
     floor: u64,
+    options: PatternOptions,
+    /// All patterns, as each home has them; none while there is none.
+    patterns: Option<Box<HomePatterns>>,
+    /// The register's: how many there are, and their arrangements. Empty at all other homes.
+    registered: u32,
+    registered_patterns: usize,
+    shapes: Shapes,
+    /// Deliveries through patterns.
+    matches: u64,
 }
 
 impl Home {
-    pub(crate) fn new(me: ReactorId, hasher: NameHasher, publications: PublicationIds) -> Self {
+    pub(crate) fn new(
+        me: ReactorId,
+        hasher: NameHasher,
+        publications: PublicationIds,
+        options: PatternOptions,
+    ) -> Self {
         Home {
             me,
             hasher,
@@ -30,6 +48,12 @@ impl Home {
             publications,
             epoch: hasher.epoch(me),
             floor: 0,
+            options,
+            patterns: None,
+            registered: 0,
+            registered_patterns: 0,
+            shapes: Shapes::default(),
+            matches: 0,
         }
     }
 
@@ -49,11 +73,107 @@ impl Home {
             }
             None => {
                 let record = HomeChannel::new(name.clone(), namespace, self.floor, interest);
-                self.channels.insert(hash, record)
+                let index = self.channels.insert(hash, record);
+                if let Some(patterns) = &mut self.patterns {
+                    patterns.forget_channel(HomeIndex(index));
+                }
+                index
             }
         };
         let index = HomeIndex(index);
         (index, self.snapshot(index).expect("it lives"))
+    }
+
+    /// The register: a reactor has its first subscriber to a pattern. A pattern has a record among
+    /// the channels, whose place is its number; nothing is published there.
+    pub(crate) fn register(
+        &mut self,
+        name: &Name,
+        namespace: NamespaceId,
+        interest: Interest<EncodingSet>,
+    ) -> Result<HomeIndex, PatternRefusal> {
+        debug_assert_eq!(self.me, ReactorId::REGISTER);
+        if self.registered >= self.options.patterns_max {
+            return Err(PatternRefusal::Full);
+        }
+        if self.find(self.hasher.hash(name), name).is_none() {
+            let pattern = Pattern::of_name(name).ok_or(PatternRefusal::Shape)?;
+            if !self.shapes.has_room(pattern) {
+                return Err(PatternRefusal::Shape);
+            }
+            self.shapes.add(pattern);
+            self.registered_patterns += 1;
+        }
+        self.registered += 1;
+        let (index, _) = self.interest(name, namespace, interest);
+        Ok(index)
+    }
+
+    /// A reactor wants a pattern in exactly these encodings from now on.
+    pub(crate) fn pattern_interest(&mut self, pattern: Pattern<'_>, interest: PatternInterest) {
+        let (hasher, options) = (self.hasher, &self.options);
+        let patterns = self
+            .patterns
+            .get_or_insert_with(|| Box::new(HomePatterns::new(hasher, options.clone())));
+        patterns.interest(pattern, interest);
+    }
+
+    /// A reactor no longer wants a pattern. False if it did not want it (by another cookie).
+    pub(crate) fn pattern_uninterest(
+        &mut self,
+        name: &Name,
+        from: ReactorId,
+        local: LocalRef,
+    ) -> bool {
+        let pattern = Pattern::of_name(name);
+        let Some((patterns, pattern)) = self.patterns.as_mut().zip(pattern) else {
+            return false;
+        };
+        let removed = patterns.uninterest(pattern, from, local);
+        if patterns.is_empty() {
+            self.patterns = None;
+        }
+        removed
+    }
+
+    /// The patterns that match a publication to this channel.
+    #[inline]
+    pub(crate) fn find_matches(&mut self, place: Place<'_>) -> Option<Matches> {
+        match &mut self.patterns {
+            None => None,
+            Some(patterns) => match place {
+                Place::Known(index) => {
+                    let channel = self.channels.get(index.0)?;
+                    patterns.of_channel(index, channel.name())
+                }
+                Place::Unknown(name) => patterns.of_name(self.hasher.hash(name), name),
+            },
+        }
+    }
+
+    /// The reactors that want each of the patterns that match.
+    pub(crate) fn wanted(&self, matches: Matches) -> impl Iterator<Item = &[PatternInterest]> {
+        let patterns = self.patterns.iter();
+        patterns.flat_map(move |patterns| patterns.wanted(matches))
+    }
+
+    /// So many deliveries went out through patterns.
+    pub(crate) fn count_matches(&mut self, deliveries: u64) {
+        self.matches += deliveries;
+    }
+
+    pub(crate) fn matches(&self) -> u64 {
+        self.matches
+    }
+
+    /// Patterns of all reactors.
+    pub(crate) fn patterns(&self) -> usize {
+        self.patterns.as_ref().map_or(0, |patterns| patterns.len())
+    }
+
+    /// How many of the channels stand for patterns.
+    pub(crate) fn register_len(&self) -> usize {
+        self.registered_patterns
     }
 
     /// A living channel.
@@ -80,9 +200,16 @@ impl Home {
             return false;
         };
         let removed = channel.remove_interest(from, local);
+        let is_registered = is_pattern(channel.name());
+        self.registered -= u32::from(removed && is_registered);
         if channel.is_idle() {
             self.floor = self.floor.max(channel.offset());
-            self.channels.remove(index.0);
+            let channel = self.channels.remove(index.0);
+            let name = channel.as_ref().map(|channel| channel.name().as_str());
+            if let Some(pattern) = name.filter(|_| is_registered).and_then(Pattern::of_name) {
+                self.shapes.remove(pattern);
+                self.registered_patterns -= 1;
+            }
         }
         removed
     }
@@ -100,10 +227,36 @@ impl Home {
         }
     }
 
+    /// What a publication that matches patterns is, and where it stands. One to a channel without a
+    /// record gets a place behind all that have gone: those of one channel ascend, with gaps.
+    pub(crate) fn matched_event(&mut self, place: Place<'_>, publication: u64) -> MatchedEvent {
+        match place {
+            Place::Known(index) => {
+                let channel = self.get(index).expect("it was found to match");
+                MatchedEvent {
+                    channel: channel.name().clone(),
+                    namespace: Some(channel.namespace()),
+                    publication,
+                    offset: channel.offset(),
+                }
+            }
+            Place::Unknown(name) => {
+                self.floor += 1;
+                MatchedEvent {
+                    channel: Name::from(name),
+                    namespace: None,
+                    publication,
+                    offset: self.floor,
+                }
+            }
+        }
+    }
+
     /// Gives a publication its number and, in a living channel, its place in the order and those
     /// who want it. This is the one moment that orders a channel.
-    pub(crate) fn order(&mut self, channel: Option<HomeIndex>) -> Ordered<'_> {
+    pub(crate) fn order(&mut self, place: Place<'_>) -> Ordered<'_> {
         let publication = self.publications.next_id();
+        let channel = place.known();
         let found = channel.and_then(|index| Some((index, self.channels.get_mut(index.0)?)));
         debug_assert_eq!(
             channel.is_some(),
@@ -135,7 +288,8 @@ impl Home {
     pub(crate) fn memory_bytes(&self) -> usize {
         let channels = self.channels.iter();
         let lists = channels.map(|(_, channel)| channel.memory_bytes());
-        lists.sum::<usize>() + self.channels.memory_bytes()
+        let patterns = self.patterns.iter().map(|patterns| patterns.memory_bytes());
+        lists.chain(patterns).sum::<usize>() + self.channels.memory_bytes()
     }
 
     /// All channels that some reactor wants, by place.
@@ -153,11 +307,19 @@ impl Home {
             publications,
             epoch: _, // follows from the two
             floor,
+            options: _, // as the hub is set up
+            patterns,
+            registered: _, // counted again, with the next two
+            registered_patterns: _,
+            shapes: _,
+            matches,
         } = self;
         let channels = channels.into_records();
         let channels = channels.map(|(index, channel)| channel.into_state(HomeIndex(index)));
         HomeState {
             channels: channels.collect(),
+            patterns: patterns.map_or(Vec::new(), |patterns| patterns.into_state()),
+            matches,
             floor,
             publications: publications.into_state(),
         }
@@ -167,30 +329,99 @@ impl Home {
     pub(crate) fn from_state(
         me: ReactorId,
         hasher: NameHasher,
+        options: PatternOptions,
         state: HomeState,
     ) -> Result<Self, StateError> {
         let HomeState {
             channels,
+            patterns,
+            matches,
             floor,
             publications,
         } = state;
-        let mut home = Home::new(me, hasher, PublicationIds::new(publications));
+        let mut home = Home::new(me, hasher, PublicationIds::new(publications), options);
         home.floor = floor;
+        home.matches = matches;
+        for pattern in patterns {
+            home.add_pattern(pattern)?;
+        }
         for channel in channels {
             let wanted = channel.interests.iter();
             if channel.interests.is_empty() || wanted.into_iter().any(|one| one.2.is_empty()) {
                 return Err(StateError::Empty(channel.name.into()));
             }
             let (index, record) = HomeChannel::from_state(channel);
+            if is_pattern(record.name()) {
+                let pattern = Pattern::of_name(record.name());
+                let name = || StateError::Name(record.name().as_str().to_owned());
+                home.shapes.add(pattern.ok_or_else(name)?);
+                home.registered_patterns += 1;
+                home.registered += u32::try_from(record.audience().iter().count())
+                    .expect("fewer than there are reactors");
+            }
             home.channels.insert_at(index.0, record)?;
         }
         Ok(home)
     }
 
+    /// A pattern of a state.
+    fn add_pattern(&mut self, pattern: PatternState) -> Result<(), StateError> {
+        let PatternState { name, interests } = pattern;
+        if interests.is_empty() || interests.iter().any(|one| one.3.is_empty()) {
+            return Err(StateError::Empty(name.into()));
+        }
+        let Some(pattern) = Pattern::of_name(&name) else {
+            return Err(StateError::Name(name.into()));
+        };
+        for (reactor, local, number, encodings) in interests {
+            let interest = PatternInterest {
+                local,
+                number,
+                reactor,
+                encodings,
+            };
+            self.pattern_interest(pattern, interest);
+        }
+        Ok(())
+    }
+
     pub(crate) fn check_invariants(&self) {
+        if let Some(patterns) = &self.patterns {
+            patterns.check_invariants();
+        }
+        let registered = self.channels.iter();
+        let registered = registered.filter(|(_, channel)| is_pattern(channel.name()));
+        let wanted: Vec<usize> = registered
+            .map(|(_, channel)| channel.audience().iter().count())
+            .collect();
+        assert_eq!(wanted.len(), self.registered_patterns);
+        let counted: usize = wanted.iter().sum();
+        assert_eq!(counted, self.registered as usize, "patterns are counted");
         self.channels.check_invariants();
         for (_, channel) in self.channels.iter() {
             channel.check_invariants();
+        }
+    }
+}
+
+/// Where a publication goes, at its home.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place<'a> {
+    /// A channel that lives.
+    Known(HomeIndex),
+    /// A name that no reactor wants.
+    Unknown(&'a str),
+}
+
+impl<'a> Place<'a> {
+    pub(crate) fn new(index: Option<HomeIndex>, name: &'a str) -> Self {
+        index.map_or(Place::Unknown(name), Place::Known)
+    }
+
+    fn known(self) -> Option<HomeIndex> {
+        match self {
+            Place::Known(index) => Some(index),
+            Place::Unknown(_) => None,
         }
     }
 }

@@ -5,14 +5,15 @@ use std::marker::PhantomData;
 use crate::encoding::{Encoding, EncodingSet};
 use crate::error::{NameError, PublishError, StateError, SubscribeError};
 use crate::frames::{Encode, Made};
-use crate::home::Home;
+use crate::home::{Home, Place};
 use crate::home_channel::Interest;
-use crate::ids::{ChannelId, HomeIndex, NamespaceId, ReactorId, Snapshot, Subscriber};
+use crate::ids::{ChannelId, NamespaceId, ReactorId, Snapshot, Subscriber};
 use crate::invariants;
-use crate::item::{Item, Output, Publish, PublishTo, Subscribe};
+use crate::item::{Item, Output, Publish, PublishTo, Subscribe, SubscribePattern, Target};
 use crate::local::Local;
 use crate::names::{Name, NameHasher, Named};
 use crate::options::{HubCounts, HubOptions};
+use crate::patterns::{Pattern, PatternInterest, is_pattern};
 use crate::publishing::{Order, Publishing};
 use crate::random::PublicationIds;
 use crate::set::SubscriberIter;
@@ -56,7 +57,7 @@ impl<P, F: Clone> Hub<P, F> {
         let publications = PublicationIds::new(options.seed);
         Hub {
             local: Local::new(hasher),
-            home: Home::new(options.me, hasher, publications),
+            home: Home::new(options.me, hasher, publications, options.patterns.clone()),
             hasher,
             made: Made::new(),
             now: 0,
@@ -74,7 +75,8 @@ impl<P, F: Clone> Hub<P, F> {
         let HubState { local, home } = state;
         let mut hub = Hub::new(options);
         hub.local = Local::from_state(hub.hasher, local)?;
-        hub.home = Home::from_state(hub.options.me, hub.hasher, home)?;
+        let patterns = hub.options.patterns.clone();
+        hub.home = Home::from_state(hub.options.me, hub.hasher, patterns, home)?;
         hub.debug_check();
         Ok(hub)
     }
@@ -112,6 +114,41 @@ impl<P, F: Clone> Hub<P, F> {
         let channels_max = self.options.channels_max;
         let (local, mut to_home) = self.sides(out);
         let subscribed = local.subscribe(subscribe, (hash, home), channels_max, &mut to_home);
+        self.debug_check();
+        subscribed
+    }
+
+    /// Subscribes to all channels that a pattern matches, those included that are not there yet.
+    /// [`Output::Subscribed`] with `token` follows once all homes know, or [`Output::Refused`].
+    /// From then on the subscription is as one to a channel, with a number of the same kind; what
+    /// is published comes as [`Output::DeliverMatched`], in the order of its channel, and once for
+    /// each pattern that matches beside the channel itself.
+    pub fn subscribe_pattern(
+        &mut self,
+        subscribe: SubscribePattern<'_>,
+        now: u32,
+        out: &mut Vec<Output<P, F>>,
+    ) -> Result<ChannelId, SubscribeError> {
+        self.advance(now);
+        let SubscribePattern {
+            who,
+            encoding,
+            pattern,
+            token,
+        } = subscribe;
+        let name = pattern.to_name();
+        let hash = self.hasher.hash(&name);
+        let subscribe = Subscribe {
+            who,
+            encoding,
+            name: &name,
+            namespace: NamespaceId::default(),
+            token,
+        };
+        let channels_max = self.options.channels_max;
+        let home = (hash, ReactorId::REGISTER);
+        let (local, mut to_home) = self.sides(out);
+        let subscribed = local.subscribe(subscribe, home, channels_max, &mut to_home);
         self.debug_check();
         subscribed
     }
@@ -158,7 +195,7 @@ impl<P, F: Clone> Hub<P, F> {
             payload,
         };
         match self.destination(target)? {
-            Destination::Here(index) => self.publishing(out).publish(index, order, encode),
+            Destination::Here(place) => self.publishing(out).publish(place, order, encode),
             Destination::There(home, name) => out.push(Output::ToReactor(
                 home,
                 Item::Publish {
@@ -208,7 +245,9 @@ impl<P, F: Clone> Hub<P, F> {
             }
             Item::Uninterest { target, local } => {
                 let removed = self.home.uninterest(from, &target, local);
-                debug_assert!(removed, "interest ends once");
+                // Unless the register has refused it, and its answer has not come there yet.
+                let is_refused = matches!(&target, Target::Name(name) if is_pattern(name));
+                debug_assert!(removed || is_refused, "interest ends once");
             }
             Item::Publish {
                 name,
@@ -217,7 +256,9 @@ impl<P, F: Clone> Hub<P, F> {
                 ack,
                 payload,
             } => {
+                debug_assert!(!is_pattern(&name), "the sender has checked the name");
                 let index = self.home.find(self.hasher.hash(&name), &name);
+                let place = Place::new(index, &name);
                 let order = Order {
                     from,
                     publisher,
@@ -225,7 +266,7 @@ impl<P, F: Clone> Hub<P, F> {
                     ack,
                     payload,
                 };
-                self.publishing(out).publish(index, order, encode);
+                self.publishing(out).publish(place, order, encode);
             }
             Item::Published {
                 publisher,
@@ -242,6 +283,39 @@ impl<P, F: Clone> Hub<P, F> {
                 exclude,
                 frames,
             } => out.extend(self.local.deliver(local, ids, exclude, frames)),
+            Item::DeliverMatched {
+                local,
+                event,
+                exclude,
+                frames,
+            } => out.extend(self.local.deliver_matched(local, event, exclude, frames)),
+            Item::InterestRefused { local, refusal } => {
+                self.local.handle_refusal(local, refusal, out);
+            }
+            Item::PatternInterest {
+                name,
+                number,
+                local,
+                encodings,
+            } => {
+                let interest = PatternInterest {
+                    local,
+                    number,
+                    reactor: from,
+                    encodings,
+                };
+                let pattern = Pattern::of_name(&name).expect("hubs name patterns as this one");
+                self.home.pattern_interest(pattern, interest);
+                out.push(Output::ToReactor(from, Item::PatternAck { local }));
+            }
+            Item::PatternAck { local } => {
+                let (side, mut to_home) = self.sides(out);
+                side.handle_pattern_ack(local, &mut to_home);
+            }
+            Item::PatternUninterest { name, local } => {
+                let removed = self.home.pattern_uninterest(&name, from, local);
+                debug_assert!(removed, "interest ends once");
+            }
         }
         self.debug_check();
     }
@@ -284,10 +358,21 @@ impl<P, F: Clone> Hub<P, F> {
         self.local.find(self.hasher.hash(name), name)
     }
 
-    /// A channel's name.
+    /// A channel's name; of a pattern, the name of its record, which is no channel's.
     pub fn channel_name(&self, channel: ChannelId) -> Option<&str> {
         let record = self.local.get(channel)?;
         Some(record.name())
+    }
+
+    /// A pattern here.
+    pub fn pattern(&self, pattern: Pattern<'_>) -> Option<ChannelId> {
+        let name = pattern.to_name();
+        self.local.find(self.hasher.hash(&name), &name)
+    }
+
+    /// The pattern of this number here; none if it is a channel's.
+    pub fn pattern_of(&self, number: ChannelId) -> Option<Pattern<'_>> {
+        Pattern::of_name(self.local.get(number)?.name())
     }
 
     /// The namespace of a channel here.
@@ -314,8 +399,11 @@ impl<P, F: Clone> Hub<P, F> {
     /// Sizes for statistics.
     pub fn counts(&self) -> HubCounts {
         HubCounts {
-            local_channels: self.local.len(),
-            home_channels: self.home.len(),
+            local_channels: self.local.len() - self.local.patterns(),
+            home_channels: self.home.len() - self.home.register_len(),
+            local_patterns: self.local.patterns(),
+            home_patterns: self.home.patterns(),
+            matches: self.home.matches(),
             subscriptions: self.local.subscriptions(),
             waiting: self.local.waiting(),
             stale_items: self.local.stale_items(),
@@ -332,7 +420,11 @@ impl<P, F: Clone> Hub<P, F> {
     pub fn check_invariants(&self) {
         invariants::check(self.options.me, &self.local, &self.home);
         for record in self.local.channels() {
-            let home = self.home_of(record.name());
+            let home = if record.is_pattern() {
+                ReactorId::REGISTER
+            } else {
+                self.home_of(record.name())
+            };
             assert_eq!(record.home(), home, "the home is the name's");
         }
     }
@@ -345,6 +437,9 @@ impl<P, F: Clone> Hub<P, F> {
         interest: Interest<EncodingSet>,
         out: &mut Vec<Output<P, F>>,
     ) {
+        if is_pattern(name) {
+            return self.handle_registration(name, namespace, interest, out);
+        }
         debug_assert_eq!(
             self.home_of(name),
             self.options.me,
@@ -360,11 +455,33 @@ impl<P, F: Clone> Hub<P, F> {
         out.push(Output::ToReactor(interest.reactor, ack));
     }
 
+    /// The register's side: a reactor has its first subscriber to a pattern.
+    fn handle_registration(
+        &mut self,
+        name: &Name,
+        namespace: NamespaceId,
+        interest: Interest<EncodingSet>,
+        out: &mut Vec<Output<P, F>>,
+    ) {
+        let local = interest.local;
+        let answer = match self.home.register(name, namespace, interest) {
+            Ok(home) => Item::InterestAck {
+                local,
+                home,
+                encodings: interest.encodings,
+                snapshot: Snapshot::OF_PATTERN,
+            },
+            Err(refusal) => Item::InterestRefused { local, refusal },
+        };
+        out.push(Output::ToReactor(interest.reactor, answer));
+    }
+
     /// Where a publication has to go.
-    fn destination(&self, target: PublishTo<'_>) -> Result<Destination, PublishError> {
+    fn destination<'a>(&self, target: PublishTo<'a>) -> Result<Destination<'a>, PublishError> {
         let record = match target {
             PublishTo::Channel(channel) => {
                 let record = self.local.get(channel);
+                let record = record.filter(|record| !record.is_pattern());
                 record.ok_or(PublishError::UnknownChannel(channel))?
             }
             PublishTo::Name(name) => {
@@ -372,7 +489,8 @@ impl<P, F: Clone> Hub<P, F> {
                 let hash = self.hasher.hash(name);
                 let home = ReactorId(hash.home(self.options.reactors));
                 if home == self.options.me {
-                    return Ok(Destination::Here(self.home.find(hash, name)));
+                    let index = self.home.find(hash, name);
+                    return Ok(Destination::Here(Place::new(index, name)));
                 }
                 let channel = self.local.find(hash, name);
                 match channel.and_then(|channel| self.local.get(channel)) {
@@ -382,7 +500,8 @@ impl<P, F: Clone> Hub<P, F> {
             }
         };
         Ok(if record.home() == self.options.me {
-            Destination::Here(record.home_index())
+            let index = record.home_index().expect("the home here answers at once");
+            Destination::Here(Place::Known(index))
         } else {
             Destination::There(record.home(), record.name().clone())
         })
@@ -397,6 +516,8 @@ impl<P, F: Clone> Hub<P, F> {
         let bytes_max = self.options.channel_name_bytes_max;
         if name.is_empty() {
             Err(NameError::Empty)
+        } else if is_pattern(name) {
+            Err(NameError::Control)
         } else if name.len() > bytes_max as usize {
             Err(NameError::TooLong {
                 bytes: name.len(),
@@ -425,6 +546,7 @@ impl<P, F: Clone> Hub<P, F> {
     ) -> (&'a mut Local, ToHome<'a, P, F>) {
         let to_home = ToHome {
             me: self.options.me,
+            reactors: self.options.reactors,
             home: &mut self.home,
             out,
         };
@@ -434,15 +556,16 @@ impl<P, F: Clone> Hub<P, F> {
     /// In debug builds every mutation is followed by the whole check while the hub is small.
     fn debug_check(&self) {
         const SMALL: usize = 64;
-        let size = self.local.len() + self.home.len() + self.local.subscriptions();
+        let patterns = self.home.patterns();
+        let size = self.local.len() + self.home.len() + self.local.subscriptions() + patterns;
         if cfg!(debug_assertions) && size <= SMALL {
             self.check_invariants();
         }
     }
 }
 
-enum Destination {
-    /// The home is here; the place, if the channel lives.
-    Here(Option<HomeIndex>),
+enum Destination<'a> {
+    /// The home is here.
+    Here(Place<'a>),
     There(ReactorId, Name),
 }

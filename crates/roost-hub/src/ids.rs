@@ -4,6 +4,12 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReactorId(pub u8);
 
+impl ReactorId {
+    /// The reactor that keeps the register of patterns: it numbers them, and holds their number
+    /// within its limit.
+    pub const REGISTER: ReactorId = ReactorId(0);
+}
+
 /// A channel in one reactor's local table. Valid on that reactor while the holder subscribes to
 /// it; afterwards the number may name another channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +44,17 @@ pub struct Position {
 pub struct Snapshot {
     /// Behind what is in it, and before all that is delivered.
     pub position: Position,
+}
+
+impl Snapshot {
+    /// Of a pattern: it stands at a position of its own in each channel, behind all that was
+    /// published before this moment, and tells none.
+    pub const OF_PATTERN: Snapshot = Snapshot {
+        position: Position {
+            epoch: 0,
+            offset: 0,
+        },
+    };
 }
 
 /// The numbers of one publication, the same for all its subscribers.

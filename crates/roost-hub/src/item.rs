@@ -1,9 +1,12 @@
 //! What goes into a hub and what comes out of it: [`Subscribe`], [`Publish`], [`Item`], [`Output`].
 
+use std::sync::Arc;
+
 use crate::encoding::{Encoding, EncodingSet};
 use crate::frames::Frames;
 use crate::ids::{ChannelId, EventIds, HomeIndex, NamespaceId, ReactorId, Snapshot, Subscriber};
 use crate::names::Name;
+use crate::patterns::{Pattern, PatternRefusal};
 
 /// What one reactor's hub says to another's. The reactor loses none, and carries them in order for
 /// each pair of reactors; only `Publish` items, in order among themselves, may go a way of their
@@ -37,6 +40,38 @@ pub enum Item<P, F> {
     Uninterest {
         /// The channel; by name while the home's answer has not come.
         target: Target,
+        /// The interest that ends.
+        local: LocalRef,
+    },
+    /// From the register of patterns, instead of `InterestAck`: the pattern has no place.
+    InterestRefused {
+        /// The pattern on the reactor that asked.
+        local: LocalRef,
+        /// Why.
+        refusal: PatternRefusal,
+    },
+    /// To each home: this reactor has subscribers to a pattern in exactly these encodings. Sent
+    /// when the register has given the pattern its number, and whenever the set changes; each is
+    /// answered by one `PatternAck`.
+    PatternInterest {
+        /// The name of the records that stand for the pattern.
+        name: Name,
+        /// Its number in the register.
+        number: HomeIndex,
+        /// Where deliveries shall go.
+        local: LocalRef,
+        /// What the reactor wants from now on.
+        encodings: EncodingSet,
+    },
+    /// From a home: everything that matches and is published from now on will be delivered.
+    PatternAck {
+        /// The pattern on the reactor that asked.
+        local: LocalRef,
+    },
+    /// To each home: the last subscriber to a pattern here has gone.
+    PatternUninterest {
+        /// The name of the records that stand for it.
+        name: Name,
         /// The interest that ends.
         local: LocalRef,
     },
@@ -75,6 +110,30 @@ pub enum Item<P, F> {
         /// The encoded publication.
         frames: Frames<F>,
     },
+    /// From the home: give this to your subscribers to a pattern.
+    DeliverMatched {
+        /// The pattern on the receiving reactor.
+        local: LocalRef,
+        /// What was published, for all patterns that match.
+        event: Arc<MatchedEvent>,
+        /// As in `Deliver`.
+        exclude: Option<u64>,
+        /// The encoded publication.
+        frames: Frames<F>,
+    },
+}
+
+/// A publication that matches a pattern, without its payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MatchedEvent {
+    /// The channel that was published to.
+    pub channel: Name,
+    /// Its namespace, if its home knows it.
+    pub namespace: Option<NamespaceId>,
+    /// The publication's number.
+    pub publication: u64,
+    /// Its place in the channel's order, behind those before; see [`EventIds::offset`].
+    pub offset: u64,
 }
 
 /// A local channel as other reactors name it. The cookie is new for each channel that takes the
@@ -121,6 +180,19 @@ pub enum Output<P, F> {
         /// The channel where the subscription begins.
         snapshot: Snapshot,
     },
+    /// A subscription that was under way is refused: it has ended, as all to its pattern have.
+    Refused {
+        /// Who asked.
+        who: Subscriber,
+        /// In which encoding.
+        encoding: Encoding,
+        /// As given to [`crate::Hub::subscribe_pattern`].
+        token: u64,
+        /// The pattern here; from now on the number may be another's.
+        channel: ChannelId,
+        /// Why.
+        refusal: PatternRefusal,
+    },
     /// A publication has its place in its channel's order.
     Published {
         /// As in [`Publish::publisher`].
@@ -143,6 +215,17 @@ pub enum Output<P, F> {
         /// One frame for each encoding that has subscribers.
         frames: Frames<F>,
     },
+    /// The same for a pattern that a publication matches.
+    DeliverMatched {
+        /// The pattern here.
+        pattern: ChannelId,
+        /// What was published.
+        event: Arc<MatchedEvent>,
+        /// A publisher's key to pass over.
+        exclude: Option<u64>,
+        /// One frame for each encoding that has subscribers.
+        frames: Frames<F>,
+    },
 }
 
 /// A subscription as a reactor asks for it.
@@ -157,6 +240,19 @@ pub struct Subscribe<'a> {
     /// The channel's namespace.
     pub namespace: NamespaceId,
     /// Comes back with [`Output::Subscribed`].
+    pub token: u64,
+}
+
+/// A subscription to all channels that a pattern matches.
+#[derive(Debug, Clone, Copy)]
+pub struct SubscribePattern<'a> {
+    /// Who subscribes.
+    pub who: Subscriber,
+    /// In which encoding.
+    pub encoding: Encoding,
+    /// The pattern.
+    pub pattern: Pattern<'a>,
+    /// Comes back with [`Output::Subscribed`] or [`Output::Refused`].
     pub token: u64,
 }
 

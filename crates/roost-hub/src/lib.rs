@@ -39,13 +39,14 @@
 //! channels begin. History, presence and a cached message will be kept by the home beside the
 //! offset, and go into the snapshot.
 //!
-//! # Where patterns will join
-//! A pattern is subscribed to as a channel is, with a record of its own here, but its interest goes
-//! to all homes: which channels match is known only where they are published to. Each home then
-//! keeps a bounded tree of patterns beside its channels; [`home`](self) adds the reactors of those
-//! that match to a publication's audience, cached in the channel's record by the tree's generation,
-//! and a name without a record gets an audience from the tree alone. Nothing else changes: audience
-//! and delivery are lists of [`LocalRef`]s, and a local record does not say how it is matched.
+//! # Patterns
+//! A pattern is subscribed to as a channel is, with a record of its own among the channels, but its
+//! interest goes to all homes: which channels match is known only where they are published to.
+//! First the reactor [`ReactorId::REGISTER`] gives it a number and holds the number of patterns
+//! within its limit; then each home is told, and once all have answered the subscription is
+//! confirmed. Each home keeps all patterns in a table beside its channels, behind one branch, and
+//! adds the reactors of those that match to a publication's audience. What matched is remembered,
+//! by channel and for 1,024 names without a record, until a pattern comes or goes.
 //!
 //! # Time
 //! Operations that time will matter to (what history keeps, what a policy limits) take `now` in the
@@ -95,7 +96,9 @@ pub use hub::Hub;
 pub use ids::{
     ChannelId, EventIds, HomeIndex, NamespaceId, Position, ReactorId, Snapshot, Subscriber,
 };
-pub use item::{Item, LocalRef, Output, Publish, PublishTo, Subscribe, Target};
+pub use item::{
+    Item, LocalRef, MatchedEvent, Output, Publish, PublishTo, Subscribe, SubscribePattern, Target,
+};
 pub use names::{Homes, Name};
 pub use namespaces::{NAMESPACES_MAX, NamespaceNumbers, NamespacesFull};
 pub use options::{HubCounts, HubOptions};

@@ -1,24 +1,31 @@
-//! The subscribers' side: the channels with subscribers on this reactor.
+//! The subscribers' side: the channels and patterns with subscribers on this reactor.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::encoding::{Encoding, EncodingSet};
 use crate::error::{StateError, SubscribeError};
 use crate::frames::Frames;
 use crate::ids::{ChannelId, EventIds, HomeIndex, Position, ReactorId, Snapshot, Subscriber};
-use crate::item::{LocalRef, Output, Subscribe};
+use crate::item::{LocalRef, MatchedEvent, Output, Subscribe};
 use crate::local_channel::{COOKIE_END, LocalChannel};
 use crate::names::{Name, NameHash, NameHasher, Named, Names};
+use crate::patterns::{PatternRefusal, is_pattern};
 use crate::state::LocalState;
 use crate::to_home::ToHome;
 use crate::waiting::WaitingList;
 
-/// All channels with subscribers here.
+/// All channels and patterns with subscribers here; they share one space of numbers.
 #[derive(Debug)]
 pub(crate) struct Local {
     hasher: NameHasher,
     channels: Names<LocalChannel>,
     /// Who waits for a home's answer.
     waiting: WaitingList,
+    /// Patterns whose last interest some homes have not answered, and how many.
+    rounds: BTreeMap<ChannelId, u16>,
     next_cookie: u32,
+    patterns: usize,
     subscriptions: usize,
     stale_items: u64,
 }
@@ -29,13 +36,16 @@ impl Local {
             hasher,
             channels: Names::new(hasher),
             waiting: WaitingList::default(),
+            rounds: BTreeMap::new(),
             next_cookie: 0,
+            patterns: 0,
             subscriptions: 0,
             stale_items: 0,
         }
     }
 
-    /// Subscribes; `home` is the name's. See [`Hub::subscribe`](crate::Hub::subscribe).
+    /// Subscribes to a channel, or to a pattern by the name of its record; `home` is the name's.
+    /// See [`Hub::subscribe`](crate::Hub::subscribe).
     pub(crate) fn subscribe<P, F>(
         &mut self,
         subscribe: Subscribe<'_>,
@@ -67,7 +77,12 @@ impl Local {
                 let record = LocalChannel::new(Name::from(name), namespace, home, cookie, first);
                 let channel = ChannelId(self.channels.insert(hash, record));
                 self.subscriptions += 1;
-                self.send_interest(channel, EncodingSet::of(encoding), to_home);
+                if is_pattern(name) {
+                    self.patterns += 1;
+                    self.register(channel, to_home)?;
+                } else {
+                    self.send_interest(channel, EncodingSet::of(encoding), to_home);
+                }
                 channel
             }
         };
@@ -99,8 +114,9 @@ impl Local {
         let record = self.record_mut(channel);
         let added = record.insert(encoding, who);
         let announced = record.announced();
+        let must_wait = record.is_pattern() && record.unacked() > 0;
         self.subscriptions += usize::from(added);
-        if !announced.contains(encoding) {
+        if !announced.contains(encoding) && !must_wait {
             self.announce(channel, announced.union(EncodingSet::of(encoding)), to_home);
         }
     }
@@ -137,12 +153,13 @@ impl Local {
         to_home: &mut ToHome<'_, P, F>,
     ) {
         let channel = local.channel;
-        let record = self.channels.get_mut(channel.0);
-        let Some(record) = record.filter(|record| record.cookie() == local.cookie) else {
+        let Some(record) = self.living(local) else {
             // All have unsubscribed meanwhile; the home will hear of it, or has.
-            self.stale_items += 1;
             return;
         };
+        if record.is_pattern() {
+            return self.spread(channel, home, to_home);
+        }
         record.answered(home, encodings, snapshot.position.offset);
         let topic = record.topic().expect("an acked channel has its topic");
         self.waiting.answer(channel, encodings, |request, token| {
@@ -156,6 +173,73 @@ impl Local {
             });
         });
         self.narrow(channel, to_home);
+    }
+
+    /// The register has no place for a pattern.
+    pub(crate) fn handle_refusal<P, F>(
+        &mut self,
+        local: LocalRef,
+        refusal: PatternRefusal,
+        out: &mut Vec<Output<P, F>>,
+    ) {
+        let channel = local.channel;
+        let Some(record) = self.living(local) else {
+            return;
+        };
+        let wanted = record.wanted();
+        self.waiting.answer(channel, wanted, |request, token| {
+            out.push(Output::Refused {
+                who: request.who,
+                encoding: request.encoding,
+                token,
+                channel,
+                refusal,
+            });
+        });
+        self.drop_record(channel);
+    }
+
+    /// A home has answered for a pattern.
+    pub(crate) fn handle_pattern_ack<P, F>(
+        &mut self,
+        local: LocalRef,
+        to_home: &mut ToHome<'_, P, F>,
+    ) {
+        if self.living(local).is_some() {
+            self.count_answer(local.channel, to_home);
+        }
+    }
+
+    /// The record that another reactor means, if it still lives.
+    fn living(&mut self, local: LocalRef) -> Option<&mut LocalChannel> {
+        let record = self.channels.get_mut(local.channel.0);
+        let record = record.filter(|record| record.cookie() == local.cookie);
+        if record.is_none() {
+            self.stale_items += 1;
+        }
+        record
+    }
+
+    /// A delivery for a pattern's subscribers here.
+    pub(crate) fn deliver_matched<P, F: Clone>(
+        &mut self,
+        local: LocalRef,
+        event: Arc<MatchedEvent>,
+        exclude: Option<u64>,
+        mut frames: Frames<F>,
+    ) -> Option<Output<P, F>> {
+        let record = self.living(local)?;
+        // Not before all homes have answered: see [`Local::deliver`].
+        if !frames.narrow(record.acked()) {
+            self.stale_items += 1;
+            return None;
+        }
+        Some(Output::DeliverMatched {
+            pattern: local.channel,
+            event,
+            exclude,
+            frames,
+        })
     }
 
     /// A delivery for the subscribers here, if the channel it is meant for still lives and wants
@@ -207,6 +291,9 @@ impl Local {
 
     fn snapshot_of(&self, record: &LocalChannel) -> Option<(u64, Snapshot)> {
         let topic = record.topic()?;
+        if record.is_pattern() {
+            return Some((topic, Snapshot::OF_PATTERN));
+        }
         let position = Position {
             epoch: self.hasher.epoch(record.home()),
             offset: record.offset(),
@@ -214,8 +301,13 @@ impl Local {
         Some((topic, Snapshot { position }))
     }
 
+    /// Channels and patterns together.
     pub(crate) fn len(&self) -> usize {
         self.channels.len()
+    }
+
+    pub(crate) fn patterns(&self) -> usize {
+        self.patterns
     }
 
     pub(crate) fn subscriptions(&self) -> usize {
@@ -239,7 +331,8 @@ impl Local {
     /// Heap bytes, nearly.
     pub(crate) fn memory_bytes(&self) -> usize {
         let records = self.channels().map(LocalChannel::memory_bytes);
-        records.sum::<usize>() + self.waiting.memory_bytes() + self.channels.memory_bytes()
+        let rounds = self.rounds.len() * size_of::<(ChannelId, u16)>() * 4 / 3;
+        records.sum::<usize>() + self.waiting.memory_bytes() + self.channels.memory_bytes() + rounds
     }
 
     /// Takes this side apart.
@@ -248,7 +341,9 @@ impl Local {
             hasher: _, // as the hub is set up
             channels,
             waiting,
+            rounds,
             next_cookie,
+            patterns: _,      // counted again
             subscriptions: _, // counted again
             stale_items,
         } = self;
@@ -257,6 +352,7 @@ impl Local {
         LocalState {
             channels: channels.collect(),
             requests: waiting.into_state(),
+            rounds: rounds.into_iter().collect(),
             next_cookie,
             stale_items,
         }
@@ -267,10 +363,12 @@ impl Local {
         let LocalState {
             channels,
             requests,
+            rounds,
             next_cookie,
             stale_items,
         } = state;
         let mut local = Local::new(hasher);
+        local.rounds = rounds.into_iter().collect();
         local.waiting = WaitingList::from_state(requests);
         local.next_cookie = next_cookie % COOKIE_END;
         local.stale_items = stale_items;
@@ -280,6 +378,7 @@ impl Local {
                 return Err(StateError::Empty(record.name().as_str().to_owned()));
             }
             local.subscriptions += record.subscriptions();
+            local.patterns += usize::from(record.is_pattern());
             local.channels.insert_at(channel.0, record)?;
         }
         Ok(local)
@@ -296,6 +395,18 @@ impl Local {
             subscriptions, self.subscriptions,
             "subscriptions are counted"
         );
+        let patterns = self.channels().filter(|record| record.is_pattern());
+        assert_eq!(patterns.count(), self.patterns, "patterns are counted");
+        for (&channel, &missing) in &self.rounds {
+            let record = self.get(channel).expect("a round is a pattern's");
+            assert!(record.is_pattern() && record.unacked() == 1 && missing > 0);
+        }
+        for (number, record) in self.channels.iter() {
+            if record.is_pattern() && record.unacked() > 0 && record.home_index().is_some() {
+                let is_asked = self.rounds.contains_key(&ChannelId(number));
+                assert!(is_asked, "homes are asked");
+            }
+        }
         for waiting in self.waiting.iter() {
             let record = self.get(waiting.channel);
             let record = record.expect("who waits, waits for a channel here");
@@ -327,7 +438,80 @@ impl Local {
         to_home: &mut ToHome<'_, P, F>,
     ) {
         self.record_mut(channel).announce(encodings);
-        self.send_interest(channel, encodings, to_home);
+        if self.record(channel).is_pattern() {
+            self.ask_homes(channel, encodings, to_home);
+        } else {
+            self.send_interest(channel, encodings, to_home);
+        }
+    }
+
+    /// Asks the register for the number of a new pattern. Where that is beside, it may refuse at
+    /// once; the pattern is not here then.
+    fn register<P, F>(
+        &mut self,
+        channel: ChannelId,
+        to_home: &mut ToHome<'_, P, F>,
+    ) -> Result<(), SubscribeError> {
+        let record = self.record(channel);
+        match to_home.register(record, record.as_ref(channel), record.announced()) {
+            None => {}
+            Some(Ok(number)) => self.spread(channel, number, to_home),
+            Some(Err(refusal)) => {
+                self.drop_record(channel);
+                return Err(SubscribeError::Pattern(refusal));
+            }
+        }
+        Ok(())
+    }
+
+    /// A pattern has its number: all homes are told of it.
+    fn spread<P, F>(
+        &mut self,
+        channel: ChannelId,
+        number: HomeIndex,
+        to_home: &mut ToHome<'_, P, F>,
+    ) {
+        let wanted = self.record_mut(channel).registered(number);
+        self.ask_homes(channel, wanted, to_home);
+    }
+
+    fn ask_homes<P, F>(
+        &mut self,
+        channel: ChannelId,
+        encodings: EncodingSet,
+        to_home: &mut ToHome<'_, P, F>,
+    ) {
+        let record = self.record(channel);
+        let number = record.home_index().expect("a pattern is registered first");
+        let (name, local) = (record.name(), record.as_ref(channel));
+        to_home.pattern_interest(name, number, local, encodings);
+        self.rounds.insert(channel, to_home.reactors);
+        self.count_answer(channel, to_home); // of the home beside
+    }
+
+    /// One more home has answered.
+    fn count_answer<P, F>(&mut self, channel: ChannelId, to_home: &mut ToHome<'_, P, F>) {
+        let missing = self.rounds.get_mut(&channel);
+        let missing = missing.expect("each home answers once");
+        *missing -= 1;
+        if *missing > 0 {
+            return;
+        }
+        self.rounds.remove(&channel);
+        let record = self.record_mut(channel);
+        let encodings = record.answered_by_all();
+        let topic = record.topic().expect("the pattern is registered");
+        self.waiting.answer(channel, encodings, |request, token| {
+            to_home.out.push(Output::Subscribed {
+                who: request.who,
+                encoding: request.encoding,
+                token,
+                channel,
+                topic,
+                snapshot: Snapshot::OF_PATTERN,
+            });
+        });
+        self.narrow(channel, to_home);
     }
 
     /// Sends what the record says is announced.
@@ -346,8 +530,22 @@ impl Local {
 
     /// The last subscriber has gone.
     fn forget<P, F>(&mut self, channel: ChannelId, to_home: &mut ToHome<'_, P, F>) {
+        let record = self.drop_record(channel);
+        let local = record.as_ref(channel);
+        if record.is_pattern() && record.home_index().is_some() {
+            to_home.pattern_uninterest(record.name(), local);
+        }
+        to_home.uninterest(record.home(), record.target(), local);
+    }
+
+    fn drop_record(&mut self, channel: ChannelId) -> LocalChannel {
         let record = self.channels.remove(channel.0).expect("forgotten once");
-        to_home.uninterest(record.home(), record.target(), record.as_ref(channel));
+        self.subscriptions -= record.subscriptions();
+        if record.is_pattern() {
+            self.patterns -= 1;
+            self.rounds.remove(&channel);
+        }
+        record
     }
 
     fn record(&self, channel: ChannelId) -> &LocalChannel {

@@ -5,6 +5,7 @@ use crate::ids::{ChannelId, HomeIndex, NamespaceId, ReactorId, Subscriber, topic
 use crate::item::{LocalRef, Target};
 use crate::names::{Name, Named};
 use crate::offset::NamespacedOffset;
+use crate::patterns::is_pattern;
 use crate::set::SubscriberSet;
 use crate::state::LocalChannelState;
 
@@ -14,6 +15,11 @@ use crate::state::LocalChannelState;
 /// is the last `Interest` sent, `acked` is what the home is known to deliver now. Wider interest
 /// is announced at once. Narrower interest waits until nothing is unanswered: thus whatever comes
 /// after an answer only widens, and the answer's encodings hold until the next one.
+///
+/// A pattern has such a record too, under a name of its own. Its home is the register, which gives
+/// it its number; then each interest goes to all homes, and is answered once all have. Nothing is
+/// announced while something is unanswered, so what is wanted may be more than what is announced.
+/// It has no offset.
 #[derive(Debug)]
 pub(crate) struct LocalChannel {
     name: Name,
@@ -140,6 +146,34 @@ impl LocalChannel {
             mixed.acked = encodings;
             self.compact();
         }
+    }
+
+    /// The register has given the pattern its number. Its first interest goes to all homes now, and is still to
+    /// be answered.
+    pub(crate) fn registered(&mut self, number: HomeIndex) -> EncodingSet {
+        debug_assert!(self.home_index().is_none(), "a pattern is registered once");
+        let wanted = self.wanted();
+        let mixed = self.mixed();
+        debug_assert!(mixed.acked.is_empty() && mixed.unacked == 1);
+        mixed.announced = wanted;
+        self.home_index = number;
+        wanted
+    }
+
+    /// All homes have answered what was announced of a pattern last.
+    pub(crate) fn answered_by_all(&mut self) -> EncodingSet {
+        let mixed = self.mixed();
+        debug_assert_eq!(mixed.unacked, 1, "nothing else is announced meanwhile");
+        mixed.unacked = 0;
+        mixed.acked = mixed.announced;
+        let acked = mixed.acked;
+        self.compact();
+        acked
+    }
+
+    /// Whether it stands for a pattern.
+    pub(crate) fn is_pattern(&self) -> bool {
+        is_pattern(&self.name)
     }
 
     /// The home has delivered up to here.
@@ -333,12 +367,20 @@ impl LocalChannel {
             !wanted.is_empty(),
             "a channel lives while it has a subscriber"
         );
-        assert!(wanted.is_subset(announced), "what is wanted is announced");
+        let is_waiting = self.is_pattern() && self.unacked() > 0;
+        assert!(
+            is_waiting || wanted.is_subset(announced),
+            "what is wanted is announced"
+        );
         assert!(acked.is_subset(announced), "what is acked is announced");
-        assert_eq!(
-            acked.is_empty(),
-            self.home_index().is_none(),
+        assert!(
+            is_waiting || acked.is_empty() == self.home_index().is_none(),
             "once answered, something is delivered"
+        );
+        assert!(
+            !self.is_pattern()
+                || self.unacked() <= 1 && (acked.is_empty() || self.home_index().is_some()),
+            "a pattern asks for one thing at a time, and for its number first"
         );
         if self.unacked() == 0 {
             assert_eq!(wanted, announced, "nothing needless is asked for");
@@ -348,7 +390,8 @@ impl LocalChannel {
             let sets = &mixed.sets;
             assert!(usize::from(mixed.unacked) <= ENCODINGS_MAX + 1);
             assert!(sets.is_sorted_by(|a, b| a.encoding() < b.encoding()));
-            assert!(!mixed.is_uniform(), "a uniform channel has no list");
+            let is_uniform = mixed.is_uniform(self.home_index().is_some());
+            assert!(is_waiting || !is_uniform, "a uniform channel has no list");
         }
         for set in self.sets() {
             assert!(!set.is_empty(), "an encoding is wanted by someone");
@@ -389,8 +432,9 @@ impl LocalChannel {
 
     /// Leaves out what a uniform channel implies.
     fn compact(&mut self) {
+        let is_known = self.home_index != NO_INDEX;
         if let Members::Mixed(mixed) = &mut self.members
-            && mixed.is_uniform()
+            && mixed.is_uniform(is_known)
             && let Some(set) = mixed.sets.pop()
         {
             self.members = Members::Uniform(set);
@@ -400,13 +444,13 @@ impl LocalChannel {
 
 impl Mixed {
     /// Whether one set, and whether its home has answered, say it all.
-    fn is_uniform(&self) -> bool {
+    fn is_uniform(&self, is_known: bool) -> bool {
         let [set] = &self.sets[..] else {
             return false;
         };
         let only = EncodingSet::of(set.encoding());
-        let is_answered = self.acked == only && self.unacked == 0;
-        let is_new = self.acked.is_empty() && self.unacked == 1;
+        let is_answered = is_known && self.acked == only && self.unacked == 0;
+        let is_new = !is_known && self.acked.is_empty() && self.unacked == 1;
         self.announced == only && (is_answered || is_new)
     }
 }

@@ -1,6 +1,7 @@
 //! How a hub is set up, and what it counts.
 
 use crate::ids::ReactorId;
+use crate::patterns::PatternOptions;
 
 /// How a hub is set up.
 #[derive(Debug, Clone)]
@@ -16,8 +17,10 @@ pub struct HubOptions {
     /// Channels with subscribers on this reactor. At the limit a subscription to one more is
     /// refused. Channels at home here are bounded by what the other reactors hold.
     pub channels_max: u32,
-    /// Length of a channel's name in bytes. Longer ones are refused.
+    /// Length of a channel's name, and of a pattern's text, in bytes. Longer ones are refused.
     pub channel_name_bytes_max: u32,
+    /// Patterns: how many, and what they do not match.
+    pub patterns: PatternOptions,
 }
 
 /// Sizes for statistics.
@@ -27,7 +30,14 @@ pub struct HubCounts {
     pub local_channels: usize,
     /// Channels whose home is here.
     pub home_channels: usize,
-    /// Subscriptions here: one for each subscriber, encoding and channel.
+    /// Patterns with subscribers here.
+    pub local_patterns: usize,
+    /// Patterns of all reactors, as this home knows them.
+    pub home_patterns: usize,
+    /// Publications given to a pattern's subscribers on some reactor since the start: one for
+    /// each pattern that matched and each reactor that wanted it.
+    pub matches: u64,
+    /// Subscriptions here: one for each subscriber, encoding and channel or pattern.
     pub subscriptions: usize,
     /// Subscribe requests that wait for a home's answer.
     pub waiting: usize,

@@ -14,6 +14,7 @@ mod tree;
 mod wanted;
 
 pub(crate) use home::{HomePatterns, Matches};
+pub(crate) use pattern::is_pattern;
 pub use pattern::{
     PATTERN_LEVELS_MAX, PATTERN_WILDCARDS_MAX, Pattern, PatternError, PatternKind, PatternOptions,
 };

@@ -1,11 +1,14 @@
 //! Publishing in a channel whose home is here.
 
+use std::sync::Arc;
+
 use crate::frames::{Encode, Encoder, Frames, Made};
-use crate::home::Home;
+use crate::home::{Home, Place};
 use crate::home_channel::Audience;
-use crate::ids::{HomeIndex, ReactorId};
+use crate::ids::{EventIds, ReactorId, topic};
 use crate::item::{Item, LocalRef, Output};
 use crate::local::Local;
+use crate::patterns::{Matches, PatternInterest};
 
 /// What a publication meets on its way: first the order, then subscribers here and elsewhere.
 pub(crate) struct Publishing<'a, P, F> {
@@ -26,13 +29,42 @@ pub(crate) struct Order<P> {
 }
 
 impl<P, F: Clone> Publishing<'_, P, F> {
-    /// Orders a publication and sends it to all who want it.
-    pub(crate) fn publish(
-        self,
-        index: Option<HomeIndex>,
-        order: Order<P>,
+    /// Orders a publication and sends it to all who want it: first to the channel's subscribers,
+    /// then to those of each pattern that matches.
+    pub(crate) fn publish(mut self, place: Place<'_>, order: Order<P>, encode: Encode<'_, P, F>) {
+        let matches = self.home.find_matches(place);
+        let publication = self.publish_exact(place, &order, encode);
+        if let Some(matches) = matches {
+            self.publish_matched((place, matches), publication, &order, encode);
+        }
+        // After the deliveries: who hears `Published` on the home's reactor has been heard there.
+        if let Some(token) = order.ack {
+            let publisher = order.publisher;
+            self.out.push(if order.from == self.me {
+                Output::Published {
+                    publisher,
+                    token,
+                    publication,
+                }
+            } else {
+                let published = Item::Published {
+                    publisher,
+                    token,
+                    publication,
+                };
+                Output::ToReactor(order.from, published)
+            });
+        }
+    }
+
+    /// Returns the publication's number.
+    #[inline]
+    fn publish_exact(
+        &mut self,
+        place: Place<'_>,
+        order: &Order<P>,
         encode: Encode<'_, P, F>,
-    ) {
+    ) -> u64 {
         let Publishing {
             me,
             home,
@@ -40,9 +72,10 @@ impl<P, F: Clone> Publishing<'_, P, F> {
             made,
             out,
         } = self;
-        let ordered = home.order(index);
+        let me = *me;
+        let ordered = home.order(place);
         if let Some((ids, audience)) = ordered.audience {
-            let mut encode = |encoding| encode(&order.payload, encoding, ids);
+            let mut encode = |encoding| encode(&order.payload, encoding, ids, None);
             let mut deliver = |local: LocalRef, reactor: ReactorId, frames: Frames<F>| {
                 let exclude = order.excluded_at(reactor);
                 out.extend(if reactor == me {
@@ -76,24 +109,64 @@ impl<P, F: Clone> Publishing<'_, P, F> {
                 }
             }
         }
-        // After the deliveries: who hears `Published` on the home's reactor has been heard there.
-        if let Some(token) = order.ack {
-            let (publisher, publication) = (order.publisher, ordered.publication);
-            out.push(if order.from == me {
-                Output::Published {
-                    publisher,
-                    token,
+        ordered.publication
+    }
+
+    /// Apart from the way of a publication that matches none.
+    #[inline(never)]
+    fn publish_matched(
+        &mut self,
+        (place, matches): (Place<'_>, Matches),
+        publication: u64,
+        order: &Order<P>,
+        encode: Encode<'_, P, F>,
+    ) {
+        let Publishing {
+            me,
+            home,
+            local: side,
+            made,
+            out,
+        } = self;
+        let event = Arc::new(home.matched_event(place, publication));
+        let mut deliveries = 0;
+        for wanted in home.wanted(matches) {
+            // Nearly always all know the pattern by one number, and one encoder serves all.
+            for same in wanted.chunk_by(|a, b| a.number == b.number) {
+                let ids = EventIds {
+                    topic: topic(ReactorId::REGISTER, same[0].number),
                     publication,
-                }
-            } else {
-                let published = Item::Published {
-                    publisher,
-                    token,
-                    publication,
+                    offset: event.offset,
                 };
-                Output::ToReactor(order.from, published)
-            });
+                let channel = Some(event.channel.as_str());
+                let mut encode = |encoding| encode(&order.payload, encoding, ids, channel);
+                let mut encoder = Encoder::new(&mut encode, made);
+                for interest in same {
+                    let PatternInterest {
+                        local,
+                        number: _,
+                        reactor,
+                        encodings,
+                    } = *interest;
+                    let frames = encoder.many(encodings);
+                    let exclude = order.excluded_at(reactor);
+                    let event = event.clone();
+                    out.extend(if reactor == *me {
+                        side.deliver_matched(local, event, exclude, frames)
+                    } else {
+                        let item = Item::DeliverMatched {
+                            local,
+                            event,
+                            exclude,
+                            frames,
+                        };
+                        Some(Output::ToReactor(reactor, item))
+                    });
+                    deliveries += 1;
+                }
+            }
         }
+        home.count_matches(deliveries);
     }
 }
 

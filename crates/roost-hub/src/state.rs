@@ -25,13 +25,15 @@ pub struct LocalState {
     pub channels: Vec<LocalChannelState>,
     /// In the order in which they are answered.
     pub requests: Vec<RequestState>,
+    /// Patterns that homes have not answered for, and how many homes.
+    pub rounds: Vec<(ChannelId, u16)>,
     /// What the next channel's [`LocalRef::cookie`] will be.
     pub next_cookie: u32,
     /// See [`HubCounts::stale_items`](crate::HubCounts::stale_items).
     pub stale_items: u64,
 }
 
-/// A channel with subscribers here.
+/// A channel with subscribers here, or a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalChannelState {
     /// Its number here.
@@ -76,6 +78,10 @@ pub struct RequestState {
 pub struct HomeState {
     /// Ascending by number.
     pub channels: Vec<HomeChannelState>,
+    /// Patterns that some reactor wants, ascending by name.
+    pub patterns: Vec<PatternState>,
+    /// See [`HubCounts::matches`](crate::HubCounts::matches).
+    pub matches: u64,
     /// Where the next channel's offsets begin.
     pub floor: u64,
     /// State of the generator of publication numbers.

@@ -6,11 +6,14 @@ use crate::home_channel::Interest;
 use crate::ids::{HomeIndex, ReactorId, Snapshot};
 use crate::item::{Item, LocalRef, Output, Target};
 use crate::local_channel::LocalChannel;
-use crate::names::Named;
+use crate::names::{Name, Named};
+use crate::patterns::{Pattern, PatternInterest, PatternRefusal};
 
 /// The way to all homes: one of them is beside, the others are reached by items.
 pub(crate) struct ToHome<'a, P, F> {
     pub(crate) me: ReactorId,
+    /// How many homes there are.
+    pub(crate) reactors: u16,
     pub(crate) home: &'a mut Home,
     pub(crate) out: &'a mut Vec<Output<P, F>>,
 }
@@ -40,6 +43,83 @@ impl<P, F> ToHome<'_, P, F> {
         };
         self.out.push(Output::ToReactor(record.home(), item));
         None
+    }
+
+    /// A pattern has its first subscriber on this reactor. The register that is beside answers at
+    /// once.
+    pub(crate) fn register(
+        &mut self,
+        record: &LocalChannel,
+        local: LocalRef,
+        encodings: EncodingSet,
+    ) -> Option<Result<HomeIndex, PatternRefusal>> {
+        let (name, namespace) = (record.name(), record.namespace());
+        if record.home() == self.me {
+            let interest = Interest {
+                local,
+                reactor: self.me,
+                encodings,
+            };
+            return Some(self.home.register(name, namespace, interest));
+        }
+        let item = Item::Interest {
+            name: name.clone(),
+            namespace,
+            local,
+            encodings,
+        };
+        self.out.push(Output::ToReactor(record.home(), item));
+        None
+    }
+
+    /// A pattern is wanted in exactly these encodings: tells all homes. The one that is beside
+    /// has answered by then.
+    pub(crate) fn pattern_interest(
+        &mut self,
+        name: &Name,
+        number: HomeIndex,
+        local: LocalRef,
+        encodings: EncodingSet,
+    ) {
+        for home in self.homes() {
+            if home == self.me {
+                let pattern = Pattern::of_name(name).expect("the record stands for a pattern");
+                let interest = PatternInterest {
+                    local,
+                    number,
+                    reactor: home,
+                    encodings,
+                };
+                self.home.pattern_interest(pattern, interest);
+            } else {
+                let item = Item::PatternInterest {
+                    name: name.clone(),
+                    number,
+                    local,
+                    encodings,
+                };
+                self.out.push(Output::ToReactor(home, item));
+            }
+        }
+    }
+
+    /// A pattern is wanted no more: tells all homes.
+    pub(crate) fn pattern_uninterest(&mut self, name: &Name, local: LocalRef) {
+        for home in self.homes() {
+            if home == self.me {
+                let removed = self.home.pattern_uninterest(name, home, local);
+                debug_assert!(removed, "interest ends once");
+            } else {
+                let name = name.clone();
+                let item = Item::PatternUninterest { name, local };
+                self.out.push(Output::ToReactor(home, item));
+            }
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "there are 256 at most")]
+    fn homes(&self) -> impl Iterator<Item = ReactorId> + use<P, F> {
+        (0..self.reactors).map(|home| ReactorId(home as u8))
     }
 
     /// A channel is wanted no more.

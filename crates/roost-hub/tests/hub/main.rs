@@ -2,6 +2,7 @@
 
 mod model;
 mod namespaces;
+mod pattern_model;
 mod patterns;
 mod races;
 mod set;

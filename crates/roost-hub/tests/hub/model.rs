@@ -45,6 +45,8 @@ pub(crate) struct Message {
     ids: Option<EventIds>,
     encoded: EncodingSet,
     publication: Option<u64>,
+    /// Its number, as it was encoded for patterns.
+    matched_as: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -87,6 +89,7 @@ impl Model {
             ids: None,
             encoded: EncodingSet::EMPTY,
             publication: None,
+            matched_as: None,
         });
         self.messages.len() - 1
     }
@@ -131,6 +134,16 @@ impl Model {
             "numbers out of range: {ids:?}"
         );
         record.ids = Some(ids);
+        self.is_published_as(message, ids.publication)
+    }
+
+    /// The message has this number, whoever gets it.
+    pub(crate) fn is_published_as(&mut self, message: usize, publication: u64) -> Check {
+        let known = *self.messages[message].matched_as.get_or_insert(publication);
+        ensure!(
+            known == publication,
+            "message {message} is {known} and {publication}"
+        );
         Ok(())
     }
 
@@ -239,7 +252,7 @@ impl Model {
             "message {message} is acknowledged twice"
         );
         ensure!(
-            record.ids.is_none_or(|ids| ids.publication == publication),
+            record.matched_as.is_none_or(|known| known == publication),
             "message {message} is acknowledged as {publication}"
         );
         record.publication = Some(publication);
@@ -272,13 +285,34 @@ impl Model {
             Some((last, _)) => last + 1,
             None => subscription.since?,
         };
-        let log = self.logs.get(&place.name)?;
-        (from..log.len()).find(|&position| !self.unheard(subscription, log[position]))
+        self.next_heard(&place.name, from, subscription.key)
+    }
+
+    /// The first place in a log, from one on, that the connection with this key must hear.
+    pub(crate) fn next_heard(&self, name: &str, from: usize, key: u64) -> Option<usize> {
+        let log = self.logs.get(name)?;
+        (from..log.len()).find(|&position| !self.is_unheard(key, log[position]))
+    }
+
+    /// How long each channel's log is.
+    pub(crate) fn lengths(&self) -> BTreeMap<String, usize> {
+        let logs = self.logs.iter();
+        logs.map(|(name, log)| (name.clone(), log.len())).collect()
+    }
+
+    /// A message's place in its log.
+    pub(crate) fn position(&self, message: usize) -> Option<usize> {
+        self.messages[message].position
     }
 
     /// Whether this connection published the message and shall not hear it.
     fn unheard(&self, subscription: &Subscription, message: usize) -> bool {
+        self.is_unheard(subscription.key, message)
+    }
+
+    /// The same, by the connection's key.
+    pub(crate) fn is_unheard(&self, key: u64, message: usize) -> bool {
         let message = &self.messages[message];
-        message.exclude && message.publisher == subscription.key
+        message.exclude && message.publisher == key
     }
 }

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use roost_hub::{
     ChannelId, ENCODINGS_MAX, Encoding, EncodingSet, EventIds, Hub, HubOptions, Item, NameError,
-    NamespaceId, Output, Position, Publish, PublishError, PublishTo, ReactorId, Subscribe,
-    SubscribeError, Subscriber,
+    NamespaceId, Output, PatternOptions, Position, Publish, PublishError, PublishTo, ReactorId,
+    Subscribe, SubscribeError, Subscriber,
 };
 
 const RAW: Encoding = Encoding(0);
@@ -38,6 +38,7 @@ fn options(me: ReactorId, reactors: u16) -> HubOptions {
         hash_key: [9; 16],
         seed: u64::from(me.0),
         channels_max: 3,
+        patterns: PatternOptions::default(),
         channel_name_bytes_max: 10,
     }
 }
@@ -55,8 +56,8 @@ fn name_at(home: ReactorId, nth: usize) -> String {
 
 fn encode(
     encoded: &mut Vec<(Encoding, EventIds)>,
-) -> impl FnMut(&&'static str, Encoding, EventIds) -> String {
-    |payload, encoding, ids| {
+) -> impl FnMut(&&'static str, Encoding, EventIds, Option<&str>) -> String {
+    |payload, encoding, ids, _| {
         encoded.push((encoding, ids));
         format!("{payload}@{}", encoding.0)
     }
@@ -124,7 +125,7 @@ impl Pair {
             HOME,
             item,
             0,
-            &mut |_, _, _| panic!("not the home"),
+            &mut |_, _, _, _| panic!("not the home"),
             &mut out,
         );
         self.sort(out);
@@ -172,6 +173,7 @@ impl Pair {
                 format!("{} gets {}", channel.0, frames.join(" "))
             }
             Output::Published { token, .. } => format!("published {token}"),
+            Output::DeliverMatched { .. } | Output::Refused { .. } => panic!("no pattern"),
             Output::ToReactor(..) => unreachable!("sorted out before"),
         };
         self.done.drain(..).map(short).collect()
@@ -321,7 +323,12 @@ fn without_subscribers_nothing_is_encoded_and_all_is_acknowledged() {
             ..publish(&name, "unheard")
         };
         pair.near
-            .publish(acked, 0, &mut |_, _, _| panic!("nobody listens"), &mut out)
+            .publish(
+                acked,
+                0,
+                &mut |_, _, _, _| panic!("nobody listens"),
+                &mut out,
+            )
             .expect("a good name");
         pair.sort(out);
         pair.deliver_all();
@@ -354,7 +361,7 @@ fn a_frame_is_encoded_once_however_many_reactors_want_it() {
                     ReactorId(me as u8),
                     item,
                     0,
-                    &mut |_, _, _| unreachable!(),
+                    &mut |_, _, _, _| unreachable!(),
                     &mut Vec::new(),
                 );
             }
@@ -480,7 +487,7 @@ fn only_the_publishers_own_reactor_hears_of_the_exclusion() {
             [Output::ToReactor(NEAR, Item::Deliver { exclude: None, .. })]
         ));
         pair.near
-            .publish(shy, 0, &mut |_, _, _| unreachable!(), &mut pair.done)
+            .publish(shy, 0, &mut |_, _, _, _| unreachable!(), &mut pair.done)
             .expect("a good name");
         let out = std::mem::take(&mut pair.done);
         pair.sort(out);
@@ -543,7 +550,7 @@ fn limits_are_kept_and_named() {
     assert_eq!(subscribe("d"), Err(full));
     assert_eq!(full.to_string(), "there are 3 channels already");
     subscribe("c").expect("it is there already");
-    let encode = &mut |_: &_, _, _| unreachable!("refused");
+    let encode = &mut |_: &_, _, _, _: Option<&_>| unreachable!("refused");
     assert_eq!(
         hub.publish(publish("01234567890", "x"), 0, encode, &mut out),
         Err(PublishError::Name(too_long))

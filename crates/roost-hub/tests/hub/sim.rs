@@ -6,11 +6,13 @@ use std::collections::VecDeque;
 use std::iter;
 
 use roost_hub::{
-    ChannelId, Encoding, EventIds, Hub, HubCounts, HubOptions, Item, NamespaceId, Output, Publish,
-    PublishTo, ReactorId, Subscribe, Subscriber,
+    ChannelId, Encoding, EventIds, Hub, HubCounts, HubOptions, Item, MatchedEvent, NamespaceId,
+    Output, Pattern, PatternKind, PatternOptions, Publish, PublishTo, ReactorId, Subscribe,
+    SubscribeError, SubscribePattern, Subscriber,
 };
 
 use crate::model::{Check, Frame, Model, Place};
+use crate::pattern_model::{PatternModel, PatternPlace};
 
 type Message = Item<usize, Frame>;
 
@@ -18,6 +20,9 @@ pub(crate) struct Sim {
     pub(crate) hubs: Vec<Hub<usize, Frame>>,
     options: Vec<HubOptions>,
     pub(crate) model: Model,
+    pub(crate) patterns: PatternModel,
+    /// Whether a pattern may be refused.
+    patterns_max: u32,
     /// By `from * reactors + to`.
     queues: Vec<VecDeque<Message>>,
     /// The generation of each slot of each reactor, so that a key names one connection.
@@ -46,10 +51,12 @@ pub(crate) enum Fault {
     SwapDelivers,
     DropPublished,
     DropPublish,
+    DropMatched,
+    DoubleMatched,
 }
 
 impl Sim {
-    pub(crate) fn new(reactors: u8, slots: usize, key: u64) -> Self {
+    pub(crate) fn new(reactors: u8, slots: usize, key: u64, patterns_max: u32) -> Self {
         let mut hash_key = [0; 16];
         hash_key[..8].copy_from_slice(&key.to_le_bytes());
         let options = |me| HubOptions {
@@ -59,12 +66,18 @@ impl Sim {
             seed: key ^ u64::from(me) << 32,
             channels_max: 1000,
             channel_name_bytes_max: 100,
+            patterns: PatternOptions {
+                patterns_max,
+                protected: ["a:".to_owned(), "b.a/".to_owned()].into(),
+            },
         };
         let options: Vec<HubOptions> = (0..reactors).map(options).collect();
         Sim {
             hubs: options.iter().cloned().map(Hub::new).collect(),
             options,
             model: Model::default(),
+            patterns: PatternModel::default(),
+            patterns_max,
             queues: iter::repeat_with(VecDeque::new)
                 .take(2 * usize::from(reactors).pow(2))
                 .collect(),
@@ -122,6 +135,53 @@ impl Sim {
         Ok(channel)
     }
 
+    pub(crate) fn subscribe_pattern(
+        &mut self,
+        reactor: u8,
+        who: u32,
+        encoding: u8,
+        (kind, text): (PatternKind, &str),
+    ) -> Check {
+        let token = self.next_token;
+        self.next_token += 1;
+        let place = pattern_place(reactor, who, encoding, (kind, text));
+        let mut out = Vec::new();
+        let hub = &mut self.hubs[usize::from(reactor)];
+        let subscribe = SubscribePattern {
+            who: place.who,
+            encoding: place.encoding,
+            pattern: Pattern::new(kind, text, 100).expect("a pattern"),
+            token,
+        };
+        match hub.subscribe_pattern(subscribe, 0, &mut out) {
+            Ok(channel) => {
+                let key = self.key(reactor, who);
+                self.patterns.subscribe(place, key, channel, token)?;
+            }
+            Err(SubscribeError::Pattern(_)) if self.patterns_max < 100 => {}
+            Err(error) => return Err(error.to_string()),
+        }
+        self.carry_out(reactor, out)
+    }
+
+    pub(crate) fn unsubscribe_pattern(
+        &mut self,
+        reactor: u8,
+        who: u32,
+        encoding: u8,
+        pattern: (PatternKind, &str),
+    ) -> Check {
+        let place = pattern_place(reactor, who, encoding, pattern);
+        let mut out = Vec::new();
+        if let Some(known) = self.patterns.subscriptions.remove(&place) {
+            let hub = &mut self.hubs[usize::from(reactor)];
+            if !hub.unsubscribe(place.who, place.encoding, known.channel, &mut out) {
+                return Err(format!("{place:?} did not subscribe"));
+            }
+        }
+        self.carry_out(reactor, out)
+    }
+
     pub(crate) fn unsubscribe(&mut self, reactor: u8, who: u32, encoding: u8, name: &str) -> Check {
         let place = place(reactor, who, encoding, name);
         let mut out = Vec::new();
@@ -149,6 +209,13 @@ impl Sim {
             .collect();
         for place in places {
             self.unsubscribe(reactor, who, place.encoding.0, &place.name)?;
+        }
+        let places: Vec<PatternPlace> = self.patterns.subscriptions.keys().cloned().collect();
+        for place in places {
+            if (place.reactor.0, place.who.0) == (reactor, who) {
+                let pattern = (place.kind, place.text.as_str());
+                self.unsubscribe_pattern(reactor, who, place.encoding.0, pattern)?;
+            }
         }
         self.generations[usize::from(reactor)][who as usize] += 1;
         Ok(())
@@ -213,7 +280,7 @@ impl Sim {
         hub.publish(
             publish,
             0,
-            &mut encoder(&mut self.model, &mut check),
+            &mut encoder(&mut self.model, &mut self.patterns, &mut check),
             &mut out,
         )
         .map_err(|error| error.to_string())?;
@@ -252,7 +319,7 @@ impl Sim {
             ReactorId(from as u8),
             item,
             0,
-            &mut encoder(&mut self.model, &mut check),
+            &mut encoder(&mut self.model, &mut self.patterns, &mut check),
             &mut out,
         );
         check?;
@@ -270,10 +337,21 @@ impl Sim {
         Ok(())
     }
 
+    /// Nothing is on its way any more.
+    pub(crate) fn settled(&self) -> Check {
+        self.model.settled()?;
+        self.patterns.settled(&self.model)
+    }
+
     /// Ends everything and looks for remains.
     pub(crate) fn finish(&mut self) -> Check {
         self.drain()?;
-        self.model.settled()?;
+        self.settled()?;
+        let places: Vec<PatternPlace> = self.patterns.subscriptions.keys().cloned().collect();
+        for place in places {
+            let (reactor, who, encoding) = (place.reactor.0, place.who.0, place.encoding.0);
+            self.unsubscribe_pattern(reactor, who, encoding, (place.kind, &place.text))?;
+        }
         let places: Vec<Place> = self.model.subscriptions.keys().cloned().collect();
         for place in places {
             self.unsubscribe(place.reactor.0, place.who.0, place.encoding.0, &place.name)?;
@@ -284,6 +362,7 @@ impl Sim {
             let counts = hub.counts();
             let empty = HubCounts {
                 stale_items: counts.stale_items,
+                matches: counts.matches,
                 ..HubCounts::default()
             };
             if counts != empty {
@@ -307,6 +386,13 @@ impl Sim {
                     snapshot,
                 } => {
                     let hub = &self.hubs[usize::from(reactor)];
+                    if let Some(pattern) = hub.pattern_of(channel) {
+                        let pattern = (pattern.kind(), pattern.text());
+                        let place = pattern_place(reactor, who.0, encoding.0, pattern);
+                        self.patterns
+                            .subscribed(&place, token, topic, &self.model)?;
+                        continue;
+                    }
                     let name = hub.channel_name(channel).ok_or("subscribed to nothing")?;
                     let place = place(reactor, who.0, encoding.0, name);
                     if hub.topic(channel) != Some(topic) {
@@ -322,6 +408,34 @@ impl Sim {
                 } => self
                     .model
                     .published(token as usize, publisher, publication)?,
+                Output::Refused {
+                    who,
+                    encoding,
+                    token,
+                    channel,
+                    refusal: _,
+                } => {
+                    let places = self.patterns.subscriptions.iter();
+                    let place =
+                        places
+                            .map(|(place, one)| (place, one.channel))
+                            .find(|(place, number)| {
+                                (place.reactor.0, place.who, place.encoding, *number)
+                                    == (reactor, who, encoding, channel)
+                            });
+                    let place = place.ok_or("no one subscribes so")?.0.clone();
+                    self.patterns.refused(&place, token)?;
+                }
+                Output::DeliverMatched {
+                    pattern,
+                    event,
+                    exclude,
+                    frames,
+                } => {
+                    for encoded in frames.iter() {
+                        self.deliver_matched(reactor, pattern, encoded, exclude, &event)?;
+                    }
+                }
                 Output::Deliver {
                     channel,
                     namespace,
@@ -369,6 +483,27 @@ impl Sim {
         Ok(())
     }
 
+    fn deliver_matched(
+        &mut self,
+        reactor: u8,
+        pattern: ChannelId,
+        (encoding, frame): (Encoding, &Frame),
+        exclude: Option<u64>,
+        event: &MatchedEvent,
+    ) -> Check {
+        let hub = &self.hubs[usize::from(reactor)];
+        let known = hub.pattern_of(pattern).ok_or("delivered to nothing")?;
+        let known = (known.kind(), known.text());
+        let subscribers: Vec<Subscriber> = hub.subscribers(pattern, encoding).collect();
+        for who in subscribers {
+            if exclude != Some(self.key(reactor, who.0)) {
+                let place = pattern_place(reactor, who.0, encoding.0, known);
+                self.patterns.deliver(&place, frame, event, &self.model)?;
+            }
+        }
+        Ok(())
+    }
+
     fn send(&mut self, from: u8, to: ReactorId, item: Message) -> Check {
         if to.0 == from {
             return Err("a hub sends to itself".to_owned());
@@ -379,7 +514,10 @@ impl Sim {
         let concerned = match (self.fault, &item) {
             (Some(Fault::DropPublished), Item::Published { .. })
             | (Some(Fault::DropPublish), Item::Publish { .. })
-            | (Some(Fault::DropDeliver | Fault::DoubleDeliver), Item::Deliver { .. }) => true,
+            | (Some(Fault::DropDeliver | Fault::DoubleDeliver), Item::Deliver { .. })
+            | (Some(Fault::DropMatched | Fault::DoubleMatched), Item::DeliverMatched { .. }) => {
+                true
+            }
             (Some(Fault::SwapDelivers), Item::Deliver { local, .. }) => {
                 matches!(queue.back(), Some(Item::Deliver { local: before, .. }) if before == local)
             }
@@ -391,8 +529,12 @@ impl Sim {
         }
         match self.fault.take_if(|_| strikes) {
             None => queue.push_back(item),
-            Some(Fault::DropDeliver | Fault::DropPublished | Fault::DropPublish) => {}
-            Some(Fault::DoubleDeliver) => queue.extend([item.clone(), item]),
+            Some(
+                Fault::DropDeliver | Fault::DropPublished | Fault::DropPublish | Fault::DropMatched,
+            ) => {}
+            Some(Fault::DoubleDeliver | Fault::DoubleMatched) => {
+                queue.extend([item.clone(), item]);
+            }
             Some(Fault::SwapDelivers) => queue.insert(queue.len() - 1, item),
         }
         Ok(())
@@ -408,13 +550,32 @@ fn place(reactor: u8, who: u32, encoding: u8, name: &str) -> Place {
     }
 }
 
+fn pattern_place(
+    reactor: u8,
+    who: u32,
+    encoding: u8,
+    (kind, text): (PatternKind, &str),
+) -> PatternPlace {
+    PatternPlace {
+        reactor: ReactorId(reactor),
+        who: Subscriber(who),
+        encoding: Encoding(encoding),
+        kind,
+        text: text.to_owned(),
+    }
+}
+
 /// Writes a frame that says what it is, and tells the model.
 fn encoder(
     model: &mut Model,
+    patterns: &mut PatternModel,
     check: &mut Check,
-) -> impl FnMut(&usize, Encoding, EventIds) -> Frame {
-    |&message, encoding, ids| {
-        let seen = model.encode(message, encoding, ids);
+) -> impl FnMut(&usize, Encoding, EventIds, Option<&str>) -> Frame {
+    |&message, encoding, ids, channel| {
+        let seen = match channel {
+            None => model.encode(message, encoding, ids),
+            Some(channel) => patterns.encode(message, encoding, ids, channel, model),
+        };
         if check.is_ok() {
             *check = seen;
         }

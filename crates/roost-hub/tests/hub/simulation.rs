@@ -5,7 +5,7 @@
 use std::env;
 use std::panic::{self, AssertUnwindSafe};
 
-use roost_hub::ENCODINGS_MAX;
+use roost_hub::{ENCODINGS_MAX, PatternKind};
 use roost_random::SplitMix64;
 
 use crate::model::Check;
@@ -44,6 +44,8 @@ fn faults_between_reactors_are_noticed() {
         (Fault::SwapDelivers, 0.5),
         (Fault::DropPublished, 1.0),
         (Fault::DropPublish, 1.0),
+        (Fault::DropMatched, 0.4),
+        (Fault::DoubleMatched, 0.4),
     ] {
         let (mut struck, mut noticed, mut first) = (0, 0, None);
         for seed in 0..64 {
@@ -73,7 +75,9 @@ fn run(seed: u64, fault: Option<Fault>) -> (Check, bool) {
     // Few, or more than a word of bits once held.
     let encodings_max = [4, 14][random.below(2) as usize];
     let encodings = 1 + random.below(encodings_max);
-    let mut sim = Sim::new(reactors, slots as usize, random.next_u64());
+    // Sometimes fewer than are asked for.
+    let patterns_max = [3, 1000][random.below(2) as usize];
+    let mut sim = Sim::new(reactors, slots as usize, random.next_u64(), patterns_max);
     if let Some(fault) = fault {
         sim.inject(fault, random.below(10) as u32);
     }
@@ -82,31 +86,48 @@ fn run(seed: u64, fault: Option<Fault>) -> (Check, bool) {
             let reactor = random.below(u64::from(reactors)) as u8;
             let who = random.below(u64::from(slots)) as u32;
             let encoding = (ENCODINGS_MAX as u64 - 1 - 4 * random.below(encodings)) as u8;
-            let name = format!("channel-{}", random.below(names));
-            match random.below(100) {
-                0..20 => sim.subscribe(reactor, who, encoding, &name).map(drop),
-                20..34 => sim.unsubscribe(reactor, who, encoding, &name),
-                34..36 => sim.close(reactor, who),
-                36..38 => sim.hand_over(reactor),
-                38..60 => {
+            let name = NAMES[random.below(names) as usize];
+            let pattern = PATTERNS[random.below(PATTERNS.len() as u64) as usize];
+            match random.below(110) {
+                0..6 => sim.subscribe_pattern(reactor, who, encoding, pattern),
+                6..10 => sim.unsubscribe_pattern(reactor, who, encoding, pattern),
+                10..30 => sim.subscribe(reactor, who, encoding, name).map(drop),
+                30..44 => sim.unsubscribe(reactor, who, encoding, name),
+                44..46 => sim.close(reactor, who),
+                46..48 => sim.hand_over(reactor),
+                48..70 => {
                     let [exclude, ack, by_channel] = [(); 3].map(|()| random.below(2) == 0);
                     let how = PublishHow {
                         exclude,
                         ack,
                         by_channel,
                     };
-                    sim.publish(reactor, who, &name, how)
+                    sim.publish(reactor, who, name, how)
                 }
-                60..99 => {
+                70..109 => {
                     let pairs = sim.busy_pairs().max(1) as u64;
                     sim.step(random.below(pairs) as usize)
                 }
                 _ => {
                     sim.drain()?;
-                    sim.model.settled()
+                    sim.settled()
                 }
             }
         })
         .and_then(|()| sim.finish());
     (ran, sim.struck())
 }
+
+/// The last is no pattern's but those that name it.
+const NAMES: [&str; 4] = ["channel-0", "channel.1", "channel.1/b", "$sys.x"];
+
+const PATTERNS: [(PatternKind, &str); 8] = [
+    (PatternKind::Prefix, ""),
+    (PatternKind::Prefix, "channel."),
+    (PatternKind::Components, "channel."),
+    (PatternKind::Components, "channel.1"),
+    (PatternKind::Tokens, ">"),
+    (PatternKind::Tokens, "$sys.*"),
+    (PatternKind::Levels, "+/#"),
+    (PatternKind::Levels, "channel.1/+"),
+];

@@ -6,8 +6,8 @@
 use std::alloc::System;
 
 use roost_hub::{
-    ChannelId, Encoding, Hub, HubOptions, Item, NamespaceId, Output, Publish, PublishTo, ReactorId,
-    Subscribe, Subscriber,
+    ChannelId, Encoding, Hub, HubOptions, Item, NamespaceId, Output, PatternOptions, Publish,
+    PublishTo, ReactorId, Subscribe, Subscriber,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -116,7 +116,7 @@ fn nothing_allocated_when_warm() {
                 ack: Some(0),
                 payload: 0,
             };
-            hub.publish(publish, 0, &mut |_, _, _| 0, &mut out)
+            hub.publish(publish, 0, &mut |_, _, _, _| 0, &mut out)
                 .expect("the channel lives");
         }
         for output in &out {
@@ -156,6 +156,7 @@ fn options(me: u8, reactors: u16) -> HubOptions {
         hash_key: [3; 16],
         seed: 0,
         channels_max: u32::MAX,
+        patterns: PatternOptions::default(),
         channel_name_bytes_max: 255,
     }
 }
@@ -197,7 +198,7 @@ fn carry(hubs: &mut [TestHub], from: u8, out: Vec<Output<u64, u64>>) {
                 ReactorId(from),
                 item,
                 0,
-                &mut |_, _, _| unreachable!("nobody publishes"),
+                &mut |_, _, _, _| unreachable!("nobody publishes"),
                 &mut answers,
             );
             carry(hubs, to.0, answers);
