@@ -15,7 +15,7 @@ use std::sync::Arc;
 use roost_dealer::{
     Answer, CallError, CalleeFeatures, CancelMode, Match, NeverInvoked, Notice, Policy,
 };
-use roost_hub::{ChannelId, EventIds, Snapshot};
+use roost_hub::{ChannelId, EventIds, PatternKind, Snapshot};
 use roost_wire::{CloseCode, Frozen, Opcode};
 
 use crate::{
@@ -95,6 +95,12 @@ pub trait Dialect: Sized {
     /// Encodes a publication in one of [`Dialect::FORMS`], by its place there: one unfragmented
     /// text or binary message.
     fn encode(form: u8, publication: &Publication, ids: EventIds) -> Frozen;
+
+    /// The same for subscribers to a pattern that matches `channel`: `ids.topic` is the pattern's number.
+    fn encode_matched(form: u8, publication: &Publication, ids: EventIds, channel: &str) -> Frozen {
+        let _ = channel;
+        Self::encode(form, publication, ids)
+    }
 
     /// Bytes of the sessions' table, for the accounting of memory.
     fn memory_bytes(&self) -> usize;
@@ -277,13 +283,14 @@ pub enum Command<'a> {
         /// What else the publisher says of it.
         details: Option<Arc<PublishDetails>>,
     },
-    /// Subscribe to a channel.
+    /// Subscribe to a channel or to a pattern. The number of a pattern is a [`ChannelId`] as well, and
+    /// no channel's at the same time.
     Subscribe {
-        /// The channel's name; it has passed [`check_channel_name`](crate::check_channel_name).
-        channel: Cow<'a, str>,
+        /// To what.
+        what: SubscribeTo<'a>,
         /// The form in which its publications are wanted.
         form: Form,
-        /// The token of [`Event::Subscribed`] or [`Event::Refused`].
+        /// The token of [`Event::Subscribed`], [`Event::Refused`] or [`Event::SubscriptionRefused`].
         token: u64,
     },
     /// End a subscription.
@@ -349,6 +356,15 @@ pub enum Command<'a> {
         /// UTF-8 reason, at most 123 bytes.
         reason: &'static str,
     },
+}
+
+/// What is subscribed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SubscribeTo<'a> {
+    /// A channel by its name, which has passed [`check_channel_name`](crate::check_channel_name).
+    Channel(Cow<'a, str>),
+    /// All channels that match. The text may be no pattern: the command is then refused.
+    Pattern(PatternKind, Cow<'a, str>),
 }
 
 /// Where a publication goes.
@@ -421,6 +437,15 @@ pub enum Event<'a> {
     },
     /// An answer to an invocation that never was.
     NeverInvoked(NeverInvoked),
+    /// A subscription that was under way is refused after all, and has ended.
+    SubscriptionRefused {
+        /// The command's.
+        token: u64,
+        /// As [`Event::Subscribing`] named it.
+        channel: ChannelId,
+        /// Why.
+        refusal: Refusal,
+    },
     /// So many messages were dropped for this connection since it was last told, because it reads
     /// too slowly. What is written now is sent behind those that were not dropped.
     Dropped {
@@ -452,8 +477,12 @@ pub enum Refusal {
     NotAllowed,
     /// The channel's name cannot be.
     InvalidName,
-    /// There is no room for another channel.
+    /// There is no room for another channel or pattern.
     NoRoom,
+    /// The text is no pattern: too long, too many levels or wildcards, or one that stands wrong.
+    InvalidPattern,
+    /// Patterns have their wildcards in as many arrangements as there may be.
+    PatternShape,
 }
 
 /// What follows an event.

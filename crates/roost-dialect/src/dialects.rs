@@ -243,6 +243,33 @@ macro_rules! dialects {
             )+
             unreachable!("{form:?} is no dialect's")
         }
+
+        /// The same for the subscribers to a pattern that matches `channel`: `ids.topic` is the
+        /// pattern's number.
+        ///
+        /// # Panics
+        /// When there is no such form.
+        pub fn encode_matched(
+            publication: &Publication,
+            form: Form,
+            ids: EventIds,
+            channel: &str,
+        ) -> Frozen {
+            $(
+                $(#[$meta])*
+                {
+                    const FIRST: usize = first_form(DialectKind::$Name);
+                    const END: usize = FIRST + FORMS_OF[DialectKind::$Name as usize];
+                    if (FIRST..END).contains(&usize::from(form.0)) {
+                        let at = form.0 - Form::of(DialectKind::$Name, 0).0;
+                        return <crate::$module::$Name as Dialect>::encode_matched(
+                            at, publication, ids, channel,
+                        );
+                    }
+                }
+            )+
+            unreachable!("{form:?} is no dialect's")
+        }
     };
 }
 

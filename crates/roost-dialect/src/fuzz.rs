@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use roost_dealer::Answer;
-use roost_hub::{ChannelId, EventIds};
+use roost_hub::{ChannelId, EventIds, Pattern};
 use roost_wire::Opcode;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::dialect::{Command, Message, Target};
+use crate::dialect::{Command, Message, SubscribeTo, Target};
 use crate::serial::{Sink, Token, convert, walk_value};
 use crate::wamp::message::WampMessage;
 use crate::wamp::{Realms, Session, Settings, Wire, parse_cbor, parse_json, parse_msgpack, uri};
@@ -241,11 +241,21 @@ impl Peer {
                 self.check_topic(&channel);
                 check_payload(message.bytes(), payload);
             }
-            Command::Subscribe { channel, token, .. } => {
+            Command::Subscribe { what, token, .. } => {
                 assert!(out.is_empty(), "SUBSCRIBE is answered later: {out:?}");
-                self.check_topic(&channel);
-                let channel = channel.into_owned();
-                self.subscribe(channel, token);
+                // No channel has the name by which this model knows a pattern.
+                let name = match what {
+                    SubscribeTo::Channel(channel) => {
+                        self.check_topic(&channel);
+                        channel.into_owned()
+                    }
+                    SubscribeTo::Pattern(kind, text) => {
+                        Pattern::new(kind, &text, 64).expect("the session has checked it");
+                        assert!(!text.starts_with("wamp."));
+                        format!("{kind:?} {text}")
+                    }
+                };
+                self.subscribe(name, token);
             }
             Command::Unsubscribe { channel, token, .. } => {
                 assert!(out.is_empty(), "UNSUBSCRIBE is answered later: {out:?}");

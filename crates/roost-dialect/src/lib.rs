@@ -48,7 +48,7 @@ pub mod wamp;
 
 pub use calls::{CallBody, CallBodyRef, Caller};
 pub use channel::{ChannelNameError, check_channel_name};
-pub use dialects::{DialectKind, Dialects, FORMS, Settings, encode};
+pub use dialects::{DialectKind, Dialects, FORMS, Settings, encode, encode_matched};
 pub use form::Form;
 pub use path::PathError;
 pub use publication::{Arguments, PayloadRef, Publication, PublishDetails};

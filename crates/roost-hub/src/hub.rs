@@ -370,6 +370,12 @@ impl<P, F: Clone> Hub<P, F> {
         self.local.find(self.hasher.hash(&name), &name)
     }
 
+    /// A number for what a pattern and a channel that matches it are together, the same each time
+    /// and hard to guess.
+    pub fn hash_matched(&self, pattern: ChannelId, channel: &str) -> u64 {
+        self.hasher.hash(channel).beside(pattern.0).bits()
+    }
+
     /// The pattern of this number here; none if it is a channel's.
     pub fn pattern_of(&self, number: ChannelId) -> Option<Pattern<'_>> {
         Pattern::of_name(self.local.get(number)?.name())

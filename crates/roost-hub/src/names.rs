@@ -94,6 +94,10 @@ impl NameHash {
         (self.0.rotate_right(32) % slots as u64) as usize
     }
 
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+
     /// The hash of this name under a number.
     pub(crate) fn beside(self, number: u32) -> NameHash {
         NameHash::of_bits(self.0 ^ u64::from(number))

@@ -189,8 +189,13 @@ counters! {
     channels,
     /// Channels this reactor is home of now.
     home_channels,
-    /// Subscriptions on this reactor now.
+    /// Subscriptions on this reactor now, to channels and to patterns.
     subscriptions,
+    /// Patterns with subscribers on this reactor now.
+    patterns,
+    /// Publications that this reactor, as home, has sent to subscribers of a pattern: one for each
+    /// pattern that matched and each reactor that wanted it.
+    pattern_matches_total,
     /// Calls of procedures by clients of this reactor.
     calls_total,
     /// Calls refused because the client had limits.calls_per_connection_max open ones.

@@ -1,12 +1,16 @@
 //! Carries out what dialects command, and reports the outcome to them.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use roost_dealer::{Answer, Call, Register};
-use roost_dialect::dialect::{Command, Event, Input, Message, Refusal, Request, Session, Target};
+use roost_dialect::dialect::{
+    Command, Event, Input, Message, Refusal, Request, Session, SubscribeTo, Target,
+};
 use roost_dialect::{CallBodyRef, DialectKind, Form, PayloadRef, PublishDetails};
-use roost_hub::{ChannelId, Publish as HubPublish, PublishTo, Subscriber};
+use roost_hub::{
+    ChannelId, Pattern, PatternKind, PatternRefusal, Publish as HubPublish, PublishTo,
+    SubscribeError, SubscribePattern, Subscriber,
+};
 use roost_net::ConnKey;
 use roost_wire::CloseCode;
 
@@ -103,11 +107,7 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
             };
             publish_to(core, key, &channel, publication);
         }
-        Command::Subscribe {
-            channel,
-            form,
-            token,
-        } => subscribe(core, key, channel, form, token),
+        Command::Subscribe { what, form, token } => subscribe(core, key, what, form, token),
         Command::Unsubscribe {
             channel,
             form,
@@ -282,17 +282,31 @@ fn is_subscribed(core: &Core, key: ConnKey, channel: ChannelId) -> bool {
     })
 }
 
-fn subscribe(core: &mut Core, key: ConnKey, channel: Cow<'_, str>, form: Form, token: u64) {
+fn subscribe(core: &mut Core, key: ConnKey, what: SubscribeTo<'_>, form: Form, token: u64) {
     let Some(conn) = core.connections.get(key) else {
         return;
     };
     let (who, encoding) = (Subscriber(key.slot()), conn.framing.encoding(form));
-    let subscribed = if core.settings.channels.of(&channel).subscribe == Subscribe::Anyone {
-        let now = core.now();
-        let subscribed = core.channels.subscribe(who, encoding, &channel, token, now);
-        subscribed.map_err(|_| Refusal::NoRoom)
-    } else {
-        Err(Refusal::NotAllowed)
+    let now = core.now();
+    let subscribed = match what {
+        SubscribeTo::Channel(channel) if may_subscribe(core, &channel) => {
+            let subscribed = core.channels.subscribe(who, encoding, &channel, token, now);
+            subscribed.map_err(|_| Refusal::NoRoom)
+        }
+        SubscribeTo::Channel(_) => Err(Refusal::NotAllowed),
+        SubscribeTo::Pattern(kind, text) => check_pattern(core, kind, &text).and_then(|pattern| {
+            let subscribe = SubscribePattern {
+                who,
+                encoding,
+                pattern,
+                token,
+            };
+            let subscribed = core.channels.subscribe_pattern(subscribe, now);
+            subscribed.map_err(|error| match error {
+                SubscribeError::Pattern(refusal) => refusal_of(refusal),
+                SubscribeError::Name(_) | SubscribeError::ChannelsFull { .. } => Refusal::NoRoom,
+            })
+        }),
     };
     let event = match subscribed {
         Ok(channel) => Event::Subscribing { channel, form },
@@ -306,4 +320,33 @@ fn subscribe(core: &mut Core, key: ConnKey, channel: Cow<'_, str>, form: Form, t
         }
     };
     notify(core, key, event);
+}
+
+fn may_subscribe(core: &Core, name: &str) -> bool {
+    core.settings.channels.of(name).subscribe == Subscribe::Anyone
+}
+
+/// A pattern is allowed if its literal beginning is: what it matches in namespaces that are closed
+/// to subscribers is left out by the homes.
+fn check_pattern<'a>(
+    core: &Core,
+    kind: PatternKind,
+    text: &'a str,
+) -> Result<Pattern<'a>, Refusal> {
+    let bytes_max = core.settings.limits.channel_name_bytes_max;
+    let bytes_max = u32::try_from(bytes_max).unwrap_or(u32::MAX);
+    let pattern = Pattern::new(kind, text, bytes_max).map_err(|_| Refusal::InvalidPattern)?;
+    if may_subscribe(core, pattern.literal_head()) {
+        Ok(pattern)
+    } else {
+        Err(Refusal::NotAllowed)
+    }
+}
+
+/// What a dialect is told.
+pub(crate) fn refusal_of(refusal: PatternRefusal) -> Refusal {
+    match refusal {
+        PatternRefusal::Full => Refusal::NoRoom,
+        PatternRefusal::Shape => Refusal::PatternShape,
+    }
 }

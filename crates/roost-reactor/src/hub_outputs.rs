@@ -7,6 +7,7 @@ use tracing::debug;
 
 use crate::call_outputs;
 use crate::channels::Notice;
+use crate::commands::refusal_of;
 use crate::connections::Phase;
 use crate::core::Core;
 use crate::dialogue::notify;
@@ -49,6 +50,22 @@ fn apply_all(core: &mut Core) {
                     snapshot,
                 };
                 notify(core, key, event);
+            }
+            Some(Notice::Refused {
+                slot,
+                token,
+                channel,
+                refusal,
+            }) => {
+                core.counters.subscriptions_refused_total.inc();
+                if let Some(key) = core.connections.key_at(slot) {
+                    let event = Event::SubscriptionRefused {
+                        token,
+                        channel,
+                        refusal: refusal_of(refusal),
+                    };
+                    notify(core, key, event);
+                }
             }
             Some(Notice::Published {
                 publisher,

@@ -36,8 +36,13 @@ impl LinkMessage for PeerMessage {
                 Item::Interest { .. }
                 | Item::InterestAck { .. }
                 | Item::Uninterest { .. }
+                | Item::InterestRefused { .. }
+                | Item::PatternInterest { .. }
+                | Item::PatternAck { .. }
+                | Item::PatternUninterest { .. }
                 | Item::Published { .. }
-                | Item::Deliver { .. },
+                | Item::Deliver { .. }
+                | Item::DeliverMatched { .. },
             ) => Lane::Plain,
         }
     }
@@ -45,9 +50,9 @@ impl LinkMessage for PeerMessage {
     fn bytes(&self) -> usize {
         let beside = match self {
             PeerMessage::Hub(Item::Publish { payload, .. }) => payload.bytes(),
-            PeerMessage::Hub(Item::Deliver { frames, .. }) => {
-                frames.iter().map(|(_, image)| image.len()).sum()
-            }
+            PeerMessage::Hub(
+                Item::Deliver { frames, .. } | Item::DeliverMatched { frames, .. },
+            ) => frames.iter().map(|(_, image)| image.len()).sum(),
             PeerMessage::Call(item) => {
                 size_of_val(&**item) + item.payload().map_or(0, CallBody::bytes)
             }
@@ -58,6 +63,10 @@ impl LinkMessage for PeerMessage {
                 Item::Interest { .. }
                 | Item::InterestAck { .. }
                 | Item::Uninterest { .. }
+                | Item::InterestRefused { .. }
+                | Item::PatternInterest { .. }
+                | Item::PatternAck { .. }
+                | Item::PatternUninterest { .. }
                 | Item::Published { .. },
             ) => 0,
         };

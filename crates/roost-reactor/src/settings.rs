@@ -153,6 +153,13 @@ impl Policies {
         found.map_or(0, number)
     }
 
+    /// How the names begin that no client may subscribe to, but for those without a namespace.
+    pub(crate) fn closed_names(&self) -> impl Iterator<Item = String> {
+        let namespaces = self.namespaces.iter();
+        let closed = namespaces.filter(|(_, policy)| policy.subscribe != Subscribe::Anyone);
+        closed.map(|(name, _)| format!("{name}:"))
+    }
+
     /// The policy of a namespace, by number.
     pub fn policy(&self, number: u16) -> &ChannelPolicy {
         match number.checked_sub(1) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use roost_dealer::DealerOptions;
-use roost_hub::{Homes, HubOptions, ReactorId};
+use roost_hub::{Homes, HubOptions, PatternOptions, ReactorId};
 use roost_metrics::Registry;
 use roost_net::Waker;
 use roost_wire::Limits as WireLimits;
@@ -27,6 +27,8 @@ pub struct Shared {
     registry: Registry,
     budget: Arc<Budget>,
     inflow: Arc<Inflow>,
+    /// How names begin that no pattern matches.
+    closed_names: Arc<[String]>,
     backlog_report: Arc<BacklogReport>,
     mesh: Arc<Mesh<PeerMessage>>,
     /// Connections of the process.
@@ -79,12 +81,14 @@ impl Shared {
         };
         let budget = Arc::new(Budget::new(settings.limits.buffered_bytes_max, reactors));
         let inflow = Arc::new(Inflow::new(&settings.channels));
+        let closed_names = settings.channels.closed_names().collect();
         Shared {
             registry: Registry::with_namespaces(reactors, settings.channels.names()),
             settings: Arc::new(settings),
             mesh: Arc::new(Mesh::new(reactors + 1)), // and the control thread
             budget,
             inflow,
+            closed_names,
             backlog_report: Arc::new(BacklogReport::new(reactors)),
             process: Arc::default(),
             switch: Arc::new(switch),
@@ -120,6 +124,10 @@ impl Shared {
             channels_max: limits.channels_max,
             channel_name_bytes_max: u32::try_from(limits.channel_name_bytes_max)
                 .unwrap_or(u32::MAX),
+            patterns: PatternOptions {
+                patterns_max: limits.patterns_max,
+                protected: self.closed_names.clone(),
+            },
         };
         let dealer = DealerOptions {
             me: ReactorId(id),

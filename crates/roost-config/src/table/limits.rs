@@ -81,7 +81,11 @@ section! {
     /// Channels that exist at once, per reactor: those it is home to and those its connections are
     /// subscribed to. Above it a subscription to a new channel is refused.
     channels_max: u32 = 1_000_000, Count(1..=100_000_000), Live, "10000";
-    /// Channels of one connection. Above it a further subscription is refused.
+    /// Patterns that are subscribed to at once, in the whole server, each counted once for each
+    /// reactor with a subscriber. Above it a subscription to a new pattern is refused; 0 refuses
+    /// all. Each is held by every reactor.
+    patterns_max: u32 = 100_000, Count(0..=10_000_000), Live, "1000";
+    /// Channels and patterns of one connection. Above it a further subscription is refused.
     subscriptions_per_connection_max: u32 = 128, Count(1..=1_000_000), Live, "1000";
     /// Procedures that one connection has registered. Above it a further registration is refused.
     registrations_per_connection_max: u32 = 128, Count(1..=1_000_000), Live, "1000";

@@ -12,10 +12,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use roost_dealer::CalleeFeatures;
-use roost_hub::ChannelId;
+use roost_hub::{ChannelId, Pattern, PatternKind};
 use roost_wire::CloseCode;
 
-use crate::dialect::{Command, Message, Target};
+use crate::dialect::{Command, Message, SubscribeTo, Target};
 use crate::serial::{Serializer, Token, list_of};
 use crate::{Arguments, Form, PayloadRef, PublishDetails, Receiver, Receivers, check_channel_name};
 use dict::List;
@@ -460,13 +460,16 @@ impl Session {
         out: &mut Vec<u8>,
         settings: &Settings,
     ) -> Option<Command<'a>> {
-        let matching = options.and_then(|options| options.matching);
-        let refusal = if matching.is_some_and(|matching| matching != Match::Exact) {
-            Some((
-                uri::OPTION_NOT_ALLOWED,
-                "Topics are matched exactly here: match must be exact or be left out.",
-            ))
-        } else if let Err(message) = check_topic(&topic, settings) {
+        let kind = match options.and_then(|options| options.matching) {
+            None | Some(Match::Exact) => None,
+            Some(Match::Prefix) => Some(PatternKind::Prefix),
+            Some(Match::Wildcard) => Some(PatternKind::Components),
+        };
+        let checked = match kind {
+            None => check_topic(&topic, settings),
+            Some(kind) => check_pattern(kind, &topic, settings),
+        };
+        let refusal = if let Err(message) = checked {
             Some((uri::INVALID_URI, message))
         } else if self.subscriptions.len() >= settings.subscriptions_per_connection_max {
             Some((
@@ -480,13 +483,17 @@ impl Session {
             self.say_error(out, (Request::Subscribe as u64, request), error, message);
             return None;
         }
-        if topic == uri::DROPPED {
-            self.is_told_of_drops = true;
-            self.say(out, &reply::subscribed(request, DROPPED_SUBSCRIPTION));
-            return None;
-        }
+        let what = match kind {
+            Some(kind) => SubscribeTo::Pattern(kind, topic),
+            None if topic == uri::DROPPED => {
+                self.is_told_of_drops = true;
+                self.say(out, &reply::subscribed(request, DROPPED_SUBSCRIPTION));
+                return None;
+            }
+            None => SubscribeTo::Channel(topic),
+        };
         Some(Command::Subscribe {
-            channel: topic,
+            what,
             form: self.form(),
             token: request,
         })
@@ -655,6 +662,24 @@ const NOT_WAMP: [&str; 6] = [
 
 /// The id of a subscription to [`uri::DROPPED`]: no topic's, for those are below 2^41.
 const DROPPED_SUBSCRIPTION: u64 = 1 << 50;
+
+/// "Pattern-based Subscriptions": the beginning of a topic, or a topic with empty components. One that
+/// begins in the reserved namespace is refused, as a topic there is; no other matches there.
+fn check_pattern(kind: PatternKind, text: &str, settings: &Settings) -> Result<(), &'static str> {
+    let bytes_max = u32::try_from(settings.channel_name_bytes_max).unwrap_or(u32::MAX);
+    if Pattern::new(kind, text, bytes_max).is_err() {
+        return Err(
+            "The pattern is too long, has more than 32 components or more than 4 empty ones, or a control character.",
+        );
+    }
+    if text.contains(|c: char| c == '#' || c.is_whitespace()) {
+        return Err("The pattern is not the beginning of a valid URI: it has # or spaces.");
+    }
+    if text.starts_with("wamp.") {
+        return Err("Topics that begin with wamp. are reserved by the protocol.");
+    }
+    Ok(())
+}
 
 /// A topic is a channel's name that is also a loose URI outside the protocol's own namespace. The
 /// reserved namespace is closed to subscribers too: a raw publisher could feign meta events there.

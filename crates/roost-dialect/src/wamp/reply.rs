@@ -11,6 +11,7 @@ use crate::wamp::options::{Features, Reasons, Roles, WelcomeDetails};
 pub(super) fn welcome(session: u64) -> WampMessage<'static> {
     let broker = Features::PUBLISHER_EXCLUSION
         .with(Features::PUBLISHER_IDENTIFICATION)
+        .with(Features::PATTERN_BASED_SUBSCRIPTION)
         .with(Features::SUBSCRIBER_BLACKWHITE_LISTING);
     let dealer = Features::CALLER_IDENTIFICATION
         .with(Features::CALL_CANCELING)

@@ -1,5 +1,6 @@
 //! WAMP as a [`Dialect`]: the sessions of one reactor, and what the interface's events mean to one.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use roost_hub::{ChannelId, EventIds};
@@ -113,6 +114,15 @@ impl Dialect for Wamp {
                         session.on_refused(request.into(), token, error_uri(refusal), out);
                     }
                 }
+                Event::SubscriptionRefused {
+                    token,
+                    channel,
+                    refusal,
+                } => {
+                    session.forget(channel);
+                    let request = Request::Subscribe;
+                    session.on_refused(request, token, error_uri(refusal), out);
+                }
                 Event::Dealer(notice) => session.on_notice(notice, out),
                 Event::Unregistered { token, existed } => {
                     session.on_unregistered(token, existed, out);
@@ -168,18 +178,18 @@ impl Dialect for Wamp {
         if wire == Wire::default() {
             return encode_json(publication, ids);
         }
-        let message = publication.with_arguments(wire.serializer, |arguments| {
-            let mut message = Vec::with_capacity(arguments.size() + HEAD_BYTES);
-            let event = WampMessage::Event {
-                subscription: ids.topic,
-                publication: ids.publication,
-                details: disclosed(publication),
-                arguments,
-            };
-            wire.append(&mut message, |serializer, out| event.write(serializer, out));
-            message
-        });
-        Frozen::message(wire.opcode(), &message)
+        encode_event(wire, publication, ids, disclosed(publication))
+    }
+
+    /// The same, with `Details.topic` ("Pattern-based Subscriptions").
+    fn encode_matched(form: u8, publication: &Publication, ids: EventIds, channel: &str) -> Frozen {
+        let (_, wire) = Wire::ALL[usize::from(form)];
+        let details = EventDetails {
+            publisher: publication.disclosed(),
+            topic: Some(Cow::Borrowed(channel)),
+            ..EventDetails::default()
+        };
+        encode_event(wire, publication, ids, Sparse::of(details))
     }
 
     fn memory_bytes(&self) -> usize {
@@ -237,6 +247,27 @@ fn encode_json(publication: &Publication, ids: EventIds) -> Frozen {
     Frozen::from_parts(Opcode::Text, &[&head, &tail, b"]"])
 }
 
+/// An EVENT by any serializer.
+fn encode_event(
+    wire: Wire,
+    publication: &Publication,
+    ids: EventIds,
+    details: Sparse<EventDetails<'_>>,
+) -> Frozen {
+    let message = publication.with_arguments(wire.serializer, |arguments| {
+        let mut message = Vec::with_capacity(arguments.size() + HEAD_BYTES);
+        let event = WampMessage::Event {
+            subscription: ids.topic,
+            publication: ids.publication,
+            details,
+            arguments,
+        };
+        wire.append(&mut message, |serializer, out| event.write(serializer, out));
+        message
+    });
+    Frozen::message(wire.opcode(), &message)
+}
+
 /// `EVENT.Details` of a publication.
 fn disclosed(publication: &Publication) -> Sparse<EventDetails<'static>> {
     let Some(publisher) = publication.disclosed() else {
@@ -253,6 +284,8 @@ fn error_uri(refusal: Refusal) -> &'static str {
         Refusal::NotAllowed => uri::NOT_AUTHORIZED,
         Refusal::InvalidName => uri::INVALID_URI,
         Refusal::NoRoom => uri::UNAVAILABLE,
+        Refusal::InvalidPattern => uri::INVALID_URI,
+        Refusal::PatternShape => uri::OPTION_NOT_ALLOWED,
     }
 }
 

@@ -3,17 +3,20 @@
 //! A stream of lines in binary messages, at `/toy`: a message may hold many lines, a line may span
 //! messages. `PING` is answered with `PONG`, `PUB CHANNEL TEXT` publishes, `SUB CHANNEL` subscribes and
 //! is answered with `AT EPOCH OFFSET`, the position where the subscription begins; what is published
-//! behind it comes as `OFFSET TEXT`. Any other line closes.
+//! behind it comes as `OFFSET TEXT`. `ALL KIND PATTERN` subscribes to a pattern, of a kind of
+//! [`KINDS`], and is answered with `ALL NUMBER`; what matches it comes as `NUMBER CHANNEL OFFSET TEXT`.
+//! `END` ends the newest subscription, and is answered with the same. What is refused is answered with
+//! `NO` and the reason. Any other line closes.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use roost_hub::{ChannelId, EventIds, Position};
+use roost_hub::{ChannelId, EventIds, PatternKind, Position, Snapshot};
 use roost_wire::{CloseCode, Frozen, Opcode};
 use slab::Slab;
 
 use crate::dialect::{
-    Accept, Command, Context, Dialect, Event, Input, Next, Offer, Session, Target,
+    Accept, Command, Context, Dialect, Event, Input, Next, Offer, Session, SubscribeTo, Target,
 };
 use crate::{DialectKind, Form, PayloadRef, Publication};
 
@@ -61,7 +64,7 @@ impl Dialect for Toy {
 
     fn next<'a>(
         &mut self,
-        _: Session,
+        session: Session,
         input: &mut Input<'a>,
         cx: &mut Context<'_>,
     ) -> Option<Command<'a>> {
@@ -79,7 +82,25 @@ impl Dialect for Toy {
             }
             if let Some(channel) = line.strip_prefix("SUB ") {
                 return Some(Command::Subscribe {
-                    channel: Cow::Borrowed(channel),
+                    what: SubscribeTo::Channel(Cow::Borrowed(channel)),
+                    form: NUMBERED,
+                    token: 0,
+                });
+            }
+            let pattern = line.strip_prefix("ALL ");
+            if let Some((kind, text)) = pattern.and_then(|rest| rest.split_once(' '))
+                && let Some((_, kind)) = KINDS.into_iter().find(|(name, _)| *name == kind)
+            {
+                return Some(Command::Subscribe {
+                    what: SubscribeTo::Pattern(kind, Cow::Borrowed(text)),
+                    form: NUMBERED,
+                    token: 0,
+                });
+            }
+            if line == "END" {
+                let channel = self.sessions.get_mut(session.index())?.pop()?;
+                return Some(Command::Unsubscribe {
+                    channel,
                     form: NUMBERED,
                     token: 0,
                 });
@@ -110,11 +131,27 @@ impl Dialect for Toy {
                     channels.push(channel);
                 }
             }
-            Event::Subscribed { snapshot, .. } => {
+            Event::Subscribed {
+                snapshot, topic, ..
+            } => {
                 let Position { epoch, offset } = snapshot.position;
-                let at = format!("AT {epoch} {offset}");
-                cx.replies
-                    .binary(|out| out.extend_from_slice(at.as_bytes()));
+                answer(
+                    cx,
+                    &match snapshot == Snapshot::OF_PATTERN {
+                        true => format!("ALL {topic}"),
+                        false => format!("AT {epoch} {offset}"),
+                    },
+                );
+            }
+            Event::Unsubscribed { .. } => answer(cx, "END"),
+            Event::Refused { refusal, .. } => answer(cx, &format!("NO {refusal:?}")),
+            Event::SubscriptionRefused {
+                channel, refusal, ..
+            } => {
+                if let Some(channels) = self.sessions.get_mut(session.index()) {
+                    channels.retain(|&other| other != channel);
+                }
+                answer(cx, &format!("NO {refusal:?}"));
             }
             _ => {}
         }
@@ -151,6 +188,13 @@ impl Dialect for Toy {
         Frozen::from_parts(Opcode::Binary, &[head.as_bytes(), text])
     }
 
+    fn encode_matched(_: u8, publication: &Publication, ids: EventIds, channel: &str) -> Frozen {
+        let raw = publication.to_raw();
+        let head = format!("{} {channel} {} ", ids.topic, ids.offset);
+        let text = raw.payload().unwrap_or_default();
+        Frozen::from_parts(Opcode::Binary, &[head.as_bytes(), text])
+    }
+
     fn memory_bytes(&self) -> usize {
         0
     }
@@ -159,6 +203,19 @@ impl Dialect for Toy {
         0
     }
 }
+
+fn answer(cx: &mut Context<'_>, text: &str) {
+    cx.replies
+        .binary(|out| out.extend_from_slice(text.as_bytes()));
+}
+
+/// What patterns are called.
+const KINDS: [(&str, PatternKind); 4] = [
+    ("prefix", PatternKind::Prefix),
+    ("components", PatternKind::Components),
+    ("tokens", PatternKind::Tokens),
+    ("levels", PatternKind::Levels),
+];
 
 /// A line with its end.
 const LINE_BYTES_MAX: usize = 256;

@@ -11,7 +11,7 @@
 //! published before. Its slot is noted until the publications of that moment are retired; the record
 //! of a subscription holds nothing.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use roost_dialect::Receivers;
 use roost_hub::{ChannelId, Encoding, Hub, Name, Subscriber};
@@ -35,7 +35,7 @@ pub(crate) struct Fanout {
     received: Vec<(Option<ConnKey>, FrameIndex)>,
 }
 
-/// Subscribers of one channel in one encoding.
+/// Subscribers of one channel, or of one pattern, in one encoding.
 type FanoutKey = (ChannelId, Encoding);
 
 #[derive(Default)]
@@ -55,8 +55,8 @@ struct ChannelFanout {
     joined: BTreeMap<u32, u64>,
     /// What is in flight and waits.
     load: Load,
-    /// The channel, while its publishers have been asked to wait.
-    congested: Option<Name>,
+    /// Channels whose publishers have been asked to wait: the one, or those that match a pattern.
+    congested: BTreeSet<Name>,
 }
 
 /// Publications, each counted once, and the bytes of their frames.
@@ -85,8 +85,8 @@ struct InFlight {
 pub(crate) struct Piece {
     /// Frames given to subscribers.
     pub(crate) deliveries: u64,
-    /// The channel that is congested no longer.
-    pub(crate) relieved: Option<Name>,
+    /// The channels that are congested no longer.
+    pub(crate) relieved: BTreeSet<Name>,
 }
 
 impl Fanout {
@@ -105,17 +105,16 @@ impl Fanout {
         !self.order.is_empty() && self.channels.contains_key(&(channel, encoding))
     }
 
-    /// Starts a publication on its way to all subscribers. True when the channel's publishers
-    /// should wait, which they have not been asked for: see [`Fanout::congest`].
+    /// Starts a publication on its way to all subscribers. True when the publishers of a channel
+    /// that comes here should wait: see [`Fanout::congest`].
     #[must_use]
     pub(crate) fn add(
         &mut self,
+        key: FanoutKey,
         origin: Origin,
-        encoding: Encoding,
         image: Image,
         exclude: Option<ConnKey>,
     ) -> bool {
-        let key = (origin.channel, encoding);
         let order = &mut self.order;
         let channel = self.channels.entry(key).or_insert_with(|| {
             order.push_back(key);
@@ -128,10 +127,9 @@ impl Fanout {
             origin,
             exclude,
         });
-        let is_behind = channel
+        channel
             .load
-            .is_beyond(CHANNEL_PUBLICATIONS_MAX, CHANNEL_BYTES_MAX);
-        is_behind && channel.congested.is_none()
+            .is_beyond(CHANNEL_PUBLICATIONS_MAX, CHANNEL_BYTES_MAX)
     }
 
     /// A subscriber has come to a channel: what its fan-out holds was published before.
@@ -148,25 +146,28 @@ impl Fanout {
         }
     }
 
-    /// The publishers of a channel are asked to wait, until [`Piece::relieved`] or
-    /// [`Fanout::forget`] names it.
-    pub(crate) fn congest(&mut self, channel: ChannelId, encoding: Encoding, name: Name) {
-        if let Some(channel) = self.channels.get_mut(&(channel, encoding)) {
-            channel.congested = Some(name);
-        }
+    /// The publishers of the channel `name`, which comes here, are asked to wait, until [`Piece::relieved`] or
+    /// [`Fanout::forget`] names it. False if that was so before.
+    pub(crate) fn congest(&mut self, channel: ChannelId, encoding: Encoding, name: &Name) -> bool {
+        let channel = self.channels.get_mut(&(channel, encoding));
+        channel.is_some_and(|channel| {
+            !channel.congested.contains(name) && channel.congested.insert(name.clone())
+        })
     }
 
     /// Whether publishers of the channel should wait for any of its encodings.
     pub(crate) fn is_congested(&self, name: &Name) -> bool {
         let mut channels = self.channels.values();
-        channels.any(|channel| channel.congested.as_ref() == Some(name))
+        channels.any(|channel| channel.congested.contains(name))
     }
 
     /// The last subscriber in this encoding has gone: what was in flight is for no one. The
-    /// channel's number may soon be another's. Returns its name if it was congested.
-    pub(crate) fn forget(&mut self, channel: ChannelId, encoding: Encoding) -> Option<Name> {
+    /// channel's number may soon be another's. Returns what was congested.
+    pub(crate) fn forget(&mut self, channel: ChannelId, encoding: Encoding) -> BTreeSet<Name> {
         let key = (channel, encoding);
-        let channel = self.channels.remove(&key)?;
+        let Some(channel) = self.channels.remove(&key) else {
+            return BTreeSet::new();
+        };
         self.order.retain(|other| *other != key);
         self.total.take(channel.load);
         channel.congested
@@ -241,8 +242,8 @@ impl Fanout {
             visits += 1;
         }
         self.total.take(before.without(fanout.load));
-        if fanout.congested.is_some() && fanout.has_caught_up() {
-            piece.relieved = fanout.congested.take();
+        if !fanout.congested.is_empty() && fanout.has_caught_up() {
+            piece.relieved = std::mem::take(&mut fanout.congested);
         }
         if fanout.in_flight.is_empty() && fanout.waiting.is_empty() {
             self.channels.remove(&key);
@@ -381,7 +382,7 @@ const BYTES_MAX: usize = 4 << 20;
 mod tests {
     use super::*;
     use crate::connections::testing;
-    use roost_hub::{HubOptions, NamespaceId, ReactorId, Subscribe};
+    use roost_hub::{HubOptions, NamespaceId, PatternOptions, ReactorId, Subscribe};
     use roost_net::sim::SimRng;
     use roost_wire::{Frozen, Opcode};
 
@@ -407,6 +408,7 @@ mod tests {
                 seed: 1,
                 channels_max: 10,
                 channel_name_bytes_max: 10,
+                patterns: PatternOptions::default(),
             });
             let mut fixture = Fixture {
                 hub,
@@ -457,11 +459,12 @@ mod tests {
             let image = Image::Open(frame);
             self.published += 1;
             let origin = Origin {
-                channel: self.channel,
+                channel: 0,
                 namespace: 0,
             };
-            if self.fanout.add(origin, TEXT, image, exclude) {
-                self.fanout.congest(self.channel, TEXT, "c".into());
+            let key = (self.channel, TEXT);
+            if self.fanout.add(key, origin, image, exclude) {
+                self.fanout.congest(self.channel, TEXT, &"c".into());
             }
         }
 
@@ -585,12 +588,12 @@ mod tests {
         (0..9).for_each(|_| fixture.join());
         (0..70).for_each(|_| fixture.publish(None));
         fixture.piece(3);
-        assert_eq!(fixture.fanout.forget(fixture.channel, TEXT), None);
+        assert!(fixture.fanout.forget(fixture.channel, TEXT).is_empty());
         assert!(fixture.fanout.is_empty() && !fixture.fanout.has(fixture.channel, TEXT));
         assert_eq!(fixture.fanout.total, Load::default());
         (0..CHANNEL_PUBLICATIONS_MAX).for_each(|_| fixture.publish(None));
-        let name = fixture.fanout.forget(fixture.channel, TEXT);
-        assert_eq!(name.as_deref(), Some("c"), "its publishers wait");
+        let names = fixture.fanout.forget(fixture.channel, TEXT);
+        assert_eq!(names, BTreeSet::from(["c".into()]), "its publishers wait");
     }
 
     #[test]
@@ -603,7 +606,7 @@ mod tests {
         fixture.publish(None);
         assert!(fixture.fanout.is_congested(&name));
         let mut visits = 0;
-        while fixture.piece(1).relieved.is_none() {
+        while fixture.piece(1).relieved.is_empty() {
             assert!(fixture.fanout.is_congested(&name));
             visits += 1;
         }

@@ -1,11 +1,13 @@
 //! The channels of one reactor: the hub, and all that comes between it and the connections.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use roost_dialect::{Publication, Receivers};
 use roost_hub::{
-    ChannelId, Encoding, Frames, Hub, HubOptions, Item, Name, NamespaceId, Output, Publish,
-    PublishError, PublishTo, ReactorId, Snapshot, Subscribe, SubscribeError, Subscriber,
+    ChannelId, Encoding, Frames, Hub, HubOptions, Item, MatchedEvent, Name, NamespaceId, Output,
+    PatternRefusal, Publish, PublishError, PublishTo, ReactorId, Snapshot, Subscribe,
+    SubscribeError, SubscribePattern, Subscriber,
 };
 use roost_metrics::{Counters, NamespaceCounters};
 use roost_net::ConnKey;
@@ -20,7 +22,7 @@ use crate::connections::{Codec, Connections, Origin};
 use crate::image::Image;
 use crate::peer_message::PeerMessage;
 use crate::sessions::Sessions;
-use crate::settings::Settings;
+use crate::settings::{Settings, SlowConsumer};
 
 /// All channels that connections of one reactor are subscribed to, and those whose home it is. The
 /// only caller of the hub, and the only part that carries out what it says.
@@ -43,6 +45,19 @@ pub(crate) struct Channels {
     outputs: Vec<HubOutput>,
 }
 
+/// A publication for the subscribers to a channel or a pattern.
+struct Delivery<'a> {
+    /// The number of either.
+    to: ChannelId,
+    origin: Origin,
+    exclude: Option<ConnKey>,
+    /// The channel, where `to` is a pattern.
+    name: Option<&'a Name>,
+}
+
+/// No channel's number is so high.
+const ABOVE_CHANNELS: u64 = 1 << 63;
+
 /// What the hub wants done.
 pub(crate) type HubOutput = Output<Publication, Image>;
 
@@ -56,6 +71,13 @@ pub(crate) enum Notice {
         channel: ChannelId,
         topic: u64,
         snapshot: Snapshot,
+    },
+    /// The subscription of the connection in `slot` to a pattern has ended before it began.
+    Refused {
+        slot: u32,
+        token: u64,
+        channel: ChannelId,
+        refusal: PatternRefusal,
     },
     /// Its publication has.
     Published {
@@ -146,6 +168,31 @@ impl Channels {
         Ok(channel)
     }
 
+    /// The same to a pattern. What the hub reports of its number is as of a channel's.
+    pub(crate) fn subscribe_pattern(
+        &mut self,
+        subscribe: SubscribePattern<'_>,
+        now: u32,
+    ) -> Result<ChannelId, SubscribeError> {
+        let SubscribePattern {
+            who,
+            encoding,
+            pattern,
+            token: _,
+        } = subscribe;
+        let is_new = !self.fanout.is_empty() && {
+            let known = self.hub.pattern(pattern);
+            !known.is_some_and(|number| self.hub.is_subscribed(who, encoding, number))
+        };
+        let number = self
+            .hub
+            .subscribe_pattern(subscribe, now, &mut self.outputs)?;
+        if is_new {
+            self.fanout.join(number, encoding, who.0);
+        }
+        Ok(number)
+    }
+
     /// Ends a subscription, and what was on its way if it was the last.
     pub(crate) fn unsubscribe(&mut self, who: Subscriber, encoding: Encoding, channel: ChannelId) {
         self.hub
@@ -167,8 +214,8 @@ impl Channels {
         codec: &mut Codec,
         now: u32,
     ) -> Result<(), PublishError> {
-        let encode = &mut |payload: &_, encoding, ids| {
-            Image::new(codec.encode(payload, encoding, ids), payload)
+        let encode = &mut |payload: &_, encoding, ids, channel: Option<&_>| {
+            Image::new(codec.encode(payload, encoding, ids, channel), payload)
         };
         self.hub.publish(publish, now, encode, &mut self.outputs)
     }
@@ -313,6 +360,20 @@ impl Channels {
                     snapshot,
                 });
             }
+            Output::Refused {
+                who,
+                encoding: _,
+                token,
+                channel,
+                refusal,
+            } => {
+                return Some(Notice::Refused {
+                    slot: who.0,
+                    token,
+                    channel,
+                    refusal,
+                });
+            }
             Output::Published {
                 publisher,
                 token,
@@ -331,27 +392,70 @@ impl Channels {
                 exclude,
                 frames,
             } => {
-                let namespace = namespace.0;
-                let origin = Origin { channel, namespace };
-                let exclude = exclude.map(ConnKey::from_bits);
-                self.deliver((origin, exclude), &frames, connections, sessions);
+                let delivery = Delivery {
+                    to: channel,
+                    origin: Origin {
+                        channel: u64::from(channel.0),
+                        namespace: namespace.0,
+                    },
+                    exclude: exclude.map(ConnKey::from_bits),
+                    name: None,
+                };
+                self.deliver(delivery, &frames, connections, sessions);
+            }
+            Output::DeliverMatched {
+                pattern,
+                event,
+                exclude,
+                frames,
+            } => {
+                let delivery = Delivery {
+                    to: pattern,
+                    origin: self.origin_of(pattern, &event),
+                    exclude: exclude.map(ConnKey::from_bits),
+                    name: Some(&event.channel),
+                };
+                self.deliver(delivery, &frames, connections, sessions);
             }
         }
         None
+    }
+
+    /// What outboxes know of a publication that came through a pattern: limits and policy are those
+    /// of the channel, and `latest` keeps one message of each channel and pattern.
+    fn origin_of(&self, pattern: ChannelId, event: &MatchedEvent) -> Origin {
+        let known = event.namespace.map(|namespace| namespace.0);
+        let channels = &self.settings.channels;
+        let namespace = known.unwrap_or_else(|| channels.number_of(&event.channel));
+        let is_latest = channels.policy(namespace).slow_consumer == SlowConsumer::Latest;
+        let hash = if is_latest {
+            self.hub.hash_matched(pattern, &event.channel)
+        } else {
+            0
+        };
+        Origin {
+            channel: hash | ABOVE_CHANNELS,
+            namespace,
+        }
     }
 
     /// Gives a publication to this reactor's subscribers, in table order: to few at once, to many
     /// incrementally.
     fn deliver(
         &mut self,
-        (origin, exclude): (Origin, Option<ConnKey>),
+        delivery: Delivery<'_>,
         frames: &Frames<Image>,
         connections: &mut Connections,
         sessions: &Sessions,
     ) {
+        let Delivery {
+            to: channel,
+            origin,
+            exclude,
+            name,
+        } = delivery;
         // A closed publisher excludes no subscriber: its slot may be another's by now.
         let exclude = exclude.filter(|&key| connections.get(key).is_some());
-        let channel = origin.channel;
         for (encoding, image) in frames.iter() {
             let count = self.hub.subscriber_count(channel, encoding);
             let is_few = count <= self.settings.fan_out_at_once as usize;
@@ -371,8 +475,11 @@ impl Channels {
                     }
                 }
                 self.counters.deliveries_total.add(deliveries);
-            } else if self.fanout.add(origin, encoding, image.clone(), exclude) {
-                self.congest(channel, encoding);
+            } else if self
+                .fanout
+                .add((channel, encoding), origin, image.clone(), exclude)
+            {
+                self.congest(channel, encoding, name);
             }
         }
     }
@@ -401,25 +508,31 @@ impl Channels {
         self.relieve(piece.relieved);
     }
 
-    /// A channel is published to faster than its fan-out goes: its publishers should wait.
-    fn congest(&mut self, channel: ChannelId, encoding: Encoding) {
-        let Some(name) = self.hub.channel_name(channel).map(Name::from) else {
+    /// A channel is published to faster than its fan-out goes, or that of a pattern it matches: its publishers
+    /// should wait.
+    fn congest(&mut self, channel: ChannelId, encoding: Encoding, name: Option<&Name>) {
+        let own = || self.hub.channel_name(channel).map(Name::from);
+        let Some(name) = name.cloned().or_else(own) else {
             debug_assert!(false, "what is delivered has a channel");
             return;
         };
-        self.counters.channel_backpressure_total.inc();
         let is_known = self.fanout.is_congested(&name);
-        self.fanout.congest(channel, encoding, name.clone());
+        if !self.fanout.congest(channel, encoding, &name) {
+            return;
+        }
+        self.counters.channel_backpressure_total.inc();
         if !is_known {
             debug!(channel = name.as_str(), "congested");
             self.notify_home(name, true);
         }
     }
 
-    /// A channel's fan-out has caught up, or has no subscribers any more.
-    fn relieve(&mut self, name: Option<Name>) {
-        if let Some(name) = name.filter(|name| !self.fanout.is_congested(name)) {
-            self.notify_home(name, false);
+    /// What congested these channels has caught up, or has no subscribers any more.
+    fn relieve(&mut self, names: BTreeSet<Name>) {
+        for name in names {
+            if !self.fanout.is_congested(&name) {
+                self.notify_home(name, false);
+            }
         }
     }
 
@@ -468,8 +581,8 @@ impl Channels {
             self.links
                 .send(from, PeerMessage::Congestion { name, is_congested });
         }
-        let encode = &mut |payload: &_, encoding, ids| {
-            Image::new(codec.encode(payload, encoding, ids), payload)
+        let encode = &mut |payload: &_, encoding, ids, channel: Option<&_>| {
+            Image::new(codec.encode(payload, encoding, ids, channel), payload)
         };
         self.hub.handle(from, item, now, encode, &mut self.outputs);
     }
@@ -510,6 +623,8 @@ impl Channels {
         counters.channels.set(hub.local_channels as u64);
         counters.home_channels.set(hub.home_channels as u64);
         counters.subscriptions.set(hub.subscriptions as u64);
+        counters.patterns.set(hub.local_patterns as u64);
+        counters.pattern_matches_total.set(hub.matches);
         let links = &self.links;
         counters.cross_reactor_batches_total.set(links.batches_sent);
         counters.cross_reactor_wakeups_total.set(links.wakes);

@@ -157,15 +157,20 @@ impl Codec {
         }
     }
 
-    /// Encodes a publication in one of the forms of [`Framing::encoding`].
+    /// Encodes a publication in one of the forms of [`Framing::encoding`]; for a pattern that
+    /// matches `channel`, if that is said.
     pub(crate) fn encode(
         &mut self,
         publication: &Publication,
         encoding: Encoding,
         ids: EventIds,
+        channel: Option<&str>,
     ) -> Frozen {
         let form = Form(encoding.0 % FORMS_U8);
-        let frame = roost_dialect::encode(publication, form, ids);
+        let frame = match channel {
+            None => roost_dialect::encode(publication, form, ids),
+            Some(channel) => roost_dialect::encode_matched(publication, form, ids, channel),
+        };
         let Some(payload) = frame.payload() else {
             return frame;
         };

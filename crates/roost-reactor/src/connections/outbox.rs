@@ -39,7 +39,7 @@ struct Lane {
     /// Messages that have left by the front.
     left: u64,
     /// Policy `latest`: where each channel's message is, counted from the first that ever waited.
-    newest: HashMap<u32, u64>,
+    newest: HashMap<u64, u64>,
     /// What may be dropped when all lanes together hold too much.
     droppable: Option<Droppable>,
 }
@@ -56,7 +56,8 @@ struct Waiting {
     chunk: Chunk,
     /// Place in the order of all lanes.
     place: u64,
-    channel: u32,
+    /// See [`Origin::channel`](super::output::Origin).
+    channel: u64,
 }
 
 const _: () = assert!(size_of::<Waiting>() <= WAITING_BYTES);
@@ -154,7 +155,7 @@ impl Outbox {
         &mut self,
         namespace: u16,
         policy: &ChannelPolicy,
-        channel: u32,
+        channel: u64,
         frame: Chunk,
     ) -> Result<Dropped, Full> {
         let mut dropped = Dropped::default();
@@ -284,7 +285,7 @@ impl Outbox {
         })
     }
 
-    fn append(&mut self, at: usize, channel: u32, chunk: Chunk) {
+    fn append(&mut self, at: usize, channel: u64, chunk: Chunk) {
         let place = self.next;
         self.next += 1;
         self.bytes += chunk.len();
@@ -374,7 +375,7 @@ impl Lane {
     }
 
     /// Where a channel's message waits, under policy `latest`.
-    fn index_of(&self, channel: u32) -> Option<usize> {
+    fn index_of(&self, channel: u64) -> Option<usize> {
         let place = self.newest.get(&channel)?;
         usize::try_from(place - self.left).ok()
     }
@@ -582,14 +583,14 @@ mod tests {
             replaced += pushed.expect("never closed").replaced;
         };
         for n in 0..10 {
-            push(&mut outbox, u32::from(n % 3), n);
+            push(&mut outbox, u64::from(n % 3), n);
         }
         assert_eq!(outbox.messages(), 3);
         let mut batch = Vec::new();
         outbox.take_batch(&mut batch);
         assert_eq!(batch[0].as_slice()[0], 9);
         for n in 10..13 {
-            push(&mut outbox, u32::from(n % 3), n);
+            push(&mut outbox, u64::from(n % 3), n);
         }
         assert_eq!(read_all(&mut outbox), [10, 11, 12]);
         assert_eq!(replaced, 7);

@@ -1,6 +1,5 @@
 //! What one loop iteration sends: frames, each once, and which connection gets which.
 
-use roost_hub::ChannelId;
 use roost_net::Chunk;
 use roost_net::memory::{HighWater, shrink_vec};
 use roost_wire::frame::append_frame;
@@ -12,7 +11,9 @@ use crate::palette::{FrameBytes, FrameIndex, Palette};
 /// Where a publication comes from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Origin {
-    pub(crate) channel: ChannelId,
+    /// What policy `latest` keeps one message of: the channel's number here, or, above all of
+    /// those, a hash of a pattern and of the channel that matches it.
+    pub(crate) channel: u64,
     /// The channel's: when the frame is flushed the channel may have lost its last subscriber here,
     /// and its record.
     pub(crate) namespace: u16,

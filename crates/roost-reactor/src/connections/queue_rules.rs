@@ -63,7 +63,7 @@ impl QueueRules<'_> {
             outbox.note_dropped(1);
             return Ok(());
         }
-        let queued = outbox.push_published(origin.namespace, policy, origin.channel.0, chunk);
+        let queued = outbox.push_published(origin.namespace, policy, origin.channel, chunk);
         let dropped = queued.inspect_err(|_| counts.slow_consumers_total.inc())?;
         counts.dropped_oldest_total.add(dropped.oldest);
         counts.dropped_newest_total.add(dropped.newest);
