@@ -35,7 +35,7 @@ fn hello_is_welcomed_with_what_works() {
     let mut client = Client::new();
     assert_eq!(client.session.id(), None);
     let welcome = format!(
-        r#"[2,9129137332,{{"agent":"Roost-{}","authid":"9129137332","authrole":"anonymous","authmethod":"anonymous","roles":{{"broker":{{"features":{{"publisher_exclusion":true,"publisher_identification":true,"subscriber_blackwhite_listing":true}}}},"dealer":{{"features":{{"caller_identification":true,"call_canceling":true,"call_timeout":true,"progressive_call_results":true,"pattern_based_registration":true,"shared_registration":true}}}}}}}}]"#,
+        r#"[2,9129137332,{{"agent":"Roost-{}","authid":"9129137332","authrole":"anonymous","authmethod":"anonymous","roles":{{"broker":{{"features":{{"publisher_exclusion":true,"publisher_identification":true,"subscriber_blackwhite_listing":true,"pattern_based_subscription":true}}}},"dealer":{{"features":{{"caller_identification":true,"call_canceling":true,"call_timeout":true,"progressive_call_results":true,"pattern_based_registration":true,"shared_registration":true}}}}}}}}]"#,
         env!("CARGO_PKG_VERSION")
     );
     assert_eq!(client.send(HELLO), said(&welcome));
@@ -127,7 +127,7 @@ fn subscribe_asks_and_is_answered() {
         r#"[32,713845233,{"match":"exact","get_retained":true,"forward_for":[]},"com.myapp.\u006dytopic1"]"#,
     ] {
         let expected =
-            r#"Subscribe { channel: "com.myapp.mytopic1", form: Form(1), token: 713845233 }"#;
+            r#"Subscribe { what: Channel("com.myapp.mytopic1"), form: Form(1), token: 713845233 }"#;
         assert_eq!(client.send(text), asked(expected));
     }
     // spec
@@ -254,17 +254,55 @@ fn subscriptions_are_limited_pending_ones_included() {
     client.session.forget(ChannelId(5));
     assert_eq!(
         client.send(r#"[32,7,{},"d"]"#),
-        asked(r#"Subscribe { channel: "d", form: Form(1), token: 7 }"#)
+        asked(r#"Subscribe { what: Channel("d"), form: Form(1), token: 7 }"#)
     );
 }
 
 #[test]
-fn patterns_are_refused() {
-    for policy in ["prefix", "wildcard"] {
-        let expected = r#"[8,32,7,{},"wamp.error.option_not_allowed",["Topics are matched exactly here: match must be exact or be left out."]]"#;
-        let text = format!(r#"[32,7,{{"match":"{policy}"}},"com..x"]"#);
-        assert_eq!(Client::open().send(&text), said(expected));
+fn patterns_are_subscribed_to_as_they_are_written() {
+    let subscribe = |policy: &str, text: &str| {
+        let text = format!(r#"[32,7,{{"match":"{policy}"}},"{text}"]"#);
+        Client::open().send(&text)
+    };
+    for (policy, text, kind) in [
+        ("prefix", "", "Prefix"),
+        ("prefix", "com.my", "Prefix"),
+        ("prefix", "com..x.", "Prefix"),
+        ("prefix", "wamp", "Prefix"),
+        ("wildcard", "com..x", "Components"),
+        ("wildcard", "", "Components"),
+        ("wildcard", "a.b", "Components"),
+    ] {
+        let expected =
+            format!(r#"Subscribe {{ what: Pattern({kind}, "{text}"), form: Form(1), token: 7 }}"#);
+        assert_eq!(subscribe(policy, text), asked(&expected));
     }
+    for (policy, text) in [
+        ("prefix", "a b"),
+        ("prefix", "a#"),
+        ("prefix", "wamp."),
+        ("wildcard", "wamp..x"),
+        ("wildcard", "....."),
+    ] {
+        let refused = subscribe(policy, text);
+        let is_invalid = matches!(&refused, Did::Said(out) if out.contains(uri::INVALID_URI));
+        assert!(is_invalid, "{policy} {text:?}: {refused:?}");
+    }
+}
+
+#[test]
+fn a_pattern_that_has_no_place_is_forgotten_and_answered() {
+    let mut client = Client::open();
+    let text = r#"[32,7,{"match":"prefix"},"a"]"#;
+    let expected = r#"Subscribe { what: Pattern(Prefix, "a"), form: Form(1), token: 7 }"#;
+    assert_eq!(client.send(text), asked(expected));
+    client.session.on_subscribing(ChannelId(3));
+    client.session.forget(ChannelId(3));
+    let said = client.hear(|session, out| {
+        session.on_refused(Request::Subscribe, 7, uri::UNAVAILABLE, out);
+    });
+    assert_eq!(said, r#"[8,32,7,{},"wamp.error.unavailable"]"#);
+    assert_eq!(client.session.subscriptions().count(), 0);
 }
 
 #[test]

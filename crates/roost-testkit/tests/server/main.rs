@@ -12,6 +12,7 @@ mod framings;
 mod http;
 mod limits;
 mod listeners;
+mod patterns;
 mod proxy;
 mod second_opinion;
 mod serializers;

@@ -117,7 +117,7 @@ fn read_numbers(client: &mut Client) -> Result<Vec<u32>, Failure> {
     Ok(numbers)
 }
 
-fn counted(server: &TestServer, namespace: &str, name: &str) -> u64 {
+pub(crate) fn counted(server: &TestServer, namespace: &str, name: &str) -> u64 {
     let sum = server.registry().namespace_sum(namespace, name);
     sum.unwrap_or_else(|| panic!("no {name} of namespace {namespace:?}"))
 }
