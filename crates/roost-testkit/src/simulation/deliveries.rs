@@ -81,6 +81,8 @@ pub(super) fn check(peers: &Peers, plan: &Plan) -> Result<(Report, Gaps), String
                     report.begun_later += usize::from(begun_later);
                 }
                 report.windows += 1;
+                let of_pattern = window.of_pattern;
+                report.matched += if of_pattern { window.received.len() } else { 0 };
             }
         }
     }

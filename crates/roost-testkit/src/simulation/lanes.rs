@@ -74,6 +74,6 @@ fn frame_bytes(sent: &Sent, is_wamp: bool) -> u64 {
     }
 }
 
-/// What a WAMP EVENT has around its payload: two numbers of up to 16 digits, brackets and quotes, and
-/// six characters for a NUL in front of base64.
-const EVENT_BYTES_MAX: u64 = 60;
+/// What a WAMP EVENT has around its payload: two numbers of up to 16 digits, brackets and quotes, the
+/// channel's name, and six characters for a NUL in front of base64.
+const EVENT_BYTES_MAX: u64 = 90;

@@ -7,6 +7,8 @@
 //! - nothing published between subscribe-acknowledged and the end of the subscription is missing
 //!   or doubled;
 //! - a subscription begins behind all that its reactor had delivered when it was asked for;
+//! - a subscription to a pattern gets all that is published to each channel that matches, as one to
+//!   the channel does;
 //! - an acknowledged publication was delivered, is acknowledged once, and comes before all that is
 //!   published after the acknowledgement;
 //! - no publisher receives its own message unless it asked for it, and no peer receives anything after
@@ -594,6 +596,7 @@ const EMPTY_AT_END: &[&str] = &[
     "channels",
     "home_channels",
     "subscriptions",
+    "patterns",
     "calls_open",
     "invocations_open",
     "registrations",

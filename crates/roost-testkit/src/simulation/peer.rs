@@ -54,22 +54,36 @@ pub(super) enum Behavior {
     Silent,
 }
 
+/// What a WAMP peer subscribes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Topic {
+    Channel(usize),
+    /// By number: see [`Plan::pattern`].
+    Pattern(usize),
+}
+
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) index: usize,
     pub(super) kind: Kind,
     pub(super) behavior: Behavior,
     pub(super) witness: bool,
+    /// How often it wanted new keys.
+    pub(super) key_updates: u8,
+    /// It subscribes to this pattern whenever it would to a channel.
+    pub(super) pattern: Option<usize>,
+    /// How many channels there are.
+    pub(super) channels: usize,
     /// What its request names as the origin.
     pub(super) origin: Option<&'static str>,
     /// It came after the script.
     pub(super) late: bool,
     pub(super) state: State,
     pub(super) windows: Vec<Window>,
-    /// The open window of each WAMP subscription id.
-    by_subscription: BTreeMap<u64, usize>,
-    /// The channel of each WAMP request under way, and when that left.
-    subscribing: BTreeMap<u64, (usize, u64)>,
+    /// What each WAMP subscription id is to, and its open windows: one for each channel.
+    by_subscription: BTreeMap<u64, (Topic, Vec<usize>)>,
+    /// What each WAMP request under way is for, and when that left.
+    subscribing: BTreeMap<u64, (Topic, u64)>,
     /// The subscription of each UNSUBSCRIBE under way.
     leaving: BTreeMap<u64, u64>,
     next_request: u64,
@@ -149,6 +163,9 @@ impl Peer {
             kind,
             behavior,
             witness,
+            key_updates: 0,
+            pattern: None,
+            channels: 0,
             origin: None,
             late: false,
             state: State::Opening,
@@ -305,8 +322,19 @@ impl Peer {
     pub(super) fn subscribe(&mut self, channel: usize, now: u64) {
         if self.state == State::Open {
             let request = self.request();
-            self.subscribing.insert(request, (channel, now));
-            let json = format!(r#"[32,{request},{{}},"{}"]"#, Plan::name_of(channel));
+            let (topic, options, name) = match self.pattern {
+                None => {
+                    let name = Plan::name_of(channel);
+                    (Topic::Channel(channel), String::new(), name)
+                }
+                Some(pattern) => {
+                    let (policy, text) = Plan::pattern(pattern);
+                    let options = format!(r#""match":"{policy}""#);
+                    (Topic::Pattern(pattern), options, text)
+                }
+            };
+            self.subscribing.insert(request, (topic, now));
+            let json = format!(r#"[32,{request},{{{options}}},"{name}"]"#);
             self.send_wamp(&json);
         }
     }
@@ -343,16 +371,15 @@ impl Peer {
             return;
         }
         // Not one it is also asking for: the answer to that would come from before this.
-        let free = self.by_subscription.iter().find(|(_, window)| {
-            let channel = self.windows[**window].channel;
-            !self
-                .subscribing
-                .values()
-                .any(|&(asked, _)| asked == channel)
+        let free = self.by_subscription.iter().find(|(_, (topic, _))| {
+            let mut asked = self.subscribing.values();
+            !asked.any(|(asked, _)| asked == topic)
         });
-        if let Some((&subscription, &window)) = free {
-            self.by_subscription.remove(&subscription);
-            self.windows[window].ended = true;
+        if let Some(subscription) = free.map(|(&subscription, _)| subscription) {
+            let ended = self.by_subscription.remove(&subscription);
+            for window in ended.into_iter().flat_map(|(_, windows)| windows) {
+                self.windows[window].ended = true;
+            }
             let request = self.request();
             self.leaving.insert(request, subscription);
             self.send_wamp(&format!("[34,{request},{subscription}]"));
@@ -505,7 +532,7 @@ impl Peer {
         match &self.kind {
             Kind::Raw(channel) => {
                 let channel = *channel;
-                self.open_window(channel, self.asked_at, now);
+                self.open_window(channel, self.asked_at, now, false);
             }
             Kind::Wamp(_) => {
                 let callee = calls::callee_role(self.index);
@@ -517,9 +544,10 @@ impl Peer {
         }
     }
 
-    fn open_window(&mut self, channel: usize, asked_at: u64, now: u64) -> usize {
+    fn open_window(&mut self, channel: usize, asked_at: u64, now: u64, of_pattern: bool) -> usize {
         let ended = self.state != State::Open;
         self.windows.push(Window {
+            of_pattern,
             channel,
             asked_at,
             acked_at: now,
@@ -622,13 +650,18 @@ impl Peer {
                 self.register();
             }
             33 => {
-                let Some((channel, asked_at)) = self.subscribing.remove(&number(1)) else {
+                let Some((topic, asked_at)) = self.subscribing.remove(&number(1)) else {
                     return self.fail(format!("SUBSCRIBED without a request: {text}"));
                 };
                 // Subscribed already: still one subscription, and nothing begins anew.
                 if !self.by_subscription.contains_key(&number(2)) {
-                    let window = self.open_window(channel, asked_at, now);
-                    self.by_subscription.insert(number(2), window);
+                    let (channels, of_pattern) = match topic {
+                        Topic::Channel(channel) => (vec![channel], false),
+                        Topic::Pattern(pattern) => (Plan::matched(pattern, self.channels), true),
+                    };
+                    let open = |channel| self.open_window(channel, asked_at, now, of_pattern);
+                    let windows = channels.into_iter().map(open).collect();
+                    self.by_subscription.insert(number(2), (topic, windows));
                 }
             }
             17 => match self.awaiting_ack.remove(&number(1)) {
@@ -636,12 +669,24 @@ impl Peer {
                 None => self.fail(format!("PUBLISHED without a request: {text}")),
             },
             36 => {
-                let Some(&window) = self.by_subscription.get(&number(1)) else {
+                let Some((topic, windows)) = self.by_subscription.get(&number(1)) else {
                     // Events may be on their way until UNSUBSCRIBED comes.
                     if !self.leaving.values().any(|&leaving| leaving == number(1)) {
                         self.fail(format!("EVENT outside of a subscription: {text}"));
                     }
                     return;
+                };
+                let channel = message.get(3).and_then(|details| details["topic"].as_str());
+                let window = match (topic, channel) {
+                    (Topic::Channel(_), None) => windows.first().copied(),
+                    (Topic::Pattern(_), Some(name)) => {
+                        let is_it = |&&at: &&usize| Plan::name_of(self.windows[at].channel) == name;
+                        windows.iter().find(is_it).copied()
+                    }
+                    _ => None,
+                };
+                let Some(window) = window else {
+                    return self.fail(format!("EVENT of no channel of its subscription: {text}"));
                 };
                 let payload = message
                     .get(4)

@@ -103,7 +103,10 @@ impl Peers {
 
     fn add(&mut self, kind: Kind, behavior: Behavior, witness: bool) -> usize {
         let index = self.all.len();
-        self.all.push(Peer::new(index, kind, behavior, witness));
+        let mut peer = Peer::new(index, kind, behavior, witness);
+        peer.channels = self.plan.channels;
+        peer.pattern = Plan::pattern_of(index);
+        self.all.push(peer);
         index
     }
 
@@ -612,7 +615,9 @@ impl Peers {
 fn open(tls: &mut Endpoint, peer: &mut Peer, bytes: &[u8], now: u64, rng: &mut SimRng) {
     tls.give(bytes);
     let mut plaintext = std::mem::take(&mut tls.received);
-    if tls.is_established() && rng.per_mille(30) {
+    let wants_keys = tls.is_established() && rng.per_mille(30);
+    if wants_keys && peer.key_updates < KEY_UPDATES_MAX {
+        peer.key_updates += 1;
         tls.rest.request_key_update();
     }
     if let Some(Over::Failed(fault)) = tls.over {
@@ -640,6 +645,9 @@ fn seal(tls: &mut Endpoint, peer: &mut Peer) -> Vec<u8> {
     tls.take()
 }
 
+/// New keys that a peer wants, at most: fewer than are taken for an attack from one that sends nothing
+/// else.
+const KEY_UPDATES_MAX: u8 = 16;
 /// How long some take to finish a request or to answer a ping: less than any limit there is.
 const ANSWER_NS_MIN: u64 = 50_000_000;
 const ANSWER_NS_MAX: u64 = 700_000_000;

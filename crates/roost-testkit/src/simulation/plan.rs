@@ -126,6 +126,24 @@ impl Plan {
         format!("{namespace}:{channel}")
     }
 
+    /// The pattern that a peer subscribes to instead of channels, if it speaks WAMP; by its index.
+    pub(super) fn pattern_of(peer: usize) -> Option<usize> {
+        peer.is_multiple_of(3)
+            .then_some(peer / 3 % NAMESPACES.len())
+    }
+
+    /// A pattern as WAMP writes it: all channels of a namespace. One that all channels match would
+    /// bring more than the network takes.
+    pub(super) fn pattern(number: usize) -> (&'static str, String) {
+        let (namespace, _) = NAMESPACES[number];
+        ("prefix", format!("{namespace}:"))
+    }
+
+    /// The channels that a pattern matches, of so many.
+    pub(super) fn matched(number: usize, channels: usize) -> Vec<usize> {
+        (number..channels).step_by(NAMESPACES.len()).collect()
+    }
+
     /// The plan of a seed.
     pub fn from_seed(seed: u64) -> Plan {
         let mut rng = SimRng::new(seed ^ 0x51_6d_5e_ed);

@@ -15,9 +15,10 @@ pub(super) struct Sent {
     pub(super) binary: bool,
 }
 
-/// One subscription, from its acknowledgement on.
+/// One subscription to one channel, or to a pattern that it matches, from its acknowledgement on.
 #[derive(Debug, Clone)]
 pub(super) struct Window {
+    pub(super) of_pattern: bool,
     pub(super) channel: usize,
     /// When the request left that the acknowledgement answers.
     pub(super) asked_at: u64,

@@ -14,6 +14,8 @@ pub struct Report {
     pub received: usize,
     /// Subscription windows compared with their channel's order.
     pub windows: usize,
+    /// Publications received through patterns.
+    pub matched: usize,
     /// Windows that began after their reactor had delivered something of the channel.
     pub begun_later: usize,
     /// Peers that never read and received a close frame 1013.
