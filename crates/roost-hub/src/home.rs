@@ -146,7 +146,7 @@ impl Home {
                     let channel = self.channels.get(index.0)?;
                     patterns.of_channel(index, channel.name())
                 }
-                Place::Unknown(name) => patterns.of_name(self.hasher.hash(name), name),
+                Place::Unknown(name, hash) => patterns.of_name(hash, name),
             },
         }
     }
@@ -240,7 +240,7 @@ impl Home {
                     offset: channel.offset(),
                 }
             }
-            Place::Unknown(name) => {
+            Place::Unknown(name, _) => {
                 self.floor += 1;
                 MatchedEvent {
                     channel: Name::from(name),
@@ -409,19 +409,19 @@ impl Home {
 pub(crate) enum Place<'a> {
     /// A channel that lives.
     Known(HomeIndex),
-    /// A name that no reactor wants.
-    Unknown(&'a str),
+    /// A name that no reactor wants, and its hash.
+    Unknown(&'a str, NameHash),
 }
 
 impl<'a> Place<'a> {
-    pub(crate) fn new(index: Option<HomeIndex>, name: &'a str) -> Self {
-        index.map_or(Place::Unknown(name), Place::Known)
+    pub(crate) fn new(index: Option<HomeIndex>, name: &'a str, hash: NameHash) -> Self {
+        index.map_or(Place::Unknown(name, hash), Place::Known)
     }
 
     fn known(self) -> Option<HomeIndex> {
         match self {
             Place::Known(index) => Some(index),
-            Place::Unknown(_) => None,
+            Place::Unknown(..) => None,
         }
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct WorstCase {
     connections: u64,
     /// Names, members and homes of channels.
     channels: u64,
+    /// Patterns at each home, and what is remembered of who matches.
+    patterns: u64,
     /// Receive buffers, compressors, TLS handshakes and what a loop iteration gathers, of all
     /// reactors, the messages between them, and the lines of log that wait.
     reactors: u64,
@@ -82,6 +84,7 @@ impl WorstCase {
                 .saturating_add(subscriptions.saturating_mul(SUBSCRIPTION_BYTES))
                 .saturating_add(contexts),
             channels: channels.saturating_mul(channel),
+            patterns: patterns_bytes(limits, reactors, channels),
             reactors: reactors
                 .saturating_mul(each.saturating_add(handshakes))
                 .saturating_add(mail)
@@ -94,10 +97,25 @@ impl WorstCase {
             self.buffered,
             self.connections,
             self.channels,
+            self.patterns,
             self.reactors,
         ];
         parts.into_iter().fold(0, u64::saturating_add)
     }
+}
+
+/// A pattern has a record where its subscribers are, one in the register, and nodes at each home.
+fn patterns_bytes(limits: &config::Limits, reactors: u64, channels: u64) -> u64 {
+    if limits.patterns_max == 0 {
+        return 0;
+    }
+    let name = limits.channel_name_bytes_max as u64;
+    let each = CHANNEL_BYTES + name + reactors * (PATTERN_BYTES + name);
+    let remembered = MATCH_LISTS_BYTES + MATCHES_REMEMBERED * (CACHED_NAME_BYTES + name);
+    u64::from(limits.patterns_max)
+        .saturating_mul(each)
+        .saturating_add(reactors * remembered)
+        .saturating_add(channels.saturating_mul(CACHED_CHANNEL_BYTES))
 }
 
 impl fmt::Display for WorstCase {
@@ -105,11 +123,12 @@ impl fmt::Display for WorstCase {
         write!(
             f,
             "at most {} beside the kernel's: {} buffered, {} for connections, subscriptions and calls, \
-             {} for channels, {} for reactors",
+             {} for channels, {} for patterns, {} for reactors",
             Size(self.total()),
             Size(self.buffered),
             Size(self.connections),
             Size(self.channels),
+            Size(self.patterns),
             Size(self.reactors)
         )
     }
@@ -144,6 +163,15 @@ const SUBSCRIPTION_BYTES: u64 = 2 * 24;
 /// with a place in a hash table (quiet, on channels of their own: some 190 measured, connection
 /// included).
 const CHANNEL_BYTES: u64 = 2 * 192;
+/// A pattern at a home without its text: 32 nodes of 40 bytes and a place in a hash table, 16 for each text
+/// that does not stand in its node, and the reactors that want it.
+const PATTERN_BYTES: u64 = 32 * (40 + 16) + 17 * 16 + 128;
+/// Lists of patterns that match, and names without a record whose list is remembered.
+const MATCH_LISTS_BYTES: u64 = 4 << 20;
+const MATCHES_REMEMBERED: u64 = 1024;
+const CACHED_NAME_BYTES: u64 = 24 + 16;
+/// Which list is a channel's, in a vector that may be half empty.
+const CACHED_CHANNEL_BYTES: u64 = 2 * 8;
 /// A reactor's compressor and inflater (zlib-rs: up to 380 and 47.5 KB), and a second compressor
 /// with a small window.
 const DEFLATE_BYTES: u64 = 1 << 20;
@@ -188,6 +216,17 @@ mod tests {
         let handshakes = 2 * u64::from(settings.limits.handshakes_in_flight_max) * HANDSHAKE_BYTES;
         assert_eq!(with_tls.reactors - usual.reactors, handshakes);
         settings.listeners[0].tls.certificate.clear();
+        let patterns = |settings: &config::Settings| of(settings).patterns;
+        settings.limits.patterns_max = 1;
+        let one = patterns(&settings);
+        settings.limits.patterns_max = 1001;
+        let each = (patterns(&settings) - one) / 1000;
+        assert!(
+            (2 * PATTERN_BYTES..8_192).contains(&each),
+            "{each} a pattern"
+        );
+        settings.limits.patterns_max = 0;
+        assert_eq!(patterns(&settings), 0);
         settings.limits.channels_max = 1;
         assert!(of(&settings).channels < usual.channels / 1_000);
         settings.wamp.enabled = false;
