@@ -4,7 +4,6 @@ use std::error::Error;
 use std::fmt;
 
 use crate::ids::ChannelId;
-use crate::patterns::PatternRefusal;
 
 /// A name that no channel may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +33,16 @@ pub enum SubscribeError {
     },
     /// The register, which is here, has no place for the pattern.
     Pattern(PatternRefusal),
+}
+
+/// Why a pattern has no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PatternRefusal {
+    /// There are as many as there may be.
+    Full,
+    /// Its wildcards stand where those of no other pattern do, and there are as many arrangements
+    /// as there may be.
+    Shape,
 }
 
 /// Why a publication was refused.
@@ -83,6 +92,18 @@ impl fmt::Display for SubscribeError {
     }
 }
 
+impl fmt::Display for PatternRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PatternRefusal::Full => "there are as many patterns as there may be",
+            PatternRefusal::Shape => {
+                "there are as many arrangements of wildcards as there may be: put them where those \
+                 of other patterns are"
+            }
+        })
+    }
+}
+
 impl fmt::Display for PublishError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -108,6 +129,7 @@ impl fmt::Display for StateError {
 
 impl Error for NameError {}
 impl Error for SubscribeError {}
+impl Error for PatternRefusal {}
 impl Error for PublishError {}
 impl Error for StateError {}
 

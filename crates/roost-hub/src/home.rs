@@ -1,14 +1,13 @@
 //! The home's side: the channels whose home is here, and their order.
 
 use crate::encoding::EncodingSet;
-use crate::error::StateError;
+use crate::error::{PatternRefusal, StateError};
 use crate::home_channel::{Audience, HomeChannel, Interest};
 use crate::ids::{EventIds, HomeIndex, NamespaceId, Position, ReactorId, Snapshot, topic};
 use crate::item::{LocalRef, MatchedEvent, Target};
 use crate::names::{Name, NameHash, NameHasher, Named, Names};
 use crate::patterns::{
-    HomePatterns, Matches, Pattern, PatternInterest, PatternOptions, PatternRefusal, Shapes,
-    is_pattern,
+    HomePatterns, Matches, Pattern, PatternInterest, PatternOptions, Shapes, is_pattern,
 };
 use crate::random::PublicationIds;
 use crate::state::{HomeState, PatternState};

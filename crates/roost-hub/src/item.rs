@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::encoding::{Encoding, EncodingSet};
+use crate::error::PatternRefusal;
 use crate::frames::Frames;
 use crate::ids::{ChannelId, EventIds, HomeIndex, NamespaceId, ReactorId, Snapshot, Subscriber};
 use crate::names::Name;
-use crate::patterns::{Pattern, PatternRefusal};
+use crate::patterns::Pattern;
 
 /// What one reactor's hub says to another's. The reactor loses none, and carries them in order for
 /// each pair of reactors; only `Publish` items, in order among themselves, may go a way of their

@@ -90,7 +90,7 @@ mod to_home;
 mod waiting;
 
 pub use encoding::{ENCODINGS_MAX, Encoding, EncodingSet};
-pub use error::{NameError, PublishError, StateError, SubscribeError};
+pub use error::{NameError, PatternRefusal, PublishError, StateError, SubscribeError};
 pub use frames::{Encode, Frames};
 pub use hub::Hub;
 pub use ids::{
@@ -104,6 +104,6 @@ pub use namespaces::{NAMESPACES_MAX, NamespaceNumbers, NamespacesFull};
 pub use options::{HubCounts, HubOptions};
 pub use patterns::{
     PATTERN_LEVELS_MAX, PATTERN_SHAPES_MAX, PATTERN_WILDCARDS_MAX, Pattern, PatternError,
-    PatternKind, PatternOptions, PatternRefusal,
+    PatternKind, PatternOptions,
 };
 pub use set::{SubscriberIter, SubscriberSet};

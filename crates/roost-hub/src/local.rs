@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::encoding::{Encoding, EncodingSet};
-use crate::error::{StateError, SubscribeError};
+use crate::error::{PatternRefusal, StateError, SubscribeError};
 use crate::frames::Frames;
 use crate::ids::{ChannelId, EventIds, HomeIndex, Position, ReactorId, Snapshot, Subscriber};
 use crate::item::{LocalRef, MatchedEvent, Output, Subscribe};
 use crate::local_channel::{COOKIE_END, LocalChannel};
 use crate::names::{Name, NameHash, NameHasher, Named, Names};
-use crate::patterns::{PatternRefusal, is_pattern};
+use crate::patterns::is_pattern;
 use crate::state::LocalState;
 use crate::to_home::ToHome;
 use crate::waiting::WaitingList;

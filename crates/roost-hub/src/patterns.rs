@@ -18,7 +18,7 @@ pub(crate) use pattern::is_pattern;
 pub use pattern::{
     PATTERN_LEVELS_MAX, PATTERN_WILDCARDS_MAX, Pattern, PatternError, PatternKind, PatternOptions,
 };
+pub use shapes::PATTERN_SHAPES_MAX;
 pub(crate) use shapes::Shapes;
-pub use shapes::{PATTERN_SHAPES_MAX, PatternRefusal};
 pub(crate) use table::PatternTable;
 pub(crate) use wanted::PatternInterest;

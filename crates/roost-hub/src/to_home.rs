@@ -1,13 +1,14 @@
 //! What a reactor's own side says to a channel's home, wherever that is.
 
 use crate::encoding::EncodingSet;
+use crate::error::PatternRefusal;
 use crate::home::Home;
 use crate::home_channel::Interest;
 use crate::ids::{HomeIndex, ReactorId, Snapshot};
 use crate::item::{Item, LocalRef, Output, Target};
 use crate::local_channel::LocalChannel;
 use crate::names::{Name, Named};
-use crate::patterns::{Pattern, PatternInterest, PatternRefusal};
+use crate::patterns::{Pattern, PatternInterest};
 
 /// The way to all homes: one of them is beside, the others are reached by items.
 pub(crate) struct ToHome<'a, P, F> {

@@ -8,8 +8,8 @@ use roost_dialect::dialect::{
 };
 use roost_dialect::{CallBodyRef, DialectKind, Form, PayloadRef, PublishDetails};
 use roost_hub::{
-    ChannelId, Pattern, PatternKind, PatternRefusal, Publish as HubPublish, PublishTo,
-    SubscribeError, SubscribePattern, Subscriber,
+    ChannelId, Pattern, PatternKind, Publish as HubPublish, PublishTo, SubscribeError,
+    SubscribePattern, Subscriber,
 };
 use roost_net::ConnKey;
 use roost_wire::CloseCode;
@@ -20,7 +20,7 @@ use crate::closing::{fail, start_close};
 use crate::connections::{Flags, Phase};
 use crate::core::Core;
 use crate::dialogue::{notify, send_replies};
-use crate::hub_outputs;
+use crate::hub_outputs::{self, refusal_of};
 use crate::settings::{Publish, Subscribe};
 
 /// A publication on its way to the hub.
@@ -340,13 +340,5 @@ fn check_pattern<'a>(
         Ok(pattern)
     } else {
         Err(Refusal::NotAllowed)
-    }
-}
-
-/// What a dialect is told.
-pub(crate) fn refusal_of(refusal: PatternRefusal) -> Refusal {
-    match refusal {
-        PatternRefusal::Full => Refusal::NoRoom,
-        PatternRefusal::Shape => Refusal::PatternShape,
     }
 }

@@ -1,13 +1,13 @@
 //! What the hub says, carried out: deliveries and messages to other reactors by the channels, the
 //! rest handed to the dialect of the connection that it is about.
 
-use roost_dialect::dialect::Event;
+use roost_dialect::dialect::{Event, Refusal};
+use roost_hub::PatternRefusal;
 use roost_net::ConnKey;
 use tracing::debug;
 
 use crate::call_outputs;
 use crate::channels::Notice;
-use crate::commands::refusal_of;
 use crate::connections::Phase;
 use crate::core::Core;
 use crate::dialogue::notify;
@@ -87,5 +87,13 @@ fn accept_pending(core: &mut Core, key: ConnKey) {
     core.connections.resume(key);
     if !pending.rest.is_empty() {
         core.early_data.push((key, pending.rest));
+    }
+}
+
+/// What a dialect is told.
+pub(crate) fn refusal_of(refusal: PatternRefusal) -> Refusal {
+    match refusal {
+        PatternRefusal::Full => Refusal::NoRoom,
+        PatternRefusal::Shape => Refusal::PatternShape,
     }
 }

@@ -1,7 +1,6 @@
 //! How many arrangements of wildcards there are: what bounds the walk.
 
 use std::collections::HashMap;
-use std::fmt;
 
 use crate::patterns::pattern::{Level, PATTERN_LEVELS_MAX, Pattern, PatternKind};
 
@@ -12,16 +11,6 @@ use crate::patterns::pattern::{Level, PATTERN_LEVELS_MAX, Pattern, PatternKind};
 /// for each of its levels. Four wildcards alone would not bound it: they stand at 35,960 places of
 /// 32.
 pub const PATTERN_SHAPES_MAX: usize = 16;
-
-/// Why a pattern has no place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PatternRefusal {
-    /// There are as many as there may be.
-    Full,
-    /// Its wildcards stand where those of no other pattern do, and there are as many arrangements
-    /// as there may be.
-    Shape,
-}
 
 /// The arrangements of all patterns.
 #[derive(Debug, Default)]
@@ -77,18 +66,6 @@ fn shapes(pattern: Pattern<'_>) -> impl Iterator<Item = (PatternKind, u8, u32)> 
 }
 
 const _: () = assert!(PATTERN_LEVELS_MAX <= u32::BITS as usize);
-
-impl fmt::Display for PatternRefusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            PatternRefusal::Full => "there are as many patterns as there may be",
-            PatternRefusal::Shape => {
-                "there are as many arrangements of wildcards as there may be: put them where those \
-                 of other patterns are"
-            }
-        })
-    }
-}
 
 #[cfg(test)]
 mod tests {
