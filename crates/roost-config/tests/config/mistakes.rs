@@ -62,7 +62,7 @@ publish = \"none\"
          http_keep_alive_timeout, http_requests_per_connection_max, \
          connections_per_address_max, message_bytes_max, frame_bytes_max, fragment_bytes, outbox_bytes_max, \
          buffered_bytes_max, idle_timeout, ping_interval, ping_timeout, close_timeout, \
-         channel_name_bytes_max, channels_max, subscriptions_per_connection_max, \
+         channel_name_bytes_max, channels_max, patterns_max, subscriptions_per_connection_max, \
          registrations_per_connection_max, calls_per_connection_max, invocations_per_connection_max",
         "f.toml:16:9: found key with no value, expected `=`",
         "f.toml:17:9: listener.hixie: found \"true\", expected true or false; write true without \
