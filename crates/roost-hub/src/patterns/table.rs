@@ -85,16 +85,20 @@ impl<T> PatternTable<T> {
         found.clear();
         let guarded_bytes = self.options.guarded_bytes(name);
         let mut steps = 0;
-        if let Some(prefixes) = &self.prefixes
-            && PatternKind::Prefix.can_name(name)
-        {
+        // Most names match none: whether one can be named is asked of the others.
+        if let Some(prefixes) = &self.prefixes {
             steps += prefixes.collect(name, guarded_bytes, found);
+            if !found.is_empty() && !PatternKind::Prefix.can_name(name) {
+                found.clear();
+            }
         }
         for kind in TREES {
-            if let Some(tree) = self.tree_mut(kind)
-                && kind.can_name(name)
-            {
+            let before = found.len();
+            if let Some(tree) = self.tree_mut(kind) {
                 steps += tree.collect(name, guarded_bytes, found);
+                if found.len() > before && !kind.can_name(name) {
+                    found.truncate(before);
+                }
             }
         }
         found.sort_unstable();

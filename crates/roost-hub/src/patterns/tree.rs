@@ -114,8 +114,11 @@ impl Tree {
         reached.clear();
         reached.push(ROOT);
         let (mut steps, mut begin) = (0, 0);
-        for text in name.split(separator) {
-            let hash = self.hasher.hash(text);
+        while let Some(rest) = name.get(begin..) {
+            // By bytes: most names are short, and a separator is one.
+            let end = rest.bytes().position(|byte| char::from(byte) == separator);
+            let text = &rest[..end.unwrap_or(rest.len())];
+            let mut hash = None;
             let may_match_any = begin >= guarded_bytes;
             next.clear();
             for &at in &reached {
@@ -125,6 +128,7 @@ impl Tree {
                     next.extend((node.one != NONE).then_some(node.one));
                 }
                 if node.children > 0 {
+                    let hash = *hash.get_or_insert_with(|| self.hasher.hash(text));
                     next.extend(self.child(at, text, hash));
                 }
             }
