@@ -146,13 +146,17 @@ impl Fanout {
         }
     }
 
-    /// The publishers of the channel `name`, which comes here, are asked to wait, until [`Piece::relieved`] or
-    /// [`Fanout::forget`] names it. False if that was so before.
-    pub(crate) fn congest(&mut self, channel: ChannelId, encoding: Encoding, name: &Name) -> bool {
-        let channel = self.channels.get_mut(&(channel, encoding));
-        channel.is_some_and(|channel| {
-            !channel.congested.contains(name) && channel.congested.insert(name.clone())
-        })
+    /// Whether the publishers of the channel `name` have been asked to wait for this fan-out.
+    pub(crate) fn congests(&self, key: FanoutKey, name: &str) -> bool {
+        let channel = self.channels.get(&key);
+        channel.is_some_and(|channel| channel.congested.contains(name))
+    }
+
+    /// They are asked to, until [`Piece::relieved`] or [`Fanout::forget`] names the channel.
+    pub(crate) fn congest(&mut self, key: FanoutKey, name: Name) {
+        if let Some(channel) = self.channels.get_mut(&key) {
+            channel.congested.insert(name);
+        }
     }
 
     /// Whether publishers of the channel should wait for any of its encodings.
@@ -464,7 +468,7 @@ mod tests {
             };
             let key = (self.channel, TEXT);
             if self.fanout.add(key, origin, image, exclude) {
-                self.fanout.congest(self.channel, TEXT, &"c".into());
+                self.fanout.congest(key, "c".into());
             }
         }
 

@@ -475,11 +475,11 @@ impl Channels {
                     }
                 }
                 self.counters.deliveries_total.add(deliveries);
-            } else if self
-                .fanout
-                .add((channel, encoding), origin, image.clone(), exclude)
-            {
-                self.congest(channel, encoding, name);
+                continue;
+            }
+            let key = (channel, encoding);
+            if self.fanout.add(key, origin, image.clone(), exclude) {
+                self.congest(key, name);
             }
         }
     }
@@ -508,19 +508,21 @@ impl Channels {
         self.relieve(piece.relieved);
     }
 
-    /// A channel is published to faster than its fan-out goes, or that of a pattern it matches: its publishers
-    /// should wait.
-    fn congest(&mut self, channel: ChannelId, encoding: Encoding, name: Option<&Name>) {
-        let own = || self.hub.channel_name(channel).map(Name::from);
-        let Some(name) = name.cloned().or_else(own) else {
+    /// A channel is published to faster than its fan-out goes, or that of a pattern it matches: its
+    /// publishers should wait.
+    fn congest(&mut self, key: (ChannelId, Encoding), name: Option<&Name>) {
+        let own = self.hub.channel_name(key.0);
+        let Some(name) = name.map(Name::as_str).or(own) else {
             debug_assert!(false, "what is delivered has a channel");
             return;
         };
-        let is_known = self.fanout.is_congested(&name);
-        if !self.fanout.congest(channel, encoding, &name) {
+        if self.fanout.congests(key, name) {
             return;
         }
+        let name = Name::from(name);
         self.counters.channel_backpressure_total.inc();
+        let is_known = self.fanout.is_congested(&name);
+        self.fanout.congest(key, name.clone());
         if !is_known {
             debug!(channel = name.as_str(), "congested");
             self.notify_home(name, true);
