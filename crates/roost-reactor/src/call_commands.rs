@@ -53,7 +53,7 @@ pub(crate) fn ticks_of_call(timeout_ms: u64) -> u32 {
 }
 
 /// Stops reading from a client as long as other reactors do not take what clients here say.
-fn pause_if_needed(core: &mut Core, key: ConnKey) {
+pub(crate) fn pause_if_needed(core: &mut Core, key: ConnKey) {
     if core.channels.has_room_for_calls() {
         return;
     }

@@ -158,12 +158,16 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
 }
 
 fn unsubscribe(core: &mut Core, key: ConnKey, channel: ChannelId, form: Form, token: u64) {
+    let is_pattern = core.channels.is_pattern(channel);
     if let Some(conn) = core.connections.get(key) {
         let encoding = conn.framing.encoding(form);
         core.channels
             .unsubscribe(Subscriber(key.slot()), encoding, channel);
     }
     notify(core, key, Event::Unsubscribed { token });
+    if is_pattern {
+        call_commands::pause_if_needed(core, key);
+    }
 }
 
 fn answer_call(core: &mut Core, key: ConnKey, invocation: u64, answer: Answer<CallBodyRef<'_>>) {
@@ -288,6 +292,7 @@ fn subscribe(core: &mut Core, key: ConnKey, what: SubscribeTo<'_>, form: Form, t
     };
     let (who, encoding) = (Subscriber(key.slot()), conn.framing.encoding(form));
     let now = core.now();
+    let is_pattern = matches!(what, SubscribeTo::Pattern(..));
     let subscribed = match what {
         SubscribeTo::Channel(channel) if may_subscribe(core, &channel) => {
             let subscribed = core.channels.subscribe(who, encoding, &channel, token, now);
@@ -320,6 +325,10 @@ fn subscribe(core: &mut Core, key: ConnKey, what: SubscribeTo<'_>, form: Form, t
         }
     };
     notify(core, key, event);
+    // All reactors are told of a pattern, however short the message that asked for it.
+    if is_pattern {
+        call_commands::pause_if_needed(core, key);
+    }
 }
 
 fn may_subscribe(core: &Core, name: &str) -> bool {

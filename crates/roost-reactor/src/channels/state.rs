@@ -193,6 +193,11 @@ impl Channels {
         Ok(number)
     }
 
+    /// Whether this number is a pattern's.
+    pub(crate) fn is_pattern(&self, channel: ChannelId) -> bool {
+        self.hub.pattern_of(channel).is_some()
+    }
+
     /// Ends a subscription, and what was on its way if it was the last.
     pub(crate) fn unsubscribe(&mut self, who: Subscriber, encoding: Encoding, channel: ChannelId) {
         self.hub
@@ -276,8 +281,8 @@ impl Channels {
         }
     }
 
-    /// Whether a client's next message can wait for nothing: its last one, to another client, has
-    /// gone into a batch that is not full.
+    /// Whether a client's next message can wait for nothing: what its last one said to other reactors
+    /// has gone into batches that are not full.
     pub(crate) fn has_room_for_calls(&self) -> bool {
         self.has_room() && !self.links.at_batch_limit(Lane::Plain)
     }
