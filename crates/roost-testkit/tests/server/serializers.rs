@@ -13,6 +13,8 @@ roost_testkit::on_each_backend!(
     a_malformed_message_is_a_violation,
     lists_of_receivers_are_kept,
     lists_of_receivers_are_kept_in_an_incremental_fan_out,
+    lists_of_receivers_are_kept_among_subscribers_to_a_pattern,
+    lists_of_receivers_are_kept_in_the_fan_out_of_a_pattern,
 );
 
 /// A session of one subprotocol, seen as JSON.
@@ -212,21 +214,42 @@ fn a_malformed_message_is_a_violation(backend: Backend) -> Checked {
 }
 
 fn lists_of_receivers_are_kept(backend: Backend) -> Checked {
-    check_receivers(&TestServer::with(backend, 2, |_| {}))
+    check_receivers(&TestServer::with(backend, 2, |_| {}), &exactly())
 }
 
 fn lists_of_receivers_are_kept_in_an_incremental_fan_out(backend: Backend) -> Checked {
-    check_receivers(&TestServer::with(backend, 2, |settings| {
-        settings.fan_out_at_once = 0;
-        settings.fan_out_piece = 2;
-    }))
+    check_receivers(&with_fan_outs(backend), &exactly())
 }
 
-fn check_receivers(server: &TestServer) -> Checked {
+fn lists_of_receivers_are_kept_among_subscribers_to_a_pattern(backend: Backend) -> Checked {
+    check_receivers(&TestServer::with(backend, 2, |_| {}), &by_a_pattern())
+}
+
+fn lists_of_receivers_are_kept_in_the_fan_out_of_a_pattern(backend: Backend) -> Checked {
+    check_receivers(&with_fan_outs(backend), &by_a_pattern())
+}
+
+fn with_fan_outs(backend: Backend) -> TestServer {
+    TestServer::with(backend, 2, |settings| {
+        settings.fan_out_at_once = 0;
+        settings.fan_out_piece = 2;
+    })
+}
+
+fn exactly() -> Value {
+    json!([32, 1, {}, "a.b"])
+}
+
+fn by_a_pattern() -> Value {
+    json!([32, 1, {"match": "wildcard"}, "a."])
+}
+
+/// All sessions subscribe as is said, to `a.b` or to a pattern that matches it.
+fn check_receivers(server: &TestServer, subscribe: &Value) -> Checked {
     let mut sessions = Vec::new();
     for (subprotocol, _) in Wire::ALL.into_iter().chain(Wire::ALL) {
         let mut session = Session::join(server, subprotocol)?;
-        session.send(&[json!([32, 1, {}, "a.b"])])?;
+        session.send(std::slice::from_ref(subscribe))?;
         assert_eq!(session.receive()?[0], 33);
         sessions.push(session);
     }
@@ -262,7 +285,13 @@ fn check_receivers(server: &TestServer) -> Checked {
         ),
         (json!({"eligible": []}), vec![], false),
         (json!({"disclose_me": true}), but(&[]), true),
+        // By the ninth of all, which does not hear it then.
+        (json!({"exclude_me": true}), but(&[8]), true),
     ];
+    let details = match subscribe[2].get("match") {
+        Some(_) => json!({"topic": "a.b"}),
+        None => json!({}),
+    };
     for (number, (options, receivers, is_for_raw)) in cases.into_iter().enumerate() {
         let publisher = number % sessions.len();
         let mut last = json!({"exclude_me": false});
@@ -277,10 +306,10 @@ fn check_receivers(server: &TestServer) -> Checked {
             if receivers.contains(&at) {
                 let event = session.receive()?;
                 assert_eq!(event[4], json!([number]), "{options} to {at}");
-                let details = match options.get("disclose_me") {
-                    Some(_) => json!({"publisher": ids[publisher]}),
-                    None => json!({}),
-                };
+                let mut details = details.clone();
+                if options.get("disclose_me").is_some() {
+                    details["publisher"] = ids[publisher].clone();
+                }
                 assert_eq!(event[3], details, "{options}");
             }
             assert_eq!(session.receive()?[4], json!(["all"]), "{options} to {at}");
