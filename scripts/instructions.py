@@ -47,7 +47,7 @@ class Daemon:
     """roostd under callgrind. Counters are set to zero and dumped through vgdb: under io_uring
     valgrind lets no other thread run while a reactor waits, so the daemon cannot be asked."""
 
-    def __init__(self, roostd, driver, directory):
+    def __init__(self, roostd, driver, directory, settings=()):
         self.directory = directory
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -58,6 +58,7 @@ class Daemon:
             "--listen", f"127.0.0.1:{self.port}", "--driver", driver, "--reactors", "1",
             "--set", "log.level=warn", "--set", "echo.enabled=true",
             "--set", "limits.ping_interval=0s",
+            *(word for setting in settings for word in ("--set", setting)),
         ]
         self.log = open(f"{directory}/log", "wb")
         self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT)
@@ -101,12 +102,13 @@ class Daemon:
         self.log.close()
 
 
-def open_websocket(port, path):
+def open_websocket(port, path, protocol=None):
     sock = socket.create_connection(("127.0.0.1", port), timeout=60)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.sendall((f"GET {path} HTTP/1.1\r\nHost: roost\r\nUpgrade: websocket\r\n"
                   "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-                  "Sec-WebSocket-Version: 13\r\n\r\n").encode())
+                  "Sec-WebSocket-Version: 13\r\n"
+                  + (f"Sec-WebSocket-Protocol: {protocol}\r\n" if protocol else "") + "\r\n").encode())
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         piece = sock.recv(1)

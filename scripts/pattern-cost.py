@@ -5,9 +5,8 @@ Usage: pattern-cost.py [PATTERNS]
 
 Builds the example `patterns` of roost-hub and runs it under valgrind's callgrind with N and with 2N
 publications; the difference, divided by N, is a publication. Printed for each kind of patterns, with
-PATTERNS (100,000) and with none: to a channel with a subscriber, to one of 100 names without, which are
-remembered, and to one of 5,000, which are not. Only the hub is counted: what a connection and its
-dialect add to both sides of a ratio is left out.
+PATTERNS (100,000) and with none: to a channel with a subscriber, and to one of 5,000 names without. Only
+the hub is counted: what a connection and its dialect add to both sides of a ratio is left out.
 """
 
 import os
@@ -39,10 +38,10 @@ def main():
     subprocess.run(["cargo", "build", "-q", "--release", "-p", "roost-hub", "--example", "patterns"], cwd=ROOT, check=True)
     target = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
     program = os.path.join(target, "release", "examples", "patterns")
-    cases = [("live", 1000), ("bare", 100), ("bare", 5000)]
-    none = [publication(program, "levels", 0, *case)[0] for case in cases]
+    cases = [("live", 1000), ("bare", 5000)]
+    none = [publication(program, "prefix", 0, *case)[0] for case in cases]
     print(f"no pattern: {', '.join(f'{what} {names}: {n:.0f}' for (what, names), n in zip(cases, none))}")
-    for kind in ["prefix", "components", "tokens", "levels"]:
+    for kind in ["prefix", "components", "tokens", "levels", "arrangements"]:
         for (what, names), before in zip(cases, none):
             after, printed = publication(program, kind, patterns, what, names)
             print(f"{patterns} {kind}, {what} {names}: {after:.0f}, {after / before:.2f} of none; {printed}", flush=True)

@@ -1,7 +1,8 @@
 //! What patterns cost those who publish: `cargo run --release -p roost-hub --example patterns --
-//! KIND PATTERNS NAMES PUBLICATIONS` subscribes to so many patterns of a kind (`prefix`,
-//! `components`, `tokens`, `levels`), none of which matches, and publishes so often, to so many names in turn. With a name of its own
-//! each is subscribed to (`live`) or not (`bare`).
+//! KIND PATTERNS live|bare NAMES PUBLICATIONS` subscribes to so many patterns of a kind (`prefix`,
+//! `components`, `tokens`, `levels`, or `arrangements`, which are components with fifteen arrangements
+//! of wildcards), and publishes so often, to so many names in turn, which have as many levels but
+//! match none. Each name is subscribed to (`live`) or not (`bare`).
 //!
 //! `scripts/pattern-cost.py` counts the instructions of a publication with it.
 #![expect(
@@ -27,8 +28,9 @@ fn main() {
     let number = |text: &String| text.parse::<u32>().expect("a number");
     let mut hub: Hub<u64, u64> = Hub::new(options());
     let mut out: Vec<Output<u64, u64>> = Vec::new();
+    let separator = if kind == "levels" { "/" } else { "." };
     let names: Vec<String> = (0..number(names))
-        .map(|n| format!("com.example.room.{n:06}"))
+        .map(|n| format!("com.example.room.{n:06}").replace('.', separator))
         .collect();
     for (name, n) in names.iter().zip(0..) {
         if what == "live" {
@@ -45,13 +47,7 @@ fn main() {
     }
     let before = hub.memory_bytes();
     for n in 0..number(patterns) {
-        let (kind, text) = match kind.as_str() {
-            "prefix" => (PatternKind::Prefix, format!("com.example.device.{n:06}.")),
-            "components" => (PatternKind::Components, format!("com..device.{n:06}.")),
-            "tokens" => (PatternKind::Tokens, format!("com.*.device.{n:06}.>")),
-            "levels" => (PatternKind::Levels, format!("com/+/device/{n:06}/#")),
-            other => panic!("no kind {other}"),
-        };
+        let (kind, text) = pattern(kind, n);
         let subscribe = SubscribePattern {
             who: Subscriber(n),
             encoding: RAW,
@@ -79,6 +75,25 @@ fn main() {
         hub.publish(publish, 0, &mut |_, _, _, _| 0, &mut out)
             .expect("a good name");
         black_box(&out);
+    }
+}
+
+/// The pattern of a number: its literal beginning is that of the names, or differs at once.
+fn pattern(kind: &str, n: u32) -> (PatternKind, String) {
+    match kind {
+        "prefix" => (PatternKind::Prefix, format!("com.example.ro.{n:06}")),
+        "components" => (PatternKind::Components, format!("com..device.{n:06}")),
+        "tokens" => (PatternKind::Tokens, format!("com.*.{n:06}.>")),
+        "levels" => (PatternKind::Levels, format!("com/+/device/{n:06}/#")),
+        "arrangements" => {
+            let level = |level: u32| match ((n % 15) >> level) & 1 {
+                1 => String::new(),
+                _ => format!("{n:06}"),
+            };
+            let levels: Vec<String> = (0..4).map(level).collect();
+            (PatternKind::Components, levels.join("."))
+        }
+        other => panic!("no kind {other}"),
     }
 }
 

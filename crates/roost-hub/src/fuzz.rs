@@ -5,9 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::names::NameHasher;
-use crate::patterns::{
-    PATTERN_SHAPES_MAX, Pattern, PatternKind, PatternOptions, PatternTable, Shapes,
-};
+use crate::patterns::{PATTERN_SHAPES_MAX, Pattern, PatternKind, PatternTable, Shapes};
 
 /// The table of patterns against a model that looks at each pattern: what matches a name, and how
 /// much work it is to find out.
@@ -15,11 +13,8 @@ use crate::patterns::{
 /// Each three or more bytes are one operation: what to do, how long its text is, and the text's
 /// characters, of few that matter.
 pub fn patterns(data: &[u8]) {
-    let options = PatternOptions {
-        patterns_max: u32::MAX,
-        protected: ["a:".to_owned(), "b.a/".to_owned()].into(),
-    };
-    let mut table = PatternTable::new(NameHasher::new(&[5; 16]), options);
+    let protected = ["a:".to_owned(), "b.a/".to_owned()].into();
+    let mut table = PatternTable::new(NameHasher::new(&[5; 16]), protected);
     let mut shapes = Shapes::default();
     let mut model = BTreeMap::<(PatternKind, String), u32>::new();
     let mut rest = data;
@@ -105,11 +100,11 @@ fn look_up(table: &mut PatternTable<()>, model: &BTreeMap<(PatternKind, String),
     let mut found = Vec::new();
     let steps = table.collect(name, &mut found);
     assert_eq!(found, expected, "{name:?} of {model:?}");
-    // A tree is walked once for each level of the name, whatever is in it; each length of a prefix
-    // is looked up once.
+    // Each arrangement that fits is looked up once, whatever has it, and each length of a prefix.
     let mut steps_max = name.len() + 1;
     for separator in ['.', '.', '/'] {
-        steps_max += PATTERN_SHAPES_MAX * (name.split(separator).count());
+        let levels = name.split(separator).count();
+        steps_max += PATTERN_SHAPES_MAX * (1 + levels) + 1;
     }
     assert!(
         steps <= steps_max + found.len(),

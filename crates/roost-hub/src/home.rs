@@ -113,7 +113,7 @@ impl Home {
         let (hasher, options) = (self.hasher, &self.options);
         let patterns = self
             .patterns
-            .get_or_insert_with(|| Box::new(HomePatterns::new(hasher, options.clone())));
+            .get_or_insert_with(|| Box::new(HomePatterns::new(hasher, options.protected.clone())));
         patterns.interest(pattern, interest);
     }
 
@@ -145,7 +145,7 @@ impl Home {
                     let channel = self.channels.get(index.0)?;
                     patterns.of_channel(index, channel.name())
                 }
-                Place::Unknown(name, hash) => patterns.of_name(hash, name),
+                Place::Unknown(name) => patterns.of_name(name),
             },
         }
     }
@@ -239,7 +239,7 @@ impl Home {
                     offset: channel.offset(),
                 }
             }
-            Place::Unknown(name, _) => {
+            Place::Unknown(name) => {
                 self.floor += 1;
                 MatchedEvent {
                     channel: Name::from(name),
@@ -408,19 +408,19 @@ impl Home {
 pub(crate) enum Place<'a> {
     /// A channel that lives.
     Known(HomeIndex),
-    /// A name that no reactor wants, and its hash.
-    Unknown(&'a str, NameHash),
+    /// A name that no reactor wants.
+    Unknown(&'a str),
 }
 
 impl<'a> Place<'a> {
-    pub(crate) fn new(index: Option<HomeIndex>, name: &'a str, hash: NameHash) -> Self {
-        index.map_or(Place::Unknown(name, hash), Place::Known)
+    pub(crate) fn new(index: Option<HomeIndex>, name: &'a str) -> Self {
+        index.map_or(Place::Unknown(name), Place::Known)
     }
 
     fn known(self) -> Option<HomeIndex> {
         match self {
             Place::Known(index) => Some(index),
-            Place::Unknown(..) => None,
+            Place::Unknown(_) => None,
         }
     }
 }

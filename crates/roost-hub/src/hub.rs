@@ -258,7 +258,7 @@ impl<P, F: Clone> Hub<P, F> {
             } => {
                 debug_assert!(!is_pattern(&name), "the sender has checked the name");
                 let hash = self.hasher.hash(&name);
-                let place = Place::new(self.home.find(hash, &name), &name, hash);
+                let place = Place::new(self.home.find(hash, &name), &name);
                 let order = Order {
                     from,
                     publisher,
@@ -496,7 +496,7 @@ impl<P, F: Clone> Hub<P, F> {
                 let home = ReactorId(hash.home(self.options.reactors));
                 if home == self.options.me {
                     let index = self.home.find(hash, name);
-                    return Ok(Destination::Here(Place::new(index, name, hash)));
+                    return Ok(Destination::Here(Place::new(index, name)));
                 }
                 let channel = self.local.find(hash, name);
                 match channel.and_then(|channel| self.local.get(channel)) {

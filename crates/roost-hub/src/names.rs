@@ -60,9 +60,9 @@ impl NameHasher {
         self.0.hash(&[0xff, home.0])
     }
 
-    /// A secret number for hashes of prefixes. No name and no epoch is hashed to it.
-    pub(crate) fn prefix_point(&self) -> u64 {
-        self.0.hash(&[0xfe])
+    /// Secret numbers for hashes of patterns. No name and no epoch is hashed to them.
+    pub(crate) fn pattern_secret(&self, number: u8) -> u64 {
+        self.0.hash(&[0xfe, number])
     }
 }
 
@@ -86,12 +86,6 @@ impl NameHash {
     #[expect(clippy::cast_possible_truncation, reason = "eight bits")]
     pub(crate) fn even_shard(self) -> usize {
         usize::from((self.0 >> 10) as u8)
-    }
-
-    /// One of `slots`.
-    #[expect(clippy::cast_possible_truncation, reason = "below slots")]
-    pub(crate) fn slot(self, slots: usize) -> usize {
-        (self.0.rotate_right(32) % slots as u64) as usize
     }
 
     pub(crate) fn bits(self) -> u64 {

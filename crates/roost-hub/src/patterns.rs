@@ -10,7 +10,8 @@ mod prefixes;
 mod shapes;
 mod shards;
 mod table;
-mod tree;
+mod tuple_space;
+mod universal;
 mod wanted;
 
 pub(crate) use home::{HomePatterns, Matches};

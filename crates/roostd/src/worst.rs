@@ -104,17 +104,16 @@ impl WorstCase {
     }
 }
 
-/// A pattern has a record where its subscribers are, one in the register, and nodes at each home.
+/// A pattern has a record where its subscribers are, one in the register, and an entry at each home.
 fn patterns_bytes(limits: &config::Limits, reactors: u64, channels: u64) -> u64 {
     if limits.patterns_max == 0 {
         return 0;
     }
     let name = limits.channel_name_bytes_max as u64;
     let each = CHANNEL_BYTES + name + reactors * (PATTERN_BYTES + name);
-    let remembered = MATCH_LISTS_BYTES + MATCHES_REMEMBERED * (CACHED_NAME_BYTES + name);
     u64::from(limits.patterns_max)
         .saturating_mul(each)
-        .saturating_add(reactors * remembered)
+        .saturating_add(reactors * MATCH_LISTS_BYTES)
         .saturating_add(channels.saturating_mul(CACHED_CHANNEL_BYTES))
 }
 
@@ -163,13 +162,11 @@ const SUBSCRIPTION_BYTES: u64 = 2 * 24;
 /// with a place in a hash table (quiet, on channels of their own: some 190 measured, connection
 /// included).
 const CHANNEL_BYTES: u64 = 2 * 192;
-/// A pattern at a home without its text: 32 nodes of 40 bytes and a place in a hash table, 16 for each text
-/// that does not stand in its node, and the reactors that want it.
-const PATTERN_BYTES: u64 = 32 * (40 + 16) + 17 * 16 + 128;
-/// Lists of patterns that match, and names without a record whose list is remembered.
+/// A pattern at a home without its text: an entry of 32 bytes in a hash table that may be half empty, a
+/// record of 40, 16 before a text that does not stand in its entry, and the reactors that want it.
+const PATTERN_BYTES: u64 = 2 * 33 + 2 * 40 + 16 + 128;
+/// Lists of patterns that match.
 const MATCH_LISTS_BYTES: u64 = 4 << 20;
-const MATCHES_REMEMBERED: u64 = 1024;
-const CACHED_NAME_BYTES: u64 = 24 + 16;
 /// Which list is a channel's, in a vector that may be half empty.
 const CACHED_CHANNEL_BYTES: u64 = 2 * 8;
 /// A reactor's compressor and inflater (zlib-rs: up to 380 and 47.5 KB), and a second compressor

@@ -1,35 +1,28 @@
 //! Which patterns match a name, remembered until a pattern comes or goes.
 
 use crate::ids::HomeIndex;
-use crate::names::{Name, NameHash};
 
-/// Answers of the table, for the channels of one home by their place, and for names without a
-/// record by their hash.
+/// Answers of the table for the channels of one home, by their place.
 #[derive(Debug)]
 pub(crate) struct MatchCache {
     /// What is known was found in this epoch, else it is not valid. None has 0.
     epoch: u32,
     /// By place at home, 8 bytes each, as far as channels were published to.
     channels: Vec<Known>,
-    /// Direct-mapped; made when first used.
-    names: Vec<(Name, Known)>,
     /// Lists of this epoch: a length and so many patterns' numbers. The empty list stands at 0.
     lists: Vec<u32>,
 }
 
-/// Where a name's list stands, if it is of this epoch.
+/// Where a channel's list stands, if it is of this epoch.
 #[derive(Debug, Clone, Copy, Default)]
 struct Known {
     epoch: u32,
     at: u32,
 }
 
-/// A list in the cache. Good until the cache is told of another name.
+/// A list in the cache. Good until the cache is told of another channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ListAt(u32);
-
-/// Names without a record whose lists are remembered.
-pub(crate) const NAMES_CACHED: usize = 1024;
 
 /// Numbers in all lists, 4 bytes each, beyond which all lists are forgotten.
 const LISTED_MAX: usize = 1 << 18;
@@ -39,7 +32,6 @@ impl MatchCache {
         MatchCache {
             epoch: 1,
             channels: Vec::new(),
-            names: Vec::new(),
             lists: vec![0],
         }
     }
@@ -69,11 +61,6 @@ impl MatchCache {
         (known.epoch == self.epoch).then_some(ListAt(known.at))
     }
 
-    pub(crate) fn of_name(&self, hash: NameHash, name: &str) -> Option<ListAt> {
-        let (cached, known) = self.names.get(hash.slot(NAMES_CACHED))?;
-        (known.epoch == self.epoch && cached == name).then_some(ListAt(known.at))
-    }
-
     pub(crate) fn set_channel(&mut self, index: HomeIndex, list: &[u32]) -> ListAt {
         let known = self.add(list);
         let place = index.0 as usize;
@@ -81,15 +68,6 @@ impl MatchCache {
             self.channels.resize(place + 1, Known::default());
         }
         self.channels[place] = known;
-        ListAt(known.at)
-    }
-
-    pub(crate) fn set_name(&mut self, hash: NameHash, name: &str, list: &[u32]) -> ListAt {
-        let known = self.add(list);
-        if self.names.is_empty() {
-            self.names = vec![(Name::new(), Known::default()); NAMES_CACHED];
-        }
-        self.names[hash.slot(NAMES_CACHED)] = (Name::from(name), known);
         ListAt(known.at)
     }
 
@@ -102,12 +80,7 @@ impl MatchCache {
 
     /// Heap bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let long = self.names.iter().map(|(name, _)| name.len());
-        let long: usize = long.filter(|&len| len > 15).map(|len| len + 16).sum();
-        self.channels.capacity() * size_of::<Known>()
-            + self.names.capacity() * size_of::<(Name, Known)>()
-            + long
-            + self.lists.capacity() * size_of::<u32>()
+        self.channels.capacity() * size_of::<Known>() + self.lists.capacity() * size_of::<u32>()
     }
 
     #[expect(
@@ -133,30 +106,25 @@ impl MatchCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::NameHasher;
 
     #[test]
     fn what_is_known_is_forgotten_when_a_pattern_comes() {
-        let hasher = NameHasher::new(&[1; 16]);
         let mut cache = MatchCache::new();
-        let (a, b) = (HomeIndex(7), hasher.hash("b"));
+        let (a, b) = (HomeIndex(7), HomeIndex(6));
         assert_eq!(cache.of_channel(a), None);
         let at = cache.set_channel(a, &[3, 5]);
         assert_eq!(cache.list(at), [3, 5]);
-        let at = cache.set_name(b, "b", &[]);
+        let at = cache.set_channel(b, &[]);
         assert_eq!(cache.list(at), []);
-        assert_eq!(
-            cache.of_channel(a).map(|at| cache.list(at)),
-            Some(&[3, 5][..])
-        );
-        assert_eq!(cache.of_channel(HomeIndex(6)), None);
-        assert_eq!(cache.of_name(b, "b"), Some(at));
-        assert_eq!(cache.of_name(b, "c"), None);
+        let known = cache.of_channel(a).map(|at| cache.list(at));
+        assert_eq!(known, Some(&[3, 5][..]));
+        assert_eq!(cache.of_channel(HomeIndex(5)), None);
         cache.forget_channel(a);
         assert_eq!(cache.of_channel(a), None);
+        assert_eq!(cache.of_channel(b), Some(at));
         cache.set_channel(a, &[1]);
         cache.forget();
-        assert_eq!((cache.of_channel(a), cache.of_name(b, "b")), (None, None));
+        assert_eq!((cache.of_channel(a), cache.of_channel(b)), (None, None));
         // Too many lists: the oldest are no longer known, the newest is.
         let long = vec![0; 1000];
         for index in 0..300 {

@@ -1,10 +1,12 @@
 //! The patterns of all reactors, as each home keeps them: what matches what is published here.
 
+use std::sync::Arc;
+
 use crate::ids::{HomeIndex, ReactorId};
 use crate::item::LocalRef;
-use crate::names::{NameHash, NameHasher};
+use crate::names::NameHasher;
 use crate::patterns::cache::{ListAt, MatchCache};
-use crate::patterns::pattern::{Pattern, PatternOptions};
+use crate::patterns::pattern::Pattern;
 use crate::patterns::table::PatternTable;
 use crate::patterns::wanted::{PatternInterest, Wanted};
 use crate::state::PatternState;
@@ -18,14 +20,19 @@ pub(crate) struct HomePatterns {
     found: Vec<u32>,
 }
 
-/// The patterns that match a publication. Good until the next look-up.
+/// The patterns that match a publication, one at least. Good until the next look-up.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Matches(ListAt);
+pub(crate) enum Matches {
+    /// In the cache.
+    Cached(ListAt),
+    /// Found just now.
+    Found,
+}
 
 impl HomePatterns {
-    pub(crate) fn new(hasher: NameHasher, options: PatternOptions) -> Self {
+    pub(crate) fn new(hasher: NameHasher, protected: Arc<[String]>) -> Self {
         HomePatterns {
-            table: PatternTable::new(hasher, options),
+            table: PatternTable::new(hasher, protected),
             cache: MatchCache::new(),
             found: Vec::new(),
         }
@@ -75,26 +82,23 @@ impl HomePatterns {
             self.table.collect(name, &mut self.found);
             self.cache.set_channel(index, &self.found)
         });
-        self.some(at)
+        (!self.cache.list(at).is_empty()).then_some(Matches::Cached(at))
     }
 
-    /// What matches a name that has none.
-    pub(crate) fn of_name(&mut self, hash: NameHash, name: &str) -> Option<Matches> {
-        let at = self.cache.of_name(hash, name).unwrap_or_else(|| {
-            self.table.collect(name, &mut self.found);
-            self.cache.set_name(hash, name, &self.found)
-        });
-        self.some(at)
+    /// What matches a name that has none. Not remembered: looking it up takes about as long as a
+    /// cache that knows it, and a name that comes once would take much longer.
+    pub(crate) fn of_name(&mut self, name: &str) -> Option<Matches> {
+        self.table.collect(name, &mut self.found);
+        (!self.found.is_empty()).then_some(Matches::Found)
     }
 
-    fn some(&self, at: ListAt) -> Option<Matches> {
-        (!self.cache.list(at).is_empty()).then_some(Matches(at))
-    }
-
-    /// The reactors that want each pattern of a list, a pattern after the other.
+    /// The reactors that want each pattern that matches, a pattern after the other.
     pub(crate) fn wanted(&self, matches: Matches) -> impl Iterator<Item = &[PatternInterest]> {
-        let numbers = self.cache.list(matches.0).iter();
-        numbers.map(|&number| {
+        let numbers = match matches {
+            Matches::Cached(at) => self.cache.list(at),
+            Matches::Found => &self.found,
+        };
+        numbers.iter().map(|&number| {
             let wanted = self.table.get(number);
             wanted.expect("a list knows living patterns").interests()
         })

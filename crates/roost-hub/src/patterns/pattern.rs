@@ -109,15 +109,6 @@ impl PatternKind {
         }
     }
 
-    /// How a level is written; the inverse of [`PatternKind::level`].
-    pub(crate) fn wildcards(self) -> (&'static str, &'static str) {
-        match self {
-            PatternKind::Prefix | PatternKind::Components => ("", ""),
-            PatternKind::Tokens => ("*", ">"),
-            PatternKind::Levels => ("+", "#"),
-        }
-    }
-
     /// Whether the protocol that has patterns of this kind can name a channel. One that it cannot
     /// is never delivered through them: its client could not tell which it is.
     pub(crate) fn can_name(self, name: &str) -> bool {
@@ -163,6 +154,11 @@ impl<'a> Pattern<'a> {
         let pattern = Pattern { kind, text };
         pattern.check_levels()?;
         Ok(pattern)
+    }
+
+    /// One that was checked when it came.
+    pub(crate) fn stored(kind: PatternKind, text: &'a str) -> Self {
+        Pattern { kind, text }
     }
 
     fn check_levels(self) -> Result<(), PatternError> {
@@ -257,9 +253,36 @@ pub(crate) fn is_pattern(name: &str) -> bool {
     name.as_bytes().first().is_some_and(|&first| first < b' ')
 }
 
-impl PatternOptions {
+/// Beginnings of names that are protected.
+#[derive(Debug)]
+pub(crate) struct Guards {
+    protected: Arc<[String]>,
+    /// A bit for each byte that one of them begins with: nearly no name does.
+    first_bytes: [u64; 4],
+}
+
+impl Guards {
+    pub(crate) fn new(protected: Arc<[String]>) -> Guards {
+        let mut first_bytes = [0; 4];
+        let all = RESERVED
+            .into_iter()
+            .chain(protected.iter().map(String::as_str));
+        for first in all.filter_map(|beginning| beginning.bytes().next()) {
+            first_bytes[usize::from(first / 64)] |= 1 << (first % 64);
+        }
+        Guards {
+            protected,
+            first_bytes,
+        }
+    }
+
     /// How many bytes of a name no wildcard may match: the longest protected beginning it has.
+    #[inline]
     pub(crate) fn guarded_bytes(&self, name: &str) -> usize {
+        let first = name.bytes().next().unwrap_or(0);
+        if self.first_bytes[usize::from(first / 64)] >> (first % 64) & 1 == 0 {
+            return 0;
+        }
         let protected = self.protected.iter().map(String::as_str);
         let own = RESERVED.into_iter().chain(protected);
         let begins = own.filter(|beginning| name.starts_with(beginning));
@@ -360,10 +383,7 @@ mod tests {
 
     #[test]
     fn the_longest_protected_beginning_counts() {
-        let options = PatternOptions {
-            patterns_max: 1,
-            protected: ["secret:".to_owned(), "$x/".to_owned()].into(),
-        };
+        let guards = Guards::new(["secret:".to_owned(), "$x/".to_owned()].into());
         for (name, bytes) in [
             ("secret:a", 7),
             ("secret", 0),
@@ -371,8 +391,11 @@ mod tests {
             ("$x/y", 3),
             ("wamp.a", 5),
             ("wampum.a", 0),
+            ("a", 0),
+            ("", 0),
+            ("é", 0),
         ] {
-            assert_eq!(options.guarded_bytes(name), bytes, "{name}");
+            assert_eq!(guards.guarded_bytes(name), bytes, "{name}");
         }
     }
 }

@@ -1,21 +1,19 @@
 //! Patterns that match what begins with them: one look-up for each length there is.
 
-use std::collections::BTreeMap;
-
 use crate::names::{Name, NameHash, NameHasher};
 use crate::patterns::shards::Shards;
+use crate::patterns::universal::{self, WORD_BYTES};
 
 /// All prefixes.
 ///
-/// They are hashed by a polynomial at a secret point, whose value for each beginning of a name comes
-/// out of one pass over its bytes.
+/// The hash of each beginning of a name comes out of one pass over its words.
 #[derive(Debug)]
 pub(crate) struct Prefixes {
-    /// Where the polynomial is evaluated, below [`PRIME`].
+    /// A secret number: where the polynomial is evaluated.
     point: u64,
     entries: Shards<Entry>,
-    /// How many have so many bytes.
-    lengths: BTreeMap<usize, u32>,
+    /// Which lengths there are, ascending, and how many have each.
+    lengths: Vec<(usize, u32)>,
 }
 
 #[derive(Debug)]
@@ -25,15 +23,12 @@ struct Entry {
     number: u32,
 }
 
-/// 2^61 - 1.
-const PRIME: u64 = (1 << 61) - 1;
-
 impl Prefixes {
     pub(crate) fn new(hasher: NameHasher) -> Self {
         Prefixes {
-            point: hasher.prefix_point() % PRIME,
+            point: universal::point(hasher.pattern_secret(0)),
             entries: Shards::new(),
-            lengths: BTreeMap::new(),
+            lengths: Vec::new(),
         }
     }
 
@@ -46,8 +41,12 @@ impl Prefixes {
             number,
         };
         self.entries
-            .insert(spread(hash), entry, |one| spread(one.hash));
-        *self.lengths.entry(text.len()).or_insert(0) += 1;
+            .insert(bucket(hash), entry, |one| bucket(one.hash));
+        let lengths = &mut self.lengths;
+        match lengths.binary_search_by_key(&text.len(), |&(len, _)| len) {
+            Ok(at) => lengths[at].1 += 1,
+            Err(at) => lengths.insert(at, (text.len(), 1)),
+        }
     }
 
     /// The number of a prefix.
@@ -56,13 +55,15 @@ impl Prefixes {
     }
 
     pub(crate) fn remove(&mut self, text: &str) -> Option<u32> {
-        let hash = spread(self.hash(text));
+        let hash = bucket(self.hash(text));
         let is_it = |one: &Entry| one.text == text;
-        let entry = self.entries.remove(hash, is_it, |one| spread(one.hash))?;
-        let count = self.lengths.get_mut(&text.len()).expect("it is counted");
-        *count -= 1;
-        if *count == 0 {
-            self.lengths.remove(&text.len());
+        let entry = self.entries.remove(hash, is_it, |one| bucket(one.hash))?;
+        let lengths = &mut self.lengths;
+        let at = lengths.binary_search_by_key(&text.len(), |&(len, _)| len);
+        let at = at.expect("each prefix's length is counted");
+        lengths[at].1 -= 1;
+        if lengths[at].1 == 0 {
+            lengths.remove(at);
         }
         Some(entry.number)
     }
@@ -70,16 +71,26 @@ impl Prefixes {
     /// Adds the numbers of those that a name begins with and that have `guarded_bytes` at least.
     /// Returns how many were looked up.
     pub(crate) fn collect(&self, name: &str, guarded_bytes: usize, found: &mut Vec<u32>) -> usize {
-        let (mut steps, mut hash, mut at) = (0, 0, 0);
-        for &len in self.lengths.keys().take_while(|&&len| len <= name.len()) {
-            for &byte in &name.as_bytes()[at..len] {
-                hash = self.advance(hash, byte);
+        // Of the whole words so far.
+        let (mut steps, mut running, mut at) = (0, 0, 0);
+        for &(len, _) in &self.lengths {
+            if len > name.len() {
+                break;
             }
-            at = len;
+            while at + WORD_BYTES <= len {
+                let word = universal::word(name.as_bytes(), at, WORD_BYTES);
+                running = universal::append(running, word, self.point);
+                at += WORD_BYTES;
+            }
             if len >= guarded_bytes
                 && let Some(beginning) = name.get(..len)
             {
-                found.extend(self.find_hashed(hash, beginning));
+                let mut whole = running;
+                if at < len {
+                    let word = universal::word(name.as_bytes(), at, len - at);
+                    whole = universal::append(running, word, self.point);
+                }
+                found.extend(self.find_hashed(universal::finish(whole), beginning));
                 steps += 1;
             }
         }
@@ -96,11 +107,13 @@ impl Prefixes {
     pub(crate) fn memory_bytes(&self) -> usize {
         let texts = self.entries.iter().map(|one| one.text.len());
         let texts: usize = texts.filter(|&len| len > 15).map(|len| len + 16).sum();
-        texts + self.entries.memory_bytes() + self.lengths.len() * size_of::<(usize, u32)>() * 4 / 3
+        let lengths = self.lengths.capacity() * size_of::<(usize, u32)>();
+        texts + self.entries.memory_bytes() + lengths
     }
 
     pub(crate) fn check_invariants(&self) {
-        let counted: u32 = self.lengths.values().sum();
+        assert!(self.lengths.is_sorted_by(|a, b| a.0 < b.0));
+        let counted: u32 = self.lengths.iter().map(|&(_, count)| count).sum();
         assert_eq!(counted as usize, self.entries.iter().count());
         for one in self.entries.iter() {
             assert_eq!(self.find(&one.text), Some(one.number));
@@ -108,28 +121,17 @@ impl Prefixes {
     }
 
     fn find_hashed(&self, hash: u64, text: &str) -> Option<u32> {
-        let entry = self.entries.find(spread(hash), |one| one.text == text)?;
+        let is_it = |one: &Entry| one.hash == hash && one.text == text;
+        let entry = self.entries.find(bucket(hash), is_it)?;
         Some(entry.number)
     }
 
     fn hash(&self, text: &str) -> u64 {
-        text.bytes().fold(0, |hash, byte| self.advance(hash, byte))
-    }
-
-    /// Horner's rule, modulo [`PRIME`].
-    #[expect(clippy::cast_possible_truncation, reason = "cut at 61 bits")]
-    fn advance(&self, hash: u64, byte: u8) -> u64 {
-        let sum = u128::from(hash) * u128::from(self.point) + u128::from(byte) + 1;
-        let folded = (sum as u64 & PRIME) + (sum >> 61) as u64;
-        if folded >= PRIME {
-            folded - PRIME
-        } else {
-            folded
-        }
+        universal::hash(text.as_bytes(), (0, text.len()), self.point)
     }
 }
 
 /// The polynomial's value for a hash table, which looks at few of its bits.
-fn spread(hash: u64) -> NameHash {
+fn bucket(hash: u64) -> NameHash {
     NameHash::of_bits(hash)
 }

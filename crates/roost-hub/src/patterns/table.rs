@@ -1,31 +1,33 @@
 //! Patterns by number, and which of them match a name.
 
+use std::sync::Arc;
+
 use crate::names::NameHasher;
-use crate::patterns::pattern::{Pattern, PatternKind, PatternOptions};
+use crate::patterns::pattern::{Guards, Pattern, PatternKind};
 use crate::patterns::prefixes::Prefixes;
-use crate::patterns::tree::Tree;
+use crate::patterns::tuple_space::TupleSpace;
 use crate::table::Table;
 
 /// Patterns of all kinds, each with a record.
 #[derive(Debug)]
 pub(crate) struct PatternTable<T> {
     hasher: NameHasher,
-    options: PatternOptions,
+    guards: Guards,
     records: Table<T>,
     /// Each is there while it has a pattern.
     prefixes: Option<Box<Prefixes>>,
-    components: Option<Box<Tree>>,
-    tokens: Option<Box<Tree>>,
-    levels: Option<Box<Tree>>,
+    components: Option<Box<TupleSpace>>,
+    tokens: Option<Box<TupleSpace>>,
+    levels: Option<Box<TupleSpace>>,
     /// How many patterns each of the four has, in this order.
     counts: [usize; 4],
 }
 
 impl<T> PatternTable<T> {
-    pub(crate) fn new(hasher: NameHasher, options: PatternOptions) -> Self {
+    pub(crate) fn new(hasher: NameHasher, protected: Arc<[String]>) -> Self {
         PatternTable {
             hasher,
-            options,
+            guards: Guards::new(protected),
             records: Table::new(),
             prefixes: None,
             components: None,
@@ -39,7 +41,7 @@ impl<T> PatternTable<T> {
     pub(crate) fn find(&self, pattern: Pattern<'_>) -> Option<u32> {
         match pattern.kind() {
             PatternKind::Prefix => self.prefixes.as_ref()?.find(pattern.text()),
-            kind => self.tree(kind).as_ref()?.find(pattern),
+            kind => self.space(kind).as_ref()?.find(pattern),
         }
     }
 
@@ -54,9 +56,9 @@ impl<T> PatternTable<T> {
                 .get_or_insert_with(|| Box::new(Prefixes::new(hasher)));
             prefixes.insert(pattern.text(), number);
         } else {
-            let tree = self.tree_mut(kind);
-            let tree = tree.get_or_insert_with(|| Box::new(Tree::new(kind, hasher)));
-            tree.insert(pattern, number);
+            let space = self.space_mut(kind);
+            let space = space.get_or_insert_with(|| Box::new(TupleSpace::new(kind, hasher)));
+            space.insert(pattern, number);
         }
         self.counts[place(kind)] += 1;
         number
@@ -67,23 +69,23 @@ impl<T> PatternTable<T> {
         let kind = pattern.kind();
         let number = match kind {
             PatternKind::Prefix => self.prefixes.as_mut()?.remove(pattern.text()),
-            kind => self.tree_mut(kind).as_mut()?.remove(pattern),
+            kind => self.space_mut(kind).as_mut()?.remove(pattern),
         }?;
         self.counts[place(kind)] -= 1;
         if self.counts[place(kind)] == 0 {
             match kind {
                 PatternKind::Prefix => self.prefixes = None,
-                kind => *self.tree_mut(kind) = None,
+                kind => *self.space_mut(kind) = None,
             }
         }
         self.records.remove(number)
     }
 
     /// Replaces what is in `found` by the numbers of the patterns that match a name, ascending, each once. Returns
-    /// the work: nodes visited and lengths looked up.
+    /// the work: how often something was looked up.
     pub(crate) fn collect(&mut self, name: &str, found: &mut Vec<u32>) -> usize {
         found.clear();
-        let guarded_bytes = self.options.guarded_bytes(name);
+        let guarded_bytes = self.guards.guarded_bytes(name);
         let mut steps = 0;
         // Most names match none: whether one can be named is asked of the others.
         if let Some(prefixes) = &self.prefixes {
@@ -92,10 +94,10 @@ impl<T> PatternTable<T> {
                 found.clear();
             }
         }
-        for kind in TREES {
+        for kind in LEVELLED {
             let before = found.len();
-            if let Some(tree) = self.tree_mut(kind) {
-                steps += tree.collect(name, guarded_bytes, found);
+            if let Some(space) = self.space_mut(kind) {
+                steps += space.collect(name, guarded_bytes, found);
                 if found.len() > before && !kind.can_name(name) {
                     found.truncate(before);
                 }
@@ -133,21 +135,21 @@ impl<T> PatternTable<T> {
             .iter()
             .flat_map(|prefixes| prefixes.patterns());
         let prefixes = prefixes.map(|(text, number)| (PatternKind::Prefix, text, number));
-        let trees = TREES.into_iter().flat_map(|kind| {
-            let patterns = self.tree(kind).iter().flat_map(|tree| tree.patterns());
+        let spaces = LEVELLED.into_iter().flat_map(|kind| {
+            let patterns = self.space(kind).iter().flat_map(|space| space.patterns());
             patterns.map(move |(text, number)| (kind, text, number))
         });
-        prefixes.chain(trees).collect()
+        prefixes.chain(spaces).collect()
     }
 
     /// Heap bytes, without what the records own.
     pub(crate) fn memory_bytes(&self) -> usize {
         let prefixes = self.prefixes.iter().map(|prefixes| prefixes.memory_bytes());
-        let trees = TREES
+        let spaces = LEVELLED
             .into_iter()
-            .filter_map(|kind| self.tree(kind).as_ref());
-        let trees = trees.map(|tree| tree.memory_bytes());
-        prefixes.chain(trees).sum::<usize>() + self.records.memory_bytes()
+            .filter_map(|kind| self.space(kind).as_ref());
+        let spaces = spaces.map(|space| space.memory_bytes());
+        prefixes.chain(spaces).sum::<usize>() + self.records.memory_bytes()
     }
 
     pub(crate) fn check_invariants(&self) {
@@ -163,15 +165,15 @@ impl<T> PatternTable<T> {
         if let Some(prefixes) = &self.prefixes {
             prefixes.check_invariants();
         }
-        for tree in TREES
+        for space in LEVELLED
             .into_iter()
-            .filter_map(|kind| self.tree(kind).as_ref())
+            .filter_map(|kind| self.space(kind).as_ref())
         {
-            tree.check_invariants();
+            space.check_invariants();
         }
     }
 
-    fn tree(&self, kind: PatternKind) -> &Option<Box<Tree>> {
+    fn space(&self, kind: PatternKind) -> &Option<Box<TupleSpace>> {
         match kind {
             PatternKind::Components => &self.components,
             PatternKind::Tokens => &self.tokens,
@@ -180,7 +182,7 @@ impl<T> PatternTable<T> {
         }
     }
 
-    fn tree_mut(&mut self, kind: PatternKind) -> &mut Option<Box<Tree>> {
+    fn space_mut(&mut self, kind: PatternKind) -> &mut Option<Box<TupleSpace>> {
         match kind {
             PatternKind::Components => &mut self.components,
             PatternKind::Tokens => &mut self.tokens,
@@ -191,7 +193,7 @@ impl<T> PatternTable<T> {
 }
 
 /// The kinds that have levels.
-const TREES: [PatternKind; 3] = [
+const LEVELLED: [PatternKind; 3] = [
     PatternKind::Components,
     PatternKind::Tokens,
     PatternKind::Levels,

@@ -16,9 +16,9 @@ proptest! {
     }
 }
 
-/// Deep names, wildcards everywhere, and many of them: what a walk could get lost in.
+/// Deep names, wildcards everywhere, and many of them: what a look-up could get lost in.
 #[test]
-fn a_walk_is_bounded_by_the_levels_of_the_name() {
+fn look_ups_are_bounded_by_the_levels_of_the_name() {
     for seed in 0..40 {
         println!("seed {seed}");
         let mut random = SplitMix64::new(seed);
@@ -48,6 +48,30 @@ fn a_walk_is_bounded_by_the_levels_of_the_name() {
         }
         fuzz::patterns(&data);
     }
+}
+
+/// Names of more levels than a pattern has match what ends in a tail.
+#[test]
+fn names_have_more_levels_than_patterns() {
+    const SLASH: u8 = 5;
+    const TAIL: u8 = 9;
+    const LEVELS: u8 = 3;
+    const INSERT: u8 = 16;
+    const LOOK_UP: u8 = 16 + 12;
+    let mut data = Vec::new();
+    let mut operation = |what: u8, slashes: u8, end: Option<u8>| {
+        data.extend([what + LEVELS, slashes + u8::from(end.is_some())]);
+        data.extend(vec![SLASH; usize::from(slashes)]);
+        data.extend(end);
+    };
+    for slashes in [0, 1, 30, 31] {
+        operation(INSERT, slashes, Some(TAIL));
+        operation(INSERT, slashes, None);
+    }
+    for slashes in 0..39 {
+        operation(LOOK_UP, slashes, None);
+    }
+    fuzz::patterns(&data);
 }
 
 #[test]
