@@ -54,7 +54,7 @@ impl Machine {
 pub struct Process {
     /// Proportional set size, in bytes.
     pub pss_bytes: u64,
-    /// CPU time since its start, user and system, in seconds (steps of 10 ms).
+    /// CPU time since its start, user and system, in seconds.
     pub cpu_seconds: f64,
 }
 
@@ -63,12 +63,11 @@ pub struct Process {
 pub fn process(pid: u32) -> Option<Process> {
     let mut all = Process {
         pss_bytes: pss_bytes(&pid.to_string())?,
-        cpu_seconds: cpu_seconds(&pid.to_string())?,
+        cpu_seconds: cpu_seconds(pid)?,
     };
     for pid in below(pid, &parents()) {
-        let pid = pid.to_string();
-        all.pss_bytes += pss_bytes(&pid).unwrap_or(0);
-        all.cpu_seconds += cpu_seconds(&pid).unwrap_or(0.0);
+        all.pss_bytes += pss_bytes(&pid.to_string()).unwrap_or(0);
+        all.cpu_seconds += cpu_seconds(pid).unwrap_or(0.0);
     }
     Some(all)
 }
@@ -100,7 +99,7 @@ fn below(pid: u32, parents: &[(u32, u32)]) -> Vec<u32> {
 
 /// CPU time of this process, in seconds.
 pub fn own_cpu_seconds() -> f64 {
-    cpu_seconds("self").unwrap_or(0.0)
+    cpu_seconds(std::process::id()).unwrap_or(0.0)
 }
 
 /// PSS of this process, in bytes.
@@ -118,25 +117,14 @@ fn pss_bytes(pid: &str) -> Option<u64> {
     Some(kilobytes(&rollup, "Pss:"))
 }
 
-fn cpu_seconds(pid: &str) -> Option<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    cpu_of_stat(&stat)
+fn cpu_seconds(pid: u32) -> Option<f64> {
+    Some(roost_net::process::cpu_time(pid)?.as_secs_f64())
 }
 
-/// Field 4 of proc_pid_stat(5).
+/// Field 4 of proc_pid_stat(5); the second is the name in parentheses, which may hold anything.
 fn parent_of_stat(stat: &str) -> Option<u32> {
     let (_, rest) = stat.rsplit_once(") ")?;
     rest.split(' ').nth(1)?.parse().ok()
-}
-
-/// Fields 14 and 15 of proc_pid_stat(5); the second is the name in parentheses, which may hold
-/// anything.
-fn cpu_of_stat(stat: &str) -> Option<f64> {
-    let (_, rest) = stat.rsplit_once(") ")?;
-    let mut fields = rest.split(' ').skip(11);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    Some((user + system) as f64 / TICKS_PER_SECOND)
 }
 
 /// The kernel's memory at one moment.
@@ -227,18 +215,9 @@ fn port_range(text: &str) -> u64 {
     }
 }
 
-/// USER_HZ is 100 on all architectures Linux runs on today.
-const TICKS_PER_SECOND: f64 = 100.0;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cpu_time_is_found_behind_any_name() {
-        let stat = "42 (a ) b) S 1 42 42 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 1 0 7 0 0";
-        assert_eq!(cpu_of_stat(stat), Some(2.0));
-    }
 
     #[test]
     fn children_and_theirs_are_found_and_no_others() {
@@ -263,6 +242,6 @@ mod tests {
         let machine = Machine::read();
         assert!(machine.cores > 0 && machine.memory_bytes > 0 && !machine.kernel.is_empty());
         let own = process(std::process::id()).expect("this process exists");
-        assert!(own.pss_bytes > 0);
+        assert!(own.pss_bytes > 0 && own.cpu_seconds > 0.0);
     }
 }

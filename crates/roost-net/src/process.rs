@@ -1,13 +1,14 @@
-//! What a process asks of the kernel for itself and its children: signals that are ignored, and
-//! children that end with the process that started them, however that one ends.
+//! What a process asks of the kernel for itself and its children: signals that are ignored, children
+//! that end with the process that started them, however that one ends, and CPU time.
 #![expect(
     unsafe_code,
-    reason = "signals, and what a child does before exec, have no safe form in std"
+    reason = "signals, what a child does before exec, and clocks of processes have no safe form in std"
 )]
 
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
+use std::time::Duration;
 
 /// Lets the kernel end the command's process (SIGKILL) when the thread that starts it has ended:
 /// because the test is over, because the process was killed, for any cause. The wish outlives
@@ -31,6 +32,31 @@ fn ask_for_end(parent: u32) -> io::Result<()> {
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
     Ok(())
+}
+
+/// CPU time of a process since its start: user and system time of all its threads, those included that
+/// have ended, and without its children's. `None` when there is no such process.
+///
+/// clock_getcpuclockid(3). `/proc/PID/stat` says the same in steps of 10 ms.
+pub fn cpu_time(pid: u32) -> Option<Duration> {
+    let pid = libc::pid_t::try_from(pid).ok()?;
+    let mut clock = 0;
+    // SAFETY: `clock` is written, and nothing kept.
+    let status = unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) };
+    if status != 0 {
+        return None;
+    }
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is written, and nothing kept. A process that has ended meanwhile is an error.
+    let status = unsafe { libc::clock_gettime(clock, &raw mut time) };
+    if status != 0 {
+        return None;
+    }
+    let (seconds, nanos) = (time.tv_sec.try_into(), time.tv_nsec.try_into());
+    Some(Duration::new(seconds.ok()?, nanos.ok()?))
 }
 
 /// Ignores all signals that would end or stop the process though nothing is wrong with it, but for
@@ -152,5 +178,17 @@ mod tests {
             let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
             !state.is_some_and(|state| state.starts_with(['Z', 'X']))
         })
+    }
+
+    #[test]
+    fn cpu_time_goes_on_with_work() {
+        let own = std::process::id();
+        let before = cpu_time(own).expect("this process exists");
+        let until = before + Duration::from_millis(1);
+        // A thread that has ended counts.
+        let work = move || while cpu_time(own).expect("it still exists") < until {};
+        std::thread::spawn(work).join().expect("it only waits");
+        assert!(cpu_time(own).expect("it still exists") >= until);
+        assert_eq!(cpu_time(u32::MAX), None);
     }
 }
