@@ -321,6 +321,7 @@ fn check_dialects(path: &str, listener: &Listener, settings: &Settings, found: &
         ("raw", settings.raw.enabled),
         ("echo", settings.echo.enabled),
         ("wamp", settings.wamp.enabled),
+        ("soap", settings.soap.enabled),
     ] {
         if !enabled && listener.dialects.iter().any(|one| one == dialect) {
             found.push(Conflict {
@@ -375,12 +376,15 @@ fn check_health_path(
 ) {
     let health = listener.health_path.as_str();
     let raw = settings.raw.enabled && listener.serves("raw");
+    let soap = settings.soap.enabled && listener.serves("soap");
     let other = match health {
         "/" if listener.demo_page => format!("{path}.demo_page"),
         "/raw" if raw => "raw.enabled".to_owned(),
         _ if health.starts_with("/raw/") && raw => "raw.enabled".to_owned(),
         "/echo" if settings.echo.enabled && listener.serves("echo") => "echo.enabled".to_owned(),
         "/wamp" if settings.wamp.enabled && listener.serves("wamp") => "wamp.enabled".to_owned(),
+        "/soap" if soap => "soap.enabled".to_owned(),
+        _ if health.starts_with("/soap/") && soap => "soap.enabled".to_owned(),
         _ => return,
     };
     found.push(Conflict {

@@ -51,7 +51,7 @@ pub use source::Source;
 pub use table::{
     Admin, ChannelPolicy, ClientAuth, ClientSocketMode, Deflate, Driver, Echo, Epoll, IoUring,
     Limits, Listener, Log, LogFormat, LogLevel, MinVersion, Namespace, ProxyProtocol, Publish, Raw,
-    Server, Settings, SlowConsumer, SocketMode, Subscribe, Tls, Wamp,
+    Server, Settings, SlowConsumer, Soap, SocketMode, Subscribe, Tls, Wamp,
 };
 pub use write::to_toml;
 

@@ -49,7 +49,7 @@ pub(crate) const LISTENER_NAME: Pattern = Pattern {
 };
 
 pub(crate) const DIALECT: Pattern = Pattern {
-    expected: "\"raw\", \"echo\" or \"wamp\"",
+    expected: "\"raw\", \"echo\", \"wamp\" or \"soap\"",
     takes: "dialect",
     check: check_dialect,
 };
@@ -276,7 +276,7 @@ fn check_host(host: &str) -> Result<(), String> {
 }
 
 /// The sections of the same names say more of them.
-const DIALECTS: [&str; 3] = ["raw", "echo", "wamp"];
+const DIALECTS: [&str; 4] = ["raw", "echo", "wamp", "soap"];
 /// Origins without a host: of a sandboxed frame and other opaque ones, and of a page opened as a file
 /// (RFC 6454 §4 leaves the latter to the client; Chromium, Electron and Cordova send this).
 const WHOLE_ORIGINS: [&str; 2] = ["null", "file://"];

@@ -16,7 +16,7 @@ mod process;
 mod tls;
 
 pub use channels::{ChannelPolicy, Namespace, Publish, SlowConsumer, Subscribe};
-pub use dialects::{Deflate, Echo, Raw, Wamp};
+pub use dialects::{Deflate, Echo, Raw, Soap, Wamp};
 pub use drivers::{Epoll, IoUring};
 pub use limits::Limits;
 pub use listener::{ClientSocketMode, Listener, ProxyProtocol};
@@ -46,6 +46,8 @@ pub struct Settings {
     pub echo: Echo,
     /// `[wamp]`.
     pub wamp: Wamp,
+    /// `[soap]`.
+    pub soap: Soap,
     /// `[deflate]`.
     pub deflate: Deflate,
     /// `[admin]`.
@@ -69,6 +71,7 @@ impl Default for Settings {
             raw: Raw::default(),
             echo: Echo::default(),
             wamp: Wamp::default(),
+            soap: Soap::default(),
             deflate: Deflate::default(),
             admin: Admin::default(),
             log: Log::default(),
@@ -120,6 +123,7 @@ pub(crate) fn visit(settings: &mut Settings, visitor: &mut impl Visitor) {
         raw,
         echo,
         wamp,
+        soap,
         deflate,
         admin,
         log,
@@ -146,6 +150,7 @@ pub(crate) fn visit(settings: &mut Settings, visitor: &mut impl Visitor) {
         raw: Raw,
         echo: Echo,
         wamp: Wamp,
+        soap: Soap,
         deflate: Deflate,
         admin: Admin,
         log: Log,

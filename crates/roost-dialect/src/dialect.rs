@@ -16,6 +16,7 @@ use roost_dealer::{
     Answer, CallError, CalleeFeatures, CancelMode, Match, NeverInvoked, Notice, Policy,
 };
 use roost_hub::{ChannelId, EventIds, PatternKind, Snapshot};
+use roost_wire::handshake;
 use roost_wire::{CloseCode, Frozen, Opcode};
 
 use crate::{
@@ -48,8 +49,13 @@ pub trait Dialect: Sized {
     fn accept<'a>(settings: &Self::Settings, offer: &Offer<'a>) -> Accept<'a>;
 
     /// The connection is open. `joined` is the channel that [`Accept::Open`] named, `subprotocol`
-    /// what it selected.
-    fn open(&mut self, subprotocol: Option<&str>, joined: Option<ChannelId>) -> Session;
+    /// what it selected, and `terms` are its terms.
+    fn open(
+        &mut self,
+        subprotocol: Option<&str>,
+        terms: Terms,
+        joined: Option<ChannelId>,
+    ) -> Session;
 
     /// Draws the next command from a message. `None`: the message asks for nothing more. It is asked
     /// again only while something is left in the input.
@@ -92,6 +98,13 @@ pub trait Dialect: Sized {
     /// Begins a session where the one of this state stopped.
     fn import(&mut self, state: Self::State) -> Session;
 
+    /// Whether a publication can be written in one of [`Dialect::FORMS`], by its place there. One that
+    /// cannot is delivered to no subscriber with that form.
+    fn carries(form: u8, publication: &Publication) -> bool {
+        let _ = (form, publication);
+        true
+    }
+
     /// Encodes a publication in one of [`Dialect::FORMS`], by its place there: one unfragmented
     /// text or binary message.
     fn encode(form: u8, publication: &Publication, ids: EventIds) -> Frozen;
@@ -116,8 +129,35 @@ pub struct Offer<'a> {
     pub path: &'a str,
     /// The tokens of Sec-WebSocket-Protocol in the client's order.
     pub subprotocols: &'a [&'a str],
+    /// The request's headers.
+    pub headers: Headers<'a>,
     /// Longest channel name, in bytes of UTF-8 after percent-decoding.
     pub channel_name_bytes_max: usize,
+}
+
+/// The headers of a request, by name in any case.
+#[derive(Debug, Clone, Copy)]
+pub struct Headers<'a>(Option<&'a handshake::Request<'a>>);
+
+impl<'a> Headers<'a> {
+    /// Of a request whose headers count for nothing here.
+    pub const NONE: Headers<'static> = Headers(None);
+
+    /// Of a request.
+    pub fn of(request: &'a handshake::Request<'a>) -> Headers<'a> {
+        Headers(Some(request))
+    }
+
+    /// Whether there is one of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.0
+            .is_some_and(|request| request.values(name).next().is_some())
+    }
+
+    /// The first of this name, unless it is not UTF-8.
+    pub fn get(&self, name: &str) -> Option<&'a str> {
+        self.0?.header(name)
+    }
 }
 
 impl Offer<'_> {
@@ -129,23 +169,36 @@ impl Offer<'_> {
 }
 
 /// What becomes of a request for a WebSocket. For a plain GET on the path, all but `NotMine` and
-/// `Refused` mean 426.
+/// the refusals mean 426.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Accept<'a> {
     /// Another dialect may want it; with none, 404.
     NotMine,
     /// Status 400 and the reason.
     Refused(Cow<'static, str>),
+    /// The same with headers, by which a client's program can tell.
+    RefusedNaming(&'static str, &'static [(&'static str, &'static str)]),
     /// A connection of this dialect.
     Open {
         /// The subprotocol to select in the answer, if any: one of those offered.
         subprotocol: Option<&'a str>,
         /// A channel to subscribe to, in this form, before the 101 is sent.
         join: Option<(Cow<'a, str>, Form)>,
+        /// What else was agreed.
+        terms: Terms,
     },
     /// The 101, without a subprotocol, and then this close frame: a browser shows the reason of a
     /// close, and none of a failed handshake.
     OpenAndClose(CloseCode, &'static str),
+}
+
+/// What a dialect and its client have agreed on beside the subprotocol.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Told to [`Dialect::open`]; means what the dialect says.
+    pub number: u8,
+    /// A header of the 101.
+    pub header: Option<(&'static str, &'static str)>,
 }
 
 /// A word in a connection's record, which only its dialect understands: an index into the dialect's

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use roost_hub::{ChannelId, EventIds};
 use roost_wire::Frozen;
 
-use crate::dialect::{Accept, Command, Context, Dialect, Event, Input, Next, Offer, Session};
+use crate::dialect::{
+    Accept, Command, Context, Dialect, Event, Input, Next, Offer, Session, Terms,
+};
 use crate::{Form, Publication, Receivers};
 
 impl Form {
@@ -132,10 +134,11 @@ macro_rules! dialects {
                 &mut self,
                 kind: DialectKind,
                 subprotocol: Option<&str>,
+                terms: Terms,
                 joined: Option<ChannelId>,
             ) -> Session {
                 match kind {
-                    $($(#[$meta])* DialectKind::$Name => self.$module.open(subprotocol, joined),)+
+                    $($(#[$meta])* DialectKind::$Name => self.$module.open(subprotocol, terms, joined),)+
                 }
             }
 
@@ -223,6 +226,23 @@ macro_rules! dialects {
             }
         }
 
+        /// Whether a publication can be written for the subscribers of one form.
+        #[inline]
+        pub fn carries(publication: &Publication, form: Form) -> bool {
+            $(
+                $(#[$meta])*
+                {
+                    const FIRST: usize = first_form(DialectKind::$Name);
+                    const END: usize = FIRST + FORMS_OF[DialectKind::$Name as usize];
+                    if (FIRST..END).contains(&usize::from(form.0)) {
+                        let at = form.0 - Form::of(DialectKind::$Name, 0).0;
+                        return <crate::$module::$Name as Dialect>::carries(at, publication);
+                    }
+                }
+            )+
+            true
+        }
+
         /// Encodes a publication for the subscribers of one form: one unfragmented text or binary
         /// message. `ids.topic` and `ids.publication` are used by WAMP only. At most 8 bytes are
         /// written for each byte published (a short float of CBOR as JSON), plus 100.
@@ -279,6 +299,7 @@ dialects! {
     raw::Raw,
     echo::Echo,
     wamp::Wamp,
+    soap::Soap,
     #[cfg(feature = "toy")]
     toy::Toy,
 }

@@ -41,6 +41,7 @@ pub mod raw;
 mod receivers;
 mod replies;
 pub mod serial;
+pub mod soap;
 #[cfg(feature = "toy")]
 #[path = "../tests/toy/mod.rs"]
 pub mod toy;
@@ -48,7 +49,7 @@ pub mod wamp;
 
 pub use calls::{CallBody, CallBodyRef, Caller};
 pub use channel::{ChannelNameError, check_channel_name};
-pub use dialects::{DialectKind, Dialects, FORMS, Settings, encode, encode_matched};
+pub use dialects::{DialectKind, Dialects, FORMS, Settings, carries, encode, encode_matched};
 pub use form::Form;
 pub use path::PathError;
 pub use publication::{Arguments, PayloadRef, Publication, PublishDetails};

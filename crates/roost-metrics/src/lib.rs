@@ -183,6 +183,9 @@ counters! {
     publishes_refused_total,
     /// Subscriptions refused: by the namespace's settings, or because a limit was reached.
     subscriptions_refused_total,
+    /// Publications that could not be written for subscribers of some dialect, and were not delivered
+    /// to those: SOAP's get envelopes only.
+    publications_not_carried_total,
     /// Messages queued to subscribers.
     deliveries_total,
     /// Channels known to this reactor now.

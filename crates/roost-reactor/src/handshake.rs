@@ -1,11 +1,11 @@
 //! From a correct request to the open WebSocket: routes, the 101, and refusals.
 
-use roost_dialect::dialect::Accept;
+use roost_dialect::dialect::{Accept, Headers, Terms};
 use roost_dialect::{DialectKind, Form};
 use roost_hub::Subscriber;
 use roost_net::ConnKey;
 use roost_wire::deflate::{Agreement, negotiate};
-use roost_wire::handshake::{Request, WebSocketRequest, write_accept};
+use roost_wire::handshake::{Request, WebSocketRequest, write_accept_with};
 use roost_wire::hixie::{CHALLENGE_BYTES, EarlyRequest};
 use tracing::debug;
 
@@ -14,7 +14,7 @@ use crate::connections::{Challenge, Flags, Framing, Partial, PendingAccept, Phas
 use crate::core::Core;
 use crate::memory::append;
 use crate::messages::handle_frame_bytes;
-use crate::responses::{NOT_FOUND, refuse};
+use crate::responses::{NOT_FOUND, refuse, refuse_naming};
 use crate::settings::{Publish, Subscribe};
 
 /// A correct request for a WebSocket, of any age.
@@ -39,6 +39,13 @@ impl<'r> UpgradeRequest<'r> {
         }
     }
 
+    fn headers(&self) -> Headers<'_> {
+        match self {
+            UpgradeRequest::Rfc6455(request) => Headers::of(request.request()),
+            UpgradeRequest::Early(..) => Headers::NONE, // of browsers, which cannot set any
+        }
+    }
+
     fn framing(&self, agreement: Option<Agreement>) -> Framing {
         match (self, agreement) {
             (UpgradeRequest::Rfc6455(_), Some(agreement)) => Framing::Deflate(agreement),
@@ -48,12 +55,18 @@ impl<'r> UpgradeRequest<'r> {
     }
 
     /// The 101 that grants it.
-    fn answer(&self, protocol: Option<&str>, agreement: Option<Agreement>) -> Vec<u8> {
+    fn answer(
+        &self,
+        protocol: Option<&str>,
+        agreement: Option<Agreement>,
+        terms: Terms,
+    ) -> Vec<u8> {
         let mut out = Vec::new();
         match self {
             UpgradeRequest::Rfc6455(request) => {
                 let extensions = agreement.map(Agreement::response);
-                write_accept(&mut out, request.key(), protocol, extensions.as_deref());
+                let (key, extensions) = (request.key(), extensions.as_deref());
+                write_accept_with(&mut out, key, protocol, extensions, terms.header);
             }
             UpgradeRequest::Early(request, challenge) => {
                 request.write_accept(&mut out, false, *challenge, protocol);
@@ -132,7 +145,7 @@ fn handle_hello(
     }
     let settings = core.settings.clone();
     let subprotocols = hello.subprotocols();
-    let offer = settings.offer(path, &subprotocols);
+    let offer = settings.offer(path, &subprotocols, hello.headers());
     let accepted = settings.accept(core.listener_number(key), &offer);
     let agreement = agreement.map(|agreement| match accepted {
         Some((_, Accept::Open { .. })) => core.connections.reserve_contexts(key.slot(), agreement),
@@ -146,16 +159,24 @@ fn handle_hello(
         return refuse(core, key, 404, NOT_FOUND);
     };
     note_unmatched(core, key, &accept, &subprotocols);
-    let (subprotocol, join_to) = match accept {
+    let (subprotocol, join_to, terms) = match accept {
         Accept::NotMine => return refuse(core, key, 404, NOT_FOUND),
         Accept::Refused(reason) => return refuse(core, key, 400, &reason),
+        Accept::RefusedNaming(reason, headers) => {
+            return refuse_naming(core, key, 400, reason, headers);
+        }
         Accept::OpenAndClose(code, reason) => {
-            open(core, key, &hello.answer(None, agreement), dialect, framing);
+            let answer = hello.answer(None, agreement, Terms::default());
+            open(core, key, &answer, dialect, framing);
             return fail(core, key, code, reason);
         }
-        Accept::Open { subprotocol, join } => (subprotocol, join),
+        Accept::Open {
+            subprotocol,
+            join,
+            terms,
+        } => (subprotocol, join, terms),
     };
-    let answer = hello.answer(subprotocol, agreement);
+    let answer = hello.answer(subprotocol, agreement, terms);
     if let Some((channel, form)) = join_to {
         let pending = PendingAccept {
             answer,
@@ -163,10 +184,10 @@ fn handle_hello(
             framing,
             rest: rest.to_vec(),
         };
-        return join(core, key, (&channel, form), subprotocol, pending);
+        return join(core, key, (&channel, form), subprotocol, terms, pending);
     }
     open(core, key, &answer, dialect, framing);
-    let session = core.sessions.open(dialect, subprotocol, None);
+    let session = core.sessions.open(dialect, subprotocol, terms, None);
     if let Some(conn) = core.connections.get_mut(key) {
         conn.session = session;
     }
@@ -197,6 +218,7 @@ fn join(
     key: ConnKey,
     (channel, form): (&str, Form),
     subprotocol: Option<&str>,
+    terms: Terms,
     pending: PendingAccept,
 ) {
     let policy = core.settings.channels.of(channel);
@@ -222,7 +244,7 @@ fn join(
     };
     let session = core
         .sessions
-        .open(pending.dialect, subprotocol, Some(channel));
+        .open(pending.dialect, subprotocol, terms, Some(channel));
     let Some(conn) = core.connections.get_mut(key) else {
         return;
     };

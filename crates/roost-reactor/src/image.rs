@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use roost_dialect::{Publication, PublishDetails, Receivers};
-use roost_wire::Frozen;
+use roost_wire::{Frozen, Opcode};
 
 /// The frame, and which subscribers it is for. A clone is one reference count.
 #[derive(Debug, Clone)]
@@ -33,6 +33,19 @@ impl Image {
             }
             _ => Image::Open(frame),
         }
+    }
+
+    /// Of a publication that the subscribers' dialect cannot write: for none of them.
+    pub(crate) fn for_none() -> Image {
+        let receivers = Receivers::default().only(Some(&[]), None::<&[&str]>, None::<&[&str]>);
+        let details = PublishDetails {
+            receivers: Some(receivers),
+            ..PublishDetails::default()
+        };
+        Image::Restricted(Arc::new(Restricted {
+            frame: Frozen::message(Opcode::Text, b""),
+            details: Arc::new(details),
+        }))
     }
 
     pub(crate) fn frame(&self) -> &Frozen {

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod test_handler;
 
-use roost_dialect::dialect::Accept;
+use roost_dialect::dialect::{Accept, Headers};
 use roost_net::ConnKey;
 use roost_wire::handshake::{HandshakeError, Request};
 
@@ -31,7 +31,7 @@ pub(crate) fn handle_plain(
     let listener = core.listener_number(key);
     let pages = &settings.listener(listener).pages;
     let page = pages.iter().find(|page| page.path == path);
-    let offer = settings.offer(path, &[]);
+    let offer = settings.offer(path, &[], Headers::NONE);
     let accept = settings.accept(listener, &offer).map(|(_, accept)| accept);
     match request.method() {
         "GET" | "HEAD" => {}
@@ -68,6 +68,7 @@ pub(crate) fn handle_plain(
         }
         None | Some(Accept::NotMine) => answer_refused(core, key, asked, 404, NOT_FOUND),
         Some(Accept::Refused(reason)) => answer_refused(core, key, asked, 400, &reason),
+        Some(Accept::RefusedNaming(reason, _)) => answer_refused(core, key, asked, 400, reason),
         Some(Accept::Open { .. } | Accept::OpenAndClose(..)) => {
             core.counters.handshakes_refused_total.inc();
             let response = Response {

@@ -154,6 +154,23 @@ pub(crate) fn refuse(core: &mut Core, key: ConnKey, status: u16, reason: &str) {
     respond(core, key, &Response::text(status, body.as_bytes()));
 }
 
+/// The same with headers, by which a client's program can tell.
+pub(crate) fn refuse_naming(
+    core: &mut Core,
+    key: ConnKey,
+    status: u16,
+    reason: &str,
+    headers: &[(&str, &str)],
+) {
+    note_refused(core, key, status, reason);
+    let body = format!("{reason}\n");
+    let response = Response {
+        headers,
+        ..Response::text(status, body.as_bytes())
+    };
+    respond(core, key, &response);
+}
+
 /// Refuses a body. RFC 9112 §6.3, §11.2: where the next request begins is not known any more.
 pub(crate) fn refuse_body(core: &mut Core, key: ConnKey, error: BodyError) {
     refuse(core, key, error.status(), error.reason());

@@ -1,6 +1,6 @@
 //! The dialects with the sessions of this reactor's connections, and what they write.
 
-use roost_dialect::dialect::{Command, Context, Event, Input, Next, Session};
+use roost_dialect::dialect::{Command, Context, Event, Input, Next, Session, Terms};
 use roost_dialect::{DialectKind, Dialects, Form, Receivers, Replies, Settings};
 use roost_hub::ChannelId;
 use roost_random::SplitMix64;
@@ -29,9 +29,10 @@ impl Sessions {
         &mut self,
         dialect: DialectKind,
         subprotocol: Option<&str>,
+        terms: Terms,
         joined: Option<ChannelId>,
     ) -> Session {
-        self.dialects.open(dialect, subprotocol, joined)
+        self.dialects.open(dialect, subprotocol, terms, joined)
     }
 
     /// Frees what the dialect keeps of a connection that has ended.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use roost_config as config;
 pub use roost_config::{ChannelPolicy, Deflate, Limits, Network, Publish, SlowConsumer, Subscribe};
-use roost_dialect::dialect::{Accept, Offer};
-use roost_dialect::{DialectKind, echo, raw, wamp};
+use roost_dialect::dialect::{Accept, Headers, Offer};
+use roost_dialect::{DialectKind, echo, raw, soap, wamp};
 pub use roost_hub::NamespaceNumbers;
 use roost_net::ListenAddr;
 use roost_tls::SharedSetup;
@@ -227,6 +227,11 @@ impl Settings {
             subscriptions_per_connection_max: 128,
             channel_name_bytes_max,
         });
+        dialects.soap = Arc::new(soap::Settings {
+            enabled: true,
+            name_bytes_max: channel_name_bytes_max,
+            ..soap::Settings::default()
+        });
         Settings {
             listeners: vec![Listener::for_tests()],
             deflate: Deflate::default(),
@@ -264,10 +269,16 @@ impl Settings {
     }
 
     /// What a dialect is asked about a request.
-    pub(crate) fn offer<'a>(&self, path: &'a str, subprotocols: &'a [&'a str]) -> Offer<'a> {
+    pub(crate) fn offer<'a>(
+        &self,
+        path: &'a str,
+        subprotocols: &'a [&'a str],
+        headers: Headers<'a>,
+    ) -> Offer<'a> {
         Offer {
             path,
             subprotocols,
+            headers,
             channel_name_bytes_max: self.limits.channel_name_bytes_max,
         }
     }

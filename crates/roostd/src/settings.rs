@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use roost_config as config;
-use roost_dialect::{echo, raw, wamp};
+use roost_dialect::{echo, raw, soap, wamp};
 use roost_net::ListenAddr;
 use roost_net::unix_socket::{UnixOptions, group_number};
 use roost_reactor::{self as reactor, NamespaceNumbers};
@@ -123,6 +123,7 @@ fn own_dialects(
     }
     Arc::make_mut(&mut own.echo).enabled &= from.serves("echo");
     Arc::make_mut(&mut own.wamp).enabled &= from.serves("wamp");
+    Arc::make_mut(&mut own.soap).enabled &= from.serves("soap");
     own
 }
 
@@ -142,6 +143,13 @@ fn dialects(from: &config::Settings) -> roost_dialect::Settings {
         realms: wamp::Realms::from_list(from.wamp.realms.iter().cloned()),
         subscriptions_per_connection_max: from.limits.subscriptions_per_connection_max as usize,
         channel_name_bytes_max: from.limits.channel_name_bytes_max,
+    });
+    dialects.soap = Arc::new(soap::Settings {
+        enabled: from.soap.enabled,
+        depth_max: from.soap.depth_max as usize,
+        header_bytes_max: from.soap.header_bytes_max,
+        request_timeout_ms: from.soap.request_timeout_ms,
+        name_bytes_max: from.limits.channel_name_bytes_max,
     });
     dialects
 }

@@ -66,7 +66,15 @@ fn open_to_all(listener: &config::Listener, from: &config::Settings) -> Vec<Stri
         }
     }
     let serves = |dialect, enabled| enabled && listener.serves(dialect);
-    if !(serves("raw", from.raw.enabled) || serves("wamp", from.wamp.enabled)) {
+    let publishing = [
+        ("raw", from.raw.enabled),
+        ("wamp", from.wamp.enabled),
+        ("soap", from.soap.enabled),
+    ];
+    if !publishing
+        .into_iter()
+        .any(|(dialect, is_on)| serves(dialect, is_on))
+    {
         return open;
     }
     let anyone = |policy: &config::ChannelPolicy| policy.publish == Publish::Anyone;

@@ -33,23 +33,30 @@ impl WorstCase {
         connections_max: u64,
     ) -> WorstCase {
         let limits = &settings.limits;
-        let wamp = settings.wamp.enabled;
+        let (wamp, soap) = (settings.wamp.enabled, settings.soap.enabled);
         let subscriptions_each = if wamp {
             u64::from(limits.subscriptions_per_connection_max)
         } else {
             1
         };
         let subscriptions = connections_max.saturating_mul(subscriptions_each);
-        let session = if wamp { SESSION_BYTES } else { 0 };
+        let session = match (wamp, soap) {
+            (true, _) => SESSION_BYTES,
+            (false, true) => SOAP_SESSION_BYTES,
+            (false, false) => 0,
+        };
         // Each open call has an invocation at most.
-        let calls = match wamp {
-            true => {
-                u64::from(limits.calls_per_connection_max).saturating_mul(CALL_BYTES)
-                    + u64::from(limits.registrations_per_connection_max)
-                        .saturating_mul(REGISTRATION_BYTES + limits.channel_name_bytes_max as u64)
-            }
+        let call = match (wamp, soap) {
+            (_, true) => CALL_BYTES + SOAP_REQUEST_BYTES,
+            (true, false) => CALL_BYTES,
+            (false, false) => 0,
+        };
+        let registration = match wamp {
+            true => REGISTRATION_BYTES + limits.channel_name_bytes_max as u64,
             false => 0,
         };
+        let calls = u64::from(limits.calls_per_connection_max).saturating_mul(call)
+            + u64::from(limits.registrations_per_connection_max).saturating_mul(registration);
         let channels = subscriptions.min(u64::from(limits.channels_max).saturating_mul(reactors));
         let channel = CHANNEL_BYTES + limits.channel_name_bytes_max as u64;
         let buffers = match driver {
@@ -181,6 +188,10 @@ const MESSAGES_AT_ONCE: u64 = 6;
 
 /// An open call, its limit and its invocation, in trees that may be half empty.
 const CALL_BYTES: u64 = 320;
+/// A SOAP session's record, in a table that may be half empty.
+const SOAP_SESSION_BYTES: u64 = 2 * 16;
+/// What SOAP keeps of an open request: a record, in a list that may be half empty, and the MessageID.
+const SOAP_REQUEST_BYTES: u64 = 2 * 24 + 256;
 /// A registration beside its name, at its callee and at home.
 const REGISTRATION_BYTES: u64 = 256;
 
@@ -228,6 +239,11 @@ mod tests {
         assert!(of(&settings).channels < usual.channels / 1_000);
         settings.wamp.enabled = false;
         assert!(of(&settings).connections < usual.connections / 10);
+        let without = of(&settings).connections;
+        settings.soap.enabled = true;
+        let calls = u64::from(settings.limits.calls_per_connection_max);
+        let each = calls * (CALL_BYTES + SOAP_REQUEST_BYTES) + SOAP_SESSION_BYTES;
+        assert_eq!(of(&settings).connections - without, 1_000 * each);
     }
 
     #[test]

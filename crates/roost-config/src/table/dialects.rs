@@ -1,8 +1,8 @@
-//! `[raw]`, `[echo]`, `[wamp]`, `[deflate]`: the protocols that are spoken.
+//! `[raw]`, `[echo]`, `[wamp]`, `[soap]`, `[deflate]`: the protocols that are spoken.
 
 use crate::pattern::{GOODBYE, REALM, SUBPROTOCOL};
-use crate::row::section;
-use crate::units::GIB;
+use crate::row::{HOUR, SECOND, section, time_or_zero};
+use crate::units::{GIB, KIB, MIB};
 use crate::value::{Count, Flag, OrNone, Patterns, Size};
 
 section! {
@@ -41,6 +41,22 @@ section! {
     /// The realms a session may join, `"*"` alone for any; another gets ABORT with
     /// `wamp.error.no_such_realm`. All realms share one set of channels.
     realms: Vec<String> = vec!["*".to_owned()], Patterns(REALM), NewConnections, r#"["realm1"]"#;
+}
+
+section! {
+    /// The dialect SOAP over WebSocket ([soap.md](soap.md)).
+    "soap" Soap
+    /// Whether the subprotocol `soap` is spoken: text envelopes of SOAP 1.2 and 1.1, on `/soap`,
+    /// `/soap/{channel}` and every path that is not raw's or echo's.
+    enabled: bool = false, Flag, NewConnections, "true";
+    /// Elements of an envelope that stand in each other, the envelope included. A deeper one is
+    /// answered with a fault.
+    depth_max: u32 = 64, Count(4..=1_000), NewConnections, "32";
+    /// An envelope's Header, in bytes with its tags. A longer one is answered with a fault. The envelope
+    /// itself may have `limits.message_bytes_max`.
+    header_bytes_max: usize = 16 * KIB, Size(256..=MIB), NewConnections, r#""4KiB""#;
+    /// A request that its service has not answered by then is answered with a fault. `"0s"`: never.
+    request_timeout_ms: u32 = 30_000, time_or_zero(SECOND..=HOUR), NewConnections, r#""5s""#;
 }
 
 section! {

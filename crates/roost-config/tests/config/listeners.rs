@@ -163,12 +163,17 @@ fn what_is_no_list_of_listeners_says_so() {
         ),
         (
             "[[listener]]\ndialects = [\"mqtt\"]\n",
-            "t:2:13: listener.dialects: found \"mqtt\", expected \"raw\", \"echo\" or \"wamp\"",
+            "t:2:13: listener.dialects: found \"mqtt\", expected \"raw\", \"echo\", \"wamp\" or \"soap\"",
         ),
         (
             "[[listener]]\ndialects = [\"wmap\"]\n",
-            "t:2:13: listener.dialects: found \"wmap\", expected \"raw\", \"echo\" or \"wamp\"; did \
+            "t:2:13: listener.dialects: found \"wmap\", expected \"raw\", \"echo\", \"wamp\" or \"soap\"; did \
              you mean \"wamp\"?",
+        ),
+        (
+            "[[listener]]\ndialects = [\"soap\"]\n",
+            "t:2:1: listener.dialects: found \"soap\", expected dialects that are enabled, and \
+             soap.enabled is false; [\"*\"] is all that are",
         ),
         (
             "[[listener]]\ndialects = [\"echo\"]\n",

@@ -316,7 +316,12 @@ fn health_paths() {
     }
     let long = format!("\"/{}\"", "a".repeat(255));
     bad("listener.health_path", &long, "at most 255 bytes");
-    for (path, section, key) in [("/", "listener", "demo_page"), ("/echo", "echo", "enabled")] {
+    for (path, section, key) in [
+        ("/", "listener", "demo_page"),
+        ("/echo", "echo", "enabled"),
+        ("/soap", "soap", "enabled"),
+        ("/soap/urn:up", "soap", "enabled"),
+    ] {
         let text = format!("listener.health_path = \"{path}\"\n{section}.{key} = true\n");
         let errors = parse(&text, "t").expect_err(path);
         let mistake = errors.iter().next().expect("a mistake").to_string();

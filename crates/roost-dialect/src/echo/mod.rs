@@ -6,7 +6,7 @@ use roost_hub::{ChannelId, EventIds};
 use roost_wire::{CloseCode, Frozen};
 
 use crate::dialect::{
-    Accept, Command, Context, Dialect, Event, Input, Message, Next, Offer, Session,
+    Accept, Command, Context, Dialect, Event, Input, Message, Next, Offer, Session, Terms,
 };
 use crate::{Form, Publication};
 
@@ -47,10 +47,11 @@ impl Dialect for Echo {
             // RFC 6455 §4.2.2: no subprotocol in common is no reason to refuse.
             subprotocol: offered.find(|&name| Some(name) == selected),
             join: None,
+            terms: Terms::default(),
         }
     }
 
-    fn open(&mut self, _: Option<&str>, _: Option<ChannelId>) -> Session {
+    fn open(&mut self, _: Option<&str>, _: Terms, _: Option<ChannelId>) -> Session {
         Session::NONE
     }
 

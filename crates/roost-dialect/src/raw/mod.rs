@@ -8,7 +8,8 @@ use roost_hub::{ChannelId, EventIds};
 use roost_wire::{CloseCode, Frozen};
 
 use crate::dialect::{
-    Accept, Command, Context, Dialect, Event, Input, Message, Next, Offer, Request, Session, Target,
+    Accept, Command, Context, Dialect, Event, Input, Message, Next, Offer, Request, Session,
+    Target, Terms,
 };
 use crate::path::channel_from_path;
 use crate::{Form, PayloadRef, Publication};
@@ -90,12 +91,13 @@ impl Dialect for Raw {
                     offered == ROOST_RAW || settings.subprotocols.contain(offered)
                 }),
                 join: Some((channel, Form::RAW)),
+                terms: Terms::default(),
             },
             Err(error) => Accept::Refused(Cow::Borrowed(error.reason())),
         }
     }
 
-    fn open(&mut self, _: Option<&str>, joined: Option<ChannelId>) -> Session {
+    fn open(&mut self, _: Option<&str>, _: Terms, joined: Option<ChannelId>) -> Session {
         session_of(joined)
     }
 
@@ -177,7 +179,7 @@ mod tests {
     #[test]
     fn a_session_is_handed_over_with_its_channel() {
         for joined in [None, Some(ChannelId(0)), Some(ChannelId(70_000))] {
-            let session = Raw.open(None, joined);
+            let session = Raw.open(None, Terms::default(), joined);
             let state = Raw.export(session);
             assert_eq!(state, joined);
             assert_eq!(Raw.import(state), session);

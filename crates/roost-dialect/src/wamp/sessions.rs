@@ -7,7 +7,9 @@ use roost_hub::{ChannelId, EventIds};
 use roost_wire::{CloseCode, Frozen, Opcode};
 use slab::Slab;
 
-use crate::dialect::{self, Accept, Command, Context, Dialect, Event, Input, Next, Offer, Refusal};
+use crate::dialect::{
+    self, Accept, Command, Context, Dialect, Event, Input, Next, Offer, Refusal, Terms,
+};
 use crate::serial::push_number;
 use crate::wamp::dict::Sparse;
 use crate::wamp::message::WampMessage;
@@ -47,6 +49,7 @@ impl Dialect for Wamp {
             return Accept::Open {
                 subprotocol: Some(first),
                 join: None,
+                terms: Terms::default(),
             };
         }
         match offer.path {
@@ -57,7 +60,12 @@ impl Dialect for Wamp {
         }
     }
 
-    fn open(&mut self, subprotocol: Option<&str>, joined: Option<ChannelId>) -> dialect::Session {
+    fn open(
+        &mut self,
+        subprotocol: Option<&str>,
+        _: Terms,
+        joined: Option<ChannelId>,
+    ) -> dialect::Session {
         debug_assert_eq!(joined, None, "a WAMP connection joins no channel");
         let wire = subprotocol.and_then(Wire::of_subprotocol);
         let session = Session::new(wire.unwrap_or_default());

@@ -5,6 +5,7 @@ mod mapping;
 mod routes;
 mod serial;
 mod session;
+mod soap;
 mod vectors;
 mod violations;
 mod wamp_client;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use roost_dialect::dialect::{Accept, Offer};
+use roost_dialect::dialect::{Accept, Headers, Offer, Terms};
 use roost_dialect::{ChannelNameError, DialectKind, Form, PathError, Settings, echo, raw, wamp};
 use roost_wire::CloseCode;
 
@@ -32,6 +32,7 @@ fn accept<'a>(
     settings.accept(&Offer {
         path,
         subprotocols,
+        headers: Headers::NONE,
         channel_name_bytes_max: 16,
     })
 }
@@ -44,6 +45,7 @@ fn raw(channel: &str) -> Option<(DialectKind, Accept<'_>)> {
     let accept = Accept::Open {
         subprotocol: None,
         join: Some((Cow::Borrowed(channel), Form::RAW)),
+        terms: Terms::default(),
     };
     Some((DialectKind::Raw, accept))
 }
@@ -56,6 +58,7 @@ fn wamp() -> Option<(DialectKind, Accept<'static>)> {
     let accept = Accept::Open {
         subprotocol: Some("wamp.2.json"),
         join: None,
+        terms: Terms::default(),
     };
     Some((DialectKind::Wamp, accept))
 }
@@ -74,6 +77,7 @@ fn paths_choose_when_no_subprotocol_does() {
     let echo = Accept::Open {
         subprotocol: None,
         join: None,
+        terms: Terms::default(),
     };
     assert_eq!(on("/echo"), Some((DialectKind::Echo, echo)));
     assert_eq!(on("/wamp"), wamp_without_subprotocol());
@@ -172,7 +176,12 @@ fn echo_selects_the_one_configured() {
         let mut settings = settings(true);
         Arc::make_mut(&mut settings.echo).subprotocol = served.map(str::to_owned);
         match accept("/echo", offered, &settings) {
-            Some((DialectKind::Echo, Accept::Open { subprotocol, join })) => {
+            Some((
+                DialectKind::Echo,
+                Accept::Open {
+                    subprotocol, join, ..
+                },
+            )) => {
                 assert_eq!(join, None);
                 subprotocol.map(str::to_owned)
             }

@@ -17,6 +17,7 @@ use slab::Slab;
 
 use crate::dialect::{
     Accept, Command, Context, Dialect, Event, Input, Next, Offer, Session, SubscribeTo, Target,
+    Terms,
 };
 use crate::{DialectKind, Form, PayloadRef, Publication};
 
@@ -55,10 +56,11 @@ impl Dialect for Toy {
         Accept::Open {
             subprotocol: None,
             join: None,
+            terms: Terms::default(),
         }
     }
 
-    fn open(&mut self, _: Option<&str>, _: Option<ChannelId>) -> Session {
+    fn open(&mut self, _: Option<&str>, _: Terms, _: Option<ChannelId>) -> Session {
         self.import(Vec::new())
     }
 

@@ -219,7 +219,12 @@ impl Channels {
         codec: &mut Codec,
         now: u32,
     ) -> Result<(), PublishError> {
+        let counters = &*self.counters;
         let encode = &mut |payload: &_, encoding, ids, channel: Option<&_>| {
+            if !Codec::carries(payload, encoding) {
+                counters.publications_not_carried_total.inc();
+                return Image::for_none();
+            }
             Image::new(codec.encode(payload, encoding, ids, channel), payload)
         };
         self.hub.publish(publish, now, encode, &mut self.outputs)
@@ -588,7 +593,12 @@ impl Channels {
             self.links
                 .send(from, PeerMessage::Congestion { name, is_congested });
         }
+        let counters = &*self.counters;
         let encode = &mut |payload: &_, encoding, ids, channel: Option<&_>| {
+            if !Codec::carries(payload, encoding) {
+                counters.publications_not_carried_total.inc();
+                return Image::for_none();
+            }
             Image::new(codec.encode(payload, encoding, ids, channel), payload)
         };
         self.hub.handle(from, item, now, encode, &mut self.outputs);

@@ -157,6 +157,11 @@ impl Codec {
         }
     }
 
+    /// Whether a publication can be written in one of the forms of [`Framing::encoding`].
+    pub(crate) fn carries(publication: &Publication, encoding: Encoding) -> bool {
+        roost_dialect::carries(publication, Form(encoding.0 % FORMS_U8))
+    }
+
     /// Encodes a publication in one of the forms of [`Framing::encoding`]; for a pattern that
     /// matches `channel`, if that is said.
     pub(crate) fn encode(

@@ -17,6 +17,7 @@ mod proxy;
 mod second_opinion;
 mod serializers;
 mod slow;
+mod soap;
 mod splits;
 mod takeover;
 mod tls;

@@ -24,7 +24,7 @@ pub use error::HandshakeError;
 pub use list::{Extension, Extensions, Protocols};
 pub use other::OtherProtocol;
 pub use request::{Request, Upgrade, WebSocketRequest};
-pub use response::{accept_value, write_accept, write_response};
+pub use response::{accept_value, write_accept, write_accept_with, write_response};
 pub use scan::HeadScanner;
 
 pub(crate) use response::{reason_phrase, write_header};

@@ -28,6 +28,17 @@ pub fn write_accept(
     protocol: Option<&str>,
     extensions: Option<&str>,
 ) {
+    write_accept_with(out, key, protocol, extensions, None);
+}
+
+/// The same with one more header.
+pub fn write_accept_with(
+    out: &mut Vec<u8>,
+    key: &str,
+    protocol: Option<&str>,
+    extensions: Option<&str>,
+    header: Option<(&str, &str)>,
+) {
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\n\
           Upgrade: websocket\r\n\
@@ -41,6 +52,9 @@ pub fn write_accept(
     }
     if let Some(extensions) = extensions {
         write_header(out, "Sec-WebSocket-Extensions", extensions);
+    }
+    if let Some((name, value)) = header {
+        write_header(out, name, value);
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -1,0 +1,990 @@
+//! SOAP: which documents are envelopes, where messages go, and what is answered.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use roost_dealer::{Answer, CallError, Failure, Notice};
+use roost_dialect::dialect::{
+    Accept, Command, Context, Dialect, Event, Headers, Input, Message, Offer, Refusal, Request,
+    Session, Target, Terms,
+};
+use roost_dialect::soap::{SERVED, Settings, Soap, fuzz};
+use roost_dialect::{
+    Arguments, CallBodyRef, DialectKind, Form, PayloadRef, Publication, Replies, carries,
+};
+use roost_hub::ChannelId;
+use roost_wire::handshake;
+
+const V11: &str = "http://schemas.xmlsoap.org/soap/envelope/";
+const V12: &str = "http://www.w3.org/2003/05/soap-envelope";
+const WSA: &str = "http://www.w3.org/2005/08/addressing";
+const WSA_2004: &str = "http://schemas.xmlsoap.org/ws/2004/08/addressing";
+const ANONYMOUS: &str = "http://www.w3.org/2005/08/addressing/anonymous";
+
+/// A client, and what its last message led to.
+struct Client {
+    soap: Soap,
+    session: Session,
+    replies: Replies,
+}
+
+/// What a message leads to.
+#[derive(Debug, PartialEq, Eq)]
+enum Did {
+    Published(String, String),
+    PublishedJoined(String),
+    Called(String, u64),
+    Said(String),
+}
+
+impl Client {
+    /// One that takes what `number` says: 0 any envelope, 1 SOAP 1.1, 2 SOAP 1.2.
+    fn taking(number: u8, joined: Option<u32>) -> Client {
+        let settings = Settings {
+            enabled: true,
+            ..Settings::default()
+        };
+        let mut soap = Soap::new(Arc::new(settings));
+        let terms = Terms {
+            number,
+            header: None,
+        };
+        let session = soap.open(Some("soap"), terms, joined.map(ChannelId));
+        Client {
+            soap,
+            session,
+            replies: Replies::default(),
+        }
+    }
+
+    fn new() -> Client {
+        Client::taking(0, None)
+    }
+
+    fn send(&mut self, text: &str) -> Did {
+        self.send_message(Message::Text(text))
+    }
+
+    fn send_message(&mut self, message: Message<'_>) -> Did {
+        let mut input = Input::new(message);
+        let mut cx = Context {
+            replies: &mut self.replies,
+            new_id: &mut || 1,
+        };
+        let command = self.soap.next(self.session, &mut input, &mut cx);
+        match command {
+            Some(Command::Publish {
+                channel, payload, ..
+            }) => {
+                let text = text_of(payload).to_owned();
+                match channel {
+                    Target::Name(name) => Did::Published(name.into_owned(), text),
+                    Target::Joined(_) => Did::PublishedJoined(text),
+                }
+            }
+            Some(Command::Call {
+                procedure, request, ..
+            }) => Did::Called(procedure.into_owned(), request),
+            None => Did::Said(self.said()),
+            Some(other) => panic!("unexpected: {other:?}"),
+        }
+    }
+
+    fn said(&mut self) -> String {
+        let mut said = Vec::new();
+        self.replies
+            .drain(|_, bytes| said.push(String::from_utf8(bytes.to_vec()).expect("UTF-8")));
+        assert!(said.len() <= 1, "one answer at most: {said:?}");
+        said.pop().unwrap_or_default()
+    }
+
+    fn on(&mut self, event: Event<'_>) -> String {
+        let mut cx = Context {
+            replies: &mut self.replies,
+            new_id: &mut || 1,
+        };
+        self.soap.on(self.session, event, &mut cx);
+        self.said()
+    }
+
+    fn answered(&mut self, request: u64, answer: Answer<CallBodyRef<'_>>) -> String {
+        let answer = answer.map(CallBodyRef::freeze);
+        let notice = Notice::Answer { request, answer };
+        self.on(Event::Dealer(&notice))
+    }
+
+    /// Sends a request and returns its number.
+    fn request(&mut self) -> u64 {
+        match self.send(&request("urn:example:add")) {
+            Did::Called(name, number) if name == "urn:example:add" => number,
+            other => panic!("no request: {other:?}"),
+        }
+    }
+}
+
+fn text_of(payload: PayloadRef<'_>) -> &str {
+    match payload {
+        PayloadRef::Text(text) => text,
+        other => panic!("no text: {other:?}"),
+    }
+}
+
+fn body<'a>(payload: PayloadRef<'a>, error: Option<&'a str>) -> CallBodyRef<'a> {
+    CallBodyRef {
+        payload,
+        caller: None,
+        error: error.map(Cow::Borrowed),
+    }
+}
+
+fn envelope(namespace: &str, header: &str, body: &str) -> String {
+    format!(
+        r#"<s:Envelope xmlns:s="{namespace}" xmlns:a="{WSA}">{header}<s:Body>{body}</s:Body></s:Envelope>"#
+    )
+}
+
+fn one_way(to: &str) -> String {
+    let header = format!("<s:Header><a:To>{to}</a:To></s:Header>");
+    envelope(V12, &header, "<p>1</p>")
+}
+
+fn request(action: &str) -> String {
+    let header = format!(
+        "<s:Header><a:Action>{action}</a:Action><a:MessageID>urn:uuid:1</a:MessageID></s:Header>"
+    );
+    envelope(V12, &header, "<add/>")
+}
+
+/// Each says that it is refused, and why in a word.
+fn refused(text: &str, why: &str) {
+    let said = Client::new().send(text);
+    let Did::Said(fault) = &said else {
+        panic!("not refused: {text}: {said:?}");
+    };
+    assert!(fault.contains(why), "{text}: {fault}");
+    assert!(fuzz::is_envelope(fault), "{fault}");
+}
+
+fn accepted(text: &str) {
+    let did = Client::new().send(text);
+    assert!(
+        matches!(did, Did::Published(..) | Did::Called(..)),
+        "{text}: {did:?}"
+    );
+}
+
+#[test]
+fn envelopes_of_real_clients_are_read() {
+    // zeep, with its plugin for WS-Addressing.
+    accepted(
+        r#"<?xml version='1.0' encoding='utf-8'?>
+<soap-env:Envelope xmlns:soap-env="http://www.w3.org/2003/05/soap-envelope"><soap-env:Header xmlns:wsa="http://www.w3.org/2005/08/addressing"><wsa:Action>urn:example:add</wsa:Action><wsa:MessageID>urn:uuid:7ff0a2a7-ee9d-4b61-9a5e-1a6b8a2d6f9b</wsa:MessageID><wsa:To>ws://127.0.0.1:8080/soap</wsa:To></soap-env:Header><soap-env:Body><ns0:add xmlns:ns0="urn:example"><ns0:a>1</ns0:a></ns0:add></soap-env:Body></soap-env:Envelope>"#,
+    );
+    // suds, as Cinder's driver for DataCore writes.
+    accepted(
+        r#"<?xml version="1.0" encoding="UTF-8"?><SOAP-ENV:Envelope xmlns:ns0="http://tempuri.org/" xmlns:ns1="http://schemas.xmlsoap.org/soap/envelope/" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xmlns:wsa="http://www.w3.org/2005/08/addressing" xmlns:SOAP-ENV="http://schemas.xmlsoap.org/soap/envelope/"><SOAP-ENV:Header><wsa:Action SOAP-ENV:mustUnderstand="true">http://tempuri.org/IServer/GetNodes</wsa:Action><wsa:To SOAP-ENV:mustUnderstand="true">http://www.w3.org/2005/08/addressing/anonymous</wsa:To><wsa:MessageID>urn:uuid:0a6d</wsa:MessageID><wsa:ReplyTo><wsa:Address>http://www.w3.org/2005/08/addressing/anonymous</wsa:Address></wsa:ReplyTo></SOAP-ENV:Header><ns1:Body><ns0:GetNodes/></ns1:Body></SOAP-ENV:Envelope>"#,
+    );
+    // WCF with text encoding.
+    accepted(
+        r#"<s:Envelope xmlns:a="http://www.w3.org/2005/08/addressing" xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Header><a:Action s:mustUnderstand="1">http://tempuri.org/ICalc/Add</a:Action><a:MessageID>urn:uuid:f0f2</a:MessageID><a:ReplyTo><a:Address>http://www.w3.org/2005/08/addressing/anonymous</a:Address></a:ReplyTo><a:To s:mustUnderstand="1">ws://localhost/calc</a:To></s:Header><s:Body><Add xmlns="http://tempuri.org/"><a>1</a></Add></s:Body></s:Envelope>"#,
+    );
+    // Axis2 and Metro, 2004/08.
+    accepted(&format!(
+        r#"<soapenv:Envelope xmlns:soapenv="{V11}"><soapenv:Header xmlns:wsa="{WSA_2004}"><wsa:To>http://example.com/axis2/services/Q</wsa:To><wsa:ReplyTo><wsa:Address>{WSA_2004}/role/anonymous</wsa:Address></wsa:ReplyTo><wsa:MessageID>uuid:5</wsa:MessageID><wsa:Action>urn:q</wsa:Action></soapenv:Header><soapenv:Body/></soapenv:Envelope>"#
+    ));
+    // The default namespace, odd prefixes, and attributes on Body.
+    accepted(&format!(
+        r#"<Envelope xmlns="{V12}"><Header><To xmlns="{WSA}">urn:a:b</To></Header><Body id="x" xml:lang="en"/></Envelope>"#
+    ));
+    accepted(&format!(
+        r#"<ÿ-.9:Envelope xmlns:ÿ-.9="{V12}" xmlns:_="{WSA}"><ÿ-.9:Header><_:To>urn:a:b</_:To></ÿ-.9:Header><ÿ-.9:Body/></ÿ-.9:Envelope>"#
+    ));
+    // An entity in a namespace, CDATA and comments; a byte order mark; a comment behind the end.
+    accepted(&format!(
+        "\u{FEFF}<?xml version=\"1.0\"?><!-- a --><s:Envelope xmlns:s=\"http://www.w3.org/2003/05/soap-&#101;nvelope\" \
+         xmlns:a='{WSA}'>\r\n<s:Header>\t<a:To><!-- b --><![CDATA[urn:]]>a&#58;b</a:To></s:Header><s:Body>\
+         <![CDATA[ <not/> ]] > & ]]>&amp;</s:Body></s:Envelope><!-- c -->\n"
+    ));
+}
+
+#[test]
+fn a_mark_and_a_binary_message_are_published_as_plain_text() {
+    let text = one_way("urn:a:b");
+    for message in [
+        Message::Binary(text.as_bytes()),
+        Message::Text(&format!("\u{FEFF}{text}")),
+        Message::Binary(format!("\u{FEFF}{text}").as_bytes()),
+    ] {
+        let did = Client::new().send_message(message);
+        assert_eq!(did, Did::Published("urn:a:b".to_owned(), text.clone()));
+    }
+}
+
+#[test]
+fn documents_that_are_no_xml_are_refused() {
+    let good = one_way("urn:a:b");
+    let with = |body: &str| {
+        let header = "<s:Header><a:To>urn:a:b</a:To></s:Header>";
+        envelope(V12, header, body)
+    };
+    for (text, why) in [
+        (String::new(), "ends too early"),
+        ("\u{FEFF}".to_owned(), "ends too early"),
+        ("{}".to_owned(), "text outside"),
+        (good[..good.len() - 1].to_owned(), "not well-formed"),
+        (good.replace("</p>", "</q>"), "not well-formed"),
+        (format!("{good}{good}"), "more than one"),
+        (format!("{good}x"), "text outside"),
+        (format!("{good}<![CDATA[x]]>"), "text outside"),
+        (format!(" <?xml version=\"1.0\"?>{good}"), "stand first"),
+        (format!("<?xml version=\"1.1\"?>{good}"), "XML 1.0"),
+        (format!("<?xml encoding=\"utf-8\"?>{good}"), "XML 1.0"),
+        (
+            format!("<?xml version=\"1.0\" encoding=\"utf-16\"?>{good}"),
+            "UTF-8",
+        ),
+        (
+            format!("<?xml version=\"1.0\" x=\"\"?>{good}"),
+            "declaration",
+        ),
+        (format!("<!DOCTYPE x>{good}"), "DTD"),
+        (format!("<!DOCTYPE x [<!ENTITY lol \"lol\">]>{good}"), "DTD"),
+        (format!("<?pi x?>{good}"), "processing instruction"),
+        (with("<?pi?>"), "processing instruction"),
+        (with("<x y=1/>"), "attribute"),
+        (with("<x y='1' y='2'/>"), "attribute"),
+        (with("<x y='1'z='2'/>"), "attribute"),
+        (with("<x y='<'/>"), "attribute"),
+        (with("<x y='&lol;'/>"), "reference"),
+        (with("<x y='&'/>"), "reference"),
+        (
+            with("<x xmlns:b='urn:1' xmlns:c='urn:1' b:y='' c:y=''/>"),
+            "stands twice",
+        ),
+        (with("<b:x/>"), "prefix"),
+        (with("<x b:y=''/>"), "prefix"),
+        (with("<x xmlns:b=''/>"), "prefix"),
+        (with("<x xmlns:xml='urn:1'/>"), "reserved"),
+        (with("<x xmlns:xmlns='urn:1'/>"), "reserved"),
+        (with("<x:y:z/>"), "name"),
+        (with("<-x></-x>"), "name"),
+        (with("<x/><1/>"), "name"),
+        (with("a ]]> b"), "]]"),
+        (with("&lol;"), "reference"),
+        (with("&#0;"), "reference"),
+        (with("&#xFFFF;"), "reference"),
+        (with("&#xD800;"), "reference"),
+        (with("a & b"), "not well-formed"),
+        (with("<!-- a -- b -->"), "not well-formed"),
+        (with("\u{1}"), "character"),
+        (with("\u{FFFE}"), "character"),
+        (with("<x y='"), "not well-formed"),
+        (with("< x/>"), "attribute"),
+    ] {
+        refused(&text, why);
+    }
+    let said = Client::new().send_message(Message::Binary(b"<a>\xff</a>"));
+    assert!(matches!(said, Did::Said(fault) if fault.contains("not UTF-8")));
+}
+
+#[test]
+fn documents_that_are_no_envelope_are_refused() {
+    for (text, why) in [
+        ("<a/>".to_owned(), "no SOAP envelope"),
+        ("<Envelope/>".to_owned(), "VersionMismatch"),
+        (
+            envelope("http://www.w3.org/2001/12/soap-envelope", "", ""),
+            "VersionMismatch",
+        ),
+        (format!(r#"<Envelope xmlns="{V12}"/>"#), "no Body"),
+        (
+            format!(r#"<Envelope xmlns="{V12}"><Header/></Envelope>"#),
+            "no Body",
+        ),
+        (
+            format!(r#"<Envelope xmlns="{V12}"><Body/><Body/></Envelope>"#),
+            "behind its Body",
+        ),
+        (
+            format!(r#"<Envelope xmlns="{V12}"><Body/><Header/></Envelope>"#),
+            "behind its Body",
+        ),
+        (
+            format!(r#"<Envelope xmlns="{V12}">x<Body/></Envelope>"#),
+            "text between",
+        ),
+        (
+            envelope(V12, "<s:Header><a:To>urn:<b/></a:To></s:Header>", ""),
+            "text alone",
+        ),
+        (
+            envelope(
+                V12,
+                "<s:Header><x s:mustUnderstand='maybe'/></s:Header>",
+                "",
+            ),
+            "mustUnderstand",
+        ),
+    ] {
+        refused(&text, why);
+    }
+}
+
+#[test]
+fn documents_beyond_the_limits_are_refused() {
+    let with = |body: &str| {
+        let header = "<s:Header><a:To>urn:a:b</a:To></s:Header>";
+        envelope(V12, header, body)
+    };
+    let nested = |depth: usize| format!("{}{}", "<x>".repeat(depth), "</x>".repeat(depth));
+    accepted(&with(&nested(62)));
+    refused(&with(&nested(63)), "deeper");
+    refused(&with(&nested(100_000)), "deeper");
+    let attributes = |count: usize| {
+        let all = (0..count).map(|n| format!(" a{n}=\"\""));
+        format!("<x{}/>", all.collect::<String>())
+    };
+    accepted(&with(&attributes(64)));
+    refused(&with(&attributes(65)), "more attributes");
+    refused(&with(&attributes(10_000)), "more attributes");
+    let declared = |count: usize| {
+        let all = (0..count).map(|n| format!(" xmlns:n{n}=\"urn:{n}\""));
+        format!("<x{}/>", all.collect::<String>())
+    };
+    accepted(&with(&declared(62)));
+    refused(&with(&declared(63)), "namespaces");
+    // In force one after the other.
+    accepted(&with(&declared(62).repeat(100)));
+    let long = "x".repeat(513);
+    refused(&with(&format!("<x xmlns:n=\"{long}\"/>")), "namespaces");
+    // The header is limited; the body is not.
+    accepted(&with(&"x".repeat(1 << 20)));
+    let header = |bytes: usize| {
+        let header = format!(
+            "<s:Header><a:To>urn:a:b</a:To><x>{}</x></s:Header>",
+            "x".repeat(bytes)
+        );
+        envelope(V12, &header, "")
+    };
+    accepted(&header(16_000));
+    refused(&header(17_000), "Header is longer");
+    let to = format!("urn:{}", "x".repeat(300));
+    refused(&one_way(&to), "DestinationUnreachable");
+    let id = format!(
+        "<s:Header><a:Action>urn:a:b</a:Action><a:MessageID>{}</a:MessageID></s:Header>",
+        "x".repeat(257)
+    );
+    refused(&envelope(V12, &id, ""), "MessageID");
+}
+
+#[test]
+fn billion_laughs_are_not_laughed() {
+    let mut text = "<?xml version=\"1.0\"?><!DOCTYPE lolz [<!ENTITY lol \"lol\">".to_owned();
+    for n in 1..10 {
+        let before = if n == 1 {
+            "lol".to_owned()
+        } else {
+            format!("lol{}", n - 1)
+        };
+        text.push_str(&format!(
+            "<!ENTITY lol{n} \"{}\">",
+            format!("&{before};").repeat(10)
+        ));
+    }
+    text.push_str(&format!("]>{}", envelope(V12, "", "&lol9;")));
+    refused(&text, "DTD");
+}
+
+#[test]
+fn a_message_goes_to_its_destination() {
+    let header = |blocks: &str| envelope(V12, &format!("<s:Header>{blocks}</s:Header>"), "");
+    let to = |to: &str| format!("<a:To>{to}</a:To>");
+    let action = "<a:Action>urn:action</a:Action>";
+    let id = "<a:MessageID>urn:uuid:1</a:MessageID>";
+    let published = |name: &str, text: &str| Did::Published(name.to_owned(), text.to_owned());
+    for (blocks, name) in [
+        (to("urn:a:b"), "urn:a:b"),
+        (format!("{action}{}", to("urn:a:b")), "urn:a:b"),
+        (
+            format!("{action}{}", to("  http://example.com/a?b=1 \n")),
+            "http://example.com/a?b=1",
+        ),
+        (action.to_owned(), "urn:action"),
+        (format!("{action}{}", to(ANONYMOUS)), "urn:action"),
+        (
+            format!("{action}{}", to("ws://example.com/soap")),
+            "urn:action",
+        ),
+        (
+            format!("{action}{}", to("WSS://example.com/soap")),
+            "urn:action",
+        ),
+        // No reply is wanted.
+        (
+            format!("{action}{id}<a:ReplyTo><a:Address>{WSA}/none</a:Address></a:ReplyTo>"),
+            "urn:action",
+        ),
+        // For another receiver.
+        (
+            format!("{action}<a:To s:role='urn:other'>urn:a:b</a:To>"),
+            "urn:action",
+        ),
+    ] {
+        let text = header(&blocks);
+        assert_eq!(
+            Client::new().send(&text),
+            published(name, &text),
+            "{blocks}"
+        );
+    }
+    for (blocks, name) in [
+        (format!("{action}{id}"), "urn:action"),
+        (format!("{}{action}{id}", to("urn:a:b")), "urn:a:b"),
+        (
+            format!(
+                "{action}{id}<a:ReplyTo><a:Address>{ANONYMOUS}</a:Address><a:Metadata/></a:ReplyTo>"
+            ),
+            "urn:action",
+        ),
+        (
+            format!("{action}{id}<a:ReplyTo/><a:From><a:Address>urn:me</a:Address></a:From>"),
+            "urn:action",
+        ),
+    ] {
+        let did = Client::new().send(&header(&blocks));
+        assert_eq!(did, Did::Called(name.to_owned(), 0), "{blocks}");
+    }
+    for (blocks, why) in [
+        (to("prices"), "absolute"),
+        (to("/a/b"), "absolute"),
+        (to("urn:a b"), "absolute"),
+        ("<a:Action>add</a:Action>".to_owned(), "absolute"),
+        (id.to_owned(), "AddressingHeaderRequired"),
+        (String::new(), "AddressingHeaderRequired"),
+        (format!("{action}{action}"), "InvalidCardinality"),
+        (
+            format!("{action}{id}<a:ReplyTo><a:Address>urn:x:y</a:Address></a:ReplyTo>"),
+            "OnlyAnonymous",
+        ),
+        (
+            format!("{action}{id}<a:FaultTo><a:Address>urn:x:y</a:Address></a:FaultTo>"),
+            "OnlyAnonymous",
+        ),
+        (
+            format!("{action}<To xmlns='{WSA_2004}'>urn:a:b</To>"),
+            "two versions",
+        ),
+        (format!("{action}<a:MessageID/>"), "MessageID"),
+    ] {
+        refused(&header(&blocks), why);
+    }
+}
+
+#[test]
+fn a_message_without_a_destination_goes_to_the_channel_of_the_path() {
+    let text = envelope(V11, "", "<x/>");
+    let mut client = Client::taking(1, Some(4));
+    assert_eq!(client.send(&text), Did::PublishedJoined(text));
+    assert!(client.soap.is_subscribed(client.session, ChannelId(4)));
+}
+
+#[test]
+fn headers_that_must_be_understood_are() {
+    let header = |attributes: &str| {
+        let block = format!("<w:Security xmlns:w='urn:wsse' {attributes}/>");
+        envelope(
+            V12,
+            &format!("<s:Header><a:To>urn:a:b</a:To>{block}</s:Header>"),
+            "",
+        )
+    };
+    accepted(&header(""));
+    accepted(&header("s:mustUnderstand='false'"));
+    accepted(&header("s:mustUnderstand='1' s:role='urn:other'"));
+    accepted(&header("mustUnderstand='1'"));
+    for flag in [
+        "s:mustUnderstand='1'",
+        "s:mustUnderstand=' true '",
+        "s:mustUnderstand='1' s:role='http://www.w3.org/2003/05/soap-envelope/role/next'",
+    ] {
+        refused(&header(flag), "env:MustUnderstand");
+        refused(
+            &header(flag),
+            r#"<env:NotUnderstood qname="ns:Security" xmlns:ns="urn:wsse"/>"#,
+        );
+    }
+}
+
+#[test]
+fn the_agreed_version_is_kept() {
+    let v11 = |text: &str| text.replace(V12, V11);
+    let text = one_way("urn:a:b");
+    assert!(matches!(
+        Client::taking(2, None).send(&text),
+        Did::Published(..)
+    ));
+    assert!(matches!(
+        Client::taking(1, None).send(&v11(&text)),
+        Did::Published(..)
+    ));
+    let Did::Said(fault) = Client::taking(1, None).send(&text) else {
+        panic!("an envelope of SOAP 1.2 where 1.1 was agreed");
+    };
+    assert!(
+        fault.contains("<faultcode>env:VersionMismatch") && fault.contains(V11),
+        "{fault}"
+    );
+    let Did::Said(fault) = Client::taking(2, None).send(&v11(&text)) else {
+        panic!("an envelope of SOAP 1.1 where 1.2 was agreed");
+    };
+    assert!(
+        fault.contains("<env:Value>env:VersionMismatch") && fault.contains("env:Upgrade"),
+        "{fault}"
+    );
+}
+
+#[test]
+fn a_fault_is_written_in_the_version_of_the_message() {
+    let v12 = envelope(
+        V12,
+        "<s:Header><a:MessageID>id &lt;1&gt;</a:MessageID></s:Header>",
+        "",
+    );
+    let Did::Said(fault) = Client::new().send(&v12) else {
+        panic!("no channel is named");
+    };
+    for part in [
+        "<wsa:Action>http://www.w3.org/2005/08/addressing/fault</wsa:Action>",
+        "<wsa:RelatesTo>id &lt;1&gt;</wsa:RelatesTo>",
+        "<env:Code><env:Value>env:Sender</env:Value><env:Subcode><env:Value>wsa:MessageAddressingHeaderRequired</env:Value></env:Subcode></env:Code>",
+        "<env:Text xml:lang=\"en\">The message names no channel",
+    ] {
+        assert!(fault.contains(part), "{part}: {fault}");
+    }
+    let v11 = v12.replace(V12, V11).replace(WSA, WSA_2004);
+    let Did::Said(fault) = Client::new().send(&v11) else {
+        panic!("no channel is named");
+    };
+    for part in [
+        "<wsa:Action>http://schemas.xmlsoap.org/ws/2004/08/addressing/fault</wsa:Action>",
+        "<faultcode>wsa:MessageInformationHeaderRequired</faultcode>",
+        "<faultstring>The message names no channel",
+    ] {
+        assert!(fault.contains(part), "{part}: {fault}");
+    }
+}
+
+#[test]
+fn a_service_answers_a_request() {
+    let relates = "<wsa:RelatesTo xmlns:wsa=\"http://www.w3.org/2005/08/addressing\">urn:uuid:1</wsa:RelatesTo>";
+    for (answer, expected) in [
+        // Without a header, with an empty one, with one.
+        (
+            format!("<e:Envelope xmlns:e=\"{V12}\"><e:Body/></e:Envelope>"),
+            format!(
+                "<e:Envelope xmlns:e=\"{V12}\"><e:Header>{relates}</e:Header><e:Body/></e:Envelope>"
+            ),
+        ),
+        (
+            format!("<?xml version=\"1.0\"?><Envelope xmlns=\"{V12}\"><Body/></Envelope>"),
+            format!(
+                "<?xml version=\"1.0\"?><Envelope xmlns=\"{V12}\"><Header>{relates}</Header><Body/></Envelope>"
+            ),
+        ),
+        (
+            format!("<e:Envelope xmlns:e=\"{V12}\"> <e:Header  a=\">\" /> <e:Body/></e:Envelope>"),
+            format!(
+                "<e:Envelope xmlns:e=\"{V12}\"> <e:Header  a=\">\" >{relates}</e:Header> <e:Body/></e:Envelope>"
+            ),
+        ),
+        (
+            format!(
+                "<e:Envelope xmlns:e=\"{V12}\"><e:Header><x/></e:Header><e:Body/></e:Envelope>"
+            ),
+            format!(
+                "<e:Envelope xmlns:e=\"{V12}\"><e:Header>{relates}<x/></e:Header><e:Body/></e:Envelope>"
+            ),
+        ),
+        // It says so itself.
+        (
+            format!(
+                "<e:Envelope xmlns:e=\"{V12}\"><e:Header>{relates}</e:Header><e:Body/></e:Envelope>"
+            ),
+            format!(
+                "<e:Envelope xmlns:e=\"{V12}\"><e:Header>{relates}</e:Header><e:Body/></e:Envelope>"
+            ),
+        ),
+    ] {
+        let mut client = Client::new();
+        let number = client.request();
+        let result = || Answer::Result(body(PayloadRef::Text(&answer), None));
+        assert_eq!(client.answered(number, result()), expected);
+        assert_eq!(client.answered(number, result()), "", "once");
+        // As a callee of WAMP says it.
+        let number = client.request();
+        let args = serde_json::to_string(&[&answer]).expect("JSON");
+        let args = PayloadRef::Wamp(Arguments::json(Some(&args), None));
+        assert_eq!(
+            client.answered(number, Answer::Result(body(args, None))),
+            expected
+        );
+    }
+}
+
+#[test]
+fn answers_that_are_none_become_faults() {
+    let other = format!(
+        "<e:Envelope xmlns:e=\"{V12}\"><e:Header><RelatesTo xmlns=\"{WSA}\">urn:uuid:2</RelatesTo></e:Header><e:Body/></e:Envelope>"
+    );
+    let v11 = envelope(V11, "", "");
+    for (payload, why) in [
+        (PayloadRef::Text("42"), "text outside"),
+        (PayloadRef::Text(&other), "another message"),
+        (PayloadRef::Text(&v11), "another version"),
+        (PayloadRef::Binary(v11.as_bytes()), "it is bytes"),
+        (
+            PayloadRef::Wamp(Arguments::json(Some("[1,2]"), None)),
+            "text outside",
+        ),
+    ] {
+        let mut client = Client::new();
+        let number = client.request();
+        let fault = client.answered(number, Answer::Result(body(payload, None)));
+        for part in ["<env:Value>env:Receiver", "<wsa:RelatesTo>urn:uuid:1<", why] {
+            assert!(fault.contains(part), "{part}: {fault}");
+        }
+    }
+}
+
+#[test]
+fn what_fails_becomes_a_fault() {
+    for (failure, parts) in [
+        (
+            Failure::NoSuchProcedure,
+            ["env:Sender", "wsa:ActionNotSupported"],
+        ),
+        (
+            Failure::TimedOut,
+            ["env:Receiver", "did not answer in time"],
+        ),
+        (
+            Failure::CalleeLeft,
+            ["env:Receiver", "wsa:EndpointUnavailable"],
+        ),
+        (
+            Failure::CalleeBusy,
+            ["env:Receiver", "wsa:EndpointUnavailable"],
+        ),
+    ] {
+        let mut client = Client::new();
+        let number = client.request();
+        let fault = client.answered(number, Answer::Failed(failure));
+        for part in parts.into_iter().chain(["<wsa:RelatesTo>urn:uuid:1<"]) {
+            assert!(fault.contains(part), "{part}: {fault}");
+        }
+    }
+    let mut client = Client::new();
+    let to = request("urn:x:y").replace("<a:Action>", "<a:To>urn:q:r</a:To><a:Action>");
+    assert_eq!(client.send(&to), Did::Called("urn:q:r".to_owned(), 0));
+    let fault = client.answered(0, Answer::Failed(Failure::NoSuchProcedure));
+    assert!(fault.contains("wsa:DestinationUnreachable"), "{fault}");
+    let number = client.request();
+    let refused = Event::CallRefused {
+        request: number,
+        error: CallError::TooMany,
+    };
+    let fault = client.on(refused);
+    assert!(fault.contains("as many open requests"), "{fault}");
+    let refused = |refusal| Event::Refused {
+        request: Request::Publish,
+        token: None,
+        refusal,
+    };
+    client.send(&one_way("urn:a:b"));
+    let fault = client.on(refused(Refusal::NotAllowed));
+    assert!(fault.contains("may not be published to"), "{fault}");
+}
+
+#[test]
+fn errors_of_services_become_faults() {
+    let error = |payload, name| Answer::Error(body(payload, Some(name)));
+    let said = Arguments::json(Some(r#"["no <negative> numbers"]"#), None);
+    let nothing = Arguments::json(None, None);
+    for (answer, parts) in [
+        (
+            error(PayloadRef::Wamp(said), "com.example.negative"),
+            [
+                "env:Receiver",
+                ">no &lt;negative&gt; numbers<",
+                ">com.example.negative<",
+            ],
+        ),
+        (
+            error(PayloadRef::Wamp(said), "wamp.error.invalid_argument"),
+            [
+                "env:Sender",
+                ">no &lt;negative&gt; numbers<",
+                ">wamp.error.invalid_argument<",
+            ],
+        ),
+        (
+            error(PayloadRef::Wamp(nothing), "com.example.negative"),
+            [
+                "env:Receiver",
+                "The service failed with com.example.negative.",
+                "<env:Detail>",
+            ],
+        ),
+    ] {
+        let mut client = Client::new();
+        let number = client.request();
+        let fault = client.answered(number, answer);
+        for part in parts {
+            assert!(fault.contains(part), "{part}: {fault}");
+        }
+    }
+    // A service may write its own fault.
+    let own = envelope(V12, "", "<s:Fault/>");
+    let mut client = Client::new();
+    let number = client.request();
+    let fault = client.answered(
+        number,
+        error(PayloadRef::Text(&own), "com.example.negative"),
+    );
+    assert!(
+        fault.contains("<s:Fault/>") && fault.contains("urn:uuid:1"),
+        "{fault}"
+    );
+}
+
+#[test]
+fn open_requests_are_handed_over() {
+    let mut client = Client::taking(2, Some(9));
+    let (first, second) = (client.request(), client.request());
+    let state = client.soap.export(client.session);
+    let mut other = Client::new();
+    other.soap.close(other.session);
+    other.session = other.soap.import(state);
+    let third = other.request();
+    assert!(third != first && third != second, "numbers stay apart");
+    for number in [third, second, first] {
+        let fault = other.answered(number, Answer::Failed(Failure::TimedOut));
+        assert!(fault.contains("did not answer"), "{fault}");
+    }
+    let mut session = other.session;
+    let left = other.soap.pop_subscription(&mut session);
+    assert_eq!(left, Some((ChannelId(9), Form::of(DialectKind::Soap, 2))));
+}
+
+#[test]
+fn subscribers_get_envelopes_of_their_version() {
+    let publication = |text: &str| PayloadRef::Text(text).freeze();
+    let carried = |publication: &Publication| {
+        [0, 1, 2].map(|at| carries(publication, Form::of(DialectKind::Soap, at)))
+    };
+    let (v11, v12) = (envelope(V11, "", ""), envelope(V12, "", ""));
+    assert_eq!(carried(&publication(&v11)), [true, true, false]);
+    assert_eq!(carried(&publication(&v12)), [true, false, true]);
+    assert_eq!(carried(&publication("hello")), [false; 3]);
+    assert_eq!(carried(&publication(&v12[1..])), [false; 3]);
+    let bytes = PayloadRef::Binary(v12.as_bytes()).freeze();
+    assert_eq!(carried(&bytes), [false; 3], "no rule looks into bytes");
+    let args = serde_json::to_string(&[&v12]).expect("JSON");
+    let wamp = PayloadRef::Wamp(Arguments::json(Some(&args), None)).freeze();
+    assert_eq!(carried(&wamp), [true, false, true]);
+    assert!(carries(&publication("hello"), Form::RAW));
+}
+
+fn accept<'a>(offer: &Offer<'a>) -> Accept<'a> {
+    let settings = Settings {
+        enabled: true,
+        ..Settings::default()
+    };
+    Soap::accept(&settings, offer)
+}
+
+/// What becomes of a request with these lines.
+fn offered<R>(path: &str, lines: &str, check: impl FnOnce(Accept<'_>) -> R) -> R {
+    let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+    let request = handshake::Request::parse(head.as_bytes(), 20).expect("a request");
+    let subprotocols: Vec<&str> = request
+        .header("Sec-WebSocket-Protocol")
+        .into_iter()
+        .flat_map(|list| list.split(", "))
+        .collect();
+    check(accept(&Offer {
+        path: request.path(),
+        subprotocols: &subprotocols,
+        headers: Headers::of(&request),
+        channel_name_bytes_max: 64,
+    }))
+}
+
+const SOAP: &str = "Sec-WebSocket-Protocol: soap\r\n";
+
+#[test]
+fn content_types_are_negotiated() {
+    for (sent, number, said) in [
+        ("", 0, None),
+        (
+            "soap-content-type: text/xml\r\n",
+            1,
+            Some("text/xml; charset=utf-8"),
+        ),
+        (
+            "SOAP-Content-Type: Text/XML;charset=\"UTF-8\"\r\n",
+            1,
+            Some("text/xml; charset=utf-8"),
+        ),
+        (
+            "soap-content-type: application/soap+xml; charset=utf-8; action=\"urn:a\"\r\n",
+            2,
+            Some("application/soap+xml; charset=utf-8"),
+        ),
+    ] {
+        let terms = Terms {
+            number,
+            header: said.map(|said| ("soap-content-type", said)),
+        };
+        offered("/any/path", &format!("{SOAP}{sent}"), |accept| {
+            let expected = Accept::Open {
+                subprotocol: Some("soap"),
+                join: None,
+                terms,
+            };
+            assert_eq!(accept, expected, "{sent}");
+        });
+    }
+    for sent in [
+        "soap-content-type: application/soap+msbin1\r\n",
+        "soap-content-type: application/soap+msbinsession1\r\n",
+        "soap-content-type: multipart/related; type=\"application/xop+xml\"\r\n",
+        "soap-content-type: text/xml; charset=utf-16\r\n",
+        "soap-content-type: \r\n",
+        "soap-content-type: text/xml\r\nmicrosoft-binary-transfer-mode: Buffered\r\n",
+        "microsoft-binary-transfer-mode: Streamed\r\n",
+    ] {
+        offered("/soap", &format!("{SOAP}{sent}"), |accept| {
+            let Accept::RefusedNaming(reason, headers) = accept else {
+                panic!("not refused: {sent}");
+            };
+            assert!(reason.contains("soap-content-type") && reason.contains("text/xml"));
+            assert_eq!(headers, SERVED);
+        });
+    }
+}
+
+#[test]
+fn paths_name_channels() {
+    let joins = |path: &str| {
+        offered(path, SOAP, |accept| match accept {
+            Accept::Open { join, .. } => join.map(|(channel, _)| channel.into_owned()),
+            other => panic!("{path}: {other:?}"),
+        })
+    };
+    assert_eq!(joins("/soap"), None);
+    assert_eq!(joins("/soapbox/a"), None);
+    assert_eq!(
+        joins("/soap/urn:example:prices").as_deref(),
+        Some("urn:example:prices")
+    );
+    for path in [
+        "/soap/http://a.example/b",
+        "/soap/http%3A%2F%2Fa.example%2Fb",
+    ] {
+        assert_eq!(joins(path).as_deref(), Some("http://a.example/b"));
+    }
+}
+
+#[test]
+fn paths_that_name_none_are_refused() {
+    for path in ["/soap/", "/soap/prices", "/soap/urn:a%20b", "/soap/%zz"] {
+        offered(path, SOAP, |accept| {
+            assert!(matches!(accept, Accept::Refused(_)), "{path}: {accept:?}");
+        });
+    }
+    for path in ["/soap", "/soap/urn:a:b"] {
+        offered(path, "", |accept| {
+            assert!(matches!(accept, Accept::OpenAndClose(..)), "{accept:?}");
+        });
+    }
+    offered("/other", "", |accept| assert_eq!(accept, Accept::NotMine));
+}
+
+/// Documents that are envelopes, nearly.
+fn documents() -> Vec<String> {
+    let mut documents = vec![
+        one_way("urn:a:b"),
+        request("urn:a:b").replace(V12, V11),
+        format!(
+            "<?xml version=\"1.0\"?><!-- c --><Envelope xmlns=\"{V12}\" a='&lt;'><Header/><Body>&#65;<![CDATA[x]]></Body></Envelope>"
+        ),
+        envelope(
+            V11,
+            &format!(
+                "<s:Header><b:ReplyTo xmlns:b=\"{WSA_2004}\"><b:Address/></b:ReplyTo><b:To xmlns:b=\"{WSA_2004}\">urn:x:y</b:To></s:Header>"
+            ),
+            "<p q='1' a:r=\"2\"/>",
+        ),
+    ];
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/soap");
+    for entry in std::fs::read_dir(folder).expect("the corpus is committed") {
+        let data = std::fs::read(entry.expect("readable").path()).expect("readable");
+        fuzz::envelope(&data);
+        documents.extend(String::from_utf8(data));
+    }
+    documents
+}
+
+/// A document with a few characters changed to those that XML is made of.
+fn mutated() -> impl Strategy<Value = String> {
+    let characters: Vec<char> = "<>/='\"&;:!?-[]# \n\t\rxsaAE1\u{1}\u{FFFE}é"
+        .chars()
+        .collect();
+    let edits = prop::collection::vec(
+        (
+            any::<prop::sample::Index>(),
+            prop::sample::select(characters),
+            0..4u8,
+        ),
+        0..4,
+    );
+    (prop::sample::select(documents()), edits).prop_map(|(document, edits)| {
+        let mut text: Vec<char> = document.chars().collect();
+        for (index, character, kind) in edits {
+            let at = index.index(text.len() + 1);
+            match kind {
+                0 => text.insert(at, character),
+                1 if at < text.len() => text[at] = character,
+                2 if at < text.len() => {
+                    text.remove(at);
+                }
+                _ => text.splice(at..at, "<x a=''/>".chars()).for_each(drop),
+            }
+        }
+        text.into_iter().collect()
+    })
+}
+
+/// What is an envelope here is a document to another reader.
+fn agrees(text: &str) -> Result<(), TestCaseError> {
+    if fuzz::is_envelope(text) {
+        let parsed = roxmltree::Document::parse(text);
+        prop_assert!(parsed.is_ok(), "{text:?}: {parsed:?}");
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_are_survived(data: Vec<u8>) {
+        fuzz::envelope(&data);
+    }
+
+    #[test]
+    fn mutated_envelopes_are_survived(text in mutated()) {
+        fuzz::envelope(text.as_bytes());
+        agrees(&text)?;
+    }
+}
