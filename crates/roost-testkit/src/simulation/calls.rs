@@ -28,7 +28,7 @@ impl Calls {
         let procedure = request % 3;
         let timeout = if has_timeout(request) { 500 } else { 0 };
         let mut messages = vec![format!(
-            r#"[48,{request},{{"timeout":{timeout},"receive_progress":true}},"rpc.{procedure}",[{request},{index}]]"#
+            r#"[48,{request},{{"timeout":{timeout},"receive_progress":true}},"urn:rpc.{procedure}",[{request},{index}]]"#
         )];
         if request.is_multiple_of(5) {
             let mode = ["skip", "kill", "killnowait"][(request / 5 % 3) as usize];
@@ -115,7 +115,7 @@ pub(super) fn can_be_interrupted(index: usize) -> bool {
 /// The procedure that the peer of this number offers, if it does.
 pub(super) fn registration(index: usize, request: u64) -> String {
     let procedure = index / 2 % 2;
-    format!(r#"[64,{request},{{"invoke":"roundrobin"}},"rpc.{procedure}"]"#)
+    format!(r#"[64,{request},{{"invoke":"roundrobin"}},"urn:rpc.{procedure}"]"#)
 }
 
 /// Whether the router is to end the call.

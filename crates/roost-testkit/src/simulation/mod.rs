@@ -22,6 +22,8 @@
 //! - a control thread that does not read its answers, or ends, changes none of this, and is answered
 //!   as long as it reads;
 //! - each plain HTTP request gets one answer, in order, however it is cut and whatever follows it;
+//! - each SOAP request has one answer, or its connection ends, and what SOAP subscribers get are
+//!   envelopes;
 //! - no peer that answers is closed for silence, though the server, one of its reactors or the clock
 //!   stands still for a while (on some seeds);
 //! - a listener serves its dialects and lets in its origins, and no others (several listeners, one of
@@ -53,6 +55,7 @@ mod plan;
 mod records;
 mod report;
 mod serializers;
+mod soap;
 mod starts;
 mod strangers;
 
@@ -74,6 +77,7 @@ pub use pauses::{Pause, Stopped};
 use peers::Peers;
 pub use plan::Plan;
 pub use report::Report;
+use soap::SoapPeers;
 use strangers::Strangers;
 
 /// A promise that was not kept.
@@ -141,6 +145,7 @@ fn run_scenario(plan: &Plan) -> Result<Report, Broken> {
     simulation.peers.end_script();
     simulation.hostiles.abort_all();
     let http_answers = simulation.end_http(plan).map_err(broken)?;
+    let soap = simulation.end_soap(plan).map_err(broken)?;
     let rest_ns = plan.end_ns + plan.rest_ns();
     simulation.run_until(rest_ns + QUIESCE_NS);
     simulation.peers.send_final_pings(simulation.net.now());
@@ -190,6 +195,7 @@ fn run_scenario(plan: &Plan) -> Result<Report, Broken> {
     }
     report.idle = simulation.count("idle_timeouts_total");
     report.http_answers = http_answers;
+    (report.soap_answers, report.soap_received) = soap;
     report.iterations = simulation.count("loop_iterations_total");
     Ok(report)
 }
@@ -209,6 +215,7 @@ struct Simulation {
     hostiles: Hostiles,
     strangers: Option<Strangers>,
     http: Option<HttpPeers>,
+    soap: Option<SoapPeers>,
     control: Option<Control>,
     costs: Costs,
     /// Channels whose home had ended when there were still subscribers on other reactors.
@@ -256,6 +263,10 @@ impl Simulation {
             let driver = net.driver(SimOptions::default());
             HttpPeers::new(plan, driver, addresses[0], net.rng())
         });
+        let soap = (plan.soap_peers > 0).then(|| {
+            let driver = net.driver(SimOptions::default());
+            SoapPeers::new(plan, driver, addresses[0], net.rng())
+        });
         let suspended = plan.floods.iter();
         let suspended = suspended.map(|&(at, reactor)| (at..at + plan.suspended_ns, reactor));
         let mut pauses = plan.pauses.clone();
@@ -272,6 +283,7 @@ impl Simulation {
             hostiles,
             strangers,
             http,
+            soap,
             control,
             costs: Costs::default(),
             ended_homes: 0,
@@ -334,6 +346,9 @@ impl Simulation {
         if self.http.as_ref().is_some_and(HttpPeers::is_due) {
             due.push(HTTP);
         }
+        if self.soap.as_ref().is_some_and(SoapPeers::is_due) {
+            due.push(SOAP);
+        }
         if self.control.as_ref().is_some_and(Control::is_due) {
             due.push(CONTROL);
         }
@@ -348,6 +363,7 @@ impl Simulation {
                 strangers.expect("only one that is there is due").run_once();
             }
             HTTP => self.http.iter_mut().for_each(HttpPeers::run_once),
+            SOAP => self.soap.iter_mut().for_each(SoapPeers::run_once),
             CONTROL => {
                 let control = self.control.as_mut();
                 control
@@ -400,6 +416,23 @@ impl Simulation {
         let answered = http.check(plan);
         http.abort_all();
         answered
+    }
+
+    /// The script of the SOAP peers is over: what is open is answered in time. Returns how many requests
+    /// were answered, and how many publications were received.
+    fn end_soap(&mut self, plan: &Plan) -> Result<(u64, u64), String> {
+        if self.soap.is_none() {
+            return Ok((0, 0));
+        }
+        let timeout_ns = u64::from(plan.settings.dialects.soap.request_timeout_ms) * 1_000_000;
+        let rest_ns = plan.rest_ns() + timeout_ns + SOAP_SLACK_NS;
+        self.run_until(plan.end_ns + rest_ns);
+        let Some(soap) = &mut self.soap else {
+            return Ok((0, 0));
+        };
+        let checked = soap.check(plan);
+        soap.abort_all();
+        checked
     }
 
     /// Begins the pauses that are due.
@@ -587,6 +620,7 @@ const HOSTILES: usize = usize::MAX - 1;
 const CONTROL: usize = usize::MAX - 2;
 const STRANGERS: usize = usize::MAX - 3;
 const HTTP: usize = usize::MAX - 4;
+const SOAP: usize = usize::MAX - 5;
 
 /// Counters that must be zero when all is over.
 const EMPTY_AT_END: &[&str] = &[
@@ -606,6 +640,8 @@ const EMPTY_AT_END: &[&str] = &[
     "cross_reactor_backlog",
 ];
 
+/// An answer's way, and a tick.
+const SOAP_SLACK_NS: u64 = 1_000_000_000;
 /// A simulation takes a few thousand loop iterations.
 const ITERATIONS_MAX: u64 = 100_000;
 /// The largest frame of the script: 5,000 bytes of raw payload as a WAMP event, in base64.

@@ -1,6 +1,7 @@
 //! The plan of a simulation, drawn from its seed.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use roost_net::sim::{SimFaults, SimOptions, SimRng};
 use roost_reactor::{
@@ -33,6 +34,8 @@ pub struct Plan {
     pub strangers: usize,
     /// Peers that speak plain HTTP.
     pub http_peers: usize,
+    /// Peers that speak SOAP.
+    pub soap_peers: usize,
     /// The network breaks no connection: each close has a cause, and all that is held is known.
     pub reliable: bool,
     /// A message of some size has less.
@@ -180,6 +183,10 @@ impl Plan {
         let http_peers = SimRng::new(seed ^ 0x48_54_54_50).below(5) as usize;
         settings.limits.handshakes_in_flight_max += http_peers as u32;
         settings.connections_max += http_peers as u32;
+        let soap_peers = SimRng::new(seed ^ 0x53_4f_41_50).between(2, 7) as usize;
+        settings.limits.handshakes_in_flight_max += soap_peers as u32;
+        settings.connections_max += soap_peers as u32;
+        Arc::make_mut(&mut settings.dialects.soap).request_timeout_ms = 500;
         settings.listeners[0].config.hixie = true;
         // Publishers have to wait, and what they have sent meanwhile is held for them: not beside a
         // small budget, where that may make them the largest.
@@ -207,6 +214,7 @@ impl Plan {
             hostiles,
             strangers,
             http_peers,
+            soap_peers,
             reliable,
             // What waits for peers that read is to be little beside the budget.
             message_bytes_max: if is_flooded { 5_000 } else { 1_000 },

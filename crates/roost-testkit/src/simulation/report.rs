@@ -45,6 +45,10 @@ pub struct Report {
     pub idle: u64,
     /// Plain HTTP requests answered.
     pub http_answers: u64,
+    /// SOAP requests answered.
+    pub soap_answers: u64,
+    /// Publications received by SOAP peers.
+    pub soap_received: u64,
     /// Calls answered.
     pub calls_answered: u64,
     /// The longest delivery of a publication on a reliable network, in nanoseconds.

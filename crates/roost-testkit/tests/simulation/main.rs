@@ -85,6 +85,11 @@ fn promises_are_kept_on_every_seed() {
         sum(|r| r.http_answers),
         sum(|r| u64::from(r.http_answers > 0)),
     );
+    let soap = [sum(|r| r.soap_answers), sum(|r| r.soap_received)];
+    println!(
+        "{} SOAP requests answered, {} publications received by SOAP peers",
+        soap[0], soap[1],
+    );
     println!(
         "{} pauses in {} seeds, in which {} connections were cut for silence",
         sum(|r| r.pauses),
@@ -118,6 +123,7 @@ fn promises_are_kept_on_every_seed() {
         assert!(limited > seeds / 8, "{limited} publishes beyond a limit");
         let answers = sum(|r| r.http_answers);
         assert!(answers > seeds * 5, "{answers} HTTP requests answered");
+        assert!(soap.iter().all(|&n| n > seeds), "SOAP: {soap:?}");
         let hostile = sum(|r| r.costs.hostile_bytes);
         assert!(
             hostile > seeds * 10_000,
@@ -216,6 +222,7 @@ fn seeds_that_failed_once_pass() {
             pauses: Vec::new(),
             drain_pause: None,
             http_peers: 0,
+            soap_peers: 0,
             ..Plan::from_seed(seed).with_one_listener()
         };
         run_plan(&plan).unwrap_or_else(|broken| panic!("{broken}"));
@@ -226,6 +233,7 @@ fn seeds_that_failed_once_pass() {
     ] {
         let plan = Plan {
             http_peers: 0,
+            soap_peers: 0,
             ..Plan::from_seed(seed).with_one_listener()
         };
         run_plan(&plan).unwrap_or_else(|broken| panic!("{broken}"));
@@ -233,6 +241,7 @@ fn seeds_that_failed_once_pass() {
     // With several listeners.
     let plan = Plan {
         http_peers: 0,
+        soap_peers: 0,
         ..Plan::from_seed(20_533).without_tls()
     };
     run_plan(&plan).unwrap_or_else(|broken| panic!("{broken}"));
