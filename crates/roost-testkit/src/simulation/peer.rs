@@ -351,7 +351,10 @@ impl Peer {
 
     /// Offers a procedure, as its first act.
     fn register(&mut self) {
-        if self.behavior == Behavior::Normal && self.index.is_multiple_of(2) {
+        if self.state == State::Open
+            && self.behavior == Behavior::Normal
+            && self.index.is_multiple_of(2)
+        {
             let request = self.request();
             self.send_wamp(&calls::registration(self.index, request));
         }
