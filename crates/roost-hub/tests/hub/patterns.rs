@@ -74,6 +74,49 @@ fn names_have_more_levels_than_patterns() {
     fuzz::patterns(&data);
 }
 
+/// Names that begin with `a:` or `$` are matched by what begins so itself, of every kind.
+#[test]
+fn protected_names_are_matched_by_what_names_their_beginning() {
+    const INSERT: u8 = 16;
+    const LOOK_UP: u8 = 16 + 12;
+    // By their places in the list of characters.
+    let [a, b, dot, plus, many, star, rest, colon, dollar] = [0, 1, 4, 8, 9, 10, 11, 12, 13];
+    let mut data = Vec::new();
+    let mut operation = |what: u8, text: &[u8]| {
+        data.extend([what, u8::try_from(text.len()).expect("it is short")]);
+        data.extend(text);
+    };
+    let beginnings: [&[u8]; 7] = [
+        &[],
+        &[a],
+        &[a, colon],
+        &[a, colon, b],
+        &[b],
+        &[dollar],
+        &[dollar, b],
+    ];
+    for text in beginnings {
+        for end in [
+            &[][..],
+            &[dot],
+            &[dot, star],
+            &[dot, rest],
+            &[plus],
+            &[many],
+        ] {
+            for kind in 0..4 {
+                operation(INSERT + kind, &[text, end].concat());
+            }
+        }
+    }
+    for name in beginnings {
+        for end in [&[][..], &[b], &[dot, b]] {
+            operation(LOOK_UP, &[name, end].concat());
+        }
+    }
+    fuzz::patterns(&data);
+}
+
 #[test]
 fn the_corpus_is_replayed() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
