@@ -283,6 +283,18 @@ impl<P, F: Clone> Hub<P, F> {
                 exclude,
                 frames,
             } => out.extend(self.local.deliver(local, ids, exclude, frames)),
+            Item::DeliverMatched { .. }
+            | Item::InterestRefused { .. }
+            | Item::PatternInterest { .. }
+            | Item::PatternAck { .. }
+            | Item::PatternUninterest { .. } => self.handle_pattern(from, item, out),
+        }
+        self.debug_check();
+    }
+
+    /// What other hubs say of patterns.
+    fn handle_pattern(&mut self, from: ReactorId, item: Item<P, F>, out: &mut Vec<Output<P, F>>) {
+        match item {
             Item::DeliverMatched {
                 local,
                 event,
@@ -316,8 +328,8 @@ impl<P, F: Clone> Hub<P, F> {
                 let removed = self.home.pattern_uninterest(&name, from, local);
                 debug_assert!(removed, "interest ends once");
             }
+            _ => unreachable!("handle has the rest"),
         }
-        self.debug_check();
     }
 
     /// The subscribers of a channel in one encoding, in ascending order of slots.
