@@ -228,7 +228,12 @@ impl Home {
 
     /// What a publication that matches patterns is, and where it stands. One to a channel without a
     /// record gets a place behind all that have gone: those of one channel ascend, with gaps.
-    pub(crate) fn matched_event(&mut self, place: Place<'_>, publication: u64) -> MatchedEvent {
+    pub(crate) fn matched_event(
+        &mut self,
+        place: Place<'_>,
+        publication: u64,
+        publisher: (ReactorId, u64),
+    ) -> MatchedEvent {
         match place {
             Place::Known(index) => {
                 let channel = self.get(index).expect("it was found to match");
@@ -237,6 +242,7 @@ impl Home {
                     namespace: Some(channel.namespace()),
                     publication,
                     offset: channel.offset(),
+                    publisher,
                 }
             }
             Place::Unknown(name) => {
@@ -246,6 +252,7 @@ impl Home {
                     namespace: None,
                     publication,
                     offset: self.floor,
+                    publisher,
                 }
             }
         }

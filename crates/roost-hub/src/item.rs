@@ -135,6 +135,8 @@ pub struct MatchedEvent {
     pub publication: u64,
     /// Its place in the channel's order, behind those before; see [`EventIds::offset`].
     pub offset: u64,
+    /// The publisher's reactor, and its key there; see [`Publish::publisher`].
+    pub publisher: (ReactorId, u64),
 }
 
 /// A local channel as other reactors name it. The cookie is new for each channel that takes the

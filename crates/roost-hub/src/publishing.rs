@@ -128,7 +128,8 @@ impl<P, F: Clone> Publishing<'_, P, F> {
             made,
             out,
         } = self;
-        let event = Arc::new(home.matched_event(place, publication));
+        let publisher = (order.from, order.publisher);
+        let event = Arc::new(home.matched_event(place, publication, publisher));
         let mut deliveries = 0;
         for wanted in home.wanted(matches) {
             // Nearly always all know the pattern by one number, and one encoder serves all.

@@ -2,7 +2,8 @@
 
 use roost_dealer::Item as CallItem;
 use roost_dialect::{CallBody, Publication};
-use roost_hub::{Item, Name};
+use roost_hub::{Item, Name, ReactorId};
+use roost_net::ConnKey;
 
 use crate::channels::{Lane, LinkMessage};
 use crate::control::{Answer, Request, Token};
@@ -14,9 +15,15 @@ pub(crate) enum PeerMessage {
     Hub(Item<Publication, Image>),
     /// From dealer to dealer. Boxed: it is larger than all others.
     Call(Box<CallItem<CallBody>>),
-    /// Publishers of the channel should wait, or need no longer: from its subscribers to its home,
-    /// and from there to publishers.
-    Congestion { name: Name, is_congested: bool },
+    /// Publishers of the channel should wait: from its subscribers to its home, and from there to
+    /// publishers. Where a pattern is behind, the one whose publication it was is named: on new
+    /// channels each time it would never come to one that it knows to wait for.
+    Congested {
+        name: Name,
+        publisher: Option<(ReactorId, ConnKey)>,
+    },
+    /// They need no longer: the same way.
+    Relieved { name: Name },
     /// From the control thread. See [`crate::control`].
     Request(Box<(Token, Request)>),
     /// To the control thread.
@@ -28,7 +35,8 @@ impl LinkMessage for PeerMessage {
         match self {
             PeerMessage::Hub(Item::Publish { .. }) => Lane::Publish,
             PeerMessage::Call(item) if matches!(**item, CallItem::Call { .. }) => Lane::Publish,
-            PeerMessage::Congestion { .. }
+            PeerMessage::Congested { .. }
+            | PeerMessage::Relieved { .. }
             | PeerMessage::Call(_)
             | PeerMessage::Request(_)
             | PeerMessage::Answer(_)
@@ -58,7 +66,8 @@ impl LinkMessage for PeerMessage {
             }
             PeerMessage::Request(request) => size_of_val(&**request),
             PeerMessage::Answer(answer) => answer.bytes(),
-            PeerMessage::Congestion { .. }
+            PeerMessage::Congested { .. }
+            | PeerMessage::Relieved { .. }
             | PeerMessage::Hub(
                 Item::Interest { .. }
                 | Item::InterestAck { .. }

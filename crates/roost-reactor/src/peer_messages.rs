@@ -18,8 +18,14 @@ pub(crate) fn handle_peer_messages(core: &mut Core, from: ReactorId, mut batch: 
                 apply_pending(core);
                 continue;
             }
-            PeerMessage::Congestion { name, is_congested } => {
-                core.channels.on_congestion(from, name, is_congested);
+            PeerMessage::Congested { name, publisher } => {
+                let connections = &mut core.connections;
+                core.channels
+                    .begin_congestion(from, name, publisher, connections);
+                continue;
+            }
+            PeerMessage::Relieved { name } => {
+                core.channels.end_congestion(from, &name);
                 continue;
             }
             PeerMessage::Request(request) => {

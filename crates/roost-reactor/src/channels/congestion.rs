@@ -4,8 +4,9 @@
 //! A large channel is delivered incrementally (see [`super::fanout`]), and may be published to faster
 //! than that goes. The reactor of the subscribers then calls the channel *congested* to its home, and
 //! the home to each reactor from which it gets a publication for it; there, a client that publishes to
-//! the channel is not read until the congestion is over. Other channels, whose messages take the same
-//! rings, are published to, joined and left as always.
+//! the channel is not read until the congestion is over. Where it is a pattern that is behind, the
+//! publisher itself is named on the same way, for it may publish on another channel next. Other
+//! channels, whose messages take the same rings, are published to, joined and left as always.
 //!
 //! What was sent before all were notified still comes; [`super::fanout::Fanout::is_full`] bounds that,
 //! by leaving all messages in the rings.

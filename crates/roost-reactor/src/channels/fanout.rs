@@ -100,6 +100,12 @@ impl Fanout {
         self.total.is_beyond(PUBLICATIONS_MAX, BYTES_MAX)
     }
 
+    /// How many publications are held.
+    #[cfg(test)]
+    pub(crate) fn publications(&self) -> usize {
+        self.total.publications
+    }
+
     /// Whether a fan-out of this channel is running, which what comes next must not overtake.
     pub(crate) fn has(&self, channel: ChannelId, encoding: Encoding) -> bool {
         !self.order.is_empty() && self.channels.contains_key(&(channel, encoding))

@@ -18,7 +18,7 @@ use super::fanout::Fanout;
 use super::inflow::Inflow;
 use super::links::{Lane, Links};
 use super::paused::Paused;
-use crate::connections::{Codec, Connections, Origin};
+use crate::connections::{Codec, Connections, Origin, Phase};
 use crate::image::Image;
 use crate::peer_message::PeerMessage;
 use crate::sessions::Sessions;
@@ -51,8 +51,8 @@ struct Delivery<'a> {
     to: ChannelId,
     origin: Origin,
     exclude: Option<ConnKey>,
-    /// The channel, where `to` is a pattern.
-    name: Option<&'a Name>,
+    /// What was published, where `to` is a pattern.
+    event: Option<&'a MatchedEvent>,
 }
 
 /// No channel's number is so high.
@@ -409,7 +409,7 @@ impl Channels {
                         namespace: namespace.0,
                     },
                     exclude: exclude.map(ConnKey::from_bits),
-                    name: None,
+                    event: None,
                 };
                 self.deliver(delivery, &frames, connections, sessions);
             }
@@ -423,7 +423,7 @@ impl Channels {
                     to: pattern,
                     origin: self.origin_of(pattern, &event),
                     exclude: exclude.map(ConnKey::from_bits),
-                    name: Some(&event.channel),
+                    event: Some(&event),
                 };
                 self.deliver(delivery, &frames, connections, sessions);
             }
@@ -462,7 +462,7 @@ impl Channels {
             to: channel,
             origin,
             exclude,
-            name,
+            event,
         } = delivery;
         // A closed publisher excludes no subscriber: its slot may be another's by now.
         let exclude = exclude.filter(|&key| connections.get(key).is_some());
@@ -489,7 +489,7 @@ impl Channels {
             }
             let key = (channel, encoding);
             if self.fanout.add(key, origin, image.clone(), exclude) {
-                self.congest(key, name);
+                self.congest(key, event, connections);
             }
         }
     }
@@ -520,9 +520,14 @@ impl Channels {
 
     /// A channel is published to faster than its fan-out goes, or that of a pattern it matches: its
     /// publishers should wait.
-    fn congest(&mut self, key: (ChannelId, Encoding), name: Option<&Name>) {
+    fn congest(
+        &mut self,
+        key: (ChannelId, Encoding),
+        event: Option<&MatchedEvent>,
+        connections: &mut Connections,
+    ) {
         let own = self.hub.channel_name(key.0);
-        let Some(name) = name.map(Name::as_str).or(own) else {
+        let Some(name) = event.map(|event| event.channel.as_str()).or(own) else {
             debug_assert!(false, "what is delivered has a channel");
             return;
         };
@@ -533,40 +538,71 @@ impl Channels {
         self.counters.channel_backpressure_total.inc();
         let is_known = self.fanout.is_congested(&name);
         self.fanout.congest(key, name.clone());
-        if !is_known {
-            debug!(channel = name.as_str(), "congested");
-            self.notify_home(name, true);
+        if is_known {
+            return;
+        }
+        debug!(channel = name.as_str(), "congested");
+        let publisher = event.map(|event| event.publisher);
+        let publisher = publisher.map(|(reactor, key)| (reactor, ConnKey::from_bits(key)));
+        let (home, me) = (self.hub.home_of(&name), self.me());
+        if home == me {
+            self.begin_congestion(me, name, publisher, connections);
+        } else {
+            let message = PeerMessage::Congested { name, publisher };
+            self.links.send(home, message);
         }
     }
 
     /// What congested these channels has caught up, or has no subscribers any more.
     fn relieve(&mut self, names: BTreeSet<Name>) {
         for name in names {
-            if !self.fanout.is_congested(&name) {
-                self.notify_home(name, false);
+            if self.fanout.is_congested(&name) {
+                continue;
+            }
+            let (home, me) = (self.hub.home_of(&name), self.me());
+            if home == me {
+                self.end_congestion(me, &name);
+            } else {
+                self.links.send(home, PeerMessage::Relieved { name });
             }
         }
     }
 
-    fn notify_home(&mut self, name: Name, is_congested: bool) {
-        let (home, me) = (self.hub.home_of(&name), self.me());
-        if home == me {
-            self.on_congestion(me, name, is_congested);
+    /// The subscribers' reactor, or to publishers the home, says that a channel is congested, and
+    /// may name a publisher that should wait at once.
+    pub(crate) fn begin_congestion(
+        &mut self,
+        from: ReactorId,
+        name: Name,
+        publisher: Option<(ReactorId, ConnKey)>,
+        connections: &mut Connections,
+    ) {
+        self.congestion.begin(name.clone(), from);
+        let Some((reactor, key)) = publisher.filter(|&(reactor, _)| !self.is_control(reactor))
+        else {
+            return;
+        };
+        if reactor == self.me() {
+            let is_open = connections
+                .get(key)
+                .is_some_and(|conn| conn.phase == Phase::Open);
+            if is_open && connections.pause(key) {
+                self.counters.publishers_paused_total.inc();
+                self.congestion.park(&name, key);
+            }
         } else {
-            self.links
-                .send(home, PeerMessage::Congestion { name, is_congested });
+            self.congestion.notify_once(&name, reactor);
+            let message = PeerMessage::Congested { name, publisher };
+            self.links.send(reactor, message);
         }
     }
 
-    /// The subscribers' reactor, or to publishers the home, says how it stands with a channel.
-    pub(crate) fn on_congestion(&mut self, from: ReactorId, name: Name, is_congested: bool) {
-        if is_congested {
-            self.congestion.begin(name, from);
-        } else if let Some(cleared) = self.congestion.end(&name, from) {
+    /// The same, that it is no longer.
+    pub(crate) fn end_congestion(&mut self, from: ReactorId, name: &Name) {
+        if let Some(cleared) = self.congestion.end(name, from) {
             for reactor in cleared.notify.iter() {
                 let name = name.clone();
-                self.links
-                    .send(reactor, PeerMessage::Congestion { name, is_congested });
+                self.links.send(reactor, PeerMessage::Relieved { name });
             }
             self.paused.extend(cleared.parked);
         }
@@ -589,9 +625,9 @@ impl Channels {
             && !self.congestion.is_empty()
             && self.congestion.notify_once(name, from)
         {
-            let (name, is_congested) = (name.clone(), true);
+            let (name, publisher) = (name.clone(), None);
             self.links
-                .send(from, PeerMessage::Congestion { name, is_congested });
+                .send(from, PeerMessage::Congested { name, publisher });
         }
         let counters = &*self.counters;
         let encode = &mut |payload: &_, encoding, ids, channel: Option<&_>| {
@@ -652,6 +688,12 @@ impl Channels {
     /// Drops memory that is only kept for the next loop iteration; returns the bytes.
     pub(crate) fn shrink_scratch(&mut self) -> usize {
         crate::memory::drop_empty(&mut self.outputs) + self.paused.shrink() + self.links.shrink()
+    }
+
+    /// In tests: publications that incremental fan-outs hold.
+    #[cfg(test)]
+    pub(crate) fn held_publications(&self) -> usize {
+        self.fanout.publications()
     }
 
     /// In tests: nothing is under way and no publisher waits.

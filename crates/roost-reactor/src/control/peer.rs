@@ -105,7 +105,8 @@ impl ControlPeer {
                     }
                     PeerMessage::Hub(_)
                     | PeerMessage::Call(_)
-                    | PeerMessage::Congestion { .. }
+                    | PeerMessage::Congested { .. }
+                    | PeerMessage::Relieved { .. }
                     | PeerMessage::Request(_) => {
                         debug_assert!(
                             false,

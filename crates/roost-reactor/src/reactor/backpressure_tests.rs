@@ -1,4 +1,5 @@
-//! A flood into one channel, and its effect on others: two reactors on a simulated network.
+//! A flood into one channel or through one pattern, and its effect on others: two reactors on a
+//! simulated network.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -32,7 +33,8 @@ fn of(slot: usize) -> usize {
 }
 
 struct Peer {
-    target: String,
+    /// What it sends first.
+    request: Vec<u8>,
     received: Vec<u8>,
     unsent: Vec<u8>,
     may_send: bool,
@@ -63,6 +65,10 @@ impl World {
 
     /// A new connection on a reactor.
     fn connect(&mut self, reactor: usize, target: &str) -> usize {
+        self.connect_with(reactor, request(target))
+    }
+
+    fn connect_with(&mut self, reactor: usize, request: Vec<u8>) -> usize {
         let addr = self.addrs[reactor];
         let options = ConnectOptions { addr, local: None };
         let slot = self.peers.len();
@@ -70,7 +76,7 @@ impl World {
         let clients = &mut self.clients[of(slot)];
         clients.connect(key, &options).expect("a free slot");
         self.peers.push(Peer {
-            target: target.to_owned(),
+            request,
             received: Vec::new(),
             unsent: Vec::new(),
             may_send: false,
@@ -92,7 +98,7 @@ impl World {
                 match event {
                     Event::Connected(key) => {
                         let peer = &mut peers[key.slot() as usize];
-                        peer.unsent = request(&peer.target);
+                        peer.unsent = std::mem::take(&mut peer.request);
                         peer.may_send = true;
                     }
                     Event::Bytes(key, bytes) => {
@@ -133,30 +139,15 @@ impl World {
     }
 }
 
-#[test]
-fn a_flood_holds_up_its_own_channel_only() {
-    let mut world = World::new();
-    for n in 0..SUBSCRIBERS as usize * REACTORS {
-        world.connect(n % REACTORS, "/raw/flooded");
-    }
-    let all = u64::from(SUBSCRIBERS) * REACTORS as u64;
-    while world.count(|r| r.core.counters.websockets_open.get()) < all {
-        world.step();
-    }
-    world
-        .peers
-        .iter_mut()
-        .for_each(|peer| peer.received.clear());
-    // One from each reactor floods.
-    for peer in &mut world.peers[..REACTORS] {
-        for number in 0..MESSAGES {
-            peer.unsent.extend_from_slice(&[0x82, 0x84, 0, 0, 0, 0]);
-            peer.unsent.extend_from_slice(&number.to_be_bytes());
-        }
+/// Two clients flood, one on each reactor: others come, join and publish meanwhile as always, and
+/// `due` deliveries are made in the end. Returns how many publications a reactor held at most.
+fn check_flood(world: &mut World, flood: [Vec<u8>; REACTORS], due: u64) -> usize {
+    for (peer, flood) in world.peers.iter_mut().zip(flood) {
+        peer.unsent = flood;
     }
     let congestions =
         |world: &World| world.count(|r| r.core.counters.channel_backpressure_total.get());
-    while congestions(&world) < 10 {
+    while congestions(world) < 10 {
         world.step();
     }
     for n in 0..16 {
@@ -171,15 +162,18 @@ fn a_flood_holds_up_its_own_channel_only() {
         let steps = world.steps_until(other, &[0x82, 0x01, n as u8]);
         assert!(steps <= STEPS_MAX, "{name}: published after {steps} steps");
     }
-    let due = u64::from(MESSAGES) * REACTORS as u64 * (all - 1);
     let deliveries = |world: &World| world.count(|r| r.core.counters.deliveries_total.get());
     assert!(
-        deliveries(&world) < due / 2,
+        deliveries(world) < due / 2,
         "the flood was over long before"
     );
     // Nothing of it is lost, and no client waits for ever.
-    while deliveries(&world) < due + 16 {
+    let mut held_max = 0;
+    while deliveries(world) < due + 16 {
         world.step();
+        let held = world.reactors.iter();
+        let held = held.map(|r| r.core.channels.held_publications());
+        held_max = held.max().unwrap_or(0).max(held_max);
     }
     for _ in 0..10 {
         world.step();
@@ -189,6 +183,30 @@ fn a_flood_holds_up_its_own_channel_only() {
         assert!(core.channels.is_quiet());
         assert!(core.counters.publishers_paused_total.get() > 0);
     }
+    held_max
+}
+
+#[test]
+fn a_flood_holds_up_its_own_channel_only() {
+    let mut world = World::new();
+    for n in 0..SUBSCRIBERS as usize * REACTORS {
+        world.connect(n % REACTORS, "/raw/flooded");
+    }
+    let all = u64::from(SUBSCRIBERS) * REACTORS as u64;
+    while world.count(|r| r.core.counters.websockets_open.get()) < all {
+        world.step();
+    }
+    world
+        .peers
+        .iter_mut()
+        .for_each(|peer| peer.received.clear());
+    let mut flood = Vec::new();
+    for number in 0..MESSAGES {
+        flood.extend_from_slice(&[0x82, 0x84, 0, 0, 0, 0]);
+        flood.extend_from_slice(&number.to_be_bytes());
+    }
+    let due = u64::from(MESSAGES) * REACTORS as u64 * (all - 1);
+    check_flood(&mut world, [(); REACTORS].map(|()| flood.clone()), due);
     let mut numbers = [0; REACTORS];
     for frame in world.peers[SUBSCRIBERS as usize].received.chunks(6) {
         let number = u32::from_be_bytes(frame[2..].try_into().expect("four bytes"));
@@ -196,4 +214,47 @@ fn a_flood_holds_up_its_own_channel_only() {
         *next.expect("in each publisher's order") += 1;
     }
     assert_eq!(numbers, [MESSAGES; REACTORS]);
+}
+
+/// Each publication is to a channel of its own: none that a publisher could know to be congested.
+#[test]
+fn a_flood_of_new_channels_through_a_pattern_holds_up_its_publisher_only() {
+    let mut world = World::new();
+    let mut session = String::from_utf8(request("/wamp")).expect("a head is text");
+    let end = session.len() - 2; // the empty line
+    session.insert_str(end, "Sec-WebSocket-Protocol: wamp.2.json\r\n");
+    let mut session = session.into_bytes();
+    session.extend(text(
+        r#"[1,"r",{"roles":{"publisher":{},"subscriber":{}}}]"#,
+    ));
+    session.extend(text(r#"[32,1,{"match":"prefix"},"flooded."]"#));
+    let all = SUBSCRIBERS as usize * REACTORS;
+    for n in 0..all {
+        world.connect_with(n % REACTORS, session.clone());
+    }
+    for slot in 0..all {
+        let is_subscribed = |world: &World| {
+            let received = &world.peers[slot].received;
+            received.windows(6).any(|part| part == b"[33,1,")
+        };
+        while !is_subscribed(&world) {
+            world.step();
+        }
+        world.peers[slot].received.clear();
+    }
+    let flood = |publisher: usize| {
+        let publish = |n| text(&format!(r#"[16,1,{{}},"flooded.{publisher}.{n}",["x"]]"#));
+        (0..MESSAGES).flat_map(publish).collect()
+    };
+    let due = u64::from(MESSAGES) * (REACTORS * (all - 1)) as u64;
+    let held = check_flood(&mut world, std::array::from_fn(flood), due);
+    println!("{held} publications held");
+    assert!(held < 1_000, "{held} publications held");
+}
+
+/// A client's text message of up to 125 bytes.
+fn text(text: &str) -> Vec<u8> {
+    let len = u8::try_from(text.len()).expect("it is short");
+    assert!(len <= 125);
+    [&[0x81, 0x80 | len, 0, 0, 0, 0], text.as_bytes()].concat()
 }
