@@ -162,7 +162,9 @@ node e2e/wamp/autobahn_js.mjs --suite DIR --write
 \`\`\`
 The test suite of autobahn-js ${version}, as it stands in its repository, against Roost${driver ? `, driver ${driver}` : ""}, Node ${process.versions.node}. Left out: ${left}. ${REACTORS.map((count) => summary(results, count)).join(" ")}
 
-${table(results, before)}`);
+${table(results, before)}
+Where the suite has no transcript it writes one. By hand, with one that Crossbar 26.10.1 had written: the same lines, in another order between sessions.
+`);
   }
 } finally {
   rmSync(scratch, { recursive: true, force: true });
