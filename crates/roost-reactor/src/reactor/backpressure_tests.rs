@@ -2,6 +2,7 @@
 //! simulated network.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use roost_net::sim::{SimDriver, SimFaults, SimNet, SimOptions};
@@ -42,10 +43,15 @@ struct Peer {
 
 impl World {
     fn new() -> World {
+        World::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Settings)) -> World {
         let net = SimNet::new(3, SimFaults::none());
         let mut settings = Settings::for_tests();
         settings.fan_out_at_once = 8;
         settings.fan_out_piece = 8;
+        change(&mut settings);
         let shared = Shared::new(settings, REACTORS, 3);
         let reactor = |id| {
             let driver = net.driver(SimOptions::default());
@@ -86,7 +92,12 @@ impl World {
 
     /// One loop iteration of every reactor.
     fn step(&mut self) {
-        for reactor in &mut self.reactors {
+        self.step_with(REACTORS);
+    }
+
+    /// The same of the first reactors; the others stand.
+    fn step_with(&mut self, reactors: usize) {
+        for reactor in &mut self.reactors[..reactors] {
             if reactor.driver.is_due() {
                 reactor.run_once().expect("a simulated wait does not fail");
             }
@@ -220,13 +231,7 @@ fn a_flood_holds_up_its_own_channel_only() {
 #[test]
 fn a_flood_of_new_channels_through_a_pattern_holds_up_its_publisher_only() {
     let mut world = World::new();
-    let mut session = String::from_utf8(request("/wamp")).expect("a head is text");
-    let end = session.len() - 2; // the empty line
-    session.insert_str(end, "Sec-WebSocket-Protocol: wamp.2.json\r\n");
-    let mut session = session.into_bytes();
-    session.extend(text(
-        r#"[1,"r",{"roles":{"publisher":{},"subscriber":{}}}]"#,
-    ));
+    let mut session = wamp_session();
     session.extend(text(r#"[32,1,{"match":"prefix"},"flooded."]"#));
     let all = SUBSCRIBERS as usize * REACTORS;
     for n in 0..all {
@@ -250,6 +255,52 @@ fn a_flood_of_new_channels_through_a_pattern_holds_up_its_publisher_only() {
     let held = check_flood(&mut world, std::array::from_fn(flood), due);
     println!("{held} publications held");
     assert!(held < 1_000, "{held} publications held");
+}
+
+/// Each reactor is told of a pattern: a client that brings many waits for one that stands.
+#[test]
+fn subscriptions_to_patterns_wait_for_a_reactor_that_stands() {
+    const PATTERNS: u32 = 20_000;
+    let mut world = World::with(|settings| {
+        let wamp = Arc::make_mut(&mut settings.dialects.wamp);
+        wamp.subscriptions_per_connection_max = PATTERNS as usize;
+    });
+    let mut session = wamp_session();
+    for n in 1..=PATTERNS {
+        session.extend(text(&format!(r#"[32,{n},{{"match":"prefix"}},"p.{n}"]"#)));
+    }
+    let client = world.connect_with(0, session);
+    for _ in 0..500 {
+        world.step_with(1);
+    }
+    let core = &world.reactors[0].core;
+    let waiting = core.channels.links().spilled();
+    println!("{waiting} batches wait behind a full ring");
+    assert!(waiting <= 2, "{waiting} batches wait behind a full ring");
+    assert!(core.counters.publishers_paused_total.get() > 0);
+    let last = format!("[33,{PATTERNS},");
+    let is_last = |part: &[u8]| part == last.as_bytes();
+    for steps in 0.. {
+        let received = &world.peers[client].received;
+        let tail = &received[received.len().saturating_sub(64)..];
+        if tail.windows(last.len()).any(is_last) {
+            break;
+        }
+        assert!(steps < 10_000, "the last is never answered");
+        world.step();
+    }
+}
+
+/// The request for a WAMP session, and its HELLO.
+fn wamp_session() -> Vec<u8> {
+    let mut session = String::from_utf8(request("/wamp")).expect("a head is text");
+    let end = session.len() - 2; // the empty line
+    session.insert_str(end, "Sec-WebSocket-Protocol: wamp.2.json\r\n");
+    let mut session = session.into_bytes();
+    session.extend(text(
+        r#"[1,"r",{"roles":{"publisher":{},"subscriber":{}}}]"#,
+    ));
+    session
 }
 
 /// A client's text message of up to 125 bytes.
