@@ -243,18 +243,7 @@ impl Peer {
             }
             Command::Subscribe { what, token, .. } => {
                 assert!(out.is_empty(), "SUBSCRIBE is answered later: {out:?}");
-                // No channel has the name by which this model knows a pattern.
-                let name = match what {
-                    SubscribeTo::Channel(channel) => {
-                        self.check_topic(&channel);
-                        channel.into_owned()
-                    }
-                    SubscribeTo::Pattern(kind, text) => {
-                        Pattern::new(kind, &text, 64).expect("the session has checked it");
-                        assert!(!text.starts_with("wamp."));
-                        format!("{kind:?} {text}")
-                    }
-                };
+                let name = self.check_what(what);
                 self.subscribe(name, token);
             }
             Command::Unsubscribe { channel, token, .. } => {
@@ -264,6 +253,21 @@ impl Peer {
                 assert_eq!(self.subscribed.len(), before - 1, "one subscription ended");
                 self.session.on_unsubscribed(token, out);
                 assert_eq!(*out, self.written(&format!("[35,{token}]")));
+            }
+        }
+    }
+
+    /// The name by which this model knows a channel or a pattern; no channel has that of a pattern.
+    fn check_what(&self, what: SubscribeTo<'_>) -> String {
+        match what {
+            SubscribeTo::Channel(channel) => {
+                self.check_topic(&channel);
+                channel.into_owned()
+            }
+            SubscribeTo::Pattern(kind, text) => {
+                Pattern::new(kind, &text, 64).expect("the session has checked it");
+                assert!(!text.starts_with("wamp."));
+                format!("{kind:?} {text}")
             }
         }
     }
