@@ -98,6 +98,50 @@ pub(crate) enum Wait {
     Room,
 }
 
+/// What a dialect is told.
+fn notice_of(output: HubOutput) -> Notice {
+    match output {
+        Output::Subscribed {
+            who,
+            encoding: _,
+            token,
+            channel,
+            topic,
+            snapshot,
+        } => Notice::Subscribed {
+            slot: who.0,
+            token,
+            channel,
+            topic,
+            snapshot,
+        },
+        Output::Refused {
+            who,
+            encoding: _,
+            token,
+            channel,
+            refusal,
+        } => Notice::Refused {
+            slot: who.0,
+            token,
+            channel,
+            refusal,
+        },
+        Output::Published {
+            publisher,
+            token,
+            publication,
+        } => Notice::Published {
+            publisher: ConnKey::from_bits(publisher),
+            token,
+            publication,
+        },
+        Output::ToReactor(..) | Output::Deliver { .. } | Output::DeliverMatched { .. } => {
+            unreachable!("no dialect is told of it")
+        }
+    }
+}
+
 impl Channels {
     /// None yet.
     pub(crate) fn new(
@@ -354,46 +398,8 @@ impl Channels {
                 self.try_send_to_control(PeerMessage::Hub(item));
             }
             Output::ToReactor(to, item) => self.links.send(to, PeerMessage::Hub(item)),
-            Output::Subscribed {
-                who,
-                encoding: _,
-                token,
-                channel,
-                topic,
-                snapshot,
-            } => {
-                return Some(Notice::Subscribed {
-                    slot: who.0,
-                    token,
-                    channel,
-                    topic,
-                    snapshot,
-                });
-            }
-            Output::Refused {
-                who,
-                encoding: _,
-                token,
-                channel,
-                refusal,
-            } => {
-                return Some(Notice::Refused {
-                    slot: who.0,
-                    token,
-                    channel,
-                    refusal,
-                });
-            }
-            Output::Published {
-                publisher,
-                token,
-                publication,
-            } => {
-                return Some(Notice::Published {
-                    publisher: ConnKey::from_bits(publisher),
-                    token,
-                    publication,
-                });
+            Output::Subscribed { .. } | Output::Refused { .. } | Output::Published { .. } => {
+                return Some(notice_of(output));
             }
             Output::Deliver {
                 channel,
