@@ -319,10 +319,8 @@ impl Simulation {
         }
     }
 
-    /// Runs one part that is due. False when none is.
-    fn step(&mut self) -> bool {
-        self.begin_pauses();
-        let now = self.net.now();
+    /// The parts that have something to do.
+    fn due(&self, now: u64) -> Vec<usize> {
         let is_suspended = |index| {
             let mut suspended = self.suspended.iter();
             suspended.any(|(time, reactor)| *reactor == index && time.contains(&now))
@@ -352,6 +350,14 @@ impl Simulation {
         if self.control.as_ref().is_some_and(Control::is_due) {
             due.push(CONTROL);
         }
+        due
+    }
+
+    /// Runs one part that is due. False when none is.
+    fn step(&mut self) -> bool {
+        self.begin_pauses();
+        let now = self.net.now();
+        let due = self.due(now);
         if due.is_empty() {
             return false;
         }

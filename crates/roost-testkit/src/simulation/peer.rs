@@ -671,36 +671,7 @@ impl Peer {
                 Some(id) => _ = self.acked.insert(id, now),
                 None => self.fail(format!("PUBLISHED without a request: {text}")),
             },
-            36 => {
-                let Some((topic, windows)) = self.by_subscription.get(&number(1)) else {
-                    // Events may be on their way until UNSUBSCRIBED comes.
-                    if !self.leaving.values().any(|&leaving| leaving == number(1)) {
-                        self.fail(format!("EVENT outside of a subscription: {text}"));
-                    }
-                    return;
-                };
-                let channel = message.get(3).and_then(|details| details["topic"].as_str());
-                let window = match (topic, channel) {
-                    (Topic::Channel(_), None) => windows.first().copied(),
-                    (Topic::Pattern(_), Some(name)) => {
-                        let is_it = |&&at: &&usize| Plan::name_of(self.windows[at].channel) == name;
-                        windows.iter().find(is_it).copied()
-                    }
-                    _ => None,
-                };
-                let Some(window) = window else {
-                    return self.fail(format!("EVENT of no channel of its subscription: {text}"));
-                };
-                let payload = message
-                    .get(4)
-                    .and_then(|args| args.get(0))
-                    .and_then(Value::as_str);
-                match payload.map(|text| text.strip_prefix('\0').map(|b| STANDARD.decode(b))) {
-                    Some(None) => self.receive(window, payload.unwrap_or("").as_bytes(), now),
-                    Some(Some(Ok(bytes))) => self.receive(window, &bytes, now),
-                    _ => self.fail(format!("EVENT without a payload: {text}")),
-                }
-            }
+            36 => self.handle_event(&message, now),
             code @ (8 | 50) if code == 50 || number(1) == 48 => {
                 if let Err(error) = self.calls.take_answer(&message) {
                     self.fail(error);
@@ -712,6 +683,44 @@ impl Peer {
             35 if self.leaving.remove(&number(1)).is_some() => {}
             3 | 6 => self.goodbye = true,
             _ => self.fail(format!("unexpected: {text}")),
+        }
+    }
+
+    fn handle_event(&mut self, message: &[Value], now: u64) {
+        let subscription = message.get(1).and_then(Value::as_u64).unwrap_or(u64::MAX);
+        let Some((topic, windows)) = self.by_subscription.get(&subscription) else {
+            // Events may be on their way until UNSUBSCRIBED comes.
+            if !self
+                .leaving
+                .values()
+                .any(|&leaving| leaving == subscription)
+            {
+                self.fail(format!("EVENT outside of a subscription: {message:?}"));
+            }
+            return;
+        };
+        let channel = message.get(3).and_then(|details| details["topic"].as_str());
+        let window = match (topic, channel) {
+            (Topic::Channel(_), None) => windows.first().copied(),
+            (Topic::Pattern(_), Some(name)) => {
+                let is_it = |&&at: &&usize| Plan::name_of(self.windows[at].channel) == name;
+                windows.iter().find(is_it).copied()
+            }
+            _ => None,
+        };
+        let Some(window) = window else {
+            return self.fail(format!(
+                "EVENT of no channel of its subscription: {message:?}"
+            ));
+        };
+        let payload = message
+            .get(4)
+            .and_then(|args| args.get(0))
+            .and_then(Value::as_str);
+        match payload.map(|text| text.strip_prefix('\0').map(|b| STANDARD.decode(b))) {
+            Some(None) => self.receive(window, payload.unwrap_or("").as_bytes(), now),
+            Some(Some(Ok(bytes))) => self.receive(window, &bytes, now),
+            _ => self.fail(format!("EVENT without a payload: {message:?}")),
         }
     }
 

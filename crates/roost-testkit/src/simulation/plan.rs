@@ -159,15 +159,17 @@ impl Plan {
         draw_timeouts(&mut rng, &mut settings.limits, reliable);
         // The second is the last event of the script, and its reactor is suspended beyond it: what that
         // leaves undone no later event completes.
-        let mut floods = Vec::new();
         let has_small_budget = rng.per_mille(333);
         // After the load: readers keep up with one of them at a time.
         let times = [rng.between(4_700, 5_600), LAST_FLOOD_MS];
         // Without floods, only slow consumers hold much.
         let is_flooded = !has_small_budget || rng.per_mille(500);
-        for at in times.into_iter().filter(|_| is_flooded) {
-            floods.push((at * 1_000_000, rng.below(reactors as u64) as usize));
-        }
+        let flood = |at| (at * 1_000_000, rng.below(reactors as u64) as usize);
+        let floods: Vec<_> = times
+            .into_iter()
+            .filter(|_| is_flooded)
+            .map(flood)
+            .collect();
         // A late peer needs the slot of a closed connection.
         let replacements = floods.len() * REPLACEMENTS_PER_FLOOD;
         settings.connections_max =
