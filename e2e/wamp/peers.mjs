@@ -39,16 +39,17 @@ export async function join(daemon, realm = "realm1", serializer = "json") {
     closed,
     /** The stock client's answers as plain promises with a deadline. */
     ask: (what, promise) => within(ANSWER_MS, what, Promise.resolve(promise)),
-    /** A subscription that keeps what it hears: a list of { args, kwargs }, and one of publishers. */
-    async listen(topic) {
-      const [received, publishers] = [[], []];
+    /** A subscription that keeps what it hears: a list of { args, kwargs }, and of publishers and topics. */
+    async listen(topic, options) {
+      const [received, publishers, topics] = [[], [], []];
       const receive = (args, kwargs, details) => {
         received.push({ args: [...args], kwargs: { ...kwargs } });
         publishers.push(details.publisher);
+        topics.push(details.topic);
       };
       const subscription = await within(ANSWER_MS, `SUBSCRIBED to ${topic}`,
-        Promise.resolve(session.subscribe(topic, receive)));
-      return { received, publishers, subscription, atLeast: (count) => until(`event ${count} of ${topic}`, () => received.length >= count) };
+        Promise.resolve(session.subscribe(topic, receive, options)));
+      return { received, publishers, topics, subscription, atLeast: (count) => until(`event ${count} of ${topic}`, () => received.length >= count) };
     },
     async leave() {
       if (!session.isOpen) return;

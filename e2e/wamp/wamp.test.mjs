@@ -81,6 +81,23 @@ describe(`npm autobahn, driver ${driver ?? "by default"}`, { timeout: 120_000 },
     assert.notEqual(a.subscription.id, other.subscription.id);
   });
 
+  test("hears what matches a pattern, from WAMP and raw publishers, with the topic", async () => {
+    const [one, two] = [await wamp(), await wamp(undefined, "msgpack")];
+    const prefix = await one.listen("com.example.tree", { match: "prefix" });
+    const wildcard = await two.listen("com..tree.leaf", { match: "wildcard" });
+    await publish(one, "com.example.treetop", ["not by the one who publishes"]);
+    await publish(two, "com.example.treetop", [1]);
+    await publish(two, "com.example.other", ["no match"]);
+    const plainly = await plain("/raw/com.example.tree.leaf");
+    plainly.send("2");
+    await Promise.all([prefix.atLeast(2), wildcard.atLeast(1)]);
+    await one.ask("UNSUBSCRIBED", one.session.unsubscribe(prefix.subscription));
+    await publish(two, "com.example.treetop", ["later"]);
+    const heard = ({ received, topics }) => received.map(({ args }, at) => `${topics[at]} ${args[0]}`).sort();
+    assert.deepEqual(heard(prefix), ["com.example.tree.leaf 2", "com.example.treetop 1"]);
+    assert.deepEqual(heard(wildcard), ["com.example.tree.leaf 2"]);
+  });
+
   test("hears nothing after it has unsubscribed, while others still do", async () => {
     const [one, two, three] = [await wamp(), await wamp(), await wamp()];
     const [gone, stays] = [await one.listen("com.example.leaving"), await two.listen("com.example.leaving")];
