@@ -157,19 +157,9 @@ impl Plan {
         let least = NAMESPACES.len() as u64;
         let (channels, witnesses, quiet_peers) = (rng.between(least, 9) as usize, 2, 3);
         draw_timeouts(&mut rng, &mut settings.limits, reliable);
-        // The second is the last event of the script, and its reactor is suspended beyond it: what that
-        // leaves undone no later event completes.
         let has_small_budget = rng.per_mille(333);
-        // After the load: readers keep up with one of them at a time.
-        let times = [rng.between(4_700, 5_600), LAST_FLOOD_MS];
-        // Without floods, only slow consumers hold much.
-        let is_flooded = !has_small_budget || rng.per_mille(500);
-        let flood = |at| (at * 1_000_000, rng.below(reactors as u64) as usize);
-        let floods: Vec<_> = times
-            .into_iter()
-            .filter(|_| is_flooded)
-            .map(flood)
-            .collect();
+        let floods = draw_floods(&mut rng, reactors, has_small_budget);
+        let is_flooded = !floods.is_empty();
         // A late peer needs the slot of a closed connection.
         let replacements = floods.len() * REPLACEMENTS_PER_FLOOD;
         settings.connections_max =
@@ -234,6 +224,20 @@ impl Plan {
             settings,
         }
     }
+}
+
+/// When and at which reactor very many messages come at once. Without them, only slow consumers hold much.
+///
+/// The second is the last event of the script, and its reactor is suspended beyond it: what that leaves
+/// undone no later event completes.
+fn draw_floods(rng: &mut SimRng, reactors: usize, has_small_budget: bool) -> Vec<(u64, usize)> {
+    // After the load: readers keep up with one of them at a time.
+    let times = [rng.between(4_700, 5_600), LAST_FLOOD_MS];
+    if has_small_budget && !rng.per_mille(500) {
+        return Vec::new();
+    }
+    let flood = |at| (at * 1_000_000, rng.below(reactors as u64) as usize);
+    times.map(flood).to_vec()
 }
 
 fn draw_timeouts(rng: &mut SimRng, limits: &mut Limits, reliable: bool) {
