@@ -105,7 +105,7 @@ async fn work(
 ) -> io::Result<()> {
     let peer = Arc::new(peer::Peer::new(peer));
     let state = Arc::new(routes::State::new(shared, build, peer.clone()));
-    let answers = peer.read_answers(tokio::net::UnixStream::from_std(woken)?);
+    let answers = peer.clone().run(tokio::net::UnixStream::from_std(woken)?);
     let routers = [Access::Full, Access::ReadOnly].map(|access| router(state.clone(), access));
     let served = serve::serve(listeners, routers, limits);
     first_of(answers, served).await

@@ -1,31 +1,66 @@
-//! Requests to reactors: each with a deadline, and a bounded number of them.
+//! Requests to reactors: each with a deadline, and a bounded number of them. Single publications
+//! that are asked for at the same time go to a reactor together.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use roost_dialect::Publication;
-use roost_reactor::{ConnectionRecord, ControlPeer, Part, Refusal, Request, RingFull, Token};
+use roost_reactor::{
+    ConnectionRecord, ControlPeer, ControlPublication, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX,
+    Part, Placement, Refusal, RepeatKey, Request, RingFull, Token,
+};
 use tokio::net::UnixStream;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout_at};
+
+use crate::first_of::first_of;
 
 /// The control thread's place in the mesh, for many callers on one thread.
 pub(crate) struct Peer {
     /// Never held over an `await`.
     state: Mutex<State>,
+    /// Single publications wait to be sent.
+    has_pending: Notify,
 }
 
 struct State {
     peer: ControlPeer,
     waiting: HashMap<Token, Waiting>,
+    /// By reactor: publications of callers that run in this turn of the thread's tasks.
+    pending: Vec<Vec<Pending>>,
 }
 
-struct Waiting {
-    caller: oneshot::Sender<Result<Reply, Refusal>>,
-    /// What has come so far; bounded by the request's limit.
-    records: Vec<ConnectionRecord>,
+/// What waits for an answer.
+enum Waiting {
+    /// One caller, for all of it.
+    Whole {
+        caller: oneshot::Sender<Result<Reply, Refusal>>,
+        /// What has come so far; bounded by the request's limit.
+        records: Vec<ConnectionRecord>,
+    },
+    /// Callers with a publication each, in their order. Those whose sender has gone want no answer.
+    Publishers(Vec<Option<Publisher>>),
+}
+
+/// One that waits for the outcome of its publication; `None` tells it that the publication is sent.
+type Publisher = oneshot::Sender<Result<Option<Placement>, AskError>>;
+
+/// One publication that is sent with others.
+struct Pending {
+    publication: ControlPublication,
+    caller: Publisher,
+    until: Until,
+}
+
+/// What a publisher waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// The publication has its place in the channel's order.
+    Placed,
+    /// The ring of the channel's home has it.
+    Sent,
 }
 
 /// A whole answer.
@@ -36,8 +71,9 @@ pub(crate) enum Reply {
         records: Vec<ConnectionRecord>,
         next_slot: Option<u32>,
     },
-    Published {
-        publication: u64,
+    Published(Box<[Result<Placement, Refusal>]>),
+    Disconnected {
+        was_open: bool,
     },
 }
 
@@ -63,40 +99,25 @@ pub(crate) struct Sent<'a> {
 
 impl Peer {
     pub(crate) fn new(peer: ControlPeer) -> Peer {
+        let pending = (0..peer.reactors()).map(|_| Vec::new()).collect();
         Peer {
             state: Mutex::new(State {
                 peer,
                 waiting: HashMap::new(),
+                pending,
             }),
+            has_pending: Notify::new(),
         }
     }
 
     pub(crate) fn ask(&self, reactor: usize, request: Request) -> Result<Sent<'_>, AskError> {
-        self.send(|peer| peer.ask(reactor, request))
-    }
-
-    pub(crate) fn publish(
-        &self,
-        channel: &str,
-        payload: Publication,
-    ) -> Result<Sent<'_>, AskError> {
-        self.send(|peer| peer.publish(channel, payload))
-    }
-
-    fn send(
-        &self,
-        send: impl FnOnce(&mut ControlPeer) -> Result<Token, RingFull>,
-    ) -> Result<Sent<'_>, AskError> {
         let mut state = self.lock();
-        if state.waiting.len() >= WAITING_MAX {
-            return Err(AskError::TooManyWaiting);
-        }
-        let token = send(&mut state.peer).map_err(|RingFull| AskError::RingFull)?;
+        state.make_room()?;
+        let token = state.peer.ask(reactor, request);
+        let token = token.map_err(|RingFull| AskError::RingFull)?;
         let (caller, answer) = oneshot::channel();
-        let waiting = Waiting {
-            caller,
-            records: Vec::new(),
-        };
+        let records = Vec::new();
+        let waiting = Waiting::Whole { caller, records };
         state.waiting.insert(token, waiting);
         Ok(Sent {
             peer: self,
@@ -105,18 +126,95 @@ impl Peer {
         })
     }
 
-    /// Hands answers to their callers, until the socket fails.
-    pub(crate) async fn read_answers(self: Arc<Self>, woken: UnixStream) -> io::Result<()> {
+    /// Publishes, together with others that do so in this turn. `None`: it is sent, and that was what
+    /// the caller waited for.
+    pub(crate) async fn publish(
+        &self,
+        publication: ControlPublication,
+        until: Until,
+        deadline: Instant,
+    ) -> Result<Option<Placement>, AskError> {
+        let (caller, answer) = oneshot::channel();
+        {
+            let mut state = self.lock();
+            let home = state.peer.home_of(&publication.channel);
+            if state.pending[home].len() >= PENDING_MAX {
+                return Err(AskError::TooManyWaiting);
+            }
+            state.pending[home].push(Pending {
+                publication,
+                caller,
+                until,
+            });
+        }
+        self.has_pending.notify_one();
+        match timeout_at(deadline, answer).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) | Err(_) => Err(AskError::Deadline),
+        }
+    }
+
+    /// Publishes on channels whose home is one reactor, in this order. On an error the publications
+    /// are returned, and none is published.
+    pub(crate) fn publish_batch(
+        &self,
+        home: usize,
+        publications: Vec<ControlPublication>,
+    ) -> Result<Sent<'_>, (AskError, Vec<ControlPublication>)> {
+        let mut state = self.lock();
+        if let Err(error) = state.make_room() {
+            return Err((error, publications));
+        }
+        let token = state.peer.publish(home, publications);
+        let token = token.map_err(|publications| (AskError::RingFull, publications))?;
+        let (caller, answer) = oneshot::channel();
+        let records = Vec::new();
+        let waiting = Waiting::Whole { caller, records };
+        state.waiting.insert(token, waiting);
+        Ok(Sent {
+            peer: self,
+            token,
+            answer,
+        })
+    }
+
+    /// The reactor that orders a channel.
+    pub(crate) fn home_of(&self, channel: &str) -> usize {
+        self.lock().peer.home_of(channel)
+    }
+
+    pub(crate) fn reactors(&self) -> usize {
+        self.lock().peer.reactors()
+    }
+
+    /// What an idempotency key for a channel comes to.
+    pub(crate) fn repeat_key(&self, channel: &str, key: &str) -> RepeatKey {
+        self.lock().peer.repeat_key(channel, key)
+    }
+
+    /// The epoch in which a channel's offsets count.
+    pub(crate) fn epoch_of(&self, channel: &str) -> u64 {
+        let state = self.lock();
+        state.peer.epoch_of(state.peer.home_of(channel))
+    }
+
+    /// Sends what is pending and hands answers to their callers, until the socket fails.
+    pub(crate) async fn run(self: Arc<Self>, woken: UnixStream) -> io::Result<()> {
         loop {
+            // Callers that are ready add what they publish.
+            tokio::task::yield_now().await;
             let may_sleep = {
                 let mut state = self.lock();
+                state.send_pending();
                 state.read_some();
                 state.peer.may_sleep()
             };
             if may_sleep {
-                wait_for_wake(&woken).await?;
-            } else {
-                tokio::task::yield_now().await;
+                let has_pending = async {
+                    self.has_pending.notified().await;
+                    Ok(())
+                };
+                first_of(wait_for_wake(&woken), has_pending).await?;
             }
             self.lock().peer.wake_up();
         }
@@ -128,6 +226,66 @@ impl Peer {
 }
 
 impl State {
+    /// Whether one more may wait for an answer.
+    fn make_room(&mut self) -> Result<(), AskError> {
+        if self.waiting.len() < WAITING_MAX {
+            return Ok(());
+        }
+        // An answer that was dropped leaves those behind that have stopped waiting for it.
+        self.waiting.retain(|_, waiting| waiting.is_wanted());
+        match self.waiting.len() < WAITING_MAX {
+            true => Ok(()),
+            false => Err(AskError::TooManyWaiting),
+        }
+    }
+
+    fn send_pending(&mut self) {
+        for home in 0..self.pending.len() {
+            let mut left = mem::take(&mut self.pending[home]).into_iter().peekable();
+            while left.peek().is_some() {
+                let mut bytes = 0;
+                let (mut publications, mut callers) = (Vec::new(), Vec::new());
+                while publications.len() < PUBLICATIONS_MAX && bytes < PUBLICATIONS_BYTES_MAX {
+                    let Some(pending) = left.next() else {
+                        break;
+                    };
+                    bytes += pending.publication.bytes();
+                    publications.push(pending.publication);
+                    callers.push((pending.caller, pending.until));
+                }
+                self.send(home, publications, callers);
+            }
+        }
+    }
+
+    fn send(
+        &mut self,
+        home: usize,
+        publications: Vec<ControlPublication>,
+        callers: Vec<(Publisher, Until)>,
+    ) {
+        let sent = self.make_room().and_then(|()| {
+            let sent = self.peer.publish(home, publications);
+            sent.map_err(|_| AskError::RingFull)
+        });
+        match sent {
+            Err(error) => callers.into_iter().for_each(|(caller, _)| {
+                let _ = caller.send(Err(error)); // it may just have ended
+            }),
+            Ok(token) => {
+                let callers = callers.into_iter().map(|(caller, until)| match until {
+                    Until::Placed => Some(caller),
+                    Until::Sent => {
+                        let _ = caller.send(Ok(None)); // it may just have ended
+                        None
+                    }
+                });
+                let waiting = Waiting::Publishers(callers.collect());
+                self.waiting.insert(token, waiting);
+            }
+        }
+    }
+
     /// Reads a bounded number of answers, so that other tasks run in between.
     fn read_some(&mut self) {
         for _ in 0..ANSWERS_AT_ONCE {
@@ -140,27 +298,59 @@ impl State {
 
     /// An answer whose caller has ended, or whose deadline is over, is dropped.
     fn hand_over(&mut self, token: Token, part: Part) {
-        let Some(waiting) = self.waiting.get_mut(&token) else {
+        if let Part::Connections(part) = part {
+            if let Some(Waiting::Whole { records, .. }) = self.waiting.get_mut(&token) {
+                records.extend(part);
+            }
             return;
-        };
-        let reply = match part {
-            Part::Connections(records) => {
-                waiting.records.extend(records);
-                return;
+        }
+        match (self.waiting.remove(&token), part) {
+            (Some(Waiting::Publishers(callers)), Part::Published(outcomes)) => {
+                for (caller, outcome) in callers.into_iter().zip(outcomes) {
+                    if let Some(caller) = caller {
+                        let outcome = outcome.map(Some).map_err(AskError::Refused);
+                        let _ = caller.send(outcome); // it may just have ended
+                    }
+                }
             }
-            Part::ConnectionsEnd { records, next_slot } => {
-                waiting.records.extend(records);
-                Ok(Reply::Connections {
-                    records: std::mem::take(&mut waiting.records),
-                    next_slot,
-                })
+            (
+                Some(Waiting::Whole {
+                    caller,
+                    mut records,
+                }),
+                part,
+            ) => {
+                let reply = match part {
+                    Part::Connections(_) => return, // above
+                    Part::ConnectionsEnd {
+                        records: last,
+                        next_slot,
+                    } => {
+                        records.extend(last);
+                        Ok(Reply::Connections { records, next_slot })
+                    }
+                    Part::Pong => Ok(Reply::Pong),
+                    Part::Published(outcomes) => Ok(Reply::Published(outcomes)),
+                    Part::Disconnected { was_open } => Ok(Reply::Disconnected { was_open }),
+                    Part::Refused(refusal) => Err(refusal),
+                };
+                let _ = caller.send(reply); // it may just have ended
             }
-            Part::Pong => Ok(Reply::Pong),
-            Part::Published { publication } => Ok(Reply::Published { publication }),
-            Part::Refused(refusal) => Err(refusal),
-        };
-        if let Some(waiting) = self.waiting.remove(&token) {
-            let _ = waiting.caller.send(reply); // it may just have ended
+            (Some(Waiting::Publishers(_)), _) => {
+                debug_assert!(false, "publications are answered with their outcomes");
+            }
+            (None, _) => {}
+        }
+    }
+}
+
+impl Waiting {
+    fn is_wanted(&self) -> bool {
+        match self {
+            Waiting::Whole { caller, .. } => !caller.is_closed(),
+            Waiting::Publishers(callers) => {
+                callers.iter().flatten().any(|caller| !caller.is_closed())
+            }
         }
     }
 }
@@ -191,6 +381,9 @@ impl fmt::Display for AskError {
             AskError::Refused(Refusal::Congested) => {
                 "the channel is published to faster than it is delivered"
             }
+            AskError::Refused(Refusal::RateLimited { .. }) => {
+                "the channel's namespace is published to as fast as it may be"
+            }
             AskError::Deadline => "the reactor has not answered in time",
         })
     }
@@ -211,5 +404,7 @@ async fn wait_for_wake(woken: &UnixStream) -> io::Result<()> {
 
 /// Requests of all callers together that wait for their answers.
 const WAITING_MAX: usize = 4096;
+/// Single publications to one reactor that wait to be sent: more than requests can be under way.
+const PENDING_MAX: usize = 1 << 17;
 /// Answers handed over before other tasks run.
 const ANSWERS_AT_ONCE: usize = 256;

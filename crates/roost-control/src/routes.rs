@@ -13,13 +13,15 @@ use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::Response;
 use axum::routing::{any, get, post};
 use roost_dialect::PayloadRef;
-use roost_reactor::{CONNECTIONS_MAX, ConnectionRecord, Request as ReactorRequest, Shared};
+use roost_reactor::{
+    CONNECTIONS_MAX, ConnectionRecord, ControlPublication, Request as ReactorRequest, Shared,
+};
 use tokio::time::{Instant, timeout};
 use tower_service::Service;
 
 use crate::health::{ALIVE_WITHIN, Health, Reactor};
 use crate::metrics::{self, Build};
-use crate::peer::{AskError, Peer, Reply};
+use crate::peer::{AskError, Peer, Reply, Until};
 
 /// What all answers are made from.
 pub(crate) struct State {
@@ -242,7 +244,9 @@ async fn connections(Shown(state): Shown<Arc<State>>, RawQuery(query): RawQuery)
         };
         let (records, next_slot) = match reply {
             Ok(Reply::Connections { records, next_slot }) => (records, next_slot),
-            Ok(Reply::Pong | Reply::Published { .. }) => return wrong_answer(),
+            Ok(Reply::Pong | Reply::Published(_) | Reply::Disconnected { .. }) => {
+                return wrong_answer();
+            }
             Err(error) => return not_answered(error),
         };
         left = left.saturating_sub(u32::try_from(records.len()).unwrap_or(u32::MAX));
@@ -325,17 +329,23 @@ async fn publish(
             }
         }
     };
-    let deadline = Instant::now() + ANSWER_TIMEOUT;
-    let reply = match state.peer.publish(&channel, payload) {
-        Ok(sent) => sent.answer_by(deadline).await,
-        Err(error) => Err(error),
+    let publication = ControlPublication {
+        channel: channel.into(),
+        payload,
+        is_limited: false,
+        repeat_key: None,
     };
-    match reply {
-        Ok(Reply::Published { publication }) => {
-            let json = format!("{{\"publication\":{publication}}}\n");
+    let deadline = Instant::now() + ANSWER_TIMEOUT;
+    match state
+        .peer
+        .publish(publication, Until::Placed, deadline)
+        .await
+    {
+        Ok(Some(place)) => {
+            let json = format!("{{\"publication\":{}}}\n", place.publication);
             respond(StatusCode::OK, JSON, json)
         }
-        Ok(Reply::Pong | Reply::Connections { .. }) => wrong_answer(),
+        Ok(None) => wrong_answer(),
         Err(error) => not_answered(error),
     }
 }

@@ -208,6 +208,14 @@ impl Publication {
         }
     }
 
+    /// How much is published, in bytes; as [`PayloadRef::size`], but for commas of JSON.
+    pub fn size(&self) -> usize {
+        match &self.kind {
+            Kind::Raw(frame) => raw_payload(frame).len(),
+            Kind::Wamp(payload) => payload.tail.len(),
+        }
+    }
+
     /// Bytes of shared memory the publication holds, headers of the allocation not counted.
     pub fn bytes(&self) -> usize {
         let payload = match &self.kind {

@@ -3,7 +3,9 @@
 use crate::encoding::EncodingSet;
 use crate::error::{PatternRefusal, StateError};
 use crate::home_channel::{Audience, HomeChannel, Interest};
-use crate::ids::{EventIds, HomeIndex, NamespaceId, Position, ReactorId, Snapshot, topic};
+use crate::ids::{
+    EventIds, HomeIndex, NamespaceId, Placement, Position, ReactorId, Snapshot, topic,
+};
 use crate::item::{LocalRef, MatchedEvent, Target};
 use crate::names::{Name, NameHash, NameHasher, Named, Names};
 use crate::patterns::{
@@ -20,7 +22,8 @@ pub(crate) struct Home {
     channels: Names<HomeChannel>,
     publications: PublicationIds,
     epoch: u64,
-    /// No channel that has gone had a higher offset: where the next one begins.
+    /// No channel that has gone had a higher offset, nor a publication without a channel: where the
+    /// next one begins.
     floor: u64,
     options: PatternOptions,
     /// All patterns, as each home has them; none while there is none.
@@ -229,11 +232,15 @@ impl Home {
     /// What a publication that matches patterns is, and where it stands. One to a channel without a
     /// record gets a place behind all that have gone: those of one channel ascend, with gaps.
     pub(crate) fn matched_event(
-        &mut self,
+        &self,
         place: Place<'_>,
-        publication: u64,
+        placement: Placement,
         publisher: (ReactorId, u64),
     ) -> MatchedEvent {
+        let Placement {
+            publication,
+            offset,
+        } = placement;
         match place {
             Place::Known(index) => {
                 let channel = self.get(index).expect("it was found to match");
@@ -241,20 +248,17 @@ impl Home {
                     channel: channel.name().clone(),
                     namespace: Some(channel.namespace()),
                     publication,
-                    offset: channel.offset(),
+                    offset,
                     publisher,
                 }
             }
-            Place::Unknown(name) => {
-                self.floor += 1;
-                MatchedEvent {
-                    channel: Name::from(name),
-                    namespace: None,
-                    publication,
-                    offset: self.floor,
-                    publisher,
-                }
-            }
+            Place::Unknown(name) => MatchedEvent {
+                channel: Name::from(name),
+                namespace: None,
+                publication,
+                offset,
+                publisher,
+            },
         }
     }
 
@@ -270,8 +274,13 @@ impl Home {
             "a place at home is used only while it is held"
         );
         let Some((index, channel)) = found else {
+            // A channel that comes later begins behind it.
+            self.floor += 1;
             return Ordered {
-                publication,
+                placement: Placement {
+                    publication,
+                    offset: self.floor,
+                },
                 audience: None,
             };
         };
@@ -281,7 +290,10 @@ impl Home {
             offset: channel.advance(),
         };
         Ordered {
-            publication,
+            placement: Placement {
+                publication,
+                offset: ids.offset,
+            },
             audience: Some((ids, channel.audience())),
         }
     }
@@ -434,7 +446,7 @@ impl<'a> Place<'a> {
 
 /// A publication that has its place.
 pub(crate) struct Ordered<'a> {
-    pub(crate) publication: u64,
+    pub(crate) placement: Placement,
     /// None if no reactor wants the channel.
     pub(crate) audience: Option<(EventIds, Audience<'a>)>,
 }

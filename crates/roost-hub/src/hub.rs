@@ -7,7 +7,7 @@ use crate::error::{NameError, PublishError, StateError, SubscribeError};
 use crate::frames::{Encode, Made};
 use crate::home::{Home, Place};
 use crate::home_channel::Interest;
-use crate::ids::{ChannelId, NamespaceId, ReactorId, Snapshot, Subscriber};
+use crate::ids::{ChannelId, NamespaceId, Placement, ReactorId, Snapshot, Subscriber};
 use crate::invariants;
 use crate::item::{Item, Output, Publish, PublishTo, Subscribe, SubscribePattern, Target};
 use crate::local::Local;
@@ -195,7 +195,9 @@ impl<P, F: Clone> Hub<P, F> {
             payload,
         };
         match self.destination(target)? {
-            Destination::Here(place) => self.publishing(out).publish(place, order, encode),
+            Destination::Here(place) => {
+                self.publishing(out).publish(place, order, encode);
+            }
             Destination::There(home, name) => out.push(Output::ToReactor(
                 home,
                 Item::Publish {
@@ -208,6 +210,34 @@ impl<P, F: Clone> Hub<P, F> {
             )),
         }
         Ok(())
+    }
+
+    /// Publishes for a peer that has no connections, on a channel whose home is here. Returns the
+    /// place of the publication; nothing else acknowledges it.
+    pub fn publish_at_home(
+        &mut self,
+        name: &str,
+        payload: P,
+        now: u32,
+        encode: Encode<'_, P, F>,
+        out: &mut Vec<Output<P, F>>,
+    ) -> Placement {
+        self.advance(now);
+        let hash = self.hasher.hash(name);
+        debug_assert_eq!(
+            hash.home(self.options.reactors),
+            self.options.me.0,
+            "its home is here"
+        );
+        let place = Place::new(self.home.find(hash, name), name);
+        let order = Order {
+            from: self.options.me,
+            publisher: 0,
+            exclude_publisher: false,
+            ack: None,
+            payload,
+        };
+        self.publishing(out).publish(place, order, encode)
     }
 
     /// Takes in what another reactor's hub has sent.

@@ -57,6 +57,16 @@ impl Snapshot {
     };
 }
 
+/// The place that a channel's home has given a publication, be it heard or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Placement {
+    /// The publication, as [`EventIds::publication`].
+    pub publication: u64,
+    /// Its offset, as [`EventIds::offset`]. Higher than that of every earlier publication on the
+    /// channel in the home's epoch, also where the channel has no subscriber.
+    pub offset: u64,
+}
+
 /// The numbers of one publication, the same for all its subscribers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EventIds {

@@ -94,7 +94,8 @@ pub use error::{NameError, PatternRefusal, PublishError, StateError, SubscribeEr
 pub use frames::{Encode, Frames};
 pub use hub::Hub;
 pub use ids::{
-    ChannelId, EventIds, HomeIndex, NamespaceId, Position, ReactorId, Snapshot, Subscriber,
+    ChannelId, EventIds, HomeIndex, NamespaceId, Placement, Position, ReactorId, Snapshot,
+    Subscriber,
 };
 pub use item::{
     Item, LocalRef, MatchedEvent, Output, Publish, PublishTo, Subscribe, SubscribePattern, Target,

@@ -126,6 +126,11 @@ impl Homes {
     pub fn home_of(&self, name: &str) -> ReactorId {
         ReactorId(self.hasher.hash(name).home(self.reactors))
     }
+
+    /// Within which the offsets of that reactor's channels count: see [`crate::Position::epoch`].
+    pub fn epoch_of(&self, home: ReactorId) -> u64 {
+        self.hasher.epoch(home)
+    }
 }
 
 impl<T: Named> Names<T> {

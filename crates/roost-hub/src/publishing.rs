@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::frames::{Encode, Encoder, Frames, Made};
 use crate::home::{Home, Place};
 use crate::home_channel::Audience;
-use crate::ids::{EventIds, ReactorId, topic};
+use crate::ids::{EventIds, Placement, ReactorId, topic};
 use crate::item::{Item, LocalRef, Output};
 use crate::local::Local;
 use crate::patterns::{Matches, PatternInterest};
@@ -30,16 +30,21 @@ pub(crate) struct Order<P> {
 
 impl<P, F: Clone> Publishing<'_, P, F> {
     /// Orders a publication and sends it to all who want it: first to the channel's subscribers,
-    /// then to those of each pattern that matches.
-    pub(crate) fn publish(mut self, place: Place<'_>, order: Order<P>, encode: Encode<'_, P, F>) {
+    /// then to those of each pattern that matches. Returns its place in the order.
+    pub(crate) fn publish(
+        mut self,
+        place: Place<'_>,
+        order: Order<P>,
+        encode: Encode<'_, P, F>,
+    ) -> Placement {
         let matches = self.home.find_matches(place);
-        let publication = self.publish_exact(place, &order, encode);
+        let placement = self.publish_exact(place, &order, encode);
         if let Some(matches) = matches {
-            self.publish_matched((place, matches), publication, &order, encode);
+            self.publish_matched((place, matches), placement, &order, encode);
         }
         // After the deliveries: who hears `Published` on the home's reactor has been heard there.
         if let Some(token) = order.ack {
-            let publisher = order.publisher;
+            let (publisher, publication) = (order.publisher, placement.publication);
             self.out.push(if order.from == self.me {
                 Output::Published {
                     publisher,
@@ -55,16 +60,17 @@ impl<P, F: Clone> Publishing<'_, P, F> {
                 Output::ToReactor(order.from, published)
             });
         }
+        placement
     }
 
-    /// Returns the publication's number.
+    /// Returns the publication's place.
     #[inline]
     fn publish_exact(
         &mut self,
         place: Place<'_>,
         order: &Order<P>,
         encode: Encode<'_, P, F>,
-    ) -> u64 {
+    ) -> Placement {
         let Publishing {
             me,
             home,
@@ -109,7 +115,7 @@ impl<P, F: Clone> Publishing<'_, P, F> {
                 }
             }
         }
-        ordered.publication
+        ordered.placement
     }
 
     /// Apart from the way of a publication that matches none.
@@ -117,7 +123,7 @@ impl<P, F: Clone> Publishing<'_, P, F> {
     fn publish_matched(
         &mut self,
         (place, matches): (Place<'_>, Matches),
-        publication: u64,
+        placement: Placement,
         order: &Order<P>,
         encode: Encode<'_, P, F>,
     ) {
@@ -129,14 +135,14 @@ impl<P, F: Clone> Publishing<'_, P, F> {
             out,
         } = self;
         let publisher = (order.from, order.publisher);
-        let event = Arc::new(home.matched_event(place, publication, publisher));
+        let event = Arc::new(home.matched_event(place, placement, publisher));
         let mut deliveries = 0;
         for wanted in home.wanted(matches) {
             // Nearly always all know the pattern by one number, and one encoder serves all.
             for same in wanted.chunk_by(|a, b| a.number == b.number) {
                 let ids = EventIds {
                     topic: topic(ReactorId::REGISTER, same[0].number),
-                    publication,
+                    publication: placement.publication,
                     offset: event.offset,
                 };
                 let channel = Some(event.channel.as_str());

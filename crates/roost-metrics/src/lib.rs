@@ -259,7 +259,7 @@ counters! {
     buffers_exhausted_total,
     /// Calls and completions for a connection that was gone.
     stale_completions_total,
-    /// Requests and publications of the control thread handled.
+    /// Requests and batches of publications of the control thread handled.
     control_requests_total,
     /// Answers to the control thread dropped because its ring was full.
     control_answers_dropped_total,

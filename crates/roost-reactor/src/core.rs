@@ -18,7 +18,7 @@ use roost_wire::Limits as WireLimits;
 use crate::calls::Calls;
 use crate::channels::Channels;
 use crate::connections::{ConnId, Connections};
-use crate::control::Listings;
+use crate::control::{Listings, Repeats};
 use crate::governor::Governor;
 use crate::sessions::Sessions;
 use crate::settings::{Listener, Settings};
@@ -35,6 +35,8 @@ pub(crate) struct Core {
     pub(crate) sessions: Sessions,
     /// What the control thread is being answered.
     pub(crate) listings: Listings,
+    /// What it has published with a key.
+    pub(crate) repeats: Repeats,
     /// Connections that have just opened and whose client had sent more behind its request.
     pub(crate) early_data: Vec<(ConnKey, Vec<u8>)>,
     /// Bytes of the messages handled in this loop iteration, inflated, and some for each message.
@@ -83,7 +85,8 @@ impl Core {
 
     /// Cuts tables down to what was needed since the last call; returns the bytes.
     pub(crate) fn shrink(&mut self) -> usize {
-        self.connections.shrink() + self.sessions.shrink()
+        let now = self.now();
+        self.connections.shrink() + self.sessions.shrink() + self.repeats.shrink(now)
     }
 
     /// Drops memory that is only kept for the next loop iteration; returns the bytes.

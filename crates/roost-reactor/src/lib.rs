@@ -80,12 +80,14 @@ pub use channels::LINK_BYTES_MAX;
 #[doc(hidden)]
 pub use connections::ConnCost;
 pub use control::{
-    Answer, CONNECTIONS_MAX, ConnectionRecord, ControlPeer, LISTINGS_MAX, Part, REACTORS_MAX,
-    Refusal, Request, RingFull, Token,
+    Answer, CONNECTIONS_MAX, CloseReason, ConnectionRecord, ControlPeer, ControlPublication,
+    Disconnect, LISTINGS_MAX, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part, REACTORS_MAX,
+    REPEATS_BYTES_MAX, REPEATS_MAX, Refusal, RepeatKey, Request, RingFull, Token,
 };
 pub use reactor::{Iteration, Reactor};
 pub use roost_config::Listener as ListenerConfig;
 pub use roost_dialect::raw::Subprotocols;
+pub use roost_hub::{Name, Placement};
 pub use server::{Server, StartError, Stopper};
 pub use settings::{
     ChannelPolicy, Deflate, FAN_OUT_AT_ONCE, FAN_OUT_PIECE, LISTENERS_MAX, Limits, Listener,

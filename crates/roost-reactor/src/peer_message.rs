@@ -6,7 +6,7 @@ use roost_hub::{Item, Name, ReactorId};
 use roost_net::ConnKey;
 
 use crate::channels::{Lane, LinkMessage};
-use crate::control::{Answer, Request, Token};
+use crate::control::{Answer, ControlPublication, Request, Token};
 use crate::image::Image;
 
 /// One message in a ring.
@@ -26,14 +26,19 @@ pub(crate) enum PeerMessage {
     Relieved { name: Name },
     /// From the control thread. See [`crate::control`].
     Request(Box<(Token, Request)>),
+    /// From the control thread, to the home of their channels.
+    Publications(Box<(Token, Vec<ControlPublication>)>),
     /// To the control thread.
     Answer(Box<Answer>),
 }
 
+/// What a request keeps beside itself, at most: a connection's name, a code and a reason.
+const REQUEST_BYTES_BESIDE: usize = 192;
+
 impl LinkMessage for PeerMessage {
     fn lane(&self) -> Lane {
         match self {
-            PeerMessage::Hub(Item::Publish { .. }) => Lane::Publish,
+            PeerMessage::Hub(Item::Publish { .. }) | PeerMessage::Publications(_) => Lane::Publish,
             PeerMessage::Call(item) if matches!(**item, CallItem::Call { .. }) => Lane::Publish,
             PeerMessage::Congested { .. }
             | PeerMessage::Relieved { .. }
@@ -64,7 +69,8 @@ impl LinkMessage for PeerMessage {
             PeerMessage::Call(item) => {
                 size_of_val(&**item) + item.payload().map_or(0, CallBody::bytes)
             }
-            PeerMessage::Request(request) => size_of_val(&**request),
+            PeerMessage::Request(request) => size_of_val(&**request) + REQUEST_BYTES_BESIDE,
+            PeerMessage::Publications(batch) => batch.1.iter().map(ControlPublication::bytes).sum(),
             PeerMessage::Answer(answer) => answer.bytes(),
             PeerMessage::Congested { .. }
             | PeerMessage::Relieved { .. }

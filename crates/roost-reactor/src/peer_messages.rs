@@ -2,7 +2,7 @@
 
 use roost_hub::ReactorId;
 
-use crate::control::{admit_publication, handle_request};
+use crate::control::{handle_publications, handle_request};
 use crate::core::Core;
 use crate::messages::apply_pending;
 use crate::peer_message::PeerMessage;
@@ -29,7 +29,12 @@ pub(crate) fn handle_peer_messages(core: &mut Core, from: ReactorId, mut batch: 
                 continue;
             }
             PeerMessage::Request(request) => {
-                handle_request(core, request.0, request.1);
+                let (token, request) = *request;
+                handle_request(core, token, request);
+                continue;
+            }
+            PeerMessage::Publications(batch) => {
+                handle_publications(core, batch.0, batch.1);
                 continue;
             }
             PeerMessage::Answer(_) => {
@@ -37,9 +42,6 @@ pub(crate) fn handle_peer_messages(core: &mut Core, from: ReactorId, mut batch: 
                 continue;
             }
         };
-        if core.channels.is_control(from) && !admit_publication(core, &item) {
-            continue;
-        }
         let now = core.now();
         let codec = core.connections.codec();
         core.channels.receive(from, item, codec, now);

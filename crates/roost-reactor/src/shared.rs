@@ -13,7 +13,7 @@ use roost_wire::Limits as WireLimits;
 use crate::calls::Calls;
 use crate::channels::{Channels, Inflow, Links, Mesh};
 use crate::connections::Connections;
-use crate::control::{ControlPeer, Listings, REACTORS_MAX};
+use crate::control::{ControlPeer, Listings, REACTORS_MAX, Repeats};
 use crate::core::Core;
 use crate::governor::{Admission, BacklogReport, BacklogWriter, Budget, BudgetShare, Governor};
 use crate::peer_message::PeerMessage;
@@ -104,8 +104,10 @@ impl Shared {
             return None;
         }
         let reactors = self.registry.reactors();
-        let homes = Homes::new(&self.hash_key(), self.reactors());
-        Some(ControlPeer::new(self.mesh.clone(), reactors, homes, waker))
+        let hash_key = self.hash_key();
+        let homes = Homes::new(&hash_key, self.reactors());
+        let mesh = self.mesh.clone();
+        Some(ControlPeer::new(mesh, reactors, homes, hash_key, waker))
     }
 
     /// Reactor `id`, but for its driver, whose waker this is.
@@ -161,6 +163,7 @@ impl Shared {
             ),
             sessions: Sessions::new(&settings.dialects, seed.rotate_left(17)),
             listings: Listings::default(),
+            repeats: Repeats::default(),
             early_data: Vec::new(),
             handled_bytes: 0,
             is_draining: false,

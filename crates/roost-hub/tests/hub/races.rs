@@ -451,7 +451,8 @@ fn a_subscription_begins_at_the_position_it_is_told() {
     let told = pair.snapshots();
     assert_eq!(
         told.iter().map(|at| at.offset).collect::<Vec<_>>(),
-        [0, 1, 2]
+        [1, 2, 3],
+        "what was published before there was a record has a place, too"
     );
     assert!(told.iter().all(|at| at.epoch == told[0].epoch));
     // The epoch is the home's, whichever reactor says it.

@@ -57,6 +57,20 @@ impl Inflow {
         let messages = gates.messages.take(1, now);
         messages.max(gates.bytes.take(bytes as u64, now))
     }
+
+    /// The same of a publisher that cannot be made to wait: if it may not publish now, nothing is
+    /// taken, and the tick at which it may is returned.
+    pub(crate) fn try_take(&self, namespace: u16, bytes: usize, now: u32) -> Result<(), u32> {
+        let Some(gates) = self.gates.get(usize::from(namespace)) else {
+            return Ok(());
+        };
+        let open_at = gates.messages.open_at(now).max(gates.bytes.open_at(now));
+        if open_at > now {
+            return Err(open_at);
+        }
+        self.take(namespace, bytes, now);
+        Ok(())
+    }
 }
 
 impl Gates {
@@ -92,13 +106,24 @@ impl Gate {
             .taken_until_ns
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| Some(until(at)));
         let (Ok(before) | Err(before)) = before;
-        let ahead = until(before) - now_ns;
-        if ahead <= AHEAD_MAX {
-            return now;
-        }
-        let wait = (ahead - AHEAD_MAX / 2).div_ceil(TICK_NS);
-        now.saturating_add(u32::try_from(wait).unwrap_or(u32::MAX))
+        resume_at(until(before) - now_ns, now)
     }
+
+    /// The tick from which on a publisher that has taken nothing may publish.
+    fn open_at(&self, now: u32) -> u32 {
+        let now_ns = u64::from(now) * TICK_NS;
+        let taken_until = self.taken_until_ns.load(Ordering::Relaxed);
+        resume_at(taken_until.saturating_sub(now_ns), now)
+    }
+}
+
+/// When a gate that is ahead of the clock by so much opens.
+fn resume_at(ahead_ns: u64, now: u32) -> u32 {
+    if ahead_ns <= AHEAD_MAX {
+        return now;
+    }
+    let wait = (ahead_ns - AHEAD_MAX / 2).div_ceil(TICK_NS);
+    now.saturating_add(u32::try_from(wait).unwrap_or(u32::MAX))
 }
 
 const TICK_NS: u64 = TICK_MS as u64 * 1_000_000;
@@ -157,6 +182,29 @@ mod tests {
     fn the_stricter_limit_holds() {
         let messages = messages_in(&inflow(1_000, 10_000), 2, 100, 30);
         assert!((3_000..3_100).contains(&messages), "{messages} messages");
+    }
+
+    #[test]
+    fn what_is_refused_takes_nothing() {
+        let inflow = inflow(10, 0);
+        let mut taken = 0;
+        let mut open_at = 0;
+        for now in 0..100 {
+            // However often it is tried.
+            for _ in 0..50 {
+                match inflow.try_take(1, 1, now) {
+                    Ok(()) => taken += 1,
+                    Err(at) => open_at = at,
+                }
+            }
+            assert!(open_at > now, "it is told when to try again");
+        }
+        assert!(
+            (100..=106).contains(&taken),
+            "{taken} in 10 s at 10 a second"
+        );
+        assert_eq!(inflow.try_take(1, 1, open_at), Ok(()), "and may then");
+        assert_eq!(inflow.try_take(0, 1 << 30, 0), Ok(()), "no limit");
     }
 
     #[test]

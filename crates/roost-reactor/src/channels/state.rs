@@ -6,7 +6,7 @@ use std::sync::Arc;
 use roost_dialect::{Publication, Receivers};
 use roost_hub::{
     ChannelId, Encoding, Frames, Hub, HubOptions, Item, MatchedEvent, Name, NamespaceId, Output,
-    PatternRefusal, Publish, PublishError, PublishTo, ReactorId, Snapshot, Subscribe,
+    PatternRefusal, Placement, Publish, PublishError, PublishTo, ReactorId, Snapshot, Subscribe,
     SubscribeError, SubscribePattern, Subscriber,
 };
 use roost_metrics::{Counters, NamespaceCounters};
@@ -18,7 +18,9 @@ use super::fanout::Fanout;
 use super::inflow::Inflow;
 use super::links::{Lane, Links};
 use super::paused::Paused;
+use crate::clock::TICK_MS;
 use crate::connections::{Codec, Connections, Origin, Phase};
+use crate::control::Refusal;
 use crate::image::Image;
 use crate::peer_message::PeerMessage;
 use crate::sessions::Sessions;
@@ -274,6 +276,39 @@ impl Channels {
         self.hub.publish(publish, now, encode, &mut self.outputs)
     }
 
+    /// Publishes for the control thread on a channel whose home is here, if its publishers need not
+    /// wait: this one cannot be made to. `is_limited`: whether the rates of the channel's namespace
+    /// hold for it.
+    pub(crate) fn publish_for_control(
+        &mut self,
+        name: &str,
+        payload: Publication,
+        is_limited: bool,
+        codec: &mut Codec,
+        now: u32,
+    ) -> Result<Placement, Refusal> {
+        if self.congestion.has(name) {
+            return Err(Refusal::Congested);
+        }
+        if is_limited && self.inflow.has_limits() {
+            let namespace = self.settings.channels.number_of(name);
+            let taken = self.inflow.try_take(namespace, payload.size(), now);
+            taken.map_err(|open_at| {
+                let namespace = &self.namespaces[usize::from(namespace)];
+                namespace.publish_rate_limited_total.inc();
+                Refusal::RateLimited {
+                    wait_ms: (open_at - now).saturating_mul(TICK_MS),
+                }
+            })?;
+        }
+        self.counters.publishes_total.inc();
+        let encode = &mut |payload: &_, encoding, ids, channel: Option<&_>| {
+            Image::new(codec.encode(payload, encoding, ids, channel), payload)
+        };
+        let hub = &mut self.hub;
+        Ok(hub.publish_at_home(name, payload, now, encode, &mut self.outputs))
+    }
+
     /// Counts a publication of so many bytes. Says what its publisher has to wait for: the channel is
     /// congested, its namespace gets more than it may, another reactor's ring is full, or too much
     /// is on its way to subscribers here.
@@ -394,9 +429,6 @@ impl Channels {
         sessions: &Sessions,
     ) -> Option<Notice> {
         match output {
-            Output::ToReactor(to, item) if self.is_control(to) => {
-                self.try_send_to_control(PeerMessage::Hub(item));
-            }
             Output::ToReactor(to, item) => self.links.send(to, PeerMessage::Hub(item)),
             Output::Subscribed { .. } | Output::Refused { .. } | Output::Published { .. } => {
                 return Some(notice_of(output));
@@ -584,7 +616,7 @@ impl Channels {
         connections: &mut Connections,
     ) {
         self.congestion.begin(name.clone(), from);
-        let Some((reactor, key)) = publisher.filter(|&(reactor, _)| !self.is_control(reactor))
+        let Some((reactor, key)) = publisher.filter(|(_, key)| key.to_bits() != NO_PUBLISHER)
         else {
             return;
         };
@@ -612,11 +644,6 @@ impl Channels {
             }
             self.paused.extend(cleared.parked);
         }
-    }
-
-    /// Whether a channel's publishers wait.
-    pub(crate) fn is_congested(&self, name: &str) -> bool {
-        self.congestion.has(name)
     }
 
     /// Handles what another reactor's hub says.
@@ -649,11 +676,6 @@ impl Channels {
     /// This reactor's number in the mesh.
     pub(crate) fn me(&self) -> ReactorId {
         self.links.me()
-    }
-
-    /// Whether a peer of the mesh is the control thread.
-    pub(crate) fn is_control(&self, peer: ReactorId) -> bool {
-        peer == self.control
     }
 
     /// Sends to the control thread. False if its ring is full: the message is dropped.
@@ -708,6 +730,9 @@ impl Channels {
         self.congestion.is_empty() && self.fanout.is_empty() && self.paused.is_empty()
     }
 }
+
+/// The key of the control thread as a publisher, which cannot be made to wait.
+const NO_PUBLISHER: u64 = 0;
 
 /// Whether a publication for these receivers is for the connection in `slot`.
 fn is_receiver(

@@ -1,12 +1,15 @@
 //! What the control thread asks reactors, and what they answer.
 
-use roost_hub::ReactorId;
+use roost_dialect::Publication;
+use roost_hub::{Name, Placement, ReactorId};
 use roost_net::ConnKey;
+use roost_wire::CloseCode;
 
+use super::repeats::RepeatKey;
 use crate::connections::Phase;
 
 /// What a reactor is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     /// To answer: its loop runs.
     Ping,
@@ -17,6 +20,37 @@ pub enum Request {
         /// Records in the answer, at most [`CONNECTIONS_MAX`].
         limit: u32,
     },
+    /// To begin a connection's closing handshake.
+    Disconnect(Box<Disconnect>),
+}
+
+/// Which connection is closed, and what its client is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disconnect {
+    /// Its slot and generation.
+    pub key: ConnKey,
+    /// Close code.
+    pub code: CloseCode,
+    /// Close reason.
+    pub reason: CloseReason,
+}
+
+/// A reason that fits a close frame (RFC 6455 §5.5: 125 bytes with the code).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloseReason(Box<str>);
+
+/// One publication of the control thread, for the home of its channel. The caller has checked the
+/// length of the name and of the payload against the settings' limits.
+#[derive(Debug, Clone)]
+pub struct ControlPublication {
+    /// The channel.
+    pub channel: Name,
+    /// What is published.
+    pub payload: Publication,
+    /// Whether the rates of the channel's namespace hold for it.
+    pub is_limited: bool,
+    /// If one with the same key was published before, this one is not; it has the first one's place.
+    pub repeat_key: Option<RepeatKey>,
 }
 
 /// Which request an answer belongs to. New for each request of a [`super::ControlPeer`].
@@ -47,10 +81,12 @@ pub enum Part {
         /// Where to go on; `None` behind the table's end.
         next_slot: Option<u32>,
     },
-    /// To a publication: it has its place in its channel's order.
-    Published {
-        /// Its number.
-        publication: u64,
+    /// To publications: what has become of each, in their order.
+    Published(Box<[Result<Placement, Refusal>]>),
+    /// To [`Request::Disconnect`].
+    Disconnected {
+        /// A WebSocket was open there.
+        was_open: bool,
     },
     /// The reactor does not do it now.
     Refused(Refusal),
@@ -63,6 +99,11 @@ pub enum Refusal {
     Busy,
     /// The channel is published to faster than it is delivered; its other publishers wait.
     Congested,
+    /// As much is published in the channel's namespace as may be.
+    RateLimited {
+        /// Until then.
+        wait_ms: u32,
+    },
 }
 
 /// One connection as its reactor sees it.
@@ -94,26 +135,38 @@ impl Token {
     pub(super) fn new(number: u64) -> Token {
         Token(number)
     }
+}
 
-    /// As a publication carries it.
-    pub(super) fn to_ack(self) -> u64 {
-        self.0
+impl ControlPublication {
+    /// Memory that it keeps.
+    pub fn bytes(&self) -> usize {
+        size_of::<ControlPublication>() + self.channel.len() + self.payload.bytes()
+    }
+}
+
+impl CloseReason {
+    /// `None` if it is too long.
+    pub fn new(reason: &str) -> Option<CloseReason> {
+        (reason.len() <= CLOSE_REASON_BYTES_MAX).then(|| CloseReason(reason.into()))
     }
 
-    /// Of a publication that carries it.
-    pub(crate) fn from_ack(ack: u64) -> Token {
-        Token(ack)
+    /// The text.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
 impl Answer {
     /// Memory that it keeps.
     pub(crate) fn bytes(&self) -> usize {
-        let records = match &self.part {
-            Part::Connections(records) | Part::ConnectionsEnd { records, .. } => records.len(),
-            Part::Pong | Part::Published { .. } | Part::Refused(_) => 0,
+        let beside = match &self.part {
+            Part::Connections(records) | Part::ConnectionsEnd { records, .. } => {
+                size_of_val(&records[..])
+            }
+            Part::Published(outcomes) => size_of_val(&outcomes[..]),
+            Part::Pong | Part::Disconnected { .. } | Part::Refused(_) => 0,
         };
-        size_of::<Answer>() + records * size_of::<ConnectionRecord>()
+        size_of::<Answer>() + beside
     }
 }
 
@@ -135,9 +188,14 @@ pub(crate) fn phase_name(phase: Phase) -> &'static str {
     }
 }
 
+const CLOSE_REASON_BYTES_MAX: usize = 123;
 /// Reactors of a server, at most: their numbers and that of the control thread are one byte.
 pub const REACTORS_MAX: usize = 255;
 /// Records in the answer to one request.
 pub const CONNECTIONS_MAX: u32 = 4096;
+/// Publications in one batch to a reactor, which handles all of it in one loop iteration.
+pub const PUBLICATIONS_MAX: usize = 256;
+/// Bytes in such a batch, after which no further publication is added to it.
+pub const PUBLICATIONS_BYTES_MAX: usize = 256 << 10;
 /// Listings that a reactor answers at once.
 pub const LISTINGS_MAX: usize = 4;

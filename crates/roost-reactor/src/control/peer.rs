@@ -5,13 +5,15 @@
 //! caller, an answer that does is dropped and counted. So a control thread that hangs or has gone costs
 //! the reactors nothing but the 32 batches that its rings hold.
 
+use std::hash::Hasher as _;
 use std::sync::Arc;
 
-use roost_dialect::Publication;
-use roost_hub::{Homes, Item, Name, ReactorId};
+use roost_hub::{Homes, ReactorId};
 use roost_net::Waker;
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
-use super::messages::{Answer, Part, Request, Token, control_id};
+use super::messages::{Answer, ControlPublication, PUBLICATIONS_MAX, Request, Token, control_id};
+use super::repeats::RepeatKey;
 use crate::channels::{Links, Mesh};
 use crate::peer_message::PeerMessage;
 
@@ -23,6 +25,8 @@ pub struct RingFull;
 pub struct ControlPeer {
     links: Links<PeerMessage>,
     homes: Homes,
+    /// Of the same hash for other purposes.
+    hash_key: [u8; 16],
     reactors: usize,
     last_token: u64,
     /// The rest of a batch that was taken out of a ring.
@@ -34,11 +38,13 @@ impl ControlPeer {
         mesh: Arc<Mesh<PeerMessage>>,
         reactors: usize,
         homes: Homes,
+        hash_key: [u8; 16],
         waker: Waker,
     ) -> ControlPeer {
         ControlPeer {
             links: Links::new(control_id(reactors).0, mesh, waker),
             homes,
+            hash_key,
             reactors,
             last_token: 0,
             unread: Vec::new().into_iter(),
@@ -58,35 +64,57 @@ impl ControlPeer {
     /// # Panics
     /// When there is no such reactor.
     pub fn ask(&mut self, reactor: usize, request: Request) -> Result<Token, RingFull> {
-        assert!(
-            reactor < self.reactors,
-            "reactor {reactor} of {}",
-            self.reactors
-        );
+        let reactor = self.reactor(reactor);
         let token = self.next_token();
         let message = PeerMessage::Request(Box::new((token, request)));
-        let reactor = u8::try_from(reactor).expect("at most REACTORS_MAX reactors");
-        self.send(ReactorId(reactor), message)?;
+        self.send(reactor, message)?;
         Ok(token)
     }
 
-    /// Publishes as a connection would whose namespace lets it and does not limit it; answered with
-    /// [`Part::Published`] once the publication has its place. The caller has checked the length of
-    /// the name and of the payload against the settings' limits.
+    /// The reactor that orders a channel.
+    pub fn home_of(&self, channel: &str) -> usize {
+        usize::from(self.homes.home_of(channel).0)
+    }
+
+    /// Within which the offsets of that reactor's channels count: another in each process.
+    ///
+    /// # Panics
+    /// When there is no such reactor.
+    pub fn epoch_of(&self, home: usize) -> u64 {
+        self.homes.epoch_of(self.reactor(home))
+    }
+
+    /// What an idempotency key for a channel comes to.
+    pub fn repeat_key(&self, channel: &str, key: &str) -> RepeatKey {
+        let mut hasher = SipHasher13::new_with_key(&self.hash_key);
+        hasher.write(channel.as_bytes());
+        hasher.write_u8(0xff); // in no UTF-8: where one ends, and the other begins
+        hasher.write(key.as_bytes());
+        let hash = hasher.finish128();
+        RepeatKey([hash.h1, hash.h2])
+    }
+
+    /// Publishes on channels whose home is one reactor, in this order; answered with
+    /// [`Part::Published`]. A batch has [`super::PUBLICATIONS_MAX`] publications at most.
     ///
     /// # Errors
-    /// When the ring of the channel's home is full.
-    pub fn publish(&mut self, channel: &str, payload: Publication) -> Result<Token, RingFull> {
+    /// When the reactor's ring is full: they are returned, and none is published.
+    ///
+    /// # Panics
+    /// When there is no such reactor.
+    pub fn publish(
+        &mut self,
+        home: usize,
+        publications: Vec<ControlPublication>,
+    ) -> Result<Token, Vec<ControlPublication>> {
+        debug_assert!(publications.len() <= PUBLICATIONS_MAX, "a bounded batch");
         let token = self.next_token();
-        let item = Item::Publish {
-            name: Name::from(channel),
-            publisher: 0,
-            exclude_publisher: false,
-            ack: Some(token.to_ack()),
-            payload,
-        };
-        self.send(self.homes.home_of(channel), PeerMessage::Hub(item))?;
-        Ok(token)
+        let message = PeerMessage::Publications(Box::new((token, publications)));
+        match self.links.try_send(self.reactor(home), message) {
+            Ok(()) => Ok(token),
+            Err(PeerMessage::Publications(batch)) => Err(batch.1),
+            Err(_) => unreachable!("what was not sent is returned"),
+        }
     }
 
     /// The next answer that has come. Answers to requests whose caller has gone come too.
@@ -95,19 +123,12 @@ impl ControlPeer {
             for message in self.unread.by_ref() {
                 match message {
                     PeerMessage::Answer(answer) => return Some(*answer),
-                    PeerMessage::Hub(Item::Published {
-                        token, publication, ..
-                    }) => {
-                        return Some(Answer {
-                            token: Token::from_ack(token),
-                            part: Part::Published { publication },
-                        });
-                    }
                     PeerMessage::Hub(_)
                     | PeerMessage::Call(_)
                     | PeerMessage::Congested { .. }
                     | PeerMessage::Relieved { .. }
-                    | PeerMessage::Request(_) => {
+                    | PeerMessage::Request(_)
+                    | PeerMessage::Publications(_) => {
                         debug_assert!(
                             false,
                             "reactors send nothing else to a peer without channels"
@@ -129,6 +150,12 @@ impl ControlPeer {
     /// Ends what [`ControlPeer::may_sleep`] began.
     pub fn wake_up(&self) {
         self.links.unpark();
+    }
+
+    fn reactor(&self, number: usize) -> ReactorId {
+        let reactors = self.reactors;
+        assert!(number < reactors, "reactor {number} of {reactors}");
+        ReactorId(u8::try_from(number).expect("at most REACTORS_MAX reactors"))
     }
 
     fn next_token(&mut self) -> Token {

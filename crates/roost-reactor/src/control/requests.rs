@@ -1,18 +1,19 @@
 //! What a reactor does for the control thread (see [`super::peer`]): answers, a slice at a time.
 
-use roost_dialect::Publication;
-use roost_hub::Item;
+use roost_hub::Placement;
 use roost_net::Driver;
 
 use super::listings::Listing;
 use super::messages::{
-    Answer, CONNECTIONS_MAX, ConnectionRecord, Part, Refusal, Request, Token, phase_name,
+    Answer, CONNECTIONS_MAX, ConnectionRecord, ControlPublication, Disconnect, Part, Refusal,
+    Request, Token, phase_name,
 };
 use crate::channels::Channels;
 use crate::clock::TICK_MS;
-use crate::connections::{Connections, Flags};
+use crate::closing::start_close;
+use crate::connections::{Connections, Flags, Phase};
 use crate::core::Core;
-use crate::image::Image;
+use crate::messages::apply_pending;
 use crate::peer_message::PeerMessage;
 
 /// Answers a request, or begins to.
@@ -21,6 +22,11 @@ pub(crate) fn handle_request(core: &mut Core, token: Token, request: Request) {
     match request {
         Request::Ping => {
             answer(&mut core.channels, token, Part::Pong);
+        }
+        Request::Disconnect(disconnect) => {
+            let was_open = handle_disconnect(core, &disconnect);
+            let part = Part::Disconnected { was_open };
+            answer(&mut core.channels, token, part);
         }
         Request::Connections { .. } if core.listings.is_full() => {
             answer(&mut core.channels, token, Part::Refused(Refusal::Busy));
@@ -33,6 +39,18 @@ pub(crate) fn handle_request(core: &mut Core, token: Token, request: Request) {
             });
         }
     }
+}
+
+/// Begins the closing handshake; false if no WebSocket is open there.
+fn handle_disconnect(core: &mut Core, disconnect: &Disconnect) -> bool {
+    let Disconnect { key, code, reason } = disconnect;
+    let conn = core.connections.get(*key);
+    let was_open = conn.is_some_and(|conn| conn.phase == Phase::Open);
+    if was_open {
+        start_close(core, *key, *code, reason.as_str());
+        apply_pending(core);
+    }
+    was_open
 }
 
 /// Goes on with one of the listings, by a slice of the table.
@@ -94,23 +112,41 @@ fn record_at<D: Driver>(
     })
 }
 
-/// A publication of the control thread has come; false if it is refused, since the channel's publishers
-/// have to wait and this one cannot be made to.
-pub(crate) fn admit_publication(core: &mut Core, item: &Item<Publication, Image>) -> bool {
-    let Item::Publish { name, ack, .. } = item else {
-        debug_assert!(false, "the control thread has no subscribers");
-        return false;
-    };
+/// Publishes a batch, and answers what has become of each.
+pub(crate) fn handle_publications(
+    core: &mut Core,
+    token: Token,
+    publications: Vec<ControlPublication>,
+) {
     core.counters.control_requests_total.inc();
-    if core.channels.is_congested(name) {
-        if let Some(ack) = *ack {
-            let part = Part::Refused(Refusal::Congested);
-            answer(&mut core.channels, Token::from_ack(ack), part);
-        }
-        return false;
+    let outcomes = publications.into_iter();
+    let outcomes = outcomes.map(|publication| handle_publication(core, publication));
+    let outcomes = outcomes.collect();
+    answer(&mut core.channels, token, Part::Published(outcomes));
+}
+
+fn handle_publication(
+    core: &mut Core,
+    publication: ControlPublication,
+) -> Result<Placement, Refusal> {
+    let ControlPublication {
+        channel,
+        payload,
+        is_limited,
+        repeat_key,
+    } = publication;
+    let now = core.now();
+    if let Some(place) = repeat_key.and_then(|key| core.repeats.find(key, now)) {
+        return Ok(place);
     }
-    core.counters.publishes_total.inc();
-    true
+    let codec = core.connections.codec();
+    let channels = &mut core.channels;
+    let place = channels.publish_for_control(&channel, payload, is_limited, codec, now)?;
+    if let Some(key) = repeat_key {
+        core.repeats.insert(key, place, now);
+    }
+    apply_pending(core);
+    Ok(place)
 }
 
 /// Answers the control thread. False if its ring is full: the answer is dropped.

@@ -2,15 +2,18 @@
 //! again, and ends in the middle of the script with its rings full. The checks of all other peers are
 //! the same as without it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use roost_dialect::PayloadRef;
 use roost_net::Driver;
 use roost_net::sim::{SimDriver, SimRng};
-use roost_reactor::{CONNECTIONS_MAX, ControlPeer, Part, Request, RingFull, Shared, Token};
+use roost_reactor::{
+    CONNECTIONS_MAX, ControlPeer, ControlPublication, Part, Request, RingFull, Shared, Token,
+};
 
-use super::plan::Plan;
+use super::api::{self, Published};
+use super::plan::{Plan, has_control};
 
 /// The simulated control thread.
 pub(super) struct Control {
@@ -20,6 +23,9 @@ pub(super) struct Control {
     peer: Option<ControlPeer>,
     /// Requests without their last answer.
     unanswered: HashSet<Token>,
+    /// The numbers of what is published in a batch.
+    batches: HashMap<Token, Vec<usize>>,
+    published: Published,
     answered: u64,
     refused: u64,
     listed: u64,
@@ -53,6 +59,8 @@ impl Control {
             shared: shared.clone(),
             peer: Some(peer.expect("the only one of this server")),
             unanswered: HashSet::new(),
+            batches: HashMap::new(),
+            published: Published::default(),
             answered: 0,
             refused: 0,
             listed: 0,
@@ -114,6 +122,14 @@ impl Control {
             {
                 self.listed += records.len() as u64;
             }
+            if let Part::Published(outcomes) = &answer.part {
+                let numbers = self.batches.remove(&answer.token);
+                let numbers = numbers.expect("a batch is answered once");
+                assert_eq!(numbers.len(), outcomes.len(), "an outcome each");
+                for (number, outcome) in numbers.into_iter().zip(outcomes) {
+                    self.published.answer(number, *outcome);
+                }
+            }
             if !matches!(answer.part, Part::Connections(_)) {
                 let was_asked = self.unanswered.remove(&answer.token);
                 assert!(was_asked, "{answer:?} answers nothing that was asked");
@@ -132,11 +148,7 @@ impl Control {
                     limit: self.rng.between(1, u64::from(CONNECTIONS_MAX)) as u32,
                 },
             ),
-            _ => {
-                let channel = format!("control:{}", self.rng.below(8));
-                let text = "x".repeat(self.rng.below(5_000) as usize);
-                peer.publish(&channel, PayloadRef::Text(&text).freeze())
-            }
+            _ => return self.publish(peer),
         };
         match sent {
             Ok(token) => {
@@ -144,6 +156,50 @@ impl Control {
             }
             Err(RingFull) => self.refused += 1,
         }
+    }
+
+    /// Publishes a batch, as requests of the API that come together do.
+    fn publish(&mut self, peer: &mut ControlPeer) {
+        let now = self.driver.now();
+        let (channel, _) = api::draw(&mut self.rng);
+        let home = peer.home_of(&api::name_of(channel));
+        let (mut numbers, mut batch) = (Vec::new(), Vec::new());
+        for _ in 0..self.rng.between(1, 20) {
+            let (channel, key) = api::draw(&mut self.rng);
+            let name = api::name_of(channel);
+            if peer.home_of(&name) != home {
+                continue;
+            }
+            let number = self.published.add(channel, key, now);
+            let text = number.to_string();
+            batch.push(ControlPublication {
+                repeat_key: key.map(|key| peer.repeat_key(&name, &key.to_string())),
+                channel: name.into(),
+                payload: PayloadRef::Text(&text).freeze(),
+                is_limited: true,
+            });
+            numbers.push(number);
+        }
+        if batch.is_empty() {
+            return;
+        }
+        match peer.publish(home, batch) {
+            Ok(token) => {
+                self.unanswered.insert(token);
+                self.batches.insert(token, numbers);
+            }
+            Err(_) => {
+                self.refused += 1;
+                numbers
+                    .into_iter()
+                    .for_each(|number| self.published.refuse(number));
+            }
+        }
+    }
+
+    /// What it has published.
+    pub(super) fn published(&self) -> &Published {
+        &self.published
     }
 
     /// It has read for a while and asked nothing: all that it asked was answered, or dropped while it
@@ -163,6 +219,7 @@ impl Control {
         ControlReport {
             answered: self.answered,
             refused: self.refused,
+            placed: self.published.placed(),
             listed: self.listed,
             dropped: dropped.expect("a counter of this name"),
         }
@@ -176,15 +233,12 @@ pub struct ControlReport {
     pub answered: u64,
     /// Requests that found a reactor's ring full.
     pub refused: u64,
+    /// Publications that got a place.
+    pub placed: u64,
     /// Connections listed.
     pub listed: u64,
     /// Answers that found its own ring full.
     pub dropped: u64,
-}
-
-/// Whether a seed has a control thread.
-fn has_control(seed: u64) -> bool {
-    seed % 4 == 3
 }
 
 fn phase_at(now_ns: u64) -> Phase {

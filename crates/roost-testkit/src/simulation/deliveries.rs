@@ -306,17 +306,24 @@ impl WindowCheck<'_> {
     /// What is missing for a peer that reads was dropped when as much waited for it as its namespace
     /// lets wait.
     fn check_lane_full(&self, plan: &Plan, missing: &[usize]) -> Result<(), String> {
-        let lane = Lane::of(self.peers, self.peer, self.window, plan);
+        let mut lane = Lane::of(self.peers, self.peer, self.window, plan);
         let came: HashMap<PubId, u64> = {
             let received = self.window.received.iter().copied();
             received.zip(self.window.times.iter().copied()).collect()
         };
-        for &place in missing {
-            let order = &self.channel_order.order;
+        let order = &self.channel_order.order;
+        let next = |place: usize| order[place..].iter().find_map(|id| came.get(id).copied());
+        let dropped = |place: usize| {
             let id = order[place];
-            let next = order[place..].iter().find_map(|id| came.get(id).copied());
-            let dropped = self.sent(&id).ok_or_else(|| format!("missed {id:?}"))?;
-            lane.check_full(dropped, next)
+            self.sent(&id).ok_or_else(|| format!("missed {id:?}"))
+        };
+        for &place in missing {
+            let dropped = dropped(place)?;
+            lane.add_dropped(dropped.at, next(place), dropped);
+        }
+        for &place in missing {
+            let id = order[place];
+            lane.check_full(dropped(place)?, next(place))
                 .map_err(|what| format!("missed {id:?} at place {place}: {what}"))?;
         }
         Ok(())

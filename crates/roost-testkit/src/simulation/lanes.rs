@@ -9,9 +9,9 @@ use super::peers::Peers;
 use super::plan::{NAMESPACES, Plan};
 use super::records::{Sent, Window};
 
-/// What has come to a peer in one namespace.
+/// What has come to a peer in one namespace, and what was dropped in one of its channels.
 pub(super) struct Lane {
-    /// When it was published, when it came, and bytes of its frame.
+    /// When it was published, when it came or the next one did, and bytes of its frame.
     received: Vec<(u64, u64, u64)>,
     bytes_max: u64,
     is_wamp: bool,
@@ -36,7 +36,15 @@ impl Lane {
         }
     }
 
-    /// Whether there was a time at which `dropped` found no room, or made room for what came behind it:
+    /// Others of the channel were dropped before the next message of it came: until then they may have
+    /// waited, too. When each was published, when that came, and the message.
+    pub(super) fn add_dropped(&mut self, at: u64, next: Option<u64>, sent: &Sent) {
+        let until = next.unwrap_or(u64::MAX);
+        self.received
+            .push((at, until, frame_bytes(sent, self.is_wamp)));
+    }
+
+    /// Whether there was a time at which `dropped`, one of those added, found no room, or made room for what came behind it:
     /// when it had been published, and before the next message of its channel came at `next`.
     ///
     /// # Errors
@@ -47,7 +55,7 @@ impl Lane {
         let times = self.received.iter().map(|&(at, ..)| at);
         let times = times.filter(|&at| at > dropped.at && at <= next);
         let most = times.chain([dropped.at]).map(|time| self.waited_at(time));
-        let most = most.max().unwrap_or(0) + frame_bytes(dropped, self.is_wamp);
+        let most = most.max().unwrap_or(0);
         match most > self.bytes_max {
             true => Ok(()),
             false => Err(format!(

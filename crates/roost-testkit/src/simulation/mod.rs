@@ -21,6 +21,8 @@
 //! - a reactor with nothing to do sleeps, and one with something to do is woken;
 //! - a control thread that does not read its answers, or ends, changes none of this, and is answered
 //!   as long as it reads;
+//! - what the control thread publishes is delivered once and in order if it was given a place, and not
+//!   at all if it was refused; of publications with one idempotency key one is;
 //! - each plain HTTP request gets one answer, in order, however it is cut and whatever follows it;
 //! - each SOAP request has one answer, or its connection ends, and what SOAP subscribers get are
 //!   envelopes;
@@ -36,6 +38,7 @@
 //! that ended has ended for a stated reason, all others answer, the server's counts of what it holds
 //! equal those of its peers, and what it counts as dropped is what they missed.
 
+mod api;
 mod calls;
 mod closes;
 mod control;
@@ -68,6 +71,7 @@ use roost_net::Driver;
 use roost_net::sim::{SimDriver, SimNet, SimOptions};
 use roost_reactor::{Iteration, Reactor, Shared};
 
+use api::Subscribers;
 use control::Control;
 pub use control::ControlReport;
 pub use costs::Costs;
@@ -146,6 +150,7 @@ fn run_scenario(plan: &Plan) -> Result<Report, Broken> {
     simulation.hostiles.abort_all();
     let http_answers = simulation.end_http(plan).map_err(broken)?;
     let soap = simulation.end_soap(plan).map_err(broken)?;
+    simulation.end_api(plan).map_err(broken)?;
     let rest_ns = plan.end_ns + plan.rest_ns();
     simulation.run_until(rest_ns + QUIESCE_NS);
     simulation.peers.send_final_pings(simulation.net.now());
@@ -217,6 +222,7 @@ struct Simulation {
     http: Option<HttpPeers>,
     soap: Option<SoapPeers>,
     control: Option<Control>,
+    subscribers: Option<Subscribers>,
     costs: Costs,
     /// Channels whose home had ended when there were still subscribers on other reactors.
     ended_homes: u64,
@@ -267,6 +273,10 @@ impl Simulation {
             let driver = net.driver(SimOptions::default());
             SoapPeers::new(plan, driver, addresses[0], net.rng())
         });
+        let subscribers = control.is_some().then(|| {
+            let driver = net.driver(SimOptions::default());
+            Subscribers::new(driver, addresses[0])
+        });
         let suspended = plan.floods.iter();
         let suspended = suspended.map(|&(at, reactor)| (at..at + plan.suspended_ns, reactor));
         let mut pauses = plan.pauses.clone();
@@ -285,6 +295,7 @@ impl Simulation {
             http,
             soap,
             control,
+            subscribers,
             costs: Costs::default(),
             ended_homes: 0,
             cuts_before: 0,
@@ -350,6 +361,9 @@ impl Simulation {
         if self.control.as_ref().is_some_and(Control::is_due) {
             due.push(CONTROL);
         }
+        if self.subscribers.as_ref().is_some_and(Subscribers::is_due) {
+            due.push(SUBSCRIBERS);
+        }
         due
     }
 
@@ -370,6 +384,7 @@ impl Simulation {
             }
             HTTP => self.http.iter_mut().for_each(HttpPeers::run_once),
             SOAP => self.soap.iter_mut().for_each(SoapPeers::run_once),
+            SUBSCRIBERS => self.subscribers.iter_mut().for_each(Subscribers::run_once),
             CONTROL => {
                 let control = self.control.as_mut();
                 control
@@ -438,6 +453,16 @@ impl Simulation {
         };
         let checked = soap.check(plan);
         soap.abort_all();
+        checked
+    }
+
+    /// The control thread has ended; its subscribers have all that they will get.
+    fn end_api(&mut self, plan: &Plan) -> Result<(), String> {
+        let (Some(subscribers), Some(control)) = (&mut self.subscribers, &self.control) else {
+            return Ok(());
+        };
+        let checked = subscribers.check(control.published(), plan);
+        subscribers.abort_all();
         checked
     }
 
@@ -627,6 +652,7 @@ const CONTROL: usize = usize::MAX - 2;
 const STRANGERS: usize = usize::MAX - 3;
 const HTTP: usize = usize::MAX - 4;
 const SOAP: usize = usize::MAX - 5;
+const SUBSCRIBERS: usize = usize::MAX - 6;
 
 /// Counters that must be zero when all is over.
 const EMPTY_AT_END: &[&str] = &[

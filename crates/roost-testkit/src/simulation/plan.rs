@@ -179,6 +179,11 @@ impl Plan {
         settings.limits.handshakes_in_flight_max += soap_peers as u32;
         settings.connections_max += soap_peers as u32;
         Arc::make_mut(&mut settings.dialects.soap).request_timeout_ms = 500;
+        if has_control(seed) {
+            let subscribers = API_SUBSCRIBERS as u32;
+            settings.limits.handshakes_in_flight_max += subscribers;
+            settings.connections_max += subscribers;
+        }
         settings.listeners[0].config.hixie = true;
         // Publishers have to wait, and what they have sent meanwhile is held for them: not beside a
         // small budget, where that may make them the largest.
@@ -239,6 +244,14 @@ fn draw_floods(rng: &mut SimRng, reactors: usize, has_small_budget: bool) -> Vec
     let flood = |at| (at * 1_000_000, rng.below(reactors as u64) as usize);
     times.map(flood).to_vec()
 }
+
+/// Whether a seed has a control thread.
+pub(super) fn has_control(seed: u64) -> bool {
+    seed % 4 == 3
+}
+
+/// Clients that subscribe to what the control thread publishes on, where there is one.
+pub(super) const API_SUBSCRIBERS: usize = 8;
 
 fn draw_timeouts(rng: &mut SimRng, limits: &mut Limits, reliable: bool) {
     limits.handshake_timeout_ms = rng.between(1_000, 3_000) as u32;
