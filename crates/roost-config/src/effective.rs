@@ -165,6 +165,7 @@ pub(crate) fn conflicts(settings: &Settings, sources: &Sources) -> Vec<Conflict>
     }
     check_names(settings, sources, &mut found);
     check_listeners(settings, sources, &mut found);
+    check_api(settings, &mut found);
     for (index, listener) in settings.listeners.iter().enumerate() {
         let path = entry_path(Listener::SECTION.name, index);
         check_health_path(&path, listener, settings, &mut found);
@@ -311,6 +312,47 @@ fn check_listeners(settings: &Settings, sources: &Sources, found: &mut Vec<Confl
                 expected: format!("another {name} than {line}"),
                 hint: None,
             });
+        }
+    }
+}
+
+/// An address is reached with a key alone, and what is made for development by this machine alone.
+fn check_api(settings: &Settings, found: &mut Vec<Conflict>) {
+    let api = &settings.api;
+    let is_tcp = |address: &&ListenAddress| matches!(address, ListenAddress::Tcp(_));
+    let conflict = |other: &str, address: &ListenAddress, expected: &str, hint| Conflict {
+        key: "api.listen".to_owned(),
+        other: other.to_owned(),
+        found: format!("\"{address}\""),
+        expected: expected.to_owned(),
+        hint: Some(hint),
+    };
+    let tcp = api.listen.iter().find(is_tcp);
+    if let Some(address) = tcp.filter(|_| api.key.is_empty() && !api.development_key) {
+        found.push(conflict(
+            "api.key",
+            address,
+            "unix sockets alone while there is no api.key",
+            "roostd hash-key --new makes a key and its lines for [[api.key]]",
+        ));
+    }
+    let remote = api.listen.iter().find(|address| !address.is_local());
+    if let Some(address) = remote.filter(|_| api.development_key) {
+        found.push(conflict(
+            "api.development_key",
+            address,
+            "addresses of this machine while api.development_key is true",
+            "the key that is made is for development",
+        ));
+    }
+    for address in &api.listen {
+        let clash = settings.listeners.iter().enumerate();
+        let clash = clash.filter(|(_, listener)| listener.address.clashes_with(address));
+        for (index, _) in clash {
+            let other = format!("{}.address", entry_path(Listener::SECTION.name, index));
+            let expected = "an address that clients do not connect to";
+            let hint = "clients and the API have addresses of their own";
+            found.push(conflict(&other, address, expected, hint));
         }
     }
 }

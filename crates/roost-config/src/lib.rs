@@ -10,6 +10,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod address;
+mod api_keys;
 mod certificates;
 mod effective;
 #[doc(hidden)]
@@ -25,6 +26,7 @@ mod pattern;
 mod read;
 mod reference;
 mod row;
+mod scope;
 mod source;
 mod syntax;
 mod table;
@@ -40,6 +42,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 pub use address::ListenAddress;
+pub use api_keys::{ApiKey, ApiKeySource};
 pub use certificates::CertificateFiles;
 pub use list::{Key, all_keys, namespace_keys};
 pub use mistake::{Errors, KeyPlace, Mistake, Place};
@@ -47,9 +50,10 @@ pub use network::Network;
 pub use overrides::Overrides;
 pub use reference::{reference, sample};
 pub use row::Reload;
+pub use scope::{ApiScope, ChannelPattern};
 pub use source::Source;
 pub use table::{
-    Admin, ChannelPolicy, ClientAuth, ClientSocketMode, Deflate, Driver, Echo, Epoll, IoUring,
+    Admin, Api, ChannelPolicy, ClientAuth, ClientSocketMode, Deflate, Driver, Echo, Epoll, IoUring,
     Limits, Listener, Log, LogFormat, LogLevel, MinVersion, Namespace, ProxyProtocol, Publish, Raw,
     Server, Settings, SlowConsumer, Soap, SocketMode, Subscribe, Tls, Wamp,
 };
@@ -106,10 +110,16 @@ impl Loaded {
     /// A path that is not absolute goes from the configuration file's directory if it is written
     /// there, else from the working directory.
     pub fn listener_file(&self, listener: usize, key: &str, path: &str) -> PathBuf {
-        match (
-            self.source(&listener_key(listener, key)),
-            Path::new(&self.file_name).parent(),
-        ) {
+        self.file(&listener_key(listener, key), path)
+    }
+
+    /// The file that a key of the API names by `path`; as [`Loaded::listener_file`].
+    pub fn api_file(&self, path: &str) -> PathBuf {
+        self.file("api.key", path)
+    }
+
+    fn file(&self, key: &str, path: &str) -> PathBuf {
+        match (self.source(key), Path::new(&self.file_name).parent()) {
             (Source::File { .. }, Some(directory)) => directory.join(path),
             _ => PathBuf::from(path),
         }

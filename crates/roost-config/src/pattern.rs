@@ -4,6 +4,7 @@
 use crate::address::check_socket;
 use crate::nearest::nearest;
 use crate::network::Network;
+use crate::scope::ApiScope;
 use crate::value::{Pattern, shortened};
 
 pub(crate) const ORIGIN: Pattern = Pattern {
@@ -48,6 +49,24 @@ pub(crate) const LISTENER_NAME: Pattern = Pattern {
     check: check_listener_name,
 };
 
+pub(crate) const KEY_NAME: Pattern = Pattern {
+    expected: "a name of 1 to 64 letters, digits, '-', '_' or '.'",
+    takes: "1 to 64 letters, digits, `-`, `_`, `.`",
+    check: check_namespace,
+};
+
+pub(crate) const SHA256: Pattern = Pattern {
+    expected: "a SHA-256 as 64 hexadecimal digits in lower case",
+    takes: "SHA-256",
+    check: check_sha256,
+};
+
+pub(crate) const SCOPE: Pattern = Pattern {
+    expected: "what a key may do, such as \"publish\" or \"publish:order:*\"",
+    takes: "scope",
+    check: |word| ApiScope::parse(word).map(drop),
+};
+
 pub(crate) const DIALECT: Pattern = Pattern {
     expected: "\"raw\", \"echo\", \"wamp\" or \"soap\"",
     takes: "dialect",
@@ -77,6 +96,14 @@ pub(crate) const FILE: Pattern = Pattern {
     takes: "file, `\"\"`",
     check: check_file,
 };
+
+fn check_sha256(word: &str) -> Result<(), String> {
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    match word.len() == 64 && word.bytes().all(is_hex) {
+        true => Ok(()),
+        false => Err("roostd hash-key makes it".to_owned()),
+    }
+}
 
 /// path_resolution(7): a path has at most 4095 bytes.
 fn check_file(word: &str) -> Result<(), String> {

@@ -7,6 +7,7 @@
 
 use crate::row::Visitor;
 
+mod api;
 mod channels;
 mod dialects;
 mod drivers;
@@ -15,6 +16,7 @@ mod listener;
 mod process;
 mod tls;
 
+pub use api::Api;
 pub use channels::{ChannelPolicy, Namespace, Publish, SlowConsumer, Subscribe};
 pub use dialects::{Deflate, Echo, Raw, Soap, Wamp};
 pub use drivers::{Epoll, IoUring};
@@ -52,6 +54,8 @@ pub struct Settings {
     pub deflate: Deflate,
     /// `[admin]`.
     pub admin: Admin,
+    /// `[api]`.
+    pub api: Api,
     /// `[log]`.
     pub log: Log,
     /// `[channels]`.
@@ -74,6 +78,7 @@ impl Default for Settings {
             soap: Soap::default(),
             deflate: Deflate::default(),
             admin: Admin::default(),
+            api: Api::default(),
             log: Log::default(),
             channels: ChannelPolicy::default(),
             namespaces: Vec::new(),
@@ -126,6 +131,7 @@ pub(crate) fn visit(settings: &mut Settings, visitor: &mut impl Visitor) {
         soap,
         deflate,
         admin,
+        api,
         log,
         channels,
         namespaces: _,
@@ -153,6 +159,7 @@ pub(crate) fn visit(settings: &mut Settings, visitor: &mut impl Visitor) {
         soap: Soap,
         deflate: Deflate,
         admin: Admin,
+        api: Api,
         log: Log,
         channels: ChannelPolicy
     );

@@ -460,6 +460,57 @@ impl ValueType for ListenerAddress {
     }
 }
 
+/// A list of such addresses.
+pub(crate) struct ListenerAddresses;
+
+impl ValueType for ListenerAddresses {
+    type Value = Vec<ListenAddress>;
+
+    fn read(
+        &self,
+        value: &Spanned<DeValue<'_>>,
+        refusals: &mut Vec<Refusal>,
+    ) -> Option<Vec<ListenAddress>> {
+        let Some(array) = value.get_ref().as_array() else {
+            let hint = value.get_ref().as_str().map(|text| {
+                let entry = describe(&DeValue::String(text.into()));
+                format!("put it in brackets: [{entry}]")
+            });
+            return refuse(self, value, hint, refusals);
+        };
+        let start = refusals.len();
+        let mut addresses: Vec<ListenAddress> = Vec::with_capacity(array.len());
+        for entry in array.iter() {
+            let Some(address) = ListenerAddress.read(entry, refusals) else {
+                continue;
+            };
+            if addresses.iter().any(|other| other.clashes_with(&address)) {
+                let hint = Some("it clashes with one before it".to_owned());
+                refuse::<_, ()>(&ListenerAddress, entry, hint, refusals);
+            }
+            addresses.push(address);
+        }
+        if addresses.len() > ADDRESSES_MAX {
+            let hint = Some(format!("at most {ADDRESSES_MAX}"));
+            refuse::<_, ()>(self, value, hint, refusals);
+        }
+        (refusals.len() == start).then_some(addresses)
+    }
+
+    fn write(&self, value: &Vec<ListenAddress>) -> String {
+        let addresses = value.iter().map(|address| ListenerAddress.write(address));
+        format!("[{}]", addresses.collect::<Vec<_>>().join(", "))
+    }
+
+    fn expected(&self) -> String {
+        format!("a list, each entry {}", ListenerAddress.expected())
+    }
+
+    fn takes(&self) -> String {
+        format!("list of: {}", ListenerAddress.takes())
+    }
+}
+
 /// A word that a check accepts.
 pub(crate) struct Pattern {
     /// What it is, with its article and an example.
@@ -660,5 +711,7 @@ const SIZE_UNITS: [(&str, u64); 4] = [
     ("GiB", GIB as u64),
 ];
 const TIME_UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+/// Addresses in a list.
+const ADDRESSES_MAX: usize = 8;
 /// Characters of a value that an error shows.
 const SHOWN_CHARS_MAX: usize = 60;

@@ -1,5 +1,6 @@
 //! From the outside: the shipped files, every kind of mistake, overrides, and arbitrary input.
 
+mod api;
 mod fuzz;
 mod keys;
 mod listeners;

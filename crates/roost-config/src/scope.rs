@@ -1,0 +1,93 @@
+//! What a key of the API allows.
+
+use std::fmt;
+
+use crate::nearest::nearest;
+
+/// Something that may be done with a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApiScope {
+    /// To publish on channels: all, one, or those whose names begin so.
+    Publish(ChannelPattern),
+    /// To see what runs, and connections.
+    Read,
+    /// To disconnect clients.
+    Disconnect,
+}
+
+/// A set of channels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChannelPattern {
+    /// All.
+    Any,
+    /// The one of this name.
+    Exact(String),
+    /// Those whose names begin so.
+    Prefix(String),
+}
+
+impl ApiScope {
+    /// Everything.
+    pub fn all() -> Vec<ApiScope> {
+        let publish = ApiScope::Publish(ChannelPattern::Any);
+        vec![publish, ApiScope::Read, ApiScope::Disconnect]
+    }
+
+    /// As it is written in the configuration.
+    ///
+    /// # Errors
+    /// A hint, which may be empty.
+    pub fn parse(word: &str) -> Result<ApiScope, String> {
+        let (action, pattern) = match word.split_once(':') {
+            Some((action, pattern)) => (action, Some(pattern)),
+            None => (word, None),
+        };
+        match (action, pattern) {
+            ("publish", None) => Ok(ApiScope::Publish(ChannelPattern::Any)),
+            ("read", None) => Ok(ApiScope::Read),
+            ("disconnect", None) => Ok(ApiScope::Disconnect),
+            ("publish", Some(pattern)) => Ok(ApiScope::Publish(ChannelPattern::parse(pattern)?)),
+            _ => {
+                let near = nearest(action, ACTIONS);
+                Err(near.map_or_else(String::new, |near| format!("did you mean \"{near}\"?")))
+            }
+        }
+    }
+}
+
+impl ChannelPattern {
+    fn parse(word: &str) -> Result<ChannelPattern, String> {
+        if word.is_empty() {
+            return Err("the channel is missing behind the colon".to_owned());
+        }
+        if word.contains(char::is_control) {
+            return Err("no channel's name has a control character".to_owned());
+        }
+        match word.strip_suffix('*') {
+            Some(prefix) if prefix.contains('*') => {
+                Err("* stands for any rest of a name, at the end alone".to_owned())
+            }
+            Some("") => Ok(ChannelPattern::Any),
+            Some(prefix) => Ok(ChannelPattern::Prefix(prefix.to_owned())),
+            None if word.contains('*') => {
+                Err("* stands for any rest of a name, at the end alone".to_owned())
+            }
+            None => Ok(ChannelPattern::Exact(word.to_owned())),
+        }
+    }
+}
+
+/// As it is written in the configuration.
+impl fmt::Display for ApiScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ApiScope::Read => f.write_str("read"),
+            ApiScope::Disconnect => f.write_str("disconnect"),
+            ApiScope::Publish(ChannelPattern::Any) => f.write_str("publish"),
+            ApiScope::Publish(ChannelPattern::Exact(name)) => write!(f, "publish:{name}"),
+            ApiScope::Publish(ChannelPattern::Prefix(prefix)) => write!(f, "publish:{prefix}*"),
+        }
+    }
+}
+
+const ACTIONS: [&str; 3] = ["publish", "read", "disconnect"];
