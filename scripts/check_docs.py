@@ -225,7 +225,10 @@ start_daemon() {
     "$REPOSITORY/scripts/with-parent" $$ "$@" >daemon.log 2>&1 </dev/null &
     daemon=$!
     for _ in $(seq 600); do
-        if grep -q 'ready' daemon.log; then return 0; fi
+        if grep -q 'ready' daemon.log; then
+            KEY=$(sed -n 's/.*Bearer \(roost_[0-9a-f]*\).*/\1/p' daemon.log | head -n 1)
+            return 0
+        fi
         kill -0 "$daemon" 2>/dev/null || break
         sleep 0.1
     done

@@ -3,13 +3,14 @@
 // `cargo run --release` listens on; here that is the test's own daemon.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { after, before, describe, test } from "node:test";
+import { promisify } from "node:util";
 import { driver, startDaemon, until, within, withParent } from "../daemon.mjs";
 import { bodies, browserAndDaemon, hears, say } from "./pages.mjs";
 
@@ -102,6 +103,15 @@ describe(`what the documents show, driver ${driver ?? "by default"}`, { timeout:
     const [lines] = blocks("README.md", "js");
     await page.evaluate(here(lines));
     await hears(other, "in-text", "hello");
+  });
+
+  test("the README's curl appears in the page", async () => {
+    const page = await suite.open("lobby");
+    const [, api, key] = /curl (http:\/\/127\.0\.0\.1:\d+)\/v1\/publish -H "Authorization: Bearer (\S+)"/.exec(suite.daemon.output());
+    const line = blocks("README.md", "sh").find((block) => block.includes("curl"));
+    const env = { ...process.env, KEY: key };
+    await promisify(execFile)("sh", ["-c", line.replace("http://127.0.0.1:8081", api)], { env });
+    await hears(page, "in-text", "Hello from curl");
   });
 
   test("the README's console lines end with 1006 in an empty tab, as it says", async () => {

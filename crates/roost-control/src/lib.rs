@@ -1,4 +1,5 @@
-//! Owns the control thread and the admin listeners it serves: a unix socket and a TCP address.
+//! Owns the control thread and what it serves: the admin listeners, a unix socket and a TCP address,
+//! and the HTTP API for an application's servers, on addresses and unix sockets of its own.
 //!
 //! The thread runs tokio beside the reactors and is one more peer of their mesh. It never touches a
 //! client's connection: it sends requests to the reactors through bounded rings, which refuse when
@@ -8,7 +9,8 @@
 //! |---|---|
 //! | sockets, their modes, and sockets left behind | `listen.rs` |
 //! | connections: how many, for how long | `serve.rs` |
-//! | what is answered to which request | `routes.rs` |
+//! | what administrators are answered | `routes.rs` |
+//! | the API | `api.rs` |
 //! | requests to reactors, their answers and deadlines | `peer.rs` |
 //! | whether reactors run | `health.rs` |
 //! | the text that Prometheus reads | `metrics.rs` |
@@ -26,6 +28,7 @@ use roost_reactor::{ControlPeer, Shared};
 use tokio::sync::oneshot;
 use tracing::warn;
 
+mod api;
 mod first_of;
 mod health;
 mod listen;
@@ -37,7 +40,10 @@ mod serve;
 use first_of::first_of;
 use routes::{Access, router};
 
-pub use listen::{BindError, Listeners, Options, Socket};
+pub use api::{ApiKey, ApiLimits, ApiOptions};
+#[doc(hidden)]
+pub use api::{paths, problems};
+pub use listen::{ApiListener, BindError, Listeners, Options, Socket};
 pub use metrics::Build;
 pub use serve::Limits;
 
@@ -47,16 +53,23 @@ pub struct Control {
     ended: mpsc::Receiver<()>,
 }
 
-/// Serves what `listeners` accept, on a thread of its own, until it is stopped.
+/// What the thread serves.
+pub struct Served {
+    /// The admin listeners.
+    pub admin: Listeners,
+    /// Their limits.
+    pub limits: Limits,
+    /// The API, if it is on.
+    pub api: Option<ApiOptions>,
+}
+
+/// Serves what listeners accept, on a thread of its own, until it is stopped.
 ///
 /// # Errors
-/// When the server already has such a thread, or the system has no thread or descriptor left.
-pub fn start(
-    listeners: Listeners,
-    shared: Shared,
-    build: Build,
-    limits: Limits,
-) -> io::Result<Control> {
+/// When the server already has such a thread, the API an address without a key, or the system no
+/// thread or descriptor left.
+pub fn start(served: Served, shared: Shared, build: Build) -> io::Result<Control> {
+    served.api.as_ref().map_or(Ok(()), api::check)?;
     let (waker, woken) = wake_socket()?;
     let peer = shared
         .control_peer(waker)
@@ -70,7 +83,7 @@ pub fn start(
     thread::Builder::new()
         .name("control".to_owned())
         .spawn(move || {
-            let work = work(listeners, shared, build, limits, peer, woken);
+            let work = work(served, shared, build, peer, woken);
             let outcome = runtime.block_on(async {
                 let stopped = async {
                     let _ = stopped.await; // or `Control` was dropped
@@ -79,7 +92,7 @@ pub fn start(
                 first_of(work, stopped).await
             });
             if let Err(error) = outcome {
-                warn!(%error, "the admin listeners are closed; clients are served as before");
+                warn!(%error, "the admin listeners and the API are closed; clients are served as before");
             }
             runtime.shutdown_background();
             drop(end);
@@ -88,7 +101,7 @@ pub fn start(
 }
 
 impl Control {
-    /// Closes the admin listeners and removes the socket, and waits for that so long at most.
+    /// Closes the listeners and removes their sockets, and waits for that so long at most.
     pub fn stop(self, wait: Duration) {
         let _ = self.stop.send(()); // it may have ended
         let _ = self.ended.recv_timeout(wait); // nothing is sent: the other end is dropped
@@ -96,17 +109,19 @@ impl Control {
 }
 
 async fn work(
-    listeners: Listeners,
+    served: Served,
     shared: Shared,
     build: Build,
-    limits: Limits,
     peer: ControlPeer,
     woken: UnixStream,
 ) -> io::Result<()> {
     let peer = Arc::new(peer::Peer::new(peer));
+    if let Some(options) = served.api {
+        api::serve(options, &shared, build, &peer);
+    }
     let state = Arc::new(routes::State::new(shared, build, peer.clone()));
     let answers = peer.clone().run(tokio::net::UnixStream::from_std(woken)?);
     let routers = [Access::Full, Access::ReadOnly].map(|access| router(state.clone(), access));
-    let served = serve::serve(listeners, routers, limits);
+    let served = serve::serve(served.admin, routers, served.limits);
     first_of(answers, served).await
 }

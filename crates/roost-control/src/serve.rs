@@ -1,4 +1,4 @@
-//! Connections of administrators: a bounded number of them, each for a bounded time.
+//! Connections of administrators and of the API: a bounded number of them, each for a bounded time.
 
 use std::convert::Infallible;
 use std::io;
@@ -20,14 +20,16 @@ use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use crate::first_of::first_of;
-use crate::listen::Listeners;
+use crate::listen::{ApiListener, Bound, Listeners};
 
-/// Limits of the admin listeners.
+/// Limits of listeners.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Connections at once of each listener. One more closes that which has asked nothing for
     /// longest, one without a request under way if there is one.
     pub connections_max: usize,
+    /// Where all have a request under way: whether one of them is closed; else the new one is.
+    pub closes_busy: bool,
     /// From the first moment of a connection, or the end of an answer, to the end of a head.
     pub head_timeout: Duration,
     /// Of a whole connection. Then it is closed, behind the answer under way.
@@ -38,6 +40,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             connections_max: 128,
+            closes_busy: true,
             head_timeout: Duration::from_secs(10),
             connection_timeout: Duration::from_secs(300),
         }
@@ -65,6 +68,33 @@ pub(crate) async fn serve(
             Err(error) => {
                 // No descriptor left, or the connection has ended: both pass.
                 debug!(%error, "accept failed on an admin listener");
+                sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+/// Accepts and serves what one listener of the API accepts.
+pub(crate) async fn serve_api(
+    listener: ApiListener,
+    router: Router,
+    limits: Limits,
+) -> io::Result<()> {
+    let (unix, tcp, _file) = match listener.0 {
+        Bound::Unix(listener, file) => (Some(UnixListener::from_std(listener)?), None, Some(file)),
+        Bound::Tcp(listener) => (None, Some(TcpListener::from_std(listener)?), None),
+    };
+    let mut connections = Connections::new(limits);
+    loop {
+        let accepted = first_of(accept_unix(unix.as_ref()), accept_tcp(tcp.as_ref()));
+        match accepted.await {
+            Ok(Accepted::Unix(stream)) => connections.serve(stream, router.clone()),
+            Ok(Accepted::Tcp(stream)) => {
+                let _ = stream.set_nodelay(true); // answers are small; it may have ended
+                connections.serve(stream, router.clone());
+            }
+            Err(error) => {
+                debug!(%error, "accept failed on a listener of the API");
                 sleep(ACCEPT_RETRY).await;
             }
         }
@@ -125,7 +155,10 @@ impl Connections {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        self.make_room();
+        if !self.make_room() {
+            debug!("a connection is closed: as many as may be have a request under way");
+            return;
+        }
         let (count, activity) = (self.count.clone(), Arc::new(Activity::default()));
         activity.begin(&count);
         let of_service = activity.clone();
@@ -161,20 +194,29 @@ impl Connections {
         });
     }
 
-    /// Closes a connection, if there are too many.
-    fn make_room(&mut self) {
+    /// Closes a connection, if there are too many. Whether there is room for another.
+    fn make_room(&mut self) -> bool {
         if self.open.len() < self.limits.connections_max {
-            return;
+            return true;
         }
         self.open
             .retain(|connection| !connection.task.is_finished());
         if self.open.len() < self.limits.connections_max {
-            return;
+            return true;
         }
-        let oldest = (0..self.open.len()).min_by_key(|&at| self.open[at].activity.rank());
-        if let Some(oldest) = oldest {
-            self.open.swap_remove(oldest).task.abort();
+        let ranks = self
+            .open
+            .iter()
+            .map(|connection| connection.activity.rank());
+        let lowest = ranks.enumerate().min_by_key(|&(_, rank)| rank);
+        let Some((at, (is_busy, _))) = lowest else {
+            return true;
+        };
+        if is_busy && !self.limits.closes_busy {
+            return false;
         }
+        self.open.swap_remove(at).task.abort();
+        true
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use roost_config as config;
-use roost_control::{Build, Control, Limits, Listeners, Options, Socket};
+use roost_control::{ApiOptions, Build, Control, Limits, Listeners, Options, Served, Socket};
 use roost_reactor::Shared;
 use tracing::{info, warn};
 
@@ -38,13 +38,14 @@ pub(crate) fn bind(from: &config::Admin) -> Result<Listeners, String> {
     Listeners::bind(&options).map_err(|error| error.to_string())
 }
 
-/// Serves what was bound; `None` if that is nothing. The error is a message for people.
+/// Serves what was bound, the API too; `None` if that is nothing. The error is a message for people.
 pub(crate) fn start(
     listeners: Listeners,
+    api: Option<ApiOptions>,
     shared: &Shared,
     driver: &'static str,
 ) -> Result<Option<Control>, String> {
-    if listeners.is_empty() {
+    if listeners.is_empty() && api.is_none() {
         return Ok(None);
     }
     if let Some(path) = listeners.path() {
@@ -57,7 +58,12 @@ pub(crate) fn start(
         version: env!("CARGO_PKG_VERSION"),
         driver,
     };
-    roost_control::start(listeners, shared.clone(), build, Limits::default())
+    let served = Served {
+        admin: listeners,
+        limits: Limits::default(),
+        api,
+    };
+    roost_control::start(served, shared.clone(), build)
         .map(Some)
         .map_err(|error| format!("cannot start the control thread: {error}"))
 }

@@ -26,15 +26,17 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 
 use clap::{Args, Parser, Subcommand};
 use development::Development;
 use roost_config::{Loaded, Overrides};
+use secret::{Secret, hex};
 
 mod admin;
+mod api;
 mod development;
 mod driver;
 mod expiry;
@@ -43,6 +45,7 @@ mod notify;
 mod output;
 mod reload;
 mod run;
+mod secret;
 mod settings;
 mod signals;
 mod start_block;
@@ -83,6 +86,14 @@ enum Command {
     },
     /// Print the effective configuration as TOML, each key with where it comes from
     PrintConfig(ConfigSource),
+    /// Print the hash of a key of the API, for sha256 in [[api.key]]
+    HashKey {
+        /// The file with the key; without one, standard input
+        file: Option<PathBuf>,
+        /// Make a new key and print it with its hash
+        #[arg(long, conflicts_with = "file")]
+        new: bool,
+    },
 }
 
 /// What the daemon is started with.
@@ -182,7 +193,29 @@ fn main() -> ExitCode {
             Ok(loaded) => output::result(&roost_config::to_toml(&loaded)),
             Err(message) => fail(&message),
         },
+        Some(Command::HashKey { file, new }) => match hash_key(file.as_deref(), new) {
+            Ok(lines) => output::result(&lines),
+            Err(message) => fail(&message),
+        },
     }
+}
+
+/// Lines for the configuration.
+fn hash_key(file: Option<&Path>, is_new: bool) -> Result<String, String> {
+    let key = match file {
+        _ if is_new => Secret::random()?,
+        Some(file) if file != Path::new("-") => Secret::of_file(file)?,
+        _ => Secret::of_input()?,
+    };
+    let sha256 = format!("sha256 = \"{}\"\n", hex(&key.sha256()));
+    if !is_new {
+        return Ok(sha256);
+    }
+    let key = key.reveal();
+    Ok(format!(
+        "# The key, for the application; the server needs its hash alone: {key}\n\
+         [[api.key]]\nname = \"application\"\n{sha256}allow = [\"publish\"]\n"
+    ))
 }
 
 /// Finds what a start would find, without listening.
@@ -195,6 +228,9 @@ fn check(source: &ConfigSource) -> ExitCode {
         Ok(found) => found,
         Err(lines) => return fail(&lines.to_string()),
     };
+    if let Err(message) = api::keys(&loaded) {
+        return fail(&message);
+    }
     for warning in &warnings {
         output::error(&format!("warning: {warning}\n"));
     }
@@ -233,8 +269,10 @@ fn start(options: RunOptions) -> Result<run::Start, String> {
     }
     let loaded = source.load()?;
     let (tls, tls_warnings) = tls::Tls::load(&loaded).map_err(|lines| lines.to_string())?;
+    let api_keys = api::keys(&loaded)?;
     Ok(run::Start {
         loaded,
+        api_keys,
         tls,
         tls_warnings,
         development,

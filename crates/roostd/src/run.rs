@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use roost_config::{self as config, Loaded};
+use roost_control::ApiKey;
 use roost_metrics::About;
 use roost_net::epoll::EpollDriver;
 use roost_net::limits;
@@ -15,6 +16,7 @@ use roost_net::uring::UringDriver;
 use roost_reactor::{ListenError, NamespaceNumbers, REACTORS_MAX, Server, Settings, StartError};
 use tracing::{info, warn};
 
+use crate::api::{self, Api};
 use crate::development::Development;
 use crate::driver::{self, Choice, Chosen};
 use crate::expiry::Expiry;
@@ -27,6 +29,7 @@ use crate::{admin, logging, notify, output, settings, signals, warnings};
 /// What the daemon runs with.
 pub(crate) struct Start {
     pub(crate) loaded: Loaded,
+    pub(crate) api_keys: Vec<ApiKey>,
     pub(crate) tls: Tls,
     /// What was found while `tls` was read, for the log.
     pub(crate) tls_warnings: Vec<String>,
@@ -54,6 +57,7 @@ pub(crate) fn run(start: Start) -> ExitCode {
 fn serve(start_with: Start) -> Result<(), String> {
     let Start {
         loaded,
+        api_keys,
         tls,
         tls_warnings,
         development,
@@ -70,12 +74,15 @@ fn serve(start_with: Start) -> Result<(), String> {
     driver::check_open_files(from, open_files, reactors)?;
     let choice = Choice::of(from, open_files)?;
     let listeners = from.listeners.len();
-    let allowed = choice.connections_allowed(open_files, reactors, listeners);
+    let for_clients = open_files - api::descriptors(&from.api, open_files);
+    let allowed = choice.connections_allowed(for_clients, reactors, listeners);
     let allowed = u32::try_from(allowed).unwrap_or(u32::MAX);
     let connections_max = from.server.connections_max.unwrap_or(allowed).min(allowed);
     warnings::warn_of_settings(from, reactors, connections_max);
     tls_warnings.iter().for_each(|warning| warn!("{warning}"));
     let listeners = admin::bind(&from.admin)?;
+    let api = api::bind(&loaded, api_keys)?;
+    let (api, api_shown) = api.map(Api::split).unzip();
     let names = from.namespaces.iter().map(|one| one.name.as_str());
     let numbers = NamespaceNumbers::default().reload(names);
     let numbers = numbers.map_err(|error| format!("{error}. Remedy: list fewer [[namespace]]."))?;
@@ -88,7 +95,7 @@ fn serve(start_with: Start) -> Result<(), String> {
         connections_max,
         open_files,
     });
-    let control = admin::start(listeners, server.shared(), choice.name())?;
+    let control = admin::start(listeners, api, server.shared(), choice.name())?;
     let block = StartBlock {
         loaded: &loaded,
         addresses: server.addresses(),
@@ -98,6 +105,7 @@ fn serve(start_with: Start) -> Result<(), String> {
         connections_max,
         tls: &tls,
         development: development.as_ref(),
+        api: api_shown.as_ref(),
     };
     output::within(START_BLOCK_WAIT, block.in_format(from.log.format));
 

@@ -7,6 +7,7 @@ use roost_config::{self as config, Loaded, LogFormat};
 use roost_net::ListenAddr;
 use serde_json::{Value, json};
 
+use crate::api::Shown;
 use crate::development::Development;
 use crate::driver::Choice;
 use crate::logging;
@@ -23,6 +24,7 @@ pub(crate) struct StartBlock<'a> {
     pub(crate) connections_max: u32,
     pub(crate) tls: &'a Tls,
     pub(crate) development: Option<&'a Development>,
+    pub(crate) api: Option<&'a Shown>,
 }
 
 impl StartBlock<'_> {
@@ -66,6 +68,9 @@ impl StartBlock<'_> {
                 );
             }
         }
+        for address in self.api_addresses() {
+            let _ = writeln!(out, "  api         {address}");
+        }
         let (driver, reason) = (self.choice.name(), &self.choice.reason);
         let _ = writeln!(out, "  driver      {driver} ({reason})");
         let _ = writeln!(out, "  reactors    {}", self.reactors);
@@ -79,13 +84,17 @@ impl StartBlock<'_> {
         if let Some(hint) = self.hint() {
             let _ = writeln!(out, "\n{hint}");
         }
+        if let Some(hint) = self.api.and_then(Shown::hint) {
+            let _ = writeln!(out, "\n{hint}");
+        }
         if let Some(development) = self.development {
             let _ = writeln!(out, "\n{}", development.hint());
         }
         out
     }
 
-    fn as_fields(&self) -> [(&'static str, Value); 11] {
+    /// The key made for this start is not among them: these lines are kept.
+    fn as_fields(&self) -> [(&'static str, Value); 12] {
         [
             ("version", json!(VERSION)),
             ("addresses", json!(self.addresses_as_text())),
@@ -94,6 +103,7 @@ impl StartBlock<'_> {
                 "self_signed",
                 json!(self.development.map(Development::fields)),
             ),
+            ("api", json!(self.api_addresses())),
             ("driver", json!(self.choice.name())),
             ("driver_reason", json!(self.choice.reason)),
             ("reactors", json!(self.reactors)),
@@ -107,6 +117,10 @@ impl StartBlock<'_> {
     /// The listeners as configured, and where they listen.
     fn listeners(&self) -> impl Iterator<Item = (&config::Listener, &ListenAddr)> + Clone {
         self.loaded.settings.listeners.iter().zip(self.addresses)
+    }
+
+    fn api_addresses(&self) -> &[String] {
+        self.api.map_or(&[], |api| &api.addresses)
     }
 
     fn addresses_as_text(&self) -> Vec<String> {

@@ -21,7 +21,7 @@ pub(crate) struct WorstCase {
     /// Patterns at each home, and what is remembered of who matches.
     patterns: u64,
     /// Receive buffers, compressors, TLS handshakes and what a loop iteration gathers, of all
-    /// reactors, the messages between them, and the lines of log that wait.
+    /// reactors, the messages between them, the API's requests, and the lines of log that wait.
     reactors: u64,
 }
 
@@ -83,6 +83,18 @@ impl WorstCase {
             ),
             false => (0, 0),
         };
+        let api = match settings.api.listen.len() as u64 {
+            0 => 0,
+            listeners => {
+                let bodies = API_BODIES.saturating_mul(settings.api.body_bytes_max as u64);
+                let in_flight = u64::from(settings.api.in_flight_max);
+                let connections = (in_flight + 64) * listeners;
+                let connections = connections.saturating_mul(API_CONNECTION_BYTES);
+                let repeats = reactors * roost_reactor::REPEATS_BYTES_MAX as u64;
+                let requests = in_flight.saturating_mul(bodies);
+                requests.saturating_add(connections).saturating_add(repeats)
+            }
+        };
         let each = buffers + deflate + REACTOR_BYTES + MESSAGES_AT_ONCE.saturating_mul(message);
         WorstCase {
             buffered: limits.buffered_bytes_max,
@@ -95,6 +107,7 @@ impl WorstCase {
             reactors: reactors
                 .saturating_mul(each.saturating_add(handshakes))
                 .saturating_add(mail)
+                .saturating_add(api)
                 .saturating_add(LOG_BYTES),
         }
     }
@@ -194,6 +207,11 @@ const SOAP_SESSION_BYTES: u64 = 2 * 16;
 const SOAP_REQUEST_BYTES: u64 = 2 * 24 + 256;
 /// A registration beside its name, at its callee and at home.
 const REGISTRATION_BYTES: u64 = 256;
+
+/// A request's body, and what is read out of it.
+const API_BODIES: u64 = 2;
+/// A connection of the API: its task, and a buffer for a head and one for the answer.
+const API_CONNECTION_BYTES: u64 = 40 << 10;
 
 /// Lines that wait, and as many that are being written.
 const LOG_BYTES: u64 = 2 * crate::logging::QUEUE_BYTES_MAX as u64;

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use roost_control::{Build, Control, Limits, Listeners, Options, Socket};
+use roost_control::{Build, Control, Limits, Listeners, Options, Served, Socket};
 use roost_reactor::Shared;
 use roost_testkit::server::{Backend, DEADLINE, TestServer};
 
@@ -36,8 +36,12 @@ impl Admin {
             version: "1.2.3",
             driver: "epoll",
         };
-        let control =
-            roost_control::start(listeners, shared.clone(), build, limits).expect("starts");
+        let served = Served {
+            admin: listeners,
+            limits,
+            api: None,
+        };
+        let control = roost_control::start(served, shared.clone(), build).expect("starts");
         Admin {
             path,
             address,

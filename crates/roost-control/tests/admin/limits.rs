@@ -33,6 +33,7 @@ fn heads_that_do_not_end_are_given_up() {
 fn unfinished_requests_do_not_block_new_connections() {
     let server = server();
     let limits = Limits {
+        closes_busy: true,
         connections_max: 8,
         head_timeout: Duration::from_secs(3_600),
         connection_timeout: Duration::from_secs(3_600),

@@ -103,12 +103,15 @@ fn a_taken_address_is_an_error_with_a_remedy() {
 fn a_server_has_one_control_thread() {
     let server = server();
     let _admin = Admin::of(server.shared());
-    let listeners = bind(|_| {}).expect("binds");
+    let served = roost_control::Served {
+        admin: bind(|_| {}).expect("binds"),
+        limits: roost_control::Limits::default(),
+        api: None,
+    };
     let build = roost_control::Build {
         version: "",
         driver: "",
     };
-    let limits = roost_control::Limits::default();
-    let second = roost_control::start(listeners, server.shared().clone(), build, limits);
+    let second = roost_control::start(served, server.shared().clone(), build);
     assert!(second.is_err());
 }

@@ -177,11 +177,11 @@ fn what_cannot_be_held_is_said_in_the_block_and_the_log() {
     shell.args(["sh", "-c", &script]);
     let daemon = Daemon::start_as(shell, Log::Read);
     let block = daemon.stdout.wait_for("connections (");
-    let line = "200 allowed: up to 152 connections (server.connections_max asks for 5000)";
+    let line = "200 allowed: up to 140 connections (server.connections_max asks for 5000)";
     assert!(block.contains(line), "{block}");
     daemon
         .stderr
-        .wait_for("asks for 5000, and the limit on open files allows 152");
+        .wait_for("asks for 5000, and the limit on open files allows 140");
 }
 
 #[test]

@@ -1,0 +1,217 @@
+//! Which requests may do what: the keys, their hashes, and what they allow.
+
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, digest};
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use roost_config::{ApiScope, ChannelPattern};
+
+use super::problem::{Kind, Problem};
+
+/// A key of the API. The key itself is nowhere in the process but in requests.
+#[derive(Debug, Clone)]
+pub struct ApiKey {
+    /// What messages call it.
+    pub name: String,
+    /// Its SHA-256.
+    pub sha256: [u8; 32],
+    /// What may be done with it.
+    pub allow: Vec<ApiScope>,
+}
+
+/// On whose behalf a request is made.
+#[derive(Debug, Clone)]
+pub(super) enum Caller {
+    /// The key's.
+    Key(Arc<ApiKey>),
+    /// Of a process that may write to the unix socket, where there are no keys.
+    Socket,
+}
+
+/// What a request wants to do.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Action<'a> {
+    /// To publish on this channel.
+    Publish(&'a str),
+    /// To see what runs, and connections.
+    Read,
+    /// To disconnect clients.
+    Disconnect,
+}
+
+/// What allowed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rule<'a> {
+    /// The permissions of the unix socket, where there are no keys.
+    Socket,
+    /// This word of the key.
+    Scope(&'a ApiScope),
+}
+
+/// That nothing did.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Denied<'a> {
+    key: &'a ApiKey,
+    action: Action<'a>,
+}
+
+/// Whether a caller may do something, and which rule decided.
+pub(super) fn decide<'a>(caller: &'a Caller, action: Action<'a>) -> Result<Rule<'a>, Denied<'a>> {
+    let key = match caller {
+        Caller::Socket => return Ok(Rule::Socket),
+        Caller::Key(key) => key,
+    };
+    let mut scopes = key.allow.iter();
+    let found = scopes.find(|scope| match (scope, action) {
+        (ApiScope::Publish(pattern), Action::Publish(channel)) => matches(pattern, channel),
+        (ApiScope::Read, Action::Read) | (ApiScope::Disconnect, Action::Disconnect) => true,
+        (ApiScope::Publish(_) | ApiScope::Read | ApiScope::Disconnect, _) => false,
+    });
+    found.map(Rule::Scope).ok_or(Denied { key, action })
+}
+
+fn matches(pattern: &ChannelPattern, channel: &str) -> bool {
+    match pattern {
+        ChannelPattern::Any => true,
+        ChannelPattern::Exact(name) => name == channel,
+        ChannelPattern::Prefix(prefix) => channel.starts_with(prefix.as_str()),
+    }
+}
+
+impl fmt::Display for Denied<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.key.name;
+        write!(f, "the key \"{name}\" does not allow to ")?;
+        match self.action {
+            Action::Publish(channel) => write!(f, "publish on {channel:?}")?,
+            Action::Read => f.write_str("read")?,
+            Action::Disconnect => f.write_str("disconnect")?,
+        }
+        let allow: Vec<String> = self.key.allow.iter().map(ToString::to_string).collect();
+        write!(f, ": it allows {} (api.key.allow)", allow.join(", "))
+    }
+}
+
+impl From<Denied<'_>> for Problem {
+    fn from(denied: Denied<'_>) -> Problem {
+        Problem::new(Kind::Forbidden, denied.to_string())
+    }
+}
+
+/// On whose behalf a request is made, by the key it carries.
+pub(super) fn authenticate(keys: &[Arc<ApiKey>], headers: &HeaderMap) -> Result<Caller, Problem> {
+    if keys.is_empty() {
+        return Ok(Caller::Socket);
+    }
+    let Some(shown) = shown_key(headers) else {
+        let detail = "the request has no key: send Authorization: Bearer KEY, or X-API-Key: KEY";
+        return Err(Problem::new(Kind::Unauthorized, detail));
+    };
+    let hash = digest(&SHA256, shown);
+    // All are compared, whichever is found: the time says nothing of their order.
+    let found = keys.iter().fold(None, |found, key| {
+        let is_same = verify_slices_are_equal(hash.as_ref(), &key.sha256).is_ok();
+        if is_same { Some(key) } else { found }
+    });
+    found.cloned().map(Caller::Key).ok_or_else(|| {
+        let detail = "the request's key is none of this server's (api.key)";
+        Problem::new(Kind::Unauthorized, detail)
+    })
+}
+
+/// RFC 6750 §2.1, or the header that many APIs have. Never out of the URL, which ends up in logs.
+fn shown_key(headers: &HeaderMap) -> Option<&[u8]> {
+    let Some(authorization) = headers.get(AUTHORIZATION) else {
+        return Some(headers.get("x-api-key")?.as_bytes());
+    };
+    // RFC 9110 §11.1: the scheme in any case.
+    let (scheme, key) = authorization.as_bytes().split_at_checked(BEARER.len())?;
+    scheme
+        .eq_ignore_ascii_case(BEARER)
+        .then(|| key.trim_ascii())
+}
+
+const BEARER: &[u8] = b"Bearer ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str, secret: &str, allow: &[&str]) -> Arc<ApiKey> {
+        let mut sha256 = [0; 32];
+        sha256.copy_from_slice(digest(&SHA256, secret.as_bytes()).as_ref());
+        let scopes = allow
+            .iter()
+            .map(|word| ApiScope::parse(word).expect("a scope"));
+        Arc::new(ApiKey {
+            name: name.to_owned(),
+            sha256,
+            allow: scopes.collect(),
+        })
+    }
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let pairs = pairs.iter().map(|&(name, value)| {
+            let value = value.parse().expect("a header's value");
+            (axum::http::HeaderName::from_static(name), value)
+        });
+        pairs.collect()
+    }
+
+    #[test]
+    fn a_scope_allows_what_it_names() {
+        let one = key("one", "x", &["publish:order:*", "publish:news"]);
+        let of_one = Caller::Key(one.clone());
+        let may = |channel| decide(&of_one, Action::Publish(channel));
+        assert_eq!(may("order:1").ok(), Some(Rule::Scope(&one.allow[0])));
+        assert_eq!(may("news").ok(), Some(Rule::Scope(&one.allow[1])));
+        for other in ["order", "orders:1", "news:1", "new", "xorder:1"] {
+            let denied = may(other).expect_err("no scope names it").to_string();
+            assert!(
+                denied.contains(other) && denied.contains("publish:order:*"),
+                "{denied}"
+            );
+        }
+        let all = Caller::Key(key("all", "x", &["publish"]));
+        assert!(decide(&all, Action::Publish("any:thing")).is_ok());
+        let socket = decide(&Caller::Socket, Action::Publish("c"));
+        assert_eq!(socket.ok(), Some(Rule::Socket));
+    }
+
+    #[test]
+    fn a_key_is_known_by_its_hash_in_either_header() {
+        let keys = [
+            key("old", "first", &["publish"]),
+            key("new", "second", &["publish"]),
+        ];
+        let of = |pairs: &[(&'static str, &str)]| match authenticate(&keys, &headers(pairs)) {
+            Ok(Caller::Key(key)) => Some(key.name.clone()),
+            Ok(Caller::Socket) => panic!("there are keys"),
+            Err(_) => None,
+        };
+        assert_eq!(
+            of(&[("authorization", "Bearer first")]).as_deref(),
+            Some("old")
+        );
+        assert_eq!(
+            of(&[("authorization", "bearer second")]).as_deref(),
+            Some("new")
+        );
+        assert_eq!(of(&[("x-api-key", "second")]).as_deref(), Some("new"));
+        for bad in [
+            &[][..],
+            &[("authorization", "Bearer third")],
+            &[("authorization", "Bearer")],
+            &[("authorization", "Basic first")],
+            &[("authorization", "first")],
+            &[("x-api-key", "")],
+            &[("x-api-key", "first ")],
+            &[("authorization", "Bearer third"), ("x-api-key", "first")],
+        ] {
+            assert_eq!(of(bad), None, "{bad:?}");
+        }
+    }
+}

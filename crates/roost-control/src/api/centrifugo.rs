@@ -1,0 +1,320 @@
+//! The server API of Centrifugo, `/api/METHOD`, for its clients in many languages: errors are answers of
+//! status 200 with a code, only a wrong key is 401.
+//!
+//! What Roost has no counterpart of is answered with 108, "not available", as Centrifugo does where an
+//! option is off.
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use axum::response::Response;
+use roost_reactor::ControlPublication;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::access::{Action, decide};
+use super::body::{answer_json, read_json};
+use super::call::Call;
+use super::connections::{Name, disconnect};
+use super::info::Info;
+use super::many::publish_many;
+use super::problem::{Kind, Problem};
+use super::publication::{Payload, check_channel, epoch_text, repeat_key, some_value};
+
+/// What may be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    Publish,
+    Broadcast,
+    Batch,
+    Info,
+    Disconnect,
+    /// What Roost has no counterpart of.
+    NotAvailable,
+}
+
+/// An error as Centrifugo numbers them.
+struct Fault {
+    code: u32,
+    message: Cow<'static, str>,
+}
+
+type Done = Result<Value, Fault>;
+
+#[derive(Deserialize)]
+struct Publish<'a> {
+    #[serde(borrow)]
+    channel: Cow<'a, str>,
+    #[serde(borrow, default, deserialize_with = "some_value")]
+    data: Option<&'a RawValue>,
+    b64data: Option<String>,
+    idempotency_key: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Broadcast<'a> {
+    #[serde(borrow)]
+    channels: Vec<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "some_value")]
+    data: Option<&'a RawValue>,
+    b64data: Option<String>,
+    idempotency_key: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct DisconnectRequest {
+    #[serde(default)]
+    client: String,
+    disconnect: Option<DisconnectCode>,
+}
+
+#[derive(Deserialize)]
+struct DisconnectCode {
+    #[serde(default)]
+    code: u16,
+    #[serde(default)]
+    reason: String,
+}
+
+#[derive(Deserialize)]
+struct Batch<'a> {
+    #[serde(borrow)]
+    commands: Vec<Map1<'a>>,
+}
+
+/// One method with its parameters.
+#[derive(Deserialize)]
+struct Map1<'a>(#[serde(borrow)] std::collections::BTreeMap<Cow<'a, str>, &'a RawValue>);
+
+/// `POST /api/METHOD`.
+pub(super) async fn answer(
+    call: &Call,
+    method: Method,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
+    let done = match read_json(call, request).await {
+        Ok(body) => match str::from_utf8(&body) {
+            Ok(text) if method == Method::Batch => return batch(call, text).await,
+            Ok(text) => run(call, method, text).await,
+            Err(_) => Err(bad_request("the body is not UTF-8")),
+        },
+        Err(problem) => Err(problem.into()),
+    };
+    let answer = match done {
+        Ok(result) => json!({ "result": result }),
+        Err(fault) => json!({ "error": fault.to_json() }),
+    };
+    answer_json(StatusCode::OK, &answer)
+}
+
+/// Several methods, one behind the other.
+async fn batch(call: &Call, text: &str) -> Result<Response, Problem> {
+    let commands = match serde_json::from_str::<Batch<'_>>(text) {
+        Ok(batch) => batch.commands,
+        Err(error) => {
+            let fault = bad_request(error.to_string());
+            return answer_json(StatusCode::OK, &json!({ "error": fault.to_json() }));
+        }
+    };
+    let mut replies = Vec::with_capacity(commands.len());
+    for command in &commands {
+        let mut reply = Map::new();
+        let (name, done) = match command.0.first_key_value() {
+            Some((name, params)) if command.0.len() == 1 => {
+                (&**name, run_named(call, name, params.get()).await)
+            }
+            _ => ("", Err(bad_request("a command is an object of one method"))),
+        };
+        match done {
+            Ok(result) => reply.insert(name.to_owned(), result),
+            Err(fault) => reply.insert("error".to_owned(), fault.to_json()),
+        };
+        replies.push(Value::Object(reply));
+    }
+    answer_json(StatusCode::OK, &json!({ "replies": replies }))
+}
+
+async fn run_named(call: &Call, name: &str, params: &str) -> Done {
+    let method = METHODS.iter().find(|(known, _)| *known == name);
+    match method {
+        Some((_, Method::Batch)) | None => Err(Fault {
+            code: 104,
+            message: "method not found".into(),
+        }),
+        Some((_, method)) => run(call, *method, params).await,
+    }
+}
+
+async fn run(call: &Call, method: Method, text: &str) -> Done {
+    match method {
+        Method::Publish => publish(call, text).await,
+        Method::Broadcast => broadcast(call, text).await,
+        Method::Info => info(call),
+        Method::Disconnect => disconnect_client(call, text).await,
+        Method::Batch | Method::NotAvailable => Err(Fault {
+            code: 108,
+            message: "not available".into(),
+        }),
+    }
+}
+
+async fn publish(call: &Call, text: &str) -> Done {
+    let wanted: Publish<'_> = read(text)?;
+    let publications = publications(
+        call,
+        std::slice::from_ref(&wanted.channel),
+        (wanted.data, wanted.b64data.as_deref()),
+        wanted.idempotency_key.as_deref(),
+    )?;
+    let mut outcomes = placed(call, publications).await;
+    outcomes.pop().unwrap_or_else(|| Err(internal()))
+}
+
+async fn broadcast(call: &Call, text: &str) -> Done {
+    let wanted: Broadcast<'_> = read(text)?;
+    if !(1..=super::broadcast::CHANNELS_MAX).contains(&wanted.channels.len()) {
+        return Err(bad_request("channels are none or too many"));
+    }
+    let publications = publications(
+        call,
+        &wanted.channels,
+        (wanted.data, wanted.b64data.as_deref()),
+        wanted.idempotency_key.as_deref(),
+    )?;
+    let outcomes = placed(call, publications).await.into_iter();
+    let responses = outcomes.map(|outcome| match outcome {
+        Ok(result) => json!({ "result": result }),
+        Err(fault) => json!({ "error": fault.to_json() }),
+    });
+    Ok(json!({ "responses": responses.collect::<Vec<_>>() }))
+}
+
+/// Bytes in `b64data` go before `data`, as Centrifugo has it.
+fn publications(
+    call: &Call,
+    channels: &[Cow<'_, str>],
+    (data, b64data): (Option<&RawValue>, Option<&str>),
+    key: Option<&str>,
+) -> Result<Vec<ControlPublication>, Fault> {
+    let b64data = b64data.filter(|text| !text.is_empty());
+    let payload = Payload {
+        data: data.filter(|_| b64data.is_none()),
+        text: None,
+        base64: b64data,
+    };
+    let payload = payload.freeze(&call.api.shared)?;
+    let key = key.filter(|key| !key.is_empty());
+    let all = channels.iter().map(|channel| {
+        Ok(ControlPublication {
+            channel: check_channel(call, channel)?.into(),
+            payload: payload.clone(),
+            is_limited: true,
+            repeat_key: repeat_key(call, channel, key)?,
+        })
+    });
+    all.collect()
+}
+
+async fn placed(call: &Call, publications: Vec<ControlPublication>) -> Vec<Done> {
+    let peer = &call.api.peer;
+    let channels: Vec<_> = publications.iter().map(|one| one.channel.clone()).collect();
+    let outcomes = publish_many(peer, publications, call.deadline).await;
+    let all = channels.iter().zip(outcomes);
+    let all = all.map(|(channel, outcome)| match outcome {
+        Ok(place) => {
+            let epoch = epoch_text(peer.epoch_of(channel));
+            Ok(json!({ "offset": place.offset, "epoch": epoch }))
+        }
+        Err(error) => Err(Problem::from(error).into()),
+    });
+    all.collect()
+}
+
+fn info(call: &Call) -> Done {
+    decide(&call.caller, Action::Read).map_err(Problem::from)?;
+    let info = Info::of(call);
+    Ok(json!({
+        "nodes": [{
+            "uid": epoch_text(call.api.peer.epoch_of("")),
+            "name": "roost",
+            "version": info.version,
+            "num_clients": info.websockets,
+            "num_users": 0,
+            "num_subs": info.subscriptions,
+            "num_channels": info.channels,
+            "uptime": info.uptime_seconds,
+        }],
+    }))
+}
+
+/// By connection; no connection has a user.
+async fn disconnect_client(call: &Call, text: &str) -> Done {
+    let wanted: DisconnectRequest = read(text)?;
+    decide(&call.caller, Action::Disconnect).map_err(Problem::from)?;
+    if let Some(name) = Name::parse(call, &wanted.client) {
+        let (code, reason) = match &wanted.disconnect {
+            Some(said) if said.code != 0 => (said.code, said.reason.as_str()),
+            _ => (3503, "force disconnect"),
+        };
+        disconnect(call, name, code, reason).await?;
+    }
+    Ok(json!({}))
+}
+
+fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Fault> {
+    serde_json::from_str(text).map_err(|error| bad_request(error.to_string()))
+}
+
+impl Fault {
+    fn to_json(&self) -> Value {
+        json!({ "code": self.code, "message": self.message })
+    }
+}
+
+impl From<Problem> for Fault {
+    fn from(problem: Problem) -> Fault {
+        let (code, message) = match problem.kind() {
+            Kind::Forbidden => (103, "permission denied"),
+            Kind::Congested | Kind::RateLimited | Kind::Overloaded => (111, "too many requests"),
+            Kind::Internal | Kind::NoAnswer => (100, "internal server error"),
+            _ => (107, "bad request"),
+        };
+        Fault {
+            code,
+            message: format!("{message}: {}", problem.detail()).into(),
+        }
+    }
+}
+
+fn bad_request(detail: impl Into<String>) -> Fault {
+    Fault {
+        code: 107,
+        message: format!("bad request: {}", detail.into()).into(),
+    }
+}
+
+fn internal() -> Fault {
+    Fault {
+        code: 100,
+        message: "internal server error".into(),
+    }
+}
+
+/// The names of methods.
+pub(super) const METHODS: [(&str, Method); 13] = [
+    ("publish", Method::Publish),
+    ("broadcast", Method::Broadcast),
+    ("batch", Method::Batch),
+    ("info", Method::Info),
+    ("disconnect", Method::Disconnect),
+    ("channels", Method::NotAvailable),
+    ("presence", Method::NotAvailable),
+    ("presence_stats", Method::NotAvailable),
+    ("history", Method::NotAvailable),
+    ("history_remove", Method::NotAvailable),
+    ("subscribe", Method::NotAvailable),
+    ("unsubscribe", Method::NotAvailable),
+    ("refresh", Method::NotAvailable),
+];

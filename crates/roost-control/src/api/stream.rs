@@ -1,0 +1,257 @@
+//! Publications without end: a line of JSON for each, and a line for what has become of it.
+//!
+//! A window of lines is published, its results are written, and only then are more lines read: a
+//! reactor that is behind, or a client that does not read its results, holds up the client's writes.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, Request};
+use axum::response::Response;
+use hyper::body::{Body as HttpBody, Frame};
+use roost_reactor::{ControlPublication, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX};
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+
+use super::body::{check_type, parse};
+use super::call::Call;
+use super::many::{Outcome, publish_many};
+use super::problem::{Kind, Problem};
+use super::publication::{Wanted, epoch_text};
+use crate::peer::Until;
+
+/// `POST /v1/publications`.
+pub(super) fn publications(call: Call, request: Request<Body>) -> Result<Response, Problem> {
+    check_type(request.headers(), NDJSON)?;
+    if call.idempotency_key.is_some() {
+        let detail = "each line has an idempotency_key of its own, the request has none";
+        return Err(Problem::invalid(detail));
+    }
+    let shows_all = match request.uri().query() {
+        None | Some("" | "results=all") => true,
+        Some("results=errors") => false,
+        Some(_) => {
+            let detail = "the query is results=all or results=errors";
+            return Err(Problem::invalid(detail));
+        }
+    };
+    let (results, answered) = mpsc::channel(1);
+    let stream = Stream {
+        call,
+        results,
+        shows_all,
+        text: String::new(),
+        line: 0,
+        window: Vec::new(),
+        bytes: 0,
+    };
+    tokio::spawn(stream.run(request.into_body()));
+    let mut response = Response::new(Body::new(Results(answered)));
+    let ndjson = HeaderValue::from_static(NDJSON);
+    response.headers_mut().insert(CONTENT_TYPE, ndjson);
+    Ok(response)
+}
+
+struct Stream {
+    call: Call,
+    results: mpsc::Sender<io::Result<Bytes>>,
+    /// Else those of refused lines alone.
+    shows_all: bool,
+    /// Results that are not sent yet.
+    text: String,
+    /// The number of the last line read, from 1.
+    line: u64,
+    window: Vec<Line>,
+    /// Of the window.
+    bytes: usize,
+}
+
+/// A line of the window.
+struct Line {
+    number: u64,
+    wanted: Result<ControlPublication, Problem>,
+}
+
+/// Why a stream ends before its body does.
+struct Ended;
+
+#[derive(Serialize)]
+struct Placed<'a> {
+    line: u64,
+    channel: &'a str,
+    offset: u64,
+    epoch: &'a str,
+}
+
+#[derive(Serialize)]
+struct Refused {
+    line: u64,
+    error: serde_json::Value,
+}
+
+impl Stream {
+    async fn run(mut self, mut body: Body) {
+        let mut rest: Vec<u8> = Vec::new();
+        loop {
+            let frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context));
+            let data = match timeout(IDLE_TIMEOUT, frame).await {
+                Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+                Ok(None) => break,
+                Ok(Some(Err(_))) => return, // the connection has ended
+                Err(_) => {
+                    // The connection is closed without a last chunk, so that the results are not
+                    // taken for those of all.
+                    let idle = io::Error::from(io::ErrorKind::TimedOut);
+                    let _ = timeout(IDLE_TIMEOUT, self.results.send(Err(idle))).await;
+                    return;
+                }
+            };
+            if self.read(&mut rest, &data).await.is_err() {
+                return;
+            }
+        }
+        if !rest.trim_ascii().is_empty() {
+            self.add_line(&rest);
+        }
+        let _ = self.publish_window().await; // or the client has gone
+    }
+
+    /// Takes the lines out of what has come; `rest` is the begin of one.
+    async fn read(&mut self, rest: &mut Vec<u8>, mut data: &[u8]) -> Result<(), Ended> {
+        while let Some(end) = data.iter().position(|&byte| byte == b'\n') {
+            let (line, behind) = data.split_at(end);
+            data = &behind[1..];
+            if rest.is_empty() {
+                self.add_line(line);
+            } else {
+                rest.extend_from_slice(line);
+                self.add_line(rest);
+                rest.clear();
+            }
+            if self.window.len() >= PUBLICATIONS_MAX || self.bytes >= PUBLICATIONS_BYTES_MAX {
+                self.publish_window().await?;
+            }
+        }
+        rest.extend_from_slice(data);
+        let bytes_max = self.call.api.limits.body_bytes_max;
+        if rest.len() > bytes_max {
+            self.line += 1;
+            let detail = format!(
+                "the line has more than {bytes_max} bytes (api.body_bytes_max); what follows is not read"
+            );
+            self.window.push(Line {
+                number: self.line,
+                wanted: Err(Problem::new(Kind::TooLarge, detail)),
+            });
+            self.publish_window().await?;
+            return Err(Ended);
+        }
+        // What is here is published now: the client may wait for the results before it sends more.
+        self.publish_window().await
+    }
+
+    /// An empty line is none.
+    fn add_line(&mut self, line: &[u8]) {
+        self.line += 1;
+        if line.trim_ascii().is_empty() {
+            return;
+        }
+        let wanted =
+            parse::<Wanted<'_>>(line).and_then(|wanted| match wanted.check(&self.call)? {
+                (publication, Until::Placed) => Ok(publication),
+                (_, Until::Sent) => Err(Problem::invalid("ack is for /v1/publish alone")),
+            });
+        self.bytes += wanted.as_ref().map_or(0, ControlPublication::bytes);
+        self.window.push(Line {
+            number: self.line,
+            wanted,
+        });
+    }
+
+    async fn publish_window(&mut self) -> Result<(), Ended> {
+        if self.window.is_empty() {
+            return Ok(());
+        }
+        self.bytes = 0;
+        let lines = std::mem::take(&mut self.window);
+        let good = lines.iter().filter_map(|line| line.wanted.as_ref().ok());
+        let good: Vec<ControlPublication> = good.cloned().collect();
+        let peer = &self.call.api.peer;
+        let deadline = Instant::now() + self.call.api.limits.timeout;
+        let outcomes = publish_many(peer, good, deadline).await;
+        let mut outcomes = outcomes.into_iter();
+        for Line { number, wanted } in lines {
+            match wanted {
+                Ok(publication) => {
+                    if let Some(outcome) = outcomes.next() {
+                        self.write(number, &publication.channel, outcome);
+                    }
+                }
+                Err(problem) => self.write_problem(number, &problem),
+            }
+        }
+        if self.text.is_empty() {
+            return Ok(());
+        }
+        let text = Bytes::from(std::mem::take(&mut self.text));
+        match timeout(IDLE_TIMEOUT, self.results.send(Ok(text))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Ended), // the client has gone, or reads nothing
+        }
+    }
+
+    fn write(&mut self, line: u64, channel: &str, outcome: Outcome) {
+        match outcome {
+            Ok(_) if !self.shows_all => {}
+            Ok(place) => {
+                let epoch = epoch_text(self.call.api.peer.epoch_of(channel));
+                self.write_line(&Placed {
+                    line,
+                    channel,
+                    offset: place.offset,
+                    epoch: &epoch,
+                });
+            }
+            Err(error) => self.write_problem(line, &error.into()),
+        }
+    }
+
+    fn write_problem(&mut self, line: u64, problem: &Problem) {
+        let error = problem.to_value();
+        self.write_line(&Refused { line, error });
+    }
+
+    fn write_line(&mut self, value: &impl Serialize) {
+        match serde_json::to_string(value) {
+            Ok(json) => self.text.push_str(&json),
+            Err(_) => debug_assert!(false, "results are plain values"),
+        }
+        self.text.push('\n');
+    }
+}
+
+/// The body of the answer.
+struct Results(mpsc::Receiver<io::Result<Bytes>>);
+
+impl HttpBody for Results {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let received = self.0.poll_recv(context);
+        received.map(|text| text.map(|text| text.map(Frame::data)))
+    }
+}
+
+const NDJSON: &str = "application/x-ndjson";
+/// For the client to send, or to take its results.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);

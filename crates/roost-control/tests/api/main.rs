@@ -1,0 +1,8 @@
+//! The HTTP API as a program sees it: over its listeners, with reactors behind them.
+
+mod centrifugo;
+mod connections;
+mod documents;
+mod harness;
+mod many;
+mod publish;
