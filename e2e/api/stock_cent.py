@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""Centrifugo's stock client for Python (PyPI cent 5.x) against a daemon: what it publishes arrives.
+
+    stock_cent.py ROOSTD        needs cent>=5,<6 and websockets
+"""
+
+import asyncio
+import re
+import subprocess
+import sys
+
+import websockets
+from cent import (AsyncClient, BatchRequest, BroadcastRequest, CentApiResponseError, CentUnauthorizedError,
+                  Client, DisconnectRequest, HistoryRequest, InfoRequest, PublishRequest)
+
+
+def start(binary):
+    """The daemon on free ports; its address, its API's, and the key that it prints."""
+    daemon = subprocess.Popen([binary, "run", "--listen", "127.0.0.1:0", "--set", 'api.listen=["127.0.0.1:0"]'],
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    said = ""
+    while "--json" not in said:
+        line = daemon.stdout.readline()
+        if not line:
+            raise SystemExit(f"the daemon ended at its start:\n{said}")
+        said += line
+    address = re.search(r"^  address +(\S+)", said, re.M)[1]
+    api, key = re.search(r'curl (\S+)/v1/publish -H "Authorization: Bearer (\S+)"', said).groups()
+    return daemon, address, api, key
+
+
+async def check(address, api, key):
+    client = Client(f"{api}/api", key)
+    async with websockets.connect(f"ws://{address}/raw/c") as socket:
+        async def hears(text):
+            assert await asyncio.wait_for(socket.recv(), 30) == text
+
+        first = client.publish(PublishRequest(channel="c", data={"a": 1}, idempotency_key="k"))
+        assert first.offset > 0 and first.epoch
+        await hears('{"a": 1}')
+        assert client.publish(PublishRequest(channel="c", data={"a": 2}, idempotency_key="k")) == first
+        many = client.broadcast(BroadcastRequest(channels=["c", "d"], data="text"))
+        assert [one.error for one in many.responses] == [None, None]
+        await hears("text")
+        other = AsyncClient(f"{api}/api", key)
+        batch = await other.batch(BatchRequest(requests=[PublishRequest(channel="c", data=n) for n in (7, 8)]))
+        await other._session.close()
+        assert len(batch.replies) == 2
+        await hears("7")
+        await hears("8")
+        node = client.info(InfoRequest()).nodes[0]
+        assert node.num_clients == 1 and node.num_channels == 1
+        client.disconnect(DisconnectRequest(user="nobody"))
+        try:
+            client.history(HistoryRequest(channel="c"))
+            raise AssertionError("there is no history")
+        except CentApiResponseError as error:
+            assert error.code == 108
+        try:
+            Client(f"{api}/api", "another key").info(InfoRequest())
+            raise AssertionError("another key is taken")
+        except CentUnauthorizedError:
+            pass
+
+
+def main():
+    daemon, address, api, key = start(sys.argv[1])
+    try:
+        asyncio.run(check(address, api, key))
+    finally:
+        daemon.terminate()
+        daemon.wait(30)
+    print("cent publishes, broadcasts, batches and asks: all as it expects")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""What a publication over the HTTP API costs: CPU of the daemon for each, beside a bare axum server that
+answers 204, and for each line of POST /v1/publications.
+
+    scripts/api_cost.py target/release/roostd target/release/examples/bare_axum
+
+A program of one process sends on 32 connections, one request on each at a time, to a daemon with one reactor
+and no subscriber. CPU is utime and stime of the server's process. Rounds alternate; the median of each is
+shown. Quote the ratios: they compare within one run.
+"""
+
+import os
+import re
+import socket
+import statistics
+import subprocess
+import sys
+
+CONNECTIONS, REQUESTS, LINES, ROUNDS = 32, 20_000, 400_000, 5
+BODY = b'{"channel":"order:17","data":{"state":"paid","total":12.5}}'
+
+
+def cpu_seconds(pid):
+    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def head(path, key, content_type, length):
+    return (f"POST {path} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {key}\r\n"
+            f"Content-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n").encode()
+
+
+def answered(data):
+    """Whether it is a whole answer of a status of success."""
+    end = data.find(b"\r\n\r\n")
+    if end < 0:
+        return False
+    assert data.startswith(b"HTTP/1.1 20"), data[:300]
+    length = re.search(rb"content-length: (\d+)", data[:end].lower())
+    return len(data) == end + 4 + (int(length[1]) if length else 0)
+
+
+def single(address, key):
+    sockets = [socket.create_connection(address) for _ in range(CONNECTIONS)]
+    request = head("/v1/publish", key, "application/json", len(BODY)) + BODY
+    for _ in range(REQUESTS // CONNECTIONS):
+        for one in sockets:
+            one.sendall(request)
+        for one in sockets:
+            data = b""
+            while not answered(data):
+                data += one.recv(65536)
+    for one in sockets:
+        one.close()
+
+
+def lines(address, key):
+    body = (BODY + b"\n") * 1000
+    with socket.create_connection(address) as one:
+        one.sendall(head("/v1/publications", key, "application/x-ndjson", len(body) * (LINES // 1000)))
+        results, rest = 0, b""
+        for _ in range(LINES // 1000):
+            one.sendall(body)
+            while results < 1000:
+                data = one.recv(1 << 20)
+                assert data, "it has ended"
+                results += data.count(b'"line":')
+            results -= 1000
+
+
+def measure(pid, work, count, *arguments):
+    before = cpu_seconds(pid)
+    work(*arguments)
+    return count / (cpu_seconds(pid) - before)
+
+
+def main():
+    roostd, bare = sys.argv[1:3]
+    daemon = subprocess.Popen([roostd, "run", "--listen", "127.0.0.1:0", "--reactors", "1",
+                               "--set", 'api.listen=["127.0.0.1:0"]', "--set", "log.level=warn"],
+                              stdout=subprocess.PIPE, text=True)
+    axum = subprocess.Popen([bare], stdout=subprocess.PIPE, text=True)
+    try:
+        said = ""
+        while "--json" not in said:
+            said += daemon.stdout.readline()
+        host, port, key = re.search(r'http://([\d.]+):(\d+)/v1/publish -H "Authorization: Bearer (\S+)"', said).groups()
+        api = (host, int(port))
+        host, port = axum.stdout.readline().strip().split(":")
+        other = (host, int(port))
+        found = {"bare": [], "single": [], "lines": []}
+        for _ in range(ROUNDS):
+            found["bare"].append(measure(axum.pid, single, REQUESTS, other, "none"))
+            found["single"].append(measure(daemon.pid, single, REQUESTS, api, key))
+            found["lines"].append(measure(daemon.pid, lines, LINES, api, key))
+        bare, one, line = (statistics.median(found[name]) for name in ("bare", "single", "lines"))
+        print("| | per second of CPU | ratio |\n|---|--:|--:|")
+        print(f"| bare axum, 204 | {bare:,.0f} | |")
+        print(f"| `POST /v1/publish` | {one:,.0f} | {one / bare:.2f} of bare axum |")
+        print(f"| lines of `POST /v1/publications` | {line:,.0f} | {line / one:.1f} × single |")
+    finally:
+        for process in (daemon, axum):
+            process.terminate()
+            process.wait(30)
+
+
+if __name__ == "__main__":
+    main()
