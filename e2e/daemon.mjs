@@ -53,10 +53,10 @@ export async function until(what, condition, ms = 10_000) {
 
 /**
  * A daemon that has said where it listens. Port 0 lets the kernel choose. `set` has further keys as
- * `--set` takes them; `tls` a directory for a certificate that the daemon makes for itself.
+ * `--set` takes them; `file` another configuration; `tls` a directory for a certificate that the daemon makes for itself.
  */
-export async function startDaemon({ port = 0, set = [], tls = null } = {}) {
-  const args = ["run", "--config", config, tls ? "--listen-tls" : "--listen", `127.0.0.1:${port}`];
+export async function startDaemon({ port = 0, set = [], file = config, tls = null } = {}) {
+  const args = ["run", "--config", file, tls ? "--listen-tls" : "--listen", `127.0.0.1:${port}`];
   if (tls) args.push("--self-signed");
   args.push(...set.flatMap((pair) => ["--set", pair]));
   const admin = `${tmpdir()}/roost-e2e-${process.pid}-${++started}.sock`;

@@ -1,7 +1,7 @@
 //! From what is written to what holds: keys that follow others, and values that contradict each
 //! other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::address::ListenAddress;
 use crate::mistake::{Mistake, Place};
@@ -9,8 +9,8 @@ use crate::names::{shown, variable};
 use crate::row::{Leaders, Row, Section, Visitor};
 use crate::source::{Source, Sources};
 use crate::table::{
-    ChannelPolicy, ClientAuth, Limits, Listener, NAMESPACE, ProxyProtocol, Publish, Settings,
-    Subscribe, Tls, entry_path, nested_path, visit, visit_namespace,
+    Access, ChannelPolicy, ClientAuth, Limits, Listener, NAMESPACE, ProxyProtocol, Publish,
+    Settings, Tls, WampUser, entry_path, nested_path, visit, visit_namespace,
 };
 use crate::value::{SharedSize, ValueType, shortened};
 
@@ -164,6 +164,7 @@ pub(crate) fn conflicts(settings: &Settings, sources: &Sources) -> Vec<Conflict>
         found.extend(own.filter(|c| written_here(&c.key) || written_here(&c.other)));
     }
     check_names(settings, sources, &mut found);
+    check_users(settings, &mut found);
     check_listeners(settings, sources, &mut found);
     check_api(settings, &mut found);
     for (index, listener) in settings.listeners.iter().enumerate() {
@@ -247,7 +248,7 @@ fn check_policy(
             hint: Some("that one holds for all that waits for a connection"),
         });
     }
-    if policy.publish == Publish::Subscribers && policy.subscribe == Subscribe::Nobody {
+    if policy.publish == Publish::Subscribers && policy.subscribe == Access::Nobody {
         found.push(Conflict {
             key: format!("{path}.publish"),
             other: format!("{path}.subscribe"),
@@ -278,6 +279,48 @@ fn check_names(settings: &Settings, sources: &Sources, found: &mut Vec<Conflict>
                 expected: format!("another name than {line}"),
                 hint: None,
             });
+        }
+    }
+}
+
+/// A user has something to log in with, and what each of its methods needs; no realm has two of a name.
+fn check_users(settings: &Settings, found: &mut Vec<Conflict>) {
+    let mut names = HashSet::new();
+    for (index, user) in settings.wamp_users.iter().enumerate() {
+        let path = entry_path(WampUser::SECTION.name, index);
+        let mut wrong = |key: &str, other: &str, value: String, expected: &str| {
+            found.push(Conflict {
+                key: format!("{path}.{key}"),
+                other: format!("{path}.{other}"),
+                found: value,
+                expected: expected.to_owned(),
+                hint: None,
+            });
+        };
+        if !user.authid.is_empty() && !names.insert((&user.realm, &user.authid)) {
+            let value = format!("\"{}\" a second time in its realm", shortened(&user.authid));
+            wrong("authid", "realm", value, "another name");
+        }
+        if user.public_keys.iter().any(|key| key == "*") {
+            let expected = "keys of 64 hexadecimal digits";
+            wrong("public_keys", "methods", "\"*\"".to_owned(), expected);
+        }
+        let has = |file: &String| !file.is_empty();
+        let has_keys = !user.public_keys.is_empty();
+        for method in &user.methods {
+            let (has, key) = match method.as_str() {
+                "ticket" => (has(&user.ticket_file), "ticket_file"),
+                "wampcra" | "scram" => (has(&user.secret_file), "secret_file"),
+                "cryptosign" => (has_keys, "public_keys"),
+                _ => {
+                    let has_any = has(&user.ticket_file) || has(&user.secret_file) || has_keys;
+                    (has_any, "ticket_file, secret_file or public_keys")
+                }
+            };
+            if !has {
+                let expected = format!("the key {key} beside it");
+                wrong("methods", "authid", format!("\"{method}\""), &expected);
+            }
         }
     }
 }

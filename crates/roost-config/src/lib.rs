@@ -44,7 +44,7 @@ use toml::de::DeTable;
 pub use address::ListenAddress;
 pub use api_keys::{ApiKey, ApiKeySource};
 pub use certificates::CertificateFiles;
-pub use list::{Key, all_keys, namespace_keys};
+pub use list::{Key, all_keys, namespace_keys, user_keys};
 pub use mistake::{Errors, KeyPlace, Mistake, Place};
 pub use network::Network;
 pub use overrides::Overrides;
@@ -53,9 +53,10 @@ pub use row::Reload;
 pub use scope::{ApiScope, ChannelPattern};
 pub use source::Source;
 pub use table::{
-    Admin, Api, ChannelPolicy, ClientAuth, ClientSocketMode, Deflate, Driver, Echo, Epoll, IoUring,
-    Limits, Listener, Log, LogFormat, LogLevel, MinVersion, Namespace, ProxyProtocol, Publish, Raw,
-    Server, Settings, SlowConsumer, Soap, SocketMode, Subscribe, Tls, Wamp,
+    Access, Admin, Api, ChannelPolicy, ClientAuth, ClientSocketMode, Deflate, Driver, Echo, Epoll,
+    IoUring, Limits, Listener, Log, LogFormat, LogLevel, Matching, MinVersion, Namespace,
+    ProxyProtocol, Publish, Raw, Server, Settings, SlowConsumer, Soap, SocketMode, Tls, Wamp,
+    WampPermission, WampUser,
 };
 pub use write::to_toml;
 
@@ -118,6 +119,17 @@ impl Loaded {
         self.file("api.key", path)
     }
 
+    /// The file that a key of a `[[wamp.user]]` (by its number, from 0) names by `path`, as
+    /// [`Loaded::listener_file`].
+    pub fn user_file(&self, user: usize, key: &str, path: &str) -> PathBuf {
+        self.file(&user_key(user, key), path)
+    }
+
+    /// What messages call a key of a `[[wamp.user]]`, with the place where it is written.
+    pub fn user_place(&self, user: usize, key: &str) -> KeyPlace {
+        self.place(user_key(user, key))
+    }
+
     fn file(&self, key: &str, path: &str) -> PathBuf {
         match (self.source(key), Path::new(&self.file_name).parent()) {
             (Source::File { .. }, Some(directory)) => directory.join(path),
@@ -125,13 +137,16 @@ impl Loaded {
         }
     }
 
-    /// What messages call the key of a listener, with the place where it is written.
-    pub fn listener_place(&self, listener: usize, key: &str) -> KeyPlace {
-        let key = listener_key(listener, key);
+    fn place(&self, key: String) -> KeyPlace {
         KeyPlace {
             place: effective::place(&key, &self.sources, &self.file_name),
             key: names::shown(&key, &self.settings),
         }
+    }
+
+    /// What messages call the key of a listener, with the place where it is written.
+    pub fn listener_place(&self, listener: usize, key: &str) -> KeyPlace {
+        self.place(listener_key(listener, key))
     }
 
     /// The keys whose value is not the built-in default, with their sources, in order of name.
@@ -282,6 +297,10 @@ fn parse_bytes_with(
             }))
         }
     }
+}
+
+fn user_key(user: usize, key: &str) -> String {
+    format!("{}.{key}", table::entry_path(WampUser::SECTION.name, user))
 }
 
 fn listener_key(listener: usize, key: &str) -> String {

@@ -1,7 +1,10 @@
 //! The table of keys as a list, for hints, tests and documentation.
 
 use crate::row::{Reload, Row, Section, Visitor};
-use crate::table::{ChannelPolicy, NAMESPACE, Namespace, Settings, visit, visit_namespace};
+use crate::table::{
+    ChannelPolicy, NAMESPACE, Namespace, Settings, WampPermission, WampUser, visit,
+    visit_namespace, visit_users,
+};
 use crate::value::ValueType;
 
 /// One key of a section.
@@ -43,10 +46,26 @@ pub fn namespace_keys() -> Vec<Key> {
     list.keys
 }
 
+/// The keys of a `[[wamp.user]]` and of a `[[wamp.permission]]`.
+pub fn user_keys() -> Vec<Key> {
+    let mut list = List::default();
+    visit_users(&mut with_a_user(), &mut list);
+    list.keys
+}
+
+fn with_a_user() -> Settings {
+    Settings {
+        wamp_users: vec![WampUser::default()],
+        wamp_permissions: vec![WampPermission::default()],
+        ..Settings::default()
+    }
+}
+
 /// The explanations of the sections, by name, in the order of the documentation.
 pub(crate) fn sections() -> Vec<(&'static str, String)> {
     let mut list = List::default();
     visit(&mut Settings::default(), &mut list);
+    visit_users(&mut with_a_user(), &mut list);
     list.open(NAMESPACE);
     list.sections
 }

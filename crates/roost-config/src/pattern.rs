@@ -37,6 +37,54 @@ pub(crate) const REALM: Pattern = Pattern {
     check: check_realm,
 };
 
+pub(crate) const REALM_NAME: Pattern = Pattern {
+    expected: "a realm such as \"realm1\"",
+    takes: "realm",
+    check: check_realm,
+};
+
+pub(crate) const AUTHID: Pattern = Pattern {
+    expected: "a name such as \"alice\"",
+    takes: "1 to 255 bytes",
+    check: check_name,
+};
+
+pub(crate) const ROLE: Pattern = Pattern {
+    expected: "a role such as \"staff\"",
+    takes: "1 to 255 bytes",
+    check: check_name,
+};
+
+pub(crate) const SALT: Pattern = Pattern {
+    expected: "base64 such as \"aBc+fx0NAVAx2iTmm0zd4g==\", or \"\" for none",
+    takes: "base64, `\"\"`",
+    check: check_salt,
+};
+
+pub(crate) const PUBLIC_KEY: Pattern = Pattern {
+    expected: "an Ed25519 key, 64 hexadecimal digits",
+    takes: "64 hexadecimal digits",
+    check: check_public_key,
+};
+
+pub(crate) const METHOD: Pattern = Pattern {
+    expected: "\"ticket\", \"wampcra\", \"scram\" or \"cryptosign\"",
+    takes: "method",
+    check: |word| check_word(word, &["ticket", "wampcra", "scram", "cryptosign"]),
+};
+
+pub(crate) const OPERATION: Pattern = Pattern {
+    expected: "\"subscribe\", \"publish\", \"call\" or \"register\"",
+    takes: "operation",
+    check: |word| check_word(word, &["subscribe", "publish", "call", "register"]),
+};
+
+pub(crate) const URI: Pattern = Pattern {
+    expected: "a URI such as \"com.example.\", without spaces, control characters and #",
+    takes: "URI, `\"\"`",
+    check: check_uri,
+};
+
 pub(crate) const NAMESPACE_NAME: Pattern = Pattern {
     expected: "a name of 1 to 64 letters, digits, '-', '_' or '.'",
     takes: "1 to 64 letters, digits, `-`, `_`, `.`",
@@ -189,6 +237,53 @@ fn check_origin(word: &str) -> Result<(), String> {
 }
 
 /// A realm (a WAMP URI): no space, no `#`, no control character.
+fn check_name(word: &str) -> Result<(), String> {
+    match (1..=NAME_BYTES_MAX).contains(&word.len()) && !word.contains(char::is_control) {
+        true => Ok(()),
+        false => Err(format!(
+            "a name has 1 to {NAME_BYTES_MAX} bytes, and no control characters"
+        )),
+    }
+}
+
+fn check_word(word: &str, known: &[&'static str]) -> Result<(), String> {
+    if known.contains(&word) {
+        return Ok(());
+    }
+    let near = nearest(word, known.iter().copied());
+    Err(near.map_or_else(String::new, |near| format!("did you mean \"{near}\"?")))
+}
+
+/// Canonical base64 (RFC 4648 §4) of 8 bytes or more.
+fn check_salt(word: &str) -> Result<(), String> {
+    let digits = word.trim_end_matches('=');
+    let padding = word.len() - digits.len();
+    let is_base64 = word.len().is_multiple_of(4)
+        && padding <= 2
+        && digits
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'));
+    match is_base64 && (SALT_CHARS_MIN..=NAME_BYTES_MAX).contains(&word.len()) {
+        true => Ok(()),
+        false => Err("openssl rand -base64 16 makes one".to_owned()),
+    }
+}
+
+fn check_public_key(word: &str) -> Result<(), String> {
+    match word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        true => Ok(()),
+        false => Err(String::new()),
+    }
+}
+
+fn check_uri(word: &str) -> Result<(), String> {
+    let is_bad = |c: char| c == '#' || c.is_whitespace() || c.is_control();
+    match word.len() <= NAME_BYTES_MAX && !word.contains(is_bad) {
+        true => Ok(()),
+        false => Err(format!("it has at most {NAME_BYTES_MAX} bytes")),
+    }
+}
+
 fn check_realm(word: &str) -> Result<(), String> {
     let fits = !word.is_empty()
         && word.len() <= REALM_BYTES_MAX
@@ -316,3 +411,6 @@ const GOODBYE_BYTES_MAX: usize = 255;
 const FILE_BYTES_MAX: usize = 4095;
 const GROUP_BYTES_MAX: usize = 32;
 const NAMESPACE_BYTES_MAX: usize = 64;
+const NAME_BYTES_MAX: usize = 255;
+/// Base64 of 8 bytes.
+const SALT_CHARS_MIN: usize = 12;

@@ -14,8 +14,8 @@ use crate::nearest::nearest;
 use crate::row::{Row, Visitor};
 use crate::source::{Source, Sources};
 use crate::table::{
-    self, LISTENERS_MAX, Listener, Namespace, Settings, entry_path, header, nested_name,
-    nested_path, visit, visit_namespace,
+    self, ENTRIES_MAX, LISTENERS_MAX, Listener, Namespace, Settings, Wamp, WampPermission,
+    WampUser, entry_path, header, nested_name, nested_path, visit, visit_namespace, visit_users,
 };
 use crate::value::{ValueType, describe, shortened};
 
@@ -33,12 +33,14 @@ pub(crate) fn read(
         root,
         keys: all_keys(),
         listeners: entries,
+        users: Vec::new(),
         open: Vec::new(),
         lines,
         sources,
         faults,
     };
     visit(&mut settings, &mut reader);
+    reader.users(&mut settings);
     reader.namespaces(&mut settings.namespaces);
     reader.unknown_sections();
     settings
@@ -104,6 +106,8 @@ struct Reader<'a, 'i> {
     keys: Vec<Key>,
     /// Those that are written; `None` is none that can be read.
     listeners: Vec<Option<&'a DeTable<'i>>>,
+    /// The users or permissions that are written, while those pass by.
+    users: Vec<Option<&'a DeTable<'i>>>,
     /// From outside to inside; `None` is one that is not written, or cannot be read.
     open: Vec<Option<Section<'a, 'i>>>,
     lines: &'a Lines<'a>,
@@ -128,10 +132,18 @@ impl Visitor for Reader<'_, '_> {
         let value = self.root.get(section);
         let expected = format!("the section [{section}]");
         self.open_table(section, section.to_owned(), value, expected);
+        if section == Wamp::SECTION.name
+            && let Some(Some(wamp)) = self.open.last_mut()
+        {
+            wamp.known.extend(INSIDE_WAMP.map(nested_name));
+        }
     }
 
     fn open_entry(&mut self, section: crate::row::Section, index: usize) {
-        let entry = self.listeners.get(index).copied().flatten();
+        let entry = match self.users.is_empty() {
+            true => self.listeners.get(index).copied().flatten(),
+            false => self.users[index],
+        };
         self.open.push(entry.map(|table| Section {
             path: entry_path(section.name, index),
             header: header(section.name),
@@ -222,6 +234,80 @@ impl<'a, 'i> Reader<'a, 'i> {
             table,
             known: Vec::new(),
         }));
+    }
+
+    /// The sections inside `[wamp]` of which there may be several.
+    fn users(&mut self, settings: &mut Settings) {
+        let users = self.entries(WampUser::SECTION.name, &["authid", "realm", "role"]);
+        let mut all = Settings {
+            wamp_users: vec![WampUser::default(); users.len()],
+            ..Settings::default()
+        };
+        self.users = users;
+        visit_users(&mut all, self);
+        settings.wamp_users = all.wamp_users;
+        let permissions = self.entries(
+            WampPermission::SECTION.name,
+            &["realm", "role", "uri", "allow"],
+        );
+        let mut all = Settings {
+            wamp_permissions: vec![WampPermission::default(); permissions.len()],
+            ..Settings::default()
+        };
+        self.users = permissions;
+        visit_users(&mut all, self);
+        settings.wamp_permissions = all.wamp_permissions;
+        self.users = Vec::new();
+    }
+
+    /// The tables of a section inside `[wamp]`, each with the keys that have no default.
+    fn entries(&mut self, section: &str, required: &[&str]) -> Vec<Option<&'a DeTable<'i>>> {
+        let wamp = self.root.get(Wamp::SECTION.name);
+        let wamp = wamp.and_then(|value| value.get_ref().as_table());
+        let Some(value) =
+            wamp.and_then(|wamp| wamp.get(section.rsplit('.').next().unwrap_or(section)))
+        else {
+            return Vec::new();
+        };
+        let mut fault = |span, key: String, found: String, expected: String| {
+            self.faults.push(Fault {
+                span,
+                key: Some(key),
+                found,
+                expected,
+                hint: None,
+            });
+        };
+        let expected = format!("sections {}", header(section));
+        let DeValue::Array(array) = value.get_ref() else {
+            let found = describe(value.get_ref());
+            fault(value.span(), section.to_owned(), found, expected);
+            return Vec::new();
+        };
+        if array.len() > ENTRIES_MAX {
+            let found = format!("{} sections", array.len());
+            let expected = format!("at most {ENTRIES_MAX}");
+            fault(value.span(), section.to_owned(), found, expected);
+            return Vec::new();
+        }
+        let entries = array.iter().enumerate().map(|(index, entry)| {
+            let path = entry_path(section, index);
+            let DeValue::Table(table) = entry.get_ref() else {
+                fault(
+                    entry.span(),
+                    path,
+                    describe(entry.get_ref()),
+                    "a table".to_owned(),
+                );
+                return None;
+            };
+            for name in required.iter().filter(|name| !table.contains_key(**name)) {
+                let found = format!("no {name}");
+                fault(entry.span(), path.clone(), found, format!("the key {name}"));
+            }
+            Some(table)
+        });
+        entries.collect()
     }
 
     fn namespaces(&mut self, namespaces: &mut Vec<Namespace>) {
@@ -362,3 +448,5 @@ fn elsewhere(name: &str, section: &str, keys: &[Key]) -> Option<String> {
 }
 
 const NAMESPACE: &str = table::NAMESPACE.name;
+/// What `[wamp]` has beside its keys.
+const INSIDE_WAMP: [&str; 2] = [WampUser::SECTION.name, WampPermission::SECTION.name];

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::list::{Key, all_keys, namespace_keys, sections};
+use crate::list::{Key, all_keys, namespace_keys, sections, user_keys};
 use crate::row::Reload;
 use crate::table::{NAMESPACE, header};
 
@@ -12,11 +12,11 @@ pub fn sample() -> String {
     let mut text = SAMPLE_HEAD.to_owned();
     let keys = all_keys();
     for (section, doc) in sections() {
-        if section == NAMESPACE.name {
+        if let Some(keys) = entry_keys(section) {
             comment(&mut text, &doc);
             text.push_str("#\n");
             let _ = writeln!(text, "#{}", header(section));
-            for key in namespace_keys() {
+            for key in keys {
                 // The example of `publish` needs subscribers.
                 let value = match key.name {
                     "subscribe" => &key.default,
@@ -24,6 +24,10 @@ pub fn sample() -> String {
                 };
                 let _ = writeln!(text, "#{} = {value}", key.name);
             }
+            text.push_str(match section == NAMESPACE.name {
+                true => "",
+                false => "\n",
+            });
             continue;
         }
         comment(&mut text, &doc);
@@ -43,13 +47,13 @@ pub fn reference() -> String {
     let mut text = String::new();
     let keys = all_keys();
     for (section, doc) in sections() {
-        if section == NAMESPACE.name {
-            let _ = writeln!(text, "## {}\n\n{doc}\n", header(section));
-            table(&mut text, &namespace_keys());
-        } else {
-            let _ = writeln!(text, "## {}\n\n{doc}\n", header(section));
-            let of_section = keys.iter().filter(|key| key.section == section);
-            table(&mut text, &of_section.cloned().collect::<Vec<_>>());
+        let _ = writeln!(text, "## {}\n\n{doc}\n", header(section));
+        match entry_keys(section) {
+            Some(keys) => table(&mut text, &keys),
+            None => {
+                let of_section = keys.iter().filter(|key| key.section == section);
+                table(&mut text, &of_section.cloned().collect::<Vec<_>>());
+            }
         }
         text.push('\n');
     }
@@ -63,6 +67,18 @@ pub(crate) fn with_reference(document: &str) -> Option<String> {
     let (before, rest) = document.split_once(BEGIN)?;
     let (_, after) = rest.split_once(END)?;
     Some(format!("{before}{BEGIN}\n{}\n{END}{after}", reference()))
+}
+
+/// The keys of a section of which there may be several, and none is there by default.
+fn entry_keys(section: &str) -> Option<Vec<Key>> {
+    if section == NAMESPACE.name {
+        return Some(namespace_keys());
+    }
+    let keys: Vec<Key> = user_keys()
+        .into_iter()
+        .filter(|key| key.section == section)
+        .collect();
+    (!keys.is_empty()).then_some(keys)
 }
 
 fn table(text: &mut String, keys: &[Key]) {

@@ -162,7 +162,8 @@ pub(crate) use {section, words};
 
 /// The key of a field.
 pub(crate) fn key_of(field: &'static str) -> &'static str {
-    field.strip_suffix("_ms").unwrap_or(field)
+    let field = field.strip_suffix("_ms").unwrap_or(field);
+    field.strip_suffix('_').unwrap_or(field) // a word of Rust
 }
 
 /// A time in a range.

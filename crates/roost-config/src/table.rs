@@ -15,18 +15,21 @@ mod limits;
 mod listener;
 mod process;
 mod tls;
+mod users;
 
 pub use api::Api;
-pub use channels::{ChannelPolicy, Namespace, Publish, SlowConsumer, Subscribe};
+pub use channels::{Access, ChannelPolicy, Namespace, Publish, SlowConsumer};
 pub use dialects::{Deflate, Echo, Raw, Soap, Wamp};
 pub use drivers::{Epoll, IoUring};
 pub use limits::Limits;
 pub use listener::{ClientSocketMode, Listener, ProxyProtocol};
 pub use process::{Admin, Driver, Log, LogFormat, LogLevel, Server, SocketMode};
 pub use tls::{ClientAuth, MinVersion, Tls};
+pub use users::{Matching, WampPermission, WampUser};
 
 pub(crate) use channels::{NAMESPACE, visit_namespace};
 pub(crate) use listener::LISTENERS_MAX;
+pub(crate) use users::ENTRIES_MAX;
 
 /// The effective configuration: plain values, each with its unit in its name. `Default` gives the
 /// defaults for production, which `config/roost.toml` repeats.
@@ -62,6 +65,10 @@ pub struct Settings {
     pub channels: ChannelPolicy,
     /// `[[namespace]]`, in the order written. No two have the same name.
     pub namespaces: Vec<Namespace>,
+    /// `[[wamp.user]]`, in the order written.
+    pub wamp_users: Vec<WampUser>,
+    /// `[[wamp.permission]]`, in the order written.
+    pub wamp_permissions: Vec<WampPermission>,
 }
 
 impl Default for Settings {
@@ -82,6 +89,8 @@ impl Default for Settings {
             log: Log::default(),
             channels: ChannelPolicy::default(),
             namespaces: Vec::new(),
+            wamp_users: Vec::new(),
+            wamp_permissions: Vec::new(),
         }
     }
 }
@@ -90,7 +99,7 @@ impl Default for Settings {
 /// one that the command line and the environment set; `listener[1]`.
 pub(crate) fn entry_path(section: &str, index: usize) -> String {
     match index {
-        0 => section.to_owned(),
+        0 if section == Listener::SECTION.name => section.to_owned(),
         _ => format!("{section}[{index}]"),
     }
 }
@@ -108,15 +117,35 @@ pub(crate) fn nested_name(section: &'static str) -> &'static str {
 
 /// A section as its header is written.
 pub(crate) fn header(section: &str) -> String {
-    if section == Listener::SECTION.name || section == NAMESPACE.name {
+    let of_several = [
+        Listener::SECTION.name,
+        NAMESPACE.name,
+        WampUser::SECTION.name,
+        WampPermission::SECTION.name,
+    ];
+    if of_several.contains(&section) {
         format!("[[{section}]]")
     } else {
         format!("[{section}]")
     }
 }
 
-/// Shows every section but the namespaces, which [`visit_namespace`] does one by one, in the order
-/// of the documentation.
+/// Shows every user and permission, in sections inside `[wamp]`.
+pub(crate) fn visit_users(settings: &mut Settings, visitor: &mut impl Visitor) {
+    for (index, user) in settings.wamp_users.iter_mut().enumerate() {
+        visitor.open_entry(WampUser::SECTION, index);
+        user.visit_keys(None, visitor);
+        visitor.close();
+    }
+    for (index, permission) in settings.wamp_permissions.iter_mut().enumerate() {
+        visitor.open_entry(WampPermission::SECTION, index);
+        permission.visit_keys(None, visitor);
+        visitor.close();
+    }
+}
+
+/// Shows every section but the namespaces, which [`visit_namespace`] does one by one, and what
+/// [`visit_users`] does, in the order of the documentation.
 pub(crate) fn visit(settings: &mut Settings, visitor: &mut impl Visitor) {
     // Every field is named, so that a section that is not shown does not compile.
     let Settings {
@@ -135,6 +164,8 @@ pub(crate) fn visit(settings: &mut Settings, visitor: &mut impl Visitor) {
         log,
         channels,
         namespaces: _,
+        wamp_users: _,
+        wamp_permissions: _,
     } = settings;
     macro_rules! show {
         ($($field:ident: $Section:ident),+) => {$(

@@ -3,7 +3,9 @@
 use crate::Loaded;
 use crate::row::{Row, Section, Visitor};
 use crate::source::Source;
-use crate::table::{NAMESPACE, entry_path, header, nested_path, visit, visit_namespace};
+use crate::table::{
+    NAMESPACE, entry_path, header, nested_path, visit, visit_namespace, visit_users,
+};
 use crate::value::{ValueType, shortened};
 
 /// Every key as a TOML document that parses to the same settings. Behind each value stands where
@@ -17,6 +19,7 @@ pub fn to_toml(loaded: &Loaded) -> String {
         text: String::new(),
     };
     visit(&mut settings, &mut writer);
+    visit_users(&mut settings, &mut writer);
     let channels = settings.channels;
     for (index, namespace) in settings.namespaces.iter_mut().enumerate() {
         let name = NAMESPACE.name;

@@ -30,6 +30,7 @@ fn main() {
         let settings = Settings {
             enabled: true,
             realms: Realms::Any,
+            users: None,
             subscriptions_per_connection_max: 128,
             channel_name_bytes_max: 255,
         };

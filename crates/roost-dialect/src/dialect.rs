@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use roost_access::{Denial, Identity};
 use roost_dealer::{
     Answer, CallError, CalleeFeatures, CancelMode, Match, NeverInvoked, Notice, Policy,
 };
@@ -80,10 +81,15 @@ pub trait Dialect: Sized {
     /// Whether the session is subscribed to a channel, or about to be.
     fn is_subscribed(&self, session: Session, channel: ChannelId) -> bool;
 
-    /// Whether a publication for these receivers is for the session. Those that are no session of
-    /// the publisher's dialect are on no list.
-    fn is_receiver(&self, session: Session, receivers: &Receivers) -> bool {
-        let _ = session;
+    /// Whether a publication for these receivers is for the session, which is known as `identity`.
+    /// Those that are no session of the publisher's dialect are on no list.
+    fn is_receiver(
+        &self,
+        session: Session,
+        identity: Option<&Identity>,
+        receivers: &Receivers,
+    ) -> bool {
+        let _ = (session, identity);
         receivers.admits(None)
     }
 
@@ -402,6 +408,10 @@ pub enum Command<'a> {
         /// What is said.
         answer: Answer<CallBodyRef<'a>>,
     },
+    /// The client is being authenticated: [`Event::AuthenticationOver`] comes unless that ends in time.
+    AwaitAuthentication,
+    /// The client has been authenticated, or has a role without that: what it may do from now on.
+    Identify(Box<Identity>),
     /// Send what stands in the replies, if anything, then start the closing handshake.
     Close {
         /// Status code to close with.
@@ -499,6 +509,8 @@ pub enum Event<'a> {
         /// Why.
         refusal: Refusal,
     },
+    /// What [`Command::AwaitAuthentication`] waits for has not come, for this reason. Nothing, if it has.
+    AuthenticationOver(&'static str),
     /// So many messages were dropped for this connection since it was last told, because it reads
     /// too slowly. What is written now is sent behind those that were not dropped.
     Dropped {
@@ -521,13 +533,17 @@ pub enum Request {
     Publish,
     /// [`Command::Subscribe`].
     Subscribe,
+    /// [`Command::Register`].
+    Register,
+    /// [`Command::Call`].
+    Call,
 }
 
 /// Why a command was not carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// The channel's namespace does not allow it.
-    NotAllowed,
+    /// The connection may not do it.
+    NotAllowed(Denial),
     /// The channel's name cannot be.
     InvalidName,
     /// There is no room for another channel or pattern.

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use roost_access::Identity;
 use roost_hub::{ChannelId, EventIds};
 use roost_wire::Frozen;
 
@@ -197,10 +198,11 @@ macro_rules! dialects {
                 &self,
                 kind: DialectKind,
                 session: Session,
+                identity: Option<&Identity>,
                 receivers: &Receivers,
             ) -> bool {
                 match kind {
-                    $($(#[$meta])* DialectKind::$Name => self.$module.is_receiver(session, receivers),)+
+                    $($(#[$meta])* DialectKind::$Name => self.$module.is_receiver(session, identity, receivers),)+
                 }
             }
 

@@ -155,6 +155,7 @@ impl Peer {
             settings: Settings {
                 enabled: true,
                 realms: Realms::Any,
+                users: None,
                 subscriptions_per_connection_max: 4,
                 channel_name_bytes_max: 64,
             },
@@ -220,6 +221,7 @@ impl Peer {
             Command::Unregister { .. } | Command::CancelCall { .. } => {
                 assert!(out.is_empty(), "they are answered later: {out:?}");
             }
+            Command::AwaitAuthentication | Command::Identify(_) => panic!("no user is configured"),
             Command::Send(_) => panic!("WAMP sends nothing back as it is"),
             Command::Close { reason, .. } => {
                 assert!(

@@ -201,7 +201,8 @@ counters! {
     pattern_matches_total,
     /// Calls of procedures by clients of this reactor.
     calls_total,
-    /// Calls refused because the client had limits.calls_per_connection_max open ones.
+    /// Calls refused: by the namespace's settings, or because the client had
+    /// limits.calls_per_connection_max open ones.
     calls_refused_total,
     /// Calls answered for the callee: no such procedure, canceled, not in time, the callee has left
     /// or is busy.
@@ -212,6 +213,8 @@ counters! {
     invocations_open,
     /// Registrations of clients of this reactor now.
     registrations,
+    /// Registrations refused by the namespace's settings.
+    registrations_denied_total,
     /// Procedures this reactor is home of now.
     procedures,
     /// Connections with bytes the kernel did not take yet, now.

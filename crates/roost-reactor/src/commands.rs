@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use roost_dealer::{Answer, Call, Register};
+use roost_access::{Denial, Matching, Operation, PatternRef, Question, Requirement, decide};
+use roost_dealer::{Answer, Call, Match, Register};
 use roost_dialect::dialect::{
     Command, Event, Input, Message, Refusal, Request, Session, SubscribeTo, Target,
 };
-use roost_dialect::{CallBodyRef, DialectKind, Form, PayloadRef, PublishDetails};
+use roost_dialect::{CallBodyRef, Caller, DialectKind, Form, PayloadRef, PublishDetails};
 use roost_hub::{
     ChannelId, Pattern, PatternKind, Publish as HubPublish, PublishTo, SubscribeError,
     SubscribePattern, Subscriber,
@@ -21,7 +22,8 @@ use crate::connections::{Flags, Phase};
 use crate::core::Core;
 use crate::dialogue::{notify, send_replies};
 use crate::hub_outputs::{self, refusal_of};
-use crate::settings::{Publish, Subscribe};
+use crate::settings::{Publish, requirement};
+use crate::{logins, permissions};
 
 /// A publication on its way to the hub.
 struct Publication<'a> {
@@ -128,7 +130,12 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
                 features,
                 token,
             };
-            call_commands::register(core, key, register);
+            let asked = pattern_of(&register);
+            if !core.restricts_procedures
+                || permissions::allows(core, key, Operation::Register, asked, token)
+            {
+                call_commands::register(core, key, register);
+            }
         }
         Command::Unregister {
             registration,
@@ -139,8 +146,17 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
             request,
             wants_progress,
             timeout_ms,
-            body,
+            mut body,
         } => {
+            let asked = PatternRef::name(&procedure);
+            if core.restricts_procedures
+                && !permissions::allows(core, key, Operation::Call, asked, request)
+            {
+                return;
+            }
+            if let Some(caller) = &mut body.caller {
+                disclose(core, key, caller);
+            }
             let call = Call {
                 caller: client(key),
                 request,
@@ -153,7 +169,33 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
         }
         Command::CancelCall { request, mode } => core.calls.cancel(client(key), request, mode),
         Command::Answer { invocation, answer } => answer_call(core, key, invocation, answer),
+        Command::AwaitAuthentication => logins::begin(core, key),
+        Command::Identify(identity) => core.connections.identify(key, *identity),
         Command::Close { code, reason } => start_close(core, key, code, reason),
+    }
+}
+
+/// What a callee asks to be called for.
+fn pattern_of<'a>(register: &Register<'a>) -> PatternRef<'a> {
+    let matching = match register.matching {
+        Match::Exact => Matching::Exact,
+        Match::Prefix => Matching::Prefix,
+        Match::Wildcard => Matching::Wildcard,
+    };
+    PatternRef {
+        matching,
+        text: register.name,
+    }
+}
+
+/// Says as whom the caller has been authenticated, and in which role.
+fn disclose(core: &Core, key: ConnKey, caller: &mut Caller) {
+    let Some(identity) = core.connections.identities().get(key.slot()) else {
+        return;
+    };
+    identity.permissions.role().clone_into(&mut caller.authrole);
+    if !identity.user.is_empty() {
+        identity.user.as_str().clone_into(&mut caller.authid);
     }
 }
 
@@ -188,7 +230,10 @@ fn publish_joined(core: &mut Core, key: ConnKey, channel: ChannelId, publication
     };
     let flags = conn.flags;
     if !flags.has(Flags::MAY_PUBLISH) {
-        return refuse_publish(core, key, publication.ack, Refusal::NotAllowed);
+        let target = PublishTo::Channel(channel);
+        let denial = permissions::denial_of_publish(core, key, target, Some(channel));
+        let refusal = denial.map_or(Refusal::NoRoom, Refusal::NotAllowed);
+        return refuse_publish(core, key, publication.ack, refusal);
     }
     let excludes = !flags.has(Flags::RECEIVES_OWN);
     publish(
@@ -208,15 +253,12 @@ fn publish_named(core: &mut Core, key: ConnKey, name: &str, publication: Publica
         .settings
         .channels
         .policy(core.channels.namespace_of(target));
-    let is_allowed = match policy.publish {
-        Publish::Anyone => true,
-        Publish::Nobody => false,
-        Publish::Subscribers => known.is_some_and(|channel| is_subscribed(core, key, channel)),
-    };
-    if !is_allowed {
-        return refuse_publish(core, key, publication.ack, Refusal::NotAllowed);
-    }
     let excludes = !policy.receive_own;
+    if policy.publish != Publish::Anyone
+        && let Some(denial) = permissions::denial_of_publish(core, key, target, known)
+    {
+        return refuse_publish(core, key, publication.ack, Refusal::NotAllowed(denial));
+    }
     publish(core, key, target, excludes, publication);
 }
 
@@ -278,14 +320,6 @@ fn refuse_publish(core: &mut Core, key: ConnKey, token: Option<u64>, refusal: Re
     );
 }
 
-fn is_subscribed(core: &Core, key: ConnKey, channel: ChannelId) -> bool {
-    let conn = core.connections.get(key);
-    conn.is_some_and(|conn| {
-        core.sessions
-            .is_subscribed(conn.dialect, conn.session, channel)
-    })
-}
-
 fn subscribe(core: &mut Core, key: ConnKey, what: SubscribeTo<'_>, form: Form, token: u64) {
     let Some(conn) = core.connections.get(key) else {
         return;
@@ -294,11 +328,13 @@ fn subscribe(core: &mut Core, key: ConnKey, what: SubscribeTo<'_>, form: Form, t
     let now = core.now();
     let is_pattern = matches!(what, SubscribeTo::Pattern(..));
     let subscribed = match what {
-        SubscribeTo::Channel(channel) if may_subscribe(core, &channel) => {
-            let subscribed = core.channels.subscribe(who, encoding, &channel, token, now);
-            subscribed.map_err(|_| Refusal::NoRoom)
-        }
-        SubscribeTo::Channel(_) => Err(Refusal::NotAllowed),
+        SubscribeTo::Channel(channel) => match denial_of_subscribe(core, key, &channel) {
+            Some(denial) => Err(Refusal::NotAllowed(denial)),
+            None => {
+                let subscribed = core.channels.subscribe(who, encoding, &channel, token, now);
+                subscribed.map_err(|_| Refusal::NoRoom)
+            }
+        },
         SubscribeTo::Pattern(kind, text) => check_pattern(core, kind, &text).and_then(|pattern| {
             let subscribe = SubscribePattern {
                 who,
@@ -331,12 +367,17 @@ fn subscribe(core: &mut Core, key: ConnKey, what: SubscribeTo<'_>, form: Form, t
     }
 }
 
-fn may_subscribe(core: &Core, name: &str) -> bool {
-    core.settings.channels.of(name).subscribe == Subscribe::Anyone
+/// Why a connection may not subscribe to a channel.
+fn denial_of_subscribe(core: &Core, key: ConnKey, channel: &str) -> Option<Denial> {
+    let policy = core.settings.channels.of(channel);
+    match requirement(policy, Operation::Subscribe) {
+        Requirement::Anyone => None,
+        requires => permissions::denial_of_name(core, key, Operation::Subscribe, channel, requires),
+    }
 }
 
-/// A pattern is allowed if its literal beginning is: what it matches in namespaces that are closed
-/// to subscribers is left out by the homes.
+/// A pattern is allowed if its literal beginning is for anyone: what it matches in namespaces that are
+/// not open to anyone is left out by the homes, whatever the subscriber may.
 fn check_pattern<'a>(
     core: &Core,
     kind: PatternKind,
@@ -345,9 +386,15 @@ fn check_pattern<'a>(
     let bytes_max = core.settings.limits.channel_name_bytes_max;
     let bytes_max = u32::try_from(bytes_max).unwrap_or(u32::MAX);
     let pattern = Pattern::new(kind, text, bytes_max).map_err(|_| Refusal::InvalidPattern)?;
-    if may_subscribe(core, pattern.literal_head()) {
-        Ok(pattern)
-    } else {
-        Err(Refusal::NotAllowed)
+    let policy = core.settings.channels.of(pattern.literal_head());
+    let question = Question {
+        operation: Operation::Subscribe,
+        asked: PatternRef::name(pattern.literal_head()),
+        requirement: requirement(policy, Operation::Subscribe),
+        is_subscribed: false,
+    };
+    match decide(None, &question, core.now()).denial() {
+        Some(denial) => Err(Refusal::NotAllowed(denial)),
+        None => Ok(pattern),
     }
 }

@@ -12,6 +12,7 @@ mod deadlines;
 mod encoding;
 mod exchanges;
 mod handover;
+mod identities;
 mod inputs;
 mod outbox;
 mod outboxes;

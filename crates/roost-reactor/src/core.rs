@@ -20,6 +20,7 @@ use crate::channels::Channels;
 use crate::connections::{ConnId, Connections};
 use crate::control::{Listings, Repeats};
 use crate::governor::Governor;
+use crate::login_queue::LoginQueue;
 use crate::sessions::Sessions;
 use crate::settings::{Listener, Settings};
 
@@ -41,6 +42,10 @@ pub(crate) struct Core {
     pub(crate) early_data: Vec<(ConnKey, Vec<u8>)>,
     /// Bytes of the messages handled in this loop iteration, inflated, and some for each message.
     pub(crate) handled_bytes: u64,
+    /// Clients that have been challenged.
+    pub(crate) logins: LoginQueue,
+    /// Not all may call and register procedures everywhere.
+    pub(crate) restricts_procedures: bool,
     /// No new connections, and all are being closed.
     pub(crate) is_draining: bool,
 }
@@ -95,6 +100,7 @@ impl Core {
             + self.connections.shrink_scratch()
             + self.channels.shrink_scratch()
             + self.calls.shrink_scratch()
+            + self.logins.shrink()
             + self.governor.shrink_scratch()
     }
 }

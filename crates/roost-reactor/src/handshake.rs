@@ -1,5 +1,6 @@
 //! From a correct request to the open WebSocket: routes, the 101, and refusals.
 
+use roost_access::{Operation, PatternRef, Question};
 use roost_dialect::dialect::{Accept, Headers, Terms};
 use roost_dialect::{DialectKind, Form};
 use roost_hub::Subscriber;
@@ -14,8 +15,9 @@ use crate::connections::{Challenge, Flags, Framing, Partial, PendingAccept, Phas
 use crate::core::Core;
 use crate::memory::append;
 use crate::messages::handle_frame_bytes;
+use crate::permissions;
 use crate::responses::{NOT_FOUND, refuse, refuse_naming};
-use crate::settings::{Publish, Subscribe};
+use crate::settings::requirement;
 
 /// A correct request for a WebSocket, of any age.
 enum UpgradeRequest<'r> {
@@ -222,10 +224,21 @@ fn join(
     pending: PendingAccept,
 ) {
     let policy = core.settings.channels.of(channel);
-    if policy.subscribe == Subscribe::Nobody {
+    let (receives_own, asks) = (policy.receive_own, |operation, is_subscribed| Question {
+        operation,
+        asked: PatternRef::name(channel),
+        requirement: requirement(policy, operation),
+        is_subscribed,
+    });
+    let (subscribe, publish) = (
+        asks(Operation::Subscribe, false),
+        asks(Operation::Publish, true),
+    );
+    if let Some(denial) = permissions::denial(core, key, &subscribe) {
         core.counters.subscriptions_refused_total.inc();
-        return refuse(core, key, 403, "This channel may not be subscribed to.");
+        return refuse(core, key, 403, denial.message());
     }
+    let may_publish = permissions::denial(core, key, &publish).is_none();
     let who = Subscriber(key.slot());
     let encoding = pending.framing.encoding(form);
     let now = core.now();
@@ -252,10 +265,10 @@ fn join(
     conn.dialect = pending.dialect;
     conn.framing = pending.framing;
     conn.session = session;
-    if policy.publish != Publish::Nobody {
+    if may_publish {
         conn.flags.set(Flags::MAY_PUBLISH);
     }
-    if policy.receive_own {
+    if receives_own {
         conn.flags.set(Flags::RECEIVES_OWN);
     }
     core.connections

@@ -19,7 +19,7 @@
 //! | what the driver reports, by the connection's phase | `input.rs` |
 //! | requests; the 101; pages, refusals and response streams | `requests.rs`, `handshake.rs`, `plain.rs`, `responses.rs`, `streams.rs` |
 //! | messages out of bytes | `messages.rs` |
-//! | what dialects command | `commands.rs`, `call_commands.rs` |
+//! | what dialects command, and whether they may | `commands.rs`, `call_commands.rs`, `logins.rs`, `permissions.rs` |
 //! | what the hub and the dealer say, and what dialects are notified of | `hub_outputs.rs`, `call_outputs.rs`, `dialogue.rs`, `sessions.rs` |
 //! | ends of connections | `closing.rs` |
 //! | deadlines, memory limit, drain | `timeouts.rs`, `limits.rs`, `drain.rs` |
@@ -59,11 +59,14 @@ mod hub_outputs;
 mod image;
 mod input;
 mod limits;
+mod login_queue;
+mod logins;
 mod memory;
 mod messages;
 mod palette;
 mod peer_message;
 mod peer_messages;
+mod permissions;
 mod plain;
 mod reactor;
 mod records;
@@ -90,8 +93,8 @@ pub use roost_dialect::raw::Subprotocols;
 pub use roost_hub::{Name, Placement};
 pub use server::{Server, StartError, Stopper};
 pub use settings::{
-    ChannelPolicy, Deflate, FAN_OUT_AT_ONCE, FAN_OUT_PIECE, LISTENERS_MAX, Limits, Listener,
-    NamespaceNumbers, Network, Origins, Page, Policies, Publish, Settings, SlowConsumer, Subscribe,
+    Access, ChannelPolicy, Deflate, FAN_OUT_AT_ONCE, FAN_OUT_PIECE, LISTENERS_MAX, Limits,
+    Listener, NamespaceNumbers, Network, Origins, Page, Policies, Publish, Settings, SlowConsumer,
     policy_for_tests,
 };
 pub use shared::{ListenError, Shared};

@@ -37,6 +37,7 @@ use crate::flush::{flush, on_sent};
 use crate::governor::{Trimmed, count_memory};
 use crate::input::{handle_accepted, handle_bytes, read_paused};
 use crate::limits::keep_budget;
+use crate::logins::keep_login_deadlines;
 use crate::messages::apply_pending;
 use crate::peer_messages::handle_peer_messages;
 use crate::records::handle_next_hello;
@@ -234,6 +235,7 @@ impl<D: Driver> Reactor<D> {
             .min(core.connections.deadlines_due())
             .min(core.channels.paused_due())
             .min(core.calls.due())
+            .min(core.logins.due())
             .min(core.governor.due(&core.connections));
         if due == NEVER {
             return None;
@@ -329,6 +331,7 @@ impl<D: Driver> Reactor<D> {
     fn keep_deadlines(&mut self) {
         keep_deadlines(&mut self.core, &self.driver);
         keep_call_deadlines(&mut self.core);
+        keep_login_deadlines(&mut self.core);
         if let Some(drain) = &mut self.drain {
             drain.go_on(&mut self.core, &self.driver);
         }

@@ -1,5 +1,6 @@
 //! The dialects with the sessions of this reactor's connections, and what they write.
 
+use roost_access::Identity;
 use roost_dialect::dialect::{Command, Context, Event, Input, Next, Session, Terms};
 use roost_dialect::{DialectKind, Dialects, Form, Receivers, Replies, Settings};
 use roost_hub::ChannelId;
@@ -85,9 +86,11 @@ impl Sessions {
         &self,
         dialect: DialectKind,
         session: Session,
+        identity: Option<&Identity>,
         receivers: &Receivers,
     ) -> bool {
-        self.dialects.is_receiver(dialect, session, receivers)
+        self.dialects
+            .is_receiver(dialect, session, identity, receivers)
     }
 
     /// Takes one of its subscriptions out of a session.

@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use roost_access::{Operation, PatternRef, Requirement};
 use roost_config as config;
-pub use roost_config::{ChannelPolicy, Deflate, Limits, Network, Publish, SlowConsumer, Subscribe};
+pub use roost_config::{Access, ChannelPolicy, Deflate, Limits, Network, Publish, SlowConsumer};
 use roost_dialect::dialect::{Accept, Headers, Offer};
 use roost_dialect::{DialectKind, echo, raw, soap, wamp};
 pub use roost_hub::NamespaceNumbers;
@@ -156,7 +157,7 @@ impl Policies {
     /// How the names begin that no client may subscribe to, but for those without a namespace.
     pub(crate) fn closed_names(&self) -> impl Iterator<Item = String> {
         let namespaces = self.namespaces.iter();
-        let closed = namespaces.filter(|(_, policy)| policy.subscribe != Subscribe::Anyone);
+        let closed = namespaces.filter(|(_, policy)| policy.subscribe != Access::Anyone);
         closed.map(|(name, _)| format!("{name}:"))
     }
 
@@ -168,10 +169,62 @@ impl Policies {
         }
     }
 
+    /// What is required for an operation on a name, or on all names of a pattern: then the strictest of
+    /// the namespaces that it may have names of.
+    pub(crate) fn requires(&self, operation: Operation, asked: PatternRef<'_>) -> Requirement {
+        let Some(start) = asked.open_start() else {
+            return requirement(self.of(asked.text), operation);
+        };
+        let mut strictest = requirement(&self.default, operation);
+        for (name, policy) in &self.namespaces {
+            let is_within = start
+                .strip_prefix(name.as_str())
+                .is_some_and(|rest| rest.starts_with(':'));
+            if is_within {
+                return requirement(policy, operation);
+            }
+            if name.starts_with(start) || start.strip_prefix(name.as_str()) == Some("") {
+                strictest = strictest.max(requirement(policy, operation));
+            }
+        }
+        strictest
+    }
+
+    /// Whether there is a namespace in which not all may call and register.
+    pub(crate) fn restricts_procedures(&self) -> bool {
+        let own = self.namespaces.iter().map(|(_, policy)| policy);
+        let mut all = std::iter::once(&self.default).chain(own);
+        all.any(|policy| policy.call != Access::Anyone || policy.register != Access::Anyone)
+    }
+
     /// Names by number; the first is empty.
     pub fn names(&self) -> Vec<String> {
         let own = self.namespaces.iter().map(|(name, _)| name.clone());
         std::iter::once(String::new()).chain(own).collect()
+    }
+}
+
+/// What a policy requires for an operation.
+pub(crate) fn requirement(policy: &ChannelPolicy, operation: Operation) -> Requirement {
+    let access = match operation {
+        Operation::Publish => {
+            return match policy.publish {
+                Publish::Anyone => Requirement::Anyone,
+                Publish::Authenticated => Requirement::Authenticated,
+                Publish::Granted => Requirement::Granted,
+                Publish::Subscribers => Requirement::Subscribers,
+                Publish::Nobody => Requirement::Nobody,
+            };
+        }
+        Operation::Subscribe => policy.subscribe,
+        Operation::Call => policy.call,
+        Operation::Register => policy.register,
+    };
+    match access {
+        Access::Anyone => Requirement::Anyone,
+        Access::Authenticated => Requirement::Authenticated,
+        Access::Granted => Requirement::Granted,
+        Access::Nobody => Requirement::Nobody,
     }
 }
 
@@ -224,6 +277,7 @@ impl Settings {
         dialects.wamp = Arc::new(wamp::Settings {
             enabled: true,
             realms: wamp::Realms::Any,
+            users: None,
             subscriptions_per_connection_max: 128,
             channel_name_bytes_max,
         });
@@ -334,5 +388,46 @@ mod tests {
         assert_eq!(rate(next.of("jobs:a")), 5);
         assert_eq!((rate(next.of("chat:a")), rate(next.policy(chat))), (0, 0));
         assert_eq!(next.number_of("lobby"), 0);
+    }
+
+    #[test]
+    fn a_pattern_needs_what_the_strictest_of_its_namespaces_needs() {
+        let policy = |register| ChannelPolicy {
+            register,
+            ..policy_for_tests()
+        };
+        let policies = Policies {
+            default: policy(Access::Authenticated),
+            namespaces: vec![
+                ("open".to_owned(), policy(Access::Anyone)),
+                ("com.shut".to_owned(), policy(Access::Nobody)),
+            ],
+        };
+        let asks =
+            |matching, text| policies.requires(Operation::Register, PatternRef { matching, text });
+        use Requirement::{Anyone, Authenticated, Nobody};
+        use roost_access::Matching::{Exact, Prefix, Wildcard};
+        for (matching, text, requires) in [
+            (Exact, "open:a", Anyone),
+            (Exact, "opened", Authenticated),
+            (Exact, "com.shut:a", Nobody),
+            (Prefix, "open:", Anyone),
+            (Prefix, "open:a.b", Anyone),
+            (Prefix, "open", Authenticated),
+            (Prefix, "op", Authenticated),
+            (Prefix, "com.", Nobody),
+            (Prefix, "com.shut", Nobody),
+            (Prefix, "com.shut:a", Nobody),
+            (Prefix, "com.shutter", Authenticated),
+            (Prefix, "com.a", Authenticated),
+            (Prefix, "", Nobody),
+            (Wildcard, "open:a..b", Anyone),
+            (Wildcard, "com..b", Nobody),
+            (Wildcard, ".b", Nobody),
+            (Wildcard, "com.a", Authenticated),
+            (Wildcard, "com.a..b", Authenticated),
+        ] {
+            assert_eq!(asks(matching, text), requires, "{matching:?} {text:?}");
+        }
     }
 }

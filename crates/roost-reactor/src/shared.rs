@@ -16,6 +16,7 @@ use crate::connections::Connections;
 use crate::control::{ControlPeer, Listings, REACTORS_MAX, Repeats};
 use crate::core::Core;
 use crate::governor::{Admission, BacklogReport, BacklogWriter, Budget, BudgetShare, Governor};
+use crate::login_queue::LoginQueue;
 use crate::peer_message::PeerMessage;
 use crate::sessions::Sessions;
 use crate::settings::{LISTENERS_MAX, Settings};
@@ -166,6 +167,8 @@ impl Shared {
             repeats: Repeats::default(),
             early_data: Vec::new(),
             handled_bytes: 0,
+            logins: LoginQueue::default(),
+            restricts_procedures: settings.channels.restricts_procedures(),
             is_draining: false,
         }
     }

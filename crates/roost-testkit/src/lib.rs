@@ -15,3 +15,4 @@ pub mod client;
 pub mod conformance;
 pub mod server;
 pub mod simulation;
+pub mod users;

@@ -50,6 +50,7 @@ mod settings;
 mod signals;
 mod start_block;
 mod tls;
+mod users;
 mod warnings;
 mod watch;
 mod worst;
@@ -224,8 +225,12 @@ fn check(source: &ConfigSource) -> ExitCode {
         Ok(loaded) => loaded,
         Err(message) => return fail(&message),
     };
-    let (_, warnings) = match tls::Tls::load(&loaded) {
-        Ok(found) => found,
+    let loads = tls::Tls::load(&loaded).and_then(|(_, mut warnings)| {
+        warnings.extend(users::load(&loaded)?.1);
+        Ok(warnings)
+    });
+    let warnings = match loads {
+        Ok(warnings) => warnings,
         Err(lines) => return fail(&lines.to_string()),
     };
     if let Err(message) = api::keys(&loaded) {
@@ -270,11 +275,14 @@ fn start(options: RunOptions) -> Result<run::Start, String> {
     let loaded = source.load()?;
     let (tls, tls_warnings) = tls::Tls::load(&loaded).map_err(|lines| lines.to_string())?;
     let api_keys = api::keys(&loaded)?;
+    let (users, users_warnings) = users::load(&loaded).map_err(|lines| lines.to_string())?;
     Ok(run::Start {
         loaded,
         api_keys,
         tls,
         tls_warnings,
+        users,
+        users_warnings,
         development,
     })
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use roost_config::{self as config, Loaded};
 use roost_control::ApiKey;
+use roost_dialect::wamp::Users;
 use roost_metrics::About;
 use roost_net::epoll::EpollDriver;
 use roost_net::limits;
@@ -33,6 +34,9 @@ pub(crate) struct Start {
     pub(crate) tls: Tls,
     /// What was found while `tls` was read, for the log.
     pub(crate) tls_warnings: Vec<String>,
+    pub(crate) users: Option<Users>,
+    /// What was found while `users` were read, for the log.
+    pub(crate) users_warnings: Vec<String>,
     pub(crate) development: Option<Development>,
 }
 
@@ -60,6 +64,8 @@ fn serve(start_with: Start) -> Result<(), String> {
         api_keys,
         tls,
         tls_warnings,
+        users,
+        users_warnings,
         development,
     } = start_with;
     let (from, tls) = (&loaded.settings, Arc::new(tls));
@@ -79,6 +85,7 @@ fn serve(start_with: Start) -> Result<(), String> {
     let allowed = u32::try_from(allowed).unwrap_or(u32::MAX);
     let connections_max = from.server.connections_max.unwrap_or(allowed).min(allowed);
     warnings::warn_of_settings(from, reactors, connections_max);
+    users_warnings.iter().for_each(|warning| warn!("{warning}"));
     tls_warnings.iter().for_each(|warning| warn!("{warning}"));
     let listeners = admin::bind(&from.admin)?;
     let api = api::bind(&loaded, api_keys)?;
@@ -86,7 +93,7 @@ fn serve(start_with: Start) -> Result<(), String> {
     let names = from.namespaces.iter().map(|one| one.name.as_str());
     let numbers = NamespaceNumbers::default().reload(names);
     let numbers = numbers.map_err(|error| format!("{error}. Remedy: list fewer [[namespace]]."))?;
-    let settings = settings::for_reactors(from, connections_max, &numbers, &tls)?;
+    let settings = settings::for_reactors(from, connections_max, &numbers, &tls, users)?;
     let server = start(settings, &choice, reactors).map_err(|error| start_error(from, &error))?;
     server.registry().describe(About {
         version: env!("CARGO_PKG_VERSION"),

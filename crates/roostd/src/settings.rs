@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use roost_config as config;
+use roost_dialect::wamp::Users;
 use roost_dialect::{echo, raw, soap, wamp};
 use roost_net::ListenAddr;
 use roost_net::unix_socket::{UnixOptions, group_number};
@@ -18,8 +19,9 @@ pub(crate) fn for_reactors(
     connections_max: u32,
     numbers: &NamespaceNumbers,
     tls: &Tls,
+    users: Option<Users>,
 ) -> Result<reactor::Settings, String> {
-    let dialects = dialects(from);
+    let dialects = dialects(from, users);
     let listeners = from.listeners.iter().enumerate();
     let listeners = listeners.map(|(number, one)| listener(one, &dialects, tls.setup(number)));
     Ok(reactor::Settings {
@@ -127,7 +129,7 @@ fn own_dialects(
     own
 }
 
-fn dialects(from: &config::Settings) -> roost_dialect::Settings {
+fn dialects(from: &config::Settings, users: Option<Users>) -> roost_dialect::Settings {
     let mut dialects = roost_dialect::Settings::off();
     dialects.raw = Arc::new(raw::Settings {
         enabled: from.raw.enabled,
@@ -141,6 +143,7 @@ fn dialects(from: &config::Settings) -> roost_dialect::Settings {
     dialects.wamp = Arc::new(wamp::Settings {
         enabled: from.wamp.enabled,
         realms: wamp::Realms::from_list(from.wamp.realms.iter().cloned()),
+        users,
         subscriptions_per_connection_max: from.limits.subscriptions_per_connection_max as usize,
         channel_name_bytes_max: from.limits.channel_name_bytes_max,
     });

@@ -9,11 +9,18 @@ use crate::value::{Count, Flag, SharedSize, Size};
 section! {
     /// Every channel whose namespace has no section of its own.
     "channels" ChannelPolicy
-    /// Which clients may publish. A message that may not be published is dropped and counted in
-    /// `publishes_refused_total`; a dialect that can answer says so.
+    /// Which clients may publish: all (`"anyone"`), those that are authenticated, those whose role has
+    /// a permission for the channel (`"granted"`), those subscribed to it, or none. A message that may
+    /// not be published is dropped and counted in `publishes_refused_total`; a dialect that can answer
+    /// names the rule.
     publish: Publish = Publish::Anyone, Publish::WORDS, Live, r#""subscribers""#;
     /// Which clients may subscribe. `publish = "subscribers"` beside `"nobody"` here is an error.
-    subscribe: Subscribe = Subscribe::Anyone, Subscribe::WORDS, Live, r#""nobody""#;
+    subscribe: Access = Access::Anyone, Access::WORDS, Live, r#""granted""#;
+    /// Which clients may call procedures whose names are in the namespace.
+    call: Access = Access::Anyone, Access::WORDS, Live, r#""authenticated""#;
+    /// Which clients may register them. For a pattern the strictest of all namespaces holds that it may
+    /// have names of, and one permission must cover the whole of it.
+    register: Access = Access::Anyone, Access::WORDS, Live, r#""granted""#;
     /// Whether a raw client receives its own messages. A WAMP client says so itself, with
     /// `exclude_me`.
     receive_own: bool = false, Flag, NewConnections, "true";
@@ -47,6 +54,10 @@ words! {
     Publish
     /// All.
     Anyone = "anyone",
+    /// Those that are authenticated.
+    Authenticated = "authenticated",
+    /// Those whose role has a permission for the channel.
+    Granted = "granted",
     /// Those subscribed to the channel.
     Subscribers = "subscribers",
     /// None.
@@ -54,10 +65,14 @@ words! {
 }
 
 words! {
-    /// Which clients may subscribe.
-    Subscribe
+    /// Which clients may do what else is done with a name.
+    Access
     /// All.
     Anyone = "anyone",
+    /// Those that are authenticated.
+    Authenticated = "authenticated",
+    /// Those whose role has a permission for the name.
+    Granted = "granted",
     /// None.
     Nobody = "nobody",
 }

@@ -41,6 +41,9 @@ section! {
     /// The realms a session may join, `"*"` alone for any; another gets ABORT with
     /// `wamp.error.no_such_realm`. All realms share one set of channels.
     realms: Vec<String> = vec!["*".to_owned()], Patterns(REALM), NewConnections, r#"["realm1"]"#;
+    /// Whether sessions are let in that do not authenticate. If not, HELLO without `authmethods` gets ABORT
+    /// with `wamp.error.authentication_required`.
+    anonymous: bool = true, Flag, Restart, "false";
 }
 
 section! {

@@ -8,4 +8,5 @@ mod mistakes;
 mod overrides;
 mod shipped;
 mod tls;
+mod users;
 mod values;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use roost_config::{
     Loaded, Overrides, Settings, Source, all_keys, generated, namespace_keys, parse, parse_with,
-    to_toml,
+    to_toml, user_keys,
 };
 
 const ROOST_TOML: &str = include_str!("../../../../config/roost.toml");
@@ -108,6 +108,9 @@ fn the_reference_has_every_key_with_its_default() {
         .into_iter()
         .map(|key| (format!("{}.{}", key.section, key.name), key.default))
         .collect();
+    for key in user_keys() {
+        expected.push((format!("{}.{}", key.section, key.name), key.default));
+    }
     for key in namespace_keys() {
         let name = key.name;
         let default = match name {

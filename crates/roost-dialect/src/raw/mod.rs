@@ -8,8 +8,8 @@ use roost_hub::{ChannelId, EventIds};
 use roost_wire::{CloseCode, Frozen};
 
 use crate::dialect::{
-    Accept, Command, Context, Dialect, Event, Input, Message, Next, Offer, Request, Session,
-    Target, Terms,
+    Accept, Command, Context, Dialect, Event, Input, Message, Next, Offer, Refusal, Request,
+    Session, Target, Terms,
 };
 use crate::path::channel_from_path;
 use crate::{Form, PayloadRef, Publication};
@@ -124,10 +124,17 @@ impl Dialect for Raw {
         match event {
             Event::Refused {
                 request: Request::Publish,
+                refusal,
                 ..
             } => Next::Close {
                 code: CloseCode::POLICY_VIOLATION,
-                reason: "publishing is not allowed",
+                reason: match refusal {
+                    Refusal::NotAllowed(denial) => denial.message(),
+                    Refusal::InvalidName
+                    | Refusal::NoRoom
+                    | Refusal::InvalidPattern
+                    | Refusal::PatternShape => "publishing is not possible",
+                },
             },
             _ => Next::Continue, // a raw client is told nothing but what is published
         }

@@ -146,6 +146,17 @@ impl Dialect for Soap {
                     fault(&mistake, request.style, Some(&request.message_id), cx);
                 }
             }
+            Event::Refused {
+                request: Request::Call,
+                token: Some(token),
+                ..
+            } => {
+                if let Some(request) = self.take_request(session, token) {
+                    let reason = "This operation may not be called.";
+                    let mistake = Mistake::about(Subcode::DestinationUnreachable, reason);
+                    fault(&mistake, request.style, Some(&request.message_id), cx);
+                }
+            }
             // Of the message that was drawn last: a publish is refused at once or never.
             Event::Refused {
                 request: Request::Publish,
@@ -153,7 +164,7 @@ impl Dialect for Soap {
                 ..
             } => {
                 let reason = match refusal {
-                    Refusal::NotAllowed => "This channel may not be published to.",
+                    Refusal::NotAllowed(_) => "This channel may not be published to.",
                     Refusal::NoRoom => "There is no room for another channel.",
                     Refusal::InvalidName | Refusal::InvalidPattern | Refusal::PatternShape => {
                         "The address cannot be a channel's name."

@@ -7,6 +7,7 @@ use roost_dealer::{
     RegisterError,
 };
 
+use super::auth::ANONYMOUS;
 use super::dict::Sparse;
 use super::message::WampMessage;
 use super::options::{
@@ -128,7 +129,7 @@ impl Session {
             Box::new(Caller {
                 session: self.id,
                 authid: self.id.to_string(),
-                authrole: "anonymous".to_owned(),
+                authrole: ANONYMOUS.to_owned(), // what is known of it otherwise, is filled in later
             })
         });
         Some(Command::Call {

@@ -11,6 +11,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use roost_access::{Accepted, AuthError, Begun, Identity, Pending};
 use roost_dealer::CalleeFeatures;
 use roost_hub::{ChannelId, Pattern, PatternKind};
 use roost_wire::CloseCode;
@@ -23,6 +24,7 @@ use message::WampMessage;
 use options::{HelloDetails, Match, PublishMore, PublishOptions, Roles, SubscribeOptions};
 use subscriptions::Subscriptions;
 
+mod auth;
 mod calls;
 pub mod dict;
 pub mod message;
@@ -36,6 +38,7 @@ pub mod uri;
 mod wire;
 mod write;
 
+pub use auth::Users;
 pub use parse::{parse_cbor, parse_json, parse_msgpack};
 pub use sessions::Wamp;
 pub use settings::{Realms, Settings};
@@ -50,13 +53,17 @@ pub enum Request {
     Subscribe = 32,
     /// UNSUBSCRIBE.
     Unsubscribe = 34,
+    /// CALL.
+    Call = 48,
+    /// REGISTER.
+    Register = 64,
 }
 
 /// One WAMP session, from before its HELLO to after its GOODBYE. It ends with its connection: a
 /// second session on the same transport is not offered.
 #[derive(Debug, Default)]
 pub struct Session {
-    subscriptions: Subscriptions,
+    held: Held,
     /// Its id, in 1..2^53, once it is open.
     id: u64,
     state: State,
@@ -68,6 +75,20 @@ pub struct Session {
 }
 
 const _: () = assert!(size_of::<Session>() <= 48);
+
+/// What a session has only once it is open, or only before that.
+#[derive(Debug)]
+enum Held {
+    Subscriptions(Subscriptions),
+    /// In [`State::AwaitAuthenticate`].
+    Pending(Box<Pending>),
+}
+
+impl Default for Held {
+    fn default() -> Held {
+        Held::Subscriptions(Subscriptions::default())
+    }
+}
 
 /// A session taken apart: see [`Session::into_state`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +103,8 @@ pub struct SessionState {
     pub is_told_of_drops: bool,
     /// What the client can do as a callee.
     pub callee: CalleeFeatures,
+    /// What it has been challenged with, until it has answered.
+    pub pending: Option<Pending>,
     /// Its channels, in no order, each with its topic's number once that is confirmed, else 0.
     pub subscriptions: Vec<(ChannelId, u64)>,
 }
@@ -92,7 +115,9 @@ pub enum State {
     /// Nothing but HELLO may come.
     #[default]
     AwaitHello,
-    /// HELLO was answered with WELCOME.
+    /// HELLO was answered with CHALLENGE, and nothing but AUTHENTICATE may come.
+    AwaitAuthenticate,
+    /// HELLO or AUTHENTICATE was answered with WELCOME.
     Open,
     /// GOODBYE was sent and its answer is awaited; all else is ignored ("Session Statechart", 14).
     Closing,
@@ -112,20 +137,25 @@ impl Session {
     /// Takes the session apart, field by field.
     pub fn into_state(self) -> SessionState {
         let Session {
-            subscriptions,
+            held,
             id,
             state,
             wire,
             is_told_of_drops,
             callee,
         } = self;
+        let (pending, subscriptions) = match held {
+            Held::Pending(pending) => (Some(*pending), Vec::new()),
+            Held::Subscriptions(subscriptions) => (None, subscriptions.into_list()),
+        };
         SessionState {
             wire,
             state,
             id,
             is_told_of_drops,
             callee,
-            subscriptions: subscriptions.into_list(),
+            pending,
+            subscriptions,
         }
     }
 
@@ -137,10 +167,14 @@ impl Session {
             id,
             is_told_of_drops,
             callee,
+            pending,
             subscriptions,
         } = state;
         Session {
-            subscriptions: Subscriptions::from_list(subscriptions),
+            held: match pending {
+                Some(pending) => Held::Pending(Box::new(pending)),
+                None => Held::Subscriptions(Subscriptions::from_list(subscriptions)),
+            },
             id,
             state,
             wire,
@@ -189,12 +223,33 @@ impl Session {
             }
         };
         match (self.state, message) {
-            (State::AwaitHello | State::Closing, WampMessage::Abort { .. }) => self.handle_abort(),
+            (
+                State::AwaitHello | State::AwaitAuthenticate | State::Closing,
+                WampMessage::Abort { .. },
+            ) => self.handle_abort(),
             (State::AwaitHello, WampMessage::Hello { realm, details }) => {
                 self.handle_hello(&realm, details.get(), out, new_id, settings)
             }
             (State::AwaitHello, _) => self.violate(
                 "Received a message before the session was established: the first must be HELLO.",
+                out,
+            ),
+            (State::AwaitAuthenticate, WampMessage::Authenticate { signature, extra }) => {
+                let pending = match &self.held {
+                    Held::Pending(pending) => pending,
+                    Held::Subscriptions(_) => unreachable!("what is awaited is pending"),
+                };
+                let session = pending.session;
+                let finished =
+                    auth::finish(settings.users.as_ref(), pending, &signature, extra.get());
+                self.held = Held::default();
+                match finished {
+                    Ok(accepted) => self.welcome(session, accepted, out),
+                    Err(error) => self.refuse(error, out),
+                }
+            }
+            (State::AwaitAuthenticate, _) => self.violate(
+                "Received a message where only AUTHENTICATE may come, the answer to CHALLENGE.",
                 out,
             ),
             (State::Closing, WampMessage::Goodbye { .. }) => {
@@ -215,7 +270,9 @@ impl Session {
         // A client that has said nothing in WAMP yet may not know that it speaks it.
         let reason = match self.state {
             State::AwaitHello => NOT_WAMP[self.wire.index()],
-            State::Open | State::Closing | State::Closed => uri::PROTOCOL_VIOLATION,
+            State::AwaitAuthenticate | State::Open | State::Closing | State::Closed => {
+                uri::PROTOCOL_VIOLATION
+            }
         };
         self.close(CloseCode::PROTOCOL_ERROR, reason)
     }
@@ -240,13 +297,13 @@ impl Session {
     /// Says that [`Command::Subscribe`] is under way for `channel`; call it as soon as the channel
     /// is known and before `on_subscribed`. From then on [`Session::subscriptions`] has it.
     pub fn on_subscribing(&mut self, channel: ChannelId) {
-        self.subscriptions.add(channel);
+        self.listed_mut().add(channel);
     }
 
     /// The subscribe with this token is in force: writes SUBSCRIBED. `topic` is the subscription's
     /// id. A topic subscribed twice stays one subscription and is answered with the same id.
     pub fn on_subscribed(&mut self, token: u64, channel: ChannelId, topic: u64, out: &mut Vec<u8>) {
-        self.subscriptions.confirm(channel, topic);
+        self.listed_mut().confirm(channel, topic);
         if self.is_open() {
             self.say(out, &reply::subscribed(token, topic));
         }
@@ -266,21 +323,28 @@ impl Session {
         }
     }
 
-    /// The request was not fulfilled: writes ERROR with one of the URIs of [`uri`]. Not for a
-    /// publish whose `ack` was `None`. A refused subscribe must not have been announced with
+    /// The request was not fulfilled: writes ERROR with one of the URIs of [`uri`], and what a person
+    /// is told. Not for a publish whose `ack` was `None`. A refused subscribe must not have been announced with
     /// [`Session::on_subscribing`], or be taken back with [`Session::forget`].
-    pub fn on_refused(&mut self, request: Request, token: u64, error: &str, out: &mut Vec<u8>) {
-        if self.is_open() {
-            self.say(
-                out,
-                &reply::error((request as u64, token), error, Arguments::NONE),
-            );
+    pub fn on_refused(
+        &mut self,
+        request: Request,
+        token: u64,
+        error: &str,
+        message: Option<&str>,
+        out: &mut Vec<u8>,
+    ) {
+        let request = (request as u64, token);
+        match message {
+            _ if !self.is_open() => {}
+            Some(message) => self.say_error(out, request, error, message),
+            None => self.say(out, &reply::error(request, error, Arguments::NONE)),
         }
     }
 
     /// Drops a channel without a word on the wire.
     pub fn forget(&mut self, channel: ChannelId) {
-        self.subscriptions.remove(channel);
+        self.listed_mut().remove(channel);
     }
 
     /// The server goes down: writes GOODBYE, or ABORT when no session is open yet. The answer to
@@ -291,7 +355,7 @@ impl Session {
                 self.say(out, &reply::goodbye(uri::SYSTEM_SHUTDOWN, None));
                 self.state = State::Closing;
             }
-            State::AwaitHello => {
+            State::AwaitHello | State::AwaitAuthenticate => {
                 let message = "The server is going down.";
                 self.say(out, &reply::abort(uri::SYSTEM_SHUTDOWN, message));
                 self.state = State::Closed;
@@ -334,11 +398,12 @@ impl Session {
     }
 
     /// The open session as lists of receivers know it.
-    pub fn as_receiver(&self) -> Option<Receiver<'static>> {
+    pub fn as_receiver<'a>(&self, identity: Option<&'a Identity>) -> Option<Receiver<'a>> {
+        let user = identity.map(|identity| identity.user.as_str());
         self.is_open().then_some(Receiver {
             session: self.id,
-            authid: None,
-            authrole: "anonymous",
+            authid: user.filter(|user| !user.is_empty()),
+            authrole: identity.map_or(auth::ANONYMOUS, |identity| identity.permissions.role()),
         })
     }
 
@@ -350,22 +415,33 @@ impl Session {
     /// All channels the session is subscribed to or about to be, each once, in no order: what to
     /// unsubscribe when the connection ends.
     pub fn subscriptions(&self) -> impl Iterator<Item = ChannelId> {
-        self.subscriptions.iter()
+        let listed = match &self.held {
+            Held::Subscriptions(subscriptions) => Some(subscriptions),
+            Held::Pending(_) => None,
+        };
+        listed.into_iter().flat_map(Subscriptions::iter)
     }
 
     /// Takes one of them out, until there is none.
     pub fn pop_subscription(&mut self) -> Option<ChannelId> {
-        self.subscriptions.pop()
+        self.listed_mut().pop()
     }
 
     /// Whether the session is subscribed to the channel or about to be.
     pub fn is_subscribed(&self, channel: ChannelId) -> bool {
-        self.subscriptions.contains(channel)
+        match &self.held {
+            Held::Subscriptions(subscriptions) => subscriptions.contains(channel),
+            Held::Pending(_) => false,
+        }
     }
 
     /// Bytes of memory the session holds, itself included; nearly, beyond 64 subscriptions.
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Session>() + self.subscriptions.heap_bytes()
+        size_of::<Session>()
+            + match &self.held {
+                Held::Subscriptions(subscriptions) => subscriptions.heap_bytes(),
+                Held::Pending(pending) => size_of::<Pending>() + pending.said.len(),
+            }
     }
 
     fn handle_hello(
@@ -391,17 +467,6 @@ impl Session {
                 uri::NO_SUCH_REALM,
                 "The realm does not exist on this server (wamp.realms lists them).",
             ))
-        } else if details.is_some_and(wants_authentication) {
-            let message = "Only anonymous sessions are served: authmethods must have anonymous or be left out.";
-            Some((uri::NO_MATCHING_AUTH_METHOD, message))
-        } else if details
-            .and_then(|details| details.authrole.as_ref())
-            .is_some_and(|role| role != "anonymous")
-        {
-            Some((
-                uri::NO_SUCH_ROLE,
-                "The only role is anonymous: authrole must be that or be left out.",
-            ))
         } else {
             None
         };
@@ -411,11 +476,60 @@ impl Session {
         }
         let session = new_id();
         debug_assert!((1..=1 << 53).contains(&session), "IDs run from 1 to 2^53");
+        self.callee = calls::callee_features(roles);
+        match auth::begin(settings.users.as_ref(), (realm, session), details) {
+            Ok(Begun::Accepted(accepted)) => self.welcome(session, accepted, out),
+            Ok(Begun::Challenge(challenge, pending)) => {
+                self.state = State::AwaitAuthenticate;
+                self.held = Held::Pending(pending);
+                self.say(out, &auth::challenge(challenge));
+                Some(Command::AwaitAuthentication)
+            }
+            Err(error) => self.refuse(error, out),
+        }
+    }
+
+    /// The session is open.
+    fn welcome(
+        &mut self,
+        session: u64,
+        accepted: Accepted,
+        out: &mut Vec<u8>,
+    ) -> Option<Command<'static>> {
         self.state = State::Open;
         self.id = session;
-        self.callee = calls::callee_features(roles);
-        self.say(out, &reply::welcome(session));
-        None
+        self.say(out, &reply::welcome(session, &accepted));
+        accepted.identity.map(Command::Identify)
+    }
+
+    /// The session is not let in.
+    fn refuse(&mut self, error: AuthError, out: &mut Vec<u8>) -> Option<Command<'static>> {
+        let (reason, message) = auth::refusal(error);
+        self.say(out, &reply::abort(reason, message));
+        self.close(CloseCode::POLICY_VIOLATION, reason)
+    }
+
+    /// AUTHENTICATE has not come in time, or more are awaited than may be: writes ABORT.
+    pub fn give_up_authentication(
+        &mut self,
+        message: &str,
+        out: &mut Vec<u8>,
+    ) -> Option<Command<'static>> {
+        if self.state != State::AwaitAuthenticate {
+            return None;
+        }
+        self.say(out, &reply::abort(uri::AUTHENTICATION_FAILED, message));
+        self.close(CloseCode::POLICY_VIOLATION, uri::AUTHENTICATION_FAILED)
+    }
+
+    fn listed_mut(&mut self) -> &mut Subscriptions {
+        if let Held::Pending(_) = self.held {
+            self.held = Held::default(); // it has ended
+        }
+        match &mut self.held {
+            Held::Subscriptions(subscriptions) => subscriptions,
+            Held::Pending(_) => unreachable!("it was replaced"),
+        }
     }
 
     fn handle_open<'a>(
@@ -471,7 +585,7 @@ impl Session {
         };
         let refusal = if let Err(message) = checked {
             Some((uri::INVALID_URI, message))
-        } else if self.subscriptions.len() >= settings.subscriptions_per_connection_max {
+        } else if self.listed_mut().len() >= settings.subscriptions_per_connection_max {
             Some((
                 uri::NOT_AUTHORIZED,
                 "The session has as many subscriptions as it may have; end one first.",
@@ -509,7 +623,7 @@ impl Session {
             self.say(out, &reply::unsubscribed(request));
             return None;
         }
-        let Some(channel) = self.subscriptions.remove_topic(subscription) else {
+        let Some(channel) = self.listed_mut().remove_topic(subscription) else {
             let request = (Request::Unsubscribe as u64, request);
             let error = reply::error(request, uri::NO_SUCH_SUBSCRIPTION, Arguments::NONE);
             self.say(out, &error);
@@ -589,14 +703,6 @@ impl Session {
         self.state = State::Closed;
         Some(Command::Close { code, reason })
     }
-}
-
-/// Authentication methods are listed, and `anonymous` is not among them.
-fn wants_authentication(details: &HelloDetails<'_>) -> bool {
-    let methods = details.authmethods.as_ref();
-    methods.is_some_and(|methods| {
-        !methods.0.is_empty() && !methods.0.iter().any(|method| method == "anonymous")
-    })
 }
 
 /// "Subscriber Black- and Whitelisting".

@@ -233,6 +233,7 @@ dicts! {
         "cbind_data" cbind_data: Cow<'a, str>,
         "pubkey" pubkey: Cow<'a, str>,
         "scram_server_signature" scram_server_signature: Cow<'a, str>,
+        "verifier" verifier: Cow<'a, str>,
     }
 
     /// The Details of ABORT, GOODBYE and ERROR.

@@ -2,13 +2,21 @@
 
 use std::borrow::Cow;
 
+use roost_access::{Accepted, Method};
+
 use crate::Arguments;
+use crate::wamp::auth::{ANONYMOUS, welcome_extra};
 use crate::wamp::dict::Sparse;
 use crate::wamp::message::WampMessage;
 use crate::wamp::options::{Features, Reasons, Roles, WelcomeDetails};
 
 /// Only what works is announced.
-pub(super) fn welcome(session: u64) -> WampMessage<'static> {
+pub(super) fn welcome(session: u64, accepted: &Accepted) -> WampMessage<'_> {
+    let identity = accepted.identity.as_deref();
+    let user = identity
+        .map(|identity| identity.user.as_str())
+        .filter(|user| !user.is_empty());
+    let method = identity.map_or(Method::Anonymous, |identity| identity.method);
     let broker = Features::PUBLISHER_EXCLUSION
         .with(Features::PUBLISHER_IDENTIFICATION)
         .with(Features::PATTERN_BASED_SUBSCRIPTION)
@@ -23,15 +31,18 @@ pub(super) fn welcome(session: u64) -> WampMessage<'static> {
         session,
         details: Sparse::of(WelcomeDetails {
             agent: Some(Cow::Borrowed(AGENT)),
-            authid: Some(Cow::Owned(session.to_string())),
-            authrole: Some(Cow::Borrowed("anonymous")),
-            authmethod: Some(Cow::Borrowed("anonymous")),
+            authid: Some(user.map_or_else(|| Cow::Owned(session.to_string()), Cow::Borrowed)),
+            authrole: Some(Cow::Borrowed(
+                identity.map_or(ANONYMOUS, |identity| identity.permissions.role()),
+            )),
+            authmethod: Some(Cow::Borrowed(method.name())),
+            authprovider: identity.map(|identity| Cow::Borrowed(identity.provider.name())),
+            authextra: welcome_extra(accepted),
             roles: Some(Roles {
                 broker: Some(broker),
                 dealer: Some(dealer),
                 ..Roles::default()
             }),
-            ..WelcomeDetails::default()
         }),
     }
 }

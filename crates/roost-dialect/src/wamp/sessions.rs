@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use roost_access::Identity;
 use roost_hub::{ChannelId, EventIds};
 use roost_wire::{CloseCode, Frozen, Opcode};
 use slab::Slab;
@@ -119,7 +120,8 @@ impl Dialect for Wamp {
                     refusal,
                 } => {
                     if let Some(token) = token {
-                        session.on_refused(request.into(), token, error_uri(refusal), out);
+                        let (error, message) = error_of(refusal);
+                        session.on_refused(request.into(), token, error, message, out);
                     }
                 }
                 Event::SubscriptionRefused {
@@ -128,8 +130,8 @@ impl Dialect for Wamp {
                     refusal,
                 } => {
                     session.forget(channel);
-                    let request = Request::Subscribe;
-                    session.on_refused(request, token, error_uri(refusal), out);
+                    let (error, message) = error_of(refusal);
+                    session.on_refused(Request::Subscribe, token, error, message, out);
                 }
                 Event::Dealer(notice) => session.on_notice(notice, out),
                 Event::Unregistered { token, existed } => {
@@ -139,6 +141,9 @@ impl Dialect for Wamp {
                     ends = session.on_call_refused(request, error, out);
                 }
                 Event::NeverInvoked(_) => ends = session.violate(NEVER_INVOKED, out),
+                Event::AuthenticationOver(message) => {
+                    ends = session.give_up_authentication(message, out);
+                }
                 Event::Dropped { messages } => session.on_dropped(messages, new_id, out),
                 Event::SlowConsumer { reason } => session.close_slow(reason, out),
                 Event::Draining => session.goodbye(out),
@@ -161,9 +166,14 @@ impl Dialect for Wamp {
         session.is_some_and(|session| session.is_subscribed(channel))
     }
 
-    fn is_receiver(&self, session: dialect::Session, receivers: &Receivers) -> bool {
+    fn is_receiver(
+        &self,
+        session: dialect::Session,
+        identity: Option<&Identity>,
+        receivers: &Receivers,
+    ) -> bool {
         let session = self.sessions.get(session.index());
-        receivers.admits(session.and_then(Session::as_receiver))
+        receivers.admits(session.and_then(|session| session.as_receiver(identity)))
     }
 
     fn close(&mut self, session: dialect::Session) {
@@ -231,6 +241,8 @@ impl From<dialect::Request> for Request {
         match request {
             dialect::Request::Publish => Request::Publish,
             dialect::Request::Subscribe => Request::Subscribe,
+            dialect::Request::Register => Request::Register,
+            dialect::Request::Call => Request::Call,
         }
     }
 }
@@ -287,13 +299,14 @@ fn disclosed(publication: &Publication) -> Sparse<EventDetails<'static>> {
     })
 }
 
-fn error_uri(refusal: Refusal) -> &'static str {
+/// The error's URI, and what it says to a person.
+fn error_of(refusal: Refusal) -> (&'static str, Option<&'static str>) {
     match refusal {
-        Refusal::NotAllowed => uri::NOT_AUTHORIZED,
-        Refusal::InvalidName => uri::INVALID_URI,
-        Refusal::NoRoom => uri::UNAVAILABLE,
-        Refusal::InvalidPattern => uri::INVALID_URI,
-        Refusal::PatternShape => uri::OPTION_NOT_ALLOWED,
+        Refusal::NotAllowed(denial) => (uri::NOT_AUTHORIZED, Some(denial.message())),
+        Refusal::InvalidName => (uri::INVALID_URI, None),
+        Refusal::NoRoom => (uri::UNAVAILABLE, None),
+        Refusal::InvalidPattern => (uri::INVALID_URI, None),
+        Refusal::PatternShape => (uri::OPTION_NOT_ALLOWED, None),
     }
 }
 

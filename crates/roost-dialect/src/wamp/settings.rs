@@ -1,5 +1,7 @@
 //! What sessions obey.
 
+use super::auth::Users;
+
 /// What a session obeys. Shared by all sessions of a server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -9,6 +11,8 @@ pub struct Settings {
     pub realms: Realms,
     /// Most subscriptions a session may have, those not yet acknowledged included.
     pub subscriptions_per_connection_max: usize,
+    /// Who may log in; `None`: all sessions are anonymous.
+    pub users: Option<Users>,
     /// Longest topic, in bytes of UTF-8.
     pub channel_name_bytes_max: usize,
 }

@@ -29,10 +29,16 @@ pub const NOT_AUTHORIZED: &str = "wamp.error.not_authorized";
 pub const OPTION_NOT_ALLOWED: &str = "wamp.error.option_not_allowed";
 /// HELLO for a realm that is not configured.
 pub const NO_SUCH_REALM: &str = "wamp.error.no_such_realm";
-/// HELLO with a role other than `anonymous`.
+/// HELLO with a role that the user, or a session without one, does not have.
 pub const NO_SUCH_ROLE: &str = "wamp.error.no_such_role";
-/// HELLO that insists on an authentication method.
+/// HELLO with authentication methods that are not served.
 pub const NO_MATCHING_AUTH_METHOD: &str = "wamp.error.no_matching_auth_method";
+/// HELLO without an authentication method where there has to be one.
+pub const AUTHENTICATION_REQUIRED: &str = "wamp.error.authentication_required";
+/// AUTHENTICATE with a wrong answer, or of a user that does not exist.
+pub const AUTHENTICATION_DENIED: &str = "wamp.error.authentication_denied";
+/// The exchange could not be brought to its end: something is malformed, or it took too long.
+pub const AUTHENTICATION_FAILED: &str = "wamp.error.authentication_failed";
 /// A message that is none, or not now.
 pub const PROTOCOL_VIOLATION: &str = "wamp.error.protocol_violation";
 /// The server failed to do what was asked (a limit of its own).

@@ -132,7 +132,13 @@ fn subscribe_asks_and_is_answered() {
     }
     // spec
     let out = client.hear(|session, out| {
-        session.on_refused(Request::Subscribe, 713_845_233, uri::NOT_AUTHORIZED, out);
+        session.on_refused(
+            Request::Subscribe,
+            713_845_233,
+            uri::NOT_AUTHORIZED,
+            None,
+            out,
+        );
     });
     assert_eq!(out, r#"[8,32,713845233,{},"wamp.error.not_authorized"]"#);
     assert_eq!(client.session.subscriptions().count(), 0);
@@ -299,7 +305,7 @@ fn a_pattern_that_has_no_place_is_forgotten_and_answered() {
     client.session.on_subscribing(ChannelId(3));
     client.session.forget(ChannelId(3));
     let said = client.hear(|session, out| {
-        session.on_refused(Request::Subscribe, 7, uri::UNAVAILABLE, out);
+        session.on_refused(Request::Subscribe, 7, uri::UNAVAILABLE, None, out);
     });
     assert_eq!(said, r#"[8,32,7,{},"wamp.error.unavailable"]"#);
     assert_eq!(client.session.subscriptions().count(), 0);
@@ -443,7 +449,13 @@ fn publish_is_answered_when_asked() {
     assert_eq!(out, "[17,239714735,4429313566]");
     // spec
     let out = client.hear(|session, out| {
-        session.on_refused(Request::Publish, 239_714_735, uri::NOT_AUTHORIZED, out);
+        session.on_refused(
+            Request::Publish,
+            239_714_735,
+            uri::NOT_AUTHORIZED,
+            None,
+            out,
+        );
     });
     assert_eq!(out, r#"[8,16,239714735,{},"wamp.error.not_authorized"]"#);
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use roost_access::{Operation, PatternRef, Question, Requirement, decide};
 use roost_dealer::{Answer, CallError, Failure, Notice};
 use roost_dialect::dialect::{
     Accept, Command, Context, Dialect, Event, Headers, Input, Message, Offer, Refusal, Request,
@@ -702,7 +703,14 @@ fn what_fails_becomes_a_fault() {
         refusal,
     };
     client.send(&one_way("urn:a:b"));
-    let fault = client.on(refused(Refusal::NotAllowed));
+    let question = Question {
+        operation: Operation::Publish,
+        asked: PatternRef::name("urn:a:b"),
+        requirement: Requirement::Nobody,
+        is_subscribed: false,
+    };
+    let denial = decide(None, &question, 0).denial().expect("it is refused");
+    let fault = client.on(refused(Refusal::NotAllowed(denial)));
     assert!(fault.contains("may not be published to"), "{fault}");
 }
 

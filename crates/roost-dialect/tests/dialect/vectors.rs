@@ -142,6 +142,7 @@ fn closes(message: &[u8], serializer: Serializer) -> bool {
     let settings = Settings {
         enabled: true,
         realms: Realms::Any,
+        users: None,
         subscriptions_per_connection_max: 3,
         channel_name_bytes_max: 64,
     };

@@ -29,6 +29,7 @@ impl Client {
             settings: Settings {
                 enabled: true,
                 realms: Realms::Any,
+                users: None,
                 subscriptions_per_connection_max: 3,
                 channel_name_bytes_max: 64,
             },

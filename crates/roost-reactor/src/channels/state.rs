@@ -358,7 +358,8 @@ impl Channels {
         }
     }
 
-    fn name_of<'a>(&'a self, to: PublishTo<'a>) -> Option<&'a str> {
+    /// The name of the channel that is published to.
+    pub(crate) fn name_of<'a>(&'a self, to: PublishTo<'a>) -> Option<&'a str> {
         match to {
             PublishTo::Name(name) => Some(name),
             PublishTo::Channel(channel) => self.hub.channel_name(channel),
@@ -743,5 +744,8 @@ fn is_receiver(
 ) -> bool {
     let key = connections.key_at(slot);
     let conn = key.and_then(|key| connections.get(key));
-    conn.is_some_and(|conn| sessions.is_receiver(conn.dialect, conn.session, receivers))
+    conn.is_some_and(|conn| {
+        let identity = connections.identities().get(slot);
+        sessions.is_receiver(conn.dialect, conn.session, identity, receivers)
+    })
 }

@@ -11,6 +11,9 @@
     expect(dead_code, reason = "the hand-over itself is not built yet")
 )]
 
+use std::num::NonZeroU32;
+
+use roost_access::Identity;
 use roost_dialect::DialectKind;
 use roost_dialect::dialect::Session;
 use roost_net::ConnKey;
@@ -48,6 +51,8 @@ pub(crate) struct ConnState {
     pub(crate) outbox: Option<OutboxState>,
     pub(crate) contexts: Option<ContextState>,
     pub(crate) exchange: Option<Exchange>,
+    /// Its expiry in ticks from now on; sets of permissions are shared anew where it arrives.
+    pub(crate) identity: Option<Identity>,
     pub(crate) transport: Option<TransportState>,
 }
 
@@ -61,6 +66,7 @@ pub(crate) fn take_apart(connections: &mut Connections, key: ConnKey) -> Option<
         outboxes,
         contexts,
         exchanges,
+        identities,
         transports,
         ..
     } = connections;
@@ -72,6 +78,13 @@ pub(crate) fn take_apart(connections: &mut Connections, key: ConnKey) -> Option<
     let outbox = outboxes.take(conn).map(OutboxState::from);
     let contexts = contexts.take_apart(slot);
     let exchange = exchanges.take(slot);
+    let identity = identities.take(slot).map(|identity| Identity {
+        // One that has expired has still to be ended: a tick from now.
+        expires: identity
+            .expires
+            .map(|at| one_at_least(at.get().saturating_sub(clock.now))),
+        ..identity
+    });
     let transport = transports.take_apart(slot);
     let Conn {
         deadline,
@@ -106,6 +119,7 @@ pub(crate) fn take_apart(connections: &mut Connections, key: ConnKey) -> Option<
         outbox,
         contexts,
         exchange,
+        identity,
         transport,
     })
 }
@@ -135,6 +149,7 @@ pub(crate) fn put_together(
         outbox,
         contexts: context_state,
         exchange,
+        identity,
         transport,
     } = state;
     let transport = transport.map(TransportState::read).transpose()?;
@@ -159,6 +174,7 @@ pub(crate) fn put_together(
         inputs,
         outboxes,
         exchanges,
+        identities,
         deadlines,
         contexts,
         transports,
@@ -184,6 +200,17 @@ pub(crate) fn put_together(
         if let Some(exchange) = exchange {
             exchanges.insert(slot, exchange);
         }
+        if let Some(identity) = identity {
+            let expires = identity.expires;
+            let expires = expires.map(|ticks| one_at_least(now.saturating_add(ticks.get())));
+            identities.insert(
+                slot,
+                Identity {
+                    expires,
+                    ..identity
+                },
+            );
+        }
         if let Some((rest, unsent)) = transport {
             transports.put_together(slot, rest, unsent);
         }
@@ -191,8 +218,15 @@ pub(crate) fn put_together(
     Ok(key)
 }
 
+fn one_at_least(ticks: u32) -> NonZeroU32 {
+    NonZeroU32::new(ticks).unwrap_or(NonZeroU32::MIN)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use roost_access::{Method, PermissionSet, Provider};
     use roost_net::Chunk;
     use roost_tls::Suite;
     use roost_tls::testing::pair;
@@ -235,6 +269,10 @@ mod tests {
         assert_eq!(state.record, Some(vec![4; 20]));
         let exchange = state.exchange.expect("it is carried");
         assert_eq!(exchange.answered, 2);
+        let identity = state.identity.expect("it is carried");
+        assert_eq!(identity.user, "alice");
+        assert_eq!(identity.expires, NonZeroU32::new(500));
+        assert!(there.identities().get(key.slot()).is_none());
         assert_eq!(there.exchanges().get(key.slot()), Exchange::default());
         let Some(Partial::Unread(unread)) = &state.partial else {
             panic!("what a paused publisher has sent");
@@ -302,6 +340,14 @@ mod tests {
     }
 
     fn fill(connections: &mut Connections, key: ConnKey) {
+        let identity = Identity {
+            user: "alice".into(),
+            permissions: Arc::new(PermissionSet::of_role("staff", Vec::new())),
+            expires: NonZeroU32::new(connections.clock().now + 500),
+            method: Method::Ticket,
+            provider: Provider::Static,
+        };
+        connections.identify(key, identity);
         let Connections {
             table,
             inputs,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use roost_access::Identity;
 use roost_dialect::DialectKind;
 use roost_dialect::dialect::Session;
 use roost_metrics::{Counters, NamespaceCounters};
@@ -16,6 +17,7 @@ use super::cost_probe::CostProbe;
 use super::deadlines::{Deadlines, Idle, Slice};
 use super::encoding::{Codec, Framing, append_close_to};
 use super::exchanges::{Exchanges, Stream};
+use super::identities::Identities;
 use super::inputs::Inputs;
 use super::outboxes::Outboxes;
 use super::output::PendingOutput;
@@ -46,6 +48,8 @@ pub(crate) struct Connections {
     pub(super) transports: Transports,
     /// What plain HTTP keeps, only for those that speak it.
     pub(super) exchanges: Exchanges,
+    /// What they are known as, only for those that are not anonymous.
+    pub(super) identities: Identities,
     pub(super) deadlines: Deadlines,
     /// What the driver shall do when it has its lease back; reused.
     driver_ops: Vec<DriverOp>,
@@ -111,6 +115,7 @@ impl Connections {
             output: PendingOutput::new(),
             transports: Transports::default(),
             exchanges: Exchanges::default(),
+            identities: Identities::default(),
             deadlines: Deadlines::new(settings.clone()),
             driver_ops: Vec::new(),
             output_bytes_total: 0,
@@ -478,6 +483,7 @@ impl Connections {
         self.release_contexts(slot);
         self.transports.release(slot);
         self.exchanges.release(slot);
+        self.identities.take(slot);
         let Some(conn) = self.table.at_mut(slot) else {
             return;
         };
@@ -620,6 +626,22 @@ impl Connections {
         &self.exchanges
     }
 
+    /// What connections are known as.
+    pub(crate) fn identities(&self) -> &Identities {
+        &self.identities
+    }
+
+    /// A connection is known as this from now on.
+    pub(crate) fn identify(&mut self, key: ConnKey, identity: Identity) {
+        if self
+            .table
+            .get(key)
+            .is_some_and(|conn| conn.phase < Phase::Lingering)
+        {
+            self.identities.insert(key.slot(), identity);
+        }
+    }
+
     /// A response stream is over; what was kept of it.
     pub(crate) fn end_stream(&mut self, key: ConnKey) -> Option<Stream> {
         self.table.get(key)?;
@@ -669,6 +691,7 @@ impl Connections {
             + self.inputs.shrink()
             + self.outboxes.shrink()
             + self.exchanges.shrink()
+            + self.identities.shrink()
             + self.transports.shrink()
     }
 

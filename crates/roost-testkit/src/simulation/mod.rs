@@ -23,6 +23,9 @@
 //!   as long as it reads;
 //! - what the control thread publishes is delivered once and in order if it was given a place, and not
 //!   at all if it was refused; of publications with one idempotency key one is;
+//! - no client subscribes, publishes, calls or registers where it may not, or receives what it may not or
+//!   what another may not have said, and who does not know a secret is not let in (on a quarter of the
+//!   seeds);
 //! - each plain HTTP request gets one answer, in order, however it is cut and whatever follows it;
 //! - each SOAP request has one answer, or its connection ends, and what SOAP subscribers get are
 //!   envelopes;
@@ -45,6 +48,7 @@ mod control;
 mod costs;
 mod deliveries;
 mod gaps;
+mod guarded;
 mod hostile;
 mod hostile_bytes;
 mod hostile_tls;
@@ -75,6 +79,7 @@ use api::Subscribers;
 use control::Control;
 pub use control::ControlReport;
 pub use costs::Costs;
+use guarded::Guarded;
 use hostile::Hostiles;
 use http::HttpPeers;
 pub use pauses::{Pause, Stopped};
@@ -151,6 +156,7 @@ fn run_scenario(plan: &Plan) -> Result<Report, Broken> {
     let http_answers = simulation.end_http(plan).map_err(broken)?;
     let soap = simulation.end_soap(plan).map_err(broken)?;
     simulation.end_api(plan).map_err(broken)?;
+    let guarded_answers = simulation.end_guarded(plan).map_err(broken)?;
     let rest_ns = plan.end_ns + plan.rest_ns();
     simulation.run_until(rest_ns + QUIESCE_NS);
     simulation.peers.send_final_pings(simulation.net.now());
@@ -201,6 +207,7 @@ fn run_scenario(plan: &Plan) -> Result<Report, Broken> {
     report.idle = simulation.count("idle_timeouts_total");
     report.http_answers = http_answers;
     (report.soap_answers, report.soap_received) = soap;
+    report.guarded_answers = guarded_answers;
     report.iterations = simulation.count("loop_iterations_total");
     Ok(report)
 }
@@ -221,6 +228,7 @@ struct Simulation {
     strangers: Option<Strangers>,
     http: Option<HttpPeers>,
     soap: Option<SoapPeers>,
+    guarded: Option<Guarded>,
     control: Option<Control>,
     subscribers: Option<Subscribers>,
     costs: Costs,
@@ -277,6 +285,15 @@ impl Simulation {
             let driver = net.driver(SimOptions::default());
             Subscribers::new(driver, addresses[0])
         });
+        let guarded = (plan.guarded > 0).then(|| {
+            let driver = net.driver(SimOptions::default());
+            Guarded::new(
+                (plan.seed, plan.guarded),
+                plan.start_ns..plan.end_ns,
+                driver,
+                addresses[0],
+            )
+        });
         let suspended = plan.floods.iter();
         let suspended = suspended.map(|&(at, reactor)| (at..at + plan.suspended_ns, reactor));
         let mut pauses = plan.pauses.clone();
@@ -294,6 +311,7 @@ impl Simulation {
             strangers,
             http,
             soap,
+            guarded,
             control,
             subscribers,
             costs: Costs::default(),
@@ -358,6 +376,9 @@ impl Simulation {
         if self.soap.as_ref().is_some_and(SoapPeers::is_due) {
             due.push(SOAP);
         }
+        if self.guarded.as_ref().is_some_and(Guarded::is_due) {
+            due.push(GUARDED);
+        }
         if self.control.as_ref().is_some_and(Control::is_due) {
             due.push(CONTROL);
         }
@@ -382,6 +403,7 @@ impl Simulation {
                 let strangers = self.strangers.as_mut();
                 strangers.expect("only one that is there is due").run_once();
             }
+            GUARDED => self.guarded.iter_mut().for_each(Guarded::run_once),
             HTTP => self.http.iter_mut().for_each(HttpPeers::run_once),
             SOAP => self.soap.iter_mut().for_each(SoapPeers::run_once),
             SUBSCRIBERS => self.subscribers.iter_mut().for_each(Subscribers::run_once),
@@ -464,6 +486,16 @@ impl Simulation {
         let checked = subscribers.check(control.published(), plan);
         subscribers.abort_all();
         checked
+    }
+
+    /// The script of the guarded clients is over. Returns how many requests were answered.
+    fn end_guarded(&mut self, plan: &Plan) -> Result<u64, String> {
+        let Some(guarded) = &mut self.guarded else {
+            return Ok(0);
+        };
+        let answered = guarded.check(plan.reliable);
+        guarded.abort_all();
+        answered
     }
 
     /// Begins the pauses that are due.
@@ -653,6 +685,7 @@ const STRANGERS: usize = usize::MAX - 3;
 const HTTP: usize = usize::MAX - 4;
 const SOAP: usize = usize::MAX - 5;
 const SUBSCRIBERS: usize = usize::MAX - 6;
+const GUARDED: usize = usize::MAX - 7;
 
 /// Counters that must be zero when all is over.
 const EMPTY_AT_END: &[&str] = &[

@@ -8,6 +8,7 @@ use roost_reactor::{
     ChannelPolicy, FAN_OUT_PIECE, Limits, Settings, SlowConsumer, policy_for_tests,
 };
 
+use super::guarded;
 use super::listeners;
 use super::pauses::{self, Pause};
 
@@ -32,6 +33,8 @@ pub struct Plan {
     pub hostiles: usize,
     /// Clients that come by a listener that does not serve them.
     pub strangers: usize,
+    /// Clients of namespaces that not all may use.
+    pub guarded: usize,
     /// Peers that speak plain HTTP.
     pub http_peers: usize,
     /// Peers that speak SOAP.
@@ -195,6 +198,9 @@ impl Plan {
             settings.limits.buffered_bytes_max = bytes_max;
         }
         settings.connections_max += non_readers as u32;
+        let guarded = guarded::add(seed, &mut settings);
+        settings.connections_max += guarded as u32;
+        settings.limits.handshakes_in_flight_max += guarded as u32;
         let strangers = listeners::add(seed, &mut settings);
         settings.connections_max += strangers as u32;
         let drain_ms = rng.between(500, 6_000) as u32;
@@ -210,6 +216,7 @@ impl Plan {
             non_readers,
             hostiles,
             strangers,
+            guarded,
             http_peers,
             soap_peers,
             reliable,

@@ -43,6 +43,8 @@ pub struct Report {
     pub timeouts: u64,
     /// Connections closed as idle.
     pub idle: u64,
+    /// Requests answered of clients of namespaces that not all may use.
+    pub guarded_answers: u64,
     /// Plain HTTP requests answered.
     pub http_answers: u64,
     /// SOAP requests answered.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use roost_reactor::{ChannelPolicy, Publish, Subscribe, policy_for_tests};
+use roost_reactor::{Access, ChannelPolicy, Publish, policy_for_tests};
 use roost_testkit::client::{Checked, Client, Frame, Message, Request};
 use roost_testkit::server::{Backend, TestServer};
 
@@ -72,7 +72,8 @@ fn publish_is_refused_where_publish_is_nobody(backend: Backend) -> Checked {
     let mut subscriber = server.open("/raw/news:today")?;
     let mut bold = server.open("/raw/news:today")?;
     bold.send_text("fake")?;
-    assert_eq!(bold.expect_close(1008)?, "publishing is not allowed");
+    let reason = bold.expect_close(1008)?;
+    assert!(reason.contains("publish = \"nobody\""), "{reason}");
     subscriber.send_frame(&Frame::ping(""))?;
     subscriber.expect_pong(b"")?;
     assert_eq!(server.count("publishes_refused_total"), 1);
@@ -83,7 +84,7 @@ fn publish_is_refused_where_publish_is_nobody(backend: Backend) -> Checked {
 fn subscribe_is_refused_where_not_allowed(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
         let policy = ChannelPolicy {
-            subscribe: Subscribe::Nobody,
+            subscribe: Access::Nobody,
             ..policy_for_tests()
         };
         settings.channels.namespaces = vec![("closed".to_owned(), policy)];

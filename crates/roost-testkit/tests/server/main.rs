@@ -1,5 +1,6 @@
 //! What a server does for ordinary clients, on each driver.
 
+mod access;
 mod calls;
 mod channels;
 mod drain;
@@ -12,6 +13,7 @@ mod framings;
 mod http;
 mod limits;
 mod listeners;
+mod logins;
 mod patterns;
 mod proxy;
 mod second_opinion;

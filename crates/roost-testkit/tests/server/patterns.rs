@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use roost_reactor::{ChannelPolicy, SlowConsumer, Subscribe, policy_for_tests};
+use roost_reactor::{Access, ChannelPolicy, SlowConsumer, policy_for_tests};
 use roost_testkit::client::{Checked, Client, Failure, Message, Request};
 use roost_testkit::server::{Backend, TestServer};
 use serde_json::{Value, json};
@@ -257,15 +257,18 @@ fn a_closed_namespace_is_not_matched(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 3, |settings| {
         Arc::make_mut(&mut settings.dialects.toy).enabled = true;
         let closed = ChannelPolicy {
-            subscribe: Subscribe::Nobody,
+            subscribe: Access::Nobody,
             ..policy_for_tests()
         };
         let namespaces = &mut settings.channels.namespaces;
         namespaces.push(("secret".to_owned(), closed));
     });
     let mut toy = Toy::open(&server)?;
-    assert_eq!(toy.ask("ALL prefix secret:a")?, "NO NotAllowed");
-    assert_eq!(toy.ask("ALL levels secret:a/+")?, "NO NotAllowed");
+    assert!(toy.ask("ALL prefix secret:a")?.starts_with("NO NotAllowed"));
+    assert!(
+        toy.ask("ALL levels secret:a/+")?
+            .starts_with("NO NotAllowed")
+    );
     for pattern in ["prefix secret", "prefix ", "levels #", "tokens *"] {
         toy.all(pattern)?;
     }

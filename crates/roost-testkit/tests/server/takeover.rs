@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use roost_net::sim::SimRng;
-use roost_reactor::{ChannelPolicy, Deflate, Settings, SlowConsumer, Subscribe, policy_for_tests};
+use roost_reactor::{Access, ChannelPolicy, Deflate, Settings, SlowConsumer, policy_for_tests};
 use roost_testkit::client::{
     Checked, Client, ConnectOptions, Failure, Frame, Message, RSV1, Received, Request, opcode,
 };
@@ -303,7 +303,7 @@ fn every_end_gives_back(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
         on(10 << 20)(settings);
         let closed = ChannelPolicy {
-            subscribe: Subscribe::Nobody,
+            subscribe: Access::Nobody,
             ..policy_for_tests()
         };
         settings.channels.namespaces = vec![("closed".to_owned(), closed)];

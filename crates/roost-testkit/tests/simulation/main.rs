@@ -53,6 +53,9 @@ fn promises_are_kept_on_every_seed() {
     let calls = sum(|r| r.calls_answered);
     println!("{calls} calls answered");
     assert!(calls >= 2 * reports.len() as u64, "{calls} calls are few");
+    let guarded = sum(|r| r.guarded_answers);
+    println!("{guarded} requests of clients that may not do everything answered");
+    assert!(guarded >= 10 * reports.len() as u64, "{guarded} are few");
     let most = |of: fn(&Report) -> u64| reports.iter().map(of).max().unwrap_or(0);
     let dropped = [1, 2, 3].map(|n| reports.iter().map(|r| r.dropped[n]).sum::<u64>());
     println!(

@@ -1,0 +1,420 @@
+//! The one decision: whether a connection may do something with a name, and which rule says so.
+
+use std::fmt;
+
+use crate::{Identity, Operation, PatternRef, Permission, PermissionSet, Source};
+
+/// What the namespace of a name requires of a connection, for one operation. What is less is laxer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Requirement {
+    /// Nothing.
+    Anyone,
+    /// To be authenticated.
+    Authenticated,
+    /// A permission of its role.
+    Granted,
+    /// To be subscribed to the channel.
+    Subscribers,
+    /// It cannot be met.
+    Nobody,
+}
+
+impl Requirement {
+    /// As the configuration has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Requirement::Anyone => "anyone",
+            Requirement::Authenticated => "authenticated",
+            Requirement::Granted => "granted",
+            Requirement::Subscribers => "subscribers",
+            Requirement::Nobody => "nobody",
+        }
+    }
+}
+
+/// What is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// What the connection wants to do.
+    pub operation: Operation,
+    /// With which name, or with all names of a pattern.
+    pub asked: PatternRef<'a>,
+    /// What the namespace requires for it. A pattern's is the strictest of all namespaces that it may
+    /// have names of.
+    pub requirement: Requirement,
+    /// Whether the connection is subscribed to the channel; looked at for [`Requirement::Subscribers`].
+    pub is_subscribed: bool,
+}
+
+/// The answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decision<'a> {
+    /// What was asked.
+    pub operation: Operation,
+    /// Whether it may.
+    pub is_allowed: bool,
+    /// The rule that says so.
+    pub decided_by: DecidedBy<'a>,
+}
+
+/// The rule that decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DecidedBy<'a> {
+    /// The name belongs to the protocol.
+    ProtectedName,
+    /// The namespace's key alone.
+    Namespace(Requirement),
+    /// A permission of the connection's role.
+    Permission(&'a PermissionSet, &'a Permission),
+    /// The namespace wants a permission, and the connection has none for it.
+    Default,
+    /// The connection's identity has expired, and without it the namespace's key decides.
+    Expired,
+}
+
+/// Why something may not be done, as a client is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Denial {
+    operation: Operation,
+    why: Why,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    Protected,
+    Nobody,
+    NotSubscribed,
+    NotAuthenticated,
+    NotGranted,
+    Expired,
+}
+
+/// Whether a connection may do what is asked, and by which rule. Without an identity it is anonymous.
+/// `now` is of the clock that [`Identity::expires`] counts by.
+pub fn decide<'a>(
+    identity: Option<&'a Identity>,
+    question: &Question<'_>,
+    now: u32,
+) -> Decision<'a> {
+    let Question {
+        operation,
+        asked,
+        requirement,
+        is_subscribed,
+    } = *question;
+    let decision = |is_allowed, decided_by| Decision {
+        operation,
+        is_allowed,
+        decided_by,
+    };
+    if is_protected(operation, asked.text) {
+        return decision(false, DecidedBy::ProtectedName);
+    }
+    let is_expired = identity.is_some_and(|identity| identity.is_expired(now));
+    let identity = identity.filter(|_| !is_expired);
+    let by_key = DecidedBy::Namespace(requirement);
+    match requirement {
+        Requirement::Anyone => decision(true, by_key),
+        Requirement::Nobody => decision(false, by_key),
+        Requirement::Subscribers => decision(is_subscribed, by_key),
+        Requirement::Authenticated | Requirement::Granted if is_expired => {
+            decision(false, DecidedBy::Expired)
+        }
+        Requirement::Authenticated => {
+            decision(identity.is_some_and(Identity::is_authenticated), by_key)
+        }
+        Requirement::Granted => {
+            let set = identity.map(|identity| &*identity.permissions);
+            let granted = set.and_then(|set| Some((set, set.find(operation, asked)?)));
+            match granted {
+                Some((set, permission)) => decision(true, DecidedBy::Permission(set, permission)),
+                None => decision(false, DecidedBy::Default),
+            }
+        }
+    }
+}
+
+/// Names that belong to a protocol, in every dialect. WAMP, "Reserved URIs": what a client published
+/// below `wamp.` could feign what the router says there.
+pub fn is_protected(operation: Operation, name: &str) -> bool {
+    let is_reserved = name
+        .strip_prefix("wamp")
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    is_reserved && matches!(operation, Operation::Publish | Operation::Register)
+}
+
+impl Decision<'_> {
+    /// What the client is told, if it may not.
+    pub fn denial(&self) -> Option<Denial> {
+        let why = match self.decided_by {
+            _ if self.is_allowed => return None,
+            DecidedBy::ProtectedName => Why::Protected,
+            DecidedBy::Expired => Why::Expired,
+            DecidedBy::Namespace(Requirement::Nobody) => Why::Nobody,
+            DecidedBy::Namespace(Requirement::Subscribers) => Why::NotSubscribed,
+            DecidedBy::Namespace(Requirement::Authenticated) => Why::NotAuthenticated,
+            DecidedBy::Namespace(Requirement::Granted) | DecidedBy::Default => Why::NotGranted,
+            DecidedBy::Namespace(Requirement::Anyone) | DecidedBy::Permission(..) => {
+                debug_assert!(false, "these allow");
+                return None;
+            }
+        };
+        Some(Denial {
+            operation: self.operation,
+            why,
+        })
+    }
+}
+
+impl fmt::Display for Decision<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = match self.is_allowed {
+            true => "allowed",
+            false => "denied",
+        };
+        let operation = self.operation.name();
+        write!(f, "{word}: ")?;
+        match self.decided_by {
+            DecidedBy::ProtectedName => f.write_str("the name belongs to the protocol"),
+            DecidedBy::Namespace(requirement) => {
+                write!(
+                    f,
+                    "{operation} = \"{}\" of the namespace",
+                    requirement.name()
+                )
+            }
+            DecidedBy::Permission(set, permission) => {
+                let kind = match set.source() {
+                    Source::Role => "role",
+                };
+                let pattern = permission.pattern.borrowed();
+                let (matching, text) = (pattern.matching, pattern.text);
+                write!(f, "{kind} \"{}\", {matching:?} \"{text}\"", set.role())
+            }
+            DecidedBy::Default => {
+                write!(
+                    f,
+                    "{operation} = \"granted\" of the namespace, and no permission covers it"
+                )
+            }
+            DecidedBy::Expired => f.write_str("the identity has expired"),
+        }
+    }
+}
+
+macro_rules! denials {
+    ($($Operation:ident $word:literal,)+) => {
+        impl Denial {
+            /// A sentence for the client that names the rule. At most 123 bytes: it may be the reason of a
+            /// close frame.
+            pub fn message(self) -> &'static str {
+                match self.operation {
+                    $(Operation::$Operation => match self.why {
+                        Why::Protected => "This name belongs to the protocol.",
+                        Why::Nobody =>
+                            concat!("Not allowed: ", $word, " = \"nobody\" in this namespace."),
+                        Why::NotSubscribed =>
+                            concat!("Not allowed: ", $word, " = \"subscribers\" in this namespace."),
+                        Why::NotAuthenticated =>
+                            concat!("Not allowed: ", $word, " = \"authenticated\" in this namespace."),
+                        Why::NotGranted =>
+                            concat!("Not allowed: ", $word, " = \"granted\" in this namespace, and no permission covers it."),
+                        Why::Expired => "Not allowed: the identity has expired.",
+                    },)+
+                }
+            }
+        }
+    };
+}
+
+denials! {
+    Subscribe "subscribe",
+    Publish "publish",
+    Call "call",
+    Register "register",
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{Matching, Method, Operations, Pattern, Provider};
+
+    fn identity(method: Method, expires: u32) -> Identity {
+        let permission = |matching, text: &str, allow: &[Operation]| Permission {
+            pattern: Pattern::new(matching, text),
+            allow: Operations::from_iter(allow.iter().copied()),
+        };
+        let permissions = vec![
+            permission(
+                Matching::Prefix,
+                "com.a.",
+                &[Operation::Subscribe, Operation::Call],
+            ),
+            permission(Matching::Exact, "com.b", &[Operation::Publish]),
+            permission(Matching::Prefix, "", &[Operation::Register]),
+        ];
+        Identity {
+            user: "alice".into(),
+            permissions: Arc::new(PermissionSet::of_role("staff", permissions)),
+            expires: NonZeroU32::new(expires),
+            method,
+            provider: Provider::Static,
+        }
+    }
+
+    fn ask(
+        identity: Option<&Identity>,
+        operation: Operation,
+        name: &str,
+        requirement: Requirement,
+    ) -> (bool, String) {
+        let question = Question {
+            operation,
+            asked: PatternRef::name(name),
+            requirement,
+            is_subscribed: false,
+        };
+        let decision = decide(identity, &question, 1_000);
+        assert_eq!(decision.denial().is_none(), decision.is_allowed);
+        (decision.is_allowed, decision.to_string())
+    }
+
+    #[test]
+    fn the_rule_that_decided_is_named() {
+        use Operation::{Publish, Register, Subscribe};
+        use Requirement::{Anyone, Authenticated, Granted, Nobody, Subscribers};
+        let alice = identity(Method::Ticket, 0);
+        let (none, alice) = (None, Some(&alice));
+        for (who, operation, name, requirement, is_allowed, words) in [
+            (none, Subscribe, "x", Anyone, true, "subscribe = \"anyone\""),
+            (
+                none,
+                Subscribe,
+                "x",
+                Authenticated,
+                false,
+                "subscribe = \"authenticated\"",
+            ),
+            (
+                alice,
+                Subscribe,
+                "x",
+                Authenticated,
+                true,
+                "subscribe = \"authenticated\"",
+            ),
+            (
+                none,
+                Subscribe,
+                "com.a.b",
+                Granted,
+                false,
+                "no permission covers it",
+            ),
+            (
+                alice,
+                Subscribe,
+                "com.a.b",
+                Granted,
+                true,
+                "role \"staff\", Prefix \"com.a.\"",
+            ),
+            (
+                alice,
+                Publish,
+                "com.a.b",
+                Granted,
+                false,
+                "no permission covers it",
+            ),
+            (alice, Publish, "com.b", Granted, true, "Exact \"com.b\""),
+            (
+                alice,
+                Publish,
+                "com.b",
+                Nobody,
+                false,
+                "publish = \"nobody\"",
+            ),
+            (
+                alice,
+                Publish,
+                "com.b",
+                Subscribers,
+                false,
+                "publish = \"subscribers\"",
+            ),
+            (
+                alice,
+                Register,
+                "wamp.session.count",
+                Granted,
+                false,
+                "belongs to the protocol",
+            ),
+            (
+                none,
+                Publish,
+                "wamp",
+                Anyone,
+                false,
+                "belongs to the protocol",
+            ),
+            (
+                none,
+                Subscribe,
+                "wamp.session.on_join",
+                Anyone,
+                true,
+                "\"anyone\"",
+            ),
+            (none, Publish, "wampum", Anyone, true, "\"anyone\""),
+        ] {
+            let (allowed, said) = ask(who, operation, name, requirement);
+            assert_eq!(allowed, is_allowed, "{operation:?} {name}: {said}");
+            assert!(said.contains(words), "{operation:?} {name}: {said}");
+        }
+    }
+
+    #[test]
+    fn an_expired_identity_is_none() {
+        for (expires, is_allowed) in [(0, true), (1_001, true), (1_000, false), (1, false)] {
+            let alice = identity(Method::Ticket, expires);
+            for requirement in [Requirement::Authenticated, Requirement::Granted] {
+                let (allowed, said) = ask(Some(&alice), Operation::Call, "com.a.b", requirement);
+                assert_eq!(allowed, is_allowed, "{expires}: {said}");
+                assert_eq!(said.contains("expired"), !is_allowed, "{said}");
+            }
+            let (open, _) = ask(Some(&alice), Operation::Call, "x", Requirement::Anyone);
+            assert!(open, "what anyone may needs no identity");
+        }
+    }
+
+    #[test]
+    fn an_anonymous_role_is_granted_what_it_has_and_is_not_authenticated() {
+        let guest = identity(Method::Anonymous, 0);
+        let call = |requirement| ask(Some(&guest), Operation::Call, "com.a.b", requirement).0;
+        assert!(call(Requirement::Granted));
+        assert!(!call(Requirement::Authenticated));
+    }
+
+    #[test]
+    fn a_denial_fits_in_a_close_frame() {
+        for operation in Operation::ALL {
+            for why in [
+                Why::Protected,
+                Why::Nobody,
+                Why::NotSubscribed,
+                Why::NotAuthenticated,
+                Why::NotGranted,
+                Why::Expired,
+            ] {
+                let message = Denial { operation, why }.message();
+                assert!(message.len() <= 123, "{message}");
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What a connection is known as.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use crate::{PermissionSet, UserName};
+
+/// Of a connection that is not anonymous, or is so in a role. It stands beside the connection's record;
+/// one without costs nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// As whom it has been authenticated; empty of an anonymous one.
+    pub user: UserName,
+    /// What it may do, and in which role.
+    pub permissions: Arc<PermissionSet>,
+    /// When it ends, by the clock of the process that asks; `None` is with the connection.
+    pub expires: Option<NonZeroU32>,
+    /// How it was found out.
+    pub method: Method,
+    /// Who vouches for it.
+    pub provider: Provider,
+}
+
+// Half of what an authenticated connection may cost beside its record.
+const _: () = assert!(size_of::<Identity>() <= 32);
+
+/// How an identity is found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Not at all.
+    Anonymous,
+    /// A secret was shown.
+    Ticket,
+    /// A challenge was signed with a secret that both know (WAMP-CRA).
+    WampCra,
+    /// The password was proved to be known, and the server has proved the same (SCRAM, RFC 5802).
+    Scram,
+    /// A challenge was signed with a private key (Ed25519).
+    CryptoSign,
+}
+
+impl Method {
+    /// WAMP's name of it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::Anonymous => "anonymous",
+            Method::Ticket => "ticket",
+            Method::WampCra => "wampcra",
+            Method::Scram => "scram",
+            Method::CryptoSign => "cryptosign",
+        }
+    }
+}
+
+/// Who vouches for an identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provider {
+    /// The configuration.
+    Static,
+}
+
+impl Provider {
+    /// WAMP's name of it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Provider::Static => "static",
+        }
+    }
+}
+
+impl Identity {
+    /// Whether the connection has said who it is, and that was right.
+    pub fn is_authenticated(&self) -> bool {
+        self.method != Method::Anonymous
+    }
+
+    /// Whether it has ended.
+    pub fn is_expired(&self, now: u32) -> bool {
+        self.expires.is_some_and(|expires| expires.get() <= now)
+    }
+}

@@ -1,0 +1,33 @@
+//! Holds clients that have been challenged to the time they have to answer.
+
+use roost_dialect::dialect::Event;
+use roost_net::ConnKey;
+
+use crate::clock::ticks;
+use crate::connections::Phase;
+use crate::core::Core;
+use crate::dialogue::notify;
+
+/// A client has been challenged.
+pub(crate) fn begin(core: &mut Core, key: ConnKey) {
+    // The tick that runs does not count.
+    let due = core.now() + ticks(core.settings.limits.handshake_timeout_ms) + 1;
+    if !core.logins.push(key, due) {
+        notify(core, key, Event::AuthenticationOver(TOO_MANY));
+    }
+}
+
+/// Gives up those that have not answered in time: by the time until which all sockets have been read,
+/// so that a pause of the process makes no answer late.
+pub(crate) fn keep_login_deadlines(core: &mut Core) {
+    let until = core.connections.clock().input_until;
+    while let Some(key) = core.logins.pop_due(until) {
+        let conn = core.connections.get(key);
+        if conn.is_some_and(|conn| conn.phase == Phase::Open) {
+            notify(core, key, Event::AuthenticationOver(TOO_LATE));
+        }
+    }
+}
+
+const TOO_MANY: &str = "Too many clients are being authenticated; try again later.";
+const TOO_LATE: &str = "AUTHENTICATE has not come in time.";

@@ -1,0 +1,105 @@
+//! Whether a connection may do what it asks for: the one place where commands meet [`decide`].
+//!
+//! Where a namespace lets in anyone, callers have seen that before, and nothing here runs.
+
+use roost_access::{Denial, Operation, PatternRef, Question, Requirement, decide};
+use roost_dialect::dialect::{Event, Refusal, Request};
+use roost_hub::{ChannelId, PublishTo};
+use roost_net::ConnKey;
+
+use crate::core::Core;
+use crate::dialogue::notify;
+use crate::settings::requirement;
+
+/// Why a connection may not do what is asked; `None`: it may.
+pub(crate) fn denial(core: &Core, key: ConnKey, question: &Question<'_>) -> Option<Denial> {
+    let identity = core.connections.identities().get(key.slot());
+    decide(identity, question, core.now()).denial()
+}
+
+/// The same of a name that its namespace requires something for.
+pub(crate) fn denial_of_name(
+    core: &Core,
+    key: ConnKey,
+    operation: Operation,
+    name: &str,
+    requirement: Requirement,
+) -> Option<Denial> {
+    let question = Question {
+        operation,
+        asked: PatternRef::name(name),
+        requirement,
+        is_subscribed: false,
+    };
+    denial(core, key, &question)
+}
+
+/// Why a connection may not publish; `known` is the channel, if one is subscribed to here.
+#[cold]
+pub(crate) fn denial_of_publish(
+    core: &Core,
+    key: ConnKey,
+    target: PublishTo<'_>,
+    known: Option<ChannelId>,
+) -> Option<Denial> {
+    let policy = core
+        .settings
+        .channels
+        .policy(core.channels.namespace_of(target));
+    let question = Question {
+        operation: Operation::Publish,
+        asked: PatternRef::name(core.channels.name_of(target).unwrap_or_default()),
+        requirement: requirement(policy, Operation::Publish),
+        is_subscribed: known.is_some_and(|channel| is_subscribed(core, key, channel)),
+    };
+    denial(core, key, &question)
+}
+
+/// Whether a connection may call or register what it asks for; if not, its dialect is told.
+#[cold]
+pub(crate) fn allows(
+    core: &mut Core,
+    key: ConnKey,
+    operation: Operation,
+    asked: PatternRef<'_>,
+    token: u64,
+) -> bool {
+    let question = Question {
+        operation,
+        asked,
+        requirement: core.settings.channels.requires(operation, asked),
+        is_subscribed: false,
+    };
+    let Some(denial) = denial(core, key, &question) else {
+        return true;
+    };
+    let request = match operation {
+        Operation::Subscribe => Request::Subscribe,
+        Operation::Publish => Request::Publish,
+        Operation::Call => Request::Call,
+        Operation::Register => Request::Register,
+    };
+    let (token, refusal) = (Some(token), Refusal::NotAllowed(denial));
+    match operation {
+        Operation::Register => core.counters.registrations_denied_total.inc(),
+        _ => core.counters.calls_refused_total.inc(),
+    }
+    notify(
+        core,
+        key,
+        Event::Refused {
+            request,
+            token,
+            refusal,
+        },
+    );
+    false
+}
+
+fn is_subscribed(core: &Core, key: ConnKey, channel: ChannelId) -> bool {
+    let conn = core.connections.get(key);
+    conn.is_some_and(|conn| {
+        core.sessions
+            .is_subscribed(conn.dialect, conn.session, channel)
+    })
+}

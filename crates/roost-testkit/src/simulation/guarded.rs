@@ -1,0 +1,460 @@
+//! Clients of namespaces that not all may use, on a quarter of the seeds: some authenticate, some with a
+//! wrong secret, and each tries everything with every name. A table of who may what is the model.
+//!
+//! What is promised: a request is granted exactly if its client may make it; no client receives what it may
+//! not, or what another may not have said; one that knows its secret is let in, and no other.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::Duration;
+
+use roost_access::{Matching, Operation};
+use roost_net::sim::{SimDriver, SimRng};
+use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
+use roost_reactor::{Access, ChannelPolicy, Publish, Settings, policy_for_tests};
+use roost_wire::frame::append_masked_frame;
+use roost_wire::handshake::{ClientRequest, HeadScanner};
+use roost_wire::{Inbound, Input, Limits, Message, Opcode, Role};
+use serde_json::{Value, json};
+
+use crate::users::{permission, role, set, user};
+
+/// How many of them there are on a seed, whose settings then have users and namespaces for them.
+pub(super) fn add(seed: u64, settings: &mut Settings) -> usize {
+    let mut rng = SimRng::new(seed ^ 0x0067_7561_7264);
+    if !rng.per_mille(250) {
+        return 0;
+    }
+    let policy = |access, publish| ChannelPolicy {
+        subscribe: access,
+        publish,
+        call: access,
+        register: access,
+        ..policy_for_tests()
+    };
+    let namespaces = [
+        (
+            "known",
+            policy(Access::Authenticated, Publish::Authenticated),
+        ),
+        ("granted", policy(Access::Granted, Publish::Granted)),
+        ("shut", policy(Access::Nobody, Publish::Nobody)),
+    ];
+    let namespaces = namespaces.map(|(name, policy)| (name.to_owned(), policy));
+    settings.channels.namespaces.extend(namespaces);
+    let staff = permission(Matching::Prefix, "granted:a.", &Operation::ALL);
+    let heard = permission(Matching::Exact, "granted:a.1", &[Operation::Subscribe]);
+    let users = vec![
+        user("realm1", "alice", SECRET, role("staff", vec![staff])),
+        user("realm1", "bob", SECRET, role("audience", vec![heard])),
+    ];
+    set(settings, users, Vec::new());
+    rng.between(5, 12) as usize
+}
+
+/// Who a client says it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Guest,
+    Alice,
+    Bob,
+    /// With alice's name and another secret.
+    Impostor,
+}
+
+impl Who {
+    /// The model: who may do what with which name.
+    fn may(self, operation: Operation, name: &str) -> bool {
+        match (self, name) {
+            (Who::Impostor, _) | (_, "shut:x") => false,
+            (_, "open:x") => true,
+            (Who::Alice | Who::Bob, "known:x") => true,
+            (Who::Alice, "granted:a.1" | "granted:a.2") => true,
+            (Who::Bob, "granted:a.1") => operation == Operation::Subscribe,
+            _ => false,
+        }
+    }
+}
+
+/// All of them, on one simulated driver.
+pub(super) struct Guarded {
+    driver: SimDriver,
+    address: SocketAddr,
+    clients: Vec<Client>,
+    /// When which connects, or makes its next request.
+    agenda: BinaryHeap<Reverse<(u64, usize)>>,
+    rng: SimRng,
+}
+
+struct Client {
+    who: Who,
+    index: usize,
+    head: Option<(HeadScanner, Vec<u8>)>,
+    inbound: Inbound,
+    outgoing: Vec<u8>,
+    in_flight: bool,
+    holds_socket: bool,
+    has_dialed: bool,
+    is_open: bool,
+    was_aborted: bool,
+    has_ended: bool,
+    requests: u64,
+    /// The operation and the name of each request that is not answered.
+    awaited: BTreeMap<u64, (Operation, &'static str)>,
+    /// The name of each subscription, and of each registration.
+    subscriptions: BTreeMap<u64, &'static str>,
+    registrations: BTreeMap<u64, &'static str>,
+    answered: u64,
+    failure: Option<String>,
+}
+
+impl Guarded {
+    /// `count` of them, whose script runs at these times.
+    pub(super) fn new(
+        (seed, count): (u64, usize),
+        times: Range<u64>,
+        driver: SimDriver,
+        address: SocketAddr,
+    ) -> Guarded {
+        let mut rng = SimRng::new(seed ^ 0x6c_6f_67_69_6e);
+        let mut agenda = BinaryHeap::new();
+        let mut clients = Vec::new();
+        for index in 0..count {
+            let who = [Who::Guest, Who::Alice, Who::Bob, Who::Impostor][index % 4];
+            clients.push(Client::new(who, index));
+            let length = times.end - times.start;
+            agenda.push(Reverse((times.start + rng.below(length / 2), index)));
+            for _ in 0..REQUESTS {
+                let at = times.start + rng.below(length);
+                agenda.push(Reverse((at, index)));
+            }
+        }
+        let mut guarded = Guarded {
+            driver,
+            address,
+            clients,
+            agenda,
+            rng,
+        };
+        guarded.run_once(); // the driver must know the next due time
+        guarded
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        self.driver.is_due()
+    }
+
+    pub(super) fn run_once(&mut self) {
+        while let Some(event) = self.driver.next_event() {
+            match event {
+                Event::Connected(key) => {
+                    self.clients[index_of(key)].send_request();
+                    self.flush(index_of(key));
+                }
+                Event::Bytes(key, bytes) => {
+                    self.clients[index_of(key)].handle_bytes(bytes);
+                    self.flush(index_of(key));
+                }
+                Event::Sent(key) => {
+                    self.clients[index_of(key)].in_flight = false;
+                    self.flush(index_of(key));
+                }
+                Event::ReadClosed(key) => {
+                    self.clients[index_of(key)].has_ended = true;
+                    self.close(index_of(key), CloseMode::Graceful);
+                }
+                Event::Closed(key, _) => {
+                    let client = &mut self.clients[index_of(key)];
+                    (client.holds_socket, client.has_ended) = (false, true);
+                }
+                Event::Woken | Event::Accepted { .. } | Event::Released(..) => {}
+            }
+        }
+        let now = self.driver.now();
+        while let Some(&Reverse((at, index))) = self.agenda.peek()
+            && at <= now
+        {
+            self.agenda.pop();
+            self.act(index);
+        }
+        let next = self.agenda.peek().map(|Reverse((at, _))| *at);
+        let timeout = next.map(|at| Duration::from_nanos(at.saturating_sub(now)));
+        let waited = self.driver.wait(timeout);
+        waited.expect("a simulated wait does not fail");
+    }
+
+    fn act(&mut self, index: usize) {
+        if !self.clients[index].has_dialed {
+            let options = ConnectOptions {
+                addr: self.address,
+                local: None,
+            };
+            let connected = self.driver.connect(key_of(index), &options);
+            let client = &mut self.clients[index];
+            (client.has_dialed, client.holds_socket) = (true, connected.is_ok());
+            return;
+        }
+        let operation = Operation::ALL[self.rng.below(4) as usize];
+        let name = NAMES[self.rng.below(NAMES.len() as u64) as usize];
+        self.clients[index].ask(operation, name);
+        self.flush(index);
+    }
+
+    fn flush(&mut self, index: usize) {
+        let client = &mut self.clients[index];
+        if client.in_flight || !client.holds_socket || client.outgoing.is_empty() {
+            return;
+        }
+        let bytes = std::mem::take(&mut client.outgoing);
+        match self.driver.send_copy(key_of(index), &bytes) {
+            SendStatus::Done => {}
+            SendStatus::Pending => client.in_flight = true,
+            SendStatus::Gone => client.has_ended = true,
+        }
+    }
+
+    fn close(&mut self, index: usize, mode: CloseMode) {
+        if std::mem::take(&mut self.clients[index].holds_socket) {
+            self.driver.close(key_of(index), mode);
+        }
+    }
+
+    /// Closes all sockets.
+    pub(super) fn abort_all(&mut self) {
+        self.agenda.clear();
+        for index in 0..self.clients.len() {
+            self.close(index, CloseMode::Abort);
+        }
+    }
+
+    /// How many requests were answered, as they should be.
+    ///
+    /// # Errors
+    /// One that was not, or, on a network that breaks no connection, a client that was not let in.
+    pub(super) fn check(&self, is_reliable: bool) -> Result<u64, String> {
+        let mut answered = 0;
+        for client in &self.clients {
+            let (index, who) = (client.index, client.who);
+            if let Some(failure) = &client.failure {
+                return Err(format!("guarded client {index}, {who:?}: {failure}"));
+            }
+            answered += client.answered;
+            let is_shut_out = client.was_aborted && who != Who::Impostor;
+            if is_reliable && is_shut_out {
+                return Err(format!("guarded client {index}, {who:?}, was not let in"));
+            }
+        }
+        Ok(answered)
+    }
+}
+
+impl Client {
+    fn new(who: Who, index: usize) -> Client {
+        Client {
+            who,
+            index,
+            head: Some((HeadScanner::default(), Vec::new())),
+            inbound: Inbound::new(Role::Client),
+            outgoing: Vec::new(),
+            in_flight: false,
+            holds_socket: false,
+            has_dialed: false,
+            is_open: false,
+            was_aborted: false,
+            has_ended: false,
+            requests: 0,
+            awaited: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+            registrations: BTreeMap::new(),
+            answered: 0,
+            failure: None,
+        }
+    }
+
+    fn send_request(&mut self) {
+        ClientRequest {
+            host: "roost.test",
+            target: "/wamp",
+            key: "dGhlIHNhbXBsZSBub25jZQ==",
+            protocols: &["wamp.2.json"],
+            extensions: None,
+            origin: None,
+        }
+        .write(&mut self.outgoing);
+    }
+
+    fn say(&mut self, message: &Value) {
+        let text = message.to_string();
+        append_masked_frame(
+            &mut self.outgoing,
+            Opcode::Text,
+            text.as_bytes(),
+            [1, 2, 3, 4],
+        );
+    }
+
+    fn ask(&mut self, operation: Operation, name: &'static str) {
+        if !self.is_open || self.has_ended {
+            return;
+        }
+        self.requests += 1;
+        let (request, who) = (self.requests, [self.index]);
+        self.awaited.insert(request, (operation, name));
+        let options = json!({"acknowledge": true, "exclude_me": false});
+        let message = match operation {
+            Operation::Subscribe => json!([32, request, {}, name]),
+            Operation::Publish => json!([16, request, options, name, who]),
+            Operation::Call => json!([48, request, {}, name, who]),
+            Operation::Register => json!([64, request, {}, name]),
+        };
+        self.say(&message);
+    }
+
+    fn handle_bytes(&mut self, bytes: &mut [u8]) {
+        if let Some((scanner, head)) = &mut self.head {
+            head.extend_from_slice(bytes);
+            let Some(len) = scanner.scan(head) else {
+                return;
+            };
+            if !head.starts_with(b"HTTP/1.1 101") {
+                self.has_ended = true; // there was no room for it
+                return;
+            }
+            let mut rest = head.split_off(len);
+            self.head = None;
+            let mut details = json!({"roles": {"caller": {}, "callee": {}}});
+            if self.who != Who::Guest {
+                let name = if self.who == Who::Bob { "bob" } else { "alice" };
+                details["authid"] = json!(name);
+                details["authmethods"] = json!(["ticket"]);
+            }
+            self.say(&json!([1, "realm1", details]));
+            return self.handle_frames(&mut rest);
+        }
+        self.handle_frames(bytes);
+    }
+
+    fn handle_frames(&mut self, bytes: &mut [u8]) {
+        let limits = Limits {
+            frame_bytes_max: 1 << 20,
+            message_bytes_max: 1 << 20,
+        };
+        let mut inbound = std::mem::replace(&mut self.inbound, Inbound::new(Role::Client));
+        let mut input = Input::new(bytes);
+        loop {
+            match inbound.next(&mut input, &limits) {
+                Ok(Some(Message::Text(text))) => self.handle(text),
+                Ok(Some(Message::Ping(payload))) => {
+                    append_masked_frame(&mut self.outgoing, Opcode::Pong, payload, [1, 2, 3, 4]);
+                }
+                Ok(Some(Message::Close(..))) => {
+                    self.has_ended = true;
+                    append_masked_frame(&mut self.outgoing, Opcode::Close, &[3, 232], [1, 2, 3, 4]);
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(error) => {
+                    return self.fail(format!("the server broke the protocol: {error:?}"));
+                }
+            }
+        }
+        self.inbound = inbound;
+    }
+
+    fn handle(&mut self, text: &str) {
+        let message: Value = serde_json::from_str(text).unwrap_or_default();
+        let number = |at: usize| message[at].as_u64().unwrap_or(u64::MAX);
+        match number(0) {
+            2 if self.who == Who::Impostor => self.fail(format!("it is let in: {text}")),
+            2 => self.is_open = true,
+            3 => self.was_aborted = true,
+            4 => {
+                let secret = if self.who == Who::Impostor {
+                    "wrong"
+                } else {
+                    SECRET
+                };
+                self.say(&json!([5, secret, {}]));
+            }
+            6 => self.has_ended = true,
+            17 | 33 | 50 | 65 => self.on_granted(number(1), number(2), text),
+            8 => self.on_error(number(2), message[4].as_str().unwrap_or_default(), text),
+            36 => self.on_publication(number(1), Operation::Subscribe, &message[4], text),
+            68 => {
+                self.on_publication(number(2), Operation::Register, &message[4], text);
+                self.say(&json!([70, number(1), {}]));
+            }
+            _ => self.fail(format!("unexpected: {text}")),
+        }
+    }
+
+    fn on_granted(&mut self, request: u64, id: u64, text: &str) {
+        let Some((operation, name)) = self.awaited.remove(&request) else {
+            return self.fail(format!("an answer without a request: {text}"));
+        };
+        self.answered += 1;
+        if !self.who.may(operation, name) {
+            return self.fail(format!("it may not {operation:?} {name}: {text}"));
+        }
+        match operation {
+            Operation::Subscribe => _ = self.subscriptions.insert(id, name),
+            Operation::Register => _ = self.registrations.insert(id, name),
+            Operation::Publish | Operation::Call => {}
+        }
+    }
+
+    fn on_error(&mut self, request: u64, error: &str, text: &str) {
+        let Some((operation, name)) = self.awaited.remove(&request) else {
+            return self.fail(format!("an answer without a request: {text}"));
+        };
+        self.answered += 1;
+        let is_denied = error == "wamp.error.not_authorized";
+        if is_denied == self.who.may(operation, name) {
+            self.fail(format!("{operation:?} {name}: {text}"));
+        }
+    }
+
+    /// An event or a call: both sides must have been allowed to.
+    fn on_publication(&mut self, id: u64, own: Operation, arguments: &Value, text: &str) {
+        let (topics, from) = match own {
+            Operation::Register => (&self.registrations, Operation::Call),
+            _ => (&self.subscriptions, Operation::Publish),
+        };
+        let Some(name) = topics.get(&id).copied() else {
+            return self.fail(format!("it has not asked for it: {text}"));
+        };
+        let said_by = arguments[0].as_u64().map(|index| index as usize);
+        let said_by =
+            said_by.map(|index| [Who::Guest, Who::Alice, Who::Bob, Who::Impostor][index % 4]);
+        let may_say = said_by.is_some_and(|who| who.may(from, name));
+        if !self.who.may(own, name) || !may_say {
+            self.fail(format!("{said_by:?} to {name}: {text}"));
+        }
+    }
+
+    fn fail(&mut self, what: String) {
+        self.failure.get_or_insert(what);
+    }
+}
+
+fn key_of(index: usize) -> ConnKey {
+    ConnKey::new(index as u32, 1)
+}
+
+fn index_of(key: ConnKey) -> usize {
+    key.slot() as usize
+}
+
+const SECRET: &str = "hunter2";
+const NAMES: [&str; 6] = [
+    "open:x",
+    "known:x",
+    "granted:a.1",
+    "granted:a.2",
+    "granted:b",
+    "shut:x",
+];
+/// What each tries.
+const REQUESTS: usize = 40;
