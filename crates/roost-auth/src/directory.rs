@@ -275,16 +275,7 @@ impl Directory {
                 Account {
                     ticket: Some(_), ..
                 },
-            ) => {
-                let method = Method::Ticket.name();
-                (
-                    Challenge {
-                        method,
-                        ..Challenge::default()
-                    },
-                    String::new(),
-                )
-            }
+            ) => (ticket_challenge(), String::new()),
             (
                 "wampcra",
                 Account {
@@ -498,6 +489,14 @@ impl fmt::Debug for Directory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (users, realms) = (self.users.len(), self.realms.len());
         write!(f, "Directory of {users} users in {realms} realms")
+    }
+}
+
+/// Nothing but the question.
+fn ticket_challenge() -> Challenge {
+    Challenge {
+        method: Method::Ticket.name(),
+        ..Challenge::default()
     }
 }
 

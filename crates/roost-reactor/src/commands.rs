@@ -7,7 +7,7 @@ use roost_dealer::{Answer, Call, Match, Register};
 use roost_dialect::dialect::{
     Command, Event, Input, Message, Refusal, Request, Session, SubscribeTo, Target,
 };
-use roost_dialect::{CallBodyRef, Caller, DialectKind, Form, PayloadRef, PublishDetails};
+use roost_dialect::{CallBodyRef, DialectKind, Form, PayloadRef, PublishDetails};
 use roost_hub::{
     ChannelId, Pattern, PatternKind, Publish as HubPublish, PublishTo, SubscribeError,
     SubscribePattern, Subscriber,
@@ -130,12 +130,7 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
                 features,
                 token,
             };
-            let asked = pattern_of(&register);
-            if !core.restricts_procedures
-                || permissions::allows(core, key, Operation::Register, asked, token)
-            {
-                call_commands::register(core, key, register);
-            }
+            register_if_allowed(core, key, register);
         }
         Command::Unregister {
             registration,
@@ -148,24 +143,18 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
             timeout_ms,
             mut body,
         } => {
-            let asked = PatternRef::name(&procedure);
-            if core.restricts_procedures
-                && !permissions::allows(core, key, Operation::Call, asked, request)
-            {
-                return;
+            if may_call(core, key, &procedure, request) {
+                disclose(core, key, &mut body);
+                let call = Call {
+                    caller: client(key),
+                    request,
+                    procedure: &procedure,
+                    wants_progress,
+                    timeout: ticks_of_call(timeout_ms),
+                    payload: body.freeze(),
+                };
+                call_commands::call(core, key, call);
             }
-            if let Some(caller) = &mut body.caller {
-                disclose(core, key, caller);
-            }
-            let call = Call {
-                caller: client(key),
-                request,
-                procedure: &procedure,
-                wants_progress,
-                timeout: ticks_of_call(timeout_ms),
-                payload: body.freeze(),
-            };
-            call_commands::call(core, key, call);
         }
         Command::CancelCall { request, mode } => core.calls.cancel(client(key), request, mode),
         Command::Answer { invocation, answer } => answer_call(core, key, invocation, answer),
@@ -188,9 +177,26 @@ fn pattern_of<'a>(register: &Register<'a>) -> PatternRef<'a> {
     }
 }
 
-/// Says as whom the caller has been authenticated, and in which role.
-fn disclose(core: &Core, key: ConnKey, caller: &mut Caller) {
-    let Some(identity) = core.connections.identities().get(key.slot()) else {
+fn register_if_allowed(core: &mut Core, key: ConnKey, register: Register<'_>) {
+    let (asked, token) = (pattern_of(&register), register.token);
+    if !core.restricts_procedures
+        || permissions::allows(core, key, Operation::Register, asked, token)
+    {
+        call_commands::register(core, key, register);
+    }
+}
+
+fn may_call(core: &mut Core, key: ConnKey, procedure: &str, request: u64) -> bool {
+    let asked = PatternRef::name(procedure);
+    !core.restricts_procedures || permissions::allows(core, key, Operation::Call, asked, request)
+}
+
+/// Says as whom the caller has been authenticated, and in which role, where it is to be said.
+fn disclose(core: &Core, key: ConnKey, body: &mut CallBodyRef<'_>) {
+    let (Some(caller), Some(identity)) = (
+        &mut body.caller,
+        core.connections.identities().get(key.slot()),
+    ) else {
         return;
     };
     identity.permissions.role().clone_into(&mut caller.authrole);

@@ -73,26 +73,17 @@ fn serve(start_with: Start) -> Result<(), String> {
     let mut signals = signals::catch().map_err(|error| format!("signals: {error}"))?;
     let open_files =
         limits::raise_open_files().map_err(|error| format!("limit on open files: {error}"))?;
-    let reactors = match from.server.reactors {
-        Some(reactors) => reactors as usize,
-        None => thread::available_parallelism().map_or(1, |cores| cores.get().min(REACTORS_MAX)),
-    };
+    let reactors = reactors_of(from);
     driver::check_open_files(from, open_files, reactors)?;
     let choice = Choice::of(from, open_files)?;
-    let listeners = from.listeners.len();
-    let for_clients = open_files - api::descriptors(&from.api, open_files);
-    let allowed = choice.connections_allowed(for_clients, reactors, listeners);
-    let allowed = u32::try_from(allowed).unwrap_or(u32::MAX);
-    let connections_max = from.server.connections_max.unwrap_or(allowed).min(allowed);
+    let connections_max = connections_max(from, &choice, open_files, reactors);
     warnings::warn_of_settings(from, reactors, connections_max);
-    users_warnings.iter().for_each(|warning| warn!("{warning}"));
-    tls_warnings.iter().for_each(|warning| warn!("{warning}"));
+    let loaded_warnings = users_warnings.iter().chain(&tls_warnings);
+    loaded_warnings.for_each(|warning| warn!("{warning}"));
     let listeners = admin::bind(&from.admin)?;
     let api = api::bind(&loaded, api_keys)?;
     let (api, api_shown) = api.map(Api::split).unzip();
-    let names = from.namespaces.iter().map(|one| one.name.as_str());
-    let numbers = NamespaceNumbers::default().reload(names);
-    let numbers = numbers.map_err(|error| format!("{error}. Remedy: list fewer [[namespace]]."))?;
+    let numbers = numbers_of(from)?;
     let settings = settings::for_reactors(from, connections_max, &numbers, &tls, users)?;
     let server = start(settings, &choice, reactors).map_err(|error| start_error(from, &error))?;
     server.registry().describe(About {
@@ -139,6 +130,32 @@ fn serve(start_with: Start) -> Result<(), String> {
     }
     info!("stopped");
     outcome
+}
+
+fn numbers_of(from: &config::Settings) -> Result<NamespaceNumbers, String> {
+    let names = from.namespaces.iter().map(|one| one.name.as_str());
+    let numbers = NamespaceNumbers::default().reload(names);
+    numbers.map_err(|error| format!("{error}. Remedy: list fewer [[namespace]]."))
+}
+
+fn reactors_of(from: &config::Settings) -> usize {
+    match from.server.reactors {
+        Some(reactors) => reactors as usize,
+        None => thread::available_parallelism().map_or(1, |cores| cores.get().min(REACTORS_MAX)),
+    }
+}
+
+/// Connections of clients: as configured, as far as open files allow.
+fn connections_max(
+    from: &config::Settings,
+    choice: &Choice,
+    open_files: u64,
+    reactors: usize,
+) -> u32 {
+    let for_clients = open_files - api::descriptors(&from.api, open_files);
+    let allowed = choice.connections_allowed(for_clients, reactors, from.listeners.len());
+    let allowed = u32::try_from(allowed).unwrap_or(u32::MAX);
+    from.server.connections_max.unwrap_or(allowed).min(allowed)
 }
 
 /// Where it listens, in words.

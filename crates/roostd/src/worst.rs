@@ -83,18 +83,6 @@ impl WorstCase {
             ),
             false => (0, 0),
         };
-        let api = match settings.api.listen.len() as u64 {
-            0 => 0,
-            listeners => {
-                let bodies = API_BODIES.saturating_mul(settings.api.body_bytes_max as u64);
-                let in_flight = u64::from(settings.api.in_flight_max);
-                let connections = (in_flight + 64) * listeners;
-                let connections = connections.saturating_mul(API_CONNECTION_BYTES);
-                let repeats = reactors * roost_reactor::REPEATS_BYTES_MAX as u64;
-                let requests = in_flight.saturating_mul(bodies);
-                requests.saturating_add(connections).saturating_add(repeats)
-            }
-        };
         let each = buffers + deflate + REACTOR_BYTES + MESSAGES_AT_ONCE.saturating_mul(message);
         WorstCase {
             buffered: limits.buffered_bytes_max,
@@ -107,7 +95,7 @@ impl WorstCase {
             reactors: reactors
                 .saturating_mul(each.saturating_add(handshakes))
                 .saturating_add(mail)
-                .saturating_add(api)
+                .saturating_add(api_bytes(&settings.api, reactors))
                 .saturating_add(LOG_BYTES),
         }
     }
@@ -121,6 +109,22 @@ impl WorstCase {
             self.reactors,
         ];
         parts.into_iter().fold(0, u64::saturating_add)
+    }
+}
+
+/// Bodies of requests, connections, and keys of publications that may be repeated.
+fn api_bytes(api: &config::Api, reactors: u64) -> u64 {
+    match api.listen.len() as u64 {
+        0 => 0,
+        listeners => {
+            let bodies = API_BODIES.saturating_mul(api.body_bytes_max as u64);
+            let in_flight = u64::from(api.in_flight_max);
+            let connections = (in_flight + 64) * listeners;
+            let connections = connections.saturating_mul(API_CONNECTION_BYTES);
+            let repeats = reactors * roost_reactor::REPEATS_BYTES_MAX as u64;
+            let requests = in_flight.saturating_mul(bodies);
+            requests.saturating_add(connections).saturating_add(repeats)
+        }
     }
 }
 

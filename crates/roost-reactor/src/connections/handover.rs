@@ -23,6 +23,7 @@ use super::conn::{Arrival, Conn, Flags, Index, Phase};
 use super::contexts::ContextState;
 use super::encoding::Framing;
 use super::exchanges::Exchange;
+use super::inputs::Inputs;
 use super::outbox::OutboxState;
 use super::partial::Partial;
 use super::state::Connections;
@@ -182,15 +183,7 @@ pub(crate) fn put_together(
     } = connections;
     if let (Some(conn), slot) = (table.get_mut(key), key.slot()) {
         deadlines.note(conn.deadline);
-        if let Some(partial) = partial {
-            inputs.keep(conn, partial);
-        }
-        if let Some(rest) = rest {
-            inputs.keep_rest(slot, conn, rest);
-        }
-        if let Some(record) = record {
-            inputs.keep_record(slot, conn, record);
-        }
+        keep_input((inputs, slot, conn), partial, rest, record);
         if let Some(outbox) = outbox {
             outboxes.insert(conn, outbox.into_outbox(slot));
         }
@@ -201,21 +194,40 @@ pub(crate) fn put_together(
             exchanges.insert(slot, exchange);
         }
         if let Some(identity) = identity {
-            let expires = identity.expires;
-            let expires = expires.map(|ticks| one_at_least(now.saturating_add(ticks.get())));
-            identities.insert(
-                slot,
-                Identity {
-                    expires,
-                    ..identity
-                },
-            );
+            identities.insert(slot, resume(identity, now));
         }
         if let Some((rest, unsent)) = transport {
             transports.put_together(slot, rest, unsent);
         }
     }
     Ok(key)
+}
+
+fn keep_input(
+    (inputs, slot, conn): (&mut Inputs, u32, &mut Conn),
+    partial: Option<Partial>,
+    rest: Option<Vec<u8>>,
+    record: Option<Vec<u8>>,
+) {
+    if let Some(partial) = partial {
+        inputs.keep(conn, partial);
+    }
+    if let Some(rest) = rest {
+        inputs.keep_rest(slot, conn, rest);
+    }
+    if let Some(record) = record {
+        inputs.keep_record(slot, conn, record);
+    }
+}
+
+/// An identity whose expiry counts by this process's clock again.
+fn resume(identity: Identity, now: u32) -> Identity {
+    let expires = identity.expires;
+    let expires = expires.map(|ticks| one_at_least(now.saturating_add(ticks.get())));
+    Identity {
+        expires,
+        ..identity
+    }
 }
 
 fn one_at_least(ticks: u32) -> NonZeroU32 {

@@ -67,6 +67,7 @@ mod starts;
 mod strangers;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -248,22 +249,32 @@ struct Simulation {
     iterations_left: u64,
 }
 
+/// The reactors, and where each listener is reached.
+fn listen(
+    plan: &Plan,
+    net: &SimNet,
+    shared: &Shared,
+) -> (Vec<Option<Reactor<SimDriver>>>, Vec<SocketAddr>) {
+    let listeners = plan.settings.listeners.iter();
+    let mut addresses: Vec<_> = listeners.map(|one| one.address.clone()).collect();
+    let mut reactors = Vec::new();
+    for id in 0..plan.reactors {
+        let driver = net.driver(plan.driver.clone());
+        let mut reactor = Reactor::new(driver, id as u8, shared.clone());
+        addresses = reactor
+            .listen(addresses)
+            .expect("a simulated address is free");
+        reactors.push(Some(reactor));
+    }
+    let addresses = addresses.iter().map(listeners::address_of).collect();
+    (reactors, addresses)
+}
+
 impl Simulation {
     fn new(plan: &Plan) -> Simulation {
         let net = SimNet::new(plan.seed, plan.faults.clone());
         let shared = Shared::new(plan.settings.clone(), plan.reactors, plan.seed);
-        let listeners = plan.settings.listeners.iter();
-        let mut addresses: Vec<_> = listeners.map(|one| one.address.clone()).collect();
-        let mut reactors = Vec::new();
-        for id in 0..plan.reactors {
-            let driver = net.driver(plan.driver.clone());
-            let mut reactor = Reactor::new(driver, id as u8, shared.clone());
-            addresses = reactor
-                .listen(addresses)
-                .expect("a simulated address is free");
-            reactors.push(Some(reactor));
-        }
-        let addresses: Vec<_> = addresses.iter().map(listeners::address_of).collect();
+        let (reactors, addresses) = listen(plan, &net, &shared);
         let (driver, rng) = (net.driver(SimOptions::default()), net.rng());
         let peers = Peers::new(plan, driver, addresses.clone(), rng);
         let driver = net.driver(SimOptions::default());

@@ -173,19 +173,14 @@ impl Plan {
         let driver = draw_driver(&mut rng);
         let hostiles = rng.between(4, 13) as usize;
         // They may be slow, and must not keep the others out: that limit has its own tests.
-        settings.limits.handshakes_in_flight_max += hostiles as u32;
-        settings.connections_max += hostiles as u32;
+        make_room(&mut settings, hostiles);
         let http_peers = SimRng::new(seed ^ 0x48_54_54_50).below(5) as usize;
-        settings.limits.handshakes_in_flight_max += http_peers as u32;
-        settings.connections_max += http_peers as u32;
+        make_room(&mut settings, http_peers);
         let soap_peers = SimRng::new(seed ^ 0x53_4f_41_50).between(2, 7) as usize;
-        settings.limits.handshakes_in_flight_max += soap_peers as u32;
-        settings.connections_max += soap_peers as u32;
+        make_room(&mut settings, soap_peers);
         Arc::make_mut(&mut settings.dialects.soap).request_timeout_ms = 500;
         if has_control(seed) {
-            let subscribers = API_SUBSCRIBERS as u32;
-            settings.limits.handshakes_in_flight_max += subscribers;
-            settings.connections_max += subscribers;
+            make_room(&mut settings, API_SUBSCRIBERS);
         }
         settings.listeners[0].config.hixie = true;
         // Publishers have to wait, and what they have sent meanwhile is held for them: not beside a
@@ -199,13 +194,11 @@ impl Plan {
         }
         settings.connections_max += non_readers as u32;
         let guarded = guarded::add(seed, &mut settings);
-        settings.connections_max += guarded as u32;
-        settings.limits.handshakes_in_flight_max += guarded as u32;
+        make_room(&mut settings, guarded);
         let strangers = listeners::add(seed, &mut settings);
         settings.connections_max += strangers as u32;
         let drain_ms = rng.between(500, 6_000) as u32;
-        let has_slow_iterations = rng.per_mille(250);
-        let iteration_ns = if has_slow_iterations { 200_000 } else { 0 };
+        let iteration_ns = if rng.per_mille(250) { 200_000 } else { 0 };
         Plan {
             seed,
             reactors,
@@ -236,6 +229,12 @@ impl Plan {
             settings,
         }
     }
+}
+
+/// Lets in so many more clients, all at once.
+fn make_room(settings: &mut Settings, clients: usize) {
+    settings.limits.handshakes_in_flight_max += clients as u32;
+    settings.connections_max += clients as u32;
 }
 
 /// When and at which reactor very many messages come at once. Without them, only slow consumers hold much.
