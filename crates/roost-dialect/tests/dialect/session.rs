@@ -90,12 +90,12 @@ fn hello_is_refused_by_name() {
     );
     assert_eq!(with("realm 1", ""), expected);
     let expected = refused(
-        "The only role is anonymous: authrole must be that or be left out.",
+        "There is no such role for this authid: authrole may be left out.",
         "wamp.error.no_such_role",
     );
     assert_eq!(with("realm1", r#","authrole":"admin""#), expected);
     let expected = refused(
-        "Only anonymous sessions are served: authmethods must have anonymous or be left out.",
+        "None of these authmethods is served for this realm, or none for this authid.",
         "wamp.error.no_matching_auth_method",
     );
     assert_eq!(with("realm1", r#","authmethods":["ticket"]"#), expected);

@@ -124,9 +124,7 @@ mod tests {
         for slot in 0..10 {
             identities.take(slot).expect("it was there");
         }
-        assert_eq!(
-            identities.known.capacity() + identities.by_slot.capacity(),
-            0
-        );
+        assert!(identities.known.is_empty() && identities.by_slot.is_empty());
+        assert!(identities.known.capacity() <= KEPT, "no more is kept");
     }
 }
