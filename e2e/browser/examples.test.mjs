@@ -114,14 +114,15 @@ describe(`what the documents show, driver ${driver ?? "by default"}`, { timeout:
     await hears(page, "in-text", "Hello from curl");
   });
 
-  test("the README's console lines end with 1006 in an empty tab, as it says", async () => {
+  test("the README's console lines end with 1006 in an empty tab, as docs/start.md says", async () => {
     const empty = await suite.context.newPage();
     await empty.goto("about:blank");
     const [lines] = blocks("README.md", "js");
     const code = await within(10_000, "the close event", empty.evaluate(`${here(lines)}
       new Promise((done) => { socket.onclose = (event) => done(event.code); })`));
     assert.equal(code, 1006);
-    assert.match(read("README.md"), /empty tab[^]*1006/);
+    assert.match(read("README.md"), /empty tab[^]*docs\/start\.md/);
+    assert.match(read("docs/start.md"), /empty tab[^\n]*1006/);
   });
 
   test("the chat talks from a file and from other servers, and comes back after a crash", async () => {
