@@ -55,6 +55,7 @@ impl Dialect for Echo {
         Session::NONE
     }
 
+    #[inline]
     fn next<'a>(
         &mut self,
         _: Session,

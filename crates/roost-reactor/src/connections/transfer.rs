@@ -21,6 +21,7 @@ use crate::palette::FrameIndex;
 
 impl Connections {
     /// Sends a connection a message of its own.
+    #[inline]
     pub(crate) fn send_message(&mut self, key: ConnKey, message: Message<'_>) {
         let Some(conn) = self.table.get_mut(key) else {
             return;
