@@ -30,6 +30,9 @@ async function run(module, daemon) {
 }
 
 const LOGINS = `
+[listener]
+demo_page = true # the start block then has a URL, which startDaemon waits for
+
 [wamp]
 realms = ["realm1"]
 
