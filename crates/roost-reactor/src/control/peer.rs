@@ -95,7 +95,7 @@ impl ControlPeer {
     }
 
     /// Publishes on channels whose home is one reactor, in this order; answered with
-    /// [`Part::Published`]. A batch has [`super::PUBLICATIONS_MAX`] publications at most.
+    /// [`super::Part::Published`]. A batch has [`super::PUBLICATIONS_MAX`] publications at most.
     ///
     /// # Errors
     /// When the reactor's ring is full: they are returned, and none is published.
