@@ -226,7 +226,7 @@ start_daemon() {
     daemon=$!
     for _ in $(seq 600); do
         if grep -q 'ready' daemon.log; then
-            KEY=$(grep -o 'roost_[0-9a-f]*' daemon.log | head -n 1) || true
+            KEY=$(grep -oE 'roost_[0-9a-f]{32}' daemon.log | head -n 1) || true
             return 0
         fi
         kill -0 "$daemon" 2>/dev/null || break
