@@ -44,7 +44,7 @@ pub struct PatternOptions {
     /// same for all hubs.
     pub patterns_max: u32,
     /// Beginnings of names that are not matched by a wildcard in their place, beside
-    /// [`RESERVED`]; the same for all hubs.
+    /// `$` and `wamp.`; the same for all hubs.
     pub protected: Arc<[String]>,
 }
 
