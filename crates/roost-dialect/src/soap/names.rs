@@ -63,7 +63,7 @@ impl Addresses {
         }
     }
 
-    /// The address of whoever is at the other end of the connection.
+    /// The address of the other end of the connection.
     pub(super) fn anonymous(self) -> &'static str {
         match self {
             Addresses::V10 => "http://www.w3.org/2005/08/addressing/anonymous",

@@ -137,7 +137,7 @@ impl Model {
         self.is_published_as(message, ids.publication)
     }
 
-    /// The message has this number, whoever gets it.
+    /// The message has this number at every receiver.
     pub(crate) fn is_published_as(&mut self, message: usize, publication: u64) -> Check {
         let known = *self.messages[message].matched_as.get_or_insert(publication);
         ensure!(
