@@ -13,16 +13,16 @@ use std::sync::Arc;
 
 use roost_access::{Accepted, AuthError, Begun, Identity, Pending};
 use roost_dealer::CalleeFeatures;
-use roost_hub::{ChannelId, Pattern, PatternKind};
+use roost_hub::{ChannelId, PatternKind};
 use roost_wire::CloseCode;
 
 use crate::dialect::{Command, Message, SubscribeTo, Target};
 use crate::serial::{Serializer, Token, list_of};
-use crate::{Arguments, Form, PayloadRef, PublishDetails, Receiver, Receivers, check_channel_name};
-use dict::List;
+use crate::{Arguments, Form, PayloadRef, PublishDetails, Receiver};
 use message::WampMessage;
 use options::{HelloDetails, Match, PublishMore, PublishOptions, Roles, SubscribeOptions};
 use subscriptions::Subscriptions;
+use topics::{check_pattern, check_topic};
 
 mod auth;
 mod calls;
@@ -34,6 +34,7 @@ mod reply;
 mod sessions;
 mod settings;
 mod subscriptions;
+mod topics;
 pub mod uri;
 mod wire;
 mod write;
@@ -651,10 +652,10 @@ impl Session {
                 uri::NOT_AUTHORIZED,
                 "Only the broker publishes to roost.session.dropped.",
             ))
-        } else if more.is_some_and(is_packed) {
+        } else if more.is_some_and(PublishMore::is_packed) {
             let message = "Packed payloads (ppt_, enc_) are not supported.";
             Some((uri::OPTION_NOT_ALLOWED, message))
-        } else if more.is_some_and(has_too_long_list) {
+        } else if more.is_some_and(PublishMore::has_too_long_list) {
             let message = "Lists of receivers (eligible, exclude) have at most 1024 entries each.";
             Some((uri::OPTION_NOT_ALLOWED, message))
         } else {
@@ -683,7 +684,7 @@ impl Session {
     fn publish_details(&self, options: &PublishOptions<'_>) -> Option<Arc<PublishDetails>> {
         // "Publisher Identification"
         let publisher = (options.disclose_me == Some(true)).then_some(self.id);
-        let receivers = options.more.get().and_then(receivers);
+        let receivers = options.more.get().and_then(PublishMore::receivers);
         if publisher.is_none() && receivers.is_none() {
             return None;
         }
@@ -705,57 +706,6 @@ impl Session {
     }
 }
 
-/// "Subscriber Black- and Whitelisting".
-fn receivers(options: &PublishMore<'_>) -> Option<Receivers> {
-    let has_any = options.exclude.is_some()
-        || options.exclude_authid.is_some()
-        || options.exclude_authrole.is_some()
-        || options.eligible.is_some()
-        || options.eligible_authid.is_some()
-        || options.eligible_authrole.is_some();
-    if !has_any {
-        return None;
-    }
-    let receivers = Receivers::default()
-        .excluding(
-            options.exclude.as_ref().map_or(&[], List::as_slice),
-            options.exclude_authid.as_ref().map_or(&[], List::as_slice),
-            options
-                .exclude_authrole
-                .as_ref()
-                .map_or(&[], List::as_slice),
-        )
-        .only(
-            options.eligible.as_ref().map(List::as_slice),
-            options.eligible_authid.as_ref().map(List::as_slice),
-            options.eligible_authrole.as_ref().map(List::as_slice),
-        );
-    (receivers != Receivers::default()).then_some(receivers)
-}
-
-fn has_too_long_list(options: &PublishMore<'_>) -> bool {
-    let ids = [&options.exclude, &options.eligible];
-    let names = [
-        &options.exclude_authid,
-        &options.exclude_authrole,
-        &options.eligible_authid,
-        &options.eligible_authrole,
-    ];
-    ids.into_iter().flatten().any(List::is_too_long)
-        || names.into_iter().flatten().any(List::is_too_long)
-}
-
-/// "Payload Passthru Mode".
-fn is_packed(options: &PublishMore<'_>) -> bool {
-    options.enc_algo.is_some()
-        || options.enc_serializer.is_some()
-        || options.enc_key.is_some()
-        || options.ppt_scheme.is_some()
-        || options.ppt_serializer.is_some()
-        || options.ppt_cipher.is_some()
-        || options.ppt_keyid.is_some()
-}
-
 /// Close reasons for a client whose first message is no HELLO, by [`Wire::index`].
 const NOT_WAMP: [&str; 6] = [
     "wamp.error.protocol_violation: this connection speaks wamp.2.json, which begins with HELLO",
@@ -768,36 +718,3 @@ const NOT_WAMP: [&str; 6] = [
 
 /// The id of a subscription to [`uri::DROPPED`]: no topic's, for those are below 2^41.
 const DROPPED_SUBSCRIPTION: u64 = 1 << 50;
-
-/// "Pattern-based Subscriptions": the beginning of a topic, or a topic with empty components. One that
-/// begins in the reserved namespace is refused, as a topic there is; no other matches there.
-fn check_pattern(kind: PatternKind, text: &str, settings: &Settings) -> Result<(), &'static str> {
-    let bytes_max = u32::try_from(settings.channel_name_bytes_max).unwrap_or(u32::MAX);
-    if Pattern::new(kind, text, bytes_max).is_err() {
-        return Err(
-            "The pattern is too long, has more than 32 components or more than 4 empty ones, or a control character.",
-        );
-    }
-    if text.contains(|c: char| c == '#' || c.is_whitespace()) {
-        return Err("The pattern is not the beginning of a valid URI: it has # or spaces.");
-    }
-    if text.starts_with("wamp.") {
-        return Err("Topics that begin with wamp. are reserved by the protocol.");
-    }
-    Ok(())
-}
-
-/// A topic is a channel's name that is also a loose URI outside the protocol's own namespace. The
-/// reserved namespace is closed to subscribers too: a raw publisher could feign meta events there.
-fn check_topic(topic: &str, settings: &Settings) -> Result<(), &'static str> {
-    check_channel_name(topic, settings.channel_name_bytes_max).map_err(|error| error.reason())?;
-    if !uri::is_loose(topic) {
-        return Err(
-            "The topic is not a valid URI: it must be words with dots between, without # and spaces.",
-        );
-    }
-    if uri::is_reserved(topic) {
-        return Err("Topics that begin with wamp. are reserved by the protocol.");
-    }
-    Ok(())
-}

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess};
 
+use crate::Receivers;
 use crate::json::Text;
 use crate::serial::{Sink, Token};
 use crate::wamp::dict::{
@@ -508,5 +509,55 @@ impl<'de> FromDict<'de> for Listed {
 impl<'de> Deserialize<'de> for Listed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         dict(deserializer)
+    }
+}
+
+impl PublishMore<'_> {
+    /// "Subscriber Black- and Whitelisting".
+    pub(super) fn receivers(&self) -> Option<Receivers> {
+        let has_any = self.exclude.is_some()
+            || self.exclude_authid.is_some()
+            || self.exclude_authrole.is_some()
+            || self.eligible.is_some()
+            || self.eligible_authid.is_some()
+            || self.eligible_authrole.is_some();
+        if !has_any {
+            return None;
+        }
+        let receivers = Receivers::default()
+            .excluding(
+                self.exclude.as_ref().map_or(&[], List::as_slice),
+                self.exclude_authid.as_ref().map_or(&[], List::as_slice),
+                self.exclude_authrole.as_ref().map_or(&[], List::as_slice),
+            )
+            .only(
+                self.eligible.as_ref().map(List::as_slice),
+                self.eligible_authid.as_ref().map(List::as_slice),
+                self.eligible_authrole.as_ref().map(List::as_slice),
+            );
+        (receivers != Receivers::default()).then_some(receivers)
+    }
+
+    pub(super) fn has_too_long_list(&self) -> bool {
+        let ids = [&self.exclude, &self.eligible];
+        let names = [
+            &self.exclude_authid,
+            &self.exclude_authrole,
+            &self.eligible_authid,
+            &self.eligible_authrole,
+        ];
+        ids.into_iter().flatten().any(List::is_too_long)
+            || names.into_iter().flatten().any(List::is_too_long)
+    }
+
+    /// "Payload Passthru Mode".
+    pub(super) fn is_packed(&self) -> bool {
+        self.enc_algo.is_some()
+            || self.enc_serializer.is_some()
+            || self.enc_key.is_some()
+            || self.ppt_scheme.is_some()
+            || self.ppt_serializer.is_some()
+            || self.ppt_cipher.is_some()
+            || self.ppt_keyid.is_some()
     }
 }
