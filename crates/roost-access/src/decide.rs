@@ -186,6 +186,7 @@ impl fmt::Display for Decision<'_> {
             DecidedBy::Permission(set, permission) => {
                 let kind = match set.source() {
                     Source::Role => "role",
+                    Source::Token => "capability of",
                 };
                 let pattern = permission.pattern.borrowed();
                 let (matching, text) = (pattern.matching, pattern.text);

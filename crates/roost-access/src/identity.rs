@@ -37,6 +37,8 @@ pub enum Method {
     Scram,
     /// A challenge was signed with a private key (Ed25519).
     CryptoSign,
+    /// A token came with the handshake.
+    Token,
 }
 
 impl Method {
@@ -48,6 +50,7 @@ impl Method {
             Method::WampCra => "wampcra",
             Method::Scram => "scram",
             Method::CryptoSign => "cryptosign",
+            Method::Token => "token",
         }
     }
 }
@@ -57,6 +60,8 @@ impl Method {
 pub enum Provider {
     /// The configuration.
     Static,
+    /// The issuer of a JWT.
+    Jwt,
 }
 
 impl Provider {
@@ -64,6 +69,7 @@ impl Provider {
     pub fn name(self) -> &'static str {
         match self {
             Provider::Static => "static",
+            Provider::Jwt => "jwt",
         }
     }
 }

@@ -16,6 +16,7 @@ mod decide;
 mod identity;
 mod pattern;
 mod permissions;
+mod secret;
 
 pub use challenge::{
     Accepted, Answer, AuthError, Authenticator, Begun, Challenge, Derivation, Hello, Pending,
@@ -24,4 +25,7 @@ pub use decide::{DecidedBy, Decision, Denial, Question, Requirement, decide, is_
 pub use ecow::EcoString as UserName;
 pub use identity::{Identity, Method, Provider};
 pub use pattern::{Matching, Pattern, PatternRef};
-pub use permissions::{Operation, Operations, Permission, PermissionSet, PermissionSets, Source};
+pub use permissions::{
+    Operation, Operations, Permission, PermissionSet, PermissionSets, Source, TOKEN_ROLE,
+};
+pub use secret::Secret;

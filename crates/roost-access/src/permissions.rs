@@ -71,6 +71,8 @@ pub struct Permission {
 pub enum Source {
     /// A role of the configuration.
     Role,
+    /// A token's own; all tokens have the role [`TOKEN_ROLE`].
+    Token,
 }
 
 /// What all connections of a role may do. Connections share one of it: see [`PermissionSets`].
@@ -87,6 +89,15 @@ impl PermissionSet {
         PermissionSet {
             source: Source::Role,
             role: role.into(),
+            permissions: permissions.into(),
+        }
+    }
+
+    /// The permissions of a token.
+    pub fn of_token(permissions: Vec<Permission>) -> PermissionSet {
+        PermissionSet {
+            source: Source::Token,
+            role: TOKEN_ROLE.into(),
             permissions: permissions.into(),
         }
     }
@@ -144,6 +155,8 @@ impl PermissionSets {
     }
 }
 
+/// The role of clients that show a token in their handshake.
+pub const TOKEN_ROLE: &str = "token";
 /// Below so many sets none is looked for that could be dropped.
 const SETS_KEPT: usize = 64;
 
