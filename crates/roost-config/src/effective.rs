@@ -167,6 +167,7 @@ pub(crate) fn conflicts(settings: &Settings, sources: &Sources) -> Vec<Conflict>
     check_users(settings, &mut found);
     check_listeners(settings, sources, &mut found);
     check_api(settings, &mut found);
+    check_auth(settings, &mut found);
     for (index, listener) in settings.listeners.iter().enumerate() {
         let path = entry_path(Listener::SECTION.name, index);
         check_health_path(&path, listener, settings, &mut found);
@@ -321,6 +322,63 @@ fn check_users(settings: &Settings, found: &mut Vec<Conflict>) {
                 let expected = format!("the key {key} beside it");
                 wrong("methods", "authid", format!("\"{method}\""), &expected);
             }
+        }
+    }
+}
+
+/// A token must fit in a handshake, there must be a key for it, and a cookie must be of pages that are
+/// listed: a browser sends it from all.
+fn check_auth(settings: &Settings, found: &mut Vec<Conflict>) {
+    let auth = &settings.auth;
+    if auth.required && !auth.is_on() {
+        found.push(Conflict {
+            key: "auth.required".to_owned(),
+            other: "auth.jwt.hmac_secrets_file".to_owned(),
+            found: "true".to_owned(),
+            expected: "a key in [auth.jwt] beside it".to_owned(),
+            hint: Some("hmac_secrets_file or public_keys_file; nothing can connect as it is"),
+        });
+    }
+    for (name, party) in [
+        ("audience", &auth.jwt.audience),
+        ("issuer", &auth.jwt.issuer),
+    ] {
+        if let (Some(url), None) = (&auth.jwt.jwks_url, party) {
+            found.push(Conflict {
+                key: "auth.jwt.jwks_url".to_owned(),
+                other: format!("auth.jwt.{name}"),
+                found: format!("\"{}\"", shortened(url)),
+                expected: format!("the key {name} beside it"),
+                hint: Some("an issuer signs tokens for others with the same keys"),
+            });
+        }
+    }
+    let handshake = settings.limits.handshake_bytes_max;
+    if auth.is_on() && auth.token_bytes_max >= handshake {
+        found.push(Conflict {
+            key: "auth.token_bytes_max".to_owned(),
+            other: "limits.handshake_bytes_max".to_owned(),
+            found: size(auth.token_bytes_max as u64),
+            expected: format!(
+                "less than limits.handshake_bytes_max, which is {}",
+                size(handshake as u64)
+            ),
+            hint: Some("the token stands in the handshake's head"),
+        });
+    }
+    let Some(cookie) = auth.cookie.as_ref().filter(|_| auth.is_on()) else {
+        return;
+    };
+    for (index, listener) in settings.listeners.iter().enumerate() {
+        if listener.allowed_origins.iter().any(|origin| origin == "*") {
+            let path = entry_path(Listener::SECTION.name, index);
+            found.push(Conflict {
+                key: "auth.cookie".to_owned(),
+                other: format!("{path}.allowed_origins"),
+                found: format!("\"{cookie}\""),
+                expected: format!("a list of origins in {path}.allowed_origins"),
+                hint: Some("a browser sends the cookie from every page, also from one that wants to act for its visitor"),
+            });
         }
     }
 }

@@ -53,10 +53,10 @@ pub use row::Reload;
 pub use scope::{ApiScope, ChannelPattern};
 pub use source::Source;
 pub use table::{
-    Access, Admin, Api, ChannelPolicy, ClientAuth, ClientSocketMode, Deflate, Driver, Echo, Epoll,
-    IoUring, Limits, Listener, Log, LogFormat, LogLevel, Matching, MinVersion, Namespace,
-    ProxyProtocol, Publish, Raw, Server, Settings, SlowConsumer, Soap, SocketMode, Tls, Wamp,
-    WampPermission, WampUser,
+    Access, Admin, Api, Auth, ChannelPolicy, ClientAuth, ClientSocketMode, Deflate, Driver, Echo,
+    Epoll, Expiry, IoUring, Jwt, Limits, Listener, Log, LogFormat, LogLevel, Matching, MinVersion,
+    Namespace, ProxyProtocol, Publish, Raw, Server, Settings, SlowConsumer, Soap, SocketMode, Tls,
+    Wamp, WampPermission, WampUser,
 };
 pub use write::to_toml;
 
@@ -127,26 +127,28 @@ impl Loaded {
 
     /// What messages call a key of a `[[wamp.user]]`, with the place where it is written.
     pub fn user_place(&self, user: usize, key: &str) -> KeyPlace {
-        self.place(user_key(user, key))
+        self.place(&user_key(user, key))
     }
 
-    fn file(&self, key: &str, path: &str) -> PathBuf {
+    /// The same of another key: `auth.jwt.public_keys_file`.
+    pub fn file(&self, key: &str, path: &str) -> PathBuf {
         match (self.source(key), Path::new(&self.file_name).parent()) {
             (Source::File { .. }, Some(directory)) => directory.join(path),
             _ => PathBuf::from(path),
         }
     }
 
-    fn place(&self, key: String) -> KeyPlace {
+    /// What messages call a key, with the place where it is written.
+    pub fn place(&self, key: &str) -> KeyPlace {
         KeyPlace {
-            place: effective::place(&key, &self.sources, &self.file_name),
-            key: names::shown(&key, &self.settings),
+            place: effective::place(key, &self.sources, &self.file_name),
+            key: names::shown(key, &self.settings),
         }
     }
 
     /// What messages call the key of a listener, with the place where it is written.
     pub fn listener_place(&self, listener: usize, key: &str) -> KeyPlace {
-        self.place(listener_key(listener, key))
+        self.place(&listener_key(listener, key))
     }
 
     /// The keys whose value is not the built-in default, with their sources, in order of name.

@@ -133,6 +133,22 @@ pub(crate) const GROUP: Pattern = Pattern {
     check: check_group,
 };
 
+pub(crate) const COOKIE: Pattern = Pattern {
+    expected: "a cookie's name such as \"roost_token\", or \"\" for none",
+    takes: "cookie, `\"\"`",
+    check: |word| {
+        check_chars(word, COOKIE_BYTES_MAX, |c| {
+            c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
+        })
+    },
+};
+
+pub(crate) const PARTY: Pattern = Pattern {
+    expected: "a name or URL such as \"https://id.example.org/\", or \"\" for none",
+    takes: "text, `\"\"`",
+    check: |word| check_chars(word, PARTY_BYTES_MAX, |c| !c.is_control()),
+};
+
 pub(crate) const NETWORK: Pattern = Pattern {
     expected: "a network such as \"10.0.0.0/8\", or an IP address",
     takes: "network",
@@ -165,6 +181,13 @@ fn check_file(word: &str) -> Result<(), String> {
         return Err(format!("a path has at most {FILE_BYTES_MAX} bytes"));
     }
     Ok(())
+}
+
+fn check_chars(word: &str, bytes_max: usize, is_fit: fn(char) -> bool) -> Result<(), String> {
+    match word.len() <= bytes_max && word.chars().all(is_fit) {
+        true => Ok(()),
+        false => Err(String::new()),
+    }
 }
 
 fn check_listener_name(word: &str) -> Result<(), String> {
@@ -409,8 +432,10 @@ const PATH_BYTES_MAX: usize = 255;
 const SUBPROTOCOL_BYTES_MAX: usize = 255;
 const GOODBYE_BYTES_MAX: usize = 255;
 const FILE_BYTES_MAX: usize = 4095;
+const COOKIE_BYTES_MAX: usize = 64;
 const GROUP_BYTES_MAX: usize = 32;
 const NAMESPACE_BYTES_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 255;
 /// Base64 of 8 bytes.
 const SALT_CHARS_MIN: usize = 12;
+const PARTY_BYTES_MAX: usize = 1024;

@@ -177,6 +177,7 @@ pub(crate) fn time_or_zero(range: RangeInclusive<u32>) -> Duration {
 }
 
 pub(crate) const SECOND: u32 = 1_000;
+pub(crate) const MINUTE: u32 = 60 * SECOND;
 pub(crate) const HOUR: u32 = 3_600_000;
 pub(crate) const DAY: u32 = 24 * HOUR;
 pub(crate) const WEEK: u32 = 7 * DAY;

@@ -8,6 +8,7 @@
 use crate::row::Visitor;
 
 mod api;
+mod auth;
 mod channels;
 mod dialects;
 mod drivers;
@@ -18,6 +19,7 @@ mod tls;
 mod users;
 
 pub use api::Api;
+pub use auth::{Auth, Expiry, Jwt};
 pub use channels::{Access, ChannelPolicy, Namespace, Publish, SlowConsumer};
 pub use dialects::{Deflate, Echo, Raw, Soap, Wamp};
 pub use drivers::{Epoll, IoUring};
@@ -55,6 +57,8 @@ pub struct Settings {
     pub soap: Soap,
     /// `[deflate]`.
     pub deflate: Deflate,
+    /// `[auth]`.
+    pub auth: Auth,
     /// `[admin]`.
     pub admin: Admin,
     /// `[api]`.
@@ -84,6 +88,7 @@ impl Default for Settings {
             wamp: Wamp::default(),
             soap: Soap::default(),
             deflate: Deflate::default(),
+            auth: Auth::default(),
             admin: Admin::default(),
             api: Api::default(),
             log: Log::default(),
@@ -159,6 +164,7 @@ pub(crate) fn visit(settings: &mut Settings, visitor: &mut impl Visitor) {
         wamp,
         soap,
         deflate,
+        auth,
         admin,
         api,
         log,
@@ -189,6 +195,7 @@ pub(crate) fn visit(settings: &mut Settings, visitor: &mut impl Visitor) {
         wamp: Wamp,
         soap: Soap,
         deflate: Deflate,
+        auth: Auth,
         admin: Admin,
         api: Api,
         log: Log,

@@ -12,6 +12,8 @@
 //! | what administrators are answered | `routes.rs` |
 //! | the API | `api.rs` |
 //! | requests to reactors, their answers and deadlines | `peer.rs` |
+//! | tokens of handshakes | `tokens.rs`, `token_jobs.rs` |
+//! | keys of tokens, fetched | `jwks.rs` |
 //! | whether reactors run | `health.rs` |
 //! | the text that Prometheus reads | `metrics.rs` |
 
@@ -24,28 +26,34 @@ use std::thread;
 use std::time::Duration;
 
 use roost_net::wake_socket;
-use roost_reactor::{ControlPeer, Shared};
+use roost_reactor::Shared;
 use tokio::sync::oneshot;
 use tracing::warn;
 
 mod api;
 mod first_of;
 mod health;
+mod jwks;
 mod listen;
 mod metrics;
 mod peer;
 mod routes;
 mod serve;
+mod token_jobs;
+mod tokens;
 
 use first_of::first_of;
 use routes::{Access, router};
+use tokens::TokenTasks;
 
 pub use api::{ApiKey, ApiLimits, ApiOptions};
 #[doc(hidden)]
 pub use api::{paths, problems};
+pub use jwks::{JwksOptions, JwksUrl};
 pub use listen::{ApiListener, BindError, Listeners, Options, Socket};
 pub use metrics::Build;
 pub use serve::Limits;
+pub use tokens::Tokens;
 
 /// The running thread. Dropping it stops it, without waiting for that.
 pub struct Control {
@@ -61,6 +69,8 @@ pub struct Served {
     pub limits: Limits,
     /// The API, if it is on.
     pub api: Option<ApiOptions>,
+    /// What tokens are checked with that reactors ask about; without it they get no answer.
+    pub tokens: Option<Tokens>,
 }
 
 /// Serves what listeners accept, on a thread of its own, until it is stopped.
@@ -68,7 +78,7 @@ pub struct Served {
 /// # Errors
 /// When the server already has such a thread, the API an address without a key, or the system no
 /// thread or descriptor left.
-pub fn start(served: Served, shared: Shared, build: Build) -> io::Result<Control> {
+pub fn start(mut served: Served, shared: Shared, build: Build) -> io::Result<Control> {
     served.api.as_ref().map_or(Ok(()), api::check)?;
     let (waker, woken) = wake_socket()?;
     let peer = shared
@@ -78,12 +88,15 @@ pub fn start(served: Served, shared: Shared, build: Build) -> io::Result<Control
         .enable_io()
         .enable_time()
         .build()?;
+    let (to_thread, tasks) = served.tokens.take().map(tokens::start).transpose()?.unzip();
     let (stop, stopped) = oneshot::channel();
     let (end, ended) = mpsc::channel();
     thread::Builder::new()
         .name("control".to_owned())
         .spawn(move || {
-            let work = work(served, shared, build, peer, woken);
+            let peer = Arc::new(peer::Peer::new(peer, to_thread));
+            let tasks = run_tasks(tasks, peer.clone());
+            let work = first_of(work(served, shared, build, peer, woken), tasks);
             let outcome = runtime.block_on(async {
                 let stopped = async {
                     let _ = stopped.await; // or `Control` was dropped
@@ -112,10 +125,9 @@ async fn work(
     served: Served,
     shared: Shared,
     build: Build,
-    peer: ControlPeer,
+    peer: Arc<peer::Peer>,
     woken: UnixStream,
 ) -> io::Result<()> {
-    let peer = Arc::new(peer::Peer::new(peer));
     if let Some(options) = served.api {
         api::serve(options, &shared, build, &peer);
     }
@@ -124,4 +136,11 @@ async fn work(
     let routers = [Access::Full, Access::ReadOnly].map(|access| router(state.clone(), access));
     let served = serve::serve(served.admin, routers, served.limits);
     first_of(answers, served).await
+}
+
+async fn run_tasks(tasks: Option<TokenTasks>, peer: Arc<peer::Peer>) -> io::Result<()> {
+    match tasks {
+        Some(tasks) => tasks.run(peer).await,
+        None => std::future::pending().await,
+    }
 }

@@ -8,14 +8,15 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use roost_reactor::{
-    ConnectionRecord, ControlPeer, ControlPublication, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX,
-    Part, Placement, Refusal, RepeatKey, Request, RingFull, Token,
+    ConnectionRecord, ControlPeer, ControlPublication, FromReactor, PUBLICATIONS_BYTES_MAX,
+    PUBLICATIONS_MAX, Part, Placement, Refusal, RepeatKey, Request, RingFull, Token, Verdict,
 };
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use crate::first_of::first_of;
+use crate::token_jobs::{Job, ToThread};
 
 /// The control thread's place in the mesh, for many callers on one thread.
 pub(crate) struct Peer {
@@ -30,6 +31,8 @@ struct State {
     waiting: HashMap<Token, Waiting>,
     /// By reactor: publications of callers that run in this turn of the thread's tasks.
     pending: Vec<Vec<Pending>>,
+    /// Where tokens are checked, if they are.
+    tokens: Option<ToThread>,
 }
 
 /// What waits for an answer.
@@ -98,13 +101,14 @@ pub(crate) struct Sent<'a> {
 }
 
 impl Peer {
-    pub(crate) fn new(peer: ControlPeer) -> Peer {
+    pub(crate) fn new(peer: ControlPeer, tokens: Option<ToThread>) -> Peer {
         let pending = (0..peer.reactors()).map(|_| Vec::new()).collect();
         Peer {
             state: Mutex::new(State {
                 peer,
                 waiting: HashMap::new(),
                 pending,
+                tokens,
             }),
             has_pending: Notify::new(),
         }
@@ -198,6 +202,15 @@ impl Peer {
         state.peer.epoch_of(state.peer.home_of(channel))
     }
 
+    /// Says what has become of tokens. Gives the verdicts back if the reactor's ring is full.
+    pub(crate) fn send_verdicts(
+        &self,
+        reactor: usize,
+        verdicts: Vec<Verdict>,
+    ) -> Result<(), Vec<Verdict>> {
+        self.lock().peer.send_verdicts(reactor, verdicts)
+    }
+
     /// Sends what is pending and hands answers to their callers, until the socket fails.
     pub(crate) async fn run(self: Arc<Self>, woken: UnixStream) -> io::Result<()> {
         loop {
@@ -289,10 +302,15 @@ impl State {
     /// Reads a bounded number of answers, so that other tasks run in between.
     fn read_some(&mut self) {
         for _ in 0..ANSWERS_AT_ONCE {
-            let Some(answer) = self.peer.next_answer() else {
-                return;
-            };
-            self.hand_over(answer.token, answer.part);
+            match self.peer.next_message() {
+                Some(FromReactor::Answer(answer)) => self.hand_over(answer.token, answer.part),
+                Some(FromReactor::TokenChecks(reactor, checks)) => {
+                    if let Some(tokens) = &self.tokens {
+                        let _ = tokens.send(Job::Check(reactor, checks)); // the thread may have ended
+                    }
+                }
+                None => return,
+            }
         }
     }
 

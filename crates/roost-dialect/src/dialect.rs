@@ -522,6 +522,8 @@ pub enum Event<'a> {
         /// The close frame's reason.
         reason: &'a str,
     },
+    /// What the client is known as has expired; the close frame follows what is written now.
+    Expired,
     /// The server shuts down; the close frame follows what is written now.
     Draining,
 }

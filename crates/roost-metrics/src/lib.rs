@@ -117,6 +117,17 @@ counters! {
     /// Requests for a WebSocket that offered subprotocols of which none is served on their path; a
     /// browser then fails the connection.
     subprotocols_unmatched_total,
+    /// Tokens in handshakes that were good.
+    tokens_accepted_total,
+    /// Handshakes refused for their token, or because they had none.
+    tokens_refused_total,
+    /// Handshakes answered with 503 because their token was not checked in auth.wait, or
+    /// auth.in_flight_max of them waited.
+    tokens_unchecked_total,
+    /// Connections closed because the identity of their token has expired.
+    identities_expired_total,
+    /// Handshakes that wait for the check of their token now.
+    token_checks_in_flight,
     /// Plain HTTP requests answered.
     http_requests_total,
     /// Those of them that asked for listener.health_path or with OPTIONS, as balancers do.

@@ -16,6 +16,11 @@ impl SharedValue {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
+    /// Changes it.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
     /// The value now.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -31,11 +36,20 @@ pub static TLS_RELOADS: SharedValue = SharedValue(AtomicU64::new(0));
 /// Of those, the ones that found a mistake at a listener, which kept what it had.
 pub static TLS_RELOADS_FAILED: SharedValue = SharedValue(AtomicU64::new(0));
 
+/// Fetches of the JWKS that were begun.
+pub static JWKS_FETCHES: SharedValue = SharedValue(AtomicU64::new(0));
+
+/// Of those, the ones that brought no keys.
+pub static JWKS_FETCHES_FAILED: SharedValue = SharedValue(AtomicU64::new(0));
+
+/// How long ago the JWKS was known to be current.
+pub static JWKS_AGE_SECONDS: SharedValue = SharedValue(AtomicU64::new(0));
+
 /// When the certificates of TLS listeners expire.
 pub static TLS_CERTIFICATES: Certificates = Certificates(Mutex::new(Vec::new()));
 
 /// Name, meaning and value of each of the counters.
-pub fn values() -> [(Description, u64); 3] {
+pub fn values() -> [(Description, u64); 6] {
     let value = |name, help, value: &SharedValue| (Description { name, help }, value.get());
     [
         value(
@@ -52,6 +66,21 @@ pub fn values() -> [(Description, u64); 3] {
             "tls_reloads_failed_total",
             "Reloads of certificates that found a mistake; the listener of the mistake kept what it had.",
             &TLS_RELOADS_FAILED,
+        ),
+        value(
+            "jwks_fetches_total",
+            "Fetches of auth.jwt.jwks_url.",
+            &JWKS_FETCHES,
+        ),
+        value(
+            "jwks_fetches_failed_total",
+            "Fetches of auth.jwt.jwks_url that brought no keys; those that were there serve on.",
+            &JWKS_FETCHES_FAILED,
+        ),
+        value(
+            "jwks_age_seconds",
+            "How long ago the keys of auth.jwt.jwks_url were known to be current, in seconds, as of the last fetch.",
+            &JWKS_AGE_SECONDS,
         ),
     ]
 }

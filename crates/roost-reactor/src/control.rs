@@ -14,7 +14,7 @@ pub use messages::{
     LISTINGS_MAX, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part, REACTORS_MAX, Refusal, Request,
     Token,
 };
-pub use peer::{ControlPeer, RingFull};
+pub use peer::{ControlPeer, FromReactor, RingFull};
 pub(crate) use repeats::Repeats;
 pub use repeats::{REPEATS_BYTES_MAX, REPEATS_MAX, RepeatKey};
 pub(crate) use requests::{handle_publications, handle_request, list_slice};

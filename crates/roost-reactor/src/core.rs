@@ -23,6 +23,7 @@ use crate::governor::Governor;
 use crate::login_queue::LoginQueue;
 use crate::sessions::Sessions;
 use crate::settings::{Listener, Settings};
+use crate::token_checks::TokenChecks;
 
 /// A reactor without its driver.
 pub(crate) struct Core {
@@ -34,6 +35,8 @@ pub(crate) struct Core {
     pub(crate) calls: Calls,
     pub(crate) governor: Governor,
     pub(crate) sessions: Sessions,
+    /// Tokens to be checked by the control thread.
+    pub(crate) token_checks: TokenChecks,
     /// What the control thread is being answered.
     pub(crate) listings: Listings,
     /// What it has published with a key.

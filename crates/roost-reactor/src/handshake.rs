@@ -10,6 +10,7 @@ use roost_wire::handshake::{Request, WebSocketRequest, write_accept_with};
 use roost_wire::hixie::{CHALLENGE_BYTES, EarlyRequest};
 use tracing::debug;
 
+use crate::authentication::{admits, is_token};
 use crate::closing::fail;
 use crate::connections::{Challenge, Flags, Framing, Partial, PendingAccept, Phase};
 use crate::core::Core;
@@ -35,9 +36,19 @@ impl<'r> UpgradeRequest<'r> {
 
     /// The subprotocols it offers, in order.
     fn subprotocols(&self) -> Vec<&str> {
-        match self {
+        let mut offered: Vec<&str> = match self {
             UpgradeRequest::Rfc6455(request) => request.protocols().collect(),
             UpgradeRequest::Early(request, _) => request.protocols().collect(),
+        };
+        offered.retain(|name| !is_token(name));
+        offered
+    }
+
+    /// What stands behind the request and its challenge.
+    fn behind<'b>(&self, rest: &'b mut [u8]) -> &'b mut [u8] {
+        match self {
+            UpgradeRequest::Rfc6455(_) => rest,
+            UpgradeRequest::Early(request, _) => &mut rest[request.challenge_bytes()..],
         }
     }
 
@@ -83,13 +94,14 @@ pub(crate) fn handle_upgrade(
     core: &mut Core,
     key: ConnKey,
     websocket: WebSocketRequest<'_>,
+    head: &[u8],
     rest: &mut [u8],
 ) {
     let takeover = core.connections.wanted_takeover();
     let agreement = takeover.and_then(|takeover| negotiate(websocket.extensions(), takeover));
-    let path = websocket.request().path();
+    let request = websocket.request();
     let hello = UpgradeRequest::Rfc6455(websocket);
-    handle_hello(core, key, path, &hello, agreement, rest);
+    handle_hello(core, key, request, &hello, agreement, (head, rest));
 }
 
 /// A request in one of the drafts before RFC 6455, maybe with its challenge behind it.
@@ -101,7 +113,8 @@ pub(crate) fn handle_early_request(
     head: &[u8],
     rest: &mut [u8],
 ) {
-    let Some((challenge, rest)) = rest.split_at_mut_checked(early.challenge_bytes()) else {
+    let challenge_bytes = early.challenge_bytes();
+    if rest.len() < challenge_bytes {
         let bytes = [head, rest].concat();
         core.connections.work(key.slot(), bytes.len() as u64);
         let challenge = Challenge {
@@ -111,44 +124,35 @@ pub(crate) fn handle_early_request(
         return core
             .connections
             .keep_partial(key.slot(), Partial::Challenge(Box::new(challenge)));
-    };
+    }
+    let challenge = &rest[..challenge_bytes];
     let challenge = <[u8; CHALLENGE_BYTES]>::try_from(challenge).unwrap_or_default();
     let hello = UpgradeRequest::Early(early, challenge);
-    handle_hello(core, key, request.path(), &hello, None, rest);
+    handle_hello(core, key, request, &hello, None, (head, rest));
 }
 
 /// A request for a WebSocket, correct in itself: is there something here for it?
 fn handle_hello(
     core: &mut Core,
     key: ConnKey,
-    path: &str,
+    request: &Request<'_>,
     hello: &UpgradeRequest<'_>,
     agreement: Option<Agreement>,
-    rest: &mut [u8],
+    (head, rest): (&[u8], &mut [u8]),
 ) {
-    if core.is_draining {
-        return refuse(
-            core,
-            key,
-            503,
-            "The server is going down; connect again later.",
-        );
-    }
-    if !core.listener(key).origins.allows(hello.origin()) {
-        core.counters.origins_refused_total.inc();
-        let origin = hello.origin();
-        debug!(connection = %core.id(key), origin, "origin refused");
-        return refuse(
-            core,
-            key,
-            403,
-            "Pages of this origin may not connect to this server.",
-        );
+    if let Err((status, reason)) = may_ask(core, key, hello) {
+        return refuse(core, key, status, reason);
     }
     let settings = core.settings.clone();
     let subprotocols = hello.subprotocols();
-    let offer = settings.offer(path, &subprotocols, hello.headers());
+    let offer = settings.offer(request.path(), &subprotocols, hello.headers());
     let accepted = settings.accept(core.listener_number(key), &offer);
+    if let Some((dialect, Accept::Open { .. })) = accepted
+        && !admits(core, key, request, dialect, (head, rest))
+    {
+        return;
+    }
+    let rest = hello.behind(rest);
     let agreement = agreement.map(|agreement| match accepted {
         Some((_, Accept::Open { .. })) => core.connections.reserve_contexts(key.slot(), agreement),
         _ => {
@@ -194,6 +198,25 @@ fn handle_hello(
         conn.session = session;
     }
     handle_frame_bytes(core, key, rest);
+}
+
+/// Whether this page or program may ask now; else with what it is refused.
+fn may_ask(
+    core: &Core,
+    key: ConnKey,
+    hello: &UpgradeRequest<'_>,
+) -> Result<(), (u16, &'static str)> {
+    if core.is_draining {
+        return Err((503, "The server is going down; connect again later."));
+    }
+    if !core.listener(key).origins.allows(hello.origin()) {
+        core.counters.origins_refused_total.inc();
+        let origin = hello.origin();
+        debug!(connection = %core.id(key), origin, "origin refused");
+        let reason = "Pages of this origin may not connect to this server.";
+        return Err((403, reason));
+    }
+    Ok(())
 }
 
 /// Counts a client that offered subprotocols of which none was selected.
@@ -279,8 +302,16 @@ fn join(
 /// Bytes that were on their way when the driver was asked to pause. RFC 6455 §4.1 forbids a
 /// client to send before the 101, so a head's worth of them is plenty.
 pub(crate) fn handle_early_bytes(core: &mut Core, key: ConnKey, bytes: &[u8]) {
-    let mut pending = core.connections.take_pending_accept(key);
-    if pending.rest.len() + bytes.len() > core.settings.limits.handshake_bytes_max {
+    let Some(mut partial) = core.connections.take_partial(key.slot()) else {
+        debug_assert!(false, "a joining connection keeps its handshake");
+        return;
+    };
+    let (kept, head_len) = match &mut partial {
+        Partial::PendingAccept(pending) => (&mut pending.rest, 0),
+        Partial::PendingCheck(pending) => (&mut pending.bytes, pending.head_len),
+        _ => unreachable!("a joining connection keeps its handshake"),
+    };
+    if kept.len() - head_len + bytes.len() > core.settings.limits.handshake_bytes_max {
         return refuse(
             core,
             key,
@@ -288,10 +319,9 @@ pub(crate) fn handle_early_bytes(core: &mut Core, key: ConnKey, bytes: &[u8]) {
             "Too much data came before the handshake was answered; wait for the 101.",
         );
     }
-    let copied = append(&mut pending.rest, bytes);
+    let copied = append(kept, bytes);
     core.connections.work(key.slot(), copied);
-    core.connections
-        .keep_partial(key.slot(), Partial::PendingAccept(pending));
+    core.connections.keep_partial(key.slot(), partial);
 }
 
 /// Sends the 101: the WebSocket is open.

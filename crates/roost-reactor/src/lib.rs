@@ -37,6 +37,7 @@
     )
 )]
 
+mod authentication;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench;
@@ -78,14 +79,15 @@ mod settings;
 mod shared;
 mod streams;
 mod timeouts;
+mod token_checks;
 
 pub use channels::LINK_BYTES_MAX;
 #[doc(hidden)]
 pub use connections::ConnCost;
 pub use control::{
     Answer, CONNECTIONS_MAX, CloseReason, ConnectionRecord, ControlPeer, ControlPublication,
-    Disconnect, LISTINGS_MAX, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part, REACTORS_MAX,
-    REPEATS_BYTES_MAX, REPEATS_MAX, Refusal, RepeatKey, Request, RingFull, Token,
+    Disconnect, FromReactor, LISTINGS_MAX, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part,
+    REACTORS_MAX, REPEATS_BYTES_MAX, REPEATS_MAX, Refusal, RepeatKey, Request, RingFull, Token,
 };
 pub use reactor::{Iteration, Reactor};
 pub use roost_config::Listener as ListenerConfig;
@@ -93,8 +95,9 @@ pub use roost_dialect::raw::Subprotocols;
 pub use roost_hub::{Name, Placement};
 pub use server::{Server, StartError, Stopper};
 pub use settings::{
-    Access, ChannelPolicy, Deflate, FAN_OUT_AT_ONCE, FAN_OUT_PIECE, LISTENERS_MAX, Limits,
+    Access, Auth, ChannelPolicy, Deflate, FAN_OUT_AT_ONCE, FAN_OUT_PIECE, LISTENERS_MAX, Limits,
     Listener, NamespaceNumbers, Network, Origins, Page, Policies, Publish, Settings, SlowConsumer,
     policy_for_tests,
 };
 pub use shared::{ListenError, Shared};
+pub use token_checks::{Denied, Login, TokenCheck, Verdict};

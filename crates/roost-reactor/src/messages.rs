@@ -39,7 +39,8 @@ pub(crate) fn handle_frame_bytes(core: &mut Core, key: ConnKey, bytes: &mut [u8]
             | Partial::Challenge(_)
             | Partial::Body(_)
             | Partial::Pipelined(_)
-            | Partial::PendingAccept(_),
+            | Partial::PendingAccept(_)
+            | Partial::PendingCheck(_),
         )
         | None => Decoder::new(framing),
     };

@@ -8,6 +8,7 @@ use roost_net::ConnKey;
 use crate::channels::{Lane, LinkMessage};
 use crate::control::{Answer, ControlPublication, Request, Token};
 use crate::image::Image;
+use crate::token_checks::{TokenCheck, Verdict};
 
 /// One message in a ring.
 pub(crate) enum PeerMessage {
@@ -30,6 +31,10 @@ pub(crate) enum PeerMessage {
     Publications(Box<(Token, Vec<ControlPublication>)>),
     /// To the control thread.
     Answer(Box<Answer>),
+    /// To the control thread: tokens of handshakes that wait.
+    TokenChecks(Vec<TokenCheck>),
+    /// From the control thread.
+    Verdicts(Vec<Verdict>),
 }
 
 /// What a request keeps beside itself, at most: a connection's name, a code and a reason.
@@ -45,6 +50,8 @@ impl LinkMessage for PeerMessage {
             | PeerMessage::Call(_)
             | PeerMessage::Request(_)
             | PeerMessage::Answer(_)
+            | PeerMessage::TokenChecks(_)
+            | PeerMessage::Verdicts(_)
             | PeerMessage::Hub(
                 Item::Interest { .. }
                 | Item::InterestAck { .. }
@@ -72,6 +79,11 @@ impl LinkMessage for PeerMessage {
             PeerMessage::Request(request) => size_of_val(&**request) + REQUEST_BYTES_BESIDE,
             PeerMessage::Publications(batch) => batch.1.iter().map(ControlPublication::bytes).sum(),
             PeerMessage::Answer(answer) => answer.bytes(),
+            PeerMessage::TokenChecks(checks) => {
+                let tokens: usize = checks.iter().map(|one| one.token.expose().len()).sum();
+                size_of_val(checks.as_slice()) + tokens
+            }
+            PeerMessage::Verdicts(verdicts) => size_of_val(verdicts.as_slice()),
             PeerMessage::Congested { .. }
             | PeerMessage::Relieved { .. }
             | PeerMessage::Hub(

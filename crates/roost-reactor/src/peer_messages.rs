@@ -2,10 +2,12 @@
 
 use roost_hub::ReactorId;
 
+use crate::authentication::handle_verdict;
 use crate::control::{handle_publications, handle_request};
 use crate::core::Core;
 use crate::messages::apply_pending;
 use crate::peer_message::PeerMessage;
+use crate::requests::handle_checked;
 
 /// Handles a batch from another reactor.
 pub(crate) fn handle_peer_messages(core: &mut Core, from: ReactorId, mut batch: Vec<PeerMessage>) {
@@ -37,7 +39,17 @@ pub(crate) fn handle_peer_messages(core: &mut Core, from: ReactorId, mut batch: 
                 handle_publications(core, batch.0, batch.1);
                 continue;
             }
-            PeerMessage::Answer(_) => {
+            PeerMessage::Verdicts(verdicts) => {
+                for verdict in verdicts {
+                    let key = verdict.key;
+                    if let Some(pending) = handle_verdict(core, verdict) {
+                        handle_checked(core, key, *pending);
+                    }
+                    apply_pending(core);
+                }
+                continue;
+            }
+            PeerMessage::Answer(_) | PeerMessage::TokenChecks(_) => {
                 debug_assert!(false, "reactors do not ask each other");
                 continue;
             }

@@ -17,6 +17,8 @@ mod stages_tests;
 #[cfg(test)]
 mod stream_tests;
 #[cfg(test)]
+mod token_tests;
+#[cfg(test)]
 mod trim_tests;
 
 use std::io;
@@ -25,6 +27,7 @@ use std::time::Duration;
 use roost_net::{Driver, Event, ListenAddr, ListenOptions, ListenerId, Waker};
 use tracing::{Level, debug, info};
 
+use crate::authentication::send_checks;
 use crate::call_outputs::keep_call_deadlines;
 use crate::channels::Lane;
 use crate::clock::{Clock, NEVER, TICK_MS};
@@ -180,6 +183,7 @@ impl<D: Driver> Reactor<D> {
         self.dispatch();
         self.handle_client_hello();
         self.keep_deadlines();
+        self.send_token_checks();
         self.flush();
         self.fan_out();
         self.trim_memory();
@@ -218,7 +222,7 @@ impl<D: Driver> Reactor<D> {
         {
             return Some(Duration::ZERO);
         }
-        if core.channels.links().spilled() > 0 {
+        if core.channels.links().spilled() > 0 || core.token_checks.has_unsent() {
             return Some(SPILL_RETRY);
         }
         if !core.channels.links_mut().try_park(true) {
@@ -233,6 +237,7 @@ impl<D: Driver> Reactor<D> {
         }
         let due = due
             .min(core.connections.deadlines_due())
+            .min(core.connections.identities().due(core.now()))
             .min(core.channels.paused_due())
             .min(core.calls.due())
             .min(core.logins.due())
@@ -325,6 +330,12 @@ impl<D: Driver> Reactor<D> {
         if self.core.connections.hellos() > 0 {
             handle_next_hello(&mut self.core);
             self.run_driver_ops();
+        }
+    }
+
+    fn send_token_checks(&mut self) {
+        if self.core.token_checks.has_unsent() {
+            send_checks(&mut self.core);
         }
     }
 

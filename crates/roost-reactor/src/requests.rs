@@ -12,7 +12,9 @@ use roost_wire::http::{BodyDecoder, BodyError, BodyLimits, CONTINUE, expects_con
 use tracing::debug;
 
 use crate::closing::{cut, linger};
-use crate::connections::{Body, Challenge, Flags, Head, Index, Partial, Phase, Pipelined};
+use crate::connections::{
+    Body, Challenge, Flags, Head, Index, Partial, PendingCheck, Phase, Pipelined,
+};
 use crate::core::Core;
 use crate::handshake::{handle_early_request, handle_upgrade};
 use crate::memory::append;
@@ -45,6 +47,7 @@ pub(crate) fn handle_request_bytes(core: &mut Core, key: ConnKey, bytes: &mut [u
         }
         Some(
             Partial::PendingAccept(_)
+            | Partial::PendingCheck(_)
             | Partial::Frames(_)
             | Partial::EarlyFrames(_)
             | Partial::Unread(_),
@@ -229,9 +232,16 @@ fn handle_head(core: &mut Core, key: ConnKey, head: &[u8], rest: &mut [u8]) -> O
     match request.upgrade() {
         Upgrade::Plain => return handle_plain_head(core, key, &request, head, rest),
         Upgrade::Refused(error) => refuse_handshake(core, key, error),
-        Upgrade::WebSocket(websocket) => handle_upgrade(core, key, websocket, rest),
+        Upgrade::WebSocket(websocket) => handle_upgrade(core, key, websocket, head, rest),
     }
     None
+}
+
+/// The token of a handshake is good: goes through it again.
+pub(crate) fn handle_checked(core: &mut Core, key: ConnKey, mut pending: PendingCheck) {
+    let (head, rest) = pending.bytes.split_at_mut(pending.head_len);
+    let next = handle_head(core, key, head, rest);
+    debug_assert!(next.is_none(), "it asked for a WebSocket");
 }
 
 /// The same of a plain request.

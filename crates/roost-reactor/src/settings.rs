@@ -31,10 +31,27 @@ pub struct Settings {
     pub fan_out_at_once: u32,
     /// Subscribers visited in such a piece.
     pub fan_out_piece: u32,
+    /// How clients say who they are.
+    pub auth: Auth,
     /// What the dialects obey. Who asks for a connection is offered those of its listener.
     pub dialects: roost_dialect::Settings,
     /// The policies of all namespaces.
     pub channels: Policies,
+}
+
+/// Tokens in handshakes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Auth {
+    /// Whether they are looked for.
+    pub is_on: bool,
+    /// Whether a client without one is refused.
+    pub is_required: bool,
+    /// The cookie that may have one; empty for none.
+    pub cookie: String,
+    /// How long a handshake waits for the check.
+    pub wait_ms: u32,
+    /// Handshakes that wait at once, on one reactor.
+    pub checks_max: u32,
 }
 
 /// Where clients connect, and what they find there.
@@ -299,6 +316,7 @@ impl Settings {
             connections_max: 100_000,
             fan_out_at_once: FAN_OUT_AT_ONCE,
             fan_out_piece: FAN_OUT_PIECE,
+            auth: Auth::default(),
             dialects,
             channels: Policies {
                 default: policy_for_tests(),

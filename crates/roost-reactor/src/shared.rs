@@ -20,6 +20,7 @@ use crate::login_queue::LoginQueue;
 use crate::peer_message::PeerMessage;
 use crate::sessions::Sessions;
 use crate::settings::{LISTENERS_MAX, Settings};
+use crate::token_checks::TokenChecks;
 
 /// What the reactors of one server have in common.
 #[derive(Clone)]
@@ -163,6 +164,7 @@ impl Shared {
                 BacklogWriter::new(self.backlog_report.clone(), me),
             ),
             sessions: Sessions::new(&settings.dialects, seed.rotate_left(17)),
+            token_checks: TokenChecks::default(),
             listings: Listings::default(),
             repeats: Repeats::default(),
             early_data: Vec::new(),

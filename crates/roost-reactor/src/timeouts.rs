@@ -1,11 +1,14 @@
 //! Deadlines that are over, kept: see [`crate::connections`] for how they are found.
 
+use roost_dialect::dialect::Event;
 use roost_net::{CloseMode, ConnKey, Driver};
 use roost_wire::CloseCode;
 
+use crate::authentication::on_check_timeout;
 use crate::closing::{cut, linger, start_close};
 use crate::connections::{Idle, Partial, Phase, Slice};
 use crate::core::Core;
+use crate::dialogue::notify;
 use crate::messages::apply_pending;
 use crate::requests::on_request_timeout;
 use crate::streams;
@@ -14,6 +17,28 @@ use crate::streams;
 pub(crate) fn keep_deadlines<D: Driver>(core: &mut Core, driver: &D) {
     if let Some(slice) = core.connections.begin_slice() {
         keep_slice(core, driver, slice);
+    }
+    let now = core.now();
+    if core.connections.identities().due(now) <= now {
+        end_expired(core, now);
+    }
+}
+
+/// Ends connections whose identity has expired, some at a time.
+#[cold]
+fn end_expired(core: &mut Core, now: u32) {
+    for slot in core.connections.identities_mut().expired(now) {
+        let Some(key) = core.connections.key_at(slot) else {
+            continue;
+        };
+        let conn = core.connections.get(key);
+        if conn.is_some_and(|conn| conn.phase == Phase::Open) {
+            core.counters.identities_expired_total.inc();
+            notify(core, key, Event::Expired);
+            let code = CloseCode::IDENTITY_EXPIRED;
+            start_close(core, key, code, "the token has expired");
+            apply_pending(core);
+        }
     }
 }
 
@@ -35,6 +60,10 @@ fn on_deadline<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
     let handshake_timeout_ms = limits.handshake_timeout_ms;
     let close_timeout_ms = limits.close_timeout_ms.max(1);
     let phase = conn.phase;
+    let awaits_check = matches!(
+        core.connections.inputs().get(conn),
+        Some(Partial::PendingCheck(_))
+    );
     let connections = &mut core.connections;
     match phase {
         Phase::Handshake => {
@@ -43,6 +72,7 @@ fn on_deadline<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
             }
         }
         Phase::Http => check_http(core, driver, key),
+        Phase::Joining if awaits_check => on_check_timeout(core, key),
         // Its request is whole; the channel's home, another reactor, has not answered.
         Phase::Joining => connections.set_deadline(key.slot(), handshake_timeout_ms),
         Phase::Open => check_open(core, driver, key),

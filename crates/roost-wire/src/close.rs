@@ -23,6 +23,8 @@ impl CloseCode {
     pub const INVALID_PAYLOAD: CloseCode = CloseCode(1007);
     /// 1008: a rule of the application is broken.
     pub const POLICY_VIOLATION: CloseCode = CloseCode(1008);
+    /// 4401, ours: the identity that the client has shown has expired. It may come back with a new one.
+    pub const IDENTITY_EXPIRED: CloseCode = CloseCode(4401);
     /// 1009: a frame or message above the limit.
     pub const TOO_BIG: CloseCode = CloseCode(1009);
     /// 1010: the client wanted an extension that the server did not offer.

@@ -6,7 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use roost_config as config;
-use roost_control::{ApiOptions, Build, Control, Limits, Listeners, Options, Served, Socket};
+use roost_control::{
+    ApiOptions, Build, Control, Limits, Listeners, Options, Served, Socket, Tokens,
+};
 use roost_reactor::Shared;
 use tracing::{info, warn};
 
@@ -38,14 +40,16 @@ pub(crate) fn bind(from: &config::Admin) -> Result<Listeners, String> {
     Listeners::bind(&options).map_err(|error| error.to_string())
 }
 
-/// Serves what was bound, the API too; `None` if that is nothing. The error is a message for people.
+/// Serves what was bound, the API too, and checks tokens; `None` if nothing of it is wanted. The error
+/// is a message for people.
 pub(crate) fn start(
     listeners: Listeners,
     api: Option<ApiOptions>,
     shared: &Shared,
     driver: &'static str,
+    tokens: Option<Tokens>,
 ) -> Result<Option<Control>, String> {
-    if listeners.is_empty() && api.is_none() {
+    if listeners.is_empty() && api.is_none() && tokens.is_none() {
         return Ok(None);
     }
     if let Some(path) = listeners.path() {
@@ -62,6 +66,7 @@ pub(crate) fn start(
         admin: listeners,
         limits: Limits::default(),
         api,
+        tokens,
     };
     roost_control::start(served, shared.clone(), build)
         .map(Some)

@@ -50,6 +50,8 @@ mod settings;
 mod signals;
 mod start_block;
 mod tls;
+mod token;
+mod tokens;
 mod users;
 mod warnings;
 mod watch;
@@ -82,6 +84,20 @@ enum Command {
         /// The same as --config FILE
         #[arg(conflicts_with = "config")]
         file: Option<PathBuf>,
+        #[command(flatten)]
+        source: ConfigSource,
+    },
+    /// Print a token for trying out, signed with the first secret of auth.jwt.hmac_secrets_file
+    Token {
+        /// Whose it is (claim sub)
+        #[arg(long)]
+        user: String,
+        /// How long it is good, such as 90s, 15m or 12h
+        #[arg(long, default_value = "1h", value_parser = token::parse_seconds)]
+        expires: u64,
+        /// What it grants, such as sub:chat:1 or pub:chat:*
+        #[arg(long, value_name = "sub|pub:CHANNEL")]
+        allow: Vec<String>,
         #[command(flatten)]
         source: ConfigSource,
     },
@@ -190,6 +206,20 @@ fn main() -> ExitCode {
             source.config = file.or(source.config);
             check(&source)
         }
+        Some(Command::Token {
+            user,
+            expires,
+            allow,
+            source,
+        }) => {
+            let made = source
+                .load()
+                .and_then(|loaded| token::make(&loaded, &user, expires, &allow));
+            match made {
+                Ok(token) => output::result(&format!("{token}\n")),
+                Err(message) => fail(&message),
+            }
+        }
         Some(Command::PrintConfig(source)) => match source.load() {
             Ok(loaded) => output::result(&roost_config::to_toml(&loaded)),
             Err(message) => fail(&message),
@@ -236,6 +266,9 @@ fn check(source: &ConfigSource) -> ExitCode {
     if let Err(message) = api::keys(&loaded) {
         return fail(&message);
     }
+    if let Err(lines) = tokens::Tokens::load(&loaded) {
+        return fail(&lines.to_string());
+    }
     for warning in &warnings {
         output::error(&format!("warning: {warning}\n"));
     }
@@ -276,7 +309,9 @@ fn start(options: RunOptions) -> Result<run::Start, String> {
     let (tls, tls_warnings) = tls::Tls::load(&loaded).map_err(|lines| lines.to_string())?;
     let api_keys = api::keys(&loaded)?;
     let (users, users_warnings) = users::load(&loaded).map_err(|lines| lines.to_string())?;
+    let tokens = tokens::Tokens::load(&loaded).map_err(|lines| lines.to_string())?;
     Ok(run::Start {
+        tokens,
         loaded,
         api_keys,
         tls,

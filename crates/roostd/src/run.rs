@@ -24,6 +24,7 @@ use crate::expiry::Expiry;
 use crate::reload::Reloader;
 use crate::start_block::StartBlock;
 use crate::tls::Tls;
+use crate::tokens::Tokens;
 use crate::watch::Watch;
 use crate::{admin, logging, notify, output, settings, signals, warnings};
 
@@ -38,6 +39,8 @@ pub(crate) struct Start {
     /// What was found while `users` were read, for the log.
     pub(crate) users_warnings: Vec<String>,
     pub(crate) development: Option<Development>,
+    /// What tokens are checked with.
+    pub(crate) tokens: Option<Tokens>,
 }
 
 /// Runs the daemon until it is told to stop, and says why if it cannot.
@@ -67,6 +70,7 @@ fn serve(start_with: Start) -> Result<(), String> {
         users,
         users_warnings,
         development,
+        tokens,
     } = start_with;
     let (from, tls) = (&loaded.settings, Arc::new(tls));
     ignore_stray_signals();
@@ -84,7 +88,7 @@ fn serve(start_with: Start) -> Result<(), String> {
     let api = api::bind(&loaded, api_keys)?;
     let (api, api_shown) = api.map(Api::split).unzip();
     let numbers = numbers_of(from)?;
-    let settings = settings::for_reactors(from, connections_max, &numbers, &tls, users)?;
+    let settings = settings::for_reactors(from, connections_max, &numbers, &tls, users, reactors)?;
     let server = start(settings, &choice, reactors).map_err(|error| start_error(from, &error))?;
     server.registry().describe(About {
         version: env!("CARGO_PKG_VERSION"),
@@ -93,7 +97,8 @@ fn serve(start_with: Start) -> Result<(), String> {
         connections_max,
         open_files,
     });
-    let control = admin::start(listeners, api, server.shared(), choice.name())?;
+    let tokens = tokens.map(|tokens| tokens.for_control(&from.auth));
+    let control = admin::start(listeners, api, server.shared(), choice.name(), tokens)?;
     let block = StartBlock {
         loaded: &loaded,
         addresses: server.addresses(),
@@ -116,8 +121,7 @@ fn serve(start_with: Start) -> Result<(), String> {
     let (ended, end) = mpsc::channel();
     let watch = Watch::new(server.registry().clone(), Expiry::new(tls));
     let watch = spawn("watch", move || watch.run(&end))?;
-    let address = addresses_of(&server);
-    info!(%address, driver = choice.name(), reactors, "ready");
+    info!(address = %addresses_of(&server), driver = choice.name(), reactors, "ready");
     notify::notify("READY=1", NOTIFY_WAIT);
 
     let outcome = server

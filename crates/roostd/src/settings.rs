@@ -11,6 +11,7 @@ use roost_reactor::{self as reactor, NamespaceNumbers};
 use roost_tls::SharedSetup;
 
 use crate::tls::Tls;
+use crate::tokens;
 
 /// Settings for the reactors. `connections_max` is resolved from the limit on open files. The error is
 /// a message for people. The numbers are those of the configuration's namespaces.
@@ -20,6 +21,7 @@ pub(crate) fn for_reactors(
     numbers: &NamespaceNumbers,
     tls: &Tls,
     users: Option<Users>,
+    reactors: usize,
 ) -> Result<reactor::Settings, String> {
     let dialects = dialects(from, users);
     let listeners = from.listeners.iter().enumerate();
@@ -31,6 +33,7 @@ pub(crate) fn for_reactors(
         connections_max,
         fan_out_at_once: reactor::FAN_OUT_AT_ONCE,
         fan_out_piece: reactor::FAN_OUT_PIECE,
+        auth: tokens::for_reactors(&from.auth, reactors),
         dialects,
         channels: reactor::Policies::numbered(from, numbers),
     })

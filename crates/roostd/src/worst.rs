@@ -21,7 +21,7 @@ pub(crate) struct WorstCase {
     /// Patterns at each home, and what is remembered of who matches.
     patterns: u64,
     /// Receive buffers, compressors, TLS handshakes and what a loop iteration gathers, of all
-    /// reactors, the messages between them, the API's requests, and the lines of log that wait.
+    /// reactors, the messages between them, the API's requests, tokens, and the lines of log that wait.
     reactors: u64,
 }
 
@@ -73,6 +73,10 @@ impl WorstCase {
         } else {
             (0, 0)
         };
+        let identity = match settings.auth.is_on() {
+            true => IDENTITY_BYTES,
+            false => 0,
+        };
         let message = limits.message_bytes_max as u64;
         let pairs = reactors * reactors; // each with the others, and with the control thread
         let mail = pairs.saturating_mul(roost_reactor::LINK_BYTES_MAX as u64 + 2 * message);
@@ -87,7 +91,7 @@ impl WorstCase {
         WorstCase {
             buffered: limits.buffered_bytes_max,
             connections: connections_max
-                .saturating_mul(CONNECTION_BYTES + session + keys + calls)
+                .saturating_mul(CONNECTION_BYTES + session + keys + calls + identity)
                 .saturating_add(subscriptions.saturating_mul(SUBSCRIPTION_BYTES))
                 .saturating_add(contexts),
             channels: channels.saturating_mul(channel),
@@ -96,6 +100,7 @@ impl WorstCase {
                 .saturating_mul(each.saturating_add(handshakes))
                 .saturating_add(mail)
                 .saturating_add(api_bytes(&settings.api, reactors))
+                .saturating_add(tokens_bytes(&settings.auth))
                 .saturating_add(LOG_BYTES),
         }
     }
@@ -125,6 +130,18 @@ fn api_bytes(api: &config::Api, reactors: u64) -> u64 {
             let requests = in_flight.saturating_mul(bodies);
             requests.saturating_add(connections).saturating_add(repeats)
         }
+    }
+}
+
+/// Tokens that are remembered, and those whose check is under way.
+fn tokens_bytes(auth: &config::Auth) -> u64 {
+    match auth.is_on() {
+        true => {
+            let in_flight = u64::from(auth.in_flight_max);
+            let in_flight = in_flight.saturating_mul(auth.token_bytes_max as u64);
+            in_flight.saturating_add(auth.cache_bytes_max as u64)
+        }
+        false => 0,
     }
 }
 
@@ -177,6 +194,9 @@ impl fmt::Display for Size {
 const CONNECTION_BYTES: u64 = 40 + 8;
 /// A TLS handshake: rustls' state, and what of the client's messages is not whole.
 const HANDSHAKE_BYTES: u64 = (8 << 10) + roost_tls::handshake::BYTES_MAX as u64;
+/// As whom a connection is known, in tables that may be half empty, its user's name of at most 255
+/// bytes, and permissions of its own as its token may have them.
+const IDENTITY_BYTES: u64 = 2 * 52 + 272 + (4 << 10);
 /// A WAMP session's record, in a table that may be half empty.
 const SESSION_BYTES: u64 = 2 * 64;
 /// One subscription: in the session's list and in the channel's set of members, both of which may

@@ -187,6 +187,8 @@ fn beside(key: &Key) -> Vec<(&'static str, &'static str)> {
         ("listener.tls", "client_crl") => &["certificate", "key", "client_auth", "client_ca"],
         ("listener.tls", _) => &["certificate", "key"],
         ("listener", "proxy_protocol_from") => &["proxy_protocol"],
+        ("auth", "required") => &["static_tokens_file"],
+        ("auth.jwt", "jwks_url") => &["audience", "issuer"],
         _ => &[],
     };
     let value = |name| match name {
@@ -238,6 +240,12 @@ fn fields(settings: &Settings) -> BTreeSet<(String, String)> {
                 section = "listener.tls".to_owned();
                 continue;
             }
+            "auth" if depth == 2 && left == "jwt" => {
+                section = "auth.jwt".to_owned();
+                continue;
+            }
+            "auth.jwt" if depth == 2 => continue,
+            "auth.jwt" if depth > 2 => depth - 1,
             "listener.tls" if depth == 3 => continue,
             "listener.tls" if depth > 3 => depth - 2,
             "listener" if depth > 2 => depth - 1,

@@ -1,6 +1,7 @@
 //! From the outside: the shipped files, every kind of mistake, overrides, and arbitrary input.
 
 mod api;
+mod auth;
 mod fuzz;
 mod keys;
 mod listeners;

@@ -40,6 +40,7 @@ impl Admin {
             admin: listeners,
             limits,
             api: None,
+            tokens: None,
         };
         let control = roost_control::start(served, shared.clone(), build).expect("starts");
         Admin {

@@ -107,6 +107,7 @@ fn a_server_has_one_control_thread() {
         admin: bind(|_| {}).expect("binds"),
         limits: roost_control::Limits::default(),
         api: None,
+        tokens: None,
     };
     let build = roost_control::Build {
         version: "",

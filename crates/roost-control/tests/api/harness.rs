@@ -111,6 +111,7 @@ pub(crate) fn start(shared: &Shared, options: ApiOptions) -> std::io::Result<Con
         admin: Listeners::bind(&roost_control::Options::default()).expect("none"),
         limits: Limits::default(),
         api: Some(options),
+        tokens: None,
     };
     let build = Build {
         version: "1.2.3",

@@ -365,6 +365,22 @@ impl Session {
         }
     }
 
+    /// What the client is known as has expired: writes GOODBYE, or ABORT before the session is open.
+    pub fn expire(&mut self, out: &mut Vec<u8>) {
+        let message = "The token has expired.";
+        match self.state {
+            State::Open => {
+                self.say(out, &reply::goodbye(uri::EXPIRED, Some(message)));
+                self.state = State::Closing;
+            }
+            State::AwaitHello | State::AwaitAuthenticate => {
+                self.say(out, &reply::abort(uri::EXPIRED, message));
+                self.state = State::Closed;
+            }
+            State::Closing | State::Closed => {}
+        }
+    }
+
     /// The session did not read what waited for it, and is closed for that: writes GOODBYE, or
     /// nothing when no session is open. No answer is awaited.
     pub fn close_slow(&mut self, message: &str, out: &mut Vec<u8>) {

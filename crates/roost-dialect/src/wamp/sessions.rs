@@ -146,6 +146,7 @@ impl Dialect for Wamp {
                 }
                 Event::Dropped { messages } => session.on_dropped(messages, new_id, out),
                 Event::SlowConsumer { reason } => session.close_slow(reason, out),
+                Event::Expired => session.expire(out),
                 Event::Draining => session.goodbye(out),
             });
         match ends {

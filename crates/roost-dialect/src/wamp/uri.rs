@@ -47,6 +47,8 @@ pub const UNAVAILABLE: &str = "wamp.error.unavailable";
 pub const SYSTEM_SHUTDOWN: &str = "wamp.close.system_shutdown";
 /// GOODBYE: the session is closed because more waited for it than may.
 pub const SLOW_CONSUMER: &str = "roost.close.slow_consumer";
+/// GOODBYE: the client's identity has expired.
+pub const EXPIRED: &str = "roost.close.expired";
 /// GOODBYE: the answer to a GOODBYE.
 pub const GOODBYE_AND_OUT: &str = "wamp.close.goodbye_and_out";
 

@@ -688,6 +688,11 @@ impl Channels {
         is_sent
     }
 
+    /// The same; gives the message back if the ring is full.
+    pub(crate) fn send_to_control(&mut self, message: PeerMessage) -> Result<(), PeerMessage> {
+        self.links.try_send(self.control, message)
+    }
+
     /// The links to other reactors.
     pub(crate) fn links(&self) -> &Links<PeerMessage> {
         &self.links

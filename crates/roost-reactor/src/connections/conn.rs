@@ -46,7 +46,8 @@ pub(crate) enum Phase {
     /// A plain HTTP request has come: it is being answered, or the next one is awaited, which may ask
     /// for a WebSocket. What more is kept of it stands in [`super::exchanges`].
     Http,
-    /// The head was good; the channel's home is asked before the 101 goes out.
+    /// The head was good; its token is being checked, or the channel's home is asked, before the 101
+    /// goes out.
     Joining,
     /// The WebSocket is open.
     Open,

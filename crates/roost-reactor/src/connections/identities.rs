@@ -5,12 +5,24 @@ use hashbrown::HashTable;
 use roost_access::Identity;
 use slab::Slab;
 
+use crate::clock::{NEVER, TICK_MS};
+
 /// All of them, for one reactor's connections.
-#[derive(Default)]
 pub(crate) struct Identities {
     known: Slab<Known>,
     /// Entries of `known`, by slot.
     by_slot: HashTable<u32>,
+    expiry: Expiry,
+}
+
+/// How far the entries were looked through for those that have expired.
+struct Expiry {
+    /// No identity ends before this tick.
+    earliest: u32,
+    /// The same, as the pass under way finds it.
+    earliest_found: u32,
+    /// The next entry to look at; 0 when no pass is under way.
+    cursor: usize,
 }
 
 #[derive(Debug)]
@@ -22,6 +34,20 @@ struct Known {
 // With 5 bytes in the index, of which at most four sevenths are empty, an authenticated connection costs
 // at most 52 bytes beside its record, and what its user's name has beyond 15 bytes.
 const _: () = assert!(size_of::<Known>() <= 40);
+
+impl Default for Identities {
+    fn default() -> Identities {
+        Identities {
+            known: Slab::new(),
+            by_slot: HashTable::new(),
+            expiry: Expiry {
+                earliest: NEVER,
+                earliest_found: NEVER,
+                cursor: 0,
+            },
+        }
+    }
+}
 
 impl Identities {
     /// Of the connection in `slot`; `None` is an anonymous one.
@@ -40,6 +66,9 @@ impl Identities {
     /// The connection in `slot` has this one from now on.
     pub(crate) fn insert(&mut self, slot: u32, identity: Identity) {
         self.take(slot);
+        if let Some(expires) = identity.expires {
+            self.expiry.note(expires.get());
+        }
         let entry = self.known.insert(Known { slot, identity });
         let entry = u32::try_from(entry).expect("fewer entries than connections");
         let known = &self.known;
@@ -64,6 +93,49 @@ impl Identities {
         Some(identity)
     }
 
+    /// The tick at which [`Identities::expired`] has something to do.
+    #[inline]
+    pub(crate) fn due(&self, now: u32) -> u32 {
+        match self.expiry.cursor {
+            0 => self.expiry.earliest,
+            _ => now,
+        }
+    }
+
+    /// Slots of connections whose identity has expired, looked for in a part of the table. One that is
+    /// not ended is found again a second later.
+    pub(crate) fn expired(&mut self, now: u32) -> Vec<u32> {
+        let mut expired = Vec::new();
+        let begin = self.expiry.cursor;
+        if begin == 0 && now < self.expiry.earliest {
+            return expired;
+        }
+        let entries = self.known.capacity();
+        let end = entries.min(begin + SLICE);
+        let mut next = begin;
+        while next < end && expired.len() < EXPIRED_MAX {
+            let known = self.known.get(next);
+            if let Some(expires) = known.and_then(|known| known.identity.expires) {
+                let is_over = expires.get() <= now;
+                if is_over {
+                    expired.extend(known.map(|known| known.slot));
+                }
+                let found = if is_over { now + AGAIN } else { expires.get() };
+                self.expiry.earliest_found = self.expiry.earliest_found.min(found);
+            }
+            next += 1;
+        }
+        self.expiry.cursor = next;
+        if next >= entries {
+            self.expiry = Expiry {
+                earliest: self.expiry.earliest_found,
+                earliest_found: NEVER,
+                cursor: 0,
+            };
+        }
+        expired
+    }
+
     /// Cuts the tables down to what is needed; returns the bytes that were freed, about.
     pub(super) fn shrink(&mut self) -> usize {
         let before = self.known.capacity();
@@ -77,6 +149,13 @@ impl Identities {
     }
 }
 
+impl Expiry {
+    fn note(&mut self, expires: u32) {
+        self.earliest = self.earliest.min(expires);
+        self.earliest_found = self.earliest_found.min(expires);
+    }
+}
+
 /// Slots are numbers from 0 on: nothing a client chooses.
 fn hash(slot: u32) -> u64 {
     u64::from(slot).wrapping_mul(0x9e37_79b9_7f4a_7c15) // the golden ratio, odd
@@ -84,9 +163,16 @@ fn hash(slot: u32) -> u64 {
 
 /// Room for so many is kept when the last has gone.
 const KEPT: usize = 64;
+/// Entries looked at in one loop iteration: about 100 µs.
+const SLICE: usize = 16 << 10;
+/// Connections ended in one loop iteration, so that the rest waits for a millisecond at most.
+const EXPIRED_MAX: usize = 256;
+/// Ticks until an identity that has expired is looked at again.
+const AGAIN: u32 = 1000 / TICK_MS;
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
     use std::sync::Arc;
 
     use roost_access::{Method, PermissionSet, Provider};
@@ -100,6 +186,50 @@ mod tests {
             expires: None,
             method: Method::Ticket,
             provider: Provider::Static,
+        }
+    }
+
+    #[test]
+    fn each_identity_that_expires_is_found_and_no_other() {
+        let mut identities = Identities::default();
+        assert_eq!(
+            (identities.due(0), identities.expired(1_000)),
+            (NEVER, vec![])
+        );
+        let count = 40_000;
+        for slot in 0..count {
+            let expires = (slot % 4 != 0)
+                .then_some(100 + slot % 1_000)
+                .and_then(NonZeroU32::new);
+            let identity = Identity {
+                expires,
+                ..user("u")
+            };
+            identities.insert(slot, identity);
+        }
+        let mut found = vec![0; count as usize];
+        for now in 0..2_000 {
+            if now < identities.due(now) {
+                continue;
+            }
+            let expired = identities.expired(now);
+            assert!(expired.len() <= EXPIRED_MAX);
+            for slot in expired {
+                assert!(100 + slot % 1_000 <= now, "{slot} at {now}");
+                found[slot as usize] += 1;
+                // Every other one is ended; the rest is found again.
+                if slot % 2 == 1 {
+                    identities.take(slot);
+                }
+            }
+        }
+        for slot in 0..count {
+            let times = found[slot as usize];
+            match slot % 4 {
+                0 => assert_eq!(times, 0, "{slot} never expires"),
+                2 => assert!(times >= 2, "{slot} was found {times} times"),
+                _ => assert_eq!(times, 1, "{slot}"),
+            }
         }
     }
 

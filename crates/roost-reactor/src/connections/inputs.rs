@@ -22,6 +22,8 @@ pub(crate) struct Inputs {
     bytes: u64,
     /// What was ever kept.
     kept_bytes_total: u64,
+    /// How many wait for the check of a token.
+    checks: usize,
 }
 
 impl Inputs {
@@ -29,6 +31,7 @@ impl Inputs {
     pub(crate) fn keep(&mut self, conn: &mut Conn, partial: Partial) {
         debug_assert_eq!(conn.partial, Index::NONE, "one unfinished input at a time");
         self.add(partial.bytes());
+        self.checks += usize::from(matches!(partial, Partial::PendingCheck(_)));
         conn.partial = Index::new(self.partials.insert(partial));
     }
 
@@ -36,6 +39,7 @@ impl Inputs {
     pub(crate) fn take(&mut self, conn: &mut Conn) -> Option<Partial> {
         let partial = self.partials.remove(conn.partial.take()?);
         self.bytes -= partial.bytes() as u64;
+        self.checks -= usize::from(matches!(partial, Partial::PendingCheck(_)));
         if self.partials.is_empty() && self.partials.capacity() > KEPT {
             self.partials = Slab::new();
         }
@@ -105,6 +109,11 @@ impl Inputs {
         self.get(conn).map_or(0, Partial::bytes) + rest + record
     }
 
+    /// How many handshakes wait for the check of a token.
+    pub(crate) fn checks(&self) -> usize {
+        self.checks
+    }
+
     /// Bytes held for all.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
@@ -135,6 +144,13 @@ impl Inputs {
     pub(crate) fn check_invariants(&self) {
         if cfg!(debug_assertions) {
             let partials = self.partials.iter().map(|(_, partial)| partial.bytes());
+            let checks = self.partials.iter();
+            let checks = checks.filter(|(_, one)| matches!(one, Partial::PendingCheck(_)));
+            assert_eq!(
+                checks.count(),
+                self.checks,
+                "handshakes that wait for a check"
+            );
             let rests = self.rests.values().map(Vec::capacity);
             let records = self.records.values().map(Vec::capacity);
             let bytes: usize = partials.chain(rests).chain(records).sum();

@@ -19,6 +19,8 @@ pub(crate) enum Partial {
     Pipelined(Box<Pipelined>),
     /// A good handshake that waits for its channel's home.
     PendingAccept(Box<PendingAccept>),
+    /// A good handshake whose token is being checked.
+    PendingCheck(Box<PendingCheck>),
     /// Part of a frame or message.
     Frames(Box<Inbound>),
     /// The same in an early framing.
@@ -67,6 +69,13 @@ pub(crate) struct PendingAccept {
     pub(crate) rest: Vec<u8>,
 }
 
+/// A good handshake whose token is being checked. It is kept as it came.
+pub(crate) struct PendingCheck {
+    /// The head, and what came behind it.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) head_len: usize,
+}
+
 /// What a paused publisher has sent and its decoder has not seen.
 pub(crate) struct Unread {
     pub(crate) decoder: Decoder,
@@ -95,6 +104,7 @@ impl Partial {
             Partial::PendingAccept(pending) => {
                 size_of::<PendingAccept>() + pending.answer.capacity() + pending.rest.capacity()
             }
+            Partial::PendingCheck(pending) => size_of::<PendingCheck>() + pending.bytes.capacity(),
             Partial::Frames(inbound) => inbound.pinned_bytes(),
             Partial::EarlyFrames(inbound) => inbound.pinned_bytes(),
             Partial::Unread(unread) => {

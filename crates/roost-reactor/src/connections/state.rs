@@ -631,6 +631,11 @@ impl Connections {
         &self.identities
     }
 
+    /// The same, for what has expired.
+    pub(crate) fn identities_mut(&mut self) -> &mut Identities {
+        &mut self.identities
+    }
+
     /// A connection is known as this from now on.
     pub(crate) fn identify(&mut self, key: ConnKey, identity: Identity) {
         if self
@@ -670,6 +675,8 @@ impl Connections {
     pub(crate) fn publish_gauges(&self) {
         let counters = &self.counters;
         counters.input_buffered_bytes.set(self.inputs.bytes());
+        let checks = self.inputs.checks() as u64;
+        counters.token_checks_in_flight.set(checks);
         let backlogged = self.outboxes.len() as u64;
         counters.connections_backlogged.set(backlogged);
         counters.outbox_bytes.set(self.outboxes.held().bytes);

@@ -16,10 +16,20 @@ use super::messages::{Answer, ControlPublication, PUBLICATIONS_MAX, Request, Tok
 use super::repeats::RepeatKey;
 use crate::channels::{Links, Mesh};
 use crate::peer_message::PeerMessage;
+use crate::token_checks::{TokenCheck, Verdict};
 
 /// The ring of a reactor has no room: nothing was sent, and nothing is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RingFull;
+
+/// What has come from a reactor.
+#[derive(Debug)]
+pub enum FromReactor {
+    /// An answer to a request.
+    Answer(Answer),
+    /// Tokens to be checked, and by which reactor they are asked about.
+    TokenChecks(usize, Vec<TokenCheck>),
+}
 
 /// The control thread's end of the mesh.
 pub struct ControlPeer {
@@ -31,6 +41,8 @@ pub struct ControlPeer {
     last_token: u64,
     /// The rest of a batch that was taken out of a ring.
     unread: std::vec::IntoIter<PeerMessage>,
+    /// Whose it is.
+    unread_of: ReactorId,
 }
 
 impl ControlPeer {
@@ -48,6 +60,7 @@ impl ControlPeer {
             reactors,
             last_token: 0,
             unread: Vec::new().into_iter(),
+            unread_of: ReactorId(0),
         }
     }
 
@@ -117,18 +130,43 @@ impl ControlPeer {
         }
     }
 
-    /// The next answer that has come. Answers to requests whose caller has gone come too.
-    pub fn next_answer(&mut self) -> Option<Answer> {
+    /// Says what has become of tokens that a reactor has asked about.
+    ///
+    /// # Errors
+    /// When the reactor's ring is full: the verdicts are returned.
+    ///
+    /// # Panics
+    /// When there is no such reactor.
+    pub fn send_verdicts(
+        &mut self,
+        reactor: usize,
+        verdicts: Vec<Verdict>,
+    ) -> Result<(), Vec<Verdict>> {
+        let message = PeerMessage::Verdicts(verdicts);
+        match self.links.try_send(self.reactor(reactor), message) {
+            Ok(()) => Ok(()),
+            Err(PeerMessage::Verdicts(verdicts)) => Err(verdicts),
+            Err(_) => unreachable!("what was not sent is returned"),
+        }
+    }
+
+    /// What has come next. Answers to requests whose caller has gone come too.
+    pub fn next_message(&mut self) -> Option<FromReactor> {
         loop {
             for message in self.unread.by_ref() {
                 match message {
-                    PeerMessage::Answer(answer) => return Some(*answer),
+                    PeerMessage::Answer(answer) => return Some(FromReactor::Answer(*answer)),
+                    PeerMessage::TokenChecks(checks) => {
+                        let reactor = usize::from(self.unread_of.0);
+                        return Some(FromReactor::TokenChecks(reactor, checks));
+                    }
                     PeerMessage::Hub(_)
                     | PeerMessage::Call(_)
                     | PeerMessage::Congested { .. }
                     | PeerMessage::Relieved { .. }
                     | PeerMessage::Request(_)
-                    | PeerMessage::Publications(_) => {
+                    | PeerMessage::Publications(_)
+                    | PeerMessage::Verdicts(_) => {
                         debug_assert!(
                             false,
                             "reactors send nothing else to a peer without channels"
@@ -136,7 +174,8 @@ impl ControlPeer {
                     }
                 }
             }
-            let (_, batch) = self.links.next_batch(true)?;
+            let (from, batch) = self.links.next_batch(true)?;
+            self.unread_of = from;
             self.unread = batch.into_iter();
         }
     }

@@ -7,7 +7,7 @@ use roost_net::sim::{SimDriver, SimFaults, SimNet, SimOptions};
 use roost_net::{CloseCause, CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
 
 use crate::connections::Phase;
-use crate::{Reactor, Settings, Shared};
+use crate::{ControlPeer, Reactor, Settings, Shared};
 
 pub(super) struct World {
     pub(super) net: SimNet,
@@ -180,6 +180,13 @@ impl World {
     pub(super) fn count(&self, name: &str) -> u64 {
         let sum = self.shared.registry().sum(name);
         sum.expect("a counter of this name")
+    }
+
+    /// The control thread's end of the mesh.
+    pub(super) fn control(&self) -> ControlPeer {
+        let waker = self.net.driver(SimOptions::default()).waker();
+        let peer = self.shared.control_peer(waker);
+        peer.expect("the only one")
     }
 
     /// The server goes down.

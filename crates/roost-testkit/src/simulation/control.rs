@@ -9,7 +9,8 @@ use roost_dialect::PayloadRef;
 use roost_net::Driver;
 use roost_net::sim::{SimDriver, SimRng};
 use roost_reactor::{
-    CONNECTIONS_MAX, ControlPeer, ControlPublication, Part, Request, RingFull, Shared, Token,
+    CONNECTIONS_MAX, ControlPeer, ControlPublication, FromReactor, Part, Request, RingFull, Shared,
+    Token,
 };
 
 use super::api::{self, Published};
@@ -117,7 +118,10 @@ impl Control {
     }
 
     fn read(&mut self, peer: &mut ControlPeer) {
-        while let Some(answer) = peer.next_answer() {
+        while let Some(message) = peer.next_message() {
+            let FromReactor::Answer(answer) = message else {
+                continue;
+            };
             if let Part::Connections(records) | Part::ConnectionsEnd { records, .. } = &answer.part
             {
                 self.listed += records.len() as u64;

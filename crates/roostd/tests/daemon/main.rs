@@ -4,6 +4,7 @@
 mod commands;
 mod daemon;
 mod http;
+mod jwks;
 mod log_output;
 mod names;
 mod refusals;
@@ -12,3 +13,4 @@ mod start;
 mod tls;
 mod tls_files;
 mod tls_handshakes;
+mod tokens;

@@ -1,0 +1,323 @@
+//! Tokens in handshakes, with the whole daemon.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use roost_testkit::client::{Client, Request, Response};
+use roost_tokens::parse_secrets;
+use serde_json::{Value, json};
+
+use crate::daemon::{Daemon, Log, command, run, wait_until};
+
+const DRIVERS: [&str; 2] = ["epoll", "io_uring"];
+const SECRET: &str = "Q2c1m8vX4tR7yK0pZ3wH6uJ9sD5fG1hL-daemon";
+
+/// A folder with a configuration and its secrets, for as long as its value lives.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str, config: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("roostd-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("a folder");
+        fs::write(path.join("secrets"), format!("one {SECRET}\n")).expect("a file");
+        fs::write(path.join("roost.toml"), config).expect("a file");
+        Folder(path)
+    }
+
+    fn config(&self) -> String {
+        self.0.join("roost.toml").display().to_string()
+    }
+
+    fn daemon(&self, driver: &str, more: &[&str]) -> Daemon {
+        let config = self.config();
+        let mut args = vec!["--config", config.as_str(), "--driver", driver];
+        args.extend(["--reactors", "2", "--set", "log.level=trace"]);
+        args.extend(more);
+        Daemon::start(&args, Log::Read)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+const CONFIG: &str = r#"
+[auth]
+required = true
+[auth.jwt]
+hmac_secrets_file = "secrets"
+[[namespace]]
+name = "chat"
+subscribe = "granted"
+publish = "granted"
+"#;
+
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.expect("after 1970").as_secs()
+}
+
+fn sign(claims: &Value) -> String {
+    let secrets = parse_secrets(&format!("one {SECRET}")).expect("a line");
+    let token = secrets.signer.sign(claims);
+    String::from_utf8(token.expose().to_vec()).expect("ASCII")
+}
+
+/// May subscribe and publish below `chat:`.
+fn token(user: &str, expires: u64) -> String {
+    let caps = json!([{"channels": ["chat:*"], "match": "wildcard", "allow": ["sub", "pub"]}]);
+    sign(&json!({"sub": user, "exp": expires, "caps": caps}))
+}
+
+fn request(daemon: &Daemon, path: &str) -> Request {
+    Request::websocket(&daemon.address.to_string(), path)
+}
+
+fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}")
+}
+
+fn subprotocol(token: &str) -> String {
+    let encoded = URL_SAFE_NO_PAD.encode(token);
+    format!("Sec-WebSocket-Protocol: roost.raw, roost.bearer.{encoded}")
+}
+
+/// What is answered to a handshake, with its body.
+fn answer(daemon: &Daemon, request: &Request) -> (Response, String) {
+    let mut client = Client::connect(daemon.address).expect("it accepts");
+    client.send(&request.bytes()).expect("it reads");
+    let response = client.read_response().expect("an answer");
+    let body = match response.status {
+        101 => Vec::new(),
+        _ => client.read_body(&response).expect("a body"),
+    };
+    (response, String::from_utf8(body).expect("text"))
+}
+
+fn open(daemon: &Daemon, path: &str, header: &str) -> Client {
+    let mut client = Client::connect(daemon.address).expect("it accepts");
+    let request = request(daemon, path).header(header);
+    client.shake_hands(&request).expect("the token is good");
+    client
+}
+
+#[test]
+fn a_token_opens_what_it_grants_and_nothing_else() {
+    for driver in DRIVERS {
+        let folder = Folder::new(&format!("grants-{driver}"), CONFIG);
+        let daemon = folder.daemon(driver, &[]);
+        let good = token("alice", now() + 600);
+        let mut alice = open(&daemon, "/raw/chat:1", &bearer(&good));
+        let mut page = Client::connect(daemon.address).expect("it accepts");
+        let offered = request(&daemon, "/raw/chat:1").header(subprotocol(&good));
+        let response = page.shake_hands(&offered).expect("the token is good");
+        assert_eq!(response.all("Sec-WebSocket-Protocol"), ["roost.raw"]);
+        alice.send_text("hello").expect("it reads");
+        page.expect_text("hello").expect("she may");
+        page.send_text("hello yourself").expect("it reads");
+        alice.expect_text("hello yourself").expect("she may");
+        // With a token that grants nothing, and in another namespace.
+        let other = sign(&json!({"sub": "bob", "exp": now() + 600}));
+        let (response, body) = answer(
+            &daemon,
+            &request(&daemon, "/raw/chat:1").header(bearer(&other)),
+        );
+        assert_eq!(response.status, 403, "{body}");
+        assert!(body.contains("granted"), "{body}");
+        open(&daemon, "/raw/news", &bearer(&other))
+            .close()
+            .expect("a close");
+        // What behind the head comes too early is kept while the token is checked.
+        let mut early = Client::connect(daemon.address).expect("it accepts");
+        let mut bytes = request(&daemon, "/raw/chat:1")
+            .header(bearer(&good))
+            .bytes();
+        bytes.extend([0x81, 0x85, 0, 0, 0, 0]);
+        bytes.extend(b"early");
+        early.send(&bytes).expect("it reads");
+        alice.expect_text("early").expect("it was published");
+        assert_eq!(daemon.count("tokens_accepted_total"), 5, "{driver}");
+        wait_until(
+            || daemon.count("token_checks_in_flight") == 0,
+            || "none is checked any more".to_owned(),
+        );
+    }
+}
+
+#[test]
+fn a_client_without_a_good_token_is_told_so() {
+    let folder = Folder::new("refused", CONFIG);
+    for driver in DRIVERS {
+        let daemon = folder.daemon(driver, &[]);
+        let good = token("alice", now() + 600);
+        let changed = format!("{}A{}", &good[..good.len() - 9], &good[good.len() - 8..]);
+        let plain = request(&daemon, "/raw/chat:1");
+        for (headers, status, said) in [
+            (vec![], 401, "wants a token"),
+            (vec![bearer(&changed)], 401, "signature is wrong"),
+            (vec![bearer(&token("a", now() - 60))], 401, "has expired"),
+            (vec![bearer("abc")], 401, "no JWT"),
+            (
+                vec![bearer(&"a".repeat(5_000))],
+                401,
+                "larger than auth.token_bytes_max",
+            ),
+            (vec![subprotocol(&changed)], 401, "signature is wrong"),
+            (
+                vec![bearer(&good), subprotocol(&good)],
+                400,
+                "more than one",
+            ),
+            (
+                vec!["Sec-WebSocket-Protocol: roost.bearer.AB".to_owned()],
+                400,
+                "base64url",
+            ),
+            // A cookie is none, as it is configured.
+            (vec![format!("Cookie: token={good}")], 401, "wants a token"),
+        ] {
+            let request = headers
+                .iter()
+                .fold(plain.clone(), |request, one| request.header(one));
+            let (response, body) = answer(&daemon, &request);
+            assert_eq!(response.status, status, "{driver} {headers:?}: {body}");
+            assert!(body.contains(said), "{driver} {headers:?}: {body}");
+            let challenge = response.header("WWW-Authenticate");
+            assert_eq!(challenge.is_some(), status == 401, "{headers:?}");
+        }
+        assert_eq!(daemon.count("tokens_refused_total"), 9);
+        wait_until(
+            || daemon.count("connections_open") == 0,
+            || "they are closed".to_owned(),
+        );
+    }
+}
+
+#[test]
+fn a_connection_ends_when_its_token_expires() {
+    let folder = Folder::new("expires", &format!("{CONFIG}\n[admin]\n"));
+    for driver in DRIVERS {
+        let more = [
+            "--set",
+            "auth.jwt.leeway=0s",
+            "--set",
+            "auth.required=false",
+        ];
+        let daemon = folder.daemon(driver, &more);
+        let mut short = open(&daemon, "/raw/chat:1", &bearer(&token("alice", now() + 3)));
+        let mut long = open(
+            &daemon,
+            "/raw/chat:1",
+            &bearer(&token("alice", now() + 600)),
+        );
+        let mut anonymous = Client::open(daemon.address, "/raw/news").expect("it may");
+        let said = short.expect_close(4401).expect("it expires");
+        assert_eq!(said, "the token has expired");
+        wait_until(
+            || daemon.count("websockets_open") == 2,
+            || "the others are open".to_owned(),
+        );
+        assert_eq!(daemon.count("identities_expired_total"), 1);
+        long.send_text("still here").expect("it reads");
+        anonymous
+            .expect_silence(Duration::from_millis(50))
+            .expect("nothing for it");
+    }
+}
+
+/// The token, or a part of it that would do.
+fn assert_absent(token: &str, text: &str, place: &str) {
+    let signature = token.rsplit('.').next().expect("a part");
+    for part in [token, signature, &URL_SAFE_NO_PAD.encode(token)[..60]] {
+        assert!(!text.contains(part), "a token in {place}:\n{text}");
+    }
+    assert!(!text.contains(SECRET), "the secret in {place}");
+}
+
+#[test]
+fn no_token_is_in_a_log_or_an_answer() {
+    let folder = Folder::new("redacted", &format!("{CONFIG}\n"));
+    let config = format!("{}\n[raw]\nsubprotocols = [\"*\"]\n", CONFIG);
+    fs::write(folder.0.join("roost.toml"), config).expect("a file");
+    let daemon = folder.daemon(
+        "epoll",
+        &[
+            "--set",
+            "auth.cookie=t",
+            "--set",
+            "listener.allowed_origins=[\"https://a.example\"]",
+        ],
+    );
+    let good = token("alice", now() + 600);
+    let expired = token("mallory", now() - 600);
+    let changed = format!("{}A{}", &good[..good.len() - 9], &good[good.len() - 8..]);
+    let mut answers = String::new();
+    for token in [&good, &expired, &changed] {
+        for path in [
+            "/raw/chat:1",
+            "/raw/other",
+            "/nowhere",
+            "/raw/%ff",
+            "/wamp",
+            "/",
+        ] {
+            for header in [
+                bearer(token),
+                subprotocol(token),
+                format!(
+                    "Sec-WebSocket-Protocol: roost.bearer.{}",
+                    URL_SAFE_NO_PAD.encode(token)
+                ),
+                format!("Cookie: t={token}"),
+                format!("Origin: https://b.example\r\n{}", bearer(token)),
+            ] {
+                let (response, body) = answer(&daemon, &request(&daemon, path).header(&header));
+                answers.push_str(&format!("{response:?}\n{body}\n"));
+                let plain = Request::get("h", path).header(&header);
+                let (response, body) = answer(&daemon, &plain);
+                answers.push_str(&format!("{response:?}\n{body}\n"));
+            }
+        }
+    }
+    let admin = format!("{}{}", daemon.admin("/stats"), daemon.admin("/connections"));
+    wait_until(
+        || daemon.stderr.get().matches("closed").count() > 100,
+        || "the log tells of the connections".to_owned(),
+    );
+    assert!(answers.contains("roost.raw"), "some were let in");
+    for token in [&good, &expired, &changed] {
+        assert_absent(token, &daemon.stderr.get(), "the log");
+        assert_absent(token, &daemon.stdout.get(), "the start block");
+        assert_absent(token, &answers, "an answer");
+        assert_absent(token, &admin, "an admin answer");
+    }
+}
+
+#[test]
+fn a_mistake_in_the_keys_stops_the_start_and_the_check() {
+    let folder = Folder::new("mistakes", CONFIG);
+    for (secrets, said) in [
+        ("one short".to_owned(), "fewer than 32 bytes"),
+        (String::new(), "no secret"),
+    ] {
+        fs::write(folder.0.join("secrets"), secrets).expect("a file");
+        for verb in ["check-config", "run"] {
+            let config = folder.config();
+            let mut start = command(crate::daemon::ROOSTD, &[verb, "--config", &config]);
+            start.env("ROOSTD__ADMIN__SOCKET", "");
+            let ended = run(start);
+            assert!(!ended.status.success(), "{verb}");
+            let told = format!("{}{}", ended.stdout, ended.stderr);
+            assert!(told.contains(said), "{verb}: {told}");
+            assert!(
+                told.contains("auth.jwt.hmac_secrets_file"),
+                "{verb}: {told}"
+            );
+        }
+    }
+}
