@@ -8,13 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use aws_lc_rs::hmac;
 use roost_access::{
     Accepted, Answer, AuthError, Authenticator, Begun, Challenge, Derivation, Hello, Identity,
-    Method, Pending, PermissionSet, Provider, UserName,
+    Method, Pending, PermissionSet, Provider, Secret, UserName,
 };
 
 use crate::cryptosign::{self, PublicKey};
 use crate::keys::{self, Salted, mac, to_base64, to_hex};
 use crate::scram::{self, Said, ScramKeys};
-use crate::secret::Secret;
 use crate::ticket::Ticket;
 use crate::wampcra::{self, CraKey};
 
@@ -544,7 +543,7 @@ fn method_of(name: &str) -> Method {
 
 /// A key made of all secrets: without them it is not known, and with the same it is the same.
 fn unknown_key(users: &[User]) -> hmac::Key {
-    let mut all = Secret::new(b"unknown ".to_vec());
+    let mut all = Secret::from(b"unknown ".to_vec());
     for user in users {
         let Credentials {
             ticket,
@@ -558,11 +557,11 @@ fn unknown_key(users: &[User]) -> hmac::Key {
             scram.as_ref().map(|(secret, _)| secret),
         ];
         for secret in secrets.into_iter().flatten() {
-            let next = [all.bytes(), &keys::sha256(secret.bytes())].concat();
-            all = Secret::new(keys::sha256(Secret::new(next).bytes()).to_vec());
+            let next = [all.expose(), &keys::sha256(secret.expose())].concat();
+            all = Secret::from(keys::sha256(Secret::from(next).expose()).to_vec());
         }
     }
-    keys::key(all.bytes())
+    keys::key(all.expose())
 }
 
 /// Bytes of a nonce: base64 writes them without padding.

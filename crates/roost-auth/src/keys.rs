@@ -5,8 +5,7 @@ use std::num::NonZeroU32;
 use aws_lc_rs::{constant_time, digest, hmac, pbkdf2};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-
-use crate::Secret;
+use roost_access::Secret;
 
 /// Bytes of SHA-256, of keys and of nonces.
 pub(crate) const BYTES: usize = 32;
@@ -57,8 +56,8 @@ pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
 pub fn derive(password: &Secret, salt: &[u8], iterations: NonZeroU32, key_bytes: usize) -> Secret {
     let mut derived = vec![0; key_bytes];
     let algorithm = pbkdf2::PBKDF2_HMAC_SHA256;
-    pbkdf2::derive(algorithm, iterations, salt, password.bytes(), &mut derived);
-    Secret::new(derived)
+    pbkdf2::derive(algorithm, iterations, salt, password.expose(), &mut derived);
+    Secret::from(derived)
 }
 
 /// The salt of a user for whom none was drawn: base64 of a hash, the same at every start.
@@ -124,10 +123,10 @@ mod tests {
     /// RFC 7914 §11.
     #[test]
     fn pbkdf2_of_the_standard() {
-        let password = Secret::new(b"passwd".to_vec());
+        let password = Secret::from(b"passwd".to_vec());
         let derived = derive(&password, b"salt", NonZeroU32::MIN, 64);
         assert_eq!(
-            to_hex(derived.bytes()),
+            to_hex(derived.expose()),
             "55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc\
              49ca9cccf179b645991664b39d77ef317c71b845b1e30bd509112041d3a19783"
         );

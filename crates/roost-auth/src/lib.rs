@@ -4,7 +4,6 @@
 //! | to read about | look at |
 //! |---|---|
 //! | users, roles, realms | [`Directory`] |
-//! | what a secret is kept in | [`Secret`] |
 //! | the methods, each two pure steps | `ticket.rs`, `wampcra.rs`, `scram.rs`, `cryptosign.rs` |
 //!
 //! **No user is told apart from none.** A name that is not known gets the challenge of one of the users, by
@@ -20,10 +19,8 @@ mod cryptosign;
 mod directory;
 mod keys;
 mod scram;
-mod secret;
 mod ticket;
 mod wampcra;
 
 pub use directory::{Credentials, Directory, Options, Realm, User, UserError};
 pub use keys::{Salted, derive, salt_of};
-pub use secret::Secret;

@@ -4,8 +4,8 @@
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use roost_access::Secret;
 
-use crate::Secret;
 use crate::keys::{BYTES, Salted, derive, equal, from_base64, key, mac, sha256, to_base64};
 
 /// What is kept of a password.
@@ -20,13 +20,13 @@ impl ScramKeys {
     pub(crate) fn new(password: &Secret, salted: &Salted) -> ScramKeys {
         let salt = salted.salt_bytes();
         let derived = derive(password, &salt, salted.iterations, BYTES);
-        let salted_key = key(derived.bytes());
-        let client_key = Secret::new(mac(&salted_key, &[b"Client Key"]).to_vec());
-        let stored = Secret::new(sha256(client_key.bytes()).to_vec());
-        let server = Secret::new(mac(&salted_key, &[b"Server Key"]).to_vec());
+        let salted_key = key(derived.expose());
+        let client_key = Secret::from(mac(&salted_key, &[b"Client Key"]).to_vec());
+        let stored = Secret::from(sha256(client_key.expose()).to_vec());
+        let server = Secret::from(mac(&salted_key, &[b"Server Key"]).to_vec());
         ScramKeys {
-            stored_key: key(stored.bytes()),
-            server_key: key(server.bytes()),
+            stored_key: key(stored.expose()),
+            server_key: key(server.expose()),
             stored,
         }
     }
@@ -45,7 +45,7 @@ impl ScramKeys {
             for (byte, other) in client_key.iter_mut().zip(client_signature) {
                 *byte ^= other;
             }
-            let is_right = equal(&sha256(&client_key), self.stored.bytes());
+            let is_right = equal(&sha256(&client_key), self.stored.expose());
             let server_signature = mac(&self.server_key, &[message.as_bytes()]);
             if is_right && proof.is_some() {
                 signature = Some(to_base64(&server_signature));
@@ -114,7 +114,7 @@ mod tests {
             iterations: NonZeroU32::new(4096).expect("not zero"),
             key_bytes: 32,
         };
-        let keys = ScramKeys::new(&Secret::new(b"pencil".to_vec()), &salted);
+        let keys = ScramKeys::new(&Secret::from(b"pencil".to_vec()), &salted);
         let nonce = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
         let kept = keep("user", "rOprNGfwEbeRWgbNEkqO", nonce, &salted.salt, 4096);
         let said = Said::of(&kept);

@@ -1,10 +1,9 @@
 //! `wampcra`: a text is signed with a secret that both know, or with a key derived from it.
 
 use aws_lc_rs::hmac;
-use roost_access::Method;
+use roost_access::{Method, Secret};
 use serde_json::json;
 
-use crate::Secret;
 use crate::keys::{BYTES, Salted, derive, equal, from_base64, key, mac, to_base64};
 
 /// What signatures of one user are checked with.
@@ -13,13 +12,13 @@ pub(crate) struct CraKey(hmac::Key);
 impl CraKey {
     pub(crate) fn new(secret: &Secret, salted: Option<&Salted>) -> CraKey {
         let Some(salted) = salted else {
-            return CraKey(key(secret.bytes()));
+            return CraKey(key(secret.expose()));
         };
         // The salt's text is what is hashed, and the key is the text of base64: so clients have it.
         let bytes = salted.key_bytes as usize;
         let derived = derive(secret, salted.salt.as_bytes(), salted.iterations, bytes);
-        let text = Secret::new(to_base64(derived.bytes()).into_bytes());
-        CraKey(key(text.bytes()))
+        let text = Secret::from(to_base64(derived.expose()).into_bytes());
+        CraKey(key(text.expose()))
     }
 
     /// Whether this is the signature of what was said.

@@ -3,8 +3,8 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use roost_access::{Matching, Operation, Operations, Pattern, Permission, PermissionSet};
-use roost_auth::{Credentials, Directory, Options, Realm, Salted, Secret, User};
+use roost_access::{Matching, Operation, Operations, Pattern, Permission, PermissionSet, Secret};
+use roost_auth::{Credentials, Directory, Options, Realm, Salted, User};
 use roost_dialect::wamp::Users;
 use roost_reactor::Settings;
 
@@ -18,7 +18,7 @@ pub fn permission(matching: Matching, text: &str, allow: &[Operation]) -> Permis
 
 /// A user that logs in by a ticket or, with the same secret, by any other method but with a key.
 pub fn user(realm: &str, name: &str, secret: &str, role: Arc<PermissionSet>) -> User {
-    let secret = || Secret::new(secret.as_bytes().to_vec());
+    let secret = || Secret::from(secret.as_bytes().to_vec());
     let salted = Salted {
         salt: roost_auth::salt_of(realm, name),
         iterations: NonZeroU32::new(1_000).expect("not zero"),

@@ -12,8 +12,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use roost_access::{
     Matching, Method, Operation, Operations, Pattern, Permission, PermissionSet, PermissionSets,
+    Secret,
 };
-use roost_auth::{Credentials, Directory, Options, Realm, Salted, Secret, User};
+use roost_auth::{Credentials, Directory, Options, Realm, Salted, User};
 use roost_config::{self as config, Loaded};
 use roost_dialect::wamp::Users;
 
