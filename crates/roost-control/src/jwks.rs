@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::{Body, to_bytes};
@@ -107,6 +108,8 @@ pub(crate) struct Jwks {
     input: mpsc::UnboundedSender<Input>,
     /// The keys that the thread has.
     sent: Vec<Arc<Key>>,
+    /// Whether these are any, for whom readiness is asked.
+    has_keys: Arc<AtomicBool>,
 }
 
 impl Jwks {
@@ -125,7 +128,13 @@ impl Jwks {
             inputs,
             input,
             sent: Vec::new(),
+            has_keys: Arc::default(),
         }
+    }
+
+    /// Whether there are keys at the time it is read.
+    pub(crate) fn has_keys(&self) -> Arc<AtomicBool> {
+        self.has_keys.clone()
     }
 
     /// Runs for as long as there is something that uses keys.
@@ -232,6 +241,8 @@ impl Jwks {
             && keys.iter().zip(&self.sent).all(|(a, b)| Arc::ptr_eq(a, b));
         if !is_same {
             self.sent = keys.to_vec();
+            let has_keys = !self.sent.is_empty();
+            self.has_keys.store(has_keys, Ordering::Relaxed);
             info!(
                 keys = self.sent.len(),
                 skipped = self.refresh.skipped(),

@@ -21,6 +21,7 @@
 
 use std::io;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -95,8 +96,10 @@ pub fn start(mut served: Served, shared: Shared, build: Build) -> io::Result<Con
         .name("control".to_owned())
         .spawn(move || {
             let peer = Arc::new(peer::Peer::new(peer, to_thread));
+            let has_keys = tasks.as_ref().and_then(TokenTasks::has_keys);
             let tasks = run_tasks(tasks, peer.clone());
-            let work = first_of(work(served, shared, build, peer, woken), tasks);
+            let work = work(served, (shared, build), peer, has_keys, woken);
+            let work = first_of(work, tasks);
             let outcome = runtime.block_on(async {
                 let stopped = async {
                     let _ = stopped.await; // or `Control` was dropped
@@ -123,15 +126,15 @@ impl Control {
 
 async fn work(
     served: Served,
-    shared: Shared,
-    build: Build,
+    (shared, build): (Shared, Build),
     peer: Arc<peer::Peer>,
+    has_keys: Option<Arc<AtomicBool>>,
     woken: UnixStream,
 ) -> io::Result<()> {
     if let Some(options) = served.api {
         api::serve(options, &shared, build, &peer);
     }
-    let state = Arc::new(routes::State::new(shared, build, peer.clone()));
+    let state = Arc::new(routes::State::new(shared, build, peer.clone(), has_keys));
     let answers = peer.clone().run(tokio::net::UnixStream::from_std(woken)?);
     let routers = [Access::Full, Access::ReadOnly].map(|access| router(state.clone(), access));
     let served = serve::serve(served.admin, routers, served.limits);

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -29,6 +30,8 @@ pub(crate) struct State {
     build: Build,
     peer: Arc<Peer>,
     health: Health,
+    /// Whether there are keys of the issuer of tokens, if they are fetched.
+    has_keys: Option<Arc<AtomicBool>>,
 }
 
 /// What may be asked over a listener.
@@ -42,12 +45,18 @@ pub(crate) enum Access {
 }
 
 impl State {
-    pub(crate) fn new(shared: Shared, build: Build, peer: Arc<Peer>) -> State {
+    pub(crate) fn new(
+        shared: Shared,
+        build: Build,
+        peer: Arc<Peer>,
+        has_keys: Option<Arc<AtomicBool>>,
+    ) -> State {
         State {
             shared,
             build,
             peer,
             health: Health::default(),
+            has_keys,
         }
     }
 }
@@ -150,6 +159,10 @@ async fn ready(Shown(state): Shown<Arc<State>>) -> Response {
             "reactor {reactor}: no answer within {} s",
             ALIVE_WITHIN.as_secs()
         );
+    }
+    let has_keys = state.has_keys.as_ref();
+    if has_keys.is_some_and(|has_keys| !has_keys.load(Ordering::Relaxed)) {
+        out.push_str("tokens: no keys of auth.jwt.jwks_url, so its issuer's are refused\n");
     }
     verdict("ready\n", out)
 }

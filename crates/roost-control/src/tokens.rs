@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc as sync_mpsc};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -167,6 +168,11 @@ fn sentence(refusal: &Refusal) -> std::borrow::Cow<'static, str> {
 }
 
 impl TokenTasks {
+    /// Whether there are keys of the issuer; `None` if none are fetched.
+    pub(crate) fn has_keys(&self) -> Option<Arc<AtomicBool>> {
+        self.jwks.as_ref().map(Jwks::has_keys)
+    }
+
     /// Runs until the thread ends, or fails.
     pub(crate) async fn run(self, peer: Arc<Peer>) -> io::Result<()> {
         let TokenTasks { checked, jwks } = self;

@@ -150,8 +150,20 @@ fn keys_serve_without_their_issuer_and_after_a_restart() {
     drop(second);
     // Without what was kept there are no keys, and it is said so.
     std::fs::remove_file(&file).expect("it was there");
-    let third = daemon(issuer.address, &state, "30s");
+    let third = daemon(issuer.address, &state, "1s");
     assert_eq!(status(&third, &token("a", &key)), 401);
+    let ready = third.admin("/ready");
+    assert!(
+        ready.contains("503") && ready.contains("no keys"),
+        "{ready}"
+    );
+    assert!(third.admin("/live").contains("200 OK"));
+    issuer.publish(Some(document(&[("a", &key)])));
+    wait_until(
+        || third.admin("/ready").contains("200 OK"),
+        || third.admin("/ready"),
+    );
+    assert_eq!(status(&third, &token("a", &key)), 101);
 }
 
 #[test]
