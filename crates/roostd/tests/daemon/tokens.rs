@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use roost_testkit::client::{Client, Request, Response};
+use roost_testkit::client::{Client, Message, Request, Response};
 use roost_tokens::parse_secrets;
 use serde_json::{Value, json};
 
-use crate::daemon::{Daemon, Log, command, run, wait_until};
+use crate::daemon::{Daemon, Log, ROOSTD, command, run, wait_until};
 
 const DRIVERS: [&str; 2] = ["epoll", "io_uring"];
 const SECRET: &str = "Q2c1m8vX4tR7yK0pZ3wH6uJ9sD5fG1hL-daemon";
@@ -230,6 +230,90 @@ fn a_connection_ends_when_its_token_expires() {
     }
 }
 
+#[test]
+fn a_session_ends_when_its_token_expires() {
+    let folder = Folder::new("session", CONFIG);
+    for driver in DRIVERS {
+        let daemon = folder.daemon(driver, &["--set", "auth.jwt.leeway=0s"]);
+        let short = token("alice", now() + 4);
+        let header = format!("{}\r\nSec-WebSocket-Protocol: wamp.2.json", bearer(&short));
+        let mut session = open(&daemon, "/wamp", &header);
+        let hello = r#"[1,"realm1",{"roles":{"subscriber":{}}}]"#;
+        session.send_text(hello).expect("it reads");
+        assert!(text(&mut session).starts_with("[2,"), "WELCOME");
+        // What the token grants, the session may do.
+        let subscribe = r#"[32,1,{},"chat:1"]"#;
+        session.send_text(subscribe).expect("it reads");
+        assert!(text(&mut session).starts_with("[33,1,"), "SUBSCRIBED");
+        let goodbye = text(&mut session);
+        assert!(goodbye.starts_with("[6,"), "GOODBYE: {goodbye}");
+        assert!(goodbye.contains("roost.close.expired"), "{goodbye}");
+        let said = session.expect_close(4401).expect("it expires");
+        assert_eq!(said, "the token has expired");
+        assert_eq!(daemon.count("identities_expired_total"), 1);
+    }
+}
+
+#[track_caller]
+fn text(client: &mut Client) -> String {
+    match client.receive().expect("a message") {
+        Message::Text(text) => text,
+        other => panic!("expected text, received {other:?}"),
+    }
+}
+
+#[test]
+fn a_token_of_the_command_line_opens_what_it_was_made_for() {
+    let folder = Folder::new("made", CONFIG);
+    let config = folder.config();
+    let make = |more: &[&str]| {
+        let args = ["token", "--config", &config, "--user", "alice"];
+        run(command(ROOSTD, &[&args, more].concat()))
+    };
+    let made = |more: &[&str]| {
+        let made = make(more);
+        assert!(made.status.success(), "{}", made.stderr);
+        bearer(made.stdout.trim_end())
+    };
+    let daemon = folder.daemon("epoll", &["--set", "auth.jwt.leeway=0s"]);
+    let subscribes = made(&["--allow", "sub:chat:*"]);
+    let mut reader = open(&daemon, "/raw/chat:1", &subscribes);
+    let both = made(&["--allow", "sub:chat:1", "--allow", "pub:chat:1"]);
+    let mut writer = open(&daemon, "/raw/chat:1", &both);
+    writer.send_text("hello").expect("it reads");
+    reader.expect_text("hello").expect("it was published");
+    reader.send_text("not granted").expect("it reads");
+    wait_until(
+        || daemon.count("publishes_refused_total") == 1,
+        || "a token for subscribing publishes".to_owned(),
+    );
+    for (header, status) in [
+        (&both, 403),
+        (&made(&["--allow", "sub:chat:2", "--expires", "0s"]), 401),
+    ] {
+        let (response, body) = answer(&daemon, &request(&daemon, "/raw/chat:2").header(header));
+        assert_eq!(response.status, status, "{body}");
+    }
+    let without_secret = [
+        "--set",
+        "auth.jwt.hmac_secrets_file=",
+        "--set",
+        "auth.required=false",
+    ];
+    for (more, said) in [
+        (
+            &["--allow", "chat:1"][..],
+            "--allow chat:1: write sub: or pub:",
+        ),
+        (&["--expires", "1w"], "write a number and s, m, h or d"),
+        (&without_secret, "auth.jwt.hmac_secrets_file: none"),
+    ] {
+        let refused = make(more);
+        assert!(!refused.status.success() && refused.stdout.is_empty());
+        assert!(refused.stderr.contains(said), "{}", refused.stderr);
+    }
+}
+
 /// The token, or a part of it that would do.
 fn assert_absent(token: &str, text: &str, place: &str) {
     let signature = token.rsplit('.').next().expect("a part");
@@ -308,7 +392,7 @@ fn a_mistake_in_the_keys_stops_the_start_and_the_check() {
         fs::write(folder.0.join("secrets"), secrets).expect("a file");
         for verb in ["check-config", "run"] {
             let config = folder.config();
-            let mut start = command(crate::daemon::ROOSTD, &[verb, "--config", &config]);
+            let mut start = command(ROOSTD, &[verb, "--config", &config]);
             start.env("ROOSTD__ADMIN__SOCKET", "");
             let ended = run(start);
             assert!(!ended.status.success(), "{verb}");
