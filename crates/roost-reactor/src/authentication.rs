@@ -39,7 +39,8 @@ pub(crate) fn admits(
         }
     };
     // WAMP has a place of its own for credentials, behind the handshake.
-    let is_needed = auth.is_required && dialect != DialectKind::Wamp;
+    let logs_in = dialect == DialectKind::Wamp && auth.wamp_logs_in;
+    let is_needed = auth.is_required && !logs_in;
     match token {
         Some(token) => await_check(core, key, token, (head, rest)),
         None if is_needed => {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use roost_access::{Denial, Matching, Operation, PatternRef, Question, Requirement, decide};
+use roost_access::{
+    Denial, Identity, Matching, Method, Operation, PatternRef, Question, Requirement, decide,
+};
 use roost_dealer::{Answer, Call, Match, Register};
 use roost_dialect::dialect::{
     Command, Event, Input, Message, Refusal, Request, Session, SubscribeTo, Target,
@@ -159,8 +161,16 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
         Command::CancelCall { request, mode } => core.calls.cancel(client(key), request, mode),
         Command::Answer { invocation, answer } => answer_call(core, key, invocation, answer),
         Command::AwaitAuthentication => logins::begin(core, key),
-        Command::Identify(identity) => core.connections.identify(key, *identity),
+        Command::Identify(identity) => identify(core, key, *identity),
         Command::Close { code, reason } => start_close(core, key, code, reason),
+    }
+}
+
+/// A session has opened as this. One that is anonymous stays what its handshake's token has made it.
+fn identify(core: &mut Core, key: ConnKey, identity: Identity) {
+    let is_known = core.connections.identities().get(key.slot()).is_some();
+    if identity.method != Method::Anonymous || !is_known {
+        core.connections.identify(key, identity);
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Auth {
     pub is_on: bool,
     /// Whether a client without one is refused.
     pub is_required: bool,
+    /// Whether WAMP clients may come without one all the same, to log in behind the handshake.
+    pub wamp_logs_in: bool,
     /// The cookie that may have one; empty for none.
     pub cookie: String,
     /// How long a handshake waits for the check.

@@ -33,7 +33,7 @@ pub(crate) fn for_reactors(
         connections_max,
         fan_out_at_once: reactor::FAN_OUT_AT_ONCE,
         fan_out_piece: reactor::FAN_OUT_PIECE,
-        auth: tokens::for_reactors(&from.auth, reactors),
+        auth: tokens::for_reactors(from, reactors),
         dialects,
         channels: reactor::Policies::numbered(from, numbers),
     })

@@ -183,11 +183,13 @@ fn jwks(loaded: &Loaded, url: &str) -> Result<JwksOptions, String> {
 }
 
 /// What the reactors obey of it.
-pub(crate) fn for_reactors(from: &config::Auth, reactors: usize) -> reactor::Auth {
+pub(crate) fn for_reactors(settings: &config::Settings, reactors: usize) -> reactor::Auth {
     let reactors = u32::try_from(reactors).unwrap_or(u32::MAX).max(1);
+    let from = &settings.auth;
     reactor::Auth {
         is_on: from.is_on(),
         is_required: from.required,
+        wamp_logs_in: !settings.wamp_users.is_empty(),
         cookie: from.cookie.clone().unwrap_or_default(),
         wait_ms: from.wait_ms,
         checks_max: from.in_flight_max.div_ceil(reactors),

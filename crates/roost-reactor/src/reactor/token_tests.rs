@@ -16,6 +16,7 @@ fn world(change: impl FnOnce(&mut Auth)) -> World {
     settings.auth = Auth {
         is_on: true,
         is_required: true,
+        wamp_logs_in: false,
         cookie: String::new(),
         wait_ms: WAIT_MS,
         checks_max: 100,
@@ -221,12 +222,27 @@ fn only_so_many_handshakes_wait() {
 
 #[test]
 fn without_a_token_a_client_is_refused_where_one_is_required() {
-    for (is_required, status) in [(true, "401"), (false, "101")] {
-        let mut world = world(|auth| auth.is_required = is_required);
+    for (is_required, wamp_logs_in, path, status) in [
+        (true, false, "/echo", "401"),
+        (true, true, "/echo", "401"),
+        (true, false, "/wamp", "401"),
+        (true, true, "/wamp", "101"),
+        (false, false, "/echo", "101"),
+        (false, false, "/wamp", "101"),
+    ] {
+        let mut world = world(|auth| {
+            (auth.is_required, auth.wamp_logs_in) = (is_required, wamp_logs_in);
+        });
         let client = world.connect();
-        world.send(client, super::core_tests::request("/echo"));
+        let mut asked = super::core_tests::request(path);
+        if path == "/wamp" {
+            asked.truncate(asked.len() - 2); // the end of the head
+            asked.extend(b"Sec-WebSocket-Protocol: wamp.2.json\r\n\r\n");
+        }
+        world.send(client, asked);
         let said = text(world.take(client));
-        assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{said}");
+        let expected = format!("HTTP/1.1 {status} ");
+        assert!(said.starts_with(&expected), "{path}: {said}");
     }
 }
 

@@ -254,6 +254,37 @@ fn a_session_ends_when_its_token_expires() {
     }
 }
 
+/// Anonymous sessions have permissions of their own, which do not replace a token's.
+#[test]
+fn a_session_that_does_not_log_in_keeps_its_token() {
+    let more = r#"
+[[wamp.permission]]
+realm = "realm1"
+role = "anonymous"
+uri = "chat:2"
+allow = ["subscribe"]
+"#;
+    let folder = Folder::new("keeps", &format!("{CONFIG}{more}"));
+    let daemon = folder.daemon("epoll", &[]);
+    let header = format!(
+        "{}\r\nSec-WebSocket-Protocol: wamp.2.json",
+        bearer(&token("alice", now() + 600))
+    );
+    let mut session = open(&daemon, "/wamp", &header);
+    for (message, answer) in [
+        (r#"[1,"realm1",{"roles":{"subscriber":{}}}]"#, "[2,"),
+        (r#"[32,1,{},"chat:1"]"#, "[33,1,"),
+    ] {
+        session.send_text(message).expect("it reads");
+        let said = text(&mut session);
+        assert!(said.starts_with(answer), "{said}");
+    }
+    // No user can log in, so that a token is needed here too.
+    let plain = request(&daemon, "/wamp").header("Sec-WebSocket-Protocol: wamp.2.json");
+    let (response, body) = answer(&daemon, &plain);
+    assert_eq!(response.status, 401, "{body}");
+}
+
 #[track_caller]
 fn text(client: &mut Client) -> String {
     match client.receive().expect("a message") {
