@@ -5,15 +5,17 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use roost_access::Provider;
 use roost_dialect::PayloadRef;
 use roost_net::Driver;
 use roost_net::sim::{SimDriver, SimRng};
 use roost_reactor::{
-    CONNECTIONS_MAX, ControlPeer, ControlPublication, FromReactor, Part, Request, RingFull, Shared,
-    Token,
+    CONNECTIONS_MAX, ControlPeer, ControlPublication, Denied, FromReactor, Login, Part, Request,
+    RingFull, Shared, Token, TokenCheck, Verdict,
 };
 
 use super::api::{self, Published};
+use super::guarded::login_of;
 use super::plan::{Plan, has_control};
 
 /// The simulated control thread.
@@ -119,8 +121,13 @@ impl Control {
 
     fn read(&mut self, peer: &mut ControlPeer) {
         while let Some(message) = peer.next_message() {
-            let FromReactor::Answer(answer) = message else {
-                continue;
+            let answer = match message {
+                FromReactor::Answer(answer) => answer,
+                FromReactor::TokenChecks(reactor, checks) => {
+                    let verdicts = checks.iter().map(|check| self.judge(check)).collect();
+                    let _ = peer.send_verdicts(reactor, verdicts); // if it is lost, they wait in vain
+                    continue;
+                }
             };
             if let Part::Connections(records) | Part::ConnectionsEnd { records, .. } = &answer.part
             {
@@ -139,6 +146,24 @@ impl Control {
                 assert!(was_asked, "{answer:?} answers nothing that was asked");
                 self.answered += 1;
             }
+        }
+    }
+
+    /// What becomes of a token; now and then it cannot be said.
+    fn judge(&mut self, check: &TokenCheck) -> Verdict {
+        let outcome = match login_of(check.token.expose()) {
+            _ if self.rng.per_mille(50) => Err(Denied::Unavailable("No key is there yet.".into())),
+            Some((user, permissions)) => Ok(Login {
+                user: user.into(),
+                permissions,
+                expires_in_ms: None,
+                provider: Provider::Jwt,
+            }),
+            None => Err(Denied::Refused("The token is not good.".into())),
+        };
+        Verdict {
+            key: check.key,
+            outcome,
         }
     }
 

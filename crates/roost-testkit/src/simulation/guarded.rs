@@ -1,5 +1,7 @@
 //! Clients of namespaces that not all may use, on a quarter of the seeds: some authenticate, some with a
-//! wrong secret, and each tries everything with every name. A table of who may what is the model.
+//! wrong secret, and each tries everything with every name. A table of who may what is the model. Where
+//! there is a control thread some show a token in their handshake instead, which it has to check: it may
+//! say that it cannot, not answer for a second, or have ended.
 //!
 //! What is promised: a request is granted exactly if its client may make it; no client receives what it may
 //! not, or what another may not have said; one that knows its secret is let in, and no other.
@@ -10,10 +12,14 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 
-use roost_access::{Matching, Operation};
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use roost_access::{Matching, Operation, Permission, PermissionSet};
 use roost_net::sim::{SimDriver, SimRng};
 use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
-use roost_reactor::{Access, ChannelPolicy, Publish, Settings, policy_for_tests};
+use roost_reactor::{Access, Auth, ChannelPolicy, Publish, Settings, policy_for_tests};
 use roost_wire::frame::append_masked_frame;
 use roost_wire::handshake::{ClientRequest, HeadScanner};
 use roost_wire::{Inbound, Input, Limits, Message, Opcode, Role};
@@ -21,8 +27,9 @@ use serde_json::{Value, json};
 
 use crate::users::{permission, role, set, user};
 
-/// How many of them there are on a seed, whose settings then have users and namespaces for them.
-pub(super) fn add(seed: u64, settings: &mut Settings) -> usize {
+/// How many of them there are on a seed, whose settings then have users and namespaces for them, and
+/// tokens, if something checks them.
+pub(super) fn add(seed: u64, has_control: bool, settings: &mut Settings) -> usize {
     let mut rng = SimRng::new(seed ^ 0x0067_7561_7264);
     if !rng.per_mille(250) {
         return 0;
@@ -44,14 +51,41 @@ pub(super) fn add(seed: u64, settings: &mut Settings) -> usize {
     ];
     let namespaces = namespaces.map(|(name, policy)| (name.to_owned(), policy));
     settings.channels.namespaces.extend(namespaces);
-    let staff = permission(Matching::Prefix, "granted:a.", &Operation::ALL);
-    let heard = permission(Matching::Exact, "granted:a.1", &[Operation::Subscribe]);
     let users = vec![
-        user("realm1", "alice", SECRET, role("staff", vec![staff])),
-        user("realm1", "bob", SECRET, role("audience", vec![heard])),
+        user("realm1", "alice", SECRET, role("staff", vec![staff()])),
+        user("realm1", "bob", SECRET, role("audience", vec![audience()])),
     ];
     set(settings, users, Vec::new());
+    if has_control {
+        settings.auth = Auth {
+            is_on: true,
+            is_required: false,
+            wamp_logs_in: true,
+            cookie: String::new(),
+            wait_ms: 1_000,
+            checks_max: 3,
+        };
+    }
     rng.between(5, 12) as usize
+}
+
+fn staff() -> Permission {
+    permission(Matching::Prefix, "granted:a.", &Operation::ALL)
+}
+
+fn audience() -> Permission {
+    permission(Matching::Exact, "granted:a.1", &[Operation::Subscribe])
+}
+
+/// Whose token it is, and what it grants; `None` if it is not good.
+pub(super) fn login_of(token: &[u8]) -> Option<(&'static str, Arc<PermissionSet>)> {
+    let (name, permission) = match token {
+        b"Alice" => ("alice", staff()),
+        b"Bob" => ("bob", audience()),
+        _ => return None,
+    };
+    let permissions = PermissionSet::of_token(vec![permission]);
+    Some((name, Arc::new(permissions)))
 }
 
 /// Who a client says it is.
@@ -91,6 +125,8 @@ pub(super) struct Guarded {
 struct Client {
     who: Who,
     index: usize,
+    /// Whether it shows a token in its handshake, and does not log in behind it.
+    has_token: bool,
     head: Option<(HeadScanner, Vec<u8>)>,
     inbound: Inbound,
     outgoing: Vec<u8>,
@@ -111,9 +147,9 @@ struct Client {
 }
 
 impl Guarded {
-    /// `count` of them, whose script runs at these times.
+    /// `count` of them, some with tokens if there are any, whose script runs at these times.
     pub(super) fn new(
-        (seed, count): (u64, usize),
+        (seed, count, are_tokens_on): (u64, usize, bool),
         times: Range<u64>,
         driver: SimDriver,
         address: SocketAddr,
@@ -123,7 +159,8 @@ impl Guarded {
         let mut clients = Vec::new();
         for index in 0..count {
             let who = [Who::Guest, Who::Alice, Who::Bob, Who::Impostor][index % 4];
-            clients.push(Client::new(who, index));
+            let has_token = are_tokens_on && index >= 4 && who != Who::Guest;
+            clients.push(Client::new(who, index, has_token));
             let length = times.end - times.start;
             agenda.push(Reverse((times.start + rng.below(length / 2), index)));
             for _ in 0..REQUESTS {
@@ -251,10 +288,11 @@ impl Guarded {
 }
 
 impl Client {
-    fn new(who: Who, index: usize) -> Client {
+    fn new(who: Who, index: usize, has_token: bool) -> Client {
         Client {
             who,
             index,
+            has_token,
             head: Some((HeadScanner::default(), Vec::new())),
             inbound: Inbound::new(Role::Client),
             outgoing: Vec::new(),
@@ -274,11 +312,18 @@ impl Client {
     }
 
     fn send_request(&mut self) {
+        let token = URL_SAFE_NO_PAD.encode(format!("{:?}", self.who));
+        let token = format!("roost.bearer.{token}");
+        let protocols = ["wamp.2.json", &token];
         ClientRequest {
             host: "roost.test",
             target: "/wamp",
             key: "dGhlIHNhbXBsZSBub25jZQ==",
-            protocols: &["wamp.2.json"],
+            protocols: if self.has_token {
+                &protocols
+            } else {
+                &protocols[..1]
+            },
             extensions: None,
             origin: None,
         }
@@ -319,13 +364,18 @@ impl Client {
                 return;
             };
             if !head.starts_with(b"HTTP/1.1 101") {
-                self.has_ended = true; // there was no room for it
+                // There was no room for it, or its token is refused.
+                let is_refused = head.starts_with(b"HTTP/1.1 401");
+                (self.has_ended, self.was_aborted) = (true, is_refused);
                 return;
+            }
+            if self.has_token && self.who == Who::Impostor {
+                return self.fail("a token that is not good lets it in".to_owned());
             }
             let mut rest = head.split_off(len);
             self.head = None;
             let mut details = json!({"roles": {"caller": {}, "callee": {}}});
-            if self.who != Who::Guest {
+            if self.who != Who::Guest && !self.has_token {
                 let name = if self.who == Who::Bob { "bob" } else { "alice" };
                 details["authid"] = json!(name);
                 details["authmethods"] = json!(["ticket"]);

@@ -209,6 +209,7 @@ fn run_scenario(plan: &Plan) -> Result<Report, Broken> {
     report.http_answers = http_answers;
     (report.soap_answers, report.soap_received) = soap;
     report.guarded_answers = guarded_answers;
+    report.tokens = simulation.tokens();
     report.iterations = simulation.count("loop_iterations_total");
     Ok(report)
 }
@@ -299,7 +300,7 @@ impl Simulation {
         let guarded = (plan.guarded > 0).then(|| {
             let driver = net.driver(SimOptions::default());
             Guarded::new(
-                (plan.seed, plan.guarded),
+                (plan.seed, plan.guarded, plan.settings.auth.is_on),
                 plan.start_ns..plan.end_ns,
                 driver,
                 addresses[0],
@@ -625,6 +626,12 @@ impl Simulation {
     fn count(&self, name: &str) -> u64 {
         let sum = self.shared.registry().sum(name);
         sum.expect("a counter of this name")
+    }
+
+    /// Handshakes with a token, by what became of it.
+    fn tokens(&self) -> [u64; 3] {
+        let outcomes = ["accepted", "refused", "unchecked"];
+        outcomes.map(|outcome| self.count(&format!("tokens_{outcome}_total")))
     }
 
     fn check_strangers(&mut self, plan: &Plan) -> Result<(), String> {

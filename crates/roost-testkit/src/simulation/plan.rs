@@ -193,7 +193,7 @@ impl Plan {
             settings.limits.buffered_bytes_max = bytes_max;
         }
         settings.connections_max += non_readers as u32;
-        let guarded = guarded::add(seed, &mut settings);
+        let guarded = guarded::add(seed, has_control(seed), &mut settings);
         make_room(&mut settings, guarded);
         let strangers = listeners::add(seed, &mut settings);
         settings.connections_max += strangers as u32;

@@ -45,6 +45,8 @@ pub struct Report {
     pub idle: u64,
     /// Requests answered of clients of namespaces that not all may use.
     pub guarded_answers: u64,
+    /// Handshakes with a token that was good, that was not, and that was not checked in time.
+    pub tokens: [u64; 3],
     /// Plain HTTP requests answered.
     pub http_answers: u64,
     /// SOAP requests answered.

@@ -56,6 +56,11 @@ fn promises_are_kept_on_every_seed() {
     let guarded = sum(|r| r.guarded_answers);
     println!("{guarded} requests of clients that may not do everything answered");
     assert!(guarded >= 10 * reports.len() as u64, "{guarded} are few");
+    let tokens = [0, 1, 2].map(|n| reports.iter().map(|r| r.tokens[n]).sum::<u64>());
+    println!("{tokens:?} handshakes with a token let in, refused, and not checked in time");
+    if reports.len() >= 100 {
+        assert!(tokens.iter().all(|&count| count > 0), "{tokens:?}");
+    }
     let most = |of: fn(&Report) -> u64| reports.iter().map(of).max().unwrap_or(0);
     let dropped = [1, 2, 3].map(|n| reports.iter().map(|r| r.dropped[n]).sum::<u64>());
     println!(
