@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use hashbrown::HashMap;
 use roost_hub::{Homes, Name, ReactorId};
 
-use crate::calls::{Call as OpenCall, Party, Registered, Step};
+use crate::calls::{Call as OpenCall, ClientRecord, Registered, Step};
 use crate::ids::{Address, CallRef, Client, InvocationRef};
 use crate::item::{
     Answer, Call, CallError, CancelMode, Failure, Interrupt, Item, NeverInvoked, Notice, Output,
@@ -26,7 +26,7 @@ pub struct Dealer<P> {
     home: ReactorId,
     /// Its procedures, if that is here.
     registry: Registry,
-    parties: HashMap<Client, Box<Party>, Keys>,
+    clients: HashMap<Client, Box<ClientRecord>, Keys>,
     /// When open calls with a limit are overdue.
     deadlines: BTreeSet<(u32, Client, u64)>,
     /// The last call's.
@@ -73,7 +73,7 @@ impl<P> Dealer<P> {
         Dealer {
             home: Homes::new(&options.hash_key, options.reactors).home_of(PROCEDURES),
             registry: Registry::new(options.me, &options.hash_key, options.seed),
-            parties: HashMap::default(),
+            clients: HashMap::default(),
             deadlines: BTreeSet::new(),
             serial: 0,
             open: Open::default(),
@@ -97,14 +97,14 @@ impl<P> Dealer<P> {
             features,
             token,
         } = register;
-        let party = self.parties.entry(callee).or_default();
-        let count = party.registrations.len() + party.pending as usize;
+        let record = self.clients.entry(callee).or_default();
+        let count = record.registrations.len() + record.pending as usize;
         if count >= self.options.registrations_max as usize {
             self.drop_if_idle(callee);
             return Err(RegisterError::TooMany);
         }
-        party.pending += 1;
-        party.features = features;
+        record.pending += 1;
+        record.features = features;
         let procedure = Procedure {
             name: Name::from(name),
             matching,
@@ -128,8 +128,9 @@ impl<P> Dealer<P> {
         registration: u64,
         out: &mut Vec<Output<P>>,
     ) -> bool {
-        let party = self.parties.get_mut(&callee);
-        let Some(gone) = party.and_then(|party| party.registrations.remove(&registration)) else {
+        let record = self.clients.get_mut(&callee);
+        let Some(gone) = record.and_then(|record| record.registrations.remove(&registration))
+        else {
             return false;
         };
         self.open.registrations -= 1;
@@ -155,11 +156,11 @@ impl<P> Dealer<P> {
             timeout,
             payload,
         } = call;
-        let party = self.parties.entry(caller).or_default();
-        if party.calls.contains_key(&request) {
+        let record = self.clients.entry(caller).or_default();
+        if record.calls.contains_key(&request) {
             return Err(CallError::RequestInUse);
         }
-        if party.calls.len() >= self.options.calls_max as usize {
+        if record.calls.len() >= self.options.calls_max as usize {
             self.drop_if_idle(caller);
             return Err(CallError::TooMany);
         }
@@ -168,7 +169,7 @@ impl<P> Dealer<P> {
         if timeout > 0 {
             self.deadlines.insert((open.deadline, caller, request));
         }
-        party.calls.insert(request, open);
+        record.calls.insert(request, open);
         self.open.calls += 1;
         let item = Item::Call {
             call: CallRef {
@@ -206,9 +207,9 @@ impl<P> Dealer<P> {
         now: u32,
         out: &mut Vec<Output<P>>,
     ) -> Result<(), NeverInvoked> {
-        let party = self.parties.get_mut(&callee).ok_or(NeverInvoked)?;
-        let Some(open) = party.invocations.get(&invocation) else {
-            return match party.was_invoked(invocation) {
+        let record = self.clients.get_mut(&callee).ok_or(NeverInvoked)?;
+        let Some(open) = record.invocations.get(&invocation) else {
+            return match record.was_invoked(invocation) {
                 true => Ok(()), // it was given up
                 false => Err(NeverInvoked),
             };
@@ -219,7 +220,7 @@ impl<P> Dealer<P> {
                 return Ok(());
             }
         } else {
-            party.invocations.remove(&invocation);
+            record.invocations.remove(&invocation);
             self.open.invocations -= 1;
         }
         self.reply(call, answer, now, out);
@@ -230,19 +231,19 @@ impl<P> Dealer<P> {
     /// A client has gone: its calls, its invocations and its registrations end. Nothing is said to
     /// it from here on.
     pub fn leave(&mut self, client: Client, now: u32, out: &mut Vec<Output<P>>) {
-        if self.parties.is_empty() {
+        if self.clients.is_empty() {
             return;
         }
-        let Some(party) = self.parties.remove(&client) else {
+        let Some(record) = self.clients.remove(&client) else {
             return;
         };
-        let Party {
+        let ClientRecord {
             calls,
             registrations,
             pending: _, // answered to a client that is not there
             invocations,
             ..
-        } = *party;
+        } = *record;
         self.open.calls -= calls.len();
         self.open.registrations -= registrations.len();
         self.open.invocations -= invocations.len();
@@ -294,7 +295,7 @@ impl<P> Dealer<P> {
             invocations,
         } = self.open;
         DealerCounts {
-            clients: self.parties.len(),
+            clients: self.clients.len(),
             procedures: self.registry.len(),
             registrations,
             calls,
@@ -310,8 +311,8 @@ impl<P> Dealer<P> {
         act: impl FnOnce(&mut OpenCall) -> Step,
         out: &mut Vec<Output<P>>,
     ) {
-        let party = self.parties.get_mut(&caller);
-        let Some(call) = party.and_then(|party| party.calls.get_mut(&request)) else {
+        let record = self.clients.get_mut(&caller);
+        let Some(call) = record.and_then(|record| record.calls.get_mut(&request)) else {
             return;
         };
         let Step {
@@ -339,15 +340,15 @@ impl<P> Dealer<P> {
     /// A call that is open, or whose invocation is still to be given up.
     fn find(&mut self, call: CallRef) -> Option<&mut OpenCall> {
         debug_assert_eq!(call.caller.reactor, self.options.me);
-        let party = self.parties.get_mut(&call.caller.client)?;
-        let found = party.calls.get_mut(&call.request)?;
+        let record = self.clients.get_mut(&call.caller.client)?;
+        let found = record.calls.get_mut(&call.request)?;
         (found.serial == call.serial).then_some(found)
     }
 
     /// Forgets a call.
     fn end(&mut self, caller: Client, request: u64) {
-        let party = self.parties.get_mut(&caller);
-        if let Some(call) = party.and_then(|party| party.calls.remove(&request)) {
+        let record = self.clients.get_mut(&caller);
+        if let Some(call) = record.and_then(|record| record.calls.remove(&request)) {
             self.open.calls -= 1;
             if call.timeout > 0 {
                 self.deadlines.remove(&(call.deadline, caller, request));
@@ -408,20 +409,20 @@ impl<P> Dealer<P> {
     /// Forgets a client that there is nothing to know of.
     fn drop_if_idle(&mut self, client: Client) {
         if self
-            .parties
+            .clients
             .get(&client)
-            .is_some_and(|party| party.is_idle())
+            .is_some_and(|record| record.is_idle())
         {
-            self.parties.remove(&client);
-            let is_sparse = self.parties.len() < self.parties.capacity() / 4;
-            if is_sparse && self.parties.capacity() > PARTIES_KEPT {
-                self.parties.shrink_to(self.parties.len() * 2);
+            self.clients.remove(&client);
+            let is_sparse = self.clients.len() < self.clients.capacity() / 4;
+            if is_sparse && self.clients.capacity() > CLIENTS_KEPT {
+                self.clients.shrink_to(self.clients.len() * 2);
             }
         }
     }
 
     fn debug_check(&self) {
-        if cfg!(debug_assertions) && self.parties.len() <= CHECKED_MAX {
+        if cfg!(debug_assertions) && self.clients.len() <= CHECKED_MAX {
             self.check_invariants();
         }
     }
@@ -430,12 +431,12 @@ impl<P> Dealer<P> {
     fn check_invariants(&self) {
         let mut open = Open::default();
         let mut limited = 0;
-        for (&client, party) in &self.parties {
-            assert!(!party.is_idle(), "{client:?} has nothing");
-            open.calls += party.calls.len();
-            open.registrations += party.registrations.len();
-            open.invocations += party.invocations.len();
-            for (&request, call) in &party.calls {
+        for (&client, record) in &self.clients {
+            assert!(!record.is_idle(), "{client:?} has nothing");
+            open.calls += record.calls.len();
+            open.registrations += record.registrations.len();
+            open.invocations += record.invocations.len();
+            for (&request, call) in &record.calls {
                 let deadline = (call.deadline, client, request);
                 let is_limited = call.timeout > 0 && call.is_open();
                 assert_eq!(self.deadlines.contains(&deadline), is_limited);
@@ -462,6 +463,6 @@ impl<P> Dealer<P> {
 /// order. No channel has this name.
 const PROCEDURES: &str = "";
 /// Room for so many clients is kept.
-const PARTIES_KEPT: usize = 64;
+const CLIENTS_KEPT: usize = 64;
 /// Of so many clients the invariants are checked after each call, in debug builds.
 const CHECKED_MAX: usize = 32;

@@ -1,7 +1,7 @@
 //! Calls of clients here, and invocations of clients here.
 
 mod call;
-mod party;
+mod record;
 
 pub(crate) use call::{Call, Step};
-pub(crate) use party::{Invocation, Party, Registered};
+pub(crate) use record::{ClientRecord, Invocation, Registered};

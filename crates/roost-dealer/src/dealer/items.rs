@@ -98,16 +98,16 @@ impl<P> Dealer<P> {
         registered: Registered,
         out: &mut Vec<Output<P>>,
     ) {
-        let Some(party) = self.parties.get_mut(&callee) else {
+        let Some(record) = self.clients.get_mut(&callee) else {
             return self.vacate(registered, out); // it has left
         };
-        if party.registrations.contains_key(&registration) {
+        if record.registrations.contains_key(&registration) {
             // A client has one place in a procedure.
             self.vacate(registered, out);
             return self.refuse(callee, token, RegisterError::AlreadyExists, out);
         }
-        party.pending -= 1;
-        party.registrations.insert(registration, registered);
+        record.pending -= 1;
+        record.registrations.insert(registration, registered);
         self.open.registrations += 1;
         let notice = Notice::Registered {
             token,
@@ -123,8 +123,8 @@ impl<P> Dealer<P> {
         error: RegisterError,
         out: &mut Vec<Output<P>>,
     ) {
-        if let Some(party) = self.parties.get_mut(&callee) {
-            party.pending -= 1;
+        if let Some(record) = self.clients.get_mut(&callee) {
+            record.pending -= 1;
             let notice = Notice::RegisterRefused { token, error };
             out.push(Output::ToClient(callee, notice));
             self.drop_if_idle(callee);
@@ -183,11 +183,11 @@ impl<P> Dealer<P> {
             return;
         };
         let invocations_max = self.options.invocations_max as usize;
-        let party = self.parties.get_mut(&callee).filter(|party| {
-            let registered = party.registrations.get(&registration);
+        let record = self.clients.get_mut(&callee).filter(|record| {
+            let registered = record.registrations.get(&registration);
             registered.is_some_and(|registered| registered.seat == seat)
         });
-        let Some(party) = party else {
+        let Some(record) = record else {
             // It has left its place meanwhile, and the home gets to know: it chooses again.
             let item = Item::Call {
                 call,
@@ -197,15 +197,15 @@ impl<P> Dealer<P> {
             };
             return self.deliver(self.home, item, now, out);
         };
-        if party.invocations.len() >= invocations_max {
+        if record.invocations.len() >= invocations_max {
             let answer = Answer::Failed(Failure::CalleeBusy);
             return self.reply(call, answer, now, out);
         }
         // WAMP, "Progressive Call Results", also wants that the callee can be interrupted. Stock
         // clients announce the one and not the other, and Crossbar does not ask for both.
-        let can_interrupt = party.features.interrupt;
-        let wants_progress = wants_progress && party.features.progress;
-        let invocation = party.invoke(Invocation {
+        let can_interrupt = record.features.interrupt;
+        let wants_progress = wants_progress && record.features.progress;
+        let invocation = record.invoke(Invocation {
             call,
             wants_progress,
         });
@@ -288,14 +288,14 @@ impl<P> Dealer<P> {
         interrupt: Option<Interrupt>,
         out: &mut Vec<Output<P>>,
     ) {
-        let Some(party) = self.parties.get_mut(&callee) else {
+        let Some(record) = self.clients.get_mut(&callee) else {
             return;
         };
-        if !party.invocations.contains_key(&invocation) {
+        if !record.invocations.contains_key(&invocation) {
             return; // it has answered meanwhile
         }
         if interrupt != Some(Interrupt::Kill) {
-            party.invocations.remove(&invocation);
+            record.invocations.remove(&invocation);
             self.open.invocations -= 1;
         }
         if let Some(interrupt) = interrupt {

@@ -1,6 +1,6 @@
 //! The flag that wakes a reactor that sleeps, and only one that sleeps.
 //!
-//! Two parties, any number of senders and one receiver. A sender puts a message where the receiver
+//! Two sides, any number of senders and one receiver. A sender puts a message where the receiver
 //! will look, then notifies. The receiver parks, looks once more, and only then sleeps. All of it is
 //! read-modify-write with acquire and release, so whichever comes second sees the other: if the
 //! last look misses the notification, the notification reads what the look wrote, and so comes after

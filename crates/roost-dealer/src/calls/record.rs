@@ -9,7 +9,7 @@ use crate::item::{CalleeFeatures, Procedure};
 
 /// A caller, a callee or both.
 #[derive(Debug, Default)]
-pub(crate) struct Party {
+pub(crate) struct ClientRecord {
     /// By the caller's numbers.
     pub(crate) calls: BTreeMap<u64, Call>,
     /// By number.
@@ -37,7 +37,7 @@ pub(crate) struct Invocation {
     pub(crate) wants_progress: bool,
 }
 
-impl Party {
+impl ClientRecord {
     /// Begins an invocation; returns its number.
     pub(crate) fn invoke(&mut self, invocation: Invocation) -> u64 {
         self.last_invocation += 1;
@@ -53,7 +53,7 @@ impl Party {
     /// Whether there is nothing to know of it. A client that was invoked stays until it leaves: its
     /// numbers go on.
     pub(crate) fn is_idle(&self) -> bool {
-        let Party {
+        let ClientRecord {
             calls,
             registrations,
             pending,
