@@ -98,7 +98,14 @@ fn values(data: &[u8], from: Serializer) {
             "{} bytes in {to:?} of {read}",
             there.len()
         );
-        // What a serializer writes, it writes again in the same way.
+        // What a serializer writes, it writes again in the same way. Between equal ones nothing was
+        // written: a number of JSON that no double holds passes as it is, and is infinite elsewhere.
+        let there = match from == to {
+            true => convert(data, from, Serializer::Cbor)
+                .and_then(|cbor| convert(&cbor, Serializer::Cbor, to))
+                .expect("it was read"),
+            false => there,
+        };
         let again = convert(&there, to, Serializer::Cbor).expect("it was written here");
         let there = convert(&again, Serializer::Cbor, to).expect("it was written here");
         let once_more = convert(&there, to, Serializer::Cbor).expect("it was written here");
