@@ -163,8 +163,16 @@ fn each_kind_matches_by_its_own_separator(backend: Backend) -> Checked {
     ] {
         let mut subscriber = Toy::open(&server)?;
         let number = subscriber.all(pattern)?;
+        // Hears all of them by name, so that none is still on its way when the next pattern comes.
+        let mut witness = Toy::open(&server)?;
+        for name in others.iter().chain(matching) {
+            assert!(witness.ask(&format!("SUB {name}"))?.starts_with("AT "));
+        }
         for name in others.iter().chain(matching) {
             publisher.say(&format!("PUB {name} to {name}"))?;
+        }
+        for _ in others.iter().chain(matching) {
+            witness.hear()?;
         }
         let mut seen = Vec::new();
         for _ in matching {
