@@ -112,6 +112,14 @@ impl PermissionSet {
         &self.role
     }
 
+    /// Bytes of memory that it holds, nearly.
+    pub fn memory_bytes(&self) -> usize {
+        let texts = self.permissions.iter();
+        let texts: usize = texts.map(|one| one.pattern.borrowed().text.len()).sum();
+        let each = size_of::<Permission>() + ALLOCATION_BYTES;
+        size_of::<PermissionSet>() + self.permissions.len() * each + texts
+    }
+
     /// The first permission for an operation on all that is asked for. One permission has to cover the
     /// whole of a pattern: what only several cover together is not covered.
     pub fn find(&self, operation: Operation, asked: PatternRef<'_>) -> Option<&Permission> {
@@ -155,6 +163,8 @@ impl PermissionSets {
     }
 }
 
+/// What an allocation takes beside its bytes, nearly.
+const ALLOCATION_BYTES: usize = 16;
 /// The role of clients that show a token in their handshake.
 pub const TOKEN_ROLE: &str = "token";
 /// Below so many sets none is looked for that could be dropped.

@@ -253,7 +253,7 @@ impl Jwks {
     }
 
     fn send(&self, job: Job) {
-        let _ = self.to_thread.send(job); // it ends with the process
+        self.to_thread.send(job);
     }
 
     fn keep(&self, now: u64) {

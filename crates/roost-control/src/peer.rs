@@ -16,7 +16,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use crate::first_of::first_of;
-use crate::token_jobs::{Job, ToThread};
+use crate::token_jobs::ToThread;
 
 /// The control thread's place in the mesh, for many callers on one thread.
 pub(crate) struct Peer {
@@ -306,7 +306,7 @@ impl State {
                 Some(FromReactor::Answer(answer)) => self.hand_over(answer.token, answer.part),
                 Some(FromReactor::TokenChecks(reactor, checks)) => {
                     if let Some(tokens) = &self.tokens {
-                        let _ = tokens.send(Job::Check(reactor, checks)); // the thread may have ended
+                        tokens.check(reactor, checks);
                     }
                 }
                 None => return,

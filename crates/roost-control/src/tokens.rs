@@ -1,7 +1,8 @@
 //! Tokens of handshakes: reactors ask, a thread of its own checks, and the verdicts go back.
 //!
 //! The control thread only moves them, so that a storm of tokens delays nothing else that it does. What
-//! is under way is bounded by the reactors: each has so many handshakes that wait.
+//! is under way is bounded by the reactors, each of which has so many handshakes that wait, and on the way
+//! to the thread once more.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,7 +20,7 @@ use tokio::time::sleep;
 use crate::first_of::first_of;
 use crate::jwks::{Input, Jwks, JwksOptions};
 use crate::peer::Peer;
-use crate::token_jobs::{Job, Parked, ToThread};
+use crate::token_jobs::{Job, Parked, ToThread, UnderWay};
 
 /// What tokens are checked with.
 pub struct Tokens {
@@ -27,6 +28,8 @@ pub struct Tokens {
     pub checker: Checker,
     /// The JWKS, if there is one.
     pub jwks: Option<JwksOptions>,
+    /// Tokens that have no verdict yet, at once.
+    pub checks_max: usize,
 }
 
 /// What the thread has found out, for a reactor.
@@ -45,14 +48,21 @@ pub(crate) struct TokenTasks {
 struct Thread {
     checker: Checker,
     answer: mpsc::UnboundedSender<Checked>,
+    under_way: UnderWay,
     /// To the task that fetches keys.
     unknown: Option<mpsc::UnboundedSender<Input>>,
 }
 
 /// Starts the thread. It ends when what sends to it does.
 pub(crate) fn start(tokens: Tokens) -> io::Result<(ToThread, TokenTasks)> {
-    let Tokens { checker, jwks } = tokens;
+    let Tokens {
+        checker,
+        jwks,
+        checks_max,
+    } = tokens;
     let (to_thread, jobs) = sync_mpsc::channel();
+    let under_way = UnderWay::default();
+    let to_thread = ToThread::new(to_thread, under_way.clone(), checks_max);
     let (answer, checked) = mpsc::unbounded_channel();
     let (input, inputs) = mpsc::unbounded_channel();
     let unknown = jwks.is_some().then(|| input.clone());
@@ -60,6 +70,7 @@ pub(crate) fn start(tokens: Tokens) -> io::Result<(ToThread, TokenTasks)> {
     let mut state = Thread {
         checker,
         answer,
+        under_way,
         unknown,
     };
     thread::Builder::new()
@@ -136,6 +147,7 @@ impl Thread {
         if verdicts.is_empty() {
             return Ok(());
         }
+        self.under_way.end(verdicts.len());
         let said = self.answer.send(Checked { reactor, verdicts });
         said.map_err(|_| Ended)
     }

@@ -58,10 +58,9 @@ impl Cache {
 
     /// Keeps the outcome of a check.
     pub(crate) fn keep(&mut self, hash: TokenHash, token_bytes: usize, verified: Arc<Verified>) {
-        let entry = Entry {
-            verified,
-            bytes: token_bytes + ENTRY_BYTES,
-        };
+        // A channel of four bytes in the token is a permission of some sixty.
+        let bytes = token_bytes + ENTRY_BYTES + verified.permissions.memory_bytes();
+        let entry = Entry { verified, bytes };
         self.insert(hash, entry);
     }
 
@@ -105,5 +104,6 @@ impl Generation {
     }
 }
 
-/// What an entry costs beside names and grants, which are no longer than the token.
+/// What an entry costs beside its names, which are no longer than the token, and its permissions. Where
+/// tokens share those, they are counted for each.
 const ENTRY_BYTES: usize = 384;

@@ -206,6 +206,15 @@ pub struct KeySet {
     pub has_jwks: bool,
 }
 
+/// The keys to try for a token.
+#[derive(Debug)]
+pub(crate) struct Candidates<'k> {
+    /// At least one, and few: a token must not make many signatures be checked.
+    pub(crate) keys: Vec<&'k Key>,
+    /// None of them has the token's kid, and the JWKS may have one by now.
+    pub(crate) may_be_in_jwks: bool,
+}
+
 /// Why no key is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoKey {
@@ -220,12 +229,13 @@ pub(crate) enum NoKey {
 }
 
 impl KeySet {
-    /// The keys to try, few: a token must not make many signatures be checked.
+    /// The keys to try.
     pub(crate) fn candidates(
         &self,
         algorithm: Algorithm,
         kid: Option<&str>,
-    ) -> Result<Vec<&Key>, NoKey> {
+    ) -> Result<Candidates<'_>, NoKey> {
+        let mut may_be_in_jwks = false;
         let is_secret = matches!(
             algorithm,
             Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512
@@ -240,7 +250,10 @@ impl KeySet {
             let has_any = !fit.is_empty();
             fit.retain(|key| key.kid() == Some(kid));
             return match (fit.is_empty(), has_any) {
-                (false, _) => Ok(fit),
+                (false, _) => Ok(Candidates {
+                    keys: fit,
+                    may_be_in_jwks,
+                }),
                 (true, true) => Err(NoKey::Kid),
                 (true, false) => Err(NoKey::Algorithm),
             };
@@ -248,7 +261,11 @@ impl KeySet {
         if !is_secret {
             let mut of_jwks = allowing(&self.jwks, algorithm);
             match kid {
-                Some(kid) => fit.extend(of_jwks.find(|key| key.kid() == Some(kid))),
+                Some(kid) => {
+                    let named = of_jwks.find(|key| key.kid() == Some(kid));
+                    may_be_in_jwks = named.is_none() && self.has_jwks;
+                    fit.extend(named);
+                }
                 None => {
                     // OpenID Connect Core §10.1: with several keys in the set, a kid is needed.
                     let first = of_jwks.next();
@@ -259,14 +276,14 @@ impl KeySet {
                 }
             }
         }
-        if !fit.is_empty() {
-            return Ok(fit);
+        match (fit.is_empty(), may_be_in_jwks) {
+            (false, _) => Ok(Candidates {
+                keys: fit,
+                may_be_in_jwks,
+            }),
+            (true, true) => Err(NoKey::MaybeInJwks),
+            (true, false) => Err(NoKey::Algorithm),
         }
-        Err(match kid {
-            _ if is_secret => NoKey::Algorithm,
-            Some(_) if self.has_jwks => NoKey::MaybeInJwks,
-            _ => NoKey::Algorithm,
-        })
     }
 
     /// What tells its keys from others.

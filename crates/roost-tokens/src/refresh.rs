@@ -304,18 +304,22 @@ impl Refresh {
             parse_jwks(&body, self.rules.document_bytes_max).map_err(FetchError::Document)?;
         let document =
             String::from_utf8(body).map_err(|_| FetchError::Document(JwksError::Malformed))?;
-        let is_same = self
-            .set
-            .as_ref()
-            .is_some_and(|set| set.document == document);
+        let etag = etag.filter(|etag| etag.len() <= ETAG_BYTES_MAX);
+        let fresh_at = signed(now);
+        if let Some(set) = &mut self.set
+            && set.document == document
+        {
+            (set.etag, set.fresh_at) = (etag, fresh_at);
+            return Ok(Change::Same);
+        }
         self.set = Some(Set {
             keys: parsed.keys,
             skipped: parsed.skipped,
             document,
-            etag: etag.filter(|etag| etag.len() <= ETAG_BYTES_MAX),
-            fresh_at: signed(now),
+            etag,
+            fresh_at,
         });
-        Ok(if is_same { Change::Same } else { Change::Keys })
+        Ok(Change::Keys)
     }
 
     fn fail(&mut self, error: FetchError, now: u64) {

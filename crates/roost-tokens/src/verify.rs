@@ -73,18 +73,20 @@ pub fn verify(token: &[u8], keys: &KeySet, rules: &Rules, now: u64) -> Result<Ve
     let algorithm = check_head(&head)?;
     // The library knows more members, and their types.
     jsonwebtoken::decode_header(token).map_err(|_| Refusal::Malformed)?;
+    let not_here = || Refusal::MaybeInJwks(head.kid.as_deref().unwrap_or("").into());
     let candidates =
         keys.candidates(algorithm, head.kid.as_deref())
             .map_err(|none| match none {
                 NoKey::Algorithm => Refusal::Algorithm,
                 NoKey::Kid => Refusal::UnknownKey,
-                NoKey::MaybeInJwks => {
-                    Refusal::MaybeInJwks(head.kid.as_deref().unwrap_or("").into())
-                }
+                NoKey::MaybeInJwks => not_here(),
                 NoKey::Ambiguous => Refusal::AmbiguousKey,
             })?;
-    let mut refusal = Refusal::Signature;
-    for key in candidates {
+    let mut refusal = match candidates.may_be_in_jwks {
+        true => not_here(),
+        false => Refusal::Signature,
+    };
+    for key in candidates.keys {
         match jsonwebtoken::decode::<Object<RawClaims>>(
             token,
             key.material(),

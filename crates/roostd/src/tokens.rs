@@ -94,7 +94,7 @@ impl Tokens {
             required: _,
             cookie: _,
             wait_ms: _,
-            in_flight_max: _,
+            in_flight_max,
             token_bytes_max,
             static_tokens_file: _,
             cache_bytes_max,
@@ -127,6 +127,8 @@ impl Tokens {
         roost_control::Tokens {
             checker: Checker::new(rules, self.statics, self.keys, *cache_bytes_max),
             jwks: self.jwks,
+            // Those of handshakes that wait, and as many again whose handshakes have stopped waiting.
+            checks_max: 2 * *in_flight_max as usize,
         }
     }
 }
@@ -189,7 +191,8 @@ pub(crate) fn for_reactors(settings: &config::Settings, reactors: usize) -> reac
     reactor::Auth {
         is_on: from.is_on(),
         is_required: from.required,
-        wamp_logs_in: !settings.wamp_users.is_empty(),
+        // Where anonymous sessions are let in, none is sure to log in.
+        wamp_logs_in: !settings.wamp_users.is_empty() && !settings.wamp.anonymous,
         cookie: from.cookie.clone().unwrap_or_default(),
         wait_ms: from.wait_ms,
         checks_max: from.in_flight_max.div_ceil(reactors),

@@ -138,7 +138,8 @@ fn tokens_bytes(auth: &config::Auth) -> u64 {
     match auth.is_on() {
         true => {
             let in_flight = u64::from(auth.in_flight_max);
-            let in_flight = in_flight.saturating_mul(auth.token_bytes_max as u64);
+            // With its handshake, and twice on the way to its check.
+            let in_flight = in_flight.saturating_mul(3 * auth.token_bytes_max as u64);
             in_flight.saturating_add(auth.cache_bytes_max as u64)
         }
         false => 0,

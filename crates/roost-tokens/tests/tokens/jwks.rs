@@ -1,9 +1,9 @@
 //! JWK Sets, and which of their keys a token is checked with.
 
-use roost_tokens::{JwksError, KeyKind, Refusal, Rules, parse_jwks, verify};
+use roost_tokens::{JwksError, KeyKind, Refusal, Rules, parse_jwks, parse_public_keys, verify};
 use serde_json::{Value, json};
 
-use crate::support::{NOW, b64, claims, jwk, raw_token, shared};
+use crate::support::{NOW, b64, claims, jwk, pem, raw_token, shared};
 
 const BYTES_MAX: usize = 64 << 10;
 
@@ -97,6 +97,31 @@ fn a_document_that_is_none_or_too_large_is_refused() {
         parse_jwks(deep.as_bytes(), BYTES_MAX).map(drop),
         Err(JwksError::Malformed)
     );
+}
+
+/// An issuer that rotates its keys beside keys of a file: the file's can never have signed it.
+#[test]
+fn keys_of_a_file_do_not_keep_the_jwks_from_being_asked() {
+    let mut keys = shared(parse(&[jwk("a")[1].clone()]).expect("a set").keys);
+    let [_, _, _, ed] = crate::support::spki();
+    keys.public = parse_public_keys(pem(&ed).as_bytes()).expect("a key");
+    let check = |head: &Value, claims: &str, signature: &str| {
+        let token = raw_token("EdDSA", head.to_string().as_bytes(), claims.as_bytes());
+        let signed = token.rsplit_once('.').expect("three parts").0;
+        let token = match signature {
+            "good" => token.clone(),
+            other => format!("{signed}.{other}"),
+        };
+        verify(token.as_bytes(), &keys, &Rules::default(), NOW).map(drop)
+    };
+    let (claims, bad) = (claims().to_string(), b64([7; 64]));
+    let named = json!({"alg": "EdDSA", "kid": "new"});
+    let refusal = Err(Refusal::MaybeInJwks("new".into()));
+    assert_eq!(check(&named, &claims, &bad), refusal);
+    assert_eq!(check(&named, &claims, "good"), Ok(()));
+    // Without a kid the set has nothing to add.
+    let unnamed = json!({"alg": "EdDSA"});
+    assert_eq!(check(&unnamed, &claims, &bad), Err(Refusal::Signature));
 }
 
 #[test]

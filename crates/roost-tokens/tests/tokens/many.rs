@@ -116,6 +116,18 @@ fn what_is_remembered_is_bounded_and_what_is_used_stays() {
     assert!(checker.remembered().0 >= 50, "{:?}", checker.remembered());
 }
 
+/// A channel that is four bytes of a token becomes a permission of sixty.
+#[test]
+fn permissions_count_among_what_is_remembered() {
+    let mut checker = checker(all().clone());
+    let channels: Vec<String> = (0..250).map(|n| n.to_string()).collect();
+    let caps = json!([{"channels": channels, "allow": ["sub"]}]);
+    let token = token("HS256", &json!({"sub": "a", "exp": NOW + 60, "caps": caps}));
+    assert!(checker.check(token.as_bytes(), NOW).is_ok());
+    let (_, bytes) = checker.remembered();
+    assert!(bytes > token.len() + 250 * 40, "{bytes}");
+}
+
 #[test]
 fn static_tokens_are_known_by_their_hash() {
     let mut statics = StaticTokens::default();

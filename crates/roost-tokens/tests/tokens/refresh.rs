@@ -91,10 +91,13 @@ fn not_modified_keeps_the_keys_and_makes_them_fresh() {
     );
     assert_eq!(refresh.age_ms(16 * MINUTE), Some(MINUTE));
     assert_eq!(refresh.keys(16 * MINUTE).len(), 1);
-    // The same document once more changes nothing either.
+    // The same document once more changes nothing either: the very keys stay, as what has them compares.
+    let before = refresh.keys(30 * MINUTE).to_vec();
     let order = refresh.poll(30 * MINUTE).expect("due");
     let change = refresh.answer(order.number, good("a", None), 30 * MINUTE);
     assert_eq!(change, Change::Same);
+    let after = refresh.keys(30 * MINUTE);
+    assert!(std::sync::Arc::ptr_eq(&before[0], &after[0]));
     let order = refresh.poll(45 * MINUTE).expect("due");
     let change = refresh.answer(order.number, good("b", None), 45 * MINUTE);
     assert_eq!(change, Change::Keys);
