@@ -241,7 +241,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{Matching, Method, Operations, Pattern, Provider};
+    use crate::{Matching, Method, Operations, Pattern, Provider, TokenMark};
 
     fn identity(method: Method, expires: u32) -> Identity {
         let permission = |matching, text: &str, allow: &[Operation]| Permission {
@@ -263,6 +263,7 @@ mod tests {
             expires: NonZeroU32::new(expires),
             method,
             provider: Provider::Static,
+            token: TokenMark::default(),
         }
     }
 

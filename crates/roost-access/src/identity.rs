@@ -19,10 +19,22 @@ pub struct Identity {
     pub method: Method,
     /// Who vouches for it.
     pub provider: Provider,
+    /// Which token it came by.
+    pub token: TokenMark,
 }
 
-// Half of what an authenticated connection may cost beside its record.
-const _: () = assert!(size_of::<Identity>() <= 32);
+// Most of what an authenticated connection may cost beside its record.
+const _: () = assert!(size_of::<Identity>() <= 48);
+
+/// What a token is known by, once it is checked, so that it can be revoked. The default is of one that
+/// says nothing of it, and of none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TokenMark {
+    /// Eight bytes of a hash of its own name (`jti`); zeros if it has none.
+    pub id: [u8; 8],
+    /// In seconds of the Unix epoch; 0 if it does not say.
+    pub issued_at: u32,
+}
 
 /// How an identity is found out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +90,11 @@ impl Identity {
     /// Whether the connection has said who it is, and that was right.
     pub fn is_authenticated(&self) -> bool {
         self.method != Method::Anonymous
+    }
+
+    /// Whether it came by a token, by whatever way that was shown.
+    pub fn is_by_token(&self) -> bool {
+        self.method == Method::Token || self.provider == Provider::Jwt
     }
 
     /// Whether it has ended.

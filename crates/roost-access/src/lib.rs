@@ -6,6 +6,7 @@
 //! | how it is decided, and which rule did it | [`decide`] |
 //! | what a connection is known as | [`Identity`] |
 //! | what a role or a token allows | [`PermissionSet`] |
+//! | which tokens are not taken any more | [`Revocations`] |
 //! | how a client is asked who it is | [`Authenticator`] |
 //! | names and patterns | [`PatternRef`] |
 
@@ -16,6 +17,7 @@ mod decide;
 mod identity;
 mod pattern;
 mod permissions;
+mod revocations;
 mod secret;
 
 pub use challenge::{
@@ -23,9 +25,10 @@ pub use challenge::{
 };
 pub use decide::{DecidedBy, Decision, Denial, Question, Requirement, decide, is_protected};
 pub use ecow::EcoString as UserName;
-pub use identity::{Identity, Method, Provider};
+pub use identity::{Identity, Method, Provider, TokenMark};
 pub use pattern::{Matching, Pattern, PatternRef};
 pub use permissions::{
     Operation, Operations, Permission, PermissionSet, PermissionSets, Source, TOKEN_ROLE,
 };
+pub use revocations::{Full, Revocations, Revoked};
 pub use secret::Secret;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use aws_lc_rs::hmac;
 use roost_access::{
     Accepted, Answer, AuthError, Authenticator, Begun, Challenge, Derivation, Hello, Identity,
-    Method, Pending, PermissionSet, Provider, Secret, UserName,
+    Method, Pending, PermissionSet, Provider, Secret, TokenMark, UserName,
 };
 
 use crate::cryptosign::{self, PublicKey};
@@ -239,6 +239,7 @@ impl Directory {
                 expires: None,
                 method,
                 provider: Provider::Static,
+                token: TokenMark::default(),
             })
         });
         Ok(Begun::Accepted(Accepted {
@@ -476,6 +477,7 @@ impl Authenticator for Directory {
             expires: None,
             method: pending.method,
             provider: Provider::Static,
+            token: TokenMark::default(),
         };
         Ok(Accepted {
             identity: Some(Box::new(identity)),

@@ -13,6 +13,8 @@ pub enum ApiScope {
     Read,
     /// To disconnect clients.
     Disconnect,
+    /// To revoke tokens.
+    Revoke,
 }
 
 /// A set of channels.
@@ -30,7 +32,12 @@ impl ApiScope {
     /// Everything.
     pub fn all() -> Vec<ApiScope> {
         let publish = ApiScope::Publish(ChannelPattern::Any);
-        vec![publish, ApiScope::Read, ApiScope::Disconnect]
+        vec![
+            publish,
+            ApiScope::Read,
+            ApiScope::Disconnect,
+            ApiScope::Revoke,
+        ]
     }
 
     /// As it is written in the configuration.
@@ -46,6 +53,7 @@ impl ApiScope {
             ("publish", None) => Ok(ApiScope::Publish(ChannelPattern::Any)),
             ("read", None) => Ok(ApiScope::Read),
             ("disconnect", None) => Ok(ApiScope::Disconnect),
+            ("revoke", None) => Ok(ApiScope::Revoke),
             ("publish", Some(pattern)) => Ok(ApiScope::Publish(ChannelPattern::parse(pattern)?)),
             _ => {
                 let near = nearest(action, ACTIONS);
@@ -83,6 +91,7 @@ impl fmt::Display for ApiScope {
         match self {
             ApiScope::Read => f.write_str("read"),
             ApiScope::Disconnect => f.write_str("disconnect"),
+            ApiScope::Revoke => f.write_str("revoke"),
             ApiScope::Publish(ChannelPattern::Any) => f.write_str("publish"),
             ApiScope::Publish(ChannelPattern::Exact(name)) => write!(f, "publish:{name}"),
             ApiScope::Publish(ChannelPattern::Prefix(prefix)) => write!(f, "publish:{prefix}*"),
@@ -90,4 +99,4 @@ impl fmt::Display for ApiScope {
     }
 }
 
-const ACTIONS: [&str; 3] = ["publish", "read", "disconnect"];
+const ACTIONS: [&str; 4] = ["publish", "read", "disconnect", "revoke"];

@@ -10,6 +10,7 @@
 //! | paths | `api/paths.rs` |
 //! | bodies | `api/body.rs` |
 //! | connections, and what runs | `api/connections.rs`, `api/info.rs` |
+//! | users, and tokens that are not taken any more | `api/users.rs`, `api/revoke.rs` |
 //! | Centrifugo's API | `api/centrifugo.rs` |
 //! | publishing | `api/publication.rs`, `api/publish.rs`, `api/broadcast.rs`, `api/stream.rs`, `api/many.rs` |
 
@@ -25,7 +26,9 @@ mod paths;
 mod problem;
 mod publication;
 mod publish;
+mod revoke;
 mod stream;
+mod users;
 
 use std::io;
 use std::sync::Arc;
@@ -148,6 +151,8 @@ async fn admit(api: Arc<Api>, request: Request<Body>) -> Result<Response, Proble
         }
         Operation::Connection => connections::one(&call, segment).await,
         Operation::DeleteConnection => connections::delete(&call, segment, request).await,
+        Operation::Disconnect => users::disconnect(&call, request).await,
+        Operation::Revoke => revoke::revoke(&call, request).await,
         Operation::Info => info::info(&call),
         Operation::Centrifugo(method) => centrifugo::answer(&call, method, request).await,
     }

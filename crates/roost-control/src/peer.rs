@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use roost_reactor::{
     ConnectionRecord, ControlPeer, ControlPublication, FromReactor, PUBLICATIONS_BYTES_MAX,
@@ -13,7 +14,7 @@ use roost_reactor::{
 };
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::first_of::first_of;
 use crate::token_jobs::ToThread;
@@ -78,6 +79,9 @@ pub(crate) enum Reply {
     Disconnected {
         was_open: bool,
     },
+    Closed {
+        connections: u32,
+    },
 }
 
 /// Why there is none.
@@ -128,6 +132,22 @@ impl Peer {
             token,
             answer,
         })
+    }
+
+    /// The same, but waits for room in the ring.
+    pub(crate) async fn ask_patiently(
+        &self,
+        reactor: usize,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<Sent<'_>, AskError> {
+        loop {
+            match self.ask(reactor, request.clone()) {
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                Err(_) => sleep(RING_RETRY).await,
+                sent => return sent,
+            }
+        }
     }
 
     /// Publishes, together with others that do so in this turn. `None`: it is sent, and that was what
@@ -350,6 +370,7 @@ impl State {
                     Part::Pong => Ok(Reply::Pong),
                     Part::Published(outcomes) => Ok(Reply::Published(outcomes)),
                     Part::Disconnected { was_open } => Ok(Reply::Disconnected { was_open }),
+                    Part::Closed { connections } => Ok(Reply::Closed { connections }),
                     Part::Refused(refusal) => Err(refusal),
                 };
                 let _ = caller.send(reply); // it may just have ended
@@ -395,7 +416,10 @@ impl fmt::Display for AskError {
         f.write_str(match self {
             AskError::RingFull => "the reactor has not taken earlier requests yet",
             AskError::TooManyWaiting => "too many requests wait for their answers",
-            AskError::Refused(Refusal::Busy) => "the reactor is answering other listings",
+            AskError::Refused(Refusal::Busy) => "the reactor is answering other listings or sweeps",
+            AskError::Refused(Refusal::RevocationsFull) => {
+                "as many revocations are kept as may be (auth.revocations_max)"
+            }
             AskError::Refused(Refusal::Congested) => {
                 "the channel is published to faster than it is delivered"
             }
@@ -424,5 +448,7 @@ async fn wait_for_wake(woken: &UnixStream) -> io::Result<()> {
 const WAITING_MAX: usize = 4096;
 /// Single publications to one reactor that wait to be sent: more than requests can be under way.
 const PENDING_MAX: usize = 1 << 17;
+/// How soon a full ring is tried again.
+pub(crate) const RING_RETRY: Duration = Duration::from_millis(5);
 /// Answers handed over before other tasks run.
 const ANSWERS_AT_ONCE: usize = 256;

@@ -257,9 +257,7 @@ async fn connections(Shown(state): Shown<Arc<State>>, RawQuery(query): RawQuery)
         };
         let (records, next_slot) = match reply {
             Ok(Reply::Connections { records, next_slot }) => (records, next_slot),
-            Ok(Reply::Pong | Reply::Published(_) | Reply::Disconnected { .. }) => {
-                return wrong_answer();
-            }
+            Ok(_) => return wrong_answer(),
             Err(error) => return not_answered(error),
         };
         left = left.saturating_sub(u32::try_from(records.len()).unwrap_or(u32::MAX));

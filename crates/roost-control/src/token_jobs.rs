@@ -36,11 +36,7 @@ pub(crate) struct ToThread {
 pub(crate) struct UnderWay(Arc<AtomicUsize>);
 
 impl ToThread {
-    pub(crate) fn new(
-        jobs: mpsc::Sender<Job>,
-        under_way: UnderWay,
-        checks_max: usize,
-    ) -> ToThread {
+    pub(crate) fn new(jobs: mpsc::Sender<Job>, under_way: UnderWay, checks_max: usize) -> ToThread {
         ToThread {
             jobs,
             under_way,

@@ -166,6 +166,7 @@ fn login(verified: &Verified, now: Duration) -> Login {
             Some(_) => Provider::Jwt,
             None => Provider::Static,
         },
+        token: verified.mark,
     }
 }
 

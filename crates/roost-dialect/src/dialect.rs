@@ -524,6 +524,13 @@ pub enum Event<'a> {
     },
     /// What the client is known as has expired; the close frame follows what is written now.
     Expired,
+    /// The token that the client has shown is not taken any more; the same follows.
+    Revoked,
+    /// The application ends the connection; the same follows.
+    Disconnected {
+        /// The close frame's reason.
+        reason: &'a str,
+    },
     /// The server shuts down; the close frame follows what is written now.
     Draining,
 }

@@ -126,6 +126,12 @@ counters! {
     tokens_unchecked_total,
     /// Connections closed because the identity of their token has expired.
     identities_expired_total,
+    /// Connections closed, or refused in their handshake, because their token was revoked.
+    connections_revoked_total,
+    /// Connections closed by the API, by their name or their user's.
+    connections_disconnected_total,
+    /// Revocations kept now; every reactor keeps all of them.
+    revocations,
     /// Handshakes that wait for the check of their token now.
     token_checks_in_flight,
     /// Plain HTTP requests answered.

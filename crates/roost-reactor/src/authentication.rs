@@ -117,7 +117,6 @@ pub(crate) fn handle_verdict(core: &mut Core, verdict: Verdict) -> Option<Box<Pe
     };
     match outcome {
         Ok(login) => {
-            core.counters.tokens_accepted_total.inc();
             let expires = login.expires_in_ms.map(|ms| tick_in(core.now(), ms));
             let identity = Identity {
                 method: match login.user.is_empty() {
@@ -128,22 +127,30 @@ pub(crate) fn handle_verdict(core: &mut Core, verdict: Verdict) -> Option<Box<Pe
                 permissions: login.permissions,
                 expires,
                 provider: login.provider,
+                token: login.token,
             };
+            if core.revocations.is_revoked(&identity, core.now()) {
+                refuse_token(core, key, REVOKED);
+                return None;
+            }
+            core.counters.tokens_accepted_total.inc();
             core.connections.identify(key, identity);
             core.connections.resume(key);
             return Some(pending);
         }
-        Err(Denied::Refused(reason)) => {
-            core.counters.tokens_refused_total.inc();
-            debug_assert!(!reason.contains('"'), "{reason}");
-            // RFC 6750 §3.1.
-            let challenge =
-                format!("Bearer error=\"invalid_token\", error_description=\"{reason}\"");
-            refuse_naming(core, key, 401, &reason, &[("WWW-Authenticate", &challenge)]);
-        }
+        Err(Denied::Refused(reason)) => refuse_token(core, key, &reason),
         Err(Denied::Unavailable(reason)) => refuse_busy(core, key, &reason),
     }
     None
+}
+
+/// A token is not taken, for a reason without a quote in it.
+fn refuse_token(core: &mut Core, key: ConnKey, reason: &str) {
+    core.counters.tokens_refused_total.inc();
+    debug_assert!(!reason.contains('"'), "{reason}");
+    // RFC 6750 §3.1.
+    let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{reason}\"");
+    refuse_naming(core, key, 401, reason, &[("WWW-Authenticate", &challenge)]);
 }
 
 /// A handshake has waited for its check for too long.
@@ -167,7 +174,7 @@ fn key_if_joining(core: &Core, key: ConnKey) -> Option<ConnKey> {
 }
 
 /// The tick so many milliseconds from now.
-fn tick_in(now: u32, ms: u64) -> NonZeroU32 {
+pub(crate) fn tick_in(now: u32, ms: u64) -> NonZeroU32 {
     let ticks = u32::try_from(ms / u64::from(TICK_MS)).unwrap_or(NEVER);
     let tick = now.saturating_add(ticks).min(NEVER - 1);
     NonZeroU32::new(tick).unwrap_or(NonZeroU32::MIN)
@@ -231,6 +238,8 @@ pub(crate) fn is_token(subprotocol: &str) -> bool {
     subprotocol.starts_with(BEARER_PREFIX)
 }
 
+/// What a client is told whose token is not taken any more.
+pub(crate) const REVOKED: &str = "The token is revoked.";
 /// Browsers let a page set no header of a handshake but this one.
 const BEARER_PREFIX: &str = "roost.bearer.";
 

@@ -1,20 +1,23 @@
 //! Requests of the control thread: what it asks ([`messages`]), its end of the mesh ([`peer`]), how a
-//! reactor answers ([`requests`]), and publications that are repeated ([`repeats`]).
+//! reactor answers ([`requests`]), which connections a request is about ([`sweeps`]), and publications
+//! that are repeated ([`repeats`]).
 
 mod listings;
 mod messages;
 mod peer;
 mod repeats;
 mod requests;
+mod sweeps;
 
 pub(crate) use listings::Listings;
 pub(crate) use messages::control_id;
 pub use messages::{
     Answer, CONNECTIONS_MAX, CloseReason, ConnectionRecord, ControlPublication, Disconnect,
-    LISTINGS_MAX, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part, REACTORS_MAX, Refusal, Request,
-    Token,
+    DisconnectUser, EXCEPT_MAX, LISTINGS_MAX, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part,
+    REACTORS_MAX, Refusal, Request, Revocation, SWEEPS_MAX, Token,
 };
 pub use peer::{ControlPeer, FromReactor, RingFull};
 pub(crate) use repeats::Repeats;
 pub use repeats::{REPEATS_BYTES_MAX, REPEATS_MAX, RepeatKey};
-pub(crate) use requests::{handle_publications, handle_request, list_slice};
+pub(crate) use requests::{handle_publications, handle_request, list_slice, sweep_slice};
+pub(crate) use sweeps::Sweeps;

@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 
+use roost_access::Revocations;
 use roost_dialect::dialect::Event;
 use roost_metrics::Counters;
 use roost_net::ConnKey;
@@ -17,8 +18,8 @@ use roost_wire::Limits as WireLimits;
 
 use crate::calls::Calls;
 use crate::channels::Channels;
-use crate::connections::{ConnId, Connections};
-use crate::control::{Listings, Repeats};
+use crate::connections::{ConnId, Connections, Phase};
+use crate::control::{Listings, Repeats, Sweeps};
 use crate::governor::Governor;
 use crate::login_queue::LoginQueue;
 use crate::sessions::Sessions;
@@ -39,6 +40,10 @@ pub(crate) struct Core {
     pub(crate) token_checks: TokenChecks,
     /// What the control thread is being answered.
     pub(crate) listings: Listings,
+    /// What it is answered when identities have been looked through.
+    pub(crate) sweeps: Sweeps,
+    /// Tokens that are not taken any more.
+    pub(crate) revocations: Revocations,
     /// What it has published with a key.
     pub(crate) repeats: Repeats,
     /// Connections that have just opened and whose client had sent more behind its request.
@@ -94,7 +99,33 @@ impl Core {
     /// Cuts tables down to what was needed since the last call; returns the bytes.
     pub(crate) fn shrink(&mut self) -> usize {
         let now = self.now();
+        self.revocations.forget_ended(now);
+        self.count_revocations();
         self.connections.shrink() + self.sessions.shrink() + self.repeats.shrink(now)
+    }
+
+    /// In debug builds: no connection goes on that came by a revoked token, unless it is being looked for.
+    pub(crate) fn check_revocations(&self) {
+        if !cfg!(debug_assertions) || self.revocations.is_empty() || !self.sweeps.is_empty() {
+            return;
+        }
+        let (identities, now) = (self.connections.identities(), self.now());
+        for (_, slot, identity) in identities.some_from(0, usize::MAX) {
+            let key = self.connections.key_at(slot);
+            let conn = key.and_then(|key| self.connections.get(key));
+            debug_assert!(
+                conn.is_none_or(|conn| conn.phase > Phase::Open)
+                    || !self.revocations.is_revoked(identity, now),
+                "a connection goes on whose token is revoked"
+            );
+        }
+    }
+
+    /// Brings their gauge up to date: the first reactor's, for all have the same.
+    pub(crate) fn count_revocations(&self) {
+        if self.channels.me().0 == 0 {
+            self.counters.revocations.set(self.revocations.len() as u64);
+        }
     }
 
     /// Drops memory that is only kept for the next loop iteration; returns the bytes.

@@ -86,8 +86,9 @@ pub use channels::LINK_BYTES_MAX;
 pub use connections::ConnCost;
 pub use control::{
     Answer, CONNECTIONS_MAX, CloseReason, ConnectionRecord, ControlPeer, ControlPublication,
-    Disconnect, FromReactor, LISTINGS_MAX, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part,
-    REACTORS_MAX, REPEATS_BYTES_MAX, REPEATS_MAX, Refusal, RepeatKey, Request, RingFull, Token,
+    Disconnect, DisconnectUser, EXCEPT_MAX, FromReactor, LISTINGS_MAX, PUBLICATIONS_BYTES_MAX,
+    PUBLICATIONS_MAX, Part, REACTORS_MAX, REPEATS_BYTES_MAX, REPEATS_MAX, Refusal, RepeatKey,
+    Request, Revocation, RingFull, SWEEPS_MAX, Token,
 };
 pub use reactor::{Iteration, Reactor};
 pub use roost_config::Listener as ListenerConfig;

@@ -13,6 +13,8 @@ mod listener_tests;
 #[cfg(test)]
 mod pauses;
 #[cfg(test)]
+mod revocation_tests;
+#[cfg(test)]
 mod stages_tests;
 #[cfg(test)]
 mod stream_tests;
@@ -33,7 +35,7 @@ use crate::channels::Lane;
 use crate::clock::{Clock, NEVER, TICK_MS};
 use crate::closing::{handle_read_closed, remove};
 use crate::connections::{ConnCost, Scratch, closed_holding, conn_costs};
-use crate::control::list_slice;
+use crate::control::{list_slice, sweep_slice};
 use crate::core::Core;
 use crate::drain::Drain;
 use crate::flush::{flush, on_sent};
@@ -179,6 +181,7 @@ impl<D: Driver> Reactor<D> {
     pub fn run_once(&mut self) -> io::Result<Iteration> {
         self.wake_up();
         self.read_peer_messages();
+        self.sweep();
         self.read_paused();
         self.dispatch();
         self.handle_client_hello();
@@ -218,6 +221,7 @@ impl<D: Driver> Reactor<D> {
                 .channels
                 .has_paused_to_read(core.connections.clock().now)
             || !core.listings.is_empty()
+            || !core.sweeps.is_empty()
             || core.connections.hellos() > 0
         {
             return Some(Duration::ZERO);
@@ -275,6 +279,15 @@ impl<D: Driver> Reactor<D> {
             handle_peer_messages(core, from, batch);
         }
         self.run_driver_ops(); // before events report what has closed meanwhile
+    }
+
+    /// Goes on with what the control thread asks of users and tokens: before their next messages are read,
+    /// where there are few.
+    fn sweep(&mut self) {
+        if !self.core.sweeps.is_empty() {
+            sweep_slice(&mut self.core);
+            self.run_driver_ops();
+        }
     }
 
     /// Lets paused publishers go on, as far as there is room.
@@ -422,6 +435,7 @@ impl<D: Driver> Reactor<D> {
         core.governor
             .report_backlog(&core.connections, &self.driver);
         list_slice(core, &self.driver);
+        core.check_revocations();
         core.connections.check_invariants();
         let is_empty = core.connections.len() == 0 && core.channels.links().spilled() == 0;
         match self.drain.is_some() && is_empty {

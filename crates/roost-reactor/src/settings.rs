@@ -54,6 +54,8 @@ pub struct Auth {
     pub wait_ms: u32,
     /// Handshakes that wait at once, on one reactor.
     pub checks_max: u32,
+    /// Revocations kept by each reactor.
+    pub revocations_max: u32,
 }
 
 /// Where clients connect, and what they find there.
@@ -318,7 +320,10 @@ impl Settings {
             connections_max: 100_000,
             fan_out_at_once: FAN_OUT_AT_ONCE,
             fan_out_piece: FAN_OUT_PIECE,
-            auth: Auth::default(),
+            auth: Auth {
+                revocations_max: 1_000,
+                ..Auth::default()
+            },
             dialects,
             channels: Policies {
                 default: policy_for_tests(),

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
+use roost_access::Revocations;
 use roost_dealer::DealerOptions;
 use roost_hub::{Homes, HubOptions, PatternOptions, ReactorId};
 use roost_metrics::Registry;
@@ -13,7 +14,7 @@ use roost_wire::Limits as WireLimits;
 use crate::calls::Calls;
 use crate::channels::{Channels, Inflow, Links, Mesh};
 use crate::connections::Connections;
-use crate::control::{ControlPeer, Listings, REACTORS_MAX, Repeats};
+use crate::control::{ControlPeer, Listings, REACTORS_MAX, Repeats, Sweeps};
 use crate::core::Core;
 use crate::governor::{Admission, BacklogReport, BacklogWriter, Budget, BudgetShare, Governor};
 use crate::login_queue::LoginQueue;
@@ -166,6 +167,8 @@ impl Shared {
             sessions: Sessions::new(&settings.dialects, seed.rotate_left(17)),
             token_checks: TokenChecks::default(),
             listings: Listings::default(),
+            sweeps: Sweeps::default(),
+            revocations: Revocations::new(settings.auth.revocations_max as usize),
             repeats: Repeats::default(),
             early_data: Vec::new(),
             handled_bytes: 0,

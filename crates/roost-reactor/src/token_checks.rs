@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use roost_access::{PermissionSet, Provider, Secret};
+use roost_access::{PermissionSet, Provider, Secret, TokenMark};
 use roost_net::ConnKey;
 
 /// A token that is to be checked.
@@ -35,6 +35,8 @@ pub struct Login {
     pub expires_in_ms: Option<u64>,
     /// Who vouches for it.
     pub provider: Provider,
+    /// What the token is revoked by.
+    pub token: TokenMark,
 }
 
 /// Why a client is not let in.

@@ -36,7 +36,7 @@ pub use files::{
 };
 pub use jwks::{JWKS_KEYS_MAX, Jwks, JwksError, parse_jwks};
 pub use keys::{FILE_KEYS_MAX, Key, KeyError, KeyKind, KeyPrint, KeySet, SECRET_BYTES_MIN};
-pub use outcome::{Refusal, Verified};
+pub use outcome::{Refusal, Verified, id_of};
 pub use refresh::{Change, FetchError, Fetched, Order, Refresh, RefreshRules, UnknownKid};
 pub use statics::{StaticTokens, TokenHash, parse_allow, parse_hash};
 pub use verify::{Rules, verify};

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use roost_access::PermissionSet;
+use aws_lc_rs::digest;
+use roost_access::{PermissionSet, TokenMark};
 
 use crate::keys::KeyPrint;
 
@@ -12,10 +13,8 @@ use crate::keys::KeyPrint;
 pub struct Verified {
     /// Whose it is. Empty: of a client without an account.
     pub user: Box<str>,
-    /// `jti`, by which it may be revoked.
-    pub token_id: Option<Box<str>>,
-    /// In seconds of the Unix epoch.
-    pub issued_at: Option<u64>,
+    /// Of `jti` and `iat`, by which it may be revoked.
+    pub mark: TokenMark,
     /// From when on it opens no connection, with the leeway.
     pub token_expires_at: Option<u64>,
     /// When a connection that it opened ends: `expire_at`, or when the token expires.
@@ -24,6 +23,14 @@ pub struct Verified {
     pub permissions: Arc<PermissionSet>,
     /// The key that has signed it; none for a static token.
     pub key: Option<KeyPrint>,
+}
+
+/// What a token's own name (`jti`) comes to: its issuer gives the names, so that 64 bits are enough.
+pub fn id_of(jti: &str) -> [u8; 8] {
+    let hash = digest::digest(&digest::SHA256, jti.as_bytes());
+    let mut id = [0; 8];
+    id.copy_from_slice(&hash.as_ref()[..8]);
+    id
 }
 
 /// Why a token is refused. Says nothing of what stands in it but the kid.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use roost_access::{Operation, Operations, Permission, PermissionSet};
+use roost_access::{Operation, Operations, Permission, PermissionSet, TokenMark};
 
 use crate::grants::pattern;
 use crate::outcome::Verified;
@@ -22,8 +22,7 @@ impl StaticTokens {
     pub fn add(&mut self, hash: TokenHash, user: &str, permissions: Vec<Permission>) -> bool {
         let verified = Verified {
             user: user.into(),
-            token_id: None,
-            issued_at: None,
+            mark: TokenMark::default(),
             token_expires_at: None,
             expires_at: None,
             permissions: Arc::new(PermissionSet::of_token(permissions)),

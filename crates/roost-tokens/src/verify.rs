@@ -6,6 +6,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, Validation, errors::ErrorKind};
+use roost_access::TokenMark;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -13,7 +14,7 @@ use crate::claims::{RawClaims, Seconds};
 use crate::grants::permissions_of;
 use crate::keys::{KID_BYTES_MAX, KeyPrint, KeySet, NoKey};
 use crate::object::Object;
-use crate::outcome::{Refusal, Verified};
+use crate::outcome::{Refusal, Verified, id_of};
 
 /// What a JWT has to fulfil beside its signature.
 #[derive(Debug, Clone)]
@@ -195,8 +196,12 @@ fn check_claims(
     }
     Ok(Verified {
         user,
-        token_id: claims.jti.map(String::into_boxed_str),
-        issued_at: claims.iat.map(|at| at.0),
+        mark: TokenMark {
+            id: claims.jti.as_deref().map(id_of).unwrap_or_default(),
+            issued_at: claims
+                .iat
+                .map_or(0, |at| u32::try_from(at.0).unwrap_or(u32::MAX)),
+        },
         token_expires_at,
         expires_at,
         permissions: Arc::new(permissions_of(claims.caps.unwrap_or_default())?),

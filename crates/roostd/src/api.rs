@@ -82,10 +82,20 @@ pub(crate) fn bind(loaded: &Loaded, mut keys: Vec<ApiKey>) -> Result<Option<Api>
                 in_flight_max: from.in_flight_max as usize,
                 body_bytes_max: from.body_bytes_max,
                 timeout: Duration::from_millis(u64::from(from.timeout_ms)),
+                token_lifetime: token_lifetime(&loaded.settings.auth),
             },
         },
         development_key,
     }))
+}
+
+/// How long tokens are good: from their issue, with what clocks may differ, to their end.
+fn token_lifetime(auth: &config::Auth) -> Option<Duration> {
+    let jwt = &auth.jwt;
+    let leeway = Duration::from_millis(u64::from(jwt.leeway_ms));
+    let lifetime = Duration::from_millis(u64::from(jwt.lifetime_max_ms));
+    let is_bounded = jwt.expiry == config::Expiry::Required && !lifetime.is_zero();
+    is_bounded.then_some(lifetime + 2 * leeway)
 }
 
 fn listener(from: &config::Api, address: &ListenAddress) -> Result<ApiListener, BindError> {

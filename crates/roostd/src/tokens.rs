@@ -95,6 +95,7 @@ impl Tokens {
             cookie: _,
             wait_ms: _,
             in_flight_max,
+            revocations_max: _,
             token_bytes_max,
             static_tokens_file: _,
             cache_bytes_max,
@@ -196,6 +197,7 @@ pub(crate) fn for_reactors(settings: &config::Settings, reactors: usize) -> reac
         cookie: from.cookie.clone().unwrap_or_default(),
         wait_ms: from.wait_ms,
         checks_max: from.in_flight_max.div_ceil(reactors),
+        revocations_max: from.revocations_max,
     }
 }
 

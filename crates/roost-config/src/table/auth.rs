@@ -32,6 +32,9 @@ section! {
     /// Good tokens are remembered, so that a client that comes back with one costs a hash: in so many
     /// bytes, some 700 a token.
     cache_bytes_max: usize = 16 * MIB, Size(64 * KIB..=GIB), Restart, r#""64MiB""#;
+    /// Revocations at once (`POST /v1/revoke`), each until its `expire_at`: some 100 bytes each on every
+    /// reactor while it is there. Above it 503.
+    revocations_max: u32 = 100_000, Count(1..=10_000_000), Restart, "1_000_000";
     sections {
         /// `[auth.jwt]`.
         jwt: Jwt,

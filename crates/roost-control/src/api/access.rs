@@ -40,6 +40,8 @@ pub(super) enum Action<'a> {
     Read,
     /// To disconnect clients.
     Disconnect,
+    /// To revoke tokens.
+    Revoke,
 }
 
 /// What allowed it.
@@ -67,8 +69,12 @@ pub(super) fn decide<'a>(caller: &'a Caller, action: Action<'a>) -> Result<Rule<
     let mut scopes = key.allow.iter();
     let found = scopes.find(|scope| match (scope, action) {
         (ApiScope::Publish(pattern), Action::Publish(channel)) => matches(pattern, channel),
-        (ApiScope::Read, Action::Read) | (ApiScope::Disconnect, Action::Disconnect) => true,
-        (ApiScope::Publish(_) | ApiScope::Read | ApiScope::Disconnect, _) => false,
+        (ApiScope::Read, Action::Read)
+        | (ApiScope::Disconnect, Action::Disconnect)
+        | (ApiScope::Revoke, Action::Revoke) => true,
+        (ApiScope::Publish(_) | ApiScope::Read | ApiScope::Disconnect | ApiScope::Revoke, _) => {
+            false
+        }
     });
     found.map(Rule::Scope).ok_or(Denied { key, action })
 }
@@ -89,6 +95,7 @@ impl fmt::Display for Denied<'_> {
             Action::Publish(channel) => write!(f, "publish on {channel:?}")?,
             Action::Read => f.write_str("read")?,
             Action::Disconnect => f.write_str("disconnect")?,
+            Action::Revoke => f.write_str("revoke tokens")?,
         }
         let allow: Vec<String> = self.key.allow.iter().map(ToString::to_string).collect();
         write!(f, ": it allows {} (api.key.allow)", allow.join(", "))

@@ -4,7 +4,7 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use tokio::time::timeout_at;
 
 use super::call::Call;
@@ -47,6 +47,34 @@ pub(super) async fn read_json(call: &Call, request: Request<Body>) -> Result<Byt
             let detail = "the body has not come within api.timeout";
             Err(Problem::new(Kind::BodyTimeout, detail))
         }
+    }
+}
+
+/// A whole number from 0 on, as JSON Schema has it: `1000.0` is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Whole(pub(super) u64);
+
+impl Whole {
+    /// 0 if it is larger.
+    pub(super) fn to_u16(self) -> u16 {
+        u16::try_from(self.0).unwrap_or_default()
+    }
+}
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Whole, D::Error> {
+        let number = serde_json::Number::deserialize(from)?;
+        let of_fraction = |number: f64| {
+            // 2^53: what JSON's numbers are sure to carry.
+            let is_whole =
+                number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&number);
+            is_whole.then_some(number as u64)
+        };
+        let whole = number
+            .as_u64()
+            .or_else(|| number.as_f64().and_then(of_fraction));
+        let wrong = || de::Error::custom("a number is negative, too large, or not whole");
+        whole.map(Whole).ok_or_else(wrong)
     }
 }
 

@@ -21,6 +21,8 @@ pub struct ApiLimits {
     pub body_bytes_max: usize,
     /// Of a request: for its body to come, and for the reactors to answer.
     pub timeout: Duration,
+    /// How long a token that was issued by now may still be good; `None`: for ever.
+    pub token_lifetime: Option<Duration>,
 }
 
 /// What all answers are made from.

@@ -22,6 +22,7 @@ use super::info::Info;
 use super::many::publish_many;
 use super::problem::{Kind, Problem};
 use super::publication::{Payload, check_channel, epoch_text, repeat_key, some_value};
+use super::users::disconnect_user;
 
 /// What may be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,9 +65,14 @@ struct Broadcast<'a> {
 }
 
 #[derive(Deserialize)]
-struct DisconnectRequest {
-    #[serde(default)]
-    client: String,
+struct DisconnectRequest<'a> {
+    #[serde(borrow, default)]
+    user: Cow<'a, str>,
+    #[serde(borrow, default)]
+    client: Cow<'a, str>,
+    /// Connections that stay.
+    #[serde(borrow, default)]
+    whitelist: Vec<Cow<'a, str>>,
     disconnect: Option<DisconnectCode>,
 }
 
@@ -249,16 +255,24 @@ fn info(call: &Call) -> Done {
     }))
 }
 
-/// By connection; no connection has a user.
+/// By connection, or all of a user.
 async fn disconnect_client(call: &Call, text: &str) -> Done {
-    let wanted: DisconnectRequest = read(text)?;
+    let wanted: DisconnectRequest<'_> = read(text)?;
     decide(&call.caller, Action::Disconnect).map_err(Problem::from)?;
-    if let Some(name) = Name::parse(call, &wanted.client) {
-        let (code, reason) = match &wanted.disconnect {
-            Some(said) if said.code != 0 => (said.code, said.reason.as_str()),
-            _ => (3503, "force disconnect"),
-        };
-        disconnect(call, name, code, reason).await?;
+    let (code, reason) = match &wanted.disconnect {
+        Some(said) if said.code != 0 => (said.code, said.reason.as_str()),
+        _ => (3503, "force disconnect"),
+    };
+    match (&*wanted.client, &*wanted.user) {
+        ("", "") => return Err(bad_request("a disconnect names a user or a client")),
+        ("", user) => {
+            disconnect_user(call, user, &wanted.whitelist, (code, reason)).await?;
+        }
+        (client, user) => {
+            if let Some(name) = Name::parse(call, client) {
+                disconnect(call, name, user, (code, reason)).await?;
+            }
+        }
     }
     Ok(json!({}))
 }

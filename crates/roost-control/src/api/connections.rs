@@ -12,7 +12,7 @@ use roost_wire::CloseCode;
 use serde::{Deserialize, Serialize};
 
 use super::access::{Action, decide};
-use super::body::{answer_json, parse, read_json};
+use super::body::{Whole, answer_json, parse, read_json};
 use super::call::Call;
 use super::problem::{Kind, Problem};
 use crate::peer::Reply;
@@ -58,9 +58,8 @@ pub(super) struct Name {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Said {
-    /// A whole number, as JSON Schema has it: `1000.0` is one.
     #[serde(default = "code_default")]
-    code: f64,
+    code: Whole,
     #[serde(default)]
     reason: String,
 }
@@ -153,11 +152,8 @@ pub(super) async fn delete(
             reason: String::new(),
         },
     };
-    let code = u16::try_from(said.code as i64).ok();
-    let code = code
-        .filter(|code| f64::from(*code) == said.code)
-        .unwrap_or_default();
-    match disconnect(call, name, code, &said.reason).await? {
+    let said_to_client = (said.code.to_u16(), said.reason.as_str());
+    match disconnect(call, name, "", said_to_client).await? {
         true => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NO_CONTENT;
@@ -167,23 +163,18 @@ pub(super) async fn delete(
     }
 }
 
-/// Begins the closing handshake. False if there is no such connection, or no WebSocket on it.
+/// Begins the closing handshake. False if there is no such connection, no WebSocket on it, or it is not
+/// the user's, if one is named.
 pub(super) async fn disconnect(
     call: &Call,
     name: Name,
-    code: u16,
-    reason: &str,
+    user: &str,
+    (code, reason): (u16, &str),
 ) -> Result<bool, Problem> {
-    let code = CloseCode::new(code).ok_or_else(|| {
-        Problem::invalid(format!(
-            "{code} is no close code to send: 1000, 1001, 1008, 1011 to 1013, or 3000 to 4999"
-        ))
-    })?;
-    let reason = CloseReason::new(reason).ok_or_else(|| {
-        Problem::invalid("a close reason has at most 123 bytes of UTF-8 (RFC 6455 §5.5)")
-    })?;
+    let (code, reason) = check_close(code, reason)?;
     let asked = ReactorRequest::Disconnect(Box::new(Disconnect {
         key: name.key,
+        user: user.into(),
         code,
         reason,
     }));
@@ -194,7 +185,30 @@ pub(super) async fn disconnect(
     }
 }
 
+/// What a client may be told at its end.
+pub(super) fn check_close(code: u16, reason: &str) -> Result<(CloseCode, CloseReason), Problem> {
+    let code = CloseCode::new(code).ok_or_else(|| {
+        Problem::invalid(format!(
+            "{code} is no close code to send: 1000, 1001, 1008, 1011 to 1013, or 3000 to 4999"
+        ))
+    })?;
+    let reason = CloseReason::new(reason).ok_or_else(|| {
+        Problem::invalid("a close reason has at most 123 bytes of UTF-8 (RFC 6455 §5.5)")
+    })?;
+    Ok((code, reason))
+}
+
 impl Name {
+    /// Its reactor.
+    pub(super) fn reactor(self) -> usize {
+        self.reactor
+    }
+
+    /// Its slot and generation there.
+    pub(super) fn key(self) -> ConnKey {
+        self.key
+    }
+
     fn of_path(call: &Call, text: &str) -> Result<Name, Problem> {
         Name::parse(call, text).ok_or_else(not_there)
     }
@@ -283,8 +297,8 @@ fn wrong_answer() -> Problem {
 }
 
 /// 1008, policy violation: what clients take for a decision of the server's.
-fn code_default() -> f64 {
-    CloseCode::POLICY_VIOLATION.get().into()
+pub(super) fn code_default() -> Whole {
+    Whole(u64::from(CloseCode::POLICY_VIOLATION.get()))
 }
 
 /// Connections in a page, if none are asked for.

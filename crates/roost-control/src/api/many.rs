@@ -2,12 +2,11 @@
 //! answered, so that a request never has more of the rings.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use roost_reactor::{ControlPublication, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Placement};
 use tokio::time::{Instant, sleep};
 
-use crate::peer::{AskError, Peer, Reply, Sent};
+use crate::peer::{AskError, Peer, RING_RETRY, Reply, Sent};
 
 /// What has become of a publication.
 pub(super) type Outcome = Result<Placement, AskError>;
@@ -91,6 +90,3 @@ async fn send(
         sleep(RING_RETRY).await;
     }
 }
-
-/// How soon a full ring is tried again.
-const RING_RETRY: Duration = Duration::from_millis(5);

@@ -14,6 +14,8 @@ pub(super) enum Operation {
     Connections,
     Connection,
     DeleteConnection,
+    Disconnect,
+    Revoke,
     Info,
     Centrifugo(Centrifugo),
 }
@@ -29,13 +31,15 @@ pub(super) enum Found<'a> {
 }
 
 /// Method, path and operation; a `{…}` at a path's end stands for one segment.
-const ROUTES: [(Method, &str, Operation); 7] = [
+const ROUTES: [(Method, &str, Operation); 9] = [
     (Method::POST, "/v1/publish", Operation::Publish),
     (Method::POST, "/v1/broadcast", Operation::Broadcast),
     (Method::POST, "/v1/publications", Operation::Publications),
     (Method::GET, "/v1/connections", Operation::Connections),
     (Method::GET, CONNECTION, Operation::Connection),
     (Method::DELETE, CONNECTION, Operation::DeleteConnection),
+    (Method::POST, "/v1/disconnect", Operation::Disconnect),
+    (Method::POST, "/v1/revoke", Operation::Revoke),
     (Method::GET, "/v1/info", Operation::Info),
 ];
 const CONNECTION: &str = "/v1/connections/{connection}";

@@ -174,6 +174,13 @@ impl Problem {
         Problem::new(Kind::InvalidRequest, detail)
     }
 
+    /// The same, and what else there is to know.
+    pub(super) fn and(mut self, more: &str) -> Problem {
+        self.detail.push_str("; ");
+        self.detail.push_str(more);
+        self
+    }
+
     /// As an object.
     pub(super) fn to_value(&self) -> Value {
         let (status, name, title) = self.kind.row();
@@ -223,6 +230,9 @@ impl From<AskError> for Problem {
         match error {
             AskError::RingFull | AskError::TooManyWaiting | AskError::Refused(Refusal::Busy) => {
                 Problem::new(Kind::Overloaded, format!("{text}; try again"))
+            }
+            AskError::Refused(Refusal::RevocationsFull) => {
+                Problem::new(Kind::Overloaded, format!("{text}; some end with time"))
             }
             AskError::Refused(Refusal::Congested) => {
                 Problem::new(Kind::Congested, format!("{text}; nothing was published"))

@@ -85,6 +85,8 @@ fn errors_are_answers_but_for_a_wrong_key() {
         let answer = ask(&api, method, &body);
         assert_eq!(answer["error"]["code"], code, "{method} {body}: {answer}");
     }
+    let answer = ask(&api, "disconnect", &json!({}));
+    assert_eq!(answer["error"]["code"], 107, "{answer}");
     assert_eq!(
         ask(&api, "disconnect", &json!({"user": "u"})),
         json!({"result": {}})

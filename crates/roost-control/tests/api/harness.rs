@@ -9,7 +9,7 @@ use std::time::Duration;
 use aws_lc_rs::digest::{SHA256, digest};
 use roost_config::ApiScope;
 use roost_control::{
-    ApiKey, ApiLimits, ApiListener, ApiOptions, Build, Control, Limits, Listeners, Served,
+    ApiKey, ApiLimits, ApiListener, ApiOptions, Build, Control, Limits, Listeners, Served, Tokens,
 };
 use roost_reactor::Shared;
 use roost_testkit::server::{Backend, DEADLINE, TestServer};
@@ -31,6 +31,7 @@ pub(crate) fn limits() -> ApiLimits {
         in_flight_max: 64,
         body_bytes_max: 1 << 20,
         timeout: DEADLINE,
+        token_lifetime: Some(Duration::from_secs(3_600)),
     }
 }
 
@@ -40,6 +41,11 @@ impl Api {
     }
 
     pub(crate) fn with(shared: &Shared, limits: ApiLimits) -> Api {
+        Api::checking(shared, limits, None)
+    }
+
+    /// It checks tokens too.
+    pub(crate) fn checking(shared: &Shared, limits: ApiLimits, tokens: Option<Tokens>) -> Api {
         let listener = ApiListener::tcp(SocketAddr::from(([127, 0, 0, 1], 0))).expect("binds");
         let address = listener.address().expect("it has a port");
         let keys = vec![
@@ -55,7 +61,7 @@ impl Api {
             keys,
             limits,
         };
-        let control = start(shared, options).expect("starts");
+        let control = start_with(shared, options, tokens).expect("starts");
         Api {
             address,
             control: Mutex::new(Some(control)),
@@ -107,11 +113,19 @@ impl Drop for Api {
 }
 
 pub(crate) fn start(shared: &Shared, options: ApiOptions) -> std::io::Result<Control> {
+    start_with(shared, options, None)
+}
+
+fn start_with(
+    shared: &Shared,
+    options: ApiOptions,
+    tokens: Option<Tokens>,
+) -> std::io::Result<Control> {
     let served = Served {
         admin: Listeners::bind(&roost_control::Options::default()).expect("none"),
         limits: Limits::default(),
         api: Some(options),
-        tokens: None,
+        tokens,
     };
     let build = Build {
         version: "1.2.3",

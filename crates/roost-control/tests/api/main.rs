@@ -6,3 +6,4 @@ mod documents;
 mod harness;
 mod many;
 mod publish;
+mod users;

@@ -365,16 +365,16 @@ impl Session {
         }
     }
 
-    /// What the client is known as has expired: writes GOODBYE, or ABORT before the session is open.
-    pub fn expire(&mut self, out: &mut Vec<u8>) {
-        let message = "The token has expired.";
+    /// The server ends the session: writes GOODBYE, or ABORT before the session is open. `message` is for
+    /// a person.
+    pub fn end(&mut self, reason: &str, message: &str, out: &mut Vec<u8>) {
         match self.state {
             State::Open => {
-                self.say(out, &reply::goodbye(uri::EXPIRED, Some(message)));
+                self.say(out, &reply::goodbye(reason, Some(message)));
                 self.state = State::Closing;
             }
             State::AwaitHello | State::AwaitAuthenticate => {
-                self.say(out, &reply::abort(uri::EXPIRED, message));
+                self.say(out, &reply::abort(reason, message));
                 self.state = State::Closed;
             }
             State::Closing | State::Closed => {}

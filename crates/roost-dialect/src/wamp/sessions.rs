@@ -146,7 +146,9 @@ impl Dialect for Wamp {
                 }
                 Event::Dropped { messages } => session.on_dropped(messages, new_id, out),
                 Event::SlowConsumer { reason } => session.close_slow(reason, out),
-                Event::Expired => session.expire(out),
+                Event::Expired => session.end(uri::EXPIRED, EXPIRED, out),
+                Event::Revoked => session.end(uri::REVOKED, REVOKED, out),
+                Event::Disconnected { reason } => session.end(uri::KILLED, reason, out),
                 Event::Draining => session.goodbye(out),
             });
         match ends {
@@ -313,6 +315,9 @@ fn error_of(refusal: Refusal) -> (&'static str, Option<&'static str>) {
 
 /// An answer to no invocation; one that has ended is another matter.
 const NEVER_INVOKED: &str = "Received YIELD or ERROR for an INVOCATION that was never sent.";
+/// What a person is told at the end of a session.
+const EXPIRED: &str = "The token has expired.";
+const REVOKED: &str = "The token is revoked.";
 /// Close reason on `/wamp` without a subprotocol that is served.
 const SUBPROTOCOL_REQUIRED: &str = "This path speaks WAMP: the client must offer the subprotocol wamp.2.json, wamp.2.msgpack or wamp.2.cbor.";
 /// What stands in an EVENT beside its arguments, at most: three numbers of 16 digits, the name of

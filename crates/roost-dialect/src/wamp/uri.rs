@@ -49,6 +49,10 @@ pub const SYSTEM_SHUTDOWN: &str = "wamp.close.system_shutdown";
 pub const SLOW_CONSUMER: &str = "roost.close.slow_consumer";
 /// GOODBYE: the client's identity has expired.
 pub const EXPIRED: &str = "roost.close.expired";
+/// GOODBYE: the client's token is not taken any more.
+pub const REVOKED: &str = "roost.close.revoked";
+/// GOODBYE: the application has ended the session ("Session Meta Procedures", `wamp.session.kill`).
+pub const KILLED: &str = "wamp.close.killed";
 /// GOODBYE: the answer to a GOODBYE.
 pub const GOODBYE_AND_OUT: &str = "wamp.close.goodbye_and_out";
 

@@ -238,7 +238,7 @@ fn one_at_least(ticks: u32) -> NonZeroU32 {
 mod tests {
     use std::sync::Arc;
 
-    use roost_access::{Method, PermissionSet, Provider};
+    use roost_access::{Method, PermissionSet, Provider, TokenMark};
     use roost_net::Chunk;
     use roost_tls::Suite;
     use roost_tls::testing::pair;
@@ -358,6 +358,7 @@ mod tests {
             expires: NonZeroU32::new(connections.clock().now + 500),
             method: Method::Ticket,
             provider: Provider::Static,
+            token: TokenMark::default(),
         };
         connections.identify(key, identity);
         let Connections {

@@ -32,8 +32,8 @@ struct Known {
 }
 
 // With 5 bytes in the index, of which at most four sevenths are empty, an authenticated connection costs
-// at most 52 bytes beside its record, and what its user's name has beyond 15 bytes.
-const _: () = assert!(size_of::<Known>() <= 40);
+// at most 68 bytes beside its record, and what its user's name has beyond 15 bytes.
+const _: () = assert!(size_of::<Known>() <= 56);
 
 impl Default for Identities {
     fn default() -> Identities {
@@ -61,6 +61,23 @@ impl Identities {
             .by_slot
             .find(hash(slot), |&entry| known[entry as usize].slot == slot)?;
         Some(&known[*entry as usize].identity)
+    }
+
+    /// Those of the entries from `begin` on, at most `count` of them, that are in use: their places,
+    /// slots and identities. An identity keeps its place.
+    pub(crate) fn some_from(
+        &self,
+        begin: usize,
+        count: usize,
+    ) -> impl Iterator<Item = (usize, u32, &Identity)> {
+        let end = self.entries().min(begin.saturating_add(count));
+        let entries = (begin..end).filter_map(|at| Some((at, self.known.get(at)?)));
+        entries.map(|(at, known)| (at, known.slot, &known.identity))
+    }
+
+    /// One more than the last entry's place, at least.
+    pub(crate) fn entries(&self) -> usize {
+        self.known.capacity()
     }
 
     /// The connection in `slot` has this one from now on.
@@ -175,7 +192,7 @@ mod tests {
     use std::num::NonZeroU32;
     use std::sync::Arc;
 
-    use roost_access::{Method, PermissionSet, Provider};
+    use roost_access::{Method, PermissionSet, Provider, TokenMark};
 
     use super::*;
 
@@ -186,6 +203,7 @@ mod tests {
             expires: None,
             method: Method::Ticket,
             provider: Provider::Static,
+            token: TokenMark::default(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the control thread asks reactors, and what they answer.
 
+use roost_access::{Revoked, UserName};
 use roost_dialect::Publication;
 use roost_hub::{Name, Placement, ReactorId};
 use roost_net::ConnKey;
@@ -22,6 +23,32 @@ pub enum Request {
     },
     /// To begin a connection's closing handshake.
     Disconnect(Box<Disconnect>),
+    /// The same with all connections of a user.
+    DisconnectUser(Box<DisconnectUser>),
+    /// To take tokens no longer, and to close connections that came by them.
+    Revoke(Box<Revocation>),
+}
+
+/// Whose connections are closed, and what their clients are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DisconnectUser {
+    /// Whose; not empty.
+    pub user: UserName,
+    /// Connections that stay.
+    pub except: Box<[ConnKey]>,
+    /// Close code.
+    pub code: CloseCode,
+    /// Close reason.
+    pub reason: CloseReason,
+}
+
+/// Tokens that are not taken any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revocation {
+    /// Which.
+    pub revoked: Revoked,
+    /// In how many milliseconds that ends.
+    pub ends_in_ms: u64,
 }
 
 /// Which connection is closed, and what its client is told.
@@ -29,6 +56,8 @@ pub enum Request {
 pub struct Disconnect {
     /// Its slot and generation.
     pub key: ConnKey,
+    /// Whose it has to be; empty for anyone's.
+    pub user: UserName,
     /// Close code.
     pub code: CloseCode,
     /// Close reason.
@@ -88,6 +117,11 @@ pub enum Part {
         /// A WebSocket was open there.
         was_open: bool,
     },
+    /// To [`Request::DisconnectUser`] and [`Request::Revoke`].
+    Closed {
+        /// Connections whose closing handshake has begun, or whose opening handshake was refused.
+        connections: u32,
+    },
     /// The reactor does not do it now.
     Refused(Refusal),
 }
@@ -95,8 +129,10 @@ pub enum Part {
 /// Why a reactor does not do what it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// It answers as many listings as it does at once, [`LISTINGS_MAX`].
+    /// It answers as many listings as it does at once, [`LISTINGS_MAX`], or sweeps, [`SWEEPS_MAX`].
     Busy,
+    /// It keeps as many revocations as it may.
+    RevocationsFull,
     /// The channel is published to faster than it is delivered; its other publishers wait.
     Congested,
     /// As much is published in the channel's namespace as may be.
@@ -164,7 +200,7 @@ impl Answer {
                 size_of_val(&records[..])
             }
             Part::Published(outcomes) => size_of_val(&outcomes[..]),
-            Part::Pong | Part::Disconnected { .. } | Part::Refused(_) => 0,
+            Part::Pong | Part::Disconnected { .. } | Part::Closed { .. } | Part::Refused(_) => 0,
         };
         size_of::<Answer>() + beside
     }
@@ -199,3 +235,8 @@ pub const PUBLICATIONS_MAX: usize = 256;
 pub const PUBLICATIONS_BYTES_MAX: usize = 256 << 10;
 /// Listings that a reactor answers at once.
 pub const LISTINGS_MAX: usize = 4;
+/// Requests that a reactor looks through its identities for at once: all of them in one pass, those that
+/// come meanwhile in the next.
+pub const SWEEPS_MAX: usize = 256;
+/// Connections that a [`DisconnectUser`] may name as staying.
+pub const EXCEPT_MAX: usize = 64;

@@ -1,20 +1,26 @@
 //! What a reactor does for the control thread (see [`super::peer`]): answers, a slice at a time.
 
+use roost_access::Full;
+use roost_dialect::dialect::Event;
 use roost_hub::Placement;
-use roost_net::Driver;
+use roost_net::{ConnKey, Driver};
 
 use super::listings::Listing;
 use super::messages::{
     Answer, CONNECTIONS_MAX, ConnectionRecord, ControlPublication, Disconnect, Part, Refusal,
-    Request, Token, phase_name,
+    Request, Revocation, Token, phase_name,
 };
+use super::sweeps::{Ending, Sweep};
+use crate::authentication::{REVOKED, tick_in};
 use crate::channels::Channels;
 use crate::clock::TICK_MS;
 use crate::closing::start_close;
 use crate::connections::{Connections, Flags, Phase};
 use crate::core::Core;
+use crate::dialogue::notify;
 use crate::messages::apply_pending;
 use crate::peer_message::PeerMessage;
+use crate::responses::refuse;
 
 /// Answers a request, or begins to.
 pub(crate) fn handle_request(core: &mut Core, token: Token, request: Request) {
@@ -28,6 +34,10 @@ pub(crate) fn handle_request(core: &mut Core, token: Token, request: Request) {
             let part = Part::Disconnected { was_open };
             answer(&mut core.channels, token, part);
         }
+        Request::DisconnectUser(request) => {
+            begin_sweep(core, Sweep::of_user(token, *request), token);
+        }
+        Request::Revoke(revocation) => handle_revocation(core, token, *revocation),
         Request::Connections { .. } if core.listings.is_full() => {
             answer(&mut core.channels, token, Part::Refused(Refusal::Busy));
         }
@@ -41,16 +51,109 @@ pub(crate) fn handle_request(core: &mut Core, token: Token, request: Request) {
     }
 }
 
+fn begin_sweep(core: &mut Core, sweep: Sweep, token: Token) {
+    match core.sweeps.is_full() {
+        true => _ = answer(&mut core.channels, token, Part::Refused(Refusal::Busy)),
+        false => core.sweeps.push(sweep),
+    }
+}
+
+/// From here on no such token is taken; connections that came by one are looked for.
+fn handle_revocation(core: &mut Core, token: Token, revocation: Revocation) {
+    let Revocation {
+        revoked,
+        ends_in_ms,
+    } = revocation;
+    let now = core.now();
+    let until = tick_in(now, ends_in_ms).get();
+    let refusal = match core.sweeps.is_full() {
+        true => Some(Refusal::Busy),
+        false => match core.revocations.insert(&revoked, until, now) {
+            Ok(()) => None,
+            Err(Full) => Some(Refusal::RevocationsFull),
+        },
+    };
+    match refusal {
+        None => core.sweeps.push(Sweep::of_revoked(token, revoked)),
+        Some(refusal) => _ = answer(&mut core.channels, token, Part::Refused(refusal)),
+    }
+    core.count_revocations();
+}
+
+/// Goes on with the requests about users and tokens, by a slice of the identities.
+pub(crate) fn sweep_slice(core: &mut Core) {
+    let Some(mut pass) = core.sweeps.take_pass() else {
+        return;
+    };
+    for found in pass.next_slice(&core.connections) {
+        if end_connection(core, found.key, &pass.ending(&found)) {
+            pass.count(&found);
+        }
+    }
+    if !pass.is_over(&core.connections) {
+        return core.sweeps.put_back(pass);
+    }
+    for (token, connections) in pass.outcomes() {
+        answer(&mut core.channels, token, Part::Closed { connections });
+    }
+}
+
+/// Closes a connection, or refuses its handshake; false if there was neither.
+fn end_connection(core: &mut Core, key: ConnKey, ending: &Ending) -> bool {
+    let Ending {
+        code,
+        reason,
+        is_revoked,
+    } = ending;
+    let phase = core.connections.get(key).map(|conn| conn.phase);
+    match phase {
+        Some(Phase::Open) => {
+            let reason = reason.as_str();
+            let event = match is_revoked {
+                true => Event::Revoked,
+                false => Event::Disconnected { reason },
+            };
+            notify(core, key, event);
+            start_close(core, key, *code, reason);
+        }
+        // Its channel's home has not answered yet.
+        Some(Phase::Joining) => {
+            core.connections.take_partial(key.slot());
+            let (status, reason) = match is_revoked {
+                true => (401, REVOKED),
+                false => (403, "The application has ended this connection."),
+            };
+            refuse(core, key, status, reason);
+        }
+        _ => return false,
+    }
+    let counters = &core.counters;
+    match is_revoked {
+        true => counters.connections_revoked_total.inc(),
+        false => counters.connections_disconnected_total.inc(),
+    }
+    apply_pending(core);
+    true
+}
+
 /// Begins the closing handshake; false if no WebSocket is open there.
 fn handle_disconnect(core: &mut Core, disconnect: &Disconnect) -> bool {
-    let Disconnect { key, code, reason } = disconnect;
+    let Disconnect {
+        key,
+        user,
+        code,
+        reason,
+    } = disconnect;
     let conn = core.connections.get(*key);
-    let was_open = conn.is_some_and(|conn| conn.phase == Phase::Open);
-    if was_open {
-        start_close(core, *key, *code, reason.as_str());
-        apply_pending(core);
-    }
-    was_open
+    let identity = core.connections.identities().get(key.slot());
+    let is_theirs = user.is_empty() || identity.is_some_and(|identity| identity.user == *user);
+    let was_open = is_theirs && conn.is_some_and(|conn| conn.phase == Phase::Open);
+    let ending = Ending {
+        code: *code,
+        reason: reason.clone(),
+        is_revoked: false,
+    };
+    was_open && end_connection(core, *key, &ending)
 }
 
 /// Goes on with one of the listings, by a slice of the table.

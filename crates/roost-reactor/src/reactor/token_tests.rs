@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use roost_access::{PermissionSet, Provider};
+use roost_access::{PermissionSet, Provider, TokenMark};
 
 use super::http_world::{Client, World};
 use crate::connections::Phase;
@@ -19,6 +19,7 @@ fn world(change: impl FnOnce(&mut Auth)) -> World {
         wamp_logs_in: false,
         cookie: String::new(),
         wait_ms: WAIT_MS,
+        revocations_max: 100,
         checks_max: 100,
     };
     change(&mut settings.auth);
@@ -58,6 +59,7 @@ fn good(check: &TokenCheck, expires_in_ms: Option<u64>) -> Verdict {
         permissions: Arc::new(PermissionSet::of_token(Vec::new())),
         expires_in_ms,
         provider: Provider::Jwt,
+        token: TokenMark::default(),
     };
     Verdict {
         key: check.key,

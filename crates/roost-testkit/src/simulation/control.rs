@@ -17,6 +17,7 @@ use roost_reactor::{
 use super::api::{self, Published};
 use super::guarded::login_of;
 use super::plan::{Plan, has_control};
+use super::users::{InForce, Users};
 
 /// The simulated control thread.
 pub(super) struct Control {
@@ -29,6 +30,8 @@ pub(super) struct Control {
     /// The numbers of what is published in a batch.
     batches: HashMap<Token, Vec<usize>>,
     published: Published,
+    /// What becomes of users, where there are some.
+    users: Option<Users>,
     answered: u64,
     refused: u64,
     listed: u64,
@@ -64,6 +67,7 @@ impl Control {
             unanswered: HashSet::new(),
             batches: HashMap::new(),
             published: Published::default(),
+            users: (plan.guarded > 0).then(|| Users::new(plan.seed)),
             answered: 0,
             refused: 0,
             listed: 0,
@@ -89,6 +93,10 @@ impl Control {
                 for _ in 0..self.rng.between(0, 4) {
                     let reactor = self.rng.below(peer.reactors() as u64) as usize;
                     self.ask(&mut peer, reactor);
+                }
+                if let Some(users) = &mut self.users {
+                    let now = self.driver.now();
+                    self.unanswered.extend(users.ask(&mut peer, now));
                 }
             }
             // More than a ring holds, of every reactor.
@@ -141,6 +149,9 @@ impl Control {
                     self.published.answer(number, *outcome);
                 }
             }
+            if let Some(users) = &mut self.users {
+                users.answer(&answer, self.driver.now());
+            }
             if !matches!(answer.part, Part::Connections(_)) {
                 let was_asked = self.unanswered.remove(&answer.token);
                 assert!(was_asked, "{answer:?} answers nothing that was asked");
@@ -153,11 +164,12 @@ impl Control {
     fn judge(&mut self, check: &TokenCheck) -> Verdict {
         let outcome = match login_of(check.token.expose()) {
             _ if self.rng.per_mille(50) => Err(Denied::Unavailable("No key is there yet.".into())),
-            Some((user, permissions)) => Ok(Login {
+            Some((user, permissions, token)) => Ok(Login {
                 user: user.into(),
                 permissions,
                 expires_in_ms: None,
                 provider: Provider::Jwt,
+                token,
             }),
             None => Err(Denied::Refused("The token is not good.".into())),
         };
@@ -224,6 +236,11 @@ impl Control {
                     .for_each(|number| self.published.refuse(number));
             }
         }
+    }
+
+    /// When tokens of guarded clients were revoked.
+    pub(super) fn revoked(&self) -> Vec<InForce> {
+        self.users.as_ref().map(Users::revoked).unwrap_or_default()
     }
 
     /// What it has published.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use roost_access::{Matching, Operation, Permission, PermissionSet};
+use roost_access::{Matching, Operation, Permission, PermissionSet, TokenMark};
 use roost_net::sim::{SimDriver, SimRng};
 use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
 use roost_reactor::{Access, Auth, ChannelPolicy, Publish, Settings, policy_for_tests};
@@ -25,6 +25,7 @@ use roost_wire::handshake::{ClientRequest, HeadScanner};
 use roost_wire::{Inbound, Input, Limits, Message, Opcode, Role};
 use serde_json::{Value, json};
 
+use super::users::{InForce, mark};
 use crate::users::{permission, role, set, user};
 
 /// How many of them there are on a seed, whose settings then have users and namespaces for them, and
@@ -64,6 +65,7 @@ pub(super) fn add(seed: u64, has_control: bool, settings: &mut Settings) -> usiz
             cookie: String::new(),
             wait_ms: 1_000,
             checks_max: 3,
+            revocations_max: 4,
         };
     }
     rng.between(5, 12) as usize
@@ -78,14 +80,14 @@ fn audience() -> Permission {
 }
 
 /// Whose token it is, and what it grants; `None` if it is not good.
-pub(super) fn login_of(token: &[u8]) -> Option<(&'static str, Arc<PermissionSet>)> {
+pub(super) fn login_of(token: &[u8]) -> Option<(&'static str, Arc<PermissionSet>, TokenMark)> {
     let (name, permission) = match token {
         b"Alice" => ("alice", staff()),
         b"Bob" => ("bob", audience()),
         _ => return None,
     };
     let permissions = PermissionSet::of_token(vec![permission]);
-    Some((name, Arc::new(permissions)))
+    Some((name, Arc::new(permissions), mark(name)))
 }
 
 /// Who a client says it is.
@@ -133,6 +135,9 @@ struct Client {
     in_flight: bool,
     holds_socket: bool,
     has_dialed: bool,
+    /// When that was, and when its handshake was answered with 101, in nanoseconds.
+    dialed_at: u64,
+    let_in_at: Option<u64>,
     is_open: bool,
     was_aborted: bool,
     has_ended: bool,
@@ -184,6 +189,7 @@ impl Guarded {
     }
 
     pub(super) fn run_once(&mut self) {
+        let now = self.driver.now();
         while let Some(event) = self.driver.next_event() {
             match event {
                 Event::Connected(key) => {
@@ -191,7 +197,7 @@ impl Guarded {
                     self.flush(index_of(key));
                 }
                 Event::Bytes(key, bytes) => {
-                    self.clients[index_of(key)].handle_bytes(bytes);
+                    self.clients[index_of(key)].handle_bytes(bytes, now);
                     self.flush(index_of(key));
                 }
                 Event::Sent(key) => {
@@ -231,6 +237,7 @@ impl Guarded {
             let connected = self.driver.connect(key_of(index), &options);
             let client = &mut self.clients[index];
             (client.has_dialed, client.holds_socket) = (true, connected.is_ok());
+            client.dialed_at = self.driver.now();
             return;
         }
         let operation = Operation::ALL[self.rng.below(4) as usize];
@@ -269,8 +276,9 @@ impl Guarded {
     /// How many requests were answered, as they should be.
     ///
     /// # Errors
-    /// One that was not, or, on a network that breaks no connection, a client that was not let in.
-    pub(super) fn check(&self, is_reliable: bool) -> Result<u64, String> {
+    /// One that was not, a client that was let in with a token that is revoked, or, on a network that
+    /// breaks no connection, one that was not let in.
+    pub(super) fn check(&self, is_reliable: bool, revoked: &[InForce]) -> Result<u64, String> {
         let mut answered = 0;
         for client in &self.clients {
             let (index, who) = (client.index, client.who);
@@ -278,7 +286,18 @@ impl Guarded {
                 return Err(format!("guarded client {index}, {who:?}: {failure}"));
             }
             answered += client.answered;
-            let is_shut_out = client.was_aborted && who != Who::Impostor;
+            let name = if who == Who::Bob { "bob" } else { "alice" };
+            let own = |one: &&InForce| client.has_token && one.user == name;
+            for one in revoked.iter().filter(own) {
+                let is_in = client.let_in_at.is_some_and(|at| at < one.to);
+                if client.dialed_at >= one.from && is_in {
+                    return Err(format!(
+                        "guarded client {index}, {who:?}: revoked, and let in: {one:?}"
+                    ));
+                }
+            }
+            let may_be_revoked = client.has_token && !revoked.is_empty();
+            let is_shut_out = client.was_aborted && who != Who::Impostor && !may_be_revoked;
             if is_reliable && is_shut_out {
                 return Err(format!("guarded client {index}, {who:?}, was not let in"));
             }
@@ -299,6 +318,8 @@ impl Client {
             in_flight: false,
             holds_socket: false,
             has_dialed: false,
+            dialed_at: 0,
+            let_in_at: None,
             is_open: false,
             was_aborted: false,
             has_ended: false,
@@ -357,7 +378,7 @@ impl Client {
         self.say(&message);
     }
 
-    fn handle_bytes(&mut self, bytes: &mut [u8]) {
+    fn handle_bytes(&mut self, bytes: &mut [u8], now: u64) {
         if let Some((scanner, head)) = &mut self.head {
             head.extend_from_slice(bytes);
             let Some(len) = scanner.scan(head) else {
@@ -372,6 +393,7 @@ impl Client {
             if self.has_token && self.who == Who::Impostor {
                 return self.fail("a token that is not good lets it in".to_owned());
             }
+            self.let_in_at = Some(now);
             let mut rest = head.split_off(len);
             self.head = None;
             let mut details = json!({"roles": {"caller": {}, "callee": {}}});
@@ -419,6 +441,8 @@ impl Client {
         match number(0) {
             2 if self.who == Who::Impostor => self.fail(format!("it is let in: {text}")),
             2 => self.is_open = true,
+            // The application has closed it before its session was open.
+            3 if ENDS.contains(&message[2].as_str().unwrap_or_default()) => self.has_ended = true,
             3 => self.was_aborted = true,
             4 => {
                 let secret = if self.who == Who::Impostor {
@@ -498,6 +522,8 @@ fn index_of(key: ConnKey) -> usize {
 }
 
 const SECRET: &str = "hunter2";
+/// Why the application ends a session.
+const ENDS: [&str; 2] = ["wamp.close.killed", "roost.close.revoked"];
 const NAMES: [&str; 6] = [
     "open:x",
     "known:x",

@@ -65,6 +65,7 @@ mod serializers;
 mod soap;
 mod starts;
 mod strangers;
+mod users;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -505,7 +506,8 @@ impl Simulation {
         let Some(guarded) = &mut self.guarded else {
             return Ok(0);
         };
-        let answered = guarded.check(plan.reliable);
+        let revoked = self.control.as_ref().map(Control::revoked);
+        let answered = guarded.check(plan.reliable, &revoked.unwrap_or_default());
         guarded.abort_all();
         answered
     }

@@ -1,0 +1,273 @@
+//! Users: their connections are closed, and their tokens revoked.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use roost_control::Tokens;
+use roost_reactor::{Auth, Settings};
+use roost_testkit::client::{Checked, Client, Failure, Request};
+use roost_testkit::server::{Backend, TestServer, wait_until};
+use roost_testkit::users::{role, set, user};
+use roost_tokens::{Checker, KeySet, Rules, Signer, StaticTokens, parse_secrets};
+use serde_json::{Value, json};
+
+use crate::harness::{Api, KEY, ORDER_KEY, limits};
+
+const SECRET: &str = "first a secret for tests alone, of more than 32 bytes";
+
+fn settings(settings: &mut Settings) {
+    let users = ["alice", "bob"].map(|name| user("realm1", name, "hunter2", role("staff", vec![])));
+    set(settings, users.into(), Vec::new());
+    settings.auth = Auth {
+        is_on: true,
+        wait_ms: 30_000,
+        checks_max: 100,
+        revocations_max: 100,
+        ..Auth::default()
+    };
+}
+
+/// Two reactors with users and tokens, the API, and what signs tokens.
+fn start() -> (TestServer, Api, Signer) {
+    let server = TestServer::with(Backend::Epoll, 2, settings);
+    let secrets = parse_secrets(SECRET).expect("a line");
+    let keys = KeySet {
+        secrets: secrets.keys,
+        ..KeySet::default()
+    };
+    let checker = Checker::new(Rules::default(), StaticTokens::default(), keys, 1 << 20);
+    let tokens = Tokens {
+        checker,
+        jwks: None,
+        checks_max: 100,
+    };
+    let api = Api::checking(server.shared(), limits(), Some(tokens));
+    (server, api, secrets.signer)
+}
+
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.expect("a clock behind 1970").as_secs()
+}
+
+fn with_token(server: &TestServer, signer: &Signer, claims: &Value) -> Result<Client, Failure> {
+    let token = signer.sign(claims);
+    let token = std::str::from_utf8(token.expose()).expect("a token");
+    let mut client = Client::connect(server.address())?;
+    let request = Request::websocket("h", "/raw/c");
+    client.shake_hands(&request.header(format!("Authorization: Bearer {token}")))?;
+    Ok(client)
+}
+
+/// A WAMP session that has logged in.
+fn logged_in(server: &TestServer, name: &str) -> Result<Client, Failure> {
+    let mut client = Client::connect(server.address())?;
+    let request = Request::websocket("h", "/wamp");
+    client.shake_hands(&request.header("Sec-WebSocket-Protocol: wamp.2.json"))?;
+    let hello = json!([1, "realm1", {"roles": {"subscriber": {}}, "authid": name, "authmethods": ["ticket"]}]);
+    client.send_text(&hello.to_string())?;
+    receive(&mut client)?;
+    client.send_text(r#"[5, "hunter2", {}]"#)?;
+    assert_eq!(receive(&mut client)?[0], 2);
+    Ok(client)
+}
+
+fn receive(client: &mut Client) -> Result<Value, Failure> {
+    match client.receive()? {
+        roost_testkit::client::Message::Text(text) => {
+            Ok(serde_json::from_str(&text).expect("JSON"))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn disconnected(api: &Api, json: &Value) -> u64 {
+    let answer = api.post("/v1/disconnect", &json.to_string());
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()["disconnected"].as_u64().expect("a number")
+}
+
+fn revoked(api: &Api, json: &Value) -> Value {
+    let answer = api.post("/v1/revoke", &json.to_string());
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()
+}
+
+#[test]
+fn all_connections_of_a_user_are_closed_and_no_others() -> Checked {
+    let (server, api, signer) = start();
+    let claims = |name: &str| json!({"sub": name, "exp": now() + 600});
+    let mut raw = Vec::new();
+    for _ in 0..8 {
+        raw.push(with_token(&server, &signer, &claims("alice"))?);
+    }
+    let mut wamp = logged_in(&server, "alice")?;
+    let mut other = with_token(&server, &signer, &claims("bob"))?;
+    let mut anonymous = server.open("/raw/c")?;
+    let wanted = json!({"user": "alice", "code": 4001, "reason": "signed in elsewhere"});
+    assert_eq!(disconnected(&api, &wanted), 9);
+    for client in &mut raw {
+        assert_eq!(client.expect_close(4001)?, "signed in elsewhere");
+    }
+    let goodbye = json!([6, {"message": "signed in elsewhere"}, "wamp.close.killed"]);
+    assert_eq!(receive(&mut wamp)?, goodbye);
+    assert_eq!(wamp.expect_close(4001)?, "signed in elsewhere");
+    assert_eq!(disconnected(&api, &wanted), 0);
+    server.wait_for_count("connections_disconnected_total", |count| count == 9);
+    // Those that stay are named.
+    let page = api.request(
+        "GET",
+        "/v1/connections",
+        &format!("X-API-Key: {KEY}\r\n"),
+        b"",
+    );
+    let page = page.json();
+    let open = page["connections"].as_array().expect("a list").iter();
+    let open = open
+        .filter(|one| one["phase"] == "open")
+        .map(|one| &one["connection"]);
+    let except: Vec<&Value> = open.collect();
+    assert_eq!(except.len(), 2, "{page}");
+    assert_eq!(
+        disconnected(&api, &json!({"user": "bob", "except": except})),
+        0
+    );
+    let publish = api.post("/v1/publish", r#"{"channel": "c", "text": "still"}"#);
+    assert_eq!(publish.status, 200, "{publish:?}");
+    other.expect_text("still")?;
+    anonymous.expect_text("still")?;
+    assert_eq!(
+        disconnected(&api, &json!({"user": "bob", "except": ["r0-9.9", "x"]})),
+        1
+    );
+    assert_eq!(other.expect_close(1008)?, "");
+    Ok(())
+}
+
+#[test]
+fn a_revoked_token_opens_nothing_and_closes_what_it_has_opened() -> Checked {
+    let (server, api, signer) = start();
+    let exp = now() + 600;
+    let named = json!({"sub": "alice", "exp": exp, "jti": "one"});
+    let old = json!({"sub": "bob", "exp": exp, "iat": now() - 60});
+    let mut by_name = with_token(&server, &signer, &named)?;
+    let mut by_user = with_token(&server, &signer, &old)?;
+    let mut logged_in = logged_in(&server, "bob")?;
+    let answer = revoked(&api, &json!({"jti": "one", "expire_at": exp}));
+    assert_eq!(answer, json!({"disconnected": 1, "expire_at": exp}));
+    assert_eq!(by_name.expect_close(4401)?, "the token is revoked");
+    let answer = revoked(&api, &json!({"user": "bob"}));
+    assert_eq!(answer["disconnected"], 1);
+    assert!(
+        answer["issued_before"].as_u64().expect("a time") > now() - 60,
+        "{answer}"
+    );
+    let ends = answer["expire_at"].as_u64().expect("a time");
+    assert!((now() + 3_500..now() + 3_700).contains(&ends), "{answer}");
+    assert_eq!(by_user.expect_close(4401)?, "the token is revoked");
+    for claims in [&named, &old, &json!({"sub": "bob", "exp": exp})] {
+        let refused = with_token(&server, &signer, claims)
+            .err()
+            .expect("it is refused");
+        assert!(refused.to_string().contains("401"), "{refused}");
+    }
+    // A password is no token, another of the user's tokens is another, and a newer one is not meant.
+    logged_in.send_text(r#"[32, 1, {}, "c"]"#)?;
+    assert_eq!(receive(&mut logged_in)?[0], 33);
+    let another = json!({"sub": "alice", "exp": exp, "jti": "two"});
+    with_token(&server, &signer, &another)?;
+    let newer = json!({"sub": "bob", "exp": exp, "iat": now() + 5});
+    with_token(&server, &signer, &newer)?;
+    assert_eq!(server.count("revocations"), 2);
+    assert_eq!(server.count("connections_revoked_total"), 2);
+    // One that ends at once ends: nothing is kept of it that matters.
+    revoked(&api, &json!({"jti": "two", "expire_at": 1}));
+    wait_until(
+        || with_token(&server, &signer, &another).is_ok(),
+        || "a revocation that has ended".to_owned(),
+    );
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    let (server, api, _) = start();
+    for (path, json, words) in [
+        ("/v1/disconnect", json!({}), "user"),
+        ("/v1/disconnect", json!({"user": ""}), "1 to 255 bytes"),
+        (
+            "/v1/disconnect",
+            json!({"user": "a".repeat(256)}),
+            "1 to 255 bytes",
+        ),
+        ("/v1/disconnect", json!({"user": "a", "code": 1005}), "1005"),
+        (
+            "/v1/disconnect",
+            json!({"user": "a", "code": 1e9}),
+            "close code",
+        ),
+        (
+            "/v1/disconnect",
+            json!({"user": "a", "code": 4000.5}),
+            "not whole",
+        ),
+        (
+            "/v1/disconnect",
+            json!({"user": "a", "reason": "x".repeat(124)}),
+            "123 bytes",
+        ),
+        (
+            "/v1/disconnect",
+            json!({"user": "a", "except": vec!["x"; 65]}),
+            "at most 64",
+        ),
+        (
+            "/v1/disconnect",
+            json!({"user": "a", "client": "x"}),
+            "client",
+        ),
+        ("/v1/revoke", json!({}), "jti or user"),
+        (
+            "/v1/revoke",
+            json!({"jti": "a", "user": "a"}),
+            "jti or user",
+        ),
+        ("/v1/revoke", json!({"jti": ""}), "1 to 255 bytes"),
+        (
+            "/v1/revoke",
+            json!({"jti": "a", "issued_before": 1}),
+            "issued_before",
+        ),
+        ("/v1/revoke", json!({"user": ""}), "1 to 255 bytes"),
+        (
+            "/v1/revoke",
+            json!({"user": "a", "expire_at": now() + 401 * 86_400}),
+            "400 days",
+        ),
+        (
+            "/v1/revoke",
+            json!({"user": "a", "expire_at": -1}),
+            "negative",
+        ),
+    ] {
+        let detail = api
+            .post(path, &json.to_string())
+            .problem(400, "invalid-request");
+        assert!(detail.contains(words), "{json}: {detail}");
+    }
+    let headers = format!("X-API-Key: {ORDER_KEY}\r\n");
+    for (path, words) in [
+        ("/v1/disconnect", "disconnect"),
+        ("/v1/revoke", "revoke tokens"),
+    ] {
+        let answer = api.post_with(path, &headers, r#"{"user": "a"}"#);
+        let detail = answer.problem(403, "forbidden");
+        assert!(detail.contains(words), "{detail}");
+    }
+    let full: Vec<_> = (0..101)
+        .map(|n| api.post("/v1/revoke", &json!({"jti": n.to_string()}).to_string()))
+        .collect();
+    let detail = full[100].problem(503, "overloaded");
+    assert!(detail.contains("auth.revocations_max"), "{detail}");
+    assert!(full[..100].iter().all(|answer| answer.status == 200));
+    assert_eq!(server.count("revocations"), 100);
+}
