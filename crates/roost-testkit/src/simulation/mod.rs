@@ -211,6 +211,8 @@ fn run_scenario(plan: &Plan) -> Result<Report, Broken> {
     (report.soap_answers, report.soap_received) = soap;
     report.guarded_answers = guarded_answers;
     report.tokens = simulation.tokens();
+    report.ended = ["disconnected", "revoked"]
+        .map(|how| simulation.count(&format!("connections_{how}_total")));
     report.iterations = simulation.count("loop_iterations_total");
     Ok(report)
 }

@@ -47,6 +47,8 @@ pub struct Report {
     pub guarded_answers: u64,
     /// Handshakes with a token that was good, that was not, and that was not checked in time.
     pub tokens: [u64; 3],
+    /// Connections of users closed, and of tokens that were revoked.
+    pub ended: [u64; 2],
     /// Plain HTTP requests answered.
     pub http_answers: u64,
     /// SOAP requests answered.

@@ -47,7 +47,7 @@ impl Users {
 
     /// Asks all reactors about a user now and then. A ring that is full is not tried again.
     pub(super) fn ask(&mut self, peer: &mut ControlPeer, now: u64) -> Vec<Token> {
-        if !self.rng.per_mille(60) {
+        if !self.rng.per_mille(10) {
             return Vec::new();
         }
         let user = ["alice", "bob"][self.rng.below(2) as usize];

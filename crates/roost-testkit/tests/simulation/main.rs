@@ -58,7 +58,10 @@ fn promises_are_kept_on_every_seed() {
     assert!(guarded >= 10 * reports.len() as u64, "{guarded} are few");
     let tokens = [0, 1, 2].map(|n| reports.iter().map(|r| r.tokens[n]).sum::<u64>());
     println!("{tokens:?} handshakes with a token let in, refused, and not checked in time");
+    let ended = [0, 1].map(|n| reports.iter().map(|r| r.ended[n]).sum::<u64>());
+    println!("{ended:?} connections of users closed, and of tokens that were revoked");
     if reports.len() >= 100 {
+        assert!(ended.iter().all(|&count| count > 0), "{ended:?}");
         assert!(tokens.iter().all(|&count| count > 0), "{tokens:?}");
     }
     let most = |of: fn(&Report) -> u64| reports.iter().map(of).max().unwrap_or(0);
