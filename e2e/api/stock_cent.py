@@ -11,7 +11,8 @@ import sys
 
 import websockets
 from cent import (AsyncClient, BatchRequest, BroadcastRequest, CentApiResponseError, CentUnauthorizedError,
-                  Client, DisconnectRequest, HistoryRequest, InfoRequest, PublishRequest)
+                  Client, Disconnect, DisconnectRequest, HistoryRequest, InfoRequest, PublishRequest,
+                  RefreshRequest, UnsubscribeRequest)
 
 
 def start(binary):
@@ -50,7 +51,10 @@ async def check(address, api, key):
         await hears("8")
         node = client.info(InfoRequest()).nodes[0]
         assert node.num_clients == 1 and node.num_channels == 1
-        client.disconnect(DisconnectRequest(user="nobody"))
+        # As cent's own tests ask.
+        client.disconnect(DisconnectRequest(user="user", disconnect=Disconnect(code=4000, reason="reason")))
+        client.unsubscribe(UnsubscribeRequest(user="user", channel="c", session="session", client="client"))
+        client.refresh(RefreshRequest(user="user", session="session", client="client", expire_at=1))
         try:
             client.history(HistoryRequest(channel="c"))
             raise AssertionError("there is no history")

@@ -15,6 +15,8 @@ pub enum ApiScope {
     Disconnect,
     /// To revoke tokens.
     Revoke,
+    /// To let connections be for longer than their tokens say.
+    Refresh,
 }
 
 /// A set of channels.
@@ -37,6 +39,7 @@ impl ApiScope {
             ApiScope::Read,
             ApiScope::Disconnect,
             ApiScope::Revoke,
+            ApiScope::Refresh,
         ]
     }
 
@@ -54,6 +57,7 @@ impl ApiScope {
             ("read", None) => Ok(ApiScope::Read),
             ("disconnect", None) => Ok(ApiScope::Disconnect),
             ("revoke", None) => Ok(ApiScope::Revoke),
+            ("refresh", None) => Ok(ApiScope::Refresh),
             ("publish", Some(pattern)) => Ok(ApiScope::Publish(ChannelPattern::parse(pattern)?)),
             _ => {
                 let near = nearest(action, ACTIONS);
@@ -92,6 +96,7 @@ impl fmt::Display for ApiScope {
             ApiScope::Read => f.write_str("read"),
             ApiScope::Disconnect => f.write_str("disconnect"),
             ApiScope::Revoke => f.write_str("revoke"),
+            ApiScope::Refresh => f.write_str("refresh"),
             ApiScope::Publish(ChannelPattern::Any) => f.write_str("publish"),
             ApiScope::Publish(ChannelPattern::Exact(name)) => write!(f, "publish:{name}"),
             ApiScope::Publish(ChannelPattern::Prefix(prefix)) => write!(f, "publish:{prefix}*"),
@@ -99,4 +104,4 @@ impl fmt::Display for ApiScope {
     }
 }
 
-const ACTIONS: [&str; 4] = ["publish", "read", "disconnect", "revoke"];
+const ACTIONS: [&str; 5] = ["publish", "read", "disconnect", "revoke", "refresh"];

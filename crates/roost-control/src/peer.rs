@@ -79,7 +79,7 @@ pub(crate) enum Reply {
     Disconnected {
         was_open: bool,
     },
-    Closed {
+    Done {
         connections: u32,
     },
 }
@@ -370,7 +370,7 @@ impl State {
                     Part::Pong => Ok(Reply::Pong),
                     Part::Published(outcomes) => Ok(Reply::Published(outcomes)),
                     Part::Disconnected { was_open } => Ok(Reply::Disconnected { was_open }),
-                    Part::Closed { connections } => Ok(Reply::Closed { connections }),
+                    Part::Done { connections } => Ok(Reply::Done { connections }),
                     Part::Refused(refusal) => Err(refusal),
                 };
                 let _ = caller.send(reply); // it may just have ended

@@ -81,6 +81,18 @@ pub trait Dialect: Sized {
     /// Whether the session is subscribed to a channel, or about to be.
     fn is_subscribed(&self, session: Session, channel: ChannelId) -> bool;
 
+    /// The application ends a subscription that is in force; the replies say so, where the client is told.
+    /// Its form; `None` if there is none, or the session cannot be without it.
+    fn end_subscription(
+        &mut self,
+        session: Session,
+        channel: ChannelId,
+        cx: &mut Context<'_>,
+    ) -> Option<Form> {
+        let _ = (session, channel, cx);
+        None
+    }
+
     /// Whether a publication for these receivers is for the session, which is known as `identity`.
     /// Those that are no session of the publisher's dialect are on no list.
     fn is_receiver(

@@ -193,6 +193,19 @@ macro_rules! dialects {
                 }
             }
 
+            /// [`Dialect::end_subscription`]
+            pub fn end_subscription(
+                &mut self,
+                kind: DialectKind,
+                session: Session,
+                channel: ChannelId,
+                cx: &mut Context<'_>,
+            ) -> Option<Form> {
+                match kind {
+                    $($(#[$meta])* DialectKind::$Name => self.$module.end_subscription(session, channel, cx),)+
+                }
+            }
+
             /// [`Dialect::is_receiver`]
             pub fn is_receiver(
                 &self,

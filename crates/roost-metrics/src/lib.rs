@@ -130,6 +130,8 @@ counters! {
     connections_revoked_total,
     /// Connections closed by the API, by their name or their user's.
     connections_disconnected_total,
+    /// Subscriptions ended by the API, but those of raw connections, which are closed.
+    subscriptions_ended_total,
     /// Revocations kept now; every reactor keeps all of them.
     revocations,
     /// Handshakes that wait for the check of their token now.

@@ -14,7 +14,7 @@ pub(crate) use messages::control_id;
 pub use messages::{
     Answer, CONNECTIONS_MAX, CloseReason, ConnectionRecord, ControlPublication, Disconnect,
     DisconnectUser, EXCEPT_MAX, LISTINGS_MAX, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part,
-    REACTORS_MAX, Refusal, Request, Revocation, SWEEPS_MAX, Token,
+    REACTORS_MAX, Refresh, Refusal, Request, Revocation, SWEEPS_MAX, Token, Unsubscribe, Whose,
 };
 pub use peer::{ControlPeer, FromReactor, RingFull};
 pub(crate) use repeats::Repeats;

@@ -87,8 +87,8 @@ pub use connections::ConnCost;
 pub use control::{
     Answer, CONNECTIONS_MAX, CloseReason, ConnectionRecord, ControlPeer, ControlPublication,
     Disconnect, DisconnectUser, EXCEPT_MAX, FromReactor, LISTINGS_MAX, PUBLICATIONS_BYTES_MAX,
-    PUBLICATIONS_MAX, Part, REACTORS_MAX, REPEATS_BYTES_MAX, REPEATS_MAX, Refusal, RepeatKey,
-    Request, Revocation, RingFull, SWEEPS_MAX, Token,
+    PUBLICATIONS_MAX, Part, REACTORS_MAX, REPEATS_BYTES_MAX, REPEATS_MAX, Refresh, Refusal,
+    RepeatKey, Request, Revocation, RingFull, SWEEPS_MAX, Token, Unsubscribe, Whose,
 };
 pub use reactor::{Iteration, Reactor};
 pub use roost_config::Listener as ListenerConfig;

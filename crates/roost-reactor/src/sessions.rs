@@ -93,6 +93,21 @@ impl Sessions {
             .is_receiver(dialect, session, identity, receivers)
     }
 
+    /// Ends a subscription of a session. Look at [`Sessions::replies`] after each call.
+    pub(crate) fn end_subscription(
+        &mut self,
+        dialect: DialectKind,
+        session: Session,
+        channel: ChannelId,
+    ) -> Option<Form> {
+        let mut cx = Context {
+            replies: &mut self.replies,
+            new_id: &mut || next_id(&mut self.random),
+        };
+        self.dialects
+            .end_subscription(dialect, session, channel, &mut cx)
+    }
+
     /// Takes one of its subscriptions out of a session.
     pub(crate) fn pop_subscription(
         &mut self,

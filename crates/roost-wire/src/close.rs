@@ -25,6 +25,8 @@ impl CloseCode {
     pub const POLICY_VIOLATION: CloseCode = CloseCode(1008);
     /// 4401, ours: the identity that the client has shown has expired. It may come back with a new one.
     pub const IDENTITY_EXPIRED: CloseCode = CloseCode(4401);
+    /// 4403, ours: the application has ended the subscription that the connection is for.
+    pub const UNSUBSCRIBED: CloseCode = CloseCode(4403);
     /// 1009: a frame or message above the limit.
     pub const TOO_BIG: CloseCode = CloseCode(1009);
     /// 1010: the client wanted an extension that the server did not offer.

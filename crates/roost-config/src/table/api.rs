@@ -29,7 +29,8 @@ section! {
     /// `sha256`, the SHA-256 of the key in hexadecimal (`roostd hash-key` makes it), or `key_file`, a
     /// file with the key itself; and `allow`, what may be done with it: `"publish"` on every channel,
     /// `"publish:order:1"` on that channel, `"publish:order:*"` on those whose names begin so; `"read"` to
-    /// see connections, `"disconnect"` to close them, `"revoke"` to revoke tokens. Several
+    /// see connections, `"disconnect"` to close them and to end
+    /// subscriptions, `"revoke"` to revoke tokens, `"refresh"` to let connections be for longer. Several
     /// hold at once, so that one can be replaced without a pause. Without any, only unix sockets can be
     /// listened on, and their permissions decide. Files are named as in `[listener.tls]`.
     key: Vec<ApiKey> =

@@ -42,6 +42,8 @@ pub(super) enum Action<'a> {
     Disconnect,
     /// To revoke tokens.
     Revoke,
+    /// To let connections end at another time.
+    Refresh,
 }
 
 /// What allowed it.
@@ -71,10 +73,16 @@ pub(super) fn decide<'a>(caller: &'a Caller, action: Action<'a>) -> Result<Rule<
         (ApiScope::Publish(pattern), Action::Publish(channel)) => matches(pattern, channel),
         (ApiScope::Read, Action::Read)
         | (ApiScope::Disconnect, Action::Disconnect)
-        | (ApiScope::Revoke, Action::Revoke) => true,
-        (ApiScope::Publish(_) | ApiScope::Read | ApiScope::Disconnect | ApiScope::Revoke, _) => {
-            false
-        }
+        | (ApiScope::Revoke, Action::Revoke)
+        | (ApiScope::Refresh, Action::Refresh) => true,
+        (
+            ApiScope::Publish(_)
+            | ApiScope::Read
+            | ApiScope::Disconnect
+            | ApiScope::Revoke
+            | ApiScope::Refresh,
+            _,
+        ) => false,
     });
     found.map(Rule::Scope).ok_or(Denied { key, action })
 }
@@ -96,6 +104,7 @@ impl fmt::Display for Denied<'_> {
             Action::Read => f.write_str("read")?,
             Action::Disconnect => f.write_str("disconnect")?,
             Action::Revoke => f.write_str("revoke tokens")?,
+            Action::Refresh => f.write_str("refresh connections")?,
         }
         let allow: Vec<String> = self.key.allow.iter().map(ToString::to_string).collect();
         write!(f, ": it allows {} (api.key.allow)", allow.join(", "))

@@ -22,7 +22,7 @@ use super::info::Info;
 use super::many::publish_many;
 use super::problem::{Kind, Problem};
 use super::publication::{Payload, check_channel, epoch_text, repeat_key, some_value};
-use super::users::disconnect_user;
+use super::users::{disconnect_user, end_subscriptions, set_expiry};
 
 /// What may be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub(super) enum Method {
     Batch,
     Info,
     Disconnect,
+    Unsubscribe,
+    Refresh,
     /// What Roost has no counterpart of.
     NotAvailable,
 }
@@ -74,6 +76,27 @@ struct DisconnectRequest<'a> {
     #[serde(borrow, default)]
     whitelist: Vec<Cow<'a, str>>,
     disconnect: Option<DisconnectCode>,
+}
+
+#[derive(Deserialize)]
+struct UnsubscribeRequest<'a> {
+    #[serde(borrow)]
+    channel: Cow<'a, str>,
+    #[serde(borrow, default)]
+    user: Cow<'a, str>,
+    #[serde(borrow, default)]
+    client: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct RefreshRequest<'a> {
+    #[serde(borrow, default)]
+    user: Cow<'a, str>,
+    #[serde(borrow, default)]
+    client: Cow<'a, str>,
+    #[serde(default)]
+    expired: bool,
+    expire_at: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -159,6 +182,8 @@ async fn run(call: &Call, method: Method, text: &str) -> Done {
         Method::Broadcast => broadcast(call, text).await,
         Method::Info => info(call),
         Method::Disconnect => disconnect_client(call, text).await,
+        Method::Unsubscribe => unsubscribe(call, text).await,
+        Method::Refresh => refresh(call, text).await,
         Method::Batch | Method::NotAvailable => Err(Fault {
             code: 108,
             message: "not available".into(),
@@ -277,6 +302,38 @@ async fn disconnect_client(call: &Call, text: &str) -> Done {
     Ok(json!({}))
 }
 
+/// Ends subscriptions; raw connections are closed.
+async fn unsubscribe(call: &Call, text: &str) -> Done {
+    let wanted: UnsubscribeRequest<'_> = read(text)?;
+    decide(&call.caller, Action::Disconnect).map_err(Problem::from)?;
+    let target = target(&wanted.user, &wanted.client)?;
+    end_subscriptions(call, &target, &wanted.channel).await?;
+    Ok(json!({}))
+}
+
+/// Sets when connections end. Without a time, and not expired, there is nothing to do.
+async fn refresh(call: &Call, text: &str) -> Done {
+    let wanted: RefreshRequest<'_> = read(text)?;
+    decide(&call.caller, Action::Refresh).map_err(Problem::from)?;
+    let target = target(&wanted.user, &wanted.client)?;
+    let ends = match wanted.expired {
+        true => Some(0),
+        false => wanted.expire_at.filter(|&at| at != 0),
+    };
+    if let Some(ends) = ends {
+        set_expiry(call, &target, ends).await?;
+    }
+    Ok(json!({}))
+}
+
+/// Whose connections, or which.
+fn target<'a>(user: &'a str, client: &'a str) -> Result<(&'a str, Option<&'a str>), Fault> {
+    match (user, client) {
+        ("", "") => Err(bad_request("a user or a client is to be named")),
+        _ => Ok((user, Some(client).filter(|client| !client.is_empty()))),
+    }
+}
+
 fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Fault> {
     serde_json::from_str(text).map_err(|error| bad_request(error.to_string()))
 }
@@ -329,6 +386,6 @@ pub(super) const METHODS: [(&str, Method); 13] = [
     ("history", Method::NotAvailable),
     ("history_remove", Method::NotAvailable),
     ("subscribe", Method::NotAvailable),
-    ("unsubscribe", Method::NotAvailable),
-    ("refresh", Method::NotAvailable),
+    ("unsubscribe", Method::Unsubscribe),
+    ("refresh", Method::Refresh),
 ];

@@ -291,7 +291,7 @@ fn not_there() -> Problem {
 }
 
 /// A fault of ours, which must not end the thread.
-fn wrong_answer() -> Problem {
+pub(super) fn wrong_answer() -> Problem {
     debug_assert!(false, "a reactor answers what it was asked");
     Problem::new(Kind::Internal, "a reactor has answered something else")
 }

@@ -15,6 +15,8 @@ pub(super) enum Operation {
     Connection,
     DeleteConnection,
     Disconnect,
+    Unsubscribe,
+    Refresh,
     Revoke,
     Info,
     Centrifugo(Centrifugo),
@@ -31,7 +33,7 @@ pub(super) enum Found<'a> {
 }
 
 /// Method, path and operation; a `{…}` at a path's end stands for one segment.
-const ROUTES: [(Method, &str, Operation); 9] = [
+const ROUTES: [(Method, &str, Operation); 11] = [
     (Method::POST, "/v1/publish", Operation::Publish),
     (Method::POST, "/v1/broadcast", Operation::Broadcast),
     (Method::POST, "/v1/publications", Operation::Publications),
@@ -39,6 +41,8 @@ const ROUTES: [(Method, &str, Operation); 9] = [
     (Method::GET, CONNECTION, Operation::Connection),
     (Method::DELETE, CONNECTION, Operation::DeleteConnection),
     (Method::POST, "/v1/disconnect", Operation::Disconnect),
+    (Method::POST, "/v1/unsubscribe", Operation::Unsubscribe),
+    (Method::POST, "/v1/refresh", Operation::Refresh),
     (Method::POST, "/v1/revoke", Operation::Revoke),
     (Method::GET, "/v1/info", Operation::Info),
 ];

@@ -100,6 +100,13 @@ pub(super) fn repeat_key(
 
 /// The name of a channel that may be published on.
 pub(super) fn check_channel<'a>(call: &Call, channel: &'a str) -> Result<&'a str, Problem> {
+    let channel = check_name(call, channel)?;
+    decide(&call.caller, Action::Publish(channel))?;
+    Ok(channel)
+}
+
+/// A name that a channel can have.
+pub(super) fn check_name<'a>(call: &Call, channel: &'a str) -> Result<&'a str, Problem> {
     let bytes_max = call.api.shared.settings().limits.channel_name_bytes_max;
     check_channel_name(channel, bytes_max).map_err(|error| {
         let (reason, limit) = (error.reason(), format!("1 to {bytes_max} bytes of UTF-8"));
@@ -108,7 +115,6 @@ pub(super) fn check_channel<'a>(call: &Call, channel: &'a str) -> Result<&'a str
             format!("{reason} A name has {limit} (limits.channel_name_bytes_max)."),
         )
     })?;
-    decide(&call.caller, Action::Publish(channel))?;
     Ok(channel)
 }
 

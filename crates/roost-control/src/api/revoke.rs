@@ -14,7 +14,7 @@ use super::access::{Action, decide};
 use super::body::{Whole, answer_json, parse, read_json};
 use super::call::Call;
 use super::problem::Problem;
-use super::users::{check_user, close_at_all};
+use super::users::{AHEAD_SECS_MAX, check_user, do_at_all};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -56,7 +56,7 @@ pub(super) async fn revoke(call: &Call, request: Request<Body>) -> Result<Respon
         Revoked::Token(_) => None,
     };
     let request = ReactorRequest::Revoke(Box::new(revocation));
-    let disconnected = close_at_all(call, |_| request.clone()).await?;
+    let disconnected = do_at_all(call, |_| request.clone()).await?;
     let answer = Answer {
         disconnected,
         issued_before,
@@ -113,4 +113,3 @@ impl Wanted<'_> {
 
 /// Of tokens.
 const JTI_BYTES_MAX: usize = 255;
-const AHEAD_SECS_MAX: u64 = 400 * 24 * 3600;

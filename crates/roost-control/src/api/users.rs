@@ -1,21 +1,25 @@
-//! All connections of a user.
+//! Connections of a user, or one of them: closed, unsubscribed, and let be for longer or shorter.
 
 use std::borrow::Cow;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
 use roost_net::ConnKey;
-use roost_reactor::{DisconnectUser, EXCEPT_MAX, Request as ReactorRequest};
+use roost_reactor::{
+    DisconnectUser, EXCEPT_MAX, Name, Refresh, Request as ReactorRequest, Unsubscribe, Whose,
+};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::access::{Action, decide};
 use super::body::{Whole, answer_json, parse, read_json};
 use super::call::Call;
-use super::connections::{Name, check_close, code_default};
+use super::connections::{Name as ConnectionName, check_close, code_default, wrong_answer};
 use super::problem::Problem;
-use crate::peer::{AskError, Reply};
+use super::publication::check_name;
+use crate::peer::Reply;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,6 +45,134 @@ pub(super) async fn disconnect(call: &Call, request: Request<Body>) -> Result<Re
     answer_json(StatusCode::OK, &json!({ "disconnected": connections }))
 }
 
+/// A user, a connection, or both: a connection if it is the user's.
+#[derive(Deserialize)]
+struct Target<'a> {
+    #[serde(borrow)]
+    user: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    connection: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WantedUnsubscribe<'a> {
+    #[serde(borrow)]
+    channel: Cow<'a, str>,
+    #[serde(borrow)]
+    user: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    connection: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WantedRefresh<'a> {
+    #[serde(borrow)]
+    user: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    connection: Option<Cow<'a, str>>,
+    expire_at: Whole,
+}
+
+/// `POST /v1/unsubscribe`.
+pub(super) async fn unsubscribe(call: &Call, request: Request<Body>) -> Result<Response, Problem> {
+    decide(&call.caller, Action::Disconnect)?;
+    let body = read_json(call, request).await?;
+    let wanted: WantedUnsubscribe<'_> = parse(&body)?;
+    let target = Target {
+        user: wanted.user,
+        connection: wanted.connection,
+    };
+    let unsubscribed = end_subscriptions(call, &target.read()?, &wanted.channel).await?;
+    answer_json(StatusCode::OK, &json!({ "unsubscribed": unsubscribed }))
+}
+
+/// Ends subscriptions to a channel; how many there were.
+pub(super) async fn end_subscriptions(
+    call: &Call,
+    (user, connection): &(&str, Option<&str>),
+    channel: &str,
+) -> Result<u64, Problem> {
+    let channel = Name::from(check_name(call, channel)?);
+    let request = |whose| {
+        ReactorRequest::Unsubscribe(Box::new(Unsubscribe {
+            channel: channel.clone(),
+            whose,
+        }))
+    };
+    act_on(call, user, *connection, request).await
+}
+
+/// `POST /v1/refresh`.
+pub(super) async fn refresh(call: &Call, request: Request<Body>) -> Result<Response, Problem> {
+    decide(&call.caller, Action::Refresh)?;
+    let body = read_json(call, request).await?;
+    let wanted: WantedRefresh<'_> = parse(&body)?;
+    let target = Target {
+        user: wanted.user,
+        connection: wanted.connection,
+    };
+    let refreshed = set_expiry(call, &target.read()?, wanted.expire_at.0).await?;
+    answer_json(StatusCode::OK, &json!({ "refreshed": refreshed }))
+}
+
+/// Lets identities end at this second since 1970; of how many connections.
+pub(super) async fn set_expiry(
+    call: &Call,
+    (user, connection): &(&str, Option<&str>),
+    expire_at: u64,
+) -> Result<u64, Problem> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.unwrap_or_default();
+    if expire_at > now.as_secs() + AHEAD_SECS_MAX {
+        return Err(Problem::invalid("expire_at is more than 400 days ahead"));
+    }
+    let ends_in = Duration::from_secs(expire_at).saturating_sub(now);
+    let ends_in_ms = u64::try_from(ends_in.as_millis()).ok();
+    let request = |whose| ReactorRequest::Refresh(Box::new(Refresh { whose, ends_in_ms }));
+    act_on(call, user, *connection, request).await
+}
+
+/// Has one reactor, or all, do something to a connection or to those of a user.
+async fn act_on(
+    call: &Call,
+    user: &str,
+    connection: Option<&str>,
+    request: impl Fn(Whose) -> ReactorRequest,
+) -> Result<u64, Problem> {
+    let Some(name) = connection else {
+        let user = check_user(user)?;
+        return do_at_all(call, |_| request(Whose::User(user.into()))).await;
+    };
+    // A name that no connection can have is of none.
+    let Some(name) = ConnectionName::parse(call, name) else {
+        return Ok(0);
+    };
+    let whose = Whose::Connection {
+        key: name.key(),
+        user: user.into(),
+    };
+    let sent = call.api.peer.ask(name.reactor(), request(whose))?;
+    match sent.answer_by(call.deadline).await? {
+        Reply::Done { connections } => Ok(connections.into()),
+        _ => Err(wrong_answer()),
+    }
+}
+
+impl Target<'_> {
+    /// The user, which may be empty if there is a connection.
+    fn read(&self) -> Result<(&str, Option<&str>), Problem> {
+        match (self.user.as_deref(), self.connection.as_deref()) {
+            (None, None) => Err(Problem::invalid("give user, connection, or both")),
+            (user, connection) => {
+                let user = user.map(check_user).transpose()?;
+                Ok((user.unwrap_or_default(), connection))
+            }
+        }
+    }
+}
+
 /// Closes all connections of a user but these; how many there were.
 pub(super) async fn disconnect_user(
     call: &Call,
@@ -55,8 +187,10 @@ pub(super) async fn disconnect_user(
         return Err(Problem::invalid(detail));
     }
     // A name that no connection can have excepts none.
-    let names = except.iter().filter_map(|name| Name::parse(call, name));
-    let names: Vec<Name> = names.collect();
+    let names = except
+        .iter()
+        .filter_map(|name| ConnectionName::parse(call, name));
+    let names: Vec<ConnectionName> = names.collect();
     let request = |reactor| {
         let own = names.iter().filter(|name| name.reactor() == reactor);
         let except: Vec<ConnKey> = own.map(|name| name.key()).collect();
@@ -67,11 +201,11 @@ pub(super) async fn disconnect_user(
             reason: reason.clone(),
         }))
     };
-    close_at_all(call, request).await
+    do_at_all(call, request).await
 }
 
-/// Asks all reactors to close connections; how many they have closed.
-pub(super) async fn close_at_all(
+/// Asks all reactors to do something to connections; to how many they have.
+pub(super) async fn do_at_all(
     call: &Call,
     request: impl Fn(usize) -> ReactorRequest,
 ) -> Result<u64, Problem> {
@@ -89,11 +223,8 @@ pub(super) async fn close_at_all(
             Err(error) => Err(error),
         };
         outcome = match (outcome, reply) {
-            (Ok(before), Ok(Reply::Closed { connections })) => Ok(before + u64::from(connections)),
-            (Ok(_), Ok(_)) => {
-                debug_assert!(false, "a reactor answers what it was asked");
-                Err(AskError::Deadline)
-            }
+            (Ok(before), Ok(Reply::Done { connections })) => Ok(before + u64::from(connections)),
+            (Ok(_), Ok(_)) => return Err(wrong_answer()),
             (Ok(_), Err(error)) | (Err(error), _) => Err(error),
         };
     }
@@ -112,5 +243,7 @@ pub(super) fn check_user(user: &str) -> Result<&str, Problem> {
     }
 }
 
+/// How far ahead a revocation or an identity may end.
+pub(super) const AHEAD_SECS_MAX: u64 = 400 * 24 * 3600;
 /// Of tokens and of WAMP's users.
 const USER_BYTES_MAX: usize = 255;

@@ -1,4 +1,4 @@
-//! Users: their connections are closed, and their tokens revoked.
+//! Users: their connections are closed, unsubscribed and refreshed, and their tokens revoked.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -34,7 +34,11 @@ fn start() -> (TestServer, Api, Signer) {
         secrets: secrets.keys,
         ..KeySet::default()
     };
-    let checker = Checker::new(Rules::default(), StaticTokens::default(), keys, 1 << 20);
+    let rules = Rules {
+        leeway_secs: 0,
+        ..Rules::default()
+    };
+    let checker = Checker::new(rules, StaticTokens::default(), keys, 1 << 20);
     let tokens = Tokens {
         checker,
         jwks: None,
@@ -60,10 +64,14 @@ fn with_token(server: &TestServer, signer: &Signer, claims: &Value) -> Result<Cl
 
 /// A WAMP session that has logged in.
 fn logged_in(server: &TestServer, name: &str) -> Result<Client, Failure> {
+    logged_in_with(server, name, &json!({}))
+}
+
+fn logged_in_with(server: &TestServer, name: &str, subscriber: &Value) -> Result<Client, Failure> {
     let mut client = Client::connect(server.address())?;
     let request = Request::websocket("h", "/wamp");
     client.shake_hands(&request.header("Sec-WebSocket-Protocol: wamp.2.json"))?;
-    let hello = json!([1, "realm1", {"roles": {"subscriber": {}}, "authid": name, "authmethods": ["ticket"]}]);
+    let hello = json!([1, "realm1", {"roles": {"subscriber": subscriber}, "authid": name, "authmethods": ["ticket"]}]);
     client.send_text(&hello.to_string())?;
     receive(&mut client)?;
     client.send_text(r#"[5, "hunter2", {}]"#)?;
@@ -175,8 +183,11 @@ fn a_revoked_token_opens_nothing_and_closes_what_it_has_opened() -> Checked {
     assert_eq!(receive(&mut logged_in)?[0], 33);
     let another = json!({"sub": "alice", "exp": exp, "jti": "two"});
     with_token(&server, &signer, &another)?;
-    let newer = json!({"sub": "bob", "exp": exp, "iat": now() + 5});
-    with_token(&server, &signer, &newer)?;
+    let newer = json!({"sub": "bob", "exp": exp, "iat": answer["issued_before"]});
+    wait_until(
+        || with_token(&server, &signer, &newer).is_ok(),
+        || "a token of the next second".to_owned(),
+    );
     assert_eq!(server.count("revocations"), 2);
     assert_eq!(server.count("connections_revoked_total"), 2);
     // One that ends at once ends: nothing is kept of it that matters.
@@ -185,6 +196,118 @@ fn a_revoked_token_opens_nothing_and_closes_what_it_has_opened() -> Checked {
         || with_token(&server, &signer, &another).is_ok(),
         || "a revocation that has ended".to_owned(),
     );
+    Ok(())
+}
+
+fn subscribed(client: &mut Client, channel: &str) -> Result<u64, Failure> {
+    client.send_text(&json!([32, 1, {}, channel]).to_string())?;
+    let answer = receive(client)?;
+    Ok(answer[2].as_u64().expect("a subscription"))
+}
+
+#[test]
+fn a_subscription_is_ended_and_nothing_is_heard_behind_it() -> Checked {
+    let (server, api, signer) = start();
+    let claims = |name: &str| json!({"sub": name, "exp": now() + 600});
+    let mut raw = with_token(&server, &signer, &claims("alice"))?;
+    let mut other = with_token(&server, &signer, &claims("bob"))?;
+    let announced = json!({"features": {"subscription_revocation": true}});
+    let mut told = logged_in_with(&server, "alice", &announced)?;
+    let mut silent = logged_in(&server, "alice")?;
+    let of_told = subscribed(&mut told, "c")?;
+    subscribed(&mut told, "d")?;
+    subscribed(&mut silent, "c")?;
+    subscribed(&mut silent, "d")?;
+    let unsubscribe = |json: Value| {
+        let answer = api.post("/v1/unsubscribe", &json.to_string());
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()["unsubscribed"].as_u64().expect("a number")
+    };
+    assert_eq!(unsubscribe(json!({"channel": "x", "user": "alice"})), 0);
+    assert_eq!(unsubscribe(json!({"channel": "c", "user": "alice"})), 3);
+    assert_eq!(unsubscribe(json!({"channel": "c", "user": "alice"})), 0);
+    let reason = raw.expect_close(4403)?;
+    assert_eq!(reason, "unsubscribed by the application");
+    let expected = json!({"subscription": of_told, "reason": "roost.close.unsubscribed"});
+    assert_eq!(receive(&mut told)?, json!([35, 0, expected]));
+    for channel in ["c", "d"] {
+        let json = json!({"channel": channel, "text": channel});
+        assert_eq!(api.post("/v1/publish", &json.to_string()).status, 200);
+    }
+    other.expect_text("c")?;
+    // What was published on c did not come before.
+    for session in [&mut told, &mut silent] {
+        let event = receive(session)?;
+        assert_eq!((&event[0], &event[4]), (&json!(36), &json!(["d"])));
+    }
+    // Once more: the client may subscribe again, if it may.
+    assert_ne!(subscribed(&mut told, "c")?, 0);
+    server.wait_for_count("subscriptions_ended_total", |count| count == 2);
+    Ok(())
+}
+
+#[test]
+fn one_connection_is_named_and_has_to_be_the_users() -> Checked {
+    let (server, api, signer) = start();
+    let claims = json!({"sub": "alice", "exp": now() + 600});
+    let mut first = with_token(&server, &signer, &claims)?;
+    let page = api.request(
+        "GET",
+        "/v1/connections",
+        &format!("X-API-Key: {KEY}\r\n"),
+        b"",
+    );
+    let name = page.json()["connections"][0]["connection"].clone();
+    let mut second = with_token(&server, &signer, &claims)?;
+    let unsubscribe = |user: Option<&str>, connection: &Value| {
+        let mut json = json!({"channel": "c", "connection": connection});
+        if let Some(user) = user {
+            json["user"] = user.into();
+        }
+        let answer = api.post("/v1/unsubscribe", &json.to_string());
+        answer.json()["unsubscribed"].as_u64()
+    };
+    assert_eq!(unsubscribe(Some("bob"), &name), Some(0));
+    assert_eq!(unsubscribe(None, &json!("r0-99.9")), Some(0));
+    assert_eq!(unsubscribe(None, &json!("x")), Some(0));
+    assert_eq!(unsubscribe(Some("alice"), &name), Some(1));
+    first.expect_close(4403)?;
+    assert_eq!(unsubscribe(None, &name), Some(0));
+    assert_eq!(
+        api.post("/v1/publish", r#"{"channel": "c", "text": "on"}"#)
+            .status,
+        200
+    );
+    second.expect_text("on")?;
+    Ok(())
+}
+
+#[test]
+fn a_refreshed_connection_ends_when_it_is_said() -> Checked {
+    let (server, api, signer) = start();
+    let short = |name: &str| json!({"sub": name, "exp": now() + 3});
+    let mut longer = with_token(&server, &signer, &short("alice"))?;
+    let mut as_it_was = with_token(&server, &signer, &short("bob"))?;
+    let mut shorter = with_token(&server, &signer, &json!({"sub": "eve", "exp": now() + 600}))?;
+    let refresh = |json: Value| {
+        let answer = api.post("/v1/refresh", &json.to_string());
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()["refreshed"].as_u64().expect("a number")
+    };
+    assert_eq!(
+        refresh(json!({"user": "alice", "expire_at": now() + 600})),
+        1
+    );
+    assert_eq!(refresh(json!({"user": "eve", "expire_at": 0})), 1);
+    assert_eq!(refresh(json!({"user": "none", "expire_at": 0})), 0);
+    assert_eq!(shorter.expect_close(4401)?, "the token has expired");
+    assert_eq!(as_it_was.expect_close(4401)?, "the token has expired");
+    assert_eq!(
+        api.post("/v1/publish", r#"{"channel": "c", "text": "on"}"#)
+            .status,
+        200
+    );
+    longer.expect_text("on")?;
     Ok(())
 }
 
@@ -225,6 +348,24 @@ fn what_cannot_be_is_refused() {
             json!({"user": "a", "client": "x"}),
             "client",
         ),
+        (
+            "/v1/unsubscribe",
+            json!({"channel": "c"}),
+            "user, connection",
+        ),
+        (
+            "/v1/unsubscribe",
+            json!({"channel": "c", "user": ""}),
+            "1 to 255 bytes",
+        ),
+        ("/v1/unsubscribe", json!({"user": "a"}), "channel"),
+        ("/v1/refresh", json!({"user": "a"}), "expire_at"),
+        ("/v1/refresh", json!({"expire_at": 1}), "user, connection"),
+        (
+            "/v1/refresh",
+            json!({"user": "a", "expire_at": now() + 401 * 86_400}),
+            "400 days",
+        ),
         ("/v1/revoke", json!({}), "jti or user"),
         (
             "/v1/revoke",
@@ -257,6 +398,8 @@ fn what_cannot_be_is_refused() {
     let headers = format!("X-API-Key: {ORDER_KEY}\r\n");
     for (path, words) in [
         ("/v1/disconnect", "disconnect"),
+        ("/v1/unsubscribe", "disconnect"),
+        ("/v1/refresh", "refresh connections"),
         ("/v1/revoke", "revoke tokens"),
     ] {
         let answer = api.post_with(path, &headers, r#"{"user": "a"}"#);

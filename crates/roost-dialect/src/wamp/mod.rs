@@ -20,7 +20,9 @@ use crate::dialect::{Command, Message, SubscribeTo, Target};
 use crate::serial::{Serializer, Token, list_of};
 use crate::{Arguments, Form, PayloadRef, PublishDetails, Receiver};
 use message::WampMessage;
-use options::{HelloDetails, Match, PublishMore, PublishOptions, Roles, SubscribeOptions};
+use options::{
+    Features, HelloDetails, Match, PublishMore, PublishOptions, Roles, SubscribeOptions,
+};
 use subscriptions::Subscriptions;
 use topics::{check_pattern, check_topic};
 
@@ -71,6 +73,8 @@ pub struct Session {
     wire: Wire,
     /// Subscribed to [`uri::DROPPED`].
     is_told_of_drops: bool,
+    /// Whether it understands that the broker ends a subscription.
+    is_told_of_revocations: bool,
     /// What the client can do as a callee.
     callee: CalleeFeatures,
 }
@@ -102,6 +106,8 @@ pub struct SessionState {
     pub id: u64,
     /// Whether it is subscribed to [`uri::DROPPED`].
     pub is_told_of_drops: bool,
+    /// Whether it understands that the broker ends a subscription.
+    pub is_told_of_revocations: bool,
     /// What the client can do as a callee.
     pub callee: CalleeFeatures,
     /// What it has been challenged with, until it has answered.
@@ -143,6 +149,7 @@ impl Session {
             state,
             wire,
             is_told_of_drops,
+            is_told_of_revocations,
             callee,
         } = self;
         let (pending, subscriptions) = match held {
@@ -154,6 +161,7 @@ impl Session {
             state,
             id,
             is_told_of_drops,
+            is_told_of_revocations,
             callee,
             pending,
             subscriptions,
@@ -167,6 +175,7 @@ impl Session {
             state,
             id,
             is_told_of_drops,
+            is_told_of_revocations,
             callee,
             pending,
             subscriptions,
@@ -180,6 +189,7 @@ impl Session {
             state,
             wire,
             is_told_of_drops,
+            is_told_of_revocations,
             callee,
         }
     }
@@ -365,6 +375,18 @@ impl Session {
         }
     }
 
+    /// The application ends a subscription that is confirmed: writes UNSUBSCRIBED without a request, if the
+    /// client has announced that it understands that ("Subscription Revocation"). False: there is none.
+    pub fn end_subscription(&mut self, channel: ChannelId, out: &mut Vec<u8>) -> bool {
+        let Some(subscription) = self.listed_mut().remove_confirmed(channel) else {
+            return false;
+        };
+        if self.is_open() && self.is_told_of_revocations {
+            self.say(out, &reply::revoked(subscription, uri::UNSUBSCRIBED));
+        }
+        true
+    }
+
     /// The server ends the session: writes GOODBYE, or ABORT before the session is open. `message` is for
     /// a person.
     pub fn end(&mut self, reason: &str, message: &str, out: &mut Vec<u8>) {
@@ -494,6 +516,8 @@ impl Session {
         let session = new_id();
         debug_assert!((1..=1 << 53).contains(&session), "IDs run from 1 to 2^53");
         self.callee = calls::callee_features(roles);
+        let subscriber = roles.and_then(|roles| roles.subscriber).unwrap_or_default();
+        self.is_told_of_revocations = subscriber.has(Features::SUBSCRIPTION_REVOCATION);
         match auth::begin(settings.users.as_ref(), (realm, session), details) {
             Ok(Begun::Accepted(accepted)) => self.welcome(session, accepted, out),
             Ok(Begun::Challenge(challenge, pending)) => {

@@ -425,6 +425,7 @@ features! {
     15 PAYLOAD_PASSTHRU_MODE = "payload_passthru_mode",
     16 PAYLOAD_ENCRYPTION_CRYPTOBOX = "payload_encryption_cryptobox",
     17 PAYLOAD_TRANSPARENCY = "payload_transparency",
+    18 SUBSCRIPTION_REVOCATION = "subscription_revocation",
 }
 
 impl Features {

@@ -8,7 +8,7 @@ use crate::Arguments;
 use crate::wamp::auth::{ANONYMOUS, welcome_extra};
 use crate::wamp::dict::Sparse;
 use crate::wamp::message::WampMessage;
-use crate::wamp::options::{Features, Reasons, Roles, WelcomeDetails};
+use crate::wamp::options::{Features, Reasons, RevokedDetails, Roles, WelcomeDetails};
 
 /// Only what works is announced.
 pub(super) fn welcome(session: u64, accepted: &Accepted) -> WampMessage<'_> {
@@ -20,7 +20,8 @@ pub(super) fn welcome(session: u64, accepted: &Accepted) -> WampMessage<'_> {
     let broker = Features::PUBLISHER_EXCLUSION
         .with(Features::PUBLISHER_IDENTIFICATION)
         .with(Features::PATTERN_BASED_SUBSCRIPTION)
-        .with(Features::SUBSCRIBER_BLACKWHITE_LISTING);
+        .with(Features::SUBSCRIBER_BLACKWHITE_LISTING)
+        .with(Features::SUBSCRIPTION_REVOCATION);
     let dealer = Features::CALLER_IDENTIFICATION
         .with(Features::CALL_CANCELING)
         .with(Features::CALL_TIMEOUT)
@@ -110,6 +111,18 @@ pub(super) fn unsubscribed(request: u64) -> WampMessage<'static> {
     WampMessage::Unsubscribed {
         request,
         details: Sparse::default(),
+    }
+}
+
+/// The router has ended a subscription.
+pub(super) fn revoked(subscription: u64, reason: &str) -> WampMessage<'_> {
+    WampMessage::Unsubscribed {
+        request: 0,
+        details: Sparse::of(RevokedDetails {
+            subscription: Some(subscription),
+            reason: Some(Cow::Borrowed(reason)),
+            ..RevokedDetails::default()
+        }),
     }
 }
 

@@ -169,6 +169,18 @@ impl Dialect for Wamp {
         session.is_some_and(|session| session.is_subscribed(channel))
     }
 
+    fn end_subscription(
+        &mut self,
+        session: dialect::Session,
+        channel: ChannelId,
+        cx: &mut Context<'_>,
+    ) -> Option<Form> {
+        let session = self.sessions.get_mut(session.index())?;
+        let opcode = session.wire().opcode();
+        let ended = |out: &mut Vec<u8>| session.end_subscription(channel, out);
+        cx.replies.message(opcode, ended).then(|| session.form())
+    }
+
     fn is_receiver(
         &self,
         session: dialect::Session,

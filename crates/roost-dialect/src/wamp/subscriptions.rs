@@ -121,6 +121,14 @@ impl Subscriptions {
         Some(self.remove_at(at))
     }
 
+    /// Removes a confirmed channel; the number of its subscription.
+    pub(super) fn remove_confirmed(&mut self, channel: ChannelId) -> Option<u64> {
+        let at = self.position(channel)?;
+        let topic = self.list[at].topic();
+        (topic != 0).then(|| self.remove_at(at))?;
+        Some(topic)
+    }
+
     /// Removes a channel, confirmed or not.
     pub(super) fn remove(&mut self, channel: ChannelId) {
         if let Some(at) = self.position(channel) {

@@ -53,6 +53,8 @@ pub const EXPIRED: &str = "roost.close.expired";
 pub const REVOKED: &str = "roost.close.revoked";
 /// GOODBYE: the application has ended the session ("Session Meta Procedures", `wamp.session.kill`).
 pub const KILLED: &str = "wamp.close.killed";
+/// UNSUBSCRIBED without a request: the application has ended the subscription.
+pub const UNSUBSCRIBED: &str = "roost.close.unsubscribed";
 /// GOODBYE: the answer to a GOODBYE.
 pub const GOODBYE_AND_OUT: &str = "wamp.close.goodbye_and_out";
 

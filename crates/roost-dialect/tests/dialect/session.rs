@@ -35,7 +35,7 @@ fn hello_is_welcomed_with_what_works() {
     let mut client = Client::new();
     assert_eq!(client.session.id(), None);
     let welcome = format!(
-        r#"[2,9129137332,{{"agent":"Roost-{}","authid":"9129137332","authrole":"anonymous","authmethod":"anonymous","roles":{{"broker":{{"features":{{"publisher_exclusion":true,"publisher_identification":true,"subscriber_blackwhite_listing":true,"pattern_based_subscription":true}}}},"dealer":{{"features":{{"caller_identification":true,"call_canceling":true,"call_timeout":true,"progressive_call_results":true,"pattern_based_registration":true,"shared_registration":true}}}}}}}}]"#,
+        r#"[2,9129137332,{{"agent":"Roost-{}","authid":"9129137332","authrole":"anonymous","authmethod":"anonymous","roles":{{"broker":{{"features":{{"publisher_exclusion":true,"publisher_identification":true,"subscriber_blackwhite_listing":true,"pattern_based_subscription":true,"subscription_revocation":true}}}},"dealer":{{"features":{{"caller_identification":true,"call_canceling":true,"call_timeout":true,"progressive_call_results":true,"pattern_based_registration":true,"shared_registration":true}}}}}}}}]"#,
         env!("CARGO_PKG_VERSION")
     );
     assert_eq!(client.send(HELLO), said(&welcome));

@@ -1,6 +1,8 @@
 //! What connections are known as, beside their records: an entry only for those that are not anonymous,
 //! or are so in a role.
 
+use std::num::NonZeroU32;
+
 use hashbrown::HashTable;
 use roost_access::Identity;
 use slab::Slab;
@@ -91,6 +93,22 @@ impl Identities {
         let known = &self.known;
         let hasher = |&entry: &u32| hash(known[entry as usize].slot);
         self.by_slot.insert_unique(hash(slot), entry, hasher);
+    }
+
+    /// That of the connection in `slot` ends at another tick; false if there is none.
+    pub(super) fn set_expiry(&mut self, slot: u32, ends: Option<NonZeroU32>) -> bool {
+        let known = &self.known;
+        let found = self
+            .by_slot
+            .find(hash(slot), |&entry| known[entry as usize].slot == slot);
+        let Some(&entry) = found else {
+            return false;
+        };
+        self.known[entry as usize].identity.expires = ends;
+        if let Some(ends) = ends {
+            self.expiry.note(ends.get());
+        }
+        true
     }
 
     /// Takes that of the connection in `slot`.
@@ -189,7 +207,6 @@ const AGAIN: u32 = 1000 / TICK_MS;
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
     use std::sync::Arc;
 
     use roost_access::{Method, PermissionSet, Provider, TokenMark};

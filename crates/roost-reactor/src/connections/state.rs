@@ -1,5 +1,6 @@
 //! The connections of one reactor: their records, and what they have beside them.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use roost_access::Identity;
@@ -645,6 +646,13 @@ impl Connections {
         {
             self.identities.insert(key.slot(), identity);
         }
+    }
+
+    /// What a connection is known as ends at another tick, or with it. False if it is anonymous, or ends.
+    pub(crate) fn set_expiry(&mut self, key: ConnKey, ends: Option<NonZeroU32>) -> bool {
+        let conn = self.table.get(key);
+        conn.is_some_and(|conn| conn.phase <= Phase::Open)
+            && self.identities.set_expiry(key.slot(), ends)
     }
 
     /// A response stream is over; what was kept of it.

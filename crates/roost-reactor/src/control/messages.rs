@@ -25,6 +25,10 @@ pub enum Request {
     Disconnect(Box<Disconnect>),
     /// The same with all connections of a user.
     DisconnectUser(Box<DisconnectUser>),
+    /// To end subscriptions to a channel.
+    Unsubscribe(Box<Unsubscribe>),
+    /// To let identities end at another time.
+    Refresh(Box<Refresh>),
     /// To take tokens no longer, and to close connections that came by them.
     Revoke(Box<Revocation>),
 }
@@ -40,6 +44,38 @@ pub struct DisconnectUser {
     pub code: CloseCode,
     /// Close reason.
     pub reason: CloseReason,
+}
+
+/// Whose connections a request is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whose {
+    /// All of a user.
+    User(UserName),
+    /// One connection.
+    Connection {
+        /// Its slot and generation.
+        key: ConnKey,
+        /// Whose it has to be; empty for anyone's.
+        user: UserName,
+    },
+}
+
+/// Which subscriptions are ended. A connection that is for its subscription alone is closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsubscribe {
+    /// To this channel.
+    pub channel: Name,
+    /// Of these.
+    pub whose: Whose,
+}
+
+/// When identities end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refresh {
+    /// Those of these connections.
+    pub whose: Whose,
+    /// In so many milliseconds; `None` with the connection.
+    pub ends_in_ms: Option<u64>,
 }
 
 /// Tokens that are not taken any more.
@@ -117,9 +153,11 @@ pub enum Part {
         /// A WebSocket was open there.
         was_open: bool,
     },
-    /// To [`Request::DisconnectUser`] and [`Request::Revoke`].
-    Closed {
-        /// Connections whose closing handshake has begun, or whose opening handshake was refused.
+    /// To [`Request::DisconnectUser`], [`Request::Revoke`], [`Request::Unsubscribe`] and
+    /// [`Request::Refresh`].
+    Done {
+        /// Connections that it was done to: whose closing handshake has begun, or whose opening handshake
+        /// was refused, or whose subscription was ended.
         connections: u32,
     },
     /// The reactor does not do it now.
@@ -200,7 +238,7 @@ impl Answer {
                 size_of_val(&records[..])
             }
             Part::Published(outcomes) => size_of_val(&outcomes[..]),
-            Part::Pong | Part::Disconnected { .. } | Part::Closed { .. } | Part::Refused(_) => 0,
+            Part::Pong | Part::Disconnected { .. } | Part::Done { .. } | Part::Refused(_) => 0,
         };
         size_of::<Answer>() + beside
     }

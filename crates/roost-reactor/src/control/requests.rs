@@ -1,23 +1,25 @@
 //! What a reactor does for the control thread (see [`super::peer`]): answers, a slice at a time.
 
-use roost_access::Full;
+use roost_access::{Full, UserName};
+use roost_dialect::DialectKind;
 use roost_dialect::dialect::Event;
-use roost_hub::Placement;
+use roost_hub::{Placement, Subscriber};
 use roost_net::{ConnKey, Driver};
+use roost_wire::CloseCode;
 
 use super::listings::Listing;
 use super::messages::{
-    Answer, CONNECTIONS_MAX, ConnectionRecord, ControlPublication, Disconnect, Part, Refusal,
-    Request, Revocation, Token, phase_name,
+    Answer, CONNECTIONS_MAX, CloseReason, ConnectionRecord, ControlPublication, Disconnect, Part,
+    Refusal, Request, Revocation, Token, Whose, phase_name,
 };
-use super::sweeps::{Ending, Sweep};
+use super::sweeps::{Act, Ending, Sweep};
 use crate::authentication::{REVOKED, tick_in};
 use crate::channels::Channels;
 use crate::clock::TICK_MS;
 use crate::closing::start_close;
 use crate::connections::{Connections, Flags, Phase};
 use crate::core::Core;
-use crate::dialogue::notify;
+use crate::dialogue::{notify, send_replies};
 use crate::messages::apply_pending;
 use crate::peer_message::PeerMessage;
 use crate::responses::refuse;
@@ -37,6 +39,19 @@ pub(crate) fn handle_request(core: &mut Core, token: Token, request: Request) {
         Request::DisconnectUser(request) => {
             begin_sweep(core, Sweep::of_user(token, *request), token);
         }
+        Request::Unsubscribe(request) => {
+            act_on(
+                core,
+                token,
+                request.whose,
+                Act::Unsubscribe(request.channel),
+            );
+        }
+        Request::Refresh(request) => {
+            let now = core.now();
+            let ends = request.ends_in_ms.map(|ms| tick_in(now, ms));
+            act_on(core, token, request.whose, Act::Refresh(ends));
+        }
         Request::Revoke(revocation) => handle_revocation(core, token, *revocation),
         Request::Connections { .. } if core.listings.is_full() => {
             answer(&mut core.channels, token, Part::Refused(Refusal::Busy));
@@ -49,6 +64,64 @@ pub(crate) fn handle_request(core: &mut Core, token: Token, request: Request) {
             });
         }
     }
+}
+
+/// Does something to a connection at once, or to all of a user in passes.
+fn act_on(core: &mut Core, token: Token, whose: Whose, act: Act) {
+    match whose {
+        Whose::User(user) => begin_sweep(core, Sweep::new(token, user, act), token),
+        Whose::Connection { key, user } => {
+            let is_done = is_theirs(core, key, &user) && carry_out(core, key, &act);
+            let connections = u32::from(is_done);
+            answer(&mut core.channels, token, Part::Done { connections });
+        }
+    }
+}
+
+/// Whether a connection is the user's; any is, if none is named.
+fn is_theirs(core: &Core, key: ConnKey, user: &UserName) -> bool {
+    let identity = core.connections.identities().get(key.slot());
+    core.connections.get(key).is_some()
+        && (user.is_empty() || identity.is_some_and(|identity| identity.user == *user))
+}
+
+/// Does something to a connection; false if there was nothing to do.
+fn carry_out(core: &mut Core, key: ConnKey, act: &Act) -> bool {
+    match act {
+        Act::End(ending) => end_connection(core, key, ending),
+        Act::Unsubscribe(channel) => end_subscription(core, key, channel),
+        Act::Refresh(ends) => core.connections.set_expiry(key, *ends),
+    }
+}
+
+/// Ends a connection's subscription to a channel, or the connection that is for nothing else.
+fn end_subscription(core: &mut Core, key: ConnKey, channel: &str) -> bool {
+    let Some(channel) = core.channels.find(channel) else {
+        return false;
+    };
+    let Some(conn) = core.connections.get(key) else {
+        return false;
+    };
+    let (dialect, session, framing) = (conn.dialect, conn.session, conn.framing);
+    if !core.sessions.is_subscribed(dialect, session, channel) {
+        return false;
+    }
+    let form = core.sessions.end_subscription(dialect, session, channel);
+    send_replies(core, key);
+    let Some(form) = form else {
+        let ending = Ending {
+            code: CloseCode::UNSUBSCRIBED,
+            reason: CloseReason::new("unsubscribed by the application").expect("it is short"),
+            is_revoked: false,
+        };
+        return dialect == DialectKind::Raw && end_connection(core, key, &ending);
+    };
+    let encoding = framing.encoding(form);
+    core.channels
+        .unsubscribe(Subscriber(key.slot()), encoding, channel);
+    core.counters.subscriptions_ended_total.inc();
+    apply_pending(core);
+    true
 }
 
 fn begin_sweep(core: &mut Core, sweep: Sweep, token: Token) {
@@ -86,7 +159,7 @@ pub(crate) fn sweep_slice(core: &mut Core) {
         return;
     };
     for found in pass.next_slice(&core.connections) {
-        if end_connection(core, found.key, &pass.ending(&found)) {
+        if carry_out(core, found.key, &pass.act(&found)) {
             pass.count(&found);
         }
     }
@@ -94,7 +167,7 @@ pub(crate) fn sweep_slice(core: &mut Core) {
         return core.sweeps.put_back(pass);
     }
     for (token, connections) in pass.outcomes() {
-        answer(&mut core.channels, token, Part::Closed { connections });
+        answer(&mut core.channels, token, Part::Done { connections });
     }
 }
 
@@ -145,9 +218,8 @@ fn handle_disconnect(core: &mut Core, disconnect: &Disconnect) -> bool {
         reason,
     } = disconnect;
     let conn = core.connections.get(*key);
-    let identity = core.connections.identities().get(key.slot());
-    let is_theirs = user.is_empty() || identity.is_some_and(|identity| identity.user == *user);
-    let was_open = is_theirs && conn.is_some_and(|conn| conn.phase == Phase::Open);
+    let was_open =
+        conn.is_some_and(|conn| conn.phase == Phase::Open) && is_theirs(core, *key, user);
     let ending = Ending {
         code: *code,
         reason: reason.clone(),

@@ -6,8 +6,10 @@
 
 use std::collections::HashMap;
 use std::mem;
+use std::num::NonZeroU32;
 
 use roost_access::{Identity, Revoked, UserName};
+use roost_hub::Name;
 use roost_net::ConnKey;
 use roost_wire::CloseCode;
 
@@ -25,9 +27,18 @@ pub(crate) struct Sweeps {
 pub(super) struct Sweep {
     token: Token,
     select: Select,
-    ending: Ending,
-    /// Connections that were closed so far.
-    closed: u32,
+    act: Act,
+    /// Connections that it was done to so far.
+    done: u32,
+}
+
+/// What is done to them.
+#[derive(Clone)]
+pub(super) enum Act {
+    End(Ending),
+    Unsubscribe(Name),
+    /// Their identity ends at this tick; `None` with the connection.
+    Refresh(Option<NonZeroU32>),
 }
 
 /// Which connections a request is about.
@@ -80,12 +91,23 @@ impl Sweep {
         Sweep {
             token,
             select: Select::User { user, except },
-            ending: Ending {
+            act: Act::End(Ending {
                 code,
                 reason,
                 is_revoked: false,
-            },
-            closed: 0,
+            }),
+            done: 0,
+        }
+    }
+
+    /// Of all connections of a user.
+    pub(super) fn new(token: Token, user: UserName, act: Act) -> Sweep {
+        let except = Box::default();
+        Sweep {
+            token,
+            select: Select::User { user, except },
+            act,
+            done: 0,
         }
     }
 
@@ -103,12 +125,12 @@ impl Sweep {
         Sweep {
             token,
             select,
-            ending: Ending {
+            act: Act::End(Ending {
                 code: CloseCode::IDENTITY_EXPIRED,
                 reason: CloseReason::new(REVOKED).expect("it is short"),
                 is_revoked: true,
-            },
-            closed: 0,
+            }),
+            done: 0,
         }
     }
 
@@ -173,7 +195,7 @@ impl Pass {
         }
     }
 
-    /// Goes on by a slice: the connections in it that one of the requests is about, each once.
+    /// Goes on by a slice: the connections in it that a request is about, once for each request.
     pub(super) fn next_slice(&mut self, connections: &Connections) -> Vec<Found> {
         let identities = connections.identities();
         let mut found = Vec::new();
@@ -191,10 +213,9 @@ impl Pass {
                 true => None,
                 false => self.by_token.get(&identity.token.id),
             };
-            let mut all = of_user.iter().chain(of_token.into_iter().flatten());
-            if let Some(&at) = all.find(|&&at| self.sweeps[at].wants(key, identity)) {
-                found.push(Found { key, at });
-            }
+            let all = of_user.iter().chain(of_token.into_iter().flatten());
+            let wanted = all.filter(|&&at| self.sweeps[at].wants(key, identity));
+            found.extend(wanted.map(|&at| Found { key, at }));
             if found.len() >= FOUND_MAX {
                 self.next = place + 1;
                 break;
@@ -203,14 +224,14 @@ impl Pass {
         found
     }
 
-    /// What the client of such a connection is told.
-    pub(super) fn ending(&self, found: &Found) -> Ending {
-        self.sweeps[found.at].ending.clone()
+    /// What is done to such a connection.
+    pub(super) fn act(&self, found: &Found) -> Act {
+        self.sweeps[found.at].act.clone()
     }
 
-    /// It was closed.
+    /// It was done.
     pub(super) fn count(&mut self, found: &Found) {
-        self.sweeps[found.at].closed += 1;
+        self.sweeps[found.at].done += 1;
     }
 
     /// Whether all was looked at.
@@ -218,10 +239,10 @@ impl Pass {
         self.next >= connections.identities().entries()
     }
 
-    /// The requests, each with how many connections were closed for it.
+    /// The requests, each with how many connections it was done to.
     pub(super) fn outcomes(self) -> impl Iterator<Item = (Token, u32)> {
         let sweeps = self.sweeps.into_iter();
-        sweeps.map(|sweep| (sweep.token, sweep.closed))
+        sweeps.map(|sweep| (sweep.token, sweep.done))
     }
 }
 
@@ -229,5 +250,5 @@ impl Pass {
 const REVOKED: &str = "the token is revoked";
 /// Entries looked at in one loop iteration: about 100 µs.
 const SLICE_ENTRIES: usize = 4096;
-/// Connections closed in one loop iteration.
+/// Connections that something is done to in one loop iteration, about.
 const FOUND_MAX: usize = 256;

@@ -133,7 +133,7 @@ fn disconnect(user: &str, except: &[roost_net::ConnKey]) -> Request {
 
 fn closed(part: &Part) -> u32 {
     match part {
-        Part::Closed { connections } => *connections,
+        Part::Done { connections } => *connections,
         other => panic!("{other:?}"),
     }
 }

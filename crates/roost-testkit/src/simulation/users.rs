@@ -100,7 +100,7 @@ impl Users {
         let asked = &mut self.revocations[number];
         asked.awaited -= 1;
         match answer.part {
-            Part::Closed { .. } => {}
+            Part::Done { .. } => {}
             Part::Refused(_) => asked.is_refused = true,
             _ => panic!("{answer:?} answers no revocation"),
         }
