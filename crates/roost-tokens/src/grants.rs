@@ -6,6 +6,18 @@ use crate::claims::RawCap;
 use crate::object::Object;
 use crate::outcome::Refusal;
 
+/// Those of a list that has the form of the claim `caps`, as JSON.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn permissions_of_caps(json: &str) -> Result<PermissionSet, &'static str> {
+    let caps = serde_json::from_str(json).map_err(|_| "caps is no list of objects")?;
+    permissions_of(caps).map_err(|refusal| match refusal {
+        Refusal::Claim(what) => what,
+        _ => "caps is not understood",
+    })
+}
+
 /// Those of a JWT's claim `caps`.
 pub(crate) fn permissions_of(caps: Vec<Object<RawCap>>) -> Result<PermissionSet, Refusal> {
     let names: usize = caps.iter().map(|cap| cap.0.channels.len()).sum();
