@@ -15,6 +15,8 @@ pub enum Requirement {
     Granted,
     /// To be subscribed to the channel.
     Subscribers,
+    /// That the application says so, which a hook asks.
+    Hook,
     /// It cannot be met.
     Nobody,
 }
@@ -27,6 +29,7 @@ impl Requirement {
             Requirement::Authenticated => "authenticated",
             Requirement::Granted => "granted",
             Requirement::Subscribers => "subscribers",
+            Requirement::Hook => "hook",
             Requirement::Nobody => "nobody",
         }
     }
@@ -70,6 +73,8 @@ pub enum DecidedBy<'a> {
     Default,
     /// The connection's identity has expired, and without it the namespace's key decides.
     Expired,
+    /// None yet: the application's hook has to be asked.
+    Hook,
 }
 
 /// Why something may not be done, as a client is told.
@@ -87,6 +92,9 @@ enum Why {
     NotAuthenticated,
     NotGranted,
     Expired,
+    Unasked,
+    Refused,
+    Unavailable,
 }
 
 /// Whether a connection may do what is asked, and by which rule. Without an identity it is anonymous.
@@ -117,9 +125,10 @@ pub fn decide<'a>(
         Requirement::Anyone => decision(true, by_key),
         Requirement::Nobody => decision(false, by_key),
         Requirement::Subscribers => decision(is_subscribed, by_key),
-        Requirement::Authenticated | Requirement::Granted if is_expired => {
+        Requirement::Authenticated | Requirement::Granted | Requirement::Hook if is_expired => {
             decision(false, DecidedBy::Expired)
         }
+        Requirement::Hook => decision(false, DecidedBy::Hook),
         Requirement::Authenticated => {
             decision(identity.is_some_and(Identity::is_authenticated), by_key)
         }
@@ -143,7 +152,31 @@ pub fn is_protected(operation: Operation, name: &str) -> bool {
     is_reserved && matches!(operation, Operation::Publish | Operation::Register)
 }
 
+impl Denial {
+    /// The application's hook has been asked, and says no.
+    pub fn by_hook(operation: Operation) -> Denial {
+        let why = Why::Refused;
+        Denial { operation, why }
+    }
+
+    /// It could not be asked.
+    pub fn hook_unavailable(operation: Operation) -> Denial {
+        let why = Why::Unavailable;
+        Denial { operation, why }
+    }
+
+    /// Whether the same may be allowed a little later.
+    pub fn is_temporary(self) -> bool {
+        self.why == Why::Unavailable
+    }
+}
+
 impl Decision<'_> {
+    /// Whether the application's hook has to be asked.
+    pub fn asks_hook(&self) -> bool {
+        self.decided_by == DecidedBy::Hook
+    }
+
     /// What the client is told, if it may not.
     pub fn denial(&self) -> Option<Denial> {
         let why = match self.decided_by {
@@ -154,6 +187,7 @@ impl Decision<'_> {
             DecidedBy::Namespace(Requirement::Subscribers) => Why::NotSubscribed,
             DecidedBy::Namespace(Requirement::Authenticated) => Why::NotAuthenticated,
             DecidedBy::Namespace(Requirement::Granted) | DecidedBy::Default => Why::NotGranted,
+            DecidedBy::Namespace(Requirement::Hook) | DecidedBy::Hook => Why::Unasked,
             DecidedBy::Namespace(Requirement::Anyone) | DecidedBy::Permission(..) => {
                 debug_assert!(false, "these allow");
                 return None;
@@ -170,6 +204,7 @@ impl fmt::Display for Decision<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = match self.is_allowed {
             true => "allowed",
+            false if self.asks_hook() => "asked",
             false => "denied",
         };
         let operation = self.operation.name();
@@ -199,6 +234,10 @@ impl fmt::Display for Decision<'_> {
                 )
             }
             DecidedBy::Expired => f.write_str("the identity has expired"),
+            DecidedBy::Hook => write!(
+                f,
+                "{operation} = \"hook\" of the namespace: the application decides"
+            ),
         }
     }
 }
@@ -221,6 +260,10 @@ macro_rules! denials {
                         Why::NotGranted =>
                             concat!("Not allowed: ", $word, " = \"granted\" in this namespace, and no permission covers it."),
                         Why::Expired => "Not allowed: the identity has expired.",
+                        Why::Unasked =>
+                            concat!("Not allowed: ", $word, " = \"hook\" in this namespace, and no hook is asked about this."),
+                        Why::Refused => "The application does not allow it.",
+                        Why::Unavailable => "The application could not be asked; try again.",
                     },)+
                 }
             }
@@ -382,6 +425,38 @@ mod tests {
     }
 
     #[test]
+    fn a_hook_decides_itself_but_for_names_of_the_protocol_and_identities_that_have_expired() {
+        let question = |operation, name| Question {
+            operation,
+            asked: PatternRef::name(name),
+            requirement: Requirement::Hook,
+            is_subscribed: true,
+        };
+        let (alice, late) = (identity(Method::Token, 0), identity(Method::Token, 1_000));
+        let publish = question(Operation::Publish, "com.b");
+        for (who, asks) in [(None, true), (Some(&alice), true), (Some(&late), false)] {
+            let decision = decide(who, &publish, 1_000);
+            assert_eq!(
+                (decision.is_allowed, decision.asks_hook()),
+                (false, asks),
+                "{decision}"
+            );
+            assert!(
+                decision.denial().is_some(),
+                "it is not allowed before the hook has said so"
+            );
+        }
+        assert!(!decide(None, &question(Operation::Publish, "wamp.x"), 1_000).asks_hook());
+        assert!(
+            decide(None, &publish, 0)
+                .to_string()
+                .starts_with("asked: publish = \"hook\"")
+        );
+        assert!(Denial::hook_unavailable(Operation::Publish).is_temporary());
+        assert!(!Denial::by_hook(Operation::Publish).is_temporary());
+    }
+
+    #[test]
     fn an_expired_identity_is_none() {
         for (expires, is_allowed) in [(0, true), (1_001, true), (1_000, false), (1, false)] {
             let alice = identity(Method::Ticket, expires);
@@ -413,6 +488,9 @@ mod tests {
                 Why::NotAuthenticated,
                 Why::NotGranted,
                 Why::Expired,
+                Why::Unasked,
+                Why::Refused,
+                Why::Unavailable,
             ] {
                 let message = Denial { operation, why }.message();
                 assert!(message.len() <= 123, "{message}");

@@ -51,6 +51,8 @@ pub enum Method {
     CryptoSign,
     /// A token came with the handshake.
     Token,
+    /// The application said so when its hook asked.
+    Hook,
 }
 
 impl Method {
@@ -63,6 +65,7 @@ impl Method {
             Method::Scram => "scram",
             Method::CryptoSign => "cryptosign",
             Method::Token => "token",
+            Method::Hook => "hook",
         }
     }
 }
@@ -74,6 +77,8 @@ pub enum Provider {
     Static,
     /// The issuer of a JWT.
     Jwt,
+    /// The application, which its hook has asked.
+    Hook,
 }
 
 impl Provider {
@@ -82,6 +87,7 @@ impl Provider {
         match self {
             Provider::Static => "static",
             Provider::Jwt => "jwt",
+            Provider::Hook => "dynamic",
         }
     }
 }

@@ -9,8 +9,8 @@ use crate::names::{shown, variable};
 use crate::row::{Leaders, Row, Section, Visitor};
 use crate::source::{Source, Sources};
 use crate::table::{
-    Access, ChannelPolicy, ClientAuth, Limits, Listener, NAMESPACE, ProxyProtocol, Publish,
-    Settings, Tls, WampUser, entry_path, nested_path, visit, visit_namespace,
+    Access, ChannelPolicy, ClientAuth, Hook, Limits, Listener, NAMESPACE, OnFailure, ProxyProtocol,
+    Publish, Settings, Tls, WampUser, entry_path, nested_path, visit, visit_namespace,
 };
 use crate::value::{SharedSize, ValueType, shortened};
 
@@ -154,12 +154,27 @@ pub(crate) fn conflicts(settings: &Settings, sources: &Sources) -> Vec<Conflict>
     check_sizes(limits, &mut found);
     let channels = ChannelPolicy::SECTION.name;
     check_policy(channels, channels, &settings.channels, limits, &mut found);
+    check_asked(
+        channels,
+        "",
+        &settings.channels,
+        &settings.hooks,
+        &mut found,
+    );
+    check_hooks(settings, &mut found);
     for (index, namespace) in settings.namespaces.iter().enumerate() {
         let path = format!("{}[{index}]", NAMESPACE.name);
         let written_here = |key: &str| key.starts_with(&path) && sources.is_written(key);
         let start = found.len();
         let name = shown(&path, settings);
         check_policy(&path, &name, &namespace.policy, limits, &mut found);
+        check_asked(
+            &path,
+            &namespace.name,
+            &namespace.policy,
+            &settings.hooks,
+            &mut found,
+        );
         let own = found.split_off(start).into_iter();
         found.extend(own.filter(|c| written_here(&c.key) || written_here(&c.other)));
     }
@@ -260,6 +275,114 @@ fn check_policy(
     }
 }
 
+/// Where a hook decides, there is one; and it decides about nothing but subscribing and publishing.
+fn check_asked(
+    path: &str,
+    namespace: &str,
+    policy: &ChannelPolicy,
+    hooks: &[Hook],
+    found: &mut Vec<Conflict>,
+) {
+    let is_asked = |event| {
+        hooks
+            .iter()
+            .any(|one| one.names(event) && one.covers(namespace))
+    };
+    for (key, asks) in [
+        ("subscribe", policy.subscribe == Access::Hook),
+        ("publish", policy.publish == Publish::Hook),
+    ] {
+        if asks && !is_asked(key) {
+            found.push(Conflict {
+                key: format!("{path}.{key}"),
+                other: "hook[0].events".to_owned(),
+                found: "\"hook\"".to_owned(),
+                expected: format!(
+                    "a [[hook]] with \"{key}\" in its events, and this namespace in its namespaces"
+                ),
+                hint: Some("without one nothing is allowed"),
+            });
+        }
+    }
+    for (key, access) in [("call", policy.call), ("register", policy.register)] {
+        if access == Access::Hook {
+            found.push(Conflict {
+                key: format!("{path}.{key}"),
+                other: format!("{path}.subscribe"),
+                found: "\"hook\"".to_owned(),
+                expected: "another value: hooks are asked about subscribe and publish".to_owned(),
+                hint: None,
+            });
+        }
+    }
+}
+
+/// A hook names namespaces that there are, and remembers what it may.
+fn check_hooks(settings: &Settings, found: &mut Vec<Conflict>) {
+    for (index, hook) in settings.hooks.iter().enumerate() {
+        let path = entry_path(Hook::SECTION.name, index);
+        let mut wrong = |key: &str, other: &str, value: String, expected: &str, hint| {
+            found.push(Conflict {
+                key: format!("{path}.{key}"),
+                other: format!("{path}.{other}"),
+                found: value,
+                expected: expected.to_owned(),
+                hint,
+            });
+        };
+        let is_known =
+            |name: &String| name == "*" || settings.namespaces.iter().any(|one| one.name == *name);
+        if let Some(name) = hook.namespaces.iter().find(|name| !is_known(name)) {
+            let expected = "names of [[namespace]] sections";
+            wrong(
+                "namespaces",
+                "events",
+                format!("\"{}\"", shortened(name)),
+                expected,
+                None,
+            );
+        }
+        if hook.headers.iter().any(|name| name == "*") {
+            let hint = Some(
+                "an application should see what it needs of its clients' secrets, and no more",
+            );
+            wrong(
+                "headers",
+                "events",
+                "\"*\"".to_owned(),
+                "the headers by name",
+                hint,
+            );
+        }
+        let remembers = hook.cache_ms > 0 || hook.on_failure == OnFailure::Last;
+        if remembers && (hook.names("connect") || hook.names("publish")) {
+            let (key, value) = match hook.cache_ms {
+                0 => ("on_failure", "\"last\""),
+                _ => ("cache", "a time"),
+            };
+            let expected = "events = [\"subscribe\"] alone beside it";
+            let hint = Some(
+                "who connects and what is published differ from time to time; write a [[hook]] for each",
+            );
+            wrong(key, "events", value.to_owned(), expected, hint);
+        }
+        let (is_last, stale) = (hook.on_failure == OnFailure::Last, hook.cache_stale_max_ms);
+        if is_last != (stale > 0) {
+            let (value, expected) = match is_last {
+                true => ("\"0s\"", "a time while on_failure is \"last\""),
+                false => ("a time", "on_failure = \"last\" beside it"),
+            };
+            wrong(
+                "cache_stale_max",
+                "on_failure",
+                value.to_owned(),
+                expected,
+                None,
+            );
+        }
+    }
+}
+
 fn check_names(settings: &Settings, sources: &Sources, found: &mut Vec<Conflict>) {
     let mut first = HashMap::new();
     for (index, namespace) in settings.namespaces.iter().enumerate() {
@@ -330,7 +453,8 @@ fn check_users(settings: &Settings, found: &mut Vec<Conflict>) {
 /// listed: a browser sends it from all.
 fn check_auth(settings: &Settings, found: &mut Vec<Conflict>) {
     let auth = &settings.auth;
-    if auth.required && !auth.is_on() {
+    let asks_connect = settings.hooks.iter().any(|hook| hook.names("connect"));
+    if auth.required && !auth.is_on() && !asks_connect {
         found.push(Conflict {
             key: "auth.required".to_owned(),
             other: "auth.jwt.hmac_secrets_file".to_owned(),

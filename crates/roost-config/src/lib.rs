@@ -54,9 +54,9 @@ pub use scope::{ApiScope, ChannelPattern};
 pub use source::Source;
 pub use table::{
     Access, Admin, Api, Auth, ChannelPolicy, ClientAuth, ClientSocketMode, Deflate, Driver, Echo,
-    Epoll, Expiry, IoUring, Jwt, Limits, Listener, Log, LogFormat, LogLevel, Matching, MinVersion,
-    Namespace, ProxyProtocol, Publish, Raw, Server, Settings, SlowConsumer, Soap, SocketMode, Tls,
-    Wamp, WampPermission, WampUser,
+    Epoll, Expiry, Hook, IoUring, Jwt, Limits, Listener, Log, LogFormat, LogLevel, Matching,
+    MinVersion, Namespace, OnFailure, ProxyProtocol, Publish, Raw, Server, Settings, SlowConsumer,
+    Soap, SocketMode, Tls, Wamp, WampPermission, WampUser,
 };
 pub use write::to_toml;
 
@@ -123,6 +123,17 @@ impl Loaded {
     /// [`Loaded::listener_file`].
     pub fn user_file(&self, user: usize, key: &str, path: &str) -> PathBuf {
         self.file(&user_key(user, key), path)
+    }
+
+    /// The file that a key of a `[[hook]]` (by its number, from 0) names by `path`, as
+    /// [`Loaded::listener_file`].
+    pub fn hook_file(&self, hook: usize, key: &str, path: &str) -> PathBuf {
+        self.file(&hook_key(hook, key), path)
+    }
+
+    /// What messages call a key of a `[[hook]]`, with the place where it is written.
+    pub fn hook_place(&self, hook: usize, key: &str) -> KeyPlace {
+        self.place(&hook_key(hook, key))
     }
 
     /// What messages call a key of a `[[wamp.user]]`, with the place where it is written.
@@ -303,6 +314,10 @@ fn parse_bytes_with(
 
 fn user_key(user: usize, key: &str) -> String {
     format!("{}.{key}", table::entry_path(WampUser::SECTION.name, user))
+}
+
+fn hook_key(hook: usize, key: &str) -> String {
+    format!("{}.{key}", table::entry_path(Hook::SECTION.name, hook))
 }
 
 fn listener_key(listener: usize, key: &str) -> String {

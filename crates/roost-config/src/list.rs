@@ -2,7 +2,7 @@
 
 use crate::row::{Reload, Row, Section, Visitor};
 use crate::table::{
-    ChannelPolicy, NAMESPACE, Namespace, Settings, WampPermission, WampUser, visit,
+    ChannelPolicy, Hook, NAMESPACE, Namespace, Settings, WampPermission, WampUser, visit,
     visit_namespace, visit_users,
 };
 use crate::value::ValueType;
@@ -46,7 +46,7 @@ pub fn namespace_keys() -> Vec<Key> {
     list.keys
 }
 
-/// The keys of a `[[wamp.user]]` and of a `[[wamp.permission]]`.
+/// The keys of a `[[wamp.user]]`, of a `[[wamp.permission]]` and of a `[[hook]]`.
 pub fn user_keys() -> Vec<Key> {
     let mut list = List::default();
     visit_users(&mut with_a_user(), &mut list);
@@ -57,6 +57,7 @@ fn with_a_user() -> Settings {
     Settings {
         wamp_users: vec![WampUser::default()],
         wamp_permissions: vec![WampPermission::default()],
+        hooks: vec![Hook::default()],
         ..Settings::default()
     }
 }

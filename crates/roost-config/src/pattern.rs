@@ -79,6 +79,24 @@ pub(crate) const OPERATION: Pattern = Pattern {
     check: |word| check_word(word, &["subscribe", "publish", "call", "register"]),
 };
 
+pub(crate) const HOOK_EVENT: Pattern = Pattern {
+    expected: "\"connect\", \"subscribe\" or \"publish\"",
+    takes: "event",
+    check: |word| check_word(word, &["connect", "subscribe", "publish"]),
+};
+
+pub(crate) const HOOK_URL: Pattern = Pattern {
+    expected: "a URL such as \"http://127.0.0.1:3000/roost\"",
+    takes: "URL",
+    check: check_hook_url,
+};
+
+pub(crate) const HEADER: Pattern = Pattern {
+    expected: "a header's name such as \"cookie\", in lower case",
+    takes: "header",
+    check: check_header,
+};
+
 pub(crate) const URI: Pattern = Pattern {
     expected: "a URI such as \"com.example.\", without spaces, control characters and #",
     takes: "URI, `\"\"`",
@@ -438,4 +456,40 @@ const NAMESPACE_BYTES_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 255;
 /// Base64 of 8 bytes.
 const SALT_CHARS_MIN: usize = 12;
+fn check_hook_url(url: &str) -> Result<(), String> {
+    let rest = url
+        .strip_prefix("http://")
+        .or_else(|| url.strip_prefix("https://"));
+    let Some(rest) = rest else {
+        return Err("it begins with http:// or https://".to_owned());
+    };
+    if rest.is_empty() || rest.starts_with(['/', ':', '?']) {
+        return Err("behind :// stands no host".to_owned());
+    }
+    check_chars(url, PARTY_BYTES_MAX, |c| c.is_ascii_graphic())
+}
+
+/// Those that speak of the connection itself, or that a question has of its own, are not passed on.
+fn check_header(name: &str) -> Result<(), String> {
+    let own = [
+        "host",
+        "connection",
+        "upgrade",
+        "content-length",
+        "content-type",
+        "transfer-encoding",
+        "te",
+        "trailer",
+        "keep-alive",
+        "user-agent",
+        "accept",
+    ];
+    if own.contains(&name) || name.starts_with("webhook-") || name.starts_with("sec-websocket-") {
+        return Err("it is the connection's own, or the question's".to_owned());
+    }
+    check_chars(name, 64, |c| {
+        c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_')
+    })
+}
+
 const PARTY_BYTES_MAX: usize = 1024;

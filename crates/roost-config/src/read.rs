@@ -14,7 +14,7 @@ use crate::nearest::nearest;
 use crate::row::{Row, Visitor};
 use crate::source::{Source, Sources};
 use crate::table::{
-    self, ENTRIES_MAX, LISTENERS_MAX, Listener, Namespace, Settings, Wamp, WampPermission,
+    self, ENTRIES_MAX, Hook, LISTENERS_MAX, Listener, Namespace, Settings, Wamp, WampPermission,
     WampUser, entry_path, header, nested_name, nested_path, visit, visit_namespace, visit_users,
 };
 use crate::value::{ValueType, describe, shortened};
@@ -236,7 +236,7 @@ impl<'a, 'i> Reader<'a, 'i> {
         }));
     }
 
-    /// The sections inside `[wamp]` of which there may be several.
+    /// The sections of which there may be several, and none is there by default, but for namespaces.
     fn users(&mut self, settings: &mut Settings) {
         let users = self.entries(WampUser::SECTION.name, &["authid", "realm", "role"]);
         let mut all = Settings {
@@ -257,16 +257,28 @@ impl<'a, 'i> Reader<'a, 'i> {
         self.users = permissions;
         visit_users(&mut all, self);
         settings.wamp_permissions = all.wamp_permissions;
+        let hooks = self.entries(Hook::SECTION.name, &["events", "url"]);
+        let mut all = Settings {
+            hooks: vec![Hook::default(); hooks.len()],
+            ..Settings::default()
+        };
+        self.users = hooks;
+        visit_users(&mut all, self);
+        settings.hooks = all.hooks;
         self.users = Vec::new();
     }
 
-    /// The tables of a section inside `[wamp]`, each with the keys that have no default.
+    /// The tables of such a section, at the top or inside `[wamp]`, each with the keys that have no default.
     fn entries(&mut self, section: &str, required: &[&str]) -> Vec<Option<&'a DeTable<'i>>> {
-        let wamp = self.root.get(Wamp::SECTION.name);
-        let wamp = wamp.and_then(|value| value.get_ref().as_table());
-        let Some(value) =
-            wamp.and_then(|wamp| wamp.get(section.rsplit('.').next().unwrap_or(section)))
-        else {
+        let value = match section.split_once('.') {
+            Some((outer, name)) => {
+                let outer = self.root.get(outer);
+                let outer = outer.and_then(|value| value.get_ref().as_table());
+                outer.and_then(|outer| outer.get(name))
+            }
+            None => self.root.get(section),
+        };
+        let Some(value) = value else {
             return Vec::new();
         };
         let mut fault = |span, key: String, found: String, expected: String| {
@@ -374,7 +386,7 @@ impl<'a, 'i> Reader<'a, 'i> {
         let mut sections: Vec<&str> = self.keys.iter().map(|key| key.section).collect();
         sections.dedup();
         let nested: Vec<&str> = sections.extract_if(.., |one| one.contains('.')).collect();
-        sections.push(NAMESPACE);
+        sections.extend([NAMESPACE, Hook::SECTION.name]);
         for (key, value) in self.root {
             let name = key.get_ref().as_ref();
             if sections.contains(&name) {

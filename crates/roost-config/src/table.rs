@@ -12,6 +12,7 @@ mod auth;
 mod channels;
 mod dialects;
 mod drivers;
+mod hooks;
 mod limits;
 mod listener;
 mod process;
@@ -23,6 +24,7 @@ pub use auth::{Auth, Expiry, Jwt};
 pub use channels::{Access, ChannelPolicy, Namespace, Publish, SlowConsumer};
 pub use dialects::{Deflate, Echo, Raw, Soap, Wamp};
 pub use drivers::{Epoll, IoUring};
+pub use hooks::{Hook, OnFailure};
 pub use limits::Limits;
 pub use listener::{ClientSocketMode, Listener, ProxyProtocol};
 pub use process::{Admin, Driver, Log, LogFormat, LogLevel, Server, SocketMode};
@@ -73,6 +75,8 @@ pub struct Settings {
     pub wamp_users: Vec<WampUser>,
     /// `[[wamp.permission]]`, in the order written.
     pub wamp_permissions: Vec<WampPermission>,
+    /// `[[hook]]`, in the order written.
+    pub hooks: Vec<Hook>,
 }
 
 impl Default for Settings {
@@ -96,6 +100,7 @@ impl Default for Settings {
             namespaces: Vec::new(),
             wamp_users: Vec::new(),
             wamp_permissions: Vec::new(),
+            hooks: Vec::new(),
         }
     }
 }
@@ -127,6 +132,7 @@ pub(crate) fn header(section: &str) -> String {
         NAMESPACE.name,
         WampUser::SECTION.name,
         WampPermission::SECTION.name,
+        Hook::SECTION.name,
     ];
     if of_several.contains(&section) {
         format!("[[{section}]]")
@@ -135,7 +141,7 @@ pub(crate) fn header(section: &str) -> String {
     }
 }
 
-/// Shows every user and permission, in sections inside `[wamp]`.
+/// Shows every user and permission, in sections inside `[wamp]`, and every hook.
 pub(crate) fn visit_users(settings: &mut Settings, visitor: &mut impl Visitor) {
     for (index, user) in settings.wamp_users.iter_mut().enumerate() {
         visitor.open_entry(WampUser::SECTION, index);
@@ -145,6 +151,11 @@ pub(crate) fn visit_users(settings: &mut Settings, visitor: &mut impl Visitor) {
     for (index, permission) in settings.wamp_permissions.iter_mut().enumerate() {
         visitor.open_entry(WampPermission::SECTION, index);
         permission.visit_keys(None, visitor);
+        visitor.close();
+    }
+    for (index, hook) in settings.hooks.iter_mut().enumerate() {
+        visitor.open_entry(Hook::SECTION, index);
+        hook.visit_keys(None, visitor);
         visitor.close();
     }
 }
@@ -172,6 +183,7 @@ pub(crate) fn visit(settings: &mut Settings, visitor: &mut impl Visitor) {
         namespaces: _,
         wamp_users: _,
         wamp_permissions: _,
+        hooks: _,
     } = settings;
     macro_rules! show {
         ($($field:ident: $Section:ident),+) => {$(

@@ -14,6 +14,7 @@
 //! | requests to reactors, their answers and deadlines | `peer.rs` |
 //! | tokens of handshakes | `tokens.rs`, `token_jobs.rs` |
 //! | keys of tokens, fetched | `jwks.rs` |
+//! | hooks: questions to applications | `hooks.rs`, `hook_inputs.rs`, `hook_client.rs`, `hook_outcomes.rs` |
 //! | whether reactors run | `health.rs` |
 //! | the text that Prometheus reads | `metrics.rs` |
 
@@ -34,6 +35,10 @@ use tracing::warn;
 mod api;
 mod first_of;
 mod health;
+mod hook_client;
+mod hook_inputs;
+mod hook_outcomes;
+mod hooks;
 mod jwks;
 mod listen;
 mod metrics;
@@ -44,12 +49,15 @@ mod token_jobs;
 mod tokens;
 
 use first_of::first_of;
+use hooks::HookTasks;
 use routes::{Access, router};
 use tokens::TokenTasks;
 
 pub use api::{ApiKey, ApiLimits, ApiOptions};
 #[doc(hidden)]
 pub use api::{paths, problems};
+pub use hook_client::HookUrl;
+pub use hooks::Hook;
 pub use jwks::{JwksOptions, JwksUrl};
 pub use listen::{ApiListener, BindError, Listeners, Options, Socket};
 pub use metrics::Build;
@@ -72,6 +80,8 @@ pub struct Served {
     pub api: Option<ApiOptions>,
     /// What tokens are checked with that reactors ask about; without it they get no answer.
     pub tokens: Option<Tokens>,
+    /// What applications are asked; without any, questions get no answer.
+    pub hooks: Vec<Hook>,
 }
 
 /// Serves what listeners accept, on a thread of its own, until it is stopped.
@@ -88,16 +98,26 @@ pub fn start(mut served: Served, shared: Shared, build: Build) -> io::Result<Con
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()?;
     let (to_thread, tasks) = served.tokens.take().map(tokens::start).transpose()?.unzip();
+    let (to_hooks, hooks) = match served.hooks.is_empty() {
+        true => (None, None),
+        false => {
+            let bytes_max = shared.settings().limits.message_bytes_max;
+            let hooks = std::mem::take(&mut served.hooks);
+            let (to_hooks, hooks) = hooks::start(hooks, peer.reactors(), bytes_max)?;
+            (Some(to_hooks), Some(hooks))
+        }
+    };
     let (stop, stopped) = oneshot::channel();
     let (end, ended) = mpsc::channel();
     thread::Builder::new()
         .name("control".to_owned())
         .spawn(move || {
-            let peer = Arc::new(peer::Peer::new(peer, to_thread));
+            let peer = Arc::new(peer::Peer::new(peer, to_thread, to_hooks));
             let has_keys = tasks.as_ref().and_then(TokenTasks::has_keys);
-            let tasks = run_tasks(tasks, peer.clone());
+            let tasks = run_tasks(tasks, hooks, peer.clone());
             let work = work(served, (shared, build), peer, has_keys, woken);
             let work = first_of(work, tasks);
             let outcome = runtime.block_on(async {
@@ -141,9 +161,26 @@ async fn work(
     first_of(answers, served).await
 }
 
-async fn run_tasks(tasks: Option<TokenTasks>, peer: Arc<peer::Peer>) -> io::Result<()> {
-    match tasks {
-        Some(tasks) => tasks.run(peer).await,
-        None => std::future::pending().await,
-    }
+async fn run_tasks(
+    tokens: Option<TokenTasks>,
+    hooks: Option<HookTasks>,
+    peer: Arc<peer::Peer>,
+) -> io::Result<()> {
+    let tokens = async {
+        match tokens {
+            Some(tasks) => tasks.run(peer.clone()).await,
+            None => std::future::pending().await,
+        }
+    };
+    let hooks = async {
+        match hooks {
+            Some(tasks) => tasks.run(peer.clone()).await,
+            None => std::future::pending().await,
+        }
+    };
+    first_of(tokens, hooks).await
 }
+
+/// Threads that look up names of hosts and write files: a name server that hangs keeps so many of them,
+/// and calls that wait behind are given up in their time.
+const BLOCKING_THREADS_MAX: usize = 8;

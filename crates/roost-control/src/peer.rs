@@ -9,14 +9,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use roost_reactor::{
-    ConnectionRecord, ControlPeer, ControlPublication, FromReactor, PUBLICATIONS_BYTES_MAX,
-    PUBLICATIONS_MAX, Part, Placement, Refusal, RepeatKey, Request, RingFull, Token, Verdict,
+    ConnectionRecord, ControlPeer, ControlPublication, FromReactor, HookAnswer,
+    PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part, Placement, Refusal, RepeatKey, Request,
+    RingFull, Token, Verdict,
 };
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::first_of::first_of;
+use crate::hook_inputs::{Input, ToHooks};
 use crate::token_jobs::ToThread;
 
 /// The control thread's place in the mesh, for many callers on one thread.
@@ -34,6 +36,8 @@ struct State {
     pending: Vec<Vec<Pending>>,
     /// Where tokens are checked, if they are.
     tokens: Option<ToThread>,
+    /// Where applications are asked, if they are.
+    hooks: Option<ToHooks>,
 }
 
 /// What waits for an answer.
@@ -105,7 +109,7 @@ pub(crate) struct Sent<'a> {
 }
 
 impl Peer {
-    pub(crate) fn new(peer: ControlPeer, tokens: Option<ToThread>) -> Peer {
+    pub(crate) fn new(peer: ControlPeer, tokens: Option<ToThread>, hooks: Option<ToHooks>) -> Peer {
         let pending = (0..peer.reactors()).map(|_| Vec::new()).collect();
         Peer {
             state: Mutex::new(State {
@@ -113,6 +117,7 @@ impl Peer {
                 waiting: HashMap::new(),
                 pending,
                 tokens,
+                hooks,
             }),
             has_pending: Notify::new(),
         }
@@ -231,6 +236,15 @@ impl Peer {
         self.lock().peer.send_verdicts(reactor, verdicts)
     }
 
+    /// Says what applications have answered. Gives the answers back if the reactor's ring is full.
+    pub(crate) fn send_hook_answers(
+        &self,
+        reactor: usize,
+        answers: Vec<HookAnswer>,
+    ) -> Result<(), Vec<HookAnswer>> {
+        self.lock().peer.send_hook_answers(reactor, answers)
+    }
+
     /// Sends what is pending and hands answers to their callers, until the socket fails.
     pub(crate) async fn run(self: Arc<Self>, woken: UnixStream) -> io::Result<()> {
         loop {
@@ -327,6 +341,11 @@ impl State {
                 Some(FromReactor::TokenChecks(reactor, checks)) => {
                     if let Some(tokens) = &self.tokens {
                         tokens.check(reactor, checks);
+                    }
+                }
+                Some(FromReactor::HookCalls(reactor, calls)) => {
+                    if let Some(hooks) = &self.hooks {
+                        let _ = hooks.send(Input::Asked(reactor, calls)); // the task may have ended
                     }
                 }
                 None => return,

@@ -134,8 +134,16 @@ counters! {
     subscriptions_ended_total,
     /// Revocations kept now; every reactor keeps all of them.
     revocations,
-    /// Handshakes that wait for the check of their token now.
+    /// Handshakes that wait for the check of their token, or for a hook's answer, now.
     token_checks_in_flight,
+    /// Open connections that wait for a hook's answer now.
+    connections_awaiting_hooks,
+    /// What clients asked for and a hook allowed: connections, subscriptions, publications.
+    hooks_allowed_total,
+    /// The same, refused by a hook's answer.
+    hooks_refused_total,
+    /// The same, refused for now: no hook has answered in time, or too many waited.
+    hooks_unavailable_total,
     /// Plain HTTP requests answered.
     http_requests_total,
     /// Those of them that asked for listener.health_path or with OPTIONS, as balancers do.

@@ -45,11 +45,29 @@ pub static JWKS_FETCHES_FAILED: SharedValue = SharedValue(AtomicU64::new(0));
 /// How long ago the JWKS was known to be current.
 pub static JWKS_AGE_SECONDS: SharedValue = SharedValue(AtomicU64::new(0));
 
+/// Calls of hooks that were made.
+pub static HOOK_CALLS: SharedValue = SharedValue(AtomicU64::new(0));
+
+/// Of those, the ones that brought no answer.
+pub static HOOK_CALLS_FAILED: SharedValue = SharedValue(AtomicU64::new(0));
+
+/// Questions that another question's call has answered, or a remembered answer.
+pub static HOOK_CALLS_SAVED: SharedValue = SharedValue(AtomicU64::new(0));
+
+/// Questions that were not asked, because too many waited or too many calls have failed.
+pub static HOOK_CALLS_REFUSED: SharedValue = SharedValue(AtomicU64::new(0));
+
+/// Calls under way, and those that wait for them.
+pub static HOOK_CALLS_IN_FLIGHT: SharedValue = SharedValue(AtomicU64::new(0));
+
+/// Hooks whose breaker is open.
+pub static HOOKS_BROKEN: SharedValue = SharedValue(AtomicU64::new(0));
+
 /// When the certificates of TLS listeners expire.
 pub static TLS_CERTIFICATES: Certificates = Certificates(Mutex::new(Vec::new()));
 
 /// Name, meaning and value of each of the counters.
-pub fn values() -> [(Description, u64); 6] {
+pub fn values() -> [(Description, u64); 12] {
     let value = |name, help, value: &SharedValue| (Description { name, help }, value.get());
     [
         value(
@@ -81,6 +99,36 @@ pub fn values() -> [(Description, u64); 6] {
             "jwks_age_seconds",
             "How long ago the keys of auth.jwt.jwks_url were known to be current, in seconds, as of the last fetch.",
             &JWKS_AGE_SECONDS,
+        ),
+        value(
+            "hook_calls_total",
+            "Calls of hooks that were made.",
+            &HOOK_CALLS,
+        ),
+        value(
+            "hook_calls_failed_total",
+            "Calls of hooks that brought no answer: too late, not of status 200, not of the right form.",
+            &HOOK_CALLS_FAILED,
+        ),
+        value(
+            "hook_calls_saved_total",
+            "Questions that were answered by the call of an equal question, or by a remembered answer.",
+            &HOOK_CALLS_SAVED,
+        ),
+        value(
+            "hook_calls_refused_total",
+            "Questions that no call was made for: hook.queue_max of them waited, or too many calls have failed.",
+            &HOOK_CALLS_REFUSED,
+        ),
+        value(
+            "hook_calls_in_flight",
+            "Calls of hooks under way or queued now.",
+            &HOOK_CALLS_IN_FLIGHT,
+        ),
+        value(
+            "hooks_broken",
+            "Hooks that are not called for a while now, because too many calls have failed.",
+            &HOOKS_BROKEN,
         ),
     ]
 }

@@ -14,9 +14,10 @@ use tracing::debug;
 use crate::clock::{NEVER, TICK_MS};
 use crate::connections::{Partial, PendingCheck, Phase};
 use crate::core::Core;
+use crate::hook_asks::ask_connect;
 use crate::peer_message::PeerMessage;
 use crate::responses::{refuse, refuse_naming};
-use crate::token_checks::{Denied, TokenCheck, Verdict};
+use crate::token_checks::{Denied, Login, TokenCheck, Verdict};
 
 /// Whether a handshake may go on now. If not, it waits for its token's check, or was refused.
 pub(crate) fn admits(
@@ -26,11 +27,17 @@ pub(crate) fn admits(
     dialect: DialectKind,
     (head, rest): (&[u8], &[u8]),
 ) -> bool {
-    let auth = &core.settings.auth;
-    if !auth.is_on || core.connections.identities().get(key.slot()).is_some() {
-        return true; // no token is asked for, or it was checked
+    let (auth, hooks) = (&core.settings.auth, &core.settings.hooks);
+    if !(auth.is_on || hooks.asks_connect)
+        || core.connections.identities().get(key.slot()).is_some()
+    {
+        return true; // no token is asked for, or it was checked, or the application was asked
     }
-    let token = match find_token(request, &auth.cookie) {
+    let found = match auth.is_on {
+        true => find_token(request, &auth.cookie),
+        false => Ok(None),
+    };
+    let token = match found {
         Ok(token) => token,
         Err(reason) => {
             core.counters.tokens_refused_total.inc();
@@ -43,6 +50,9 @@ pub(crate) fn admits(
     let is_needed = auth.is_required && !logs_in;
     match token {
         Some(token) => await_check(core, key, token, (head, rest)),
+        None if hooks.asks_connect => {
+            ask_connect(core, key, request, dialect.name(), (head, rest));
+        }
         None if is_needed => {
             core.counters.tokens_refused_total.inc();
             let challenge = ("WWW-Authenticate", "Bearer");
@@ -66,6 +76,7 @@ fn await_check(core: &mut Core, key: ConnKey, token: Secret, (head, rest): (&[u8
     let pending = PendingCheck {
         bytes,
         head_len: head.len(),
+        is_hook: false,
     };
     let Some(conn) = core.connections.get_mut(key) else {
         return;
@@ -109,7 +120,7 @@ pub(crate) fn handle_verdict(core: &mut Core, verdict: Verdict) -> Option<Box<Pe
         .connections
         .take_partial(key_if_joining(core, key)?.slot())?
     {
-        Partial::PendingCheck(pending) => pending,
+        Partial::PendingCheck(pending) if !pending.is_hook => pending,
         other => {
             core.connections.keep_partial(key.slot(), other);
             return None;
@@ -117,18 +128,7 @@ pub(crate) fn handle_verdict(core: &mut Core, verdict: Verdict) -> Option<Box<Pe
     };
     match outcome {
         Ok(login) => {
-            let expires = login.expires_in_ms.map(|ms| tick_in(core.now(), ms));
-            let identity = Identity {
-                method: match login.user.is_empty() {
-                    true => Method::Anonymous,
-                    false => Method::Token,
-                },
-                user: (&*login.user).into(),
-                permissions: login.permissions,
-                expires,
-                provider: login.provider,
-                token: login.token,
-            };
+            let identity = identity_of(core.now(), login, Method::Token);
             if core.revocations.is_revoked(&identity, core.now()) {
                 refuse_token(core, key, REVOKED);
                 return None;
@@ -151,6 +151,21 @@ fn refuse_token(core: &mut Core, key: ConnKey, reason: &str) {
     // RFC 6750 §3.1.
     let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{reason}\"");
     refuse_naming(core, key, 401, reason, &[("WWW-Authenticate", &challenge)]);
+}
+
+/// What a client is known as from now on; by this method, if it has an account.
+pub(crate) fn identity_of(now: u32, login: Login, method: Method) -> Identity {
+    Identity {
+        method: match login.user.is_empty() {
+            true => Method::Anonymous,
+            false => method,
+        },
+        expires: login.expires_in_ms.map(|ms| tick_in(now, ms)),
+        user: (&*login.user).into(),
+        permissions: login.permissions,
+        provider: login.provider,
+        token: login.token,
+    }
 }
 
 /// A handshake has waited for its check for too long.

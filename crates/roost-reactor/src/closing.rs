@@ -82,6 +82,7 @@ fn leave_channels(core: &mut Core, slot: u32) {
         let now = core.now();
         core.calls.leave(key, now);
     }
+    core.hook_calls.forget(slot);
     let Some(conn) = core.connections.at_mut(slot) else {
         return;
     };

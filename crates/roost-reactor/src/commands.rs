@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use roost_access::{
-    Denial, Identity, Matching, Method, Operation, PatternRef, Question, Requirement, decide,
+    Identity, Matching, Method, Operation, PatternRef, Question, Requirement, decide,
 };
 use roost_dealer::{Answer, Call, Match, Register};
 use roost_dialect::dialect::{
     Command, Event, Input, Message, Refusal, Request, Session, SubscribeTo, Target,
 };
-use roost_dialect::{CallBodyRef, DialectKind, Form, PayloadRef, PublishDetails};
+use roost_dialect::{
+    CallBodyRef, DialectKind, Form, PayloadRef, PublishDetails, check_channel_name,
+};
 use roost_hub::{
     ChannelId, Pattern, PatternKind, Publish as HubPublish, PublishTo, SubscribeError,
     SubscribePattern, Subscriber,
@@ -23,7 +25,10 @@ use crate::closing::{fail, start_close};
 use crate::connections::{Flags, Phase};
 use crate::core::Core;
 use crate::dialogue::{notify, send_replies};
+use crate::hook_asks::ask_open;
+use crate::hook_calls::{Request as HookRequest, Rest};
 use crate::hub_outputs::{self, refusal_of};
+use crate::permissions::Barrier;
 use crate::settings::{Publish, requirement};
 use crate::{logins, permissions};
 
@@ -76,6 +81,30 @@ fn draw_commands<'a>(
         if conn.is_none_or(|conn| conn.phase != Phase::Open) {
             return &[]; // the command has closed it
         }
+        if core.hook_calls.waits(key.slot()) {
+            if let Some(rest) = input.take() {
+                core.hook_calls.keep_rest(key.slot(), rest);
+            }
+            return &[];
+        }
+    }
+}
+
+/// Goes on with what stands behind a command that had to wait.
+pub(crate) fn go_on(core: &mut Core, key: ConnKey, rest: &Rest) {
+    hub_outputs::apply(core);
+    let conn = core.connections.get(key);
+    let Some(conn) = conn.filter(|conn| conn.phase == Phase::Open) else {
+        return;
+    };
+    let (dialect, session) = (conn.dialect, conn.session);
+    let rest = match rest {
+        Rest::Text(text) => Message::Text(text),
+        Rest::Binary(bytes) => Message::Binary(bytes),
+    };
+    let left = draw_commands(core, key, dialect, session, rest);
+    if !left.is_empty() {
+        keep_rest(core, key, left.to_vec());
     }
 }
 
@@ -247,9 +276,17 @@ fn publish_joined(core: &mut Core, key: ConnKey, channel: ChannelId, publication
     let flags = conn.flags;
     if !flags.has(Flags::MAY_PUBLISH) {
         let target = PublishTo::Channel(channel);
-        let denial = permissions::denial_of_publish(core, key, target, Some(channel));
-        let refusal = denial.map_or(Refusal::NoRoom, Refusal::NotAllowed);
-        return refuse_publish(core, key, publication.ack, refusal);
+        return match permissions::barrier_of_publish(core, key, target, Some(channel)) {
+            Some(Barrier::Hook) => {
+                let name = core.channels.name_of(target).unwrap_or_default().into();
+                let excludes = !flags.has(Flags::RECEIVES_OWN);
+                ask_publish(core, key, name, excludes, publication);
+            }
+            Some(Barrier::Denied(denial)) => {
+                refuse_publish(core, key, publication.ack, Refusal::NotAllowed(denial));
+            }
+            None => refuse_publish(core, key, publication.ack, Refusal::NoRoom),
+        };
     }
     let excludes = !flags.has(Flags::RECEIVES_OWN);
     publish(
@@ -271,11 +308,60 @@ fn publish_named(core: &mut Core, key: ConnKey, name: &str, publication: Publica
         .policy(core.channels.namespace_of(target));
     let excludes = !policy.receive_own;
     if policy.publish != Publish::Anyone
-        && let Some(denial) = permissions::denial_of_publish(core, key, target, known)
+        && let Some(barrier) = permissions::barrier_of_publish(core, key, target, known)
     {
-        return refuse_publish(core, key, publication.ack, Refusal::NotAllowed(denial));
+        return match barrier {
+            Barrier::Hook => ask_publish(core, key, name.into(), excludes, publication),
+            Barrier::Denied(denial) => {
+                refuse_publish(core, key, publication.ack, Refusal::NotAllowed(denial));
+            }
+        };
     }
     publish(core, key, target, excludes, publication);
+}
+
+/// Asks the application whether a publication is allowed; a name that is none, it is not asked about.
+fn ask_publish(
+    core: &mut Core,
+    key: ConnKey,
+    channel: Box<str>,
+    excludes: bool,
+    publication: Publication<'_>,
+) {
+    let bytes_max = core.settings.limits.channel_name_bytes_max;
+    if check_channel_name(&channel, bytes_max).is_err() {
+        return refuse_publish(core, key, publication.ack, Refusal::InvalidName);
+    }
+    let payload = publication.payload.freeze();
+    let request = HookRequest::Publish {
+        channel,
+        payload: payload.with_details(publication.details),
+        excludes: publication.exclude_me.unwrap_or(excludes),
+        ack: publication.ack,
+    };
+    if let Err(denial) = ask_open(core, key, request) {
+        refuse_publish(core, key, publication.ack, Refusal::NotAllowed(denial));
+    }
+}
+
+/// The application allows a publication.
+pub(crate) fn publish_allowed(
+    core: &mut Core,
+    key: ConnKey,
+    channel: &str,
+    (payload, exclude_publisher, ack): (roost_dialect::Publication, bool, Option<u64>),
+) {
+    let known = core.channels.find(channel);
+    let target = known.map_or(PublishTo::Name(channel), PublishTo::Channel);
+    let bytes = payload.size();
+    let publish = HubPublish {
+        target,
+        publisher: key.to_bits(),
+        exclude_publisher,
+        ack,
+        payload,
+    };
+    send_to_hub(core, key, publish, bytes);
 }
 
 /// `excludes`: whether publishers of the channel are left out unless they say otherwise.
@@ -294,16 +380,26 @@ fn publish(
         ack: publication.ack,
         payload: payload.with_details(publication.details),
     };
-    let now = core.now();
+    send_to_hub(core, key, publish, publication.payload.size());
+}
+
+#[inline]
+fn send_to_hub(
+    core: &mut Core,
+    key: ConnKey,
+    publish: HubPublish<'_, roost_dialect::Publication>,
+    bytes: usize,
+) {
+    let (target, ack, now) = (publish.target, publish.ack, core.now());
     let codec = core.connections.codec();
     match core.channels.publish(publish, codec, now) {
-        Ok(()) => pause_if_needed(core, key, target, publication.payload.size()),
+        Ok(()) => pause_if_needed(core, key, target, bytes),
         Err(error) => {
             debug_assert!(
                 matches!(target, PublishTo::Name(_)),
                 "{error:?}: an open connection is subscribed to the channel it joined"
             );
-            refuse_publish(core, key, publication.ack, Refusal::InvalidName);
+            refuse_publish(core, key, ack, Refusal::InvalidName);
         }
     }
 }
@@ -344,8 +440,19 @@ fn subscribe(core: &mut Core, key: ConnKey, what: SubscribeTo<'_>, form: Form, t
     let now = core.now();
     let is_pattern = matches!(what, SubscribeTo::Pattern(..));
     let subscribed = match what {
-        SubscribeTo::Channel(channel) => match denial_of_subscribe(core, key, &channel) {
-            Some(denial) => Err(Refusal::NotAllowed(denial)),
+        SubscribeTo::Channel(channel) => match barrier_of_subscribe(core, key, &channel) {
+            Some(Barrier::Denied(denial)) => Err(Refusal::NotAllowed(denial)),
+            Some(Barrier::Hook) => {
+                let request = HookRequest::Subscribe {
+                    channel: channel.into(),
+                    form,
+                    token,
+                };
+                match ask_open(core, key, request) {
+                    Ok(()) => return,
+                    Err(denial) => Err(Refusal::NotAllowed(denial)),
+                }
+            }
             None => {
                 let subscribed = core.channels.subscribe(who, encoding, &channel, token, now);
                 subscribed.map_err(|_| Refusal::NoRoom)
@@ -365,6 +472,38 @@ fn subscribe(core: &mut Core, key: ConnKey, what: SubscribeTo<'_>, form: Form, t
             })
         }),
     };
+    answer_subscribe(core, key, subscribed, form, token);
+    // All reactors are told of a pattern, however short the message that asked for it.
+    if is_pattern {
+        call_commands::pause_if_needed(core, key);
+    }
+}
+
+/// The application allows a subscription.
+pub(crate) fn subscribe_allowed(
+    core: &mut Core,
+    key: ConnKey,
+    channel: &str,
+    form: Form,
+    token: u64,
+) {
+    let Some(conn) = core.connections.get(key) else {
+        return;
+    };
+    let (who, encoding) = (Subscriber(key.slot()), conn.framing.encoding(form));
+    let now = core.now();
+    let subscribed = core.channels.subscribe(who, encoding, channel, token, now);
+    let subscribed = subscribed.map_err(|_| Refusal::NoRoom);
+    answer_subscribe(core, key, subscribed, form, token);
+}
+
+fn answer_subscribe(
+    core: &mut Core,
+    key: ConnKey,
+    subscribed: Result<ChannelId, Refusal>,
+    form: Form,
+    token: u64,
+) {
     let event = match subscribed {
         Ok(channel) => Event::Subscribing { channel, form },
         Err(refusal) => {
@@ -377,18 +516,16 @@ fn subscribe(core: &mut Core, key: ConnKey, what: SubscribeTo<'_>, form: Form, t
         }
     };
     notify(core, key, event);
-    // All reactors are told of a pattern, however short the message that asked for it.
-    if is_pattern {
-        call_commands::pause_if_needed(core, key);
-    }
 }
 
-/// Why a connection may not subscribe to a channel.
-fn denial_of_subscribe(core: &Core, key: ConnKey, channel: &str) -> Option<Denial> {
+/// What keeps a connection from subscribing to a channel.
+fn barrier_of_subscribe(core: &Core, key: ConnKey, channel: &str) -> Option<Barrier> {
     let policy = core.settings.channels.of(channel);
     match requirement(policy, Operation::Subscribe) {
         Requirement::Anyone => None,
-        requires => permissions::denial_of_name(core, key, Operation::Subscribe, channel, requires),
+        requires => {
+            permissions::barrier_of_name(core, key, Operation::Subscribe, channel, requires)
+        }
     }
 }
 

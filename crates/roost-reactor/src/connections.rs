@@ -37,7 +37,8 @@ pub(crate) use exchanges::Stream;
 pub(crate) use outbox::{BATCH_CHUNKS_MAX, Held};
 pub(crate) use output::Origin;
 pub(crate) use partial::{
-    Body, Challenge, Decoder, Head, Partial, PendingAccept, PendingCheck, Pipelined, Unread,
+    Body, Challenge, Decoder, Head, Partial, PendingAccept, PendingCheck, PendingJoin, Pipelined,
+    Unread,
 };
 pub(crate) use state::{Connections, Flushed};
 pub(crate) use transport::{ProxyHeader, Then};

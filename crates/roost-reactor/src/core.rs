@@ -21,6 +21,7 @@ use crate::channels::Channels;
 use crate::connections::{ConnId, Connections, Phase};
 use crate::control::{Listings, Repeats, Sweeps};
 use crate::governor::Governor;
+use crate::hook_calls::HookCalls;
 use crate::login_queue::LoginQueue;
 use crate::sessions::Sessions;
 use crate::settings::{Listener, Settings};
@@ -38,6 +39,8 @@ pub(crate) struct Core {
     pub(crate) sessions: Sessions,
     /// Tokens to be checked by the control thread.
     pub(crate) token_checks: TokenChecks,
+    /// Questions to the application, and who waits for the answers.
+    pub(crate) hook_calls: HookCalls,
     /// What the control thread is being answered.
     pub(crate) listings: Listings,
     /// What it is answered when identities have been looked through.
@@ -135,6 +138,7 @@ impl Core {
             + self.channels.shrink_scratch()
             + self.calls.shrink_scratch()
             + self.logins.shrink()
+            + self.hook_calls.shrink()
             + self.governor.shrink_scratch()
     }
 }

@@ -1,8 +1,8 @@
 //! From a correct request to the open WebSocket: routes, the 101, and refusals.
 
-use roost_access::{Operation, PatternRef, Question};
+use roost_access::{Operation, PatternRef, Question, Requirement};
+use roost_dialect::DialectKind;
 use roost_dialect::dialect::{Accept, Headers, Terms};
-use roost_dialect::{DialectKind, Form};
 use roost_hub::Subscriber;
 use roost_net::ConnKey;
 use roost_wire::deflate::{Agreement, negotiate};
@@ -12,8 +12,9 @@ use tracing::debug;
 
 use crate::authentication::{admits, is_token};
 use crate::closing::fail;
-use crate::connections::{Challenge, Flags, Framing, Partial, PendingAccept, Phase};
+use crate::connections::{Challenge, Flags, Framing, Partial, PendingAccept, PendingJoin, Phase};
 use crate::core::Core;
+use crate::hook_asks::ask_join;
 use crate::memory::append;
 use crate::messages::handle_frame_bytes;
 use crate::permissions;
@@ -190,7 +191,14 @@ fn handle_hello(
             framing,
             rest: rest.to_vec(),
         };
-        return join(core, key, (&channel, form), subprotocol, terms, pending);
+        let join = PendingJoin {
+            channel: channel.into(),
+            form,
+            subprotocol: subprotocol.map(Into::into),
+            terms,
+            pending,
+        };
+        return join_if_allowed(core, key, join);
     }
     open(core, key, &answer, dialect, framing);
     let session = core.sessions.open(dialect, subprotocol, terms, None);
@@ -237,30 +245,47 @@ fn note_unmatched(core: &Core, key: ConnKey, accept: &Accept<'_>, offered: &[&st
     }
 }
 
-/// Subscribes to the channel that the request asks for; the 101 follows when its home knows.
-fn join(
-    core: &mut Core,
-    key: ConnKey,
-    (channel, form): (&str, Form),
-    subprotocol: Option<&str>,
-    terms: Terms,
-    pending: PendingAccept,
-) {
-    let policy = core.settings.channels.of(channel);
-    let (receives_own, asks) = (policy.receive_own, |operation, is_subscribed| Question {
-        operation,
-        asked: PatternRef::name(channel),
-        requirement: requirement(policy, operation),
-        is_subscribed,
-    });
-    let (subscribe, publish) = (
-        asks(Operation::Subscribe, false),
-        asks(Operation::Publish, true),
-    );
-    if let Some(denial) = permissions::denial(core, key, &subscribe) {
-        core.counters.subscriptions_refused_total.inc();
-        return refuse(core, key, 403, denial.message());
+/// Subscribes to the channel that the request asks for, if its client may; if the application decides
+/// that, it is asked first.
+fn join_if_allowed(core: &mut Core, key: ConnKey, join: PendingJoin) {
+    let policy = core.settings.channels.of(&join.channel);
+    let question = Question {
+        operation: Operation::Subscribe,
+        asked: PatternRef::name(&join.channel),
+        requirement: requirement(policy, Operation::Subscribe),
+        is_subscribed: false,
+    };
+    let is_hook = question.requirement == Requirement::Hook;
+    match permissions::denial(core, key, &question) {
+        None => join_allowed(core, key, join),
+        Some(_) if is_hook && permissions::asks_hook(core, key, &question) => {
+            ask_join(core, key, join);
+        }
+        Some(denial) => {
+            core.counters.subscriptions_refused_total.inc();
+            refuse(core, key, 403, denial.message());
+        }
     }
+}
+
+/// Subscribes to the channel that the request asks for; the 101 follows when its home knows.
+pub(crate) fn join_allowed(core: &mut Core, key: ConnKey, join: PendingJoin) {
+    let PendingJoin {
+        channel,
+        form,
+        subprotocol,
+        terms,
+        pending,
+    } = join;
+    let (channel, subprotocol) = (&*channel, subprotocol.as_deref());
+    let policy = core.settings.channels.of(channel);
+    let publish = Question {
+        operation: Operation::Publish,
+        asked: PatternRef::name(channel),
+        requirement: requirement(policy, Operation::Publish),
+        is_subscribed: true,
+    };
+    let receives_own = policy.receive_own;
     let may_publish = permissions::denial(core, key, &publish).is_none();
     let who = Subscriber(key.slot());
     let encoding = pending.framing.encoding(form);
@@ -309,6 +334,7 @@ pub(crate) fn handle_early_bytes(core: &mut Core, key: ConnKey, bytes: &[u8]) {
     let (kept, head_len) = match &mut partial {
         Partial::PendingAccept(pending) => (&mut pending.rest, 0),
         Partial::PendingCheck(pending) => (&mut pending.bytes, pending.head_len),
+        Partial::PendingJoin(join) => (&mut join.pending.rest, 0),
         _ => unreachable!("a joining connection keeps its handshake"),
     };
     if kept.len() - head_len + bytes.len() > core.settings.limits.handshake_bytes_max {

@@ -101,7 +101,10 @@ pub(crate) fn read_paused(core: &mut Core) {
 
 /// Handles what a paused publisher, or one whose answers have gone, has sent, and reads from it,
 /// unless that pauses it again.
-fn read_again(core: &mut Core, key: ConnKey) {
+pub(crate) fn read_again(core: &mut Core, key: ConnKey) {
+    if core.hook_calls.waits(key.slot()) {
+        return; // it is read again when its hook has answered
+    }
     let Some(conn) = core.connections.get_mut(key) else {
         return;
     };

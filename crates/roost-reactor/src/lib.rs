@@ -56,6 +56,9 @@ mod drain;
 mod flush;
 mod governor;
 mod handshake;
+mod hook_answers;
+mod hook_asks;
+mod hook_calls;
 mod hub_outputs;
 mod image;
 mod input;
@@ -90,15 +93,16 @@ pub use control::{
     PUBLICATIONS_MAX, Part, REACTORS_MAX, REPEATS_BYTES_MAX, REPEATS_MAX, Refresh, Refusal,
     RepeatKey, Request, Revocation, RingFull, SWEEPS_MAX, Token, Unsubscribe, Whose,
 };
+pub use hook_calls::{HookAnswer, HookAsked, HookCall, HookOutcome, WAITING_BYTES_MAX};
 pub use reactor::{Iteration, Reactor};
 pub use roost_config::Listener as ListenerConfig;
 pub use roost_dialect::raw::Subprotocols;
 pub use roost_hub::{Name, Placement};
 pub use server::{Server, StartError, Stopper};
 pub use settings::{
-    Access, Auth, ChannelPolicy, Deflate, FAN_OUT_AT_ONCE, FAN_OUT_PIECE, LISTENERS_MAX, Limits,
-    Listener, NamespaceNumbers, Network, Origins, Page, Policies, Publish, Settings, SlowConsumer,
-    policy_for_tests,
+    Access, Auth, ChannelPolicy, Deflate, FAN_OUT_AT_ONCE, FAN_OUT_PIECE, Hooks, LISTENERS_MAX,
+    Limits, Listener, NamespaceNumbers, Network, Origins, Page, Policies, Publish, Settings,
+    SlowConsumer, policy_for_tests,
 };
 pub use shared::{ListenError, Shared};
 pub use token_checks::{Denied, Login, TokenCheck, Verdict};

@@ -40,7 +40,8 @@ pub(crate) fn handle_frame_bytes(core: &mut Core, key: ConnKey, bytes: &mut [u8]
             | Partial::Body(_)
             | Partial::Pipelined(_)
             | Partial::PendingAccept(_)
-            | Partial::PendingCheck(_),
+            | Partial::PendingCheck(_)
+            | Partial::PendingJoin(_),
         )
         | None => Decoder::new(framing),
     };

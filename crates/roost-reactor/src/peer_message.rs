@@ -7,6 +7,7 @@ use roost_net::ConnKey;
 
 use crate::channels::{Lane, LinkMessage};
 use crate::control::{Answer, ControlPublication, Request, Token};
+use crate::hook_calls::{HookAnswer, HookCall};
 use crate::image::Image;
 use crate::token_checks::{TokenCheck, Verdict};
 
@@ -35,6 +36,10 @@ pub(crate) enum PeerMessage {
     TokenChecks(Vec<TokenCheck>),
     /// From the control thread.
     Verdicts(Vec<Verdict>),
+    /// To the control thread: questions to the application.
+    HookCalls(Vec<HookCall>),
+    /// From the control thread.
+    HookAnswers(Vec<HookAnswer>),
 }
 
 /// What a request keeps beside itself, at most: a connection's name, a code and a reason.
@@ -52,6 +57,8 @@ impl LinkMessage for PeerMessage {
             | PeerMessage::Answer(_)
             | PeerMessage::TokenChecks(_)
             | PeerMessage::Verdicts(_)
+            | PeerMessage::HookCalls(_)
+            | PeerMessage::HookAnswers(_)
             | PeerMessage::Hub(
                 Item::Interest { .. }
                 | Item::InterestAck { .. }
@@ -84,6 +91,11 @@ impl LinkMessage for PeerMessage {
                 size_of_val(checks.as_slice()) + tokens
             }
             PeerMessage::Verdicts(verdicts) => size_of_val(verdicts.as_slice()),
+            PeerMessage::HookCalls(calls) => {
+                let beside: usize = calls.iter().map(HookCall::bytes_beside).sum();
+                size_of_val(calls.as_slice()) + beside
+            }
+            PeerMessage::HookAnswers(answers) => size_of_val(answers.as_slice()),
             PeerMessage::Congested { .. }
             | PeerMessage::Relieved { .. }
             | PeerMessage::Hub(

@@ -5,6 +5,7 @@ use roost_hub::ReactorId;
 use crate::authentication::handle_verdict;
 use crate::control::{handle_publications, handle_request};
 use crate::core::Core;
+use crate::hook_answers::handle_hook_answer;
 use crate::messages::apply_pending;
 use crate::peer_message::PeerMessage;
 use crate::requests::handle_checked;
@@ -49,7 +50,14 @@ pub(crate) fn handle_peer_messages(core: &mut Core, from: ReactorId, mut batch: 
                 }
                 continue;
             }
-            PeerMessage::Answer(_) | PeerMessage::TokenChecks(_) => {
+            PeerMessage::HookAnswers(answers) => {
+                for answer in answers {
+                    handle_hook_answer(core, answer);
+                    apply_pending(core);
+                }
+                continue;
+            }
+            PeerMessage::Answer(_) | PeerMessage::TokenChecks(_) | PeerMessage::HookCalls(_) => {
                 debug_assert!(false, "reactors do not ask each other");
                 continue;
             }

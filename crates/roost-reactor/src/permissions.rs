@@ -17,31 +17,45 @@ pub(crate) fn denial(core: &Core, key: ConnKey, question: &Question<'_>) -> Opti
     decide(identity, question, core.now()).denial()
 }
 
-/// The same of a name that its namespace requires something for.
-pub(crate) fn denial_of_name(
+/// Whether the application has to be asked.
+#[cold]
+pub(crate) fn asks_hook(core: &Core, key: ConnKey, question: &Question<'_>) -> bool {
+    matches!(barrier(core, key, question), Some(Barrier::Hook))
+}
+
+/// What keeps a connection from something with a name that its namespace requires something for.
+pub(crate) fn barrier_of_name(
     core: &Core,
     key: ConnKey,
     operation: Operation,
     name: &str,
     requirement: Requirement,
-) -> Option<Denial> {
+) -> Option<Barrier> {
     let question = Question {
         operation,
         asked: PatternRef::name(name),
         requirement,
         is_subscribed: false,
     };
-    denial(core, key, &question)
+    barrier(core, key, &question)
 }
 
-/// Why a connection may not publish; `known` is the channel, if one is subscribed to here.
+/// Why something is not done at once.
+pub(crate) enum Barrier {
+    /// It may not be done.
+    Denied(Denial),
+    /// The application has to be asked.
+    Hook,
+}
+
+/// What keeps a connection from publishing; `known` is the channel, if one is subscribed to here.
 #[cold]
-pub(crate) fn denial_of_publish(
+pub(crate) fn barrier_of_publish(
     core: &Core,
     key: ConnKey,
     target: PublishTo<'_>,
     known: Option<ChannelId>,
-) -> Option<Denial> {
+) -> Option<Barrier> {
     let policy = core
         .settings
         .channels
@@ -52,7 +66,17 @@ pub(crate) fn denial_of_publish(
         requirement: requirement(policy, Operation::Publish),
         is_subscribed: known.is_some_and(|channel| is_subscribed(core, key, channel)),
     };
-    denial(core, key, &question)
+    barrier(core, key, &question)
+}
+
+fn barrier(core: &Core, key: ConnKey, question: &Question<'_>) -> Option<Barrier> {
+    let identity = core.connections.identities().get(key.slot());
+    let decision = decide(identity, question, core.now());
+    let denial = decision.denial()?;
+    Some(match decision.asks_hook() {
+        true => Barrier::Hook,
+        false => Barrier::Denied(denial),
+    })
 }
 
 /// Whether a connection may call or register what it asks for; if not, its dialect is told.

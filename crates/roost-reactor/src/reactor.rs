@@ -5,6 +5,8 @@ mod backpressure_tests;
 #[cfg(test)]
 mod core_tests;
 #[cfg(test)]
+mod hook_tests;
+#[cfg(test)]
 mod http_tests;
 #[cfg(test)]
 mod http_world;
@@ -40,6 +42,8 @@ use crate::core::Core;
 use crate::drain::Drain;
 use crate::flush::{flush, on_sent};
 use crate::governor::{Trimmed, count_memory};
+use crate::hook_answers::keep_hook_deadlines;
+use crate::hook_asks::send_calls;
 use crate::input::{handle_accepted, handle_bytes, read_paused};
 use crate::limits::keep_budget;
 use crate::logins::keep_login_deadlines;
@@ -186,7 +190,7 @@ impl<D: Driver> Reactor<D> {
         self.dispatch();
         self.handle_client_hello();
         self.keep_deadlines();
-        self.send_token_checks();
+        self.send_to_control();
         self.flush();
         self.fan_out();
         self.trim_memory();
@@ -226,7 +230,10 @@ impl<D: Driver> Reactor<D> {
         {
             return Some(Duration::ZERO);
         }
-        if core.channels.links().spilled() > 0 || core.token_checks.has_unsent() {
+        if core.channels.links().spilled() > 0
+            || core.token_checks.has_unsent()
+            || core.hook_calls.has_unsent()
+        {
             return Some(SPILL_RETRY);
         }
         if !core.channels.links_mut().try_park(true) {
@@ -245,6 +252,7 @@ impl<D: Driver> Reactor<D> {
             .min(core.channels.paused_due())
             .min(core.calls.due())
             .min(core.logins.due())
+            .min(core.hook_calls.due())
             .min(core.governor.due(&core.connections));
         if due == NEVER {
             return None;
@@ -346,9 +354,13 @@ impl<D: Driver> Reactor<D> {
         }
     }
 
-    fn send_token_checks(&mut self) {
+    /// Tokens to be checked, and questions to the application.
+    fn send_to_control(&mut self) {
         if self.core.token_checks.has_unsent() {
             send_checks(&mut self.core);
+        }
+        if self.core.hook_calls.has_unsent() {
+            send_calls(&mut self.core);
         }
     }
 
@@ -356,6 +368,7 @@ impl<D: Driver> Reactor<D> {
         keep_deadlines(&mut self.core, &self.driver);
         keep_call_deadlines(&mut self.core);
         keep_login_deadlines(&mut self.core);
+        keep_hook_deadlines(&mut self.core);
         if let Some(drain) = &mut self.drain {
             drain.go_on(&mut self.core, &self.driver);
         }
@@ -437,6 +450,7 @@ impl<D: Driver> Reactor<D> {
         list_slice(core, &self.driver);
         core.check_revocations();
         core.connections.check_invariants();
+        core.hook_calls.check_invariants();
         let is_empty = core.connections.len() == 0 && core.channels.links().spilled() == 0;
         match self.drain.is_some() && is_empty {
             true => Iteration::Stopped,
@@ -466,6 +480,8 @@ impl<D: Driver> Reactor<D> {
         self.core.connections.publish_gauges();
         self.core.channels.publish_gauges();
         self.core.calls.publish_gauges();
+        let waiting = self.core.hook_calls.waiting() as u64;
+        counters.connections_awaiting_hooks.set(waiting);
     }
 }
 

@@ -48,6 +48,7 @@ pub(crate) fn handle_request_bytes(core: &mut Core, key: ConnKey, bytes: &mut [u
         Some(
             Partial::PendingAccept(_)
             | Partial::PendingCheck(_)
+            | Partial::PendingJoin(_)
             | Partial::Frames(_)
             | Partial::EarlyFrames(_)
             | Partial::Unread(_),

@@ -33,6 +33,8 @@ pub struct Settings {
     pub fan_out_piece: u32,
     /// How clients say who they are.
     pub auth: Auth,
+    /// What the application is asked.
+    pub hooks: Hooks,
     /// What the dialects obey. Who asks for a connection is offered those of its listener.
     pub dialects: roost_dialect::Settings,
     /// The policies of all namespaces.
@@ -56,6 +58,18 @@ pub struct Auth {
     pub checks_max: u32,
     /// Revocations kept by each reactor.
     pub revocations_max: u32,
+}
+
+/// What the application is asked about clients here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hooks {
+    /// Whether clients without a token may connect, and as whom.
+    pub asks_connect: bool,
+    /// Headers of their handshakes that it is told, in lower case.
+    pub headers: Vec<String>,
+    /// How long a client waits for an answer: longer than any hook takes, for then the control thread
+    /// does not run.
+    pub wait_ms: u32,
 }
 
 /// Where clients connect, and what they find there.
@@ -234,6 +248,7 @@ pub(crate) fn requirement(policy: &ChannelPolicy, operation: Operation) -> Requi
                 Publish::Authenticated => Requirement::Authenticated,
                 Publish::Granted => Requirement::Granted,
                 Publish::Subscribers => Requirement::Subscribers,
+                Publish::Hook => Requirement::Hook,
                 Publish::Nobody => Requirement::Nobody,
             };
         }
@@ -245,6 +260,7 @@ pub(crate) fn requirement(policy: &ChannelPolicy, operation: Operation) -> Requi
         Access::Anyone => Requirement::Anyone,
         Access::Authenticated => Requirement::Authenticated,
         Access::Granted => Requirement::Granted,
+        Access::Hook => Requirement::Hook,
         Access::Nobody => Requirement::Nobody,
     }
 }
@@ -324,6 +340,7 @@ impl Settings {
                 revocations_max: 1_000,
                 ..Auth::default()
             },
+            hooks: Hooks::default(),
             dialects,
             channels: Policies {
                 default: policy_for_tests(),

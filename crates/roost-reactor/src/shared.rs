@@ -17,6 +17,7 @@ use crate::connections::Connections;
 use crate::control::{ControlPeer, Listings, REACTORS_MAX, Repeats, Sweeps};
 use crate::core::Core;
 use crate::governor::{Admission, BacklogReport, BacklogWriter, Budget, BudgetShare, Governor};
+use crate::hook_calls::HookCalls;
 use crate::login_queue::LoginQueue;
 use crate::peer_message::PeerMessage;
 use crate::sessions::Sessions;
@@ -166,6 +167,7 @@ impl Shared {
             ),
             sessions: Sessions::new(&settings.dialects, seed.rotate_left(17)),
             token_checks: TokenChecks::default(),
+            hook_calls: HookCalls::default(),
             listings: Listings::default(),
             sweeps: Sweeps::default(),
             revocations: Revocations::new(settings.auth.revocations_max as usize),

@@ -9,6 +9,7 @@ use crate::closing::{cut, linger, start_close};
 use crate::connections::{Idle, Partial, Phase, Slice};
 use crate::core::Core;
 use crate::dialogue::notify;
+use crate::hook_asks::on_hook_timeout;
 use crate::messages::apply_pending;
 use crate::requests::on_request_timeout;
 use crate::streams;
@@ -60,10 +61,11 @@ fn on_deadline<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
     let handshake_timeout_ms = limits.handshake_timeout_ms;
     let close_timeout_ms = limits.close_timeout_ms.max(1);
     let phase = conn.phase;
-    let awaits_check = matches!(
-        core.connections.inputs().get(conn),
-        Some(Partial::PendingCheck(_))
-    );
+    let (awaits_check, awaits_hook) = match core.connections.inputs().get(conn) {
+        Some(Partial::PendingCheck(pending)) => (!pending.is_hook, pending.is_hook),
+        Some(Partial::PendingJoin(_)) => (false, true),
+        _ => (false, false),
+    };
     let connections = &mut core.connections;
     match phase {
         Phase::Handshake => {
@@ -73,6 +75,7 @@ fn on_deadline<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
         }
         Phase::Http => check_http(core, driver, key),
         Phase::Joining if awaits_check => on_check_timeout(core, key),
+        Phase::Joining if awaits_hook => on_hook_timeout(core, key),
         // Its request is whole; the channel's home, another reactor, has not answered.
         Phase::Joining => connections.set_deadline(key.slot(), handshake_timeout_ms),
         Phase::Open => check_open(core, driver, key),

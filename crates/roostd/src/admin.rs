@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use roost_config as config;
 use roost_control::{
-    ApiOptions, Build, Control, Limits, Listeners, Options, Served, Socket, Tokens,
+    ApiOptions, Build, Control, Hook, Limits, Listeners, Options, Served, Socket, Tokens,
 };
 use roost_reactor::Shared;
 use tracing::{info, warn};
@@ -40,7 +40,7 @@ pub(crate) fn bind(from: &config::Admin) -> Result<Listeners, String> {
     Listeners::bind(&options).map_err(|error| error.to_string())
 }
 
-/// Serves what was bound, the API too, and checks tokens; `None` if nothing of it is wanted. The error
+/// Serves what was bound, the API too, checks tokens and asks hooks; `None` if nothing of it is wanted. The error
 /// is a message for people.
 pub(crate) fn start(
     listeners: Listeners,
@@ -48,8 +48,9 @@ pub(crate) fn start(
     shared: &Shared,
     driver: &'static str,
     tokens: Option<Tokens>,
+    hooks: Vec<Hook>,
 ) -> Result<Option<Control>, String> {
-    if listeners.is_empty() && api.is_none() && tokens.is_none() {
+    if listeners.is_empty() && api.is_none() && tokens.is_none() && hooks.is_empty() {
         return Ok(None);
     }
     if let Some(path) = listeners.path() {
@@ -67,6 +68,7 @@ pub(crate) fn start(
         limits: Limits::default(),
         api,
         tokens,
+        hooks,
     };
     roost_control::start(served, shared.clone(), build)
         .map(Some)

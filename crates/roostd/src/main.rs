@@ -40,6 +40,7 @@ mod api;
 mod development;
 mod driver;
 mod expiry;
+mod hooks;
 mod logging;
 mod notify;
 mod output;
@@ -266,6 +267,9 @@ fn check(source: &ConfigSource) -> ExitCode {
     if let Err(message) = api::keys(&loaded) {
         return fail(&message);
     }
+    if let Err(lines) = hooks::load(&loaded) {
+        return fail(&lines.to_string());
+    }
     if let Err(lines) = tokens::Tokens::load(&loaded) {
         return fail(&lines.to_string());
     }
@@ -310,8 +314,10 @@ fn start(options: RunOptions) -> Result<run::Start, String> {
     let api_keys = api::keys(&loaded)?;
     let (users, users_warnings) = users::load(&loaded).map_err(|lines| lines.to_string())?;
     let tokens = tokens::Tokens::load(&loaded).map_err(|lines| lines.to_string())?;
+    let hooks = hooks::load(&loaded).map_err(|lines| lines.to_string())?;
     Ok(run::Start {
         tokens,
+        hooks,
         loaded,
         api_keys,
         tls,

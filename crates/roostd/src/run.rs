@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use roost_config::{self as config, Loaded};
-use roost_control::ApiKey;
+use roost_control::{ApiKey, Hook};
 use roost_dialect::wamp::Users;
 use roost_metrics::About;
 use roost_net::epoll::EpollDriver;
@@ -26,7 +26,7 @@ use crate::start_block::StartBlock;
 use crate::tls::Tls;
 use crate::tokens::Tokens;
 use crate::watch::Watch;
-use crate::{admin, logging, notify, output, settings, signals, warnings};
+use crate::{admin, hooks, logging, notify, output, settings, signals, warnings};
 
 /// What the daemon runs with.
 pub(crate) struct Start {
@@ -41,6 +41,8 @@ pub(crate) struct Start {
     pub(crate) development: Option<Development>,
     /// What tokens are checked with.
     pub(crate) tokens: Option<Tokens>,
+    /// What applications are asked.
+    pub(crate) hooks: Vec<Hook>,
 }
 
 /// Runs the daemon until it is told to stop, and says why if it cannot.
@@ -71,6 +73,7 @@ fn serve(start_with: Start) -> Result<(), String> {
         users_warnings,
         development,
         tokens,
+        hooks: asked,
     } = start_with;
     let (from, tls) = (&loaded.settings, Arc::new(tls));
     ignore_stray_signals();
@@ -98,7 +101,14 @@ fn serve(start_with: Start) -> Result<(), String> {
         open_files,
     });
     let tokens = tokens.map(|tokens| tokens.for_control(&from.auth));
-    let control = admin::start(listeners, api, server.shared(), choice.name(), tokens)?;
+    let control = admin::start(
+        listeners,
+        api,
+        server.shared(),
+        choice.name(),
+        tokens,
+        asked,
+    )?;
     let block = StartBlock {
         loaded: &loaded,
         addresses: server.addresses(),
@@ -156,7 +166,9 @@ fn connections_max(
     open_files: u64,
     reactors: usize,
 ) -> u32 {
-    let for_clients = open_files - api::descriptors(&from.api, open_files);
+    let for_others =
+        api::descriptors(&from.api, open_files) + hooks::descriptors(&from.hooks, open_files);
+    let for_clients = open_files - for_others;
     let allowed = choice.connections_allowed(for_clients, reactors, from.listeners.len());
     let allowed = u32::try_from(allowed).unwrap_or(u32::MAX);
     from.server.connections_max.unwrap_or(allowed).min(allowed)

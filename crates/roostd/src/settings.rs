@@ -11,7 +11,7 @@ use roost_reactor::{self as reactor, NamespaceNumbers};
 use roost_tls::SharedSetup;
 
 use crate::tls::Tls;
-use crate::tokens;
+use crate::{hooks, tokens};
 
 /// Settings for the reactors. `connections_max` is resolved from the limit on open files. The error is
 /// a message for people. The numbers are those of the configuration's namespaces.
@@ -34,6 +34,7 @@ pub(crate) fn for_reactors(
         fan_out_at_once: reactor::FAN_OUT_AT_ONCE,
         fan_out_piece: reactor::FAN_OUT_PIECE,
         auth: tokens::for_reactors(from, reactors),
+        hooks: hooks::for_reactors(&from.hooks),
         dialects,
         channels: reactor::Policies::numbered(from, numbers),
     })

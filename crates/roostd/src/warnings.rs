@@ -1,6 +1,7 @@
 //! Settings that do less than was asked for, or more than was meant: said once, at the start.
 
 use roost_config::{self as config, Publish};
+use roost_control::HookUrl;
 use tracing::warn;
 
 /// Logs them. `connections_max` is what will be held.
@@ -30,6 +31,15 @@ pub(crate) fn warn_of_settings(from: &config::Settings, reactors: usize, connect
             "limits.connections_per_address_max is counted by each of {reactors} reactors: one \
              address may have up to {most} connections"
         );
+    }
+    for hook in &from.hooks {
+        if HookUrl::parse(&hook.url).is_ok_and(|url| url.is_open_to_others()) {
+            warn!(
+                "hook.url {} is http:// to another machine: what can change an answer on its way decides \
+                 who may do what. Remedy: https://, unless that network is trusted",
+                hook.url
+            );
+        }
     }
     for listener in &from.listeners {
         let open = open_to_all(listener, from);

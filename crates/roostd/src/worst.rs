@@ -4,6 +4,7 @@ use std::fmt;
 
 use roost_config as config;
 use roost_net::uring::UringOptions;
+use roost_reactor as reactor;
 use roost_tls::Rest;
 
 use crate::driver::Chosen;
@@ -21,7 +22,8 @@ pub(crate) struct WorstCase {
     /// Patterns at each home, and what is remembered of who matches.
     patterns: u64,
     /// Receive buffers, compressors, TLS handshakes and what a loop iteration gathers, of all
-    /// reactors, the messages between them, the API's requests, tokens, and the lines of log that wait.
+    /// reactors, the messages between them, the API's requests, tokens, questions to applications, and
+    /// the lines of log that wait.
     reactors: u64,
 }
 
@@ -101,6 +103,7 @@ impl WorstCase {
                 .saturating_add(mail)
                 .saturating_add(api_bytes(&settings.api, reactors))
                 .saturating_add(tokens_bytes(&settings.auth))
+                .saturating_add(hooks_bytes(settings, reactors))
                 .saturating_add(LOG_BYTES),
         }
     }
@@ -144,6 +147,28 @@ fn tokens_bytes(auth: &config::Auth) -> u64 {
         }
         false => 0,
     }
+}
+
+/// Questions that wait, with what is to be published; of those with an application also the body, which
+/// base64 makes longer, and the answer; and answers that are remembered.
+fn hooks_bytes(settings: &config::Settings, reactors: u64) -> u64 {
+    let message = settings.limits.message_bytes_max as u64;
+    let waiting = match settings.hooks.is_empty() {
+        true => 0,
+        false => reactors.saturating_mul(reactor::WAITING_BYTES_MAX as u64 + message),
+    };
+    let each = settings.hooks.iter().map(|hook| {
+        let call = 2 * message + hook.answer_bytes_max as u64 + HOOK_CONNECTION_BYTES;
+        let in_flight = u64::from(hook.in_flight_max).saturating_mul(call);
+        let queued = u64::from(hook.in_flight_max) + u64::from(hook.queue_max);
+        let queued = queued.saturating_mul(HOOK_QUESTION_BYTES);
+        let cached = match hook.cache_ms > 0 || hook.cache_stale_max_ms > 0 {
+            true => HOOK_CACHE_BYTES,
+            false => 0,
+        };
+        in_flight.saturating_add(queued).saturating_add(cached)
+    });
+    each.fold(waiting, u64::saturating_add)
 }
 
 /// A pattern has a record where its subscribers are, one in the register, and an entry at each home.
@@ -238,6 +263,13 @@ const API_BODIES: u64 = 2;
 /// A connection of the API: its task, and a buffer for a head and one for the answer.
 const API_CONNECTION_BYTES: u64 = 40 << 10;
 
+/// A connection to an application: its task, and a buffer for a head and one for the answer.
+const HOOK_CONNECTION_BYTES: u64 = 64 << 10;
+/// A question with the longest names, and headers of a handshake.
+const HOOK_QUESTION_BYTES: u64 = 2 << 10;
+/// 16,384 answers with the longest names.
+const HOOK_CACHE_BYTES: u64 = 12 << 20;
+
 /// Lines that wait, and as many that are being written.
 const LOG_BYTES: u64 = 2 * crate::logging::QUEUE_BYTES_MAX as u64;
 
@@ -287,6 +319,18 @@ mod tests {
         let calls = u64::from(settings.limits.calls_per_connection_max);
         let each = calls * (CALL_BYTES + SOAP_REQUEST_BYTES) + SOAP_SESSION_BYTES;
         assert_eq!(of(&settings).connections - without, 1_000 * each);
+    }
+
+    #[test]
+    fn a_hook_costs_its_calls_and_what_waits_for_them() {
+        let mut settings = config::Settings::default();
+        let message = settings.limits.message_bytes_max as u64;
+        assert_eq!(hooks_bytes(&settings, 2), 0);
+        settings.hooks = vec![config::Hook::default()];
+        let one = hooks_bytes(&settings, 2);
+        assert!(one > 2 * (16 << 20) + 256 * 2 * message, "{one}");
+        settings.hooks[0].in_flight_max += 1;
+        assert!(hooks_bytes(&settings, 2) - one > 2 * message + (64 << 10));
     }
 
     #[test]

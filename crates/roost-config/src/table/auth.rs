@@ -20,7 +20,8 @@ section! {
     cookie: Option<String> = None, OrNone(COOKIE), NewConnections, r#""roost_token""#;
     /// How long a handshake waits for its token's check; then 503 with `Retry-After`.
     wait_ms: u32 = 3 * SECOND, time(100..=60 * SECOND), Live, r#""1s""#;
-    /// Handshakes that wait for it at once, in all; above it 503 with `Retry-After`.
+    /// Handshakes that wait for it, or for a hook's answer, at once, in all; above it 503 with
+    /// `Retry-After`.
     in_flight_max: u32 = 4096, Count(1..=1_000_000), Restart, "1000";
     /// A token, in bytes. `limits.handshake_bytes_max` must leave room for it: in a subprotocol it
     /// takes a third more.

@@ -10,11 +10,12 @@ section! {
     /// Every channel whose namespace has no section of its own.
     "channels" ChannelPolicy
     /// Which clients may publish: all (`"anyone"`), those that are authenticated, those whose role has
-    /// a permission for the channel (`"granted"`), those subscribed to it, or none. A message that may
+    /// a permission for the channel (`"granted"`), those subscribed to it, those that the application
+    /// allows to (`"hook"`, [hooks.md](hooks.md)), or none. A message that may
     /// not be published is dropped and counted in `publishes_refused_total`; a dialect that can answer
     /// names the rule.
     publish: Publish = Publish::Anyone, Publish::WORDS, Live, r#""subscribers""#;
-    /// Which clients may subscribe. `publish = "subscribers"` beside `"nobody"` here is an error.
+    /// Which clients may subscribe; `"hook"`: a `[[hook]]` with `subscribe` is asked. `publish = "subscribers"` beside `"nobody"` here is an error.
     subscribe: Access = Access::Anyone, Access::WORDS, Live, r#""granted""#;
     /// Which clients may call procedures whose names are in the namespace.
     call: Access = Access::Anyone, Access::WORDS, Live, r#""authenticated""#;
@@ -60,6 +61,8 @@ words! {
     Granted = "granted",
     /// Those subscribed to the channel.
     Subscribers = "subscribers",
+    /// Those that the application allows to, which a `[[hook]]` asks.
+    Hook = "hook",
     /// None.
     Nobody = "nobody",
 }
@@ -73,6 +76,8 @@ words! {
     Authenticated = "authenticated",
     /// Those whose role has a permission for the name.
     Granted = "granted",
+    /// Those that the application allows to, which a `[[hook]]` asks. Of subscribing alone.
+    Hook = "hook",
     /// None.
     Nobody = "nobody",
 }

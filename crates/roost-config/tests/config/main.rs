@@ -3,6 +3,7 @@
 mod api;
 mod auth;
 mod fuzz;
+mod hooks;
 mod keys;
 mod listeners;
 mod mistakes;

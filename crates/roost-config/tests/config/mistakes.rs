@@ -74,7 +74,7 @@ publish = \"none\"
         "f.toml:24:1: namespace[3]: found no name, expected the key name; name = \"chat\" is for \
          the channels chat:…",
         "f.toml:25:11: namespace[3].publish: found \"none\", expected \"anyone\", \
-         \"authenticated\", \"granted\", \"subscribers\" or \"nobody\"",
+         \"authenticated\", \"granted\", \"subscribers\", \"hook\" or \"nobody\"",
     ];
     assert_eq!(lines(text), dead_ends);
     assert!(errors(text).to_string().ends_with("\n16 mistakes"));

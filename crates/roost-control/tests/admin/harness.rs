@@ -41,6 +41,7 @@ impl Admin {
             limits,
             api: None,
             tokens: None,
+            hooks: Vec::new(),
         };
         let control = roost_control::start(served, shared.clone(), build).expect("starts");
         Admin {

@@ -108,6 +108,7 @@ fn a_server_has_one_control_thread() {
         limits: roost_control::Limits::default(),
         api: None,
         tokens: None,
+        hooks: Vec::new(),
     };
     let build = roost_control::Build {
         version: "",

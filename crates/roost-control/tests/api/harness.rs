@@ -126,6 +126,7 @@ fn start_with(
         limits: Limits::default(),
         api: Some(options),
         tokens,
+        hooks: Vec::new(),
     };
     let build = Build {
         version: "1.2.3",

@@ -317,7 +317,13 @@ fn disclosed(publication: &Publication) -> Sparse<EventDetails<'static>> {
 /// The error's URI, and what it says to a person.
 fn error_of(refusal: Refusal) -> (&'static str, Option<&'static str>) {
     match refusal {
-        Refusal::NotAllowed(denial) => (uri::NOT_AUTHORIZED, Some(denial.message())),
+        Refusal::NotAllowed(denial) => {
+            let uri = match denial.is_temporary() {
+                true => uri::AUTHORIZATION_FAILED,
+                false => uri::NOT_AUTHORIZED,
+            };
+            (uri, Some(denial.message()))
+        }
         Refusal::InvalidName => (uri::INVALID_URI, None),
         Refusal::NoRoom => (uri::UNAVAILABLE, None),
         Refusal::InvalidPattern => (uri::INVALID_URI, None),

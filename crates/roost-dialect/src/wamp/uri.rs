@@ -25,6 +25,8 @@ pub const NO_AVAILABLE_CALLEE: &str = "wamp.error.no_available_callee";
 pub const RUNTIME_ERROR: &str = "wamp.error.runtime_error";
 /// Publish or subscribe is not allowed to this session on this topic.
 pub const NOT_AUTHORIZED: &str = "wamp.error.not_authorized";
+/// It could not be found out whether the peer may: try again.
+pub const AUTHORIZATION_FAILED: &str = "wamp.error.authorization_failed";
 /// An option that this broker does not grant.
 pub const OPTION_NOT_ALLOWED: &str = "wamp.error.option_not_allowed";
 /// HELLO for a realm that is not configured.

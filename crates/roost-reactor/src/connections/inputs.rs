@@ -22,7 +22,7 @@ pub(crate) struct Inputs {
     bytes: u64,
     /// What was ever kept.
     kept_bytes_total: u64,
-    /// How many wait for the check of a token.
+    /// How many handshakes wait for the check of a token, or for the application.
     checks: usize,
 }
 
@@ -31,7 +31,7 @@ impl Inputs {
     pub(crate) fn keep(&mut self, conn: &mut Conn, partial: Partial) {
         debug_assert_eq!(conn.partial, Index::NONE, "one unfinished input at a time");
         self.add(partial.bytes());
-        self.checks += usize::from(matches!(partial, Partial::PendingCheck(_)));
+        self.checks += usize::from(partial.is_check());
         conn.partial = Index::new(self.partials.insert(partial));
     }
 
@@ -39,7 +39,7 @@ impl Inputs {
     pub(crate) fn take(&mut self, conn: &mut Conn) -> Option<Partial> {
         let partial = self.partials.remove(conn.partial.take()?);
         self.bytes -= partial.bytes() as u64;
-        self.checks -= usize::from(matches!(partial, Partial::PendingCheck(_)));
+        self.checks -= usize::from(partial.is_check());
         if self.partials.is_empty() && self.partials.capacity() > KEPT {
             self.partials = Slab::new();
         }
@@ -109,7 +109,7 @@ impl Inputs {
         self.get(conn).map_or(0, Partial::bytes) + rest + record
     }
 
-    /// How many handshakes wait for the check of a token.
+    /// How many handshakes wait for the check of a token, or for the application.
     pub(crate) fn checks(&self) -> usize {
         self.checks
     }
@@ -145,7 +145,7 @@ impl Inputs {
         if cfg!(debug_assertions) {
             let partials = self.partials.iter().map(|(_, partial)| partial.bytes());
             let checks = self.partials.iter();
-            let checks = checks.filter(|(_, one)| matches!(one, Partial::PendingCheck(_)));
+            let checks = checks.filter(|(_, one)| one.is_check());
             assert_eq!(
                 checks.count(),
                 self.checks,

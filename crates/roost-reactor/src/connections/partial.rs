@@ -1,6 +1,7 @@
 //! What a connection has sent that is not whole yet, in each phase of its life.
 
-use roost_dialect::DialectKind;
+use roost_dialect::dialect::Terms;
+use roost_dialect::{DialectKind, Form};
 use roost_wire::handshake::HeadScanner;
 use roost_wire::http::BodyDecoder;
 use roost_wire::{Inbound, Role, hixie};
@@ -19,8 +20,10 @@ pub(crate) enum Partial {
     Pipelined(Box<Pipelined>),
     /// A good handshake that waits for its channel's home.
     PendingAccept(Box<PendingAccept>),
-    /// A good handshake whose token is being checked.
+    /// A good handshake whose token is being checked, or that waits for the connect hook.
     PendingCheck(Box<PendingCheck>),
+    /// A good handshake whose channel the application is asked about.
+    PendingJoin(Box<PendingJoin>),
     /// Part of a frame or message.
     Frames(Box<Inbound>),
     /// The same in an early framing.
@@ -69,11 +72,24 @@ pub(crate) struct PendingAccept {
     pub(crate) rest: Vec<u8>,
 }
 
-/// A good handshake whose token is being checked. It is kept as it came.
+/// A good handshake whose token is being checked, or about whose client the application is asked. It is
+/// kept as it came.
 pub(crate) struct PendingCheck {
     /// The head, and what came behind it.
     pub(crate) bytes: Vec<u8>,
     pub(crate) head_len: usize,
+    /// Whether the application is asked, for there is no token.
+    pub(crate) is_hook: bool,
+}
+
+/// A good handshake whose client subscribes to a channel if the application allows it.
+pub(crate) struct PendingJoin {
+    pub(crate) channel: Box<str>,
+    pub(crate) form: Form,
+    /// The subprotocol that is selected.
+    pub(crate) subprotocol: Option<Box<str>>,
+    pub(crate) terms: Terms,
+    pub(crate) pending: PendingAccept,
 }
 
 /// What a paused publisher has sent and its decoder has not seen.
@@ -105,12 +121,22 @@ impl Partial {
                 size_of::<PendingAccept>() + pending.answer.capacity() + pending.rest.capacity()
             }
             Partial::PendingCheck(pending) => size_of::<PendingCheck>() + pending.bytes.capacity(),
+            Partial::PendingJoin(join) => {
+                let pending = join.pending.answer.capacity() + join.pending.rest.capacity();
+                let subprotocol = join.subprotocol.as_deref().map_or(0, str::len);
+                size_of::<PendingJoin>() + join.channel.len() + subprotocol + pending
+            }
             Partial::Frames(inbound) => inbound.pinned_bytes(),
             Partial::EarlyFrames(inbound) => inbound.pinned_bytes(),
             Partial::Unread(unread) => {
                 size_of::<Unread>() + unread.bytes.capacity() + unread.decoder.pinned_bytes()
             }
         }
+    }
+
+    /// Whether it is a handshake that waits for a token's check or for the application.
+    pub(crate) fn is_check(&self) -> bool {
+        matches!(self, Partial::PendingCheck(_) | Partial::PendingJoin(_))
     }
 
     /// Whether it is part of a WebSocket message.

@@ -15,6 +15,7 @@ use siphasher::sip128::{Hasher128 as _, SipHasher13};
 use super::messages::{Answer, ControlPublication, PUBLICATIONS_MAX, Request, Token, control_id};
 use super::repeats::RepeatKey;
 use crate::channels::{Links, Mesh};
+use crate::hook_calls::{HookAnswer, HookCall};
 use crate::peer_message::PeerMessage;
 use crate::token_checks::{TokenCheck, Verdict};
 
@@ -29,6 +30,8 @@ pub enum FromReactor {
     Answer(Answer),
     /// Tokens to be checked, and by which reactor they are asked about.
     TokenChecks(usize, Vec<TokenCheck>),
+    /// Questions to the application, and which reactor's connections ask them.
+    HookCalls(usize, Vec<HookCall>),
 }
 
 /// The control thread's end of the mesh.
@@ -150,6 +153,26 @@ impl ControlPeer {
         }
     }
 
+    /// Says what the application has answered to what a reactor's connections have asked.
+    ///
+    /// # Errors
+    /// When the reactor's ring is full: the answers are returned.
+    ///
+    /// # Panics
+    /// When there is no such reactor.
+    pub fn send_hook_answers(
+        &mut self,
+        reactor: usize,
+        answers: Vec<HookAnswer>,
+    ) -> Result<(), Vec<HookAnswer>> {
+        let message = PeerMessage::HookAnswers(answers);
+        match self.links.try_send(self.reactor(reactor), message) {
+            Ok(()) => Ok(()),
+            Err(PeerMessage::HookAnswers(answers)) => Err(answers),
+            Err(_) => unreachable!("what was not sent is returned"),
+        }
+    }
+
     /// What has come next. Answers to requests whose caller has gone come too.
     pub fn next_message(&mut self) -> Option<FromReactor> {
         loop {
@@ -160,13 +183,18 @@ impl ControlPeer {
                         let reactor = usize::from(self.unread_of.0);
                         return Some(FromReactor::TokenChecks(reactor, checks));
                     }
+                    PeerMessage::HookCalls(calls) => {
+                        let reactor = usize::from(self.unread_of.0);
+                        return Some(FromReactor::HookCalls(reactor, calls));
+                    }
                     PeerMessage::Hub(_)
                     | PeerMessage::Call(_)
                     | PeerMessage::Congested { .. }
                     | PeerMessage::Relieved { .. }
                     | PeerMessage::Request(_)
                     | PeerMessage::Publications(_)
-                    | PeerMessage::Verdicts(_) => {
+                    | PeerMessage::Verdicts(_)
+                    | PeerMessage::HookAnswers(_) => {
                         debug_assert!(
                             false,
                             "reactors send nothing else to a peer without channels"

@@ -5,17 +5,17 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use roost_access::Provider;
+use roost_access::{Operation, Provider};
 use roost_dialect::PayloadRef;
 use roost_net::Driver;
 use roost_net::sim::{SimDriver, SimRng};
 use roost_reactor::{
-    CONNECTIONS_MAX, ControlPeer, ControlPublication, Denied, FromReactor, Login, Part, Request,
-    RingFull, Shared, Token, TokenCheck, Verdict,
+    CONNECTIONS_MAX, ControlPeer, ControlPublication, Denied, FromReactor, HookAnswer, HookAsked,
+    HookCall, HookOutcome, Login, Part, Request, RingFull, Shared, Token, TokenCheck, Verdict,
 };
 
 use super::api::{self, Published};
-use super::guarded::login_of;
+use super::guarded::{application_allows, login_of};
 use super::plan::{Plan, has_control};
 use super::users::{InForce, Users};
 
@@ -32,6 +32,9 @@ pub(super) struct Control {
     published: Published,
     /// What becomes of users, where there are some.
     users: Option<Users>,
+    /// When which reactor is told what the application says.
+    late: Vec<(u64, usize, HookAnswer)>,
+    asked: u64,
     answered: u64,
     refused: u64,
     listed: u64,
@@ -68,6 +71,8 @@ impl Control {
             batches: HashMap::new(),
             published: Published::default(),
             users: (plan.guarded > 0).then(|| Users::new(plan.seed)),
+            late: Vec::new(),
+            asked: 0,
             answered: 0,
             refused: 0,
             listed: 0,
@@ -87,6 +92,7 @@ impl Control {
         let phase = phase_at(now_ns);
         if phase != Phase::Hangs {
             self.read(&mut peer);
+            self.answer_hooks(&mut peer);
         }
         match phase {
             Phase::Asks => {
@@ -131,6 +137,12 @@ impl Control {
         while let Some(message) = peer.next_message() {
             let answer = match message {
                 FromReactor::Answer(answer) => answer,
+                FromReactor::HookCalls(reactor, calls) => {
+                    for call in calls {
+                        self.ask_application(reactor, &call);
+                    }
+                    continue;
+                }
                 FromReactor::TokenChecks(reactor, checks) => {
                     let verdicts = checks.iter().map(|check| self.judge(check)).collect();
                     let _ = peer.send_verdicts(reactor, verdicts); // if it is lost, they wait in vain
@@ -157,6 +169,44 @@ impl Control {
                 assert!(was_asked, "{answer:?} answers nothing that was asked");
                 self.answered += 1;
             }
+        }
+    }
+
+    /// It answers at once, late, not at all, or that it cannot say.
+    fn ask_application(&mut self, reactor: usize, call: &HookCall) {
+        self.asked += 1;
+        let (operation, channel) = match &call.asked {
+            HookAsked::Subscribe { channel } => (Operation::Subscribe, channel),
+            HookAsked::Publish { channel, .. } => (Operation::Publish, channel),
+            HookAsked::Connect { .. } => panic!("it is not asked about it: {call:?}"),
+        };
+        let outcome = match application_allows(&call.user, operation, channel) {
+            _ if self.rng.per_mille(50) => HookOutcome::Unavailable("It is busy.".into()),
+            true => HookOutcome::Allowed(None),
+            false => HookOutcome::Refused("It is not for you.".into()),
+        };
+        let after_ms = match self.rng.below(10) {
+            0..6 => 0,
+            6..9 => self.rng.between(1, 1_500),
+            _ => return, // it hangs
+        };
+        let answer = HookAnswer {
+            key: call.key,
+            number: call.number,
+            outcome,
+        };
+        let at = self.driver.now() + after_ms * 1_000_000;
+        self.late.push((at, reactor, answer));
+    }
+
+    fn answer_hooks(&mut self, peer: &mut ControlPeer) {
+        let now = self.driver.now();
+        for (at, reactor, answer) in std::mem::take(&mut self.late) {
+            if at > now {
+                self.late.push((at, reactor, answer));
+                continue;
+            }
+            let _ = peer.send_hook_answers(reactor, vec![answer]); // if it is lost, it waits in vain
         }
     }
 
@@ -267,6 +317,7 @@ impl Control {
             refused: self.refused,
             placed: self.published.placed(),
             listed: self.listed,
+            asked: self.asked,
             dropped: dropped.expect("a counter of this name"),
         }
     }
@@ -283,6 +334,8 @@ pub struct ControlReport {
     pub placed: u64,
     /// Connections listed.
     pub listed: u64,
+    /// What the application was asked.
+    pub asked: u64,
     /// Answers that found its own ring full.
     pub dropped: u64,
 }

@@ -1,7 +1,8 @@
 //! Clients of namespaces that not all may use, on a quarter of the seeds: some authenticate, some with a
 //! wrong secret, and each tries everything with every name. A table of who may what is the model. Where
 //! there is a control thread some show a token in their handshake instead, which it has to check: it may
-//! say that it cannot, not answer for a second, or have ended.
+//! say that it cannot, not answer for a second, or have ended. About one namespace the application is asked
+//! by a hook, which answers at once, late or never.
 //!
 //! What is promised: a request is granted exactly if its client may make it; no client receives what it may
 //! not, or what another may not have said; one that knows its secret is let in, and no other.
@@ -49,6 +50,14 @@ pub(super) fn add(seed: u64, has_control: bool, settings: &mut Settings) -> usiz
         ),
         ("granted", policy(Access::Granted, Publish::Granted)),
         ("shut", policy(Access::Nobody, Publish::Nobody)),
+        (
+            "asked",
+            ChannelPolicy {
+                call: Access::Nobody,
+                register: Access::Nobody,
+                ..policy(Access::Hook, Publish::Hook)
+            },
+        ),
     ];
     let namespaces = namespaces.map(|(name, policy)| (name.to_owned(), policy));
     settings.channels.namespaces.extend(namespaces);
@@ -57,6 +66,7 @@ pub(super) fn add(seed: u64, has_control: bool, settings: &mut Settings) -> usiz
         user("realm1", "bob", SECRET, role("audience", vec![audience()])),
     ];
     set(settings, users, Vec::new());
+    settings.hooks.wait_ms = HOOK_WAIT_MS;
     if has_control {
         settings.auth = Auth {
             is_on: true,
@@ -90,6 +100,16 @@ pub(super) fn login_of(token: &[u8]) -> Option<(&'static str, Arc<PermissionSet>
     Some((name, Arc::new(permissions), mark(name)))
 }
 
+/// What the application says to a hook.
+pub(super) fn application_allows(user: &str, operation: Operation, name: &str) -> bool {
+    let who = match user {
+        "alice" => Who::Alice,
+        "bob" => Who::Bob,
+        _ => Who::Guest,
+    };
+    who.may(operation, name)
+}
+
 /// Who a client says it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Who {
@@ -108,7 +128,10 @@ impl Who {
             (_, "open:x") => true,
             (Who::Alice | Who::Bob, "known:x") => true,
             (Who::Alice, "granted:a.1" | "granted:a.2") => true,
-            (Who::Bob, "granted:a.1") => operation == Operation::Subscribe,
+            (Who::Bob, "granted:a.1" | "asked:x") => operation == Operation::Subscribe,
+            (Who::Alice, "asked:x") => {
+                matches!(operation, Operation::Subscribe | Operation::Publish)
+            }
             _ => false,
         }
     }
@@ -484,6 +507,9 @@ impl Client {
             return self.fail(format!("an answer without a request: {text}"));
         };
         self.answered += 1;
+        if name == "asked:x" && error == "wamp.error.authorization_failed" {
+            return; // the application could not be asked
+        }
         let is_denied = error == "wamp.error.not_authorized";
         if is_denied == self.who.may(operation, name) {
             self.fail(format!("{operation:?} {name}: {text}"));
@@ -524,13 +550,16 @@ fn index_of(key: ConnKey) -> usize {
 const SECRET: &str = "hunter2";
 /// Why the application ends a session.
 const ENDS: [&str; 2] = ["wamp.close.killed", "roost.close.revoked"];
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 7] = [
     "open:x",
     "known:x",
     "granted:a.1",
     "granted:a.2",
     "granted:b",
     "shut:x",
+    "asked:x",
 ];
+/// How long a client waits for a hook.
+const HOOK_WAIT_MS: u32 = 800;
 /// What each tries.
 const REQUESTS: usize = 40;

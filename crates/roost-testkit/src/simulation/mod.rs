@@ -213,6 +213,7 @@ fn run_scenario(plan: &Plan) -> Result<Report, Broken> {
     report.tokens = simulation.tokens();
     report.ended = ["disconnected", "revoked"]
         .map(|how| simulation.count(&format!("connections_{how}_total")));
+    report.hooks = simulation.hooks();
     report.iterations = simulation.count("loop_iterations_total");
     Ok(report)
 }
@@ -636,6 +637,11 @@ impl Simulation {
     fn tokens(&self) -> [u64; 3] {
         let outcomes = ["accepted", "refused", "unchecked"];
         outcomes.map(|outcome| self.count(&format!("tokens_{outcome}_total")))
+    }
+
+    fn hooks(&self) -> [u64; 3] {
+        let outcomes = ["allowed", "refused", "unavailable"];
+        outcomes.map(|outcome| self.count(&format!("hooks_{outcome}_total")))
     }
 
     fn check_strangers(&mut self, plan: &Plan) -> Result<(), String> {

@@ -49,6 +49,8 @@ pub struct Report {
     pub tokens: [u64; 3],
     /// Connections of users closed, and of tokens that were revoked.
     pub ended: [u64; 2],
+    /// Requests that a hook has allowed, refused, and not answered in time.
+    pub hooks: [u64; 3],
     /// Plain HTTP requests answered.
     pub http_answers: u64,
     /// SOAP requests answered.

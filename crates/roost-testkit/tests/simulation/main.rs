@@ -64,6 +64,11 @@ fn promises_are_kept_on_every_seed() {
         assert!(ended.iter().all(|&count| count > 0), "{ended:?}");
         assert!(tokens.iter().all(|&count| count > 0), "{tokens:?}");
     }
+    let hooks = [0, 1, 2].map(|n| reports.iter().map(|r| r.hooks[n]).sum::<u64>());
+    println!("{hooks:?} requests allowed and refused by a hook, and not answered in time");
+    if reports.len() >= 100 {
+        assert!(hooks.iter().all(|&count| count > 0), "{hooks:?}");
+    }
     let most = |of: fn(&Report) -> u64| reports.iter().map(of).max().unwrap_or(0);
     let dropped = [1, 2, 3].map(|n| reports.iter().map(|r| r.dropped[n]).sum::<u64>());
     println!(

@@ -3,6 +3,7 @@
 
 mod commands;
 mod daemon;
+mod hooks;
 mod http;
 mod jwks;
 mod log_output;

@@ -1,0 +1,40 @@
+//! What the task that serves hooks is told.
+
+use roost_hooks::{Answer, AnswerError};
+use roost_reactor::HookCall;
+use tokio::sync::mpsc;
+
+use crate::hook_client::CallError;
+
+/// What the task is told.
+pub(crate) enum Input {
+    /// A reactor's connections ask.
+    Asked(usize, Vec<HookCall>),
+    /// A call of a hook is over.
+    Ended(usize, u64, Result<Answer, Failed>),
+}
+
+/// Why a call has brought no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failed {
+    Call(CallError),
+    Answer(AnswerError),
+}
+
+/// The way to the task.
+pub(crate) type ToHooks = mpsc::UnboundedSender<Input>;
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failed::Call(CallError::Connection) => f.write_str("there is no connection to it"),
+            Failed::Call(CallError::Status(status)) => {
+                write!(f, "it has answered with status {status} and not with 200")
+            }
+            Failed::Call(CallError::Body) => {
+                f.write_str("its answer is longer than answer_bytes_max, or ends early")
+            }
+            Failed::Answer(error) => error.fmt(f),
+        }
+    }
+}
