@@ -58,7 +58,7 @@ fn main() {
             let publication = payload.freeze();
             for (to, encoding) in [("WAMP", Form::WAMP_JSON), ("raw", Form::RAW)] {
                 report(bytes, &format!("encode {name} -> {to}"), || {
-                    drop(black_box(encode(&publication, encoding, IDS)));
+                    drop(black_box(encode(&publication, encoding, IDS, "c")));
                 });
             }
         }

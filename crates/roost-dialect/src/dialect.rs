@@ -124,13 +124,12 @@ pub trait Dialect: Sized {
     }
 
     /// Encodes a publication in one of [`Dialect::FORMS`], by its place there: one unfragmented
-    /// text or binary message.
-    fn encode(form: u8, publication: &Publication, ids: EventIds) -> Frozen;
+    /// text or binary message. `channel` is the name of the one that it was published on.
+    fn encode(form: u8, publication: &Publication, ids: EventIds, channel: &str) -> Frozen;
 
     /// The same for subscribers to a pattern that matches `channel`: `ids.topic` is the pattern's number.
     fn encode_matched(form: u8, publication: &Publication, ids: EventIds, channel: &str) -> Frozen {
-        let _ = channel;
-        Self::encode(form, publication, ids)
+        Self::encode(form, publication, ids, channel)
     }
 
     /// Bytes of the sessions' table, for the accounting of memory.

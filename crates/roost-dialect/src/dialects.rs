@@ -264,7 +264,12 @@ macro_rules! dialects {
         ///
         /// # Panics
         /// When there is no such form.
-        pub fn encode(publication: &Publication, form: Form, ids: EventIds) -> Frozen {
+        pub fn encode(
+            publication: &Publication,
+            form: Form,
+            ids: EventIds,
+            channel: &str,
+        ) -> Frozen {
             $(
                 $(#[$meta])*
                 {
@@ -272,7 +277,9 @@ macro_rules! dialects {
                     const END: usize = FIRST + FORMS_OF[DialectKind::$Name as usize];
                     if (FIRST..END).contains(&usize::from(form.0)) {
                         let at = form.0 - Form::of(DialectKind::$Name, 0).0;
-                        return <crate::$module::$Name as Dialect>::encode(at, publication, ids);
+                        return <crate::$module::$Name as Dialect>::encode(
+                            at, publication, ids, channel,
+                        );
                     }
                 }
             )+

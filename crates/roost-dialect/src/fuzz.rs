@@ -340,7 +340,7 @@ fn check_payload(message: &[u8], payload: PayloadRef<'_>) {
     for form in 0..Wire::ALL.len() {
         check_event(&publication, arguments, form);
     }
-    let raw = encode(&publication, Form::RAW, IDS);
+    let raw = encode(&publication, Form::RAW, IDS, "c");
     let body = raw.payload().expect("one frame");
     assert!(
         raw.len() <= 8 * message.len() + 100,
@@ -353,12 +353,12 @@ fn check_payload(message: &[u8], payload: PayloadRef<'_>) {
     };
     let back = back.freeze();
     assert_eq!(
-        encode(&back, Form::RAW, IDS),
+        encode(&back, Form::RAW, IDS, "c"),
         raw,
         "raw to raw changes nothing"
     );
     for (at, (_, wire)) in Wire::ALL.into_iter().enumerate() {
-        let event = encode(&back, Form::of(DialectKind::Wamp, at), IDS);
+        let event = encode(&back, Form::of(DialectKind::Wamp, at), IDS, "c");
         assert!(
             event.len() <= 6 * raw.len() + 100,
             "the stated factor holds"
@@ -372,7 +372,7 @@ fn check_payload(message: &[u8], payload: PayloadRef<'_>) {
 /// The EVENT of a WAMP publication carries its arguments, in its own serializer unchanged.
 fn check_event(publication: &Publication, arguments: Arguments<'_>, form: usize) {
     let (_, wire) = Wire::ALL[form];
-    let frame = encode(publication, Form::of(DialectKind::Wamp, form), IDS);
+    let frame = encode(publication, Form::of(DialectKind::Wamp, form), IDS, "c");
     assert_eq!(frame.opcode(), wire.opcode());
     assert!(
         frame.len() <= 8 * arguments.size() + 100,

@@ -6,9 +6,17 @@ use std::sync::Arc;
 use crate::encoding::{Encoding, EncodingSet};
 use crate::ids::EventIds;
 
-/// Writes a publication in one encoding. For subscribers to a pattern it is told the channel, and
-/// [`EventIds::topic`] is the pattern's number.
-pub type Encode<'a, P, F> = &'a mut dyn FnMut(&P, Encoding, EventIds, Option<&str>) -> F;
+/// Writes a publication in one encoding, for subscribers that it comes to by this route.
+pub type Encode<'a, P, F> = &'a mut dyn FnMut(&P, Encoding, EventIds, Route<'_>) -> F;
+
+/// By what a publication comes to subscribers, with the name of its channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// They are subscribed to the channel.
+    Channel(&'a str),
+    /// They are subscribed to a pattern that matches it: [`EventIds::topic`] is the pattern's number.
+    Pattern(&'a str),
+}
 
 /// The frames of one publication: one for each encoding asked for. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -294,7 +294,7 @@ impl Home {
                 publication,
                 offset: ids.offset,
             },
-            audience: Some((ids, channel.audience())),
+            audience: Some((ids, channel.name().as_str(), channel.audience())),
         }
     }
 
@@ -447,6 +447,6 @@ impl<'a> Place<'a> {
 /// A publication that has its place.
 pub(crate) struct Ordered<'a> {
     pub(crate) placement: Placement,
-    /// None if no reactor wants the channel.
-    pub(crate) audience: Option<(EventIds, Audience<'a>)>,
+    /// With the channel's name. None if no reactor wants it.
+    pub(crate) audience: Option<(EventIds, &'a str, Audience<'a>)>,
 }

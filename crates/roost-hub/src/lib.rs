@@ -91,7 +91,7 @@ mod waiting;
 
 pub use encoding::{ENCODINGS_MAX, Encoding, EncodingSet};
 pub use error::{NameError, PatternRefusal, PublishError, StateError, SubscribeError};
-pub use frames::{Encode, Frames};
+pub use frames::{Encode, Frames, Route};
 pub use hub::Hub;
 pub use ids::{
     ChannelId, EventIds, HomeIndex, NamespaceId, Placement, Position, ReactorId, Snapshot,

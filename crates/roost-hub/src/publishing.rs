@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::frames::{Encode, Encoder, Frames, Made};
+use crate::frames::{Encode, Encoder, Frames, Made, Route};
 use crate::home::{Home, Place};
 use crate::home_channel::Audience;
 use crate::ids::{EventIds, Placement, ReactorId, topic};
@@ -80,8 +80,9 @@ impl<P, F: Clone> Publishing<'_, P, F> {
         } = self;
         let me = *me;
         let ordered = home.order(place);
-        if let Some((ids, audience)) = ordered.audience {
-            let mut encode = |encoding| encode(&order.payload, encoding, ids, None);
+        if let Some((ids, name, audience)) = ordered.audience {
+            let route = Route::Channel(name);
+            let mut encode = |encoding| encode(&order.payload, encoding, ids, route);
             let mut deliver = |local: LocalRef, reactor: ReactorId, frames: Frames<F>| {
                 let exclude = order.excluded_at(reactor);
                 out.extend(if reactor == me {
@@ -145,8 +146,8 @@ impl<P, F: Clone> Publishing<'_, P, F> {
                     publication: placement.publication,
                     offset: event.offset,
                 };
-                let channel = Some(event.channel.as_str());
-                let mut encode = |encoding| encode(&order.payload, encoding, ids, channel);
+                let route = Route::Pattern(event.channel.as_str());
+                let mut encode = |encoding| encode(&order.payload, encoding, ids, route);
                 let mut encoder = Encoder::new(&mut encode, made);
                 for interest in same {
                     let PatternInterest {

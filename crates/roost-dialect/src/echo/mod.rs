@@ -94,7 +94,7 @@ impl Dialect for Echo {
         Session::NONE
     }
 
-    fn encode(_: u8, publication: &Publication, _: EventIds) -> Frozen {
+    fn encode(_: u8, publication: &Publication, _: EventIds, _: &str) -> Frozen {
         debug_assert!(false, "the echo dialect has no form");
         publication.to_raw()
     }

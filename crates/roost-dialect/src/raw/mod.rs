@@ -162,7 +162,7 @@ impl Dialect for Raw {
         session_of(joined)
     }
 
-    fn encode(_: u8, publication: &Publication, _: EventIds) -> Frozen {
+    fn encode(_: u8, publication: &Publication, _: EventIds, _: &str) -> Frozen {
         publication.to_raw()
     }
 

@@ -230,7 +230,7 @@ impl Dialect for Soap {
         envelope.is_some_and(|envelope| takes.admits(envelope.version))
     }
 
-    fn encode(_: u8, publication: &Publication, _: EventIds) -> Frozen {
+    fn encode(_: u8, publication: &Publication, _: EventIds, _: &str) -> Frozen {
         publication.to_raw()
     }
 

@@ -206,7 +206,7 @@ impl Dialect for Wamp {
         dialect::Session::at(self.sessions.insert(Session::from_state(state)))
     }
 
-    fn encode(form: u8, publication: &Publication, ids: EventIds) -> Frozen {
+    fn encode(form: u8, publication: &Publication, ids: EventIds, _: &str) -> Frozen {
         let (_, wire) = Wire::ALL[usize::from(form)];
         if wire == Wire::default() {
             return encode_json(publication, ids);

@@ -21,13 +21,13 @@ const IDS: EventIds = EventIds {
 };
 
 fn event(publication: &Publication) -> String {
-    let frame = encode(publication, Form::WAMP_JSON, IDS);
+    let frame = encode(publication, Form::WAMP_JSON, IDS, "c");
     assert_eq!(frame.opcode(), Opcode::Text);
     String::from_utf8(frame.payload().unwrap().to_vec()).unwrap()
 }
 
 fn received_raw(publication: &Publication) -> (Opcode, Vec<u8>) {
-    let frame = encode(publication, Form::RAW, IDS);
+    let frame = encode(publication, Form::RAW, IDS, "c");
     (frame.opcode(), frame.payload().unwrap().to_vec())
 }
 
@@ -71,7 +71,7 @@ fn event_of_the_test_vector() {
         offset: 1,
     };
     let publication = PayloadRef::Text("Hello, event!").freeze();
-    let frame = encode(&publication, Form::WAMP_JSON, ids);
+    let frame = encode(&publication, Form::WAMP_JSON, ids, "c");
     let expected = br#"[36,9823526,112233445566,{},["Hello, event!"]]"#;
     assert_eq!(frame.payload().unwrap(), expected);
 }
@@ -86,7 +86,7 @@ fn a_publisher_that_wants_to_be_known_stands_in_the_details() {
     let expected = r#"[36,5512315355,4429313566,{"publisher":3},[1]]"#;
     assert_eq!(event(&publication), expected);
     for (at, (name, wire)) in Wire::ALL.into_iter().enumerate() {
-        let frame = encode(&publication, Form::of(DialectKind::Wamp, at), IDS);
+        let frame = encode(&publication, Form::of(DialectKind::Wamp, at), IDS, "c");
         if !wire.is_batched {
             let json = convert(frame.payload().unwrap(), wire.serializer, Serializer::Json);
             assert_eq!(json.as_deref(), Ok(expected.as_bytes()), "{name}");
@@ -101,8 +101,8 @@ fn a_publisher_that_wants_to_be_known_stands_in_the_details() {
 #[test]
 fn raw_to_raw_shares_one_image() {
     let publication = PayloadRef::Text("hi").freeze();
-    let first = encode(&publication, Form::RAW, IDS);
-    let second = encode(&publication.clone(), Form::RAW, IDS);
+    let first = encode(&publication, Form::RAW, IDS, "c");
+    let second = encode(&publication.clone(), Form::RAW, IDS, "c");
     assert_eq!(first, Frozen::message(Opcode::Text, b"hi"));
     assert_eq!(
         first.as_bytes().as_ptr(),

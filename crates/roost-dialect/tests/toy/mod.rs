@@ -183,7 +183,7 @@ impl Dialect for Toy {
         Session::at(self.sessions.insert(channels))
     }
 
-    fn encode(_: u8, publication: &Publication, ids: EventIds) -> Frozen {
+    fn encode(_: u8, publication: &Publication, ids: EventIds, _: &str) -> Frozen {
         let raw = publication.to_raw();
         let head = format!("{} ", ids.offset);
         let text = raw.payload().unwrap_or_default();

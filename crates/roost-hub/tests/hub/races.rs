@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use roost_hub::{
     ChannelId, ENCODINGS_MAX, Encoding, EncodingSet, EventIds, Hub, HubOptions, Item, NameError,
     NamespaceId, Output, PatternOptions, Position, Publish, PublishError, PublishTo, ReactorId,
-    Subscribe, SubscribeError, Subscriber,
+    Route, Subscribe, SubscribeError, Subscriber,
 };
 
 const RAW: Encoding = Encoding(0);
@@ -56,7 +56,7 @@ fn name_at(home: ReactorId, nth: usize) -> String {
 
 fn encode(
     encoded: &mut Vec<(Encoding, EventIds)>,
-) -> impl FnMut(&&'static str, Encoding, EventIds, Option<&str>) -> String {
+) -> impl FnMut(&&'static str, Encoding, EventIds, Route<'_>) -> String {
     |payload, encoding, ids, _| {
         encoded.push((encoding, ids));
         format!("{payload}@{}", encoding.0)
@@ -551,7 +551,7 @@ fn limits_are_kept_and_named() {
     assert_eq!(subscribe("d"), Err(full));
     assert_eq!(full.to_string(), "there are 3 channels already");
     subscribe("c").expect("it is there already");
-    let encode = &mut |_: &_, _, _, _: Option<&_>| unreachable!("refused");
+    let encode = &mut |_: &_, _, _, _: Route<'_>| unreachable!("refused");
     assert_eq!(
         hub.publish(publish("01234567890", "x"), 0, encode, &mut out),
         Err(PublishError::Name(too_long))

@@ -7,7 +7,7 @@ use std::iter;
 
 use roost_hub::{
     ChannelId, Encoding, EventIds, Hub, HubCounts, HubOptions, Item, MatchedEvent, NamespaceId,
-    Output, Pattern, PatternKind, PatternOptions, Publish, PublishTo, ReactorId, Subscribe,
+    Output, Pattern, PatternKind, PatternOptions, Publish, PublishTo, ReactorId, Route, Subscribe,
     SubscribeError, SubscribePattern, Subscriber,
 };
 
@@ -570,11 +570,11 @@ fn encoder(
     model: &mut Model,
     patterns: &mut PatternModel,
     check: &mut Check,
-) -> impl FnMut(&usize, Encoding, EventIds, Option<&str>) -> Frame {
-    |&message, encoding, ids, channel| {
-        let seen = match channel {
-            None => model.encode(message, encoding, ids),
-            Some(channel) => patterns.encode(message, encoding, ids, channel, model),
+) -> impl FnMut(&usize, Encoding, EventIds, Route<'_>) -> Frame {
+    |&message, encoding, ids, route| {
+        let seen = match route {
+            Route::Channel(_) => model.encode(message, encoding, ids),
+            Route::Pattern(channel) => patterns.encode(message, encoding, ids, channel, model),
         };
         if check.is_ok() {
             *check = seen;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use roost_dialect::{Publication, Receivers};
 use roost_hub::{
     ChannelId, Encoding, Frames, Hub, HubOptions, Item, MatchedEvent, Name, NamespaceId, Output,
-    PatternRefusal, Placement, Publish, PublishError, PublishTo, ReactorId, Snapshot, Subscribe,
-    SubscribeError, SubscribePattern, Subscriber,
+    PatternRefusal, Placement, Publish, PublishError, PublishTo, ReactorId, Route, Snapshot,
+    Subscribe, SubscribeError, SubscribePattern, Subscriber,
 };
 use roost_metrics::{Counters, NamespaceCounters};
 use roost_net::ConnKey;
@@ -266,12 +266,12 @@ impl Channels {
         now: u32,
     ) -> Result<(), PublishError> {
         let counters = &*self.counters;
-        let encode = &mut |payload: &_, encoding, ids, channel: Option<&_>| {
+        let encode = &mut |payload: &_, encoding, ids, route: Route<'_>| {
             if !Codec::carries(payload, encoding) {
                 counters.publications_not_carried_total.inc();
                 return Image::for_none();
             }
-            Image::new(codec.encode(payload, encoding, ids, channel), payload)
+            Image::new(codec.encode(payload, encoding, ids, route), payload)
         };
         self.hub.publish(publish, now, encode, &mut self.outputs)
     }
@@ -302,8 +302,8 @@ impl Channels {
             })?;
         }
         self.counters.publishes_total.inc();
-        let encode = &mut |payload: &_, encoding, ids, channel: Option<&_>| {
-            Image::new(codec.encode(payload, encoding, ids, channel), payload)
+        let encode = &mut |payload: &_, encoding, ids, route: Route<'_>| {
+            Image::new(codec.encode(payload, encoding, ids, route), payload)
         };
         let hub = &mut self.hub;
         Ok(hub.publish_at_home(name, payload, now, encode, &mut self.outputs))
@@ -664,12 +664,12 @@ impl Channels {
                 .send(from, PeerMessage::Congested { name, publisher });
         }
         let counters = &*self.counters;
-        let encode = &mut |payload: &_, encoding, ids, channel: Option<&_>| {
+        let encode = &mut |payload: &_, encoding, ids, route: Route<'_>| {
             if !Codec::carries(payload, encoding) {
                 counters.publications_not_carried_total.inc();
                 return Image::for_none();
             }
-            Image::new(codec.encode(payload, encoding, ids, channel), payload)
+            Image::new(codec.encode(payload, encoding, ids, route), payload)
         };
         self.hub.handle(from, item, now, encode, &mut self.outputs);
     }

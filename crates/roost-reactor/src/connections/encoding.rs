@@ -2,7 +2,7 @@
 //! permessage-deflate, or the early drafts. A dialect never knows.
 
 use roost_dialect::{FORMS, Form, Publication};
-use roost_hub::{Encoding, EventIds};
+use roost_hub::{Encoding, EventIds, Route};
 use roost_wire::deflate::{Agreement, Deflater, Inflater};
 use roost_wire::frame::{append_close, append_frame};
 use roost_wire::{CloseCode, Frozen, Message, Opcode, hixie};
@@ -162,19 +162,20 @@ impl Codec {
         roost_dialect::carries(publication, Form(encoding.0 % FORMS_U8))
     }
 
-    /// Encodes a publication in one of the forms of [`Framing::encoding`]; for a pattern that
-    /// matches `channel`, if that is said.
+    /// Encodes a publication in one of the forms of [`Framing::encoding`].
     pub(crate) fn encode(
         &mut self,
         publication: &Publication,
         encoding: Encoding,
         ids: EventIds,
-        channel: Option<&str>,
+        route: Route<'_>,
     ) -> Frozen {
         let form = Form(encoding.0 % FORMS_U8);
-        let frame = match channel {
-            None => roost_dialect::encode(publication, form, ids),
-            Some(channel) => roost_dialect::encode_matched(publication, form, ids, channel),
+        let frame = match route {
+            Route::Channel(channel) => roost_dialect::encode(publication, form, ids, channel),
+            Route::Pattern(channel) => {
+                roost_dialect::encode_matched(publication, form, ids, channel)
+            }
         };
         let Some(payload) = frame.payload() else {
             return frame;
