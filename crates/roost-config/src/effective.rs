@@ -589,6 +589,7 @@ fn check_dialects(path: &str, listener: &Listener, settings: &Settings, found: &
         ("echo", settings.echo.enabled),
         ("wamp", settings.wamp.enabled),
         ("soap", settings.soap.enabled),
+        ("centrifugo", settings.centrifugo.enabled),
     ] {
         if !enabled && listener.dialects.iter().any(|one| one == dialect) {
             found.push(Conflict {
@@ -644,6 +645,7 @@ fn check_health_path(
     let health = listener.health_path.as_str();
     let raw = settings.raw.enabled && listener.serves("raw");
     let soap = settings.soap.enabled && listener.serves("soap");
+    let centrifugo = settings.centrifugo.enabled && listener.serves("centrifugo");
     let other = match health {
         "/" if listener.demo_page => format!("{path}.demo_page"),
         "/raw" if raw => "raw.enabled".to_owned(),
@@ -652,6 +654,7 @@ fn check_health_path(
         "/wamp" if settings.wamp.enabled && listener.serves("wamp") => "wamp.enabled".to_owned(),
         "/soap" if soap => "soap.enabled".to_owned(),
         _ if health.starts_with("/soap/") && soap => "soap.enabled".to_owned(),
+        "/connection/websocket" if centrifugo => "centrifugo.enabled".to_owned(),
         _ => return,
     };
     found.push(Conflict {

@@ -22,7 +22,7 @@ mod users;
 pub use api::Api;
 pub use auth::{Auth, Expiry, Jwt};
 pub use channels::{Access, ChannelPolicy, Namespace, Publish, SlowConsumer};
-pub use dialects::{Deflate, Echo, Raw, Soap, Wamp};
+pub use dialects::{Centrifugo, Deflate, Echo, Raw, Soap, Wamp};
 pub use drivers::{Epoll, IoUring};
 pub use hooks::{Hook, OnFailure};
 pub use limits::Limits;
@@ -57,6 +57,8 @@ pub struct Settings {
     pub wamp: Wamp,
     /// `[soap]`.
     pub soap: Soap,
+    /// `[centrifugo]`.
+    pub centrifugo: Centrifugo,
     /// `[deflate]`.
     pub deflate: Deflate,
     /// `[auth]`.
@@ -91,6 +93,7 @@ impl Default for Settings {
             echo: Echo::default(),
             wamp: Wamp::default(),
             soap: Soap::default(),
+            centrifugo: Centrifugo::default(),
             deflate: Deflate::default(),
             auth: Auth::default(),
             admin: Admin::default(),
@@ -174,6 +177,7 @@ pub(crate) fn visit(settings: &mut Settings, visitor: &mut impl Visitor) {
         echo,
         wamp,
         soap,
+        centrifugo,
         deflate,
         auth,
         admin,
@@ -206,6 +210,7 @@ pub(crate) fn visit(settings: &mut Settings, visitor: &mut impl Visitor) {
         echo: Echo,
         wamp: Wamp,
         soap: Soap,
+        centrifugo: Centrifugo,
         deflate: Deflate,
         auth: Auth,
         admin: Admin,

@@ -95,7 +95,7 @@ impl Thread {
             Job::Recheck(parked) => {
                 for Parked { reactor, check } in parked {
                     let outcome = self.check(&check);
-                    let outcome = outcome.map_err(|refusal| Denied::Refused(sentence(&refusal)));
+                    let outcome = outcome.map_err(|refusal| denied(&refusal));
                     let verdict = Verdict {
                         key: check.key,
                         outcome,
@@ -128,7 +128,7 @@ impl Thread {
                 }
                 return None;
             }
-            Err(refusal) => Err(Denied::Refused(sentence(&refusal))),
+            Err(refusal) => Err(denied(&refusal)),
         };
         Some(Verdict {
             key: check.key,
@@ -167,6 +167,13 @@ fn login(verified: &Verified, now: Duration) -> Login {
             None => Provider::Static,
         },
         token: verified.mark,
+    }
+}
+
+fn denied(refusal: &Refusal) -> Denied {
+    match refusal {
+        Refusal::Expired => Denied::Expired(sentence(refusal)),
+        _ => Denied::Refused(sentence(refusal)),
     }
 }
 

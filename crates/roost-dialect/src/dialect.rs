@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use roost_access::{Denial, Identity};
+use roost_access::{Denial, Identity, UserName};
 use roost_dealer::{
     Answer, CallError, CalleeFeatures, CancelMode, Match, NeverInvoked, Notice, Policy,
 };
@@ -37,6 +37,9 @@ pub trait Dialect: Sized {
     /// Whether it may send back what it receives ([`Command::Send`]): output that waits may then be
     /// as large as the input.
     const SENDS_BACK: bool = false;
+    /// Whether it pings clients itself ([`Event::PingDue`]), each in every interval and whether it is
+    /// quiet or not, in place of WebSocket's pings.
+    const PINGS: bool = false;
     /// What it obeys. Shared by all reactors.
     type Settings;
     /// What it keeps of a session, as plain values: what is handed over to another process.
@@ -280,8 +283,8 @@ impl<'a> Message<'a> {
 }
 
 /// What a dialect draws its commands from: one message, with bytes of binary messages before it
-/// that were no whole command.
-#[derive(Debug)]
+/// that were no whole command. A copy remembers what was left.
+#[derive(Debug, Clone, Copy)]
 pub struct Input<'a> {
     rest: Option<Message<'a>>,
 }
@@ -372,6 +375,18 @@ pub enum Command<'a> {
         /// The token of [`Event::Unsubscribed`].
         token: u64,
     },
+    /// The same by the channel's name. [`Event::UnsubscribedFrom`] follows.
+    UnsubscribeFrom {
+        /// The channel.
+        channel: Cow<'a, str>,
+        /// The form of the subscription.
+        form: Form,
+        /// The token of the event.
+        token: u64,
+    },
+    /// Find out who the client is, by its token or without one. Nothing more is drawn until
+    /// [`Event::TokenChecked`], and then what was left in the input.
+    CheckToken(Option<TokenText<'a>>),
     /// Offer a procedure: be a callee.
     Register {
         /// Its name, or a pattern; with the realm in it, if realms are apart.
@@ -432,6 +447,41 @@ pub enum Command<'a> {
     },
 }
 
+/// A token in a message. It stands in no log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TokenText<'a>(pub Cow<'a, str>);
+
+impl Debug for TokenText<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenText(..)")
+    }
+}
+
+/// As whom a client is let in, or why not.
+pub type TokenOutcome = Result<Admission, TokenRefusal>;
+
+/// As whom a client is let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// Its user; empty of an anonymous client.
+    pub user: UserName,
+    /// In how many seconds the client is to show another token, if it may not stay as this.
+    pub expires_in_s: Option<u32>,
+}
+
+/// Why a client is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenRefusal {
+    /// It has shown no token, and has to.
+    Missing,
+    /// The token has expired.
+    Expired,
+    /// The token is not good.
+    Invalid,
+    /// It cannot be said now.
+    Unavailable,
+}
+
 /// What is subscribed to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SubscribeTo<'a> {
@@ -477,6 +527,15 @@ pub enum Event<'a> {
         /// The command's.
         token: u64,
     },
+    /// What [`Command::UnsubscribeFrom`] asked for.
+    UnsubscribedFrom {
+        /// The command's.
+        token: u64,
+        /// The channel that the session was subscribed to, or about to be; `None`: it was not.
+        channel: Option<ChannelId>,
+    },
+    /// What [`Command::CheckToken`] asked for.
+    TokenChecked(&'a TokenOutcome),
     /// The publication has its place in the channel's order.
     Published {
         /// The command's.
@@ -544,6 +603,10 @@ pub enum Event<'a> {
     },
     /// The server shuts down; the close frame follows what is written now.
     Draining,
+    /// The client is to be pinged, where the dialect does that itself ([`Dialect::PINGS`]).
+    PingDue,
+    /// It has sent nothing since, for too long; the connection is then closed.
+    PongMissing,
 }
 
 /// The commands that can be refused.
@@ -574,7 +637,7 @@ pub enum Refusal {
     PatternShape,
 }
 
-/// What follows an event.
+/// What follows an event. Where a close frame follows anyway, its code and reason are these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// What was written is sent.

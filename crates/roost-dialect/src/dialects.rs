@@ -19,6 +19,8 @@ impl Form {
     pub const RAW: Form = Form::of(DialectKind::Raw, 0);
     /// A WAMP EVENT in JSON.
     pub const WAMP_JSON: Form = Form::of(DialectKind::Wamp, 0);
+    /// A push of Centrifugo's protocol in JSON.
+    pub const CENTRIFUGO: Form = Form::of(DialectKind::Centrifugo, 0);
 
     /// The form at place `at` of a dialect's [`Dialect::FORMS`].
     #[expect(
@@ -77,6 +79,14 @@ macro_rules! dialects {
             pub fn sends_back(self) -> bool {
                 match self {
                     $($(#[$meta])* DialectKind::$Name => <crate::$module::$Name as Dialect>::SENDS_BACK,)+
+                }
+            }
+
+            /// [`Dialect::PINGS`]
+            #[inline]
+            pub fn pings(self) -> bool {
+                match self {
+                    $($(#[$meta])* DialectKind::$Name => <crate::$module::$Name as Dialect>::PINGS,)+
                 }
             }
         }
@@ -259,7 +269,7 @@ macro_rules! dialects {
         }
 
         /// Encodes a publication for the subscribers of one form: one unfragmented text or binary
-        /// message. `ids.topic` and `ids.publication` are used by WAMP only. At most 8 bytes are
+        /// message. `ids.topic` and `ids.publication` are used by WAMP only, `channel` by Centrifugo. At most 8 bytes are
         /// written for each byte published (a short float of CBOR as JSON), plus 100.
         ///
         /// # Panics
@@ -322,6 +332,7 @@ dialects! {
     echo::Echo,
     wamp::Wamp,
     soap::Soap,
+    centrifugo::Centrifugo,
     #[cfg(feature = "toy")]
     toy::Toy,
 }

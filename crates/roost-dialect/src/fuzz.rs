@@ -230,6 +230,9 @@ impl Peer {
             }
             Command::AwaitAuthentication | Command::Identify(_) => panic!("no user is configured"),
             Command::Send(_) => panic!("WAMP sends nothing back as it is"),
+            Command::UnsubscribeFrom { .. } | Command::CheckToken(_) => {
+                panic!("WAMP names a subscription by its number, and has its own logins")
+            }
             Command::Close { reason, .. } => {
                 assert!(
                     reason.len() <= 123,

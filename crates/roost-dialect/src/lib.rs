@@ -27,6 +27,7 @@
 )]
 
 mod calls;
+pub mod centrifugo;
 mod channel;
 pub mod dialect;
 mod dialects;

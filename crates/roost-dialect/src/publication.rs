@@ -10,6 +10,11 @@
 //! | args `["s"]`, no or empty kwargs | text `s` | the same args and kwargs |
 //! | args `["\u0000" + base64(b)]` in JSON, one bin in MessagePack or CBOR, no or empty kwargs | binary `b` | the same args and kwargs |
 //! | any other args and kwargs | text `{"args":[…],"kwargs":{…}}` | the same args and kwargs |
+//! | a JSON string | its text, or the bytes that it stands for | args with that one string |
+//! | any other JSON value | its text | args with that text as one string |
+//!
+//! A subscriber that takes JSON values gets those as they were published, and of the rest what a raw
+//! subscriber gets, as a string.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -32,6 +37,8 @@ pub enum PayloadRef<'a> {
     Binary(&'a [u8]),
     /// A WAMP payload, unparsed.
     Wamp(Arguments<'a>),
+    /// A JSON value, unparsed.
+    Json(&'a str),
 }
 
 /// Arguments and ArgumentsKw of a WAMP message, as bytes of its serializer: checked to be whole
@@ -74,7 +81,7 @@ impl PayloadRef<'_> {
     /// How much is published, in bytes.
     pub fn size(&self) -> usize {
         match *self {
-            PayloadRef::Text(text) => text.len(),
+            PayloadRef::Text(text) | PayloadRef::Json(text) => text.len(),
             PayloadRef::Binary(bytes) => bytes.len(),
             PayloadRef::Wamp(arguments) => arguments.size(),
         }
@@ -87,6 +94,7 @@ impl PayloadRef<'_> {
             PayloadRef::Text(text) => Kind::Raw(Frozen::message(Opcode::Text, text.as_bytes())),
             PayloadRef::Binary(bytes) => Kind::Raw(Frozen::message(Opcode::Binary, bytes)),
             PayloadRef::Wamp(arguments) => Kind::Wamp(WampPayload::new(&arguments)),
+            PayloadRef::Json(value) => Kind::Json(Frozen::message(Opcode::Text, value.as_bytes())),
         };
         let details = None;
         Publication { kind, details }
@@ -130,6 +138,8 @@ pub struct PublishDetails {
     pub receivers: Option<Receivers>,
     /// The publisher's session, to be told to subscribers whose dialect has a place for it.
     pub publisher: Option<u64>,
+    /// The publisher as Centrifugo's subscribers are told of it: a JSON object.
+    pub client_info: Option<Box<str>>,
 }
 
 #[derive(Debug, Clone)]
@@ -137,6 +147,8 @@ enum Kind {
     /// One unfragmented text or binary frame.
     Raw(Frozen),
     Wamp(WampPayload),
+    /// A JSON value as the text of a frame.
+    Json(Frozen),
 }
 
 /// Arguments and ArgumentsKw as they stand in an EVENT.
@@ -174,6 +186,17 @@ impl Publication {
         match &self.kind {
             Kind::Raw(frame) => frame.clone(),
             Kind::Wamp(payload) => payload.to_raw(),
+            Kind::Json(frame) => json_as_raw(frame),
+        }
+    }
+
+    /// Lends the publication as a JSON value without line breaks: what was published as one; else a
+    /// string, which for bytes is U+0000 and their base64.
+    pub(crate) fn with_json<R>(&self, lend: impl FnOnce(&[u8]) -> R) -> R {
+        match &self.kind {
+            Kind::Json(frame) => lend(&in_one_line(raw_payload(frame))),
+            Kind::Raw(frame) => lend(&raw_as_json(frame)),
+            Kind::Wamp(payload) => lend(&raw_as_json(&payload.to_raw())),
         }
     }
 
@@ -181,6 +204,7 @@ impl Publication {
     pub(crate) fn json_tail(&self) -> Cow<'_, [u8]> {
         match &self.kind {
             Kind::Raw(frame) => Cow::Owned(raw_as_tail(frame)),
+            Kind::Json(frame) => Cow::Owned(raw_as_tail(&json_as_raw(frame))),
             Kind::Wamp(payload) => match payload.serializer {
                 Serializer::Json => Cow::Borrowed(&payload.tail),
                 Serializer::MsgPack | Serializer::Cbor => Cow::Owned(payload.as_json_tail()),
@@ -195,23 +219,22 @@ impl Publication {
         for_raw: Serializer,
         lend: impl FnOnce(Arguments<'_>) -> R,
     ) -> R {
-        match &self.kind {
-            Kind::Raw(frame) => {
-                let list = raw_as_list(frame, for_raw);
-                lend(Arguments {
-                    serializer: for_raw,
-                    args: Some(&list),
-                    kwargs: None,
-                })
-            }
-            Kind::Wamp(payload) => lend(payload.arguments()),
-        }
+        let list = match &self.kind {
+            Kind::Raw(frame) => raw_as_list(frame, for_raw),
+            Kind::Json(frame) => raw_as_list(&json_as_raw(frame), for_raw),
+            Kind::Wamp(payload) => return lend(payload.arguments()),
+        };
+        lend(Arguments {
+            serializer: for_raw,
+            args: Some(&list),
+            kwargs: None,
+        })
     }
 
     /// How much is published, in bytes; as [`PayloadRef::size`], but for commas of JSON.
     pub fn size(&self) -> usize {
         match &self.kind {
-            Kind::Raw(frame) => raw_payload(frame).len(),
+            Kind::Raw(frame) | Kind::Json(frame) => raw_payload(frame).len(),
             Kind::Wamp(payload) => payload.tail.len(),
         }
     }
@@ -219,11 +242,12 @@ impl Publication {
     /// Bytes of shared memory the publication holds, headers of the allocation not counted.
     pub fn bytes(&self) -> usize {
         let payload = match &self.kind {
-            Kind::Raw(frame) => frame.len(),
+            Kind::Raw(frame) | Kind::Json(frame) => frame.len(),
             Kind::Wamp(payload) => payload.tail.len(),
         };
         let receivers = self.details.as_ref().and_then(|it| it.receivers.as_ref());
-        payload + receivers.map_or(0, Receivers::bytes)
+        let info = self.details.as_ref().and_then(|it| it.client_info.as_ref());
+        payload + receivers.map_or(0, Receivers::bytes) + info.map_or(0, |info| info.len())
     }
 }
 
@@ -232,14 +256,55 @@ fn raw_as_tail(frame: &Frozen) -> Vec<u8> {
     let payload = raw_payload(frame);
     let mut tail = Vec::with_capacity(payload.len() + payload.len() / 2 + 16);
     tail.extend_from_slice(b",[");
-    if frame.opcode() == Opcode::Text {
-        let text = str::from_utf8(payload).expect("freeze makes text frames of str only");
-        json::push_string(&mut tail, text);
-    } else {
-        push_bytes(&mut tail, payload);
-    }
+    push_raw(&mut tail, frame);
     tail.push(b']');
     tail
+}
+
+/// A raw message as a JSON string.
+fn raw_as_json(frame: &Frozen) -> Vec<u8> {
+    let payload = raw_payload(frame);
+    let mut string = Vec::with_capacity(payload.len() + payload.len() / 2 + 16);
+    push_raw(&mut string, frame);
+    string
+}
+
+fn push_raw(out: &mut Vec<u8>, frame: &Frozen) {
+    let payload = raw_payload(frame);
+    if frame.opcode() == Opcode::Text {
+        let text = str::from_utf8(payload).expect("freeze makes text frames of str only");
+        json::push_string(out, text);
+    } else {
+        push_bytes(out, payload);
+    }
+}
+
+/// A JSON value without line breaks: where they stand they are whitespace, as none stands in a string (RFC 8259 §7).
+fn in_one_line(value: &[u8]) -> Cow<'_, [u8]> {
+    if !value.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        return Cow::Borrowed(value);
+    }
+    let spaced = value.iter().map(|byte| match byte {
+        b'\n' | b'\r' => b' ',
+        other => *other,
+    });
+    Cow::Owned(spaced.collect())
+}
+
+/// A JSON value as a raw message: a string's text, or the value as it stands. A string that is no Unicode text
+/// (a lone surrogate, escaped) stays as it stands.
+fn json_as_raw(frame: &Frozen) -> Frozen {
+    let value = raw_payload(frame);
+    if value.first() != Some(&b'"') {
+        return frame.clone();
+    }
+    match serde_json::from_slice::<json::Text<'_>>(value) {
+        Ok(json::Text(text)) => match as_bytes(text.as_bytes()) {
+            Some(bytes) => Frozen::message(Opcode::Binary, &bytes),
+            None => Frozen::message(Opcode::Text, text.as_bytes()),
+        },
+        Err(_) => frame.clone(),
+    }
 }
 
 /// A raw message as WAMP Arguments: one string, or bytes.

@@ -117,12 +117,12 @@ counters! {
     /// Requests for a WebSocket that offered subprotocols of which none is served on their path; a
     /// browser then fails the connection.
     subprotocols_unmatched_total,
-    /// Tokens in handshakes that were good.
+    /// Tokens that were good, in handshakes and in messages of Centrifugo's clients.
     tokens_accepted_total,
-    /// Handshakes refused for their token, or because they had none.
+    /// Handshakes and Centrifugo's clients refused for their token, or because they had none.
     tokens_refused_total,
     /// Handshakes answered with 503 because their token was not checked in auth.wait, or
-    /// auth.in_flight_max of them waited.
+    /// auth.in_flight_max of them waited; the same of Centrifugo's clients, which are told so.
     tokens_unchecked_total,
     /// Connections closed because the identity of their token has expired.
     identities_expired_total,
@@ -134,7 +134,7 @@ counters! {
     subscriptions_ended_total,
     /// Revocations kept now; every reactor keeps all of them.
     revocations,
-    /// Handshakes that wait for the check of their token, or for a hook's answer, now.
+    /// Handshakes and connections that wait for the check of a token, and handshakes that wait for a hook's answer, now.
     token_checks_in_flight,
     /// Open connections that wait for a hook's answer now.
     connections_awaiting_hooks,

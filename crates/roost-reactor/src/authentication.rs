@@ -45,8 +45,12 @@ pub(crate) fn admits(
             return false;
         }
     };
-    // WAMP has a place of its own for credentials, behind the handshake.
-    let logs_in = dialect == DialectKind::Wamp && auth.wamp_logs_in;
+    // These have a place of their own for credentials, behind the handshake.
+    let logs_in = match dialect {
+        DialectKind::Wamp => auth.wamp_logs_in,
+        DialectKind::Centrifugo => true,
+        _ => false,
+    };
     let is_needed = auth.is_required && !logs_in;
     match token {
         Some(token) => await_check(core, key, token, (head, rest)),
@@ -67,8 +71,7 @@ pub(crate) fn admits(
 
 /// The handshake is kept as it came, and gone through again once the token is known to be good.
 fn await_check(core: &mut Core, key: ConnKey, token: Secret, (head, rest): (&[u8], &[u8])) {
-    let waiting = core.connections.inputs().checks();
-    if waiting >= core.settings.auth.checks_max as usize {
+    if is_busy(core) {
         return refuse_busy(core, key, "Too many clients log in at once; try again.");
     }
     let bytes = [head, rest].concat();
@@ -88,6 +91,12 @@ fn await_check(core: &mut Core, key: ConnKey, token: Secret, (head, rest): (&[u8
     let wait_ms = core.settings.auth.wait_ms;
     core.connections.set_deadline(key.slot(), wait_ms);
     core.token_checks.push(TokenCheck { key, token });
+}
+
+/// Whether so many wait for their token's check that no more may.
+pub(crate) fn is_busy(core: &Core) -> bool {
+    let waiting = core.connections.inputs().checks() + core.token_checks.open();
+    waiting >= core.settings.auth.checks_max as usize
 }
 
 /// Sends the checks of this loop iteration in one message; those for which the ring has no room stay
@@ -128,7 +137,7 @@ pub(crate) fn handle_verdict(core: &mut Core, verdict: Verdict) -> Option<Box<Pe
     };
     match outcome {
         Ok(login) => {
-            let identity = identity_of(core.now(), login, Method::Token);
+            let identity = identity_of(core.now(), login, Method::Token, 0);
             if core.revocations.is_revoked(&identity, core.now()) {
                 refuse_token(core, key, REVOKED);
                 return None;
@@ -138,7 +147,7 @@ pub(crate) fn handle_verdict(core: &mut Core, verdict: Verdict) -> Option<Box<Pe
             core.connections.resume(key);
             return Some(pending);
         }
-        Err(Denied::Refused(reason)) => refuse_token(core, key, &reason),
+        Err(Denied::Refused(reason) | Denied::Expired(reason)) => refuse_token(core, key, &reason),
         Err(Denied::Unavailable(reason)) => refuse_busy(core, key, &reason),
     }
     None
@@ -153,14 +162,16 @@ fn refuse_token(core: &mut Core, key: ConnKey, reason: &str) {
     refuse_naming(core, key, 401, reason, &[("WWW-Authenticate", &challenge)]);
 }
 
-/// What a client is known as from now on; by this method, if it has an account.
-pub(crate) fn identity_of(now: u32, login: Login, method: Method) -> Identity {
+/// What a client is known as from now on; by this method, if it has an account. It ends so many
+/// milliseconds later than what it was found out by.
+pub(crate) fn identity_of(now: u32, login: Login, method: Method, grace_ms: u64) -> Identity {
+    let ends = |ms: u64| tick_in(now, ms.saturating_add(grace_ms));
     Identity {
         method: match login.user.is_empty() {
             true => Method::Anonymous,
             false => method,
         },
-        expires: login.expires_in_ms.map(|ms| tick_in(now, ms)),
+        expires: login.expires_in_ms.map(ends),
         user: (&*login.user).into(),
         permissions: login.permissions,
         provider: login.provider,

@@ -1,6 +1,6 @@
 //! Ends of connections: each leaves its channels with its last message, and its session goes.
 
-use roost_dialect::dialect::{Event, Session};
+use roost_dialect::dialect::{Event, Next, Session};
 use roost_hub::Subscriber;
 use roost_net::{CloseMode, ConnKey};
 use roost_wire::CloseCode;
@@ -28,7 +28,7 @@ pub(crate) fn fail(core: &mut Core, key: ConnKey, code: CloseCode, reason: &str)
     linger(core, key);
 }
 
-/// Closes with 1013 and a reason, and drops all that waits. The frame that is half sent stays, so
+/// Closes with 1013 and a reason, or as the dialect says, and drops all that waits. The frame that is half sent stays, so
 /// that the peer can read the close behind it.
 pub(crate) fn close_dropping(core: &mut Core, key: ConnKey, reason: &str) {
     if !core.connections.has_outbox(key) {
@@ -38,8 +38,11 @@ pub(crate) fn close_dropping(core: &mut Core, key: ConnKey, reason: &str) {
     if phase != Some(Phase::Open) {
         return cut(core, key, CloseMode::Abort);
     }
-    let words = core.framed_words(key, Event::SlowConsumer { reason });
-    let code = CloseCode::TRY_AGAIN_LATER;
+    let (words, next) = core.framed_words(key, Event::SlowConsumer { reason });
+    let (code, reason) = match next {
+        Next::Close { code, reason } => (code, reason),
+        Next::Continue => (CloseCode::TRY_AGAIN_LATER, reason),
+    };
     if core.connections.close_dropping(key, words, code, reason) {
         leave(core, key);
     }
@@ -79,6 +82,7 @@ fn leave(core: &mut Core, key: ConnKey) {
 /// Ends all subscriptions, registrations and calls of a connection.
 fn leave_channels(core: &mut Core, slot: u32) {
     if let Some(key) = core.connections.key_at(slot) {
+        core.token_checks.end_open(key);
         let now = core.now();
         core.calls.leave(key, now);
     }

@@ -30,7 +30,7 @@ use crate::hook_calls::{Request as HookRequest, Rest};
 use crate::hub_outputs::{self, refusal_of};
 use crate::permissions::Barrier;
 use crate::settings::{Publish, requirement};
-use crate::{logins, permissions};
+use crate::{client_tokens, logins, permissions};
 
 /// A publication on its way to the hub.
 struct Publication<'a> {
@@ -87,6 +87,9 @@ fn draw_commands<'a>(
             }
             return &[];
         }
+        if core.token_checks.awaits(key.slot()) {
+            return input.bytes();
+        }
     }
 }
 
@@ -103,6 +106,28 @@ pub(crate) fn go_on(core: &mut Core, key: ConnKey, rest: &Rest) {
         Rest::Binary(bytes) => Message::Binary(bytes),
     };
     let left = draw_commands(core, key, dialect, session, rest);
+    if !left.is_empty() {
+        keep_rest(core, key, left.to_vec());
+    }
+}
+
+/// Goes on with a text message of which something was left: the token in it was checked.
+pub(crate) fn handle_rest(core: &mut Core, key: ConnKey) {
+    let Some(rest) = core.connections.take_rest(key.slot()) else {
+        return;
+    };
+    let Some(conn) = core.connections.get(key) else {
+        return;
+    };
+    let (dialect, session) = (conn.dialect, conn.session);
+    let Ok(text) = str::from_utf8(&rest) else {
+        debug_assert!(
+            false,
+            "it is the end of a text message, from a line's begin on"
+        );
+        return;
+    };
+    let left = draw_commands(core, key, dialect, session, Message::Text(text));
     if !left.is_empty() {
         keep_rest(core, key, left.to_vec());
     }
@@ -189,6 +214,12 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
         }
         Command::CancelCall { request, mode } => core.calls.cancel(client(key), request, mode),
         Command::Answer { invocation, answer } => answer_call(core, key, invocation, answer),
+        Command::UnsubscribeFrom {
+            channel,
+            form,
+            token,
+        } => unsubscribe_from(core, key, &channel, form, token),
+        Command::CheckToken(token) => client_tokens::begin(core, key, token),
         Command::AwaitAuthentication => logins::begin(core, key),
         Command::Identify(identity) => identify(core, key, *identity),
         Command::Close { code, reason } => start_close(core, key, code, reason),
@@ -255,6 +286,22 @@ fn unsubscribe(core: &mut Core, key: ConnKey, channel: ChannelId, form: Form, to
     if is_pattern {
         call_commands::pause_if_needed(core, key);
     }
+}
+
+fn unsubscribe_from(core: &mut Core, key: ConnKey, name: &str, form: Form, token: u64) {
+    let Some(conn) = core.connections.get(key) else {
+        return;
+    };
+    let encoding = conn.framing.encoding(form);
+    let channel = core.channels.find(name).filter(|&channel| {
+        core.sessions
+            .is_subscribed(conn.dialect, conn.session, channel)
+    });
+    if let Some(channel) = channel {
+        core.channels
+            .unsubscribe(Subscriber(key.slot()), encoding, channel);
+    }
+    notify(core, key, Event::UnsubscribedFrom { token, channel });
 }
 
 fn answer_call(core: &mut Core, key: ConnKey, invocation: u64, answer: Answer<CallBodyRef<'_>>) {

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use roost_access::Revocations;
-use roost_dialect::dialect::Event;
+use roost_dialect::dialect::{Event, Next};
 use roost_metrics::Counters;
 use roost_net::ConnKey;
 use roost_wire::Limits as WireLimits;
@@ -90,13 +90,14 @@ impl Core {
     }
 
     /// What a connection's dialect says to an event, framed, for a connection whose output is
-    /// blocked: it goes behind what waits. Empty, if it says nothing.
-    pub(crate) fn framed_words(&mut self, key: ConnKey, event: Event<'_>) -> Vec<u8> {
+    /// blocked: it goes behind what waits. Empty, if it says nothing. And what is to follow.
+    pub(crate) fn framed_words(&mut self, key: ConnKey, event: Event<'_>) -> (Vec<u8>, Next) {
         let Some(conn) = self.connections.get(key) else {
-            return Vec::new();
+            return (Vec::new(), Next::Continue);
         };
-        self.sessions.on(conn.dialect, conn.session, event);
-        self.connections.frame_replies(key, self.sessions.replies())
+        let next = self.sessions.on(conn.dialect, conn.session, event);
+        let words = self.connections.frame_replies(key, self.sessions.replies());
+        (words, next)
     }
 
     /// Cuts tables down to what was needed since the last call; returns the bytes.

@@ -91,7 +91,7 @@ fn tell_dropped(core: &mut Core, key: ConnKey) -> bool {
     if messages == 0 {
         return false;
     }
-    let words = core.framed_words(key, Event::Dropped { messages });
+    let (words, _) = core.framed_words(key, Event::Dropped { messages });
     if words.is_empty() {
         return false;
     }

@@ -61,7 +61,7 @@ fn handle_in_handshake(core: &mut Core, key: ConnKey, outcome: HookOutcome) {
     let refusal = match (partial, outcome) {
         (Partial::PendingCheck(pending), HookOutcome::Login(login)) if pending.is_hook => {
             core.counters.hooks_allowed_total.inc();
-            let identity = identity_of(core.now(), *login, Method::Hook);
+            let identity = identity_of(core.now(), *login, Method::Hook, 0);
             core.connections.identify(key, identity);
             core.connections.resume(key);
             return handle_checked(core, key, *pending);

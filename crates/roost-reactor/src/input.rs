@@ -102,8 +102,9 @@ pub(crate) fn read_paused(core: &mut Core) {
 /// Handles what a paused publisher, or one whose answers have gone, has sent, and reads from it,
 /// unless that pauses it again.
 pub(crate) fn read_again(core: &mut Core, key: ConnKey) {
-    if core.hook_calls.waits(key.slot()) {
-        return; // it is read again when its hook has answered
+    // It is read again when its hook has answered, or its token was checked.
+    if core.hook_calls.waits(key.slot()) || core.token_checks.awaits(key.slot()) {
+        return;
     }
     let Some(conn) = core.connections.get_mut(key) else {
         return;

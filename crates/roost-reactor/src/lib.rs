@@ -45,6 +45,7 @@ mod call_commands;
 mod call_outputs;
 mod calls;
 mod channels;
+mod client_tokens;
 mod clock;
 mod closing;
 mod commands;

@@ -1,14 +1,27 @@
 //! Messages of other reactors and of the control thread.
 
 use roost_hub::ReactorId;
+use roost_net::ConnKey;
 
 use crate::authentication::handle_verdict;
+use crate::client_tokens;
+use crate::commands::handle_rest;
 use crate::control::{handle_publications, handle_request};
 use crate::core::Core;
 use crate::hook_answers::handle_hook_answer;
 use crate::messages::apply_pending;
 use crate::peer_message::PeerMessage;
 use crate::requests::handle_checked;
+use crate::token_checks::Verdict;
+
+/// A token of an open connection was checked: what it has sent behind it is handled, and it is read again.
+fn handle_client_verdict(core: &mut Core, key: ConnKey, verdict: Verdict) {
+    client_tokens::handle_verdict(core, verdict);
+    handle_rest(core, key);
+    if !core.token_checks.awaits(key.slot()) {
+        core.channels.unpark(key);
+    }
+}
 
 /// Handles a batch from another reactor.
 pub(crate) fn handle_peer_messages(core: &mut Core, from: ReactorId, mut batch: Vec<PeerMessage>) {
@@ -43,7 +56,9 @@ pub(crate) fn handle_peer_messages(core: &mut Core, from: ReactorId, mut batch: 
             PeerMessage::Verdicts(verdicts) => {
                 for verdict in verdicts {
                     let key = verdict.key;
-                    if let Some(pending) = handle_verdict(core, verdict) {
+                    if core.token_checks.end_open(key) {
+                        handle_client_verdict(core, key, verdict);
+                    } else if let Some(pending) = handle_verdict(core, verdict) {
                         handle_checked(core, key, *pending);
                     }
                     apply_pending(core);

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod backpressure_tests;
 #[cfg(test)]
+mod client_token_tests;
+#[cfg(test)]
 mod core_tests;
 #[cfg(test)]
 mod hook_tests;
@@ -34,6 +36,7 @@ use tracing::{Level, debug, info};
 use crate::authentication::send_checks;
 use crate::call_outputs::keep_call_deadlines;
 use crate::channels::Lane;
+use crate::client_tokens::keep_check_deadlines;
 use crate::clock::{Clock, NEVER, TICK_MS};
 use crate::closing::{handle_read_closed, remove};
 use crate::connections::{ConnCost, Scratch, closed_holding, conn_costs};
@@ -253,6 +256,7 @@ impl<D: Driver> Reactor<D> {
             .min(core.calls.due())
             .min(core.logins.due())
             .min(core.hook_calls.due())
+            .min(core.token_checks.due())
             .min(core.governor.due(&core.connections));
         if due == NEVER {
             return None;
@@ -369,6 +373,7 @@ impl<D: Driver> Reactor<D> {
         keep_call_deadlines(&mut self.core);
         keep_login_deadlines(&mut self.core);
         keep_hook_deadlines(&mut self.core);
+        keep_check_deadlines(&mut self.core);
         if let Some(drain) = &mut self.drain {
             drain.go_on(&mut self.core, &self.driver);
         }
@@ -477,7 +482,8 @@ impl<D: Driver> Reactor<D> {
         counters.in_flight_bytes.set(stats.pinned_bytes);
         let exhausted = stats.buffers_exhausted;
         counters.buffers_exhausted_total.set(exhausted);
-        self.core.connections.publish_gauges();
+        let checks = self.core.token_checks.open();
+        self.core.connections.publish_gauges(checks);
         self.core.channels.publish_gauges();
         self.core.calls.publish_gauges();
         let waiting = self.core.hook_calls.waiting() as u64;

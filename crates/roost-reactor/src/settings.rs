@@ -10,7 +10,7 @@ use roost_access::{Operation, PatternRef, Requirement};
 use roost_config as config;
 pub use roost_config::{Access, ChannelPolicy, Deflate, Limits, Network, Publish, SlowConsumer};
 use roost_dialect::dialect::{Accept, Headers, Offer};
-use roost_dialect::{DialectKind, echo, raw, soap, wamp};
+use roost_dialect::{DialectKind, centrifugo, echo, raw, soap, wamp};
 pub use roost_hub::NamespaceNumbers;
 use roost_net::ListenAddr;
 use roost_tls::SharedSetup;
@@ -322,6 +322,12 @@ impl Settings {
             enabled: true,
             name_bytes_max: channel_name_bytes_max,
             ..soap::Settings::default()
+        });
+        dialects.centrifugo = Arc::new(centrifugo::Settings {
+            enabled: true,
+            subscriptions_per_connection_max: 128,
+            channel_name_bytes_max,
+            ping_interval_s: 25,
         });
         Settings {
             listeners: vec![Listener::for_tests()],

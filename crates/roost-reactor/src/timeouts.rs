@@ -120,14 +120,28 @@ fn check_http<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
     }
 }
 
+/// Whether its dialect pings.
+fn pings(core: &Core, key: ConnKey) -> bool {
+    let conn = core.connections.get(key);
+    conn.is_some_and(|conn| conn.dialect.pings())
+}
+
 /// An open connection may have been quiet for too long.
 fn check_open<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
     match core.connections.judge_open(driver, key) {
         Idle::No => {}
+        Idle::PingDue if pings(core, key) => {
+            notify(core, key, Event::PingDue);
+            core.connections.note_pinged(key);
+        }
         Idle::PingDue => core.connections.send_ping(key),
         Idle::PongMissing => {
             core.counters.ping_timeouts_total.inc();
-            cut(core, key, CloseMode::Abort);
+            if pings(core, key) {
+                notify(core, key, Event::PongMissing);
+            } else {
+                cut(core, key, CloseMode::Abort);
+            }
         }
         Idle::TooLong => {
             core.counters.idle_timeouts_total.inc();

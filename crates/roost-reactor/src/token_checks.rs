@@ -1,10 +1,13 @@
 //! Checks of tokens, between the reactors and the control thread.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use roost_access::{PermissionSet, Provider, Secret, TokenMark};
 use roost_net::ConnKey;
+
+use crate::clock::NEVER;
 
 /// A token that is to be checked.
 #[derive(Debug)]
@@ -44,6 +47,8 @@ pub struct Login {
 pub enum Denied {
     /// The token is not good: a sentence for the client, without a quote in it.
     Refused(Cow<'static, str>),
+    /// The same of one that has expired.
+    Expired(Cow<'static, str>),
     /// It cannot be said now.
     Unavailable(Cow<'static, str>),
 }
@@ -51,13 +56,67 @@ pub enum Denied {
 /// Checks that are on their way to the control thread.
 #[derive(Default)]
 pub(crate) struct TokenChecks {
-    /// Not sent yet: at most one for each handshake that waits.
+    /// Not sent yet: at most one for each handshake and each open connection that waits.
     unsent: Vec<TokenCheck>,
+    /// Open connections that wait, by slot, with the tick until which they do.
+    open: BTreeMap<u32, (ConnKey, u32)>,
+    /// The same in the order in which they began; those stay that wait no longer.
+    by_due: VecDeque<(ConnKey, u32)>,
 }
 
 impl TokenChecks {
     pub(crate) fn push(&mut self, check: TokenCheck) {
         self.unsent.push(check);
+    }
+
+    /// The same of an open connection, which is not read until then, or until tick `due`. All have the same
+    /// time.
+    pub(crate) fn push_open(&mut self, check: TokenCheck, due: u32) {
+        let key = check.key;
+        self.open.insert(key.slot(), (key, due));
+        self.by_due.push_back((key, due));
+        self.unsent.push(check);
+    }
+
+    /// How many open connections wait.
+    pub(crate) fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether the open connection in `slot` waits.
+    #[inline]
+    pub(crate) fn awaits(&self, slot: u32) -> bool {
+        !self.open.is_empty() && self.open.contains_key(&slot)
+    }
+
+    /// An open connection waits no longer. False if it did not.
+    pub(crate) fn end_open(&mut self, key: ConnKey) -> bool {
+        let is_this = self.open.get(&key.slot()).is_some_and(|one| one.0 == key);
+        if is_this {
+            self.open.remove(&key.slot());
+        }
+        if self.open.is_empty() {
+            self.by_due.clear();
+        }
+        is_this
+    }
+
+    /// The tick at which the first of them has waited for too long, or earlier.
+    #[inline]
+    pub(crate) fn due(&self) -> u32 {
+        self.by_due.front().map_or(NEVER, |&(_, due)| due)
+    }
+
+    /// Takes out the first open connection that has waited for too long at tick `now`.
+    pub(crate) fn pop_due(&mut self, now: u32) -> Option<ConnKey> {
+        while self.due() <= now {
+            let first = self.by_due.pop_front()?;
+            if self.open.get(&first.0.slot()) == Some(&first) {
+                self.open.remove(&first.0.slot());
+                return Some(first.0);
+            }
+        }
+        None
     }
 
     pub(crate) fn take(&mut self) -> Vec<TokenCheck> {

@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use roost_config as config;
 use roost_dialect::wamp::Users;
-use roost_dialect::{echo, raw, soap, wamp};
+use roost_dialect::{centrifugo, echo, raw, soap, wamp};
 use roost_net::ListenAddr;
 use roost_net::unix_socket::{UnixOptions, group_number};
 use roost_reactor::{self as reactor, NamespaceNumbers};
@@ -130,6 +130,7 @@ fn own_dialects(
     Arc::make_mut(&mut own.echo).enabled &= from.serves("echo");
     Arc::make_mut(&mut own.wamp).enabled &= from.serves("wamp");
     Arc::make_mut(&mut own.soap).enabled &= from.serves("soap");
+    Arc::make_mut(&mut own.centrifugo).enabled &= from.serves("centrifugo");
     own
 }
 
@@ -157,6 +158,12 @@ fn dialects(from: &config::Settings, users: Option<Users>) -> roost_dialect::Set
         header_bytes_max: from.soap.header_bytes_max,
         request_timeout_ms: from.soap.request_timeout_ms,
         name_bytes_max: from.limits.channel_name_bytes_max,
+    });
+    dialects.centrifugo = Arc::new(centrifugo::Settings {
+        enabled: from.centrifugo.enabled,
+        subscriptions_per_connection_max: from.limits.subscriptions_per_connection_max as usize,
+        channel_name_bytes_max: from.limits.channel_name_bytes_max,
+        ping_interval_s: from.limits.ping_interval_ms.div_ceil(1000),
     });
     dialects
 }

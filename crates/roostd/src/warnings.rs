@@ -80,6 +80,7 @@ fn open_to_all(listener: &config::Listener, from: &config::Settings) -> Vec<Stri
         ("raw", from.raw.enabled),
         ("wamp", from.wamp.enabled),
         ("soap", from.soap.enabled),
+        ("centrifugo", from.centrifugo.enabled),
     ];
     if !publishing
         .into_iter()

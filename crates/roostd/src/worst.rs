@@ -36,17 +36,20 @@ impl WorstCase {
     ) -> WorstCase {
         let limits = &settings.limits;
         let (wamp, soap) = (settings.wamp.enabled, settings.soap.enabled);
-        let subscriptions_each = if wamp {
+        let centrifugo = settings.centrifugo.enabled;
+        let subscriptions_each = if wamp || centrifugo {
             u64::from(limits.subscriptions_per_connection_max)
         } else {
             1
         };
         let subscriptions = connections_max.saturating_mul(subscriptions_each);
-        let session = match (wamp, soap) {
-            (true, _) => SESSION_BYTES,
-            (false, true) => SOAP_SESSION_BYTES,
-            (false, false) => 0,
-        };
+        let sessions = [
+            (wamp, SESSION_BYTES),
+            (soap, SOAP_SESSION_BYTES),
+            (centrifugo, CENTRIFUGO_SESSION_BYTES),
+        ];
+        let session = sessions.into_iter().filter(|(is_on, _)| *is_on);
+        let session = session.map(|(_, bytes)| bytes).max().unwrap_or(0);
         // Each open call has an invocation at most.
         let call = match (wamp, soap) {
             (_, true) => CALL_BYTES + SOAP_REQUEST_BYTES,
@@ -253,6 +256,9 @@ const MESSAGES_AT_ONCE: u64 = 6;
 const CALL_BYTES: u64 = 320;
 /// A SOAP session's record, in a table that may be half empty.
 const SOAP_SESSION_BYTES: u64 = 2 * 16;
+/// A Centrifugo session's record, in a table that may be half empty, and what is kept of one that has a
+/// name and publishes.
+const CENTRIFUGO_SESSION_BYTES: u64 = 2 * 40 + 512;
 /// What SOAP keeps of an open request: a record, in a list that may be half empty, and the MessageID.
 const SOAP_REQUEST_BYTES: u64 = 2 * 24 + 256;
 /// A registration beside its name, at its callee and at home.

@@ -1,4 +1,4 @@
-//! `[raw]`, `[echo]`, `[wamp]`, `[soap]`, `[deflate]`: the protocols that are spoken.
+//! `[raw]`, `[echo]`, `[wamp]`, `[soap]`, `[centrifugo]`, `[deflate]`: the protocols that are spoken.
 
 use crate::pattern::{GOODBYE, REALM, SUBPROTOCOL};
 use crate::row::{HOUR, SECOND, section, time_or_zero};
@@ -60,6 +60,14 @@ section! {
     header_bytes_max: usize = 16 * KIB, Size(256..=MIB), NewConnections, r#""4KiB""#;
     /// A request that its service has not answered by then is answered with a fault. `"0s"`: never.
     request_timeout_ms: u32 = 30_000, time_or_zero(SECOND..=HOUR), NewConnections, r#""5s""#;
+}
+
+section! {
+    /// The dialect of Centrifugo's clients ([centrifugo.md](centrifugo.md)).
+    "centrifugo" Centrifugo
+    /// Whether `/connection/websocket` is served: Centrifugo's bidirectional protocol in JSON. Otherwise
+    /// 404.
+    enabled: bool = false, Flag, NewConnections, "true";
 }
 
 section! {

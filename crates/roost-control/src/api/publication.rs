@@ -132,7 +132,7 @@ impl Payload<'_> {
                     .map_err(|error| Problem::invalid(format!("data is not a text: {error}")))?;
                 frozen(shared, PayloadRef::Text(&text))
             }
-            (Some(data), None, None) => frozen(shared, PayloadRef::Text(data.get())),
+            (Some(data), None, None) => frozen(shared, PayloadRef::Json(data.get())),
             _ => Err(Problem::invalid(
                 "give the payload as one of data (any JSON), text and base64",
             )),

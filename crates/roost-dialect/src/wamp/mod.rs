@@ -729,6 +729,7 @@ impl Session {
             return None;
         }
         Some(Arc::new(PublishDetails {
+            client_info: None,
             receivers,
             publisher,
         }))

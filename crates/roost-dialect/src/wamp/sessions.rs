@@ -111,6 +111,10 @@ impl Dialect for Wamp {
                     snapshot: _, // SUBSCRIBED has no place for it
                 } => session.on_subscribed(token, channel, topic, out),
                 Event::Unsubscribed { token } => session.on_unsubscribed(token, out),
+                Event::UnsubscribedFrom { .. }
+                | Event::TokenChecked(_)
+                | Event::PingDue
+                | Event::PongMissing => {} // it asks for none of these
                 Event::Published { token, publication } => {
                     session.on_published(token, publication, out);
                 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 use roost_dialect::Serializer;
+use roost_dialect::centrifugo::fuzz::session as centrifugo;
 use roost_dialect::fuzz::{records, wamp_cbor, wamp_json, wamp_msgpack};
 use roost_dialect::serial::convert;
 
@@ -30,6 +31,7 @@ fn corpora_are_replayed() {
         ("wamp", wamp_json as fn(&[u8])),
         ("wamp_msgpack", wamp_msgpack),
         ("wamp_cbor", wamp_cbor),
+        ("centrifugo", centrifugo),
     ] {
         let files = corpus(name);
         assert!(files.len() >= 5, "the corpus is not empty");
@@ -93,6 +95,17 @@ fn as_lines() -> impl Strategy<Value = Vec<u8>> {
     mutated(lines(), b"[]{},:\"\\0123456789u nt").prop_map(|lines| lines.join(&b'\n'))
 }
 
+/// Messages of Centrifugo, with U+0001 between them.
+fn as_messages() -> impl Strategy<Value = Vec<u8>> {
+    let corpus = corpus("centrifugo");
+    let messages = corpus.iter().flat_map(|(_, data)| {
+        let messages = data.split(|&byte| byte == 1);
+        messages.map(<[u8]>::to_vec)
+    });
+    let messages = mutated(messages.collect(), b"[]{},:\"\\0123456789u\nt");
+    messages.prop_map(|messages| messages.join(&1))
+}
+
 fn as_records(name: &str, serializer: Serializer) -> impl Strategy<Value = Vec<u8>> + use<> {
     mutated(messages(name, serializer), b"").prop_map(|messages| {
         let record = |message: Vec<u8>| {
@@ -109,6 +122,12 @@ proptest! {
         wamp_json(&data);
         wamp_msgpack(&data);
         wamp_cbor(&data);
+        centrifugo(&data);
+    }
+
+    #[test]
+    fn mutated_messages_of_centrifugo(data in as_messages()) {
+        centrifugo(&data);
     }
 
     #[test]

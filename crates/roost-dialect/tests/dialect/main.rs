@@ -1,5 +1,6 @@
 //! The dialects through their public face.
 
+mod centrifugo;
 mod fuzz;
 mod mapping;
 mod routes;

@@ -365,7 +365,7 @@ fn publish_options() {
         publish(r#"{"exclude_me":false}"#),
         expected("exclude_me: Some(false), ack: None, details: None")
     );
-    let disclosed = "exclude_me: Some(true), ack: None, details: Some(PublishDetails { receivers: None, publisher: Some(9129137332) })";
+    let disclosed = "exclude_me: Some(true), ack: None, details: Some(PublishDetails { receivers: None, publisher: Some(9129137332), client_info: None })";
     assert_eq!(publish(r#"{"disclose_me":true}"#), expected(disclosed));
 }
 

@@ -182,7 +182,11 @@ impl Deadlines {
     pub(super) fn arm_ping(&mut self, slot: u32, conn: &mut Conn) {
         if conn.phase == Phase::Open {
             let schedule = ping_schedule(conn, slot, self.settings.limits.ping_interval_ms);
-            let ping = schedule.map(|schedule| schedule.next_ping(conn.last_seen, self.clock.now));
+            let now = self.clock.now;
+            let ping = schedule.map(|schedule| match conn.dialect.pings() {
+                true => schedule.next_moment(now),
+                false => schedule.next_ping(conn.last_seen, now),
+            });
             let until = ping.unwrap_or(NEVER).min(self.idle_until(conn));
             self.rearm(conn, until);
         }
@@ -228,7 +232,11 @@ impl Deadlines {
             return Idle::TooLong;
         }
         let schedule = ping_schedule(conn, slot, ping_interval_ms);
-        if schedule.is_some_and(|schedule| schedule.is_ping_due(conn.last_seen, now)) {
+        let is_due = |schedule: PingSchedule| {
+            // One whose dialect pings was set to be looked at then.
+            conn.dialect.pings() || schedule.is_ping_due(conn.last_seen, now)
+        };
+        if schedule.is_some_and(is_due) {
             return Idle::PingDue;
         }
         self.arm_ping(slot, conn);
@@ -238,7 +246,7 @@ impl Deadlines {
 
 /// When a connection may be pinged; never, if none is or its framing knows no ping.
 fn ping_schedule(conn: &Conn, slot: u32, interval_ms: u32) -> Option<PingSchedule> {
-    let has_pings = interval_ms > 0 && conn.framing.has_ping();
+    let has_pings = interval_ms > 0 && (conn.framing.has_ping() || conn.dialect.pings());
     has_pings.then(|| PingSchedule::new(slot, ticks(interval_ms)))
 }
 
@@ -295,6 +303,23 @@ impl PingSchedule {
         } else {
             silence > i64::from(self.interval / 2)
         }
+    }
+
+    /// The next moment that is at least a quarter of the interval away: one that is pinged at every moment,
+    /// quiet or not, is pinged then.
+    fn next_moment(&self, now: u32) -> u32 {
+        let from = now.saturating_add(self.interval / 4);
+        let (point, is_moment) = self.last(from);
+        let moment = if is_moment {
+            point
+        } else {
+            point - self.half()
+        };
+        let next = match moment == i64::from(from) && from > now {
+            true => moment,
+            false => moment + i64::from(self.interval),
+        };
+        u32::try_from(next).unwrap_or(NEVER)
     }
 
     /// When one last heard at `last_seen` will be pinged, if nothing more is heard of it.

@@ -245,6 +245,16 @@ impl Connections {
         self.deadlines.arm_pong_timeout(conn);
     }
 
+    /// Its dialect has pinged it, unless it has closed it.
+    pub(crate) fn note_pinged(&mut self, key: ConnKey) {
+        let conn = self.table.get_mut(key);
+        if let Some(conn) = conn.filter(|conn| conn.phase == Phase::Open) {
+            conn.flags.set(Flags::PING_SENT);
+            self.counters.pings_sent_total.inc();
+            self.deadlines.arm_pong_timeout(conn);
+        }
+    }
+
     /// One more, just accepted.
     pub(crate) fn insert(&mut self, arrival: Arrival) -> ConnKey {
         let mut conn = Conn::new(self.deadlines.clock.now);
@@ -680,11 +690,12 @@ impl Connections {
     }
 
     /// Brings their gauges up to date.
-    pub(crate) fn publish_gauges(&self) {
+    /// `checks`: open connections whose token is being checked.
+    pub(crate) fn publish_gauges(&self, checks: usize) {
         let counters = &self.counters;
         counters.input_buffered_bytes.set(self.inputs.bytes());
-        let checks = self.inputs.checks() as u64;
-        counters.token_checks_in_flight.set(checks);
+        let checks = self.inputs.checks() + checks;
+        counters.token_checks_in_flight.set(checks as u64);
         let backlogged = self.outboxes.len() as u64;
         counters.connections_backlogged.set(backlogged);
         counters.outbox_bytes.set(self.outboxes.held().bytes);

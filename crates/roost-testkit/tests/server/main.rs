@@ -2,6 +2,7 @@
 
 mod access;
 mod calls;
+mod centrifugo;
 mod channels;
 mod drain;
 mod echo;

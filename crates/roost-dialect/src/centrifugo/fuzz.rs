@@ -1,0 +1,239 @@
+//! The body of the fuzz target, which ordinary tests run too.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use roost_hub::{ChannelId, Position, Snapshot};
+use roost_wire::Opcode;
+use serde_json::Value;
+
+use super::{Centrifugo, Settings};
+use crate::dialect::{
+    Admission, Command, Context, Dialect, Event, Input, Message, Next, Session, SubscribeTo,
+    Target, Terms, TokenRefusal,
+};
+use crate::{PayloadRef, Replies, check_channel_name};
+
+/// A session fed with `data`, once from the start and once after it has connected; a model of a
+/// broker answers its commands. U+0001 stands between messages.
+pub fn session(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else {
+        let mut peer = Peer::new();
+        peer.feed(Message::Binary(data));
+        return;
+    };
+    for prelude in [None, Some(CONNECT)] {
+        let mut peer = Peer::new();
+        for message in prelude.into_iter().chain(text.split('\u{1}')) {
+            peer.feed(Message::Text(message));
+        }
+        peer.end();
+    }
+}
+
+struct Peer {
+    dialect: Centrifugo,
+    session: Session,
+    /// The channels' numbers.
+    channels: BTreeMap<String, ChannelId>,
+    /// What is subscribed to, and what is about to be: with the command's token.
+    subscribed: BTreeMap<ChannelId, Vec<u64>>,
+    replies: Replies,
+    ids: u64,
+    is_closed: bool,
+}
+
+impl Peer {
+    fn new() -> Peer {
+        let mut dialect = Centrifugo::new(Arc::new(Settings {
+            enabled: true,
+            subscriptions_per_connection_max: 4,
+            channel_name_bytes_max: NAME_BYTES_MAX,
+            ping_interval_s: 25,
+        }));
+        let session = dialect.open(None, Terms::default(), None);
+        Peer {
+            dialect,
+            session,
+            channels: BTreeMap::new(),
+            subscribed: BTreeMap::new(),
+            replies: Replies::default(),
+            ids: 0,
+            is_closed: false,
+        }
+    }
+
+    fn feed(&mut self, message: Message<'_>) {
+        let mut input = Input::new(message);
+        let mut left = input.bytes().len() + 1;
+        while !self.is_closed && !input.is_empty() {
+            let (ids, mut cx) = (&mut self.ids, Vec::new());
+            let mut new_id = || {
+                *ids += 1;
+                *ids
+            };
+            let mut context = Context {
+                replies: &mut self.replies,
+                new_id: &mut new_id,
+            };
+            let command = self.dialect.next(self.session, &mut input, &mut context);
+            self.check_replies(&mut cx);
+            let is_check = matches!(command, Some(Command::CheckToken(_)));
+            let now_left = input.bytes().len();
+            assert!(
+                now_left < left || is_check,
+                "each command takes of the input"
+            );
+            left = if is_check { now_left + 1 } else { now_left };
+            match command {
+                Some(command) => self.carry_out(command),
+                None => assert!(input.is_empty() || cx.is_empty(), "the message is used up"),
+            }
+        }
+    }
+
+    fn carry_out(&mut self, command: Command<'_>) {
+        match command {
+            Command::CheckToken(token) => {
+                let token = token.map(|token| token.0.into_owned());
+                let outcome = match token.as_deref() {
+                    Some("bad") => Err(TokenRefusal::Invalid),
+                    Some("old") => Err(TokenRefusal::Expired),
+                    Some("late") => Err(TokenRefusal::Unavailable),
+                    Some(user) => Ok(Admission {
+                        user: user.into(),
+                        expires_in_s: Some(60),
+                    }),
+                    None => Ok(Admission {
+                        user: "".into(),
+                        expires_in_s: None,
+                    }),
+                };
+                self.tell(Event::TokenChecked(&outcome));
+            }
+            Command::Publish {
+                channel,
+                payload,
+                ack,
+                ..
+            } => {
+                let Target::Name(channel) = channel else {
+                    panic!("a publish names its channel");
+                };
+                assert_eq!(check_channel_name(&channel, NAME_BYTES_MAX), Ok(()));
+                let PayloadRef::Json(data) = payload else {
+                    panic!("the payload is JSON");
+                };
+                let value = serde_json::from_str::<Value>(data);
+                assert!(value.is_ok() || data.len() > 256, "{data:?} is a value");
+                let token = ack.expect("each publish is answered");
+                self.tell(Event::Published {
+                    token,
+                    publication: 1,
+                });
+            }
+            Command::Subscribe { what, form, token } => {
+                let SubscribeTo::Channel(name) = what else {
+                    panic!("there are no patterns");
+                };
+                assert_eq!(check_channel_name(&name, NAME_BYTES_MAX), Ok(()));
+                let next = u32::try_from(self.channels.len()).expect("few");
+                let known = self.channels.entry(name.clone().into_owned());
+                let channel = *known.or_insert(ChannelId(next));
+                self.subscribed.entry(channel).or_default().push(token);
+                self.tell(Event::Subscribing { channel, form });
+                // Some homes answer late.
+                if !name.starts_with('l') {
+                    self.confirm(channel);
+                }
+            }
+            Command::UnsubscribeFrom { channel, token, .. } => {
+                let channel = self.channels.get(&*channel).copied();
+                let channel = channel.filter(|&it| self.dialect.is_subscribed(self.session, it));
+                let known = channel.and_then(|channel| self.subscribed.remove(&channel));
+                assert_eq!(
+                    known.is_some(),
+                    channel.is_some(),
+                    "the same is subscribed to"
+                );
+                self.tell(Event::UnsubscribedFrom { token, channel });
+            }
+            Command::Close { reason, .. } => {
+                assert!(
+                    reason.len() <= 123,
+                    "RFC 6455 §5.5: a close reason is short"
+                );
+                self.is_closed = true;
+            }
+            other => panic!("it does not ask for {other:?}"),
+        }
+    }
+
+    fn confirm(&mut self, channel: ChannelId) {
+        let waiting = self.subscribed.get_mut(&channel).map(std::mem::take);
+        for token in waiting.into_iter().flatten() {
+            self.tell(Event::Subscribed {
+                token,
+                channel,
+                topic: 1,
+                snapshot: Snapshot {
+                    position: Position {
+                        epoch: 0,
+                        offset: 0,
+                    },
+                },
+            });
+        }
+    }
+
+    fn tell(&mut self, event: Event<'_>) {
+        let mut new_id = || 1;
+        let mut cx = Context {
+            replies: &mut self.replies,
+            new_id: &mut new_id,
+        };
+        let next = self.dialect.on(self.session, event, &mut cx);
+        assert_eq!(next, Next::Continue, "no answer of the broker closes");
+        self.check_replies(&mut Vec::new());
+    }
+
+    /// Replies are objects, one a line.
+    fn check_replies(&mut self, said: &mut Vec<u64>) {
+        self.replies.drain(|opcode, bytes| {
+            assert_eq!(opcode, Opcode::Text);
+            let text = str::from_utf8(bytes).expect("a text message is UTF-8");
+            for line in text.split('\n') {
+                assert!(line.len() <= LINE_BYTES_MAX, "{line}");
+                let reply: Value = serde_json::from_str(line).expect("a reply is JSON");
+                let id = reply["id"].as_u64().expect("a reply has a number");
+                assert!((1..u64::from(u32::MAX)).contains(&id), "{line}");
+                said.push(id);
+            }
+        });
+    }
+
+    /// Late homes answer, and the connection ends.
+    fn end(&mut self) {
+        let channels: Vec<ChannelId> = self.subscribed.keys().copied().collect();
+        for channel in channels {
+            self.confirm(channel);
+        }
+        let state = self.dialect.export(self.session);
+        self.session = self.dialect.import(state.clone());
+        assert_eq!(self.dialect.export(self.session), state);
+        self.session = self.dialect.import(state);
+        let mut popped = Vec::new();
+        while let Some((channel, _)) = self.dialect.pop_subscription(&mut self.session) {
+            popped.push(channel);
+        }
+        popped.sort_unstable();
+        let expected: Vec<ChannelId> = self.subscribed.keys().copied().collect();
+        assert_eq!(popped, expected, "all is left that was subscribed to");
+        self.dialect.close(self.session);
+    }
+}
+
+const CONNECT: &str = r#"{"id":1,"connect":{}}"#;
+const NAME_BYTES_MAX: usize = 64;
+/// A reply does not grow with what is asked.
+const LINE_BYTES_MAX: usize = 256;

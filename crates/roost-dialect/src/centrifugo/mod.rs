@@ -1,0 +1,38 @@
+//! Centrifugo's bidirectional protocol in JSON, on the path `/connection/websocket`: commands and
+//! replies are JSON objects, one a line, and a message has any number of lines.
+//! `docs/centrifugo.md` says what is supported and how the rest is answered.
+//!
+//! | to read about | look at |
+//! |---|---|
+//! | which requests for a WebSocket are Centrifugo's | `accept.rs` |
+//! | what a client may say | `request.rs` |
+//! | what it is told, and the codes of errors and closes | `reply.rs`, `codes.rs` |
+//! | one session: its subscriptions, and who the client is | `session.rs`, `subscriptions.rs` |
+//! | what commands and events do | `sessions.rs` |
+
+mod accept;
+mod codes;
+#[doc(hidden)]
+pub mod fuzz;
+mod reply;
+mod request;
+mod session;
+mod sessions;
+mod subscriptions;
+
+pub use accept::{PATH, SUBPROTOCOL_JSON};
+pub use session::SessionState;
+pub use sessions::Centrifugo;
+
+/// What sessions obey. Shared by all of a server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Whether the path exists.
+    pub enabled: bool,
+    /// Most subscriptions a session may have, those not yet confirmed included.
+    pub subscriptions_per_connection_max: usize,
+    /// Longest channel name, in bytes of UTF-8.
+    pub channel_name_bytes_max: usize,
+    /// In how many seconds the next ping comes, as clients are told; 0: none comes.
+    pub ping_interval_s: u32,
+}

@@ -1,0 +1,178 @@
+//! What a client is told: replies with the number of their command, and pushes. One a line.
+
+use std::fmt::Write as _;
+
+use super::codes::Error;
+use crate::json::push_string;
+use crate::serial::push_number;
+
+/// Lines of one message.
+pub(super) struct Lines<'o> {
+    out: &'o mut Vec<u8>,
+    start: usize,
+}
+
+/// What is said of the time that something ends.
+pub(super) struct Expiry {
+    /// In so many seconds; `None`: never.
+    pub(super) in_s: Option<u32>,
+}
+
+impl<'o> Lines<'o> {
+    /// Behind what stands in `out`, as a message of its own.
+    pub(super) fn new(out: &'o mut Vec<u8>) -> Lines<'o> {
+        let start = out.len();
+        Lines { out, start }
+    }
+
+    /// `{"id":1,"error":{…}}`
+    pub(super) fn error(&mut self, id: u32, error: Error) {
+        let Error {
+            code,
+            message,
+            is_temporary,
+        } = error;
+        self.begin(id);
+        self.out.extend_from_slice(b"\"error\":{\"code\":");
+        push_number(self.out, u64::from(code));
+        self.member("message");
+        push_string(self.out, message);
+        if is_temporary {
+            self.member("temporary");
+            self.out.extend_from_slice(b"true");
+        }
+        self.out.extend_from_slice(b"}}");
+    }
+
+    /// `{"id":1,"publish":{}}`, for methods whose result says nothing.
+    pub(super) fn done(&mut self, id: u32, method: &str) {
+        self.begin(id);
+        push_string(self.out, method);
+        self.out.extend_from_slice(b":{}}");
+    }
+
+    /// The result of `connect`.
+    pub(super) fn connected(&mut self, id: u32, client: &str, expiry: &Expiry, ping_s: u32) {
+        self.begin(id);
+        self.out.extend_from_slice(b"\"connect\":{\"client\":");
+        push_string(self.out, client);
+        self.member("version");
+        push_string(self.out, VERSION);
+        self.expiry(expiry);
+        if ping_s > 0 {
+            self.member("ping");
+            push_number(self.out, u64::from(ping_s));
+            self.member("pong");
+            self.out.extend_from_slice(b"true");
+        }
+        self.out.extend_from_slice(b"}}");
+    }
+
+    /// The result of `refresh`.
+    pub(super) fn refreshed(&mut self, id: u32, client: &str, expiry: &Expiry) {
+        self.begin(id);
+        self.out.extend_from_slice(b"\"refresh\":{\"client\":");
+        push_string(self.out, client);
+        self.member("version");
+        push_string(self.out, VERSION);
+        self.expiry(expiry);
+        self.out.extend_from_slice(b"}}");
+    }
+
+    /// A ping: an object without anything.
+    pub(super) fn ping(&mut self) {
+        self.line();
+        self.out.extend_from_slice(b"{}");
+    }
+
+    fn expiry(&mut self, expiry: &Expiry) {
+        if let Some(seconds) = expiry.in_s {
+            self.member("expires");
+            self.out.extend_from_slice(b"true");
+            self.member("ttl");
+            push_number(self.out, u64::from(seconds));
+        }
+    }
+
+    fn line(&mut self) {
+        if self.out.len() > self.start {
+            self.out.push(b'\n');
+        }
+    }
+
+    fn begin(&mut self, id: u32) {
+        self.line();
+        self.out.extend_from_slice(b"{\"id\":");
+        push_number(self.out, u64::from(id));
+        self.out.push(b',');
+    }
+
+    fn member(&mut self, name: &str) {
+        self.out.push(b',');
+        push_string(self.out, name);
+        self.out.push(b':');
+    }
+}
+
+/// A client's id as it is told: a UUID (RFC 9562, version 4) that the number is spread over.
+pub(super) fn client_id(number: u64) -> String {
+    let high = mix(number) & !0xf000 | 0x4000;
+    let low = mix(number ^ SECOND_HALF) & !(3 << 62) | 2 << 62;
+    let mut text = String::with_capacity(36);
+    let _ = write!(
+        text,
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        high >> 32,
+        high >> 16 & 0xffff,
+        high & 0xffff,
+        low >> 48,
+        low & 0xffff_ffff_ffff
+    );
+    text
+}
+
+/// A publisher as subscribers are told of it.
+pub(super) fn client_info(user: &str, client: &str) -> Box<str> {
+    let mut info = b"{\"user\":".to_vec();
+    push_string(&mut info, user);
+    info.extend_from_slice(b",\"client\":");
+    push_string(&mut info, client);
+    info.push(b'}');
+    String::from_utf8(info)
+        .expect("it is written of texts")
+        .into()
+}
+
+/// SplitMix64's output function: a bijection whose bits all depend on all.
+fn mix(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+/// Makes the halves of an id two functions of its number.
+const SECOND_HALF: u64 = 0x5555_5555_5555_5555;
+/// What clients are told that they have connected to.
+const VERSION: &str = concat!("Roost ", env!("CARGO_PKG_VERSION"));
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_uuids_and_differ() {
+        let mut seen = BTreeSet::new();
+        for number in 1..10_000u64 {
+            let id = client_id(number);
+            assert_eq!(id.len(), 36, "{id}");
+            let dashes = id.match_indices('-').map(|(at, _)| at);
+            assert_eq!(dashes.collect::<Vec<_>>(), [8, 13, 18, 23], "{id}");
+            assert_eq!(&id[14..15], "4", "the version of {id}");
+            assert!(matches!(&id[19..20], "8" | "9" | "a" | "b"), "{id}");
+            assert!(seen.insert(id), "{number}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What a client may say: one command a line.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::json::{DEPTH_MAX, Text, depth_within};
+
+/// One line. Of the methods one is there; members that are not known are ignored.
+#[derive(Debug, Deserialize)]
+struct Line<'a> {
+    /// Of the reply; 0 of a pong and of `send`.
+    #[serde(default)]
+    id: u32,
+    #[serde(borrow)]
+    connect: Option<Connect<'a>>,
+    #[serde(borrow)]
+    subscribe: Option<Subscribe<'a>>,
+    #[serde(borrow)]
+    unsubscribe: Option<Channel<'a>>,
+    #[serde(borrow)]
+    publish: Option<Publish<'a>>,
+    #[serde(borrow)]
+    presence: Option<Channel<'a>>,
+    #[serde(borrow)]
+    presence_stats: Option<Channel<'a>>,
+    #[serde(borrow)]
+    history: Option<Channel<'a>>,
+    ping: Option<Empty>,
+    send: Option<Empty>,
+    rpc: Option<Empty>,
+    #[serde(borrow)]
+    refresh: Option<Refresh<'a>>,
+    #[serde(borrow)]
+    sub_refresh: Option<Channel<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Connect<'a> {
+    #[serde(borrow)]
+    pub(super) token: Option<Text<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Subscribe<'a> {
+    #[serde(borrow)]
+    pub(super) channel: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) token: Option<Text<'a>>,
+    /// 0 of a stream; others are of kinds of subscriptions that there are not.
+    #[serde(default, rename = "type")]
+    pub(super) kind: i32,
+    /// A filter by tags, which no publication has.
+    #[serde(borrow, rename = "tf")]
+    pub(super) filter: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Channel<'a> {
+    #[serde(borrow)]
+    channel: Option<Text<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Publish<'a> {
+    #[serde(borrow)]
+    pub(super) channel: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub(super) data: Option<&'a RawValue>,
+    /// As of [`Subscribe`].
+    #[serde(default, rename = "type")]
+    pub(super) kind: i32,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Refresh<'a> {
+    #[serde(borrow)]
+    pub(super) token: Option<Text<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Empty {}
+
+/// What a line asks for.
+#[derive(Debug)]
+pub(super) enum Request<'a> {
+    /// Nothing: it answers a ping.
+    Pong,
+    Connect(Connect<'a>),
+    Subscribe(Subscribe<'a>),
+    Unsubscribe(Text<'a>),
+    Publish(Publish<'a>),
+    Refresh(Refresh<'a>),
+    /// A message for the server, which is not answered.
+    Send,
+    /// What there is not: presence, presence_stats, history, rpc, sub_refresh, ping.
+    Unavailable,
+}
+
+/// The line is no command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Malformed;
+
+/// Reads a line. Work and memory are linear in its length.
+pub(super) fn parse(line: &str) -> Result<(u32, Request<'_>), Malformed> {
+    // What is derived would be read from an array too.
+    if !line.trim_start().starts_with('{') || !depth_within(line, DEPTH_MAX) {
+        return Err(Malformed);
+    }
+    let line: Line<'_> = serde_json::from_str(line).map_err(|_| Malformed)?;
+    let Line {
+        id,
+        connect,
+        subscribe,
+        unsubscribe,
+        publish,
+        presence,
+        presence_stats,
+        history,
+        ping,
+        send,
+        rpc,
+        refresh,
+        sub_refresh,
+    } = line;
+    let of_channel = [presence, presence_stats, history, sub_refresh];
+    let request = if let Some(connect) = connect {
+        Request::Connect(connect)
+    } else if let Some(subscribe) = subscribe {
+        Request::Subscribe(subscribe)
+    } else if let Some(Channel { channel }) = unsubscribe {
+        Request::Unsubscribe(named(channel)?)
+    } else if let Some(publish) = publish {
+        Request::Publish(publish)
+    } else if let Some(refresh) = refresh {
+        Request::Refresh(refresh)
+    } else if send.is_some() {
+        return Ok((id, Request::Send));
+    } else if let Some(Channel { channel }) = of_channel.into_iter().flatten().next() {
+        named(channel)?;
+        Request::Unavailable
+    } else if rpc.is_some() || ping.is_some() {
+        Request::Unavailable
+    } else if id == 0 {
+        return Ok((id, Request::Pong));
+    } else {
+        return Err(Malformed);
+    };
+    // A reply has the number of its command; the last one stands for no command of a client.
+    match id {
+        0 | u32::MAX => Err(Malformed),
+        id => Ok((id, request)),
+    }
+}
+
+/// A channel has to be named.
+pub(super) fn named(channel: Option<Text<'_>>) -> Result<Text<'_>, Malformed> {
+    channel
+        .filter(|Text(name)| !name.is_empty())
+        .ok_or(Malformed)
+}
+
+/// `null` is a value too.
+fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}

@@ -1,0 +1,420 @@
+//! Centrifugo's protocol as a [`Dialect`]: the sessions of one reactor, and what commands and events do.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use roost_access::{Operation, is_protected};
+use roost_hub::{ChannelId, EventIds};
+use roost_wire::{Frozen, Opcode};
+use slab::Slab;
+
+use super::codes::{self, Disconnect};
+use super::reply::{Expiry, Lines};
+use super::request::{
+    self, Connect, Malformed, Publish, Refresh, Request as Asked, Subscribe, named,
+};
+use super::session::Session;
+use super::subscriptions::CONFIRMED;
+use super::{SessionState, Settings, accept};
+use crate::dialect::{
+    self, Accept, Admission, Command, Context, Dialect, Event, Input, Message, Next, Offer,
+    SubscribeTo, Target, Terms, TokenText,
+};
+use crate::json::{Text, push_string};
+use crate::{Form, PayloadRef, Publication, check_channel_name};
+
+/// The sessions here.
+pub struct Centrifugo {
+    settings: Arc<Settings>,
+    sessions: Slab<Session>,
+    /// The command whose subscribe was drawn last.
+    subscribing: u32,
+}
+
+/// What a line leads to.
+enum Step<'a> {
+    /// It has its answer, or needs none.
+    Done,
+    Command(Command<'a>),
+    /// The line is read again when the client's token, or that it has none, is known to be good.
+    CheckToken(Option<Cow<'a, str>>),
+}
+
+impl Dialect for Centrifugo {
+    const NAME: &'static str = "centrifugo";
+    const FORMS: &'static [&'static str] = &["centrifugo.json"];
+    const PINGS: bool = true;
+    type Settings = Settings;
+    type State = SessionState;
+
+    fn new(settings: Arc<Settings>) -> Centrifugo {
+        Centrifugo {
+            settings,
+            sessions: Slab::new(),
+            subscribing: 0,
+        }
+    }
+
+    fn accept<'a>(settings: &Settings, offer: &Offer<'a>) -> Accept<'a> {
+        accept::accept(settings, offer)
+    }
+
+    fn open(&mut self, _: Option<&str>, _: Terms, joined: Option<ChannelId>) -> dialect::Session {
+        debug_assert_eq!(joined, None, "it joins no channel");
+        dialect::Session::at(self.sessions.insert(Session::default()))
+    }
+
+    fn next<'a>(
+        &mut self,
+        session: dialect::Session,
+        input: &mut Input<'a>,
+        cx: &mut Context<'_>,
+    ) -> Option<Command<'a>> {
+        let new_id = &mut *cx.new_id;
+        cx.replies.message(Opcode::Text, |out| {
+            let mut lines = Lines::new(out);
+            loop {
+                let before = *input;
+                let Some(line) = input.take_text_until('\n') else {
+                    let message = input.take();
+                    let is_binary = matches!(message, Some(Message::Binary(_)));
+                    return is_binary.then(|| close(codes::INAPPROPRIATE_PROTOCOL));
+                };
+                match self.handle(session, line, &mut lines, new_id) {
+                    Ok(Step::Done) => {}
+                    Ok(Step::Command(command)) => return Some(command),
+                    Ok(Step::CheckToken(token)) => {
+                        *input = before;
+                        return Some(Command::CheckToken(token.map(TokenText)));
+                    }
+                    Err(disconnect) => return Some(close(disconnect)),
+                }
+                if input.is_empty() {
+                    return None;
+                }
+            }
+        })
+    }
+
+    fn on(&mut self, session: dialect::Session, event: Event<'_>, cx: &mut Context<'_>) -> Next {
+        let subscribing = self.subscribing;
+        let Some(session) = self.sessions.get_mut(session.index()) else {
+            return Next::Continue;
+        };
+        cx.replies.message(Opcode::Text, |out| {
+            on_event(session, &event, subscribing, &mut Lines::new(out))
+        })
+    }
+
+    fn pop_subscription(&mut self, session: &mut dialect::Session) -> Option<(ChannelId, Form)> {
+        // The session stays, to answer what still comes.
+        let session = self.sessions.get_mut(session.index())?;
+        let channel = session.subscriptions.pop()?;
+        Some((channel, Form::CENTRIFUGO))
+    }
+
+    fn is_subscribed(&self, session: dialect::Session, channel: ChannelId) -> bool {
+        let session = self.sessions.get(session.index());
+        session.is_some_and(|session| session.subscriptions.pending(channel).is_some())
+    }
+
+    fn close(&mut self, session: dialect::Session) {
+        self.take(session);
+    }
+
+    fn export(&mut self, session: dialect::Session) -> SessionState {
+        self.take(session).unwrap_or_default().into_state()
+    }
+
+    fn import(&mut self, state: SessionState) -> dialect::Session {
+        dialect::Session::at(self.sessions.insert(Session::from_state(state)))
+    }
+
+    /// `{"push":{"channel":…,"pub":{"data":…,"info":…}}}`, the parts copied once.
+    fn encode(_: u8, publication: &Publication, _: EventIds, channel: &str) -> Frozen {
+        let mut head = Vec::with_capacity(channel.len() + HEAD_BYTES);
+        head.extend_from_slice(b"{\"push\":{\"channel\":");
+        push_string(&mut head, channel);
+        head.extend_from_slice(b",\"pub\":{\"data\":");
+        let details = publication.details();
+        let info = details.and_then(|details| details.client_info.as_deref());
+        publication.with_json(|data| match info {
+            None => Frozen::from_parts(Opcode::Text, &[&head, data, b"}}}"]),
+            Some(info) => {
+                let info = info.as_bytes();
+                let parts: [&[u8]; 5] = [&head, data, b",\"info\":", info, b"}}}"];
+                Frozen::from_parts(Opcode::Text, &parts)
+            }
+        })
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let heap = self
+            .sessions
+            .iter()
+            .map(|(_, session)| session.heap_bytes());
+        self.sessions.capacity() * SESSION_BYTES + heap.sum::<usize>()
+    }
+
+    fn shrink(&mut self) -> usize {
+        let before = self.sessions.capacity();
+        if before > SESSIONS_KEPT && before / 4 > self.sessions.len() {
+            self.sessions.shrink_to_fit(); // as far as the last session
+        }
+        (before - self.sessions.capacity()) * SESSION_BYTES
+    }
+}
+
+impl Centrifugo {
+    fn take(&mut self, session: dialect::Session) -> Option<Session> {
+        let session = self.sessions.try_remove(session.index());
+        if self.sessions.is_empty() && self.sessions.capacity() > SESSIONS_KEPT {
+            self.sessions = Slab::new();
+        }
+        session
+    }
+
+    /// Carries out one line, as far as that is done here.
+    fn handle<'a>(
+        &mut self,
+        session: dialect::Session,
+        line: &'a str,
+        lines: &mut Lines<'_>,
+        new_id: &mut dyn FnMut() -> u64,
+    ) -> Result<Step<'a>, Disconnect> {
+        let Some(session) = self.sessions.get_mut(session.index()) else {
+            return Ok(Step::Done);
+        };
+        let (id, request) = request::parse(line)?;
+        if !session.is_connected() && !matches!(request, Asked::Connect(_)) {
+            return Err(codes::MALFORMED);
+        }
+        match request {
+            Asked::Pong => Ok(Step::Done),
+            Asked::Connect(connect) => {
+                let ping_s = self.settings.ping_interval_s;
+                handle_connect(session, id, connect, ping_s, (lines, new_id))
+            }
+            Asked::Subscribe(subscribe) => {
+                self.subscribing = id;
+                handle_subscribe(session, id, subscribe, &self.settings, lines)
+            }
+            Asked::Unsubscribe(Text(channel)) => Ok(Step::Command(Command::UnsubscribeFrom {
+                channel,
+                form: Form::CENTRIFUGO,
+                token: u64::from(id),
+            })),
+            Asked::Publish(publish) => handle_publish(session, id, publish, &self.settings, lines),
+            Asked::Refresh(refresh) => handle_refresh(session, id, refresh, lines),
+            Asked::Send => Err(codes::SEND_NOT_AVAILABLE),
+            Asked::Unavailable => {
+                lines.error(id, codes::NOT_AVAILABLE);
+                Ok(Step::Done)
+            }
+        }
+    }
+}
+
+impl From<Malformed> for Disconnect {
+    fn from(Malformed: Malformed) -> Disconnect {
+        codes::MALFORMED
+    }
+}
+
+fn handle_connect<'a>(
+    session: &mut Session,
+    id: u32,
+    connect: Connect<'a>,
+    ping_s: u32,
+    (lines, new_id): (&mut Lines<'_>, &mut dyn FnMut() -> u64),
+) -> Result<Step<'a>, Disconnect> {
+    if session.is_connected() {
+        return Err(codes::MALFORMED);
+    }
+    let Some(outcome) = session.take_outcome() else {
+        let token = connect.token.map(|Text(token)| token);
+        return Ok(Step::CheckToken(token.filter(|token| !token.is_empty())));
+    };
+    match outcome {
+        Ok(Admission { user, expires_in_s }) => {
+            // Two draws of 53 bits: all 64 are random, and not all 0.
+            let client = (new_id() << 11 ^ new_id()).max(1);
+            session.connect(client, user);
+            let expiry = Expiry { in_s: expires_in_s };
+            lines.connected(id, &session.client_id(), &expiry, ping_s);
+        }
+        Err(refusal) => lines.error(id, codes::after_refusal(refusal)?),
+    }
+    Ok(Step::Done)
+}
+
+fn handle_refresh<'a>(
+    session: &mut Session,
+    id: u32,
+    refresh: Refresh<'a>,
+    lines: &mut Lines<'_>,
+) -> Result<Step<'a>, Disconnect> {
+    let token = refresh.token.map(|Text(token)| token);
+    let token = token.filter(|token| !token.is_empty());
+    let token = token.ok_or(codes::MALFORMED)?;
+    match session.take_outcome() {
+        None => return Ok(Step::CheckToken(Some(token))),
+        Some(Ok(Admission { user, .. })) if user != session.user() => {
+            return Err(codes::INVALID_TOKEN);
+        }
+        Some(Ok(Admission { expires_in_s, .. })) => {
+            let expiry = Expiry { in_s: expires_in_s };
+            lines.refreshed(id, &session.client_id(), &expiry);
+        }
+        Some(Err(dialect::TokenRefusal::Expired)) => return Err(codes::EXPIRED),
+        Some(Err(refusal)) => lines.error(id, codes::after_refusal(refusal)?),
+    }
+    Ok(Step::Done)
+}
+
+fn handle_subscribe<'a>(
+    session: &Session,
+    id: u32,
+    subscribe: Subscribe<'a>,
+    settings: &Settings,
+    lines: &mut Lines<'_>,
+) -> Result<Step<'a>, Disconnect> {
+    let Subscribe {
+        channel,
+        token,
+        kind,
+        filter,
+    } = subscribe;
+    let Text(channel) = named(channel)?;
+    let error = if check_channel_name(&channel, settings.channel_name_bytes_max).is_err()
+        || filter.is_some()
+    {
+        codes::BAD_REQUEST
+    } else if kind != 0 || token.is_some_and(|Text(token)| !token.is_empty()) {
+        codes::NOT_AVAILABLE
+    } else if session.subscriptions.len() >= settings.subscriptions_per_connection_max {
+        codes::LIMIT_EXCEEDED
+    } else {
+        return Ok(Step::Command(Command::Subscribe {
+            what: SubscribeTo::Channel(channel),
+            form: Form::CENTRIFUGO,
+            token: u64::from(id),
+        }));
+    };
+    lines.error(id, error);
+    Ok(Step::Done)
+}
+
+fn handle_publish<'a>(
+    session: &mut Session,
+    id: u32,
+    publish: Publish<'a>,
+    settings: &Settings,
+    lines: &mut Lines<'_>,
+) -> Result<Step<'a>, Disconnect> {
+    let Publish {
+        channel,
+        data,
+        kind,
+    } = publish;
+    let Text(channel) = named(channel)?;
+    let is_good = check_channel_name(&channel, settings.channel_name_bytes_max).is_ok();
+    let error = match data {
+        _ if kind != 0 => codes::NOT_AVAILABLE,
+        _ if is_protected(Operation::Publish, &channel) => codes::PERMISSION_DENIED,
+        Some(data) if is_good => {
+            return Ok(Step::Command(Command::Publish {
+                channel: Target::Name(channel),
+                payload: PayloadRef::Json(data.get()),
+                // A publisher gets what it publishes, if it subscribes.
+                exclude_me: Some(false),
+                ack: Some(u64::from(id)),
+                details: Some(session.details()),
+            }));
+        }
+        _ => codes::BAD_REQUEST,
+    };
+    lines.error(id, error);
+    Ok(Step::Done)
+}
+
+/// Something happened. `subscribing` is the command whose subscribe was drawn last.
+fn on_event(
+    session: &mut Session,
+    event: &Event<'_>,
+    subscribing: u32,
+    lines: &mut Lines<'_>,
+) -> Next {
+    match *event {
+        Event::Subscribing { channel, form: _ } => {
+            if !session.subscriptions.add(channel, subscribing) {
+                lines.error(subscribing, codes::ALREADY_SUBSCRIBED);
+            }
+        }
+        Event::Subscribed { token, channel, .. } => {
+            let id = number_of(token);
+            if session.subscriptions.confirm(channel, id) {
+                lines.done(id, "subscribe");
+            }
+        }
+        Event::SubscriptionRefused {
+            token,
+            channel,
+            refusal,
+        } => {
+            session.subscriptions.remove(channel);
+            lines.error(number_of(token), codes::error_of(refusal));
+        }
+        Event::UnsubscribedFrom { token, channel } => {
+            let pending = channel.and_then(|channel| session.subscriptions.remove(channel));
+            // What was under way is over: both are answered, in their order.
+            if let Some(pending) = pending.filter(|&pending| pending != CONFIRMED) {
+                lines.done(pending, "subscribe");
+            }
+            lines.done(number_of(token), "unsubscribe");
+        }
+        Event::Published { token, .. } => lines.done(number_of(token), "publish"),
+        Event::Refused {
+            token: Some(token),
+            refusal,
+            ..
+        } => lines.error(number_of(token), codes::error_of(refusal)),
+        Event::TokenChecked(outcome) => session.keep_outcome(outcome.clone()),
+        Event::PingDue => match session.is_connected() {
+            true => lines.ping(),
+            false => return codes::STALE.next(),
+        },
+        Event::PongMissing => return codes::NO_PONG.next(),
+        Event::SlowConsumer { .. } => return codes::SLOW.next(),
+        Event::AuthenticationOver(_) => return codes::SERVER_ERROR.next(),
+        Event::Expired => return codes::EXPIRED.next(),
+        Event::Revoked => return codes::INVALID_TOKEN.next(),
+        Event::Draining => return codes::SHUTDOWN.next(),
+        Event::Refused { token: None, .. }
+        | Event::Unsubscribed { .. }
+        | Event::Dealer(_)
+        | Event::Unregistered { .. }
+        | Event::CallRefused { .. }
+        | Event::NeverInvoked(_)
+        | Event::Disconnected { .. } // the close frame says it
+        | Event::Dropped { .. } => {} // it asks for none of these, or is told of none
+    }
+    Next::Continue
+}
+
+/// The number of the command that a token was made of.
+fn number_of(token: u64) -> u32 {
+    u32::try_from(token).unwrap_or(u32::MAX)
+}
+
+fn close(disconnect: Disconnect) -> Command<'static> {
+    let Disconnect { code, reason } = disconnect;
+    Command::Close { code, reason }
+}
+
+/// An entry of the sessions' table.
+const SESSION_BYTES: usize = size_of::<Session>() + size_of::<usize>();
+/// Room for so many sessions is kept when the last has ended.
+const SESSIONS_KEPT: usize = 64;
+/// What stands in a push beside the channel's name and the payload.
+const HEAD_BYTES: usize = 48;

@@ -1,0 +1,111 @@
+//! Who the client of an open connection is, where its dialect has a place for tokens of its own. The
+//! connection is not read while a token is being checked, and what was left of its message is kept.
+
+use roost_access::Method;
+use roost_dialect::dialect::{Admission, Event, TokenOutcome, TokenRefusal, TokenText};
+use roost_net::ConnKey;
+
+use crate::authentication::{identity_of, is_busy};
+use crate::clock::{TICK_MS, ticks};
+use crate::connections::Phase;
+use crate::core::Core;
+use crate::dialogue::notify;
+use crate::token_checks::{Denied, Login, TokenCheck, Verdict};
+
+/// A dialect asks who the client is. Without a token it is told at once.
+pub(crate) fn begin(core: &mut Core, key: ConnKey, token: Option<TokenText<'_>>) {
+    let outcome = match token {
+        None => match without_token(core, key) {
+            // Nothing was checked.
+            Ok(admission) => return notify(core, key, Event::TokenChecked(&Ok(admission))),
+            refused => refused,
+        },
+        Some(_) if !core.settings.auth.is_on => Err(TokenRefusal::Invalid),
+        Some(_) if is_busy(core) => Err(TokenRefusal::Unavailable),
+        Some(TokenText(token)) => {
+            let token = token.into_owned().into();
+            let due = core.now() + ticks(core.settings.auth.wait_ms) + 1;
+            core.token_checks.push_open(TokenCheck { key, token }, due);
+            core.connections.pause(key);
+            return;
+        }
+    };
+    tell(core, key, &outcome);
+}
+
+/// The client shows no token: it is what its handshake's has made it.
+fn without_token(core: &Core, key: ConnKey) -> TokenOutcome {
+    match core.connections.identities().get(key.slot()) {
+        Some(known) => {
+            let left = known.expires.map(|at| at.get().saturating_sub(core.now()));
+            Ok(Admission {
+                user: known.user.clone(),
+                expires_in_s: left.map(|ticks| seconds(u64::from(ticks) * u64::from(TICK_MS))),
+            })
+        }
+        None if core.settings.auth.is_required => Err(TokenRefusal::Missing),
+        None => Ok(Admission {
+            user: "".into(),
+            expires_in_s: None,
+        }),
+    }
+}
+
+/// The control thread has had a token checked that an open connection waited for.
+pub(crate) fn handle_verdict(core: &mut Core, verdict: Verdict) {
+    let Verdict { key, outcome } = verdict;
+    let outcome = match outcome {
+        Ok(login) => admit(core, key, login),
+        Err(Denied::Refused(_)) => Err(TokenRefusal::Invalid),
+        Err(Denied::Expired(_)) => Err(TokenRefusal::Expired),
+        Err(Denied::Unavailable(_)) => Err(TokenRefusal::Unavailable),
+    };
+    tell(core, key, &outcome);
+}
+
+/// The token is good. One of another user than the handshake's is not.
+fn admit(core: &mut Core, key: ConnKey, login: Login) -> TokenOutcome {
+    let known = core.connections.identities().get(key.slot());
+    if known.is_some_and(|known| known.user != *login.user) {
+        return Err(TokenRefusal::Invalid);
+    }
+    let expires_in_s = login.expires_in_ms.map(seconds);
+    let identity = identity_of(core.now(), login, Method::Token, GRACE_MS);
+    if core.revocations.is_revoked(&identity, core.now()) {
+        return Err(TokenRefusal::Invalid);
+    }
+    let user = identity.user.clone();
+    core.connections.identify(key, identity);
+    Ok(Admission { user, expires_in_s })
+}
+
+fn tell(core: &mut Core, key: ConnKey, outcome: &TokenOutcome) {
+    let counter = match outcome {
+        Ok(_) => &core.counters.tokens_accepted_total,
+        Err(TokenRefusal::Unavailable) => &core.counters.tokens_unchecked_total,
+        Err(_) => &core.counters.tokens_refused_total,
+    };
+    counter.inc();
+    notify(core, key, Event::TokenChecked(outcome));
+}
+
+/// Gives up checks that have taken too long.
+pub(crate) fn keep_check_deadlines(core: &mut Core) {
+    let until = core.connections.clock().input_until;
+    while let Some(key) = core.token_checks.pop_due(until) {
+        let conn = core.connections.get(key);
+        if conn.is_some_and(|conn| conn.phase == Phase::Open) {
+            core.counters.tokens_unchecked_total.inc();
+            notify(core, key, Event::AuthenticationOver(TOO_LATE));
+        }
+    }
+}
+
+/// Whole seconds of what is left: none that is not.
+fn seconds(ms: u64) -> u32 {
+    u32::try_from(ms / 1000).unwrap_or(u32::MAX)
+}
+
+/// How long a client may stay after its token has expired, so that it can show another one.
+const GRACE_MS: u64 = 25_000;
+const TOO_LATE: &str = "The token could not be checked in time.";
