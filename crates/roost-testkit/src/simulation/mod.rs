@@ -43,6 +43,7 @@
 
 mod api;
 mod calls;
+mod centrifugo;
 mod closes;
 mod control;
 mod costs;
@@ -78,6 +79,7 @@ use roost_net::sim::{SimDriver, SimNet, SimOptions};
 use roost_reactor::{Iteration, Reactor, Shared};
 
 use api::Subscribers;
+use centrifugo::CentrifugoPeers;
 use control::Control;
 pub use control::ControlReport;
 pub use costs::Costs;
@@ -157,6 +159,7 @@ fn run_scenario(plan: &Plan) -> Result<Report, Broken> {
     simulation.hostiles.abort_all();
     let http_answers = simulation.end_http(plan).map_err(broken)?;
     let soap = simulation.end_soap(plan).map_err(broken)?;
+    let centrifugo = simulation.end_centrifugo(plan).map_err(broken)?;
     simulation.end_api(plan).map_err(broken)?;
     let guarded_answers = simulation.end_guarded(plan).map_err(broken)?;
     let rest_ns = plan.end_ns + plan.rest_ns();
@@ -209,6 +212,7 @@ fn run_scenario(plan: &Plan) -> Result<Report, Broken> {
     report.idle = simulation.count("idle_timeouts_total");
     report.http_answers = http_answers;
     (report.soap_answers, report.soap_received) = soap;
+    (report.centrifugo_answers, report.centrifugo_received) = centrifugo;
     report.guarded_answers = guarded_answers;
     report.tokens = simulation.tokens();
     report.ended = ["disconnected", "revoked"]
@@ -234,6 +238,7 @@ struct Simulation {
     strangers: Option<Strangers>,
     http: Option<HttpPeers>,
     soap: Option<SoapPeers>,
+    centrifugo: Option<CentrifugoPeers>,
     guarded: Option<Guarded>,
     control: Option<Control>,
     subscribers: Option<Subscribers>,
@@ -297,6 +302,10 @@ impl Simulation {
             let driver = net.driver(SimOptions::default());
             SoapPeers::new(plan, driver, addresses[0], net.rng())
         });
+        let centrifugo = (plan.centrifugo_peers > 0).then(|| {
+            let driver = net.driver(SimOptions::default());
+            CentrifugoPeers::new(plan, driver, addresses[0], net.rng())
+        });
         let subscribers = control.is_some().then(|| {
             let driver = net.driver(SimOptions::default());
             Subscribers::new(driver, addresses[0])
@@ -327,6 +336,7 @@ impl Simulation {
             strangers,
             http,
             soap,
+            centrifugo,
             guarded,
             control,
             subscribers,
@@ -392,6 +402,10 @@ impl Simulation {
         if self.soap.as_ref().is_some_and(SoapPeers::is_due) {
             due.push(SOAP);
         }
+        let centrifugo = self.centrifugo.as_ref();
+        if centrifugo.is_some_and(CentrifugoPeers::is_due) {
+            due.push(CENTRIFUGO);
+        }
         if self.guarded.as_ref().is_some_and(Guarded::is_due) {
             due.push(GUARDED);
         }
@@ -422,6 +436,10 @@ impl Simulation {
             GUARDED => self.guarded.iter_mut().for_each(Guarded::run_once),
             HTTP => self.http.iter_mut().for_each(HttpPeers::run_once),
             SOAP => self.soap.iter_mut().for_each(SoapPeers::run_once),
+            CENTRIFUGO => {
+                let centrifugo = self.centrifugo.iter_mut();
+                centrifugo.for_each(CentrifugoPeers::run_once);
+            }
             SUBSCRIBERS => self.subscribers.iter_mut().for_each(Subscribers::run_once),
             CONTROL => {
                 let control = self.control.as_mut();
@@ -491,6 +509,21 @@ impl Simulation {
         };
         let checked = soap.check(plan);
         soap.abort_all();
+        checked
+    }
+
+    /// The script of the Centrifugo peers is over: their commands are answered in time. Returns how many were,
+    /// and how many publications were received.
+    fn end_centrifugo(&mut self, plan: &Plan) -> Result<(u64, u64), String> {
+        if self.centrifugo.is_none() {
+            return Ok((0, 0));
+        }
+        self.run_until(plan.end_ns + plan.rest_ns() + SOAP_SLACK_NS);
+        let Some(centrifugo) = &mut self.centrifugo else {
+            return Ok((0, 0));
+        };
+        let checked = centrifugo.check(plan);
+        centrifugo.abort_all();
         checked
     }
 
@@ -714,6 +747,7 @@ const HTTP: usize = usize::MAX - 4;
 const SOAP: usize = usize::MAX - 5;
 const SUBSCRIBERS: usize = usize::MAX - 6;
 const GUARDED: usize = usize::MAX - 7;
+const CENTRIFUGO: usize = usize::MAX - 8;
 
 /// Counters that must be zero when all is over.
 const EMPTY_AT_END: &[&str] = &[

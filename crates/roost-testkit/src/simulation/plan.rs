@@ -39,6 +39,8 @@ pub struct Plan {
     pub http_peers: usize,
     /// Peers that speak SOAP.
     pub soap_peers: usize,
+    /// Peers that speak Centrifugo's protocol.
+    pub centrifugo_peers: usize,
     /// The network breaks no connection: each close has a cause, and all that is held is known.
     pub reliable: bool,
     /// A message of some size has less.
@@ -178,6 +180,8 @@ impl Plan {
         make_room(&mut settings, http_peers);
         let soap_peers = SimRng::new(seed ^ 0x53_4f_41_50).between(2, 7) as usize;
         make_room(&mut settings, soap_peers);
+        let centrifugo_peers = SimRng::new(seed ^ 0x0043_454e_5452).between(2, 7) as usize;
+        make_room(&mut settings, centrifugo_peers);
         Arc::make_mut(&mut settings.dialects.soap).request_timeout_ms = 500;
         if has_control(seed) {
             make_room(&mut settings, API_SUBSCRIBERS);
@@ -212,6 +216,7 @@ impl Plan {
             guarded,
             http_peers,
             soap_peers,
+            centrifugo_peers,
             reliable,
             // What waits for peers that read is to be little beside the budget.
             message_bytes_max: if is_flooded { 5_000 } else { 1_000 },

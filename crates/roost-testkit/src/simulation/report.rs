@@ -57,6 +57,10 @@ pub struct Report {
     pub soap_answers: u64,
     /// Publications received by SOAP peers.
     pub soap_received: u64,
+    /// Commands of Centrifugo peers answered.
+    pub centrifugo_answers: u64,
+    /// Publications received by Centrifugo peers.
+    pub centrifugo_received: u64,
     /// Calls answered.
     pub calls_answered: u64,
     /// The longest delivery of a publication on a reliable network, in nanoseconds.

@@ -106,6 +106,14 @@ fn promises_are_kept_on_every_seed() {
         "{} SOAP requests answered, {} publications received by SOAP peers",
         soap[0], soap[1],
     );
+    let centrifugo = [
+        sum(|r| r.centrifugo_answers),
+        sum(|r| r.centrifugo_received),
+    ];
+    println!(
+        "{} commands of Centrifugo peers answered, {} publications received by them",
+        centrifugo[0], centrifugo[1],
+    );
     println!(
         "{} pauses in {} seeds, in which {} connections were cut for silence",
         sum(|r| r.pauses),
@@ -140,6 +148,10 @@ fn promises_are_kept_on_every_seed() {
         let answers = sum(|r| r.http_answers);
         assert!(answers > seeds * 5, "{answers} HTTP requests answered");
         assert!(soap.iter().all(|&n| n > seeds), "SOAP: {soap:?}");
+        assert!(
+            centrifugo.iter().all(|&n| n > 10 * seeds),
+            "Centrifugo: {centrifugo:?}"
+        );
         let hostile = sum(|r| r.costs.hostile_bytes);
         assert!(
             hostile > seeds * 10_000,

@@ -1,0 +1,541 @@
+//! Peers that speak Centrifugo's protocol: they subscribe and unsubscribe without waiting for answers, publish,
+//! and ask for what there is not. Where tokens are checked some show one, and some a wrong one. Some vanish.
+//!
+//! What is promised: each command has exactly one answer, which is the one that the peer's permissions and
+//! subscriptions call for, or the connection ends; publications come on channels that are subscribed to
+//! alone, each publisher's in order and under its name, and a publisher that is subscribed gets its own before the
+//! acknowledgement.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use roost_dialect::centrifugo::PATH;
+use roost_net::sim::{SimDriver, SimRng};
+use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
+use roost_wire::frame::append_masked_frame;
+use roost_wire::handshake::{ClientRequest, HeadScanner, encode_key, parse_response};
+use roost_wire::{CloseCode, Inbound, Input, Limits, Message, Opcode, Role};
+use serde_json::{Value, json};
+
+use super::plan::Plan;
+
+/// All of them, on one simulated driver.
+pub(super) struct CentrifugoPeers {
+    driver: SimDriver,
+    address: SocketAddr,
+    peers: Vec<CentrifugoPeer>,
+    rng: SimRng,
+    /// When which peer goes on.
+    agenda: BinaryHeap<Reverse<(u64, usize)>>,
+    end_ns: u64,
+}
+
+struct CentrifugoPeer {
+    index: usize,
+    who: Who,
+    /// The namespaces of [`super::guarded`] are there.
+    has_guarded: bool,
+    is_open: bool,
+    is_connected: bool,
+    /// Its connection has ended, or is ending.
+    is_over: bool,
+    key: String,
+    scanner: HeadScanner,
+    head: Vec<u8>,
+    inbound: Inbound,
+    outgoing: Vec<u8>,
+    in_flight: bool,
+    holds_socket: bool,
+    next_id: u32,
+    published: u64,
+    /// Commands without an answer.
+    open: BTreeMap<u32, Asked>,
+    /// The channels as the commands that were sent leave them.
+    wanted: Vec<String>,
+    /// Those that publications may come on: answered with success, and no answer to the end of it yet.
+    active: Vec<String>,
+    /// A subscription was refused for want of room: what is subscribed to is not sure.
+    is_unsure: bool,
+    answered: u64,
+    /// The newest message of each publisher on each channel.
+    newest: BTreeMap<(String, u64), u64>,
+    received: u64,
+    failure: Option<String>,
+    /// What did not arrive. A network that breaks connections excuses it.
+    lost: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Guest,
+    Alice,
+    Impostor,
+}
+
+/// A command that was sent.
+#[derive(Debug, Clone)]
+enum Asked {
+    Connect,
+    Subscribe(String),
+    Unsubscribe(String),
+    /// With the publication's number, if the peer is to have got it by then.
+    Publish(String, Option<u64>),
+    Refused(u64),
+}
+
+impl CentrifugoPeers {
+    pub(super) fn new(
+        plan: &Plan,
+        driver: SimDriver,
+        address: SocketAddr,
+        mut rng: SimRng,
+    ) -> CentrifugoPeers {
+        let mut agenda = BinaryHeap::new();
+        let mut peers = Vec::new();
+        let length = plan.end_ns - plan.start_ns;
+        for index in 0..plan.centrifugo_peers {
+            peers.push(CentrifugoPeer::new(index, plan));
+            agenda.push(Reverse((plan.start_ns + rng.below(length / 3), index)));
+        }
+        let mut peers = CentrifugoPeers {
+            driver,
+            address,
+            peers,
+            rng,
+            agenda,
+            end_ns: plan.end_ns,
+        };
+        peers.run_once(); // the driver must know the next due time
+        peers
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        self.driver.is_due()
+    }
+
+    /// All of them vanish.
+    pub(super) fn abort_all(&mut self) {
+        self.agenda.clear();
+        for index in 0..self.peers.len() {
+            self.close(index);
+        }
+    }
+
+    /// How many commands were answered, and how many publications received.
+    ///
+    /// # Errors
+    /// What came and was not expected, or is missing on a connection that works.
+    pub(super) fn check(&self, plan: &Plan) -> Result<(u64, u64), String> {
+        let (mut answered, mut received) = (0, 0);
+        for peer in &self.peers {
+            let err = |what: &str| Err(format!("Centrifugo peer {}: {what}", peer.index));
+            if let Some(failure) = &peer.failure {
+                return err(failure);
+            }
+            answered += peer.answered;
+            received += peer.received;
+            if !plan.reliable {
+                continue;
+            }
+            if let Some(lost) = &peer.lost {
+                return err(lost);
+            }
+            if peer.is_connected && !peer.is_over && !peer.open.is_empty() {
+                return err(&format!("no answer to {:?}", peer.open));
+            }
+        }
+        Ok((answered, received))
+    }
+
+    pub(super) fn run_once(&mut self) {
+        let mut changed = Vec::new();
+        while let Some(event) = self.driver.next_event() {
+            let index = match event {
+                Event::Connected(key) => {
+                    self.peers[index_of(key)].send_request();
+                    index_of(key)
+                }
+                Event::Sent(key) => {
+                    self.peers[index_of(key)].in_flight = false;
+                    index_of(key)
+                }
+                Event::Bytes(key, bytes) => {
+                    self.peers[index_of(key)].handle_bytes(bytes);
+                    index_of(key)
+                }
+                Event::ReadClosed(key) => {
+                    self.peers[index_of(key)].is_over = true;
+                    index_of(key)
+                }
+                Event::Closed(key, _) => {
+                    let peer = &mut self.peers[index_of(key)];
+                    peer.is_over = true;
+                    peer.holds_socket = false;
+                    continue;
+                }
+                Event::Woken | Event::Accepted { .. } | Event::Released(..) => continue,
+            };
+            changed.push(index);
+        }
+        for index in changed {
+            self.flush(index);
+        }
+        let now = self.driver.now();
+        while let Some(&Reverse((at, index))) = self.agenda.peek()
+            && at <= now
+        {
+            self.agenda.pop();
+            self.go_on(index);
+            let next = now + self.rng.between(20_000_000, 400_000_000);
+            if next < self.end_ns && !self.peers[index].is_over {
+                self.agenda.push(Reverse((next, index)));
+            }
+        }
+        let next = self.agenda.peek().map(|Reverse((at, _))| *at);
+        let timeout = next.map(|at| Duration::from_nanos(at.saturating_sub(now)));
+        let waited = self.driver.wait(timeout);
+        waited.expect("a simulated wait does not fail");
+    }
+
+    /// Dials, or does something.
+    fn go_on(&mut self, index: usize) {
+        let peer = &mut self.peers[index];
+        if peer.is_over {
+            return;
+        }
+        if !peer.holds_socket {
+            let port = PORT_FIRST + index as u16;
+            let options = ConnectOptions {
+                addr: self.address,
+                local: Some(SocketAddr::from(([10, 0, 5, 1], port))),
+            };
+            peer.holds_socket = self.driver.connect(key_of(index), &options).is_ok();
+            peer.is_over = !peer.holds_socket;
+            return;
+        }
+        if !peer.is_open {
+            return;
+        }
+        if !peer.is_connected {
+            return; // the token is being checked, or was refused
+        }
+        if self.rng.per_mille(20) {
+            return self.close(index);
+        }
+        let lines = self.rng.between(1, 5);
+        let lines: Vec<String> = (0..lines).map(|_| peer.command(&mut self.rng)).collect();
+        peer.frame(Opcode::Text, lines.join("\n").as_bytes());
+        self.flush(index);
+    }
+
+    fn close(&mut self, index: usize) {
+        let peer = &mut self.peers[index];
+        peer.is_over = true;
+        if std::mem::take(&mut peer.holds_socket) {
+            self.driver.close(key_of(index), CloseMode::Abort);
+        }
+    }
+
+    fn flush(&mut self, index: usize) {
+        let peer = &mut self.peers[index];
+        if peer.is_over && peer.outgoing.is_empty() {
+            return self.close(index);
+        }
+        if peer.in_flight || !peer.holds_socket || peer.outgoing.is_empty() {
+            return;
+        }
+        let bytes = std::mem::take(&mut peer.outgoing);
+        match self.driver.send_copy(key_of(index), &bytes) {
+            SendStatus::Done => {}
+            SendStatus::Pending => peer.in_flight = true,
+            SendStatus::Gone => peer.is_over = true,
+        }
+    }
+}
+
+impl CentrifugoPeer {
+    fn new(index: usize, plan: &Plan) -> CentrifugoPeer {
+        let mut nonce = [9; 16];
+        nonce[0] = index as u8;
+        let who = match (plan.settings.auth.is_on, index % 4) {
+            (true, 1) => Who::Alice,
+            (true, 2) => Who::Impostor,
+            _ => Who::Guest,
+        };
+        CentrifugoPeer {
+            index,
+            who,
+            has_guarded: plan.guarded > 0,
+            is_open: false,
+            is_connected: false,
+            is_over: false,
+            key: encode_key(nonce),
+            scanner: HeadScanner::default(),
+            head: Vec::new(),
+            inbound: Inbound::new(Role::Client),
+            outgoing: Vec::new(),
+            in_flight: false,
+            holds_socket: false,
+            next_id: 1,
+            published: 0,
+            open: BTreeMap::new(),
+            wanted: Vec::new(),
+            active: Vec::new(),
+            is_unsure: false,
+            answered: 0,
+            newest: BTreeMap::new(),
+            received: 0,
+            failure: None,
+            lost: None,
+        }
+    }
+
+    /// The handshake, and `connect` with a subscription behind it in the same message.
+    fn send_request(&mut self) {
+        let request = ClientRequest {
+            host: "roost.test",
+            target: PATH,
+            key: &self.key,
+            protocols: &[],
+            extensions: None,
+            origin: None,
+        };
+        request.write(&mut self.outgoing);
+    }
+
+    fn send_connect(&mut self) {
+        let token = match self.who {
+            Who::Guest => None,
+            Who::Alice => Some("Alice"),
+            Who::Impostor => Some("wrong"),
+        };
+        let id = self.ask(Asked::Connect);
+        let connect = json!({"id": id, "connect": {"token": token, "name": "sim"}});
+        let mut lines = vec![connect.to_string()];
+        if self.who != Who::Impostor {
+            lines.push(self.subscribe("cf:0".to_owned()));
+        }
+        self.frame(Opcode::Text, lines.join("\n").as_bytes());
+    }
+
+    fn ask(&mut self, asked: Asked) -> u32 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.open.insert(id, asked);
+        id
+    }
+
+    /// A command of any kind, as a line.
+    fn command(&mut self, rng: &mut SimRng) -> String {
+        let channel = match rng.below(8) {
+            channel @ 0..=3 => format!("cf:{channel}"),
+            4 => Plan::name_of(0),
+            5 if self.has_guarded => "granted:a.1".to_owned(),
+            6 if self.has_guarded => "shut:x".to_owned(),
+            _ => "cf:0".to_owned(),
+        };
+        match rng.below(10) {
+            0 | 1 => self.subscribe(channel),
+            2 => {
+                let id = self.ask(Asked::Unsubscribe(channel.clone()));
+                self.wanted.retain(|one| *one != channel);
+                json!({"id": id, "unsubscribe": {"channel": channel}}).to_string()
+            }
+            3 => {
+                let id = self.ask(Asked::Refused(108));
+                json!({"id": id, "rpc": {"method": "m"}}).to_string()
+            }
+            _ => self.publish(channel),
+        }
+    }
+
+    fn subscribe(&mut self, channel: String) -> String {
+        let asked = if !self.may(&channel) {
+            Asked::Refused(103)
+        } else if self.wanted.contains(&channel) {
+            Asked::Refused(105)
+        } else {
+            self.wanted.push(channel.clone());
+            Asked::Subscribe(channel.clone())
+        };
+        let id = self.ask(asked);
+        json!({"id": id, "subscribe": {"channel": channel}}).to_string()
+    }
+
+    fn publish(&mut self, channel: String) -> String {
+        self.published += 1;
+        let number = self.published;
+        let is_active = self.active.contains(&channel) && self.wanted.contains(&channel);
+        let asked = match self.may(&channel) {
+            true => Asked::Publish(channel.clone(), is_active.then_some(number)),
+            false => Asked::Refused(103),
+        };
+        let id = self.ask(asked);
+        let data = json!({"p": self.index, "n": number, "c": channel});
+        json!({"id": id, "publish": {"channel": channel, "data": data}}).to_string()
+    }
+
+    fn may(&self, channel: &str) -> bool {
+        match channel {
+            "shut:x" => false,
+            "granted:a.1" => self.who == Who::Alice,
+            _ => true,
+        }
+    }
+
+    fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
+        append_masked_frame(&mut self.outgoing, opcode, payload, [1, 2, 3, 4]);
+    }
+
+    fn handle_bytes(&mut self, bytes: &mut [u8]) {
+        if self.is_over {
+            return;
+        }
+        if self.is_open {
+            return self.handle_frames(bytes);
+        }
+        self.head.extend_from_slice(bytes);
+        let Some(len) = self.scanner.scan(&self.head) else {
+            return;
+        };
+        let mut head = std::mem::take(&mut self.head);
+        let (head, rest) = head.split_at_mut(len);
+        if head.starts_with(b"HTTP/1.1 503") {
+            self.is_over = true; // the server has no room
+            return;
+        }
+        if let Err(error) = parse_response(head, &self.key, &[]) {
+            return self.fail(format!("bad handshake answer: {error:?}"));
+        }
+        self.is_open = true;
+        self.send_connect();
+        self.handle_frames(rest);
+    }
+
+    fn handle_frames(&mut self, bytes: &mut [u8]) {
+        let limits = Limits {
+            frame_bytes_max: 1 << 20,
+            message_bytes_max: 1 << 20,
+        };
+        let mut inbound = std::mem::replace(&mut self.inbound, Inbound::new(Role::Client));
+        let mut input = Input::new(bytes);
+        loop {
+            match inbound.next(&mut input, &limits) {
+                Ok(Some(Message::Ping(_))) => self.fail("a WebSocket ping".to_owned()),
+                Ok(Some(Message::Close(code, reason))) => self.handle_close(code, reason),
+                Ok(Some(Message::Text(text))) => {
+                    text.split('\n').for_each(|line| self.handle_line(line))
+                }
+                Ok(Some(Message::Binary(_))) => self.fail("a binary message".to_owned()),
+                Ok(Some(Message::Pong(_))) => {}
+                Ok(None) => break,
+                Err(error) => {
+                    return self.fail(format!("the server broke the protocol: {error:?}"));
+                }
+            }
+        }
+        self.inbound = inbound;
+    }
+
+    fn handle_close(&mut self, code: Option<CloseCode>, reason: &str) {
+        let code = code.map_or(0, CloseCode::get);
+        let is_expected = match code {
+            // Idle, drained, slow or beyond the budget, its pong late.
+            1001 | 1013 | 3001 | 3008 | 3012 => true,
+            // Its `connect` was late.
+            3502 => !self.is_connected,
+            // The control thread has ended, or is late.
+            3004 => !self.is_connected && self.who != Who::Guest,
+            3500 => !self.is_connected && self.who == Who::Impostor,
+            _ => false,
+        };
+        if !is_expected {
+            self.fail(format!("closed with {code} {reason:?}"));
+        }
+        self.frame(Opcode::Close, &1000_u16.to_be_bytes());
+        self.is_over = true;
+    }
+
+    fn handle_line(&mut self, line: &str) {
+        let Ok(reply) = serde_json::from_str::<Value>(line) else {
+            return self.fail(format!("no JSON: {line}"));
+        };
+        if line == "{}" {
+            return self.frame(Opcode::Text, b"{}");
+        }
+        if let Value::Object(push) = &reply["push"] {
+            let channel = push["channel"].as_str().unwrap_or_default();
+            return self.handle_publication(channel, &push["pub"], line);
+        }
+        let id = reply["id"].as_u64().and_then(|id| u32::try_from(id).ok());
+        let Some(asked) = id.and_then(|id| self.open.remove(&id)) else {
+            return self.fail(format!("an answer to no open command: {line}"));
+        };
+        self.answered += 1;
+        self.handle_answer(asked, &reply, line);
+    }
+
+    fn handle_answer(&mut self, asked: Asked, reply: &Value, line: &str) {
+        let code = reply["error"]["code"].as_u64();
+        match (asked, code) {
+            (Asked::Connect, None) if self.who != Who::Impostor => self.is_connected = true,
+            // The token could not be checked.
+            (Asked::Connect, Some(100)) if self.who != Who::Guest => self.is_over = true,
+            (Asked::Subscribe(channel), None) => self.active.push(channel),
+            (Asked::Subscribe(_), Some(100)) => self.is_unsure = true,
+            (Asked::Unsubscribe(channel), None) => self.active.retain(|one| *one != channel),
+            (Asked::Publish(channel, Some(number)), None) => {
+                let newest = self.newest.get(&(channel.clone(), self.index as u64));
+                if self.active.contains(&channel) && newest.is_none_or(|&newest| newest < number) {
+                    self.lost = Some(format!(
+                        "{number} on {channel} is acknowledged and not there"
+                    ));
+                }
+            }
+            (Asked::Publish(_, None), None) => {}
+            (Asked::Publish(..), Some(100)) => {}
+            (Asked::Refused(expected), Some(code)) if code == expected => {}
+            _ if self.is_unsure => {}
+            (asked, _) => self.fail(format!("{line} answers {asked:?}")),
+        }
+    }
+
+    fn handle_publication(&mut self, channel: &str, publication: &Value, line: &str) {
+        if !self.active.iter().any(|one| one == channel) {
+            return self.fail(format!("not subscribed to: {line}"));
+        }
+        self.received += 1;
+        let data = &publication["data"];
+        if data.is_string() {
+            return; // of a raw or WAMP peer
+        }
+        let (Some(publisher), Some(number)) = (data["p"].as_u64(), data["n"].as_u64()) else {
+            return self.fail(format!("nothing that a peer has published: {line}"));
+        };
+        let user = publication["info"]["user"].as_str();
+        if data["c"] != channel || !matches!(user, Some("" | "alice")) {
+            return self.fail(format!("of another channel or user: {line}"));
+        }
+        let before = self.newest.insert((channel.to_owned(), publisher), number);
+        if before.is_some_and(|before| before >= number) {
+            self.fail(format!("{line} behind {before:?}"));
+        }
+    }
+
+    fn fail(&mut self, what: String) {
+        self.failure.get_or_insert(what);
+    }
+}
+
+fn key_of(index: usize) -> ConnKey {
+    ConnKey::new(index as u32, 1)
+}
+
+fn index_of(key: ConnKey) -> usize {
+    key.slot() as usize
+}
+
+/// The port of the first.
+const PORT_FIRST: u16 = 41_000;
