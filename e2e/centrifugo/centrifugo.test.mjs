@@ -1,0 +1,227 @@
+// npm's centrifuge against the daemon: connects, subscribes, publishes, and talks with raw clients.
+
+import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, afterEach, before, describe, test } from "node:test";
+import { driver, startDaemon, until, within } from "../daemon.mjs";
+import { CONFIG, PATH, SECRET, bare, client, now, token } from "./peers.mjs";
+
+const TOKENS = `
+[auth]
+required = REQUIRED
+[auth.jwt]
+hmac_secrets_file = "jwt.secrets"
+leeway = "0s"
+
+[[namespace]]
+name = "granted"
+subscribe = "granted"
+publish = "granted"
+`;
+
+describe(`npm centrifuge, driver ${driver ?? "by default"}`, { timeout: 240_000 }, () => {
+  let directory;
+  let daemon;
+  const open = [];
+
+  /** A daemon with more configuration. */
+  async function start(more = "", name = "roost.toml") {
+    const file = join(directory, name);
+    await writeFile(file, CONFIG + more);
+    return startDaemon({ file });
+  }
+
+  before(async () => {
+    directory = await mkdtemp(join(tmpdir(), "roost-centrifugo-"));
+    await writeFile(join(directory, "jwt.secrets"), `first ${SECRET}\n`, { mode: 0o600 });
+    daemon = await start();
+  });
+  after(async () => {
+    await daemon?.stop();
+    await rm(directory, { recursive: true });
+  });
+  afterEach(() => open.splice(0).forEach((peer) => peer.leave()));
+
+  const keep = (peer) => {
+    open.push(peer);
+    return peer;
+  };
+  const stock = (options, at = daemon) => keep(client(at, options)).connect();
+  const plain = async (path, at = daemon) => keep(await bare(at, path));
+
+  async function refusedWith(code, asked) {
+    await assert.rejects(asked, (error) => {
+      assert.equal(error.code, code);
+      return true;
+    });
+  }
+
+  test("connects, subscribes, and gets what it publishes, in order", async () => {
+    const one = await stock();
+    const { received, atLeast } = await one.subscribe("news");
+    const sent = ["text", 42, null, [1, [2]], { deep: { er: "ja" } }, "Grüße, 你好, 🐦 \" \\ \n \u0001"];
+    for (const data of sent) await one.centrifuge.publish("news", data);
+    await atLeast(sent.length);
+    assert.deepEqual(received.map(({ data }) => data), sent);
+    const [{ client: id }] = one.named("connected");
+    assert.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+    assert.deepEqual(received[0].info, { client: id, user: "" });
+  });
+
+  test("two clients hear each other, and one that has unsubscribed does not", async () => {
+    const [one, two] = [await stock(), await stock()];
+    const [first, second] = [await one.subscribe("room"), await two.subscribe("room")];
+    await one.centrifuge.publish("room", 1);
+    await Promise.all([first.atLeast(1), second.atLeast(1)]);
+    first.subscription.unsubscribe();
+    await two.centrifuge.publish("room", 2);
+    await second.atLeast(2);
+    first.subscription.subscribe();
+    await first.subscription.ready(10_000);
+    await two.centrifuge.publish("room", 3);
+    await first.atLeast(2);
+    assert.deepEqual(first.received.map(({ data }) => data), [1, 3]);
+    assert.deepEqual(second.received.map(({ data }) => data), [1, 2, 3]);
+  });
+
+  test("raw clients and it share channels", async () => {
+    const [one, raw] = [await stock(), await plain("/raw/shared")];
+    const { received, atLeast } = await one.subscribe("shared");
+    await one.centrifuge.publish("shared", "a \"text\"");
+    await one.centrifuge.publish("shared", { a: [1] });
+    await raw.atLeast(2);
+    assert.deepEqual(raw.received, ["a \"text\"", "{\"a\":[1]}"]);
+    raw.send("{\"no\":\"json\"}");
+    raw.send(Buffer.from([1, 255]));
+    await atLeast(4);
+    assert.deepEqual(received.slice(2).map(({ data }) => data), ["{\"no\":\"json\"}", "\u0000Af8="]);
+    assert.equal(received[2].info, undefined);
+  });
+
+  test("errors have the protocol's codes", async () => {
+    const one = await stock();
+    await refusedWith(108, one.centrifuge.rpc("method", {}));
+    await refusedWith(108, one.centrifuge.history("x", { limit: 1 }));
+    await refusedWith(103, one.centrifuge.publish("closed:x", 1));
+    await refusedWith(107, one.centrifuge.publish("x".repeat(300), 1));
+    const denied = one.centrifuge.newSubscription("closed:x");
+    const gone = new Promise((done) => denied.on("unsubscribed", done));
+    denied.subscribe();
+    assert.equal((await within(10_000, "the refusal", gone)).code, 103);
+    for (let n = 0; n < 10; n += 1) await one.subscribe(`many${n}`);
+    const beyond = one.centrifuge.newSubscription("many10");
+    const refused = new Promise((done) => beyond.on("unsubscribed", done));
+    beyond.subscribe();
+    assert.equal((await within(10_000, "the refusal", refused)).code, 106);
+    assert.equal(one.centrifuge.state, "connected");
+  });
+
+  test("a client that says something every now and then is pinged all the same, and stays", async () => {
+    // A stock client gives up the connection when no ping comes; centrifuge-python counts pings alone.
+    const one = await stock({ maxServerPingDelay: 1_500 });
+    const quiet = await stock({ maxServerPingDelay: 1_500 });
+    const listener = await plain();
+    listener.send("{\"id\":1,\"connect\":{}}");
+    await listener.atLeast(1);
+    const pinged = () => listener.received.filter((text) => text === "{}").length;
+    const before = Date.now();
+    while (pinged() < 4) {
+      listener.send("{\"id\":9,\"rpc\":{}}");
+      await one.centrifuge.publish("pings", 1);
+      await new Promise((done) => setTimeout(done, 100));
+      assert.ok(Date.now() - before < 60_000, "pings come");
+    }
+    assert.equal(one.named("connecting").length, 1);
+    assert.equal(quiet.named("connecting").length, 1);
+  });
+
+  test("closes have the protocol's codes and reasons", async () => {
+    const silent = await plain();
+    silent.send("{\"id\":1,\"connect\":{}}");
+    const stale = await plain();
+    for (const [text, reason] of [
+      ["{\"id\":1,\"rpc\":{}}", "3501 bad request"],
+      ["", "3501 bad request"],
+      ["{\"id\":1,\"connect\":{}}\n{\"send\":{\"data\":1}}", "3508 not available"],
+      [Buffer.from([2, 8, 1]), "3506 inappropriate protocol"],
+    ]) {
+      const peer = await plain();
+      peer.send(text);
+      assert.equal(await peer.closed(), reason);
+    }
+    const protobuf = keep(await bare(daemon, PATH, ["centrifuge-protobuf"]).catch(() => ({ leave() {} })));
+    assert.equal(protobuf.socket, undefined, "ws wants the subprotocol that it offered");
+    assert.equal(await stale.closed(), "3502 stale");
+    assert.equal(await silent.closed(), "3012 no pong");
+  });
+
+  test("the API's JSON arrives as JSON", async () => {
+    const file = join(directory, "api.toml");
+    await writeFile(file, `${CONFIG}\n[api]\nlisten = ["127.0.0.1:0"]\ndevelopment_key = true\n`);
+    const own = await startDaemon({ file });
+    try {
+      const one = await stock({}, own);
+      const { received, atLeast } = await one.subscribe("api");
+      const printed = await until("the API's key", () => /curl (\S+)\/v1\/publish -H "Authorization: Bearer (\S+)"/.exec(own.output()));
+      const [, url, key] = printed;
+      for (const data of [{ a: "b\nc" }, "text", [1, null]]) {
+        const answer = await fetch(`${url}/api/publish`, {
+          method: "POST",
+          headers: { "X-API-Key": key, "Content-Type": "application/json" },
+          body: JSON.stringify({ channel: "api", data }, null, 2),
+        });
+        assert.equal((await answer.json()).error, undefined);
+      }
+      await atLeast(3);
+      assert.deepEqual(received.map(({ data }) => data), [{ a: "b\nc" }, "text", [1, null]]);
+    } finally {
+      open.splice(0).forEach((peer) => peer.leave());
+      await own.stop();
+    }
+  });
+
+  test("tokens let in, are refreshed, and end connections", async () => {
+    const own = await start(TOKENS.replace("REQUIRED", "true"), "tokens.toml");
+    try {
+      const caps = [{ channels: ["granted:*"], match: "wildcard", allow: ["sub", "pub"] }];
+      const alice = (seconds) => token({ sub: "alice", iat: now(), exp: now() + seconds, caps });
+      let asked = 0;
+      const one = await stock({ getToken: async () => alice((asked += 1) && 3) }, own);
+      const { received, atLeast } = await one.subscribe("granted:x");
+      await until("two refreshes", () => asked >= 3, 30_000);
+      await one.centrifuge.publish("granted:x", 1);
+      await atLeast(1);
+      assert.equal(received[0].info.user, "alice");
+      assert.equal(one.named("connecting").length, 1, "it has stayed connected");
+
+      const two = keep(client(own, { token: token({ sub: "bob", exp: now() + 60 }, "x".repeat(40)) }));
+      two.centrifuge.connect();
+      await until("the refusal", () => two.named("disconnected").length > 0);
+      assert.deepEqual(two.named("disconnected")[0], { name: "disconnected", code: 3500, reason: "invalid token" });
+
+      let calls = 0;
+      const three = await stock({ token: alice(-5), getToken: async () => alice((calls += 1) * 60) }, own);
+      assert.equal(calls, 1, "109 makes it ask for another token");
+      three.leave();
+
+      const none = keep(client(own));
+      none.centrifuge.connect();
+      await until("the refusal", () => none.named("disconnected").length > 0);
+      assert.equal(none.named("disconnected")[0].code, 101);
+      assert.ok(!own.output().includes("eyJ"), "no token is logged");
+    } finally {
+      open.splice(0).forEach((peer) => peer.leave());
+      await own.stop();
+    }
+  });
+
+  test("a drain sends clients to another server, or back", async () => {
+    const own = await start("", "drain.toml");
+    const one = await stock({}, own);
+    assert.deepEqual(await own.stop(), { code: 0, signal: null });
+    await until("it reconnects", () => one.named("connecting").length >= 2);
+    assert.deepEqual(one.named("connecting")[1], { name: "connecting", code: 3001, reason: "shutdown" });
+  });
+});
