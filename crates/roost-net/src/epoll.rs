@@ -20,7 +20,7 @@ use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,9 +41,10 @@ use self::table::{
 use self::token::{OP_LISTENER, OP_SOCKET, OP_WAKER, listener_key};
 use crate::input_clock::{InputClock, WaitEnd};
 use crate::memory::{HighWater, shrink_queue};
+use crate::tcp_info::tcp_info_of;
 use crate::{
     Chunk, CloseCause, CloseMode, ConnKey, ConnectOptions, Driver, DriverStats, Event, ListenAddr,
-    ListenOptions, ListenerId, SendStatus, Waker, clock, socket,
+    ListenOptions, ListenerId, SendStatus, TcpInfo, Waker, clock, socket,
 };
 
 /// Sizes of an [`EpollDriver`].
@@ -522,6 +523,10 @@ impl Driver for EpollDriver {
             .peer_addr()
             .ok()?
             .as_socket()
+    }
+
+    fn tcp_info(&mut self, key: ConnKey) -> Option<TcpInfo> {
+        tcp_info_of(self.table.get(key)?.fd.as_ref()?.as_fd())
     }
 
     fn shrink(&mut self) -> usize {

@@ -66,6 +66,7 @@ pub mod process;
 pub mod sim;
 mod socket;
 mod sys;
+mod tcp_info;
 pub mod unix_socket;
 pub mod uring;
 mod wake_socket;
@@ -73,6 +74,7 @@ mod waker;
 
 pub use key::ConnKey;
 pub use listen_addr::{ListenAddr, UnixAddr};
+pub use tcp_info::TcpInfo;
 pub use wake_socket::wake_socket;
 pub use waker::Waker;
 
@@ -181,6 +183,13 @@ pub trait Driver {
 
     /// The peer's address, if it has one and the kernel still knows it.
     fn peer_addr(&self, key: ConnKey) -> Option<SocketAddr>;
+
+    /// What the kernel knows of the connection, for people who look at it: a system call or two. `None`
+    /// of what is no TCP connection, or where the kernel does not say.
+    fn tcp_info(&mut self, key: ConnKey) -> Option<TcpInfo> {
+        let _ = key;
+        None
+    }
 
     /// Gives memory back that was not needed since the last call, with what the table of sockets
     /// no longer needs; returns how many bytes. Not for the data path: to be called every few

@@ -7,7 +7,7 @@
 use std::io;
 use std::mem::size_of;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use socket2::{SockAddr, Socket};
@@ -90,6 +90,26 @@ pub(crate) fn set_bind_address_no_port(socket: &impl AsFd) -> io::Result<()> {
     } else {
         Ok(())
     }
+}
+
+/// Room for what kernels of today say of a TCP connection; a longer answer is cut.
+pub(crate) const TCP_INFO_BYTES: usize = 256;
+
+/// What the kernel says of a TCP connection, and how many bytes of it; `None` of any other socket.
+pub(crate) fn tcp_info(fd: BorrowedFd<'_>, bytes: &mut [u8; TCP_INFO_BYTES]) -> Option<usize> {
+    let mut len = TCP_INFO_BYTES as libc::socklen_t;
+    // SAFETY: the descriptor is open while borrowed; the kernel writes at most `len` bytes, which
+    // the buffer has, and then how many they are.
+    let result = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            bytes.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    };
+    (result == 0).then_some(len as usize)
 }
 
 /// Has new connections dealt at random to the `sharers` listeners of the port (Linux 4.5).

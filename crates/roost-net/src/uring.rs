@@ -40,15 +40,16 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::input_clock::{InputClock, WaitEnd};
 use crate::memory::{HighWater, shrink_queue};
+use crate::tcp_info::tcp_info_of;
 use crate::{
     Chunk, CloseMode, ConnKey, ConnectOptions, Driver, DriverStats, Event, ListenAddr,
-    ListenOptions, ListenerId, SendStatus, Waker, clock, socket,
+    ListenOptions, ListenerId, SendStatus, TcpInfo, Waker, clock, socket,
 };
 
 mod accept;
@@ -78,10 +79,10 @@ use batch::BatchPool;
 use buffers::ReadBuffers;
 use handle::{DroppedSlots, Parts};
 use ops::{
-    ACCEPT, ADVANCE, BIND, CLOSE, CONNECT, INSTALL, LISTENER_READY, OPEN, RECEIVE, SEND, SENT,
-    SHUTDOWN, WATCH, WOKEN, key_of,
+    ACCEPT, ADVANCE, BIND, CLOSE, CONNECT, INSTALL, LISTENER_READY, LOOK, OPEN, RECEIVE, SEND,
+    SENT, SHUTDOWN, WATCH, WOKEN, key_of,
 };
-use ring::{Cqe, IGNORED, Ring, SocketOption, Target};
+use ring::{Cqe, IGNORED, Ring, SocketOption, Target, own_installed};
 use state::{Outcome, peer_of};
 use table::Table;
 use wake::Bell;
@@ -222,6 +223,10 @@ impl UringDriver {
                     self.bell_watched = false;
                 }
                 self.bell.answer().then_some(Outcome::Event(Event::Woken))
+            }
+            LOOK => {
+                drop(own_installed(cqe.result)); // it came too late for the one who looked
+                None
             }
             op if !self.table.holds(key) => {
                 // A note to ourselves may come late; a completion may not.
@@ -469,6 +474,21 @@ impl Driver for UringDriver {
                 peer_of(fd)
             }
             Target::Slot(_) => None,
+        }
+    }
+
+    fn tcp_info(&mut self, key: ConnKey) -> Option<TcpInfo> {
+        let key = self.held(key)?;
+        match self.table.target(key)? {
+            Target::Fd(fd) => {
+                // SAFETY: the table owns the descriptor and is borrowed meanwhile.
+                let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+                tcp_info_of(fd)
+            }
+            Target::Slot(slot) => {
+                let fd = self.ring.install_now(slot, key.with_op(LOOK).to_bits())?;
+                tcp_info_of(fd.as_fd())
+            }
         }
     }
 

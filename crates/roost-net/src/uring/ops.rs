@@ -18,6 +18,8 @@ pub(super) const SENT: u8 = 11;
 pub(super) const ACCEPT: u8 = 12;
 pub(super) const LISTENER_READY: u8 = 13;
 pub(super) const WOKEN: u8 = 14;
+/// Makes a descriptor to ask the kernel about a socket by.
+pub(super) const LOOK: u8 = 15;
 
 /// `user_data` of what belongs to no connection.
 pub(super) fn key_of(op: u8) -> u64 {

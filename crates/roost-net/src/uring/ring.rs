@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{IntoRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::ptr;
 use std::time::Duration;
 
@@ -452,6 +452,23 @@ impl Ring {
         self.push_plain(entry.user_data(user_data));
     }
 
+    /// The same at once, for a request that the kernel never waits with. `None` if it fails, or its
+    /// completion has not come: then it comes with the others.
+    pub(super) fn install_now(&mut self, slot: u32, user_data: u64) -> Option<OwnedFd> {
+        self.install(slot, user_data);
+        for _ in 0..LOOKS_MAX {
+            self.enter(false, None).ok()?;
+            let at = self
+                .arrived
+                .iter()
+                .rposition(|cqe| cqe.user_data == user_data);
+            if let Some(cqe) = at.and_then(|at| self.arrived.remove(at)) {
+                return own_installed(cqe.result);
+            }
+        }
+        None
+    }
+
     /// Closes a descriptor or frees a slot. `user_data` `None`: no event when it is done.
     pub(super) fn close(&mut self, target: Target, user_data: Option<u64>) {
         let entry = match target {
@@ -502,6 +519,15 @@ static LINGER_NONE: libc::linger = libc::linger {
     l_linger: 0,
 };
 
+/// The descriptor that a request to install one has made, if it has.
+pub(super) fn own_installed(result: i32) -> Option<OwnedFd> {
+    if result < 0 {
+        return None;
+    }
+    // SAFETY: the kernel has just made this descriptor for us; it is known nowhere else.
+    Some(unsafe { OwnedFd::from_raw_fd(result) })
+}
+
 fn raw(target: Target) -> i32 {
     match target {
         Target::Fd(fd) => fd,
@@ -535,3 +561,6 @@ const ENTRIES_MIN: u32 = 8;
 
 /// How often one submission is tried again when the kernel is short of memory.
 const BUSY_TRIES_MAX: u32 = 100;
+
+/// How often the kernel is asked for a completion that it makes at once.
+const LOOKS_MAX: u32 = 3;
