@@ -9,7 +9,8 @@
 //! |---|---|
 //! | sockets, their modes, and sockets left behind | `listen.rs` |
 //! | connections: how many, for how long | `serve.rs` |
-//! | what administrators are answered | `routes.rs` |
+//! | what administrators are answered | `routes.rs`, `routes/` |
+//! | what they ask of the process itself | `operator.rs` |
 //! | the API | `api.rs` |
 //! | requests to reactors, their answers and deadlines | `peer.rs` |
 //! | tokens of handshakes | `tokens.rs`, `token_jobs.rs` |
@@ -42,6 +43,7 @@ mod hooks;
 mod jwks;
 mod listen;
 mod metrics;
+mod operator;
 mod peer;
 mod routes;
 mod serve;
@@ -61,6 +63,7 @@ pub use hooks::Hook;
 pub use jwks::{JwksOptions, JwksUrl};
 pub use listen::{ApiListener, BindError, Listeners, Options, Socket};
 pub use metrics::Build;
+pub use operator::Operator;
 pub use serve::Limits;
 pub use tokens::Tokens;
 
@@ -82,6 +85,8 @@ pub struct Served {
     pub tokens: Option<Tokens>,
     /// What applications are asked; without any, questions get no answer.
     pub hooks: Vec<Hook>,
+    /// What the process does for administrators; without it, what they ask of it is refused.
+    pub operator: Option<Arc<dyn Operator>>,
 }
 
 /// Serves what listeners accept, on a thread of its own, until it is stopped.
@@ -154,7 +159,12 @@ async fn work(
     if let Some(options) = served.api {
         api::serve(options, &shared, build, &peer);
     }
-    let state = Arc::new(routes::State::new(shared, build, peer.clone(), has_keys));
+    let state = Arc::new(routes::State::new(
+        shared,
+        build,
+        peer.clone(),
+        (has_keys, served.operator),
+    ));
     let answers = peer.clone().run(tokio::net::UnixStream::from_std(woken)?);
     let routers = [Access::Full, Access::ReadOnly].map(|access| router(state.clone(), access));
     let served = serve::serve(served.admin, routers, served.limits);

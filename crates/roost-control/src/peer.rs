@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use roost_reactor::{
-    ConnectionRecord, ControlPeer, ControlPublication, FromReactor, HookAnswer,
+    ConnectionRecord, ControlPeer, ControlPublication, Described, FromReactor, HookAnswer,
     PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part, Placement, Refusal, RepeatKey, Request,
     RingFull, Token, Verdict,
 };
@@ -79,6 +79,7 @@ pub(crate) enum Reply {
         records: Vec<ConnectionRecord>,
         next_slot: Option<u32>,
     },
+    Described(Box<Described>),
     Published(Box<[Result<Placement, Refusal>]>),
     Disconnected {
         was_open: bool,
@@ -387,6 +388,7 @@ impl State {
                         Ok(Reply::Connections { records, next_slot })
                     }
                     Part::Pong => Ok(Reply::Pong),
+                    Part::Described(described) => Ok(Reply::Described(described)),
                     Part::Published(outcomes) => Ok(Reply::Published(outcomes)),
                     Part::Disconnected { was_open } => Ok(Reply::Disconnected { was_open }),
                     Part::Done { connections } => Ok(Reply::Done { connections }),

@@ -1,38 +1,38 @@
 //! What administrators may ask, and what they are answered.
 
+mod actions;
+mod answers;
+mod connections;
+mod verdict;
+mod why;
+
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{RawQuery, State as Shown};
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LINK, RETRY_AFTER};
+use axum::http::header::{ALLOW, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::Response;
-use axum::routing::{any, get, post};
+use axum::routing::{MethodRouter, any, delete, get, post};
 use roost_dialect::PayloadRef;
-use roost_reactor::{
-    CONNECTIONS_MAX, ConnectionRecord, ControlPublication, Request as ReactorRequest, Shared,
-};
+use roost_reactor::ControlPublication;
 use tokio::time::{Instant, timeout};
 use tower_service::Service;
 
-use crate::health::{ALIVE_WITHIN, Health, Reactor};
-use crate::metrics::{self, Build};
-use crate::peer::{AskError, Peer, Reply, Until};
+use crate::health::{ALIVE_WITHIN, Reactor};
+use crate::metrics;
+use crate::peer::Until;
 
-/// What all answers are made from.
-pub(crate) struct State {
-    shared: Shared,
-    build: Build,
-    peer: Arc<Peer>,
-    health: Health,
-    /// Whether there are keys of the issuer of tokens, if they are fetched.
-    has_keys: Option<Arc<AtomicBool>>,
-}
+use answers::{
+    ANSWER_TIMEOUT, BINARY, BODY_TIMEOUT, JSON, TEXT, bad_request, not_answered, not_found, pairs,
+    respond, wrong_answer,
+};
+
+pub(crate) use answers::State;
 
 /// What may be asked over a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,28 +44,15 @@ pub(crate) enum Access {
     ReadOnly,
 }
 
-impl State {
-    pub(crate) fn new(
-        shared: Shared,
-        build: Build,
-        peer: Arc<Peer>,
-        has_keys: Option<Arc<AtomicBool>>,
-    ) -> State {
-        State {
-            shared,
-            build,
-            peer,
-            health: Health::default(),
-            has_keys,
-        }
-    }
-}
-
 /// The routes of a listener. A path that is known answers other methods with 405 and `Allow`.
 pub(crate) fn router(state: Arc<State>, access: Access) -> Router {
-    let publish = match access {
-        Access::Full => post(publish).fallback(only_post),
+    let changing = |method: MethodRouter<Arc<State>>| match access {
+        Access::Full => method,
         Access::ReadOnly => any(only_over_the_socket),
+    };
+    let kick = match access {
+        Access::Full => delete(connections::kick),
+        Access::ReadOnly => delete(only_over_the_socket),
     };
     Router::new()
         .route("/", get(index))
@@ -74,9 +61,13 @@ pub(crate) fn router(state: Arc<State>, access: Access) -> Router {
         .route("/metrics", get(metrics))
         .route("/stats", get(stats))
         .route("/stats/slow", get(slow))
-        .route("/connections", get(connections))
-        .route("/publish", publish)
-        .fallback(not_found)
+        .route("/connections", get(connections::list))
+        .route("/connections/{key}", kick.get(connections::one))
+        .route("/why/{key}", get(why::why))
+        .route("/publish", changing(post(publish).fallback(only_post)))
+        .route("/log", changing(post(actions::log).fallback(only_post)))
+        .route("/drain", changing(post(actions::drain).fallback(only_post)))
+        .fallback(no_such_path)
         .with_state(state)
 }
 
@@ -97,21 +88,24 @@ GET  /metrics                    counters for Prometheus; ?reactors=1 for each r
 GET  /stats                      counters as JSON
 GET  /stats/slow                 the connections for which most waits, as JSON
 GET  /connections                connections, a JSON object a line; ?limit=100&cursor=
-                                 (the Link header has the next page)
-POST /publish?channel=NAME       publish the body: text, or binary as application/octet-stream
-                                 (over the unix socket only)
+                                 (the Link header has the next page), of which user=NAME,
+                                 channel=NAME, address=ADDRESS/BITS, dialect=NAME, waiting=1,
+                                 or slowest=N
+GET  /connections/KEY            one of them
+GET  /why/KEY                    all that is known of one, and what is wrong with it; ?channel=
+Over the unix socket only:
+POST   /publish?channel=NAME     publish the body: text, or binary as application/octet-stream
+DELETE /connections/KEY          close one; ?code=1000&reason=
+POST   /log?level=debug          what is logged from now on
+POST   /drain                    close all connections and stop; ?timeout_ms=
 ";
 
 async fn index() -> Response {
     respond(StatusCode::OK, TEXT, INDEX)
 }
 
-async fn not_found() -> Response {
-    respond(
-        StatusCode::NOT_FOUND,
-        TEXT,
-        "no such path; GET / lists them\n",
-    )
+async fn no_such_path() -> Response {
+    not_found("no such path; GET / lists them\n")
 }
 
 async fn only_over_the_socket() -> Response {
@@ -120,7 +114,7 @@ async fn only_over_the_socket() -> Response {
 }
 
 async fn only_post() -> Response {
-    let mut response = respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, "POST publishes\n");
+    let mut response = respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, "this takes POST\n");
     let allow = HeaderValue::from_static("POST");
     response.headers_mut().insert(ALLOW, allow);
     response
@@ -205,105 +199,6 @@ async fn slow(Shown(state): Shown<Arc<State>>) -> Response {
     respond(StatusCode::OK, JSON, state.shared.slow_to_json())
 }
 
-/// Where a page of connections begins: `REACTOR.SLOT`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Cursor {
-    reactor: usize,
-    slot: u32,
-}
-
-impl Cursor {
-    fn parse(text: &str) -> Option<Cursor> {
-        let (reactor, slot) = text.split_once('.')?;
-        Some(Cursor {
-            reactor: reactor.parse().ok()?,
-            slot: slot.parse().ok()?,
-        })
-    }
-}
-
-async fn connections(Shown(state): Shown<Arc<State>>, RawQuery(query): RawQuery) -> Response {
-    let mut cursor = Cursor {
-        reactor: 0,
-        slot: 0,
-    };
-    let mut limit = LIMIT_DEFAULT;
-    for (key, value) in pairs(query.as_deref()) {
-        match &*key {
-            "limit" => match value.parse() {
-                Ok(number @ 1..=CONNECTIONS_MAX) => limit = number,
-                _ => {
-                    return bad_request(format!("limit is a number from 1 to {CONNECTIONS_MAX}\n"));
-                }
-            },
-            "cursor" if value.is_empty() => {}
-            "cursor" => match Cursor::parse(&value) {
-                Some(parsed) => cursor = parsed,
-                None => return bad_request("cursor is what the Link header of a page has\n"),
-            },
-            _ => return bad_request("/connections takes limit and cursor\n"),
-        }
-    }
-    let deadline = Instant::now() + ANSWER_TIMEOUT;
-    let (mut lines, mut left) = (String::new(), limit);
-    while left > 0 && cursor.reactor < state.shared.registry().reactors() {
-        let request = ReactorRequest::Connections {
-            from_slot: cursor.slot,
-            limit: left,
-        };
-        let reply = match state.peer.ask(cursor.reactor, request) {
-            Ok(sent) => sent.answer_by(deadline).await,
-            Err(error) => Err(error),
-        };
-        let (records, next_slot) = match reply {
-            Ok(Reply::Connections { records, next_slot }) => (records, next_slot),
-            Ok(_) => return wrong_answer(),
-            Err(error) => return not_answered(error),
-        };
-        left = left.saturating_sub(u32::try_from(records.len()).unwrap_or(u32::MAX));
-        records
-            .iter()
-            .for_each(|record| write_record(&mut lines, record));
-        cursor = match next_slot {
-            Some(slot) => Cursor { slot, ..cursor },
-            None => Cursor {
-                reactor: cursor.reactor + 1,
-                slot: 0,
-            },
-        };
-    }
-    let mut response = respond(StatusCode::OK, NDJSON, lines);
-    if cursor.reactor < state.shared.registry().reactors() {
-        let Cursor { reactor, slot } = cursor;
-        let next = format!("</connections?limit={limit}&cursor={reactor}.{slot}>; rel=\"next\"");
-        if let Ok(next) = HeaderValue::from_str(&next) {
-            response.headers_mut().insert(LINK, next);
-        }
-    }
-    response
-}
-
-/// One JSON object. Nothing in it needs an escape.
-fn write_record(out: &mut String, record: &ConnectionRecord) {
-    let (reactor, key) = (record.reactor, record.key);
-    let _ = writeln!(
-        out,
-        "{{\"connection\":\"r{reactor}-{}.{}\",\"phase\":\"{}\",\"dialect\":\"{}\",\
-         \"silent_seconds\":{},\"is_paused\":{},\"input_buffered_bytes\":{},\
-         \"outbox_bytes\":{},\"outbox_messages\":{},\"in_flight_bytes\":{}}}",
-        key.slot(),
-        key.generation(),
-        record.phase,
-        record.dialect,
-        record.silent_seconds,
-        record.is_paused,
-        record.input_buffered_bytes,
-        record.outbox_bytes,
-        record.outbox_messages,
-        record.in_flight_bytes,
-    );
-}
-
 /// Publishes the body. The namespace's `publish` and rates are for clients and do not hold here.
 async fn publish(
     Shown(state): Shown<Arc<State>>,
@@ -376,80 +271,5 @@ async fn read_body(body: Body, bytes_max: usize) -> Result<axum::body::Bytes, Re
             TEXT,
             "the body has not come in time\n",
         )),
-    }
-}
-
-fn pairs(query: Option<&str>) -> form_urlencoded::Parse<'_> {
-    form_urlencoded::parse(query.unwrap_or_default().as_bytes())
-}
-
-fn bad_request(reason: impl Into<Body>) -> Response {
-    respond(StatusCode::BAD_REQUEST, TEXT, reason)
-}
-
-/// A reactor that does not answer is a gateway's timeout; one that does not take the request, or
-/// not now, is unavailable and may be asked again.
-fn not_answered(error: AskError) -> Response {
-    let reason = format!("{error}\n");
-    match error {
-        AskError::Deadline => respond(StatusCode::GATEWAY_TIMEOUT, TEXT, reason),
-        AskError::RingFull | AskError::TooManyWaiting | AskError::Refused(_) => {
-            let mut response = respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, reason);
-            let retry_after = HeaderValue::from_static("1");
-            response.headers_mut().insert(RETRY_AFTER, retry_after);
-            response
-        }
-    }
-}
-
-/// A fault of ours, which must not end the thread.
-fn wrong_answer() -> Response {
-    debug_assert!(false, "a reactor answers what it was asked");
-    let reason = "a reactor has answered something else\n";
-    respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, reason)
-}
-
-fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response {
-    let mut response = Response::new(body.into());
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-const TEXT: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
-const NDJSON: &str = "application/x-ndjson";
-const BINARY: &str = "application/octet-stream";
-/// Connections in a page, if none are asked for.
-const LIMIT_DEFAULT: u32 = 100;
-/// For a reactor's answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// For a request's body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cursor_is_a_reactor_and_a_slot() {
-        let cursor = |reactor, slot| Some(Cursor { reactor, slot });
-        assert_eq!(Cursor::parse("0.0"), cursor(0, 0));
-        assert_eq!(Cursor::parse("17.4294967295"), cursor(17, u32::MAX));
-        for bad in [
-            "",
-            ".",
-            "1",
-            "1.",
-            ".1",
-            "1.4294967296",
-            "-1.0",
-            "1.1.1",
-            "a.b",
-        ] {
-            assert_eq!(Cursor::parse(bad), None, "{bad:?}");
-        }
     }
 }

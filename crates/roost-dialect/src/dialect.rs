@@ -96,6 +96,10 @@ pub trait Dialect: Sized {
         None
     }
 
+    /// Names each channel or pattern that the session is subscribed to, or about to be, once: for people
+    /// who look at it.
+    fn each_subscription(&self, session: Session, visit: &mut dyn FnMut(ChannelId));
+
     /// Whether a publication for these receivers is for the session, which is known as `identity`.
     /// Those that are no session of the publisher's dialect are on no list.
     fn is_receiver(

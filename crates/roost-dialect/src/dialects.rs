@@ -216,6 +216,18 @@ macro_rules! dialects {
                 }
             }
 
+            /// [`Dialect::each_subscription`]
+            pub fn each_subscription(
+                &self,
+                kind: DialectKind,
+                session: Session,
+                visit: &mut dyn FnMut(ChannelId),
+            ) {
+                match kind {
+                    $($(#[$meta])* DialectKind::$Name => self.$module.each_subscription(session, visit),)+
+                }
+            }
+
             /// [`Dialect::is_receiver`]
             pub fn is_receiver(
                 &self,

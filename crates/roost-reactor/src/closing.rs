@@ -7,6 +7,7 @@ use roost_wire::CloseCode;
 
 use crate::connections::{Flags, Partial, Phase};
 use crate::core::Core;
+use crate::incidents::{EndCause, Ended, IncidentKind};
 
 /// Starts the closing handshake from our side.
 pub(crate) fn start_close(core: &mut Core, key: ConnKey, code: CloseCode, reason: &str) {
@@ -22,8 +23,21 @@ pub(crate) fn linger(core: &mut Core, key: ConnKey) {
     }
 }
 
+/// Notes why a connection that was an open WebSocket ends, for administrators who ask.
+pub(crate) fn note_end(core: &mut Core, key: ConnKey, cause: EndCause, reason: &str) {
+    let Some(conn) = core.connections.get(key) else {
+        return;
+    };
+    if conn.phase == Phase::Open {
+        let silent_ticks = core.now().saturating_sub(conn.last_seen);
+        let ended = Ended::new(cause, silent_ticks, reason);
+        core.note_incident(key, IncidentKind::Ended(ended), 1);
+    }
+}
+
 /// Fails the connection (RFC 6455 §7.1.7): a close frame with the reason, then the end.
 pub(crate) fn fail(core: &mut Core, key: ConnKey, code: CloseCode, reason: &str) {
+    note_end(core, key, EndCause::Failed, reason);
     start_close(core, key, code, reason);
     linger(core, key);
 }
@@ -38,6 +52,7 @@ pub(crate) fn close_dropping(core: &mut Core, key: ConnKey, reason: &str) {
     if phase != Some(Phase::Open) {
         return cut(core, key, CloseMode::Abort);
     }
+    note_end(core, key, EndCause::SlowConsumer, reason);
     let (words, next) = core.framed_words(key, Event::SlowConsumer { reason });
     let (code, reason) = match next {
         Next::Close { code, reason } => (code, reason),
@@ -116,6 +131,7 @@ pub(crate) fn handle_read_closed(core: &mut Core, key: ConnKey) {
     let (flags, phase) = (conn.flags, conn.phase);
     if flags.has(Flags::WEBSOCKET) && !flags.has(Flags::PEER_CLOSED) {
         core.counters.abnormal_closes_total.inc();
+        note_end(core, key, EndCause::Cut, "");
     }
     if flags.has(Flags::FIN_SENT) {
         cut(core, key, CloseMode::Graceful);

@@ -330,6 +330,8 @@ fn publish_joined(core: &mut Core, key: ConnKey, channel: ChannelId, publication
                 ask_publish(core, key, name, excludes, publication);
             }
             Some(Barrier::Denied(denial)) => {
+                let name = core.channels.name_of(target).unwrap_or_default().to_owned();
+                permissions::note_denial(core, key, Operation::Publish, &name, denial);
                 refuse_publish(core, key, publication.ack, Refusal::NotAllowed(denial));
             }
             None => refuse_publish(core, key, publication.ack, Refusal::NoRoom),
@@ -360,6 +362,7 @@ fn publish_named(core: &mut Core, key: ConnKey, name: &str, publication: Publica
         return match barrier {
             Barrier::Hook => ask_publish(core, key, name.into(), excludes, publication),
             Barrier::Denied(denial) => {
+                permissions::note_denial(core, key, Operation::Publish, name, denial);
                 refuse_publish(core, key, publication.ack, Refusal::NotAllowed(denial));
             }
         };
@@ -488,7 +491,10 @@ fn subscribe(core: &mut Core, key: ConnKey, what: SubscribeTo<'_>, form: Form, t
     let is_pattern = matches!(what, SubscribeTo::Pattern(..));
     let subscribed = match what {
         SubscribeTo::Channel(channel) => match barrier_of_subscribe(core, key, &channel) {
-            Some(Barrier::Denied(denial)) => Err(Refusal::NotAllowed(denial)),
+            Some(Barrier::Denied(denial)) => {
+                permissions::note_denial(core, key, Operation::Subscribe, &channel, denial);
+                Err(Refusal::NotAllowed(denial))
+            }
             Some(Barrier::Hook) => {
                 let request = HookRequest::Subscribe {
                     channel: channel.into(),

@@ -32,6 +32,7 @@ pub(crate) use conn_id::ConnId;
 pub use costs::ConnCost;
 pub(crate) use costs::{closed_holding, conn_costs};
 pub(crate) use deadlines::{Idle, Slice};
+pub use encoding::Compression;
 pub(crate) use encoding::{Codec, Framing};
 pub(crate) use exchanges::Stream;
 pub(crate) use outbox::{BATCH_CHUNKS_MAX, Held};

@@ -2,6 +2,9 @@
 //! reactor answers ([`requests`]), which connections a request is about ([`sweeps`]), and publications
 //! that are repeated ([`repeats`]).
 
+mod described;
+mod details;
+mod filter;
 mod listings;
 mod messages;
 mod peer;
@@ -9,11 +12,16 @@ mod repeats;
 mod requests;
 mod sweeps;
 
+pub use described::{
+    AskedChannel, CHANNELS_SHOWN, ConnectionDetails, ConnectionRecord, Describe, Described,
+    IdentityRecord, LaneRecord, PausedFor, SubscribedChannel,
+};
+pub use filter::ConnectionFilter;
 pub(crate) use listings::Listings;
 pub(crate) use messages::control_id;
 pub use messages::{
-    Answer, CONNECTIONS_MAX, CloseReason, ConnectionRecord, ControlPublication, Disconnect,
-    DisconnectUser, EXCEPT_MAX, LISTINGS_MAX, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part,
+    Answer, CONNECTIONS_MAX, CloseReason, ControlPublication, Disconnect, DisconnectUser,
+    EXCEPT_MAX, FILTERED_SLOTS_MAX, LISTINGS_MAX, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part,
     REACTORS_MAX, Refresh, Refusal, Request, Revocation, SWEEPS_MAX, Token, Unsubscribe, Whose,
 };
 pub use peer::{ControlPeer, FromReactor, RingFull};

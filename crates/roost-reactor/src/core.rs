@@ -22,6 +22,7 @@ use crate::connections::{ConnId, Connections, Phase};
 use crate::control::{Listings, Repeats, Sweeps};
 use crate::governor::Governor;
 use crate::hook_calls::HookCalls;
+use crate::incidents::{IncidentKind, Incidents};
 use crate::login_queue::LoginQueue;
 use crate::sessions::Sessions;
 use crate::settings::{Listener, Settings};
@@ -49,6 +50,8 @@ pub(crate) struct Core {
     pub(crate) revocations: Revocations,
     /// What it has published with a key.
     pub(crate) repeats: Repeats,
+    /// What went wrong with connections lately.
+    pub(crate) incidents: Incidents,
     /// Connections that have just opened and whose client had sent more behind its request.
     pub(crate) early_data: Vec<(ConnKey, Vec<u8>)>,
     /// Bytes of the messages handled in this loop iteration, inflated, and some for each message.
@@ -78,6 +81,13 @@ impl Core {
         conn.map_or(0, |conn| conn.arrival.listener())
     }
 
+    /// Notes what went wrong with a connection.
+    #[cold]
+    pub(crate) fn note_incident(&mut self, key: ConnKey, kind: IncidentKind, count: u64) {
+        let now = self.now();
+        self.incidents.note(key, kind, count, now);
+    }
+
     /// The time, in ticks.
     #[inline]
     pub(crate) fn now(&self) -> u32 {
@@ -105,7 +115,10 @@ impl Core {
         let now = self.now();
         self.revocations.forget_ended(now);
         self.count_revocations();
-        self.connections.shrink() + self.sessions.shrink() + self.repeats.shrink(now)
+        self.connections.shrink()
+            + self.sessions.shrink()
+            + self.repeats.shrink(now)
+            + self.incidents.shrink(now)
     }
 
     /// In debug builds: no connection goes on that came by a revoked token, unless it is being looked for.

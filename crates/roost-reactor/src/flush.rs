@@ -6,6 +6,7 @@ use roost_net::{CloseMode, ConnKey, Driver};
 use crate::closing::{close_dropping, cut};
 use crate::connections::{Flushed, Scratch, Writer, Written};
 use crate::core::Core;
+use crate::incidents::IncidentKind;
 
 /// Writes what this loop iteration has batched.
 pub(crate) fn flush<D: Driver>(core: &mut Core, driver: &mut D, scratch: &mut Scratch) {
@@ -91,6 +92,7 @@ fn tell_dropped(core: &mut Core, key: ConnKey) -> bool {
     if messages == 0 {
         return false;
     }
+    core.note_incident(key, IncidentKind::Dropped, messages);
     let (words, _) = core.framed_words(key, Event::Dropped { messages });
     if words.is_empty() {
         return false;

@@ -15,6 +15,7 @@ use crate::closing::fail;
 use crate::connections::{Challenge, Flags, Framing, Partial, PendingAccept, PendingJoin, Phase};
 use crate::core::Core;
 use crate::hook_asks::ask_join;
+use crate::incidents::IncidentKind;
 use crate::memory::append;
 use crate::messages::handle_frame_bytes;
 use crate::permissions;
@@ -100,6 +101,10 @@ pub(crate) fn handle_upgrade(
 ) {
     let takeover = core.connections.wanted_takeover();
     let agreement = takeover.and_then(|takeover| negotiate(websocket.extensions(), takeover));
+    if takeover.is_some() && agreement.is_none() && offers_deflate(&websocket) {
+        let kind = IncidentKind::DeflateDeclined("its parameters are not understood or not kept");
+        core.note_incident(key, kind, 1);
+    }
     let request = websocket.request();
     let hello = UpgradeRequest::Rfc6455(websocket);
     handle_hello(core, key, request, &hello, agreement, (head, rest));
@@ -155,7 +160,7 @@ fn handle_hello(
     }
     let rest = hello.behind(rest);
     let agreement = agreement.map(|agreement| match accepted {
-        Some((_, Accept::Open { .. })) => core.connections.reserve_contexts(key.slot(), agreement),
+        Some((_, Accept::Open { .. })) => reserve_contexts(core, key, agreement),
         _ => {
             let agreement = agreement.without_client_takeover();
             agreement.without_server_takeover()
@@ -227,6 +232,21 @@ fn may_ask(
     Ok(())
 }
 
+/// Reserves what an agreement needs; what there is no memory for is taken out of it.
+fn reserve_contexts(core: &mut Core, key: ConnKey, wanted: Agreement) -> Agreement {
+    let agreement = core.connections.reserve_contexts(key.slot(), wanted);
+    if agreement != wanted {
+        let why = "no memory is left for a context of its own (deflate.takeover_bytes_max)";
+        core.note_incident(key, IncidentKind::DeflateDeclined(why), 1);
+    }
+    agreement
+}
+
+fn offers_deflate(websocket: &WebSocketRequest<'_>) -> bool {
+    let mut offers = websocket.extensions();
+    offers.any(|offer| offer.name == "permessage-deflate")
+}
+
 /// Counts a client that offered subprotocols of which none was selected.
 ///
 /// RFC 6455 §4.2.2: no reason to refuse. A browser fails the connection, and says that it sent
@@ -263,6 +283,7 @@ fn join_if_allowed(core: &mut Core, key: ConnKey, join: PendingJoin) {
         }
         Some(denial) => {
             core.counters.subscriptions_refused_total.inc();
+            permissions::note_denial(core, key, Operation::Subscribe, &join.channel, denial);
             refuse(core, key, 403, denial.message());
         }
     }

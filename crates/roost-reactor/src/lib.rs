@@ -25,6 +25,7 @@
 //! | deadlines, memory limit, drain | `timeouts.rs`, `limits.rs`, `drain.rs` |
 //! | one write per connection | `flush.rs` |
 //! | messages of other reactors and of the control thread | `peer_messages.rs`, `control/` |
+//! | what went wrong with connections lately, for people | `incidents.rs` |
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 #![cfg_attr(
@@ -62,6 +63,7 @@ mod hook_asks;
 mod hook_calls;
 mod hub_outputs;
 mod image;
+mod incidents;
 mod input;
 mod limits;
 mod login_queue;
@@ -86,15 +88,19 @@ mod timeouts;
 mod token_checks;
 
 pub use channels::LINK_BYTES_MAX;
+pub use connections::Compression;
 #[doc(hidden)]
 pub use connections::ConnCost;
 pub use control::{
-    Answer, CONNECTIONS_MAX, CloseReason, ConnectionRecord, ControlPeer, ControlPublication,
-    Disconnect, DisconnectUser, EXCEPT_MAX, FromReactor, LISTINGS_MAX, PUBLICATIONS_BYTES_MAX,
-    PUBLICATIONS_MAX, Part, REACTORS_MAX, REPEATS_BYTES_MAX, REPEATS_MAX, Refresh, Refusal,
-    RepeatKey, Request, Revocation, RingFull, SWEEPS_MAX, Token, Unsubscribe, Whose,
+    Answer, AskedChannel, CHANNELS_SHOWN, CONNECTIONS_MAX, CloseReason, ConnectionDetails,
+    ConnectionFilter, ConnectionRecord, ControlPeer, ControlPublication, Describe, Described,
+    Disconnect, DisconnectUser, EXCEPT_MAX, FILTERED_SLOTS_MAX, FromReactor, IdentityRecord,
+    LISTINGS_MAX, LaneRecord, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part, PausedFor,
+    REACTORS_MAX, REPEATS_BYTES_MAX, REPEATS_MAX, Refresh, Refusal, RepeatKey, Request, Revocation,
+    RingFull, SWEEPS_MAX, SubscribedChannel, Token, Unsubscribe, Whose,
 };
 pub use hook_calls::{HookAnswer, HookAsked, HookCall, HookOutcome, WAITING_BYTES_MAX};
+pub use incidents::{EndCause, Ended, INCIDENTS_BYTES_MAX, Incident, IncidentKind};
 pub use reactor::{Iteration, Reactor};
 pub use roost_config::Listener as ListenerConfig;
 pub use roost_dialect::raw::Subprotocols;

@@ -9,12 +9,25 @@ use roost_net::ConnKey;
 
 use crate::core::Core;
 use crate::dialogue::notify;
+use crate::incidents::IncidentKind;
 use crate::settings::requirement;
 
 /// Why a connection may not do what is asked; `None`: it may.
 pub(crate) fn denial(core: &Core, key: ConnKey, question: &Question<'_>) -> Option<Denial> {
     let identity = core.connections.identities().get(key.slot());
     decide(identity, question, core.now()).denial()
+}
+
+/// Notes that a connection was refused, for administrators who ask.
+pub(crate) fn note_denial(
+    core: &mut Core,
+    key: ConnKey,
+    operation: Operation,
+    name: &str,
+    denial: Denial,
+) {
+    let kind = IncidentKind::denied(operation.name(), name, denial.message());
+    core.note_incident(key, kind, 1);
 }
 
 /// Whether the application has to be asked.
@@ -103,6 +116,7 @@ pub(crate) fn allows(
         Operation::Call => Request::Call,
         Operation::Register => Request::Register,
     };
+    note_denial(core, key, operation, asked.text, denial);
     let (token, refusal) = (Some(token), Refusal::NotAllowed(denial));
     match operation {
         Operation::Register => core.counters.registrations_denied_total.inc(),

@@ -30,7 +30,7 @@ mod trim_tests;
 use std::io;
 use std::time::Duration;
 
-use roost_net::{Driver, Event, ListenAddr, ListenOptions, ListenerId, Waker};
+use roost_net::{CloseCause, Driver, Event, ListenAddr, ListenOptions, ListenerId, Waker};
 use tracing::{Level, debug, info};
 
 use crate::authentication::send_checks;
@@ -38,7 +38,7 @@ use crate::call_outputs::keep_call_deadlines;
 use crate::channels::Lane;
 use crate::client_tokens::keep_check_deadlines;
 use crate::clock::{Clock, NEVER, TICK_MS};
-use crate::closing::{handle_read_closed, remove};
+use crate::closing::{handle_read_closed, note_end, remove};
 use crate::connections::{ConnCost, Scratch, closed_holding, conn_costs};
 use crate::control::{list_slice, sweep_slice};
 use crate::core::Core;
@@ -47,6 +47,7 @@ use crate::flush::{flush, on_sent};
 use crate::governor::{Trimmed, count_memory};
 use crate::hook_answers::keep_hook_deadlines;
 use crate::hook_asks::send_calls;
+use crate::incidents::EndCause;
 use crate::input::{handle_accepted, handle_bytes, read_paused};
 use crate::limits::keep_budget;
 use crate::logins::keep_login_deadlines;
@@ -325,6 +326,9 @@ impl<D: Driver> Reactor<D> {
                 Event::ReadClosed(key) => handle_read_closed(core, key),
                 Event::Closed(key, cause) => {
                     debug!(connection = %core.id(key), ?cause, "closed");
+                    if cause != CloseCause::Requested {
+                        note_end(core, key, EndCause::Reset, "");
+                    }
                     remove(core, key);
                 }
                 Event::Accepted {
@@ -452,7 +456,7 @@ impl<D: Driver> Reactor<D> {
         let core = &mut self.core;
         core.governor
             .report_backlog(&core.connections, &self.driver);
-        list_slice(core, &self.driver);
+        list_slice(core, &mut self.driver);
         core.check_revocations();
         core.connections.check_invariants();
         core.hook_calls.check_invariants();

@@ -81,6 +81,16 @@ impl Sessions {
         self.dialects.is_subscribed(dialect, session, channel)
     }
 
+    /// Names what a session is subscribed to.
+    pub(crate) fn each_subscription(
+        &self,
+        dialect: DialectKind,
+        session: Session,
+        visit: &mut dyn FnMut(ChannelId),
+    ) {
+        self.dialects.each_subscription(dialect, session, visit);
+    }
+
     /// Whether a publication for these receivers is for the session.
     pub(crate) fn is_receiver(
         &self,

@@ -18,6 +18,7 @@ use crate::control::{ControlPeer, Listings, REACTORS_MAX, Repeats, Sweeps};
 use crate::core::Core;
 use crate::governor::{Admission, BacklogReport, BacklogWriter, Budget, BudgetShare, Governor};
 use crate::hook_calls::HookCalls;
+use crate::incidents::Incidents;
 use crate::login_queue::LoginQueue;
 use crate::peer_message::PeerMessage;
 use crate::sessions::Sessions;
@@ -172,6 +173,7 @@ impl Shared {
             sweeps: Sweeps::default(),
             revocations: Revocations::new(settings.auth.revocations_max as usize),
             repeats: Repeats::default(),
+            incidents: Incidents::default(),
             early_data: Vec::new(),
             handled_bytes: 0,
             logins: LoginQueue::default(),

@@ -5,11 +5,12 @@ use roost_net::{CloseMode, ConnKey, Driver};
 use roost_wire::CloseCode;
 
 use crate::authentication::on_check_timeout;
-use crate::closing::{cut, linger, start_close};
+use crate::closing::{cut, linger, note_end, start_close};
 use crate::connections::{Idle, Partial, Phase, Slice};
 use crate::core::Core;
 use crate::dialogue::notify;
 use crate::hook_asks::on_hook_timeout;
+use crate::incidents::EndCause;
 use crate::messages::apply_pending;
 use crate::requests::on_request_timeout;
 use crate::streams;
@@ -137,6 +138,7 @@ fn check_open<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
         Idle::PingDue => core.connections.send_ping(key),
         Idle::PongMissing => {
             core.counters.ping_timeouts_total.inc();
+            note_end(core, key, EndCause::PongMissing, "");
             if pings(core, key) {
                 notify(core, key, Event::PongMissing);
             } else {
@@ -145,6 +147,7 @@ fn check_open<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
         }
         Idle::TooLong => {
             core.counters.idle_timeouts_total.inc();
+            note_end(core, key, EndCause::Idle, "idle for too long");
             start_close(core, key, CloseCode::GOING_AWAY, "idle for too long");
         }
     }

@@ -4,6 +4,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use roost_config as config;
 use roost_control::{
@@ -11,6 +12,8 @@ use roost_control::{
 };
 use roost_reactor::Shared;
 use tracing::{info, warn};
+
+use crate::operator::Daemon;
 
 /// Binds the admin listeners. The error is a message for people.
 pub(crate) fn bind(from: &config::Admin) -> Result<Listeners, String> {
@@ -47,8 +50,8 @@ pub(crate) fn start(
     api: Option<ApiOptions>,
     shared: &Shared,
     driver: &'static str,
-    tokens: Option<Tokens>,
-    hooks: Vec<Hook>,
+    (tokens, hooks): (Option<Tokens>, Vec<Hook>),
+    operator: Daemon,
 ) -> Result<Option<Control>, String> {
     if listeners.is_empty() && api.is_none() && tokens.is_none() && hooks.is_empty() {
         return Ok(None);
@@ -69,6 +72,7 @@ pub(crate) fn start(
         api,
         tokens,
         hooks,
+        operator: Some(Arc::new(operator)),
     };
     roost_control::start(served, shared.clone(), build)
         .map(Some)

@@ -19,11 +19,16 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, reload};
 
 use queue::LogQueue;
 
 /// The process's log, once there is one.
 static LOG: OnceLock<&'static LogQueue> = OnceLock::new();
+/// Its level, to change it by.
+static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 
 /// Installs the process's log. Logs go to standard error: standard output is for what a command
 /// prints.
@@ -31,28 +36,24 @@ static LOG: OnceLock<&'static LogQueue> = OnceLock::new();
 /// # Errors
 /// What the system says when the thread that writes cannot be started.
 pub(crate) fn init(log: &Log) -> io::Result<()> {
-    let level = match log.level {
-        LogLevel::Off => LevelFilter::OFF,
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
     let format = log.format;
     let queue: &'static LogQueue = Box::leak(Box::new(LogQueue::new(QUEUE_BYTES_MAX)));
     thread::Builder::new()
         .name("log".to_owned())
         .spawn(move || queue.write_to(io::stderr(), |lost| lost_line(format, lost)))?;
     LOG.get_or_init(|| queue);
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(level)
+    let (filter, handle) = reload::Layer::new(filter_of(log.level));
+    LEVEL.get_or_init(|| handle);
+    let lines = tracing_subscriber::fmt::layer()
         // It would print them with `eprintln!`, which panics when standard error is closed.
         .log_internal_errors(false)
         .with_writer(Queued);
+    let filtered = tracing_subscriber::registry().with(filter);
     match format {
-        LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
+        LogFormat::Text => filtered
+            .with(lines.with_ansi(io::stderr().is_terminal()))
+            .init(),
+        LogFormat::Json => filtered.with(lines.json().flatten_event(true)).init(),
     }
     panic::set_hook(Box::new(move |what| {
         let trace = Backtrace::capture();
@@ -67,6 +68,48 @@ pub(crate) fn init(log: &Log) -> io::Result<()> {
     }));
     Ok(())
 }
+
+/// Lines of this level and above it are logged from now on. Returns the name of the level before. Threads
+/// that log meanwhile wait for no more than an assignment.
+///
+/// # Errors
+/// A sentence, if there is no such level or no log.
+pub(crate) fn set_level(name: &str) -> Result<String, String> {
+    let found = LEVELS.iter().find(|(known, _)| *known == name);
+    let &(_, level) = found.ok_or_else(|| {
+        let names: Vec<&str> = LEVELS.iter().map(|(name, _)| *name).collect();
+        format!("\"{name}\" is no level of the log: {}", names.join(", "))
+    })?;
+    let handle = LEVEL.get().ok_or("there is no log yet")?;
+    let mut before = String::new();
+    let changed = handle.modify(|filter| {
+        before = filter.to_string();
+        *filter = filter_of(level);
+    });
+    changed.map_err(|error| format!("the log takes no other level: {error}"))?;
+    Ok(before)
+}
+
+fn filter_of(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Off => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
+
+/// By the names that the configuration has.
+const LEVELS: [(&str, LogLevel); 6] = [
+    ("off", LogLevel::Off),
+    ("error", LogLevel::Error),
+    ("warn", LogLevel::Warn),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
+    ("trace", LogLevel::Trace),
+];
 
 /// Says why the daemon does not start or has ended, whatever the level.
 pub(crate) fn error_line(format: LogFormat, message: &str) {

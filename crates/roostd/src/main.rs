@@ -43,6 +43,7 @@ mod expiry;
 mod hooks;
 mod logging;
 mod notify;
+mod operator;
 mod output;
 mod reload;
 mod run;

@@ -21,6 +21,7 @@ use crate::api::{self, Api};
 use crate::development::Development;
 use crate::driver::{self, Choice, Chosen};
 use crate::expiry::Expiry;
+use crate::operator::Daemon;
 use crate::reload::Reloader;
 use crate::start_block::StartBlock;
 use crate::tls::Tls;
@@ -101,14 +102,10 @@ fn serve(start_with: Start) -> Result<(), String> {
         open_files,
     });
     let tokens = tokens.map(|tokens| tokens.for_control(&from.auth));
-    let control = admin::start(
-        listeners,
-        api,
-        server.shared(),
-        choice.name(),
-        tokens,
-        asked,
-    )?;
+    let operator = Daemon::of(&server, from.server.drain_timeout_ms);
+    let asked = (tokens, asked);
+    let name = choice.name();
+    let control = admin::start(listeners, api, server.shared(), name, asked, operator)?;
     let block = StartBlock {
         loaded: &loaded,
         addresses: server.addresses(),

@@ -81,6 +81,7 @@ pub(super) async fn list(call: &Call, query: Option<&str>) -> Result<Response, P
         let asked = ReactorRequest::Connections {
             from_slot: query.slot,
             limit,
+            filter: None,
         };
         let sent = peer.ask(query.reactor, asked)?;
         let Reply::Connections { records, next_slot } = sent.answer_by(call.deadline).await? else {
@@ -123,6 +124,7 @@ pub(super) async fn one(call: &Call, name: &str) -> Result<Response, Problem> {
     let asked = ReactorRequest::Connections {
         from_slot: name.key.slot(),
         limit: 1,
+        filter: None,
     };
     let sent = call.api.peer.ask(name.reactor, asked)?;
     let Reply::Connections { records, .. } = sent.answer_by(call.deadline).await? else {

@@ -42,6 +42,7 @@ impl Admin {
             api: None,
             tokens: None,
             hooks: Vec::new(),
+            operator: None,
         };
         let control = roost_control::start(served, shared.clone(), build).expect("starts");
         Admin {

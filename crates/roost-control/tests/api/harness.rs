@@ -127,6 +127,7 @@ fn start_with(
         api: Some(options),
         tokens,
         hooks: Vec::new(),
+        operator: None,
     };
     let build = Build {
         version: "1.2.3",

@@ -86,6 +86,8 @@ impl Dialect for Echo {
         false
     }
 
+    fn each_subscription(&self, _: Session, _: &mut dyn FnMut(ChannelId)) {}
+
     fn close(&mut self, _: Session) {}
 
     fn export(&mut self, _: Session) {}

@@ -151,6 +151,12 @@ impl Dialect for Raw {
         session == Session(channel.0)
     }
 
+    fn each_subscription(&self, session: Session, visit: &mut dyn FnMut(ChannelId)) {
+        if session.is_some() {
+            visit(ChannelId(session.0));
+        }
+    }
+
     fn close(&mut self, _: Session) {}
 
     fn export(&mut self, session: Session) -> Option<ChannelId> {

@@ -189,6 +189,13 @@ impl Dialect for Soap {
         record.is_some_and(|record| record.joined == channel.0)
     }
 
+    fn each_subscription(&self, session: dialect::Session, visit: &mut dyn FnMut(ChannelId)) {
+        let record = self.sessions.get(index_of(session));
+        if let Some(record) = record.filter(|record| record.joined != NONE) {
+            visit(ChannelId(record.joined));
+        }
+    }
+
     fn close(&mut self, session: dialect::Session) {
         self.remove(session);
     }

@@ -185,6 +185,12 @@ impl Dialect for Wamp {
         cx.replies.message(opcode, ended).then(|| session.form())
     }
 
+    fn each_subscription(&self, session: dialect::Session, visit: &mut dyn FnMut(ChannelId)) {
+        if let Some(session) = self.sessions.get(session.index()) {
+            session.subscriptions().for_each(visit);
+        }
+    }
+
     fn is_receiver(
         &self,
         session: dialect::Session,

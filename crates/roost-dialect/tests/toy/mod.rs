@@ -170,6 +170,11 @@ impl Dialect for Toy {
         channels.is_some_and(|channels| channels.contains(&channel))
     }
 
+    fn each_subscription(&self, session: Session, visit: &mut dyn FnMut(ChannelId)) {
+        let channels = self.sessions.get(session.index());
+        channels.into_iter().flatten().copied().for_each(visit);
+    }
+
     fn close(&mut self, session: Session) {
         self.sessions.try_remove(session.index());
     }

@@ -93,6 +93,15 @@ impl Congestion {
     }
 }
 
+impl Congestion {
+    /// The channel for which a publisher is not read. Looks at all that wait: for people.
+    pub(crate) fn parked_for(&self, publisher: ConnKey) -> Option<&Name> {
+        let mut all = self.channels.iter();
+        let (name, _) = all.find(|(_, channel)| channel.parked.contains(&publisher))?;
+        Some(name)
+    }
+}
+
 /// A set of reactors.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reactors([u64; SENDERS_MAX / 64]);

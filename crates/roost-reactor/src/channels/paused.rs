@@ -63,6 +63,18 @@ impl Paused {
         self.next.pop_front()
     }
 
+    /// The tick at which a connection is read again at the earliest, if it waits for one.
+    pub(crate) fn due_of(&self, key: ConnKey) -> Option<u32> {
+        let bits = key.to_bits();
+        let own = self.later.iter().find(|Reverse((_, other))| *other == bits);
+        own.map(|Reverse((due, _))| *due)
+    }
+
+    /// Whether a connection is read again as soon as there is room.
+    pub(crate) fn is_next(&self, key: ConnKey) -> bool {
+        self.next.contains(&key)
+    }
+
     /// Drops memory that is only kept for the next; returns the bytes.
     pub(crate) fn shrink(&mut self) -> usize {
         let before = self.next.capacity() * size_of::<ConnKey>()

@@ -20,7 +20,7 @@ use super::links::{Lane, Links};
 use super::paused::Paused;
 use crate::clock::TICK_MS;
 use crate::connections::{Codec, Connections, Origin, Phase};
-use crate::control::Refusal;
+use crate::control::{PausedFor, Refusal};
 use crate::image::Image;
 use crate::peer_message::PeerMessage;
 use crate::sessions::Sessions;
@@ -356,6 +356,35 @@ impl Channels {
             Wait::Until(tick) => self.paused.push_later(tick, publisher),
             Wait::Room => self.paused.push(publisher),
         }
+    }
+
+    /// Why a connection that is paused is not read. Looks at all that are: for people.
+    pub(crate) fn paused_for(&self, key: ConnKey, now: u32) -> PausedFor {
+        if let Some(name) = self.congestion.parked_for(key) {
+            return PausedFor::Congestion(name.clone());
+        }
+        if let Some(due) = self.paused.due_of(key) {
+            let wait_ms = due.saturating_sub(now).saturating_mul(TICK_MS);
+            return PausedFor::Rate { wait_ms };
+        }
+        match self.paused.is_next(key) {
+            true => PausedFor::Room,
+            false => PausedFor::Other,
+        }
+    }
+
+    /// A channel's name, or a pattern's text and that it is one.
+    pub(crate) fn shown_name(&self, channel: ChannelId) -> Option<(&str, bool)> {
+        match self.hub.pattern_of(channel) {
+            Some(pattern) => Some((pattern.text(), true)),
+            None => Some((self.hub.channel_name(channel)?, false)),
+        }
+    }
+
+    /// The offset of the last publication that has come here.
+    pub(crate) fn offset_of(&self, channel: ChannelId) -> u64 {
+        let snapshot = self.hub.snapshot(channel);
+        snapshot.map_or(0, |snapshot| snapshot.position.offset)
     }
 
     /// The name of the channel that is published to.

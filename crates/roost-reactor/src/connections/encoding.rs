@@ -20,7 +20,32 @@ pub(crate) enum Framing {
 
 const _: () = assert!(size_of::<Framing>() <= 2);
 
+/// Whether what a connection sends and gets is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// It is not.
+    None,
+    /// Each message by itself, in a form that many share.
+    Shared,
+    /// With a context of the connection's own, in one direction at least.
+    Own,
+}
+
 impl Framing {
+    /// What was agreed.
+    pub(crate) fn compression(self) -> Compression {
+        match self {
+            Framing::Rfc6455 | Framing::Early => Compression::None,
+            Framing::Deflate(agreement)
+                if agreement.server_no_context_takeover()
+                    && agreement.client_no_context_takeover() =>
+            {
+                Compression::Shared
+            }
+            Framing::Deflate(_) => Compression::Own,
+        }
+    }
+
     /// Whether it has pings and pongs.
     pub(crate) fn has_ping(self) -> bool {
         self != Framing::Early

@@ -132,6 +132,17 @@ impl Outbox {
         std::mem::take(&mut self.dropped)
     }
 
+    /// How many were dropped that the receiver has not been notified of.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// The lanes in which something waits: their namespace, bytes and messages.
+    pub(crate) fn lanes(&self) -> impl Iterator<Item = (Option<u16>, usize, usize)> {
+        let lanes = self.lanes.iter().filter(|lane| !lane.queue.is_empty());
+        lanes.map(|lane| (lane.namespace, lane.bytes, lane.queue.len()))
+    }
+
     /// The connection's slot.
     pub(crate) fn owner(&self) -> u32 {
         self.owner

@@ -1,21 +1,35 @@
-//! Listings under way: each goes on by a slice in a loop iteration.
+//! What takes more than one loop iteration to answer, or the driver: each goes on by a slice in an
+//! iteration.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
+use super::described::Describe;
+use super::filter::ConnectionFilter;
 use super::messages::{LISTINGS_MAX, Token};
 
-/// Requests that take more than one loop iteration to answer.
+/// Requests that are being answered.
 #[derive(Default)]
 pub(crate) struct Listings {
     under_way: VecDeque<Listing>,
 }
 
 /// One of them.
-pub(super) struct Listing {
+pub(super) enum Listing {
+    Connections(ConnectionListing),
+    /// One connection, in full: its socket is looked at.
+    Description(Token, Box<Describe>),
+}
+
+/// A listing of connections.
+pub(super) struct ConnectionListing {
     pub(super) token: Token,
     pub(super) next_slot: u32,
     /// Records that may follow.
     pub(super) left: u32,
+    pub(super) filter: Option<Arc<ConnectionFilter>>,
+    /// With a filter: slots that may still be looked at.
+    pub(super) slots_left: u32,
 }
 
 impl Listings {

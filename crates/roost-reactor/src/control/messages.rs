@@ -1,11 +1,15 @@
 //! What the control thread asks reactors, and what they answer.
 
+use std::sync::Arc;
+
 use roost_access::{Revoked, UserName};
 use roost_dialect::Publication;
 use roost_hub::{Name, Placement, ReactorId};
 use roost_net::ConnKey;
 use roost_wire::CloseCode;
 
+use super::described::{ConnectionRecord, Describe, Described};
+use super::filter::ConnectionFilter;
 use super::repeats::RepeatKey;
 use crate::connections::Phase;
 
@@ -20,7 +24,12 @@ pub enum Request {
         from_slot: u32,
         /// Records in the answer, at most [`CONNECTIONS_MAX`].
         limit: u32,
+        /// Which; `None` is all. Then the answer may end before the limit and the table's end, once it
+        /// has looked at [`FILTERED_SLOTS_MAX`] slots.
+        filter: Option<Arc<ConnectionFilter>>,
     },
+    /// For all that is known of a connection.
+    Describe(Box<Describe>),
     /// To begin a connection's closing handshake.
     Disconnect(Box<Disconnect>),
     /// The same with all connections of a user.
@@ -146,6 +155,8 @@ pub enum Part {
         /// Where to go on; `None` behind the table's end.
         next_slot: Option<u32>,
     },
+    /// To [`Request::Describe`].
+    Described(Box<Described>),
     /// To publications: what has become of each, in their order.
     Published(Box<[Result<Placement, Refusal>]>),
     /// To [`Request::Disconnect`].
@@ -180,31 +191,6 @@ pub enum Refusal {
     },
 }
 
-/// One connection as its reactor sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConnectionRecord {
-    /// Its reactor.
-    pub reactor: u8,
-    /// Its slot and generation.
-    pub key: ConnKey,
-    /// `handshake`, `joining`, `open`, `closing`, `lingering` or `closed`.
-    pub phase: &'static str,
-    /// `raw`, `echo` or `wamp.2.json`; `raw` before the handshake's end.
-    pub dialect: &'static str,
-    /// Bytes of unfinished input.
-    pub input_buffered_bytes: usize,
-    /// Bytes that wait for its socket.
-    pub outbox_bytes: usize,
-    /// The messages of them.
-    pub outbox_messages: usize,
-    /// Bytes of the batch with the kernel that it has not taken.
-    pub in_flight_bytes: usize,
-    /// Whether it is not read for the time being, as a publisher.
-    pub is_paused: bool,
-    /// Seconds since a byte was received.
-    pub silent_seconds: u32,
-}
-
 impl Token {
     pub(super) fn new(number: u64) -> Token {
         Token(number)
@@ -235,9 +221,11 @@ impl Answer {
     pub(crate) fn bytes(&self) -> usize {
         let beside = match &self.part {
             Part::Connections(records) | Part::ConnectionsEnd { records, .. } => {
-                size_of_val(&records[..])
+                let users = records.iter().map(|record| record.user.len());
+                size_of_val(&records[..]) + users.sum::<usize>()
             }
             Part::Published(outcomes) => size_of_val(&outcomes[..]),
+            Part::Described(described) => described.bytes(),
             Part::Pong | Part::Disconnected { .. } | Part::Done { .. } | Part::Refused(_) => 0,
         };
         size_of::<Answer>() + beside
@@ -267,6 +255,8 @@ const CLOSE_REASON_BYTES_MAX: usize = 123;
 pub const REACTORS_MAX: usize = 255;
 /// Records in the answer to one request.
 pub const CONNECTIONS_MAX: u32 = 4096;
+/// Slots that one request with a filter looks at.
+pub const FILTERED_SLOTS_MAX: u32 = 1 << 18;
 /// Publications in one batch to a reactor, which handles all of it in one loop iteration.
 pub const PUBLICATIONS_MAX: usize = 256;
 /// Bytes in such a batch, after which no further publication is added to it.

@@ -7,19 +7,22 @@ use roost_hub::{Placement, Subscriber};
 use roost_net::{ConnKey, Driver};
 use roost_wire::CloseCode;
 
-use super::listings::Listing;
+use super::described::{ConnectionRecord, Describe, Described};
+use super::details::{address_of, details_of, record_of};
+use super::filter::Sieve;
+use super::listings::{ConnectionListing, Listing};
 use super::messages::{
-    Answer, CONNECTIONS_MAX, CloseReason, ConnectionRecord, ControlPublication, Disconnect, Part,
-    Refusal, Request, Revocation, Token, Whose, phase_name,
+    Answer, CONNECTIONS_MAX, CloseReason, ControlPublication, Disconnect, FILTERED_SLOTS_MAX, Part,
+    Refusal, Request, Revocation, Token, Whose,
 };
 use super::sweeps::{Act, Ending, Sweep};
 use crate::authentication::{REVOKED, tick_in};
 use crate::channels::Channels;
-use crate::clock::TICK_MS;
-use crate::closing::start_close;
-use crate::connections::{Connections, Flags, Phase};
+use crate::closing::{note_end, start_close};
+use crate::connections::Phase;
 use crate::core::Core;
 use crate::dialogue::{notify, send_replies};
+use crate::incidents::EndCause;
 use crate::messages::apply_pending;
 use crate::peer_message::PeerMessage;
 use crate::responses::refuse;
@@ -53,15 +56,24 @@ pub(crate) fn handle_request(core: &mut Core, token: Token, request: Request) {
             act_on(core, token, request.whose, Act::Refresh(ends));
         }
         Request::Revoke(revocation) => handle_revocation(core, token, *revocation),
-        Request::Connections { .. } if core.listings.is_full() => {
+        Request::Connections { .. } | Request::Describe(_) if core.listings.is_full() => {
             answer(&mut core.channels, token, Part::Refused(Refusal::Busy));
         }
-        Request::Connections { from_slot, limit } => {
-            core.listings.push(Listing {
+        Request::Connections {
+            from_slot,
+            limit,
+            filter,
+        } => {
+            core.listings.push(Listing::Connections(ConnectionListing {
                 token,
                 next_slot: from_slot,
                 left: limit.min(CONNECTIONS_MAX),
-            });
+                filter,
+                slots_left: FILTERED_SLOTS_MAX,
+            }));
+        }
+        Request::Describe(describe) => {
+            core.listings.push(Listing::Description(token, describe));
         }
     }
 }
@@ -186,6 +198,7 @@ fn end_connection(core: &mut Core, key: ConnKey, ending: &Ending) -> bool {
                 true => Event::Revoked,
                 false => Event::Disconnected { reason },
             };
+            note_end(core, key, EndCause::Disconnected, reason);
             notify(core, key, event);
             start_close(core, key, *code, reason);
         }
@@ -229,29 +242,27 @@ fn handle_disconnect(core: &mut Core, disconnect: &Disconnect) -> bool {
 }
 
 /// Goes on with one of the listings, by a slice of the table.
-pub(crate) fn list_slice<D: Driver>(core: &mut Core, driver: &D) {
-    let Some(mut listing) = core.listings.pop() else {
-        return;
-    };
-    let slots = core.connections.slots();
-    let end = listing.next_slot.saturating_add(SLICE_SLOTS).min(slots);
-    let records_max = listing.left.min(SLICE_RECORDS) as usize;
-    let mut records = Vec::new();
-    while listing.next_slot < end && records.len() < records_max {
-        let reactor = core.channels.me().0;
-        records.extend(record_at(
-            &core.connections,
-            listing.next_slot,
-            reactor,
-            driver,
-        ));
-        listing.next_slot += 1;
+pub(crate) fn list_slice<D: Driver>(core: &mut Core, driver: &mut D) {
+    match core.listings.pop() {
+        None => {}
+        Some(Listing::Connections(listing)) => list_connections(core, driver, listing),
+        Some(Listing::Description(token, describe)) => {
+            let Describe { key, channel } = *describe;
+            let details = details_of(core, driver, key, channel.as_ref());
+            let incidents = core.incidents.of(key, core.now());
+            let described = Box::new(Described { details, incidents });
+            answer(&mut core.channels, token, Part::Described(described));
+        }
     }
+}
+
+fn list_connections<D: Driver>(core: &mut Core, driver: &D, mut listing: ConnectionListing) {
+    let records = list_records(core, driver, &mut listing);
     let described = u32::try_from(records.len()).expect("at most SLICE_RECORDS");
     listing.left -= described;
-    let is_at_end = listing.next_slot >= slots;
+    let is_at_end = listing.next_slot >= core.connections.slots();
     let channels = &mut core.channels;
-    if is_at_end || listing.left == 0 {
+    if is_at_end || listing.left == 0 || listing.slots_left == 0 {
         let next_slot = (!is_at_end).then_some(listing.next_slot);
         answer(
             channels,
@@ -259,32 +270,55 @@ pub(crate) fn list_slice<D: Driver>(core: &mut Core, driver: &D) {
             Part::ConnectionsEnd { records, next_slot },
         );
     } else if records.is_empty() || answer(channels, listing.token, Part::Connections(records)) {
-        core.listings.push(listing); // else the rest is of no use
+        core.listings.push(Listing::Connections(listing)); // else the rest is of no use
     }
 }
 
-fn record_at<D: Driver>(
-    connections: &Connections,
-    slot: u32,
-    reactor: u8,
+/// Describes the next connections of the listing.
+fn list_records<D: Driver>(
+    core: &Core,
     driver: &D,
-) -> Option<ConnectionRecord> {
-    let key = connections.key_at(slot)?;
-    let conn = connections.get(key)?;
-    let outbox = connections.outboxes().get(conn);
-    let silent_ticks = connections.clock().now.saturating_sub(conn.last_seen);
-    Some(ConnectionRecord {
-        reactor,
-        key,
-        phase: phase_name(conn.phase),
-        dialect: conn.dialect.name(),
-        input_buffered_bytes: connections.inputs().bytes_of(slot, conn),
-        outbox_bytes: outbox.map_or(0, |outbox| outbox.bytes()),
-        outbox_messages: outbox.map_or(0, |outbox| outbox.messages()),
-        in_flight_bytes: driver.unsent_bytes(key),
-        is_paused: conn.flags.has(Flags::PAUSED),
-        silent_seconds: silent_ticks / (1000 / TICK_MS),
-    })
+    listing: &mut ConnectionListing,
+) -> Vec<ConnectionRecord> {
+    let slots = core.connections.slots();
+    let mut records = Vec::new();
+    let mut slice = SLICE_SLOTS;
+    let sieve = match &listing.filter {
+        None => None,
+        Some(filter) => match Sieve::new(filter, core) {
+            Some(sieve) => {
+                slice = match filter.asks_kernel() {
+                    true => ASKED_SLOTS,
+                    false => FILTERED_SLOTS,
+                };
+                slice = slice.min(listing.slots_left);
+                listing.slots_left -= slice;
+                Some(sieve)
+            }
+            None => {
+                listing.next_slot = slots;
+                return records;
+            }
+        },
+    };
+    let end = listing.next_slot.saturating_add(slice).min(slots);
+    let records_max = listing.left.min(SLICE_RECORDS) as usize;
+    while listing.next_slot < end && records.len() < records_max {
+        let slot = listing.next_slot;
+        listing.next_slot += 1;
+        let Some(key) = core.connections.key_at(slot) else {
+            continue;
+        };
+        let in_flight_bytes = || driver.unsent_bytes(key);
+        let address = || address_of(core, driver, key);
+        if sieve
+            .as_ref()
+            .is_none_or(|sieve| sieve.admits(core, slot, in_flight_bytes, address))
+        {
+            records.extend(record_of(core, driver, key));
+        }
+    }
+    records
 }
 
 /// Publishes a batch, and answers what has become of each.
@@ -331,6 +365,10 @@ fn answer(channels: &mut Channels, token: Token, part: Part) -> bool {
 
 /// Slots of the table that are visited in one loop iteration, with or without a connection.
 const SLICE_SLOTS: u32 = 4096;
+/// The same with a filter, for which a connection's session is looked at, in another table.
+const FILTERED_SLOTS: u32 = 1024;
+/// The same where the kernel is asked for each address.
+const ASKED_SLOTS: u32 = 256;
 /// Connections that are described in one loop iteration. [`CONNECTIONS_MAX`] of them make 16
 /// answers: half of what the ring holds.
 const SLICE_RECORDS: u32 = 256;

@@ -84,6 +84,12 @@ impl Admission {
         Ok(Index::new(slot as usize))
     }
 
+    /// What [`Admission::enter`] counted a connection by.
+    pub(crate) fn address_of(&self, address: Index) -> Option<IpAddr> {
+        let (peer, _) = self.addresses.get(address.get()?)?;
+        Some(*peer)
+    }
+
     /// A connection has gone.
     pub(crate) fn leave(&mut self, address: Index) {
         self.process.fetch_sub(1, Ordering::Relaxed);

@@ -44,6 +44,11 @@ impl Governor {
         self.admission.enter_address(peer)
     }
 
+    /// The address that connections are counted by; `None` where they are not.
+    pub(crate) fn address_of(&self, address: Index) -> Option<IpAddr> {
+        self.admission.address_of(address)
+    }
+
     /// A connection has gone.
     pub(crate) fn leave(&mut self, address: Index) {
         self.admission.leave(address);

@@ -3,6 +3,7 @@
 //! the same as without it.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use roost_access::{Operation, Provider};
@@ -10,8 +11,9 @@ use roost_dialect::PayloadRef;
 use roost_net::Driver;
 use roost_net::sim::{SimDriver, SimRng};
 use roost_reactor::{
-    CONNECTIONS_MAX, ControlPeer, ControlPublication, Denied, FromReactor, HookAnswer, HookAsked,
-    HookCall, HookOutcome, Login, Part, Request, RingFull, Shared, Token, TokenCheck, Verdict,
+    CONNECTIONS_MAX, ConnectionFilter, ControlPeer, ControlPublication, Denied, FromReactor,
+    HookAnswer, HookAsked, HookCall, HookOutcome, Login, Part, Request, RingFull, Shared, Token,
+    TokenCheck, Verdict,
 };
 
 use super::api::{self, Published};
@@ -232,13 +234,21 @@ impl Control {
     fn ask(&mut self, peer: &mut ControlPeer, reactor: usize) {
         let sent = match self.rng.below(3) {
             0 => peer.ask(reactor, Request::Ping),
-            1 => peer.ask(
-                reactor,
-                Request::Connections {
-                    from_slot: self.rng.below(4) as u32,
-                    limit: self.rng.between(1, u64::from(CONNECTIONS_MAX)) as u32,
-                },
-            ),
+            1 => {
+                let from_slot = self.rng.below(4) as u32;
+                let limit = self.rng.between(1, u64::from(CONNECTIONS_MAX)) as u32;
+                let filter = ConnectionFilter {
+                    channel: limit.is_multiple_of(4).then(|| api::name_of(0).into()),
+                    is_waiting: limit.is_multiple_of(3),
+                    ..ConnectionFilter::default()
+                };
+                let request = Request::Connections {
+                    from_slot,
+                    limit,
+                    filter: limit.is_multiple_of(2).then(|| Arc::new(filter)),
+                };
+                peer.ask(reactor, request)
+            }
             _ => return self.publish(peer),
         };
         match sent {

@@ -1,0 +1,120 @@
+//! What all answers to administrators are made from.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use roost_reactor::Shared;
+use serde::Serialize;
+
+use crate::health::Health;
+use crate::metrics::Build;
+use crate::operator::Operator;
+use crate::peer::{AskError, Peer};
+
+/// What all answers are made from.
+pub(crate) struct State {
+    pub(super) shared: Shared,
+    pub(super) build: Build,
+    pub(super) peer: Arc<Peer>,
+    pub(super) health: Health,
+    /// Whether there are keys of the issuer of tokens, if they are fetched.
+    pub(super) has_keys: Option<Arc<AtomicBool>>,
+    pub(super) operator: Option<Arc<dyn Operator>>,
+}
+
+impl State {
+    pub(crate) fn new(
+        shared: Shared,
+        build: Build,
+        peer: Arc<Peer>,
+        (has_keys, operator): (Option<Arc<AtomicBool>>, Option<Arc<dyn Operator>>),
+    ) -> State {
+        State {
+            shared,
+            build,
+            peer,
+            health: Health::default(),
+            has_keys,
+            operator,
+        }
+    }
+}
+
+pub(super) fn pairs(query: Option<&str>) -> form_urlencoded::Parse<'_> {
+    form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+}
+
+pub(super) fn bad_request(reason: impl Into<Body>) -> Response {
+    respond(StatusCode::BAD_REQUEST, TEXT, reason)
+}
+
+pub(super) fn not_found(reason: impl Into<Body>) -> Response {
+    respond(StatusCode::NOT_FOUND, TEXT, reason)
+}
+
+/// A reactor that does not answer is a gateway's timeout; one that does not take the request, or
+/// not now, is unavailable and may be asked again.
+pub(super) fn not_answered(error: AskError) -> Response {
+    let reason = format!("{error}\n");
+    match error {
+        AskError::Deadline => respond(StatusCode::GATEWAY_TIMEOUT, TEXT, reason),
+        AskError::RingFull | AskError::TooManyWaiting | AskError::Refused(_) => {
+            let mut response = respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, reason);
+            let retry_after = HeaderValue::from_static("1");
+            response.headers_mut().insert(RETRY_AFTER, retry_after);
+            response
+        }
+    }
+}
+
+/// A fault of ours, which must not end the thread.
+pub(super) fn wrong_answer() -> Response {
+    debug_assert!(false, "a reactor answers what it was asked");
+    let reason = "a reactor has answered something else\n";
+    respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, reason)
+}
+
+pub(super) fn respond(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Body>,
+) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// One JSON object.
+pub(super) fn respond_json(value: &impl Serialize) -> Response {
+    let mut line = String::new();
+    write_line(&mut line, value);
+    respond(StatusCode::OK, JSON, line)
+}
+
+/// Appends a JSON object and a newline.
+pub(super) fn write_line(out: &mut String, value: &impl Serialize) {
+    match serde_json::to_string(value) {
+        Ok(line) => {
+            out.push_str(&line);
+            out.push('\n');
+        }
+        Err(_) => debug_assert!(false, "answers are plain values"),
+    }
+}
+
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
+pub(super) const JSON: &str = "application/json";
+pub(super) const NDJSON: &str = "application/x-ndjson";
+pub(super) const BINARY: &str = "application/octet-stream";
+/// For a reactor's answer.
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// For a request's body.
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,0 +1,165 @@
+//! How a connection is described: its record, and all else that is found out when people ask why it is
+//! as it is.
+
+use std::net::IpAddr;
+
+use roost_access::{Identity, Operation, PatternRef, Question, decide};
+use roost_dialect::dialect::Session;
+use roost_hub::{ChannelId, Name};
+use roost_net::{ConnKey, Driver};
+
+use super::described::{
+    AskedChannel, CHANNELS_SHOWN, ConnectionDetails, ConnectionRecord, IdentityRecord, LaneRecord,
+    SubscribedChannel,
+};
+use super::messages::phase_name;
+use crate::clock::{NEVER, TICK_MS};
+use crate::connections::Flags;
+use crate::core::Core;
+use crate::settings::requirement;
+
+/// All about a connection; `None`: there is none of this key.
+pub(super) fn details_of<D: Driver>(
+    core: &Core,
+    driver: &mut D,
+    key: ConnKey,
+    asked: Option<&Name>,
+) -> Option<ConnectionDetails> {
+    let record = record_of(core, driver, key)?;
+    let connections = &core.connections;
+    let conn = connections.get(key)?;
+    let now = core.now();
+    let identity = connections.identities().get(key.slot());
+    let (mut subscriptions, mut channels) = (0, Vec::new());
+    core.sessions
+        .each_subscription(conn.dialect, conn.session, &mut |channel| {
+            subscriptions += 1;
+            if channels.len() < CHANNELS_SHOWN {
+                channels.extend(subscribed(core, channel));
+            }
+        });
+    let outbox = connections.outboxes().get(conn);
+    let lanes = outbox.map(|outbox| {
+        let lanes = outbox.lanes();
+        let lanes = lanes.map(|(namespace, bytes, messages)| LaneRecord {
+            namespace,
+            bytes,
+            messages,
+        });
+        lanes.collect()
+    });
+    let ms_since = |tick: u32| u64::from(now.saturating_sub(tick)) * u64::from(TICK_MS);
+    let deadline = (conn.deadline != NEVER).then_some(conn.deadline);
+    Some(ConnectionDetails {
+        record,
+        identity: identity.map(|identity| identity_of(identity, now)),
+        compression: conn.framing.compression(),
+        subscriptions,
+        channels,
+        lanes: lanes.unwrap_or_default(),
+        dropped: outbox.map_or(0, |outbox| outbox.dropped()),
+        quiet_ms: ms_since(conn.last_message),
+        silent_ms: ms_since(conn.last_seen),
+        is_pinged: conn.flags.has(Flags::PING_SENT),
+        deadline_ms: deadline.map(|at| u64::from(at.saturating_sub(now)) * u64::from(TICK_MS)),
+        paused_for: conn
+            .flags
+            .has(Flags::PAUSED)
+            .then(|| core.channels.paused_for(key, now)),
+        has_client_closed: conn.flags.has(Flags::PEER_CLOSED) || conn.flags.has(Flags::PEER_FIN),
+        tcp: driver.tcp_info(key),
+        asked: asked.map(|name| about(core, key, conn.session, name)),
+    })
+}
+
+fn identity_of(identity: &Identity, now: u32) -> IdentityRecord {
+    IdentityRecord {
+        role: identity.permissions.role().into(),
+        method: identity.method.name(),
+        is_expired: identity.is_expired(now),
+    }
+}
+
+fn subscribed(core: &Core, channel: ChannelId) -> Option<SubscribedChannel> {
+    let (name, is_pattern) = core.channels.shown_name(channel)?;
+    Some(SubscribedChannel {
+        name: name.into(),
+        is_pattern,
+        offset: core.channels.offset_of(channel),
+    })
+}
+
+fn about(core: &Core, key: ConnKey, session: Session, name: &Name) -> AskedChannel {
+    let channel = core.channels.find(name);
+    let dialect = core.connections.get(key).map(|conn| conn.dialect);
+    let is_subscribed = channel
+        .zip(dialect)
+        .is_some_and(|(channel, dialect)| core.sessions.is_subscribed(dialect, session, channel));
+    let identity = core.connections.identities().get(key.slot());
+    let may = |operation| may(core, identity, operation, name, is_subscribed);
+    AskedChannel {
+        name: name.clone(),
+        is_subscribed,
+        subscribe: may(Operation::Subscribe),
+        publish: may(Operation::Publish),
+    }
+}
+
+/// Whether an identity may do something, and the rule that says so.
+pub(super) fn may(
+    core: &Core,
+    identity: Option<&Identity>,
+    operation: Operation,
+    name: &str,
+    is_subscribed: bool,
+) -> (bool, String) {
+    let policy = core.settings.channels.of(name);
+    let question = Question {
+        operation,
+        asked: PatternRef::name(name),
+        requirement: requirement(policy, operation),
+        is_subscribed,
+    };
+    let decision = decide(identity, &question, core.now());
+    (decision.is_allowed, decision.to_string())
+}
+
+/// A connection as people are told of it.
+pub(super) fn record_of<D: Driver>(
+    core: &Core,
+    driver: &D,
+    key: ConnKey,
+) -> Option<ConnectionRecord> {
+    let connections = &core.connections;
+    let conn = connections.get(key)?;
+    let outbox = connections.outboxes().get(conn);
+    let silent_ticks = connections.clock().now.saturating_sub(conn.last_seen);
+    let identity = connections.identities().get(key.slot());
+    Some(ConnectionRecord {
+        reactor: core.channels.me().0,
+        key,
+        phase: phase_name(conn.phase),
+        dialect: conn.dialect.name(),
+        user: identity.map(|known| known.user.clone()).unwrap_or_default(),
+        listener: conn.arrival.listener(),
+        address: address_of(core, driver, key),
+        input_buffered_bytes: connections.inputs().bytes_of(key.slot(), conn),
+        outbox_bytes: outbox.map_or(0, |outbox| outbox.bytes()),
+        outbox_messages: outbox.map_or(0, |outbox| outbox.messages()),
+        in_flight_bytes: driver.unsent_bytes(key),
+        is_paused: conn.flags.has(Flags::PAUSED),
+        silent_seconds: silent_ticks / (1000 / TICK_MS),
+    })
+}
+
+/// Where the client is. A socket behind a proxy has the proxy's address, which says nothing.
+pub(super) fn address_of<D: Driver>(core: &Core, driver: &D, key: ConnKey) -> Option<IpAddr> {
+    let conn = core.connections.get(key)?;
+    let counted = core.governor.address_of(conn.arrival.address());
+    let listener = core.settings.listener(conn.arrival.listener());
+    let of_socket = || match listener.proxies {
+        Some(_) => None,
+        None => Some(driver.peer_addr(key)?.ip().to_canonical()),
+    };
+    counted.or_else(of_socket)
+}
