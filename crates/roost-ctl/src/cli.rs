@@ -1,0 +1,115 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Asks a running roostd what it does, and changes it.
+///
+/// It speaks to the admin socket, which is for root unless the configuration says otherwise
+/// (admin.socket_mode, admin.socket_group).
+#[derive(Parser)]
+#[command(name = "roostctl", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// The daemon's admin socket [default: $ROOST_ADMIN_SOCKET, or /run/roost/admin.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Print JSON, for scripts: an object, or an object a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// List connections
+    Conns(Conns),
+    /// Show one connection
+    Conn {
+        /// Its name, such as r0-17.4, as lists and the log have it
+        key: String,
+    },
+    /// Say why a connection is as it is, or is no more
+    Why {
+        /// Its name, such as r0-17.4
+        key: String,
+        /// A channel of which it misses messages, or on which it cannot publish
+        channel: Option<String>,
+    },
+    /// Close a connection; its client is told the code and the reason
+    Kick {
+        /// Its name, such as r0-17.4
+        key: String,
+        /// Close code: 1000, 1001, 1008, 1011 to 1013, or 3000 to 4999
+        #[arg(long, default_value_t = 1000)]
+        code: u16,
+        /// Close reason, at most 123 bytes
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Publish on a channel, whatever its namespace allows clients
+    Publish {
+        /// The channel
+        channel: String,
+        /// What to publish; - is standard input
+        data: String,
+        /// Publish a binary message
+        #[arg(long)]
+        binary: bool,
+    },
+    /// Change what is logged, until the daemon ends
+    Log {
+        /// off, error, warn, info, debug or trace
+        level: String,
+    },
+    /// Close all connections with 1001 and end the daemon, as SIGTERM does
+    ///
+    /// Clients are expected to come back elsewhere, or here once the daemon is started again: under
+    /// systemd an orderly end is not followed by a start.
+    Drain {
+        /// Seconds after which connections that are left are cut [default: server.drain_timeout]
+        #[arg(long, value_name = "SECONDS")]
+        timeout: Option<u32>,
+    },
+    /// Print the hash of a key of the API (as roostd hash-key, which this starts)
+    HashKey {
+        /// The file with the key; without one, standard input
+        file: Option<PathBuf>,
+        /// Make a new key and print it with its hash
+        #[arg(long, conflicts_with = "file")]
+        new: bool,
+    },
+}
+
+/// Which connections.
+#[derive(Args)]
+pub(crate) struct Conns {
+    /// Those authenticated as this user; "" are those that are not
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// Those subscribed to this channel
+    #[arg(long)]
+    pub(crate) channel: Option<String>,
+    /// Those of clients with this address, or of this network (10.0.0.0/8)
+    #[arg(long)]
+    pub(crate) address: Option<String>,
+    /// Those of this dialect
+    #[arg(long)]
+    pub(crate) dialect: Option<String>,
+    /// Those for which something waits to be sent
+    #[arg(long)]
+    pub(crate) waiting: bool,
+    /// The N for which most waits, the slowest first
+    #[arg(long, value_name = "N", conflicts_with_all = ["limit", "all", "cursor"])]
+    pub(crate) slowest: Option<u32>,
+    /// How many, at most
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) limit: u32,
+    /// All of them
+    #[arg(long, conflicts_with = "limit")]
+    pub(crate) all: bool,
+    /// Go on where an earlier list ended, as it has said
+    #[arg(long)]
+    pub(crate) cursor: Option<String>,
+}

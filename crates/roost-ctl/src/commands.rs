@@ -1,0 +1,318 @@
+//! What each command asks, and how its answer is printed.
+
+use std::io::Read as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process;
+
+use form_urlencoded::Serializer;
+use serde_json::Value;
+
+use crate::cli::{Cli, Command, Conns};
+use crate::client::Client;
+use crate::output::{note, print};
+use crate::table::{Table, bytes, plain, seconds};
+use crate::why;
+
+/// The error is a message for people.
+pub(crate) fn run(cli: &Cli) -> Result<(), String> {
+    let client = Client::new(cli.socket.as_deref());
+    match &cli.command {
+        Command::Conns(conns) => list(&client, conns, cli.json),
+        Command::Conn { key } => {
+            let answer = client.get(&format!("/connections/{}", segment(key)?))?;
+            match cli.json {
+                true => print(&answer.body),
+                false => print(&pairs_of(&json(&answer.body)?)),
+            }
+        }
+        Command::Why { key, channel } => {
+            let query = channel.as_ref().map(|channel| {
+                let mut query = Serializer::new(String::new());
+                query.append_pair("channel", channel);
+                format!("?{}", query.finish())
+            });
+            let target = format!("/why/{}{}", segment(key)?, query.unwrap_or_default());
+            let answer = client.get(&target)?;
+            match cli.json {
+                true => print(&answer.body),
+                false => print(&why::screen(&json(&answer.body)?)),
+            }
+        }
+        Command::Kick { key, code, reason } => {
+            let mut query = Serializer::new(String::new());
+            query.append_pair("code", &code.to_string());
+            query.append_pair("reason", reason);
+            let target = format!("/connections/{}?{}", segment(key)?, query.finish());
+            let answer = client.ask("DELETE", &target, "", b"")?;
+            let text = format!("{key}: closed with {code}\n");
+            said(cli, &answer.body, &text)
+        }
+        Command::Publish {
+            channel,
+            data,
+            binary,
+        } => publish(&client, cli, channel, data, *binary),
+        Command::Log { level } => {
+            let query = Serializer::new(String::new())
+                .append_pair("level", level)
+                .finish();
+            let answer = client.ask("POST", &format!("/log?{query}"), "", b"")?;
+            let before = json(&answer.body)?;
+            let before = text_of(&before, "before");
+            said(
+                cli,
+                &answer.body,
+                &format!("level {level} (it was {before})\n"),
+            )
+        }
+        Command::Drain { timeout } => {
+            let query = timeout.map(|seconds| format!("?timeout_ms={}", u64::from(seconds) * 1000));
+            let target = format!("/drain{}", query.unwrap_or_default());
+            let answer = client.ask("POST", &target, "", b"")?;
+            let begun = json(&answer.body)?;
+            let text = format!(
+                "{} connections are being closed; what is left after {} is cut, and roostd ends\n",
+                number_of(&begun, "connections"),
+                seconds(number_of(&begun, "timeout_ms") / 1000),
+            );
+            said(cli, &answer.body, &text)
+        }
+        Command::HashKey { file, new } => hash_key(file.as_deref(), *new),
+    }
+}
+
+/// What was done: the daemon's own words for scripts, a line for people.
+fn said(cli: &Cli, body: &str, text: &str) -> Result<(), String> {
+    print(if cli.json { body } else { text })
+}
+
+/// Lists connections, page after page.
+fn list(client: &Client, conns: &Conns, as_json: bool) -> Result<(), String> {
+    let mut left = match (conns.all, conns.slowest) {
+        (true, _) | (_, Some(_)) => u64::MAX,
+        _ => u64::from(conns.limit.max(1)),
+    };
+    let mut next = Some(format!("/connections?{}", query_of(conns, left)));
+    let mut table = Table::new(&TITLES);
+    while let Some(target) = next.take() {
+        let page = client.get(&target)?;
+        left = left.saturating_sub(page.body.lines().count() as u64);
+        if as_json {
+            print(&page.body)?;
+        } else {
+            for line in page.body.lines() {
+                table.push(row_of(&json(line)?));
+            }
+        }
+        match page.next {
+            Some(target) if left > 0 => next = Some(with_limit(&target, left)),
+            Some(target) => {
+                if let Some(cursor) = cursor_of(&target) {
+                    note(&format!("there are more: add --cursor {cursor}, or --all"));
+                }
+            }
+            None => {}
+        }
+    }
+    match (as_json, table.is_empty()) {
+        (true, _) => Ok(()),
+        (false, true) => {
+            note("no such connection");
+            Ok(())
+        }
+        (false, false) => print(&table.to_string()),
+    }
+}
+
+fn query_of(conns: &Conns, left: u64) -> String {
+    let mut query = Serializer::new(String::new());
+    match conns.slowest {
+        Some(count) => query.append_pair("slowest", &count.to_string()),
+        None => query.append_pair("limit", &left.min(PAGE_MAX).to_string()),
+    };
+    let named = [
+        ("user", &conns.user),
+        ("channel", &conns.channel),
+        ("address", &conns.address),
+        ("dialect", &conns.dialect),
+        ("cursor", &conns.cursor),
+    ];
+    for (name, value) in named {
+        if let Some(value) = value {
+            query.append_pair(name, value);
+        }
+    }
+    if conns.waiting {
+        query.append_pair("waiting", "1");
+    }
+    query.finish()
+}
+
+/// The same page with another limit.
+fn with_limit(target: &str, left: u64) -> String {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let mut changed = Serializer::new(String::new());
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*name {
+            "limit" => changed.append_pair("limit", &left.min(PAGE_MAX).to_string()),
+            _ => changed.append_pair(&name, &value),
+        };
+    }
+    format!("{path}?{}", changed.finish())
+}
+
+fn cursor_of(target: &str) -> Option<String> {
+    let (_, query) = target.split_once('?')?;
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    let (_, cursor) = pairs.find(|(name, _)| name == "cursor")?;
+    Some(cursor.into_owned())
+}
+
+const TITLES: [&str; 9] = [
+    "CONNECTION",
+    "PHASE",
+    "DIALECT",
+    "USER",
+    "ADDRESS",
+    "SILENT",
+    "WAITING",
+    "MESSAGES",
+    "READ",
+];
+
+fn row_of(record: &Value) -> Vec<String> {
+    let or_dash = |text: String| match text.is_empty() {
+        true => "-".to_owned(),
+        false => text,
+    };
+    let waiting = number_of(record, "outbox_bytes") + number_of(record, "in_flight_bytes");
+    let is_paused = record["is_paused"].as_bool() == Some(true);
+    vec![
+        text_of(record, "connection"),
+        text_of(record, "phase"),
+        text_of(record, "dialect"),
+        or_dash(text_of(record, "user")),
+        or_dash(text_of(record, "address")),
+        seconds(number_of(record, "silent_seconds")),
+        bytes(waiting),
+        number_of(record, "outbox_messages").to_string(),
+        if is_paused { "paused" } else { "yes" }.to_owned(),
+    ]
+}
+
+/// A line for each field of an object.
+fn pairs_of(object: &Value) -> String {
+    let fields = object.as_object().into_iter().flatten();
+    let lines = fields.map(|(name, value)| {
+        let value = match value {
+            Value::String(text) if text.is_empty() => "-".to_owned(),
+            Value::String(text) => plain(text),
+            Value::Number(number) if name.ends_with("_bytes") => {
+                bytes(number.as_u64().unwrap_or_default())
+            }
+            other => other.to_string(),
+        };
+        format!("{:<22}{value}\n", name.replace('_', " "))
+    });
+    lines.collect()
+}
+
+fn publish(
+    client: &Client,
+    cli: &Cli,
+    channel: &str,
+    data: &str,
+    binary: bool,
+) -> Result<(), String> {
+    let mut body = data.as_bytes().to_vec();
+    if data == "-" {
+        body.clear();
+        let read = std::io::stdin().lock().read_to_end(&mut body);
+        read.map_err(|error| format!("standard input: {error}"))?;
+    }
+    let query = Serializer::new(String::new())
+        .append_pair("channel", channel)
+        .finish();
+    let headers = match binary {
+        true => "Content-Type: application/octet-stream\r\n",
+        false => "",
+    };
+    let answer = client.ask("POST", &format!("/publish?{query}"), headers, &body)?;
+    let place = json(&answer.body)?;
+    let number = number_of(&place, "publication");
+    let text = format!("published {} as {number}\n", bytes(body.len() as u64));
+    said(cli, &answer.body, &text)
+}
+
+/// What a key is, and what of it is in the configuration, is the daemon's to know.
+fn hash_key(file: Option<&Path>, is_new: bool) -> Result<(), String> {
+    let own = std::env::current_exe().ok();
+    let beside = own.as_deref().and_then(Path::parent);
+    let beside = beside.map(|directory| directory.join("roostd"));
+    let program = beside
+        .filter(|path| path.exists())
+        .unwrap_or_else(|| "roostd".into());
+    let mut command = process::Command::new(&program);
+    command.arg("hash-key").args(file);
+    if is_new {
+        command.arg("--new");
+    }
+    let error = command.exec(); // returns only if it fails
+    Err(format!(
+        "cannot start {}: {error}; install roostd beside roostctl, or run roostd hash-key",
+        program.display()
+    ))
+}
+
+/// A name as a segment of a path: those of connections need no escape, and others are none.
+fn segment(key: &str) -> Result<&str, String> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    match !key.is_empty() && key.chars().all(is_name) {
+        true => Ok(key),
+        false => Err(format!(
+            "\"{}\" is no connection: they are called as r0-17.4; roostctl conns lists them",
+            plain(key)
+        )),
+    }
+}
+
+fn json(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| {
+        format!("the daemon's answer is no JSON ({error}): is it of another version?")
+    })
+}
+
+fn text_of(object: &Value, name: &str) -> String {
+    plain(object[name].as_str().unwrap_or_default())
+}
+
+fn number_of(object: &Value, name: &str) -> u64 {
+    object[name].as_u64().unwrap_or_default()
+}
+
+/// Connections in a page, at most.
+const PAGE_MAX: u64 = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_keeps_its_filter() {
+        let target = "/connections?limit=100&cursor=1.7&user=a%26b";
+        assert_eq!(
+            with_limit(target, 3),
+            "/connections?limit=3&cursor=1.7&user=a%26b"
+        );
+        assert_eq!(cursor_of(target).as_deref(), Some("1.7"));
+    }
+
+    #[test]
+    fn only_names_of_connections_go_into_a_path() {
+        assert_eq!(segment("r0-17.4"), Ok("r0-17.4"));
+        for bad in ["", "a/b", "r0-1.1?x", "r0 1"] {
+            assert!(segment(bad).is_err(), "{bad}");
+        }
+    }
+}
