@@ -11,8 +11,8 @@ import sys
 
 import websockets
 from cent import (AsyncClient, BatchRequest, BroadcastRequest, CentApiResponseError, CentUnauthorizedError,
-                  Client, Disconnect, DisconnectRequest, HistoryRequest, InfoRequest, PublishRequest,
-                  RefreshRequest, UnsubscribeRequest)
+                  ChannelsRequest, Client, Disconnect, DisconnectRequest, HistoryRequest, InfoRequest,
+                  PublishRequest, RefreshRequest, UnsubscribeRequest)
 
 
 def start(binary):
@@ -51,6 +51,9 @@ async def check(address, api, key):
         await hears("8")
         node = client.info(InfoRequest()).nodes[0]
         assert node.num_clients == 1 and node.num_channels == 1
+        channels = client.channels(ChannelsRequest(pattern="c*")).channels
+        assert {name: one.num_clients for name, one in channels.items()} == {"c": 1}, channels
+        assert not client.channels(ChannelsRequest(pattern="x*")).channels
         # As cent's own tests ask.
         client.disconnect(DisconnectRequest(user="user", disconnect=Disconnect(code=4000, reason="reason")))
         client.unsubscribe(UnsubscribeRequest(user="user", channel="c", session="session", client="client"))

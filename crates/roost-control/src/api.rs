@@ -9,7 +9,7 @@
 //! | errors | `api/problem.rs` |
 //! | paths | `api/paths.rs` |
 //! | bodies | `api/body.rs` |
-//! | connections, and what runs | `api/connections.rs`, `api/info.rs` |
+//! | connections, channels, and what runs | `api/connections.rs`, `api/channels.rs`, `api/info.rs` |
 //! | users, and tokens that are not taken any more | `api/users.rs`, `api/revoke.rs` |
 //! | Centrifugo's API | `api/centrifugo.rs` |
 //! | publishing | `api/publication.rs`, `api/publish.rs`, `api/broadcast.rs`, `api/stream.rs`, `api/many.rs` |
@@ -19,6 +19,7 @@ mod body;
 mod broadcast;
 mod call;
 mod centrifugo;
+mod channels;
 mod connections;
 mod info;
 mod many;
@@ -155,6 +156,11 @@ async fn admit(api: Arc<Api>, request: Request<Body>) -> Result<Response, Proble
         Operation::Unsubscribe => users::unsubscribe(&call, request).await,
         Operation::Refresh => users::refresh(&call, request).await,
         Operation::Revoke => revoke::revoke(&call, request).await,
+        Operation::Channels => {
+            let query = request.uri().query().map(str::to_owned);
+            drop(request);
+            channels::list(&call, query.as_deref()).await
+        }
         Operation::Info => info::info(&call),
         Operation::Centrifugo(method) => centrifugo::answer(&call, method, request).await,
     }

@@ -12,6 +12,7 @@
 //! | what administrators are answered | `routes.rs`, `routes/` |
 //! | what they ask of the process itself | `operator.rs` |
 //! | the API | `api.rs` |
+//! | channels with their subscribers | `channels.rs` |
 //! | requests to reactors, their answers and deadlines | `peer.rs` |
 //! | tokens of handshakes | `tokens.rs`, `token_jobs.rs` |
 //! | keys of tokens, fetched | `jwks.rs` |
@@ -34,6 +35,7 @@ use tokio::sync::oneshot;
 use tracing::warn;
 
 mod api;
+mod channels;
 mod first_of;
 mod health;
 mod hook_client;

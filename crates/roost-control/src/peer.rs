@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use roost_reactor::{
-    ConnectionRecord, ControlPeer, ControlPublication, Described, FromReactor, HookAnswer,
-    PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part, Placement, Refusal, RepeatKey, Request,
-    RingFull, Token, Verdict,
+    ChannelRecord, ConnectionRecord, ControlPeer, ControlPublication, Described, FromReactor,
+    HookAnswer, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part, Placement, Refusal, RepeatKey,
+    Request, RingFull, Token, Verdict,
 };
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, oneshot};
@@ -47,6 +47,7 @@ enum Waiting {
         caller: oneshot::Sender<Result<Reply, Refusal>>,
         /// What has come so far; bounded by the request's limit.
         records: Vec<ConnectionRecord>,
+        channels: Vec<ChannelRecord>,
     },
     /// Callers with a publication each, in their order. Those whose sender has gone want no answer.
     Publishers(Vec<Option<Publisher>>),
@@ -79,6 +80,11 @@ pub(crate) enum Reply {
         records: Vec<ConnectionRecord>,
         next_slot: Option<u32>,
     },
+    Channels {
+        records: Vec<ChannelRecord>,
+        next: Option<u32>,
+    },
+    Subscribers(Box<[u32]>),
     Described(Box<Described>),
     Published(Box<[Result<Placement, Refusal>]>),
     Disconnected {
@@ -130,8 +136,7 @@ impl Peer {
         let token = state.peer.ask(reactor, request);
         let token = token.map_err(|RingFull| AskError::RingFull)?;
         let (caller, answer) = oneshot::channel();
-        let records = Vec::new();
-        let waiting = Waiting::Whole { caller, records };
+        let waiting = Waiting::whole(caller);
         state.waiting.insert(token, waiting);
         Ok(Sent {
             peer: self,
@@ -198,8 +203,7 @@ impl Peer {
         let token = state.peer.publish(home, publications);
         let token = token.map_err(|publications| (AskError::RingFull, publications))?;
         let (caller, answer) = oneshot::channel();
-        let records = Vec::new();
-        let waiting = Waiting::Whole { caller, records };
+        let waiting = Waiting::whole(caller);
         state.waiting.insert(token, waiting);
         Ok(Sent {
             peer: self,
@@ -356,12 +360,15 @@ impl State {
 
     /// An answer whose caller has ended, or whose deadline is over, is dropped.
     fn hand_over(&mut self, token: Token, part: Part) {
-        if let Part::Connections(part) = part {
-            if let Some(Waiting::Whole { records, .. }) = self.waiting.get_mut(&token) {
-                records.extend(part);
-            }
-            return;
+        match (part, self.waiting.get_mut(&token)) {
+            (Part::Connections(part), Some(Waiting::Whole { records, .. })) => records.extend(part),
+            (Part::Channels(part), Some(Waiting::Whole { channels, .. })) => channels.extend(part),
+            (part, _) => self.hand_over_end(token, part),
         }
+    }
+
+    /// The last part of an answer, or all of it.
+    fn hand_over_end(&mut self, token: Token, part: Part) {
         match (self.waiting.remove(&token), part) {
             (Some(Waiting::Publishers(callers)), Part::Published(outcomes)) => {
                 for (caller, outcome) in callers.into_iter().zip(outcomes) {
@@ -375,11 +382,23 @@ impl State {
                 Some(Waiting::Whole {
                     caller,
                     mut records,
+                    mut channels,
                 }),
                 part,
             ) => {
                 let reply = match part {
-                    Part::Connections(_) => return, // above
+                    Part::Connections(_) | Part::Channels(_) => return, // above
+                    Part::ChannelsEnd {
+                        records: last,
+                        next,
+                    } => {
+                        channels.extend(last);
+                        Ok(Reply::Channels {
+                            records: channels,
+                            next,
+                        })
+                    }
+                    Part::Subscribers(counts) => Ok(Reply::Subscribers(counts)),
                     Part::ConnectionsEnd {
                         records: last,
                         next_slot,
@@ -405,6 +424,14 @@ impl State {
 }
 
 impl Waiting {
+    fn whole(caller: oneshot::Sender<Result<Reply, Refusal>>) -> Waiting {
+        Waiting::Whole {
+            caller,
+            records: Vec::new(),
+            channels: Vec::new(),
+        }
+    }
+
     fn is_wanted(&self) -> bool {
         match self {
             Waiting::Whole { caller, .. } => !caller.is_closed(),

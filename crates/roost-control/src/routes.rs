@@ -2,7 +2,9 @@
 
 mod actions;
 mod answers;
+mod channels;
 mod connections;
+mod may;
 mod verdict;
 mod why;
 
@@ -63,7 +65,9 @@ pub(crate) fn router(state: Arc<State>, access: Access) -> Router {
         .route("/stats/slow", get(slow))
         .route("/connections", get(connections::list))
         .route("/connections/{key}", kick.get(connections::one))
+        .route("/channels", get(channels::list))
         .route("/why/{key}", get(why::why))
+        .route("/may", get(may::may))
         .route("/publish", changing(post(publish).fallback(only_post)))
         .route("/log", changing(post(actions::log).fallback(only_post)))
         .route("/drain", changing(post(actions::drain).fallback(only_post)))
@@ -92,6 +96,10 @@ GET  /connections                connections, a JSON object a line; ?limit=100&c
                                  channel=NAME, address=ADDRESS/BITS, dialect=NAME, waiting=1,
                                  or slowest=N
 GET  /connections/KEY            one of them
+GET  /channels                   channels with subscribers, a JSON object a line; ?prefix=&limit=100
+                                 &cursor= (the Link header has the next page), or name=NAME
+GET  /may?user=&operation=&channel=
+                                 whether a user may do something, and the rule that decides
 GET  /why/KEY                    all that is known of one, and what is wrong with it; ?channel=
 Over the unix socket only:
 POST   /publish?channel=NAME     publish the body: text, or binary as application/octet-stream

@@ -37,6 +37,28 @@ pub(crate) enum Command {
         /// A channel of which it misses messages, or on which it cannot publish
         channel: Option<String>,
     },
+    /// List channels that have subscribers
+    Channels(Channels),
+    /// Show one channel, and who subscribes to it
+    Channel {
+        /// Its name
+        name: String,
+    },
+    /// Say whether a user may do something with a channel, and which rule decides
+    May {
+        /// The user's name, or a connection (r0-17.4); "" is a client that is not known
+        user: String,
+        /// subscribe, publish, call or register
+        operation: String,
+        /// The channel or procedure
+        channel: String,
+    },
+    /// Show what the daemon does, brought up to date every two seconds
+    Top {
+        /// Show it once, over one second, and end
+        #[arg(long)]
+        once: bool,
+    },
     /// Close a connection; its client is told the code and the reason
     Kick {
         /// Its name, such as r0-17.4
@@ -80,6 +102,23 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "file")]
         new: bool,
     },
+}
+
+/// Which channels.
+#[derive(Args)]
+pub(crate) struct Channels {
+    /// How their names begin
+    #[arg(default_value = "")]
+    pub(crate) prefix: String,
+    /// How many, at most
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) limit: u32,
+    /// All of them
+    #[arg(long, conflicts_with = "limit")]
+    pub(crate) all: bool,
+    /// Go on where an earlier list ended, as it has said
+    #[arg(long)]
+    pub(crate) cursor: Option<String>,
 }
 
 /// Which connections.

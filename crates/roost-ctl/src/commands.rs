@@ -8,10 +8,11 @@ use std::process;
 use form_urlencoded::Serializer;
 use serde_json::Value;
 
-use crate::cli::{Cli, Command, Conns};
+use crate::cli::{Channels, Cli, Command, Conns};
 use crate::client::Client;
 use crate::output::{note, print};
 use crate::table::{Table, bytes, plain, seconds};
+use crate::top;
 use crate::why;
 
 /// The error is a message for people.
@@ -20,11 +21,8 @@ pub(crate) fn run(cli: &Cli) -> Result<(), String> {
     match &cli.command {
         Command::Conns(conns) => list(&client, conns, cli.json),
         Command::Conn { key } => {
-            let answer = client.get(&format!("/connections/{}", segment(key)?))?;
-            match cli.json {
-                true => print(&answer.body),
-                false => print(&pairs_of(&json(&answer.body)?)),
-            }
+            let target = format!("/connections/{}", segment(key)?);
+            show(&client, cli, &target, pairs_of)
         }
         Command::Why { key, channel } => {
             let query = channel.as_ref().map(|channel| {
@@ -33,53 +31,93 @@ pub(crate) fn run(cli: &Cli) -> Result<(), String> {
                 format!("?{}", query.finish())
             });
             let target = format!("/why/{}{}", segment(key)?, query.unwrap_or_default());
-            let answer = client.get(&target)?;
-            match cli.json {
-                true => print(&answer.body),
-                false => print(&why::screen(&json(&answer.body)?)),
-            }
+            show(&client, cli, &target, why::screen)
         }
-        Command::Kick { key, code, reason } => {
-            let mut query = Serializer::new(String::new());
-            query.append_pair("code", &code.to_string());
-            query.append_pair("reason", reason);
-            let target = format!("/connections/{}?{}", segment(key)?, query.finish());
-            let answer = client.ask("DELETE", &target, "", b"")?;
-            let text = format!("{key}: closed with {code}\n");
-            said(cli, &answer.body, &text)
-        }
+        Command::Channels(channels) => list_channels(&client, channels, cli.json),
+        Command::Channel { name } => channel(&client, cli, name),
+        Command::May {
+            user,
+            operation,
+            channel,
+        } => may(&client, cli, [user, operation, channel]),
+        Command::Top { once } => top::run(&client, *once, cli.json),
+        Command::Kick { key, code, reason } => kick(&client, cli, key, *code, reason),
         Command::Publish {
             channel,
             data,
             binary,
         } => publish(&client, cli, channel, data, *binary),
-        Command::Log { level } => {
-            let query = Serializer::new(String::new())
-                .append_pair("level", level)
-                .finish();
-            let answer = client.ask("POST", &format!("/log?{query}"), "", b"")?;
-            let before = json(&answer.body)?;
-            let before = text_of(&before, "before");
-            said(
-                cli,
-                &answer.body,
-                &format!("level {level} (it was {before})\n"),
-            )
-        }
-        Command::Drain { timeout } => {
-            let query = timeout.map(|seconds| format!("?timeout_ms={}", u64::from(seconds) * 1000));
-            let target = format!("/drain{}", query.unwrap_or_default());
-            let answer = client.ask("POST", &target, "", b"")?;
-            let begun = json(&answer.body)?;
-            let text = format!(
-                "{} connections are being closed; what is left after {} is cut, and roostd ends\n",
-                number_of(&begun, "connections"),
-                seconds(number_of(&begun, "timeout_ms") / 1000),
-            );
-            said(cli, &answer.body, &text)
-        }
+        Command::Log { level } => log(&client, cli, level),
+        Command::Drain { timeout } => drain(&client, cli, *timeout),
         Command::HashKey { file, new } => hash_key(file.as_deref(), *new),
     }
+}
+
+/// Prints an object, as it is or for people.
+fn show(
+    client: &Client,
+    cli: &Cli,
+    target: &str,
+    for_people: fn(&Value) -> String,
+) -> Result<(), String> {
+    let answer = client.get(target)?;
+    match cli.json {
+        true => print(&answer.body),
+        false => print(&for_people(&json(&answer.body)?)),
+    }
+}
+
+fn kick(client: &Client, cli: &Cli, key: &str, code: u16, reason: &str) -> Result<(), String> {
+    let mut query = Serializer::new(String::new());
+    query.append_pair("code", &code.to_string());
+    query.append_pair("reason", reason);
+    let target = format!("/connections/{}?{}", segment(key)?, query.finish());
+    let answer = client.ask("DELETE", &target, "", b"")?;
+    said(cli, &answer.body, &format!("{key}: closed with {code}\n"))
+}
+
+fn log(client: &Client, cli: &Cli, level: &str) -> Result<(), String> {
+    let mut query = Serializer::new(String::new());
+    query.append_pair("level", level);
+    let answer = client.ask("POST", &format!("/log?{}", query.finish()), "", b"")?;
+    let before = text_of(&json(&answer.body)?, "before");
+    let text = format!("level {level} (it was {before})\n");
+    said(cli, &answer.body, &text)
+}
+
+fn drain(client: &Client, cli: &Cli, timeout: Option<u32>) -> Result<(), String> {
+    let query = timeout.map(|seconds| format!("?timeout_ms={}", u64::from(seconds) * 1000));
+    let target = format!("/drain{}", query.unwrap_or_default());
+    let answer = client.ask("POST", &target, "", b"")?;
+    let begun = json(&answer.body)?;
+    let text = format!(
+        "{} connections are being closed; what is left after {} is cut, and roostd ends\n",
+        number_of(&begun, "connections"),
+        seconds(number_of(&begun, "timeout_ms") / 1000),
+    );
+    said(cli, &answer.body, &text)
+}
+
+fn list_channels(client: &Client, channels: &Channels, as_json: bool) -> Result<(), String> {
+    let left = match channels.all {
+        true => u64::MAX,
+        false => u64::from(channels.limit.max(1)),
+    };
+    let mut query = Serializer::new(String::new());
+    query.append_pair("limit", &left.min(CHANNELS_PAGE_MAX).to_string());
+    query.append_pair("prefix", &channels.prefix);
+    if let Some(cursor) = &channels.cursor {
+        query.append_pair("cursor", cursor);
+    }
+    let list = List {
+        target: format!("/channels?{}", query.finish()),
+        left,
+        page_max: CHANNELS_PAGE_MAX,
+        titles: &CHANNEL_TITLES,
+        row_of: channel_row,
+        none: "no such channel has subscribers",
+    };
+    list.print(client, as_json)
 }
 
 /// What was done: the daemon's own words for scripts, a line for people.
@@ -87,41 +125,71 @@ fn said(cli: &Cli, body: &str, text: &str) -> Result<(), String> {
     print(if cli.json { body } else { text })
 }
 
-/// Lists connections, page after page.
+/// Lists connections.
 fn list(client: &Client, conns: &Conns, as_json: bool) -> Result<(), String> {
-    let mut left = match (conns.all, conns.slowest) {
+    let left = match (conns.all, conns.slowest) {
         (true, _) | (_, Some(_)) => u64::MAX,
         _ => u64::from(conns.limit.max(1)),
     };
-    let mut next = Some(format!("/connections?{}", query_of(conns, left)));
-    let mut table = Table::new(&TITLES);
-    while let Some(target) = next.take() {
-        let page = client.get(&target)?;
-        left = left.saturating_sub(page.body.lines().count() as u64);
-        if as_json {
-            print(&page.body)?;
-        } else {
-            for line in page.body.lines() {
-                table.push(row_of(&json(line)?));
-            }
-        }
-        match page.next {
-            Some(target) if left > 0 => next = Some(with_limit(&target, left)),
-            Some(target) => {
-                if let Some(cursor) = cursor_of(&target) {
-                    note(&format!("there are more: add --cursor {cursor}, or --all"));
+    let list = List {
+        target: format!("/connections?{}", query_of(conns, left)),
+        left,
+        page_max: PAGE_MAX,
+        titles: &TITLES,
+        row_of,
+        none: "no such connection",
+    };
+    list.print(client, as_json)
+}
+
+/// A list that comes in pages.
+struct List<'a> {
+    target: String,
+    /// Lines that may be printed.
+    left: u64,
+    page_max: u64,
+    titles: &'a [&'a str],
+    row_of: fn(&Value) -> Vec<String>,
+    /// What is said of an empty one.
+    none: &'a str,
+}
+
+impl List<'_> {
+    /// Page after page, as JSON lines or as one table.
+    fn print(self, client: &Client, as_json: bool) -> Result<(), String> {
+        let mut left = self.left;
+        let mut next = Some(self.target);
+        let mut table = Table::new(self.titles);
+        while let Some(target) = next.take() {
+            let page = client.get(&target)?;
+            left = left.saturating_sub(page.body.lines().count() as u64);
+            if as_json {
+                print(&page.body)?;
+            } else {
+                for line in page.body.lines() {
+                    table.push((self.row_of)(&json(line)?));
                 }
             }
-            None => {}
+            match page.next {
+                Some(target) if left > 0 => {
+                    next = Some(with_limit(&target, left.min(self.page_max)));
+                }
+                Some(target) => {
+                    if let Some(cursor) = cursor_of(&target) {
+                        note(&format!("there are more: add --cursor {cursor}, or --all"));
+                    }
+                }
+                None => {}
+            }
         }
-    }
-    match (as_json, table.is_empty()) {
-        (true, _) => Ok(()),
-        (false, true) => {
-            note("no such connection");
-            Ok(())
+        match (as_json, table.is_empty()) {
+            (true, _) => Ok(()),
+            (false, true) => {
+                note(self.none);
+                Ok(())
+            }
+            (false, false) => print(&table.to_string()),
         }
-        (false, false) => print(&table.to_string()),
     }
 }
 
@@ -150,12 +218,12 @@ fn query_of(conns: &Conns, left: u64) -> String {
 }
 
 /// The same page with another limit.
-fn with_limit(target: &str, left: u64) -> String {
+fn with_limit(target: &str, limit: u64) -> String {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let mut changed = Serializer::new(String::new());
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*name {
-            "limit" => changed.append_pair("limit", &left.min(PAGE_MAX).to_string()),
+            "limit" => changed.append_pair("limit", &limit.to_string()),
             _ => changed.append_pair(&name, &value),
         };
     }
@@ -180,6 +248,61 @@ const TITLES: [&str; 9] = [
     "MESSAGES",
     "READ",
 ];
+
+const CHANNEL_TITLES: [&str; 4] = ["CHANNEL", "NAMESPACE", "SUBSCRIBERS", "LAST OFFSET"];
+
+fn channel_row(record: &Value) -> Vec<String> {
+    let namespace = text_of(record, "namespace");
+    vec![
+        text_of(record, "channel"),
+        match namespace.is_empty() {
+            true => "-".to_owned(),
+            false => namespace,
+        },
+        number_of(record, "subscribers").to_string(),
+        number_of(record, "offset").to_string(),
+    ]
+}
+
+/// A channel, and the first of its subscribers.
+fn channel(client: &Client, cli: &Cli, name: &str) -> Result<(), String> {
+    let query = |pairs: &[(&str, &str)]| {
+        let mut query = Serializer::new(String::new());
+        query.extend_pairs(pairs);
+        query.finish()
+    };
+    let found = client.get(&format!("/channels?{}", query(&[("name", name)])))?;
+    if cli.json {
+        return print(&found.body);
+    }
+    print(&pairs_of(&json(&found.body)?))?;
+    print("\n")?;
+    let list = List {
+        target: format!(
+            "/connections?{}",
+            query(&[("limit", "20"), ("channel", name)])
+        ),
+        left: 20,
+        page_max: 20,
+        titles: &TITLES,
+        row_of,
+        none: "no connection subscribes to it by its name; a pattern may match it",
+    };
+    list.print(client, false)
+}
+
+/// Whether a user may do something, and the rule.
+fn may(client: &Client, cli: &Cli, [user, operation, channel]: [&str; 3]) -> Result<(), String> {
+    let mut query = Serializer::new(String::new());
+    query.append_pair("user", user);
+    query.append_pair("operation", operation);
+    query.append_pair("channel", channel);
+    let answer = client.get(&format!("/may?{}", query.finish()))?;
+    let decision = json(&answer.body)?;
+    let by = text_of(&decision, "known_by");
+    let text = format!("{}\n({by})\n", text_of(&decision, "decision"));
+    said(cli, &answer.body, &text)
+}
 
 fn row_of(record: &Value) -> Vec<String> {
     let or_dash = |text: String| match text.is_empty() {
@@ -293,6 +416,8 @@ fn number_of(object: &Value, name: &str) -> u64 {
 
 /// Connections in a page, at most.
 const PAGE_MAX: u64 = 4096;
+/// Channels in a page, at most.
+const CHANNELS_PAGE_MAX: u64 = 1000;
 
 #[cfg(test)]
 mod tests {

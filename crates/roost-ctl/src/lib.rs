@@ -10,6 +10,7 @@
 //! | requests, and what keeps them from being answered | `client.rs` |
 //! | what each command asks and prints | `commands.rs` |
 //! | the screen about one connection | `why.rs` |
+//! | the live screen | `top.rs` |
 //! | tables and numbers for people | `table.rs` |
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
@@ -19,6 +20,7 @@ mod client;
 mod commands;
 mod output;
 mod table;
+mod top;
 mod why;
 
 use std::process::ExitCode;

@@ -298,6 +298,11 @@ impl Home {
         }
     }
 
+    /// Above all places that are used.
+    pub(crate) fn end(&self) -> u32 {
+        self.channels.end()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.channels.len()
     }

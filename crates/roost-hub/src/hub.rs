@@ -7,7 +7,7 @@ use crate::error::{NameError, PublishError, StateError, SubscribeError};
 use crate::frames::{Encode, Made};
 use crate::home::{Home, Place};
 use crate::home_channel::Interest;
-use crate::ids::{ChannelId, NamespaceId, Placement, ReactorId, Snapshot, Subscriber};
+use crate::ids::{ChannelId, HomeIndex, NamespaceId, Placement, ReactorId, Snapshot, Subscriber};
 use crate::invariants;
 use crate::item::{Item, Output, Publish, PublishTo, Subscribe, SubscribePattern, Target};
 use crate::local::Local;
@@ -442,6 +442,31 @@ impl<P, F: Clone> Hub<P, F> {
     /// The reactor that orders the channel of this name.
     pub fn home_of(&self, name: &str) -> ReactorId {
         ReactorId(self.hasher.hash(name).home(self.options.reactors))
+    }
+
+    /// Above all places of channels whose home is here.
+    pub fn home_end(&self) -> u32 {
+        self.home.end()
+    }
+
+    /// The channel at a place of those whose home is here: its name, its namespace, and the offset of its
+    /// last publication.
+    pub fn home_channel(&self, place: u32) -> Option<(&Name, NamespaceId, u64)> {
+        let channel = self.home.get(HomeIndex(place))?;
+        let is_channel = !is_pattern(channel.name());
+        is_channel.then(|| (channel.name(), channel.namespace(), channel.offset()))
+    }
+
+    /// The place of a channel whose home is here.
+    pub fn home_place(&self, name: &str) -> Option<u32> {
+        Some(self.home.find(self.hasher.hash(name), name)?.0)
+    }
+
+    /// How many subscribe here to a channel, in all encodings.
+    pub fn subscriptions_to(&self, name: &str) -> usize {
+        let channel = self.local.find(self.hasher.hash(name), name);
+        let record = channel.and_then(|channel| self.local.get(channel));
+        record.map_or(0, |record| record.subscriptions())
     }
 
     /// Sizes for statistics.

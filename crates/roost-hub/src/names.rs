@@ -208,6 +208,11 @@ impl<T: Named> Names<T> {
         self.records.get_mut(number)
     }
 
+    /// Above all numbers that are used.
+    pub(crate) fn end(&self) -> u32 {
+        self.records.end()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.records.len()
     }

@@ -138,6 +138,11 @@ impl<T> Table<T> {
         }
     }
 
+    /// Above all numbers that are used.
+    pub(crate) fn end(&self) -> u32 {
+        narrow(self.chunks.len()).saturating_mul(narrow(CHUNK_RECORDS))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len
     }

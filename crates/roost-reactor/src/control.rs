@@ -13,16 +13,17 @@ mod requests;
 mod sweeps;
 
 pub use described::{
-    AskedChannel, CHANNELS_SHOWN, ConnectionDetails, ConnectionRecord, Describe, Described,
-    IdentityRecord, LaneRecord, PausedFor, SubscribedChannel,
+    AskedChannel, CHANNELS_SHOWN, ChannelRecord, ConnectionDetails, ConnectionFilter,
+    ConnectionRecord, Describe, Described, IdentityRecord, LaneRecord, PausedFor,
+    SubscribedChannel,
 };
-pub use filter::ConnectionFilter;
 pub(crate) use listings::Listings;
 pub(crate) use messages::control_id;
 pub use messages::{
-    Answer, CONNECTIONS_MAX, CloseReason, ControlPublication, Disconnect, DisconnectUser,
-    EXCEPT_MAX, FILTERED_SLOTS_MAX, LISTINGS_MAX, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part,
-    REACTORS_MAX, Refresh, Refusal, Request, Revocation, SWEEPS_MAX, Token, Unsubscribe, Whose,
+    Answer, CHANNELS_MAX, CONNECTIONS_MAX, COUNTED_MAX, CloseReason, ControlPublication,
+    Disconnect, DisconnectUser, EXCEPT_MAX, FILTERED_SLOTS_MAX, LISTINGS_MAX,
+    PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part, REACTORS_MAX, Refresh, Refusal, Request,
+    Revocation, SWEEPS_MAX, Token, Unsubscribe, Whose,
 };
 pub use peer::{ControlPeer, FromReactor, RingFull};
 pub(crate) use repeats::Repeats;

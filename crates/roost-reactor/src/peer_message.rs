@@ -42,9 +42,6 @@ pub(crate) enum PeerMessage {
     HookAnswers(Vec<HookAnswer>),
 }
 
-/// What a request keeps beside itself, at most: a connection's name, a code and a reason.
-const REQUEST_BYTES_BESIDE: usize = 192;
-
 impl LinkMessage for PeerMessage {
     fn lane(&self) -> Lane {
         match self {
@@ -83,7 +80,7 @@ impl LinkMessage for PeerMessage {
             PeerMessage::Call(item) => {
                 size_of_val(&**item) + item.payload().map_or(0, CallBody::bytes)
             }
-            PeerMessage::Request(request) => size_of_val(&**request) + REQUEST_BYTES_BESIDE,
+            PeerMessage::Request(request) => size_of_val(&**request) + request.1.bytes(),
             PeerMessage::Publications(batch) => batch.1.iter().map(ControlPublication::bytes).sum(),
             PeerMessage::Answer(answer) => answer.bytes(),
             PeerMessage::TokenChecks(checks) => {

@@ -108,7 +108,7 @@ impl Sessions {
         &mut self,
         dialect: DialectKind,
         session: Session,
-        channel: ChannelId,
+        channel: (ChannelId, &str),
     ) -> Option<Form> {
         let mut cx = Context {
             replies: &mut self.replies,

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use roost_access::{Operation, PatternRef, Requirement};
+use roost_access::{Identity, Operation, PatternRef, Question, Requirement, decide};
 use roost_config as config;
 pub use roost_config::{Access, ChannelPolicy, Deflate, Limits, Network, Publish, SlowConsumer};
 use roost_dialect::dialect::{Accept, Headers, Offer};
@@ -223,6 +223,26 @@ impl Policies {
             }
         }
         strictest
+    }
+
+    /// Whether an identity may do something with a name, and the rule that says so, in words. Without one
+    /// the client is not known.
+    pub fn may(
+        &self,
+        identity: Option<&Identity>,
+        operation: Operation,
+        name: &str,
+        is_subscribed: bool,
+        now: u32,
+    ) -> (bool, String) {
+        let question = Question {
+            operation,
+            asked: PatternRef::name(name),
+            requirement: requirement(self.of(name), operation),
+            is_subscribed,
+        };
+        let decision = decide(identity, &question, now);
+        (decision.is_allowed, decision.to_string())
     }
 
     /// Whether there is a namespace in which not all may call and register.

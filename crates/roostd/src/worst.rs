@@ -247,7 +247,7 @@ const CACHED_CHANNEL_BYTES: u64 = 2 * 8;
 const DEFLATE_BYTES: u64 = 1 << 20;
 /// What a turn gathers and what is kept for the next one, its stack, and 4 MiB of publications on
 /// rounds.
-const REACTOR_BYTES: u64 = 12 << 20;
+const REACTOR_BYTES: u64 = (12 << 20) + roost_reactor::INCIDENTS_BYTES_MAX as u64;
 /// The message in hand, at most: as it has come, inflated, encoded for each of two dialects, and
 /// compressed; and the one behind which a turn or a round has enough.
 const MESSAGES_AT_ONCE: u64 = 6;

@@ -23,6 +23,7 @@ use super::many::publish_many;
 use super::problem::{Kind, Problem};
 use super::publication::{Payload, check_channel, epoch_text, repeat_key, some_value};
 use super::users::{disconnect_user, end_subscriptions, set_expiry};
+use crate::channels::{self, Cursor, LIMIT_MAX};
 
 /// What may be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,7 @@ pub(super) enum Method {
     Disconnect,
     Unsubscribe,
     Refresh,
+    Channels,
     /// What Roost has no counterpart of.
     NotAvailable,
 }
@@ -97,6 +99,12 @@ struct RefreshRequest<'a> {
     #[serde(default)]
     expired: bool,
     expire_at: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct ChannelsRequest {
+    #[serde(default)]
+    pattern: String,
 }
 
 #[derive(Deserialize)]
@@ -184,6 +192,7 @@ async fn run(call: &Call, method: Method, text: &str) -> Done {
         Method::Disconnect => disconnect_client(call, text).await,
         Method::Unsubscribe => unsubscribe(call, text).await,
         Method::Refresh => refresh(call, text).await,
+        Method::Channels => list_channels(call, text).await,
         Method::Batch | Method::NotAvailable => Err(Fault {
             code: 108,
             message: "not available".into(),
@@ -280,6 +289,61 @@ fn info(call: &Call) -> Done {
     }))
 }
 
+/// All channels that match, as Centrifugo has it: not for servers with very many, which `/v1/channels` lists in
+/// pages.
+async fn list_channels(call: &Call, text: &str) -> Done {
+    let wanted: ChannelsRequest = read(text)?;
+    decide(&call.caller, Action::Read).map_err(Problem::from)?;
+    let pattern = wanted.pattern;
+    let prefix = pattern.split(['*', '?']).next().unwrap_or_default();
+    if pattern.contains(['[', ']', '{', '}', '\\']) {
+        return Err(bad_request("of patterns, * and ? are understood"));
+    }
+    let peer = &call.api.peer;
+    let (mut found, mut next) = (Map::new(), Some(Cursor::default()));
+    while let Some(at) = next {
+        let page = channels::page(peer, at, LIMIT_MAX, prefix, call.deadline);
+        let (page, following) = page.await.map_err(Problem::from)?;
+        for channel in page {
+            let name = channel.record.name;
+            if pattern.is_empty() || is_match(pattern.as_bytes(), name.as_bytes()) {
+                let count = json!({ "num_clients": channel.subscribers });
+                found.insert(name.as_str().to_owned(), count);
+            }
+        }
+        if found.len() > CHANNELS_LISTED_MAX {
+            return Err(bad_request(format!(
+                "more than {CHANNELS_LISTED_MAX} channels: name a pattern, or GET /v1/channels"
+            )));
+        }
+        next = following;
+    }
+    Ok(json!({ "channels": found }))
+}
+
+/// Whether a name matches a pattern in which `*` stands for any bytes and `?` for one.
+fn is_match(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut at, mut from) = ((0, 0), None);
+    while at.1 < name.len() {
+        match pattern.get(at.0) {
+            Some(b'*') => {
+                from = Some(at);
+                at.0 += 1;
+            }
+            Some(&byte) if byte == b'?' || byte == name[at.1] => at = (at.0 + 1, at.1 + 1),
+            _ => {
+                // The last star stands for one byte more.
+                let Some((star, begin)) = from else {
+                    return false;
+                };
+                from = Some((star, begin + 1));
+                at = (star + 1, begin + 1);
+            }
+        }
+    }
+    pattern[at.0..].iter().all(|&byte| byte == b'*')
+}
+
 /// By connection, or all of a user.
 async fn disconnect_client(call: &Call, text: &str) -> Done {
     let wanted: DisconnectRequest<'_> = read(text)?;
@@ -373,6 +437,9 @@ fn internal() -> Fault {
     }
 }
 
+/// Channels in one answer.
+const CHANNELS_LISTED_MAX: usize = 10_000;
+
 /// The names of methods.
 pub(super) const METHODS: [(&str, Method); 13] = [
     ("publish", Method::Publish),
@@ -380,7 +447,7 @@ pub(super) const METHODS: [(&str, Method); 13] = [
     ("batch", Method::Batch),
     ("info", Method::Info),
     ("disconnect", Method::Disconnect),
-    ("channels", Method::NotAvailable),
+    ("channels", Method::Channels),
     ("presence", Method::NotAvailable),
     ("presence_stats", Method::NotAvailable),
     ("history", Method::NotAvailable),
@@ -389,3 +456,27 @@ pub(super) const METHODS: [(&str, Method); 13] = [
     ("unsubscribe", Method::Unsubscribe),
     ("refresh", Method::Refresh),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_and_question_marks_match() {
+        for (pattern, name, expected) in [
+            ("*", "", true),
+            ("a*", "a", true),
+            ("a*c", "abbc", true),
+            ("a*c", "abbcd", false),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("*b*c", "abxbc", true),
+            ("abc", "abc", true),
+            ("abc", "abcd", false),
+            ("", "a", false),
+        ] {
+            let is = is_match(pattern.as_bytes(), name.as_bytes());
+            assert_eq!(is, expected, "{pattern} {name}");
+        }
+    }
+}

@@ -18,6 +18,7 @@ pub(super) enum Operation {
     Unsubscribe,
     Refresh,
     Revoke,
+    Channels,
     Info,
     Centrifugo(Centrifugo),
 }
@@ -33,7 +34,7 @@ pub(super) enum Found<'a> {
 }
 
 /// Method, path and operation; a `{…}` at a path's end stands for one segment.
-const ROUTES: [(Method, &str, Operation); 11] = [
+const ROUTES: [(Method, &str, Operation); 12] = [
     (Method::POST, "/v1/publish", Operation::Publish),
     (Method::POST, "/v1/broadcast", Operation::Broadcast),
     (Method::POST, "/v1/publications", Operation::Publications),
@@ -44,6 +45,7 @@ const ROUTES: [(Method, &str, Operation); 11] = [
     (Method::POST, "/v1/unsubscribe", Operation::Unsubscribe),
     (Method::POST, "/v1/refresh", Operation::Refresh),
     (Method::POST, "/v1/revoke", Operation::Revoke),
+    (Method::GET, "/v1/channels", Operation::Channels),
     (Method::GET, "/v1/info", Operation::Info),
 ];
 const CONNECTION: &str = "/v1/connections/{connection}";

@@ -45,6 +45,16 @@ impl State {
     }
 }
 
+impl State {
+    /// Empty: channels without a namespace.
+    pub(super) fn namespace_name(&self, number: u16) -> &str {
+        let namespaces = &self.shared.settings().channels.namespaces;
+        let at = usize::from(number).checked_sub(1);
+        at.and_then(|at| namespaces.get(at))
+            .map_or("", |(name, _)| name)
+    }
+}
+
 pub(super) fn pairs(query: Option<&str>) -> form_urlencoded::Parse<'_> {
     form_urlencoded::parse(query.unwrap_or_default().as_bytes())
 }

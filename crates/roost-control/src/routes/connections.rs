@@ -1,5 +1,6 @@
 //! Connections: found, looked at, and closed.
 
+use roost_access::UserName;
 use std::cmp::Reverse;
 use std::fmt;
 use std::sync::Arc;
@@ -111,7 +112,14 @@ impl KeyName {
         Ok(name)
     }
 
-    fn read(text: &str) -> Option<KeyName> {
+    pub(super) fn of(record: &ConnectionRecord) -> KeyName {
+        KeyName {
+            reactor: usize::from(record.reactor),
+            key: record.key,
+        }
+    }
+
+    pub(super) fn read(text: &str) -> Option<KeyName> {
         let (reactor, rest) = text.strip_prefix('r')?.split_once('-')?;
         let (slot, generation) = rest.split_once('.')?;
         Some(KeyName {
@@ -129,8 +137,8 @@ impl fmt::Display for KeyName {
 }
 
 /// Where a page of connections begins: `REACTOR.SLOT`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Cursor {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Cursor {
     reactor: usize,
     slot: u32,
 }
@@ -158,10 +166,7 @@ struct Query {
 impl Query {
     /// `Err` is the reason.
     fn parse(query: Option<&str>) -> Result<Query, String> {
-        let mut cursor = Cursor {
-            reactor: 0,
-            slot: 0,
-        };
+        let mut cursor = Cursor::default();
         let (mut limit, mut slowest) = (LIMIT_DEFAULT, None);
         let mut filter = ConnectionFilter::default();
         let mut kept = form_urlencoded::Serializer::new(String::new());
@@ -223,19 +228,27 @@ impl Query {
 }
 
 /// Goes through the reactors' tables, from a cursor on.
-struct Walk<'a> {
+pub(super) struct Walk<'a> {
     state: &'a State,
     filter: Option<Arc<ConnectionFilter>>,
     at: Cursor,
 }
 
 impl Walk<'_> {
-    fn is_over(&self) -> bool {
+    pub(super) fn new(
+        state: &State,
+        filter: Option<Arc<ConnectionFilter>>,
+        at: Cursor,
+    ) -> Walk<'_> {
+        Walk { state, filter, at }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
         self.at.reactor >= self.state.peer.reactors()
     }
 
     /// The next records, `limit` at most, maybe none.
-    async fn next(
+    pub(super) async fn next(
         &mut self,
         limit: u32,
         deadline: Instant,
@@ -267,11 +280,7 @@ pub(super) async fn list(Shown(state): Shown<Arc<State>>, RawQuery(query): RawQu
         Ok(query) => query,
         Err(reason) => return bad_request(format!("{reason}\n")),
     };
-    let mut walk = Walk {
-        state: &state,
-        filter: query.filter.clone(),
-        at: query.cursor,
-    };
+    let mut walk = Walk::new(&state, query.filter.clone(), query.cursor);
     if let Some(count) = query.slowest {
         return list_slowest(walk, count).await;
     }
@@ -384,6 +393,7 @@ pub(super) async fn kick(
     };
     let request = ReactorRequest::Disconnect(Box::new(Disconnect {
         key: name.key,
+        user: UserName::default(),
         code,
         reason: said,
     }));

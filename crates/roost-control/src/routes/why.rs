@@ -192,7 +192,7 @@ fn now_of(state: &State, details: &ConnectionDetails) -> Now {
     let policies = details.lanes.iter().filter_map(|lane| {
         let number = lane.namespace?;
         let policy = channels.policy(number).slow_consumer;
-        let namespace = namespace_name(state, number);
+        let namespace = state.namespace_name(number);
         (policy != SlowConsumer::Close).then(|| match namespace {
             "" => format!("\"{}\"", policy_name(policy)),
             name => format!("\"{}\" of namespace {name}", policy_name(policy)),
@@ -288,20 +288,12 @@ fn lane_of<'a>(state: &'a State, lane: &LaneRecord) -> Lane<'a> {
     let channels = &state.shared.settings().channels;
     let policy = lane.namespace.map(|number| channels.policy(number));
     Lane {
-        namespace: lane.namespace.map(|number| namespace_name(state, number)),
+        namespace: lane.namespace.map(|number| state.namespace_name(number)),
         bytes: lane.bytes,
         messages: lane.messages,
         bytes_max: policy.map(|policy| policy.outbox_bytes_max),
         slow_consumer: policy.map(|policy| policy_name(policy.slow_consumer)),
     }
-}
-
-/// Empty: channels without a namespace.
-fn namespace_name(state: &State, number: u16) -> &str {
-    let namespaces = &state.shared.settings().channels.namespaces;
-    let at = usize::from(number).checked_sub(1);
-    at.and_then(|at| namespaces.get(at))
-        .map_or("", |(name, _)| name)
 }
 
 fn policy_name(policy: SlowConsumer) -> &'static str {

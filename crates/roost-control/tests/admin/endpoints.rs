@@ -17,6 +17,12 @@ fn index_lists_every_path_and_each_of_them_answers_over_both_listeners() {
     for line in index.body.lines().filter(|line| line.starts_with("GET ")) {
         let path = line.split_whitespace().nth(1).expect("a path");
         let answer = admin.get(path);
+        listed += 1;
+        if path.contains("KEY") || path.starts_with("/may?") {
+            // It is known, and wants what stands there in capitals.
+            assert_eq!(answer.status, 400, "{path}: {answer:?}");
+            continue;
+        }
         assert_eq!(answer.status, 200, "{path}: {answer:?}");
         assert_eq!(answer.header("cache-control"), Some("no-store"));
         let answer = ask(&mut admin.tcp(), "GET", path, "", b"");
@@ -28,9 +34,8 @@ fn index_lists_every_path_and_each_of_them_answers_over_both_listeners() {
             (other.status, other.header("allow")),
             (405, Some("GET,HEAD"))
         );
-        listed += 1;
     }
-    assert_eq!(listed, 6, "{}", index.body);
+    assert_eq!(listed, 10, "{}", index.body);
     let unknown = admin.get("/nothing");
     assert_eq!(unknown.status, 404);
     assert!(unknown.body.contains("GET /"), "{unknown:?}");

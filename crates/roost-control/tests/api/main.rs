@@ -1,6 +1,7 @@
 //! The HTTP API as a program sees it: over its listeners, with reactors behind them.
 
 mod centrifugo;
+mod channels;
 mod connections;
 mod documents;
 mod harness;

@@ -79,6 +79,8 @@ impl Daemon {
             admin: Listeners::bind(&options).expect("binds"),
             limits: Limits::default(),
             api: None,
+            tokens: None,
+            hooks: Vec::new(),
             operator: Some(asked.clone()),
         };
         let build = Build {

@@ -1,5 +1,6 @@
 //! `roostctl` against a server in this process.
 
+mod channels;
 mod conns;
 mod harness;
 mod why;

@@ -20,7 +20,7 @@ use super::links::{Lane, Links};
 use super::paused::Paused;
 use crate::clock::TICK_MS;
 use crate::connections::{Codec, Connections, Origin, Phase};
-use crate::control::{PausedFor, Refusal};
+use crate::control::{ChannelRecord, PausedFor, Refusal};
 use crate::image::Image;
 use crate::peer_message::PeerMessage;
 use crate::sessions::Sessions;
@@ -379,6 +379,31 @@ impl Channels {
             Some(pattern) => Some((pattern.text(), true)),
             None => Some((self.hub.channel_name(channel)?, false)),
         }
+    }
+
+    /// Above all places of channels whose home is here.
+    pub(crate) fn home_end(&self) -> u32 {
+        self.hub.home_end()
+    }
+
+    /// The channel at such a place.
+    pub(crate) fn home_channel(&self, place: u32) -> Option<ChannelRecord> {
+        let (name, namespace, offset) = self.hub.home_channel(place)?;
+        Some(ChannelRecord {
+            name: name.clone(),
+            namespace: namespace.0,
+            offset,
+        })
+    }
+
+    /// The channel of this name, if its home is here.
+    pub(crate) fn home_channel_named(&self, name: &str) -> Option<ChannelRecord> {
+        self.home_channel(self.hub.home_place(name)?)
+    }
+
+    /// How many subscribe here to a channel.
+    pub(crate) fn subscriptions_to(&self, name: &str) -> u32 {
+        u32::try_from(self.hub.subscriptions_to(name)).unwrap_or(u32::MAX)
     }
 
     /// The offset of the last publication that has come here.

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use roost_access::UserName;
+use roost_config::Network;
 use roost_hub::Name;
 use roost_net::{ConnKey, TcpInfo};
 
@@ -39,6 +40,40 @@ pub struct ConnectionRecord {
     pub is_paused: bool,
     /// Seconds since a byte was received.
     pub silent_seconds: u32,
+}
+
+/// What connections must be to be listed: all that is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConnectionFilter {
+    /// Known as this user; an empty name is that of all that have none.
+    pub user: Option<UserName>,
+    /// Subscribed to this channel, or about to be.
+    pub channel: Option<Name>,
+    /// Of a client with such an address. One whose address is not known is none.
+    pub address: Option<Network>,
+    /// Of the dialect of this name.
+    pub dialect: Option<Box<str>>,
+    /// Something waits for their sockets.
+    pub is_waiting: bool,
+}
+
+impl ConnectionFilter {
+    /// Whether the kernel is asked about a connection before it is known to be one.
+    pub(super) fn asks_kernel(&self) -> bool {
+        self.address.is_some()
+    }
+}
+
+/// A channel as its home sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelRecord {
+    /// Its name.
+    pub name: Name,
+    /// The number of its namespace; 0 is none.
+    pub namespace: u16,
+    /// The offset of its last publication; 0 is none since there are subscribers, on a server that has
+    /// published nothing else.
+    pub offset: u64,
 }
 
 /// Which connection is described.
@@ -138,6 +173,10 @@ pub struct AskedChannel {
     pub subscribe: (bool, String),
     /// Whether it may publish, and the rule that says so.
     pub publish: (bool, String),
+    /// Whether it may call a procedure of this name, and the rule.
+    pub call: (bool, String),
+    /// Whether it may register one.
+    pub register: (bool, String),
 }
 
 /// Why a connection is not read for the time being.

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use roost_access::{Identity, Operation, PatternRef, Question, decide};
+use roost_access::{Identity, Operation};
 use roost_dialect::dialect::Session;
 use roost_hub::{ChannelId, Name};
 use roost_net::{ConnKey, Driver};
@@ -16,7 +16,6 @@ use super::messages::phase_name;
 use crate::clock::{NEVER, TICK_MS};
 use crate::connections::Flags;
 use crate::core::Core;
-use crate::settings::requirement;
 
 /// All about a connection; `None`: there is none of this key.
 pub(super) fn details_of<D: Driver>(
@@ -102,6 +101,8 @@ fn about(core: &Core, key: ConnKey, session: Session, name: &Name) -> AskedChann
         is_subscribed,
         subscribe: may(Operation::Subscribe),
         publish: may(Operation::Publish),
+        call: may(Operation::Call),
+        register: may(Operation::Register),
     }
 }
 
@@ -113,15 +114,8 @@ pub(super) fn may(
     name: &str,
     is_subscribed: bool,
 ) -> (bool, String) {
-    let policy = core.settings.channels.of(name);
-    let question = Question {
-        operation,
-        asked: PatternRef::name(name),
-        requirement: requirement(policy, operation),
-        is_subscribed,
-    };
-    let decision = decide(identity, &question, core.now());
-    (decision.is_allowed, decision.to_string())
+    let channels = &core.settings.channels;
+    channels.may(identity, operation, name, is_subscribed, core.now())
 }
 
 /// A connection as people are told of it.

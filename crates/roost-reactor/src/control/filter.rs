@@ -3,39 +3,17 @@
 use std::net::IpAddr;
 
 use roost_access::UserName;
-use roost_config::Network;
-use roost_hub::{ChannelId, Name};
+use roost_hub::ChannelId;
 
+use super::described::ConnectionFilter;
 use crate::connections::{Connections, Phase};
 use crate::core::Core;
-
-/// What connections must be to be listed: all that is said.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ConnectionFilter {
-    /// Known as this user; an empty name is that of all that have none.
-    pub user: Option<UserName>,
-    /// Subscribed to this channel, or about to be.
-    pub channel: Option<Name>,
-    /// Of a client with such an address. One whose address is not known is none.
-    pub address: Option<Network>,
-    /// Of the dialect of this name.
-    pub dialect: Option<Box<str>>,
-    /// Something waits for their sockets.
-    pub is_waiting: bool,
-}
 
 /// A filter made ready for one reactor and one slice.
 pub(super) struct Sieve<'a> {
     filter: &'a ConnectionFilter,
     /// The filter's channel, if one subscribes to it here.
     channel: Option<ChannelId>,
-}
-
-impl ConnectionFilter {
-    /// Whether the kernel is asked about a connection before it is known to be one.
-    pub(super) fn asks_kernel(&self) -> bool {
-        self.address.is_some()
-    }
 }
 
 impl<'a> Sieve<'a> {

@@ -4,8 +4,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::described::Describe;
-use super::filter::ConnectionFilter;
+use roost_hub::Name;
+
+use super::described::{ConnectionFilter, Describe};
 use super::messages::{LISTINGS_MAX, Token};
 
 /// Requests that are being answered.
@@ -17,6 +18,7 @@ pub(crate) struct Listings {
 /// One of them.
 pub(super) enum Listing {
     Connections(ConnectionListing),
+    Channels(ChannelListing),
     /// One connection, in full: its socket is looked at.
     Description(Token, Box<Describe>),
 }
@@ -30,6 +32,15 @@ pub(super) struct ConnectionListing {
     pub(super) filter: Option<Arc<ConnectionFilter>>,
     /// With a filter: slots that may still be looked at.
     pub(super) slots_left: u32,
+}
+
+/// A listing of channels whose home is here.
+pub(super) struct ChannelListing {
+    pub(super) token: Token,
+    pub(super) next: u32,
+    /// Records that may follow.
+    pub(super) left: u32,
+    pub(super) prefix: Name,
 }
 
 impl Listings {

@@ -8,8 +8,7 @@ use roost_hub::{Name, Placement, ReactorId};
 use roost_net::ConnKey;
 use roost_wire::CloseCode;
 
-use super::described::{ConnectionRecord, Describe, Described};
-use super::filter::ConnectionFilter;
+use super::described::{ChannelRecord, ConnectionFilter, ConnectionRecord, Describe, Described};
 use super::repeats::RepeatKey;
 use crate::connections::Phase;
 
@@ -30,6 +29,19 @@ pub enum Request {
     },
     /// For all that is known of a connection.
     Describe(Box<Describe>),
+    /// For channels whose home it is.
+    Channels {
+        /// Places from this one on.
+        from: u32,
+        /// Records in the answer, at most [`CHANNELS_MAX`].
+        limit: u32,
+        /// How their names begin.
+        prefix: Name,
+    },
+    /// For the channel of this name, whose home it would be.
+    Channel(Name),
+    /// How many subscribe there to each of these channels, [`COUNTED_MAX`] at most.
+    CountSubscribers(Box<[Name]>),
     /// To begin a connection's closing handshake.
     Disconnect(Box<Disconnect>),
     /// The same with all connections of a user.
@@ -155,6 +167,17 @@ pub enum Part {
         /// Where to go on; `None` behind the table's end.
         next_slot: Option<u32>,
     },
+    /// To [`Request::Channels`]: some of the records. More parts follow unless it is the last.
+    Channels(Vec<ChannelRecord>),
+    /// The last part of the answer to [`Request::Channels`], or all of that to [`Request::Channel`].
+    ChannelsEnd {
+        /// The last records.
+        records: Vec<ChannelRecord>,
+        /// Where to go on; `None` behind the last.
+        next: Option<u32>,
+    },
+    /// To [`Request::CountSubscribers`], in the same order.
+    Subscribers(Box<[u32]>),
     /// To [`Request::Describe`].
     Described(Box<Described>),
     /// To publications: what has become of each, in their order.
@@ -204,6 +227,29 @@ impl ControlPublication {
     }
 }
 
+impl Request {
+    /// Memory that it keeps beside itself.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Request::CountSubscribers(names) => {
+                let lengths = names.iter().map(|name| name.len());
+                size_of_val(&names[..]) + lengths.sum::<usize>()
+            }
+            Request::Channels { prefix: name, .. } | Request::Channel(name) => name.len(),
+            Request::DisconnectUser(request) => {
+                REQUEST_BYTES_BESIDE + request.user.len() + size_of_val(&request.except[..])
+            }
+            Request::Unsubscribe(request) => REQUEST_BYTES_BESIDE + request.channel.len(),
+            Request::Ping
+            | Request::Connections { .. }
+            | Request::Describe(_)
+            | Request::Refresh(_)
+            | Request::Revoke(_)
+            | Request::Disconnect(_) => REQUEST_BYTES_BESIDE,
+        }
+    }
+}
+
 impl CloseReason {
     /// `None` if it is too long.
     pub fn new(reason: &str) -> Option<CloseReason> {
@@ -225,6 +271,11 @@ impl Answer {
                 size_of_val(&records[..]) + users.sum::<usize>()
             }
             Part::Published(outcomes) => size_of_val(&outcomes[..]),
+            Part::Channels(records) | Part::ChannelsEnd { records, .. } => {
+                let names = records.iter().map(|record| record.name.len());
+                size_of_val(&records[..]) + names.sum::<usize>()
+            }
+            Part::Subscribers(counts) => size_of_val(&counts[..]),
             Part::Described(described) => described.bytes(),
             Part::Pong | Part::Disconnected { .. } | Part::Done { .. } | Part::Refused(_) => 0,
         };
@@ -255,6 +306,13 @@ const CLOSE_REASON_BYTES_MAX: usize = 123;
 pub const REACTORS_MAX: usize = 255;
 /// Records in the answer to one request.
 pub const CONNECTIONS_MAX: u32 = 4096;
+/// What a request about a connection keeps beside itself, at most: its name, a code and a reason, or a
+/// filter's names.
+const REQUEST_BYTES_BESIDE: usize = 1024;
+/// Channels in the answer to one request.
+pub const CHANNELS_MAX: u32 = 4096;
+/// Channels of which one request has the subscribers counted, in one loop iteration.
+pub const COUNTED_MAX: usize = 256;
 /// Slots that one request with a filter looks at.
 pub const FILTERED_SLOTS_MAX: u32 = 1 << 18;
 /// Publications in one batch to a reactor, which handles all of it in one loop iteration.

@@ -10,10 +10,10 @@ use roost_wire::CloseCode;
 use super::described::{ConnectionRecord, Describe, Described};
 use super::details::{address_of, details_of, record_of};
 use super::filter::Sieve;
-use super::listings::{ConnectionListing, Listing};
+use super::listings::{ChannelListing, ConnectionListing, Listing};
 use super::messages::{
-    Answer, CONNECTIONS_MAX, CloseReason, ControlPublication, Disconnect, FILTERED_SLOTS_MAX, Part,
-    Refusal, Request, Revocation, Token, Whose,
+    Answer, CHANNELS_MAX, CONNECTIONS_MAX, COUNTED_MAX, CloseReason, ControlPublication,
+    Disconnect, FILTERED_SLOTS_MAX, Part, Refusal, Request, Revocation, Token, Whose,
 };
 use super::sweeps::{Act, Ending, Sweep};
 use crate::authentication::{REVOKED, tick_in};
@@ -56,7 +56,9 @@ pub(crate) fn handle_request(core: &mut Core, token: Token, request: Request) {
             act_on(core, token, request.whose, Act::Refresh(ends));
         }
         Request::Revoke(revocation) => handle_revocation(core, token, *revocation),
-        Request::Connections { .. } | Request::Describe(_) if core.listings.is_full() => {
+        Request::Connections { .. } | Request::Describe(_) | Request::Channels { .. }
+            if core.listings.is_full() =>
+        {
             answer(&mut core.channels, token, Part::Refused(Refusal::Busy));
         }
         Request::Connections {
@@ -71,6 +73,37 @@ pub(crate) fn handle_request(core: &mut Core, token: Token, request: Request) {
                 filter,
                 slots_left: FILTERED_SLOTS_MAX,
             }));
+        }
+        Request::Channels {
+            from,
+            limit,
+            prefix,
+        } => {
+            core.listings.push(Listing::Channels(ChannelListing {
+                token,
+                next: from,
+                left: limit.min(CHANNELS_MAX),
+                prefix,
+            }));
+        }
+        Request::Channel(name) => {
+            let records = core
+                .channels
+                .home_channel_named(&name)
+                .into_iter()
+                .collect();
+            let next = None;
+            answer(
+                &mut core.channels,
+                token,
+                Part::ChannelsEnd { records, next },
+            );
+        }
+        Request::CountSubscribers(names) => {
+            let names = names.iter().take(COUNTED_MAX);
+            let counts = names.map(|name| core.channels.subscriptions_to(name));
+            let counts = counts.collect();
+            answer(&mut core.channels, token, Part::Subscribers(counts));
         }
         Request::Describe(describe) => {
             core.listings.push(Listing::Description(token, describe));
@@ -107,8 +140,8 @@ fn carry_out(core: &mut Core, key: ConnKey, act: &Act) -> bool {
 }
 
 /// Ends a connection's subscription to a channel, or the connection that is for nothing else.
-fn end_subscription(core: &mut Core, key: ConnKey, channel: &str) -> bool {
-    let Some(channel) = core.channels.find(channel) else {
+fn end_subscription(core: &mut Core, key: ConnKey, name: &str) -> bool {
+    let Some(channel) = core.channels.find(name) else {
         return false;
     };
     let Some(conn) = core.connections.get(key) else {
@@ -118,7 +151,9 @@ fn end_subscription(core: &mut Core, key: ConnKey, channel: &str) -> bool {
     if !core.sessions.is_subscribed(dialect, session, channel) {
         return false;
     }
-    let form = core.sessions.end_subscription(dialect, session, channel);
+    let form = core
+        .sessions
+        .end_subscription(dialect, session, (channel, name));
     send_replies(core, key);
     let Some(form) = form else {
         let ending = Ending {
@@ -246,6 +281,7 @@ pub(crate) fn list_slice<D: Driver>(core: &mut Core, driver: &mut D) {
     match core.listings.pop() {
         None => {}
         Some(Listing::Connections(listing)) => list_connections(core, driver, listing),
+        Some(Listing::Channels(listing)) => list_channels(core, listing),
         Some(Listing::Description(token, describe)) => {
             let Describe { key, channel } = *describe;
             let details = details_of(core, driver, key, channel.as_ref());
@@ -271,6 +307,28 @@ fn list_connections<D: Driver>(core: &mut Core, driver: &D, mut listing: Connect
         );
     } else if records.is_empty() || answer(channels, listing.token, Part::Connections(records)) {
         core.listings.push(Listing::Connections(listing)); // else the rest is of no use
+    }
+}
+
+/// Goes on with a listing of channels, by a slice of those whose home is here.
+fn list_channels(core: &mut Core, mut listing: ChannelListing) {
+    let end = core.channels.home_end();
+    let until = listing.next.saturating_add(SLICE_CHANNELS).min(end);
+    let records_max = listing.left.min(SLICE_RECORDS) as usize;
+    let mut records = Vec::new();
+    while listing.next < until && records.len() < records_max {
+        let channel = core.channels.home_channel(listing.next);
+        records.extend(channel.filter(|one| one.name.starts_with(&*listing.prefix)));
+        listing.next += 1;
+    }
+    listing.left -= u32::try_from(records.len()).expect("at most SLICE_RECORDS");
+    let is_at_end = listing.next >= end;
+    let channels = &mut core.channels;
+    if is_at_end || listing.left == 0 {
+        let next = (!is_at_end).then_some(listing.next);
+        answer(channels, listing.token, Part::ChannelsEnd { records, next });
+    } else if records.is_empty() || answer(channels, listing.token, Part::Channels(records)) {
+        core.listings.push(Listing::Channels(listing)); // else the rest is of no use
     }
 }
 
@@ -365,6 +423,8 @@ fn answer(channels: &mut Channels, token: Token, part: Part) -> bool {
 
 /// Slots of the table that are visited in one loop iteration, with or without a connection.
 const SLICE_SLOTS: u32 = 4096;
+/// Places of channels that are visited in one loop iteration.
+const SLICE_CHANNELS: u32 = 1024;
 /// The same with a filter, for which a connection's session is looked at, in another table.
 const FILTERED_SLOTS: u32 = 1024;
 /// The same where the kernel is asked for each address.
