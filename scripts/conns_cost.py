@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+"""What clients notice of somebody who lists all connections: 100 clients exchange messages while
+`roostctl conns --all` goes on, again and again, over very many connections; the ratio of their p99
+to that without it. The bar is 1.3.
+
+    scripts/conns_cost.py ROOSTD ROOSTCTL ROOST_LOAD [--connections 10000] [--rounds 3]
+                          [--driver epoll|io_uring] [--filter user=x]
+
+Loopback only; every run is bounded in time. A million connections need the machine to themselves and
+the settings of docs/tuning.md.
+"""
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+WITH_PARENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "with-parent")
+
+
+def start(command, **more):
+    return subprocess.Popen([WITH_PARENT, str(os.getpid()), *map(str, command)], text=True, **more)
+
+
+def daemon(args, socket):
+    process = start([args.roostd, "run", "--listen", "127.0.0.1:0", "--driver", args.driver,
+                     "--set", f"admin.socket={socket}", "--set", "limits.connections_per_address_max=0"],
+                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    said = ""
+    while not (found := re.search(r"^  address +(\S+)", said, re.M)):
+        line = process.stdout.readline()
+        if not line:
+            sys.exit(f"the daemon has ended at its start:\n{said}")
+        said += line
+    threading.Thread(target=process.stdout.read, daemon=True).start()
+    return process, f"ws://{found[1]}"
+
+
+def count(args, socket, name):
+    asked = subprocess.run([args.roostctl, "--socket", socket, "top", "--json"], text=True,
+                           capture_output=True, check=True)
+    return json.loads(asked.stdout)[name]
+
+
+def hold(args, url, socket):
+    """Quiet connections, once all are there."""
+    clients = start([args.roost_load, "idle", f"{url}/raw/{{channel}}", "-n", args.connections, "--quiet",
+                     "--hold", "3600s", "--connects-in-flight", 64],
+                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 600
+    while count(args, socket, "websockets") < args.connections:
+        if clients.poll() is not None or time.monotonic() > until:
+            sys.exit("the quiet connections do not come")
+        time.sleep(1)
+    return clients
+
+
+def exchange(args, url):
+    """p99 of 100 clients' echoes, in ms."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        command = [args.roost_load, "echo", f"{url}/echo", "-n", 100, "--rate", 10, "--time", "10s",
+                   "--warm-up", "2s", "--quiet", "--json", file.name]
+        done = subprocess.run([WITH_PARENT, str(os.getpid()), *map(str, command)], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
+        if done.returncode != 0:
+            sys.exit(done.stdout)
+        result = json.load(open(file.name))
+    for phase in reversed(result["phases"]):
+        for latency in phase["latencies"].values():
+            if latency["count"]:
+                return next(ns for percent, ns in latency["percentiles"] if percent >= 99) / 1e6
+    sys.exit("nothing was measured")
+
+
+class Lists:
+    """Lists all connections, one list behind the other."""
+
+    def __init__(self, args, socket):
+        self.command = [args.roostctl, "--socket", socket, "conns", "--all", "--json"]
+        if args.filter:
+            name, value = args.filter.split("=", 1)
+            self.command += [f"--{name}", value]
+        self.expected = 0 if args.filter else args.connections
+        self.lists, self.seconds, self.is_over = 0, 0.0, False
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        while not self.is_over:
+            begun = time.monotonic()
+            listed = subprocess.run(self.command, stdout=subprocess.PIPE, check=True).stdout.count(b"\n")
+            self.seconds += time.monotonic() - begun
+            self.lists += 1
+            if listed < self.expected:
+                sys.exit(f"a list has {listed} of {self.expected} connections")
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.is_over = True
+        self.thread.join()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("roostd")
+    parser.add_argument("roostctl")
+    parser.add_argument("roost_load")
+    parser.add_argument("--connections", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--driver", default="auto")
+    parser.add_argument("--filter", help="list those of it only, such as user=x: all are looked at")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        socket = f"{directory}/admin.sock"
+        server, url = daemon(args, socket)
+        clients = None
+        try:
+            clients = hold(args, url, socket)
+            ratios = []
+            for _ in range(args.rounds):
+                without = exchange(args, url)
+                with Lists(args, socket) as lists:
+                    beside = exchange(args, url)
+                ratios.append(beside / without)
+                print(f"p99 {without:.2f} ms, beside {lists.lists} lists {beside:.2f} ms: "
+                      f"{ratios[-1]:.2f} times; a list takes {lists.seconds / lists.lists:.2f} s", flush=True)
+            print(f"{args.connections} connections: median {statistics.median(ratios):.2f} times, "
+                  f"{min(ratios):.2f} to {max(ratios):.2f}; the bar is 1.3")
+        finally:
+            for process in filter(None, [clients, server]):
+                process.terminate()
+                process.wait(60)
+
+
+if __name__ == "__main__":
+    main()
