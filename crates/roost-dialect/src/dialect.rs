@@ -89,7 +89,7 @@ pub trait Dialect: Sized {
     fn end_subscription(
         &mut self,
         session: Session,
-        channel: ChannelId,
+        channel: (ChannelId, &str),
         cx: &mut Context<'_>,
     ) -> Option<Form> {
         let _ = (session, channel, cx);

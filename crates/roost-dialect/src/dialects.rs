@@ -208,7 +208,7 @@ macro_rules! dialects {
                 &mut self,
                 kind: DialectKind,
                 session: Session,
-                channel: ChannelId,
+                channel: (ChannelId, &str),
                 cx: &mut Context<'_>,
             ) -> Option<Form> {
                 match kind {

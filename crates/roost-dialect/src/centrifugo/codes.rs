@@ -38,6 +38,8 @@ pub(super) const BAD_REQUEST: Error = error(107, "bad request");
 pub(super) const NOT_AVAILABLE: Error = error(108, "not available");
 pub(super) const TOKEN_EXPIRED: Error = error(109, "token expired");
 
+/// Of an unsubscribe that the server pushes: below 2500 the client does not subscribe again.
+pub(super) const SERVER_UNSUBSCRIBE: (u16, &str) = (2000, "server unsubscribe");
 pub(super) const SHUTDOWN: Disconnect = disconnect(3001, "shutdown");
 pub(super) const SERVER_ERROR: Disconnect = disconnect(3004, "internal server error");
 pub(super) const EXPIRED: Disconnect = disconnect(3005, "connection expired");

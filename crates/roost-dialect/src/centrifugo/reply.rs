@@ -79,6 +79,19 @@ impl<'o> Lines<'o> {
         self.out.extend_from_slice(b"}}");
     }
 
+    /// `{"push":{"channel":…,"unsubscribe":{"code":…,"reason":…}}}`: the server has ended a subscription.
+    pub(super) fn unsubscribed(&mut self, channel: &str, (code, reason): (u16, &str)) {
+        self.line();
+        self.out.extend_from_slice(b"{\"push\":{\"channel\":");
+        push_string(self.out, channel);
+        self.member("unsubscribe");
+        self.out.extend_from_slice(b"{\"code\":");
+        push_number(self.out, u64::from(code));
+        self.member("reason");
+        push_string(self.out, reason);
+        self.out.extend_from_slice(b"}}}");
+    }
+
     /// A ping: an object without anything.
     pub(super) fn ping(&mut self) {
         self.line();

@@ -118,6 +118,29 @@ impl Dialect for Centrifugo {
         session.is_some_and(|session| session.subscriptions.pending(channel).is_some())
     }
 
+    fn end_subscription(
+        &mut self,
+        session: dialect::Session,
+        (channel, name): (ChannelId, &str),
+        cx: &mut Context<'_>,
+    ) -> Option<Form> {
+        let session = self.sessions.get_mut(session.index())?;
+        if session.subscriptions.pending(channel) != Some(CONFIRMED) {
+            return None;
+        }
+        session.subscriptions.remove(channel);
+        cx.replies.message(Opcode::Text, |out| {
+            Lines::new(out).unsubscribed(name, codes::SERVER_UNSUBSCRIBE);
+        });
+        Some(Form::CENTRIFUGO)
+    }
+
+    fn each_subscription(&self, session: dialect::Session, visit: &mut dyn FnMut(ChannelId)) {
+        if let Some(session) = self.sessions.get(session.index()) {
+            session.subscriptions.each(visit);
+        }
+    }
+
     fn close(&mut self, session: dialect::Session) {
         self.take(session);
     }

@@ -112,6 +112,18 @@ impl Subscriptions {
         popped.map(|(channel, _)| channel)
     }
 
+    /// Names each channel once.
+    pub(super) fn each(&self, visit: &mut dyn FnMut(ChannelId)) {
+        if self.first.is_some() {
+            visit(self.first.channel);
+        }
+        self.more
+            .iter()
+            .flat_map(|more| more.keys())
+            .copied()
+            .for_each(visit);
+    }
+
     pub(super) fn len(&self) -> usize {
         usize::from(self.first.is_some()) + self.more.as_ref().map_or(0, |more| more.len())
     }

@@ -176,7 +176,7 @@ impl Dialect for Wamp {
     fn end_subscription(
         &mut self,
         session: dialect::Session,
-        channel: ChannelId,
+        (channel, _): (ChannelId, &str),
         cx: &mut Context<'_>,
     ) -> Option<Form> {
         let session = self.sessions.get_mut(session.index())?;
