@@ -126,6 +126,8 @@ counters! {
     tokens_unchecked_total,
     /// Connections closed because the identity of their token has expired.
     identities_expired_total,
+    /// Connections refused because their user had auth.connections_per_user_max.
+    connections_per_user_refused_total,
     /// Connections closed, or refused in their handshake, because their token was revoked.
     connections_revoked_total,
     /// Connections closed by the API, by their name or their user's.

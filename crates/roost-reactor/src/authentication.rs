@@ -12,7 +12,7 @@ use roost_wire::handshake::Request;
 use tracing::debug;
 
 use crate::clock::{NEVER, TICK_MS};
-use crate::connections::{Partial, PendingCheck, Phase};
+use crate::connections::{Partial, PendingCheck, Phase, TooMany};
 use crate::core::Core;
 use crate::hook_asks::ask_connect;
 use crate::peer_message::PeerMessage;
@@ -142,8 +142,11 @@ pub(crate) fn handle_verdict(core: &mut Core, verdict: Verdict) -> Option<Box<Pe
                 refuse_token(core, key, REVOKED);
                 return None;
             }
+            if let Err(TooMany) = core.connections.identify(key, identity) {
+                refuse(core, key, 429, TOO_MANY);
+                return None;
+            }
             core.counters.tokens_accepted_total.inc();
-            core.connections.identify(key, identity);
             core.connections.resume(key);
             return Some(pending);
         }
@@ -264,6 +267,9 @@ pub(crate) fn is_token(subprotocol: &str) -> bool {
     subprotocol.starts_with(BEARER_PREFIX)
 }
 
+/// What a client is told whose user has too many connections.
+pub(crate) const TOO_MANY: &str =
+    "The user has as many connections as it may have (auth.connections_per_user_max).";
 /// What a client is told whose token is not taken any more.
 pub(crate) const REVOKED: &str = "The token is revoked.";
 /// Browsers let a page set no header of a handshake but this one.

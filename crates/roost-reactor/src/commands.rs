@@ -19,10 +19,11 @@ use roost_hub::{
 use roost_net::ConnKey;
 use roost_wire::CloseCode;
 
+use crate::authentication::TOO_MANY;
 use crate::call_commands::{self, ticks_of_call};
 use crate::calls::client;
 use crate::closing::{fail, start_close};
-use crate::connections::{Flags, Phase};
+use crate::connections::{Flags, Phase, TooMany};
 use crate::core::Core;
 use crate::dialogue::{notify, send_replies};
 use crate::hook_asks::ask_open;
@@ -230,7 +231,11 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
 fn identify(core: &mut Core, key: ConnKey, identity: Identity) {
     let is_known = core.connections.identities().get(key.slot()).is_some();
     if identity.method != Method::Anonymous || !is_known {
-        core.connections.identify(key, identity);
+        if let Err(TooMany) = core.connections.identify(key, identity) {
+            let reason = TOO_MANY;
+            notify(core, key, Event::Disconnected { reason });
+            start_close(core, key, CloseCode::POLICY_VIOLATION, reason);
+        }
     }
 }
 

@@ -25,6 +25,7 @@ mod table;
 pub(crate) mod testing;
 mod transfer;
 mod transport;
+mod user_counts;
 mod writer;
 
 pub(crate) use conn::{Arrival, Flags, Index, Phase};
@@ -35,6 +36,7 @@ pub(crate) use deadlines::{Idle, Slice};
 pub use encoding::Compression;
 pub(crate) use encoding::{Codec, Framing};
 pub(crate) use exchanges::Stream;
+pub(crate) use identities::TooMany;
 pub(crate) use outbox::{BATCH_CHUNKS_MAX, Held};
 pub(crate) use output::Origin;
 pub(crate) use partial::{
@@ -43,4 +45,5 @@ pub(crate) use partial::{
 };
 pub(crate) use state::{Connections, Flushed};
 pub(crate) use transport::{ProxyHeader, Then};
+pub(crate) use user_counts::UserCounts;
 pub(crate) use writer::{Scratch, Writer, Written};

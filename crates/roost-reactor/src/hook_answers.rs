@@ -6,10 +6,10 @@ use roost_dialect::dialect::{Event, Refusal, Request as Asked};
 use roost_net::ConnKey;
 use tracing::debug;
 
-use crate::authentication::identity_of;
+use crate::authentication::{TOO_MANY, identity_of};
 use crate::closing::start_close;
 use crate::commands::{go_on, publish_allowed, subscribe_allowed};
-use crate::connections::{Flags, Partial, Phase};
+use crate::connections::{Flags, Partial, Phase, TooMany};
 use crate::core::Core;
 use crate::dialogue::notify;
 use crate::handshake::join_allowed;
@@ -62,7 +62,9 @@ fn handle_in_handshake(core: &mut Core, key: ConnKey, outcome: HookOutcome) {
         (Partial::PendingCheck(pending), HookOutcome::Login(login)) if pending.is_hook => {
             core.counters.hooks_allowed_total.inc();
             let identity = identity_of(core.now(), *login, Method::Hook, 0);
-            core.connections.identify(key, identity);
+            if let Err(TooMany) = core.connections.identify(key, identity) {
+                return refuse(core, key, 429, TOO_MANY);
+            }
             core.connections.resume(key);
             return handle_checked(core, key, *pending);
         }

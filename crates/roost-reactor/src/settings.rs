@@ -56,6 +56,8 @@ pub struct Auth {
     pub wait_ms: u32,
     /// Handshakes that wait at once, on one reactor.
     pub checks_max: u32,
+    /// Connections of a user, in all; 0 for any number.
+    pub connections_per_user_max: u32,
     /// Revocations kept by each reactor.
     pub revocations_max: u32,
 }

@@ -13,7 +13,7 @@ use roost_wire::Limits as WireLimits;
 
 use crate::calls::Calls;
 use crate::channels::{Channels, Inflow, Links, Mesh};
-use crate::connections::Connections;
+use crate::connections::{Connections, UserCounts};
 use crate::control::{ControlPeer, Listings, REACTORS_MAX, Repeats, Sweeps};
 use crate::core::Core;
 use crate::governor::{Admission, BacklogReport, BacklogWriter, Budget, BudgetShare, Governor};
@@ -38,6 +38,8 @@ pub struct Shared {
     mesh: Arc<Mesh<PeerMessage>>,
     /// Connections of the process.
     process: Arc<AtomicU32>,
+    /// Those of each user, if they are limited.
+    users: Option<Arc<UserCounts>>,
     switch: Arc<Switch>,
     /// Whether the control thread has taken its place in the mesh.
     has_control: Arc<AtomicBool>,
@@ -87,6 +89,7 @@ impl Shared {
         let budget = Arc::new(Budget::new(settings.limits.buffered_bytes_max, reactors));
         let inflow = Arc::new(Inflow::new(&settings.channels));
         let closed_names = settings.channels.closed_names().collect();
+        let users = UserCounts::new(settings.auth.connections_per_user_max).map(Arc::new);
         Shared {
             registry: Registry::with_namespaces(reactors, settings.channels.names()),
             settings: Arc::new(settings),
@@ -96,6 +99,7 @@ impl Shared {
             closed_names,
             backlog_report: Arc::new(BacklogReport::new(reactors)),
             process: Arc::default(),
+            users,
             switch: Arc::new(switch),
             has_control: Arc::default(),
             seed,
@@ -151,6 +155,8 @@ impl Shared {
             limits.connections_per_address_max,
             self.process.clone(),
         );
+        let mut connections = Connections::new(settings, counters, namespaces, me, reactors);
+        connections.count_users(self.users.clone());
         Core {
             settings: settings.clone(),
             wire_limits: WireLimits {
@@ -158,7 +164,7 @@ impl Shared {
                 message_bytes_max: limits.message_bytes_max,
             },
             counters: counters.clone(),
-            connections: Connections::new(settings, counters, namespaces, me, reactors),
+            connections,
             channels: Channels::new(settings, counters, namespaces, hub, links, &self.inflow),
             calls: Calls::new(dealer, counters),
             governor: Governor::new(

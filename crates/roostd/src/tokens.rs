@@ -96,6 +96,7 @@ impl Tokens {
             wait_ms: _,
             in_flight_max,
             revocations_max: _,
+            connections_per_user_max: _,
             token_bytes_max,
             static_tokens_file: _,
             cache_bytes_max,
@@ -198,6 +199,7 @@ pub(crate) fn for_reactors(settings: &config::Settings, reactors: usize) -> reac
         wait_ms: from.wait_ms,
         checks_max: from.in_flight_max.div_ceil(reactors),
         revocations_max: from.revocations_max,
+        connections_per_user_max: from.connections_per_user_max,
     }
 }
 

@@ -33,6 +33,9 @@ section! {
     /// Good tokens are remembered, so that a client that comes back with one costs a hash: in so many
     /// bytes, some 700 a token.
     cache_bytes_max: usize = 16 * MIB, Size(64 * KIB..=GIB), Restart, r#""64MiB""#;
+    /// Connections that a user has at once, whatever it has shown: a token, or a login over WAMP. One more
+    /// is refused: 429, or GOODBYE `wamp.close.killed`. `0`: any number; else some 30 bytes a user.
+    connections_per_user_max: u32 = 0, Count(0..=1_000_000_000), Restart, "20";
     /// Revocations at once (`POST /v1/revoke`), each until its `expire_at`: some 100 bytes each on every
     /// reactor while it is there. Above it 503.
     revocations_max: u32 = 100_000, Count(1..=10_000_000), Restart, "1_000_000";

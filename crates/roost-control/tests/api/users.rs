@@ -14,7 +14,7 @@ use crate::harness::{Api, KEY, ORDER_KEY, limits};
 
 const SECRET: &str = "first a secret for tests alone, of more than 32 bytes";
 
-fn settings(settings: &mut Settings) {
+fn settings(settings: &mut Settings, change: impl FnOnce(&mut Auth)) {
     let users = ["alice", "bob"].map(|name| user("realm1", name, "hunter2", role("staff", vec![])));
     set(settings, users.into(), Vec::new());
     settings.auth = Auth {
@@ -24,11 +24,16 @@ fn settings(settings: &mut Settings) {
         revocations_max: 100,
         ..Auth::default()
     };
+    change(&mut settings.auth);
+}
+
+fn start() -> (TestServer, Api, Signer) {
+    start_with(|_| {})
 }
 
 /// Two reactors with users and tokens, the API, and what signs tokens.
-fn start() -> (TestServer, Api, Signer) {
-    let server = TestServer::with(Backend::Epoll, 2, settings);
+fn start_with(change: impl FnOnce(&mut Auth)) -> (TestServer, Api, Signer) {
+    let server = TestServer::with(Backend::Epoll, 2, |own| settings(own, change));
     let secrets = parse_secrets(SECRET).expect("a line");
     let keys = KeySet {
         secrets: secrets.keys,
@@ -308,6 +313,42 @@ fn a_refreshed_connection_ends_when_it_is_said() -> Checked {
         200
     );
     longer.expect_text("on")?;
+    Ok(())
+}
+
+#[test]
+fn a_user_has_as_many_connections_as_it_may_have() -> Checked {
+    let (server, api, signer) = start_with(|auth| auth.connections_per_user_max = 3);
+    let claims = |name: &str| json!({"sub": name, "exp": now() + 600});
+    let mut two = [
+        with_token(&server, &signer, &claims("alice"))?,
+        with_token(&server, &signer, &claims("alice"))?,
+    ];
+    let third = logged_in(&server, "alice")?;
+    let refused = with_token(&server, &signer, &claims("alice")).err();
+    let refused = refused.expect("it is the fourth").to_string();
+    assert!(refused.contains("429"), "{refused}");
+    let mut fourth = logged_in(&server, "alice")?;
+    let goodbye = receive(&mut fourth)?;
+    assert_eq!(
+        (&goodbye[0], &goodbye[2]),
+        (&json!(6), &json!("wamp.close.killed"))
+    );
+    let reason = fourth.expect_close(1008)?;
+    assert!(reason.contains("auth.connections_per_user_max"), "{reason}");
+    server.wait_for_count("connections_per_user_refused_total", |count| count == 2);
+    // Others are not meant, nor those without an account; and whoever leaves makes room.
+    with_token(&server, &signer, &claims("bob"))?;
+    for _ in 0..5 {
+        with_token(&server, &signer, &claims(""))?;
+    }
+    third.close()?;
+    assert_eq!(disconnected(&api, &json!({"user": "alice"})), 2);
+    for client in &mut two {
+        client.expect_close(1008)?;
+    }
+    server.wait_for_count("connections_closed_total", |count| count >= 10);
+    with_token(&server, &signer, &claims("alice"))?;
     Ok(())
 }
 

@@ -360,7 +360,9 @@ mod tests {
             provider: Provider::Static,
             token: TokenMark::default(),
         };
-        connections.identify(key, identity);
+        connections
+            .identify(key, identity)
+            .expect("there is no limit");
         let Connections {
             table,
             inputs,

@@ -2,11 +2,13 @@
 //! or are so in a role.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use hashbrown::HashTable;
 use roost_access::Identity;
 use slab::Slab;
 
+use super::user_counts::UserCounts;
 use crate::clock::{NEVER, TICK_MS};
 
 /// All of them, for one reactor's connections.
@@ -15,7 +17,13 @@ pub(crate) struct Identities {
     /// Entries of `known`, by slot.
     by_slot: HashTable<u32>,
     expiry: Expiry,
+    /// Connections of each user, if they are limited.
+    users: Option<Arc<UserCounts>>,
 }
+
+/// A user has as many connections as it may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooMany;
 
 /// How far the entries were looked through for those that have expired.
 struct Expiry {
@@ -47,6 +55,7 @@ impl Default for Identities {
                 earliest_found: NEVER,
                 cursor: 0,
             },
+            users: None,
         }
     }
 }
@@ -82,9 +91,42 @@ impl Identities {
         self.known.capacity()
     }
 
-    /// The connection in `slot` has this one from now on.
-    pub(crate) fn insert(&mut self, slot: u32, identity: Identity) {
+    /// None yet, with these counts.
+    pub(super) fn new(users: Option<Arc<UserCounts>>) -> Identities {
+        Identities {
+            users,
+            ..Identities::default()
+        }
+    }
+
+    /// The connection in `slot` has this one from now on, if its user has not too many. The one before
+    /// is gone.
+    pub(super) fn try_insert(&mut self, slot: u32, identity: Identity) -> Result<(), TooMany> {
         self.take(slot);
+        self.enter(&identity, true)?;
+        self.put(slot, identity);
+        Ok(())
+    }
+
+    /// The same, however many its user has.
+    pub(super) fn insert(&mut self, slot: u32, identity: Identity) {
+        self.take(slot);
+        let entered = self.enter(&identity, false);
+        debug_assert!(entered.is_ok(), "it is not limited");
+        self.put(slot, identity);
+    }
+
+    fn enter(&self, identity: &Identity, is_limited: bool) -> Result<(), TooMany> {
+        match &self.users {
+            Some(users) if !identity.user.is_empty() => {
+                let has_entered = users.enter(&identity.user, is_limited);
+                has_entered.then_some(()).ok_or(TooMany)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn put(&mut self, slot: u32, identity: Identity) {
         if let Some(expires) = identity.expires {
             self.expiry.note(expires.get());
         }
@@ -122,8 +164,13 @@ impl Identities {
             .find_entry(hash(slot), |&entry| known[entry as usize].slot == slot);
         let (entry, _) = found.ok()?.remove();
         let identity = self.known.remove(entry as usize).identity;
+        if let Some(users) = &self.users
+            && !identity.user.is_empty()
+        {
+            users.leave(&identity.user);
+        }
         if self.known.is_empty() && self.known.capacity() > KEPT {
-            *self = Identities::default();
+            *self = Identities::new(self.users.take());
         }
         Some(identity)
     }
@@ -207,7 +254,6 @@ const AGAIN: u32 = 1000 / TICK_MS;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use roost_access::{Method, PermissionSet, Provider, TokenMark};
 

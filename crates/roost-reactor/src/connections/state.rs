@@ -18,13 +18,14 @@ use super::cost_probe::CostProbe;
 use super::deadlines::{Deadlines, Idle, Slice};
 use super::encoding::{Codec, Framing, append_close_to};
 use super::exchanges::{Exchanges, Stream};
-use super::identities::Identities;
+use super::identities::{Identities, TooMany};
 use super::inputs::Inputs;
 use super::outboxes::Outboxes;
 use super::output::PendingOutput;
 use super::partial::{Partial, Pipelined};
 use super::table::Table;
 use super::transport::Transports;
+use super::user_counts::UserCounts;
 use crate::clock::{Clock, NEVER};
 use crate::settings::Settings;
 
@@ -647,15 +648,22 @@ impl Connections {
         &mut self.identities
     }
 
-    /// A connection is known as this from now on.
-    pub(crate) fn identify(&mut self, key: ConnKey, identity: Identity) {
-        if self
-            .table
-            .get(key)
-            .is_some_and(|conn| conn.phase < Phase::Lingering)
-        {
-            self.identities.insert(key.slot(), identity);
+    /// A connection is known as this from now on, if its user has not too many; else it is anonymous.
+    pub(crate) fn identify(&mut self, key: ConnKey, identity: Identity) -> Result<(), TooMany> {
+        let conn = self.table.get(key);
+        if conn.is_none_or(|conn| conn.phase >= Phase::Lingering) {
+            return Ok(());
         }
+        let outcome = self.identities.try_insert(key.slot(), identity);
+        if outcome.is_err() {
+            self.counters.connections_per_user_refused_total.inc();
+        }
+        outcome
+    }
+
+    /// Users' connections are counted from now on. To be called before there is any.
+    pub(crate) fn count_users(&mut self, users: Option<Arc<UserCounts>>) {
+        self.identities = Identities::new(users);
     }
 
     /// What a connection is known as ends at another tick, or with it. False if it is anonymous, or ends.

@@ -20,6 +20,7 @@ fn world(change: impl FnOnce(&mut Auth)) -> World {
         cookie: String::new(),
         wait_ms: WAIT_MS,
         revocations_max: 100,
+        connections_per_user_max: 0,
         checks_max: 100,
     };
     change(&mut settings.auth);

@@ -76,6 +76,7 @@ pub(super) fn add(seed: u64, has_control: bool, settings: &mut Settings) -> usiz
             wait_ms: 1_000,
             checks_max: 3,
             revocations_max: 4,
+            connections_per_user_max: 0,
         };
     }
     rng.between(5, 12) as usize
