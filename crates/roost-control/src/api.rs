@@ -102,6 +102,7 @@ pub(crate) fn serve(options: ApiOptions, shared: &Shared, build: Build, peer: &A
         keys: keys.into_iter().map(Arc::new).collect(),
         limits,
         in_flight: AtomicUsize::new(0),
+        held: AtomicUsize::new(0),
         build,
         started: Instant::now(),
     });

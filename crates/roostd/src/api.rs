@@ -81,6 +81,7 @@ pub(crate) fn bind(loaded: &Loaded, mut keys: Vec<ApiKey>) -> Result<Option<Api>
             limits: ApiLimits {
                 in_flight_max: from.in_flight_max as usize,
                 body_bytes_max: from.body_bytes_max,
+                bodies_bytes_max: from.bodies_bytes_max,
                 timeout: Duration::from_millis(u64::from(from.timeout_ms)),
                 token_lifetime: token_lifetime(&loaded.settings.auth),
             },

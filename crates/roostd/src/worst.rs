@@ -128,12 +128,12 @@ fn api_bytes(api: &config::Api, reactors: u64) -> u64 {
     match api.listen.len() as u64 {
         0 => 0,
         listeners => {
-            let bodies = API_BODIES.saturating_mul(api.body_bytes_max as u64);
+            let bodies = api.bodies_bytes_max.max(api.body_bytes_max) as u64;
             let in_flight = u64::from(api.in_flight_max);
             let connections = (in_flight + 64) * listeners;
             let connections = connections.saturating_mul(API_CONNECTION_BYTES);
             let repeats = reactors * roost_reactor::REPEATS_BYTES_MAX as u64;
-            let requests = in_flight.saturating_mul(bodies);
+            let requests = API_BODIES.saturating_mul(bodies);
             requests.saturating_add(connections).saturating_add(repeats)
         }
     }
@@ -225,7 +225,7 @@ const CONNECTION_BYTES: u64 = 40 + 8;
 const HANDSHAKE_BYTES: u64 = (8 << 10) + roost_tls::handshake::BYTES_MAX as u64;
 /// As whom a connection is known, in tables that may be half empty, its user's name of at most 255
 /// bytes, and permissions of its own as its token may have them.
-const IDENTITY_BYTES: u64 = 2 * 52 + 272 + (4 << 10);
+const IDENTITY_BYTES: u64 = 2 * 68 + 272 + (4 << 10);
 /// A WAMP session's record, in a table that may be half empty.
 const SESSION_BYTES: u64 = 2 * 64;
 /// One subscription: in the session's list and in the channel's set of members, both of which may

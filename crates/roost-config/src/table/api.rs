@@ -5,7 +5,7 @@ use crate::api_keys::{ApiKey, ApiKeyList};
 use crate::pattern::GROUP;
 use crate::row::{HOUR, section, time};
 use crate::table::process::SocketMode;
-use crate::units::{KIB, MIB};
+use crate::units::{GIB, KIB, MIB};
 use crate::value::{Count, Flag, ListenerAddresses, Size};
 
 section! {
@@ -44,6 +44,9 @@ section! {
     in_flight_max: u32 = 1024, Count(1..=16_384), Restart, "64";
     /// Bytes of a request's body. A longer one is answered 413.
     body_bytes_max: usize = 4 * MIB, Size(KIB..=64 * MIB), Restart, r#""1MiB""#;
+    /// Bytes of all bodies that are being received or worked on, each by its Content-Length, or
+    /// `body_bytes_max` without one. A request that would be more is answered 503 with `Retry-After: 1`.
+    bodies_bytes_max: usize = 64 * MIB, Size(KIB..=16 * GIB), Restart, r#""16MiB""#;
     /// How long a request may take: its body to come, and the reactors to answer. Then it is answered
     /// 408 or 504.
     timeout_ms: u32 = 5_000, time(100..=HOUR), Restart, r#""2s""#;

@@ -1,5 +1,7 @@
 //! Bodies of requests: their type, their length, and JSON out of them.
 
+use std::ops::Deref;
+
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
@@ -7,7 +9,7 @@ use axum::response::Response;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use tokio::time::timeout_at;
 
-use super::call::Call;
+use super::call::{Call, Held};
 use super::problem::{Kind, Problem};
 
 /// Checks that the body has the type.
@@ -26,8 +28,22 @@ pub(super) fn check_type(headers: &HeaderMap, wanted: &str) -> Result<(), Proble
     Ok(())
 }
 
+/// A body, and the room for it.
+pub(super) struct WholeBody {
+    bytes: Bytes,
+    _held: Held,
+}
+
+impl Deref for WholeBody {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// A whole body of JSON, bounded in length and time.
-pub(super) async fn read_json(call: &Call, request: Request<Body>) -> Result<Bytes, Problem> {
+pub(super) async fn read_json(call: &Call, request: Request<Body>) -> Result<WholeBody, Problem> {
     check_type(request.headers(), JSON)?;
     let bytes_max = call.api.limits.body_bytes_max;
     let too_long = || {
@@ -39,8 +55,12 @@ pub(super) async fn read_json(call: &Call, request: Request<Body>) -> Result<Byt
     if length.is_some_and(|length| length > bytes_max as u64) {
         return Err(too_long());
     }
+    // Without a length it may come to the most.
+    let length = length.and_then(|length| usize::try_from(length).ok());
+    let mut held = Held::new(&call.api);
+    held.grow_to(length.unwrap_or(bytes_max))?;
     match timeout_at(call.deadline, to_bytes(request.into_body(), bytes_max)).await {
-        Ok(Ok(body)) => Ok(body),
+        Ok(Ok(bytes)) => Ok(WholeBody { bytes, _held: held }),
         // Too long, or the connection has ended and the answer goes nowhere.
         Ok(Err(_)) => Err(too_long()),
         Err(_) => {

@@ -19,6 +19,8 @@ pub struct ApiLimits {
     pub in_flight_max: usize,
     /// Bytes of a body.
     pub body_bytes_max: usize,
+    /// Of all bodies that are being read or worked on.
+    pub bodies_bytes_max: usize,
     /// Of a request: for its body to come, and for the reactors to answer.
     pub timeout: Duration,
     /// How long a token that was issued by now may still be good; `None`: for ever.
@@ -32,6 +34,8 @@ pub(super) struct Api {
     pub(super) keys: Vec<Arc<ApiKey>>,
     pub(super) limits: ApiLimits,
     pub(super) in_flight: AtomicUsize,
+    /// Bytes of bodies.
+    pub(super) held: AtomicUsize,
     pub(super) build: Build,
     pub(super) started: Instant,
 }
@@ -57,6 +61,43 @@ impl Api {
             return Err(Problem::new(Kind::Overloaded, detail));
         }
         Ok(under_way)
+    }
+}
+
+/// Room for bytes of a request, until it is dropped.
+pub(super) struct Held {
+    api: Arc<Api>,
+    bytes: usize,
+}
+
+impl Held {
+    /// None yet.
+    pub(super) fn new(api: &Arc<Api>) -> Held {
+        Held {
+            api: api.clone(),
+            bytes: 0,
+        }
+    }
+
+    /// Makes it so many, if all together may be.
+    pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), Problem> {
+        let more = bytes.saturating_sub(self.bytes);
+        let before = self.api.held.fetch_add(more, Ordering::Relaxed);
+        self.bytes += more;
+        let limits = &self.api.limits;
+        // One body has room, whatever the limits are.
+        let most = limits.bodies_bytes_max.max(limits.body_bytes_max);
+        if before + more > most {
+            let detail = format!("bodies of {most} bytes are under way (api.bodies_bytes_max)");
+            return Err(Problem::new(Kind::Overloaded, detail));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.api.held.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

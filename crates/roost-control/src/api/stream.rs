@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use super::body::{check_type, parse};
-use super::call::Call;
+use super::call::{Call, Held};
 use super::many::{Outcome, publish_many};
 use super::problem::{Kind, Problem};
 use super::publication::{Wanted, epoch_text};
@@ -43,6 +43,7 @@ pub(super) fn publications(call: Call, request: Request<Body>) -> Result<Respons
     };
     let (results, answered) = mpsc::channel(1);
     let stream = Stream {
+        held: Held::new(&call.api),
         call,
         results,
         shows_all,
@@ -60,6 +61,7 @@ pub(super) fn publications(call: Call, request: Request<Body>) -> Result<Respons
 
 struct Stream {
     call: Call,
+    held: Held,
     results: mpsc::Sender<io::Result<Bytes>>,
     /// Else those of refused lines alone.
     shows_all: bool,
@@ -139,21 +141,27 @@ impl Stream {
             }
         }
         rest.extend_from_slice(data);
+        if let Err(problem) = self.held.grow_to(rest.len()) {
+            return self.end_with(problem).await;
+        }
         let bytes_max = self.call.api.limits.body_bytes_max;
         if rest.len() > bytes_max {
-            self.line += 1;
-            let detail = format!(
-                "the line has more than {bytes_max} bytes (api.body_bytes_max); what follows is not read"
-            );
-            self.window.push(Line {
-                number: self.line,
-                wanted: Err(Problem::new(Kind::TooLarge, detail)),
-            });
-            self.publish_window().await?;
-            return Err(Ended);
+            let detail = format!("the line has more than {bytes_max} bytes (api.body_bytes_max)");
+            return self.end_with(Problem::new(Kind::TooLarge, detail)).await;
         }
         // What is here is published now: the client may wait for the results before it sends more.
         self.publish_window().await
+    }
+
+    /// The line that has begun is refused, and no more is read.
+    async fn end_with(&mut self, problem: Problem) -> Result<(), Ended> {
+        self.line += 1;
+        self.window.push(Line {
+            number: self.line,
+            wanted: Err(problem.and("what follows is not read")),
+        });
+        self.publish_window().await?;
+        Err(Ended)
     }
 
     /// An empty line is none.

@@ -1,10 +1,11 @@
 //! One publication a request: what arrives, who may, and what is refused.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
-use roost_control::{ApiListener, ApiOptions};
+use roost_control::{ApiLimits, ApiListener, ApiOptions};
 use roost_testkit::client::Checked;
-use roost_testkit::server::{Backend, TestServer};
+use roost_testkit::server::{Backend, TestServer, wait_until};
 use serde_json::json;
 
 use crate::harness::{Api, KEY, ORDER_KEY, SOON, limits, server, start};
@@ -298,4 +299,45 @@ fn an_address_without_a_key_is_not_served() {
         limits: limits(),
     };
     assert!(start(server.shared(), options).is_err());
+}
+
+/// Bodies that are received slowly, or announced alone, take no more memory than they may together.
+#[test]
+fn bodies_under_way_are_bounded_in_bytes() {
+    let server = server();
+    let limits = ApiLimits {
+        body_bytes_max: 1_000,
+        bodies_bytes_max: 2_500,
+        ..limits()
+    };
+    let api = Api::with(server.shared(), limits);
+    let head = |more: &str| {
+        format!(
+            "POST /v1/publish HTTP/1.1\r\nHost: api\r\nConnection: close\r\nX-API-Key: {KEY}\r\n\
+             Content-Type: application/json\r\n{more}\r\n"
+        )
+    };
+    let mut begun = Vec::new();
+    for length in ["Content-Length: 1000\r\n", "Transfer-Encoding: chunked\r\n"] {
+        let mut stream = api.connect();
+        stream
+            .write_all(head(length).as_bytes())
+            .expect("it is read");
+        begun.push(stream);
+    }
+    // The third has room once it is small: the two have come by then.
+    let large = format!(r#"{{"channel": "c", "text": "{}"}}"#, "x".repeat(900));
+    let publish = |json: &str| api.post("/v1/publish", json);
+    wait_until(
+        || publish(&large).status == 503,
+        || "room for 3,000 bytes".to_owned(),
+    );
+    let detail = publish(&large).problem(503, "overloaded");
+    assert!(detail.contains("api.bodies_bytes_max"), "{detail}");
+    assert_eq!(publish(r#"{"channel": "c", "text": "small"}"#).status, 200);
+    drop(begun);
+    wait_until(
+        || publish(&large).status == 200,
+        || "their room is free again".to_owned(),
+    );
 }
