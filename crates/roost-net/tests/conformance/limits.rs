@@ -79,7 +79,11 @@ pub(crate) fn no_descriptor_left<B: Backend>() {
         world.iterate_times(10);
     }
     let share = (server.cpu_ns() - cpu_before) as f64 / start.elapsed().as_nanos() as f64;
-    assert!(share < 0.02, "{:.1} % of a core while full", share * 100.0);
+    assert!(
+        share < SPINNING,
+        "{:.1} % of a core while full",
+        share * 100.0
+    );
     assert_eq!(greeted(&world, &clients), full, "let in although full");
 
     // One goes, one comes. The best of five tells the machine's noise from a slow retry.
@@ -137,7 +141,11 @@ pub(crate) fn descriptors_freed_elsewhere<B: Backend>() {
         world.iterate_times(10);
     }
     let share = (server.cpu_ns() - cpu_before) as f64 / start.elapsed().as_nanos() as f64;
-    assert!(share < 0.02, "{:.1} % of a core while full", share * 100.0);
+    assert!(
+        share < SPINNING,
+        "{:.1} % of a core while full",
+        share * 100.0
+    );
 
     // The server's driver hears nothing of this, and sleeps for ten seconds unless it looks.
     server.say("free");
@@ -185,7 +193,7 @@ pub(crate) fn ten_thousand_connections<B: Backend>() {
     std::thread::sleep(Duration::from_millis(300));
     let share = (server.cpu_ns() - cpu_before) as f64 / start.elapsed().as_nanos() as f64;
     assert!(
-        share < 0.02,
+        share < SPINNING,
         "{:.1} % of a core for quiet connections",
         share * 100.0
     );
@@ -352,3 +360,7 @@ fn greeted<B: Backend>(world: &World<B>, clients: &[End]) -> usize {
         .filter(|&&end| is_greeted(world, end))
         .count()
 }
+
+/// A share of a core that waiting never takes, however busy the machine is and however cold its caches. A
+/// loop that asks again at once takes all that it gets.
+const SPINNING: f64 = 0.2;

@@ -13,6 +13,9 @@ roost_testkit::on_each_backend_and_over_tls!(attack_43_bun_32705_no_descriptor_l
 
 /// Descriptors of the server's process, and so of its io_uring's table too.
 const DESCRIPTORS_MAX: u32 = 64;
+/// A share of a core that waiting never takes, however busy the machine is and however cold its caches. A
+/// loop that asks again at once takes all that it gets.
+const SPINNING: f64 = 0.2;
 
 /// What became of a client at the door.
 enum AtTheDoor {
@@ -70,7 +73,11 @@ fn attack_43_bun_32705_no_descriptor_left(backend: Backend) -> Checked {
     }
     let share = (child.cpu_ns() - cpu_before) as f64 / begun.elapsed().as_nanos() as f64;
     println!("{:.2} % of a core while full", share * 100.0);
-    assert!(share < 0.02, "{:.2} % of a core while full", share * 100.0);
+    assert!(
+        share < SPINNING,
+        "{:.2} % of a core while full",
+        share * 100.0
+    );
     for client in &mut inside {
         client.send_text("served")?;
         client.expect_text("served")?;
