@@ -482,6 +482,8 @@ pub enum TokenRefusal {
     Expired,
     /// The token is not good.
     Invalid,
+    /// Its user has as many connections as may be.
+    TooMany,
     /// It cannot be said now.
     Unavailable,
 }

@@ -7,7 +7,7 @@ use roost_net::ConnKey;
 
 use crate::authentication::{identity_of, is_busy};
 use crate::clock::{TICK_MS, ticks};
-use crate::connections::Phase;
+use crate::connections::{Phase, TooMany};
 use crate::core::Core;
 use crate::dialogue::notify;
 use crate::token_checks::{Denied, Login, TokenCheck, Verdict};
@@ -75,7 +75,8 @@ fn admit(core: &mut Core, key: ConnKey, login: Login) -> TokenOutcome {
         return Err(TokenRefusal::Invalid);
     }
     let user = identity.user.clone();
-    core.connections.identify(key, identity);
+    let identified = core.connections.identify(key, identity);
+    identified.map_err(|TooMany| TokenRefusal::TooMany)?;
     Ok(Admission { user, expires_in_s })
 }
 

@@ -48,6 +48,7 @@ pub(super) const NO_PONG: Disconnect = disconnect(3012, "no pong");
 pub(super) const INVALID_TOKEN: Disconnect = disconnect(3500, "invalid token");
 pub(super) const MALFORMED: Disconnect = disconnect(3501, "bad request");
 pub(super) const STALE: Disconnect = disconnect(3502, "stale");
+pub(super) const CONNECTION_LIMIT: Disconnect = disconnect(3504, "connection limit");
 pub(super) const INAPPROPRIATE_PROTOCOL: Disconnect = disconnect(3506, "inappropriate protocol");
 pub(super) const SEND_NOT_AVAILABLE: Disconnect = disconnect(3508, "not available");
 
@@ -72,6 +73,7 @@ pub(super) fn after_refusal(refusal: TokenRefusal) -> Result<Error, Disconnect> 
         TokenRefusal::Expired => Ok(TOKEN_EXPIRED),
         TokenRefusal::Unavailable => Ok(INTERNAL),
         TokenRefusal::Invalid => Err(INVALID_TOKEN),
+        TokenRefusal::TooMany => Err(CONNECTION_LIMIT),
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{Centrifugo, Settings};
 use crate::dialect::{
     Admission, Command, Context, Dialect, Event, Input, Message, Next, Session, SubscribeTo,
-    Target, Terms, TokenRefusal,
+    Target, Terms, TokenOutcome, TokenRefusal,
 };
 use crate::{PayloadRef, Replies, check_channel_name};
 
@@ -96,20 +96,7 @@ impl Peer {
         match command {
             Command::CheckToken(token) => {
                 let token = token.map(|token| token.0.into_owned());
-                let outcome = match token.as_deref() {
-                    Some("bad") => Err(TokenRefusal::Invalid),
-                    Some("old") => Err(TokenRefusal::Expired),
-                    Some("late") => Err(TokenRefusal::Unavailable),
-                    Some(user) => Ok(Admission {
-                        user: user.into(),
-                        expires_in_s: Some(60),
-                    }),
-                    None => Ok(Admission {
-                        user: "".into(),
-                        expires_in_s: None,
-                    }),
-                };
-                self.tell(Event::TokenChecked(&outcome));
+                self.tell(Event::TokenChecked(&outcome_of(token.as_deref())));
             }
             Command::Publish {
                 channel,
@@ -237,3 +224,21 @@ const CONNECT: &str = r#"{"id":1,"connect":{}}"#;
 const NAME_BYTES_MAX: usize = 64;
 /// A reply does not grow with what is asked.
 const LINE_BYTES_MAX: usize = 256;
+
+/// What a model of the token's check says.
+fn outcome_of(token: Option<&str>) -> TokenOutcome {
+    match token {
+        Some("bad") => Err(TokenRefusal::Invalid),
+        Some("old") => Err(TokenRefusal::Expired),
+        Some("late") => Err(TokenRefusal::Unavailable),
+        Some("many") => Err(TokenRefusal::TooMany),
+        Some(user) => Ok(Admission {
+            user: user.into(),
+            expires_in_s: Some(60),
+        }),
+        None => Ok(Admission {
+            user: "".into(),
+            expires_in_s: None,
+        }),
+    }
+}

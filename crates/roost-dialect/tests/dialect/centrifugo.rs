@@ -467,6 +467,7 @@ fn tokens_let_in_or_not() {
         (TokenRefusal::Missing, Ok(error(1, 101, "unauthorized"))),
         (TokenRefusal::Expired, Ok(error(1, 109, "token expired"))),
         (TokenRefusal::Invalid, Err("close 3500 invalid token")),
+        (TokenRefusal::TooMany, Err("close 3504 connection limit")),
     ] {
         let mut client = Client::new();
         client.outcome = Err(refusal);

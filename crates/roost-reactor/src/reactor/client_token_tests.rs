@@ -23,6 +23,7 @@ fn world(change: impl FnOnce(&mut Auth)) -> World {
         wait_ms: WAIT_MS,
         checks_max: 100,
         revocations_max: 10,
+        connections_per_user_max: 0,
     };
     change(&mut settings.auth);
     World::new(settings)
