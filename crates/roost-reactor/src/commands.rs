@@ -172,6 +172,26 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
             form,
             token,
         } => unsubscribe(core, key, channel, form, token),
+        Command::Register { .. }
+        | Command::Unregister { .. }
+        | Command::Call { .. }
+        | Command::CancelCall { .. }
+        | Command::Answer { .. } => carry_out_of_call(core, key, command),
+        Command::UnsubscribeFrom {
+            channel,
+            form,
+            token,
+        } => unsubscribe_from(core, key, &channel, form, token),
+        Command::CheckToken(token) => client_tokens::begin(core, key, token),
+        Command::AwaitAuthentication => logins::begin(core, key),
+        Command::Identify(identity) => identify(core, key, *identity),
+        Command::Close { code, reason } => start_close(core, key, code, reason),
+    }
+}
+
+/// The same of a callee or a caller.
+fn carry_out_of_call(core: &mut Core, key: ConnKey, command: Command<'_>) {
+    match command {
         Command::Register {
             procedure,
             matching,
@@ -215,27 +235,19 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
         }
         Command::CancelCall { request, mode } => core.calls.cancel(client(key), request, mode),
         Command::Answer { invocation, answer } => answer_call(core, key, invocation, answer),
-        Command::UnsubscribeFrom {
-            channel,
-            form,
-            token,
-        } => unsubscribe_from(core, key, &channel, form, token),
-        Command::CheckToken(token) => client_tokens::begin(core, key, token),
-        Command::AwaitAuthentication => logins::begin(core, key),
-        Command::Identify(identity) => identify(core, key, *identity),
-        Command::Close { code, reason } => start_close(core, key, code, reason),
+        _ => debug_assert!(false, "it is about no call"),
     }
 }
 
 /// A session has opened as this. One that is anonymous stays what its handshake's token has made it.
 fn identify(core: &mut Core, key: ConnKey, identity: Identity) {
     let is_known = core.connections.identities().get(key.slot()).is_some();
-    if identity.method != Method::Anonymous || !is_known {
-        if let Err(TooMany) = core.connections.identify(key, identity) {
-            let reason = TOO_MANY;
-            notify(core, key, Event::Disconnected { reason });
-            start_close(core, key, CloseCode::POLICY_VIOLATION, reason);
-        }
+    if (identity.method != Method::Anonymous || !is_known)
+        && let Err(TooMany) = core.connections.identify(key, identity)
+    {
+        let reason = TOO_MANY;
+        notify(core, key, Event::Disconnected { reason });
+        start_close(core, key, CloseCode::POLICY_VIOLATION, reason);
     }
 }
 

@@ -15,6 +15,7 @@ use roost_net::limits;
 use roost_net::process::ignore_stray_signals;
 use roost_net::uring::UringDriver;
 use roost_reactor::{ListenError, NamespaceNumbers, REACTORS_MAX, Server, Settings, StartError};
+use signal_hook::iterator::Signals;
 use tracing::{info, warn};
 
 use crate::api::{self, Api};
@@ -78,7 +79,7 @@ fn serve(start_with: Start) -> Result<(), String> {
     } = start_with;
     let (from, tls) = (&loaded.settings, Arc::new(tls));
     ignore_stray_signals();
-    let mut signals = signals::catch().map_err(|error| format!("signals: {error}"))?;
+    let signals = signals::catch().map_err(|error| format!("signals: {error}"))?;
     let open_files =
         limits::raise_open_files().map_err(|error| format!("limit on open files: {error}"))?;
     let reactors = reactors_of(from);
@@ -94,13 +95,7 @@ fn serve(start_with: Start) -> Result<(), String> {
     let numbers = numbers_of(from)?;
     let settings = settings::for_reactors(from, connections_max, &numbers, &tls, users, reactors)?;
     let server = start(settings, &choice, reactors).map_err(|error| start_error(from, &error))?;
-    server.registry().describe(About {
-        version: env!("CARGO_PKG_VERSION"),
-        driver: choice.name(),
-        started: Instant::now(),
-        connections_max,
-        open_files,
-    });
+    describe(&server, &choice, connections_max, open_files);
     let tokens = tokens.map(|tokens| tokens.for_control(&from.auth));
     let operator = Daemon::of(&server, from.server.drain_timeout_ms);
     let asked = (tokens, asked);
@@ -119,12 +114,7 @@ fn serve(start_with: Start) -> Result<(), String> {
     };
     output::within(START_BLOCK_WAIT, block.in_format(from.log.format));
 
-    let (stopper, registry) = (server.stopper(), server.registry().clone());
-    let drain_ms = from.server.drain_timeout_ms;
-    let reloader = start_reloader(&tls, &server, from)?;
-    spawn("signals", move || {
-        signals::handle(&mut signals, &stopper, &registry, &reloader, drain_ms);
-    })?;
+    handle_signals(signals, &server, &tls, from)?;
     let (ended, end) = mpsc::channel();
     let watch = Watch::new(server.registry().clone(), Expiry::new(tls));
     let watch = spawn("watch", move || watch.run(&end))?;
@@ -141,6 +131,33 @@ fn serve(start_with: Start) -> Result<(), String> {
     }
     info!("stopped");
     outcome
+}
+
+/// Says in metrics what runs.
+fn describe(server: &Server, choice: &Choice, connections_max: u32, open_files: u64) {
+    server.registry().describe(About {
+        version: env!("CARGO_PKG_VERSION"),
+        driver: choice.name(),
+        started: Instant::now(),
+        connections_max,
+        open_files,
+    });
+}
+
+/// Stops, drains and reloads as signals say, on a thread of its own.
+fn handle_signals(
+    mut signals: Signals,
+    server: &Server,
+    tls: &Arc<Tls>,
+    from: &config::Settings,
+) -> Result<(), String> {
+    let (stopper, registry) = (server.stopper(), server.registry().clone());
+    let drain_ms = from.server.drain_timeout_ms;
+    let reloader = start_reloader(tls, server, from)?;
+    spawn("signals", move || {
+        signals::handle(&mut signals, &stopper, &registry, &reloader, drain_ms);
+    })?;
+    Ok(())
 }
 
 fn numbers_of(from: &config::Settings) -> Result<NamespaceNumbers, String> {

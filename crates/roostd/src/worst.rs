@@ -35,8 +35,7 @@ impl WorstCase {
         connections_max: u64,
     ) -> WorstCase {
         let limits = &settings.limits;
-        let (wamp, soap) = (settings.wamp.enabled, settings.soap.enabled);
-        let centrifugo = settings.centrifugo.enabled;
+        let (wamp, soap, centrifugo) = dialects(settings);
         let subscriptions_each = if wamp || centrifugo {
             u64::from(limits.subscriptions_per_connection_max)
         } else {
@@ -78,10 +77,7 @@ impl WorstCase {
         } else {
             (0, 0)
         };
-        let identity = match settings.auth.is_on() {
-            true => IDENTITY_BYTES,
-            false => 0,
-        };
+        let identity = IDENTITY_BYTES * u64::from(settings.auth.is_on());
         let message = limits.message_bytes_max as u64;
         let pairs = reactors * reactors; // each with the others, and with the control thread
         let mail = pairs.saturating_mul(roost_reactor::LINK_BYTES_MAX as u64 + 2 * message);
@@ -137,6 +133,17 @@ fn api_bytes(api: &config::Api, reactors: u64) -> u64 {
             requests.saturating_add(connections).saturating_add(repeats)
         }
     }
+}
+
+/// Whether WAMP, SOAP and Centrifugo's protocol are spoken.
+fn dialects(settings: &config::Settings) -> (bool, bool, bool) {
+    let config::Settings {
+        wamp,
+        soap,
+        centrifugo,
+        ..
+    } = settings;
+    (wamp.enabled, soap.enabled, centrifugo.enabled)
 }
 
 /// Tokens that are remembered, and those whose check is under way.

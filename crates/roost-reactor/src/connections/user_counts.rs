@@ -3,6 +3,10 @@
 //! The reactors share it, for a user's connections are spread over them. It is touched where a connection
 //! becomes a user's and where it ends, never by a message; a lock is held for one look into a table of some
 //! thousand entries.
+#![expect(
+    clippy::disallowed_types,
+    reason = "for one look into a small table, where a client is let in or ends"
+)]
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;

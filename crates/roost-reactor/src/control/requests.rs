@@ -43,12 +43,8 @@ pub(crate) fn handle_request(core: &mut Core, token: Token, request: Request) {
             begin_sweep(core, Sweep::of_user(token, *request), token);
         }
         Request::Unsubscribe(request) => {
-            act_on(
-                core,
-                token,
-                request.whose,
-                Act::Unsubscribe(request.channel),
-            );
+            let act = Act::Unsubscribe(request.channel);
+            act_on(core, token, request.whose, act);
         }
         Request::Refresh(request) => {
             let now = core.now();
@@ -56,48 +52,41 @@ pub(crate) fn handle_request(core: &mut Core, token: Token, request: Request) {
             act_on(core, token, request.whose, Act::Refresh(ends));
         }
         Request::Revoke(revocation) => handle_revocation(core, token, *revocation),
-        Request::Connections { .. } | Request::Describe(_) | Request::Channels { .. }
-            if core.listings.is_full() =>
-        {
-            answer(&mut core.channels, token, Part::Refused(Refusal::Busy));
-        }
         Request::Connections {
             from_slot,
             limit,
             filter,
         } => {
-            core.listings.push(Listing::Connections(ConnectionListing {
+            let listing = ConnectionListing {
                 token,
                 next_slot: from_slot,
                 left: limit.min(CONNECTIONS_MAX),
                 filter,
                 slots_left: FILTERED_SLOTS_MAX,
-            }));
+            };
+            begin_listing(core, token, Listing::Connections(listing));
         }
         Request::Channels {
             from,
             limit,
             prefix,
         } => {
-            core.listings.push(Listing::Channels(ChannelListing {
+            let listing = ChannelListing {
                 token,
                 next: from,
                 left: limit.min(CHANNELS_MAX),
                 prefix,
-            }));
+            };
+            begin_listing(core, token, Listing::Channels(listing));
         }
         Request::Channel(name) => {
-            let records = core
-                .channels
-                .home_channel_named(&name)
-                .into_iter()
-                .collect();
-            let next = None;
-            answer(
-                &mut core.channels,
-                token,
-                Part::ChannelsEnd { records, next },
-            );
+            let record = core.channels.home_channel_named(&name);
+            let records = record.into_iter().collect();
+            let part = Part::ChannelsEnd {
+                records,
+                next: None,
+            };
+            answer(&mut core.channels, token, part);
         }
         Request::CountSubscribers(names) => {
             let names = names.iter().take(COUNTED_MAX);
@@ -106,8 +95,17 @@ pub(crate) fn handle_request(core: &mut Core, token: Token, request: Request) {
             answer(&mut core.channels, token, Part::Subscribers(counts));
         }
         Request::Describe(describe) => {
-            core.listings.push(Listing::Description(token, describe));
+            begin_listing(core, token, Listing::Description(token, describe));
         }
+    }
+}
+
+/// What is answered by slices waits for its turn, unless too much does.
+fn begin_listing(core: &mut Core, token: Token, listing: Listing) {
+    if core.listings.is_full() {
+        answer(&mut core.channels, token, Part::Refused(Refusal::Busy));
+    } else {
+        core.listings.push(listing);
     }
 }
 

@@ -189,36 +189,11 @@ fn run_scenario(plan: &Plan) -> Result<Report, Broken> {
     }
     simulation.drain(plan).map_err(broken)?;
     simulation.check_end_state().map_err(broken)?;
-    report.trace = simulation.net.trace_hash();
-    report.costs = simulation.costs;
-    report.control = simulation
-        .control
-        .as_ref()
-        .map(Control::report)
-        .unwrap_or_default();
-    report.costs.hostile_bytes = simulation.hostiles.sent_bytes();
-    report.slow_consumers = simulation.count("slow_consumers_total");
-    report.slow_closes_received = simulation.peers.slow_closes_received();
-    report.pings = simulation.count("pings_sent_total");
-    report.paused = simulation.count("publishers_paused_total");
-    report.congestions = simulation.count("channel_backpressure_total");
-    report.budget_closes = simulation.count("closed_memory_limit_total");
-    report.pauses = simulation.pauses_begun;
-    if report.pauses > 0 {
-        report.timeouts = simulation.count("ping_timeouts_total")
-            + simulation.count("handshake_timeouts_total")
-            + simulation.count("close_timeouts_total");
-    }
-    report.idle = simulation.count("idle_timeouts_total");
     report.http_answers = http_answers;
     (report.soap_answers, report.soap_received) = soap;
     (report.centrifugo_answers, report.centrifugo_received) = centrifugo;
     report.guarded_answers = guarded_answers;
-    report.tokens = simulation.tokens();
-    report.ended = ["disconnected", "revoked"]
-        .map(|how| simulation.count(&format!("connections_{how}_total")));
-    report.hooks = simulation.hooks();
-    report.iterations = simulation.count("loop_iterations_total");
+    simulation.write_counts(&mut report);
     Ok(report)
 }
 
@@ -281,6 +256,36 @@ fn listen(
 }
 
 impl Simulation {
+    /// What was counted over the whole run.
+    fn write_counts(&self, report: &mut Report) {
+        report.trace = self.net.trace_hash();
+        report.costs = self.costs;
+        report.control = self
+            .control
+            .as_ref()
+            .map(Control::report)
+            .unwrap_or_default();
+        report.costs.hostile_bytes = self.hostiles.sent_bytes();
+        report.slow_consumers = self.count("slow_consumers_total");
+        report.slow_closes_received = self.peers.slow_closes_received();
+        report.pings = self.count("pings_sent_total");
+        report.paused = self.count("publishers_paused_total");
+        report.congestions = self.count("channel_backpressure_total");
+        report.budget_closes = self.count("closed_memory_limit_total");
+        report.pauses = self.pauses_begun;
+        if report.pauses > 0 {
+            report.timeouts = self.count("ping_timeouts_total")
+                + self.count("handshake_timeouts_total")
+                + self.count("close_timeouts_total");
+        }
+        report.idle = self.count("idle_timeouts_total");
+        report.tokens = self.tokens();
+        report.ended =
+            ["disconnected", "revoked"].map(|how| self.count(&format!("connections_{how}_total")));
+        report.hooks = self.hooks();
+        report.iterations = self.count("loop_iterations_total");
+    }
+
     fn new(plan: &Plan) -> Simulation {
         let net = SimNet::new(plan.seed, plan.faults.clone());
         let shared = Shared::new(plan.settings.clone(), plan.reactors, plan.seed);

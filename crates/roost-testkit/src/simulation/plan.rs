@@ -169,23 +169,17 @@ impl Plan {
         let replacements = floods.len() * REPLACEMENTS_PER_FLOOD;
         settings.connections_max =
             (peers + channels * witnesses + quiet_peers + replacements) as u32;
-        // Fan-outs as to many: a few subscribers at a time, and often half way at an iteration's end.
-        settings.fan_out_piece = [1, 2, 5, FAN_OUT_PIECE][rng.below(4) as usize];
-        settings.fan_out_at_once = settings.fan_out_piece;
+        draw_fan_out(&mut rng, &mut settings);
         let driver = draw_driver(&mut rng);
         let hostiles = rng.between(4, 13) as usize;
-        // They may be slow, and must not keep the others out: that limit has its own tests.
-        make_room(&mut settings, hostiles);
         let http_peers = SimRng::new(seed ^ 0x48_54_54_50).below(5) as usize;
-        make_room(&mut settings, http_peers);
         let soap_peers = SimRng::new(seed ^ 0x53_4f_41_50).between(2, 7) as usize;
-        make_room(&mut settings, soap_peers);
         let centrifugo_peers = SimRng::new(seed ^ 0x0043_454e_5452).between(2, 7) as usize;
-        make_room(&mut settings, centrifugo_peers);
+        let api_subscribers = API_SUBSCRIBERS * usize::from(has_control(seed));
+        // They may be slow, and must not keep the others out: that limit has its own tests.
+        make_room(&mut settings, hostiles + http_peers + soap_peers);
+        make_room(&mut settings, centrifugo_peers + api_subscribers);
         Arc::make_mut(&mut settings.dialects.soap).request_timeout_ms = 500;
-        if has_control(seed) {
-            make_room(&mut settings, API_SUBSCRIBERS);
-        }
         settings.listeners[0].config.hixie = true;
         // Publishers have to wait, and what they have sent meanwhile is held for them: not beside a
         // small budget, where that may make them the largest.
@@ -196,11 +190,10 @@ impl Plan {
             let bytes_max = rng.between(130_000, SMALL_BUDGET_BYTES_MAX + 1);
             settings.limits.buffered_bytes_max = bytes_max;
         }
-        settings.connections_max += non_readers as u32;
         let guarded = guarded::add(seed, has_control(seed), &mut settings);
         make_room(&mut settings, guarded);
         let strangers = listeners::add(seed, &mut settings);
-        settings.connections_max += strangers as u32;
+        settings.connections_max += (non_readers + strangers) as u32;
         let drain_ms = rng.between(500, 6_000) as u32;
         let iteration_ns = if rng.per_mille(250) { 200_000 } else { 0 };
         Plan {
@@ -234,6 +227,12 @@ impl Plan {
             settings,
         }
     }
+}
+
+/// Fan-outs as to many: a few subscribers at a time, and often half way at an iteration's end.
+fn draw_fan_out(rng: &mut SimRng, settings: &mut Settings) {
+    settings.fan_out_piece = [1, 2, 5, FAN_OUT_PIECE][rng.below(4) as usize];
+    settings.fan_out_at_once = settings.fan_out_piece;
 }
 
 /// Lets in so many more clients, all at once.
