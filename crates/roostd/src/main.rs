@@ -8,7 +8,7 @@
 //! | [`roost_net`](../roost_net/index.html) | sockets in, events out: epoll, io_uring, the simulated network; all `unsafe` code |
 //! | [`roost_reactor`](../roost_reactor/index.html) | the connections of one thread, and the loop that joins the crates around it |
 //! | [`roost_wire`](../roost_wire/index.html) | bytes to WebSocket messages and back |
-//! | [`roost_dialect`](../roost_dialect/index.html) | what a message means: raw, echo, WAMP |
+//! | [`roost_dialect`](../roost_dialect/index.html) | what a message means: raw, echo, WAMP, SOAP, Centrifugo |
 //! | [`roost_hub`](../roost_hub/index.html) | channels: which subscribers receive what, in which order |
 //!
 //! Beside them:
@@ -18,6 +18,9 @@
 //! | [`roost_config`](../roost_config/index.html) | the configuration's keys, one row a key |
 //! | [`roost_metrics`](../roost_metrics/index.html) | counters with one writer each |
 //! | [`roost_control`](../roost_control/index.html) | the control thread and the admin listeners |
+//! | [`roost_tokens`](../roost_tokens/index.html), [`roost_access`](../roost_access/index.html) | who a client is, and what it may |
+//! | [`roost_hooks`](../roost_hooks/index.html) | questions to an application: when, how often, and what follows |
+//! | [`roost_ctl`](../roost_ctl/index.html) | `roostctl`, which asks a running daemon |
 //! | [`roost_testkit`](../roost_testkit/index.html) | the raw client, the conformance program and the simulator, for tests |
 //! | [`roost_load`](../roost_load/index.html) | the load harness |
 //!
