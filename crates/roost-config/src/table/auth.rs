@@ -38,7 +38,7 @@ section! {
     connections_per_user_max: u32 = 0, Count(0..=1_000_000_000), Restart, "20";
     /// Revocations at once (`POST /v1/revoke`), each until its `expire_at`: some 100 bytes each on every
     /// reactor while it is there. Above it 503.
-    revocations_max: u32 = 100_000, Count(1..=10_000_000), Restart, "1_000_000";
+    revocations_max: u32 = 100_000, Count(1..=10_000_000), Restart, "1000000";
     sections {
         /// `[auth.jwt]`.
         jwt: Jwt,

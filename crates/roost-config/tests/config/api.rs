@@ -18,7 +18,7 @@ fn keys_are_read_with_their_scopes() {
          [[api.key]]\nname = \"shop\"\nsha256 = \"{SHA256}\"\n\
          allow = [\"publish:order:*\", \"publish:news\"]\n\
          [[api.key]]\nname = \"all\"\nkey_file = \"all.key\"\n\
-         allow = [\"publish\", \"read\", \"disconnect\"]\n"
+         allow = [\"publish\", \"read\", \"disconnect\", \"revoke\", \"refresh\"]\n"
     );
     let loaded = parse(&text, "/etc/roost/a.toml").expect("no mistake");
     let api = &loaded.settings.api;
@@ -31,7 +31,13 @@ fn keys_are_read_with_their_scopes() {
     let everything = ApiScope::Publish(ChannelPattern::Any);
     assert_eq!(
         api.key[1].allow,
-        [everything, ApiScope::Read, ApiScope::Disconnect]
+        [
+            everything,
+            ApiScope::Read,
+            ApiScope::Disconnect,
+            ApiScope::Revoke,
+            ApiScope::Refresh
+        ]
     );
     assert_eq!(api.key[1].allow, ApiScope::all());
     let file = loaded.api_file("all.key");
