@@ -106,7 +106,7 @@ def main():
     if not runs:
         sys.exit(f"no runs in {', '.join(sys.argv[1:])}")
     machine = runs[0][1]["machine"]
-    command = "sudo loadtest/million.sh 1000000 common own wss; scripts/million_table.py loadtest/results"
+    command = "sudo ROOST_MILLION_OUT=DIRECTORY loadtest/million.sh 1000000 common own wss; scripts/million_table.py DIRECTORY"
     print("# A million connections\n\n<!-- check: skip needs root and a million sockets -->\n```\n" + command + "\n```")
     print(f"{machine['cores']} cores, {machine['memory_bytes'] / GIB:.0f} GiB, Linux {machine['kernel'].split('-')[0]}, both ends on the machine. "
           "[loadtest.md](../loadtest.md#a-million) says what a run does.\n")
