@@ -101,7 +101,7 @@ impl WorstCase {
                 .saturating_mul(each.saturating_add(handshakes))
                 .saturating_add(mail)
                 .saturating_add(api_bytes(&settings.api, reactors))
-                .saturating_add(tokens_bytes(&settings.auth))
+                .saturating_add(tokens_bytes(&settings.auth, reactors))
                 .saturating_add(hooks_bytes(settings, reactors))
                 .saturating_add(LOG_BYTES),
         }
@@ -147,13 +147,16 @@ fn dialects(settings: &config::Settings) -> (bool, bool, bool) {
 }
 
 /// Tokens that are remembered, and those whose check is under way.
-fn tokens_bytes(auth: &config::Auth) -> u64 {
+fn tokens_bytes(auth: &config::Auth, reactors: u64) -> u64 {
     match auth.is_on() {
         true => {
             let in_flight = u64::from(auth.in_flight_max);
             // With its handshake, and twice on the way to its check.
             let in_flight = in_flight.saturating_mul(3 * auth.token_bytes_max as u64);
-            in_flight.saturating_add(auth.cache_bytes_max as u64)
+            let revocations = u64::from(auth.revocations_max).saturating_mul(REVOCATION_BYTES);
+            in_flight
+                .saturating_add(auth.cache_bytes_max as u64)
+                .saturating_add(revocations.saturating_mul(reactors))
         }
         false => 0,
     }
@@ -233,6 +236,8 @@ const HANDSHAKE_BYTES: u64 = (8 << 10) + roost_tls::handshake::BYTES_MAX as u64;
 /// As whom a connection is known, in tables that may be half empty, its user's name of at most 255
 /// bytes, and permissions of its own as its token may have them.
 const IDENTITY_BYTES: u64 = 2 * 68 + 272 + (4 << 10);
+/// A revocation at each reactor: in a table that may be half empty, with a user's name of at most 255 bytes.
+const REVOCATION_BYTES: u64 = 2 * 32 + 272;
 /// A WAMP session's record, in a table that may be half empty.
 const SESSION_BYTES: u64 = 2 * 64;
 /// One subscription: in the session's list and in the channel's set of members, both of which may
