@@ -34,11 +34,13 @@ fn attack_04_nats_ghsa_p957_7v2w_g93g_every_route_with_every_feature_off(
         "/connection/websocket",
         "//",
     ];
-    for features in 0..16u8 {
+    for features in 0..32u8 {
         let server = TestServer::with(backend, 1, |settings: &mut Settings| {
             Arc::make_mut(&mut settings.dialects.raw).enabled = features & 1 != 0;
             Arc::make_mut(&mut settings.dialects.echo).enabled = features & 2 != 0;
             Arc::make_mut(&mut settings.dialects.wamp).enabled = features & 4 != 0;
+            Arc::make_mut(&mut settings.dialects.soap).enabled = features & 16 != 0;
+            Arc::make_mut(&mut settings.dialects.centrifugo).enabled = features & 16 != 0;
             if features & 8 == 0 {
                 settings.listeners[0].config.health_path.clear();
             }
@@ -57,7 +59,7 @@ fn attack_04_nats_ghsa_p957_7v2w_g93g_every_route_with_every_feature_off(
                 let status = client.read_response()?.status;
                 assert!(
                     matches!(status, 101 | 200 | 400 | 404 | 405 | 426),
-                    "{status} to {} with features {features:04b}",
+                    "{status} to {} with features {features:05b}",
                     request.bytes().escape_ascii()
                 );
                 // The root answers a plain request always, with a line of text.
