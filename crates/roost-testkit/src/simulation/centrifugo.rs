@@ -448,6 +448,9 @@ impl CentrifugoPeer {
     }
 
     fn handle_close(&mut self, code: Option<CloseCode>, reason: &str) {
+        if self.is_over {
+            return; // its `connect` was refused, and so is what it has sent behind
+        }
         let code = code.map_or(0, CloseCode::get);
         let is_expected = match code {
             // Idle, drained, slow or beyond the budget, its pong late.
@@ -456,7 +459,10 @@ impl CentrifugoPeer {
             3502 => !self.is_connected,
             // The control thread has ended, or is late.
             3004 => !self.is_connected && self.who != Who::Guest,
-            3500 => !self.is_connected && self.who == Who::Impostor,
+            3500 if self.who == Who::Impostor => !self.is_connected,
+            // The application has revoked its token, or has ended its user's connections.
+            3500 => self.who == Who::Alice,
+            1008 => self.who == Who::Alice && reason == "elsewhere",
             _ => false,
         };
         if !is_expected {

@@ -251,6 +251,7 @@ fn seeds_that_failed_once_pass() {
             drain_pause: None,
             http_peers: 0,
             soap_peers: 0,
+            centrifugo_peers: 0,
             ..Plan::from_seed(seed).with_one_listener()
         };
         run_plan(&plan).unwrap_or_else(|broken| panic!("{broken}"));
@@ -262,6 +263,7 @@ fn seeds_that_failed_once_pass() {
         let plan = Plan {
             http_peers: 0,
             soap_peers: 0,
+            centrifugo_peers: 0,
             ..Plan::from_seed(seed).with_one_listener()
         };
         run_plan(&plan).unwrap_or_else(|broken| panic!("{broken}"));
