@@ -59,6 +59,7 @@ pub(crate) fn handle_data(core: &mut Core, key: ConnKey, message: Message<'_>) {
 
 /// Carries out a message's commands, but for the hub's outputs of the last one. Returns what the
 /// dialect wants before the next message.
+#[inline(always)] // into the one that messages come to; what was kept comes by `draw_rest`
 fn draw_commands<'a>(
     core: &mut Core,
     key: ConnKey,
@@ -73,25 +74,50 @@ fn draw_commands<'a>(
         let Some(command) = command else {
             return input.bytes();
         };
-        carry_out(core, key, command);
+        match command {
+            Command::Send(message) => core.connections.send_message(key, message),
+            command => carry_out(core, key, command),
+        }
         if input.is_empty() {
             return &[];
         }
-        hub_outputs::apply(core);
-        let conn = core.connections.get(key);
-        if conn.is_none_or(|conn| conn.phase != Phase::Open) {
-            return &[]; // the command has closed it
-        }
-        if core.hook_calls.waits(key.slot()) {
-            if let Some(rest) = input.take() {
-                core.hook_calls.keep_rest(key.slot(), rest);
-            }
-            return &[];
-        }
-        if core.token_checks.awaits(key.slot()) {
-            return input.bytes();
+        if let Some(left) = stop_behind_command(core, key, &mut input) {
+            return left;
         }
     }
+}
+
+/// What is left of a message behind one of its commands, unless the next is drawn at once.
+#[inline(never)]
+fn stop_behind_command<'a>(
+    core: &mut Core,
+    key: ConnKey,
+    input: &mut Input<'a>,
+) -> Option<&'a [u8]> {
+    hub_outputs::apply(core);
+    let conn = core.connections.get(key);
+    if conn.is_none_or(|conn| conn.phase != Phase::Open) {
+        return Some(&[]); // the command has closed it
+    }
+    if core.hook_calls.waits(key.slot()) {
+        if let Some(rest) = input.take() {
+            core.hook_calls.keep_rest(key.slot(), rest);
+        }
+        return Some(&[]);
+    }
+    core.token_checks.awaits(key.slot()).then(|| input.bytes())
+}
+
+/// As [`draw_commands`], of what was kept of a message.
+#[inline(never)]
+fn draw_rest<'a>(
+    core: &mut Core,
+    key: ConnKey,
+    dialect: DialectKind,
+    session: Session,
+    message: Message<'a>,
+) -> &'a [u8] {
+    draw_commands(core, key, dialect, session, message)
 }
 
 /// Goes on with what stands behind a command that had to wait.
@@ -106,7 +132,7 @@ pub(crate) fn go_on(core: &mut Core, key: ConnKey, rest: &Rest) {
         Rest::Text(text) => Message::Text(text),
         Rest::Binary(bytes) => Message::Binary(bytes),
     };
-    let left = draw_commands(core, key, dialect, session, rest);
+    let left = draw_rest(core, key, dialect, session, rest);
     if !left.is_empty() {
         keep_rest(core, key, left.to_vec());
     }
@@ -128,7 +154,7 @@ pub(crate) fn handle_rest(core: &mut Core, key: ConnKey) {
         );
         return;
     };
-    let left = draw_commands(core, key, dialect, session, Message::Text(text));
+    let left = draw_rest(core, key, dialect, session, Message::Text(text));
     if !left.is_empty() {
         keep_rest(core, key, left.to_vec());
     }
@@ -148,6 +174,7 @@ fn keep_rest(core: &mut Core, key: ConnKey, rest: Vec<u8>) {
     }
 }
 
+#[inline(never)]
 fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
     match command {
         Command::Send(message) => core.connections.send_message(key, message),

@@ -16,6 +16,14 @@ use crate::dialogue::notify;
 /// the moment it says it.
 #[inline]
 pub(crate) fn apply(core: &mut Core) {
+    if core.channels.has_outputs() || core.calls.has_outputs() {
+        apply_some(core);
+    }
+}
+
+/// Apart, so that the look whether there are any stays small enough to be inlined.
+#[inline(never)]
+fn apply_some(core: &mut Core) {
     while core.channels.has_outputs() || core.calls.has_outputs() {
         apply_all(core);
         call_outputs::apply_all(core);

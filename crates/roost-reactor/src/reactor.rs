@@ -254,10 +254,7 @@ impl<D: Driver> Reactor<D> {
             .min(core.connections.deadlines_due())
             .min(core.connections.identities().due(core.now()))
             .min(core.channels.paused_due())
-            .min(core.calls.due())
-            .min(core.logins.due())
-            .min(core.hook_calls.due())
-            .min(core.token_checks.due())
+            .min(waits_due(core))
             .min(core.governor.due(&core.connections));
         if due == NEVER {
             return None;
@@ -374,10 +371,9 @@ impl<D: Driver> Reactor<D> {
 
     fn keep_deadlines(&mut self) {
         keep_deadlines(&mut self.core, &self.driver);
-        keep_call_deadlines(&mut self.core);
-        keep_login_deadlines(&mut self.core);
-        keep_hook_deadlines(&mut self.core);
-        keep_check_deadlines(&mut self.core);
+        if waits_due(&self.core) <= self.core.now() {
+            keep_waits(&mut self.core);
+        }
         if let Some(drain) = &mut self.drain {
             drain.go_on(&mut self.core, &self.driver);
         }
@@ -503,6 +499,22 @@ fn listener_number(id: ListenerId) -> u8 {
 /// So many ClientHellos wait for their turn before accepting pauses: 25 ms of work. A client
 /// that waits longer has often left when its turn comes, and the work is lost.
 const HELLOS_MAX: usize = 256;
+/// The tick at which something that waits for an answer from elsewhere has waited for too long, or earlier.
+#[inline]
+fn waits_due(core: &Core) -> u32 {
+    let answers = core.hook_calls.due().min(core.token_checks.due());
+    core.calls.due().min(core.logins.due()).min(answers)
+}
+
+/// Ends what has waited for too long.
+#[cold]
+fn keep_waits(core: &mut Core) {
+    keep_call_deadlines(core);
+    keep_login_deadlines(core);
+    keep_hook_deadlines(core);
+    keep_check_deadlines(core);
+}
+
 /// Length of a tick, in nanoseconds.
 const TICK_NS: u64 = TICK_MS as u64 * 1_000_000;
 /// Events handled before messages are read and output flushed.

@@ -42,7 +42,7 @@ impl Sessions {
     }
 
     /// The next command in a message. Look at [`Sessions::replies`] after each call.
-    #[inline]
+    #[inline(always)] // it is a part of the way of each message, and called there alone
     pub(crate) fn next<'a>(
         &mut self,
         dialect: DialectKind,
