@@ -337,7 +337,7 @@ fn a_user_has_as_many_connections_as_it_may_have() -> Checked {
     let reason = fourth.expect_close(1008)?;
     assert!(reason.contains("auth.connections_per_user_max"), "{reason}");
     server.wait_for_count("connections_per_user_refused_total", |count| count == 2);
-    // Others are not meant, nor those without an account; and whoever leaves makes room.
+    // Others are not meant, nor those without an account; and a connection that ends makes room.
     with_token(&server, &signer, &claims("bob"))?;
     for _ in 0..5 {
         with_token(&server, &signer, &claims(""))?;

@@ -105,6 +105,24 @@ impl Client {
         self.tell(Event::Subscribing { channel, form }).1
     }
 
+    /// The application ends the subscription to this channel. Its form, and what the client is told.
+    fn end(&mut self, channel: u32) -> (Option<Form>, Vec<String>) {
+        let mut cx = Context {
+            replies: &mut self.replies,
+            new_id: &mut || 1,
+        };
+        let named = (ChannelId(channel), &*format!("c{channel}"));
+        let form = self.dialect.end_subscription(self.session, named, &mut cx);
+        (form, lines(&mut self.replies))
+    }
+
+    fn channels(&self) -> Vec<u32> {
+        let mut channels = Vec::new();
+        self.dialect
+            .each_subscription(self.session, &mut |channel| channels.push(channel.0));
+        channels
+    }
+
     fn subscribed(&mut self, id: u32, channel: u32) -> Vec<String> {
         self.tell(Event::Subscribed {
             token: id.into(),
@@ -575,4 +593,26 @@ fn a_session_goes_on_in_another_process() {
     assert_eq!(before, after, "its user and client are known");
     assert!(client.dialect.is_subscribed(client.session, ChannelId(0)));
     assert!(!client.dialect.is_subscribed(client.session, ChannelId(2)));
+}
+
+#[test]
+fn a_subscription_that_the_application_ends_is_over() {
+    let mut client = Client::connected();
+    client.subscribing(2, 7);
+    assert_eq!(client.end(7), (None, vec![]), "it is not in force yet");
+    client.subscribed(2, 7);
+    client.subscribing(3, 8);
+    client.subscribed(3, 8);
+    assert_eq!(client.channels(), [7, 8]);
+    let push =
+        r#"{"push":{"channel":"c7","unsubscribe":{"code":2000,"reason":"server unsubscribe"}}}"#;
+    assert_eq!(
+        client.end(7),
+        (Some(Form::CENTRIFUGO), vec![push.to_owned()])
+    );
+    assert_eq!(client.channels(), [8]);
+    assert_eq!(client.end(7), (None, vec![]), "once");
+    // It may subscribe again.
+    assert_eq!(client.subscribing(4, 7), [""; 0]);
+    assert_eq!(client.subscribed(4, 7), [r#"{"id":4,"subscribe":{}}"#]);
 }

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use roost_access::{PermissionSet, Provider, TokenMark};
+use roost_access::{PermissionSet, Provider, Revoked, TokenMark};
 use roost_wire::Opcode;
 use roost_wire::frame::append_masked_frame;
 
 use super::http_world::{Client, World};
 use crate::connections::Phase;
 use crate::settings::Auth;
-use crate::{ControlPeer, Denied, FromReactor, Login, Settings, TokenCheck, Verdict};
+use crate::{
+    ControlPeer, Denied, FromReactor, Login, Part, Request, Revocation, Settings, TokenCheck,
+    Verdict,
+};
 
 const WAIT_MS: u32 = 1_000;
 
@@ -274,4 +277,65 @@ fn a_connection_ends_25_s_behind_its_token_unless_that_is_refreshed() {
     world.run(9_000);
     expect(&mut world, clients[0], &["connection expired"]);
     assert_eq!(world.phase(clients[1]), Some(Phase::Open));
+}
+
+/// Clients that show a token each in `connect`; both are good tokens of alice's.
+fn two_of_alice(world: &mut World, control: &mut ControlPeer) -> [(Client, TokenCheck); 2] {
+    [(); 2].map(|()| {
+        let client = open(world, None);
+        send(world, client, CONNECT);
+        (client, asked(control).pop().expect("one check"))
+    })
+}
+
+#[test]
+fn a_token_that_is_revoked_while_it_is_checked_lets_nobody_in() {
+    let mut world = world(|_| {});
+    let mut control = world.control();
+    let [(before, first), (after, second)] = two_of_alice(&mut world, &mut control);
+    say(&mut control, good(&first, "alice", None));
+    expect(&mut world, before, &[r#"{"id":1,"connect":{"#]);
+    let revoked = Revoked::User {
+        user: "alice".into(),
+        issued_before: 1,
+    };
+    let request = Request::Revoke(Box::new(Revocation {
+        revoked,
+        ends_in_ms: 10_000,
+    }));
+    control.ask(0, request).expect("the ring has room");
+    world.run(50);
+    match control.next_message() {
+        Some(FromReactor::Answer(answer)) => {
+            assert!(matches!(answer.part, Part::Done { connections: 1 }));
+        }
+        other => panic!("{other:?}"),
+    }
+    say(&mut control, good(&second, "alice", None));
+    for client in [before, after] {
+        expect(&mut world, client, &["invalid token"]);
+        assert_ne!(world.phase(client), Some(Phase::Open));
+    }
+    assert_eq!(world.count("connections_revoked_total"), 1);
+    assert_eq!(world.count("tokens_refused_total"), 1);
+}
+
+#[test]
+fn one_connection_more_than_a_user_may_have_is_told_so() {
+    let mut world = world(|auth| auth.connections_per_user_max = 1);
+    let mut control = world.control();
+    let [(first, check), (second, other)] = two_of_alice(&mut world, &mut control);
+    say(&mut control, good(&check, "alice", None));
+    say(&mut control, good(&other, "alice", None));
+    expect(&mut world, first, &[r#"{"id":1,"connect":{"#]);
+    expect(&mut world, second, &["connection limit"]);
+    // The first may refresh: it is there already.
+    send(&mut world, first, r#"{"id":2,"refresh":{"token":"t"}}"#);
+    let check = asked(&mut control).pop().expect("one check");
+    say(&mut control, good(&check, "alice", Some(60_000)));
+    expect(
+        &mut world,
+        first,
+        &[r#"{"id":2,"refresh":{"#, r#""ttl":60"#],
+    );
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use roost_access::{PermissionSet, Provider, TokenMark};
 use roost_dialect::PayloadRef;
-use roost_wire::CloseCode;
+use roost_wire::frame::append_masked_frame;
+use roost_wire::{CloseCode, Opcode};
 
 use super::core_tests::request;
 use super::http_world::{Client, World};
@@ -318,6 +319,50 @@ fn commands_of_one_message_wait_in_their_order() {
         places.iter().all(Option::is_some) && places.is_sorted(),
         "{said}"
     );
+    assert_eq!(world.count("connections_awaiting_hooks"), 0);
+}
+
+#[test]
+fn lines_of_centrifugos_clients_wait_in_their_order() {
+    let mut world = world(false);
+    let mut control = world.control();
+    let client = world.connect();
+    let head = "GET /connection/websocket HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
+         Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    assert!(text(world.ask(client, head)).starts_with("HTTP/1.1 101 "));
+    let lines = [
+        r#"{"id":1,"connect":{}}"#,
+        r#"{"id":2,"subscribe":{"channel":"chat:1"}}"#,
+        r#"{"id":3,"publish":{"channel":"chat:1","data":1}}"#,
+        r#"{"id":4,"subscribe":{"channel":"chat:2"}}"#,
+        r#"{"id":5,"subscribe":{"channel":"open"}}"#,
+    ];
+    let mut long = Vec::new();
+    append_masked_frame(&mut long, Opcode::Text, lines.join("\n").as_bytes(), [0; 4]);
+    world.send(client, long);
+    world.run(30);
+    assert!(text(world.take(client)).contains(r#"{"id":1,"connect":"#));
+    for (outcome, answer) in [
+        (HookOutcome::Allowed(None), r#"{"id":2,"subscribe":{}}"#),
+        (HookOutcome::Allowed(None), r#"{"id":3,"publish":{}}"#),
+        (
+            HookOutcome::Refused("no".into()),
+            r#"{"id":4,"error":{"code":103"#,
+        ),
+    ] {
+        let call = one(&mut control);
+        assert_eq!(text(world.take(client)), "", "it waits: {answer}");
+        say(&mut world, &mut control, &call, outcome);
+        let said = text(world.take(client));
+        assert!(said.contains(answer), "{said}");
+        let is_last = answer.contains(r#""id":4"#);
+        assert_eq!(
+            said.contains(r#"{"id":5,"subscribe":{}}"#),
+            is_last,
+            "{said}"
+        );
+    }
     assert_eq!(world.count("connections_awaiting_hooks"), 0);
 }
 
