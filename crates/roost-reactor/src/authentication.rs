@@ -101,6 +101,7 @@ pub(crate) fn is_busy(core: &Core) -> bool {
 
 /// Sends the checks of this loop iteration in one message; those for which the ring has no room stay
 /// for the next.
+#[inline(never)]
 pub(crate) fn send_checks(core: &mut Core) {
     let Core {
         token_checks,

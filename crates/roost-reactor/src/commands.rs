@@ -1,5 +1,6 @@
 //! Carries out what dialects command, and reports the outcome to them.
 
+use std::mem;
 use std::sync::Arc;
 
 use roost_access::{
@@ -75,7 +76,10 @@ fn draw_commands<'a>(
             return input.bytes();
         };
         match command {
-            Command::Send(message) => core.connections.send_message(key, message),
+            Command::Send(message) => {
+                core.connections.send_message(key, message);
+                mem::forget(command); // it borrows: to look for what to drop would be all that is left
+            }
             command => carry_out(core, key, command),
         }
         if input.is_empty() {

@@ -103,6 +103,7 @@ pub(crate) fn ask_open(core: &mut Core, key: ConnKey, request: Request) -> Resul
 
 /// Sends the questions of this loop iteration in one message; those for which the ring has no room stay
 /// for the next.
+#[inline(never)]
 pub(crate) fn send_calls(core: &mut Core) {
     let Core {
         hook_calls,

@@ -452,7 +452,9 @@ impl<D: Driver> Reactor<D> {
         let core = &mut self.core;
         core.governor
             .report_backlog(&core.connections, &self.driver);
-        list_slice(core, &mut self.driver);
+        if !core.listings.is_empty() {
+            list_slice(core, &mut self.driver);
+        }
         core.check_revocations();
         core.connections.check_invariants();
         core.hook_calls.check_invariants();

@@ -547,9 +547,14 @@ impl Connections {
     /// What all want of the driver by now, done.
     #[inline]
     pub(crate) fn run_driver_ops<D: Driver>(&mut self, driver: &mut D) {
-        if self.driver_ops.is_empty() {
-            return;
+        if !self.driver_ops.is_empty() {
+            self.run_some_driver_ops(driver);
         }
+    }
+
+    /// Apart, so that the look whether there are any stays small enough to be inlined.
+    #[inline(never)]
+    fn run_some_driver_ops<D: Driver>(&mut self, driver: &mut D) {
         for op in self.driver_ops.drain(..) {
             match op {
                 DriverOp::Pause(key) => driver.pause(key),

@@ -30,9 +30,12 @@ pub(crate) struct Scratch {
 
 impl Scratch {
     /// Ends a flush: what was joined in it means nothing in the next.
+    #[inline]
     pub(crate) fn end_flush(&mut self) {
-        self.joined.clear();
-        self.joined_last = None;
+        if !self.joined.is_empty() || self.joined_last.is_some() {
+            self.joined.clear();
+            self.joined_last = None;
+        }
     }
 }
 

@@ -199,6 +199,7 @@ fn handle_revocation(core: &mut Core, token: Token, revocation: Revocation) {
 }
 
 /// Goes on with the requests about users and tokens, by a slice of the identities.
+#[inline(never)]
 pub(crate) fn sweep_slice(core: &mut Core) {
     let Some(mut pass) = core.sweeps.take_pass() else {
         return;
