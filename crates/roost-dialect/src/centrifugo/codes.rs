@@ -61,9 +61,13 @@ pub(super) fn error_of(refusal: Refusal) -> Error {
     }
 }
 
-/// Whatever the reason is: a client is told no more.
-fn error_of_denial(_: Denial) -> Error {
-    PERMISSION_DENIED
+/// Whatever the reason is, a client is told no more, but for whether it may try again: after an error that is
+/// not temporary it gives the subscription up.
+fn error_of_denial(denial: Denial) -> Error {
+    match denial.is_temporary() {
+        true => INTERNAL,
+        false => PERMISSION_DENIED,
+    }
 }
 
 /// What follows a token that does not let the client in.

@@ -126,16 +126,21 @@ impl Dialect for Raw {
                 request: Request::Publish,
                 refusal,
                 ..
-            } => Next::Close {
-                code: CloseCode::POLICY_VIOLATION,
-                reason: match refusal {
-                    Refusal::NotAllowed(denial) => denial.message(),
+            } => {
+                let (code, reason) = match refusal {
+                    Refusal::NotAllowed(denial) if denial.is_temporary() => {
+                        (CloseCode::TRY_AGAIN_LATER, denial.message())
+                    }
+                    Refusal::NotAllowed(denial) => (CloseCode::POLICY_VIOLATION, denial.message()),
                     Refusal::InvalidName
                     | Refusal::NoRoom
                     | Refusal::InvalidPattern
-                    | Refusal::PatternShape => "publishing is not possible",
-                },
-            },
+                    | Refusal::PatternShape => {
+                        (CloseCode::POLICY_VIOLATION, "publishing is not possible")
+                    }
+                };
+                Next::Close { code, reason }
+            }
             _ => Next::Continue, // a raw client is told nothing but what is published
         }
     }

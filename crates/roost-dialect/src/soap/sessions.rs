@@ -164,6 +164,12 @@ impl Dialect for Soap {
                 ..
             } => {
                 let reason = match refusal {
+                    Refusal::NotAllowed(denial) if denial.is_temporary() => {
+                        let mistake =
+                            Mistake::about(Subcode::EndpointUnavailable, denial.message());
+                        fault(&mistake, self.style, None, cx);
+                        return Next::Continue;
+                    }
                     Refusal::NotAllowed(_) => "This channel may not be published to.",
                     Refusal::NoRoom => "There is no room for another channel.",
                     Refusal::InvalidName | Refusal::InvalidPattern | Refusal::PatternShape => {

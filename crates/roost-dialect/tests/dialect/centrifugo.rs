@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use roost_access::{Denial, Operation};
 use roost_dialect::centrifugo::{Centrifugo, PATH, Settings};
 use roost_dialect::dialect::{
     Accept, Admission, Command, Context, Dialect, Event, Headers, Input, Message, Next, Offer,
@@ -615,4 +616,22 @@ fn a_subscription_that_the_application_ends_is_over() {
     // It may subscribe again.
     assert_eq!(client.subscribing(4, 7), [""; 0]);
     assert_eq!(client.subscribed(4, 7), [r#"{"id":4,"subscribe":{}}"#]);
+}
+
+#[test]
+fn what_is_refused_for_now_is_temporary() {
+    let mut client = Client::connected();
+    client.subscribing(2, 7);
+    let refused = |denial| Event::SubscriptionRefused {
+        token: 2,
+        channel: ChannelId(7),
+        refusal: Refusal::NotAllowed(denial),
+    };
+    let (_, said) = client.tell(refused(Denial::hook_unavailable(Operation::Subscribe)));
+    let temporary =
+        r#"{"id":2,"error":{"code":100,"message":"internal server error","temporary":true}}"#;
+    assert_eq!(said, [temporary]);
+    client.subscribing(2, 7);
+    let (_, said) = client.tell(refused(Denial::by_hook(Operation::Subscribe)));
+    assert_eq!(said, [error(2, 103, "permission denied")]);
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use roost_access::{Operation, PatternRef, Question, Requirement, decide};
+use roost_access::{Denial, Operation, PatternRef, Question, Requirement, decide};
 use roost_dealer::{Answer, CallError, Failure, Notice};
 use roost_dialect::dialect::{
     Accept, Command, Context, Dialect, Event, Headers, Input, Message, Offer, Refusal, Request,
@@ -494,6 +494,12 @@ fn what_fails_becomes_a_fault() {
     let denial = decide(None, &question, 0).denial().expect("it is refused");
     let fault = client.on(refused(Refusal::NotAllowed(denial)));
     assert!(fault.contains("may not be published to"), "{fault}");
+    client.send(&one_way("urn:a:b"));
+    let denial = Denial::hook_unavailable(Operation::Publish);
+    let fault = client.on(refused(Refusal::NotAllowed(denial)));
+    for part in ["env:Receiver", "wsa:EndpointUnavailable", "try again"] {
+        assert!(fault.contains(part), "{part}: {fault}");
+    }
 }
 
 #[test]

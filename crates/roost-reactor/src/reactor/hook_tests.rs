@@ -401,6 +401,30 @@ fn a_publication_is_kept_until_it_is_allowed_and_may_be_replaced() {
 
 /// Its question is answered after it has gone, and after its slot has another connection.
 #[test]
+fn a_raw_client_may_come_back_when_the_application_could_not_be_asked() {
+    let mut world = world(false);
+    let mut control = world.control();
+    for (outcome, code) in [
+        (
+            HookOutcome::Unavailable("".into()),
+            CloseCode::TRY_AGAIN_LATER,
+        ),
+        (
+            HookOutcome::Refused("no".into()),
+            CloseCode::POLICY_VIOLATION,
+        ),
+    ] {
+        let client = joined(&mut world, &mut control);
+        world.send(client, frame("1"));
+        let call = one(&mut control);
+        say(&mut world, &mut control, &call, outcome);
+        let said = world.take(client);
+        assert_eq!(said[0], 0x88, "a close frame");
+        assert_eq!(said[2..4], code.get().to_be_bytes(), "{code}");
+    }
+}
+
+#[test]
 fn an_answer_is_for_the_connection_that_asked() {
     let mut world = world(false);
     let mut control = world.control();
