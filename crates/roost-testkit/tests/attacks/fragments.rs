@@ -88,17 +88,15 @@ fn attack_07_ws_cve_2026_48779_tiny_fragments_never_finished(backend: Backend) -
         client.send(&piece.repeat(per_client))?;
         clients.push(client);
     }
-    // All has been read when the bytes are counted: payload, headers, handshakes.
     let wire = (count * per_client * piece.len()) as u64;
     server.wait_for_count("received_bytes_total", |bytes| bytes >= wire);
-    let pinned = server.count("input_buffered_bytes");
     let payload = (count * per_client) as u64;
-    println!("{wire} bytes on the wire pin {pinned}");
-    assert!(pinned >= payload, "the fragments are somewhere");
-    assert!(
-        pinned <= count as u64 * (PINNED_BYTES_BASE + 2) + 2 * payload,
-        "{pinned} bytes pinned by {payload} of payload"
-    );
+    let allowed = count as u64 * (PINNED_BYTES_BASE + 2) + 2 * payload;
+    // The fragments are somewhere, and when a TLS record's beginning does not wait any more, no more is.
+    let pinned = server.wait_for_count("input_buffered_bytes", |pinned| {
+        (payload..=allowed).contains(&pinned)
+    });
+    println!("{wire} bytes on the wire pin {pinned}, allowed are {allowed}");
     drop(clients);
     nothing_left(&server);
     Ok(())
@@ -116,7 +114,8 @@ fn attack_09_netty_cve_2014_0193_empty_fragments_for_ever(backend: Backend) -> C
     server.wait_for_count("received_bytes_total", |bytes| {
         bytes >= 20 * empty.len() as u64
     });
-    assert!(server.count("input_buffered_bytes") <= PINNED_BYTES_BASE);
+    // Over TLS more bytes than the fragments' are received: the beginning of a record may wait yet.
+    server.wait_for_count("input_buffered_bytes", |pinned| pinned <= PINNED_BYTES_BASE);
     client.send_frame(&Frame::continuation("end"))?;
     client.expect_text("end")?;
     client.close()?;

@@ -136,7 +136,8 @@ fn attack_28_eventlet_cve_2021_21419_a_huge_frame_that_is_sent(backend: Backend)
             client.send(&piece)?;
             let expected = before + (sent << 20);
             server.wait_for_count("received_bytes_total", |bytes| bytes >= expected);
-            assert_eq!(server.count("input_buffered_bytes"), 0, "after {sent} MiB");
+            // Over TLS the beginning of the last record may wait yet.
+            server.wait_for_count("input_buffered_bytes", |pinned| pinned == 0);
         }
         assert_eq!(server.count("binary_messages_received_total"), 0);
     }
