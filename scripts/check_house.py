@@ -25,10 +25,6 @@ IMPL_FILES_MAX = 2
 CRATES_WITH_WALLS = ['roost-wire', 'roost-dialect', 'roost-hub', 'roost-dealer',
                      'roost-reactor', 'roost-control']
 SUBJECT_MAX = 72
-# Folders in which a cycle may be for now, each with its reason.
-CYCLES_ALLOWED = {
-    'crates/roost-dialect/src/wamp': 'its files are about to be cut anew',
-}
 
 
 class Module:
@@ -222,9 +218,6 @@ def check_crate(root_file):
     name = lambda module: str(module.path.relative_to(ROOT))
     for component in cycles(graph):
         inside = set(component)
-        folders = {str(module.path.parent.relative_to(ROOT)) for module in inside}
-        if folders <= CYCLES_ALLOWED.keys():
-            continue
         lines = [f'    {name(module)} -> {", ".join(sorted(name(t) for t in graph[module] & inside))}'
                  for module in sorted(component, key=name)]
         problems.append(f'import cycle of {len(component)} files:\n' + '\n'.join(lines))

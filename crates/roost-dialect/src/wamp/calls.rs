@@ -1,4 +1,5 @@
-//! The dealer's side of a session: procedures and calls, in the words of WAMP.
+//! The dealer's side of an open session: procedures and calls, in the words of WAMP. It keeps nothing:
+//! what is registered and called stands in the dealer.
 
 use std::borrow::Cow;
 
@@ -7,6 +8,7 @@ use roost_dealer::{
     RegisterError,
 };
 
+use super::answers::Answers;
 use super::auth::ANONYMOUS;
 use super::dict::Sparse;
 use super::message::WampMessage;
@@ -14,7 +16,8 @@ use super::options::{
     CallOptions, CancelMode as Mode, CancelOptions, Features, InvocationDetails, Invoke,
     Match as Matching, RegisterOptions, ResultDetails, Roles,
 };
-use super::{Session, Settings, reply, uri};
+use super::settings::Settings;
+use super::{reply, uri};
 use crate::dialect::Command;
 use crate::{Arguments, CallBody, CallBodyRef, Caller, PayloadRef, check_channel_name};
 
@@ -33,303 +36,294 @@ pub(super) fn callee_features(roles: Option<&Roles>) -> CalleeFeatures {
     }
 }
 
-impl Session {
-    /// CALL, CANCEL, REGISTER, UNREGISTER, YIELD, and ERROR of an invocation; any other message is
-    /// a violation.
-    pub(super) fn handle_dealing<'a>(
-        &mut self,
-        message: WampMessage<'a>,
-        out: &mut Vec<u8>,
-        settings: &Settings,
-    ) -> Option<Command<'a>> {
-        match message {
-            WampMessage::Call {
-                request,
-                options,
-                procedure,
-                arguments,
-            } => self.handle_call(
-                (request, procedure, arguments),
-                options.get(),
-                out,
-                settings,
-            ),
-            WampMessage::Cancel { request, options } => {
-                let mode = options.get().and_then(|options| options.mode);
-                let mode = match mode {
-                    Some(Mode::Skip) => CancelMode::Skip,
-                    Some(Mode::Kill) => CancelMode::Kill,
-                    // As Crossbar has it without a mode.
-                    Some(Mode::KillNoWait | Mode::Abort) | None => CancelMode::KillNoWait,
-                };
-                Some(Command::CancelCall { request, mode })
-            }
-            WampMessage::Register {
-                request,
-                options,
-                procedure,
-            } => self.handle_register(request, options.get(), procedure, out, settings),
-            WampMessage::Unregister {
-                request,
-                registration,
-            } => Some(Command::Unregister {
-                registration,
-                token: request,
-            }),
-            WampMessage::Yield {
-                request,
-                options,
-                arguments,
-            } => Some(Command::Answer {
-                invocation: request,
-                answer: yielded(options.get(), arguments),
-            }),
-            WampMessage::Error {
-                request_type: INVOCATION,
-                request,
-                error,
-                arguments,
-                ..
-            } => Some(Command::Answer {
-                invocation: request,
-                answer: Answer::Error(body(arguments, Some(error))),
-            }),
-            other => {
-                let code = other.code();
-                let message = format!("Received an unexpected message of type {code}.");
-                self.violate(&message, out)
-            }
-        }
-    }
-
-    fn handle_call<'a>(
-        &mut self,
-        (request, procedure, arguments): (u64, Cow<'a, str>, Arguments<'a>),
-        options: Option<&CallOptions<'_>>,
-        out: &mut Vec<u8>,
-        settings: &Settings,
-    ) -> Option<Command<'a>> {
-        let refusal = if let Err(message) = check_procedure(&procedure, Match::Exact, settings) {
-            Some((uri::INVALID_URI, message))
-        } else if uri::is_reserved(&procedure) {
-            let message =
-                "There is no such procedure; those that begin with wamp. are the router's.";
-            Some((uri::NO_SUCH_PROCEDURE, message))
-        } else {
-            options.and_then(unsupported_in_call)
-        };
-        if let Some((error, message)) = refusal {
-            self.say_error(out, (CALL, request), error, message);
-            return None;
-        }
-        let has = |option: fn(&CallOptions<'_>) -> Option<bool>| options.and_then(option);
-        let is_disclosed = has(|options| options.disclose_me) == Some(true);
-        let wants_progress = has(|options| options.receive_progress) == Some(true);
-        let caller = is_disclosed.then(|| {
-            Box::new(Caller {
-                session: self.id,
-                authid: self.id.to_string(),
-                authrole: ANONYMOUS.to_owned(), // what is known of it otherwise, is filled in later
-            })
-        });
-        Some(Command::Call {
-            procedure,
+/// CALL, CANCEL, REGISTER, UNREGISTER, YIELD, and ERROR of an invocation; any other message is
+/// no dealer's, and its number comes back.
+pub(super) fn handle<'a>(
+    (session, callee): (u64, CalleeFeatures),
+    message: WampMessage<'a>,
+    answers: &mut Answers<'_>,
+    settings: &Settings,
+) -> Result<Option<Command<'a>>, u64> {
+    let command = match message {
+        WampMessage::Call {
             request,
-            wants_progress,
-            timeout_ms: options.and_then(|options| options.timeout).unwrap_or(0),
-            body: CallBodyRef {
-                caller,
-                ..body(arguments, None)
-            },
-        })
-    }
-
-    fn handle_register<'a>(
-        &mut self,
-        request: u64,
-        options: Option<&RegisterOptions<'_>>,
-        procedure: Cow<'a, str>,
-        out: &mut Vec<u8>,
-        settings: &Settings,
-    ) -> Option<Command<'a>> {
-        let matching = match options.and_then(|options| options.matching) {
-            Some(Matching::Exact) | None => Match::Exact,
-            Some(Matching::Prefix) => Match::Prefix,
-            Some(Matching::Wildcard) => Match::Wildcard,
-        };
-        let policy = match options.and_then(|options| options.invoke) {
-            Some(Invoke::Single) | None => Some(Policy::Single),
-            Some(Invoke::RoundRobin) => Some(Policy::RoundRobin),
-            Some(Invoke::Random) => Some(Policy::Random),
-            Some(Invoke::First) => Some(Policy::First),
-            Some(Invoke::Last) => Some(Policy::Last),
-            Some(Invoke::All) => None,
-        };
-        let forces = options.is_some_and(|options| {
-            options.force_reregister == Some(true) || options.concurrency.unwrap_or(0) > 0
-        });
-        let refusal = if let Err(message) = check_procedure(&procedure, matching, settings) {
-            (uri::INVALID_URI, message)
-        } else if uri::is_reserved(&procedure) {
-            let message = "Procedures that begin with wamp. are reserved by the protocol.";
-            (uri::INVALID_URI, message)
-        } else if forces {
-            let message = "concurrency and force_reregister are not served: leave them out.";
-            (uri::OPTION_NOT_ALLOWED, message)
-        } else if let Some(policy) = policy {
-            return Some(Command::Register {
-                procedure,
-                matching,
-                policy,
-                features: self.callee,
-                token: request,
-            });
-        } else {
-            let message = "invoke must be single, roundrobin, random, first or last.";
-            (uri::OPTION_NOT_ALLOWED, message)
-        };
-        self.say_error(out, (REGISTER, request), refusal.0, refusal.1);
-        None
-    }
-
-    /// What the dealer says.
-    pub(super) fn on_notice(&self, notice: &Notice<CallBody>, out: &mut Vec<u8>) {
-        if !self.is_open() {
-            return;
+            options,
+            procedure,
+            arguments,
+        } => {
+            let call = (request, procedure, arguments);
+            return Ok(handle_call(session, call, options.get(), answers, settings));
         }
-        let serializer = self.wire.serializer;
-        match notice {
-            Notice::Registered {
-                token,
-                registration,
-            } => {
-                let registered = WampMessage::Registered {
-                    request: *token,
-                    registration: *registration,
-                };
-                self.say(out, &registered);
-            }
-            Notice::RegisterRefused { token, error } => {
-                let (error, message) = register_error(*error);
-                self.say_error(out, (REGISTER, *token), error, message);
-            }
-            Notice::Invocation {
-                invocation,
-                registration,
-                procedure,
-                wants_progress,
-                payload,
-            } => {
-                let details = invocation_details(procedure.as_deref(), *wants_progress, payload);
-                payload.payload.with_arguments(serializer, |arguments| {
-                    let invocation = WampMessage::Invocation {
-                        request: *invocation,
-                        registration: *registration,
-                        details,
-                        arguments,
-                    };
-                    self.say(out, &invocation);
-                });
-            }
-            Notice::Interrupt {
-                invocation,
-                interrupt,
-            } => {
-                let mode = match interrupt {
-                    Interrupt::Kill => Mode::Kill,
-                    Interrupt::KillNoWait => Mode::KillNoWait,
-                };
-                let interrupt = WampMessage::Interrupt {
-                    request: *invocation,
-                    options: Sparse::of(CancelOptions {
-                        mode: Some(mode),
-                        ..CancelOptions::default()
-                    }),
-                };
-                self.say(out, &interrupt);
-            }
-            Notice::Answer { request, answer } => self.on_answer(*request, answer, out),
-        }
-    }
-
-    fn on_answer(&self, request: u64, answer: &Answer<CallBody>, out: &mut Vec<u8>) {
-        match answer {
-            Answer::Progress(body) => {
-                let details = Sparse::of(ResultDetails {
-                    progress: Some(true),
-                    ..ResultDetails::default()
-                });
-                self.say_result(request, details, body, out);
-            }
-            Answer::Result(body) => self.say_result(request, Sparse::default(), body, out),
-            Answer::Error(body) => {
-                let error = body.error.as_deref().unwrap_or(uri::RUNTIME_ERROR);
-                let serializer = self.wire.serializer;
-                body.payload.with_arguments(serializer, |arguments| {
-                    self.say(out, &reply::error((CALL, request), error, arguments));
-                });
-            }
-            Answer::Failed(failure) => {
-                let (error, message) = failure_error(*failure);
-                self.say_error(out, (CALL, request), error, message);
-            }
-        }
-    }
-
-    fn say_result(
-        &self,
-        request: u64,
-        details: Sparse<ResultDetails<'_>>,
-        body: &CallBody,
-        out: &mut Vec<u8>,
-    ) {
-        let serializer = self.wire.serializer;
-        body.payload.with_arguments(serializer, |arguments| {
-            let result = WampMessage::Result {
-                request,
-                details,
-                arguments,
+        WampMessage::Cancel { request, options } => {
+            let mode = options.get().and_then(|options| options.mode);
+            let mode = match mode {
+                Some(Mode::Skip) => CancelMode::Skip,
+                Some(Mode::Kill) => CancelMode::Kill,
+                // As Crossbar has it without a mode.
+                Some(Mode::KillNoWait | Mode::Abort) | None => CancelMode::KillNoWait,
             };
-            self.say(out, &result);
-        });
-    }
-
-    /// The registration has ended, if there was one.
-    pub(super) fn on_unregistered(&self, token: u64, existed: bool, out: &mut Vec<u8>) {
-        if !self.is_open() {
-            return;
+            Command::CancelCall { request, mode }
         }
-        let answer = match existed {
-            true => WampMessage::Unregistered {
-                request: token,
-                details: Sparse::default(),
-            },
-            false => {
-                let error = uri::NO_SUCH_REGISTRATION;
-                reply::error((UNREGISTER, token), error, Arguments::NONE)
-            }
-        };
-        self.say(out, &answer);
-    }
+        WampMessage::Register {
+            request,
+            options,
+            procedure,
+        } => {
+            let asked = (request, procedure);
+            return Ok(handle_register(
+                callee,
+                asked,
+                options.get(),
+                answers,
+                settings,
+            ));
+        }
+        WampMessage::Unregister {
+            request,
+            registration,
+        } => Command::Unregister {
+            registration,
+            token: request,
+        },
+        WampMessage::Yield {
+            request,
+            options,
+            arguments,
+        } => Command::Answer {
+            invocation: request,
+            answer: yielded(options.get(), arguments),
+        },
+        WampMessage::Error {
+            request_type: INVOCATION,
+            request,
+            error,
+            arguments,
+            ..
+        } => Command::Answer {
+            invocation: request,
+            answer: Answer::Error(body(arguments, Some(error))),
+        },
+        other => return Err(other.code()),
+    };
+    Ok(Some(command))
+}
 
-    /// The call is not made. A number that is in use is a violation: which of the two calls an
-    /// answer is for could not be said.
-    pub(super) fn on_call_refused(
-        &mut self,
-        request: u64,
-        error: CallError,
-        out: &mut Vec<u8>,
-    ) -> Option<Command<'static>> {
-        match error {
-            CallError::TooMany => {
-                let message = "The session has as many open calls as it may have.";
-                self.say_error(out, (CALL, request), uri::UNAVAILABLE, message);
-                None
-            }
-            CallError::RequestInUse => self.violate(
-                "Received a CALL with the Request of one that is not answered yet.",
-                out,
-            ),
+fn handle_call<'a>(
+    session: u64,
+    (request, procedure, arguments): (u64, Cow<'a, str>, Arguments<'a>),
+    options: Option<&CallOptions<'_>>,
+    answers: &mut Answers<'_>,
+    settings: &Settings,
+) -> Option<Command<'a>> {
+    let refusal = if let Err(message) = check_procedure(&procedure, Match::Exact, settings) {
+        Some((uri::INVALID_URI, message))
+    } else if uri::is_reserved(&procedure) {
+        let message = "There is no such procedure; those that begin with wamp. are the router's.";
+        Some((uri::NO_SUCH_PROCEDURE, message))
+    } else {
+        options.and_then(unsupported_in_call)
+    };
+    if let Some((error, message)) = refusal {
+        answers.say_error((CALL, request), error, message);
+        return None;
+    }
+    let has = |option: fn(&CallOptions<'_>) -> Option<bool>| options.and_then(option);
+    let is_disclosed = has(|options| options.disclose_me) == Some(true);
+    let wants_progress = has(|options| options.receive_progress) == Some(true);
+    let caller = is_disclosed.then(|| {
+        Box::new(Caller {
+            session,
+            authid: session.to_string(),
+            authrole: ANONYMOUS.to_owned(), // what is known of it otherwise, is filled in later
+        })
+    });
+    Some(Command::Call {
+        procedure,
+        request,
+        wants_progress,
+        timeout_ms: options.and_then(|options| options.timeout).unwrap_or(0),
+        body: CallBodyRef {
+            caller,
+            ..body(arguments, None)
+        },
+    })
+}
+
+fn handle_register<'a>(
+    callee: CalleeFeatures,
+    (request, procedure): (u64, Cow<'a, str>),
+    options: Option<&RegisterOptions<'_>>,
+    answers: &mut Answers<'_>,
+    settings: &Settings,
+) -> Option<Command<'a>> {
+    let matching = match options.and_then(|options| options.matching) {
+        Some(Matching::Exact) | None => Match::Exact,
+        Some(Matching::Prefix) => Match::Prefix,
+        Some(Matching::Wildcard) => Match::Wildcard,
+    };
+    let policy = match options.and_then(|options| options.invoke) {
+        Some(Invoke::Single) | None => Some(Policy::Single),
+        Some(Invoke::RoundRobin) => Some(Policy::RoundRobin),
+        Some(Invoke::Random) => Some(Policy::Random),
+        Some(Invoke::First) => Some(Policy::First),
+        Some(Invoke::Last) => Some(Policy::Last),
+        Some(Invoke::All) => None,
+    };
+    let forces = options.is_some_and(|options| {
+        options.force_reregister == Some(true) || options.concurrency.unwrap_or(0) > 0
+    });
+    let refusal = if let Err(message) = check_procedure(&procedure, matching, settings) {
+        (uri::INVALID_URI, message)
+    } else if uri::is_reserved(&procedure) {
+        let message = "Procedures that begin with wamp. are reserved by the protocol.";
+        (uri::INVALID_URI, message)
+    } else if forces {
+        let message = "concurrency and force_reregister are not served: leave them out.";
+        (uri::OPTION_NOT_ALLOWED, message)
+    } else if let Some(policy) = policy {
+        return Some(Command::Register {
+            procedure,
+            matching,
+            policy,
+            features: callee,
+            token: request,
+        });
+    } else {
+        let message = "invoke must be single, roundrobin, random, first or last.";
+        (uri::OPTION_NOT_ALLOWED, message)
+    };
+    answers.say_error((REGISTER, request), refusal.0, refusal.1);
+    None
+}
+
+/// What the dealer says.
+pub(super) fn on_notice(notice: &Notice<CallBody>, answers: &mut Answers<'_>) {
+    let serializer = answers.serializer();
+    match notice {
+        Notice::Registered {
+            token,
+            registration,
+        } => {
+            let registered = WampMessage::Registered {
+                request: *token,
+                registration: *registration,
+            };
+            answers.say(&registered);
+        }
+        Notice::RegisterRefused { token, error } => {
+            let (error, message) = register_error(*error);
+            answers.say_error((REGISTER, *token), error, message);
+        }
+        Notice::Invocation {
+            invocation,
+            registration,
+            procedure,
+            wants_progress,
+            payload,
+        } => {
+            let details = invocation_details(procedure.as_deref(), *wants_progress, payload);
+            payload.payload.with_arguments(serializer, |arguments| {
+                let invocation = WampMessage::Invocation {
+                    request: *invocation,
+                    registration: *registration,
+                    details,
+                    arguments,
+                };
+                answers.say(&invocation);
+            });
+        }
+        Notice::Interrupt {
+            invocation,
+            interrupt,
+        } => {
+            let mode = match interrupt {
+                Interrupt::Kill => Mode::Kill,
+                Interrupt::KillNoWait => Mode::KillNoWait,
+            };
+            let interrupt = WampMessage::Interrupt {
+                request: *invocation,
+                options: Sparse::of(CancelOptions {
+                    mode: Some(mode),
+                    ..CancelOptions::default()
+                }),
+            };
+            answers.say(&interrupt);
+        }
+        Notice::Answer { request, answer } => on_answer(*request, answer, answers),
+    }
+}
+
+fn on_answer(request: u64, answer: &Answer<CallBody>, answers: &mut Answers<'_>) {
+    match answer {
+        Answer::Progress(body) => {
+            let details = Sparse::of(ResultDetails {
+                progress: Some(true),
+                ..ResultDetails::default()
+            });
+            say_result(request, details, body, answers);
+        }
+        Answer::Result(body) => say_result(request, Sparse::default(), body, answers),
+        Answer::Error(body) => {
+            let error = body.error.as_deref().unwrap_or(uri::RUNTIME_ERROR);
+            let serializer = answers.serializer();
+            body.payload.with_arguments(serializer, |arguments| {
+                answers.say(&reply::error((CALL, request), error, arguments));
+            });
+        }
+        Answer::Failed(failure) => {
+            let (error, message) = failure_error(*failure);
+            answers.say_error((CALL, request), error, message);
+        }
+    }
+}
+
+fn say_result(
+    request: u64,
+    details: Sparse<ResultDetails<'_>>,
+    body: &CallBody,
+    answers: &mut Answers<'_>,
+) {
+    let serializer = answers.serializer();
+    body.payload.with_arguments(serializer, |arguments| {
+        let result = WampMessage::Result {
+            request,
+            details,
+            arguments,
+        };
+        answers.say(&result);
+    });
+}
+
+/// The registration has ended, if there was one.
+pub(super) fn on_unregistered(token: u64, existed: bool, answers: &mut Answers<'_>) {
+    let answer = match existed {
+        true => WampMessage::Unregistered {
+            request: token,
+            details: Sparse::default(),
+        },
+        false => {
+            let error = uri::NO_SUCH_REGISTRATION;
+            reply::error((UNREGISTER, token), error, Arguments::NONE)
+        }
+    };
+    answers.say(&answer);
+}
+
+/// The call is not made. A number that is in use is a violation, and what it violates comes back:
+/// which of the two calls an answer is for could not be said.
+pub(super) fn on_call_refused(
+    request: u64,
+    error: CallError,
+    answers: &mut Answers<'_>,
+) -> Result<(), &'static str> {
+    match error {
+        CallError::TooMany => {
+            let message = "The session has as many open calls as it may have.";
+            answers.say_error((CALL, request), uri::UNAVAILABLE, message);
+            Ok(())
+        }
+        CallError::RequestInUse => {
+            Err("Received a CALL with the Request of one that is not answered yet.")
         }
     }
 }

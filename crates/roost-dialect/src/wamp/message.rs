@@ -11,6 +11,21 @@ use crate::wamp::options::{
     WelcomeDetails,
 };
 
+/// The requests that are answered later than they are handled; the number is the message's type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// PUBLISH with `acknowledge`.
+    Publish = 16,
+    /// SUBSCRIBE.
+    Subscribe = 32,
+    /// UNSUBSCRIBE.
+    Unsubscribe = 34,
+    /// CALL.
+    Call = 48,
+    /// REGISTER.
+    Register = 64,
+}
+
 /// A message by its shape. What may be sent by whom and when is the session's matter.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the elements are the specification's")]

@@ -13,10 +13,12 @@ use crate::dialect::{
 };
 use crate::serial::push_number;
 use crate::wamp::dict::Sparse;
-use crate::wamp::message::WampMessage;
+use crate::wamp::message::{Request, WampMessage};
 use crate::wamp::options::EventDetails;
-use crate::wamp::wire::WireError;
-use crate::wamp::{Request, Session, SessionState, Settings, Wire, uri};
+use crate::wamp::session::{Session, SessionState};
+use crate::wamp::settings::Settings;
+use crate::wamp::uri;
+use crate::wamp::wire::{Wire, WireError};
 use crate::{Form, Publication, Receivers};
 
 /// The sessions here.

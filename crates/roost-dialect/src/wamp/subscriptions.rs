@@ -9,18 +9,32 @@ use roost_hub::ChannelId;
 /// A list is searched while it is short, which is nearly always: one subscription costs 9 bytes.
 /// Beyond [`LIST_MAX`] two indices join it, so that a client with a million subscriptions costs a
 /// logarithm for each message and not a walk.
-#[derive(Debug, Default)]
-pub(super) struct Subscriptions {
+#[derive(Debug)]
+pub(super) enum Subscriptions {
     /// In no order.
+    Short(Vec<Entry>),
+    /// More than [`LIST_MAX`], or there have been since there were none.
+    Long(Box<Indexed>),
+}
+
+const _: () = assert!(size_of::<Subscriptions>() == 24);
+
+impl Default for Subscriptions {
+    fn default() -> Subscriptions {
+        Subscriptions::Short(Vec::new())
+    }
+}
+
+/// A list in no order, with its indices.
+#[derive(Debug)]
+pub(super) struct Indexed {
     list: Vec<Entry>,
-    /// Present exactly while the list has more than [`LIST_MAX`] entries, or has had since it was
-    /// last empty.
-    index: Option<Box<Index>>,
+    index: Index,
 }
 
 /// In bytes, so that nothing is lost to alignment.
 #[derive(Debug, Clone, Copy)]
-struct Entry {
+pub(super) struct Entry {
     channel: [u8; 4],
     /// 0 while the subscribe is under way.
     topic: [u8; 5],
@@ -61,7 +75,7 @@ impl Entry {
 
 /// Places in the list.
 #[derive(Debug, Default)]
-struct Index {
+pub(super) struct Index {
     by_channel: BTreeMap<ChannelId, usize>,
     /// Confirmed entries only.
     by_topic: BTreeMap<u64, usize>,
@@ -70,10 +84,16 @@ struct Index {
 impl Subscriptions {
     /// All channels with their topics' numbers, 0 while the subscribe is under way.
     pub(super) fn into_list(self) -> Vec<(ChannelId, u64)> {
-        let Subscriptions {
-            list,
-            index: _, // made again
-        } = self;
+        let list = match self {
+            Subscriptions::Short(list) => list,
+            Subscriptions::Long(indexed) => {
+                let Indexed {
+                    list,
+                    index: _, // made again
+                } = *indexed;
+                list
+            }
+        };
         let apart = |entry: Entry| (entry.channel(), entry.topic());
         list.into_iter().map(apart).collect()
     }
@@ -100,8 +120,9 @@ impl Subscriptions {
     pub(super) fn confirm(&mut self, channel: ChannelId, topic: u64) {
         debug_assert!(topic != 0, "a topic's number is from 1 on");
         let at = self.entry(channel);
-        let before = self.list[at].set_topic(topic);
-        if let Some(index) = &mut self.index {
+        let (list, index) = self.parts_mut();
+        let before = list[at].set_topic(topic);
+        if let Some(index) = index {
             if before != 0 {
                 index.by_topic.remove(&before);
             }
@@ -112,11 +133,12 @@ impl Subscriptions {
 
     /// Removes the confirmed subscription with this number.
     pub(super) fn remove_topic(&mut self, topic: u64) -> Option<ChannelId> {
-        let at = match &self.index {
+        let (list, index) = self.parts();
+        let at = match index {
             // Entries under way have 0, which is no session's number.
             _ if topic == 0 => None,
             Some(index) => index.by_topic.get(&topic).copied(),
-            None => self.list.iter().position(|entry| entry.topic() == topic),
+            None => list.iter().position(|entry| entry.topic() == topic),
         }?;
         Some(self.remove_at(at))
     }
@@ -124,7 +146,7 @@ impl Subscriptions {
     /// Removes a confirmed channel; the number of its subscription.
     pub(super) fn remove_confirmed(&mut self, channel: ChannelId) -> Option<u64> {
         let at = self.position(channel)?;
-        let topic = self.list[at].topic();
+        let topic = self.list()[at].topic();
         (topic != 0).then(|| self.remove_at(at))?;
         Some(topic)
     }
@@ -138,7 +160,7 @@ impl Subscriptions {
 
     /// Removes and returns the last of the list.
     pub(super) fn pop(&mut self) -> Option<ChannelId> {
-        let last = self.list.len().checked_sub(1)?;
+        let last = self.len().checked_sub(1)?;
         Some(self.remove_at(last))
     }
 
@@ -147,20 +169,21 @@ impl Subscriptions {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.list.len()
+        self.list().len()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = ChannelId> {
-        self.list.iter().map(Entry::channel)
+        self.list().iter().map(Entry::channel)
     }
 
     /// Heap bytes, nearly.
     pub(super) fn heap_bytes(&self) -> usize {
-        let index = self.index.as_ref().map_or(0, |index| {
+        let (list, index) = self.parts();
+        let index = index.map_or(0, |index| {
             // A B-tree's nodes are on average three quarters full.
-            size_of::<Index>() + (index.by_channel.len() * 12 + index.by_topic.len() * 16) * 4 / 3
+            size_of::<Indexed>() + (index.by_channel.len() * 12 + index.by_topic.len() * 16) * 4 / 3
         });
-        self.list.capacity() * size_of::<Entry>() + index
+        list.capacity() * size_of::<Entry>() + index
     }
 
     /// Where the channel stands, after adding it if need be.
@@ -168,43 +191,62 @@ impl Subscriptions {
         if let Some(at) = self.position(channel) {
             return at;
         }
-        let at = self.list.len();
+        let (list, index) = self.parts_mut();
+        let at = list.len();
         if at < GROW_EXACT_MAX {
-            self.list.reserve_exact(1);
+            list.reserve_exact(1);
         }
-        self.list.push(Entry::new(channel));
-        if let Some(index) = &mut self.index {
+        list.push(Entry::new(channel));
+        if let Some(index) = index {
             index.by_channel.insert(channel, at);
-        } else if self.list.len() > LIST_MAX {
-            self.index = Some(Box::new(Index::of(&self.list)));
+        } else if list.len() > LIST_MAX {
+            let list = std::mem::take(list);
+            let index = Index::of(&list);
+            *self = Subscriptions::Long(Box::new(Indexed { list, index }));
         }
         at
     }
 
+    fn list(&self) -> &[Entry] {
+        self.parts().0
+    }
+
+    fn parts(&self) -> (&Vec<Entry>, Option<&Index>) {
+        match self {
+            Subscriptions::Short(list) => (list, None),
+            Subscriptions::Long(indexed) => (&indexed.list, Some(&indexed.index)),
+        }
+    }
+
+    fn parts_mut(&mut self) -> (&mut Vec<Entry>, Option<&mut Index>) {
+        match self {
+            Subscriptions::Short(list) => (list, None),
+            Subscriptions::Long(indexed) => (&mut indexed.list, Some(&mut indexed.index)),
+        }
+    }
+
     fn position(&self, channel: ChannelId) -> Option<usize> {
-        match &self.index {
-            Some(index) => index.by_channel.get(&channel).copied(),
-            None => self
-                .list
-                .iter()
-                .position(|entry| entry.channel() == channel),
+        match self.parts() {
+            (_, Some(index)) => index.by_channel.get(&channel).copied(),
+            (list, None) => list.iter().position(|entry| entry.channel() == channel),
         }
     }
 
     /// The last entry takes the removed one's place.
     fn remove_at(&mut self, at: usize) -> ChannelId {
-        let removed = self.list.swap_remove(at);
-        if let Some(index) = &mut self.index {
+        let (list, index) = self.parts_mut();
+        let removed = list.swap_remove(at);
+        if let Some(index) = index {
             index.by_channel.remove(&removed.channel());
             index.by_topic.remove(&removed.topic());
-            if let Some(moved) = self.list.get(at) {
+            if let Some(moved) = list.get(at) {
                 index.by_channel.insert(moved.channel(), at);
                 if moved.topic() != 0 {
                     index.by_topic.insert(moved.topic(), at);
                 }
             }
         }
-        if self.list.is_empty() {
+        if list.is_empty() {
             *self = Subscriptions::default();
         }
         self.check_invariants();
@@ -215,12 +257,13 @@ impl Subscriptions {
         // Looks at everything: only in this crate's tests, where lists are short.
         #[cfg(test)]
         {
+            let (list, index) = self.parts();
             assert!(
-                self.index.is_some() || self.list.len() <= LIST_MAX,
+                index.is_some() || list.len() <= LIST_MAX,
                 "long lists have indices"
             );
-            let Some(index) = &self.index else { return };
-            let expected = Index::of(&self.list);
+            let Some(index) = index else { return };
+            let expected = Index::of(list);
             assert_eq!(
                 index.by_channel, expected.by_channel,
                 "every channel is indexed"

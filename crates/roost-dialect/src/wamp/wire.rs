@@ -3,8 +3,8 @@
 
 use roost_wire::Opcode;
 
-use crate::Serializer;
 use crate::dialect::{Input, Message};
+use crate::{Form, Serializer};
 
 /// What a subprotocol selects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +72,11 @@ impl Wire {
             Serializer::Cbor => 2,
         };
         serializer + if self.is_batched { 3 } else { 0 }
+    }
+
+    /// The form of deliveries.
+    pub fn form(self) -> Form {
+        Form(Form::WAMP_JSON.0 + u8::try_from(self.index()).expect("there are six"))
     }
 
     /// The subprotocol's name.
