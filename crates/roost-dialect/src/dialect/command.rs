@@ -1,0 +1,179 @@
+//! What messages ask for.
+
+use std::borrow::Cow;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use roost_access::{Identity, UserName};
+use roost_dealer::{Answer, CalleeFeatures, CancelMode, Match, Policy};
+use roost_hub::{ChannelId, PatternKind};
+use roost_wire::CloseCode;
+
+use super::input::Message;
+use crate::{CallBodyRef, Form, PayloadRef, PublishDetails};
+
+/// What a message asks for. Borrows the message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// Send these bytes of the message back as a message of their own.
+    Send(Message<'a>),
+    /// Publish on a channel.
+    Publish {
+        /// Where.
+        channel: Target<'a>,
+        /// What to publish.
+        payload: PayloadRef<'a>,
+        /// Whether the publisher is left out even if it is subscribed; `None`: as the channel's
+        /// namespace says (`receive_own`).
+        exclude_me: Option<bool>,
+        /// The token of [`Event::Published`](super::Event::Published) or [`Event::Refused`](super::Event::Refused); `None`: the dialect does not
+        /// want to know of success.
+        ack: Option<u64>,
+        /// What else the publisher says of it.
+        details: Option<Arc<PublishDetails>>,
+    },
+    /// Subscribe to a channel or to a pattern. The number of a pattern is a [`ChannelId`] as well, and
+    /// no channel's at the same time.
+    Subscribe {
+        /// To what.
+        what: SubscribeTo<'a>,
+        /// The form in which its publications are wanted.
+        form: Form,
+        /// The token of [`Event::Subscribed`](super::Event::Subscribed), [`Event::Refused`](super::Event::Refused) or [`Event::SubscriptionRefused`](super::Event::SubscriptionRefused).
+        token: u64,
+    },
+    /// End a subscription.
+    Unsubscribe {
+        /// The channel, as [`Event::Subscribing`](super::Event::Subscribing) named it.
+        channel: ChannelId,
+        /// The form of the subscription.
+        form: Form,
+        /// The token of [`Event::Unsubscribed`](super::Event::Unsubscribed).
+        token: u64,
+    },
+    /// The same by the channel's name. [`Event::UnsubscribedFrom`](super::Event::UnsubscribedFrom) follows.
+    UnsubscribeFrom {
+        /// The channel.
+        channel: Cow<'a, str>,
+        /// The form of the subscription.
+        form: Form,
+        /// The token of the event.
+        token: u64,
+    },
+    /// Find out who the client is, by its token or without one. Nothing more is drawn until
+    /// [`Event::TokenChecked`](super::Event::TokenChecked), and then what was left in the input.
+    CheckToken(Option<TokenText<'a>>),
+    /// Offer a procedure: be a callee.
+    Register {
+        /// Its name, or a pattern; with the realm in it, if realms are apart.
+        procedure: Cow<'a, str>,
+        /// How it is matched.
+        matching: Match,
+        /// Which callee is called, if there are several.
+        policy: Policy,
+        /// What the client can do as a callee.
+        features: CalleeFeatures,
+        /// The token of [`Notice::Registered`](roost_dealer::Notice::Registered) or [`Notice::RegisterRefused`](roost_dealer::Notice::RegisterRefused).
+        token: u64,
+    },
+    /// Offer a procedure no longer.
+    Unregister {
+        /// As [`Notice::Registered`](roost_dealer::Notice::Registered) named it.
+        registration: u64,
+        /// The token of [`Event::Unregistered`](super::Event::Unregistered).
+        token: u64,
+    },
+    /// Call a procedure. [`Notice::Answer`](roost_dealer::Notice::Answer) or [`Event::CallRefused`](super::Event::CallRefused) follows.
+    Call {
+        /// Its name.
+        procedure: Cow<'a, str>,
+        /// The client's number of the call, which no other open call of it has.
+        request: u64,
+        /// Whether progressive results are wanted.
+        wants_progress: bool,
+        /// The time until a result and from each to the next; 0 is any.
+        timeout_ms: u64,
+        /// For the callee.
+        body: CallBodyRef<'a>,
+    },
+    /// Want a call's result no longer. Of one that is answered, nothing follows.
+    CancelCall {
+        /// As in [`Command::Call`].
+        request: u64,
+        /// What the callee is told.
+        mode: CancelMode,
+    },
+    /// Answer an invocation. One that has ended otherwise is no mistake.
+    Answer {
+        /// As [`Notice::Invocation`](roost_dealer::Notice::Invocation) named it.
+        invocation: u64,
+        /// What is said.
+        answer: Answer<CallBodyRef<'a>>,
+    },
+    /// The client is being authenticated: [`Event::AuthenticationOver`](super::Event::AuthenticationOver) comes unless that ends in time.
+    AwaitAuthentication,
+    /// The client has been authenticated, or has a role without that: what it may do from now on.
+    Identify(Box<Identity>),
+    /// Send what stands in the replies, if anything, then start the closing handshake.
+    Close {
+        /// Status code to close with.
+        code: CloseCode,
+        /// UTF-8 reason, at most 123 bytes.
+        reason: &'static str,
+    },
+}
+
+/// A token in a message. It stands in no log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TokenText<'a>(pub Cow<'a, str>);
+
+impl Debug for TokenText<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenText(..)")
+    }
+}
+
+/// As whom a client is let in, or why not.
+pub type TokenOutcome = Result<Admission, TokenRefusal>;
+
+/// As whom a client is let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// Its user; empty of an anonymous client.
+    pub user: UserName,
+    /// In how many seconds the client is to show another token, if it may not stay as this.
+    pub expires_in_s: Option<u32>,
+}
+
+/// Why a client is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenRefusal {
+    /// It has shown no token, and has to.
+    Missing,
+    /// The token has expired.
+    Expired,
+    /// The token is not good.
+    Invalid,
+    /// Its user has as many connections as may be.
+    TooMany,
+    /// It cannot be said now.
+    Unavailable,
+}
+
+/// What is subscribed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SubscribeTo<'a> {
+    /// A channel by its name, which has passed [`check_channel_name`](crate::check_channel_name).
+    Channel(Cow<'a, str>),
+    /// All channels that match. The text may be no pattern: the command is then refused.
+    Pattern(PatternKind, Cow<'a, str>),
+}
+
+/// Where a publication goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// A channel by its name, which has passed [`check_channel_name`](crate::check_channel_name).
+    Name(Cow<'a, str>),
+    /// The channel that the connection joined when it was accepted.
+    Joined(ChannelId),
+}

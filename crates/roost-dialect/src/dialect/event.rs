@@ -1,0 +1,160 @@
+//! What happens to sessions.
+
+use roost_access::Denial;
+use roost_dealer::{CallError, NeverInvoked, Notice};
+use roost_hub::{ChannelId, Snapshot};
+use roost_wire::CloseCode;
+
+use super::command::TokenOutcome;
+use crate::{CallBody, Form};
+
+/// What happens to a session.
+#[derive(Debug, Clone)]
+pub enum Event<'a> {
+    /// [`Command::Subscribe`](super::Command::Subscribe) is under way, and this is the channel. Comes before `Subscribed`.
+    Subscribing {
+        /// The channel.
+        channel: ChannelId,
+        /// As in the command.
+        form: Form,
+    },
+    /// The subscription is in force: nothing published from here on is missed.
+    Subscribed {
+        /// The command's.
+        token: u64,
+        /// The channel.
+        channel: ChannelId,
+        /// The channel's number in the server, in 1..2^53.
+        topic: u64,
+        /// The channel where the subscription begins: what is delivered from here on is behind its
+        /// position, and nothing behind it is missing.
+        snapshot: Snapshot,
+    },
+    /// The subscription has ended.
+    Unsubscribed {
+        /// The command's.
+        token: u64,
+    },
+    /// What [`Command::UnsubscribeFrom`](super::Command::UnsubscribeFrom) asked for.
+    UnsubscribedFrom {
+        /// The command's.
+        token: u64,
+        /// The channel that the session was subscribed to, or about to be; `None`: it was not.
+        channel: Option<ChannelId>,
+    },
+    /// What [`Command::CheckToken`](super::Command::CheckToken) asked for.
+    TokenChecked(&'a TokenOutcome),
+    /// The publication has its place in the channel's order.
+    Published {
+        /// The command's.
+        token: u64,
+        /// The publication's number, in 1..2^53.
+        publication: u64,
+    },
+    /// A command was not carried out.
+    Refused {
+        /// Which kind of command.
+        request: Request,
+        /// The command's; `None` for a publish without one.
+        token: Option<u64>,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Calls and registrations: what the dealer says.
+    Dealer(&'a Notice<CallBody>),
+    /// A registration has ended.
+    Unregistered {
+        /// The command's.
+        token: u64,
+        /// Whether there was one.
+        existed: bool,
+    },
+    /// A call is not made.
+    CallRefused {
+        /// The command's.
+        request: u64,
+        /// Why.
+        error: CallError,
+    },
+    /// An answer to an invocation that never was.
+    NeverInvoked(NeverInvoked),
+    /// A subscription that was under way is refused after all, and has ended.
+    SubscriptionRefused {
+        /// The command's.
+        token: u64,
+        /// As [`Event::Subscribing`] named it.
+        channel: ChannelId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// What [`Command::AwaitAuthentication`](super::Command::AwaitAuthentication) waits for has not come, for this reason. Nothing, if it has.
+    AuthenticationOver(&'static str),
+    /// So many messages were dropped for this connection since it was last told, because it reads
+    /// too slowly. What is written now is sent behind those that were not dropped.
+    Dropped {
+        /// How many.
+        messages: u64,
+    },
+    /// The connection is about to be closed as a slow consumer.
+    SlowConsumer {
+        /// The close frame's reason.
+        reason: &'a str,
+    },
+    /// What the client is known as has expired; the close frame follows what is written now.
+    Expired,
+    /// The token that the client has shown is not taken any more; the same follows.
+    Revoked,
+    /// The application ends the connection; the same follows.
+    Disconnected {
+        /// The close frame's reason.
+        reason: &'a str,
+    },
+    /// The server shuts down; the close frame follows what is written now.
+    Draining,
+    /// The client is to be pinged, where the dialect does that itself ([`Dialect::PINGS`](super::Dialect::PINGS)).
+    PingDue,
+    /// It has sent nothing since, for too long; the connection is then closed.
+    PongMissing,
+}
+
+/// The commands that can be refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// [`Command::Publish`](super::Command::Publish).
+    Publish,
+    /// [`Command::Subscribe`](super::Command::Subscribe).
+    Subscribe,
+    /// [`Command::Register`](super::Command::Register).
+    Register,
+    /// [`Command::Call`](super::Command::Call).
+    Call,
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The connection may not do it.
+    NotAllowed(Denial),
+    /// The channel's name cannot be.
+    InvalidName,
+    /// There is no room for another channel or pattern.
+    NoRoom,
+    /// The text is no pattern: too long, too many levels or wildcards, or one that stands wrong.
+    InvalidPattern,
+    /// Patterns have their wildcards in as many arrangements as there may be.
+    PatternShape,
+}
+
+/// What follows an event. Where a close frame follows anyway, its code and reason are these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// What was written is sent.
+    Continue,
+    /// What was written is sent, and a close frame behind it.
+    Close {
+        /// Status code to close with.
+        code: CloseCode,
+        /// UTF-8 reason, at most 123 bytes.
+        reason: &'static str,
+    },
+}
