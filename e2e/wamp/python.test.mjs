@@ -33,6 +33,10 @@ const LOGINS = `
 [listener]
 demo_page = true # the start block then has a URL, which startDaemon waits for
 
+[auth.jwt]
+hmac_secrets_file = "tokens"
+leeway = "0s"
+
 [wamp]
 realms = ["realm1"]
 
@@ -75,6 +79,7 @@ describe(`PyPI autobahn, driver ${driver ?? "by default"}`, { timeout: 240_000 }
     try {
       const file = join(directory, "roost.toml");
       await writeFile(join(directory, "secret"), "correct horse\n", { mode: 0o600 });
+      await writeFile(join(directory, "tokens"), `one ${TOKEN_SECRET}\n`, { mode: 0o600 });
       await writeFile(file, LOGINS.replace("PUBLIC_KEY", PUBLIC_KEY));
       const daemon = await startDaemon({ file });
       await run("stock_logins", daemon);
@@ -85,5 +90,7 @@ describe(`PyPI autobahn, driver ${driver ?? "by default"}`, { timeout: 240_000 }
   });
 });
 
+/** Of the tokens in stock_logins.py. */
+const TOKEN_SECRET = "Q2c1m8vX4tR7yK0pZ3wH6uJ9sD5fG1hL-stock";
 /** Of the private key in stock_logins.py. */
 const PUBLIC_KEY = "1adfc8bfe1d35616e64dffbd900096f23b066f914c8c2ffbb66f6075b96e116d";

@@ -5,7 +5,11 @@ Run by python.test.mjs, which writes the configuration that has these users.
 
 import asyncio
 import base64
+import hashlib
+import hmac
+import json
 import os
+import time
 import unittest
 from urllib.parse import urlsplit
 
@@ -20,6 +24,23 @@ URL = os.environ["ROOST_URL"]
 ANSWER_S = 10
 SECRET = "correct horse"
 PRIVATE_KEY = "4d57d97a68f555696620a6d849c0ce582568518d729eb753dc7c732de2804510"
+
+TOKEN_SECRET = "Q2c1m8vX4tR7yK0pZ3wH6uJ9sD5fG1hL-stock"
+
+
+def jwt(user, secret=TOKEN_SECRET, expires_in=600):
+    """A token as a backend signs it, which grants what begins with com.example.tokens."""
+
+    def encode(value):
+        return base64.urlsafe_b64encode(value).rstrip(b"=")
+
+    caps = [{"channels": ["com.example.tokens.*"], "match": "wildcard", "allow": ["sub", "pub"]}]
+    claims = {"sub": user, "exp": int(time.time()) + expires_in, "caps": caps}
+    head = encode(json.dumps({"alg": "HS256", "typ": "JWT"}).encode())
+    signed = head + b"." + encode(json.dumps(claims).encode())
+    signature = hmac.new(secret.encode(), signed, hashlib.sha256).digest()
+    return (signed + b"." + encode(signature)).decode()
+
 
 # As released it hands its own function the salt as a text, which that refuses.
 auth._hash_pbkdf2_secret = lambda password, salt, iterations: auth.pbkdf2(
@@ -96,6 +117,40 @@ class Logins(unittest.IsolatedAsyncioTestCase):
             with self.subTest(method=method, authid=credentials["authid"]):
                 _, reason = await self.log_in(method, **credentials)
                 self.assertEqual(reason, "wamp.error.authentication_denied")
+
+    async def test_a_ticket_is_a_token(self):
+        # "alice" has a ticket of the configuration too.
+        for user in ["bob", "alice"]:
+            session, details = await self.log_in("ticket", authid=user, ticket=jwt(user))
+            found = (details.authid, details.authrole, details.authmethod, details.authprovider)
+            self.assertEqual(found, (user, "token", "ticket", "jwt"))
+            received = asyncio.Queue()
+            await asyncio.wait_for(session.subscribe(received.put_nowait, "com.example.tokens.a"), ANSWER_S)
+            options = PublishOptions(acknowledge=True, exclude_me=False)
+            await asyncio.wait_for(session.publish("com.example.tokens.a", user, options=options), ANSWER_S)
+            self.assertEqual(await asyncio.wait_for(received.get(), ANSWER_S), user)
+            with self.assertRaises(ApplicationError) as refused:
+                await asyncio.wait_for(session.subscribe(print, "com.example.news"), ANSWER_S)
+            self.assertEqual(refused.exception.error, "wamp.error.not_authorized")
+            session.leave()
+
+    async def test_a_token_that_is_not_good_is_denied(self):
+        for user, ticket in [
+            ("bob", jwt("alice")),
+            ("bob", jwt("bob", secret="x" * 40)),
+            ("bob", jwt("bob", expires_in=-600)),
+            ("alice", jwt("bob")),
+            ("bob", SECRET),
+        ]:
+            with self.subTest(user=user):
+                _, reason = await self.log_in("ticket", authid=user, ticket=ticket)
+                self.assertEqual(reason, "wamp.error.authentication_denied")
+
+    async def test_a_session_ends_with_its_token(self):
+        session, _ = await self.log_in("ticket", authid="bob", ticket=jwt("bob", expires_in=2))
+        ended = asyncio.get_running_loop().create_future()
+        session.onLeave = lambda details: ended.set_result(details.reason)
+        self.assertEqual(await asyncio.wait_for(ended, 2 * ANSWER_S), "roost.close.expired")
 
     async def test_a_role_has_its_permissions(self):
         alice, _ = await self.log_in("ticket", authid="alice", ticket=SECRET)

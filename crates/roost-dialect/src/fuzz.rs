@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use roost_access::Provider;
 use roost_dealer::Answer;
 use roost_hub::{ChannelId, EventIds, Pattern};
 use roost_wire::Opcode;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::dialect::{Command, Message, SubscribeTo, Target};
+use crate::dialect::{Admission, Command, Message, SubscribeTo, Target, TokenRefusal, TokenText};
 use crate::serial::{Sink, Token, convert, walk_value};
 use crate::wamp::message::WampMessage;
 use crate::wamp::{Realms, Session, Settings, Wire, parse_cbor, parse_json, parse_msgpack, uri};
@@ -163,6 +164,7 @@ impl Peer {
                 enabled: true,
                 realms: Realms::Any,
                 users: None,
+                takes_tokens: true,
                 subscriptions_per_connection_max: 4,
                 channel_name_bytes_max: 64,
             },
@@ -228,10 +230,12 @@ impl Peer {
             Command::Unregister { .. } | Command::CancelCall { .. } => {
                 assert!(out.is_empty(), "they are answered later: {out:?}");
             }
-            Command::AwaitAuthentication | Command::Identify(_) => panic!("no user is configured"),
+            Command::AwaitAuthentication => check_reply(out, self.session.wire()),
+            Command::CheckToken(Some(TokenText(token))) => self.check_token(&token, out),
+            Command::Identify(_) => panic!("no user is configured"),
             Command::Send(_) => panic!("WAMP sends nothing back as it is"),
-            Command::UnsubscribeFrom { .. } | Command::CheckToken(_) => {
-                panic!("WAMP names a subscription by its number, and has its own logins")
+            Command::UnsubscribeFrom { .. } | Command::CheckToken(None) => {
+                panic!("WAMP names a subscription by its number, and says when there is no token")
             }
             Command::Close { reason, .. } => {
                 assert!(
@@ -267,6 +271,23 @@ impl Peer {
                 assert_eq!(*out, self.written(&format!("[35,{token}]")));
             }
         }
+    }
+
+    /// A model of the token's check: it is of the user that it names.
+    fn check_token(&mut self, token: &str, out: &mut Vec<u8>) {
+        assert!(out.is_empty(), "AUTHENTICATE is answered later: {out:?}");
+        let outcome = match token.strip_prefix("bad") {
+            Some(_) => Err(TokenRefusal::Invalid),
+            None => Ok(Admission {
+                user: token.into(),
+                expires_in_s: None,
+                provider: Provider::Jwt,
+            }),
+        };
+        let ends = self.session.on_token_checked(&outcome, out);
+        check_reply(out, self.session.wire());
+        assert_eq!(ends.is_none(), self.session.is_open());
+        self.closed = ends.is_some();
     }
 
     /// The name by which this model knows a channel or a pattern; no channel has that of a pattern.

@@ -1,7 +1,8 @@
 //! Who the client of an open connection is, where its dialect has a place for tokens of its own. The
 //! connection is not read while a token is being checked, and what was left of its message is kept.
 
-use roost_access::Method;
+use roost_access::{Method, Provider};
+use roost_dialect::DialectKind;
 use roost_dialect::dialect::{Admission, Event, TokenOutcome, TokenRefusal, TokenText};
 use roost_net::ConnKey;
 
@@ -41,12 +42,14 @@ fn without_token(core: &Core, key: ConnKey) -> TokenOutcome {
             Ok(Admission {
                 user: known.user.clone(),
                 expires_in_s: left.map(|ticks| seconds(u64::from(ticks) * u64::from(TICK_MS))),
+                provider: known.provider,
             })
         }
         None if core.settings.auth.is_required => Err(TokenRefusal::Missing),
         None => Ok(Admission {
             user: "".into(),
             expires_in_s: None,
+            provider: Provider::Static,
         }),
     }
 }
@@ -63,21 +66,30 @@ pub(crate) fn handle_verdict(core: &mut Core, verdict: Verdict) {
     tell(core, key, &outcome);
 }
 
-/// The token is good. One of another user than the handshake's is not.
+/// The token is good. One of another user than the handshake's is not, unless it is one to log in with: a WAMP
+/// session that logs in is that user from then on, by whatever method.
 fn admit(core: &mut Core, key: ConnKey, login: Login) -> TokenOutcome {
+    let dialect = core.connections.get(key).map(|conn| conn.dialect);
+    let logs_in = dialect == Some(DialectKind::Wamp);
     let known = core.connections.identities().get(key.slot());
-    if known.is_some_and(|known| known.user != *login.user) {
+    if !logs_in && known.is_some_and(|known| known.user != *login.user) {
         return Err(TokenRefusal::Invalid);
     }
-    let expires_in_s = login.expires_in_ms.map(seconds);
-    let identity = identity_of(core.now(), login, Method::Token, GRACE_MS);
+    // WAMP has no message for another token.
+    let grace_ms = if logs_in { 0 } else { GRACE_MS };
+    let (expires_in_s, provider) = (login.expires_in_ms.map(seconds), login.provider);
+    let identity = identity_of(core.now(), login, Method::Token, grace_ms);
     if core.revocations.is_revoked(&identity, core.now()) {
         return Err(TokenRefusal::Invalid);
     }
     let user = identity.user.clone();
     let identified = core.connections.identify(key, identity);
     identified.map_err(|TooMany| TokenRefusal::TooMany)?;
-    Ok(Admission { user, expires_in_s })
+    Ok(Admission {
+        user,
+        expires_in_s,
+        provider,
+    })
 }
 
 fn tell(core: &mut Core, key: ConnKey, outcome: &TokenOutcome) {

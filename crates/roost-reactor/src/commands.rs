@@ -32,6 +32,7 @@ use crate::hook_calls::{Request as HookRequest, Rest};
 use crate::hub_outputs::{self, refusal_of};
 use crate::permissions::Barrier;
 use crate::settings::{Publish, requirement};
+use crate::token_checks::RestKind;
 use crate::{client_tokens, logins, permissions};
 
 /// A publication on its way to the hub.
@@ -109,7 +110,16 @@ fn stop_behind_command<'a>(
         }
         return Some(&[]);
     }
-    core.token_checks.awaits(key.slot()).then(|| input.bytes())
+    if !core.token_checks.awaits(key.slot()) {
+        return None;
+    }
+    let left = input.bytes();
+    let kind = match input.take() {
+        Some(Message::Binary(_)) => RestKind::Binary,
+        Some(Message::Text(_)) | None => RestKind::Text,
+    };
+    core.token_checks.note_rest(key.slot(), kind);
+    Some(left)
 }
 
 /// As [`draw_commands`], of what was kept of a message.
@@ -142,8 +152,8 @@ pub(crate) fn go_on(core: &mut Core, key: ConnKey, rest: &Rest) {
     }
 }
 
-/// Goes on with a text message of which something was left: the token in it was checked.
-pub(crate) fn handle_rest(core: &mut Core, key: ConnKey) {
+/// Goes on with a message of which something was left: the token in it was checked.
+pub(crate) fn handle_rest(core: &mut Core, key: ConnKey, kind: RestKind) {
     let Some(rest) = core.connections.take_rest(key.slot()) else {
         return;
     };
@@ -151,14 +161,20 @@ pub(crate) fn handle_rest(core: &mut Core, key: ConnKey) {
         return;
     };
     let (dialect, session) = (conn.dialect, conn.session);
-    let Ok(text) = str::from_utf8(&rest) else {
-        debug_assert!(
-            false,
-            "it is the end of a text message, from a line's begin on"
-        );
-        return;
+    let message = match kind {
+        RestKind::Binary => Message::Binary(&rest),
+        RestKind::Text => {
+            let Ok(text) = str::from_utf8(&rest) else {
+                debug_assert!(
+                    false,
+                    "it is the end of a text message, from a character on"
+                );
+                return;
+            };
+            Message::Text(text)
+        }
     };
-    let left = draw_rest(core, key, dialect, session, Message::Text(text));
+    let left = draw_rest(core, key, dialect, session, message);
     if !left.is_empty() {
         keep_rest(core, key, left.to_vec());
     }

@@ -23,7 +23,9 @@ pub(crate) fn keep_login_deadlines(core: &mut Core) {
     let until = core.connections.clock().input_until;
     while let Some(key) = core.logins.pop_due(until) {
         let conn = core.connections.get(key);
-        if conn.is_some_and(|conn| conn.phase == Phase::Open) {
+        // One that has shown a token has a deadline of its own.
+        let is_checked = core.token_checks.awaits(key.slot());
+        if conn.is_some_and(|conn| conn.phase == Phase::Open) && !is_checked {
             notify(core, key, Event::AuthenticationOver(TOO_LATE));
         }
     }

@@ -12,12 +12,12 @@ use crate::hook_answers::handle_hook_answer;
 use crate::messages::apply_pending;
 use crate::peer_message::PeerMessage;
 use crate::requests::handle_checked;
-use crate::token_checks::Verdict;
+use crate::token_checks::{RestKind, Verdict};
 
 /// A token of an open connection was checked: what it has sent behind it is handled, and it is read again.
-fn handle_client_verdict(core: &mut Core, key: ConnKey, verdict: Verdict) {
+fn handle_client_verdict(core: &mut Core, key: ConnKey, verdict: Verdict, rest: RestKind) {
     client_tokens::handle_verdict(core, verdict);
-    handle_rest(core, key);
+    handle_rest(core, key, rest);
     if !core.token_checks.awaits(key.slot()) {
         core.channels.unpark(key);
     }
@@ -56,8 +56,8 @@ pub(crate) fn handle_peer_messages(core: &mut Core, from: ReactorId, mut batch: 
             PeerMessage::Verdicts(verdicts) => {
                 for verdict in verdicts {
                     let key = verdict.key;
-                    if core.token_checks.end_open(key) {
-                        handle_client_verdict(core, key, verdict);
+                    if let Some(rest) = core.token_checks.end_open(key) {
+                        handle_client_verdict(core, key, verdict, rest);
                     } else if let Some(pending) = handle_verdict(core, verdict) {
                         handle_checked(core, key, *pending);
                     }

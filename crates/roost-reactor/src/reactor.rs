@@ -23,6 +23,8 @@ mod stages_tests;
 #[cfg(test)]
 mod stream_tests;
 #[cfg(test)]
+mod ticket_tests;
+#[cfg(test)]
 mod token_tests;
 #[cfg(test)]
 mod trim_tests;

@@ -337,6 +337,7 @@ impl Settings {
             enabled: true,
             realms: wamp::Realms::Any,
             users: None,
+            takes_tokens: false,
             subscriptions_per_connection_max: 128,
             channel_name_bytes_max,
         });

@@ -58,10 +58,26 @@ pub enum Denied {
 pub(crate) struct TokenChecks {
     /// Not sent yet: at most one for each handshake and each open connection that waits.
     unsent: Vec<TokenCheck>,
-    /// Open connections that wait, by slot, with the tick until which they do.
-    open: BTreeMap<u32, (ConnKey, u32)>,
+    /// Open connections that wait, by slot.
+    open: BTreeMap<u32, Waiting>,
     /// The same in the order in which they began; those stay that wait no longer.
     by_due: VecDeque<(ConnKey, u32)>,
+}
+
+/// An open connection that waits.
+struct Waiting {
+    key: ConnKey,
+    /// The tick until which it does.
+    due: u32,
+    /// What is kept of its message behind the token.
+    rest: RestKind,
+}
+
+/// What is left of a message is of the message's kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RestKind {
+    Text,
+    Binary,
 }
 
 impl TokenChecks {
@@ -73,7 +89,8 @@ impl TokenChecks {
     /// time.
     pub(crate) fn push_open(&mut self, check: TokenCheck, due: u32) {
         let key = check.key;
-        self.open.insert(key.slot(), (key, due));
+        let rest = RestKind::Text; // until there is one
+        self.open.insert(key.slot(), Waiting { key, due, rest });
         self.by_due.push_back((key, due));
         self.unsent.push(check);
     }
@@ -89,16 +106,25 @@ impl TokenChecks {
         !self.open.is_empty() && self.open.contains_key(&slot)
     }
 
-    /// An open connection waits no longer. False if it did not.
-    pub(crate) fn end_open(&mut self, key: ConnKey) -> bool {
-        let is_this = self.open.get(&key.slot()).is_some_and(|one| one.0 == key);
-        if is_this {
+    /// Something is left of the message of the open connection in `slot`.
+    pub(crate) fn note_rest(&mut self, slot: u32, kind: RestKind) {
+        if let Some(waiting) = self.open.get_mut(&slot) {
+            waiting.rest = kind;
+        }
+    }
+
+    /// An open connection waits no longer; gives the kind of what was left of its message. `None` if it did not
+    /// wait.
+    pub(crate) fn end_open(&mut self, key: ConnKey) -> Option<RestKind> {
+        let waiting = self.open.get(&key.slot());
+        let rest = waiting.filter(|one| one.key == key).map(|one| one.rest);
+        if rest.is_some() {
             self.open.remove(&key.slot());
         }
         if self.open.is_empty() {
             self.by_due.clear();
         }
-        is_this
+        rest
     }
 
     /// The tick at which the first of them has waited for too long, or earlier.
@@ -111,7 +137,8 @@ impl TokenChecks {
     pub(crate) fn pop_due(&mut self, now: u32) -> Option<ConnKey> {
         while self.due() <= now {
             let first = self.by_due.pop_front()?;
-            if self.open.get(&first.0.slot()) == Some(&first) {
+            let waiting = self.open.get(&first.0.slot());
+            if waiting.is_some_and(|one| (one.key, one.due) == first) {
                 self.open.remove(&first.0.slot());
                 return Some(first.0);
             }

@@ -149,6 +149,7 @@ fn dialects(from: &config::Settings, users: Option<Users>) -> roost_dialect::Set
         enabled: from.wamp.enabled,
         realms: wamp::Realms::from_list(from.wamp.realms.iter().cloned()),
         users,
+        takes_tokens: from.auth.is_on(),
         subscriptions_per_connection_max: from.limits.subscriptions_per_connection_max as usize,
         channel_name_bytes_max: from.limits.channel_name_bytes_max,
     });

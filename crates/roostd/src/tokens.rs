@@ -194,7 +194,7 @@ pub(crate) fn for_reactors(settings: &config::Settings, reactors: usize) -> reac
         is_on: from.is_on(),
         is_required: from.required,
         // Where anonymous sessions are let in, none is sure to log in.
-        wamp_logs_in: !settings.wamp_users.is_empty() && !settings.wamp.anonymous,
+        wamp_logs_in: !settings.wamp.anonymous,
         cookie: from.cookie.clone().unwrap_or_default(),
         wait_ms: from.wait_ms,
         checks_max: from.in_flight_max.div_ceil(reactors),

@@ -13,7 +13,7 @@ section! {
     "auth" Auth
     /// Whether a client without a token is refused. Otherwise it is anonymous: it may do what
     /// namespaces let anyone do. WAMP clients may come without one where they have to log in behind the
-    /// handshake: there are `[[wamp.user]]`, and `wamp.anonymous` is false.
+    /// handshake: `wamp.anonymous` is false.
     required: bool = false, Flag, NewConnections, "true";
     /// The cookie that has the token, where neither header has one. Browsers send it from any page: it
     /// needs a list in `listener.allowed_origins`, of all listeners. `""`: none.

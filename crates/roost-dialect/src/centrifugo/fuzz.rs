@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use roost_access::Provider;
 use roost_hub::{ChannelId, Position, Snapshot};
 use roost_wire::Opcode;
 use serde_json::Value;
@@ -235,10 +236,12 @@ fn outcome_of(token: Option<&str>) -> TokenOutcome {
         Some(user) => Ok(Admission {
             user: user.into(),
             expires_in_s: Some(60),
+            provider: Provider::Jwt,
         }),
         None => Ok(Admission {
             user: "".into(),
             expires_in_s: None,
+            provider: Provider::Static,
         }),
     }
 }

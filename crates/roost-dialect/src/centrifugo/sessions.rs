@@ -259,7 +259,9 @@ fn handle_connect<'a>(
         return Ok(Step::CheckToken(token.filter(|token| !token.is_empty())));
     };
     match outcome {
-        Ok(Admission { user, expires_in_s }) => {
+        Ok(Admission {
+            user, expires_in_s, ..
+        }) => {
             // Two draws of 53 bits: all 64 are random, and not all 0.
             let client = (new_id() << 11 ^ new_id()).max(1);
             session.connect(client, user);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use roost_access::{Identity, UserName};
+use roost_access::{Identity, Provider, UserName};
 use roost_dealer::{Answer, CalleeFeatures, CancelMode, Match, Policy};
 use roost_hub::{ChannelId, PatternKind};
 use roost_wire::CloseCode;
@@ -143,6 +143,8 @@ pub struct Admission {
     pub user: UserName,
     /// In how many seconds the client is to show another token, if it may not stay as this.
     pub expires_in_s: Option<u32>,
+    /// Who vouches for it; [`Provider::Static`] of an anonymous client.
+    pub provider: Provider,
 }
 
 /// Why a client is not let in.

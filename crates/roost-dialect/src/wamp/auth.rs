@@ -5,12 +5,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use roost_access::{
-    Accepted, Answer, AuthError, Authenticator, Begun, Challenge, Derivation, Hello, Pending,
+    Accepted, Answer, AuthError, Authenticator, Begun, Challenge, Derivation, Hello, Method,
+    Pending, TOKEN_ROLE,
 };
 
 use super::dict::Sparse;
 use super::message::WampMessage;
 use super::options::{AuthExtra, HelloDetails};
+use super::settings::Settings;
 use super::uri;
 
 /// What knows the users. Two are equal if they are the same one.
@@ -25,9 +27,17 @@ impl PartialEq for Users {
 
 impl Eq for Users {}
 
-/// A client has said HELLO for a realm that exists. Without users all sessions are anonymous.
+/// What follows AUTHENTICATE.
+pub(super) enum Finished {
+    /// The client is let in.
+    Accepted(Accepted),
+    /// Its ticket is no user's, and may be a token.
+    Token,
+}
+
+/// A client has said HELLO for a realm that exists.
 pub(super) fn begin(
-    users: Option<&Users>,
+    settings: &Settings,
     (realm, session): (&str, u64),
     details: Option<&HelloDetails<'_>>,
 ) -> Result<Begun, AuthError> {
@@ -35,20 +45,13 @@ pub(super) fn begin(
     let methods = methods.map_or(&[][..], |methods| methods.as_slice());
     let methods: Vec<&str> = methods.iter().map(|method| &**method).collect();
     let role = details.and_then(|details| details.authrole.as_deref());
-    let Some(Users(users)) = users else {
-        return match (methods.is_empty() || methods.contains(&ANONYMOUS), role) {
-            (false, _) => Err(AuthError::NoMatchingMethod),
-            (true, None | Some(ANONYMOUS)) => Ok(Begun::Accepted(Accepted::default())),
-            (true, Some(_)) => Err(AuthError::NoSuchRole),
-        };
-    };
     let user = details.and_then(|details| details.authid.as_deref());
     if user.is_some_and(|user| user.len() > USER_BYTES_MAX) {
         return Err(AuthError::Malformed("authid has at most 255 bytes."));
     }
     let extra = details.and_then(|details| details.authextra.as_ref());
     let extra = extra.and_then(Sparse::get);
-    users.begin(&Hello {
+    let hello = Hello {
         realm,
         session,
         user: user.filter(|user| !user.is_empty()),
@@ -57,19 +60,102 @@ pub(super) fn begin(
         nonce: extra.and_then(|extra| extra.nonce.as_deref()),
         public_key: extra.and_then(|extra| extra.pubkey.as_deref()),
         channel_binding: extra.and_then(|extra| extra.channel_binding.as_deref()),
-    })
+    };
+    match settings.takes_tokens {
+        true => begin_with_tokens(settings.users.as_ref(), &hello),
+        false => begin_with_users(settings.users.as_ref(), &hello),
+    }
+}
+
+/// Without users all sessions are anonymous.
+fn begin_with_users(users: Option<&Users>, hello: &Hello<'_>) -> Result<Begun, AuthError> {
+    if let Some(Users(users)) = users {
+        return users.begin(hello);
+    }
+    let is_anonymous = hello.methods.is_empty() || hello.methods.contains(&ANONYMOUS);
+    match (is_anonymous, hello.role) {
+        (false, _) => Err(AuthError::NoMatchingMethod),
+        (true, None | Some(ANONYMOUS)) => Ok(Begun::Accepted(Accepted::default())),
+        (true, Some(_)) => Err(AuthError::NoSuchRole),
+    }
+}
+
+/// A ticket is served to all then, at its place among the client's methods, for each may have a token. What the
+/// client cannot tell is whether a user has a ticket of the configuration.
+fn begin_with_tokens(users: Option<&Users>, hello: &Hello<'_>) -> Result<Begun, AuthError> {
+    let ticket = Method::Ticket.name();
+    let place = hello.methods.iter().position(|method| *method == ticket);
+    let is_role = hello.role.is_none_or(|role| role == TOKEN_ROLE);
+    let (Some(place), true) = (place, is_role) else {
+        return begin_with_users(users, hello);
+    };
+    let until_ticket = Hello {
+        methods: &hello.methods[..=place],
+        ..*hello
+    };
+    match begin_with_users(users, &until_ticket) {
+        Ok(Begun::Challenge(challenge, mut pending)) if pending.method == Method::Ticket => {
+            pending.said = claim(hello.user);
+            Ok(Begun::Challenge(challenge, pending))
+        }
+        Err(AuthError::NoMatchingMethod | AuthError::NoSuchRole) => {
+            let challenge = Challenge {
+                method: ticket,
+                ..Challenge::default()
+            };
+            let pending = Pending {
+                session: hello.session,
+                method: Method::Ticket,
+                user: NO_USER,
+                is_known: false,
+                said: claim(hello.user),
+            };
+            Ok(Begun::Challenge(challenge, Box::new(pending)))
+        }
+        begun => begun,
+    }
+}
+
+/// What is kept of a challenge whose answer may be a token: as whom the client wants in. Of a ticket that may
+/// be none, nothing is kept.
+fn claim(user: Option<&str>) -> Box<str> {
+    format!("{CLAIM}{}", user.unwrap_or_default()).into()
+}
+
+/// Whether a token of `user` is what the client has said it would show.
+pub(super) fn is_claimed(pending: &Pending, user: &str) -> bool {
+    let claimed = pending.said.strip_prefix(CLAIM);
+    claimed.is_some_and(|claimed| claimed.is_empty() || claimed == user)
 }
 
 /// A client has said AUTHENTICATE.
 pub(super) fn finish(
-    users: Option<&Users>,
+    settings: &Settings,
+    pending: &Pending,
+    signature: &str,
+    extra: Option<&AuthExtra<'_>>,
+) -> Result<Finished, AuthError> {
+    let may_be_token = settings.takes_tokens
+        && pending.method == Method::Ticket
+        && pending.said.starts_with(CLAIM)
+        && !signature.is_empty();
+    let finished = match &settings.users {
+        Some(Users(users)) => finish_with_users(users, pending, signature, extra),
+        None => Err(AuthError::Denied),
+    };
+    match finished {
+        Ok(accepted) => Ok(Finished::Accepted(accepted)),
+        Err(AuthError::Denied) if may_be_token => Ok(Finished::Token),
+        Err(error) => Err(error),
+    }
+}
+
+fn finish_with_users(
+    users: &Arc<dyn Authenticator>,
     pending: &Pending,
     signature: &str,
     extra: Option<&AuthExtra<'_>>,
 ) -> Result<Accepted, AuthError> {
-    let Some(Users(users)) = users else {
-        return Err(AuthError::Denied); // another process had some, and this one has none
-    };
     let answer = Answer {
         signature,
         nonce: extra.and_then(|extra| extra.nonce.as_deref()),
@@ -147,7 +233,21 @@ pub(super) fn refusal(error: AuthError) -> (&'static str, &'static str) {
     }
 }
 
+/// What ABORT says of a ticket that could not be checked.
+pub(super) const UNCHECKED: (&str, &str) = (
+    uri::AUTHENTICATION_FAILED,
+    "The ticket could not be checked now; try again.",
+);
+/// The same of one whose user has as many connections as it may have.
+pub(super) const TOO_MANY: (&str, &str) = (
+    uri::KILLED,
+    "The user has as many connections as it may have (auth.connections_per_user_max).",
+);
 /// The method, and the role, of sessions that have no other.
 pub(super) const ANONYMOUS: &str = "anonymous";
+/// Stands before the name in [`Pending::said`] of a ticket that may be a token.
+const CLAIM: char = '+';
+/// No user of the configuration has this number.
+const NO_USER: u32 = u32::MAX;
 /// Longest name of a user: it is kept, and sent back in a challenge.
 const USER_BYTES_MAX: usize = 255;

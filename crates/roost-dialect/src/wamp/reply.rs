@@ -2,21 +2,52 @@
 
 use std::borrow::Cow;
 
-use roost_access::{Accepted, Method};
+use roost_access::{Accepted, Method, TOKEN_ROLE};
 
 use crate::Arguments;
+use crate::dialect::Admission;
 use crate::wamp::auth::{ANONYMOUS, welcome_extra};
 use crate::wamp::dict::Sparse;
 use crate::wamp::message::WampMessage;
 use crate::wamp::options::{Features, Reasons, RevokedDetails, Roles, WelcomeDetails};
 
-/// Only what works is announced.
 pub(super) fn welcome(session: u64, accepted: &Accepted) -> WampMessage<'_> {
     let identity = accepted.identity.as_deref();
-    let user = identity
-        .map(|identity| identity.user.as_str())
-        .filter(|user| !user.is_empty());
     let method = identity.map_or(Method::Anonymous, |identity| identity.method);
+    let role = identity.map_or(ANONYMOUS, |identity| identity.permissions.role());
+    let details = WelcomeDetails {
+        authprovider: identity.map(|identity| Cow::Borrowed(identity.provider.name())),
+        authextra: welcome_extra(accepted),
+        ..welcome_details(method, role)
+    };
+    welcome_as(session, identity.map(|identity| &*identity.user), details)
+}
+
+/// Of a session whose ticket is a token.
+pub(super) fn welcome_by_token(session: u64, admission: &Admission) -> WampMessage<'_> {
+    let details = WelcomeDetails {
+        authprovider: Some(Cow::Borrowed(admission.provider.name())),
+        ..welcome_details(Method::Ticket, TOKEN_ROLE)
+    };
+    welcome_as(session, Some(&admission.user), details)
+}
+
+/// One without a name is known by its number.
+fn welcome_as<'a>(
+    session: u64,
+    user: Option<&'a str>,
+    mut details: WelcomeDetails<'a>,
+) -> WampMessage<'a> {
+    let user = user.filter(|user| !user.is_empty());
+    details.authid = Some(user.map_or_else(|| Cow::Owned(session.to_string()), Cow::Borrowed));
+    WampMessage::Welcome {
+        session,
+        details: Sparse::of(details),
+    }
+}
+
+/// Only what works is announced.
+fn welcome_details(method: Method, role: &str) -> WelcomeDetails<'_> {
     let broker = Features::PUBLISHER_EXCLUSION
         .with(Features::PUBLISHER_IDENTIFICATION)
         .with(Features::PATTERN_BASED_SUBSCRIPTION)
@@ -28,23 +59,16 @@ pub(super) fn welcome(session: u64, accepted: &Accepted) -> WampMessage<'_> {
         .with(Features::PROGRESSIVE_CALL_RESULTS)
         .with(Features::PATTERN_BASED_REGISTRATION)
         .with(Features::SHARED_REGISTRATION);
-    WampMessage::Welcome {
-        session,
-        details: Sparse::of(WelcomeDetails {
-            agent: Some(Cow::Borrowed(AGENT)),
-            authid: Some(user.map_or_else(|| Cow::Owned(session.to_string()), Cow::Borrowed)),
-            authrole: Some(Cow::Borrowed(
-                identity.map_or(ANONYMOUS, |identity| identity.permissions.role()),
-            )),
-            authmethod: Some(Cow::Borrowed(method.name())),
-            authprovider: identity.map(|identity| Cow::Borrowed(identity.provider.name())),
-            authextra: welcome_extra(accepted),
-            roles: Some(Roles {
-                broker: Some(broker),
-                dealer: Some(dealer),
-                ..Roles::default()
-            }),
+    WelcomeDetails {
+        agent: Some(Cow::Borrowed(AGENT)),
+        authrole: Some(Cow::Borrowed(role)),
+        authmethod: Some(Cow::Borrowed(method.name())),
+        roles: Some(Roles {
+            broker: Some(broker),
+            dealer: Some(dealer),
+            ..Roles::default()
         }),
+        ..WelcomeDetails::default()
     }
 }
 

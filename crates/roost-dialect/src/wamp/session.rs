@@ -7,6 +7,7 @@ use roost_hub::ChannelId;
 use roost_wire::CloseCode;
 
 use super::answers::Answers;
+use super::auth::Finished;
 use super::broker::{self, Broker};
 use super::message::{Request, WampMessage};
 use super::options::{Features, HelloDetails, Roles};
@@ -15,7 +16,7 @@ use super::settings::Settings;
 use super::subscriptions::Subscriptions;
 use super::wire::Wire;
 use super::{auth, calls, reply, uri};
-use crate::dialect::{Command, Message};
+use crate::dialect::{Command, Message, TokenOutcome, TokenRefusal, TokenText};
 use crate::serial::Serializer;
 use crate::{Arguments, CallBody, Form, Receiver};
 
@@ -40,7 +41,7 @@ const _: () = assert!(size_of::<Session>() <= 48);
 #[derive(Debug)]
 enum Held {
     Broker(Broker),
-    /// In [`State::AwaitAuthenticate`].
+    /// In [`State::AwaitAuthenticate`] and [`State::AwaitToken`].
     Pending(Box<Pending>),
 }
 
@@ -79,6 +80,8 @@ pub enum State {
     AwaitHello,
     /// HELLO was answered with CHALLENGE, and nothing but AUTHENTICATE may come.
     AwaitAuthenticate,
+    /// AUTHENTICATE has come with a ticket that is being checked. Nothing is read meanwhile.
+    AwaitToken,
     /// HELLO or AUTHENTICATE was answered with WELCOME.
     Open,
     /// GOODBYE was sent and its answer is awaited; all else is ignored ("Session Statechart", 14).
@@ -188,7 +191,7 @@ impl Session {
         };
         match (self.state, message) {
             (
-                State::AwaitHello | State::AwaitAuthenticate | State::Closing,
+                State::AwaitHello | State::AwaitAuthenticate | State::AwaitToken | State::Closing,
                 WampMessage::Abort { .. },
             ) => self.handle_abort(),
             (State::AwaitHello, WampMessage::Hello { realm, details }) => {
@@ -203,11 +206,15 @@ impl Session {
                     unreachable!("what is awaited is pending")
                 };
                 let session = pending.session;
-                let finished =
-                    auth::finish(settings.users.as_ref(), pending, &signature, extra.get());
+                let finished = auth::finish(settings, pending, &signature, extra.get());
+                if let Ok(Finished::Token) = finished {
+                    self.state = State::AwaitToken;
+                    return Some(Command::CheckToken(Some(TokenText(signature))));
+                }
                 self.held = Held::default();
                 match finished {
-                    Ok(accepted) => self.welcome(session, accepted, out),
+                    Ok(Finished::Accepted(accepted)) => self.welcome(session, accepted, out),
+                    Ok(Finished::Token) => None,
                     Err(error) => self.refuse(error, out),
                 }
             }
@@ -215,6 +222,7 @@ impl Session {
                 "Received a message where only AUTHENTICATE may come, the answer to CHALLENGE.",
                 out,
             ),
+            (State::AwaitToken, _) => self.violate("Received a message before WELCOME.", out),
             (State::Closing, WampMessage::Goodbye { .. }) => {
                 self.close(CloseCode::GOING_AWAY, uri::SYSTEM_SHUTDOWN)
             }
@@ -233,9 +241,11 @@ impl Session {
         // A client that has said nothing in WAMP yet may not know that it speaks it.
         let reason = match self.state {
             State::AwaitHello => NOT_WAMP[self.wire.index()],
-            State::AwaitAuthenticate | State::Open | State::Closing | State::Closed => {
-                uri::PROTOCOL_VIOLATION
-            }
+            State::AwaitAuthenticate
+            | State::AwaitToken
+            | State::Open
+            | State::Closing
+            | State::Closed => uri::PROTOCOL_VIOLATION,
         };
         self.close(CloseCode::PROTOCOL_ERROR, reason)
     }
@@ -311,7 +321,7 @@ impl Session {
                 self.say(out, &reply::goodbye(uri::SYSTEM_SHUTDOWN, None));
                 self.state = State::Closing;
             }
-            State::AwaitHello | State::AwaitAuthenticate => {
+            State::AwaitHello | State::AwaitAuthenticate | State::AwaitToken => {
                 let message = "The server is going down.";
                 self.say(out, &reply::abort(uri::SYSTEM_SHUTDOWN, message));
                 self.state = State::Closed;
@@ -344,7 +354,7 @@ impl Session {
                 self.say(out, &reply::goodbye(reason, Some(message)));
                 self.state = State::Closing;
             }
-            State::AwaitHello | State::AwaitAuthenticate => {
+            State::AwaitHello | State::AwaitAuthenticate | State::AwaitToken => {
                 self.say(out, &reply::abort(reason, message));
                 self.state = State::Closed;
             }
@@ -476,7 +486,7 @@ impl Session {
         self.callee = calls::callee_features(roles);
         let subscriber = roles.and_then(|roles| roles.subscriber).unwrap_or_default();
         self.is_told_of_revocations = subscriber.has(Features::SUBSCRIPTION_REVOCATION);
-        match auth::begin(settings.users.as_ref(), (realm, session), details) {
+        match auth::begin(settings, (realm, session), details) {
             Ok(Begun::Accepted(accepted)) => self.welcome(session, accepted, out),
             Ok(Begun::Challenge(challenge, pending)) => {
                 self.state = State::AwaitAuthenticate;
@@ -501,6 +511,36 @@ impl Session {
         accepted.identity.map(Command::Identify)
     }
 
+    /// The ticket was checked as a token: writes WELCOME or ABORT. Nothing, if it was not awaited.
+    pub fn on_token_checked(
+        &mut self,
+        outcome: &TokenOutcome,
+        out: &mut Vec<u8>,
+    ) -> Option<Command<'static>> {
+        if self.state != State::AwaitToken {
+            return None;
+        }
+        let Held::Pending(pending) = std::mem::take(&mut self.held) else {
+            unreachable!("what is awaited is pending");
+        };
+        let refusal = match outcome {
+            Ok(admission) if auth::is_claimed(&pending, &admission.user) => {
+                (self.state, self.id) = (State::Open, pending.session);
+                self.say(out, &reply::welcome_by_token(self.id, admission));
+                return None;
+            }
+            Err(TokenRefusal::Unavailable) => auth::UNCHECKED,
+            Err(TokenRefusal::TooMany) => auth::TOO_MANY,
+            // Which of them it was, a client is not told.
+            Ok(_) | Err(TokenRefusal::Invalid | TokenRefusal::Expired | TokenRefusal::Missing) => {
+                auth::refusal(AuthError::Denied)
+            }
+        };
+        let (reason, message) = refusal;
+        self.say(out, &reply::abort(reason, message));
+        self.close(CloseCode::POLICY_VIOLATION, reason)
+    }
+
     /// The session is not let in.
     fn refuse(&mut self, error: AuthError, out: &mut Vec<u8>) -> Option<Command<'static>> {
         let (reason, message) = auth::refusal(error);
@@ -508,13 +548,14 @@ impl Session {
         self.close(CloseCode::POLICY_VIOLATION, reason)
     }
 
-    /// AUTHENTICATE has not come in time, or more are awaited than may be: writes ABORT.
+    /// AUTHENTICATE has not come in time, or more are awaited than may be, or its ticket was not checked: writes
+    /// ABORT.
     pub fn give_up_authentication(
         &mut self,
         message: &str,
         out: &mut Vec<u8>,
     ) -> Option<Command<'static>> {
-        if self.state != State::AwaitAuthenticate {
+        if !matches!(self.state, State::AwaitAuthenticate | State::AwaitToken) {
             return None;
         }
         self.say(out, &reply::abort(uri::AUTHENTICATION_FAILED, message));

@@ -113,10 +113,8 @@ impl Dialect for Wamp {
                     snapshot: _, // SUBSCRIBED has no place for it
                 } => session.on_subscribed(token, channel, topic, out),
                 Event::Unsubscribed { token } => session.on_unsubscribed(token, out),
-                Event::UnsubscribedFrom { .. }
-                | Event::TokenChecked(_)
-                | Event::PingDue
-                | Event::PongMissing => {} // it asks for none of these
+                Event::TokenChecked(outcome) => ends = session.on_token_checked(outcome, out),
+                Event::UnsubscribedFrom { .. } | Event::PingDue | Event::PongMissing => {} // it asks for none of these
                 Event::Published { token, publication } => {
                     session.on_published(token, publication, out);
                 }

@@ -11,8 +11,10 @@ pub struct Settings {
     pub realms: Realms,
     /// Most subscriptions a session may have, those not yet acknowledged included.
     pub subscriptions_per_connection_max: usize,
-    /// Who may log in; `None`: all sessions are anonymous.
+    /// Who may log in; `None`: all sessions are anonymous, but for those with a token.
     pub users: Option<Users>,
+    /// Whether a ticket may be a token, which is checked elsewhere.
+    pub takes_tokens: bool,
     /// Longest topic, in bytes of UTF-8.
     pub channel_name_bytes_max: usize,
 }

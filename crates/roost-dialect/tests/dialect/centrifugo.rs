@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use roost_access::{Denial, Operation};
+use roost_access::{Denial, Operation, Provider};
 use roost_dialect::centrifugo::{Centrifugo, PATH, Settings};
 use roost_dialect::dialect::{
     Accept, Admission, Command, Context, Dialect, Event, Headers, Input, Message, Next, Offer,
@@ -153,6 +153,7 @@ fn anonymous() -> Admission {
     Admission {
         user: "".into(),
         expires_in_s: None,
+        provider: Provider::Static,
     }
 }
 
@@ -462,6 +463,7 @@ fn tokens_let_in_or_not() {
     client.outcome = Ok(Admission {
         user: "alice".into(),
         expires_in_s: Some(60),
+        provider: Provider::Jwt,
     });
     let (asked, said) = client.say(concat!(
         r#"{"id":1,"connect":{"token":"t"}}"#,
@@ -479,6 +481,7 @@ fn tokens_let_in_or_not() {
     client.outcome = Ok(Admission {
         user: "bob".into(),
         expires_in_s: Some(60),
+        provider: Provider::Jwt,
     });
     let (asked, _) = client.say(r#"{"id":4,"refresh":{"token":"t"}}"#);
     assert_eq!(asked, ["close 3500 invalid token"], "of another user");
@@ -576,6 +579,7 @@ fn a_session_goes_on_in_another_process() {
     client.outcome = Ok(Admission {
         user: "alice".into(),
         expires_in_s: None,
+        provider: Provider::Jwt,
     });
     client.say(r#"{"id":1,"connect":{"token":"t"}}"#);
     client.subscribing(2, 0);

@@ -7,6 +7,7 @@ mod routes;
 mod serial;
 mod session;
 mod soap;
+mod tickets;
 mod vectors;
 mod violations;
 mod wamp_client;

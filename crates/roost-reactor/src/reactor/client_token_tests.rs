@@ -14,9 +14,15 @@ use crate::{
     Verdict,
 };
 
-const WAIT_MS: u32 = 1_000;
+pub(super) const WAIT_MS: u32 = 1_000;
 
 fn world(change: impl FnOnce(&mut Auth)) -> World {
+    let mut settings = settings();
+    change(&mut settings.auth);
+    World::new(settings)
+}
+
+pub(super) fn settings() -> Settings {
     let mut settings = Settings::for_tests();
     settings.auth = Auth {
         is_on: true,
@@ -28,8 +34,7 @@ fn world(change: impl FnOnce(&mut Auth)) -> World {
         revocations_max: 10,
         connections_per_user_max: 0,
     };
-    change(&mut settings.auth);
-    World::new(settings)
+    settings
 }
 
 /// A client whose WebSocket is open, with what the handshake's token has made it, if there is one.
@@ -62,7 +67,7 @@ fn send(world: &mut World, client: Client, lines: &str) {
     world.run(50);
 }
 
-fn asked(control: &mut ControlPeer) -> Vec<TokenCheck> {
+pub(super) fn asked(control: &mut ControlPeer) -> Vec<TokenCheck> {
     let mut all = Vec::new();
     while let Some(message) = control.next_message() {
         match message {
@@ -73,7 +78,7 @@ fn asked(control: &mut ControlPeer) -> Vec<TokenCheck> {
     all
 }
 
-fn good(check: &TokenCheck, user: &str, expires_in_ms: Option<u64>) -> Verdict {
+pub(super) fn good(check: &TokenCheck, user: &str, expires_in_ms: Option<u64>) -> Verdict {
     let login = Login {
         user: user.into(),
         permissions: Arc::new(PermissionSet::of_token(Vec::new())),
@@ -87,17 +92,17 @@ fn good(check: &TokenCheck, user: &str, expires_in_ms: Option<u64>) -> Verdict {
     }
 }
 
-fn say(control: &mut ControlPeer, verdict: Verdict) {
+pub(super) fn say(control: &mut ControlPeer, verdict: Verdict) {
     let sent = control.send_verdicts(0, vec![verdict]);
     sent.expect("the ring has room");
 }
 
-fn text(bytes: Vec<u8>) -> String {
+pub(super) fn text(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// What a client has been sent has these parts, in this order.
-fn expect(world: &mut World, client: Client, parts: &[&str]) {
+pub(super) fn expect(world: &mut World, client: Client, parts: &[&str]) {
     world.run(50);
     let text = text(world.take(client));
     let mut rest = text.as_str();

@@ -1,7 +1,7 @@
 //! Clients of namespaces that not all may use, on a quarter of the seeds: some authenticate, some with a
 //! wrong secret, and each tries everything with every name. A table of who may what is the model. Where
-//! there is a control thread some show a token in their handshake instead, which it has to check: it may
-//! say that it cannot, not answer for a second, or have ended. About one namespace the application is asked
+//! there is a control thread some show a token instead, in their handshake or as ticket, which it has to
+//! check: it may say that it cannot, not answer for a second, or have ended. About one namespace the application is asked
 //! by a hook, which answers at once, late or never.
 //!
 //! What is promised: a request is granted exactly if its client may make it; no client receives what it may
@@ -78,6 +78,7 @@ pub(super) fn add(seed: u64, has_control: bool, settings: &mut Settings) -> usiz
             revocations_max: 4,
             connections_per_user_max: 0,
         };
+        Arc::make_mut(&mut settings.dialects.wamp).takes_tokens = true;
     }
     rng.between(5, 12) as usize
 }
@@ -138,6 +139,17 @@ impl Who {
     }
 }
 
+/// By what a client says who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shows {
+    /// A ticket of the configuration; a guest nothing.
+    Secret,
+    /// A token in its handshake; it does not log in behind it.
+    Handshake,
+    /// A token as ticket.
+    Ticket,
+}
+
 /// All of them, on one simulated driver.
 pub(super) struct Guarded {
     driver: SimDriver,
@@ -151,15 +163,15 @@ pub(super) struct Guarded {
 struct Client {
     who: Who,
     index: usize,
-    /// Whether it shows a token in its handshake, and does not log in behind it.
-    has_token: bool,
+    shows: Shows,
     head: Option<(HeadScanner, Vec<u8>)>,
     inbound: Inbound,
     outgoing: Vec<u8>,
     in_flight: bool,
     holds_socket: bool,
     has_dialed: bool,
-    /// When that was, and when its handshake was answered with 101, in nanoseconds.
+    /// When that was, and when its token was good: its handshake was answered with 101, or its session with
+    /// WELCOME; in nanoseconds.
     dialed_at: u64,
     let_in_at: Option<u64>,
     is_open: bool,
@@ -188,8 +200,13 @@ impl Guarded {
         let mut clients = Vec::new();
         for index in 0..count {
             let who = [Who::Guest, Who::Alice, Who::Bob, Who::Impostor][index % 4];
-            let has_token = are_tokens_on && index >= 4 && who != Who::Guest;
-            clients.push(Client::new(who, index, has_token));
+            let shows = match index {
+                _ if !are_tokens_on || who == Who::Guest => Shows::Secret,
+                4..8 => Shows::Handshake,
+                8.. => Shows::Ticket,
+                _ => Shows::Secret,
+            };
+            clients.push(Client::new(who, index, shows));
             let length = times.end - times.start;
             agenda.push(Reverse((times.start + rng.below(length / 2), index)));
             for _ in 0..REQUESTS {
@@ -311,7 +328,8 @@ impl Guarded {
             }
             answered += client.answered;
             let name = if who == Who::Bob { "bob" } else { "alice" };
-            let own = |one: &&InForce| client.has_token && one.user == name;
+            let has_token = client.shows != Shows::Secret;
+            let own = |one: &&InForce| has_token && one.user == name;
             for one in revoked.iter().filter(own) {
                 let is_in = client.let_in_at.is_some_and(|at| at < one.to);
                 if client.dialed_at >= one.from && is_in {
@@ -320,7 +338,7 @@ impl Guarded {
                     ));
                 }
             }
-            let may_be_revoked = client.has_token && !revoked.is_empty();
+            let may_be_revoked = has_token && !revoked.is_empty();
             let is_shut_out = client.was_aborted && who != Who::Impostor && !may_be_revoked;
             if is_reliable && is_shut_out {
                 return Err(format!("guarded client {index}, {who:?}, was not let in"));
@@ -331,11 +349,11 @@ impl Guarded {
 }
 
 impl Client {
-    fn new(who: Who, index: usize, has_token: bool) -> Client {
+    fn new(who: Who, index: usize, shows: Shows) -> Client {
         Client {
             who,
             index,
-            has_token,
+            shows,
             head: Some((HeadScanner::default(), Vec::new())),
             inbound: Inbound::new(Role::Client),
             outgoing: Vec::new(),
@@ -364,10 +382,9 @@ impl Client {
             host: "roost.test",
             target: "/wamp",
             key: "dGhlIHNhbXBsZSBub25jZQ==",
-            protocols: if self.has_token {
-                &protocols
-            } else {
-                &protocols[..1]
+            protocols: match self.shows {
+                Shows::Handshake => &protocols,
+                Shows::Secret | Shows::Ticket => &protocols[..1],
             },
             extensions: None,
             origin: None,
@@ -414,25 +431,27 @@ impl Client {
                 (self.has_ended, self.was_aborted) = (true, is_refused);
                 return;
             }
-            if self.has_token && self.who == Who::Impostor {
-                return self.fail("a token that is not good lets it in".to_owned());
+            if self.shows == Shows::Handshake {
+                if self.who == Who::Impostor {
+                    return self.fail("a token that is not good lets it in".to_owned());
+                }
+                self.let_in_at = Some(now);
             }
-            self.let_in_at = Some(now);
             let mut rest = head.split_off(len);
             self.head = None;
             let mut details = json!({"roles": {"caller": {}, "callee": {}}});
-            if self.who != Who::Guest && !self.has_token {
+            if self.who != Who::Guest && self.shows != Shows::Handshake {
                 let name = if self.who == Who::Bob { "bob" } else { "alice" };
                 details["authid"] = json!(name);
                 details["authmethods"] = json!(["ticket"]);
             }
             self.say(&json!([1, "realm1", details]));
-            return self.handle_frames(&mut rest);
+            return self.handle_frames(&mut rest, now);
         }
-        self.handle_frames(bytes);
+        self.handle_frames(bytes, now);
     }
 
-    fn handle_frames(&mut self, bytes: &mut [u8]) {
+    fn handle_frames(&mut self, bytes: &mut [u8], now: u64) {
         let limits = Limits {
             frame_bytes_max: 1 << 20,
             message_bytes_max: 1 << 20,
@@ -441,7 +460,7 @@ impl Client {
         let mut input = Input::new(bytes);
         loop {
             match inbound.next(&mut input, &limits) {
-                Ok(Some(Message::Text(text))) => self.handle(text),
+                Ok(Some(Message::Text(text))) => self.handle(text, now),
                 Ok(Some(Message::Ping(payload))) => {
                     append_masked_frame(&mut self.outgoing, Opcode::Pong, payload, [1, 2, 3, 4]);
                 }
@@ -459,23 +478,23 @@ impl Client {
         self.inbound = inbound;
     }
 
-    fn handle(&mut self, text: &str) {
+    fn handle(&mut self, text: &str, now: u64) {
         let message: Value = serde_json::from_str(text).unwrap_or_default();
         let number = |at: usize| message[at].as_u64().unwrap_or(u64::MAX);
         match number(0) {
             2 if self.who == Who::Impostor => self.fail(format!("it is let in: {text}")),
-            2 => self.is_open = true,
+            2 => {
+                self.is_open = true;
+                if self.shows == Shows::Ticket {
+                    self.let_in_at = Some(now);
+                }
+            }
             // The application has closed it before its session was open.
             3 if ENDS.contains(&message[2].as_str().unwrap_or_default()) => self.has_ended = true,
+            // The token could not be checked.
+            3 if self.shows == Shows::Ticket && message[2] == UNCHECKED => self.has_ended = true,
             3 => self.was_aborted = true,
-            4 => {
-                let secret = if self.who == Who::Impostor {
-                    "wrong"
-                } else {
-                    SECRET
-                };
-                self.say(&json!([5, secret, {}]));
-            }
+            4 => self.say(&json!([5, self.ticket(), {}])),
             6 => self.has_ended = true,
             17 | 33 | 50 | 65 => self.on_granted(number(1), number(2), text),
             8 => self.on_error(number(2), message[4].as_str().unwrap_or_default(), text),
@@ -485,6 +504,16 @@ impl Client {
                 self.say(&json!([70, number(1), {}]));
             }
             _ => self.fail(format!("unexpected: {text}")),
+        }
+    }
+
+    fn ticket(&self) -> &'static str {
+        match (self.shows, self.who) {
+            (Shows::Ticket, Who::Alice) => "Alice",
+            // A good token, of another user than the one that it claims to be.
+            (Shows::Ticket, Who::Bob | Who::Impostor) => "Bob",
+            (_, Who::Impostor) => "wrong",
+            _ => SECRET,
         }
     }
 
@@ -551,6 +580,7 @@ fn index_of(key: ConnKey) -> usize {
 const SECRET: &str = "hunter2";
 /// Why the application ends a session.
 const ENDS: [&str; 2] = ["wamp.close.killed", "roost.close.revoked"];
+const UNCHECKED: &str = "wamp.error.authentication_failed";
 const NAMES: [&str; 7] = [
     "open:x",
     "known:x",

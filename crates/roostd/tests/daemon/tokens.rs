@@ -285,6 +285,81 @@ allow = ["subscribe"]
     assert_eq!(response.status, 401, "{body}");
 }
 
+/// The start of the answer to each message of a WAMP client.
+fn converse(daemon: &Daemon, messages: &[(&str, &str)]) -> Client {
+    let header = "Sec-WebSocket-Protocol: wamp.2.json";
+    let mut session = open(daemon, "/wamp", header);
+    for (message, answer) in messages {
+        session.send_text(message).expect("it reads");
+        let said = text(&mut session);
+        assert!(said.contains(answer), "{said}");
+    }
+    session
+}
+
+#[test]
+fn a_token_is_the_ticket_of_a_session() {
+    let auth = "required = true\nstatic_tokens_file = \"static\"";
+    let config = CONFIG.replace("required = true", auth);
+    let config = format!("{config}\n[wamp]\nanonymous = false\n");
+    let folder = Folder::new("ticket", &config);
+    let statics = sha256_digits(b"device-token");
+    let line = format!("probe {statics} sub:chat:9\n");
+    fs::write(folder.0.join("static"), line).expect("a file");
+    for driver in DRIVERS {
+        let daemon = folder.daemon(driver, &["--set", "auth.jwt.leeway=0s"]);
+        let hello =
+            r#"[1,"realm1",{"roles":{"subscriber":{}},"authmethods":["ticket"],"authid":"alice"}]"#;
+        let show = |token: &str| json!([5, token, {}]).to_string();
+        let (good, short) = (token("alice", now() + 600), token("alice", now() + 4));
+        let subscribe = (r#"[32,1,{},"chat:1"]"#, "[33,1,");
+        let welcome = r#""authprovider":"jwt""#;
+        let ask = (hello, r#"[4,"ticket",{}]"#);
+        let _stays = converse(&daemon, &[ask, (&show(&good), welcome), subscribe]);
+        let mut ends = converse(&daemon, &[ask, (&show(&short), welcome), subscribe]);
+        let nameless = r#"[1,"realm1",{"roles":{"subscriber":{}},"authmethods":["ticket"]}]"#;
+        let ask_any = (nameless, r#"[4,"ticket",{}]"#);
+        let probe = (r#"[32,1,{},"chat:9"]"#, "[33,1,");
+        let other = (r#"[32,2,{},"chat:1"]"#, "not_authorized");
+        let device = show("device-token");
+        let welcomed = (device.as_str(), r#""authprovider":"static""#);
+        let _probe = converse(&daemon, &[ask_any, welcomed, probe, other]);
+        // Which of these it is, a client is not told.
+        let mut answers = std::collections::BTreeSet::new();
+        for wrong in [
+            token("bob", now() + 600),
+            token("alice", now() - 60),
+            format!("{good}A"),
+            "hunter2".to_owned(),
+            "a".repeat(5_000),
+            String::new(),
+        ] {
+            let mut session = converse(&daemon, &[ask]);
+            session.send_text(&show(&wrong)).expect("it reads");
+            answers.insert(text(&mut session));
+            let said = session.expect_close(1008).expect("it is refused");
+            assert_eq!(said, "wamp.error.authentication_denied");
+        }
+        assert_eq!(answers.len(), 1, "{answers:?}");
+        let goodbye = text(&mut ends);
+        assert!(goodbye.contains("roost.close.expired"), "{goodbye}");
+        ends.expect_close(4401).expect("it expires");
+        // The token is needed one way or the other.
+        let (response, _) = answer(&daemon, &request(&daemon, "/raw/chat:1"));
+        assert_eq!(response.status, 401);
+        for token in [&good, &short] {
+            assert_absent(token, &daemon.stderr.get(), "the log");
+        }
+    }
+}
+
+/// As a line of the file has it.
+fn sha256_digits(token: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token);
+    let digits = digest.as_ref().iter().map(|byte| format!("{byte:02x}"));
+    digits.collect()
+}
+
 #[track_caller]
 fn text(client: &mut Client) -> String {
     match client.receive().expect("a message") {
