@@ -26,7 +26,7 @@ pub struct Identity {
 // Most of what an authenticated connection may cost beside its record.
 const _: () = assert!(size_of::<Identity>() <= 48);
 
-/// What a token is known by, once it is checked, so that it can be revoked. The default is of one that
+/// What a token or certificate is known by, once it is checked, so that it can be revoked. The default is of one that
 /// says nothing of it, and of none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TokenMark {
@@ -51,6 +51,8 @@ pub enum Method {
     CryptoSign,
     /// A token came with the handshake.
     Token,
+    /// A certificate was shown, and verified by TLS.
+    Certificate,
     /// The application said so when its hook asked.
     Hook,
 }
@@ -65,6 +67,7 @@ impl Method {
             Method::Scram => "scram",
             Method::CryptoSign => "cryptosign",
             Method::Token => "token",
+            Method::Certificate => "tls",
             Method::Hook => "hook",
         }
     }
@@ -98,9 +101,10 @@ impl Identity {
         self.method != Method::Anonymous
     }
 
-    /// Whether it came by a token, by whatever way that was shown.
-    pub fn is_by_token(&self) -> bool {
-        self.method == Method::Token || self.provider == Provider::Jwt
+    /// Whether it came by something that was issued to the user, and can be revoked before its time: a token, by
+    /// whatever way that was shown, or a certificate.
+    pub fn is_revocable(&self) -> bool {
+        matches!(self.method, Method::Token | Method::Certificate) || self.provider == Provider::Jwt
     }
 
     /// Whether it has ended.

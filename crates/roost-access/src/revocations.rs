@@ -89,7 +89,7 @@ impl Revocations {
 
     /// Whether an identity came by a token that is revoked.
     pub fn is_revoked(&self, identity: &Identity, now: u32) -> bool {
-        if self.is_empty() || !identity.is_by_token() {
+        if self.is_empty() || !identity.is_revocable() {
             return false;
         }
         let of_token = self.tokens.get(&identity.token.id);

@@ -6,13 +6,15 @@ use std::collections::{HashMap, HashSet};
 use crate::address::ListenAddress;
 use crate::mistake::{Mistake, Place};
 use crate::names::{shown, variable};
+use crate::pattern::GRANT;
 use crate::row::{Leaders, Row, Section, Visitor};
 use crate::source::{Source, Sources};
 use crate::table::{
-    Access, ChannelPolicy, ClientAuth, Hook, Limits, Listener, NAMESPACE, OnFailure, ProxyProtocol,
-    Publish, Settings, Tls, WampUser, entry_path, nested_path, visit, visit_namespace,
+    Access, ChannelPolicy, ClientAuth, ClientUser, Hook, Limits, Listener, NAMESPACE, OnFailure,
+    ProxyProtocol, Publish, Settings, Tls, WampUser, entry_path, nested_path, visit,
+    visit_namespace,
 };
-use crate::value::{SharedSize, ValueType, shortened};
+use crate::value::{Patterns, SharedSize, ValueType, shortened};
 
 /// Gives every key that is not written the value of the key it follows.
 pub(crate) fn inherit(settings: &mut Settings, sources: &mut Sources) {
@@ -705,6 +707,11 @@ fn check_tls(path: &str, tls: &Tls, found: &mut Vec<Conflict>) {
         need("client_auth", auth, "client_ca", expected, hint);
     } else if tls.client_auth == ClientAuth::Off {
         let expected = "client_auth = \"optional\" or \"required\" beside it";
+        if tls.client_user != ClientUser::None {
+            let user = ClientUser::WORDS.write(&tls.client_user);
+            let hint = Some("clients are not asked for certificates as it is");
+            need("client_user", user, "client_auth", expected, hint);
+        }
         let hint = Some("clients are not asked for certificates as it is");
         for (name, value) in [
             ("client_ca", &tls.client_ca),
@@ -715,10 +722,19 @@ fn check_tls(path: &str, tls: &Tls, found: &mut Vec<Conflict>) {
             }
         }
     }
+    if !tls.client_allow.is_empty() && tls.client_user == ClientUser::None {
+        let expected = "client_user beside it";
+        let hint = Some("without it no certificate names a user");
+        let value = Patterns(GRANT).write(&tls.client_allow);
+        need("client_allow", value, "client_user", expected, hint);
+    }
     if !tls.tickets_secret_file.is_empty() && !tls.gives_tickets() {
         let expected = match tls.tickets {
             Some(_) => "tickets that are not false",
-            None => "tickets = true beside it, for client_auth is \"required\"",
+            None if tls.client_auth == ClientAuth::Required => {
+                "tickets = true beside it, for client_auth is \"required\""
+            }
+            None => "tickets = true beside it, for there is a client_user",
         };
         let value = file(&tls.tickets_secret_file);
         let hint = Some("without tickets nothing is made of the secret");

@@ -53,10 +53,10 @@ pub use row::Reload;
 pub use scope::{ApiScope, ChannelPattern};
 pub use source::Source;
 pub use table::{
-    Access, Admin, Api, Auth, Centrifugo, ChannelPolicy, ClientAuth, ClientSocketMode, Deflate,
-    Driver, Echo, Epoll, Expiry, Hook, IoUring, Jwt, Limits, Listener, Log, LogFormat, LogLevel,
-    Matching, MinVersion, Namespace, OnFailure, ProxyProtocol, Publish, Raw, Server, Settings,
-    SlowConsumer, Soap, SocketMode, Tls, Wamp, WampPermission, WampUser,
+    Access, Admin, Api, Auth, Centrifugo, ChannelPolicy, ClientAuth, ClientSocketMode, ClientUser,
+    Deflate, Driver, Echo, Epoll, Expiry, Hook, IoUring, Jwt, Limits, Listener, Log, LogFormat,
+    LogLevel, Matching, MinVersion, Namespace, OnFailure, ProxyProtocol, Publish, Raw, Server,
+    Settings, SlowConsumer, Soap, SocketMode, Tls, Wamp, WampPermission, WampUser,
 };
 pub use write::to_toml;
 

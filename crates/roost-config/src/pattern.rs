@@ -91,6 +91,12 @@ pub(crate) const HOOK_URL: Pattern = Pattern {
     check: check_hook_url,
 };
 
+pub(crate) const GRANT: Pattern = Pattern {
+    expected: "a grant such as \"sub:status:*\" or \"pub:probe:1\"",
+    takes: "grant",
+    check: check_grant,
+};
+
 pub(crate) const HEADER: Pattern = Pattern {
     expected: "a header's name such as \"cookie\", in lower case",
     takes: "header",
@@ -470,6 +476,18 @@ fn check_hook_url(url: &str) -> Result<(), String> {
 }
 
 /// Those that speak of the connection itself, or that a question has of its own, are not passed on.
+fn check_grant(grant: &str) -> Result<(), String> {
+    let channel = match grant.split_once(':') {
+        Some(("sub" | "pub", channel)) => channel,
+        _ => return Err("it begins with sub: or pub:, and a channel follows".to_owned()),
+    };
+    match channel.strip_suffix('*').unwrap_or(channel) {
+        _ if channel.is_empty() => Err("a channel follows".to_owned()),
+        start if start.contains('*') => Err("a * stands at the end alone".to_owned()),
+        _ => Ok(()),
+    }
+}
+
 fn check_header(name: &str) -> Result<(), String> {
     let own = [
         "host",

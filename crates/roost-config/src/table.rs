@@ -28,7 +28,7 @@ pub use hooks::{Hook, OnFailure};
 pub use limits::Limits;
 pub use listener::{ClientSocketMode, Listener, ProxyProtocol};
 pub use process::{Admin, Driver, Log, LogFormat, LogLevel, Server, SocketMode};
-pub use tls::{ClientAuth, MinVersion, Tls};
+pub use tls::{ClientAuth, ClientUser, MinVersion, Tls};
 pub use users::{Matching, WampPermission, WampUser};
 
 pub(crate) use channels::{NAMESPACE, visit_namespace};

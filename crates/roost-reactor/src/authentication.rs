@@ -1,17 +1,17 @@
 //! Who a client is, by the token in its handshake. It is found here; the control thread has it checked,
 //! and the handshake waits: a check may take as long as a signature does, or a fetch of keys.
 
-use std::num::NonZeroU32;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use roost_access::{Identity, Method, Secret};
 use roost_dialect::DialectKind;
 use roost_net::ConnKey;
+use roost_tls::ClientName;
 use roost_wire::handshake::Request;
 use tracing::debug;
 
-use crate::clock::{NEVER, TICK_MS};
+use crate::client_certificates;
+use crate::clock::tick_in;
 use crate::connections::{Partial, PendingCheck, Phase, TooMany};
 use crate::core::Core;
 use crate::hook_asks::ask_connect;
@@ -28,7 +28,7 @@ pub(crate) fn admits(
     (head, rest): (&[u8], &[u8]),
 ) -> bool {
     let (auth, hooks) = (&core.settings.auth, &core.settings.hooks);
-    if !(auth.is_on || hooks.asks_connect)
+    if !(auth.is_on || hooks.asks_connect || core.connections.has_client_names())
         || core.connections.identities().get(key.slot()).is_some()
     {
         return true; // no token is asked for, or it was checked, or the application was asked
@@ -53,7 +53,13 @@ pub(crate) fn admits(
     };
     let is_needed = auth.is_required && !logs_in;
     match token {
+        // What a token says is more than what a certificate does.
         Some(token) => await_check(core, key, token, (head, rest)),
+        None if core.connections.has_client_names()
+            && let Some(name) = core.connections.take_client_name(key.slot()) =>
+        {
+            return admits_certificate(core, key, name);
+        }
         None if hooks.asks_connect => {
             ask_connect(core, key, request, dialect.name(), (head, rest));
         }
@@ -67,6 +73,22 @@ pub(crate) fn admits(
         None => return true,
     }
     false
+}
+
+/// Whether the handshake of a client that its certificate names may go on. If not, it was refused.
+fn admits_certificate(core: &mut Core, key: ConnKey, name: ClientName) -> bool {
+    let identity = match client_certificates::identity(core, key, name) {
+        Ok(identity) => identity,
+        Err(reason) => {
+            refuse(core, key, 403, reason);
+            return false;
+        }
+    };
+    let identified = core.connections.identify(key, identity);
+    if let Err(TooMany) = identified {
+        refuse(core, key, 429, TOO_MANY);
+    }
+    identified.is_ok()
 }
 
 /// The handshake is kept as it came, and gone through again once the token is known to be good.
@@ -203,13 +225,6 @@ fn key_if_joining(core: &Core, key: ConnKey) -> Option<ConnKey> {
     (conn.phase == Phase::Joining).then_some(key)
 }
 
-/// The tick so many milliseconds from now.
-pub(crate) fn tick_in(now: u32, ms: u64) -> NonZeroU32 {
-    let ticks = u32::try_from(ms / u64::from(TICK_MS)).unwrap_or(NEVER);
-    let tick = now.saturating_add(ticks).min(NEVER - 1);
-    NonZeroU32::new(tick).unwrap_or(NonZeroU32::MIN)
-}
-
 /// The token that a request has: in the header, among the subprotocols, or in the cookie.
 fn find_token(request: &Request<'_>, cookie: &str) -> Result<Option<Secret>, &'static str> {
     let mut found: Option<Secret> = None;
@@ -336,12 +351,5 @@ mod tests {
         ] {
             assert!(find(headers, "t").is_err(), "{headers}");
         }
-    }
-
-    #[test]
-    fn an_expiry_is_a_tick_that_comes() {
-        assert_eq!(tick_in(10, 1_000).get(), 20);
-        assert_eq!(tick_in(0, 0).get(), 1);
-        assert_eq!(tick_in(10, u64::MAX).get(), NEVER - 1);
     }
 }

@@ -1,7 +1,7 @@
 //! Who the client of an open connection is, where its dialect has a place for tokens of its own. The
 //! connection is not read while a token is being checked, and what was left of its message is kept.
 
-use roost_access::{Method, Provider};
+use roost_access::{Identity, Method, Provider};
 use roost_dialect::DialectKind;
 use roost_dialect::dialect::{Admission, Event, TokenOutcome, TokenRefusal, TokenText};
 use roost_net::ConnKey;
@@ -67,12 +67,14 @@ pub(crate) fn handle_verdict(core: &mut Core, verdict: Verdict) {
 }
 
 /// The token is good. One of another user than the handshake's is not, unless it is one to log in with: a WAMP
-/// session that logs in is that user from then on, by whatever method.
+/// session that logs in is that user from then on, by whatever method. A token goes before a certificate.
 fn admit(core: &mut Core, key: ConnKey, login: Login) -> TokenOutcome {
     let dialect = core.connections.get(key).map(|conn| conn.dialect);
     let logs_in = dialect == Some(DialectKind::Wamp);
     let known = core.connections.identities().get(key.slot());
-    if !logs_in && known.is_some_and(|known| known.user != *login.user) {
+    let is_other =
+        |known: &Identity| known.user != *login.user && known.method != Method::Certificate;
+    if !logs_in && known.is_some_and(is_other) {
         return Err(TokenRefusal::Invalid);
     }
     // WAMP has no message for another token.

@@ -1,5 +1,7 @@
 //! Time as a reactor sees it: in ticks, so that a deadline is four bytes of a connection's record.
 
+use std::num::NonZeroU32;
+
 /// The time of one loop iteration, in ticks of [`TICK_MS`].
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Clock {
@@ -29,3 +31,22 @@ pub(crate) fn deadline(from: u32, ms: u32) -> u32 {
 pub(crate) const TICK_MS: u32 = 100;
 /// A deadline that does not come.
 pub(crate) const NEVER: u32 = u32::MAX;
+
+/// The tick so many milliseconds from now.
+pub(crate) fn tick_in(now: u32, ms: u64) -> NonZeroU32 {
+    let ticks = u32::try_from(ms / u64::from(TICK_MS)).unwrap_or(NEVER);
+    let tick = now.saturating_add(ticks).min(NEVER - 1);
+    NonZeroU32::new(tick).unwrap_or(NonZeroU32::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expiry_is_a_tick_that_comes() {
+        assert_eq!(tick_in(10, 1_000).get(), 20);
+        assert_eq!(tick_in(0, 0).get(), 1);
+        assert_eq!(tick_in(10, u64::MAX).get(), NEVER - 1);
+    }
+}

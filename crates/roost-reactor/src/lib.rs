@@ -46,6 +46,7 @@ mod call_commands;
 mod call_outputs;
 mod calls;
 mod channels;
+mod client_certificates;
 mod client_tokens;
 mod clock;
 mod closing;
@@ -108,9 +109,9 @@ pub use roost_dialect::raw::Subprotocols;
 pub use roost_hub::{Name, Placement};
 pub use server::{Server, StartError, Stopper};
 pub use settings::{
-    Access, Auth, ChannelPolicy, Deflate, FAN_OUT_AT_ONCE, FAN_OUT_PIECE, Hooks, LISTENERS_MAX,
-    Limits, Listener, NamespaceNumbers, Network, Origins, Page, Policies, Publish, Settings,
-    SlowConsumer, policy_for_tests,
+    Access, Auth, CERTIFICATE_ROLE, ChannelPolicy, Deflate, FAN_OUT_AT_ONCE, FAN_OUT_PIECE, Hooks,
+    LISTENERS_MAX, Limits, Listener, NamespaceNumbers, Network, Origins, Page, Policies, Publish,
+    Settings, SlowConsumer, policy_for_tests,
 };
 pub use shared::{ListenError, Shared};
 pub use token_checks::{Denied, Login, TokenCheck, Verdict};

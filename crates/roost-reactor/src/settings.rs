@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use roost_access::{Identity, Operation, PatternRef, Question, Requirement, decide};
+use roost_access::{Identity, Operation, PatternRef, PermissionSet, Question, Requirement, decide};
 use roost_config as config;
 pub use roost_config::{Access, ChannelPolicy, Deflate, Limits, Network, Publish, SlowConsumer};
 use roost_dialect::dialect::{Accept, Headers, Offer};
@@ -84,6 +84,8 @@ pub struct Listener {
     pub address: ListenAddr,
     /// What TLS handshakes are done with; `None` is a plain listener.
     pub tls: Option<Arc<SharedSetup>>,
+    /// What clients may do that a certificate names, and no token.
+    pub client_permissions: Arc<PermissionSet>,
     /// Which addresses may say by a PROXY header whose connection they forward, which each connection
     /// then begins with; a unix socket's clients all may. `None`: connections begin with the client's own
     /// bytes.
@@ -95,6 +97,9 @@ pub struct Listener {
     /// Which dialects accept connections here, and on which terms; `None` is [`Settings::dialects`].
     pub dialects: Option<roost_dialect::Settings>,
 }
+
+/// The role of clients that a certificate names.
+pub const CERTIFICATE_ROLE: &str = "certificate";
 
 /// Most listeners: a connection keeps the number of its own in a byte.
 pub const LISTENERS_MAX: usize = 1 << u8::BITS;
@@ -304,6 +309,7 @@ impl Listener {
             },
             address: ListenAddr::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))),
             tls: None,
+            client_permissions: Arc::new(PermissionSet::of_role(CERTIFICATE_ROLE, Vec::new())),
             proxies: None,
             origins: Origins::Any,
             pages: Vec::new(),

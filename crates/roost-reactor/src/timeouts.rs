@@ -1,5 +1,6 @@
 //! Deadlines that are over, kept: see [`crate::connections`] for how they are found.
 
+use roost_access::Method;
 use roost_dialect::dialect::Event;
 use roost_net::{CloseMode, ConnKey, Driver};
 use roost_wire::CloseCode;
@@ -35,10 +36,15 @@ fn end_expired(core: &mut Core, now: u32) {
         };
         let conn = core.connections.get(key);
         if conn.is_some_and(|conn| conn.phase == Phase::Open) {
+            let identity = core.connections.identities().get(slot);
+            let reason = match identity.map(|identity| identity.method) {
+                Some(Method::Certificate) => "the certificate has expired",
+                _ => "the token has expired",
+            };
             core.counters.identities_expired_total.inc();
             notify(core, key, Event::Expired);
             let code = CloseCode::IDENTITY_EXPIRED;
-            start_close(core, key, code, "the token has expired");
+            start_close(core, key, code, reason);
             apply_pending(core);
         }
     }

@@ -10,12 +10,14 @@
 //! | `seal` | data out, in place |
 //! | `keys` | suites, the key schedule, nonces; the only one that names the library that encrypts |
 //! | `certs`, `self_signed` | files with certificates and keys, and what is wrong with them |
+//! | `client_name` | as whom a client's certificate names it |
 //! | `tickets` | session tickets, whose keys come from one secret and the time |
 //! | `nonces` | finds a number that is used twice, in tests |
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod certs;
+mod client_name;
 mod clock;
 mod control;
 mod fault;
@@ -34,6 +36,7 @@ mod shared_setup;
 pub mod testing;
 mod tickets;
 
+pub use client_name::{ClientName, NameKind};
 pub use clock::Clock;
 pub use control::{EMPTY_RECORDS_MAX, KEY_UPDATES_MAX, WARNINGS_MAX};
 pub use fault::{Alert, Fault, HandshakeFault};

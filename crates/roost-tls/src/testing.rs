@@ -241,6 +241,7 @@ pub fn setups() -> (ServerSetup, ClientSetup) {
         }],
         min_version: Version::Tls12,
         client_auth: ClientAuth::Off,
+        client_name: None,
         tickets: None,
     };
     let server = ServerSetup::load(&server, &clock).map(|(setup, _)| setup);

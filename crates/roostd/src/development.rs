@@ -117,6 +117,7 @@ fn is_good(pair: &Path) -> bool {
         }],
         min_version: Version::Tls12,
         client_auth: ClientAuth::Off,
+        client_name: None,
         tickets: None,
     };
     let loaded = ServerSetup::load(&options, &Arc::new(Clock::new(now)));

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use roost_access::{Permission, PermissionSet};
 use roost_config as config;
 use roost_dialect::wamp::Users;
 use roost_dialect::{centrifugo, echo, raw, soap, wamp};
@@ -9,6 +10,7 @@ use roost_net::ListenAddr;
 use roost_net::unix_socket::{UnixOptions, group_number};
 use roost_reactor::{self as reactor, NamespaceNumbers};
 use roost_tls::SharedSetup;
+use roost_tokens::parse_allow;
 
 use crate::tls::Tls;
 use crate::{hooks, tokens};
@@ -59,7 +61,7 @@ fn listener(
         demo_page,
         health_path: _,
         allowed_origins,
-        tls: _, // read into `setup`
+        tls, // read into `setup`, but for what clients may do
         proxy_protocol,
         proxy_protocol_from,
     } = from;
@@ -82,12 +84,24 @@ fn listener(
         config: from.clone(),
         address,
         tls: setup,
+        client_permissions: Arc::new(PermissionSet::of_role(
+            reactor::CERTIFICATE_ROLE,
+            tls.client_allow
+                .iter()
+                .map(|grant| granted(grant))
+                .collect(),
+        )),
         proxies: (*proxy_protocol == config::ProxyProtocol::Required)
             .then(|| networks(proxy_protocol_from)),
         origins: reactor::Origins::from_list(allowed_origins),
         pages: if *demo_page { vec![page()] } else { Vec::new() },
         dialects: own,
     })
+}
+
+/// What a grant of `listener.tls.client_allow` allows.
+fn granted(grant: &str) -> Permission {
+    parse_allow(grant).expect("the configuration takes grants alone")
 }
 
 /// `*` is every network.

@@ -12,8 +12,8 @@ use roost_metrics::process;
 use roost_net::ListenAddr;
 use roost_tls::certs::{CertificateFiles, Finding, Findings};
 use roost_tls::{
-    ClientAuth, ClientAuthority, Clock, ServerOptions, ServerSetup, SharedSetup, TicketSecret,
-    Version,
+    ClientAuth, ClientAuthority, Clock, NameKind, ServerOptions, ServerSetup, SharedSetup,
+    TicketSecret, Version,
 };
 use time::OffsetDateTime;
 
@@ -226,6 +226,13 @@ impl Files {
                         ClientAuth::Required(authority)
                     }
                     (_, _) => ClientAuth::Off,
+                },
+                client_name: match tls.client_user {
+                    config::ClientUser::None => None,
+                    config::ClientUser::Common => Some(NameKind::Common),
+                    config::ClientUser::Dns => Some(NameKind::Dns),
+                    config::ClientUser::Uri => Some(NameKind::Uri),
+                    config::ClientUser::Email => Some(NameKind::Email),
                 },
                 tickets: None,
             },

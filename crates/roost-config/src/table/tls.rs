@@ -1,9 +1,9 @@
 //! `[listener.tls]`: whether a listener speaks TLS, with which certificates, and with which clients.
 
 use crate::certificates::{CertificateFiles, CertificateList};
-use crate::pattern::FILE;
+use crate::pattern::{FILE, GRANT};
 use crate::row::{section, words};
-use crate::value::{Auto, Flag};
+use crate::value::{Auto, Flag, Patterns};
 
 section! {
     /// Encrypts what is spoken at a listener: `wss://`, `https://` ([tls.md](tls.md)). It is off without
@@ -39,10 +39,17 @@ section! {
     client_ca: String = String::new(), FILE, NewConnections, r#""clients-ca.pem""#;
     /// PEM: the revocation lists of those authorities. `""`: none, nothing counts as revoked.
     client_crl: String = String::new(), FILE, NewConnections, r#""clients-crl.pem""#;
+    /// Which name of its certificate is a client's user, where it shows no token: `"cn"`, the subject's
+    /// common name, or of the alternative names `"dns"`, `"uri"` or `"email"`. A certificate with no such
+    /// name, or several, names none ([identity.md](identity.md#client-certificates)).
+    client_user: ClientUser = ClientUser::None, ClientUser::WORDS, NewConnections, r#""cn""#;
+    /// What such a user may do where namespaces say `granted`: `sub:` or `pub:` and a channel, which may end
+    /// with `*`.
+    client_allow: Vec<String> = Vec::new(), Patterns(GRANT), Restart, r#"["sub:status:*", "pub:probe:*"]"#;
     /// Whether clients get session tickets, with which they come back without a certificate being sent
     /// and looked at again: fewer bytes, a fifth less CPU. Their keys change every six hours. `"auto"`:
-    /// yes, but not where `client_auth` is `"required"`, for a certificate that was revoked meanwhile
-    /// is not looked at again; a change of `client_ca` or `client_crl` makes all tickets invalid.
+    /// yes, but not where `client_auth` is `"required"` or there is a `client_user`, for a certificate that
+    /// was revoked meanwhile is not looked at again; a change of `client_ca` or `client_crl` makes all tickets invalid.
     tickets: Option<bool> = None, Auto(Flag), NewConnections, "false";
     /// At least 32 random bytes that all servers behind one name share, so that each takes the
     /// others' tickets, after a restart too (`openssl rand -out FILE 32`). Who has them can read what
@@ -70,6 +77,21 @@ words! {
     Required = "required",
 }
 
+words! {
+    /// `listener.tls.client_user`.
+    ClientUser
+    /// None.
+    None = "none",
+    /// The subject's common name.
+    Common = "cn",
+    /// The host name among the alternative names.
+    Dns = "dns",
+    /// The URI among them.
+    Uri = "uri",
+    /// The address of mail among them.
+    Email = "email",
+}
+
 impl Tls {
     /// Whether the listener speaks TLS.
     pub fn is_on(&self) -> bool {
@@ -78,7 +100,8 @@ impl Tls {
 
     /// Whether clients get session tickets.
     pub fn gives_tickets(&self) -> bool {
-        self.tickets
-            .unwrap_or(self.client_auth != ClientAuth::Required)
+        let looks_at_all =
+            self.client_auth == ClientAuth::Required || self.client_user != ClientUser::None;
+        self.tickets.unwrap_or(!looks_at_all)
     }
 }

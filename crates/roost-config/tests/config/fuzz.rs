@@ -159,6 +159,7 @@ fn good_lines() -> Vec<BoxedStrategy<Option<String>>> {
         "\"1GiB\"",
         "\"1.3\"",
         "\"required\"",
+        "\"cn\"",
         "[{ certificate = \"a\", key = \"b\", ocsp = \"c\" }]",
     ];
     let lines_of = |key: Key| {

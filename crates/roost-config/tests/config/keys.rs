@@ -184,6 +184,14 @@ fn beside(key: &Key) -> Vec<(&'static str, &'static str)> {
         ("listener.tls", "key") => &["certificate"],
         ("listener.tls", "client_auth") => &["certificate", "key", "client_ca"],
         ("listener.tls", "client_ca") => &["certificate", "key", "client_auth"],
+        ("listener.tls", "client_user") => &["certificate", "key", "client_auth", "client_ca"],
+        ("listener.tls", "client_allow") => &[
+            "certificate",
+            "key",
+            "client_auth",
+            "client_ca",
+            "client_user",
+        ],
         ("listener.tls", "client_crl") => &["certificate", "key", "client_auth", "client_ca"],
         ("listener.tls", _) => &["certificate", "key"],
         ("listener", "proxy_protocol_from") => &["proxy_protocol"],
@@ -193,6 +201,7 @@ fn beside(key: &Key) -> Vec<(&'static str, &'static str)> {
     };
     let value = |name| match name {
         "client_auth" => "optional",
+        "client_user" => "cn",
         "proxy_protocol" => "required",
         _ => "/file.pem",
     };

@@ -145,6 +145,29 @@ fn what_goes_together_is_asked_for() {
              \"required\" beside it; clients are not asked for certificates as it is",
         ),
         (
+            format!("{pair}client_user = \"cn\"\n"),
+            "t:4:1: listener.tls.client_user: found \"cn\", expected client_auth = \"optional\" or \
+             \"required\" beside it; clients are not asked for certificates as it is",
+        ),
+        (
+            format!("{pair}client_allow = [\"sub:a\"]\n"),
+            "t:4:1: listener.tls.client_allow: found [\"sub:a\"], expected client_user beside it; \
+             without it no certificate names a user",
+        ),
+        (
+            format!("{pair}client_allow = [\"sub:a*b\"]\n"),
+            "t:4:17: listener.tls.client_allow: found \"sub:a*b\", expected a grant such as \
+             \"sub:status:*\" or \"pub:probe:1\"; a * stands at the end alone",
+        ),
+        (
+            format!(
+                "{pair}tickets_secret_file = \"s\"\nclient_auth = \"optional\"\nclient_ca = \"c\"\n\
+                 client_user = \"cn\"\n"
+            ),
+            "t:4:1: listener.tls.tickets_secret_file: found \"s\", expected tickets = true beside it, for \
+             there is a client_user; without tickets nothing is made of the secret",
+        ),
+        (
             format!("{pair}tickets_secret_file = \"s\"\ntickets = false\n"),
             "t:4:1: listener.tls.tickets_secret_file: found \"s\", expected tickets that are not false; \
              without tickets nothing is made of the secret",

@@ -196,8 +196,8 @@ pub(crate) fn put_together(
         if let Some(identity) = identity {
             identities.insert(slot, resume(identity, now));
         }
-        if let Some((rest, unsent)) = transport {
-            transports.put_together(slot, rest, unsent);
+        if let Some(transport) = transport {
+            transports.put_together(slot, transport);
         }
     }
     Ok(key)

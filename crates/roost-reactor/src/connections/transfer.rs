@@ -6,7 +6,7 @@ use std::sync::Arc;
 use roost_dialect::Replies;
 use roost_dialect::dialect::Message;
 use roost_net::{Chunk, ConnKey};
-use roost_tls::{HandshakeFault, SharedSetup};
+use roost_tls::{ClientName, HandshakeFault, SharedSetup};
 use roost_wire::Frozen;
 use roost_wire::deflate::{Agreement, Inflater, Takeover};
 
@@ -143,6 +143,17 @@ impl Connections {
     /// Opens the records at the front of `bytes` from a connection's socket, in place.
     pub(crate) fn open_records(&mut self, slot: u32, bytes: &mut [u8]) -> Opened {
         self.transports.open(slot, bytes)
+    }
+
+    /// Whether certificates name some clients that have not asked for a WebSocket.
+    #[inline]
+    pub(crate) fn has_client_names(&self) -> bool {
+        self.transports.has_names()
+    }
+
+    /// As whom its certificate names the client in `slot`; once.
+    pub(crate) fn take_client_name(&mut self, slot: u32) -> Option<ClientName> {
+        self.transports.take_name(slot)
     }
 
     /// The ClientHello of `key` is whole and waits for its turn; nothing more is read until then.

@@ -21,7 +21,9 @@ use std::sync::Arc;
 use roost_net::ConnKey;
 use roost_net::memory::SecretSlots;
 use roost_tls::record::{Extent, begins_handshake, extent, plain_alert};
-use roost_tls::{Alert, End, Fault, Handshake, HandshakeFault, Rest, Sealer, Session, SharedSetup};
+use roost_tls::{
+    Alert, ClientName, End, Fault, Handshake, HandshakeFault, Rest, Sealer, Session, SharedSetup,
+};
 use roost_tls::{ImportError, Step, seal};
 use roost_wire::proxy::{self, Progress, ProxyError, Source};
 use zeroize::Zeroizing;
@@ -38,6 +40,8 @@ pub(crate) struct Transports {
     /// Slots that have something to send though there may be no data for them: what is unsent, or a
     /// key update.
     owing: Vec<u32>,
+    /// As whom certificates name clients that have not asked for a WebSocket, by slot.
+    names: HashMap<u32, ClientName>,
     /// Connections whose ClientHello is whole and has not had its turn, in order.
     hellos: VecDeque<ConnKey>,
 }
@@ -73,6 +77,14 @@ pub(crate) struct ProxyHeader {
 pub(crate) struct TransportState {
     rest: Zeroizing<[u8; Rest::EXPORT_BYTES]>,
     unsent: Option<Vec<u8>>,
+    name: Option<ClientName>,
+}
+
+/// The same, read.
+pub(crate) struct Carried {
+    rest: Rest,
+    unsent: Option<Vec<u8>>,
+    name: Option<ClientName>,
 }
 
 /// What was opened of a connection's bytes.
@@ -122,9 +134,13 @@ impl TransportState {
     ///
     /// # Errors
     /// It was written by a version that knows other suites: the connection cannot go on.
-    pub(super) fn read(self) -> Result<(Rest, Option<Vec<u8>>), ImportError> {
-        let TransportState { rest, unsent } = self;
-        Ok((Rest::from_bytes(&rest[..])?, unsent))
+    pub(super) fn read(self) -> Result<Carried, ImportError> {
+        let TransportState { rest, unsent, name } = self;
+        Ok(Carried {
+            rest: Rest::from_bytes(&rest[..])?,
+            unsent,
+            name,
+        })
     }
 }
 
@@ -195,6 +211,7 @@ impl Transports {
     pub(super) fn release(&mut self, slot: u32) {
         self.rests.remove(slot);
         self.unsent.remove(&slot);
+        self.take_name(slot);
         if self.handshakes.remove(&slot).is_some() && self.handshakes.is_empty() {
             self.handshakes = HashMap::new();
         }
@@ -272,7 +289,13 @@ impl Transports {
         let then = match step {
             Step::More => Then::GoOn,
             Step::Done(session) => {
-                self.handshakes.remove(&slot);
+                let pending = self.handshakes.remove(&slot);
+                let setup = pending.and_then(|pending| pending.setup);
+                if let (Some(setup), Some(certificate)) = (setup, &session.peer_certificate)
+                    && let Some(name) = setup.current().name_of(certificate)
+                {
+                    self.names.insert(slot, name);
+                }
                 Then::Established(session)
             }
             Step::Failed(fault) => Then::HandshakeFailed(fault),
@@ -284,6 +307,21 @@ impl Transports {
             steps: 1 + 2 * len as u64,
             then,
         }
+    }
+
+    /// Whether certificates name some clients that have not asked for a WebSocket.
+    #[inline]
+    pub(super) fn has_names(&self) -> bool {
+        !self.names.is_empty()
+    }
+
+    /// As whom its certificate names the client in `slot`; once.
+    pub(super) fn take_name(&mut self, slot: u32) -> Option<ClientName> {
+        let name = self.names.remove(&slot)?;
+        if self.names.is_empty() {
+            self.names = HashMap::new();
+        }
+        Some(name)
     }
 
     /// A record of a ClientHello of `key` is whole: it is handled when it has its turn.
@@ -422,18 +460,28 @@ impl Transports {
         let mut rest = Rest::VACANT;
         self.rests.get_mut(slot)?.move_to(&mut rest);
         let unsent = self.unsent.remove(&slot);
+        let name = self.take_name(slot);
         self.release(slot);
         Some(TransportState {
             rest: rest.into_bytes(),
             unsent,
+            name,
         })
     }
 
     /// Puts it into `slot`.
-    pub(super) fn put_together(&mut self, slot: u32, mut rest: Rest, unsent: Option<Vec<u8>>) {
+    pub(super) fn put_together(&mut self, slot: u32, carried: Carried) {
+        let Carried {
+            mut rest,
+            unsent,
+            name,
+        } = carried;
         rest.move_to(self.rests.insert(slot, Rest::VACANT));
         if let Some(unsent) = unsent {
             self.unsent.insert(slot, unsent);
+        }
+        if let Some(name) = name {
+            self.names.insert(slot, name);
         }
         self.note_sendable(slot);
     }

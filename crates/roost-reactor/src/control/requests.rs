@@ -16,8 +16,9 @@ use super::messages::{
     Disconnect, FILTERED_SLOTS_MAX, Part, Refusal, Request, Revocation, Token, Whose,
 };
 use super::sweeps::{Act, Ending, Sweep};
-use crate::authentication::{REVOKED, tick_in};
+use crate::authentication::REVOKED;
 use crate::channels::Channels;
+use crate::clock::tick_in;
 use crate::closing::{note_end, start_close};
 use crate::connections::Phase;
 use crate::core::Core;

@@ -137,9 +137,9 @@ impl Sweep {
     fn wants(&self, key: ConnKey, identity: &Identity) -> bool {
         match &self.select {
             Select::User { except, .. } => !except.contains(&key),
-            Select::Token(_) => identity.is_by_token(),
+            Select::Token(_) => identity.is_revocable(),
             Select::TokensOfUser { issued_before, .. } => {
-                identity.is_by_token() && identity.token.issued_at < *issued_before
+                identity.is_revocable() && identity.token.issued_at < *issued_before
             }
         }
     }

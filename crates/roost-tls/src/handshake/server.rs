@@ -20,6 +20,7 @@ use super::secrets::{TrafficSecrets, note_server_name};
 use crate::certs::{
     CertificateFiles, Findings, Identity, parse_identity, read_crls, read_identity,
 };
+use crate::client_name::{ClientName, NameKind};
 use crate::clock::Clock;
 use crate::keys::Version;
 use crate::self_signed::SelfSigned;
@@ -36,6 +37,8 @@ pub struct ServerOptions {
     pub min_version: Version,
     /// Whether clients show certificates.
     pub client_auth: ClientAuth,
+    /// Which name of its certificate is a client's; `None`: none is looked for.
+    pub client_name: Option<NameKind>,
     /// What session tickets are made with. `None`: no tickets, each connection is a full handshake.
     /// That is the wise choice where client certificates are required: a client comes back by its
     /// ticket without being looked at again.
@@ -68,6 +71,8 @@ pub struct ClientAuthority {
 pub struct ServerSetup {
     config: Arc<ServerConfig>,
     expires: u64,
+    client_name: Option<NameKind>,
+    clock: Arc<Clock>,
 }
 
 impl ServerSetup {
@@ -85,6 +90,10 @@ impl ServerSetup {
                 let tickets = options.tickets.clone();
                 let versions = versions(options.min_version);
                 let setup = Self::new(certificates, clients, provider, versions, tickets, clock);
+                let setup = Self {
+                    client_name: options.client_name,
+                    ..setup
+                };
                 Ok((setup, findings))
             }
             _ => Err(findings),
@@ -146,12 +155,28 @@ impl ServerSetup {
         Self {
             config: Arc::new(config),
             expires,
+            client_name: None,
+            clock: clock.clone(),
         }
     }
 
     /// When the first of its certificates expires, in seconds since 1970.
     pub fn expires(&self) -> u64 {
         self.expires
+    }
+
+    /// As whom a certificate names its client, if that is looked for. It must be one that a handshake of this
+    /// setup has verified.
+    pub fn name_of(&self, certificate: &[u8]) -> Option<ClientName> {
+        ClientName::of(certificate, self.client_name?)
+    }
+
+    /// In how many seconds a name ends; `None` if it has, or has not begun.
+    pub fn time_left(&self, name: &ClientName) -> Option<u64> {
+        let now = self.clock.now();
+        (name.not_before..=name.not_after)
+            .contains(&now)
+            .then(|| name.not_after - now)
     }
 
     /// What rustls makes of it, to measure against.

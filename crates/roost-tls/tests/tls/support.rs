@@ -131,6 +131,7 @@ pub(crate) fn server_options(certificate: CertificateFiles) -> ServerOptions {
         certificates: vec![certificate],
         min_version: Version::Tls12,
         client_auth: ClientAuth::Off,
+        client_name: None,
         tickets: Some(Arc::new(TicketSecret::random())),
     }
 }

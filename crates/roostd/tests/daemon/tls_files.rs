@@ -42,16 +42,20 @@ impl TlsFiles {
     /// `NAME.pem`, the certificate and its authority, and `NAME.key`, which only its owner can read.
     /// It is valid from yesterday for so many days from now.
     pub(crate) fn sign(&self, name: &str, days: i64, algorithm: &'static SignatureAlgorithm) {
+        self.sign_with(name, algorithm, |params| params.not_after = day(days));
+    }
+
+    /// The same, with what a test changes.
+    pub(crate) fn sign_with(
+        &self,
+        name: &str,
+        algorithm: &'static SignatureAlgorithm,
+        change: impl FnOnce(&mut CertificateParams),
+    ) {
         let names = vec!["localhost".to_owned(), format!("{name}.example")];
         let mut params = CertificateParams::new(names).expect("names");
-        let day = |days: i64| {
-            let now = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .expect("after 1970");
-            let then = now.as_secs() as i64 + days * 86_400;
-            OffsetDateTime::from_unix_timestamp(then).expect("a date")
-        };
-        (params.not_before, params.not_after) = (day(-90), day(days));
+        (params.not_before, params.not_after) = (day(-90), day(90));
+        change(&mut params);
         let key = KeyPair::generate_for(algorithm).expect("a key");
         let signed = params
             .signed_by(&key, &self.authority)
@@ -85,6 +89,15 @@ impl TlsFiles {
         self.write("roost.toml", text);
         self.path("roost.toml").to_str().expect("UTF-8").to_owned()
     }
+}
+
+/// So many days from now.
+fn day(days: i64) -> OffsetDateTime {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
+    let then = now.as_secs() as i64 + days * 86_400;
+    OffsetDateTime::from_unix_timestamp(then).expect("a date")
 }
 
 impl Drop for TlsFiles {
