@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, describe, test } from "node:test";
@@ -116,6 +117,43 @@ describe(`npm centrifuge, driver ${driver ?? "by default"}`, { timeout: 240_000 
     beyond.subscribe();
     assert.equal((await within(10_000, "the refusal", refused)).code, 106);
     assert.equal(one.centrifuge.state, "connected");
+  });
+
+  test("a method is the application's, with its results and errors", async () => {
+    const asked = [];
+    const application = createServer(async (request, response) => {
+      let body = "";
+      for await (const part of request.setEncoding("utf8")) body += part;
+      const question = JSON.parse(body);
+      asked.push([request.url, question.method, question.data]);
+      const answer = {
+        sum: () => ({ result: { data: { sum: question.data.reduce((sum, one) => sum + one, 0) } } }),
+        nothing: () => ({ result: {} }),
+        sold: () => ({ error: { code: 1000, message: "sold out" } }),
+      }[question.method];
+      response.end(JSON.stringify(answer?.() ?? { error: { code: 404, message: "no such method" } }, null, 1));
+    });
+    await new Promise((done) => application.listen(0, "127.0.0.1", done));
+    const url = `http://127.0.0.1:${application.address().port}/ask/{event}`;
+    const own = await start(`[[hook]]\nevents = ["rpc"]\nurl = "${url}"\ntimeout = "500ms"\n`, "rpc.toml");
+    try {
+      const one = await stock({}, own);
+      assert.deepEqual((await one.centrifuge.rpc("sum", [1, 2, 3])).data, { sum: 6 });
+      const many = await Promise.all([...Array(50).keys()].map((n) => one.centrifuge.rpc("sum", [n, 1])));
+      assert.deepEqual(many.map(({ data }) => data.sum), [...Array(50).keys()].map((n) => n + 1));
+      assert.equal((await one.centrifuge.rpc("nothing", null)).data, undefined);
+      await assert.rejects(one.centrifuge.rpc("sold", {}), { code: 1000, message: "sold out" });
+      await refusedWith(404, one.centrifuge.rpc("other", {}));
+      assert.deepEqual(asked[0], ["/ask/rpc", "sum", [1, 2, 3]]);
+      application.closeAllConnections();
+      application.close();
+      await refusedWith(100, one.centrifuge.rpc("sum", [1]));
+      assert.equal(one.centrifuge.state, "connected");
+    } finally {
+      application.closeAllConnections();
+      application.close();
+      await own.stop();
+    }
   });
 
   test("a client that says something every now and then is pinged all the same, and stays", async () => {

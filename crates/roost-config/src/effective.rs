@@ -357,14 +357,17 @@ fn check_hooks(settings: &Settings, found: &mut Vec<Conflict>) {
             );
         }
         let remembers = hook.cache_ms > 0 || hook.on_failure == OnFailure::Last;
-        if remembers && (hook.names("connect") || hook.names("publish")) {
+        let differs = ["connect", "publish", "rpc"]
+            .iter()
+            .any(|event| hook.names(event));
+        if remembers && differs {
             let (key, value) = match hook.cache_ms {
                 0 => ("on_failure", "\"last\""),
                 _ => ("cache", "a time"),
             };
             let expected = "events = [\"subscribe\"] alone beside it";
             let hint = Some(
-                "who connects and what is published differ from time to time; write a [[hook]] for each",
+                "who connects, what is published and what is called differ from time to time; write a [[hook]] for each",
             );
             wrong(key, "events", value.to_owned(), expected, hint);
         }

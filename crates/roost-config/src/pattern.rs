@@ -80,9 +80,9 @@ pub(crate) const OPERATION: Pattern = Pattern {
 };
 
 pub(crate) const HOOK_EVENT: Pattern = Pattern {
-    expected: "\"connect\", \"subscribe\" or \"publish\"",
+    expected: "\"connect\", \"subscribe\", \"publish\" or \"rpc\"",
     takes: "event",
-    check: |word| check_word(word, &["connect", "subscribe", "publish"]),
+    check: |word| check_word(word, &["connect", "subscribe", "publish", "rpc"]),
 };
 
 pub(crate) const HOOK_URL: Pattern = Pattern {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use roost_access::{PermissionSet, PermissionSets, Provider, TokenMark};
 use roost_dialect::PayloadRef;
+use roost_dialect::dialect::RpcAnswer;
 use roost_hooks::{Answer, Changed, Event, Failure, Granted, Outcome};
 use roost_reactor::{CloseReason, HookOutcome, Login};
 use roost_wire::CloseCode;
@@ -41,6 +42,23 @@ pub(crate) fn outcome_of(
                 false => unavailable("What the application wants published is too long."),
             }
         }
+        (Outcome::Answered(Answer::Rpc(data)), Event::Rpc) => {
+            HookOutcome::Rpc(RpcAnswer::Result(data))
+        }
+        // It would have to make a result up.
+        (Outcome::Allowed, Event::Rpc) => unavailable("The application could not be asked."),
+        (
+            Outcome::Answered(Answer::Error {
+                code,
+                message,
+                is_temporary,
+            }),
+            Event::Rpc,
+        ) => HookOutcome::Rpc(RpcAnswer::Error {
+            code,
+            message,
+            is_temporary,
+        }),
         (
             Outcome::Answered(Answer::Error {
                 code: _,
@@ -65,8 +83,10 @@ pub(crate) fn outcome_of(
             Failure::Full => "Too many clients wait for the application; try again.",
         }),
         (
-            Outcome::Answered(Answer::Connect(_) | Answer::Subscribe | Answer::Publish(_)),
-            Event::Connect | Event::Subscribe | Event::Publish,
+            Outcome::Answered(
+                Answer::Connect(_) | Answer::Subscribe | Answer::Publish(_) | Answer::Rpc(_),
+            ),
+            Event::Connect | Event::Subscribe | Event::Publish | Event::Rpc,
         ) => {
             debug_assert!(false, "answers are parsed for their event");
             unavailable("The application's answer is not understood.")

@@ -142,7 +142,8 @@ impl Running {
             .split_once(':')
             .map_or("", |(namespace, _)| namespace);
         let covers = |one: &String| one == "*" || one == namespace;
-        let covers = event == Event::Connect || self.namespaces.iter().any(covers);
+        let covers =
+            matches!(event, Event::Connect | Event::Rpc) || self.namespaces.iter().any(covers);
         self.events.contains(&event) && covers
     }
 }
@@ -352,6 +353,7 @@ fn subject_of(asked: &HookAsked) -> (Event, &str) {
         HookAsked::Connect { .. } => (Event::Connect, ""),
         HookAsked::Subscribe { channel } => (Event::Subscribe, channel),
         HookAsked::Publish { channel, .. } => (Event::Publish, channel),
+        HookAsked::Rpc { .. } => (Event::Rpc, ""),
     }
 }
 
@@ -359,7 +361,11 @@ fn call_of(question: &HookCall, keys: &Keys, id: &str) -> Call {
     let (event, channel) = subject_of(&question.asked);
     let raw = match &question.asked {
         HookAsked::Publish { payload, .. } => Some(payload.to_raw()),
-        HookAsked::Connect { .. } | HookAsked::Subscribe { .. } => None,
+        HookAsked::Connect { .. } | HookAsked::Subscribe { .. } | HookAsked::Rpc { .. } => None,
+    };
+    let (method, data) = match &question.asked {
+        HookAsked::Rpc { method, data } => (&**method, data.as_deref()),
+        _ => ("", None),
     };
     let payload = raw.as_ref().and_then(|frame| {
         let bytes = frame.payload()?;
@@ -374,7 +380,8 @@ fn call_of(question: &HookCall, keys: &Keys, id: &str) -> Call {
         protocol: question.dialect,
         user: &question.user,
         channel,
-        payload,
+        method,
+        payload: payload.or(data.map(Payload::Text)),
     };
     let body = Bytes::from(body.body());
     let mut headers = HeaderMap::new();

@@ -22,7 +22,9 @@ mod event;
 mod input;
 mod offer;
 
-pub use command::{Admission, Command, SubscribeTo, Target, TokenOutcome, TokenRefusal, TokenText};
+pub use command::{
+    Admission, Command, RpcAnswer, SubscribeTo, Target, TokenOutcome, TokenRefusal, TokenText,
+};
 pub use event::{Event, Next, Refusal, Request};
 pub use input::{Input, Message};
 pub use offer::{Accept, Headers, Offer, Terms};

@@ -234,8 +234,8 @@ impl Peer {
             Command::CheckToken(Some(TokenText(token))) => self.check_token(&token, out),
             Command::Identify(_) => panic!("no user is configured"),
             Command::Send(_) => panic!("WAMP sends nothing back as it is"),
-            Command::UnsubscribeFrom { .. } | Command::CheckToken(None) => {
-                panic!("WAMP names a subscription by its number, and says when there is no token")
+            Command::UnsubscribeFrom { .. } | Command::CheckToken(None) | Command::Rpc { .. } => {
+                panic!("WAMP has other words for it")
             }
             Command::Close { reason, .. } => {
                 assert!(

@@ -280,7 +280,7 @@ fn push_raw(out: &mut Vec<u8>, frame: &Frozen) {
 }
 
 /// A JSON value without line breaks: where they stand they are whitespace, as none stands in a string (RFC 8259 §7).
-fn in_one_line(value: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn in_one_line(value: &[u8]) -> Cow<'_, [u8]> {
     if !value.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
         return Cow::Borrowed(value);
     }

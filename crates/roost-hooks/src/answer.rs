@@ -27,6 +27,8 @@ pub enum Answer {
     Subscribe,
     /// It may publish.
     Publish(Changed),
+    /// What the method has come to, as JSON; `None`: nothing is said of it.
+    Rpc(Option<Arc<str>>),
     /// It may not.
     Error {
         /// 400 to 1999.
@@ -137,6 +139,7 @@ struct SubscribeMembers {
     expire_at: Option<IgnoredAny>,
 }
 
+/// Of a method's result too.
 #[derive(Deserialize)]
 struct PublishMembers<'a> {
     #[serde(borrow, default)]
@@ -228,7 +231,22 @@ fn granted(event: Event, result: &str) -> Result<Answer, AnswerError> {
                 (None, None) => Changed::Nothing,
             }))
         }
+        Event::Rpc => {
+            let PublishMembers { data, b64data } = object(result.as_bytes())?;
+            let b64data = b64data.filter(|text| !text.is_empty());
+            Ok(Answer::Rpc(match (data, b64data) {
+                (_, Some(base64)) => Some(json_of(decoded(&base64)?)?.into()),
+                (data, None) => data.map(|data| data.get().into()),
+            }))
+        }
     }
+}
+
+/// Those who ask for a method take JSON alone.
+fn json_of(bytes: Vec<u8>) -> Result<String, AnswerError> {
+    let text = String::from_utf8(bytes).ok();
+    text.filter(|text| serde_json::from_str::<&RawValue>(text).is_ok())
+        .ok_or(AnswerError::Granted("the answer's b64data is no JSON"))
 }
 
 /// With or without padding.

@@ -30,6 +30,12 @@ pub fn answer(data: &[u8]) {
             Changed::Binary(bytes) => assert!(bytes.len() < rest.len()),
             Changed::Nothing => {}
         },
+        (Answer::Rpc(data), Event::Rpc) => {
+            let is_json = |data: &std::sync::Arc<str>| {
+                serde_json::from_str::<serde::de::IgnoredAny>(data).is_ok()
+            };
+            assert!(data.as_ref().is_none_or(is_json));
+        }
         (Answer::Error { code, message, .. }, _) => {
             assert!((400..=1999).contains(code) && message.len() <= MESSAGE_BYTES_MAX);
         }

@@ -37,11 +37,13 @@ pub enum Event {
     Subscribe,
     /// Whether it may publish on a channel, and what.
     Publish,
+    /// What it asks the application itself, a method and its data.
+    Rpc,
 }
 
 impl Event {
     /// All of them.
-    pub const ALL: [Event; 3] = [Event::Connect, Event::Subscribe, Event::Publish];
+    pub const ALL: [Event; 4] = [Event::Connect, Event::Subscribe, Event::Publish, Event::Rpc];
 
     /// As the configuration and URLs have it.
     pub fn name(self) -> &'static str {
@@ -49,6 +51,7 @@ impl Event {
             Event::Connect => "connect",
             Event::Subscribe => "subscribe",
             Event::Publish => "publish",
+            Event::Rpc => "rpc",
         }
     }
 }

@@ -18,9 +18,11 @@ pub struct Question<'a> {
     pub protocol: &'a str,
     /// Whose connection it is; empty without an account.
     pub user: &'a str,
-    /// The channel, unless a client connects.
+    /// The channel, where it is about one.
     pub channel: &'a str,
-    /// What is to be published.
+    /// The method of [`Event::Rpc`].
+    pub method: &'a str,
+    /// What is to be published, or the method's data.
     pub payload: Option<Payload<'a>>,
 }
 
@@ -44,6 +46,8 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     channel: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     b64data: Option<String>,
@@ -52,7 +56,11 @@ struct Body<'a> {
 impl Question<'_> {
     /// The body of the request.
     pub fn body(&self) -> Vec<u8> {
-        let knows_user = self.event != Event::Connect;
+        let (knows_user, has_channel, has_method) = match self.event {
+            Event::Connect => (false, false, false),
+            Event::Subscribe | Event::Publish => (true, true, false),
+            Event::Rpc => (true, false, true),
+        };
         let json = match self.payload {
             Some(Payload::Text(text)) => serde_json::from_str::<&RawValue>(text).ok(),
             Some(Payload::Binary(_)) | None => None,
@@ -68,7 +76,8 @@ impl Question<'_> {
             protocol: self.protocol,
             encoding: if b64data.is_some() { "binary" } else { "json" },
             user: knows_user.then_some(self.user),
-            channel: knows_user.then_some(self.channel),
+            channel: has_channel.then_some(self.channel),
+            method: has_method.then_some(self.method),
             data: json,
             b64data,
         };
@@ -87,6 +96,7 @@ mod tests {
             protocol: "raw",
             user: "al\"ice",
             channel: "chat:1",
+            method: "price",
             payload,
         };
         String::from_utf8(question.body()).expect("JSON is UTF-8")
@@ -101,6 +111,14 @@ mod tests {
         assert_eq!(
             body(Event::Subscribe, None),
             r#"{"client":"r0-1.2","transport":"websocket","protocol":"raw","encoding":"json","user":"al\"ice","channel":"chat:1"}"#
+        );
+    }
+
+    #[test]
+    fn a_method_stands_in_place_of_a_channel() {
+        assert_eq!(
+            body(Event::Rpc, Some(Payload::Text("{}"))),
+            r#"{"client":"r0-1.2","transport":"websocket","protocol":"raw","encoding":"json","user":"al\"ice","method":"price","data":{}}"#
         );
     }
 

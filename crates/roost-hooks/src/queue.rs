@@ -376,7 +376,8 @@ impl<W, Q> Queue<W, Q> {
         let lasts = match answer {
             Answer::Connect(_) | Answer::Subscribe | Answer::Publish(_) => true,
             Answer::Error { is_temporary, .. } => !is_temporary,
-            Answer::Disconnect { .. } => false,
+            // Of a method nothing is asked twice.
+            Answer::Rpc(_) | Answer::Disconnect { .. } => false,
         };
         let keeps = self.rules.cache_ms.max(self.stale_max_ms()) > 0;
         if let Some(key) = key.filter(|_| lasts && keeps) {

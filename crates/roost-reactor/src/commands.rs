@@ -8,7 +8,7 @@ use roost_access::{
 };
 use roost_dealer::{Answer, Call, Match, Register};
 use roost_dialect::dialect::{
-    Command, Event, Input, Message, Refusal, Request, Session, SubscribeTo, Target,
+    Command, Event, Input, Message, Refusal, Request, RpcAnswer, Session, SubscribeTo, Target,
 };
 use roost_dialect::{
     CallBodyRef, DialectKind, Form, PayloadRef, PublishDetails, check_channel_name,
@@ -230,10 +230,35 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
             token,
         } => unsubscribe_from(core, key, &channel, form, token),
         Command::CheckToken(token) => client_tokens::begin(core, key, token),
+        Command::Rpc {
+            method,
+            data,
+            token,
+        } => rpc(core, key, (&method, data), token),
         Command::AwaitAuthentication => logins::begin(core, key),
         Command::Identify(identity) => identify(core, key, *identity),
         Command::Close { code, reason } => start_close(core, key, code, reason),
     }
+}
+
+/// A client asks the application for something by a method of its own.
+fn rpc(core: &mut Core, key: ConnKey, (method, data): (&str, Option<&str>), token: u64) {
+    let answer = match core.settings.hooks.asks_rpc {
+        false => RpcAnswer::NotServed,
+        true => {
+            let request = HookRequest::Rpc {
+                method: method.into(),
+                data: data.map(Arc::from),
+                token,
+            };
+            match ask_open(core, key, request) {
+                Ok(()) => return,
+                Err(_) => RpcAnswer::Unavailable,
+            }
+        }
+    };
+    let answer = &answer;
+    notify(core, key, Event::RpcAnswered { token, answer });
 }
 
 /// The same of a callee or a caller.

@@ -2,7 +2,7 @@
 //! and are read again, in their order.
 
 use roost_access::{Denial, Method, Operation};
-use roost_dialect::dialect::{Event, Refusal, Request as Asked};
+use roost_dialect::dialect::{Event, Refusal, Request as Asked, RpcAnswer};
 use roost_net::ConnKey;
 use tracing::debug;
 
@@ -88,7 +88,7 @@ fn handle_in_handshake(core: &mut Core, key: ConnKey, outcome: HookOutcome) {
             _ => refuse_for_good(core, key, reason.as_str()),
         },
         HookOutcome::Unavailable(reason) => refuse_busy(core, key, words_of(&reason)),
-        HookOutcome::Login(_) | HookOutcome::Allowed(_) => {
+        HookOutcome::Login(_) | HookOutcome::Allowed(_) | HookOutcome::Rpc(_) => {
             debug_assert!(false, "an answer to another question");
             refuse_busy(core, key, "");
         }
@@ -124,6 +124,14 @@ fn handle_open(core: &mut Core, key: ConnKey, waiting: Waiting, outcome: HookOut
         HookOutcome::Disconnect { code, reason } => {
             core.counters.hooks_refused_total.inc();
             start_close(core, key, code, reason.as_str());
+        }
+        HookOutcome::Rpc(answer) => {
+            let counter = match &answer {
+                RpcAnswer::Result(_) => &core.counters.hooks_allowed_total,
+                _ => &core.counters.hooks_refused_total,
+            };
+            counter.inc();
+            answer_rpc(core, key, &request, &answer);
         }
         HookOutcome::Refused(_) => {
             core.counters.hooks_refused_total.inc();
@@ -171,7 +179,17 @@ fn carry_out(
             };
             publish_allowed(core, key, &channel, (payload, excludes, ack));
         }
+        Request::Rpc { .. } => answer_rpc(core, key, &request, &RpcAnswer::Unavailable),
     }
+}
+
+/// A client is told what its method has come to.
+fn answer_rpc(core: &mut Core, key: ConnKey, request: &Request, answer: &RpcAnswer) {
+    let Request::Rpc { token, .. } = *request else {
+        debug_assert!(false, "an answer to another question");
+        return;
+    };
+    notify(core, key, Event::RpcAnswered { token, answer });
 }
 
 fn refuse_request(
@@ -181,6 +199,9 @@ fn refuse_request(
     denial: impl Fn(Operation) -> Denial,
 ) {
     let (request, token, operation) = match request {
+        Request::Rpc { .. } => {
+            return answer_rpc(core, key, &request, &RpcAnswer::Unavailable);
+        }
         Request::Subscribe { token, .. } => {
             core.counters.subscriptions_refused_total.inc();
             (Asked::Subscribe, Some(token), Operation::Subscribe)

@@ -8,7 +8,7 @@ use roost_wire::handshake::Request as HttpRequest;
 use crate::clock::ticks;
 use crate::connections::{Partial, PendingCheck, PendingJoin, Phase};
 use crate::core::Core;
-use crate::hook_calls::{HookAsked, HookCall, Request, Waiting};
+use crate::hook_calls::{HookAsked, HookCall, Request, Waiting, bytes_of_rpc};
 use crate::peer_message::PeerMessage;
 use crate::responses::refuse_naming;
 
@@ -77,6 +77,11 @@ pub(crate) fn ask_open(core: &mut Core, key: ConnKey, request: Request) -> Resul
                 bytes,
                 HookAsked::Publish { channel, payload },
             )
+        }
+        Request::Rpc { method, data, .. } => {
+            let (method, data) = (method.clone(), data.clone());
+            let bytes = bytes_of_rpc(&method, data.as_deref());
+            (Operation::Call, bytes, HookAsked::Rpc { method, data })
         }
     };
     let Some(conn) = core.connections.get(key) else {

@@ -2,9 +2,10 @@
 //! wait for the answers.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use roost_access::{Secret, UserName};
-use roost_dialect::dialect::Message;
+use roost_dialect::dialect::{Message, RpcAnswer};
 use roost_dialect::{Form, Publication};
 use roost_net::ConnKey;
 use roost_wire::CloseCode;
@@ -50,6 +51,13 @@ pub enum HookAsked {
         /// What it wants to publish.
         payload: Publication,
     },
+    /// What it asks for itself.
+    Rpc {
+        /// The method's name.
+        method: Box<str>,
+        /// Its data, which is JSON.
+        data: Option<Arc<str>>,
+    },
 }
 
 /// What has become of a question.
@@ -70,6 +78,8 @@ pub enum HookOutcome {
     Login(Box<Login>),
     /// It may do what it asked for; what it wanted to publish is replaced, if there is something else.
     Allowed(Option<Publication>),
+    /// What a method has come to.
+    Rpc(RpcAnswer),
     /// It may not: a sentence for the client.
     Refused(Box<str>),
     /// It cannot be said now: a sentence for the client.
@@ -119,6 +129,11 @@ pub(crate) enum Request {
         /// Whether it is not to receive it itself.
         excludes: bool,
         ack: Option<u64>,
+    },
+    Rpc {
+        method: Box<str>,
+        data: Option<Arc<str>>,
+        token: u64,
     },
 }
 
@@ -264,6 +279,7 @@ impl Waiting {
             Request::Publish {
                 channel, payload, ..
             } => channel.len() + payload.bytes(),
+            Request::Rpc { method, data, .. } => bytes_of_rpc(method, data.as_deref()),
         };
         let rest = match &self.rest {
             None => 0,
@@ -284,9 +300,14 @@ impl HookCall {
                 .sum(),
             HookAsked::Subscribe { channel } => channel.len(),
             HookAsked::Publish { channel, payload } => channel.len() + payload.bytes(),
+            HookAsked::Rpc { method, data } => bytes_of_rpc(method, data.as_deref()),
         };
         self.client.len() + asked
     }
+}
+
+pub(crate) fn bytes_of_rpc(method: &str, data: Option<&str>) -> usize {
+    method.len() + data.map_or(0, str::len)
 }
 
 /// Open connections of one reactor that wait. What is kept of each is some 200 bytes beside what it has

@@ -67,6 +67,8 @@ pub struct Auth {
 pub struct Hooks {
     /// Whether clients without a token may connect, and as whom.
     pub asks_connect: bool,
+    /// What clients ask it for themselves.
+    pub asks_rpc: bool,
     /// Headers of their handshakes that it is told, in lower case.
     pub headers: Vec<String>,
     /// How long a client waits for an answer: longer than any hook takes, for then the control thread

@@ -116,6 +116,7 @@ pub(crate) fn for_reactors(from: &[config::Hook]) -> reactor::Hooks {
     let longest = from.iter().map(|hook| hook.timeout_ms).max();
     reactor::Hooks {
         asks_connect: connect.is_some(),
+        asks_rpc: from.iter().any(|hook| hook.names("rpc")),
         headers: headers.into_iter().cloned().collect(),
         wait_ms: longest.unwrap_or_default() + GRACE_MS,
     }

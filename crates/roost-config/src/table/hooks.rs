@@ -11,9 +11,9 @@ section! {
     "hook" Hook
     /// About what it is asked. `"connect"`: whether a client without a token may connect, and as whom.
     /// `"subscribe"`, `"publish"`: whether it may, where a namespace says `subscribe = "hook"` or
-    /// `publish = "hook"`.
+    /// `publish = "hook"`. `"rpc"`: what clients of Centrifugo's protocol call by `rpc`.
     events: Vec<String> = Vec::new(), Patterns(HOOK_EVENT), Restart, r#"["subscribe", "publish"]"#;
-    /// The namespaces it is asked about; `["*"]`: all channels. `connect` knows none.
+    /// The namespaces it is asked about; `["*"]`: all channels. `connect` and `rpc` know none.
     namespaces: Vec<String> =
         vec!["*".to_owned()], Patterns(NAMESPACE_NAME), Restart, r#"["chat"]"#;
     /// Where questions are sent to (POST). `{event}` in it stands for the event. `http://` is for networks
@@ -31,7 +31,7 @@ section! {
     /// An answer, in bytes. A longer one is none.
     answer_bytes_max: usize = 64 * KIB, Size(256..=16 * MIB), Restart, r#""256KiB""#;
     /// What holds when there is no answer: in time, of the right form, with status 200. `"deny"`: refused
-    /// for now. `"allow"`: allowed; a client that connects has no account then. `"last"`, for `subscribe`
+    /// for now. `"allow"`: allowed, but for `rpc`; a client that connects has no account then. `"last"`, for `subscribe`
     /// alone: as last answered for this user and channel, and refused for now if it never was.
     on_failure: OnFailure = OnFailure::Deny, OnFailure::WORDS, Restart, r#""last""#;
     /// How long an answer about a user and a channel is used for the next such question; `"0s"`: not at
@@ -58,7 +58,7 @@ words! {
 }
 
 impl Hook {
-    /// Whether it is asked about an event: `connect`, `subscribe` or `publish`.
+    /// Whether it is asked about an event: `connect`, `subscribe`, `publish` or `rpc`.
     pub fn names(&self, event: &str) -> bool {
         self.events.iter().any(|one| one == event || one == "*")
     }

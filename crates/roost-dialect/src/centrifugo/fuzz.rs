@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::{Centrifugo, Settings};
 use crate::dialect::{
-    Admission, Command, Context, Dialect, Event, Input, Message, Next, Session, SubscribeTo,
-    Target, Terms, TokenOutcome, TokenRefusal,
+    Admission, Command, Context, Dialect, Event, Input, Message, Next, RpcAnswer, Session,
+    SubscribeTo, Target, Terms, TokenOutcome, TokenRefusal,
 };
 use crate::{PayloadRef, Replies, check_channel_name};
 
@@ -98,6 +98,22 @@ impl Peer {
             Command::CheckToken(token) => {
                 let token = token.map(|token| token.0.into_owned());
                 self.tell(Event::TokenChecked(&outcome_of(token.as_deref())));
+            }
+            Command::Rpc {
+                method,
+                data,
+                token,
+            } => {
+                assert!(method.len() <= 255);
+                let is_json = |data| serde_json::from_str::<serde::de::IgnoredAny>(data).is_ok();
+                assert!(data.is_none_or(|data| is_json(data) || data.len() > 256));
+                let answer = match data {
+                    Some(data) if data.len() < 64 => RpcAnswer::Result(Some(data.into())),
+                    Some(_) => RpcAnswer::Unavailable,
+                    None => RpcAnswer::Result(None),
+                };
+                let answer = &answer;
+                self.tell(Event::RpcAnswered { token, answer });
             }
             Command::Publish {
                 channel,

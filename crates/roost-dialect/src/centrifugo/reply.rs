@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::codes::Error;
 use crate::json::push_string;
+use crate::publication::in_one_line;
 use crate::serial::push_number;
 
 /// Lines of one message.
@@ -32,6 +33,16 @@ impl<'o> Lines<'o> {
             message,
             is_temporary,
         } = error;
+        self.error_of_application(id, (u32::from(code), message), is_temporary);
+    }
+
+    /// The same with what an application says.
+    pub(super) fn error_of_application(
+        &mut self,
+        id: u32,
+        (code, message): (u32, &str),
+        is_temporary: bool,
+    ) {
         self.begin(id);
         self.out.extend_from_slice(b"\"error\":{\"code\":");
         push_number(self.out, u64::from(code));
@@ -49,6 +60,17 @@ impl<'o> Lines<'o> {
         self.begin(id);
         push_string(self.out, method);
         self.out.extend_from_slice(b":{}}");
+    }
+
+    /// The result of `rpc`.
+    pub(super) fn called(&mut self, id: u32, data: Option<&str>) {
+        self.begin(id);
+        self.out.extend_from_slice(b"\"rpc\":{");
+        if let Some(data) = data {
+            self.out.extend_from_slice(b"\"data\":");
+            self.out.extend_from_slice(&in_one_line(data.as_bytes()));
+        }
+        self.out.extend_from_slice(b"}}");
     }
 
     /// The result of `connect`.

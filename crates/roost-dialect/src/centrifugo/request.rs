@@ -27,7 +27,8 @@ struct Line<'a> {
     history: Option<Channel<'a>>,
     ping: Option<Empty>,
     send: Option<Empty>,
-    rpc: Option<Empty>,
+    #[serde(borrow)]
+    rpc: Option<Rpc<'a>>,
     #[serde(borrow)]
     refresh: Option<Refresh<'a>>,
     #[serde(borrow)]
@@ -72,6 +73,14 @@ pub(super) struct Publish<'a> {
 }
 
 #[derive(Debug, Deserialize)]
+pub(super) struct Rpc<'a> {
+    #[serde(borrow)]
+    pub(super) method: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub(super) data: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Deserialize)]
 pub(super) struct Refresh<'a> {
     #[serde(borrow)]
     pub(super) token: Option<Text<'a>>,
@@ -90,9 +99,10 @@ pub(super) enum Request<'a> {
     Unsubscribe(Text<'a>),
     Publish(Publish<'a>),
     Refresh(Refresh<'a>),
+    Rpc(Rpc<'a>),
     /// A message for the server, which is not answered.
     Send,
-    /// What there is not: presence, presence_stats, history, rpc, sub_refresh, ping.
+    /// What there is not: presence, presence_stats, history, sub_refresh, ping.
     Unavailable,
 }
 
@@ -138,7 +148,9 @@ pub(super) fn parse(line: &str) -> Result<(u32, Request<'_>), Malformed> {
     } else if let Some(Channel { channel }) = of_channel.into_iter().flatten().next() {
         named(channel)?;
         Request::Unavailable
-    } else if rpc.is_some() || ping.is_some() {
+    } else if let Some(rpc) = rpc {
+        Request::Rpc(rpc)
+    } else if ping.is_some() {
         Request::Unavailable
     } else if id == 0 {
         return Ok((id, Request::Pong));

@@ -6,19 +6,20 @@ use std::sync::Arc;
 use roost_access::{Operation, is_protected};
 use roost_hub::{ChannelId, EventIds};
 use roost_wire::{Frozen, Opcode};
+use serde_json::value::RawValue;
 use slab::Slab;
 
 use super::codes::{self, Disconnect};
 use super::reply::{Expiry, Lines};
 use super::request::{
-    self, Connect, Malformed, Publish, Refresh, Request as Asked, Subscribe, named,
+    self, Connect, Malformed, Publish, Refresh, Request as Asked, Rpc, Subscribe, named,
 };
 use super::session::Session;
 use super::subscriptions::CONFIRMED;
 use super::{SessionState, Settings, accept};
 use crate::dialect::{
     self, Accept, Admission, Command, Context, Dialect, Event, Input, Message, Next, Offer,
-    SubscribeTo, Target, Terms, TokenText,
+    RpcAnswer, SubscribeTo, Target, Terms, TokenText,
 };
 use crate::json::{Text, push_string};
 use crate::{Form, PayloadRef, Publication, check_channel_name};
@@ -229,6 +230,7 @@ impl Centrifugo {
             })),
             Asked::Publish(publish) => handle_publish(session, id, publish, &self.settings, lines),
             Asked::Refresh(refresh) => handle_refresh(session, id, refresh, lines),
+            Asked::Rpc(rpc) => handle_rpc(id, rpc, lines),
             Asked::Send => Err(codes::SEND_NOT_AVAILABLE),
             Asked::Unavailable => {
                 lines.error(id, codes::NOT_AVAILABLE);
@@ -363,6 +365,33 @@ fn handle_publish<'a>(
     Ok(Step::Done)
 }
 
+fn handle_rpc<'a>(id: u32, rpc: Rpc<'a>, lines: &mut Lines<'_>) -> Result<Step<'a>, Disconnect> {
+    let Rpc { method, data } = rpc;
+    let method = method.map_or(Cow::Borrowed(""), |Text(method)| method);
+    if method.len() > METHOD_BYTES_MAX {
+        lines.error(id, codes::BAD_REQUEST);
+        return Ok(Step::Done);
+    }
+    Ok(Step::Command(Command::Rpc {
+        method,
+        data: data.map(RawValue::get),
+        token: u64::from(id),
+    }))
+}
+
+fn on_rpc(id: u32, answer: &RpcAnswer, lines: &mut Lines<'_>) {
+    match answer {
+        RpcAnswer::Result(data) => lines.called(id, data.as_deref()),
+        RpcAnswer::Error {
+            code,
+            message,
+            is_temporary,
+        } => lines.error_of_application(id, (*code, message), *is_temporary),
+        RpcAnswer::Unavailable => lines.error(id, codes::INTERNAL),
+        RpcAnswer::NotServed => lines.error(id, codes::NOT_AVAILABLE),
+    }
+}
+
 /// Something happened. `subscribing` is the command whose subscribe was drawn last.
 fn on_event(
     session: &mut Session,
@@ -398,6 +427,7 @@ fn on_event(
             }
             lines.done(number_of(token), "unsubscribe");
         }
+        Event::RpcAnswered { token, answer } => on_rpc(number_of(token), answer, lines),
         Event::Published { token, .. } => lines.done(number_of(token), "publish"),
         Event::Refused {
             token: Some(token),
@@ -437,6 +467,8 @@ fn close(disconnect: Disconnect) -> Command<'static> {
     Command::Close { code, reason }
 }
 
+/// Longest name of a method: it is for a program of the application to tell methods apart.
+const METHOD_BYTES_MAX: usize = 255;
 /// An entry of the sessions' table.
 const SESSION_BYTES: usize = size_of::<Session>() + size_of::<usize>();
 /// Room for so many sessions is kept when the last has ended.

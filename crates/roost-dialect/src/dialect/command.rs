@@ -63,6 +63,16 @@ pub enum Command<'a> {
     /// Find out who the client is, by its token or without one. Nothing more is drawn until
     /// [`Event::TokenChecked`](super::Event::TokenChecked), and then what was left in the input.
     CheckToken(Option<TokenText<'a>>),
+    /// Ask the application for something, by a method of its own.
+    /// [`Event::RpcAnswered`](super::Event::RpcAnswered) follows, and nothing more is drawn until then.
+    Rpc {
+        /// The method's name.
+        method: Cow<'a, str>,
+        /// Its data, which is JSON.
+        data: Option<&'a str>,
+        /// The token of the event.
+        token: u64,
+    },
     /// Offer a procedure: be a callee.
     Register {
         /// Its name, or a pattern; with the realm in it, if realms are apart.
@@ -160,6 +170,26 @@ pub enum TokenRefusal {
     TooMany,
     /// It cannot be said now.
     Unavailable,
+}
+
+/// What [`Command::Rpc`] has come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RpcAnswer {
+    /// What the application says, as JSON; `None`: nothing.
+    Result(Option<Arc<str>>),
+    /// What it says instead.
+    Error {
+        /// Its own code.
+        code: u32,
+        /// For the client.
+        message: Box<str>,
+        /// Whether the client may try again.
+        is_temporary: bool,
+    },
+    /// It could not be asked now.
+    Unavailable,
+    /// No application is asked.
+    NotServed,
 }
 
 /// What is subscribed to.

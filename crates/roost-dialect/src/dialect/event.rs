@@ -5,7 +5,7 @@ use roost_dealer::{CallError, NeverInvoked, Notice};
 use roost_hub::{ChannelId, Snapshot};
 use roost_wire::CloseCode;
 
-use super::command::TokenOutcome;
+use super::command::{RpcAnswer, TokenOutcome};
 use crate::{CallBody, Form};
 
 /// What happens to a session.
@@ -44,6 +44,13 @@ pub enum Event<'a> {
     },
     /// What [`Command::CheckToken`](super::Command::CheckToken) asked for.
     TokenChecked(&'a TokenOutcome),
+    /// What [`Command::Rpc`](super::Command::Rpc) asked for.
+    RpcAnswered {
+        /// The command's.
+        token: u64,
+        /// What is said.
+        answer: &'a RpcAnswer,
+    },
     /// The publication has its place in the channel's order.
     Published {
         /// The command's.

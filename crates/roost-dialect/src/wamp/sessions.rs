@@ -114,7 +114,10 @@ impl Dialect for Wamp {
                 } => session.on_subscribed(token, channel, topic, out),
                 Event::Unsubscribed { token } => session.on_unsubscribed(token, out),
                 Event::TokenChecked(outcome) => ends = session.on_token_checked(outcome, out),
-                Event::UnsubscribedFrom { .. } | Event::PingDue | Event::PongMissing => {} // it asks for none of these
+                Event::UnsubscribedFrom { .. }
+                | Event::RpcAnswered { .. }
+                | Event::PingDue
+                | Event::PongMissing => {} // it asks for none of these
                 Event::Published { token, publication } => {
                     session.on_published(token, publication, out);
                 }

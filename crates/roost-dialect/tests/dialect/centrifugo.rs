@@ -6,7 +6,7 @@ use roost_access::{Denial, Operation, Provider};
 use roost_dialect::centrifugo::{Centrifugo, PATH, Settings};
 use roost_dialect::dialect::{
     Accept, Admission, Command, Context, Dialect, Event, Headers, Input, Message, Next, Offer,
-    Refusal, Request, Session, SubscribeTo, Terms, TokenOutcome, TokenRefusal,
+    Refusal, Request, RpcAnswer, Session, SubscribeTo, Terms, TokenOutcome, TokenRefusal,
 };
 use roost_dialect::{Arguments, Form, PayloadRef, Publication, PublishDetails, Replies, encode};
 use roost_hub::{ChannelId, EventIds, Position, Snapshot};
@@ -189,6 +189,11 @@ fn shown(command: &Command<'_>) -> String {
             let user = info["user"].as_str().expect("a name");
             format!("publish {channel:?} {payload:?} {ack:?} by {user:?}")
         }
+        Command::Rpc {
+            method,
+            data,
+            token,
+        } => format!("rpc {method} {data:?} {token}"),
         Command::Close { code, reason } => format!("close {code} {reason}"),
         other => format!("{other:?}"),
     }
@@ -341,10 +346,6 @@ fn commands_come_in_batches_and_pongs_are_nothing() {
 fn errors_have_the_protocols_codes() {
     let mut client = Client::connected();
     for (text, expected) in [
-        (
-            r#"{"id":2,"rpc":{"method":"m"}}"#,
-            error(2, 108, "not available"),
-        ),
         (r#"{"id":3,"ping":{}}"#, error(3, 108, "not available")),
         (
             r#"{"id":4,"history":{"channel":"c"}}"#,
@@ -506,6 +507,59 @@ fn tokens_let_in_or_not() {
     client.outcome = Err(TokenRefusal::Expired);
     let (asked, _) = client.say(r#"{"id":4,"refresh":{"token":"t"}}"#);
     assert_eq!(asked, ["close 3005 connection expired"]);
+}
+
+#[test]
+fn a_method_is_asked_for_and_answered() {
+    let mut client = Client::connected();
+    for (text, expected) in [
+        (
+            r#"{"id":2,"rpc":{"method":"m","data":{"a": 1}}}"#,
+            r#"rpc m Some("{\"a\": 1}") 2"#,
+        ),
+        (r#"{"id":3,"rpc":{"data":null}}"#, r#"rpc  Some("null") 3"#),
+        (r#"{"id":4,"rpc":{}}"#, "rpc  None 4"),
+    ] {
+        let (asked, said) = client.say(text);
+        assert_eq!((&asked[..], said.len()), (&[expected.to_owned()][..], 0));
+    }
+    let long = "m".repeat(256);
+    let (asked, said) = client.say(&format!(r#"{{"id":5,"rpc":{{"method":"{long}"}}}}"#));
+    let refused = error(5, 107, "bad request");
+    assert_eq!((asked.len(), said), (0, vec![refused]));
+    let of_application = |code, is_temporary| RpcAnswer::Error {
+        code,
+        message: "a \"word\"".into(),
+        is_temporary,
+    };
+    for (answer, expected) in [
+        // Lines are what separates replies.
+        (
+            RpcAnswer::Result(Some("{\n\"a\":\r\n1}".into())),
+            r#"{"id":9,"rpc":{"data":{ "a":  1}}}"#,
+        ),
+        (RpcAnswer::Result(None), r#"{"id":9,"rpc":{}}"#),
+        (
+            of_application(1000, false),
+            r#"{"id":9,"error":{"code":1000,"message":"a \"word\""}}"#,
+        ),
+        (
+            of_application(400, true),
+            r#"{"id":9,"error":{"code":400,"message":"a \"word\"","temporary":true}}"#,
+        ),
+        (
+            RpcAnswer::Unavailable,
+            r#"{"id":9,"error":{"code":100,"message":"internal server error","temporary":true}}"#,
+        ),
+        (
+            RpcAnswer::NotServed,
+            r#"{"id":9,"error":{"code":108,"message":"not available"}}"#,
+        ),
+    ] {
+        let answer = &answer;
+        let said = client.tell(Event::RpcAnswered { token: 9, answer }).1;
+        assert_eq!(said, [expected]);
+    }
 }
 
 #[test]

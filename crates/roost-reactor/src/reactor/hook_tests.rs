@@ -27,6 +27,7 @@ fn world(asks_connect: bool) -> World {
     };
     settings.hooks = Hooks {
         asks_connect,
+        asks_rpc: true,
         headers: vec!["cookie".to_owned()],
         wait_ms: WAIT_MS,
     };
@@ -449,6 +450,7 @@ fn only_so_many_handshakes_wait_and_a_drain_ends_them() {
         settings.auth.checks_max = 2;
         settings.hooks = Hooks {
             asks_connect: true,
+            asks_rpc: false,
             headers: Vec::new(),
             wait_ms: WAIT_MS,
         };

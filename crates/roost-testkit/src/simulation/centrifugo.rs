@@ -82,6 +82,8 @@ enum Asked {
     /// With the publication's number, if the peer is to have got it by then.
     Publish(String, Option<u64>),
     Refused(u64),
+    /// The application, which answers with what it is asked, or with an error of its own.
+    Called,
 }
 
 impl CentrifugoPeers {
@@ -350,8 +352,11 @@ impl CentrifugoPeer {
                 json!({"id": id, "unsubscribe": {"channel": channel}}).to_string()
             }
             3 => {
-                let id = self.ask(Asked::Refused(108));
-                json!({"id": id, "rpc": {"method": "m"}}).to_string()
+                let id = self.ask(match self.has_guarded {
+                    true => Asked::Called,
+                    false => Asked::Refused(108),
+                });
+                json!({"id": id, "rpc": {"method": "m", "data": [self.index, id]}}).to_string()
             }
             // The raw and WAMP peers know all that is published on theirs.
             _ if channel == Plan::name_of(0) => self.publish("cf:0".to_owned()),
@@ -508,6 +513,8 @@ impl CentrifugoPeer {
             (Asked::Publish(_, None), None) => {}
             (Asked::Publish(..), Some(100)) => {}
             (Asked::Refused(expected), Some(code)) if code == expected => {}
+            (Asked::Called, Some(100 | 1000)) => {}
+            (Asked::Called, None) if reply["rpc"]["data"] == json!([self.index, reply["id"]]) => {}
             _ if self.is_unsure => {}
             (asked, _) => self.fail(format!("{line} answers {asked:?}")),
         }

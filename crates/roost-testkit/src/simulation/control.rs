@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use roost_access::{Operation, Provider};
 use roost_dialect::PayloadRef;
+use roost_dialect::dialect::RpcAnswer;
 use roost_net::Driver;
 use roost_net::sim::{SimDriver, SimRng};
 use roost_reactor::{
@@ -177,15 +178,23 @@ impl Control {
     /// It answers at once, late, not at all, or that it cannot say.
     fn ask_application(&mut self, reactor: usize, call: &HookCall) {
         self.asked += 1;
-        let (operation, channel) = match &call.asked {
-            HookAsked::Subscribe { channel } => (Operation::Subscribe, channel),
-            HookAsked::Publish { channel, .. } => (Operation::Publish, channel),
+        let outcome = match &call.asked {
+            HookAsked::Subscribe { channel } => {
+                self.judge_request(call, Operation::Subscribe, channel)
+            }
+            HookAsked::Publish { channel, .. } => {
+                self.judge_request(call, Operation::Publish, channel)
+            }
+            HookAsked::Rpc { data, .. } => HookOutcome::Rpc(match self.rng.below(10) {
+                0 => RpcAnswer::Unavailable,
+                1 => RpcAnswer::Error {
+                    code: 1000,
+                    message: "It is not for you.".into(),
+                    is_temporary: false,
+                },
+                _ => RpcAnswer::Result(data.clone()),
+            }),
             HookAsked::Connect { .. } => panic!("it is not asked about it: {call:?}"),
-        };
-        let outcome = match application_allows(&call.user, operation, channel) {
-            _ if self.rng.per_mille(50) => HookOutcome::Unavailable("It is busy.".into()),
-            true => HookOutcome::Allowed(None),
-            false => HookOutcome::Refused("It is not for you.".into()),
         };
         let after_ms = match self.rng.below(10) {
             0..6 => 0,
@@ -199,6 +208,19 @@ impl Control {
         };
         let at = self.driver.now() + after_ms * 1_000_000;
         self.late.push((at, reactor, answer));
+    }
+
+    fn judge_request(
+        &mut self,
+        call: &HookCall,
+        operation: Operation,
+        channel: &str,
+    ) -> HookOutcome {
+        match application_allows(&call.user, operation, channel) {
+            _ if self.rng.per_mille(50) => HookOutcome::Unavailable("It is busy.".into()),
+            true => HookOutcome::Allowed(None),
+            false => HookOutcome::Refused("It is not for you.".into()),
+        }
     }
 
     fn answer_hooks(&mut self, peer: &mut ControlPeer) {

@@ -67,6 +67,7 @@ pub(super) fn add(seed: u64, has_control: bool, settings: &mut Settings) -> usiz
     ];
     set(settings, users, Vec::new());
     settings.hooks.wait_ms = HOOK_WAIT_MS;
+    settings.hooks.asks_rpc = true;
     if has_control {
         settings.auth = Auth {
             is_on: true,

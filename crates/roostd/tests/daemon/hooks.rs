@@ -175,6 +175,99 @@ fn decide(question: &Question) -> String {
     answer.to_string()
 }
 
+/// What a client of Centrifugo's protocol is answered to `rpc`.
+fn call(client: &mut Client, id: u32, rpc: &Value) -> Value {
+    let command = json!({"id": id, "rpc": rpc});
+    client.send_text(&command.to_string()).expect("it reads");
+    loop {
+        match client.receive().expect("an answer") {
+            Message::Text(text) if text == "{}" => client.send_text("{}").expect("it reads"),
+            Message::Text(text) => {
+                let answer: Value = serde_json::from_str(&text).expect("JSON in one line");
+                assert!(!text.contains('\n'), "{text:?}");
+                assert_eq!(answer["id"], id, "{text}");
+                return answer;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_method_goes_to_the_application_and_its_answer_to_the_client() {
+    let application = Application::start(Manner::Says("{}".to_owned()));
+    let keys = "timeout = \"500ms\"\non_failure = \"allow\"\n[[hook]]\nevents = [\"rpc\"]\n";
+    let url = format!("url = \"http://{}/ask/{{event}}\"\n", application.address);
+    let keys = format!("{keys}{url}timeout = \"500ms\"\n[centrifugo]\nenabled = true\n");
+    let (daemon, _file) = daemon(&application, &keys);
+    application.becomes(Manner::Decides);
+    let request = Request::websocket("h", "/connection/websocket").header("Cookie: s=alice");
+    let mut client = Client::connect(daemon.address).expect("it accepts");
+    client.shake_hands(&request).expect("alice may connect");
+    client
+        .send_text(r#"{"id":1,"connect":{}}"#)
+        .expect("it reads");
+    client.receive().expect("it is connected");
+    let rpc = json!({"method": "price", "data": {"of": ["é", 1]}});
+    for (manner, expected) in [
+        (
+            r#"{"result":{"data":{"eur":12}}}"#,
+            json!({"rpc": {"data": {"eur": 12}}}),
+        ),
+        (
+            "{\"result\":{\"data\":[1,\n 2]}}\n",
+            json!({"rpc": {"data": [1, 2]}}),
+        ),
+        (r#"{"result":{}}"#, json!({"rpc": {}})),
+        (
+            r#"{"result":{"b64data":"eyJhIjoxfQ=="}}"#,
+            json!({"rpc": {"data": {"a": 1}}}),
+        ),
+        (
+            r#"{"error":{"code":1234,"message":"sold \"out\"","temporary":true}}"#,
+            json!({"error": {"code": 1234, "message": "sold \"out\"", "temporary": true}}),
+        ),
+        (
+            r#"{"error":{"code":404,"message":"no such method"}}"#,
+            json!({"error": {"code": 404, "message": "no such method"}}),
+        ),
+    ] {
+        application.becomes(Manner::Says(manner.to_owned()));
+        let mut answer = call(&mut client, 2, &rpc);
+        answer.as_object_mut().expect("an object").remove("id");
+        assert_eq!(answer, expected, "{manner}");
+    }
+    let asked = application.questions().pop().expect("it was asked");
+    assert_eq!(asked.path, "/ask/rpc");
+    let client_name = asked.body["client"].as_str().expect("a name").to_owned();
+    assert_eq!(
+        asked.body,
+        json!({"client": client_name, "transport": "websocket", "protocol": "centrifugo",
+            "encoding": "json", "user": "alice", "method": "price", "data": {"of": ["é", 1]}})
+    );
+    // Without an answer there is none, whatever on_failure says, and what stands behind it waits no longer.
+    let unavailable = json!({"code": 100, "message": "internal server error", "temporary": true});
+    for manner in [
+        Manner::Fails,
+        Manner::Hangs,
+        Manner::Says(r#"{"result":{"b64data":"bm8="}}"#.to_owned()),
+    ] {
+        application.becomes(manner.clone());
+        assert_eq!(
+            call(&mut client, 3, &rpc)["error"],
+            unavailable,
+            "{manner:?}"
+        );
+    }
+    application.becomes(Manner::Says(
+        r#"{"disconnect":{"code":4501,"reason":"enough"}}"#.to_owned(),
+    ));
+    client
+        .send_text(&json!({"id": 4, "rpc": rpc}).to_string())
+        .expect("it reads");
+    assert_eq!(client.expect_close(4501).expect("a close"), "enough");
+}
+
 /// A daemon that asks the application about everything in `chat`, with more keys of its hook.
 fn daemon(application: &Application, keys: &str) -> (Daemon, PathBuf) {
     let file = config(application.address, keys);
