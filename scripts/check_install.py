@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-EXPOSURE_MAX = 1.2
+EXPOSURE_MAX = 1.1
 
 
 def install_blocks():
