@@ -595,6 +595,7 @@ fn check_dialects(path: &str, listener: &Listener, settings: &Settings, found: &
         ("wamp", settings.wamp.enabled),
         ("soap", settings.soap.enabled),
         ("centrifugo", settings.centrifugo.enabled),
+        ("sse", settings.sse.enabled),
     ] {
         if !enabled && listener.dialects.iter().any(|one| one == dialect) {
             found.push(Conflict {
@@ -651,6 +652,7 @@ fn check_health_path(
     let raw = settings.raw.enabled && listener.serves("raw");
     let soap = settings.soap.enabled && listener.serves("soap");
     let centrifugo = settings.centrifugo.enabled && listener.serves("centrifugo");
+    let sse = settings.sse.enabled && listener.serves("sse");
     let other = match health {
         "/" if listener.demo_page => format!("{path}.demo_page"),
         "/raw" if raw => "raw.enabled".to_owned(),
@@ -660,6 +662,8 @@ fn check_health_path(
         "/soap" if soap => "soap.enabled".to_owned(),
         _ if health.starts_with("/soap/") && soap => "soap.enabled".to_owned(),
         "/connection/websocket" if centrifugo => "centrifugo.enabled".to_owned(),
+        "/sse" if sse => "sse.enabled".to_owned(),
+        _ if health.starts_with("/sse/") && sse => "sse.enabled".to_owned(),
         _ => return,
     };
     found.push(Conflict {

@@ -56,7 +56,7 @@ pub use table::{
     Access, Admin, Api, Auth, Centrifugo, ChannelPolicy, ClientAuth, ClientSocketMode, ClientUser,
     Deflate, Driver, Echo, Epoll, Expiry, Hook, IoUring, Jwt, Limits, Listener, Log, LogFormat,
     LogLevel, Matching, MinVersion, Namespace, OnFailure, ProxyProtocol, Publish, Raw, Server,
-    Settings, SlowConsumer, Soap, SocketMode, Tls, Wamp, WampPermission, WampUser,
+    Settings, SlowConsumer, Soap, SocketMode, Sse, Tls, Wamp, WampPermission, WampUser,
 };
 pub use write::to_toml;
 

@@ -140,7 +140,7 @@ pub(crate) const SCOPE: Pattern = Pattern {
 };
 
 pub(crate) const DIALECT: Pattern = Pattern {
-    expected: "\"raw\", \"echo\", \"wamp\", \"soap\" or \"centrifugo\"",
+    expected: "\"raw\", \"echo\", \"wamp\", \"soap\", \"centrifugo\" or \"sse\"",
     takes: "dialect",
     check: check_dialect,
 };
@@ -445,7 +445,7 @@ fn check_host(host: &str) -> Result<(), String> {
 }
 
 /// The sections of the same names say more of them.
-const DIALECTS: [&str; 5] = ["raw", "echo", "wamp", "soap", "centrifugo"];
+const DIALECTS: [&str; 6] = ["raw", "echo", "wamp", "soap", "centrifugo", "sse"];
 /// Origins without a host: of a sandboxed frame and other opaque ones, and of a page opened as a file
 /// (RFC 6454 §4 leaves the latter to the client; Chromium, Electron and Cordova send this).
 const WHOLE_ORIGINS: [&str; 2] = ["null", "file://"];

@@ -22,7 +22,7 @@ mod users;
 pub use api::Api;
 pub use auth::{Auth, Expiry, Jwt};
 pub use channels::{Access, ChannelPolicy, Namespace, Publish, SlowConsumer};
-pub use dialects::{Centrifugo, Deflate, Echo, Raw, Soap, Wamp};
+pub use dialects::{Centrifugo, Deflate, Echo, Raw, Soap, Sse, Wamp};
 pub use drivers::{Epoll, IoUring};
 pub use hooks::{Hook, OnFailure};
 pub use limits::Limits;
@@ -59,6 +59,8 @@ pub struct Settings {
     pub soap: Soap,
     /// `[centrifugo]`.
     pub centrifugo: Centrifugo,
+    /// `[sse]`.
+    pub sse: Sse,
     /// `[deflate]`.
     pub deflate: Deflate,
     /// `[auth]`.
@@ -94,6 +96,7 @@ impl Default for Settings {
             wamp: Wamp::default(),
             soap: Soap::default(),
             centrifugo: Centrifugo::default(),
+            sse: Sse::default(),
             deflate: Deflate::default(),
             auth: Auth::default(),
             admin: Admin::default(),
@@ -178,6 +181,7 @@ pub(crate) fn visit(settings: &mut Settings, visitor: &mut impl Visitor) {
         wamp,
         soap,
         centrifugo,
+        sse,
         deflate,
         auth,
         admin,
@@ -211,6 +215,7 @@ pub(crate) fn visit(settings: &mut Settings, visitor: &mut impl Visitor) {
         wamp: Wamp,
         soap: Soap,
         centrifugo: Centrifugo,
+        sse: Sse,
         deflate: Deflate,
         auth: Auth,
         admin: Admin,

@@ -25,9 +25,9 @@ mod offer;
 pub use command::{
     Admission, Command, RpcAnswer, SubscribeTo, Target, TokenOutcome, TokenRefusal, TokenText,
 };
-pub use event::{Event, Next, Refusal, Request};
+pub use event::{Event, Next, Recovered, Refusal, Request};
 pub use input::{Input, Message};
-pub use offer::{Accept, Headers, Offer, Terms};
+pub use offer::{Accept, Headers, Join, Offer, Terms};
 
 /// One protocol. Its instance lives on one reactor and holds the sessions there.
 ///
@@ -45,6 +45,9 @@ pub trait Dialect: Sized {
     /// Whether it pings clients itself ([`Event::PingDue`]), each in every interval and whether it is
     /// quiet or not, in place of WebSocket's pings.
     const PINGS: bool = false;
+    /// Whether it writes what a subscription has recovered into its own answer
+    /// ([`Event::Subscribed`]). Otherwise that follows its answer as deliveries do.
+    const ANSWERS_WITH_RECOVERED: bool = false;
     /// What it obeys. Shared by all reactors.
     type Settings;
     /// What it keeps of a session, as plain values: what is handed over to another process.
@@ -138,6 +141,19 @@ pub trait Dialect: Sized {
     /// Encodes a publication in one of [`Dialect::FORMS`], by its place there: one unfragmented
     /// text or binary message. `channel` is the name of the one that it was published on.
     fn encode(form: u8, publication: &Publication, ids: EventIds, channel: &str) -> Frozen;
+
+    /// The same where the epoch is told in which `ids.offset` counts: both together are the position
+    /// behind the publication.
+    fn encode_at(
+        form: u8,
+        publication: &Publication,
+        ids: EventIds,
+        channel: &str,
+        epoch: u64,
+    ) -> Frozen {
+        let _ = epoch;
+        Self::encode(form, publication, ids, channel)
+    }
 
     /// The same for subscribers to a pattern that matches `channel`: `ids.topic` is the pattern's number.
     fn encode_matched(form: u8, publication: &Publication, ids: EventIds, channel: &str) -> Frozen {

@@ -263,6 +263,16 @@ macro_rules! dialects {
             }
         }
 
+        impl DialectKind {
+            /// [`Dialect::ANSWERS_WITH_RECOVERED`]
+            pub fn answers_with_recovered(self) -> bool {
+                match self {
+                    $($(#[$meta])* DialectKind::$Name =>
+                        <crate::$module::$Name as Dialect>::ANSWERS_WITH_RECOVERED,)+
+                }
+            }
+        }
+
         /// Whether a publication can be written for the subscribers of one form.
         #[inline]
         pub fn carries(publication: &Publication, form: Form) -> bool {
@@ -292,6 +302,20 @@ macro_rules! dialects {
             ids: EventIds,
             channel: &str,
         ) -> Frozen {
+            encode_at(publication, form, ids, channel, 0)
+        }
+
+        /// The same where the epoch is told in which `ids.offset` counts.
+        ///
+        /// # Panics
+        /// When there is no such form.
+        pub fn encode_at(
+            publication: &Publication,
+            form: Form,
+            ids: EventIds,
+            channel: &str,
+            epoch: u64,
+        ) -> Frozen {
             $(
                 $(#[$meta])*
                 {
@@ -299,8 +323,8 @@ macro_rules! dialects {
                     const END: usize = FIRST + FORMS_OF[DialectKind::$Name as usize];
                     if (FIRST..END).contains(&usize::from(form.0)) {
                         let at = form.0 - Form::of(DialectKind::$Name, 0).0;
-                        return <crate::$module::$Name as Dialect>::encode(
-                            at, publication, ids, channel,
+                        return <crate::$module::$Name as Dialect>::encode_at(
+                            at, publication, ids, channel, epoch,
                         );
                     }
                 }
@@ -345,6 +369,7 @@ dialects! {
     wamp::Wamp,
     soap::Soap,
     centrifugo::Centrifugo,
+    sse::Sse,
     #[cfg(feature = "toy")]
     toy::Toy,
 }

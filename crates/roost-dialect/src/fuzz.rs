@@ -297,6 +297,7 @@ impl Peer {
                 self.check_topic(&channel);
                 channel.into_owned()
             }
+            SubscribeTo::Since(..) => panic!("WAMP recovers nothing"),
             SubscribeTo::Pattern(kind, text) => {
                 Pattern::new(kind, &text, 64).expect("the session has checked it");
                 assert!(!text.starts_with("wamp."));

@@ -43,6 +43,7 @@ mod receivers;
 mod replies;
 pub mod serial;
 pub mod soap;
+pub mod sse;
 #[cfg(feature = "toy")]
 #[path = "../tests/toy/mod.rs"]
 pub mod toy;
@@ -50,7 +51,9 @@ pub mod wamp;
 
 pub use calls::{CallBody, CallBodyRef, Caller};
 pub use channel::{ChannelNameError, check_channel_name};
-pub use dialects::{DialectKind, Dialects, FORMS, Settings, carries, encode, encode_matched};
+pub use dialects::{
+    DialectKind, Dialects, FORMS, Settings, carries, encode, encode_at, encode_matched,
+};
 pub use form::Form;
 pub use path::PathError;
 pub use publication::{Arguments, PayloadRef, Publication, PublishDetails};

@@ -164,6 +164,12 @@ struct WampPayload {
 
 const _: () = assert!(size_of::<Publication>() <= 32);
 
+impl roost_hub::Payload for Publication {
+    fn bytes(&self) -> usize {
+        Publication::bytes(self)
+    }
+}
+
 impl Publication {
     /// The same with details.
     #[must_use]

@@ -8,8 +8,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use roost_hub::{
-    Encoding, Hub, HubOptions, NamespaceId, Output, PatternOptions, Publish, PublishTo, ReactorId,
-    Subscribe, Subscriber,
+    Encoding, HistoryOptions, Hub, HubOptions, NamespaceId, Output, PatternOptions, Publish,
+    PublishTo, ReactorId, Subscribe, Subscriber,
 };
 
 const MILLION: u32 = 1_000_000;
@@ -136,6 +136,7 @@ fn hub() -> TestHub {
         seed: 0,
         channels_max: u32::MAX,
         patterns: PatternOptions::default(),
+        history: HistoryOptions::default(),
         channel_name_bytes_max: 255,
     })
 }

@@ -14,8 +14,8 @@ use std::env;
 use std::hint::black_box;
 
 use roost_hub::{
-    Encoding, Hub, HubOptions, NamespaceId, Output, Pattern, PatternKind, PatternOptions, Publish,
-    PublishTo, ReactorId, Subscribe, SubscribePattern, Subscriber,
+    Encoding, HistoryOptions, Hub, HubOptions, NamespaceId, Output, Pattern, PatternKind,
+    PatternOptions, Publish, PublishTo, ReactorId, Subscribe, SubscribePattern, Subscriber,
 };
 
 const RAW: Encoding = Encoding(0);
@@ -109,5 +109,6 @@ fn options() -> HubOptions {
             patterns_max: u32::MAX,
             ..PatternOptions::default()
         },
+        history: HistoryOptions::default(),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::encoding::EncodingSet;
 use crate::error::{PatternRefusal, StateError};
+use crate::histories::HistoryIndex;
 use crate::home_channel::{Audience, HomeChannel, Interest};
 use crate::ids::{
     EventIds, HomeIndex, NamespaceId, Placement, Position, ReactorId, Snapshot, topic,
@@ -178,13 +179,48 @@ impl Home {
         self.registered_patterns
     }
 
+    /// A channel begins that no reactor wants, because its history does.
+    pub(crate) fn insert_unwanted(&mut self, name: &str, namespace: NamespaceId) -> HomeIndex {
+        let hash = self.hasher.hash(name);
+        let record = HomeChannel::unwanted(Name::from(name), namespace, self.floor);
+        let index = self.channels.insert(hash, record);
+        if let Some(patterns) = &mut self.patterns {
+            patterns.forget_channel(HomeIndex(index));
+        }
+        HomeIndex(index)
+    }
+
+    /// A channel keeps history from now on.
+    pub(crate) fn keep(&mut self, index: HomeIndex, history: HistoryIndex) {
+        let channel = self.channels.get_mut(index.0);
+        channel.expect("the caller has found it").keep(history);
+    }
+
+    /// The history of a channel has nothing left. True if the channel goes with it: no reactor wants it.
+    pub(crate) fn forget(&mut self, index: HomeIndex) -> bool {
+        let Some(channel) = self.get(index).filter(|channel| !channel.is_wanted()) else {
+            return false;
+        };
+        self.floor = self.floor.max(channel.offset());
+        self.channels.remove(index.0);
+        true
+    }
+
     /// A living channel.
     pub(crate) fn get(&self, index: HomeIndex) -> Option<&HomeChannel> {
         self.channels.get(index.0)
     }
 
+    /// Where a channel stands of which there is no record.
+    pub(crate) fn floor(&self) -> Position {
+        Position {
+            epoch: self.epoch,
+            offset: self.floor,
+        }
+    }
+
     /// A living channel as a subscription that begins now finds it.
-    fn snapshot(&self, index: HomeIndex) -> Option<Snapshot> {
+    pub(crate) fn snapshot(&self, index: HomeIndex) -> Option<Snapshot> {
         let channel = self.get(index)?;
         let position = Position {
             epoch: self.epoch,
@@ -222,7 +258,7 @@ impl Home {
     }
 
     /// Where a channel stands, if it lives.
-    fn resolve(&self, target: &Target) -> Option<HomeIndex> {
+    pub(crate) fn resolve(&self, target: &Target) -> Option<HomeIndex> {
         match target {
             Target::Name(name) => self.find(self.hasher.hash(name), name),
             Target::Home(index) => Some(*index),
@@ -354,6 +390,7 @@ impl Home {
         hasher: NameHasher,
         options: PatternOptions,
         state: HomeState,
+        is_kept: impl Fn(HomeIndex) -> bool,
     ) -> Result<Self, StateError> {
         let HomeState {
             channels,
@@ -370,7 +407,8 @@ impl Home {
         }
         for channel in channels {
             let wanted = channel.interests.iter();
-            if channel.interests.is_empty() || wanted.into_iter().any(|one| one.2.is_empty()) {
+            let is_idle = channel.interests.is_empty() && !is_kept(channel.index);
+            if is_idle || wanted.into_iter().any(|one| one.2.is_empty()) {
                 return Err(StateError::Empty(channel.name.into()));
             }
             let (index, record) = HomeChannel::from_state(channel);
@@ -436,11 +474,7 @@ pub(crate) enum Place<'a> {
     Unknown(&'a str),
 }
 
-impl<'a> Place<'a> {
-    pub(crate) fn new(index: Option<HomeIndex>, name: &'a str) -> Self {
-        index.map_or(Place::Unknown(name), Place::Known)
-    }
-
+impl Place<'_> {
     fn known(self) -> Option<HomeIndex> {
         match self {
             Place::Known(index) => Some(index),

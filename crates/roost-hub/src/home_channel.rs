@@ -3,14 +3,14 @@
 use std::slice;
 
 use crate::encoding::{Encoding, EncodingSet};
+use crate::histories::HistoryIndex;
 use crate::ids::{HomeIndex, NamespaceId, ReactorId};
 use crate::item::LocalRef;
 use crate::names::{Name, Named};
 use crate::offset::NamespacedOffset;
 use crate::state::HomeChannelState;
 
-/// Lives while a reactor wants it. History, when it comes, is one more field here (a boxed record,
-/// absent in most channels) and one more reason to live: see [`HomeChannel::is_idle`].
+/// Lives while a reactor wants it, or while its history is remembered.
 #[derive(Debug)]
 pub(crate) struct HomeChannel {
     /// A long one is the allocation of the reactor that came first.
@@ -37,6 +37,8 @@ pub(crate) enum Audience<'a> {
     Single(&'a [Interest<Encoding>]),
     /// Some want several.
     Several(&'a [Interest<EncodingSet>]),
+    /// The channel keeps history; who wants it stands inside.
+    Kept(&'a Kept),
 }
 
 /// Owns an [`Audience`].
@@ -52,6 +54,17 @@ enum Interests {
     Single(Box<Vec<Interest<Encoding>>>),
     /// Some reactor wants more than one encoding.
     Several(Box<Vec<Interest<EncodingSet>>>),
+    /// The channel keeps history. Here, and not beside: so it costs the others nothing, not even to
+    /// be asked.
+    Kept(Box<Kept>),
+}
+
+/// The interests in a channel that keeps history.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// Never again such.
+    interests: Interests,
+    history: HistoryIndex,
 }
 
 const _: () = assert!(size_of::<Interests>() <= 16);
@@ -79,6 +92,35 @@ impl HomeChannel {
                 None => Interests::Several(Box::new(vec![first])),
             },
         }
+    }
+
+    /// A channel that no reactor wants, and whose history begins.
+    pub(crate) fn unwanted(name: Name, namespace: NamespaceId, offset: u64) -> Self {
+        HomeChannel {
+            name,
+            last: NamespacedOffset::new(offset, namespace),
+            interests: Interests::Single(Box::default()),
+        }
+    }
+
+    /// The channel keeps history from now on.
+    pub(crate) fn keep(&mut self, history: HistoryIndex) {
+        debug_assert!(self.history().is_none(), "one history");
+        let interests = std::mem::replace(&mut self.interests, Interests::Single(Box::default()));
+        self.interests = Interests::Kept(Box::new(Kept { interests, history }));
+    }
+
+    /// Its history, if it keeps one.
+    pub(crate) fn history(&self) -> Option<HistoryIndex> {
+        match &self.interests {
+            Interests::Kept(kept) => Some(kept.history),
+            _ => None,
+        }
+    }
+
+    /// Whether any reactor wants it.
+    pub(crate) fn is_wanted(&self) -> bool {
+        !self.audience().is_empty()
     }
 
     /// Adds or replaces the interest of a reactor.
@@ -111,7 +153,7 @@ impl HomeChannel {
 
     /// Nothing keeps the channel.
     pub(crate) fn is_idle(&self) -> bool {
-        self.audience().is_empty()
+        !self.is_wanted() && self.history().is_none()
     }
 
     /// Heap bytes; the name counts where its subscribers are.
@@ -167,36 +209,64 @@ impl HomeChannel {
     }
 
     pub(crate) fn check_invariants(&self) {
-        assert!(!self.is_idle(), "a home channel lives while it is wanted");
+        assert!(
+            !self.is_idle(),
+            "a home channel lives while it is wanted or remembered"
+        );
         let interests: Vec<_> = self.audience().iter().collect();
         let ascending = interests.is_sorted_by(|a, b| a.reactor < b.reactor);
         assert!(ascending, "reactors ascend");
         let named = interests.iter().all(|one| !one.encodings.is_empty());
         assert!(named, "interest is never empty");
         let several = interests.iter().any(|one| one.encodings.only().is_none());
-        let is_right = match &self.interests {
+        let interests = match &self.interests {
+            Interests::Kept(kept) => &kept.interests,
+            other => other,
+        };
+        let is_right = match interests {
             Interests::One(_) => true, // it holds no more
             Interests::Single(list) => list.len() != 1,
             Interests::Several(_) => several,
+            Interests::Kept(_) => false,
         };
         assert!(is_right, "the smallest form is chosen");
     }
 }
 
+impl Kept {
+    pub(crate) fn audience(&self) -> Audience<'_> {
+        self.interests.audience()
+    }
+
+    pub(crate) fn history(&self) -> HistoryIndex {
+        self.history
+    }
+}
+
 impl Audience<'_> {
     pub(crate) fn iter(self) -> impl Iterator<Item = Interest<EncodingSet>> {
-        let (single, several) = match self {
+        let (single, several) = match self.plain() {
             Audience::Single(list) => (list, &[][..]),
             Audience::Several(list) => (&[][..], list),
+            Audience::Kept(_) => (&[][..], &[][..]),
         };
         let several = several.iter().copied();
         single.iter().copied().map(Interest::widened).chain(several)
     }
 
     fn is_empty(self) -> bool {
-        match self {
+        match self.plain() {
             Audience::Single(list) => list.is_empty(),
             Audience::Several(list) => list.is_empty(),
+            Audience::Kept(_) => true,
+        }
+    }
+
+    /// Whether history is kept or not.
+    fn plain(self) -> Self {
+        match self {
+            Audience::Kept(kept) => kept.audience(),
+            plain => plain,
         }
     }
 }
@@ -234,9 +304,12 @@ impl Interests {
     }
 
     fn set(&mut self, interest: Interest<EncodingSet>) {
+        if let Interests::Kept(kept) = self {
+            return kept.interests.set(interest);
+        }
         match (&mut *self, interest.narrowed()) {
             (Interests::One(one), Some(single)) if one.reactor == single.reactor => *one = single,
-            (Interests::Single(list), Some(single)) => put(list, single),
+            (Interests::Single(list), Some(single)) if !list.is_empty() => put(list, single),
             (Interests::Several(list), None) => put(list, interest),
             _ => {
                 let mut list: Vec<_> = self.audience().iter().collect();
@@ -265,6 +338,7 @@ impl Interests {
                 *self = Interests::of(std::mem::take(list));
                 removed
             }
+            Interests::Kept(kept) => kept.interests.remove(reactor, local),
         }
     }
 
@@ -273,6 +347,7 @@ impl Interests {
             Interests::One(one) => Audience::Single(slice::from_ref(one)),
             Interests::Single(list) => Audience::Single(list),
             Interests::Several(list) => Audience::Several(list),
+            Interests::Kept(kept) => Audience::Kept(kept),
         }
     }
 
@@ -281,6 +356,7 @@ impl Interests {
             Interests::One(_) => 0,
             Interests::Single(list) => list_bytes(list),
             Interests::Several(list) => list_bytes(list),
+            Interests::Kept(kept) => size_of::<Kept>() + kept.interests.memory_bytes(),
         }
     }
 }

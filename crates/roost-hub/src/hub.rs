@@ -1,17 +1,21 @@
 //! The hub of one reactor: subscriptions here, and the order of the channels at home here.
 
-use std::marker::PhantomData;
+use std::collections::BTreeSet;
 
 use crate::encoding::{Encoding, EncodingSet};
 use crate::error::{NameError, PublishError, StateError, SubscribeError};
 use crate::frames::{Encode, Made};
+use crate::histories::{Histories, HistoryView};
+use crate::history::{Payload, Recovered, Since};
 use crate::home::{Home, Place};
 use crate::home_channel::Interest;
 use crate::ids::{ChannelId, HomeIndex, NamespaceId, Placement, ReactorId, Snapshot, Subscriber};
 use crate::invariants;
-use crate::item::{Item, Output, Publish, PublishTo, Subscribe, SubscribePattern, Target};
+use crate::item::{Item, LocalRef, Output, Publish, PublishTo, Recover, Recoverer};
+use crate::item::{Subscribe, SubscribePattern, Target};
+use crate::keeping;
 use crate::local::Local;
-use crate::names::{Name, NameHasher, Named};
+use crate::names::{Name, NameHash, NameHasher, Named};
 use crate::options::{HubCounts, HubOptions};
 use crate::patterns::{Pattern, PatternInterest, is_pattern};
 use crate::publishing::{Order, Publishing};
@@ -29,14 +33,15 @@ pub struct Hub<P, F> {
     local: Local,
     /// Channels whose home is here.
     home: Home,
+    /// What they keep of their publications.
+    histories: Histories<P, F>,
     /// Of the publication being encoded; empty in between.
     made: Made<F>,
     /// The latest time that was told.
     now: u32,
-    types: PhantomData<fn(P)>,
 }
 
-impl<P, F: Clone> Hub<P, F> {
+impl<P: Payload, F: Clone> Hub<P, F> {
     /// An empty hub.
     ///
     /// # Panics
@@ -58,11 +63,11 @@ impl<P, F: Clone> Hub<P, F> {
         Hub {
             local: Local::new(hasher),
             home: Home::new(options.me, hasher, publications, options.patterns.clone()),
+            histories: Histories::new(options.history.clone()),
             hasher,
             made: Made::new(),
             now: 0,
             options,
-            types: PhantomData,
         }
     }
 
@@ -71,31 +76,52 @@ impl<P, F: Clone> Hub<P, F> {
     ///
     /// # Panics
     /// As [`Hub::new`].
-    pub fn import(options: HubOptions, state: HubState) -> Result<Self, StateError> {
-        let HubState { local, home } = state;
+    pub fn import(options: HubOptions, state: HubState<P>) -> Result<Self, StateError> {
+        let HubState {
+            local,
+            home,
+            histories,
+            histories_evicted,
+        } = state;
         let mut hub = Hub::new(options);
         hub.local = Local::from_state(hub.hasher, local)?;
         let patterns = hub.options.patterns.clone();
-        hub.home = Home::from_state(hub.options.me, hub.hasher, patterns, home)?;
+        let kept: BTreeSet<HomeIndex> = histories.iter().map(|one| one.home).collect();
+        let is_kept = |index| kept.contains(&index);
+        hub.home = Home::from_state(hub.options.me, hub.hasher, patterns, home, is_kept)?;
+        hub.histories.set_evicted(histories_evicted);
+        for history in histories {
+            let index = history.home;
+            let channel = hub.home.get(index).ok_or(StateError::Number(index.0))?;
+            let namespace = channel.namespace();
+            if channel.history().is_some() || hub.options.history.limits(namespace).is_none() {
+                return Err(StateError::Number(index.0));
+            }
+            let history = hub.histories.insert_state(namespace, history);
+            hub.home.keep(index, history);
+        }
         hub.debug_check();
         Ok(hub)
     }
 
     /// Takes the hub apart, with all that [`Hub::import`] needs to go on. Outputs that are not done
     /// yet and items under way are the caller's.
-    pub fn export(self) -> HubState {
+    pub fn export(self) -> HubState<P> {
         let Hub {
             options: _, // the caller's
             hasher: _,  // made from them
             local,
             home,
+            histories,
             made: _, // empty
             now: _,  // told with the next call
-            types: _,
         } = self;
+        let (histories, histories_evicted) = histories.into_state();
         HubState {
             local: local.into_state(),
             home: home.into_state(),
+            histories,
+            histories_evicted,
         }
     }
 
@@ -113,9 +139,73 @@ impl<P, F: Clone> Hub<P, F> {
         let home = ReactorId(hash.home(self.options.reactors));
         let channels_max = self.options.channels_max;
         let (local, mut to_home) = self.sides(out);
+        if local.is_recovering(hash, &subscribe) {
+            // It is answered behind what it asked for first.
+            let asked = local.recover(subscribe, (hash, home), channels_max, &mut to_home);
+            if let Ok((channel, Some(recoverer))) = asked {
+                let encode: Encode<'_, P, F> =
+                    &mut |_, _, _, _| unreachable!("nothing is asked for");
+                self.ask_home(home, channel, recoverer, None, (encode, out));
+            }
+            return asked.map(|(channel, _)| channel);
+        }
         let subscribed = local.subscribe(subscribe, (hash, home), channels_max, &mut to_home);
         self.debug_check();
         subscribed
+    }
+
+    /// Subscribes, and asks for what was before: [`Output::Subscribed`] has it, or says what is missing.
+    /// Until then nothing is delivered. Who subscribes already is answered as by [`Hub::subscribe`].
+    ///
+    /// `encode` is called for what is recovered, if the channel's home is here.
+    pub fn subscribe_since(
+        &mut self,
+        subscribe: Subscribe<'_>,
+        since: Since,
+        now: u32,
+        encode: Encode<'_, P, F>,
+        out: &mut Vec<Output<P, F>>,
+    ) -> Result<ChannelId, SubscribeError> {
+        self.advance(now);
+        self.check_name(subscribe.name)?;
+        let hash = self.hasher.hash(subscribe.name);
+        let home = ReactorId(hash.home(self.options.reactors));
+        let channels_max = self.options.channels_max;
+        let (local, mut to_home) = self.sides(out);
+        let asked = local.recover(subscribe, (hash, home), channels_max, &mut to_home);
+        if let Ok((channel, Some(recoverer))) = asked {
+            self.ask_home(home, channel, recoverer, Some(since), (encode, out));
+        }
+        self.debug_check();
+        asked.map(|(channel, _)| channel)
+    }
+
+    /// Asks a channel's home what was before; answers at once if that is here.
+    fn ask_home(
+        &mut self,
+        home: ReactorId,
+        channel: ChannelId,
+        recoverer: Recoverer,
+        since: Option<Since>,
+        (encode, out): (Encode<'_, P, F>, &mut Vec<Output<P, F>>),
+    ) {
+        let record = self.local.get(channel).expect("it waits to recover");
+        let target = record.target();
+        if home != self.options.me {
+            let recover = Recover {
+                target,
+                recoverer,
+                since,
+            };
+            out.push(Output::ToReactor(home, Item::Recover(Box::new(recover))));
+            return;
+        }
+        let place = (self.options.me, &self.home, &mut self.histories);
+        let how = (recoverer.encoding, self.now);
+        let answer = keeping::recover(place, &target, since, how, encode);
+        let answer = answer.expect("the home here knows of the interest");
+        let (side, mut to_home) = self.sides(out);
+        side.handle_recovered((recoverer, answer), &mut to_home);
     }
 
     /// Subscribes to all channels that a pattern matches, those included that are not there yet.
@@ -229,7 +319,7 @@ impl<P, F: Clone> Hub<P, F> {
             self.options.me.0,
             "its home is here"
         );
-        let place = Place::new(self.home.find(hash, name), name);
+        let place = self.place(hash, name);
         let order = Order {
             from: self.options.me,
             publisher: 0,
@@ -273,12 +363,9 @@ impl<P, F: Clone> Hub<P, F> {
                 let (side, mut to_home) = self.sides(out);
                 side.handle_ack(local, home, encodings, snapshot, &mut to_home);
             }
-            Item::Uninterest { target, local } => {
-                let removed = self.home.uninterest(from, &target, local);
-                // Unless the register has refused it, and its answer has not come there yet.
-                let is_refused = matches!(&target, Target::Name(name) if is_pattern(name));
-                debug_assert!(removed || is_refused, "interest ends once");
-            }
+            Item::Recover(recover) => self.handle_recover(from, *recover, now, encode, out),
+            Item::Recovered(answer) => self.handle_recovered(*answer, out),
+            Item::Uninterest { target, local } => self.handle_uninterest(from, &target, local, now),
             Item::Publish {
                 name,
                 publisher,
@@ -288,7 +375,7 @@ impl<P, F: Clone> Hub<P, F> {
             } => {
                 debug_assert!(!is_pattern(&name), "the sender has checked the name");
                 let hash = self.hasher.hash(&name);
-                let place = Place::new(self.home.find(hash, &name), &name);
+                let place = self.place(hash, &name);
                 let order = Order {
                     from,
                     publisher,
@@ -320,6 +407,82 @@ impl<P, F: Clone> Hub<P, F> {
             | Item::PatternUninterest { .. } => self.handle_pattern(from, item, out),
         }
         self.debug_check();
+    }
+
+    /// Another reactor wants a channel no longer.
+    fn handle_uninterest(&mut self, from: ReactorId, target: &Target, local: LocalRef, now: u32) {
+        let (home, histories) = (&mut self.home, &mut self.histories);
+        let removed = keeping::uninterest(home, histories, (from, target, local), now);
+        // Unless the register has refused it, and its answer has not come there yet.
+        let is_refused = matches!(target, Target::Name(name) if is_pattern(name));
+        debug_assert!(removed || is_refused, "interest ends once");
+    }
+
+    /// A home has said what was before.
+    fn handle_recovered(&mut self, answer: (Recoverer, Recovered<F>), out: &mut Vec<Output<P, F>>) {
+        let (side, mut to_home) = self.sides(out);
+        side.handle_recovered(answer, &mut to_home);
+    }
+
+    /// Answers one that subscribes on another reactor, and wants what was before.
+    fn handle_recover(
+        &mut self,
+        from: ReactorId,
+        recover: Recover,
+        now: u32,
+        encode: Encode<'_, P, F>,
+        out: &mut Vec<Output<P, F>>,
+    ) {
+        let Recover {
+            target,
+            recoverer,
+            since,
+        } = recover;
+        let home = (self.options.me, &self.home, &mut self.histories);
+        let wanted = (recoverer.encoding, now);
+        let answer = keeping::recover(home, &target, since, wanted, encode);
+        let answer = answer.expect("the interest behind which it came keeps the channel");
+        let answer = Item::Recovered(Box::new((recoverer, answer)));
+        out.push(Output::ToReactor(from, answer));
+    }
+
+    /// What a channel keeps whose home is here, at the time `now`.
+    ///
+    /// # Panics
+    /// In debug builds, when its home is not here.
+    pub fn history(&self, name: &str, now: u32) -> HistoryView<'_, P> {
+        debug_assert_eq!(self.home_of(name), self.options.me, "its home is here");
+        let index = self.home.find(self.hasher.hash(name), name);
+        keeping::view(&self.home, &self.histories, index, now)
+    }
+
+    /// Forgets what a channel keeps whose home is here; positions stay good. False if it keeps nothing.
+    pub fn remove_history(&mut self, name: &str, now: u32) -> bool {
+        self.advance(now);
+        let index = self.home.find(self.hasher.hash(name), name);
+        let channel = index.and_then(|index| self.home.get(index));
+        let Some(history) = channel.and_then(|channel| channel.history()) else {
+            return false;
+        };
+        self.histories.clear(history);
+        self.histories.touch(history, now); // it is remembered as one whose history has expired is not
+        self.debug_check();
+        true
+    }
+
+    /// Forgets what has been kept for long enough. To be called when [`Hub::history_due`] has come.
+    pub fn expire(&mut self, now: u32) {
+        self.advance(now);
+        self.histories.drop_tails(now);
+        while let Some(history) = self.histories.next_expired(now) {
+            keeping::forget(&mut self.home, &mut self.histories, history);
+        }
+        self.debug_check();
+    }
+
+    /// The time at which something that is kept expires; `u32::MAX` if nothing does.
+    pub fn history_due(&self) -> u32 {
+        self.histories.due()
     }
 
     /// What other hubs say of patterns.
@@ -478,6 +641,10 @@ impl<P, F: Clone> Hub<P, F> {
             home_patterns: self.home.patterns(),
             matches: self.home.matches(),
             subscriptions: self.local.subscriptions(),
+            history_channels: self.histories.channels(),
+            history_messages: self.histories.messages(),
+            history_bytes: self.histories.bytes(),
+            histories_evicted: self.histories.evicted(),
             waiting: self.local.waiting(),
             stale_items: self.local.stale_items(),
         }
@@ -485,13 +652,28 @@ impl<P, F: Clone> Hub<P, F> {
 
     /// Heap bytes held, nearly. Looks at every channel: not for the data path.
     pub fn memory_bytes(&self) -> usize {
-        self.local.memory_bytes() + self.home.memory_bytes()
+        self.local.memory_bytes() + self.home.memory_bytes() + self.histories.memory_bytes()
     }
 
     /// Panics where the hub contradicts itself. Looks at everything.
     #[doc(hidden)]
     pub fn check_invariants(&self) {
         invariants::check(self.options.me, &self.local, &self.home);
+        self.histories.check_invariants();
+        let kept = self.home.channels().filter_map(|(index, channel)| {
+            let history = channel.history()?;
+            assert_eq!(
+                self.histories.home_of(history),
+                index,
+                "a channel's own history"
+            );
+            Some(history)
+        });
+        assert_eq!(
+            kept.count(),
+            self.histories.channels(),
+            "no history is left over"
+        );
         for record in self.local.channels() {
             let home = if record.is_pattern() {
                 ReactorId::REGISTER
@@ -518,7 +700,8 @@ impl<P, F: Clone> Hub<P, F> {
             self.options.me,
             "interest comes to the home"
         );
-        let (home, snapshot) = self.home.interest(name, namespace, interest);
+        let (home, histories) = (&mut self.home, &mut self.histories);
+        let (home, snapshot) = keeping::interest(home, histories, name, namespace, interest);
         let ack = Item::InterestAck {
             local: interest.local,
             home,
@@ -550,7 +733,7 @@ impl<P, F: Clone> Hub<P, F> {
     }
 
     /// Where a publication has to go.
-    fn destination<'a>(&self, target: PublishTo<'a>) -> Result<Destination<'a>, PublishError> {
+    fn destination<'a>(&mut self, target: PublishTo<'a>) -> Result<Destination<'a>, PublishError> {
         let record = match target {
             PublishTo::Channel(channel) => {
                 let record = self.local.get(channel);
@@ -562,8 +745,7 @@ impl<P, F: Clone> Hub<P, F> {
                 let hash = self.hasher.hash(name);
                 let home = ReactorId(hash.home(self.options.reactors));
                 if home == self.options.me {
-                    let index = self.home.find(hash, name);
-                    return Ok(Destination::Here(Place::new(index, name)));
+                    return Ok(Destination::Here(self.place(hash, name)));
                 }
                 let channel = self.local.find(hash, name);
                 match channel.and_then(|channel| self.local.get(channel)) {
@@ -608,6 +790,8 @@ impl<P, F: Clone> Hub<P, F> {
             home: &mut self.home,
             local: &mut self.local,
             made: &mut self.made,
+            histories: &mut self.histories,
+            now: self.now,
             out,
         }
     }
@@ -621,9 +805,22 @@ impl<P, F: Clone> Hub<P, F> {
             me: self.options.me,
             reactors: self.options.reactors,
             home: &mut self.home,
+            histories: &mut self.histories,
+            now: self.now,
             out,
         };
         (&mut self.local, to_home)
+    }
+
+    /// Where a publication goes whose channel has its home here.
+    fn place<'a>(&mut self, hash: NameHash, name: &'a str) -> Place<'a> {
+        match self.home.find(hash, name) {
+            Some(index) => Place::Known(index),
+            None => {
+                let index = keeping::begin_unheard(&mut self.home, &mut self.histories, name);
+                index.map_or(Place::Unknown(name), Place::Known)
+            }
+        }
     }
 
     /// In debug builds every mutation is followed by the whole check while the hub is small.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::encoding::{Encoding, EncodingSet};
 use crate::error::PatternRefusal;
 use crate::frames::Frames;
+use crate::history::{Recovered, Recovery, Since};
 use crate::ids::{ChannelId, EventIds, HomeIndex, NamespaceId, ReactorId, Snapshot, Subscriber};
 use crate::names::Name;
 use crate::patterns::Pattern;
@@ -37,6 +38,12 @@ pub enum Item<P, F> {
         /// The channel at this moment, in order with the deliveries.
         snapshot: Snapshot,
     },
+    /// To the home, behind the interest: what was published before a subscription is wanted as well.
+    /// Answered by one `Recovered`.
+    Recover(Box<Recover>),
+    /// From the home, in order with deliveries: what was before, for one that becomes a subscriber with
+    /// this.
+    Recovered(Box<(Recoverer, Recovered<F>)>),
     /// To the home: the last subscriber here has gone.
     Uninterest {
         /// The channel; by name while the home's answer has not come.
@@ -139,6 +146,30 @@ pub struct MatchedEvent {
     pub publisher: (ReactorId, u64),
 }
 
+/// A subscription that wants what was before it, on its way to the channel's home.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recover {
+    /// The channel.
+    pub target: Target,
+    /// Who asks.
+    pub recoverer: Recoverer,
+    /// What is asked for; `None`: only where the subscription begins.
+    pub since: Option<Since>,
+}
+
+/// Who asks for what was before, as its answer names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recoverer {
+    /// The channel on the reactor that asks.
+    pub local: LocalRef,
+    /// Who will subscribe.
+    pub who: Subscriber,
+    /// In which encoding.
+    pub encoding: Encoding,
+    /// No other request of that reactor has it.
+    pub ticket: u64,
+}
+
 /// A local channel as other reactors name it. The cookie is new for each channel that takes the
 /// id, so a late item never reaches the next owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -182,6 +213,9 @@ pub enum Output<P, F> {
         topic: u64,
         /// The channel where the subscription begins.
         snapshot: Snapshot,
+        /// What was before, if it was asked for: to be given to the subscriber before all that is
+        /// delivered.
+        recovery: Option<Box<Recovery<F>>>,
     },
     /// A subscription that was under way is refused: it has ended, as all to its pattern have.
     Refused {

@@ -36,8 +36,17 @@
 //! ordered mail as deliveries. A channel's record on a subscriber's reactor keeps the offset that
 //! came last, so the next subscriber there is answered at once, at the same position. A channel
 //! without subscribers costs nothing: its last offset raises the floor of its home, from which
-//! channels begin. History, presence and a cached message will be kept by the home beside the
-//! offset, and go into the snapshot.
+//! channels begin. Presence and a cached message will be kept by the home beside the offset, and go
+//! into the snapshot.
+//!
+//! # History
+//! The channels of some namespaces keep their last publications at home ([`HistoryOptions`]). A
+//! subscription may ask for what was before it ([`Hub::subscribe_since`]): behind a position, or the
+//! last few. The home answers in the same ordered mail as deliveries, and the one who asks becomes a
+//! subscriber with the answer: nothing is missing between the two, nothing is in both, and nothing has
+//! to be held back meanwhile. If something is missing, the answer says so and has nothing.
+//! [`Hub::expire`] forgets what has been kept for long enough; then a channel without subscribers
+//! costs nothing again.
 //!
 //! # Patterns
 //! A pattern is subscribed to as a channel is, with a record of its own among the channels, but its
@@ -68,12 +77,15 @@ mod encoding;
 mod error;
 mod frames;
 pub mod fuzz;
+mod histories;
+mod history;
 mod home;
 mod home_channel;
 mod hub;
 mod ids;
 mod invariants;
 mod item;
+mod keeping;
 mod local;
 mod local_channel;
 mod names;
@@ -92,13 +104,19 @@ mod waiting;
 pub use encoding::{ENCODINGS_MAX, Encoding, EncodingSet};
 pub use error::{NameError, PatternRefusal, PublishError, StateError, SubscribeError};
 pub use frames::{Encode, Frames, Route};
+pub use histories::HistoryView;
+pub use history::{
+    HistoryLimits, HistoryNamespace, HistoryOptions, Loss, Payload, Recovered, Recovery, Since,
+    Tail,
+};
 pub use hub::Hub;
 pub use ids::{
     ChannelId, EventIds, HomeIndex, NamespaceId, Placement, Position, ReactorId, Snapshot,
     Subscriber,
 };
 pub use item::{
-    Item, LocalRef, MatchedEvent, Output, Publish, PublishTo, Subscribe, SubscribePattern, Target,
+    Item, LocalRef, MatchedEvent, Output, Publish, PublishTo, Recover, Recoverer, Subscribe,
+    SubscribePattern, Target,
 };
 pub use names::{Homes, Name};
 pub use namespaces::{NAMESPACES_MAX, NamespaceNumbers, NamespacesFull};

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::encoding::{Encoding, EncodingSet};
 use crate::error::{PatternRefusal, StateError, SubscribeError};
 use crate::frames::Frames;
+use crate::history::Recovered;
 use crate::ids::{ChannelId, EventIds, HomeIndex, Position, ReactorId, Snapshot, Subscriber};
-use crate::item::{LocalRef, MatchedEvent, Output, Subscribe};
+use crate::item::{LocalRef, MatchedEvent, Output, Recoverer, Subscribe};
 use crate::local_channel::{COOKIE_END, LocalChannel};
 use crate::names::{Name, NameHash, NameHasher, Named, Names};
 use crate::patterns::is_pattern;
@@ -22,6 +23,8 @@ pub(crate) struct Local {
     channels: Names<LocalChannel>,
     /// Who waits for a home's answer.
     waiting: WaitingList,
+    /// Who waits for a home to say what was before: a subscriber only from then on.
+    recovering: WaitingList,
     /// Patterns whose last interest some homes have not answered, and how many.
     rounds: BTreeMap<ChannelId, u16>,
     next_cookie: u32,
@@ -36,6 +39,7 @@ impl Local {
             hasher,
             channels: Names::new(hasher),
             waiting: WaitingList::default(),
+            recovering: WaitingList::default(),
             rounds: BTreeMap::new(),
             next_cookie: 0,
             patterns: 0,
@@ -71,8 +75,7 @@ impl Local {
                 return Err(SubscribeError::ChannelsFull { channels_max });
             }
             None => {
-                let cookie = self.next_cookie;
-                self.next_cookie = (cookie + 1) % COOKIE_END;
+                let cookie = self.next_cookie();
                 let first = (encoding, who);
                 let record = LocalChannel::new(Name::from(name), namespace, home, cookie, first);
                 let channel = ChannelId(self.channels.insert(hash, record));
@@ -96,11 +99,143 @@ impl Local {
                 channel,
                 topic,
                 snapshot,
+                recovery: None,
             });
         } else {
             self.waiting.insert(channel, who, encoding, token);
         }
         Ok(channel)
+    }
+
+    /// Begins a subscription that wants to know what was before. Its home is to be asked for the
+    /// returned one; none if it subscribes already, and is answered as by [`Local::subscribe`].
+    ///
+    /// What comes meanwhile is for others: it becomes a subscriber with the home's answer, which comes
+    /// in order with deliveries. What was ordered before is in the answer, what is ordered later
+    /// follows it.
+    pub(crate) fn recover<P, F>(
+        &mut self,
+        subscribe: Subscribe<'_>,
+        home: (NameHash, ReactorId),
+        channels_max: u32,
+        to_home: &mut ToHome<'_, P, F>,
+    ) -> Result<(ChannelId, Option<Recoverer>), SubscribeError> {
+        let Subscribe {
+            who,
+            encoding,
+            name,
+            namespace,
+            token,
+        } = subscribe;
+        let channel = match self.channels.find(home.0, name) {
+            Some(number) => {
+                let channel = ChannelId(number);
+                // Answers come in the order of asking.
+                let is_waiting = self.recovering.has(channel, who, encoding);
+                if !is_waiting && self.is_subscribed(channel, who, encoding) {
+                    let channel = self.subscribe(subscribe, home, channels_max, to_home)?;
+                    return Ok((channel, None));
+                }
+                let record = self.record_mut(channel);
+                record.hold(record.held_encodings().union(EncodingSet::of(encoding)));
+                let announced = record.announced();
+                if !announced.contains(encoding) {
+                    let wider = announced.union(EncodingSet::of(encoding));
+                    self.announce(channel, wider, to_home);
+                }
+                channel
+            }
+            None if self.channels.len() >= channels_max as usize => {
+                return Err(SubscribeError::ChannelsFull { channels_max });
+            }
+            None => {
+                let cookie = self.next_cookie();
+                let name = Name::from(name);
+                let record = LocalChannel::held(name, namespace, home.1, cookie, encoding);
+                let channel = ChannelId(self.channels.insert(home.0, record));
+                self.send_interest(channel, EncodingSet::of(encoding), to_home);
+                channel
+            }
+        };
+        let ticket = self
+            .recovering
+            .insert_numbered(channel, who, encoding, token);
+        let recoverer = Recoverer {
+            local: self.record(channel).as_ref(channel),
+            who,
+            encoding,
+            ticket,
+        };
+        Ok((channel, Some(recoverer)))
+    }
+
+    /// A home has said what was before.
+    pub(crate) fn handle_recovered<P, F>(
+        &mut self,
+        (recoverer, answer): (Recoverer, Recovered<F>),
+        to_home: &mut ToHome<'_, P, F>,
+    ) {
+        let Recoverer {
+            local,
+            who,
+            encoding,
+            ticket,
+        } = recoverer;
+        let channel = local.channel;
+        if self.living(local).is_none() {
+            return;
+        }
+        let Some(token) = self.recovering.take(channel, who, encoding, ticket) else {
+            self.stale_items += 1; // it has gone
+            return;
+        };
+        // One that asked twice has got what was before.
+        let is_new = !self.is_subscribed(channel, who, encoding);
+        let held = self.recovering.encodings(channel);
+        let record = self.record_mut(channel);
+        debug_assert!(
+            record.acked().contains(encoding),
+            "its interest went before it, and was answered before it"
+        );
+        if is_new {
+            record.insert(encoding, who);
+        }
+        record.hold(held);
+        let topic = record.topic().expect("an acked channel has its topic");
+        self.subscriptions += usize::from(is_new);
+        to_home.out.push(Output::Subscribed {
+            who,
+            encoding,
+            token,
+            channel,
+            topic,
+            snapshot: answer.snapshot,
+            recovery: answer.recovery.filter(|_| is_new).map(Box::new),
+        });
+        self.narrow(channel, to_home);
+    }
+
+    /// Whether one that subscribes waits to recover.
+    pub(crate) fn is_recovering(&self, hash: NameHash, subscribe: &Subscribe<'_>) -> bool {
+        if self.recovering.len() == 0 {
+            return false;
+        }
+        let channel = self.find(hash, subscribe.name);
+        channel.is_some_and(|channel| {
+            self.recovering
+                .has(channel, subscribe.who, subscribe.encoding)
+        })
+    }
+
+    fn is_subscribed(&self, channel: ChannelId, who: Subscriber, encoding: Encoding) -> bool {
+        let set = self.get(channel).and_then(|record| record.set(encoding));
+        set.is_some_and(|set| set.contains(who))
+    }
+
+    fn next_cookie(&mut self) -> u32 {
+        let cookie = self.next_cookie;
+        self.next_cookie = (cookie + 1) % COOKIE_END;
+        cookie
     }
 
     /// Adds a subscriber to a channel that is here.
@@ -132,14 +267,25 @@ impl Local {
         let Some(record) = self.channels.get_mut(channel.0) else {
             return false;
         };
-        if !record.remove(encoding, who) {
-            return false;
-        }
-        self.subscriptions -= 1;
-        if record.unacked() > 0 {
+        let was_subscribed = record.remove(encoding, who);
+        if was_subscribed && record.unacked() > 0 {
             self.waiting.cancel(channel, who, encoding);
         }
+        self.subscriptions -= usize::from(was_subscribed);
+        if !self.cancel_recovery(channel, who, encoding) && !was_subscribed {
+            return false;
+        }
         self.narrow(channel, to_home);
+        true
+    }
+
+    /// Ends what waits to recover. False if nothing does.
+    fn cancel_recovery(&mut self, channel: ChannelId, who: Subscriber, encoding: Encoding) -> bool {
+        if self.recovering.len() == 0 || !self.recovering.cancel(channel, who, encoding) {
+            return false;
+        }
+        let held = self.recovering.encodings(channel);
+        self.record_mut(channel).hold(held);
         true
     }
 
@@ -170,6 +316,7 @@ impl Local {
                 channel,
                 topic,
                 snapshot,
+                recovery: None,
             });
         });
         self.narrow(channel, to_home);
@@ -316,7 +463,7 @@ impl Local {
 
     /// Requests that wait for a home's answer.
     pub(crate) fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() + self.recovering.len()
     }
 
     pub(crate) fn stale_items(&self) -> u64 {
@@ -332,7 +479,8 @@ impl Local {
     pub(crate) fn memory_bytes(&self) -> usize {
         let records = self.channels().map(LocalChannel::memory_bytes);
         let rounds = self.rounds.len() * size_of::<(ChannelId, u16)>() * 4 / 3;
-        records.sum::<usize>() + self.waiting.memory_bytes() + self.channels.memory_bytes() + rounds
+        let waiting = self.waiting.memory_bytes() + self.recovering.memory_bytes();
+        records.sum::<usize>() + waiting + self.channels.memory_bytes() + rounds
     }
 
     /// Takes this side apart.
@@ -341,6 +489,7 @@ impl Local {
             hasher: _, // as the hub is set up
             channels,
             waiting,
+            recovering,
             rounds,
             next_cookie,
             patterns: _,      // counted again
@@ -349,9 +498,12 @@ impl Local {
         } = self;
         let channels = channels.into_records();
         let channels = channels.map(|(number, record)| record.into_state(ChannelId(number)));
+        let (recovering, next_ticket) = recovering.into_numbered_state();
         LocalState {
             channels: channels.collect(),
             requests: waiting.into_state(),
+            recovering,
+            next_ticket,
             rounds: rounds.into_iter().collect(),
             next_cookie,
             stale_items,
@@ -363,6 +515,8 @@ impl Local {
         let LocalState {
             channels,
             requests,
+            recovering,
+            next_ticket,
             rounds,
             next_cookie,
             stale_items,
@@ -370,6 +524,7 @@ impl Local {
         let mut local = Local::new(hasher);
         local.rounds = rounds.into_iter().collect();
         local.waiting = WaitingList::from_state(requests);
+        local.recovering = WaitingList::from_numbered_state(recovering, next_ticket);
         local.next_cookie = next_cookie % COOKIE_END;
         local.stale_items = stale_items;
         for channel in channels {
@@ -406,6 +561,14 @@ impl Local {
                 let is_asked = self.rounds.contains_key(&ChannelId(number));
                 assert!(is_asked, "homes are asked");
             }
+        }
+        for (number, record) in self.channels.iter() {
+            let held = self.recovering.encodings(ChannelId(number));
+            assert_eq!(record.held_encodings(), held, "what is waited for is held");
+        }
+        for waiting in self.recovering.iter() {
+            let record = self.get(waiting.channel);
+            assert!(record.is_some(), "who recovers, does so in a channel here");
         }
         for waiting in self.waiting.iter() {
             let record = self.get(waiting.channel);
@@ -509,6 +672,7 @@ impl Local {
                 channel,
                 topic,
                 snapshot: Snapshot::OF_PATTERN,
+                recovery: None,
             });
         });
         self.narrow(channel, to_home);

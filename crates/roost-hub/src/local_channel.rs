@@ -55,6 +55,8 @@ struct Mixed {
     sets: Vec<SubscriberSet>,
     announced: EncodingSet,
     acked: EncodingSet,
+    /// What those want that wait to recover: they are in no set yet.
+    held: EncodingSet,
     /// `Interest`s the home has not answered. At most 65: one that narrows, and one for each
     /// encoding.
     unacked: u8,
@@ -85,6 +87,46 @@ impl LocalChannel {
             offset: NamespacedOffset::new(0, namespace),
             home_index: NO_INDEX,
             cookie_and_home: cookie << 8 | u32::from(home.0),
+        }
+    }
+
+    /// The same without a subscriber yet: one waits to recover in this encoding.
+    pub(crate) fn held(
+        name: Name,
+        namespace: NamespaceId,
+        home: ReactorId,
+        cookie: u32,
+        encoding: Encoding,
+    ) -> Self {
+        debug_assert!(cookie < COOKIE_END, "a cookie has 24 bits");
+        LocalChannel {
+            name,
+            members: Members::Mixed(Box::new(Mixed {
+                sets: Vec::new(),
+                announced: EncodingSet::of(encoding),
+                acked: EncodingSet::EMPTY,
+                held: EncodingSet::of(encoding),
+                unacked: 1,
+            })),
+            offset: NamespacedOffset::new(0, namespace),
+            home_index: NO_INDEX,
+            cookie_and_home: cookie << 8 | u32::from(home.0),
+        }
+    }
+
+    /// Those that wait to recover want these encodings from now on.
+    pub(crate) fn hold(&mut self, encodings: EncodingSet) {
+        if encodings != self.held_encodings() {
+            self.mixed().held = encodings;
+            self.compact();
+        }
+    }
+
+    /// What those want that wait to recover.
+    pub(crate) fn held_encodings(&self) -> EncodingSet {
+        match &self.members {
+            Members::Uniform(_) => EncodingSet::EMPTY,
+            Members::Mixed(mixed) => mixed.held,
         }
     }
 
@@ -186,7 +228,10 @@ impl LocalChannel {
         match &self.members {
             Members::Uniform(set) if set.is_empty() => EncodingSet::EMPTY,
             Members::Uniform(set) => EncodingSet::of(set.encoding()),
-            Members::Mixed(mixed) => mixed.sets.iter().map(SubscriberSet::encoding).collect(),
+            Members::Mixed(mixed) => {
+                let sets: EncodingSet = mixed.sets.iter().map(SubscriberSet::encoding).collect();
+                sets.union(mixed.held)
+            }
         }
     }
 
@@ -311,6 +356,7 @@ impl LocalChannel {
             sets,
             announced,
             acked,
+            held,
             unacked,
         } = *mixed;
         LocalChannelState {
@@ -324,6 +370,7 @@ impl LocalChannel {
             announced,
             acked,
             unacked,
+            held,
             subscribers: sets.into_iter().map(SubscriberSet::into_state).collect(),
         }
     }
@@ -341,6 +388,7 @@ impl LocalChannel {
             announced,
             acked,
             unacked,
+            held,
             subscribers,
         } = state;
         let sets = subscribers.iter();
@@ -351,6 +399,7 @@ impl LocalChannel {
                 sets: sets.collect(),
                 announced,
                 acked,
+                held,
                 unacked,
             })),
             offset: NamespacedOffset::new(offset, namespace),
@@ -421,6 +470,7 @@ impl LocalChannel {
                 } else {
                     EncodingSet::EMPTY
                 },
+                held: EncodingSet::EMPTY,
                 unacked: u8::from(!is_answered),
             }));
         }
@@ -448,6 +498,9 @@ impl Mixed {
         let [set] = &self.sets[..] else {
             return false;
         };
+        if !self.held.is_empty() {
+            return false;
+        }
         let only = EncodingSet::of(set.encoding());
         let is_answered = is_known && self.acked == only && self.unacked == 0;
         let is_new = !is_known && self.acked.is_empty() && self.unacked == 1;

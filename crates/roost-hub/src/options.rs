@@ -1,5 +1,6 @@
 //! How a hub is set up, and what it counts.
 
+use crate::history::HistoryOptions;
 use crate::ids::ReactorId;
 use crate::patterns::PatternOptions;
 
@@ -21,6 +22,8 @@ pub struct HubOptions {
     pub channel_name_bytes_max: u32,
     /// Patterns: how many, and what they do not match.
     pub patterns: PatternOptions,
+    /// Which channels keep history.
+    pub history: HistoryOptions,
 }
 
 /// Sizes for statistics.
@@ -41,6 +44,15 @@ pub struct HubCounts {
     pub subscriptions: usize,
     /// Subscribe requests that wait for a home's answer.
     pub waiting: usize,
+    /// Channels at home here that keep history, or would.
+    pub history_channels: usize,
+    /// Publications that they keep.
+    pub history_messages: usize,
+    /// Bytes of that, as [`HistoryOptions::bytes_max`] counts them: payloads, 56 bytes for each, and
+    /// 256 for each channel that is remembered.
+    pub history_bytes: u64,
+    /// Histories dropped since the start because all together held too much.
+    pub histories_evicted: u64,
     /// Items dropped since the start because their channel here, or its last subscriber in that
     /// encoding, had gone: normal after an unsubscribe.
     pub stale_items: u64,

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use crate::encoding::Encoding;
 use crate::frames::{Encode, Encoder, Frames, Made, Route};
+use crate::histories::{Histories, HistoryIndex};
+use crate::history::Payload;
 use crate::home::{Home, Place};
 use crate::home_channel::Audience;
 use crate::ids::{EventIds, Placement, ReactorId, topic};
 use crate::item::{Item, LocalRef, Output};
+use crate::keeping::forget;
 use crate::local::Local;
 use crate::patterns::{Matches, PatternInterest};
 
@@ -16,6 +20,8 @@ pub(crate) struct Publishing<'a, P, F> {
     pub(crate) home: &'a mut Home,
     pub(crate) local: &'a mut Local,
     pub(crate) made: &'a mut Made<F>,
+    pub(crate) histories: &'a mut Histories<P, F>,
+    pub(crate) now: u32,
     pub(crate) out: &'a mut Vec<Output<P, F>>,
 }
 
@@ -28,7 +34,7 @@ pub(crate) struct Order<P> {
     pub(crate) payload: P,
 }
 
-impl<P, F: Clone> Publishing<'_, P, F> {
+impl<P: Payload, F: Clone> Publishing<'_, P, F> {
     /// Orders a publication and sends it to all who want it: first to the channel's subscribers,
     /// then to those of each pattern that matches. Returns its place in the order.
     pub(crate) fn publish(
@@ -76,6 +82,8 @@ impl<P, F: Clone> Publishing<'_, P, F> {
             home,
             local: side,
             made,
+            histories: _,
+            now: _,
             out,
         } = self;
         let me = *me;
@@ -114,9 +122,27 @@ impl<P, F: Clone> Publishing<'_, P, F> {
                         deliver(one.local, one.reactor, encoder.many(one.encodings));
                     }
                 }
+                Audience::Kept(kept) => {
+                    deliver_kept(kept.audience(), &mut encode, made, &mut deliver);
+                    let (history, placement) = (kept.history(), ordered.placement);
+                    self.keep(history, order.payload.clone());
+                    return placement;
+                }
             }
         }
         ordered.placement
+    }
+
+    /// Keeps a publication in its channel's history; what does not fit any more is forgotten.
+    #[inline(never)]
+    fn keep(&mut self, history: HistoryIndex, payload: P) {
+        let Publishing {
+            home, histories, ..
+        } = self;
+        histories.push(history, payload, self.now);
+        while let Some(excess) = histories.take_excess(history) {
+            forget(home, histories, excess);
+        }
     }
 
     /// Apart from the way of a publication that matches none.
@@ -133,6 +159,8 @@ impl<P, F: Clone> Publishing<'_, P, F> {
             home,
             local: side,
             made,
+            histories: _,
+            now: _,
             out,
         } = self;
         let publisher = (order.from, order.publisher);
@@ -175,6 +203,20 @@ impl<P, F: Clone> Publishing<'_, P, F> {
             }
         }
         home.count_matches(deliveries);
+    }
+}
+
+/// The publication of a channel that keeps history, to its subscribers.
+#[inline(never)]
+fn deliver_kept<F: Clone>(
+    audience: Audience<'_>,
+    encode: &mut dyn FnMut(Encoding) -> F,
+    made: &mut Made<F>,
+    deliver: &mut dyn FnMut(LocalRef, ReactorId, Frames<F>),
+) {
+    let mut encoder = Encoder::new(encode, made);
+    for one in audience.iter() {
+        deliver(one.local, one.reactor, encoder.many(one.encodings));
     }
 }
 

@@ -11,11 +11,27 @@ use crate::names::Name;
 /// All that a hub holds: what [`Hub::export`](crate::Hub::export) gives and
 /// [`Hub::import`](crate::Hub::import) takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HubState {
+pub struct HubState<P> {
     /// Channels with subscribers here.
     pub local: LocalState,
     /// Channels whose home is here.
     pub home: HomeState,
+    /// What they keep of their publications, in the order in which it expires.
+    pub histories: Vec<HistoryState<P>>,
+    /// See [`HubCounts::histories_evicted`](crate::HubCounts::histories_evicted).
+    pub histories_evicted: u64,
+}
+
+/// What a channel keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryState<P> {
+    /// The channel, by its number at home.
+    pub home: HomeIndex,
+    /// The tick of its last publication, or at which no reactor wanted it any more; `None` if it has
+    /// had neither.
+    pub touched: Option<u32>,
+    /// Its last publications, oldest first, and the tick of each. They end at the channel's offset.
+    pub entries: Vec<(u32, P)>,
 }
 
 /// What a hub holds for its own reactor's subscribers.
@@ -25,6 +41,10 @@ pub struct LocalState {
     pub channels: Vec<LocalChannelState>,
     /// In the order in which they are answered.
     pub requests: Vec<RequestState>,
+    /// Those that wait to recover, each with the number by which its answer knows it.
+    pub recovering: Vec<(u64, RequestState)>,
+    /// What the next such number will be.
+    pub next_ticket: u64,
     /// Patterns that homes have not answered for, and how many homes.
     pub rounds: Vec<(ChannelId, u16)>,
     /// What the next channel's [`LocalRef::cookie`] will be.
@@ -56,6 +76,8 @@ pub struct LocalChannelState {
     pub acked: EncodingSet,
     /// What the home was told and has not answered.
     pub unacked: u8,
+    /// What those want that wait to recover.
+    pub held: EncodingSet,
     /// Its subscriptions, ascending by encoding; none is empty.
     pub subscribers: Vec<(Encoding, Vec<Subscriber>)>,
 }
@@ -109,6 +131,7 @@ pub struct HomeChannelState {
     pub namespace: NamespaceId,
     /// The offset of its last publication.
     pub offset: u64,
-    /// The reactors that want it, ascending: where they want it, and in which encodings.
+    /// The reactors that want it, ascending: where they want it, and in which encodings. None wants it
+    /// whose history is remembered.
     pub interests: Vec<(ReactorId, LocalRef, EncodingSet)>,
 }

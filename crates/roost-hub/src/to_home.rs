@@ -2,10 +2,12 @@
 
 use crate::encoding::EncodingSet;
 use crate::error::PatternRefusal;
+use crate::histories::Histories;
 use crate::home::Home;
 use crate::home_channel::Interest;
 use crate::ids::{HomeIndex, ReactorId, Snapshot};
 use crate::item::{Item, LocalRef, Output, Target};
+use crate::keeping;
 use crate::local_channel::LocalChannel;
 use crate::names::{Name, Named};
 use crate::patterns::{Pattern, PatternInterest};
@@ -16,6 +18,8 @@ pub(crate) struct ToHome<'a, P, F> {
     /// How many homes there are.
     pub(crate) reactors: u16,
     pub(crate) home: &'a mut Home,
+    pub(crate) histories: &'a mut Histories<P, F>,
+    pub(crate) now: u32,
     pub(crate) out: &'a mut Vec<Output<P, F>>,
 }
 
@@ -34,7 +38,9 @@ impl<P, F> ToHome<'_, P, F> {
                 reactor: self.me,
                 encodings,
             };
-            return Some(self.home.interest(name, namespace, interest));
+            let (home, histories) = (&mut *self.home, &mut *self.histories);
+            let answer = keeping::interest(home, histories, name, namespace, interest);
+            return Some(answer);
         }
         let item = Item::Interest {
             name: name.clone(),
@@ -126,7 +132,8 @@ impl<P, F> ToHome<'_, P, F> {
     /// A channel is wanted no more.
     pub(crate) fn uninterest(&mut self, to: ReactorId, target: Target, local: LocalRef) {
         if to == self.me {
-            let removed = self.home.uninterest(to, &target, local);
+            let (home, histories) = (&mut *self.home, &mut *self.histories);
+            let removed = keeping::uninterest(home, histories, (to, &target, local), self.now);
             debug_assert!(removed, "interest ends once");
         } else {
             let item = Item::Uninterest { target, local };

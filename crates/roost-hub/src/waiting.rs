@@ -69,18 +69,70 @@ impl WaitingList {
         }
     }
 
-    /// Forgets what a subscriber waited for.
-    pub(crate) fn cancel(&mut self, channel: ChannelId, who: Subscriber, encoding: Encoding) {
+    /// Forgets what a subscriber waited for. True if it did.
+    pub(crate) fn cancel(
+        &mut self,
+        channel: ChannelId,
+        who: Subscriber,
+        encoding: Encoding,
+    ) -> bool {
+        let mut has_waited = false;
+        while let Some(found) = self.first_of(channel, who, encoding) {
+            self.requests.remove(&found);
+            has_waited = true;
+        }
+        has_waited
+    }
+
+    /// Whether a subscriber waits.
+    pub(crate) fn has(&self, channel: ChannelId, who: Subscriber, encoding: Encoding) -> bool {
+        self.first_of(channel, who, encoding).is_some()
+    }
+
+    /// Which encodings of a channel are waited for.
+    pub(crate) fn encodings(&self, channel: ChannelId) -> EncodingSet {
+        let all = self.requests.range(Request::first(channel)..);
+        let all = all.take_while(|(request, _)| request.channel == channel);
+        all.map(|(request, _)| request.encoding).collect()
+    }
+
+    /// As [`WaitingList::insert`], under a number that no other has; returns it.
+    pub(crate) fn insert_numbered(
+        &mut self,
+        channel: ChannelId,
+        who: Subscriber,
+        encoding: Encoding,
+        token: u64,
+    ) -> u64 {
+        self.insert(channel, who, encoding, token);
+        self.next_turn - 1
+    }
+
+    /// Takes out the one of this number, if it waits yet; returns its token.
+    pub(crate) fn take(
+        &mut self,
+        channel: ChannelId,
+        who: Subscriber,
+        encoding: Encoding,
+        turn: u64,
+    ) -> Option<u64> {
+        self.requests.remove(&Request {
+            channel,
+            who,
+            encoding,
+            turn,
+        })
+    }
+
+    fn first_of(&self, channel: ChannelId, who: Subscriber, encoding: Encoding) -> Option<Request> {
         let request = |turn| Request {
             channel,
             who,
             encoding,
             turn,
         };
-        let all = request(0)..=request(u64::MAX);
-        while let Some((&found, _)) = self.requests.range(all.clone()).next() {
-            self.requests.remove(&found);
-        }
+        let mut all = self.requests.range(request(0)..=request(u64::MAX));
+        all.next().map(|(&request, _)| request)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -126,6 +178,33 @@ impl WaitingList {
             } = request;
             list.insert(channel, who, encoding, token);
         }
+        list
+    }
+
+    /// As [`WaitingList::into_state`], with the numbers, and the next one.
+    pub(crate) fn into_numbered_state(self) -> (Vec<(u64, RequestState)>, u64) {
+        let next_turn = self.next_turn;
+        let turns: Vec<u64> = self.requests.keys().map(|request| request.turn).collect();
+        (
+            turns.into_iter().zip(self.into_state()).collect(),
+            next_turn,
+        )
+    }
+
+    /// The list of such a state.
+    pub(crate) fn from_numbered_state(requests: Vec<(u64, RequestState)>, next: u64) -> Self {
+        let mut list = WaitingList::default();
+        for (turn, request) in requests {
+            let RequestState {
+                channel,
+                who,
+                encoding,
+                token,
+            } = request;
+            list.next_turn = turn;
+            list.insert(channel, who, encoding, token);
+        }
+        list.next_turn = next;
         list
     }
 

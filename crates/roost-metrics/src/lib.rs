@@ -91,6 +91,8 @@ counters! {
     connections_open,
     /// Connections whose WebSocket is open now.
     websockets_open,
+    /// Connections whose event stream is open now.
+    event_streams_open,
     /// Connections accepted.
     connections_accepted_total,
     /// Connections over, for any cause.
@@ -161,6 +163,8 @@ counters! {
     /// Connections cut because their client took nothing of a response stream for
     /// limits.ping_timeout.
     http_stream_timeouts_total,
+    /// Comments sent to event streams on which nothing was sent for a while.
+    event_stream_comments_total,
     /// Connections that began with a TLS handshake, on this port without TLS.
     tls_on_plain_total,
     /// Connections that began with something else than a TLS handshake, on a port with TLS.
@@ -212,6 +216,18 @@ counters! {
     publishes_refused_total,
     /// Subscriptions refused: by the namespace's settings, or because a limit was reached.
     subscriptions_refused_total,
+    /// Subscriptions that asked for what was published before, and got all of it.
+    recoveries_total,
+    /// Subscriptions that asked for what was published before, and were told that something is missing.
+    recoveries_lost_total,
+    /// Channels with their home here that keep history or would.
+    history_channels,
+    /// Publications that they keep now.
+    history_messages,
+    /// Bytes of that, as limits.history_bytes_max counts them.
+    history_bytes,
+    /// Histories dropped because all together held more than limits.history_bytes_max.
+    histories_evicted_total,
     /// Publications that could not be written for subscribers of some dialect, and were not delivered
     /// to those: SOAP's get envelopes only.
     publications_not_carried_total,

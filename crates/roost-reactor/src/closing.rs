@@ -13,6 +13,8 @@ use crate::incidents::{EndCause, Ended, IncidentKind};
 pub(crate) fn start_close(core: &mut Core, key: ConnKey, code: CloseCode, reason: &str) {
     if core.connections.start_close(key, code, reason) {
         leave(core, key);
+    } else if core.connections.is_open_event_stream(key) {
+        linger(core, key); // its client answers nothing
     }
 }
 

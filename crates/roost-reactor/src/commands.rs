@@ -600,6 +600,17 @@ fn subscribe(core: &mut Core, key: ConnKey, what: SubscribeTo<'_>, form: Form, t
                 subscribed.map_err(|_| Refusal::NoRoom)
             }
         },
+        SubscribeTo::Since(channel, since) => match barrier_of_subscribe(core, key, &channel) {
+            Some(Barrier::Denied(denial)) => Err(Refusal::NotAllowed(denial)),
+            // The application is asked about subscriptions from now on alone.
+            Some(Barrier::Hook) => Err(Refusal::NoRoom),
+            None => {
+                let subscribe = (who, encoding, &*channel, token);
+                let codec = core.connections.codec();
+                let subscribed = core.channels.subscribe_since(subscribe, since, codec, now);
+                subscribed.map_err(|_| Refusal::NoRoom)
+            }
+        },
         SubscribeTo::Pattern(kind, text) => check_pattern(core, kind, &text).and_then(|pattern| {
             let subscribe = SubscribePattern {
                 who,

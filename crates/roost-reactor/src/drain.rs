@@ -74,6 +74,10 @@ impl Drain {
                 Phase::Handshake if conn.partial == Index::NONE => {
                     cut(core, key, CloseMode::Graceful);
                 }
+                // Its client takes any answer but a stream as final, and is to come back.
+                Phase::Joining if conn.framing.is_event_stream() => {
+                    cut(core, key, CloseMode::Graceful);
+                }
                 Phase::Handshake | Phase::Joining => refuse(core, key, 503, GOING_DOWN),
                 Phase::Http => end_http(core, key),
                 Phase::Open => {

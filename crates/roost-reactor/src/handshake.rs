@@ -19,7 +19,7 @@ use crate::incidents::IncidentKind;
 use crate::memory::append;
 use crate::messages::handle_frame_bytes;
 use crate::permissions;
-use crate::responses::{NOT_FOUND, refuse, refuse_naming};
+use crate::responses::{NOT_FOUND, come_back, refuse, refuse_naming};
 use crate::settings::requirement;
 
 /// A correct request for a WebSocket, of any age.
@@ -173,6 +173,7 @@ fn handle_hello(
     note_unmatched(core, key, &accept, &subprotocols);
     let (subprotocol, join_to, terms) = match accept {
         Accept::NotMine => return refuse(core, key, 404, NOT_FOUND),
+        Accept::Stream(_) => return refuse(core, key, 400, NO_WEBSOCKET),
         Accept::Refused(reason) => return refuse(core, key, 400, &reason),
         Accept::RefusedNaming(reason, headers) => {
             return refuse_naming(core, key, 400, reason, headers);
@@ -199,6 +200,7 @@ fn handle_hello(
         let join = PendingJoin {
             channel: channel.into(),
             form,
+            since: None,
             subprotocol: subprotocol.map(Into::into),
             terms,
             pending,
@@ -267,7 +269,7 @@ fn note_unmatched(core: &Core, key: ConnKey, accept: &Accept<'_>, offered: &[&st
 
 /// Subscribes to the channel that the request asks for, if its client may; if the application decides
 /// that, it is asked first.
-fn join_if_allowed(core: &mut Core, key: ConnKey, join: PendingJoin) {
+pub(crate) fn join_if_allowed(core: &mut Core, key: ConnKey, join: PendingJoin) {
     let policy = core.settings.channels.of(&join.channel);
     let question = Question {
         operation: Operation::Subscribe,
@@ -294,6 +296,7 @@ pub(crate) fn join_allowed(core: &mut Core, key: ConnKey, join: PendingJoin) {
     let PendingJoin {
         channel,
         form,
+        since,
         subprotocol,
         terms,
         pending,
@@ -311,8 +314,20 @@ pub(crate) fn join_allowed(core: &mut Core, key: ConnKey, join: PendingJoin) {
     let who = Subscriber(key.slot());
     let encoding = pending.framing.encoding(form);
     let now = core.now();
-    let channel = match core.channels.subscribe(who, encoding, channel, 0, now) {
+    let subscribed = match since {
+        None => core.channels.subscribe(who, encoding, channel, 0, now),
+        Some(since) => {
+            let subscribe = (who, encoding, channel, 0);
+            let codec = core.connections.codec();
+            core.channels.subscribe_since(subscribe, since, codec, now)
+        }
+    };
+    let channel = match subscribed {
         Ok(channel) => channel,
+        Err(_) if pending.framing.is_event_stream() => {
+            core.counters.subscriptions_refused_total.inc();
+            return come_back(core, key, &pending.answer);
+        }
         Err(error) => {
             core.counters.subscriptions_refused_total.inc();
             debug!(connection = %core.id(key), ?error, "subscription refused");
@@ -376,3 +391,5 @@ fn open(core: &mut Core, key: ConnKey, answer: &[u8], dialect: DialectKind, fram
     debug!(connection = %core.id(key), dialect = dialect.name(), ?framing, "open");
     core.connections.open(key, answer, dialect, framing);
 }
+
+const NO_WEBSOCKET: &str = "This path is an event stream: ask for it with a plain GET.";

@@ -1,8 +1,8 @@
 //! What the hub says, carried out: deliveries and messages to other reactors by the channels, the
 //! rest handed to the dialect of the connection that it is about.
 
-use roost_dialect::dialect::{Event, Refusal};
-use roost_hub::PatternRefusal;
+use roost_dialect::dialect::{Event, Recovered, Refusal};
+use roost_hub::{ChannelId, PatternRefusal, Recovery, Snapshot};
 use roost_net::ConnKey;
 use tracing::debug;
 
@@ -11,6 +11,7 @@ use crate::channels::Notice;
 use crate::connections::Phase;
 use crate::core::Core;
 use crate::dialogue::notify;
+use crate::image::Image;
 
 /// Does what the hub and the dealer want, before it is told anything new: what it says of subscribers holds for
 /// the moment it says it.
@@ -42,6 +43,7 @@ fn apply_all(core: &mut Core) {
                 channel,
                 topic,
                 snapshot,
+                recovery,
             }) => {
                 let Some(key) = core.connections.key_at(slot) else {
                     continue;
@@ -49,6 +51,18 @@ fn apply_all(core: &mut Core) {
                 let conn = core.connections.get(key);
                 if conn.is_some_and(|conn| conn.phase == Phase::Joining) {
                     accept_pending(core, key);
+                    if !core.connections.is_open_event_stream(key) {
+                        continue; // a 101 says it all
+                    }
+                }
+                if let Some(recovery) = recovery {
+                    let subscribed = Recovering {
+                        token,
+                        channel,
+                        topic,
+                        snapshot,
+                    };
+                    tell_recovered(core, key, &subscribed, &recovery);
                     continue;
                 }
                 let event = Event::Subscribed {
@@ -56,6 +70,7 @@ fn apply_all(core: &mut Core) {
                     channel,
                     topic,
                     snapshot,
+                    recovery: None,
                 };
                 notify(core, key, event);
             }
@@ -83,6 +98,69 @@ fn apply_all(core: &mut Core) {
         }
     }
     core.channels.return_outputs(outputs);
+}
+
+/// A subscription that has asked for what was before.
+struct Recovering {
+    token: u64,
+    channel: ChannelId,
+    topic: u64,
+    snapshot: Snapshot,
+}
+
+/// Tells a connection's dialect that its subscription begins, and what was before: in its answer, or
+/// behind it.
+#[inline(never)]
+fn tell_recovered(
+    core: &mut Core,
+    key: ConnKey,
+    subscribed: &Recovering,
+    recovery: &Recovery<Image>,
+) {
+    let &Recovering {
+        token,
+        channel,
+        topic,
+        snapshot,
+    } = subscribed;
+    let Some(conn) = core.connections.get(key) else {
+        return;
+    };
+    let answers = conn.dialect.answers_with_recovered();
+    let (connections, sessions) = (&mut core.connections, &core.sessions);
+    let publications = match recovery {
+        Recovery::Recovered(tail) => {
+            core.counters.recoveries_total.inc();
+            core.channels
+                .received_of(key.slot(), tail, connections, sessions)
+        }
+        Recovery::Lost(_) => {
+            core.counters.recoveries_lost_total.inc();
+            Vec::new()
+        }
+    };
+    let event = Event::Subscribed {
+        token,
+        channel,
+        topic,
+        snapshot,
+        recovery: Some(match recovery {
+            Recovery::Recovered(_) => Recovered::Publications(&publications),
+            Recovery::Lost(loss) => Recovered::Lost(*loss),
+        }),
+    };
+    notify(core, key, event);
+    if let Recovery::Recovered(tail) = recovery
+        && !answers
+        && core
+            .connections
+            .get(key)
+            .is_some_and(|conn| conn.phase == Phase::Open)
+    {
+        let (connections, sessions) = (&mut core.connections, &core.sessions);
+        core.channels
+            .deliver_recovered(key.slot(), channel, tail, connections, sessions);
+    }
 }
 
 /// The home knows of the subscription that a 101 waits for: the WebSocket opens.

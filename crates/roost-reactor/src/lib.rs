@@ -56,6 +56,7 @@ mod control;
 mod core;
 mod dialogue;
 mod drain;
+mod event_streams;
 mod flush;
 mod governor;
 mod handshake;
@@ -106,7 +107,7 @@ pub use incidents::{EndCause, Ended, INCIDENTS_BYTES_MAX, Incident, IncidentKind
 pub use reactor::{Iteration, Reactor};
 pub use roost_config::Listener as ListenerConfig;
 pub use roost_dialect::raw::Subprotocols;
-pub use roost_hub::{Name, Placement};
+pub use roost_hub::{Name, Placement, Position};
 pub use server::{Server, StartError, Stopper};
 pub use settings::{
     Access, Auth, CERTIFICATE_ROLE, ChannelPolicy, Deflate, FAN_OUT_AT_ONCE, FAN_OUT_PIECE, Hooks,

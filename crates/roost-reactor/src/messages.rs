@@ -56,7 +56,10 @@ pub(crate) fn handle_frame_bytes(core: &mut Core, key: ConnKey, bytes: &mut [u8]
 
 /// The usual case: nothing was half received, and the decoder lives on the stack.
 fn handle_fresh_frames(core: &mut Core, key: ConnKey, framing: Framing, bytes: &mut [u8]) {
-    if framing == Framing::Early {
+    if matches!(framing, Framing::Early | Framing::EventStream) {
+        if framing.is_event_stream() {
+            return; // it goes one way
+        }
         let decoder = Decoder::new(framing);
         if let Some((decoder, rest)) = decode(core, key, decoder, bytes) {
             core.connections

@@ -59,6 +59,8 @@ impl LinkMessage for PeerMessage {
             | PeerMessage::Hub(
                 Item::Interest { .. }
                 | Item::InterestAck { .. }
+                | Item::Recover(_)
+                | Item::Recovered(_)
                 | Item::Uninterest { .. }
                 | Item::InterestRefused { .. }
                 | Item::PatternInterest { .. }
@@ -77,6 +79,9 @@ impl LinkMessage for PeerMessage {
             PeerMessage::Hub(
                 Item::Deliver { frames, .. } | Item::DeliverMatched { frames, .. },
             ) => frames.iter().map(|(_, image)| image.len()).sum(),
+            PeerMessage::Hub(Item::Recover(recover)) => size_of_val(&**recover),
+            // What others share is counted with the answer that it was encoded for.
+            PeerMessage::Hub(Item::Recovered(answer)) => size_of_val(&**answer) + answer.1.bytes,
             PeerMessage::Call(item) => {
                 size_of_val(&**item) + item.payload().map_or(0, CallBody::bytes)
             }

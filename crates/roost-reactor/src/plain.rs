@@ -8,6 +8,7 @@ use roost_net::ConnKey;
 use roost_wire::handshake::{HandshakeError, Request};
 
 use crate::core::Core;
+use crate::event_streams;
 use crate::responses::{Asked, NOT_FOUND, Response, TEXT, answer, answer_error, answer_refused};
 
 /// Answers a request that wants no WebSocket. `body` is there where [`wants_body`] said so.
@@ -25,14 +26,17 @@ pub(crate) fn handle_plain(
     debug_assert_eq!(body, None, "no path wants one");
     let path = request.path();
     if request.method() == "OPTIONS" || path == core.listener(key).config.health_path {
-        return handle_health_check(core, key, request.method(), asked);
+        return handle_health_check(core, key, request, asked);
     }
     let settings = core.settings.clone();
     let listener = core.listener_number(key);
     let pages = &settings.listener(listener).pages;
     let page = pages.iter().find(|page| page.path == path);
-    let offer = settings.offer(path, &[], Headers::NONE);
-    let accept = settings.accept(listener, &offer).map(|(_, accept)| accept);
+    let offer = settings.offer(path, &[], Headers::of(request));
+    let (dialect, accept) = match settings.accept(listener, &offer) {
+        Some((dialect, accept)) => (Some(dialect), Some(accept)),
+        None => (None, None),
+    };
     match request.method() {
         "GET" | "HEAD" => {}
         _ if page.is_none() && path != "/" && accept.is_none() => {
@@ -67,6 +71,11 @@ pub(crate) fn handle_plain(
             answer(core, key, asked, &response);
         }
         None | Some(Accept::NotMine) => answer_refused(core, key, asked, 404, NOT_FOUND),
+        Some(Accept::Stream(join)) => {
+            if let Some(dialect) = dialect {
+                event_streams::begin(core, key, request, asked, (dialect, join));
+            }
+        }
         Some(Accept::Refused(reason)) => answer_refused(core, key, asked, 400, &reason),
         Some(Accept::RefusedNaming(reason, _)) => answer_refused(core, key, asked, 400, reason),
         Some(Accept::Open { .. } | Accept::OpenAndClose(..)) => {
@@ -94,7 +103,8 @@ pub(crate) fn wants_body(request: &Request<'_>) -> bool {
 
 /// A balancer asks whether to send clients here: on the health path, or with OPTIONS on any. While
 /// draining it is refused, if its request came before the port was closed.
-fn handle_health_check(core: &mut Core, key: ConnKey, method: &str, asked: Asked) {
+fn handle_health_check(core: &mut Core, key: ConnKey, request: &Request<'_>, asked: Asked) {
+    let method = request.method();
     let body: &[u8] = match method {
         "GET" | "HEAD" => b"ok\n",
         "OPTIONS" => b"",
@@ -105,18 +115,37 @@ fn handle_health_check(core: &mut Core, key: ConnKey, method: &str, asked: Asked
         false => (200, body),
         true => (503, DRAINING),
     };
-    let headers = match method {
+    let mut headers = match method {
         // RFC 9110 §9.3.7.
         "OPTIONS" => HandshakeError::Method.extra_headers(),
         _ => NO_STORE,
-    };
+    }
+    .to_vec();
+    if method == "OPTIONS" {
+        headers.extend(preflight(core, key, request));
+    }
     let response = Response {
         status,
         content_type: TEXT,
-        headers,
+        headers: &headers,
         body,
     };
     answer(core, key, asked, &response);
+}
+
+/// What a page may ask for with headers of its own (Fetch, "CORS-preflight fetch"): event streams.
+fn preflight<'r>(core: &Core, key: ConnKey, request: &Request<'r>) -> Vec<(&'static str, &'r str)> {
+    if request.header("Access-Control-Request-Method") != Some("GET") {
+        return Vec::new();
+    }
+    let mut headers =
+        event_streams::allowed_origin(&core.listener(key).origins, request.header("Origin"));
+    headers.push((
+        "Access-Control-Allow-Headers",
+        "Authorization, Last-Event-ID",
+    ));
+    headers.push(("Access-Control-Max-Age", "86400"));
+    headers
 }
 
 const NO_STORE: &[(&str, &str)] = &[("Cache-Control", "no-store")];

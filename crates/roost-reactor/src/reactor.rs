@@ -415,6 +415,7 @@ impl<D: Driver> Reactor<D> {
         };
         let pages = trim.pages_freed_ns;
         let is_heap_trimmed = pages.is_some_and(self.trim_heap);
+        core.channels.expire_histories(now);
         let mut freed_bytes = core.shrink() + self.driver.shrink();
         if !trim.is_active {
             freed_bytes += core.shrink_scratch();
@@ -425,6 +426,7 @@ impl<D: Driver> Reactor<D> {
             freed_bytes,
             connections: core.connections.len(),
             table_bytes: core.connections.table_bytes(),
+            next_due: core.channels.history_due(),
         };
         let now_ns = self.driver.now();
         core.governor.end_trim(&trim, &trimmed, now, now_ns);

@@ -16,6 +16,7 @@ use crate::connections::{
     Body, Challenge, Flags, Head, Index, Partial, PendingCheck, Phase, Pipelined,
 };
 use crate::core::Core;
+use crate::event_streams;
 use crate::handshake::{handle_early_request, handle_upgrade};
 use crate::memory::append;
 use crate::plain::{handle_plain, wants_body};
@@ -231,6 +232,7 @@ fn handle_head(core: &mut Core, key: ConnKey, head: &[u8], rest: &mut [u8]) -> O
         return None;
     }
     match request.upgrade() {
+        Upgrade::Plain if event_streams::awaits_check(core, key, &request, (head, rest)) => {}
         Upgrade::Plain => return handle_plain_head(core, key, &request, head, rest),
         Upgrade::Refused(error) => refuse_handshake(core, key, error),
         Upgrade::WebSocket(websocket) => handle_upgrade(core, key, websocket, head, rest),
@@ -242,7 +244,10 @@ fn handle_head(core: &mut Core, key: ConnKey, head: &[u8], rest: &mut [u8]) -> O
 pub(crate) fn handle_checked(core: &mut Core, key: ConnKey, mut pending: PendingCheck) {
     let (head, rest) = pending.bytes.split_at_mut(pending.head_len);
     let next = handle_head(core, key, head, rest);
-    debug_assert!(next.is_none(), "it asked for a WebSocket");
+    debug_assert!(
+        next.is_none(),
+        "it asked for a WebSocket or an event stream"
+    );
 }
 
 /// The same of a plain request.

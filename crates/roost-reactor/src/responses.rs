@@ -136,6 +136,21 @@ pub(crate) fn respond(core: &mut Core, key: ConnKey, response: &Response<'_>) {
     linger(core, key);
 }
 
+/// Answers a request for an event stream by one that ends with its beginning, and tells its client to come
+/// back: it takes any status but 200 as final.
+pub(crate) fn come_back(core: &mut Core, key: ConnKey, head: &[u8]) {
+    let body = b": this server cannot serve the stream now\nretry: 5000\n\n";
+    end_with_head(core, key, &[head, body].concat());
+}
+
+/// Answers with these bytes, a head at least, and ends the connection.
+pub(crate) fn end_with_head(core: &mut Core, key: ConnKey, answer: &[u8]) {
+    count(core, 200);
+    core.connections
+        .send_bytes(key, |arena| arena.extend_from_slice(answer));
+    linger(core, key);
+}
+
 /// Refuses a handshake that breaks a rule.
 pub(crate) fn refuse_handshake(core: &mut Core, key: ConnKey, error: HandshakeError) {
     note_refused(core, key, error.status(), error.reason());

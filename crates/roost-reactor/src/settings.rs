@@ -10,10 +10,13 @@ use roost_access::{Identity, Operation, PatternRef, PermissionSet, Question, Req
 use roost_config as config;
 pub use roost_config::{Access, ChannelPolicy, Deflate, Limits, Network, Publish, SlowConsumer};
 use roost_dialect::dialect::{Accept, Headers, Offer};
-use roost_dialect::{DialectKind, centrifugo, echo, raw, soap, wamp};
+use roost_dialect::{DialectKind, centrifugo, echo, raw, soap, sse, wamp};
 pub use roost_hub::NamespaceNumbers;
+use roost_hub::{HistoryLimits, HistoryNamespace, HistoryOptions};
 use roost_net::ListenAddr;
 use roost_tls::SharedSetup;
+
+use crate::clock::ticks;
 
 /// The settings of a reactor. The daemon makes it from the configuration.
 #[derive(Debug, Clone)]
@@ -198,6 +201,24 @@ impl Policies {
         found.map_or(0, number)
     }
 
+    /// What channels keep, within so many bytes on one reactor.
+    pub(crate) fn history(&self, bytes_max: u64) -> HistoryOptions {
+        let all = (0..=self.namespaces.len()).map(|number| {
+            let number = u16::try_from(number).expect("fewer than 2^16 namespaces");
+            history_of(self.policy(number))
+        });
+        let all: Vec<_> = all.collect();
+        if all.iter().all(Option::is_none) {
+            return HistoryOptions::default();
+        }
+        let named = self.names().into_iter().zip(all);
+        let namespaces = named.map(|(name, limits)| HistoryNamespace { name, limits });
+        HistoryOptions {
+            namespaces: namespaces.collect(),
+            bytes_max,
+        }
+    }
+
     /// How the names begin that no client may subscribe to, but for those without a namespace.
     pub(crate) fn closed_names(&self) -> impl Iterator<Item = String> {
         let namespaces = self.namespaces.iter();
@@ -266,6 +287,21 @@ impl Policies {
         let own = self.namespaces.iter().map(|(name, _)| name.clone());
         std::iter::once(String::new()).chain(own).collect()
     }
+}
+
+/// What channels of this policy keep.
+fn history_of(policy: &ChannelPolicy) -> Option<HistoryLimits> {
+    (policy.history_messages_max > 0).then(|| HistoryLimits {
+        messages_max: policy.history_messages_max,
+        bytes_max: policy.history_bytes_max,
+        lifetime: ticks(policy.history_lifetime_ms).max(1),
+        // Half of what may wait for a subscriber: what is published meanwhile needs room as well.
+        answer_bytes_max: policy.outbox_bytes_max as u64 / 2,
+        answer_messages_max: match policy.outbox_messages_max {
+            0 => u32::MAX,
+            messages_max => messages_max.div_ceil(2),
+        },
+    })
 }
 
 /// What a policy requires for an operation.
@@ -360,6 +396,7 @@ impl Settings {
             channel_name_bytes_max,
             ping_interval_s: 25,
         });
+        dialects.sse = Arc::new(sse::Settings { enabled: true });
         Settings {
             listeners: vec![Listener::for_tests()],
             deflate: Deflate::default(),

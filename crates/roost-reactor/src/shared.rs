@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use roost_access::Revocations;
 use roost_dealer::DealerOptions;
-use roost_hub::{Homes, HubOptions, PatternOptions, ReactorId};
+use roost_hub::{HistoryOptions, Homes, HubOptions, PatternOptions, ReactorId};
 use roost_metrics::Registry;
 use roost_net::Waker;
 use roost_wire::Limits as WireLimits;
@@ -34,6 +34,8 @@ pub struct Shared {
     inflow: Arc<Inflow>,
     /// How names begin that no pattern matches.
     closed_names: Arc<[String]>,
+    /// Which channels keep history.
+    history: HistoryOptions,
     backlog_report: Arc<BacklogReport>,
     mesh: Arc<Mesh<PeerMessage>>,
     /// Connections of the process.
@@ -90,6 +92,8 @@ impl Shared {
         let inflow = Arc::new(Inflow::new(&settings.channels));
         let closed_names = settings.channels.closed_names().collect();
         let users = UserCounts::new(settings.auth.connections_per_user_max).map(Arc::new);
+        let history_bytes_max = settings.limits.history_bytes_max / reactors as u64;
+        let history = settings.channels.history(history_bytes_max);
         Shared {
             registry: Registry::with_namespaces(reactors, settings.channels.names()),
             settings: Arc::new(settings),
@@ -97,6 +101,7 @@ impl Shared {
             budget,
             inflow,
             closed_names,
+            history,
             backlog_report: Arc::new(BacklogReport::new(reactors)),
             process: Arc::default(),
             users,
@@ -139,7 +144,9 @@ impl Shared {
                 patterns_max: limits.patterns_max,
                 protected: self.closed_names.clone(),
             },
+            history: self.history.clone(),
         };
+        let epoch = Homes::new(&hub.hash_key, hub.reactors).epoch_of(hub.me);
         let dealer = DealerOptions {
             me: ReactorId(id),
             reactors: self.reactors(),
@@ -155,7 +162,8 @@ impl Shared {
             limits.connections_per_address_max,
             self.process.clone(),
         );
-        let mut connections = Connections::new(settings, counters, namespaces, me, reactors);
+        let mut connections =
+            Connections::new(settings, counters, namespaces, (me, reactors), epoch);
         connections.count_users(self.users.clone());
         Core {
             settings: settings.clone(),

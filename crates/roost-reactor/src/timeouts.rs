@@ -10,6 +10,7 @@ use crate::closing::{cut, linger, note_end, start_close};
 use crate::connections::{Idle, Partial, Phase, Slice};
 use crate::core::Core;
 use crate::dialogue::notify;
+use crate::event_streams;
 use crate::hook_asks::on_hook_timeout;
 use crate::incidents::EndCause;
 use crate::messages::apply_pending;
@@ -135,6 +136,9 @@ fn pings(core: &Core, key: ConnKey) -> bool {
 
 /// An open connection may have been quiet for too long.
 fn check_open<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
+    if core.connections.is_open_event_stream(key) {
+        return event_streams::check(core, driver, key);
+    }
     match core.connections.judge_open(driver, key) {
         Idle::No => {}
         Idle::PingDue if pings(core, key) => {

@@ -11,7 +11,8 @@ use crate::frame::{
 };
 
 /// The bytes of one message as a server sends it: one frame, or several of a fragmented message,
-/// headers included; or in one of the early framings ([`crate::hixie`]). Immutable and shared: a clone is one reference count.
+/// headers included; or in one of the early framings ([`crate::hixie`]), or a piece of an event stream,
+/// which has none. Immutable and shared: a clone is one reference count.
 ///
 /// A server's frames carry no mask (RFC 6455 §5.1), so one image fits every receiver.
 #[derive(Clone, PartialEq, Eq)]
@@ -47,6 +48,19 @@ impl Frozen {
                 put(out, part);
             }
         })
+    }
+
+    /// A piece of an event stream, as it goes out: lines of text.
+    ///
+    /// # Panics
+    /// When it does not begin with a lower-case letter or a colon, as a field or a comment does.
+    pub fn of_stream(lines: &[u8]) -> Frozen {
+        let first = lines.first().copied().unwrap_or_default();
+        assert!(
+            first == b':' || first.is_ascii_lowercase(),
+            "a field's name or a comment"
+        );
+        build(lines.len(), |out| put(out, lines))
     }
 
     /// A ping or pong (or a close whose body is already made).
@@ -104,16 +118,19 @@ impl Frozen {
             EARLY_TEXT => Opcode::Text,
             EARLY_BINARY => Opcode::Binary,
             EARLY_CLOSE => Opcode::Close,
+            first if is_of_stream(first) => Opcode::Text,
             first => Opcode::from_bits(first & OPCODE).expect("encoded from an Opcode"),
         }
     }
 
     /// True when the payload is compressed.
     pub fn is_compressed(&self) -> bool {
-        self.bytes[0] & RSV1 != 0 && self.bytes[0] != EARLY_CLOSE
+        let first = self.bytes[0];
+        first & RSV1 != 0 && first != EARLY_CLOSE && !is_of_stream(first)
     }
 
-    /// The payload as it is sent, `None` when it lies in several fragments.
+    /// The payload as it is sent, `None` when it lies in several fragments, or in none: in an event
+    /// stream.
     pub fn payload(&self) -> Option<&[u8]> {
         let bytes = &*self.bytes;
         let payload = match bytes[0] {
@@ -138,6 +155,11 @@ impl fmt::Debug for Frozen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Frozen({:?}, {} B)", self.opcode(), self.len())
     }
+}
+
+/// No frame of ours begins so: they leave RSV2 and RSV3 alone (RFC 6455 §5.2).
+fn is_of_stream(first: u8) -> bool {
+    first & FIN == 0 && first & 0x30 != 0
 }
 
 /// A text or binary message in as many frames as it takes.

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use roost_access::{Permission, PermissionSet};
 use roost_config as config;
 use roost_dialect::wamp::Users;
-use roost_dialect::{centrifugo, echo, raw, soap, wamp};
+use roost_dialect::{centrifugo, echo, raw, soap, sse, wamp};
 use roost_net::ListenAddr;
 use roost_net::unix_socket::{UnixOptions, group_number};
 use roost_reactor::{self as reactor, NamespaceNumbers};
@@ -145,6 +145,7 @@ fn own_dialects(
     Arc::make_mut(&mut own.wamp).enabled &= from.serves("wamp");
     Arc::make_mut(&mut own.soap).enabled &= from.serves("soap");
     Arc::make_mut(&mut own.centrifugo).enabled &= from.serves("centrifugo");
+    Arc::make_mut(&mut own.sse).enabled &= from.serves("sse");
     own
 }
 
@@ -179,6 +180,9 @@ fn dialects(from: &config::Settings, users: Option<Users>) -> roost_dialect::Set
         subscriptions_per_connection_max: from.limits.subscriptions_per_connection_max as usize,
         channel_name_bytes_max: from.limits.channel_name_bytes_max,
         ping_interval_s: from.limits.ping_interval_ms.div_ceil(1000),
+    });
+    dialects.sse = Arc::new(sse::Settings {
+        enabled: from.sse.enabled,
     });
     dialects
 }

@@ -21,6 +21,8 @@ pub(crate) struct WorstCase {
     channels: u64,
     /// Patterns at each home, and what is remembered of who matches.
     patterns: u64,
+    /// `limits.history_bytes_max`, where a namespace keeps history.
+    histories: u64,
     /// Receive buffers, compressors, TLS handshakes and what a loop iteration gathers, of all
     /// reactors, the messages between them, the API's requests, tokens, questions to applications, and
     /// the lines of log that wait.
@@ -97,6 +99,7 @@ impl WorstCase {
                 .saturating_add(contexts),
             channels: channels.saturating_mul(channel),
             patterns: patterns_bytes(limits, reactors, channels),
+            histories: histories_bytes(settings, reactors, channels),
             reactors: reactors
                 .saturating_mul(each.saturating_add(handshakes))
                 .saturating_add(mail)
@@ -113,6 +116,7 @@ impl WorstCase {
             self.connections,
             self.channels,
             self.patterns,
+            self.histories,
             self.reactors,
         ];
         parts.into_iter().fold(0, u64::saturating_add)
@@ -197,17 +201,32 @@ fn patterns_bytes(limits: &config::Limits, reactors: u64, channels: u64) -> u64 
         .saturating_add(channels.saturating_mul(CACHED_CHANNEL_BYTES))
 }
 
+/// What is kept, a ring that has grown to twice that, what channels with subscribers have for it, and
+/// answers that are remembered for a moment.
+fn histories_bytes(settings: &config::Settings, reactors: u64, channels: u64) -> u64 {
+    let own = settings.namespaces.iter().map(|space| &space.policy);
+    let mut policies = std::iter::once(&settings.channels).chain(own);
+    if policies.all(|policy| policy.history_messages_max == 0) {
+        return 0;
+    }
+    let answers = HISTORY_ANSWERS.saturating_mul(settings.limits.outbox_bytes_max as u64);
+    (settings.limits.history_bytes_max.saturating_mul(2))
+        .saturating_add(channels.saturating_mul(HISTORY_BYTES))
+        .saturating_add(reactors.saturating_mul(answers))
+}
+
 impl fmt::Display for WorstCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
             "at most {} beside the kernel's: {} buffered, {} for connections, subscriptions and calls, \
-             {} for channels, {} for patterns, {} for reactors",
+             {} for channels, {} for patterns, {} for histories, {} for reactors",
             Size(self.total()),
             Size(self.buffered),
             Size(self.connections),
             Size(self.channels),
             Size(self.patterns),
+            Size(self.histories),
             Size(self.reactors)
         )
     }
@@ -254,6 +273,12 @@ const PATTERN_BYTES: u64 = 2 * 33 + 2 * 40 + 16 + 128;
 const MATCH_LISTS_BYTES: u64 = 4 << 20;
 /// Which list is a channel's, in a vector that may be half empty.
 const CACHED_CHANNEL_BYTES: u64 = 2 * 8;
+/// A channel that keeps history, without what it keeps: its record in a table that may be half empty,
+/// and 40 beside its record at home.
+const HISTORY_BYTES: u64 = 2 * 72 + 40;
+/// Answers to clients that come back, encoded, which a reactor remembers for a tick; half of an outbox
+/// each, and twice that in the dialect's form.
+const HISTORY_ANSWERS: u64 = 16;
 /// A reactor's compressor and inflater (zlib-rs: up to 380 and 47.5 KB), and a second compressor
 /// with a small window.
 const DEFLATE_BYTES: u64 = 1 << 20;
@@ -328,6 +353,12 @@ mod tests {
         );
         settings.limits.patterns_max = 0;
         assert_eq!(patterns(&settings), 0);
+        assert_eq!(of(&settings).histories, 0, "no namespace keeps any");
+        settings.channels.history_messages_max = 1;
+        let histories = of(&settings).histories;
+        settings.limits.history_bytes_max += 1 << 30;
+        assert_eq!(of(&settings).histories - histories, 2 << 30);
+        settings.channels.history_messages_max = 0;
         settings.limits.channels_max = 1;
         assert!(of(&settings).channels < usual.channels / 1_000);
         settings.wamp.enabled = false;

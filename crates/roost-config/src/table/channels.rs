@@ -1,9 +1,9 @@
 //! `[channels]`, `[[namespace]]`: who may do what in which channels.
 
 use crate::pattern::NAMESPACE_NAME;
+use crate::row::{HOUR, SECOND, WEEK, section, time, words};
 use crate::row::{Reload, Row, Section, Visitor};
-use crate::row::{section, words};
-use crate::units::{GIB, MIB};
+use crate::units::{GIB, KIB, MIB};
 use crate::value::{Count, Flag, SharedSize, Size};
 
 section! {
@@ -48,6 +48,15 @@ section! {
     publish_messages_per_second_max: u32 = 0, Count(0..=100_000_000), Live, "1000";
     /// The same in bytes of payload; `"0B"`: any number.
     publish_bytes_per_second_max: u64 = 0, SharedSize(0..=1024 * GIB), Live, r#""1MiB""#;
+    /// The newest messages that each of these channels keeps, so that a client that was away gets what
+    /// it has missed ([history.md](history.md)); 0: none. They are kept in memory, whether anyone
+    /// is subscribed or not.
+    history_messages_max: u32 = 0, Count(0..=1_000_000), Restart, "100";
+    /// Bytes of the messages that one channel keeps; the oldest are forgotten first.
+    history_bytes_max: u64 = 256 * KIB as u64, SharedSize(125..=GIB), Restart, r#""1MiB""#;
+    /// How long a message is kept, and a channel without subscribers remembered. A client that was
+    /// away for longer may be told that it has missed something though it has not.
+    history_lifetime_ms: u32 = HOUR / 12, time(SECOND..=WEEK), Restart, r#""1h""#;
 }
 
 words! {

@@ -1,4 +1,5 @@
-//! `[raw]`, `[echo]`, `[wamp]`, `[soap]`, `[centrifugo]`, `[deflate]`: the protocols that are spoken.
+//! `[raw]`, `[echo]`, `[wamp]`, `[soap]`, `[centrifugo]`, `[sse]`, `[deflate]`: the protocols that are
+//! spoken.
 
 use crate::pattern::{GOODBYE, REALM, SUBPROTOCOL};
 use crate::row::{HOUR, SECOND, section, time_or_zero};
@@ -68,6 +69,14 @@ section! {
     /// Whether `/connection/websocket` is served: Centrifugo's bidirectional protocol in JSON. Otherwise
     /// 404.
     enabled: bool = false, Flag, NewConnections, "true";
+}
+
+section! {
+    /// Event streams for `EventSource` ([sse.md](sse.md)).
+    "sse" Sse
+    /// Whether `/sse/{channel}` is served: what is published there arrives as server-sent events.
+    /// Otherwise 404. Pages of `listener.allowed_origins` may read it.
+    enabled: bool = true, Flag, NewConnections, "false";
 }
 
 section! {

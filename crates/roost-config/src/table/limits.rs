@@ -59,6 +59,10 @@ section! {
     /// `closed_memory_limit_total`. The daemon says at its start what this and the other limits add up
     /// to.
     buffered_bytes_max: u64 = GIB as u64, SharedSize(MIB..=1024 * GIB), Live, r#""4GiB""#;
+    /// Bytes that all channels' histories hold together: messages, 56 bytes for each, and 256 for each
+    /// channel that is remembered. Each reactor has an equal share; beyond it the channels go first to
+    /// which nothing was published for the longest time, counted in `histories_evicted_total`.
+    history_bytes_max: u64 = 128 * MIB as u64, SharedSize(MIB..=1024 * GIB), Restart, r#""1GiB""#;
     /// A connection over which no message went in either direction for this long is closed and
     /// counted in `idle_timeouts_total`. Pings and pongs are no messages. `"0s"`: never; a quiet
     /// connection costs little.

@@ -163,11 +163,11 @@ fn what_is_no_list_of_listeners_says_so() {
         ),
         (
             "[[listener]]\ndialects = [\"mqtt\"]\n",
-            "t:2:13: listener.dialects: found \"mqtt\", expected \"raw\", \"echo\", \"wamp\", \"soap\" or \"centrifugo\"",
+            "t:2:13: listener.dialects: found \"mqtt\", expected \"raw\", \"echo\", \"wamp\", \"soap\", \"centrifugo\" or \"sse\"",
         ),
         (
             "[[listener]]\ndialects = [\"wmap\"]\n",
-            "t:2:13: listener.dialects: found \"wmap\", expected \"raw\", \"echo\", \"wamp\", \"soap\" or \"centrifugo\"; did \
+            "t:2:13: listener.dialects: found \"wmap\", expected \"raw\", \"echo\", \"wamp\", \"soap\", \"centrifugo\" or \"sse\"; did \
              you mean \"wamp\"?",
         ),
         (

@@ -61,7 +61,7 @@ publish = \"none\"
          handshakes_in_flight_max, handshake_timeout, handshake_bytes_max, handshake_headers_max, \
          http_keep_alive_timeout, http_requests_per_connection_max, \
          connections_per_address_max, message_bytes_max, frame_bytes_max, fragment_bytes, outbox_bytes_max, \
-         buffered_bytes_max, idle_timeout, ping_interval, ping_timeout, close_timeout, \
+         buffered_bytes_max, history_bytes_max, idle_timeout, ping_interval, ping_timeout, close_timeout, \
          channel_name_bytes_max, channels_max, patterns_max, subscriptions_per_connection_max, \
          registrations_per_connection_max, calls_per_connection_max, invocations_per_connection_max",
         "f.toml:16:9: found key with no value, expected `=`",

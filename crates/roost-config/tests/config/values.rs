@@ -320,6 +320,8 @@ fn health_paths() {
         ("/", "listener", "demo_page"),
         ("/echo", "echo", "enabled"),
         ("/soap", "soap", "enabled"),
+        ("/sse", "sse", "enabled"),
+        ("/sse/a", "sse", "enabled"),
         ("/soap/urn:up", "soap", "enabled"),
     ] {
         let text = format!("listener.health_path = \"{path}\"\n{section}.{key} = true\n");

@@ -255,6 +255,7 @@ fn known<'a>(state: &'a State, details: &'a ConnectionDetails) -> Known<'a> {
             false => "plain",
         },
         compression: match compression {
+            Compression::None if record.dialect == "sse" => "off (an event stream has none)",
             Compression::None if !settings.deflate.enabled => "off (deflate.enabled = false)",
             Compression::None => "off (the client has not offered it, or its offer was declined)",
             Compression::Shared => "permessage-deflate, each message by itself",

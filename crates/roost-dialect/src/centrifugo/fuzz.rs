@@ -186,6 +186,7 @@ impl Peer {
                         offset: 0,
                     },
                 },
+                recovery: None,
             });
         }
     }

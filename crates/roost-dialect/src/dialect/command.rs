@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use roost_access::{Identity, Provider, UserName};
 use roost_dealer::{Answer, CalleeFeatures, CancelMode, Match, Policy};
-use roost_hub::{ChannelId, PatternKind};
+use roost_hub::{ChannelId, PatternKind, Since};
 use roost_wire::CloseCode;
 
 use super::input::Message;
@@ -197,6 +197,9 @@ pub enum RpcAnswer {
 pub enum SubscribeTo<'a> {
     /// A channel by its name, which has passed [`check_channel_name`](crate::check_channel_name).
     Channel(Cow<'a, str>),
+    /// The same, and what was published before ([`Event::Subscribed`] brings it, or says what is
+    /// missing). Nothing is delivered until then.
+    Since(Cow<'a, str>, Since),
     /// All channels that match. The text may be no pattern: the command is then refused.
     Pattern(PatternKind, Cow<'a, str>),
 }

@@ -2,8 +2,8 @@
 
 use roost_access::Denial;
 use roost_dealer::{CallError, NeverInvoked, Notice};
-use roost_hub::{ChannelId, Snapshot};
-use roost_wire::CloseCode;
+use roost_hub::{ChannelId, Loss, Snapshot};
+use roost_wire::{CloseCode, Frozen};
 
 use super::command::{RpcAnswer, TokenOutcome};
 use crate::{CallBody, Form};
@@ -29,6 +29,9 @@ pub enum Event<'a> {
         /// The channel where the subscription begins: what is delivered from here on is behind its
         /// position, and nothing behind it is missing.
         snapshot: Snapshot,
+        /// What was before, if the command asked for it with [`SubscribeTo::Since`]. Not where the session
+        /// was subscribed already.
+        recovery: Option<Recovered<'a>>,
     },
     /// The subscription has ended.
     Unsubscribed {
@@ -122,6 +125,17 @@ pub enum Event<'a> {
     PingDue,
     /// It has sent nothing since, for too long; the connection is then closed.
     PongMissing,
+}
+
+/// What a subscription that asked for the time before it gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovered<'a> {
+    /// All that was asked for, oldest first, each with its offset: up to the snapshot's position, and
+    /// without a hole. A publication that is for others only is left out.
+    Publications(&'a [(u64, Frozen)]),
+    /// Something is missing, for this reason, and nothing is given: what is delivered begins behind the
+    /// snapshot's position.
+    Lost(Loss),
 }
 
 /// The commands that can be refused.

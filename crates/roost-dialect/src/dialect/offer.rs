@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use roost_hub::Since;
 use roost_wire::{CloseCode, handshake};
 
 use crate::Form;
@@ -30,6 +31,11 @@ impl<'a> Headers<'a> {
     /// Of a request.
     pub fn of(request: &'a handshake::Request<'a>) -> Headers<'a> {
         Headers(Some(request))
+    }
+
+    /// What stands behind the `?` of the request's target.
+    pub fn query(&self) -> Option<&'a str> {
+        self.0?.query()
     }
 
     /// Whether there is one of this name.
@@ -71,9 +77,23 @@ pub enum Accept<'a> {
         /// What else was agreed.
         terms: Terms,
     },
+    /// To a plain GET: an event stream, which begins when the home knows of the subscription. A
+    /// WebSocket is refused.
+    Stream(Join<'a>),
     /// The 101, without a subprotocol, and then this close frame: a browser shows the reason of a
     /// close, and none of a failed handshake.
     OpenAndClose(CloseCode, &'static str),
+}
+
+/// A subscription that a request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Join<'a> {
+    /// The channel.
+    pub channel: Cow<'a, str>,
+    /// The form in which its publications are wanted.
+    pub form: Form,
+    /// What is wanted of the time before it.
+    pub since: Option<Since>,
 }
 
 /// What a dialect and its client have agreed on beside the subprotocol.

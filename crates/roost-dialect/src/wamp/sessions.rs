@@ -111,6 +111,7 @@ impl Dialect for Wamp {
                     channel,
                     topic,
                     snapshot: _, // SUBSCRIBED has no place for it
+                    recovery: _, // none is asked for
                 } => session.on_subscribed(token, channel, topic, out),
                 Event::Unsubscribed { token } => session.on_unsubscribed(token, out),
                 Event::TokenChecked(outcome) => ends = session.on_token_checked(outcome, out),

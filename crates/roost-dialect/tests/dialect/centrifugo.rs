@@ -135,6 +135,7 @@ impl Client {
                     offset: 2,
                 },
             },
+            recovery: None,
         })
         .1
     }
@@ -172,7 +173,7 @@ fn shown(command: &Command<'_>) -> String {
     match command {
         Command::Subscribe { what, token, .. } => match what {
             SubscribeTo::Channel(channel) => format!("subscribe {channel} {token}"),
-            SubscribeTo::Pattern(..) => panic!("there are no patterns"),
+            SubscribeTo::Since(..) | SubscribeTo::Pattern(..) => panic!("it asks for neither"),
         },
         Command::UnsubscribeFrom { channel, token, .. } => format!("unsubscribe {channel} {token}"),
         Command::Publish {

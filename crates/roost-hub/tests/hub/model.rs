@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use roost_hub::{ChannelId, Encoding, EncodingSet, EventIds, ReactorId, Subscriber};
+use roost_hub::{
+    ChannelId, Encoding, EncodingSet, EventIds, Position, ReactorId, Recovery, Since, Subscriber,
+};
 
 /// The first thing that went wrong.
 pub(crate) type Check = Result<(), String>;
@@ -23,6 +25,15 @@ pub(crate) struct Model {
     /// Channel name to its messages in their order.
     logs: BTreeMap<String, Vec<usize>>,
     pub(crate) subscriptions: BTreeMap<Place, Subscription>,
+    /// What a request asks for, by its token.
+    asked: BTreeMap<u64, Since>,
+    /// Positions that subscribers were told, and at which they have got all, by channel.
+    positions: BTreeMap<String, Vec<Position>>,
+    /// Of the subscriptions that asked, those that got something, those that missed nothing, and those
+    /// that were told of a loss.
+    pub(crate) recovered: usize,
+    pub(crate) complete: usize,
+    pub(crate) lost: usize,
 }
 
 /// Who subscribes to what.
@@ -42,6 +53,8 @@ pub(crate) struct Message {
     pub(crate) ack: bool,
     /// Place in the log, once it is ordered.
     position: Option<usize>,
+    /// What the home counts it as.
+    offset: u64,
     ids: Option<EventIds>,
     encoded: EncodingSet,
     publication: Option<u64>,
@@ -86,6 +99,7 @@ impl Model {
             exclude,
             ack,
             position: None,
+            offset: 0,
             ids: None,
             encoded: EncodingSet::EMPTY,
             publication: None,
@@ -95,7 +109,7 @@ impl Model {
     }
 
     /// The home takes the message up.
-    pub(crate) fn order(&mut self, message: usize) -> Check {
+    pub(crate) fn order(&mut self, message: usize, offset: u64) -> Check {
         let log = self
             .logs
             .entry(self.messages[message].name.clone())
@@ -113,8 +127,95 @@ impl Model {
             self.messages[message].position.is_none(),
             "message {message} is ordered twice"
         );
+        let before = log.last().map_or(0, |&last| self.messages[last].offset);
+        ensure!(
+            before < offset,
+            "message {message} is {offset} behind {before}"
+        );
         self.messages[message].position = Some(log.len());
+        self.messages[message].offset = offset;
         log.push(message);
+        Ok(())
+    }
+
+    pub(crate) fn is_ordered(&self, message: usize) -> bool {
+        self.messages[message].position.is_some()
+    }
+
+    /// A position of a channel that some subscriber was at, by a number.
+    pub(crate) fn position_of(&self, name: &str, number: u64) -> Option<Position> {
+        let positions = self.positions.get(name)?;
+        Some(positions[number as usize % positions.len()])
+    }
+
+    pub(crate) fn subscribe_since(
+        &mut self,
+        place: Place,
+        key: u64,
+        channel: ChannelId,
+        token: u64,
+        since: Since,
+    ) -> Check {
+        let is_subscribed = self.subscriptions.get(&place);
+        // Who subscribes already recovers nothing; who waits to recover does so once.
+        if is_subscribed.is_none() {
+            self.asked.insert(token, since);
+        }
+        self.subscribe(place, key, channel, token)
+    }
+
+    /// What was recovered is all that was published behind the position, up to where the subscription
+    /// begins; or it is said that it is not there.
+    fn check_recovery(
+        &mut self,
+        place: &Place,
+        since: Since,
+        Position { epoch, offset: top }: Position,
+        recovery: &Recovery<Frame>,
+    ) -> Check {
+        let tail = match recovery {
+            Recovery::Recovered(tail) => tail,
+            Recovery::Lost(_) => {
+                self.lost += 1;
+                return Ok(());
+            }
+        };
+        let log = self.logs.get(&place.name).into_iter().flatten();
+        let published = log.map(|&message| (self.messages[message].offset, message));
+        let published: Vec<_> = published.filter(|&(offset, _)| offset <= top).collect();
+        let expected = match since {
+            Since::Position(position) => {
+                ensure!(
+                    position.epoch == epoch,
+                    "{place:?} recovers since {position:?} in {epoch}"
+                );
+                let missed = published.partition_point(|&(offset, _)| offset <= position.offset);
+                &published[missed..]
+            }
+            Since::Last(count) => {
+                ensure!(
+                    tail.len() <= count as usize,
+                    "{place:?} gets more than {count}"
+                );
+                &published[published.len().saturating_sub(tail.len())..]
+            }
+        };
+        let got: Vec<_> = tail
+            .iter()
+            .map(|(offset, frame)| (offset, frame.message))
+            .collect();
+        ensure!(
+            got == expected,
+            "{place:?} recovers {got:?} since {since:?} up to {top}, not {expected:?}"
+        );
+        ensure!(
+            tail.iter().all(|(offset, frame)| {
+                frame.encoding == place.encoding && frame.ids.offset == offset
+            }),
+            "{place:?} recovers {tail:?}"
+        );
+        self.complete += usize::from(got.is_empty());
+        self.recovered += usize::from(!got.is_empty());
         Ok(())
     }
 
@@ -170,7 +271,27 @@ impl Model {
         Ok(())
     }
 
-    pub(crate) fn subscribed(&mut self, place: &Place, token: u64, offset: u64) -> Check {
+    pub(crate) fn subscribed(
+        &mut self,
+        place: &Place,
+        token: u64,
+        position: Position,
+        recovery: Option<&Recovery<Frame>>,
+    ) -> Check {
+        let offset = position.offset;
+        let asked = self.asked.remove(&token);
+        if let Some((since, recovery)) = asked.zip(recovery) {
+            self.check_recovery(place, since, position, recovery)?;
+        }
+        ensure!(
+            asked.is_some() == recovery.is_some(),
+            "{place:?} asked {asked:?} and gets {recovery:?}"
+        );
+        let log = self.logs.get(&place.name).into_iter().flatten();
+        let before = log.filter(|&&message| self.messages[message].offset <= offset);
+        let before = before.count();
+        let positions = self.positions.entry(place.name.clone()).or_default();
+        positions.push(position);
         let Some(subscription) = self.subscriptions.get_mut(place) else {
             return Err(format!("{place:?} is answered but does not subscribe"));
         };
@@ -180,7 +301,9 @@ impl Model {
             "{place:?} is answered {token}, not {expected:?}"
         );
         let log = self.logs.get(&place.name).map_or(0, Vec::len);
-        subscription.since.get_or_insert(log);
+        // What is published from where a recovered one begins is not missed.
+        let since = if asked.is_some() { before } else { log };
+        subscription.since.get_or_insert(since);
         let start = *subscription.start.get_or_insert(offset);
         let last = subscription.last.map_or(start, |(_, last)| last);
         ensure!(offset >= last, "{place:?} is told {offset} behind {last}");
@@ -237,6 +360,12 @@ impl Model {
             }
         }
         let last = Some((position, ids.offset));
+        let positions = self.positions.entry(place.name.clone()).or_default();
+        let epoch = positions.last().map_or(0, |position| position.epoch);
+        positions.push(Position {
+            epoch,
+            offset: ids.offset,
+        });
         self.subscriptions.get_mut(place).expect("seen above").last = last;
         Ok(())
     }

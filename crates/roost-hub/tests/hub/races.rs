@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 
 use roost_hub::{
-    ChannelId, ENCODINGS_MAX, Encoding, EncodingSet, EventIds, Hub, HubOptions, Item, NameError,
-    NamespaceId, Output, PatternOptions, Position, Publish, PublishError, PublishTo, ReactorId,
-    Route, Subscribe, SubscribeError, Subscriber,
+    ChannelId, ENCODINGS_MAX, Encoding, EncodingSet, EventIds, HistoryOptions, Hub, HubOptions,
+    Item, NameError, NamespaceId, Output, PatternOptions, Position, Publish, PublishError,
+    PublishTo, ReactorId, Route, Subscribe, SubscribeError, Subscriber,
 };
 
 const RAW: Encoding = Encoding(0);
@@ -39,6 +39,7 @@ fn options(me: ReactorId, reactors: u16) -> HubOptions {
         seed: u64::from(me.0),
         channels_max: 3,
         patterns: PatternOptions::default(),
+        history: HistoryOptions::default(),
         channel_name_bytes_max: 10,
     }
 }

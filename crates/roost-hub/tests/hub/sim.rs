@@ -6,9 +6,10 @@ use std::collections::VecDeque;
 use std::iter;
 
 use roost_hub::{
-    ChannelId, Encoding, EventIds, Hub, HubCounts, HubOptions, Item, MatchedEvent, NamespaceId,
-    Output, Pattern, PatternKind, PatternOptions, Publish, PublishTo, ReactorId, Route, Subscribe,
-    SubscribeError, SubscribePattern, Subscriber,
+    ChannelId, Encoding, EventIds, HistoryLimits, HistoryNamespace, HistoryOptions, Hub, HubCounts,
+    HubOptions, Item, MatchedEvent, NamespaceId, Output, Pattern, PatternKind, PatternOptions,
+    Publish, PublishTo, ReactorId, Route, Since, Subscribe, SubscribeError, SubscribePattern,
+    Subscriber,
 };
 
 use crate::model::{Check, Frame, Model, Place};
@@ -28,6 +29,8 @@ pub(crate) struct Sim {
     /// The generation of each slot of each reactor, so that a key names one connection.
     generations: Vec<Vec<u64>>,
     next_token: u64,
+    /// The time of all hubs.
+    pub(crate) now: u32,
     fault: Option<Fault>,
     /// Deliveries until the fault strikes.
     fault_in: u32,
@@ -53,10 +56,19 @@ pub(crate) enum Fault {
     DropPublish,
     DropMatched,
     DoubleMatched,
+    DropRecovered,
+    /// What is published behind the answer comes before it.
+    DelayRecovered,
 }
 
 impl Sim {
-    pub(crate) fn new(reactors: u8, slots: usize, key: u64, patterns_max: u32) -> Self {
+    pub(crate) fn new(
+        reactors: u8,
+        slots: usize,
+        key: u64,
+        patterns_max: u32,
+        history: Option<(HistoryLimits, u64)>,
+    ) -> Self {
         let mut hash_key = [0; 16];
         hash_key[..8].copy_from_slice(&key.to_le_bytes());
         let options = |me| HubOptions {
@@ -70,6 +82,17 @@ impl Sim {
                 patterns_max,
                 protected: ["a:".to_owned(), "b.a/".to_owned()].into(),
             },
+            history: history.map_or(HistoryOptions::default(), |(limits, bytes_max)| {
+                HistoryOptions {
+                    namespaces: [("", Some(limits)), (NAMESPACE, None)]
+                        .map(|(name, limits)| HistoryNamespace {
+                            name: name.to_owned(),
+                            limits,
+                        })
+                        .into(),
+                    bytes_max,
+                }
+            }),
         };
         let options: Vec<HubOptions> = (0..reactors).map(options).collect();
         Sim {
@@ -83,6 +106,7 @@ impl Sim {
                 .collect(),
             generations: vec![vec![0; slots]; usize::from(reactors)],
             next_token: 0,
+            now: 0,
             fault: None,
             fault_in: 0,
         }
@@ -122,10 +146,10 @@ impl Sim {
                     who: place.who,
                     encoding: place.encoding,
                     name,
-                    namespace: NamespaceId(name.len() as u16),
+                    namespace: namespace_of(name),
                     token,
                 },
-                0,
+                self.now,
                 &mut out,
             )
             .map_err(|error| error.to_string())?;
@@ -133,6 +157,49 @@ impl Sim {
         self.model.subscribe(place, key, channel, token)?;
         self.carry_out(reactor, out)?;
         Ok(channel)
+    }
+
+    /// Subscribes and asks for what was before.
+    pub(crate) fn subscribe_since(
+        &mut self,
+        reactor: u8,
+        who: u32,
+        encoding: u8,
+        name: &str,
+        since: Since,
+    ) -> Check {
+        let token = self.next_token;
+        self.next_token += 1;
+        let place = place(reactor, who, encoding, name);
+        let mut out = Vec::new();
+        let subscribe = Subscribe {
+            who: place.who,
+            encoding: place.encoding,
+            name,
+            namespace: namespace_of(name),
+            token,
+        };
+        let hub = &mut self.hubs[usize::from(reactor)];
+        let channel = {
+            let encode = &mut recoverer(&self.model);
+            hub.subscribe_since(subscribe, since, self.now, encode, &mut out)
+        };
+        let channel = channel.map_err(|error| error.to_string())?;
+        let key = self.key(reactor, who);
+        self.model
+            .subscribe_since(place, key, channel, token, since)?;
+        self.carry_out(reactor, out)
+    }
+
+    /// Time goes on, and what is too old is forgotten.
+    pub(crate) fn pass(&mut self, ticks: u32) {
+        self.now += ticks;
+        for hub in &mut self.hubs {
+            if hub.history_due() <= self.now {
+                hub.expire(self.now);
+            }
+            assert!(hub.history_due() > self.now);
+        }
     }
 
     pub(crate) fn subscribe_pattern(
@@ -153,7 +220,7 @@ impl Sim {
             pattern: Pattern::new(kind, text, 100).expect("a pattern"),
             token,
         };
-        match hub.subscribe_pattern(subscribe, 0, &mut out) {
+        match hub.subscribe_pattern(subscribe, self.now, &mut out) {
             Ok(channel) => {
                 let key = self.key(reactor, who);
                 self.patterns.subscribe(place, key, channel, token)?;
@@ -279,7 +346,7 @@ impl Sim {
         let mut check = Ok(());
         hub.publish(
             publish,
-            0,
+            self.now,
             &mut encoder(&mut self.model, &mut self.patterns, &mut check),
             &mut out,
         )
@@ -289,7 +356,7 @@ impl Sim {
             .iter()
             .any(|output| matches!(output, Output::ToReactor(_, Item::Publish { .. })));
         if !sent {
-            self.model.order(message)?;
+            self.order(reactor, message)?;
         }
         self.carry_out(reactor, out)
     }
@@ -318,15 +385,23 @@ impl Sim {
         self.hubs[to].handle(
             ReactorId(from as u8),
             item,
-            0,
+            self.now,
             &mut encoder(&mut self.model, &mut self.patterns, &mut check),
             &mut out,
         );
         check?;
         if let Some(message) = ordered {
-            self.model.order(message)?;
+            self.order(to as u8, message)?;
         }
         self.carry_out(to as u8, out)
+    }
+
+    /// The home has taken a message up, and says where it stands now.
+    fn order(&mut self, home: u8, message: usize) -> Check {
+        let name = self.model.messages[message].name.clone();
+        let hub = &self.hubs[usize::from(home)];
+        let offset = hub.history(&name, self.now).position.offset;
+        self.model.order(message, offset)
     }
 
     /// Takes all items to their reactors.
@@ -357,12 +432,14 @@ impl Sim {
             self.unsubscribe(place.reactor.0, place.who.0, place.encoding.0, &place.name)?;
         }
         self.drain()?;
+        self.pass(10_000);
         for hub in &self.hubs {
             hub.check_invariants();
             let counts = hub.counts();
             let empty = HubCounts {
                 stale_items: counts.stale_items,
                 matches: counts.matches,
+                histories_evicted: counts.histories_evicted,
                 ..HubCounts::default()
             };
             if counts != empty {
@@ -384,6 +461,7 @@ impl Sim {
                     channel,
                     topic,
                     snapshot,
+                    recovery,
                 } => {
                     let hub = &self.hubs[usize::from(reactor)];
                     if let Some(pattern) = hub.pattern_of(channel) {
@@ -398,8 +476,9 @@ impl Sim {
                     if hub.topic(channel) != Some(topic) {
                         return Err(format!("{place:?} is answered with topic {topic}"));
                     }
-                    let offset = snapshot.position.offset;
-                    self.model.subscribed(&place, token, offset)?;
+                    let position = snapshot.position;
+                    self.model
+                        .subscribed(&place, token, position, recovery.as_deref())?;
                 }
                 Output::Published {
                     publisher,
@@ -513,10 +592,14 @@ impl Sim {
         let queue = &mut self.queues[2 * pair + lane];
         let concerned = match (self.fault, &item) {
             (Some(Fault::DropPublished), Item::Published { .. })
+            | (Some(Fault::DropRecovered), Item::Recovered(_))
             | (Some(Fault::DropPublish), Item::Publish { .. })
             | (Some(Fault::DropDeliver | Fault::DoubleDeliver), Item::Deliver { .. })
             | (Some(Fault::DropMatched | Fault::DoubleMatched), Item::DeliverMatched { .. }) => {
                 true
+            }
+            (Some(Fault::DelayRecovered), Item::Deliver { .. }) => {
+                matches!(queue.back(), Some(Item::Recovered(_)))
             }
             (Some(Fault::SwapDelivers), Item::Deliver { local, .. }) => {
                 matches!(queue.back(), Some(Item::Deliver { local: before, .. }) if before == local)
@@ -530,15 +613,28 @@ impl Sim {
         match self.fault.take_if(|_| strikes) {
             None => queue.push_back(item),
             Some(
-                Fault::DropDeliver | Fault::DropPublished | Fault::DropPublish | Fault::DropMatched,
+                Fault::DropDeliver
+                | Fault::DropPublished
+                | Fault::DropPublish
+                | Fault::DropMatched
+                | Fault::DropRecovered,
             ) => {}
             Some(Fault::DoubleDeliver | Fault::DoubleMatched) => {
                 queue.extend([item.clone(), item]);
             }
-            Some(Fault::SwapDelivers) => queue.insert(queue.len() - 1, item),
+            Some(Fault::SwapDelivers | Fault::DelayRecovered) => {
+                queue.insert(queue.len() - 1, item)
+            }
         }
         Ok(())
     }
+}
+
+/// What keeps no history, if anything does.
+const NAMESPACE: &str = "channel.1/b";
+
+fn namespace_of(name: &str) -> NamespaceId {
+    NamespaceId(name.starts_with("channel.1/b:").into())
 }
 
 fn place(reactor: u8, who: u32, encoding: u8, name: &str) -> Place {
@@ -565,6 +661,22 @@ fn pattern_place(
     }
 }
 
+/// Writes a frame that is recovered at once.
+fn recoverer(model: &Model) -> impl FnMut(&usize, Encoding, EventIds, Route<'_>) -> Frame {
+    |&message, encoding, ids, route| {
+        assert!(
+            matches!(route, Route::Channel(_)),
+            "patterns recover nothing"
+        );
+        assert!(model.is_ordered(message), "only what has a place is kept");
+        Frame {
+            message,
+            encoding,
+            ids,
+        }
+    }
+}
+
 /// Writes a frame that says what it is, and tells the model.
 fn encoder(
     model: &mut Model,
@@ -573,6 +685,7 @@ fn encoder(
 ) -> impl FnMut(&usize, Encoding, EventIds, Route<'_>) -> Frame {
     |&message, encoding, ids, route| {
         let seen = match route {
+            Route::Channel(_) if model.is_ordered(message) => Ok(()), // it is recovered
             Route::Channel(_) => model.encode(message, encoding, ids),
             Route::Pattern(channel) => patterns.encode(message, encoding, ids, channel, model),
         };

@@ -6,8 +6,9 @@
 use std::alloc::System;
 
 use roost_hub::{
-    ChannelId, Encoding, Hub, HubOptions, Item, NamespaceId, Output, PatternOptions, Publish,
-    PublishTo, ReactorId, Subscribe, Subscriber,
+    ChannelId, Encoding, HistoryLimits, HistoryNamespace, HistoryOptions, Hub, HubOptions, Item,
+    NamespaceId, Output, PatternOptions, Payload, Publish, PublishTo, ReactorId, Route, Subscribe,
+    Subscriber,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -22,6 +23,7 @@ const RAW: Encoding = Encoding(0);
 fn main() {
     channels_of_one_subscriber();
     shared_channels();
+    histories();
     nothing_allocated_when_warm();
 }
 
@@ -96,6 +98,67 @@ fn shared_channels() {
     }
 }
 
+/// As large as what reactors publish, with its bytes somewhere else.
+#[derive(Clone)]
+struct Publication([u64; 4]);
+
+impl Payload for Publication {
+    fn bytes(&self) -> usize {
+        usize::try_from(self.0[0]).expect("small")
+    }
+}
+
+/// The bar: 40 bytes an entry beside its payload, and nothing for a channel that is forgotten.
+fn histories() {
+    const CHANNELS: u32 = 1_000;
+    const ENTRIES: u32 = 100;
+    let limits = HistoryLimits {
+        messages_max: ENTRIES,
+        bytes_max: u64::MAX,
+        lifetime: 10,
+        answer_bytes_max: u64::MAX,
+        answer_messages_max: u32::MAX,
+    };
+    let history = HistoryOptions {
+        namespaces: [HistoryNamespace {
+            name: String::new(),
+            limits: Some(limits),
+        }]
+        .into(),
+        bytes_max: u64::MAX,
+    };
+    let mut hub: Hub<Publication, u64> = Hub::new(HubOptions {
+        history,
+        ..options(0, 1)
+    });
+    let mut out = Vec::new();
+    let before = heap_bytes();
+    let mut publish = |hub: &mut Hub<Publication, u64>, n: u32| {
+        let name = format!("room:{n:010}");
+        let encode = &mut |_: &Publication, _, _, _: Route<'_>| 0;
+        hub.publish_at_home(&name, Publication([0; 4]), 0, encode, &mut out);
+    };
+    (0..CHANNELS).for_each(|n| publish(&mut hub, n));
+    let remembered = heap_bytes() - before;
+    // More than are kept, so that each ring is full.
+    for _ in 0..ENTRIES + 20 {
+        (0..CHANNELS).for_each(|n| publish(&mut hub, n));
+    }
+    let full = heap_bytes() - before;
+    let first = remembered as f64 / f64::from(CHANNELS);
+    let each = full as f64 / f64::from(CHANNELS * ENTRIES);
+    hub.expire(11);
+    let left = (heap_bytes() - before) as f64 / f64::from(CHANNELS);
+    println!(
+        "histories: a channel with one entry {first:.1} bytes, an entry of {ENTRIES} {each:.1}, a channel that \
+         is forgotten {left:.1}"
+    );
+    assert!(each <= 40.0 + first / f64::from(ENTRIES), "{each} an entry");
+    assert!(first <= 440.0, "{first} a channel");
+    assert_eq!(hub.counts().history_channels, 0);
+    assert!(left < 1.0, "{left} of a channel that is forgotten");
+}
+
 fn nothing_allocated_when_warm() {
     let mut hub = TestHub::new(options(0, 1));
     let mut out = Vec::new();
@@ -157,6 +220,7 @@ fn options(me: u8, reactors: u16) -> HubOptions {
         seed: 0,
         channels_max: u32::MAX,
         patterns: PatternOptions::default(),
+        history: HistoryOptions::default(),
         channel_name_bytes_max: 255,
     }
 }

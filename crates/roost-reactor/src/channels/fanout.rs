@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use roost_dialect::Receivers;
-use roost_hub::{ChannelId, Encoding, Hub, Name, Subscriber};
+use roost_hub::{ChannelId, Encoding, Hub, Name, Payload, Subscriber};
 use roost_net::ConnKey;
 
 use crate::connections::{BATCH_CHUNKS_MAX, Connections, Origin};
@@ -184,7 +184,7 @@ impl Fanout {
     }
 
     /// Gives the next channel a piece of at most `visits_max` subscribers.
-    pub(crate) fn next_piece<P, F: Clone>(
+    pub(crate) fn next_piece<P: Payload, F: Clone>(
         &mut self,
         hub: &Hub<P, F>,
         connections: &mut Connections,
@@ -392,7 +392,9 @@ const BYTES_MAX: usize = 4 << 20;
 mod tests {
     use super::*;
     use crate::connections::testing;
-    use roost_hub::{HubOptions, NamespaceId, PatternOptions, ReactorId, Subscribe};
+    use roost_hub::{
+        HistoryOptions, HubOptions, NamespaceId, PatternOptions, ReactorId, Subscribe,
+    };
     use roost_net::sim::SimRng;
     use roost_wire::{Frozen, Opcode};
 
@@ -419,6 +421,7 @@ mod tests {
                 channels_max: 10,
                 channel_name_bytes_max: 10,
                 patterns: PatternOptions::default(),
+                history: HistoryOptions::default(),
             });
             let mut fixture = Fixture {
                 hub,

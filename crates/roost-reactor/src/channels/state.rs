@@ -6,11 +6,12 @@ use std::sync::Arc;
 use roost_dialect::{Publication, Receivers};
 use roost_hub::{
     ChannelId, Encoding, Frames, Hub, HubOptions, Item, MatchedEvent, Name, NamespaceId, Output,
-    PatternRefusal, Placement, Publish, PublishError, PublishTo, ReactorId, Route, Snapshot,
-    Subscribe, SubscribeError, SubscribePattern, Subscriber,
+    PatternRefusal, Placement, Publish, PublishError, PublishTo, ReactorId, Recovery, Route, Since,
+    Snapshot, Subscribe, SubscribeError, SubscribePattern, Subscriber, Tail,
 };
 use roost_metrics::{Counters, NamespaceCounters};
 use roost_net::ConnKey;
+use roost_wire::Frozen;
 use tracing::debug;
 
 use super::congestion::Congestion;
@@ -22,6 +23,7 @@ use crate::clock::TICK_MS;
 use crate::connections::{Codec, Connections, Origin, Phase};
 use crate::control::{ChannelRecord, PausedFor, Refusal};
 use crate::image::Image;
+use crate::palette::FrameIndex;
 use crate::peer_message::PeerMessage;
 use crate::sessions::Sessions;
 use crate::settings::{Settings, SlowConsumer};
@@ -45,6 +47,16 @@ pub(crate) struct Channels {
     control: ReactorId,
     /// What the hub wants done next; reused.
     outputs: Vec<HubOutput>,
+    /// What was recovered last in this loop iteration: clients that come back together share it.
+    recovered: Option<SharedTail>,
+}
+
+/// Frames of this loop iteration that stand for a tail.
+struct SharedTail {
+    tail: Tail<Image>,
+    frames: Vec<FrameIndex>,
+    /// The iteration, by the flushes there were.
+    flushes: u64,
 }
 
 /// A publication for the subscribers to a channel or a pattern.
@@ -73,6 +85,8 @@ pub(crate) enum Notice {
         channel: ChannelId,
         topic: u64,
         snapshot: Snapshot,
+        /// What was before, if that was asked for.
+        recovery: Option<Box<Recovery<Image>>>,
     },
     /// The subscription of the connection in `slot` to a pattern has ended before it began.
     Refused {
@@ -110,12 +124,14 @@ fn notice_of(output: HubOutput) -> Notice {
             channel,
             topic,
             snapshot,
+            recovery,
         } => Notice::Subscribed {
             slot: who.0,
             token,
             channel,
             topic,
             snapshot,
+            recovery,
         },
         Output::Refused {
             who,
@@ -167,6 +183,7 @@ impl Channels {
             paused: Paused::default(),
             control: crate::control::control_id(reactors),
             outputs: Vec::new(),
+            recovered: None,
         }
     }
 
@@ -212,6 +229,105 @@ impl Channels {
             self.fanout.join(channel, encoding, who.0);
         }
         Ok(channel)
+    }
+
+    /// The same, and what was before is asked for; the parts are those of [`Channels::subscribe`]. What
+    /// is on its way here when the home answers is in its answer.
+    pub(crate) fn subscribe_since(
+        &mut self,
+        (who, encoding, name, token): (Subscriber, Encoding, &str, u64),
+        since: Since,
+        codec: &mut Codec,
+        now: u32,
+    ) -> Result<ChannelId, SubscribeError> {
+        let known = self.hub.channel(name);
+        let known = known.and_then(|channel| self.hub.namespace(channel));
+        let number = || NamespaceId(self.settings.channels.number_of(name));
+        let subscribe = Subscribe {
+            who,
+            encoding,
+            name,
+            namespace: known.unwrap_or_else(number),
+            token,
+        };
+        let encode = &mut |payload: &_, encoding, ids, route: Route<'_>| {
+            if !Codec::carries(payload, encoding) {
+                return Image::for_none();
+            }
+            Image::new(codec.encode(payload, encoding, ids, route), payload)
+        };
+        self.hub
+            .subscribe_since(subscribe, since, now, encode, &mut self.outputs)
+    }
+
+    /// What of a tail is for the connection in `slot`.
+    pub(crate) fn received_of(
+        &self,
+        slot: u32,
+        tail: &Tail<Image>,
+        connections: &Connections,
+        sessions: &Sessions,
+    ) -> Vec<(u64, Frozen)> {
+        let received = tail.iter().filter(|(_, image)| {
+            image
+                .receivers()
+                .is_none_or(|receivers| is_receiver(slot, receivers, connections, sessions))
+        });
+        received
+            .map(|(offset, image)| (offset, image.frame().clone()))
+            .collect()
+    }
+
+    /// Gives the connection in `slot` what it has missed in a channel: the same frames as others that
+    /// come back in this loop iteration.
+    pub(crate) fn deliver_recovered(
+        &mut self,
+        slot: u32,
+        channel: ChannelId,
+        tail: &Tail<Image>,
+        connections: &mut Connections,
+        sessions: &Sessions,
+    ) {
+        let flushes = connections.flushes();
+        let shared = self.recovered.take();
+        let shared = shared.filter(|one| one.flushes == flushes && one.tail.shares(tail));
+        let shared = shared.unwrap_or_else(|| {
+            let origin = Origin {
+                channel: u64::from(channel.0),
+                namespace: self.hub.namespace(channel).unwrap_or_default().0,
+            };
+            let frames = tail.frames().iter();
+            let frames = frames.map(|image| connections.share(image.frame(), Some(origin)));
+            SharedTail {
+                tail: tail.clone(),
+                frames: frames.collect(),
+                flushes,
+            }
+        });
+        let mut deliveries = 0;
+        for (image, &frame) in tail.frames().iter().zip(&shared.frames) {
+            let receivers = image.receivers();
+            if receivers.is_none_or(|receivers| is_receiver(slot, receivers, connections, sessions))
+            {
+                connections.deliver(slot, frame);
+                deliveries += 1;
+            }
+        }
+        self.counters.deliveries_total.add(deliveries);
+        self.recovered = Some(shared);
+    }
+
+    /// Forgets what channels have kept for long enough.
+    pub(crate) fn expire_histories(&mut self, now: u32) {
+        self.recovered = None;
+        if self.hub.history_due() <= now {
+            self.hub.expire(now);
+        }
+    }
+
+    /// The tick at which something expires.
+    pub(crate) fn history_due(&self) -> u32 {
+        self.hub.history_due()
     }
 
     /// The same to a pattern. What the hub reports of its number is as of a channel's.
@@ -485,6 +601,19 @@ impl Channels {
     ) -> Option<Notice> {
         match output {
             Output::ToReactor(to, item) => self.links.send(to, PeerMessage::Hub(item)),
+            Output::Subscribed {
+                who,
+                encoding,
+                channel,
+                recovery: Some(_),
+                ..
+            } => {
+                // It became a subscriber with this, behind all that is on its way here.
+                if !self.fanout.is_empty() {
+                    self.fanout.join(channel, encoding, who.0);
+                }
+                return Some(notice_of(output));
+            }
             Output::Subscribed { .. } | Output::Refused { .. } | Output::Published { .. } => {
                 return Some(notice_of(output));
             }
@@ -766,6 +895,10 @@ impl Channels {
         counters.subscriptions.set(hub.subscriptions as u64);
         counters.patterns.set(hub.local_patterns as u64);
         counters.pattern_matches_total.set(hub.matches);
+        counters.history_channels.set(hub.history_channels as u64);
+        counters.history_messages.set(hub.history_messages as u64);
+        counters.history_bytes.set(hub.history_bytes);
+        counters.histories_evicted_total.set(hub.histories_evicted);
         let links = &self.links;
         counters.cross_reactor_batches_total.set(links.batches_sent);
         counters.cross_reactor_wakeups_total.set(links.wakes);

@@ -151,6 +151,9 @@ impl Flags {
     /// Its deadline was put off once, because the driver had input of it that was not read yet.
     pub(crate) const OVERDUE: Flags = Flags(1 << 12);
 
+    /// It counts as an open event stream.
+    pub(crate) const EVENT_STREAM: Flags = Flags(1 << 15);
+
     /// Those that another process is told of: the others are about the driver, deadlines and tables
     /// of this one, or are set again with what they stand for.
     pub(crate) fn carried(self) -> Flags {

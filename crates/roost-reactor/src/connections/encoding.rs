@@ -16,6 +16,8 @@ pub(crate) enum Framing {
     Deflate(Agreement),
     /// draft-hixie-75 or -76.
     Early,
+    /// None: an event stream, whose dialect writes what goes out.
+    EventStream,
 }
 
 const _: () = assert!(size_of::<Framing>() <= 2);
@@ -35,7 +37,7 @@ impl Framing {
     /// What was agreed.
     pub(crate) fn compression(self) -> Compression {
         match self {
-            Framing::Rfc6455 | Framing::Early => Compression::None,
+            Framing::Rfc6455 | Framing::Early | Framing::EventStream => Compression::None,
             Framing::Deflate(agreement)
                 if agreement.server_no_context_takeover()
                     && agreement.client_no_context_takeover() =>
@@ -49,6 +51,12 @@ impl Framing {
     /// Whether it has pings and pongs.
     pub(crate) fn has_ping(self) -> bool {
         self != Framing::Early
+    }
+
+    /// Whether it goes one way, without messages of the client and without a closing handshake.
+    #[inline]
+    pub(crate) fn is_event_stream(self) -> bool {
+        self == Framing::EventStream
     }
 
     /// Whether what is sent goes through a context of the connection's own, on its way to the
@@ -68,6 +76,8 @@ impl Framing {
             Framing::Deflate(_) if self.deflates_late() => PLAIN,
             Framing::Deflate(agreement) if agreement.server_window_bits() == 15 => DEFLATE,
             Framing::Rfc6455 | Framing::Deflate(_) => PLAIN,
+            // As the dialect has encoded it, which has no other form.
+            Framing::EventStream => PLAIN,
             Framing::Early => EARLY,
         };
         Encoding(form.0 + framing * FORMS_U8)
@@ -80,6 +90,8 @@ pub(crate) struct Codec {
     deflate: Option<Deflate>,
     /// Longer messages go out in fragments of this size; `usize::MAX` is never.
     fragment_bytes_max: usize,
+    /// Of the channels whose home is here, which are the only ones that are encoded here.
+    epoch: u64,
 }
 
 struct Deflate {
@@ -122,7 +134,12 @@ enum Window {
 
 impl Codec {
     /// `threshold_bytes` is `None` where permessage-deflate is off; its contexts cost memory.
-    pub(crate) fn new(threshold_bytes: Option<usize>, level: u8, fragment_bytes: usize) -> Codec {
+    pub(crate) fn new(
+        threshold_bytes: Option<usize>,
+        level: u8,
+        fragment_bytes: usize,
+        epoch: u64,
+    ) -> Codec {
         let deflate = threshold_bytes.map(|threshold_bytes| Deflate {
             deflater: Deflater::new(level),
             narrow: None,
@@ -138,6 +155,7 @@ impl Codec {
         Codec {
             deflate,
             fragment_bytes_max,
+            epoch,
         }
     }
 
@@ -197,7 +215,9 @@ impl Codec {
     ) -> Frozen {
         let form = Form(encoding.0 % FORMS_U8);
         let frame = match route {
-            Route::Channel(channel) => roost_dialect::encode(publication, form, ids, channel),
+            Route::Channel(channel) => {
+                roost_dialect::encode_at(publication, form, ids, channel, self.epoch)
+            }
             Route::Pattern(channel) => {
                 roost_dialect::encode_matched(publication, form, ids, channel)
             }
@@ -223,6 +243,7 @@ impl Codec {
             Framing::Deflate(agreement) if agreement.server_window_bits() >= NARROW_WINDOW_BITS => {
                 (DEFLATE, Window::Narrow)
             }
+            Framing::EventStream => return Frozen::of_stream(payload),
             Framing::Rfc6455 | Framing::Deflate(_) => (PLAIN, Window::Full),
             Framing::Early => (EARLY, Window::Full),
         };
@@ -261,6 +282,7 @@ impl Codec {
                 append_frame(out, opcode, payload);
             }
             Framing::Early => hixie::append_message(out, opcode, payload),
+            Framing::EventStream => out.extend_from_slice(payload),
             Framing::Rfc6455 | Framing::Deflate(_) => {
                 out.extend_from_slice(self.freeze_for(to, opcode, payload).as_bytes());
             }
@@ -274,6 +296,8 @@ pub(crate) fn append_close_to(out: &mut Vec<u8>, to: Framing, code: CloseCode, r
         Framing::Rfc6455 | Framing::Deflate(_) => append_close(out, code, reason),
         // The drafts know no code and no reason.
         Framing::Early => out.extend_from_slice(hixie::close().as_bytes()),
+        // It ends, and its dialect has said when to come back.
+        Framing::EventStream => {}
     }
 }
 
@@ -306,7 +330,7 @@ mod tests {
         let long: Vec<u8> = (0..1_000_000u32)
             .map(|n| (n.wrapping_mul(n).wrapping_mul(0x9e37_79b9) >> 28) as u8)
             .collect();
-        let mut codec = Codec::new(Some(0), 1, 0);
+        let mut codec = Codec::new(Some(0), 1, 0, 0);
         let deflate = codec.deflate.as_mut().expect("it is on");
         let compressed = deflate.deflate(&long, Window::Full);
         let compressed = compressed.expect("four bits of each byte").to_vec();
@@ -333,7 +357,7 @@ mod tests {
             panic!("a WebSocket");
         };
         let agreement = negotiate(early_data.extensions(), Takeover::default()).expect("agreed");
-        let mut codec = Codec::new(Some(0), 1, 0);
+        let mut codec = Codec::new(Some(0), 1, 0, 0);
         let payload = vec![b'x'; payload_bytes];
         let frame = codec.freeze_for(Framing::Deflate(agreement), Opcode::Text, &payload);
         frame.as_bytes()[0]

@@ -2,6 +2,7 @@
 
 use roost_dialect::dialect::Terms;
 use roost_dialect::{DialectKind, Form};
+use roost_hub::Since;
 use roost_wire::handshake::HeadScanner;
 use roost_wire::http::BodyDecoder;
 use roost_wire::{Inbound, Role, hixie};
@@ -86,6 +87,8 @@ pub(crate) struct PendingCheck {
 pub(crate) struct PendingJoin {
     pub(crate) channel: Box<str>,
     pub(crate) form: Form,
+    /// What is wanted of the time before it.
+    pub(crate) since: Option<Since>,
     /// The subprotocol that is selected.
     pub(crate) subprotocol: Option<Box<str>>,
     pub(crate) terms: Terms,
@@ -153,7 +156,10 @@ impl Decoder {
     pub(crate) fn new(framing: Framing) -> Decoder {
         match framing {
             Framing::Early => Decoder::EarlyFrames(hixie::Inbound::new()),
-            Framing::Rfc6455 | Framing::Deflate(_) => Decoder::Frames(Inbound::new(Role::Server)),
+            // An event stream's client sends none: what it sends is dropped before.
+            Framing::Rfc6455 | Framing::Deflate(_) | Framing::EventStream => {
+                Decoder::Frames(Inbound::new(Role::Server))
+            }
         }
     }
 

@@ -55,6 +55,8 @@ pub(crate) struct Connections {
     pub(super) deadlines: Deadlines,
     /// What the driver shall do when it has its lease back; reused.
     driver_ops: Vec<DriverOp>,
+    /// Flushes there were.
+    pub(super) flushes: u64,
     /// Bytes of output that connections were ever given to hold.
     pub(super) output_bytes_total: u64,
     /// For tests: what each connection has sent, and what work that made.
@@ -85,13 +87,13 @@ enum DriverOp {
 }
 
 impl Connections {
-    /// None yet, for one of `reactors` reactors.
+    /// None yet, for one of `reactors` reactors, whose channels count in `epoch`.
     pub(crate) fn new(
         settings: &Arc<Settings>,
         counters: &Arc<Counters>,
         namespaces: &Arc<[NamespaceCounters]>,
-        reactor: usize,
-        reactors: usize,
+        (reactor, reactors): (usize, usize),
+        epoch: u64,
     ) -> Connections {
         let fragment_bytes = settings.limits.fragment_bytes;
         let deflate = &settings.deflate;
@@ -105,6 +107,7 @@ impl Connections {
                 deflate.enabled.then_some(deflate.compress_min_bytes),
                 level,
                 fragment_bytes,
+                epoch,
             ),
             contexts: Contexts::new(deflate, level, context_bytes_max, fragment_bytes),
             settings: settings.clone(),
@@ -120,6 +123,7 @@ impl Connections {
             identities: Identities::default(),
             deadlines: Deadlines::new(settings.clone()),
             driver_ops: Vec::new(),
+            flushes: 0,
             output_bytes_total: 0,
             cost_probe: CostProbe::default(),
         }
@@ -256,6 +260,16 @@ impl Connections {
         }
     }
 
+    /// Sends an event stream's client a comment, so that proxies keep the connection.
+    pub(crate) fn send_comment(&mut self, key: ConnKey) {
+        if let Some(conn) = self.table.get_mut(key) {
+            self.counters.event_stream_comments_total.inc();
+            self.output.enqueue_owned(key.slot(), conn, |arena| {
+                arena.extend_from_slice(b":\n\n");
+            });
+        }
+    }
+
     /// One more, just accepted.
     pub(crate) fn insert(&mut self, arrival: Arrival) -> ConnKey {
         let mut conn = Conn::new(self.deadlines.clock.now);
@@ -277,8 +291,14 @@ impl Connections {
         dialect: DialectKind,
         framing: Framing,
     ) {
-        self.counters.handshakes_accepted_total.inc();
-        self.counters.websockets_open.inc();
+        let is_stream = framing.is_event_stream();
+        if is_stream {
+            self.counters.http_responses_2xx_total.inc();
+            self.counters.event_streams_open.inc();
+        } else {
+            self.counters.handshakes_accepted_total.inc();
+            self.counters.websockets_open.inc();
+        }
         self.end_handshake(key.slot());
         self.exchanges.release(key.slot());
         let Some(conn) = self.table.get_mut(key) else {
@@ -287,7 +307,10 @@ impl Connections {
         conn.phase = Phase::Open;
         conn.dialect = dialect;
         conn.framing = framing;
-        conn.flags.set(Flags::WEBSOCKET);
+        conn.flags.set(match is_stream {
+            true => Flags::EVENT_STREAM,
+            false => Flags::WEBSOCKET,
+        });
         conn.last_message = self.deadlines.clock.now;
         self.output
             .enqueue_owned(key.slot(), conn, |arena| arena.extend_from_slice(answer));
@@ -298,7 +321,10 @@ impl Connections {
     pub(crate) fn begin_exchange(&mut self, key: ConnKey) {
         self.end_handshake(key.slot());
         if let Some(conn) = self.table.get_mut(key) {
-            debug_assert!(conn.phase <= Phase::Http, "it only moves forward");
+            debug_assert!(
+                conn.phase <= Phase::Joining,
+                "it only moves forward, but for one whose token was checked"
+            );
             conn.phase = Phase::Http;
         }
     }
@@ -362,7 +388,7 @@ impl Connections {
         let Some(conn) = self.table.get_mut(key) else {
             return false;
         };
-        if conn.phase != Phase::Open {
+        if conn.phase != Phase::Open || conn.framing.is_event_stream() {
             return false;
         }
         conn.phase = Phase::Closing;
@@ -372,6 +398,12 @@ impl Connections {
         });
         self.set_close_deadline(key.slot());
         true
+    }
+
+    /// Whether a connection is an event stream that has begun and not ended.
+    pub(crate) fn is_open_event_stream(&self, key: ConnKey) -> bool {
+        let conn = self.table.get(key);
+        conn.is_some_and(|conn| conn.phase == Phase::Open && conn.framing.is_event_stream())
     }
 
     /// Answers the peer's close frame.
@@ -448,6 +480,11 @@ impl Connections {
             return false;
         }
         conn.phase = Phase::Closing;
+        if conn.framing.is_event_stream() {
+            // Its client answers nothing: the end follows what is left.
+            conn.phase = Phase::Lingering;
+            conn.flags.set(Flags::FLUSH_AWAITED);
+        }
         self.set_close_deadline(key.slot());
         true
     }
@@ -505,6 +542,9 @@ impl Connections {
         }
         if conn.flags.clear(Flags::WEBSOCKET) {
             self.counters.websockets_open.sub(1);
+        }
+        if conn.flags.clear(Flags::EVENT_STREAM) {
+            self.counters.event_streams_open.sub(1);
         }
     }
 

@@ -12,7 +12,13 @@ use crate::settings::Settings;
 pub(crate) fn connections() -> Connections {
     let registry = Registry::with_namespaces(1, vec![String::new()]);
     let settings = std::sync::Arc::new(Settings::for_tests());
-    Connections::new(&settings, registry.reactor(0), registry.namespaces(0), 0, 1)
+    Connections::new(
+        &settings,
+        registry.reactor(0),
+        registry.namespaces(0),
+        (0, 1),
+        0,
+    )
 }
 
 /// One more, that has sent nothing yet.

@@ -297,8 +297,14 @@ impl Connections {
         self.output.take_dirty()
     }
 
+    /// How many flushes there were: a frame is good until the next.
+    pub(crate) fn flushes(&self) -> u64 {
+        self.flushes
+    }
+
     /// All of them are written: what was pending is forgotten.
     pub(crate) fn end_flush(&mut self, dirty: Vec<u32>) {
+        self.flushes += 1;
         self.output.clear(dirty);
     }
 

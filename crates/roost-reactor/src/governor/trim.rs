@@ -41,6 +41,8 @@ pub(crate) struct Trimmed {
     pub(crate) connections: usize,
     /// What their table holds.
     pub(crate) table_bytes: usize,
+    /// The tick at which something expires that is kept for a time.
+    pub(crate) next_due: u32,
 }
 
 impl MemoryTrimmer {
@@ -108,7 +110,7 @@ impl MemoryTrimmer {
             || self.freed_bytes > 0;
         self.due = match goes_on {
             true => now.saturating_add(INTERVAL_TICKS),
-            false => NEVER,
+            false => trimmed.next_due,
         };
     }
 }

@@ -31,6 +31,8 @@
 //!   envelopes;
 //! - no peer that answers is closed for silence, though the server, one of its reactors or the clock
 //!   stands still for a while (on some seeds);
+//! - a client of an event stream that comes back gets all that it has missed, once and in order, or is
+//!   told that something is missing;
 //! - a listener serves its dialects and lets in its origins, and no others (several listeners, one of
 //!   them a unix socket, on half of the seeds);
 //! - a peer that comes over TLS sees all of this as others do, no record of it is altered or sealed
@@ -62,6 +64,7 @@ mod peer;
 mod peers;
 mod plan;
 mod records;
+mod recovering;
 mod report;
 mod serializers;
 mod soap;
@@ -76,7 +79,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use roost_net::Driver;
-use roost_net::sim::{SimDriver, SimNet, SimOptions};
+use roost_net::sim::{SimDriver, SimNet, SimOptions, SimRng};
 use roost_reactor::{Iteration, Reactor, Shared};
 
 use api::Subscribers;
@@ -90,6 +93,8 @@ use http::HttpPeers;
 pub use pauses::{Pause, Stopped};
 use peers::Peers;
 pub use plan::Plan;
+use recovering::Recovering;
+pub use recovering::Told;
 pub use report::Report;
 use soap::SoapPeers;
 use strangers::Strangers;
@@ -162,6 +167,7 @@ fn run_scenario(plan: &Plan) -> Result<Report, Broken> {
     let soap = simulation.end_soap(plan).map_err(broken)?;
     let centrifugo = simulation.end_centrifugo(plan).map_err(broken)?;
     simulation.end_api(plan).map_err(broken)?;
+    let told = simulation.end_recovering(plan).map_err(broken)?;
     let guarded_answers = simulation.end_guarded(plan).map_err(broken)?;
     let rest_ns = plan.end_ns + plan.rest_ns();
     simulation.run_until(rest_ns + QUIESCE_NS);
@@ -194,6 +200,7 @@ fn run_scenario(plan: &Plan) -> Result<Report, Broken> {
     (report.soap_answers, report.soap_received) = soap;
     (report.centrifugo_answers, report.centrifugo_received) = centrifugo;
     report.guarded_answers = guarded_answers;
+    report.told = told;
     simulation.write_counts(&mut report);
     Ok(report)
 }
@@ -216,6 +223,7 @@ struct Simulation {
     soap: Option<SoapPeers>,
     centrifugo: Option<CentrifugoPeers>,
     guarded: Option<Guarded>,
+    recovering: Recovering,
     control: Option<Control>,
     subscribers: Option<Subscribers>,
     costs: Costs,
@@ -295,6 +303,9 @@ impl Simulation {
                 addresses[0],
             )
         });
+        let driver = net.driver(SimOptions::default());
+        let rng = SimRng::new(plan.seed ^ 0x6261_636b);
+        let recovering = Recovering::new(plan.start_ns..plan.end_ns, driver, addresses[0], rng);
         let suspended = plan.floods.iter();
         let suspended = suspended.map(|&(at, reactor)| (at..at + plan.suspended_ns, reactor));
         let mut pauses = plan.pauses.clone();
@@ -314,6 +325,7 @@ impl Simulation {
             soap,
             centrifugo,
             guarded,
+            recovering,
             control,
             subscribers,
             costs: Costs::default(),
@@ -385,6 +397,9 @@ impl Simulation {
         if self.guarded.as_ref().is_some_and(Guarded::is_due) {
             due.push(GUARDED);
         }
+        if self.recovering.is_due() {
+            due.push(RECOVERING);
+        }
         if self.control.as_ref().is_some_and(Control::is_due) {
             due.push(CONTROL);
         }
@@ -409,6 +424,7 @@ impl Simulation {
                 let strangers = self.strangers.as_mut();
                 strangers.expect("only one that is there is due").run_once();
             }
+            RECOVERING => self.recovering.run_once(),
             GUARDED => self.guarded.iter_mut().for_each(Guarded::run_once),
             HTTP => self.http.iter_mut().for_each(HttpPeers::run_once),
             SOAP => self.soap.iter_mut().for_each(SoapPeers::run_once),
@@ -577,6 +593,7 @@ const SOAP: usize = usize::MAX - 5;
 const SUBSCRIBERS: usize = usize::MAX - 6;
 const GUARDED: usize = usize::MAX - 7;
 const CENTRIFUGO: usize = usize::MAX - 8;
+const RECOVERING: usize = usize::MAX - 9;
 
 /// A simulation takes a few thousand loop iterations.
 const ITERATIONS_MAX: u64 = 100_000;

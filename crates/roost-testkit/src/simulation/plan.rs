@@ -11,6 +11,7 @@ use roost_reactor::{
 use super::guarded;
 use super::listeners;
 use super::pauses::{self, Pause};
+use super::recovering;
 
 /// One simulation, decided before it starts.
 #[derive(Debug, Clone)]
@@ -192,6 +193,8 @@ impl Plan {
         }
         let guarded = guarded::add(seed, has_control(seed), &mut settings);
         make_room(&mut settings, guarded);
+        let recovering = recovering::add(seed, &mut settings);
+        make_room(&mut settings, recovering);
         let strangers = listeners::add(seed, &mut settings);
         settings.connections_max += (non_readers + strangers) as u32;
         let drain_ms = rng.between(500, 6_000) as u32;

@@ -2,6 +2,7 @@
 
 use super::control::ControlReport;
 use super::costs::Costs;
+use super::recovering::Told;
 
 /// What a simulation did, for a test to see that something happened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -51,6 +52,8 @@ pub struct Report {
     pub ended: [u64; 2],
     /// Requests that a hook has allowed, refused, and not answered in time.
     pub hooks: [u64; 3],
+    /// How it was for clients of event streams that came back.
+    pub told: Told,
     /// Plain HTTP requests answered.
     pub http_answers: u64,
     /// SOAP requests answered.

@@ -22,6 +22,7 @@ mod serializers;
 mod slow;
 mod soap;
 mod splits;
+mod sse;
 mod takeover;
 mod tls;
 mod toy;

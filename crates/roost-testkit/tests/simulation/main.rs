@@ -69,6 +69,14 @@ fn promises_are_kept_on_every_seed() {
     if reports.len() >= 100 {
         assert!(hooks.iter().all(|&count| count > 0), "{hooks:?}");
     }
+    let [back, lost] = [sum(|r| r.told.came_back), sum(|r| r.told.lost)];
+    println!(
+        "clients of event streams came back {back} times and missed nothing, were told of a loss {lost} \
+         times, and received {} publications",
+        sum(|r| r.told.received),
+    );
+    assert!(back >= 5 * reports.len() as u64, "{back} are few");
+    assert!(lost >= 2 * reports.len() as u64, "{lost} are few");
     let most = |of: fn(&Report) -> u64| reports.iter().map(of).max().unwrap_or(0);
     let dropped = [1, 2, 3].map(|n| reports.iter().map(|r| r.dropped[n]).sum::<u64>());
     println!(

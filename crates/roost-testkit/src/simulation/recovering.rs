@@ -1,0 +1,501 @@
+//! Clients of event streams that lose their connections and come back, many of them at once, to
+//! channels that keep less than is published meanwhile.
+//!
+//! What is promised: a client gets all that is published behind the position it has, once, in the
+//! channel's order and each publisher's own, over all its connections; or it is told that something is
+//! missing. All clients see the same publication at the same position. On a network that breaks no
+//! connection, those that are connected at the end have it all.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::Duration;
+
+use roost_dialect::sse::parse_id;
+use roost_net::sim::{SimDriver, SimRng};
+use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event};
+use roost_reactor::Position;
+use roost_reactor::{ChannelPolicy, Settings, policy_for_tests};
+use roost_wire::Opcode;
+use roost_wire::frame::{append_masked_frame, split_frame};
+
+/// A namespace for them; returns how many connections they have at once.
+pub(super) fn add(seed: u64, settings: &mut Settings) -> usize {
+    let mut rng = SimRng::new(seed ^ 0x7265_636f);
+    let kept = ChannelPolicy {
+        history_messages_max: rng.between(2, 40) as u32,
+        history_bytes_max: [200, 100_000][rng.below(2) as usize],
+        history_lifetime_ms: rng.between(300, 3_000) as u32,
+        ..policy_for_tests()
+    };
+    let namespaces = &mut settings.channels.namespaces;
+    namespaces.push((NAMESPACE.to_owned(), kept));
+    if rng.per_mille(200) {
+        settings.limits.history_bytes_max = 3_000;
+    }
+    PUBLISHERS + CLIENTS
+}
+
+/// All of them, on one simulated driver.
+pub(super) struct Recovering {
+    driver: SimDriver,
+    address: SocketAddr,
+    rng: SimRng,
+    end_ns: u64,
+    peers: Vec<Peer>,
+    /// When which peer acts.
+    agenda: BinaryHeap<Reverse<(u64, usize)>>,
+    /// What stands at each position.
+    published: HashMap<(usize, Position), Published>,
+    failure: Option<String>,
+    told: Told,
+}
+
+/// How often clients came back, and how it was.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    /// What came behind a position, before anything else.
+    pub came_back: u64,
+    /// They were told of a loss.
+    pub lost: u64,
+    /// Publications received.
+    pub received: u64,
+}
+
+/// A publisher's number, and the publication's with it.
+type Published = (usize, u32);
+
+struct Peer {
+    channel: usize,
+    kind: Kind,
+    /// Of its connection: a late event is another's.
+    generation: u16,
+    holds_socket: bool,
+    /// The driver has its slot yet.
+    has_slot: bool,
+    connected: bool,
+    is_stalled: bool,
+    has_head: bool,
+    unread: Vec<u8>,
+}
+
+enum Kind {
+    Publisher { sent: u32 },
+    Client(Client),
+}
+
+#[derive(Default)]
+struct Client {
+    /// The last it has seen.
+    at: Option<Position>,
+    /// Its stream has begun, and nothing has come on it.
+    begins: bool,
+    /// The last number of each publisher.
+    last: HashMap<usize, u32>,
+}
+
+/// Lines up to an empty one.
+#[derive(Debug, Default)]
+struct Block {
+    id: Option<Position>,
+    name: String,
+    data: String,
+}
+
+impl Recovering {
+    pub(super) fn new(
+        script: Range<u64>,
+        driver: SimDriver,
+        address: SocketAddr,
+        mut rng: SimRng,
+    ) -> Recovering {
+        let mut agenda = BinaryHeap::new();
+        let mut peers = Vec::new();
+        for index in 0..PUBLISHERS + CLIENTS {
+            let kind = match index < PUBLISHERS {
+                true => Kind::Publisher { sent: 0 },
+                false => Kind::Client(Client::default()),
+            };
+            peers.push(Peer::new(index % CHANNELS, kind));
+            agenda.push(Reverse((script.start + rng.below(FIRST_NS), index)));
+        }
+        let mut recovering = Recovering {
+            driver,
+            address,
+            rng,
+            end_ns: script.end - REST_NS,
+            peers,
+            agenda,
+            published: HashMap::new(),
+            failure: None,
+            told: Told::default(),
+        };
+        recovering.run_once(); // the driver must know the next due time
+        recovering
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        self.driver.is_due()
+    }
+
+    pub(super) fn run_once(&mut self) {
+        let mut ended = Vec::new();
+        while let Some(event) = self.driver.next_event() {
+            match event {
+                Event::Connected(key) => {
+                    let Some(peer) = peer_of(&mut self.peers, key) else {
+                        continue;
+                    };
+                    peer.connected = true;
+                    let request = peer.request();
+                    // Little enough to be taken, or the connection has ended.
+                    let _ = self.driver.send_copy(key, &request);
+                }
+                Event::Bytes(key, bytes) => {
+                    let Some(peer) = peer_of(&mut self.peers, key) else {
+                        continue;
+                    };
+                    peer.unread.extend_from_slice(bytes);
+                    let channel = peer.channel;
+                    let mut seen = |position, published| {
+                        let before = self.published.entry((channel, position));
+                        let before = *before.or_insert(published);
+                        (before == published)
+                            .then_some(())
+                            .ok_or_else(|| format!("{before:?} and {published:?} at {position:?}"))
+                    };
+                    match peer.read(&mut self.told, &mut seen) {
+                        Ok(true) => {}
+                        Ok(false) => ended.push(key),
+                        Err(what) => {
+                            let index = key.slot();
+                            let what = format!("client {index} of channel {channel}: {what}");
+                            self.failure.get_or_insert(what);
+                        }
+                    }
+                }
+                Event::ReadClosed(key) => ended.push(key),
+                Event::Closed(key, _) => {
+                    let peer = &mut self.peers[key.slot() as usize];
+                    (peer.holds_socket, peer.has_slot) = (false, false);
+                }
+                Event::Sent(_) | Event::Woken | Event::Accepted { .. } | Event::Released(..) => {}
+            }
+        }
+        for key in ended {
+            self.close(key.slot() as usize, CloseMode::Graceful);
+        }
+        let now = self.driver.now();
+        while let Some(&Reverse((at, index))) = self.agenda.peek()
+            && at <= now
+        {
+            self.agenda.pop();
+            if let Some(later) = self.act(index, now) {
+                self.agenda.push(Reverse((now + later, index)));
+            }
+        }
+        let next = self.agenda.peek().map(|Reverse((at, _))| *at);
+        let timeout = next.map(|at| Duration::from_nanos(at.saturating_sub(now)));
+        let waited = self.driver.wait(timeout);
+        waited.expect("a simulated wait does not fail");
+    }
+
+    /// What a peer does next; in how many nanoseconds it goes on.
+    fn act(&mut self, index: usize, now: u64) -> Option<u64> {
+        if !self.peers[index].holds_socket {
+            if !self.peers[index].has_slot {
+                self.dial(index);
+            }
+            return Some(SOON_NS);
+        }
+        let key = key_of(index, self.peers[index].generation);
+        let peer = &mut self.peers[index];
+        if std::mem::take(&mut peer.is_stalled) {
+            self.driver.resume(key);
+        }
+        let is_over = now >= self.end_ns;
+        match &mut peer.kind {
+            Kind::Publisher { .. } if is_over => None,
+            Kind::Publisher { sent } => {
+                let mut bytes = Vec::new();
+                let mut count = self.rng.below(4);
+                if !peer.has_head || !peer.connected {
+                    count = 0;
+                }
+                for _ in 0..count {
+                    *sent += 1;
+                    let filler = "\n".repeat(self.rng.below(3) as usize);
+                    let text = format!("{index}.{sent}{filler}");
+                    append_masked_frame(&mut bytes, Opcode::Text, text.as_bytes(), [1, 2, 3, 4]);
+                }
+                if !bytes.is_empty() {
+                    let _ = self.driver.send_copy(key, &bytes);
+                }
+                Some(self.rng.between(1, 2 * PUBLISH_NS))
+            }
+            Kind::Client(_) if is_over => Some(SOON_NS),
+            Kind::Client(_) => {
+                match self.rng.below(100) {
+                    0..25 => self.close(index, CloseMode::Abort),
+                    25..32 => {
+                        peer.is_stalled = true;
+                        self.driver.pause(key);
+                    }
+                    // Many lose their network together.
+                    32..36 => {
+                        for other in PUBLISHERS..self.peers.len() {
+                            self.close(other, CloseMode::Abort);
+                        }
+                    }
+                    _ => {}
+                }
+                // Back at once, soon, or when much has been forgotten.
+                let longest = [SOON_NS, 20 * SOON_NS, 200 * SOON_NS];
+                let longest = longest[self.rng.below(3) as usize];
+                Some(self.rng.between(1, longest))
+            }
+        }
+    }
+
+    fn dial(&mut self, index: usize) {
+        let peer = &mut self.peers[index];
+        peer.generation += 1;
+        let port = PORT_FIRST + u16::try_from(index).expect("few");
+        let options = ConnectOptions {
+            addr: self.address,
+            local: Some(SocketAddr::from(([10, 0, 5, 1], port))),
+        };
+        let key = key_of(index, peer.generation);
+        peer.holds_socket = self.driver.connect(key, &options).is_ok();
+        peer.has_slot = peer.holds_socket;
+        (peer.connected, peer.has_head, peer.is_stalled) = (false, false, false);
+        peer.unread.clear();
+    }
+
+    fn close(&mut self, index: usize, mode: CloseMode) {
+        let peer = &mut self.peers[index];
+        if std::mem::take(&mut peer.holds_socket) {
+            self.driver.close(key_of(index, peer.generation), mode);
+        }
+    }
+
+    /// All of them vanish.
+    pub(super) fn abort_all(&mut self) {
+        self.agenda.clear();
+        for index in 0..self.peers.len() {
+            self.close(index, CloseMode::Abort);
+        }
+    }
+
+    /// How it was to come back. `has_all`: those that are connected have had the time to get it all.
+    ///
+    /// # Errors
+    /// The first promise found broken.
+    pub(super) fn check(&self, has_all: bool) -> Result<Told, String> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        for (index, peer) in self.peers.iter().enumerate() {
+            let Kind::Client(client) = &peer.kind else {
+                continue;
+            };
+            let positions = self.published.keys();
+            let positions = positions.filter(|(channel, _)| *channel == peer.channel);
+            let top = positions.map(|(_, position)| position.offset).max();
+            let at = client.at.map(|position| position.offset);
+            let is_there = peer.holds_socket && peer.has_head && !peer.is_stalled;
+            if has_all && is_there && at < top {
+                return Err(format!(
+                    "client {index} of channel {} is at {at:?} of {top:?}",
+                    peer.channel
+                ));
+            }
+        }
+        Ok(self.told)
+    }
+}
+
+impl Peer {
+    fn new(channel: usize, kind: Kind) -> Peer {
+        Peer {
+            channel,
+            kind,
+            generation: 0,
+            holds_socket: false,
+            has_slot: false,
+            connected: false,
+            is_stalled: false,
+            has_head: false,
+            unread: Vec::new(),
+        }
+    }
+
+    fn request(&self) -> Vec<u8> {
+        let channel = format!("{NAMESPACE}:{}", self.channel);
+        let head = match &self.kind {
+            Kind::Publisher { .. } => format!(
+                "GET /raw/{channel} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
+                 Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            ),
+            Kind::Client(client) => {
+                let id = client
+                    .at
+                    .map_or(String::new(), |Position { epoch, offset }| {
+                        format!("Last-Event-ID: {epoch:016x}-{offset}\r\n")
+                    });
+                format!("GET /sse/{channel} HTTP/1.1\r\nHost: h\r\n{id}\r\n")
+            }
+        };
+        head.into_bytes()
+    }
+
+    /// Reads what has come whole. False if the connection is of no use any more.
+    fn read(
+        &mut self,
+        told: &mut Told,
+        seen: &mut dyn FnMut(Position, Published) -> Result<(), String>,
+    ) -> Result<bool, String> {
+        if !self.has_head {
+            let head = self.unread.windows(4).position(|four| four == b"\r\n\r\n");
+            let Some(end) = head else {
+                return Ok(true);
+            };
+            let is_good = self.unread.starts_with(b"HTTP/1.1 200 ")
+                || self.unread.starts_with(b"HTTP/1.1 101 ");
+            if !is_good {
+                return Ok(false);
+            }
+            self.unread.drain(..end + 4);
+            self.has_head = true;
+            if let Kind::Client(client) = &mut self.kind {
+                client.begins = true;
+            }
+        }
+        match &mut self.kind {
+            Kind::Publisher { .. } => {
+                // What others publish is of no interest, and a close frame ends it.
+                while let Some((header, _, rest)) = split_frame(&self.unread) {
+                    if header.opcode == Opcode::Close {
+                        return Ok(false);
+                    }
+                    let used = self.unread.len() - rest.len();
+                    self.unread.drain(..used);
+                }
+                Ok(true)
+            }
+            Kind::Client(client) => {
+                while let Some(end) = self.unread.windows(2).position(|two| two == b"\n\n") {
+                    let block: Vec<u8> = self.unread.drain(..end + 2).collect();
+                    let block = String::from_utf8(block).map_err(|error| error.to_string())?;
+                    client.handle(&Block::parse(&block)?, told, seen)?;
+                }
+                Ok(true)
+            }
+        }
+    }
+}
+
+impl Client {
+    fn handle(
+        &mut self,
+        block: &Block,
+        told: &mut Told,
+        seen: &mut dyn FnMut(Position, Published) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let Some(id) = block.id else {
+            return Ok(()); // a comment, or when to come back
+        };
+        let before = self.at.replace(id);
+        if block.name == "roost.lost" {
+            told.lost += 1;
+            return Ok(());
+        }
+        if !block.name.is_empty() {
+            return Err(format!("an event {:?}", block.name));
+        }
+        if block.data.is_empty() {
+            // Where the stream begins: where it was, or a loss is told next.
+            self.begins = false;
+            if let Some(before) = before.filter(|&before| before != id) {
+                if before.epoch != id.epoch {
+                    return Err(format!("another epoch: {before:?}, {id:?}"));
+                }
+                if before.offset > id.offset {
+                    return Err(format!("{id:?} behind {before:?}"));
+                }
+                self.at = Some(before); // until that is told
+            } else if before.is_some() {
+                told.came_back += 1;
+            }
+            return Ok(());
+        }
+        if self.begins {
+            return Err("an event before the stream's beginning".to_owned());
+        }
+        let expected = before.map(|before| Position {
+            offset: before.offset + 1,
+            ..before
+        });
+        if expected != Some(id) {
+            return Err(format!("{block:?} behind {before:?}"));
+        }
+        let text = block.data.trim_end_matches('\n');
+        let published = text
+            .split_once('.')
+            .and_then(|(publisher, number)| Some((publisher.parse().ok()?, number.parse().ok()?)));
+        let (publisher, number): Published = published.ok_or("no publication")?;
+        let last = self.last.insert(publisher, number).unwrap_or(0);
+        if number <= last {
+            return Err(format!("{publisher}.{number} behind {publisher}.{last}"));
+        }
+        told.received += 1;
+        seen(id, (publisher, number))
+    }
+}
+
+impl Block {
+    fn parse(text: &str) -> Result<Block, String> {
+        let mut block = Block::default();
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            match line.split_once(':') {
+                Some(("", _)) | Some(("retry", _)) => {}
+                Some(("id", id)) => {
+                    let id = parse_id(id.trim_start());
+                    block.id = Some(id.ok_or_else(|| format!("an id in {text:?}"))?);
+                }
+                Some(("event", name)) => block.name = name.trim_start().to_owned(),
+                Some(("data", data)) => {
+                    block.data.push_str(data.strip_prefix(' ').unwrap_or(data));
+                    block.data.push('\n');
+                }
+                _ => return Err(format!("a line {line:?}")),
+            }
+        }
+        Ok(block)
+    }
+}
+
+fn peer_of(peers: &mut [Peer], key: ConnKey) -> Option<&mut Peer> {
+    let peer = peers.get_mut(key.slot() as usize)?;
+    (peer.generation == key.generation() && peer.holds_socket).then_some(peer)
+}
+
+fn key_of(index: usize, generation: u16) -> ConnKey {
+    ConnKey::new(u32::try_from(index).expect("few"), generation)
+}
+
+const NAMESPACE: &str = "recovered";
+const CHANNELS: usize = 3;
+const PUBLISHERS: usize = 6;
+const CLIENTS: usize = 9;
+/// When they come, at the latest.
+const FIRST_NS: u64 = 500_000_000;
+const SOON_NS: u64 = 10_000_000;
+/// Between two publications of a publisher, about.
+const PUBLISH_NS: u64 = 8_000_000;
+/// Before the end of the script nothing is published any more, and all come back.
+const REST_NS: u64 = 1_500_000_000;
+/// The port of the first.
+const PORT_FIRST: u16 = 33_000;
