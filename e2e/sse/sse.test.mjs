@@ -1,0 +1,146 @@
+// Event streams as clients read them: Chromium's EventSource and npm's eventsource, each by the same
+// questions.
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import net from "node:net";
+import { after, before, describe, test } from "node:test";
+import { EventSource as NpmEventSource } from "eventsource";
+import { chromium } from "playwright-core";
+import { WebSocket } from "ws";
+import { driver, startDaemon, until } from "../daemon.mjs";
+
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"];
+const HISTORY = ["channels.history_messages_max=5"];
+
+/** What a client of either kind has seen: events in order, with name, data and id. */
+const NAMES = ["message", "binary", "roost.lost", "roost.dropped"];
+
+/** npm's eventsource. */
+function npmClient(url) {
+  const seen = [];
+  const source = new NpmEventSource(url);
+  source.onopen = () => seen.push({ name: "open" });
+  for (const name of NAMES) {
+    source.addEventListener(name, (event) => seen.push({ name, data: event.data, id: event.lastEventId }));
+  }
+  return { seen: async () => seen, close: async () => source.close() };
+}
+
+/** Chromium's. */
+async function pageClient(page, url) {
+  const handle = await page.evaluateHandle(([url, names]) => {
+    const seen = [];
+    const source = new EventSource(url);
+    source.onopen = () => seen.push({ name: "open" });
+    for (const name of names) {
+      source.addEventListener(name, (event) => seen.push({ name, data: event.data, id: event.lastEventId }));
+    }
+    return { seen, source };
+  }, [url, NAMES]);
+  return {
+    seen: () => handle.evaluate((it) => it.seen),
+    close: () => handle.evaluate((it) => it.source.close()),
+  };
+}
+
+/** A way to the daemon that can be cut, as a network is. */
+async function cuttable(daemon) {
+  const sockets = new Set();
+  const server = net.createServer((client) => {
+    const upstream = net.connect(daemon.port, daemon.host);
+    for (const [from, to] of [[client, upstream], [upstream, client]]) {
+      sockets.add(from);
+      from.on("error", () => {}).on("close", () => { sockets.delete(from); to.destroy(); });
+      from.pipe(to);
+    }
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const cut = () => sockets.forEach((socket) => socket.destroy());
+  return {
+    url: `http://127.0.0.1:${server.address().port}`,
+    cut,
+    close: () => { cut(); server.close(); },
+  };
+}
+
+/** A raw client that publishes. */
+async function publisher(daemon, channel) {
+  const socket = new WebSocket(`${daemon.ws}/raw/${channel}`);
+  await new Promise((done, failed) => socket.once("open", done).once("error", failed));
+  return socket;
+}
+
+describe(`event streams, driver ${driver ?? "by default"}`, { timeout: 120_000 }, () => {
+  let daemon;
+  let browser;
+  let page;
+  before(async () => {
+    daemon = await startDaemon({ set: HISTORY });
+    browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+    page = await browser.newPage();
+    // A page of another origin: what it reads, it reads by CORS.
+    await page.goto("data:text/html,<title>events</title>");
+  });
+  after(async () => {
+    await browser?.close();
+    await daemon?.stop();
+  });
+
+  const kinds = [
+    ["npm's eventsource", (url) => npmClient(url)],
+    ["Chromium's EventSource", (url) => pageClient(page, url)],
+  ];
+  for (const [kind, open] of kinds) {
+    const channel = `c${kind.length}`;
+    const events = async (client) => (await client.seen()).filter((event) => event.name !== "open");
+    const has = (client, count) => until(`${count} events`, async () => (await events(client)).length >= count);
+
+    test(`${kind} gets texts, lines and bytes`, async () => {
+      const client = await open(`${daemon.http}/sse/${channel}`);
+      await until("the stream", async () => (await client.seen()).length > 0);
+      const socket = await publisher(daemon, channel);
+      socket.send("one");
+      socket.send("two\nlines");
+      socket.send("");
+      socket.send(Buffer.from([0, 255]));
+      await has(client, 4);
+      const seen = await events(client);
+      assert.deepEqual(seen.map(({ name, data }) => [name, data]), [
+        ["message", "one"], ["message", "two\nlines"], ["message", ""], ["binary", "AP8="],
+      ]);
+      assert.match(seen[0].id, /^[0-9a-f]{16}-\d+$/);
+      socket.terminate();
+      await client.close();
+    });
+
+    test(`${kind} comes back by itself and misses nothing, until too much is gone`, async () => {
+      const name = `${channel}-back`;
+      const way = await cuttable(daemon);
+      const client = await open(`${way.url}/sse/${name}`);
+      const opens = async () => (await client.seen()).filter((event) => event.name === "open").length;
+      await until("the stream", async () => await opens() === 1);
+      const socket = await publisher(daemon, name);
+      socket.send("one");
+      await has(client, 1);
+      way.cut(); // it comes back in a second at the earliest
+      socket.send("two");
+      socket.send("three");
+      await until("it is back", async () => await opens() === 2, 30_000);
+      await has(client, 3);
+      assert.deepEqual((await events(client)).map((event) => event.data), ["one", "two", "three"]);
+      way.cut();
+      for (let n = 0; n < 6; n++) socket.send(`more ${n}`);
+      await until("it is back again", async () => await opens() === 3, 30_000);
+      await has(client, 4);
+      const lost = (await events(client))[3];
+      assert.equal(lost.name, "roost.lost");
+      assert.equal(JSON.parse(lost.data).reason, "too_old");
+      socket.terminate();
+      await client.close();
+      way.close();
+    });
+  }
+});
