@@ -7,7 +7,10 @@ mod congestion;
 mod fanout;
 mod inflow;
 mod links;
+mod notice;
 mod paused;
+mod pausing;
+mod recovered;
 mod state;
 mod wake;
 /// The atomics of the wake flag: loom's in its test, the machine's here.
@@ -18,4 +21,6 @@ mod sync {
 pub(crate) use inflow::Inflow;
 pub use links::LINK_BYTES_MAX;
 pub(crate) use links::{Lane, LinkMessage, Links, Mesh};
-pub(crate) use state::{Channels, Notice};
+pub(crate) use notice::Notice;
+pub(crate) use recovered::received_of;
+pub(crate) use state::Channels;

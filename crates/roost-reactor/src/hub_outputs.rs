@@ -7,7 +7,7 @@ use roost_net::ConnKey;
 use tracing::debug;
 
 use crate::call_outputs;
-use crate::channels::Notice;
+use crate::channels::{Notice, received_of};
 use crate::connections::Phase;
 use crate::core::Core;
 use crate::dialogue::notify;
@@ -131,8 +131,7 @@ fn tell_recovered(
     let publications = match recovery {
         Recovery::Recovered(tail) => {
             core.counters.recoveries_total.inc();
-            core.channels
-                .received_of(key.slot(), tail, connections, sessions)
+            received_of(key.slot(), tail, connections, sessions)
         }
         Recovery::Lost(_) => {
             core.counters.recoveries_lost_total.inc();

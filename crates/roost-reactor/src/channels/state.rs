@@ -1,29 +1,27 @@
 //! The channels of one reactor: the hub, and all that comes between it and the connections.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use roost_dialect::{Publication, Receivers};
+use roost_dialect::Publication;
 use roost_hub::{
-    ChannelId, Encoding, Frames, Hub, HubOptions, Item, MatchedEvent, Name, NamespaceId, Output,
-    PatternRefusal, Placement, Publish, PublishError, PublishTo, ReactorId, Recovery, Route, Since,
-    Snapshot, Subscribe, SubscribeError, SubscribePattern, Subscriber, Tail,
+    ChannelId, Encoding, Frames, Hub, HubOptions, Item, MatchedEvent, NamespaceId, Output,
+    Placement, Publish, PublishError, PublishTo, ReactorId, Route, Since, Subscribe,
+    SubscribeError, SubscribePattern, Subscriber, Tail,
 };
 use roost_metrics::{Counters, NamespaceCounters};
 use roost_net::ConnKey;
-use roost_wire::Frozen;
-use tracing::debug;
 
 use super::congestion::Congestion;
 use super::fanout::Fanout;
 use super::inflow::Inflow;
-use super::links::{Lane, Links};
+use super::links::Links;
+use super::notice::{HubOutput, Notice, notice_of};
 use super::paused::Paused;
+use super::recovered::{RecoveredFrames, is_receiver};
 use crate::clock::TICK_MS;
-use crate::connections::{Codec, Connections, Origin, Phase};
-use crate::control::{ChannelRecord, PausedFor, Refusal};
+use crate::connections::{Codec, Connections, Origin};
+use crate::control::{ChannelRecord, Refusal};
 use crate::image::Image;
-use crate::palette::FrameIndex;
 use crate::peer_message::PeerMessage;
 use crate::sessions::Sessions;
 use crate::settings::{Settings, SlowConsumer};
@@ -32,31 +30,22 @@ use crate::settings::{Settings, SlowConsumer};
 /// only caller of the hub, and the only part that carries out what it says.
 pub(crate) struct Channels {
     settings: Arc<Settings>,
-    counters: Arc<Counters>,
+    pub(super) counters: Arc<Counters>,
     /// By a namespace's number in the settings.
-    namespaces: Arc<[NamespaceCounters]>,
-    hub: Hub<Publication, Image>,
-    links: Links<PeerMessage>,
-    fanout: Fanout,
-    congestion: Congestion,
+    pub(super) namespaces: Arc<[NamespaceCounters]>,
+    pub(super) hub: Hub<Publication, Image>,
+    pub(super) links: Links<PeerMessage>,
+    pub(super) fanout: Fanout,
+    pub(super) congestion: Congestion,
     /// How much may be published, of all reactors together.
-    inflow: Arc<Inflow>,
+    pub(super) inflow: Arc<Inflow>,
     /// Publishers that are not read for a while.
-    paused: Paused,
+    pub(super) paused: Paused,
     /// The control thread's number in the mesh.
     control: ReactorId,
     /// What the hub wants done next; reused.
     outputs: Vec<HubOutput>,
-    /// What was recovered last in this loop iteration: clients that come back together share it.
-    recovered: Option<SharedTail>,
-}
-
-/// Frames of this loop iteration that stand for a tail.
-struct SharedTail {
-    tail: Tail<Image>,
-    frames: Vec<FrameIndex>,
-    /// The iteration, by the flushes there were.
-    flushes: u64,
+    recovered: RecoveredFrames,
 }
 
 /// A publication for the subscribers to a channel or a pattern.
@@ -71,94 +60,6 @@ struct Delivery<'a> {
 
 /// No channel's number is so high.
 const ABOVE_CHANNELS: u64 = 1 << 63;
-
-/// What the hub wants done.
-pub(crate) type HubOutput = Output<Publication, Image>;
-
-/// What the hub says to one connection.
-#[derive(Debug)]
-pub(crate) enum Notice {
-    /// The subscription of the connection in `slot` has its place in the channel's order.
-    Subscribed {
-        slot: u32,
-        token: u64,
-        channel: ChannelId,
-        topic: u64,
-        snapshot: Snapshot,
-        /// What was before, if that was asked for.
-        recovery: Option<Box<Recovery<Image>>>,
-    },
-    /// The subscription of the connection in `slot` to a pattern has ended before it began.
-    Refused {
-        slot: u32,
-        token: u64,
-        channel: ChannelId,
-        refusal: PatternRefusal,
-    },
-    /// Its publication has.
-    Published {
-        publisher: ConnKey,
-        token: u64,
-        publication: u64,
-    },
-}
-
-/// What a publisher that is not read waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wait {
-    /// The end of its channel's congestion.
-    Congestion,
-    /// A tick: its namespace has had as much as it may.
-    Until(u32),
-    /// Room for what it publishes, here or in another reactor's ring.
-    Room,
-}
-
-/// What a dialect is told.
-fn notice_of(output: HubOutput) -> Notice {
-    match output {
-        Output::Subscribed {
-            who,
-            encoding: _,
-            token,
-            channel,
-            topic,
-            snapshot,
-            recovery,
-        } => Notice::Subscribed {
-            slot: who.0,
-            token,
-            channel,
-            topic,
-            snapshot,
-            recovery,
-        },
-        Output::Refused {
-            who,
-            encoding: _,
-            token,
-            channel,
-            refusal,
-        } => Notice::Refused {
-            slot: who.0,
-            token,
-            channel,
-            refusal,
-        },
-        Output::Published {
-            publisher,
-            token,
-            publication,
-        } => Notice::Published {
-            publisher: ConnKey::from_bits(publisher),
-            token,
-            publication,
-        },
-        Output::ToReactor(..) | Output::Deliver { .. } | Output::DeliverMatched { .. } => {
-            unreachable!("no dialect is told of it")
-        }
-    }
-}
 
 impl Channels {
     /// None yet.
@@ -183,7 +84,7 @@ impl Channels {
             paused: Paused::default(),
             control: crate::control::control_id(reactors),
             outputs: Vec::new(),
-            recovered: None,
+            recovered: RecoveredFrames::default(),
         }
     }
 
@@ -260,26 +161,7 @@ impl Channels {
             .subscribe_since(subscribe, since, now, encode, &mut self.outputs)
     }
 
-    /// What of a tail is for the connection in `slot`.
-    pub(crate) fn received_of(
-        &self,
-        slot: u32,
-        tail: &Tail<Image>,
-        connections: &Connections,
-        sessions: &Sessions,
-    ) -> Vec<(u64, Frozen)> {
-        let received = tail.iter().filter(|(_, image)| {
-            image
-                .receivers()
-                .is_none_or(|receivers| is_receiver(slot, receivers, connections, sessions))
-        });
-        received
-            .map(|(offset, image)| (offset, image.frame().clone()))
-            .collect()
-    }
-
-    /// Gives the connection in `slot` what it has missed in a channel: the same frames as others that
-    /// come back in this loop iteration.
+    /// Gives the connection in `slot` what it has missed in a channel.
     pub(crate) fn deliver_recovered(
         &mut self,
         slot: u32,
@@ -288,38 +170,18 @@ impl Channels {
         connections: &mut Connections,
         sessions: &Sessions,
     ) {
-        let flushes = connections.flushes();
-        let shared = self.recovered.take();
-        let shared = shared.filter(|one| one.flushes == flushes && one.tail.shares(tail));
-        let shared = shared.unwrap_or_else(|| {
-            let origin = Origin {
-                channel: u64::from(channel.0),
-                namespace: self.hub.namespace(channel).unwrap_or_default().0,
-            };
-            let frames = tail.frames().iter();
-            let frames = frames.map(|image| connections.share(image.frame(), Some(origin)));
-            SharedTail {
-                tail: tail.clone(),
-                frames: frames.collect(),
-                flushes,
-            }
-        });
-        let mut deliveries = 0;
-        for (image, &frame) in tail.frames().iter().zip(&shared.frames) {
-            let receivers = image.receivers();
-            if receivers.is_none_or(|receivers| is_receiver(slot, receivers, connections, sessions))
-            {
-                connections.deliver(slot, frame);
-                deliveries += 1;
-            }
-        }
+        let origin = Origin {
+            channel: u64::from(channel.0),
+            namespace: self.hub.namespace(channel).unwrap_or_default().0,
+        };
+        let recovered = &mut self.recovered;
+        let deliveries = recovered.deliver(slot, (tail, origin), connections, sessions);
         self.counters.deliveries_total.add(deliveries);
-        self.recovered = Some(shared);
     }
 
     /// Forgets what channels have kept for long enough.
     pub(crate) fn expire_histories(&mut self, now: u32) {
-        self.recovered = None;
+        self.recovered.clear();
         if self.hub.history_due() <= now {
             self.hub.expire(now);
         }
@@ -425,70 +287,6 @@ impl Channels {
         Ok(hub.publish_at_home(name, payload, now, encode, &mut self.outputs))
     }
 
-    /// Counts a publication of so many bytes. Says what its publisher has to wait for: the channel is
-    /// congested, its namespace gets more than it may, another reactor's ring is full, or too much
-    /// is on its way to subscribers here.
-    pub(crate) fn after_publish(
-        &mut self,
-        to: PublishTo<'_>,
-        bytes: usize,
-        now: u32,
-    ) -> Option<Wait> {
-        self.counters.publishes_total.inc();
-        let mut resume_at = now;
-        if self.inflow.has_limits() {
-            let namespace = self.namespace_of(to);
-            resume_at = self.inflow.take(namespace, bytes, now);
-            if resume_at > now {
-                let namespace = &self.namespaces[usize::from(namespace)];
-                namespace.publish_rate_limited_total.inc();
-            }
-        }
-        if !self.congestion.is_empty()
-            && self
-                .name_of(to)
-                .is_some_and(|name| self.congestion.has(name))
-        {
-            return Some(Wait::Congestion);
-        }
-        if resume_at > now {
-            return Some(Wait::Until(resume_at));
-        }
-        (!self.has_room()).then_some(Wait::Room)
-    }
-
-    /// A publisher is not read until what it waits for has come.
-    pub(crate) fn park(&mut self, publisher: ConnKey, to: PublishTo<'_>, wait: Wait) {
-        match wait {
-            Wait::Congestion => {
-                let name = match to {
-                    PublishTo::Name(name) => Some(name),
-                    PublishTo::Channel(channel) => self.hub.channel_name(channel),
-                };
-                if let Some(name) = name {
-                    self.congestion.park(name, publisher);
-                }
-            }
-            Wait::Until(tick) => self.paused.push_later(tick, publisher),
-            Wait::Room => self.paused.push(publisher),
-        }
-    }
-
-    /// Why a connection that is paused is not read. Looks at all that are: for people.
-    pub(crate) fn paused_for(&self, key: ConnKey, now: u32) -> PausedFor {
-        if let Some(name) = self.congestion.parked_for(key) {
-            return PausedFor::Congestion(name.clone());
-        }
-        if let Some(due) = self.paused.due_of(key) {
-            let wait_ms = due.saturating_sub(now).saturating_mul(TICK_MS);
-            return PausedFor::Rate { wait_ms };
-        }
-        match self.paused.is_next(key) {
-            true => PausedFor::Room,
-            false => PausedFor::Other,
-        }
-    }
-
     /// A channel's name, or a pattern's text and that it is one.
     pub(crate) fn shown_name(&self, channel: ChannelId) -> Option<(&str, bool)> {
         match self.hub.pattern_of(channel) {
@@ -534,44 +332,6 @@ impl Channels {
             PublishTo::Name(name) => Some(name),
             PublishTo::Channel(channel) => self.hub.channel_name(channel),
         }
-    }
-
-    /// Whether a client's next message can wait for nothing: what its last one said to other reactors
-    /// has gone into batches that are not full.
-    pub(crate) fn has_room_for_calls(&self) -> bool {
-        self.has_room() && !self.links.at_batch_limit(Lane::Plain)
-    }
-
-    /// A client is not read until there is room for what it says to another.
-    pub(crate) fn wait_for_room(&mut self, key: ConnKey) {
-        self.paused.push(key);
-    }
-
-    /// A connection that is closing is read to its end, whatever its messages had to wait for.
-    pub(crate) fn unpark(&mut self, key: ConnKey) {
-        self.paused.push(key);
-    }
-
-    /// Whether there is room for what paused publishers have to say.
-    pub(crate) fn has_room(&self) -> bool {
-        self.links.spilled() == 0
-            && !self.links.at_batch_limit(Lane::Publish)
-            && !self.fanout.is_full()
-    }
-
-    /// Whether paused publishers can be read now.
-    pub(crate) fn has_paused_to_read(&self, now: u32) -> bool {
-        self.paused.is_due(now) && self.has_room()
-    }
-
-    /// Paused publishers that can be read again.
-    pub(crate) fn paused(&mut self) -> &mut Paused {
-        &mut self.paused
-    }
-
-    /// The tick at which the first paused publisher is due.
-    pub(crate) fn paused_due(&self) -> u32 {
-        self.paused.due()
     }
 
     /// Whether the hub wants something done.
@@ -740,96 +500,6 @@ impl Channels {
         self.relieve(piece.relieved);
     }
 
-    /// A channel is published to faster than its fan-out goes, or that of a pattern it matches: its
-    /// publishers should wait.
-    fn congest(
-        &mut self,
-        key: (ChannelId, Encoding),
-        event: Option<&MatchedEvent>,
-        connections: &mut Connections,
-    ) {
-        let own = self.hub.channel_name(key.0);
-        let Some(name) = event.map(|event| event.channel.as_str()).or(own) else {
-            debug_assert!(false, "what is delivered has a channel");
-            return;
-        };
-        if self.fanout.congests(key, name) {
-            return;
-        }
-        let name = Name::from(name);
-        self.counters.channel_backpressure_total.inc();
-        let is_known = self.fanout.is_congested(&name);
-        self.fanout.congest(key, name.clone());
-        if is_known {
-            return;
-        }
-        debug!(channel = name.as_str(), "congested");
-        let publisher = event.map(|event| event.publisher);
-        let publisher = publisher.map(|(reactor, key)| (reactor, ConnKey::from_bits(key)));
-        let (home, me) = (self.hub.home_of(&name), self.me());
-        if home == me {
-            self.begin_congestion(me, name, publisher, connections);
-        } else {
-            let message = PeerMessage::Congested { name, publisher };
-            self.links.send(home, message);
-        }
-    }
-
-    /// What congested these channels has caught up, or has no subscribers any more.
-    fn relieve(&mut self, names: BTreeSet<Name>) {
-        for name in names {
-            if self.fanout.is_congested(&name) {
-                continue;
-            }
-            let (home, me) = (self.hub.home_of(&name), self.me());
-            if home == me {
-                self.end_congestion(me, &name);
-            } else {
-                self.links.send(home, PeerMessage::Relieved { name });
-            }
-        }
-    }
-
-    /// The subscribers' reactor, or to publishers the home, says that a channel is congested, and
-    /// may name a publisher that should wait at once.
-    pub(crate) fn begin_congestion(
-        &mut self,
-        from: ReactorId,
-        name: Name,
-        publisher: Option<(ReactorId, ConnKey)>,
-        connections: &mut Connections,
-    ) {
-        self.congestion.begin(name.clone(), from);
-        let Some((reactor, key)) = publisher.filter(|(_, key)| key.to_bits() != NO_PUBLISHER)
-        else {
-            return;
-        };
-        if reactor == self.me() {
-            let is_open = connections
-                .get(key)
-                .is_some_and(|conn| conn.phase == Phase::Open);
-            if is_open && connections.pause(key) {
-                self.counters.publishers_paused_total.inc();
-                self.congestion.park(&name, key);
-            }
-        } else {
-            self.congestion.notify_once(&name, reactor);
-            let message = PeerMessage::Congested { name, publisher };
-            self.links.send(reactor, message);
-        }
-    }
-
-    /// The same, that it is no longer.
-    pub(crate) fn end_congestion(&mut self, from: ReactorId, name: &Name) {
-        if let Some(cleared) = self.congestion.end(name, from) {
-            for reactor in cleared.notify.iter() {
-                let name = name.clone();
-                self.links.send(reactor, PeerMessage::Relieved { name });
-            }
-            self.paused.extend(cleared.parked);
-        }
-    }
-
     /// Handles what another reactor's hub says.
     pub(crate) fn receive(
         &mut self,
@@ -922,22 +592,4 @@ impl Channels {
     pub(crate) fn is_quiet(&self) -> bool {
         self.congestion.is_empty() && self.fanout.is_empty() && self.paused.is_empty()
     }
-}
-
-/// The key of the control thread as a publisher, which cannot be made to wait.
-const NO_PUBLISHER: u64 = 0;
-
-/// Whether a publication for these receivers is for the connection in `slot`.
-fn is_receiver(
-    slot: u32,
-    receivers: &Receivers,
-    connections: &Connections,
-    sessions: &Sessions,
-) -> bool {
-    let key = connections.key_at(slot);
-    let conn = key.and_then(|key| connections.get(key));
-    conn.is_some_and(|conn| {
-        let identity = connections.identities().get(slot);
-        sessions.is_receiver(conn.dialect, conn.session, identity, receivers)
-    })
 }

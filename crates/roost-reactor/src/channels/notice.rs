@@ -1,0 +1,84 @@
+//! What the hub says to one connection.
+
+use roost_dialect::Publication;
+use roost_hub::{ChannelId, Output, PatternRefusal, Recovery, Snapshot};
+use roost_net::ConnKey;
+
+use crate::image::Image;
+
+/// What the hub wants done.
+pub(crate) type HubOutput = Output<Publication, Image>;
+
+/// What the hub says to one connection.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// The subscription of the connection in `slot` has its place in the channel's order.
+    Subscribed {
+        slot: u32,
+        token: u64,
+        channel: ChannelId,
+        topic: u64,
+        snapshot: Snapshot,
+        /// What was before, if that was asked for.
+        recovery: Option<Box<Recovery<Image>>>,
+    },
+    /// The subscription of the connection in `slot` to a pattern has ended before it began.
+    Refused {
+        slot: u32,
+        token: u64,
+        channel: ChannelId,
+        refusal: PatternRefusal,
+    },
+    /// Its publication has.
+    Published {
+        publisher: ConnKey,
+        token: u64,
+        publication: u64,
+    },
+}
+
+/// What a dialect is told.
+pub(super) fn notice_of(output: HubOutput) -> Notice {
+    match output {
+        Output::Subscribed {
+            who,
+            encoding: _,
+            token,
+            channel,
+            topic,
+            snapshot,
+            recovery,
+        } => Notice::Subscribed {
+            slot: who.0,
+            token,
+            channel,
+            topic,
+            snapshot,
+            recovery,
+        },
+        Output::Refused {
+            who,
+            encoding: _,
+            token,
+            channel,
+            refusal,
+        } => Notice::Refused {
+            slot: who.0,
+            token,
+            channel,
+            refusal,
+        },
+        Output::Published {
+            publisher,
+            token,
+            publication,
+        } => Notice::Published {
+            publisher: ConnKey::from_bits(publisher),
+            token,
+            publication,
+        },
+        Output::ToReactor(..) | Output::Deliver { .. } | Output::DeliverMatched { .. } => {
+            unreachable!("no dialect is told of it")
+        }
+    }
+}
