@@ -1,5 +1,6 @@
 //! Carries out what dialects command, and reports the outcome to them.
 
+use std::borrow::Cow;
 use std::mem;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use roost_dialect::{
     CallBodyRef, DialectKind, Form, PayloadRef, PublishDetails, check_channel_name,
 };
 use roost_hub::{
-    ChannelId, Pattern, PatternKind, Publish as HubPublish, PublishTo, SubscribeError,
+    ChannelId, Pattern, PatternKind, Publish as HubPublish, PublishTo, Since, SubscribeError,
     SubscribePattern, Subscriber,
 };
 use roost_net::ConnKey;
@@ -572,71 +573,53 @@ fn refuse_publish(core: &mut Core, key: ConnKey, token: Option<u64>, refusal: Re
 }
 
 fn subscribe(core: &mut Core, key: ConnKey, what: SubscribeTo<'_>, form: Form, token: u64) {
-    let Some(conn) = core.connections.get(key) else {
-        return;
-    };
-    let (who, encoding) = (Subscriber(key.slot()), conn.framing.encoding(form));
-    let now = core.now();
-    let is_pattern = matches!(what, SubscribeTo::Pattern(..));
-    let subscribed = match what {
-        SubscribeTo::Channel(channel) => match barrier_of_subscribe(core, key, &channel) {
-            Some(Barrier::Denied(denial)) => {
-                permissions::note_denial(core, key, Operation::Subscribe, &channel, denial);
-                Err(Refusal::NotAllowed(denial))
-            }
-            Some(Barrier::Hook) => {
-                let request = HookRequest::Subscribe {
-                    channel: channel.into(),
-                    form,
-                    token,
-                };
-                match ask_open(core, key, request) {
-                    Ok(()) => return,
-                    Err(denial) => Err(Refusal::NotAllowed(denial)),
-                }
-            }
-            None => {
-                let subscribed = core.channels.subscribe(who, encoding, &channel, token, now);
-                subscribed.map_err(|_| Refusal::NoRoom)
-            }
-        },
-        SubscribeTo::Since(channel, since) => match barrier_of_subscribe(core, key, &channel) {
-            Some(Barrier::Denied(denial)) => Err(Refusal::NotAllowed(denial)),
-            // The application is asked about subscriptions from now on alone.
-            Some(Barrier::Hook) => Err(Refusal::NoRoom),
-            None => {
-                let subscribe = (who, encoding, &*channel, token);
-                let codec = core.connections.codec();
-                let subscribed = core.channels.subscribe_since(subscribe, since, codec, now);
-                subscribed.map_err(|_| Refusal::NoRoom)
-            }
-        },
-        SubscribeTo::Pattern(kind, text) => check_pattern(core, kind, &text).and_then(|pattern| {
-            let subscribe = SubscribePattern {
-                who,
-                encoding,
-                pattern,
-                token,
-            };
-            let subscribed = core.channels.subscribe_pattern(subscribe, now);
-            subscribed.map_err(|error| match error {
-                SubscribeError::Pattern(refusal) => refusal_of(refusal),
-                SubscribeError::Name(_) | SubscribeError::ChannelsFull { .. } => Refusal::NoRoom,
-            })
-        }),
-    };
-    answer_subscribe(core, key, subscribed, form, token);
-    // All reactors are told of a pattern, however short the message that asked for it.
-    if is_pattern {
-        call_commands::pause_if_needed(core, key);
+    match what {
+        SubscribeTo::Channel(channel) => {
+            subscribe_to(core, key, (channel, None), form, token);
+        }
+        SubscribeTo::Since(channel, since) => {
+            subscribe_to(core, key, (channel, Some(since)), form, token);
+        }
+        SubscribeTo::Pattern(kind, text) => {
+            subscribe_pattern(core, key, (kind, &text), form, token);
+        }
     }
 }
 
-/// The application allows a subscription.
-pub(crate) fn subscribe_allowed(
+/// Subscribes to a channel, if that is allowed, or asks the application.
+fn subscribe_to(
     core: &mut Core,
     key: ConnKey,
-    channel: &str,
+    (channel, since): (Cow<'_, str>, Option<Since>),
+    form: Form,
+    token: u64,
+) {
+    let denial = match barrier_of_subscribe(core, key, &channel) {
+        None => return subscribe_allowed(core, key, (&channel, since), form, token),
+        Some(Barrier::Denied(denial)) => {
+            permissions::note_denial(core, key, Operation::Subscribe, &channel, denial);
+            denial
+        }
+        Some(Barrier::Hook) => {
+            let request = HookRequest::Subscribe {
+                channel: channel.into(),
+                since,
+                form,
+                token,
+            };
+            match ask_open(core, key, request) {
+                Ok(()) => return,
+                Err(denial) => denial,
+            }
+        }
+    };
+    answer_subscribe(core, key, Err(Refusal::NotAllowed(denial)), form, token);
+}
+
+fn subscribe_pattern(
+    core: &mut Core,
+    key: ConnKey,
+    (kind, text): (PatternKind, &str),
     form: Form,
     token: u64,
 ) {
@@ -645,7 +628,45 @@ pub(crate) fn subscribe_allowed(
     };
     let (who, encoding) = (Subscriber(key.slot()), conn.framing.encoding(form));
     let now = core.now();
-    let subscribed = core.channels.subscribe(who, encoding, channel, token, now);
+    let subscribed = check_pattern(core, kind, text).and_then(|pattern| {
+        let subscribe = SubscribePattern {
+            who,
+            encoding,
+            pattern,
+            token,
+        };
+        let subscribed = core.channels.subscribe_pattern(subscribe, now);
+        subscribed.map_err(|error| match error {
+            SubscribeError::Pattern(refusal) => refusal_of(refusal),
+            SubscribeError::Name(_) | SubscribeError::ChannelsFull { .. } => Refusal::NoRoom,
+        })
+    });
+    answer_subscribe(core, key, subscribed, form, token);
+    // All reactors are told of a pattern, however short the message that asked for it.
+    call_commands::pause_if_needed(core, key);
+}
+
+/// A subscription is allowed, by the application or without it.
+pub(crate) fn subscribe_allowed(
+    core: &mut Core,
+    key: ConnKey,
+    (channel, since): (&str, Option<Since>),
+    form: Form,
+    token: u64,
+) {
+    let Some(conn) = core.connections.get(key) else {
+        return;
+    };
+    let (who, encoding) = (Subscriber(key.slot()), conn.framing.encoding(form));
+    let now = core.now();
+    let channels = &mut core.channels;
+    let subscribed = match since {
+        None => channels.subscribe(who, encoding, channel, token, now),
+        Some(since) => {
+            let codec = core.connections.codec();
+            channels.subscribe_since((who, encoding, channel, token), since, codec, now)
+        }
+    };
     let subscribed = subscribed.map_err(|_| Refusal::NoRoom);
     answer_subscribe(core, key, subscribed, form, token);
 }

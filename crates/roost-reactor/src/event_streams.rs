@@ -16,10 +16,11 @@ use tracing::debug;
 
 use crate::authentication::admits;
 use crate::clock::ticks;
-use crate::closing::cut;
+use crate::closing::{cut, note_end};
 use crate::connections::{Flags, Framing, Index, PendingAccept, PendingJoin};
 use crate::core::Core;
 use crate::handshake::join_if_allowed;
+use crate::incidents::EndCause;
 use crate::responses::{Asked, come_back, end_with_head, refuse, with_type};
 use crate::settings::Origins;
 
@@ -152,6 +153,7 @@ pub(crate) fn check<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
     } else if conn.flags.has(Flags::PING_SENT) {
         if core.connections.is_silent(driver, key, ping_timeout_ms) {
             core.counters.http_stream_timeouts_total.inc();
+            note_end(core, key, EndCause::SlowConsumer, "it took nothing");
             cut(core, key, CloseMode::Abort);
         }
     } else {

@@ -163,9 +163,10 @@ fn carry_out(
     match request {
         Request::Subscribe {
             channel,
+            since,
             form,
             token,
-        } => subscribe_allowed(core, key, &channel, form, token),
+        } => subscribe_allowed(core, key, (&channel, since), form, token),
         Request::Publish {
             channel,
             payload,

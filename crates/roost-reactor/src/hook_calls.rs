@@ -7,6 +7,7 @@ use std::sync::Arc;
 use roost_access::{Secret, UserName};
 use roost_dialect::dialect::{Message, RpcAnswer};
 use roost_dialect::{Form, Publication};
+use roost_hub::Since;
 use roost_net::ConnKey;
 use roost_wire::CloseCode;
 
@@ -120,6 +121,8 @@ pub(crate) struct Waiting {
 pub(crate) enum Request {
     Subscribe {
         channel: Box<str>,
+        /// What was before, if that is asked for.
+        since: Option<Since>,
         form: Form,
         token: u64,
     },

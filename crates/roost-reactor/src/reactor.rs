@@ -7,6 +7,8 @@ mod client_token_tests;
 #[cfg(test)]
 mod core_tests;
 #[cfg(test)]
+mod event_stream_tests;
+#[cfg(test)]
 mod hook_tests;
 #[cfg(test)]
 mod http_tests;

@@ -1,5 +1,6 @@
 //! Plain HTTP responses: those behind which the connection goes on, and those that end it.
 
+use roost_dialect::sse::retry_ms;
 use roost_net::{CloseMode, ConnKey};
 use roost_wire::handshake::{HandshakeError, Request};
 use roost_wire::http::{BodyError, ResponseBody, ResponseHead, wants_keep_alive, write_head};
@@ -139,8 +140,9 @@ pub(crate) fn respond(core: &mut Core, key: ConnKey, response: &Response<'_>) {
 /// Answers a request for an event stream by one that ends with its beginning, and tells its client to come
 /// back: it takes any status but 200 as final.
 pub(crate) fn come_back(core: &mut Core, key: ConnKey, head: &[u8]) {
-    let body = b": this server cannot serve the stream now\nretry: 5000\n\n";
-    end_with_head(core, key, &[head, body].concat());
+    let retry_ms = retry_ms(core.sessions.new_id());
+    let body = format!(": this server cannot serve the stream now\nretry: {retry_ms}\n\n");
+    end_with_head(core, key, &[head, body.as_bytes()].concat());
 }
 
 /// Answers with these bytes, a head at least, and ends the connection.

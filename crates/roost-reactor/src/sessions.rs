@@ -65,6 +65,11 @@ impl Sessions {
         self.dialects.on(dialect, session, event, &mut cx)
     }
 
+    /// A random number from 1 to 2^53, which is not secret.
+    pub(crate) fn new_id(&mut self) -> u64 {
+        next_id(&mut self.random)
+    }
+
     /// What was written since they were last drained.
     #[inline]
     pub(crate) fn replies(&mut self) -> &mut Replies {

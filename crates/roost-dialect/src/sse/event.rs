@@ -60,9 +60,18 @@ pub(super) fn write_dropped(out: &mut Vec<u8>, messages: u64) {
     );
 }
 
+/// The stream is ended on purpose, for this reason: a page that should not come back closes its end.
+pub(super) fn write_closed(out: &mut Vec<u8>, reason: &str) {
+    let reason = serde_json::Value::from(reason);
+    let _ = write!(
+        out,
+        "event: roost.closed\ndata: {{\"reason\":{reason}}}\n\n"
+    );
+}
+
 /// When to come back; the stream ends.
 pub(super) fn write_retry(out: &mut Vec<u8>, retry_ms: u64, why: &str) {
-    let _ = write!(out, ": {why}\n");
+    let _ = writeln!(out, ": {why}");
     push_retry(out, retry_ms);
     out.push(b'\n');
 }
@@ -74,7 +83,7 @@ pub fn retry_ms(random: u64) -> u64 {
 }
 
 fn push_retry(out: &mut Vec<u8>, retry_ms: u64) {
-    let _ = write!(out, "retry: {retry_ms}\n");
+    let _ = writeln!(out, "retry: {retry_ms}");
 }
 
 fn push_id(out: &mut Vec<u8>, position: Position) {
@@ -142,6 +151,14 @@ mod tests {
     fn bytes_are_an_event_of_their_own() {
         let expected = "id: 000000000000000a-7\nevent: binary\ndata: AAEC\n\n";
         assert_eq!(written(PayloadRef::Binary(&[0, 1, 2])), expected);
+    }
+
+    #[test]
+    fn a_reason_stays_in_its_line() {
+        let mut out = Vec::new();
+        write_closed(&mut out, "\"bye\"\nid: 7");
+        let expected = "event: roost.closed\ndata: {\"reason\":\"\\\"bye\\\"\\nid: 7\"}\n\n";
+        assert_eq!(String::from_utf8_lossy(&out), expected);
     }
 
     #[test]

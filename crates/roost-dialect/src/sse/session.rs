@@ -6,7 +6,9 @@ use std::sync::Arc;
 use roost_hub::{ChannelId, EventIds, Position};
 use roost_wire::{Frozen, Opcode};
 
-use super::event::{event, retry_ms, write_dropped, write_lost, write_retry, write_start};
+use super::event::{
+    event, retry_ms, write_closed, write_dropped, write_lost, write_retry, write_start,
+};
 use super::request::since;
 use crate::dialect::{
     Accept, Command, Context, Dialect, Event, Input, Join, Next, Offer, Recovered, Session, Terms,
@@ -107,6 +109,9 @@ impl Dialect for Sse {
                 let retry_ms = retry_ms(new_id());
                 write(&mut |out| write_retry(out, retry_ms, reason));
             }
+            Event::Expired => write(&mut |out| write_closed(out, "the token has expired")),
+            Event::Revoked => write(&mut |out| write_closed(out, "the token is revoked")),
+            Event::Disconnected { reason } => write(&mut |out| write_closed(out, reason)),
             Event::Draining => {
                 let retry_ms = retry_ms(new_id());
                 write(&mut |out| write_retry(out, retry_ms, "the server is going down"));

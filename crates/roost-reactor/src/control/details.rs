@@ -59,7 +59,8 @@ pub(super) fn details_of<D: Driver>(
         dropped: outbox.map_or(0, |outbox| outbox.dropped()),
         quiet_ms: ms_since(conn.last_message),
         silent_ms: ms_since(conn.last_seen),
-        is_pinged: conn.flags.has(Flags::PING_SENT),
+        // Of an event stream it says that what waits is not taken: the outbox says so.
+        is_pinged: conn.flags.has(Flags::PING_SENT) && !conn.framing.is_event_stream(),
         deadline_ms: deadline.map(|at| u64::from(at.saturating_sub(now)) * u64::from(TICK_MS)),
         paused_for: conn
             .flags

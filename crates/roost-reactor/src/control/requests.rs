@@ -160,7 +160,8 @@ fn end_subscription(core: &mut Core, key: ConnKey, name: &str) -> bool {
             reason: CloseReason::new("unsubscribed by the application").expect("it is short"),
             is_revoked: false,
         };
-        return dialect == DialectKind::Raw && end_connection(core, key, &ending);
+        let is_for_it_alone = matches!(dialect, DialectKind::Raw | DialectKind::Sse);
+        return is_for_it_alone && end_connection(core, key, &ending);
     };
     let encoding = framing.encoding(form);
     core.channels
