@@ -53,23 +53,8 @@ pub(crate) fn outcome_of(
                 message,
                 is_temporary,
             }),
-            Event::Rpc,
-        ) => HookOutcome::Rpc(RpcAnswer::Error {
-            code,
-            message,
-            is_temporary,
-        }),
-        (
-            Outcome::Answered(Answer::Error {
-                code: _,
-                message,
-                is_temporary,
-            }),
-            _,
-        ) => match is_temporary {
-            true => HookOutcome::Unavailable(message),
-            false => HookOutcome::Refused(message),
-        },
+            event,
+        ) => error_of(event, code, message, is_temporary),
         (Outcome::Answered(Answer::Disconnect { code, reason }), _) => {
             match (CloseCode::new(code), CloseReason::new(&reason)) {
                 (Some(code), Some(reason)) => HookOutcome::Disconnect { code, reason },
@@ -90,6 +75,23 @@ pub(crate) fn outcome_of(
         ) => {
             debug_assert!(false, "answers are parsed for their event");
             unavailable("The application's answer is not understood.")
+        }
+    }
+}
+
+/// The application says no, with a code of its own.
+fn error_of(event: Event, code: u32, message: Box<str>, is_temporary: bool) -> HookOutcome {
+    match (event, is_temporary) {
+        (Event::Rpc, is_temporary) => HookOutcome::Rpc(RpcAnswer::Error {
+            code,
+            message,
+            is_temporary,
+        }),
+        (Event::Connect | Event::Subscribe | Event::Publish, true) => {
+            HookOutcome::Unavailable(message)
+        }
+        (Event::Connect | Event::Subscribe | Event::Publish, false) => {
+            HookOutcome::Refused(message)
         }
     }
 }

@@ -104,16 +104,7 @@ impl Peer {
                 data,
                 token,
             } => {
-                assert!(method.len() <= 255);
-                let is_json = |data| serde_json::from_str::<serde::de::IgnoredAny>(data).is_ok();
-                assert!(data.is_none_or(|data| is_json(data) || data.len() > 256));
-                let answer = match data {
-                    Some(data) if data.len() < 64 => RpcAnswer::Result(Some(data.into())),
-                    Some(_) => RpcAnswer::Unavailable,
-                    None => RpcAnswer::Result(None),
-                };
-                let answer = &answer;
-                self.tell(Event::RpcAnswered { token, answer });
+                self.answer_rpc(&method, data, token);
             }
             Command::Publish {
                 channel,
@@ -171,6 +162,21 @@ impl Peer {
             }
             other => panic!("it does not ask for {other:?}"),
         }
+    }
+
+    fn answer_rpc(&mut self, method: &str, data: Option<&str>, token: u64) {
+        assert!(method.len() <= 255);
+        let is_json = |data| serde_json::from_str::<serde::de::IgnoredAny>(data).is_ok();
+        assert!(data.is_none_or(|data| is_json(data) || data.len() > 256));
+        let answer = match data {
+            Some(data) if data.len() < 64 => RpcAnswer::Result(Some(data.into())),
+            Some(_) => RpcAnswer::Unavailable,
+            None => RpcAnswer::Result(None),
+        };
+        self.tell(Event::RpcAnswered {
+            token,
+            answer: &answer,
+        });
     }
 
     fn confirm(&mut self, channel: ChannelId) {

@@ -12,20 +12,8 @@ use roost_access::{
 use super::dict::Sparse;
 use super::message::WampMessage;
 use super::options::{AuthExtra, HelloDetails};
-use super::settings::Settings;
+use super::settings::{Settings, Users};
 use super::uri;
-
-/// What knows the users. Two are equal if they are the same one.
-#[derive(Debug, Clone)]
-pub struct Users(pub Arc<dyn Authenticator>);
-
-impl PartialEq for Users {
-    fn eq(&self, other: &Users) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl Eq for Users {}
 
 /// What follows AUTHENTICATE.
 pub(super) enum Finished {

@@ -34,10 +34,9 @@ pub mod uri;
 mod wire;
 mod write;
 
-pub use auth::Users;
 pub use message::Request;
 pub use parse::{parse_cbor, parse_json, parse_msgpack};
 pub use session::{Session, SessionState, State};
 pub use sessions::Wamp;
-pub use settings::{Realms, Settings};
+pub use settings::{Realms, Settings, Users};
 pub use wire::Wire;

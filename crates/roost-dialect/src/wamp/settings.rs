@@ -1,6 +1,8 @@
 //! What sessions obey.
 
-use super::auth::Users;
+use std::sync::Arc;
+
+use roost_access::Authenticator;
 
 /// What a session obeys. Shared by all sessions of a server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,6 +20,18 @@ pub struct Settings {
     /// Longest topic, in bytes of UTF-8.
     pub channel_name_bytes_max: usize,
 }
+
+/// What knows the users. Two are equal if they are the same one.
+#[derive(Debug, Clone)]
+pub struct Users(pub Arc<dyn Authenticator>);
+
+impl PartialEq for Users {
+    fn eq(&self, other: &Users) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Users {}
 
 /// Which realms exist. A realm is a name at the door: all of them lead to one channel space, which
 /// is also the raw dialect's.

@@ -264,6 +264,20 @@ fn listen(
     (reactors, addresses)
 }
 
+/// When which reactor stands still while others flood it.
+fn suspensions_of(plan: &Plan) -> Vec<(Range<u64>, usize)> {
+    let floods = plan.floods.iter();
+    let times = floods.map(|&(at, reactor)| (at..at + plan.suspended_ns, reactor));
+    times.collect()
+}
+
+/// The plan's pauses, the next one last.
+fn pauses_of(plan: &Plan) -> Vec<Pause> {
+    let mut pauses = plan.pauses.clone();
+    pauses.sort_by_key(|pause| std::cmp::Reverse(pause.at_ns));
+    pauses
+}
+
 impl Simulation {
     fn new(plan: &Plan) -> Simulation {
         let net = SimNet::new(plan.seed, plan.faults.clone());
@@ -306,16 +320,12 @@ impl Simulation {
         let driver = net.driver(SimOptions::default());
         let rng = SimRng::new(plan.seed ^ 0x6261_636b);
         let recovering = Recovering::new(plan.start_ns..plan.end_ns, driver, addresses[0], rng);
-        let suspended = plan.floods.iter();
-        let suspended = suspended.map(|&(at, reactor)| (at..at + plan.suspended_ns, reactor));
-        let mut pauses = plan.pauses.clone();
-        pauses.sort_by_key(|pause| std::cmp::Reverse(pause.at_ns));
         Simulation {
             net,
             shared,
             reactors,
-            suspended: suspended.collect(),
-            pauses,
+            suspended: suspensions_of(plan),
+            pauses: pauses_of(plan),
             pauses_begun: 0,
             paused_until: 0,
             peers,
