@@ -70,6 +70,14 @@ pub(super) async fn read_json(call: &Call, request: Request<Body>) -> Result<Who
     }
 }
 
+/// A member that may be left out, and is not `null`: that would be another way to say so, which the API's
+/// description does not have.
+pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
+}
+
 /// A whole number from 0 on, as JSON Schema has it: `1000.0` is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Whole(pub(super) u64);

@@ -9,7 +9,7 @@ use roost_reactor::ControlPublication;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::body::{answer_json, parse, read_json};
+use super::body::{answer_json, parse, present, read_json};
 use super::call::Call;
 use super::many::publish_many;
 use super::problem::Problem;
@@ -22,8 +22,11 @@ struct Wanted<'a> {
     channels: Vec<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "some_value")]
     data: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "present")]
     text: Option<String>,
+    #[serde(default, deserialize_with = "present")]
     base64: Option<String>,
+    #[serde(default, deserialize_with = "present")]
     idempotency_key: Option<String>,
 }
 

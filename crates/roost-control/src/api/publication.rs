@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::access::{Action, decide};
+use super::body::present;
 use super::call::Call;
 use super::problem::{Kind, Problem};
 use crate::peer::Until;
@@ -22,10 +23,13 @@ pub(super) struct Wanted<'a> {
     channel: Cow<'a, str>,
     #[serde(borrow, default, deserialize_with = "some_value")]
     data: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "present")]
     text: Option<String>,
+    #[serde(default, deserialize_with = "present")]
     base64: Option<String>,
     #[serde(default)]
     ack: Ack,
+    #[serde(default, deserialize_with = "present")]
     idempotency_key: Option<String>,
 }
 

@@ -11,7 +11,7 @@ use roost_reactor::{Request as ReactorRequest, Revocation};
 use serde::{Deserialize, Serialize};
 
 use super::access::{Action, decide};
-use super::body::{Whole, answer_json, parse, read_json};
+use super::body::{Whole, answer_json, parse, present, read_json};
 use super::call::Call;
 use super::problem::Problem;
 use super::users::{AHEAD_SECS_MAX, check_user, do_at_all};
@@ -19,11 +19,13 @@ use super::users::{AHEAD_SECS_MAX, check_user, do_at_all};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wanted<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     jti: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     user: Option<Cow<'a, str>>,
+    #[serde(default, deserialize_with = "present")]
     issued_before: Option<Whole>,
+    #[serde(default, deserialize_with = "present")]
     expire_at: Option<Whole>,
 }
 

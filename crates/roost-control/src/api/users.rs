@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::access::{Action, decide};
-use super::body::{Whole, answer_json, parse, read_json};
+use super::body::{Whole, answer_json, parse, present, read_json};
 use super::call::Call;
 use super::connections::{Name as ConnectionName, check_close, code_default, wrong_answer};
 use super::problem::Problem;
@@ -48,9 +48,9 @@ pub(super) async fn disconnect(call: &Call, request: Request<Body>) -> Result<Re
 /// A user, a connection, or both: a connection if it is the user's.
 #[derive(Deserialize)]
 struct Target<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     user: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     connection: Option<Cow<'a, str>>,
 }
 
@@ -59,18 +59,18 @@ struct Target<'a> {
 struct WantedUnsubscribe<'a> {
     #[serde(borrow)]
     channel: Cow<'a, str>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     user: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     connection: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WantedRefresh<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     user: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     connection: Option<Cow<'a, str>>,
     expire_at: Whole,
 }
