@@ -27,7 +27,9 @@ pub struct Full;
 pub struct Revocations {
     tokens: HashMap<[u8; 8], u32>,
     users: HashMap<UserName, OfUser>,
-    /// Of both.
+    /// Of all users, where it is not known which there are.
+    of_all: Option<OfUser>,
+    /// Of tokens and users.
     max: usize,
     /// None ends before this tick.
     earliest: u32,
@@ -45,6 +47,7 @@ impl Revocations {
         Revocations {
             tokens: HashMap::new(),
             users: HashMap::new(),
+            of_all: None,
             max,
             earliest: u32::MAX,
         }
@@ -87,6 +90,15 @@ impl Revocations {
         Ok(())
     }
 
+    /// All that was issued before this second is revoked until a tick, and what does not say when.
+    pub fn revoke_all(&mut self, issued_before: u32, until: u32) {
+        self.of_all = Some(OfUser {
+            issued_before,
+            until,
+        });
+        self.earliest = self.earliest.min(until);
+    }
+
     /// Whether an identity came by a token that is revoked.
     pub fn is_revoked(&self, identity: &Identity, now: u32) -> bool {
         if self.is_empty() || !identity.is_revocable() {
@@ -94,9 +106,10 @@ impl Revocations {
         }
         let of_token = self.tokens.get(&identity.token.id);
         let of_user = self.users.get(&identity.user);
+        let holds = |one: &OfUser| now < one.until && identity.token.issued_at < one.issued_before;
         of_token.is_some_and(|&until| now < until)
-            || of_user
-                .is_some_and(|one| now < one.until && identity.token.issued_at < one.issued_before)
+            || of_user.is_some_and(holds)
+            || self.of_all.as_ref().is_some_and(holds)
     }
 
     /// Forgets those that have ended; looks through them only if there are some.
@@ -106,8 +119,10 @@ impl Revocations {
         }
         self.tokens.retain(|_, until| now < *until);
         self.users.retain(|_, one| now < one.until);
+        self.of_all = self.of_all.filter(|one| now < one.until);
         let tokens = self.tokens.values().copied();
-        let all = tokens.chain(self.users.values().map(|one| one.until));
+        let users = self.users.values().chain(&self.of_all);
+        let all = tokens.chain(users.map(|one| one.until));
         self.earliest = all.min().unwrap_or(u32::MAX);
         if self.is_empty() {
             *self = Revocations::new(self.max);
@@ -121,7 +136,7 @@ impl Revocations {
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len() == 0 && self.of_all.is_none()
     }
 }
 
@@ -151,6 +166,29 @@ mod tests {
             user: user.into(),
             issued_before,
         }
+    }
+
+    #[test]
+    fn all_are_revoked_where_it_is_not_known_which() {
+        let mut table = Revocations::new(10);
+        table.revoke_all(60, 100);
+        for (issued_at, now, is_revoked) in [
+            (59, 99, true),
+            (0, 99, true),
+            (60, 0, false),
+            (59, 100, false),
+        ] {
+            let who = identity("alice", 1, issued_at);
+            assert_eq!(
+                table.is_revoked(&who, now),
+                is_revoked,
+                "{issued_at} at {now}"
+            );
+        }
+        table.forget_ended(99);
+        assert!(table.is_revoked(&identity("bob", 1, 0), 99));
+        table.forget_ended(100);
+        assert!(table.is_empty());
     }
 
     #[test]

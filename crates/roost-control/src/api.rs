@@ -48,6 +48,7 @@ use tokio::time::Instant;
 use crate::listen::ApiListener;
 use crate::metrics::Build;
 use crate::peer::Peer;
+use crate::revocation_file::RevocationFile;
 use crate::serve::{Limits, serve_api};
 
 use call::{Api, Call};
@@ -67,6 +68,8 @@ pub struct ApiOptions {
     pub keys: Vec<ApiKey>,
     /// Its limits.
     pub limits: ApiLimits,
+    /// Where revocations are kept for the next start, if anywhere.
+    pub revocations: Option<Arc<RevocationFile>>,
 }
 
 /// Checks that no address is open without a key.
@@ -89,6 +92,7 @@ pub(crate) fn serve(options: ApiOptions, shared: &Shared, build: Build, peer: &A
         listeners,
         keys,
         limits,
+        revocations,
     } = options;
     let of_listeners = Limits {
         connections_max: limits.in_flight_max + CONNECTIONS_BESIDE,
@@ -101,6 +105,7 @@ pub(crate) fn serve(options: ApiOptions, shared: &Shared, build: Build, peer: &A
         peer: peer.clone(),
         keys: keys.into_iter().map(Arc::new).collect(),
         limits,
+        revocations,
         in_flight: AtomicUsize::new(0),
         held: AtomicUsize::new(0),
         build,

@@ -47,6 +47,7 @@ mod listen;
 mod metrics;
 mod operator;
 mod peer;
+mod revocation_file;
 mod routes;
 mod serve;
 mod token_jobs;
@@ -66,6 +67,7 @@ pub use jwks::{JwksOptions, JwksUrl};
 pub use listen::{ApiListener, BindError, Listeners, Options, Socket};
 pub use metrics::Build;
 pub use operator::Operator;
+pub use revocation_file::RevocationFile;
 pub use serve::Limits;
 pub use tokens::Tokens;
 

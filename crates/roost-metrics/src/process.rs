@@ -45,6 +45,9 @@ pub static JWKS_FETCHES_FAILED: SharedValue = SharedValue(AtomicU64::new(0));
 /// How long ago the JWKS was known to be current.
 pub static JWKS_AGE_SECONDS: SharedValue = SharedValue(AtomicU64::new(0));
 
+/// Whether revocations could not be written down for the next start.
+pub static REVOCATIONS_UNKEPT: SharedValue = SharedValue(AtomicU64::new(0));
+
 /// Calls of hooks that were made.
 pub static HOOK_CALLS: SharedValue = SharedValue(AtomicU64::new(0));
 
@@ -67,7 +70,7 @@ pub static HOOKS_BROKEN: SharedValue = SharedValue(AtomicU64::new(0));
 pub static TLS_CERTIFICATES: Certificates = Certificates(Mutex::new(Vec::new()));
 
 /// Name, meaning and value of each of the counters.
-pub fn values() -> [(Description, u64); 12] {
+pub fn values() -> [(Description, u64); 13] {
     let value = |name, help, value: &SharedValue| (Description { name, help }, value.get());
     [
         value(
@@ -99,6 +102,11 @@ pub fn values() -> [(Description, u64); 12] {
             "jwks_age_seconds",
             "How long ago the keys of auth.jwt.jwks_url were known to be current, in seconds, as of the last fetch.",
             &JWKS_AGE_SECONDS,
+        ),
+        value(
+            "revocations_unkept",
+            "1 while revocations cannot be written to auth.revocations_state_file, else 0.",
+            &REVOCATIONS_UNKEPT,
         ),
         value(
             "hook_calls_total",

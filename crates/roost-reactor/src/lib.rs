@@ -112,7 +112,7 @@ pub use server::{Server, StartError, Stopper};
 pub use settings::{
     Access, Auth, CERTIFICATE_ROLE, ChannelPolicy, Deflate, FAN_OUT_AT_ONCE, FAN_OUT_PIECE, Hooks,
     LISTENERS_MAX, Limits, Listener, NamespaceNumbers, Network, Origins, Page, Policies, Publish,
-    Settings, SlowConsumer, policy_for_tests,
+    RevokedAtStart, Settings, SlowConsumer, policy_for_tests,
 };
 pub use shared::{ListenError, Shared};
 pub use token_checks::{Denied, Login, TokenCheck, Verdict};

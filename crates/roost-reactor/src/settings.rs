@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use roost_access::{Identity, Operation, PatternRef, PermissionSet, Question, Requirement, decide};
+use roost_access::{
+    Identity, Operation, PatternRef, PermissionSet, Question, Requirement, Revocations, decide,
+};
 use roost_config as config;
 pub use roost_config::{Access, ChannelPolicy, Deflate, Limits, Network, Publish, SlowConsumer};
 use roost_dialect::dialect::{Accept, Headers, Offer};
@@ -16,7 +18,8 @@ use roost_hub::{HistoryLimits, HistoryNamespace, HistoryOptions};
 use roost_net::ListenAddr;
 use roost_tls::SharedSetup;
 
-use crate::clock::ticks;
+use crate::clock::{tick_in, ticks};
+use crate::control::Revocation;
 
 /// The settings of a reactor. The daemon makes it from the configuration.
 #[derive(Debug, Clone)]
@@ -63,6 +66,39 @@ pub struct Auth {
     pub connections_per_user_max: u32,
     /// Revocations kept by each reactor.
     pub revocations_max: u32,
+    /// Those that are in force from the start.
+    pub revoked: RevokedAtStart,
+}
+
+/// What is revoked when a server starts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RevokedAtStart {
+    /// Which.
+    pub known: Arc<[Revocation]>,
+    /// It is not known which: all that was issued before this second of the Unix epoch is, for so many
+    /// milliseconds.
+    pub unknown: Option<(u32, u64)>,
+}
+
+impl RevokedAtStart {
+    /// As a reactor begins with it.
+    pub(crate) fn table(&self, max: u32) -> Revocations {
+        let RevokedAtStart { known, unknown } = self;
+        // Under a lower limit than before, none is forgotten.
+        let mut table = Revocations::new(known.len().max(max as usize));
+        for Revocation {
+            revoked,
+            ends_in_ms,
+        } in known.iter()
+        {
+            let inserted = table.insert(revoked, tick_in(0, *ends_in_ms).get(), 0);
+            debug_assert!(inserted.is_ok(), "there is room for each");
+        }
+        if let Some((issued_before, ends_in_ms)) = *unknown {
+            table.revoke_all(issued_before, tick_in(0, ends_in_ms).get());
+        }
+        table
+    }
 }
 
 /// What the application is asked about clients here.

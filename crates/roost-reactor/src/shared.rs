@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
-use roost_access::Revocations;
 use roost_dealer::DealerOptions;
 use roost_hub::{HistoryOptions, Homes, HubOptions, PatternOptions, ReactorId};
 use roost_metrics::Registry;
@@ -185,7 +184,7 @@ impl Shared {
             hook_calls: HookCalls::default(),
             listings: Listings::default(),
             sweeps: Sweeps::default(),
-            revocations: Revocations::new(settings.auth.revocations_max as usize),
+            revocations: settings.auth.revoked.table(settings.auth.revocations_max),
             repeats: Repeats::default(),
             incidents: Incidents::default(),
             early_data: Vec::new(),

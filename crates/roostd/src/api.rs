@@ -85,13 +85,14 @@ pub(crate) fn bind(loaded: &Loaded, mut keys: Vec<ApiKey>) -> Result<Option<Api>
                 timeout: Duration::from_millis(u64::from(from.timeout_ms)),
                 token_lifetime: token_lifetime(&loaded.settings.auth),
             },
+            revocations: None, // as the reactors begin with them
         },
         development_key,
     }))
 }
 
 /// How long tokens are good: from their issue, with what clocks may differ, to their end.
-fn token_lifetime(auth: &config::Auth) -> Option<Duration> {
+pub(crate) fn token_lifetime(auth: &config::Auth) -> Option<Duration> {
     let jwt = &auth.jwt;
     let leeway = Duration::from_millis(u64::from(jwt.leeway_ms));
     let lifetime = Duration::from_millis(u64::from(jwt.lifetime_max_ms));

@@ -50,6 +50,7 @@ mod notify;
 mod operator;
 mod output;
 mod reload;
+mod revocations;
 mod run;
 mod secret;
 mod settings;

@@ -28,7 +28,7 @@ use crate::start_block::StartBlock;
 use crate::tls::Tls;
 use crate::tokens::Tokens;
 use crate::watch::Watch;
-use crate::{admin, hooks, logging, notify, output, settings, signals, warnings};
+use crate::{admin, hooks, logging, notify, output, revocations, settings, signals, warnings};
 
 /// What the daemon runs with.
 pub(crate) struct Start {
@@ -91,12 +91,18 @@ fn serve(start_with: Start) -> Result<(), String> {
     loaded_warnings.for_each(|warning| warn!("{warning}"));
     let listeners = admin::bind(&from.admin)?;
     let api = api::bind(&loaded, api_keys)?;
-    let (api, api_shown) = api.map(Api::split).unzip();
+    let (mut api, api_shown) = api.map(Api::split).unzip();
     let numbers = numbers_of(from)?;
-    let settings = settings::for_reactors(from, connections_max, &numbers, &tls, users, reactors)?;
+    let mut settings =
+        settings::for_reactors(from, connections_max, &numbers, &tls, users, reactors)?;
+    let (file, revoked) = revocations::open(&loaded).unzip();
+    settings.auth.revoked = revoked.unwrap_or_default();
     let server = start(settings, &choice, reactors).map_err(|error| start_error(from, &error))?;
     describe(&server, &choice, connections_max, open_files);
     let tokens = tokens.map(|tokens| tokens.for_control(&from.auth));
+    if let Some(api) = &mut api {
+        api.revocations = file;
+    }
     let operator = Daemon::of(&server, from.server.drain_timeout_ms);
     let asked = (tokens, asked);
     let name = choice.name();

@@ -96,6 +96,7 @@ impl Tokens {
             wait_ms: _,
             in_flight_max,
             revocations_max: _,
+            revocations_state_file: _,
             connections_per_user_max: _,
             token_bytes_max,
             static_tokens_file: _,
@@ -163,14 +164,8 @@ fn jwks(loaded: &Loaded, url: &str) -> Result<JwksOptions, String> {
         .map_err(|error| format!("TLS: {error}"))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let file = match &jwt.jwks_state_file {
-        Some(file) => named(file).map(|file| loaded.file("auth.jwt.jwks_state_file", file)),
-        None => env::var_os("STATE_DIRECTORY").and_then(|list| {
-            // systemd.exec(5): several are separated by colons.
-            let first = list.as_bytes().split(|&byte| byte == b':').next()?;
-            Some(Path::new(OsStr::from_bytes(first)).join("jwks.json"))
-        }),
-    };
+    let key = "auth.jwt.jwks_state_file";
+    let file = state_file(loaded, key, jwt.jwks_state_file.as_deref(), "jwks.json");
     Ok(JwksOptions {
         rules: RefreshRules {
             url: url.to_owned(),
@@ -186,6 +181,22 @@ fn jwks(loaded: &Loaded, url: &str) -> Result<JwksOptions, String> {
     })
 }
 
+/// Where something is kept for the next start: as the key says, or under this name where systemd wants it.
+pub(crate) fn state_file(
+    loaded: &Loaded,
+    key: &str,
+    value: Option<&str>,
+    name: &str,
+) -> Option<PathBuf> {
+    if let Some(file) = value {
+        return (!file.is_empty()).then(|| loaded.file(key, file));
+    }
+    let list = env::var_os("STATE_DIRECTORY")?;
+    // systemd.exec(5): several are separated by colons.
+    let first = list.as_bytes().split(|&byte| byte == b':').next()?;
+    Some(Path::new(OsStr::from_bytes(first)).join(name))
+}
+
 /// What the reactors obey of it.
 pub(crate) fn for_reactors(settings: &config::Settings, reactors: usize) -> reactor::Auth {
     let reactors = u32::try_from(reactors).unwrap_or(u32::MAX).max(1);
@@ -199,6 +210,7 @@ pub(crate) fn for_reactors(settings: &config::Settings, reactors: usize) -> reac
         wait_ms: from.wait_ms,
         checks_max: from.in_flight_max.div_ceil(reactors),
         revocations_max: from.revocations_max,
+        revoked: reactor::RevokedAtStart::default(), // read where the log is there
         connections_per_user_max: from.connections_per_user_max,
     }
 }

@@ -65,14 +65,7 @@ impl WorstCase {
             + u64::from(limits.registrations_per_connection_max).saturating_mul(registration);
         let channels = subscriptions.min(u64::from(limits.channels_max).saturating_mul(reactors));
         let channel = CHANNEL_BYTES + limits.channel_name_bytes_max as u64;
-        let buffers = match driver {
-            Chosen::Epoll(options) => options.read_buffer_bytes as u64,
-            Chosen::Uring(UringOptions {
-                buffers,
-                buffer_bytes,
-                ..
-            }) => u64::from(*buffers) * u64::from(*buffer_bytes),
-        };
+        let buffers = receive_buffers_bytes(driver);
         let (deflate, contexts) = if settings.deflate.enabled {
             let contexts = settings.deflate.takeover_bytes_max;
             (DEFLATE_BYTES, contexts as u64)
@@ -160,7 +153,8 @@ fn tokens_bytes(auth: &config::Auth, reactors: u64) -> u64 {
             let revocations = u64::from(auth.revocations_max).saturating_mul(REVOCATION_BYTES);
             in_flight
                 .saturating_add(auth.cache_bytes_max as u64)
-                .saturating_add(revocations.saturating_mul(reactors))
+                // And as they are kept for the next start, once more while they are written, and as text.
+                .saturating_add(revocations.saturating_mul(reactors + 3))
         }
         false => 0,
     }
@@ -199,6 +193,18 @@ fn patterns_bytes(limits: &config::Limits, reactors: u64, channels: u64) -> u64 
         .saturating_mul(each)
         .saturating_add(reactors * MATCH_LISTS_BYTES)
         .saturating_add(channels.saturating_mul(CACHED_CHANNEL_BYTES))
+}
+
+/// Of one reactor.
+fn receive_buffers_bytes(driver: &Chosen) -> u64 {
+    match driver {
+        Chosen::Epoll(options) => options.read_buffer_bytes as u64,
+        Chosen::Uring(UringOptions {
+            buffers,
+            buffer_bytes,
+            ..
+        }) => u64::from(*buffers) * u64::from(*buffer_bytes),
+    }
 }
 
 /// What is kept, a ring that has grown to twice that, what channels with subscribers have for it, and

@@ -39,6 +39,11 @@ section! {
     /// Revocations at once (`POST /v1/revoke`), each until its `expire_at`: some 100 bytes each on every
     /// reactor while it is there. Above it 503.
     revocations_max: u32 = 100_000, Count(1..=10_000_000), Restart, "1000000";
+    /// Where revocations are kept for the next start. `"auto"`: `revocations.json` in the directory that
+    /// systemd makes for the service (`StateDirectory=`), and nowhere without it. `""`: nowhere. If it cannot
+    /// be read at a start, what was issued before that start is refused ([identity.md](identity.md#revocation)).
+    revocations_state_file: Option<String> =
+        None, Auto(FILE), Restart, r#""/var/lib/roost/revocations.json""#;
     sections {
         /// `[auth.jwt]`.
         jwt: Jwt,

@@ -75,7 +75,7 @@ fn what_does_not_fit_together_is_told() {
         ),
         (
             "[[hook]]\nevents = [\"disconnect\"]\nurl = \"http://app\"\n".to_owned(),
-            "\"connect\", \"subscribe\" or \"publish\"",
+            "\"subscribe\", \"publish\" or \"rpc\"",
         ),
         (
             "[[hook]]\nevents = [\"connect\"]\n".to_owned(),

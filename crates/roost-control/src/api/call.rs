@@ -11,6 +11,7 @@ use super::access::{ApiKey, Caller};
 use super::problem::{Kind, Problem};
 use crate::metrics::Build;
 use crate::peer::Peer;
+use crate::revocation_file::RevocationFile;
 
 /// Limits of the API.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +34,7 @@ pub(super) struct Api {
     pub(super) peer: Arc<Peer>,
     pub(super) keys: Vec<Arc<ApiKey>>,
     pub(super) limits: ApiLimits,
+    pub(super) revocations: Option<Arc<RevocationFile>>,
     pub(super) in_flight: AtomicUsize,
     /// Bytes of bodies.
     pub(super) held: AtomicUsize,

@@ -57,6 +57,10 @@ pub(super) async fn revoke(call: &Call, request: Request<Body>) -> Result<Respon
         Revoked::User { issued_before, .. } => Some(*issued_before),
         Revoked::Token(_) => None,
     };
+    // What one reactor may have is kept, whether all answer or not.
+    if let Some(file) = &call.api.revocations {
+        file.keep(&revocation.revoked, expire_at);
+    }
     let request = ReactorRequest::Revoke(Box::new(revocation));
     let disconnected = do_at_all(call, |_| request.clone()).await?;
     let answer = Answer {

@@ -61,6 +61,7 @@ impl Api {
             listeners: vec![listener],
             keys,
             limits,
+            revocations: None,
         };
         let control = start_with(shared, options, tokens).expect("starts");
         Api {

@@ -297,6 +297,7 @@ fn an_address_without_a_key_is_not_served() {
         listeners: vec![listener],
         keys: Vec::new(),
         limits: limits(),
+        revocations: None,
     };
     assert!(start(server.shared(), options).is_err());
 }

@@ -10,8 +10,8 @@ use super::http_world::{Client, World};
 use crate::connections::Phase;
 use crate::settings::Auth;
 use crate::{
-    ControlPeer, Denied, FromReactor, Login, Part, Request, Revocation, Settings, TokenCheck,
-    Verdict,
+    ControlPeer, Denied, FromReactor, Login, Part, Request, Revocation, RevokedAtStart, Settings,
+    TokenCheck, Verdict,
 };
 
 pub(super) const WAIT_MS: u32 = 1_000;
@@ -32,6 +32,7 @@ pub(super) fn settings() -> Settings {
         wait_ms: WAIT_MS,
         checks_max: 100,
         revocations_max: 10,
+        revoked: RevokedAtStart::default(),
         connections_per_user_max: 0,
     };
     settings

@@ -7,7 +7,9 @@ use roost_access::{PermissionSet, Provider, TokenMark};
 use super::http_world::{Client, World};
 use crate::connections::Phase;
 use crate::settings::Auth;
-use crate::{ControlPeer, Denied, FromReactor, Login, Settings, TokenCheck, Verdict};
+use crate::{
+    ControlPeer, Denied, FromReactor, Login, RevokedAtStart, Settings, TokenCheck, Verdict,
+};
 
 const WAIT_MS: u32 = 1_000;
 
@@ -20,6 +22,7 @@ fn world(change: impl FnOnce(&mut Auth)) -> World {
         cookie: String::new(),
         wait_ms: WAIT_MS,
         revocations_max: 100,
+        revoked: RevokedAtStart::default(),
         connections_per_user_max: 0,
         checks_max: 100,
     };

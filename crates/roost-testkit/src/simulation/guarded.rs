@@ -20,7 +20,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use roost_access::{Matching, Operation, Permission, PermissionSet, TokenMark};
 use roost_net::sim::{SimDriver, SimRng};
 use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
-use roost_reactor::{Access, Auth, ChannelPolicy, Publish, Settings, policy_for_tests};
+use roost_reactor::{
+    Access, Auth, ChannelPolicy, Publish, RevokedAtStart, Settings, policy_for_tests,
+};
 use roost_wire::frame::append_masked_frame;
 use roost_wire::handshake::{ClientRequest, HeadScanner};
 use roost_wire::{Inbound, Input, Limits, Message, Opcode, Role};
@@ -77,6 +79,7 @@ pub(super) fn add(seed: u64, has_control: bool, settings: &mut Settings) -> usiz
             wait_ms: 1_000,
             checks_max: 3,
             revocations_max: 4,
+            revoked: RevokedAtStart::default(),
             connections_per_user_max: 0,
         };
         Arc::make_mut(&mut settings.dialects.wamp).takes_tokens = true;

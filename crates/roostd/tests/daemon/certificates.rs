@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -171,7 +172,12 @@ fn bearer(claims: &serde_json::Value) -> String {
 }
 
 fn post(files: &TlsFiles, path: &str, body: &str) -> String {
-    let mut stream = UnixStream::connect(files.path("api.sock")).expect("it is served");
+    post_to(&files.path("api.sock"), path, body)
+}
+
+/// What the API answers on a socket.
+pub(crate) fn post_to(socket: &Path, path: &str, body: &str) -> String {
+    let mut stream = UnixStream::connect(socket).expect("it is served");
     let request = format!(
         "POST {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",

@@ -10,6 +10,7 @@ use roost_testkit::client::{Client, Message, Request, Response};
 use roost_tokens::parse_secrets;
 use serde_json::{Value, json};
 
+use crate::certificates::post_to;
 use crate::daemon::{Daemon, Log, ROOSTD, command, run, wait_until};
 
 const DRIVERS: [&str; 2] = ["epoll", "io_uring"];
@@ -351,6 +352,80 @@ fn a_token_is_the_ticket_of_a_session() {
             assert_absent(token, &daemon.stderr.get(), "the log");
         }
     }
+}
+
+#[test]
+fn what_is_revoked_stays_so_over_a_restart() {
+    let folder = Folder::new("revoked", CONFIG);
+    let (socket, file) = (folder.0.join("api.sock"), folder.0.join("revocations.json"));
+    let config = CONFIG.replace(
+        "required = true",
+        &format!("required = true\nrevocations_state_file = {file:?}"),
+    );
+    let config = format!("{config}[api]\nlisten = [\"unix:{}\"]\n", socket.display());
+    fs::write(folder.0.join("roost.toml"), config).expect("a file");
+    let issued = now() - 5;
+    let claims = |user: &str, jti: &str| {
+        let caps = json!([{"channels": ["chat:*"], "match": "wildcard", "allow": ["sub"]}]);
+        sign(&json!({"sub": user, "exp": now() + 600, "iat": issued, "jti": jti, "caps": caps}))
+    };
+    let (alice, named, bob) = (
+        claims("alice", "a"),
+        claims("carol", "c"),
+        claims("bob", "b"),
+    );
+    let status = |daemon: &Daemon, token: &str| {
+        let request = request(daemon, "/raw/chat:1").header(bearer(token));
+        answer(daemon, &request).0.status
+    };
+    let daemon = folder.daemon("epoll", &[]);
+    for body in [
+        json!({"user": "alice"}),
+        json!({"jti": "c"}),
+        json!({"jti": "b", "expire_at": now() + 1}),
+    ] {
+        let said = post_to(&socket, "/v1/revoke", &body.to_string());
+        assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+    }
+    wait_until(
+        || fs::read_to_string(&file).is_ok_and(|text| text.matches("expire_at").count() >= 2),
+        || "they are written".to_owned(),
+    );
+    wait_until(
+        || status(&daemon, &bob) == 101,
+        || "bob's has ended".to_owned(),
+    );
+    drop(daemon);
+    let daemon = folder.daemon("io_uring", &[]);
+    for (token, expected) in [(&alice, 401), (&named, 401), (&bob, 101)] {
+        assert_eq!(status(&daemon, token), expected);
+    }
+    drop(daemon);
+    // One that cannot be read: what may be revoked is, and what is issued from now on is not.
+    for damage in ["{\"version\":1,", "\0"] {
+        fs::write(&file, damage).expect("our own file");
+        let daemon = folder.daemon("epoll", &[]);
+        daemon
+            .stderr
+            .wait_for("auth.revocations_state_file cannot be read");
+        assert_eq!(status(&daemon, &bob), 401);
+        let new = sign(&json!({"sub": "bob", "exp": now() + 600, "iat": now() + 1,
+            "caps": [{"channels": ["chat:1"], "allow": ["sub"]}]}));
+        assert_eq!(status(&daemon, &new), 101);
+    }
+    // One that cannot be written stops nothing.
+    fs::remove_file(&file).expect("our own file");
+    fs::create_dir(folder.0.join("revocations.tmp")).expect("in its way");
+    let daemon = folder.daemon("epoll", &[]);
+    assert_eq!(status(&daemon, &bob), 101);
+    let said = post_to(&socket, "/v1/revoke", r#"{"user":"bob"}"#);
+    assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+    assert_eq!(status(&daemon, &bob), 401);
+    daemon.stderr.wait_for("revocations cannot be kept");
+    assert_eq!(daemon.count("revocations_unkept"), 1);
+    fs::remove_dir(folder.0.join("revocations.tmp")).expect("in its way");
+    daemon.stderr.wait_for("revocations are kept again");
+    assert!(fs::read_to_string(&file).is_ok_and(|text| text.contains("bob")));
 }
 
 /// As a line of the file has it.
