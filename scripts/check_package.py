@@ -235,13 +235,23 @@ def files(root):
     return found
 
 
-def build(revision):
+def build():
     environment = dict(os.environ)
     pages = ROOT / "target/debug/examples/pages"  # cargo test has built it
     if pages.exists():
         environment["ROOST_PAGES"] = str(pages)
-    built = run("deploy/debian/build", "--revision", str(revision), str(OUT), cwd=ROOT, env=environment)
-    return ROOT / built.stdout.splitlines()[-1]
+    return ROOT / run("deploy/debian/build", str(OUT), cwd=ROOT, env=environment).stdout.splitlines()[-1]
+
+
+def next_revision(package):
+    """The same with a higher version, not compressed: to upgrade to."""
+    with tempfile.TemporaryDirectory() as directory:
+        run("dpkg-deb", "--raw-extract", str(package), f"{directory}/package")
+        control = Path(directory) / "package/DEBIAN/control"
+        control.write_text(control.read_text().replace("-0roost1\n", "-0roost2\n"))
+        upgrade = package.with_name(package.name.replace("-0roost1_", "-0roost2_"))
+        run("dpkg-deb", "--root-owner-group", "-Znone", "--build", f"{directory}/package", str(upgrade))
+    return upgrade
 
 
 def make_root(tar):
@@ -276,7 +286,8 @@ def main():
     if options.inside:
         check_in(options.inside[0], options.inside[1:])
         return
-    packages = [build(1), build(2)]
+    package = build()
+    packages = [package, next_revision(package)]
     lintian = run("lintian", "--allow-root", "--fail-on", "error,warning", str(packages[0]), check=False)
     print(f"lintian: {lintian.stdout or 'nothing to say'}")
     if lintian.returncode != 0:

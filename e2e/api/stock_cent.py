@@ -11,13 +11,14 @@ import sys
 
 import websockets
 from cent import (AsyncClient, BatchRequest, BroadcastRequest, CentApiResponseError, CentUnauthorizedError,
-                  ChannelsRequest, Client, Disconnect, DisconnectRequest, HistoryRequest, InfoRequest,
-                  PublishRequest, RefreshRequest, UnsubscribeRequest)
+                  ChannelsRequest, Client, Disconnect, DisconnectRequest, HistoryRemoveRequest, HistoryRequest,
+                  InfoRequest, PublishRequest, RefreshRequest, StreamPosition, UnsubscribeRequest)
 
 
 def start(binary):
     """The daemon on free ports; its address, its API's, and the key that it prints."""
-    daemon = subprocess.Popen([binary, "run", "--listen", "127.0.0.1:0", "--set", 'api.listen=["127.0.0.1:0"]'],
+    daemon = subprocess.Popen([binary, "run", "--listen", "127.0.0.1:0", "--set", 'api.listen=["127.0.0.1:0"]',
+                               "--set", "channels.history_messages_max=5"],
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     said = ""
     while "--json" not in said:
@@ -28,6 +29,27 @@ def start(binary):
     address = re.search(r"^  address +(\S+)", said, re.M)[1]
     api, key = re.search(r'curl (\S+)/v1/publish -H "Authorization: Bearer (\S+)"', said).groups()
     return daemon, address, api, key
+
+
+def check_history(client, first):
+    """What `check` has published on c, of which the first was at that position."""
+    kept = client.history(HistoryRequest(channel="c", limit=100))
+    assert kept.epoch == first.epoch and kept.offset == first.offset + 3
+    assert [one.data for one in kept.publications] == [{"a": 1}, "text", 7, 8]
+    assert [one.offset for one in kept.publications] == [first.offset + n for n in range(4)]
+    newest = client.history(HistoryRequest(channel="c", limit=1, reverse=True))
+    assert [one.data for one in newest.publications] == [8]
+    since = StreamPosition(offset=first.offset + 1, epoch=first.epoch)
+    behind = client.history(HistoryRequest(channel="c", limit=100, since=since))
+    assert [one.data for one in behind.publications] == [7, 8]
+    client.history_remove(HistoryRemoveRequest(channel="c"))
+    gone = client.history(HistoryRequest(channel="c", limit=100))
+    assert gone.publications == [] and gone.offset == kept.offset
+    try:
+        client.history(HistoryRequest(channel="c", limit=100, since=since))
+        raise AssertionError("what is gone is not told")
+    except CentApiResponseError as error:
+        assert error.code == 112
 
 
 async def check(address, api, key):
@@ -58,11 +80,7 @@ async def check(address, api, key):
         client.disconnect(DisconnectRequest(user="user", disconnect=Disconnect(code=4000, reason="reason")))
         client.unsubscribe(UnsubscribeRequest(user="user", channel="c", session="session", client="client"))
         client.refresh(RefreshRequest(user="user", session="session", client="client", expire_at=1))
-        try:
-            client.history(HistoryRequest(channel="c"))
-            raise AssertionError("there is no history")
-        except CentApiResponseError as error:
-            assert error.code == 108
+        check_history(client, first)
         try:
             Client(f"{api}/api", "another key").info(InfoRequest())
             raise AssertionError("another key is taken")

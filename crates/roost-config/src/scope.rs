@@ -17,6 +17,8 @@ pub enum ApiScope {
     Revoke,
     /// To let connections be for longer than their tokens say.
     Refresh,
+    /// To read what such channels keep, and to have it forgotten.
+    History(ChannelPattern),
 }
 
 /// A set of channels.
@@ -34,12 +36,14 @@ impl ApiScope {
     /// Everything.
     pub fn all() -> Vec<ApiScope> {
         let publish = ApiScope::Publish(ChannelPattern::Any);
+        let history = ApiScope::History(ChannelPattern::Any);
         vec![
             publish,
             ApiScope::Read,
             ApiScope::Disconnect,
             ApiScope::Revoke,
             ApiScope::Refresh,
+            history,
         ]
     }
 
@@ -59,6 +63,8 @@ impl ApiScope {
             ("revoke", None) => Ok(ApiScope::Revoke),
             ("refresh", None) => Ok(ApiScope::Refresh),
             ("publish", Some(pattern)) => Ok(ApiScope::Publish(ChannelPattern::parse(pattern)?)),
+            ("history", None) => Ok(ApiScope::History(ChannelPattern::Any)),
+            ("history", Some(pattern)) => Ok(ApiScope::History(ChannelPattern::parse(pattern)?)),
             _ => {
                 let near = nearest(action, ACTIONS);
                 Err(near.map_or_else(String::new, |near| format!("did you mean \"{near}\"?")))
@@ -92,16 +98,27 @@ impl ChannelPattern {
 /// As it is written in the configuration.
 impl fmt::Display for ApiScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ApiScope::Read => f.write_str("read"),
-            ApiScope::Disconnect => f.write_str("disconnect"),
-            ApiScope::Revoke => f.write_str("revoke"),
-            ApiScope::Refresh => f.write_str("refresh"),
-            ApiScope::Publish(ChannelPattern::Any) => f.write_str("publish"),
-            ApiScope::Publish(ChannelPattern::Exact(name)) => write!(f, "publish:{name}"),
-            ApiScope::Publish(ChannelPattern::Prefix(prefix)) => write!(f, "publish:{prefix}*"),
+        let (action, pattern) = match self {
+            ApiScope::Read => return f.write_str("read"),
+            ApiScope::Disconnect => return f.write_str("disconnect"),
+            ApiScope::Revoke => return f.write_str("revoke"),
+            ApiScope::Refresh => return f.write_str("refresh"),
+            ApiScope::Publish(pattern) => ("publish", pattern),
+            ApiScope::History(pattern) => ("history", pattern),
+        };
+        match pattern {
+            ChannelPattern::Any => f.write_str(action),
+            ChannelPattern::Exact(name) => write!(f, "{action}:{name}"),
+            ChannelPattern::Prefix(prefix) => write!(f, "{action}:{prefix}*"),
         }
     }
 }
 
-const ACTIONS: [&str; 5] = ["publish", "read", "disconnect", "revoke", "refresh"];
+const ACTIONS: [&str; 6] = [
+    "publish",
+    "read",
+    "disconnect",
+    "revoke",
+    "refresh",
+    "history",
+];

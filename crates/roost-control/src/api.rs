@@ -10,6 +10,7 @@
 //! | paths | `api/paths.rs` |
 //! | bodies | `api/body.rs` |
 //! | connections, channels, and what runs | `api/connections.rs`, `api/channels.rs`, `api/info.rs` |
+//! | what channels keep | `api/history.rs` |
 //! | users, and tokens that are not taken any more | `api/users.rs`, `api/revoke.rs` |
 //! | Centrifugo's API | `api/centrifugo.rs` |
 //! | publishing | `api/publication.rs`, `api/publish.rs`, `api/broadcast.rs`, `api/stream.rs`, `api/many.rs` |
@@ -21,6 +22,7 @@ mod call;
 mod centrifugo;
 mod channels;
 mod connections;
+mod history;
 mod info;
 mod many;
 mod paths;
@@ -168,6 +170,16 @@ async fn admit(api: Arc<Api>, request: Request<Body>) -> Result<Response, Proble
             channels::list(&call, query.as_deref()).await
         }
         Operation::Info => info::info(&call),
+        Operation::History => {
+            let query = request.uri().query().map(str::to_owned);
+            drop(request);
+            history::read(&call, query.as_deref()).await
+        }
+        Operation::RemoveHistory => {
+            let query = request.uri().query().map(str::to_owned);
+            drop(request);
+            history::remove(&call, query.as_deref()).await
+        }
         Operation::Centrifugo(method) => centrifugo::answer(&call, method, request).await,
     }
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use roost_reactor::{
     ChannelRecord, ConnectionRecord, ControlPeer, ControlPublication, Described, FromReactor,
-    HookAnswer, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part, Placement, Refusal, RepeatKey,
-    Request, RingFull, Token, Verdict,
+    HistoryPage, HookAnswer, Loss, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part, Placement,
+    Refusal, RepeatKey, Request, RingFull, Token, Verdict,
 };
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, oneshot};
@@ -93,6 +93,8 @@ pub(crate) enum Reply {
     Done {
         connections: u32,
     },
+    History(Result<HistoryPage, Loss>),
+    HistoryRemoved,
 }
 
 /// Why there is none.
@@ -411,6 +413,8 @@ impl State {
                     Part::Published(outcomes) => Ok(Reply::Published(outcomes)),
                     Part::Disconnected { was_open } => Ok(Reply::Disconnected { was_open }),
                     Part::Done { connections } => Ok(Reply::Done { connections }),
+                    Part::History(page) => Ok(Reply::History(*page)),
+                    Part::HistoryRemoved => Ok(Reply::HistoryRemoved),
                     Part::Refused(refusal) => Err(refusal),
                 };
                 let _ = caller.send(reply); // it may just have ended

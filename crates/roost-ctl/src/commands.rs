@@ -249,7 +249,7 @@ const TITLES: [&str; 9] = [
     "READ",
 ];
 
-const CHANNEL_TITLES: [&str; 4] = ["CHANNEL", "NAMESPACE", "SUBSCRIBERS", "LAST OFFSET"];
+const CHANNEL_TITLES: [&str; 5] = ["CHANNEL", "NAMESPACE", "SUBSCRIBERS", "LAST OFFSET", "KEPT"];
 
 fn channel_row(record: &Value) -> Vec<String> {
     let namespace = text_of(record, "namespace");
@@ -261,6 +261,7 @@ fn channel_row(record: &Value) -> Vec<String> {
         },
         number_of(record, "subscribers").to_string(),
         number_of(record, "offset").to_string(),
+        number_of(record, "kept").to_string(),
     ]
 }
 

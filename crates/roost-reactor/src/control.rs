@@ -5,6 +5,7 @@
 mod described;
 mod details;
 mod filter;
+mod history;
 mod listings;
 mod messages;
 mod peer;
@@ -21,9 +22,9 @@ pub(crate) use listings::Listings;
 pub(crate) use messages::control_id;
 pub use messages::{
     Answer, CHANNELS_MAX, CONNECTIONS_MAX, COUNTED_MAX, CloseReason, ControlPublication,
-    Disconnect, DisconnectUser, EXCEPT_MAX, FILTERED_SLOTS_MAX, LISTINGS_MAX,
-    PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part, REACTORS_MAX, Refresh, Refusal, Request,
-    Revocation, SWEEPS_MAX, Token, Unsubscribe, Whose,
+    Disconnect, DisconnectUser, EXCEPT_MAX, FILTERED_SLOTS_MAX, HISTORY_PUBLICATIONS_MAX,
+    HistoryPage, HistoryQuery, LISTINGS_MAX, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part,
+    REACTORS_MAX, Refresh, Refusal, Request, Revocation, SWEEPS_MAX, Token, Unsubscribe, Whose,
 };
 pub use peer::{ControlPeer, FromReactor, RingFull};
 pub(crate) use repeats::Repeats;

@@ -97,17 +97,17 @@ pub use control::{
     Answer, AskedChannel, CHANNELS_MAX, CHANNELS_SHOWN, CONNECTIONS_MAX, COUNTED_MAX,
     ChannelRecord, CloseReason, ConnectionDetails, ConnectionFilter, ConnectionRecord, ControlPeer,
     ControlPublication, Describe, Described, Disconnect, DisconnectUser, EXCEPT_MAX,
-    FILTERED_SLOTS_MAX, FromReactor, IdentityRecord, LISTINGS_MAX, LaneRecord,
-    PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part, PausedFor, REACTORS_MAX, REPEATS_BYTES_MAX,
-    REPEATS_MAX, Refresh, Refusal, RepeatKey, Request, Revocation, RingFull, SWEEPS_MAX,
-    SubscribedChannel, Token, Unsubscribe, Whose,
+    FILTERED_SLOTS_MAX, FromReactor, HISTORY_PUBLICATIONS_MAX, HistoryPage, HistoryQuery,
+    IdentityRecord, LISTINGS_MAX, LaneRecord, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part,
+    PausedFor, REACTORS_MAX, REPEATS_BYTES_MAX, REPEATS_MAX, Refresh, Refusal, RepeatKey, Request,
+    Revocation, RingFull, SWEEPS_MAX, SubscribedChannel, Token, Unsubscribe, Whose,
 };
 pub use hook_calls::{HookAnswer, HookAsked, HookCall, HookOutcome, WAITING_BYTES_MAX};
 pub use incidents::{EndCause, Ended, INCIDENTS_BYTES_MAX, Incident, IncidentKind};
 pub use reactor::{Iteration, Reactor};
 pub use roost_config::Listener as ListenerConfig;
 pub use roost_dialect::raw::Subprotocols;
-pub use roost_hub::{Name, Placement, Position};
+pub use roost_hub::{Loss, Name, Placement, Position};
 pub use server::{Server, StartError, Stopper};
 pub use settings::{
     Access, Auth, CERTIFICATE_ROLE, ChannelPolicy, Deflate, FAN_OUT_AT_ONCE, FAN_OUT_PIECE, Hooks,

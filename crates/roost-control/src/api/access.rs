@@ -44,6 +44,8 @@ pub(super) enum Action<'a> {
     Revoke,
     /// To let connections end at another time.
     Refresh,
+    /// To read what this channel keeps, or to have it forgotten.
+    History(&'a str),
 }
 
 /// What allowed it.
@@ -70,7 +72,8 @@ pub(super) fn decide<'a>(caller: &'a Caller, action: Action<'a>) -> Result<Rule<
     };
     let mut scopes = key.allow.iter();
     let found = scopes.find(|scope| match (scope, action) {
-        (ApiScope::Publish(pattern), Action::Publish(channel)) => matches(pattern, channel),
+        (ApiScope::Publish(pattern), Action::Publish(channel))
+        | (ApiScope::History(pattern), Action::History(channel)) => matches(pattern, channel),
         (ApiScope::Read, Action::Read)
         | (ApiScope::Disconnect, Action::Disconnect)
         | (ApiScope::Revoke, Action::Revoke)
@@ -80,7 +83,8 @@ pub(super) fn decide<'a>(caller: &'a Caller, action: Action<'a>) -> Result<Rule<
             | ApiScope::Read
             | ApiScope::Disconnect
             | ApiScope::Revoke
-            | ApiScope::Refresh,
+            | ApiScope::Refresh
+            | ApiScope::History(_),
             _,
         ) => false,
     });
@@ -105,6 +109,7 @@ impl fmt::Display for Denied<'_> {
             Action::Disconnect => f.write_str("disconnect")?,
             Action::Revoke => f.write_str("revoke tokens")?,
             Action::Refresh => f.write_str("refresh connections")?,
+            Action::History(channel) => write!(f, "read the history of {channel:?}")?,
         }
         let allow: Vec<String> = self.key.allow.iter().map(ToString::to_string).collect();
         write!(f, ": it allows {} (api.key.allow)", allow.join(", "))

@@ -9,7 +9,10 @@ use std::borrow::Cow;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
-use roost_reactor::ControlPublication;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use roost_dialect::Publication;
+use roost_reactor::{ControlPublication, HISTORY_PUBLICATIONS_MAX, HistoryQuery, Position};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -18,6 +21,7 @@ use super::access::{Action, decide};
 use super::body::{answer_json, read_json};
 use super::call::Call;
 use super::connections::{Name, disconnect};
+use super::history::{forget, page_of, text_or_bytes};
 use super::info::Info;
 use super::many::publish_many;
 use super::problem::{Kind, Problem};
@@ -36,6 +40,8 @@ pub(super) enum Method {
     Unsubscribe,
     Refresh,
     Channels,
+    History,
+    HistoryRemove,
     /// What Roost has no counterpart of.
     NotAvailable,
 }
@@ -116,6 +122,30 @@ struct DisconnectCode {
 }
 
 #[derive(Deserialize)]
+struct HistoryRequest {
+    channel: String,
+    /// 0: only where the channel stands; negative: all.
+    #[serde(default)]
+    limit: i64,
+    since: Option<HistorySince>,
+    #[serde(default)]
+    reverse: bool,
+}
+
+#[derive(Deserialize)]
+struct HistorySince {
+    #[serde(default)]
+    offset: u64,
+    #[serde(default)]
+    epoch: String,
+}
+
+#[derive(Deserialize)]
+struct ChannelRequest {
+    channel: String,
+}
+
+#[derive(Deserialize)]
 struct Batch<'a> {
     #[serde(borrow)]
     commands: Vec<Map1<'a>>,
@@ -193,6 +223,8 @@ async fn run(call: &Call, method: Method, text: &str) -> Done {
         Method::Unsubscribe => unsubscribe(call, text).await,
         Method::Refresh => refresh(call, text).await,
         Method::Channels => list_channels(call, text).await,
+        Method::History => history(call, text).await,
+        Method::HistoryRemove => history_remove(call, text).await,
         Method::Batch | Method::NotAvailable => Err(Fault {
             code: 108,
             message: "not available".into(),
@@ -306,6 +338,9 @@ async fn list_channels(call: &Call, text: &str) -> Done {
         let (page, following) = page.await.map_err(Problem::from)?;
         for channel in page {
             let name = channel.record.name;
+            if channel.subscribers == 0 {
+                continue; // it keeps something, and that is all
+            }
             if pattern.is_empty() || is_match(pattern.as_bytes(), name.as_bytes()) {
                 let count = json!({ "num_clients": channel.subscribers });
                 found.insert(name.as_str().to_owned(), count);
@@ -398,6 +433,73 @@ fn target<'a>(user: &'a str, client: &'a str) -> Result<(&'a str, Option<&'a str
     }
 }
 
+async fn history(call: &Call, text: &str) -> Done {
+    let wanted: HistoryRequest = read(text)?;
+    check_keeps(call, &wanted.channel)?;
+    let own_epoch = call.api.peer.epoch_of(&wanted.channel);
+    let since = wanted.since.map(|since| Position {
+        // An empty one is any, as Centrifugo has it.
+        epoch: match since.epoch.as_str() {
+            "" => own_epoch,
+            epoch => u64::from_str_radix(epoch, 16).unwrap_or(!own_epoch),
+        },
+        offset: since.offset,
+    });
+    let query = HistoryQuery {
+        channel: wanted.channel.as_str().into(),
+        since,
+        limit: u32::try_from(wanted.limit).unwrap_or(HISTORY_PUBLICATIONS_MAX),
+        is_reverse: wanted.reverse,
+    };
+    let page = page_of(call, query).await?.map_err(|_| Fault {
+        code: 112,
+        message: "unrecoverable position".into(),
+    })?;
+    let publications = page.publications.iter();
+    let publications: Vec<Value> = publications
+        .map(|(offset, publication)| publication_json(*offset, publication))
+        .collect();
+    Ok(json!({
+        "publications": publications,
+        "epoch": epoch_text(page.position.epoch),
+        "offset": page.position.offset,
+    }))
+}
+
+/// JSON as it is; another text as a string, bytes in `b64data`.
+fn publication_json(offset: u64, publication: &Publication) -> Value {
+    match text_or_bytes(publication) {
+        (Some(text), _) => {
+            let data = serde_json::from_str(&text).unwrap_or(Value::String(text));
+            json!({ "offset": offset, "data": data })
+        }
+        (None, bytes) => {
+            let base64 = STANDARD.encode(bytes.unwrap_or_default());
+            json!({ "offset": offset, "b64data": base64 })
+        }
+    }
+}
+
+/// Of a channel whose namespace keeps nothing, Centrifugo says so.
+fn check_keeps(call: &Call, channel: &str) -> Result<(), Fault> {
+    decide(&call.caller, Action::History(channel)).map_err(Problem::from)?;
+    let policy = call.api.shared.settings().channels.of(channel);
+    match policy.history_messages_max {
+        0 => Err(Fault {
+            code: 108,
+            message: "not available: the namespace keeps no history".into(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+async fn history_remove(call: &Call, text: &str) -> Done {
+    let wanted: ChannelRequest = read(text)?;
+    check_keeps(call, &wanted.channel)?;
+    forget(call, &wanted.channel).await?;
+    Ok(json!({}))
+}
+
 fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Fault> {
     serde_json::from_str(text).map_err(|error| bad_request(error.to_string()))
 }
@@ -450,8 +552,8 @@ pub(super) const METHODS: [(&str, Method); 13] = [
     ("channels", Method::Channels),
     ("presence", Method::NotAvailable),
     ("presence_stats", Method::NotAvailable),
-    ("history", Method::NotAvailable),
-    ("history_remove", Method::NotAvailable),
+    ("history", Method::History),
+    ("history_remove", Method::HistoryRemove),
     ("subscribe", Method::NotAvailable),
     ("unsubscribe", Method::Unsubscribe),
     ("refresh", Method::Refresh),

@@ -16,6 +16,8 @@ struct View<'a> {
     channel: &'a str,
     subscribers: u64,
     offset: u64,
+    /// Publications in its history.
+    kept: u32,
 }
 
 #[derive(Serialize)]
@@ -72,6 +74,7 @@ impl View<'_> {
             channel: &channel.record.name,
             subscribers: channel.subscribers,
             offset: channel.record.offset,
+            kept: channel.record.kept,
         }
     }
 }

@@ -20,6 +20,8 @@ pub(super) enum Operation {
     Revoke,
     Channels,
     Info,
+    History,
+    RemoveHistory,
     Centrifugo(Centrifugo),
 }
 
@@ -34,7 +36,7 @@ pub(super) enum Found<'a> {
 }
 
 /// Method, path and operation; a `{…}` at a path's end stands for one segment.
-const ROUTES: [(Method, &str, Operation); 12] = [
+const ROUTES: [(Method, &str, Operation); 14] = [
     (Method::POST, "/v1/publish", Operation::Publish),
     (Method::POST, "/v1/broadcast", Operation::Broadcast),
     (Method::POST, "/v1/publications", Operation::Publications),
@@ -47,7 +49,10 @@ const ROUTES: [(Method, &str, Operation); 12] = [
     (Method::POST, "/v1/revoke", Operation::Revoke),
     (Method::GET, "/v1/channels", Operation::Channels),
     (Method::GET, "/v1/info", Operation::Info),
+    (Method::GET, HISTORY, Operation::History),
+    (Method::DELETE, HISTORY, Operation::RemoveHistory),
 ];
+const HISTORY: &str = "/v1/history";
 const CONNECTION: &str = "/v1/connections/{connection}";
 /// What the paths of Centrifugo's methods begin with.
 const CENTRIFUGO: &str = "/api/";

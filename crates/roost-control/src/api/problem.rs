@@ -21,6 +21,7 @@ pub(super) enum Kind {
     NotFound,
     MethodNotAllowed,
     BodyTimeout,
+    Unrecoverable,
     TooLarge,
     UnsupportedMediaType,
     Congested,
@@ -31,7 +32,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 14] = [
+    const ALL: [Kind; 15] = [
         Kind::InvalidRequest,
         Kind::InvalidChannel,
         Kind::Unauthorized,
@@ -39,6 +40,7 @@ impl Kind {
         Kind::NotFound,
         Kind::MethodNotAllowed,
         Kind::BodyTimeout,
+        Kind::Unrecoverable,
         Kind::TooLarge,
         Kind::UnsupportedMediaType,
         Kind::Congested,
@@ -82,6 +84,7 @@ impl Kind {
                 "body-timeout",
                 "The body has not come in time",
             ),
+            Kind::Unrecoverable => (StatusCode::GONE, "unrecoverable", "It is not kept any more"),
             Kind::TooLarge => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "too-large",

@@ -23,6 +23,8 @@ struct View<'a> {
     namespace: &'a str,
     subscribers: u64,
     offset: u64,
+    /// Publications in its history.
+    kept: u32,
 }
 
 impl View<'_> {
@@ -32,6 +34,7 @@ impl View<'_> {
             namespace: state.namespace_name(channel.record.namespace),
             subscribers: channel.subscribers,
             offset: channel.record.offset,
+            kept: channel.record.kept,
         }
     }
 }

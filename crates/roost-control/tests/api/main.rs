@@ -5,6 +5,7 @@ mod channels;
 mod connections;
 mod documents;
 mod harness;
+mod history;
 mod many;
 mod publish;
 mod users;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use roost_dialect::Publication;
 use roost_hub::{
-    ChannelId, Encoding, Frames, Hub, HubOptions, Item, MatchedEvent, NamespaceId, Output,
-    Placement, Publish, PublishError, PublishTo, ReactorId, Route, Since, Subscribe,
+    ChannelId, Encoding, Frames, HistoryView, Hub, HubOptions, Item, MatchedEvent, NamespaceId,
+    Output, Placement, Publish, PublishError, PublishTo, ReactorId, Route, Since, Subscribe,
     SubscribeError, SubscribePattern, Subscriber, Tail,
 };
 use roost_metrics::{Counters, NamespaceCounters};
@@ -179,6 +179,16 @@ impl Channels {
         self.counters.deliveries_total.add(deliveries);
     }
 
+    /// What a channel keeps whose home is here.
+    pub(crate) fn history(&self, name: &str, now: u32) -> HistoryView<'_, Publication> {
+        self.hub.history(name, now)
+    }
+
+    /// Forgets it. False if the channel keeps nothing.
+    pub(crate) fn remove_history(&mut self, name: &str, now: u32) -> bool {
+        self.hub.remove_history(name, now)
+    }
+
     /// Forgets what channels have kept for long enough.
     pub(crate) fn expire_histories(&mut self, now: u32) {
         self.recovered.clear();
@@ -301,18 +311,20 @@ impl Channels {
     }
 
     /// The channel at such a place.
-    pub(crate) fn home_channel(&self, place: u32) -> Option<ChannelRecord> {
+    pub(crate) fn home_channel(&self, place: u32, now: u32) -> Option<ChannelRecord> {
         let (name, namespace, offset) = self.hub.home_channel(place)?;
+        let kept = self.hub.history(name, now).len();
         Some(ChannelRecord {
             name: name.clone(),
             namespace: namespace.0,
             offset,
+            kept: u32::try_from(kept).unwrap_or(u32::MAX),
         })
     }
 
     /// The channel of this name, if its home is here.
-    pub(crate) fn home_channel_named(&self, name: &str) -> Option<ChannelRecord> {
-        self.home_channel(self.hub.home_place(name)?)
+    pub(crate) fn home_channel_named(&self, name: &str, now: u32) -> Option<ChannelRecord> {
+        self.home_channel(self.hub.home_place(name)?, now)
     }
 
     /// How many subscribe here to a channel.

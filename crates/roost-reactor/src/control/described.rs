@@ -74,6 +74,8 @@ pub struct ChannelRecord {
     /// The offset of its last publication; 0 is none since there are subscribers, on a server that has
     /// published nothing else.
     pub offset: u64,
+    /// How many publications it keeps.
+    pub kept: u32,
 }
 
 /// Which connection is described.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use roost_access::{Revoked, UserName};
 use roost_dialect::Publication;
-use roost_hub::{Name, Placement, ReactorId};
+use roost_hub::{Loss, Name, Placement, Position, ReactorId};
 use roost_net::ConnKey;
 use roost_wire::CloseCode;
 
@@ -52,6 +52,10 @@ pub enum Request {
     Refresh(Box<Refresh>),
     /// To take tokens no longer, and to close connections that came by them.
     Revoke(Box<Revocation>),
+    /// For what a channel keeps whose home it is.
+    History(Box<HistoryQuery>),
+    /// To forget what a channel keeps whose home it is.
+    RemoveHistory(Name),
 }
 
 /// Whose connections are closed, and what their clients are told.
@@ -106,6 +110,30 @@ pub struct Revocation {
     pub revoked: Revoked,
     /// In how many milliseconds that ends.
     pub ends_in_ms: u64,
+}
+
+/// Which publications of a channel are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryQuery {
+    /// The channel.
+    pub channel: Name,
+    /// Behind this position, or before it if the newest come first; `None`: from the first, or the last.
+    pub since: Option<Position>,
+    /// At most so many, and at most [`HISTORY_PUBLICATIONS_MAX`].
+    pub limit: u32,
+    /// The newest come first.
+    pub is_reverse: bool,
+}
+
+/// What a channel keeps.
+#[derive(Debug)]
+pub struct HistoryPage {
+    /// Where the channel stands.
+    pub position: Position,
+    /// Those that were asked for, each with its offset.
+    pub publications: Vec<(u64, Publication)>,
+    /// More are there.
+    pub has_more: bool,
 }
 
 /// Which connection is closed, and what its client is told.
@@ -194,6 +222,10 @@ pub enum Part {
         /// was refused, or whose subscription was ended.
         connections: u32,
     },
+    /// To [`Request::History`]; an error if something is missing behind the position that was named.
+    History(Box<Result<HistoryPage, Loss>>),
+    /// To [`Request::RemoveHistory`].
+    HistoryRemoved,
     /// The reactor does not do it now.
     Refused(Refusal),
 }
@@ -235,7 +267,10 @@ impl Request {
                 let lengths = names.iter().map(|name| name.len());
                 size_of_val(&names[..]) + lengths.sum::<usize>()
             }
-            Request::Channels { prefix: name, .. } | Request::Channel(name) => name.len(),
+            Request::Channels { prefix: name, .. }
+            | Request::Channel(name)
+            | Request::RemoveHistory(name) => name.len(),
+            Request::History(query) => size_of_val(&**query) + query.channel.len(),
             Request::DisconnectUser(request) => {
                 REQUEST_BYTES_BESIDE + request.user.len() + size_of_val(&request.except[..])
             }
@@ -277,7 +312,16 @@ impl Answer {
             }
             Part::Subscribers(counts) => size_of_val(&counts[..]),
             Part::Described(described) => described.bytes(),
-            Part::Pong | Part::Disconnected { .. } | Part::Done { .. } | Part::Refused(_) => 0,
+            Part::History(page) => {
+                let publications = page.iter().flat_map(|page| &page.publications);
+                let bytes = publications.map(|(_, one)| size_of_val(one) + one.bytes());
+                size_of_val(&**page) + bytes.sum::<usize>()
+            }
+            Part::Pong
+            | Part::HistoryRemoved
+            | Part::Disconnected { .. }
+            | Part::Done { .. }
+            | Part::Refused(_) => 0,
         };
         size_of::<Answer>() + beside
     }
@@ -319,6 +363,10 @@ pub const FILTERED_SLOTS_MAX: u32 = 1 << 18;
 pub const PUBLICATIONS_MAX: usize = 256;
 /// Bytes in such a batch, after which no further publication is added to it.
 pub const PUBLICATIONS_BYTES_MAX: usize = 256 << 10;
+/// Publications of a channel's history in one answer.
+pub const HISTORY_PUBLICATIONS_MAX: u32 = 1_000;
+/// Bytes of them, after which no further one is added.
+pub(super) const HISTORY_BYTES_MAX: usize = 256 << 10;
 /// Listings that a reactor answers at once.
 pub const LISTINGS_MAX: usize = 4;
 /// Requests that a reactor looks through its identities for at once: all of them in one pass, those that

@@ -3,13 +3,14 @@
 use roost_access::{Full, UserName};
 use roost_dialect::DialectKind;
 use roost_dialect::dialect::Event;
-use roost_hub::{Placement, Subscriber};
+use roost_hub::{Name, Placement, Subscriber};
 use roost_net::{ConnKey, Driver};
 use roost_wire::CloseCode;
 
 use super::described::{ConnectionRecord, Describe, Described};
 use super::details::{address_of, details_of, record_of};
 use super::filter::Sieve;
+use super::history;
 use super::listings::{ChannelListing, ConnectionListing, Listing};
 use super::messages::{
     Answer, CHANNELS_MAX, CONNECTIONS_MAX, COUNTED_MAX, CloseReason, ControlPublication,
@@ -42,6 +43,14 @@ pub(crate) fn handle_request(core: &mut Core, token: Token, request: Request) {
         }
         Request::DisconnectUser(request) => {
             begin_sweep(core, Sweep::of_user(token, *request), token);
+        }
+        Request::History(query) => {
+            let page = history::read(core, &query);
+            answer(&mut core.channels, token, Part::History(Box::new(page)));
+        }
+        Request::RemoveHistory(channel) => {
+            let part = history::remove(core, &channel);
+            answer(&mut core.channels, token, part);
         }
         Request::Unsubscribe(request) => {
             let act = Act::Unsubscribe(request.channel);
@@ -81,24 +90,32 @@ pub(crate) fn handle_request(core: &mut Core, token: Token, request: Request) {
             begin_listing(core, token, Listing::Channels(listing));
         }
         Request::Channel(name) => {
-            let record = core.channels.home_channel_named(&name);
-            let records = record.into_iter().collect();
-            let part = Part::ChannelsEnd {
-                records,
-                next: None,
-            };
+            let part = channel_named(core, &name);
             answer(&mut core.channels, token, part);
         }
         Request::CountSubscribers(names) => {
-            let names = names.iter().take(COUNTED_MAX);
-            let counts = names.map(|name| core.channels.subscriptions_to(name));
-            let counts = counts.collect();
-            answer(&mut core.channels, token, Part::Subscribers(counts));
+            let part = count_subscribers(core, &names);
+            answer(&mut core.channels, token, part);
         }
         Request::Describe(describe) => {
             begin_listing(core, token, Listing::Description(token, describe));
         }
     }
+}
+
+/// The channel of a name whose home is here.
+fn channel_named(core: &Core, name: &str) -> Part {
+    let record = core.channels.home_channel_named(name, core.now());
+    Part::ChannelsEnd {
+        records: record.into_iter().collect(),
+        next: None,
+    }
+}
+
+fn count_subscribers(core: &Core, names: &[Name]) -> Part {
+    let names = names.iter().take(COUNTED_MAX);
+    let counts = names.map(|name| core.channels.subscriptions_to(name));
+    Part::Subscribers(counts.collect())
 }
 
 /// What is answered by slices waits for its turn, unless too much does.
@@ -318,7 +335,7 @@ fn list_channels(core: &mut Core, mut listing: ChannelListing) {
     let records_max = listing.left.min(SLICE_RECORDS) as usize;
     let mut records = Vec::new();
     while listing.next < until && records.len() < records_max {
-        let channel = core.channels.home_channel(listing.next);
+        let channel = core.channels.home_channel(listing.next, core.now());
         records.extend(channel.filter(|one| one.name.starts_with(&*listing.prefix)));
         listing.next += 1;
     }

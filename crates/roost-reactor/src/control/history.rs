@@ -1,0 +1,68 @@
+//! What a channel keeps, for the control thread: a page of it.
+
+use roost_hub::{Loss, Position};
+
+use super::messages::{
+    HISTORY_BYTES_MAX, HISTORY_PUBLICATIONS_MAX, HistoryPage, HistoryQuery, Part,
+};
+use crate::core::Core;
+
+/// What a channel keeps, of that what was asked for.
+pub(super) fn read(core: &Core, query: &HistoryQuery) -> Result<HistoryPage, Loss> {
+    let history = core.channels.history(&query.channel, core.now());
+    let position = history.position;
+    if let Some(since) = query.since.filter(|_| !query.is_reverse) {
+        check_since(since, position, history.first())?;
+    }
+    let (first, end) = (history.first(), position.offset + 1);
+    let wanted = match (query.since, query.is_reverse) {
+        (Some(since), true) if since.epoch != position.epoch => return Err(Loss::Epoch),
+        (Some(since), true) => first..since.offset.clamp(first, end),
+        (Some(since), false) => (since.offset + 1).clamp(first, end)..end,
+        (None, _) => first..end,
+    };
+    let count = wanted.end - wanted.start;
+    let limit = u64::from(query.limit.min(HISTORY_PUBLICATIONS_MAX));
+    let (mut bytes, mut publications) = (0, Vec::new());
+    for nth in 0..count.min(limit) {
+        let offset = match query.is_reverse {
+            true => wanted.end - 1 - nth,
+            false => wanted.start + nth,
+        };
+        let Some(publication) = history.get(offset) else {
+            break;
+        };
+        if bytes >= HISTORY_BYTES_MAX {
+            break;
+        }
+        bytes += publication.bytes();
+        publications.push((offset, publication.clone()));
+    }
+    let has_more = (publications.len() as u64) < count;
+    Ok(HistoryPage {
+        position,
+        publications,
+        has_more,
+    })
+}
+
+/// Has a channel forget what it keeps.
+pub(super) fn remove(core: &mut Core, channel: &str) -> Part {
+    let now = core.now();
+    core.channels.remove_history(channel, now);
+    Part::HistoryRemoved
+}
+
+/// Whether all that is behind a position is kept.
+fn check_since(since: Position, top: Position, first: u64) -> Result<(), Loss> {
+    if since.epoch != top.epoch {
+        return Err(Loss::Epoch);
+    }
+    if since.offset > top.offset {
+        return Err(Loss::Ahead);
+    }
+    match since.offset + 1 < first {
+        true => Err(Loss::TooOld),
+        false => Ok(()),
+    }
+}
