@@ -12,6 +12,7 @@
 mod address;
 mod api_keys;
 mod certificates;
+mod changes;
 mod effective;
 #[doc(hidden)]
 pub mod fuzz;
@@ -44,6 +45,7 @@ use toml::de::DeTable;
 pub use address::ListenAddress;
 pub use api_keys::{ApiKey, ApiKeySource};
 pub use certificates::CertificateFiles;
+pub use changes::{Change, reload};
 pub use list::{Key, all_keys, namespace_keys, user_keys};
 pub use mistake::{Errors, KeyPlace, Mistake, Place};
 pub use network::Network;

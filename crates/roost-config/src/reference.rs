@@ -4,7 +4,6 @@
 use std::fmt::Write as _;
 
 use crate::list::{Key, all_keys, namespace_keys, sections, user_keys};
-use crate::row::Reload;
 use crate::table::{NAMESPACE, header};
 
 /// `config/roost.toml`: every key with its explanation, its values and its default.
@@ -99,11 +98,7 @@ fn table(text: &mut String, keys: &[Key]) {
                 format!("{}{}", key.doc, follows(key)),
             ),
         };
-        let reload = match key.reload {
-            Reload::Live => "live",
-            Reload::NewConnections => "new connections",
-            Reload::Restart => "restart",
-        };
+        let reload = key.reload.name();
         let takes = &key.takes;
         let _ = writeln!(text, "| {path} | {takes} | {default} | {reload} | {doc} |");
     }

@@ -5,15 +5,26 @@ use std::ops::RangeInclusive;
 
 use crate::value::{Duration, ValueType};
 
-/// When a changed value could take effect in a running daemon.
+/// When a changed value takes effect in a running daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reload {
-    /// At once, for connections that exist too.
+    /// With a reload, for connections that exist too.
     Live,
-    /// For connections accepted from then on.
+    /// With a reload, for connections accepted from then on.
     NewConnections,
     /// At the next start.
     Restart,
+}
+
+impl Reload {
+    /// The class's name, as the reference and reports have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reload::Live => "live",
+            Reload::NewConnections => "new connections",
+            Reload::Restart => "restart",
+        }
+    }
 }
 
 /// What the table says about one key.

@@ -14,7 +14,7 @@ use crate::units::{GIB, KIB, MIB};
 /// A way of writing a value.
 pub(crate) trait ValueType {
     /// What it is read as.
-    type Value: Clone + PartialEq;
+    type Value: Clone + PartialEq + 'static;
 
     /// Reads a value, or says in `refusals` why not.
     fn read(

@@ -52,7 +52,7 @@ section! {
 
 section! {
     /// JSON Web Tokens, with Centrifugo's claims. What signs or verifies them stands in files, which are
-    /// read at the start; on SIGHUP nothing changes. Paths go from the configuration file's directory.
+    /// read at the start; a reload checks them, and changes nothing. Paths go from the configuration file's directory.
     "auth.jwt" Jwt
     /// Secrets for HS256, HS384 and HS512, one a line: its name (the token's `kid`), a space, and at
     /// least 32 bytes. All verify, so a new one is added before tokens are made with it. `""`: none.

@@ -13,7 +13,7 @@ section! {
     /// a permission for the channel (`"granted"`), those subscribed to it, those that the application
     /// allows to (`"hook"`, [hooks.md](hooks.md)), or none. A message that may
     /// not be published is dropped and counted in `publishes_refused_total`; a dialect that can answer
-    /// names the rule.
+    /// names the rule. Of raw and SOAP connections it is decided once, by their handshake.
     publish: Publish = Publish::Anyone, Publish::WORDS, Live, r#""subscribers""#;
     /// Which clients may subscribe; `"hook"`: a `[[hook]]` with `subscribe` is asked. `publish = "subscribers"` beside `"nobody"` here is an error.
     subscribe: Access = Access::Anyone, Access::WORDS, Live, r#""granted""#;

@@ -87,12 +87,12 @@ section! {
     /// a quiet connection costs nothing; a reactor keeps one compressor and one inflater, about 430
     /// KiB together, and a second compressor of 380 KiB once a client has asked for a smaller
     /// window.
-    enabled: bool = false, Flag, NewConnections, "true";
+    enabled: bool = false, Flag, Restart, "true";
     /// Shorter messages are sent uncompressed, and so are those that compression would not make
     /// shorter. `"0B"`: every message is compressed, whatever comes of it.
-    compress_min_bytes: usize = 256, Size(0..=GIB), Live, r#""64B""#;
+    compress_min_bytes: usize = 256, Size(0..=GIB), Restart, r#""64B""#;
     /// Compression effort: 1 is fast, 9 small.
-    level: u32 = 1, Count(1..=9), NewConnections, "6";
+    level: u32 = 1, Count(1..=9), Restart, "6";
     /// Memory for context takeover, of the whole process; each reactor has an equal share. While it
     /// lasts, a client that does not decline gets contexts of its own ([tuning](tuning.md)): each
     /// of its messages may refer to those before, and each message to it is compressed for it
@@ -100,5 +100,5 @@ section! {
     /// for, for what it is sent. When the rest is too small for a context, the 101 says
     /// `client_no_context_takeover` or `server_no_context_takeover`, and
     /// `deflate_contexts_refused_total` counts it.
-    takeover_bytes_max: usize = 0, Size(0..=1024 * GIB), NewConnections, r#""64MiB""#;
+    takeover_bytes_max: usize = 0, Size(0..=1024 * GIB), Restart, r#""64MiB""#;
 }

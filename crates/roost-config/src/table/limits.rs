@@ -33,22 +33,22 @@ section! {
     /// reset and counted in `refused_per_address_total`. Behind a proxy every client has the
     /// proxy's address, unless that says whose connection it is (`listener.proxy_protocol`): leave it 0
     /// there, and let the proxy count.
-    connections_per_address_max: u32 = 0, Count(0..=100_000_000), Live, "100";
+    connections_per_address_max: u32 = 0, Count(0..=100_000_000), Restart, "100";
     /// A message from a client, all its frames together. Above it close code 1009, before the bytes
     /// are stored. Also the body of a plain HTTP request, which is answered with 413 above it.
-    message_bytes_max: usize = MIB, Size(125..=GIB), NewConnections, r#""256KiB""#;
+    message_bytes_max: usize = MIB, Size(125..=GIB), Live, r#""256KiB""#;
     /// One frame's payload; it cannot be more than `message_bytes_max`. Above it close code 1009, as
     /// soon as the frame's header is read.
-    frame_bytes_max: usize = MIB, Size(125..=GIB), NewConnections, r#""64KiB""#,
+    frame_bytes_max: usize = MIB, Size(125..=GIB), Live, r#""64KiB""#,
         follows message_bytes_max = |limits| limits.message_bytes_max;
     /// Longer messages are sent in fragments of this size, for clients that limit frames. `"0B"`:
     /// never.
-    fragment_bytes: usize = 0, Size(0..=GIB), NewConnections, r#""16KiB""#;
+    fragment_bytes: usize = 0, Size(0..=GIB), Restart, r#""16KiB""#;
     /// Bytes that wait for one connection's socket, of all its channels and answers together; it
     /// cannot be less than `message_bytes_max`. Above it, what `slow_consumer` lets drop is dropped,
     /// from the namespace that holds most; when that is not enough the connection is closed with
     /// 1013 and counted in `slow_consumers_total`. A slow client costs itself, not the others.
-    outbox_bytes_max: usize = MIB, Size(125..=GIB), NewConnections, r#""4MiB""#,
+    outbox_bytes_max: usize = MIB, Size(125..=GIB), Live, r#""4MiB""#,
         follows message_bytes_max = |limits| limits.message_bytes_max.max(MIB);
     /// Bytes that all connections of the daemon hold together: unfinished input, output that waits,
     /// and output the kernel has not taken; a message that waits for many counts once. It cannot be
@@ -66,13 +66,13 @@ section! {
     /// A connection over which no message went in either direction for this long is closed and
     /// counted in `idle_timeouts_total`. Pings and pongs are no messages. `"0s"`: never; a quiet
     /// connection costs little.
-    idle_timeout_ms: u32 = 0, time_or_zero(SECOND..=WEEK), Live, r#""1h""#;
+    idle_timeout_ms: u32 = 0, time_or_zero(SECOND..=WEEK), NewConnections, r#""1h""#;
     /// A client that sent nothing for this long is sent a ping, so that proxies and routers keep the
     /// connection and dead ones are found. Each connection has a moment of its own in this interval
     /// at which it is pinged if it is quiet, so that clients that came together are not pinged
     /// together: one that sends now and then may get its ping sooner, after a quarter of this at the
     /// earliest. `"0s"`: no pings.
-    ping_interval_ms: u32 = 25_000, time_or_zero(SECOND..=DAY), Live, r#""1m""#;
+    ping_interval_ms: u32 = 25_000, time_or_zero(SECOND..=DAY), NewConnections, r#""1m""#;
     /// A client that sent nothing for this long after a ping is cut off and counted in
     /// `ping_timeouts_total`. While output waits for it, which the ping stands behind, the time
     /// begins anew whenever it takes some.

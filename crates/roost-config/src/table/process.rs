@@ -23,7 +23,7 @@ section! {
     /// Connections held at once by the process. A new connection above it is reset and counted in
     /// `refused_connections_max_total`. `"auto"`: as many as the limit on open files leaves room
     /// for (`LimitNOFILE` in the systemd unit, `ulimit -n` in a shell).
-    connections_max: Option<u32> = None, Auto(Count(1..=100_000_000)), Live, "50000";
+    connections_max: Option<u32> = None, Auto(Count(1..=100_000_000)), Restart, "50000";
 }
 
 section! {

@@ -10,7 +10,7 @@ section! {
     /// a certificate. In a section of its own below `[[listener]]`, or in it as `tls = { certificate =
     /// "…", key = "…" }`. Files are named by absolute paths, or by paths from the directory of the
     /// configuration file; on the command line and in the environment, from the working directory.
-    /// SIGHUP reads all these files again, for new connections.
+    /// A reload reads all these files again, for new connections.
     "listener.tls" Tls
     /// PEM: the server's certificate, behind it those that lead to its authority, each signed by the
     /// next (`fullchain.pem` of certbot and lego). Clients that ask for no name or an unknown one get

@@ -2,6 +2,7 @@
 
 mod api;
 mod auth;
+mod changes;
 mod fuzz;
 mod hooks;
 mod keys;
