@@ -15,7 +15,7 @@ use crate::item::{
     Answer, Call, CallError, CancelMode, Failure, Interrupt, Item, NeverInvoked, Notice, Output,
     Procedure, Register, RegisterError,
 };
-use crate::options::{DealerCounts, DealerOptions};
+use crate::options::{DealerCounts, DealerLimits, DealerOptions};
 use crate::procedures::Registry;
 
 /// Calls and procedures of one reactor. See the crate's documentation.
@@ -68,6 +68,18 @@ impl std::hash::Hasher for KeyHasher {
 }
 
 impl<P> Dealer<P> {
+    /// Most registrations, open calls and open invocations of a client from now on. What is above stays.
+    pub fn set_limits(&mut self, limits: DealerLimits) {
+        let DealerLimits {
+            registrations_max,
+            calls_max,
+            invocations_max,
+        } = limits;
+        self.options.registrations_max = registrations_max;
+        self.options.calls_max = calls_max;
+        self.options.invocations_max = invocations_max;
+    }
+
     /// A dealer without clients and procedures.
     pub fn new(options: DealerOptions) -> Dealer<P> {
         Dealer {

@@ -62,4 +62,4 @@ pub use item::{
     Answer, Call, CallError, CalleeFeatures, CancelMode, Failure, Interrupt, Item, Match,
     NeverInvoked, Notice, Output, Policy, Procedure, Register, RegisterError,
 };
-pub use options::{DealerCounts, DealerOptions};
+pub use options::{DealerCounts, DealerLimits, DealerOptions};

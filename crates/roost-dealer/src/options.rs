@@ -21,6 +21,17 @@ pub struct DealerOptions {
     pub invocations_max: u32,
 }
 
+/// What of it may change while the dealer runs.
+#[derive(Debug, Clone, Copy)]
+pub struct DealerLimits {
+    /// [`DealerOptions::registrations_max`]
+    pub registrations_max: u32,
+    /// [`DealerOptions::calls_max`]
+    pub calls_max: u32,
+    /// [`DealerOptions::invocations_max`]
+    pub invocations_max: u32,
+}
+
 /// Sizes for statistics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DealerCounts {

@@ -56,6 +56,9 @@ pub trait Dialect: Sized {
     /// An instance without sessions.
     fn new(settings: Arc<Self::Settings>) -> Self;
 
+    /// Takes settings that are new. Sessions that are open go on under them.
+    fn configure(&mut self, settings: Arc<Self::Settings>);
+
     /// Whether a request for a WebSocket is this dialect's, and what becomes of it. The first
     /// dialect of the list that does not answer [`Accept::NotMine`] has it.
     fn accept<'a>(settings: &Self::Settings, offer: &Offer<'a>) -> Accept<'a>;

@@ -140,6 +140,11 @@ macro_rules! dialects {
                 }
             }
 
+            /// [`Dialect::configure`]
+            pub fn configure(&mut self, settings: &Settings) {
+                $($(#[$meta])* self.$module.configure(settings.$module.clone());)+
+            }
+
             /// [`Dialect::open`]
             pub fn open(
                 &mut self,

@@ -60,6 +60,28 @@ impl Home {
         }
     }
 
+    /// Takes what is new of patterns; those above the limit stay.
+    pub(crate) fn set_patterns(&mut self, options: PatternOptions) {
+        if let Some(patterns) = &mut self.patterns {
+            patterns.protect(options.protected.clone());
+        }
+        self.options = options;
+    }
+
+    /// See [`crate::Hub::set_namespaces`].
+    pub(crate) fn set_namespaces(
+        &mut self,
+        from: u32,
+        until: u32,
+        number_of: impl Fn(&str) -> NamespaceId,
+    ) -> bool {
+        self.channels.change_some(from, until, |channel| {
+            if !is_pattern(channel.name()) {
+                channel.set_namespace(number_of(channel.name()));
+            }
+        })
+    }
+
     /// A reactor wants a channel in exactly these encodings from now on.
     pub(crate) fn interest(
         &mut self,

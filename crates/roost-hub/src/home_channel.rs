@@ -143,6 +143,10 @@ impl HomeChannel {
         self.last.offset()
     }
 
+    pub(crate) fn set_namespace(&mut self, namespace: NamespaceId) {
+        self.last.set_namespace(namespace);
+    }
+
     pub(crate) fn namespace(&self) -> NamespaceId {
         self.last.namespace()
     }

@@ -16,7 +16,7 @@ use crate::item::{Subscribe, SubscribePattern, Target};
 use crate::keeping;
 use crate::local::Local;
 use crate::names::{Name, NameHash, NameHasher, Named};
-use crate::options::{HubCounts, HubOptions};
+use crate::options::{HubCounts, HubLimits, HubOptions};
 use crate::patterns::{Pattern, PatternInterest, is_pattern};
 use crate::publishing::{Order, Publishing};
 use crate::random::PublicationIds;
@@ -584,6 +584,32 @@ impl<P: Payload, F: Clone> Hub<P, F> {
     /// The pattern of this number here; none if it is a channel's.
     pub fn pattern_of(&self, number: ChannelId) -> Option<Pattern<'_>> {
         Pattern::of_name(self.local.get(number)?.name())
+    }
+
+    /// Takes limits that are new. What is above them stays; patterns match as these say from now on.
+    pub fn set_limits(&mut self, limits: HubLimits) {
+        let HubLimits {
+            channels_max,
+            channel_name_bytes_max,
+            patterns,
+        } = limits;
+        self.options.channels_max = channels_max;
+        self.options.channel_name_bytes_max = channel_name_bytes_max;
+        self.options.patterns = patterns.clone();
+        self.home.set_patterns(patterns);
+    }
+
+    /// Gives the channels at the places `from..until` the namespaces that their names have now. Whether
+    /// there are channels behind.
+    pub fn set_namespaces(
+        &mut self,
+        from: u32,
+        until: u32,
+        number_of: impl Fn(&str) -> NamespaceId,
+    ) -> bool {
+        let local = self.local.set_namespaces(from, until, &number_of);
+        let home = self.home.set_namespaces(from, until, &number_of);
+        local || home
     }
 
     /// The namespace of a channel here.

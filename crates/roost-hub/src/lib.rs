@@ -120,7 +120,7 @@ pub use item::{
 };
 pub use names::{Homes, Name};
 pub use namespaces::{NAMESPACES_MAX, NamespaceNumbers, NamespacesFull};
-pub use options::{HubCounts, HubOptions};
+pub use options::{HubCounts, HubLimits, HubOptions};
 pub use patterns::{
     PATTERN_LEVELS_MAX, PATTERN_SHAPES_MAX, PATTERN_WILDCARDS_MAX, Pattern, PatternError,
     PatternKind, PatternOptions,

@@ -7,7 +7,9 @@ use crate::encoding::{Encoding, EncodingSet};
 use crate::error::{PatternRefusal, StateError, SubscribeError};
 use crate::frames::Frames;
 use crate::history::Recovered;
-use crate::ids::{ChannelId, EventIds, HomeIndex, Position, ReactorId, Snapshot, Subscriber};
+use crate::ids::{
+    ChannelId, EventIds, HomeIndex, NamespaceId, Position, ReactorId, Snapshot, Subscriber,
+};
 use crate::item::{LocalRef, MatchedEvent, Output, Recoverer, Subscribe};
 use crate::local_channel::{COOKIE_END, LocalChannel};
 use crate::names::{Name, NameHash, NameHasher, Named, Names};
@@ -34,6 +36,20 @@ pub(crate) struct Local {
 }
 
 impl Local {
+    /// See [`crate::Hub::set_namespaces`].
+    pub(crate) fn set_namespaces(
+        &mut self,
+        from: u32,
+        until: u32,
+        number_of: impl Fn(&str) -> NamespaceId,
+    ) -> bool {
+        self.channels.change_some(from, until, |record| {
+            if !is_pattern(record.name()) {
+                record.set_namespace(number_of(record.name()));
+            }
+        })
+    }
+
     pub(crate) fn new(hasher: NameHasher) -> Self {
         Local {
             hasher,

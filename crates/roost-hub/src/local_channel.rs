@@ -291,6 +291,10 @@ impl LocalChannel {
         self.cookie_and_home >> 8
     }
 
+    pub(crate) fn set_namespace(&mut self, namespace: NamespaceId) {
+        self.offset.set_namespace(namespace);
+    }
+
     pub(crate) fn namespace(&self) -> NamespaceId {
         self.offset.namespace()
     }

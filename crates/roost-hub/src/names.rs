@@ -178,6 +178,23 @@ impl<T: Named> Names<T> {
         Ok(())
     }
 
+    /// Calls `change` for the records whose numbers are in `from..until`, which keep their names. Whether
+    /// there are more behind.
+    pub(crate) fn change_some(
+        &mut self,
+        from: u32,
+        until: u32,
+        mut change: impl FnMut(&mut T),
+    ) -> bool {
+        let end = self.records.end();
+        for number in from..until.min(end) {
+            if let Some(record) = self.records.get_mut(number) {
+                change(record);
+            }
+        }
+        until < end
+    }
+
     /// All records with their numbers, ascending.
     pub(crate) fn into_records(self) -> impl Iterator<Item = (u32, T)> {
         self.records.into_records()

@@ -31,6 +31,10 @@ impl NamespacedOffset {
         self.offset()
     }
 
+    pub(crate) fn set_namespace(&mut self, namespace: NamespaceId) {
+        *self = NamespacedOffset::new(self.offset(), namespace);
+    }
+
     pub(crate) fn set_offset(&mut self, offset: u64) {
         *self = NamespacedOffset::new(offset, self.namespace());
     }

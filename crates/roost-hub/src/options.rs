@@ -26,6 +26,17 @@ pub struct HubOptions {
     pub history: HistoryOptions,
 }
 
+/// What of it may change while the hub runs.
+#[derive(Debug, Clone)]
+pub struct HubLimits {
+    /// [`HubOptions::channels_max`]
+    pub channels_max: u32,
+    /// [`HubOptions::channel_name_bytes_max`]
+    pub channel_name_bytes_max: u32,
+    /// [`HubOptions::patterns`]
+    pub patterns: PatternOptions,
+}
+
 /// Sizes for statistics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HubCounts {

@@ -56,6 +56,10 @@ impl Dialect for Centrifugo {
         }
     }
 
+    fn configure(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
+    }
+
     fn accept<'a>(settings: &Settings, offer: &Offer<'a>) -> Accept<'a> {
         accept::accept(settings, offer)
     }

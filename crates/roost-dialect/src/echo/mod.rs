@@ -37,6 +37,10 @@ impl Dialect for Echo {
         Echo { settings }
     }
 
+    fn configure(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
+    }
+
     fn accept<'a>(settings: &Settings, offer: &Offer<'a>) -> Accept<'a> {
         if !settings.enabled || offer.path != "/echo" {
             return Accept::NotMine;

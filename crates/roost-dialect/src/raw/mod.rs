@@ -75,6 +75,8 @@ impl Dialect for Raw {
         Raw
     }
 
+    fn configure(&mut self, _: Arc<Settings>) {}
+
     fn accept<'a>(settings: &Settings, offer: &Offer<'a>) -> Accept<'a> {
         let encoded = match offer.path.strip_prefix("/raw") {
             Some("") => "",

@@ -69,6 +69,10 @@ impl Dialect for Soap {
         }
     }
 
+    fn configure(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
+    }
+
     fn accept<'a>(settings: &Settings, offer: &Offer<'a>) -> Accept<'a> {
         accept::accept(settings, offer)
     }

@@ -42,6 +42,10 @@ impl Dialect for Wamp {
 
     /// WAMP clients are configured with any URL: the subprotocol is enough, on each path that is
     /// no other dialect's.
+    fn configure(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
+    }
+
     fn accept<'a>(settings: &Settings, offer: &Offer<'a>) -> Accept<'a> {
         if !settings.enabled {
             return Accept::NotMine;

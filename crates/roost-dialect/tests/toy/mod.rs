@@ -49,6 +49,8 @@ impl Dialect for Toy {
         }
     }
 
+    fn configure(&mut self, _: Arc<Self::Settings>) {}
+
     fn accept<'a>(settings: &Settings, offer: &Offer<'a>) -> Accept<'a> {
         if !settings.enabled || offer.path != "/toy" {
             return Accept::NotMine;

@@ -38,6 +38,12 @@ impl HomePatterns {
         }
     }
 
+    /// From now on no wildcard matches these beginnings of names.
+    pub(crate) fn protect(&mut self, protected: Arc<[String]>) {
+        self.table.protect(protected);
+        self.cache.forget();
+    }
+
     /// A reactor wants a pattern in exactly these encodings from now on.
     pub(crate) fn interest(&mut self, pattern: Pattern<'_>, interest: PatternInterest) {
         match self.table.find(pattern) {

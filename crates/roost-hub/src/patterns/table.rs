@@ -37,6 +37,11 @@ impl<T> PatternTable<T> {
         }
     }
 
+    /// See [`super::HomePatterns::protect`].
+    pub(crate) fn protect(&mut self, protected: Arc<[String]>) {
+        self.guards = Guards::new(protected);
+    }
+
     /// The number of a pattern.
     pub(crate) fn find(&self, pattern: Pattern<'_>) -> Option<u32> {
         match pattern.kind() {
