@@ -40,6 +40,8 @@ impl Dialect for Sse {
         Sse
     }
 
+    fn configure(&mut self, _: Arc<Settings>) {}
+
     fn accept<'a>(settings: &Settings, offer: &Offer<'a>) -> Accept<'a> {
         let encoded = match offer.path.strip_prefix("/sse") {
             Some("") => "",
