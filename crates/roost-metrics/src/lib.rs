@@ -14,7 +14,7 @@ pub mod reference;
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 pub use description::Description;
@@ -76,6 +76,11 @@ macro_rules! counters {
             &[$(Description { name: stringify!($name), help: concat!($($help),+) },)+];
 
         impl $counters {
+            /// Takes over the values of another, whose place this takes: the one writer of both calls it.
+            pub fn take_over(&self, other: &Self) {
+                $(self.$name.set(other.$name.get());)+
+            }
+
             /// All values, in the order of the descriptions.
             pub fn values(&self) -> impl Iterator<Item = u64> + '_ {
                 [$(&self.$name),+].into_iter().map(Value::get)
@@ -350,10 +355,11 @@ pub struct About {
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
     reactors: Vec<Arc<Counters>>,
-    /// Names of the namespaces; the first, empty, stands for channels without one.
-    names: Arc<[String]>,
-    /// By reactor, then as named.
-    namespaces: Vec<Arc<[NamespaceCounters]>>,
+    /// Names of the namespaces; the first, empty, stands for channels without one. More are added by
+    /// reloads, never fewer.
+    names: Arc<Mutex<Arc<[String]>>>,
+    /// By reactor, then as named. A reactor that has not heard of the last names yet has fewer.
+    namespaces: Arc<[Mutex<Arc<[NamespaceCounters]>>]>,
     /// Set once by the process that started the reactors.
     about: Arc<OnceLock<About>>,
 }
@@ -370,8 +376,8 @@ impl Registry {
         let namespaces = || names.iter().map(|_| NamespaceCounters::default()).collect();
         Registry {
             reactors: (0..reactors).map(|_| Arc::default()).collect(),
-            namespaces: (0..reactors).map(|_| namespaces()).collect(),
-            names: names.into(),
+            namespaces: (0..reactors).map(|_| Mutex::new(namespaces())).collect(),
+            names: Arc::new(Mutex::new(names.into())),
             about: Arc::default(),
         }
     }
@@ -385,8 +391,33 @@ impl Registry {
     ///
     /// # Panics
     /// When there is no such reactor.
-    pub fn namespaces(&self, index: usize) -> &Arc<[NamespaceCounters]> {
-        &self.namespaces[index]
+    pub fn namespaces(&self, index: usize) -> Arc<[NamespaceCounters]> {
+        lock(&self.namespaces[index]).clone()
+    }
+
+    /// Names that there are from now on: those that there were, and more behind. Each reactor adds the
+    /// counters with [`Registry::grow_namespaces`].
+    pub fn name_namespaces(&self, names: Vec<String>) {
+        *lock(&self.names) = names.into();
+    }
+
+    /// Counters of reactor `index` for all names that there are: the old ones with their values. Only
+    /// the reactor itself calls this, and writes to none but these from then on.
+    ///
+    /// # Panics
+    /// When there is no such reactor.
+    pub fn grow_namespaces(&self, index: usize) -> Arc<[NamespaceCounters]> {
+        let count = self.namespace_names().len();
+        let mut own = lock(&self.namespaces[index]);
+        if own.len() < count {
+            let grown: Vec<NamespaceCounters> =
+                (0..count).map(|_| NamespaceCounters::default()).collect();
+            for (old, new) in own.iter().zip(&grown) {
+                new.take_over(old);
+            }
+            *own = grown.into();
+        }
+        own.clone()
     }
 
     /// The counters of reactor `index`.
@@ -399,8 +430,8 @@ impl Registry {
 
     /// Names of the namespaces, in the order of their counters; the first, empty, stands for
     /// channels without one.
-    pub fn namespace_names(&self) -> &[String] {
-        &self.names
+    pub fn namespace_names(&self) -> Arc<[String]> {
+        lock(&self.names).clone()
     }
 
     /// Number of reactors.
@@ -432,15 +463,21 @@ impl Registry {
     /// The counter called `name` of a namespace, over all reactors; the namespace without a name
     /// stands for channels without one. `None` when there is no such namespace or counter.
     pub fn namespace_sum(&self, namespace: &str, name: &str) -> Option<u64> {
-        let at = self.names.iter().position(|own| own == namespace)?;
+        let names = self.namespace_names();
+        let at = names.iter().position(|own| own == namespace)?;
         let of = NAMESPACE_DESCRIPTIONS.iter().position(|d| d.name == name)?;
         Some(self.namespace_sums(at)[of])
     }
 
     fn namespace_sums(&self, at: usize) -> Vec<u64> {
         let mut sums = vec![0u64; NAMESPACE_DESCRIPTIONS.len()];
-        for reactor in &self.namespaces {
-            for (sum, value) in sums.iter_mut().zip(reactor[at].values()) {
+        for reactor in &*self.namespaces {
+            let reactor = lock(reactor);
+            let values = reactor
+                .get(at)
+                .into_iter()
+                .flat_map(NamespaceCounters::values);
+            for (sum, value) in sums.iter_mut().zip(values) {
                 *sum = sum.wrapping_add(value);
             }
         }
@@ -483,7 +520,7 @@ impl Registry {
         let listeners: Vec<String> = listeners.collect();
         let _ = write!(out, ",\n \"tls_listeners\":{{{}}}", listeners.join(","));
         let mut named = Vec::new();
-        for (at, name) in self.names.iter().enumerate() {
+        for (at, name) in self.namespace_names().iter().enumerate() {
             let counters: Vec<String> = NAMESPACE_DESCRIPTIONS
                 .iter()
                 .zip(self.namespace_sums(at))
@@ -499,6 +536,11 @@ impl Registry {
         let _ = writeln!(out, ",\n \"namespaces\":{{{}}}}}", named.join(","));
         out
     }
+}
+
+/// For a clone of what is in it.
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -30,10 +30,19 @@ impl SharedValue {
 /// Lines of the log that could not be queued or written.
 pub static LOG_LINES_DROPPED: SharedValue = SharedValue(AtomicU64::new(0));
 
-/// Reloads of certificates that SIGHUP asked for.
+/// Reloads of the configuration that were asked for.
+pub static RELOADS: SharedValue = SharedValue(AtomicU64::new(0));
+
+/// Of those, the ones that found a mistake and changed nothing.
+pub static RELOADS_FAILED: SharedValue = SharedValue(AtomicU64::new(0));
+
+/// When the last one was that found none, in seconds since 1970; 0 before the first.
+pub static LAST_RELOAD_SECONDS: SharedValue = SharedValue(AtomicU64::new(0));
+
+/// Reloads that read certificates again: those of a process with a TLS listener.
 pub static TLS_RELOADS: SharedValue = SharedValue(AtomicU64::new(0));
 
-/// Of those, the ones that found a mistake at a listener, which kept what it had.
+/// Of those, the ones that found a mistake and changed nothing.
 pub static TLS_RELOADS_FAILED: SharedValue = SharedValue(AtomicU64::new(0));
 
 /// Fetches of the JWKS that were begun.
@@ -70,76 +79,95 @@ pub static HOOKS_BROKEN: SharedValue = SharedValue(AtomicU64::new(0));
 pub static TLS_CERTIFICATES: Certificates = Certificates(Mutex::new(Vec::new()));
 
 /// Name, meaning and value of each of the counters.
-pub fn values() -> [(Description, u64); 13] {
-    let value = |name, help, value: &SharedValue| (Description { name, help }, value.get());
-    [
-        value(
-            "log_lines_dropped_total",
-            "Log lines lost, because the log's queue was full or its reader gone.",
-            &LOG_LINES_DROPPED,
-        ),
-        value(
-            "tls_reloads_total",
-            "Reloads of certificates that SIGHUP asked for.",
-            &TLS_RELOADS,
-        ),
-        value(
-            "tls_reloads_failed_total",
-            "Reloads of certificates that found a mistake; the listener of the mistake kept what it had.",
-            &TLS_RELOADS_FAILED,
-        ),
-        value(
-            "jwks_fetches_total",
-            "Fetches of auth.jwt.jwks_url.",
-            &JWKS_FETCHES,
-        ),
-        value(
-            "jwks_fetches_failed_total",
-            "Fetches of auth.jwt.jwks_url that brought no keys; those that were there serve on.",
-            &JWKS_FETCHES_FAILED,
-        ),
-        value(
-            "jwks_age_seconds",
-            "How long ago the keys of auth.jwt.jwks_url were known to be current, in seconds, as of the last fetch.",
-            &JWKS_AGE_SECONDS,
-        ),
-        value(
-            "revocations_unkept",
-            "1 while revocations cannot be written to auth.revocations_state_file, else 0.",
-            &REVOCATIONS_UNKEPT,
-        ),
-        value(
-            "hook_calls_total",
-            "Calls of hooks that were made.",
-            &HOOK_CALLS,
-        ),
-        value(
-            "hook_calls_failed_total",
-            "Calls of hooks that brought no answer: too late, not of status 200, not of the right form.",
-            &HOOK_CALLS_FAILED,
-        ),
-        value(
-            "hook_calls_saved_total",
-            "Questions that were answered by the call of an equal question, or by a remembered answer.",
-            &HOOK_CALLS_SAVED,
-        ),
-        value(
-            "hook_calls_refused_total",
-            "Questions that no call was made for: hook.queue_max of them waited, or too many calls have failed.",
-            &HOOK_CALLS_REFUSED,
-        ),
-        value(
-            "hook_calls_in_flight",
-            "Calls of hooks under way or queued now.",
-            &HOOK_CALLS_IN_FLIGHT,
-        ),
-        value(
-            "hooks_broken",
-            "Hooks that are not called for a while now, because too many calls have failed.",
-            &HOOKS_BROKEN,
-        ),
-    ]
+pub fn values() -> [(Description, u64); 16] {
+    VALUES.map(|(name, help, value)| (Description { name, help }, value.get()))
 }
+
+/// A counter's name, its meaning, and where it is.
+type Named = (&'static str, &'static str, &'static SharedValue);
+
+static VALUES: [Named; 16] = [
+    (
+        "log_lines_dropped_total",
+        "Log lines lost, because the log's queue was full or its reader gone.",
+        &LOG_LINES_DROPPED,
+    ),
+    (
+        "reloads_total",
+        "Reloads of the configuration that were asked for.",
+        &RELOADS,
+    ),
+    (
+        "reloads_failed_total",
+        "Reloads of the configuration that found a mistake; nothing has changed.",
+        &RELOADS_FAILED,
+    ),
+    (
+        "last_reload_seconds",
+        "Time of the last reload that found no mistake, in seconds since 1970; 0 before the first.",
+        &LAST_RELOAD_SECONDS,
+    ),
+    (
+        "tls_reloads_total",
+        "Reloads that read certificates again.",
+        &TLS_RELOADS,
+    ),
+    (
+        "tls_reloads_failed_total",
+        "Reloads that read certificates again and found a mistake; all listeners kept what they had.",
+        &TLS_RELOADS_FAILED,
+    ),
+    (
+        "jwks_fetches_total",
+        "Fetches of auth.jwt.jwks_url.",
+        &JWKS_FETCHES,
+    ),
+    (
+        "jwks_fetches_failed_total",
+        "Fetches of auth.jwt.jwks_url that brought no keys; those that were there serve on.",
+        &JWKS_FETCHES_FAILED,
+    ),
+    (
+        "jwks_age_seconds",
+        "How long ago the keys of auth.jwt.jwks_url were known to be current, in seconds, as of the last fetch.",
+        &JWKS_AGE_SECONDS,
+    ),
+    (
+        "revocations_unkept",
+        "1 while revocations cannot be written to auth.revocations_state_file, else 0.",
+        &REVOCATIONS_UNKEPT,
+    ),
+    (
+        "hook_calls_total",
+        "Calls of hooks that were made.",
+        &HOOK_CALLS,
+    ),
+    (
+        "hook_calls_failed_total",
+        "Calls of hooks that brought no answer: too late, not of status 200, not of the right form.",
+        &HOOK_CALLS_FAILED,
+    ),
+    (
+        "hook_calls_saved_total",
+        "Questions that were answered by the call of an equal question, or by a remembered answer.",
+        &HOOK_CALLS_SAVED,
+    ),
+    (
+        "hook_calls_refused_total",
+        "Questions that no call was made for: hook.queue_max of them waited, or too many calls have failed.",
+        &HOOK_CALLS_REFUSED,
+    ),
+    (
+        "hook_calls_in_flight",
+        "Calls of hooks under way or queued now.",
+        &HOOK_CALLS_IN_FLIGHT,
+    ),
+    (
+        "hooks_broken",
+        "Hooks that are not called for a while now, because too many calls have failed.",
+        &HOOKS_BROKEN,
+    ),
+];
 
 /// What is known of each TLS listener's certificates.
 pub const LISTENER_DESCRIPTIONS: &[Description] = &[Description {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use roost_dealer::{
-    Answer, Call, CallError, CancelMode, Client, Dealer, DealerOptions, Item, NeverInvoked, Output,
-    Register, RegisterError,
+    Answer, Call, CallError, CancelMode, Client, Dealer, DealerLimits, DealerOptions, Item,
+    NeverInvoked, Output, Register, RegisterError,
 };
 use roost_dialect::CallBody;
 use roost_hub::ReactorId;
@@ -35,6 +35,11 @@ impl Calls {
             counters: counters.clone(),
             outputs: Vec::new(),
         }
+    }
+
+    /// [`Dealer::set_limits`]
+    pub(crate) fn set_limits(&mut self, limits: DealerLimits) {
+        self.dealer.set_limits(limits);
     }
 
     /// [`Dealer::register`]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use roost_access::Revocations;
 use roost_dialect::dialect::{Event, Next};
-use roost_metrics::Counters;
+use roost_metrics::{Counters, NamespaceCounters};
 use roost_net::ConnKey;
 use roost_wire::Limits as WireLimits;
 
@@ -20,6 +20,7 @@ use crate::calls::Calls;
 use crate::channels::Channels;
 use crate::connections::{ConnId, Connections, Phase};
 use crate::control::{Listings, Repeats, Sweeps};
+use crate::current::Current;
 use crate::governor::Governor;
 use crate::hook_calls::HookCalls;
 use crate::incidents::{IncidentKind, Incidents};
@@ -79,6 +80,21 @@ impl Core {
     pub(crate) fn listener_number(&self, key: ConnKey) -> u8 {
         let conn = self.connections.get(key);
         conn.map_or(0, |conn| conn.arrival.listener())
+    }
+
+    /// Obeys other settings from now on. Between two loop iterations: no message is under way.
+    #[cold]
+    pub(crate) fn configure(&mut self, current: &Current, namespaces: &Arc<[NamespaceCounters]>) {
+        let settings = &current.settings;
+        self.settings = settings.clone();
+        self.wire_limits = current.wire_limits();
+        self.restricts_procedures = settings.channels.restricts_procedures();
+        self.connections.configure(settings, namespaces);
+        let (limits, inflow) = (current.hub_limits(), &current.inflow);
+        self.channels
+            .configure(settings, namespaces, limits, inflow);
+        self.calls.set_limits(current.dealer_limits());
+        self.sessions.configure(&settings.dialects);
     }
 
     /// Notes what went wrong with a connection.

@@ -54,6 +54,7 @@ mod commands;
 mod connections;
 mod control;
 mod core;
+mod current;
 mod dialogue;
 mod drain;
 mod event_streams;
@@ -108,7 +109,7 @@ pub use reactor::{Iteration, Reactor};
 pub use roost_config::Listener as ListenerConfig;
 pub use roost_dialect::raw::Subprotocols;
 pub use roost_hub::{Loss, Name, Placement, Position};
-pub use server::{Server, StartError, Stopper};
+pub use server::{Configurer, Server, StartError, Stopper};
 pub use settings::{
     Access, Auth, CERTIFICATE_ROLE, ChannelPolicy, Deflate, FAN_OUT_AT_ONCE, FAN_OUT_PIECE, Hooks,
     LISTENERS_MAX, Limits, Listener, NamespaceNumbers, Network, Origins, Page, Policies, Publish,

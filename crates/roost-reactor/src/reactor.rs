@@ -77,6 +77,8 @@ pub struct Reactor<D: Driver> {
     /// For the flush.
     scratch: Scratch,
     shared: Shared,
+    /// What [`Shared`] asked for when it was looked at last.
+    obeyed_state: u32,
     is_accepting: bool,
     /// Where in a tick of the clock this reactor's ticks begin: no two reactors wake for their
     /// deadlines together, each delaying the others' busy connections.
@@ -91,7 +93,11 @@ impl<D: Driver> Reactor<D> {
     /// Reactor `id` of a server, on `driver`. Does not listen yet.
     pub fn new(driver: D, id: u8, shared: Shared) -> Reactor<D> {
         let reactors = shared.registry().reactors() as u64;
+        // Before the settings are taken: what is new after that is seen in the first loop iteration.
+        let obeyed_state = shared.reloads_state();
+        shared.note_obeyed(usize::from(id), obeyed_state);
         Reactor {
+            obeyed_state,
             core: shared.core(id, driver.waker()),
             driver,
             scratch: Scratch::default(),
@@ -234,6 +240,7 @@ impl<D: Driver> Reactor<D> {
                 .has_paused_to_read(core.connections.clock().now)
             || !core.listings.is_empty()
             || !core.sweeps.is_empty()
+            || core.channels.is_numbering()
             || core.connections.hellos() > 0
         {
             return Some(Duration::ZERO);
@@ -435,10 +442,12 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn end_iteration(&mut self) -> Iteration {
-        if self.drain.is_none()
-            && let Some(drain_ms) = self.shared.drain_ms()
-        {
-            self.begin_drain(drain_ms);
+        let state = self.shared.state();
+        if state != self.obeyed_state {
+            self.obey(state);
+        }
+        if self.core.channels.is_numbering() {
+            self.core.channels.number_some();
         }
         let core = &mut self.core;
         let handshakes = core.counters.handshakes_in_flight.get();
@@ -468,6 +477,21 @@ impl<D: Driver> Reactor<D> {
         match self.drain.is_some() && is_empty {
             true => Iteration::Stopped,
             false => Iteration::Running,
+        }
+    }
+
+    /// Does what all reactors are asked for.
+    #[cold]
+    fn obey(&mut self, state: u32) {
+        self.obeyed_state = state;
+        let me = usize::from(self.core.channels.me().0);
+        let namespaces = self.shared.registry().grow_namespaces(me);
+        self.core.configure(&self.shared.current(), &namespaces);
+        self.shared.note_obeyed(me, state);
+        if self.drain.is_none()
+            && let Some(drain_ms) = self.shared.drain_ms()
+        {
+            self.begin_drain(drain_ms);
         }
     }
 

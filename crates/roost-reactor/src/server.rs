@@ -38,6 +38,27 @@ pub enum StartError {
     Listen(ListenError),
 }
 
+/// Gives a server's reactors other settings, from any thread.
+pub struct Configurer {
+    shared: Shared,
+    wakers: Vec<Waker>,
+}
+
+impl Configurer {
+    /// As [`Shared::reload`], and wakes the reactors.
+    pub fn reload(&self, settings: Settings) {
+        self.shared.reload(settings);
+        for waker in &self.wakers {
+            waker.wake();
+        }
+    }
+
+    /// Whether all reactors obey the last settings.
+    pub fn is_reloaded(&self) -> bool {
+        self.shared.is_reloaded()
+    }
+}
+
 /// Stops a server from any thread.
 pub struct Stopper {
     shared: Shared,
@@ -186,16 +207,24 @@ impl Server {
         &self.shared
     }
 
+    /// A handle to give the reactors other settings.
+    pub fn configurer(&self) -> Configurer {
+        Configurer {
+            shared: self.shared.clone(),
+            wakers: self.wakers(),
+        }
+    }
+
+    fn wakers(&self) -> Vec<Waker> {
+        let wakers = self.threads.iter().map(|(waker, _)| waker.clone());
+        wakers.collect()
+    }
+
     /// A handle to stop the server from another thread.
     pub fn stopper(&self) -> Stopper {
-        let wakers = self
-            .threads
-            .iter()
-            .map(|(waker, _)| waker.clone())
-            .collect();
         Stopper {
             shared: self.shared.clone(),
-            wakers,
+            wakers: self.wakers(),
         }
     }
 

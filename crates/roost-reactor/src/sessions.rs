@@ -24,6 +24,11 @@ impl Sessions {
         }
     }
 
+    /// New settings hold from now on.
+    pub(crate) fn configure(&mut self, settings: &Settings) {
+        self.dialects.configure(settings);
+    }
+
     /// A connection has opened with this subprotocol, and with a subscription to `joined` if its
     /// request asked for one.
     pub(crate) fn open(

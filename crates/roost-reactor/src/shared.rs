@@ -1,20 +1,24 @@
 //! What the reactors of one server have in common.
+#![expect(
+    clippy::disallowed_types,
+    reason = "for a clone of what a reload gives, once a reload and reactor"
+)]
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use roost_dealer::DealerOptions;
-use roost_hub::{HistoryOptions, Homes, HubOptions, PatternOptions, ReactorId};
+use roost_dealer::{DealerLimits, DealerOptions};
+use roost_hub::{HistoryOptions, Homes, HubLimits, HubOptions, ReactorId};
 use roost_metrics::Registry;
 use roost_net::Waker;
-use roost_wire::Limits as WireLimits;
 
 use crate::calls::Calls;
-use crate::channels::{Channels, Inflow, Links, Mesh};
+use crate::channels::{Channels, Links, Mesh};
 use crate::connections::{Connections, UserCounts};
 use crate::control::{ControlPeer, Listings, REACTORS_MAX, Repeats, Sweeps};
 use crate::core::Core;
+use crate::current::Current;
 use crate::governor::{Admission, BacklogReport, BacklogWriter, Budget, BudgetShare, Governor};
 use crate::hook_calls::HookCalls;
 use crate::incidents::Incidents;
@@ -27,13 +31,11 @@ use crate::token_checks::TokenChecks;
 /// What the reactors of one server have in common.
 #[derive(Clone)]
 pub struct Shared {
-    settings: Arc<Settings>,
+    /// What reactors obey, or will with their next loop iteration.
+    current: Arc<Mutex<Current>>,
     registry: Registry,
     budget: Arc<Budget>,
-    inflow: Arc<Inflow>,
-    /// How names begin that no pattern matches.
-    closed_names: Arc<[String]>,
-    /// Which channels keep history.
+    /// Which channels keep history: as at the start.
     history: HistoryOptions,
     backlog_report: Arc<BacklogReport>,
     mesh: Arc<Mesh<PeerMessage>>,
@@ -47,14 +49,17 @@ pub struct Shared {
     seed: u64,
 }
 
-/// How the reactors are asked to stop.
+/// How the reactors are told of something new, which each sees in one look at `state`.
 struct Switch {
-    state: AtomicU8,
+    /// The number of reloads, times two, and 1 when all connections are to be closed.
+    state: AtomicU32,
     drain_ms: AtomicU32,
+    /// By reactor: the number of the last reload that it obeys.
+    obeyed: Box<[AtomicU32]>,
 }
 
-const RUN: u8 = 0;
-const DRAIN: u8 = 1;
+const DRAIN: u32 = 1;
+const RELOAD: u32 = 2;
 
 /// Why a reactor does not listen.
 #[derive(Debug)]
@@ -84,22 +89,19 @@ impl Shared {
             "1 to {LISTENERS_MAX} listeners, not {listeners}"
         );
         let switch = Switch {
-            state: AtomicU8::new(RUN),
+            state: AtomicU32::new(0),
             drain_ms: AtomicU32::new(0),
+            obeyed: (0..reactors).map(|_| AtomicU32::new(0)).collect(),
         };
         let budget = Arc::new(Budget::new(settings.limits.buffered_bytes_max, reactors));
-        let inflow = Arc::new(Inflow::new(&settings.channels));
-        let closed_names = settings.channels.closed_names().collect();
         let users = UserCounts::new(settings.auth.connections_per_user_max).map(Arc::new);
         let history_bytes_max = settings.limits.history_bytes_max / reactors as u64;
         let history = settings.channels.history(history_bytes_max);
         Shared {
             registry: Registry::with_namespaces(reactors, settings.channels.names()),
-            settings: Arc::new(settings),
+            current: Arc::new(Mutex::new(Current::new(settings))),
             mesh: Arc::new(Mesh::new(reactors + 1)), // and the control thread
             budget,
-            inflow,
-            closed_names,
             history,
             backlog_report: Arc::new(BacklogReport::new(reactors)),
             process: Arc::default(),
@@ -125,8 +127,19 @@ impl Shared {
 
     /// Reactor `id`, but for its driver, whose waker this is.
     pub(crate) fn core(&self, id: u8, waker: Waker) -> Core {
-        let settings = &self.settings;
+        let current = self.current();
+        let settings = &current.settings;
         let limits = &settings.limits;
+        let HubLimits {
+            channels_max,
+            channel_name_bytes_max,
+            patterns,
+        } = current.hub_limits();
+        let DealerLimits {
+            registrations_max,
+            calls_max,
+            invocations_max,
+        } = current.dealer_limits();
         let (me, reactors) = (usize::from(id), self.registry.reactors());
         let seed = self.seed ^ (u64::from(id) + 1).wrapping_mul(ODD);
         let counters = self.registry.reactor(me);
@@ -136,13 +149,9 @@ impl Shared {
             reactors: self.reactors(),
             hash_key: self.hash_key(),
             seed,
-            channels_max: limits.channels_max,
-            channel_name_bytes_max: u32::try_from(limits.channel_name_bytes_max)
-                .unwrap_or(u32::MAX),
-            patterns: PatternOptions {
-                patterns_max: limits.patterns_max,
-                protected: self.closed_names.clone(),
-            },
+            channels_max,
+            channel_name_bytes_max,
+            patterns,
             history: self.history.clone(),
         };
         let epoch = Homes::new(&hub.hash_key, hub.reactors).epoch_of(hub.me);
@@ -151,9 +160,9 @@ impl Shared {
             reactors: self.reactors(),
             hash_key: self.hash_key(),
             seed: seed.rotate_left(31),
-            registrations_max: limits.registrations_per_connection_max,
-            calls_max: limits.calls_per_connection_max,
-            invocations_max: limits.invocations_per_connection_max,
+            registrations_max,
+            calls_max,
+            invocations_max,
         };
         let links = Links::new(id, self.mesh.clone(), waker);
         let admission = Admission::new(
@@ -162,17 +171,14 @@ impl Shared {
             self.process.clone(),
         );
         let mut connections =
-            Connections::new(settings, counters, namespaces, (me, reactors), epoch);
+            Connections::new(settings, counters, &namespaces, (me, reactors), epoch);
         connections.count_users(self.users.clone());
         Core {
             settings: settings.clone(),
-            wire_limits: WireLimits {
-                frame_bytes_max: limits.frame_bytes_max,
-                message_bytes_max: limits.message_bytes_max,
-            },
+            wire_limits: current.wire_limits(),
             counters: counters.clone(),
             connections,
-            channels: Channels::new(settings, counters, namespaces, hub, links, &self.inflow),
+            channels: Channels::new(settings, counters, &namespaces, hub, links, &current.inflow),
             calls: Calls::new(dealer, counters),
             governor: Governor::new(
                 admission,
@@ -222,7 +228,68 @@ impl Shared {
 
     /// Whether the reactors were asked to close all connections.
     pub fn is_draining(&self) -> bool {
-        self.switch.state.load(Ordering::Acquire) == DRAIN
+        self.state() & DRAIN != 0
+    }
+
+    /// Another number as soon as reactors are asked to do something.
+    #[inline]
+    pub(crate) fn state(&self) -> u32 {
+        self.switch.state.load(Ordering::Acquire)
+    }
+
+    /// The same without what a reactor that begins has still to do.
+    pub(crate) fn reloads_state(&self) -> u32 {
+        self.state() & !DRAIN
+    }
+
+    /// What reactors obey from now on.
+    pub(crate) fn current(&self) -> Current {
+        self.lock_current().clone()
+    }
+
+    fn lock_current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives all reactors other settings. Each takes them with its next loop iteration: wake it.
+    /// [`Shared::is_reloaded`] says when all have.
+    ///
+    /// Of the settings, what is set up at the start stays as it is: listeners' addresses, backlogs and
+    /// who may send PROXY headers, compression, fragments, connections at once, of an address and of a
+    /// user, and revocations.
+    ///
+    /// # Panics
+    /// When the listeners are others, or a namespace has gone: they keep their numbers.
+    pub fn reload(&self, settings: Settings) {
+        let mut current = self.lock_current();
+        let before = &current.settings;
+        assert_eq!(
+            settings.listeners.len(),
+            before.listeners.len(),
+            "listeners keep their numbers"
+        );
+        let (old, new) = (&before.channels.namespaces, &settings.channels.namespaces);
+        assert!(
+            old.len() <= new.len() && old.iter().zip(new).all(|(old, new)| old.0 == new.0),
+            "namespaces keep their numbers"
+        );
+        self.registry.name_namespaces(settings.channels.names());
+        self.budget
+            .set_bytes_max(settings.limits.buffered_bytes_max);
+        *current = current.next(settings);
+        self.switch.state.fetch_add(RELOAD, Ordering::Release);
+    }
+
+    /// Whether all reactors obey the last settings they were given.
+    pub fn is_reloaded(&self) -> bool {
+        let last = self.state() / RELOAD;
+        let mut obeyed = self.switch.obeyed.iter();
+        obeyed.all(|number| number.load(Ordering::Acquire) == last)
+    }
+
+    /// A reactor obeys what was given to it when the state was this.
+    pub(crate) fn note_obeyed(&self, reactor: usize, state: u32) {
+        self.switch.obeyed[reactor].store(state / RELOAD, Ordering::Release);
     }
 
     /// The counters of all reactors.
@@ -230,16 +297,16 @@ impl Shared {
         &self.registry
     }
 
-    /// The settings.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+    /// The settings that hold, or will with each reactor's next loop iteration.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.lock_current().settings.clone()
     }
 
     /// Asks all reactors to close every connection with 1001 and to stop; what is left after
     /// `drain_ms` is cut. Each reactor sees it when it next wakes: wake it.
     pub fn begin_drain(&self, drain_ms: u32) {
         self.switch.drain_ms.store(drain_ms, Ordering::Relaxed);
-        self.switch.state.store(DRAIN, Ordering::Release);
+        self.switch.state.fetch_or(DRAIN, Ordering::Release);
     }
 }
 

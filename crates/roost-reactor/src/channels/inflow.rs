@@ -43,6 +43,16 @@ impl Inflow {
         }
     }
 
+    /// The limits of new policies. A limit that is the same goes on where it stands; another begins anew.
+    pub(crate) fn reload(&self, policies: &Policies) -> Inflow {
+        let next = Inflow::new(policies);
+        for (old, new) in self.gates.iter().zip(&next.gates) {
+            old.messages.go_on_in(&new.messages);
+            old.bytes.go_on_in(&new.bytes);
+        }
+        next
+    }
+
     #[inline]
     pub(crate) fn has_limits(&self) -> bool {
         !self.gates.is_empty()
@@ -91,6 +101,13 @@ impl Gate {
         Gate {
             per_second,
             taken_until_ns: AtomicU64::new(0),
+        }
+    }
+
+    fn go_on_in(&self, next: &Gate) {
+        if self.per_second == next.per_second {
+            let taken_until_ns = self.taken_until_ns.load(Ordering::Relaxed);
+            next.taken_until_ns.store(taken_until_ns, Ordering::Relaxed);
         }
     }
 

@@ -58,6 +58,14 @@ impl Paused {
         self.next.len()
     }
 
+    /// Those that wait for a tick are read again when there is room: the limit that set the tick may hold
+    /// no more.
+    pub(crate) fn wake_all(&mut self) {
+        while let Some(Reverse((_, key))) = self.later.pop() {
+            self.next.push_back(ConnKey::from_bits(key));
+        }
+    }
+
     /// The next of them.
     pub(crate) fn pop(&mut self) -> Option<ConnKey> {
         self.next.pop_front()

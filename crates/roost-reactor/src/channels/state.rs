@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use roost_dialect::Publication;
 use roost_hub::{
-    ChannelId, Encoding, Frames, HistoryView, Hub, HubOptions, Item, MatchedEvent, NamespaceId,
-    Output, Placement, Publish, PublishError, PublishTo, ReactorId, Route, Since, Subscribe,
-    SubscribeError, SubscribePattern, Subscriber, Tail,
+    ChannelId, Encoding, Frames, HistoryView, Hub, HubLimits, HubOptions, Item, MatchedEvent,
+    NamespaceId, Output, Placement, Publish, PublishError, PublishTo, ReactorId, Route, Since,
+    Subscribe, SubscribeError, SubscribePattern, Subscriber, Tail,
 };
 use roost_metrics::{Counters, NamespaceCounters};
 use roost_net::ConnKey;
@@ -46,6 +46,8 @@ pub(crate) struct Channels {
     /// What the hub wants done next; reused.
     outputs: Vec<HubOutput>,
     recovered: RecoveredFrames,
+    /// From which place on channels are still given the namespaces that a reload has added.
+    unnumbered: Option<u32>,
 }
 
 /// A publication for the subscribers to a channel or a pattern.
@@ -58,6 +60,9 @@ struct Delivery<'a> {
     event: Option<&'a MatchedEvent>,
 }
 
+/// Channels that are given their namespace in one loop iteration: of each some 50 ns, and as much
+/// again for each ten namespaces.
+const CHANNELS_NUMBERED: u32 = 4096;
 /// No channel's number is so high.
 const ABOVE_CHANNELS: u64 = 1 << 63;
 
@@ -85,6 +90,47 @@ impl Channels {
             control: crate::control::control_id(reactors),
             outputs: Vec::new(),
             recovered: RecoveredFrames::default(),
+            unnumbered: None,
+        }
+    }
+
+    /// New settings hold from now on. Channels whose namespace has just been added are of it as soon as
+    /// [`Channels::number_some`] has come to them.
+    pub(crate) fn configure(
+        &mut self,
+        settings: &Arc<Settings>,
+        namespaces: &Arc<[NamespaceCounters]>,
+        limits: HubLimits,
+        inflow: &Arc<Inflow>,
+    ) {
+        let before = self.settings.channels.namespaces.len();
+        if settings.channels.namespaces.len() > before {
+            self.unnumbered = Some(0);
+        }
+        self.settings = settings.clone();
+        self.namespaces = namespaces.clone();
+        self.inflow = inflow.clone();
+        self.hub.set_limits(limits);
+        self.paused.wake_all();
+    }
+
+    /// Whether there are channels without the namespace that they have now.
+    #[inline]
+    pub(crate) fn is_numbering(&self) -> bool {
+        self.unnumbered.is_some()
+    }
+
+    /// Gives some channels the namespaces that they have now.
+    #[cold]
+    pub(crate) fn number_some(&mut self) {
+        let Some(from) = self.unnumbered.take() else {
+            return;
+        };
+        let until = from.saturating_add(CHANNELS_NUMBERED);
+        let policies = &self.settings.channels;
+        let number_of = |name: &str| NamespaceId(policies.number_of(name));
+        if self.hub.set_namespaces(from, until, number_of) {
+            self.unnumbered = Some(until);
         }
     }
 
@@ -429,6 +475,9 @@ impl Channels {
     /// of the channel, and `latest` keeps one message of each channel and pattern.
     fn origin_of(&self, pattern: ChannelId, event: &MatchedEvent) -> Origin {
         let known = event.namespace.map(|namespace| namespace.0);
+        // The home may have taken new settings before this reactor.
+        let count = self.settings.channels.namespaces.len();
+        let known = known.filter(|&number| usize::from(number) <= count);
         let channels = &self.settings.channels;
         let namespace = known.unwrap_or_else(|| channels.number_of(&event.channel));
         let is_latest = channels.policy(namespace).slow_consumer == SlowConsumer::Latest;

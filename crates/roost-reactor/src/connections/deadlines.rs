@@ -59,6 +59,11 @@ pub(crate) enum Idle {
 }
 
 impl Deadlines {
+    /// Deadlines that are set run out as they are.
+    pub(super) fn configure(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
+    }
+
     pub(super) fn new(settings: Arc<Settings>) -> Deadlines {
         Deadlines {
             settings,

@@ -129,6 +129,17 @@ impl Connections {
         }
     }
 
+    /// New settings hold from now on. What compression and fragments obey is set at the start alone.
+    pub(crate) fn configure(
+        &mut self,
+        settings: &Arc<Settings>,
+        namespaces: &Arc<[NamespaceCounters]>,
+    ) {
+        self.settings = settings.clone();
+        self.namespaces = namespaces.clone();
+        self.deadlines.configure(settings.clone());
+    }
+
     #[inline]
     pub(crate) fn get(&self, key: ConnKey) -> Option<&Conn> {
         self.table.get(key)

@@ -15,7 +15,7 @@ pub(crate) fn connections() -> Connections {
     Connections::new(
         &settings,
         registry.reactor(0),
-        registry.namespaces(0),
+        &registry.namespaces(0),
         (0, 1),
         0,
     )

@@ -23,10 +23,10 @@ use crate::connections::{Connections, Held};
 
 /// The sums of all reactors.
 pub(crate) struct Budget {
-    bytes_max: u64,
+    bytes_max: AtomicU64,
     /// How much one reactor may grow before it looks at the sum: all together no more than a
     /// sixteenth.
-    step: u64,
+    step: AtomicU64,
     shares: Box<[Share]>,
 }
 
@@ -75,10 +75,25 @@ pub(crate) struct BudgetVerdict {
 impl Budget {
     pub(crate) fn new(bytes_max: u64, reactors: usize) -> Budget {
         Budget {
-            bytes_max,
-            step: (bytes_max / 16 / reactors as u64).max(1),
+            bytes_max: AtomicU64::new(bytes_max),
+            step: AtomicU64::new(step_of(bytes_max, reactors)),
             shares: (0..reactors).map(|_| Share::default()).collect(),
         }
+    }
+
+    /// Another limit holds from now on.
+    pub(crate) fn set_bytes_max(&self, bytes_max: u64) {
+        self.bytes_max.store(bytes_max, Ordering::Relaxed);
+        let step = step_of(bytes_max, self.shares.len());
+        self.step.store(step, Ordering::Relaxed);
+    }
+
+    fn bytes_max(&self) -> u64 {
+        self.bytes_max.load(Ordering::Relaxed)
+    }
+
+    fn step(&self) -> u64 {
+        self.step.load(Ordering::Relaxed)
     }
 
     /// What all reactors hold.
@@ -90,7 +105,7 @@ impl Budget {
     /// A reactor that holds less closes no connection: the one that holds most there may hold next to
     /// nothing. All such together hold less than a quarter, so that the others hold enough to close.
     fn exempt_below(&self) -> u64 {
-        self.bytes_max / 4 / self.shares.len() as u64
+        self.bytes_max() / 4 / self.shares.len() as u64
     }
 
     /// A connection that holds less is not closed: others hold more, here or on another reactor.
@@ -103,10 +118,14 @@ impl Budget {
     }
 }
 
+fn step_of(bytes_max: u64, reactors: usize) -> u64 {
+    (bytes_max / 16 / reactors as u64).max(1)
+}
+
 impl BudgetShare {
     pub(crate) fn new(budget: Arc<Budget>, reactor: usize) -> BudgetShare {
         BudgetShare {
-            look_at: budget.step,
+            look_at: budget.step(),
             budget,
             reactor,
             reported: 0,
@@ -125,7 +144,7 @@ impl BudgetShare {
         let accounted = connections.accounted_bytes() + driver.stats().pinned_bytes;
         let queued_since = connections.queued_bytes_total() - self.queued_at_report;
         let mut held = accounted.min(self.reported + queued_since);
-        if held > self.counted / 4 * 5 + self.budget.step {
+        if held > self.counted / 4 * 5 + self.budget.step() {
             held = self.recount(connections, driver, held);
         }
         self.report(connections, held);
@@ -143,8 +162,8 @@ impl BudgetShare {
         // Before the sum: see `recount`.
         let close_threshold = self.budget.close_threshold();
         let sum = self.budget.sum();
-        if held >= self.budget.exempt_below() && sum >= self.budget.bytes_max / 8 * 7 {
-            let much = sum.saturating_sub(self.budget.bytes_max / 4 * 3);
+        if held >= self.budget.exempt_below() && sum >= self.budget.bytes_max() / 8 * 7 {
+            let much = sum.saturating_sub(self.budget.bytes_max() / 4 * 3);
             // In u128: both may be large.
             let mine = u128::from(much) * u128::from(held) / u128::from(sum.max(1));
             let mine = u64::try_from(mine).unwrap_or(u64::MAX);
@@ -160,8 +179,8 @@ impl BudgetShare {
 
     /// Has all reactors close some of their connections, if all together hold too much.
     fn request_closing(&mut self, held: u64) -> bool {
-        self.look_at = held + self.budget.step;
-        let is_too_much = self.budget.sum() >= self.budget.bytes_max / 8 * 7;
+        self.look_at = held + self.budget.step();
+        let is_too_much = self.budget.sum() >= self.budget.bytes_max() / 8 * 7;
         if is_too_much {
             for share in &self.budget.shares {
                 share.close_requested.store(true, Ordering::Relaxed);
@@ -189,7 +208,7 @@ impl BudgetShare {
             self.reported = held;
             let share = &self.budget.shares[self.reactor];
             share.held.store(held, Ordering::Relaxed);
-            self.look_at = self.look_at.min(held + self.budget.step);
+            self.look_at = self.look_at.min(held + self.budget.step());
         }
     }
 
@@ -251,7 +270,7 @@ mod tests {
     #[test]
     fn reactors_look_before_the_limit_is_reached() {
         let budget = Budget::new(1 << 30, 53);
-        assert!(budget.step * 53 <= (1 << 30) / 16);
+        assert!(budget.step() * 53 <= (1 << 30) / 16);
         for share in &budget.shares {
             share.held.store(1 << 20, Ordering::Relaxed);
         }

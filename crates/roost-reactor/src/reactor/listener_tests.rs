@@ -48,7 +48,8 @@ fn statuses(asks: &[(&str, &str, &str)]) -> Vec<String> {
     let mut reactors: Vec<_> = (0..2)
         .map(|id| Reactor::new(net.driver(SimOptions::default()), id, shared.clone()))
         .collect();
-    let listeners = shared.settings().listeners.iter();
+    let settings = shared.settings();
+    let listeners = settings.listeners.iter();
     let mut addresses = listeners.map(|one| one.address.clone()).collect();
     for reactor in &mut reactors {
         addresses = reactor.listen(addresses).expect("free addresses");
