@@ -66,7 +66,7 @@ pub use hooks::Hook;
 pub use jwks::{JwksOptions, JwksUrl};
 pub use listen::{ApiListener, BindError, Listeners, Options, Socket};
 pub use metrics::Build;
-pub use operator::Operator;
+pub use operator::{Operator, Reloaded, ReloadedKey};
 pub use revocation_file::RevocationFile;
 pub use serve::Limits;
 pub use tokens::Tokens;

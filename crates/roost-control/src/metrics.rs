@@ -79,7 +79,7 @@ pub(crate) fn encode(registry: &Registry, build: Build, per_reactor: bool) -> St
     for description in NAMESPACE_DESCRIPTIONS {
         describe(&mut out, NAMESPACE, description);
         let name = format!("{NAMESPACE}{}", description.name);
-        for namespace in registry.namespace_names() {
+        for namespace in &*registry.namespace_names() {
             // `None` cannot be: both names are the registry's own.
             let sum = registry.namespace_sum(namespace, description.name);
             let labels = [("namespace", namespace.as_str())];

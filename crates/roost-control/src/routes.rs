@@ -70,6 +70,10 @@ pub(crate) fn router(state: Arc<State>, access: Access) -> Router {
         .route("/may", get(may::may))
         .route("/publish", changing(post(publish).fallback(only_post)))
         .route("/log", changing(post(actions::log).fallback(only_post)))
+        .route(
+            "/reload",
+            changing(post(actions::reload).fallback(only_post)),
+        )
         .route("/drain", changing(post(actions::drain).fallback(only_post)))
         .fallback(no_such_path)
         .with_state(state)
@@ -105,6 +109,7 @@ Over the unix socket only:
 POST   /publish?channel=NAME     publish the body: text, or binary as application/octet-stream
 DELETE /connections/KEY          close one; ?code=1000&reason=
 POST   /log?level=debug          what is logged from now on
+POST   /reload                   read the configuration again; ?check=1 says what that would change
 POST   /drain                    close all connections and stop; ?timeout_ms=
 ";
 
@@ -221,7 +226,8 @@ async fn publish(
             _ => return bad_request("/publish takes channel only\n"),
         }
     }
-    let limits = &state.shared.settings().limits;
+    let settings = state.shared.settings();
+    let limits = &settings.limits;
     let name_bytes_max = limits.channel_name_bytes_max;
     if channel.is_empty() || channel.len() > name_bytes_max {
         return bad_request(format!("channel has 1 to {name_bytes_max} bytes\n"));

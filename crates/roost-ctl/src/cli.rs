@@ -85,6 +85,14 @@ pub(crate) enum Command {
         /// off, error, warn, info, debug or trace
         level: String,
     },
+    /// Read the configuration again and obey it, as SIGHUP does; a mistake changes nothing
+    ///
+    /// Says what has changed, a line a key. What needs a restart is named, and keeps its running value.
+    Reload {
+        /// Say what would change, and change nothing
+        #[arg(long)]
+        check: bool,
+    },
     /// Close all connections with 1001 and end the daemon, as SIGTERM does
     ///
     /// Clients are expected to come back elsewhere, or here once the daemon is started again: under

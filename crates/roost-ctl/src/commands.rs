@@ -48,6 +48,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), String> {
             binary,
         } => publish(&client, cli, channel, data, *binary),
         Command::Log { level } => log(&client, cli, level),
+        Command::Reload { check } => reload(&client, cli, *check),
         Command::Drain { timeout } => drain(&client, cli, *timeout),
         Command::HashKey { file, new } => hash_key(file.as_deref(), *new),
     }
@@ -83,6 +84,52 @@ fn log(client: &Client, cli: &Cli, level: &str) -> Result<(), String> {
     let before = text_of(&json(&answer.body)?, "before");
     let text = format!("level {level} (it was {before})\n");
     said(cli, &answer.body, &text)
+}
+
+fn reload(client: &Client, cli: &Cli, is_check: bool) -> Result<(), String> {
+    let target = if is_check {
+        "/reload?check=1"
+    } else {
+        "/reload"
+    };
+    let answer = client.ask("POST", target, "", b"")?;
+    if cli.json {
+        return print(&answer.body);
+    }
+    let reloaded = json(&answer.body)?;
+    for warning in list_of(&reloaded, "warnings") {
+        note(&format!(
+            "warning: {}",
+            plain(warning.as_str().unwrap_or_default())
+        ));
+    }
+    let changes = list_of(&reloaded, "changes");
+    if changes.is_empty() {
+        note("no key has another value; certificates are read again by each reload");
+        return Ok(());
+    }
+    let mut table = Table::new(&["KEY", "BEFORE", "AFTER", "EFFECT"]);
+    for change in changes {
+        let or_dash = |name| match &change[name] {
+            Value::String(text) => plain(text),
+            _ => "-".to_owned(),
+        };
+        table.push(vec![
+            text_of(change, "key"),
+            or_dash("before"),
+            or_dash("after"),
+            text_of(change, "effect"),
+        ]);
+    }
+    print(&table.to_string())?;
+    if is_check {
+        note("this is what a reload would do: nothing has changed");
+    }
+    Ok(())
+}
+
+fn list_of<'a>(object: &'a Value, name: &str) -> &'a [Value] {
+    object[name].as_array().map_or(&[], Vec::as_slice)
 }
 
 fn drain(client: &Client, cli: &Cli, timeout: Option<u32>) -> Result<(), String> {

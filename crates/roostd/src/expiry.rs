@@ -6,18 +6,19 @@ use std::sync::Arc;
 use roost_tls::certs::EXPIRES_SOON_SECONDS;
 use tracing::warn;
 
-use crate::tls::{Tls, date, now};
+use crate::reload::CurrentTls;
+use crate::tls::{date, now};
 
 /// What has been said of the certificates.
 pub(crate) struct Expiry {
-    tls: Arc<Tls>,
+    tls: Arc<CurrentTls>,
     /// When they are looked at next, in seconds since 1970.
     next: u64,
 }
 
 impl Expiry {
     /// Begins a day from now: the start has warned.
-    pub(crate) fn new(tls: Arc<Tls>) -> Expiry {
+    pub(crate) fn new(tls: Arc<CurrentTls>) -> Expiry {
         let next = now() + DAY_SECONDS;
         Expiry { tls, next }
     }
@@ -25,12 +26,13 @@ impl Expiry {
     /// To be called about once a second.
     pub(crate) fn check(&mut self) {
         let now = now();
-        self.tls.set_clock(now);
+        let tls = self.tls.get();
+        tls.set_clock(now);
         if now < self.next {
             return;
         }
         self.next = now + DAY_SECONDS;
-        for (listener, expires) in self.tls.expiries() {
+        for (listener, expires) in tls.expiries() {
             if let Some(what) = warning(expires, now) {
                 warn!(listener, "{what}");
             }

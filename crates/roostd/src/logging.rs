@@ -90,6 +90,13 @@ pub(crate) fn set_level(name: &str) -> Result<String, String> {
     Ok(before)
 }
 
+/// The level of the configuration is another from now on.
+pub(crate) fn set_configured(level: LogLevel) {
+    if let Some(handle) = LEVEL.get() {
+        let _ = handle.modify(|filter| *filter = filter_of(level)); // the log has ended: nothing is logged
+    }
+}
+
 fn filter_of(level: LogLevel) -> LevelFilter {
     match level {
         LogLevel::Off => LevelFilter::OFF,

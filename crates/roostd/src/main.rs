@@ -221,6 +221,7 @@ fn start(options: RunOptions) -> Result<run::Start, String> {
     let tokens = tokens::Tokens::load(&loaded).map_err(|lines| lines.to_string())?;
     let hooks = hooks::load(&loaded).map_err(|lines| lines.to_string())?;
     Ok(run::Start {
+        source,
         tokens,
         hooks,
         loaded,

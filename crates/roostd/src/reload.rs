@@ -1,70 +1,325 @@
-//! SIGHUP: certificates are read again, on a thread that may wait for a disk. Everything else of the
-//! configuration stays as it was at the start.
+//! Reloads: the configuration is read again, on a thread that may wait for a disk. All that can fail is
+//! done before the first thing changes.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::mpsc::{self, SyncSender};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::{self, Sender, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use roost_metrics::process::{TLS_RELOADS, TLS_RELOADS_FAILED};
+use roost_config::{self as config, Change, Loaded, Reload};
+use roost_control::{Reloaded, ReloadedKey};
+use roost_dialect::wamp::Users;
+use roost_metrics::process::{
+    LAST_RELOAD_SECONDS, RELOADS, RELOADS_FAILED, TLS_RELOADS, TLS_RELOADS_FAILED,
+};
+use roost_net::ListenAddr;
+use roost_reactor::{Configurer, NamespaceNumbers};
 use tracing::{error, info, warn};
 
-use crate::tls::{Lines, Tls};
+use crate::cli::ConfigSource;
+use crate::tls::{Tls, now};
+use crate::{api, hooks, logging, settings, tokens, users};
+
+/// What runs, and what it is loaded again from.
+pub(crate) struct Running {
+    pub(crate) source: ConfigSource,
+    pub(crate) loaded: Loaded,
+    pub(crate) numbers: NamespaceNumbers,
+    pub(crate) users: Option<Users>,
+    pub(crate) tls: Arc<CurrentTls>,
+    pub(crate) connections_max: u32,
+    pub(crate) reactors: usize,
+    /// Of the listeners, in their order.
+    pub(crate) addresses: Vec<ListenAddr>,
+    pub(crate) configurer: Configurer,
+    /// `server.drain_timeout`, for those that stop the daemon.
+    pub(crate) drain_ms: Arc<AtomicU32>,
+}
+
+/// What listeners speak TLS with.
+pub(crate) struct CurrentTls(Mutex<Arc<Tls>>);
 
 /// Asks for reloads.
+#[derive(Clone)]
 pub(crate) struct Reloader {
-    /// Holds one: a reload that waits reads what there is when its turn comes, so a second is the same.
-    wanted: SyncSender<()>,
+    jobs: Sender<Job>,
+    /// A signal has not been obeyed yet: another one asks for the same.
+    is_signalled: Arc<AtomicBool>,
+}
+
+enum Job {
+    Signal,
+    Asked {
+        is_check: bool,
+        answer: SyncSender<Reloaded>,
+    },
+}
+
+/// All that a reload puts in place.
+struct Prepared {
+    loaded: Loaded,
+    changes: Vec<Change>,
+    numbers: NamespaceNumbers,
+    tls: Tls,
+    warnings: Vec<String>,
+    settings: roost_reactor::Settings,
+}
+
+impl CurrentTls {
+    pub(crate) fn new(tls: Tls) -> CurrentTls {
+        CurrentTls(Mutex::new(Arc::new(tls)))
+    }
+
+    pub(crate) fn get(&self) -> Arc<Tls> {
+        let tls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tls.clone()
+    }
+
+    fn set(&self, tls: Tls) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(tls);
+    }
 }
 
 impl Reloader {
-    /// Starts the thread. It ends with the process, or when this is dropped. `reloaded` is called after
-    /// each reload.
-    pub(crate) fn start(
-        tls: Arc<Tls>,
-        reloaded: impl Fn(&Tls) + Send + 'static,
-    ) -> io::Result<Reloader> {
-        let (wanted, asked) = mpsc::sync_channel(1);
+    /// Starts the thread. It ends with the process, or with the last of those that ask.
+    pub(crate) fn start(mut running: Running) -> io::Result<Reloader> {
+        let (jobs, asked) = mpsc::channel();
+        let is_signalled = Arc::new(AtomicBool::new(false));
+        let signalled = is_signalled.clone();
         let work = move || {
-            while asked.recv().is_ok() {
-                reload(&tls);
-                reloaded(&tls);
+            while let Ok(job) = asked.recv() {
+                match job {
+                    Job::Signal => {
+                        signalled.store(false, Ordering::Release);
+                        log(&running.reload(false));
+                    }
+                    Job::Asked { is_check, answer } => {
+                        let reloaded = running.reload(is_check);
+                        if !is_check {
+                            log(&reloaded);
+                        }
+                        let _ = answer.send(reloaded); // who asked may have ended
+                    }
+                }
             }
         };
         thread::Builder::new()
             .name("reload".to_owned())
             .spawn(work)?;
-        Ok(Reloader { wanted })
+        Ok(Reloader { jobs, is_signalled })
     }
 
     /// Asks for one, without waiting for it.
-    pub(crate) fn ask(&self) {
-        let _ = self.wanted.try_send(()); // full: one is to come
+    pub(crate) fn signal(&self) {
+        if !self.is_signalled.swap(true, Ordering::AcqRel) {
+            let _ = self.jobs.send(Job::Signal); // the thread runs as long as this does
+        }
+    }
+
+    /// Reloads, or says what a reload would do, and waits for it.
+    pub(crate) fn ask(&self, is_check: bool) -> Reloaded {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let _ = self.jobs.send(Job::Asked { is_check, answer });
+        answered.recv().unwrap_or_else(|_| Reloaded {
+            errors: vec!["the thread that reloads has ended".to_owned()],
+            ..Reloaded::default()
+        })
     }
 }
 
-fn reload(tls: &Tls) {
-    if tls.is_empty() {
-        warn!(
-            "SIGHUP reloads certificates, and no listener speaks TLS; a restart changes other settings"
-        );
-        return;
+impl Running {
+    fn reload(&mut self, is_check: bool) -> Reloaded {
+        let prepared = self.prepare();
+        if is_check {
+            return match prepared {
+                Ok(prepared) => prepared.report(),
+                Err(errors) => Reloaded::failed(errors),
+            };
+        }
+        RELOADS.add(1);
+        let speaks_tls = !self.tls.get().is_empty();
+        TLS_RELOADS.add(u64::from(speaks_tls));
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(errors) => {
+                RELOADS_FAILED.add(1);
+                TLS_RELOADS_FAILED.add(u64::from(speaks_tls));
+                return Reloaded::failed(errors);
+            }
+        };
+        let mut report = prepared.report();
+        if !self.commit(prepared) {
+            let late = "a reactor has not taken the settings yet: it will when it runs again";
+            report.warnings.push(late.to_owned());
+        }
+        LAST_RELOAD_SECONDS.set(now());
+        report
     }
-    TLS_RELOADS.add(1);
-    let Lines { errors, warnings } = tls.reload();
-    for warning in &warnings {
-        warn!("{warning}");
+
+    /// Reads and checks all that there is; nothing changes. The errors are lines for people.
+    fn prepare(&self) -> Result<Prepared, Vec<String>> {
+        if self
+            .source
+            .config
+            .as_deref()
+            .is_some_and(|file| file.as_os_str() == "-")
+        {
+            return Err(vec![FROM_INPUT.to_owned()]);
+        }
+        let next = self.source.load().map_err(lines)?;
+        check_files(&next)?;
+        let (loaded, changes) = config::reload(&self.loaded, next).map_err(|errors| {
+            let mistakes = errors.iter().map(ToString::to_string);
+            mistakes.collect::<Vec<String>>()
+        })?;
+        let (tls, warnings) = self.tls.get().next(&loaded).map_err(|found| found.errors)?;
+        let from = &loaded.settings;
+        let names = from.namespaces.iter().map(|one| one.name.as_str());
+        let numbers = self.numbers.reload(names);
+        let numbers = numbers.map_err(|error| vec![format!("{error}. Remedy: restart.")])?;
+        let settings = settings::for_reactors(
+            from,
+            self.connections_max,
+            &numbers,
+            &tls,
+            self.users.clone(),
+            self.reactors,
+        )
+        .map_err(|error| vec![error])?;
+        Ok(Prepared {
+            loaded,
+            changes,
+            numbers,
+            tls,
+            warnings,
+            settings,
+        })
     }
-    if errors.is_empty() {
-        info!(
-            "SIGHUP: new connections get the certificates that are in the files now; a restart changes \
-             other settings"
-        );
-        return;
+
+    /// Puts it in place. Nothing here can fail. Whether all reactors have it.
+    fn commit(&mut self, prepared: Prepared) -> bool {
+        let Prepared {
+            loaded,
+            changes: _,
+            numbers,
+            tls,
+            warnings: _,
+            settings,
+        } = prepared;
+        self.configurer.reload(settings);
+        let (before, after) = (&self.loaded.settings, &loaded.settings);
+        if before.log.level != after.log.level {
+            logging::set_configured(after.log.level);
+        }
+        self.drain_ms
+            .store(after.server.drain_timeout_ms, Ordering::Relaxed);
+        tls.publish_expiry(&self.addresses, after);
+        self.tls.set(tls);
+        self.loaded = loaded;
+        self.numbers = numbers;
+        self.wait_for_reactors()
     }
-    TLS_RELOADS_FAILED.add(1);
-    for mistake in &errors {
-        error!("SIGHUP: {mistake}");
+
+    fn wait_for_reactors(&self) -> bool {
+        let deadline = Instant::now() + OBEYED_WAIT;
+        while !self.configurer.is_reloaded() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            thread::sleep(OBEYED_LOOK);
+        }
+        true
     }
-    error!("SIGHUP: the listeners with these mistakes keep the certificates that they had");
 }
+
+impl Prepared {
+    fn report(&self) -> Reloaded {
+        let changes = self.changes.iter().map(|change| ReloadedKey {
+            key: change.key.clone(),
+            before: change.before.clone(),
+            after: change.after.clone(),
+            class: change.reload.name(),
+            effect: effect(change.reload),
+        });
+        Reloaded {
+            errors: Vec::new(),
+            warnings: self.warnings.clone(),
+            changes: changes.collect(),
+        }
+    }
+}
+
+/// Files that are named, and read at the start alone: a mistake is told now and not at the next start.
+fn check_files(next: &Loaded) -> Result<(), Vec<String>> {
+    let mut errors = Vec::new();
+    errors.extend(api::keys(next).err().into_iter().flat_map(lines));
+    let found = [
+        users::load(next).err(),
+        hooks::load(next).err(),
+        tokens::Tokens::load(next).err(),
+    ];
+    errors.extend(found.into_iter().flatten().flat_map(|found| found.errors));
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(errors),
+    }
+}
+
+/// Mistakes as they are told at a start, without the number of them at the end.
+fn lines(message: String) -> Vec<String> {
+    let is_number = |line: &&str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        matches!(words[..], [n, "mistake" | "mistakes"] if n.parse::<u32>().is_ok())
+    };
+    let lines = message.lines().filter(|line| !is_number(line));
+    lines.map(str::to_owned).collect()
+}
+
+fn log(reloaded: &Reloaded) {
+    let Reloaded {
+        errors,
+        warnings,
+        changes,
+    } = reloaded;
+    if !errors.is_empty() {
+        errors
+            .iter()
+            .for_each(|mistake| error!("reload: {mistake}"));
+        error!(mistakes = errors.len(), "not reloaded: nothing has changed");
+        return;
+    }
+    warnings.iter().for_each(|warning| warn!("{warning}"));
+    let mut left = 0;
+    for change in changes {
+        match change.class == Reload::Restart.name() {
+            true => {
+                left += 1;
+                warn!("reload: {change}");
+            }
+            false => info!("reload: {change}"),
+        }
+    }
+    let changed = changes.len() - left;
+    info!(
+        changed,
+        need_restart = left,
+        "reloaded: certificates are those that are in the files now"
+    );
+}
+
+fn effect(reload: Reload) -> &'static str {
+    match reload {
+        Reload::Live => "for all connections",
+        Reload::NewConnections => "for new connections",
+        Reload::Restart => "at the next start; the running value stays",
+    }
+}
+
+const FROM_INPUT: &str = "the configuration came from standard input, which cannot be read again. \
+                          Remedy: --config FILE";
+/// How soon it is looked again whether all reactors obey.
+const OBEYED_LOOK: Duration = Duration::from_millis(2);
+/// How long a reload waits for reactors.
+const OBEYED_WAIT: Duration = Duration::from_secs(5);

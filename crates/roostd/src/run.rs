@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,11 +20,12 @@ use signal_hook::iterator::Signals;
 use tracing::{info, warn};
 
 use crate::api::{self, Api};
+use crate::cli::ConfigSource;
 use crate::development::Development;
 use crate::driver::{self, Choice, Chosen};
 use crate::expiry::Expiry;
 use crate::operator::Daemon;
-use crate::reload::Reloader;
+use crate::reload::{CurrentTls, Reloader, Running};
 use crate::start_block::StartBlock;
 use crate::tls::Tls;
 use crate::tokens::Tokens;
@@ -32,6 +34,8 @@ use crate::{admin, hooks, logging, notify, output, revocations, settings, signal
 
 /// What the daemon runs with.
 pub(crate) struct Start {
+    /// What `loaded` was loaded from.
+    pub(crate) source: ConfigSource,
     pub(crate) loaded: Loaded,
     pub(crate) api_keys: Vec<ApiKey>,
     pub(crate) tls: Tls,
@@ -67,6 +71,7 @@ pub(crate) fn run(start: Start) -> ExitCode {
 /// The error is a message for people.
 fn serve(start_with: Start) -> Result<(), String> {
     let Start {
+        source,
         loaded,
         api_keys,
         tls,
@@ -77,7 +82,7 @@ fn serve(start_with: Start) -> Result<(), String> {
         tokens,
         hooks: asked,
     } = start_with;
-    let (from, tls) = (&loaded.settings, Arc::new(tls));
+    let from = &loaded.settings;
     ignore_stray_signals();
     let signals = signals::catch().map_err(|error| format!("signals: {error}"))?;
     let open_files =
@@ -93,8 +98,14 @@ fn serve(start_with: Start) -> Result<(), String> {
     let api = api::bind(&loaded, api_keys)?;
     let (mut api, api_shown) = api.map(Api::split).unzip();
     let numbers = numbers_of(from)?;
-    let mut settings =
-        settings::for_reactors(from, connections_max, &numbers, &tls, users, reactors)?;
+    let mut settings = settings::for_reactors(
+        from,
+        connections_max,
+        &numbers,
+        &tls,
+        users.clone(),
+        reactors,
+    )?;
     let (file, revoked) = revocations::open(&loaded).unzip();
     settings.auth.revoked = revoked.unwrap_or_default();
     let server = start(settings, &choice, reactors).map_err(|error| start_error(from, &error))?;
@@ -103,7 +114,23 @@ fn serve(start_with: Start) -> Result<(), String> {
     if let Some(api) = &mut api {
         api.revocations = file;
     }
-    let operator = Daemon::of(&server, from.server.drain_timeout_ms);
+    tls.publish_expiry(server.addresses(), from);
+    let tls = Arc::new(CurrentTls::new(tls));
+    let drain_ms = Arc::new(AtomicU32::new(from.server.drain_timeout_ms));
+    let reloader = Reloader::start(Running {
+        source,
+        loaded: loaded.clone(),
+        numbers,
+        users,
+        tls: tls.clone(),
+        connections_max,
+        reactors,
+        addresses: server.addresses().to_vec(),
+        configurer: server.configurer(),
+        drain_ms: drain_ms.clone(),
+    });
+    let reloader = reloader.map_err(|error| thread_error(&error))?;
+    let operator = Daemon::of(&server, drain_ms.clone(), reloader.clone());
     let asked = (tokens, asked);
     let name = choice.name();
     let control = admin::start(listeners, api, server.shared(), name, asked, operator)?;
@@ -114,13 +141,13 @@ fn serve(start_with: Start) -> Result<(), String> {
         reactors,
         open_files,
         connections_max,
-        tls: &tls,
+        tls: &tls.get(),
         development: development.as_ref(),
         api: api_shown.as_ref(),
     };
     output::within(START_BLOCK_WAIT, block.in_format(from.log.format));
 
-    handle_signals(signals, &server, &tls, from)?;
+    handle_signals(signals, &server, reloader, drain_ms)?;
     let (ended, end) = mpsc::channel();
     let watch = Watch::new(server.registry().clone(), Expiry::new(tls));
     let watch = spawn("watch", move || watch.run(&end))?;
@@ -154,14 +181,12 @@ fn describe(server: &Server, choice: &Choice, connections_max: u32, open_files: 
 fn handle_signals(
     mut signals: Signals,
     server: &Server,
-    tls: &Arc<Tls>,
-    from: &config::Settings,
+    reloader: Reloader,
+    drain_ms: Arc<AtomicU32>,
 ) -> Result<(), String> {
     let (stopper, registry) = (server.stopper(), server.registry().clone());
-    let drain_ms = from.server.drain_timeout_ms;
-    let reloader = start_reloader(tls, server, from)?;
     spawn("signals", move || {
-        signals::handle(&mut signals, &stopper, &registry, &reloader, drain_ms);
+        signals::handle(&mut signals, &stopper, &registry, &reloader, &drain_ms);
     })?;
     Ok(())
 }
@@ -198,18 +223,6 @@ fn connections_max(
 fn addresses_of(server: &Server) -> String {
     let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
     addresses.join(", ")
-}
-
-/// Says in `/metrics` when certificates expire, now and after each reload.
-fn start_reloader(
-    tls: &Arc<Tls>,
-    server: &Server,
-    from: &config::Settings,
-) -> Result<Reloader, String> {
-    let (addresses, settings) = (server.addresses().to_vec(), from.clone());
-    tls.publish_expiry(&addresses, &settings);
-    let publish = move |tls: &Tls| tls.publish_expiry(&addresses, &settings);
-    Reloader::start(tls.clone(), publish).map_err(|error| thread_error(&error))
 }
 
 fn spawn(

@@ -2,6 +2,7 @@
 //! [`roost_net::process::ignore_stray_signals`].
 
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use roost_metrics::Registry;
@@ -25,12 +26,12 @@ pub(crate) fn handle(
     stopper: &Stopper,
     registry: &Registry,
     reloader: &Reloader,
-    drain_ms: u32,
+    drain_ms: &AtomicU32,
 ) {
     let mut is_draining = false;
     for signal in signals.forever() {
         match signal {
-            SIGHUP => reloader.ask(),
+            SIGHUP => reloader.signal(),
             SIGUSR1 => log_counters(registry),
             _ if is_draining => {
                 info!("a second signal: stopped at once");
@@ -39,6 +40,7 @@ pub(crate) fn handle(
             }
             _ => {
                 is_draining = true;
+                let drain_ms = drain_ms.load(Ordering::Relaxed);
                 info!(drain_ms, "stopping; once more to stop at once");
                 stopper.begin_stop(drain_ms);
                 notify::notify("STOPPING=1", NOTIFY_WAIT);

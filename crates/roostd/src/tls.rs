@@ -1,6 +1,5 @@
 //! What listeners do TLS handshakes with: read and checked at the start, before anything is bound, and
-//! read again on SIGHUP, on a thread of its own. Reactors never wait for a file: they take a setup that
-//! is whole.
+//! by each reload, on its thread. Reactors never wait for a file: they take a setup that is whole.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -77,17 +76,30 @@ impl fmt::Display for Lines {
 impl Tls {
     /// Reads and checks what all listeners name. The warnings are for the log, or for people.
     pub(crate) fn load(loaded: &Loaded) -> Result<(Tls, Vec<String>), Lines> {
+        let none = Tls {
+            clock: Arc::new(Clock::new(now())),
+            listeners: Vec::new(),
+        };
+        none.next(loaded)
+    }
+
+    /// The same for a reload. Listeners that had random tickets go on to take those.
+    pub(crate) fn next(&self, loaded: &Loaded) -> Result<(Tls, Vec<String>), Lines> {
         let mut lines = Lines {
             errors: Vec::new(),
             warnings: Vec::new(),
         };
-        let clock = Arc::new(Clock::new(now()));
+        let clock = self.clock.clone();
+        clock.set(now());
         let mut listeners = Vec::new();
         for (number, listener) in loaded.settings.listeners.iter().enumerate() {
             if !listener.tls.is_on() {
                 continue;
             }
-            let files = Files::of(loaded, number);
+            let mut files = Files::of(loaded, number);
+            if let Some(before) = self.of(number) {
+                files.keep_tickets(&before.files);
+            }
             if matches!(listener.address, config::ListenAddress::Unix(_)) {
                 let section = &files.section;
                 lines.warnings.push(format!(
@@ -121,22 +133,6 @@ impl Tls {
     /// plain.
     pub(crate) fn expires(&self, number: usize) -> Option<u64> {
         Some(self.of(number)?.setup.current().expires())
-    }
-
-    /// Reads all files again. A listener whose files are good takes them, for new connections; another
-    /// keeps what it has. What is wrong is returned.
-    pub(crate) fn reload(&self) -> Lines {
-        let mut lines = Lines {
-            errors: Vec::new(),
-            warnings: Vec::new(),
-        };
-        self.clock.set(now());
-        for listener in &self.listeners {
-            if let Some(setup) = listener.files.load(&self.clock, &mut lines) {
-                listener.setup.replace(setup);
-            }
-        }
-        lines
     }
 
     /// Whether no listener speaks TLS.
@@ -239,6 +235,13 @@ impl Files {
             tickets,
             keys,
             section: loaded.listener_place(number, "tls.certificate"),
+        }
+    }
+
+    /// Keys of tickets that were made at random outlive a reload.
+    fn keep_tickets(&mut self, before: &Files) {
+        if let (Tickets::Random(new), Tickets::Random(old)) = (&mut self.tickets, &before.tickets) {
+            *new = old.clone();
         }
     }
 

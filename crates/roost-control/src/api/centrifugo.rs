@@ -483,7 +483,8 @@ fn publication_json(offset: u64, publication: &Publication) -> Value {
 /// Of a channel whose namespace keeps nothing, Centrifugo says so.
 fn check_keeps(call: &Call, channel: &str) -> Result<(), Fault> {
     decide(&call.caller, Action::History(channel)).map_err(Problem::from)?;
-    let policy = call.api.shared.settings().channels.of(channel);
+    let settings = call.api.shared.settings();
+    let policy = settings.channels.of(channel);
     match policy.history_messages_max {
         0 => Err(Fault {
             code: 108,

@@ -34,6 +34,40 @@ pub(super) async fn log(Shown(state): Shown<Arc<State>>, RawQuery(query): RawQue
     }
 }
 
+/// `POST /reload?check=1`.
+pub(super) async fn reload(Shown(state): Shown<Arc<State>>, RawQuery(query): RawQuery) -> Response {
+    let mut is_check = false;
+    for (key, value) in pairs(query.as_deref()) {
+        match (&*key, &*value) {
+            ("check", "1") => is_check = true,
+            ("check", "0") => is_check = false,
+            _ => return bad_request("/reload takes check=1 only\n"),
+        }
+    }
+    let Some(operator) = state.operator.clone() else {
+        return has_no_operator();
+    };
+    if !is_check {
+        warn!(target: "audit", "an administrator reloads the configuration");
+    }
+    // It reads files: not on the thread that answers.
+    let reloaded = tokio::task::spawn_blocking(move || operator.reload(is_check)).await;
+    let Ok(reloaded) = reloaded else {
+        let reason = "the reload has not come to its end: see the log\n";
+        return respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, reason);
+    };
+    if !reloaded.errors.is_empty() {
+        let mut lines = reloaded.errors.join("\n");
+        lines.push_str("\nnothing has changed\n");
+        return respond(StatusCode::UNPROCESSABLE_ENTITY, TEXT, lines);
+    }
+    respond_json(&json!({
+        "check": is_check,
+        "warnings": reloaded.warnings,
+        "changes": reloaded.changes,
+    }))
+}
+
 /// `POST /drain?timeout_ms=`.
 pub(super) async fn drain(Shown(state): Shown<Arc<State>>, RawQuery(query): RawQuery) -> Response {
     let mut timeout_ms = None;

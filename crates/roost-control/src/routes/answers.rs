@@ -47,11 +47,12 @@ impl State {
 
 impl State {
     /// Empty: channels without a namespace.
-    pub(super) fn namespace_name(&self, number: u16) -> &str {
-        let namespaces = &self.shared.settings().channels.namespaces;
+    pub(super) fn namespace_name(&self, number: u16) -> String {
+        let settings = self.shared.settings();
+        let namespaces = &settings.channels.namespaces;
         let at = usize::from(number).checked_sub(1);
         at.and_then(|at| namespaces.get(at))
-            .map_or("", |(name, _)| name)
+            .map_or_else(String::new, |(name, _)| name.clone())
     }
 }
 

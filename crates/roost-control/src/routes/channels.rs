@@ -20,7 +20,7 @@ use crate::channels::{self, Channel, Cursor, LIMIT_DEFAULT, LIMIT_MAX};
 struct View<'a> {
     channel: &'a str,
     /// Empty: it has none.
-    namespace: &'a str,
+    namespace: String,
     subscribers: u64,
     offset: u64,
     /// Publications in its history.

@@ -60,7 +60,8 @@ pub(super) async fn may(Shown(state): Shown<Arc<State>>, RawQuery(query): RawQue
         })
     };
     if user.is_empty() {
-        let policies = &state.shared.settings().channels;
+        let settings = state.shared.settings();
+        let policies = &settings.channels;
         let decision = policies.may(None, operation, &channel, false, 0);
         return decided(decision, "a client that is not known".to_owned());
     }

@@ -42,7 +42,7 @@ struct Known<'a> {
     transport: &'static str,
     compression: &'static str,
     outbox_bytes_max: usize,
-    lanes: Vec<Lane<'a>>,
+    lanes: Vec<Lane>,
     dropped: u64,
     quiet_ms: u64,
     silent_ms: u64,
@@ -58,9 +58,9 @@ struct Known<'a> {
 }
 
 #[derive(Serialize)]
-struct Lane<'a> {
+struct Lane {
     /// `null`: answers and control frames, which no policy drops.
-    namespace: Option<&'a str>,
+    namespace: Option<String>,
     bytes: usize,
     messages: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -188,12 +188,13 @@ fn facts_of(state: &State, details: Option<&ConnectionDetails>, incidents: &[Inc
 
 fn now_of(state: &State, details: &ConnectionDetails) -> Now {
     let record = &details.record;
-    let channels = &state.shared.settings().channels;
+    let settings = state.shared.settings();
+    let channels = &settings.channels;
     let policies = details.lanes.iter().filter_map(|lane| {
         let number = lane.namespace?;
         let policy = channels.policy(number).slow_consumer;
         let namespace = state.namespace_name(number);
-        (policy != SlowConsumer::Close).then(|| match namespace {
+        (policy != SlowConsumer::Close).then(|| match &*namespace {
             "" => format!("\"{}\"", policy_name(policy)),
             name => format!("\"{}\" of namespace {name}", policy_name(policy)),
         })
@@ -285,8 +286,9 @@ fn known<'a>(state: &'a State, details: &'a ConnectionDetails) -> Known<'a> {
     }
 }
 
-fn lane_of<'a>(state: &'a State, lane: &LaneRecord) -> Lane<'a> {
-    let channels = &state.shared.settings().channels;
+fn lane_of(state: &State, lane: &LaneRecord) -> Lane {
+    let settings = state.shared.settings();
+    let channels = &settings.channels;
     let policy = lane.namespace.map(|number| channels.policy(number));
     Lane {
         namespace: lane.namespace.map(|number| state.namespace_name(number)),

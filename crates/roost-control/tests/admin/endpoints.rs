@@ -157,7 +157,8 @@ fn a_publication_reaches_subscribers_and_is_acknowledged() -> Checked {
 fn a_publication_that_cannot_be_is_refused() {
     let server = server();
     let admin = Admin::of(server.shared());
-    let limits = &server.shared().settings().limits;
+    let settings = server.shared().settings();
+    let limits = &settings.limits;
     let long = "x".repeat(limits.channel_name_bytes_max + 1);
     for bad in ["", "?channel=", "?other=1", &format!("?channel={long}")] {
         let answer = admin.post(&format!("/publish{bad}"), "", b"hello");

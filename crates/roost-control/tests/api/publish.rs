@@ -119,7 +119,8 @@ fn without_an_ack_it_is_accepted() -> Checked {
 fn what_cannot_be_read_is_refused_with_what_to_do() {
     let server = server();
     let api = Api::of(server.shared());
-    let settings = &server.shared().settings().limits;
+    let settings = server.shared().settings();
+    let settings = &settings.limits;
     let long = "x".repeat(settings.channel_name_bytes_max + 1);
     for (body, kind, says) in [
         ("", "invalid-request", "EOF"),

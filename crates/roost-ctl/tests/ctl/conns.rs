@@ -141,3 +141,40 @@ fn mistakes_are_said_with_what_to_do() {
     assert!(said.contains("roostd is not running"), "{said}");
     assert_eq!(output.status.code(), Some(1));
 }
+
+#[test]
+fn a_reload_is_told_a_line_a_key_and_a_mistake_is_an_error() {
+    let daemon = Daemon::start();
+    let ran = daemon.ctl(&["reload", "--check"]);
+    assert!(ran.ok, "{ran:?}");
+    let row = ran.out.lines().nth(1).expect("a row");
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(
+        cells,
+        [
+            "limits.idle_timeout",
+            "\"0s\"",
+            "\"1h\"",
+            "for",
+            "new",
+            "connections"
+        ]
+    );
+    assert!(
+        ran.err.contains("warning: a certificate expires soon"),
+        "{ran:?}"
+    );
+    assert!(ran.err.contains("nothing has changed"), "{ran:?}");
+    let told = &daemon.json(&["reload", "--check"])[0];
+    assert_eq!(told["changes"][0]["class"], "new connections");
+    let ran = daemon.ctl(&["reload"]);
+    assert!(!ran.ok && ran.out.is_empty(), "{ran:?}");
+    assert!(
+        ran.err.contains("roost.toml:2:1: found no good value"),
+        "{ran:?}"
+    );
+    assert_eq!(
+        daemon.asked.take(),
+        ["reload true", "reload true", "reload false"]
+    );
+}

@@ -5,7 +5,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-use roost_control::{Build, Control, Limits, Listeners, Operator, Options, Served, Socket};
+use roost_control::{
+    Build, Control, Limits, Listeners, Operator, Options, Reloaded, ReloadedKey, Served, Socket,
+};
 use roost_reactor::Settings;
 use roost_testkit::client::Client;
 use roost_testkit::server::{Backend, DEADLINE, TestServer};
@@ -23,6 +25,24 @@ impl Operator for Asked {
                 Ok("info".to_owned())
             }
             _ => Err(format!("\"{level}\" is no level of the log")),
+        }
+    }
+
+    fn reload(&self, is_check: bool) -> Reloaded {
+        self.note(format!("reload {is_check}"));
+        if !is_check {
+            return Reloaded::failed(vec!["roost.toml:2:1: found no good value".to_owned()]);
+        }
+        Reloaded {
+            errors: Vec::new(),
+            warnings: vec!["a certificate expires soon".to_owned()],
+            changes: vec![ReloadedKey {
+                key: "limits.idle_timeout".to_owned(),
+                before: Some("\"0s\"".to_owned()),
+                after: Some("\"1h\"".to_owned()),
+                class: "new connections",
+                effect: "for new connections",
+            }],
         }
     }
 

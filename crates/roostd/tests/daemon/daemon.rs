@@ -187,8 +187,19 @@ impl Daemon {
     /// What the admin listener answers, its head too.
     #[track_caller]
     pub(crate) fn admin(&self, path: &str) -> String {
+        self.ask_admin("GET", path)
+    }
+
+    /// The same of what changes something.
+    #[track_caller]
+    pub(crate) fn post(&self, path: &str) -> String {
+        self.ask_admin("POST", path)
+    }
+
+    #[track_caller]
+    fn ask_admin(&self, method: &str, path: &str) -> String {
         let mut admin = UnixStream::connect(&self.admin).expect("the admin socket is served");
-        let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+        let request = format!("{method} {path} HTTP/1.0\r\n\r\n");
         admin.write_all(request.as_bytes()).expect("it reads");
         let mut answer = String::new();
         admin.read_to_string(&mut answer).expect("it answers");

@@ -118,7 +118,7 @@ fn with_json_every_line_is_an_object() {
     daemon.get("/no such \"path\"\\");
     daemon.signal("HUP");
     daemon.signal("USR1");
-    daemon.stderr.wait_for("SIGHUP");
+    daemon.stderr.wait_for("reloaded");
     daemon.stderr.wait_for("\"counters\"");
     let address = daemon.address.to_string();
     let args = ["--listen", &address, "--set", "log.format=json"];

@@ -10,6 +10,7 @@ mod jwks;
 mod log_output;
 mod names;
 mod refusals;
+mod reload;
 mod signals;
 mod start;
 mod tls;
