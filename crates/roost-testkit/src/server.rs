@@ -183,6 +183,21 @@ impl TestServer {
         self.count(name)
     }
 
+    /// Gives the reactors other settings, and waits until all obey.
+    ///
+    /// # Panics
+    /// When they do not within [`DEADLINE`].
+    #[track_caller]
+    pub fn reload(&self, settings: Settings) {
+        let server = self.server.as_ref().expect("it runs");
+        let configurer = server.configurer();
+        configurer.reload(settings);
+        wait_until(
+            || configurer.is_reloaded(),
+            || "a reactor does not obey".to_owned(),
+        );
+    }
+
     /// Begins the drain.
     pub fn begin_stop(&self, drain_ms: u32) {
         if let Some(server) = &self.server {

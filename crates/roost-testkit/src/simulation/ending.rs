@@ -8,6 +8,7 @@ impl Simulation {
     /// What was counted over the whole run.
     pub(super) fn write_counts(&self, report: &mut Report) {
         report.trace = self.net.trace_hash();
+        report.reloads = self.reloads.begun();
         report.costs = self.costs;
         report.control = self
             .control

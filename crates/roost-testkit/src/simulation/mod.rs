@@ -33,6 +33,7 @@
 //!   stands still for a while (on some seeds);
 //! - a client of an event stream that comes back gets all that it has missed, once and in order, or is
 //!   told that something is missing;
+//! - settings that change in the middle of the script change none of this (on a third of the seeds);
 //! - a listener serves its dialects and lets in its origins, and no others (several listeners, one of
 //!   them a unix socket, on half of the seeds);
 //! - a peer that comes over TLS sees all of this as others do, no record of it is altered or sealed
@@ -65,6 +66,7 @@ mod peers;
 mod plan;
 mod records;
 mod recovering;
+mod reloads;
 mod report;
 mod serializers;
 mod soap;
@@ -95,6 +97,7 @@ use peers::Peers;
 pub use plan::Plan;
 use recovering::Recovering;
 pub use recovering::Told;
+use reloads::Reloads;
 pub use report::Report;
 use soap::SoapPeers;
 use strangers::Strangers;
@@ -216,6 +219,7 @@ struct Simulation {
     pauses_begun: u64,
     /// When the last pause that has begun is over.
     paused_until: u64,
+    reloads: Reloads,
     peers: Peers,
     hostiles: Hostiles,
     strangers: Option<Strangers>,
@@ -328,6 +332,7 @@ impl Simulation {
             pauses: pauses_of(plan),
             pauses_begun: 0,
             paused_until: 0,
+            reloads: Reloads::new(plan),
             peers,
             hostiles,
             strangers,
@@ -362,7 +367,8 @@ impl Simulation {
                 due => due,
             };
             let pause = self.pauses.last().map(|pause| pause.at_ns.max(now));
-            let next = next.into_iter().chain(pause).min();
+            let reload = self.reloads.due().map(|at| at.max(now));
+            let next = next.into_iter().chain(pause).chain(reload).min();
             let next = next.filter(|&due| due <= until_ns);
             let left = next.unwrap_or(until_ns).saturating_sub(now);
             self.net.advance(Duration::from_nanos(left));
@@ -422,6 +428,7 @@ impl Simulation {
     /// Runs one part that is due. False when none is.
     fn step(&mut self) -> bool {
         self.begin_pauses();
+        self.begin_reloads();
         let now = self.net.now();
         let due = self.due(now);
         if due.is_empty() {
@@ -507,6 +514,21 @@ impl Simulation {
                 Stopped::Process | Stopped::Reactor(_) => {
                     self.paused_until = self.paused_until.max(now + pause.length_ns);
                 }
+            }
+        }
+    }
+
+    /// Gives the reactors the settings that are due.
+    fn begin_reloads(&mut self) {
+        let now = self.net.now();
+        while self.reloads.due().is_some_and(|at| at <= now) {
+            let current = self.shared.settings();
+            let Some(settings) = self.reloads.next(now, &current) else {
+                return;
+            };
+            self.shared.reload(settings);
+            for reactor in self.reactors.iter().flatten() {
+                reactor.waker().wake();
             }
         }
     }

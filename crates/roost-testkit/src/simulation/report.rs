@@ -7,6 +7,8 @@ use super::recovering::Told;
 /// What a simulation did, for a test to see that something happened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Report {
+    /// Reloads of the settings.
+    pub reloads: u64,
     /// Peers whose WebSocket opened.
     pub opened: usize,
     /// Publications sent by peers.

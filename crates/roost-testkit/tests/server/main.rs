@@ -17,6 +17,7 @@ mod listeners;
 mod logins;
 mod patterns;
 mod proxy;
+mod reload;
 mod second_opinion;
 mod serializers;
 mod slow;

@@ -47,6 +47,9 @@ fn promises_are_kept_on_every_seed() {
         sum(|r| r.iterations),
         reports.iter().map(|r| r.delay_ns).max().unwrap_or(0) / 1_000_000,
     );
+    let reloads = sum(|r| r.reloads);
+    println!("{reloads} reloads");
+    assert!(reloads >= reports.len() as u64, "{reloads} reloads are few");
     let matched = sum(|r| r.matched as u64);
     println!("{matched} publications received through patterns");
     assert!(matched >= 50 * reports.len() as u64, "{matched} are few");

@@ -1,0 +1,133 @@
+//! Settings that change while clients are served: none is dropped, and nothing is lost.
+
+use roost_reactor::{ChannelPolicy, Origins, Settings};
+use roost_testkit::client::{Checked, Client, Request};
+use roost_testkit::server::{Backend, TestServer};
+
+roost_testkit::on_each_backend!(
+    a_hundred_reloads_lose_nothing,
+    a_publisher_that_waits_for_a_rate_goes_on_when_it_is_lifted,
+    a_limit_that_is_lower_holds_for_connections_that_are_there,
+);
+
+/// The settings with one thing changed.
+fn reload(server: &TestServer, change: impl FnOnce(&mut Settings)) {
+    let mut settings = Settings::clone(&server.shared().settings());
+    change(&mut settings);
+    server.reload(settings);
+}
+
+/// Every subscriber gets every message, in order, while all that can change does; channels, namespaces
+/// and connections come and go meanwhile.
+fn a_hundred_reloads_lose_nothing(backend: Backend) -> Checked {
+    let server = TestServer::with(backend, 3, |settings| {
+        let named = ("chat".to_owned(), ChannelPolicy::default());
+        settings.channels.namespaces.push(named);
+    });
+    // One channel of the namespace that is there, some whose namespaces come with reloads.
+    let names: Vec<String> = (0..8)
+        .map(|n| match n {
+            0 => "chat:a".to_owned(),
+            n => format!("late{}:a", n * 12),
+        })
+        .collect();
+    let open = |name: &String| {
+        let opened = server.open(&format!("/raw/{name}"));
+        opened.unwrap_or_else(|error| panic!("{name}: {error}"))
+    };
+    let mut publishers: Vec<Client> = names.iter().map(open).collect();
+    let mut subscribers: Vec<Client> = names
+        .iter()
+        .flat_map(|name| [open(name), open(name)])
+        .collect();
+    for round in 0..100_u32 {
+        for publisher in &mut publishers {
+            publisher.send_text(&format!("before {round}"))?;
+        }
+        reload(&server, |settings| {
+            let name = format!("late{round}");
+            let policy = ChannelPolicy {
+                outbox_messages_max: 1_000 + round,
+                ..ChannelPolicy::default()
+            };
+            settings.channels.namespaces.push((name, policy));
+            settings.channels.default.outbox_messages_max = 1_000 + round;
+            settings.limits.message_bytes_max = 1024 + round as usize;
+            settings.limits.patterns_max = 1_000 + round;
+            settings.limits.buffered_bytes_max = (1 << 30) + u64::from(round);
+            settings.listeners[0].origins = match round % 2 {
+                0 => Origins::Listed(vec!["https://a.example".to_owned()]),
+                _ => Origins::Any,
+            };
+        });
+        for publisher in &mut publishers {
+            publisher.send_text(&format!("after {round}"))?;
+        }
+        let expected = if round % 2 == 0 { 403 } else { 101 };
+        let request = Request::websocket("h", "/echo").header("Origin: https://b.example");
+        let mut client = Client::connect(server.address())?;
+        client.send(&request.bytes())?;
+        assert_eq!(client.read_response()?.status, expected, "round {round}");
+    }
+    for (at, subscriber) in subscribers.iter_mut().enumerate() {
+        for round in 0..100 {
+            for word in ["before", "after"] {
+                let got = subscriber.expect_text(&format!("{word} {round}"));
+                got.unwrap_or_else(|error| panic!("subscriber {at}: {error}"));
+            }
+        }
+    }
+    let registry = server.registry();
+    assert_eq!(registry.sum("slow_consumers_total"), Some(0));
+    assert_eq!(registry.sum("protocol_errors_total"), Some(0));
+    assert_eq!(registry.namespace_names().len(), 102);
+    server.wait_for_count("websockets_open", |open| open == 24);
+    Ok(())
+}
+
+/// One message uses up the rate for a thousand years.
+fn a_publisher_that_waits_for_a_rate_goes_on_when_it_is_lifted(backend: Backend) -> Checked {
+    let server = TestServer::with(backend, 2, |settings| {
+        settings.channels.default.publish_bytes_per_second_max = 1;
+    });
+    let mut subscriber = server.open("/raw/a")?;
+    let mut publisher = server.open("/raw/a")?;
+    for n in 0..4 {
+        publisher.send_text(&format!("{n}{}", " ".repeat(1_000)))?;
+    }
+    subscriber.expect_text(&format!("0{}", " ".repeat(1_000)))?;
+    server.wait_for_count("publishers_paused_total", |paused| paused >= 1);
+    reload(&server, |settings| {
+        settings.channels.default.publish_bytes_per_second_max = 0;
+    });
+    for n in 1..4 {
+        let text = format!("{n}{}", " ".repeat(1_000));
+        subscriber.expect_text(&text)?;
+    }
+    // What was counted is counted on.
+    let limited = server
+        .registry()
+        .namespace_sum("", "publish_rate_limited_total");
+    assert!(limited >= Some(1), "{limited:?}");
+    Ok(())
+}
+
+fn a_limit_that_is_lower_holds_for_connections_that_are_there(backend: Backend) -> Checked {
+    let server = TestServer::with(backend, 2, |_| {});
+    let mut client = server.open("/echo")?;
+    let long = "x".repeat(2_000);
+    client.send_text(&long)?;
+    client.expect_text(&long)?;
+    reload(&server, |settings| {
+        settings.limits.message_bytes_max = 1_000;
+        settings.limits.frame_bytes_max = 1_000;
+    });
+    let mut fresh = server.open("/echo")?;
+    for client in [&mut client, &mut fresh] {
+        client.send_text(&long[..1_000])?;
+        client.expect_text(&long[..1_000])?;
+        client.send_text(&long)?;
+        client.expect_close(1009)?;
+    }
+    Ok(())
+}
