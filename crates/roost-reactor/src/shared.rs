@@ -125,16 +125,29 @@ impl Shared {
         Some(ControlPeer::new(mesh, reactors, homes, hash_key, waker))
     }
 
+    fn hub_options(&self, id: u8, seed: u64, limits: HubLimits) -> HubOptions {
+        let HubLimits {
+            channels_max,
+            channel_name_bytes_max,
+            patterns,
+        } = limits;
+        HubOptions {
+            me: ReactorId(id),
+            reactors: self.reactors(),
+            hash_key: self.hash_key(),
+            seed,
+            channels_max,
+            channel_name_bytes_max,
+            patterns,
+            history: self.history.clone(),
+        }
+    }
+
     /// Reactor `id`, but for its driver, whose waker this is.
     pub(crate) fn core(&self, id: u8, waker: Waker) -> Core {
         let current = self.current();
         let settings = &current.settings;
         let limits = &settings.limits;
-        let HubLimits {
-            channels_max,
-            channel_name_bytes_max,
-            patterns,
-        } = current.hub_limits();
         let DealerLimits {
             registrations_max,
             calls_max,
@@ -144,16 +157,7 @@ impl Shared {
         let seed = self.seed ^ (u64::from(id) + 1).wrapping_mul(ODD);
         let counters = self.registry.reactor(me);
         let namespaces = self.registry.namespaces(me);
-        let hub = HubOptions {
-            me: ReactorId(id),
-            reactors: self.reactors(),
-            hash_key: self.hash_key(),
-            seed,
-            channels_max,
-            channel_name_bytes_max,
-            patterns,
-            history: self.history.clone(),
-        };
+        let hub = self.hub_options(id, seed, current.hub_limits());
         let epoch = Homes::new(&hub.hash_key, hub.reactors).epoch_of(hub.me);
         let dealer = DealerOptions {
             me: ReactorId(id),
