@@ -8,14 +8,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use roost_config::{self as config, Loaded};
-use roost_control::{ApiKey, Hook};
+use roost_control::{ApiKey, ApiOptions, Control, Hook};
 use roost_dialect::wamp::Users;
 use roost_metrics::About;
 use roost_net::epoll::EpollDriver;
 use roost_net::limits;
 use roost_net::process::ignore_stray_signals;
 use roost_net::uring::UringDriver;
-use roost_reactor::{ListenError, NamespaceNumbers, REACTORS_MAX, Server, Settings, StartError};
+use roost_reactor::{
+    ListenError, NamespaceNumbers, REACTORS_MAX, RevokedAtStart, Server, Settings, StartError,
+};
 use signal_hook::iterator::Signals;
 use tracing::{info, warn};
 
@@ -98,22 +100,13 @@ fn serve(start_with: Start) -> Result<(), String> {
     let api = api::bind(&loaded, api_keys)?;
     let (mut api, api_shown) = api.map(Api::split).unzip();
     let numbers = numbers_of(from)?;
-    let mut settings = settings::for_reactors(
-        from,
-        connections_max,
-        &numbers,
-        &tls,
-        users.clone(),
-        reactors,
-    )?;
-    let (file, revoked) = revocations::open(&loaded).unzip();
-    settings.auth.revoked = revoked.unwrap_or_default();
+    let known = users.clone();
+    let mut settings =
+        settings::for_reactors(from, connections_max, &numbers, &tls, known, reactors)?;
+    settings.auth.revoked = open_revocations(&loaded, api.as_mut());
     let server = start(settings, &choice, reactors).map_err(|error| start_error(from, &error))?;
     describe(&server, &choice, connections_max, open_files);
     let tokens = tokens.map(|tokens| tokens.for_control(&from.auth));
-    if let Some(api) = &mut api {
-        api.revocations = file;
-    }
     tls.publish_expiry(server.addresses(), from);
     let tls = Arc::new(CurrentTls::new(tls));
     let drain_ms = Arc::new(AtomicU32::new(from.server.drain_timeout_ms));
@@ -148,10 +141,19 @@ fn serve(start_with: Start) -> Result<(), String> {
     output::within(START_BLOCK_WAIT, block.in_format(from.log.format));
 
     handle_signals(signals, &server, reloader, drain_ms)?;
-    let (ended, end) = mpsc::channel();
-    let watch = Watch::new(server.registry().clone(), Expiry::new(tls));
-    let watch = spawn("watch", move || watch.run(&end))?;
     info!(address = %addresses_of(&server), driver = choice.name(), reactors, "ready");
+    run_until_stopped(server, Expiry::new(tls), control)
+}
+
+/// Says that the daemon is ready, and what becomes of it.
+fn run_until_stopped(
+    server: Server,
+    expiry: Expiry,
+    control: Option<Control>,
+) -> Result<(), String> {
+    let (ended, end) = mpsc::channel();
+    let watch = Watch::new(server.registry().clone(), expiry);
+    let watch = spawn("watch", move || watch.run(&end))?;
     notify::notify("READY=1", NOTIFY_WAIT);
 
     let outcome = server
@@ -164,6 +166,15 @@ fn serve(start_with: Start) -> Result<(), String> {
     }
     info!("stopped");
     outcome
+}
+
+/// What was revoked before the start; the API keeps what is revoked from now on.
+fn open_revocations(loaded: &Loaded, api: Option<&mut ApiOptions>) -> RevokedAtStart {
+    let (file, revoked) = revocations::open(loaded).unzip();
+    if let Some(api) = api {
+        api.revocations = file;
+    }
+    revoked.unwrap_or_default()
 }
 
 /// Says in metrics what runs.

@@ -18,7 +18,7 @@ fn keys_are_read_with_their_scopes() {
          [[api.key]]\nname = \"shop\"\nsha256 = \"{SHA256}\"\n\
          allow = [\"publish:order:*\", \"publish:news\"]\n\
          [[api.key]]\nname = \"all\"\nkey_file = \"all.key\"\n\
-         allow = [\"publish\", \"read\", \"disconnect\", \"revoke\", \"refresh\"]\n"
+         allow = [\"publish\", \"read\", \"disconnect\", \"revoke\", \"refresh\", \"history\"]\n"
     );
     let loaded = parse(&text, "/etc/roost/a.toml").expect("no mistake");
     let api = &loaded.settings.api;
@@ -36,7 +36,8 @@ fn keys_are_read_with_their_scopes() {
             ApiScope::Read,
             ApiScope::Disconnect,
             ApiScope::Revoke,
-            ApiScope::Refresh
+            ApiScope::Refresh,
+            ApiScope::History(ChannelPattern::Any)
         ]
     );
     assert_eq!(api.key[1].allow, ApiScope::all());
