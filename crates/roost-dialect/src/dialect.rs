@@ -48,6 +48,9 @@ pub trait Dialect: Sized {
     /// Whether it writes what a subscription has recovered into its own answer
     /// ([`Event::Subscribed`]). Otherwise that follows its answer as deliveries do.
     const ANSWERS_WITH_RECOVERED: bool = false;
+    /// Whether its clients open a session with a message of their own: one that does not in time is told
+    /// so ([`Event::OpeningMissing`]).
+    const OPENED_BY_CLIENT: bool = false;
     /// What it obeys. Shared by all reactors.
     type Settings;
     /// What it keeps of a session, as plain values: what is handed over to another process.
@@ -91,6 +94,12 @@ pub trait Dialect: Sized {
     /// Takes one subscription out, until there is none: the connection leaves its channels. Those
     /// that are not yet confirmed count. Nothing is written.
     fn pop_subscription(&mut self, session: &mut Session) -> Option<(ChannelId, Form)>;
+
+    /// Whether the client has not sent what opens the session yet ([`Dialect::OPENED_BY_CLIENT`]).
+    fn awaits_opening(&self, session: Session) -> bool {
+        let _ = session;
+        false
+    }
 
     /// Whether the session is subscribed to a channel, or about to be.
     fn is_subscribed(&self, session: Session, channel: ChannelId) -> bool;

@@ -82,6 +82,14 @@ macro_rules! dialects {
                 }
             }
 
+            /// [`Dialect::OPENED_BY_CLIENT`]
+            #[inline]
+            pub fn is_opened_by_client(self) -> bool {
+                match self {
+                    $($(#[$meta])* DialectKind::$Name => <crate::$module::$Name as Dialect>::OPENED_BY_CLIENT,)+
+                }
+            }
+
             /// [`Dialect::PINGS`]
             #[inline]
             pub fn pings(self) -> bool {
@@ -193,6 +201,13 @@ macro_rules! dialects {
             ) -> Option<(ChannelId, Form)> {
                 match kind {
                     $($(#[$meta])* DialectKind::$Name => self.$module.pop_subscription(session),)+
+                }
+            }
+
+            /// [`Dialect::awaits_opening`]
+            pub fn awaits_opening(&self, kind: DialectKind, session: Session) -> bool {
+                match kind {
+                    $($(#[$meta])* DialectKind::$Name => self.$module.awaits_opening(session),)+
                 }
             }
 

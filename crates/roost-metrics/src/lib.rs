@@ -285,7 +285,7 @@ counters! {
     closed_memory_limit_total,
     /// Connections failed for breaking the protocol (close codes 1002, 1003, 1007, 1009).
     protocol_errors_total,
-    /// Connections closed because the handshake took too long.
+    /// Connections closed because the handshake took too long, or HELLO did not come.
     handshake_timeouts_total,
     /// Connections closed because no pong or other bytes came after a ping.
     ping_timeouts_total,

@@ -81,6 +81,11 @@ impl Sessions {
         &mut self.replies
     }
 
+    /// Whether the client has not opened its session yet.
+    pub(crate) fn awaits_opening(&self, dialect: DialectKind, session: Session) -> bool {
+        self.dialects.awaits_opening(dialect, session)
+    }
+
     /// Whether the session is subscribed to the channel.
     pub(crate) fn is_subscribed(
         &self,

@@ -134,10 +134,23 @@ fn pings(core: &Core, key: ConnKey) -> bool {
     conn.is_some_and(|conn| conn.dialect.pings())
 }
 
+/// The client of an open connection may not have opened its session in time.
+fn is_opening_missing(core: &Core, key: ConnKey) -> bool {
+    core.connections.get(key).is_some_and(|conn| {
+        conn.dialect.is_opened_by_client()
+            && core.connections.is_opening_over(conn)
+            && core.sessions.awaits_opening(conn.dialect, conn.session)
+    })
+}
+
 /// An open connection may have been quiet for too long.
 fn check_open<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
     if core.connections.is_open_event_stream(key) {
         return event_streams::check(core, driver, key);
+    }
+    if is_opening_missing(core, key) {
+        core.counters.handshake_timeouts_total.inc();
+        return notify(core, key, Event::OpeningMissing);
     }
     match core.connections.judge_open(driver, key) {
         Idle::No => {}

@@ -13,7 +13,8 @@ section! {
     handshakes_in_flight_max: u32 = 1024, Count(1..=1_000_000), Live, "4096";
     /// From accept, not from the first byte, to the end of the request's head. Then the connection is
     /// closed and counted in `handshake_timeouts_total`. A body has as long again, and so has each
-    /// further request of a connection, from its first byte.
+    /// further request of a connection, from its first byte. A WAMP client has as long again for its
+    /// HELLO, and for its AUTHENTICATE.
     handshake_timeout_ms: u32 = 10_000, time(100..=HOUR), NewConnections, r#""5s""#;
     /// The request's head. Above it the answer is 431.
     handshake_bytes_max: usize = 8 * KIB, Size(256..=MIB), NewConnections, r#""16KiB""#;

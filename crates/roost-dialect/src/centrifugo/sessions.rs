@@ -451,6 +451,7 @@ fn on_event(
         Event::Draining => return codes::SHUTDOWN.next(),
         Event::Refused { token: None, .. }
         | Event::Unsubscribed { .. }
+        | Event::OpeningMissing // a ping that is due says it
         | Event::Dealer(_)
         | Event::Unregistered { .. }
         | Event::CallRefused { .. }

@@ -99,6 +99,9 @@ pub enum Event<'a> {
     },
     /// What [`Command::AwaitAuthentication`](super::Command::AwaitAuthentication) waits for has not come, for this reason. Nothing, if it has.
     AuthenticationOver(&'static str),
+    /// The client has not sent in time what opens the session
+    /// ([`Dialect::OPENED_BY_CLIENT`](super::Dialect::OPENED_BY_CLIENT)). Nothing, if it has.
+    OpeningMissing,
     /// So many messages were dropped for this connection since it was last told, because it reads
     /// too slowly. What is written now is sent behind those that were not dropped.
     Dropped {

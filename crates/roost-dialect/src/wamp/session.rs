@@ -562,6 +562,19 @@ impl Session {
         self.close(CloseCode::POLICY_VIOLATION, uri::AUTHENTICATION_FAILED)
     }
 
+    /// Whether nothing but HELLO may come.
+    pub(super) fn awaits_hello(&self) -> bool {
+        self.state == State::AwaitHello
+    }
+
+    /// HELLO has not come in time: a violation, whose close reason says what this connection speaks.
+    pub(super) fn give_up_hello(&mut self, out: &mut Vec<u8>) -> Option<Command<'static>> {
+        match self.awaits_hello() {
+            true => self.violate("HELLO has not come in time.", out),
+            false => None,
+        }
+    }
+
     fn broker_mut(&mut self) -> &mut Broker {
         if let Held::Pending(_) = self.held {
             self.held = Held::default(); // it has ended

@@ -30,6 +30,7 @@ pub struct Wamp {
 impl Dialect for Wamp {
     const NAME: &'static str = "wamp";
     const FORMS: &'static [&'static str] = &Wire::FORMS;
+    const OPENED_BY_CLIENT: bool = true;
     type Settings = Settings;
     type State = SessionState;
 
@@ -156,6 +157,7 @@ impl Dialect for Wamp {
                 Event::AuthenticationOver(message) => {
                     ends = session.give_up_authentication(message, out);
                 }
+                Event::OpeningMissing => ends = session.give_up_hello(out),
                 Event::Dropped { messages } => session.on_dropped(messages, new_id, out),
                 Event::SlowConsumer { reason } => session.close_slow(reason, out),
                 Event::Expired => session.end(uri::EXPIRED, EXPIRED, out),
@@ -174,6 +176,11 @@ impl Dialect for Wamp {
         let session = self.sessions.get_mut(session.index())?;
         let channel = session.pop_subscription()?;
         Some((channel, session.form()))
+    }
+
+    fn awaits_opening(&self, session: dialect::Session) -> bool {
+        let session = self.sessions.get(session.index());
+        session.is_some_and(Session::awaits_hello)
     }
 
     fn is_subscribed(&self, session: dialect::Session, channel: ChannelId) -> bool {

@@ -183,6 +183,19 @@ impl Deadlines {
         deadline(from, self.settings.limits.idle_timeout_ms)
     }
 
+    /// When the client will have had its time for the message that opens its session, if there is one: what
+    /// has come since opened it.
+    fn opening_until(&self, conn: &Conn) -> u32 {
+        let from = conn.last_message.max(self.clock.resumed_at);
+        deadline(from, self.settings.limits.handshake_timeout_ms)
+    }
+
+    /// Whether the client of a session that is not opened yet has had its time. One that is not read is
+    /// not late.
+    pub(super) fn is_opening_over(&self, conn: &Conn) -> bool {
+        !conn.flags.has(Flags::PAUSED) && self.opening_until(conn) <= self.clock.input_until
+    }
+
     /// A connection has just opened, or has answered a ping: sets when it is looked at next.
     pub(super) fn arm_ping(&mut self, slot: u32, conn: &mut Conn) {
         if conn.phase == Phase::Open {
@@ -192,7 +205,13 @@ impl Deadlines {
                 true => schedule.next_moment(now),
                 false => schedule.next_ping(conn.last_seen, now),
             });
-            let until = ping.unwrap_or(NEVER).min(self.idle_until(conn));
+            let mut until = ping.unwrap_or(NEVER).min(self.idle_until(conn));
+            if conn.dialect.is_opened_by_client() {
+                let opening = self.opening_until(conn);
+                if opening > now {
+                    until = until.min(opening);
+                }
+            }
             self.rearm(conn, until);
         }
     }

@@ -211,6 +211,11 @@ impl Connections {
         }
     }
 
+    /// Whether the client of a session that is not opened yet has had its time.
+    pub(crate) fn is_opening_over(&self, conn: &Conn) -> bool {
+        self.deadlines.is_opening_over(conn)
+    }
+
     /// The tick at which deadlines want to be looked at; [`NEVER`] when there are none.
     pub(crate) fn deadlines_due(&self) -> u32 {
         self.deadlines.due()

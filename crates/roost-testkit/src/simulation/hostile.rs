@@ -11,7 +11,7 @@ use roost_net::sim::{SimDriver, SimRng};
 use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
 use roost_wire::Opcode;
 
-use super::hostile_bytes::{OPEN, OPEN_LINE, bytewise, frame};
+use super::hostile_bytes::{OPEN, OPEN_LINE, WAMP_OPEN, bytewise, frame};
 use super::hostile_tls::{TlsAttack, TlsScript};
 use super::listeners;
 use super::plan::Plan;
@@ -72,6 +72,8 @@ pub(super) enum Attack {
     Declared,
     /// Pings, with the reader stopped.
     Pings,
+    /// A WAMP client that pings and never says HELLO: it is closed in time.
+    NoHello,
     /// Messages to be echoed, most of them tiny, with the reader stopped.
     Unread,
     /// A message of the early framing, byte by byte.
@@ -80,7 +82,7 @@ pub(super) enum Attack {
     Noise,
 }
 
-const ATTACKS: [Attack; 10] = [
+const ATTACKS: [Attack; 11] = [
     Attack::SlowHead,
     Attack::EndlessHead,
     Attack::SlowChallenge,
@@ -88,6 +90,7 @@ const ATTACKS: [Attack; 10] = [
     Attack::EmptyFragments,
     Attack::Declared,
     Attack::Pings,
+    Attack::NoHello,
     Attack::Unread,
     Attack::EarlyText,
     Attack::Noise,
@@ -314,6 +317,11 @@ impl Attack {
                         pieces.push(std::mem::take(&mut stream));
                     }
                 }
+            }
+            Attack::NoHello => {
+                pieces = vec![WAMP_OPEN.as_bytes().to_vec()];
+                frame(&mut stream, Opcode::Ping, b"still there?");
+                pieces.extend(std::iter::repeat_n(stream.clone(), count));
             }
             Attack::Declared => {
                 let declared = [1_000_000, 16 << 20][rng.below(2) as usize] as u64;

@@ -11,6 +11,7 @@ roost_testkit::on_each_backend!(
     a_refused_publish_is_answered_when_asked_for,
     without_subprotocol_the_close_says_why,
     who_speaks_no_wamp_is_told_that_it_is_spoken,
+    a_session_without_hello_ends_in_time,
     a_drain_sends_goodbye,
 );
 
@@ -124,6 +125,25 @@ fn a_refused_publish_is_answered_when_asked_for(backend: Backend) -> Checked {
     );
     session.subscribe("com.example.closed")?;
     assert_eq!(session.publish("com.example.closed", json!([]))?[0], 17);
+    Ok(())
+}
+
+fn a_session_without_hello_ends_in_time(backend: Backend) -> Checked {
+    let server = TestServer::with(backend, 1, |settings| {
+        settings.limits.handshake_timeout_ms = 300;
+        settings.limits.ping_interval_ms = 100; // pings and pongs do not open a session
+    });
+    let mut opened = Session::join(&server)?;
+    let mut silent = Client::connect(server.address())?;
+    let request = Request::websocket("h", "/wamp");
+    silent.shake_hands(&request.header("Sec-WebSocket-Protocol: wamp.2.json"))?;
+    let abort = silent.receive()?;
+    let expected =
+        r#"[3,{"message":"HELLO has not come in time."},"wamp.error.protocol_violation"]"#;
+    assert_eq!(abort, Message::Text(expected.to_owned()));
+    let reason = "wamp.error.protocol_violation: this connection speaks wamp.2.json, which begins with HELLO";
+    assert_eq!(silent.expect_close(1002)?, reason);
+    opened.subscribe("com.example.topic")?; // one that has said HELLO goes on
     Ok(())
 }
 
