@@ -136,8 +136,11 @@ class Client:
 
     def receives(self, length):
         """Whether the next message has that length."""
-        header = self.take(10)
-        return header == struct.pack("!BBQ", 0x82, 127, length) and self.take(length) == bytes(length)
+        if length < 1 << 16:
+            wanted = struct.pack("!BBH", 0x82, 126, length)
+        else:
+            wanted = struct.pack("!BBQ", 0x82, 127, length)
+        return self.take(len(wanted)) == wanted and self.take(length) == bytes(length)
 
 
 def in_root(root, line, check=True):
@@ -183,20 +186,18 @@ def first_evening(root, service, package):
         elif verb == "roostctl kick":
             in_root(root, line.replace("r0-0.1", shown))
             expect("the client is told code and reason", client.closed() == (1000, "good evening"))
-        elif verb == "systemctl restart":
-            client = Client("/raw/lobby")
-            service.ask_to_stop()
-            expect("the stop is told to clients", client.closed()[0] == 1001)
+        elif verb == "roostctl reload":
+            client, other = Client("/raw/lobby"), Client("/raw/lobby")
+            expect("the reload names what has changed", "limits.message_bytes_max" in in_root(root, line))
+            other.send(bytes(60_000))
+            expect("clients stay connected", client.receives(60_000))
+            other.send(bytes(100_000))
+            expect("a message of 100,000 bytes is too much now", other.closed()[0] == 1009)
             client.socket.close()
-            service.stop()
-            service.start()
-            client = Client("/raw/lobby")
-            client.send(bytes(100_000))
-            expect("a message of 100,000 bytes is too much now", client.closed()[0] == 1009)
         else:
             in_root(root, line)
     wanted = ["apt install", "systemctl is-active", "roostctl conns", "roostctl kick", "sed -i",
-              "roostd check-config", "systemctl restart"]
+              "roostd check-config", "roostctl reload"]
     expect("the section has " + ", ".join(wanted), wanted == [verb for verb in done if verb in wanted])
 
 

@@ -337,14 +337,7 @@ impl Attack {
                 }
             }
             Attack::Unread => {
-                // First as much as the network takes, then so that little makes much wait.
-                for n in 0..20 + count / 5 {
-                    let (messages, bytes) = if n < 20 { (1, 3_500) } else { (50, n % 3) };
-                    for _ in 0..messages {
-                        frame(&mut stream, Opcode::Binary, &vec![n as u8; bytes]);
-                    }
-                    pieces.push(std::mem::take(&mut stream));
-                }
+                pieces.extend((0..20 + count / 5).map(unread_piece));
             }
             Attack::EarlyText => {
                 pieces = vec![EARLY_OPEN.as_bytes().to_vec(), vec![0x00]];
@@ -359,6 +352,16 @@ impl Attack {
         }
         pieces
     }
+}
+
+/// First as much as the network takes, then so that little makes much wait.
+fn unread_piece(n: usize) -> Vec<u8> {
+    let (messages, bytes) = if n < 20 { (1, 3_500) } else { (50, n % 3) };
+    let mut stream = Vec::new();
+    for _ in 0..messages {
+        frame(&mut stream, Opcode::Binary, &vec![n as u8; bytes]);
+    }
+    stream
 }
 
 fn key_of(index: usize) -> ConnKey {
