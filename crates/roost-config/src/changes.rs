@@ -9,7 +9,7 @@ use crate::Loaded;
 use crate::effective::conflicts;
 use crate::mistake::{Errors, Mistake};
 use crate::row::{Reload, Row, Section, Visitor};
-use crate::table::{Listener, Settings, WampUser, visit, visit_namespace, visit_users};
+use crate::table::{Listener, Namespace, Settings, WampUser, visit, visit_namespace, visit_users};
 use crate::value::ValueType;
 
 /// One key that has another value, or one entry of several that was added or removed.
@@ -73,12 +73,15 @@ fn changes(running: &Settings, next: &Settings) -> Vec<Change> {
     for entry in &after {
         match before.iter().find(|old| old.label == entry.label) {
             Some(old) => changes.extend(changed_keys(old, entry)),
-            None => changes.push(Change {
-                key: entry.label.clone(),
-                before: None,
-                after: Some(entry.summary()),
-                reload: entry.reload,
-            }),
+            None => {
+                changes.push(Change {
+                    key: entry.label.clone(),
+                    before: None,
+                    after: Some(entry.summary()),
+                    reload: entry.reload,
+                });
+                changes.extend(entry.later_keys());
+            }
         }
     }
     let labels: HashSet<&str> = after.iter().map(|entry| entry.label.as_str()).collect();
@@ -106,6 +109,19 @@ fn changed_keys<'a>(old: &'a Entry, new: &'a Entry) -> impl Iterator<Item = Chan
 }
 
 impl Entry {
+    /// Of a new entry that is there without a restart: the keys that are not.
+    fn later_keys(&self) -> impl Iterator<Item = Change> + '_ {
+        let later = |key: &&Value| key.reload == Reload::Restart && !key.is_default;
+        let keys = self.keys.iter().filter(later);
+        keys.filter(|_| self.reload != Reload::Restart)
+            .map(|key| Change {
+                key: format!("{}.{}", self.label, key.name),
+                before: None,
+                after: Some(key.text.clone()),
+                reload: key.reload,
+            })
+    }
+
     /// The keys that have not their defaults, on one line.
     fn summary(&self) -> String {
         let told = self.keys.iter().filter(|key| !key.is_default);
@@ -230,6 +246,24 @@ fn keep_running(running: &Settings, next: &mut Settings) {
     let mut listeners = mem::take(&mut running.listeners);
     let next_listeners = mem::take(&mut next.listeners);
     keep(|taken| visit(&mut running, taken), |kept| visit(next, kept));
+    let Settings {
+        channels,
+        namespaces,
+        ..
+    } = next;
+    for namespace in namespaces {
+        let old = running.namespaces.iter();
+        let mut old = old.filter(|old| old.name == namespace.name).cloned();
+        // One that is new begins with what all others have.
+        let mut old = old.next().unwrap_or_else(|| Namespace {
+            name: namespace.name.clone(),
+            policy: running.channels.clone(),
+        });
+        keep(
+            |taken| visit_namespace(&mut old, &running.channels, taken),
+            |kept| visit_namespace(namespace, channels, kept),
+        );
+    }
     let next_labels = labels(&next_listeners);
     for (label, old) in labels(&listeners).iter().zip(&mut listeners) {
         let next = next_labels.iter().position(|next| next == label);

@@ -42,6 +42,37 @@ fn entries_are_the_same_by_their_names_and_not_by_their_places() {
     );
 }
 
+/// What a restart alone changes stays as it is in namespaces too, and is told of new ones.
+#[test]
+fn namespaces_keep_what_needs_a_restart() {
+    let named = |name: &str, messages: u32| {
+        format!("[[namespace]]\nname = \"{name}\"\nhistory_messages_max = {messages}\n")
+    };
+    let (before, after) = (named("a", 5), named("a", 7) + &named("b", 9));
+    assert_eq!(
+        lines(&before, &after),
+        [
+            "namespace \"a\".history_messages_max: 5 -> 7 (restart)",
+            "namespace \"b\": - -> { name = \"b\", history_messages_max = 9 } (live)",
+            "namespace \"b\".history_messages_max: - -> 9 (restart)",
+        ]
+    );
+    let (merged, _) = reload(&parsed(&before), parsed(&after)).expect("no conflict");
+    let kept = merged.settings.namespaces.iter();
+    let kept: Vec<u32> = kept.map(|one| one.policy.history_messages_max).collect();
+    assert_eq!(kept, [5, 0]);
+    // What still waits for a restart is told again.
+    let (_, again) = reload(&merged, parsed(&after)).expect("no conflict");
+    let again: Vec<&str> = again.iter().map(|change| change.key.as_str()).collect();
+    assert_eq!(
+        again,
+        [
+            "namespace \"a\".history_messages_max",
+            "namespace \"b\".history_messages_max",
+        ]
+    );
+}
+
 #[test]
 fn keys_that_follow_others_are_told_with_them() {
     assert_eq!(
