@@ -7,7 +7,8 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use roost_access::Revoked;
 use roost_metrics::process::REVOCATIONS_UNKEPT;
@@ -19,6 +20,8 @@ use tracing::{info, warn};
 #[derive(Debug)]
 pub struct RevocationFile {
     path: PathBuf,
+    /// What stands there is not understood. It stays, so that each start refuses what it may have named.
+    is_damaged: bool,
     /// Revocations at once, as on each reactor.
     max: usize,
     state: Mutex<State>,
@@ -70,12 +73,14 @@ impl RevocationFile {
     /// Reads the file; one that does not exist has none. What has ended is left out.
     ///
     /// # Errors
-    /// Why it cannot be read, for people. The file is written anew with the next revocation then.
+    /// Why it cannot be read, for people. The file is left alone then, and nothing is kept.
     pub fn open(
         path: PathBuf,
         max: usize,
     ) -> (Arc<RevocationFile>, Result<Vec<Revocation>, String>) {
         let read = read(&path, max);
+        let is_damaged = read.is_err();
+        REVOCATIONS_UNKEPT.set(u64::from(is_damaged));
         let mut state = State::default();
         let now = unix_secs();
         let revocations = read.map(|lines| {
@@ -89,7 +94,9 @@ impl RevocationFile {
         });
         let file = RevocationFile {
             path,
-            max,
+            is_damaged,
+            // As many as were there, if the limit has been lowered.
+            max: max.max(state.kept.len()),
             state: Mutex::new(state),
         };
         (Arc::new(file), revocations)
@@ -97,6 +104,9 @@ impl RevocationFile {
 
     /// All reactors have this one. It is written soon; what that comes to is in the log.
     pub(crate) fn keep(self: &Arc<RevocationFile>, revoked: &Revoked, expire_at: u64) {
+        if self.is_damaged {
+            return;
+        }
         let (key, issued_before) = match revoked {
             Revoked::Token(id) => (Key::Token(*id), 0),
             Revoked::User {
@@ -105,9 +115,12 @@ impl RevocationFile {
             } => (Key::User(user.to_string()), *issued_before),
         };
         let mut state = self.lock();
-        if state.kept.len() >= self.max {
+        if state.kept.len() >= self.max && !state.kept.contains_key(&key) {
             let now = unix_secs();
             state.kept.retain(|_, ends| ends.expire_at > now);
+            if state.kept.len() >= self.max {
+                return; // the reactors refuse it, too
+            }
         }
         // As on the reactors: what says more holds in each respect.
         let known = state.kept.entry(key).or_insert(Ends {
@@ -118,8 +131,13 @@ impl RevocationFile {
         known.expire_at = known.expire_at.max(expire_at);
         state.is_changed = true;
         if !std::mem::replace(&mut state.is_writing, true) {
+            // Not one of those that look names up, which a name server may hold.
             let file = self.clone();
-            tokio::task::spawn_blocking(move || file.write_all());
+            let writer = thread::Builder::new().name("revocations".to_owned());
+            if writer.spawn(move || file.write_all()).is_err() {
+                state.is_writing = false; // the next revocation tries again
+                REVOCATIONS_UNKEPT.set(1);
+            }
         }
     }
 
@@ -146,13 +164,21 @@ impl RevocationFile {
                         warn!(%file, %error, "revocations cannot be kept for the next start; it is tried again every second");
                     }
                     self.lock().is_changed = true;
-                    std::thread::sleep(RETRY);
+                    thread::sleep(RETRY);
                     continue;
                 }
             }
         }
         if has_failed {
             info!(file = %self.path.display(), "revocations are kept again");
+        }
+    }
+
+    /// Waits, at the end of the process, until what was revoked is in the file, or `wait` is over.
+    pub fn finish(&self, wait: Duration) {
+        let until = Instant::now() + wait;
+        while self.lock().is_writing && Instant::now() < until {
+            thread::sleep(Duration::from_millis(1));
         }
     }
 
@@ -240,7 +266,10 @@ fn write(path: &Path, kept: HashMap<Key, Ends>) -> io::Result<()> {
     let mut file = options.open(&unfinished)?;
     file.write_all(&bytes)?;
     file.sync_all()?;
-    fs::rename(&unfinished, path)
+    fs::rename(&unfinished, path)?;
+    // The name as well outlives a loss of power.
+    let directory = path.parent().filter(|it| !it.as_os_str().is_empty());
+    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn unix_secs() -> u64 {

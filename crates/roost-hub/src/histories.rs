@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::encoding::Encoding;
-use crate::history::{HistoryLimits, HistoryOptions, Loss, Payload, Since, Tail};
+use crate::history::{HistoryLimits, HistoryNamespace, HistoryOptions, Loss, Payload, Since, Tail};
 use crate::ids::{HomeIndex, NamespaceId, Position};
 use crate::state::HistoryState;
 use crate::table::Table;
@@ -105,6 +105,13 @@ struct List {
     newest: HistoryIndex,
 }
 
+impl List {
+    const EMPTY: List = List {
+        oldest: HistoryIndex::NONE,
+        newest: HistoryIndex::NONE,
+    };
+}
+
 #[derive(Debug)]
 struct CachedTail<F> {
     history: HistoryIndex,
@@ -124,12 +131,8 @@ pub(crate) struct Wanted {
 
 impl<P, F> Histories<P, F> {
     pub(crate) fn new(options: HistoryOptions) -> Self {
-        let empty = List {
-            oldest: HistoryIndex::NONE,
-            newest: HistoryIndex::NONE,
-        };
         Histories {
-            lists: vec![empty; options.namespaces.len()].into(),
+            lists: vec![List::EMPTY; options.namespaces.len()].into(),
             options,
             table: Table::new(),
             messages: 0,
@@ -213,6 +216,22 @@ impl<P, F> Histories<P, F> {
     fn expires(&self, index: HistoryIndex) -> u32 {
         let touched = self.get(index).touched;
         touched.saturating_add(self.limits(index).lifetime)
+    }
+
+    /// The namespaces have these names now; those that are new keep what the first one keeps.
+    pub(crate) fn name_namespaces(&mut self, names: &[String]) {
+        let own = &self.options.namespaces;
+        let (Some(first), true) = (own.first(), names.len() > own.len()) else {
+            return; // nothing is kept, or there are no new ones
+        };
+        let added = names[own.len()..].iter().map(|name| HistoryNamespace {
+            name: name.clone(),
+            limits: first.limits,
+        });
+        self.options.namespaces = own.iter().cloned().chain(added).collect();
+        let mut lists = std::mem::take(&mut self.lists).into_vec();
+        lists.resize(names.len(), List::EMPTY);
+        self.lists = lists.into();
     }
 
     fn limits(&self, index: HistoryIndex) -> HistoryLimits {
@@ -348,13 +367,17 @@ impl<P: Payload, F: Clone> Histories<P, F> {
         }
         #[expect(clippy::cast_possible_truncation, reason = "no more than are kept")]
         let len = missing as usize;
+        let limits = self.limits(index);
+        // Before they are looked through: a short request makes no work for as many as there are.
+        if len > 1
+            && (missing > u64::from(limits.answer_messages_max)
+                || missing.saturating_mul(BYTES_BESIDE) > limits.answer_bytes_max)
+        {
+            return Err(Loss::TooLarge);
+        }
         let entries = history.entries.iter().rev().take(len);
         let bytes: u64 = entries.map(|entry| entry.payload.bytes() as u64).sum();
-        let limits = self.limits(index);
-        let sent = bytes + missing * BYTES_BESIDE;
-        let is_large =
-            sent > limits.answer_bytes_max || missing > u64::from(limits.answer_messages_max);
-        if is_large && len > 1 {
+        if len > 1 && bytes + missing * BYTES_BESIDE > limits.answer_bytes_max {
             return Err(Loss::TooLarge);
         }
         Ok(Wanted {

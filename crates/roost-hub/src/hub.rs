@@ -24,6 +24,9 @@ use crate::set::SubscriberIter;
 use crate::state::HubState;
 use crate::to_home::ToHome;
 
+/// Channels whose history is forgotten at once.
+const EXPIRED_MAX: usize = 16_384;
+
 /// Channels of one reactor: who receives what, in which order. See the crate's documentation.
 #[derive(Debug)]
 pub struct Hub<P, F> {
@@ -470,11 +473,15 @@ impl<P: Payload, F: Clone> Hub<P, F> {
         true
     }
 
-    /// Forgets what has been kept for long enough. To be called when [`Hub::history_due`] has come.
+    /// Forgets what has been kept for long enough, 16,384 channels' at most: tens of milliseconds, in which
+    /// nothing else is done. To be called when [`Hub::history_due`] has come.
     pub fn expire(&mut self, now: u32) {
         self.advance(now);
         self.histories.drop_tails(now);
-        while let Some(history) = self.histories.next_expired(now) {
+        for _ in 0..EXPIRED_MAX {
+            let Some(history) = self.histories.next_expired(now) else {
+                break;
+            };
             keeping::forget(&mut self.home, &mut self.histories, history);
         }
         self.debug_check();
@@ -597,6 +604,12 @@ impl<P: Payload, F: Clone> Hub<P, F> {
         self.options.channel_name_bytes_max = channel_name_bytes_max;
         self.options.patterns = patterns.clone();
         self.home.set_patterns(patterns);
+    }
+
+    /// The namespaces have these names now, by number; there are no fewer than before. What those keep that
+    /// are new is what channels without a namespace keep.
+    pub fn name_namespaces(&mut self, names: &[String]) {
+        self.histories.name_namespaces(names);
     }
 
     /// Gives the channels at the places `from..until` the namespaces that their names have now. Whether

@@ -32,7 +32,9 @@ pub(crate) fn awaits_check(
     request: &Request<'_>,
     (head, rest): (&[u8], &[u8]),
 ) -> bool {
-    if !core.settings.auth.is_on || request.method() != "GET" {
+    let (auth, hooks) = (&core.settings.auth, &core.settings.hooks);
+    let is_asked = auth.is_on || hooks.asks_connect || core.connections.has_client_names();
+    if !is_asked || request.method() != "GET" {
         return false;
     }
     let settings = core.settings.clone();

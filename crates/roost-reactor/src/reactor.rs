@@ -485,8 +485,9 @@ impl<D: Driver> Reactor<D> {
     fn obey(&mut self, state: u32) {
         self.obeyed_state = state;
         let me = usize::from(self.core.channels.me().0);
+        let current = self.shared.current(); // first: its namespaces have been named by then
         let namespaces = self.shared.registry().grow_namespaces(me);
-        self.core.configure(&self.shared.current(), &namespaces);
+        self.core.configure(&current, &namespaces);
         self.shared.note_obeyed(me, state);
         if self.drain.is_none()
             && let Some(drain_ms) = self.shared.drain_ms()

@@ -8,7 +8,6 @@ use roost_control::RevocationFile;
 use roost_reactor::RevokedAtStart;
 use tracing::{error, info};
 
-use crate::api::token_lifetime;
 use crate::tokens::state_file;
 
 /// The file, if revocations are kept, and what stands in it. One that cannot be read stops nothing, and lets
@@ -43,12 +42,9 @@ pub(crate) fn open(loaded: &Loaded) -> Option<(Arc<RevocationFile>, RevokedAtSta
             );
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
             let now = now.map_or(0, |now| now.as_secs());
-            let lifetime = token_lifetime(auth).map_or(FOR_EVER_MS, |lifetime| {
-                u64::try_from(lifetime.as_millis()).unwrap_or(FOR_EVER_MS)
-            });
             RevokedAtStart {
                 known: Arc::default(),
-                unknown: Some((u32::try_from(now).unwrap_or(u32::MAX), lifetime)),
+                unknown: Some((u32::try_from(now).unwrap_or(u32::MAX), REVOKED_AT_MOST_MS)),
             }
         }
     };
@@ -56,5 +52,5 @@ pub(crate) fn open(loaded: &Loaded) -> Option<(Arc<RevocationFile>, RevokedAtSta
 }
 
 const KEY: &str = "auth.revocations_state_file";
-/// Where tokens have no longest life.
-const FOR_EVER_MS: u64 = u64::MAX;
+/// No revocation lasts longer than the API lets one ask for: 400 days.
+const REVOKED_AT_MOST_MS: u64 = 400 * 24 * 3_600 * 1_000;

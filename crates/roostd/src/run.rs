@@ -8,16 +8,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use roost_config::{self as config, Loaded};
-use roost_control::{ApiKey, ApiOptions, Control, Hook};
+use roost_control::{ApiKey, ApiOptions, Control, Hook, RevocationFile};
 use roost_dialect::wamp::Users;
 use roost_metrics::About;
 use roost_net::epoll::EpollDriver;
 use roost_net::limits;
 use roost_net::process::ignore_stray_signals;
 use roost_net::uring::UringDriver;
-use roost_reactor::{
-    ListenError, NamespaceNumbers, REACTORS_MAX, RevokedAtStart, Server, Settings, StartError,
-};
+use roost_reactor::{ListenError, NamespaceNumbers, REACTORS_MAX, Server, Settings, StartError};
 use signal_hook::iterator::Signals;
 use tracing::{info, warn};
 
@@ -87,13 +85,7 @@ fn serve(start_with: Start) -> Result<(), String> {
     let from = &loaded.settings;
     ignore_stray_signals();
     let signals = signals::catch().map_err(|error| format!("signals: {error}"))?;
-    let open_files =
-        limits::raise_open_files().map_err(|error| format!("limit on open files: {error}"))?;
-    let reactors = reactors_of(from);
-    driver::check_open_files(from, open_files, reactors)?;
-    let choice = Choice::of(from, open_files)?;
-    let connections_max = connections_max(from, &choice, open_files, reactors);
-    warnings::warn_of_settings(from, reactors, connections_max);
+    let (open_files, reactors, choice, connections_max) = room_of(from)?;
     let loaded_warnings = users_warnings.iter().chain(&tls_warnings);
     loaded_warnings.for_each(|warning| warn!("{warning}"));
     let listeners = admin::bind(&from.admin)?;
@@ -103,7 +95,7 @@ fn serve(start_with: Start) -> Result<(), String> {
     let known = users.clone();
     let mut settings =
         settings::for_reactors(from, connections_max, &numbers, &tls, known, reactors)?;
-    settings.auth.revoked = open_revocations(&loaded, api.as_mut());
+    let revocations = keep_revocations(&loaded, &mut settings, api.as_mut());
     let server = start(settings, &choice, reactors).map_err(|error| start_error(from, &error))?;
     describe(&server, &choice, connections_max, open_files);
     let tokens = tokens.map(|tokens| tokens.for_control(&from.auth));
@@ -142,7 +134,12 @@ fn serve(start_with: Start) -> Result<(), String> {
 
     handle_signals(signals, &server, reloader, drain_ms)?;
     info!(address = %addresses_of(&server), driver = choice.name(), reactors, "ready");
-    run_until_stopped(server, Expiry::new(tls), control)
+    run_until_stopped(server, Expiry::new(tls), control)?;
+    if let Some(file) = revocations {
+        file.finish(REVOCATIONS_WAIT);
+    }
+    info!("stopped");
+    Ok(())
 }
 
 /// Says that the daemon is ready, and what becomes of it.
@@ -164,17 +161,33 @@ fn run_until_stopped(
     if let Some(control) = control {
         control.stop(CONTROL_WAIT);
     }
-    info!("stopped");
     outcome
 }
 
-/// What was revoked before the start; the API keeps what is revoked from now on.
-fn open_revocations(loaded: &Loaded, api: Option<&mut ApiOptions>) -> RevokedAtStart {
+/// Open files, reactors, the driver, and how many connections that is room for.
+fn room_of(from: &config::Settings) -> Result<(u64, usize, Choice, u32), String> {
+    let open_files =
+        limits::raise_open_files().map_err(|error| format!("limit on open files: {error}"))?;
+    let reactors = reactors_of(from);
+    driver::check_open_files(from, open_files, reactors)?;
+    let choice = Choice::of(from, open_files)?;
+    let connections_max = connections_max(from, &choice, open_files, reactors);
+    warnings::warn_of_settings(from, reactors, connections_max);
+    Ok((open_files, reactors, choice, connections_max))
+}
+
+/// What was revoked before the start; the API keeps in the file what is revoked from now on.
+fn keep_revocations(
+    loaded: &Loaded,
+    settings: &mut Settings,
+    api: Option<&mut ApiOptions>,
+) -> Option<Arc<RevocationFile>> {
     let (file, revoked) = revocations::open(loaded).unzip();
+    settings.auth.revoked = revoked.unwrap_or_default();
     if let Some(api) = api {
-        api.revocations = file;
+        api.revocations.clone_from(&file);
     }
-    revoked.unwrap_or_default()
+    file
 }
 
 /// Says in metrics what runs.
@@ -303,6 +316,8 @@ fn thread_error(error: &std::io::Error) -> String {
     )
 }
 
+/// How long the end waits for revocations to be written.
+const REVOCATIONS_WAIT: Duration = Duration::from_secs(2);
 /// How long the end waits for the log to be written.
 const LOG_WAIT: Duration = Duration::from_secs(1);
 /// How long the end waits for the admin listeners.

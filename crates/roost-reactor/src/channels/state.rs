@@ -111,6 +111,7 @@ impl Channels {
         self.namespaces = namespaces.clone();
         self.inflow = inflow.clone();
         self.hub.set_limits(limits);
+        self.hub.name_namespaces(&settings.channels.names());
         self.paused.wake_all();
     }
 
@@ -565,10 +566,17 @@ impl Channels {
     pub(crate) fn receive(
         &mut self,
         from: ReactorId,
-        item: Item<Publication, Image>,
+        mut item: Item<Publication, Image>,
         codec: &mut Codec,
         now: u32,
     ) {
+        // Its sender may not have heard of a reload yet that has added the namespace.
+        if let Item::Interest {
+            name, namespace, ..
+        } = &mut item
+        {
+            *namespace = NamespaceId(self.settings.channels.number_of(name));
+        }
         if let Item::Publish { name, .. } = &item
             && !self.congestion.is_empty()
             && self.congestion.notify_once(name, from)

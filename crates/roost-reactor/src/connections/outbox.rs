@@ -171,6 +171,9 @@ impl Outbox {
     ) -> Result<Dropped, Full> {
         let mut dropped = Dropped::default();
         let at = self.lane(Some(namespace));
+        if policy.slow_consumer != SlowConsumer::Latest && !self.lanes[at].newest.is_empty() {
+            self.lanes[at].newest = HashMap::new(); // a reload has changed the policy
+        }
         self.lanes[at].droppable = match policy.slow_consumer {
             SlowConsumer::Close => None,
             SlowConsumer::DropNewest => Some(Droppable::Newest),

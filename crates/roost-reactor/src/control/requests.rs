@@ -255,8 +255,8 @@ fn end_connection(core: &mut Core, key: ConnKey, ending: &Ending) -> bool {
             notify(core, key, event);
             start_close(core, key, *code, reason);
         }
-        // Its channel's home has not answered yet.
-        Some(Phase::Joining) => {
+        // Its channel's home has not answered yet; or the request for an event stream is not whole.
+        Some(Phase::Joining | Phase::Http) => {
             core.connections.take_partial(key.slot());
             let (status, reason) = match is_revoked {
                 true => (401, REVOKED),

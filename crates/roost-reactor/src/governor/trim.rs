@@ -62,9 +62,8 @@ impl MemoryTrimmer {
     pub(crate) fn note(&mut self, now: u32, connections: usize) {
         self.active = true;
         self.connections_peak = self.connections_peak.max(connections);
-        if self.due == NEVER {
-            self.due = now.saturating_add(INTERVAL_TICKS);
-        }
+        // Not only where nothing is due: what histories wait for may be hours away.
+        self.due = self.due.min(now.saturating_add(INTERVAL_TICKS));
     }
 
     /// The tick at which memory wants to be looked through.

@@ -351,7 +351,12 @@ impl CentrifugoPeer {
                 self.awaited.remove(&channel);
                 json!({"id": id, "unsubscribe": {"channel": channel}}).to_string()
             }
-            3 => {
+            // One at a time: some are never answered by the application, and what is behind one waits.
+            3 if !self
+                .open
+                .values()
+                .any(|asked| matches!(asked, Asked::Called)) =>
+            {
                 let id = self.ask(match self.has_guarded {
                     true => Asked::Called,
                     false => Asked::Refused(108),
