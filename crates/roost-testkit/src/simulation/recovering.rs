@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use roost_dialect::sse::parse_id;
 use roost_net::sim::{SimDriver, SimRng};
-use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event};
+use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
 use roost_reactor::Position;
 use roost_reactor::{ChannelPolicy, Settings, policy_for_tests};
 use roost_wire::Opcode;
@@ -76,6 +76,8 @@ struct Peer {
     has_slot: bool,
     connected: bool,
     is_stalled: bool,
+    /// What it has sent is not taken yet.
+    is_sending: bool,
     has_head: bool,
     unread: Vec<u8>,
 }
@@ -149,8 +151,7 @@ impl Recovering {
                     };
                     peer.connected = true;
                     let request = peer.request();
-                    // Little enough to be taken, or the connection has ended.
-                    let _ = self.driver.send_copy(key, &request);
+                    peer.is_sending = self.driver.send_copy(key, &request) == SendStatus::Pending;
                 }
                 Event::Bytes(key, bytes) => {
                     let Some(peer) = peer_of(&mut self.peers, key) else {
@@ -180,7 +181,12 @@ impl Recovering {
                     let peer = &mut self.peers[key.slot() as usize];
                     (peer.holds_socket, peer.has_slot) = (false, false);
                 }
-                Event::Sent(_) | Event::Woken | Event::Accepted { .. } | Event::Released(..) => {}
+                Event::Sent(key) => {
+                    if let Some(peer) = peer_of(&mut self.peers, key) {
+                        peer.is_sending = false;
+                    }
+                }
+                Event::Woken | Event::Accepted { .. } | Event::Released(..) => {}
             }
         }
         for key in ended {
@@ -220,7 +226,7 @@ impl Recovering {
             Kind::Publisher { sent } => {
                 let mut bytes = Vec::new();
                 let mut count = self.rng.below(4);
-                if !peer.has_head || !peer.connected {
+                if !peer.has_head || !peer.connected || peer.is_sending {
                     count = 0;
                 }
                 for _ in 0..count {
@@ -230,7 +236,7 @@ impl Recovering {
                     append_masked_frame(&mut bytes, Opcode::Text, text.as_bytes(), [1, 2, 3, 4]);
                 }
                 if !bytes.is_empty() {
-                    let _ = self.driver.send_copy(key, &bytes);
+                    peer.is_sending = self.driver.send_copy(key, &bytes) == SendStatus::Pending;
                 }
                 Some(self.rng.between(1, 2 * PUBLISH_NS))
             }
@@ -270,6 +276,7 @@ impl Recovering {
         peer.holds_socket = self.driver.connect(key, &options).is_ok();
         peer.has_slot = peer.holds_socket;
         (peer.connected, peer.has_head, peer.is_stalled) = (false, false, false);
+        peer.is_sending = false;
         peer.unread.clear();
     }
 
@@ -326,6 +333,7 @@ impl Peer {
             has_slot: false,
             connected: false,
             is_stalled: false,
+            is_sending: false,
             has_head: false,
             unread: Vec::new(),
         }
