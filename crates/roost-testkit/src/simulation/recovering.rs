@@ -78,6 +78,8 @@ struct Peer {
     is_stalled: bool,
     /// What it has sent is not taken yet.
     is_sending: bool,
+    /// Pongs that are to be sent.
+    pongs: Vec<u8>,
     has_head: bool,
     unread: Vec<u8>,
 }
@@ -167,7 +169,7 @@ impl Recovering {
                             .ok_or_else(|| format!("{before:?} and {published:?} at {position:?}"))
                     };
                     match peer.read(&mut self.told, &mut seen) {
-                        Ok(true) => {}
+                        Ok(true) => peer.answer_pings(&mut self.driver, key),
                         Ok(false) => ended.push(key),
                         Err(what) => {
                             let index = key.slot();
@@ -184,6 +186,7 @@ impl Recovering {
                 Event::Sent(key) => {
                     if let Some(peer) = peer_of(&mut self.peers, key) {
                         peer.is_sending = false;
+                        peer.answer_pings(&mut self.driver, key);
                     }
                 }
                 Event::Woken | Event::Accepted { .. } | Event::Released(..) => {}
@@ -277,6 +280,7 @@ impl Recovering {
         peer.has_slot = peer.holds_socket;
         (peer.connected, peer.has_head, peer.is_stalled) = (false, false, false);
         peer.is_sending = false;
+        peer.pongs.clear();
         peer.unread.clear();
     }
 
@@ -334,6 +338,7 @@ impl Peer {
             connected: false,
             is_stalled: false,
             is_sending: false,
+            pongs: Vec::new(),
             has_head: false,
             unread: Vec::new(),
         }
@@ -357,6 +362,13 @@ impl Peer {
             }
         };
         head.into_bytes()
+    }
+
+    fn answer_pings(&mut self, driver: &mut SimDriver, key: ConnKey) {
+        if !self.is_sending && !self.pongs.is_empty() {
+            let pongs = std::mem::take(&mut self.pongs);
+            self.is_sending = driver.send_copy(key, &pongs) == SendStatus::Pending;
+        }
     }
 
     /// Reads what has come whole. False if the connection is of no use any more.
@@ -384,9 +396,12 @@ impl Peer {
         match &mut self.kind {
             Kind::Publisher { .. } => {
                 // What others publish is of no interest, and a close frame ends it.
-                while let Some((header, _, rest)) = split_frame(&self.unread) {
+                while let Some((header, payload, rest)) = split_frame(&self.unread) {
                     if header.opcode == Opcode::Close {
                         return Ok(false);
+                    }
+                    if header.opcode == Opcode::Ping {
+                        append_masked_frame(&mut self.pongs, Opcode::Pong, payload, [1, 2, 3, 4]);
                     }
                     let used = self.unread.len() - rest.len();
                     self.unread.drain(..used);
