@@ -633,6 +633,24 @@ mod tests {
         assert_eq!(outbox.shrink_to(1000, |_, _| ()), Err(Full));
     }
 
+    /// A reload may change the policy twice while messages wait.
+    #[test]
+    fn what_is_the_latest_is_forgotten_with_the_policy() {
+        let latest = policy(SlowConsumer::Latest, 1000, 0);
+        for other in [SlowConsumer::DropNewest, SlowConsumer::DropOldest] {
+            let other = policy(other, 1000, 0);
+            let mut outbox = Outbox::default();
+            let mut push = |rule, channel, n| {
+                let pushed = outbox.push_published(7, rule, channel, message(n));
+                pushed.expect("room");
+            };
+            push(&latest, 1, 1);
+            push(&other, 1, 2);
+            push(&latest, 1, 3);
+            assert_eq!(read_all(&mut outbox), [1, 2, 3], "the newest is last");
+        }
+    }
+
     #[test]
     fn an_answer_makes_room_among_those_that_keep_the_oldest() {
         let rule = policy(SlowConsumer::DropNewest, 1000, 0);

@@ -194,6 +194,56 @@ fn each_way_to_end_a_connection_ends_a_stream_as_a_response_ends() {
     }
 }
 
+/// Its token was good when its head had come; it becomes no stream when the rest of it comes.
+#[test]
+fn a_revocation_ends_a_request_that_is_not_whole() {
+    let (mut world, mut control) = world(|_| {});
+    let client = world.connect();
+    let headers = "Authorization: Bearer a.b.c\r\nContent-Length: 1\r\n";
+    world.send(client, request("/sse/kept:1", headers));
+    let_in(&mut world, &mut control, None);
+    assert_eq!(text(world.take(client)), "");
+    let revoke = Request::Revoke(Box::new(Revocation {
+        revoked: Revoked::Token(7_u64.to_le_bytes()),
+        ends_in_ms: 1_000,
+    }));
+    let part = ask(&mut world, &mut control, revoke);
+    assert_eq!(done(&part), 1, "{part:?}");
+    world.send(client, b"x".to_vec());
+    world.run(50);
+    let said = text(world.take(client));
+    assert!(said.starts_with("HTTP/1.1 401 "), "{said}");
+    assert!(!said.contains("retry: "), "{said}");
+}
+
+/// Where no tokens are configured, the application says who comes in, by an event stream too.
+#[test]
+fn the_application_is_asked_without_tokens() {
+    let (mut world, mut control) = world(|settings| {
+        settings.auth.is_on = false;
+        settings.hooks.asks_connect = true;
+    });
+    let client = world.connect();
+    world.send(client, request("/sse/kept:1", ""));
+    let call = match control.next_message() {
+        Some(FromReactor::HookCalls(0, mut calls)) => calls.pop().expect("one"),
+        other => panic!("{other:?}"),
+    };
+    assert!(matches!(&call.asked, HookAsked::Connect { .. }));
+    assert_eq!(text(world.take(client)), "", "nothing before the answer");
+    let answer = HookAnswer {
+        key: call.key,
+        number: call.number,
+        outcome: HookOutcome::Refused("It is not for you.".into()),
+    };
+    control
+        .send_hook_answers(0, vec![answer])
+        .expect("the ring has room");
+    world.run(30);
+    let said = text(world.take(client));
+    assert!(said.starts_with("HTTP/1.1 403 "), "{said}");
+}
+
 #[test]
 fn a_stream_ends_with_its_token_and_with_none_that_is_put_off() {
     let (mut world, mut control) = world(|_| {});
