@@ -61,7 +61,10 @@ struct Entry {
 
 struct Value {
     name: String,
+    /// The whole of it, to be compared.
     text: String,
+    /// What may stand in a log: of a URL no path, in which there may be secrets.
+    shown: String,
     reload: Reload,
     is_default: bool,
 }
@@ -102,8 +105,8 @@ fn changed_keys<'a>(old: &'a Entry, new: &'a Entry) -> impl Iterator<Item = Chan
     let changed = both.filter(|(before, after)| before.text != after.text);
     changed.map(|(before, after)| Change {
         key: format!("{}.{}", new.label, after.name),
-        before: Some(before.text.clone()),
-        after: Some(after.text.clone()),
+        before: Some(before.shown.clone()),
+        after: Some(after.shown.clone()),
         reload: after.reload,
     })
 }
@@ -117,7 +120,7 @@ impl Entry {
             .map(|key| Change {
                 key: format!("{}.{}", self.label, key.name),
                 before: None,
-                after: Some(key.text.clone()),
+                after: Some(key.shown.clone()),
                 reload: key.reload,
             })
     }
@@ -126,7 +129,7 @@ impl Entry {
     fn summary(&self) -> String {
         let told = self.keys.iter().filter(|key| !key.is_default);
         let told: Vec<String> = told
-            .map(|key| format!("{} = {}", key.name, key.text))
+            .map(|key| format!("{} = {}", key.name, key.shown))
             .collect();
         format!("{{ {} }}", told.join(", "))
     }
@@ -227,9 +230,14 @@ impl Visitor for List {
         let is_default = leader.map_or(*field == row.default, |leader| *field == *leader);
         let name = format!("{}{}", self.nested, row.name);
         let entry = self.entries.last_mut().expect("a section is open");
+        let text = row.value_type.write(field);
         entry.keys.push(Value {
             name,
-            text: row.value_type.write(field),
+            shown: match row.name {
+                "url" | "jwks_url" => without_path(&text),
+                _ => text.clone(),
+            },
+            text,
             reload: row.reload,
             is_default,
         });
@@ -316,6 +324,16 @@ impl Visitor for Kept {
         }
     }
     fn close(&mut self) {}
+}
+
+/// Scheme, host and port of a URL in quotes.
+fn without_path(text: &str) -> String {
+    let authority = text.find("://").map_or(0, |at| at + 3);
+    let path = text[authority..].find(['/', '?', '#']);
+    match path {
+        Some(at) => format!("{}/…\"", &text[..authority + at]),
+        None => text.to_owned(),
+    }
 }
 
 const NEEDS_RESTART: &str =

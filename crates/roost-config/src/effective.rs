@@ -459,13 +459,18 @@ fn check_users(settings: &Settings, found: &mut Vec<Conflict>) {
 fn check_auth(settings: &Settings, found: &mut Vec<Conflict>) {
     let auth = &settings.auth;
     let asks_connect = settings.hooks.iter().any(|hook| hook.names("connect"));
-    if auth.required && !auth.is_on() && !asks_connect {
+    let mut listeners = settings.listeners.iter();
+    let has_certificates = listeners.any(|one| one.tls.client_user != ClientUser::None);
+    if auth.required && !auth.is_on() && !asks_connect && !has_certificates {
         found.push(Conflict {
             key: "auth.required".to_owned(),
             other: "auth.jwt.hmac_secrets_file".to_owned(),
             found: "true".to_owned(),
             expected: "a key in [auth.jwt] beside it".to_owned(),
-            hint: Some("hmac_secrets_file or public_keys_file; nothing can connect as it is"),
+            hint: Some(
+                "hmac_secrets_file or public_keys_file, a [[hook]] that is asked about connect, or client_user \
+                 in [listener.tls]; nothing can connect as it is",
+            ),
         });
     }
     for (name, party) in [

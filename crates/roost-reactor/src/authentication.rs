@@ -28,7 +28,8 @@ pub(crate) fn admits(
     (head, rest): (&[u8], &[u8]),
 ) -> bool {
     let (auth, hooks) = (&core.settings.auth, &core.settings.hooks);
-    if !(auth.is_on || hooks.asks_connect || core.connections.has_client_names())
+    let is_asked = auth.is_on || auth.is_required || hooks.asks_connect;
+    if !(is_asked || core.connections.has_client_names())
         || core.connections.identities().get(key.slot()).is_some()
     {
         return true; // no token is asked for, or it was checked, or the application was asked

@@ -33,8 +33,8 @@ pub(crate) fn awaits_check(
     (head, rest): (&[u8], &[u8]),
 ) -> bool {
     let (auth, hooks) = (&core.settings.auth, &core.settings.hooks);
-    let is_asked = auth.is_on || hooks.asks_connect || core.connections.has_client_names();
-    if !is_asked || request.method() != "GET" {
+    let is_asked = auth.is_on || auth.is_required || hooks.asks_connect;
+    if !(is_asked || core.connections.has_client_names()) || request.method() != "GET" {
         return false;
     }
     let settings = core.settings.clone();

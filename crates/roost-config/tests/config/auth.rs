@@ -32,4 +32,8 @@ fn keys_of_tokens_that_contradict_others_are_refused() {
         let loaded = parse(&text, "t");
         assert!(loaded.expect("no mistake").settings.auth.is_on(), "{text}");
     }
+    // A certificate names a client as well as a token does.
+    let text = "[auth]\nrequired = true\n[listener.tls]\ncertificate = \"c\"\nkey = \"k\"\n\
+                client_auth = \"optional\"\nclient_ca = \"ca\"\nclient_user = \"cn\"\n";
+    assert!(!parse(text, "t").expect("no mistake").settings.auth.is_on());
 }

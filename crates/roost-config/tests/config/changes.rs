@@ -74,6 +74,18 @@ fn namespaces_keep_what_needs_a_restart() {
 }
 
 #[test]
+fn no_path_of_a_url_is_told() {
+    let hook = |url: &str| format!("[[hook]]\nevents = [\"connect\"]\nurl = \"{url}\"\n");
+    let (before, after) = (hook("http://app:1/a?key=s1"), hook("http://app:1/a?key=s2"));
+    assert_eq!(
+        lines(&before, &after),
+        ["hook[0].url: \"http://app:1/…\" -> \"http://app:1/…\" (restart)"]
+    );
+    let added = lines("", &after);
+    assert!(added.iter().all(|line| !line.contains("s2")), "{added:?}");
+}
+
+#[test]
 fn keys_that_follow_others_are_told_with_them() {
     assert_eq!(
         lines("", "[limits]\nmessage_bytes_max = \"2MiB\"\n"),

@@ -216,6 +216,24 @@ fn a_revocation_ends_a_request_that_is_not_whole() {
     assert!(!said.contains("retry: "), "{said}");
 }
 
+/// Where certificates alone say who a client is, one without is refused, by whatever way it comes.
+#[test]
+fn what_is_required_is_required_without_tokens() {
+    let (mut world, _control) = world(|settings| {
+        settings.auth.is_on = false;
+        settings.auth.is_required = true;
+    });
+    let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (path, headers) in [("/sse/kept:1", ""), ("/raw/kept:1", upgrade)] {
+        let client = world.connect();
+        world.send(client, request(path, headers));
+        world.run(30);
+        let said = text(world.take(client));
+        assert!(said.starts_with("HTTP/1.1 401 "), "{said}");
+    }
+}
+
 /// Where no tokens are configured, the application says who comes in, by an event stream too.
 #[test]
 fn the_application_is_asked_without_tokens() {
