@@ -114,7 +114,10 @@ pub(crate) fn answer_refused(
 pub(crate) fn may_go_on(core: &Core, key: ConnKey) -> bool {
     let limits = &core.settings.limits;
     let answered = core.connections.exchanges().get(key.slot()).answered;
+    // Who the client is was found out for one request: a proxy's next may be of somebody else.
+    let is_anonymous = core.connections.identities().get(key.slot()).is_none();
     !core.is_draining
+        && is_anonymous
         && limits.http_keep_alive_timeout_ms > 0
         && answered.saturating_add(1) < limits.http_requests_per_connection_max
 }

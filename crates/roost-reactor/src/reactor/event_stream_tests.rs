@@ -216,6 +216,24 @@ fn a_revocation_ends_a_request_that_is_not_whole() {
     assert!(!said.contains("retry: "), "{said}");
 }
 
+/// A connection on which somebody was let in, for a path that a reload has taken away meanwhile, takes no
+/// other request: it would be let in unasked.
+#[test]
+fn a_request_that_is_let_in_and_then_refused_is_the_last() {
+    let (mut world, mut control) = world(|_| {});
+    let client = world.connect();
+    let mut both = request("/sse/kept:1", "Authorization: Bearer a.b.c\r\n");
+    both.extend(request("/echo", ""));
+    world.send(client, both);
+    let sse = roost_dialect::sse::Settings { enabled: false };
+    world.reload(|settings| settings.dialects.sse = Arc::new(sse));
+    let_in(&mut world, &mut control, None);
+    world.run(50);
+    let said = text(world.take(client));
+    assert!(said.starts_with("HTTP/1.1 404 "), "{said}");
+    assert_eq!(said.matches("HTTP/1.1").count(), 1, "{said}");
+}
+
 /// Where certificates alone say who a client is, one without is refused, by whatever way it comes.
 #[test]
 fn what_is_required_is_required_without_tokens() {

@@ -190,6 +190,15 @@ impl World {
     }
 
     /// The server goes down.
+    /// The server obeys other settings from now on.
+    pub(super) fn reload(&mut self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = Settings::clone(&self.shared.settings());
+        change(&mut settings);
+        self.shared.reload(settings);
+        self.connect(); // wakes the reactor
+        self.run(20);
+    }
+
     pub(super) fn begin_drain(&mut self) {
         self.shared.begin_drain(5_000);
         self.reactor.waker().wake();
