@@ -197,7 +197,7 @@ pub enum RpcAnswer {
 pub enum SubscribeTo<'a> {
     /// A channel by its name, which has passed [`check_channel_name`](crate::check_channel_name).
     Channel(Cow<'a, str>),
-    /// The same, and what was published before ([`Event::Subscribed`] brings it, or says what is
+    /// The same, and what was published before ([`Event::Subscribed`](super::Event::Subscribed) brings it, or says what is
     /// missing). Nothing is delivered until then.
     Since(Cow<'a, str>, Since),
     /// All channels that match. The text may be no pattern: the command is then refused.

@@ -29,7 +29,7 @@ pub enum Event<'a> {
         /// The channel where the subscription begins: what is delivered from here on is behind its
         /// position, and nothing behind it is missing.
         snapshot: Snapshot,
-        /// What was before, if the command asked for it with [`SubscribeTo::Since`]. Not where the session
+        /// What was before, if the command asked for it with [`SubscribeTo::Since`](super::SubscribeTo::Since). Not where the session
         /// was subscribed already.
         recovery: Option<Recovered<'a>>,
     },

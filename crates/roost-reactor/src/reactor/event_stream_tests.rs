@@ -209,7 +209,7 @@ fn a_revocation_ends_a_request_that_is_not_whole() {
     }));
     let part = ask(&mut world, &mut control, revoke);
     assert_eq!(done(&part), 1, "{part:?}");
-    world.send(client, b"x".to_vec());
+    world.send(client, b"x");
     world.run(50);
     let said = text(world.take(client));
     assert!(said.starts_with("HTTP/1.1 401 "), "{said}");
