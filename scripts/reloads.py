@@ -48,6 +48,9 @@ publish_messages_per_second_max = {rate}
 {namespaces}{mistake}"""
 
 
+PAUSE_S = 0.3
+
+
 class Admin(http.client.HTTPConnection):
     def __init__(self, path):
         super().__init__("localhost", timeout=30)
@@ -121,6 +124,7 @@ def reload_often(directory, args, port):
             sys.exit(f"reload {number}: {status} {body}")
         if is_bad and "roost.toml:" not in body:
             sys.exit(f"reload {number}: no place in {body}")
+        time.sleep(PAUSE_S)  # so that messages pass between two of them
     return longest
 
 
@@ -138,6 +142,7 @@ def run(directory, args):
                                  "--publishers", "4", "--rate", str(args.rate),
                                  "--time", args.time, "--force"])
         wait_for(lambda: counts(directory)["websockets_open"] >= args.connections, "they connect")
+        wait_for(lambda: counts(directory)["deliveries_total"] > args.connections, "messages arrive")
         longest = reload_often(directory, args, port)
         after = counts(directory)
         lost = load.wait()
@@ -145,7 +150,7 @@ def run(directory, args):
               f"their mistake, the longest {longest * 1000:.0f} ms; "
               f"{after['websockets_open']} connections stayed, "
               f"{after['abnormal_closes_total']} were dropped, "
-              f"{after['deliveries_total']} deliveries; roost-load ended with {lost}")
+              f"{after['deliveries_total']} deliveries until then; roost-load ended with {lost}")
         good = lost == 0 and after["abnormal_closes_total"] == 0
         return good and after["websockets_open"] >= args.connections
     finally:
