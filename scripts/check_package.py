@@ -123,7 +123,8 @@ class Client:
         return taken
 
     def send(self, payload):
-        length = struct.pack("!BBQ", 0x82, 0xFF, len(payload))
+        short = len(payload) < 1 << 16
+        length = struct.pack("!BBH" if short else "!BBQ", 0x82, 0xFE if short else 0xFF, len(payload))
         self.socket.sendall(length + bytes(4) + payload)  # a mask of zeros is a mask
 
     def closed(self):
