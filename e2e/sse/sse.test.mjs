@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import http from "node:http";
 import net from "node:net";
 import { after, before, describe, test } from "node:test";
 import { EventSource as NpmEventSource } from "eventsource";
@@ -76,16 +77,22 @@ async function publisher(daemon, channel) {
 describe(`event streams, driver ${driver ?? "by default"}`, { timeout: 120_000 }, () => {
   let daemon;
   let browser;
+  let pages;
   let page;
   before(async () => {
     daemon = await startDaemon({ set: HISTORY });
     browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
     page = await browser.newPage();
-    // A page of another origin: what it reads, it reads by CORS.
-    await page.goto("data:text/html,<title>events</title>");
+    // A page of another origin: what it reads, it reads by CORS. It is of this machine, for Chromium lets
+    // no other page connect to it.
+    pages = http.createServer((_, response) => response.setHeader("content-type", "text/html").end("<title>events</title>"));
+    pages.listen(0, "127.0.0.1");
+    await once(pages, "listening");
+    await page.goto(`http://127.0.0.1:${pages.address().port}/`);
   });
   after(async () => {
     await browser?.close();
+    pages?.close();
     await daemon?.stop();
   });
 
