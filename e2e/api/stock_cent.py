@@ -72,7 +72,7 @@ async def check(address, api, key):
         await hears("7")
         await hears("8")
         node = client.info(InfoRequest()).nodes[0]
-        assert node.num_clients == 1 and node.num_channels == 1
+        assert node.num_clients == 1 and node.num_channels == 2  # d, which keeps what was published
         channels = client.channels(ChannelsRequest(pattern="c*")).channels
         assert {name: one.num_clients for name, one in channels.items()} == {"c": 1}, channels
         assert not client.channels(ChannelsRequest(pattern="x*")).channels
