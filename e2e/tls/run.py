@@ -364,20 +364,20 @@ def a_reload_gives_new_connections_the_new_certificate(daemon, work):
     held = WebSocket(connect(daemon.tls, work))
     old = digest(held.stream)
     Certificates.sign(daemon.certificates, "server", "DNS:localhost,IP:127.0.0.1")
-    daemon.reload("SIGHUP: new connections get the certificates")
+    daemon.reload("reloaded: certificates are those that are in the files now")
     new = WebSocket(connect(daemon.tls, work))
     assert digest(new.stream) != old, "the certificate is still the old one"
     # A pair that does not fit: what was served goes on, and the metric says so.
     failed = daemon.count("tls_reloads_failed_total")
     shutil.copy(work / "client.key", work / "server.key")
-    daemon.reload("keep the certificates that they had")
+    daemon.reload("not reloaded: nothing has changed")
     assert daemon.count("tls_reloads_failed_total") > failed
     newest = WebSocket(connect(daemon.tls, work))
     assert digest(newest.stream) == digest(new.stream)
     for client in (held, new, newest):
         client.echo(b"still here")
     Certificates.sign(daemon.certificates, "server", "DNS:localhost,IP:127.0.0.1")
-    daemon.reload("SIGHUP: new connections get the certificates")
+    daemon.reload("reloaded: certificates are those that are in the files now")
 
 
 def digest(stream):
