@@ -120,3 +120,30 @@ const INTERVAL_TICKS: u32 = 5_000 / TICK_MS;
 const PAGES_WORTH_BYTES: usize = 64 << 10;
 /// What a connection has in small pieces while it opens, and what its channels take: a guess.
 const CONNECTION_BYTES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Memory is looked through soon after something has happened, though nothing that is kept expires
+    /// for hours.
+    #[test]
+    fn what_expires_late_puts_no_look_off() {
+        let mut trimmer = MemoryTrimmer::new();
+        let late = 1_000_000;
+        let trim = trimmer.begin();
+        let quiet = Trimmed {
+            is_heap_trimmed: false,
+            freed_bytes: 0,
+            connections: 0,
+            table_bytes: 0,
+            next_due: late,
+        };
+        trimmer.end(&trim, &quiet, 10, 0);
+        assert_eq!(trimmer.due(), late, "nothing has happened");
+        trimmer.note(20, 1);
+        assert_eq!(trimmer.due(), 20 + INTERVAL_TICKS);
+        trimmer.note(30, 1);
+        assert_eq!(trimmer.due(), 20 + INTERVAL_TICKS, "it is not put off");
+    }
+}
