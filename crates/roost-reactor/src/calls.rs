@@ -11,9 +11,11 @@ use roost_hub::ReactorId;
 use roost_metrics::Counters;
 use roost_net::ConnKey;
 
+use crate::watched::Watched;
+
 /// Procedures at home here, and calls of connections here. The only caller of the dealer.
 pub(crate) struct Calls {
-    dealer: Dealer<CallBody>,
+    dealer: Watched<Dealer<CallBody>>,
     counters: Arc<Counters>,
     /// What the dealer wants done next; reused.
     outputs: Vec<CallOutput>,
@@ -31,7 +33,7 @@ impl Calls {
     /// None yet.
     pub(crate) fn new(options: DealerOptions, counters: &Arc<Counters>) -> Calls {
         Calls {
-            dealer: Dealer::new(options),
+            dealer: Watched::new(Dealer::new(options)),
             counters: counters.clone(),
             outputs: Vec::new(),
         }
@@ -120,7 +122,10 @@ impl Calls {
     }
 
     /// Brings the gauges up to date.
-    pub(crate) fn publish_gauges(&self) {
+    pub(crate) fn publish_gauges(&mut self) {
+        if !self.dealer.take_changed() {
+            return;
+        }
         let counts = self.dealer.counts();
         let counters = &self.counters;
         counters.calls_open.set(counts.calls as u64);

@@ -89,6 +89,7 @@ mod shared;
 mod streams;
 mod timeouts;
 mod token_checks;
+mod watched;
 
 pub use channels::LINK_BYTES_MAX;
 pub use connections::Compression;

@@ -504,7 +504,7 @@ impl<D: Driver> Reactor<D> {
     }
 
     /// Brings the gauges that live elsewhere up to date.
-    fn publish_gauges(&self) {
+    fn publish_gauges(&mut self) {
         let counters = &self.core.counters;
         let stats = self.driver.stats();
         counters.accept_limit_total.set(stats.accept_limit);

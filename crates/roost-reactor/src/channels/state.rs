@@ -25,6 +25,7 @@ use crate::image::Image;
 use crate::peer_message::PeerMessage;
 use crate::sessions::Sessions;
 use crate::settings::{Settings, SlowConsumer};
+use crate::watched::Watched;
 
 /// All channels that connections of one reactor are subscribed to, and those whose home it is. The
 /// only caller of the hub, and the only part that carries out what it says.
@@ -33,7 +34,7 @@ pub(crate) struct Channels {
     pub(super) counters: Arc<Counters>,
     /// By a namespace's number in the settings.
     pub(super) namespaces: Arc<[NamespaceCounters]>,
-    pub(super) hub: Hub<Publication, Image>,
+    pub(super) hub: Watched<Hub<Publication, Image>>,
     pub(super) links: Links<PeerMessage>,
     pub(super) fanout: Fanout,
     pub(super) congestion: Congestion,
@@ -81,7 +82,7 @@ impl Channels {
             settings: settings.clone(),
             counters: counters.clone(),
             namespaces: namespaces.clone(),
-            hub: Hub::new(hub),
+            hub: Watched::new(Hub::new(hub)),
             links,
             fanout: Fanout::default(),
             congestion: Congestion::default(),
@@ -626,7 +627,19 @@ impl Channels {
     }
 
     /// Brings their gauges up to date.
-    pub(crate) fn publish_gauges(&self) {
+    pub(crate) fn publish_gauges(&mut self) {
+        let counters = &self.counters;
+        let links = &self.links;
+        counters.cross_reactor_batches_total.set(links.batches_sent);
+        counters.cross_reactor_wakeups_total.set(links.wakes);
+        let backlog = links.spilled() as u64;
+        counters.cross_reactor_backlog.set(backlog);
+        if self.hub.take_changed() {
+            self.publish_hub_gauges();
+        }
+    }
+
+    fn publish_hub_gauges(&self) {
         let counters = &self.counters;
         let hub = self.hub.counts();
         counters.channels.set(hub.local_channels as u64);
@@ -638,11 +651,6 @@ impl Channels {
         counters.history_messages.set(hub.history_messages as u64);
         counters.history_bytes.set(hub.history_bytes);
         counters.histories_evicted_total.set(hub.histories_evicted);
-        let links = &self.links;
-        counters.cross_reactor_batches_total.set(links.batches_sent);
-        counters.cross_reactor_wakeups_total.set(links.wakes);
-        let backlog = links.spilled() as u64;
-        counters.cross_reactor_backlog.set(backlog);
     }
 
     /// Drops memory that is only kept for the next loop iteration; returns the bytes.
