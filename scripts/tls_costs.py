@@ -162,7 +162,7 @@ class Bun:
         let messages = 0;
         const server = Bun.serve({
             port: 0, hostname: "127.0.0.1",
-            tls: { cert: Bun.file(process.argv[2]), key: Bun.file(process.argv[3]) },
+            tls: { cert: Bun.file(process.argv[2]), key: Bun.file(process.argv[2]) }, // one file has both
             fetch(request, server) {
                 return server.upgrade(request) ? undefined : new Response(String(messages));
             },
@@ -174,14 +174,11 @@ class Bun:
     def __init__(self, options):
         self.directory = tempfile.TemporaryDirectory()
         with Daemon(options, "epoll", True) as daemon:
-            made = Path(daemon.directory.name)
-            for suffix in ("crt", "key"):
-                found = next(made.rglob(f"localhost.{suffix}"))
-                Path(self.directory.name, found.name).write_bytes(found.read_bytes())
+            pair = next(Path(daemon.directory.name).rglob("localhost.pem"))
+            Path(self.directory.name, pair.name).write_bytes(pair.read_bytes())
         script = Path(self.directory.name, "echo.js")
         script.write_text(self.SCRIPT)
-        files = [f"{self.directory.name}/localhost.{suffix}" for suffix in ("crt", "key")]
-        command = [*WITH_PARENT, "taskset", "-c", "0", options.bun, str(script), *files]
+        command = [*WITH_PARENT, "taskset", "-c", "0", options.bun, str(script), f"{self.directory.name}/{pair.name}"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         port = self.process.stdout.readline().strip()
         if not port:
