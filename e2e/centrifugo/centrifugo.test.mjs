@@ -87,6 +87,72 @@ describe(`npm centrifuge, driver ${driver ?? "by default"}`, { timeout: 240_000 
     assert.deepEqual(second.received.map(({ data }) => data), [1, 2, 3]);
   });
 
+  /** A subscription that says what it was told when it began. */
+  const kept = async (peer, channel, options) => {
+    const told = [];
+    const subscription = peer.centrifuge.newSubscription(channel, options);
+    const received = [];
+    subscription.on("subscribed", (context) => told.push(context));
+    subscription.on("publication", ({ data, offset }) => received.push([offset, data]));
+    subscription.subscribe();
+    await subscription.ready(10_000);
+    return { subscription, told, received };
+  };
+
+  test("a client that was away gets what it has missed, once and in order", async () => {
+    const [one, two] = [await stock(), await stock()];
+    const { subscription, told, received } = await kept(one, "kept:room");
+    assert.deepEqual([told[0].recoverable, told[0].positioned, told[0].wasRecovering], [true, true, false]);
+    const start = told[0].streamPosition.offset;
+    await two.centrifuge.publish("kept:room", 0);
+    await until("the first", () => received.length === 1);
+    for (let round = 1; round <= 3; round += 1) {
+      one.centrifuge.disconnect();
+      for (let n = 0; n < 5; n += 1) await two.centrifuge.publish("kept:room", 5 * round + n);
+      one.centrifuge.connect();
+      await subscription.ready(10_000);
+      await until("what was missed", () => received.length === 1 + 5 * round);
+      assert.deepEqual([told[round].wasRecovering, told[round].recovered], [true, true]);
+    }
+    const numbers = [0, ...Array.from({ length: 15 }, (_, n) => 5 + n)];
+    assert.deepEqual(received, numbers.map((data, n) => [start + 1 + n, data]));
+  });
+
+  test("a loss is told, and a cache gives the last one", async () => {
+    const [one, two] = [await stock(), await stock()];
+    const { subscription, told, received } = await kept(one, "small:room");
+    one.centrifuge.disconnect();
+    for (let n = 0; n < 5; n += 1) await two.centrifuge.publish("small:room", n);
+    one.centrifuge.connect();
+    await subscription.ready(10_000);
+    assert.deepEqual([told[1].wasRecovering, told[1].recovered, received], [true, false, []]);
+    for (let n = 0; n < 5; n += 1) await two.centrifuge.publish("cache:room", n);
+    const cache = await kept(one, "cache:room", { since: {} });
+    await until("the last one", () => cache.received.length === 1);
+    assert.equal(cache.received[0][1], 4);
+    assert.deepEqual([cache.told[0].wasRecovering, cache.told[0].recovered], [true, true]);
+  });
+
+  test("history is read in pages", async () => {
+    const one = await stock();
+    for (let n = 0; n < 7; n += 1) await one.centrifuge.publish("kept:pages", n);
+    const all = await one.centrifuge.history("kept:pages", { limit: -1 });
+    assert.deepEqual(all.publications.map(({ data }) => data), [0, 1, 2, 3, 4, 5, 6]);
+    const read = [];
+    let since;
+    for (;;) {
+      const page = await one.centrifuge.history("kept:pages", { limit: 3, since });
+      if (page.publications.length === 0) break;
+      read.push(...page.publications.map(({ data }) => data));
+      since = { offset: page.publications.at(-1).offset, epoch: page.epoch };
+    }
+    assert.deepEqual(read, [0, 1, 2, 3, 4, 5, 6]);
+    const last = await one.centrifuge.history("kept:pages", { limit: 2, reverse: true });
+    assert.deepEqual(last.publications.map(({ data }) => data), [6, 5]);
+    await refusedWith(112, one.centrifuge.history("kept:pages", { limit: 1, since: { offset: 1, epoch: "x" } }));
+    await refusedWith(103, one.centrifuge.history("closed:x", { limit: 1 }));
+  });
+
   test("raw clients and it share channels", async () => {
     const [one, raw] = [await stock(), await plain("/raw/shared")];
     const { received, atLeast } = await one.subscribe("shared");

@@ -22,6 +22,19 @@ ping_timeout = "2s"
 subscriptions_per_connection_max = 10
 
 [[namespace]]
+name = "kept"
+history_messages_max = 100
+
+[[namespace]]
+name = "small"
+history_messages_max = 2
+
+[[namespace]]
+name = "cache"
+history_messages_max = 10
+recovery = "cache"
+
+[[namespace]]
 name = "closed"
 subscribe = "nobody"
 publish = "nobody"

@@ -82,6 +82,25 @@ class Stock(unittest.IsolatedAsyncioTestCase):
         await subscription.publish(data="heard")
         self.assertEqual((await publications.next()).data, "heard")
 
+    async def test_recovers_and_reads_history(self):
+        client, _ = await self.join()
+        other, _ = await self.join()
+        subscription, publications = await self.subscribe(client, "kept:python")
+        await other.publish("kept:python", data=0)
+        self.assertEqual((await publications.next()).data, 0)
+        for number in (1, 3):
+            await client.disconnect()
+            await other.publish("kept:python", data=number)
+            await other.publish("kept:python", data=number + 1)
+            await client.connect()
+            await subscription.ready(timeout=ANSWER_S)
+            self.assertEqual((await publications.next()).data, number)
+            self.assertEqual((await publications.next()).data, number + 1)
+        page = await subscription.history(limit=-1)
+        self.assertEqual([pub.data for pub in page.publications], [0, 1, 2, 3, 4])
+        page = await subscription.history(limit=2, reverse=True)
+        self.assertEqual([pub.data for pub in page.publications], [4, 3])
+
     async def test_talks_with_raw_clients(self):
         client, _ = await self.join()
         subscription, publications = await self.subscribe(client, "both")

@@ -57,8 +57,8 @@ pub use source::Source;
 pub use table::{
     Access, Admin, Api, Auth, Centrifugo, ChannelPolicy, ClientAuth, ClientSocketMode, ClientUser,
     Deflate, Driver, Echo, Epoll, Expiry, Hook, IoUring, Jwt, Limits, Listener, Log, LogFormat,
-    LogLevel, Matching, MinVersion, Namespace, OnFailure, ProxyProtocol, Publish, Raw, Server,
-    Settings, SlowConsumer, Soap, SocketMode, Sse, Tls, Wamp, WampPermission, WampUser,
+    LogLevel, Matching, MinVersion, Namespace, OnFailure, ProxyProtocol, Publish, Raw, Recovery,
+    Server, Settings, SlowConsumer, Soap, SocketMode, Sse, Tls, Wamp, WampPermission, WampUser,
 };
 pub use write::to_toml;
 

@@ -23,9 +23,10 @@ mod input;
 mod offer;
 
 pub use command::{
-    Admission, Command, RpcAnswer, SubscribeTo, Target, TokenOutcome, TokenRefusal, TokenText,
+    Admission, Command, ReadHistory, RpcAnswer, SubscribeTo, Target, TokenOutcome, TokenRefusal,
+    TokenText,
 };
-pub use event::{Event, Next, Recovered, Refusal, Request};
+pub use event::{Event, HistoryPage, HistoryRefusal, Next, Recovered, Recovers, Refusal, Request};
 pub use input::{Input, Message};
 pub use offer::{Accept, Headers, Join, Offer, Terms};
 
@@ -48,6 +49,9 @@ pub trait Dialect: Sized {
     /// Whether it writes what a subscription has recovered into its own answer
     /// ([`Event::Subscribed`]). Otherwise that follows its answer as deliveries do.
     const ANSWERS_WITH_RECOVERED: bool = false;
+    /// Whether its clients take a publication's position for a sign that they have all before it: what is
+    /// dropped of a channel whose namespace recovers must then end the subscription ([`Event::Missed`]).
+    const HOLDS_POSITIONS: bool = false;
     /// Whether its clients open a session with a message of their own: one that does not in time is told
     /// so ([`Event::OpeningMissing`]).
     const OPENED_BY_CLIENT: bool = false;
@@ -165,6 +169,23 @@ pub trait Dialect: Sized {
     ) -> Frozen {
         let _ = epoch;
         Self::encode(form, publication, ids, channel)
+    }
+
+    /// The same of a channel that keeps history.
+    fn encode_kept(
+        form: u8,
+        publication: &Publication,
+        ids: EventIds,
+        channel: &str,
+        epoch: u64,
+    ) -> Frozen {
+        Self::encode_at(form, publication, ids, channel, epoch)
+    }
+
+    /// A publication of before, as a part of the answer to a subscription, where
+    /// [`Dialect::ANSWERS_WITH_RECOVERED`]: a message of its own for no other reason than to have one shape.
+    fn encode_recovered(form: u8, publication: &Publication, ids: EventIds) -> Frozen {
+        Self::encode(form, publication, ids, "")
     }
 
     /// The same for subscribers to a pattern that matches `channel`: `ids.topic` is the pattern's number.

@@ -33,6 +33,18 @@ impl Form {
     }
 }
 
+impl Form {
+    /// Its place in a dialect's [`Dialect::FORMS`], if it is one of those.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "all dialects together have fewer than 256 forms"
+    )]
+    fn place_in(self, dialect: DialectKind) -> Option<u8> {
+        let at = self.0.checked_sub(first_form(dialect) as u8)?;
+        (usize::from(at) < FORMS_OF[dialect as usize]).then_some(at)
+    }
+}
+
 /// How many forms there are; a [`Form`] is below.
 pub const FORMS: usize = first_form_at(FORMS_OF.len());
 
@@ -284,6 +296,14 @@ macro_rules! dialects {
         }
 
         impl DialectKind {
+            /// [`Dialect::HOLDS_POSITIONS`]
+            pub fn holds_positions(self) -> bool {
+                match self {
+                    $($(#[$meta])* DialectKind::$Name =>
+                        <crate::$module::$Name as Dialect>::HOLDS_POSITIONS,)+
+                }
+            }
+
             /// [`Dialect::ANSWERS_WITH_RECOVERED`]
             pub fn answers_with_recovered(self) -> bool {
                 match self {
@@ -350,6 +370,49 @@ macro_rules! dialects {
                 }
             )+
             unreachable!("{form:?} is no dialect's")
+        }
+
+        /// The same of a channel that keeps history.
+        ///
+        /// # Panics
+        /// When there is no such form.
+        pub fn encode_kept(
+            publication: &Publication,
+            form: Form,
+            ids: EventIds,
+            channel: &str,
+            epoch: u64,
+        ) -> Frozen {
+            $(
+                $(#[$meta])*
+                if let Some(at) = form.place_in(DialectKind::$Name) {
+                    return <crate::$module::$Name as Dialect>::encode_kept(
+                        at, publication, ids, channel, epoch,
+                    );
+                }
+            )+
+            unreachable!("{form:?} is no dialect's")
+        }
+
+        /// A publication of before, as a part of an answer: [`Dialect::encode_recovered`].
+        ///
+        /// # Panics
+        /// When there is no such form.
+        pub fn encode_recovered(publication: &Publication, form: Form, ids: EventIds) -> Frozen {
+            $(
+                $(#[$meta])*
+                if let Some(at) = form.place_in(DialectKind::$Name) {
+                    return <crate::$module::$Name as Dialect>::encode_recovered(at, publication, ids);
+                }
+            )+
+            unreachable!("{form:?} is no dialect's")
+        }
+
+        /// Whether publications of before are a part of the answer, for subscribers of one form.
+        pub fn answers_with_recovered(form: Form) -> bool {
+            DialectKind::ALL
+                .iter()
+                .any(|&kind| kind.answers_with_recovered() && form.place_in(kind).is_some())
         }
 
         /// The same for the subscribers to a pattern that matches `channel`: `ids.topic` is the

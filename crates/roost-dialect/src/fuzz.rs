@@ -234,7 +234,10 @@ impl Peer {
             Command::CheckToken(Some(TokenText(token))) => self.check_token(&token, out),
             Command::Identify(_) => panic!("no user is configured"),
             Command::Send(_) => panic!("WAMP sends nothing back as it is"),
-            Command::UnsubscribeFrom { .. } | Command::CheckToken(None) | Command::Rpc { .. } => {
+            Command::UnsubscribeFrom { .. }
+            | Command::CheckToken(None)
+            | Command::Rpc { .. }
+            | Command::ReadHistory(_) => {
                 panic!("WAMP has other words for it")
             }
             Command::Close { reason, .. } => {
@@ -297,7 +300,7 @@ impl Peer {
                 self.check_topic(&channel);
                 channel.into_owned()
             }
-            SubscribeTo::Since(..) => panic!("WAMP recovers nothing"),
+            SubscribeTo::Since(..) | SubscribeTo::Behind(..) => panic!("WAMP recovers nothing"),
             SubscribeTo::Pattern(kind, text) => {
                 Pattern::new(kind, &text, 64).expect("the session has checked it");
                 assert!(!text.starts_with("wamp."));

@@ -52,7 +52,8 @@ pub mod wamp;
 pub use calls::{CallBody, CallBodyRef, Caller};
 pub use channel::{ChannelNameError, check_channel_name};
 pub use dialects::{
-    DialectKind, Dialects, FORMS, Settings, carries, encode, encode_at, encode_matched,
+    DialectKind, Dialects, FORMS, Settings, answers_with_recovered, carries, encode, encode_at,
+    encode_kept, encode_matched, encode_recovered,
 };
 pub use form::Form;
 pub use path::PathError;

@@ -14,6 +14,10 @@ pub type Encode<'a, P, F> = &'a mut dyn FnMut(&P, Encoding, EventIds, Route<'_>)
 pub enum Route<'a> {
     /// They are subscribed to the channel.
     Channel(&'a str),
+    /// The same, and the channel keeps history.
+    Kept(&'a str),
+    /// They begin a subscription to it, and get what was before.
+    Recovered(&'a str),
     /// They are subscribed to a pattern that matches it: [`EventIds::topic`] is the pattern's number.
     Pattern(&'a str),
 }

@@ -360,6 +360,8 @@ impl<P: Payload, F: Clone> Histories<P, F> {
         let kept = history.entries.len() as u64;
         let missing = match since {
             Since::Position(position) => missing(position, top)?,
+            Since::Offset(offset) => missing(Position { offset, ..top }, top)?,
+            Since::Latest(known) => u64::from(known != Some(top)),
             Since::Last(count) => kept.min(u64::from(count)),
         };
         if missing > kept {

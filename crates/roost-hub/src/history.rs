@@ -53,6 +53,11 @@ pub struct HistoryLimits {
 pub enum Since {
     /// All that is behind this position.
     Position(Position),
+    /// The same of a subscriber that knows no epoch: it takes the one that is.
+    Offset(u64),
+    /// The last publication, which has to be there; nothing if the subscriber is at this position, and that is
+    /// the last one's.
+    Latest(Option<Position>),
     /// The last so many publications, or as many as are kept.
     Last(u32),
 }

@@ -132,7 +132,7 @@ pub(crate) fn recover<P: Payload, F: Clone>(
                         publication: offset,
                         offset,
                     };
-                    encode(payload, encoding, ids, Route::Channel(name))
+                    encode(payload, encoding, ids, Route::Recovered(name))
                 };
                 let (tail, bytes) = histories.encode(&wanted, encoding, now, encode);
                 encoded_bytes = bytes;
@@ -150,12 +150,16 @@ pub(crate) fn recover<P: Payload, F: Clone>(
 /// Of a channel that keeps nothing: who has missed nothing can be told so.
 fn without_history<F>(since: Since, top: Position) -> Recovery<F> {
     let nothing = || Recovery::Recovered(Tail::new([].into(), 0, top.offset));
-    match since {
-        Since::Last(_) => nothing(),
-        Since::Position(position) => match missing(position, top) {
-            Ok(0) => nothing(),
-            Ok(_) => Recovery::Lost(Loss::TooOld),
-            Err(loss) => Recovery::Lost(loss),
-        },
+    let position = match since {
+        Since::Last(_) => return nothing(),
+        Since::Position(position) => position,
+        Since::Offset(offset) => Position { offset, ..top },
+        Since::Latest(known) if known == Some(top) => return nothing(),
+        Since::Latest(_) => return Recovery::Lost(Loss::TooOld),
+    };
+    match missing(position, top) {
+        Ok(0) => nothing(),
+        Ok(_) => Recovery::Lost(Loss::TooOld),
+        Err(loss) => Recovery::Lost(loss),
     }
 }

@@ -89,8 +89,9 @@ impl<P: Payload, F: Clone> Publishing<'_, P, F> {
         let me = *me;
         let ordered = home.order(place);
         if let Some((ids, name, audience)) = ordered.audience {
-            let route = Route::Channel(name);
-            let mut encode = |encoding| encode(&order.payload, encoding, ids, route);
+            let encode_by = encode;
+            let mut encode =
+                |encoding| encode_by(&order.payload, encoding, ids, Route::Channel(name));
             let mut deliver = |local: LocalRef, reactor: ReactorId, frames: Frames<F>| {
                 let exclude = order.excluded_at(reactor);
                 out.extend(if reactor == me {
@@ -123,6 +124,8 @@ impl<P: Payload, F: Clone> Publishing<'_, P, F> {
                     }
                 }
                 Audience::Kept(kept) => {
+                    let route = Route::Kept(name);
+                    let mut encode = |encoding| encode_by(&order.payload, encoding, ids, route);
                     deliver_kept(kept.audience(), &mut encode, made, &mut deliver);
                     let (history, placement) = (kept.history(), ordered.placement);
                     self.keep(history, order.payload.clone());

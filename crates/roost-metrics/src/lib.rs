@@ -225,6 +225,13 @@ counters! {
     recoveries_total,
     /// Subscriptions that asked for what was published before, and were told that something is missing.
     recoveries_lost_total,
+    /// Subscriptions ended because something was dropped for a slow client that would have taken what follows for
+    /// all there is: it subscribes again, and recovers.
+    subscriptions_insufficient_total,
+    /// Pages of history that clients have asked for.
+    history_reads_total,
+    /// Those that were refused at once: not allowed, not kept, or too many at once.
+    history_refused_total,
     /// Channels with their home here that keep history or would.
     history_channels,
     /// Publications that they keep now.

@@ -58,7 +58,7 @@ pub(crate) fn close_dropping(core: &mut Core, key: ConnKey, reason: &str) {
     let (words, next) = core.framed_words(key, Event::SlowConsumer { reason });
     let (code, reason) = match next {
         Next::Close { code, reason } => (code, reason),
-        Next::Continue => (CloseCode::TRY_AGAIN_LATER, reason),
+        Next::Continue | Next::Unsubscribe { .. } => (CloseCode::TRY_AGAIN_LATER, reason),
     };
     if core.connections.close_dropping(key, words, code, reason) {
         leave(core, key);
@@ -104,6 +104,7 @@ fn leave_channels(core: &mut Core, slot: u32) {
         core.calls.leave(key, now);
     }
     core.hook_calls.forget(slot);
+    core.history_asks.forget(slot);
     let Some(conn) = core.connections.at_mut(slot) else {
         return;
     };

@@ -9,14 +9,15 @@ use roost_access::{
 };
 use roost_dealer::{Answer, Call, Match, Register};
 use roost_dialect::dialect::{
-    Command, Event, Input, Message, Refusal, Request, RpcAnswer, Session, SubscribeTo, Target,
+    Command, Event, Input, Message, Recovers, Refusal, Request, RpcAnswer, Session, SubscribeTo,
+    Target,
 };
 use roost_dialect::{
     CallBodyRef, DialectKind, Form, PayloadRef, PublishDetails, check_channel_name,
 };
 use roost_hub::{
-    ChannelId, Pattern, PatternKind, Publish as HubPublish, PublishTo, Since, SubscribeError,
-    SubscribePattern, Subscriber,
+    ChannelId, Pattern, PatternKind, Position, Publish as HubPublish, PublishTo, Since,
+    SubscribeError, SubscribePattern, Subscriber,
 };
 use roost_net::ConnKey;
 use roost_wire::CloseCode;
@@ -32,9 +33,9 @@ use crate::hook_asks::ask_open;
 use crate::hook_calls::{Request as HookRequest, Rest};
 use crate::hub_outputs::{self, refusal_of};
 use crate::permissions::Barrier;
-use crate::settings::{Publish, requirement};
+use crate::settings::{Publish, recovers, requirement};
 use crate::token_checks::RestKind;
-use crate::{client_tokens, logins, permissions};
+use crate::{client_tokens, history_asks, logins, permissions};
 
 /// A publication on its way to the hub.
 struct Publication<'a> {
@@ -108,6 +109,12 @@ fn stop_behind_command<'a>(
     if core.hook_calls.waits(key.slot()) {
         if let Some(rest) = input.take() {
             core.hook_calls.keep_rest(key.slot(), rest);
+        }
+        return Some(&[]);
+    }
+    if core.history_asks.waits(key.slot()) {
+        if let Some(rest) = input.take() {
+            core.history_asks.keep_rest(key.slot(), rest.into());
         }
         return Some(&[]);
     }
@@ -236,6 +243,7 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
             data,
             token,
         } => rpc(core, key, (&method, data), token),
+        Command::ReadHistory(read) => history_asks::read_history(core, key, read),
         Command::AwaitAuthentication => logins::begin(core, key),
         Command::Identify(identity) => identify(core, key, *identity),
         Command::Close { code, reason } => start_close(core, key, code, reason),
@@ -580,9 +588,23 @@ fn subscribe(core: &mut Core, key: ConnKey, what: SubscribeTo<'_>, form: Form, t
         SubscribeTo::Since(channel, since) => {
             subscribe_to(core, key, (channel, Some(since)), form, token);
         }
+        SubscribeTo::Behind(channel, epoch, offset) => {
+            let since = since_behind(core, &channel, epoch, offset);
+            subscribe_to(core, key, (channel, since), form, token);
+        }
         SubscribeTo::Pattern(kind, text) => {
             subscribe_pattern(core, key, (kind, &text), form, token);
         }
+    }
+}
+
+/// What a client gets that comes back to a channel, as the channel's namespace has it.
+fn since_behind(core: &Core, channel: &str, epoch: Option<u64>, offset: u64) -> Option<Since> {
+    let position = epoch.map(|epoch| Position { epoch, offset });
+    match recovers(core.settings.channels.of(channel)) {
+        Recovers::Nothing => None,
+        Recovers::Latest => Some(Since::Latest(position)),
+        Recovers::Stream => Some(position.map_or(Since::Offset(offset), Since::Position)),
     }
 }
 
@@ -693,7 +715,7 @@ fn answer_subscribe(
 }
 
 /// What keeps a connection from subscribing to a channel.
-fn barrier_of_subscribe(core: &Core, key: ConnKey, channel: &str) -> Option<Barrier> {
+pub(crate) fn barrier_of_subscribe(core: &Core, key: ConnKey, channel: &str) -> Option<Barrier> {
     let policy = core.settings.channels.of(channel);
     match requirement(policy, Operation::Subscribe) {
         Requirement::Anyone => None,

@@ -18,6 +18,7 @@ pub use described::{
     ConnectionRecord, Describe, Described, IdentityRecord, LaneRecord, PausedFor,
     SubscribedChannel,
 };
+pub(crate) use history::page_of;
 pub(crate) use listings::Listings;
 pub(crate) use messages::control_id;
 pub use messages::{

@@ -22,6 +22,7 @@ use crate::connections::{ConnId, Connections, Phase};
 use crate::control::{Listings, Repeats, Sweeps};
 use crate::current::Current;
 use crate::governor::Governor;
+use crate::history_asks::HistoryAsks;
 use crate::hook_calls::HookCalls;
 use crate::incidents::{IncidentKind, Incidents};
 use crate::login_queue::LoginQueue;
@@ -43,6 +44,8 @@ pub(crate) struct Core {
     pub(crate) token_checks: TokenChecks,
     /// Questions to the application, and who waits for the answers.
     pub(crate) hook_calls: HookCalls,
+    /// Connections that wait for what a channel keeps.
+    pub(crate) history_asks: HistoryAsks,
     /// What the control thread is being answered.
     pub(crate) listings: Listings,
     /// What it is answered when identities have been looked through.
@@ -169,6 +172,7 @@ impl Core {
             + self.calls.shrink_scratch()
             + self.logins.shrink()
             + self.hook_calls.shrink()
+            + self.history_asks.shrink()
             + self.governor.shrink_scratch()
     }
 }

@@ -1,15 +1,47 @@
 //! The end of a loop iteration: each connection with something pending is written once.
 
 use roost_dialect::dialect::Event;
+use roost_hub::{ChannelId, PublishTo};
 use roost_net::{CloseMode, ConnKey, Driver};
 
 use crate::closing::{close_dropping, cut};
 use crate::connections::{Flushed, Scratch, Writer, Written};
 use crate::core::Core;
+use crate::dialogue::notify;
+use crate::hub_outputs::apply;
 use crate::incidents::IncidentKind;
 
 /// Writes what this loop iteration has batched.
 pub(crate) fn flush<D: Driver>(core: &mut Core, driver: &mut D, scratch: &mut Scratch) {
+    flush_once(core, driver, scratch);
+    // To end a subscription is to send something, which may be too much: each time there are fewer.
+    while core.connections.has_missed() {
+        end_missed(core);
+        flush_once(core, driver, scratch);
+    }
+}
+
+/// Ends the subscriptions to channels of which something was dropped, where what follows would look like all
+/// there is.
+#[cold]
+fn end_missed(core: &mut Core) {
+    while let Some((key, channels)) = core.connections.pop_missed() {
+        for channel in channels {
+            let Ok(channel) = u32::try_from(channel).map(ChannelId) else {
+                continue; // of a pattern
+            };
+            let name = core.channels.name_of(PublishTo::Channel(channel));
+            if let Some(name) = name.map(str::to_owned) {
+                core.counters.subscriptions_insufficient_total.inc();
+                let name = &name;
+                notify(core, key, Event::Missed { channel, name });
+            }
+        }
+    }
+    apply(core);
+}
+
+fn flush_once<D: Driver>(core: &mut Core, driver: &mut D, scratch: &mut Scratch) {
     if core.connections.is_flushed() {
         return;
     }

@@ -146,6 +146,25 @@ pub(crate) enum Rest {
     Binary(Box<[u8]>),
 }
 
+impl From<Message<'_>> for Rest {
+    fn from(message: Message<'_>) -> Rest {
+        match message {
+            Message::Text(text) => Rest::Text(text.into()),
+            Message::Binary(bytes) => Rest::Binary(bytes.into()),
+        }
+    }
+}
+
+impl Rest {
+    /// In bytes.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Rest::Text(text) => text.len(),
+            Rest::Binary(bytes) => bytes.len(),
+        }
+    }
+}
+
 impl HookCalls {
     /// The next number of a question of an open connection.
     pub(crate) fn next_number(&mut self) -> u32 {
@@ -201,10 +220,7 @@ impl HookCalls {
         };
         debug_assert!(waiting.rest.is_none(), "one message at a time");
         self.bytes += rest.bytes().len();
-        waiting.rest = Some(match rest {
-            Message::Text(text) => Rest::Text(text.into()),
-            Message::Binary(bytes) => Rest::Binary(bytes.into()),
-        });
+        waiting.rest = Some(rest.into());
     }
 
     /// It waits no longer: its question is answered, or given up. `None` if that was another one.
@@ -284,12 +300,7 @@ impl Waiting {
             } => channel.len() + payload.bytes(),
             Request::Rpc { method, data, .. } => bytes_of_rpc(method, data.as_deref()),
         };
-        let rest = match &self.rest {
-            None => 0,
-            Some(Rest::Text(text)) => text.len(),
-            Some(Rest::Binary(bytes)) => bytes.len(),
-        };
-        request + rest
+        request + self.rest.as_ref().map_or(0, Rest::len)
     }
 }
 

@@ -1,8 +1,8 @@
 //! What the hub says, carried out: deliveries and messages to other reactors by the channels, the
 //! rest handed to the dialect of the connection that it is about.
 
-use roost_dialect::dialect::{Event, Recovered, Refusal};
-use roost_hub::{ChannelId, PatternRefusal, Recovery, Snapshot};
+use roost_dialect::dialect::{Event, Recovered, Recovers, Refusal};
+use roost_hub::{ChannelId, PatternRefusal, PublishTo, Recovery, Snapshot};
 use roost_net::ConnKey;
 use tracing::debug;
 
@@ -12,6 +12,7 @@ use crate::connections::Phase;
 use crate::core::Core;
 use crate::dialogue::notify;
 use crate::image::Image;
+use crate::settings::recovers;
 
 /// Does what the hub and the dealer want, before it is told anything new: what it says of subscribers holds for
 /// the moment it says it.
@@ -70,6 +71,7 @@ fn apply_all(core: &mut Core) {
                     channel,
                     topic,
                     snapshot,
+                    recovers: recovers_of(core, channel),
                     recovery: None,
                 };
                 notify(core, key, event);
@@ -143,6 +145,7 @@ fn tell_recovered(
         channel,
         topic,
         snapshot,
+        recovers: recovers_of(core, channel),
         recovery: Some(match recovery {
             Recovery::Recovered(_) => Recovered::Publications(&publications),
             Recovery::Lost(loss) => Recovered::Lost(*loss),
@@ -160,6 +163,12 @@ fn tell_recovered(
         core.channels
             .deliver_recovered(key.slot(), channel, tail, connections, sessions);
     }
+}
+
+/// What a channel's namespace promises subscribers that come back.
+fn recovers_of(core: &Core, channel: ChannelId) -> Recovers {
+    let namespace = core.channels.namespace_of(PublishTo::Channel(channel));
+    recovers(core.settings.channels.policy(namespace))
 }
 
 /// The home knows of the subscription that a 101 waits for: the WebSocket opens.

@@ -102,8 +102,12 @@ pub(crate) fn read_paused(core: &mut Core) {
 /// Handles what a paused publisher, or one whose answers have gone, has sent, and reads from it,
 /// unless that pauses it again.
 pub(crate) fn read_again(core: &mut Core, key: ConnKey) {
-    // It is read again when its hook has answered, or its token was checked.
-    if core.hook_calls.waits(key.slot()) || core.token_checks.awaits(key.slot()) {
+    // It is read again when its hook or a channel's home has answered, or its token was checked.
+    let slot = key.slot();
+    if core.hook_calls.waits(slot)
+        || core.token_checks.awaits(slot)
+        || core.history_asks.waits(slot)
+    {
         return;
     }
     let Some(conn) = core.connections.get_mut(key) else {

@@ -61,6 +61,7 @@ mod event_streams;
 mod flush;
 mod governor;
 mod handshake;
+mod history_asks;
 mod hook_answers;
 mod hook_asks;
 mod hook_calls;
@@ -114,7 +115,7 @@ pub use server::{Configurer, Server, StartError, Stopper};
 pub use settings::{
     Access, Auth, CERTIFICATE_ROLE, ChannelPolicy, Deflate, FAN_OUT_AT_ONCE, FAN_OUT_PIECE, Hooks,
     LISTENERS_MAX, Limits, Listener, NamespaceNumbers, Network, Origins, Page, Policies, Publish,
-    RevokedAtStart, Settings, SlowConsumer, policy_for_tests,
+    Recovery, RevokedAtStart, Settings, SlowConsumer, policy_for_tests,
 };
 pub use shared::{ListenError, Shared};
 pub use token_checks::{Denied, Login, TokenCheck, Verdict};

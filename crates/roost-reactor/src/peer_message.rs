@@ -7,6 +7,7 @@ use roost_net::ConnKey;
 
 use crate::channels::{Lane, LinkMessage};
 use crate::control::{Answer, ControlPublication, Request, Token};
+use crate::history_asks::{HistoryAnswer, HistoryAsk};
 use crate::hook_calls::{HookAnswer, HookCall};
 use crate::image::Image;
 use crate::token_checks::{TokenCheck, Verdict};
@@ -26,6 +27,10 @@ pub(crate) enum PeerMessage {
     },
     /// They need no longer: the same way.
     Relieved { name: Name },
+    /// To a channel's home: what it keeps.
+    HistoryAsk(Box<HistoryAsk>),
+    /// From there.
+    HistoryAnswer(Box<HistoryAnswer>),
     /// From the control thread. See [`crate::control`].
     Request(Box<(Token, Request)>),
     /// From the control thread, to the home of their channels.
@@ -50,6 +55,8 @@ impl LinkMessage for PeerMessage {
             PeerMessage::Congested { .. }
             | PeerMessage::Relieved { .. }
             | PeerMessage::Call(_)
+            | PeerMessage::HistoryAsk(_)
+            | PeerMessage::HistoryAnswer(_)
             | PeerMessage::Request(_)
             | PeerMessage::Answer(_)
             | PeerMessage::TokenChecks(_)
@@ -85,6 +92,8 @@ impl LinkMessage for PeerMessage {
             PeerMessage::Call(item) => {
                 size_of_val(&**item) + item.payload().map_or(0, CallBody::bytes)
             }
+            PeerMessage::HistoryAsk(ask) => size_of_val(&**ask),
+            PeerMessage::HistoryAnswer(answer) => answer.bytes(),
             PeerMessage::Request(request) => size_of_val(&**request) + request.1.bytes(),
             PeerMessage::Publications(batch) => batch.1.iter().map(ControlPublication::bytes).sum(),
             PeerMessage::Answer(answer) => answer.bytes(),

@@ -8,6 +8,7 @@ use crate::client_tokens;
 use crate::commands::handle_rest;
 use crate::control::{handle_publications, handle_request};
 use crate::core::Core;
+use crate::history_asks;
 use crate::hook_answers::handle_hook_answer;
 use crate::messages::apply_pending;
 use crate::peer_message::PeerMessage;
@@ -42,6 +43,15 @@ pub(crate) fn handle_peer_messages(core: &mut Core, from: ReactorId, mut batch: 
             }
             PeerMessage::Relieved { name } => {
                 core.channels.end_congestion(from, &name);
+                continue;
+            }
+            PeerMessage::HistoryAsk(ask) => {
+                history_asks::answer(core, from, *ask);
+                continue;
+            }
+            PeerMessage::HistoryAnswer(answer) => {
+                history_asks::handle_answer(core, *answer);
+                apply_pending(core);
                 continue;
             }
             PeerMessage::Request(request) => {

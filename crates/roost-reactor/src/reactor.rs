@@ -473,6 +473,7 @@ impl<D: Driver> Reactor<D> {
         core.check_revocations();
         core.connections.check_invariants();
         core.hook_calls.check_invariants();
+        core.history_asks.check_invariants();
         let is_empty = core.connections.len() == 0 && core.channels.links().spilled() == 0;
         match self.drain.is_some() && is_empty {
             true => Iteration::Stopped,

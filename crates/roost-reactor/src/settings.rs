@@ -10,8 +10,10 @@ use roost_access::{
     Identity, Operation, PatternRef, PermissionSet, Question, Requirement, Revocations, decide,
 };
 use roost_config as config;
-pub use roost_config::{Access, ChannelPolicy, Deflate, Limits, Network, Publish, SlowConsumer};
-use roost_dialect::dialect::{Accept, Headers, Offer};
+pub use roost_config::{
+    Access, ChannelPolicy, Deflate, Limits, Network, Publish, Recovery, SlowConsumer,
+};
+use roost_dialect::dialect::{Accept, Headers, Offer, Recovers};
 use roost_dialect::{DialectKind, centrifugo, echo, raw, soap, sse, wamp};
 pub use roost_hub::NamespaceNumbers;
 use roost_hub::{HistoryLimits, HistoryNamespace, HistoryOptions};
@@ -322,6 +324,17 @@ impl Policies {
     pub fn names(&self) -> Vec<String> {
         let own = self.namespaces.iter().map(|(name, _)| name.clone());
         std::iter::once(String::new()).chain(own).collect()
+    }
+}
+
+/// What a namespace promises subscribers that come back.
+#[inline]
+pub(crate) fn recovers(policy: &ChannelPolicy) -> Recovers {
+    match policy.recovery {
+        _ if policy.history_messages_max == 0 => Recovers::Nothing,
+        Recovery::Off => Recovers::Nothing,
+        Recovery::Stream => Recovers::Stream,
+        Recovery::Cache => Recovers::Latest,
     }
 }
 

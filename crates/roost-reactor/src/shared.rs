@@ -20,6 +20,7 @@ use crate::control::{ControlPeer, Listings, REACTORS_MAX, Repeats, Sweeps};
 use crate::core::Core;
 use crate::current::Current;
 use crate::governor::{Admission, BacklogReport, BacklogWriter, Budget, BudgetShare, Governor};
+use crate::history_asks::HistoryAsks;
 use crate::hook_calls::HookCalls;
 use crate::incidents::Incidents;
 use crate::login_queue::LoginQueue;
@@ -192,6 +193,7 @@ impl Shared {
             sessions: Sessions::new(&settings.dialects, seed.rotate_left(17)),
             token_checks: TokenChecks::default(),
             hook_calls: HookCalls::default(),
+            history_asks: HistoryAsks::default(),
             listings: Listings::default(),
             sweeps: Sweeps::default(),
             revocations: settings.auth.revoked.table(settings.auth.revocations_max),

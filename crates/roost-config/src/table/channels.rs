@@ -57,6 +57,12 @@ section! {
     /// How long a message is kept, and a channel without subscribers remembered. A client that was
     /// away for longer may be told that it has missed something though it has not.
     history_lifetime_ms: u32 = HOUR / 12, time(SECOND..=WEEK), Restart, r#""1h""#;
+    /// What a Centrifugo client gets that comes back to one of these channels, where they keep history
+    /// ([centrifugo.md](centrifugo.md)). `"stream"`: all it has missed, or it is told that something is
+    /// missing. `"cache"`: the last message. `"off"`: nothing. A client that reads too slowly for
+    /// `slow_consumer = "drop_oldest"` or `"drop_newest"` is then made to subscribe again, so that it misses
+    /// nothing that is kept.
+    recovery: Recovery = Recovery::Stream, Recovery::WORDS, Live, r#""cache""#;
 }
 
 words! {
@@ -89,6 +95,17 @@ words! {
     Hook = "hook",
     /// None.
     Nobody = "nobody",
+}
+
+words! {
+    /// What a client gets that comes back to a channel.
+    Recovery
+    /// Nothing.
+    Off = "off",
+    /// All it has missed, or to be told that something is missing.
+    Stream = "stream",
+    /// The last message.
+    Cache = "cache",
 }
 
 words! {

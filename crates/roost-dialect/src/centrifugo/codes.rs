@@ -37,9 +37,13 @@ pub(super) const LIMIT_EXCEEDED: Error = error(106, "limit exceeded");
 pub(super) const BAD_REQUEST: Error = error(107, "bad request");
 pub(super) const NOT_AVAILABLE: Error = error(108, "not available");
 pub(super) const TOKEN_EXPIRED: Error = error(109, "token expired");
+pub(super) const TOO_MANY_REQUESTS: Error = temporary(111, "too many requests");
+pub(super) const UNRECOVERABLE: Error = error(112, "unrecoverable position");
 
 /// Of an unsubscribe that the server pushes: below 2500 the client does not subscribe again.
 pub(super) const SERVER_UNSUBSCRIBE: (u16, &str) = (2000, "server unsubscribe");
+/// The same of one that the client subscribes to again, to recover.
+pub(super) const INSUFFICIENT: (u16, &str) = (2500, "insufficient state");
 pub(super) const SHUTDOWN: Disconnect = disconnect(3001, "shutdown");
 pub(super) const SERVER_ERROR: Disconnect = disconnect(3004, "internal server error");
 pub(super) const EXPIRED: Disconnect = disconnect(3005, "connection expired");
@@ -63,7 +67,7 @@ pub(super) fn error_of(refusal: Refusal) -> Error {
 
 /// Whatever the reason is, a client is told no more, but for whether it may try again: after an error that is
 /// not temporary it gives the subscription up.
-fn error_of_denial(denial: Denial) -> Error {
+pub(super) fn error_of_denial(denial: Denial) -> Error {
     match denial.is_temporary() {
         true => INTERNAL,
         false => PERMISSION_DENIED,

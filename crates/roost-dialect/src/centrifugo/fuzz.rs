@@ -1,17 +1,18 @@
 //! The body of the fuzz target, which ordinary tests run too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use roost_access::Provider;
-use roost_hub::{ChannelId, Position, Snapshot};
+use roost_hub::{ChannelId, EventIds, Loss, Position, Snapshot};
 use roost_wire::Opcode;
 use serde_json::Value;
 
 use super::{Centrifugo, Settings};
 use crate::dialect::{
-    Admission, Command, Context, Dialect, Event, Input, Message, Next, RpcAnswer, Session,
-    SubscribeTo, Target, Terms, TokenOutcome, TokenRefusal,
+    Admission, Command, Context, Dialect, Event, HistoryPage, HistoryRefusal, Input, Message, Next,
+    Recovered, Recovers, RpcAnswer, Session, SubscribeTo, Target, Terms, TokenOutcome,
+    TokenRefusal,
 };
 use crate::{PayloadRef, Replies, check_channel_name};
 
@@ -39,6 +40,8 @@ struct Peer {
     channels: BTreeMap<String, ChannelId>,
     /// What is subscribed to, and what is about to be: with the command's token.
     subscribed: BTreeMap<ChannelId, Vec<u64>>,
+    /// Tokens of those that want what was before.
+    recovering: BTreeSet<u64>,
     replies: Replies,
     ids: u64,
     is_closed: bool,
@@ -58,6 +61,7 @@ impl Peer {
             session,
             channels: BTreeMap::new(),
             subscribed: BTreeMap::new(),
+            recovering: BTreeSet::new(),
             replies: Replies::default(),
             ids: 0,
             is_closed: false,
@@ -128,14 +132,19 @@ impl Peer {
                 });
             }
             Command::Subscribe { what, form, token } => {
-                let SubscribeTo::Channel(name) = what else {
-                    panic!("there are no patterns");
+                let (name, recovers) = match what {
+                    SubscribeTo::Channel(name) => (name, false),
+                    SubscribeTo::Behind(name, _, _) => (name, true),
+                    _ => panic!("there are no patterns"),
                 };
                 assert_eq!(check_channel_name(&name, NAME_BYTES_MAX), Ok(()));
                 let next = u32::try_from(self.channels.len()).expect("few");
                 let known = self.channels.entry(name.clone().into_owned());
                 let channel = *known.or_insert(ChannelId(next));
                 self.subscribed.entry(channel).or_default().push(token);
+                if recovers {
+                    self.recovering.insert(token);
+                }
                 self.tell(Event::Subscribing { channel, form });
                 // Some homes answer late.
                 if !name.starts_with('l') {
@@ -152,6 +161,20 @@ impl Peer {
                     "the same is subscribed to"
                 );
                 self.tell(Event::UnsubscribedFrom { token, channel });
+            }
+            Command::ReadHistory(read) => {
+                assert_eq!(check_channel_name(&read.channel, NAME_BYTES_MAX), Ok(()));
+                let page = HistoryPage {
+                    position: POSITION,
+                    publications: vec![(7, PayloadRef::Text("x").freeze())],
+                    has_more: false,
+                };
+                let answer = match read.limit {
+                    0 => Err(HistoryRefusal::NotKept),
+                    _ => Ok(&page),
+                };
+                let token = read.token;
+                self.tell(Event::History { token, answer });
             }
             Command::Close { reason, .. } => {
                 assert!(
@@ -182,18 +205,36 @@ impl Peer {
     fn confirm(&mut self, channel: ChannelId) {
         let waiting = self.subscribed.get_mut(&channel).map(std::mem::take);
         for token in waiting.into_iter().flatten() {
+            let publication = PayloadRef::Json("[1]").freeze();
+            let ids = EventIds {
+                topic: 1,
+                publication: 1,
+                offset: 7,
+            };
+            let missed = [(7, Centrifugo::encode_recovered(0, &publication, ids))];
+            let recovery = match token % 3 {
+                _ if !self.recovering.remove(&token) => None,
+                0 => Some(Recovered::Lost(Loss::TooOld)),
+                1 => Some(Recovered::Publications(&[])),
+                _ => Some(Recovered::Publications(&missed)),
+            };
+            let recovers = match recovery {
+                Some(_) => Recovers::Stream,
+                None => Recovers::Nothing,
+            };
             self.tell(Event::Subscribed {
                 token,
                 channel,
                 topic: 1,
-                snapshot: Snapshot {
-                    position: Position {
-                        epoch: 0,
-                        offset: 0,
-                    },
-                },
-                recovery: None,
+                snapshot: Snapshot { position: POSITION },
+                recovers,
+                recovery,
             });
+            // It was too slow, now and then.
+            if token % 5 == 4 {
+                let name = "x";
+                self.tell(Event::Missed { channel, name });
+            }
         }
     }
 
@@ -204,7 +245,11 @@ impl Peer {
             new_id: &mut new_id,
         };
         let next = self.dialect.on(self.session, event, &mut cx);
-        assert_eq!(next, Next::Continue, "no answer of the broker closes");
+        match next {
+            Next::Continue => {}
+            Next::Unsubscribe { channel, .. } => drop(self.subscribed.remove(&channel)),
+            Next::Close { .. } => panic!("no answer of the broker closes"),
+        }
         self.check_replies(&mut Vec::new());
     }
 
@@ -216,6 +261,9 @@ impl Peer {
             for line in text.split('\n') {
                 assert!(line.len() <= LINE_BYTES_MAX, "{line}");
                 let reply: Value = serde_json::from_str(line).expect("a reply is JSON");
+                if reply["push"]["unsubscribe"]["code"] == 2500 {
+                    continue;
+                }
                 let id = reply["id"].as_u64().expect("a reply has a number");
                 assert!((1..u64::from(u32::MAX)).contains(&id), "{line}");
                 said.push(id);
@@ -246,6 +294,10 @@ impl Peer {
 
 const CONNECT: &str = r#"{"id":1,"connect":{}}"#;
 const NAME_BYTES_MAX: usize = 64;
+const POSITION: Position = Position {
+    epoch: 1,
+    offset: 7,
+};
 /// A reply does not grow with what is asked.
 const LINE_BYTES_MAX: usize = 256;
 

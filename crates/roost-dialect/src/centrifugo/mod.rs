@@ -9,16 +9,19 @@
 //! | what it is told, and the codes of errors and closes | `reply.rs`, `codes.rs` |
 //! | one session: its subscriptions, and who the client is | `session.rs`, `subscriptions.rs` |
 //! | what commands and events do | `sessions.rs` |
+//! | history, and what a client has missed | `recovery.rs` |
 
 mod accept;
 mod codes;
 #[doc(hidden)]
 pub mod fuzz;
+mod recovery;
 mod reply;
 mod request;
 mod session;
 mod sessions;
 mod subscriptions;
+mod token;
 
 pub use accept::{PATH, SUBPROTOCOL_JSON};
 pub use session::SessionState;

@@ -62,6 +62,15 @@ impl<'o> Lines<'o> {
         self.out.extend_from_slice(b":{}}");
     }
 
+    /// The same with the members that `write` writes.
+    pub(super) fn result(&mut self, id: u32, method: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        self.begin(id);
+        push_string(self.out, method);
+        self.out.extend_from_slice(b":{");
+        write(self.out);
+        self.out.extend_from_slice(b"}}");
+    }
+
     /// The result of `rpc`.
     pub(super) fn called(&mut self, id: u32, data: Option<&str>) {
         self.begin(id);

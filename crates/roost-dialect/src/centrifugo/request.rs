@@ -24,7 +24,7 @@ struct Line<'a> {
     #[serde(borrow)]
     presence_stats: Option<Channel<'a>>,
     #[serde(borrow)]
-    history: Option<Channel<'a>>,
+    history: Option<History<'a>>,
     ping: Option<Empty>,
     send: Option<Empty>,
     #[serde(borrow)]
@@ -47,6 +47,18 @@ pub(super) struct Subscribe<'a> {
     pub(super) channel: Option<Text<'a>>,
     #[serde(borrow)]
     pub(super) token: Option<Text<'a>>,
+    /// Whether it goes on where it was.
+    #[serde(default)]
+    pub(super) recover: bool,
+    /// Where it was: the offset of the last publication that the client has got, 0 for none.
+    #[serde(default)]
+    pub(super) offset: u64,
+    /// In which epoch; the client may not know.
+    #[serde(borrow)]
+    pub(super) epoch: Option<Text<'a>>,
+    /// A set of bits, of which [`REJECT_UNRECOVERED`] counts.
+    #[serde(default)]
+    pub(super) flag: u64,
     /// 0 of a stream; others are of kinds of subscriptions that there are not.
     #[serde(default, rename = "type")]
     pub(super) kind: i32,
@@ -59,6 +71,28 @@ pub(super) struct Subscribe<'a> {
 pub(super) struct Channel<'a> {
     #[serde(borrow)]
     channel: Option<Text<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct History<'a> {
+    #[serde(borrow)]
+    pub(super) channel: Option<Text<'a>>,
+    /// Most publications; negative: as many as there may be in an answer.
+    #[serde(default)]
+    pub(super) limit: i64,
+    #[serde(borrow)]
+    pub(super) since: Option<Since<'a>>,
+    #[serde(default)]
+    pub(super) reverse: bool,
+}
+
+/// A position in a channel.
+#[derive(Debug, Deserialize)]
+pub(super) struct Since<'a> {
+    #[serde(default)]
+    pub(super) offset: u64,
+    #[serde(borrow)]
+    pub(super) epoch: Option<Text<'a>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -100,9 +134,10 @@ pub(super) enum Request<'a> {
     Publish(Publish<'a>),
     Refresh(Refresh<'a>),
     Rpc(Rpc<'a>),
+    History(History<'a>),
     /// A message for the server, which is not answered.
     Send,
-    /// What there is not: presence, presence_stats, history, sub_refresh, ping.
+    /// What there is not: presence, presence_stats, sub_refresh, ping.
     Unavailable,
 }
 
@@ -132,7 +167,7 @@ pub(super) fn parse(line: &str) -> Result<(u32, Request<'_>), Malformed> {
         refresh,
         sub_refresh,
     } = line;
-    let of_channel = [presence, presence_stats, history, sub_refresh];
+    let of_channel = [presence, presence_stats, sub_refresh];
     let request = if let Some(connect) = connect {
         Request::Connect(connect)
     } else if let Some(subscribe) = subscribe {
@@ -148,6 +183,8 @@ pub(super) fn parse(line: &str) -> Result<(u32, Request<'_>), Malformed> {
     } else if let Some(Channel { channel }) = of_channel.into_iter().flatten().next() {
         named(channel)?;
         Request::Unavailable
+    } else if let Some(history) = history {
+        Request::History(history)
     } else if let Some(rpc) = rpc {
         Request::Rpc(rpc)
     } else if ping.is_some() {
@@ -177,3 +214,6 @@ fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(
 ) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
+
+/// In a subscribe's flags: rather an error than a subscription that has missed something.
+pub(super) const REJECT_UNRECOVERED: u64 = 2;

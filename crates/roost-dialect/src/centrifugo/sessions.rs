@@ -10,16 +10,18 @@ use serde_json::value::RawValue;
 use slab::Slab;
 
 use super::codes::{self, Disconnect};
+use super::recovery::{self, Subscribed};
 use super::reply::{Expiry, Lines};
 use super::request::{
     self, Connect, Malformed, Publish, Refresh, Request as Asked, Rpc, Subscribe, named,
 };
 use super::session::Session;
 use super::subscriptions::CONFIRMED;
+use super::token::number as number_of;
 use super::{SessionState, Settings, accept};
 use crate::dialect::{
     self, Accept, Admission, Command, Context, Dialect, Event, Input, Message, Next, Offer,
-    RpcAnswer, SubscribeTo, Target, Terms, TokenText,
+    RpcAnswer, Target, Terms, TokenText,
 };
 use crate::json::{Text, push_string};
 use crate::{Form, PayloadRef, Publication, check_channel_name};
@@ -33,7 +35,7 @@ pub struct Centrifugo {
 }
 
 /// What a line leads to.
-enum Step<'a> {
+pub(super) enum Step<'a> {
     /// It has its answer, or needs none.
     Done,
     Command(Command<'a>),
@@ -45,6 +47,8 @@ impl Dialect for Centrifugo {
     const NAME: &'static str = "centrifugo";
     const FORMS: &'static [&'static str] = &["centrifugo.json"];
     const PINGS: bool = true;
+    const ANSWERS_WITH_RECOVERED: bool = true;
+    const HOLDS_POSITIONS: bool = true;
     type Settings = Settings;
     type State = SessionState;
 
@@ -160,20 +164,22 @@ impl Dialect for Centrifugo {
 
     /// `{"push":{"channel":…,"pub":{"data":…,"info":…}}}`, the parts copied once.
     fn encode(_: u8, publication: &Publication, _: EventIds, channel: &str) -> Frozen {
-        let mut head = Vec::with_capacity(channel.len() + HEAD_BYTES);
-        head.extend_from_slice(b"{\"push\":{\"channel\":");
-        push_string(&mut head, channel);
-        head.extend_from_slice(b",\"pub\":{\"data\":");
-        let details = publication.details();
-        let info = details.and_then(|details| details.client_info.as_deref());
-        publication.with_json(|data| match info {
-            None => Frozen::from_parts(Opcode::Text, &[&head, data, b"}}}"]),
-            Some(info) => {
-                let info = info.as_bytes();
-                let parts: [&[u8]; 5] = [&head, data, b",\"info\":", info, b"}}}"];
-                Frozen::from_parts(Opcode::Text, &parts)
-            }
-        })
+        push(publication, channel, None)
+    }
+
+    /// The same with `"offset":…`.
+    fn encode_kept(
+        _: u8,
+        publication: &Publication,
+        ids: EventIds,
+        channel: &str,
+        _: u64,
+    ) -> Frozen {
+        push(publication, channel, Some(ids.offset))
+    }
+
+    fn encode_recovered(_: u8, publication: &Publication, ids: EventIds) -> Frozen {
+        recovery::recovered(publication, ids.offset)
     }
 
     fn memory_bytes(&self) -> usize {
@@ -235,6 +241,7 @@ impl Centrifugo {
             Asked::Publish(publish) => handle_publish(session, id, publish, &self.settings, lines),
             Asked::Refresh(refresh) => handle_refresh(session, id, refresh, lines),
             Asked::Rpc(rpc) => handle_rpc(id, rpc, lines),
+            Asked::History(history) => recovery::handle_history(id, history, &self.settings, lines),
             Asked::Send => Err(codes::SEND_NOT_AVAILABLE),
             Asked::Unavailable => {
                 lines.error(id, codes::NOT_AVAILABLE);
@@ -242,6 +249,31 @@ impl Centrifugo {
             }
         }
     }
+}
+
+/// A publication for subscribers.
+fn push(publication: &Publication, channel: &str, offset: Option<u64>) -> Frozen {
+    let mut head = Vec::with_capacity(channel.len() + HEAD_BYTES);
+    head.extend_from_slice(b"{\"push\":{\"channel\":");
+    push_string(&mut head, channel);
+    head.extend_from_slice(b",\"pub\":{\"data\":");
+    if offset.is_some() {
+        let mut tail = Vec::with_capacity(TAIL_BYTES);
+        recovery::write_tail(&mut tail, publication, offset);
+        tail.extend_from_slice(b"}}}");
+        let parts = |data: &[u8]| Frozen::from_parts(Opcode::Text, &[&head, data, &tail]);
+        return publication.with_json(parts);
+    }
+    let details = publication.details();
+    let info = details.and_then(|details| details.client_info.as_deref());
+    publication.with_json(|data| match info {
+        None => Frozen::from_parts(Opcode::Text, &[&head, data, b"}}}"]),
+        Some(info) => {
+            let info = info.as_bytes();
+            let parts: [&[u8]; 5] = [&head, data, b",\"info\":", info, b"}}}"];
+            Frozen::from_parts(Opcode::Text, &parts)
+        }
+    })
 }
 
 impl From<Malformed> for Disconnect {
@@ -306,30 +338,26 @@ fn handle_refresh<'a>(
 fn handle_subscribe<'a>(
     session: &Session,
     id: u32,
-    subscribe: Subscribe<'a>,
+    mut subscribe: Subscribe<'a>,
     settings: &Settings,
     lines: &mut Lines<'_>,
 ) -> Result<Step<'a>, Disconnect> {
-    let Subscribe {
-        channel,
-        token,
-        kind,
-        filter,
-    } = subscribe;
-    let Text(channel) = named(channel)?;
+    let Text(channel) = named(subscribe.channel.take())?;
+    let token = subscribe.token.as_ref();
     let error = if check_channel_name(&channel, settings.channel_name_bytes_max).is_err()
-        || filter.is_some()
+        || subscribe.filter.is_some()
     {
         codes::BAD_REQUEST
-    } else if kind != 0 || token.is_some_and(|Text(token)| !token.is_empty()) {
+    } else if subscribe.kind != 0 || token.is_some_and(|Text(token)| !token.is_empty()) {
         codes::NOT_AVAILABLE
     } else if session.subscriptions.len() >= settings.subscriptions_per_connection_max {
         codes::LIMIT_EXCEEDED
     } else {
+        let (what, token) = recovery::asked(id, &subscribe, channel);
         return Ok(Step::Command(Command::Subscribe {
-            what: SubscribeTo::Channel(channel),
+            what,
             form: Form::CENTRIFUGO,
-            token: u64::from(id),
+            token,
         }));
     };
     lines.error(id, error);
@@ -409,12 +437,26 @@ fn on_event(
                 lines.error(subscribing, codes::ALREADY_SUBSCRIBED);
             }
         }
-        Event::Subscribed { token, channel, .. } => {
-            let id = number_of(token);
-            if session.subscriptions.confirm(channel, id) {
-                lines.done(id, "subscribe");
-            }
+        Event::Subscribed {
+            token,
+            channel,
+            topic: _,
+            snapshot,
+            recovers,
+            recovery,
+        } => {
+            let subscribed = Subscribed {
+                channel,
+                snapshot,
+                recovers,
+                recovery,
+            };
+            return recovery::on_subscribed(session, token, &subscribed, lines);
         }
+        Event::Missed { channel, name } => {
+            return recovery::on_missed(session, channel, name, lines);
+        }
+        Event::History { token, answer } => recovery::on_history(number_of(token), answer, lines),
         Event::SubscriptionRefused {
             token,
             channel,
@@ -462,11 +504,6 @@ fn on_event(
     Next::Continue
 }
 
-/// The number of the command that a token was made of.
-fn number_of(token: u64) -> u32 {
-    u32::try_from(token).unwrap_or(u32::MAX)
-}
-
 fn close(disconnect: Disconnect) -> Command<'static> {
     let Disconnect { code, reason } = disconnect;
     Command::Close { code, reason }
@@ -480,3 +517,5 @@ const SESSION_BYTES: usize = size_of::<Session>() + size_of::<usize>();
 const SESSIONS_KEPT: usize = 64;
 /// What stands in a push beside the channel's name and the payload.
 const HEAD_BYTES: usize = 48;
+/// What stands behind the payload, without the publisher.
+const TAIL_BYTES: usize = 32;

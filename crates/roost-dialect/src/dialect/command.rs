@@ -63,6 +63,8 @@ pub enum Command<'a> {
     /// Find out who the client is, by its token or without one. Nothing more is drawn until
     /// [`Event::TokenChecked`](super::Event::TokenChecked), and then what was left in the input.
     CheckToken(Option<TokenText<'a>>),
+    /// Read what a channel keeps. [`Event::History`](super::Event::History) follows, and nothing more is drawn until then.
+    ReadHistory(ReadHistory<'a>),
     /// Ask the application for something, by a method of its own.
     /// [`Event::RpcAnswered`](super::Event::RpcAnswered) follows, and nothing more is drawn until then.
     Rpc {
@@ -133,6 +135,22 @@ pub enum Command<'a> {
     },
 }
 
+/// What is asked for of a channel's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadHistory<'a> {
+    /// The channel.
+    pub channel: Cow<'a, str>,
+    /// Publications behind this position, or in reverse those before it: its epoch, if the client knows it, and
+    /// its offset. `None`: all.
+    pub since: Option<(Option<u64>, u64)>,
+    /// Most publications of a page.
+    pub limit: u32,
+    /// The newest first.
+    pub is_reverse: bool,
+    /// The token of the event.
+    pub token: u64,
+}
+
 /// A token in a message. It stands in no log.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TokenText<'a>(pub Cow<'a, str>);
@@ -200,6 +218,9 @@ pub enum SubscribeTo<'a> {
     /// The same, and what was published before ([`Event::Subscribed`](super::Event::Subscribed) brings it, or says what is
     /// missing). Nothing is delivered until then.
     Since(Cow<'a, str>, Since),
+    /// The same behind the offset that the client has come to, in this epoch or whichever there is, as the
+    /// channel's namespace recovers ([`Recovers`](super::Recovers)): where it does not, as [`SubscribeTo::Channel`].
+    Behind(Cow<'a, str>, Option<u64>, u64),
     /// All channels that match. The text may be no pattern: the command is then refused.
     Pattern(PatternKind, Cow<'a, str>),
 }

@@ -2,11 +2,11 @@
 
 use roost_access::Denial;
 use roost_dealer::{CallError, NeverInvoked, Notice};
-use roost_hub::{ChannelId, Loss, Snapshot};
+use roost_hub::{ChannelId, Loss, Position, Snapshot};
 use roost_wire::{CloseCode, Frozen};
 
 use super::command::{RpcAnswer, TokenOutcome};
-use crate::{CallBody, Form};
+use crate::{CallBody, Form, Publication};
 
 /// What happens to a session.
 #[derive(Debug, Clone)]
@@ -29,8 +29,10 @@ pub enum Event<'a> {
         /// The channel where the subscription begins: what is delivered from here on is behind its
         /// position, and nothing behind it is missing.
         snapshot: Snapshot,
-        /// What was before, if the command asked for it with [`SubscribeTo::Since`](super::SubscribeTo::Since). Not where the session
-        /// was subscribed already.
+        /// What the channel's namespace promises those that come back.
+        recovers: Recovers,
+        /// What was before, if the command asked for it with [`SubscribeTo::Since`](super::SubscribeTo::Since) or
+        /// [`SubscribeTo::Behind`](super::SubscribeTo::Behind). Not where the session was subscribed already.
         recovery: Option<Recovered<'a>>,
     },
     /// The subscription has ended.
@@ -108,6 +110,22 @@ pub enum Event<'a> {
         /// How many.
         messages: u64,
     },
+    /// A publication of this channel was dropped for this connection, where the channel's namespace recovers and
+    /// the dialect's clients hold positions ([`Dialect::HOLDS_POSITIONS`](super::Dialect::HOLDS_POSITIONS)). None that is
+    /// behind it has been sent, or will be before [`Next::Unsubscribe`].
+    Missed {
+        /// The channel.
+        channel: ChannelId,
+        /// Its name.
+        name: &'a str,
+    },
+    /// What [`Command::ReadHistory`](super::Command::ReadHistory) asked for.
+    History {
+        /// The command's.
+        token: u64,
+        /// What the channel keeps, or why that is not told.
+        answer: Result<&'a HistoryPage, HistoryRefusal>,
+    },
     /// The connection is about to be closed as a slow consumer.
     SlowConsumer {
         /// The close frame's reason.
@@ -138,6 +156,44 @@ pub enum Recovered<'a> {
     Publications(&'a [(u64, Frozen)]),
     /// Something is missing, for this reason, and nothing is given: what is delivered begins behind the
     /// snapshot's position.
+    Lost(Loss),
+}
+
+/// What a namespace promises subscribers that come back, where their dialect can say where they were.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Recovers {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// All they have missed, or to be told that something is missing.
+    Stream,
+    /// The last publication.
+    Latest,
+}
+
+/// A page of what a channel keeps.
+#[derive(Debug, Clone)]
+pub struct HistoryPage {
+    /// The channel's last publication.
+    pub position: Position,
+    /// Publications with their offsets, in the order asked for.
+    pub publications: Vec<(u64, Publication)>,
+    /// More are there, behind the last of these.
+    pub has_more: bool,
+}
+
+/// Why a client does not get what a channel keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HistoryRefusal {
+    /// It may not.
+    NotAllowed(Denial),
+    /// The channel's name cannot be.
+    InvalidName,
+    /// The channel's namespace keeps nothing.
+    NotKept,
+    /// So much is being asked for already.
+    Busy,
+    /// The position it names is none of the channel's.
     Lost(Loss),
 }
 
@@ -180,5 +236,12 @@ pub enum Next {
         code: CloseCode,
         /// UTF-8 reason, at most 123 bytes.
         reason: &'static str,
+    },
+    /// What was written is sent, and this subscription, which the dialect has forgotten, ends.
+    Unsubscribe {
+        /// The channel.
+        channel: ChannelId,
+        /// The form of the subscription.
+        form: Form,
     },
 }

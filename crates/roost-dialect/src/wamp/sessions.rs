@@ -116,12 +116,15 @@ impl Dialect for Wamp {
                     channel,
                     topic,
                     snapshot: _, // SUBSCRIBED has no place for it
+                    recovers: _,
                     recovery: _, // none is asked for
                 } => session.on_subscribed(token, channel, topic, out),
                 Event::Unsubscribed { token } => session.on_unsubscribed(token, out),
                 Event::TokenChecked(outcome) => ends = session.on_token_checked(outcome, out),
                 Event::UnsubscribedFrom { .. }
                 | Event::RpcAnswered { .. }
+                | Event::Missed { .. }
+                | Event::History { .. }
                 | Event::PingDue
                 | Event::PongMissing => {} // it asks for none of these
                 Event::Published { token, publication } => {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use roost_access::{Denial, Operation, Provider};
 use roost_dialect::centrifugo::{Centrifugo, PATH, Settings};
 use roost_dialect::dialect::{
-    Accept, Admission, Command, Context, Dialect, Event, Headers, Input, Message, Next, Offer,
-    Refusal, Request, RpcAnswer, Session, SubscribeTo, Terms, TokenOutcome, TokenRefusal,
+    Accept, Admission, Command, Context, Dialect, Event, Headers, HistoryPage, HistoryRefusal,
+    Input, Message, Next, Offer, ReadHistory, Recovered, Recovers, Refusal, Request, RpcAnswer,
+    Session, SubscribeTo, Terms, TokenOutcome, TokenRefusal,
 };
 use roost_dialect::{Arguments, Form, PayloadRef, Publication, PublishDetails, Replies, encode};
-use roost_hub::{ChannelId, EventIds, Position, Snapshot};
+use roost_hub::{ChannelId, EventIds, Loss, Position, Snapshot};
 use roost_wire::Opcode;
 
 /// A session, and what it has said.
@@ -125,19 +126,30 @@ impl Client {
     }
 
     fn subscribed(&mut self, id: u32, channel: u32) -> Vec<String> {
+        let (next, said) = self.recovered(id.into(), channel, (Recovers::Nothing, None));
+        assert_eq!(next, Next::Continue);
+        said
+    }
+
+    fn recovered(
+        &mut self,
+        token: u64,
+        channel: u32,
+        (recovers, recovery): (Recovers, Option<Recovered<'_>>),
+    ) -> (Next, Vec<String>) {
         self.tell(Event::Subscribed {
-            token: id.into(),
+            token,
             channel: ChannelId(channel),
             topic: 5,
             snapshot: Snapshot {
                 position: Position {
-                    epoch: 1,
-                    offset: 2,
+                    epoch: 0xab,
+                    offset: 9,
                 },
             },
-            recovery: None,
+            recovers,
+            recovery,
         })
-        .1
     }
 }
 
@@ -173,6 +185,10 @@ fn shown(command: &Command<'_>) -> String {
     match command {
         Command::Subscribe { what, token, .. } => match what {
             SubscribeTo::Channel(channel) => format!("subscribe {channel} {token}"),
+            SubscribeTo::Behind(channel, epoch, offset) => {
+                let epoch = epoch.map_or("any".to_owned(), |epoch| format!("{epoch:x}"));
+                format!("subscribe {channel} behind {epoch}-{offset} {token}")
+            }
             SubscribeTo::Since(..) | SubscribeTo::Pattern(..) => panic!("it asks for neither"),
         },
         Command::UnsubscribeFrom { channel, token, .. } => format!("unsubscribe {channel} {token}"),
@@ -190,6 +206,13 @@ fn shown(command: &Command<'_>) -> String {
             let user = info["user"].as_str().expect("a name");
             format!("publish {channel:?} {payload:?} {ack:?} by {user:?}")
         }
+        Command::ReadHistory(ReadHistory {
+            channel,
+            since,
+            limit,
+            is_reverse,
+            token,
+        }) => format!("history {channel} {since:?} {limit} {is_reverse} {token}"),
         Command::Rpc {
             method,
             data,
@@ -334,7 +357,7 @@ fn commands_come_in_batches_and_pongs_are_nothing() {
         "\n",
     ));
     let expected = [
-        "subscribe café 2".to_owned(),
+        "subscribe café behind any-3 2".to_owned(),
         r#"publish Name("c") Json("{\"a\": \"\\n\"}") Some(3) by """#.to_owned(),
         "unsubscribe c 4".to_owned(),
     ];
@@ -348,10 +371,6 @@ fn errors_have_the_protocols_codes() {
     let mut client = Client::connected();
     for (text, expected) in [
         (r#"{"id":3,"ping":{}}"#, error(3, 108, "not available")),
-        (
-            r#"{"id":4,"history":{"channel":"c"}}"#,
-            error(4, 108, "not available"),
-        ),
         (
             r#"{"id":5,"presence":{"channel":"c"}}"#,
             error(5, 108, "not available"),
@@ -693,4 +712,171 @@ fn what_is_refused_for_now_is_temporary() {
     client.subscribing(2, 7);
     let (_, said) = client.tell(refused(Denial::by_hook(Operation::Subscribe)));
     assert_eq!(said, [error(2, 103, "permission denied")]);
+}
+
+#[test]
+fn where_it_was_is_read_from_a_subscribe() {
+    let mut client = Client::connected();
+    for (n, (text, asked)) in [
+        (r#""offset":3,"epoch":"00000000000000ab""#, "c"),
+        (
+            r#""recover":true,"offset":3,"epoch":"00000000000000ab""#,
+            "c behind ab-3",
+        ),
+        (r#""recover":true,"offset":3,"epoch":"_""#, "c behind 0-3"),
+        (r#""recover":true"#, "c behind any-0"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = n + 2;
+        let text = format!(r#"{{"id":{id},"subscribe":{{"channel":"c",{text}}}}}"#);
+        assert_eq!(client.say(&text).0, [format!("subscribe {asked} {id}")]);
+    }
+    let text = r#"{"id":6,"subscribe":{"channel":"c","recover":true,"flag":3}}"#;
+    let token = (1u64 << 32) + 6;
+    assert_eq!(
+        client.say(text).0,
+        [format!("subscribe c behind any-0 {token}")]
+    );
+}
+
+#[test]
+fn an_answer_has_what_was_missed_in_order() {
+    let mut client = Client::connected();
+    let head =
+        r#"{"id":2,"subscribe":{"recoverable":true,"positioned":true,"epoch":"00000000000000ab","#;
+    let written = |data: &str, offset| {
+        let ids = EventIds {
+            topic: 1,
+            publication: 1,
+            offset,
+        };
+        let publication = PayloadRef::Json(data).freeze();
+        (offset, Centrifugo::encode_recovered(0, &publication, ids))
+    };
+    let missed = [written("[1]", 8), written("\n\"x\"", 9)];
+    for (recovery, rest) in [
+        (None, r#""offset":9}}"#),
+        (
+            Some(Recovered::Publications(&[])),
+            r#""offset":9,"was_recovering":true,"recovered":true,"publications":[]}}"#,
+        ),
+        (
+            Some(Recovered::Publications(&missed)),
+            r#""offset":7,"was_recovering":true,"recovered":true,"publications":[{"data":[1],"offset":8},{"data": "x","offset":9}]}}"#,
+        ),
+        (
+            Some(Recovered::Lost(Loss::TooOld)),
+            r#""offset":9,"was_recovering":true}}"#,
+        ),
+    ] {
+        client.subscribing(2, 0);
+        let (next, said) = client.recovered(2, 0, (Recovers::Stream, recovery));
+        assert_eq!(
+            (next, said),
+            (Next::Continue, vec![format!("{head}{rest}")])
+        );
+        assert_eq!(client.end(0).0, Some(Form::CENTRIFUGO));
+    }
+}
+
+#[test]
+fn a_client_that_wants_all_or_nothing_gets_an_error() {
+    let mut client = Client::connected();
+    let (channel, form) = (ChannelId(0), Form::CENTRIFUGO);
+    let token = (1 << 32) + 2;
+    client.subscribing(2, 0);
+    let lost = Some(Recovered::Lost(Loss::Epoch));
+    let (next, said) = client.recovered(token, 0, (Recovers::Stream, lost));
+    assert_eq!(next, Next::Unsubscribe { channel, form });
+    assert_eq!(said, [error(2, 112, "unrecoverable position")]);
+    assert!(client.channels().is_empty());
+    // Of a cache it gets the last one, or nothing.
+    client.subscribing(2, 0);
+    let (next, _) = client.recovered(token, 0, (Recovers::Latest, lost));
+    assert_eq!((next, client.channels()), (Next::Continue, vec![0]));
+}
+
+#[test]
+fn a_client_that_has_missed_something_subscribes_again() {
+    let mut client = Client::connected();
+    let (channel, form, name) = (ChannelId(0), Form::CENTRIFUGO, "c0");
+    client.subscribing(2, 0);
+    let pending = client.tell(Event::Missed { channel, name });
+    assert_eq!(
+        pending,
+        (Next::Continue, vec![]),
+        "it is of an earlier subscription"
+    );
+    client.recovered(2, 0, (Recovers::Stream, None));
+    let (next, said) = client.tell(Event::Missed { channel, name });
+    assert_eq!(next, Next::Unsubscribe { channel, form });
+    let push =
+        r#"{"push":{"channel":"c0","unsubscribe":{"code":2500,"reason":"insufficient state"}}}"#;
+    assert_eq!(said, [push]);
+    assert!(client.channels().is_empty());
+}
+
+#[test]
+fn what_a_channel_keeps_is_told_in_pages() {
+    let mut client = Client::connected();
+    let text = r#"{"id":2,"history":{"channel":"c","limit":-1}}
+{"id":3,"history":{"channel":"c","limit":5,"since":{"offset":7,"epoch":"00000000000000ab"},"reverse":true}}
+{"id":4,"history":{"channel":"c"}}"#;
+    let expected = [
+        format!("history c None {} false 2", u32::MAX),
+        "history c Some((Some(171), 7)) 5 true 3".to_owned(),
+        "history c None 0 false 4".to_owned(),
+    ];
+    assert_eq!(client.say(text).0, expected);
+    let page = HistoryPage {
+        position: Position {
+            epoch: 0xab,
+            offset: 9,
+        },
+        publications: vec![(8, PayloadRef::Json("{\"a\":1}").freeze())],
+        has_more: true,
+    };
+    let answer = Ok(&page);
+    let (_, said) = client.tell(Event::History { token: 2, answer });
+    assert_eq!(
+        said,
+        [
+            r#"{"id":2,"history":{"publications":[{"data":{"a":1},"offset":8}],"epoch":"00000000000000ab","offset":9}}"#
+        ]
+    );
+    for (refusal, code, text) in [
+        (HistoryRefusal::InvalidName, 107, "bad request"),
+        (HistoryRefusal::NotKept, 108, "not available"),
+        (
+            HistoryRefusal::Lost(Loss::Epoch),
+            112,
+            "unrecoverable position",
+        ),
+    ] {
+        let answer = Err(refusal);
+        let (_, said) = client.tell(Event::History { token: 3, answer });
+        assert_eq!(said, [error(3, code, text)]);
+    }
+}
+
+#[test]
+fn a_push_of_a_channel_that_keeps_history_has_its_offset() {
+    let publication = PayloadRef::Json("1").freeze();
+    let ids = EventIds {
+        topic: 1,
+        publication: 1,
+        offset: 12,
+    };
+    let written = |frame: roost_wire::Frozen| {
+        String::from_utf8_lossy(frame.payload().expect("one frame")).into_owned()
+    };
+    let kept = written(Centrifugo::encode_kept(0, &publication, ids, "c", 1));
+    assert_eq!(
+        kept,
+        r#"{"push":{"channel":"c","pub":{"data":1,"offset":12}}}"#
+    );
+    let other = written(Centrifugo::encode_at(0, &publication, ids, "c", 1));
+    assert_eq!(other, r#"{"push":{"channel":"c","pub":{"data":1}}}"#);
 }

@@ -192,6 +192,19 @@ impl Model {
                 let missed = published.partition_point(|&(offset, _)| offset <= position.offset);
                 &published[missed..]
             }
+            Since::Offset(offset) => {
+                let missed = published.partition_point(|&(at, _)| at <= offset);
+                &published[missed..]
+            }
+            Since::Latest(known) => {
+                let is_there = known.is_some_and(|at| (at.epoch, at.offset) == (epoch, top));
+                ensure!(
+                    tail.len() == usize::from(!is_there),
+                    "{place:?} gets {} as the last behind {known:?}",
+                    tail.len()
+                );
+                &published[published.len().saturating_sub(tail.len())..]
+            }
             Since::Last(count) => {
                 ensure!(
                     tail.len() <= count as usize,

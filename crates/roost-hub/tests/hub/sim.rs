@@ -665,8 +665,8 @@ fn pattern_place(
 fn recoverer(model: &Model) -> impl FnMut(&usize, Encoding, EventIds, Route<'_>) -> Frame {
     |&message, encoding, ids, route| {
         assert!(
-            matches!(route, Route::Channel(_)),
-            "patterns recover nothing"
+            matches!(route, Route::Recovered(_)),
+            "nothing else is written at once"
         );
         assert!(model.is_ordered(message), "only what has a place is kept");
         Frame {
@@ -685,8 +685,9 @@ fn encoder(
 ) -> impl FnMut(&usize, Encoding, EventIds, Route<'_>) -> Frame {
     |&message, encoding, ids, route| {
         let seen = match route {
-            Route::Channel(_) if model.is_ordered(message) => Ok(()), // it is recovered
-            Route::Channel(_) => model.encode(message, encoding, ids),
+            Route::Recovered(_) if model.is_ordered(message) => Ok(()),
+            Route::Recovered(_) => Err("what is recovered has no place".into()),
+            Route::Channel(_) | Route::Kept(_) => model.encode(message, encoding, ids),
             Route::Pattern(channel) => patterns.encode(message, encoding, ids, channel, model),
         };
         if check.is_ok() {

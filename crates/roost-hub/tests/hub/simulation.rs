@@ -137,7 +137,12 @@ fn run(seed: u64, fault: Option<Fault>, all: &mut Recoveries) -> (Check, bool) {
                 48..56 => {
                     let since = match sim.model.position_of(name, random.next_u64()) {
                         _ if random.below(8) == 0 => Since::Last(random.below(4) as u32),
-                        Some(position) if random.below(16) > 0 => Since::Position(position),
+                        Some(position) if random.below(16) > 0 => match random.below(6) {
+                            0 => Since::Offset(position.offset),
+                            1 => Since::Latest(Some(position)),
+                            _ => Since::Position(position),
+                        },
+                        None if random.below(2) == 0 => Since::Latest(None),
                         _ => Since::Position(Position {
                             epoch: random.below(2),
                             offset: random.below(300),

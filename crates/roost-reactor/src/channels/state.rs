@@ -227,6 +227,11 @@ impl Channels {
         self.counters.deliveries_total.add(deliveries);
     }
 
+    /// The reactor that orders a channel, by its name.
+    pub(crate) fn home_of(&self, name: &str) -> ReactorId {
+        self.hub.home_of(name)
+    }
+
     /// What a channel keeps whose home is here.
     pub(crate) fn history(&self, name: &str, now: u32) -> HistoryView<'_, Publication> {
         self.hub.history(name, now)

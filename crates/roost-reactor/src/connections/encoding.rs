@@ -218,6 +218,13 @@ impl Codec {
             Route::Channel(channel) => {
                 roost_dialect::encode_at(publication, form, ids, channel, self.epoch)
             }
+            Route::Recovered(_) if roost_dialect::answers_with_recovered(form) => {
+                // It becomes a part of a message that is framed later.
+                return roost_dialect::encode_recovered(publication, form, ids);
+            }
+            Route::Kept(channel) | Route::Recovered(channel) => {
+                roost_dialect::encode_kept(publication, form, ids, channel, self.epoch)
+            }
             Route::Pattern(channel) => {
                 roost_dialect::encode_matched(publication, form, ids, channel)
             }

@@ -245,6 +245,7 @@ mod tests {
 
     use super::*;
     use crate::connections::contexts::tests::agreement;
+    use crate::connections::outbox::Ending;
     use crate::connections::partial::{Decoder, Unread};
     use crate::connections::testing;
     use crate::settings::{SlowConsumer, policy_for_tests};
@@ -342,7 +343,7 @@ mod tests {
         let mut policy = policy_for_tests();
         policy.slow_consumer = SlowConsumer::Latest;
         let newer = Chunk::new(vec![13; 4].into());
-        let dropped = outbox.push_published(1, &policy, 5, newer);
+        let dropped = outbox.push_published(1, (&policy, Ending::None), 5, newer);
         assert_eq!(dropped.expect("there is room").replaced, 1);
         outbox.push(Chunk::new(vec![14; 2_000].into()));
         let mut batch = Vec::new();
@@ -394,7 +395,8 @@ mod tests {
             for (channel, byte) in [(5, 11), (6, 12)] {
                 let chunk = Chunk::new(vec![byte; 4].into());
                 let namespace = (channel - 4) as u16;
-                let queued = outbox.push_published(namespace, &policy, channel, chunk);
+                let queued =
+                    outbox.push_published(namespace, (&policy, Ending::None), channel, chunk);
                 queued.expect("there is room");
             }
             outbox.note_dropped(9);

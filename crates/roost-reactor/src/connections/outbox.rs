@@ -26,6 +26,9 @@ pub(crate) struct Outbox {
     messages: usize,
     /// Messages dropped that the receiver has not been notified of.
     dropped: u64,
+    /// Channels whose subscription ends with what was dropped. Nothing of them comes to wait behind that. Taken
+    /// out in the flush.
+    missed: Vec<u64>,
     /// The newest pong owed. RFC 6455 §5.5.3: the answer to the last ping serves for those before.
     pong: Option<Chunk>,
 }
@@ -42,6 +45,21 @@ struct Lane {
     newest: HashMap<u64, u64>,
     /// What may be dropped when all lanes together hold too much.
     droppable: Option<Droppable>,
+    /// What of it ends a subscription.
+    ending: Ending,
+}
+
+/// Which messages a receiver cannot be without: when one is dropped, its subscription to the channel ends. It
+/// is then the newest that is dropped, so that what waits has no hole.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// None.
+    #[default]
+    None,
+    /// The last of a channel: what it replaces may be dropped.
+    Newest,
+    /// Any.
+    Any,
 }
 
 /// From which end of a lane messages are dropped.
@@ -127,6 +145,23 @@ impl Outbox {
         self.dropped += messages;
     }
 
+    /// A message of this channel was dropped, without which its subscription ends.
+    pub(crate) fn note_missed(&mut self, channel: u64) {
+        if !self.missed.contains(&channel) {
+            self.missed.push(channel);
+        }
+    }
+
+    /// Takes out the channels whose subscription ends.
+    pub(crate) fn take_missed(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.missed)
+    }
+
+    /// Whether there are such channels.
+    pub(crate) fn has_missed(&self) -> bool {
+        !self.missed.is_empty()
+    }
+
     /// How many were dropped since the last call.
     pub(crate) fn take_dropped(&mut self) -> u64 {
         std::mem::take(&mut self.dropped)
@@ -165,30 +200,41 @@ impl Outbox {
     pub(crate) fn push_published(
         &mut self,
         namespace: u16,
-        policy: &ChannelPolicy,
+        (policy, ending): (&ChannelPolicy, Ending),
         channel: u64,
         frame: Chunk,
     ) -> Result<Dropped, Full> {
         let mut dropped = Dropped::default();
+        if !self.missed.is_empty() && self.missed.contains(&channel) {
+            dropped.newest = 1;
+            return Ok(dropped);
+        }
         let at = self.lane(Some(namespace));
+        self.lanes[at].ending = ending;
         if policy.slow_consumer != SlowConsumer::Latest && !self.lanes[at].newest.is_empty() {
             self.lanes[at].newest = HashMap::new(); // a reload has changed the policy
         }
         self.lanes[at].droppable = match policy.slow_consumer {
             SlowConsumer::Close => None,
             SlowConsumer::DropNewest => Some(Droppable::Newest),
+            _ if ending == Ending::Any => Some(Droppable::Newest),
             SlowConsumer::DropOldest | SlowConsumer::Latest => Some(Droppable::Oldest),
         };
-        if policy.slow_consumer == SlowConsumer::Latest
-            && let Some(index) = self.lanes[at].index_of(channel)
-        {
+        let waits = match policy.slow_consumer {
+            SlowConsumer::Latest => self.lanes[at].index_of(channel),
+            _ => None,
+        };
+        let drops_newest = self.lanes[at].droppable == Some(Droppable::Newest);
+        let is_full = !self.lanes[at].has_room(frame.len(), policy);
+        if drops_newest && (is_full || waits.is_some()) {
+            dropped.newest = 1;
+            if ending != Ending::None {
+                self.note_missed(channel);
+            }
+            return Ok(dropped);
+        } else if let Some(index) = waits {
             self.replace(at, index, frame);
             dropped.replaced = 1;
-        } else if policy.slow_consumer == SlowConsumer::DropNewest
-            && !self.lanes[at].has_room(frame.len(), policy)
-        {
-            dropped.newest = 1;
-            return Ok(dropped);
         } else {
             self.append(at, channel, frame);
             if policy.slow_consumer == SlowConsumer::Latest {
@@ -200,6 +246,10 @@ impl Outbox {
         while self.lanes[at].holds_too_much(policy) {
             match policy.slow_consumer {
                 SlowConsumer::Close | SlowConsumer::DropNewest => return Err(Full),
+                SlowConsumer::DropOldest | SlowConsumer::Latest if ending == Ending::Any => {
+                    self.drop_back(at);
+                    dropped.newest += 1;
+                }
                 SlowConsumer::DropOldest | SlowConsumer::Latest => {
                     self.take_front(at);
                     dropped.oldest += 1;
@@ -352,14 +402,19 @@ impl Outbox {
         Some((at, front.chunk.len()))
     }
 
-    /// Drops the newest of a lane whose policy has no `newest`.
+    /// Drops the newest of a lane.
     fn drop_back(&mut self, at: usize) {
         let lane = &mut self.lanes[at];
-        debug_assert!(lane.newest.is_empty(), "policy latest drops the oldest");
         let back = lane.queue.pop_back().expect("the caller has seen it");
         lane.bytes -= back.chunk.len();
         self.bytes -= back.chunk.len();
         self.messages -= 1;
+        if !lane.newest.is_empty() {
+            lane.newest.remove(&back.channel);
+        }
+        if lane.ending != Ending::None {
+            self.note_missed(back.channel);
+        }
     }
 
     fn take_front(&mut self, at: usize) -> Chunk {
@@ -385,6 +440,7 @@ impl Lane {
             left: 0,
             newest: HashMap::new(),
             droppable: None,
+            ending: Ending::None,
         }
     }
 
@@ -461,7 +517,7 @@ mod tests {
         let mut outbox = Outbox::default();
         let rule = policy(SlowConsumer::Close, 1 << 20, 0);
         for _ in 0..100 {
-            let pushed = outbox.push_published(0, &rule, 0, chunk(10));
+            let pushed = outbox.push_published(0, (&rule, Ending::None), 0, chunk(10));
             assert_eq!(pushed, Ok(Dropped::default()));
         }
         assert!(!outbox.owe_pong(chunk(5)));
@@ -504,7 +560,11 @@ mod tests {
         for n in 0..10_000 {
             match n % 1000 {
                 // What belongs to a channel stays by itself, and in its place.
-                999 => assert!(outbox.push_published(0, &rule, 0, say(3)).is_ok()),
+                999 => assert!(
+                    outbox
+                        .push_published(0, (&rule, Ending::None), 0, say(3))
+                        .is_ok()
+                ),
                 998 => outbox.push(say(5000)),
                 n => outbox.push(say(1 + n % 7)),
             }
@@ -528,7 +588,12 @@ mod tests {
             match n % 3 {
                 0 => outbox.push(message(n)),
                 lane => {
-                    let pushed = outbox.push_published(u16::from(lane), &close, 0, message(n));
+                    let pushed = outbox.push_published(
+                        u16::from(lane),
+                        (&close, Ending::None),
+                        0,
+                        message(n),
+                    );
                     assert_eq!(pushed, Ok(Dropped::default()));
                 }
             }
@@ -544,15 +609,22 @@ mod tests {
         ] {
             let mut outbox = Outbox::default();
             for n in 0..3 {
-                assert!(outbox.push_published(0, &rule, 0, message(n)).is_ok());
+                assert!(
+                    outbox
+                        .push_published(0, (&rule, Ending::None), 0, message(n))
+                        .is_ok()
+                );
             }
-            assert_eq!(outbox.push_published(0, &rule, 0, message(3)), Err(Full));
+            assert_eq!(
+                outbox.push_published(0, (&rule, Ending::None), 0, message(3)),
+                Err(Full)
+            );
         }
         // Alone, even the largest message with its header fits.
         let rule = policy(SlowConsumer::Close, 5, 1);
         assert!(
             Outbox::default()
-                .push_published(0, &rule, 0, message(0))
+                .push_published(0, (&rule, Ending::None), 0, message(0))
                 .is_ok()
         );
     }
@@ -564,7 +636,7 @@ mod tests {
         let mut oldest = 0;
         for n in 0..10 {
             oldest += outbox
-                .push_published(0, &rule, 0, message(n))
+                .push_published(0, (&rule, Ending::None), 0, message(n))
                 .expect("never closed")
                 .oldest;
         }
@@ -579,7 +651,7 @@ mod tests {
         let mut newest = 0;
         for n in 0..10 {
             newest += outbox
-                .push_published(0, &rule, 0, message(n))
+                .push_published(0, (&rule, Ending::None), 0, message(n))
                 .expect("never closed")
                 .newest;
         }
@@ -593,7 +665,7 @@ mod tests {
         let mut outbox = Outbox::default();
         let mut replaced = 0;
         let mut push = |outbox: &mut Outbox, channel, n| {
-            let pushed = outbox.push_published(0, &rule, channel, message(n));
+            let pushed = outbox.push_published(0, (&rule, Ending::None), channel, message(n));
             replaced += pushed.expect("never closed").replaced;
         };
         for n in 0..10 {
@@ -616,7 +688,7 @@ mod tests {
         let mut outbox = Outbox::default();
         for n in 0..5 {
             outbox
-                .push_published(7, &rule, 0, message(n))
+                .push_published(7, (&rule, Ending::None), 0, message(n))
                 .expect("room");
         }
         outbox.push(message(100));
@@ -641,7 +713,7 @@ mod tests {
             let other = policy(other, 1000, 0);
             let mut outbox = Outbox::default();
             let mut push = |rule, channel, n| {
-                let pushed = outbox.push_published(7, rule, channel, message(n));
+                let pushed = outbox.push_published(7, (rule, Ending::None), channel, message(n));
                 pushed.expect("room");
             };
             push(&latest, 1, 1);
@@ -656,7 +728,7 @@ mod tests {
         let rule = policy(SlowConsumer::DropNewest, 1000, 0);
         let mut outbox = Outbox::default();
         for n in 0..5 {
-            let pushed = outbox.push_published(7, &rule, 0, message(n));
+            let pushed = outbox.push_published(7, (&rule, Ending::None), 0, message(n));
             pushed.expect("room");
         }
         outbox.push(message(100));
@@ -688,5 +760,46 @@ mod tests {
         assert_eq!(held.bytes, 20);
         assert_eq!(held.queue_bytes(), queue_bytes(outbox.messages()));
         assert!(held.queue_bytes() >= WAITING_BYTES as u64);
+    }
+
+    #[test]
+    fn what_waits_has_no_hole_where_a_subscription_ends_with_what_is_dropped() {
+        for slow_consumer in [
+            SlowConsumer::DropOldest,
+            SlowConsumer::DropNewest,
+            SlowConsumer::Latest,
+        ] {
+            let rule = policy(slow_consumer, 1000, 3);
+            let mut outbox = Outbox::default();
+            let mut dropped = 0;
+            for n in 0..10 {
+                // The second channel's comes late.
+                let channel = u64::from(n == 2);
+                let pushed = outbox.push_published(7, (&rule, Ending::Any), channel, message(n));
+                dropped += pushed.expect("never closed").newest;
+            }
+            let is_latest = slow_consumer == SlowConsumer::Latest;
+            let (waits, missed) = match is_latest {
+                true => (vec![0, 2], 8),
+                false => (vec![0, 1, 2], 7),
+            };
+            assert_eq!((outbox.take_missed(), dropped), (vec![0], missed));
+            assert_eq!(outbox.shrink_to(10, |_, _| ()), Ok(()));
+            let later = if is_latest { vec![1] } else { vec![1, 0] };
+            assert_eq!(outbox.take_missed(), later, "the newest go first");
+            assert_eq!(read_all(&mut outbox), waits[..1]);
+        }
+    }
+
+    #[test]
+    fn of_a_cache_the_last_one_waits() {
+        let rule = policy(SlowConsumer::DropOldest, 1000, 3);
+        let mut outbox = Outbox::default();
+        for n in 0..10 {
+            let pushed = outbox.push_published(7, (&rule, Ending::Newest), 0, message(n));
+            pushed.expect("never closed");
+        }
+        assert!(!outbox.has_missed());
+        assert_eq!(read_all(&mut outbox), [7, 8, 9]);
     }
 }

@@ -1,16 +1,19 @@
 //! The limits of a connection's queue, and whose messages are dropped when it is beyond them.
 
+use roost_dialect::dialect::Recovers;
 use roost_metrics::{Counters, NamespaceCounters};
 use roost_net::Chunk;
 
-use super::outbox::{Droppable, Full, Outbox};
+use super::outbox::{Droppable, Ending, Full, Outbox};
 use super::output::{Origin, PendingFrame, PendingOutput};
 use crate::palette::FrameIndex;
-use crate::settings::{Policies, SlowConsumer};
+use crate::settings::{ChannelPolicy, Policies, SlowConsumer, recovers};
 
 /// What may wait for a connection, and what is dropped for it.
 pub(super) struct QueueRules<'a> {
     pub(super) output: &'a PendingOutput,
+    /// Whether the receiver's dialect holds positions.
+    pub(super) holds_positions: bool,
     pub(super) policies: &'a Policies,
     /// Of all namespaces together.
     pub(super) total_bytes_max: usize,
@@ -55,15 +58,23 @@ impl QueueRules<'_> {
     ) -> Result<(), Full> {
         let policy = self.policies.policy(origin.namespace);
         let counts = &self.namespaces[usize::from(origin.namespace)];
+        let ending = match self.holds_positions {
+            true => ending_of(policy),
+            false => Ending::None,
+        };
         if policy.slow_consumer == SlowConsumer::DropNewest
             && !outbox.is_empty()
             && outbox.bytes() + chunk.len() > self.total_bytes_max
         {
             counts.dropped_newest_total.inc();
             outbox.note_dropped(1);
+            if ending != Ending::None {
+                outbox.note_missed(origin.channel);
+            }
             return Ok(());
         }
-        let queued = outbox.push_published(origin.namespace, policy, origin.channel, chunk);
+        let how = (policy, ending);
+        let queued = outbox.push_published(origin.namespace, how, origin.channel, chunk);
         let dropped = queued.inspect_err(|_| counts.slow_consumers_total.inc())?;
         counts.dropped_oldest_total.add(dropped.oldest);
         counts.dropped_newest_total.add(dropped.newest);
@@ -85,5 +96,14 @@ impl QueueRules<'_> {
         });
         outbox.note_dropped(messages);
         result
+    }
+}
+
+/// What a receiver that holds positions cannot be without.
+fn ending_of(policy: &ChannelPolicy) -> Ending {
+    match recovers(policy) {
+        Recovers::Nothing => Ending::None,
+        Recovers::Latest => Ending::Newest,
+        Recovers::Stream => Ending::Any,
     }
 }

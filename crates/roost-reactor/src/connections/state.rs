@@ -55,6 +55,9 @@ pub(crate) struct Connections {
     pub(super) deadlines: Deadlines,
     /// What the driver shall do when it has its lease back; reused.
     driver_ops: Vec<DriverOp>,
+    /// Connections whose outbox names channels of which they have missed something. Empty between two loop
+    /// iterations.
+    pub(super) missed: Vec<ConnKey>,
     /// Flushes there were.
     pub(super) flushes: u64,
     /// Bytes of output that connections were ever given to hold.
@@ -123,6 +126,7 @@ impl Connections {
             identities: Identities::default(),
             deadlines: Deadlines::new(settings.clone()),
             driver_ops: Vec::new(),
+            missed: Vec::new(),
             flushes: 0,
             output_bytes_total: 0,
             cost_probe: CostProbe::default(),

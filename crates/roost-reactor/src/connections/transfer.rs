@@ -89,6 +89,19 @@ impl Connections {
         }
     }
 
+    /// Whether there are connections that have missed something without which a subscription ends.
+    pub(crate) fn has_missed(&self) -> bool {
+        !self.missed.is_empty()
+    }
+
+    /// Takes out one of them, with the channels' numbers.
+    pub(crate) fn pop_missed(&mut self) -> Option<(ConnKey, Vec<u64>)> {
+        let key = self.missed.pop()?;
+        let conn = self.table.get(key);
+        let channels = conn.and_then(|conn| self.outboxes.edit(conn, Outbox::take_missed));
+        Some((key, channels.unwrap_or_default()))
+    }
+
     /// Whether something waits behind the batch that is with the driver.
     pub(crate) fn has_outbox(&self, key: ConnKey) -> bool {
         self.table

@@ -327,6 +327,7 @@ impl<D: Driver> Writer<'_, D> {
             outboxes,
             output,
             output_bytes_total,
+            missed,
             ..
         } = &mut *self.connections;
         let Some(conn) = table.get_mut(key) else {
@@ -336,12 +337,19 @@ impl<D: Driver> Writer<'_, D> {
         *output_bytes_total += queue_bytes(frames.len());
         let rules = QueueRules {
             output,
+            holds_positions: conn.dialect.holds_positions(),
             policies: &settings.channels,
             total_bytes_max: settings.limits.outbox_bytes_max,
             counters,
             namespaces,
         };
-        outboxes.edit_or_insert(key.slot(), conn, |outbox| rules.queue(outbox, frames))
+        outboxes.edit_or_insert(key.slot(), conn, |outbox| {
+            let queued = rules.queue(outbox, frames);
+            if outbox.has_missed() {
+                missed.push(key);
+            }
+            queued
+        })
     }
 }
 

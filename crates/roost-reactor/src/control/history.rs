@@ -1,6 +1,7 @@
 //! What a channel keeps, for the control thread: a page of it.
 
-use roost_hub::{Loss, Position};
+use roost_dialect::Publication;
+use roost_hub::{HistoryView, Loss, Position};
 
 use super::messages::{
     HISTORY_BYTES_MAX, HISTORY_PUBLICATIONS_MAX, HistoryPage, HistoryQuery, Part,
@@ -10,15 +11,24 @@ use crate::core::Core;
 /// What a channel keeps, of that what was asked for.
 pub(super) fn read(core: &Core, query: &HistoryQuery) -> Result<HistoryPage, Loss> {
     let history = core.channels.history(&query.channel, core.now());
-    let position = history.position;
     if let Some(since) = query.since.filter(|_| !query.is_reverse) {
-        check_since(since, position, history.first())?;
+        check_since(since, history.position, history.first())?;
     }
+    page_of(&history, query, HISTORY_BYTES_MAX)
+}
+
+/// A page of what a channel keeps; a gap behind the position that was named is not looked for.
+pub(crate) fn page_of(
+    history: &HistoryView<'_, Publication>,
+    query: &HistoryQuery,
+    bytes_max: usize,
+) -> Result<HistoryPage, Loss> {
+    let position = history.position;
     let (first, end) = (history.first(), position.offset + 1);
     let wanted = match (query.since, query.is_reverse) {
-        (Some(since), true) if since.epoch != position.epoch => return Err(Loss::Epoch),
+        (Some(since), _) if since.epoch != position.epoch => return Err(Loss::Epoch),
         (Some(since), true) => first..since.offset.clamp(first, end),
-        (Some(since), false) => (since.offset + 1).clamp(first, end)..end,
+        (Some(since), false) => since.offset.saturating_add(1).clamp(first, end)..end,
         (None, _) => first..end,
     };
     let count = wanted.end - wanted.start;
@@ -32,7 +42,7 @@ pub(super) fn read(core: &Core, query: &HistoryQuery) -> Result<HistoryPage, Los
         let Some(publication) = history.get(offset) else {
             break;
         };
-        if bytes >= HISTORY_BYTES_MAX {
+        if bytes >= bytes_max {
             break;
         }
         bytes += publication.bytes();

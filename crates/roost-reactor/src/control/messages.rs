@@ -125,16 +125,7 @@ pub struct HistoryQuery {
     pub is_reverse: bool,
 }
 
-/// What a channel keeps.
-#[derive(Debug)]
-pub struct HistoryPage {
-    /// Where the channel stands.
-    pub position: Position,
-    /// Those that were asked for, each with its offset.
-    pub publications: Vec<(u64, Publication)>,
-    /// More are there.
-    pub has_more: bool,
-}
+pub use roost_dialect::dialect::HistoryPage;
 
 /// Which connection is closed, and what its client is told.
 #[derive(Debug, Clone, PartialEq, Eq)]

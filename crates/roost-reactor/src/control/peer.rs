@@ -193,6 +193,8 @@ impl ControlPeer {
                     | PeerMessage::Relieved { .. }
                     | PeerMessage::Request(_)
                     | PeerMessage::Publications(_)
+                    | PeerMessage::HistoryAsk(_)
+                    | PeerMessage::HistoryAnswer(_)
                     | PeerMessage::Verdicts(_)
                     | PeerMessage::HookAnswers(_) => {
                         debug_assert!(

@@ -66,6 +66,7 @@ mod peers;
 mod plan;
 mod records;
 mod recovering;
+mod recovering_sockets;
 mod reloads;
 mod report;
 mod serializers;

@@ -1,4 +1,4 @@
-//! Clients of event streams that lose their connections and come back, many of them at once, to
+//! Clients of event streams and of Centrifugo's protocol that lose their connections and come back, many of them at once, to
 //! channels that keep less than is published meanwhile.
 //!
 //! What is promised: a client gets all that is published behind the position it has, once, in the
@@ -16,9 +16,11 @@ use roost_dialect::sse::parse_id;
 use roost_net::sim::{SimDriver, SimRng};
 use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
 use roost_reactor::Position;
-use roost_reactor::{ChannelPolicy, Settings, policy_for_tests};
+use roost_reactor::{ChannelPolicy, Settings, SlowConsumer, policy_for_tests};
 use roost_wire::Opcode;
 use roost_wire::frame::{append_masked_frame, split_frame};
+
+use super::recovering_sockets::{REQUEST, Socket};
 
 /// A namespace for them; returns how many connections they have at once.
 pub(super) fn add(seed: u64, settings: &mut Settings) -> usize {
@@ -30,11 +32,23 @@ pub(super) fn add(seed: u64, settings: &mut Settings) -> usize {
         ..policy_for_tests()
     };
     let namespaces = &mut settings.channels.namespaces;
+    let mut rng_sockets = SimRng::new(seed ^ 0x736f_636b);
+    let of_sockets = ChannelPolicy {
+        slow_consumer: [
+            SlowConsumer::Close,
+            SlowConsumer::DropOldest,
+            SlowConsumer::DropNewest,
+            SlowConsumer::Latest,
+        ][rng_sockets.below(4) as usize],
+        outbox_messages_max: rng_sockets.between(1, 30) as u32,
+        ..kept.clone()
+    };
     namespaces.push((NAMESPACE.to_owned(), kept));
+    namespaces.push((NAMESPACE_OF_SOCKETS.to_owned(), of_sockets));
     if rng.per_mille(200) {
         settings.limits.history_bytes_max = 3_000;
     }
-    PUBLISHERS + CLIENTS
+    PEERS
 }
 
 /// All of them, on one simulated driver.
@@ -59,12 +73,16 @@ pub struct Told {
     pub came_back: u64,
     /// They were told of a loss.
     pub lost: u64,
+    /// Their subscription was ended, because they were too slow.
+    pub interrupted: u64,
     /// Publications received.
     pub received: u64,
 }
 
 /// A publisher's number, and the publication's with it.
-type Published = (usize, u32);
+pub(super) type Published = (usize, u32);
+/// Notes what stands at a position; an error if that is something else.
+pub(super) type Seen<'a> = &'a mut dyn FnMut(Position, Published) -> Result<(), String>;
 
 struct Peer {
     channel: usize,
@@ -87,12 +105,13 @@ struct Peer {
 enum Kind {
     Publisher { sent: u32 },
     Client(Client),
+    Socket(Client, Socket),
 }
 
 #[derive(Default)]
-struct Client {
+pub(super) struct Client {
     /// The last it has seen.
-    at: Option<Position>,
+    pub(super) at: Option<Position>,
     /// Its stream has begun, and nothing has come on it.
     begins: bool,
     /// The last number of each publisher.
@@ -116,12 +135,16 @@ impl Recovering {
     ) -> Recovering {
         let mut agenda = BinaryHeap::new();
         let mut peers = Vec::new();
-        for index in 0..PUBLISHERS + CLIENTS {
-            let kind = match index < PUBLISHERS {
-                true => Kind::Publisher { sent: 0 },
-                false => Kind::Client(Client::default()),
+        for index in 0..PEERS {
+            let (kind, channel) = match index {
+                0..PUBLISHERS => (Kind::Publisher { sent: 0 }, index % (2 * CHANNELS)),
+                PUBLISHERS..SOCKETS_FROM => (Kind::Client(Client::default()), index % CHANNELS),
+                _ => {
+                    let kind = Kind::Socket(Client::default(), Socket::default());
+                    (kind, CHANNELS + index % CHANNELS)
+                }
             };
-            peers.push(Peer::new(index % CHANNELS, kind));
+            peers.push(Peer::new(channel, kind));
             agenda.push(Reverse((script.start + rng.below(FIRST_NS), index)));
         }
         let mut recovering = Recovering {
@@ -168,7 +191,7 @@ impl Recovering {
                             .then_some(())
                             .ok_or_else(|| format!("{before:?} and {published:?} at {position:?}"))
                     };
-                    match peer.read(&mut self.told, &mut seen) {
+                    match peer.read((&mut self.told, &mut seen)) {
                         Ok(true) => peer.answer_pings(&mut self.driver, key),
                         Ok(false) => ended.push(key),
                         Err(what) => {
@@ -243,8 +266,8 @@ impl Recovering {
                 }
                 Some(self.rng.between(1, 2 * PUBLISH_NS))
             }
-            Kind::Client(_) if is_over => Some(SOON_NS),
-            Kind::Client(_) => {
+            Kind::Client(_) | Kind::Socket(..) if is_over => Some(SOON_NS),
+            Kind::Client(_) | Kind::Socket(..) => {
                 match self.rng.below(100) {
                     0..25 => self.close(index, CloseMode::Abort),
                     25..32 => {
@@ -308,7 +331,7 @@ impl Recovering {
             return Err(failure.clone());
         }
         for (index, peer) in self.peers.iter().enumerate() {
-            let Kind::Client(client) = &peer.kind else {
+            let (Kind::Client(client) | Kind::Socket(client, _)) = &peer.kind else {
                 continue;
             };
             let positions = self.published.keys();
@@ -344,8 +367,16 @@ impl Peer {
         }
     }
 
+    fn channel_name(&self) -> String {
+        let namespace = match self.channel {
+            0..CHANNELS => NAMESPACE,
+            _ => NAMESPACE_OF_SOCKETS,
+        };
+        format!("{namespace}:{}", self.channel)
+    }
+
     fn request(&self) -> Vec<u8> {
-        let channel = format!("{NAMESPACE}:{}", self.channel);
+        let channel = self.channel_name();
         let head = match &self.kind {
             Kind::Publisher { .. } => format!(
                 "GET /raw/{channel} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
@@ -360,6 +391,7 @@ impl Peer {
                     });
                 format!("GET /sse/{channel} HTTP/1.1\r\nHost: h\r\n{id}\r\n")
             }
+            Kind::Socket(..) => REQUEST.to_owned(),
         };
         head.into_bytes()
     }
@@ -372,11 +404,8 @@ impl Peer {
     }
 
     /// Reads what has come whole. False if the connection is of no use any more.
-    fn read(
-        &mut self,
-        told: &mut Told,
-        seen: &mut dyn FnMut(Position, Published) -> Result<(), String>,
-    ) -> Result<bool, String> {
+    fn read(&mut self, (told, seen): (&mut Told, Seen<'_>)) -> Result<bool, String> {
+        let channel = self.channel_name();
         if !self.has_head {
             let head = self.unread.windows(4).position(|four| four == b"\r\n\r\n");
             let Some(end) = head else {
@@ -389,8 +418,12 @@ impl Peer {
             }
             self.unread.drain(..end + 4);
             self.has_head = true;
-            if let Kind::Client(client) = &mut self.kind {
-                client.begins = true;
+            match &mut self.kind {
+                Kind::Publisher { .. } => {}
+                Kind::Client(client) => client.begins = true,
+                Kind::Socket(client, socket) => {
+                    socket.begin(&channel, client.at, &mut self.pongs);
+                }
             }
         }
         match &mut self.kind {
@@ -408,6 +441,10 @@ impl Peer {
                 }
                 Ok(true)
             }
+            Kind::Socket(client, socket) => {
+                let (unread, out) = (&mut self.unread, &mut self.pongs);
+                socket.read((unread, out), &channel, client, (told, seen))
+            }
             Kind::Client(client) => {
                 while let Some(end) = self.unread.windows(2).position(|two| two == b"\n\n") {
                     let block: Vec<u8> = self.unread.drain(..end + 2).collect();
@@ -421,12 +458,7 @@ impl Peer {
 }
 
 impl Client {
-    fn handle(
-        &mut self,
-        block: &Block,
-        told: &mut Told,
-        seen: &mut dyn FnMut(Position, Published) -> Result<(), String>,
-    ) -> Result<(), String> {
+    fn handle(&mut self, block: &Block, told: &mut Told, seen: Seen<'_>) -> Result<(), String> {
         let Some(id) = block.id else {
             return Ok(()); // a comment, or when to come back
         };
@@ -464,7 +496,14 @@ impl Client {
         if expected != Some(id) {
             return Err(format!("{block:?} behind {before:?}"));
         }
-        let text = block.data.trim_end_matches('\n');
+        let published = self.take(&block.data)?;
+        told.received += 1;
+        seen(id, published)
+    }
+
+    /// What a publication is, which has to be behind those of its publisher that have come.
+    pub(super) fn take(&mut self, text: &str) -> Result<Published, String> {
+        let text = text.trim_end_matches('\n');
         let published = text
             .split_once('.')
             .and_then(|(publisher, number)| Some((publisher.parse().ok()?, number.parse().ok()?)));
@@ -473,8 +512,7 @@ impl Client {
         if number <= last {
             return Err(format!("{publisher}.{number} behind {publisher}.{last}"));
         }
-        told.received += 1;
-        seen(id, (publisher, number))
+        Ok((publisher, number))
     }
 }
 
@@ -510,9 +548,14 @@ fn key_of(index: usize, generation: u16) -> ConnKey {
 }
 
 const NAMESPACE: &str = "recovered";
+const NAMESPACE_OF_SOCKETS: &str = "sockets";
+/// Of each namespace.
 const CHANNELS: usize = 3;
-const PUBLISHERS: usize = 6;
+const PUBLISHERS: usize = 12;
 const CLIENTS: usize = 9;
+/// The first of Centrifugo's clients, and behind the last.
+const SOCKETS_FROM: usize = PUBLISHERS + CLIENTS;
+const PEERS: usize = SOCKETS_FROM + 9;
 /// When they come, at the latest.
 const FIRST_NS: u64 = 500_000_000;
 const SOON_NS: u64 = 10_000_000;

@@ -3,6 +3,7 @@
 mod access;
 mod calls;
 mod centrifugo;
+mod centrifugo_recovery;
 mod channels;
 mod drain;
 mod echo;

@@ -74,10 +74,12 @@ fn promises_are_kept_on_every_seed() {
     }
     let [back, lost] = [sum(|r| r.told.came_back), sum(|r| r.told.lost)];
     println!(
-        "clients of event streams came back {back} times and missed nothing, were told of a loss {lost} \
+        "clients of event streams and sockets came back {back} times and missed nothing, were told of a loss {lost} \
          times, and received {} publications",
         sum(|r| r.told.received),
     );
+    let interrupted = sum(|r| r.told.interrupted);
+    println!("{interrupted} subscriptions ended because something was dropped");
     assert!(back >= 5 * reports.len() as u64, "{back} are few");
     assert!(lost >= 2 * reports.len() as u64, "{lost} are few");
     let most = |of: fn(&Report) -> u64| reports.iter().map(of).max().unwrap_or(0);
@@ -148,6 +150,7 @@ fn promises_are_kept_on_every_seed() {
         assert!(compared > 0, "no namespace's drops were all accounted for");
         let closed = sum(|r| r.budget_closes);
         assert!(closed > seeds / 4, "{closed} closed for the budget");
+        assert!(interrupted > seeds / 8, "{interrupted} interrupted");
         assert!(most(|r| r.costs.held_per_mille) > 850, "no budget was used");
         assert!(sum(|r| r.idle) > 0, "no connection was idle");
         assert!(sum(|r| r.pauses) > seeds / 4, "too few pauses");

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use roost_net::Chunk;
 
-use super::{Droppable, Lane, Outbox, Waiting};
+use super::{Droppable, Ending, Lane, Outbox, Waiting};
 
 /// An outbox taken apart: what the other process is told of it.
 pub(crate) struct OutboxState {
@@ -17,6 +17,7 @@ pub(crate) struct OutboxState {
 struct LaneState {
     namespace: Option<u16>,
     droppable: Option<Droppable>,
+    ending: Ending,
     /// Policy `latest`: no two of a channel wait.
     is_latest: bool,
     queue: VecDeque<Waiting>,
@@ -31,6 +32,7 @@ impl From<Outbox> for OutboxState {
             bytes: _,
             messages: _,
             dropped,
+            missed: _, // told before the loop iteration ends
             pong,
         } = outbox;
         let lanes = lanes.into_iter().map(|lane| {
@@ -41,10 +43,12 @@ impl From<Outbox> for OutboxState {
                 left: _, // places in `newest` are counted anew
                 newest,
                 droppable,
+                ending,
             } = lane;
             LaneState {
                 namespace,
                 droppable,
+                ending,
                 is_latest: !newest.is_empty(),
                 queue,
             }
@@ -71,11 +75,13 @@ impl OutboxState {
             let LaneState {
                 namespace,
                 droppable,
+                ending,
                 is_latest,
                 queue,
             } = state;
             let mut lane = Lane::new(namespace);
             lane.droppable = droppable;
+            lane.ending = ending;
             lane.bytes = queue.iter().map(|waiting| waiting.chunk.len()).sum();
             if is_latest {
                 let places = queue.iter().zip(0..);

@@ -1,0 +1,266 @@
+//! What a client has missed: in the answer to its subscription, in pages of history, and when it is told that
+//! something is missing.
+
+use std::borrow::Cow;
+
+use roost_hub::{ChannelId, Position, Snapshot};
+use roost_wire::{Frozen, Opcode};
+
+use super::codes::{self, Disconnect, Error};
+use super::reply::Lines;
+use super::request::{History, REJECT_UNRECOVERED, Since, Subscribe, named};
+use super::session::Session;
+use super::sessions::Step;
+use super::subscriptions::CONFIRMED;
+use super::{Settings, token};
+use crate::dialect::{
+    Command, HistoryPage, HistoryRefusal, Next, ReadHistory, Recovered, Recovers, SubscribeTo,
+};
+use crate::json::Text;
+use crate::serial::push_number;
+use crate::{Form, Publication, check_channel_name};
+
+/// A subscription has its place in its channel's order.
+#[derive(Debug)]
+pub(super) struct Subscribed<'a> {
+    pub(super) channel: ChannelId,
+    pub(super) snapshot: Snapshot,
+    pub(super) recovers: Recovers,
+    pub(super) recovery: Option<Recovered<'a>>,
+}
+
+/// What a subscribe asks for, and the token of its events.
+pub(super) fn asked<'a>(
+    id: u32,
+    subscribe: &Subscribe<'a>,
+    channel: Cow<'a, str>,
+) -> (SubscribeTo<'a>, u64) {
+    if !subscribe.recover {
+        return (SubscribeTo::Channel(channel), u64::from(id));
+    }
+    let epoch = epoch_of(subscribe.epoch.as_ref());
+    let rejects = subscribe.flag & REJECT_UNRECOVERED != 0;
+    let what = SubscribeTo::Behind(channel, epoch, subscribe.offset);
+    (what, token::of(id, rejects))
+}
+
+/// The answer to a subscribe.
+pub(super) fn on_subscribed(
+    session: &mut Session,
+    token: u64,
+    subscribed: &Subscribed<'_>,
+    lines: &mut Lines<'_>,
+) -> Next {
+    let (id, channel) = (token::number(token), subscribed.channel);
+    if !session.subscriptions.confirm(channel, id) {
+        return Next::Continue;
+    }
+    if token::rejects_unrecovered(token)
+        && subscribed.recovers == Recovers::Stream
+        && matches!(subscribed.recovery, Some(Recovered::Lost(_)))
+    {
+        session.subscriptions.remove(channel);
+        lines.error(id, codes::UNRECOVERABLE);
+        let form = Form::CENTRIFUGO;
+        return Next::Unsubscribe { channel, form };
+    }
+    lines.result(id, "subscribe", |out| write_result(out, subscribed));
+    Next::Continue
+}
+
+/// The members of a subscribe's result.
+fn write_result(out: &mut Vec<u8>, subscribed: &Subscribed<'_>) {
+    let Subscribed {
+        channel: _,
+        snapshot: Snapshot { position },
+        recovers,
+        recovery,
+    } = subscribed;
+    if *recovers == Recovers::Nothing {
+        return;
+    }
+    out.extend_from_slice(b"\"recoverable\":true,\"positioned\":true,");
+    write_position(out, start_of(*position, recovery.as_ref()));
+    let Some(recovery) = recovery else {
+        return;
+    };
+    out.extend_from_slice(b",\"was_recovering\":true");
+    if let Recovered::Publications(publications) = recovery {
+        out.extend_from_slice(b",\"recovered\":true,\"publications\":[");
+        for (at, (_, publication)) in publications.iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(publication.payload().unwrap_or_default());
+        }
+        out.push(b']');
+    }
+}
+
+/// Where a subscription stands before what it has recovered, each of which moves it on.
+fn start_of(top: Position, recovery: Option<&Recovered<'_>>) -> Position {
+    match recovery {
+        Some(Recovered::Publications([(first, _), ..])) => Position {
+            offset: first - 1,
+            ..top
+        },
+        _ => top,
+    }
+}
+
+/// A publication of a channel was dropped: the client subscribes again, from where it is.
+pub(super) fn on_missed(
+    session: &mut Session,
+    channel: ChannelId,
+    name: &str,
+    lines: &mut Lines<'_>,
+) -> Next {
+    if session.subscriptions.pending(channel) != Some(CONFIRMED) {
+        return Next::Continue;
+    }
+    session.subscriptions.remove(channel);
+    lines.unsubscribed(name, codes::INSUFFICIENT);
+    let form = Form::CENTRIFUGO;
+    Next::Unsubscribe { channel, form }
+}
+
+/// A client asks what a channel keeps.
+pub(super) fn handle_history<'a>(
+    id: u32,
+    history: History<'a>,
+    settings: &Settings,
+    lines: &mut Lines<'_>,
+) -> Result<Step<'a>, Disconnect> {
+    let History {
+        channel,
+        limit,
+        since,
+        reverse,
+    } = history;
+    let Text(channel) = named(channel)?;
+    if check_channel_name(&channel, settings.channel_name_bytes_max).is_err() {
+        lines.error(id, codes::BAD_REQUEST);
+        return Ok(Step::Done);
+    }
+    let since = since.map(|Since { offset, epoch }| (epoch_of(epoch.as_ref()), offset));
+    Ok(Step::Command(Command::ReadHistory(ReadHistory {
+        channel,
+        since,
+        limit: u32::try_from(limit).unwrap_or(u32::MAX),
+        is_reverse: reverse,
+        token: u64::from(id),
+    })))
+}
+
+/// What it is told.
+pub(super) fn on_history(
+    id: u32,
+    answer: Result<&HistoryPage, HistoryRefusal>,
+    lines: &mut Lines<'_>,
+) {
+    let page = match answer {
+        Ok(page) => page,
+        Err(refusal) => return lines.error(id, error_of(refusal)),
+    };
+    lines.result(id, "history", |out| {
+        out.extend_from_slice(b"\"publications\":[");
+        for (at, (offset, publication)) in page.publications.iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            write_publication(out, publication, Some(*offset));
+        }
+        out.extend_from_slice(b"],");
+        write_position(out, page.position);
+    });
+}
+
+fn error_of(refusal: HistoryRefusal) -> Error {
+    match refusal {
+        HistoryRefusal::NotAllowed(denial) => codes::error_of_denial(denial),
+        HistoryRefusal::InvalidName => codes::BAD_REQUEST,
+        HistoryRefusal::NotKept => codes::NOT_AVAILABLE,
+        HistoryRefusal::Busy => codes::TOO_MANY_REQUESTS,
+        HistoryRefusal::Lost(_) => codes::UNRECOVERABLE,
+    }
+}
+
+/// A publication as an object of its own, for [`on_subscribed`].
+pub(super) fn recovered(publication: &Publication, offset: u64) -> Frozen {
+    let mut out = Vec::with_capacity(publication.size() + OBJECT_BYTES);
+    write_publication(&mut out, publication, Some(offset));
+    Frozen::message(Opcode::Text, &out)
+}
+
+/// `{"data":…,"info":…,"offset":…}`
+fn write_publication(out: &mut Vec<u8>, publication: &Publication, offset: Option<u64>) {
+    out.extend_from_slice(b"{\"data\":");
+    publication.with_json(|data| out.extend_from_slice(data));
+    write_tail(out, publication, offset);
+    out.push(b'}');
+}
+
+/// What stands behind a publication's data.
+pub(super) fn write_tail(out: &mut Vec<u8>, publication: &Publication, offset: Option<u64>) {
+    let details = publication.details();
+    if let Some(info) = details.and_then(|details| details.client_info.as_deref()) {
+        out.extend_from_slice(b",\"info\":");
+        out.extend_from_slice(info.as_bytes());
+    }
+    if let Some(offset) = offset {
+        out.extend_from_slice(b",\"offset\":");
+        push_number(out, offset);
+    }
+}
+
+/// `"epoch":…,"offset":…`
+fn write_position(out: &mut Vec<u8>, position: Position) {
+    let Position { epoch, offset } = position;
+    out.extend_from_slice(b"\"epoch\":\"");
+    for shift in (0..16).rev() {
+        #[expect(clippy::cast_possible_truncation, reason = "four bits")]
+        let digit = (epoch >> (4 * shift)) as usize & 0xf;
+        out.push(b"0123456789abcdef"[digit]);
+    }
+    out.extend_from_slice(b"\",\"offset\":");
+    push_number(out, offset);
+}
+
+/// The epoch that a client names: none if it knows none, and no channel's if it is none of this server's.
+fn epoch_of(text: Option<&Text<'_>>) -> Option<u64> {
+    let Text(text) = text.filter(|Text(text)| !text.is_empty())?;
+    let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let epoch = digits.then(|| u64::from_str_radix(text, 16).ok()).flatten();
+    Some(epoch.unwrap_or(UNKNOWN_EPOCH))
+}
+
+/// No channel's: an epoch is a hash of a secret.
+const UNKNOWN_EPOCH: u64 = 0;
+/// What stands in a publication's object beside the payload.
+const OBJECT_BYTES: usize = 96;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_is_read_as_it_was_written() {
+        for epoch in [1, 0xfedc_ba98_7654_3210, u64::MAX] {
+            let mut out = Vec::new();
+            write_position(&mut out, Position { epoch, offset: 7 });
+            let out = String::from_utf8(out).expect("ASCII");
+            let text = out.split('"').nth(3).expect("the epoch");
+            assert_eq!(epoch_of(Some(&Text(text.into()))), Some(epoch), "{out}");
+            assert!(out.ends_with(",\"offset\":7"), "{out}");
+        }
+    }
+
+    #[test]
+    fn an_epoch_of_another_server_is_no_channels() {
+        assert_eq!(epoch_of(None), None);
+        assert_eq!(epoch_of(Some(&Text("".into()))), None);
+        for text in ["_", "xyza", "+123456789abcdef", "00000000000000001"] {
+            assert_eq!(epoch_of(Some(&Text(text.into()))), Some(UNKNOWN_EPOCH));
+        }
+    }
+}

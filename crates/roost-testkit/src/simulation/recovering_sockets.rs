@@ -1,0 +1,171 @@
+//! Centrifugo's clients among those of [`super::recovering`]: what they say, and what they are told.
+
+use roost_reactor::Position;
+use roost_wire::Opcode;
+use roost_wire::frame::{append_masked_frame, split_frame};
+use serde_json::{Value, json};
+
+use super::recovering::{Client, Published, Seen, Told};
+
+/// A connection of such a client.
+#[derive(Default)]
+pub(super) struct Socket {
+    /// The number of the last command.
+    last_id: u32,
+    /// Its subscribe is not answered yet.
+    is_subscribing: bool,
+    /// What it knew when it asked.
+    asked: Option<Position>,
+}
+
+/// The handshake.
+pub(super) const REQUEST: &str = "GET /connection/websocket HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
+     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+impl Socket {
+    /// It has connected: what it says first.
+    pub(super) fn begin(&mut self, channel: &str, at: Option<Position>, out: &mut Vec<u8>) {
+        *self = Socket::default();
+        say(out, &json!({"id": self.next_id(), "connect": {}}));
+        self.subscribe(channel, at, out);
+    }
+
+    fn subscribe(&mut self, channel: &str, at: Option<Position>, out: &mut Vec<u8>) {
+        let id = self.next_id();
+        let mut subscribe = json!({"channel": channel, "recoverable": true, "flag": 1});
+        if let Some(Position { epoch, offset }) = at {
+            subscribe["recover"] = json!(true);
+            subscribe["epoch"] = json!(format!("{epoch:016x}"));
+            subscribe["offset"] = json!(offset);
+        }
+        say(out, &json!({"id": id, "subscribe": subscribe}));
+        (self.is_subscribing, self.asked) = (true, at);
+    }
+
+    fn next_id(&mut self) -> u32 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// Reads what has come whole, and answers. False if the connection is of no use any more.
+    pub(super) fn read(
+        &mut self,
+        (unread, out): (&mut Vec<u8>, &mut Vec<u8>),
+        channel: &str,
+        client: &mut Client,
+        (told, seen): (&mut Told, Seen<'_>),
+    ) -> Result<bool, String> {
+        while let Some((header, payload, rest)) = split_frame(unread) {
+            match header.opcode {
+                Opcode::Close => return Ok(false),
+                Opcode::Ping => append_masked_frame(out, Opcode::Pong, payload, MASK),
+                Opcode::Text => {
+                    let text = str::from_utf8(payload).map_err(|error| error.to_string())?;
+                    for line in text.split('\n') {
+                        let line: Value =
+                            serde_json::from_str(line).map_err(|error| error.to_string())?;
+                        self.handle(&line, (channel, out), client, (told, seen))?;
+                    }
+                }
+                other => return Err(format!("a frame {other:?}")),
+            }
+            let used = unread.len() - rest.len();
+            unread.drain(..used);
+        }
+        Ok(true)
+    }
+
+    fn handle(
+        &mut self,
+        line: &Value,
+        (channel, out): (&str, &mut Vec<u8>),
+        client: &mut Client,
+        (told, seen): (&mut Told, Seen<'_>),
+    ) -> Result<(), String> {
+        if *line == json!({}) {
+            say(out, line); // a pong
+            return Ok(());
+        }
+        if line["error"]["code"] == 100 && self.is_subscribing {
+            self.subscribe(channel, client.at, out); // no room now
+            return Ok(());
+        }
+        if let Some(result) = line.get("subscribe") {
+            return self.handle_subscribed(result, client, (told, seen));
+        }
+        let push = &line["push"];
+        if push["unsubscribe"]["code"] == 2500 {
+            told.interrupted += 1;
+            self.subscribe(channel, client.at, out);
+            return Ok(());
+        }
+        if let Some(publication) = push.get("pub") {
+            if self.is_subscribing {
+                return Err(format!("before its answer: {line}"));
+            }
+            return next(publication, client, (told, seen));
+        }
+        match line.get("connect") {
+            Some(_) => Ok(()),
+            None => Err(format!("a line {line}")),
+        }
+    }
+
+    fn handle_subscribed(
+        &mut self,
+        result: &Value,
+        client: &mut Client,
+        (told, seen): (&mut Told, Seen<'_>),
+    ) -> Result<(), String> {
+        let epoch = result["epoch"].as_str().unwrap_or_default();
+        let epoch = u64::from_str_radix(epoch, 16).map_err(|_| format!("no epoch: {result}"))?;
+        let offset = result["offset"].as_u64().ok_or("no offset")?;
+        let position = Position { epoch, offset };
+        self.is_subscribing = false;
+        let was_recovering = result["was_recovering"] == true;
+        if was_recovering != self.asked.is_some() {
+            return Err(format!("it asked for {:?}: {result}", self.asked));
+        }
+        if result["recovered"] != true {
+            told.lost += u64::from(was_recovering);
+            client.at = Some(position);
+            return Ok(());
+        }
+        if self.asked != Some(position) {
+            return Err(format!("it was at {:?}: {result}", self.asked));
+        }
+        told.came_back += 1;
+        for publication in result["publications"].as_array().into_iter().flatten() {
+            next(publication, client, (told, seen))?;
+        }
+        Ok(())
+    }
+}
+
+/// A publication, which has to be the next.
+fn next(
+    publication: &Value,
+    client: &mut Client,
+    (told, seen): (&mut Told, Seen<'_>),
+) -> Result<(), String> {
+    let before = client.at.ok_or("it is not subscribed")?;
+    let id = Position {
+        offset: publication["offset"].as_u64().ok_or("no offset")?,
+        ..before
+    };
+    if id.offset != before.offset + 1 {
+        return Err(format!("{publication} behind {before:?}"));
+    }
+    client.at = Some(id);
+    let text = publication["data"].as_str().unwrap_or_default();
+    let published: Published = client.take(text)?;
+    told.received += 1;
+    seen(id, published)
+}
+
+fn say(out: &mut Vec<u8>, line: &Value) {
+    append_masked_frame(out, Opcode::Text, line.to_string().as_bytes(), MASK);
+}
+
+const MASK: [u8; 4] = [1, 2, 3, 4];
