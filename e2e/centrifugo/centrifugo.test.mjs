@@ -321,6 +321,43 @@ describe(`npm centrifuge, driver ${driver ?? "by default"}`, { timeout: 240_000 
     }
   });
 
+  test("a token of its own allows a subscription, and is refreshed", async () => {
+    const own = await start(TOKENS.replace("REQUIRED", "true"), "subscriptions.toml");
+    try {
+      const claims = { iat: now(), exp: now() + 600 };
+      const one = await stock({ token: token({ sub: "alice", ...claims }) }, own);
+      const gone = async (channel, options) => {
+        const subscription = one.centrifuge.newSubscription(channel, options);
+        const ended = new Promise((done) => subscription.on("unsubscribed", done));
+        subscription.subscribe();
+        return (await within(10_000, "the refusal", ended)).code;
+      };
+      const of = (channel, sub, seconds = 600) => token({ sub, channel, iat: now(), exp: now() + seconds });
+      assert.equal(await gone("granted:none"), 103);
+      assert.equal(await gone("granted:bob", { token: of("granted:bob", "bob") }), 103);
+      assert.equal(await gone("granted:other", { token: of("granted:x", "alice") }), 103);
+      assert.equal(await gone("granted:own", { token: token({ sub: "alice", ...claims }) }), 103);
+      let asked = 0;
+      const getToken = async ({ channel }) => of(channel, "alice", (asked += 1) && 3);
+      const { subscription, received } = await one.subscribe("granted:x", { getToken });
+      await until("two refreshes", () => asked >= 3, 30_000);
+      await one.centrifuge.publish("granted:y", 0).catch(({ code }) => assert.equal(code, 103));
+      assert.equal(subscription.state, "subscribed");
+      assert.equal(received.length, 0);
+      let calls = 0;
+      const late = await one.subscribe("granted:late", {
+        token: of("granted:late", "alice", -5),
+        getToken: async ({ channel }) => of(channel, "alice", (calls += 1) * 60),
+      });
+      assert.equal(late.subscription.state, "subscribed");
+      assert.equal(calls, 1, "109 makes it ask for another token");
+      assert.ok(!own.output().includes("eyJ"), "no token is logged");
+    } finally {
+      open.splice(0).forEach((peer) => peer.leave());
+      await own.stop();
+    }
+  });
+
   test("a drain sends clients to another server, or back", async () => {
     const own = await start("", "drain.toml");
     const one = await stock({}, own);

@@ -83,6 +83,7 @@ mod tests {
             let check = |slot| TokenCheck {
                 key: ConnKey::new(slot, 1),
                 token: Secret::from("t".to_owned()),
+                channel: None,
             };
             (0..count).map(check).collect::<Vec<_>>()
         };

@@ -139,7 +139,8 @@ impl Thread {
     fn check(&mut self, check: &TokenCheck) -> Result<Login, Refusal> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.unwrap_or_default();
-        let verified = self.checker.check(check.token.expose(), now.as_secs())?;
+        let (token, channel) = (check.token.expose(), check.channel.as_deref());
+        let verified = self.checker.check_for(token, channel, now.as_secs())?;
         Ok(login(&verified, now))
     }
 

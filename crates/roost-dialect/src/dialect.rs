@@ -23,8 +23,8 @@ mod input;
 mod offer;
 
 pub use command::{
-    Admission, Command, ReadHistory, RpcAnswer, SubscribeTo, Target, TokenOutcome, TokenRefusal,
-    TokenText,
+    Admission, Command, Grant, ReadHistory, RpcAnswer, SubscribeTo, Target, TokenOutcome,
+    TokenRefusal, TokenText,
 };
 pub use event::{Event, HistoryPage, HistoryRefusal, Next, Recovered, Recovers, Refusal, Request};
 pub use input::{Input, Message};

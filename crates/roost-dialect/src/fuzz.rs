@@ -237,7 +237,9 @@ impl Peer {
             Command::UnsubscribeFrom { .. }
             | Command::CheckToken(None)
             | Command::Rpc { .. }
-            | Command::ReadHistory(_) => {
+            | Command::ReadHistory(_)
+            | Command::CheckSubscription(..)
+            | Command::RefreshGrant { .. } => {
                 panic!("WAMP has other words for it")
             }
             Command::Close { reason, .. } => {

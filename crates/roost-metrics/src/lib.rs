@@ -228,6 +228,8 @@ counters! {
     /// Subscriptions ended because something was dropped for a slow client that would have taken what follows for
     /// all there is: it subscribes again, and recovers.
     subscriptions_insufficient_total,
+    /// Subscriptions ended because the token that had allowed them expired.
+    subscriptions_expired_total,
     /// Pages of history that clients have asked for.
     history_reads_total,
     /// Those that were refused at once: not allowed, not kept, or too many at once.

@@ -113,7 +113,11 @@ fn await_check(core: &mut Core, key: ConnKey, token: Secret, (head, rest): (&[u8
     core.connections.pause(key);
     let wait_ms = core.settings.auth.wait_ms;
     core.connections.set_deadline(key.slot(), wait_ms);
-    core.token_checks.push(TokenCheck { key, token });
+    core.token_checks.push(TokenCheck {
+        key,
+        token,
+        channel: None,
+    });
 }
 
 /// Whether so many wait for their token's check that no more may.

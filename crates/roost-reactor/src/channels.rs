@@ -4,6 +4,7 @@
 //! [`crate::connections`], and knows no socket.
 
 mod congestion;
+mod expiries;
 mod fanout;
 mod inflow;
 mod links;

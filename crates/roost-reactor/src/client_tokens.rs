@@ -23,15 +23,39 @@ pub(crate) fn begin(core: &mut Core, key: ConnKey, token: Option<TokenText<'_>>)
         },
         Some(_) if !core.settings.auth.is_on => Err(TokenRefusal::Invalid),
         Some(_) if is_busy(core) => Err(TokenRefusal::Unavailable),
-        Some(TokenText(token)) => {
-            let token = token.into_owned().into();
-            let due = core.now() + ticks(core.settings.auth.wait_ms) + 1;
-            core.token_checks.push_open(TokenCheck { key, token }, due);
-            core.connections.pause(key);
-            return;
-        }
+        Some(token) => return ask(core, key, token, None),
     };
     tell(core, key, &outcome);
+}
+
+/// A dialect asks whether a client may subscribe to a channel by a token.
+pub(crate) fn begin_subscription(
+    core: &mut Core,
+    key: ConnKey,
+    token: TokenText<'_>,
+    channel: &str,
+) {
+    let refusal = if !core.settings.auth.is_on {
+        TokenRefusal::Invalid
+    } else if is_busy(core) {
+        TokenRefusal::Unavailable
+    } else {
+        return ask(core, key, token, Some(channel.into()));
+    };
+    tell(core, key, &Err(refusal));
+}
+
+/// The control thread is asked, and the connection is not read until it has answered.
+fn ask(core: &mut Core, key: ConnKey, token: TokenText<'_>, channel: Option<Box<str>>) {
+    let TokenText(token) = token;
+    let check = TokenCheck {
+        key,
+        token: token.into_owned().into(),
+        channel,
+    };
+    let due = core.now() + ticks(core.settings.auth.wait_ms) + 1;
+    core.token_checks.push_open(check, due);
+    core.connections.pause(key);
 }
 
 /// The client shows no token: it is what its handshake's has made it.
@@ -55,9 +79,10 @@ fn without_token(core: &Core, key: ConnKey) -> TokenOutcome {
 }
 
 /// The control thread has had a token checked that an open connection waited for.
-pub(crate) fn handle_verdict(core: &mut Core, verdict: Verdict) {
+pub(crate) fn handle_verdict(core: &mut Core, verdict: Verdict, is_subscription: bool) {
     let Verdict { key, outcome } = verdict;
     let outcome = match outcome {
+        Ok(login) if is_subscription => grant(core, key, &login),
         Ok(login) => admit(core, key, login),
         Err(Denied::Refused(_)) => Err(TokenRefusal::Invalid),
         Err(Denied::Expired(_)) => Err(TokenRefusal::Expired),
@@ -94,6 +119,21 @@ fn admit(core: &mut Core, key: ConnKey, login: Login) -> TokenOutcome {
     })
 }
 
+/// A token for a subscription is good, if it is one of the client's own user and not revoked.
+fn grant(core: &Core, key: ConnKey, login: &Login) -> TokenOutcome {
+    let known = core.connections.identities().get(key.slot());
+    let user = known.map_or("", |known| known.user.as_str());
+    let identity = identity_of(core.now(), login.clone(), Method::Token, GRACE_MS);
+    if *login.user != *user || core.revocations.is_revoked(&identity, core.now()) {
+        return Err(TokenRefusal::Invalid);
+    }
+    Ok(Admission {
+        user: identity.user,
+        expires_in_s: login.expires_in_ms.map(seconds),
+        provider: login.provider,
+    })
+}
+
 fn tell(core: &mut Core, key: ConnKey, outcome: &TokenOutcome) {
     let counter = match outcome {
         Ok(_) => &core.counters.tokens_accepted_total,
@@ -122,5 +162,5 @@ fn seconds(ms: u64) -> u32 {
 }
 
 /// How long a client may stay after its token has expired, so that it can show another one.
-const GRACE_MS: u64 = 25_000;
+pub(crate) const GRACE_MS: u64 = 25_000;
 const TOO_LATE: &str = "The token could not be checked in time.";

@@ -9,8 +9,8 @@ use roost_access::{
 };
 use roost_dealer::{Answer, Call, Match, Register};
 use roost_dialect::dialect::{
-    Command, Event, Input, Message, Recovers, Refusal, Request, RpcAnswer, Session, SubscribeTo,
-    Target,
+    Command, Event, Grant, Input, Message, Recovers, Refusal, Request, RpcAnswer, Session,
+    SubscribeTo, Target,
 };
 use roost_dialect::{
     CallBodyRef, DialectKind, Form, PayloadRef, PublishDetails, check_channel_name,
@@ -35,7 +35,7 @@ use crate::hub_outputs::{self, refusal_of};
 use crate::permissions::Barrier;
 use crate::settings::{Publish, recovers, requirement};
 use crate::token_checks::RestKind;
-use crate::{client_tokens, history_asks, logins, permissions};
+use crate::{client_tokens, grants, history_reads, logins, permissions};
 
 /// A publication on its way to the hub.
 struct Publication<'a> {
@@ -221,7 +221,20 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
             };
             publish_to(core, key, &channel, publication);
         }
-        Command::Subscribe { what, form, token } => subscribe(core, key, what, form, token),
+        Command::Subscribe {
+            what,
+            form,
+            token,
+            grant,
+        } => subscribe(core, key, what, (form, token), grant),
+        Command::RefreshGrant {
+            channel,
+            grant,
+            token,
+        } => grants::refresh(core, key, &channel, grant, token),
+        Command::CheckSubscription(token, channel) => {
+            client_tokens::begin_subscription(core, key, token, &channel);
+        }
         Command::Unsubscribe {
             channel,
             form,
@@ -243,7 +256,7 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
             data,
             token,
         } => rpc(core, key, (&method, data), token),
-        Command::ReadHistory(read) => history_asks::read_history(core, key, read),
+        Command::ReadHistory(read) => history_reads::read_history(core, key, read),
         Command::AwaitAuthentication => logins::begin(core, key),
         Command::Identify(identity) => identify(core, key, *identity),
         Command::Close { code, reason } => start_close(core, key, code, reason),
@@ -580,17 +593,23 @@ fn refuse_publish(core: &mut Core, key: ConnKey, token: Option<u64>, refusal: Re
     );
 }
 
-fn subscribe(core: &mut Core, key: ConnKey, what: SubscribeTo<'_>, form: Form, token: u64) {
+fn subscribe(
+    core: &mut Core,
+    key: ConnKey,
+    what: SubscribeTo<'_>,
+    (form, token): (Form, u64),
+    grant: Option<Grant>,
+) {
     match what {
         SubscribeTo::Channel(channel) => {
-            subscribe_to(core, key, (channel, None), form, token);
+            subscribe_to(core, key, (channel, None), (form, token), grant);
         }
         SubscribeTo::Since(channel, since) => {
-            subscribe_to(core, key, (channel, Some(since)), form, token);
+            subscribe_to(core, key, (channel, Some(since)), (form, token), grant);
         }
         SubscribeTo::Behind(channel, epoch, offset) => {
             let since = since_behind(core, &channel, epoch, offset);
-            subscribe_to(core, key, (channel, since), form, token);
+            subscribe_to(core, key, (channel, since), (form, token), grant);
         }
         SubscribeTo::Pattern(kind, text) => {
             subscribe_pattern(core, key, (kind, &text), form, token);
@@ -613,10 +632,15 @@ fn subscribe_to(
     core: &mut Core,
     key: ConnKey,
     (channel, since): (Cow<'_, str>, Option<Since>),
-    form: Form,
-    token: u64,
+    (form, token): (Form, u64),
+    grant: Option<Grant>,
 ) {
-    let denial = match barrier_of_subscribe(core, key, &channel) {
+    if let Some(grant) = grant
+        && grants::suffices(core, &channel)
+    {
+        return subscribe_granted(core, key, (&channel, since), (form, token), grant);
+    }
+    let denial = match permissions::barrier_of_subscribe(core, key, &channel) {
         None => return subscribe_allowed(core, key, (&channel, since), form, token),
         Some(Barrier::Denied(denial)) => {
             permissions::note_denial(core, key, Operation::Subscribe, &channel, denial);
@@ -636,6 +660,24 @@ fn subscribe_to(
         }
     };
     answer_subscribe(core, key, Err(Refusal::NotAllowed(denial)), form, token);
+}
+
+/// Subscribes to a channel, which a token allows.
+fn subscribe_granted(
+    core: &mut Core,
+    key: ConnKey,
+    (name, since): (&str, Option<Since>),
+    (form, token): (Form, u64),
+    grant: Grant,
+) {
+    let known = core.channels.find(name);
+    let was_subscribed = known.is_some_and(|channel| grants::is_subscribed(core, key, channel));
+    subscribe_allowed(core, key, (name, since), form, token);
+    // One that was subscribed already is told so, and nothing changes.
+    let channel = core.channels.find(name).filter(|_| !was_subscribed);
+    if let Some(channel) = channel.filter(|&channel| grants::is_subscribed(core, key, channel)) {
+        grants::set(core, key, channel, grant);
+    }
 }
 
 fn subscribe_pattern(
@@ -712,17 +754,6 @@ fn answer_subscribe(
         }
     };
     notify(core, key, event);
-}
-
-/// What keeps a connection from subscribing to a channel.
-pub(crate) fn barrier_of_subscribe(core: &Core, key: ConnKey, channel: &str) -> Option<Barrier> {
-    let policy = core.settings.channels.of(channel);
-    match requirement(policy, Operation::Subscribe) {
-        Requirement::Anyone => None,
-        requires => {
-            permissions::barrier_of_name(core, key, Operation::Subscribe, channel, requires)
-        }
-    }
 }
 
 /// A pattern is allowed if its literal beginning is for anyone: what it matches in namespaces that are

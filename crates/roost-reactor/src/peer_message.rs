@@ -98,7 +98,10 @@ impl LinkMessage for PeerMessage {
             PeerMessage::Publications(batch) => batch.1.iter().map(ControlPublication::bytes).sum(),
             PeerMessage::Answer(answer) => answer.bytes(),
             PeerMessage::TokenChecks(checks) => {
-                let tokens: usize = checks.iter().map(|one| one.token.expose().len()).sum();
+                let beside = |one: &TokenCheck| {
+                    one.token.expose().len() + one.channel.as_ref().map_or(0, |name| name.len())
+                };
+                let tokens: usize = checks.iter().map(beside).sum();
                 size_of_val(checks.as_slice()) + tokens
             }
             PeerMessage::Verdicts(verdicts) => size_of_val(verdicts.as_slice()),

@@ -8,17 +8,17 @@ use crate::client_tokens;
 use crate::commands::handle_rest;
 use crate::control::{handle_publications, handle_request};
 use crate::core::Core;
-use crate::history_asks;
 use crate::hook_answers::handle_hook_answer;
 use crate::messages::apply_pending;
 use crate::peer_message::PeerMessage;
 use crate::requests::handle_checked;
-use crate::token_checks::{RestKind, Verdict};
+use crate::token_checks::{EndedCheck, Verdict};
+use crate::{history_answers, history_reads};
 
 /// A token of an open connection was checked: what it has sent behind it is handled, and it is read again.
-fn handle_client_verdict(core: &mut Core, key: ConnKey, verdict: Verdict, rest: RestKind) {
-    client_tokens::handle_verdict(core, verdict);
-    handle_rest(core, key, rest);
+fn handle_client_verdict(core: &mut Core, key: ConnKey, verdict: Verdict, ended: EndedCheck) {
+    client_tokens::handle_verdict(core, verdict, ended.is_subscription);
+    handle_rest(core, key, ended.rest);
     if !core.token_checks.awaits(key.slot()) {
         core.channels.unpark(key);
     }
@@ -46,11 +46,11 @@ pub(crate) fn handle_peer_messages(core: &mut Core, from: ReactorId, mut batch: 
                 continue;
             }
             PeerMessage::HistoryAsk(ask) => {
-                history_asks::answer(core, from, *ask);
+                history_reads::answer(core, from, *ask);
                 continue;
             }
             PeerMessage::HistoryAnswer(answer) => {
-                history_asks::handle_answer(core, *answer);
+                history_answers::handle_answer(core, *answer);
                 apply_pending(core);
                 continue;
             }
@@ -66,8 +66,8 @@ pub(crate) fn handle_peer_messages(core: &mut Core, from: ReactorId, mut batch: 
             PeerMessage::Verdicts(verdicts) => {
                 for verdict in verdicts {
                     let key = verdict.key;
-                    if let Some(rest) = core.token_checks.end_open(key) {
-                        handle_client_verdict(core, key, verdict, rest);
+                    if let Some(ended) = core.token_checks.end_open(key) {
+                        handle_client_verdict(core, key, verdict, ended);
                     } else if let Some(pending) = handle_verdict(core, verdict) {
                         handle_checked(core, key, *pending);
                     }

@@ -53,6 +53,15 @@ pub(crate) fn barrier_of_name(
     barrier(core, key, &question)
 }
 
+/// What keeps a connection from subscribing to a channel.
+pub(crate) fn barrier_of_subscribe(core: &Core, key: ConnKey, channel: &str) -> Option<Barrier> {
+    let policy = core.settings.channels.of(channel);
+    match requirement(policy, Operation::Subscribe) {
+        Requirement::Anyone => None,
+        requires => barrier_of_name(core, key, Operation::Subscribe, channel, requires),
+    }
+}
+
 /// Why something is not done at once.
 pub(crate) enum Barrier {
     /// It may not be done.

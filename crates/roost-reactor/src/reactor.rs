@@ -9,6 +9,8 @@ mod core_tests;
 #[cfg(test)]
 mod event_stream_tests;
 #[cfg(test)]
+mod grant_tests;
+#[cfg(test)]
 mod hook_tests;
 #[cfg(test)]
 mod http_tests;
@@ -49,6 +51,7 @@ use crate::core::Core;
 use crate::drain::Drain;
 use crate::flush::{flush, on_sent};
 use crate::governor::{Trimmed, count_memory};
+use crate::grants;
 use crate::hook_answers::keep_hook_deadlines;
 use crate::hook_asks::send_calls;
 use crate::incidents::EndCause;
@@ -537,6 +540,7 @@ const HELLOS_MAX: usize = 256;
 #[inline]
 fn waits_due(core: &Core) -> u32 {
     let answers = core.hook_calls.due().min(core.token_checks.due());
+    let answers = answers.min(core.channels.expiries_due());
     core.calls.due().min(core.logins.due()).min(answers)
 }
 
@@ -547,6 +551,7 @@ fn keep_waits(core: &mut Core) {
     keep_login_deadlines(core);
     keep_hook_deadlines(core);
     keep_check_deadlines(core);
+    grants::keep_deadlines(core);
 }
 
 /// Length of a tick, in nanoseconds.

@@ -16,6 +16,8 @@ pub struct TokenCheck {
     pub key: ConnKey,
     /// The token as it came.
     pub token: Secret,
+    /// The channel that it is to allow a subscription to; `None`: it is the client's own.
+    pub channel: Option<Box<str>>,
 }
 
 /// What has become of a check.
@@ -69,8 +71,16 @@ struct Waiting {
     key: ConnKey,
     /// The tick until which it does.
     due: u32,
-    /// What is kept of its message behind the token.
-    rest: RestKind,
+    ended: EndedCheck,
+}
+
+/// What is known of a check that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EndedCheck {
+    /// What is kept of the connection's message behind the token.
+    pub(crate) rest: RestKind,
+    /// The token was to allow a subscription.
+    pub(crate) is_subscription: bool,
 }
 
 /// What is left of a message is of the message's kind.
@@ -89,8 +99,11 @@ impl TokenChecks {
     /// time.
     pub(crate) fn push_open(&mut self, check: TokenCheck, due: u32) {
         let key = check.key;
-        let rest = RestKind::Text; // until there is one
-        self.open.insert(key.slot(), Waiting { key, due, rest });
+        let ended = EndedCheck {
+            rest: RestKind::Text, // until there is one
+            is_subscription: check.channel.is_some(),
+        };
+        self.open.insert(key.slot(), Waiting { key, due, ended });
         self.by_due.push_back((key, due));
         self.unsent.push(check);
     }
@@ -109,22 +122,21 @@ impl TokenChecks {
     /// Something is left of the message of the open connection in `slot`.
     pub(crate) fn note_rest(&mut self, slot: u32, kind: RestKind) {
         if let Some(waiting) = self.open.get_mut(&slot) {
-            waiting.rest = kind;
+            waiting.ended.rest = kind;
         }
     }
 
-    /// An open connection waits no longer; gives the kind of what was left of its message. `None` if it did not
-    /// wait.
-    pub(crate) fn end_open(&mut self, key: ConnKey) -> Option<RestKind> {
+    /// An open connection waits no longer. `None` if it did not wait.
+    pub(crate) fn end_open(&mut self, key: ConnKey) -> Option<EndedCheck> {
         let waiting = self.open.get(&key.slot());
-        let rest = waiting.filter(|one| one.key == key).map(|one| one.rest);
-        if rest.is_some() {
+        let ended = waiting.filter(|one| one.key == key).map(|one| one.ended);
+        if ended.is_some() {
             self.open.remove(&key.slot());
         }
         if self.open.is_empty() {
             self.by_due.clear();
         }
-        rest
+        ended
     }
 
     /// The tick at which the first of them has waited for too long, or earlier.

@@ -52,7 +52,33 @@ impl Checker {
         }
     }
 
-    /// Checks one. `now` is in seconds of the Unix epoch.
+    /// Checks one for a subscription to `channel`, or without that for a connection: neither serves for the
+    /// other. `now` is in seconds of the Unix epoch.
+    ///
+    /// # Errors
+    /// As [`verify`].
+    pub fn check_for(
+        &mut self,
+        token: &[u8],
+        channel: Option<&str>,
+        now: u64,
+    ) -> Result<Arc<Verified>, Refusal> {
+        let verified = self.check(token, now)?;
+        match (verified.channel.as_deref(), channel) {
+            (Some(_), None) => Err(Refusal::Claim(
+                "the token is for a subscription (claim channel), not for a connection",
+            )),
+            (None, Some(_)) => Err(Refusal::Claim(
+                "the token is for a connection, not for a subscription (claim channel)",
+            )),
+            (of, wanted) if of != wanted => Err(Refusal::Claim(
+                "the token is for a subscription to another channel (claim channel)",
+            )),
+            _ => Ok(verified),
+        }
+    }
+
+    /// Checks one, whatever it is for. `now` is in seconds of the Unix epoch.
     ///
     /// # Errors
     /// As [`verify`].

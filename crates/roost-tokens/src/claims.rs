@@ -32,8 +32,8 @@ pub(crate) struct RawClaims {
     #[serde(default)]
     pub(crate) caps: Option<Vec<Object<RawCap>>>,
     /// Of a token that is for one subscription, not for a connection.
-    #[serde(default)]
-    pub(crate) channel: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "present")]
+    pub(crate) channel: Option<String>,
     // The rest has no effect here yet: its types are checked, so that a mistake shows at once.
     #[serde(default, rename = "b64info")]
     _b64info: Option<String>,

@@ -21,6 +21,9 @@ pub struct Verified {
     pub expires_at: Option<u64>,
     /// What it allows beside what all may.
     pub permissions: Arc<PermissionSet>,
+    /// The channel that it is for: it allows one to subscribe there, and nothing else. `None`: it is for a
+    /// connection.
+    pub channel: Option<Box<str>>,
     /// The key that has signed it; none for a static token.
     pub key: Option<KeyPrint>,
 }

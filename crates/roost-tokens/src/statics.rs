@@ -26,6 +26,7 @@ impl StaticTokens {
             token_expires_at: None,
             expires_at: None,
             permissions: Arc::new(PermissionSet::of_token(permissions)),
+            channel: None,
             key: None,
         };
         self.known.insert(hash, Arc::new(verified)).is_none()

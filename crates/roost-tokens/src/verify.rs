@@ -177,11 +177,6 @@ fn check_claims(
     now: u64,
     key: KeyPrint,
 ) -> Result<Verified, Refusal> {
-    if claims.channel.is_some() {
-        return Err(Refusal::Claim(
-            "the token is for a subscription (claim channel), not for a connection",
-        ));
-    }
     check_names(&claims, rules)?;
     let (token_expires_at, expires_at) = check_times(&claims, rules, now)?;
     let user = claims
@@ -205,6 +200,7 @@ fn check_claims(
         token_expires_at,
         expires_at,
         permissions: Arc::new(permissions_of(claims.caps.unwrap_or_default())?),
+        channel: claims.channel.map(String::into_boxed_str),
         key: Some(key),
     })
 }

@@ -44,6 +44,8 @@ pub(super) const UNRECOVERABLE: Error = error(112, "unrecoverable position");
 pub(super) const SERVER_UNSUBSCRIBE: (u16, &str) = (2000, "server unsubscribe");
 /// The same of one that the client subscribes to again, to recover.
 pub(super) const INSUFFICIENT: (u16, &str) = (2500, "insufficient state");
+/// The same of one whose token has expired.
+pub(super) const SUBSCRIPTION_EXPIRED: (u16, &str) = (2501, "subscription expired");
 pub(super) const SHUTDOWN: Disconnect = disconnect(3001, "shutdown");
 pub(super) const SERVER_ERROR: Disconnect = disconnect(3004, "internal server error");
 pub(super) const EXPIRED: Disconnect = disconnect(3005, "connection expired");

@@ -83,7 +83,10 @@ impl Peer {
             };
             let command = self.dialect.next(self.session, &mut input, &mut context);
             self.check_replies(&mut cx);
-            let is_check = matches!(command, Some(Command::CheckToken(_)));
+            let is_check = matches!(
+                command,
+                Some(Command::CheckToken(_) | Command::CheckSubscription(..))
+            );
             let now_left = input.bytes().len();
             assert!(
                 now_left < left || is_check,
@@ -131,7 +134,25 @@ impl Peer {
                     publication: 1,
                 });
             }
-            Command::Subscribe { what, form, token } => {
+            Command::CheckSubscription(token, channel) => {
+                assert_eq!(check_channel_name(&channel, NAME_BYTES_MAX), Ok(()));
+                self.tell(Event::TokenChecked(&outcome_of(Some(&token.0))));
+            }
+            Command::RefreshGrant {
+                channel,
+                grant,
+                token,
+            } => {
+                let existed = self.channels.contains_key(&*channel);
+                self.tell(Event::GrantRefreshed {
+                    token,
+                    existed,
+                    grant,
+                });
+            }
+            Command::Subscribe {
+                what, form, token, ..
+            } => {
                 let (name, recovers) = match what {
                     SubscribeTo::Channel(name) => (name, false),
                     SubscribeTo::Behind(name, _, _) => (name, true),

@@ -10,16 +10,19 @@
 //! | one session: its subscriptions, and who the client is | `session.rs`, `subscriptions.rs` |
 //! | what commands and events do | `sessions.rs` |
 //! | history, and what a client has missed | `recovery.rs` |
+//! | tokens of subscriptions | `grants.rs` |
 
 mod accept;
 mod codes;
 #[doc(hidden)]
 pub mod fuzz;
+mod grants;
 mod recovery;
 mod reply;
 mod request;
 mod session;
 mod sessions;
+mod step;
 mod subscriptions;
 mod token;
 

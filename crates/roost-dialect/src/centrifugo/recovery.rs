@@ -6,15 +6,17 @@ use std::borrow::Cow;
 use roost_hub::{ChannelId, Position, Snapshot};
 use roost_wire::{Frozen, Opcode};
 
+use super::Settings;
 use super::codes::{self, Disconnect, Error};
 use super::reply::Lines;
 use super::request::{History, REJECT_UNRECOVERED, Since, Subscribe, named};
 use super::session::Session;
-use super::sessions::Step;
+use super::step::Step;
 use super::subscriptions::CONFIRMED;
-use super::{Settings, token};
+use super::token::{self, Asked};
 use crate::dialect::{
-    Command, HistoryPage, HistoryRefusal, Next, ReadHistory, Recovered, Recovers, SubscribeTo,
+    Command, Grant, HistoryPage, HistoryRefusal, Next, ReadHistory, Recovered, Recovers,
+    SubscribeTo,
 };
 use crate::json::Text;
 use crate::serial::push_number;
@@ -34,14 +36,20 @@ pub(super) fn asked<'a>(
     id: u32,
     subscribe: &Subscribe<'a>,
     channel: Cow<'a, str>,
+    grant: Option<Grant>,
 ) -> (SubscribeTo<'a>, u64) {
-    if !subscribe.recover {
-        return (SubscribeTo::Channel(channel), u64::from(id));
-    }
-    let epoch = epoch_of(subscribe.epoch.as_ref());
-    let rejects = subscribe.flag & REJECT_UNRECOVERED != 0;
-    let what = SubscribeTo::Behind(channel, epoch, subscribe.offset);
-    (what, token::of(id, rejects))
+    let asked = Asked {
+        rejects_unrecovered: subscribe.recover && subscribe.flag & REJECT_UNRECOVERED != 0,
+        expires_in_s: grant.and_then(|grant| grant.expires_in_s),
+    };
+    let what = match subscribe.recover {
+        false => SubscribeTo::Channel(channel),
+        true => {
+            let epoch = epoch_of(subscribe.epoch.as_ref());
+            SubscribeTo::Behind(channel, epoch, subscribe.offset)
+        }
+    };
+    (what, token::of(id, asked))
 }
 
 /// The answer to a subscribe.
@@ -55,7 +63,8 @@ pub(super) fn on_subscribed(
     if !session.subscriptions.confirm(channel, id) {
         return Next::Continue;
     }
-    if token::rejects_unrecovered(token)
+    let asked = token::asked(token);
+    if asked.rejects_unrecovered
         && subscribed.recovers == Recovers::Stream
         && matches!(subscribed.recovery, Some(Recovered::Lost(_)))
     {
@@ -64,7 +73,15 @@ pub(super) fn on_subscribed(
         let form = Form::CENTRIFUGO;
         return Next::Unsubscribe { channel, form };
     }
-    lines.result(id, "subscribe", |out| write_result(out, subscribed));
+    lines.result(id, "subscribe", |out| {
+        write_result(out, subscribed);
+        if let Some(seconds) = asked.expires_in_s {
+            if !out.ends_with(b"{") {
+                out.push(b',');
+            }
+            write_expiry(out, seconds);
+        }
+    });
     Next::Continue
 }
 
@@ -108,18 +125,25 @@ fn start_of(top: Position, recovery: Option<&Recovered<'_>>) -> Position {
     }
 }
 
-/// A publication of a channel was dropped: the client subscribes again, from where it is.
-pub(super) fn on_missed(
+/// `"expires":true,"ttl":…`
+pub(super) fn write_expiry(out: &mut Vec<u8>, seconds: u32) {
+    out.extend_from_slice(b"\"expires\":true,\"ttl\":");
+    push_number(out, u64::from(seconds));
+}
+
+/// A subscription that is in force ends, for this reason: the client subscribes again.
+pub(super) fn end(
     session: &mut Session,
     channel: ChannelId,
     name: &str,
+    why: (u16, &str),
     lines: &mut Lines<'_>,
 ) -> Next {
     if session.subscriptions.pending(channel) != Some(CONFIRMED) {
         return Next::Continue;
     }
     session.subscriptions.remove(channel);
-    lines.unsubscribed(name, codes::INSUFFICIENT);
+    lines.unsubscribed(name, why);
     let form = Form::CENTRIFUGO;
     Next::Unsubscribe { channel, form }
 }

@@ -32,7 +32,7 @@ struct Line<'a> {
     #[serde(borrow)]
     refresh: Option<Refresh<'a>>,
     #[serde(borrow)]
-    sub_refresh: Option<Channel<'a>>,
+    sub_refresh: Option<SubRefresh<'a>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -96,6 +96,14 @@ pub(super) struct Since<'a> {
 }
 
 #[derive(Debug, Deserialize)]
+pub(super) struct SubRefresh<'a> {
+    #[serde(borrow)]
+    pub(super) channel: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) token: Option<Text<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
 pub(super) struct Publish<'a> {
     #[serde(borrow)]
     pub(super) channel: Option<Text<'a>>,
@@ -135,9 +143,10 @@ pub(super) enum Request<'a> {
     Refresh(Refresh<'a>),
     Rpc(Rpc<'a>),
     History(History<'a>),
+    SubRefresh(SubRefresh<'a>),
     /// A message for the server, which is not answered.
     Send,
-    /// What there is not: presence, presence_stats, sub_refresh, ping.
+    /// What there is not: presence, presence_stats, ping.
     Unavailable,
 }
 
@@ -167,7 +176,7 @@ pub(super) fn parse(line: &str) -> Result<(u32, Request<'_>), Malformed> {
         refresh,
         sub_refresh,
     } = line;
-    let of_channel = [presence, presence_stats, sub_refresh];
+    let of_channel = [presence, presence_stats];
     let request = if let Some(connect) = connect {
         Request::Connect(connect)
     } else if let Some(subscribe) = subscribe {
@@ -185,6 +194,8 @@ pub(super) fn parse(line: &str) -> Result<(u32, Request<'_>), Malformed> {
         Request::Unavailable
     } else if let Some(history) = history {
         Request::History(history)
+    } else if let Some(refresh) = sub_refresh {
+        Request::SubRefresh(refresh)
     } else if let Some(rpc) = rpc {
         Request::Rpc(rpc)
     } else if ping.is_some() {

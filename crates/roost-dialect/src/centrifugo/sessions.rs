@@ -10,17 +10,19 @@ use serde_json::value::RawValue;
 use slab::Slab;
 
 use super::codes::{self, Disconnect};
+use super::grants::{self, Shown};
 use super::recovery::{self, Subscribed};
 use super::reply::{Expiry, Lines};
 use super::request::{
     self, Connect, Malformed, Publish, Refresh, Request as Asked, Rpc, Subscribe, named,
 };
 use super::session::Session;
+use super::step::Step;
 use super::subscriptions::CONFIRMED;
 use super::token::number as number_of;
 use super::{SessionState, Settings, accept};
 use crate::dialect::{
-    self, Accept, Admission, Command, Context, Dialect, Event, Input, Message, Next, Offer,
+    self, Accept, Admission, Command, Context, Dialect, Event, Grant, Input, Message, Next, Offer,
     RpcAnswer, Target, Terms, TokenText,
 };
 use crate::json::{Text, push_string};
@@ -32,15 +34,6 @@ pub struct Centrifugo {
     sessions: Slab<Session>,
     /// The command whose subscribe was drawn last.
     subscribing: u32,
-}
-
-/// What a line leads to.
-pub(super) enum Step<'a> {
-    /// It has its answer, or needs none.
-    Done,
-    Command(Command<'a>),
-    /// The line is read again when the client's token, or that it has none, is known to be good.
-    CheckToken(Option<Cow<'a, str>>),
 }
 
 impl Dialect for Centrifugo {
@@ -95,6 +88,10 @@ impl Dialect for Centrifugo {
                     Ok(Step::CheckToken(token)) => {
                         *input = before;
                         return Some(Command::CheckToken(token.map(TokenText)));
+                    }
+                    Ok(Step::CheckSubscription(token, channel)) => {
+                        *input = before;
+                        return Some(Command::CheckSubscription(TokenText(token), channel));
                     }
                     Err(disconnect) => return Some(close(disconnect)),
                 }
@@ -242,6 +239,9 @@ impl Centrifugo {
             Asked::Refresh(refresh) => handle_refresh(session, id, refresh, lines),
             Asked::Rpc(rpc) => handle_rpc(id, rpc, lines),
             Asked::History(history) => recovery::handle_history(id, history, &self.settings, lines),
+            Asked::SubRefresh(refresh) => {
+                grants::handle_sub_refresh(session, id, refresh, &self.settings, lines)
+            }
             Asked::Send => Err(codes::SEND_NOT_AVAILABLE),
             Asked::Unavailable => {
                 lines.error(id, codes::NOT_AVAILABLE);
@@ -336,32 +336,51 @@ fn handle_refresh<'a>(
 }
 
 fn handle_subscribe<'a>(
-    session: &Session,
+    session: &mut Session,
     id: u32,
     mut subscribe: Subscribe<'a>,
     settings: &Settings,
     lines: &mut Lines<'_>,
 ) -> Result<Step<'a>, Disconnect> {
     let Text(channel) = named(subscribe.channel.take())?;
-    let token = subscribe.token.as_ref();
+    let token = subscribe.token.take().map(|Text(token)| token);
     let error = if check_channel_name(&channel, settings.channel_name_bytes_max).is_err()
         || subscribe.filter.is_some()
     {
         codes::BAD_REQUEST
-    } else if subscribe.kind != 0 || token.is_some_and(|Text(token)| !token.is_empty()) {
+    } else if subscribe.kind != 0 {
         codes::NOT_AVAILABLE
     } else if session.subscriptions.len() >= settings.subscriptions_per_connection_max {
         codes::LIMIT_EXCEEDED
     } else {
-        let (what, token) = recovery::asked(id, &subscribe, channel);
-        return Ok(Step::Command(Command::Subscribe {
-            what,
-            form: Form::CENTRIFUGO,
-            token,
-        }));
+        let token = token.filter(|token| !token.is_empty());
+        match token.map(|token| grants::look(session, token)) {
+            None => return Ok(subscribe_step(id, &subscribe, channel, None)),
+            Some(Shown::Granted(grant)) => {
+                return Ok(subscribe_step(id, &subscribe, channel, Some(grant)));
+            }
+            Some(Shown::Unchecked(token)) => return Ok(Step::CheckSubscription(token, channel)),
+            Some(Shown::Refused(error)) => error,
+        }
     };
+    session.take_outcome(); // of a token that no longer counts
     lines.error(id, error);
     Ok(Step::Done)
+}
+
+fn subscribe_step<'a>(
+    id: u32,
+    subscribe: &Subscribe<'a>,
+    channel: Cow<'a, str>,
+    grant: Option<Grant>,
+) -> Step<'a> {
+    let (what, token) = recovery::asked(id, subscribe, channel, grant);
+    Step::Command(Command::Subscribe {
+        what,
+        form: Form::CENTRIFUGO,
+        token,
+        grant,
+    })
 }
 
 fn handle_publish<'a>(
@@ -454,8 +473,17 @@ fn on_event(
             return recovery::on_subscribed(session, token, &subscribed, lines);
         }
         Event::Missed { channel, name } => {
-            return recovery::on_missed(session, channel, name, lines);
+            return recovery::end(session, channel, name, codes::INSUFFICIENT, lines);
         }
+        Event::GrantExpired { channel, name } => {
+            let why = codes::SUBSCRIPTION_EXPIRED;
+            return recovery::end(session, channel, name, why, lines);
+        }
+        Event::GrantRefreshed {
+            token,
+            existed,
+            grant,
+        } => grants::on_refreshed(number_of(token), existed, grant, lines),
         Event::History { token, answer } => recovery::on_history(number_of(token), answer, lines),
         Event::SubscriptionRefused {
             token,

@@ -41,7 +41,20 @@ pub enum Command<'a> {
         form: Form,
         /// The token of [`Event::Subscribed`](super::Event::Subscribed), [`Event::Refused`](super::Event::Refused) or [`Event::SubscriptionRefused`](super::Event::SubscriptionRefused).
         token: u64,
+        /// What a token of the client's has allowed ([`Command::CheckSubscription`]).
+        grant: Option<Grant>,
     },
+    /// A token has allowed a subscription for longer. [`Event::GrantRefreshed`](super::Event::GrantRefreshed) follows.
+    RefreshGrant {
+        /// The channel.
+        channel: Cow<'a, str>,
+        /// From now on.
+        grant: Grant,
+        /// The token of the event.
+        token: u64,
+    },
+    /// Find out whether a token allows a subscription to a channel. As [`Command::CheckToken`].
+    CheckSubscription(TokenText<'a>, Cow<'a, str>),
     /// End a subscription.
     Unsubscribe {
         /// The channel, as [`Event::Subscribing`](super::Event::Subscribing) named it.
@@ -159,6 +172,14 @@ impl Debug for TokenText<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("TokenText(..)")
     }
+}
+
+/// What a token allows: a subscription where the channel's namespace asks for a permission, or for more, but for
+/// where none may subscribe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grant {
+    /// In how many seconds the subscription is to be allowed again, if it is not for ever.
+    pub expires_in_s: Option<u32>,
 }
 
 /// As whom a client is let in, or why not.

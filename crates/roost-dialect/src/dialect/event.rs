@@ -5,7 +5,7 @@ use roost_dealer::{CallError, NeverInvoked, Notice};
 use roost_hub::{ChannelId, Loss, Position, Snapshot};
 use roost_wire::{CloseCode, Frozen};
 
-use super::command::{RpcAnswer, TokenOutcome};
+use super::command::{Grant, RpcAnswer, TokenOutcome};
 use crate::{CallBody, Form, Publication};
 
 /// What happens to a session.
@@ -118,6 +118,22 @@ pub enum Event<'a> {
         channel: ChannelId,
         /// Its name.
         name: &'a str,
+    },
+    /// What a token has allowed has expired, and the client has had time to show another one.
+    GrantExpired {
+        /// The channel.
+        channel: ChannelId,
+        /// Its name.
+        name: &'a str,
+    },
+    /// What [`Command::RefreshGrant`](super::Command::RefreshGrant) asked for.
+    GrantRefreshed {
+        /// The command's.
+        token: u64,
+        /// Whether there is such a subscription.
+        existed: bool,
+        /// As in the command.
+        grant: Grant,
     },
     /// What [`Command::ReadHistory`](super::Command::ReadHistory) asked for.
     History {

@@ -88,6 +88,7 @@ impl Broker {
             what,
             form: answers.form(),
             token: request,
+            grant: None,
         })
     }
 

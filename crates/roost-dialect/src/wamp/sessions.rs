@@ -125,6 +125,8 @@ impl Dialect for Wamp {
                 | Event::RpcAnswered { .. }
                 | Event::Missed { .. }
                 | Event::History { .. }
+                | Event::GrantExpired { .. }
+                | Event::GrantRefreshed { .. }
                 | Event::PingDue
                 | Event::PongMissing => {} // it asks for none of these
                 Event::Published { token, publication } => {

@@ -89,6 +89,7 @@ impl Dialect for Toy {
                     what: SubscribeTo::Channel(Cow::Borrowed(channel)),
                     form: NUMBERED,
                     token: 0,
+                    grant: None,
                 });
             }
             let pattern = line.strip_prefix("ALL ");
@@ -99,6 +100,7 @@ impl Dialect for Toy {
                     what: SubscribeTo::Pattern(kind, Cow::Borrowed(text)),
                     form: NUMBERED,
                     token: 0,
+                    grant: None,
                 });
             }
             if line == "END" {

@@ -12,6 +12,7 @@ use roost_metrics::{Counters, NamespaceCounters};
 use roost_net::ConnKey;
 
 use super::congestion::Congestion;
+use super::expiries::Expiries;
 use super::fanout::Fanout;
 use super::inflow::Inflow;
 use super::links::Links;
@@ -47,6 +48,7 @@ pub(crate) struct Channels {
     /// What the hub wants done next; reused.
     outputs: Vec<HubOutput>,
     recovered: RecoveredFrames,
+    expiries: Expiries,
     /// From which place on channels are still given the namespaces that a reload has added.
     unnumbered: Option<u32>,
 }
@@ -91,6 +93,7 @@ impl Channels {
             control: crate::control::control_id(reactors),
             outputs: Vec::new(),
             recovered: RecoveredFrames::default(),
+            expiries: Expiries::default(),
             unnumbered: None,
         }
     }
@@ -285,8 +288,20 @@ impl Channels {
         self.hub.pattern_of(channel).is_some()
     }
 
+    /// The tick at which the next subscription ends that is to.
+    #[inline]
+    pub(crate) fn expiries_due(&self) -> u32 {
+        self.expiries.due()
+    }
+
+    /// When subscriptions end, of those that do.
+    pub(crate) fn expiries_mut(&mut self) -> &mut Expiries {
+        &mut self.expiries
+    }
+
     /// Ends a subscription, and what was on its way if it was the last.
     pub(crate) fn unsubscribe(&mut self, who: Subscriber, encoding: Encoding, channel: ChannelId) {
+        self.expiries.forget(who.0, channel);
         self.hub
             .unsubscribe(who, encoding, channel, &mut self.outputs);
         if self.fanout.is_empty() {

@@ -20,6 +20,7 @@ use roost_reactor::{ChannelPolicy, Settings, SlowConsumer, policy_for_tests};
 use roost_wire::Opcode;
 use roost_wire::frame::{append_masked_frame, split_frame};
 
+use super::recovering_client::{Client, Published, Seen, Told};
 use super::recovering_sockets::{REQUEST, Socket};
 
 /// A namespace for them; returns how many connections they have at once.
@@ -66,24 +67,6 @@ pub(super) struct Recovering {
     told: Told,
 }
 
-/// How often clients came back, and how it was.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Told {
-    /// What came behind a position, before anything else.
-    pub came_back: u64,
-    /// They were told of a loss.
-    pub lost: u64,
-    /// Their subscription was ended, because they were too slow.
-    pub interrupted: u64,
-    /// Publications received.
-    pub received: u64,
-}
-
-/// A publisher's number, and the publication's with it.
-pub(super) type Published = (usize, u32);
-/// Notes what stands at a position; an error if that is something else.
-pub(super) type Seen<'a> = &'a mut dyn FnMut(Position, Published) -> Result<(), String>;
-
 struct Peer {
     channel: usize,
     kind: Kind,
@@ -106,16 +89,6 @@ enum Kind {
     Publisher { sent: u32 },
     Client(Client),
     Socket(Client, Socket),
-}
-
-#[derive(Default)]
-pub(super) struct Client {
-    /// The last it has seen.
-    pub(super) at: Option<Position>,
-    /// Its stream has begun, and nothing has come on it.
-    begins: bool,
-    /// The last number of each publisher.
-    last: HashMap<usize, u32>,
 }
 
 /// Lines up to an empty one.
@@ -499,20 +472,6 @@ impl Client {
         let published = self.take(&block.data)?;
         told.received += 1;
         seen(id, published)
-    }
-
-    /// What a publication is, which has to be behind those of its publisher that have come.
-    pub(super) fn take(&mut self, text: &str) -> Result<Published, String> {
-        let text = text.trim_end_matches('\n');
-        let published = text
-            .split_once('.')
-            .and_then(|(publisher, number)| Some((publisher.parse().ok()?, number.parse().ok()?)));
-        let (publisher, number): Published = published.ok_or("no publication")?;
-        let last = self.last.insert(publisher, number).unwrap_or(0);
-        if number <= last {
-            return Err(format!("{publisher}.{number} behind {publisher}.{last}"));
-        }
-        Ok((publisher, number))
     }
 }
 

@@ -5,7 +5,7 @@ use roost_wire::Opcode;
 use roost_wire::frame::{append_masked_frame, split_frame};
 use serde_json::{Value, json};
 
-use super::recovering::{Client, Published, Seen, Told};
+use super::recovering_client::{Client, Published, Seen, Told};
 
 /// A connection of such a client.
 #[derive(Default)]

@@ -2,7 +2,7 @@
 
 use super::control::ControlReport;
 use super::costs::Costs;
-use super::recovering::Told;
+use super::recovering_client::Told;
 
 /// What a simulation did, for a test to see that something happened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,0 +1,164 @@
+//! Tokens of subscriptions: what they allow, to whom, and for how long.
+
+use roost_wire::Opcode;
+use roost_wire::frame::append_masked_frame;
+
+use super::client_token_tests::{asked, expect, good, say, settings, text};
+use super::http_world::{Client, World};
+use crate::settings::Access;
+use crate::{ChannelPolicy, ControlPeer, Denied, TokenCheck, Verdict};
+
+/// Channels of `granted` want a permission, and those of `closed` are nobody's. The client is alice.
+fn start() -> (World, ControlPeer, Client) {
+    let mut settings = settings();
+    settings.limits.ping_interval_ms = 0; // none has to be answered
+    let of = |subscribe| ChannelPolicy {
+        subscribe,
+        ..crate::policy_for_tests()
+    };
+    settings.channels.namespaces = vec![
+        ("granted".to_owned(), of(Access::Granted)),
+        ("closed".to_owned(), of(Access::Nobody)),
+    ];
+    let mut world = World::new(settings);
+    let mut control = world.control();
+    let client = world.connect();
+    let head = "GET /connection/websocket HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
+                Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    world.send(client, head.as_bytes().to_vec());
+    world.run(50);
+    assert!(text(world.take(client)).starts_with("HTTP/1.1 101 "));
+    send(&mut world, client, r#"{"id":1,"connect":{"token":"t"}}"#);
+    let check = check(&mut control);
+    assert_eq!(check.channel, None);
+    say(&mut control, good(&check, "alice", None));
+    expect(&mut world, client, &[r#"{"id":1,"connect":{"#]);
+    (world, control, client)
+}
+
+fn send(world: &mut World, client: Client, lines: &str) {
+    let mut frame = Vec::new();
+    append_masked_frame(&mut frame, Opcode::Text, lines.as_bytes(), [1, 2, 3, 4]);
+    world.send(client, frame);
+    world.run(50);
+}
+
+/// The one token that is to be checked.
+fn check(control: &mut ControlPeer) -> TokenCheck {
+    let mut checks = asked(control);
+    assert_eq!(checks.len(), 1, "{checks:?}");
+    checks.remove(0)
+}
+
+const SUBSCRIBE: &str = r#"{"id":2,"subscribe":{"channel":"granted:x","token":"s"}}"#;
+
+#[test]
+fn a_token_allows_a_subscription() {
+    let (mut world, mut control, client) = start();
+    send(
+        &mut world,
+        client,
+        r#"{"id":2,"subscribe":{"channel":"granted:x"}}"#,
+    );
+    expect(&mut world, client, &[r#"{"id":2,"error":{"code":103,"#]);
+    let behind = r#"{"id":3,"publish":{"channel":"granted:x","data":7}}"#;
+    send(&mut world, client, &format!("{SUBSCRIBE}\n{behind}"));
+    expect(&mut world, client, &[]);
+    let check = check(&mut control);
+    assert_eq!(check.token.expose(), b"s");
+    assert_eq!(check.channel.as_deref(), Some("granted:x"));
+    say(&mut control, good(&check, "alice", Some(60_000)));
+    let subscribed = r#"{"id":2,"subscribe":{"expires":true,"ttl":60}}"#;
+    let push = r#""pub":{"data":7,"#;
+    expect(
+        &mut world,
+        client,
+        &[subscribed, push, r#"{"id":3,"publish":{}}"#],
+    );
+}
+
+#[test]
+fn a_token_of_another_user_or_a_bad_one_allows_nothing() {
+    let (mut world, mut control, client) = start();
+    let refused = r#"{"id":2,"error":{"code":103,"message":"permission denied"}}"#;
+    let expired = r#"{"id":2,"error":{"code":109,"message":"token expired"}}"#;
+    let later =
+        r#"{"id":2,"error":{"code":100,"message":"internal server error","temporary":true}}"#;
+    let outcomes: [fn(&TokenCheck) -> Verdict; 4] = [
+        |check| good(check, "bob", None),
+        |check| denied(check, Denied::Refused("no".into())),
+        |check| denied(check, Denied::Expired("no".into())),
+        |check| denied(check, Denied::Unavailable("no".into())),
+    ];
+    for (outcome, told) in outcomes.into_iter().zip([refused, refused, expired, later]) {
+        send(&mut world, client, SUBSCRIBE);
+        let check = check(&mut control);
+        say(&mut control, outcome(&check));
+        expect(&mut world, client, &[told]);
+    }
+    let closed = r#"{"id":2,"subscribe":{"channel":"closed:x","token":"s"}}"#;
+    send(&mut world, client, closed);
+    let check = check(&mut control);
+    say(&mut control, good(&check, "alice", None));
+    expect(&mut world, client, &[refused]);
+}
+
+fn denied(check: &TokenCheck, denied: Denied) -> Verdict {
+    Verdict {
+        key: check.key,
+        outcome: Err(denied),
+    }
+}
+
+#[test]
+fn a_subscription_ends_some_time_after_its_token_unless_another_is_shown() {
+    let (mut world, mut control, client) = start();
+    send(&mut world, client, SUBSCRIBE);
+    let first = check(&mut control);
+    say(&mut control, good(&first, "alice", Some(5_000)));
+    expect(&mut world, client, &[r#""ttl":5}"#]);
+    world.run(20_000);
+    let refresh = r#"{"id":3,"sub_refresh":{"channel":"granted:x","token":"s2"}}"#;
+    send(&mut world, client, refresh);
+    let second = check(&mut control);
+    assert_eq!(second.channel.as_deref(), Some("granted:x"));
+    say(&mut control, good(&second, "alice", Some(10_000)));
+    let told = r#"{"id":3,"sub_refresh":{"expires":true,"ttl":10}}"#;
+    expect(&mut world, client, &[told]);
+    world.run(20_000);
+    assert_eq!(world.count("subscriptions"), 1);
+    world.run(16_000);
+    let ended = r#"{"push":{"channel":"granted:x","unsubscribe":{"code":2501,"reason":"subscription expired"}}}"#;
+    expect(&mut world, client, &[ended]);
+    assert_eq!(world.count("subscriptions"), 0);
+    assert_eq!(world.count("subscriptions_expired_total"), 1);
+    // What is not subscribed to is not refreshed.
+    send(&mut world, client, refresh);
+    let third = check(&mut control);
+    say(&mut control, good(&third, "alice", None));
+    expect(&mut world, client, &[r#"{"id":3,"error":{"code":103,"#]);
+}
+
+#[test]
+fn one_that_subscribes_again_without_a_token_stays() {
+    let (mut world, mut control, client) = start();
+    send(
+        &mut world,
+        client,
+        r#"{"id":2,"subscribe":{"channel":"open","token":"s"}}"#,
+    );
+    let first = check(&mut control);
+    say(&mut control, good(&first, "alice", Some(1_000)));
+    expect(&mut world, client, &[r#""ttl":1}"#]);
+    let again = "{\"id\":3,\"unsubscribe\":{\"channel\":\"open\"}}\n{\"id\":4,\"subscribe\":{\"channel\":\"open\"}}";
+    send(&mut world, client, again);
+    expect(
+        &mut world,
+        client,
+        &[r#"{"id":3,"#, r#"{"id":4,"subscribe":{}}"#],
+    );
+    world.run(20_000);
+    world.run(20_000);
+    assert_eq!(world.count("subscriptions"), 1);
+}
