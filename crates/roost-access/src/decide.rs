@@ -47,6 +47,8 @@ pub struct Question<'a> {
     pub requirement: Requirement,
     /// Whether the connection is subscribed to the channel; looked at for [`Requirement::Subscribers`].
     pub is_subscribed: bool,
+    /// Whether the name belongs to a realm that the connection is not in.
+    pub is_foreign: bool,
 }
 
 /// The answer.
@@ -65,6 +67,8 @@ pub struct Decision<'a> {
 pub enum DecidedBy<'a> {
     /// The name belongs to the protocol.
     ProtectedName,
+    /// The name belongs to a realm that the connection is not in.
+    OtherRealm,
     /// The namespace's key alone.
     Namespace(Requirement),
     /// A permission of the connection's role.
@@ -87,6 +91,7 @@ pub struct Denial {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Why {
     Protected,
+    OtherRealm,
     Nobody,
     NotSubscribed,
     NotAuthenticated,
@@ -109,6 +114,7 @@ pub fn decide<'a>(
         asked,
         requirement,
         is_subscribed,
+        is_foreign,
     } = *question;
     let decision = |is_allowed, decided_by| Decision {
         operation,
@@ -117,6 +123,9 @@ pub fn decide<'a>(
     };
     if is_protected(operation, asked.text) {
         return decision(false, DecidedBy::ProtectedName);
+    }
+    if is_foreign {
+        return decision(false, DecidedBy::OtherRealm);
     }
     let is_expired = identity.is_some_and(|identity| identity.is_expired(now));
     let identity = identity.filter(|_| !is_expired);
@@ -182,6 +191,7 @@ impl Decision<'_> {
         let why = match self.decided_by {
             _ if self.is_allowed => return None,
             DecidedBy::ProtectedName => Why::Protected,
+            DecidedBy::OtherRealm => Why::OtherRealm,
             DecidedBy::Expired => Why::Expired,
             DecidedBy::Namespace(Requirement::Nobody) => Why::Nobody,
             DecidedBy::Namespace(Requirement::Subscribers) => Why::NotSubscribed,
@@ -211,6 +221,7 @@ impl fmt::Display for Decision<'_> {
         write!(f, "{word}: ")?;
         match self.decided_by {
             DecidedBy::ProtectedName => f.write_str("the name belongs to the protocol"),
+            DecidedBy::OtherRealm => f.write_str("the name belongs to another realm"),
             DecidedBy::Namespace(requirement) => {
                 write!(
                     f,
@@ -251,6 +262,7 @@ macro_rules! denials {
                 match self.operation {
                     $(Operation::$Operation => match self.why {
                         Why::Protected => "This name belongs to the protocol.",
+                        Why::OtherRealm => "Not allowed: the name belongs to a realm that this connection is not in.",
                         Why::Nobody =>
                             concat!("Not allowed: ", $word, " = \"nobody\" in this namespace."),
                         Why::NotSubscribed =>
@@ -321,10 +333,34 @@ mod tests {
             asked: PatternRef::name(name),
             requirement,
             is_subscribed: false,
+            is_foreign: false,
         };
         let decision = decide(identity, &question, 1_000);
         assert_eq!(decision.denial().is_none(), decision.is_allowed);
         (decision.is_allowed, decision.to_string())
+    }
+
+    #[test]
+    fn what_belongs_to_another_realm_is_denied_whatever_its_namespace_says() {
+        let alice = identity(Method::Ticket, 0);
+        for requirement in [Requirement::Anyone, Requirement::Granted, Requirement::Hook] {
+            let question = |is_foreign| Question {
+                operation: Operation::Subscribe,
+                asked: PatternRef::name("com.a.b"),
+                requirement,
+                is_subscribed: true,
+                is_foreign,
+            };
+            let decision = decide(Some(&alice), &question(true), 0);
+            assert_eq!(decision.decided_by, DecidedBy::OtherRealm);
+            assert!(
+                decision
+                    .denial()
+                    .is_some_and(|denial| !denial.is_temporary())
+            );
+            let own = decide(Some(&alice), &question(false), 0);
+            assert_eq!(own.is_allowed, requirement != Requirement::Hook);
+        }
     }
 
     #[test]
@@ -431,6 +467,7 @@ mod tests {
             asked: PatternRef::name(name),
             requirement: Requirement::Hook,
             is_subscribed: true,
+            is_foreign: false,
         };
         let (alice, late) = (identity(Method::Token, 0), identity(Method::Token, 1_000));
         let publish = question(Operation::Publish, "com.b");

@@ -284,6 +284,7 @@ fn keep_running(running: &Settings, next: &mut Settings) {
         }
     }
     next.listeners = listeners; // in their order, by which they have numbers
+    next.wamp_realms = running.wamp_realms;
     next.wamp_users = running.wamp_users;
     next.wamp_permissions = running.wamp_permissions;
     next.hooks = running.hooks;

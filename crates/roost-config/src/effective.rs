@@ -7,6 +7,7 @@ use crate::address::ListenAddress;
 use crate::mistake::{Mistake, Place};
 use crate::names::{shown, variable};
 use crate::pattern::GRANT;
+use crate::realms::{self, Clash};
 use crate::row::{Leaders, Row, Section, Visitor};
 use crate::source::{Source, Sources};
 use crate::table::{
@@ -182,6 +183,7 @@ pub(crate) fn conflicts(settings: &Settings, sources: &Sources) -> Vec<Conflict>
     }
     check_names(settings, sources, &mut found);
     check_users(settings, &mut found);
+    found.extend(realms::check(settings).into_iter().map(Conflict::from));
     check_listeners(settings, sources, &mut found);
     check_api(settings, &mut found);
     check_auth(settings, &mut found);
@@ -408,6 +410,24 @@ fn check_names(settings: &Settings, sources: &Sources, found: &mut Vec<Conflict>
                 expected: format!("another name than {line}"),
                 hint: None,
             });
+        }
+    }
+}
+
+impl From<Clash> for Conflict {
+    fn from(clash: Clash) -> Conflict {
+        let Clash {
+            key,
+            other,
+            found,
+            expected,
+        } = clash;
+        Conflict {
+            key,
+            other,
+            found,
+            expected,
+            hint: None,
         }
     }
 }

@@ -25,6 +25,7 @@ mod network;
 mod overrides;
 mod pattern;
 mod read;
+mod realms;
 mod reference;
 mod row;
 mod scope;
@@ -58,7 +59,8 @@ pub use table::{
     Access, Admin, Api, Auth, Centrifugo, ChannelPolicy, ClientAuth, ClientSocketMode, ClientUser,
     Deflate, Driver, Echo, Epoll, Expiry, Hook, IoUring, Jwt, Limits, Listener, Log, LogFormat,
     LogLevel, Matching, MinVersion, Namespace, OnFailure, ProxyProtocol, Publish, Raw, Recovery,
-    Server, Settings, SlowConsumer, Soap, SocketMode, Sse, Tls, Wamp, WampPermission, WampUser,
+    Server, Settings, SlowConsumer, Soap, SocketMode, Sse, Tls, Wamp, WampPermission, WampRealm,
+    WampUser,
 };
 pub use write::to_toml;
 

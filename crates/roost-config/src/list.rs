@@ -2,8 +2,8 @@
 
 use crate::row::{Reload, Row, Section, Visitor};
 use crate::table::{
-    ChannelPolicy, Hook, NAMESPACE, Namespace, Settings, WampPermission, WampUser, visit,
-    visit_namespace, visit_users,
+    ChannelPolicy, Hook, NAMESPACE, Namespace, Settings, WampPermission, WampRealm, WampUser,
+    visit, visit_namespace, visit_users,
 };
 use crate::value::ValueType;
 
@@ -46,7 +46,7 @@ pub fn namespace_keys() -> Vec<Key> {
     list.keys
 }
 
-/// The keys of a `[[wamp.user]]`, of a `[[wamp.permission]]` and of a `[[hook]]`.
+/// The keys of a `[[wamp.realm]]`, of a `[[wamp.user]]`, of a `[[wamp.permission]]` and of a `[[hook]]`.
 pub fn user_keys() -> Vec<Key> {
     let mut list = List::default();
     visit_users(&mut with_a_user(), &mut list);
@@ -55,6 +55,7 @@ pub fn user_keys() -> Vec<Key> {
 
 fn with_a_user() -> Settings {
     Settings {
+        wamp_realms: vec![WampRealm::default()],
         wamp_users: vec![WampUser::default()],
         wamp_permissions: vec![WampPermission::default()],
         hooks: vec![Hook::default()],

@@ -43,6 +43,12 @@ pub(crate) const REALM_NAME: Pattern = Pattern {
     check: check_realm,
 };
 
+pub(crate) const REALM_PREFIX: Pattern = Pattern {
+    expected: "the beginning of names such as \"acme.\", which ends in a dot, or \"\" for none",
+    takes: "beginning of names, `\"\"`",
+    check: check_realm_prefix,
+};
+
 pub(crate) const AUTHID: Pattern = Pattern {
     expected: "a name such as \"alice\"",
     takes: "1 to 255 bytes",
@@ -184,6 +190,26 @@ pub(crate) const FILE: Pattern = Pattern {
     takes: "file, `\"\"`",
     check: check_file,
 };
+
+/// What is left of it without the dot is a URI by WAMP's loose rules, and outside of what belongs to protocols.
+fn check_realm_prefix(word: &str) -> Result<(), String> {
+    if word.is_empty() {
+        return Ok(());
+    }
+    let Some(whole) = word.strip_suffix('.') else {
+        return Err("without a dot at its end it is not a component of its own".to_owned());
+    };
+    if whole.split('.').any(str::is_empty) {
+        return Err("a component between its dots is empty".to_owned());
+    }
+    if whole.starts_with('$') || whole.split('.').next() == Some("wamp") {
+        return Err("names that begin so belong to protocols".to_owned());
+    }
+    if word.len() > REALM_PREFIX_BYTES_MAX {
+        return Err(format!("it has at most {REALM_PREFIX_BYTES_MAX} bytes"));
+    }
+    check_uri(word)
+}
 
 fn check_sha256(word: &str) -> Result<(), String> {
     let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
@@ -452,6 +478,7 @@ const WHOLE_ORIGINS: [&str; 2] = ["null", "file://"];
 /// A DNS name has at most 253 characters.
 const HOST_BYTES_MAX: usize = 253;
 const REALM_BYTES_MAX: usize = 255;
+const REALM_PREFIX_BYTES_MAX: usize = 64;
 const PATH_BYTES_MAX: usize = 255;
 const SUBPROTOCOL_BYTES_MAX: usize = 255;
 const GOODBYE_BYTES_MAX: usize = 255;

@@ -15,7 +15,8 @@ use crate::row::{Row, Visitor};
 use crate::source::{Source, Sources};
 use crate::table::{
     self, ENTRIES_MAX, Hook, LISTENERS_MAX, Listener, Namespace, Settings, Wamp, WampPermission,
-    WampUser, entry_path, header, nested_name, nested_path, visit, visit_namespace, visit_users,
+    WampRealm, WampUser, entry_path, header, nested_name, nested_path, visit, visit_namespace,
+    visit_users,
 };
 use crate::value::{ValueType, describe, shortened};
 
@@ -238,6 +239,14 @@ impl<'a, 'i> Reader<'a, 'i> {
 
     /// The sections of which there may be several, and none is there by default, but for namespaces.
     fn users(&mut self, settings: &mut Settings) {
+        let realms = self.entries(WampRealm::SECTION.name, &["name"]);
+        let mut all = Settings {
+            wamp_realms: vec![WampRealm::default(); realms.len()],
+            ..Settings::default()
+        };
+        self.users = realms;
+        visit_users(&mut all, self);
+        settings.wamp_realms = all.wamp_realms;
         let users = self.entries(WampUser::SECTION.name, &["authid", "realm", "role"]);
         let mut all = Settings {
             wamp_users: vec![WampUser::default(); users.len()],
@@ -461,4 +470,8 @@ fn elsewhere(name: &str, section: &str, keys: &[Key]) -> Option<String> {
 
 const NAMESPACE: &str = table::NAMESPACE.name;
 /// What `[wamp]` has beside its keys.
-const INSIDE_WAMP: [&str; 2] = [WampUser::SECTION.name, WampPermission::SECTION.name];
+const INSIDE_WAMP: [&str; 3] = [
+    WampRealm::SECTION.name,
+    WampUser::SECTION.name,
+    WampPermission::SECTION.name,
+];

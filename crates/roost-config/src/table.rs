@@ -29,7 +29,8 @@ pub use limits::Limits;
 pub use listener::{ClientSocketMode, Listener, ProxyProtocol};
 pub use process::{Admin, Driver, Log, LogFormat, LogLevel, Server, SocketMode};
 pub use tls::{ClientAuth, ClientUser, MinVersion, Tls};
-pub use users::{Matching, WampPermission, WampUser};
+pub(crate) use users::REALMS_MAX;
+pub use users::{Matching, WampPermission, WampRealm, WampUser};
 
 pub(crate) use channels::{NAMESPACE, visit_namespace};
 pub(crate) use listener::LISTENERS_MAX;
@@ -75,6 +76,8 @@ pub struct Settings {
     pub channels: ChannelPolicy,
     /// `[[namespace]]`, in the order written. No two have the same name.
     pub namespaces: Vec<Namespace>,
+    /// `[[wamp.realm]]`, in the order written.
+    pub wamp_realms: Vec<WampRealm>,
     /// `[[wamp.user]]`, in the order written.
     pub wamp_users: Vec<WampUser>,
     /// `[[wamp.permission]]`, in the order written.
@@ -104,6 +107,7 @@ impl Default for Settings {
             log: Log::default(),
             channels: ChannelPolicy::default(),
             namespaces: Vec::new(),
+            wamp_realms: Vec::new(),
             wamp_users: Vec::new(),
             wamp_permissions: Vec::new(),
             hooks: Vec::new(),
@@ -136,6 +140,7 @@ pub(crate) fn header(section: &str) -> String {
     let of_several = [
         Listener::SECTION.name,
         NAMESPACE.name,
+        WampRealm::SECTION.name,
         WampUser::SECTION.name,
         WampPermission::SECTION.name,
         Hook::SECTION.name,
@@ -147,8 +152,13 @@ pub(crate) fn header(section: &str) -> String {
     }
 }
 
-/// Shows every user and permission, in sections inside `[wamp]`, and every hook.
+/// Shows every realm, user and permission, in sections inside `[wamp]`, and every hook.
 pub(crate) fn visit_users(settings: &mut Settings, visitor: &mut impl Visitor) {
+    for (index, realm) in settings.wamp_realms.iter_mut().enumerate() {
+        visitor.open_entry(WampRealm::SECTION, index);
+        realm.visit_keys(None, visitor);
+        visitor.close();
+    }
     for (index, user) in settings.wamp_users.iter_mut().enumerate() {
         visitor.open_entry(WampUser::SECTION, index);
         user.visit_keys(None, visitor);
@@ -189,6 +199,7 @@ pub(crate) fn visit(settings: &mut Settings, visitor: &mut impl Visitor) {
         log,
         channels,
         namespaces: _,
+        wamp_realms: _,
         wamp_users: _,
         wamp_permissions: _,
         hooks: _,

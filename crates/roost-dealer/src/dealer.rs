@@ -84,7 +84,7 @@ impl<P> Dealer<P> {
     pub fn new(options: DealerOptions) -> Dealer<P> {
         Dealer {
             home: Homes::new(&options.hash_key, options.reactors).home_of(PROCEDURES),
-            registry: Registry::new(options.me, &options.hash_key, options.seed),
+            registry: Registry::new(&options),
             clients: HashMap::default(),
             deadlines: BTreeSet::new(),
             serial: 0,

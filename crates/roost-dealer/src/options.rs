@@ -1,6 +1,6 @@
 //! How a dealer is set up, and what it counts.
 
-use roost_hub::ReactorId;
+use roost_hub::{Prefixes, ReactorId};
 
 /// How a dealer is set up.
 #[derive(Debug, Clone)]
@@ -13,6 +13,9 @@ pub struct DealerOptions {
     pub hash_key: [u8; 16],
     /// Start of the choices of [`crate::Policy::Random`].
     pub seed: u64,
+    /// Beginnings of names that no pattern matches but one that begins so itself: those of realms. The
+    /// same for all dealers.
+    pub apart: Prefixes,
     /// Most procedures a client may have registered, those not yet acknowledged included.
     pub registrations_max: u32,
     /// Most open calls a client may have.

@@ -9,7 +9,7 @@ use roost_dealer::{
     DealerOptions, Failure, Interrupt, Item, Match, NeverInvoked, Notice, Output, Policy, Register,
     RegisterError,
 };
-use roost_hub::ReactorId;
+use roost_hub::{Prefixes, ReactorId};
 
 const CALLS_MAX: usize = 4;
 const INVOCATIONS_MAX: usize = 3;
@@ -93,6 +93,7 @@ impl World {
                 reactors,
                 hash_key: [9; 16],
                 seed: 4,
+                apart: Prefixes::default(),
                 registrations_max: REGISTRATIONS_MAX as u32,
                 calls_max: CALLS_MAX as u32,
                 invocations_max: INVOCATIONS_MAX as u32,
@@ -659,6 +660,7 @@ fn failures_are_named() {
         reactors: 1,
         hash_key: [1; 16],
         seed: 1,
+        apart: Prefixes::default(),
         registrations_max: 1,
         calls_max: 1,
         invocations_max: 1,

@@ -31,6 +31,7 @@ fn main() {
             enabled: true,
             realms: Realms::Any,
             users: None,
+            own_realms: roost_dialect::wamp::OwnRealms::default(),
             takes_tokens: false,
             subscriptions_per_connection_max: 128,
             channel_name_bytes_max: 255,

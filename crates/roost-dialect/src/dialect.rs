@@ -108,6 +108,13 @@ pub trait Dialect: Sized {
     /// Whether the session is subscribed to a channel, or about to be.
     fn is_subscribed(&self, session: Session, channel: ChannelId) -> bool;
 
+    /// The realm of the session, by its number; 0 is that of names that belong to none. `None`: the dialect
+    /// has no realms.
+    fn realm(&self, session: Session) -> Option<u16> {
+        let _ = session;
+        None
+    }
+
     /// The application ends a subscription that is in force; the replies say so, where the client is told.
     /// Its form; `None` if there is none, or the session cannot be without it.
     fn end_subscription(

@@ -235,6 +235,13 @@ macro_rules! dialects {
                 }
             }
 
+            /// [`Dialect::realm`]
+            pub fn realm(&self, kind: DialectKind, session: Session) -> Option<u16> {
+                match kind {
+                    $($(#[$meta])* DialectKind::$Name => self.$module.realm(session),)+
+                }
+            }
+
             /// [`Dialect::end_subscription`]
             pub fn end_subscription(
                 &mut self,

@@ -164,6 +164,7 @@ impl Peer {
                 enabled: true,
                 realms: Realms::Any,
                 users: None,
+                own_realms: crate::wamp::OwnRealms::default(),
                 takes_tokens: true,
                 subscriptions_per_connection_max: 4,
                 channel_name_bytes_max: 64,

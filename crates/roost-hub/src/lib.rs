@@ -93,6 +93,7 @@ mod namespaces;
 mod offset;
 mod options;
 mod patterns;
+mod prefixes;
 mod publishing;
 mod random;
 mod set;
@@ -125,4 +126,5 @@ pub use patterns::{
     PATTERN_LEVELS_MAX, PATTERN_SHAPES_MAX, PATTERN_WILDCARDS_MAX, Pattern, PatternError,
     PatternKind, PatternOptions,
 };
+pub use prefixes::Prefixes;
 pub use set::{SubscriberIter, SubscriberSet};

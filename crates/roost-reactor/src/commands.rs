@@ -4,9 +4,7 @@ use std::borrow::Cow;
 use std::mem;
 use std::sync::Arc;
 
-use roost_access::{
-    Identity, Matching, Method, Operation, PatternRef, Question, Requirement, decide,
-};
+use roost_access::{Identity, Matching, Method, Operation, PatternRef, Question, decide};
 use roost_dealer::{Answer, Call, Match, Register};
 use roost_dialect::dialect::{
     Command, Event, Grant, Input, Message, Recovers, Refusal, Request, RpcAnswer, Session,
@@ -467,7 +465,7 @@ fn publish_named(core: &mut Core, key: ConnKey, name: &str, publication: Publica
         .channels
         .policy(core.channels.namespace_of(target));
     let excludes = !policy.receive_own;
-    if policy.publish != Publish::Anyone
+    if (policy.publish != Publish::Anyone || core.has_realms)
         && let Some(barrier) = permissions::barrier_of_publish(core, key, target, known)
     {
         return match barrier {
@@ -692,7 +690,7 @@ fn subscribe_pattern(
     };
     let (who, encoding) = (Subscriber(key.slot()), conn.framing.encoding(form));
     let now = core.now();
-    let subscribed = check_pattern(core, kind, text).and_then(|pattern| {
+    let subscribed = check_pattern(core, key, kind, text).and_then(|pattern| {
         let subscribe = SubscribePattern {
             who,
             encoding,
@@ -760,18 +758,21 @@ fn answer_subscribe(
 /// not open to anyone is left out by the homes, whatever the subscriber may.
 fn check_pattern<'a>(
     core: &Core,
+    key: ConnKey,
     kind: PatternKind,
     text: &'a str,
 ) -> Result<Pattern<'a>, Refusal> {
     let bytes_max = core.settings.limits.channel_name_bytes_max;
     let bytes_max = u32::try_from(bytes_max).unwrap_or(u32::MAX);
     let pattern = Pattern::new(kind, text, bytes_max).map_err(|_| Refusal::InvalidPattern)?;
-    let policy = core.settings.channels.of(pattern.literal_head());
+    let head = pattern.literal_head();
+    let policy = core.settings.channels.of(head);
     let question = Question {
         operation: Operation::Subscribe,
-        asked: PatternRef::name(pattern.literal_head()),
+        asked: PatternRef::name(head),
         requirement: requirement(policy, Operation::Subscribe),
         is_subscribed: false,
+        is_foreign: permissions::is_foreign(core, key, Operation::Subscribe, head),
     };
     match decide(None, &question, core.now()).denial() {
         Some(denial) => Err(Refusal::NotAllowed(denial)),

@@ -64,6 +64,8 @@ pub(crate) struct Core {
     pub(crate) logins: LoginQueue,
     /// Not all may call and register procedures everywhere.
     pub(crate) restricts_procedures: bool,
+    /// Some names belong to realms.
+    pub(crate) has_realms: bool,
     /// No new connections, and all are being closed.
     pub(crate) is_draining: bool,
 }
@@ -91,7 +93,8 @@ impl Core {
         let settings = &current.settings;
         self.settings = settings.clone();
         self.wire_limits = current.wire_limits();
-        self.restricts_procedures = settings.channels.restricts_procedures();
+        self.has_realms = settings.has_realms();
+        self.restricts_procedures = settings.restricts_procedures();
         self.connections.configure(settings, namespaces);
         let (limits, inflow) = (current.hub_limits(), &current.inflow);
         self.channels

@@ -15,7 +15,7 @@ pub(crate) struct Current {
     pub(crate) settings: Arc<Settings>,
     /// How much may be published, of all reactors together.
     pub(crate) inflow: Arc<Inflow>,
-    /// How names begin that no pattern matches.
+    /// How names begin that no wildcard matches.
     closed_names: Arc<[String]>,
 }
 
@@ -23,7 +23,7 @@ impl Current {
     pub(crate) fn new(settings: Settings) -> Current {
         Current {
             inflow: Arc::new(Inflow::new(&settings.channels)),
-            closed_names: settings.channels.closed_names().collect(),
+            closed_names: settings.guarded_names().collect(),
             settings: Arc::new(settings),
         }
     }

@@ -19,6 +19,7 @@ use crate::incidents::IncidentKind;
 use crate::memory::append;
 use crate::messages::handle_frame_bytes;
 use crate::permissions;
+use crate::realms::may_name;
 use crate::responses::{NOT_FOUND, come_back, refuse, refuse_naming};
 use crate::settings::requirement;
 
@@ -267,6 +268,12 @@ fn note_unmatched(core: &Core, key: ConnKey, accept: &Accept<'_>, offered: &[&st
     }
 }
 
+/// Whether a name is one of those that dialects without realms may use.
+fn may_join(core: &Core, operation: Operation, name: &str) -> bool {
+    let realms = &core.settings.dialects.wamp.own_realms;
+    may_name(realms, None, operation, name)
+}
+
 /// Subscribes to the channel that the request asks for, if its client may; if the application decides
 /// that, it is asked first.
 pub(crate) fn join_if_allowed(core: &mut Core, key: ConnKey, join: PendingJoin) {
@@ -276,6 +283,7 @@ pub(crate) fn join_if_allowed(core: &mut Core, key: ConnKey, join: PendingJoin) 
         asked: PatternRef::name(&join.channel),
         requirement: requirement(policy, Operation::Subscribe),
         is_subscribed: false,
+        is_foreign: !may_join(core, Operation::Subscribe, &join.channel),
     };
     let is_hook = question.requirement == Requirement::Hook;
     match permissions::denial(core, key, &question) {
@@ -308,6 +316,7 @@ pub(crate) fn join_allowed(core: &mut Core, key: ConnKey, join: PendingJoin) {
         asked: PatternRef::name(channel),
         requirement: requirement(policy, Operation::Publish),
         is_subscribed: true,
+        is_foreign: !may_join(core, Operation::Publish, channel),
     };
     let receives_own = policy.receive_own;
     let may_publish = permissions::denial(core, key, &publish).is_none();

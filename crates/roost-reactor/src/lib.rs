@@ -83,6 +83,7 @@ mod peer_messages;
 mod permissions;
 mod plain;
 mod reactor;
+mod realms;
 mod records;
 mod requests;
 mod responses;

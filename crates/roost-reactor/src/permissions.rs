@@ -10,12 +10,27 @@ use roost_net::ConnKey;
 use crate::core::Core;
 use crate::dialogue::notify;
 use crate::incidents::IncidentKind;
+use crate::realms::may_name;
 use crate::settings::requirement;
 
 /// Why a connection may not do what is asked; `None`: it may.
 pub(crate) fn denial(core: &Core, key: ConnKey, question: &Question<'_>) -> Option<Denial> {
     let identity = core.connections.identities().get(key.slot());
     decide(identity, question, core.now()).denial()
+}
+
+/// Whether a name belongs to a realm that a connection is not in.
+#[inline]
+pub(crate) fn is_foreign(core: &Core, key: ConnKey, operation: Operation, name: &str) -> bool {
+    core.has_realms && is_in_other_realm(core, key, operation, name)
+}
+
+#[cold]
+fn is_in_other_realm(core: &Core, key: ConnKey, operation: Operation, name: &str) -> bool {
+    let conn = core.connections.get(key);
+    let realm = conn.and_then(|conn| core.sessions.realm(conn.dialect, conn.session));
+    let realms = &core.settings.dialects.wamp.own_realms;
+    !may_name(realms, realm, operation, name)
 }
 
 /// Notes that a connection was refused, for administrators who ask.
@@ -49,6 +64,7 @@ pub(crate) fn barrier_of_name(
         asked: PatternRef::name(name),
         requirement,
         is_subscribed: false,
+        is_foreign: is_foreign(core, key, operation, name),
     };
     barrier(core, key, &question)
 }
@@ -57,7 +73,7 @@ pub(crate) fn barrier_of_name(
 pub(crate) fn barrier_of_subscribe(core: &Core, key: ConnKey, channel: &str) -> Option<Barrier> {
     let policy = core.settings.channels.of(channel);
     match requirement(policy, Operation::Subscribe) {
-        Requirement::Anyone => None,
+        Requirement::Anyone if !core.has_realms => None,
         requires => barrier_of_name(core, key, Operation::Subscribe, channel, requires),
     }
 }
@@ -82,11 +98,13 @@ pub(crate) fn barrier_of_publish(
         .settings
         .channels
         .policy(core.channels.namespace_of(target));
+    let name = core.channels.name_of(target).unwrap_or_default();
     let question = Question {
         operation: Operation::Publish,
-        asked: PatternRef::name(core.channels.name_of(target).unwrap_or_default()),
+        asked: PatternRef::name(name),
         requirement: requirement(policy, Operation::Publish),
         is_subscribed: known.is_some_and(|channel| is_subscribed(core, key, channel)),
+        is_foreign: is_foreign(core, key, Operation::Publish, name),
     };
     barrier(core, key, &question)
 }
@@ -115,6 +133,7 @@ pub(crate) fn allows(
         asked,
         requirement: core.settings.channels.requires(operation, asked),
         is_subscribed: false,
+        is_foreign: is_foreign(core, key, operation, asked.text),
     };
     let Some(denial) = denial(core, key, &question) else {
         return true;

@@ -96,6 +96,11 @@ impl Sessions {
         self.dialects.is_subscribed(dialect, session, channel)
     }
 
+    /// The realm that a session is in.
+    pub(crate) fn realm(&self, dialect: DialectKind, session: Session) -> Option<u16> {
+        self.dialects.realm(dialect, session)
+    }
+
     /// Names what a session is subscribed to.
     pub(crate) fn each_subscription(
         &self,

@@ -22,6 +22,7 @@ use roost_tls::SharedSetup;
 
 use crate::clock::{tick_in, ticks};
 use crate::control::Revocation;
+use crate::realms::may_name;
 
 /// The settings of a reactor. The daemon makes it from the configuration.
 #[derive(Debug, Clone)]
@@ -293,26 +294,6 @@ impl Policies {
         strictest
     }
 
-    /// Whether an identity may do something with a name, and the rule that says so, in words. Without one
-    /// the client is not known.
-    pub fn may(
-        &self,
-        identity: Option<&Identity>,
-        operation: Operation,
-        name: &str,
-        is_subscribed: bool,
-        now: u32,
-    ) -> (bool, String) {
-        let question = Question {
-            operation,
-            asked: PatternRef::name(name),
-            requirement: requirement(self.of(name), operation),
-            is_subscribed,
-        };
-        let decision = decide(identity, &question, now);
-        (decision.is_allowed, decision.to_string())
-    }
-
     /// Whether there is a namespace in which not all may call and register.
     pub(crate) fn restricts_procedures(&self) -> bool {
         let own = self.namespaces.iter().map(|(_, policy)| policy);
@@ -430,6 +411,7 @@ impl Settings {
             enabled: true,
             realms: wamp::Realms::Any,
             users: None,
+            own_realms: wamp::OwnRealms::default(),
             takes_tokens: false,
             subscriptions_per_connection_max: 128,
             channel_name_bytes_max,
@@ -500,6 +482,47 @@ impl Settings {
             headers,
             channel_name_bytes_max: self.limits.channel_name_bytes_max,
         }
+    }
+
+    /// Whether some names belong to realms.
+    pub(crate) fn has_realms(&self) -> bool {
+        !self.dialects.wamp.own_realms.prefixes().is_empty()
+    }
+
+    /// Whether not all may call and register all procedures.
+    pub(crate) fn restricts_procedures(&self) -> bool {
+        self.has_realms() || self.channels.restricts_procedures()
+    }
+
+    /// How the names begin that no wildcard matches: they are closed to subscribers, or a realm's.
+    pub(crate) fn guarded_names(&self) -> impl Iterator<Item = String> {
+        let realms = self.dialects.wamp.own_realms.prefixes();
+        // What belongs to the protocol stays its own in a realm.
+        let realms = realms.iter();
+        let realms = realms.flat_map(|prefix| [prefix.to_owned(), format!("{prefix}wamp.")]);
+        self.channels.closed_names().chain(realms)
+    }
+
+    /// Whether an identity may do something with a name, and the rule that says so, in words. Without one
+    /// the client is not known. `realm` is its session's, if its dialect has realms.
+    pub fn may(
+        &self,
+        identity: Option<&Identity>,
+        (operation, name): (Operation, &str),
+        realm: Option<u16>,
+        is_subscribed: bool,
+        now: u32,
+    ) -> (bool, String) {
+        let realms = &self.dialects.wamp.own_realms;
+        let question = Question {
+            operation,
+            asked: PatternRef::name(name),
+            requirement: requirement(self.channels.of(name), operation),
+            is_subscribed,
+            is_foreign: !may_name(realms, realm, operation, name),
+        };
+        let decision = decide(identity, &question, now);
+        (decision.is_allowed, decision.to_string())
     }
 
     /// The same, ready to be shared.

@@ -165,6 +165,7 @@ impl Shared {
             reactors: self.reactors(),
             hash_key: self.hash_key(),
             seed: seed.rotate_left(31),
+            apart: settings.dialects.wamp.own_realms.prefixes().clone(),
             registrations_max,
             calls_max,
             invocations_max,
@@ -202,7 +203,8 @@ impl Shared {
             early_data: Vec::new(),
             handled_bytes: 0,
             logins: LoginQueue::default(),
-            restricts_procedures: settings.channels.restricts_procedures(),
+            has_realms: settings.has_realms(),
+            restricts_procedures: settings.restricts_procedures(),
             is_draining: false,
         }
     }

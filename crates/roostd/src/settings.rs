@@ -164,6 +164,7 @@ fn dialects(from: &config::Settings, users: Option<Users>) -> roost_dialect::Set
         enabled: from.wamp.enabled,
         realms: wamp::Realms::from_list(from.wamp.realms.iter().cloned()),
         users,
+        own_realms: own_realms(from),
         takes_tokens: from.auth.is_on(),
         subscriptions_per_connection_max: from.limits.subscriptions_per_connection_max as usize,
         channel_name_bytes_max: from.limits.channel_name_bytes_max,
@@ -185,6 +186,28 @@ fn dialects(from: &config::Settings, users: Option<Users>) -> roost_dialect::Set
         enabled: from.sse.enabled,
     });
     dialects
+}
+
+fn own_realms(from: &config::Settings) -> wamp::OwnRealms {
+    let realms = from.wamp_realms.iter();
+    let realms = realms.map(|realm| {
+        // Every key is named, so that one that is not obeyed does not compile.
+        let config::WampRealm {
+            name,
+            prefix,
+            anonymous,
+            tokens,
+            other_dialects,
+        } = realm;
+        wamp::OwnRealm {
+            name: name.as_str().into(),
+            prefix: prefix.as_str().into(),
+            anonymous: *anonymous,
+            tokens: *tokens,
+            other_dialects: *other_dialects,
+        }
+    });
+    wamp::OwnRealms::new(realms.collect())
 }
 
 /// The page that shows what a browser can do with nothing but `new WebSocket(url)`: one document,

@@ -32,7 +32,7 @@ pub(crate) fn load(loaded: &Loaded) -> Result<(Option<Users>, Vec<String>), Line
     if settings.wamp_users.is_empty() && settings.wamp_permissions.is_empty() && lets_in_anonymous {
         return Ok((None, lines.warnings));
     }
-    let mut roles = Roles::of(&settings.wamp_permissions);
+    let mut roles = Roles::of(settings);
     let realms = roles.anonymous();
     let users = settings.wamp_users.iter().enumerate();
     let users = users.map(|(at, user)| load_user(loaded, at, user, &mut roles, &mut lines));
@@ -68,11 +68,17 @@ struct Roles {
 }
 
 impl Roles {
-    fn of(from: &[config::WampPermission]) -> Roles {
+    fn of(settings: &config::Settings) -> Roles {
+        let realms = settings.wamp_realms.iter();
+        let prefixes: HashMap<&str, &str> = realms
+            .map(|realm| (realm.name.as_str(), realm.prefix.as_str()))
+            .collect();
         let mut permissions: HashMap<_, Vec<_>> = HashMap::new();
-        for one in from {
+        for one in &settings.wamp_permissions {
             let role = (one.realm.clone(), one.role.clone());
-            permissions.entry(role).or_default().push(permission(one));
+            let prefix = prefixes.get(one.realm.as_str()).copied();
+            let permission = permission(one, prefix.unwrap_or_default());
+            permissions.entry(role).or_default().push(permission);
         }
         Roles {
             sets: PermissionSets::default(),
@@ -99,7 +105,8 @@ impl Roles {
     }
 }
 
-fn permission(from: &config::WampPermission) -> Permission {
+/// What is allowed on names as they are outside of the realm, where they begin with its prefix.
+fn permission(from: &config::WampPermission, prefix: &str) -> Permission {
     // Every key is named, so that one that is not obeyed does not compile.
     let config::WampPermission {
         realm: _, // the role's
@@ -119,7 +126,7 @@ fn permission(from: &config::WampPermission) -> Permission {
             .any(|word| word == "*" || word == operation.name())
     };
     Permission {
-        pattern: Pattern::new(matching, uri.as_str()),
+        pattern: Pattern::new(matching, [prefix, uri.as_str()].concat()),
         allow: Operations::from_iter(Operation::ALL.into_iter().filter(is_allowed)),
     }
 }

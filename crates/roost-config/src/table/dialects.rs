@@ -40,7 +40,8 @@ section! {
     /// and every path that is not raw's or echo's.
     enabled: bool = true, Flag, NewConnections, "false";
     /// The realms a session may join, `"*"` alone for any; another gets ABORT with
-    /// `wamp.error.no_such_realm`. All realms share one set of channels.
+    /// `wamp.error.no_such_realm`. They share one set of channels. Beside
+    /// `[[wamp.realm]]`, `"*"` counts for nothing.
     realms: Vec<String> = vec!["*".to_owned()], Patterns(REALM), NewConnections, r#"["realm1"]"#;
     /// Whether sessions are let in that do not authenticate. If not, HELLO without `authmethods` gets ABORT
     /// with `wamp.error.authentication_required`.

@@ -1,8 +1,33 @@
-//! `[[wamp.user]]`, `[[wamp.permission]]`: who may log in, and what roles may do.
+//! `[[wamp.realm]]`, `[[wamp.user]]`, `[[wamp.permission]]`: which realms there are, who may log in, and
+//! what roles may do.
 
-use crate::pattern::{AUTHID, FILE, METHOD, OPERATION, PUBLIC_KEY, REALM_NAME, ROLE, SALT, URI};
+use crate::pattern::{
+    AUTHID, FILE, METHOD, OPERATION, PUBLIC_KEY, REALM_NAME, REALM_PREFIX, ROLE, SALT, URI,
+};
 use crate::row::{section, words};
-use crate::value::{Count, OrNone, Patterns};
+use crate::value::{Count, Flag, OrNone, Patterns};
+
+section! {
+    /// A realm of WAMP ([wamp.md](wamp.md#realms)); as many sections as there are realms, 1,000 at most. With
+    /// one or more, a session may join these and those that `wamp.realms` names, `"*"` there counts for
+    /// nothing, and another realm gets ABORT with `wamp.error.no_such_realm`.
+    "wamp.realm" WampRealm
+    /// Its name, in HELLO. Two realms with one name are an error.
+    name: String = String::new(), REALM_NAME, Restart, r#""acme""#;
+    /// What its topics and procedures begin with outside of the realm, such as in permissions of tokens,
+    /// for the API and for `roostctl`; it ends in a dot. Its sessions reach these and no others, and no other
+    /// session reaches them. `""`: the realm has the channels of all that have no prefix. With a colon in
+    /// it, what stands before that is the name of the realm's `[[namespace]]`. No prefix begins with another.
+    prefix: String = String::new(), REALM_PREFIX, Restart, r#""acme:.""#;
+    /// Whether it has sessions that do not authenticate. `wamp.anonymous = false` allows none anywhere.
+    anonymous: bool = true, Flag, Restart, "false";
+    /// Whether the ticket of a session may be a token, where tokens are configured. If not, tickets are
+    /// those of its `[[wamp.user]]`.
+    tokens: bool = true, Flag, Restart, "false";
+    /// Whether clients of other dialects may name its channels and procedures, with the prefix, as their
+    /// namespace allows. Otherwise they are refused, whatever the namespace says. The HTTP API may always.
+    other_dialects: bool = false, Flag, Restart, "true";
+}
 
 section! {
     /// A user of a WAMP realm ([wamp.md](wamp.md#authentication)); as many sections as there are users.
@@ -60,5 +85,7 @@ words! {
     Wildcard = "wildcard",
 }
 
+/// Most `[[wamp.realm]]`: what may be published is compared with their prefixes where patterns are.
+pub(crate) const REALMS_MAX: usize = 1_000;
 /// Most `[[wamp.user]]`, and most `[[wamp.permission]]`: each is looked at at the start.
 pub(crate) const ENTRIES_MAX: usize = 10_000;

@@ -9,6 +9,7 @@ mod keys;
 mod listeners;
 mod mistakes;
 mod overrides;
+mod realms;
 mod shipped;
 mod tls;
 mod users;

@@ -61,8 +61,7 @@ pub(super) async fn may(Shown(state): Shown<Arc<State>>, RawQuery(query): RawQue
     };
     if user.is_empty() {
         let settings = state.shared.settings();
-        let policies = &settings.channels;
-        let decision = policies.may(None, operation, &channel, false, 0);
+        let decision = settings.may(None, (operation, &channel), None, false, 0);
         return decided(decision, "a client that is not known".to_owned());
     }
     let name = match connection_of(&state, &user).await {

@@ -9,7 +9,7 @@ use std::ops::Bound;
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use roost_hub::{Name, ReactorId};
+use roost_hub::{Name, Prefixes, ReactorId};
 use roost_random::SplitMix64;
 use siphasher::sip::SipHasher13;
 
@@ -17,6 +17,7 @@ use super::callees::{Callees, Chosen};
 use super::wildcards::{Form, Forms};
 use crate::ids::{Address, registration_number};
 use crate::item::{Match, Policy, Procedure, RegisterError};
+use crate::options::DealerOptions;
 
 /// Who may be called.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(crate) struct Registry {
     wildcards: BTreeMap<Name, Callees>,
     /// Of the wildcards.
     forms: Forms,
+    /// How names begin that only patterns match which begin so themselves.
+    apart: Prefixes,
     /// Counts the seats that were given; the first of a registration numbers it.
     seats: u64,
     random: SplitMix64,
@@ -41,16 +44,17 @@ pub(crate) struct Place {
 }
 
 impl Registry {
-    pub(crate) fn new(me: ReactorId, hash_key: &[u8; 16], seed: u64) -> Registry {
+    pub(crate) fn new(options: &DealerOptions) -> Registry {
         Registry {
-            me,
-            hasher: SipHasher13::new_with_key(hash_key),
+            me: options.me,
+            hasher: SipHasher13::new_with_key(&options.hash_key),
             exact: HashTable::new(),
             prefixes: BTreeMap::new(),
             wildcards: BTreeMap::new(),
             forms: Forms::default(),
+            apart: options.apart.clone(),
             seats: 0,
-            random: SplitMix64::new(seed),
+            random: SplitMix64::new(options.seed),
         }
     }
 
@@ -102,7 +106,10 @@ impl Registry {
 
     /// Whom a call that no exact name matches goes to.
     pub(crate) fn choose_by_pattern(&mut self, name: &str) -> Option<Chosen> {
-        if let Some(prefix) = longest_prefix(&self.prefixes, name) {
+        let start = self.apart.of(name).map_or("", |(start, _)| start);
+        let longest = longest_prefix(&self.prefixes, name);
+        // Both begin the name: the longer one begins with the other.
+        if let Some(prefix) = longest.filter(|prefix| prefix.len() >= start.len()) {
             let prefix = prefix.clone(); // without an allocation
             let callees = self.prefixes.get_mut(&prefix)?;
             return Some(callees.choose(&mut self.random));
@@ -114,6 +121,9 @@ impl Registry {
             ..
         } = self;
         forms.find(name, |pattern| {
+            if !pattern.starts_with(start) {
+                return None;
+            }
             let callees = wildcards.get_mut(pattern)?;
             Some(callees.choose(random))
         })
@@ -218,7 +228,20 @@ mod tests {
     use crate::ids::Client;
 
     fn registry() -> Registry {
-        Registry::new(ReactorId(3), &[5; 16], 1)
+        registry_with(Prefixes::default())
+    }
+
+    fn registry_with(apart: Prefixes) -> Registry {
+        Registry::new(&DealerOptions {
+            me: ReactorId(3),
+            reactors: 4,
+            hash_key: [5; 16],
+            seed: 1,
+            apart,
+            registrations_max: 1,
+            calls_max: 1,
+            invocations_max: 1,
+        })
     }
 
     fn procedure(matching: Match, name: &str) -> Procedure {
@@ -293,6 +316,48 @@ mod tests {
         }
         assert_eq!(registry.len(), 0);
         assert_eq!(chosen(&mut registry, "a.b"), None);
+    }
+
+    #[test]
+    fn names_apart_are_matched_by_patterns_that_begin_so() {
+        let apart = [("acme.".into(), 1), ("org.b.".into(), 2)];
+        let mut registry = registry_with(Prefixes::new(apart));
+        let patterns = [
+            (Match::Prefix, ""),
+            (Match::Prefix, "acm"),
+            (Match::Wildcard, "..x"),
+            (Match::Wildcard, "org..x"),
+            (Match::Wildcard, "acme..y"),
+            (Match::Prefix, "org.b."),
+        ];
+        for ((matching, name), number) in patterns.into_iter().zip(1..) {
+            let place =
+                registry.register(&procedure(matching, name), Policy::Single, callee(number));
+            assert!(place.is_ok(), "{name}");
+        }
+        for (name, expected) in [
+            ("acme.a.x", None),
+            ("acme.a.y", Some(5)),
+            ("acmes.a.x", Some(2)),
+            ("org.b.x", Some(6)),
+            ("org.a.x", Some(1)),
+        ] {
+            assert_eq!(chosen(&mut registry, name), expected, "{name}");
+        }
+        // Without the prefixes the wildcards are asked.
+        for at in [0, 1, 5] {
+            let (matching, name) = patterns[at];
+            let seat = at as u64 + 1;
+            assert!(registry.unregister(&procedure(matching, name), seat));
+        }
+        for (name, expected) in [
+            ("acme.a.x", None),
+            ("org.b.x", None),
+            ("org.a.x", Some(4)),
+            ("b.a.x", Some(3)),
+        ] {
+            assert_eq!(chosen(&mut registry, name), expected, "{name}");
+        }
     }
 
     #[test]

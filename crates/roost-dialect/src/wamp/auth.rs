@@ -26,12 +26,22 @@ pub(super) enum Finished {
 /// A client has said HELLO for a realm that exists.
 pub(super) fn begin(
     settings: &Settings,
-    (realm, session): (&str, u64),
+    (realm, number, session): (&str, u16, u64),
     details: Option<&HelloDetails<'_>>,
 ) -> Result<Begun, AuthError> {
+    let own = settings.own_realms.get(number);
     let methods = details.and_then(|details| details.authmethods.as_ref());
     let methods = methods.map_or(&[][..], |methods| methods.as_slice());
-    let methods: Vec<&str> = methods.iter().map(|method| &**method).collect();
+    let mut methods: Vec<&str> = methods.iter().map(|method| &**method).collect();
+    if own.is_some_and(|realm| !realm.anonymous) {
+        if methods.is_empty() {
+            return Err(AuthError::Required);
+        }
+        methods.retain(|method| *method != ANONYMOUS);
+        if methods.is_empty() {
+            return Err(AuthError::NoMatchingMethod);
+        }
+    }
     let role = details.and_then(|details| details.authrole.as_deref());
     let user = details.and_then(|details| details.authid.as_deref());
     if user.is_some_and(|user| user.len() > USER_BYTES_MAX) {
@@ -49,7 +59,7 @@ pub(super) fn begin(
         public_key: extra.and_then(|extra| extra.pubkey.as_deref()),
         channel_binding: extra.and_then(|extra| extra.channel_binding.as_deref()),
     };
-    match settings.takes_tokens {
+    match settings.takes_tokens && own.is_none_or(|realm| realm.tokens) {
         true => begin_with_tokens(settings.users.as_ref(), &hello),
         false => begin_with_users(settings.users.as_ref(), &hello),
     }

@@ -8,7 +8,7 @@ use roost_hub::{ChannelId, PatternKind};
 use super::answers::Answers;
 use super::message::Request;
 use super::options::{Match, PublishMore, PublishOptions, SubscribeOptions};
-use super::settings::Settings;
+use super::settings::{Names, Settings};
 use super::subscriptions::Subscriptions;
 use super::topics::{check_pattern, check_topic};
 use super::{reply, uri};
@@ -50,7 +50,7 @@ impl Broker {
         options: Option<&SubscribeOptions<'_>>,
         topic: Cow<'a, str>,
         answers: &mut Answers<'_>,
-        settings: &Settings,
+        (settings, names): (&Settings, Names<'_>),
     ) -> Option<Command<'a>> {
         let kind = match options.and_then(|options| options.matching) {
             None | Some(Match::Exact) => None,
@@ -58,8 +58,8 @@ impl Broker {
             Some(Match::Wildcard) => Some(PatternKind::Components),
         };
         let checked = match kind {
-            None => check_topic(&topic, settings),
-            Some(kind) => check_pattern(kind, &topic, settings),
+            None => check_topic(&topic, names),
+            Some(kind) => check_pattern(kind, &topic, names),
         };
         let refusal = if let Err(message) = checked {
             Some((uri::INVALID_URI, message))
@@ -76,13 +76,13 @@ impl Broker {
             return None;
         }
         let what = match kind {
-            Some(kind) => SubscribeTo::Pattern(kind, topic),
+            Some(kind) => SubscribeTo::Pattern(kind, names.full(topic)),
             None if topic == uri::DROPPED => {
                 self.is_told_of_drops = true;
                 answers.say(&reply::subscribed(request, DROPPED_SUBSCRIPTION));
                 return None;
             }
-            None => SubscribeTo::Channel(topic),
+            None => SubscribeTo::Channel(names.full(topic)),
         };
         Some(Command::Subscribe {
             what,
@@ -154,10 +154,10 @@ pub(super) fn publish<'a>(
     (request, topic, arguments): (u64, Cow<'a, str>, Arguments<'a>),
     options: &PublishOptions<'_>,
     answers: &mut Answers<'_>,
-    settings: &Settings,
+    names: Names<'_>,
 ) -> Option<Command<'a>> {
     let more = options.more.get();
-    let refusal = if let Err(message) = check_topic(&topic, settings) {
+    let refusal = if let Err(message) = check_topic(&topic, names) {
         Some((uri::INVALID_URI, message))
     } else if topic == uri::DROPPED {
         Some((
@@ -176,7 +176,7 @@ pub(super) fn publish<'a>(
     let acknowledge = options.acknowledge == Some(true);
     let Some((error, message)) = refusal else {
         return Some(Command::Publish {
-            channel: Target::Name(topic),
+            channel: Target::Name(names.full(topic)),
             payload: PayloadRef::Wamp(arguments),
             // WAMP, "Publisher Exclusion": a publisher does not receive what it publishes
             // unless it says so.

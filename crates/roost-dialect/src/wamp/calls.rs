@@ -16,10 +16,10 @@ use super::options::{
     CallOptions, CancelMode as Mode, CancelOptions, Features, InvocationDetails, Invoke,
     Match as Matching, RegisterOptions, ResultDetails, Roles,
 };
-use super::settings::Settings;
+use super::settings::Names;
 use super::{reply, uri};
 use crate::dialect::Command;
-use crate::{Arguments, CallBody, CallBodyRef, Caller, PayloadRef, check_channel_name};
+use crate::{Arguments, CallBody, CallBodyRef, Caller, PayloadRef};
 
 /// The numbers of the messages that are answered with ERROR.
 const CALL: u64 = 48;
@@ -42,7 +42,7 @@ pub(super) fn handle<'a>(
     (session, callee): (u64, CalleeFeatures),
     message: WampMessage<'a>,
     answers: &mut Answers<'_>,
-    settings: &Settings,
+    names: Names<'_>,
 ) -> Result<Option<Command<'a>>, u64> {
     let command = match message {
         WampMessage::Call {
@@ -52,7 +52,7 @@ pub(super) fn handle<'a>(
             arguments,
         } => {
             let call = (request, procedure, arguments);
-            return Ok(handle_call(session, call, options.get(), answers, settings));
+            return Ok(handle_call(session, call, options.get(), answers, names));
         }
         WampMessage::Cancel { request, options } => {
             let mode = options.get().and_then(|options| options.mode);
@@ -75,7 +75,7 @@ pub(super) fn handle<'a>(
                 asked,
                 options.get(),
                 answers,
-                settings,
+                names,
             ));
         }
         WampMessage::Unregister {
@@ -113,9 +113,9 @@ fn handle_call<'a>(
     (request, procedure, arguments): (u64, Cow<'a, str>, Arguments<'a>),
     options: Option<&CallOptions<'_>>,
     answers: &mut Answers<'_>,
-    settings: &Settings,
+    names: Names<'_>,
 ) -> Option<Command<'a>> {
-    let refusal = if let Err(message) = check_procedure(&procedure, Match::Exact, settings) {
+    let refusal = if let Err(message) = check_procedure(&procedure, Match::Exact, names) {
         Some((uri::INVALID_URI, message))
     } else if uri::is_reserved(&procedure) {
         let message = "There is no such procedure; those that begin with wamp. are the router's.";
@@ -138,7 +138,7 @@ fn handle_call<'a>(
         })
     });
     Some(Command::Call {
-        procedure,
+        procedure: names.full(procedure),
         request,
         wants_progress,
         timeout_ms: options.and_then(|options| options.timeout).unwrap_or(0),
@@ -154,7 +154,7 @@ fn handle_register<'a>(
     (request, procedure): (u64, Cow<'a, str>),
     options: Option<&RegisterOptions<'_>>,
     answers: &mut Answers<'_>,
-    settings: &Settings,
+    names: Names<'_>,
 ) -> Option<Command<'a>> {
     let matching = match options.and_then(|options| options.matching) {
         Some(Matching::Exact) | None => Match::Exact,
@@ -172,7 +172,7 @@ fn handle_register<'a>(
     let forces = options.is_some_and(|options| {
         options.force_reregister == Some(true) || options.concurrency.unwrap_or(0) > 0
     });
-    let refusal = if let Err(message) = check_procedure(&procedure, matching, settings) {
+    let refusal = if let Err(message) = check_procedure(&procedure, matching, names) {
         (uri::INVALID_URI, message)
     } else if uri::is_reserved(&procedure) {
         let message = "Procedures that begin with wamp. are reserved by the protocol.";
@@ -182,7 +182,7 @@ fn handle_register<'a>(
         (uri::OPTION_NOT_ALLOWED, message)
     } else if let Some(policy) = policy {
         return Some(Command::Register {
-            procedure,
+            procedure: names.full(procedure),
             matching,
             policy,
             features: callee,
@@ -197,7 +197,7 @@ fn handle_register<'a>(
 }
 
 /// What the dealer says.
-pub(super) fn on_notice(notice: &Notice<CallBody>, answers: &mut Answers<'_>) {
+pub(super) fn on_notice(notice: &Notice<CallBody>, names: Names<'_>, answers: &mut Answers<'_>) {
     let serializer = answers.serializer();
     match notice {
         Notice::Registered {
@@ -221,7 +221,8 @@ pub(super) fn on_notice(notice: &Notice<CallBody>, answers: &mut Answers<'_>) {
             wants_progress,
             payload,
         } => {
-            let details = invocation_details(procedure.as_deref(), *wants_progress, payload);
+            let procedure = procedure.as_deref().map(|name| names.own(name));
+            let details = invocation_details(procedure, *wants_progress, payload);
             payload.payload.with_arguments(serializer, |arguments| {
                 let invocation = WampMessage::Invocation {
                     request: *invocation,
@@ -398,14 +399,9 @@ fn unsupported_in_call(options: &CallOptions<'_>) -> Option<(&'static str, &'sta
 
 /// A procedure's name or pattern: a loose URI. A prefix may end in the middle of a component or
 /// before one, and be empty; a wildcard pattern may have empty components.
-fn check_procedure(
-    procedure: &str,
-    matching: Match,
-    settings: &Settings,
-) -> Result<(), &'static str> {
+fn check_procedure(procedure: &str, matching: Match, names: Names<'_>) -> Result<(), &'static str> {
     if matching == Match::Exact || !procedure.is_empty() {
-        check_channel_name(procedure, settings.channel_name_bytes_max)
-            .map_err(|error| error.reason())?;
+        names.check(procedure)?;
     }
     let is_good = match matching {
         Match::Exact => uri::is_loose(procedure),
@@ -474,11 +470,11 @@ mod tests {
 
     #[test]
     fn what_may_be_registered_and_called() {
-        let settings = Settings {
+        let settings = super::super::settings::Settings {
             channel_name_bytes_max: 20,
-            ..Settings::default()
+            ..Default::default()
         };
-        let check = |matching, name| check_procedure(name, matching, &settings).is_ok();
+        let check = |matching, name| check_procedure(name, matching, settings.names(0)).is_ok();
         for (name, [exact, prefix, wildcard]) in [
             ("com.a", [true; 3]),
             ("com.a.", [false, true, true]),

@@ -38,5 +38,5 @@ pub use message::Request;
 pub use parse::{parse_cbor, parse_json, parse_msgpack};
 pub use session::{Session, SessionState, State};
 pub use sessions::Wamp;
-pub use settings::{Realms, Settings, Users};
+pub use settings::{OwnRealm, OwnRealms, Realms, Settings, Users};
 pub use wire::Wire;

@@ -33,6 +33,8 @@ pub struct Session {
     is_told_of_revocations: bool,
     /// What the client can do as a callee.
     callee: CalleeFeatures,
+    /// The realm's number among [`OwnRealms`](super::OwnRealms), once HELLO has named it.
+    realm: u16,
 }
 
 const _: () = assert!(size_of::<Session>() <= 48);
@@ -66,6 +68,8 @@ pub struct SessionState {
     pub is_told_of_revocations: bool,
     /// What the client can do as a callee.
     pub callee: CalleeFeatures,
+    /// The realm's number among [`OwnRealms`](super::OwnRealms).
+    pub realm: u16,
     /// What it has been challenged with, until it has answered.
     pub pending: Option<Pending>,
     /// Its channels, in no order, each with its topic's number once that is confirmed, else 0.
@@ -108,6 +112,7 @@ impl Session {
             wire,
             is_told_of_revocations,
             callee,
+            realm,
         } = self;
         let (pending, (subscriptions, is_told_of_drops)) = match held {
             Held::Pending(pending) => (Some(*pending), Default::default()),
@@ -120,6 +125,7 @@ impl Session {
             is_told_of_drops,
             is_told_of_revocations,
             callee,
+            realm,
             pending,
             subscriptions,
         }
@@ -134,6 +140,7 @@ impl Session {
             is_told_of_drops,
             is_told_of_revocations,
             callee,
+            realm,
             pending,
             subscriptions,
         } = state;
@@ -147,6 +154,7 @@ impl Session {
             wire,
             is_told_of_revocations,
             callee,
+            realm,
         }
     }
 
@@ -380,9 +388,14 @@ impl Session {
     }
 
     /// What the dealer says.
-    pub(super) fn on_notice(&self, notice: &Notice<CallBody>, out: &mut Vec<u8>) {
+    pub(super) fn on_notice(
+        &self,
+        notice: &Notice<CallBody>,
+        out: &mut Vec<u8>,
+        settings: &Settings,
+    ) {
         if self.is_open() {
-            calls::on_notice(notice, &mut self.answers(out));
+            calls::on_notice(notice, settings.names(self.realm), &mut self.answers(out));
         }
     }
 
@@ -419,6 +432,11 @@ impl Session {
             authid: user.filter(|user| !user.is_empty()),
             authrole: identity.map_or(auth::ANONYMOUS, |identity| identity.permissions.role()),
         })
+    }
+
+    /// Its realm's number among [`OwnRealms`](super::OwnRealms); 0 until HELLO.
+    pub fn realm(&self) -> u16 {
+        self.realm
     }
 
     /// Whether HELLO has been answered with WELCOME and neither side has said GOODBYE.
@@ -464,29 +482,30 @@ impl Session {
         if !roles.is_some_and(Roles::has_client_role) {
             return self.violate("HELLO announces no client role: Details.roles must have publisher, subscriber, caller or callee.", out);
         }
-        let refusal = if !uri::is_loose(realm) {
-            Some((
+        let number = if !uri::is_loose(realm) {
+            Err((
                 uri::INVALID_URI,
                 "The realm is not a valid URI: it must be words with dots between, without # and spaces.",
             ))
-        } else if !settings.realms.contains(realm) {
-            Some((
-                uri::NO_SUCH_REALM,
-                "The realm does not exist on this server (wamp.realms lists them).",
-            ))
         } else {
-            None
+            settings.realm_of(realm).ok_or((
+                uri::NO_SUCH_REALM,
+                "The realm does not exist on this server (wamp.realms and [[wamp.realm]] list them).",
+            ))
         };
-        if let Some((reason, message)) = refusal {
-            self.say(out, &reply::abort(reason, message));
-            return self.close(CloseCode::POLICY_VIOLATION, reason);
-        }
+        self.realm = match number {
+            Ok(number) => number,
+            Err((reason, message)) => {
+                self.say(out, &reply::abort(reason, message));
+                return self.close(CloseCode::POLICY_VIOLATION, reason);
+            }
+        };
         let session = new_id();
         debug_assert!((1..=1 << 53).contains(&session), "IDs run from 1 to 2^53");
         self.callee = calls::callee_features(roles);
         let subscriber = roles.and_then(|roles| roles.subscriber).unwrap_or_default();
         self.is_told_of_revocations = subscriber.has(Features::SUBSCRIPTION_REVOCATION);
-        match auth::begin(settings, (realm, session), details) {
+        match auth::begin(settings, (realm, self.realm, session), details) {
             Ok(Begun::Accepted(accepted)) => self.welcome(session, accepted, out),
             Ok(Begun::Challenge(challenge, pending)) => {
                 self.state = State::AwaitAuthenticate;
@@ -599,6 +618,7 @@ impl Session {
         settings: &Settings,
     ) -> Option<Command<'a>> {
         let answers = &mut self.answers(out);
+        let names = settings.names(self.realm);
         match message {
             WampMessage::Publish {
                 request,
@@ -607,7 +627,7 @@ impl Session {
                 arguments,
             } => {
                 let what = (request, topic, arguments);
-                broker::publish(self.id, what, &options, answers, settings)
+                broker::publish(self.id, what, &options, answers, names)
             }
             WampMessage::Subscribe {
                 request,
@@ -615,7 +635,7 @@ impl Session {
                 topic,
             } => {
                 let broker = self.broker_mut();
-                broker.subscribe(request, options.get(), topic, answers, settings)
+                broker.subscribe(request, options.get(), topic, answers, (settings, names))
             }
             WampMessage::Unsubscribe {
                 request,
@@ -631,7 +651,7 @@ impl Session {
                 self.violate("Received HELLO message after session was established.", out)
             }
             WampMessage::Abort { .. } => self.handle_abort(),
-            other => match calls::handle((self.id, self.callee), other, answers, settings) {
+            other => match calls::handle((self.id, self.callee), other, answers, names) {
                 Ok(command) => command,
                 Err(code) => {
                     let message = format!("Received an unexpected message of type {code}.");

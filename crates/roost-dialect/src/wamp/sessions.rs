@@ -106,7 +106,7 @@ impl Dialect for Wamp {
         let Some(session) = self.sessions.get_mut(session.index()) else {
             return Next::Continue;
         };
-        let new_id = &mut *cx.new_id;
+        let (new_id, settings) = (&mut *cx.new_id, &*self.settings);
         let mut ends = None;
         cx.replies
             .message(session.wire().opcode(), |out| match event {
@@ -151,7 +151,7 @@ impl Dialect for Wamp {
                     let (error, message) = error_of(refusal);
                     session.on_refused(Request::Subscribe, token, error, message, out);
                 }
-                Event::Dealer(notice) => session.on_notice(notice, out),
+                Event::Dealer(notice) => session.on_notice(notice, out, settings),
                 Event::Unregistered { token, existed } => {
                     session.on_unregistered(token, existed, out);
                 }
@@ -191,6 +191,11 @@ impl Dialect for Wamp {
     fn is_subscribed(&self, session: dialect::Session, channel: ChannelId) -> bool {
         let session = self.sessions.get(session.index());
         session.is_some_and(|session| session.is_subscribed(channel))
+    }
+
+    fn realm(&self, session: dialect::Session) -> Option<u16> {
+        let session = self.sessions.get(session.index());
+        Some(session.map_or(0, Session::realm))
     }
 
     fn end_subscription(

@@ -2,18 +2,17 @@
 
 use roost_hub::{Pattern, PatternKind};
 
-use super::settings::Settings;
+use super::settings::Names;
 use super::uri;
-use crate::check_channel_name;
 
 /// "Pattern-based Subscriptions": the beginning of a topic, or a topic with empty components. One that
 /// begins in the reserved namespace is refused, as a topic there is; no other matches there.
 pub(super) fn check_pattern(
     kind: PatternKind,
     text: &str,
-    settings: &Settings,
+    names: Names<'_>,
 ) -> Result<(), &'static str> {
-    let bytes_max = u32::try_from(settings.channel_name_bytes_max).unwrap_or(u32::MAX);
+    let bytes_max = u32::try_from(names.bytes_max).unwrap_or(u32::MAX);
     if Pattern::new(kind, text, bytes_max).is_err() {
         return Err(
             "The pattern is too long, has more than 32 components or more than 4 empty ones, or a control character.",
@@ -30,8 +29,8 @@ pub(super) fn check_pattern(
 
 /// A topic is a channel's name that is also a loose URI outside the protocol's own namespace. The
 /// reserved namespace is closed to subscribers too: a raw publisher could feign meta events there.
-pub(super) fn check_topic(topic: &str, settings: &Settings) -> Result<(), &'static str> {
-    check_channel_name(topic, settings.channel_name_bytes_max).map_err(|error| error.reason())?;
+pub(super) fn check_topic(topic: &str, names: Names<'_>) -> Result<(), &'static str> {
+    names.check(topic)?;
     if !uri::is_loose(topic) {
         return Err(
             "The topic is not a valid URI: it must be words with dots between, without # and spaces.",

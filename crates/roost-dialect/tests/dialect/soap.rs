@@ -490,6 +490,7 @@ fn what_fails_becomes_a_fault() {
         asked: PatternRef::name("urn:a:b"),
         requirement: Requirement::Nobody,
         is_subscribed: false,
+        is_foreign: false,
     };
     let denial = decide(None, &question, 0).denial().expect("it is refused");
     let fault = client.on(refused(Refusal::NotAllowed(denial)));

@@ -30,6 +30,7 @@ impl Client {
                 enabled: true,
                 realms: Realms::Any,
                 users: None,
+                own_realms: roost_dialect::wamp::OwnRealms::default(),
                 takes_tokens: false,
                 subscriptions_per_connection_max: 3,
                 channel_name_bytes_max: 64,

@@ -256,7 +256,8 @@ pub(crate) fn is_pattern(name: &str) -> bool {
 /// Beginnings of names that are protected.
 #[derive(Debug)]
 pub(crate) struct Guards {
-    protected: Arc<[String]>,
+    /// In order.
+    protected: Vec<String>,
     /// A bit for each byte that one of them begins with: nearly no name does.
     first_bytes: [u64; 4],
 }
@@ -270,6 +271,8 @@ impl Guards {
         for first in all.filter_map(|beginning| beginning.bytes().next()) {
             first_bytes[usize::from(first / 64)] |= 1 << (first % 64);
         }
+        let mut protected = protected.to_vec();
+        protected.sort_unstable();
         Guards {
             protected,
             first_bytes,
@@ -283,10 +286,29 @@ impl Guards {
         if self.first_bytes[usize::from(first / 64)] >> (first % 64) & 1 == 0 {
             return 0;
         }
-        let protected = self.protected.iter().map(String::as_str);
-        let own = RESERVED.into_iter().chain(protected);
-        let begins = own.filter(|beginning| name.starts_with(beginning));
-        begins.map(str::len).max().unwrap_or(0)
+        let reserved = RESERVED.into_iter();
+        let reserved = reserved.filter(|beginning| name.starts_with(beginning));
+        let reserved = reserved.map(str::len).max().unwrap_or(0);
+        reserved.max(self.protected_bytes(name))
+    }
+
+    /// The last one that is not above what is left of the name begins it, or none does that is longer than
+    /// what both have in common.
+    fn protected_bytes(&self, name: &str) -> usize {
+        let mut rest = name.as_bytes();
+        loop {
+            let end = self
+                .protected
+                .partition_point(|beginning| beginning.as_bytes() <= rest);
+            let Some(last) = self.protected[..end].last() else {
+                return 0;
+            };
+            if rest.starts_with(last.as_bytes()) {
+                return last.len();
+            }
+            let shared = rest.iter().zip(last.as_bytes());
+            rest = &rest[..shared.take_while(|(a, b)| a == b).count()];
+        }
     }
 }
 
@@ -383,7 +405,8 @@ mod tests {
 
     #[test]
     fn the_longest_protected_beginning_counts() {
-        let guards = Guards::new(["secret:".to_owned(), "$x/".to_owned()].into());
+        let all = ["secret:", "$x/", "acme.wamp.", "acme.", "acme.z.", "ac:"];
+        let guards = Guards::new(all.map(str::to_owned).into());
         for (name, bytes) in [
             ("secret:a", 7),
             ("secret", 0),
@@ -394,6 +417,13 @@ mod tests {
             ("a", 0),
             ("", 0),
             ("é", 0),
+            ("acme.x", 5),
+            ("acme.wamp.x", 10),
+            ("acme.wampum", 5),
+            ("acme.zz.b", 5),
+            ("acme", 0),
+            ("ac:x", 3),
+            ("aca", 0),
         ] {
             assert_eq!(guards.guarded_bytes(name), bytes, "{name}");
         }

@@ -2,7 +2,7 @@
 //! permessage-deflate, or the early drafts. A dialect never knows.
 
 use roost_dialect::{FORMS, Form, Publication};
-use roost_hub::{Encoding, EventIds, Route};
+use roost_hub::{Encoding, EventIds, Prefixes, Route};
 use roost_wire::deflate::{Agreement, Deflater, Inflater};
 use roost_wire::frame::{append_close, append_frame};
 use roost_wire::{CloseCode, Frozen, Message, Opcode, hixie};
@@ -92,6 +92,8 @@ pub(crate) struct Codec {
     fragment_bytes_max: usize,
     /// Of the channels whose home is here, which are the only ones that are encoded here.
     epoch: u64,
+    /// How the names of realms begin, which their sessions are not told.
+    realms: Prefixes,
 }
 
 struct Deflate {
@@ -139,6 +141,7 @@ impl Codec {
         level: u8,
         fragment_bytes: usize,
         epoch: u64,
+        realms: Prefixes,
     ) -> Codec {
         let deflate = threshold_bytes.map(|threshold_bytes| Deflate {
             deflater: Deflater::new(level),
@@ -156,6 +159,7 @@ impl Codec {
             deflate,
             fragment_bytes_max,
             epoch,
+            realms,
         }
     }
 
@@ -226,7 +230,7 @@ impl Codec {
                 roost_dialect::encode_kept(publication, form, ids, channel, self.epoch)
             }
             Route::Pattern(channel) => {
-                roost_dialect::encode_matched(publication, form, ids, channel)
+                roost_dialect::encode_matched(publication, form, ids, self.realms.strip(channel))
             }
         };
         let Some(payload) = frame.payload() else {
@@ -337,7 +341,7 @@ mod tests {
         let long: Vec<u8> = (0..1_000_000u32)
             .map(|n| (n.wrapping_mul(n).wrapping_mul(0x9e37_79b9) >> 28) as u8)
             .collect();
-        let mut codec = Codec::new(Some(0), 1, 0, 0);
+        let mut codec = Codec::new(Some(0), 1, 0, 0, Prefixes::default());
         let deflate = codec.deflate.as_mut().expect("it is on");
         let compressed = deflate.deflate(&long, Window::Full);
         let compressed = compressed.expect("four bits of each byte").to_vec();
@@ -364,7 +368,7 @@ mod tests {
             panic!("a WebSocket");
         };
         let agreement = negotiate(early_data.extensions(), Takeover::default()).expect("agreed");
-        let mut codec = Codec::new(Some(0), 1, 0, 0);
+        let mut codec = Codec::new(Some(0), 1, 0, 0, Prefixes::default());
         let payload = vec![b'x'; payload_bytes];
         let frame = codec.freeze_for(Framing::Deflate(agreement), Opcode::Text, &payload);
         frame.as_bytes()[0]

@@ -111,6 +111,7 @@ impl Connections {
                 level,
                 fragment_bytes,
                 epoch,
+                settings.dialects.wamp.own_realms.prefixes().clone(),
             ),
             contexts: Contexts::new(deflate, level, context_bytes_max, fragment_bytes),
             settings: settings.clone(),

@@ -96,7 +96,17 @@ fn about(core: &Core, key: ConnKey, session: Session, name: &Name) -> AskedChann
         .zip(dialect)
         .is_some_and(|(channel, dialect)| core.sessions.is_subscribed(dialect, session, channel));
     let identity = core.connections.identities().get(key.slot());
-    let may = |operation| may(core, identity, operation, name, is_subscribed);
+    let realm = dialect.and_then(|dialect| core.sessions.realm(dialect, session));
+    let may = |operation| {
+        let settings = &core.settings;
+        settings.may(
+            identity,
+            (operation, name),
+            realm,
+            is_subscribed,
+            core.now(),
+        )
+    };
     AskedChannel {
         name: name.clone(),
         is_subscribed,
@@ -105,18 +115,6 @@ fn about(core: &Core, key: ConnKey, session: Session, name: &Name) -> AskedChann
         call: may(Operation::Call),
         register: may(Operation::Register),
     }
-}
-
-/// Whether an identity may do something, and the rule that says so.
-pub(super) fn may(
-    core: &Core,
-    identity: Option<&Identity>,
-    operation: Operation,
-    name: &str,
-    is_subscribed: bool,
-) -> (bool, String) {
-    let channels = &core.settings.channels;
-    channels.may(identity, operation, name, is_subscribed, core.now())
 }
 
 /// A connection as people are told of it.

@@ -2,7 +2,9 @@
 //! wrong secret, and each tries everything with every name. A table of who may what is the model. Where
 //! there is a control thread some show a token instead, in their handshake or as ticket, which it has to
 //! check: it may say that it cannot, not answer for a second, or have ended. About one namespace the application is asked
-//! by a hook, which answers at once, late or never.
+//! by a hook, which answers at once, late or never. On half of these seeds there is a realm with a prefix,
+//! whose clients use the same names and patterns that match all: what they say comes to them alone, and
+//! they get nothing else.
 //!
 //! What is promised: a request is granted exactly if its client may make it; no client receives what it may
 //! not, or what another may not have said; one that knows its secret is let in, and no other.
@@ -18,6 +20,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use roost_access::{Matching, Operation, Permission, PermissionSet, TokenMark};
+use roost_dialect::wamp::{OwnRealm, OwnRealms};
 use roost_net::sim::{SimDriver, SimRng};
 use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
 use roost_reactor::{
@@ -84,7 +87,20 @@ pub(super) fn add(seed: u64, has_control: bool, settings: &mut Settings) -> usiz
         };
         Arc::make_mut(&mut settings.dialects.wamp).takes_tokens = true;
     }
-    rng.between(5, 12) as usize
+    let count = rng.between(5, 12) as usize;
+    if !rng.per_mille(500) {
+        return count;
+    }
+    let realm = |name: &str, prefix: &str| OwnRealm {
+        name: name.into(),
+        prefix: prefix.into(),
+        anonymous: true,
+        tokens: true,
+        other_dialects: false,
+    };
+    let realms = vec![realm("realm1", ""), realm("apart", "apart:.")];
+    Arc::make_mut(&mut settings.dialects.wamp).own_realms = OwnRealms::new(realms);
+    count + APART
 }
 
 fn staff() -> Permission {
@@ -124,13 +140,24 @@ enum Who {
     Bob,
     /// With alice's name and another secret.
     Impostor,
+    /// In the realm that is apart, where all may do everything.
+    Apart,
 }
 
 impl Who {
+    /// Of a client, where so many are in no realm apart.
+    fn of(index: usize, common: usize) -> Who {
+        match index < common {
+            true => [Who::Guest, Who::Alice, Who::Bob, Who::Impostor][index % 4],
+            false => Who::Apart,
+        }
+    }
+
     /// The model: who may do what with which name.
     fn may(self, operation: Operation, name: &str) -> bool {
         match (self, name) {
-            (Who::Impostor, _) | (_, "shut:x") => false,
+            (Who::Apart, _) | (_, FOREIGN_PATTERN) => true,
+            (Who::Impostor, _) | (_, "shut:x" | FOREIGN) => false,
             (_, "open:x") => true,
             (Who::Alice | Who::Bob, "known:x") => true,
             (Who::Alice, "granted:a.1" | "granted:a.2") => true,
@@ -162,11 +189,14 @@ pub(super) struct Guarded {
     /// When which connects, or makes its next request.
     agenda: BinaryHeap<Reverse<(u64, usize)>>,
     rng: SimRng,
+    has_realms: bool,
 }
 
 struct Client {
     who: Who,
     index: usize,
+    /// So many clients are in no realm apart.
+    common: usize,
     shows: Shows,
     head: Option<(HeadScanner, Vec<u8>)>,
     inbound: Inbound,
@@ -194,7 +224,7 @@ struct Client {
 impl Guarded {
     /// `count` of them, some with tokens if there are any, whose script runs at these times.
     pub(super) fn new(
-        (seed, count, are_tokens_on): (u64, usize, bool),
+        (seed, count, are_tokens_on, has_realms): (u64, usize, bool, bool),
         times: Range<u64>,
         driver: SimDriver,
         address: SocketAddr,
@@ -203,14 +233,15 @@ impl Guarded {
         let mut agenda = BinaryHeap::new();
         let mut clients = Vec::new();
         for index in 0..count {
-            let who = [Who::Guest, Who::Alice, Who::Bob, Who::Impostor][index % 4];
+            let common = if has_realms { count - APART } else { count };
+            let who = Who::of(index, common);
             let shows = match index {
-                _ if !are_tokens_on || who == Who::Guest => Shows::Secret,
+                _ if !are_tokens_on || matches!(who, Who::Guest | Who::Apart) => Shows::Secret,
                 4..8 => Shows::Handshake,
                 8.. => Shows::Ticket,
                 _ => Shows::Secret,
             };
-            clients.push(Client::new(who, index, shows));
+            clients.push(Client::new(who, index, common, shows));
             let length = times.end - times.start;
             agenda.push(Reverse((times.start + rng.below(length / 2), index)));
             for _ in 0..REQUESTS {
@@ -224,6 +255,7 @@ impl Guarded {
             clients,
             agenda,
             rng,
+            has_realms,
         };
         guarded.run_once(); // the driver must know the next due time
         guarded
@@ -287,6 +319,14 @@ impl Guarded {
         }
         let operation = Operation::ALL[self.rng.below(4) as usize];
         let name = NAMES[self.rng.below(NAMES.len() as u64) as usize];
+        let is_pattern = matches!(operation, Operation::Subscribe | Operation::Register);
+        let name = match self.clients[index].who {
+            _ if !self.has_realms || !self.rng.per_mille(300) => name,
+            Who::Apart if is_pattern => EVERYTHING,
+            Who::Apart => name,
+            _ if is_pattern && self.rng.per_mille(500) => FOREIGN_PATTERN,
+            _ => FOREIGN,
+        };
         self.clients[index].ask(operation, name);
         self.flush(index);
     }
@@ -353,10 +393,11 @@ impl Guarded {
 }
 
 impl Client {
-    fn new(who: Who, index: usize, shows: Shows) -> Client {
+    fn new(who: Who, index: usize, common: usize, shows: Shows) -> Client {
         Client {
             who,
             index,
+            common,
             shows,
             head: Some((HeadScanner::default(), Vec::new())),
             inbound: Inbound::new(Role::Client),
@@ -414,11 +455,15 @@ impl Client {
         let (request, who) = (self.requests, [self.index]);
         self.awaited.insert(request, (operation, name));
         let options = json!({"acknowledge": true, "exclude_me": false});
+        let (name, matching) = match name.strip_suffix('*') {
+            Some(start) => (start, json!({"match": "prefix"})),
+            None => (name, json!({})),
+        };
         let message = match operation {
-            Operation::Subscribe => json!([32, request, {}, name]),
+            Operation::Subscribe => json!([32, request, matching, name]),
             Operation::Publish => json!([16, request, options, name, who]),
             Operation::Call => json!([48, request, {}, name, who]),
-            Operation::Register => json!([64, request, {}, name]),
+            Operation::Register => json!([64, request, matching, name]),
         };
         self.say(&message);
     }
@@ -444,12 +489,14 @@ impl Client {
             let mut rest = head.split_off(len);
             self.head = None;
             let mut details = json!({"roles": {"caller": {}, "callee": {}}});
-            if self.who != Who::Guest && self.shows != Shows::Handshake {
+            if !matches!(self.who, Who::Guest | Who::Apart) && self.shows != Shows::Handshake {
                 let name = if self.who == Who::Bob { "bob" } else { "alice" };
                 details["authid"] = json!(name);
                 details["authmethods"] = json!(["ticket"]);
             }
-            self.say(&json!([1, "realm1", details]));
+            let is_apart = self.who == Who::Apart;
+            let realm = if is_apart { "apart" } else { "realm1" };
+            self.say(&json!([1, realm, details]));
             return self.handle_frames(&mut rest, now);
         }
         self.handle_frames(bytes, now);
@@ -502,9 +549,9 @@ impl Client {
             6 => self.has_ended = true,
             17 | 33 | 50 | 65 => self.on_granted(number(1), number(2), text),
             8 => self.on_error(number(2), message[4].as_str().unwrap_or_default(), text),
-            36 => self.on_publication(number(1), Operation::Subscribe, &message[4], text),
+            36 => self.on_publication(number(1), Operation::Subscribe, &message, text),
             68 => {
-                self.on_publication(number(2), Operation::Register, &message[4], text);
+                self.on_publication(number(2), Operation::Register, &message, text);
                 self.say(&json!([70, number(1), {}]));
             }
             _ => self.fail(format!("unexpected: {text}")),
@@ -551,7 +598,8 @@ impl Client {
     }
 
     /// An event or a call: both sides must have been allowed to.
-    fn on_publication(&mut self, id: u64, own: Operation, arguments: &Value, text: &str) {
+    fn on_publication(&mut self, id: u64, own: Operation, message: &Value, text: &str) {
+        let (details, arguments) = (&message[3], &message[4]);
         let (topics, from) = match own {
             Operation::Register => (&self.registrations, Operation::Call),
             _ => (&self.subscriptions, Operation::Publish),
@@ -560,8 +608,19 @@ impl Client {
             return self.fail(format!("it has not asked for it: {text}"));
         };
         let said_by = arguments[0].as_u64().map(|index| index as usize);
-        let said_by =
-            said_by.map(|index| [Who::Guest, Who::Alice, Who::Bob, Who::Impostor][index % 4]);
+        let said_by = said_by.map(|index| Who::of(index, self.common));
+        if said_by.is_some_and(|who| (who == Who::Apart) != (self.who == Who::Apart)) {
+            return self.fail(format!("it comes from another realm: {text}"));
+        }
+        if name == EVERYTHING {
+            let shown = [&details["topic"], &details["procedure"]];
+            if !shown
+                .iter()
+                .any(|name| NAMES.iter().any(|one| *name == one))
+            {
+                self.fail(format!("not as it is called in the realm: {text}"));
+            }
+        }
         let may_say = said_by.is_some_and(|who| who.may(from, name));
         if !self.who.may(own, name) || !may_say {
             self.fail(format!("{said_by:?} to {name}: {text}"));
@@ -594,6 +653,14 @@ const NAMES: [&str; 7] = [
     "shut:x",
     "asked:x",
 ];
+/// A name of the realm that is apart, as other realms would have it.
+const FOREIGN: &str = "apart:.open:x";
+/// What would match it, with a prefix before the star.
+const FOREIGN_PATTERN: &str = "apar*";
+/// What matches all in a realm.
+const EVERYTHING: &str = "*";
+/// Clients in the realm that is apart.
+const APART: usize = 4;
 /// How long a client waits for a hook.
 const HOOK_WAIT_MS: u32 = 800;
 /// What each tries.

@@ -316,8 +316,14 @@ impl Simulation {
         });
         let guarded = (plan.guarded > 0).then(|| {
             let driver = net.driver(SimOptions::default());
+            let wamp = &plan.settings.dialects.wamp;
             Guarded::new(
-                (plan.seed, plan.guarded, plan.settings.auth.is_on),
+                (
+                    plan.seed,
+                    plan.guarded,
+                    plan.settings.auth.is_on,
+                    !wamp.own_realms.prefixes().is_empty(),
+                ),
                 plan.start_ns..plan.end_ns,
                 driver,
                 addresses[0],

@@ -18,6 +18,7 @@ mod listeners;
 mod logins;
 mod patterns;
 mod proxy;
+mod realms;
 mod reload;
 mod second_opinion;
 mod serializers;
