@@ -17,7 +17,8 @@
 //! | tokens of handshakes | `tokens.rs`, `token_jobs.rs` |
 //! | keys of tokens, fetched | `jwks.rs` |
 //! | hooks: questions to applications | `hooks.rs`, `hook_inputs.rs`, `hook_client.rs`, `hook_outcomes.rs` |
-//! | whether reactors run | `health.rs` |
+//! | whether reactors run, and deliver | `health.rs`, `canary.rs` |
+//! | what is heard as a subscriber | `ears.rs`, `tail.rs` |
 //! | the text that Prometheus reads | `metrics.rs` |
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
@@ -35,7 +36,9 @@ use tokio::sync::oneshot;
 use tracing::warn;
 
 mod api;
+mod canary;
 mod channels;
+mod ears;
 mod first_of;
 mod health;
 mod hook_client;
@@ -50,12 +53,14 @@ mod peer;
 mod revocation_file;
 mod routes;
 mod serve;
+mod tail;
 mod token_jobs;
 mod tokens;
 
+use canary::CanaryTask;
 use first_of::first_of;
 use hooks::HookTasks;
-use routes::{Access, router};
+use routes::{Access, Checked, router};
 use tokens::TokenTasks;
 
 pub use api::{ApiKey, ApiLimits, ApiOptions};
@@ -66,9 +71,10 @@ pub use hooks::Hook;
 pub use jwks::{JwksOptions, JwksUrl};
 pub use listen::{ApiListener, BindError, Listeners, Options, Socket};
 pub use metrics::Build;
-pub use operator::{Operator, Reloaded, ReloadedKey};
+pub use operator::{DrainAsked, Operator, Reloaded, ReloadedKey};
 pub use revocation_file::RevocationFile;
 pub use serve::Limits;
+pub use tail::{TAIL_BYTES_MAX, TAILS_MAX};
 pub use tokens::Tokens;
 
 /// The running thread. Dropping it stops it, without waiting for that.
@@ -89,6 +95,8 @@ pub struct Served {
     pub tokens: Option<Tokens>,
     /// What applications are asked; without any, questions get no answer.
     pub hooks: Vec<Hook>,
+    /// How often it is looked whether each reactor delivers; `None`: never.
+    pub canary_interval: Option<Duration>,
     /// What the process does for administrators; without it, what they ask of it is refused.
     pub operator: Option<Arc<dyn Operator>>,
 }
@@ -163,13 +171,25 @@ async fn work(
     if let Some(options) = served.api {
         api::serve(options, &shared, build, &peer);
     }
+    let canary = served.canary_interval;
+    let canary = canary.map(|interval| CanaryTask::new(shared.clone(), &peer, interval));
     let state = Arc::new(routes::State::new(
         shared,
         build,
         peer.clone(),
-        (has_keys, served.operator),
+        Checked {
+            has_keys,
+            canary: canary.clone(),
+        },
+        served.operator,
     ));
     let answers = peer.clone().run(tokio::net::UnixStream::from_std(woken)?);
+    let answers = first_of(answers, async {
+        match canary {
+            Some(canary) => canary.run(peer.clone()).await,
+            None => std::future::pending().await,
+        }
+    });
     let routers = [Access::Full, Access::ReadOnly].map(|access| router(state.clone(), access));
     let served = serve::serve(served.admin, routers, served.limits);
     first_of(answers, served).await

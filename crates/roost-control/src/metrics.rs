@@ -4,9 +4,12 @@
 //! its HELP and TYPE. Labels name a namespace or listener of the configuration, a reactor or the build:
 //! never what a client chooses, so that their number is bounded.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
-use roost_metrics::{DESCRIPTIONS, Description, NAMESPACE_DESCRIPTIONS, Registry, process};
+use roost_metrics::{
+    CANARY_DESCRIPTIONS, DESCRIPTIONS, Description, HISTOGRAM_DESCRIPTIONS, HistogramReading,
+    NAMESPACE_DESCRIPTIONS, Registry, process, seconds,
+};
 
 /// What `/metrics` says of the build.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +66,8 @@ pub(crate) fn encode(registry: &Registry, build: Build, per_reactor: bool) -> St
         describe(&mut out, "", &description);
         sample(&mut out, description.name, &[], value);
     }
+    canary(&mut out, registry);
+    histograms(&mut out, registry, per_reactor);
     let certificates = process::TLS_CERTIFICATES.seconds_left();
     // A family without a sample is a mistake to some readers.
     let of_listeners = match certificates.is_empty() {
@@ -89,6 +94,67 @@ pub(crate) fn encode(registry: &Registry, build: Build, per_reactor: bool) -> St
     out
 }
 
+/// What is known of each reactor by its canary.
+fn canary(out: &mut String, registry: &Registry) {
+    for (at, description) in CANARY_DESCRIPTIONS.iter().enumerate() {
+        describe(out, "", description);
+        for home in 0..registry.reactors() {
+            let timings = registry.timings(home);
+            let labels = [("home", &*home.to_string())];
+            match at {
+                0 => sample_of(
+                    out,
+                    description.name,
+                    &labels,
+                    seconds(timings.canary_ns.get()),
+                ),
+                1 => sample(out, description.name, &labels, timings.canary_misses.get()),
+                _ => sample(
+                    out,
+                    description.name,
+                    &labels,
+                    timings.canary_misses_total.get(),
+                ),
+            }
+        }
+    }
+}
+
+/// All histograms, summed over the reactors or for each of them.
+fn histograms(out: &mut String, registry: &Registry, per_reactor: bool) {
+    let readings = (0..registry.reactors()).map(|reactor| registry.timings(reactor).histograms());
+    let readings: Vec<_> = readings.collect();
+    for (at, description) in HISTOGRAM_DESCRIPTIONS.iter().enumerate() {
+        family(out, description.name, description.help, "histogram");
+        if per_reactor {
+            for (reactor, reading) in readings.iter().enumerate() {
+                let reactor = reactor.to_string();
+                histogram(
+                    out,
+                    description.name,
+                    &[("reactor", &reactor)],
+                    &reading[at],
+                );
+            }
+        } else {
+            let mut sum = HistogramReading::default();
+            readings.iter().for_each(|reading| sum.add(&reading[at]));
+            histogram(out, description.name, &[], &sum);
+        }
+    }
+}
+
+fn histogram(out: &mut String, name: &str, labels: &[(&str, &str)], reading: &HistogramReading) {
+    let bucket = format!("{name}_bucket");
+    for (bound, below) in reading.buckets() {
+        let bound = bound.map_or_else(|| "+Inf".to_owned(), |bound| bound.to_string());
+        let labels = [labels, &[("le", &*bound)]].concat();
+        sample(out, &bucket, &labels, below);
+    }
+    sample_of(out, &format!("{name}_sum"), labels, reading.sum_seconds());
+    sample(out, &format!("{name}_count"), labels, reading.count());
+}
+
 fn describe(out: &mut String, prefix: &str, description: &Description) {
     let name = format!("{prefix}{}", description.name);
     family(out, &name, description.help.trim(), description.kind());
@@ -104,6 +170,10 @@ fn family(out: &mut String, name: &str, help: &str, kind: &str) {
 }
 
 fn sample(out: &mut String, name: &str, labels: &[(&str, &str)], value: u64) {
+    sample_of(out, name, labels, value);
+}
+
+fn sample_of(out: &mut String, name: &str, labels: &[(&str, &str)], value: impl Display) {
     let _ = write!(out, "roost_{name}");
     for (at, (label, text)) in labels.iter().enumerate() {
         let opening = if at == 0 { '{' } else { ',' };

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use roost_reactor::Pace;
 use serde::Serialize;
 
 /// What has become of a reload, or would.
@@ -56,6 +57,17 @@ impl fmt::Display for ReloadedKey {
     }
 }
 
+/// How a drain is to go; `None`: as configured. See [`Pace`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DrainAsked {
+    /// See [`Pace::delay_ms`].
+    pub delay_ms: Option<u32>,
+    /// See [`Pace::timeout_ms`].
+    pub timeout_ms: Option<u32>,
+    /// See [`Pace::per_second`].
+    pub per_second: Option<u32>,
+}
+
 /// What the daemon does for administrators.
 pub trait Operator: Send + Sync {
     /// Logs lines of this level and above it from now on. Returns the level before.
@@ -68,7 +80,7 @@ pub trait Operator: Send + Sync {
     /// disk.
     fn reload(&self, is_check: bool) -> Reloaded;
 
-    /// Begins to close all connections; what is left after `timeout_ms` is cut, and the daemon ends.
-    /// `None`: after the configured time. Returns the time.
-    fn drain(&self, timeout_ms: Option<u32>) -> u32;
+    /// Begins to close all connections; then the daemon ends. Returns how. While it does that already,
+    /// only the rate changes.
+    fn drain(&self, asked: DrainAsked) -> Pace;
 }

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use roost_reactor::{
     ChannelRecord, ConnectionRecord, ControlPeer, ControlPublication, Described, FromReactor,
-    HistoryPage, HookAnswer, Loss, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part, Placement,
+    HistoryPage, HookAnswer, Loss, Name, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part, Placement,
     Refusal, RepeatKey, Request, RingFull, Token, Verdict,
 };
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::ears::{Ears, Listener};
 use crate::first_of::first_of;
 use crate::hook_inputs::{Input, ToHooks};
 use crate::token_jobs::ToThread;
@@ -38,6 +39,8 @@ struct State {
     tokens: Option<ToThread>,
     /// Where applications are asked, if they are.
     hooks: Option<ToHooks>,
+    /// What is listened to.
+    ears: Ears,
 }
 
 /// What waits for an answer.
@@ -127,6 +130,7 @@ impl Peer {
                 pending,
                 tokens,
                 hooks,
+                ears: Ears::default(),
             }),
             has_pending: Notify::new(),
         }
@@ -252,6 +256,31 @@ impl Peer {
         self.lock().peer.send_hook_answers(reactor, answers)
     }
 
+    /// The channel that shows whether a reactor delivers.
+    pub(crate) fn canary_of(&self, home: usize) -> Name {
+        self.lock().peer.canary_of(home)
+    }
+
+    /// Has `listener` hear what is published on a channel, from when it is told so; see [`Ear`].
+    pub(crate) fn listen(
+        &self,
+        channel: &Name,
+        is_gathered: bool,
+        listener: Arc<dyn Listener>,
+    ) -> Result<(), AskError> {
+        let mut state = self.lock();
+        let State { peer, ears, .. } = &mut *state;
+        let begun = ears.begin(peer, channel, is_gathered, listener);
+        begun.map_err(|RingFull| AskError::RingFull)
+    }
+
+    /// Ends that.
+    pub(crate) fn stop_listening(&self, channel: &Name, listener: &Arc<dyn Listener>) {
+        let mut state = self.lock();
+        let State { peer, ears, .. } = &mut *state;
+        ears.end(peer, channel, listener);
+    }
+
     /// Sends what is pending and hands answers to their callers, until the socket fails.
     pub(crate) async fn run(self: Arc<Self>, woken: UnixStream) -> io::Result<()> {
         loop {
@@ -260,6 +289,8 @@ impl Peer {
             let may_sleep = {
                 let mut state = self.lock();
                 state.send_pending();
+                let State { peer, ears, .. } = &mut *state;
+                ears.send_ends(peer);
                 state.read_some();
                 state.peer.may_sleep()
             };
@@ -350,6 +381,8 @@ impl State {
                         tokens.check(reactor, checks);
                     }
                 }
+                Some(FromReactor::Listening(number)) => self.ears.listening(number),
+                Some(FromReactor::Heard(heard)) => self.ears.hear(&heard),
                 Some(FromReactor::HookCalls(reactor, calls)) => {
                     if let Some(hooks) = &self.hooks {
                         let _ = hooks.send(Input::Asked(reactor, calls)); // the task may have ended

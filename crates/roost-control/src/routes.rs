@@ -5,6 +5,7 @@ mod answers;
 mod channels;
 mod connections;
 mod may;
+mod tail;
 mod verdict;
 mod why;
 
@@ -20,7 +21,7 @@ use axum::http::header::{ALLOW, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::Response;
 use axum::routing::{MethodRouter, any, delete, get, post};
-use roost_dialect::PayloadRef;
+use roost_dialect::{ChannelNameError, PayloadRef, check_channel_name};
 use roost_reactor::ControlPublication;
 use tokio::time::{Instant, timeout};
 use tower_service::Service;
@@ -34,7 +35,7 @@ use answers::{
     respond, wrong_answer,
 };
 
-pub(crate) use answers::State;
+pub(crate) use answers::{Checked, State};
 
 /// What may be asked over a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +57,10 @@ pub(crate) fn router(state: Arc<State>, access: Access) -> Router {
         Access::Full => delete(connections::kick),
         Access::ReadOnly => delete(only_over_the_socket),
     };
+    let drain = match access {
+        Access::Full => post(actions::drain),
+        Access::ReadOnly => post(only_over_the_socket),
+    };
     Router::new()
         .route("/", get(index))
         .route("/live", get(live))
@@ -74,7 +79,8 @@ pub(crate) fn router(state: Arc<State>, access: Access) -> Router {
             "/reload",
             changing(post(actions::reload).fallback(only_post)),
         )
-        .route("/drain", changing(post(actions::drain).fallback(only_post)))
+        .route("/tail", changing(get(tail::tail)))
+        .route("/drain", drain.get(actions::drain_state))
         .fallback(no_such_path)
         .with_state(state)
 }
@@ -105,12 +111,15 @@ GET  /channels                   channels with subscribers, a JSON object a line
 GET  /may?user=&operation=&channel=
                                  whether a user may do something, and the rule that decides
 GET  /why/KEY                    all that is known of one, and what is wrong with it; ?channel=
+GET  /drain                      how far a drain has come
 Over the unix socket only:
+GET    /tail?channel=NAME        what is published from now on, a JSON object a line; ?payload=1
 POST   /publish?channel=NAME     publish the body: text, or binary as application/octet-stream
 DELETE /connections/KEY          close one; ?code=1000&reason=
 POST   /log?level=debug          what is logged from now on
 POST   /reload                   read the configuration again; ?check=1 says what that would change
-POST   /drain                    close all connections and stop; ?timeout_ms=
+POST   /drain                    close all connections and stop; ?delay_ms=&timeout_ms=
+                                 &connections_per_second=
 ";
 
 async fn index() -> Response {
@@ -152,6 +161,7 @@ async fn live(Shown(state): Shown<Arc<State>>) -> Response {
 
 /// 200 while clients should be sent here.
 async fn ready(Shown(state): Shown<Arc<State>>) -> Response {
+    state.shared.note_watched();
     if state.shared.is_draining() {
         return verdict("", "draining\n".to_owned());
     }
@@ -167,7 +177,12 @@ async fn ready(Shown(state): Shown<Arc<State>>) -> Response {
             ALIVE_WITHIN.as_secs()
         );
     }
-    let has_keys = state.has_keys.as_ref();
+    if let Some(canary) = &state.checked.canary {
+        for problem in canary.problems() {
+            let _ = writeln!(out, "{problem}");
+        }
+    }
+    let has_keys = state.checked.has_keys.as_ref();
     if has_keys.is_some_and(|has_keys| !has_keys.load(Ordering::Relaxed)) {
         out.push_str("tokens: no keys of auth.jwt.jwks_url, so its issuer's are refused\n");
     }
@@ -228,9 +243,8 @@ async fn publish(
     }
     let settings = state.shared.settings();
     let limits = &settings.limits;
-    let name_bytes_max = limits.channel_name_bytes_max;
-    if channel.is_empty() || channel.len() > name_bytes_max {
-        return bad_request(format!("channel has 1 to {name_bytes_max} bytes\n"));
+    if let Err(response) = check_name(&channel, limits.channel_name_bytes_max) {
+        return *response;
     }
     let body = match read_body(body, limits.message_bytes_max).await {
         Ok(body) => body,
@@ -268,6 +282,18 @@ async fn publish(
         Ok(None) => wrong_answer(),
         Err(error) => not_answered(error),
     }
+}
+
+/// Names are those that clients can have.
+fn check_name(channel: &str, bytes_max: usize) -> Result<(), Box<Response>> {
+    check_channel_name(channel, bytes_max).map_err(|error| {
+        Box::new(bad_request(match error {
+            ChannelNameError::Control => "channel has a control character\n".to_owned(),
+            ChannelNameError::Empty | ChannelNameError::TooLong => {
+                format!("channel has 1 to {bytes_max} bytes\n")
+            }
+        }))
+    })
 }
 
 /// A whole body, bounded in length and time.

@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -133,6 +133,11 @@ struct Connection {
     activity: Arc<Activity>,
 }
 
+/// Goes with a response whose body is written for as long as something happens. While it is true, the
+/// connection is busy, and its time is not over.
+#[derive(Clone)]
+pub(crate) struct Lasting(pub(crate) Arc<AtomicBool>);
+
 /// What a connection does.
 #[derive(Default)]
 struct Activity {
@@ -140,6 +145,8 @@ struct Activity {
     last: AtomicU64,
     /// A request is under way.
     is_busy: AtomicBool,
+    /// Its answer lasts.
+    lasting: Mutex<Option<Lasting>>,
 }
 
 impl Connections {
@@ -168,11 +175,16 @@ impl Connections {
             activity.is_busy.store(true, Ordering::Relaxed);
             async move {
                 let response = crate::routes::answer(router, request.map(Body::new)).await;
+                let lasting = response.extensions().get().cloned();
+                *activity
+                    .lasting
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner) = lasting;
                 activity.is_busy.store(false, Ordering::Relaxed);
                 Ok::<_, Infallible>(response)
             }
         });
-        let limits = self.limits;
+        let (limits, of_task) = (self.limits, activity.clone());
         let task = tokio::spawn(async move {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -180,12 +192,15 @@ impl Connections {
                 .max_buf_size(HEAD_BYTES_MAX)
                 .serve_connection(TokioIo::new(stream), service);
             let mut connection = pin!(connection);
-            if timeout(limits.connection_timeout, connection.as_mut())
+            while timeout(limits.connection_timeout, connection.as_mut())
                 .await
                 .is_err()
             {
-                connection.as_mut().graceful_shutdown();
-                let _ = timeout(LAST_ANSWER_TIMEOUT, connection).await;
+                if !of_task.lasts() {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = timeout(LAST_ANSWER_TIMEOUT, connection).await;
+                    return;
+                }
             }
         });
         self.open.push(Connection {
@@ -227,9 +242,17 @@ impl Activity {
         self.last.store(now, Ordering::Relaxed);
     }
 
+    /// Whether an answer is being written for as long as something happens.
+    fn lasts(&self) -> bool {
+        let lasting = self.lasting.lock().unwrap_or_else(PoisonError::into_inner);
+        lasting
+            .as_ref()
+            .is_some_and(|Lasting(lasts)| lasts.load(Ordering::Relaxed))
+    }
+
     /// Lower ranks are closed first.
     fn rank(&self) -> (bool, u64) {
-        let is_busy = self.is_busy.load(Ordering::Relaxed);
+        let is_busy = self.is_busy.load(Ordering::Relaxed) || self.lasts();
         (is_busy, self.last.load(Ordering::Relaxed))
     }
 }

@@ -93,15 +93,23 @@ pub(crate) enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Look on at what is published on a channel, until Ctrl-C
+    ///
+    /// Nothing waits for it: of a busy channel not all are shown, and how many were missed is said.
+    /// What clients are sent is theirs: without --payload only sizes are shown.
+    Tail {
+        /// The channel
+        channel: String,
+        /// Show what is published: text, or base64 of what is binary
+        #[arg(long)]
+        payload: bool,
+    },
     /// Close all connections with 1001 and end the daemon, as SIGTERM does
     ///
     /// Clients are expected to come back elsewhere, or here once the daemon is started again: under
-    /// systemd an orderly end is not followed by a start.
-    Drain {
-        /// Seconds after which connections that are left are cut [default: server.drain_timeout]
-        #[arg(long, value_name = "SECONDS")]
-        timeout: Option<u32>,
-    },
+    /// systemd an orderly end is not followed by a start. First /ready and the health path say 503 for
+    /// a while. While it drains already, --rate changes the rate.
+    Drain(Drain),
     /// Print the hash of a key of the API (as roostd hash-key, which this starts)
     HashKey {
         /// The file with the key; without one, standard input
@@ -110,6 +118,34 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "file")]
         new: bool,
     },
+}
+
+/// How to drain.
+#[derive(Args)]
+pub(crate) struct Drain {
+    /// Connections to close in a second, such as 500/s; 0 closes all at once [default:
+    /// server.drain_connections_per_second_max]
+    #[arg(long, value_name = "N/s", value_parser = rate_of)]
+    pub(crate) rate: Option<u32>,
+    /// Seconds in which clients are still served while /ready says 503 [default: server.drain_delay]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) delay: Option<u32>,
+    /// Seconds after which connections that are left are cut [default: server.drain_timeout]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) timeout: Option<u32>,
+    /// Say how far it has come, each second, until the daemon has ended
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Say how far it has come, and change nothing
+    #[arg(long, conflicts_with_all = ["rate", "delay", "timeout", "watch"])]
+    pub(crate) status: bool,
+}
+
+/// `500`, or `500/s`.
+fn rate_of(text: &str) -> Result<u32, String> {
+    let number = text.strip_suffix("/s").unwrap_or(text);
+    let rate = number.parse();
+    rate.map_err(|_| format!("\"{text}\" is no number of connections a second: write 500/s"))
 }
 
 /// Which channels.

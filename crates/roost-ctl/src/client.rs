@@ -2,7 +2,7 @@
 //! connection: nothing needs to be put together.
 
 use std::env;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -76,6 +76,40 @@ impl Client {
             next: head.next,
             body,
         })
+    }
+
+    /// Gives each line of an answer that has no end, as it comes. The error is a message for people.
+    pub(crate) fn follow(
+        &self,
+        target: &str,
+        mut each: impl FnMut(&str) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let stream = self.send("GET", target, "", b"")?;
+        let mut stream = BufReader::new(stream);
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(b"\r\n\r\n") && bytes.len() < HEAD_BYTES_MAX {
+            let read = stream.read_until(b'\n', &mut bytes);
+            if read.map_err(|error| self.explain_silence(&error))? == 0 {
+                break;
+            }
+        }
+        let head = self.head_of(&bytes)?;
+        if !(200..300).contains(&head.status) {
+            let mut body = String::new();
+            let _ = stream.read_to_string(&mut body); // what has come says what is wrong
+            return self.check(head.status, &body);
+        }
+        let untimed = stream.get_ref().set_read_timeout(None);
+        untimed.map_err(|error| self.explain_silence(&error))?;
+        let mut line = String::new();
+        loop {
+            line.clear();
+            let read = stream.read_line(&mut line);
+            match read.map_err(|error| self.explain_silence(&error))? {
+                0 => return Ok(()),
+                _ => each(&line)?,
+            }
+        }
     }
 
     fn send(
@@ -188,6 +222,8 @@ fn next_of(link: &str) -> Option<&str> {
 const DEFAULT_SOCKET: &str = "/run/roost/admin.sock";
 /// More than the daemon takes for the longest of its answers.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Of an answer that has no end.
+const HEAD_BYTES_MAX: usize = 64 << 10;
 /// A page of connections has 4,096 lines.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 

@@ -10,8 +10,10 @@ use serde_json::Value;
 
 use crate::cli::{Channels, Cli, Command, Conns};
 use crate::client::Client;
+use crate::drain;
 use crate::output::{note, print};
 use crate::table::{Table, bytes, plain, seconds};
+use crate::tail;
 use crate::top;
 use crate::why;
 
@@ -49,7 +51,8 @@ pub(crate) fn run(cli: &Cli) -> Result<(), String> {
         } => publish(&client, cli, channel, data, *binary),
         Command::Log { level } => log(&client, cli, level),
         Command::Reload { check } => reload(&client, cli, *check),
-        Command::Drain { timeout } => drain(&client, cli, *timeout),
+        Command::Tail { channel, payload } => tail::run(&client, channel, *payload, cli.json),
+        Command::Drain(asked) => drain::run(&client, asked, cli.json),
         Command::HashKey { file, new } => hash_key(file.as_deref(), *new),
     }
 }
@@ -130,19 +133,6 @@ fn reload(client: &Client, cli: &Cli, is_check: bool) -> Result<(), String> {
 
 fn list_of<'a>(object: &'a Value, name: &str) -> &'a [Value] {
     object[name].as_array().map_or(&[], Vec::as_slice)
-}
-
-fn drain(client: &Client, cli: &Cli, timeout: Option<u32>) -> Result<(), String> {
-    let query = timeout.map(|seconds| format!("?timeout_ms={}", u64::from(seconds) * 1000));
-    let target = format!("/drain{}", query.unwrap_or_default());
-    let answer = client.ask("POST", &target, "", b"")?;
-    let begun = json(&answer.body)?;
-    let text = format!(
-        "{} connections are being closed; what is left after {} is cut, and roostd ends\n",
-        number_of(&begun, "connections"),
-        seconds(number_of(&begun, "timeout_ms") / 1000),
-    );
-    said(cli, &answer.body, &text)
 }
 
 fn list_channels(client: &Client, channels: &Channels, as_json: bool) -> Result<(), String> {

@@ -18,8 +18,10 @@
 mod cli;
 mod client;
 mod commands;
+mod drain;
 mod output;
 mod table;
+mod tail;
 mod top;
 mod why;
 

@@ -21,6 +21,9 @@ impl Description {
 
     /// What one of it is.
     pub fn unit(&self) -> &'static str {
+        if self.name.ends_with("_seconds") {
+            return "seconds";
+        }
         if self.name.contains("_bytes") {
             return "bytes";
         }

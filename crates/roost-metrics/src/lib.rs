@@ -9,6 +9,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod description;
+mod histogram;
 pub mod process;
 pub mod reference;
 
@@ -18,6 +19,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 pub use description::Description;
+pub use histogram::{
+    CANARY_DESCRIPTIONS, HISTOGRAM_DESCRIPTIONS, Histogram, HistogramReading, Timings, seconds,
+};
 
 /// A value with one writer.
 #[derive(Debug, Default)]
@@ -108,6 +112,10 @@ counters! {
     refused_per_address_total,
     /// New connections reset because the server is going down.
     refused_draining_total,
+    /// Reactors that close their connections because the server is going down.
+    reactors_draining,
+    /// Connections that the drain has told to come back elsewhere.
+    drain_told_total,
     /// Accepts that found no free file descriptor or table slot.
     accept_limit_total,
     /// Handshakes in flight now.
@@ -371,6 +379,7 @@ pub struct Registry {
     namespaces: Arc<[Mutex<Arc<[NamespaceCounters]>>]>,
     /// Set once by the process that started the reactors.
     about: Arc<OnceLock<About>>,
+    timings: Arc<[Timings]>,
 }
 
 impl Registry {
@@ -388,7 +397,16 @@ impl Registry {
             namespaces: (0..reactors).map(|_| Mutex::new(namespaces())).collect(),
             names: Arc::new(Mutex::new(names.into())),
             about: Arc::default(),
+            timings: (0..reactors).map(|_| Timings::default()).collect(),
         }
+    }
+
+    /// What is measured of reactor `index`.
+    ///
+    /// # Panics
+    /// When there is no such reactor.
+    pub fn timings(&self, index: usize) -> &Timings {
+        &self.timings[index]
     }
 
     /// Adds to `/stats` what the server is. Only the first call counts.

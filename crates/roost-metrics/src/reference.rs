@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::{DESCRIPTIONS, Description, NAMESPACE_DESCRIPTIONS, process};
+use crate::{
+    CANARY_DESCRIPTIONS, DESCRIPTIONS, Description, HISTOGRAM_DESCRIPTIONS, NAMESPACE_DESCRIPTIONS,
+    process,
+};
 
 /// The whole document.
 pub fn markdown() -> String {
@@ -17,6 +20,17 @@ pub fn markdown() -> String {
     table(process::LISTENER_DESCRIPTIONS, &mut out);
     out.push_str(NAMESPACES);
     table(NAMESPACE_DESCRIPTIONS, &mut out);
+    out.push_str(CANARY);
+    table(CANARY_DESCRIPTIONS, &mut out);
+    out.push_str(HISTOGRAMS);
+    for row in HISTOGRAM_DESCRIPTIONS {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            out,
+            "| `{}` | histogram | seconds | {} |",
+            row.name, row.help
+        );
+    }
     out
 }
 
@@ -71,6 +85,24 @@ const NAMESPACES: &str = "
 `default_namespace` is an object with these counters for the channels without a namespace; \
 `namespaces` is an object with one such object for each `[[namespace]]`, by its name: \
 `stats[\"namespaces\"][\"chat\"][\"replaced_total\"]`.
+";
+
+const CANARY: &str = "
+## Of each reactor, by the canary
+
+Only `/metrics` has these, with the label `home`: the reactor's number. [operating.md](operating.md#canary) \
+says what the canary does; `admin.canary_interval = \"0s\"` turns it off.
+";
+
+const HISTOGRAMS: &str = "
+## Histograms
+
+Only `/metrics` has these: for each bound (powers of two from 4 µs to 8.6 s) how many times were not above it, \
+as `roost_NAME_bucket{le=\"SECONDS\"}`, and `roost_NAME_sum` and `roost_NAME_count`. They are sums over all \
+reactors; `?reactors=1` gives each its own, with the label `reactor`.
+
+| name | kind | unit | meaning |
+|---|---|---|---|
 ";
 
 #[cfg(test)]

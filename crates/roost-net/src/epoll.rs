@@ -338,6 +338,10 @@ impl Driver for EpollDriver {
         self.clock.now()
     }
 
+    fn read_clock(&self) -> u64 {
+        clock::now_ns()
+    }
+
     fn polled_until(&self) -> u64 {
         self.clock.polled_until()
     }

@@ -113,6 +113,9 @@ pub trait Driver {
     /// Nanoseconds since an arbitrary start, read when the last `wait` returned. Never goes back.
     fn now(&self) -> u64;
 
+    /// The same read now. It costs tens of nanoseconds.
+    fn read_clock(&self) -> u64;
+
     /// Until when input is known: what had arrived at a socket before, and is wanted (see
     /// [`Driver::pause`]), has been reported as an event, or [`Driver::has_unread`] says that it will
     /// be. In nanoseconds as [`Driver::now`], and not after it: a wait that a signal ended, or that

@@ -326,6 +326,10 @@ impl Driver for UringDriver {
         self.clock.now()
     }
 
+    fn read_clock(&self) -> u64 {
+        clock::now_ns()
+    }
+
     fn polled_until(&self) -> u64 {
         self.clock.polled_until()
     }

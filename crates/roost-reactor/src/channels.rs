@@ -4,6 +4,7 @@
 //! [`crate::connections`], and knows no socket.
 
 mod congestion;
+mod ears;
 mod expiries;
 mod fanout;
 mod inflow;
@@ -19,9 +20,12 @@ mod sync {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 }
 
+pub(crate) use ears::is_canary;
+pub(crate) use ears::{CANARY_PREFIX, HeardItem, Travels, ear_at, ear_encodings};
 pub(crate) use inflow::Inflow;
 pub use links::LINK_BYTES_MAX;
 pub(crate) use links::{Lane, LinkMessage, Links, Mesh};
 pub(crate) use notice::Notice;
+pub(crate) use paused::ALARM;
 pub(crate) use recovered::received_of;
 pub(crate) use state::Channels;

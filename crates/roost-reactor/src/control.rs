@@ -2,8 +2,10 @@
 //! reactor answers ([`requests`]), which connections a request is about ([`sweeps`]), and publications
 //! that are repeated ([`repeats`]).
 
+mod canary;
 mod described;
 mod details;
+mod ears;
 mod filter;
 mod history;
 mod listings;
@@ -13,11 +15,13 @@ mod repeats;
 mod requests;
 mod sweeps;
 
+pub use canary::{BrokenHop, Canary, CanaryStep, MISSES_MAX};
 pub use described::{
     AskedChannel, CHANNELS_SHOWN, ChannelRecord, ConnectionDetails, ConnectionFilter,
     ConnectionRecord, Describe, Described, IdentityRecord, LaneRecord, PausedFor,
     SubscribedChannel,
 };
+pub use ears::{Ear, Heard};
 pub(crate) use history::page_of;
 pub(crate) use listings::Listings;
 pub(crate) use messages::control_id;

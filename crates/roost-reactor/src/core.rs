@@ -66,6 +66,8 @@ pub(crate) struct Core {
     pub(crate) restricts_procedures: bool,
     /// Some names belong to realms.
     pub(crate) has_realms: bool,
+    /// The server is to be drained: checks of health say so.
+    pub(crate) is_leaving: bool,
     /// No new connections, and all are being closed.
     pub(crate) is_draining: bool,
 }
@@ -85,6 +87,12 @@ impl Core {
     pub(crate) fn listener_number(&self, key: ConnKey) -> u8 {
         let conn = self.connections.get(key);
         conn.map_or(0, |conn| conn.arrival.listener())
+    }
+
+    /// This reactor's number, and how many there are.
+    pub(crate) fn reactor_of(&self) -> (u64, u64) {
+        let me = u64::from(self.channels.me().0);
+        (me, u64::from(self.channels.control().0))
     }
 
     /// Obeys other settings from now on. Between two loop iterations: no message is under way.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use roost_net::ConnKey;
 use tracing::{debug, field};
 
+use crate::channels::ALARM;
 use crate::connections::{Arrival, Flags, Partial, ProxyHeader};
 use crate::core::Core;
 use crate::governor::Refused;
@@ -93,8 +94,10 @@ pub(crate) fn read_paused(core: &mut Core) {
         if !core.channels.has_room() || core.has_done_enough() {
             return;
         }
-        if let Some(key) = core.channels.paused().pop() {
-            read_again(core, key);
+        match core.channels.paused().pop() {
+            Some(ALARM) => core.channels.send_heard(),
+            Some(key) => read_again(core, key),
+            None => return,
         }
     }
 }

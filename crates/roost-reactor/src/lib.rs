@@ -101,14 +101,16 @@ pub use connections::Compression;
 #[doc(hidden)]
 pub use connections::ConnCost;
 pub use control::{
-    Answer, AskedChannel, CHANNELS_MAX, CHANNELS_SHOWN, CONNECTIONS_MAX, COUNTED_MAX,
-    ChannelRecord, CloseReason, ConnectionDetails, ConnectionFilter, ConnectionRecord, ControlPeer,
-    ControlPublication, Describe, Described, Disconnect, DisconnectUser, EXCEPT_MAX,
-    FILTERED_SLOTS_MAX, FromReactor, HISTORY_PUBLICATIONS_MAX, HistoryPage, HistoryQuery,
-    IdentityRecord, LISTINGS_MAX, LaneRecord, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part,
-    PausedFor, REACTORS_MAX, REPEATS_BYTES_MAX, REPEATS_MAX, Refresh, Refusal, RepeatKey, Request,
-    Revocation, RingFull, SWEEPS_MAX, SubscribedChannel, Token, Unsubscribe, Whose,
+    Answer, AskedChannel, BrokenHop, CHANNELS_MAX, CHANNELS_SHOWN, CONNECTIONS_MAX, COUNTED_MAX,
+    Canary, CanaryStep, ChannelRecord, CloseReason, ConnectionDetails, ConnectionFilter,
+    ConnectionRecord, ControlPeer, ControlPublication, Describe, Described, Disconnect,
+    DisconnectUser, EXCEPT_MAX, Ear, FILTERED_SLOTS_MAX, FromReactor, HISTORY_PUBLICATIONS_MAX,
+    Heard, HistoryPage, HistoryQuery, IdentityRecord, LISTINGS_MAX, LaneRecord, MISSES_MAX,
+    PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part, PausedFor, REACTORS_MAX, REPEATS_BYTES_MAX,
+    REPEATS_MAX, Refresh, Refusal, RepeatKey, Request, Revocation, RingFull, SWEEPS_MAX,
+    SubscribedChannel, Token, Unsubscribe, Whose,
 };
+pub use drain::Pace;
 pub use hook_calls::{HookAnswer, HookAsked, HookCall, HookOutcome, WAITING_BYTES_MAX};
 pub use incidents::{EndCause, Ended, INCIDENTS_BYTES_MAX, Incident, IncidentKind};
 pub use reactor::{Iteration, Reactor};

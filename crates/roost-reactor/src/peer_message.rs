@@ -5,7 +5,7 @@ use roost_dialect::{CallBody, Publication};
 use roost_hub::{Item, Name, ReactorId};
 use roost_net::ConnKey;
 
-use crate::channels::{Lane, LinkMessage};
+use crate::channels::{HeardItem, Lane, LinkMessage};
 use crate::control::{Answer, ControlPublication, Request, Token};
 use crate::history_asks::{HistoryAnswer, HistoryAsk};
 use crate::hook_calls::{HookAnswer, HookCall};
@@ -37,6 +37,8 @@ pub(crate) enum PeerMessage {
     Publications(Box<(Token, Vec<ControlPublication>)>),
     /// To the control thread.
     Answer(Box<Answer>),
+    /// To the control thread: what it hears as a subscriber.
+    Heard(Vec<HeardItem>),
     /// To the control thread: tokens of handshakes that wait.
     TokenChecks(Vec<TokenCheck>),
     /// From the control thread.
@@ -59,6 +61,7 @@ impl LinkMessage for PeerMessage {
             | PeerMessage::HistoryAnswer(_)
             | PeerMessage::Request(_)
             | PeerMessage::Answer(_)
+            | PeerMessage::Heard(_)
             | PeerMessage::TokenChecks(_)
             | PeerMessage::Verdicts(_)
             | PeerMessage::HookCalls(_)
@@ -97,6 +100,7 @@ impl LinkMessage for PeerMessage {
             PeerMessage::Request(request) => size_of_val(&**request) + request.1.bytes(),
             PeerMessage::Publications(batch) => batch.1.iter().map(ControlPublication::bytes).sum(),
             PeerMessage::Answer(answer) => answer.bytes(),
+            PeerMessage::Heard(items) => items.iter().map(HeardItem::bytes).sum(),
             PeerMessage::TokenChecks(checks) => {
                 let beside = |one: &TokenCheck| {
                     one.token.expose().len() + one.channel.as_ref().map_or(0, |name| name.len())

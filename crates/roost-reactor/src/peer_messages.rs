@@ -4,6 +4,7 @@ use roost_hub::ReactorId;
 use roost_net::ConnKey;
 
 use crate::authentication::handle_verdict;
+use crate::channels::is_canary;
 use crate::client_tokens;
 use crate::commands::handle_rest;
 use crate::control::{handle_publications, handle_request};
@@ -22,6 +23,15 @@ fn handle_client_verdict(core: &mut Core, key: ConnKey, verdict: Verdict, ended:
     if !core.token_checks.awaits(key.slot()) {
         core.channels.unpark(key);
     }
+}
+
+/// Whether a batch is the control thread's question whether this reactor delivers, and nothing else: no reason
+/// to look through memory.
+#[inline]
+pub(crate) fn is_probe(core: &Core, from: ReactorId, batch: &[PeerMessage]) -> bool {
+    from == core.channels.control()
+        && matches!(batch, [PeerMessage::Publications(batch)]
+            if matches!(&*batch.1, [one] if is_canary(&one.channel)))
 }
 
 /// Handles a batch from another reactor.
@@ -82,7 +92,10 @@ pub(crate) fn handle_peer_messages(core: &mut Core, from: ReactorId, mut batch: 
                 }
                 continue;
             }
-            PeerMessage::Answer(_) | PeerMessage::TokenChecks(_) | PeerMessage::HookCalls(_) => {
+            PeerMessage::Answer(_)
+            | PeerMessage::Heard(_)
+            | PeerMessage::TokenChecks(_)
+            | PeerMessage::HookCalls(_) => {
                 debug_assert!(false, "reactors do not ask each other");
                 continue;
             }

@@ -60,7 +60,7 @@ pub(crate) fn handle_plain(
     match accept {
         None | Some(Accept::NotMine) if path == "/" => {
             // What some balancers ask by default; and what a person tries first.
-            let (status, body) = match core.is_draining {
+            let (status, body) = match core.is_leaving {
                 false => (200, NO_PAGE),
                 true => (503, DRAINING),
             };
@@ -111,7 +111,7 @@ fn handle_health_check(core: &mut Core, key: ConnKey, request: &Request<'_>, ask
         _ => return answer_error(core, key, asked, HandshakeError::Method),
     };
     core.counters.health_checks_total.inc();
-    let (status, body) = match core.is_draining {
+    let (status, body) = match core.is_leaving {
         false => (200, body),
         true => (503, DRAINING),
     };

@@ -3,9 +3,13 @@
 #[cfg(test)]
 mod backpressure_tests;
 #[cfg(test)]
+mod canary_tests;
+#[cfg(test)]
 mod client_token_tests;
 #[cfg(test)]
 mod core_tests;
+#[cfg(test)]
+mod drain_tests;
 #[cfg(test)]
 mod event_stream_tests;
 #[cfg(test)]
@@ -48,7 +52,7 @@ use crate::closing::{handle_read_closed, note_end, remove};
 use crate::connections::{ConnCost, Scratch, closed_holding, conn_costs};
 use crate::control::{list_slice, sweep_slice};
 use crate::core::Core;
-use crate::drain::Drain;
+use crate::drain::{Drain, Pace};
 use crate::flush::{flush, on_sent};
 use crate::governor::{Trimmed, count_memory};
 use crate::grants;
@@ -59,7 +63,7 @@ use crate::input::{handle_accepted, handle_bytes, read_paused};
 use crate::limits::keep_budget;
 use crate::logins::keep_login_deadlines;
 use crate::messages::apply_pending;
-use crate::peer_messages::handle_peer_messages;
+use crate::peer_messages::{handle_peer_messages, is_probe};
 use crate::records::handle_next_hello;
 use crate::shared::{ListenError, Shared};
 use crate::timeouts::keep_deadlines;
@@ -215,6 +219,15 @@ impl<D: Driver> Reactor<D> {
             return Ok(Iteration::Stopped);
         }
         let timeout = self.timeout();
+        if self
+            .core
+            .counters
+            .loop_iterations_total
+            .get()
+            .is_multiple_of(MEASURE_EACH)
+        {
+            self.measure();
+        }
         self.driver.wait(timeout)?;
         Ok(Iteration::Running)
     }
@@ -232,6 +245,15 @@ impl<D: Driver> Reactor<D> {
         });
         self.core.handled_bytes = 0;
         self.core.counters.loop_iterations_total.inc();
+    }
+
+    /// Counts how long this loop iteration has taken. Not of each: the clock is not free.
+    #[cold]
+    fn measure(&self) {
+        let taken_ns = self.driver.read_clock().saturating_sub(self.driver.now());
+        let me = usize::from(self.core.channels.me().0);
+        let timings = self.shared.registry().timings(me);
+        timings.loop_iteration.record(taken_ns);
     }
 
     /// How long there is nothing to do unless something happens.
@@ -259,10 +281,10 @@ impl<D: Driver> Reactor<D> {
         }
         let mut due = NEVER;
         if let Some(drain) = &self.drain {
-            if drain.has_more(core) {
+            if drain.has_more(core, self.shared.drain_per_second()) {
                 return Some(Duration::ZERO);
             }
-            due = drain.due();
+            due = drain.due(core);
         }
         let due = due
             .min(core.connections.deadlines_due())
@@ -299,7 +321,9 @@ impl<D: Driver> Reactor<D> {
             let Some((from, batch)) = links.next_batch(with_publishes) else {
                 break;
             };
-            core.governor.note_activity(&core.connections);
+            if !is_probe(core, from, &batch) {
+                core.governor.note_activity(&core.connections);
+            }
             handle_peer_messages(core, from, batch);
         }
         self.run_driver_ops(); // before events report what has closed meanwhile
@@ -389,7 +413,8 @@ impl<D: Driver> Reactor<D> {
             keep_waits(&mut self.core);
         }
         if let Some(drain) = &mut self.drain {
-            drain.go_on(&mut self.core, &self.driver);
+            let per_second = self.shared.drain_per_second();
+            drain.go_on(&mut self.core, &mut self.driver, per_second);
         }
     }
 
@@ -456,7 +481,7 @@ impl<D: Driver> Reactor<D> {
         let handshakes = core.counters.handshakes_in_flight.get();
         let accepts = handshakes < u64::from(core.settings.limits.handshakes_in_flight_max)
             && core.connections.hellos() < HELLOS_MAX;
-        if accepts != self.is_accepting && self.drain.is_none() {
+        if accepts != self.is_accepting && !core.is_draining {
             self.is_accepting = accepts;
             if !accepts {
                 core.counters.accept_pauses_total.inc();
@@ -478,7 +503,7 @@ impl<D: Driver> Reactor<D> {
         core.hook_calls.check_invariants();
         core.history_asks.check_invariants();
         let is_empty = core.connections.len() == 0 && core.channels.links().spilled() == 0;
-        match self.drain.is_some() && is_empty {
+        match is_empty && self.drain.as_ref().is_some_and(Drain::has_begun) {
             true => Iteration::Stopped,
             false => Iteration::Running,
         }
@@ -494,17 +519,24 @@ impl<D: Driver> Reactor<D> {
         self.core.configure(&current, &namespaces);
         self.shared.note_obeyed(me, state);
         if self.drain.is_none()
-            && let Some(drain_ms) = self.shared.drain_ms()
+            && let Some(pace) = self.shared.pace()
         {
-            self.begin_drain(drain_ms);
+            self.begin_drain(pace);
         }
     }
 
-    fn begin_drain(&mut self, drain_ms: u32) {
+    fn begin_drain(&mut self, pace: Pace) {
         let (reactor, connections) = (self.core.channels.me().0, self.core.connections.len());
-        info!(reactor, connections, drain_ms, "draining");
-        self.driver.stop_listening();
-        self.drain = Some(Drain::new(&mut self.core, drain_ms));
+        let Pace {
+            delay_ms,
+            timeout_ms,
+            per_second,
+        } = pace;
+        info!(
+            reactor,
+            connections, delay_ms, timeout_ms, per_second, "draining"
+        );
+        self.drain = Some(Drain::new(&mut self.core, &mut self.driver, pace));
     }
 
     /// Brings the gauges that live elsewhere up to date.
@@ -556,6 +588,8 @@ fn keep_waits(core: &mut Core) {
 
 /// Length of a tick, in nanoseconds.
 const TICK_NS: u64 = TICK_MS as u64 * 1_000_000;
+/// Of so many loop iterations one is measured.
+const MEASURE_EACH: u64 = 64;
 /// Events handled before messages are read and output flushed.
 const EVENTS_MAX: usize = 1024;
 /// Batches of other reactors handled before output is flushed.

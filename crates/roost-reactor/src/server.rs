@@ -13,6 +13,7 @@ use roost_metrics::Registry;
 use roost_net::{Driver, ListenAddr, Waker, memory};
 use tracing::error;
 
+use crate::drain::Pace;
 use crate::reactor::Reactor;
 use crate::settings::Settings;
 use crate::shared::{ListenError, Shared};
@@ -69,7 +70,22 @@ impl Stopper {
     /// Starts to close all connections with 1001 and the reason; those left after `drain_ms` are
     /// cut.
     pub fn begin_stop(&self, drain_ms: u32) {
-        self.shared.begin_drain(drain_ms);
+        self.begin_paced_stop(Pace::at_once(drain_ms));
+    }
+
+    /// Whether connections are to be closed already.
+    pub fn is_stopping(&self) -> bool {
+        self.shared.is_draining()
+    }
+
+    /// As [`Shared::is_watched`].
+    pub fn is_watched(&self) -> bool {
+        self.shared.is_watched()
+    }
+
+    /// The same at a pace. Where all is being stopped already, only the rate changes.
+    pub fn begin_paced_stop(&self, pace: Pace) {
+        self.shared.begin_paced_drain(pace);
         for waker in &self.wakers {
             waker.wake();
         }

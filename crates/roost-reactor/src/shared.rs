@@ -19,6 +19,7 @@ use crate::connections::{Connections, UserCounts};
 use crate::control::{ControlPeer, Listings, REACTORS_MAX, Repeats, Sweeps};
 use crate::core::Core;
 use crate::current::Current;
+use crate::drain::Pace;
 use crate::governor::{Admission, BacklogReport, BacklogWriter, Budget, BudgetShare, Governor};
 use crate::history_asks::HistoryAsks;
 use crate::hook_calls::HookCalls;
@@ -54,7 +55,12 @@ pub struct Shared {
 struct Switch {
     /// The number of reloads, times two, and 1 when all connections are to be closed.
     state: AtomicU32,
-    drain_ms: AtomicU32,
+    /// How, by [`Pace`].
+    delay_ms: AtomicU32,
+    timeout_ms: AtomicU32,
+    per_second: AtomicU32,
+    /// Something asks whether clients should be sent here.
+    is_watched: AtomicBool,
     /// By reactor: the number of the last reload that it obeys.
     obeyed: Box<[AtomicU32]>,
 }
@@ -91,7 +97,10 @@ impl Shared {
         );
         let switch = Switch {
             state: AtomicU32::new(0),
-            drain_ms: AtomicU32::new(0),
+            delay_ms: AtomicU32::new(0),
+            timeout_ms: AtomicU32::new(0),
+            per_second: AtomicU32::new(0),
+            is_watched: AtomicBool::new(false),
             obeyed: (0..reactors).map(|_| AtomicU32::new(0)).collect(),
         };
         let budget = Arc::new(Budget::new(settings.limits.buffered_bytes_max, reactors));
@@ -205,6 +214,7 @@ impl Shared {
             logins: LoginQueue::default(),
             has_realms: settings.has_realms(),
             restricts_procedures: settings.restricts_procedures(),
+            is_leaving: false,
             is_draining: false,
         }
     }
@@ -228,10 +238,29 @@ impl Shared {
         self.backlog_report.to_json()
     }
 
-    /// In how many milliseconds all connections are to have been closed, if they are to be.
-    pub(crate) fn drain_ms(&self) -> Option<u32> {
-        self.is_draining()
-            .then(|| self.switch.drain_ms.load(Ordering::Relaxed))
+    /// How all connections are to be closed, if they are to be.
+    pub fn pace(&self) -> Option<Pace> {
+        self.is_draining().then(|| Pace {
+            delay_ms: self.switch.delay_ms.load(Ordering::Relaxed),
+            timeout_ms: self.switch.timeout_ms.load(Ordering::Relaxed),
+            per_second: self.drain_per_second(),
+        })
+    }
+
+    /// How many connections a drain tells in a second; see [`Pace::per_second`].
+    pub(crate) fn drain_per_second(&self) -> u32 {
+        self.switch.per_second.load(Ordering::Relaxed)
+    }
+
+    /// Something has asked whether clients should be sent here, and would see a drain.
+    pub fn note_watched(&self) {
+        self.switch.is_watched.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that has been asked, here or on a health path.
+    pub fn is_watched(&self) -> bool {
+        self.switch.is_watched.load(Ordering::Relaxed)
+            || self.registry.sum("health_checks_total").unwrap_or_default() > 0
     }
 
     /// Whether the reactors were asked to close all connections.
@@ -313,7 +342,21 @@ impl Shared {
     /// Asks all reactors to close every connection with 1001 and to stop; what is left after
     /// `drain_ms` is cut. Each reactor sees it when it next wakes: wake it.
     pub fn begin_drain(&self, drain_ms: u32) {
-        self.switch.drain_ms.store(drain_ms, Ordering::Relaxed);
+        self.begin_paced_drain(Pace::at_once(drain_ms));
+    }
+
+    /// The same at a pace. Where a drain is under way, only its rate changes.
+    pub fn begin_paced_drain(&self, pace: Pace) {
+        let Pace {
+            delay_ms,
+            timeout_ms,
+            per_second,
+        } = pace;
+        self.switch.per_second.store(per_second, Ordering::Relaxed);
+        if !self.is_draining() {
+            self.switch.delay_ms.store(delay_ms, Ordering::Relaxed);
+            self.switch.timeout_ms.store(timeout_ms, Ordering::Relaxed);
+        }
         self.switch.state.fetch_or(DRAIN, Ordering::Release);
     }
 }

@@ -9,7 +9,7 @@ use roost_metrics::Registry;
 use roost_net::epoll::{EpollDriver, EpollOptions};
 use roost_net::uring::{UringDriver, UringOptions};
 use roost_net::{ListenAddr, limits};
-use roost_reactor::{Server, Settings, Shared};
+use roost_reactor::{Pace, Server, Settings, Shared};
 use roost_tls::SharedSetup;
 use roost_tls::testing::setups;
 
@@ -202,6 +202,13 @@ impl TestServer {
     pub fn begin_stop(&self, drain_ms: u32) {
         if let Some(server) = &self.server {
             server.begin_stop(drain_ms);
+        }
+    }
+
+    /// The same at a pace.
+    pub fn begin_paced_stop(&self, pace: Pace) {
+        if let Some(server) = &self.server {
+            server.stopper().begin_paced_stop(pace);
         }
     }
 

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use roost_config as config;
 use roost_control::{
@@ -51,7 +52,7 @@ pub(crate) fn start(
     shared: &Shared,
     driver: &'static str,
     (tokens, hooks): (Option<Tokens>, Vec<Hook>),
-    operator: Daemon,
+    (operator, canary_interval_ms): (Daemon, u32),
 ) -> Result<Option<Control>, String> {
     if listeners.is_empty() && api.is_none() && tokens.is_none() && hooks.is_empty() {
         return Ok(None);
@@ -72,6 +73,8 @@ pub(crate) fn start(
         api,
         tokens,
         hooks,
+        canary_interval: (canary_interval_ms > 0)
+            .then(|| Duration::from_millis(u64::from(canary_interval_ms))),
         operator: Some(Arc::new(operator)),
     };
     roost_control::start(served, shared.clone(), build)

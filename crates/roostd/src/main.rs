@@ -49,6 +49,7 @@ mod logging;
 mod notify;
 mod operator;
 mod output;
+mod pace;
 mod reload;
 mod revocations;
 mod run;

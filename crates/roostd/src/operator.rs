@@ -1,28 +1,26 @@
 //! What administrators ask of the daemon itself.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
-use roost_control::{Operator, Reloaded};
-use roost_reactor::{Server, Stopper};
+use roost_control::{DrainAsked, Operator, Reloaded};
+use roost_reactor::{Pace, Server, Stopper};
 
+use crate::logging;
+use crate::pace::{self, Paces};
 use crate::reload::Reloader;
-use crate::{logging, notify};
 
 /// The daemon, as its control thread sees it.
 pub(crate) struct Daemon {
     stopper: Stopper,
-    /// As configured.
-    drain_ms: Arc<AtomicU32>,
+    paces: Arc<Paces>,
     reloader: Reloader,
 }
 
 impl Daemon {
-    pub(crate) fn of(server: &Server, drain_ms: Arc<AtomicU32>, reloader: Reloader) -> Daemon {
+    pub(crate) fn of(server: &Server, paces: Arc<Paces>, reloader: Reloader) -> Daemon {
         Daemon {
             stopper: server.stopper(),
-            drain_ms,
+            paces,
             reloader,
         }
     }
@@ -37,13 +35,9 @@ impl Operator for Daemon {
         self.reloader.ask(is_check)
     }
 
-    fn drain(&self, timeout_ms: Option<u32>) -> u32 {
-        let drain_ms = timeout_ms.unwrap_or_else(|| self.drain_ms.load(Ordering::Relaxed));
-        self.stopper.begin_stop(drain_ms);
-        notify::notify("STOPPING=1", NOTIFY_WAIT);
-        drain_ms
+    fn drain(&self, asked: DrainAsked) -> Pace {
+        let pace = self.paces.for_drain(asked, self.stopper.is_watched());
+        pace::begin(&self.stopper, pace);
+        pace
     }
 }
-
-/// How long the control thread waits for a service manager whose socket is full.
-const NOTIFY_WAIT: Duration = Duration::from_millis(100);

@@ -2,7 +2,7 @@
 //! done before the first thing changes.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -19,6 +19,7 @@ use roost_reactor::{Configurer, NamespaceNumbers};
 use tracing::{error, info, warn};
 
 use crate::cli::ConfigSource;
+use crate::pace::Paces;
 use crate::tls::{Tls, now};
 use crate::{api, hooks, logging, settings, tokens, users};
 
@@ -34,8 +35,8 @@ pub(crate) struct Running {
     /// Of the listeners, in their order.
     pub(crate) addresses: Vec<ListenAddr>,
     pub(crate) configurer: Configurer,
-    /// `server.drain_timeout`, for those that stop the daemon.
-    pub(crate) drain_ms: Arc<AtomicU32>,
+    /// How stops go.
+    pub(crate) paces: Arc<Paces>,
 }
 
 /// What listeners speak TLS with.
@@ -213,8 +214,7 @@ impl Running {
         if before.log.level != after.log.level {
             logging::set_configured(after.log.level);
         }
-        self.drain_ms
-            .store(after.server.drain_timeout_ms, Ordering::Relaxed);
+        self.paces.set(&after.server);
         tls.publish_expiry(&self.addresses, after);
         self.tls.set(tls);
         self.loaded = loaded;

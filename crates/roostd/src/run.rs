@@ -2,7 +2,6 @@
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
-use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,6 +24,7 @@ use crate::development::Development;
 use crate::driver::{self, Choice, Chosen};
 use crate::expiry::Expiry;
 use crate::operator::Daemon;
+use crate::pace::Paces;
 use crate::reload::{CurrentTls, Reloader, Running};
 use crate::start_block::StartBlock;
 use crate::tls::Tls;
@@ -101,7 +101,7 @@ fn serve(start_with: Start) -> Result<(), String> {
     let tokens = tokens.map(|tokens| tokens.for_control(&from.auth));
     tls.publish_expiry(server.addresses(), from);
     let tls = Arc::new(CurrentTls::new(tls));
-    let drain_ms = Arc::new(AtomicU32::new(from.server.drain_timeout_ms));
+    let paces = Arc::new(Paces::new(&from.server));
     let reloader = Reloader::start(Running {
         source,
         loaded: loaded.clone(),
@@ -112,13 +112,13 @@ fn serve(start_with: Start) -> Result<(), String> {
         reactors,
         addresses: server.addresses().to_vec(),
         configurer: server.configurer(),
-        drain_ms: drain_ms.clone(),
+        paces: paces.clone(),
     });
     let reloader = reloader.map_err(|error| thread_error(&error))?;
-    let operator = Daemon::of(&server, drain_ms.clone(), reloader.clone());
+    let operator = Daemon::of(&server, paces.clone(), reloader.clone());
     let asked = (tokens, asked);
-    let name = choice.name();
-    let control = admin::start(listeners, api, server.shared(), name, asked, operator)?;
+    let (name, own) = (choice.name(), (operator, from.admin.canary_interval_ms));
+    let control = admin::start(listeners, api, server.shared(), name, asked, own)?;
     let block = StartBlock {
         loaded: &loaded,
         addresses: server.addresses(),
@@ -132,7 +132,7 @@ fn serve(start_with: Start) -> Result<(), String> {
     };
     output::within(START_BLOCK_WAIT, block.in_format(from.log.format));
 
-    handle_signals(signals, &server, reloader, drain_ms)?;
+    handle_signals(signals, &server, reloader, paces)?;
     info!(address = %addresses_of(&server), driver = choice.name(), reactors, "ready");
     run_until_stopped(server, Expiry::new(tls), control)?;
     if let Some(file) = revocations {
@@ -206,11 +206,11 @@ fn handle_signals(
     mut signals: Signals,
     server: &Server,
     reloader: Reloader,
-    drain_ms: Arc<AtomicU32>,
+    paces: Arc<Paces>,
 ) -> Result<(), String> {
     let (stopper, registry) = (server.stopper(), server.registry().clone());
     spawn("signals", move || {
-        signals::handle(&mut signals, &stopper, &registry, &reloader, &drain_ms);
+        signals::handle(&mut signals, &stopper, &registry, &reloader, &paces);
     })?;
     Ok(())
 }

@@ -2,17 +2,18 @@
 //! [`roost_net::process::ignore_stray_signals`].
 
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use roost_control::DrainAsked;
 use roost_metrics::Registry;
 use roost_reactor::Stopper;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tracing::info;
 
+use crate::logging;
+use crate::pace::{self, Paces};
 use crate::reload::Reloader;
-use crate::{logging, notify};
 
 /// From here on these signals are kept until [`handle`] reads them.
 pub(crate) fn catch() -> io::Result<Signals> {
@@ -26,7 +27,7 @@ pub(crate) fn handle(
     stopper: &Stopper,
     registry: &Registry,
     reloader: &Reloader,
-    drain_ms: &AtomicU32,
+    paces: &Paces,
 ) {
     let mut is_draining = false;
     for signal in signals.forever() {
@@ -40,13 +41,23 @@ pub(crate) fn handle(
             }
             _ => {
                 is_draining = true;
-                let drain_ms = drain_ms.load(Ordering::Relaxed);
-                info!(drain_ms, "stopping; once more to stop at once");
-                stopper.begin_stop(drain_ms);
-                notify::notify("STOPPING=1", NOTIFY_WAIT);
+                begin_stop(signal, stopper, paces);
             }
         }
     }
+}
+
+/// A stop that is under way goes on as it was asked for. A person at a terminal waits for no balancer.
+fn begin_stop(signal: i32, stopper: &Stopper, paces: &Paces) {
+    if stopper.is_stopping() {
+        info!("stopping already; once more to stop at once");
+        return;
+    }
+    let is_watched = signal == SIGTERM && stopper.is_watched();
+    let pace = paces.for_drain(DrainAsked::default(), is_watched);
+    let (delay_ms, timeout_ms) = (pace.delay_ms, pace.timeout_ms);
+    info!(delay_ms, timeout_ms, "stopping; once more to stop at once");
+    pace::begin(stopper, pace);
 }
 
 /// The counters that say how a server is, as one line.
@@ -75,8 +86,6 @@ fn log_counters(registry: &Registry) {
 const EXIT_SECOND_SIGNAL: i32 = 130;
 /// How long the second signal waits for the log.
 const LOG_WAIT: Duration = Duration::from_millis(100);
-/// How long a stop waits for a service manager whose socket is full.
-const NOTIFY_WAIT: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {

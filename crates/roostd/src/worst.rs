@@ -3,6 +3,7 @@
 use std::fmt;
 
 use roost_config as config;
+use roost_control::{TAIL_BYTES_MAX, TAILS_MAX};
 use roost_net::uring::UringOptions;
 use roost_reactor as reactor;
 use roost_tls::Rest;
@@ -99,6 +100,7 @@ impl WorstCase {
                 .saturating_add(api_bytes(&settings.api, reactors))
                 .saturating_add(tokens_bytes(&settings.auth, reactors))
                 .saturating_add(hooks_bytes(settings, reactors))
+                .saturating_add(TAILS_MAX as u64 * (TAIL_BYTES_MAX as u64 + message))
                 .saturating_add(LOG_BYTES),
         }
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::pattern::{GROUP, SOCKET};
-use crate::row::{HOUR, time_or_zero};
+use crate::row::{HOUR, MINUTE, time_or_zero};
 use crate::row::{section, words};
 use crate::value::{Address, Auto, Count, OrNone};
 
@@ -20,6 +20,14 @@ section! {
     /// At a stop every client is sent close code 1001. Connections that have not answered after this
     /// time are cut. `"0s"`: at once.
     drain_timeout_ms: u32 = 10_000, time_or_zero(100..=HOUR), Live, r#""30s""#;
+    /// How long before that clients are still served while `/ready` and `listener.health_path` already
+    /// answer 503, so that a balancer sends new ones elsewhere first. Not waited for where neither was
+    /// asked since the start, nor after SIGINT and SIGQUIT. `"0s"`: never.
+    drain_delay_ms: u32 = 5_000, time_or_zero(100..=HOUR), Live, r#""15s""#;
+    /// How many connections are sent close code 1001 in a second at a stop, so that they do not all
+    /// come back at once. More are, where they would not all be within three quarters of
+    /// `drain_timeout`. `0`: all at once.
+    drain_connections_per_second_max: u32 = 0, Count(0..=10_000_000), Live, "2000";
     /// Connections held at once by the process. A new connection above it is reset and counted in
     /// `refused_connections_max_total`. `"auto"`: as many as the limit on open files leaves room
     /// for (`LimitNOFILE` in the systemd unit, `ulimit -n` in a shell).
@@ -44,6 +52,10 @@ section! {
     /// password nor TLS: who reaches it reads counters and connections, but changes nothing. A
     /// warning says so where it is not a loopback address.
     listen: Option<SocketAddr> = None, OrNone(Address), Restart, r#""127.0.0.1:9090""#;
+    /// How often something is published at each reactor, on a channel that no client can name, to see
+    /// whether it is delivered. Two that are not, each within half of this time, make `/ready` answer
+    /// 503 with what is wrong. A reactor that has nothing to do is woken for it. `"0s"`: never.
+    canary_interval_ms: u32 = 2_000, time_or_zero(500..=MINUTE), Restart, r#""10s""#;
 }
 
 section! {

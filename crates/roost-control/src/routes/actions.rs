@@ -5,8 +5,12 @@ use std::sync::Arc;
 use axum::extract::{RawQuery, State as Shown};
 use axum::http::StatusCode;
 use axum::response::Response;
+use roost_reactor::Pace;
+use serde::Serialize;
 use serde_json::json;
 use tracing::warn;
+
+use crate::operator::DrainAsked;
 
 use super::answers::{State, TEXT, bad_request, pairs, respond, respond_json};
 
@@ -68,28 +72,104 @@ pub(super) async fn reload(Shown(state): Shown<Arc<State>>, RawQuery(query): Raw
     }))
 }
 
-/// `POST /drain?timeout_ms=`.
-pub(super) async fn drain(Shown(state): Shown<Arc<State>>, RawQuery(query): RawQuery) -> Response {
-    let mut timeout_ms = None;
-    for (key, value) in pairs(query.as_deref()) {
-        match (&*key, value.parse()) {
-            ("timeout_ms", Ok(ms)) => timeout_ms = Some(ms),
-            ("timeout_ms", Err(_)) => {
-                return bad_request("timeout_ms is a number of milliseconds\n");
-            }
-            _ => return bad_request("/drain takes timeout_ms only\n"),
+/// How far a drain has come.
+#[derive(Serialize)]
+struct Draining {
+    /// `serving`; `waiting`: checks of readiness fail, and clients are served; `closing`.
+    state: &'static str,
+    connections: u64,
+    /// Connections that were told to come back elsewhere.
+    told: u64,
+    #[serde(flatten)]
+    pace: Option<Paced>,
+}
+
+#[derive(Serialize)]
+struct Paced {
+    delay_ms: u32,
+    timeout_ms: u32,
+    /// 0: all at once.
+    connections_per_second: u32,
+}
+
+impl Paced {
+    fn of(pace: Pace) -> Paced {
+        let Pace {
+            delay_ms,
+            timeout_ms,
+            per_second: connections_per_second,
+        } = pace;
+        Paced {
+            delay_ms,
+            timeout_ms,
+            connections_per_second,
         }
     }
+}
+
+/// `GET /drain`.
+pub(super) async fn drain_state(Shown(state): Shown<Arc<State>>) -> Response {
+    respond_json(&draining(&state, state.shared.pace()))
+}
+
+fn draining(state: &State, pace: Option<Pace>) -> Draining {
+    let sum = |name| state.shared.registry().sum(name).unwrap_or_default();
+    Draining {
+        state: match (pace, sum("reactors_draining")) {
+            (None, _) => "serving",
+            (Some(_), 0) => "waiting",
+            (Some(_), _) => "closing",
+        },
+        connections: sum("connections_open"),
+        told: sum("drain_told_total"),
+        pace: pace.map(Paced::of),
+    }
+}
+
+/// `POST /drain?delay_ms=&timeout_ms=&connections_per_second=`.
+pub(super) async fn drain(Shown(state): Shown<Arc<State>>, RawQuery(query): RawQuery) -> Response {
+    let asked = match drain_asked(query.as_deref()) {
+        Ok(asked) => asked,
+        Err(reason) => return bad_request(reason),
+    };
     let Some(operator) = &state.operator else {
         return has_no_operator();
     };
-    if state.shared.is_draining() {
-        return respond(StatusCode::CONFLICT, TEXT, "it is draining already\n");
+    let is_under_way = state.shared.is_draining();
+    if is_under_way && (asked.per_second.is_none() || asked.timeout_ms.or(asked.delay_ms).is_some())
+    {
+        let reason = "it is draining already: connections_per_second alone can be changed\n";
+        return respond(StatusCode::CONFLICT, TEXT, reason);
     }
-    warn!(target: "audit", timeout_ms, "an administrator drains the daemon");
-    let timeout_ms = operator.drain(timeout_ms);
-    let connections = state.shared.registry().sum("connections_open");
-    respond_json(&json!({"timeout_ms": timeout_ms, "connections": connections}))
+    let DrainAsked {
+        delay_ms,
+        timeout_ms,
+        per_second,
+    } = asked;
+    warn!(
+        target: "audit", delay_ms, timeout_ms, per_second, is_under_way,
+        "an administrator drains the daemon"
+    );
+    let pace = operator.drain(asked);
+    respond_json(&draining(&state, Some(state.shared.pace().unwrap_or(pace))))
+}
+
+fn drain_asked(query: Option<&str>) -> Result<DrainAsked, String> {
+    let mut asked = DrainAsked::default();
+    for (key, value) in pairs(query) {
+        let field = match &*key {
+            "delay_ms" => &mut asked.delay_ms,
+            "timeout_ms" => &mut asked.timeout_ms,
+            "connections_per_second" => &mut asked.per_second,
+            _ => {
+                let takes = "delay_ms, timeout_ms and connections_per_second";
+                return Err(format!("/drain takes {takes} only\n"));
+            }
+        };
+        let number = value.parse();
+        *field = Some(number.map_err(|_| format!("{key} is a number of at most {}\n", u32::MAX))?);
+    }
+    Ok(asked)
 }
 
 /// In a test, or in a program that is not the daemon.

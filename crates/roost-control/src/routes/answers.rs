@@ -10,11 +10,22 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use roost_reactor::Shared;
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
+use crate::canary::CanaryTask;
 use crate::health::Health;
 use crate::metrics::Build;
 use crate::operator::Operator;
 use crate::peer::{AskError, Peer};
+use crate::tail::TAILS_MAX;
+
+/// What has to be good for clients to be sent here, beside reactors that answer.
+pub(crate) struct Checked {
+    /// Whether there are keys of the issuer of tokens, if they are fetched.
+    pub(crate) has_keys: Option<Arc<AtomicBool>>,
+    /// Whether reactors deliver, if that is looked at.
+    pub(crate) canary: Option<Arc<CanaryTask>>,
+}
 
 /// What all answers are made from.
 pub(crate) struct State {
@@ -22,8 +33,9 @@ pub(crate) struct State {
     pub(super) build: Build,
     pub(super) peer: Arc<Peer>,
     pub(super) health: Health,
-    /// Whether there are keys of the issuer of tokens, if they are fetched.
-    pub(super) has_keys: Option<Arc<AtomicBool>>,
+    pub(super) checked: Checked,
+    /// A permit for each that may look on at a channel.
+    pub(super) tails: Arc<Semaphore>,
     pub(super) operator: Option<Arc<dyn Operator>>,
 }
 
@@ -32,14 +44,16 @@ impl State {
         shared: Shared,
         build: Build,
         peer: Arc<Peer>,
-        (has_keys, operator): (Option<Arc<AtomicBool>>, Option<Arc<dyn Operator>>),
+        checked: Checked,
+        operator: Option<Arc<dyn Operator>>,
     ) -> State {
         State {
             shared,
             build,
             peer,
             health: Health::default(),
-            has_keys,
+            checked,
+            tails: Arc::new(Semaphore::new(TAILS_MAX)),
             operator,
         }
     }

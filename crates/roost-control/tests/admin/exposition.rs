@@ -33,7 +33,10 @@ impl Exposition {
             } else if let Some(rest) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = rest.split_once(' ').expect("a name and a type");
                 assert!(described.contains(name), "{name}: HELP stands before TYPE");
-                assert!(matches!(kind, "counter" | "gauge"), "{name} is a {kind}");
+                assert!(
+                    matches!(kind, "counter" | "gauge" | "histogram"),
+                    "{name} is a {kind}"
+                );
                 assert_eq!(
                     kind == "counter",
                     name.ends_with("_total"),
@@ -46,6 +49,12 @@ impl Exposition {
                 let (series, value) = line.rsplit_once(' ').expect("a series and a value");
                 let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
                 let labels = labels.strip_suffix('}').expect("labels end");
+                let of_histogram = ["_bucket", "_sum", "_count"]
+                    .into_iter()
+                    .find_map(|part| name.strip_suffix(part))
+                    .filter(|family| *family == current && families[*family].0 == "histogram");
+                let part = name;
+                let name = of_histogram.unwrap_or(name);
                 assert_eq!(name, current, "samples stand behind their TYPE");
                 assert!(name.starts_with("roost_") && is_name(name), "{name}");
                 for label in labels.split(',').filter(|label| !label.is_empty()) {
@@ -55,7 +64,11 @@ impl Exposition {
                 }
                 let value: f64 = value.parse().expect("a number");
                 let samples = &mut families.get_mut(name).expect("a family").1;
-                let doubled = samples.insert(labels.to_owned(), value).is_some();
+                let labels = match part.strip_prefix(name).unwrap_or_default() {
+                    "" => labels.to_owned(),
+                    part => format!("{part}:{labels}"),
+                };
+                let doubled = samples.insert(labels, value).is_some();
                 assert!(!doubled, "{series} comes twice");
             }
         }

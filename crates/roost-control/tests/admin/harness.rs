@@ -25,6 +25,15 @@ impl Admin {
     }
 
     pub(crate) fn with(shared: &Shared, limits: Limits) -> Admin {
+        Admin::started(shared, limits, None)
+    }
+
+    /// With a canary.
+    pub(crate) fn with_canary(shared: &Shared, interval: Duration) -> Admin {
+        Admin::started(shared, Limits::default(), Some(interval))
+    }
+
+    fn started(shared: &Shared, limits: Limits, canary_interval: Option<Duration>) -> Admin {
         let path = fresh_path();
         let options = Options {
             socket: Some(socket_at(&path)),
@@ -42,6 +51,7 @@ impl Admin {
             api: None,
             tokens: None,
             hooks: Vec::new(),
+            canary_interval,
             operator: None,
         };
         let control = roost_control::start(served, shared.clone(), build).expect("starts");

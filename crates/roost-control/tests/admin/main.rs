@@ -1,8 +1,11 @@
 //! The admin listeners over real sockets, in front of real reactors.
 
+mod canary;
+mod drain;
 mod endpoints;
 mod exposition;
 mod harness;
 mod limits;
 mod socket;
 mod stalled;
+mod tail;

@@ -109,6 +109,7 @@ fn a_server_has_one_control_thread() {
         api: None,
         tokens: None,
         hooks: Vec::new(),
+        canary_interval: None,
         operator: None,
     };
     let build = roost_control::Build {

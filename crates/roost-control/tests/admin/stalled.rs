@@ -9,14 +9,14 @@ use roost_reactor::{Reactor, Settings, Shared};
 use crate::harness::{Admin, SOON};
 
 /// Runs the first reactor of two on a thread of its own; the second never runs.
-struct HalfServer {
-    shared: Shared,
+pub(crate) struct HalfServer {
+    pub(crate) shared: Shared,
     first: Option<thread::JoinHandle<()>>,
     waker: roost_net::Waker,
 }
 
 impl HalfServer {
-    fn start() -> HalfServer {
+    pub(crate) fn start() -> HalfServer {
         let shared = Shared::new(Settings::for_tests(), 2, 1);
         let (send, receive) = std::sync::mpsc::channel();
         let of_thread = shared.clone();

@@ -129,6 +129,7 @@ fn start_with(
         api: Some(options),
         tokens,
         hooks: Vec::new(),
+        canary_interval: None,
         operator: None,
     };
     let build = Build {

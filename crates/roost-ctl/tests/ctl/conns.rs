@@ -113,7 +113,10 @@ fn the_process_is_asked_for_its_log_and_its_end() {
     assert!(!ran.ok && ran.err.contains("no level"), "{ran:?}");
     let ran = daemon.ctl(&["drain", "--timeout", "3"]);
     assert!(ran.ok && ran.out.contains("3 s"), "{ran:?}");
-    assert_eq!(daemon.asked.take(), ["log debug", "drain Some(3000)"]);
+    assert_eq!(
+        daemon.asked.take(),
+        ["log debug", "drain None Some(3000) None"]
+    );
 }
 
 #[test]

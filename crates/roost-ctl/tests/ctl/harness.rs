@@ -1,14 +1,15 @@
 //! A server with a control thread, and `roostctl` asked about it.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use roost_control::{
-    Build, Control, Limits, Listeners, Operator, Options, Reloaded, ReloadedKey, Served, Socket,
+    Build, Control, DrainAsked, Limits, Listeners, Operator, Options, Reloaded, ReloadedKey,
+    Served, Socket,
 };
-use roost_reactor::Settings;
+use roost_reactor::{Pace, Settings};
 use roost_testkit::client::Client;
 use roost_testkit::server::{Backend, DEADLINE, TestServer};
 use serde_json::Value;
@@ -46,9 +47,18 @@ impl Operator for Asked {
         }
     }
 
-    fn drain(&self, timeout_ms: Option<u32>) -> u32 {
-        self.note(format!("drain {timeout_ms:?}"));
-        timeout_ms.unwrap_or(10_000)
+    fn drain(&self, asked: DrainAsked) -> Pace {
+        let DrainAsked {
+            delay_ms,
+            timeout_ms,
+            per_second,
+        } = asked;
+        self.note(format!("drain {delay_ms:?} {timeout_ms:?} {per_second:?}"));
+        Pace {
+            delay_ms: delay_ms.unwrap_or(5_000),
+            timeout_ms: timeout_ms.unwrap_or(10_000),
+            per_second: per_second.unwrap_or(0),
+        }
     }
 }
 
@@ -101,6 +111,7 @@ impl Daemon {
             api: None,
             tokens: None,
             hooks: Vec::new(),
+            canary_interval: None,
             operator: Some(asked.clone()),
         };
         let build = Build {
@@ -117,16 +128,26 @@ impl Daemon {
     }
 
     pub(crate) fn ctl(&self, arguments: &[&str]) -> Ran {
-        let output = Command::new(env!("CARGO_BIN_EXE_roostctl"))
+        self.begin(arguments)()
+    }
+
+    /// Starts it; what is returned waits for its end.
+    pub(crate) fn begin(&self, arguments: &[&str]) -> impl FnOnce() -> Ran + use<> {
+        let child = Command::new(env!("CARGO_BIN_EXE_roostctl"))
             .arg("--socket")
             .arg(&self.socket)
             .args(arguments)
-            .output()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .expect("it runs");
-        Ran {
-            ok: output.status.success(),
-            out: String::from_utf8(output.stdout).expect("UTF-8"),
-            err: String::from_utf8(output.stderr).expect("UTF-8"),
+        move || {
+            let output = child.wait_with_output().expect("it ends");
+            Ran {
+                ok: output.status.success(),
+                out: String::from_utf8(output.stdout).expect("UTF-8"),
+                err: String::from_utf8(output.stderr).expect("UTF-8"),
+            }
         }
     }
 

@@ -3,4 +3,5 @@
 mod channels;
 mod conns;
 mod harness;
+mod tail;
 mod why;

@@ -48,8 +48,9 @@ pub struct PatternOptions {
     pub protected: Arc<[String]>,
 }
 
-/// Names that begin so belong to a protocol: `$SYS/`, `wamp.session.on_join`.
-const RESERVED: [&str; 2] = ["$", "wamp."];
+/// Names that begin so belong to a protocol: `$SYS/`, `wamp.session.on_join`. Those with a control
+/// character are the process's own: no pattern has one, so none matches them.
+const RESERVED: [&str; 3] = ["$", "$\u{7f}", "wamp."];
 
 /// Why a text is no pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

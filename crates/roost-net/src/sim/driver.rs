@@ -159,6 +159,10 @@ impl Driver for SimDriver {
         })
     }
 
+    fn read_clock(&self) -> u64 {
+        self.with(|_, k| k.now)
+    }
+
     fn polled_until(&self) -> u64 {
         self.with(|port, k| {
             port.return_from_wait(k);

@@ -13,6 +13,9 @@ use roost_net::ConnKey;
 
 use crate::clock::NEVER;
 
+/// No connection's key.
+pub(crate) const ALARM: ConnKey = ConnKey::from_bits(u64::MAX);
+
 /// Publishers that are not read, beside those that wait for a channel (see [`super::congestion`]).
 #[derive(Default)]
 pub(crate) struct Paused {
@@ -36,6 +39,11 @@ impl Paused {
     /// It is read again at tick `due` at the earliest.
     pub(crate) fn push_later(&mut self, due: u32, key: ConnKey) {
         self.later.push(Reverse((due, key.to_bits())));
+    }
+
+    /// At this tick [`Paused::pop`] gives [`ALARM`], which is no publisher.
+    pub(crate) fn set_alarm(&mut self, due: u32) {
+        self.push_later(due, ALARM);
     }
 
     /// The tick at which the first of them is due.

@@ -12,6 +12,7 @@ use roost_metrics::{Counters, NamespaceCounters};
 use roost_net::ConnKey;
 
 use super::congestion::Congestion;
+use super::ears::{Ears, HeardItem, Travels, is_canary, next_tick};
 use super::expiries::Expiries;
 use super::fanout::Fanout;
 use super::inflow::Inflow;
@@ -45,6 +46,10 @@ pub(crate) struct Channels {
     pub(super) paused: Paused,
     /// The control thread's number in the mesh.
     control: ReactorId,
+    /// What it hears as a subscriber.
+    ears: Ears,
+    /// Channels whose home is here and that it publishes on itself.
+    canaries: usize,
     /// What the hub wants done next; reused.
     outputs: Vec<HubOutput>,
     recovered: RecoveredFrames,
@@ -66,6 +71,8 @@ struct Delivery<'a> {
 /// Channels that are given their namespace in one loop iteration: of each some 50 ns, and as much
 /// again for each ten namespaces.
 const CHANNELS_NUMBERED: u32 = 4096;
+/// No namespace has this number: its channels keep no history.
+const NO_NAMESPACE: NamespaceId = NamespaceId(u16::MAX);
 /// No channel's number is so high.
 const ABOVE_CHANNELS: u64 = 1 << 63;
 
@@ -91,6 +98,8 @@ impl Channels {
             inflow: inflow.clone(),
             paused: Paused::default(),
             control: crate::control::control_id(reactors),
+            ears: Ears::default(),
+            canaries: 0,
             outputs: Vec::new(),
             recovered: RecoveredFrames::default(),
             expiries: Expiries::default(),
@@ -357,7 +366,9 @@ impl Channels {
                 }
             })?;
         }
-        self.counters.publishes_total.inc();
+        if !is_canary(name) {
+            self.counters.publishes_total.inc();
+        }
         let encode = &mut |payload: &_, encoding, ids, route: Route<'_>| {
             Image::new(codec.encode(payload, encoding, ids, route), payload)
         };
@@ -381,6 +392,9 @@ impl Channels {
     /// The channel at such a place.
     pub(crate) fn home_channel(&self, place: u32, now: u32) -> Option<ChannelRecord> {
         let (name, namespace, offset) = self.hub.home_channel(place)?;
+        if is_canary(name) {
+            return None;
+        }
         let kept = self.hub.history(name, now).len();
         Some(ChannelRecord {
             name: name.clone(),
@@ -440,6 +454,9 @@ impl Channels {
         sessions: &Sessions,
     ) -> Option<Notice> {
         match output {
+            Output::ToReactor(to, item) if to == self.control => {
+                self.tell_control(item, connections.clock().now);
+            }
             Output::ToReactor(to, item) => self.links.send(to, PeerMessage::Hub(item)),
             Output::Subscribed {
                 who,
@@ -597,6 +614,9 @@ impl Channels {
         } = &mut item
         {
             *namespace = NamespaceId(self.settings.channels.number_of(name));
+            if is_canary(name) {
+                (*namespace, self.canaries) = (NO_NAMESPACE, self.canaries + 1);
+            }
         }
         if let Item::Publish { name, .. } = &item
             && !self.congestion.is_empty()
@@ -620,6 +640,47 @@ impl Channels {
     /// This reactor's number in the mesh.
     pub(crate) fn me(&self) -> ReactorId {
         self.links.me()
+    }
+
+    /// The control thread hears something as a subscriber, or that it is one.
+    #[cold]
+    fn tell_control(&mut self, item: Item<Publication, Image>, now: u32) {
+        let Item::Deliver {
+            local, ids, frames, ..
+        } = &item
+        else {
+            let _ = self.send_to_control(PeerMessage::Hub(item)); // if it is lost, it waits in vain
+            return;
+        };
+        let Some(heard) = HeardItem::new(*local, *ids, frames) else {
+            debug_assert!(false, "it subscribes in one form");
+            return;
+        };
+        if local.cookie == Travels::AtOnce as u32 {
+            self.send_heard_now(vec![heard]);
+        } else if self.ears.push(heard) {
+            self.paused.set_alarm(next_tick(now));
+        }
+    }
+
+    /// Sends the control thread what it hears and what has waited for this tick.
+    #[cold]
+    pub(crate) fn send_heard(&mut self) {
+        let heard = self.ears.take();
+        if !heard.is_empty() {
+            self.send_heard_now(heard);
+        }
+    }
+
+    /// What its ring does not take is lost, and leaves a gap in the offsets.
+    fn send_heard_now(&mut self, heard: Vec<HeardItem>) {
+        let _ = self.send_to_control(PeerMessage::Heard(heard));
+    }
+
+    /// The control thread's number in the mesh.
+    #[inline]
+    pub(crate) fn control(&self) -> ReactorId {
+        self.control
     }
 
     /// Sends to the control thread. False if its ring is full: the message is dropped.
@@ -663,7 +724,8 @@ impl Channels {
         let counters = &self.counters;
         let hub = self.hub.counts();
         counters.channels.set(hub.local_channels as u64);
-        counters.home_channels.set(hub.home_channels as u64);
+        let home_channels = hub.home_channels.saturating_sub(self.canaries);
+        counters.home_channels.set(home_channels as u64);
         counters.subscriptions.set(hub.subscriptions as u64);
         counters.patterns.set(hub.local_patterns as u64);
         counters.pattern_matches_total.set(hub.matches);

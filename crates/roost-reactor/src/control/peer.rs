@@ -8,13 +8,14 @@
 use std::hash::Hasher as _;
 use std::sync::Arc;
 
-use roost_hub::{Homes, ReactorId};
+use roost_hub::{Homes, Item, Name, NamespaceId, ReactorId, Target};
 use roost_net::Waker;
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
+use super::ears::{Ear, Heard, canary_name};
 use super::messages::{Answer, ControlPublication, PUBLICATIONS_MAX, Request, Token, control_id};
 use super::repeats::RepeatKey;
-use crate::channels::{Links, Mesh};
+use crate::channels::{Links, Mesh, ear_at, ear_encodings};
 use crate::hook_calls::{HookAnswer, HookCall};
 use crate::peer_message::PeerMessage;
 use crate::token_checks::{TokenCheck, Verdict};
@@ -30,6 +31,10 @@ pub enum FromReactor {
     Answer(Answer),
     /// Tokens to be checked, and by which reactor they are asked about.
     TokenChecks(usize, Vec<TokenCheck>),
+    /// A subscription of this number has begun: what is published from now on is heard.
+    Listening(u32),
+    /// What is heard as a subscriber.
+    Heard(Vec<Heard>),
     /// Questions to the application, and which reactor's connections ask them.
     HookCalls(usize, Vec<HookCall>),
 }
@@ -133,6 +138,41 @@ impl ControlPeer {
         }
     }
 
+    /// The channel that shows whether this reactor delivers what it is the home of. No client can name it.
+    ///
+    /// # Panics
+    /// When there is no such reactor.
+    pub fn canary_of(&self, home: usize) -> Name {
+        let home = usize::from(self.reactor(home).0);
+        canary_name(home, |name| self.home_of(name))
+    }
+
+    /// Subscribes to a channel; [`FromReactor::Listening`] follows. A channel is listened to once.
+    ///
+    /// # Errors
+    /// When its home's ring is full.
+    pub fn listen(&mut self, channel: &Name, ear: Ear) -> Result<(), RingFull> {
+        let item = Item::Interest {
+            name: channel.clone(),
+            namespace: NamespaceId::default(), // its home knows it
+            local: ear_at(ear.number, ear.travels()),
+            encodings: ear_encodings(),
+        };
+        self.send(self.homes.home_of(channel), PeerMessage::Hub(item))
+    }
+
+    /// Ends a subscription that [`ControlPeer::listen`] has begun. What is on its way still comes.
+    ///
+    /// # Errors
+    /// When its home's ring is full: it goes on.
+    pub fn stop_listening(&mut self, channel: &Name, ear: Ear) -> Result<(), RingFull> {
+        let item = Item::Uninterest {
+            target: Target::Name(channel.clone()),
+            local: ear_at(ear.number, ear.travels()),
+        };
+        self.send(self.homes.home_of(channel), PeerMessage::Hub(item))
+    }
+
     /// Says what has become of tokens that a reactor has asked about.
     ///
     /// # Errors
@@ -186,6 +226,13 @@ impl ControlPeer {
                     PeerMessage::HookCalls(calls) => {
                         let reactor = usize::from(self.unread_of.0);
                         return Some(FromReactor::HookCalls(reactor, calls));
+                    }
+                    PeerMessage::Heard(items) => {
+                        let heard = items.iter().map(Heard::new).collect();
+                        return Some(FromReactor::Heard(heard));
+                    }
+                    PeerMessage::Hub(Item::InterestAck { local, .. }) => {
+                        return Some(FromReactor::Listening(local.channel.0));
                     }
                     PeerMessage::Hub(_)
                     | PeerMessage::Call(_)

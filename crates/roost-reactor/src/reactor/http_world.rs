@@ -199,6 +199,11 @@ impl World {
         self.run(20);
     }
 
+    pub(super) fn begin_paced_drain(&mut self, pace: crate::Pace) {
+        self.shared.begin_paced_drain(pace);
+        self.reactor.waker().wake();
+    }
+
     pub(super) fn begin_drain(&mut self) {
         self.shared.begin_drain(5_000);
         self.reactor.waker().wake();

@@ -18,6 +18,7 @@ use roost_reactor::{
 };
 
 use super::api::{self, Published};
+use super::canary::Probes;
 use super::guarded::{application_allows, login_of};
 use super::plan::{Plan, has_control};
 use super::users::{InForce, Users};
@@ -33,6 +34,7 @@ pub(super) struct Control {
     /// The numbers of what is published in a batch.
     batches: HashMap<Token, Vec<usize>>,
     published: Published,
+    canary: Probes,
     /// What becomes of users, where there are some.
     users: Option<Users>,
     /// When which reactor is told what the application says.
@@ -65,11 +67,13 @@ impl Control {
         }
         let driver = make_driver();
         let peer = shared.control_peer(driver.waker());
+        let peer = peer.expect("the only one of this server");
         Some(Control {
+            canary: Probes::new(&peer, shared),
             driver,
             rng: SimRng::new(plan.seed ^ 0xc0_47_01),
             shared: shared.clone(),
-            peer: Some(peer.expect("the only one of this server")),
+            peer: Some(peer),
             unanswered: HashSet::new(),
             batches: HashMap::new(),
             published: Published::default(),
@@ -99,6 +103,8 @@ impl Control {
         }
         match phase {
             Phase::Asks => {
+                self.unanswered
+                    .extend(self.canary.send_due(&mut peer, self.driver.now()));
                 for _ in 0..self.rng.between(0, 4) {
                     let reactor = self.rng.below(peer.reactors() as u64) as usize;
                     self.ask(&mut peer, reactor);
@@ -140,6 +146,14 @@ impl Control {
         while let Some(message) = peer.next_message() {
             let answer = match message {
                 FromReactor::Answer(answer) => answer,
+                FromReactor::Listening(number) => {
+                    self.canary.listening(number, self.driver.now());
+                    continue;
+                }
+                FromReactor::Heard(heard) => {
+                    self.canary.hear(&heard, self.driver.now());
+                    continue;
+                }
                 FromReactor::HookCalls(reactor, calls) => {
                     for call in calls {
                         self.ask_application(reactor, &call);
@@ -156,7 +170,9 @@ impl Control {
             {
                 self.listed += records.len() as u64;
             }
-            if let Part::Published(outcomes) = &answer.part {
+            if let Part::Published(outcomes) = &answer.part
+                && !self.canary.answered(answer.token, outcomes)
+            {
                 let numbers = self.batches.remove(&answer.token);
                 let numbers = numbers.expect("a batch is answered once");
                 assert_eq!(numbers.len(), outcomes.len(), "an outcome each");
@@ -350,6 +366,7 @@ impl Control {
             placed: self.published.placed(),
             listed: self.listed,
             asked: self.asked,
+            heard: self.canary.heard(),
             dropped: dropped.expect("a counter of this name"),
         }
     }
@@ -368,6 +385,8 @@ pub struct ControlReport {
     pub listed: u64,
     /// What the application was asked.
     pub asked: u64,
+    /// Probes of the canary that were heard.
+    pub heard: u64,
     /// Answers that found its own ring full.
     pub dropped: u64,
 }

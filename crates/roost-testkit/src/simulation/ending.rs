@@ -1,6 +1,8 @@
 //! What is asked of a run at its end: that all is answered, that the drain lets everyone go and leaves nothing,
 //! and what was counted.
 
+use roost_reactor::Pace;
+
 use super::control::Control;
 use super::{Pause, Plan, QUIESCE_NS, Report, Simulation, Told, closes};
 
@@ -146,12 +148,25 @@ impl Simulation {
             ..pause
         });
         self.pauses.extend(pause);
-        self.shared.begin_drain(drain_ms);
+        let pace = pace_of(plan);
+        self.shared.begin_paced_drain(pace);
         for reactor in self.reactors.iter().flatten() {
             reactor.waker().wake();
         }
+        if pace.delay_ms > 0 {
+            self.run_until(self.net.now() + u64::from(pace.delay_ms - TICK_MS) * 1_000_000);
+            let told = self.count("drain_told_total");
+            if told > 0 || self.count("reactors_draining") > 0 {
+                return Err(format!(
+                    "{told} connections were told before the delay was over"
+                ));
+            }
+        }
         // A close frame may take its time to be answered, and then the peer's FIN.
-        let limit_ms = drain_ms.min(2 * plan.settings.limits.close_timeout_ms);
+        let limit_ms = match pace.per_second {
+            0 => drain_ms.min(2 * plan.settings.limits.close_timeout_ms),
+            _ => pace.timeout_ms + TICK_MS,
+        };
         let mut until = self.net.now() + u64::from(limit_ms + DRAIN_SLACK_MS) * 1_000_000;
         if let Some(pause) = pause {
             until += pause.end_ns() - self.net.now() + u64::from(limit_ms) * 1_000_000;
@@ -213,6 +228,21 @@ const EMPTY_AT_END: &[&str] = &[
     "cross_reactor_backlog",
 ];
 
+/// How the run ends: on some seeds after a delay, and so many connections a second. The last one has its time
+/// to answer.
+fn pace_of(plan: &Plan) -> Pace {
+    if !plan.seed.is_multiple_of(5) || plan.drain_pause.is_some() {
+        return Pace::at_once(plan.drain_ms);
+    }
+    Pace {
+        delay_ms: 500,
+        timeout_ms: plan.drain_ms + 8 * plan.settings.limits.close_timeout_ms,
+        per_second: 20,
+    }
+}
+
+/// A tick of the reactors' clock.
+const TICK_MS: u32 = 100;
 /// An answer's way, and a tick.
 const SOAP_SLACK_NS: u64 = 1_000_000_000;
 /// A tick, and the network's delay.

@@ -46,6 +46,7 @@
 
 mod api;
 mod calls;
+mod canary;
 mod centrifugo;
 mod closes;
 mod control;

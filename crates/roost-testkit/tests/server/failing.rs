@@ -55,6 +55,9 @@ impl Driver for Failing {
     fn now(&self) -> u64 {
         self.driver.now()
     }
+    fn read_clock(&self) -> u64 {
+        self.driver.read_clock()
+    }
     fn polled_until(&self) -> u64 {
         self.driver.polled_until()
     }

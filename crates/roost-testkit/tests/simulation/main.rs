@@ -176,6 +176,7 @@ fn promises_are_kept_on_every_seed() {
             sum(|r| r.control.listed),
             sum(|r| r.control.dropped),
             sum(|r| r.control.refused),
+            sum(|r| r.control.heard),
         ];
         assert!(
             control.iter().all(|&n| n > seeds),

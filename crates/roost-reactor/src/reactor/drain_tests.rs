@@ -1,0 +1,64 @@
+//! How fast a drain goes.
+
+use super::http_world::World;
+use crate::{Pace, Settings};
+
+fn world(connections: usize) -> World {
+    let mut world = World::new(Settings::for_tests());
+    for _ in 0..connections {
+        world.connect();
+    }
+    world
+}
+
+const PACE: Pace = Pace {
+    delay_ms: 2_000,
+    timeout_ms: 60_000,
+    per_second: 10,
+};
+
+#[test]
+fn connections_are_told_at_the_rate_that_holds_at_the_time_and_none_before_the_delay_is_over() {
+    let mut world = world(100);
+    world.begin_paced_drain(PACE);
+    world.run(1_900);
+    assert_eq!(world.count("drain_told_total"), 0);
+    assert_eq!(world.count("reactors_draining"), 0);
+    let new = world.connect();
+    assert!(!world.is_reset(new), "new ones are welcome meanwhile");
+    world.run(1_100);
+    let told = world.count("drain_told_total");
+    assert!((8..=13).contains(&told), "{told} in a second");
+    world.run(2_000);
+    let told = world.count("drain_told_total");
+    assert!((28..=33).contains(&told), "{told} in three");
+    world.begin_paced_drain(Pace {
+        delay_ms: 50_000,
+        timeout_ms: 1,
+        per_second: 40,
+    });
+    world.run(1_000);
+    let more = world.count("drain_told_total") - told;
+    assert!((36..=46).contains(&more), "{more} in the next one");
+    world.begin_paced_drain(Pace {
+        per_second: 0,
+        ..PACE
+    });
+    world.run(300);
+    assert_eq!(world.count("drain_told_total"), 101, "all at once");
+}
+
+#[test]
+fn a_rate_that_is_too_low_for_the_timeout_is_exceeded_so_that_all_are_told() {
+    let mut world = world(60);
+    world.begin_paced_drain(Pace {
+        delay_ms: 0,
+        timeout_ms: 4_000,
+        per_second: 1,
+    });
+    world.run(1_500);
+    let told = world.count("drain_told_total");
+    assert!((25..=35).contains(&told), "{told}: half the time");
+    world.run(1_700);
+    assert_eq!(world.count("drain_told_total"), 60);
+}
