@@ -6,9 +6,11 @@ Usage: reloads.py ROOSTD ROOST_LOAD [--driver epoll|io_uring] [--connections 100
        [--rate 20]
 
 Each reload changes limits, rates, origins, the log's level, and namespaces, of which one is added or
-removed; every second one puts another certificate at a listener with TLS, and every tenth has a mistake and has to be
-refused. At the end: no connection was dropped, no message lost (roost-load's exit status), no reload
-refused that was good. Needs openssl and 2 x CONNECTIONS open files. Loopback only.
+removed; it moves a listener to another port and adds or removes a unix socket, and a client comes by each
+that is new and stays. Every second reload puts another certificate at a listener with TLS, and every tenth
+has a mistake, or an address that is taken, and has to be refused. At the end: no connection was dropped,
+no message lost (roost-load's exit status; the clients of listeners that are no more get a publication
+each), no reload refused that was good. Needs openssl and 2 x CONNECTIONS open files. Loopback only.
 """
 
 import argparse
@@ -36,7 +38,7 @@ allowed_origins = ["https://a{number}.example"]
 name = "tls"
 address = "127.0.0.1:0"
 tls = {{ certificate = "{certificate}.pem", key = "{certificate}.key" }}
-[log]
+{listeners}[log]
 level = "{level}"
 [limits]
 message_bytes_max = {message}
@@ -77,16 +79,25 @@ def sign(directory, name):
                     "-out", f"{directory}/{name}.pem"], check=True, capture_output=True)
 
 
-def write(directory, args, port, number, is_bad):
+def moving(directory, number, ports, is_taken):
+    address = f"127.0.0.1:{ports[-1 if is_taken else number % 2]}"
+    text = f"[[listener]]\nname = \"moves\"\naddress = \"{address}\"\n"
+    if number % 3 == 0:
+        text += f"[[listener]]\naddress = \"unix:{directory}/clients.sock\"\n"
+    return text
+
+
+def write(directory, args, ports, number, is_bad):
     names = ["stays"] + [f"n{at}" for at in range(number % 3, number % 3 + 4)]
     text = CONFIG.format(
-        driver=args.driver, directory=directory, port=port, number=number + 1,
+        driver=args.driver, directory=directory, port=ports[2], number=number + 1,
+        listeners=moving(directory, number, ports, is_bad and number % 20 == 0),
         certificate="ab"[number % 2], level=["info", "warn"][number % 2],
         message=65536 + number, idle=1 + number % 5, outbox=100_000 + number,
         rate=(1_000_000, 0)[number % 2],
         namespaces="".join(f"[[namespace]]\nname = \"{name}\"\noutbox_messages_max = {number}\n"
                            for name in names),
-        mistake="[limits]\nno_such_key = 1\n" if is_bad else "")
+        mistake="[limits]\nno_such_key = 1\n" if is_bad and number % 20 else "")
     path = f"{directory}/roost.toml"
     with open(path + ".new", "w", encoding="utf-8") as file:
         file.write(text)
@@ -97,6 +108,41 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def open_websocket(address):
+    client = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
+    client.settimeout(30)
+    client.connect(address)
+    client.sendall(b"GET /raw/moves HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n"
+                   b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                   b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        byte = client.recv(1)
+        if not byte:
+            sys.exit(f"{address}: closed in the handshake")
+        head += byte
+    if not head.startswith(b"HTTP/1.1 101 "):
+        sys.exit(f"{address}: {head!r}")
+    return client
+
+
+def received_by(clients, directory):
+    """How many of those clients get a publication, all that the pings have left in front of it."""
+    admin = Admin(f"{directory}/admin.sock")
+    admin.request("POST", "/publish?channel=moves", body=b"the last one")
+    admin.getresponse().read()
+    got = 0
+    for client in clients:
+        bytes_ = b""
+        while b"the last one" not in bytes_:
+            more = client.recv(4096)
+            if not more:
+                break
+            bytes_ += more
+        got += b"the last one" in bytes_
+    return got
 
 
 def counts(directory):
@@ -111,12 +157,13 @@ def wait_for(condition, what, seconds=120):
         time.sleep(0.1)
 
 
-def reload_often(directory, args, port):
-    """The longest reload, in seconds."""
+def reload_often(directory, args, ports):
+    """The longest reload, in seconds, and the clients that came by listeners that were moved since."""
     longest = 0.0
+    clients = []
     for number in range(1, args.reloads + 1):
         is_bad = number % 10 == 0
-        write(directory, args, port, number, is_bad)
+        write(directory, args, ports, number, is_bad)
         begun = time.monotonic()
         status, body = ask(directory, "POST", "/reload")
         longest = max(longest, time.monotonic() - begun)
@@ -124,34 +171,43 @@ def reload_often(directory, args, port):
             sys.exit(f"reload {number}: {status} {body}")
         if is_bad and "roost.toml:" not in body:
             sys.exit(f"reload {number}: no place in {body}")
+        if not is_bad:
+            clients.append(open_websocket(("127.0.0.1", ports[number % 2])))
+            if number % 3 == 0:
+                clients.append(open_websocket(f"{directory}/clients.sock"))
         time.sleep(PAUSE_S)  # so that messages pass between two of them
-    return longest
+    return longest, clients
 
 
 def run(directory, args):
-    port = free_port()
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    taken.listen()
+    ports = [free_port(), free_port(), free_port(), taken.getsockname()[1]]
     sign(directory, "a")
     sign(directory, "b")
-    write(directory, args, port, 0, False)
+    write(directory, args, ports, 0, False)
     daemon = subprocess.Popen([args.roostd, "run", "--config", f"{directory}/roost.toml"],
                               stdout=subprocess.DEVNULL)
     try:
         wait_for(lambda: os.path.exists(f"{directory}/admin.sock"), "the daemon starts", 20)
-        load = subprocess.Popen([args.roost_load, "fanout", f"ws://127.0.0.1:{port}/raw/{{channel}}",
+        load = subprocess.Popen([args.roost_load, "fanout", f"ws://127.0.0.1:{ports[2]}/raw/{{channel}}",
                                  "--subscribers", str(args.connections), "--channels", "100",
                                  "--publishers", "4", "--rate", str(args.rate),
                                  "--time", args.time, "--force"])
         wait_for(lambda: counts(directory)["websockets_open"] >= args.connections, "they connect")
         wait_for(lambda: counts(directory)["deliveries_total"] > args.connections, "messages arrive")
-        longest = reload_often(directory, args, port)
+        longest, clients = reload_often(directory, args, ports)
+        got = received_by(clients, directory)
         after = counts(directory)
         lost = load.wait()
         print(f"{args.driver}: {args.reloads} reloads, {after['reloads_failed_total']} refused for "
               f"their mistake, the longest {longest * 1000:.0f} ms; "
               f"{after['websockets_open']} connections stayed, "
               f"{after['abnormal_closes_total']} were dropped, "
-              f"{after['deliveries_total']} deliveries until then; roost-load ended with {lost}")
-        good = lost == 0 and after["abnormal_closes_total"] == 0
+              f"{after['deliveries_total']} deliveries until then; roost-load ended with {lost}; "
+              f"{got} of {len(clients)} clients of listeners that moved got the last publication")
+        good = lost == 0 and got == len(clients) and after["abnormal_closes_total"] == 0
         return good and after["websockets_open"] >= args.connections
     finally:
         daemon.kill()

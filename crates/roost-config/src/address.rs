@@ -32,7 +32,7 @@ impl ListenAddress {
     }
 
     /// Whether the kernel would not give out both. A port 0 never is another's.
-    pub(crate) fn clashes_with(&self, other: &ListenAddress) -> bool {
+    pub fn clashes_with(&self, other: &ListenAddress) -> bool {
         match (self, other) {
             (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => {
                 let same_ip = one.ip() == other.ip()

@@ -2,11 +2,11 @@
 //! running daemon.
 
 use std::any::Any;
-use std::collections::HashSet;
 use std::mem;
 
 use crate::Loaded;
 use crate::effective::conflicts;
+use crate::listeners::{Origin, origins};
 use crate::mistake::{Errors, Mistake};
 use crate::row::{Reload, Row, Section, Visitor};
 use crate::table::{Listener, Namespace, Settings, WampUser, visit, visit_namespace, visit_users};
@@ -54,6 +54,8 @@ pub fn reload(running: &Loaded, next: Loaded) -> Result<(Loaded, Vec<Change>), E
 struct Entry {
     /// As messages call it.
     label: String,
+    /// Its place, of a listener.
+    listener: Option<usize>,
     keys: Vec<Value>,
     /// When it is there or gone.
     reload: Reload,
@@ -72,10 +74,21 @@ struct Value {
 /// The differences, in the order of the documentation.
 fn changes(running: &Settings, next: &Settings) -> Vec<Change> {
     let (before, after) = (entries(running), entries(next));
+    let origins = origins(&running.listeners, &next.listeners);
     let mut changes = Vec::new();
+    let mut is_gone = vec![true; before.len()];
     for entry in &after {
-        match before.iter().find(|old| old.label == entry.label) {
-            Some(old) => changes.extend(changed_keys(old, entry)),
+        let origin = entry.listener.map(|at| origins[at]);
+        let is_before = |old: &Entry| match origin {
+            Some(origin) => old.listener.is_some() && old.listener == origin.before(),
+            None => old.label == entry.label,
+        };
+        match before.iter().position(is_before) {
+            Some(at) => {
+                is_gone[at] = false;
+                let is_moved = matches!(origin, Some(Origin::Moved(_)));
+                changes.extend(changed_keys(&before[at], entry, is_moved));
+            }
             None => {
                 changes.push(Change {
                     key: entry.label.clone(),
@@ -87,11 +100,8 @@ fn changes(running: &Settings, next: &Settings) -> Vec<Change> {
             }
         }
     }
-    let labels: HashSet<&str> = after.iter().map(|entry| entry.label.as_str()).collect();
-    let gone = before
-        .iter()
-        .filter(|old| !labels.contains(old.label.as_str()));
-    changes.extend(gone.map(|old| Change {
+    let gone = before.iter().zip(is_gone).filter(|(_, is_gone)| *is_gone);
+    changes.extend(gone.map(|(old, _)| Change {
         key: old.label.clone(),
         before: Some(old.summary()),
         after: None,
@@ -100,14 +110,22 @@ fn changes(running: &Settings, next: &Settings) -> Vec<Change> {
     changes
 }
 
-fn changed_keys<'a>(old: &'a Entry, new: &'a Entry) -> impl Iterator<Item = Change> + 'a {
+/// Of a listener that moves, every key holds for the socket that is opened.
+fn changed_keys<'a>(
+    old: &'a Entry,
+    new: &'a Entry,
+    is_moved: bool,
+) -> impl Iterator<Item = Change> + 'a {
     let both = old.keys.iter().zip(&new.keys);
     let changed = both.filter(|(before, after)| before.text != after.text);
-    changed.map(|(before, after)| Change {
+    changed.map(move |(before, after)| Change {
         key: format!("{}.{}", new.label, after.name),
         before: Some(before.shown.clone()),
         after: Some(after.shown.clone()),
-        reload: after.reload,
+        reload: match after.reload {
+            Reload::Restart if is_moved => Reload::Listener,
+            reload => reload,
+        },
     })
 }
 
@@ -116,7 +134,8 @@ impl Entry {
     fn later_keys(&self) -> impl Iterator<Item = Change> + '_ {
         let later = |key: &&Value| key.reload == Reload::Restart && !key.is_default;
         let keys = self.keys.iter().filter(later);
-        keys.filter(|_| self.reload != Reload::Restart)
+        // Of a new listener every key holds for its socket.
+        keys.filter(|_| matches!(self.reload, Reload::Live | Reload::NewConnections))
             .map(|key| Change {
                 key: format!("{}.{}", self.label, key.name),
                 before: None,
@@ -198,6 +217,7 @@ impl List {
         self.nested.clear();
         self.entries.push(Entry {
             label,
+            listener: None,
             keys: Vec::new(),
             reload,
         });
@@ -219,7 +239,13 @@ impl Visitor for List {
             }
             name => format!("{name}[{index}]"),
         };
-        self.begin(label, Reload::Restart);
+        if section.name != Listener::SECTION.name {
+            return self.begin(label, Reload::Live);
+        }
+        self.begin(label, Reload::Listener);
+        if let Some(entry) = self.entries.last_mut() {
+            entry.listener = Some(index);
+        }
     }
 
     fn open_nested(&mut self, section: Section) {
@@ -252,7 +278,7 @@ impl Visitor for List {
 fn keep_running(running: &Settings, next: &mut Settings) {
     let mut running = running.clone();
     let mut listeners = mem::take(&mut running.listeners);
-    let next_listeners = mem::take(&mut next.listeners);
+    let mut next_listeners = mem::take(&mut next.listeners);
     keep(|taken| visit(&mut running, taken), |kept| visit(next, kept));
     let Settings {
         channels,
@@ -272,22 +298,17 @@ fn keep_running(running: &Settings, next: &mut Settings) {
             |kept| visit_namespace(namespace, channels, kept),
         );
     }
-    let next_labels = labels(&next_listeners);
-    for (label, old) in labels(&listeners).iter().zip(&mut listeners) {
-        let next = next_labels.iter().position(|next| next == label);
-        if let Some(mut next) = next.map(|at| next_listeners[at].clone()) {
+    let origins = origins(&listeners, &next_listeners);
+    for (listener, origin) in next_listeners.iter_mut().zip(origins) {
+        if let Origin::Kept(at) = origin {
             keep(
-                |taken| old.visit_keys(None, taken),
-                |kept| next.visit_keys(None, kept),
+                |taken| listeners[at].visit_keys(None, taken),
+                |kept| listener.visit_keys(None, kept),
             );
-            *old = next;
         }
     }
-    next.listeners = listeners; // in their order, by which they have numbers
+    next.listeners = next_listeners;
     next.wamp_realms = running.wamp_realms;
-    next.wamp_users = running.wamp_users;
-    next.wamp_permissions = running.wamp_permissions;
-    next.hooks = running.hooks;
 }
 
 /// Walks along the keys of the running settings, then along the same of the next.

@@ -18,6 +18,7 @@ mod effective;
 pub mod fuzz;
 mod lines;
 mod list;
+mod listeners;
 mod mistake;
 mod names;
 mod nearest;
@@ -48,6 +49,7 @@ pub use api_keys::{ApiKey, ApiKeySource};
 pub use certificates::CertificateFiles;
 pub use changes::{Change, reload};
 pub use list::{Key, all_keys, namespace_keys, user_keys};
+pub use listeners::{Origin, origins};
 pub use mistake::{Errors, KeyPlace, Mistake, Place};
 pub use network::Network;
 pub use overrides::Overrides;
@@ -56,11 +58,11 @@ pub use row::Reload;
 pub use scope::{ApiScope, ChannelPattern};
 pub use source::Source;
 pub use table::{
-    Access, Admin, Api, Auth, Centrifugo, ChannelPolicy, ClientAuth, ClientSocketMode, ClientUser,
-    Deflate, Driver, Echo, Epoll, Expiry, Hook, IoUring, Jwt, Limits, Listener, Log, LogFormat,
-    LogLevel, Matching, MinVersion, Namespace, OnFailure, ProxyProtocol, Publish, Raw, Recovery,
-    Server, Settings, SlowConsumer, Soap, SocketMode, Sse, Tls, Wamp, WampPermission, WampRealm,
-    WampUser,
+    Access, Admin, Api, Auth, Centrifugo, ChannelPolicy, ClientAuth, ClientRatePolicy,
+    ClientSocketMode, ClientUser, Deflate, Driver, Echo, Epoll, Expiry, Hook, IoUring, Jwt, Limits,
+    Listener, Log, LogFormat, LogLevel, Matching, MinVersion, Namespace, OnFailure, ProxyProtocol,
+    Publish, Raw, Recovery, Server, Settings, SlowConsumer, Soap, SocketMode, Sse, Tls, Wamp,
+    WampPermission, WampRealm, WampUser,
 };
 pub use write::to_toml;
 

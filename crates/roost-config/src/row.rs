@@ -12,6 +12,8 @@ pub enum Reload {
     Live,
     /// With a reload, for connections accepted from then on.
     NewConnections,
+    /// With a reload, by a socket that is opened or closed for it: connections stay.
+    Listener,
     /// At the next start.
     Restart,
 }
@@ -22,6 +24,7 @@ impl Reload {
         match self {
             Reload::Live => "live",
             Reload::NewConnections => "new connections",
+            Reload::Listener => "listener added or removed",
             Reload::Restart => "restart",
         }
     }

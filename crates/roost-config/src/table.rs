@@ -25,7 +25,7 @@ pub use channels::{Access, ChannelPolicy, Namespace, Publish, Recovery, SlowCons
 pub use dialects::{Centrifugo, Deflate, Echo, Raw, Soap, Sse, Wamp};
 pub use drivers::{Epoll, IoUring};
 pub use hooks::{Hook, OnFailure};
-pub use limits::Limits;
+pub use limits::{ClientRatePolicy, Limits};
 pub use listener::{ClientSocketMode, Listener, ProxyProtocol};
 pub use process::{Admin, Driver, Log, LogFormat, LogLevel, Server, SocketMode};
 pub use tls::{ClientAuth, ClientUser, MinVersion, Tls};

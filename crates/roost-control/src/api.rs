@@ -58,6 +58,7 @@ use paths::{Found, Operation};
 use problem::Problem;
 
 pub use access::ApiKey;
+pub(crate) use access::ApiKeys;
 pub use call::ApiLimits;
 pub use paths::paths;
 pub use problem::problems;
@@ -89,10 +90,16 @@ pub(crate) fn check(options: &ApiOptions) -> io::Result<()> {
 }
 
 /// Serves the listeners, each by a task, until the runtime ends.
-pub(crate) fn serve(options: ApiOptions, shared: &Shared, build: Build, peer: &Arc<Peer>) {
+pub(crate) fn serve(
+    options: ApiOptions,
+    keys: ApiKeys,
+    shared: &Shared,
+    build: Build,
+    peer: &Arc<Peer>,
+) {
     let ApiOptions {
         listeners,
-        keys,
+        keys: _, // they are in `keys`, where a reload changes them
         limits,
         revocations,
     } = options;
@@ -105,7 +112,7 @@ pub(crate) fn serve(options: ApiOptions, shared: &Shared, build: Build, peer: &A
     let api = Arc::new(Api {
         shared: shared.clone(),
         peer: peer.clone(),
-        keys: keys.into_iter().map(Arc::new).collect(),
+        keys,
         limits,
         revocations,
         in_flight: AtomicUsize::new(0),
@@ -141,7 +148,7 @@ async fn admit(api: Arc<Api>, request: Request<Body>) -> Result<Response, Proble
         Found::Methods(allowed) => return Err(Problem::method(request.method(), &allowed)),
         Found::Nothing => return Err(Problem::path(&path)),
     };
-    let caller = access::authenticate(&api.keys, request.headers())?;
+    let caller = access::authenticate(&api.keys.get(), request.headers())?;
     let call = Call {
         caller,
         deadline: Instant::now() + api.limits.timeout,

@@ -4,14 +4,17 @@ use roost_hooks::{Answer, AnswerError};
 use roost_reactor::HookCall;
 use tokio::sync::mpsc;
 
+use crate::hook::Hook;
 use crate::hook_client::CallError;
 
 /// What the task is told.
 pub(crate) enum Input {
     /// A reactor's connections ask.
     Asked(usize, Vec<HookCall>),
-    /// A call of a hook is over.
-    Ended(usize, u64, Result<Answer, Failed>),
+    /// There are other hooks.
+    Hooks(Vec<Hook>),
+    /// A call of a hook, by its number, is over.
+    Ended(u64, u64, Result<Answer, Failed>),
 }
 
 /// Why a call has brought no answer.

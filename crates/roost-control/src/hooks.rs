@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::body::Bytes;
 use hyper::HeaderMap;
 use roost_access::PermissionSets;
-use roost_hooks::{Event, Failure, Keys, Order, Outcome, Payload, Question, Queue, Rules, parse};
+use roost_hooks::{Counts, Event, Failure, Keys, Order, Outcome, Payload, Question, Queue, parse};
 use roost_metrics::process::{
     HOOK_CALLS, HOOK_CALLS_FAILED, HOOK_CALLS_IN_FLIGHT, HOOK_CALLS_REFUSED, HOOK_CALLS_SAVED,
     HOOKS_BROKEN,
@@ -20,34 +20,16 @@ use roost_metrics::process::{
 use roost_net::ConnKey;
 use roost_reactor::{HookAnswer, HookAsked, HookCall};
 use roost_wire::Opcode;
-use rustls::ClientConfig;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
-use crate::hook_client::{Call, Client, HookUrl, header};
+use crate::hook::Hook;
+use crate::hook_client::{Call, Client, header};
 use crate::hook_inputs::{Failed, Input, ToHooks};
 use crate::hook_outcomes::outcome_of;
 use crate::peer::Peer;
-
-/// One hook.
-pub struct Hook {
-    /// About what it is asked.
-    pub events: Vec<Event>,
-    /// The namespaces it is asked about; `*`: all channels.
-    pub namespaces: Vec<String>,
-    /// What its calls obey.
-    pub rules: Rules,
-    /// Where questions are sent to.
-    pub url: HookUrl,
-    /// Whom `https` trusts.
-    pub tls: Arc<ClientConfig>,
-    /// What questions are signed with; none: not at all.
-    pub keys: Keys,
-    /// An answer, in bytes.
-    pub answer_bytes_max: usize,
-}
 
 /// Who waits for an answer.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +42,13 @@ pub(crate) struct Waiter {
 
 /// What the control thread does for hooks.
 pub(crate) struct HookTasks {
+    /// In the order of the configuration; behind them those that it has no more, until they have
+    /// answered.
     hooks: Vec<Running>,
+    /// How many there have been.
+    hooks_begun: u64,
+    /// What those counted that are gone.
+    gone: Counts,
     inputs: mpsc::UnboundedReceiver<Input>,
     input: ToHooks,
     begin: Instant,
@@ -75,6 +63,11 @@ pub(crate) struct HookTasks {
 }
 
 struct Running {
+    /// No two have the same, also of those that are gone.
+    number: u64,
+    identity: [u8; 32],
+    /// Since when the configuration has it no more.
+    retired_at: Option<u64>,
     events: Vec<Event>,
     namespaces: Vec<String>,
     keys: Keys,
@@ -99,8 +92,10 @@ pub(crate) fn start(
     let (input, inputs) = mpsc::unbounded_channel();
     let mut random = [0; 8];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| io::Error::other("no random numbers"))?;
-    let tasks = HookTasks {
-        hooks: hooks.into_iter().map(Running::new).collect(),
+    let mut tasks = HookTasks {
+        hooks: Vec::new(),
+        hooks_begun: 0,
+        gone: Counts::default(),
         inputs,
         input: input.clone(),
         begin: Instant::now(),
@@ -109,11 +104,12 @@ pub(crate) fn start(
         message_bytes_max,
         id_prefix: format!("msg_{:016x}", u64::from_ne_bytes(random)),
     };
+    tasks.replace(hooks);
     Ok((input, tasks))
 }
 
 impl Running {
-    fn new(hook: Hook) -> Running {
+    fn new(hook: Hook, number: u64) -> Running {
         let Hook {
             events,
             namespaces,
@@ -121,9 +117,13 @@ impl Running {
             url,
             tls,
             keys,
+            identity,
             answer_bytes_max,
         } = hook;
         Running {
+            number,
+            identity,
+            retired_at: None,
             events,
             namespaces,
             keys,
@@ -146,9 +146,51 @@ impl Running {
             matches!(event, Event::Connect | Event::Rpc) || self.namespaces.iter().any(covers);
         self.events.contains(&event) && covers
     }
+
+    /// Whether it has nothing more to answer.
+    fn is_over(&self) -> bool {
+        self.queue.depth() == (0, 0) && self.calls.is_empty()
+    }
 }
 
 impl HookTasks {
+    /// There are these hooks from now on. Those that are as they were go on.
+    fn replace(&mut self, hooks: Vec<Hook>) {
+        let now = self.now();
+        let mut before = std::mem::take(&mut self.hooks);
+        for hook in hooks {
+            let is_same = |old: &Running| old.identity == hook.identity;
+            let running = match before.iter().position(is_same) {
+                Some(at) => Running {
+                    retired_at: None,
+                    ..before.remove(at)
+                },
+                None => {
+                    self.hooks_begun += 1;
+                    Running::new(hook, self.hooks_begun)
+                }
+            };
+            self.hooks.push(running);
+        }
+        for mut old in before {
+            old.retired_at = old.retired_at.or(Some(now));
+            self.hooks.push(old);
+        }
+    }
+
+    /// Forgets hooks that the configuration has no more and that have answered. Reactors may still ask
+    /// for a while.
+    fn drop_retired(&mut self) {
+        let now = self.now();
+        let is_gone = |hook: &mut Running| {
+            let is_late = |at| now > at + RETIRED_MS;
+            hook.retired_at.is_some_and(is_late) && hook.is_over()
+        };
+        for hook in self.hooks.extract_if(.., is_gone) {
+            self.gone = self.gone + hook.queue.counts();
+        }
+    }
+
     /// Runs for as long as there are reactors.
     pub(crate) async fn run(mut self, peer: Arc<Peer>) -> io::Result<()> {
         loop {
@@ -191,6 +233,7 @@ impl HookTasks {
             }
             self.log_breaker(hook);
         }
+        self.drop_retired();
         self.publish_gauges();
         let is_sent = self.send(peer);
         let due = self
@@ -214,7 +257,11 @@ impl HookTasks {
                     self.ask(reactor, call, now);
                 }
             }
+            Input::Hooks(hooks) => self.replace(hooks),
             Input::Ended(hook, number, outcome) => {
+                let Some(hook) = self.hooks.iter().position(|one| one.number == hook) else {
+                    return; // it is gone
+                };
                 if self.hooks[hook].calls.remove(&number).is_none() {
                     return; // it was given up
                 }
@@ -248,10 +295,11 @@ impl HookTasks {
 
     fn call(&mut self, at: usize, number: u64, question: HookCall, until_ms: u64) {
         let hook = &self.hooks[at];
-        let id = format!("{}{at:02x}{number:x}", self.id_prefix);
+        let id = format!("{}{:02x}{number:x}", self.id_prefix, hook.number);
         let call = call_of(&question, &hook.keys, &id);
         let (client, input) = (hook.client.clone(), self.input.clone());
         let (event, bytes_max) = (call.event, hook.answer_bytes_max);
+        let hook = hook.number;
         // The queue gives it up at that time; this is for its connection.
         let until = self.begin + Duration::from_millis(until_ms + RETRY_MS);
         let task = tokio::spawn(async move {
@@ -260,7 +308,7 @@ impl HookTasks {
                 Ok(Err(error)) => Err(Failed::Call(error)),
                 Err(_) => return,
             };
-            let _ = input.send(Input::Ended(at, number, outcome)); // the task may have ended
+            let _ = input.send(Input::Ended(hook, number, outcome)); // the task may have ended
         });
         self.hooks[at].calls.insert(number, task.abort_handle());
     }
@@ -330,7 +378,7 @@ impl HookTasks {
 
     fn publish_gauges(&self) {
         let counts = || self.hooks.iter().map(|hook| hook.queue.counts());
-        let sum = |of: fn(roost_hooks::Counts) -> u64| counts().map(of).sum::<u64>();
+        let sum = |of: fn(Counts) -> u64| counts().map(of).sum::<u64>() + of(self.gone);
         HOOK_CALLS.set(sum(|counts| counts.calls));
         HOOK_CALLS_FAILED.set(sum(|counts| counts.failed));
         HOOK_CALLS_SAVED.set(sum(|counts| counts.merged + counts.cached));
@@ -421,6 +469,8 @@ const INPUTS_AT_ONCE: usize = 256;
 const ANSWERS_AT_ONCE: usize = 64;
 /// How soon a ring that was full is tried again.
 const RETRY_MS: u64 = 2;
+/// A hook is asked for so long that the configuration has no more, where no other is.
+const RETIRED_MS: u64 = 10_000;
 /// Without anything to do.
 const IDLE_MS: u64 = 60_000;
 /// A hook that fails is in the log so often.

@@ -16,7 +16,8 @@
 //! | requests to reactors, their answers and deadlines | `peer.rs` |
 //! | tokens of handshakes | `tokens.rs`, `token_jobs.rs` |
 //! | keys of tokens, fetched | `jwks.rs` |
-//! | hooks: questions to applications | `hooks.rs`, `hook_inputs.rs`, `hook_client.rs`, `hook_outcomes.rs` |
+//! | hooks: questions to applications | `hook.rs`, `hooks.rs`, `hook_inputs.rs`, `hook_client.rs`, `hook_outcomes.rs` |
+//! | keys and hooks that a reload changes | `reloads.rs` |
 //! | whether reactors run, and deliver | `health.rs`, `canary.rs` |
 //! | what is heard as a subscriber | `ears.rs`, `tail.rs` |
 //! | the text that Prometheus reads | `metrics.rs` |
@@ -41,6 +42,7 @@ mod channels;
 mod ears;
 mod first_of;
 mod health;
+mod hook;
 mod hook_client;
 mod hook_inputs;
 mod hook_outcomes;
@@ -50,6 +52,7 @@ mod listen;
 mod metrics;
 mod operator;
 mod peer;
+mod reloads;
 mod revocation_file;
 mod routes;
 mod serve;
@@ -57,6 +60,7 @@ mod tail;
 mod token_jobs;
 mod tokens;
 
+use api::ApiKeys;
 use canary::CanaryTask;
 use first_of::first_of;
 use hooks::HookTasks;
@@ -66,12 +70,13 @@ use tokens::TokenTasks;
 pub use api::{ApiKey, ApiLimits, ApiOptions};
 #[doc(hidden)]
 pub use api::{paths, problems};
+pub use hook::Hook;
 pub use hook_client::HookUrl;
-pub use hooks::Hook;
 pub use jwks::{JwksOptions, JwksUrl};
 pub use listen::{ApiListener, BindError, Listeners, Options, Socket};
 pub use metrics::Build;
 pub use operator::{DrainAsked, Operator, Reloaded, ReloadedKey};
+pub use reloads::ControlReloader;
 pub use revocation_file::RevocationFile;
 pub use serve::Limits;
 pub use tail::{TAIL_BYTES_MAX, TAILS_MAX};
@@ -79,6 +84,7 @@ pub use tokens::Tokens;
 
 /// The running thread. Dropping it stops it, without waiting for that.
 pub struct Control {
+    reloader: ControlReloader,
     stop: oneshot::Sender<()>,
     ended: mpsc::Receiver<()>,
 }
@@ -118,24 +124,21 @@ pub fn start(mut served: Served, shared: Shared, build: Build) -> io::Result<Con
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()?;
     let (to_thread, tasks) = served.tokens.take().map(tokens::start).transpose()?.unzip();
-    let (to_hooks, hooks) = match served.hooks.is_empty() {
-        true => (None, None),
-        false => {
-            let bytes_max = shared.settings().limits.message_bytes_max;
-            let hooks = std::mem::take(&mut served.hooks);
-            let (to_hooks, hooks) = hooks::start(hooks, peer.reactors(), bytes_max)?;
-            (Some(to_hooks), Some(hooks))
-        }
-    };
+    let bytes_max = shared.settings().limits.message_bytes_max;
+    let hooks = std::mem::take(&mut served.hooks);
+    let (to_hooks, hooks) = hooks::start(hooks, peer.reactors(), bytes_max)?;
+    let keys = served.api.as_mut().map(|api| std::mem::take(&mut api.keys));
+    let keys = ApiKeys::new(keys.unwrap_or_default());
+    let reloader = ControlReloader::new(keys.clone(), to_thread.clone(), to_hooks.clone());
     let (stop, stopped) = oneshot::channel();
     let (end, ended) = mpsc::channel();
     thread::Builder::new()
         .name("control".to_owned())
         .spawn(move || {
-            let peer = Arc::new(peer::Peer::new(peer, to_thread, to_hooks));
+            let peer = Arc::new(peer::Peer::new(peer, to_thread, Some(to_hooks)));
             let has_keys = tasks.as_ref().and_then(TokenTasks::has_keys);
             let tasks = run_tasks(tasks, hooks, peer.clone());
-            let work = work(served, (shared, build), peer, has_keys, woken);
+            let work = work(served, keys, (shared, build), (peer, has_keys), woken);
             let work = first_of(work, tasks);
             let outcome = runtime.block_on(async {
                 let stopped = async {
@@ -150,10 +153,19 @@ pub fn start(mut served: Served, shared: Shared, build: Build) -> io::Result<Con
             runtime.shutdown_background();
             drop(end);
         })?;
-    Ok(Control { stop, ended })
+    Ok(Control {
+        reloader,
+        stop,
+        ended,
+    })
 }
 
 impl Control {
+    /// Puts other keys and hooks in place.
+    pub fn reloader(&self) -> ControlReloader {
+        self.reloader.clone()
+    }
+
     /// Closes the listeners and removes their sockets, and waits for that so long at most.
     pub fn stop(self, wait: Duration) {
         let _ = self.stop.send(()); // it may have ended
@@ -163,13 +175,13 @@ impl Control {
 
 async fn work(
     served: Served,
+    keys: ApiKeys,
     (shared, build): (Shared, Build),
-    peer: Arc<peer::Peer>,
-    has_keys: Option<Arc<AtomicBool>>,
+    (peer, has_keys): (Arc<peer::Peer>, Option<Arc<AtomicBool>>),
     woken: UnixStream,
 ) -> io::Result<()> {
     if let Some(options) = served.api {
-        api::serve(options, &shared, build, &peer);
+        api::serve(options, keys, &shared, build, &peer);
     }
     let canary = served.canary_interval;
     let canary = canary.map(|interval| CanaryTask::new(shared.clone(), &peer, interval));
@@ -197,7 +209,7 @@ async fn work(
 
 async fn run_tasks(
     tokens: Option<TokenTasks>,
-    hooks: Option<HookTasks>,
+    hooks: HookTasks,
     peer: Arc<peer::Peer>,
 ) -> io::Result<()> {
     let tokens = async {
@@ -206,13 +218,7 @@ async fn run_tasks(
             None => std::future::pending().await,
         }
     };
-    let hooks = async {
-        match hooks {
-            Some(tasks) => tasks.run(peer.clone()).await,
-            None => std::future::pending().await,
-        }
-    };
-    first_of(tokens, hooks).await
+    first_of(tokens, hooks.run(peer.clone())).await
 }
 
 /// Threads that look up names of hosts and write files: a name server that hangs keeps so many of them,

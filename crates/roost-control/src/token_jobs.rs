@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
 use roost_reactor::TokenCheck;
-use roost_tokens::Key;
+use roost_tokens::{Checker, Key};
 
 /// What the thread is given.
 pub(crate) enum Job {
@@ -14,6 +14,8 @@ pub(crate) enum Job {
     Recheck(Vec<Parked>),
     /// The JWKS has other keys.
     Keys(Vec<Arc<Key>>),
+    /// Other rules, and other keys of files.
+    Replace(Box<Checker>),
 }
 
 /// A token whose key may be in the JWKS by now.

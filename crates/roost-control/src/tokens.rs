@@ -92,6 +92,11 @@ impl Thread {
     fn work(&mut self, job: Job) -> Result<(), Ended> {
         match job {
             Job::Keys(keys) => self.checker.set_jwks(keys),
+            Job::Replace(checker) => {
+                let jwks = self.checker.keys().jwks.clone();
+                self.checker = *checker;
+                self.checker.set_jwks(jwks);
+            }
             Job::Recheck(parked) => {
                 for Parked { reactor, check } in parked {
                     let outcome = self.check(&check);

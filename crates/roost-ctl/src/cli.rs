@@ -110,6 +110,21 @@ pub(crate) enum Command {
     /// systemd an orderly end is not followed by a start. First /ready and the health path say 503 for
     /// a while. While it drains already, --rate changes the rate.
     Drain(Drain),
+    /// Print a token for trying out (as roostd token, which this starts)
+    Token {
+        /// Whose it is
+        #[arg(long)]
+        user: String,
+        /// How long it is good, such as 90s, 15m or 12h
+        #[arg(long, default_value = "1h")]
+        expires: String,
+        /// What it grants, such as sub:chat:1 or pub:chat:*
+        #[arg(long, value_name = "sub|pub:CHANNEL")]
+        allow: Vec<String>,
+        /// The configuration, with auth.jwt.hmac_secrets_file
+        #[arg(long, value_name = "FILE", default_value = "/etc/roost/roost.toml")]
+        config: PathBuf,
+    },
     /// Print the hash of a key of the API (as roostd hash-key, which this starts)
     HashKey {
         /// The file with the key; without one, standard input

@@ -1,5 +1,6 @@
 //! What each command asks, and how its answer is printed.
 
+use std::ffi::OsStr;
 use std::io::Read as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -53,6 +54,19 @@ pub(crate) fn run(cli: &Cli) -> Result<(), String> {
         Command::Reload { check } => reload(&client, cli, *check),
         Command::Tail { channel, payload } => tail::run(&client, channel, *payload, cli.json),
         Command::Drain(asked) => drain::run(&client, asked, cli.json),
+        Command::Token {
+            user,
+            expires,
+            allow,
+            config,
+        } => {
+            let mut arguments = vec!["token", "--user", user, "--expires", expires];
+            allow
+                .iter()
+                .for_each(|grant| arguments.extend(["--allow", grant]));
+            let config = [OsStr::new("--config"), config.as_os_str()];
+            run_roostd(arguments.into_iter().map(OsStr::new).chain(config))
+        }
         Command::HashKey { file, new } => hash_key(file.as_deref(), *new),
     }
 }
@@ -108,7 +122,7 @@ fn reload(client: &Client, cli: &Cli, is_check: bool) -> Result<(), String> {
     }
     let changes = list_of(&reloaded, "changes");
     if changes.is_empty() {
-        note("no key has another value; certificates are read again by each reload");
+        note("no key has another value; the files that are named are read again by each reload");
         return Ok(());
     }
     let mut table = Table::new(&["KEY", "BEFORE", "AFTER", "EFFECT"]);
@@ -408,20 +422,22 @@ fn publish(
 
 /// What a key is, and what of it is in the configuration, is the daemon's to know.
 fn hash_key(file: Option<&Path>, is_new: bool) -> Result<(), String> {
+    let arguments = [OsStr::new("hash-key")].into_iter();
+    let arguments = arguments.chain(file.map(Path::as_os_str));
+    run_roostd(arguments.chain(is_new.then_some(OsStr::new("--new"))))
+}
+
+/// Becomes `roostd`, that beside this program if there is one.
+fn run_roostd<'a>(arguments: impl Iterator<Item = &'a OsStr>) -> Result<(), String> {
     let own = std::env::current_exe().ok();
     let beside = own.as_deref().and_then(Path::parent);
     let beside = beside.map(|directory| directory.join("roostd"));
     let program = beside
         .filter(|path| path.exists())
         .unwrap_or_else(|| "roostd".into());
-    let mut command = process::Command::new(&program);
-    command.arg("hash-key").args(file);
-    if is_new {
-        command.arg("--new");
-    }
-    let error = command.exec(); // returns only if it fails
+    let error = process::Command::new(&program).args(arguments).exec(); // returns only if it fails
     Err(format!(
-        "cannot start {}: {error}; install roostd beside roostctl, or run roostd hash-key",
+        "cannot start {}: {error}; install roostd beside roostctl, or ask it itself",
         program.display()
     ))
 }

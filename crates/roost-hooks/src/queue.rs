@@ -99,6 +99,22 @@ pub struct Counts {
     pub opened: u64,
 }
 
+impl std::ops::Add for Counts {
+    type Output = Counts;
+
+    fn add(self, other: Counts) -> Counts {
+        Counts {
+            calls: self.calls + other.calls,
+            failed: self.failed + other.failed,
+            merged: self.merged + other.merged,
+            cached: self.cached + other.cached,
+            full: self.full + other.full,
+            broken: self.broken + other.broken,
+            opened: self.opened + other.opened,
+        }
+    }
+}
+
 /// The calls of one hook. `W` is what waits, `Q` what is asked.
 #[derive(Debug)]
 pub struct Queue<W, Q> {

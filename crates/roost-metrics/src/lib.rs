@@ -110,6 +110,9 @@ counters! {
     refused_connections_max_total,
     /// New connections reset because connections_per_address_max was reached.
     refused_per_address_total,
+    /// New connections answered with 429, or reset where TLS would come first, because of
+    /// connects_per_address_per_second_max.
+    refused_connect_rate_total,
     /// New connections reset because the server is going down.
     refused_draining_total,
     /// Reactors that close their connections because the server is going down.
@@ -321,6 +324,11 @@ counters! {
     /// Publishers paused because their channel was congested, or another reactor's ring or this
     /// one's fan-outs to many were full.
     publishers_paused_total,
+    /// Times a client did more than limits.client_…_per_second_max allow: it was not read for a while, or
+    /// closed.
+    client_rate_limited_total,
+    /// Clients closed for it, by client_rate_policy or for what was refused to them.
+    client_rate_closes_total,
     /// Times a fan-out to many fell behind its publishers, which then had to wait.
     channel_backpressure_total,
     /// Bytes of unfinished input held now: handshakes, cut and fragmented messages.

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use socket2::{SockAddr, SockRef};
+use socket2::{SockAddr, SockRef, Socket};
 
 use self::accept::Listeners;
 use self::batch::{Batch, Cursor, Written};
@@ -44,7 +44,7 @@ use crate::memory::{HighWater, shrink_queue};
 use crate::tcp_info::tcp_info_of;
 use crate::{
     Chunk, CloseCause, CloseMode, ConnKey, ConnectOptions, Driver, DriverStats, Event, ListenAddr,
-    ListenOptions, ListenerId, SendStatus, TcpInfo, Waker, clock, socket,
+    ListenOptions, ListenerId, OpenListener, SendStatus, TcpInfo, Waker, clock, socket,
 };
 
 /// Sizes of an [`EpollDriver`].
@@ -112,6 +112,22 @@ impl EpollDriver {
         self.poll
             .registry()
             .register(&mut SourceFd(&fd.as_raw_fd()), token, interest)
+    }
+
+    /// Accepts from a listening socket from now on.
+    fn add_listener(
+        &mut self,
+        socket: Socket,
+        addr: &ListenAddr,
+        want_peer: bool,
+    ) -> io::Result<ListenerId> {
+        let shared = addr.unix_socket().cloned();
+        if shared.is_none() {
+            let key = listener_key(self.listeners.next_id());
+            self.register(&socket, key, Interest::READABLE)?;
+        }
+        let shared = shared.map(|socket| (socket, self.waker()));
+        self.listeners.add(&self.poll, socket, shared, want_peer)
     }
 
     /// Moves what epoll has reported into the table and on the ready-list. Returns how much it was.
@@ -184,6 +200,11 @@ impl EpollDriver {
     fn event_of(&mut self, done: Done) -> Option<Event<'static, EpollSocket>> {
         match done {
             Done::Woken => Some(Event::Woken),
+            Done::Accepted(listener, socket, peer) => Some(Event::Accepted {
+                listener,
+                socket,
+                peer,
+            }),
             Done::Closed(key, cause) => {
                 self.table.remove(key);
                 Some(Event::Closed(key, cause))
@@ -265,16 +286,26 @@ impl Driver for EpollDriver {
 
     fn listen(&mut self, options: &ListenOptions) -> io::Result<(ListenerId, ListenAddr)> {
         let (socket, addr) = socket::listen(options)?;
-        let shared = addr.unix_socket().cloned();
-        if shared.is_none() {
-            let key = listener_key(self.listeners.next_id());
-            self.register(&socket, key, Interest::READABLE)?;
-        }
-        let shared = shared.map(|socket| (socket, self.waker()));
-        let id = self
-            .listeners
-            .add(&self.poll, socket, shared, options.want_peer)?;
+        let id = self.add_listener(socket, &addr, options.want_peer)?;
         Ok((id, addr))
+    }
+
+    fn adopt_listener(&mut self, listener: OpenListener) -> io::Result<ListenerId> {
+        let want_peer = listener.options().want_peer;
+        let (socket, addr) = listener.into_socket()?;
+        self.add_listener(socket, &addr, want_peer)
+    }
+
+    fn close_listener(&mut self, id: ListenerId) {
+        for (fd, peer) in self.listeners.close(&self.poll, id) {
+            self.stats.accepted += 1;
+            self.done
+                .push_back(Done::Accepted(id, EpollSocket(fd), peer));
+        }
+    }
+
+    fn set_want_peer(&mut self, id: ListenerId, want_peer: bool) {
+        self.listeners.set_want_peer(id, want_peer);
     }
 
     fn set_accepting(&mut self, accepting: bool) {

@@ -62,6 +62,7 @@ mod key;
 pub mod limits;
 mod listen_addr;
 pub mod memory;
+mod open_listener;
 pub mod process;
 pub mod sim;
 mod socket;
@@ -74,6 +75,7 @@ mod waker;
 
 pub use key::ConnKey;
 pub use listen_addr::{ListenAddr, UnixAddr};
+pub use open_listener::OpenListener;
 pub use tcp_info::TcpInfo;
 pub use wake_socket::wake_socket;
 pub use waker::Waker;
@@ -89,6 +91,20 @@ pub trait Driver {
     /// Opens a listening socket and starts to accept. Returns the bound address, on which other
     /// drivers may listen too: port 0 is resolved, and a unix socket is held by it.
     fn listen(&mut self, options: &ListenOptions) -> io::Result<(ListenerId, ListenAddr)>;
+
+    /// Starts to accept from a socket that listens already.
+    ///
+    /// # Errors
+    /// Where the kernel has no memory for it: then it is closed.
+    fn adopt_listener(&mut self, listener: OpenListener) -> io::Result<ListenerId>;
+
+    /// Closes one listener. What waits to be accepted still arrives as [`Event::Accepted`], as far as
+    /// a backlog goes; later connections are refused. An id is not used again.
+    fn close_listener(&mut self, id: ListenerId);
+
+    /// Whether [`Event::Accepted`] of a listener must carry the peer's address from now on, as
+    /// [`ListenOptions::want_peer`].
+    fn set_want_peer(&mut self, id: ListenerId, want_peer: bool);
 
     /// Pauses (`false`) or resumes (`true`) accepting on all listeners. Connections already
     /// accepted by the kernel wait in the backlog.

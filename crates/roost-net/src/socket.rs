@@ -9,7 +9,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tracing::debug;
 
-use crate::unix_socket::UnixSocket;
+use crate::unix_socket::{UnixSocket, check_path};
 use crate::{ConnectOptions, ListenAddr, ListenOptions, UnixAddr, sys};
 
 /// A listening socket and the address it is bound to. Non-blocking. The address is kept as long as
@@ -27,6 +27,14 @@ pub(crate) fn listen(options: &ListenOptions) -> io::Result<(Socket, ListenAddr)
     }
 }
 
+/// Whether the address can be bound. Nothing listens for it, and nothing is left of it.
+pub(crate) fn check(options: &ListenOptions) -> io::Result<()> {
+    match &options.addr {
+        ListenAddr::Tcp(addr) => bind_tcp(options, *addr).map(drop),
+        ListenAddr::Unix(addr) => check_path(&addr.options().path),
+    }
+}
+
 /// A descriptor of the socket that the address holds, or else of a new one.
 fn listen_unix(addr: &UnixAddr, backlog: u32) -> io::Result<(Socket, UnixAddr)> {
     let socket = match addr.socket() {
@@ -39,14 +47,7 @@ fn listen_unix(addr: &UnixAddr, backlog: u32) -> io::Result<(Socket, UnixAddr)> 
 /// The options of a connection are set here once: an accepted socket inherits them from its
 /// listener, which saves system calls per connection.
 fn listen_tcp(options: &ListenOptions, addr: SocketAddr) -> io::Result<(Socket, SocketAddr)> {
-    let socket = nonblocking(addr)?;
-    // A restarted server binds its port although old connections are in TIME_WAIT.
-    socket.set_reuse_address(true)?;
-    if options.reuse_port && !options.exclusive {
-        socket.set_reuse_port(true)?;
-    }
-    set_connection_options(&socket)?;
-    socket.bind(&SockAddr::from(addr))?;
+    let socket = bind_tcp(options, addr)?;
     socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
     if options.reuse_port && options.exclusive {
         // From now on others of this process may share the port. A listener that tries without the
@@ -67,6 +68,18 @@ fn listen_tcp(options: &ListenOptions, addr: SocketAddr) -> io::Result<(Socket, 
         .as_socket()
         .expect("a socket bound to an IP address has one");
     Ok((socket, addr))
+}
+
+fn bind_tcp(options: &ListenOptions, addr: SocketAddr) -> io::Result<Socket> {
+    let socket = nonblocking(addr)?;
+    // A restarted server binds its port although old connections are in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    if options.reuse_port && !options.exclusive {
+        socket.set_reuse_port(true)?;
+    }
+    set_connection_options(&socket)?;
+    socket.bind(&SockAddr::from(addr))?;
+    Ok(socket)
 }
 
 /// A socket ready to connect to `options.addr`: bound to the local address asked for, not yet

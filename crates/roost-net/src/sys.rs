@@ -27,6 +27,19 @@ pub(crate) fn accept(
     Ok((fd, addr.as_socket()))
 }
 
+/// Accepts what waits at a listener that is about to be closed, as far as a backlog goes: what comes
+/// meanwhile may come for ever.
+pub(crate) fn accept_waiting(
+    listener: &Socket,
+    want_peer: bool,
+) -> Vec<(OwnedFd, Option<SocketAddr>)> {
+    let next = |_| accept(listener, want_peer).ok();
+    (0..WAITING_MAX).map_while(next).collect()
+}
+
+/// Some milliseconds of work; a backlog that holds more belongs to a flood.
+const WAITING_MAX: usize = 1024;
+
 /// `storage` and `len` are both null, or point to an address buffer and its length.
 fn accept4(
     listener: &Socket,

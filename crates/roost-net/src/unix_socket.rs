@@ -128,11 +128,30 @@ impl Drop for SocketFile {
     }
 }
 
+/// Whether a socket could be made at this path, as far as can be told without making it.
+pub(crate) fn check_path(path: &Path) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    fs::metadata(directory)?;
+    is_left_behind(path).map(drop)
+}
+
 /// Removes the socket of a process that has not removed it itself. One that somebody serves stays,
 /// and so does every other file.
 fn remove_left_behind(path: &Path) -> io::Result<()> {
+    if !is_left_behind(path)? {
+        return Ok(());
+    }
+    fs::remove_file(path).or_else(|error| {
+        let why = format!("a socket that no process serves cannot be removed: {error}");
+        Err(io::Error::new(error.kind(), why))
+    })
+}
+
+/// Whether a socket is there that no process serves. One that is served is an error, and so is every
+/// other file.
+fn is_left_behind(path: &Path) -> io::Result<bool> {
     let Ok(found) = fs::symlink_metadata(path) else {
-        return Ok(()); // binding says what else may be wrong
+        return Ok(false); // binding says what else may be wrong
     };
     let stays = |kind, why: String| Err(io::Error::new(kind, why));
     if !found.file_type().is_socket() {
@@ -140,12 +159,8 @@ fn remove_left_behind(path: &Path) -> io::Result<()> {
         return stays(io::ErrorKind::AlreadyExists, why);
     }
     match try_it(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)
-            .or_else(|error| {
-                let why = format!("a socket that no process serves cannot be removed: {error}");
-                stays(error.kind(), why)
-            }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Ok(_) => stays(
             io::ErrorKind::AddrInUse,
             "another process serves it".to_owned(),

@@ -49,7 +49,7 @@ use crate::memory::{HighWater, shrink_queue};
 use crate::tcp_info::tcp_info_of;
 use crate::{
     Chunk, CloseMode, ConnKey, ConnectOptions, Driver, DriverStats, Event, ListenAddr,
-    ListenOptions, ListenerId, SendStatus, TcpInfo, Waker, clock, socket,
+    ListenOptions, ListenerId, OpenListener, SendStatus, TcpInfo, Waker, clock, socket,
 };
 
 mod accept;
@@ -79,8 +79,8 @@ use batch::BatchPool;
 use buffers::ReadBuffers;
 use handle::{DroppedSlots, Parts};
 use ops::{
-    ACCEPT, ADVANCE, BIND, CLOSE, CONNECT, INSTALL, LISTENER_READY, LOOK, OPEN, RECEIVE, SEND,
-    SENT, SHUTDOWN, WATCH, WOKEN, key_of,
+    ACCEPT, ADVANCE, BIND, CLOSE, CONNECT, INSTALL, LATE, LISTENER_READY, LOOK, OPEN, RECEIVE,
+    SEND, SENT, SHUTDOWN, WATCH, WOKEN, key_of,
 };
 use ring::{Cqe, IGNORED, Ring, SocketOption, Target, own_installed};
 use state::{Outcome, peer_of};
@@ -103,6 +103,7 @@ impl UringDriver {
             ready_water: HighWater::default(),
             line: VecDeque::new(),
             line_water: HighWater::default(),
+            late: VecDeque::new(),
             lease: None,
             dropped: Arc::new(DroppedSlots::new(Arc::clone(&bell))),
             bell,
@@ -218,6 +219,7 @@ impl UringDriver {
         match full.op() {
             ACCEPT => self.accept_done(key, cqe),
             LISTENER_READY => self.listener_ready(key),
+            LATE => self.late_arrival(key),
             WOKEN => {
                 if !cqe.more() {
                     self.bell_watched = false;
@@ -262,12 +264,30 @@ impl Driver for UringDriver {
         self.listeners.open(options)
     }
 
+    fn adopt_listener(&mut self, listener: OpenListener) -> io::Result<ListenerId> {
+        let want_peer = listener.options().want_peer;
+        let (socket, addr) = listener.into_socket()?;
+        Ok(self.listeners.add(socket, addr, want_peer))
+    }
+
+    fn close_listener(&mut self, id: ListenerId) {
+        for arrived in self.listeners.close(&mut self.ring, id) {
+            self.late.push_back(arrived);
+            let note = ConnKey::new(id.0, 0).with_op(LATE);
+            self.ready.push_back(Cqe::note(note.to_bits()));
+        }
+    }
+
+    fn set_want_peer(&mut self, id: ListenerId, want_peer: bool) {
+        self.listeners.set_want_peer(id, want_peer);
+    }
+
     fn set_accepting(&mut self, accepting: bool) {
         self.listeners.set_accepting(&mut self.ring, accepting);
     }
 
     fn stop_listening(&mut self) {
-        self.listeners.close(&mut self.ring);
+        self.listeners.close_all(&mut self.ring);
     }
 
     fn waker(&self) -> Waker {

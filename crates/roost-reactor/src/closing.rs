@@ -81,8 +81,9 @@ pub(crate) fn remove(core: &mut Core, key: ConnKey) {
     }
     leave_channels(core, key.slot());
     close_session(core, key.slot());
+    let listener = core.listener_number(key);
     if let Some(address) = core.connections.remove(key) {
-        core.governor.leave(address);
+        core.governor.leave(address, listener);
     }
 }
 

@@ -33,7 +33,7 @@ use crate::hub_outputs::{self, refusal_of};
 use crate::permissions::Barrier;
 use crate::settings::{Publish, recovers, requirement};
 use crate::token_checks::RestKind;
-use crate::{client_tokens, grants, history_reads, logins, permissions};
+use crate::{client_tokens, grants, history_reads, logins, permissions, throttle};
 
 /// A publication on its way to the hub.
 struct Publication<'a> {
@@ -589,6 +589,7 @@ fn refuse_publish(core: &mut Core, key: ConnKey, token: Option<u64>, refusal: Re
             refusal,
         },
     );
+    throttle::note_refusal(core, key);
 }
 
 fn subscribe(
@@ -613,6 +614,7 @@ fn subscribe(
             subscribe_pattern(core, key, (kind, &text), form, token);
         }
     }
+    throttle::note_subscribe(core, key);
 }
 
 /// What a client gets that comes back to a channel, as the channel's namespace has it.
@@ -740,6 +742,7 @@ fn answer_subscribe(
     form: Form,
     token: u64,
 ) {
+    let is_refused = subscribed.is_err();
     let event = match subscribed {
         Ok(channel) => Event::Subscribing { channel, form },
         Err(refusal) => {
@@ -752,6 +755,9 @@ fn answer_subscribe(
         }
     };
     notify(core, key, event);
+    if is_refused {
+        throttle::note_refusal(core, key);
+    }
 }
 
 /// A pattern is allowed if its literal beginning is for anyone: what it matches in namespaces that are

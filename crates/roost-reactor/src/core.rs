@@ -18,6 +18,7 @@ use roost_wire::Limits as WireLimits;
 
 use crate::calls::Calls;
 use crate::channels::Channels;
+use crate::client_limits::ClientLimits;
 use crate::connections::{ConnId, Connections, Phase};
 use crate::control::{Listings, Repeats, Sweeps};
 use crate::current::Current;
@@ -60,6 +61,8 @@ pub(crate) struct Core {
     pub(crate) early_data: Vec<(ConnKey, Vec<u8>)>,
     /// Bytes of the messages handled in this loop iteration, inflated, and some for each message.
     pub(crate) handled_bytes: u64,
+    /// Clients that send faster than they may.
+    pub(crate) client_limits: ClientLimits,
     /// Clients that have been challenged.
     pub(crate) logins: LoginQueue,
     /// Not all may call and register procedures everywhere.
@@ -108,6 +111,7 @@ impl Core {
         self.channels
             .configure(settings, namespaces, limits, inflow);
         self.calls.set_limits(current.dealer_limits());
+        self.governor.set_connect_rates(&current.connects);
         self.sessions.configure(&settings.dialects);
     }
 
@@ -149,6 +153,7 @@ impl Core {
             + self.sessions.shrink()
             + self.repeats.shrink(now)
             + self.incidents.shrink(now)
+            + self.client_limits.shrink(now)
     }
 
     /// In debug builds: no connection goes on that came by a revoked token, unless it is being looked for.

@@ -7,6 +7,7 @@ use roost_hub::{HubLimits, PatternOptions};
 use roost_wire::Limits as WireLimits;
 
 use crate::channels::Inflow;
+use crate::governor::ConnectRates;
 use crate::settings::Settings;
 
 /// What reactors obey, all from one configuration.
@@ -15,6 +16,8 @@ pub(crate) struct Current {
     pub(crate) settings: Arc<Settings>,
     /// How much may be published, of all reactors together.
     pub(crate) inflow: Arc<Inflow>,
+    /// How many connections an address may begin, of all reactors together.
+    pub(crate) connects: Arc<ConnectRates>,
     /// How names begin that no wildcard matches.
     closed_names: Arc<[String]>,
 }
@@ -23,6 +26,7 @@ impl Current {
     pub(crate) fn new(settings: Settings) -> Current {
         Current {
             inflow: Arc::new(Inflow::new(&settings.channels)),
+            connects: Arc::new(ConnectRates::new(&settings.limits)),
             closed_names: settings.guarded_names().collect(),
             settings: Arc::new(settings),
         }
@@ -32,6 +36,10 @@ impl Current {
     pub(crate) fn next(&self, settings: Settings) -> Current {
         Current {
             inflow: Arc::new(self.inflow.reload(&settings.channels)),
+            connects: match self.connects.is_of(&settings.limits) {
+                true => self.connects.clone(),
+                false => Arc::new(ConnectRates::new(&settings.limits)),
+            },
             ..Current::new(settings)
         }
     }

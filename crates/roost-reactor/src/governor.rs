@@ -3,11 +3,13 @@
 mod admission;
 mod backlog;
 mod budget;
+mod connect_rates;
 mod state;
 mod trim;
 
 pub(crate) use admission::{Admission, Refused};
 pub(crate) use backlog::{BacklogReport, BacklogWriter};
 pub(crate) use budget::{Budget, BudgetShare, count_memory};
+pub(crate) use connect_rates::ConnectRates;
 pub(crate) use state::Governor;
 pub(crate) use trim::Trimmed;

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use roost_net::ConnKey;
 
+use crate::client_limits::ClientLimit;
 use crate::clock::TICK_MS;
 
 /// The last [`INCIDENTS_MAX`] of a reactor.
@@ -49,6 +50,8 @@ pub enum IncidentKind {
     },
     /// Messages for it were dropped by their namespaces' policy.
     Dropped,
+    /// It has done more than a limit of its rates allows.
+    OverLimit(ClientLimit),
     /// It has offered permessage-deflate, which was not agreed to, or to less of it.
     DeflateDeclined(&'static str),
     /// It has ended.
@@ -83,6 +86,8 @@ pub enum EndCause {
     Failed,
     /// An administrator or the API has closed it.
     Disconnected,
+    /// It did more than its rates allow.
+    RateLimited,
 }
 
 impl Incidents {
@@ -164,6 +169,7 @@ impl EndCause {
             EndCause::SlowConsumer => "slow_consumer",
             EndCause::Failed => "failed",
             EndCause::Disconnected => "disconnected",
+            EndCause::RateLimited => "rate_limited",
         }
     }
 }

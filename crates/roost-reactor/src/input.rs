@@ -12,6 +12,7 @@ use crate::governor::Refused;
 use crate::messages::{apply_pending, handle_unread};
 use crate::records::{handle_plaintext, handle_records};
 use crate::requests::handle_pipelined;
+use crate::responses::refuse_too_often;
 use crate::settings::Listener;
 
 /// A connection has come, by the listener of that number. `Err` says why it is refused.
@@ -23,9 +24,16 @@ pub(crate) fn handle_accepted(
     core.counters.connections_accepted_total.inc();
     let from = core.settings.listener(listener);
     let awaits_header = from.proxies.is_some();
+    let has_tls = from.tls.is_some();
+    // The client's address is in the header, if it has one.
+    let retry_after = peer
+        .filter(|_| !awaits_header && !core.is_draining)
+        .and_then(|peer| core.governor.begin_connection(peer.ip(), core.now()).err());
     let entered = match core.is_draining {
         true => Err(Refused::Draining),
         false if !may_connect(from, peer) => Err(Refused::NotAProxy),
+        // A handshake would cost more than a client is worth that comes too often.
+        false if has_tls && retry_after.is_some() => Err(Refused::ConnectRate),
         // The client's address is in the header.
         false if awaits_header => core.governor.enter(None),
         false => core.governor.enter(peer.map(|peer| peer.ip())),
@@ -35,10 +43,12 @@ pub(crate) fn handle_accepted(
             Refused::Draining => &core.counters.refused_draining_total,
             Refused::ConnectionsMax => &core.counters.refused_connections_max_total,
             Refused::PerAddressMax => &core.counters.refused_per_address_total,
+            Refused::ConnectRate => &core.counters.refused_connect_rate_total,
             Refused::NotAProxy => &core.counters.refused_proxy_source_total,
         };
         counter.inc();
     })?;
+    core.governor.note_listener(listener);
     let key = core.connections.insert(Arrival::new(listener, address));
     let listener = core.settings.listener(listener);
     if awaits_header || listener.tls.is_some() {
@@ -48,6 +58,9 @@ pub(crate) fn handle_accepted(
     }
     let peer = peer.map(field::display); // no field where it is not known
     debug!(connection = %core.id(key), listener = listener.config.label(), peer, "accepted");
+    if let Some(seconds) = retry_after {
+        refuse_too_often(core, key, seconds);
+    }
     Ok(key)
 }
 

@@ -47,6 +47,7 @@ mod call_outputs;
 mod calls;
 mod channels;
 mod client_certificates;
+mod client_limits;
 mod client_tokens;
 mod clock;
 mod closing;
@@ -73,6 +74,7 @@ mod image;
 mod incidents;
 mod input;
 mod limits;
+mod listening;
 mod login_queue;
 mod logins;
 mod memory;
@@ -92,11 +94,13 @@ mod sessions;
 mod settings;
 mod shared;
 mod streams;
+mod throttle;
 mod timeouts;
 mod token_checks;
 mod watched;
 
 pub use channels::LINK_BYTES_MAX;
+pub use client_limits::ClientLimit;
 pub use connections::Compression;
 #[doc(hidden)]
 pub use connections::ConnCost;
@@ -113,15 +117,16 @@ pub use control::{
 pub use drain::Pace;
 pub use hook_calls::{HookAnswer, HookAsked, HookCall, HookOutcome, WAITING_BYTES_MAX};
 pub use incidents::{EndCause, Ended, INCIDENTS_BYTES_MAX, Incident, IncidentKind};
+pub use listening::OpenedListener;
 pub use reactor::{Iteration, Reactor};
 pub use roost_config::Listener as ListenerConfig;
 pub use roost_dialect::raw::Subprotocols;
 pub use roost_hub::{Loss, Name, Placement, Position};
 pub use server::{Configurer, Server, StartError, Stopper};
 pub use settings::{
-    Access, Auth, CERTIFICATE_ROLE, ChannelPolicy, Deflate, FAN_OUT_AT_ONCE, FAN_OUT_PIECE, Hooks,
-    LISTENERS_MAX, Limits, Listener, NamespaceNumbers, Network, Origins, Page, Policies, Publish,
-    Recovery, RevokedAtStart, Settings, SlowConsumer, policy_for_tests,
+    Access, Auth, CERTIFICATE_ROLE, ChannelPolicy, ClientRatePolicy, Deflate, FAN_OUT_AT_ONCE,
+    FAN_OUT_PIECE, Hooks, LISTENERS_MAX, Limits, Listener, NamespaceNumbers, Network, Origins,
+    Page, Policies, Publish, Recovery, RevokedAtStart, Settings, SlowConsumer, policy_for_tests,
 };
 pub use shared::{ListenError, Shared};
 pub use token_checks::{Denied, Login, TokenCheck, Verdict};

@@ -10,7 +10,7 @@ use crate::closing::{fail, linger};
 use crate::commands::handle_data;
 use crate::connections::{Decoder, Flags, Framing, Index, Partial, Phase, Unread};
 use crate::core::Core;
-use crate::hub_outputs;
+use crate::{hub_outputs, throttle};
 
 /// Bytes of an open connection, or of one that awaits the peer's close frame.
 pub(crate) fn handle_frame_bytes(core: &mut Core, key: ConnKey, bytes: &mut [u8]) {
@@ -105,10 +105,26 @@ fn still_reads(core: &Core, key: ConnKey) -> bool {
         .is_some_and(|conn| conn.reads_frames())
 }
 
-/// Whether the next message is handled now.
-fn reads_on(core: &Core, key: ConnKey) -> bool {
+/// Whether the next message is handled now, behind one of so many bytes.
+fn reads_on(core: &mut Core, key: ConnKey, bytes: u64) -> bool {
+    let Some(conn) = core.connections.get(key) else {
+        return false;
+    };
+    if !conn.reads_frames() {
+        return false;
+    }
+    // One look for both: a client whose messages are not counted pays nothing for those that are.
+    !conn.flags.has(Flags::PAUSED_OR_COUNTED) || note_message_of(core, key, bytes)
+}
+
+/// The same of one that is paused, or whose messages are counted.
+#[cold]
+fn note_message_of(core: &mut Core, key: ConnKey, bytes: u64) -> bool {
     let conn = core.connections.get(key);
-    conn.is_some_and(|conn| conn.reads_frames() && !conn.flags.has(Flags::PAUSED))
+    match conn.is_some_and(|conn| conn.flags.counts_messages()) {
+        true => throttle::note_message(core, key, bytes),
+        false => false,
+    }
 }
 
 /// Handles bytes until they are used up, or the connection is paused or over. Returns how many
@@ -182,7 +198,7 @@ fn handle_next(
             core.connections.work(key.slot(), 1 + bytes);
             handle_message(core, key, message);
             hub_outputs::apply(core);
-            reads_on(core, key)
+            reads_on(core, key, bytes)
         }
         Ok(None) => false,
         Err(error) => {

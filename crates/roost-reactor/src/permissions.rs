@@ -12,6 +12,7 @@ use crate::dialogue::notify;
 use crate::incidents::IncidentKind;
 use crate::realms::may_name;
 use crate::settings::requirement;
+use crate::throttle;
 
 /// Why a connection may not do what is asked; `None`: it may.
 pub(crate) fn denial(core: &Core, key: ConnKey, question: &Question<'_>) -> Option<Denial> {
@@ -159,6 +160,7 @@ pub(crate) fn allows(
             refusal,
         },
     );
+    throttle::note_refusal(core, key);
     false
 }
 

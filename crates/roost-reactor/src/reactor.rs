@@ -40,8 +40,8 @@ mod trim_tests;
 use std::io;
 use std::time::Duration;
 
-use roost_net::{CloseCause, Driver, Event, ListenAddr, ListenOptions, ListenerId, Waker};
-use tracing::{Level, debug, info};
+use roost_net::{CloseCause, Driver, Event, ListenAddr, ListenOptions, OpenListener, Waker};
+use tracing::{debug, error, info};
 
 use crate::authentication::send_checks;
 use crate::call_outputs::keep_call_deadlines;
@@ -61,6 +61,7 @@ use crate::hook_asks::send_calls;
 use crate::incidents::EndCause;
 use crate::input::{handle_accepted, handle_bytes, read_paused};
 use crate::limits::keep_budget;
+use crate::listening::{Listening, options};
 use crate::logins::keep_login_deadlines;
 use crate::messages::apply_pending;
 use crate::peer_messages::{handle_peer_messages, is_probe};
@@ -84,6 +85,7 @@ pub struct Reactor<D: Driver> {
     /// For the flush.
     scratch: Scratch,
     shared: Shared,
+    listening: Listening,
     /// What [`Shared`] asked for when it was looked at last.
     obeyed_state: u32,
     is_accepting: bool,
@@ -109,6 +111,7 @@ impl<D: Driver> Reactor<D> {
             driver,
             scratch: Scratch::default(),
             shared,
+            listening: Listening::default(),
             is_accepting: true,
             tick_shift_ns: TICK_NS * u64::from(id) / reactors,
             trim_heap: |_| true,
@@ -144,20 +147,39 @@ impl<D: Driver> Reactor<D> {
 
     fn listen_on(&mut self, number: usize, addr: ListenAddr) -> io::Result<ListenAddr> {
         let settings = &self.core.settings;
+        let reactors = usize::from(self.shared.reactors());
         let options = ListenOptions {
             addr,
-            backlog: settings.listeners[number].config.backlog,
-            reuse_port: true,
             exclusive: self.core.channels.me().0 == 0,
-            sharers: self.shared.reactors(),
-            // Asking costs a new connection something, and a quiet one nothing.
-            want_peer: settings.limits.connections_per_address_max > 0
-                || settings.listeners[number].proxies.is_some()
-                || tracing::enabled!(Level::DEBUG),
+            ..options(settings, &settings.listeners[number], reactors)
         };
         let (id, bound) = self.driver.listen(&options)?;
-        assert_eq!(usize::from(listener_number(id)), number, "in their order");
+        let number = u8::try_from(number).expect("at most LISTENERS_MAX listeners");
+        self.listening.add(number, id);
         Ok(bound)
+    }
+
+    /// Accepts from what a reload has opened, and then no longer from what it has removed.
+    #[cold]
+    fn change_listeners(&mut self, opened: Vec<(u8, OpenListener)>) {
+        for (number, listener) in opened {
+            let reactor = self.core.channels.me().0;
+            match self.driver.adopt_listener(listener) {
+                Ok(id) => self.listening.add(number, id),
+                Err(error) => {
+                    let listener = self.core.settings.listener(number).config.label();
+                    error!(reactor, listener, %error, "a listener that was opened is not served");
+                }
+            }
+        }
+        let settings = &self.core.settings;
+        while let Some(id) = self.listening.take_closed(settings) {
+            self.driver.close_listener(id);
+        }
+        for &(number, id) in self.listening.open() {
+            let wants_peer = settings.wants_peer(settings.listener(number));
+            self.driver.set_want_peer(id, wants_peer);
+        }
     }
 
     /// Wakes the loop out of its wait.
@@ -370,7 +392,7 @@ impl<D: Driver> Reactor<D> {
                     listener,
                     socket,
                     peer,
-                } => match handle_accepted(core, listener_number(listener), peer) {
+                } => match handle_accepted(core, self.listening.number(listener), peer) {
                     Ok(key) => {
                         if let Err(error) = self.driver.adopt(key, socket) {
                             debug!(connection = %core.id(key), %error, "adopt failed");
@@ -514,9 +536,12 @@ impl<D: Driver> Reactor<D> {
     fn obey(&mut self, state: u32) {
         self.obeyed_state = state;
         let me = usize::from(self.core.channels.me().0);
-        let current = self.shared.current(); // first: its namespaces have been named by then
+        let (current, opened) = self.shared.take(me); // first: its namespaces have been named by then
         let namespaces = self.shared.registry().grow_namespaces(me);
         self.core.configure(&current, &namespaces);
+        if self.drain.is_none() {
+            self.change_listeners(opened);
+        }
         self.shared.note_obeyed(me, state);
         if self.drain.is_none()
             && let Some(pace) = self.shared.pace()
@@ -558,11 +583,6 @@ impl<D: Driver> Reactor<D> {
         let waiting = self.core.hook_calls.waiting() as u64;
         counters.connections_awaiting_hooks.set(waiting);
     }
-}
-
-/// The listener's place among those of the settings.
-fn listener_number(id: ListenerId) -> u8 {
-    u8::try_from(id.0).expect("at most LISTENERS_MAX listeners")
 }
 
 /// So many ClientHellos wait for their turn before accepting pauses: 25 ms of work. A client

@@ -19,7 +19,7 @@ use crate::core::Core;
 use crate::handshake::handle_early_bytes;
 use crate::messages::{apply_pending, handle_frame_bytes};
 use crate::requests::handle_request_bytes;
-use crate::responses::{Response, respond};
+use crate::responses::{Response, refuse_too_often, respond};
 
 /// Bytes of a connection's protocol, in whatever phase it is.
 #[inline]
@@ -166,6 +166,17 @@ fn handle_header(core: &mut Core, key: ConnKey, source: Source) -> Followed {
         Source::Socket => socket,
     };
     if let Some(client) = client {
+        let begun = core.governor.begin_connection(client.ip(), core.now());
+        if let Err(seconds) = begun {
+            match has_tls {
+                true => {
+                    core.counters.refused_connect_rate_total.inc();
+                    cut(core, key, CloseMode::Abort);
+                }
+                false => refuse_too_often(core, key, seconds),
+            }
+            return Followed::Nothing;
+        }
         match core.governor.enter_address(client.ip().to_canonical()) {
             Ok(address) => core.connections.set_address(key, address),
             Err(_) => {

@@ -174,6 +174,16 @@ pub(crate) fn refuse(core: &mut Core, key: ConnKey, status: u16, reason: &str) {
     respond(core, key, &Response::text(status, body.as_bytes()));
 }
 
+/// Refuses a connection whose address begins too many: it may come back in so many seconds, and some
+/// more, so that they do not all come together. The request may not have come.
+pub(crate) fn refuse_too_often(core: &mut Core, key: ConnKey, seconds: u32) {
+    core.counters.refused_connect_rate_total.inc();
+    let jitter = core.sessions.new_id() % RETRY_JITTER_S;
+    let seconds = (u64::from(seconds) + jitter).to_string();
+    let headers = [("Retry-After", seconds.as_str())];
+    refuse_naming(core, key, 429, TOO_OFTEN, &headers);
+}
+
 /// The same with headers, by which a client's program can tell.
 pub(crate) fn refuse_naming(
     core: &mut Core,
@@ -218,5 +228,8 @@ const LAST: Asked = Asked {
     keep_alive: false,
     is_head: false,
 };
+const TOO_OFTEN: &str = "Too many connections from this address.";
+/// Seconds over which clients are spread that were told to come back.
+const RETRY_JITTER_S: u64 = 10;
 pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 pub(crate) const NOT_FOUND: &str = "This server has nothing at this path.";

@@ -6,7 +6,7 @@ use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use roost_metrics::Registry;
@@ -14,6 +14,7 @@ use roost_net::{Driver, ListenAddr, Waker, memory};
 use tracing::error;
 
 use crate::drain::Pace;
+use crate::listening::OpenedListener;
 use crate::reactor::Reactor;
 use crate::settings::Settings;
 use crate::shared::{ListenError, Shared};
@@ -47,11 +48,21 @@ pub struct Configurer {
 
 impl Configurer {
     /// As [`Shared::reload`], and wakes the reactors.
-    pub fn reload(&self, settings: Settings) {
-        self.shared.reload(settings);
+    pub fn reload(&self, settings: Settings, opened: Vec<OpenedListener>) {
+        self.shared.reload(settings, opened);
         for waker in &self.wakers {
             waker.wake();
         }
+    }
+
+    /// The settings that hold, or will with each reactor's next loop iteration.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.shared.settings()
+    }
+
+    /// As [`Shared::connections_by_listener`].
+    pub fn connections_by_listener(&self, number: u8) -> u32 {
+        self.shared.connections_by_listener(number)
     }
 
     /// Whether all reactors obey the last settings.

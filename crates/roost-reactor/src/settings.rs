@@ -11,7 +11,8 @@ use roost_access::{
 };
 use roost_config as config;
 pub use roost_config::{
-    Access, ChannelPolicy, Deflate, Limits, Network, Publish, Recovery, SlowConsumer,
+    Access, ChannelPolicy, ClientRatePolicy, Deflate, Limits, Network, Publish, Recovery,
+    SlowConsumer,
 };
 use roost_dialect::dialect::{Accept, Headers, Offer, Recovers};
 use roost_dialect::{DialectKind, centrifugo, echo, raw, soap, sse, wamp};
@@ -27,7 +28,8 @@ use crate::realms::may_name;
 /// The settings of a reactor. The daemon makes it from the configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where clients connect: 1 to [`LISTENERS_MAX`].
+    /// Where clients connect, and where connections came by that are still there, by number: 1 to
+    /// [`LISTENERS_MAX`].
     pub listeners: Vec<Listener>,
     /// permessage-deflate (RFC 7692).
     pub deflate: Deflate,
@@ -126,6 +128,8 @@ pub struct Listener {
     pub config: config::Listener,
     /// The address to listen on. Port 0 is resolved by the first reactor.
     pub address: ListenAddr,
+    /// Whether it takes connections. One that was removed keeps its number for those that came by it.
+    pub is_open: bool,
     /// What TLS handshakes are done with; `None` is a plain listener.
     pub tls: Option<Arc<SharedSetup>>,
     /// What clients may do that a certificate names, and no token.
@@ -376,6 +380,7 @@ impl Listener {
                 ..config::Listener::default()
             },
             address: ListenAddr::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))),
+            is_open: true,
             tls: None,
             client_permissions: Arc::new(PermissionSet::of_role(CERTIFICATE_ROLE, Vec::new())),
             proxies: None,
@@ -452,6 +457,15 @@ impl Settings {
                 namespaces: Vec::new(),
             },
         }
+    }
+
+    /// Whether drivers must say who connects: asking costs a new connection something, and a quiet one
+    /// nothing.
+    pub(crate) fn wants_peer(&self, listener: &Listener) -> bool {
+        self.limits.connections_per_address_max > 0
+            || self.limits.connects_per_address_per_second_max > 0
+            || listener.proxies.is_some()
+            || tracing::enabled!(tracing::Level::DEBUG)
     }
 
     /// A listener, by number.

@@ -11,10 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use roost_dealer::{DealerLimits, DealerOptions};
 use roost_hub::{HistoryOptions, Homes, HubLimits, HubOptions, ReactorId};
 use roost_metrics::Registry;
-use roost_net::Waker;
+use roost_net::{OpenListener, Waker};
 
 use crate::calls::Calls;
 use crate::channels::{Channels, Links, Mesh};
+use crate::client_limits::ClientLimits;
 use crate::connections::{Connections, UserCounts};
 use crate::control::{ControlPeer, Listings, REACTORS_MAX, Repeats, Sweeps};
 use crate::core::Core;
@@ -24,6 +25,7 @@ use crate::governor::{Admission, BacklogReport, BacklogWriter, Budget, BudgetSha
 use crate::history_asks::HistoryAsks;
 use crate::hook_calls::HookCalls;
 use crate::incidents::Incidents;
+use crate::listening::{ListenerUses, OpenedListener};
 use crate::login_queue::LoginQueue;
 use crate::peer_message::PeerMessage;
 use crate::sessions::Sessions;
@@ -33,8 +35,7 @@ use crate::token_checks::TokenChecks;
 /// What the reactors of one server have in common.
 #[derive(Clone)]
 pub struct Shared {
-    /// What reactors obey, or will with their next loop iteration.
-    current: Arc<Mutex<Current>>,
+    given: Arc<Mutex<Given>>,
     registry: Registry,
     budget: Arc<Budget>,
     /// Which channels keep history: as at the start.
@@ -45,10 +46,20 @@ pub struct Shared {
     process: Arc<AtomicU32>,
     /// Those of each user, if they are limited.
     users: Option<Arc<UserCounts>>,
+    /// Connections that have come by each listener.
+    listener_uses: Arc<ListenerUses>,
     switch: Arc<Switch>,
     /// Whether the control thread has taken its place in the mesh.
     has_control: Arc<AtomicBool>,
     seed: u64,
+}
+
+/// What the last reload gave.
+struct Given {
+    /// What reactors obey, or will with their next loop iteration.
+    current: Current,
+    /// By reactor: listeners that it has not taken yet, with their numbers.
+    opened: Box<[Vec<(u8, OpenListener)>]>,
 }
 
 /// How the reactors are told of something new, which each sees in one look at `state`.
@@ -109,13 +120,17 @@ impl Shared {
         let history = settings.channels.history(history_bytes_max);
         Shared {
             registry: Registry::with_namespaces(reactors, settings.channels.names()),
-            current: Arc::new(Mutex::new(Current::new(settings))),
+            given: Arc::new(Mutex::new(Given {
+                current: Current::new(settings),
+                opened: (0..reactors).map(|_| Vec::new()).collect(),
+            })),
             mesh: Arc::new(Mesh::new(reactors + 1)), // and the control thread
             budget,
             history,
             backlog_report: Arc::new(BacklogReport::new(reactors)),
             process: Arc::default(),
             users,
+            listener_uses: Arc::default(),
             switch: Arc::new(switch),
             has_control: Arc::default(),
             seed,
@@ -197,6 +212,7 @@ impl Shared {
             calls: Calls::new(dealer, counters),
             governor: Governor::new(
                 admission,
+                (self.listener_uses.clone(), current.connects.clone()),
                 BudgetShare::new(self.budget.clone(), me),
                 BacklogWriter::new(self.backlog_report.clone(), me),
             ),
@@ -211,6 +227,7 @@ impl Shared {
             incidents: Incidents::default(),
             early_data: Vec::new(),
             handled_bytes: 0,
+            client_limits: ClientLimits::default(),
             logins: LoginQueue::default(),
             has_realms: settings.has_realms(),
             restricts_procedures: settings.restricts_procedures(),
@@ -281,28 +298,39 @@ impl Shared {
 
     /// What reactors obey from now on.
     pub(crate) fn current(&self) -> Current {
-        self.lock_current().clone()
+        self.lock_given().current.clone()
     }
 
-    fn lock_current(&self) -> MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What a reactor obeys from now on, and the listeners that it is to take.
+    pub(crate) fn take(&self, reactor: usize) -> (Current, Vec<(u8, OpenListener)>) {
+        let mut given = self.lock_given();
+        let opened = std::mem::take(&mut given.opened[reactor]);
+        (given.current.clone(), opened)
+    }
+
+    fn lock_given(&self) -> MutexGuard<'_, Given> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives all reactors other settings. Each takes them with its next loop iteration: wake it.
     /// [`Shared::is_reloaded`] says when all have.
     ///
-    /// Of the settings, what is set up at the start stays as it is: listeners' addresses, backlogs and
-    /// who may send PROXY headers, compression, fragments, connections at once, of an address and of a
-    /// user, and revocations.
+    /// Listeners that are new have been opened; those that are not open any more are closed, and their
+    /// connections stay.
+    ///
+    /// Of the settings, what is set up at the start stays as it is: addresses and backlogs of listeners
+    /// that go on, compression, fragments, connections at once, of an address and of a user, and
+    /// revocations.
     ///
     /// # Panics
-    /// When the listeners are others, or a namespace has gone: they keep their numbers.
-    pub fn reload(&self, settings: Settings) {
-        let mut current = self.lock_current();
-        let before = &current.settings;
-        assert_eq!(
-            settings.listeners.len(),
-            before.listeners.len(),
+    /// When a listener or a namespace has gone: they keep their numbers. Or an opened listener has not a
+    /// socket for each reactor.
+    pub fn reload(&self, settings: Settings, opened: Vec<OpenedListener>) {
+        let mut given = self.lock_given();
+        let before = &given.current.settings;
+        let listeners = before.listeners.len()..=LISTENERS_MAX;
+        assert!(
+            listeners.contains(&settings.listeners.len()),
             "listeners keep their numbers"
         );
         let (old, new) = (&before.channels.namespaces, &settings.channels.namespaces);
@@ -313,7 +341,13 @@ impl Shared {
         self.registry.name_namespaces(settings.channels.names());
         self.budget
             .set_bytes_max(settings.limits.buffered_bytes_max);
-        *current = current.next(settings);
+        given.current = given.current.next(settings);
+        for OpenedListener { number, sockets } in opened {
+            assert_eq!(sockets.len(), given.opened.len(), "one for each reactor");
+            for (reactor, socket) in given.opened.iter_mut().zip(sockets) {
+                reactor.push((number, socket));
+            }
+        }
         self.switch.state.fetch_add(RELOAD, Ordering::Release);
     }
 
@@ -329,6 +363,11 @@ impl Shared {
         self.switch.obeyed[reactor].store(state / RELOAD, Ordering::Release);
     }
 
+    /// How many connections have come by a listener and are still there, whether it is open or not.
+    pub fn connections_by_listener(&self, number: u8) -> u32 {
+        self.listener_uses.count(number)
+    }
+
     /// The counters of all reactors.
     pub fn registry(&self) -> &Registry {
         &self.registry
@@ -336,7 +375,7 @@ impl Shared {
 
     /// The settings that hold, or will with each reactor's next loop iteration.
     pub fn settings(&self) -> Arc<Settings> {
-        self.lock_current().settings.clone()
+        self.lock_given().current.settings.clone()
     }
 
     /// Asks all reactors to close every connection with 1001 and to stop; what is left after

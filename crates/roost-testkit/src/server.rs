@@ -9,7 +9,7 @@ use roost_metrics::Registry;
 use roost_net::epoll::{EpollDriver, EpollOptions};
 use roost_net::uring::{UringDriver, UringOptions};
 use roost_net::{ListenAddr, limits};
-use roost_reactor::{Pace, Server, Settings, Shared};
+use roost_reactor::{OpenedListener, Pace, Server, Settings, Shared};
 use roost_tls::SharedSetup;
 use roost_tls::testing::setups;
 
@@ -189,9 +189,18 @@ impl TestServer {
     /// When they do not within [`DEADLINE`].
     #[track_caller]
     pub fn reload(&self, settings: Settings) {
+        self.reload_with(settings, Vec::new());
+    }
+
+    /// The same with listeners that have been opened.
+    ///
+    /// # Panics
+    /// As [`TestServer::reload`].
+    #[track_caller]
+    pub fn reload_with(&self, settings: Settings, opened: Vec<OpenedListener>) {
         let server = self.server.as_ref().expect("it runs");
         let configurer = server.configurer();
-        configurer.reload(settings);
+        configurer.reload(settings, opened);
         wait_until(
             || configurer.is_reloaded(),
             || "a reactor does not obey".to_owned(),

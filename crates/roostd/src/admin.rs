@@ -51,10 +51,10 @@ pub(crate) fn start(
     api: Option<ApiOptions>,
     shared: &Shared,
     driver: &'static str,
-    (tokens, hooks): (Option<Tokens>, Vec<Hook>),
+    (tokens, has_tokens, hooks): (Tokens, bool, Vec<Hook>),
     (operator, canary_interval_ms): (Daemon, u32),
 ) -> Result<Option<Control>, String> {
-    if listeners.is_empty() && api.is_none() && tokens.is_none() && hooks.is_empty() {
+    if listeners.is_empty() && api.is_none() && !has_tokens && hooks.is_empty() {
         return Ok(None);
     }
     if let Some(path) = listeners.path() {
@@ -71,7 +71,7 @@ pub(crate) fn start(
         admin: listeners,
         limits: Limits::default(),
         api,
-        tokens,
+        tokens: Some(tokens), // a reload may bring keys
         hooks,
         canary_interval: (canary_interval_ms > 0)
             .then(|| Duration::from_millis(u64::from(canary_interval_ms))),

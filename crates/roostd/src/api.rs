@@ -19,6 +19,15 @@ pub(crate) struct Api {
     pub(crate) development_key: Option<Secret>,
 }
 
+/// The key that is made for a start.
+fn development(key: &Secret) -> ApiKey {
+    ApiKey {
+        name: "development".to_owned(),
+        sha256: key.sha256(),
+        allow: config::ApiScope::all(),
+    }
+}
+
 /// What the start block says of it.
 pub(crate) struct Shown {
     /// `http://127.0.0.1:8081`, `unix:/run/roost/api.sock`.
@@ -66,11 +75,7 @@ pub(crate) fn bind(loaded: &Loaded, mut keys: Vec<ApiKey>) -> Result<Option<Api>
     warn_of_readers(loaded);
     let development_key = from.development_key.then(Secret::random).transpose()?;
     if let Some(key) = &development_key {
-        keys.push(ApiKey {
-            name: "development".to_owned(),
-            sha256: key.sha256(),
-            allow: config::ApiScope::all(),
-        });
+        keys.push(development(key));
     }
     let listeners = from.listen.iter().map(|address| listener(from, address));
     let listeners = listeners.collect::<Result<_, _>>();
@@ -175,6 +180,11 @@ impl Api {
 }
 
 impl Shown {
+    /// The key made for this start, which a reload does not change.
+    pub(crate) fn development_key(&self) -> Option<ApiKey> {
+        self.development_key.as_ref().map(development)
+    }
+
     /// How to publish with the key made for this start, for the end of the start block.
     pub(crate) fn hint(&self) -> Option<String> {
         let (address, key) = (self.first?, self.development_key.as_ref()?.reveal());

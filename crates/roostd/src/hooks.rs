@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use roost_config::{self as config, Loaded};
 use roost_control::{Hook, HookUrl};
 use roost_hooks::{Event, Keys, OnFailure, Rules, parse_keys};
@@ -54,18 +55,30 @@ fn hook(loaded: &Loaded, at: usize, from: &config::Hook) -> Result<Hook, String>
         headers: _,
     } = from;
     let parsed = HookUrl::parse(url).map_err(|what| line(loaded, (at, "url"), None, what))?;
+    let mut identity = Context::new(&SHA256);
+    identity.update(format!("{from:?}").as_bytes());
     let keys = match secrets_file.as_str() {
         "" => Keys::default(),
         file => {
             let key = (at, "secrets_file");
             let (path, bytes) = read(loaded, key, file)?;
+            identity.update(&bytes);
             let text = String::from_utf8(bytes)
                 .map_err(|_| line(loaded, key, Some(&path), "it is not UTF-8"))?;
             parse_keys(&text).map_err(|error| line(loaded, key, Some(&path), error))?
         }
     };
+    let tls = tls(
+        loaded,
+        (at, ca_file),
+        url.starts_with("https:"),
+        &mut identity,
+    )?;
+    let mut identity_bytes = [0; 32];
+    identity_bytes.copy_from_slice(identity.finish().as_ref());
     let events = Event::ALL.into_iter();
     Ok(Hook {
+        identity: identity_bytes,
         events: events.filter(|event| from.names(event.name())).collect(),
         namespaces: namespaces.clone(),
         rules: Rules {
@@ -80,18 +93,24 @@ fn hook(loaded: &Loaded, at: usize, from: &config::Hook) -> Result<Hook, String>
             cache_ms: u64::from(*cache_ms),
             cache_stale_max_ms: u64::from(*cache_stale_max_ms),
         },
-        tls: Arc::new(tls(loaded, at, ca_file, url.starts_with("https:"))?),
+        tls: Arc::new(tls),
         url: parsed,
         keys,
         answer_bytes_max: *answer_bytes_max,
     })
 }
 
-fn tls(loaded: &Loaded, at: usize, ca_file: &str, is_https: bool) -> Result<ClientConfig, String> {
+fn tls(
+    loaded: &Loaded,
+    (at, ca_file): (usize, &str),
+    is_https: bool,
+    identity: &mut Context,
+) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     if is_https {
         let key = (at, "ca_file");
         let (path, pem) = read(loaded, key, ca_file)?;
+        identity.update(&pem);
         for certificate in CertificateDer::pem_slice_iter(&pem) {
             // Bundles of a system have some that no library takes.
             let _ = certificate.map(|certificate| roots.add(certificate));

@@ -45,6 +45,7 @@ mod development;
 mod driver;
 mod expiry;
 mod hooks;
+mod listeners;
 mod logging;
 mod notify;
 mod operator;

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+use roost_net::process::monotonic_us;
 use tracing::warn;
 
 /// Tells systemd, if it listens, that the daemon is in `state`: `READY=1`, `STOPPING=1`. A failure
@@ -19,6 +20,16 @@ pub(crate) fn notify(state: &str, wait: Duration) {
         let socket = path.display();
         warn!(%error, state, %socket, "cannot notify the service manager ($NOTIFY_SOCKET)");
     }
+}
+
+/// A reload begins; `READY=1` ends it. systemd 253 and later asks for both in one datagram
+/// (`Type=notify-reload`, sd_notify(3)); others take the first.
+pub(crate) fn notify_reloading(wait: Duration) {
+    notify(&reloading(monotonic_us()), wait);
+}
+
+fn reloading(monotonic_us: u64) -> String {
+    format!("RELOADING=1\nMONOTONIC_USEC={monotonic_us}")
 }
 
 fn send(path: &OsStr, state: &str, wait: Duration) -> io::Result<()> {
@@ -38,6 +49,19 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+
+    #[test]
+    fn a_reload_is_told_with_its_time_in_one_datagram() {
+        assert_eq!(reloading(12), "RELOADING=1\nMONOTONIC_USEC=12");
+        let uptime = std::fs::read_to_string("/proc/uptime").expect("proc is mounted");
+        let uptime: f64 = uptime
+            .split(' ')
+            .next()
+            .and_then(|s| s.parse().ok())
+            .expect("seconds");
+        // It does not go on while the machine sleeps.
+        assert!((monotonic_us() as f64) / 1e6 <= uptime + 1.0);
+    }
 
     #[test]
     fn states_arrive_and_a_full_socket_is_not_waited_for() {

@@ -4,39 +4,41 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use roost_config::{self as config, Change, Loaded, Reload};
-use roost_control::{Reloaded, ReloadedKey};
-use roost_dialect::wamp::Users;
+use roost_control::{ApiKey, ControlReloader, Hook, Reloaded, ReloadedKey};
 use roost_metrics::process::{
     LAST_RELOAD_SECONDS, RELOADS, RELOADS_FAILED, TLS_RELOADS, TLS_RELOADS_FAILED,
 };
-use roost_net::ListenAddr;
-use roost_reactor::{Configurer, NamespaceNumbers};
+use roost_reactor::{Configurer, NamespaceNumbers, OpenedListener};
+use roost_tokens::Checker;
 use tracing::{error, info, warn};
 
 use crate::cli::ConfigSource;
+use crate::listeners::{Listeners, Moves};
 use crate::pace::Paces;
 use crate::tls::{Tls, now};
-use crate::{api, hooks, logging, settings, tokens, users};
+use crate::{api, hooks, logging, notify, settings, tokens, users};
 
 /// What runs, and what it is loaded again from.
 pub(crate) struct Running {
     pub(crate) source: ConfigSource,
     pub(crate) loaded: Loaded,
     pub(crate) numbers: NamespaceNumbers,
-    pub(crate) users: Option<Users>,
     pub(crate) tls: Arc<CurrentTls>,
     pub(crate) connections_max: u32,
     pub(crate) reactors: usize,
-    /// Of the listeners, in their order.
-    pub(crate) addresses: Vec<ListenAddr>,
+    pub(crate) listeners: Listeners,
     pub(crate) configurer: Configurer,
     /// How stops go.
     pub(crate) paces: Arc<Paces>,
+    /// To the control thread, once it runs, if it does.
+    pub(crate) control: Arc<OnceLock<ControlReloader>>,
+    /// Of the API, made for this start.
+    pub(crate) development_key: Option<ApiKey>,
 }
 
 /// What listeners speak TLS with.
@@ -66,6 +68,16 @@ struct Prepared {
     tls: Tls,
     warnings: Vec<String>,
     settings: roost_reactor::Settings,
+    listeners: Listeners,
+    opened: Vec<OpenedListener>,
+    served: Served,
+}
+
+/// What the control thread is given.
+struct Served {
+    api_keys: Vec<ApiKey>,
+    checker: Checker,
+    hooks: Vec<Hook>,
 }
 
 impl CurrentTls {
@@ -132,13 +144,20 @@ impl Reloader {
 
 impl Running {
     fn reload(&mut self, is_check: bool) -> Reloaded {
-        let prepared = self.prepare();
         if is_check {
-            return match prepared {
+            return match self.prepare(is_check) {
                 Ok(prepared) => prepared.report(),
                 Err(errors) => Reloaded::failed(errors),
             };
         }
+        notify::notify_reloading(NOTIFY_WAIT);
+        let prepared = self.prepare(is_check);
+        let report = self.reload_now(prepared);
+        notify::notify("READY=1", NOTIFY_WAIT);
+        report
+    }
+
+    fn reload_now(&mut self, prepared: Result<Prepared, Vec<String>>) -> Reloaded {
         RELOADS.add(1);
         let speaks_tls = !self.tls.get().is_empty();
         TLS_RELOADS.add(u64::from(speaks_tls));
@@ -159,8 +178,9 @@ impl Running {
         report
     }
 
-    /// Reads and checks all that there is; nothing changes. The errors are lines for people.
-    fn prepare(&self) -> Result<Prepared, Vec<String>> {
+    /// Reads and checks all that there is, and opens listeners that are new, but for a check; nothing
+    /// changes. The errors are lines for people.
+    fn prepare(&self, is_check: bool) -> Result<Prepared, Vec<String>> {
         if self
             .source
             .config
@@ -175,20 +195,31 @@ impl Running {
             let mistakes = errors.iter().map(ToString::to_string);
             mistakes.collect::<Vec<String>>()
         })?;
-        let (tls, warnings) = self.tls.get().next(&loaded).map_err(|found| found.errors)?;
         let from = &loaded.settings;
+        let running = &self.loaded.settings;
+        let origins = config::origins(&running.listeners, &from.listeners);
+        let tls = self.tls.get().next(&loaded, &origins);
+        let (tls, warnings) = tls.map_err(|found| found.errors)?;
         let names = from.namespaces.iter().map(|one| one.name.as_str());
         let numbers = self.numbers.reload(names);
         let numbers = numbers.map_err(|error| vec![format!("{error}. Remedy: restart.")])?;
-        let settings = settings::for_reactors(
+        let (users, found) = users::load(&loaded).map_err(|found| found.errors)?;
+        let warnings = [warnings, found].concat();
+        let served = self.serve_from(&loaded)?;
+        let mut settings = settings::for_reactors(
             from,
             self.connections_max,
             &numbers,
             &tls,
-            self.users.clone(),
+            users,
             self.reactors,
         )
         .map_err(|error| vec![error])?;
+        let is_unused = |number| self.configurer.connections_by_listener(number) == 0;
+        let listeners = self.listeners.next(&origins, is_unused, &settings);
+        let mut listeners = listeners.map_err(|error| vec![error])?;
+        listeners.arrange(&mut settings, &self.configurer.settings());
+        let opened = listeners.open(&loaded, running, &settings, self.reactors, is_check)?;
         Ok(Prepared {
             loaded,
             changes,
@@ -196,6 +227,26 @@ impl Running {
             tls,
             warnings,
             settings,
+            listeners,
+            opened,
+            served,
+        })
+    }
+
+    /// What the control thread is to be given. The errors are lines for people.
+    fn serve_from(&self, loaded: &Loaded) -> Result<Served, Vec<String>> {
+        let from = &loaded.settings;
+        if self.control.get().is_none() && (from.auth.is_on() || !from.hooks.is_empty()) {
+            return Err(vec![NO_CONTROL.to_owned()]);
+        }
+        let mut api_keys = api::keys(loaded).map_err(lines)?;
+        api_keys.extend(self.development_key.clone());
+        let tokens = tokens::Tokens::load(loaded).map_err(|found| found.errors)?;
+        let tokens = tokens.unwrap_or_default().for_control(&from.auth);
+        Ok(Served {
+            api_keys,
+            checker: tokens.checker,
+            hooks: hooks::load(loaded).map_err(|found| found.errors)?,
         })
     }
 
@@ -208,14 +259,25 @@ impl Running {
             tls,
             warnings: _,
             settings,
+            listeners,
+            opened,
+            served,
         } = prepared;
-        self.configurer.reload(settings);
+        // First: reactors ask what is new.
+        if let Some(control) = self.control.get() {
+            control.set_api_keys(served.api_keys);
+            control.set_tokens(served.checker);
+            control.set_hooks(served.hooks);
+        }
+        self.configurer.reload(settings, opened);
         let (before, after) = (&self.loaded.settings, &loaded.settings);
+        log_moves(&listeners.moves(after, (&self.listeners, before)));
+        self.listeners = listeners.settled();
         if before.log.level != after.log.level {
             logging::set_configured(after.log.level);
         }
         self.paces.set(&after.server);
-        tls.publish_expiry(&self.addresses, after);
+        tls.publish_expiry(&self.listeners.addresses(), after);
         self.tls.set(tls);
         self.loaded = loaded;
         self.numbers = numbers;
@@ -241,7 +303,7 @@ impl Prepared {
             before: change.before.clone(),
             after: change.after.clone(),
             class: change.reload.name(),
-            effect: effect(change.reload),
+            effect: effect(change),
         });
         Reloaded {
             errors: Vec::new(),
@@ -251,7 +313,8 @@ impl Prepared {
     }
 }
 
-/// Files that are named, and read at the start alone: a mistake is told now and not at the next start.
+/// Files that are named, with those that are read at the start alone: a mistake is told now and not at the
+/// next start.
 fn check_files(next: &Loaded) -> Result<(), Vec<String>> {
     let mut errors = Vec::new();
     errors.extend(api::keys(next).err().into_iter().flat_map(lines));
@@ -305,20 +368,36 @@ fn log(reloaded: &Reloaded) {
     info!(
         changed,
         need_restart = left,
-        "reloaded: certificates are those that are in the files now"
+        "reloaded: certificates are those that are in the files now, and so are keys, tokens and secrets"
     );
 }
 
-fn effect(reload: Reload) -> &'static str {
-    match reload {
-        Reload::Live => "for all connections",
-        Reload::NewConnections => "for new connections",
-        Reload::Restart => "at the next start; the running value stays",
+fn log_moves(moves: &Moves) {
+    for (listener, address) in &moves.opened {
+        info!(listener, %address, "listening");
+    }
+    for (listener, address) in &moves.closed {
+        info!(listener, %address, "no longer listening: its connections stay");
+    }
+}
+
+fn effect(change: &Change) -> &'static str {
+    match (change.reload, &change.before, &change.after) {
+        (Reload::Live, ..) => "for all connections",
+        (Reload::NewConnections, ..) => "for new connections",
+        (Reload::Listener, None, _) => "it is opened",
+        (Reload::Listener, _, None) => "it is closed; its connections stay",
+        (Reload::Listener, ..) => "it is opened, and the old one closed; connections stay",
+        (Reload::Restart, ..) => "at the next start; the running value stays",
     }
 }
 
 const FROM_INPUT: &str = "the configuration came from standard input, which cannot be read again. \
                           Remedy: --config FILE";
+const NO_CONTROL: &str = "[auth] and [[hook]] need the control thread, which was not started: nothing needed it. \
+                          Remedy: restart, or give admin.socket a path before the next start";
+/// How long a reload waits for a service manager whose socket is full.
+const NOTIFY_WAIT: Duration = Duration::from_millis(100);
 /// How soon it is looked again whether all reactors obey.
 const OBEYED_LOOK: Duration = Duration::from_millis(2);
 /// How long a reload waits for reactors.

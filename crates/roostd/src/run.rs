@@ -1,8 +1,7 @@
 //! Starting, saying what was started, and stopping.
 
-use std::io::ErrorKind;
 use std::process::ExitCode;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,11 +17,12 @@ use roost_reactor::{ListenError, NamespaceNumbers, REACTORS_MAX, Server, Setting
 use signal_hook::iterator::Signals;
 use tracing::{info, warn};
 
-use crate::api::{self, Api};
+use crate::api::{self, Api, Shown};
 use crate::cli::ConfigSource;
 use crate::development::Development;
 use crate::driver::{self, Choice, Chosen};
 use crate::expiry::Expiry;
+use crate::listeners::{Listeners, cannot_listen};
 use crate::operator::Daemon;
 use crate::pace::Paces;
 use crate::reload::{CurrentTls, Reloader, Running};
@@ -92,33 +92,38 @@ fn serve(start_with: Start) -> Result<(), String> {
     let api = api::bind(&loaded, api_keys)?;
     let (mut api, api_shown) = api.map(Api::split).unzip();
     let numbers = numbers_of(from)?;
-    let known = users.clone();
     let mut settings =
-        settings::for_reactors(from, connections_max, &numbers, &tls, known, reactors)?;
+        settings::for_reactors(from, connections_max, &numbers, &tls, users, reactors)?;
     let revocations = keep_revocations(&loaded, &mut settings, api.as_mut());
     let server = start(settings, &choice, reactors).map_err(|error| start_error(from, &error))?;
     describe(&server, &choice, connections_max, open_files);
-    let tokens = tokens.map(|tokens| tokens.for_control(&from.auth));
+    let has_tokens = tokens.is_some();
+    let tokens = tokens.unwrap_or_default().for_control(&from.auth);
     tls.publish_expiry(server.addresses(), from);
     let tls = Arc::new(CurrentTls::new(tls));
+    let to_control = Arc::new(OnceLock::new());
     let paces = Arc::new(Paces::new(&from.server));
     let reloader = Reloader::start(Running {
         source,
         loaded: loaded.clone(),
         numbers,
-        users,
         tls: tls.clone(),
         connections_max,
         reactors,
-        addresses: server.addresses().to_vec(),
+        listeners: Listeners::at_start(server.addresses()),
         configurer: server.configurer(),
         paces: paces.clone(),
+        control: to_control.clone(),
+        development_key: api_shown.as_ref().and_then(Shown::development_key),
     });
     let reloader = reloader.map_err(|error| thread_error(&error))?;
     let operator = Daemon::of(&server, paces.clone(), reloader.clone());
-    let asked = (tokens, asked);
+    let asked = (tokens, has_tokens, asked);
     let (name, own) = (choice.name(), (operator, from.admin.canary_interval_ms));
     let control = admin::start(listeners, api, server.shared(), name, asked, own)?;
+    if let Some(control) = &control {
+        let _ = to_control.set(control.reloader()); // it is the first
+    }
     let block = StartBlock {
         loaded: &loaded,
         addresses: server.addresses(),
@@ -277,33 +282,7 @@ fn start_error(from: &config::Settings, error: &StartError) -> String {
         StartError::Thread(error) => thread_error(error),
         StartError::Driver(error) => format!("cannot start a reactor's driver: {error}."),
         StartError::Listen(ListenError { listener, error }) => {
-            let listener = &from.listeners[*listener];
-            let is_unix = matches!(listener.address, config::ListenAddress::Unix(_));
-            let remedy = match (error.kind(), is_unix) {
-                (ErrorKind::AddrInUse, false) => {
-                    "another process has this address: stop it, or give another with --listen"
-                }
-                (ErrorKind::AddrInUse, true) => {
-                    "stop that process, or give another path with --listen"
-                }
-                (ErrorKind::PermissionDenied, false) => {
-                    "ports below 1024 need CAP_NET_BIND_SERVICE, or another with --listen"
-                }
-                (ErrorKind::PermissionDenied, true) => {
-                    "let the daemon's user write to the socket's directory, and be in \
-                     listener.socket_group; or give another path with --listen"
-                }
-                (ErrorKind::AddrNotAvailable, _) => "no interface here has this address",
-                (ErrorKind::AlreadyExists, _) => "move it away, or give another path",
-                (ErrorKind::NotFound, true) => "make its directory, or give another path",
-                _ => "see the error",
-            };
-            let name = match listener.name.as_str() {
-                "" => String::new(),
-                name => format!(" (listener {name})"),
-            };
-            let address = &listener.address;
-            format!("cannot listen on {address}{name}: {error}. Remedy: {remedy}.")
+            cannot_listen(&from.listeners[*listener], error)
         }
     }
 }

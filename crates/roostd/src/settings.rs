@@ -83,6 +83,7 @@ fn listener(
     Ok(reactor::Listener {
         config: from.clone(),
         address,
+        is_open: true,
         tls: setup,
         client_permissions: Arc::new(PermissionSet::of_role(
             reactor::CERTIFICATE_ROLE,

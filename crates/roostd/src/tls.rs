@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use roost_config::{self as config, KeyPlace, Loaded};
+use roost_config::{self as config, KeyPlace, Loaded, Origin};
 use roost_metrics::process;
 use roost_net::ListenAddr;
 use roost_tls::certs::{CertificateFiles, Finding, Findings};
@@ -80,11 +80,17 @@ impl Tls {
             clock: Arc::new(Clock::new(now())),
             listeners: Vec::new(),
         };
-        none.next(loaded)
+        let new = vec![Origin::New; loaded.settings.listeners.len()];
+        none.next(loaded, &new)
     }
 
-    /// The same for a reload. Listeners that had random tickets go on to take those.
-    pub(crate) fn next(&self, loaded: &Loaded) -> Result<(Tls, Vec<String>), Lines> {
+    /// The same for a reload, with what each listener was before. Those that go on and had random
+    /// tickets go on to take those.
+    pub(crate) fn next(
+        &self,
+        loaded: &Loaded,
+        origins: &[Origin],
+    ) -> Result<(Tls, Vec<String>), Lines> {
         let mut lines = Lines {
             errors: Vec::new(),
             warnings: Vec::new(),
@@ -97,7 +103,7 @@ impl Tls {
                 continue;
             }
             let mut files = Files::of(loaded, number);
-            if let Some(before) = self.of(number) {
+            if let Some(before) = origins[number].kept().and_then(|at| self.of(at)) {
                 files.keep_tickets(&before.files);
             }
             if matches!(listener.address, config::ListenAddress::Unix(_)) {

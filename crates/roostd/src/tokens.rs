@@ -21,7 +21,8 @@ use rustls_pki_types::pem::PemObject;
 
 use crate::tls::Lines;
 
-/// What the start needs to check tokens.
+/// What tokens are checked with.
+#[derive(Default)]
 pub(crate) struct Tokens {
     keys: KeySet,
     statics: StaticTokens,

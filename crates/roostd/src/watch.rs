@@ -60,6 +60,16 @@ const KINDS: &[Kind] = &[
         "behind a proxy set it to 0, or have the proxy say whose connection it is (listener.proxy_protocol)",
     ),
     warn(
+        "refused_connect_rate_total",
+        "new connections refused: their address begins more than limits.connects_per_address_per_second_max",
+        "raise it where many clients share an address; behind a proxy set it to 0, or have the proxy say whose connection it is (listener.proxy_protocol)",
+    ),
+    warn(
+        "client_rate_limited_total",
+        "times a client did more than limits.client_…_per_second_max allow",
+        "roostctl why KEY names the limit; raise it, or have the clients do less",
+    ),
+    warn(
         "accept_limit_total",
         "accepts failed: no file descriptor is free",
         "raise the limit on open files (ulimit -n, LimitNOFILE=)",

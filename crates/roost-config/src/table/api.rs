@@ -35,7 +35,7 @@ section! {
     /// hold at once, so that one can be replaced without a pause. Without any, only unix sockets can be
     /// listened on, and their permissions decide. Files are named as in `[listener.tls]`.
     key: Vec<ApiKey> =
-        Vec::new(), ApiKeyList, Restart, r#"[{ name = "shop", key_file = "/run/credentials/roost/shop", allow = ["publish:order:*"] }]"#;
+        Vec::new(), ApiKeyList, Live, r#"[{ name = "shop", key_file = "/run/credentials/roost/shop", allow = ["publish:order:*"] }]"#;
     /// For development: makes a key at each start that allows everything and prints it with the start
     /// block. Another port is taken where one in `listen` is in use. It is an error beside an
     /// address that is not of this machine.

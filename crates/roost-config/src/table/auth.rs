@@ -25,14 +25,14 @@ section! {
     in_flight_max: u32 = 4096, Count(1..=1_000_000), Restart, "1000";
     /// A token, in bytes. `limits.handshake_bytes_max` must leave room for it: in a subprotocol it
     /// takes a third more.
-    token_bytes_max: usize = 4 * KIB, Size(256..=MIB), Restart, r#""2KiB""#;
+    token_bytes_max: usize = 4 * KIB, Size(256..=MIB), Live, r#""2KiB""#;
     /// Static tokens, for devices and tests, one a line: the user, a space, the token's SHA-256 in
     /// hexadecimal digits (`printf %s TOKEN | sha256sum`), and what it grants, such as `sub:status:*` or
     /// `pub:chat:1`. They never expire. `""`: none.
-    static_tokens_file: String = String::new(), FILE, Restart, r#""/etc/roost/static.tokens""#;
+    static_tokens_file: String = String::new(), FILE, Live, r#""/etc/roost/static.tokens""#;
     /// Good tokens are remembered, so that a client that comes back with one costs a hash: in so many
     /// bytes, some 700 a token.
-    cache_bytes_max: usize = 16 * MIB, Size(64 * KIB..=GIB), Restart, r#""64MiB""#;
+    cache_bytes_max: usize = 16 * MIB, Size(64 * KIB..=GIB), Live, r#""64MiB""#;
     /// Connections that a user has at once, whatever it has shown: a token, or a login over WAMP. One more
     /// is refused: 429, or GOODBYE `wamp.close.killed`. `0`: any number; else some 30 bytes a user.
     connections_per_user_max: u32 = 0, Count(0..=1_000_000_000), Restart, "20";
@@ -56,10 +56,10 @@ section! {
     "auth.jwt" Jwt
     /// Secrets for HS256, HS384 and HS512, one a line: its name (the token's `kid`), a space, and at
     /// least 32 bytes. All verify, so a new one is added before tokens are made with it. `""`: none.
-    hmac_secrets_file: String = String::new(), FILE, Restart, r#""/etc/roost/jwt.secrets""#;
+    hmac_secrets_file: String = String::new(), FILE, Live, r#""/etc/roost/jwt.secrets""#;
     /// PEM: public keys, `PUBLIC KEY` each, at most 16. RSA of 2048 bits and more (RS256 to RS512,
     /// PS256 to PS512), P-256 (ES256), P-384 (ES384), Ed25519 (EdDSA). `""`: none.
-    public_keys_file: String = String::new(), FILE, Restart, r#""/etc/roost/jwt-public.pem""#;
+    public_keys_file: String = String::new(), FILE, Live, r#""/etc/roost/jwt-public.pem""#;
     /// Where an issuer publishes its keys (JWK Set): `https://`, or `http://` on this machine. They are
     /// fetched in the background; while that fails, the last ones serve, also after a restart. It needs
     /// `audience` and `issuer`. `""`: none.
@@ -81,16 +81,16 @@ section! {
     /// for the service (`StateDirectory=`), and nowhere without it. `""`: nowhere.
     jwks_state_file: Option<String> = None, Auto(FILE), Restart, r#""/var/lib/roost/jwks.json""#;
     /// The `aud` that tokens must name. `""`: those that name any are refused.
-    audience: Option<String> = None, OrNone(PARTY), Restart, r#""chat""#;
+    audience: Option<String> = None, OrNone(PARTY), Live, r#""chat""#;
     /// The `iss` that tokens must have. `""`: any.
-    issuer: Option<String> = None, OrNone(PARTY), Restart, r#""https://id.example.org/""#;
+    issuer: Option<String> = None, OrNone(PARTY), Live, r#""https://id.example.org/""#;
     /// Whether a token without `exp` is refused.
-    expiry: Expiry = Expiry::Required, Expiry::WORDS, Restart, r#""optional""#;
+    expiry: Expiry = Expiry::Required, Expiry::WORDS, Live, r#""optional""#;
     /// The longest time from a token's `iat`, or from its check, to its `exp`; no connection outlives
     /// it by more. `"0s"`: any.
-    lifetime_max_ms: u32 = DAY, time_or_zero(SECOND..=40 * DAY), Restart, r#""1h""#;
+    lifetime_max_ms: u32 = DAY, time_or_zero(SECOND..=40 * DAY), Live, r#""1h""#;
     /// How far the clocks of issuers may differ from this machine's.
-    leeway_ms: u32 = 10 * SECOND, time_or_zero(SECOND..=HOUR), Restart, r#""30s""#;
+    leeway_ms: u32 = 10 * SECOND, time_or_zero(SECOND..=HOUR), Live, r#""30s""#;
 }
 
 words! {

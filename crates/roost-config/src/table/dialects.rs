@@ -45,7 +45,7 @@ section! {
     realms: Vec<String> = vec!["*".to_owned()], Patterns(REALM), NewConnections, r#"["realm1"]"#;
     /// Whether sessions are let in that do not authenticate. If not, HELLO without `authmethods` gets ABORT
     /// with `wamp.error.authentication_required`.
-    anonymous: bool = true, Flag, Restart, "false";
+    anonymous: bool = true, Flag, Live, "false";
 }
 
 section! {

@@ -1,7 +1,7 @@
 //! `[limits]`: what one client, or all together, may cost.
 
-use crate::row::section;
 use crate::row::{DAY, HOUR, SECOND, WEEK, time, time_or_zero};
+use crate::row::{section, words};
 use crate::units::{GIB, KIB, MIB};
 use crate::value::{Count, SharedSize, Size};
 
@@ -35,6 +35,30 @@ section! {
     /// proxy's address, unless that says whose connection it is (`listener.proxy_protocol`): leave it 0
     /// there, and let the proxy count.
     connections_per_address_max: u32 = 0, Count(0..=100_000_000), Restart, "100";
+    /// Connections that one IP address may begin in a second, counted over all reactors; of IPv6 each
+    /// /64 counts as one. `client_burst` says how many may come at once. 0 is no limit. A connection
+    /// above it is answered 429 with `Retry-After`, or reset where TLS would come first, and counted in
+    /// `refused_connect_rate_total`. Behind a proxy: as `connections_per_address_max`.
+    connects_per_address_per_second_max: u32 = 0, Count(0..=1_000_000), Live, "20";
+    /// Messages that one client may send in a second, pings among them; 0 is no limit. A client costs
+    /// memory for it only while it sends faster than this. Above it the client is treated as
+    /// `client_rate_policy` says.
+    client_messages_per_second_max: u32 = 0, Count(0..=10_000_000), NewConnections, "100";
+    /// The same in bytes of messages, inflated.
+    client_bytes_per_second_max: u64 = 0, SharedSize(0..=1024 * GIB), NewConnections, r#""1MiB""#;
+    /// Subscriptions that one client may ask for in a second; 0 is no limit. It keeps a client from
+    /// trying names of channels one after the other.
+    client_subscribes_per_second_max: u32 = 0, Count(0..=1_000_000), Live, "20";
+    /// Publications, subscriptions, calls and registrations of one client that may be refused in a
+    /// second; above it the client is closed, whatever `client_rate_policy` says. 0 is no limit.
+    client_refusals_per_second_max: u32 = 0, Count(0..=1_000_000), Live, "1";
+    /// How much a client may do at once: as much as its rates allow in this time.
+    client_burst_ms: u32 = 10_000, time(100..=HOUR), Live, r#""5s""#;
+    /// What becomes of a client that does more than its rates allow. `"pause"`: it is not read until it
+    /// is within them again, and nothing is lost. `"close"`: with 1008 and the reason, or the dialect's
+    /// own word for it. Counted in `client_rate_limited_total` and `client_rate_closes_total`.
+    client_rate_policy: ClientRatePolicy =
+        ClientRatePolicy::Pause, ClientRatePolicy::WORDS, Live, r#""close""#;
     /// A message from a client, all its frames together. Above it close code 1009, before the bytes
     /// are stored. Also the body of a plain HTTP request, which is answered with 413 above it.
     message_bytes_max: usize = MIB, Size(125..=GIB), Live, r#""256KiB""#;
@@ -100,4 +124,13 @@ section! {
     /// Calls that one connection has been given to answer and has not answered. A call to one that
     /// has so many is answered with an error.
     invocations_per_connection_max: u32 = 1024, Count(1..=1_000_000), Live, "10000";
+}
+
+words! {
+    /// `limits.client_rate_policy`.
+    ClientRatePolicy
+    /// It is not read for a while.
+    Pause = "pause",
+    /// It is closed.
+    Close = "close",
 }

@@ -15,7 +15,7 @@ section! {
     /// the keys of the first (`--listen`, `--set listener.hixie=true`).
     "listener" Listener
     /// What messages and logs call it; no two have the same. `""`: its address.
-    name: String = String::new(), LISTENER_NAME, Restart, r#""public""#;
+    name: String = String::new(), LISTENER_NAME, NewConnections, r#""public""#;
     /// The IP address and port to listen on, or a unix socket. `127.0.0.1` is this machine alone,
     /// `"0.0.0.0:8080"` every IPv4 address it has, `"[::]:8080"` every IPv6 address (and IPv4 too,
     /// where `net.ipv6.bindv6only` is 0). Port 0 lets the kernel choose. On a public address without
@@ -23,10 +23,11 @@ section! {
     /// `"unix:/run/roost/clients.sock"` is for a proxy on this machine: all reactors accept from that
     /// socket, its clients have no address to be limited by, a socket that a process has left behind
     /// is replaced, one that is served is an error, and the file goes when the daemon stops. No two
-    /// listeners have the same; the second and further ones must have one.
+    /// listeners have the same; the second and further ones must have one. A reload with another
+    /// address opens that first, and then closes the old one, whose connections stay.
     address: ListenAddress =
         ListenAddress::Tcp(SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080)),
-        ListenerAddress, Restart, r#""0.0.0.0:8080""#;
+        ListenerAddress, Listener, r#""0.0.0.0:8080""#;
     /// The permissions of a unix socket's file: who may write to it may connect.
     socket_mode: ClientSocketMode =
         ClientSocketMode::Group, ClientSocketMode::WORDS, Restart, r#""0666""#;
@@ -41,12 +42,12 @@ section! {
     /// connection without one is reset and counted in `proxy_headers_refused_total`. The client's address
     /// is that of the header wherever one counts: in `limits.connections_per_address_max` and in logs.
     proxy_protocol: ProxyProtocol =
-        ProxyProtocol::Off, ProxyProtocol::WORDS, Restart, r#""required""#;
+        ProxyProtocol::Off, ProxyProtocol::WORDS, NewConnections, r#""required""#;
     /// Which addresses may say so, as networks; by default this machine's. A connection from elsewhere
     /// is reset and counted in `refused_proxy_source_total`, for it could claim any address. `["*"]`: all,
     /// where nothing but proxies can connect. On a unix socket its permissions decide.
     proxy_protocol_from: Vec<String> =
-        vec!["127.0.0.0/8".to_owned(), "::1".to_owned()], Patterns(NETWORK), Restart, r#"["10.0.0.0/8"]"#;
+        vec!["127.0.0.0/8".to_owned(), "::1".to_owned()], Patterns(NETWORK), NewConnections, r#"["10.0.0.0/8"]"#;
     /// Which dialects are served here: `"raw"`, `"echo"`, `"wamp"`, `"soap"`, `"centrifugo"`, `"sse"`.
     /// The path of another is 404.
     /// `["*"]`: all that are enabled, each in its own section; one that is not enabled cannot be listed. An

@@ -45,7 +45,7 @@ section! {
     client_user: ClientUser = ClientUser::None, ClientUser::WORDS, NewConnections, r#""cn""#;
     /// What such a user may do where namespaces say `granted`: `sub:` or `pub:` and a channel, which may end
     /// with `*`.
-    client_allow: Vec<String> = Vec::new(), Patterns(GRANT), Restart, r#"["sub:status:*", "pub:probe:*"]"#;
+    client_allow: Vec<String> = Vec::new(), Patterns(GRANT), NewConnections, r#"["sub:status:*", "pub:probe:*"]"#;
     /// Whether clients get session tickets, with which they come back without a certificate being sent
     /// and looked at again: fewer bytes, a fifth less CPU. Their keys change every six hours. `"auto"`:
     /// yes, but not where `client_auth` is `"required"` or there is a `client_user`, for a certificate that

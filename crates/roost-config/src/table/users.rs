@@ -34,27 +34,27 @@ section! {
     /// What is secret stands in files.
     "wamp.user" WampUser
     /// Who it is, in HELLO. Two users of one realm with one name are an error.
-    authid: String = String::new(), AUTHID, Restart, r#""alice""#;
+    authid: String = String::new(), AUTHID, Live, r#""alice""#;
     /// The realm it may join.
-    realm: String = String::new(), REALM_NAME, Restart, r#""realm1""#;
+    realm: String = String::new(), REALM_NAME, Live, r#""realm1""#;
     /// Its role there, which `[[wamp.permission]]` names.
-    role: String = String::new(), ROLE, Restart, r#""staff""#;
+    role: String = String::new(), ROLE, Live, r#""staff""#;
     /// A file with what it shows for `ticket`: one line. `""`: none.
-    ticket_file: String = String::new(), FILE, Restart, r#""/etc/roost/alice.ticket""#;
+    ticket_file: String = String::new(), FILE, Live, r#""/etc/roost/alice.ticket""#;
     /// A file with its password, for `wampcra` and `scram`: one line. `""`: none.
-    secret_file: String = String::new(), FILE, Restart, r#""/etc/roost/alice.secret""#;
+    secret_file: String = String::new(), FILE, Live, r#""/etc/roost/alice.secret""#;
     /// With which salt the password is derived, base64 of 8 bytes or more: `openssl rand -base64 16`. `""`:
     /// for `wampcra` it is not derived, and for `scram` the salt is a hash of realm and authid.
-    salt: Option<String> = None, OrNone(SALT), Restart, r#""aBc+fx0NAVAx2iTmm0zd4g==""#;
+    salt: Option<String> = None, OrNone(SALT), Live, r#""aBc+fx0NAVAx2iTmm0zd4g==""#;
     /// How often the derivation (PBKDF2 with HMAC-SHA-256) is iterated. Clients do it at each login, and
     /// this server at its start: some 3 ms for 10,000.
-    iterations: u32 = 10_000, Count(1_000..=10_000_000), Restart, "100000";
+    iterations: u32 = 10_000, Count(1_000..=10_000_000), Live, "100000";
     /// Its public keys for `cryptosign`, Ed25519, each 64 hexadecimal digits.
-    public_keys: Vec<String> = Vec::new(), Patterns(PUBLIC_KEY), Restart,
+    public_keys: Vec<String> = Vec::new(), Patterns(PUBLIC_KEY), Live,
         r#"["545efb0a2192db8d43f118e9bf9aee081466e1ef36c708b96ee6f62dddad9122"]"#;
     /// Which methods it may use, of `"ticket"`, `"wampcra"`, `"scram"` and `"cryptosign"`; `["*"]`: all
     /// that it has the files or keys for.
-    methods: Vec<String> = vec!["*".to_owned()], Patterns(METHOD), Restart, r#"["scram"]"#;
+    methods: Vec<String> = vec!["*".to_owned()], Patterns(METHOD), Live, r#"["scram"]"#;
 }
 
 section! {
@@ -62,16 +62,16 @@ section! {
     /// needed. Anonymous sessions have the role `anonymous`.
     "wamp.permission" WampPermission
     /// The realm.
-    realm: String = String::new(), REALM_NAME, Restart, r#""realm1""#;
+    realm: String = String::new(), REALM_NAME, Live, r#""realm1""#;
     /// The role in it.
-    role: String = String::new(), ROLE, Restart, r#""staff""#;
+    role: String = String::new(), ROLE, Live, r#""staff""#;
     /// The name, or the pattern, of channels and procedures; `""` with `match = "prefix"` is all.
-    uri: String = String::new(), URI, Restart, r#""com.example.""#;
+    uri: String = String::new(), URI, Live, r#""com.example.""#;
     /// How it is compared: `"exact"`, `"prefix"` (of bytes), or `"wildcard"` (an empty component between
     /// dots is any).
-    match_: Matching = Matching::Exact, Matching::WORDS, Restart, r#""prefix""#;
+    match_: Matching = Matching::Exact, Matching::WORDS, Live, r#""prefix""#;
     /// What the role may do with these names.
-    allow: Vec<String> = Vec::new(), Patterns(OPERATION), Restart, r#"["subscribe", "call"]"#;
+    allow: Vec<String> = Vec::new(), Patterns(OPERATION), Live, r#"["subscribe", "call"]"#;
 }
 
 words! {

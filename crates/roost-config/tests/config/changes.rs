@@ -151,23 +151,22 @@ fn listeners_are_kept_and_take_what_they_can() {
         .iter()
         .map(|one| one.address.to_string())
         .collect();
-    assert_eq!(ports, ["127.0.0.1:1", "127.0.0.1:2"], "in their order");
-    assert!(listeners[1].hixie && listeners[1].backlog != 7);
+    assert_eq!(ports, ["127.0.0.1:2", "127.0.0.1:3"]);
+    assert!(listeners[0].hixie && listeners[0].backlog != 7);
 }
 
 #[test]
 fn a_value_that_cannot_stand_beside_a_running_one_is_a_mistake() {
-    let before = parsed("");
-    let after = parsed(
-        "[[namespace]]\nname = \"chat\"\nsubscribe = \"hook\"\n[[hook]]\nevents = [\"subscribe\"]\n\
-         url = \"http://127.0.0.1:1/\"\n",
+    let key = format!(
+        "{{ name = \"a\", sha256 = \"{}\", allow = [\"read\"] }}",
+        "0".repeat(64)
     );
-    let errors = reload(&before, after).expect_err("there is no hook until a restart");
+    let before = parsed(&format!(
+        "[api]\nlisten = [\"127.0.0.1:1\"]\nkey = [{key}]\n"
+    ));
+    let errors = reload(&before, parsed("")).expect_err("the address stays until a restart");
     let text = errors.to_string();
-    assert!(
-        text.starts_with("roost.toml:3:1: namespace \"chat\".subscribe"),
-        "{text}"
-    );
+    assert!(text.contains("api.listen"), "{text}");
     assert!(text.contains("a restart"), "{text}");
 }
 
@@ -180,5 +179,32 @@ fn listeners_with_port_0_are_told_apart_by_their_order() {
     assert_eq!(
         lines(&before, &(listener(false) + &listener(false))),
         ["listener \"127.0.0.1:0 (2)\".hixie: true -> false (new connections)"]
+    );
+}
+
+#[test]
+fn a_listener_moves_by_its_name_and_is_renamed_by_its_address() {
+    let listener = |name: &str, port: u16, rest: &str| {
+        format!("[[listener]]\nname = \"{name}\"\naddress = \"127.0.0.1:{port}\"\n{rest}")
+    };
+    assert_eq!(
+        lines(
+            &listener("public", 1, ""),
+            &listener("public", 2, "backlog = 7\n")
+        ),
+        [
+            "listener \"public\".address: \"127.0.0.1:1\" -> \"127.0.0.1:2\" (listener added or removed)",
+            "listener \"public\".backlog: 4096 -> 7 (listener added or removed)",
+        ]
+    );
+    assert_eq!(
+        lines(
+            &listener("public", 1, ""),
+            &listener("plain", 1, "backlog = 7\n")
+        ),
+        [
+            "listener \"plain\".name: \"public\" -> \"plain\" (new connections)",
+            "listener \"plain\".backlog: 4096 -> 7 (restart)",
+        ]
     );
 }

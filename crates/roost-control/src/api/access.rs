@@ -1,7 +1,7 @@
 //! Which requests may do what: the keys, their hashes, and what they allow.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -20,6 +20,29 @@ pub struct ApiKey {
     pub sha256: [u8; 32],
     /// What may be done with it.
     pub allow: Vec<ApiScope>,
+}
+
+/// The keys of the API. A clone is the same.
+#[derive(Clone, Default)]
+pub(crate) struct ApiKeys(Arc<RwLock<Arc<[Arc<ApiKey>]>>>);
+
+impl ApiKeys {
+    pub(crate) fn new(keys: Vec<ApiKey>) -> ApiKeys {
+        let all = ApiKeys::default();
+        all.set(keys);
+        all
+    }
+
+    /// Requests that come from now on have to carry one of these.
+    pub(crate) fn set(&self, keys: Vec<ApiKey>) {
+        let keys = keys.into_iter().map(Arc::new).collect();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+
+    pub(crate) fn get(&self) -> Arc<[Arc<ApiKey>]> {
+        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        keys.clone()
+    }
 }
 
 /// On whose behalf a request is made.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use roost_reactor::Shared;
 use tokio::time::Instant;
 
-use super::access::{ApiKey, Caller};
+use super::access::{ApiKeys, Caller};
 use super::problem::{Kind, Problem};
 use crate::metrics::Build;
 use crate::peer::Peer;
@@ -32,7 +32,7 @@ pub struct ApiLimits {
 pub(super) struct Api {
     pub(super) shared: Shared,
     pub(super) peer: Arc<Peer>,
-    pub(super) keys: Vec<Arc<ApiKey>>,
+    pub(super) keys: ApiKeys,
     pub(super) limits: ApiLimits,
     pub(super) revocations: Option<Arc<RevocationFile>>,
     pub(super) in_flight: AtomicUsize,

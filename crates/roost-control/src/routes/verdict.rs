@@ -165,6 +165,12 @@ fn gone(facts: &Facts) -> Verdict {
             format!("It was closed {ago} ago for a mistake of its client: {reason}"),
             "The client's program breaks the protocol or a limit that the reason names.",
         ),
+        EndCause::RateLimited => Verdict::new(
+            "client_rate_limited",
+            format!("It was closed {ago} ago for doing more than its rates allow: \"{reason}\"."),
+            "Raise the limit that the incident names or limits.client_burst, or set \
+             limits.client_rate_policy to \"pause\".",
+        ),
         EndCause::Disconnected => Verdict::new(
             "disconnected",
             format!("An administrator or the API has closed it {ago} ago. Reason: \"{reason}\"."),
@@ -334,6 +340,14 @@ fn pause(now: &Now) -> Option<Verdict> {
             "Raise publish_messages_per_second_max or publish_bytes_per_second_max of the namespace, \
              or have its publishers send less.",
         )),
+        PausedFor::OwnRate { limit, wait_ms } => Some(Verdict::new(
+            "client_rate_limited",
+            format!(
+                "It is not read for {wait_ms} ms: it does more than {} allows.",
+                limit.key()
+            ),
+            "Raise that limit or limits.client_burst, or have its program do less.",
+        )),
         PausedFor::Room => Some(Verdict::new(
             "publisher_paused",
             "It is not read: what it publishes has no room on its way to other reactors or \
@@ -415,6 +429,14 @@ fn past(incident: &Incident) -> Option<Verdict> {
             ),
             "Give its role or token the permission, or change the namespace's key; or its client is \
              wrong.",
+        )),
+        IncidentKind::OverLimit(limit) => Some(Verdict::new(
+            "client_rate_limited",
+            format!(
+                "It did more than {} allows {count} times, the last {ago} ago.",
+                limit.key()
+            ),
+            "Raise that limit or limits.client_burst, or have its program do less.",
         )),
         IncidentKind::Dropped => Some(Verdict::new(
             "dropped_by_policy",

@@ -312,6 +312,9 @@ fn pause_name(paused_for: &PausedFor) -> String {
     match paused_for {
         PausedFor::Congestion(channel) => format!("its channel {channel} is congested"),
         PausedFor::Rate { wait_ms } => format!("the rate of its namespace, for {wait_ms} ms"),
+        PausedFor::OwnRate { limit, wait_ms } => {
+            format!("its own rate ({}), for {wait_ms} ms", limit.key())
+        }
         PausedFor::Room => "room for what it publishes".to_owned(),
         PausedFor::Other => "an answer to what it has asked".to_owned(),
     }
@@ -324,6 +327,7 @@ fn past(incident: &Incident) -> Past<'_> {
             name,
             why,
         } => ("denied", format!("{operation} \"{name}\": {why}").into()),
+        IncidentKind::OverLimit(limit) => ("over_limit", limit.key().into()),
         IncidentKind::Dropped => ("dropped", "messages, by policy".into()),
         IncidentKind::DeflateDeclined(why) => ("deflate_declined", (*why).into()),
         IncidentKind::Ended(ended) => {

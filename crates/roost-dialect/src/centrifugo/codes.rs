@@ -51,11 +51,13 @@ pub(super) const SERVER_ERROR: Disconnect = disconnect(3004, "internal server er
 pub(super) const EXPIRED: Disconnect = disconnect(3005, "connection expired");
 pub(super) const SLOW: Disconnect = disconnect(3008, "slow");
 pub(super) const NO_PONG: Disconnect = disconnect(3012, "no pong");
+pub(super) const RATE_LIMITED: Disconnect = disconnect(3013, "too many requests");
 pub(super) const INVALID_TOKEN: Disconnect = disconnect(3500, "invalid token");
 pub(super) const MALFORMED: Disconnect = disconnect(3501, "bad request");
 pub(super) const STALE: Disconnect = disconnect(3502, "stale");
 pub(super) const CONNECTION_LIMIT: Disconnect = disconnect(3504, "connection limit");
 pub(super) const INAPPROPRIATE_PROTOCOL: Disconnect = disconnect(3506, "inappropriate protocol");
+pub(super) const TOO_MANY_ERRORS: Disconnect = disconnect(3509, "too many errors");
 pub(super) const SEND_NOT_AVAILABLE: Disconnect = disconnect(3508, "not available");
 
 /// The error of a command that was refused.

@@ -515,6 +515,12 @@ fn on_event(
         },
         Event::PongMissing => return codes::NO_PONG.next(),
         Event::SlowConsumer { .. } => return codes::SLOW.next(),
+        Event::OverLimit { is_refusals, .. } => {
+            return match is_refusals {
+                true => codes::TOO_MANY_ERRORS.next(),
+                false => codes::RATE_LIMITED.next(),
+            };
+        }
         Event::AuthenticationOver(_) => return codes::SERVER_ERROR.next(),
         Event::Expired => return codes::EXPIRED.next(),
         Event::Revoked => return codes::INVALID_TOKEN.next(),

@@ -156,6 +156,13 @@ pub enum Event<'a> {
         /// The close frame's reason.
         reason: &'a str,
     },
+    /// The client has done more than its rates allow; the same follows.
+    OverLimit {
+        /// It has asked for too much that is refused, and not for too much.
+        is_refusals: bool,
+        /// The close frame's reason.
+        reason: &'a str,
+    },
     /// The server shuts down; the close frame follows what is written now.
     Draining,
     /// The client is to be pinged, where the dialect does that itself ([`Dialect::PINGS`](super::Dialect::PINGS)).

@@ -168,6 +168,7 @@ impl Dialect for Wamp {
                 Event::Expired => session.end(uri::EXPIRED, EXPIRED, out),
                 Event::Revoked => session.end(uri::REVOKED, REVOKED, out),
                 Event::Disconnected { reason } => session.end(uri::KILLED, reason, out),
+                Event::OverLimit { reason, .. } => session.end(uri::OVER_LIMIT, reason, out),
                 Event::Draining => session.goodbye(out),
             });
         match ends {

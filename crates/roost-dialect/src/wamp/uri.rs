@@ -55,6 +55,8 @@ pub const EXPIRED: &str = "roost.close.expired";
 pub const REVOKED: &str = "roost.close.revoked";
 /// GOODBYE: the application has ended the session ("Session Meta Procedures", `wamp.session.kill`).
 pub const KILLED: &str = "wamp.close.killed";
+/// GOODBYE: the client has done more than its rates allow.
+pub const OVER_LIMIT: &str = "roost.close.over_limit";
 /// UNSUBSCRIBED without a request: the application has ended the subscription.
 pub const UNSUBSCRIBED: &str = "roost.close.unsubscribed";
 /// GOODBYE: the answer to a GOODBYE.

@@ -155,6 +155,27 @@ impl Listeners {
         self.retry_at_ns = None;
     }
 
+    /// Closes one listener. Returns the connections that waited to be accepted.
+    pub(super) fn close(
+        &mut self,
+        poll: &Poll,
+        id: ListenerId,
+    ) -> Vec<(OwnedFd, Option<SocketAddr>)> {
+        let entry = self.list.get_mut(id.0 as usize);
+        let Some(mut listener) = entry.and_then(Option::take) else {
+            return Vec::new();
+        };
+        let waiting = sys::accept_waiting(&listener.socket, listener.want_peer);
+        listener.leave_to_others(poll);
+        waiting
+    }
+
+    pub(super) fn set_want_peer(&mut self, id: ListenerId, want_peer: bool) {
+        if let Some(listener) = self.get_mut(id) {
+            listener.want_peer = want_peer;
+        }
+    }
+
     pub(super) fn set_accepting(&mut self, poll: &Poll, accepting: bool) {
         self.accepting = accepting;
         for listener in self.list.iter_mut().flatten() {

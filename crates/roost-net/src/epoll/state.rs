@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use super::bell::Bell;
 use super::table::Table;
 use crate::input_clock::InputClock;
 use crate::memory::HighWater;
-use crate::{CloseCause, ConnKey, DriverStats, Event};
+use crate::{CloseCause, ConnKey, DriverStats, Event, ListenerId};
 
 /// A connected TCP socket that no driver holds.
 #[derive(Debug)]
@@ -71,6 +72,8 @@ pub struct EpollDriver {
 #[derive(Debug)]
 pub(super) enum Done {
     Closed(ConnKey, CloseCause),
+    /// A connection that waited at a listener when that was closed.
+    Accepted(ListenerId, EpollSocket, Option<SocketAddr>),
     Released(ConnKey),
     Woken,
 }

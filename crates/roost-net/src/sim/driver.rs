@@ -13,7 +13,7 @@ use super::port::{Port, Queued};
 use super::world::{SimDriverId, World};
 use crate::{
     Chunk, CloseMode, ConnKey, ConnectOptions, Driver, DriverStats, Event, ListenAddr,
-    ListenOptions, ListenerId, SendStatus, Waker,
+    ListenOptions, ListenerId, OpenListener, SendStatus, Waker,
 };
 
 /// A driver of a [`SimNet`](super::SimNet). Dropping it closes its sockets and listeners, as the
@@ -95,6 +95,19 @@ impl Driver for SimDriver {
 
     fn listen(&mut self, options: &ListenOptions) -> io::Result<(ListenerId, ListenAddr)> {
         self.act(|port, k| port.listen(k, options))
+    }
+
+    fn adopt_listener(&mut self, listener: OpenListener) -> io::Result<ListenerId> {
+        let (id, _) = self.listen(listener.options())?;
+        Ok(id)
+    }
+
+    fn close_listener(&mut self, id: ListenerId) {
+        self.act(|port, k| port.close_listener(k, id));
+    }
+
+    fn set_want_peer(&mut self, id: ListenerId, want_peer: bool) {
+        self.act(|port, k| port.set_want_peer(k, id, want_peer));
     }
 
     fn set_accepting(&mut self, accepting: bool) {

@@ -28,8 +28,8 @@ use crate::{ConnKey, ListenAddr, ListenOptions, ListenerId, socket, sys};
 /// One listening socket.
 pub(super) struct Listener {
     socket: Socket,
-    /// Holds a unix socket's file.
-    _addr: ListenAddr,
+    /// Of a unix socket, holds its file.
+    addr: ListenAddr,
     /// Most accepts armed at once, where they are single ones.
     accepts: Option<u32>,
     want_peer: bool,
@@ -38,7 +38,7 @@ pub(super) struct Listener {
     armed: u32,
     /// The watch owes its completion.
     watched: bool,
-    /// Where the kernel writes the peers' addresses; empty if not asked for, or asking is cheap.
+    /// Where the kernel writes the peers' addresses; empty where asking is cheap.
     places: Box<[Place]>,
 }
 
@@ -83,22 +83,27 @@ impl Listeners {
     /// Opens a listener. Accepting starts with the next [`Listeners::arm`].
     pub(super) fn open(&mut self, options: &ListenOptions) -> io::Result<(ListenerId, ListenAddr)> {
         let (socket, addr) = socket::listen(options)?;
-        let accepts = match (&addr, self.direct) {
-            (ListenAddr::Unix(_), _) => Some(SHARED_ACCEPTS),
-            (ListenAddr::Tcp(_), true) => Some(PLACES as u32),
-            (ListenAddr::Tcp(_), false) => None,
+        let id = self.add(socket, addr.clone(), options.want_peer);
+        Ok((id, addr))
+    }
+
+    /// Adds a socket that listens. Accepting starts with the next [`Listeners::arm`].
+    pub(super) fn add(&mut self, socket: Socket, addr: ListenAddr, want_peer: bool) -> ListenerId {
+        let is_tcp = addr.tcp().is_some();
+        let accepts = match (is_tcp, self.direct) {
+            (false, _) => Some(SHARED_ACCEPTS),
+            (true, true) => Some(PLACES as u32),
+            (true, false) => None,
         };
-        let places = if self.direct && options.want_peer && addr.tcp().is_some() {
-            PLACES
-        } else {
-            0
-        };
+        // Also where the address is not wanted yet: a kernel that writes to a place cannot be given
+        // one later.
+        let places = if self.direct && is_tcp { PLACES } else { 0 };
         let id = self.list.len() as u32;
         self.list.push(Some(Listener {
             socket,
-            _addr: addr.clone(),
+            addr,
             accepts,
-            want_peer: options.want_peer && addr.tcp().is_some(),
+            want_peer: want_peer && is_tcp,
             state: if self.paused {
                 State::Paused
             } else {
@@ -108,7 +113,13 @@ impl Listeners {
             watched: false,
             places: (0..places).map(|_| Place::new()).collect(),
         }));
-        Ok((ListenerId(id), addr))
+        ListenerId(id)
+    }
+
+    pub(super) fn set_want_peer(&mut self, id: ListenerId, want_peer: bool) {
+        if let Some(Some(listener)) = self.list.get_mut(id.0 as usize) {
+            listener.want_peer = want_peer && listener.addr.tcp().is_some();
+        }
     }
 
     /// Arms what should be armed, with `free` slots left. Cheap when nothing is to be done.
@@ -166,7 +177,24 @@ impl Listeners {
         }
     }
 
-    pub(super) fn close(&mut self, ring: &mut Ring) {
+    /// Closes one listener. Returns the connections that wait to be accepted; what the kernel is about
+    /// to give to accepts that are armed still comes.
+    pub(super) fn close(
+        &mut self,
+        ring: &mut Ring,
+        id: ListenerId,
+    ) -> Vec<(OwnedFd, Option<SocketAddr>)> {
+        let Some(Some(listener)) = self.list.get_mut(id.0 as usize) else {
+            return Vec::new();
+        };
+        let waiting = sys::accept_waiting(&listener.socket, listener.want_peer);
+        listener.state = State::Closed;
+        listener.disarm(ring, id.0);
+        self.forget_closed();
+        waiting
+    }
+
+    pub(super) fn close_all(&mut self, ring: &mut Ring) {
         for (id, entry) in self.list.iter_mut().enumerate() {
             if let Some(listener) = entry {
                 listener.state = State::Closed;
@@ -190,7 +218,8 @@ impl Listeners {
             listener.armed &= !(1 << place);
         }
         let peer = match result {
-            Ok(()) => listener.places.get(place).and_then(Place::read),
+            Ok(()) if listener.want_peer => listener.places.get(place).and_then(Place::read),
+            Ok(()) => None,
             Err(errno) => {
                 if listener.state == State::Accepting {
                     listener.state = State::after(errno);

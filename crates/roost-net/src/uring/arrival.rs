@@ -41,6 +41,11 @@ impl UringDriver {
         fd.map(|fd| self.arrival_by_fd(key.slot(), fd))
     }
 
+    pub(super) fn late_arrival(&mut self, key: ConnKey) -> Option<Outcome> {
+        let (fd, peer) = self.late.pop_front()?;
+        Some(self.arrival(key.slot(), UringSocket::from(fd), peer))
+    }
+
     fn arrival_by_fd(&mut self, listener: u32, fd: OwnedFd) -> Outcome {
         let asked = self.listeners.wants_peer(listener);
         let peer = asked.then(|| peer_of(fd.as_fd())).flatten();

@@ -35,7 +35,7 @@ impl UringDriver {
         for key in &sending {
             self.ring.cancel(key.with_op(SEND).to_bits());
         }
-        self.listeners.close(&mut self.ring);
+        self.listeners.close_all(&mut self.ring);
         let mut lent = sending.len() + self.listeners.armed() as usize;
         lent = lent.saturating_sub(self.ready.iter().filter(|cqe| gives_back(cqe)).count());
         let started = clock::now_ns();

@@ -20,6 +20,8 @@ pub(super) const LISTENER_READY: u8 = 13;
 pub(super) const WOKEN: u8 = 14;
 /// Makes a descriptor to ask the kernel about a socket by.
 pub(super) const LOOK: u8 = 15;
+/// A note to ourselves: a connection that waited at a listener when that was closed.
+pub(super) const LATE: u8 = 16;
 
 /// `user_data` of what belongs to no connection.
 pub(super) fn key_of(op: u8) -> u64 {

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use socket2::SockRef;
@@ -33,6 +33,8 @@ pub struct UringDriver {
     /// Connections that wait for a receive buffer.
     pub(super) line: VecDeque<ConnKey>,
     pub(super) line_water: HighWater,
+    /// Connections that waited at listeners when those were closed, each with a note in `ready`.
+    pub(super) late: VecDeque<(OwnedFd, Option<SocketAddr>)>,
     /// The buffer lent to the caller.
     pub(super) lease: Option<u16>,
     pub(super) bell: Arc<Bell>,

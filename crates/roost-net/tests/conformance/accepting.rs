@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use roost_net::{CloseCause, CloseMode, Driver};
+use roost_net::{CloseCause, CloseMode, Driver, ListenOptions};
 
 use crate::backend::{Backend, Options};
 use crate::world::{CLIENT, SERVER, World};
@@ -125,6 +125,62 @@ pub(crate) fn stop_listening_keeps_all_accepted<B: Backend>() {
             .iter()
             .all(|&end| w.conn(end).ended || w.conn(end).received == b"!")
     });
+    world.finish();
+}
+
+pub(crate) fn an_adopted_listener_accepts_beside_another<B: Backend>() {
+    let mut world = World::<B>::new();
+    let first = world.listen(SERVER);
+    let opened = world.backend.open_listener(&ListenOptions {
+        addr: world.backend.listen_addr().into(),
+        backlog: 64,
+        reuse_port: true,
+        exclusive: true,
+        sharers: 1,
+        want_peer: false,
+    });
+    let addr = opened.addr().tcp().expect("a TCP address");
+    let server = &mut world.hosts[SERVER];
+    let id = server.driver.adopt_listener(opened).expect("it is open");
+    server.auto_adopt = false;
+    let mut arrived = |addr, is_asked: bool| {
+        let server = &mut world.hosts[SERVER];
+        server.driver.set_want_peer(id, is_asked);
+        world.connect(CLIENT, addr);
+        world.until("a connection", |w| !w.hosts[SERVER].accepted.is_empty());
+        let accepted = world.hosts[SERVER].accepted.pop_front();
+        let accepted = accepted.expect("just seen");
+        (accepted.listener == id, accepted.peer.is_some())
+    };
+    assert_eq!(arrived(addr, false), (true, false));
+    assert_eq!(arrived(addr, true), (true, true));
+    assert_eq!(arrived(first, true), (false, true));
+    assert_eq!(arrived(addr, false), (true, false));
+    world.finish();
+}
+
+pub(crate) fn a_closed_listener_hands_over_what_waits_and_others_go_on<B: Backend>() {
+    let mut world = World::<B>::new();
+    let stays = world.listen(SERVER);
+    let goes = world.listen(SERVER);
+    let id = *world.listeners.last().expect("just added");
+    let (client, server) = world.pair(goes);
+    world.hosts[SERVER].driver.set_accepting(false);
+    world.iterate_times(3);
+    let late: Vec<_> = (0..5).map(|_| world.connect(CLIENT, goes)).collect();
+    world.until("room in the backlog", |w| {
+        late.iter().all(|&end| w.conn(end).connected)
+    });
+    world.hosts[SERVER].driver.close_listener(id);
+    world.hosts[SERVER].driver.set_accepting(true);
+    world.until("what waited", |w| w.hosts[SERVER].adopted.len() == 6);
+    connect_until_refused(&mut world, goes);
+    world.send_copy(client, b"still here");
+    world.until_received(server, 10);
+    world.pair(stays);
+    // Twice is once, and so is all.
+    world.hosts[SERVER].driver.close_listener(id);
+    world.pair(stays);
     world.finish();
 }
 

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use roost_net::Driver;
 use roost_net::epoll::{EpollDriver, EpollOptions};
 use roost_net::sim::{SimDriver, SimFaults, SimNet, SimOptions};
 use roost_net::uring::{UringDriver, UringOptions};
+use roost_net::{Driver, ListenOptions, OpenListener};
 
 /// A family of drivers that can reach each other.
 pub(crate) trait Backend: Sized {
@@ -34,6 +34,11 @@ pub(crate) trait Backend: Sized {
     /// Where to listen: port 0 is free to choose.
     fn listen_addr(&self) -> SocketAddr {
         "127.0.0.1:0".parse().expect("an address")
+    }
+
+    /// A listening socket that no driver has.
+    fn open_listener(&self, options: &ListenOptions) -> OpenListener {
+        OpenListener::open(options).expect("a free port")
     }
 
     /// Lets a moment pass, now that no driver had anything to do.
@@ -143,6 +148,14 @@ impl Backend for Sim {
             // Some cases make the caller's mistakes on purpose.
             strict: false,
             ..SimOptions::default()
+        })
+    }
+
+    fn open_listener(&self, options: &ListenOptions) -> OpenListener {
+        let addr = SocketAddr::from(([127, 0, 0, 1], 7)).into();
+        OpenListener::unopened(ListenOptions {
+            addr,
+            ..options.clone()
         })
     }
 

@@ -70,6 +70,8 @@ conformance! {
             accepting_pauses_and_resumes
             stop_listening_refuses_connections
             stop_listening_keeps_all_accepted
+            an_adopted_listener_accepts_beside_another
+            a_closed_listener_hands_over_what_waits_and_others_go_on
             connect_from_a_local_address
             refuse_resets
             a_dropped_socket_is_closed

@@ -151,8 +151,11 @@ impl Flags {
     /// Its deadline was put off once, because the driver had input of it that was not read yet.
     pub(crate) const OVERDUE: Flags = Flags(1 << 12);
 
-    /// It counts as an open event stream.
-    pub(crate) const EVENT_STREAM: Flags = Flags(1 << 15);
+    /// Of a WebSocket: its messages are counted, for its rates have limits. Of another: it counts as an
+    /// open event stream.
+    const SHARED: Flags = Flags(1 << 15);
+    /// It is paused; or its messages are counted, if it is a WebSocket.
+    pub(crate) const PAUSED_OR_COUNTED: Flags = Flags(Flags::PAUSED.0 | Flags::SHARED.0);
 
     /// Those that another process is told of: the others are about the driver, deadlines and tables
     /// of this one, or are set again with what they stand for.
@@ -164,6 +167,32 @@ impl Flags {
             Flags::OVERDUE,
         ];
         Flags(own.iter().fold(self.0, |flags, own| flags & !own.0))
+    }
+
+    /// An open WebSocket, whose messages are counted or not.
+    pub(crate) fn set_websocket(&mut self, counts_messages: bool) {
+        self.set(Flags::WEBSOCKET);
+        if counts_messages {
+            self.set(Flags::SHARED);
+        }
+    }
+
+    /// An open event stream.
+    pub(crate) fn set_event_stream(&mut self) {
+        self.set(Flags::SHARED);
+    }
+
+    /// It is open no more; which of the two it was.
+    pub(crate) fn clear_open(&mut self) -> (bool, bool) {
+        let was_websocket = self.clear(Flags::WEBSOCKET);
+        let was_shared = self.clear(Flags::SHARED);
+        (was_websocket, was_shared && !was_websocket)
+    }
+
+    /// Whether it is a WebSocket whose messages are counted.
+    #[inline]
+    pub(crate) fn counts_messages(self) -> bool {
+        self.has(Flags::WEBSOCKET) && self.has(Flags::SHARED)
     }
 
     #[inline]

@@ -26,6 +26,7 @@ use super::partial::{Partial, Pipelined};
 use super::table::Table;
 use super::transport::Transports;
 use super::user_counts::UserCounts;
+use crate::client_limits::counts_messages;
 use crate::clock::{Clock, NEVER};
 use crate::settings::Settings;
 
@@ -328,10 +329,12 @@ impl Connections {
         conn.phase = Phase::Open;
         conn.dialect = dialect;
         conn.framing = framing;
-        conn.flags.set(match is_stream {
-            true => Flags::EVENT_STREAM,
-            false => Flags::WEBSOCKET,
-        });
+        match is_stream {
+            true => conn.flags.set_event_stream(),
+            false => conn
+                .flags
+                .set_websocket(counts_messages(&self.settings.limits)),
+        }
         conn.last_message = self.deadlines.clock.now;
         self.output
             .enqueue_owned(key.slot(), conn, |arena| arena.extend_from_slice(answer));
@@ -561,10 +564,11 @@ impl Connections {
         if conn.flags.clear(Flags::HANDSHAKE) {
             self.counters.handshakes_in_flight.sub(1);
         }
-        if conn.flags.clear(Flags::WEBSOCKET) {
+        let (was_websocket, was_stream) = conn.flags.clear_open();
+        if was_websocket {
             self.counters.websockets_open.sub(1);
         }
-        if conn.flags.clear(Flags::EVENT_STREAM) {
+        if was_stream {
             self.counters.event_streams_open.sub(1);
         }
     }

@@ -7,6 +7,7 @@ use roost_config::Network;
 use roost_hub::Name;
 use roost_net::{ConnKey, TcpInfo};
 
+use crate::client_limits::ClientLimit;
 use crate::connections::Compression;
 use crate::incidents::Incident;
 
@@ -188,6 +189,13 @@ pub enum PausedFor {
     Congestion(Name),
     /// The namespace on which it publishes has had as much as it may.
     Rate {
+        /// Until it is read again, in milliseconds.
+        wait_ms: u32,
+    },
+    /// It has done more than one of its own rates allows.
+    OwnRate {
+        /// Of which.
+        limit: ClientLimit,
         /// Until it is read again, in milliseconds.
         wait_ms: u32,
     },

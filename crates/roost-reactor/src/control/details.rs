@@ -10,7 +10,7 @@ use roost_net::{ConnKey, Driver};
 
 use super::described::{
     AskedChannel, CHANNELS_SHOWN, ConnectionDetails, ConnectionRecord, IdentityRecord, LaneRecord,
-    SubscribedChannel,
+    PausedFor, SubscribedChannel,
 };
 use super::messages::phase_name;
 use crate::clock::{NEVER, TICK_MS};
@@ -62,14 +62,25 @@ pub(super) fn details_of<D: Driver>(
         // Of an event stream it says that what waits is not taken: the outbox says so.
         is_pinged: conn.flags.has(Flags::PING_SENT) && !conn.framing.is_event_stream(),
         deadline_ms: deadline.map(|at| u64::from(at.saturating_sub(now)) * u64::from(TICK_MS)),
-        paused_for: conn
-            .flags
-            .has(Flags::PAUSED)
-            .then(|| core.channels.paused_for(key, now)),
+        paused_for: conn.flags.has(Flags::PAUSED).then(|| paused_for(core, key)),
         has_client_closed: conn.flags.has(Flags::PEER_CLOSED) || conn.flags.has(Flags::PEER_FIN),
         tcp: driver.tcp_info(key),
         asked: asked.map(|name| about(core, key, conn.session, name)),
     })
+}
+
+fn paused_for(core: &Core, key: ConnKey) -> PausedFor {
+    let now = core.now();
+    match core.channels.paused_for(key, now) {
+        PausedFor::Rate { wait_ms } => {
+            let limit = core.client_limits.exceeded(key, &core.settings.limits, now);
+            limit.map_or(PausedFor::Rate { wait_ms }, |limit| PausedFor::OwnRate {
+                limit,
+                wait_ms,
+            })
+        }
+        other => other,
+    }
 }
 
 fn identity_of(identity: &Identity, now: u32) -> IdentityRecord {

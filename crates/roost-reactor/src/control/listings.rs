@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use roost_hub::Name;
 
-use super::described::{ConnectionFilter, Describe};
+use super::described::{ConnectionFilter, ConnectionRecord, Describe};
 use super::messages::{LISTINGS_MAX, Token};
 
 /// Requests that are being answered.
@@ -27,6 +27,8 @@ pub(super) enum Listing {
 pub(super) struct ConnectionListing {
     pub(super) token: Token,
     pub(super) next_slot: u32,
+    /// Those that were described and not sent.
+    pub(super) records: Vec<ConnectionRecord>,
     /// Records that may follow.
     pub(super) left: u32,
     pub(super) filter: Option<Arc<ConnectionFilter>>,

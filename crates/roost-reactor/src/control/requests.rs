@@ -7,7 +7,7 @@ use roost_hub::{Name, Placement, Subscriber};
 use roost_net::{ConnKey, Driver};
 use roost_wire::CloseCode;
 
-use super::described::{ConnectionRecord, Describe, Described};
+use super::described::{Describe, Described};
 use super::details::{address_of, details_of, record_of};
 use super::filter::Sieve;
 use super::history;
@@ -70,6 +70,7 @@ pub(crate) fn handle_request(core: &mut Core, token: Token, request: Request) {
             let listing = ConnectionListing {
                 token,
                 next_slot: from_slot,
+                records: Vec::new(),
                 left: limit.min(CONNECTIONS_MAX),
                 filter,
                 slots_left: FILTERED_SLOTS_MAX,
@@ -311,35 +312,40 @@ pub(crate) fn list_slice<D: Driver>(core: &mut Core, driver: &mut D) {
 }
 
 fn list_connections<D: Driver>(core: &mut Core, driver: &D, mut listing: ConnectionListing) {
-    let records = list_records(core, driver, &mut listing);
-    let described = u32::try_from(records.len()).expect("at most SLICE_RECORDS");
-    listing.left -= described;
+    list_records(core, driver, &mut listing);
     let is_at_end = listing.next_slot >= core.connections.slots();
     let channels = &mut core.channels;
     if is_at_end || listing.left == 0 || listing.slots_left == 0 {
         let next_slot = (!is_at_end).then_some(listing.next_slot);
+        let records = listing.records;
         answer(
             channels,
             listing.token,
             Part::ConnectionsEnd { records, next_slot },
         );
-    } else if records.is_empty() || answer(channels, listing.token, Part::Connections(records)) {
-        core.listings.push(Listing::Connections(listing)); // else the rest is of no use
+        return;
     }
+    if listing.records.len() >= ANSWER_RECORDS {
+        let records = std::mem::take(&mut listing.records);
+        if !answer(channels, listing.token, Part::Connections(records)) {
+            return; // the rest is of no use
+        }
+    }
+    core.listings.push(Listing::Connections(listing));
 }
 
 /// Goes on with a listing of channels, by a slice of those whose home is here.
 fn list_channels(core: &mut Core, mut listing: ChannelListing) {
     let end = core.channels.home_end();
     let until = listing.next.saturating_add(SLICE_CHANNELS).min(end);
-    let records_max = listing.left.min(SLICE_RECORDS) as usize;
+    let records_max = listing.left.min(SLICE_CHANNEL_RECORDS) as usize;
     let mut records = Vec::new();
     while listing.next < until && records.len() < records_max {
         let channel = core.channels.home_channel(listing.next, core.now());
         records.extend(channel.filter(|one| one.name.starts_with(&*listing.prefix)));
         listing.next += 1;
     }
-    listing.left -= u32::try_from(records.len()).expect("at most SLICE_RECORDS");
+    listing.left -= u32::try_from(records.len()).expect("at most SLICE_CHANNEL_RECORDS");
     let is_at_end = listing.next >= end;
     let channels = &mut core.channels;
     if is_at_end || listing.left == 0 {
@@ -351,13 +357,8 @@ fn list_channels(core: &mut Core, mut listing: ChannelListing) {
 }
 
 /// Describes the next connections of the listing.
-fn list_records<D: Driver>(
-    core: &Core,
-    driver: &D,
-    listing: &mut ConnectionListing,
-) -> Vec<ConnectionRecord> {
+fn list_records<D: Driver>(core: &Core, driver: &D, listing: &mut ConnectionListing) {
     let slots = core.connections.slots();
-    let mut records = Vec::new();
     let mut slice = SLICE_SLOTS;
     let sieve = match &listing.filter {
         None => None,
@@ -373,13 +374,14 @@ fn list_records<D: Driver>(
             }
             None => {
                 listing.next_slot = slots;
-                return records;
+                return;
             }
         },
     };
     let end = listing.next_slot.saturating_add(slice).min(slots);
-    let records_max = listing.left.min(SLICE_RECORDS) as usize;
-    while listing.next_slot < end && records.len() < records_max {
+    let mut described = 0;
+    let described_max = listing.left.min(SLICE_RECORDS);
+    while listing.next_slot < end && described < described_max {
         let slot = listing.next_slot;
         listing.next_slot += 1;
         let Some(key) = core.connections.key_at(slot) else {
@@ -391,10 +393,12 @@ fn list_records<D: Driver>(
             .as_ref()
             .is_none_or(|sieve| sieve.admits(core, slot, in_flight_bytes, address))
         {
-            records.extend(record_of(core, driver, key));
+            let record = record_of(core, driver, key);
+            described += u32::from(record.is_some());
+            listing.records.extend(record);
         }
     }
-    records
+    listing.left -= described;
 }
 
 /// Publishes a batch, and answers what has become of each.
@@ -440,13 +444,18 @@ fn answer(channels: &mut Channels, token: Token, part: Part) -> bool {
 }
 
 /// Slots of the table that are visited in one loop iteration, with or without a connection.
-const SLICE_SLOTS: u32 = 4096;
+const SLICE_SLOTS: u32 = 1024;
 /// Places of channels that are visited in one loop iteration.
 const SLICE_CHANNELS: u32 = 1024;
 /// The same with a filter, for which a connection's session is looked at, in another table.
-const FILTERED_SLOTS: u32 = 1024;
+const FILTERED_SLOTS: u32 = 256;
 /// The same where the kernel is asked for each address.
-const ASKED_SLOTS: u32 = 256;
-/// Connections that are described in one loop iteration. [`CONNECTIONS_MAX`] of them make 16
-/// answers: half of what the ring holds.
-const SLICE_RECORDS: u32 = 256;
+const ASKED_SLOTS: u32 = 64;
+/// Connections that are described in one loop iteration, each from several tables that are in no cache:
+/// a message that comes meanwhile waits for all of them.
+const SLICE_RECORDS: u32 = 32;
+/// Connections of one answer, at least. [`CONNECTIONS_MAX`] of them make 16 answers: half of what the ring
+/// holds.
+const ANSWER_RECORDS: usize = 256;
+/// Channels that are described in one loop iteration, and so in one answer.
+const SLICE_CHANNEL_RECORDS: u32 = 256;

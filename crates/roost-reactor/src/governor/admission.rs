@@ -30,6 +30,8 @@ pub(crate) struct Admission {
 pub(crate) enum Refused {
     ConnectionsMax,
     PerAddressMax,
+    /// Its address begins too many.
+    ConnectRate,
     /// It may not say whose connection it forwards, and has to.
     NotAProxy,
     /// The server is going down.

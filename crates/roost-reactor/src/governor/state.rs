@@ -1,18 +1,23 @@
 //! What one reactor refuses, closes and frees for the sake of all.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use roost_net::Driver;
 
 use super::admission::{Admission, Refused};
 use super::backlog::BacklogWriter;
 use super::budget::{BudgetShare, BudgetVerdict};
+use super::connect_rates::ConnectRates;
 use super::trim::{MemoryTrimmer, Trim, Trimmed};
 use crate::connections::{Connections, Index};
+use crate::listening::ListenerUses;
 
 /// The limits that hold for all connections together.
 pub(crate) struct Governor {
     admission: Admission,
+    listener_uses: Arc<ListenerUses>,
+    connect_rates: Arc<ConnectRates>,
     budget: BudgetShare,
     backlog: BacklogWriter,
     trimmer: MemoryTrimmer,
@@ -21,11 +26,14 @@ pub(crate) struct Governor {
 impl Governor {
     pub(crate) fn new(
         admission: Admission,
+        (listener_uses, connect_rates): (Arc<ListenerUses>, Arc<ConnectRates>),
         budget: BudgetShare,
         backlog: BacklogWriter,
     ) -> Governor {
         Governor {
             admission,
+            listener_uses,
+            connect_rates,
             budget,
             backlog,
             trimmer: MemoryTrimmer::new(),
@@ -49,9 +57,25 @@ impl Governor {
         self.admission.address_of(address)
     }
 
-    /// A connection has gone.
-    pub(crate) fn leave(&mut self, address: Index) {
+    /// Other rates hold from now on.
+    pub(crate) fn set_connect_rates(&mut self, connect_rates: &Arc<ConnectRates>) {
+        self.connect_rates = connect_rates.clone();
+    }
+
+    /// As [`ConnectRates::take`].
+    pub(crate) fn begin_connection(&self, peer: IpAddr, now: u32) -> Result<(), u32> {
+        self.connect_rates.take(peer, now)
+    }
+
+    /// A connection that was let in has come by this listener.
+    pub(crate) fn note_listener(&self, number: u8) {
+        self.listener_uses.enter(number);
+    }
+
+    /// A connection has gone that had come by this listener.
+    pub(crate) fn leave(&mut self, address: Index, listener: u8) {
         self.admission.leave(address);
+        self.listener_uses.leave(listener);
     }
 
     /// Something has happened: memory may be freed later.

@@ -194,7 +194,7 @@ impl World {
     pub(super) fn reload(&mut self, change: impl FnOnce(&mut Settings)) {
         let mut settings = Settings::clone(&self.shared.settings());
         change(&mut settings);
-        self.shared.reload(settings);
+        self.shared.reload(settings, Vec::new());
         self.connect(); // wakes the reactor
         self.run(20);
     }

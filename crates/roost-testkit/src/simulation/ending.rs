@@ -11,6 +11,7 @@ impl Simulation {
     pub(super) fn write_counts(&self, report: &mut Report) {
         report.trace = self.net.trace_hash();
         report.reloads = self.reloads.begun();
+        report.listeners_opened = self.reloads.opened();
         report.costs = self.costs;
         report.control = self
             .control

@@ -6,6 +6,7 @@ use roost_reactor::SlowConsumer;
 use super::peer::{Behavior, Kind, Peer, State};
 use super::plan::{NAMESPACES, Plan};
 use super::records::{Sent, Window};
+use super::reloads::changes_outboxes;
 
 /// What was missed, by namespace.
 #[derive(Debug, Default)]
@@ -85,6 +86,9 @@ impl Gaps {
 
 impl Gap<'_> {
     fn check(&self) -> Result<(), String> {
+        if changes_outboxes(self.plan.seed) {
+            return Ok(()); // the sums are compared
+        }
         match Plan::slow_consumer_of(self.window.channel) {
             SlowConsumer::Close => Ok(()),
             SlowConsumer::DropOldest => self.check_oldest(),

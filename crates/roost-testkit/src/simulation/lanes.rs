@@ -8,12 +8,14 @@ use super::peer::{Kind, Peer};
 use super::peers::Peers;
 use super::plan::{NAMESPACES, Plan};
 use super::records::{Sent, Window};
+use super::reloads::changes_outboxes;
 
 /// What has come to a peer in one namespace, and what was dropped in one of its channels.
 pub(super) struct Lane {
     /// When it was published, when it came or the next one did, and bytes of its frame.
     received: Vec<(u64, u64, u64)>,
-    bytes_max: u64,
+    /// `None` where reloads change it.
+    bytes_max: Option<u64>,
     is_wamp: bool,
 }
 
@@ -31,7 +33,8 @@ impl Lane {
         });
         Lane {
             received: received.collect(),
-            bytes_max: plan.outbox_bytes_max_of(window.channel),
+            bytes_max: (!changes_outboxes(plan.seed))
+                .then(|| plan.outbox_bytes_max_of(window.channel)),
             is_wamp,
         }
     }
@@ -50,17 +53,19 @@ impl Lane {
     /// # Errors
     /// The most that can have waited, and how much may.
     pub(super) fn check_full(&self, dropped: &Sent, next: Option<u64>) -> Result<(), String> {
+        let Some(bytes_max) = self.bytes_max else {
+            return Ok(());
+        };
         let next = next.unwrap_or(u64::MAX);
         // More waits only when something is published.
         let times = self.received.iter().map(|&(at, ..)| at);
         let times = times.filter(|&at| at > dropped.at && at <= next);
         let most = times.chain([dropped.at]).map(|time| self.waited_at(time));
         let most = most.max().unwrap_or(0);
-        match most > self.bytes_max {
+        match most > bytes_max {
             true => Ok(()),
             false => Err(format!(
-                "dropped with {most} bytes on their way, and {} may wait",
-                self.bytes_max
+                "dropped with {most} bytes on their way, and {bytes_max} may wait"
             )),
         }
     }

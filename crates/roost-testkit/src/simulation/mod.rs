@@ -532,13 +532,23 @@ impl Simulation {
         let now = self.net.now();
         while self.reloads.due().is_some_and(|at| at <= now) {
             let current = self.shared.settings();
-            let Some(settings) = self.reloads.next(now, &current) else {
+            let next = self.reloads.next(now, &current, self.reactors.len());
+            let Some((settings, opened)) = next else {
                 return;
             };
-            self.shared.reload(settings);
+            self.shared.reload(settings, opened);
+            let extra = match self.reloads.is_opening() {
+                true => None, // until all reactors listen
+                false => self.reloads.extra_address(&self.shared.settings()),
+            };
+            self.peers.set_extra(extra);
             for reactor in self.reactors.iter().flatten() {
                 reactor.waker().wake();
             }
+        }
+        if self.reloads.is_opening() && self.shared.is_reloaded() {
+            let extra = self.reloads.extra_address(&self.shared.settings());
+            self.peers.set_extra(extra);
         }
     }
 

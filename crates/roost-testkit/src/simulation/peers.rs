@@ -20,6 +20,8 @@ pub(super) struct Peers {
     driver: SimDriver,
     /// Where each listener is reached.
     addresses: Vec<SocketAddr>,
+    /// Of a listener like the first, for a while.
+    extra: Option<SocketAddr>,
     pub(super) all: Vec<Peer>,
     rng: SimRng,
     plan: Plan,
@@ -69,6 +71,7 @@ impl Peers {
         let mut peers = Peers {
             driver,
             addresses,
+            extra: None,
             all: Vec::new(),
             rng,
             plan: plan.clone(),
@@ -400,6 +403,11 @@ impl Peers {
         self.flush(index, now);
     }
 
+    /// Some of those that would dial the first listener dial another, where there is one.
+    pub(super) fn set_extra(&mut self, extra: Option<SocketAddr>) {
+        self.extra = extra;
+    }
+
     fn dial(&mut self, index: usize) {
         // A replacement's kind is known only now.
         let is_raw = matches!(self.all[index].kind, Kind::Raw(_));
@@ -413,7 +421,10 @@ impl Peers {
         if listener == listeners::ENCRYPTED && self.all[index].behavior != Behavior::Silent {
             self.dialling_tls.insert(index);
         }
-        let addr = self.addresses[listener];
+        let addr = match self.extra {
+            Some(extra) if listener == listeners::FIRST && index.is_multiple_of(2) => extra,
+            _ => self.addresses[listener],
+        };
         let options = ConnectOptions {
             addr,
             local: Some(address_of(index, addr.is_ipv6())),

@@ -9,6 +9,8 @@ use super::recovering_client::Told;
 pub struct Report {
     /// Reloads of the settings.
     pub reloads: u64,
+    /// Listeners that reloads opened.
+    pub listeners_opened: u64,
     /// Peers whose WebSocket opened.
     pub opened: usize,
     /// Publications sent by peers.

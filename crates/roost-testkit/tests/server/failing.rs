@@ -9,7 +9,7 @@ use std::time::Duration;
 use roost_net::epoll::{EpollDriver, EpollOptions};
 use roost_net::{
     Chunk, CloseMode, ConnKey, ConnectOptions, Driver, DriverStats, Event, ListenAddr,
-    ListenOptions, ListenerId, SendStatus, Waker,
+    ListenOptions, ListenerId, OpenListener, SendStatus, Waker,
 };
 use roost_reactor::{Server, Settings};
 use roost_testkit::client::{Checked, Client, Message};
@@ -39,6 +39,15 @@ impl Driver for Failing {
     }
     fn listen(&mut self, options: &ListenOptions) -> io::Result<(ListenerId, ListenAddr)> {
         self.driver.listen(options)
+    }
+    fn adopt_listener(&mut self, listener: OpenListener) -> io::Result<ListenerId> {
+        self.driver.adopt_listener(listener)
+    }
+    fn close_listener(&mut self, id: ListenerId) {
+        self.driver.close_listener(id);
+    }
+    fn set_want_peer(&mut self, id: ListenerId, want_peer: bool) {
+        self.driver.set_want_peer(id, want_peer);
     }
     fn set_accepting(&mut self, accepting: bool) {
         self.driver.set_accepting(accepting);

@@ -1,11 +1,16 @@
 //! Settings that change while clients are served: none is dropped, and nothing is lost.
 
-use roost_reactor::{ChannelPolicy, Origins, Settings};
+use std::net::SocketAddr;
+
+use roost_net::ListenAddr;
+use roost_net::unix_socket::UnixOptions;
+use roost_reactor::{ChannelPolicy, Listener, OpenedListener, Origins, Settings};
 use roost_testkit::client::{Checked, Client, Request};
-use roost_testkit::server::{Backend, TestServer};
+use roost_testkit::server::{Backend, TestServer, wait_until};
 
 roost_testkit::on_each_backend!(
     a_hundred_reloads_lose_nothing,
+    listeners_come_and_go_and_their_connections_stay,
     a_publisher_that_waits_for_a_rate_goes_on_when_it_is_lifted,
     a_limit_that_is_lower_holds_for_connections_that_are_there,
 );
@@ -82,6 +87,86 @@ fn a_hundred_reloads_lose_nothing(backend: Backend) -> Checked {
     assert_eq!(registry.sum("protocol_errors_total"), Some(0));
     assert_eq!(registry.namespace_names().len(), 102);
     server.wait_for_count("websockets_open", |open| open == 24);
+    Ok(())
+}
+
+/// The settings with another listener, and its sockets.
+fn with_listener(server: &TestServer, address: ListenAddr) -> (Settings, OpenedListener) {
+    let mut settings = Settings::clone(&server.shared().settings());
+    let number = u8::try_from(settings.listeners.len()).expect("few");
+    settings.listeners.push(Listener {
+        address,
+        ..Listener::for_tests()
+    });
+    let opened = OpenedListener::open(&settings, number, REACTORS, false);
+    (settings, opened.expect("it is free"))
+}
+
+const REACTORS: usize = 3;
+
+/// A TCP port and a unix socket come with each reload and go with the next; a channel is the same on
+/// all.
+fn listeners_come_and_go_and_their_connections_stay(backend: Backend) -> Checked {
+    let server = TestServer::with(backend, REACTORS, |_| {});
+    let mut publisher = server.open("/raw/a")?;
+    let mut subscribers = vec![server.open("/raw/a")?];
+    for round in 0..10 {
+        let is_unix = round % 2 == 1;
+        let path = std::env::temp_dir().join(format!(
+            "roost-{}-{}-{round}.sock",
+            backend.name().replace(' ', "-"),
+            std::process::id()
+        ));
+        let address = match is_unix {
+            false => SocketAddr::from(([127, 0, 0, 1], 0)).into(),
+            true => ListenAddr::unix(UnixOptions {
+                path: path.clone(),
+                mode: 0o600,
+                group: None,
+            }),
+        };
+        let (settings, opened) = with_listener(&server, address);
+        let number = usize::from(opened.number);
+        let address = opened.address();
+        let connect = || match address.tcp() {
+            Some(address) => Client::connect(address),
+            None => Client::connect_unix(&path),
+        };
+        // One that is early waits until the reactors have it.
+        let mut early = connect()?;
+        server.reload_with(settings, vec![opened]);
+        early.shake_hands(&Request::websocket("h", "/raw/a"))?;
+        subscribers.push(early);
+        for _ in 0..2 * REACTORS {
+            let mut client = connect()?;
+            client.shake_hands(&Request::websocket("h", "/raw/a"))?;
+            subscribers.push(client);
+        }
+        reload(&server, |settings| {
+            settings.listeners[number].is_open = false;
+        });
+        // io_uring closes a listener when the kernel has let go of its accepts.
+        wait_until(
+            || connect().is_err(),
+            || format!("{round}: it still listens"),
+        );
+        assert!(!path.exists(), "the socket's file is left");
+        publisher.send_text(&format!("{round}"))?;
+    }
+    for (at, subscriber) in subscribers.iter_mut().enumerate() {
+        let first = at.saturating_sub(1) / (1 + 2 * REACTORS);
+        for round in first..10 {
+            subscriber.expect_text(&format!("{round}"))?;
+        }
+    }
+    assert_eq!(server.count("abnormal_closes_total"), 0);
+    let shared = server.shared();
+    assert_eq!(shared.connections_by_listener(3), 1 + 2 * REACTORS as u32);
+    drop(subscribers);
+    wait_until(
+        || (1..11).all(|number| shared.connections_by_listener(number) == 0),
+        || "a listener is still used".to_owned(),
+    );
     Ok(())
 }
 

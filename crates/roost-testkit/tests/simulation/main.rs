@@ -48,7 +48,9 @@ fn promises_are_kept_on_every_seed() {
         reports.iter().map(|r| r.delay_ns).max().unwrap_or(0) / 1_000_000,
     );
     let reloads = sum(|r| r.reloads);
-    println!("{reloads} reloads");
+    let opened = sum(|r| r.listeners_opened);
+    println!("{reloads} reloads opened {opened} listeners");
+    assert!(3 * opened >= reloads / 2, "{opened} listeners are few");
     assert!(reloads >= reports.len() as u64, "{reloads} reloads are few");
     let matched = sum(|r| r.matched as u64);
     println!("{matched} publications received through patterns");

@@ -1,6 +1,7 @@
 //! Reloads: what changes and for whom, and that a mistake changes nothing.
 
 use std::fs;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -8,6 +9,7 @@ use roost_testkit::client::{Client, Request};
 use serde_json::Value;
 
 use crate::daemon::{Daemon, Log, wait_until};
+use crate::tokens::sha256_digits;
 
 /// A configuration in a file of its own, which goes with this.
 struct Config(PathBuf);
@@ -151,6 +153,124 @@ fn a_reload_changes_what_it_can_and_names_what_needs_a_restart() {
     );
 }
 
+/// A port that is free, or was a moment ago.
+fn free_port() -> (TcpListener, u16) {
+    let held = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = held.local_addr().expect("bound").port();
+    (held, port)
+}
+
+fn echo(client: &mut Client, text: &str) {
+    client.send_text(text).expect("it is read");
+    client.expect_text(text).expect("an echo");
+}
+
+/// The first has the address that the test gives it.
+fn with_listener(text: &str) -> String {
+    format!(
+        "[echo]\nenabled = true\n[[listener]]\nname = \"first\"\n[[listener]]\nname = \"second\"\n{text}"
+    )
+}
+
+#[test]
+fn listeners_are_added_moved_and_removed_and_their_connections_stay() {
+    let without = "[echo]\nenabled = true\n[[listener]]\nname = \"first\"\n";
+    let config = Config::new(without);
+    let daemon = config.start();
+    let open = |port: u16| Client::open(SocketAddr::from(([127, 0, 0, 1], port)), "/echo");
+    let class = "listener added or removed";
+    let mut clients = vec![daemon.open()];
+
+    // A port that another process has: nothing changes.
+    let (held, taken) = free_port();
+    let second = |port: u16| with_listener(&format!("address = \"127.0.0.1:{port}\"\n"));
+    config.write(&(second(taken) + "[limits]\nmessage_bytes_max = \"1KiB\"\n"));
+    for is_check in [true, false] {
+        let (status, body) = reload(&daemon, is_check);
+        assert_eq!(status, 422, "{body}");
+        for part in [
+            ":7:",
+            "listener \\\"second\\\".address",
+            "cannot listen on 127.0.0.1",
+        ] {
+            assert!(body.contains(part), "no {part} in {body}");
+        }
+    }
+    echo(&mut clients[0], &"x".repeat(2_000));
+    drop(held);
+
+    config.write(&second(taken));
+    let added = pairs(&[("listener \"second\"", class)]);
+    assert_eq!(changes(&daemon, true), added);
+    assert!(open(taken).is_err(), "only checked");
+    assert_eq!(changes(&daemon, false), added);
+    clients.push(open(taken).expect("it listens"));
+    assert_eq!(changes(&daemon, false), []);
+
+    let (held, other) = free_port();
+    drop(held);
+    config.write(&second(other));
+    let moved = pairs(&[("listener \"second\".address", class)]);
+    assert_eq!(changes(&daemon, false), moved);
+    clients.push(open(other).expect("it listens"));
+    wait_until(|| open(taken).is_err(), || "it still listens".to_owned());
+
+    let path = std::env::temp_dir().join(format!("roost-moved-{}.sock", std::process::id()));
+    config.write(&with_listener(&format!(
+        "address = \"unix:{}\"\n",
+        path.display()
+    )));
+    assert_eq!(changes(&daemon, false), moved);
+    let mut client = Client::connect_unix(&path).expect("it listens");
+    client
+        .shake_hands(&Request::websocket("h", "/echo"))
+        .expect("it is served");
+    clients.push(client);
+
+    config.write(without);
+    assert_eq!(changes(&daemon, false), added);
+    wait_until(|| !path.exists(), || "its file is left".to_owned());
+    for (number, client) in clients.iter_mut().enumerate() {
+        echo(client, &format!("still there, {number}?"));
+    }
+    assert_eq!(daemon.count("abnormal_closes_total"), 0);
+}
+
+/// What a listener that goes on serves is another for connections that come from then on.
+#[test]
+fn a_listener_that_stays_takes_what_it_is_given_for_new_connections() {
+    let listener =
+        |rest: &str| format!("[echo]\nenabled = true\n[[listener]]\nname = \"only\"\n{rest}");
+    let config = Config::new(&listener(""));
+    let daemon = config.start();
+    let mut old = daemon.open();
+    config.write(&listener(
+        "proxy_protocol = \"required\"\nproxy_protocol_from = [\"127.0.0.1\"]\n",
+    ));
+    let class = "new connections";
+    assert_eq!(
+        changes(&daemon, false),
+        pairs(&[
+            ("listener \"only\".proxy_protocol", class),
+            ("listener \"only\".proxy_protocol_from", class)
+        ])
+    );
+    echo(&mut old, "still there?");
+    let open = |header: &[u8]| {
+        let mut client = Client::connect(daemon.address)?;
+        client.send(header)?;
+        client.shake_hands(&Request::websocket("h", "/echo"))?;
+        Ok::<Client, roost_testkit::client::Failure>(client)
+    };
+    assert!(open(b"").is_err(), "it has no header");
+    let mut proxied = open(b"PROXY TCP4 192.0.2.7 127.0.0.1 7 80\r\n").expect("it has one");
+    echo(&mut proxied, "through a proxy");
+    config.write(&listener(""));
+    assert_eq!(changes(&daemon, false).len(), 2);
+    open(b"").expect("none is needed");
+    echo(&mut proxied, "still there?");
+}
+
 #[test]
 fn sighup_reloads_and_logs_what_changed() {
     let config = Config::new(BEFORE);
@@ -188,27 +308,78 @@ fn sighup_reloads_and_logs_what_changed() {
 
 #[test]
 fn a_change_of_one_key_beside_one_that_needs_a_restart_is_refused() {
-    let config = Config::new(BEFORE);
+    let key = format!(
+        "{{ name = \"a\", sha256 = \"{}\", allow = [\"read\"] }}",
+        "0".repeat(64)
+    );
+    let config = Config::new(&format!(
+        "[echo]\nenabled = true\n[api]\nlisten = [\"127.0.0.1:0\"]\nkey = [{key}]\n"
+    ));
     let daemon = config.start();
-    // Together they are good, and the token's limit cannot follow without a restart.
-    config.write(
-        "[echo]\nenabled = true\n[limits]\nhandshake_bytes_max = \"2KiB\"\n\
-         [auth]\ntoken_bytes_max = \"1KiB\"\nstatic_tokens_file = \"/dev/null\"\n",
-    );
-    let (status, body) = reload(&daemon, false);
-    assert!(status == 200 || body.contains("restart"), "{body}");
-    // The hook that a namespace asks needs a restart; without it the namespace allows nothing.
-    config.write(
-        "[echo]\nenabled = true\n[[namespace]]\nname = \"chat\"\nsubscribe = \"hook\"\n\
-         [[hook]]\nevents = [\"subscribe\"]\nurl = \"http://127.0.0.1:1/\"\n",
-    );
+    // The API's address needs a restart, and stays without a key.
+    config.write("[echo]\nenabled = true\n");
     let (status, body) = reload(&daemon, false);
     assert_eq!(status, 422, "{body}");
     assert!(
-        body.contains(":5:1: namespace \"chat\".subscribe") && body.contains("restart"),
+        body.contains("api.listen") && body.contains("restart"),
         "{body}"
     );
     assert_eq!(daemon.count("reloads_failed_total"), 1);
+}
+
+/// The status of a handshake with a token, or without.
+fn status_with(daemon: &Daemon, token: Option<&str>) -> u16 {
+    let mut client = Client::connect(daemon.address).expect("it accepts");
+    let mut request = Request::websocket("h", "/echo");
+    if let Some(token) = token {
+        request = request.header(format!("Authorization: Bearer {token}"));
+    }
+    client.send(&request.bytes()).expect("sent");
+    client.read_response().expect("an answer").status
+}
+
+/// The daemon starts without any of it.
+#[test]
+fn tokens_are_those_of_the_file_at_the_last_reload() {
+    let bare = "[echo]\nenabled = true\n";
+    let config = Config::new(bare);
+    let daemon = config.start();
+    let mut old = daemon.open();
+    let file = config.0.with_extension("tokens");
+    let line = |token: &str| {
+        let sha256 = sha256_digits(token.as_bytes());
+        format!("alice {sha256} sub:*\n")
+    };
+    fs::write(&file, line("first-token")).expect("a file");
+    config.write(&format!(
+        "{bare}[auth]\nrequired = true\nstatic_tokens_file = \"{}\"\n",
+        file.display()
+    ));
+    let changed = changes(&daemon, false);
+    assert!(
+        changed.iter().all(|(_, class)| class == "live"),
+        "{changed:?}"
+    );
+    assert_eq!(status_with(&daemon, None), 401);
+    assert_eq!(status_with(&daemon, Some("first-token")), 101);
+    assert_eq!(status_with(&daemon, Some("second-token")), 401);
+    // The same configuration, another file.
+    fs::write(&file, line("second-token")).expect("a file");
+    assert_eq!(status_with(&daemon, Some("second-token")), 401, "not yet");
+    assert_eq!(changes(&daemon, false), []);
+    assert_eq!(status_with(&daemon, Some("first-token")), 401);
+    assert_eq!(status_with(&daemon, Some("second-token")), 101);
+    // A mistake in it changes nothing.
+    fs::write(&file, "no token\n").expect("a file");
+    let (status, body) = reload(&daemon, false);
+    assert_eq!(status, 422, "{body}");
+    assert!(body.contains("auth.static_tokens_file"), "{body}");
+    assert_eq!(status_with(&daemon, Some("second-token")), 101);
+    config.write(bare);
+    reload(&daemon, false);
+    assert_eq!(status_with(&daemon, None), 101);
+    echo(&mut old, "still there?");
+    fs::remove_file(&file).expect("it is there");
 }
 
 /// Each text with what is wrong, and where.

@@ -434,7 +434,7 @@ fn what_is_revoked_stays_so_over_a_restart() {
 }
 
 /// As a line of the file has it.
-fn sha256_digits(token: &[u8]) -> String {
+pub(crate) fn sha256_digits(token: &[u8]) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token);
     let digits = digest.as_ref().iter().map(|byte| format!("{byte:02x}"));
     digits.collect()

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use roost_random::mix;
 
 use super::{Attempt, Kernel, PORT_FIRST};
-use crate::sim::address::unix_addr;
+use crate::sim::address::{is_unix_addr, unix_addr};
 use crate::sim::agenda::Action;
 use crate::sim::ids::{DriverIndex, ListenerIndex, SockId};
 use crate::sim::link::{Doom, End, Link, Listener, Owner, Segment};
@@ -59,6 +59,12 @@ impl Kernel {
             for id in listener.backlog {
                 self.abort(id);
             }
+        }
+    }
+
+    pub(in crate::sim) fn set_want_peer(&mut self, listener: ListenerIndex, want_peer: bool) {
+        if let Some(listener) = &mut self.listeners[listener as usize] {
+            listener.want_peer = want_peer && !is_unix_addr(listener.addr);
         }
     }
 

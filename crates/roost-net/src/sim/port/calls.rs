@@ -29,6 +29,24 @@ impl Port {
         self.accepting = accepting;
     }
 
+    /// Closes one listener; what waits at it arrives.
+    pub(in crate::sim) fn close_listener(&mut self, k: &mut Kernel, id: ListenerId) {
+        let Some(&listener) = self.listeners.get(id.0 as usize) else {
+            return;
+        };
+        while let Some((sock, peer)) = k.accept(listener) {
+            self.stats.accepted += 1;
+            self.queue.push_back(Queued::Accepted(id, sock, peer));
+        }
+        k.unlisten(listener);
+    }
+
+    pub(in crate::sim) fn set_want_peer(&mut self, k: &mut Kernel, id: ListenerId, want: bool) {
+        if let Some(&listener) = self.listeners.get(id.0 as usize) {
+            k.set_want_peer(listener, want);
+        }
+    }
+
     pub(in crate::sim) fn stop_listening(&mut self, k: &mut Kernel) {
         for &listener in &self.listeners {
             k.unlisten(listener);
