@@ -4,6 +4,7 @@ mod actions;
 mod answers;
 mod channels;
 mod connections;
+mod guard;
 mod may;
 mod tail;
 mod verdict;
@@ -19,6 +20,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{RawQuery, State as Shown};
 use axum::http::header::{ALLOW, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
+use axum::middleware::from_fn;
 use axum::response::Response;
 use axum::routing::{MethodRouter, any, delete, get, post};
 use roost_dialect::{ChannelNameError, PayloadRef, check_channel_name};
@@ -82,6 +84,7 @@ pub(crate) fn router(state: Arc<State>, access: Access) -> Router {
         .route("/tail", changing(get(tail::tail)))
         .route("/drain", drain.get(actions::drain_state))
         .fallback(no_such_path)
+        .layer(from_fn(guard::guard))
         .with_state(state)
 }
 

@@ -158,9 +158,24 @@ pub(crate) fn ask(
     headers: &str,
     body: &[u8],
 ) -> Answer {
+    ask_with_host(
+        stream,
+        (method, target),
+        &format!("Host: admin\r\n{headers}"),
+        body,
+    )
+}
+
+/// The same with a `Host` of the caller's, among the headers.
+pub(crate) fn ask_with_host(
+    stream: &mut (impl Read + Write),
+    (method, target): (&str, &str),
+    headers: &str,
+    body: &[u8],
+) -> Answer {
     let length = body.len();
     let head = format!(
-        "{method} {target} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n{headers}\
+        "{method} {target} HTTP/1.1\r\nConnection: close\r\n{headers}\
          Content-Length: {length}\r\n\r\n"
     );
     stream
@@ -168,6 +183,15 @@ pub(crate) fn ask(
         .expect("it reads the head");
     let _ = stream.write_all(body); // it may refuse before it has read all
     Answer::parse(&read_to_end(stream))
+}
+
+/// What stands between the first of both.
+pub(crate) fn between<'a>(text: &'a str, begin: &str, end: &str) -> &'a str {
+    let behind = text.split_once(begin).map(|(_, behind)| behind);
+    let inside = behind.and_then(|behind| behind.split_once(end));
+    inside
+        .unwrap_or_else(|| panic!("no {begin} and {end} in {text}"))
+        .0
 }
 
 /// All that comes, to FIN or RST.

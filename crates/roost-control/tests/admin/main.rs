@@ -4,6 +4,7 @@ mod canary;
 mod drain;
 mod endpoints;
 mod exposition;
+mod foreign;
 mod harness;
 mod limits;
 mod socket;
