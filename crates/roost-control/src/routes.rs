@@ -6,6 +6,8 @@ mod channels;
 mod connections;
 mod guard;
 mod may;
+mod page;
+mod reactors;
 mod tail;
 mod verdict;
 mod why;
@@ -37,17 +39,7 @@ use answers::{
     respond, wrong_answer,
 };
 
-pub(crate) use answers::{Checked, State};
-
-/// What may be asked over a listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
-    /// Everything: the unix socket, whose file's permissions decide which users connect.
-    Full,
-    /// What changes nothing: TCP, where every process of the machine may connect, and a page in a
-    /// browser may send a POST.
-    ReadOnly,
-}
+pub(crate) use answers::{Access, Checked, State};
 
 /// The routes of a listener. A path that is known answers other methods with 405 and `Allow`.
 pub(crate) fn router(state: Arc<State>, access: Access) -> Router {
@@ -64,11 +56,15 @@ pub(crate) fn router(state: Arc<State>, access: Access) -> Router {
         Access::ReadOnly => post(only_over_the_socket),
     };
     Router::new()
-        .route("/", get(index))
+        .route(
+            "/",
+            get(move |headers: HeaderMap| async move { page::index(access, &headers) }),
+        )
         .route("/live", get(live))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .route("/stats", get(stats))
+        .route("/stats/reactors", get(reactors::reactors))
         .route("/stats/slow", get(slow))
         .route("/connections", get(connections::list))
         .route("/connections/{key}", kick.get(connections::one))
@@ -94,39 +90,6 @@ pub(crate) async fn answer(mut router: Router, request: Request<Body>) -> Respon
         Ok(response) => response,
         Err(never) => match never as Infallible {},
     }
-}
-
-const INDEX: &str = "\
-Roost, admin listener
-
-GET  /live                       whether every reactor's loop runs
-GET  /ready                      whether clients should be sent here
-GET  /metrics                    counters for Prometheus; ?reactors=1 for each reactor
-GET  /stats                      counters as JSON
-GET  /stats/slow                 the connections for which most waits, as JSON
-GET  /connections                connections, a JSON object a line; ?limit=100&cursor=
-                                 (the Link header has the next page), of which user=NAME,
-                                 channel=NAME, address=ADDRESS/BITS, dialect=NAME, waiting=1,
-                                 or slowest=N
-GET  /connections/KEY            one of them
-GET  /channels                   channels with subscribers, a JSON object a line; ?prefix=&limit=100
-                                 &cursor= (the Link header has the next page), or name=NAME
-GET  /may?user=&operation=&channel=
-                                 whether a user may do something, and the rule that decides
-GET  /why/KEY                    all that is known of one, and what is wrong with it; ?channel=
-GET  /drain                      how far a drain has come
-Over the unix socket only:
-GET    /tail?channel=NAME        what is published from now on, a JSON object a line; ?payload=1
-POST   /publish?channel=NAME     publish the body: text, or binary as application/octet-stream
-DELETE /connections/KEY          close one; ?code=1000&reason=
-POST   /log?level=debug          what is logged from now on
-POST   /reload                   read the configuration again; ?check=1 says what that would change
-POST   /drain                    close all connections and stop; ?delay_ms=&timeout_ms=
-                                 &connections_per_second=
-";
-
-async fn index() -> Response {
-    respond(StatusCode::OK, TEXT, INDEX)
 }
 
 async fn no_such_path() -> Response {

@@ -35,8 +35,8 @@ section! {
 }
 
 section! {
-    /// Where administrators ask, apart from clients: `GET /` lists what. A thread of its own serves
-    /// them.
+    /// Where administrators ask, apart from clients: `GET /` lists what, and is a page in a browser. A
+    /// thread of its own serves them.
     "admin" Admin
     /// The path of a unix socket. `"auto"`: `admin.sock` in the directory that systemd makes for the
     /// service (`RuntimeDirectory=`), and none without it. `""`: none. One that a process has left

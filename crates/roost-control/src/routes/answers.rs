@@ -27,6 +27,16 @@ pub(crate) struct Checked {
     pub(crate) canary: Option<Arc<CanaryTask>>,
 }
 
+/// What may be asked over a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Everything: the unix socket, whose file's permissions decide which users connect.
+    Full,
+    /// What changes nothing: TCP, where every process of the machine may connect, and a page in a
+    /// browser may send a POST.
+    ReadOnly,
+}
+
 /// What all answers are made from.
 pub(crate) struct State {
     pub(super) shared: Shared,

@@ -35,7 +35,7 @@ fn index_lists_every_path_and_each_of_them_answers_over_both_listeners() {
             (405, Some("GET,HEAD"))
         );
     }
-    assert_eq!(listed, 10, "{}", index.body);
+    assert_eq!(listed, 12, "{}", index.body);
     let unknown = admin.get("/nothing");
     assert_eq!(unknown.status, 404);
     assert!(unknown.body.contains("GET /"), "{unknown:?}");
@@ -53,6 +53,32 @@ fn stats_are_the_counters_and_slow_is_a_list() -> Checked {
     assert_eq!(stats["reactors"], 2);
     let slow: Value = serde_json::from_str(&admin.get("/stats/slow").body).expect("JSON");
     assert_eq!(slow, Value::Array(Vec::new()));
+    Ok(())
+}
+
+#[test]
+fn each_reactor_says_what_it_has_and_the_time_it_takes() -> Checked {
+    let server = server();
+    let admin = Admin::of(server.shared());
+    let _clients = [server.open("/echo")?, server.open("/echo")?];
+    let answer = admin.get("/stats/reactors");
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    let reactors: Vec<Value> = serde_json::from_str(&answer.body).expect("a list");
+    assert_eq!(reactors.len(), 2, "{answer:?}");
+    let sum = |name: &str| -> u64 {
+        let of_each = reactors
+            .iter()
+            .map(|one| one[name].as_u64().expect("a number"));
+        of_each.sum()
+    };
+    assert_eq!(sum("connections_open"), 2);
+    assert_eq!(sum("websockets_open"), 2);
+    assert!(sum("loop_iterations_total") > 0);
+    for (number, one) in reactors.iter().enumerate() {
+        assert_eq!(one["reactor"], number);
+        // Of a thread of this process, by its name.
+        assert!(one["cpu_ms_total"].is_u64(), "{one}");
+    }
     Ok(())
 }
 

@@ -7,6 +7,7 @@ mod exposition;
 mod foreign;
 mod harness;
 mod limits;
+mod page;
 mod socket;
 mod stalled;
 mod tail;

@@ -1,6 +1,7 @@
 //! The real daemon, started as its users start it, with everything outside it that can go wrong:
 //! a log that is not read, a full disk, every signal, a port that is taken, limits too low.
 
+mod admin_page;
 mod certificates;
 mod commands;
 mod daemon;
