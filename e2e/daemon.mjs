@@ -24,6 +24,7 @@ const START_MS = 10_000;
 const STOP_MS = 15_000;
 
 let started = 0;
+const adminSocket = () => `${tmpdir()}/roost-e2e-${process.pid}-${++started}.sock`;
 const running = new Set();
 process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
 
@@ -53,13 +54,13 @@ export async function until(what, condition, ms = 10_000) {
 
 /**
  * A daemon that has said where it listens. Port 0 lets the kernel choose. `set` has further keys as
- * `--set` takes them; `file` another configuration; `tls` a directory for a certificate that the daemon makes for itself.
+ * `--set` takes them; `file` another configuration; `tls` a directory for a certificate that the daemon makes for itself;
+ * `admin` the path of the admin socket.
  */
-export async function startDaemon({ port = 0, set = [], file = config, tls = null } = {}) {
+export async function startDaemon({ port = 0, set = [], file = config, tls = null, admin = adminSocket() } = {}) {
   const args = ["run", "--config", file, tls ? "--listen-tls" : "--listen", `127.0.0.1:${port}`];
   if (tls) args.push("--self-signed");
   args.push(...set.flatMap((pair) => ["--set", pair]));
-  const admin = `${tmpdir()}/roost-e2e-${process.pid}-${++started}.sock`;
   args.push("--set", `admin.socket=${admin}`);
   if (driver) args.push("--driver", driver);
   const child = spawn(withParent, [String(process.pid), binary, ...args], {
@@ -99,6 +100,7 @@ export async function startDaemon({ port = 0, set = [], file = config, tls = nul
     ws: `${tls ? "wss" : "ws"}://${host}:${bound}`,
     host,
     port: Number(bound),
+    admin,
     pid: child.pid,
     exited,
     output: () => output,

@@ -11,15 +11,18 @@ import { CHROMIUM, FLAGS, chromium } from "./chromium.mjs";
 export const DESKTOP = { viewport: { width: 1280, height: 900 } };
 export const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
 
-/** A daemon and a browser for the tests of one `describe`; no test may leave an error on a console. */
-export function browserAndDaemon() {
+/**
+ * A daemon, started with these options, and a browser for the tests of one `describe`; no test may leave an
+ * error on a console.
+ */
+export function browserAndDaemon(options = () => ({})) {
   const suite = { daemon: null, context: null, complaints: [] };
   let profile;
 
   before(async () => {
     mkdirSync(outputDirectory, { recursive: true });
     profile = mkdtempSync(join(tmpdir(), "roost-chromium-"));
-    suite.daemon = await startDaemon();
+    suite.daemon = await startDaemon(options());
     suite.context = await chromium.launchPersistentContext(profile, { executablePath: CHROMIUM, args: FLAGS, ...DESKTOP });
     suite.context.setDefaultTimeout(10_000);
   });
