@@ -12,13 +12,14 @@ import sys
 import websockets
 from cent import (AsyncClient, BatchRequest, BroadcastRequest, CentApiResponseError, CentUnauthorizedError,
                   ChannelsRequest, Client, Disconnect, DisconnectRequest, HistoryRemoveRequest, HistoryRequest,
-                  InfoRequest, PublishRequest, RefreshRequest, StreamPosition, UnsubscribeRequest)
+                  InfoRequest, PresenceRequest, PresenceStatsRequest, PublishRequest, RefreshRequest, StreamPosition, UnsubscribeRequest)
 
 
 def start(binary):
     """The daemon on free ports; its address, its API's, and the key that it prints."""
     daemon = subprocess.Popen([binary, "run", "--listen", "127.0.0.1:0", "--set", 'api.listen=["127.0.0.1:0"]',
-                               "--set", "channels.history_messages_max=5"],
+                               "--set", "channels.history_messages_max=5",
+                               "--set", "channels.presence=\"members\""],
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     said = ""
     while "--json" not in said:
@@ -52,6 +53,16 @@ def check_history(client, first):
         assert error.code == 112
 
 
+def check_presence(client):
+    """One raw client, without a user, is on c."""
+    present = client.presence(PresenceRequest(channel="c")).presence
+    (name, info), = present.items()
+    assert info.client == name and info.user == ""
+    stats = client.presence_stats(PresenceStatsRequest(channel="c"))
+    assert (stats.num_clients, stats.num_users) == (1, 0)
+    assert client.presence(PresenceRequest(channel="other")).presence == {}
+
+
 async def check(address, api, key):
     client = Client(f"{api}/api", key)
     async with websockets.connect(f"ws://{address}/raw/c") as socket:
@@ -81,6 +92,7 @@ async def check(address, api, key):
         client.unsubscribe(UnsubscribeRequest(user="user", channel="c", session="session", client="client"))
         client.refresh(RefreshRequest(user="user", session="session", client="client", expire_at=1))
         check_history(client, first)
+        check_presence(client)
         try:
             Client(f"{api}/api", "another key").info(InfoRequest())
             raise AssertionError("another key is taken")

@@ -185,6 +185,34 @@ describe(`npm centrifuge, driver ${driver ?? "by default"}`, { timeout: 240_000 
     assert.equal(one.centrifuge.state, "connected");
   });
 
+  test("says who is in a channel, who comes and who leaves", async () => {
+    const [one, two] = [await stock(), await stock()];
+    const ids = [one, two].map((peer) => peer.named("connected")[0].client);
+    const { subscription } = await one.subscribe("room:1", { joinLeave: true });
+    const told = [];
+    for (const name of ["join", "leave"]) subscription.on(name, ({ info }) => told.push([name, info.client]));
+    const other = await two.subscribe("room:1");
+    await plain("/raw/room:1");
+    const stats = () => subscription.presenceStats();
+    let counts;
+    await until("three members", async () => (counts = await stats()).numClients === 3);
+    assert.equal(counts.numUsers, 0);
+    const { clients } = await subscription.presence();
+    assert.deepEqual(Object.keys(clients).length, 3);
+    for (const id of ids) assert.deepEqual(clients[id], { client: id, user: "" });
+    await until("joins", () => told.filter(([name]) => name === "join").length >= 2);
+    assert.ok(told.some(([name, id]) => name === "join" && id === ids[1]));
+    // Back at once: not told.
+    other.subscription.unsubscribe();
+    other.subscription.subscribe();
+    await other.subscription.ready(10_000);
+    two.leave();
+    await until("a leave", () => told.some(([name]) => name === "leave"));
+    assert.deepEqual(told.filter(([, id]) => id === ids[1]), [["join", ids[1]], ["leave", ids[1]]]);
+    await refusedWith(103, one.centrifuge.presence("room:2"));
+    await refusedWith(108, one.centrifuge.presence("news"));
+  });
+
   test("a method is the application's, with its results and errors", async () => {
     const asked = [];
     const application = createServer(async (request, response) => {

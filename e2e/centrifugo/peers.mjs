@@ -35,6 +35,13 @@ history_messages_max = 10
 recovery = "cache"
 
 [[namespace]]
+name = "room"
+presence = "members"
+presence_linger = "1s"
+presence_notify = "100ms"
+join_leave = "asked"
+
+[[namespace]]
 name = "closed"
 subscribe = "nobody"
 publish = "nobody"

@@ -288,6 +288,7 @@ denials! {
     Publish "publish",
     Call "call",
     Register "register",
+    ReadPresence "presence_read",
 }
 
 #[cfg(test)]

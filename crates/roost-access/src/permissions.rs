@@ -17,15 +17,18 @@ pub enum Operation {
     Call,
     /// Offer a procedure.
     Register,
+    /// Ask who is in a channel.
+    ReadPresence,
 }
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Operation; 4] = [
+    pub const ALL: [Operation; 5] = [
         Operation::Subscribe,
         Operation::Publish,
         Operation::Call,
         Operation::Register,
+        Operation::ReadPresence,
     ];
 
     /// As the configuration and messages have it.
@@ -35,6 +38,7 @@ impl Operation {
             Operation::Publish => "publish",
             Operation::Call => "call",
             Operation::Register => "register",
+            Operation::ReadPresence => "presence_read",
         }
     }
 }
@@ -208,6 +212,6 @@ mod tests {
     fn operations_are_a_set() {
         let set = Operations::from_iter([Operation::Publish, Operation::Register]);
         let has = Operation::ALL.map(|operation| set.has(operation));
-        assert_eq!(has, [false, true, false, true]);
+        assert_eq!(has, [false, true, false, true, false]);
     }
 }

@@ -80,9 +80,14 @@ pub(crate) const METHOD: Pattern = Pattern {
 };
 
 pub(crate) const OPERATION: Pattern = Pattern {
-    expected: "\"subscribe\", \"publish\", \"call\" or \"register\"",
+    expected: "\"subscribe\", \"publish\", \"call\", \"register\" or \"presence_read\"",
     takes: "operation",
-    check: |word| check_word(word, &["subscribe", "publish", "call", "register"]),
+    check: |word| {
+        check_word(
+            word,
+            &["subscribe", "publish", "call", "register", "presence_read"],
+        )
+    },
 };
 
 pub(crate) const HOOK_EVENT: Pattern = Pattern {
@@ -505,8 +510,8 @@ fn check_hook_url(url: &str) -> Result<(), String> {
 /// Those that speak of the connection itself, or that a question has of its own, are not passed on.
 fn check_grant(grant: &str) -> Result<(), String> {
     let channel = match grant.split_once(':') {
-        Some(("sub" | "pub", channel)) => channel,
-        _ => return Err("it begins with sub: or pub:, and a channel follows".to_owned()),
+        Some(("sub" | "pub" | "prs", channel)) => channel,
+        _ => return Err("it begins with sub:, pub: or prs:, and a channel follows".to_owned()),
     };
     match channel.strip_suffix('*').unwrap_or(channel) {
         _ if channel.is_empty() => Err("a channel follows".to_owned()),

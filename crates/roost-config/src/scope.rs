@@ -19,6 +19,8 @@ pub enum ApiScope {
     Refresh,
     /// To read what such channels keep, and to have it forgotten.
     History(ChannelPattern),
+    /// To read who is in such channels.
+    Presence(ChannelPattern),
 }
 
 /// A set of channels.
@@ -44,6 +46,7 @@ impl ApiScope {
             ApiScope::Revoke,
             ApiScope::Refresh,
             history,
+            ApiScope::Presence(ChannelPattern::Any),
         ]
     }
 
@@ -65,6 +68,8 @@ impl ApiScope {
             ("publish", Some(pattern)) => Ok(ApiScope::Publish(ChannelPattern::parse(pattern)?)),
             ("history", None) => Ok(ApiScope::History(ChannelPattern::Any)),
             ("history", Some(pattern)) => Ok(ApiScope::History(ChannelPattern::parse(pattern)?)),
+            ("presence", None) => Ok(ApiScope::Presence(ChannelPattern::Any)),
+            ("presence", Some(pattern)) => Ok(ApiScope::Presence(ChannelPattern::parse(pattern)?)),
             _ => {
                 let near = nearest(action, ACTIONS);
                 Err(near.map_or_else(String::new, |near| format!("did you mean \"{near}\"?")))
@@ -105,6 +110,7 @@ impl fmt::Display for ApiScope {
             ApiScope::Refresh => return f.write_str("refresh"),
             ApiScope::Publish(pattern) => ("publish", pattern),
             ApiScope::History(pattern) => ("history", pattern),
+            ApiScope::Presence(pattern) => ("presence", pattern),
         };
         match pattern {
             ChannelPattern::Any => f.write_str(action),
@@ -114,11 +120,12 @@ impl fmt::Display for ApiScope {
     }
 }
 
-const ACTIONS: [&str; 6] = [
+const ACTIONS: [&str; 7] = [
     "publish",
     "read",
     "disconnect",
     "revoke",
     "refresh",
     "history",
+    "presence",
 ];

@@ -21,7 +21,9 @@ mod users;
 
 pub use api::Api;
 pub use auth::{Auth, Expiry, Jwt};
-pub use channels::{Access, ChannelPolicy, Namespace, Publish, Recovery, SlowConsumer};
+pub use channels::{
+    Access, ChannelPolicy, JoinLeave, Namespace, Presence, Publish, Readers, Recovery, SlowConsumer,
+};
 pub use dialects::{Centrifugo, Deflate, Echo, Raw, Soap, Sse, Wamp};
 pub use drivers::{Epoll, IoUring};
 pub use hooks::{Hook, OnFailure};

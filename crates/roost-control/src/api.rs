@@ -26,6 +26,7 @@ mod history;
 mod info;
 mod many;
 mod paths;
+mod presence;
 mod problem;
 mod publication;
 mod publish;
@@ -186,6 +187,12 @@ async fn admit(api: Arc<Api>, request: Request<Body>) -> Result<Response, Proble
             let query = request.uri().query().map(str::to_owned);
             drop(request);
             history::remove(&call, query.as_deref()).await
+        }
+        Operation::Presence | Operation::PresenceStats => {
+            let query = request.uri().query().map(str::to_owned);
+            drop(request);
+            let counts_only = operation == Operation::PresenceStats;
+            presence::read(&call, query.as_deref(), counts_only).await
         }
         Operation::Centrifugo(method) => centrifugo::answer(&call, method, request).await,
     }

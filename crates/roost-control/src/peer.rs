@@ -11,7 +11,7 @@ use std::time::Duration;
 use roost_reactor::{
     ChannelRecord, ConnectionRecord, ControlPeer, ControlPublication, Described, FromReactor,
     HistoryPage, HookAnswer, Loss, Name, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part, Placement,
-    Refusal, RepeatKey, Request, RingFull, Token, Verdict,
+    PresenceView, Refusal, RepeatKey, Request, RingFull, Token, Verdict,
 };
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, oneshot};
@@ -98,6 +98,7 @@ pub(crate) enum Reply {
     },
     History(Result<HistoryPage, Loss>),
     HistoryRemoved,
+    Presence(PresenceView),
 }
 
 /// Why there is none.
@@ -448,6 +449,7 @@ impl State {
                     Part::Done { connections } => Ok(Reply::Done { connections }),
                     Part::History(page) => Ok(Reply::History(*page)),
                     Part::HistoryRemoved => Ok(Reply::HistoryRemoved),
+                    Part::Presence(view) => Ok(Reply::Presence(*view)),
                     Part::Refused(refusal) => Err(refusal),
                 };
                 let _ = caller.send(reply); // it may just have ended

@@ -48,7 +48,7 @@ pub(crate) enum Command {
     May {
         /// The user's name, or a connection (r0-17.4); "" is a client that is not known
         user: String,
-        /// subscribe, publish, call or register
+        /// subscribe, publish, call, register or presence
         operation: String,
         /// The channel or procedure
         channel: String,

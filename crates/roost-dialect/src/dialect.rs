@@ -143,6 +143,18 @@ pub trait Dialect: Sized {
         receivers.admits(None)
     }
 
+    /// The client's number, by which other clients know it; `None` where the dialect has none.
+    fn client(&self, session: Session) -> Option<u64> {
+        let _ = session;
+        None
+    }
+
+    /// Whether the session has asked to be told who comes to a channel and who leaves it.
+    fn is_told_of_members(&self, session: Session, channel: ChannelId) -> bool {
+        let _ = (session, channel);
+        false
+    }
+
     /// Frees the session; the connection has ended. Its subscriptions have been taken out.
     fn close(&mut self, session: Session);
 

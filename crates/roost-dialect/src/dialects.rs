@@ -280,6 +280,25 @@ macro_rules! dialects {
                 }
             }
 
+            /// [`Dialect::client`]
+            pub fn client(&self, kind: DialectKind, session: Session) -> Option<u64> {
+                match kind {
+                    $($(#[$meta])* DialectKind::$Name => self.$module.client(session),)+
+                }
+            }
+
+            /// [`Dialect::is_told_of_members`]
+            pub fn is_told_of_members(
+                &self,
+                kind: DialectKind,
+                session: Session,
+                channel: ChannelId,
+            ) -> bool {
+                match kind {
+                    $($(#[$meta])* DialectKind::$Name => self.$module.is_told_of_members(session, channel),)+
+                }
+            }
+
             /// [`Dialect::close`]
             pub fn close(&mut self, kind: DialectKind, session: Session) {
                 match kind {

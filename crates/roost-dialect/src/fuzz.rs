@@ -240,7 +240,8 @@ impl Peer {
             | Command::Rpc { .. }
             | Command::ReadHistory(_)
             | Command::CheckSubscription(..)
-            | Command::RefreshGrant { .. } => {
+            | Command::RefreshGrant { .. }
+            | Command::AskPresence { .. } => {
                 panic!("WAMP has other words for it")
             }
             Command::Close { reason, .. } => {

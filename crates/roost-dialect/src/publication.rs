@@ -20,6 +20,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use roost_hub::PresenceChange;
 use roost_wire::{Frozen, Opcode};
 
 use crate::json;
@@ -149,6 +150,9 @@ enum Kind {
     Wamp(WampPayload),
     /// A JSON value as the text of a frame.
     Json(Frozen),
+    /// Who has come to a channel and who has left it, for dialects that have words for it. Not published by
+    /// anyone, and to all others empty.
+    Members(Arc<PresenceChange>),
 }
 
 /// Arguments and ArgumentsKw as they stand in an EVENT.
@@ -167,6 +171,17 @@ const _: () = assert!(size_of::<Publication>() <= 32);
 impl roost_hub::Payload for Publication {
     fn bytes(&self) -> usize {
         Publication::bytes(self)
+    }
+
+    fn of_presence(change: Arc<PresenceChange>) -> Option<Publication> {
+        let details = (!change.is_for_all).then(|| {
+            Arc::new(PublishDetails {
+                receivers: Some(Receivers::told_of_members()),
+                ..PublishDetails::default()
+            })
+        });
+        let kind = Kind::Members(change);
+        Some(Publication { kind, details })
     }
 }
 
@@ -187,9 +202,18 @@ impl Publication {
         self.details.as_ref()?.publisher
     }
 
+    /// Who has come and gone, if that is what it says.
+    pub(crate) fn members(&self) -> Option<&PresenceChange> {
+        match &self.kind {
+            Kind::Members(change) => Some(change),
+            Kind::Raw(_) | Kind::Wamp(_) | Kind::Json(_) => None,
+        }
+    }
+
     /// As raw subscribers get it: one unfragmented text or binary message.
     pub fn to_raw(&self) -> Frozen {
         match &self.kind {
+            Kind::Members(_) => empty(),
             Kind::Raw(frame) => frame.clone(),
             Kind::Wamp(payload) => payload.to_raw(),
             Kind::Json(frame) => json_as_raw(frame),
@@ -203,6 +227,7 @@ impl Publication {
             Kind::Json(frame) => lend(&in_one_line(raw_payload(frame))),
             Kind::Raw(frame) => lend(&raw_as_json(frame)),
             Kind::Wamp(payload) => lend(&raw_as_json(&payload.to_raw())),
+            Kind::Members(_) => lend(b"null"),
         }
     }
 
@@ -211,6 +236,7 @@ impl Publication {
         match &self.kind {
             Kind::Raw(frame) => Cow::Owned(raw_as_tail(frame)),
             Kind::Json(frame) => Cow::Owned(raw_as_tail(&json_as_raw(frame))),
+            Kind::Members(_) => Cow::Owned(raw_as_tail(&empty())),
             Kind::Wamp(payload) => match payload.serializer {
                 Serializer::Json => Cow::Borrowed(&payload.tail),
                 Serializer::MsgPack | Serializer::Cbor => Cow::Owned(payload.as_json_tail()),
@@ -228,6 +254,7 @@ impl Publication {
         let list = match &self.kind {
             Kind::Raw(frame) => raw_as_list(frame, for_raw),
             Kind::Json(frame) => raw_as_list(&json_as_raw(frame), for_raw),
+            Kind::Members(_) => raw_as_list(&empty(), for_raw),
             Kind::Wamp(payload) => return lend(payload.arguments()),
         };
         lend(Arguments {
@@ -242,6 +269,7 @@ impl Publication {
         match &self.kind {
             Kind::Raw(frame) | Kind::Json(frame) => raw_payload(frame).len(),
             Kind::Wamp(payload) => payload.tail.len(),
+            Kind::Members(change) => change.bytes(),
         }
     }
 
@@ -250,11 +278,17 @@ impl Publication {
         let payload = match &self.kind {
             Kind::Raw(frame) | Kind::Json(frame) => frame.len(),
             Kind::Wamp(payload) => payload.tail.len(),
+            Kind::Members(change) => change.bytes(),
         };
         let receivers = self.details.as_ref().and_then(|it| it.receivers.as_ref());
         let info = self.details.as_ref().and_then(|it| it.client_info.as_ref());
         payload + receivers.map_or(0, Receivers::bytes) + info.map_or(0, |info| info.len())
     }
+}
+
+/// What subscribers would get that are told of no members: they are left out before.
+fn empty() -> Frozen {
+    Frozen::message(Opcode::Text, b"")
 }
 
 /// A raw message as WAMP Arguments: one string.

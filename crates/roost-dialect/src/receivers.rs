@@ -9,6 +9,8 @@ pub struct Receivers {
     exclude: Names,
     /// What is `None` restricts nothing; an empty list lets no one in.
     eligible: Eligible,
+    /// Those alone that have asked to be told of members.
+    told_of_members: bool,
 }
 
 /// Each sorted.
@@ -38,6 +40,19 @@ pub struct Receiver<'a> {
 }
 
 impl Receivers {
+    /// Those that have asked to be told who comes and who leaves.
+    pub fn told_of_members() -> Receivers {
+        Receivers {
+            told_of_members: true,
+            ..Receivers::default()
+        }
+    }
+
+    /// Whether they are those: which subscribers that are, their sessions say.
+    pub fn are_those_told(&self) -> bool {
+        self.told_of_members
+    }
+
     /// Leaves these out.
     #[must_use]
     pub fn excluding(
@@ -73,7 +88,11 @@ impl Receivers {
     /// Whether a subscriber is to get the publication. One that is no session (`None`) is on no
     /// list.
     pub fn admits(&self, receiver: Option<Receiver<'_>>) -> bool {
-        let Receivers { exclude, eligible } = self;
+        let Receivers {
+            exclude,
+            eligible,
+            told_of_members: _, // asked for before
+        } = self;
         let Some(Receiver {
             session,
             authid,
@@ -107,7 +126,11 @@ impl Receivers {
 
     /// Bytes of memory, nearly.
     pub fn bytes(&self) -> usize {
-        let Receivers { exclude, eligible } = self;
+        let Receivers {
+            exclude,
+            eligible,
+            told_of_members: _,
+        } = self;
         let numbers = exclude.sessions.len() + eligible.sessions.as_ref().map_or(0, |it| it.len());
         let texts = [
             Some(&exclude.authids),

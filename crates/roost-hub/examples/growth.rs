@@ -8,8 +8,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use roost_hub::{
-    Encoding, HistoryOptions, Hub, HubOptions, NamespaceId, Output, PatternOptions, Publish,
-    PublishTo, ReactorId, Subscribe, Subscriber,
+    Encoding, HistoryOptions, Hub, HubOptions, NamespaceId, Output, PatternOptions,
+    PresenceOptions, Publish, PublishTo, ReactorId, Subscribe, Subscriber,
 };
 
 const MILLION: u32 = 1_000_000;
@@ -137,6 +137,7 @@ fn hub() -> TestHub {
         channels_max: u32::MAX,
         patterns: PatternOptions::default(),
         history: HistoryOptions::default(),
+        presence: PresenceOptions::default(),
         channel_name_bytes_max: 255,
     })
 }

@@ -15,7 +15,8 @@ use std::hint::black_box;
 
 use roost_hub::{
     Encoding, HistoryOptions, Hub, HubOptions, NamespaceId, Output, Pattern, PatternKind,
-    PatternOptions, Publish, PublishTo, ReactorId, Subscribe, SubscribePattern, Subscriber,
+    PatternOptions, PresenceOptions, Publish, PublishTo, ReactorId, Subscribe, SubscribePattern,
+    Subscriber,
 };
 
 const RAW: Encoding = Encoding(0);
@@ -110,5 +111,6 @@ fn options() -> HubOptions {
             ..PatternOptions::default()
         },
         history: HistoryOptions::default(),
+        presence: PresenceOptions::default(),
     }
 }

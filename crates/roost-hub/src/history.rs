@@ -5,11 +5,18 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::ids::{NamespaceId, Position, Snapshot};
+use crate::presence::PresenceChange;
 
 /// What is published, as far as history looks at it. A clone shares the payload's memory.
 pub trait Payload: Clone {
     /// Bytes of memory that all clones share.
     fn bytes(&self) -> usize;
+
+    /// What tells subscribers who has come and gone; `None` if it cannot be told. It has no place in a
+    /// channel's order and is kept nowhere.
+    fn of_presence(_: Arc<PresenceChange>) -> Option<Self> {
+        None
+    }
 }
 
 /// Which channels keep history, and how much.

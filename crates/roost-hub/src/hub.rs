@@ -1,31 +1,30 @@
-//! The hub of one reactor: subscriptions here, and the order of the channels at home here.
+//! The hub of one reactor: subscriptions here, and the order of the channels at home here. What homes
+//! keep of their channels is in `hub/kept.rs`.
 
-use std::collections::BTreeSet;
+mod kept;
 
 use crate::encoding::{Encoding, EncodingSet};
-use crate::error::{NameError, PublishError, StateError, SubscribeError};
+use crate::error::{NameError, PublishError, SubscribeError};
 use crate::frames::{Encode, Made};
-use crate::histories::{Histories, HistoryView};
-use crate::history::{Payload, Recovered, Since};
+use crate::histories::Histories;
+use crate::history::Payload;
 use crate::home::{Home, Place};
 use crate::home_channel::Interest;
 use crate::ids::{ChannelId, HomeIndex, NamespaceId, Placement, ReactorId, Snapshot, Subscriber};
 use crate::invariants;
-use crate::item::{Item, LocalRef, Output, Publish, PublishTo, Recover, Recoverer};
-use crate::item::{Subscribe, SubscribePattern, Target};
+use crate::item::{
+    Item, LocalRef, Output, Publish, PublishTo, Subscribe, SubscribePattern, Target,
+};
 use crate::keeping;
 use crate::local::Local;
 use crate::names::{Name, NameHash, NameHasher, Named};
 use crate::options::{HubCounts, HubLimits, HubOptions};
 use crate::patterns::{Pattern, PatternInterest, is_pattern};
+use crate::presences::Presences;
 use crate::publishing::{Order, Publishing};
 use crate::random::PublicationIds;
 use crate::set::SubscriberIter;
-use crate::state::HubState;
 use crate::to_home::ToHome;
-
-/// Channels whose history is forgotten at once.
-const EXPIRED_MAX: usize = 16_384;
 
 /// Channels of one reactor: who receives what, in which order. See the crate's documentation.
 #[derive(Debug)]
@@ -38,6 +37,8 @@ pub struct Hub<P, F> {
     home: Home,
     /// What they keep of their publications.
     histories: Histories<P, F>,
+    /// Who is in them; none if no namespace keeps presence.
+    presences: Option<Box<Presences>>,
     /// Of the publication being encoded; empty in between.
     made: Made<F>,
     /// The latest time that was told.
@@ -67,64 +68,12 @@ impl<P: Payload, F: Clone> Hub<P, F> {
             local: Local::new(hasher),
             home: Home::new(options.me, hasher, publications, options.patterns.clone()),
             histories: Histories::new(options.history.clone()),
+            presences: (options.presence.is_on())
+                .then(|| Box::new(Presences::new(options.presence.clone(), hasher))),
             hasher,
             made: Made::new(),
             now: 0,
             options,
-        }
-    }
-
-    /// A hub that goes on where the one of this state was. `options` name the same reactor among
-    /// as many, and the same hash key; their seed is not used.
-    ///
-    /// # Panics
-    /// As [`Hub::new`].
-    pub fn import(options: HubOptions, state: HubState<P>) -> Result<Self, StateError> {
-        let HubState {
-            local,
-            home,
-            histories,
-            histories_evicted,
-        } = state;
-        let mut hub = Hub::new(options);
-        hub.local = Local::from_state(hub.hasher, local)?;
-        let patterns = hub.options.patterns.clone();
-        let kept: BTreeSet<HomeIndex> = histories.iter().map(|one| one.home).collect();
-        let is_kept = |index| kept.contains(&index);
-        hub.home = Home::from_state(hub.options.me, hub.hasher, patterns, home, is_kept)?;
-        hub.histories.set_evicted(histories_evicted);
-        for history in histories {
-            let index = history.home;
-            let channel = hub.home.get(index).ok_or(StateError::Number(index.0))?;
-            let namespace = channel.namespace();
-            if channel.history().is_some() || hub.options.history.limits(namespace).is_none() {
-                return Err(StateError::Number(index.0));
-            }
-            let history = hub.histories.insert_state(namespace, history);
-            hub.home.keep(index, history);
-        }
-        hub.debug_check();
-        Ok(hub)
-    }
-
-    /// Takes the hub apart, with all that [`Hub::import`] needs to go on. Outputs that are not done
-    /// yet and items under way are the caller's.
-    pub fn export(self) -> HubState<P> {
-        let Hub {
-            options: _, // the caller's
-            hasher: _,  // made from them
-            local,
-            home,
-            histories,
-            made: _, // empty
-            now: _,  // told with the next call
-        } = self;
-        let (histories, histories_evicted) = histories.into_state();
-        HubState {
-            local: local.into_state(),
-            home: home.into_state(),
-            histories,
-            histories_evicted,
         }
     }
 
@@ -155,60 +104,6 @@ impl<P: Payload, F: Clone> Hub<P, F> {
         let subscribed = local.subscribe(subscribe, (hash, home), channels_max, &mut to_home);
         self.debug_check();
         subscribed
-    }
-
-    /// Subscribes, and asks for what was before: [`Output::Subscribed`] has it, or says what is missing.
-    /// Until then nothing is delivered. Who subscribes already is answered as by [`Hub::subscribe`].
-    ///
-    /// `encode` is called for what is recovered, if the channel's home is here.
-    pub fn subscribe_since(
-        &mut self,
-        subscribe: Subscribe<'_>,
-        since: Since,
-        now: u32,
-        encode: Encode<'_, P, F>,
-        out: &mut Vec<Output<P, F>>,
-    ) -> Result<ChannelId, SubscribeError> {
-        self.advance(now);
-        self.check_name(subscribe.name)?;
-        let hash = self.hasher.hash(subscribe.name);
-        let home = ReactorId(hash.home(self.options.reactors));
-        let channels_max = self.options.channels_max;
-        let (local, mut to_home) = self.sides(out);
-        let asked = local.recover(subscribe, (hash, home), channels_max, &mut to_home);
-        if let Ok((channel, Some(recoverer))) = asked {
-            self.ask_home(home, channel, recoverer, Some(since), (encode, out));
-        }
-        self.debug_check();
-        asked.map(|(channel, _)| channel)
-    }
-
-    /// Asks a channel's home what was before; answers at once if that is here.
-    fn ask_home(
-        &mut self,
-        home: ReactorId,
-        channel: ChannelId,
-        recoverer: Recoverer,
-        since: Option<Since>,
-        (encode, out): (Encode<'_, P, F>, &mut Vec<Output<P, F>>),
-    ) {
-        let record = self.local.get(channel).expect("it waits to recover");
-        let target = record.target();
-        if home != self.options.me {
-            let recover = Recover {
-                target,
-                recoverer,
-                since,
-            };
-            out.push(Output::ToReactor(home, Item::Recover(Box::new(recover))));
-            return;
-        }
-        let place = (self.options.me, &self.home, &mut self.histories);
-        let how = (recoverer.encoding, self.now);
-        let answer = keeping::recover(place, &target, since, how, encode);
-        let answer = answer.expect("the home here knows of the interest");
-        let (side, mut to_home) = self.sides(out);
-        side.handle_recovered((recoverer, answer), &mut to_home);
     }
 
     /// Subscribes to all channels that a pattern matches, those included that are not there yet.
@@ -244,21 +139,6 @@ impl<P: Payload, F: Clone> Hub<P, F> {
         let subscribed = local.subscribe(subscribe, home, channels_max, &mut to_home);
         self.debug_check();
         subscribed
-    }
-
-    /// Ends a subscription; false if there was none. Nothing is delivered to it afterwards, and
-    /// requests of it that were not yet answered never will be.
-    pub fn unsubscribe(
-        &mut self,
-        who: Subscriber,
-        encoding: Encoding,
-        channel: ChannelId,
-        out: &mut Vec<Output<P, F>>,
-    ) -> bool {
-        let (local, mut to_home) = self.sides(out);
-        let was_subscribed = local.unsubscribe(who, encoding, channel, &mut to_home);
-        self.debug_check();
-        was_subscribed
     }
 
     /// Publishes. What one publisher publishes on one channel keeps its order, whichever way the
@@ -368,6 +248,9 @@ impl<P: Payload, F: Clone> Hub<P, F> {
             }
             Item::Recover(recover) => self.handle_recover(from, *recover, now, encode, out),
             Item::Recovered(answer) => self.handle_recovered(*answer, out),
+            Item::Join(_) | Item::Leave { .. } | Item::AskPresence(_) | Item::Presence(_) => {
+                self.handle_presence(from, item, out);
+            }
             Item::Uninterest { target, local } => self.handle_uninterest(from, &target, local, now),
             Item::Publish {
                 name,
@@ -419,77 +302,6 @@ impl<P: Payload, F: Clone> Hub<P, F> {
         // Unless the register has refused it, and its answer has not come there yet.
         let is_refused = matches!(target, Target::Name(name) if is_pattern(name));
         debug_assert!(removed || is_refused, "interest ends once");
-    }
-
-    /// A home has said what was before.
-    fn handle_recovered(&mut self, answer: (Recoverer, Recovered<F>), out: &mut Vec<Output<P, F>>) {
-        let (side, mut to_home) = self.sides(out);
-        side.handle_recovered(answer, &mut to_home);
-    }
-
-    /// Answers one that subscribes on another reactor, and wants what was before.
-    fn handle_recover(
-        &mut self,
-        from: ReactorId,
-        recover: Recover,
-        now: u32,
-        encode: Encode<'_, P, F>,
-        out: &mut Vec<Output<P, F>>,
-    ) {
-        let Recover {
-            target,
-            recoverer,
-            since,
-        } = recover;
-        let home = (self.options.me, &self.home, &mut self.histories);
-        let wanted = (recoverer.encoding, now);
-        let answer = keeping::recover(home, &target, since, wanted, encode);
-        let answer = answer.expect("the interest behind which it came keeps the channel");
-        let answer = Item::Recovered(Box::new((recoverer, answer)));
-        out.push(Output::ToReactor(from, answer));
-    }
-
-    /// What a channel keeps whose home is here, at the time `now`.
-    ///
-    /// # Panics
-    /// In debug builds, when its home is not here.
-    pub fn history(&self, name: &str, now: u32) -> HistoryView<'_, P> {
-        debug_assert_eq!(self.home_of(name), self.options.me, "its home is here");
-        let index = self.home.find(self.hasher.hash(name), name);
-        keeping::view(&self.home, &self.histories, index, now)
-    }
-
-    /// Forgets what a channel keeps whose home is here; positions stay good. False if it keeps nothing.
-    pub fn remove_history(&mut self, name: &str, now: u32) -> bool {
-        self.advance(now);
-        let index = self.home.find(self.hasher.hash(name), name);
-        let channel = index.and_then(|index| self.home.get(index));
-        let Some(history) = channel.and_then(|channel| channel.history()) else {
-            return false;
-        };
-        self.histories.clear(history);
-        self.histories.touch(history, now); // it is remembered as one whose history has expired is not
-        self.debug_check();
-        true
-    }
-
-    /// Forgets what has been kept for long enough, 16,384 channels' at most: tens of milliseconds, in which
-    /// nothing else is done. To be called when [`Hub::history_due`] has come.
-    pub fn expire(&mut self, now: u32) {
-        self.advance(now);
-        self.histories.drop_tails(now);
-        for _ in 0..EXPIRED_MAX {
-            let Some(history) = self.histories.next_expired(now) else {
-                break;
-            };
-            keeping::forget(&mut self.home, &mut self.histories, history);
-        }
-        self.debug_check();
-    }
-
-    /// The time at which something that is kept expires; `u32::MAX` if nothing does.
-    pub fn history_due(&self) -> u32 {
-        self.histories.due()
     }
 
     /// What other hubs say of patterns.
@@ -610,6 +422,9 @@ impl<P: Payload, F: Clone> Hub<P, F> {
     /// are new is what channels without a namespace keep.
     pub fn name_namespaces(&mut self, names: &[String]) {
         self.histories.name_namespaces(names);
+        if let Some(presences) = &mut self.presences {
+            presences.name_namespaces(names.len());
+        }
     }
 
     /// Gives the channels at the places `from..until` the namespaces that their names have now. Whether
@@ -673,6 +488,7 @@ impl<P: Payload, F: Clone> Hub<P, F> {
 
     /// Sizes for statistics.
     pub fn counts(&self) -> HubCounts {
+        let presences = self.presences.as_deref();
         HubCounts {
             local_channels: self.local.len() - self.local.patterns(),
             home_channels: self.home.len() - self.home.register_len(),
@@ -684,6 +500,10 @@ impl<P: Payload, F: Clone> Hub<P, F> {
             history_messages: self.histories.messages(),
             history_bytes: self.histories.bytes(),
             histories_evicted: self.histories.evicted(),
+            presence_channels: presences.map_or(0, |all| all.channels()),
+            presence_members: presences.map_or(0, |all| all.members().0),
+            presence_unlisted: presences.map_or(0, |all| all.members().1),
+            presence_bytes: presences.map_or(0, |all| all.bytes()),
             waiting: self.local.waiting(),
             stale_items: self.local.stale_items(),
         }
@@ -691,28 +511,19 @@ impl<P: Payload, F: Clone> Hub<P, F> {
 
     /// Heap bytes held, nearly. Looks at every channel: not for the data path.
     pub fn memory_bytes(&self) -> usize {
-        self.local.memory_bytes() + self.home.memory_bytes() + self.histories.memory_bytes()
+        let presences = self.presences.as_ref().map_or(0, |all| all.memory_bytes());
+        let kept = self.histories.memory_bytes() + presences;
+        self.local.memory_bytes() + self.home.memory_bytes() + kept
     }
 
     /// Panics where the hub contradicts itself. Looks at everything.
     #[doc(hidden)]
     pub fn check_invariants(&self) {
         invariants::check(self.options.me, &self.local, &self.home);
-        self.histories.check_invariants();
-        let kept = self.home.channels().filter_map(|(index, channel)| {
-            let history = channel.history()?;
-            assert_eq!(
-                self.histories.home_of(history),
-                index,
-                "a channel's own history"
-            );
-            Some(history)
-        });
-        assert_eq!(
-            kept.count(),
-            self.histories.channels(),
-            "no history is left over"
-        );
+        invariants::check_histories(&self.home, &self.histories);
+        if let Some(presences) = &self.presences {
+            presences.check_invariants();
+        }
         for record in self.local.channels() {
             let home = if record.is_pattern() {
                 ReactorId::REGISTER

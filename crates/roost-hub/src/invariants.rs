@@ -1,6 +1,8 @@
 //! What holds between the two sides of a hub, where a channel's subscribers and its home are on one
 //! reactor.
 
+use crate::histories::Histories;
+use crate::history::Payload;
 use crate::home::Home;
 use crate::home_channel::Interest;
 use crate::ids::ReactorId;
@@ -45,4 +47,19 @@ pub(crate) fn check(me: ReactorId, local: &Local, home: &Home) {
             assert_eq!(record.announced(), interest.encodings);
         }
     }
+}
+
+/// Panics where a channel and its history do not belong together.
+pub(crate) fn check_histories<P: Payload, F: Clone>(home: &Home, histories: &Histories<P, F>) {
+    histories.check_invariants();
+    let kept = home.channels().filter_map(|(index, channel)| {
+        let history = channel.history()?;
+        assert_eq!(histories.home_of(history), index, "a channel's own history");
+        Some(history)
+    });
+    assert_eq!(
+        kept.count(),
+        histories.channels(),
+        "no history is left over"
+    );
 }

@@ -9,6 +9,7 @@ use crate::history::{Recovered, Recovery, Since};
 use crate::ids::{ChannelId, EventIds, HomeIndex, NamespaceId, ReactorId, Snapshot, Subscriber};
 use crate::names::Name;
 use crate::patterns::Pattern;
+use crate::presence::{Member, PresenceQuery, PresenceView};
 
 /// What one reactor's hub says to another's. The reactor loses none, and carries them in order for
 /// each pair of reactors; only `Publish` items, in order among themselves, may go a way of their
@@ -51,6 +52,21 @@ pub enum Item<P, F> {
         /// The interest that ends.
         local: LocalRef,
     },
+    /// To the home, behind the interest: a client has subscribed to a channel that keeps presence.
+    Join(Box<(Target, Member)>),
+    /// To the home: it has unsubscribed.
+    Leave {
+        /// The channel.
+        target: Target,
+        /// The client's place on this reactor.
+        who: Subscriber,
+        /// Whether its connection has ended.
+        has_ended: bool,
+    },
+    /// To the home: who is in a channel? Answered by one `Presence`.
+    AskPresence(Box<PresenceQuery>),
+    /// From the home: who is.
+    Presence(Box<PresenceAnswer>),
     /// From the register of patterns, instead of `InterestAck`: the pattern has no place.
     InterestRefused {
         /// The pattern on the reactor that asked.
@@ -129,6 +145,17 @@ pub enum Item<P, F> {
         /// The encoded publication.
         frames: Frames<F>,
     },
+}
+
+/// Who is in a channel, for the one who has asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PresenceAnswer {
+    /// As in [`PresenceQuery`].
+    pub asker: u64,
+    /// The same.
+    pub token: u64,
+    /// Who is there.
+    pub view: PresenceView,
 }
 
 /// A publication that matches a pattern, without its payload.
@@ -239,6 +266,8 @@ pub enum Output<P, F> {
         /// The number it got.
         publication: u64,
     },
+    /// What [`crate::Hub::ask_presence`] asked for.
+    Presence(Box<PresenceAnswer>),
     /// Walk [`crate::Hub::subscribers`] of this channel for each encoding of `frames`.
     Deliver {
         /// The channel here.

@@ -36,8 +36,7 @@
 //! ordered mail as deliveries. A channel's record on a subscriber's reactor keeps the offset that
 //! came last, so the next subscriber there is answered at once, at the same position. A channel
 //! without subscribers costs nothing: its last offset raises the floor of its home, from which
-//! channels begin. Presence and a cached message will be kept by the home beside the offset, and go
-//! into the snapshot.
+//! channels begin.
 //!
 //! # History
 //! The channels of some namespaces keep their last publications at home ([`HistoryOptions`]). A
@@ -47,6 +46,13 @@
 //! to be held back meanwhile. If something is missing, the answer says so and has nothing.
 //! [`Hub::expire`] forgets what has been kept for long enough; then a channel without subscribers
 //! costs nothing again.
+//!
+//! # Presence
+//! The channels of some namespaces know their members ([`PresenceOptions`]): clients that subscribe, by
+//! [`Hub::join`] behind the subscription, in the same ordered mail. The home counts clients and users,
+//! lists members up to a limit, and tells subscribers who has come and gone ([`Hub::tell_presence`]):
+//! gathered, at a bounded rate, and not of those that come back soon. A notice comes as a delivery
+//! without a place in the order.
 //!
 //! # Patterns
 //! A pattern is subscribed to as a channel is, with a record of its own among the channels, but its
@@ -88,12 +94,15 @@ mod item;
 mod keeping;
 mod local;
 mod local_channel;
+mod members;
 mod names;
 mod namespaces;
 mod offset;
 mod options;
 mod patterns;
 mod prefixes;
+mod presence;
+mod presences;
 mod publishing;
 mod random;
 mod set;
@@ -116,8 +125,8 @@ pub use ids::{
     Subscriber,
 };
 pub use item::{
-    Item, LocalRef, MatchedEvent, Output, Publish, PublishTo, Recover, Recoverer, Subscribe,
-    SubscribePattern, Target,
+    Item, LocalRef, MatchedEvent, Output, PresenceAnswer, Publish, PublishTo, Recover, Recoverer,
+    Subscribe, SubscribePattern, Target,
 };
 pub use names::{Homes, Name};
 pub use namespaces::{NAMESPACES_MAX, NamespaceNumbers, NamespacesFull};
@@ -127,4 +136,8 @@ pub use patterns::{
     PatternKind, PatternOptions,
 };
 pub use prefixes::Prefixes;
+pub use presence::{
+    Member, MemberInfo, PresenceChange, PresenceCounts, PresenceLimits, PresenceNotify,
+    PresenceOptions, PresenceQuery, PresenceView,
+};
 pub use set::{SubscriberIter, SubscriberSet};

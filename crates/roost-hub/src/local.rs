@@ -243,6 +243,11 @@ impl Local {
         })
     }
 
+    /// Whether one subscribes to a channel, or waits to recover in it.
+    pub(crate) fn has(&self, channel: ChannelId, who: Subscriber, encoding: Encoding) -> bool {
+        self.is_subscribed(channel, who, encoding) || self.recovering.has(channel, who, encoding)
+    }
+
     fn is_subscribed(&self, channel: ChannelId, who: Subscriber, encoding: Encoding) -> bool {
         let set = self.get(channel).and_then(|record| record.set(encoding));
         set.is_some_and(|set| set.contains(who))

@@ -3,6 +3,7 @@
 use crate::history::HistoryOptions;
 use crate::ids::ReactorId;
 use crate::patterns::PatternOptions;
+use crate::presence::PresenceOptions;
 
 /// How a hub is set up.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct HubOptions {
     pub patterns: PatternOptions,
     /// Which channels keep history.
     pub history: HistoryOptions,
+    /// Which channels keep presence.
+    pub presence: PresenceOptions,
 }
 
 /// What of it may change while the hub runs.
@@ -64,6 +67,15 @@ pub struct HubCounts {
     pub history_bytes: u64,
     /// Histories dropped since the start because all together held too much.
     pub histories_evicted: u64,
+    /// Channels at home here that have members, or had until just now.
+    pub presence_channels: usize,
+    /// Members that they list.
+    pub presence_members: usize,
+    /// Members that they only count, because there was no room for more.
+    pub presence_unlisted: u64,
+    /// Bytes of that, as [`PresenceOptions::bytes_max`] counts them: 72 for each member and what stands
+    /// beside it, and 256 for each channel.
+    pub presence_bytes: u64,
     /// Items dropped since the start because their channel here, or its last subscriber in that
     /// encoding, had gone: normal after an unsubscribe.
     pub stale_items: u64,

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use crate::encoding::Encoding;
+use crate::encoding::{Encoding, EncodingSet};
 use crate::frames::{Encode, Encoder, Frames, Made, Route};
 use crate::histories::{Histories, HistoryIndex};
 use crate::history::Payload;
 use crate::home::{Home, Place};
 use crate::home_channel::Audience;
-use crate::ids::{EventIds, Placement, ReactorId, topic};
+use crate::ids::{EventIds, HomeIndex, Placement, ReactorId, topic};
 use crate::item::{Item, LocalRef, Output};
 use crate::keeping::forget;
 use crate::local::Local;
+use crate::names::Named;
 use crate::patterns::{Matches, PatternInterest};
 
 /// What a publication meets on its way: first the order, then subscribers here and elsewhere.
@@ -134,6 +135,48 @@ impl<P: Payload, F: Clone> Publishing<'_, P, F> {
             }
         }
         ordered.placement
+    }
+
+    /// Gives subscribers in these encodings something that has no place in the order: it comes behind what
+    /// was ordered last.
+    pub(crate) fn tell(
+        &mut self,
+        index: HomeIndex,
+        payload: &P,
+        encodings: EncodingSet,
+        encode: Encode<'_, P, F>,
+    ) {
+        let Some(channel) = self.home.get(index) else {
+            return;
+        };
+        let ids = EventIds {
+            topic: topic(self.me, index),
+            publication: 0,
+            offset: channel.offset(),
+        };
+        let route = Route::Channel(channel.name());
+        let mut encode = |encoding| encode(payload, encoding, ids, route);
+        let mut encoder = Encoder::new(&mut encode, self.made);
+        for interest in channel.audience().iter() {
+            let wanted = interest.encodings.intersection(encodings);
+            if wanted.is_empty() {
+                continue;
+            }
+            let (local, frames) = (interest.local, encoder.many(wanted));
+            let exclude = None;
+            if interest.reactor == self.me {
+                self.out
+                    .extend(self.local.deliver(local, ids, exclude, frames));
+                continue;
+            }
+            let item = Item::Deliver {
+                local,
+                ids,
+                exclude,
+                frames,
+            };
+            self.out.push(Output::ToReactor(interest.reactor, item));
+        }
     }
 
     /// Keeps a publication in its channel's history; what does not fit any more is forgotten.

@@ -7,6 +7,7 @@ use crate::encoding::{Encoding, EncodingSet};
 use crate::ids::{ChannelId, HomeIndex, NamespaceId, ReactorId, Subscriber};
 use crate::item::LocalRef;
 use crate::names::Name;
+use crate::presence::Member;
 
 /// All that a hub holds: what [`Hub::export`](crate::Hub::export) gives and
 /// [`Hub::import`](crate::Hub::import) takes.
@@ -20,6 +21,30 @@ pub struct HubState<P> {
     pub histories: Vec<HistoryState<P>>,
     /// See [`HubCounts::histories_evicted`](crate::HubCounts::histories_evicted).
     pub histories_evicted: u64,
+    /// Who is in the channels whose home is here, where that is kept.
+    pub presence: Vec<PresenceState>,
+}
+
+/// Who is in a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PresenceState {
+    /// The channel.
+    pub name: Name,
+    /// Its namespace.
+    pub namespace: NamespaceId,
+    /// Its members, those that were told first.
+    pub members: Vec<Member>,
+    /// How many were told.
+    pub told: usize,
+    /// Members that are counted and not listed.
+    pub unlisted: u32,
+    /// Members that have left and of which that is not told: at which tick, and whether their connection
+    /// had ended.
+    pub gone: Vec<(Member, u32, bool)>,
+    /// Whether it has changed since subscribers were last told how many there are.
+    pub is_changed: bool,
+    /// The tick at which there is something to tell; `u32::MAX` if there is not.
+    pub due: u32,
 }
 
 /// What a channel keeps.

@@ -251,6 +251,14 @@ counters! {
     history_messages,
     /// Bytes of that, as limits.history_bytes_max counts them.
     history_bytes,
+    /// Channels with their home here that have members, where presence is kept.
+    presence_channels,
+    /// Their members that are listed.
+    presence_members,
+    /// Their members that are only counted, because all together take limits.presence_bytes_max.
+    presence_unlisted,
+    /// Bytes of that, as limits.presence_bytes_max counts them.
+    presence_bytes,
     /// Histories dropped because all together held more than limits.history_bytes_max.
     histories_evicted_total,
     /// Publications that could not be written for subscribers of some dialect, and were not delivered

@@ -113,7 +113,7 @@ fn leave_channels(core: &mut Core, slot: u32) {
     while let Some((channel, form)) = sessions.pop_subscription(conn.dialect, &mut conn.session) {
         let encoding = conn.framing.encoding(form);
         core.channels
-            .unsubscribe(Subscriber(slot), encoding, channel);
+            .end_subscription(Subscriber(slot), encoding, channel);
     }
 }
 

@@ -33,7 +33,7 @@ use crate::hub_outputs::{self, refusal_of};
 use crate::permissions::Barrier;
 use crate::settings::{Publish, recovers, requirement};
 use crate::token_checks::RestKind;
-use crate::{client_tokens, grants, history_reads, logins, permissions, throttle};
+use crate::{client_tokens, grants, history_reads, logins, permissions, presence, throttle};
 
 /// A publication on its way to the hub.
 struct Publication<'a> {
@@ -238,6 +238,11 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
             form,
             token,
         } => unsubscribe(core, key, channel, form, token),
+        Command::AskPresence {
+            channel,
+            counts_only,
+            token,
+        } => presence::ask(core, key, (channel, counts_only), token),
         Command::Register { .. }
         | Command::Unregister { .. }
         | Command::Call { .. }
@@ -723,6 +728,7 @@ pub(crate) fn subscribe_allowed(
     };
     let (who, encoding) = (Subscriber(key.slot()), conn.framing.encoding(form));
     let now = core.now();
+    let member = presence::member_of(core, key, encoding, channel);
     let channels = &mut core.channels;
     let subscribed = match since {
         None => channels.subscribe(who, encoding, channel, token, now),
@@ -731,6 +737,9 @@ pub(crate) fn subscribe_allowed(
             channels.subscribe_since((who, encoding, channel, token), since, codec, now)
         }
     };
+    if let (Ok(channel), Some(member)) = (&subscribed, member) {
+        core.channels.join(*channel, member, now);
+    }
     let subscribed = subscribed.map_err(|_| Refusal::NoRoom);
     answer_subscribe(core, key, subscribed, form, token);
 }

@@ -27,6 +27,7 @@ use crate::history_asks::HistoryAsks;
 use crate::hook_calls::HookCalls;
 use crate::incidents::{IncidentKind, Incidents};
 use crate::login_queue::LoginQueue;
+use crate::presence_asks::PresenceAsks;
 use crate::sessions::Sessions;
 use crate::settings::{Listener, Settings};
 use crate::token_checks::TokenChecks;
@@ -63,6 +64,8 @@ pub(crate) struct Core {
     pub(crate) handled_bytes: u64,
     /// Clients that send faster than they may.
     pub(crate) client_limits: ClientLimits,
+    /// Who has asked who is in a channel.
+    pub(crate) presence_asks: PresenceAsks,
     /// Clients that have been challenged.
     pub(crate) logins: LoginQueue,
     /// Not all may call and register procedures everywhere.

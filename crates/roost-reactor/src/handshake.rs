@@ -19,6 +19,7 @@ use crate::incidents::IncidentKind;
 use crate::memory::append;
 use crate::messages::handle_frame_bytes;
 use crate::permissions;
+use crate::presence;
 use crate::realms::may_name;
 use crate::responses::{NOT_FOUND, come_back, refuse, refuse_naming};
 use crate::settings::requirement;
@@ -323,6 +324,7 @@ pub(crate) fn join_allowed(core: &mut Core, key: ConnKey, join: PendingJoin) {
     let who = Subscriber(key.slot());
     let encoding = pending.framing.encoding(form);
     let now = core.now();
+    let member = presence::member_of(core, key, encoding, channel);
     let subscribed = match since {
         None => core.channels.subscribe(who, encoding, channel, 0, now),
         Some(since) => {
@@ -348,6 +350,9 @@ pub(crate) fn join_allowed(core: &mut Core, key: ConnKey, join: PendingJoin) {
             );
         }
     };
+    if let Some(member) = member {
+        core.channels.join(channel, member, now);
+    }
     let session = core
         .sessions
         .open(pending.dialect, subprotocol, terms, Some(channel));

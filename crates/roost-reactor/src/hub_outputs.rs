@@ -97,6 +97,9 @@ fn apply_all(core: &mut Core) {
                 token,
                 publication,
             }) => notify(core, publisher, Event::Published { token, publication }),
+            Some(Notice::Presence { asker, token, view }) => {
+                notify(core, asker, Event::Presence { token, view: &view });
+            }
         }
     }
     core.channels.return_outputs(outputs);

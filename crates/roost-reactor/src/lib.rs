@@ -84,6 +84,8 @@ mod peer_message;
 mod peer_messages;
 mod permissions;
 mod plain;
+mod presence;
+mod presence_asks;
 mod reactor;
 mod realms;
 mod records;
@@ -121,12 +123,13 @@ pub use listening::OpenedListener;
 pub use reactor::{Iteration, Reactor};
 pub use roost_config::Listener as ListenerConfig;
 pub use roost_dialect::raw::Subprotocols;
-pub use roost_hub::{Loss, Name, Placement, Position};
+pub use roost_hub::{Loss, Member, Name, Placement, Position, PresenceCounts, PresenceView};
 pub use server::{Configurer, Server, StartError, Stopper};
 pub use settings::{
     Access, Auth, CERTIFICATE_ROLE, ChannelPolicy, ClientRatePolicy, Deflate, FAN_OUT_AT_ONCE,
-    FAN_OUT_PIECE, Hooks, LISTENERS_MAX, Limits, Listener, NamespaceNumbers, Network, Origins,
-    Page, Policies, Publish, Recovery, RevokedAtStart, Settings, SlowConsumer, policy_for_tests,
+    FAN_OUT_PIECE, Hooks, JoinLeave, LISTENERS_MAX, Limits, Listener, NamespaceNumbers, Network,
+    Origins, Page, Policies, Presence, Publish, Readers, Recovery, RevokedAtStart, Settings,
+    SlowConsumer, policy_for_tests,
 };
 pub use shared::{ListenError, Shared};
 pub use token_checks::{Denied, Login, TokenCheck, Verdict};

@@ -72,6 +72,10 @@ impl LinkMessage for PeerMessage {
                 | Item::Recover(_)
                 | Item::Recovered(_)
                 | Item::Uninterest { .. }
+                | Item::Join(_)
+                | Item::Leave { .. }
+                | Item::AskPresence(_)
+                | Item::Presence(_)
                 | Item::InterestRefused { .. }
                 | Item::PatternInterest { .. }
                 | Item::PatternAck { .. }
@@ -92,6 +96,13 @@ impl LinkMessage for PeerMessage {
             PeerMessage::Hub(Item::Recover(recover)) => size_of_val(&**recover),
             // What others share is counted with the answer that it was encoded for.
             PeerMessage::Hub(Item::Recovered(answer)) => size_of_val(&**answer) + answer.1.bytes,
+            PeerMessage::Hub(Item::Join(joined)) => {
+                size_of_val(&**joined) + joined.1.bytes_beside()
+            }
+            PeerMessage::Hub(Item::AskPresence(query)) => size_of_val(&**query) + query.name.len(),
+            PeerMessage::Hub(Item::Presence(answer)) => {
+                size_of_val(&**answer) + answer.view.bytes()
+            }
             PeerMessage::Call(item) => {
                 size_of_val(&**item) + item.payload().map_or(0, CallBody::bytes)
             }
@@ -120,6 +131,7 @@ impl LinkMessage for PeerMessage {
                 Item::Interest { .. }
                 | Item::InterestAck { .. }
                 | Item::Uninterest { .. }
+                | Item::Leave { .. }
                 | Item::InterestRefused { .. }
                 | Item::PatternInterest { .. }
                 | Item::PatternAck { .. }

@@ -144,6 +144,7 @@ pub(crate) fn allows(
         Operation::Publish => Request::Publish,
         Operation::Call => Request::Call,
         Operation::Register => Request::Register,
+        Operation::ReadPresence => Request::Presence,
     };
     note_denial(core, key, operation, asked.text, denial);
     let (token, refusal) = (Some(token), Refusal::NotAllowed(denial));
@@ -164,7 +165,7 @@ pub(crate) fn allows(
     false
 }
 
-fn is_subscribed(core: &Core, key: ConnKey, channel: ChannelId) -> bool {
+pub(crate) fn is_subscribed(core: &Core, key: ConnKey, channel: ChannelId) -> bool {
     let conn = core.connections.get(key);
     conn.is_some_and(|conn| {
         core.sessions

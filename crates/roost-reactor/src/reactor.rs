@@ -65,6 +65,7 @@ use crate::listening::{Listening, options};
 use crate::logins::keep_login_deadlines;
 use crate::messages::apply_pending;
 use crate::peer_messages::{handle_peer_messages, is_probe};
+use crate::presence::tell_if_due;
 use crate::records::handle_next_hello;
 use crate::shared::{ListenError, Shared};
 use crate::timeouts::keep_deadlines;
@@ -592,7 +593,11 @@ const HELLOS_MAX: usize = 256;
 #[inline]
 fn waits_due(core: &Core) -> u32 {
     let answers = core.hook_calls.due().min(core.token_checks.due());
-    let answers = answers.min(core.channels.expiries_due());
+    let channels = core
+        .channels
+        .expiries_due()
+        .min(core.channels.presence_due());
+    let answers = answers.min(channels);
     core.calls.due().min(core.logins.due()).min(answers)
 }
 
@@ -604,6 +609,7 @@ fn keep_waits(core: &mut Core) {
     keep_hook_deadlines(core);
     keep_check_deadlines(core);
     grants::keep_deadlines(core);
+    tell_if_due(core);
 }
 
 /// Length of a tick, in nanoseconds.

@@ -123,6 +123,21 @@ impl Sessions {
             .is_receiver(dialect, session, identity, receivers)
     }
 
+    /// The client's number, by which other clients know it, where its dialect has one.
+    pub(crate) fn client(&self, dialect: DialectKind, session: Session) -> Option<u64> {
+        self.dialects.client(dialect, session)
+    }
+
+    /// Whether the session has asked to be told who comes to a channel and who leaves it.
+    pub(crate) fn is_told_of_members(
+        &self,
+        dialect: DialectKind,
+        session: Session,
+        channel: ChannelId,
+    ) -> bool {
+        self.dialects.is_told_of_members(dialect, session, channel)
+    }
+
     /// Ends a subscription of a session. Look at [`Sessions::replies`] after each call.
     pub(crate) fn end_subscription(
         &mut self,

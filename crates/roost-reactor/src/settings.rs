@@ -11,17 +11,20 @@ use roost_access::{
 };
 use roost_config as config;
 pub use roost_config::{
-    Access, ChannelPolicy, ClientRatePolicy, Deflate, Limits, Network, Publish, Recovery,
-    SlowConsumer,
+    Access, ChannelPolicy, ClientRatePolicy, Deflate, JoinLeave, Limits, Network, Presence,
+    Publish, Readers, Recovery, SlowConsumer,
 };
 use roost_dialect::dialect::{Accept, Headers, Offer, Recovers};
 use roost_dialect::{DialectKind, centrifugo, echo, raw, soap, sse, wamp};
 pub use roost_hub::NamespaceNumbers;
-use roost_hub::{HistoryLimits, HistoryNamespace, HistoryOptions};
+use roost_hub::{
+    EncodingSet, HistoryLimits, HistoryNamespace, HistoryOptions, PresenceLimits, PresenceNotify,
+    PresenceOptions,
+};
 use roost_net::ListenAddr;
 use roost_tls::SharedSetup;
 
-use crate::clock::{tick_in, ticks};
+use crate::clock::{TICK_MS, tick_in, ticks};
 use crate::control::Revocation;
 use crate::realms::may_name;
 
@@ -262,6 +265,20 @@ impl Policies {
         }
     }
 
+    /// Which channels keep presence, within so many bytes on one reactor; what is told of it is told in
+    /// these encodings.
+    pub(crate) fn presence(&self, bytes_max: u64, encodings: EncodingSet) -> PresenceOptions {
+        let all = (0..=self.namespaces.len()).map(|number| {
+            let number = u16::try_from(number).expect("fewer than 2^16 namespaces");
+            presence_of(self.policy(number))
+        });
+        PresenceOptions {
+            namespaces: all.collect(),
+            bytes_max,
+            encodings,
+        }
+    }
+
     /// How the names begin that no client may subscribe to, but for those without a namespace.
     pub(crate) fn closed_names(&self) -> impl Iterator<Item = String> {
         let namespaces = self.namespaces.iter();
@@ -338,6 +355,27 @@ fn history_of(policy: &ChannelPolicy) -> Option<HistoryLimits> {
     })
 }
 
+/// How channels of this policy keep presence.
+fn presence_of(policy: &ChannelPolicy) -> Option<PresenceLimits> {
+    let every = ticks(policy.presence_notify_ms).max(1);
+    let told = policy.presence_notify_per_second_max.saturating_mul(every);
+    let notify = (policy.join_leave != JoinLeave::Off).then(|| PresenceNotify {
+        every,
+        changes_max: (told.saturating_mul(TICK_MS) / 1000).max(2),
+        linger: ticks(policy.presence_linger_ms),
+        is_for_all: policy.join_leave == JoinLeave::All,
+    });
+    let members_max = match policy.presence {
+        Presence::Off => return None,
+        Presence::Counts => 0,
+        Presence::Members => policy.presence_members_max,
+    };
+    Some(PresenceLimits {
+        members_max,
+        notify,
+    })
+}
+
 /// What a policy requires for an operation.
 pub(crate) fn requirement(policy: &ChannelPolicy, operation: Operation) -> Requirement {
     let access = match operation {
@@ -349,6 +387,15 @@ pub(crate) fn requirement(policy: &ChannelPolicy, operation: Operation) -> Requi
                 Publish::Subscribers => Requirement::Subscribers,
                 Publish::Hook => Requirement::Hook,
                 Publish::Nobody => Requirement::Nobody,
+            };
+        }
+        Operation::ReadPresence => {
+            return match policy.presence_read {
+                Readers::Anyone => Requirement::Anyone,
+                Readers::Authenticated => Requirement::Authenticated,
+                Readers::Granted => Requirement::Granted,
+                Readers::Subscribers => Requirement::Subscribers,
+                Readers::Nobody => Requirement::Nobody,
             };
         }
         Operation::Subscribe => policy.subscribe,

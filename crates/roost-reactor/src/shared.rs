@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use roost_dealer::{DealerLimits, DealerOptions};
-use roost_hub::{HistoryOptions, Homes, HubLimits, HubOptions, ReactorId};
+use roost_hub::{HistoryOptions, Homes, HubLimits, HubOptions, PresenceOptions, ReactorId};
 use roost_metrics::Registry;
 use roost_net::{OpenListener, Waker};
 
 use crate::calls::Calls;
 use crate::channels::{Channels, Links, Mesh};
 use crate::client_limits::ClientLimits;
-use crate::connections::{Connections, UserCounts};
+use crate::connections::{Codec, Connections, UserCounts};
 use crate::control::{ControlPeer, Listings, REACTORS_MAX, Repeats, Sweeps};
 use crate::core::Core;
 use crate::current::Current;
@@ -28,6 +28,7 @@ use crate::incidents::Incidents;
 use crate::listening::{ListenerUses, OpenedListener};
 use crate::login_queue::LoginQueue;
 use crate::peer_message::PeerMessage;
+use crate::presence_asks::PresenceAsks;
 use crate::sessions::Sessions;
 use crate::settings::{LISTENERS_MAX, Settings};
 use crate::token_checks::TokenChecks;
@@ -40,6 +41,8 @@ pub struct Shared {
     budget: Arc<Budget>,
     /// Which channels keep history: as at the start.
     history: HistoryOptions,
+    /// Which keep presence: as at the start.
+    presence: PresenceOptions,
     backlog_report: Arc<BacklogReport>,
     mesh: Arc<Mesh<PeerMessage>>,
     /// Connections of the process.
@@ -118,6 +121,9 @@ impl Shared {
         let users = UserCounts::new(settings.auth.connections_per_user_max).map(Arc::new);
         let history_bytes_max = settings.limits.history_bytes_max / reactors as u64;
         let history = settings.channels.history(history_bytes_max);
+        let presence_bytes_max = settings.limits.presence_bytes_max / reactors as u64;
+        let told = Codec::tell_members();
+        let presence = settings.channels.presence(presence_bytes_max, told);
         Shared {
             registry: Registry::with_namespaces(reactors, settings.channels.names()),
             given: Arc::new(Mutex::new(Given {
@@ -127,6 +133,7 @@ impl Shared {
             mesh: Arc::new(Mesh::new(reactors + 1)), // and the control thread
             budget,
             history,
+            presence,
             backlog_report: Arc::new(BacklogReport::new(reactors)),
             process: Arc::default(),
             users,
@@ -165,6 +172,7 @@ impl Shared {
             channel_name_bytes_max,
             patterns,
             history: self.history.clone(),
+            presence: self.presence.clone(),
         }
     }
 
@@ -228,6 +236,7 @@ impl Shared {
             early_data: Vec::new(),
             handled_bytes: 0,
             client_limits: ClientLimits::default(),
+            presence_asks: PresenceAsks::default(),
             logins: LoginQueue::default(),
             has_realms: settings.has_realms(),
             restricts_procedures: settings.restricts_procedures(),

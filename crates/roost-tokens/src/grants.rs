@@ -54,8 +54,9 @@ fn add_cap(cap: RawCap, permissions: &mut Vec<Permission>) -> Result<(), Refusal
         match word.as_str() {
             "sub" => operations.push(Operation::Subscribe),
             "pub" => operations.push(Operation::Publish),
-            // There is neither presence nor history yet that could be read.
-            "prs" | "hst" => {}
+            "prs" => operations.push(Operation::ReadPresence),
+            // What history clients may read is not asked yet.
+            "hst" => {}
             _ => {
                 return Err(Refusal::Claim(
                     "allow in the token's caps has words beside sub, pub, prs and hst",

@@ -37,12 +37,13 @@ impl StaticTokens {
     }
 }
 
-/// What a static token allows: `sub:` or `pub:` and a channel, which may end with `*`.
+/// What a static token allows: `sub:`, `pub:` or `prs:` and a channel, which may end with `*`.
 pub fn parse_allow(text: &str) -> Option<Permission> {
     let (word, channel) = text.split_once(':')?;
     let operation = match word {
         "sub" => Operation::Subscribe,
         "pub" => Operation::Publish,
+        "prs" => Operation::ReadPresence,
         _ => return None,
     };
     Some(Permission {

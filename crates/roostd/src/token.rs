@@ -37,7 +37,7 @@ pub(crate) fn make(
 fn cap(text: &str) -> Result<Value, String> {
     let Some((word, channel)) = text.split_once(':').filter(|_| parse_allow(text).is_some()) else {
         return Err(format!(
-            "--allow {text}: write sub: or pub: and a channel, which may end with *"
+            "--allow {text}: write sub:, pub: or prs: and a channel, which may end with *"
         ));
     };
     let matching = match channel.ends_with('*') {

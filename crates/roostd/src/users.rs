@@ -219,13 +219,14 @@ fn read_secret(path: &Path, lines: &mut Lines) -> Result<Secret, String> {
 fn warn_of_permissions(settings: &config::Settings, lines: &mut Lines) {
     let asks = |policy: &config::ChannelPolicy| {
         policy.publish == config::Publish::Granted
+            || policy.presence_read == config::Readers::Granted
             || [policy.subscribe, policy.call, policy.register].contains(&config::Access::Granted)
     };
     let namespaces = settings.namespaces.iter().map(|one| &one.policy);
     let mut policies = std::iter::once(&settings.channels).chain(namespaces);
     if !settings.wamp_permissions.is_empty() && !policies.any(asks) {
         let warning = "[[wamp.permission]]: no namespace asks for permissions. Remedy: \"granted\" for \
-                       publish, subscribe, call or register in [channels] or [[namespace]]";
+                       publish, subscribe, call, register or presence_read in [channels] or [[namespace]]";
         lines.warnings.push(warning.to_owned());
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct WorstCase {
     patterns: u64,
     /// `limits.history_bytes_max`, where a namespace keeps history.
     histories: u64,
+    /// `limits.presence_bytes_max`, where a namespace keeps presence.
+    presence: u64,
     /// Receive buffers, compressors, TLS handshakes and what a loop iteration gathers, of all
     /// reactors, the messages between them, the API's requests, tokens, questions to applications, and
     /// the lines of log that wait.
@@ -94,6 +96,7 @@ impl WorstCase {
             channels: channels.saturating_mul(channel),
             patterns: patterns_bytes(limits, reactors, channels),
             histories: histories_bytes(settings, reactors, channels),
+            presence: presence_bytes(settings, reactors, channels),
             reactors: reactors
                 .saturating_mul(each.saturating_add(handshakes))
                 .saturating_add(mail)
@@ -112,6 +115,7 @@ impl WorstCase {
             self.channels,
             self.patterns,
             self.histories,
+            self.presence,
             self.reactors,
         ];
         parts.into_iter().fold(0, u64::saturating_add)
@@ -209,6 +213,19 @@ fn receive_buffers_bytes(driver: &Chosen) -> u64 {
     }
 }
 
+/// What is kept; members whose tables have just grown, for as long as they are moved; and channels that
+/// begin when there is no room.
+fn presence_bytes(settings: &config::Settings, reactors: u64, channels: u64) -> u64 {
+    let own = settings.namespaces.iter().map(|space| &space.policy);
+    let mut policies = std::iter::once(&settings.channels).chain(own);
+    if policies.all(|policy| policy.presence == config::Presence::Off) {
+        return 0;
+    }
+    (settings.limits.presence_bytes_max.saturating_mul(2))
+        .saturating_add(channels.saturating_mul(PRESENCE_BYTES))
+        .saturating_add(reactors.saturating_mul(PRESENCE_ANSWERS_BYTES))
+}
+
 /// What is kept, a ring that has grown to twice that, what channels with subscribers have for it, and
 /// answers that are remembered for a moment.
 fn histories_bytes(settings: &config::Settings, reactors: u64, channels: u64) -> u64 {
@@ -228,13 +245,14 @@ impl fmt::Display for WorstCase {
         write!(
             f,
             "at most {} beside the kernel's: {} buffered, {} for connections, subscriptions and calls, \
-             {} for channels, {} for patterns, {} for histories, {} for reactors",
+             {} for channels, {} for patterns, {} for histories, {} for presence, {} for reactors",
             Size(self.total()),
             Size(self.buffered),
             Size(self.connections),
             Size(self.channels),
             Size(self.patterns),
             Size(self.histories),
+            Size(self.presence),
             Size(self.reactors)
         )
     }
@@ -284,6 +302,11 @@ const CACHED_CHANNEL_BYTES: u64 = 2 * 8;
 /// A channel that keeps history, without what it keeps: its record in a table that may be half empty,
 /// and 40 beside its record at home.
 const HISTORY_BYTES: u64 = 2 * 72 + 40;
+/// A channel that has members, without those: its record in a table that may be half empty, its name, its
+/// place in the index and when it is due.
+const PRESENCE_BYTES: u64 = 2 * 136 + 64;
+/// Lists of members that a reactor remembers for a tick: 16 of 10,000 members at most.
+const PRESENCE_ANSWERS_BYTES: u64 = 16 * 10_000 * 40;
 /// Answers to clients that come back, encoded, which a reactor remembers for a tick; half of an outbox
 /// each, and twice that in the dialect's form.
 const HISTORY_ANSWERS: u64 = 16;
@@ -367,6 +390,12 @@ mod tests {
         settings.limits.history_bytes_max += 1 << 30;
         assert_eq!(of(&settings).histories - histories, 2 << 30);
         settings.channels.history_messages_max = 0;
+        assert_eq!(of(&settings).presence, 0, "no namespace keeps any");
+        settings.channels.presence = config::Presence::Counts;
+        let presence = of(&settings).presence;
+        settings.limits.presence_bytes_max += 1 << 30;
+        assert_eq!(of(&settings).presence - presence, 2 << 30);
+        settings.channels.presence = config::Presence::Off;
         settings.limits.channels_max = 1;
         assert!(of(&settings).channels < usual.channels / 1_000);
         settings.wamp.enabled = false;

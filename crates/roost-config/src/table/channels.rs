@@ -1,7 +1,7 @@
 //! `[channels]`, `[[namespace]]`: who may do what in which channels.
 
 use crate::pattern::NAMESPACE_NAME;
-use crate::row::{HOUR, SECOND, WEEK, section, time, words};
+use crate::row::{HOUR, SECOND, WEEK, section, time, time_or_zero, words};
 use crate::row::{Reload, Row, Section, Visitor};
 use crate::units::{GIB, KIB, MIB};
 use crate::value::{Count, Flag, SharedSize, Size};
@@ -63,6 +63,63 @@ section! {
     /// `slow_consumer = "drop_oldest"` or `"drop_newest"` is then made to subscribe again, so that it misses
     /// nothing that is kept.
     recovery: Recovery = Recovery::Stream, Recovery::WORDS, Live, r#""cache""#;
+    /// Whether each of these channels knows who is subscribed to it ([presence.md](presence.md)). `"counts"`:
+    /// how many clients and users; `"members"`: which. What is subscribed at the time of a change is not
+    /// known otherwise, so it takes a restart.
+    presence: Presence = Presence::Off, Presence::WORDS, Restart, r#""members""#;
+    /// Members of a channel up to which they are listed and told one by one; above, only how many there
+    /// are is said, with `"truncated": true`.
+    presence_members_max: u32 = 1000, Count(1..=10_000), Restart, "100";
+    /// For how long a client that has left may come back without its leaving or its return being told. A
+    /// user whose connection has ended may come back as another client.
+    presence_linger_ms: u32 = 5 * SECOND, time_or_zero(SECOND / 10..=HOUR), Restart, r#""15s""#;
+    /// For how long joins and leaves are gathered before they are told.
+    presence_notify_ms: u32 = SECOND / 2, time(SECOND / 10..=HOUR), Restart, r#""2s""#;
+    /// Joins and leaves told in a channel in a second. What is beyond is told later, and how many there are
+    /// at once.
+    presence_notify_per_second_max: u32 = 50, Count(1..=1000), Restart, "10";
+    /// Whether a channel's subscribers are told of joins and leaves, where their dialect has words for it:
+    /// none, those that ask for it when they subscribe, or all.
+    join_leave: JoinLeave = JoinLeave::Off, JoinLeave::WORDS, Restart, r#""asked""#;
+    /// Which clients may ask who is in a channel. A token's capability for it is `prs`.
+    presence_read: Readers = Readers::Subscribers, Readers::WORDS, Live, r#""granted""#;
+}
+
+words! {
+    /// What a channel knows of its subscribers.
+    Presence
+    /// Nothing.
+    Off = "off",
+    /// How many there are.
+    Counts = "counts",
+    /// Which.
+    Members = "members",
+}
+
+words! {
+    /// Which subscribers are told of joins and leaves.
+    JoinLeave
+    /// None.
+    Off = "off",
+    /// Those that have asked for it.
+    Asked = "asked",
+    /// All.
+    All = "all",
+}
+
+words! {
+    /// Which clients may read what a channel knows.
+    Readers
+    /// All.
+    Anyone = "anyone",
+    /// Those that are authenticated.
+    Authenticated = "authenticated",
+    /// Those that have a permission for the channel.
+    Granted = "granted",
+    /// Those subscribed to the channel.
+    Subscribers = "subscribers",
+    /// None.
+    Nobody = "nobody",
 }
 
 words! {

@@ -88,6 +88,10 @@ section! {
     /// channel that is remembered. Each reactor has an equal share; beyond it the channels go first to
     /// which nothing was published for the longest time, counted in `histories_evicted_total`.
     history_bytes_max: u64 = 128 * MIB as u64, SharedSize(MIB..=1024 * GIB), Restart, r#""1GiB""#;
+    /// Bytes that all channels' members take together, where presence is kept: 72 for each and what stands
+    /// beside it, and 256 for each channel that has some. Each reactor has an equal share; beyond it
+    /// members are counted and not listed, `presence_unlisted`.
+    presence_bytes_max: u64 = 128 * MIB as u64, SharedSize(MIB..=1024 * GIB), Restart, r#""1GiB""#;
     /// A connection over which no message went in either direction for this long is closed and
     /// counted in `idle_timeouts_total`. Pings and pongs are no messages. `"0s"`: never; a quiet
     /// connection costs little.

@@ -69,6 +69,8 @@ pub(super) enum Action<'a> {
     Refresh,
     /// To read what this channel keeps, or to have it forgotten.
     History(&'a str),
+    /// To read who is in this channel.
+    Presence(&'a str),
 }
 
 /// What allowed it.
@@ -96,7 +98,8 @@ pub(super) fn decide<'a>(caller: &'a Caller, action: Action<'a>) -> Result<Rule<
     let mut scopes = key.allow.iter();
     let found = scopes.find(|scope| match (scope, action) {
         (ApiScope::Publish(pattern), Action::Publish(channel))
-        | (ApiScope::History(pattern), Action::History(channel)) => matches(pattern, channel),
+        | (ApiScope::History(pattern), Action::History(channel))
+        | (ApiScope::Presence(pattern), Action::Presence(channel)) => matches(pattern, channel),
         (ApiScope::Read, Action::Read)
         | (ApiScope::Disconnect, Action::Disconnect)
         | (ApiScope::Revoke, Action::Revoke)
@@ -107,7 +110,8 @@ pub(super) fn decide<'a>(caller: &'a Caller, action: Action<'a>) -> Result<Rule<
             | ApiScope::Disconnect
             | ApiScope::Revoke
             | ApiScope::Refresh
-            | ApiScope::History(_),
+            | ApiScope::History(_)
+            | ApiScope::Presence(_),
             _,
         ) => false,
     });
@@ -133,6 +137,7 @@ impl fmt::Display for Denied<'_> {
             Action::Revoke => f.write_str("revoke tokens")?,
             Action::Refresh => f.write_str("refresh connections")?,
             Action::History(channel) => write!(f, "read the history of {channel:?}")?,
+            Action::Presence(channel) => write!(f, "read who is in {channel:?}")?,
         }
         let allow: Vec<String> = self.key.allow.iter().map(ToString::to_string).collect();
         write!(f, ": it allows {} (api.key.allow)", allow.join(", "))

@@ -12,7 +12,9 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use roost_dialect::Publication;
-use roost_reactor::{ControlPublication, HISTORY_PUBLICATIONS_MAX, HistoryQuery, Position};
+use roost_reactor::{
+    ControlPublication, HISTORY_PUBLICATIONS_MAX, HistoryQuery, Position, PresenceCounts,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -24,6 +26,7 @@ use super::connections::{Name, disconnect};
 use super::history::{forget, page_of, text_or_bytes};
 use super::info::Info;
 use super::many::publish_many;
+use super::presence::{client_of, infos_of, view_of};
 use super::problem::{Kind, Problem};
 use super::publication::{Payload, check_channel, epoch_text, repeat_key, some_value};
 use super::users::{disconnect_user, end_subscriptions, set_expiry};
@@ -42,6 +45,8 @@ pub(super) enum Method {
     Channels,
     History,
     HistoryRemove,
+    Presence,
+    PresenceStats,
     /// What Roost has no counterpart of.
     NotAvailable,
 }
@@ -225,6 +230,8 @@ async fn run(call: &Call, method: Method, text: &str) -> Done {
         Method::Channels => list_channels(call, text).await,
         Method::History => history(call, text).await,
         Method::HistoryRemove => history_remove(call, text).await,
+        Method::Presence => presence(call, text, false).await,
+        Method::PresenceStats => presence(call, text, true).await,
         Method::Batch | Method::NotAvailable => Err(Fault {
             code: 108,
             message: "not available".into(),
@@ -501,6 +508,44 @@ async fn history_remove(call: &Call, text: &str) -> Done {
     Ok(json!({}))
 }
 
+/// Who is in a channel, by connection.
+async fn presence(call: &Call, text: &str, counts_only: bool) -> Done {
+    let wanted: ChannelRequest = read(text)?;
+    let view = match view_of(call, &wanted.channel, counts_only).await {
+        Ok(view) => view,
+        Err(problem) if problem.kind() == Kind::NotFound => {
+            return Err(Fault {
+                code: 108,
+                message: format!("not available: {}", problem.detail()).into(),
+            });
+        }
+        Err(problem) => return Err(problem.into()),
+    };
+    let PresenceCounts { clients, users } = view.counts;
+    if counts_only {
+        return Ok(json!({ "num_clients": clients, "num_users": users }));
+    }
+    let members = view.members.iter().map(|member| {
+        let client = client_of(member);
+        let mut info = Map::new();
+        info.insert("client".to_owned(), client.as_str().into());
+        info.insert("user".to_owned(), member.user.as_str().into());
+        for (name, value) in infos_of(member) {
+            let value = value.and_then(|text| serde_json::from_str(text).ok());
+            info.extend(value.map(|value: Value| (name.to_owned(), value)));
+        }
+        (client, Value::Object(info))
+    });
+    let members: Map<String, Value> = members.collect();
+    let mut result = json!({ "presence": members });
+    if view.is_truncated {
+        result["truncated"] = true.into();
+        result["num_clients"] = clients.into();
+        result["num_users"] = users.into();
+    }
+    Ok(result)
+}
+
 fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Fault> {
     serde_json::from_str(text).map_err(|error| bad_request(error.to_string()))
 }
@@ -551,8 +596,8 @@ pub(super) const METHODS: [(&str, Method); 13] = [
     ("info", Method::Info),
     ("disconnect", Method::Disconnect),
     ("channels", Method::Channels),
-    ("presence", Method::NotAvailable),
-    ("presence_stats", Method::NotAvailable),
+    ("presence", Method::Presence),
+    ("presence_stats", Method::PresenceStats),
     ("history", Method::History),
     ("history_remove", Method::HistoryRemove),
     ("subscribe", Method::NotAvailable),

@@ -200,6 +200,11 @@ pub(super) fn check_close(code: u16, reason: &str) -> Result<(CloseCode, CloseRe
     Ok((code, reason))
 }
 
+/// As logs have it.
+pub(super) fn name_of(reactor: usize, key: ConnKey) -> String {
+    format!("r{reactor}-{}.{}", key.slot(), key.generation())
+}
+
 impl Name {
     /// Its reactor.
     pub(super) fn reactor(self) -> usize {
@@ -232,7 +237,7 @@ impl Connection {
     fn of(record: &ConnectionRecord) -> Connection {
         let (reactor, key) = (record.reactor, record.key);
         Connection {
-            connection: format!("r{reactor}-{}.{}", key.slot(), key.generation()),
+            connection: name_of(usize::from(reactor), key),
             dialect: record.dialect,
             phase: record.phase,
             silent_seconds: record.silent_seconds,

@@ -22,6 +22,8 @@ pub(super) enum Operation {
     Info,
     History,
     RemoveHistory,
+    Presence,
+    PresenceStats,
     Centrifugo(Centrifugo),
 }
 
@@ -36,7 +38,7 @@ pub(super) enum Found<'a> {
 }
 
 /// Method, path and operation; a `{…}` at a path's end stands for one segment.
-const ROUTES: [(Method, &str, Operation); 14] = [
+const ROUTES: [(Method, &str, Operation); 16] = [
     (Method::POST, "/v1/publish", Operation::Publish),
     (Method::POST, "/v1/broadcast", Operation::Broadcast),
     (Method::POST, "/v1/publications", Operation::Publications),
@@ -51,6 +53,8 @@ const ROUTES: [(Method, &str, Operation); 14] = [
     (Method::GET, "/v1/info", Operation::Info),
     (Method::GET, HISTORY, Operation::History),
     (Method::DELETE, HISTORY, Operation::RemoveHistory),
+    (Method::GET, "/v1/presence", Operation::Presence),
+    (Method::GET, "/v1/presence_stats", Operation::PresenceStats),
 ];
 const HISTORY: &str = "/v1/history";
 const CONNECTION: &str = "/v1/connections/{connection}";

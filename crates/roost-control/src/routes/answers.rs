@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use roost_reactor::Shared;
+use roost_reactor::{Presence, Shared};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
@@ -70,6 +70,13 @@ impl State {
 }
 
 impl State {
+    /// Whether channels of a namespace know who is in them.
+    pub(super) fn keeps_presence(&self, number: u16) -> bool {
+        let settings = self.shared.settings();
+        let known = usize::from(number) <= settings.channels.namespaces.len();
+        known && settings.channels.policy(number).presence != Presence::Off
+    }
+
     /// Empty: channels without a namespace.
     pub(super) fn namespace_name(&self, number: u16) -> String {
         let settings = self.shared.settings();

@@ -25,16 +25,25 @@ struct View<'a> {
     offset: u64,
     /// Publications in its history.
     kept: u32,
+    /// How many are in it, if its namespace keeps presence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    present_clients: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    present_users: Option<u32>,
 }
 
 impl View<'_> {
     fn of<'a>(state: &'a State, channel: &'a Channel) -> View<'a> {
+        let is_kept = state.keeps_presence(channel.record.namespace);
+        let presence = is_kept.then_some(channel.record.presence);
         View {
             channel: &channel.record.name,
             namespace: state.namespace_name(channel.record.namespace),
             subscribers: channel.subscribers,
             offset: channel.record.offset,
             kept: channel.record.kept,
+            present_clients: presence.map(|counts| counts.clients),
+            present_users: presence.map(|counts| counts.users),
         }
     }
 }

@@ -39,11 +39,15 @@ pub(super) async fn may(Shown(state): Shown<Arc<State>>, RawQuery(query): RawQue
             _ => return bad_request("/may takes user, operation and channel\n"),
         }
     }
+    let named = match named.as_str() {
+        "presence" => Operation::ReadPresence.name(),
+        named => named,
+    };
     let operation = Operation::ALL.into_iter().find(|one| one.name() == named);
     let (Some(user), Some(operation)) = (user, operation) else {
         return bad_request(
             "/may wants user (\"\" is a client that is not known), operation (subscribe, publish, \
-             call, register) and channel\n",
+             call, register, presence) and channel\n",
         );
     };
     if channel.is_empty() {
@@ -102,12 +106,14 @@ fn of(operation: Operation, asked: AskedChannel) -> (bool, String) {
         publish,
         call,
         register,
+        read_presence,
     } = asked;
     match operation {
         Operation::Subscribe => subscribe,
         Operation::Publish => publish,
         Operation::Call => call,
         Operation::Register => register,
+        Operation::ReadPresence => read_presence,
     }
 }
 

@@ -7,5 +7,6 @@ mod documents;
 mod harness;
 mod history;
 mod many;
+mod presence;
 mod publish;
 mod users;

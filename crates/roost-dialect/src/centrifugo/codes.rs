@@ -65,6 +65,8 @@ pub(super) fn error_of(refusal: Refusal) -> Error {
     match refusal {
         Refusal::NotAllowed(denial) => error_of_denial(denial),
         Refusal::InvalidName | Refusal::InvalidPattern | Refusal::PatternShape => BAD_REQUEST,
+        Refusal::NotKept => NOT_AVAILABLE,
+        Refusal::TooOften => TOO_MANY_REQUESTS,
         Refusal::NoRoom => INTERNAL,
     }
 }

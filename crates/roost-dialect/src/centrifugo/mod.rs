@@ -8,6 +8,7 @@
 //! | what a client may say | `request.rs` |
 //! | what it is told, and the codes of errors and closes | `reply.rs`, `codes.rs` |
 //! | one session: its subscriptions, and who the client is | `session.rs`, `subscriptions.rs` |
+//! | who is in a channel, who comes and who leaves | `members.rs` |
 //! | what commands and events do | `sessions.rs` |
 //! | history, and what a client has missed | `recovery.rs` |
 //! | tokens of subscriptions | `grants.rs` |
@@ -17,6 +18,7 @@ mod codes;
 #[doc(hidden)]
 pub mod fuzz;
 mod grants;
+mod members;
 mod recovery;
 mod reply;
 mod request;

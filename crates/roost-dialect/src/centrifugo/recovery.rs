@@ -69,6 +69,7 @@ pub(super) fn on_subscribed(
         && matches!(subscribed.recovery, Some(Recovered::Lost(_)))
     {
         session.subscriptions.remove(channel);
+        session.unsubscribed(channel);
         lines.error(id, codes::UNRECOVERABLE);
         let form = Form::CENTRIFUGO;
         return Next::Unsubscribe { channel, form };
@@ -143,6 +144,7 @@ pub(super) fn end(
         return Next::Continue;
     }
     session.subscriptions.remove(channel);
+    session.unsubscribed(channel);
     lines.unsubscribed(name, why);
     let form = Form::CENTRIFUGO;
     Next::Unsubscribe { channel, form }

@@ -62,6 +62,9 @@ pub(super) struct Subscribe<'a> {
     /// 0 of a stream; others are of kinds of subscriptions that there are not.
     #[serde(default, rename = "type")]
     pub(super) kind: i32,
+    /// Whether the client wants to be told who comes and who leaves.
+    #[serde(default)]
+    pub(super) join_leave: bool,
     /// A filter by tags, which no publication has.
     #[serde(borrow, rename = "tf")]
     pub(super) filter: Option<&'a RawValue>,
@@ -146,7 +149,12 @@ pub(super) enum Request<'a> {
     SubRefresh(SubRefresh<'a>),
     /// A message for the server, which is not answered.
     Send,
-    /// What there is not: presence, presence_stats, ping.
+    /// Who is in a channel, or only how many are.
+    Presence {
+        channel: Text<'a>,
+        counts_only: bool,
+    },
+    /// What there is not: ping.
     Unavailable,
 }
 
@@ -176,7 +184,6 @@ pub(super) fn parse(line: &str) -> Result<(u32, Request<'_>), Malformed> {
         refresh,
         sub_refresh,
     } = line;
-    let of_channel = [presence, presence_stats];
     let request = if let Some(connect) = connect {
         Request::Connect(connect)
     } else if let Some(subscribe) = subscribe {
@@ -189,9 +196,16 @@ pub(super) fn parse(line: &str) -> Result<(u32, Request<'_>), Malformed> {
         Request::Refresh(refresh)
     } else if send.is_some() {
         return Ok((id, Request::Send));
-    } else if let Some(Channel { channel }) = of_channel.into_iter().flatten().next() {
-        named(channel)?;
-        Request::Unavailable
+    } else if let Some(Channel { channel }) = presence {
+        Request::Presence {
+            channel: named(channel)?,
+            counts_only: false,
+        }
+    } else if let Some(Channel { channel }) = presence_stats {
+        Request::Presence {
+            channel: named(channel)?,
+            counts_only: true,
+        }
     } else if let Some(history) = history {
         Request::History(history)
     } else if let Some(refresh) = sub_refresh {

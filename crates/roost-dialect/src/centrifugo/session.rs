@@ -5,6 +5,7 @@ use std::sync::Arc;
 use roost_access::UserName;
 use roost_hub::ChannelId;
 
+use super::members::Told;
 use super::reply::{client_id, client_info};
 use super::subscriptions::Subscriptions;
 use crate::PublishDetails;
@@ -30,6 +31,8 @@ struct Known {
     outcome: Option<TokenOutcome>,
     /// What goes with all that it publishes.
     details: Option<Arc<PublishDetails>>,
+    /// Of which channels it is told who comes and who leaves.
+    told: Told,
 }
 
 /// A session as plain values. The outcome of a check that nothing was drawn with yet is not among them: it
@@ -42,6 +45,8 @@ pub struct SessionState {
     pub user: UserName,
     /// Its channels, each with the number of the command that subscribes to it, 0 once that is done.
     pub subscriptions: Vec<(ChannelId, u32)>,
+    /// Those of which it is told who comes and who leaves.
+    pub told: Vec<ChannelId>,
 }
 
 impl Session {
@@ -54,7 +59,7 @@ impl Session {
         debug_assert!(client != 0 && !self.is_connected(), "it connects once");
         self.client = client;
         if user.is_empty() {
-            self.known = None;
+            self.known = None; // it has subscribed to nothing before
         } else {
             self.known.get_or_insert_default().user = user;
         }
@@ -68,6 +73,36 @@ impl Session {
     /// The client's id as it is told.
     pub(super) fn client_id(&self) -> String {
         client_id(self.client)
+    }
+
+    /// The client's number; `None` before it has connected.
+    pub(super) fn client(&self) -> Option<u64> {
+        (self.client != 0).then_some(self.client)
+    }
+
+    /// A command that subscribes asks to be told who comes to the channel and who leaves it.
+    pub(super) fn ask_to_be_told(&mut self, command: u32) {
+        self.known.get_or_insert_default().told.ask(command);
+    }
+
+    /// A command that subscribes is answered.
+    pub(super) fn subscribed(&mut self, command: u32, channel: Option<ChannelId>) {
+        if let Some(known) = &mut self.known {
+            known.told.answer(command, channel);
+        }
+    }
+
+    /// The session is not subscribed to a channel any more.
+    pub(super) fn unsubscribed(&mut self, channel: ChannelId) {
+        if let Some(known) = &mut self.known {
+            known.told.remove(channel);
+        }
+    }
+
+    /// Whether it is told who comes to a channel and who leaves it.
+    pub(super) fn is_told(&self, channel: ChannelId) -> bool {
+        let known = self.known.as_ref();
+        known.is_some_and(|known| known.told.has(channel))
     }
 
     /// A token was checked, for the command that is drawn next.
@@ -104,11 +139,13 @@ impl Session {
             user,
             outcome: _, // asked for again
             details: _, // made again
+            told,
         } = known.map(|known| *known).unwrap_or_default();
         SessionState {
             client,
             user,
             subscriptions: subscriptions.into_list(),
+            told: told.into_list(),
         }
     }
 
@@ -118,10 +155,12 @@ impl Session {
             client,
             user,
             subscriptions,
+            told,
         } = state;
-        let known = (!user.is_empty()).then(|| {
+        let known = (!user.is_empty() || !told.is_empty()).then(|| {
             Box::new(Known {
                 user,
+                told: Told::from_list(told),
                 ..Known::default()
             })
         });
@@ -138,7 +177,7 @@ impl Session {
             let info = known.details.as_ref();
             let info = info.and_then(|details| details.client_info.as_ref());
             let details = info.map_or(0, |info| size_of::<PublishDetails>() + info.len());
-            size_of::<Known>() + details
+            size_of::<Known>() + details + known.told.heap_bytes()
         });
         known + self.subscriptions.heap_bytes()
     }

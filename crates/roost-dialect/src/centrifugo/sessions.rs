@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use roost_access::{Operation, is_protected};
-use roost_hub::{ChannelId, EventIds};
+use roost_hub::{ChannelId, EventIds, PresenceView};
 use roost_wire::{Frozen, Opcode};
 use serde_json::value::RawValue;
 use slab::Slab;
 
 use super::codes::{self, Disconnect};
 use super::grants::{self, Shown};
+use super::members::change_of_members;
 use super::recovery::{self, Subscribed};
 use super::reply::{Expiry, Lines};
 use super::request::{
@@ -116,6 +117,7 @@ impl Dialect for Centrifugo {
         // The session stays, to answer what still comes.
         let session = self.sessions.get_mut(session.index())?;
         let channel = session.subscriptions.pop()?;
+        session.unsubscribed(channel);
         Some((channel, Form::CENTRIFUGO))
     }
 
@@ -135,6 +137,7 @@ impl Dialect for Centrifugo {
             return None;
         }
         session.subscriptions.remove(channel);
+        session.unsubscribed(channel);
         cx.replies.message(Opcode::Text, |out| {
             Lines::new(out).unsubscribed(name, codes::SERVER_UNSUBSCRIBE);
         });
@@ -145,6 +148,15 @@ impl Dialect for Centrifugo {
         if let Some(session) = self.sessions.get(session.index()) {
             session.subscriptions.each(visit);
         }
+    }
+
+    fn client(&self, session: dialect::Session) -> Option<u64> {
+        self.sessions.get(session.index())?.client()
+    }
+
+    fn is_told_of_members(&self, session: dialect::Session, channel: ChannelId) -> bool {
+        let session = self.sessions.get(session.index());
+        session.is_some_and(|session| session.is_told(channel))
     }
 
     fn close(&mut self, session: dialect::Session) {
@@ -161,6 +173,9 @@ impl Dialect for Centrifugo {
 
     /// `{"push":{"channel":…,"pub":{"data":…,"info":…}}}`, the parts copied once.
     fn encode(_: u8, publication: &Publication, _: EventIds, channel: &str) -> Frozen {
+        if let Some(change) = publication.members() {
+            return Frozen::message(Opcode::Text, &change_of_members(change, channel));
+        }
         push(publication, channel, None)
     }
 
@@ -237,6 +252,15 @@ impl Centrifugo {
             })),
             Asked::Publish(publish) => handle_publish(session, id, publish, &self.settings, lines),
             Asked::Refresh(refresh) => handle_refresh(session, id, refresh, lines),
+            Asked::Presence {
+                channel: Text(channel),
+                counts_only,
+            } => Ok(handle_presence(
+                id,
+                (channel, counts_only),
+                &self.settings,
+                lines,
+            )),
             Asked::Rpc(rpc) => handle_rpc(id, rpc, lines),
             Asked::History(history) => recovery::handle_history(id, history, &self.settings, lines),
             Asked::SubRefresh(refresh) => {
@@ -335,6 +359,32 @@ fn handle_refresh<'a>(
     Ok(Step::Done)
 }
 
+fn handle_presence<'a>(
+    id: u32,
+    (channel, counts_only): (Cow<'a, str>, bool),
+    settings: &Settings,
+    lines: &mut Lines<'_>,
+) -> Step<'a> {
+    if check_channel_name(&channel, settings.channel_name_bytes_max).is_err() {
+        lines.error(id, codes::BAD_REQUEST);
+        return Step::Done;
+    }
+    // Which of the two it is, its answer has to say.
+    let token = u64::from(id) | if counts_only { STATS } else { 0 };
+    Step::Command(Command::AskPresence {
+        channel,
+        counts_only,
+        token,
+    })
+}
+
+fn on_presence(token: u64, view: &PresenceView, lines: &mut Lines<'_>) {
+    match token & STATS {
+        0 => lines.presence(number_of(token), view),
+        _ => lines.presence_stats(number_of(token & !STATS), view.counts),
+    }
+}
+
 fn handle_subscribe<'a>(
     session: &mut Session,
     id: u32,
@@ -354,13 +404,20 @@ fn handle_subscribe<'a>(
         codes::LIMIT_EXCEEDED
     } else {
         let token = token.filter(|token| !token.is_empty());
-        match token.map(|token| grants::look(session, token)) {
-            None => return Ok(subscribe_step(id, &subscribe, channel, None)),
-            Some(Shown::Granted(grant)) => {
-                return Ok(subscribe_step(id, &subscribe, channel, Some(grant)));
-            }
+        let grant = match token.map(|token| grants::look(session, token)) {
+            None => Ok(None),
+            Some(Shown::Granted(grant)) => Ok(Some(grant)),
             Some(Shown::Unchecked(token)) => return Ok(Step::CheckSubscription(token, channel)),
-            Some(Shown::Refused(error)) => error,
+            Some(Shown::Refused(error)) => Err(error),
+        };
+        match grant {
+            Ok(grant) => {
+                if subscribe.join_leave {
+                    session.ask_to_be_told(id);
+                }
+                return Ok(subscribe_step(id, &subscribe, channel, grant));
+            }
+            Err(error) => error,
         }
     };
     session.take_outcome(); // of a token that no longer counts
@@ -464,6 +521,7 @@ fn on_event(
             recovers,
             recovery,
         } => {
+            session.subscribed(number_of(token), Some(channel));
             let subscribed = Subscribed {
                 channel,
                 snapshot,
@@ -491,12 +549,18 @@ fn on_event(
             refusal,
         } => {
             session.subscriptions.remove(channel);
+            session.subscribed(number_of(token), None);
             lines.error(number_of(token), codes::error_of(refusal));
         }
+        Event::Presence { token, view } => on_presence(token, view, lines),
         Event::UnsubscribedFrom { token, channel } => {
+            if let Some(channel) = channel {
+                session.unsubscribed(channel);
+            }
             let pending = channel.and_then(|channel| session.subscriptions.remove(channel));
             // What was under way is over: both are answered, in their order.
             if let Some(pending) = pending.filter(|&pending| pending != CONFIRMED) {
+                session.subscribed(pending, None);
                 lines.done(pending, "subscribe");
             }
             lines.done(number_of(token), "unsubscribe");
@@ -507,7 +571,11 @@ fn on_event(
             token: Some(token),
             refusal,
             ..
-        } => lines.error(number_of(token), codes::error_of(refusal)),
+        } => {
+            let id = number_of(token & !STATS);
+            session.subscribed(id, None);
+            lines.error(id, codes::error_of(refusal));
+        }
         Event::TokenChecked(outcome) => session.keep_outcome(outcome.clone()),
         Event::PingDue => match session.is_connected() {
             true => lines.ping(),
@@ -543,6 +611,8 @@ fn close(disconnect: Disconnect) -> Command<'static> {
     Command::Close { code, reason }
 }
 
+/// In the token of a command: `presence_stats` is asked, and not `presence`.
+const STATS: u64 = 1 << 32;
 /// Longest name of a method: it is for a program of the application to tell methods apart.
 const METHOD_BYTES_MAX: usize = 255;
 /// An entry of the sessions' table.

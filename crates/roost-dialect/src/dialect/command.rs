@@ -73,6 +73,16 @@ pub enum Command<'a> {
         /// The token of the event.
         token: u64,
     },
+    /// Ask who is in a channel. [`Event::Presence`](super::Event::Presence) follows, or
+    /// [`Event::Refused`](super::Event::Refused).
+    AskPresence {
+        /// The channel.
+        channel: Cow<'a, str>,
+        /// Whether only how many there are is asked for.
+        counts_only: bool,
+        /// The token of the event.
+        token: u64,
+    },
     /// Find out who the client is, by its token or without one. Nothing more is drawn until
     /// [`Event::TokenChecked`](super::Event::TokenChecked), and then what was left in the input.
     CheckToken(Option<TokenText<'a>>),

@@ -2,7 +2,7 @@
 
 use roost_access::Denial;
 use roost_dealer::{CallError, NeverInvoked, Notice};
-use roost_hub::{ChannelId, Loss, Position, Snapshot};
+use roost_hub::{ChannelId, Loss, Position, PresenceView, Snapshot};
 use roost_wire::{CloseCode, Frozen};
 
 use super::command::{Grant, RpcAnswer, TokenOutcome};
@@ -55,6 +55,13 @@ pub enum Event<'a> {
         token: u64,
         /// What is said.
         answer: &'a RpcAnswer,
+    },
+    /// What [`Command::AskPresence`](super::Command::AskPresence) asked for.
+    Presence {
+        /// The command's.
+        token: u64,
+        /// Who is in the channel.
+        view: &'a PresenceView,
     },
     /// The publication has its place in the channel's order.
     Published {
@@ -231,6 +238,8 @@ pub enum Request {
     Register,
     /// [`Command::Call`](super::Command::Call).
     Call,
+    /// [`Command::AskPresence`](super::Command::AskPresence).
+    Presence,
 }
 
 /// Why a command was not carried out.
@@ -244,6 +253,10 @@ pub enum Refusal {
     NoRoom,
     /// The text is no pattern: too long, too many levels or wildcards, or one that stands wrong.
     InvalidPattern,
+    /// The channel's namespace does not know it.
+    NotKept,
+    /// The connection has asked too often; it may ask again at once.
+    TooOften,
     /// Patterns have their wildcards in as many arrangements as there may be.
     PatternShape,
 }

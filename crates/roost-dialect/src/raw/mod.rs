@@ -137,6 +137,8 @@ impl Dialect for Raw {
                     Refusal::InvalidName
                     | Refusal::NoRoom
                     | Refusal::InvalidPattern
+                    | Refusal::NotKept
+                    | Refusal::TooOften
                     | Refusal::PatternShape => {
                         (CloseCode::POLICY_VIOLATION, "publishing is not possible")
                     }

@@ -176,9 +176,11 @@ impl Dialect for Soap {
                     }
                     Refusal::NotAllowed(_) => "This channel may not be published to.",
                     Refusal::NoRoom => "There is no room for another channel.",
-                    Refusal::InvalidName | Refusal::InvalidPattern | Refusal::PatternShape => {
-                        "The address cannot be a channel's name."
-                    }
+                    Refusal::InvalidName
+                    | Refusal::InvalidPattern
+                    | Refusal::NotKept
+                    | Refusal::TooOften
+                    | Refusal::PatternShape => "The address cannot be a channel's name.",
                 };
                 let mistake = Mistake::about(Subcode::DestinationUnreachable, reason);
                 fault(&mistake, self.style, None, cx);

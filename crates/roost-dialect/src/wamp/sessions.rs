@@ -127,6 +127,7 @@ impl Dialect for Wamp {
                 | Event::History { .. }
                 | Event::GrantExpired { .. }
                 | Event::GrantRefreshed { .. }
+                | Event::Presence { .. }
                 | Event::PingDue
                 | Event::PongMissing => {} // it asks for none of these
                 Event::Published { token, publication } => {
@@ -293,7 +294,8 @@ impl From<dialect::Request> for Request {
             dialect::Request::Publish => Request::Publish,
             dialect::Request::Subscribe => Request::Subscribe,
             dialect::Request::Register => Request::Register,
-            dialect::Request::Call => Request::Call,
+            // It asks for no presence.
+            dialect::Request::Call | dialect::Request::Presence => Request::Call,
         }
     }
 }
@@ -363,6 +365,7 @@ fn error_of(refusal: Refusal) -> (&'static str, Option<&'static str>) {
         Refusal::InvalidName => (uri::INVALID_URI, None),
         Refusal::NoRoom => (uri::UNAVAILABLE, None),
         Refusal::InvalidPattern => (uri::INVALID_URI, None),
+        Refusal::NotKept | Refusal::TooOften => (uri::UNAVAILABLE, None), // it asks for no such thing
         Refusal::PatternShape => (uri::OPTION_NOT_ALLOWED, None),
     }
 }

@@ -372,12 +372,8 @@ fn errors_have_the_protocols_codes() {
     for (text, expected) in [
         (r#"{"id":3,"ping":{}}"#, error(3, 108, "not available")),
         (
-            r#"{"id":5,"presence":{"channel":"c"}}"#,
-            error(5, 108, "not available"),
-        ),
-        (
-            r#"{"id":6,"presence_stats":{"channel":"c"}}"#,
-            error(6, 108, "not available"),
+            r#"{"id":5,"presence":{"channel":"0123456789abcdefg"}}"#,
+            error(5, 107, "bad request"),
         ),
         (
             r#"{"id":7,"subscribe":{"channel":"c","type":1}}"#,

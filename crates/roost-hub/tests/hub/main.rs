@@ -4,6 +4,7 @@ mod model;
 mod namespaces;
 mod pattern_model;
 mod patterns;
+mod presence;
 mod races;
 mod set;
 mod sim;

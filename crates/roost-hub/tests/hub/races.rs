@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use roost_hub::{
     ChannelId, ENCODINGS_MAX, Encoding, EncodingSet, EventIds, HistoryOptions, Hub, HubOptions,
-    Item, NameError, NamespaceId, Output, PatternOptions, Position, Publish, PublishError,
-    PublishTo, ReactorId, Route, Subscribe, SubscribeError, Subscriber,
+    Item, NameError, NamespaceId, Output, PatternOptions, Position, PresenceOptions, Publish,
+    PublishError, PublishTo, ReactorId, Route, Subscribe, SubscribeError, Subscriber,
 };
 
 const RAW: Encoding = Encoding(0);
@@ -40,6 +40,7 @@ fn options(me: ReactorId, reactors: u16) -> HubOptions {
         channels_max: 3,
         patterns: PatternOptions::default(),
         history: HistoryOptions::default(),
+        presence: PresenceOptions::default(),
         channel_name_bytes_max: 10,
     }
 }
@@ -175,6 +176,7 @@ impl Pair {
             }
             Output::Published { token, .. } => format!("published {token}"),
             Output::DeliverMatched { .. } | Output::Refused { .. } => panic!("no pattern"),
+            Output::Presence(_) => panic!("no presence"),
             Output::ToReactor(..) => unreachable!("sorted out before"),
         };
         self.done.drain(..).map(short).collect()

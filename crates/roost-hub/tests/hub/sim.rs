@@ -8,8 +8,8 @@ use std::iter;
 use roost_hub::{
     ChannelId, Encoding, EventIds, HistoryLimits, HistoryNamespace, HistoryOptions, Hub, HubCounts,
     HubOptions, Item, MatchedEvent, NamespaceId, Output, Pattern, PatternKind, PatternOptions,
-    Publish, PublishTo, ReactorId, Route, Since, Subscribe, SubscribeError, SubscribePattern,
-    Subscriber,
+    PresenceOptions, Publish, PublishTo, ReactorId, Route, Since, Subscribe, SubscribeError,
+    SubscribePattern, Subscriber,
 };
 
 use crate::model::{Check, Frame, Model, Place};
@@ -82,6 +82,7 @@ impl Sim {
                 patterns_max,
                 protected: ["a:".to_owned(), "b.a/".to_owned()].into(),
             },
+            presence: PresenceOptions::default(),
             history: history.map_or(HistoryOptions::default(), |(limits, bytes_max)| {
                 HistoryOptions {
                     namespaces: [("", Some(limits)), (NAMESPACE, None)]
@@ -453,6 +454,7 @@ impl Sim {
     fn carry_out(&mut self, reactor: u8, out: Vec<Output<usize, Frame>>) -> Check {
         for output in out {
             match output {
+                Output::Presence(_) => return Err("nothing asks for presence".to_owned()),
                 Output::ToReactor(to, item) => self.send(reactor, to, item)?,
                 Output::Subscribed {
                     who,

@@ -6,9 +6,9 @@
 use std::alloc::System;
 
 use roost_hub::{
-    ChannelId, Encoding, HistoryLimits, HistoryNamespace, HistoryOptions, Hub, HubOptions, Item,
-    NamespaceId, Output, PatternOptions, Payload, Publish, PublishTo, ReactorId, Route, Subscribe,
-    Subscriber,
+    ChannelId, Encoding, EncodingSet, HistoryLimits, HistoryNamespace, HistoryOptions, Hub,
+    HubOptions, Item, Member, NamespaceId, Output, PatternOptions, Payload, PresenceLimits,
+    PresenceOptions, Publish, PublishTo, ReactorId, Route, Subscribe, Subscriber,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -24,6 +24,7 @@ fn main() {
     channels_of_one_subscriber();
     shared_channels();
     histories();
+    members();
     nothing_allocated_when_warm();
 }
 
@@ -159,6 +160,70 @@ fn histories() {
     assert!(left < 1.0, "{left} of a channel that is forgotten");
 }
 
+/// The bar: 72 bytes for a member with a short name of its own, as the limit counts it, and nothing for one
+/// that has left.
+fn members() {
+    println!("presence, bytes for a member:");
+    for (channels, each) in [
+        (20_000u32, 2u32),
+        (2_000, 20),
+        (200, 300),
+        (50, 1_000),
+        (20, 1_800),
+    ] {
+        let limits = PresenceLimits {
+            members_max: 10_000,
+            notify: None,
+        };
+        let mut hub = TestHub::new(HubOptions {
+            presence: PresenceOptions {
+                namespaces: [Some(limits)].into(),
+                bytes_max: u64::MAX,
+                encodings: EncodingSet::EMPTY,
+            },
+            ..options(0, 1)
+        });
+        let mut numbers = Vec::new();
+        let mut out = Vec::with_capacity(64);
+        // What subscriptions cost is measured above.
+        for n in 0..channels {
+            for slot in 0..each {
+                let name = format!("room:{n:010}");
+                let channel = hub.subscribe(request(slot, &name), 0, &mut out);
+                numbers.push(channel.expect("within the limits"));
+                out.clear();
+            }
+        }
+        let before = heap_bytes();
+        let mut join = |nth: u32| {
+            let (channel, slot) = (numbers[nth as usize], nth % each);
+            let member = Member {
+                client: u64::from(nth),
+                user: format!("user{nth}").into(),
+                info: None,
+                who: Subscriber(slot),
+                generation: 0,
+                reactor: ReactorId(0),
+            };
+            hub.join(channel, member, 0, &mut out);
+        };
+        let count = channels * each;
+        (0..count).for_each(&mut join);
+        let full = heap_bytes() - before;
+        let one = full as f64 / f64::from(count);
+        let said = hub.counts().presence_bytes as f64 / f64::from(count);
+        for nth in 0..count {
+            hub.unsubscribe(Subscriber(nth % each), RAW, numbers[nth as usize], &mut out);
+        }
+        println!("  {channels} channels of {each}: {one:.1}, counted as {said:.1}");
+        assert!(one <= said, "{one} bytes, counted as {said}");
+        if each >= 300 {
+            assert!(one <= 72.0, "{one} bytes");
+        }
+        assert_eq!(hub.counts().presence_bytes, 0);
+    }
+}
+
 fn nothing_allocated_when_warm() {
     let mut hub = TestHub::new(options(0, 1));
     let mut out = Vec::new();
@@ -221,6 +286,7 @@ fn options(me: u8, reactors: u16) -> HubOptions {
         channels_max: u32::MAX,
         patterns: PatternOptions::default(),
         history: HistoryOptions::default(),
+        presence: PresenceOptions::default(),
         channel_name_bytes_max: 255,
     }
 }

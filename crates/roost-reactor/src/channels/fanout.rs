@@ -189,7 +189,7 @@ impl Fanout {
         hub: &Hub<P, F>,
         connections: &mut Connections,
         visits_max: usize,
-        is_receiver: impl Fn(u32, &Receivers, &Connections) -> bool,
+        is_receiver: impl Fn((u32, ChannelId), &Receivers, &Connections) -> bool,
     ) -> Piece {
         let mut piece = Piece::default();
         let Some(key) = self.order.pop_front() else {
@@ -236,7 +236,8 @@ impl Fanout {
             piece.deliveries += if is_restricted {
                 let is_receiver = |entry: &InFlight| {
                     let receivers = entry.publication.image.receivers();
-                    receivers.is_none_or(|receivers| is_receiver(slot, receivers, connections))
+                    let to = (slot, channel);
+                    receivers.is_none_or(|receivers| is_receiver(to, receivers, connections))
                 };
                 self.received.clear();
                 self.received.extend(
@@ -393,7 +394,8 @@ mod tests {
     use super::*;
     use crate::connections::testing;
     use roost_hub::{
-        HistoryOptions, HubOptions, NamespaceId, PatternOptions, ReactorId, Subscribe,
+        HistoryOptions, HubOptions, NamespaceId, PatternOptions, PresenceOptions, ReactorId,
+        Subscribe,
     };
     use roost_net::sim::SimRng;
     use roost_wire::{Frozen, Opcode};
@@ -422,6 +424,7 @@ mod tests {
                 channel_name_bytes_max: 10,
                 patterns: PatternOptions::default(),
                 history: HistoryOptions::default(),
+                presence: PresenceOptions::default(),
             });
             let mut fixture = Fixture {
                 hub,

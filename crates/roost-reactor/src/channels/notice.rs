@@ -1,7 +1,9 @@
 //! What the hub says to one connection.
 
 use roost_dialect::Publication;
-use roost_hub::{ChannelId, Output, PatternRefusal, Recovery, Snapshot};
+use roost_hub::{
+    ChannelId, Output, PatternRefusal, PresenceAnswer, PresenceView, Recovery, Snapshot,
+};
 use roost_net::ConnKey;
 
 use crate::image::Image;
@@ -28,6 +30,12 @@ pub(crate) enum Notice {
         token: u64,
         channel: ChannelId,
         refusal: PatternRefusal,
+    },
+    /// Who is in a channel that it has asked about.
+    Presence {
+        asker: ConnKey,
+        token: u64,
+        view: PresenceView,
     },
     /// Its publication has.
     Published {
@@ -77,6 +85,14 @@ pub(super) fn notice_of(output: HubOutput) -> Notice {
             token,
             publication,
         },
+        Output::Presence(answer) => {
+            let PresenceAnswer { asker, token, view } = *answer;
+            Notice::Presence {
+                asker: ConnKey::from_bits(asker),
+                token,
+                view,
+            }
+        }
         Output::ToReactor(..) | Output::Deliver { .. } | Output::DeliverMatched { .. } => {
             unreachable!("no dialect is told of it")
         }

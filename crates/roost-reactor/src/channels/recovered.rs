@@ -1,7 +1,7 @@
 //! What connections that come back have missed, as frames of a loop iteration.
 
 use roost_dialect::Receivers;
-use roost_hub::Tail;
+use roost_hub::{ChannelId, Tail};
 use roost_wire::Frozen;
 
 use crate::connections::{Connections, Origin};
@@ -78,12 +78,15 @@ pub(crate) fn received_of(
 
 fn is_for(slot: u32, image: &Image, connections: &Connections, sessions: &Sessions) -> bool {
     let receivers = image.receivers();
-    receivers.is_none_or(|receivers| is_receiver(slot, receivers, connections, sessions))
+    // What is told of members is kept in no history.
+    let of = (slot, ChannelId(u32::MAX));
+    receivers.is_none_or(|receivers| is_receiver(of, receivers, connections, sessions))
 }
 
-/// Whether a publication for these receivers is for the connection in `slot`.
+/// Whether a publication for these receivers is for the connection in a slot, as a subscriber to this
+/// channel or pattern.
 pub(super) fn is_receiver(
-    slot: u32,
+    (slot, channel): (u32, ChannelId),
     receivers: &Receivers,
     connections: &Connections,
     sessions: &Sessions,
@@ -91,6 +94,9 @@ pub(super) fn is_receiver(
     let key = connections.key_at(slot);
     let conn = key.and_then(|key| connections.get(key));
     conn.is_some_and(|conn| {
+        if receivers.are_those_told() {
+            return sessions.is_told_of_members(conn.dialect, conn.session, channel);
+        }
         let identity = connections.identities().get(slot);
         sessions.is_receiver(conn.dialect, conn.session, identity, receivers)
     })

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use roost_dialect::Publication;
 use roost_hub::{
     ChannelId, Encoding, Frames, HistoryView, Hub, HubLimits, HubOptions, Item, MatchedEvent,
-    NamespaceId, Output, Placement, Publish, PublishError, PublishTo, ReactorId, Route, Since,
-    Subscribe, SubscribeError, SubscribePattern, Subscriber, Tail,
+    Member, NameError, NamespaceId, Output, Placement, PresenceQuery, PresenceView, Publish,
+    PublishError, PublishTo, ReactorId, Route, Since, Subscribe, SubscribeError, SubscribePattern,
+    Subscriber, Tail,
 };
 use roost_metrics::{Counters, NamespaceCounters};
 use roost_net::ConnKey;
@@ -262,6 +263,42 @@ impl Channels {
         }
     }
 
+    /// Whether a connection that subscribes to a channel becomes a member of it.
+    pub(crate) fn takes_member(&self, who: Subscriber, encoding: Encoding, name: &str) -> bool {
+        self.hub.takes_member(who, encoding, name, || {
+            NamespaceId(self.settings.channels.number_of(name))
+        })
+    }
+
+    /// It has subscribed.
+    pub(crate) fn join(&mut self, channel: ChannelId, member: Member, now: u32) {
+        self.hub.join(channel, member, now, &mut self.outputs);
+    }
+
+    /// Asks who is in a channel; [`Notice::Presence`] follows.
+    pub(crate) fn ask_presence(&mut self, query: PresenceQuery, now: u32) -> Result<(), NameError> {
+        self.hub.ask_presence(query, now, &mut self.outputs)
+    }
+
+    /// Who is in a channel whose home is here.
+    pub(crate) fn presence(&mut self, name: &str, counts_only: bool, now: u32) -> PresenceView {
+        self.hub.presence(name, counts_only, now)
+    }
+
+    /// Tells subscribers who has come and gone.
+    #[cold]
+    pub(crate) fn tell_presence(&mut self, codec: &mut Codec, now: u32) {
+        let encode = &mut |payload: &_, encoding, ids, route: Route<'_>| {
+            Image::new(codec.encode(payload, encoding, ids, route), payload)
+        };
+        self.hub.tell_presence(now, encode, &mut self.outputs);
+    }
+
+    /// The tick at which there is something to tell.
+    pub(crate) fn presence_due(&self) -> u32 {
+        self.hub.presence_due()
+    }
+
     /// The tick at which something expires.
     pub(crate) fn history_due(&self) -> u32 {
         self.hub.history_due()
@@ -313,6 +350,21 @@ impl Channels {
         self.expiries.forget(who.0, channel);
         self.hub
             .unsubscribe(who, encoding, channel, &mut self.outputs);
+        self.end_delivery(who, encoding, channel);
+    }
+
+    /// The same, because the connection has ended.
+    pub(crate) fn end_subscription(
+        &mut self,
+        who: Subscriber,
+        encoding: Encoding,
+        channel: ChannelId,
+    ) {
+        self.hub.end(who, encoding, channel, &mut self.outputs);
+        self.end_delivery(who, encoding, channel);
+    }
+
+    fn end_delivery(&mut self, who: Subscriber, encoding: Encoding, channel: ChannelId) {
         if self.fanout.is_empty() {
             return;
         }
@@ -401,6 +453,7 @@ impl Channels {
             namespace: namespace.0,
             offset,
             kept: u32::try_from(kept).unwrap_or(u32::MAX),
+            presence: self.hub.presence_counts(name),
         })
     }
 
@@ -471,7 +524,10 @@ impl Channels {
                 }
                 return Some(notice_of(output));
             }
-            Output::Subscribed { .. } | Output::Refused { .. } | Output::Published { .. } => {
+            Output::Subscribed { .. }
+            | Output::Refused { .. }
+            | Output::Published { .. }
+            | Output::Presence(_) => {
                 return Some(notice_of(output));
             }
             Output::Deliver {
@@ -559,7 +615,7 @@ impl Channels {
                 for Subscriber(slot) in self.hub.subscribers(channel, encoding) {
                     if exclude != Some(slot)
                         && receivers.is_none_or(|receivers| {
-                            is_receiver(slot, receivers, connections, sessions)
+                            is_receiver((slot, channel), receivers, connections, sessions)
                         })
                     {
                         connections.deliver(slot, frame);
@@ -589,9 +645,8 @@ impl Channels {
     /// Gives the next piece of a fan-out to its subscribers.
     pub(crate) fn fan_out_piece(&mut self, connections: &mut Connections, sessions: &Sessions) {
         let visits_max = self.settings.fan_out_piece as usize;
-        let is_receiver = |slot, receivers: &_, connections: &_| {
-            is_receiver(slot, receivers, connections, sessions)
-        };
+        let is_receiver =
+            |to, receivers: &_, connections: &_| is_receiver(to, receivers, connections, sessions);
         let hub = &self.hub;
         let piece = self
             .fanout
@@ -733,6 +788,10 @@ impl Channels {
         counters.history_messages.set(hub.history_messages as u64);
         counters.history_bytes.set(hub.history_bytes);
         counters.histories_evicted_total.set(hub.histories_evicted);
+        counters.presence_channels.set(hub.presence_channels as u64);
+        counters.presence_members.set(hub.presence_members as u64);
+        counters.presence_unlisted.set(hub.presence_unlisted);
+        counters.presence_bytes.set(hub.presence_bytes);
     }
 
     /// Drops memory that is only kept for the next loop iteration; returns the bytes.

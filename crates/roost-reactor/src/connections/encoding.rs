@@ -2,7 +2,7 @@
 //! permessage-deflate, or the early drafts. A dialect never knows.
 
 use roost_dialect::{FORMS, Form, Publication};
-use roost_hub::{Encoding, EventIds, Prefixes, Route};
+use roost_hub::{Encoding, EncodingSet, EventIds, Prefixes, Route};
 use roost_wire::deflate::{Agreement, Deflater, Inflater};
 use roost_wire::frame::{append_close, append_frame};
 use roost_wire::{CloseCode, Frozen, Message, Opcode, hixie};
@@ -202,6 +202,13 @@ impl Codec {
         if let Some(deflate) = &mut self.deflate {
             deflate.inflater = Some(inflater);
         }
+    }
+
+    /// The encodings in which subscribers are told of members.
+    pub(crate) fn tell_members() -> EncodingSet {
+        let framings = [PLAIN, DEFLATE, EARLY].into_iter();
+        let encodings = framings.map(|framing| Encoding(Form::CENTRIFUGO.0 + framing * FORMS_U8));
+        encodings.collect()
     }
 
     /// Whether a publication can be written in one of the forms of [`Framing::encoding`].

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use roost_access::UserName;
 use roost_config::Network;
-use roost_hub::Name;
+use roost_hub::{Name, PresenceCounts};
 use roost_net::{ConnKey, TcpInfo};
 
 use crate::client_limits::ClientLimit;
@@ -77,6 +77,8 @@ pub struct ChannelRecord {
     pub offset: u64,
     /// How many publications it keeps.
     pub kept: u32,
+    /// How many are in it, if its namespace keeps presence.
+    pub presence: PresenceCounts,
 }
 
 /// Which connection is described.
@@ -180,6 +182,8 @@ pub struct AskedChannel {
     pub call: (bool, String),
     /// Whether it may register one.
     pub register: (bool, String),
+    /// Whether it may ask who is in it.
+    pub read_presence: (bool, String),
 }
 
 /// Why a connection is not read for the time being.

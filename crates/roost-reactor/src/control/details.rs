@@ -125,6 +125,7 @@ fn about(core: &Core, key: ConnKey, session: Session, name: &Name) -> AskedChann
         publish: may(Operation::Publish),
         call: may(Operation::Call),
         register: may(Operation::Register),
+        read_presence: may(Operation::ReadPresence),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use roost_access::{Revoked, UserName};
 use roost_dialect::Publication;
-use roost_hub::{Loss, Name, Placement, Position, ReactorId};
+use roost_hub::{Loss, Name, Placement, Position, PresenceView, ReactorId};
 use roost_net::ConnKey;
 use roost_wire::CloseCode;
 
@@ -56,6 +56,13 @@ pub enum Request {
     History(Box<HistoryQuery>),
     /// To forget what a channel keeps whose home it is.
     RemoveHistory(Name),
+    /// For who is in a channel whose home it is.
+    Presence {
+        /// The channel.
+        channel: Name,
+        /// Whether only how many there are is asked for.
+        counts_only: bool,
+    },
 }
 
 /// Whose connections are closed, and what their clients are told.
@@ -217,6 +224,8 @@ pub enum Part {
     History(Box<Result<HistoryPage, Loss>>),
     /// To [`Request::RemoveHistory`].
     HistoryRemoved,
+    /// To [`Request::Presence`].
+    Presence(Box<PresenceView>),
     /// The reactor does not do it now.
     Refused(Refusal),
 }
@@ -260,6 +269,7 @@ impl Request {
             }
             Request::Channels { prefix: name, .. }
             | Request::Channel(name)
+            | Request::Presence { channel: name, .. }
             | Request::RemoveHistory(name) => name.len(),
             Request::History(query) => size_of_val(&**query) + query.channel.len(),
             Request::DisconnectUser(request) => {
@@ -308,6 +318,7 @@ impl Answer {
                 let bytes = publications.map(|(_, one)| size_of_val(one) + one.bytes());
                 size_of_val(&**page) + bytes.sum::<usize>()
             }
+            Part::Presence(view) => size_of_val(&**view) + view.bytes(),
             Part::Pong
             | Part::HistoryRemoved
             | Part::Disconnected { .. }

@@ -52,6 +52,14 @@ pub(crate) fn handle_request(core: &mut Core, token: Token, request: Request) {
             let part = history::remove(core, &channel);
             answer(&mut core.channels, token, part);
         }
+        Request::Presence {
+            channel,
+            counts_only,
+        } => {
+            let now = core.now();
+            let view = core.channels.presence(&channel, counts_only, now);
+            answer(&mut core.channels, token, Part::Presence(Box::new(view)));
+        }
         Request::Unsubscribe(request) => {
             let act = Act::Unsubscribe(request.channel);
             act_on(core, token, request.whose, act);

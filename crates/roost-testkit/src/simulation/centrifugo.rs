@@ -19,6 +19,7 @@ use roost_wire::{CloseCode, Inbound, Input, Limits, Message, Opcode, Role};
 use serde_json::{Value, json};
 
 use super::plan::Plan;
+use super::presence::{CHANNEL, Rules, Watch};
 
 /// All of them, on one simulated driver.
 pub(super) struct CentrifugoPeers {
@@ -64,6 +65,7 @@ struct CentrifugoPeer {
     failure: Option<String>,
     /// The newest of its own publications on each channel that it is to get, or has got.
     awaited: BTreeMap<String, u64>,
+    watch: Watch,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +84,10 @@ enum Asked {
     /// With the publication's number, if the peer is to have got it by then.
     Publish(String, Option<u64>),
     Refused(u64),
+    /// Who is in a channel, and whether the peer is.
+    Presence(bool),
+    /// How many are.
+    PresenceStats,
     /// The application, which answers with what it is asked, or with an error of its own.
     Called,
 }
@@ -122,6 +128,22 @@ impl CentrifugoPeers {
         for index in 0..self.peers.len() {
             self.close(index);
         }
+    }
+
+    /// How many subscriptions there are to channels that keep presence; `None` if that is not sure.
+    pub(super) fn members(&self) -> Option<u64> {
+        let mut sum = 0;
+        for peer in &self.peers {
+            if peer.is_unsure || !peer.open.is_empty() {
+                return None;
+            }
+            if peer.is_over || !peer.watch.is_on() {
+                continue;
+            }
+            let present = peer.active.iter().filter(|name| name.starts_with(CHANNEL));
+            sum += present.count() as u64;
+        }
+        Some(sum)
     }
 
     /// How many commands were answered, and how many publications received.
@@ -296,6 +318,7 @@ impl CentrifugoPeer {
             received: 0,
             failure: None,
             awaited: BTreeMap::new(),
+            watch: Watch::new(Rules::of(&plan.settings)),
         }
     }
 
@@ -322,7 +345,7 @@ impl CentrifugoPeer {
         let connect = json!({"id": id, "connect": {"token": token, "name": "sim"}});
         let mut lines = vec![connect.to_string()];
         if self.who != Who::Impostor {
-            lines.push(self.subscribe("cf:0".to_owned()));
+            lines.push(self.subscribe("cf:0".to_owned(), true));
         }
         self.frame(Opcode::Text, lines.join("\n").as_bytes());
     }
@@ -343,8 +366,9 @@ impl CentrifugoPeer {
             6 if self.has_guarded => "shut:cf".to_owned(),
             _ => "cf:0".to_owned(),
         };
-        match rng.below(10) {
-            0 | 1 => self.subscribe(channel),
+        match rng.below(if self.watch.is_on() { 12 } else { 10 }) {
+            0 | 1 => self.subscribe(channel, rng.per_mille(500)),
+            10 | 11 => self.ask_presence(rng),
             2 => {
                 let id = self.ask(Asked::Unsubscribe(channel.clone()));
                 self.wanted.retain(|one| *one != channel);
@@ -369,7 +393,18 @@ impl CentrifugoPeer {
         }
     }
 
-    fn subscribe(&mut self, channel: String) -> String {
+    /// Who is in a channel. What was sent before decides whether the peer is.
+    fn ask_presence(&mut self, rng: &mut SimRng) -> String {
+        let channel = format!("{CHANNEL}{}", rng.below(4));
+        if rng.per_mille(300) {
+            let id = self.ask(Asked::PresenceStats);
+            return json!({"id": id, "presence_stats": {"channel": channel}}).to_string();
+        }
+        let id = self.ask(Asked::Presence(self.wanted.contains(&channel)));
+        json!({"id": id, "presence": {"channel": channel}}).to_string()
+    }
+
+    fn subscribe(&mut self, channel: String, join_leave: bool) -> String {
         let asked = if !self.may(&channel) {
             Asked::Refused(103)
         } else if self.wanted.contains(&channel) {
@@ -379,7 +414,11 @@ impl CentrifugoPeer {
             Asked::Subscribe(channel.clone())
         };
         let id = self.ask(asked);
-        json!({"id": id, "subscribe": {"channel": channel}}).to_string()
+        if join_leave {
+            self.watch.ask(id);
+        }
+        let subscribe = json!({"channel": channel, "join_leave": join_leave});
+        json!({"id": id, "subscribe": subscribe}).to_string()
     }
 
     fn publish(&mut self, channel: String) -> String {
@@ -491,7 +530,16 @@ impl CentrifugoPeer {
         }
         if let Value::Object(push) = &reply["push"] {
             let channel = push["channel"].as_str().unwrap_or_default();
-            return self.handle_publication(channel, &push["pub"], line);
+            if push.contains_key("pub") {
+                return self.handle_publication(channel, &push["pub"], line);
+            }
+            if !self.active.iter().any(|one| one == channel) {
+                return self.fail(format!("not subscribed to: {line}"));
+            }
+            if let Err(error) = self.watch.told(channel, &reply["push"]) {
+                self.fail(format!("{error}: {line}"));
+            }
+            return;
         }
         let id = reply["id"].as_u64().and_then(|id| u32::try_from(id).ok());
         let Some(asked) = id.and_then(|id| self.open.remove(&id)) else {
@@ -504,10 +552,25 @@ impl CentrifugoPeer {
     fn handle_answer(&mut self, asked: Asked, reply: &Value, line: &str) {
         let code = reply["error"]["code"].as_u64();
         match (asked, code) {
-            (Asked::Connect, None) if self.who != Who::Impostor => self.is_connected = true,
+            (Asked::Connect, None) if self.who != Who::Impostor => {
+                self.is_connected = true;
+                self.watch.connected(reply);
+            }
             // The token could not be checked.
             (Asked::Connect, Some(100)) if self.who != Who::Guest => self.is_over = true,
-            (Asked::Subscribe(channel), None) => self.active.push(channel),
+            (Asked::Subscribe(channel), None) => {
+                self.watch.subscribed(&channel, &reply["id"]);
+                self.active.push(channel);
+            }
+            (Asked::Presence(_) | Asked::PresenceStats, Some(111)) => {}
+            (Asked::PresenceStats, None) if reply["presence_stats"]["num_users"].is_u64() => {}
+            (Asked::Presence(is_there), None) if !self.is_unsure => {
+                let user = if self.who == Who::Alice { "alice" } else { "" };
+                let checked = self.watch.check_members(&reply["presence"], user, is_there);
+                if let Err(error) = checked {
+                    self.fail(format!("{error}: {line}"));
+                }
+            }
             (Asked::Subscribe(_), Some(100)) => self.is_unsure = true,
             (Asked::Unsubscribe(channel), None) => self.active.retain(|one| *one != channel),
             (Asked::Publish(channel, Some(number)), None) => {

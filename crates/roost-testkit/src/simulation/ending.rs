@@ -77,7 +77,12 @@ impl Simulation {
             return Ok((0, 0));
         };
         let checked = centrifugo.check(plan);
+        let members = centrifugo.members().filter(|_| plan.reliable);
         centrifugo.abort_all();
+        let listed = self.count("presence_members") + self.count("presence_unlisted");
+        if let Some(members) = members.filter(|&members| members != listed) {
+            return Err(format!("{listed} members, and {members} subscriptions"));
+        }
         checked
     }
 
@@ -227,6 +232,10 @@ const EMPTY_AT_END: &[&str] = &[
     "outbox_bytes",
     "input_buffered_bytes",
     "cross_reactor_backlog",
+    "presence_channels",
+    "presence_members",
+    "presence_unlisted",
+    "presence_bytes",
 ];
 
 /// How the run ends: on some seeds after a delay, and so many connections a second. The last one has its time

@@ -464,6 +464,7 @@ impl Client {
             Operation::Publish => json!([16, request, options, name, who]),
             Operation::Call => json!([48, request, {}, name, who]),
             Operation::Register => json!([64, request, matching, name]),
+            Operation::ReadPresence => unreachable!("no WAMP client asks for it"),
         };
         self.say(&message);
     }
@@ -579,7 +580,7 @@ impl Client {
         match operation {
             Operation::Subscribe => _ = self.subscriptions.insert(id, name),
             Operation::Register => _ = self.registrations.insert(id, name),
-            Operation::Publish | Operation::Call => {}
+            Operation::Publish | Operation::Call | Operation::ReadPresence => {}
         }
     }
 

@@ -65,6 +65,7 @@ mod pauses;
 mod peer;
 mod peers;
 mod plan;
+mod presence;
 mod records;
 mod recovering;
 mod recovering_client;

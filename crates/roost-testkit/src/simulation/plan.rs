@@ -11,6 +11,7 @@ use roost_reactor::{
 use super::guarded;
 use super::listeners;
 use super::pauses::{self, Pause};
+use super::presence;
 use super::recovering;
 
 /// One simulation, decided before it starts.
@@ -195,6 +196,7 @@ impl Plan {
         make_room(&mut settings, guarded);
         let recovering = recovering::add(seed, &mut settings);
         make_room(&mut settings, recovering);
+        presence::add(seed, &mut settings);
         let strangers = listeners::add(seed, &mut settings);
         settings.connections_max += (non_readers + strangers) as u32;
         let drain_ms = rng.between(500, 6_000) as u32;

@@ -17,6 +17,7 @@ mod limits;
 mod listeners;
 mod logins;
 mod patterns;
+mod presence;
 mod proxy;
 mod realms;
 mod reload;

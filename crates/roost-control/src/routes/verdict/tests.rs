@@ -61,6 +61,7 @@ fn asked(name: &str, is_subscribed: bool, may: bool) -> Option<AskedChannel> {
         publish: (true, "the rule".to_owned()),
         call: (true, "the rule".to_owned()),
         register: (true, "the rule".to_owned()),
+        read_presence: (true, "the rule".to_owned()),
     })
 }
 
