@@ -25,7 +25,7 @@ pub struct ReloadedKey {
     pub before: Option<String>,
     /// The value as TOML; `None` of an entry that is gone.
     pub after: Option<String>,
-    /// `live`, `new connections` or `restart`.
+    /// `live`, `new connections`, `listener added or removed` or `restart`.
     pub class: &'static str,
     /// What that means, in words.
     pub effect: &'static str,

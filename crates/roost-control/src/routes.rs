@@ -25,7 +25,7 @@ use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::middleware::from_fn;
 use axum::response::Response;
 use axum::routing::{MethodRouter, any, delete, get, post};
-use roost_dialect::{ChannelNameError, PayloadRef, check_channel_name};
+use roost_dialect::PayloadRef;
 use roost_reactor::ControlPublication;
 use tokio::time::{Instant, timeout};
 use tower_service::Service;
@@ -35,8 +35,8 @@ use crate::metrics;
 use crate::peer::Until;
 
 use answers::{
-    ANSWER_TIMEOUT, BINARY, BODY_TIMEOUT, JSON, TEXT, bad_request, not_answered, not_found, pairs,
-    respond, wrong_answer,
+    ANSWER_TIMEOUT, BINARY, BODY_TIMEOUT, JSON, TEXT, bad_request, check_name, not_answered,
+    not_found, pairs, respond, wrong_answer,
 };
 
 pub(crate) use answers::{Access, Checked, State};
@@ -248,18 +248,6 @@ async fn publish(
         Ok(None) => wrong_answer(),
         Err(error) => not_answered(error),
     }
-}
-
-/// Names are those that clients can have.
-fn check_name(channel: &str, bytes_max: usize) -> Result<(), Box<Response>> {
-    check_channel_name(channel, bytes_max).map_err(|error| {
-        Box::new(bad_request(match error {
-            ChannelNameError::Control => "channel has a control character\n".to_owned(),
-            ChannelNameError::Empty | ChannelNameError::TooLong => {
-                format!("channel has 1 to {bytes_max} bytes\n")
-            }
-        }))
-    })
 }
 
 /// A whole body, bounded in length and time.

@@ -21,6 +21,7 @@ use tracing::debug;
 
 use crate::first_of::first_of;
 use crate::listen::{ApiListener, Bound, Listeners};
+use crate::tail::Lasting;
 
 /// Limits of listeners.
 #[derive(Debug, Clone, Copy)]
@@ -132,11 +133,6 @@ struct Connection {
     task: AbortHandle,
     activity: Arc<Activity>,
 }
-
-/// Goes with a response whose body is written for as long as something happens. While it is true, the
-/// connection is busy, and its time is not over.
-#[derive(Clone)]
-pub(crate) struct Lasting(pub(crate) Arc<AtomicBool>);
 
 /// What a connection does.
 #[derive(Default)]

@@ -15,6 +15,11 @@ use tokio::time::Instant;
 
 use crate::ears::Listener;
 
+/// Goes with a response whose body is written for as long as something happens. While it is true, the
+/// connection is busy, and its time is not over.
+#[derive(Clone)]
+pub(crate) struct Lasting(pub(crate) Arc<AtomicBool>);
+
 /// One that looks on.
 pub(crate) struct Tail {
     state: Mutex<State>,

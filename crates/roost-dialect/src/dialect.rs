@@ -21,6 +21,7 @@ mod command;
 mod event;
 mod input;
 mod offer;
+mod sessions;
 
 pub use command::{
     Admission, Command, Grant, ReadHistory, RpcAnswer, SubscribeTo, Target, TokenOutcome,
@@ -29,6 +30,7 @@ pub use command::{
 pub use event::{Event, HistoryPage, HistoryRefusal, Next, Recovered, Recovers, Refusal, Request};
 pub use input::{Input, Message};
 pub use offer::{Accept, Headers, Join, Offer, Terms};
+pub use sessions::{Member, SessionAct, SessionQuery, SessionSelect};
 
 /// One protocol. Its instance lives on one reactor and holds the sessions there.
 ///
@@ -111,6 +113,18 @@ pub trait Dialect: Sized {
     /// The realm of the session, by its number; 0 is that of names that belong to none. `None`: the dialect
     /// has no realms.
     fn realm(&self, session: Session) -> Option<u16> {
+        let _ = session;
+        None
+    }
+
+    /// The open session with its realm, if its dialect has realms.
+    fn member(&self, session: Session) -> Option<Member> {
+        let _ = session;
+        None
+    }
+
+    /// The same once, when the session leaves its realm: it may have been closed by then.
+    fn leave(&mut self, session: Session) -> Option<Member> {
         let _ = session;
         None
     }

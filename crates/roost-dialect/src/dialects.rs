@@ -10,7 +10,7 @@ use roost_hub::{ChannelId, EventIds};
 use roost_wire::Frozen;
 
 use crate::dialect::{
-    Accept, Command, Context, Dialect, Event, Input, Next, Offer, Session, Terms,
+    Accept, Command, Context, Dialect, Event, Input, Member, Next, Offer, Session, Terms,
 };
 use crate::{Form, Publication, Receivers};
 
@@ -239,6 +239,20 @@ macro_rules! dialects {
             pub fn realm(&self, kind: DialectKind, session: Session) -> Option<u16> {
                 match kind {
                     $($(#[$meta])* DialectKind::$Name => self.$module.realm(session),)+
+                }
+            }
+
+            /// [`Dialect::member`]
+            pub fn member(&self, kind: DialectKind, session: Session) -> Option<Member> {
+                match kind {
+                    $($(#[$meta])* DialectKind::$Name => self.$module.member(session),)+
+                }
+            }
+
+            /// [`Dialect::leave`]
+            pub fn leave(&mut self, kind: DialectKind, session: Session) -> Option<Member> {
+                match kind {
+                    $($(#[$meta])* DialectKind::$Name => self.$module.leave(session),)+
                 }
             }
 

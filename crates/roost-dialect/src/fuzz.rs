@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use crate::dialect::{Admission, Command, Message, SubscribeTo, Target, TokenRefusal, TokenText};
 use crate::serial::{Sink, Token, convert, walk_value};
 use crate::wamp::message::WampMessage;
+use crate::wamp::meta;
 use crate::wamp::{Realms, Session, Settings, Wire, parse_cbor, parse_json, parse_msgpack, uri};
 use crate::{
     Arguments, DialectKind, Form, PayloadRef, Publication, Serializer, check_channel_name, encode,
@@ -233,6 +234,11 @@ impl Peer {
             }
             Command::AwaitAuthentication => check_reply(out, self.session.wire()),
             Command::CheckToken(Some(TokenText(token))) => self.check_token(&token, out),
+            Command::Opened => check_reply(out, self.session.wire()),
+            Command::AskSessions { procedure, .. } => {
+                assert!(out.is_empty(), "it is answered later: {out:?}");
+                assert!(uri::is_reserved(&procedure));
+            }
             Command::Identify(_) => panic!("no user is configured"),
             Command::Send(_) => panic!("WAMP sends nothing back as it is"),
             Command::UnsubscribeFrom { .. }
@@ -301,7 +307,9 @@ impl Peer {
     fn check_what(&self, what: SubscribeTo<'_>) -> String {
         match what {
             SubscribeTo::Channel(channel) => {
-                self.check_topic(&channel);
+                if ![meta::ON_JOIN, meta::ON_LEAVE].contains(&&*channel) {
+                    self.check_topic(&channel);
+                }
                 channel.into_owned()
             }
             SubscribeTo::Since(..) | SubscribeTo::Behind(..) => panic!("WAMP recovers nothing"),

@@ -44,6 +44,7 @@ const UNITS: &[(&str, &str)] = &[
     ("Compression", "contexts"),
     ("Connections", "connections"),
     ("Handshakes", "handshakes"),
+    ("Members", "members"),
     ("Messages", "messages"),
     ("New", "connections"),
     ("Open", "connections"),

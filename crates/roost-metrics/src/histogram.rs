@@ -1,6 +1,7 @@
 //! Times, counted in fixed buckets whose bounds are powers of two.
 
-use crate::{Description, Value};
+use crate::description::Description;
+use crate::value::Value;
 
 /// How often something took how long, with one writer. Any thread may read it: counts of one reading may
 /// be of different moments.

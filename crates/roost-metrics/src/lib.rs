@@ -12,9 +12,9 @@ mod description;
 mod histogram;
 pub mod process;
 pub mod reference;
+mod value;
 
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -22,48 +22,7 @@ pub use description::Description;
 pub use histogram::{
     CANARY_DESCRIPTIONS, HISTOGRAM_DESCRIPTIONS, Histogram, HistogramReading, Timings, seconds,
 };
-
-/// A value with one writer.
-#[derive(Debug, Default)]
-pub struct Value(AtomicU64);
-
-impl Value {
-    /// Adds `n`. Only the owner calls this: a load and a store, no locked instruction.
-    #[inline]
-    pub fn add(&self, n: u64) {
-        self.0.store(
-            self.0.load(Ordering::Relaxed).wrapping_add(n),
-            Ordering::Relaxed,
-        );
-    }
-
-    /// Adds one. Only the owner calls this.
-    #[inline]
-    pub fn inc(&self) {
-        self.add(1);
-    }
-
-    /// Takes `n` away. Only the owner calls this.
-    #[inline]
-    pub fn sub(&self, n: u64) {
-        self.0.store(
-            self.0.load(Ordering::Relaxed).wrapping_sub(n),
-            Ordering::Relaxed,
-        );
-    }
-
-    /// Sets the value. Only the owner calls this.
-    #[inline]
-    pub fn set(&self, n: u64) {
-        self.0.store(n, Ordering::Relaxed);
-    }
-
-    /// The value now.
-    #[inline]
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+pub use value::Value;
 
 macro_rules! counters {
     (
@@ -253,9 +212,9 @@ counters! {
     history_bytes,
     /// Channels with their home here that have members, where presence is kept.
     presence_channels,
-    /// Their members that are listed.
+    /// Members of theirs that are listed.
     presence_members,
-    /// Their members that are only counted, because all together take limits.presence_bytes_max.
+    /// Members of theirs that are only counted, because all together take limits.presence_bytes_max.
     presence_unlisted,
     /// Bytes of that, as limits.presence_bytes_max counts them.
     presence_bytes,

@@ -11,6 +11,7 @@ use crate::clock::{TICK_MS, ticks};
 use crate::connections::{Phase, TooMany};
 use crate::core::Core;
 use crate::dialogue::notify;
+use crate::session_events::joined;
 use crate::token_checks::{Denied, Login, TokenCheck, Verdict};
 
 /// A dialect asks who the client is. Without a token it is told at once.
@@ -142,6 +143,9 @@ fn tell(core: &mut Core, key: ConnKey, outcome: &TokenOutcome) {
     };
     counter.inc();
     notify(core, key, Event::TokenChecked(outcome));
+    if outcome.is_ok() {
+        joined(core, key);
+    }
 }
 
 /// Gives up checks that have taken too long.

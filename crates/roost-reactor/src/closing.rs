@@ -8,6 +8,7 @@ use roost_wire::CloseCode;
 use crate::connections::{Flags, Partial, Phase};
 use crate::core::Core;
 use crate::incidents::{EndCause, Ended, IncidentKind};
+use crate::session_events::left;
 
 /// Starts the closing handshake from our side.
 pub(crate) fn start_close(core: &mut Core, key: ConnKey, code: CloseCode, reason: &str) {
@@ -101,11 +102,16 @@ fn leave(core: &mut Core, key: ConnKey) {
 fn leave_channels(core: &mut Core, slot: u32) {
     if let Some(key) = core.connections.key_at(slot) {
         core.token_checks.end_open(key);
+        left(core, key);
         let now = core.now();
         core.calls.leave(key, now);
     }
     core.hook_calls.forget(slot);
+<<<<<<< ours
     core.history_asks.forget(slot);
+=======
+    let now = core.now();
+>>>>>>> theirs
     let Some(conn) = core.connections.at_mut(slot) else {
         return;
     };
@@ -113,7 +119,7 @@ fn leave_channels(core: &mut Core, slot: u32) {
     while let Some((channel, form)) = sessions.pop_subscription(conn.dialect, &mut conn.session) {
         let encoding = conn.framing.encoding(form);
         core.channels
-            .end_subscription(Subscriber(slot), encoding, channel);
+            .end_subscription(Subscriber(slot), encoding, channel, now);
     }
 }
 

@@ -31,9 +31,12 @@ use crate::hook_asks::ask_open;
 use crate::hook_calls::{Request as HookRequest, Rest};
 use crate::hub_outputs::{self, refusal_of};
 use crate::permissions::Barrier;
+use crate::session_events::{joined, note_subscription};
 use crate::settings::{Publish, recovers, requirement};
 use crate::token_checks::RestKind;
-use crate::{client_tokens, grants, history_reads, logins, permissions, presence, throttle};
+use crate::{
+    client_tokens, grants, history_reads, logins, permissions, presence, session_scans, throttle,
+};
 
 /// A publication on its way to the hub.
 struct Publication<'a> {
@@ -247,6 +250,7 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
         | Command::Unregister { .. }
         | Command::Call { .. }
         | Command::CancelCall { .. }
+        | Command::AskSessions { .. }
         | Command::Answer { .. } => carry_out_of_call(core, key, command),
         Command::UnsubscribeFrom {
             channel,
@@ -261,7 +265,11 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
         } => rpc(core, key, (&method, data), token),
         Command::ReadHistory(read) => history_reads::read_history(core, key, read),
         Command::AwaitAuthentication => logins::begin(core, key),
-        Command::Identify(identity) => identify(core, key, *identity),
+        Command::Identify(identity) => {
+            identify(core, key, *identity);
+            joined(core, key);
+        }
+        Command::Opened => joined(core, key),
         Command::Close { code, reason } => start_close(core, key, code, reason),
     }
 }
@@ -330,6 +338,15 @@ fn carry_out_of_call(core: &mut Core, key: ConnKey, command: Command<'_>) {
                 call_commands::call(core, key, call);
             }
         }
+        Command::AskSessions {
+            procedure,
+            takes_permission,
+            request,
+            query,
+        } => {
+            let asked = (&*procedure, takes_permission);
+            session_scans::ask(core, key, asked, request, *query);
+        }
         Command::CancelCall { request, mode } => core.calls.cancel(client(key), request, mode),
         Command::Answer { invocation, answer } => answer_call(core, key, invocation, answer),
         _ => debug_assert!(false, "it is about no call"),
@@ -391,10 +408,11 @@ fn disclose(core: &Core, key: ConnKey, body: &mut CallBodyRef<'_>) {
 
 fn unsubscribe(core: &mut Core, key: ConnKey, channel: ChannelId, form: Form, token: u64) {
     let is_pattern = core.channels.is_pattern(channel);
+    let now = core.now();
     if let Some(conn) = core.connections.get(key) {
         let encoding = conn.framing.encoding(form);
         core.channels
-            .unsubscribe(Subscriber(key.slot()), encoding, channel);
+            .unsubscribe(Subscriber(key.slot()), encoding, channel, now);
     }
     notify(core, key, Event::Unsubscribed { token });
     if is_pattern {
@@ -412,8 +430,9 @@ fn unsubscribe_from(core: &mut Core, key: ConnKey, name: &str, form: Form, token
             .is_subscribed(conn.dialect, conn.session, channel)
     });
     if let Some(channel) = channel {
+        let now = core.now();
         core.channels
-            .unsubscribe(Subscriber(key.slot()), encoding, channel);
+            .unsubscribe(Subscriber(key.slot()), encoding, channel, now);
     }
     notify(core, key, Event::UnsubscribedFrom { token, channel });
 }
@@ -726,6 +745,7 @@ pub(crate) fn subscribe_allowed(
     let Some(conn) = core.connections.get(key) else {
         return;
     };
+    note_subscription(core, channel);
     let (who, encoding) = (Subscriber(key.slot()), conn.framing.encoding(form));
     let now = core.now();
     let member = presence::member_of(core, key, encoding, channel);

@@ -28,6 +28,7 @@ use crate::hook_calls::HookCalls;
 use crate::incidents::{IncidentKind, Incidents};
 use crate::login_queue::LoginQueue;
 use crate::presence_asks::PresenceAsks;
+use crate::session_queries::{EventsWanted, SessionQueries};
 use crate::sessions::Sessions;
 use crate::settings::{Listener, Settings};
 use crate::token_checks::TokenChecks;
@@ -52,6 +53,12 @@ pub(crate) struct Core {
     pub(crate) listings: Listings,
     /// What it is answered when identities have been looked through.
     pub(crate) sweeps: Sweeps,
+    /// What sessions ask about the sessions of their realm.
+    pub(crate) session_queries: SessionQueries,
+    /// Whether there are events about sessions.
+    pub(crate) events_wanted: Arc<EventsWanted>,
+    /// How many reactors there are.
+    pub(crate) reactors: usize,
     /// Tokens that are not taken any more.
     pub(crate) revocations: Revocations,
     /// What it has published with a key.

@@ -22,6 +22,7 @@ use crate::permissions;
 use crate::presence;
 use crate::realms::may_name;
 use crate::responses::{NOT_FOUND, come_back, refuse, refuse_naming};
+use crate::session_events::note_subscription;
 use crate::settings::requirement;
 
 /// A correct request for a WebSocket, of any age.
@@ -321,6 +322,7 @@ pub(crate) fn join_allowed(core: &mut Core, key: ConnKey, join: PendingJoin) {
     };
     let receives_own = policy.receive_own;
     let may_publish = permissions::denial(core, key, &publish).is_none();
+    note_subscription(core, channel);
     let who = Subscriber(key.slot());
     let encoding = pending.framing.encoding(form);
     let now = core.now();

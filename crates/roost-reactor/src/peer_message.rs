@@ -1,6 +1,9 @@
 //! What crosses from reactor to reactor.
 
+use std::sync::Arc;
+
 use roost_dealer::Item as CallItem;
+use roost_dialect::dialect::SessionQuery;
 use roost_dialect::{CallBody, Publication};
 use roost_hub::{Item, Name, ReactorId};
 use roost_net::ConnKey;
@@ -10,6 +13,7 @@ use crate::control::{Answer, ControlPublication, Request, Token};
 use crate::history_asks::{HistoryAnswer, HistoryAsk};
 use crate::hook_calls::{HookAnswer, HookCall};
 use crate::image::Image;
+use crate::session_queries::Found;
 use crate::token_checks::{TokenCheck, Verdict};
 
 /// One message in a ring.
@@ -31,6 +35,10 @@ pub(crate) enum PeerMessage {
     HistoryAsk(Box<HistoryAsk>),
     /// From there.
     HistoryAnswer(Box<HistoryAnswer>),
+    /// A question about sessions, by its asker's number.
+    SessionQuery(Box<(u32, Arc<SessionQuery>)>),
+    /// What a reactor has found of it.
+    SessionsFound(Box<(u32, Found)>),
     /// From the control thread. See [`crate::control`].
     Request(Box<(Token, Request)>),
     /// From the control thread, to the home of their channels.
@@ -59,6 +67,8 @@ impl LinkMessage for PeerMessage {
             | PeerMessage::Call(_)
             | PeerMessage::HistoryAsk(_)
             | PeerMessage::HistoryAnswer(_)
+            | PeerMessage::SessionQuery(_)
+            | PeerMessage::SessionsFound(_)
             | PeerMessage::Request(_)
             | PeerMessage::Answer(_)
             | PeerMessage::Heard(_)
@@ -108,6 +118,9 @@ impl LinkMessage for PeerMessage {
             }
             PeerMessage::HistoryAsk(ask) => size_of_val(&**ask),
             PeerMessage::HistoryAnswer(answer) => answer.bytes(),
+            // What it asks is shared by all that are asked.
+            PeerMessage::SessionQuery(query) => size_of_val(&**query),
+            PeerMessage::SessionsFound(found) => size_of_val(&**found) + found.1.bytes_beside(),
             PeerMessage::Request(request) => size_of_val(&**request) + request.1.bytes(),
             PeerMessage::Publications(batch) => batch.1.iter().map(ControlPublication::bytes).sum(),
             PeerMessage::Answer(answer) => answer.bytes(),

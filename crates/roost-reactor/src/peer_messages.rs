@@ -14,7 +14,7 @@ use crate::messages::apply_pending;
 use crate::peer_message::PeerMessage;
 use crate::requests::handle_checked;
 use crate::token_checks::{EndedCheck, Verdict};
-use crate::{history_answers, history_reads};
+use crate::{history_answers, history_reads, session_scans};
 
 /// A token of an open connection was checked: what it has sent behind it is handled, and it is read again.
 fn handle_client_verdict(core: &mut Core, key: ConnKey, verdict: Verdict, ended: EndedCheck) {
@@ -61,6 +61,15 @@ pub(crate) fn handle_peer_messages(core: &mut Core, from: ReactorId, mut batch: 
             }
             PeerMessage::HistoryAnswer(answer) => {
                 history_answers::handle_answer(core, *answer);
+                continue;
+            }
+            PeerMessage::SessionQuery(asked) => {
+                let (number, query) = *asked;
+                session_scans::look_into(core, from, number, query);
+                continue;
+            }
+            PeerMessage::SessionsFound(found) => {
+                session_scans::handle_found(core, found.0, found.1);
                 apply_pending(core);
                 continue;
             }

@@ -120,6 +120,15 @@ fn barrier(core: &Core, key: ConnKey, question: &Question<'_>) -> Option<Barrier
     })
 }
 
+/// Whether a connection has a permission to call what it asks for, also where the namespace lets in all;
+/// if not, its dialect is told.
+pub(crate) fn is_granted(core: &mut Core, key: ConnKey, procedure: &str, token: u64) -> bool {
+    let asked = PatternRef::name(procedure);
+    let requirement = core.settings.channels.requires(Operation::Call, asked);
+    let requirement = requirement.max(Requirement::Granted);
+    allows_by(core, key, (Operation::Call, asked), requirement, token)
+}
+
 /// Whether a connection may call or register what it asks for; if not, its dialect is told.
 #[cold]
 pub(crate) fn allows(
@@ -129,10 +138,21 @@ pub(crate) fn allows(
     asked: PatternRef<'_>,
     token: u64,
 ) -> bool {
+    let requirement = core.settings.channels.requires(operation, asked);
+    allows_by(core, key, (operation, asked), requirement, token)
+}
+
+fn allows_by(
+    core: &mut Core,
+    key: ConnKey,
+    (operation, asked): (Operation, PatternRef<'_>),
+    requirement: Requirement,
+    token: u64,
+) -> bool {
     let question = Question {
         operation,
         asked,
-        requirement: core.settings.channels.requires(operation, asked),
+        requirement,
         is_subscribed: false,
         is_foreign: is_foreign(core, key, operation, asked.text),
     };

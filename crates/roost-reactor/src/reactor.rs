@@ -67,6 +67,7 @@ use crate::messages::apply_pending;
 use crate::peer_messages::{handle_peer_messages, is_probe};
 use crate::presence::tell_if_due;
 use crate::records::handle_next_hello;
+use crate::session_scans::scan_slice;
 use crate::shared::{ListenError, Shared};
 use crate::timeouts::keep_deadlines;
 
@@ -288,6 +289,7 @@ impl<D: Driver> Reactor<D> {
                 .has_paused_to_read(core.connections.clock().now)
             || !core.listings.is_empty()
             || !core.sweeps.is_empty()
+            || !core.session_queries.is_idle()
             || core.channels.is_numbering()
             || core.connections.hellos() > 0
         {
@@ -359,6 +361,11 @@ impl<D: Driver> Reactor<D> {
             sweep_slice(&mut self.core);
             self.run_driver_ops();
         }
+        if !self.core.session_queries.is_idle() {
+            scan_slice(&mut self.core);
+            apply_pending(&mut self.core);
+            self.run_driver_ops();
+        }
     }
 
     /// Lets paused publishers go on, as far as there is room.
@@ -372,7 +379,8 @@ impl<D: Driver> Reactor<D> {
 
     fn dispatch(&mut self) {
         let core = &mut self.core;
-        let mut events = 0;
+        // What a reactor is woken for counts by itself.
+        let (mut events, mut woken) = (0, 0);
         while events < EVENTS_MAX && !core.has_done_enough() {
             let Some(event) = self.driver.next_event() else {
                 break;
@@ -402,12 +410,13 @@ impl<D: Driver> Reactor<D> {
                     }
                     Err(_) => self.driver.refuse(socket),
                 },
-                Event::Woken | Event::Connected(_) | Event::Released(..) => {}
+                Event::Woken => woken += 1,
+                Event::Connected(_) | Event::Released(..) => {}
             }
             apply_pending(core);
             core.connections.run_driver_ops(&mut self.driver);
         }
-        if events > 0 {
+        if events > woken {
             core.governor.note_activity(&core.connections);
         }
     }

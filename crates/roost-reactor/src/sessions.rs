@@ -1,7 +1,7 @@
 //! The dialects with the sessions of this reactor's connections, and what they write.
 
 use roost_access::Identity;
-use roost_dialect::dialect::{Command, Context, Event, Input, Next, Session, Terms};
+use roost_dialect::dialect::{Command, Context, Event, Input, Member, Next, Session, Terms};
 use roost_dialect::{DialectKind, Dialects, Form, Receivers, Replies, Settings};
 use roost_hub::ChannelId;
 use roost_random::SplitMix64;
@@ -99,6 +99,16 @@ impl Sessions {
     /// The realm that a session is in.
     pub(crate) fn realm(&self, dialect: DialectKind, session: Session) -> Option<u16> {
         self.dialects.realm(dialect, session)
+    }
+
+    /// The open session with its realm.
+    pub(crate) fn member(&self, dialect: DialectKind, session: Session) -> Option<Member> {
+        self.dialects.member(dialect, session)
+    }
+
+    /// The same once, when the session leaves its realm.
+    pub(crate) fn leave(&mut self, dialect: DialectKind, session: Session) -> Option<Member> {
+        self.dialects.leave(dialect, session)
     }
 
     /// Names what a session is subscribed to.

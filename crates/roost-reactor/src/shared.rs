@@ -29,6 +29,7 @@ use crate::listening::{ListenerUses, OpenedListener};
 use crate::login_queue::LoginQueue;
 use crate::peer_message::PeerMessage;
 use crate::presence_asks::PresenceAsks;
+use crate::session_queries::{EventsWanted, SessionQueries};
 use crate::sessions::Sessions;
 use crate::settings::{LISTENERS_MAX, Settings};
 use crate::token_checks::TokenChecks;
@@ -54,6 +55,8 @@ pub struct Shared {
     switch: Arc<Switch>,
     /// Whether the control thread has taken its place in the mesh.
     has_control: Arc<AtomicBool>,
+    /// Whether events about sessions are published.
+    events_wanted: Arc<EventsWanted>,
     seed: u64,
 }
 
@@ -140,6 +143,7 @@ impl Shared {
             listener_uses: Arc::default(),
             switch: Arc::new(switch),
             has_control: Arc::default(),
+            events_wanted: Arc::default(),
             seed,
         }
     }
@@ -230,6 +234,9 @@ impl Shared {
             history_asks: HistoryAsks::default(),
             listings: Listings::default(),
             sweeps: Sweeps::default(),
+            session_queries: SessionQueries::default(),
+            events_wanted: self.events_wanted.clone(),
+            reactors,
             revocations: settings.auth.revoked.table(settings.auth.revocations_max),
             repeats: Repeats::default(),
             incidents: Incidents::default(),

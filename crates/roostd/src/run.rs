@@ -86,8 +86,7 @@ fn serve(start_with: Start) -> Result<(), String> {
     ignore_stray_signals();
     let signals = signals::catch().map_err(|error| format!("signals: {error}"))?;
     let (open_files, reactors, choice, connections_max) = room_of(from)?;
-    let loaded_warnings = users_warnings.iter().chain(&tls_warnings);
-    loaded_warnings.for_each(|warning| warn!("{warning}"));
+    warn_of(&[users_warnings, tls_warnings].concat());
     let listeners = admin::bind(&from.admin)?;
     let api = api::bind(&loaded, api_keys)?;
     let (mut api, api_shown) = api.map(Api::split).unzip();
@@ -121,9 +120,8 @@ fn serve(start_with: Start) -> Result<(), String> {
     let asked = (tokens, has_tokens, asked);
     let (name, own) = (choice.name(), (operator, from.admin.canary_interval_ms));
     let control = admin::start(listeners, api, server.shared(), name, asked, own)?;
-    if let Some(control) = &control {
-        let _ = to_control.set(control.reloader()); // it is the first
-    }
+    let reloaded = control.iter().map(Control::reloader);
+    reloaded.for_each(|one| _ = to_control.set(one)); // the first
     let block = StartBlock {
         loaded: &loaded,
         addresses: server.addresses(),
@@ -145,6 +143,10 @@ fn serve(start_with: Start) -> Result<(), String> {
     }
     info!("stopped");
     Ok(())
+}
+
+fn warn_of(warnings: &[String]) {
+    warnings.iter().for_each(|warning| warn!("{warning}"));
 }
 
 /// Says that the daemon is ready, and what becomes of it.

@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
+use roost_dialect::{ChannelNameError, check_channel_name};
 use roost_reactor::{Presence, Shared};
 use serde::Serialize;
 use tokio::sync::Semaphore;
@@ -93,6 +94,18 @@ pub(super) fn pairs(query: Option<&str>) -> form_urlencoded::Parse<'_> {
 
 pub(super) fn bad_request(reason: impl Into<Body>) -> Response {
     respond(StatusCode::BAD_REQUEST, TEXT, reason)
+}
+
+/// Names are those that clients can have.
+pub(super) fn check_name(channel: &str, bytes_max: usize) -> Result<(), Box<Response>> {
+    check_channel_name(channel, bytes_max).map_err(|error| {
+        Box::new(bad_request(match error {
+            ChannelNameError::Control => "channel has a control character\n".to_owned(),
+            ChannelNameError::Empty | ChannelNameError::TooLong => {
+                format!("channel has 1 to {bytes_max} bytes\n")
+            }
+        }))
+    })
 }
 
 pub(super) fn not_found(reason: impl Into<Body>) -> Response {

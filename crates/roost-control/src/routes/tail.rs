@@ -21,13 +21,12 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
 use super::answers::{
-    ANSWER_TIMEOUT, NDJSON, State, TEXT, bad_request, not_answered, pairs, respond, write_line,
+    ANSWER_TIMEOUT, NDJSON, State, TEXT, bad_request, check_name, not_answered, pairs, respond,
+    write_line,
 };
-use super::check_name;
 use crate::ears::Listener;
 use crate::peer::{AskError, Peer};
-use crate::serve::Lasting;
-use crate::tail::{Next, TAILS_MAX, Tail};
+use crate::tail::{Lasting, Next, TAILS_MAX, Tail};
 
 /// A line for each publication.
 #[derive(Serialize)]
@@ -123,12 +122,14 @@ pub(super) async fn tail(Shown(state): Shown<Arc<State>>, RawQuery(query): RawQu
 }
 
 async fn end_when_draining(state: Arc<State>, tail: Arc<Tail>) {
-    while !tail.has_ended() {
-        if state.shared.is_draining() {
-            tail.end("the server is drained");
+    while !state.shared.is_draining() {
+        if tail.has_ended() {
+            return;
         }
         sleep(DRAINING_EVERY).await;
     }
+    sleep(LAST_WAIT).await;
+    tail.end("the server is drained");
 }
 
 /// Ends with its drop, however that comes.
@@ -222,3 +223,5 @@ const SHOWN_BYTES_MAX: usize = 64 << 10;
 const FRAME_BYTES: usize = 64 << 10;
 /// How soon a drain is seen.
 const DRAINING_EVERY: Duration = Duration::from_millis(250);
+/// For what was published before it.
+const LAST_WAIT: Duration = Duration::from_secs(1);

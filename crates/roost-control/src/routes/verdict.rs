@@ -165,18 +165,22 @@ fn gone(facts: &Facts) -> Verdict {
             format!("It was closed {ago} ago for a mistake of its client: {reason}"),
             "The client's program breaks the protocol or a limit that the reason names.",
         ),
-        EndCause::RateLimited => Verdict::new(
-            "client_rate_limited",
-            format!("It was closed {ago} ago for doing more than its rates allow: \"{reason}\"."),
-            "Raise the limit that the incident names or limits.client_burst, or set \
-             limits.client_rate_policy to \"pause\".",
-        ),
+        EndCause::RateLimited => did_too_much(&ago, reason),
         EndCause::Disconnected => Verdict::new(
             "disconnected",
             format!("An administrator or the API has closed it {ago} ago. Reason: \"{reason}\"."),
             "Nothing.",
         ),
     }
+}
+
+fn did_too_much(ago: &str, reason: &str) -> Verdict {
+    Verdict::new(
+        "client_rate_limited",
+        format!("It was closed {ago} ago for doing more than its rates allow: \"{reason}\"."),
+        "Raise the limit that the incident names or limits.client_burst, or set \
+         limits.client_rate_policy to \"pause\".",
+    )
 }
 
 /// How it has ended, or is about to, and how long ago.

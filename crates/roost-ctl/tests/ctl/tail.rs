@@ -8,12 +8,13 @@ use crate::harness::Daemon;
 fn a_channel_is_looked_on_at_until_the_daemon_drains() -> Checked {
     let daemon = Daemon::start();
     let people = daemon.begin(&["tail", "news", "--payload"]);
-    let scripts = daemon.begin(&["--json", "tail", "news"]);
+    let scripts = daemon.begin(&["--json", "tail", "sport"]);
     daemon
         .server
-        .wait_for_count("home_channels", |count| count == 1);
-    // Until both look on, with little doubt.
-    assert!((0..100).all(|_| daemon.ctl(&["publish", "news", "hello"]).ok));
+        .wait_for_count("home_channels", |count| count == 2);
+    for channel in ["news", "sport"] {
+        assert!(daemon.ctl(&["publish", channel, "hello"]).ok);
+    }
     let client = daemon.server.open("/echo")?;
     daemon.server.begin_stop(20_000);
     let (people, scripts) = (people(), scripts());

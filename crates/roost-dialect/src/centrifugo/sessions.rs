@@ -600,6 +600,7 @@ fn on_event(
         | Event::Unregistered { .. }
         | Event::CallRefused { .. }
         | Event::NeverInvoked(_)
+        | Event::Killed { .. }
         | Event::Disconnected { .. } // the close frame says it
         | Event::Dropped { .. } => {} // it asks for none of these, or is told of none
     }

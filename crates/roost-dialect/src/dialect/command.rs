@@ -10,6 +10,7 @@ use roost_hub::{ChannelId, PatternKind, Since};
 use roost_wire::CloseCode;
 
 use super::input::Message;
+use super::sessions::SessionQuery;
 use crate::{CallBodyRef, Form, PayloadRef, PublishDetails};
 
 /// What a message asks for. Borrows the message.
@@ -145,10 +146,24 @@ pub enum Command<'a> {
         /// What is said.
         answer: Answer<CallBodyRef<'a>>,
     },
+    /// Ask about sessions, by calling a procedure of the router's.
+    /// [`Notice::Answer`](roost_dealer::Notice::Answer) follows.
+    AskSessions {
+        /// The procedure's whole name, by which it is allowed.
+        procedure: Cow<'a, str>,
+        /// Whether it takes a permission, whatever the namespace allows.
+        takes_permission: bool,
+        /// As in [`Command::Call`].
+        request: u64,
+        /// What is asked.
+        query: Box<SessionQuery>,
+    },
     /// The client is being authenticated: [`Event::AuthenticationOver`](super::Event::AuthenticationOver) comes unless that ends in time.
     AwaitAuthentication,
     /// The client has been authenticated, or has a role without that: what it may do from now on.
     Identify(Box<Identity>),
+    /// The session is open, and the client is who it was.
+    Opened,
     /// Send what stands in the replies, if anything, then start the closing handshake.
     Close {
         /// Status code to close with.

@@ -170,6 +170,13 @@ pub enum Event<'a> {
         /// The close frame's reason.
         reason: &'a str,
     },
+    /// Another session ends this one; the same follows.
+    Killed {
+        /// A URI.
+        reason: &'a str,
+        /// For a person.
+        message: &'a str,
+    },
     /// The server shuts down; the close frame follows what is written now.
     Draining,
     /// The client is to be pinged, where the dialect does that itself ([`Dialect::PINGS`](super::Dialect::PINGS)).

@@ -113,9 +113,9 @@ impl Dialect for Sse {
             }
             Event::Expired => write(&mut |out| write_closed(out, "the token has expired")),
             Event::Revoked => write(&mut |out| write_closed(out, "the token is revoked")),
-            Event::Disconnected { reason } | Event::OverLimit { reason, .. } => {
-                write(&mut |out| write_closed(out, reason))
-            }
+            Event::Disconnected { reason }
+            | Event::OverLimit { reason, .. }
+            | Event::Killed { reason, .. } => write(&mut |out| write_closed(out, reason)),
             Event::Draining => {
                 let retry_ms = retry_ms(new_id());
                 write(&mut |out| write_retry(out, retry_ms, "the server is going down"));

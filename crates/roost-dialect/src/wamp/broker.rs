@@ -11,7 +11,7 @@ use super::options::{Match, PublishMore, PublishOptions, SubscribeOptions};
 use super::settings::{Names, Settings};
 use super::subscriptions::Subscriptions;
 use super::topics::{check_pattern, check_topic};
-use super::{reply, uri};
+use super::{meta, reply, uri};
 use crate::dialect::{Command, SubscribeTo, Target};
 use crate::serial::{Token, list_of};
 use crate::{Arguments, PayloadRef, PublishDetails};
@@ -58,6 +58,7 @@ impl Broker {
             Some(Match::Wildcard) => Some(PatternKind::Components),
         };
         let checked = match kind {
+            None if meta::is_topic(&topic) => names.check(&topic),
             None => check_topic(&topic, names),
             Some(kind) => check_pattern(kind, &topic, names),
         };

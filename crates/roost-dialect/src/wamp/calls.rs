@@ -17,9 +17,9 @@ use super::options::{
     Match as Matching, RegisterOptions, ResultDetails, Roles,
 };
 use super::settings::Names;
-use super::{reply, uri};
+use super::{meta, reply, uri};
 use crate::dialect::Command;
-use crate::{Arguments, CallBody, CallBodyRef, Caller, PayloadRef};
+use crate::{Arguments, CallBody, CallBodyRef, PayloadRef};
 
 /// The numbers of the messages that are answered with ERROR.
 const CALL: u64 = 48;
@@ -36,10 +36,18 @@ pub(super) fn callee_features(roles: Option<&Roles>) -> CalleeFeatures {
     }
 }
 
+/// The session that calls, or offers a procedure.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Caller {
+    pub(super) session: u64,
+    pub(super) realm: u16,
+    pub(super) callee: CalleeFeatures,
+}
+
 /// CALL, CANCEL, REGISTER, UNREGISTER, YIELD, and ERROR of an invocation; any other message is
 /// no dealer's, and its number comes back.
 pub(super) fn handle<'a>(
-    (session, callee): (u64, CalleeFeatures),
+    caller: Caller,
     message: WampMessage<'a>,
     answers: &mut Answers<'_>,
     names: Names<'_>,
@@ -52,7 +60,7 @@ pub(super) fn handle<'a>(
             arguments,
         } => {
             let call = (request, procedure, arguments);
-            return Ok(handle_call(session, call, options.get(), answers, names));
+            return Ok(handle_call(caller, call, options.get(), answers, names));
         }
         WampMessage::Cancel { request, options } => {
             let mode = options.get().and_then(|options| options.mode);
@@ -71,7 +79,7 @@ pub(super) fn handle<'a>(
         } => {
             let asked = (request, procedure);
             return Ok(handle_register(
-                callee,
+                caller.callee,
                 asked,
                 options.get(),
                 answers,
@@ -109,14 +117,30 @@ pub(super) fn handle<'a>(
 }
 
 fn handle_call<'a>(
-    session: u64,
+    Caller { session, realm, .. }: Caller,
     (request, procedure, arguments): (u64, Cow<'a, str>, Arguments<'a>),
     options: Option<&CallOptions<'_>>,
     answers: &mut Answers<'_>,
     names: Names<'_>,
 ) -> Option<Command<'a>> {
+    let asked = match uri::is_reserved(&procedure) {
+        true => meta::query((session, realm), &procedure, &arguments),
+        false => None,
+    };
     let refusal = if let Err(message) = check_procedure(&procedure, Match::Exact, names) {
         Some((uri::INVALID_URI, message))
+    } else if let Some(asked) = asked {
+        match asked {
+            Ok(query) => {
+                return Some(Command::AskSessions {
+                    takes_permission: meta::is_deadly(&procedure),
+                    procedure: names.full(procedure),
+                    request,
+                    query: Box::new(query),
+                });
+            }
+            Err(refusal) => Some(refusal),
+        }
     } else if uri::is_reserved(&procedure) {
         let message = "There is no such procedure; those that begin with wamp. are the router's.";
         Some((uri::NO_SUCH_PROCEDURE, message))
@@ -131,7 +155,7 @@ fn handle_call<'a>(
     let is_disclosed = has(|options| options.disclose_me) == Some(true);
     let wants_progress = has(|options| options.receive_progress) == Some(true);
     let caller = is_disclosed.then(|| {
-        Box::new(Caller {
+        Box::new(crate::Caller {
             session,
             authid: session.to_string(),
             authrole: ANONYMOUS.to_owned(), // what is known of it otherwise, is filled in later

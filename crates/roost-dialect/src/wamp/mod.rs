@@ -11,7 +11,7 @@
 //! | `sessions` | the sessions of a reactor, and what the dialects' interface says to one |
 //! | `session` | HELLO to GOODBYE |
 //! | `broker`, `subscriptions`, `topics` | publications and subscriptions |
-//! | `calls` | procedures and calls |
+//! | `calls`, `meta` | procedures and calls, and those of the router's own |
 //! | `message`, `options`, `dict` | what messages are made of; `parse` and `write` read and write them |
 //!
 //! `docs/wamp.md` says what is supported and how the rest is answered.
@@ -22,6 +22,7 @@ mod broker;
 mod calls;
 pub mod dict;
 pub mod message;
+pub mod meta;
 pub mod options;
 mod parse;
 mod reply;

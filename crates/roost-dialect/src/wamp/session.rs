@@ -16,7 +16,7 @@ use super::settings::Settings;
 use super::subscriptions::Subscriptions;
 use super::wire::Wire;
 use super::{auth, calls, reply, uri};
-use crate::dialect::{Command, Message, TokenOutcome, TokenRefusal, TokenText};
+use crate::dialect::{Command, Member, Message, TokenOutcome, TokenRefusal, TokenText};
 use crate::serial::Serializer;
 use crate::{Arguments, CallBody, Form, Receiver};
 
@@ -439,6 +439,23 @@ impl Session {
         self.realm
     }
 
+    /// The session has left its realm, if it was in one and has not said so before.
+    pub(super) fn leave(&mut self) -> Option<Member> {
+        let session = std::mem::take(&mut self.id);
+        (session != 0).then_some(Member {
+            session,
+            realm: self.realm,
+        })
+    }
+
+    fn as_caller(&self) -> calls::Caller {
+        calls::Caller {
+            session: self.id,
+            realm: self.realm,
+            callee: self.callee,
+        }
+    }
+
     /// Whether HELLO has been answered with WELCOME and neither side has said GOODBYE.
     pub fn is_open(&self) -> bool {
         self.state == State::Open
@@ -527,7 +544,7 @@ impl Session {
         self.state = State::Open;
         self.id = session;
         self.say(out, &reply::welcome(session, &accepted));
-        accepted.identity.map(Command::Identify)
+        Some(accepted.identity.map_or(Command::Opened, Command::Identify))
     }
 
     /// The ticket was checked as a token: writes WELCOME or ABORT. Nothing, if it was not awaited.
@@ -651,7 +668,7 @@ impl Session {
                 self.violate("Received HELLO message after session was established.", out)
             }
             WampMessage::Abort { .. } => self.handle_abort(),
-            other => match calls::handle((self.id, self.callee), other, answers, names) {
+            other => match calls::handle(self.as_caller(), other, answers, names) {
                 Ok(command) => command,
                 Err(code) => {
                     let message = format!("Received an unexpected message of type {code}.");

@@ -9,7 +9,7 @@ use roost_wire::{CloseCode, Frozen, Opcode};
 use slab::Slab;
 
 use crate::dialect::{
-    self, Accept, Command, Context, Dialect, Event, Input, Next, Offer, Refusal, Terms,
+    self, Accept, Command, Context, Dialect, Event, Input, Member, Next, Offer, Refusal, Terms,
 };
 use crate::serial::push_number;
 use crate::wamp::dict::Sparse;
@@ -170,6 +170,7 @@ impl Dialect for Wamp {
                 Event::Revoked => session.end(uri::REVOKED, REVOKED, out),
                 Event::Disconnected { reason } => session.end(uri::KILLED, reason, out),
                 Event::OverLimit { reason, .. } => session.end(uri::OVER_LIMIT, reason, out),
+                Event::Killed { reason, message } => session.end(reason, message, out),
                 Event::Draining => session.goodbye(out),
             });
         match ends {
@@ -198,6 +199,18 @@ impl Dialect for Wamp {
     fn realm(&self, session: dialect::Session) -> Option<u16> {
         let session = self.sessions.get(session.index());
         Some(session.map_or(0, Session::realm))
+    }
+
+    fn member(&self, session: dialect::Session) -> Option<Member> {
+        let session = self.sessions.get(session.index())?;
+        Some(Member {
+            session: session.id()?,
+            realm: session.realm(),
+        })
+    }
+
+    fn leave(&mut self, session: dialect::Session) -> Option<Member> {
+        self.sessions.get_mut(session.index())?.leave()
     }
 
     fn end_subscription(

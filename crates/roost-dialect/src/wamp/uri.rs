@@ -6,6 +6,10 @@ pub const INVALID_URI: &str = "wamp.error.invalid_uri";
 pub const NO_SUCH_SUBSCRIPTION: &str = "wamp.error.no_such_subscription";
 /// CALL of a procedure that is not registered.
 pub const NO_SUCH_PROCEDURE: &str = "wamp.error.no_such_procedure";
+/// A procedure of the router's, called with what it does not take.
+pub const INVALID_ARGUMENT: &str = "wamp.error.invalid_argument";
+/// No session has this number.
+pub const NO_SUCH_SESSION: &str = "wamp.error.no_such_session";
 /// UNREGISTER of a registration this session does not have.
 pub const NO_SUCH_REGISTRATION: &str = "wamp.error.no_such_registration";
 /// A feature of the Advanced Profile that is not served.

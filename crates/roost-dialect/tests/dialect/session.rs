@@ -35,7 +35,7 @@ fn hello_is_welcomed_with_what_works() {
     let mut client = Client::new();
     assert_eq!(client.session.id(), None);
     let welcome = format!(
-        r#"[2,9129137332,{{"agent":"Roost-{}","authid":"9129137332","authrole":"anonymous","authmethod":"anonymous","roles":{{"broker":{{"features":{{"publisher_exclusion":true,"publisher_identification":true,"subscriber_blackwhite_listing":true,"pattern_based_subscription":true,"subscription_revocation":true}}}},"dealer":{{"features":{{"caller_identification":true,"call_canceling":true,"call_timeout":true,"progressive_call_results":true,"pattern_based_registration":true,"shared_registration":true}}}}}}}}]"#,
+        r#"[2,9129137332,{{"agent":"Roost-{}","authid":"9129137332","authrole":"anonymous","authmethod":"anonymous","roles":{{"broker":{{"features":{{"publisher_exclusion":true,"publisher_identification":true,"subscriber_blackwhite_listing":true,"pattern_based_subscription":true,"session_meta_api":true,"subscription_revocation":true}}}},"dealer":{{"features":{{"caller_identification":true,"call_canceling":true,"call_timeout":true,"progressive_call_results":true,"pattern_based_registration":true,"shared_registration":true,"session_meta_api":true}}}}}}}}]"#,
         env!("CARGO_PKG_VERSION")
     );
     assert_eq!(client.send(HELLO), said(&welcome));
@@ -80,7 +80,7 @@ fn hello_is_refused_by_name() {
     assert!(matches!(with("realm1", ""), Did::Said(_)));
     // spec, "ABORT"
     let expected = refused(
-        "The realm does not exist on this server (wamp.realms lists them).",
+        "The realm does not exist on this server (wamp.realms and [[wamp.realm]] list them).",
         "wamp.error.no_such_realm",
     );
     assert_eq!(with("realm2", ""), expected);
@@ -126,8 +126,7 @@ fn subscribe_asks_and_is_answered() {
         r#"[32,713845233,{},"com.myapp.mytopic1"]"#,
         r#"[32,713845233,{"match":"exact","get_retained":true,"forward_for":[]},"com.myapp.\u006dytopic1"]"#,
     ] {
-        let expected =
-            r#"Subscribe { what: Channel("com.myapp.mytopic1"), form: Form(1), token: 713845233 }"#;
+        let expected = r#"Subscribe { what: Channel("com.myapp.mytopic1"), form: Form(1), token: 713845233, grant: None }"#;
         assert_eq!(client.send(text), asked(expected));
     }
     // spec
@@ -260,7 +259,7 @@ fn subscriptions_are_limited_pending_ones_included() {
     client.session.forget(ChannelId(5));
     assert_eq!(
         client.send(r#"[32,7,{},"d"]"#),
-        asked(r#"Subscribe { what: Channel("d"), form: Form(1), token: 7 }"#)
+        asked(r#"Subscribe { what: Channel("d"), form: Form(1), token: 7, grant: None }"#)
     );
 }
 
@@ -279,8 +278,9 @@ fn patterns_are_subscribed_to_as_they_are_written() {
         ("wildcard", "", "Components"),
         ("wildcard", "a.b", "Components"),
     ] {
-        let expected =
-            format!(r#"Subscribe {{ what: Pattern({kind}, "{text}"), form: Form(1), token: 7 }}"#);
+        let expected = format!(
+            r#"Subscribe {{ what: Pattern({kind}, "{text}"), form: Form(1), token: 7, grant: None }}"#
+        );
         assert_eq!(subscribe(policy, text), asked(&expected));
     }
     for (policy, text) in [
@@ -300,7 +300,8 @@ fn patterns_are_subscribed_to_as_they_are_written() {
 fn a_pattern_that_has_no_place_is_forgotten_and_answered() {
     let mut client = Client::open();
     let text = r#"[32,7,{"match":"prefix"},"a"]"#;
-    let expected = r#"Subscribe { what: Pattern(Prefix, "a"), form: Form(1), token: 7 }"#;
+    let expected =
+        r#"Subscribe { what: Pattern(Prefix, "a"), form: Form(1), token: 7, grant: None }"#;
     assert_eq!(client.send(text), asked(expected));
     client.session.on_subscribing(ChannelId(3));
     client.session.forget(ChannelId(3));
@@ -489,7 +490,7 @@ fn topics_must_be_loose_uris() {
             "The topic is not a valid URI: it must be words with dots between, without # and spaces.",
         ),
         (
-            "wamp.session.on_join",
+            "wamp.session.on_joins",
             "Topics that begin with wamp. are reserved by the protocol.",
         ),
     ] {
@@ -562,7 +563,7 @@ fn calls_and_registrations_that_are_not_served_are_refused() {
     for (text, error) in [
         (r#"[48,1,{},"a..b"]"#, "wamp.error.invalid_uri"),
         (
-            r#"[48,1,{},"wamp.session.count"]"#,
+            r#"[48,1,{},"wamp.session.counts"]"#,
             "wamp.error.no_such_procedure",
         ),
         (

@@ -58,7 +58,7 @@ impl Client {
         match command {
             Some(Command::Close { code, reason }) => Did::Closed(out, code, reason),
             None if out.is_empty() => Did::Nothing,
-            None => Did::Said(out),
+            None | Some(Command::Opened) => Did::Said(out),
             Some(other) => {
                 assert_eq!(out, "");
                 Did::Asked(format!("{other:?}"))

@@ -264,8 +264,13 @@ impl<P: Payload, F: Clone> Hub<P, F> {
         self.debug_check();
     }
 
-    /// Ends a subscription; false if there was none. Nothing is delivered to it afterwards, and
-    /// requests of it that were not yet answered never will be.
+    /// It is this time: that of what is ended without a time of its own.
+    pub fn set_time(&mut self, now: u32) {
+        self.advance(now);
+    }
+
+    /// Ends a subscription, at the time that was told last; false if there was none. Nothing is delivered
+    /// to it afterwards, and requests of it that were not yet answered never will be.
     pub fn unsubscribe(
         &mut self,
         who: Subscriber,

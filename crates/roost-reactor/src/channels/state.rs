@@ -346,8 +346,19 @@ impl Channels {
     }
 
     /// Ends a subscription, and what was on its way if it was the last.
+<<<<<<< ours
     pub(crate) fn unsubscribe(&mut self, who: Subscriber, encoding: Encoding, channel: ChannelId) {
         self.expiries.forget(who.0, channel);
+=======
+    pub(crate) fn unsubscribe(
+        &mut self,
+        who: Subscriber,
+        encoding: Encoding,
+        channel: ChannelId,
+        now: u32,
+    ) {
+        self.hub.set_time(now);
+>>>>>>> theirs
         self.hub
             .unsubscribe(who, encoding, channel, &mut self.outputs);
         self.end_delivery(who, encoding, channel);
@@ -359,7 +370,9 @@ impl Channels {
         who: Subscriber,
         encoding: Encoding,
         channel: ChannelId,
+        now: u32,
     ) {
+        self.hub.set_time(now);
         self.hub.end(who, encoding, channel, &mut self.outputs);
         self.end_delivery(who, encoding, channel);
     }

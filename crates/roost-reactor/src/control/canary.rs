@@ -344,8 +344,8 @@ mod tests {
             let step = canary.next_step(SECOND, &registry).expect("it is due");
             assert_eq!(step, CanaryStep::Listen { home });
             canary.sent(step, true);
-            canary.listening(home, SECOND);
         }
+        (0..2).for_each(|home| canary.listening(home, SECOND));
         (canary, registry)
     }
 

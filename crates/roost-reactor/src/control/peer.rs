@@ -242,6 +242,8 @@ impl ControlPeer {
                     | PeerMessage::Publications(_)
                     | PeerMessage::HistoryAsk(_)
                     | PeerMessage::HistoryAnswer(_)
+                    | PeerMessage::SessionQuery(_)
+                    | PeerMessage::SessionsFound(_)
                     | PeerMessage::Verdicts(_)
                     | PeerMessage::HookAnswers(_) => {
                         debug_assert!(

@@ -190,8 +190,9 @@ fn end_subscription(core: &mut Core, key: ConnKey, name: &str) -> bool {
         return is_for_it_alone && end_connection(core, key, &ending);
     };
     let encoding = framing.encoding(form);
+    let now = core.now();
     core.channels
-        .unsubscribe(Subscriber(key.slot()), encoding, channel);
+        .unsubscribe(Subscriber(key.slot()), encoding, channel, now);
     core.counters.subscriptions_ended_total.inc();
     apply_pending(core);
     true

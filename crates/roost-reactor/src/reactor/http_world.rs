@@ -7,7 +7,7 @@ use roost_net::sim::{SimDriver, SimFaults, SimNet, SimOptions};
 use roost_net::{CloseCause, CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
 
 use crate::connections::Phase;
-use crate::{ControlPeer, Reactor, Settings, Shared};
+use crate::{ControlPeer, Iteration, Reactor, Settings, Shared};
 
 pub(super) struct World {
     pub(super) net: SimNet,
@@ -17,6 +17,8 @@ pub(super) struct World {
     client: SimDriver,
     /// By slot.
     peers: Vec<Peer>,
+    /// The reactor is drained.
+    has_stopped: bool,
 }
 
 #[derive(Default)]
@@ -59,6 +61,7 @@ impl World {
             shared,
             addr,
             peers: Vec::new(),
+            has_stopped: false,
         }
     }
 
@@ -120,9 +123,10 @@ impl World {
     pub(super) fn run(&mut self, ms: u64) {
         let until = self.net.now() + ms * 1_000_000;
         while self.net.now() < until {
-            while self.reactor.driver.is_due() {
+            while !self.has_stopped && self.reactor.driver.is_due() {
                 let iteration = self.reactor.run_once();
-                iteration.expect("a simulated wait does not fail");
+                let iteration = iteration.expect("a simulated wait does not fail");
+                self.has_stopped = iteration == Iteration::Stopped;
             }
             self.client.wait(Some(Duration::ZERO)).expect("simulated");
             let mut sent = Vec::new();

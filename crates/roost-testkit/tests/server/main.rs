@@ -23,6 +23,7 @@ mod realms;
 mod reload;
 mod second_opinion;
 mod serializers;
+mod sessions;
 mod slow;
 mod soap;
 mod splits;
