@@ -1,18 +1,21 @@
 //! The command line, and the plans its subcommands stand for.
 
+mod common;
+mod recover;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use roost_tls::Trust;
+use clap::{Args, Parser, Subcommand};
 
 use crate::compare;
-use crate::dialect::{self, Dialect};
-use crate::plan::{
-    DriverChoice, Echo, Group, Loss, Phase, Plan, Publish, Role, Settings, Step, Target, Topic,
-};
+use crate::dialect::Dialect;
+use crate::plan::{Echo, Group, Loss, Phase, Plan, Publish, Role, Settings, Step, Target, Topic};
 use crate::scenario;
+
+pub use common::{CliDriver, Common};
+use common::{DEFAULT_URL, listeners, named, one_topic, phase};
 
 /// Opens very many WebSockets, keeps them busy or quiet, and checks every message.
 ///
@@ -38,6 +41,8 @@ pub enum Command {
     Fanout(Fanout),
     /// Drop a share of the subscribers at once while messages go on
     Storm(Storm),
+    /// Drop all subscribers, publish meanwhile, and have them recover what they missed
+    Recover(recover::Recover),
     /// Run a scenario from a file
     Mixed(Mixed),
     /// Run a scenario against several servers in turn
@@ -50,74 +55,6 @@ pub enum Command {
     AcceptLoop(AcceptLoop),
     /// Send every message to every connection and nothing else: a floor likewise
     Floor(Floor),
-}
-
-/// Where and how to connect.
-#[derive(Args)]
-pub struct Common {
-    /// The server, such as ws://127.0.0.1:8080 or wss://host/chat/{channel}
-    #[arg(value_name = "URL", default_value = "ws://127.0.0.1:8080")]
-    pub url: String,
-    /// With wss://, trust servers that these certificate authorities vouch for (PEM), or whose own
-    /// certificate this is [default: the system's authorities]
-    #[arg(long, value_name = "FILE")]
-    pub ca: Option<PathBuf>,
-    /// With wss://, trust any server
-    #[arg(long, conflicts_with = "ca")]
-    pub insecure: bool,
-    /// Dial this address, or range of IPv4 addresses, instead of the URL's; several in turn
-    #[arg(long, value_name = "IP[-IP]")]
-    pub address: Vec<String>,
-    /// Driver of the clients' sockets
-    #[arg(long, value_enum, default_value_t = CliDriver::Auto)]
-    pub driver: CliDriver,
-    /// Threads with a driver each [default: as many as are needed]
-    #[arg(long, value_name = "N")]
-    pub rings: Option<usize>,
-    /// New connections a second [default: as fast as the server takes them]
-    #[arg(long, value_name = "PER_SECOND")]
-    pub connect_rate: Option<f64>,
-    /// Handshakes in flight at once [default: 1024; 64 with wss://, where more would wait for each
-    /// other here]
-    #[arg(long, value_name = "N")]
-    pub connects_in_flight: Option<u32>,
-    /// A handshake that takes longer has failed
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = scenario::duration)]
-    pub connect_timeout: Duration,
-    /// Watch memory and CPU time of this process
-    #[arg(long, value_name = "PID")]
-    pub server_pid: Option<u32>,
-    /// Read the server's counters from GET /stats of its admin listener: a unix socket's path, or
-    /// an address and port
-    #[arg(long, value_name = "ADMIN")]
-    pub server_stats: Option<String>,
-    /// How long to wait at the end of a phase before memory is read
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = scenario::duration)]
-    pub memory_wait: Duration,
-    /// Write the results to this file as JSON
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-    /// Run although the machine does not allow it
-    #[arg(long)]
-    pub force: bool,
-    /// Seed of masks and keys
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
-    /// Say nothing but the results
-    #[arg(long, short)]
-    pub quiet: bool,
-}
-
-/// `--driver`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum CliDriver {
-    /// epoll where it suffices
-    Auto,
-    /// epoll
-    Epoll,
-    /// io_uring with direct descriptors
-    #[value(name = "io_uring")]
-    Uring,
 }
 
 /// `idle`.
@@ -145,7 +82,7 @@ pub struct Idle {
     /// Each on a channel of its own
     #[arg(long, conflicts_with = "channels")]
     own_channels: bool,
-    /// raw, echo, wamp.2.json, nats or mqtt
+    /// What they speak
     #[arg(long, default_value = "raw", value_parser = named)]
     dialect: &'static dyn Dialect,
     /// TCP only, without a WebSocket handshake
@@ -171,6 +108,9 @@ pub struct EchoBack {
     /// come back]
     #[arg(long, value_name = "PER_SECOND")]
     rate: Option<f64>,
+    /// echo, or a dialect whose publishers receive what they publish in a channel of their own: centrifugo
+    #[arg(long, default_value = "echo", value_parser = named)]
+    dialect: &'static dyn Dialect,
     /// How long
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = scenario::duration)]
     time: Duration,
@@ -236,9 +176,15 @@ struct Talk {
     /// Payload bytes
     #[arg(long, value_name = "BYTES", default_value_t = 125)]
     size: usize,
-    /// raw, wamp.2.json, nats or mqtt
+    /// What subscribers speak: all dialects but echo
     #[arg(long, default_value = "raw", value_parser = named)]
     dialect: &'static dyn Dialect,
+    /// What publishers speak [default: the same, or raw where that cannot publish]
+    #[arg(long, value_name = "DIALECT", value_parser = named)]
+    publish_dialect: Option<&'static dyn Dialect>,
+    /// Subscribers that were dropped go on where they were: centrifugo and sse
+    #[arg(long)]
+    recover: bool,
 }
 
 /// `mixed`.
@@ -354,40 +300,6 @@ pub struct AcceptLoop {
     pub direct_slots: Option<u32>,
 }
 
-impl CliDriver {
-    fn choice(self) -> DriverChoice {
-        match self {
-            CliDriver::Auto => DriverChoice::Auto,
-            CliDriver::Epoll => DriverChoice::Epoll,
-            CliDriver::Uring => DriverChoice::Uring,
-        }
-    }
-}
-
-impl Common {
-    fn settings(&self) -> Settings {
-        let authorities = self.ca.clone().map(Trust::Authorities);
-        Settings {
-            trust: if self.insecure {
-                Some(Trust::Any)
-            } else {
-                authorities
-            },
-            driver: self.driver.choice(),
-            rings: self.rings,
-            connect_rate: self.connect_rate,
-            connects_in_flight_max: self.connects_in_flight,
-            connect_timeout: self.connect_timeout,
-            bare: false,
-            server_pid: self.server_pid,
-            server_stats: self.server_stats.clone(),
-            memory_wait: self.memory_wait,
-            force: self.force,
-            seed: self.seed,
-        }
-    }
-}
-
 impl Idle {
     /// Opens, holds, closes.
     fn plan(&self) -> Result<Plan, String> {
@@ -434,6 +346,7 @@ impl Idle {
                 } else {
                     Vec::new()
                 },
+                recovers: false,
                 role: Role::Listen,
             }],
             phases,
@@ -448,11 +361,21 @@ impl EchoBack {
         if self.beside > 0 {
             groups.push(listeners("quiet", self.beside, named("raw")?));
         }
+        let mut topics = vec![one_topic(1)];
+        let mut subscribe = Vec::new();
+        if self.dialect.receives_own() {
+            subscribe.push(topics.len());
+            topics.push(Topic {
+                name: "echo:{}".to_owned(),
+                channels: self.connections,
+            });
+        }
         groups.push(Group {
             name: "busy".to_owned(),
             count: self.connections,
-            dialect: named("echo")?,
-            subscribe: Vec::new(),
+            dialect: self.dialect,
+            subscribe,
+            recovers: false,
             role: Role::Echo(Echo {
                 rate: self.rate,
                 in_flight: self.in_flight,
@@ -463,7 +386,7 @@ impl EchoBack {
             name: "echo".to_owned(),
             target: Target::parse(&self.common.url, &self.common.address)?,
             settings: self.common.settings(),
-            topics: vec![one_topic(1)],
+            topics,
             groups,
             phases: measured(self.warm_up, self.time),
             after: None,
@@ -511,18 +434,26 @@ impl Talk {
         rate: Option<f64>,
         phases: Vec<Phase>,
     ) -> Result<Plan, String> {
+        let usual = match self.dialect.publishes() {
+            true => self.dialect,
+            false => named("raw")?,
+        };
         Ok(Plan {
             name: name.to_owned(),
             target: Target::parse(&common.url, &common.address)?,
             settings: common.settings(),
             topics: vec![one_topic(self.channels)],
             groups: vec![
-                listeners("subscribers", self.subscribers, self.dialect),
+                Group {
+                    recovers: self.recover,
+                    ..listeners("subscribers", self.subscribers, self.dialect)
+                },
                 Group {
                     name: "publishers".to_owned(),
                     count: self.publishers,
-                    dialect: self.dialect,
+                    dialect: self.publish_dialect.unwrap_or(usual),
                     subscribe: Vec::new(),
+                    recovers: false,
                     role: Role::Publish(Publish {
                         topic: 0,
                         rate,
@@ -568,6 +499,7 @@ pub fn plan_of(command: &Command) -> Result<Option<(Plan, &Common)>, String> {
         Command::EchoBack(echo) => (echo.plan()?, &echo.common),
         Command::Fanout(fanout) => (fanout.plan()?, &fanout.common),
         Command::Storm(storm) => (storm.plan()?, &storm.common),
+        Command::Recover(recover) => (recover.plan()?, recover.common()),
         Command::Mixed(mixed) => (mixed.plan()?, &mixed.common),
         Command::Compare(_)
         | Command::Report(_)
@@ -587,34 +519,5 @@ fn measured(warm_up: Duration, time: Duration) -> Vec<Phase> {
     phases
 }
 
-fn phase(name: &str, step: Step) -> Phase {
-    Phase {
-        name: name.to_owned(),
-        step,
-    }
-}
-
-fn one_topic(channels: u32) -> Topic {
-    Topic {
-        name: "load".to_owned(),
-        channels,
-    }
-}
-
-fn listeners(name: &str, count: u32, dialect: &'static dyn Dialect) -> Group {
-    Group {
-        name: name.to_owned(),
-        count,
-        dialect,
-        subscribe: vec![0],
-        role: Role::Listen,
-    }
-}
-
-fn named(name: &str) -> Result<&'static dyn Dialect, String> {
-    dialect::by_name(name).ok_or_else(|| scenario::unknown(name))
-}
-
-const DEFAULT_URL: &str = "ws://127.0.0.1:8080";
 /// A rate that leaves a server time for new connections.
 const STORM_RATE: f64 = 100.0;

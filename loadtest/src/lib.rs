@@ -8,7 +8,7 @@
 //! | subcommands and scenarios, and the plans they stand for | [`cli`], [`scenario`], [`plan`] |
 //! | what the machine allows | [`preflight`], [`machine`] |
 //! | leading a run, and what it found | [`run`], [`output`], [`report`] |
-//! | a thread of clients | `ring/` |
+//! | a thread of clients | `ring/`; event streams `ring/streams.rs`, coming back `ring/recovery.rs` |
 //! | which servers are trusted | `tls` |
 //! | what clients say and hear | [`dialect`] |
 //! | servers in turn, and a floor below them | [`compare`], [`floor`], [`bare`] |

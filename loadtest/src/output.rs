@@ -34,6 +34,9 @@ pub struct Document {
     pub after: Option<AfterResult>,
     /// Bytes of the server's memory per connection, over the phases that opened some.
     pub slope: Option<Slope>,
+    /// What coming back with what was missed has cost, where connections left and returned.
+    #[serde(default)]
+    pub recovery: Option<Recovery>,
     /// The run as it went.
     pub samples: Vec<Sample>,
     /// A signal ended it before its last phase.
@@ -93,6 +96,21 @@ pub struct PhaseResult {
     /// Seconds from the first message sent until the last that came; 0 without traffic.
     #[serde(default)]
     pub receiving_seconds: f64,
+    /// Connections that came back with their positions and were told of no loss.
+    #[serde(default)]
+    pub recovered: u64,
+    /// Channels of connections of which the server said that messages are lost.
+    #[serde(default)]
+    pub told: u64,
+    /// Messages that had been published and had not come when it said so: they are not in `deliveries`.
+    #[serde(default)]
+    pub told_messages: u64,
+    /// Publishes that the server acknowledged, in a dialect that does that.
+    #[serde(default)]
+    pub acknowledged: u64,
+    /// Publishes that it did not.
+    #[serde(default)]
+    pub unacknowledged: u64,
     /// Messages that were due by a schedule and not sent when the phase ended.
     #[serde(default)]
     pub unsent: u64,
@@ -109,7 +127,7 @@ pub struct PhaseResult {
     pub deliveries: Deliveries,
     /// What became of messages that should come back.
     pub echoes: Deliveries,
-    /// Distributions: `connect`, `recover`, `delivery`, `last_receipt`, `echo`, `echo_from_sent`;
+    /// Distributions: `connect`, `recover`, `caught_up`, `delivery`, `last_receipt`, `echo`, `echo_from_sent`;
     /// where some were dropped, the deliveries of the others (`delivery_rest`) and of those that came
     /// back (`delivery_returned`) beside those of all; with TLS, what of `connect` was waiting here
     /// (`tls_wait`), and how long one step of a handshake took (`tls_step`).
@@ -178,6 +196,25 @@ pub struct Slope {
     pub bytes_per_connection: f64,
 }
 
+/// What it cost to come back with what was missed: a value a round, in seconds.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Recovery {
+    /// Connections that came back to what they had missed, of all rounds.
+    pub connections: u64,
+    /// Those that were told of a loss instead.
+    pub told: u64,
+    /// Messages that were recovered.
+    pub messages: u64,
+    /// From the return's beginning until the last connection had all that it had missed.
+    pub all_back_seconds: Vec<f64>,
+    /// The server's CPU time while connections came back to what they had missed.
+    pub cpu_seconds: Vec<f64>,
+    /// The same where nothing had been published meanwhile.
+    pub nothing_missed_cpu_seconds: Vec<f64>,
+    /// The server's CPU time of one publish of the same bytes to all of them.
+    pub publish_cpu_seconds: Vec<f64>,
+}
+
 /// One moment of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
@@ -244,6 +281,25 @@ impl PhaseResult {
     }
 }
 
+impl Recovery {
+    /// The CPU time of recovery, without that of coming back, as a multiple of a publish of the same bytes to
+    /// all: the median over the rounds. `None` if one of them was not measured.
+    pub fn ratio(&self) -> Option<f64> {
+        let back = median(&self.nothing_missed_cpu_seconds)?;
+        let recovery = median(&self.cpu_seconds)? - back;
+        let publish = median(&self.publish_cpu_seconds)?;
+        (publish > 0.0).then(|| recovery / publish)
+    }
+}
+
+fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let upper = *sorted.get(sorted.len() / 2)?;
+    let lower = sorted[(sorted.len() - 1) / 2];
+    Some((lower + upper) / 2.0)
+}
+
 impl Document {
     /// The table a person reads.
     pub fn table(&self) -> String {
@@ -263,6 +319,9 @@ impl Document {
                 "  slope               {:.1} bytes per connection",
                 slope.bytes_per_connection
             );
+        }
+        if let Some(recovery) = &self.recovery {
+            recovery_lines(recovery, &mut out);
         }
         if let Some(after) = &self.after {
             let _ = writeln!(out, "after ({:.1} s)", after.seconds);
@@ -288,6 +347,43 @@ impl Document {
             }
         }
         out
+    }
+}
+
+fn recovery_lines(recovery: &Recovery, out: &mut String) {
+    let _ = writeln!(out, "recovery ({} rounds)", recovery.all_back_seconds.len());
+    let mut line = |name: &str, text: String| {
+        let _ = writeln!(out, "  {name:<19} {text}");
+    };
+    let Recovery {
+        connections,
+        told,
+        messages,
+        ..
+    } = recovery;
+    line(
+        "recovered",
+        format!("{connections} connections, {messages} messages; {told} told of a loss"),
+    );
+    let seconds = |values: &[f64]| {
+        let each: Vec<_> = values.iter().map(|value| format!("{value:.3}")).collect();
+        format!("{} s", each.join(", "))
+    };
+    line("all back after", seconds(&recovery.all_back_seconds));
+    if recovery.cpu_seconds.is_empty() {
+        return;
+    }
+    line("server's CPU time", seconds(&recovery.cpu_seconds));
+    line(
+        "  nothing missed",
+        seconds(&recovery.nothing_missed_cpu_seconds),
+    );
+    line("  publish to all", seconds(&recovery.publish_cpu_seconds));
+    if let Some(ratio) = recovery.ratio() {
+        line(
+            "ratio",
+            format!("{ratio:.2} × a publish of the same bytes to all"),
+        );
     }
 }
 
@@ -352,6 +448,18 @@ fn traffic_lines(phase: &PhaseResult, line: &mut dyn FnMut(&str, String)) {
         line(
             "unsent",
             format!("{} due, {late} for longer than an interval", phase.unsent),
+        );
+    }
+    if phase.acknowledged + phase.unacknowledged > 0 {
+        line("acknowledged", format!("{} publishes", phase.acknowledged));
+    }
+    if phase.recovered + phase.told > 0 {
+        line(
+            "recovered",
+            format!(
+                "{} connections; {} told of a loss, of {} messages at most",
+                phase.recovered, phase.told, phase.told_messages
+            ),
         );
     }
     for (name, tally) in [("deliveries", phase.deliveries), ("echoes", phase.echoes)] {

@@ -63,6 +63,9 @@ pub struct Group {
     pub dialect: &'static dyn Dialect,
     /// The topics each is subscribed to: one channel of each.
     pub subscribe: Vec<usize>,
+    /// Connections that were dropped come back with the position they had in each channel, and go on from
+    /// there. Otherwise they begin anew.
+    pub recovers: bool,
     /// What they do while there is traffic.
     pub role: Role,
 }
@@ -124,10 +127,14 @@ pub enum Step {
     /// Publishers and echoing connections work, and at the beginning some connections are dropped
     /// and come again.
     Traffic(Duration, Option<Loss>),
-    /// Each publisher publishes so many messages.
-    PublishEach(u32),
+    /// Each publisher publishes so many messages, of so many bytes if that is another size than usual.
+    PublishEach(u32, Option<usize>),
     /// Connections are dropped and come again.
     Reconnect(Loss),
+    /// Connections are dropped and stay away.
+    Leave(Loss),
+    /// Those that are away come back, all at once, and receive what they have missed.
+    Return,
     /// All connections close, as RFC 6455 has it.
     Close,
 }
@@ -439,6 +446,14 @@ impl Plan {
         if group.subscribe.len() > max {
             mistake(format!("dialect {dialect} takes at most {max} channels"));
         }
+        if group.recovers && !group.dialect.recovers() {
+            mistake(format!(
+                "dialect {dialect} has no positions to recover from"
+            ));
+        }
+        if group.recovers && group.role != Role::Listen {
+            mistake("only a group that listens recovers".to_owned());
+        }
         match group.role {
             Role::Listen => {}
             Role::Publish(_) if !group.subscribe.is_empty() => {
@@ -446,6 +461,11 @@ impl Plan {
             }
             Role::Publish(_) if max == 0 => {
                 mistake(format!("dialect {dialect} has no channels to publish in"));
+            }
+            Role::Publish(_) if !group.dialect.publishes() => {
+                mistake(format!(
+                    "dialect {dialect} cannot publish: use another for publishers"
+                ));
             }
             Role::Publish(publish) => {
                 if publish.together && (publish.rate.is_some() || group.count > 1) {
@@ -459,8 +479,19 @@ impl Plan {
                 }
             }
             Role::Echo(echo) => {
-                if !group.dialect.echoes() {
-                    mistake(format!("dialect {dialect} does not echo"));
+                let own = match group.subscribe[..] {
+                    [topic] => self.topics[topic].channels >= group.count,
+                    _ => false,
+                };
+                match group.dialect.receives_own() {
+                    true if !own => mistake(format!(
+                        "dialect {dialect} echoes in a channel of each connection's own: subscribe to one \
+                         topic with as many channels as connections"
+                    )),
+                    false if !group.dialect.echoes() => {
+                        mistake(format!("dialect {dialect} does not echo"));
+                    }
+                    _ => {}
                 }
                 if echo.in_flight == 0 {
                     mistake("nothing in flight echoes nothing".to_owned());

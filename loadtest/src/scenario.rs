@@ -304,6 +304,8 @@ struct WrittenGroup {
     dialect: String,
     #[serde(default)]
     subscribe: Vec<String>,
+    #[serde(default)]
+    recover: bool,
     publish: Option<WrittenPublish>,
     echo: Option<WrittenEcho>,
 }
@@ -351,11 +353,20 @@ enum WrittenPhase {
         name: Option<String>,
         #[serde(default = "one")]
         each: u32,
+        size: Option<usize>,
     },
     Reconnect {
         name: Option<String>,
         group: String,
         share: f64,
+    },
+    Leave {
+        name: Option<String>,
+        group: String,
+        share: f64,
+    },
+    Return {
+        name: Option<String>,
     },
     Close {
         name: Option<String>,
@@ -411,6 +422,7 @@ impl WrittenGroup {
                 count: self.count,
                 dialect,
                 subscribe,
+                recovers: self.recover,
                 role,
             }),
             Some(_) => Err(misfits),
@@ -440,12 +452,20 @@ impl WrittenPhase {
                 };
                 (name, "traffic", step)
             }
-            WrittenPhase::Publish { name, each } => (name, "publish", Step::PublishEach(*each)),
+            WrittenPhase::Publish { name, each, size } => {
+                (name, "publish", Step::PublishEach(*each, *size))
+            }
             WrittenPhase::Reconnect { name, group, share } => {
                 let keys = [&["group"][..], &["share"][..]];
                 let loss = loss(groups, group, *share, keys)?;
                 (name, "reconnect", Step::Reconnect(loss))
             }
+            WrittenPhase::Leave { name, group, share } => {
+                let keys = [&["group"][..], &["share"][..]];
+                let loss = loss(groups, group, *share, keys)?;
+                (name, "leave", Step::Leave(loss))
+            }
+            WrittenPhase::Return { name } => (name, "return", Step::Return),
             WrittenPhase::Close { name } => (name, "close", Step::Close),
         };
         Ok(Phase {
@@ -483,8 +503,7 @@ fn loss(
 
 /// What to say of a dialect that is not known.
 pub(crate) fn unknown(name: &str) -> String {
-    let all: Vec<_> = dialect::ALL.iter().map(|dialect| dialect.name()).collect();
-    format!("unknown dialect {name}: there are {}", all.join(", "))
+    format!("unknown dialect {name}: there are {}", dialect::names())
 }
 
 fn one() -> u32 {

@@ -105,6 +105,8 @@ pub(crate) struct Shared {
     /// Messages sent by each publisher, by its number among all connections.
     pub(crate) published: Vec<AtomicU64>,
     pub(crate) flows: Vec<Flow>,
+    /// Subscribers are away on purpose: a publish is not waited for.
+    away: AtomicBool,
     /// With `wss://`, what handshakes are done with.
     pub(crate) tls: Option<ClientSetup>,
     /// Of all rings, once they run.
@@ -120,8 +122,27 @@ impl Shared {
                 .map(|_| AtomicU64::new(0))
                 .collect(),
             flows: plan.topics.iter().map(|_| Flow::default()).collect(),
+            away: AtomicBool::new(false),
             wakers: OnceLock::new(),
         }
+    }
+
+    /// Whether subscribers are away on purpose.
+    pub(crate) fn some_away(&self) -> bool {
+        self.away.load(Ordering::Relaxed)
+    }
+
+    /// Subscribers leave.
+    pub(crate) fn leave(&self) {
+        self.away.store(true, Ordering::Relaxed);
+    }
+
+    /// They are back, and what was published meanwhile has come: deliveries are counted anew.
+    pub(crate) fn come_back(&self) {
+        for flow in &self.flows {
+            flow.forget();
+        }
+        self.away.store(false, Ordering::Relaxed);
     }
 
     /// Messages that this publisher has sent or is about to send.

@@ -45,7 +45,7 @@ impl Dialect for Echo {
         }
     }
 
-    fn publish(&self, say: &mut Say<'_>, _channel: &str, payload: &[u8]) {
+    fn publish(&self, say: &mut Say<'_>, _channel: &str, _: u64, payload: &[u8]) {
         say.binary(payload);
     }
 }

@@ -3,6 +3,8 @@
 use roost_random::SplitMix64;
 use roost_wire::Message;
 
+use super::position::{Position, Recovered};
+
 /// A dialect, from the client's side. One value serves all connections: what a connection is in
 /// the midst of is a number that the caller keeps.
 pub trait Dialect: Send + Sync {
@@ -20,6 +22,37 @@ pub trait Dialect: Send + Sync {
 
     /// True when what is sent comes back to its sender.
     fn echoes(&self) -> bool {
+        false
+    }
+
+    /// True when a publisher receives what it publishes in a channel that it is subscribed to.
+    fn receives_own(&self) -> bool {
+        false
+    }
+
+    /// Whether it can publish.
+    fn publishes(&self) -> bool {
+        self.channels_max() > 0
+    }
+
+    /// Whether each publish is answered by a [`Received::Acknowledged`].
+    fn acknowledges(&self) -> bool {
+        false
+    }
+
+    /// Whether a client that was away can go on from a position.
+    fn recovers(&self) -> bool {
+        false
+    }
+
+    /// True for an event stream over HTTP/1.1 (WHATWG HTML, "Server-sent events") instead of a WebSocket:
+    /// the body comes to [`Dialect::first_len`] as a binary message would.
+    fn is_event_stream(&self) -> bool {
+        false
+    }
+
+    /// Whether a text message holds several of the dialect's, one a line.
+    fn has_lines(&self) -> bool {
         false
     }
 
@@ -45,8 +78,8 @@ pub trait Dialect: Send + Sync {
         buffer: &'m mut Vec<u8>,
     ) -> Received<'m>;
 
-    /// Says `payload` in `channel`.
-    fn publish(&self, say: &mut Say<'_>, channel: &str, payload: &[u8]);
+    /// Says `payload` in `channel`. `number` is another for each publish of a connection, from 0.
+    fn publish(&self, say: &mut Say<'_>, channel: &str, number: u64, payload: &[u8]);
 }
 
 /// A connection, as far as a dialect has to do with it.
@@ -55,6 +88,10 @@ pub struct Session<'a> {
     pub stage: &'a mut u8,
     /// The channels to subscribe to.
     pub channels: &'a dyn Fn(usize) -> Option<String>,
+    /// How far the client has come in each of them; empty if it does not recover.
+    pub positions: &'a mut [Position],
+    /// What a position brought.
+    pub recovered: &'a mut Recovered,
     /// What is said.
     pub say: Say<'a>,
 }
@@ -91,8 +128,12 @@ impl Say<'_> {
 pub enum Received<'m> {
     /// A payload, published by somebody or sent back.
     Payload(&'m [u8]),
-    /// The opening goes on.
+    /// The opening goes on, or it means nothing to this client.
     Progress,
+    /// A sign of life of the server's; an answer is said where one is due.
+    Ping,
+    /// A publish has its place in the channel's order.
+    Acknowledged,
     /// The opening is over: all subscriptions are acknowledged.
     Ready,
     /// The server refuses, and why.

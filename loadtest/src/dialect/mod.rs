@@ -1,14 +1,24 @@
 //! What a client sends and receives above WebSocket: one file each. A new dialect is a file here, and
 //! a name in [`ALL`].
 
+mod centrifugo;
 mod echo;
 mod interface;
 mod mqtt;
 mod nats;
+mod position;
 mod raw;
+mod sse;
 mod wamp;
 
 pub use interface::{Dialect, Random, Received, Say, Session, each_message};
+pub use position::{Position, Recovered};
+
+/// The names of all, for people.
+pub fn names() -> String {
+    let names: Vec<_> = ALL.iter().map(|dialect| dialect.name()).collect();
+    names.join(", ")
+}
 
 /// The dialect of that name.
 pub fn by_name(name: &str) -> Option<&'static dyn Dialect> {
@@ -20,6 +30,8 @@ pub const ALL: &[&dyn Dialect] = &[
     &raw::Raw,
     &echo::Echo,
     &wamp::WampJson,
+    &centrifugo::Centrifugo,
+    &sse::EventStream,
     &nats::Nats,
     &mqtt::Mqtt,
 ];

@@ -75,7 +75,7 @@ impl Dialect for Mqtt {
         }
     }
 
-    fn publish(&self, say: &mut Say<'_>, channel: &str, payload: &[u8]) {
+    fn publish(&self, say: &mut Say<'_>, channel: &str, _: u64, payload: &[u8]) {
         let mut body = Vec::with_capacity(2 + channel.len() + payload.len());
         append_string(&mut body, channel);
         body.extend_from_slice(payload);

@@ -89,7 +89,7 @@ impl Dialect for Nats {
         }
     }
 
-    fn publish(&self, say: &mut Say<'_>, channel: &str, payload: &[u8]) {
+    fn publish(&self, say: &mut Say<'_>, channel: &str, _: u64, payload: &[u8]) {
         let mut message = format!("PUB {channel} {}\r\n", payload.len()).into_bytes();
         message.extend_from_slice(payload);
         message.extend_from_slice(END);

@@ -41,7 +41,7 @@ impl Dialect for Raw {
         }
     }
 
-    fn publish(&self, say: &mut Say<'_>, _channel: &str, payload: &[u8]) {
+    fn publish(&self, say: &mut Say<'_>, _channel: &str, _: u64, payload: &[u8]) {
         say.binary(payload);
     }
 }

@@ -65,7 +65,7 @@ impl Dialect for WampJson {
         }
     }
 
-    fn publish(&self, say: &mut Say<'_>, channel: &str, payload: &[u8]) {
+    fn publish(&self, say: &mut Say<'_>, channel: &str, _: u64, payload: &[u8]) {
         let mut text = format!("[16,1,{{}},{},[\"{NUL}", Value::from(channel));
         STANDARD.encode_string(payload, &mut text);
         text.push_str("\"]]");

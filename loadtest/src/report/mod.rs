@@ -481,6 +481,10 @@ const METRICS: &[(&str, &str)] = &[
     ("last_receipt", "From publish to the last receipt"),
     ("echo", "From due to back"),
     ("recover", "From drop to subscribed again"),
+    (
+        "caught_up",
+        "From drop or return to having all that was missed",
+    ),
     ("connect", "From connect to subscribed"),
 ];
 

@@ -10,6 +10,8 @@ pub(super) struct Publishing {
     pub(super) schedule: Option<Schedule>,
     /// Messages to send whatever the traffic.
     pub(super) owed: u32,
+    /// Bytes of those, if that is another size than usual.
+    pub(super) owed_size: Option<usize>,
     /// Since when it waits for deliveries without any, and how many were under way then.
     pub(super) stalled: (u64, u64),
 }

@@ -5,17 +5,20 @@ use std::net::SocketAddr;
 
 use roost_net::{CloseCause, CloseMode, ConnKey};
 use roost_wire::frame::append_masked_frame;
-use roost_wire::handshake::{ClientRequest, encode_key, parse_response};
+use roost_wire::handshake::parse_response;
 use roost_wire::{Inbound, Input, Limits, Message, Opcode, Role as Side};
 
-use crate::dialect::{self, Dialect, Random, Received, Say, Session};
+use crate::dialect::{self, Dialect, Received, Say, Session};
 use crate::pace::Schedule;
-use crate::plan::{Loss, Role};
+use crate::plan::Loss;
 
+use super::chunks::Chunks;
 use super::conn::{
-    DROPPED, EXPECTED, FIN_OWED, REOPEN, RETURNING, Rare, SAID_GOODBYE, State, WRITING,
+    DROPPED, EXPECTED, FIN_OWED, REOPEN, RESUMING, RETURNING, Rare, SAID_GOODBYE, STREAM, State,
+    WRITING,
 };
-use super::{Core, DriverOp, Share};
+use super::positions::Place;
+use super::{Core, DriverOp, Share, recovery, request, streams};
 
 impl Core {
     // Opening.
@@ -32,8 +35,9 @@ impl Core {
     }
 
     pub(super) fn may_open(&self) -> bool {
-        let some = self.open_next < self.open_upto || !self.reopen.is_empty();
-        some && self.gauges().opening.get() < u64::from(self.in_flight_max)
+        let returns = !self.reopen.is_empty() && !self.recovery.is_leaving;
+        (self.open_next < self.open_upto || returns)
+            && self.gauges().opening.get() < u64::from(self.in_flight_max)
     }
 
     /// The next slot to open, if one may open now.
@@ -45,7 +49,9 @@ impl Core {
             // A late opening is not made up for: connections come at most at the rate.
             schedule.take_due(self.now)?;
         }
-        if let Some(slot) = self.reopen.pop_front() {
+        if !self.recovery.is_leaving
+            && let Some(slot) = self.reopen.pop_front()
+        {
             self.returning -= 1;
             return Some(slot);
         }
@@ -59,7 +65,7 @@ impl Core {
         let conn = &mut self.conns[slot as usize];
         conn.generation = conn.generation.wrapping_add(1);
         conn.state = State::Connecting;
-        conn.flags &= RETURNING | DROPPED;
+        conn.flags &= RETURNING | DROPPED | RESUMING;
         conn.stage = 0;
         let key = conn.key(slot);
         let rare = Rare {
@@ -67,6 +73,7 @@ impl Core {
             ..Rare::default()
         };
         self.rare.insert(slot, rare);
+        recovery::begin(self, slot);
         self.gauges().begun.add(1);
         self.gauges().opening.add(1);
         self.gauges().live.add(1);
@@ -102,55 +109,13 @@ impl Core {
         self.send_request(slot);
     }
 
-    /// Asks for a WebSocket.
+    /// Asks for a WebSocket, or an event stream.
     pub(super) fn send_request(&mut self, slot: u32) {
         self.conns[slot as usize].state = State::Handshaking;
-        let key = self.handshake_key(slot);
-        let target = self.path_of(slot);
-        let request = ClientRequest {
-            host: &self.plan.target.authority,
-            target: &target,
-            key: &key,
-            protocols: self.dialect_of(slot).protocols(),
-            extensions: None,
-            origin: None,
-        };
-        let start = self.scratch.len();
-        request.write(&mut self.scratch);
-        self.queue_send(slot, start);
-    }
-
-    /// Made again when the answer comes instead of being kept.
-    fn handshake_key(&self, slot: u32) -> String {
-        let generation = u64::from(self.conns[slot as usize].generation);
-        let place = (self.id as u64) << 48 | generation << 32 | u64::from(slot);
-        let mut random = Random::new(self.plan.settings.seed.rotate_left(17) ^ place);
-        let mut nonce = [0; 16];
-        nonce[..8].copy_from_slice(&random.draw().to_le_bytes());
-        nonce[8..].copy_from_slice(&random.draw().to_le_bytes());
-        encode_key(nonce)
-    }
-
-    fn path_of(&self, slot: u32) -> String {
-        let path = match &self.plan.target.path {
-            path if path.is_empty() => self.dialect_of(slot).path(),
-            path => path,
-        };
-        if !path.contains("{channel}") {
-            return path.to_owned();
+        if self.dialect_of(slot).is_event_stream() {
+            return streams::send_request(self, slot);
         }
-        let share = self.share_of(slot);
-        let group = &self.plan.groups[share.group];
-        let member = share.member + (slot - share.slot);
-        let topic = match group.role {
-            Role::Publish(publish) => Some(publish.topic),
-            Role::Listen | Role::Echo(_) => group.subscribe.first().copied(),
-        };
-        let name = topic.map_or_else(String::new, |topic| {
-            let topic = &self.plan.topics[topic];
-            topic.channel_name(member % topic.channels)
-        });
-        path.replace("{channel}", &percent_encode(&name))
+        request::send(self, slot);
     }
 
     /// The response, and what follows it.
@@ -175,25 +140,33 @@ impl Core {
             return;
         };
         let (head, rest) = bytes.split_at_mut(head_len);
+        if self.conns[slot as usize].has(STREAM) {
+            return streams::handle_head(self, slot, head, rest);
+        }
         let dialect = self.dialect_of(slot);
         let offered = dialect.protocols();
-        match parse_response(head, &self.handshake_key(slot), offered) {
+        match parse_response(head, &request::handshake_key(self, slot), offered) {
             Ok(response) if response.protocol.is_none() && !offered.is_empty() => {
                 self.give_up(slot, format!("no subprotocol {}", offered.join(", ")));
             }
             Ok(_) => {
-                self.conns[slot as usize].state = State::Opening;
-                let start = self.scratch.len();
-                let ready = self.with_session(slot, |dialect, session| dialect.open(session));
-                self.queue_send(slot, start);
-                if ready {
-                    self.hold(slot);
-                }
+                self.open_dialect(slot);
                 if !rest.is_empty() {
                     self.on_frames(slot, rest);
                 }
             }
             Err(error) => self.give_up(slot, error.to_string()),
+        }
+    }
+
+    /// The handshake is answered.
+    pub(super) fn open_dialect(&mut self, slot: u32) {
+        self.conns[slot as usize].state = State::Opening;
+        let start = self.scratch.len();
+        let ready = self.with_session(slot, |dialect, session| dialect.open(session));
+        self.queue_send(slot, start);
+        if ready {
+            self.hold(slot);
         }
     }
 
@@ -204,6 +177,7 @@ impl Core {
         call: impl FnOnce(&dyn Dialect, &mut Session<'_>) -> T,
     ) -> T {
         let share = self.share_of(slot);
+        let place = self.place_of(slot);
         let plan = &*self.plan;
         let group = &plan.groups[share.group];
         let member = share.member + (slot - share.slot);
@@ -211,9 +185,12 @@ impl Core {
             let topic = &plan.topics[*group.subscribe.get(index)?];
             Some(topic.channel_name(member % topic.channels))
         };
+        let (positions, recovered) = self.recovery.positions_mut(place);
         let mut session = Session {
             stage: &mut self.conns[slot as usize].stage,
             channels: &channels,
+            positions,
+            recovered,
             say: Say {
                 out: &mut self.scratch,
                 random: &mut self.random,
@@ -252,6 +229,7 @@ impl Core {
     pub(super) fn on_bytes(&mut self, slot: u32, lease: &mut [u8]) {
         match self.conns[slot as usize].state {
             State::Handshaking => self.on_response(slot, lease),
+            _ if self.conns[slot as usize].has(STREAM) => streams::handle_body(self, slot, lease),
             State::Opening | State::Held | State::Closing => self.on_frames(slot, lease),
             State::Free | State::Connecting | State::TlsHandshaking => {}
         }
@@ -296,12 +274,15 @@ impl Core {
                 self.on_goodbye(slot, code.map(roost_wire::CloseCode::get), reason);
                 false
             }
+            Message::Text(text) if self.dialect_of(slot).has_lines() => text
+                .split('\n')
+                .all(|line| self.on_data(slot, Message::Text(line))),
             Message::Text(_) => self.on_data(slot, message),
             Message::Binary(bytes) => self.on_binary(slot, bytes),
         }
     }
 
-    fn on_binary(&mut self, slot: u32, bytes: &[u8]) -> bool {
+    pub(super) fn on_binary(&mut self, slot: u32, bytes: &[u8]) -> bool {
         if bytes.is_empty() {
             return self.on_data(slot, Message::Binary(bytes));
         }
@@ -327,12 +308,21 @@ impl Core {
             dialect.handle(session, message, &mut decoded)
         });
         self.queue_send(slot, start);
+        let said = recovery::take_said(self, slot);
         let alive = match received {
             Received::Payload(payload) => {
                 self.on_payload(slot, payload);
                 true
             }
             Received::Progress => true,
+            Received::Ping => {
+                self.gauges().pings.add(1);
+                true
+            }
+            Received::Acknowledged => {
+                self.on_acknowledged(slot);
+                true
+            }
             Received::Ready => {
                 if self.conns[slot as usize].state == State::Opening {
                     self.hold(slot);
@@ -345,6 +335,13 @@ impl Core {
             }
         };
         self.decoded = decoded;
+        if let Some(mut said) = said {
+            for payload in said.payloads() {
+                self.on_payload(slot, payload);
+            }
+            said.clear();
+            self.recovery.said = said;
+        }
         alive
     }
 
@@ -363,7 +360,8 @@ impl Core {
         let mut is_owing = self.tls.as_mut().is_some_and(|tls| tls.owes_output(slot));
         if let Some(rare) = self.rare.get_mut(&slot) {
             let outbox = std::mem::take(&mut rare.outbox);
-            if rare.inbound.is_none() && rare.piece.is_empty() && state == State::Held {
+            let is_between = rare.inbound.is_none() && rare.piece.is_empty();
+            if is_between && rare.chunks == Chunks::default() && state == State::Held {
                 self.rare.remove(&slot);
             }
             if !outbox.is_empty() {
@@ -467,8 +465,9 @@ impl Core {
         }
         self.free(slot);
         if conn.has(REOPEN) {
-            self.conns[slot as usize].flags |= RETURNING | DROPPED;
+            self.conns[slot as usize].flags |= RETURNING | DROPPED | RESUMING;
             self.reopen.push_back(slot);
+            self.tell_unfinished();
         }
     }
 
@@ -483,9 +482,15 @@ impl Core {
         self.gauges().live.sub(1);
     }
 
-    fn tell_unfinished(&self) {
+    pub(super) fn tell_unfinished(&self) {
         let waiting = u64::from(self.open_upto - self.open_next.min(self.open_upto));
-        self.gauges().unfinished.set(waiting + self.returning);
+        let away = match self.recovery.is_leaving {
+            true => self.reopen.len() as u64,
+            false => 0,
+        };
+        self.gauges()
+            .unfinished
+            .set(waiting + self.returning - away);
     }
 
     /// Drops a share of a group without a word: RST, as when a machine goes away. They come again.
@@ -520,6 +525,23 @@ impl Core {
         self.tell_unfinished();
     }
 
+    /// Drops connections, which stay away until [`Core::return_all`].
+    pub(super) fn leave(&mut self, loss: Loss) {
+        self.recovery.is_leaving = true;
+        self.drop_some(loss);
+    }
+
+    /// Those that are away come back, all at once.
+    pub(super) fn return_all(&mut self) {
+        self.recovery.is_leaving = false;
+        self.dropped_at = roost_net::clock::now_ns();
+        self.some_dropped = true;
+        for &slot in &self.reopen {
+            self.conns[slot as usize].flags |= DROPPED;
+        }
+        self.tell_unfinished();
+    }
+
     /// The phase is over: a connection dropped in it counts with all others again.
     pub(super) fn forget_dropped(&mut self) {
         if std::mem::take(&mut self.some_dropped) {
@@ -533,6 +555,7 @@ impl Core {
         self.open_upto = self.open_next;
         self.reopen.clear();
         self.returning = 0;
+        self.recovery.is_leaving = false;
         for conn in &mut self.conns {
             conn.flags &= !REOPEN;
         }
@@ -571,6 +594,8 @@ impl Core {
         if self.plan.settings.bare {
             self.driver_ops
                 .push(DriverOp::Close(slot, CloseMode::Abort));
+        } else if self.conns[slot as usize].has(STREAM) {
+            streams::close(self, slot);
         } else {
             self.say_control(slot, Opcode::Close, &1000u16.to_be_bytes());
         }
@@ -614,6 +639,12 @@ impl Core {
         self.shares[self.conns[slot as usize].share as usize]
     }
 
+    /// Where the positions of a connection are.
+    pub(super) fn place_of(&self, slot: u32) -> Place {
+        let share = self.conns[slot as usize].share as usize;
+        (share, (slot - self.shares[share].slot) as usize)
+    }
+
     pub(super) fn dialect_of(&self, slot: u32) -> &'static dyn Dialect {
         self.plan.groups[self.share_of(slot).group].dialect
     }
@@ -628,20 +659,6 @@ fn cause_text(cause: CloseCause) -> String {
             format!("connect: {}", io::Error::from_raw_os_error(errno))
         }
     }
-}
-
-/// RFC 3986 §2.1, for everything that is not unreserved or usual in a path.
-fn percent_encode(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    for &byte in name.as_bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' | b'/' => {
-                out.push(char::from(byte));
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }
 
 const RESPONSE_BYTES_MAX: usize = 64 << 10;

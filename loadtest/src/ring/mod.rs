@@ -3,12 +3,17 @@
 //! The loop is: obey commands → open what may open → send what is due → wait → handle events. It
 //! keeps no timer per connection, and nothing but eight bytes for a quiet one.
 
+mod chunks;
 mod clients;
 mod conn;
 mod event_loop;
 mod life;
+mod positions;
 mod records;
+mod recovery;
+mod request;
 mod results;
+mod streams;
 mod tls;
 mod traffic;
 
@@ -28,6 +33,7 @@ use crate::shared::{Gauges, Shared};
 use clients::{Echoing, Publishing, tracks_each};
 use conn::{Conn, Rare};
 pub(crate) use event_loop::Ring;
+use positions::Recovery;
 pub(crate) use results::Results;
 use tls::Tls;
 
@@ -37,10 +43,14 @@ pub(crate) enum Command {
     Open { upto: u32, rate: Option<f64> },
     /// Begin or end traffic.
     Traffic(bool),
-    /// Each publisher publishes so many messages.
-    PublishEach(u32),
+    /// Each publisher publishes so many messages, of so many bytes if that is another size than usual.
+    PublishEach(u32, Option<usize>),
     /// Drop connections and open them again.
     Drop(Loss),
+    /// Drop connections, which stay away.
+    Leave(Loss),
+    /// Open those again that are away.
+    Return,
     /// Close all connections.
     Close,
     /// Messages that should still come to this ring.
@@ -77,8 +87,11 @@ struct Core {
     /// With `wss://`.
     tls: Option<Box<Tls>>,
     tracks: Vec<Track>,
+    recovery: Recovery,
     echoing: HashMap<u32, Echoing>,
     publishing: HashMap<u32, Publishing>,
+    /// Publishes of a connection that are not acknowledged, in a dialect that does that.
+    unacknowledged: HashMap<u32, u64>,
     /// When which slot has something to send: publishers and echoing connections with a rate.
     due: BinaryHeap<Reverse<(u64, u32)>>,
     traffic: bool,
@@ -151,6 +164,7 @@ impl Core {
         });
         Core {
             id,
+            recovery: Recovery::new(&plan, shares.iter().map(|share| (share.group, share.count))),
             shares,
             track_places,
             conns,
@@ -159,6 +173,7 @@ impl Core {
             tracks,
             echoing: HashMap::new(),
             publishing: HashMap::new(),
+            unacknowledged: HashMap::new(),
             due: BinaryHeap::new(),
             traffic: false,
             stalled: Vec::new(),
@@ -197,8 +212,10 @@ impl Core {
         match command {
             Command::Open { upto, rate } => self.open_upto(upto, rate),
             Command::Traffic(on) => self.set_traffic(on),
-            Command::PublishEach(messages) => self.publish_each(messages),
+            Command::PublishEach(messages, size) => self.publish_each(messages, size),
             Command::Drop(loss) => self.drop_some(loss),
+            Command::Leave(loss) => self.leave(loss),
+            Command::Return => self.return_all(),
             Command::Close => self.close_all(),
             Command::Missing(reply) => {
                 // The coordinator may have given up waiting.
@@ -207,6 +224,7 @@ impl Core {
             Command::Report(reply) => {
                 self.count_missing_as_lost();
                 self.forget_dropped();
+                self.recovery.end_phase();
                 let fresh = Results::new(self.plan.publishers_end() as usize);
                 let _ = reply.send(std::mem::replace(&mut self.results, fresh));
             }

@@ -20,6 +20,9 @@ pub(crate) struct Results {
     pub(crate) tls_step: Latencies,
     /// From the drop until open and subscribed again.
     pub(crate) recover: Latencies,
+    /// From the drop, or the return of those that were away, until a connection with positions had received
+    /// all that was published until it was subscribed again.
+    pub(crate) caught_up: Latencies,
     /// From the time a message was due until a subscriber had it.
     pub(crate) delivery: Latencies,
     /// The same of subscribers that were not dropped, in a phase that dropped some.
@@ -36,6 +39,16 @@ pub(crate) struct Results {
     pub(crate) failures: BTreeMap<String, u64>,
     /// Why connections that were held ended.
     pub(crate) losses: BTreeMap<String, u64>,
+    /// Connections that came back with their positions.
+    pub(crate) resumed: u64,
+    /// Channels of them of which the server said that messages are lost.
+    pub(crate) told: u64,
+    /// Messages that were published and had not come when it said so.
+    pub(crate) told_messages: u64,
+    /// Publishes that the server acknowledged.
+    pub(crate) acknowledged: u64,
+    /// Publishes that it did not.
+    pub(crate) unacknowledged: u64,
     /// Connections dropped by us.
     pub(crate) dropped: u64,
     /// Connections that closed as they should.
@@ -74,6 +87,7 @@ impl Results {
         self.tls_wait.add(&other.tls_wait);
         self.tls_step.add(&other.tls_step);
         self.recover.add(&other.recover);
+        self.caught_up.add(&other.caught_up);
         self.delivery.add(&other.delivery);
         self.delivery_rest.add(&other.delivery_rest);
         self.delivery_returned.add(&other.delivery_returned);
@@ -88,6 +102,11 @@ impl Results {
         for (reason, count) in other.losses {
             *self.losses.entry(reason).or_default() += count;
         }
+        self.resumed += other.resumed;
+        self.told += other.told;
+        self.told_messages += other.told_messages;
+        self.acknowledged += other.acknowledged;
+        self.unacknowledged += other.unacknowledged;
         self.dropped += other.dropped;
         self.closed += other.closed;
         self.stalls += other.stalls;

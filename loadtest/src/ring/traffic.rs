@@ -10,9 +10,9 @@ use crate::pace::{Schedule, Window};
 use crate::payload::{self, Stamp};
 use crate::plan::{Plan, Role};
 
-use super::Core;
 use super::clients::{Echoing, Publishing, publishers_each};
-use super::conn::{DROPPED, State};
+use super::conn::{DROPPED, RESUMING, State};
+use super::{Core, recovery};
 
 impl Core {
     // Beginning and ending.
@@ -71,11 +71,15 @@ impl Core {
         let share = self.share_of(slot);
         let group = &self.plan.groups[share.group];
         match group.role {
+            Role::Listen if self.conns[slot as usize].has(RESUMING) && group.recovers => {
+                recovery::resume(self, slot);
+            }
             Role::Listen => self.open_tracks(slot),
             Role::Publish(_) => {
                 let publishing = Publishing {
                     schedule: None,
                     owed: 0,
+                    owed_size: None,
                     stalled: (self.now, 0),
                 };
                 self.publishing.insert(slot, publishing);
@@ -114,6 +118,8 @@ impl Core {
 
     pub(super) fn end_work(&mut self, slot: u32) {
         self.publishing.remove(&slot);
+        self.unacknowledged.remove(&slot);
+        recovery::end(self, slot);
         if let Some(echoing) = self.echoing.remove(&slot) {
             // What was on its way when the connection ended went with it.
             self.results.echoes.lost += echoing.back.missing(echoing.sent);
@@ -155,10 +161,11 @@ impl Core {
         }
     }
 
-    pub(super) fn publish_each(&mut self, messages: u32) {
+    pub(super) fn publish_each(&mut self, messages: u32, size: Option<usize>) {
         for slot in self.working_slots() {
             if let Some(publishing) = self.publishing.get_mut(&slot) {
                 publishing.owed += messages;
+                publishing.owed_size = size;
                 self.stalled.push(slot);
             }
         }
@@ -188,7 +195,7 @@ impl Core {
                 return;
             };
             while let Some(due) = schedule.take_due(now) {
-                self.publish(slot, due);
+                self.publish(slot, due, None);
             }
             self.queue_send(slot, start);
             self.due.push(Reverse((schedule.next_due(), slot)));
@@ -218,6 +225,7 @@ impl Core {
             let subscribers = self.plan.subscribers_each(publish.topic).max(1);
             let allowed = subscribers * u64::from(publish.window) * publishers;
             let shared = std::sync::Arc::clone(&self.shared);
+            let some_away = shared.some_away();
             let flow = &shared.flows[publish.topic];
             let start = self.scratch.len();
             let mut sent = 0;
@@ -225,13 +233,17 @@ impl Core {
                 let Some(publishing) = self.publishing.get_mut(&slot) else {
                     break false;
                 };
+                let mut size = None;
                 if publishing.owed > 0 {
                     publishing.owed -= 1;
+                    size = publishing.owed_size;
                 } else if !self.traffic || publishing.schedule.is_some() {
                     break false;
                 }
                 // So that others send too: a publisher sends at most its own window at once.
                 let full = match publish.together {
+                    // Those that are away receive it later.
+                    _ if some_away => false,
                     true => sent == 0 && flow.under_way() > 0,
                     false => flow.under_way() >= allowed,
                 };
@@ -242,7 +254,7 @@ impl Core {
                     break true;
                 }
                 sent += 1;
-                self.publish(slot, roost_net::clock::now_ns());
+                self.publish(slot, roost_net::clock::now_ns(), size);
             };
             self.queue_send(slot, start);
             if !waits {
@@ -265,7 +277,7 @@ impl Core {
     }
 
     /// One message of a publisher, into the scratch buffer.
-    fn publish(&mut self, slot: u32, due: u64) {
+    fn publish(&mut self, slot: u32, due: u64, size: Option<usize>) {
         let share = self.share_of(slot);
         let group = &self.plan.groups[share.group];
         let Role::Publish(publish) = group.role else {
@@ -285,15 +297,22 @@ impl Core {
             sent_ns: roost_net::clock::now_ns(),
         };
         self.payload.clear();
-        payload::append(&stamp, publish.size, &mut self.payload);
+        payload::append(&stamp, size.unwrap_or(publish.size), &mut self.payload);
         let mut say = Say {
             out: &mut self.scratch,
             random: &mut self.random,
         };
         let name = topic.channel_name(index);
-        group.dialect.publish(&mut say, &name, &self.payload);
-        let subscribers = self.plan.subscribers_each(publish.topic);
-        self.shared.flows[publish.topic].expect(subscribers);
+        group
+            .dialect
+            .publish(&mut say, &name, sequence, &self.payload);
+        if group.dialect.acknowledges() {
+            *self.unacknowledged.entry(slot).or_default() += 1;
+        }
+        if !self.shared.some_away() {
+            let subscribers = self.plan.subscribers_each(publish.topic);
+            self.shared.flows[publish.topic].expect(subscribers);
+        }
         self.gauges().sent.add(1);
     }
 
@@ -301,7 +320,12 @@ impl Core {
         let share = self.share_of(slot);
         let group = &self.plan.groups[share.group];
         let Role::Echo(echo) = group.role else { return };
-        let number = self.plan.first_of(share.group) + share.member + (slot - share.slot);
+        let member = share.member + (slot - share.slot);
+        let number = self.plan.first_of(share.group) + member;
+        // Its own, where the dialect echoes in channels.
+        let channel = group.subscribe.first().map_or_else(String::new, |&topic| {
+            self.plan.topics[topic].channel_name(member)
+        });
         let start = self.scratch.len();
         let mut sent = 0;
         if let Some(echoing) = self.echoing.get_mut(&slot) {
@@ -321,8 +345,13 @@ impl Core {
                     out: &mut self.scratch,
                     random: &mut self.random,
                 };
-                group.dialect.publish(&mut say, "", &self.payload);
+                group
+                    .dialect
+                    .publish(&mut say, &channel, stamp.sequence, &self.payload);
             }
+        }
+        if group.dialect.acknowledges() {
+            *self.unacknowledged.entry(slot).or_default() += sent;
         }
         self.gauges().sent.add(sent);
         self.queue_send(slot, start);
@@ -340,9 +369,21 @@ impl Core {
         }
     }
 
+    /// The server has taken a publish.
+    pub(super) fn on_acknowledged(&mut self, slot: u32) {
+        self.results.acknowledged += 1;
+        if let Some(left) = self.unacknowledged.get_mut(&slot) {
+            *left = left.saturating_sub(1);
+        }
+    }
+
     fn on_delivery(&mut self, slot: u32, payload: &[u8]) {
         self.gauges().received.add(1);
-        if self.conns[slot as usize].state != State::Held {
+        let conn = self.conns[slot as usize];
+        // What comes before the last of several channels is subscribed again counts: it is asked for.
+        let counts =
+            conn.state == State::Held || conn.state == State::Opening && conn.has(RESUMING);
+        if !counts {
             return;
         }
         let Some(stamp) = payload::read(payload) else {
@@ -354,6 +395,9 @@ impl Core {
             return;
         };
         self.tracks[track].handle(stamp.sequence, &mut self.results.deliveries);
+        if self.recovery.advance(track, stamp.sequence) {
+            recovery::note_caught_up(self);
+        }
         let ns = self.now.saturating_sub(stamp.due_ns);
         self.results.delivery.record(ns);
         if self.some_dropped {
@@ -454,7 +498,8 @@ impl Core {
             .values()
             .map(|publishing| u64::from(publishing.owed))
             .sum();
-        let mut missing = echoes + owed;
+        let unacknowledged: u64 = self.unacknowledged.values().sum();
+        let mut missing = echoes + owed + unacknowledged;
         self.each_track(|track, sent| missing += self.tracks[track].missing(sent));
         missing
     }
@@ -469,6 +514,9 @@ impl Core {
         });
         for (track, sent) in due {
             self.tracks[track].count_missing_as_lost(sent, &mut self.results.deliveries);
+        }
+        for (_, left) in self.unacknowledged.drain() {
+            self.results.unacknowledged += left;
         }
         for echoing in self.echoing.values_mut() {
             self.results.echoes.lost += echoing.back.missing(echoing.sent);
@@ -490,22 +538,36 @@ impl Core {
     }
 
     /// Those of one connection, the `member`-th of its group.
-    fn each_track_of(
+    pub(super) fn each_track_of(
         &self,
         slot: u32,
         group: usize,
         member: u32,
         see: &mut impl FnMut(usize, u64),
     ) {
-        let mut at = self.tracks_at(slot);
         for &topic in &self.plan.groups[group].subscribe {
-            let each = publishers_each(&self.plan, topic);
-            for local in 0..each {
-                if let Some(publisher) = publisher_at(&self.plan, topic, member, local) {
-                    see(at + local, self.shared.published(publisher));
-                }
+            self.each_track_in(slot, (group, member), topic, see);
+        }
+    }
+
+    /// Those of one connection, the `member`-th of its `group`, in a topic.
+    pub(super) fn each_track_in(
+        &self,
+        slot: u32,
+        (group, member): (usize, u32),
+        topic: usize,
+        see: &mut impl FnMut(usize, u64),
+    ) {
+        let topics = &self.plan.groups[group].subscribe;
+        let before = topics.iter().take_while(|&&other| other != topic);
+        let before: usize = before
+            .map(|&topic| publishers_each(&self.plan, topic))
+            .sum();
+        let at = self.tracks_at(slot) + before;
+        for local in 0..publishers_each(&self.plan, topic) {
+            if let Some(publisher) = publisher_at(&self.plan, topic, member, local) {
+                see(at + local, self.shared.published(publisher));
             }
-            at += each;
         }
     }
 }

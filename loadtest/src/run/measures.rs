@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use roost_net::clock::now_ns;
 
 use crate::machine::{self};
-use crate::output::{PhaseResult, Slope};
+use crate::output::{PhaseResult, Recovery, Slope};
 use crate::plan::{Plan, Step};
 use crate::preflight::Preflight;
 use crate::ring::Results;
@@ -61,6 +61,7 @@ pub(super) fn latencies(results: &Results) -> BTreeMap<String, crate::histogram:
         ("tls_wait", &results.tls_wait),
         ("tls_step", &results.tls_step),
         ("recover", &results.recover),
+        ("caught_up", &results.caught_up),
         ("delivery", &results.delivery),
         ("delivery_rest", &results.delivery_rest),
         ("delivery_returned", &results.delivery_returned),
@@ -95,6 +96,41 @@ pub(super) fn slope(plan: &Plan, phases: &[PhaseResult]) -> Option<Slope> {
         points,
         bytes_per_connection,
     })
+}
+
+/// What it cost to come back with what was missed, over the phases in which connections returned.
+pub(super) fn recovery(plan: &Plan, phases: &[PhaseResult]) -> Option<Recovery> {
+    let mut recovery = Recovery::default();
+    let mut published = None;
+    for (phase, result) in plan.phases.iter().zip(phases) {
+        let cpu_seconds = result.server_cpu_seconds;
+        if let Some(published) = &mut published {
+            *published += result.sent;
+        }
+        match phase.step {
+            Step::Leave(_) => published = Some(0),
+            Step::Return if published.take() == Some(0) => {
+                recovery.nothing_missed_cpu_seconds.extend(cpu_seconds);
+            }
+            Step::Return => {
+                recovery.cpu_seconds.extend(cpu_seconds);
+                recovery.connections += result.recovered;
+                recovery.told += result.told;
+                recovery.messages += result.deliveries.received;
+                let last = result
+                    .latencies
+                    .get("caught_up")
+                    .map_or(0, |all| all.max_ns);
+                recovery.all_back_seconds.push(last as f64 / 1e9);
+            }
+            // Under way to those that are there: what it is compared with.
+            Step::PublishEach(1, Some(_)) if published.is_none() => {
+                recovery.publish_cpu_seconds.extend(cpu_seconds);
+            }
+            _ => {}
+        }
+    }
+    (!recovery.all_back_seconds.is_empty()).then_some(recovery)
 }
 
 pub(super) fn settings_of(plan: &Plan, preflight: &Preflight) -> BTreeMap<String, String> {

@@ -26,7 +26,7 @@ use crate::shared::Shared;
 use crate::stats;
 use crate::tls;
 
-use measures::{Before, Traffic, settings_of, slope};
+use measures::{Before, Traffic, recovery, settings_of, slope};
 use rings::{Handle, lay_out, start_ring};
 
 ///
@@ -214,15 +214,27 @@ impl Run {
                 traffic.sending_ns = now_ns() - start;
                 traffic.receiving_ns = self.drain(progress)? - start;
             }
-            Step::PublishEach(messages) => {
+            Step::PublishEach(messages, size) => {
                 let start = now_ns();
-                self.tell_all(|| Command::PublishEach(messages));
+                self.tell_all(|| Command::PublishEach(messages, size));
                 traffic.receiving_ns = self.drain(progress)? - start;
                 traffic.sending_ns = traffic.receiving_ns;
             }
             Step::Reconnect(loss) => {
                 self.tell_all(|| Command::Drop(loss));
                 self.wait_opened(progress)?;
+            }
+            Step::Leave(loss) => {
+                self.shared.leave();
+                self.tell_all(|| Command::Leave(loss));
+                self.wait_opened(progress)?; // until all of them have left
+            }
+            Step::Return => {
+                let start = now_ns();
+                self.tell_all(|| Command::Return);
+                self.wait_opened(progress)?;
+                traffic.receiving_ns = self.drain(progress)? - start;
+                self.shared.come_back();
             }
             Step::Close => {
                 self.tell_all(|| Command::Close);
@@ -399,6 +411,7 @@ impl Run {
         }
         progress.end();
         self.document.slope = slope(&self.plan, &self.document.phases);
+        self.document.recovery = recovery(&self.plan, &self.document.phases);
         Ok(self.document)
     }
 }

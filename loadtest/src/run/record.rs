@@ -77,6 +77,11 @@ impl Run {
             pings: self.shared.sum(|g| &g.pings) - before.pings,
             traffic_seconds: traffic.sending_ns as f64 / 1e9,
             receiving_seconds: traffic.receiving_ns as f64 / 1e9,
+            recovered: results.resumed.saturating_sub(results.told),
+            told: results.told,
+            told_messages: results.told_messages,
+            acknowledged: results.acknowledged,
+            unacknowledged: results.unacknowledged,
             unsent: results.unsent,
             unsent_overdue: results.unsent_overdue,
             stalls: results.stalls,
@@ -142,6 +147,12 @@ impl Run {
         }
         if !echoes.is_clean() {
             problem(format!("echoes: {echoes:?}"));
+        }
+        if result.unacknowledged > 0 {
+            let (missing, all) = (result.unacknowledged, result.sent);
+            problem(format!(
+                "{missing} publishes of {all} were not acknowledged"
+            ));
         }
         if result.unsent_overdue > 0 {
             let (late, all) = (result.unsent_overdue, result.unsent);

@@ -1,6 +1,8 @@
-//! NATS and MQTT as streams in WebSocket messages: cut anywhere, the same is received.
+//! Dialects by themselves. NATS, MQTT and event streams are cut anywhere, and the same is received.
 
-use roost_load::dialect::{self, Dialect, Random, Received, Say, Session, each_message};
+use roost_load::dialect::{
+    self, Dialect, Position, Random, Received, Recovered, Say, Session, each_message,
+};
 use roost_wire::{Inbound, Input, Limits, Message, Role};
 
 fn named(name: &str) -> &'static dyn Dialect {
@@ -13,6 +15,8 @@ struct Client {
     channels: Vec<&'static str>,
     stage: u8,
     kept: Vec<u8>,
+    positions: Vec<Position>,
+    recovered: Recovered,
     /// What it received, a line each.
     received: Vec<String>,
     out: Vec<u8>,
@@ -26,6 +30,8 @@ impl Client {
             channels: channels.to_vec(),
             stage: 0,
             kept: Vec::new(),
+            positions: Vec::new(),
+            recovered: Recovered::default(),
             received: Vec::new(),
             out: Vec::new(),
             random: Random::new(1),
@@ -37,6 +43,8 @@ impl Client {
         let mut session = Session {
             stage: &mut self.stage,
             channels: &|index| channels.get(index).map(|name| (*name).to_owned()),
+            positions: &mut self.positions,
+            recovered: &mut self.recovered,
             say: Say {
                 out: &mut self.out,
                 random: &mut self.random,
@@ -46,6 +54,26 @@ impl Client {
         self.said()
     }
 
+    /// A text message has come, or a line of one; what is said to it.
+    fn hear_text(&mut self, text: &str) -> String {
+        let channels = self.channels.clone();
+        let mut buffer = Vec::new();
+        let mut session = Session {
+            stage: &mut self.stage,
+            channels: &|index| channels.get(index).map(|name| (*name).to_owned()),
+            positions: &mut self.positions,
+            recovered: &mut self.recovered,
+            say: Say {
+                out: &mut self.out,
+                random: &mut self.random,
+            },
+        };
+        let message = Message::Text(text);
+        let received = self.dialect.handle(&mut session, message, &mut buffer);
+        self.received.push(in_words(&received));
+        String::from_utf8(self.said()).expect("text")
+    }
+
     /// A binary message has come; what is said to it.
     fn hear(&mut self, bytes: &[u8]) -> Result<Vec<u8>, String> {
         let channels = self.channels.clone();
@@ -53,6 +81,8 @@ impl Client {
         let mut session = Session {
             stage: &mut self.stage,
             channels: &|index| channels.get(index).map(|name| (*name).to_owned()),
+            positions: &mut self.positions,
+            recovered: &mut self.recovered,
             say: Say {
                 out: &mut self.out,
                 random: &mut self.random,
@@ -60,14 +90,8 @@ impl Client {
         };
         each_message(self.dialect, &mut self.kept, bytes, |message| {
             let message = Message::Binary(message);
-            self.received.push(
-                match self.dialect.handle(&mut session, message, &mut buffer) {
-                    Received::Payload(payload) => format!("payload {payload:?}"),
-                    Received::Progress => "progress".to_owned(),
-                    Received::Ready => "ready".to_owned(),
-                    Received::Refused(why) => format!("refused {why}"),
-                },
-            );
+            let received = self.dialect.handle(&mut session, message, &mut buffer);
+            self.received.push(in_words(&received));
             true
         })?;
         Ok(self.said())
@@ -78,11 +102,11 @@ impl Client {
             out: &mut self.out,
             random: &mut self.random,
         };
-        self.dialect.publish(&mut say, channel, payload);
+        self.dialect.publish(&mut say, channel, 0, payload);
         self.said()
     }
 
-    /// The payloads of all binary messages said.
+    /// The payloads of all messages said; a text is a line.
     fn said(&mut self) -> Vec<u8> {
         let mut bytes = std::mem::take(&mut self.out);
         let limits = Limits {
@@ -95,10 +119,22 @@ impl Client {
         while let Some(message) = inbound.next(&mut input, &limits).expect("clean frames") {
             match message {
                 Message::Binary(bytes) => all.extend_from_slice(bytes),
-                other => panic!("only binary messages are said, not {other:?}"),
+                Message::Text(text) => all.extend_from_slice(format!("{text}\n").as_bytes()),
+                other => panic!("only messages are said, not {other:?}"),
             }
         }
         all
+    }
+}
+
+fn in_words(received: &Received<'_>) -> String {
+    match received {
+        Received::Payload(payload) => format!("payload {payload:?}"),
+        Received::Progress => "progress".to_owned(),
+        Received::Ping => "ping".to_owned(),
+        Received::Acknowledged => "acknowledged".to_owned(),
+        Received::Ready => "ready".to_owned(),
+        Received::Refused(why) => format!("refused {why}"),
     }
 }
 
@@ -232,4 +268,123 @@ fn what_is_no_message_is_refused_without_waiting_for_more() {
         client.hear(packet).expect("whole packets");
         assert_eq!(client.received, ["payload []"], "{packet:?}");
     }
+}
+
+#[test]
+fn an_event_stream_cut_anywhere_is_heard_the_same() {
+    let stream = "\u{feff}retry: 1000\nid: a-1\n\n: quiet\n\nid: a-2\r\nevent: binary\r\n: by the way\r\n\
+                  data: AAEC\r\n\r\ndata:BA==\r\rdata: AA\ndata: ==\n\nid: a-3\revent: roost.lost\rdata: {}\r\r\
+                  event: roost.closed\ndata: bye\n\n";
+    let bytes = stream.as_bytes();
+    // Lines of data are joined by LF, which base64 does not have: corrupt.
+    let expected = [
+        "ping",
+        "payload [0, 1, 2]",
+        "payload [4]",
+        "payload []",
+        "refused closed: bye",
+    ];
+    for cut in 0..=bytes.len() {
+        let mut client = Client::new("sse", &["load"]);
+        client.positions.push(Position::default());
+        for piece in [&bytes[..cut], &bytes[cut..]] {
+            client.hear(piece).expect("clean events");
+        }
+        client.received.retain(|received| received != "progress");
+        assert_eq!(client.received, expected, "cut at {cut}");
+        let id = client.positions[0].to_id();
+        assert_eq!(id.as_deref(), Some("a-3"), "cut at {cut}");
+        assert_eq!(client.recovered.lost(), [0], "cut at {cut}");
+    }
+}
+
+#[test]
+fn centrifugo_opens_subscribes_publishes_and_answers_pings() {
+    let mut client = Client::new("centrifugo", &["a", "b\"c"]);
+    let said = String::from_utf8(client.open()).expect("text");
+    assert!(
+        said.starts_with("{\"connect\":{") && said.ends_with("\"id\":1}\n"),
+        "{said}"
+    );
+    let said = client.hear_text(r#"{"id":1,"connect":{"client":"x","ping":25,"pong":true}}"#);
+    assert_eq!(said, "{\"subscribe\":{\"channel\":\"a\"},\"id\":2}\n");
+    let said = client.hear_text(r#"{"id":2,"subscribe":{}}"#);
+    assert_eq!(said, "{\"subscribe\":{\"channel\":\"b\\\"c\"},\"id\":3}\n");
+    assert_eq!(client.hear_text(r#"{"id":3,"subscribe":{}}"#), "");
+    assert_eq!(client.hear_text("{}"), "{}\n");
+    client
+        .hear_text(r#"{"push":{"channel":"a","pub":{"data":"\u0000AAEC","info":{"client":"y"}}}}"#);
+    client.hear_text(r#"{"push":{"channel":"a","pub":{"data":{"no":"bytes"}}}}"#);
+    client.hear_text(r#"{"push":{"channel":"a","join":{"info":{"client":"y"}}}}"#);
+    let said = String::from_utf8(client.publish("a", &[0, 1, 2])).expect("text");
+    let publish = "{\"publish\":{\"channel\":\"a\",\"data\":\"\\u0000AAEC\"},\"id\":1000}\n";
+    assert_eq!(said, publish);
+    client.hear_text(r#"{"id":1000,"publish":{}}"#);
+    client.hear_text(r#"{"id":1001,"error":{"code":103,"message":"permission denied"}}"#);
+    client.hear_text(
+        r#"{"push":{"channel":"a","unsubscribe":{"code":2500,"reason":"insufficient state"}}}"#,
+    );
+    client.hear_text("[]");
+    let expected = [
+        "progress",
+        "progress",
+        "ready",
+        "ping",
+        "payload [0, 1, 2]",
+        "payload []",
+        "progress",
+        "acknowledged",
+        "refused error 103 permission denied",
+        "refused unsubscribed 2500 insufficient state",
+        "refused not a line of Centrifugo's: []",
+    ];
+    assert_eq!(client.received, expected);
+}
+
+#[test]
+fn centrifugo_goes_on_from_the_position_of_each_channel() {
+    let mut client = Client::new("centrifugo", &["a", "b"]);
+    client.positions = vec![Position::default(), Position::default()];
+    let said = client.hear_text(r#"{"id":1,"connect":{}}"#);
+    assert_eq!(
+        said,
+        "{\"subscribe\":{\"channel\":\"a\",\"recoverable\":true},\"id\":2}\n"
+    );
+    client.hear_text(r#"{"id":2,"subscribe":{"recoverable":true,"epoch":"e","offset":4}}"#);
+    client.hear_text(r#"{"id":3,"subscribe":{"recoverable":true,"epoch":"f"}}"#);
+    client.hear_text(r#"{"push":{"channel":"b","pub":{"data":1,"offset":1}}}"#);
+    client.hear_text(r#"{"push":{"channel":"a","pub":{"data":1,"offset":5}}}"#);
+    // It comes back.
+    client.stage = 0;
+    let again = |channel: &str, offset: u8, epoch: &str, id: u8| {
+        format!(
+            "{{\"subscribe\":{{\"channel\":\"{channel}\",\"recoverable\":true,\"recover\":true,\"offset\":{offset},\
+             \"epoch\":\"{epoch}\"}},\"id\":{id}}}\n"
+        )
+    };
+    assert_eq!(
+        client.hear_text(r#"{"id":1,"connect":{}}"#),
+        again("a", 5, "e", 2)
+    );
+    let said = client.hear_text(
+        r#"{"id":2,"subscribe":{"recoverable":true,"epoch":"e","offset":7,"recovered":true,
+            "publications":[{"data":"\u0000Bg==","offset":6},{"data":"\u0000Bw==","offset":7}]}}"#,
+    );
+    assert_eq!(said, again("b", 1, "f", 3));
+    let payloads: Vec<_> = client.recovered.payloads().map(<[u8]>::to_vec).collect();
+    assert_eq!(
+        (payloads, client.recovered.lost()),
+        (vec![vec![6], vec![7]], &[][..])
+    );
+    client.hear_text(
+        r#"{"id":3,"subscribe":{"recoverable":true,"epoch":"g","offset":1,"was_recovering":true}}"#,
+    );
+    assert_eq!(client.recovered.lost(), [1]);
+    // The server has dropped messages, and has the client subscribe again.
+    let pushed =
+        r#"{"push":{"channel":"b","unsubscribe":{"code":2500,"reason":"insufficient state"}}}"#;
+    assert_eq!(client.hear_text(pushed), again("b", 1, "g", 3));
+    client.hear_text(r#"{"id":2,"subscribe":{}}"#);
+    let last = client.received.last().expect("it was received");
+    assert!(last.contains("not recoverable"), "{last}");
 }

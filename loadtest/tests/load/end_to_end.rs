@@ -126,7 +126,7 @@ fn echo_comes_back_at_full_speed_and_by_a_schedule() {
 #[test]
 fn fanout_reaches_every_subscriber_of_the_channel_and_no_other() {
     let house = House::open();
-    for dialect in ["raw", "wamp.2.json"] {
+    for dialect in ["raw", "wamp.2.json", "centrifugo", "sse"] {
         let document = house.clean(&format!(
             "fanout -n 90 -c 3 -p 6 --rate 300 --time 300ms --warm-up 0s --dialect {dialect}"
         ));
@@ -164,6 +164,73 @@ fn storm_drops_some_and_they_come_again() {
     assert_eq!((storm.dropped, storm.held), (25, 101));
     assert_eq!(storm.latencies["recover"].count, 25);
     assert!(storm.deliveries.received > 0);
+}
+
+#[test]
+fn echoes_come_back_in_a_channel_of_their_own() {
+    let house = House::open();
+    let command = "echo -n 20 -m 3 --size 200 --time 200ms --warm-up 0s --dialect centrifugo";
+    let traffic = &house.clean(command).phases[1];
+    assert!(traffic.sent > 60, "{}", traffic.sent);
+    assert_eq!(traffic.received, traffic.sent);
+    assert_eq!(traffic.acknowledged, traffic.sent);
+}
+
+/// A server that keeps what is published.
+fn open_with_history() -> House {
+    let mut settings = Settings::for_tests();
+    settings.channels.default.history_messages_max = 1_000;
+    House::open_with(settings)
+}
+
+#[test]
+fn a_storm_with_recovery_loses_nothing() {
+    let house = open_with_history();
+    let command =
+        "storm -n 100 -c 2 -p 2 --share 0.25 --rate 200 --time 300ms --recover --dialect sse";
+    let storm = &house.clean(command).phases[2];
+    assert_eq!((storm.dropped, storm.recovered, storm.told), (25, 25, 0));
+    assert_eq!(storm.latencies["caught_up"].count, 25);
+    // Nothing that was published in the phase is excused.
+    assert_eq!(storm.deliveries.received, storm.sent * 50);
+}
+
+#[test]
+fn all_that_leave_recover_and_what_it_takes_is_told() {
+    let house = open_with_history();
+    let pid = std::process::id();
+    let document = house.clean(&format!(
+        "recover -n 60 -c 3 --rate 300 --away 200ms --rounds 2 --dialect sse --server-pid {pid}"
+    ));
+    let recovery = document.recovery.as_ref().expect("they came back");
+    assert_eq!((recovery.connections, recovery.told), (120, 0));
+    let sent = document.phases[6].sent + document.phases[14].sent;
+    assert_eq!(recovery.messages, 20 * sent);
+    let measured = [
+        &recovery.cpu_seconds,
+        &recovery.nothing_missed_cpu_seconds,
+        &recovery.publish_cpu_seconds,
+        &recovery.all_back_seconds,
+    ];
+    for values in measured {
+        assert!(values.len() == 2 && values.iter().all(|&value| value > 0.0));
+    }
+    assert!(recovery.ratio().is_some());
+    let table = document.table();
+    assert!(
+        table.contains("a publish of the same bytes to all"),
+        "{table}"
+    );
+}
+
+#[test]
+fn what_a_server_does_not_keep_is_told_as_lost() {
+    let house = House::open();
+    let command = "recover -n 10 --rate 100 --away 200ms --rounds 1 --dialect sse";
+    let document = house.clean(command);
+    let (away, back) = (&document.phases[6], &document.phases[8]);
+    assert_eq!((back.recovered, back.told), (0, 10));
+    assert_eq!(back.told_messages, 10 * away.sent);
 }
 
 #[test]

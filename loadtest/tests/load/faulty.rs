@@ -164,6 +164,7 @@ fn run_echo(fault: Fault, count: u32, echo: Echo, time: Duration) -> Document {
             count,
             dialect: dialect::by_name("echo").expect("a dialect"),
             subscribe: Vec::new(),
+            recovers: false,
             role: Role::Echo(echo),
         }],
         phases: [Step::Open(None), Step::Traffic(time, None), Step::Close]

@@ -9,6 +9,7 @@ mod figures;
 mod interrupt;
 mod million;
 mod omission;
+mod recovering;
 mod report;
 mod scenarios;
 mod terminal;
