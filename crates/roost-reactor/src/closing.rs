@@ -107,11 +107,8 @@ fn leave_channels(core: &mut Core, slot: u32) {
         core.calls.leave(key, now);
     }
     core.hook_calls.forget(slot);
-<<<<<<< ours
     core.history_asks.forget(slot);
-=======
     let now = core.now();
->>>>>>> theirs
     let Some(conn) = core.connections.at_mut(slot) else {
         return;
     };

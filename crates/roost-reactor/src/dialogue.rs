@@ -35,9 +35,10 @@ pub(crate) fn send_replies(core: &mut Core, key: ConnKey) {
 /// A dialect has ended a subscription.
 #[cold]
 fn unsubscribe(core: &mut Core, key: ConnKey, channel: ChannelId, form: Form) {
+    let now = core.now();
     if let Some(conn) = core.connections.get(key) {
         let encoding = conn.framing.encoding(form);
         core.channels
-            .unsubscribe(Subscriber(key.slot()), encoding, channel);
+            .unsubscribe(Subscriber(key.slot()), encoding, channel, now);
     }
 }

@@ -346,10 +346,6 @@ impl Channels {
     }
 
     /// Ends a subscription, and what was on its way if it was the last.
-<<<<<<< ours
-    pub(crate) fn unsubscribe(&mut self, who: Subscriber, encoding: Encoding, channel: ChannelId) {
-        self.expiries.forget(who.0, channel);
-=======
     pub(crate) fn unsubscribe(
         &mut self,
         who: Subscriber,
@@ -358,7 +354,7 @@ impl Channels {
         now: u32,
     ) {
         self.hub.set_time(now);
->>>>>>> theirs
+        self.expiries.forget(who.0, channel);
         self.hub
             .unsubscribe(who, encoding, channel, &mut self.outputs);
         self.end_delivery(who, encoding, channel);
