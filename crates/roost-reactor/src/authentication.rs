@@ -94,6 +94,9 @@ fn admits_certificate(core: &mut Core, key: ConnKey, name: ClientName) -> bool {
 
 /// The handshake is kept as it came, and gone through again once the token is known to be good.
 fn await_check(core: &mut Core, key: ConnKey, token: Secret, (head, rest): (&[u8], &[u8])) {
+    if is_too_long(core, token.expose().len()) {
+        return refuse_token(core, key, TOO_LONG);
+    }
     if is_busy(core) {
         return refuse_busy(core, key, "Too many clients log in at once; try again.");
     }
@@ -118,6 +121,12 @@ fn await_check(core: &mut Core, key: ConnKey, token: Secret, (head, rest): (&[u8
         token,
         channel: None,
     });
+}
+
+/// Whether a token is longer than any that is taken.
+pub(crate) fn is_too_long(core: &Core, bytes: usize) -> bool {
+    let bytes_max = core.settings.auth.token_bytes_max;
+    bytes_max > 0 && bytes > bytes_max
 }
 
 /// Whether so many wait for their token's check that no more may.
@@ -183,6 +192,9 @@ pub(crate) fn handle_verdict(core: &mut Core, verdict: Verdict) -> Option<Box<Pe
     }
     None
 }
+
+/// As it is said of one that is looked at.
+const TOO_LONG: &str = "The token is larger than auth.token_bytes_max.";
 
 /// A token is not taken, for a reason without a quote in it.
 fn refuse_token(core: &mut Core, key: ConnKey, reason: &str) {

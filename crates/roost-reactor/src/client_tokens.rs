@@ -6,7 +6,7 @@ use roost_dialect::DialectKind;
 use roost_dialect::dialect::{Admission, Event, TokenOutcome, TokenRefusal, TokenText};
 use roost_net::ConnKey;
 
-use crate::authentication::{identity_of, is_busy};
+use crate::authentication::{identity_of, is_busy, is_too_long};
 use crate::clock::{TICK_MS, ticks};
 use crate::connections::{Phase, TooMany};
 use crate::core::Core;
@@ -24,6 +24,8 @@ pub(crate) fn begin(core: &mut Core, key: ConnKey, token: Option<TokenText<'_>>)
         },
         Some(_) if !core.settings.auth.is_on => Err(TokenRefusal::Invalid),
         Some(_) if is_busy(core) => Err(TokenRefusal::Unavailable),
+        // It would be kept at its full length until it is looked at.
+        Some(TokenText(token)) if is_too_long(core, token.len()) => Err(TokenRefusal::Invalid),
         Some(token) => return ask(core, key, token, None),
     };
     tell(core, key, &outcome);
@@ -40,6 +42,8 @@ pub(crate) fn begin_subscription(
         TokenRefusal::Invalid
     } else if is_busy(core) {
         TokenRefusal::Unavailable
+    } else if is_too_long(core, token.0.len()) {
+        TokenRefusal::Invalid
     } else {
         return ask(core, key, token, Some(channel.into()));
     };

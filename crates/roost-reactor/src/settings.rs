@@ -73,6 +73,8 @@ pub struct Auth {
     /// Connections of a user, in all; 0 for any number.
     pub connections_per_user_max: u32,
     /// Revocations kept by each reactor.
+    /// A token, in bytes; 0 for any length. A longer one is refused where it comes, and checked nowhere.
+    pub token_bytes_max: usize,
     pub revocations_max: u32,
     /// Those that are in force from the start.
     pub revoked: RevokedAtStart,

@@ -38,12 +38,12 @@ fn end_expired(core: &mut Core, now: u32) {
         let conn = core.connections.get(key);
         if conn.is_some_and(|conn| conn.phase == Phase::Open) {
             let identity = core.connections.identities().get(slot);
-            let reason = match identity.map(|identity| identity.method) {
-                Some(Method::Certificate) => "the certificate has expired",
-                _ => "the token has expired",
+            let (credential, reason) = match identity.map(|identity| identity.method) {
+                Some(Method::Certificate) => ("certificate", "the certificate has expired"),
+                _ => ("token", "the token has expired"),
             };
             core.counters.identities_expired_total.inc();
-            notify(core, key, Event::Expired);
+            notify(core, key, Event::Expired { credential });
             let code = CloseCode::IDENTITY_EXPIRED;
             start_close(core, key, code, reason);
             apply_pending(core);

@@ -99,7 +99,7 @@ impl Tokens {
             revocations_max: _,
             revocations_state_file: _,
             connections_per_user_max: _,
-            token_bytes_max,
+            token_bytes_max, // by the reactors too
             static_tokens_file: _,
             cache_bytes_max,
             jwt:
@@ -213,6 +213,7 @@ pub(crate) fn for_reactors(settings: &config::Settings, reactors: usize) -> reac
         revocations_max: from.revocations_max,
         revoked: reactor::RevokedAtStart::default(), // read where the log is there
         connections_per_user_max: from.connections_per_user_max,
+        token_bytes_max: from.token_bytes_max,
     }
 }
 

@@ -590,7 +590,7 @@ fn on_event(
             };
         }
         Event::AuthenticationOver(_) => return codes::SERVER_ERROR.next(),
-        Event::Expired => return codes::EXPIRED.next(),
+        Event::Expired { .. } => return codes::EXPIRED.next(),
         Event::Revoked => return codes::INVALID_TOKEN.next(),
         Event::Draining => return codes::SHUTDOWN.next(),
         Event::Refused { token: None, .. }

@@ -155,7 +155,10 @@ pub enum Event<'a> {
         reason: &'a str,
     },
     /// What the client is known as has expired; the close frame follows what is written now.
-    Expired,
+    Expired {
+        /// What: the token, or the certificate.
+        credential: &'a str,
+    },
     /// The token that the client has shown is not taken any more; the same follows.
     Revoked,
     /// The application ends the connection; the same follows.

@@ -111,7 +111,10 @@ impl Dialect for Sse {
                 let retry_ms = retry_ms(new_id());
                 write(&mut |out| write_retry(out, retry_ms, reason));
             }
-            Event::Expired => write(&mut |out| write_closed(out, "the token has expired")),
+            Event::Expired { credential } => {
+                let reason = format!("the {credential} has expired");
+                write(&mut |out| write_closed(out, &reason));
+            }
             Event::Revoked => write(&mut |out| write_closed(out, "the token is revoked")),
             Event::Disconnected { reason }
             | Event::OverLimit { reason, .. }

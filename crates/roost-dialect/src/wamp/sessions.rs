@@ -166,7 +166,10 @@ impl Dialect for Wamp {
                 Event::OpeningMissing => ends = session.give_up_hello(out),
                 Event::Dropped { messages } => session.on_dropped(messages, new_id, out),
                 Event::SlowConsumer { reason } => session.close_slow(reason, out),
-                Event::Expired => session.end(uri::EXPIRED, EXPIRED, out),
+                Event::Expired { credential } => {
+                    let message = format!("The {credential} has expired.");
+                    session.end(uri::EXPIRED, &message, out);
+                }
                 Event::Revoked => session.end(uri::REVOKED, REVOKED, out),
                 Event::Disconnected { reason } => session.end(uri::KILLED, reason, out),
                 Event::OverLimit { reason, .. } => session.end(uri::OVER_LIMIT, reason, out),
@@ -386,7 +389,6 @@ fn error_of(refusal: Refusal) -> (&'static str, Option<&'static str>) {
 /// An answer to no invocation; one that has ended is another matter.
 const NEVER_INVOKED: &str = "Received YIELD or ERROR for an INVOCATION that was never sent.";
 /// What a person is told at the end of a session.
-const EXPIRED: &str = "The token has expired.";
 const REVOKED: &str = "The token is revoked.";
 /// Close reason on `/wamp` without a subprotocol that is served.
 const SUBPROTOCOL_REQUIRED: &str = "This path speaks WAMP: the client must offer the subprotocol wamp.2.json, wamp.2.msgpack or wamp.2.cbor.";

@@ -592,7 +592,12 @@ fn pings_are_sent_and_closes_have_codes() {
     assert_eq!(close(&mut client, Event::PongMissing), "3012 no pong");
     assert_eq!(close(&mut client, Event::Draining), "3001 shutdown");
     assert_eq!(
-        close(&mut client, Event::Expired),
+        close(
+            &mut client,
+            Event::Expired {
+                credential: "token"
+            }
+        ),
         "3005 connection expired"
     );
     let slow = Event::SlowConsumer { reason: "slow" };

@@ -34,6 +34,7 @@ pub(super) fn settings() -> Settings {
         revocations_max: 10,
         revoked: RevokedAtStart::default(),
         connections_per_user_max: 0,
+        token_bytes_max: 1_000,
     };
     settings
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use roost_access::Identity;
 use roost_net::sim::{SimDriver, SimFaults, SimNet, SimOptions};
 use roost_net::{CloseCause, CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
 
@@ -179,6 +180,18 @@ impl World {
         let connections = &self.reactor.core.connections;
         let key = connections.key_at(client.0)?;
         connections.get(key).map(|conn| conn.phase)
+    }
+
+    /// The time, in ticks.
+    pub(super) fn tick(&self) -> u32 {
+        self.reactor.core.now()
+    }
+
+    /// Makes a client known as this, as if it had come so.
+    pub(super) fn identify(&mut self, client: Client, identity: Identity) {
+        let key = self.key(client);
+        let identified = self.reactor.core.connections.identify(key, identity);
+        identified.expect("users have any number of connections");
     }
 
     pub(super) fn count(&self, name: &str) -> u64 {

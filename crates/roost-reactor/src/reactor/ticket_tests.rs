@@ -1,8 +1,9 @@
 //! Tokens as tickets of WAMP sessions, and a control thread that answers, late or never.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use roost_access::Revoked;
+use roost_access::{Identity, Method, PermissionSet, Provider, Revoked, TokenMark};
 use roost_wire::Opcode;
 use roost_wire::frame::append_masked_frame;
 
@@ -173,7 +174,11 @@ fn expiry_and_revocation_hold_as_for_other_connections() {
     expect(&mut world, long, &["[2,"]);
     // There is no message for another token: it ends at once.
     world.run(4_000);
-    expect(&mut world, short, &["[6,", "roost.close.expired"]);
+    expect(
+        &mut world,
+        short,
+        &["[6,", "The token has expired.", "roost.close.expired"],
+    );
     let (waiting, check) = shown(&mut world, &mut control);
     let request = Request::Revoke(Box::new(Revocation {
         revoked: Revoked::User {
@@ -207,4 +212,45 @@ fn who_logs_in_is_that_user_whatever_the_handshakes_token_says() {
     say(&mut control, good(&check, "bob", None));
     expect(&mut world, client, &["[2,", r#""authid":"bob""#]);
     assert_eq!(world.phase(client), Some(Phase::Open));
+}
+
+#[test]
+fn a_ticket_that_is_too_long_is_refused_and_kept_nowhere() {
+    let mut world = world(|auth| auth.token_bytes_max = 100);
+    let mut control = world.control();
+    for (bytes, is_asked) in [(100, true), (101, false), (60_000, false)] {
+        let client = open(&mut world, "wamp.2.json", None);
+        send(&mut world, client, Opcode::Text, HELLO.as_bytes());
+        expect(&mut world, client, &[r#"[4,"ticket",{}]"#]);
+        let ticket = format!(r#"[5,"{}",{{}}]"#, "t".repeat(bytes));
+        send(&mut world, client, Opcode::Text, ticket.as_bytes());
+        assert_eq!(asked(&mut control).len(), usize::from(is_asked), "{bytes}");
+        match is_asked {
+            true => expect(&mut world, client, &[]),
+            false => expect(&mut world, client, &["[3,", "authentication_denied"]),
+        }
+    }
+    assert_eq!(world.count("tokens_refused_total"), 2);
+}
+
+#[test]
+fn a_goodbye_names_the_certificate_that_has_ended() {
+    let mut world = world(|_| {});
+    let client = open(&mut world, "wamp.2.json", None);
+    let now = world.tick();
+    let identity = Identity {
+        user: "probe".into(),
+        permissions: Arc::new(PermissionSet::of_token(Vec::new())),
+        expires: NonZeroU32::new(now + 20),
+        method: Method::Certificate,
+        provider: Provider::Static,
+        token: TokenMark::default(),
+    };
+    world.identify(client, identity);
+    let hello = br#"[1,"realm1",{"roles":{"subscriber":{}}}]"#;
+    send(&mut world, client, Opcode::Text, hello);
+    expect(&mut world, client, &["[2,"]);
+    world.run(5_000);
+    let parts = ["[6,", "The certificate has expired.", "roost.close.expired"];
+    expect(&mut world, client, &parts);
 }

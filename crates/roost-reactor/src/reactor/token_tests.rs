@@ -24,6 +24,7 @@ fn world(change: impl FnOnce(&mut Auth)) -> World {
         revocations_max: 100,
         revoked: RevokedAtStart::default(),
         connections_per_user_max: 0,
+        token_bytes_max: 1_000,
         checks_max: 100,
     };
     change(&mut settings.auth);
@@ -295,4 +296,17 @@ fn a_drain_ends_handshakes_that_wait() {
     say(&mut control, good(&checks[0], None));
     world.run(200);
     assert_eq!(text(world.take(client)), "");
+}
+
+#[test]
+fn a_token_that_is_too_long_is_refused_before_it_is_checked() {
+    let mut world = world(|auth| auth.token_bytes_max = 10);
+    let mut control = world.control();
+    let refused = connect(&mut world, "12345678901");
+    assert!(asked(&mut control).is_empty());
+    let said = text(world.take(refused));
+    assert!(said.starts_with("HTTP/1.1 401 "), "{said}");
+    assert!(said.contains("larger than auth.token_bytes_max"), "{said}");
+    connect(&mut world, "1234567890");
+    assert_eq!(asked(&mut control).len(), 1);
 }

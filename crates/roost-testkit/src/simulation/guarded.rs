@@ -84,6 +84,7 @@ pub(super) fn add(seed: u64, has_control: bool, settings: &mut Settings) -> usiz
             revocations_max: 4,
             revoked: RevokedAtStart::default(),
             connections_per_user_max: 0,
+            token_bytes_max: 1_000,
         };
         Arc::make_mut(&mut settings.dialects.wamp).takes_tokens = true;
     }
