@@ -68,7 +68,8 @@ pub struct DrainAsked {
     pub per_second: Option<u32>,
 }
 
-/// What the daemon does for administrators.
+/// What the daemon does for administrators. Each call is on a thread of its own and may wait; one that
+/// never returns costs that thread, and those behind it are refused.
 pub trait Operator: Send + Sync {
     /// Logs lines of this level and above it from now on. Returns the level before.
     ///
@@ -76,8 +77,7 @@ pub trait Operator: Send + Sync {
     /// A sentence, if there is no such level or the log takes none.
     fn set_log_level(&self, level: &str) -> Result<String, String>;
 
-    /// Reads the configuration again, and obeys it unless it has a mistake or `is_check`. May wait for a
-    /// disk.
+    /// Reads the configuration again, and obeys it unless it has a mistake or `is_check`.
     fn reload(&self, is_check: bool) -> Reloaded;
 
     /// Begins to close all connections; then the daemon ends. Returns how. While it does that already,

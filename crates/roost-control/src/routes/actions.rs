@@ -1,18 +1,22 @@
 //! What changes the daemon: its log, and its end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{RawQuery, State as Shown};
-use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use roost_reactor::Pace;
 use serde::Serialize;
 use serde_json::json;
+use tokio::time::timeout;
 use tracing::warn;
 
 use crate::operator::DrainAsked;
 
 use super::answers::{State, TEXT, bad_request, pairs, respond, respond_json};
+use crate::operator::Operator;
 
 /// `POST /log?level=LEVEL`.
 pub(super) async fn log(Shown(state): Shown<Arc<State>>, RawQuery(query): RawQuery) -> Response {
@@ -26,10 +30,12 @@ pub(super) async fn log(Shown(state): Shown<Arc<State>>, RawQuery(query): RawQue
     let Some(level) = level else {
         return bad_request("level is off, error, warn, info, debug or trace\n");
     };
-    let Some(operator) = &state.operator else {
-        return has_no_operator();
+    let to = level.clone();
+    let set = match ask(&state, move |operator| operator.set_log_level(&to)).await {
+        Ok(set) => set,
+        Err(answer) => return answer,
     };
-    match operator.set_log_level(&level) {
+    match set {
         Ok(before) => {
             warn!(target: "audit", %level, %before, "the log's level was changed");
             respond_json(&json!({"level": level, "before": before}))
@@ -48,17 +54,12 @@ pub(super) async fn reload(Shown(state): Shown<Arc<State>>, RawQuery(query): Raw
             _ => return bad_request("/reload takes check=1 only\n"),
         }
     }
-    let Some(operator) = state.operator.clone() else {
-        return has_no_operator();
-    };
-    if !is_check {
+    if !is_check && state.operator.is_some() {
         warn!(target: "audit", "an administrator reloads the configuration");
     }
-    // It reads files: not on the thread that answers.
-    let reloaded = tokio::task::spawn_blocking(move || operator.reload(is_check)).await;
-    let Ok(reloaded) = reloaded else {
-        let reason = "the reload has not come to its end: see the log\n";
-        return respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, reason);
+    let reloaded = match ask(&state, move |operator| operator.reload(is_check)).await {
+        Ok(reloaded) => reloaded,
+        Err(answer) => return answer,
     };
     if !reloaded.errors.is_empty() {
         let mut lines = reloaded.errors.join("\n");
@@ -132,9 +133,6 @@ pub(super) async fn drain(Shown(state): Shown<Arc<State>>, RawQuery(query): RawQ
         Ok(asked) => asked,
         Err(reason) => return bad_request(reason),
     };
-    let Some(operator) = &state.operator else {
-        return has_no_operator();
-    };
     let is_under_way = state.shared.is_draining();
     if is_under_way && (asked.per_second.is_none() || asked.timeout_ms.or(asked.delay_ms).is_some())
     {
@@ -146,11 +144,16 @@ pub(super) async fn drain(Shown(state): Shown<Arc<State>>, RawQuery(query): RawQ
         timeout_ms,
         per_second,
     } = asked;
-    warn!(
-        target: "audit", delay_ms, timeout_ms, per_second, is_under_way,
-        "an administrator drains the daemon"
-    );
-    let pace = operator.drain(asked);
+    if state.operator.is_some() {
+        warn!(
+            target: "audit", delay_ms, timeout_ms, per_second, is_under_way,
+            "an administrator drains the daemon"
+        );
+    }
+    let pace = match ask(&state, move |operator| operator.drain(asked)).await {
+        Ok(pace) => pace,
+        Err(answer) => return answer,
+    };
     respond_json(&draining(&state, Some(state.shared.pace().unwrap_or(pace))))
 }
 
@@ -171,6 +174,43 @@ fn drain_asked(query: Option<&str>) -> Result<DrainAsked, String> {
     }
     Ok(asked)
 }
+
+/// Has the process do something, on a thread that may wait: for a disk, for a lock, for a service manager.
+/// The control thread goes on meanwhile. The error is the answer.
+async fn ask<T: Send + 'static>(
+    state: &State,
+    work: impl FnOnce(&dyn Operator) -> T + Send + 'static,
+) -> Result<T, Response> {
+    let Some(operator) = state.operator.clone() else {
+        return Err(has_no_operator());
+    };
+    let Ok(permit) = state.operator_calls.clone().try_acquire_owned() else {
+        let reason = "earlier requests of this kind have not come to their end\n";
+        let mut answer = respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, reason);
+        let retry_after = HeaderValue::from_static("1");
+        answer.headers_mut().insert(RETRY_AFTER, retry_after);
+        return Err(answer);
+    };
+    let work = tokio::task::spawn_blocking(move || {
+        let done = work(&*operator);
+        drop(permit); // one that hangs keeps it
+        done
+    });
+    match timeout(OPERATOR_WAIT, work).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(_)) => {
+            let reason = "it has not come to its end: see the log\n";
+            Err(respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, reason))
+        }
+        Err(_) => {
+            let reason = "it is not done yet: it may still be, see the log\n";
+            Err(respond(StatusCode::GATEWAY_TIMEOUT, TEXT, reason))
+        }
+    }
+}
+
+/// How long an administrator waits for what the process does: for a disk that is busy, and no longer.
+const OPERATOR_WAIT: Duration = Duration::from_secs(10);
 
 /// In a test, or in a program that is not the daemon.
 fn has_no_operator() -> Response {

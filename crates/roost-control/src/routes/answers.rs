@@ -48,6 +48,8 @@ pub(crate) struct State {
     /// A permit for each that may look on at a channel.
     pub(super) tails: Arc<Semaphore>,
     pub(super) operator: Option<Arc<dyn Operator>>,
+    /// What it may be asked at once: each takes a thread.
+    pub(super) operator_calls: Arc<Semaphore>,
 }
 
 impl State {
@@ -66,6 +68,7 @@ impl State {
             checked,
             tails: Arc::new(Semaphore::new(TAILS_MAX)),
             operator,
+            operator_calls: Arc::new(Semaphore::new(OPERATOR_CALLS_MAX)),
         }
     }
 }
@@ -87,6 +90,9 @@ impl State {
             .map_or_else(String::new, |(name, _)| name.clone())
     }
 }
+
+/// Of the runtime's threads that may wait, the others are for names of hosts and files.
+const OPERATOR_CALLS_MAX: usize = 2;
 
 pub(super) fn pairs(query: Option<&str>) -> form_urlencoded::Parse<'_> {
     form_urlencoded::parse(query.unwrap_or_default().as_bytes())
