@@ -39,9 +39,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::State as Shown;
 use axum::http::header::{ALLOW, CACHE_CONTROL};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use axum::response::Response;
@@ -52,7 +50,7 @@ use crate::listen::ApiListener;
 use crate::metrics::Build;
 use crate::peer::Peer;
 use crate::revocation_file::RevocationFile;
-use crate::serve::{Limits, serve_api};
+use crate::serve::{Answers, Limits, serve_api};
 
 use call::{Api, Call};
 use paths::{Found, Operation};
@@ -121,21 +119,26 @@ pub(crate) fn serve(
         build,
         started: Instant::now(),
     });
-    let router = Router::new().fallback(answer).with_state(api);
     for listener in listeners {
-        tokio::spawn(serve_api(listener, router.clone(), of_listeners));
+        tokio::spawn(serve_api(listener, Served(api.clone()), of_listeners));
     }
 }
 
-/// Answers one request.
-async fn answer(Shown(api): Shown<Arc<Api>>, request: Request<Body>) -> Response {
-    let mut response = match admit(api, request).await {
-        Ok(response) => response,
-        Err(problem) => problem.into_response(),
-    };
-    let no_store = HeaderValue::from_static("no-store");
-    response.headers_mut().insert(CACHE_CONTROL, no_store);
-    response
+/// What answers requests: without a router, for [`paths`] is one, and axum's would box each request on its
+/// way through.
+#[derive(Clone)]
+struct Served(Arc<Api>);
+
+impl Answers for Served {
+    async fn answer(self, request: Request<Body>) -> Response {
+        let mut response = match admit(self.0, request).await {
+            Ok(response) => response,
+            Err(problem) => problem.into_response(),
+        };
+        let no_store = HeaderValue::from_static("no-store");
+        response.headers_mut().insert(CACHE_CONTROL, no_store);
+        response
+    }
 }
 
 /// Lets a request in, and does what it asks for.

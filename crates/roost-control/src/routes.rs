@@ -12,7 +12,6 @@ mod tail;
 mod verdict;
 mod why;
 
-use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,14 +20,13 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{RawQuery, State as Shown};
 use axum::http::header::{ALLOW, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::from_fn;
 use axum::response::Response;
 use axum::routing::{MethodRouter, any, delete, get, post};
 use roost_dialect::PayloadRef;
 use roost_reactor::ControlPublication;
 use tokio::time::{Instant, timeout};
-use tower_service::Service;
 
 use crate::health::{ALIVE_WITHIN, Reactor};
 use crate::metrics;
@@ -82,14 +80,6 @@ pub(crate) fn router(state: Arc<State>, access: Access) -> Router {
         .fallback(no_such_path)
         .layer(from_fn(guard::guard))
         .with_state(state)
-}
-
-/// Answers one request.
-pub(crate) async fn answer(mut router: Router, request: Request<Body>) -> Response {
-    match router.call(request).await {
-        Ok(response) => response,
-        Err(never) => match never as Infallible {},
-    }
 }
 
 async fn no_such_path() -> Response {

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::Request;
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -17,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
+use tower_service::Service;
 use tracing::debug;
 
 use crate::first_of::first_of;
@@ -44,6 +47,21 @@ impl Default for Limits {
             closes_busy: true,
             head_timeout: Duration::from_secs(10),
             connection_timeout: Duration::from_secs(300),
+        }
+    }
+}
+
+/// What answers the requests of a listener.
+pub(crate) trait Answers: Clone + Send + 'static {
+    /// Answers one.
+    fn answer(self, request: Request<Body>) -> impl Future<Output = Response> + Send;
+}
+
+impl Answers for Router {
+    async fn answer(mut self, request: Request<Body>) -> Response {
+        match self.call(request).await {
+            Ok(response) => response,
+            Err(never) => match never as Infallible {},
         }
     }
 }
@@ -78,7 +96,7 @@ pub(crate) async fn serve(
 /// Accepts and serves what one listener of the API accepts.
 pub(crate) async fn serve_api(
     listener: ApiListener,
-    router: Router,
+    answers: impl Answers,
     limits: Limits,
 ) -> io::Result<()> {
     let (unix, tcp, _file) = match listener.0 {
@@ -89,10 +107,10 @@ pub(crate) async fn serve_api(
     loop {
         let accepted = first_of(accept_unix(unix.as_ref()), accept_tcp(tcp.as_ref()));
         match accepted.await {
-            Ok(Accepted::Unix(stream)) => connections.serve(stream, router.clone()),
+            Ok(Accepted::Unix(stream)) => connections.serve(stream, answers.clone()),
             Ok(Accepted::Tcp(stream)) => {
                 let _ = stream.set_nodelay(true); // answers are small; it may have ended
-                connections.serve(stream, router.clone());
+                connections.serve(stream, answers.clone());
             }
             Err(error) => {
                 debug!(%error, "accept failed on a listener of the API");
@@ -154,7 +172,7 @@ impl Connections {
         }
     }
 
-    fn serve<S>(&mut self, stream: S, router: Router)
+    fn serve<S>(&mut self, stream: S, answers: impl Answers)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -166,11 +184,11 @@ impl Connections {
         activity.begin(&count);
         let of_service = activity.clone();
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            let (router, activity) = (router.clone(), of_service.clone());
+            let (answers, activity) = (answers.clone(), of_service.clone());
             activity.begin(&count);
             activity.is_busy.store(true, Ordering::Relaxed);
             async move {
-                let response = crate::routes::answer(router, request.map(Body::new)).await;
+                let response = answers.answer(request.map(Body::new)).await;
                 let lasting = response.extensions().get().cloned();
                 *activity
                     .lasting
