@@ -11,8 +11,8 @@ use crate::realms::{self, Clash};
 use crate::row::{Leaders, Row, Section, Visitor};
 use crate::source::{Source, Sources};
 use crate::table::{
-    Access, ChannelPolicy, ClientAuth, ClientUser, Hook, Limits, Listener, NAMESPACE, OnFailure,
-    ProxyProtocol, Publish, Settings, Tls, WampUser, entry_path, nested_path, visit,
+    Access, ChannelPolicy, ClientAuth, ClientUser, EventsTo, Hook, Limits, Listener, NAMESPACE,
+    OnFailure, ProxyProtocol, Publish, Settings, Tls, WampUser, entry_path, nested_path, visit,
     visit_namespace,
 };
 use crate::value::{Patterns, SharedSize, ValueType, shortened};
@@ -165,6 +165,7 @@ pub(crate) fn conflicts(settings: &Settings, sources: &Sources) -> Vec<Conflict>
         &mut found,
     );
     check_hooks(settings, &mut found);
+    check_events(settings, &mut found);
     for (index, namespace) in settings.namespaces.iter().enumerate() {
         let path = format!("{}[{index}]", NAMESPACE.name);
         let written_here = |key: &str| key.starts_with(&path) && sources.is_written(key);
@@ -387,6 +388,41 @@ fn check_hooks(settings: &Settings, found: &mut Vec<Conflict>) {
                 None,
             );
         }
+    }
+}
+
+/// Events are told of namespaces that there are, and of some type.
+fn check_events(settings: &Settings, found: &mut Vec<Conflict>) {
+    let events = &settings.events;
+    let section = EventsTo::SECTION.name;
+    let mut wrong = |key: &str, other: &str, value: String, expected: &str| {
+        found.push(Conflict {
+            key: format!("{section}.{key}"),
+            other: format!("{section}.{other}"),
+            found: value,
+            expected: expected.to_owned(),
+            hint: None,
+        });
+    };
+    let is_known =
+        |name: &String| name == "*" || settings.namespaces.iter().any(|one| one.name == *name);
+    if let Some(name) = events.namespaces.iter().find(|name| !is_known(name)) {
+        let found = format!("\"{}\"", shortened(name));
+        wrong(
+            "namespaces",
+            "types",
+            found,
+            "names of [[namespace]] sections",
+        );
+    }
+    if events.batch_max > events.queue_max {
+        let most = format!("at most queue_max, {}", events.queue_max);
+        wrong(
+            "batch_max",
+            "queue_max",
+            events.batch_max.to_string(),
+            &most,
+        );
     }
 }
 

@@ -59,10 +59,10 @@ pub use scope::{ApiScope, ChannelPattern};
 pub use source::Source;
 pub use table::{
     Access, Admin, Api, Auth, Centrifugo, ChannelPolicy, ClientAuth, ClientRatePolicy,
-    ClientSocketMode, ClientUser, Deflate, Driver, Echo, Epoll, Expiry, Hook, IoUring, JoinLeave,
-    Jwt, Limits, Listener, Log, LogFormat, LogLevel, Matching, MinVersion, Namespace, OnFailure,
-    Presence, ProxyProtocol, Publish, Raw, Readers, Recovery, Server, Settings, SlowConsumer, Soap,
-    SocketMode, Sse, Tls, Wamp, WampPermission, WampRealm, WampUser,
+    ClientSocketMode, ClientUser, Deflate, Driver, Echo, Epoll, EventsTo, Expiry, Hook, IoUring,
+    JoinLeave, Jwt, Limits, Listener, Log, LogFormat, LogLevel, Matching, MinVersion, Namespace,
+    OnFailure, Presence, ProxyProtocol, Publish, Raw, Readers, Recovery, Server, Settings,
+    SlowConsumer, Soap, SocketMode, Sse, Tls, Wamp, WampPermission, WampRealm, WampUser,
 };
 pub use write::to_toml;
 
@@ -129,17 +129,6 @@ impl Loaded {
     /// [`Loaded::listener_file`].
     pub fn user_file(&self, user: usize, key: &str, path: &str) -> PathBuf {
         self.file(&user_key(user, key), path)
-    }
-
-    /// The file that a key of a `[[hook]]` (by its number, from 0) names by `path`, as
-    /// [`Loaded::listener_file`].
-    pub fn hook_file(&self, hook: usize, key: &str, path: &str) -> PathBuf {
-        self.file(&hook_key(hook, key), path)
-    }
-
-    /// What messages call a key of a `[[hook]]`, with the place where it is written.
-    pub fn hook_place(&self, hook: usize, key: &str) -> KeyPlace {
-        self.place(&hook_key(hook, key))
     }
 
     /// What messages call a key of a `[[wamp.user]]`, with the place where it is written.
@@ -322,7 +311,8 @@ fn user_key(user: usize, key: &str) -> String {
     format!("{}.{key}", table::entry_path(WampUser::SECTION.name, user))
 }
 
-fn hook_key(hook: usize, key: &str) -> String {
+/// A key of a `[[hook]]` (by its number, from 0), for [`Loaded::file`] and [`Loaded::place`].
+pub fn hook_key(hook: usize, key: &str) -> String {
     format!("{}.{key}", table::entry_path(Hook::SECTION.name, hook))
 }
 

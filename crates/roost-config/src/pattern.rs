@@ -96,6 +96,29 @@ pub(crate) const HOOK_EVENT: Pattern = Pattern {
     check: |word| check_word(word, &["connect", "subscribe", "publish", "rpc"]),
 };
 
+pub(crate) const EVENT_TYPE: Pattern = Pattern {
+    expected: "\"connected\", \"logged_in\", \"disconnected\", \"subscribed\", \"unsubscribed\", \"occupied\" or \"vacated\"",
+    takes: "event",
+    check: |word| {
+        let types = [
+            "connected",
+            "logged_in",
+            "disconnected",
+            "subscribed",
+            "unsubscribed",
+            "occupied",
+            "vacated",
+        ];
+        check_word(word, &types)
+    },
+};
+
+pub(crate) const NODE_NAME: Pattern = Pattern {
+    expected: "a name of 1 to 64 letters, digits, '-', '_' or '.', or \"\" for the machine's",
+    takes: "1 to 64 letters, digits, `-`, `_`, `.`; `\"\"`",
+    check: check_listener_name,
+};
+
 pub(crate) const HOOK_URL: Pattern = Pattern {
     expected: "a URL such as \"http://127.0.0.1:3000/roost\"",
     takes: "URL",

@@ -12,6 +12,7 @@ mod auth;
 mod channels;
 mod dialects;
 mod drivers;
+mod events;
 mod hooks;
 mod limits;
 mod listener;
@@ -26,6 +27,7 @@ pub use channels::{
 };
 pub use dialects::{Centrifugo, Deflate, Echo, Raw, Soap, Sse, Wamp};
 pub use drivers::{Epoll, IoUring};
+pub use events::EventsTo;
 pub use hooks::{Hook, OnFailure};
 pub use limits::{ClientRatePolicy, Limits};
 pub use listener::{ClientSocketMode, Listener, ProxyProtocol};
@@ -72,6 +74,8 @@ pub struct Settings {
     pub admin: Admin,
     /// `[api]`.
     pub api: Api,
+    /// `[events]`.
+    pub events: EventsTo,
     /// `[log]`.
     pub log: Log,
     /// `[channels]`.
@@ -106,6 +110,7 @@ impl Default for Settings {
             auth: Auth::default(),
             admin: Admin::default(),
             api: Api::default(),
+            events: EventsTo::default(),
             log: Log::default(),
             channels: ChannelPolicy::default(),
             namespaces: Vec::new(),
@@ -198,6 +203,7 @@ pub(crate) fn visit(settings: &mut Settings, visitor: &mut impl Visitor) {
         auth,
         admin,
         api,
+        events,
         log,
         channels,
         namespaces: _,
@@ -233,6 +239,7 @@ pub(crate) fn visit(settings: &mut Settings, visitor: &mut impl Visitor) {
         auth: Auth,
         admin: Admin,
         api: Api,
+        events: EventsTo,
         log: Log,
         channels: ChannelPolicy
     );

@@ -15,7 +15,6 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{HeaderMap, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
-use roost_hooks::Event;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -87,18 +86,38 @@ impl HookUrl {
 pub(crate) enum CallError {
     /// No connection could be made, or it was lost.
     Connection,
-    /// Another status than 200.
+    /// No answer in time.
+    Late,
+    /// Another status than 200, or, where any success will do, none of those.
     Status(u16),
     /// The answer is too long, or ends early.
     Body,
 }
 
+impl std::fmt::Display for CallError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            CallError::Connection => f.write_str("there is no connection to it"),
+            CallError::Late => f.write_str("it has not answered in time"),
+            CallError::Status(status) => {
+                write!(f, "it has answered with status {status} and not with 200")
+            }
+            CallError::Body => {
+                f.write_str("its answer is longer than answer_bytes_max, or ends early")
+            }
+        }
+    }
+}
+
 /// One question, as it is sent.
 pub(crate) struct Call {
-    pub(crate) event: Event,
+    /// What stands for `{event}` in the URL.
+    pub(crate) place: &'static str,
     pub(crate) body: Bytes,
     /// Those of the signature, and those of the client's handshake.
     pub(crate) headers: HeaderMap,
+    /// Whether every status from 200 to 299 is an answer, and not 200 alone.
+    pub(crate) any_success: bool,
 }
 
 /// The way to one application.
@@ -175,7 +194,7 @@ impl Client {
             Err(_) => return Err(Lost::Later(CallError::Connection)),
         };
         let status = answer.status();
-        if status != StatusCode::OK {
+        if status != StatusCode::OK && !(call.any_success && status.is_success()) {
             return Err(Lost::Later(CallError::Status(status.as_u16())));
         }
         let body = to_bytes(Body::new(answer.into_body()), self.answer_bytes_max).await;
@@ -185,7 +204,7 @@ impl Client {
     }
 
     fn request(&self, call: &Call) -> Result<Request<Body>, CallError> {
-        let target = self.url.target.replace(PLACE, call.event.name());
+        let target = self.url.target.replace(PLACE, call.place);
         let mut request = Request::post(target)
             .header(HOST, &self.url.authority)
             .header(USER_AGENT, concat!("roostd/", env!("CARGO_PKG_VERSION")))

@@ -30,13 +30,7 @@ pub(crate) type ToHooks = mpsc::UnboundedSender<Input>;
 impl std::fmt::Display for Failed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Failed::Call(CallError::Connection) => f.write_str("there is no connection to it"),
-            Failed::Call(CallError::Status(status)) => {
-                write!(f, "it has answered with status {status} and not with 200")
-            }
-            Failed::Call(CallError::Body) => {
-                f.write_str("its answer is longer than answer_bytes_max, or ends early")
-            }
+            Failed::Call(error) => error.fmt(f),
             Failed::Answer(error) => error.fmt(f),
         }
     }

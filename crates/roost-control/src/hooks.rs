@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::body::Bytes;
 use hyper::HeaderMap;
@@ -25,11 +25,13 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
+use crate::clock::unix_secs;
 use crate::hook::Hook;
 use crate::hook_client::{Call, Client, header};
 use crate::hook_inputs::{Failed, Input, ToHooks};
 use crate::hook_outcomes::outcome_of;
 use crate::peer::Peer;
+use crate::signature::sign;
 
 /// Who waits for an answer.
 #[derive(Debug, Clone, Copy)]
@@ -298,7 +300,7 @@ impl HookTasks {
         let id = format!("{}{:02x}{number:x}", self.id_prefix, hook.number);
         let call = call_of(&question, &hook.keys, &id);
         let (client, input) = (hook.client.clone(), self.input.clone());
-        let (event, bytes_max) = (call.event, hook.answer_bytes_max);
+        let (event, bytes_max) = (subject_of(&question.asked).0, hook.answer_bytes_max);
         let hook = hook.number;
         // The queue gives it up at that time; this is for its connection.
         let until = self.begin + Duration::from_millis(until_ms + RETRY_MS);
@@ -439,28 +441,13 @@ fn call_of(question: &HookCall, keys: &Keys, id: &str) -> Call {
             .filter_map(|(name, value)| header(name, value.expose()));
         passed.for_each(|(name, value)| _ = headers.append(name, value));
     }
-    if !keys.is_empty() {
-        let secs = unix_secs();
-        let signature = keys.sign(id, secs, &body);
-        let secs = secs.to_string();
-        for (name, value) in [
-            ("webhook-id", id),
-            ("webhook-timestamp", &secs),
-            ("webhook-signature", &signature),
-        ] {
-            headers.extend(header(name, value.as_bytes()).map(|(name, value)| (Some(name), value)));
-        }
-    }
+    sign(keys, id, unix_secs(), &body, &mut headers);
     Call {
-        event,
+        place: event.name(),
         body,
         headers,
+        any_success: false,
     }
-}
-
-fn unix_secs() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |now| now.as_secs())
 }
 
 /// Inputs handled before calls are made and answers sent.

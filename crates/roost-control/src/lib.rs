@@ -18,6 +18,7 @@
 //! | keys of tokens, fetched | `jwks.rs` |
 //! | hooks: questions to applications | `hook.rs`, `hooks.rs`, `hook_inputs.rs`, `hook_client.rs`, `hook_outcomes.rs` |
 //! | keys and hooks that a reload changes | `reloads.rs` |
+//! | the journal of events | `events.rs` |
 //! | whether reactors run, and deliver | `health.rs`, `canary.rs` |
 //! | what is heard as a subscriber | `ears.rs`, `tail.rs` |
 //! | the text that Prometheus reads | `metrics.rs` |
@@ -39,7 +40,9 @@ use tracing::warn;
 mod api;
 mod canary;
 mod channels;
+mod clock;
 mod ears;
+mod events;
 mod first_of;
 mod health;
 mod hook;
@@ -56,12 +59,14 @@ mod reloads;
 mod revocation_file;
 mod routes;
 mod serve;
+mod signature;
 mod tail;
 mod token_jobs;
 mod tokens;
 
 use api::ApiKeys;
 use canary::CanaryTask;
+use events::EventTasks;
 use first_of::first_of;
 use hooks::HookTasks;
 use routes::{Access, Checked, router};
@@ -70,6 +75,7 @@ use tokens::TokenTasks;
 pub use api::{ApiKey, ApiLimits, ApiOptions};
 #[doc(hidden)]
 pub use api::{paths, problems};
+pub use events::EventsTo;
 pub use hook::Hook;
 pub use hook_client::HookUrl;
 pub use jwks::{JwksOptions, JwksUrl};
@@ -85,7 +91,8 @@ pub use tokens::Tokens;
 /// The running thread. Dropping it stops it, without waiting for that.
 pub struct Control {
     reloader: ControlReloader,
-    stop: oneshot::Sender<()>,
+    /// With how long events have to be told.
+    stop: oneshot::Sender<Duration>,
     ended: mpsc::Receiver<()>,
 }
 
@@ -103,6 +110,8 @@ pub struct Served {
     pub hooks: Vec<Hook>,
     /// How often it is looked whether each reactor delivers; `None`: never.
     pub canary_interval: Option<Duration>,
+    /// Where the application is told what happens, if it is.
+    pub events: Option<EventsTo>,
     /// What the process does for administrators; without it, what they ask of it is refused.
     pub operator: Option<Arc<dyn Operator>>,
 }
@@ -130,26 +139,24 @@ pub fn start(mut served: Served, shared: Shared, build: Build) -> io::Result<Con
     let keys = served.api.as_mut().map(|api| std::mem::take(&mut api.keys));
     let keys = ApiKeys::new(keys.unwrap_or_default());
     let reloader = ControlReloader::new(keys.clone(), to_thread.clone(), to_hooks.clone());
+    let (to_events, mut events) = served.events.take().map(events::start).transpose()?.unzip();
     let (stop, stopped) = oneshot::channel();
     let (end, ended) = mpsc::channel();
     thread::Builder::new()
         .name("control".to_owned())
         .spawn(move || {
-            let peer = Arc::new(peer::Peer::new(peer, to_thread, Some(to_hooks)));
+            let peer = Arc::new(peer::Peer::new(peer, to_thread, Some(to_hooks), to_events));
             let has_keys = tasks.as_ref().and_then(TokenTasks::has_keys);
             let tasks = run_tasks(tasks, hooks, peer.clone());
-            let work = work(served, keys, (shared, build), (peer, has_keys), woken);
+            let work = work(
+                served,
+                keys,
+                (shared, build),
+                (peer.clone(), has_keys),
+                woken,
+            );
             let work = first_of(work, tasks);
-            let outcome = runtime.block_on(async {
-                let stopped = async {
-                    let _ = stopped.await; // or `Control` was dropped
-                    Ok(())
-                };
-                first_of(work, stopped).await
-            });
-            if let Err(error) = outcome {
-                warn!(%error, "the admin listeners and the API are closed; clients are served as before");
-            }
+            runtime.block_on(run(work, &mut events, &peer, stopped));
             runtime.shutdown_background();
             drop(end);
         })?;
@@ -168,8 +175,38 @@ impl Control {
 
     /// Closes the listeners and removes their sockets, and waits for that so long at most.
     pub fn stop(self, wait: Duration) {
-        let _ = self.stop.send(()); // it may have ended
-        let _ = self.ended.recv_timeout(wait); // nothing is sent: the other end is dropped
+        self.finish(wait, Duration::ZERO);
+    }
+
+    /// The same; before that, events that are left are told, which may take `events_wait`. To be called when the reactors have
+    /// stopped.
+    pub fn finish(self, wait: Duration, events_wait: Duration) {
+        let _ = self.stop.send(events_wait); // it may have ended
+        let _ = self.ended.recv_timeout(wait + events_wait); // nothing is sent: the other end is dropped
+    }
+}
+
+/// Works until it is stopped, and then tells what events are left.
+async fn run(
+    work: impl Future<Output = io::Result<()>>,
+    events: &mut Option<EventTasks>,
+    peer: &peer::Peer,
+    stopped: oneshot::Receiver<Duration>,
+) {
+    let telling = async {
+        match events {
+            Some(events) => events.run().await,
+            None => std::future::pending().await,
+        }
+    };
+    let work = async { first_of(work, telling).await.map(|()| Duration::ZERO) };
+    let stopped = async { Ok(stopped.await.unwrap_or_default()) }; // or `Control` was dropped
+    match (first_of(work, stopped).await, events) {
+        (Err(error), _) => {
+            warn!(%error, "the admin listeners and the API are closed; clients are served as before");
+        }
+        (Ok(wait), Some(events)) if !wait.is_zero() => events.finish(peer, wait).await,
+        (Ok(_), _) => {}
     }
 }
 

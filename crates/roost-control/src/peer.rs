@@ -18,6 +18,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::ears::{Ears, Listener};
+use crate::events::{self, ToEvents};
 use crate::first_of::first_of;
 use crate::hook_inputs::{Input, ToHooks};
 use crate::token_jobs::ToThread;
@@ -41,6 +42,8 @@ struct State {
     hooks: Option<ToHooks>,
     /// What is listened to.
     ears: Ears,
+    /// Where the application is told what happens, if it is.
+    events: Option<ToEvents>,
 }
 
 /// What waits for an answer.
@@ -122,7 +125,12 @@ pub(crate) struct Sent<'a> {
 }
 
 impl Peer {
-    pub(crate) fn new(peer: ControlPeer, tokens: Option<ToThread>, hooks: Option<ToHooks>) -> Peer {
+    pub(crate) fn new(
+        peer: ControlPeer,
+        tokens: Option<ToThread>,
+        hooks: Option<ToHooks>,
+        events: Option<ToEvents>,
+    ) -> Peer {
         let pending = (0..peer.reactors()).map(|_| Vec::new()).collect();
         Peer {
             state: Mutex::new(State {
@@ -132,6 +140,7 @@ impl Peer {
                 tokens,
                 hooks,
                 ears: Ears::default(),
+                events,
             }),
             has_pending: Notify::new(),
         }
@@ -306,6 +315,12 @@ impl Peer {
         }
     }
 
+    /// Reads all that has come: what reactors have said that have stopped since.
+    pub(crate) fn read_all(&self) {
+        let mut state = self.lock();
+        while state.read_some() == ANSWERS_AT_ONCE {}
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -372,9 +387,9 @@ impl State {
         }
     }
 
-    /// Reads a bounded number of answers, so that other tasks run in between.
-    fn read_some(&mut self) {
-        for _ in 0..ANSWERS_AT_ONCE {
+    /// Reads a bounded number of messages, so that other tasks run in between. Returns how many.
+    fn read_some(&mut self) -> usize {
+        for read in 0..ANSWERS_AT_ONCE {
             match self.peer.next_message() {
                 Some(FromReactor::Answer(answer)) => self.hand_over(answer.token, answer.part),
                 Some(FromReactor::TokenChecks(reactor, checks)) => {
@@ -389,9 +404,15 @@ impl State {
                         let _ = hooks.send(Input::Asked(reactor, calls)); // the task may have ended
                     }
                 }
-                None => return,
+                Some(FromReactor::Events(reactor, batch)) => {
+                    if let Some(events) = &self.events {
+                        let _ = events.send(events::Input::Happened(reactor, batch)); // the same
+                    }
+                }
+                None => return read,
             }
         }
+        ANSWERS_AT_ONCE
     }
 
     /// An answer whose caller has ended, or whose deadline is over, is dropped.

@@ -10,6 +10,7 @@
 //! | the JSON of a question | [`Question`] |
 //! | the JSON of an answer | [`parse`] |
 //! | signatures of questions | [`Keys`] |
+//! | events that are told in numbered batches | [`Journal`] |
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
@@ -18,12 +19,14 @@ mod breaker;
 mod cache;
 #[doc(hidden)]
 pub mod fuzz;
+mod journal;
 mod question;
 mod queue;
 mod signing;
 
 pub use answer::{Answer, AnswerError, Changed, Granted, parse};
 pub use breaker::Breaker;
+pub use journal::{Journal, JournalCounts, JournalEvent, JournalRules, Outgoing};
 pub use question::{Payload, Question};
 pub use queue::{Counts, Failure, OnFailure, Order, Outcome, Queue, Rules};
 pub use signing::{FileError, Keys, parse_keys};

@@ -7,7 +7,7 @@ use crate::home_channel::{Audience, HomeChannel, Interest};
 use crate::ids::{
     EventIds, HomeIndex, NamespaceId, Placement, Position, ReactorId, Snapshot, topic,
 };
-use crate::item::{LocalRef, MatchedEvent, Target};
+use crate::item::{LocalRef, MatchedEvent, Output, Target};
 use crate::names::{Name, NameHash, NameHasher, Named, Names};
 use crate::patterns::{
     HomePatterns, Matches, Pattern, PatternInterest, PatternOptions, Shapes, is_pattern,
@@ -35,6 +35,8 @@ pub(crate) struct Home {
     shapes: Shapes,
     /// Deliveries through patterns.
     matches: u64,
+    /// Channels that reactors have begun or ceased to want, not reported yet; `None`: that is not reported.
+    occupancy: Option<Vec<(Name, bool)>>,
 }
 
 impl Home {
@@ -57,6 +59,29 @@ impl Home {
             registered_patterns: 0,
             shapes: Shapes::default(),
             matches: 0,
+            occupancy: None,
+        }
+    }
+
+    /// Whether it is reported when a channel is wanted first, and no longer.
+    pub(crate) fn set_reports_occupancy(&mut self, reports: bool) {
+        self.occupancy = reports.then(Vec::new);
+    }
+
+    /// Says which channels reactors have begun or ceased to want.
+    pub(crate) fn report_occupancy<P, F>(&mut self, out: &mut Vec<Output<P, F>>) {
+        let changed = self.occupancy.iter_mut().flat_map(|list| list.drain(..));
+        out.extend(changed.map(|(channel, is_occupied)| Output::Occupancy {
+            channel,
+            is_occupied,
+        }));
+    }
+
+    fn note_occupancy(&mut self, name: &Name, is_occupied: bool) {
+        if let Some(list) = &mut self.occupancy
+            && !is_pattern(name)
+        {
+            list.push((name.clone(), is_occupied));
         }
     }
 
@@ -90,11 +115,12 @@ impl Home {
         interest: Interest<EncodingSet>,
     ) -> (HomeIndex, Snapshot) {
         let hash = self.hasher.hash(name);
-        let index = match self.channels.find(hash, name) {
+        let (index, was_wanted) = match self.channels.find(hash, name) {
             Some(index) => {
                 let channel = self.channels.get_mut(index).expect("found just now");
+                let was_wanted = channel.is_wanted();
                 channel.set_interest(interest);
-                index
+                (index, was_wanted)
             }
             None => {
                 let record = HomeChannel::new(name.clone(), namespace, self.floor, interest);
@@ -102,9 +128,12 @@ impl Home {
                 if let Some(patterns) = &mut self.patterns {
                     patterns.forget_channel(HomeIndex(index));
                 }
-                index
+                (index, false)
             }
         };
+        if !was_wanted {
+            self.note_occupancy(name, true);
+        }
         let index = HomeIndex(index);
         (index, self.snapshot(index).expect("it lives"))
     }
@@ -262,6 +291,7 @@ impl Home {
         let removed = channel.remove_interest(from, local);
         let is_registered = is_pattern(channel.name());
         self.registered -= u32::from(removed && is_registered);
+        let left = (removed && !channel.is_wanted()).then(|| channel.name().clone());
         if channel.is_idle() {
             self.floor = self.floor.max(channel.offset());
             let channel = self.channels.remove(index.0);
@@ -270,6 +300,9 @@ impl Home {
                 self.shapes.remove(pattern);
                 self.registered_patterns -= 1;
             }
+        }
+        if let Some(name) = left {
+            self.note_occupancy(&name, false);
         }
         removed
     }
@@ -394,6 +427,7 @@ impl Home {
             registered_patterns: _,
             shapes: _,
             matches,
+            occupancy: _, // as the hub is set up
         } = self;
         let channels = channels.into_records();
         let channels = channels.map(|(index, channel)| channel.into_state(HomeIndex(index)));

@@ -77,6 +77,12 @@ impl<P: Payload, F: Clone> Hub<P, F> {
         }
     }
 
+    /// Whether [`Output::Occupancy`] says of channels at home here when they get their first subscriber,
+    /// of all reactors, and when they lose their last.
+    pub fn set_reports_occupancy(&mut self, reports: bool) {
+        self.home.set_reports_occupancy(reports);
+    }
+
     /// Subscribes. [`Output::Subscribed`] with `token` follows once the home knows: at once if it
     /// already does. Who subscribes again is answered again and stays subscribed once.
     pub fn subscribe(
@@ -251,7 +257,10 @@ impl<P: Payload, F: Clone> Hub<P, F> {
             Item::Join(_) | Item::Leave { .. } | Item::AskPresence(_) | Item::Presence(_) => {
                 self.handle_presence(from, item, out);
             }
-            Item::Uninterest { target, local } => self.handle_uninterest(from, &target, local, now),
+            Item::Uninterest { target, local } => {
+                self.handle_uninterest(from, &target, local, now);
+                self.home.report_occupancy(out);
+            }
             Item::Publish {
                 name,
                 publisher,
@@ -559,6 +568,7 @@ impl<P: Payload, F: Clone> Hub<P, F> {
             snapshot,
         };
         out.push(Output::ToReactor(interest.reactor, ack));
+        self.home.report_occupancy(out);
     }
 
     /// The register's side: a reactor has its first subscriber to a pattern.

@@ -281,7 +281,15 @@ pub enum Output<P, F> {
         /// One frame for each encoding that has subscribers.
         frames: Frames<F>,
     },
-    /// The same for a pattern that a publication matches.
+    /// A channel at home here has its first subscriber, or has lost its last, if that is reported
+    /// ([`crate::Hub::set_reports_occupancy`]): by turns for each channel.
+    Occupancy {
+        /// The channel.
+        channel: Name,
+        /// Whether it has subscribers now.
+        is_occupied: bool,
+    },
+    /// As [`Output::Deliver`], for a pattern that a publication matches.
     DeliverMatched {
         /// The pattern here.
         pattern: ChannelId,

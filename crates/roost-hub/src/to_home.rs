@@ -40,6 +40,7 @@ impl<P, F> ToHome<'_, P, F> {
             };
             let (home, histories) = (&mut *self.home, &mut *self.histories);
             let answer = keeping::interest(home, histories, name, namespace, interest);
+            self.home.report_occupancy(self.out);
             return Some(answer);
         }
         let item = Item::Interest {
@@ -135,6 +136,7 @@ impl<P, F> ToHome<'_, P, F> {
             let (home, histories) = (&mut *self.home, &mut *self.histories);
             let removed = keeping::uninterest(home, histories, (to, &target, local), self.now);
             debug_assert!(removed, "interest ends once");
+            self.home.report_occupancy(self.out);
         } else {
             let item = Item::Uninterest { target, local };
             self.out.push(Output::ToReactor(to, item));

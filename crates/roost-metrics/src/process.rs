@@ -75,18 +75,33 @@ pub static HOOK_CALLS_IN_FLIGHT: SharedValue = SharedValue(AtomicU64::new(0));
 /// Hooks whose breaker is open.
 pub static HOOKS_BROKEN: SharedValue = SharedValue(AtomicU64::new(0));
 
+/// Events that have a number in the journal.
+pub static EVENTS: SharedValue = SharedValue(AtomicU64::new(0));
+
+/// Of those, the ones that the application has taken.
+pub static EVENTS_DELIVERED: SharedValue = SharedValue(AtomicU64::new(0));
+
+/// Events that found no room on their way to the application.
+pub static EVENTS_LOST: SharedValue = SharedValue(AtomicU64::new(0));
+
+/// Events that wait to be taken.
+pub static EVENTS_QUEUED: SharedValue = SharedValue(AtomicU64::new(0));
+
+/// Batches of events that were sent in vain.
+pub static EVENT_BATCHES_FAILED: SharedValue = SharedValue(AtomicU64::new(0));
+
 /// When the certificates of TLS listeners expire.
 pub static TLS_CERTIFICATES: Certificates = Certificates(Mutex::new(Vec::new()));
 
 /// Name, meaning and value of each of the counters.
-pub fn values() -> [(Description, u64); 16] {
+pub fn values() -> [(Description, u64); 21] {
     VALUES.map(|(name, help, value)| (Description { name, help }, value.get()))
 }
 
 /// A counter's name, its meaning, and where it is.
 type Named = (&'static str, &'static str, &'static SharedValue);
 
-static VALUES: [Named; 16] = [
+static VALUES: [Named; 21] = [
     (
         "log_lines_dropped_total",
         "Log lines lost, because the log's queue was full or its reader gone.",
@@ -166,6 +181,31 @@ static VALUES: [Named; 16] = [
         "hooks_broken",
         "Hooks that are not called for a while now, because too many calls have failed.",
         &HOOKS_BROKEN,
+    ),
+    (
+        "events_total",
+        "Events of the journal that were given a number, to be sent to events.url.",
+        &EVENTS,
+    ),
+    (
+        "events_delivered_total",
+        "Of those, the ones that events.url has taken.",
+        &EVENTS_DELIVERED,
+    ),
+    (
+        "events_lost_total",
+        "Events that found no room on their way to events.url; the journal says how many, and where they are missing.",
+        &EVENTS_LOST,
+    ),
+    (
+        "events_queued",
+        "Events that wait to be taken by events.url now.",
+        &EVENTS_QUEUED,
+    ),
+    (
+        "event_batches_failed_total",
+        "Batches of events that events.url has not taken, and that are sent again.",
+        &EVENT_BATCHES_FAILED,
     ),
 ];
 

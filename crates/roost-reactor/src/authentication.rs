@@ -121,6 +121,7 @@ fn await_check(core: &mut Core, key: ConnKey, token: Secret, (head, rest): (&[u8
         token,
         channel: None,
     });
+    core.has_for_control = true;
 }
 
 /// Whether a token is longer than any that is taken.

@@ -11,6 +11,7 @@ use crate::clock::{TICK_MS, ticks};
 use crate::connections::{Phase, TooMany};
 use crate::core::Core;
 use crate::dialogue::notify;
+use crate::journal;
 use crate::session_events::joined;
 use crate::token_checks::{Denied, Login, TokenCheck, Verdict};
 
@@ -23,9 +24,9 @@ pub(crate) fn begin(core: &mut Core, key: ConnKey, token: Option<TokenText<'_>>)
             refused => refused,
         },
         Some(_) if !core.settings.auth.is_on => Err(TokenRefusal::Invalid),
-        Some(_) if is_busy(core) => Err(TokenRefusal::Unavailable),
         // It would be kept at its full length until it is looked at.
         Some(TokenText(token)) if is_too_long(core, token.len()) => Err(TokenRefusal::Invalid),
+        Some(_) if is_busy(core) => Err(TokenRefusal::Unavailable),
         Some(token) => return ask(core, key, token, None),
     };
     tell(core, key, &outcome);
@@ -60,6 +61,7 @@ fn ask(core: &mut Core, key: ConnKey, token: TokenText<'_>, channel: Option<Box<
     };
     let due = core.now() + ticks(core.settings.auth.wait_ms) + 1;
     core.token_checks.push_open(check, due);
+    core.has_for_control = true;
     core.connections.pause(key);
 }
 
@@ -115,8 +117,10 @@ fn admit(core: &mut Core, key: ConnKey, login: Login) -> TokenOutcome {
         return Err(TokenRefusal::Invalid);
     }
     let user = identity.user.clone();
+    let before = journal::before_login(core, key);
     let identified = core.connections.identify(key, identity);
     identified.map_err(|TooMany| TokenRefusal::TooMany)?;
+    journal::logged_in(core, key, before);
     Ok(Admission {
         user,
         expires_in_s,

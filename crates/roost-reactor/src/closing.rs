@@ -1,28 +1,35 @@
 //! Ends of connections: each leaves its channels with its last message, and its session goes.
 
 use roost_dialect::dialect::{Event, Next, Session};
-use roost_hub::Subscriber;
+use roost_hub::{ChannelId, Encoding, Subscriber};
 use roost_net::{CloseMode, ConnKey};
 use roost_wire::CloseCode;
 
 use crate::connections::{Flags, Partial, Phase};
 use crate::core::Core;
 use crate::incidents::{EndCause, Ended, IncidentKind};
+use crate::journal::{self, Leaving};
 use crate::session_events::left;
 
 /// Starts the closing handshake from our side.
 pub(crate) fn start_close(core: &mut Core, key: ConnKey, code: CloseCode, reason: &str) {
+    let leaving = journal::leaving(core, key, Some((code.get(), reason)));
     if core.connections.start_close(key, code, reason) {
-        leave(core, key);
+        leave(core, key, leaving);
     } else if core.connections.is_open_event_stream(key) {
-        linger(core, key); // its client answers nothing
+        end_output(core, key, leaving); // its client answers nothing
     }
 }
 
 /// Nothing more will be written after what is queued: see [`crate::connections::Connections::linger`].
 pub(crate) fn linger(core: &mut Core, key: ConnKey) {
+    let leaving = journal::leaving(core, key, None);
+    end_output(core, key, leaving);
+}
+
+fn end_output(core: &mut Core, key: ConnKey, leaving: Option<Leaving>) {
     if core.connections.linger(key) {
-        leave(core, key);
+        leave(core, key, leaving);
     }
 }
 
@@ -33,7 +40,12 @@ pub(crate) fn note_end(core: &mut Core, key: ConnKey, cause: EndCause, reason: &
     };
     if conn.phase == Phase::Open {
         let silent_ticks = core.now().saturating_sub(conn.last_seen);
+        let reason_of_end = match reason {
+            "" => journal::reason_of(cause),
+            reason => reason,
+        };
         let ended = Ended::new(cause, silent_ticks, reason);
+        journal::note_end(core, key, None, reason_of_end);
         core.note_incident(key, IncidentKind::Ended(ended), 1);
     }
 }
@@ -61,15 +73,17 @@ pub(crate) fn close_dropping(core: &mut Core, key: ConnKey, reason: &str) {
         Next::Close { code, reason } => (code, reason),
         Next::Continue | Next::Unsubscribe { .. } => (CloseCode::TRY_AGAIN_LATER, reason),
     };
+    let leaving = journal::leaving(core, key, Some((code.get(), reason)));
     if core.connections.close_dropping(key, words, code, reason) {
-        leave(core, key);
+        leave(core, key, leaving);
     }
 }
 
 /// Closes the socket. The slot stays until the driver says `Closed`.
 pub(crate) fn cut(core: &mut Core, key: ConnKey, mode: CloseMode) {
+    let leaving = journal::leaving(core, key, None);
     if core.connections.cut(key, mode) {
-        leave_channels(core, key.slot());
+        leave_channels(core, key.slot(), leaving);
         close_session(core, key.slot());
     }
 }
@@ -80,7 +94,8 @@ pub(crate) fn remove(core: &mut Core, key: ConnKey) {
         core.counters.stale_completions_total.inc();
         return;
     }
-    leave_channels(core, key.slot());
+    let leaving = journal::leaving(core, key, None);
+    leave_channels(core, key.slot(), leaving);
     close_session(core, key.slot());
     let listener = core.listener_number(key);
     if let Some(address) = core.connections.remove(key) {
@@ -90,8 +105,8 @@ pub(crate) fn remove(core: &mut Core, key: ConnKey) {
 
 /// A connection is closing: it leaves its channels, and is read to its end whatever its messages had
 /// to wait for.
-fn leave(core: &mut Core, key: ConnKey) {
-    leave_channels(core, key.slot());
+fn leave(core: &mut Core, key: ConnKey, leaving: Option<Leaving>) {
+    leave_channels(core, key.slot(), leaving);
     let conn = core.connections.get(key);
     if conn.is_some_and(|conn| conn.flags.has(Flags::PAUSED)) {
         core.channels.unpark(key);
@@ -99,7 +114,7 @@ fn leave(core: &mut Core, key: ConnKey) {
 }
 
 /// Ends all subscriptions, registrations and calls of a connection.
-fn leave_channels(core: &mut Core, slot: u32) {
+fn leave_channels(core: &mut Core, slot: u32, leaving: Option<Leaving>) {
     if let Some(key) = core.connections.key_at(slot) {
         core.token_checks.end_open(key);
         left(core, key);
@@ -109,15 +124,24 @@ fn leave_channels(core: &mut Core, slot: u32) {
     core.hook_calls.forget(slot);
     core.history_asks.forget(slot);
     let now = core.now();
-    let Some(conn) = core.connections.at_mut(slot) else {
-        return;
-    };
-    let sessions = &mut core.sessions;
-    while let Some((channel, form)) = sessions.pop_subscription(conn.dialect, &mut conn.session) {
-        let encoding = conn.framing.encoding(form);
+    while let Some((channel, encoding)) = pop_subscription(core, slot) {
+        if let Some(leaving) = &leaving {
+            journal::note_left(core, leaving, channel);
+        }
         core.channels
             .end_subscription(Subscriber(slot), encoding, channel, now);
     }
+    if let Some(leaving) = leaving {
+        journal::note_disconnected(core, leaving);
+    }
+}
+
+fn pop_subscription(core: &mut Core, slot: u32) -> Option<(ChannelId, Encoding)> {
+    let conn = core.connections.at_mut(slot)?;
+    let (channel, form) = core
+        .sessions
+        .pop_subscription(conn.dialect, &mut conn.session)?;
+    Some((channel, conn.framing.encoding(form)))
 }
 
 /// Frees what its dialect keeps of a connection that has ended.

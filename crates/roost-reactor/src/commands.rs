@@ -35,7 +35,8 @@ use crate::session_events::{joined, note_subscription};
 use crate::settings::{Publish, recovers, requirement};
 use crate::token_checks::RestKind;
 use crate::{
-    client_tokens, grants, history_reads, logins, permissions, presence, session_scans, throttle,
+    client_tokens, grants, history_reads, journal, logins, permissions, presence, session_scans,
+    throttle,
 };
 
 /// A publication on its way to the hub.
@@ -356,6 +357,7 @@ fn carry_out_of_call(core: &mut Core, key: ConnKey, command: Command<'_>) {
 /// A session has opened as this. One that is anonymous stays what its handshake's token has made it.
 fn identify(core: &mut Core, key: ConnKey, identity: Identity) {
     let is_known = core.connections.identities().get(key.slot()).is_some();
+    let before = journal::before_login(core, key);
     if (identity.method != Method::Anonymous || !is_known)
         && let Err(TooMany) = core.connections.identify(key, identity)
     {
@@ -363,6 +365,7 @@ fn identify(core: &mut Core, key: ConnKey, identity: Identity) {
         notify(core, key, Event::Disconnected { reason });
         start_close(core, key, CloseCode::POLICY_VIOLATION, reason);
     }
+    journal::logged_in(core, key, before);
 }
 
 /// What a callee asks to be called for.
@@ -409,6 +412,7 @@ fn disclose(core: &Core, key: ConnKey, body: &mut CallBodyRef<'_>) {
 fn unsubscribe(core: &mut Core, key: ConnKey, channel: ChannelId, form: Form, token: u64) {
     let is_pattern = core.channels.is_pattern(channel);
     let now = core.now();
+    journal::unsubscribing(core, key, channel, "");
     if let Some(conn) = core.connections.get(key) {
         let encoding = conn.framing.encoding(form);
         core.channels
@@ -431,6 +435,7 @@ fn unsubscribe_from(core: &mut Core, key: ConnKey, name: &str, form: Form, token
     });
     if let Some(channel) = channel {
         let now = core.now();
+        journal::unsubscribing(core, key, channel, "");
         core.channels
             .unsubscribe(Subscriber(key.slot()), encoding, channel, now);
     }
@@ -773,7 +778,10 @@ fn answer_subscribe(
 ) {
     let is_refused = subscribed.is_err();
     let event = match subscribed {
-        Ok(channel) => Event::Subscribing { channel, form },
+        Ok(channel) => {
+            journal::subscribing(core, key, channel);
+            Event::Subscribing { channel, form }
+        }
         Err(refusal) => {
             core.counters.subscriptions_refused_total.inc();
             Event::Refused {

@@ -26,6 +26,7 @@ use crate::governor::Governor;
 use crate::history_asks::HistoryAsks;
 use crate::hook_calls::HookCalls;
 use crate::incidents::{IncidentKind, Incidents};
+use crate::journal::Journal;
 use crate::login_queue::LoginQueue;
 use crate::presence_asks::PresenceAsks;
 use crate::session_queries::{EventsWanted, SessionQueries};
@@ -65,6 +66,10 @@ pub(crate) struct Core {
     pub(crate) repeats: Repeats,
     /// What went wrong with connections lately.
     pub(crate) incidents: Incidents,
+    /// What the application is told.
+    pub(crate) journal: Journal,
+    /// Something waits to be sent to the control thread: tokens, questions or events.
+    pub(crate) has_for_control: bool,
     /// Connections that have just opened and whose client had sent more behind its request.
     pub(crate) early_data: Vec<(ConnKey, Vec<u8>)>,
     /// Bytes of the messages handled in this loop iteration, inflated, and some for each message.
@@ -181,6 +186,19 @@ impl Core {
                 "a connection goes on whose token is revoked"
             );
         }
+    }
+
+    /// Whether something waits to be sent to the control thread.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.token_checks.has_unsent() || self.hook_calls.has_unsent() || self.journal.has_unsent()
+    }
+
+    /// In debug builds: what waits to be sent to the control thread is known to wait.
+    pub(crate) fn check_for_control(&self) {
+        debug_assert!(
+            self.has_for_control || !self.has_unsent(),
+            "something waits for the control thread, and nothing says so"
+        );
     }
 
     /// Brings their gauge up to date: the first reactor's, for all have the same.

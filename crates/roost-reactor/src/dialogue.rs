@@ -8,6 +8,7 @@ use roost_net::ConnKey;
 
 use crate::closing::start_close;
 use crate::core::Core;
+use crate::journal;
 
 /// Notifies a connection's dialect of an event, and sends what it answers.
 pub(crate) fn notify(core: &mut Core, key: ConnKey, event: Event<'_>) {
@@ -36,6 +37,7 @@ pub(crate) fn send_replies(core: &mut Core, key: ConnKey) {
 #[cold]
 fn unsubscribe(core: &mut Core, key: ConnKey, channel: ChannelId, form: Form) {
     let now = core.now();
+    journal::unsubscribing(core, key, channel, "unsubscribed by the server");
     if let Some(conn) = core.connections.get(key) {
         let encoding = conn.framing.encoding(form);
         core.channels

@@ -16,6 +16,7 @@ use crate::connections::{Challenge, Flags, Framing, Partial, PendingAccept, Pend
 use crate::core::Core;
 use crate::hook_asks::ask_join;
 use crate::incidents::IncidentKind;
+use crate::journal;
 use crate::memory::append;
 use crate::messages::handle_frame_bytes;
 use crate::permissions;
@@ -406,6 +407,7 @@ pub(crate) fn handle_early_bytes(core: &mut Core, key: ConnKey, bytes: &[u8]) {
 fn open(core: &mut Core, key: ConnKey, answer: &[u8], dialect: DialectKind, framing: Framing) {
     debug!(connection = %core.id(key), dialect = dialect.name(), ?framing, "open");
     core.connections.open(key, answer, dialect, framing);
+    journal::opened(core, key, false);
 }
 
 const NO_WEBSOCKET: &str = "This path is an event stream: ask for it with a plain GET.";

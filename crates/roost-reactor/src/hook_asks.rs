@@ -171,4 +171,5 @@ fn push(core: &mut Core, key: ConnKey, number: u32, dialect: &'static str, asked
         asked,
     };
     core.hook_calls.push(call);
+    core.has_for_control = true;
 }

@@ -12,6 +12,7 @@ use crate::connections::Phase;
 use crate::core::Core;
 use crate::dialogue::notify;
 use crate::image::Image;
+use crate::journal;
 use crate::settings::recovers;
 
 /// Does what the hub and the dealer want, before it is told anything new: what it says of subscribers holds for
@@ -92,6 +93,10 @@ fn apply_all(core: &mut Core) {
                     notify(core, key, event);
                 }
             }
+            Some(Notice::Occupancy {
+                channel,
+                is_occupied,
+            }) => journal::note_occupancy(core, channel, is_occupied),
             Some(Notice::Published {
                 publisher,
                 token,
@@ -181,6 +186,7 @@ fn accept_pending(core: &mut Core, key: ConnKey) {
     debug!(connection = %core.id(key), dialect = dialect.name(), ?framing, "open");
     core.connections
         .open(key, &pending.answer, dialect, framing);
+    journal::opened(core, key, true);
     core.connections.resume(key);
     if !pending.rest.is_empty() {
         core.early_data.push((key, pending.rest));

@@ -26,6 +26,7 @@
 //! | one write per connection | `flush.rs` |
 //! | messages of other reactors and of the control thread | `peer_messages.rs`, `control/` |
 //! | what went wrong with connections lately, for people | `incidents.rs` |
+//! | what the application is told of connections and channels | `journal.rs` |
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 #![cfg_attr(
@@ -73,6 +74,7 @@ mod hub_outputs;
 mod image;
 mod incidents;
 mod input;
+mod journal;
 mod limits;
 mod listening;
 mod login_queue;
@@ -122,6 +124,7 @@ pub use control::{
 pub use drain::Pace;
 pub use hook_calls::{HookAnswer, HookAsked, HookCall, HookOutcome, WAITING_BYTES_MAX};
 pub use incidents::{EndCause, Ended, INCIDENTS_BYTES_MAX, Incident, IncidentKind};
+pub use journal::{EVENTS_BYTES_MAX, EventBatch, EventKind, EventKinds, Events, HappenedEvent};
 pub use listening::OpenedListener;
 pub use reactor::{Iteration, Reactor};
 pub use roost_config::Listener as ListenerConfig;

@@ -10,6 +10,7 @@ use crate::closing::{fail, linger};
 use crate::commands::handle_data;
 use crate::connections::{Decoder, Flags, Framing, Index, Partial, Phase, Unread};
 use crate::core::Core;
+use crate::journal;
 use crate::{hub_outputs, throttle};
 
 /// Bytes of an open connection, or of one that awaits the peer's close frame.
@@ -256,6 +257,7 @@ fn handle_close(core: &mut Core, key: ConnKey, code: Option<CloseCode>, reason: 
         "close received"
     );
     core.connections.answer_close(key, code, reason);
+    journal::note_end(core, key, code.map(CloseCode::get), "closed by the client");
     linger(core, key);
 }
 

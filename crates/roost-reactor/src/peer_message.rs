@@ -13,6 +13,7 @@ use crate::control::{Answer, ControlPublication, Request, Token};
 use crate::history_asks::{HistoryAnswer, HistoryAsk};
 use crate::hook_calls::{HookAnswer, HookCall};
 use crate::image::Image;
+use crate::journal::EventBatch;
 use crate::session_queries::Found;
 use crate::token_checks::{TokenCheck, Verdict};
 
@@ -55,12 +56,16 @@ pub(crate) enum PeerMessage {
     HookCalls(Vec<HookCall>),
     /// From the control thread.
     HookAnswers(Vec<HookAnswer>),
+    /// To the control thread: what has happened. In a ring of its own, for there may be many.
+    Events(Box<EventBatch>),
 }
 
 impl LinkMessage for PeerMessage {
     fn lane(&self) -> Lane {
         match self {
-            PeerMessage::Hub(Item::Publish { .. }) | PeerMessage::Publications(_) => Lane::Publish,
+            PeerMessage::Hub(Item::Publish { .. })
+            | PeerMessage::Publications(_)
+            | PeerMessage::Events(_) => Lane::Publish,
             PeerMessage::Call(item) if matches!(**item, CallItem::Call { .. }) => Lane::Publish,
             PeerMessage::Congested { .. }
             | PeerMessage::Relieved { .. }
@@ -138,6 +143,7 @@ impl LinkMessage for PeerMessage {
                 size_of_val(calls.as_slice()) + beside
             }
             PeerMessage::HookAnswers(answers) => size_of_val(answers.as_slice()),
+            PeerMessage::Events(batch) => batch.bytes(),
             PeerMessage::Congested { .. }
             | PeerMessage::Relieved { .. }
             | PeerMessage::Hub(

@@ -104,7 +104,8 @@ pub(crate) fn handle_peer_messages(core: &mut Core, from: ReactorId, mut batch: 
             PeerMessage::Answer(_)
             | PeerMessage::Heard(_)
             | PeerMessage::TokenChecks(_)
-            | PeerMessage::HookCalls(_) => {
+            | PeerMessage::HookCalls(_)
+            | PeerMessage::Events(_) => {
                 debug_assert!(false, "reactors do not ask each other");
                 continue;
             }

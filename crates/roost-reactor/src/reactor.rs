@@ -60,6 +60,7 @@ use crate::hook_answers::keep_hook_deadlines;
 use crate::hook_asks::send_calls;
 use crate::incidents::EndCause;
 use crate::input::{handle_accepted, handle_bytes, read_paused};
+use crate::journal::send_events;
 use crate::limits::keep_budget;
 use crate::listening::{Listening, options};
 use crate::logins::keep_login_deadlines;
@@ -235,7 +236,9 @@ impl<D: Driver> Reactor<D> {
         self.dispatch();
         self.handle_client_hello();
         self.keep_deadlines();
-        self.send_to_control();
+        if self.core.has_for_control {
+            send_to_control(&mut self.core);
+        }
         self.flush();
         self.fan_out();
         self.trim_memory();
@@ -295,16 +298,22 @@ impl<D: Driver> Reactor<D> {
         {
             return Some(Duration::ZERO);
         }
+        if core.has_for_control {
+            send_to_control(core); // what has come up since, for it is the last chance for a while
+        }
         if core.channels.links().spilled() > 0
-            || core.token_checks.has_unsent()
-            || core.hook_calls.has_unsent()
+            || core.has_for_control
+                && (core.token_checks.has_unsent() || core.hook_calls.has_unsent())
         {
             return Some(SPILL_RETRY);
         }
         if !core.channels.links_mut().try_park(true) {
             return Some(Duration::ZERO);
         }
-        let mut due = NEVER;
+        let mut due = match core.has_for_control {
+            true => core.now() + 1, // events: nothing waits for them
+            false => NEVER,
+        };
         if let Some(drain) = &self.drain {
             if drain.has_more(core, self.shared.drain_per_second()) {
                 return Some(Duration::ZERO);
@@ -429,16 +438,6 @@ impl<D: Driver> Reactor<D> {
         }
     }
 
-    /// Tokens to be checked, and questions to the application.
-    fn send_to_control(&mut self) {
-        if self.core.token_checks.has_unsent() {
-            send_checks(&mut self.core);
-        }
-        if self.core.hook_calls.has_unsent() {
-            send_calls(&mut self.core);
-        }
-    }
-
     fn keep_deadlines(&mut self) {
         keep_deadlines(&mut self.core, &self.driver);
         if waits_due(&self.core) <= self.core.now() {
@@ -534,8 +533,10 @@ impl<D: Driver> Reactor<D> {
         core.connections.check_invariants();
         core.hook_calls.check_invariants();
         core.history_asks.check_invariants();
+        core.check_for_control();
         let is_empty = core.connections.len() == 0 && core.channels.links().spilled() == 0;
-        match is_empty && self.drain.as_ref().is_some_and(Drain::has_begun) {
+        let is_over = is_empty && self.drain.as_ref().is_some_and(Drain::has_begun);
+        match is_over && !holds_up_end(core) {
             true => Iteration::Stopped,
             false => Iteration::Running,
         }
@@ -598,6 +599,30 @@ impl<D: Driver> Reactor<D> {
 /// So many ClientHellos wait for their turn before accepting pauses: 25 ms of work. A client
 /// that waits longer has often left when its turn comes, and the work is lost.
 const HELLOS_MAX: usize = 256;
+/// Tokens to be checked, questions to the application, and events.
+#[cold]
+fn send_to_control(core: &mut Core) {
+    if core.token_checks.has_unsent() {
+        send_checks(core);
+    }
+    if core.hook_calls.has_unsent() {
+        send_calls(core);
+    }
+    send_events(core);
+    core.has_for_control = core.has_unsent();
+}
+
+/// Whether a drain that is over has still events to hand over, and time for that.
+#[cold]
+fn holds_up_end(core: &mut Core) -> bool {
+    if !core.has_for_control {
+        return false;
+    }
+    send_to_control(core);
+    let now = core.now();
+    core.journal.holds_up_end(now)
+}
+
 /// The tick at which something that waits for an answer from elsewhere has waited for too long, or earlier.
 #[inline]
 fn waits_due(core: &Core) -> u32 {

@@ -26,6 +26,7 @@ use roost_tls::SharedSetup;
 
 use crate::clock::{TICK_MS, tick_in, ticks};
 use crate::control::Revocation;
+use crate::journal::Events;
 use crate::realms::may_name;
 
 /// The settings of a reactor. The daemon makes it from the configuration.
@@ -49,6 +50,8 @@ pub struct Settings {
     pub auth: Auth,
     /// What the application is asked.
     pub hooks: Hooks,
+    /// What it is told. As at the start: a reload does not change it.
+    pub events: Events,
     /// What the dialects obey. Who asks for a connection is offered those of its listener.
     pub dialects: roost_dialect::Settings,
     /// The policies of all namespaces.
@@ -70,11 +73,11 @@ pub struct Auth {
     pub wait_ms: u32,
     /// Handshakes that wait at once, on one reactor.
     pub checks_max: u32,
+    /// A token, in bytes; 0 for any length. A longer one is refused where it comes, and checked nowhere.
+    pub token_bytes_max: usize,
     /// Connections of a user, in all; 0 for any number.
     pub connections_per_user_max: u32,
     /// Revocations kept by each reactor.
-    /// A token, in bytes; 0 for any length. A longer one is refused where it comes, and checked nowhere.
-    pub token_bytes_max: usize,
     pub revocations_max: u32,
     /// Those that are in force from the start.
     pub revoked: RevokedAtStart,
@@ -500,6 +503,7 @@ impl Settings {
                 ..Auth::default()
             },
             hooks: Hooks::default(),
+            events: Events::default(),
             dialects,
             channels: Policies {
                 default: policy_for_tests(),

@@ -25,6 +25,7 @@ use crate::governor::{Admission, BacklogReport, BacklogWriter, Budget, BudgetSha
 use crate::history_asks::HistoryAsks;
 use crate::hook_calls::HookCalls;
 use crate::incidents::Incidents;
+use crate::journal::Journal;
 use crate::listening::{ListenerUses, OpenedListener};
 use crate::login_queue::LoginQueue;
 use crate::peer_message::PeerMessage;
@@ -240,6 +241,8 @@ impl Shared {
             revocations: settings.auth.revoked.table(settings.auth.revocations_max),
             repeats: Repeats::default(),
             incidents: Incidents::default(),
+            journal: Journal::new(&settings.events),
+            has_for_control: false,
             early_data: Vec::new(),
             handled_bytes: 0,
             client_limits: ClientLimits::default(),

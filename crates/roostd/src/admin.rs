@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use roost_config as config;
 use roost_control::{
-    ApiOptions, Build, Control, Hook, Limits, Listeners, Options, Served, Socket, Tokens,
+    ApiOptions, Build, Control, EventsTo, Hook, Limits, Listeners, Options, Served, Socket, Tokens,
 };
 use roost_reactor::Shared;
 use tracing::{info, warn};
@@ -44,17 +44,18 @@ pub(crate) fn bind(from: &config::Admin) -> Result<Listeners, String> {
     Listeners::bind(&options).map_err(|error| error.to_string())
 }
 
-/// Serves what was bound, the API too, checks tokens and asks hooks; `None` if nothing of it is wanted. The error
+/// Serves what was bound, the API too, checks tokens, asks hooks and tells events; `None` if nothing of it is wanted. The error
 /// is a message for people.
 pub(crate) fn start(
     listeners: Listeners,
     api: Option<ApiOptions>,
     shared: &Shared,
     driver: &'static str,
-    (tokens, has_tokens, hooks): (Tokens, bool, Vec<Hook>),
+    (tokens, has_tokens, hooks, events): (Tokens, bool, Vec<Hook>, Option<EventsTo>),
     (operator, canary_interval_ms): (Daemon, u32),
 ) -> Result<Option<Control>, String> {
-    if listeners.is_empty() && api.is_none() && !has_tokens && hooks.is_empty() {
+    let asks = has_tokens || !hooks.is_empty() || events.is_some();
+    if listeners.is_empty() && api.is_none() && !asks {
         return Ok(None);
     }
     if let Some(path) = listeners.path() {
@@ -75,6 +76,7 @@ pub(crate) fn start(
         hooks,
         canary_interval: (canary_interval_ms > 0)
             .then(|| Duration::from_millis(u64::from(canary_interval_ms))),
+        events,
         operator: Some(Arc::new(operator)),
     };
     roost_control::start(served, shared.clone(), build)

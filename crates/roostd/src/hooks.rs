@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use roost_config::{self as config, Loaded};
+use roost_config::{self as config, Loaded, hook_key};
 use roost_control::{Hook, HookUrl};
 use roost_hooks::{Event, Keys, OnFailure, Rules, parse_keys};
 use roost_reactor as reactor;
@@ -54,23 +54,16 @@ fn hook(loaded: &Loaded, at: usize, from: &config::Hook) -> Result<Hook, String>
         secrets_file,
         headers: _,
     } = from;
-    let parsed = HookUrl::parse(url).map_err(|what| line(loaded, (at, "url"), None, what))?;
+    let place = |key: &str| hook_key(at, key);
+    let parsed = HookUrl::parse(url).map_err(|what| line(loaded, &place("url"), None, what))?;
     let mut identity = Context::new(&SHA256);
     identity.update(format!("{from:?}").as_bytes());
-    let keys = match secrets_file.as_str() {
-        "" => Keys::default(),
-        file => {
-            let key = (at, "secrets_file");
-            let (path, bytes) = read(loaded, key, file)?;
-            identity.update(&bytes);
-            let text = String::from_utf8(bytes)
-                .map_err(|_| line(loaded, key, Some(&path), "it is not UTF-8"))?;
-            parse_keys(&text).map_err(|error| line(loaded, key, Some(&path), error))?
-        }
-    };
-    let tls = tls(
+    let keys = keys_of(loaded, &place("secrets_file"), secrets_file, &mut identity)?;
+    let key = place("ca_file");
+    let tls = tls_of(
         loaded,
-        (at, ca_file),
+        &key,
+        ca_file,
         url.starts_with("https:"),
         &mut identity,
     )?;
@@ -100,15 +93,34 @@ fn hook(loaded: &Loaded, at: usize, from: &config::Hook) -> Result<Hook, String>
     })
 }
 
-fn tls(
+/// The secrets that requests are signed with, from the file that `key` names; none without one. What
+/// the file has goes into `identity`.
+pub(crate) fn keys_of(
     loaded: &Loaded,
-    (at, ca_file): (usize, &str),
+    key: &str,
+    file: &str,
+    identity: &mut Context,
+) -> Result<Keys, String> {
+    if file.is_empty() {
+        return Ok(Keys::default());
+    }
+    let (path, bytes) = read(loaded, key, file)?;
+    identity.update(&bytes);
+    let text =
+        String::from_utf8(bytes).map_err(|_| line(loaded, key, Some(&path), "it is not UTF-8"))?;
+    parse_keys(&text).map_err(|error| line(loaded, key, Some(&path), error))
+}
+
+/// Whom a client trusts: the authorities in the file that `key` names, which goes into `identity`.
+pub(crate) fn tls_of(
+    loaded: &Loaded,
+    key: &str,
+    ca_file: &str,
     is_https: bool,
     identity: &mut Context,
 ) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     if is_https {
-        let key = (at, "ca_file");
         let (path, pem) = read(loaded, key, ca_file)?;
         identity.update(&pem);
         for certificate in CertificateDer::pem_slice_iter(&pem) {
@@ -147,12 +159,8 @@ pub(crate) fn descriptors(from: &[config::Hook], open_files: u64) -> u64 {
     calls.sum::<u64>().min(open_files / 16)
 }
 
-fn read(
-    loaded: &Loaded,
-    key: (usize, &str),
-    file: &str,
-) -> Result<(std::path::PathBuf, Vec<u8>), String> {
-    let path = loaded.hook_file(key.0, key.1, file);
+fn read(loaded: &Loaded, key: &str, file: &str) -> Result<(std::path::PathBuf, Vec<u8>), String> {
+    let path = loaded.file(key, file);
     match read_bounded(&path) {
         Ok(bytes) => Ok((path, bytes)),
         Err(error) => Err(line(
@@ -176,13 +184,13 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// As mistakes of the configuration are written: the key and its place, then the file.
-fn line(
+pub(crate) fn line(
     loaded: &Loaded,
-    key: (usize, &str),
+    key: &str,
     path: Option<&Path>,
     what: impl std::fmt::Display,
 ) -> String {
-    let place = loaded.hook_place(key.0, key.1);
+    let place = loaded.place(key);
     let place = format!("{}{}", place.prefix(), place.key);
     match path {
         Some(path) => format!("{place}: {}: {what}", path.display()),

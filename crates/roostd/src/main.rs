@@ -43,6 +43,7 @@ mod api;
 mod cli;
 mod development;
 mod driver;
+mod events;
 mod expiry;
 mod hooks;
 mod listeners;
@@ -177,6 +178,9 @@ fn check(source: &ConfigSource) -> ExitCode {
     if let Err(lines) = hooks::load(&loaded) {
         return fail(&lines.to_string());
     }
+    if let Err(lines) = events::load(&loaded) {
+        return fail(&lines.to_string());
+    }
     if let Err(lines) = tokens::Tokens::load(&loaded) {
         return fail(&lines.to_string());
     }
@@ -222,10 +226,12 @@ fn start(options: RunOptions) -> Result<run::Start, String> {
     let (users, users_warnings) = users::load(&loaded).map_err(|lines| lines.to_string())?;
     let tokens = tokens::Tokens::load(&loaded).map_err(|lines| lines.to_string())?;
     let hooks = hooks::load(&loaded).map_err(|lines| lines.to_string())?;
+    let events = events::load(&loaded).map_err(|lines| lines.to_string())?;
     Ok(run::Start {
         source,
         tokens,
         hooks,
+        events,
         loaded,
         api_keys,
         tls,

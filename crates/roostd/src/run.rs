@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use roost_config::{self as config, Loaded};
-use roost_control::{ApiKey, ApiOptions, Control, Hook, RevocationFile};
+use roost_control::{ApiKey, ApiOptions, Control, EventsTo, Hook, RevocationFile};
 use roost_dialect::wamp::Users;
 use roost_metrics::About;
 use roost_net::epoll::EpollDriver;
@@ -49,6 +49,8 @@ pub(crate) struct Start {
     pub(crate) tokens: Option<Tokens>,
     /// What applications are asked.
     pub(crate) hooks: Vec<Hook>,
+    /// Where events are told, if they are.
+    pub(crate) events: Option<EventsTo>,
 }
 
 /// Runs the daemon until it is told to stop, and says why if it cannot.
@@ -81,6 +83,7 @@ fn serve(start_with: Start) -> Result<(), String> {
         development,
         tokens,
         hooks: asked,
+        events: told,
     } = start_with;
     let from = &loaded.settings;
     ignore_stray_signals();
@@ -117,7 +120,8 @@ fn serve(start_with: Start) -> Result<(), String> {
     });
     let reloader = reloader.map_err(|error| thread_error(&error))?;
     let operator = Daemon::of(&server, paces.clone(), reloader.clone());
-    let asked = (tokens, has_tokens, asked);
+    let events_wait = told.as_ref().map_or(Duration::ZERO, |_| EVENTS_WAIT);
+    let asked = (tokens, has_tokens, asked, told);
     let (name, own) = (choice.name(), (operator, from.admin.canary_interval_ms));
     let control = admin::start(listeners, api, server.shared(), name, asked, own)?;
     let reloaded = control.iter().map(Control::reloader);
@@ -137,6 +141,7 @@ fn serve(start_with: Start) -> Result<(), String> {
 
     handle_signals(signals, &server, reloader, paces)?;
     info!(address = %addresses_of(&server), driver = choice.name(), reactors, "ready");
+    let control = control.map(|control| (control, events_wait));
     run_until_stopped(server, Expiry::new(tls), control)?;
     if let Some(file) = revocations {
         file.finish(REVOCATIONS_WAIT);
@@ -153,7 +158,7 @@ fn warn_of(warnings: &[String]) {
 fn run_until_stopped(
     server: Server,
     expiry: Expiry,
-    control: Option<Control>,
+    control: Option<(Control, Duration)>,
 ) -> Result<(), String> {
     let (ended, end) = mpsc::channel();
     let watch = Watch::new(server.registry().clone(), expiry);
@@ -165,8 +170,8 @@ fn run_until_stopped(
         .map_err(|error| format!("a reactor ended: {error}"));
     drop(ended);
     let _ = watch.join(); // it has said what it had not said yet
-    if let Some(control) = control {
-        control.stop(CONTROL_WAIT);
+    if let Some((control, events_wait)) = control {
+        control.finish(CONTROL_WAIT, events_wait);
     }
     outcome
 }
@@ -303,6 +308,8 @@ const REVOCATIONS_WAIT: Duration = Duration::from_secs(2);
 const LOG_WAIT: Duration = Duration::from_secs(1);
 /// How long the end waits for the admin listeners.
 const CONTROL_WAIT: Duration = Duration::from_secs(1);
+/// How long the end waits for the application to take the last events.
+const EVENTS_WAIT: Duration = Duration::from_secs(3);
 /// How long the start waits for standard output to take its block.
 const START_BLOCK_WAIT: Duration = Duration::from_secs(1);
 /// How long the start waits for a service manager whose socket is full.

@@ -13,7 +13,7 @@ use roost_tls::SharedSetup;
 use roost_tokens::parse_allow;
 
 use crate::tls::Tls;
-use crate::{hooks, tokens};
+use crate::{events, hooks, tokens};
 
 /// Settings for the reactors. `connections_max` is resolved from the limit on open files. The error is
 /// a message for people. The numbers are those of the configuration's namespaces.
@@ -37,6 +37,7 @@ pub(crate) fn for_reactors(
         fan_out_piece: reactor::FAN_OUT_PIECE,
         auth: tokens::for_reactors(from, reactors),
         hooks: hooks::for_reactors(&from.hooks),
+        events: events::for_reactors(&from.events),
         dialects,
         channels: reactor::Policies::numbered(from, numbers),
     })

@@ -41,6 +41,14 @@ pub(crate) fn warn_of_settings(from: &config::Settings, reactors: usize, connect
             );
         }
     }
+    if let Some(url) = &from.events.url
+        && HookUrl::parse(url).is_ok_and(|url| url.is_open_to_others())
+    {
+        warn!(
+            "events.url {url} is http:// to another machine: who connects and subscribes can be read on \
+             its way. Remedy: https://, unless that network is trusted"
+        );
+    }
     for listener in &from.listeners {
         let open = open_to_all(listener, from);
         if open.is_empty() {

@@ -104,6 +104,7 @@ impl WorstCase {
                 .saturating_add(tokens_bytes(&settings.auth, reactors))
                 .saturating_add(hooks_bytes(settings, reactors))
                 .saturating_add(TAILS_MAX as u64 * (TAIL_BYTES_MAX as u64 + message))
+                .saturating_add(events_bytes(&settings.events, reactors))
                 .saturating_add(LOG_BYTES),
         }
     }
@@ -186,6 +187,20 @@ fn hooks_bytes(settings: &config::Settings, reactors: u64) -> u64 {
         in_flight.saturating_add(queued).saturating_add(cached)
     });
     each.fold(waiting, u64::saturating_add)
+}
+
+/// Events that wait to be taken, and channels that linger; and on the way from each reactor, beside its ring.
+fn events_bytes(events: &config::EventsTo, reactors: u64) -> u64 {
+    match events.is_on() {
+        false => 0,
+        true => {
+            let queued = u64::from(events.queue_max).saturating_mul(2 * EVENT_BYTES);
+            let batch = u64::from(events.batch_max).saturating_mul(2 * EVENT_BYTES);
+            let reactors = reactors
+                .saturating_mul((reactor::EVENTS_BYTES_MAX + reactor::LINK_BYTES_MAX) as u64);
+            queued.saturating_add(batch).saturating_add(reactors)
+        }
+    }
 }
 
 /// A pattern has a record where its subscribers are, one in the register, and an entry at each home.
@@ -343,6 +358,8 @@ const HOOK_CONNECTION_BYTES: u64 = 64 << 10;
 const HOOK_QUESTION_BYTES: u64 = 2 << 10;
 /// 16,384 answers with the longest names.
 const HOOK_CACHE_BYTES: u64 = 12 << 20;
+/// An event, with names of 255 bytes.
+const EVENT_BYTES: u64 = 1 << 10;
 
 /// Lines that wait, and as many that are being written.
 const LOG_BYTES: u64 = 2 * crate::logging::QUEUE_BYTES_MAX as u64;

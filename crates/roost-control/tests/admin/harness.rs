@@ -52,6 +52,7 @@ impl Admin {
             tokens: None,
             hooks: Vec::new(),
             canary_interval,
+            events: None,
             operator: None,
         };
         let control = roost_control::start(served, shared.clone(), build).expect("starts");

@@ -130,6 +130,7 @@ fn start_with(
         tokens,
         hooks: Vec::new(),
         canary_interval: None,
+        events: None,
         operator: None,
     };
     let build = Build {

@@ -112,6 +112,7 @@ impl Daemon {
             tokens: None,
             hooks: Vec::new(),
             canary_interval: None,
+            events: None,
             operator: Some(asked.clone()),
         };
         let build = Build {

@@ -1,5 +1,6 @@
-//! What a hook's queue and the parser of answers promise.
+//! What a hook's queue, the parser of answers and the journal of events promise.
 
 mod answers;
+mod journal;
 mod model;
 mod queue;

@@ -2,7 +2,7 @@
 //! overtake), in one thread. What the reactors would do
 //! with the hubs' outputs is done here, and every step is told to the [`Model`].
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::iter;
 
 use roost_hub::{
@@ -22,6 +22,8 @@ pub(crate) struct Sim {
     options: Vec<HubOptions>,
     pub(crate) model: Model,
     pub(crate) patterns: PatternModel,
+    /// Channels that have subscribers, as the hubs say.
+    occupied: BTreeSet<String>,
     /// Whether a pattern may be refused.
     patterns_max: u32,
     /// By `from * reactors + to`.
@@ -61,6 +63,12 @@ pub(crate) enum Fault {
     DelayRecovered,
 }
 
+fn reporting_hub(options: HubOptions) -> Hub<usize, Frame> {
+    let mut hub = Hub::new(options);
+    hub.set_reports_occupancy(true);
+    hub
+}
+
 impl Sim {
     pub(crate) fn new(
         reactors: u8,
@@ -97,10 +105,11 @@ impl Sim {
         };
         let options: Vec<HubOptions> = (0..reactors).map(options).collect();
         Sim {
-            hubs: options.iter().cloned().map(Hub::new).collect(),
+            hubs: options.iter().cloned().map(reporting_hub).collect(),
             options,
             model: Model::default(),
             patterns: PatternModel::default(),
+            occupied: BTreeSet::new(),
             patterns_max,
             queues: iter::repeat_with(VecDeque::new)
                 .take(2 * usize::from(reactors).pow(2))
@@ -313,6 +322,7 @@ impl Sim {
             return Err(format!("{state:?} became {again:?}"));
         }
         self.hubs[at] = Hub::import(options(), again).map_err(|error| error.to_string())?;
+        self.hubs[at].set_reports_occupancy(true);
         Ok(())
     }
 
@@ -423,6 +433,14 @@ impl Sim {
     pub(crate) fn finish(&mut self) -> Check {
         self.drain()?;
         self.settled()?;
+        let subscribed = self.model.subscriptions.keys();
+        let subscribed: BTreeSet<String> = subscribed.map(|place| place.name.to_string()).collect();
+        if self.occupied != subscribed {
+            return Err(format!(
+                "{:?} are occupied, and {subscribed:?} subscribed to",
+                self.occupied
+            ));
+        }
         let places: Vec<PatternPlace> = self.patterns.subscriptions.keys().cloned().collect();
         for place in places {
             let (reactor, who, encoding) = (place.reactor.0, place.who.0, place.encoding.0);
@@ -481,6 +499,19 @@ impl Sim {
                     let position = snapshot.position;
                     self.model
                         .subscribed(&place, token, position, recovery.as_deref())?;
+                }
+                Output::Occupancy {
+                    channel,
+                    is_occupied,
+                } => {
+                    let name = channel.to_string();
+                    let alternates = match is_occupied {
+                        true => self.occupied.insert(name),
+                        false => self.occupied.remove(&name),
+                    };
+                    if !alternates {
+                        return Err(format!("{channel} is occupied twice, or left twice"));
+                    }
                 }
                 Output::Published {
                     publisher,

@@ -1,8 +1,8 @@
-//! What the hub says to one connection.
+//! What the hub says that is not for the channels to do.
 
 use roost_dialect::Publication;
 use roost_hub::{
-    ChannelId, Output, PatternRefusal, PresenceAnswer, PresenceView, Recovery, Snapshot,
+    ChannelId, Name, Output, PatternRefusal, PresenceAnswer, PresenceView, Recovery, Snapshot,
 };
 use roost_net::ConnKey;
 
@@ -37,6 +37,8 @@ pub(crate) enum Notice {
         token: u64,
         view: PresenceView,
     },
+    /// A channel whose home is here has its first subscriber, or has lost its last.
+    Occupancy { channel: Name, is_occupied: bool },
     /// Its publication has.
     Published {
         publisher: ConnKey,
@@ -93,6 +95,13 @@ pub(super) fn notice_of(output: HubOutput) -> Notice {
                 view,
             }
         }
+        Output::Occupancy {
+            channel,
+            is_occupied,
+        } => Notice::Occupancy {
+            channel,
+            is_occupied,
+        },
         Output::ToReactor(..) | Output::Deliver { .. } | Output::DeliverMatched { .. } => {
             unreachable!("no dialect is told of it")
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use roost_dialect::Publication;
 use roost_hub::{
     ChannelId, Encoding, Frames, HistoryView, Hub, HubLimits, HubOptions, Item, MatchedEvent,
-    Member, NameError, NamespaceId, Output, Placement, PresenceQuery, PresenceView, Publish,
+    Member, Name, NameError, NamespaceId, Output, Placement, PresenceQuery, PresenceView, Publish,
     PublishError, PublishTo, ReactorId, Route, Since, Subscribe, SubscribeError, SubscribePattern,
     Subscriber, Tail,
 };
@@ -69,6 +69,13 @@ struct Delivery<'a> {
     event: Option<&'a MatchedEvent>,
 }
 
+/// An empty hub.
+fn hub_of(options: HubOptions, settings: &Settings) -> Hub<Publication, Image> {
+    let mut hub = Hub::new(options);
+    hub.set_reports_occupancy(settings.events.kinds.has_occupancy());
+    hub
+}
+
 /// Channels that are given their namespace in one loop iteration: of each some 50 ns, and as much
 /// again for each ten namespaces.
 const CHANNELS_NUMBERED: u32 = 4096;
@@ -92,7 +99,7 @@ impl Channels {
             settings: settings.clone(),
             counters: counters.clone(),
             namespaces: namespaces.clone(),
-            hub: Watched::new(Hub::new(hub)),
+            hub: Watched::new(hub_of(hub, settings)),
             links,
             fanout: Fanout::default(),
             congestion: Congestion::default(),
@@ -445,6 +452,14 @@ impl Channels {
         }
     }
 
+    /// A channel's name; `None` of a pattern.
+    pub(crate) fn full_name(&self, channel: ChannelId) -> Option<Name> {
+        match self.hub.pattern_of(channel) {
+            Some(_) => None,
+            None => self.hub.channel_name(channel).map(Name::from),
+        }
+    }
+
     /// Above all places of channels whose home is here.
     pub(crate) fn home_end(&self) -> u32 {
         self.hub.home_end()
@@ -536,7 +551,8 @@ impl Channels {
             Output::Subscribed { .. }
             | Output::Refused { .. }
             | Output::Published { .. }
-            | Output::Presence(_) => {
+            | Output::Presence(_)
+            | Output::Occupancy { .. } => {
                 return Some(notice_of(output));
             }
             Output::Deliver {

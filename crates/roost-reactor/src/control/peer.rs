@@ -17,6 +17,7 @@ use super::messages::{Answer, ControlPublication, PUBLICATIONS_MAX, Request, Tok
 use super::repeats::RepeatKey;
 use crate::channels::{Links, Mesh, ear_at, ear_encodings};
 use crate::hook_calls::{HookAnswer, HookCall};
+use crate::journal::EventBatch;
 use crate::peer_message::PeerMessage;
 use crate::token_checks::{TokenCheck, Verdict};
 
@@ -37,6 +38,8 @@ pub enum FromReactor {
     Heard(Vec<Heard>),
     /// Questions to the application, and which reactor's connections ask them.
     HookCalls(usize, Vec<HookCall>),
+    /// What has happened, and on which reactor.
+    Events(usize, Box<EventBatch>),
 }
 
 /// The control thread's end of the mesh.
@@ -226,6 +229,10 @@ impl ControlPeer {
                     PeerMessage::HookCalls(calls) => {
                         let reactor = usize::from(self.unread_of.0);
                         return Some(FromReactor::HookCalls(reactor, calls));
+                    }
+                    PeerMessage::Events(batch) => {
+                        let reactor = usize::from(self.unread_of.0);
+                        return Some(FromReactor::Events(reactor, batch));
                     }
                     PeerMessage::Heard(items) => {
                         let heard = items.iter().map(Heard::new).collect();

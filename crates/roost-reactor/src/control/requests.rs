@@ -25,6 +25,7 @@ use crate::connections::Phase;
 use crate::core::Core;
 use crate::dialogue::{notify, send_replies};
 use crate::incidents::EndCause;
+use crate::journal;
 use crate::messages::apply_pending;
 use crate::peer_message::PeerMessage;
 use crate::responses::refuse;
@@ -191,6 +192,7 @@ fn end_subscription(core: &mut Core, key: ConnKey, name: &str) -> bool {
     };
     let encoding = framing.encoding(form);
     let now = core.now();
+    journal::unsubscribing(core, key, channel, "unsubscribed by the application");
     core.channels
         .unsubscribe(Subscriber(key.slot()), encoding, channel, now);
     core.counters.subscriptions_ended_total.inc();

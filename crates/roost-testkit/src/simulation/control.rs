@@ -20,6 +20,7 @@ use roost_reactor::{
 use super::api::{self, Published};
 use super::canary::Probes;
 use super::guarded::{application_allows, login_of};
+use super::journal::Told;
 use super::plan::{Plan, has_control};
 use super::users::{InForce, Users};
 
@@ -37,6 +38,8 @@ pub(super) struct Control {
     canary: Probes,
     /// What becomes of users, where there are some.
     users: Option<Users>,
+    /// What the application is told, if it is.
+    told: Option<Told>,
     /// When which reactor is told what the application says.
     late: Vec<(u64, usize, HookAnswer)>,
     asked: u64,
@@ -52,6 +55,8 @@ enum Phase {
     /// It asks and does not read.
     Hangs,
     Reads,
+    /// The script is over: it reads what happens.
+    Stays,
     Ends,
 }
 
@@ -78,6 +83,7 @@ impl Control {
             batches: HashMap::new(),
             published: Published::default(),
             users: (plan.guarded > 0).then(|| Users::new(plan.seed)),
+            told: Told::new(plan.seed, &plan.settings),
             late: Vec::new(),
             asked: 0,
             answered: 0,
@@ -96,10 +102,16 @@ impl Control {
             return;
         };
         peer.wake_up();
-        let phase = phase_at(now_ns);
+        let stays = self.told.as_ref().is_some_and(|told| told.stays);
+        let phase = match phase_at(now_ns) {
+            Phase::Ends if stays => Phase::Stays,
+            phase => phase,
+        };
         if phase != Phase::Hangs {
             self.read(&mut peer);
             self.answer_hooks(&mut peer);
+            let now = self.driver.now();
+            self.told.iter_mut().for_each(|told| told.go_on(now));
         }
         match phase {
             Phase::Asks => {
@@ -125,9 +137,11 @@ impl Control {
                     }
                 }
             }
-            Phase::Reads => {}
+            Phase::Reads | Phase::Stays => {}
         }
         if phase == Phase::Ends {
+            let now = self.driver.now();
+            self.told.iter_mut().for_each(|told| told.end(now, false));
             return; // and the peer is dropped
         }
         let may_sleep = phase == Phase::Hangs || peer.may_sleep();
@@ -146,6 +160,11 @@ impl Control {
         while let Some(message) = peer.next_message() {
             let answer = match message {
                 FromReactor::Answer(answer) => answer,
+                FromReactor::Events(reactor, batch) => {
+                    let told = self.told.as_mut().expect("events are asked for");
+                    told.happened(reactor, *batch, self.driver.now());
+                    continue;
+                }
                 FromReactor::Listening(number) => {
                     self.canary.listening(number, self.driver.now());
                     continue;
@@ -346,6 +365,16 @@ impl Control {
         &self.published
     }
 
+    /// All reactors have ended: what they have said is read, and told.
+    pub(super) fn end(&mut self) {
+        let Some(mut peer) = self.peer.take() else {
+            return;
+        };
+        self.read(&mut peer);
+        let now = self.driver.now();
+        self.told.iter_mut().for_each(|told| told.end(now, true));
+    }
+
     /// It has read for a while and asked nothing: all that it asked was answered, or dropped while it
     /// did not read.
     fn check_answers(&self) {
@@ -367,6 +396,8 @@ impl Control {
             listed: self.listed,
             asked: self.asked,
             heard: self.canary.heard(),
+            told: self.told.as_ref().map_or(0, Told::told),
+            lost: self.told.as_ref().map_or(0, Told::lost),
             dropped: dropped.expect("a counter of this name"),
         }
     }
@@ -387,6 +418,10 @@ pub struct ControlReport {
     pub asked: u64,
     /// Probes of the canary that were heard.
     pub heard: u64,
+    /// Events it was told of.
+    pub told: u64,
+    /// Events that were lost, and told as lost.
+    pub lost: u64,
     /// Answers that found its own ring full.
     pub dropped: u64,
 }

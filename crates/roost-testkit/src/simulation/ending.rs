@@ -1,7 +1,7 @@
 //! What is asked of a run at its end: that all is answered, that the drain lets everyone go and leaves nothing,
 //! and what was counted.
 
-use roost_reactor::Pace;
+use roost_reactor::{Events, Pace};
 
 use super::control::Control;
 use super::{Pause, Plan, QUIESCE_NS, Report, Simulation, Told, closes};
@@ -177,12 +177,16 @@ impl Simulation {
         if let Some(pause) = pause {
             until += pause.end_ns() - self.net.now() + u64::from(limit_ms) * 1_000_000;
         }
+        if plan.settings.events != Events::default() {
+            until += EVENTS_WAIT_NS; // for a control thread that has ended
+        }
         self.run_until(until);
         let running = self.reactors.iter().flatten().count();
         if running > 0 {
             return Err(format!("{running} reactors still run after the drain"));
         }
         self.run_until(self.net.now() + QUIESCE_NS);
+        self.control.iter_mut().for_each(Control::end);
         // One that went silent shortly before may not have been found out yet.
         let cuts = self.net.counts().cuts - self.cuts_before;
         closes::check_drain(&self.peers, plan, &open, cuts)
@@ -255,5 +259,7 @@ fn pace_of(plan: &Plan) -> Pace {
 const TICK_MS: u32 = 100;
 /// An answer's way, and a tick.
 const SOAP_SLACK_NS: u64 = 1_000_000_000;
+/// How long a reactor that has nothing else to do waits for the control thread to take its events.
+const EVENTS_WAIT_NS: u64 = 1_100_000_000;
 /// A tick, and the network's delay.
 const DRAIN_SLACK_MS: u32 = 500;

@@ -26,6 +26,8 @@
 //! - no client subscribes, publishes, calls or registers where it may not, or receives what it may not or
 //!   what another may not have said, and who does not know a secret is not let in (on a quarter of the
 //!   seeds);
+//! - events are numbered without holes, and say of each connection and channel what has happened by turns,
+//!   or that something is missing (`journal.rs`, on some seeds);
 //! - each plain HTTP request gets one answer, in order, however it is cut and whatever follows it;
 //! - each SOAP request has one answer, or its connection ends, and what SOAP subscribers get are
 //!   envelopes;
@@ -59,6 +61,7 @@ mod hostile;
 mod hostile_bytes;
 mod hostile_tls;
 mod http;
+mod journal;
 mod lanes;
 mod listeners;
 mod pauses;

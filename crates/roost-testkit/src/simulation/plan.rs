@@ -9,6 +9,7 @@ use roost_reactor::{
 };
 
 use super::guarded;
+use super::journal;
 use super::listeners;
 use super::pauses::{self, Pause};
 use super::presence;
@@ -194,6 +195,7 @@ impl Plan {
         }
         let guarded = guarded::add(seed, has_control(seed), &mut settings);
         make_room(&mut settings, guarded);
+        journal::add(seed, has_control(seed), &mut settings);
         let recovering = recovering::add(seed, &mut settings);
         make_room(&mut settings, recovering);
         presence::add(seed, &mut settings);

@@ -111,6 +111,8 @@ fn promises_are_kept_on_every_seed() {
         sum(|r| r.control.dropped),
         sum(|r| r.control.refused),
     );
+    let events = [sum(|r| r.control.told), sum(|r| r.control.lost)];
+    println!("{} events told, {} lost", events[0], events[1],);
     println!(
         "{} plain HTTP requests answered in {} seeds",
         sum(|r| r.http_answers),
@@ -168,6 +170,7 @@ fn promises_are_kept_on_every_seed() {
             centrifugo.iter().all(|&n| n > 10 * seeds),
             "Centrifugo: {centrifugo:?}"
         );
+        assert!(events.iter().all(|&n| n > seeds), "events: {events:?}");
         let hostile = sum(|r| r.costs.hostile_bytes);
         assert!(
             hostile > seeds * 10_000,

@@ -1,0 +1,322 @@
+//! The journal of events: what has happened to connections and channels, told to an application in
+//! numbered batches.
+//!
+//! What happens comes by [`Journal::push`], [`Journal::occupied`], [`Journal::vacated`] and
+//! [`Journal::lost`]; the batch to send comes from [`Journal::poll`], and what became of it goes to
+//! [`Journal::ended`]. One batch is under way at a time, and it is sent again, byte for byte, until it is
+//! taken: the application gets every event at least once and in order. Numbers have no holes. What finds
+//! no room is counted, and the count is an event of its own.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+mod event;
+mod linger;
+
+pub use event::JournalEvent;
+use event::{Batch, Numbered};
+use linger::{Linger, Vacated};
+
+/// What a journal obeys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalRules {
+    /// Events in one batch.
+    pub batch_max: usize,
+    /// How long an event waits for others to come with it.
+    pub batch_wait_ms: u64,
+    /// Events that wait to be taken, those under way included.
+    pub queue_max: usize,
+    /// How long a channel has to be without subscribers until that is told; one that has some again by
+    /// then was never without. 0: at once.
+    pub linger_ms: u64,
+    /// Whether it is told that a channel has its first subscriber.
+    pub tells_occupied: bool,
+    /// Whether it is told that it has lost its last.
+    pub tells_vacated: bool,
+}
+
+/// A batch to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The number of its first event, which names it.
+    pub from: u64,
+    /// The number of its last.
+    pub to: u64,
+    /// JSON. The same whenever it is sent again.
+    pub body: Arc<[u8]>,
+}
+
+/// What a journal has come to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JournalCounts {
+    /// Events that have a number.
+    pub events: u64,
+    /// Of those, the ones that the application has taken.
+    pub delivered: u64,
+    /// Events that found no room in the queue.
+    pub lost: u64,
+    /// Times that a batch was sent.
+    pub batches: u64,
+    /// Of those, the ones in vain.
+    pub failed: u64,
+}
+
+/// What is to be told to one application.
+#[derive(Debug)]
+pub struct Journal {
+    rules: JournalRules,
+    node: Box<str>,
+    epoch: Box<str>,
+    /// Those that the application has not taken, in order.
+    queue: VecDeque<Numbered>,
+    /// The number of the next event.
+    next_number: u64,
+    flight: Option<Flight>,
+    /// How long the last pause was before a batch was sent again.
+    pause_ms: u64,
+    /// Not told yet: how many found no room, and when the last did.
+    untold: u64,
+    untold_at_ms: u64,
+    linger: Linger,
+    /// Nothing waits for anything else any more.
+    is_ending: bool,
+    counts: JournalCounts,
+}
+
+/// A batch that was made.
+#[derive(Debug)]
+struct Flight {
+    batch: Outgoing,
+    events: usize,
+    /// `None` while it is being sent.
+    again_at_ms: Option<u64>,
+}
+
+impl Journal {
+    /// Begins with `node_started`. `node` names the process's place among others, `epoch` this run of it;
+    /// numbers count within that. `unix_ms` is the time in milliseconds since 1970.
+    pub fn new(
+        rules: JournalRules,
+        node: &str,
+        epoch: &str,
+        (now_ms, unix_ms): (u64, u64),
+    ) -> Journal {
+        let mut journal = Journal {
+            rules,
+            node: node.into(),
+            epoch: epoch.into(),
+            queue: VecDeque::new(),
+            next_number: 1,
+            flight: None,
+            pause_ms: 0,
+            untold: 0,
+            untold_at_ms: 0,
+            linger: Linger::default(),
+            is_ending: false,
+            counts: JournalCounts::default(),
+        };
+        let mut started = JournalEvent::new("node_started", unix_ms);
+        started.epoch = Some(epoch.into());
+        journal.enqueue(started, now_ms);
+        journal
+    }
+
+    /// Something has happened to a connection or a subscription.
+    pub fn push(&mut self, event: JournalEvent, now_ms: u64) {
+        self.tell_untold(now_ms);
+        if self.untold > 0 || self.queue.len() >= self.rules.queue_max {
+            return self.drop_some(1, event.time_ms);
+        }
+        self.enqueue(event, now_ms);
+    }
+
+    /// A channel has its first subscriber.
+    pub fn occupied(&mut self, channel: &str, time_ms: u64, now_ms: u64) {
+        if !self.linger.cancel(channel) && self.rules.tells_occupied {
+            self.push(
+                JournalEvent::of_channel("occupied", time_ms, channel),
+                now_ms,
+            );
+        }
+    }
+
+    /// A channel has lost its last subscriber.
+    pub fn vacated(&mut self, channel: &str, time_ms: u64, now_ms: u64) {
+        let vacated = Vacated {
+            due_ms: now_ms.saturating_add(self.rules.linger_ms),
+            time_ms,
+        };
+        let lingers = self.rules.linger_ms > 0 && !self.is_ending;
+        if !lingers || self.linger.len() >= self.rules.queue_max {
+            return self.tell_vacated(channel, time_ms, now_ms);
+        }
+        self.linger.begin(channel, vacated);
+    }
+
+    /// So many events never came this far.
+    pub fn lost(&mut self, count: u64, time_ms: u64, now_ms: u64) {
+        self.drop_some(count, time_ms);
+        self.tell_untold(now_ms);
+    }
+
+    /// The batch to send now. `None` until [`Journal::wake_at`], an event, or the end of the one under way.
+    pub fn poll(&mut self, now_ms: u64) -> Option<Outgoing> {
+        self.expire(now_ms);
+        self.tell_untold(now_ms);
+        if let Some(flight) = &mut self.flight {
+            let is_due = flight.again_at_ms.is_some_and(|at| at <= now_ms);
+            if !is_due {
+                return None;
+            }
+            flight.again_at_ms = None;
+            self.counts.batches += 1;
+            return Some(flight.batch.clone());
+        }
+        let is_due = self.batch_due().is_some_and(|at| at <= now_ms);
+        is_due.then(|| self.begin_batch())
+    }
+
+    /// What became of the batch under way: whether the application has taken it.
+    pub fn ended(&mut self, is_taken: bool, now_ms: u64) {
+        let Some(flight) = &mut self.flight else {
+            return;
+        };
+        if flight.again_at_ms.is_some() {
+            return; // it is not under way
+        }
+        if is_taken {
+            self.queue.drain(..flight.events);
+            self.counts.delivered += flight.events as u64;
+            self.pause_ms = 0;
+            self.flight = None;
+            return;
+        }
+        self.counts.failed += 1;
+        let doubled = (2 * self.pause_ms).clamp(PAUSE_MIN_MS, PAUSE_MAX_MS);
+        self.pause_ms = doubled;
+        flight.again_at_ms = Some(now_ms.saturating_add(doubled));
+    }
+
+    /// When [`Journal::poll`] has something to do without anything happening.
+    pub fn wake_at(&self) -> Option<u64> {
+        let batch = match &self.flight {
+            Some(flight) => flight.again_at_ms,
+            None => self.batch_due(),
+        };
+        batch.into_iter().chain(self.linger.due()).min()
+    }
+
+    /// The process ends: channels without subscribers are told at once, and behind all that came stands
+    /// `node_stopped`. What is left is sent without waiting for more.
+    pub fn end(&mut self, now_ms: u64, unix_ms: u64) {
+        if self.is_ending {
+            return;
+        }
+        self.is_ending = true;
+        while let Some((channel, vacated)) = self.linger.pop() {
+            self.tell_vacated(&channel, vacated.time_ms, now_ms);
+        }
+        self.tell_all_untold(now_ms);
+        self.enqueue(JournalEvent::new("node_stopped", unix_ms), now_ms);
+        // The last chance: it is not put off to when the process is gone.
+        if let Some(flight) = &mut self.flight
+            && let Some(at) = &mut flight.again_at_ms
+        {
+            *at = now_ms.min(*at);
+        }
+        self.pause_ms = 0;
+    }
+
+    /// Whether the application has taken all that there was.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.untold == 0 && self.linger.is_empty()
+    }
+
+    /// Which run of the process it is.
+    pub fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
+    /// Events that wait to be taken.
+    pub fn depth(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// What was done so far.
+    pub fn counts(&self) -> JournalCounts {
+        self.counts
+    }
+
+    /// When the first that waits has waited for others for long enough.
+    fn batch_due(&self) -> Option<u64> {
+        let first = self.queue.front()?;
+        let is_full = self.is_ending || self.queue.len() >= self.rules.batch_max;
+        let wait_ms = if is_full { 0 } else { self.rules.batch_wait_ms };
+        Some(first.at_ms.saturating_add(wait_ms))
+    }
+
+    fn begin_batch(&mut self) -> Outgoing {
+        let events = self.queue.len().min(self.rules.batch_max);
+        let first = self.queue.front().map_or(self.next_number, |one| one.n);
+        let batch = Outgoing {
+            from: first,
+            to: first + events as u64 - 1,
+            body: Batch::body((&self.node, &self.epoch), self.queue.range(..events)).into(),
+        };
+        self.flight = Some(Flight {
+            batch: batch.clone(),
+            events,
+            again_at_ms: None,
+        });
+        self.counts.batches += 1;
+        batch
+    }
+
+    fn expire(&mut self, now_ms: u64) {
+        while let Some((channel, vacated)) = self.linger.pop_due(now_ms) {
+            self.tell_vacated(&channel, vacated.time_ms, now_ms);
+        }
+    }
+
+    fn tell_vacated(&mut self, channel: &str, time_ms: u64, now_ms: u64) {
+        if self.rules.tells_vacated {
+            self.push(
+                JournalEvent::of_channel("vacated", time_ms, channel),
+                now_ms,
+            );
+        }
+    }
+
+    fn drop_some(&mut self, count: u64, time_ms: u64) {
+        self.untold += count;
+        self.untold_at_ms = time_ms;
+        self.counts.lost += count;
+    }
+
+    /// Says how many are missing, before anything that came later: once there is room for both.
+    fn tell_untold(&mut self, now_ms: u64) {
+        if self.untold > 0 && self.queue.len() + 1 < self.rules.queue_max {
+            self.tell_all_untold(now_ms);
+        }
+    }
+
+    fn tell_all_untold(&mut self, now_ms: u64) {
+        let count = std::mem::take(&mut self.untold);
+        if count > 0 {
+            let mut lost = JournalEvent::new("lost", self.untold_at_ms);
+            lost.count = Some(count);
+            self.enqueue(lost, now_ms);
+        }
+    }
+
+    fn enqueue(&mut self, event: JournalEvent, at_ms: u64) {
+        let n = self.next_number;
+        self.next_number += 1;
+        self.counts.events += 1;
+        self.queue.push_back(Numbered { n, at_ms, event });
+    }
+}
+
+/// Before a batch is sent again. Doubled each time, up to [`PAUSE_MAX_MS`].
+const PAUSE_MIN_MS: u64 = 250;
+const PAUSE_MAX_MS: u64 = 30_000;

@@ -1,0 +1,389 @@
+//! The journal of events, with the whole daemon and an application that takes batches, fails, hangs, or is
+//! not there.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use roost_testkit::client::{Client, Request};
+use serde_json::{Value, json};
+
+use crate::daemon::{Daemon, Log, wait_until};
+
+/// What it does with a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Takes,
+    Fails,
+    Hangs,
+}
+
+struct Batch {
+    id: String,
+    timestamp: String,
+    signature: String,
+    bytes: Vec<u8>,
+    was_taken: bool,
+}
+
+struct Application {
+    address: SocketAddr,
+    manner: Arc<Mutex<Manner>>,
+    batches: Arc<Mutex<Vec<Batch>>>,
+}
+
+impl Application {
+    fn start(manner: Manner) -> Application {
+        Application::listen(TcpListener::bind("127.0.0.1:0").expect("a port"), manner)
+    }
+
+    fn listen(listener: TcpListener, manner: Manner) -> Application {
+        let application = Application {
+            address: listener.local_addr().expect("an address"),
+            manner: Arc::new(Mutex::new(manner)),
+            batches: Arc::default(),
+        };
+        let (manner, batches) = (application.manner.clone(), application.batches.clone());
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (manner, batches) = (manner.clone(), batches.clone());
+                thread::spawn(move || {
+                    let _ = serve(stream, &manner, &batches); // the daemon may have ended
+                });
+            }
+        });
+        application
+    }
+
+    fn becomes(&self, manner: Manner) {
+        *self.manner.lock().expect("no thread panics with it") = manner;
+    }
+
+    fn batches(&self) -> MutexGuard<'_, Vec<Batch>> {
+        self.batches.lock().expect("no thread panics with it")
+    }
+
+    /// All events that it has taken, each once; asserts that there is no hole.
+    fn events(&self) -> Vec<Value> {
+        let mut events: Vec<Value> = Vec::new();
+        for batch in self.batches().iter().filter(|batch| batch.was_taken) {
+            let body: Value = serde_json::from_slice(&batch.bytes).expect("JSON");
+            for event in body["events"].as_array().expect("a list") {
+                let n = event["n"].as_u64().expect("a number");
+                assert!(n <= events.len() as u64 + 1, "a hole before {event}");
+                if n == events.len() as u64 + 1 {
+                    events.push(event.clone());
+                }
+            }
+        }
+        events
+    }
+
+    /// Waits until it has an event of this type, of this client or channel.
+    #[track_caller]
+    fn wait_for(&self, kind: &str, member: &str, value: &str) -> Value {
+        let find = || {
+            let events = self.events().into_iter();
+            events.rev().find(|event| {
+                event["type"] == kind && (member.is_empty() || event[member] == value)
+            })
+        };
+        wait_until(
+            || find().is_some(),
+            || format!("no {kind} of {member} {value:?} in {:#?}", self.events()),
+        );
+        find().expect("it is there")
+    }
+
+    fn kinds(&self) -> Vec<String> {
+        let events = self.events().into_iter();
+        let kinds = events.map(|event| event["type"].as_str().expect("a word").to_owned());
+        kinds.collect()
+    }
+}
+
+fn serve(
+    stream: TcpStream,
+    manner: &Mutex<Manner>,
+    batches: &Mutex<Vec<Batch>>,
+) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut writer = stream;
+    loop {
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            match line.trim_end() {
+                "" => break,
+                line => lines.push(line.to_owned()),
+            }
+        }
+        let header = |name: &str| {
+            let mut lines = lines.iter().filter_map(|line| line.split_once(": "));
+            let found = lines.find(|(one, _)| one.eq_ignore_ascii_case(name));
+            found.map_or(String::new(), |(_, value)| value.to_owned())
+        };
+        let mut bytes = vec![0; header("content-length").parse().expect("a length")];
+        reader.read_exact(&mut bytes)?;
+        let manner = *manner.lock().expect("no thread panics with it");
+        batches
+            .lock()
+            .expect("no thread panics with it")
+            .push(Batch {
+                id: header("webhook-id"),
+                timestamp: header("webhook-timestamp"),
+                signature: header("webhook-signature"),
+                bytes,
+                was_taken: manner == Manner::Takes,
+            });
+        match manner {
+            Manner::Takes => writer.write_all(b"HTTP/1.1 204 No Content\r\n\r\n")?,
+            Manner::Fails => {
+                writer.write_all(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n")?;
+            }
+            Manner::Hangs => {
+                thread::sleep(Duration::from_secs(3600));
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// A daemon that tells the application all.
+fn daemon(address: SocketAddr, more: &[&str]) -> Daemon {
+    let url = format!("events.url=http://{address}/events");
+    let mut args = vec!["--reactors", "2"];
+    for setting in [url.as_str(), "events.types=[\"*\"]", "events.linger=50ms"]
+        .iter()
+        .chain(more)
+    {
+        args.extend(["--set", setting]);
+    }
+    Daemon::start(&args, Log::Read)
+}
+
+fn open(daemon: &Daemon, path: &str) -> Client {
+    Client::open(daemon.address, path).expect("a WebSocket opens")
+}
+
+#[test]
+fn what_happens_in_each_dialect_is_told_in_order_and_signed() {
+    let application = Application::start(Manner::Takes);
+    let secret = [7; 32];
+    let file = std::env::temp_dir().join(format!("roostd-events-{}.secrets", std::process::id()));
+    std::fs::write(&file, format!("whsec_{}\n", STANDARD.encode(secret))).expect("a file");
+    let secrets = format!("events.secrets_file={}", file.display());
+    let more = [
+        secrets.as_str(),
+        "events.node=eu-1",
+        "centrifugo.enabled=true",
+        "sse.enabled=true",
+    ];
+    let mut daemon = daemon(application.address, &more);
+    assert_eq!(application.wait_for("node_started", "", "")["n"], 1);
+
+    let raw = open(&daemon, "/raw/chat:1");
+    let subscribed = application.wait_for("subscribed", "channel", "chat:1");
+    assert_eq!(
+        (&subscribed["protocol"], &subscribed["user"]),
+        (&json!("raw"), &json!(""))
+    );
+    let client = subscribed["client"].as_str().expect("a name").to_owned();
+    application.wait_for("connected", "client", &client);
+    application.wait_for("occupied", "channel", "chat:1");
+    drop(raw);
+    application.wait_for("unsubscribed", "client", &client);
+    application.wait_for("disconnected", "client", &client);
+    application.wait_for("vacated", "channel", "chat:1");
+
+    let mut stream = Client::connect(daemon.address).expect("it accepts");
+    let request = Request::get("h", "/sse/chat:2").header("Accept: text/event-stream");
+    stream.send(&request.bytes()).expect("it reads");
+    assert_eq!(stream.read_response().expect("an answer").status, 200);
+    let subscribed = application.wait_for("subscribed", "channel", "chat:2");
+    assert_eq!(subscribed["protocol"], "sse");
+
+    let mut wamp = Client::connect(daemon.address).expect("it accepts");
+    let request = Request::websocket("h", "/").header("Sec-WebSocket-Protocol: wamp.2.json");
+    wamp.shake_hands(&request).expect("a WebSocket opens");
+    for message in [
+        r#"[1,"realm1",{"roles":{"subscriber":{}}}]"#,
+        r#"[32,1,{},"chat:3"]"#,
+        r#"[32,2,{},"chat:3"]"#,
+    ] {
+        wamp.send_text(message).expect("it reads");
+        wamp.receive().expect("an answer");
+    }
+    let subscribed = application.wait_for("subscribed", "channel", "chat:3");
+    assert_eq!(subscribed["protocol"], "wamp");
+
+    let mut centrifugo = open(&daemon, "/connection/websocket");
+    for command in [
+        r#"{"id":1,"connect":{}}"#,
+        r#"{"id":2,"subscribe":{"channel":"chat:4"}}"#,
+        r#"{"id":3,"unsubscribe":{"channel":"chat:4"}}"#,
+    ] {
+        centrifugo.send_text(command).expect("it reads");
+        centrifugo.receive().expect("an answer");
+    }
+    application.wait_for("unsubscribed", "channel", "chat:4");
+    application.wait_for("vacated", "channel", "chat:4");
+    centrifugo.close().expect("a closing handshake");
+    let closed = application.wait_for("disconnected", "protocol", "centrifugo");
+    assert_eq!(closed["reason"], "closed by the client");
+
+    daemon.signal("TERM");
+    assert!(daemon.wait().success());
+    let kinds = application.kinds();
+    assert_eq!(kinds.last().map(String::as_str), Some("node_stopped"));
+    let count = |kind: &str| kinds.iter().filter(|one| *one == kind).count();
+    assert_eq!(
+        (count("connected"), count("disconnected")),
+        (4, 4),
+        "{kinds:?}"
+    );
+    assert_eq!(
+        (count("subscribed"), count("unsubscribed")),
+        (4, 4),
+        "{kinds:?}"
+    );
+    assert_eq!((count("occupied"), count("vacated")), (4, 4), "{kinds:?}");
+    let told = application.wait_for("disconnected", "protocol", "wamp");
+    assert_eq!(
+        (&told["code"], &told["reason"]),
+        (&json!(1001), &json!("server is going down"))
+    );
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+    for batch in application.batches().iter() {
+        let head = format!("{}.{}.", batch.id, batch.timestamp);
+        let signed = hmac::sign(&key, &[head.as_bytes(), &batch.bytes].concat());
+        assert_eq!(batch.signature, format!("v1,{}", STANDARD.encode(signed)));
+        let body: Value = serde_json::from_slice(&batch.bytes).expect("JSON");
+        assert_eq!(body["node"], "eu-1");
+    }
+    let _ = std::fs::remove_file(&file);
+}
+
+#[test]
+fn a_batch_that_is_not_taken_comes_again_as_it_was() {
+    let application = Application::start(Manner::Fails);
+    let daemon = daemon(application.address, &[]);
+    let _client = open(&daemon, "/raw/chat:1");
+    wait_until(
+        || application.batches().len() >= 3,
+        || "it is not sent again".to_owned(),
+    );
+    {
+        let batches = application.batches();
+        assert!(batches.iter().all(|one| one.bytes == batches[0].bytes));
+        assert!(batches.iter().all(|one| one.id == batches[0].id));
+    }
+    assert!(daemon.count("event_batches_failed_total") >= 2);
+    application.becomes(Manner::Takes);
+    application.wait_for("occupied", "channel", "chat:1");
+    assert_eq!(application.kinds()[0], "node_started");
+    daemon.stderr.wait_for("events.url takes events again");
+}
+
+#[test]
+fn an_application_that_hangs_slows_no_client_and_what_it_misses_is_counted() {
+    let application = Application::start(Manner::Hangs);
+    let more = [
+        "events.queue_max=100",
+        "events.batch_max=10",
+        "events.timeout=1s",
+    ];
+    let daemon = daemon(application.address, &more);
+    let mut quick = daemon.open();
+    let begin = Instant::now();
+    for n in 0..200 {
+        drop(open(&daemon, "/raw/chat:1"));
+        let text = n.to_string();
+        quick.send_text(&text).expect("it is read");
+        quick.expect_text(&text).expect("an echo");
+    }
+    // Had one of them waited for the application, it would have been a second.
+    assert!(
+        begin.elapsed() < Duration::from_secs(100),
+        "{:?}",
+        begin.elapsed()
+    );
+    wait_until(
+        || daemon.count("events_lost_total") > 0,
+        || "nothing is lost".to_owned(),
+    );
+    application.becomes(Manner::Takes);
+    let lost = application.wait_for("lost", "", "");
+    assert!(lost["count"].as_u64().expect("a number") > 0);
+    daemon.check_it_serves();
+    let told = || {
+        let events = application.events().into_iter();
+        let lost = events.filter(|event| event["type"] == "lost");
+        lost.map(|event| event["count"].as_u64().expect("a number"))
+            .sum::<u64>()
+    };
+    wait_until(
+        || daemon.count("events_queued") == 0 && told() == daemon.count("events_lost_total"),
+        || {
+            format!(
+                "{} told as lost, {}",
+                told(),
+                daemon.count("events_lost_total")
+            )
+        },
+    );
+}
+
+#[test]
+fn an_application_that_comes_late_is_told_all() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    drop(listener);
+    let mut daemon = daemon(address, &[]);
+    for _ in 0..20 {
+        drop(open(&daemon, "/raw/chat:1"));
+    }
+    daemon.stderr.wait_for("there is no connection to it");
+    let application =
+        Application::listen(TcpListener::bind(address).expect("its port"), Manner::Takes);
+    daemon.signal("TERM");
+    assert!(daemon.wait().success());
+    let kinds = application.kinds();
+    let count = |kind: &str| kinds.iter().filter(|one| *one == kind).count();
+    assert_eq!(
+        (count("connected"), count("disconnected")),
+        (20, 20),
+        "{kinds:?}"
+    );
+    assert_eq!(kinds.last().map(String::as_str), Some("node_stopped"));
+}
+
+#[test]
+fn an_application_that_hangs_does_not_hold_up_the_end() {
+    let application = Application::start(Manner::Hangs);
+    let mut daemon = daemon(application.address, &[]);
+    let _client = open(&daemon, "/raw/chat:1");
+    wait_until(
+        || !application.batches().is_empty(),
+        || "nothing is sent".to_owned(),
+    );
+    let begin = Instant::now();
+    daemon.signal("TERM");
+    assert!(daemon.wait().success());
+    assert!(
+        begin.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begin.elapsed()
+    );
+    daemon
+        .stderr
+        .wait_for("events.url has not taken all events");
+}
