@@ -8,13 +8,16 @@ while nothing connects.
 
 Needs python3 and a roostd (ROOSTD, target/release/roostd). Everything is on loopback. The clients that
 measure run in a process of their own; the storm takes CPU time from them too, so a third run in which
-the application answers at once shows what is the storm's.
+the application answers at once shows what is the storm's: the bar is for hangs / answered. The three
+alternate in --rounds, and medians are compared. Of the daemon's threads it shows the CPU time and for how
+long they were ready and waited for a CPU (/proc/PID/task/TID/schedstat): what the daemon cannot help.
 """
 
 import argparse
 import asyncio
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -113,6 +116,29 @@ async def storm(port, connects, seconds):
     return statuses
 
 
+def times_of_threads(pid):
+    """Nanoseconds on a CPU, and ready without one, by thread's name."""
+    times = {}
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        name = (thread / "comm").read_text().strip()
+        if name == "control" or name.startswith("reactor"):
+            ran, waited, _ = map(int, (thread / "schedstat").read_text().split())
+            times[name.split("-")[0]] = [a + b for a, b in zip(times.get(name.split("-")[0], [0, 0]), [ran, waited])]
+    return times
+
+
+async def until_answered(port):
+    """Waits until the hook is called again that was left alone for a while."""
+    deadline = time.monotonic() + 90
+    while True:
+        _, writer, status = await connect(port, "/echo", "X-Known: 1\r\n")
+        writer.close()
+        if status == 101:
+            return
+        assert time.monotonic() < deadline, status
+        await asyncio.sleep(0.5)
+
+
 async def measure(port, options, connects):
     command = [sys.executable, __file__, "--probe", str(port), "--seconds", str(options.seconds)]
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
@@ -141,23 +167,29 @@ async def main(options):
                 assert line, "roostd has ended"
                 if "127.0.0.1:" in line:
                     port = int(line.split("127.0.0.1:")[1].split("/")[0].split()[0].rstrip(",)"))
-            runs = {}
-            for name, connects, hangs in [("undisturbed", 0, False),
-                                          ("answered", options.connects, False),
-                                          ("hangs", options.connects, True)]:
-                state["hangs"], state["asked"] = hangs, 0
-                runs[name], statuses = await measure(port, options, connects)
-                times = ", ".join(f"{key} {runs[name][key] * 1000:.2f} ms" for key in ("p50", "p99", "max"))
-                print(f"{name}: {runs[name]['count']} round trips, {times}; "
-                      f"connects {statuses}, questions {state['asked']}", flush=True)
+            runs = {"undisturbed": [], "answered": [], "hangs": []}
+            for _ in range(options.rounds):
+                for name in runs:
+                    await until_answered(port)
+                    state["hangs"], state["asked"] = name == "hangs", 0
+                    before, begin = times_of_threads(daemon.pid), time.monotonic()
+                    connects = 0 if name == "undisturbed" else options.connects
+                    found, statuses = await measure(port, options, connects)
+                    after, took = times_of_threads(daemon.pid), time.monotonic() - begin
+                    runs[name].append(found["p99"])
+                    times = ", ".join(f"{key} {found[key] * 1000:.2f} ms" for key in ("p50", "p99", "max"))
+                    print(f"{name}: {found['count']} round trips, {times}; "
+                          f"connects {statuses}, questions {state['asked']}")
+                    for thread in sorted(after):
+                        ran, waited = (100e-9 * (b - a) / took for a, b in zip(before[thread], after[thread]))
+                        print(f"    {thread}: {ran:.2f} % of a CPU, {waited:.2f} % ready without one", flush=True)
         finally:
             daemon.terminate()
             await daemon.wait()
     server.close()
-    base = runs["undisturbed"]["p99"]
-    print(f"p99: answered / undisturbed {runs['answered']['p99'] / base:.2f}, "
-          f"hangs / undisturbed {runs['hangs']['p99'] / base:.2f}, "
-          f"hangs / answered {runs['hangs']['p99'] / runs['answered']['p99']:.2f}")
+    base, answered, hangs = (statistics.median(runs[name]) for name in ("undisturbed", "answered", "hangs"))
+    print(f"p99, medians: answered / undisturbed {answered / base:.2f}, hangs / undisturbed {hangs / base:.2f}, "
+          f"hangs / answered {hangs / answered:.2f}")
 
 
 # Clients that measure.
@@ -167,6 +199,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--connects", type=int, default=5000)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--probe", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.probe:
