@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{info, warn};
 
 use crate::clock::{unix_ms, unix_secs};
+use crate::event_inputs::{Input, ToEvents};
 use crate::hook_client::{Call, CallError, Client, HookUrl};
 use crate::peer::Peer;
 use crate::signature::sign;
@@ -39,17 +40,6 @@ pub struct EventsTo {
     /// How long the application has to take a batch.
     pub timeout: Duration,
 }
-
-/// What the task is told.
-pub(crate) enum Input {
-    /// By a reactor.
-    Happened(usize, Box<EventBatch>),
-    /// What became of the batch under way.
-    Ended(Result<(), CallError>),
-}
-
-/// The way to the task.
-pub(crate) type ToEvents = mpsc::UnboundedSender<Input>;
 
 /// What the control thread does for events.
 pub(crate) struct EventTasks {

@@ -18,7 +18,7 @@
 //! | keys of tokens, fetched | `jwks.rs` |
 //! | hooks: questions to applications | `hook.rs`, `hooks.rs`, `hook_inputs.rs`, `hook_client.rs`, `hook_outcomes.rs` |
 //! | keys and hooks that a reload changes | `reloads.rs` |
-//! | the journal of events | `events.rs` |
+//! | the journal of events | `events.rs`, `event_inputs.rs` |
 //! | whether reactors run, and deliver | `health.rs`, `canary.rs` |
 //! | what is heard as a subscriber | `ears.rs`, `tail.rs` |
 //! | the text that Prometheus reads | `metrics.rs` |
@@ -42,6 +42,7 @@ mod canary;
 mod channels;
 mod clock;
 mod ears;
+mod event_inputs;
 mod events;
 mod first_of;
 mod health;

@@ -18,7 +18,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::ears::{Ears, Listener};
-use crate::events::{self, ToEvents};
+use crate::event_inputs::{Input as EventInput, ToEvents};
 use crate::first_of::first_of;
 use crate::hook_inputs::{Input, ToHooks};
 use crate::token_jobs::ToThread;
@@ -406,7 +406,7 @@ impl State {
                 }
                 Some(FromReactor::Events(reactor, batch)) => {
                     if let Some(events) = &self.events {
-                        let _ = events.send(events::Input::Happened(reactor, batch)); // the same
+                        let _ = events.send(EventInput::Happened(reactor, batch)); // the same
                     }
                 }
                 None => return read,

@@ -26,7 +26,7 @@
 //! | one write per connection | `flush.rs` |
 //! | messages of other reactors and of the control thread | `peer_messages.rs`, `control/` |
 //! | what went wrong with connections lately, for people | `incidents.rs` |
-//! | what the application is told of connections and channels | `journal.rs` |
+//! | what the application is told of connections and channels | `journal.rs`, `events.rs` |
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 #![cfg_attr(
@@ -60,6 +60,7 @@ mod current;
 mod dialogue;
 mod drain;
 mod event_streams;
+mod events;
 mod flush;
 mod governor;
 mod grants;
@@ -122,9 +123,9 @@ pub use control::{
     SubscribedChannel, Token, Unsubscribe, Whose,
 };
 pub use drain::Pace;
+pub use events::{EVENTS_BYTES_MAX, EventBatch, EventKind, EventKinds, Events, HappenedEvent};
 pub use hook_calls::{HookAnswer, HookAsked, HookCall, HookOutcome, WAITING_BYTES_MAX};
 pub use incidents::{EndCause, Ended, INCIDENTS_BYTES_MAX, Incident, IncidentKind};
-pub use journal::{EVENTS_BYTES_MAX, EventBatch, EventKind, EventKinds, Events, HappenedEvent};
 pub use listening::OpenedListener;
 pub use reactor::{Iteration, Reactor};
 pub use roost_config::Listener as ListenerConfig;

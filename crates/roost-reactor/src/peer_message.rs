@@ -10,10 +10,10 @@ use roost_net::ConnKey;
 
 use crate::channels::{HeardItem, Lane, LinkMessage};
 use crate::control::{Answer, ControlPublication, Request, Token};
+use crate::events::EventBatch;
 use crate::history_asks::{HistoryAnswer, HistoryAsk};
 use crate::hook_calls::{HookAnswer, HookCall};
 use crate::image::Image;
-use crate::journal::EventBatch;
 use crate::session_queries::Found;
 use crate::token_checks::{TokenCheck, Verdict};
 

@@ -26,7 +26,7 @@ use roost_tls::SharedSetup;
 
 use crate::clock::{TICK_MS, tick_in, ticks};
 use crate::control::Revocation;
-use crate::journal::Events;
+use crate::events::Events;
 use crate::realms::may_name;
 
 /// The settings of a reactor. The daemon makes it from the configuration.

@@ -3,6 +3,7 @@
 mod api;
 mod auth;
 mod changes;
+mod events;
 mod fuzz;
 mod hooks;
 mod keys;

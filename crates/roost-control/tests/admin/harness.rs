@@ -4,11 +4,11 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use roost_control::{Build, Control, Limits, Listeners, Options, Served, Socket};
+use roost_control::{Build, Control, Limits, Listeners, Operator, Options, Served, Socket};
 use roost_reactor::Shared;
 use roost_testkit::server::{Backend, DEADLINE, TestServer};
 
@@ -25,15 +25,28 @@ impl Admin {
     }
 
     pub(crate) fn with(shared: &Shared, limits: Limits) -> Admin {
-        Admin::started(shared, limits, None)
+        Admin::started(shared, limits, None, None)
     }
 
     /// With a canary.
     pub(crate) fn with_canary(shared: &Shared, interval: Duration) -> Admin {
-        Admin::started(shared, Limits::default(), Some(interval))
+        Admin::started(shared, Limits::default(), Some(interval), None)
     }
 
-    fn started(shared: &Shared, limits: Limits, canary_interval: Option<Duration>) -> Admin {
+    pub(crate) fn operated(
+        shared: &Shared,
+        limits: Limits,
+        operator: Option<Arc<dyn Operator>>,
+    ) -> Admin {
+        Admin::started(shared, limits, None, operator)
+    }
+
+    fn started(
+        shared: &Shared,
+        limits: Limits,
+        canary_interval: Option<Duration>,
+        operator: Option<Arc<dyn Operator>>,
+    ) -> Admin {
         let path = fresh_path();
         let options = Options {
             socket: Some(socket_at(&path)),
@@ -53,7 +66,7 @@ impl Admin {
             hooks: Vec::new(),
             canary_interval,
             events: None,
-            operator: None,
+            operator,
         };
         let control = roost_control::start(served, shared.clone(), build).expect("starts");
         Admin {

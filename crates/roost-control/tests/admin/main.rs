@@ -5,6 +5,7 @@ mod drain;
 mod endpoints;
 mod exposition;
 mod foreign;
+mod hangs;
 mod harness;
 mod limits;
 mod page;

@@ -16,8 +16,8 @@ use super::ears::{Ear, Heard, canary_name};
 use super::messages::{Answer, ControlPublication, PUBLICATIONS_MAX, Request, Token, control_id};
 use super::repeats::RepeatKey;
 use crate::channels::{Links, Mesh, ear_at, ear_encodings};
+use crate::events::EventBatch;
 use crate::hook_calls::{HookAnswer, HookCall};
-use crate::journal::EventBatch;
 use crate::peer_message::PeerMessage;
 use crate::token_checks::{TokenCheck, Verdict};
 
