@@ -406,7 +406,8 @@ fn check_events(settings: &Settings, found: &mut Vec<Conflict>) {
     };
     let is_known =
         |name: &String| name == "*" || settings.namespaces.iter().any(|one| one.name == *name);
-    if let Some(name) = events.namespaces.iter().find(|name| !is_known(name)) {
+    let mut unknown = events.namespaces.iter().filter(|name| !is_known(name));
+    if let Some(name) = unknown.next().filter(|_| events.is_on()) {
         let found = format!("\"{}\"", shortened(name));
         wrong(
             "namespaces",

@@ -254,9 +254,6 @@ impl<P: Payload, F: Clone> Hub<P, F> {
             }
             Item::Recover(recover) => self.handle_recover(from, *recover, now, encode, out),
             Item::Recovered(answer) => self.handle_recovered(*answer, out),
-            Item::Join(_) | Item::Leave { .. } | Item::AskPresence(_) | Item::Presence(_) => {
-                self.handle_presence(from, item, out);
-            }
             Item::Uninterest { target, local } => {
                 self.handle_uninterest(from, &target, local, now);
                 self.home.report_occupancy(out);
@@ -300,6 +297,7 @@ impl<P: Payload, F: Clone> Hub<P, F> {
             | Item::PatternInterest { .. }
             | Item::PatternAck { .. }
             | Item::PatternUninterest { .. } => self.handle_pattern(from, item, out),
+            of_members => self.handle_presence(from, of_members, out),
         }
         self.debug_check();
     }

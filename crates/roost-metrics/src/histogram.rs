@@ -118,11 +118,7 @@ impl Timings {
     }
 }
 
-/// In seconds.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "exact up to 2^53 ns, which is 104 days"
-)]
+/// In seconds; exact up to 2^53 ns, which is 104 days.
 pub fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9
 }

@@ -74,7 +74,7 @@ mod wake_socket;
 mod waker;
 
 pub use key::ConnKey;
-pub use listen_addr::{ListenAddr, UnixAddr};
+pub use listen_addr::{ListenAddr, ListenOptions, UnixAddr};
 pub use open_listener::OpenListener;
 pub use tcp_info::TcpInfo;
 pub use wake_socket::wake_socket;
@@ -353,27 +353,6 @@ impl Chunk {
 /// Which of a driver's listeners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ListenerId(pub u32);
-
-/// How to listen. On a unix socket, which no two sockets can share, the next three fields mean
-/// nothing: drivers share the one socket that the bound address holds (see [`UnixAddr`]).
-#[derive(Debug, Clone)]
-pub struct ListenOptions {
-    /// Address to bind.
-    pub addr: ListenAddr,
-    /// Length of the accept queue; the kernel caps it at `net.core.somaxconn`.
-    pub backlog: u32,
-    /// `SO_REUSEPORT`, so that each reactor has a listener of its own on one port (Linux 3.9).
-    pub reuse_port: bool,
-    /// With `reuse_port`: the first listener of this process on the port. Fails while another
-    /// process listens there, though that one may share its port as well.
-    pub exclusive: bool,
-    /// How many listeners the port will have, all with the same number here: new connections are dealt
-    /// to them at random (Linux 4.5). Below 2, and where the kernel does not take it, they are
-    /// dealt by the kernel's hash of the addresses, which is less even.
-    pub sharers: u16,
-    /// Whether [`Event::Accepted`] must carry the peer's address.
-    pub want_peer: bool,
-}
 
 /// How to connect.
 #[derive(Debug, Clone)]

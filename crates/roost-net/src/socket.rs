@@ -10,7 +10,44 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tracing::debug;
 
 use crate::unix_socket::{UnixSocket, check_path};
-use crate::{ConnectOptions, ListenAddr, ListenOptions, UnixAddr, sys};
+use crate::{ConnectOptions, ListenAddr, ListenOptions, OpenListener, UnixAddr, sys};
+
+impl OpenListener {
+    /// Listens.
+    ///
+    /// # Errors
+    /// As [`Driver::listen`](crate::Driver::listen).
+    pub fn open(options: &ListenOptions) -> io::Result<OpenListener> {
+        let (socket, addr) = listen(options)?;
+        Ok(OpenListener {
+            socket: Some(socket),
+            options: ListenOptions {
+                addr,
+                ..options.clone()
+            },
+        })
+    }
+
+    /// Whether [`OpenListener::open`] would succeed, as far as can be told without listening: an address
+    /// of TCP is bound and let go.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn check(options: &ListenOptions) -> io::Result<()> {
+        match &options.addr {
+            ListenAddr::Tcp(addr) => bind_tcp(options, *addr).map(drop),
+            ListenAddr::Unix(addr) => check_path(&addr.options().path),
+        }
+    }
+
+    /// The socket, opened if it was not, with its bound address.
+    pub(crate) fn into_socket(self) -> io::Result<(Socket, ListenAddr)> {
+        match self.socket {
+            Some(socket) => Ok((socket, self.options.addr)),
+            None => listen(&self.options),
+        }
+    }
+}
 
 /// A listening socket and the address it is bound to. Non-blocking. The address is kept as long as
 /// the socket.
@@ -24,14 +61,6 @@ pub(crate) fn listen(options: &ListenOptions) -> io::Result<(Socket, ListenAddr)
             let (socket, addr) = listen_unix(addr, options.backlog)?;
             Ok((socket, ListenAddr::Unix(addr)))
         }
-    }
-}
-
-/// Whether the address can be bound. Nothing listens for it, and nothing is left of it.
-pub(crate) fn check(options: &ListenOptions) -> io::Result<()> {
-    match &options.addr {
-        ListenAddr::Tcp(addr) => bind_tcp(options, *addr).map(drop),
-        ListenAddr::Unix(addr) => check_path(&addr.options().path),
     }
 }
 

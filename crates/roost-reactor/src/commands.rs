@@ -666,6 +666,7 @@ fn subscribe_to(
 ) {
     if let Some(grant) = grant
         && grants::suffices(core, &channel)
+        && !permissions::is_foreign(core, key, Operation::Subscribe, &channel)
     {
         return subscribe_granted(core, key, (&channel, since), (form, token), grant);
     }

@@ -63,7 +63,7 @@ impl Checker {
         channel: Option<&str>,
         now: u64,
     ) -> Result<Arc<Verified>, Refusal> {
-        let verified = self.check(token, now)?;
+        let verified = self.look(token, now)?;
         match (verified.channel.as_deref(), channel) {
             (Some(_), None) => Err(Refusal::Claim(
                 "the token is for a subscription (claim channel), not for a connection",
@@ -78,11 +78,16 @@ impl Checker {
         }
     }
 
-    /// Checks one, whatever it is for. `now` is in seconds of the Unix epoch.
+    /// Checks one for a connection. `now` is in seconds of the Unix epoch.
     ///
     /// # Errors
     /// As [`verify`].
     pub fn check(&mut self, token: &[u8], now: u64) -> Result<Arc<Verified>, Refusal> {
+        self.check_for(token, None, now)
+    }
+
+    /// What a token says, whatever it is for.
+    fn look(&mut self, token: &[u8], now: u64) -> Result<Arc<Verified>, Refusal> {
         if token.len() > self.rules.token_bytes_max {
             return Err(Refusal::TooLarge);
         }

@@ -10,15 +10,12 @@ use super::conn::RESUMING;
 pub(super) fn begin(core: &mut Core, slot: u32) {
     let place = core.place_of(slot);
     let (positions, _) = core.recovery.positions_mut(place);
-    if positions.is_empty() {
-        return;
-    }
+    let is_known = !positions.is_empty() && positions.iter().all(Position::is_known);
     let conn = &mut core.conns[slot as usize];
-    if conn.has(RESUMING) && positions.iter().all(Position::is_known) {
-        return;
+    if !(conn.has(RESUMING) && is_known) {
+        conn.flags &= !RESUMING;
+        positions.fill(Position::default());
     }
-    conn.flags &= !RESUMING;
-    positions.fill(Position::default());
 }
 
 /// A connection has come back with its positions: its account goes on where it was.

@@ -71,7 +71,7 @@ impl Core {
         let share = self.share_of(slot);
         let group = &self.plan.groups[share.group];
         match group.role {
-            Role::Listen if self.conns[slot as usize].has(RESUMING) && group.recovers => {
+            Role::Listen if self.conns[slot as usize].has(RESUMING) => {
                 recovery::resume(self, slot);
             }
             Role::Listen => self.open_tracks(slot),

@@ -18,7 +18,7 @@ fn keys_are_read_with_their_scopes() {
          [[api.key]]\nname = \"shop\"\nsha256 = \"{SHA256}\"\n\
          allow = [\"publish:order:*\", \"publish:news\"]\n\
          [[api.key]]\nname = \"all\"\nkey_file = \"all.key\"\n\
-         allow = [\"publish\", \"read\", \"disconnect\", \"revoke\", \"refresh\", \"history\"]\n"
+         allow = [\"publish\", \"read\", \"disconnect\", \"revoke\", \"refresh\", \"history\", \"presence\"]\n"
     );
     let loaded = parse(&text, "/etc/roost/a.toml").expect("no mistake");
     let api = &loaded.settings.api;
@@ -37,7 +37,8 @@ fn keys_are_read_with_their_scopes() {
             ApiScope::Disconnect,
             ApiScope::Revoke,
             ApiScope::Refresh,
-            ApiScope::History(ChannelPattern::Any)
+            ApiScope::History(ChannelPattern::Any),
+            ApiScope::Presence(ChannelPattern::Any)
         ]
     );
     assert_eq!(api.key[1].allow, ApiScope::all());

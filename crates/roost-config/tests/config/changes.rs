@@ -79,7 +79,7 @@ fn no_path_of_a_url_is_told() {
     let (before, after) = (hook("http://app:1/a?key=s1"), hook("http://app:1/a?key=s2"));
     assert_eq!(
         lines(&before, &after),
-        ["hook[0].url: \"http://app:1/…\" -> \"http://app:1/…\" (restart)"]
+        ["hook[0].url: \"http://app:1/…\" -> \"http://app:1/…\" (live)"]
     );
     let added = lines("", &after);
     assert!(added.iter().all(|line| !line.contains("s2")), "{added:?}");

@@ -20,7 +20,10 @@ fn events_are_off_without_a_url_and_name_what_they_tell() {
 #[test]
 fn what_does_not_fit_together_is_told() {
     for (lines, told) in [
-        ("namespaces = [\"chta\"]", "names of [[namespace]] sections"),
+        (
+            "url = \"http://app\"\nnamespaces = [\"chta\"]",
+            "names of [[namespace]] sections",
+        ),
         ("batch_max = 500\nqueue_max = 100", "at most queue_max, 100"),
         ("types = [\"connect\"]", "\"connected\", \"logged_in\""),
         ("url = \"app:3000\"", "it begins with http:// or https://"),

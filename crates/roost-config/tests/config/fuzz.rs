@@ -160,6 +160,7 @@ fn good_lines() -> Vec<BoxedStrategy<Option<String>>> {
         "\"1.3\"",
         "\"required\"",
         "\"cn\"",
+        "\"pause\"",
         "[{ certificate = \"a\", key = \"b\", ocsp = \"c\" }]",
     ];
     let lines_of = |key: Key| {

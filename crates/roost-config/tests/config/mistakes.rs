@@ -60,8 +60,11 @@ publish = \"none\"
         "f.toml:14:1: limits.frobnicate: found an unknown key, expected a key of [limits]: \
          handshakes_in_flight_max, handshake_timeout, handshake_bytes_max, handshake_headers_max, \
          http_keep_alive_timeout, http_requests_per_connection_max, \
-         connections_per_address_max, message_bytes_max, frame_bytes_max, fragment_bytes, outbox_bytes_max, \
-         buffered_bytes_max, history_bytes_max, idle_timeout, ping_interval, ping_timeout, close_timeout, \
+         connections_per_address_max, connects_per_address_per_second_max, \
+         client_messages_per_second_max, client_bytes_per_second_max, client_subscribes_per_second_max, \
+         client_refusals_per_second_max, client_burst, client_rate_policy, \
+         message_bytes_max, frame_bytes_max, fragment_bytes, outbox_bytes_max, \
+         buffered_bytes_max, history_bytes_max, presence_bytes_max, idle_timeout, ping_interval, ping_timeout, close_timeout, \
          channel_name_bytes_max, channels_max, patterns_max, subscriptions_per_connection_max, \
          registrations_per_connection_max, calls_per_connection_max, invocations_per_connection_max",
         "f.toml:16:9: found key with no value, expected `=`",

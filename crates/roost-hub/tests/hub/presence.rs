@@ -65,6 +65,8 @@ struct World {
     generations: BTreeMap<(u8, u32), u16>,
     /// What was told on each reactor, by channel.
     told: BTreeMap<(u8, String), Vec<(u32, Arc<PresenceChange>)>>,
+    /// Where in that a reactor was not told for a while: none there wanted to be.
+    breaks: BTreeSet<(u8, String, usize)>,
     answers: Vec<roost_hub::PresenceAnswer>,
 }
 
@@ -85,6 +87,7 @@ impl World {
             there: BTreeMap::new(),
             generations: BTreeMap::new(),
             told: BTreeMap::new(),
+            breaks: BTreeSet::new(),
             answers: Vec::new(),
         }
     }
@@ -137,6 +140,7 @@ impl World {
         hub.set_time(self.now);
         assert!(hub.unsubscribe(Subscriber(slot), client.encoding, client.channel, &mut out));
         self.carry(reactor, out);
+        self.note_break(name, reactor);
     }
 
     /// The connection ends; the next in its place is another client.
@@ -147,9 +151,22 @@ impl World {
                 hub.set_time(self.now);
                 assert!(hub.end(Subscriber(slot), client.encoding, client.channel, &mut out));
                 self.carry(reactor, out);
+                self.note_break(name, reactor);
             }
         }
         *self.generations.entry((reactor, slot)).or_default() += 1;
+    }
+
+    /// Notes where a reactor has nobody to tell.
+    fn note_break(&mut self, name: usize, reactor: u8) {
+        let mut there = self.there.iter();
+        let is_told =
+            there.any(|(&(of, on, _), client)| (of, on, client.encoding) == (name, reactor, TELLS));
+        if !is_told {
+            let key = (reactor, NAMES[name].to_owned());
+            let told = self.told.get(&key).map_or(0, Vec::len);
+            self.breaks.insert((key.0, key.1, told));
+        }
     }
 
     fn carry(&mut self, from: u8, out: Vec<Output<Note, Note>>) {
@@ -303,10 +320,13 @@ fn members_are_the_subscriptions_and_what_is_told_agrees() {
 
 /// A client is told as come and as gone in turns, and a user that comes back soon is not told at all.
 fn check_told(world: &World) {
-    for ((_, name), changes) in &world.told {
+    for ((reactor, name), changes) in &world.told {
         // A reactor may begin in the middle: what it is told first of a client may be either.
         let mut known: BTreeMap<u64, bool> = BTreeMap::new();
-        for (at, change) in changes {
+        for (nth, (at, change)) in changes.iter().enumerate() {
+            if world.breaks.contains(&(*reactor, name.clone(), nth)) {
+                known.clear();
+            }
             let size = change.joined.len() + change.left.len();
             assert!(
                 size <= NOTIFY.changes_max as usize,

@@ -141,7 +141,7 @@ impl Canary {
             if !matches!(probed.stage, Stage::Apart | Stage::Resting) {
                 probed.miss(iterations, backlog);
             }
-            let step = probed.step(home, now_ns);
+            let step = probed.step(home, now_ns, iterations);
             if step.is_some() {
                 probed.iterations = iterations;
                 return step;
@@ -235,7 +235,7 @@ impl Canary {
 
 impl Probed {
     /// What is due for it: nothing while more probes are under way than are of use.
-    fn step(&mut self, home: usize, now_ns: u64) -> Option<CanaryStep> {
+    fn step(&mut self, home: usize, now_ns: u64, iterations: u64) -> Option<CanaryStep> {
         match self.stage {
             Stage::Apart => return Some(CanaryStep::Listen { home }),
             Stage::Asked => return None,
@@ -244,8 +244,10 @@ impl Probed {
         let next = self.number + 1;
         let slot = slot_of(next);
         let before_ns = self.sent_ns[slot];
-        // One that has left the ring takes no room in it. Others may have been lost with an answer.
-        let is_lost = self.stage == Stage::Placed || now_ns - before_ns >= LOST_AFTER_NS;
+        // One that has left the ring takes no room in it. Others may have been lost with an answer, of a
+        // reactor that runs.
+        let has_run = iterations != self.iterations;
+        let is_lost = self.stage == Stage::Placed || has_run && now_ns - before_ns >= LOST_AFTER_NS;
         if before_ns != 0 && !is_lost {
             return None;
         }

@@ -45,21 +45,8 @@ pub(crate) fn handle_request(core: &mut Core, token: Token, request: Request) {
         Request::DisconnectUser(request) => {
             begin_sweep(core, Sweep::of_user(token, *request), token);
         }
-        Request::History(query) => {
-            let page = history::read(core, &query);
-            answer(&mut core.channels, token, Part::History(Box::new(page)));
-        }
-        Request::RemoveHistory(channel) => {
-            let part = history::remove(core, &channel);
-            answer(&mut core.channels, token, part);
-        }
-        Request::Presence {
-            channel,
-            counts_only,
-        } => {
-            let now = core.now();
-            let view = core.channels.presence(&channel, counts_only, now);
-            answer(&mut core.channels, token, Part::Presence(Box::new(view)));
+        Request::History(_) | Request::RemoveHistory(_) | Request::Presence { .. } => {
+            answer_kept(core, token, request);
         }
         Request::Unsubscribe(request) => {
             let act = Act::Unsubscribe(request.channel);
@@ -111,6 +98,24 @@ pub(crate) fn handle_request(core: &mut Core, token: Token, request: Request) {
             begin_listing(core, token, Listing::Description(token, describe));
         }
     }
+}
+
+/// What a channel keeps whose home is here, or who is in it.
+fn answer_kept(core: &mut Core, token: Token, request: Request) {
+    let now = core.now();
+    let part = match request {
+        Request::History(query) => Part::History(Box::new(history::read(core, &query))),
+        Request::RemoveHistory(channel) => history::remove(core, &channel),
+        Request::Presence {
+            channel,
+            counts_only,
+        } => {
+            let view = core.channels.presence(&channel, counts_only, now);
+            Part::Presence(Box::new(view))
+        }
+        _ => unreachable!("the caller has the rest"),
+    };
+    answer(&mut core.channels, token, part);
 }
 
 /// The channel of a name whose home is here.

@@ -88,8 +88,13 @@ impl MemoryTrimmer {
         if trimmed.is_heap_trimmed {
             self.freed_bytes = 0;
         }
+        // What the canary's publications leave behind in quiet times, they need again.
+        let freed_bytes = match trimmed.freed_bytes {
+            ..SCRAPS_BYTES if !trim.is_active => 0,
+            bytes => bytes,
+        };
         let freed_before = self.freed_bytes;
-        self.freed_bytes += trimmed.freed_bytes;
+        self.freed_bytes += freed_bytes;
         let before = std::mem::replace(&mut self.table_bytes, trimmed.table_bytes);
         if trimmed.table_bytes > before {
             self.freed_bytes += before; // it may have moved, and left a hole as large
@@ -104,7 +109,7 @@ impl MemoryTrimmer {
             self.freed_ns = now_ns;
         }
         let goes_on = trim.is_active
-            || trimmed.freed_bytes > 0
+            || freed_bytes > 0
             || trim.pages_freed_ns.is_some()
             || self.freed_bytes > 0;
         self.due = match goes_on {
@@ -118,6 +123,8 @@ impl MemoryTrimmer {
 const INTERVAL_TICKS: u32 = 5_000 / TICK_MS;
 /// So much is worth a look through the allocator's pools while there is other work.
 const PAGES_WORTH_BYTES: usize = 64 << 10;
+/// Less than this is not worth another look in quiet times: a batch between reactors, and what hubs say.
+const SCRAPS_BYTES: usize = 4 << 10;
 /// What a connection has in small pieces while it opens, and what its channels take: a guess.
 const CONNECTION_BYTES: usize = 64;
 

@@ -171,7 +171,9 @@ fn reactors_that_deliver_are_woken_once_an_interval_each_and_count_nothing_of_it
     let before = scene.count("loop_iterations_total");
     scene.run(20 * INTERVAL_MS);
     let iterations = scene.count("loop_iterations_total") - before;
-    assert_eq!(iterations, 2 * 20, "nothing else wakes them");
+    // One may lie at the edge, of each.
+    let expected = 2 * 19..=2 * 21;
+    assert!(expected.contains(&iterations), "{iterations} wake-ups");
     for name in [
         "publishes_total",
         "home_channels",

@@ -216,7 +216,7 @@ fn lists_are_not_asked_for_too_often(backend: Backend) -> Checked {
     let (mut lists, mut refused) = (0, 0);
     while lists + refused < 10 {
         let Message::Text(text) = client.receive()? else {
-            return Err(Failure::new("no text".to_owned()).into());
+            return Err(Failure::new("no text").into());
         };
         for line in text.lines() {
             let reply: Value = serde_json::from_str(line).expect("each is JSON");

@@ -157,3 +157,21 @@ fn static_tokens_are_known_by_their_hash() {
         assert_eq!(checker.check(other, NOW), Err(Refusal::Malformed));
     }
 }
+
+#[test]
+fn a_token_for_a_subscription_opens_no_connection_and_the_other_way_round() {
+    let mut checker = checker(all().clone());
+    let of_connection = token("HS256", &claims());
+    let mut named = claims();
+    named["channel"] = json!("news");
+    let of_channel = token("HS256", &named);
+    for _ in 0..2 {
+        // The second time both are remembered.
+        let mut is_good =
+            |token: &str, channel| checker.check_for(token.as_bytes(), channel, NOW).is_ok();
+        assert!(is_good(&of_connection, None) && !is_good(&of_connection, Some("news")));
+        assert!(is_good(&of_channel, Some("news")) && !is_good(&of_channel, None));
+        assert!(!is_good(&of_channel, Some("new")) && !is_good(&of_channel, Some("")));
+        assert!(checker.check(of_channel.as_bytes(), NOW).is_err());
+    }
+}
