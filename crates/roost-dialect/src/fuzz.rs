@@ -16,7 +16,8 @@ use crate::wamp::message::WampMessage;
 use crate::wamp::meta;
 use crate::wamp::{Realms, Session, Settings, Wire, parse_cbor, parse_json, parse_msgpack, uri};
 use crate::{
-    Arguments, DialectKind, Form, PayloadRef, Publication, Serializer, check_channel_name, encode,
+    Arguments, CallBodyRef, DialectKind, Form, PayloadRef, Publication, Serializer,
+    check_channel_name, encode,
 };
 
 /// A WAMP session fed with `data`, one message a line, once from the start and once after HELLO;
@@ -221,13 +222,7 @@ impl Peer {
             }
             Command::Answer { answer, .. } => {
                 assert!(out.is_empty(), "YIELD is not answered: {out:?}");
-                match answer {
-                    Answer::Progress(body) | Answer::Result(body) => {
-                        assert_eq!(body.error, None, "only errors have names");
-                    }
-                    Answer::Error(body) => assert!(body.error.is_some(), "errors have names"),
-                    Answer::Failed(_) => panic!("callees do not say so"),
-                }
+                check_answer(answer);
             }
             Command::Unregister { .. } | Command::CancelCall { .. } => {
                 assert!(out.is_empty(), "they are answered later: {out:?}");
@@ -277,11 +272,7 @@ impl Peer {
             }
             Command::Unsubscribe { channel, token, .. } => {
                 assert!(out.is_empty(), "UNSUBSCRIBE is answered later: {out:?}");
-                let before = self.subscribed.len();
-                self.subscribed.retain(|_, &mut other| other != channel);
-                assert_eq!(self.subscribed.len(), before - 1, "one subscription ended");
-                self.session.on_unsubscribed(token, out);
-                assert_eq!(*out, self.written(&format!("[35,{token}]")));
+                self.unsubscribe(channel, token, out);
             }
         }
     }
@@ -333,6 +324,14 @@ impl Peer {
         assert_eq!(out, self.written(&format!("[33,{token},{number}]")));
     }
 
+    fn unsubscribe(&mut self, channel: ChannelId, token: u64, out: &mut Vec<u8>) {
+        let before = self.subscribed.len();
+        self.subscribed.retain(|_, &mut other| other != channel);
+        assert_eq!(self.subscribed.len(), before - 1, "one subscription ended");
+        self.session.on_unsubscribed(token, out);
+        assert_eq!(*out, self.written(&format!("[35,{token}]")));
+    }
+
     /// JSON in the session's serializer.
     fn written(&self, json: &str) -> Vec<u8> {
         let serializer = self.session.wire().serializer;
@@ -358,6 +357,17 @@ impl Peer {
             "the session lists what it is subscribed to"
         );
         assert!(listed.len() <= self.settings.subscriptions_per_connection_max);
+    }
+}
+
+/// What a callee says of an invocation: errors have names, and nothing else has.
+fn check_answer(answer: Answer<CallBodyRef<'_>>) {
+    match answer {
+        Answer::Progress(body) | Answer::Result(body) => {
+            assert_eq!(body.error, None, "only errors have names");
+        }
+        Answer::Error(body) => assert!(body.error.is_some(), "errors have names"),
+        Answer::Failed(_) => panic!("callees do not say so"),
     }
 }
 

@@ -255,8 +255,7 @@ impl<P: Payload, F: Clone> Hub<P, F> {
             Item::Recover(recover) => self.handle_recover(from, *recover, now, encode, out),
             Item::Recovered(answer) => self.handle_recovered(*answer, out),
             Item::Uninterest { target, local } => {
-                self.handle_uninterest(from, &target, local, now);
-                self.home.report_occupancy(out);
+                self.handle_uninterest(from, (&target, local), now, out);
             }
             Item::Publish {
                 name,
@@ -266,8 +265,7 @@ impl<P: Payload, F: Clone> Hub<P, F> {
                 payload,
             } => {
                 debug_assert!(!is_pattern(&name), "the sender has checked the name");
-                let hash = self.hasher.hash(&name);
-                let place = self.place(hash, &name);
+                let place = self.place(self.hasher.hash(&name), &name);
                 let order = Order {
                     from,
                     publisher,
@@ -303,12 +301,19 @@ impl<P: Payload, F: Clone> Hub<P, F> {
     }
 
     /// Another reactor wants a channel no longer.
-    fn handle_uninterest(&mut self, from: ReactorId, target: &Target, local: LocalRef, now: u32) {
+    fn handle_uninterest(
+        &mut self,
+        from: ReactorId,
+        (target, local): (&Target, LocalRef),
+        now: u32,
+        out: &mut Vec<Output<P, F>>,
+    ) {
         let (home, histories) = (&mut self.home, &mut self.histories);
         let removed = keeping::uninterest(home, histories, (from, target, local), now);
         // Unless the register has refused it, and its answer has not come there yet.
         let is_refused = matches!(target, Target::Name(name) if is_pattern(name));
         debug_assert!(removed || is_refused, "interest ends once");
+        self.home.report_occupancy(out);
     }
 
     /// What other hubs say of patterns.

@@ -141,9 +141,9 @@ fn remove_left_behind(path: &Path) -> io::Result<()> {
     if !is_left_behind(path)? {
         return Ok(());
     }
-    fs::remove_file(path).or_else(|error| {
+    fs::remove_file(path).map_err(|error| {
         let why = format!("a socket that no process serves cannot be removed: {error}");
-        Err(io::Error::new(error.kind(), why))
+        io::Error::new(error.kind(), why)
     })
 }
 

@@ -133,7 +133,7 @@ impl ClientLimits {
         let before = self.taken.capacity();
         self.taken
             .retain(|_, taken| taken.until_ns.iter().any(|&until| until > now_ns));
-        if self.taken.capacity() / 4 > self.taken.len() {
+        if self.taken.capacity() > 4 * self.taken.len() {
             self.taken.shrink_to(2 * self.taken.len());
         }
         (before - self.taken.capacity()) * size_of::<(u32, Taken)>()

@@ -52,7 +52,7 @@ pub(crate) fn keep_deadlines(core: &mut Core) {
 pub(crate) fn set(core: &mut Core, key: ConnKey, channel: ChannelId, grant: Grant) {
     let now = core.now();
     let tick = grant.expires_in_s.map(|seconds| {
-        let ms = u64::from(seconds) * 1000 + u64::from(GRACE_MS);
+        let ms = u64::from(seconds) * 1000 + GRACE_MS;
         tick_in(now, ms).get()
     });
     core.channels.expiries_mut().set(key.slot(), channel, tick);

@@ -313,16 +313,8 @@ pub(crate) fn join_allowed(core: &mut Core, key: ConnKey, join: PendingJoin) {
         pending,
     } = join;
     let (channel, subprotocol) = (&*channel, subprotocol.as_deref());
-    let policy = core.settings.channels.of(channel);
-    let publish = Question {
-        operation: Operation::Publish,
-        asked: PatternRef::name(channel),
-        requirement: requirement(policy, Operation::Publish),
-        is_subscribed: true,
-        is_foreign: !may_join(core, Operation::Publish, channel),
-    };
-    let receives_own = policy.receive_own;
-    let may_publish = permissions::denial(core, key, &publish).is_none();
+    let receives_own = core.settings.channels.of(channel).receive_own;
+    let may_publish = may_publish_to_joined(core, key, channel);
     note_subscription(core, channel);
     let who = Subscriber(key.slot());
     let encoding = pending.framing.encoding(form);
@@ -375,6 +367,19 @@ pub(crate) fn join_allowed(core: &mut Core, key: ConnKey, join: PendingJoin) {
     core.connections
         .keep_partial(key.slot(), Partial::PendingAccept(Box::new(pending)));
     core.connections.pause(key);
+}
+
+/// Whether a connection that joins a channel may publish to it.
+fn may_publish_to_joined(core: &Core, key: ConnKey, channel: &str) -> bool {
+    let policy = core.settings.channels.of(channel);
+    let publish = Question {
+        operation: Operation::Publish,
+        asked: PatternRef::name(channel),
+        requirement: requirement(policy, Operation::Publish),
+        is_subscribed: true,
+        is_foreign: !may_join(core, Operation::Publish, channel),
+    };
+    permissions::denial(core, key, &publish).is_none()
 }
 
 /// Bytes that were on their way when the driver was asked to pause. RFC 6455 §4.1 forbids a

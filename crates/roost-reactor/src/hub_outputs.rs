@@ -47,35 +47,15 @@ fn apply_all(core: &mut Core) {
                 snapshot,
                 recovery,
             }) => {
-                let Some(key) = core.connections.key_at(slot) else {
-                    continue;
-                };
-                let conn = core.connections.get(key);
-                if conn.is_some_and(|conn| conn.phase == Phase::Joining) {
-                    accept_pending(core, key);
-                    if !core.connections.is_open_event_stream(key) {
-                        continue; // a 101 says it all
-                    }
-                }
-                if let Some(recovery) = recovery {
-                    let subscribed = Recovering {
-                        token,
-                        channel,
-                        topic,
-                        snapshot,
-                    };
-                    tell_recovered(core, key, &subscribed, &recovery);
-                    continue;
-                }
-                let event = Event::Subscribed {
+                let subscribed = Beginning {
                     token,
                     channel,
                     topic,
                     snapshot,
-                    recovers: recovers_of(core, channel),
-                    recovery: None,
                 };
-                notify(core, key, event);
+                if let Some(key) = core.connections.key_at(slot) {
+                    tell_subscribed(core, key, &subscribed, recovery);
+                }
             }
             Some(Notice::Refused {
                 slot,
@@ -110,12 +90,47 @@ fn apply_all(core: &mut Core) {
     core.channels.return_outputs(outputs);
 }
 
-/// A subscription that has asked for what was before.
-struct Recovering {
+/// A subscription that begins.
+struct Beginning {
     token: u64,
     channel: ChannelId,
     topic: u64,
     snapshot: Snapshot,
+}
+
+/// Accepts a connection that joins by its request, and tells the dialect that the subscription begins, unless
+/// the 101 says it.
+fn tell_subscribed(
+    core: &mut Core,
+    key: ConnKey,
+    subscribed: &Beginning,
+    recovery: Option<Box<Recovery<Image>>>,
+) {
+    let conn = core.connections.get(key);
+    if conn.is_some_and(|conn| conn.phase == Phase::Joining) {
+        accept_pending(core, key);
+        if !core.connections.is_open_event_stream(key) {
+            return; // a 101 says it all
+        }
+    }
+    if let Some(recovery) = recovery {
+        return tell_recovered(core, key, subscribed, &recovery);
+    }
+    let &Beginning {
+        token,
+        channel,
+        topic,
+        snapshot,
+    } = subscribed;
+    let event = Event::Subscribed {
+        token,
+        channel,
+        topic,
+        snapshot,
+        recovers: recovers_of(core, channel),
+        recovery: None,
+    };
+    notify(core, key, event);
 }
 
 /// Tells a connection's dialect that its subscription begins, and what was before: in its answer, or
@@ -124,10 +139,10 @@ struct Recovering {
 fn tell_recovered(
     core: &mut Core,
     key: ConnKey,
-    subscribed: &Recovering,
+    subscribed: &Beginning,
     recovery: &Recovery<Image>,
 ) {
-    let &Recovering {
+    let &Beginning {
         token,
         channel,
         topic,

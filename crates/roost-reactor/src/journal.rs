@@ -6,6 +6,7 @@ use roost_access::UserName;
 use roost_hub::{ChannelId, Name};
 use roost_net::ConnKey;
 
+use crate::channels::is_canary;
 use crate::connections::Phase;
 use crate::core::Core;
 use crate::events::{EventKind, HappenedEvent};
@@ -88,7 +89,7 @@ pub(crate) fn unsubscribing(core: &mut Core, key: ConnKey, channel: ChannelId, r
 /// A channel whose home is here has its first subscriber, or has lost its last.
 #[cold]
 pub(crate) fn note_occupancy(core: &mut Core, channel: Name, is_occupied: bool) {
-    if core.journal.covers(&channel) {
+    if core.journal.covers(&channel) && !is_canary(&channel) {
         let event = HappenedEvent {
             kind: match is_occupied {
                 true => EventKind::Occupied,

@@ -37,83 +37,70 @@ pub(crate) fn is_probe(core: &Core, from: ReactorId, batch: &[PeerMessage]) -> b
 /// Handles a batch from another reactor.
 pub(crate) fn handle_peer_messages(core: &mut Core, from: ReactorId, mut batch: Vec<PeerMessage>) {
     for message in batch.drain(..) {
-        let item = match message {
-            PeerMessage::Hub(item) => item,
-            PeerMessage::Call(item) => {
-                let now = core.now();
-                core.calls.receive(from, *item, now);
-                apply_pending(core);
-                continue;
-            }
-            PeerMessage::Congested { name, publisher } => {
-                let connections = &mut core.connections;
-                core.channels
-                    .begin_congestion(from, name, publisher, connections);
-                continue;
-            }
-            PeerMessage::Relieved { name } => {
-                core.channels.end_congestion(from, &name);
-                continue;
-            }
-            PeerMessage::HistoryAsk(ask) => {
-                history_reads::answer(core, from, *ask);
-                continue;
-            }
-            PeerMessage::HistoryAnswer(answer) => {
-                history_answers::handle_answer(core, *answer);
-                continue;
-            }
-            PeerMessage::SessionQuery(asked) => {
-                let (number, query) = *asked;
-                session_scans::look_into(core, from, number, query);
-                continue;
-            }
-            PeerMessage::SessionsFound(found) => {
-                session_scans::handle_found(core, found.0, found.1);
-                apply_pending(core);
-                continue;
-            }
-            PeerMessage::Request(request) => {
-                let (token, request) = *request;
-                handle_request(core, token, request);
-                continue;
-            }
-            PeerMessage::Publications(batch) => {
-                handle_publications(core, batch.0, batch.1);
-                continue;
-            }
-            PeerMessage::Verdicts(verdicts) => {
-                for verdict in verdicts {
-                    let key = verdict.key;
-                    if let Some(ended) = core.token_checks.end_open(key) {
-                        handle_client_verdict(core, key, verdict, ended);
-                    } else if let Some(pending) = handle_verdict(core, verdict) {
-                        handle_checked(core, key, *pending);
-                    }
-                    apply_pending(core);
-                }
-                continue;
-            }
-            PeerMessage::HookAnswers(answers) => {
-                for answer in answers {
-                    handle_hook_answer(core, answer);
-                    apply_pending(core);
-                }
-                continue;
-            }
-            PeerMessage::Answer(_)
-            | PeerMessage::Heard(_)
-            | PeerMessage::TokenChecks(_)
-            | PeerMessage::HookCalls(_)
-            | PeerMessage::Events(_) => {
-                debug_assert!(false, "reactors do not ask each other");
-                continue;
-            }
-        };
-        let now = core.now();
-        let codec = core.connections.codec();
-        core.channels.receive(from, item, codec, now);
-        apply_pending(core);
+        handle_peer_message(core, from, message);
     }
     core.channels.links_mut().recycle(batch);
+}
+
+#[inline]
+fn handle_peer_message(core: &mut Core, from: ReactorId, message: PeerMessage) {
+    match message {
+        PeerMessage::Hub(item) => {
+            let now = core.now();
+            let codec = core.connections.codec();
+            core.channels.receive(from, item, codec, now);
+            apply_pending(core);
+        }
+        PeerMessage::Call(item) => {
+            let now = core.now();
+            core.calls.receive(from, *item, now);
+            apply_pending(core);
+        }
+        PeerMessage::Congested { name, publisher } => {
+            let connections = &mut core.connections;
+            core.channels
+                .begin_congestion(from, name, publisher, connections);
+        }
+        PeerMessage::Relieved { name } => core.channels.end_congestion(from, &name),
+        PeerMessage::HistoryAsk(ask) => history_reads::answer(core, from, *ask),
+        PeerMessage::HistoryAnswer(answer) => history_answers::handle_answer(core, *answer),
+        PeerMessage::SessionQuery(asked) => {
+            let (number, query) = *asked;
+            session_scans::look_into(core, from, number, query);
+        }
+        PeerMessage::SessionsFound(found) => {
+            session_scans::handle_found(core, found.0, found.1);
+            apply_pending(core);
+        }
+        PeerMessage::Request(request) => {
+            let (token, request) = *request;
+            handle_request(core, token, request);
+        }
+        PeerMessage::Publications(batch) => handle_publications(core, batch.0, batch.1),
+        PeerMessage::Verdicts(verdicts) => handle_verdicts(core, verdicts),
+        PeerMessage::HookAnswers(answers) => {
+            for answer in answers {
+                handle_hook_answer(core, answer);
+                apply_pending(core);
+            }
+        }
+        PeerMessage::Answer(_)
+        | PeerMessage::Heard(_)
+        | PeerMessage::TokenChecks(_)
+        | PeerMessage::HookCalls(_)
+        | PeerMessage::Events(_) => debug_assert!(false, "reactors do not ask each other"),
+    }
+}
+
+/// Tokens were checked: of requests that wait for it, and of open connections.
+fn handle_verdicts(core: &mut Core, verdicts: Vec<Verdict>) {
+    for verdict in verdicts {
+        let key = verdict.key;
+        if let Some(ended) = core.token_checks.end_open(key) {
+            handle_client_verdict(core, key, verdict, ended);
+        } else if let Some(pending) = handle_verdict(core, verdict) {
+            handle_checked(core, key, *pending);
+        }
+        apply_pending(core);
+    }
 }

@@ -318,7 +318,7 @@ impl<D: Driver> Reactor<D> {
             if drain.has_more(core, self.shared.drain_per_second()) {
                 return Some(Duration::ZERO);
             }
-            due = drain.due(core);
+            due = due.min(drain.due(core));
         }
         let due = due
             .min(core.connections.deadlines_due())

@@ -142,12 +142,7 @@ fn serve(start_with: Start) -> Result<(), String> {
     handle_signals(signals, &server, reloader, paces)?;
     info!(address = %addresses_of(&server), driver = choice.name(), reactors, "ready");
     let control = control.map(|control| (control, events_wait));
-    run_until_stopped(server, Expiry::new(tls), control)?;
-    if let Some(file) = revocations {
-        file.finish(REVOCATIONS_WAIT);
-    }
-    info!("stopped");
-    Ok(())
+    run_until_stopped(server, Expiry::new(tls), control, revocations)
 }
 
 fn warn_of(warnings: &[String]) {
@@ -159,6 +154,7 @@ fn run_until_stopped(
     server: Server,
     expiry: Expiry,
     control: Option<(Control, Duration)>,
+    revocations: Option<Arc<RevocationFile>>,
 ) -> Result<(), String> {
     let (ended, end) = mpsc::channel();
     let watch = Watch::new(server.registry().clone(), expiry);
@@ -173,7 +169,12 @@ fn run_until_stopped(
     if let Some((control, events_wait)) = control {
         control.finish(CONTROL_WAIT, events_wait);
     }
-    outcome
+    outcome?;
+    if let Some(file) = revocations {
+        file.finish(REVOCATIONS_WAIT);
+    }
+    info!("stopped");
+    Ok(())
 }
 
 /// Open files, reactors, the driver, and how many connections that is room for.

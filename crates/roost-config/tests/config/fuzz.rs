@@ -161,6 +161,10 @@ fn good_lines() -> Vec<BoxedStrategy<Option<String>>> {
         "\"required\"",
         "\"cn\"",
         "\"pause\"",
+        "\"stream\"",
+        "\"members\"",
+        "\"asked\"",
+        "\"authenticated\"",
         "[{ certificate = \"a\", key = \"b\", ocsp = \"c\" }]",
     ];
     let lines_of = |key: Key| {

@@ -17,7 +17,7 @@ use crate::dialect::{
     Recovered, Recovers, RpcAnswer, Session, SubscribeTo, Target, Terms, TokenOutcome,
     TokenRefusal,
 };
-use crate::{PayloadRef, Replies, check_channel_name};
+use crate::{Form, PayloadRef, Replies, check_channel_name};
 
 /// A session fed with `data`, once from the start and once after it has connected; a model of a
 /// broker answers its commands. U+0001 stands between messages.
@@ -144,50 +144,11 @@ impl Peer {
             }
             Command::Subscribe {
                 what, form, token, ..
-            } => {
-                let (name, recovers) = match what {
-                    SubscribeTo::Channel(name) => (name, false),
-                    SubscribeTo::Behind(name, _, _) => (name, true),
-                    _ => panic!("there are no patterns"),
-                };
-                assert_eq!(check_channel_name(&name, NAME_BYTES_MAX), Ok(()));
-                let next = u32::try_from(self.channels.len()).expect("few");
-                let known = self.channels.entry(name.clone().into_owned());
-                let channel = *known.or_insert(ChannelId(next));
-                self.subscribed.entry(channel).or_default().push(token);
-                if recovers {
-                    self.recovering.insert(token);
-                }
-                self.tell(Event::Subscribing { channel, form });
-                // Some homes answer late.
-                if !name.starts_with('l') {
-                    self.confirm(channel);
-                }
-            }
-            Command::UnsubscribeFrom { channel, token, .. } => {
-                let channel = self.channels.get(&*channel).copied();
-                let channel = channel.filter(|&it| self.dialect.is_subscribed(self.session, it));
-                let known = channel.and_then(|channel| self.subscribed.remove(&channel));
-                assert_eq!(
-                    known.is_some(),
-                    channel.is_some(),
-                    "the same is subscribed to"
-                );
-                self.tell(Event::UnsubscribedFrom { token, channel });
-            }
+            } => self.subscribe(what, form, token),
+            Command::UnsubscribeFrom { channel, token, .. } => self.unsubscribe(&channel, token),
             Command::ReadHistory(read) => {
                 assert_eq!(check_channel_name(&read.channel, NAME_BYTES_MAX), Ok(()));
-                let page = HistoryPage {
-                    position: POSITION,
-                    publications: vec![(7, PayloadRef::Text("x").freeze())],
-                    has_more: false,
-                };
-                let answer = match read.limit {
-                    0 => Err(HistoryRefusal::NotKept),
-                    _ => Ok(&page),
-                };
-                let token = read.token;
-                self.tell(Event::History { token, answer });
+                self.answer_history(read.limit == 0, read.token);
             }
             Command::Close { reason, .. } => {
                 assert!(
@@ -198,6 +159,55 @@ impl Peer {
             }
             other => panic!("it does not ask for {other:?}"),
         }
+    }
+
+    /// Subscribes, and confirms it unless the channel's home answers late.
+    fn subscribe(&mut self, what: SubscribeTo<'_>, form: Form, token: u64) {
+        let (name, recovers) = match what {
+            SubscribeTo::Channel(name) => (name, false),
+            SubscribeTo::Behind(name, _, _) => (name, true),
+            _ => panic!("there are no patterns"),
+        };
+        assert_eq!(check_channel_name(&name, NAME_BYTES_MAX), Ok(()));
+        let next = u32::try_from(self.channels.len()).expect("few");
+        let known = self.channels.entry(name.clone().into_owned());
+        let channel = *known.or_insert(ChannelId(next));
+        self.subscribed.entry(channel).or_default().push(token);
+        if recovers {
+            self.recovering.insert(token);
+        }
+        self.tell(Event::Subscribing { channel, form });
+        // Some homes answer late.
+        if !name.starts_with('l') {
+            self.confirm(channel);
+        }
+    }
+
+    /// The dialect and this model have the same subscriptions: one of them ends, if there is one.
+    fn unsubscribe(&mut self, channel: &str, token: u64) {
+        let channel = self.channels.get(channel).copied();
+        let channel = channel.filter(|&it| self.dialect.is_subscribed(self.session, it));
+        let known = channel.and_then(|channel| self.subscribed.remove(&channel));
+        assert_eq!(
+            known.is_some(),
+            channel.is_some(),
+            "the same is subscribed to"
+        );
+        self.tell(Event::UnsubscribedFrom { token, channel });
+    }
+
+    /// One page of a channel's history, or a refusal.
+    fn answer_history(&mut self, is_refused: bool, token: u64) {
+        let page = HistoryPage {
+            position: POSITION,
+            publications: vec![(7, PayloadRef::Text("x").freeze())],
+            has_more: false,
+        };
+        let answer = match is_refused {
+            true => Err(HistoryRefusal::NotKept),
+            false => Ok(&page),
+        };
+        self.tell(Event::History { token, answer });
     }
 
     fn publish(&mut self, command: Command<'_>) {

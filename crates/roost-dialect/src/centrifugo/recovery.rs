@@ -61,8 +61,10 @@ pub(super) fn on_subscribed(
 ) -> Next {
     let (id, channel) = (token::number(token), subscribed.channel);
     if !session.subscriptions.confirm(channel, id) {
+        session.subscribed(id, None);
         return Next::Continue;
     }
+    session.subscribed(id, Some(channel));
     let asked = token::asked(token);
     if asked.rejects_unrecovered
         && subscribed.recovers == Recovers::Stream

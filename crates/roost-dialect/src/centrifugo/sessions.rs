@@ -500,7 +500,27 @@ fn on_rpc(id: u32, answer: &RpcAnswer, lines: &mut Lines<'_>) {
     }
 }
 
-/// Something happened. `subscribing` is the command whose subscribe was drawn last.
+/// The answer to an unsubscribe, behind that to a subscribe that is under way.
+fn on_unsubscribed(
+    session: &mut Session,
+    id: u32,
+    channel: Option<ChannelId>,
+    lines: &mut Lines<'_>,
+) {
+    if let Some(channel) = channel {
+        session.unsubscribed(channel);
+    }
+    let pending = channel.and_then(|channel| session.subscriptions.remove(channel));
+    // What was under way is over: both are answered, in their order.
+    if let Some(pending) = pending.filter(|&pending| pending != CONFIRMED) {
+        session.subscribed(pending, None);
+        lines.done(pending, "subscribe");
+    }
+    lines.done(id, "unsubscribe");
+}
+
+/// Something happened, and may end a subscription or the connection. `subscribing` is the command whose
+/// subscribe was drawn last.
 fn on_event(
     session: &mut Session,
     event: &Event<'_>,
@@ -508,11 +528,6 @@ fn on_event(
     lines: &mut Lines<'_>,
 ) -> Next {
     match *event {
-        Event::Subscribing { channel, form: _ } => {
-            if !session.subscriptions.add(channel, subscribing) {
-                lines.error(subscribing, codes::ALREADY_SUBSCRIBED);
-            }
-        }
         Event::Subscribed {
             token,
             channel,
@@ -521,21 +536,50 @@ fn on_event(
             recovers,
             recovery,
         } => {
-            session.subscribed(number_of(token), Some(channel));
             let subscribed = Subscribed {
                 channel,
                 snapshot,
                 recovers,
                 recovery,
             };
-            return recovery::on_subscribed(session, token, &subscribed, lines);
+            recovery::on_subscribed(session, token, &subscribed, lines)
         }
         Event::Missed { channel, name } => {
-            return recovery::end(session, channel, name, codes::INSUFFICIENT, lines);
+            recovery::end(session, channel, name, codes::INSUFFICIENT, lines)
         }
         Event::GrantExpired { channel, name } => {
-            let why = codes::SUBSCRIPTION_EXPIRED;
-            return recovery::end(session, channel, name, why, lines);
+            recovery::end(session, channel, name, codes::SUBSCRIPTION_EXPIRED, lines)
+        }
+        Event::PingDue if session.is_connected() => {
+            lines.ping();
+            Next::Continue
+        }
+        Event::PingDue => codes::STALE.next(),
+        Event::PongMissing => codes::NO_PONG.next(),
+        Event::SlowConsumer { .. } => codes::SLOW.next(),
+        Event::OverLimit { is_refusals, .. } => match is_refusals {
+            true => codes::TOO_MANY_ERRORS.next(),
+            false => codes::RATE_LIMITED.next(),
+        },
+        Event::AuthenticationOver(_) => codes::SERVER_ERROR.next(),
+        Event::Expired { .. } => codes::EXPIRED.next(),
+        Event::Revoked => codes::INVALID_TOKEN.next(),
+        Event::Draining => codes::SHUTDOWN.next(),
+        _ => {
+            on_answer(session, event, subscribing, lines);
+            Next::Continue
+        }
+    }
+}
+
+/// A command is answered, and nothing ends.
+fn on_answer(session: &mut Session, event: &Event<'_>, subscribing: u32, lines: &mut Lines<'_>) {
+    match *event {
+        Event::Subscribing { channel, form: _ } => {
+            if !session.subscriptions.add(channel, subscribing) {
+                session.subscribed(subscribing, None);
+                lines.error(subscribing, codes::ALREADY_SUBSCRIBED);
+            }
         }
         Event::GrantRefreshed {
             token,
@@ -554,16 +598,7 @@ fn on_event(
         }
         Event::Presence { token, view } => on_presence(token, view, lines),
         Event::UnsubscribedFrom { token, channel } => {
-            if let Some(channel) = channel {
-                session.unsubscribed(channel);
-            }
-            let pending = channel.and_then(|channel| session.subscriptions.remove(channel));
-            // What was under way is over: both are answered, in their order.
-            if let Some(pending) = pending.filter(|&pending| pending != CONFIRMED) {
-                session.subscribed(pending, None);
-                lines.done(pending, "subscribe");
-            }
-            lines.done(number_of(token), "unsubscribe");
+            on_unsubscribed(session, number_of(token), channel, lines);
         }
         Event::RpcAnswered { token, answer } => on_rpc(number_of(token), answer, lines),
         Event::Published { token, .. } => lines.done(number_of(token), "publish"),
@@ -577,22 +612,17 @@ fn on_event(
             lines.error(id, codes::error_of(refusal));
         }
         Event::TokenChecked(outcome) => session.keep_outcome(outcome.clone()),
-        Event::PingDue => match session.is_connected() {
-            true => lines.ping(),
-            false => return codes::STALE.next(),
-        },
-        Event::PongMissing => return codes::NO_PONG.next(),
-        Event::SlowConsumer { .. } => return codes::SLOW.next(),
-        Event::OverLimit { is_refusals, .. } => {
-            return match is_refusals {
-                true => codes::TOO_MANY_ERRORS.next(),
-                false => codes::RATE_LIMITED.next(),
-            };
-        }
-        Event::AuthenticationOver(_) => return codes::SERVER_ERROR.next(),
-        Event::Expired { .. } => return codes::EXPIRED.next(),
-        Event::Revoked => return codes::INVALID_TOKEN.next(),
-        Event::Draining => return codes::SHUTDOWN.next(),
+        Event::Subscribed { .. } // `on_event` has handled it, and those behind it
+        | Event::Missed { .. }
+        | Event::GrantExpired { .. }
+        | Event::PingDue
+        | Event::PongMissing
+        | Event::SlowConsumer { .. }
+        | Event::OverLimit { .. }
+        | Event::AuthenticationOver(_)
+        | Event::Expired { .. }
+        | Event::Revoked
+        | Event::Draining => {}
         Event::Refused { token: None, .. }
         | Event::Unsubscribed { .. }
         | Event::OpeningMissing // a ping that is due says it
@@ -604,7 +634,6 @@ fn on_event(
         | Event::Disconnected { .. } // the close frame says it
         | Event::Dropped { .. } => {} // it asks for none of these, or is told of none
     }
-    Next::Continue
 }
 
 fn close(disconnect: Disconnect) -> Command<'static> {

@@ -107,75 +107,9 @@ impl Dialect for Wamp {
             return Next::Continue;
         };
         let (new_id, settings) = (&mut *cx.new_id, &*self.settings);
-        let mut ends = None;
-        cx.replies
-            .message(session.wire().opcode(), |out| match event {
-                Event::Subscribing { channel, form: _ } => session.on_subscribing(channel),
-                Event::Subscribed {
-                    token,
-                    channel,
-                    topic,
-                    snapshot: _, // SUBSCRIBED has no place for it
-                    recovers: _,
-                    recovery: _, // none is asked for
-                } => session.on_subscribed(token, channel, topic, out),
-                Event::Unsubscribed { token } => session.on_unsubscribed(token, out),
-                Event::TokenChecked(outcome) => ends = session.on_token_checked(outcome, out),
-                Event::UnsubscribedFrom { .. }
-                | Event::RpcAnswered { .. }
-                | Event::Missed { .. }
-                | Event::History { .. }
-                | Event::GrantExpired { .. }
-                | Event::GrantRefreshed { .. }
-                | Event::Presence { .. }
-                | Event::PingDue
-                | Event::PongMissing => {} // it asks for none of these
-                Event::Published { token, publication } => {
-                    session.on_published(token, publication, out);
-                }
-                Event::Refused {
-                    request,
-                    token,
-                    refusal,
-                } => {
-                    if let Some(token) = token {
-                        let (error, message) = error_of(refusal);
-                        session.on_refused(request.into(), token, error, message, out);
-                    }
-                }
-                Event::SubscriptionRefused {
-                    token,
-                    channel,
-                    refusal,
-                } => {
-                    session.forget(channel);
-                    let (error, message) = error_of(refusal);
-                    session.on_refused(Request::Subscribe, token, error, message, out);
-                }
-                Event::Dealer(notice) => session.on_notice(notice, out, settings),
-                Event::Unregistered { token, existed } => {
-                    session.on_unregistered(token, existed, out);
-                }
-                Event::CallRefused { request, error } => {
-                    ends = session.on_call_refused(request, error, out);
-                }
-                Event::NeverInvoked(_) => ends = session.violate(NEVER_INVOKED, out),
-                Event::AuthenticationOver(message) => {
-                    ends = session.give_up_authentication(message, out);
-                }
-                Event::OpeningMissing => ends = session.give_up_hello(out),
-                Event::Dropped { messages } => session.on_dropped(messages, new_id, out),
-                Event::SlowConsumer { reason } => session.close_slow(reason, out),
-                Event::Expired { credential } => {
-                    let message = format!("The {credential} has expired.");
-                    session.end(uri::EXPIRED, &message, out);
-                }
-                Event::Revoked => session.end(uri::REVOKED, REVOKED, out),
-                Event::Disconnected { reason } => session.end(uri::KILLED, reason, out),
-                Event::OverLimit { reason, .. } => session.end(uri::OVER_LIMIT, reason, out),
-                Event::Killed { reason, message } => session.end(reason, message, out),
-                Event::Draining => session.goodbye(out),
-            });
+        let opcode = session.wire().opcode();
+        let tell = |out: &mut Vec<u8>| on_event(session, event, new_id, settings, out);
+        let ends = cx.replies.message(opcode, tell);
         match ends {
             Some(Command::Close { code, reason }) => Next::Close { code, reason },
             _ => Next::Continue,
@@ -302,6 +236,84 @@ impl Wamp {
             self.sessions = Slab::new();
         }
     }
+}
+
+/// Tells a session what has happened, and gives the command that ends the connection, if it ends.
+fn on_event(
+    session: &mut Session,
+    event: Event<'_>,
+    new_id: &mut dyn FnMut() -> u64,
+    settings: &Settings,
+    out: &mut Vec<u8>,
+) -> Option<Command<'static>> {
+    match event {
+        Event::Subscribing { channel, form: _ } => session.on_subscribing(channel),
+        Event::Subscribed {
+            token,
+            channel,
+            topic,
+            snapshot: _, // SUBSCRIBED has no place for it
+            recovers: _,
+            recovery: _, // none is asked for
+        } => session.on_subscribed(token, channel, topic, out),
+        Event::Unsubscribed { token } => session.on_unsubscribed(token, out),
+        Event::TokenChecked(outcome) => return session.on_token_checked(outcome, out),
+        Event::UnsubscribedFrom { .. }
+        | Event::RpcAnswered { .. }
+        | Event::Missed { .. }
+        | Event::History { .. }
+        | Event::GrantExpired { .. }
+        | Event::GrantRefreshed { .. }
+        | Event::Presence { .. }
+        | Event::PingDue
+        | Event::PongMissing => {} // it asks for none of these
+        Event::Published { token, publication } => {
+            session.on_published(token, publication, out);
+        }
+        Event::Refused {
+            request,
+            token,
+            refusal,
+        } => {
+            if let Some(token) = token {
+                let (error, message) = error_of(refusal);
+                session.on_refused(request.into(), token, error, message, out);
+            }
+        }
+        Event::SubscriptionRefused {
+            token,
+            channel,
+            refusal,
+        } => {
+            session.forget(channel);
+            let (error, message) = error_of(refusal);
+            session.on_refused(Request::Subscribe, token, error, message, out);
+        }
+        Event::Dealer(notice) => session.on_notice(notice, out, settings),
+        Event::Unregistered { token, existed } => {
+            session.on_unregistered(token, existed, out);
+        }
+        Event::CallRefused { request, error } => {
+            return session.on_call_refused(request, error, out);
+        }
+        Event::NeverInvoked(_) => return session.violate(NEVER_INVOKED, out),
+        Event::AuthenticationOver(message) => {
+            return session.give_up_authentication(message, out);
+        }
+        Event::OpeningMissing => return session.give_up_hello(out),
+        Event::Dropped { messages } => session.on_dropped(messages, new_id, out),
+        Event::SlowConsumer { reason } => session.close_slow(reason, out),
+        Event::Expired { credential } => {
+            let message = format!("The {credential} has expired.");
+            session.end(uri::EXPIRED, &message, out);
+        }
+        Event::Revoked => session.end(uri::REVOKED, REVOKED, out),
+        Event::Disconnected { reason } => session.end(uri::KILLED, reason, out),
+        Event::OverLimit { reason, .. } => session.end(uri::OVER_LIMIT, reason, out),
+        Event::Killed { reason, message } => session.end(reason, message, out),
+        Event::Draining => session.goodbye(out),
+    }
+    None
 }
 
 impl From<dialect::Request> for Request {

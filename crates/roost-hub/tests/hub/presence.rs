@@ -55,6 +55,9 @@ fn options(me: u8, reactors: u16, limits: PresenceLimits, bytes_max: u64) -> Hub
     }
 }
 
+/// What was told, and in which tick.
+type Changes = Vec<(u32, Arc<PresenceChange>)>;
+
 /// Some hubs, what is on its way between them, and who subscribes.
 struct World {
     hubs: Vec<TestHub>,
@@ -64,7 +67,7 @@ struct World {
     there: BTreeMap<(usize, u8, u32), Client>,
     generations: BTreeMap<(u8, u32), u16>,
     /// What was told on each reactor, by channel.
-    told: BTreeMap<(u8, String), Vec<(u32, Arc<PresenceChange>)>>,
+    told: BTreeMap<(u8, String), Changes>,
     /// Where in that a reactor was not told for a while: none there wanted to be.
     breaks: BTreeSet<(u8, String, usize)>,
     answers: Vec<roost_hub::PresenceAnswer>,

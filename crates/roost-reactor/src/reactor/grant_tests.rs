@@ -26,7 +26,7 @@ fn start() -> (World, ControlPeer, Client) {
     let head = "GET /connection/websocket HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
                 Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    world.send(client, head.as_bytes().to_vec());
+    world.send(client, head.as_bytes());
     world.run(50);
     assert!(text(world.take(client)).starts_with("HTTP/1.1 101 "));
     send(&mut world, client, r#"{"id":1,"connect":{"token":"t"}}"#);

@@ -20,7 +20,7 @@ use roost_reactor::{
 use super::api::{self, Published};
 use super::canary::Probes;
 use super::guarded::{application_allows, login_of};
-use super::journal::Told;
+use super::journal::{Over, Told};
 use super::plan::{Plan, has_control};
 use super::users::{InForce, Users};
 
@@ -141,7 +141,9 @@ impl Control {
         }
         if phase == Phase::Ends {
             let now = self.driver.now();
-            self.told.iter_mut().for_each(|told| told.end(now, false));
+            self.told
+                .iter_mut()
+                .for_each(|told| told.end(now, Over::Nothing));
             return; // and the peer is dropped
         }
         let may_sleep = phase == Phase::Hangs || peer.may_sleep();
@@ -366,13 +368,13 @@ impl Control {
     }
 
     /// All reactors have ended: what they have said is read, and told.
-    pub(super) fn end(&mut self) {
+    pub(super) fn end(&mut self, over: Over) {
         let Some(mut peer) = self.peer.take() else {
             return;
         };
         self.read(&mut peer);
         let now = self.driver.now();
-        self.told.iter_mut().for_each(|told| told.end(now, true));
+        self.told.iter_mut().for_each(|told| told.end(now, over));
     }
 
     /// It has read for a while and asked nothing: all that it asked was answered, or dropped while it

@@ -4,6 +4,7 @@
 use roost_reactor::{Events, Pace};
 
 use super::control::Control;
+use super::journal::Over;
 use super::{Pause, Plan, QUIESCE_NS, Report, Simulation, Told, closes};
 
 impl Simulation {
@@ -186,7 +187,12 @@ impl Simulation {
             return Err(format!("{running} reactors still run after the drain"));
         }
         self.run_until(self.net.now() + QUIESCE_NS);
-        self.control.iter_mut().for_each(Control::end);
+        let over = match plan.drain_pause {
+            Some(_) => Over::Connections,
+            None => Over::Everything,
+        };
+        let control = self.control.iter_mut();
+        control.for_each(|control| control.end(over));
         // One that went silent shortly before may not have been found out yet.
         let cuts = self.net.counts().cuts - self.cuts_before;
         closes::check_drain(&self.peers, plan, &open, cuts)

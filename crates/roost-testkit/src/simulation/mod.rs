@@ -289,6 +289,24 @@ fn pauses_of(plan: &Plan) -> Vec<Pause> {
     pauses
 }
 
+/// The clients of namespaces that not all may use.
+fn guarded_of(plan: &Plan, net: &SimNet, address: SocketAddr) -> Guarded {
+    let wamp = &plan.settings.dialects.wamp;
+    let has_own_realms = !wamp.own_realms.prefixes().is_empty();
+    let driver = net.driver(SimOptions::default());
+    Guarded::new(
+        (
+            plan.seed,
+            plan.guarded,
+            plan.settings.auth.is_on,
+            has_own_realms,
+        ),
+        plan.start_ns..plan.end_ns,
+        driver,
+        address,
+    )
+}
+
 impl Simulation {
     fn new(plan: &Plan) -> Simulation {
         let net = SimNet::new(plan.seed, plan.faults.clone());
@@ -319,21 +337,7 @@ impl Simulation {
             let driver = net.driver(SimOptions::default());
             Subscribers::new(driver, addresses[0])
         });
-        let guarded = (plan.guarded > 0).then(|| {
-            let driver = net.driver(SimOptions::default());
-            let wamp = &plan.settings.dialects.wamp;
-            Guarded::new(
-                (
-                    plan.seed,
-                    plan.guarded,
-                    plan.settings.auth.is_on,
-                    !wamp.own_realms.prefixes().is_empty(),
-                ),
-                plan.start_ns..plan.end_ns,
-                driver,
-                addresses[0],
-            )
-        });
+        let guarded = (plan.guarded > 0).then(|| guarded_of(plan, &net, addresses[0]));
         let driver = net.driver(SimOptions::default());
         let rng = SimRng::new(plan.seed ^ 0x6261_636b);
         let recovering = Recovering::new(plan.start_ns..plan.end_ns, driver, addresses[0], rng);

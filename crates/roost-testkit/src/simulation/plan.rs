@@ -189,10 +189,7 @@ impl Plan {
         let has_publish_limits = !has_small_budget && rng.per_mille(500);
         settings.channels.namespaces = draw_namespaces(&mut rng, has_publish_limits);
         let non_readers = rng.between(4, 10) as usize;
-        if has_small_budget {
-            let bytes_max = rng.between(130_000, SMALL_BUDGET_BYTES_MAX + 1);
-            settings.limits.buffered_bytes_max = bytes_max;
-        }
+        draw_small_budget(&mut rng, has_small_budget, &mut settings);
         let guarded = guarded::add(seed, has_control(seed), &mut settings);
         make_room(&mut settings, guarded);
         journal::add(seed, has_control(seed), &mut settings);
@@ -240,6 +237,14 @@ impl Plan {
 fn draw_fan_out(rng: &mut SimRng, settings: &mut Settings) {
     settings.fan_out_piece = [1, 2, 5, FAN_OUT_PIECE][rng.below(4) as usize];
     settings.fan_out_at_once = settings.fan_out_piece;
+}
+
+/// What all connections may hold together, where it is little.
+fn draw_small_budget(rng: &mut SimRng, has_small_budget: bool, settings: &mut Settings) {
+    if has_small_budget {
+        let bytes_max = rng.between(130_000, SMALL_BUDGET_BYTES_MAX + 1);
+        settings.limits.buffered_bytes_max = bytes_max;
+    }
 }
 
 /// Lets in so many more clients, all at once.

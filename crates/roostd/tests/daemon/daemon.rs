@@ -139,7 +139,7 @@ impl Daemon {
                 .lines()
                 .find_map(|line| line.strip_prefix("  address "));
             let json = || stdout.split("\"addresses\":[\"").nth(1)?.split('"').next();
-            text.or_else(json)?.trim().parse().ok()
+            text.or_else(json)?.split_whitespace().next()?.parse().ok()
         };
         wait_until(
             || address(&self.stdout.get()).is_some(),
