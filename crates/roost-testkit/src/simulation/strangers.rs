@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use roost_net::sim::{SimDriver, SimRng};
-use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
+use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event};
 use roost_wire::handshake::ClientRequest;
 
 use super::listeners::{ORIGIN_ELSEWHERE, ORIGIN_TCP, ORIGIN_UNIX, TCP, UNIX};
@@ -73,8 +73,8 @@ impl Strangers {
             match event {
                 Event::Connected(key) => {
                     let request = self.all[index_of(key)].case.request();
-                    let status = self.driver.send_copy(key, &request);
-                    assert_ne!(status, SendStatus::Gone, "it has just connected");
+                    // The network may have broken it by now; then `Closed` follows.
+                    let _ = self.driver.send_copy(key, &request);
                 }
                 Event::Bytes(key, bytes) => {
                     self.all[index_of(key)].answer.extend_from_slice(bytes);
