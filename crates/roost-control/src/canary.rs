@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use roost_dialect::PayloadRef;
-use roost_reactor::{Canary, CanaryStep, ControlPublication, Heard, Shared};
+use roost_reactor::{Canary, CanaryStep, ControlPublication, Shared, Tapped};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use crate::ears::Listener;
 use crate::first_of::first_of;
 use crate::peer::{AskError, Peer, Until};
+use crate::taps::Listener;
 
 /// The canary of the server.
 pub(crate) struct CanaryTask {
@@ -141,7 +141,7 @@ impl Listener for OfHome {
         }
     }
 
-    fn hear(&self, heard: &Heard) {
+    fn hear(&self, heard: &Tapped) {
         let Some(task) = self.task.upgrade() else {
             return;
         };

@@ -20,7 +20,7 @@
 //! | keys and hooks that a reload changes | `reloads.rs` |
 //! | the journal of events | `events.rs`, `event_inputs.rs` |
 //! | whether reactors run, and deliver | `health.rs`, `canary.rs` |
-//! | what is heard as a subscriber | `ears.rs`, `tail.rs` |
+//! | what is heard as a subscriber | `taps.rs`, `tail.rs` |
 //! | the text that Prometheus reads | `metrics.rs` |
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
@@ -41,7 +41,6 @@ mod api;
 mod canary;
 mod channels;
 mod clock;
-mod ears;
 mod event_inputs;
 mod events;
 mod first_of;
@@ -62,6 +61,7 @@ mod routes;
 mod serve;
 mod signature;
 mod tail;
+mod taps;
 mod token_jobs;
 mod tokens;
 

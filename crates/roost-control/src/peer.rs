@@ -17,10 +17,10 @@ use tokio::net::UnixStream;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::ears::{Ears, Listener};
 use crate::event_inputs::{Input as EventInput, ToEvents};
 use crate::first_of::first_of;
 use crate::hook_inputs::{Input, ToHooks};
+use crate::taps::{Listener, Taps};
 use crate::token_jobs::ToThread;
 
 /// The control thread's place in the mesh, for many callers on one thread.
@@ -41,7 +41,7 @@ struct State {
     /// Where applications are asked, if they are.
     hooks: Option<ToHooks>,
     /// What is listened to.
-    ears: Ears,
+    taps: Taps,
     /// Where the application is told what happens, if it is.
     events: Option<ToEvents>,
 }
@@ -139,7 +139,7 @@ impl Peer {
                 pending,
                 tokens,
                 hooks,
-                ears: Ears::default(),
+                taps: Taps::default(),
                 events,
             }),
             has_pending: Notify::new(),
@@ -271,7 +271,7 @@ impl Peer {
         self.lock().peer.canary_of(home)
     }
 
-    /// Has `listener` hear what is published on a channel, from when it is told so; see [`Ear`].
+    /// Has `listener` hear what is published on a channel, from when it is told so; see [`Tap`].
     pub(crate) fn listen(
         &self,
         channel: &Name,
@@ -279,16 +279,16 @@ impl Peer {
         listener: Arc<dyn Listener>,
     ) -> Result<(), AskError> {
         let mut state = self.lock();
-        let State { peer, ears, .. } = &mut *state;
-        let begun = ears.begin(peer, channel, is_gathered, listener);
+        let State { peer, taps, .. } = &mut *state;
+        let begun = taps.begin(peer, channel, is_gathered, listener);
         begun.map_err(|RingFull| AskError::RingFull)
     }
 
     /// Ends that.
     pub(crate) fn stop_listening(&self, channel: &Name, listener: &Arc<dyn Listener>) {
         let mut state = self.lock();
-        let State { peer, ears, .. } = &mut *state;
-        ears.end(peer, channel, listener);
+        let State { peer, taps, .. } = &mut *state;
+        taps.end(peer, channel, listener);
     }
 
     /// Sends what is pending and hands answers to their callers, until the socket fails.
@@ -299,8 +299,8 @@ impl Peer {
             let may_sleep = {
                 let mut state = self.lock();
                 state.send_pending();
-                let State { peer, ears, .. } = &mut *state;
-                ears.send_ends(peer);
+                let State { peer, taps, .. } = &mut *state;
+                taps.send_ends(peer);
                 state.read_some();
                 state.peer.may_sleep()
             };
@@ -397,8 +397,8 @@ impl State {
                         tokens.check(reactor, checks);
                     }
                 }
-                Some(FromReactor::Listening(number)) => self.ears.listening(number),
-                Some(FromReactor::Heard(heard)) => self.ears.hear(&heard),
+                Some(FromReactor::Listening(number)) => self.taps.listening(number),
+                Some(FromReactor::Tapped(heard)) => self.taps.hear(&heard),
                 Some(FromReactor::HookCalls(reactor, calls)) => {
                     if let Some(hooks) = &self.hooks {
                         let _ = hooks.send(Input::Asked(reactor, calls)); // the task may have ended

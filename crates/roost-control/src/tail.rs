@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use roost_reactor::Heard;
+use roost_reactor::Tapped;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::ears::Listener;
+use crate::taps::Listener;
 
 /// Goes with a response whose body is written for as long as something happens. While it is true, the
 /// connection is busy, and its time is not over.
@@ -32,7 +32,7 @@ pub(crate) struct Tail {
 #[derive(Default)]
 struct State {
     is_listening: bool,
-    waiting: VecDeque<Heard>,
+    waiting: VecDeque<Tapped>,
     bytes: usize,
     /// The offset of the last publication that was given out.
     last: Option<u64>,
@@ -46,7 +46,7 @@ struct State {
 /// What comes next.
 pub(crate) enum Next {
     /// A publication, and how many are missing before it.
-    Publication(Heard, u64),
+    Publication(Tapped, u64),
     /// Nothing comes any more.
     End(&'static str),
 }
@@ -114,7 +114,7 @@ impl Listener for Tail {
         self.listening.notify_one();
     }
 
-    fn hear(&self, heard: &Heard) {
+    fn hear(&self, heard: &Tapped) {
         let mut state = self.lock();
         if state.end.is_some() {
             return;

@@ -4,7 +4,6 @@
 //! [`crate::connections`], and knows no socket.
 
 mod congestion;
-mod ears;
 mod expiries;
 mod fanout;
 mod inflow;
@@ -14,14 +13,13 @@ mod paused;
 mod pausing;
 mod recovered;
 mod state;
+mod taps;
 mod wake;
 /// The atomics of the wake flag: loom's in its test, the machine's here.
 mod sync {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 }
 
-pub(crate) use ears::is_canary;
-pub(crate) use ears::{CANARY_PREFIX, HeardItem, Travels, ear_at, ear_encodings};
 pub(crate) use inflow::Inflow;
 pub use links::LINK_BYTES_MAX;
 pub(crate) use links::{Lane, LinkMessage, Links, Mesh};
@@ -29,3 +27,5 @@ pub(crate) use notice::Notice;
 pub(crate) use paused::ALARM;
 pub(crate) use recovered::received_of;
 pub(crate) use state::Channels;
+pub(crate) use taps::is_canary;
+pub(crate) use taps::{CANARY_PREFIX, TappedItem, Travels, tap_at, tap_encodings};

@@ -5,7 +5,6 @@
 mod canary;
 mod described;
 mod details;
-mod ears;
 mod filter;
 mod history;
 mod listings;
@@ -14,6 +13,7 @@ mod peer;
 mod repeats;
 mod requests;
 mod sweeps;
+mod taps;
 
 pub use canary::{BrokenHop, Canary, CanaryStep, MISSES_MAX};
 pub use described::{
@@ -21,7 +21,6 @@ pub use described::{
     ConnectionRecord, Describe, Described, IdentityRecord, LaneRecord, PausedFor,
     SubscribedChannel,
 };
-pub use ears::{Ear, Heard};
 pub(crate) use history::page_of;
 pub(crate) use listings::Listings;
 pub(crate) use messages::control_id;
@@ -36,3 +35,4 @@ pub(crate) use repeats::Repeats;
 pub use repeats::{REPEATS_BYTES_MAX, REPEATS_MAX, RepeatKey};
 pub(crate) use requests::{handle_publications, handle_request, list_slice, sweep_slice};
 pub(crate) use sweeps::Sweeps;
+pub use taps::{Tap, Tapped};

@@ -116,11 +116,11 @@ pub use control::{
     Answer, AskedChannel, BrokenHop, CHANNELS_MAX, CHANNELS_SHOWN, CONNECTIONS_MAX, COUNTED_MAX,
     Canary, CanaryStep, ChannelRecord, CloseReason, ConnectionDetails, ConnectionFilter,
     ConnectionRecord, ControlPeer, ControlPublication, Describe, Described, Disconnect,
-    DisconnectUser, EXCEPT_MAX, Ear, FILTERED_SLOTS_MAX, FromReactor, HISTORY_PUBLICATIONS_MAX,
-    Heard, HistoryPage, HistoryQuery, IdentityRecord, LISTINGS_MAX, LaneRecord, MISSES_MAX,
+    DisconnectUser, EXCEPT_MAX, FILTERED_SLOTS_MAX, FromReactor, HISTORY_PUBLICATIONS_MAX,
+    HistoryPage, HistoryQuery, IdentityRecord, LISTINGS_MAX, LaneRecord, MISSES_MAX,
     PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part, PausedFor, REACTORS_MAX, REPEATS_BYTES_MAX,
     REPEATS_MAX, Refresh, Refusal, RepeatKey, Request, Revocation, RingFull, SWEEPS_MAX,
-    SubscribedChannel, Token, Unsubscribe, Whose,
+    SubscribedChannel, Tap, Tapped, Token, Unsubscribe, Whose,
 };
 pub use drain::Pace;
 pub use events::{EVENTS_BYTES_MAX, EventBatch, EventKind, EventKinds, Events, HappenedEvent};

@@ -8,7 +8,7 @@ use roost_dialect::{CallBody, Publication};
 use roost_hub::{Item, Name, ReactorId};
 use roost_net::ConnKey;
 
-use crate::channels::{HeardItem, Lane, LinkMessage};
+use crate::channels::{Lane, LinkMessage, TappedItem};
 use crate::control::{Answer, ControlPublication, Request, Token};
 use crate::events::EventBatch;
 use crate::history_asks::{HistoryAnswer, HistoryAsk};
@@ -47,7 +47,7 @@ pub(crate) enum PeerMessage {
     /// To the control thread.
     Answer(Box<Answer>),
     /// To the control thread: what it hears as a subscriber.
-    Heard(Vec<HeardItem>),
+    Tapped(Vec<TappedItem>),
     /// To the control thread: tokens of handshakes that wait.
     TokenChecks(Vec<TokenCheck>),
     /// From the control thread.
@@ -76,7 +76,7 @@ impl LinkMessage for PeerMessage {
             | PeerMessage::SessionsFound(_)
             | PeerMessage::Request(_)
             | PeerMessage::Answer(_)
-            | PeerMessage::Heard(_)
+            | PeerMessage::Tapped(_)
             | PeerMessage::TokenChecks(_)
             | PeerMessage::Verdicts(_)
             | PeerMessage::HookCalls(_)
@@ -129,7 +129,7 @@ impl LinkMessage for PeerMessage {
             PeerMessage::Request(request) => size_of_val(&**request) + request.1.bytes(),
             PeerMessage::Publications(batch) => batch.1.iter().map(ControlPublication::bytes).sum(),
             PeerMessage::Answer(answer) => answer.bytes(),
-            PeerMessage::Heard(items) => items.iter().map(HeardItem::bytes).sum(),
+            PeerMessage::Tapped(items) => items.iter().map(TappedItem::bytes).sum(),
             PeerMessage::TokenChecks(checks) => {
                 let beside = |one: &TokenCheck| {
                     one.token.expose().len() + one.channel.as_ref().map_or(0, |name| name.len())

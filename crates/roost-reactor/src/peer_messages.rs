@@ -85,7 +85,7 @@ fn handle_peer_message(core: &mut Core, from: ReactorId, message: PeerMessage) {
             }
         }
         PeerMessage::Answer(_)
-        | PeerMessage::Heard(_)
+        | PeerMessage::Tapped(_)
         | PeerMessage::TokenChecks(_)
         | PeerMessage::HookCalls(_)
         | PeerMessage::Events(_) => debug_assert!(false, "reactors do not ask each other"),

@@ -15,7 +15,7 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use hyper::body::{Body as HttpBody, Frame};
-use roost_reactor::{Heard, Name};
+use roost_reactor::{Name, Tapped};
 use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
@@ -24,9 +24,9 @@ use super::answers::{
     ANSWER_TIMEOUT, NDJSON, State, TEXT, bad_request, check_name, not_answered, pairs, respond,
     write_line,
 };
-use crate::ears::Listener;
 use crate::peer::{AskError, Peer};
 use crate::tail::{Lasting, Next, TAILS_MAX, Tail};
+use crate::taps::Listener;
 
 /// A line for each publication.
 #[derive(Serialize)]
@@ -192,7 +192,7 @@ impl HttpBody for Lines {
     }
 }
 
-fn line_of(heard: &Heard, shows_payload: bool) -> Line {
+fn line_of(heard: &Tapped, shows_payload: bool) -> Line {
     let payload = heard.payload().unwrap_or_default();
     let text = heard.is_text().then(|| std::str::from_utf8(payload).ok());
     let text = text.flatten();

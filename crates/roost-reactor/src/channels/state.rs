@@ -13,7 +13,6 @@ use roost_metrics::{Counters, NamespaceCounters};
 use roost_net::ConnKey;
 
 use super::congestion::Congestion;
-use super::ears::{Ears, HeardItem, Travels, is_canary, next_tick};
 use super::expiries::Expiries;
 use super::fanout::Fanout;
 use super::inflow::Inflow;
@@ -21,6 +20,7 @@ use super::links::Links;
 use super::notice::{HubOutput, Notice, notice_of};
 use super::paused::Paused;
 use super::recovered::{RecoveredFrames, is_receiver};
+use super::taps::{TappedItem, Taps, Travels, is_canary, next_tick};
 use crate::clock::TICK_MS;
 use crate::connections::{Codec, Connections, Origin};
 use crate::control::{ChannelRecord, Refusal};
@@ -48,7 +48,7 @@ pub(crate) struct Channels {
     /// The control thread's number in the mesh.
     control: ReactorId,
     /// What it hears as a subscriber.
-    ears: Ears,
+    taps: Taps,
     /// Channels whose home is here and that it publishes on itself.
     canaries: usize,
     /// What the hub wants done next; reused.
@@ -106,7 +106,7 @@ impl Channels {
             inflow: inflow.clone(),
             paused: Paused::default(),
             control: crate::control::control_id(reactors),
-            ears: Ears::default(),
+            taps: Taps::default(),
             canaries: 0,
             outputs: Vec::new(),
             recovered: RecoveredFrames::default(),
@@ -732,13 +732,13 @@ impl Channels {
             let _ = self.send_to_control(PeerMessage::Hub(item)); // if it is lost, it waits in vain
             return;
         };
-        let Some(heard) = HeardItem::new(*local, *ids, frames) else {
+        let Some(heard) = TappedItem::new(*local, *ids, frames) else {
             debug_assert!(false, "it subscribes in one form");
             return;
         };
         if local.cookie == Travels::AtOnce as u32 {
             self.send_heard_now(vec![heard]);
-        } else if self.ears.push(heard) {
+        } else if self.taps.push(heard) {
             self.paused.set_alarm(next_tick(now));
         }
     }
@@ -746,15 +746,15 @@ impl Channels {
     /// Sends the control thread what it hears and what has waited for this tick.
     #[cold]
     pub(crate) fn send_heard(&mut self) {
-        let heard = self.ears.take();
+        let heard = self.taps.take();
         if !heard.is_empty() {
             self.send_heard_now(heard);
         }
     }
 
     /// What its ring does not take is lost, and leaves a gap in the offsets.
-    fn send_heard_now(&mut self, heard: Vec<HeardItem>) {
-        let _ = self.send_to_control(PeerMessage::Heard(heard));
+    fn send_heard_now(&mut self, heard: Vec<TappedItem>) {
+        let _ = self.send_to_control(PeerMessage::Tapped(heard));
     }
 
     /// The control thread's number in the mesh.

@@ -12,10 +12,10 @@ use roost_hub::{Homes, Item, Name, NamespaceId, ReactorId, Target};
 use roost_net::Waker;
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
-use super::ears::{Ear, Heard, canary_name};
 use super::messages::{Answer, ControlPublication, PUBLICATIONS_MAX, Request, Token, control_id};
 use super::repeats::RepeatKey;
-use crate::channels::{Links, Mesh, ear_at, ear_encodings};
+use super::taps::{Tap, Tapped, canary_name};
+use crate::channels::{Links, Mesh, tap_at, tap_encodings};
 use crate::events::EventBatch;
 use crate::hook_calls::{HookAnswer, HookCall};
 use crate::peer_message::PeerMessage;
@@ -35,7 +35,7 @@ pub enum FromReactor {
     /// A subscription of this number has begun: what is published from now on is heard.
     Listening(u32),
     /// What is heard as a subscriber.
-    Heard(Vec<Heard>),
+    Tapped(Vec<Tapped>),
     /// Questions to the application, and which reactor's connections ask them.
     HookCalls(usize, Vec<HookCall>),
     /// What has happened, and on which reactor.
@@ -154,12 +154,12 @@ impl ControlPeer {
     ///
     /// # Errors
     /// When its home's ring is full.
-    pub fn listen(&mut self, channel: &Name, ear: Ear) -> Result<(), RingFull> {
+    pub fn listen(&mut self, channel: &Name, tap: Tap) -> Result<(), RingFull> {
         let item = Item::Interest {
             name: channel.clone(),
             namespace: NamespaceId::default(), // its home knows it
-            local: ear_at(ear.number, ear.travels()),
-            encodings: ear_encodings(),
+            local: tap_at(tap.number, tap.travels()),
+            encodings: tap_encodings(),
         };
         self.send(self.homes.home_of(channel), PeerMessage::Hub(item))
     }
@@ -168,10 +168,10 @@ impl ControlPeer {
     ///
     /// # Errors
     /// When its home's ring is full: it goes on.
-    pub fn stop_listening(&mut self, channel: &Name, ear: Ear) -> Result<(), RingFull> {
+    pub fn stop_listening(&mut self, channel: &Name, tap: Tap) -> Result<(), RingFull> {
         let item = Item::Uninterest {
             target: Target::Name(channel.clone()),
-            local: ear_at(ear.number, ear.travels()),
+            local: tap_at(tap.number, tap.travels()),
         };
         self.send(self.homes.home_of(channel), PeerMessage::Hub(item))
     }
@@ -234,9 +234,9 @@ impl ControlPeer {
                         let reactor = usize::from(self.unread_of.0);
                         return Some(FromReactor::Events(reactor, batch));
                     }
-                    PeerMessage::Heard(items) => {
-                        let heard = items.iter().map(Heard::new).collect();
-                        return Some(FromReactor::Heard(heard));
+                    PeerMessage::Tapped(items) => {
+                        let heard = items.iter().map(Tapped::new).collect();
+                        return Some(FromReactor::Tapped(heard));
                     }
                     PeerMessage::Hub(Item::InterestAck { local, .. }) => {
                         return Some(FromReactor::Listening(local.channel.0));

@@ -9,8 +9,8 @@ use roost_net::sim::{SimDriver, SimFaults, SimNet, SimOptions};
 
 use crate::control::BrokenHop;
 use crate::{
-    Canary, CanaryStep, ControlPeer, ControlPublication, Ear, FromReactor, Heard, Name, Part,
-    Reactor, Request, Settings, Shared, Token,
+    Canary, CanaryStep, ControlPeer, ControlPublication, FromReactor, Name, Part, Reactor, Request,
+    Settings, Shared, Tap, Tapped, Token,
 };
 
 /// Two reactors and a control thread.
@@ -25,7 +25,7 @@ struct Scene {
     canary: Canary,
     probes: HashMap<Token, (usize, u64)>,
     /// What came that is not of the canary.
-    heard: Vec<Heard>,
+    heard: Vec<Tapped>,
     answers: Vec<Part>,
 }
 
@@ -83,9 +83,9 @@ impl Scene {
                 FromReactor::Listening(number) if number < 2 => {
                     self.canary.listening(number as usize, now);
                 }
-                FromReactor::Heard(heard) => {
+                FromReactor::Tapped(heard) => {
                     for one in heard {
-                        match one.ear {
+                        match one.tap {
                             home @ 0..2 => {
                                 let payload = one.payload().expect("it is small");
                                 self.canary.heard(home as usize, payload, now);
@@ -113,7 +113,7 @@ impl Scene {
             let is_sent = match step {
                 CanaryStep::Listen { home } => {
                     let channel = self.canary.channel(home).clone();
-                    self.peer.listen(&channel, ear(home as u32, false)).is_ok()
+                    self.peer.listen(&channel, tap(home as u32, false)).is_ok()
                 }
                 CanaryStep::Publish { home, number } => {
                     let channel = self.canary.channel(home).clone();
@@ -156,8 +156,8 @@ impl Scene {
     }
 }
 
-fn ear(number: u32, is_gathered: bool) -> Ear {
-    Ear {
+fn tap(number: u32, is_gathered: bool) -> Tap {
+    Tap {
         number,
         is_gathered,
     }
@@ -258,7 +258,7 @@ fn the_control_thread_hears_a_channel_while_it_listens_and_misses_nothing_of_a_q
     let home = scene.peer.home_of(&name);
     scene
         .peer
-        .listen(&name, ear(7, true))
+        .listen(&name, tap(7, true))
         .expect("there is room");
     scene.run(300);
     for n in 0..20 {
@@ -279,7 +279,7 @@ fn the_control_thread_hears_a_channel_while_it_listens_and_misses_nothing_of_a_q
     assert!(offsets, "they have no gap");
     scene
         .peer
-        .stop_listening(&name, ear(7, true))
+        .stop_listening(&name, tap(7, true))
         .expect("there is room");
     scene.run(100);
     scene.heard.clear();
@@ -298,7 +298,7 @@ fn what_is_too_much_to_be_heard_is_dropped_and_leaves_a_gap() {
     let home = scene.peer.home_of(&name);
     scene
         .peer
-        .listen(&name, ear(7, true))
+        .listen(&name, tap(7, true))
         .expect("there is room");
     scene.run(300);
     for _ in 0..64 {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use roost_dialect::PayloadRef;
 use roost_reactor::{
-    Canary, CanaryStep, ControlPeer, ControlPublication, Ear, Heard, Placement, Refusal, Shared,
+    Canary, CanaryStep, ControlPeer, ControlPublication, Placement, Refusal, Shared, Tap, Tapped,
     Token,
 };
 
@@ -43,7 +43,7 @@ impl Probes {
                 "each has a channel of its own"
             );
             let is_sent = match step {
-                CanaryStep::Listen { .. } => peer.listen(&channel, ear_of(home)).is_ok(),
+                CanaryStep::Listen { .. } => peer.listen(&channel, tap_of(home)).is_ok(),
                 CanaryStep::Publish { number, .. } => {
                     let publication = ControlPublication {
                         channel,
@@ -84,9 +84,9 @@ impl Probes {
         true
     }
 
-    pub(super) fn hear(&mut self, heard: &[Heard], now_ns: u64) {
+    pub(super) fn hear(&mut self, heard: &[Tapped], now_ns: u64) {
         for one in heard {
-            let home = one.ear as usize;
+            let home = one.tap as usize;
             assert!(
                 self.offsets[home] < one.offset,
                 "{one:?} comes out of order"
@@ -103,8 +103,8 @@ impl Probes {
     }
 }
 
-fn ear_of(home: usize) -> Ear {
-    Ear {
+fn tap_of(home: usize) -> Tap {
+    Tap {
         number: u32::try_from(home).expect("few reactors"),
         is_gathered: false,
     }

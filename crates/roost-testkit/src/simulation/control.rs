@@ -171,7 +171,7 @@ impl Control {
                     self.canary.listening(number, self.driver.now());
                     continue;
                 }
-                FromReactor::Heard(heard) => {
+                FromReactor::Tapped(heard) => {
                     self.canary.hear(&heard, self.driver.now());
                     continue;
                 }

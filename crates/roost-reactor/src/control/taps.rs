@@ -3,11 +3,11 @@
 use roost_hub::Name;
 use roost_wire::{Frozen, Opcode};
 
-use crate::channels::{CANARY_PREFIX, HeardItem, Travels};
+use crate::channels::{CANARY_PREFIX, TappedItem, Travels};
 
 /// A subscription of the control thread. It chooses the number; a channel has one of them at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Ear {
+pub struct Tap {
     /// No other subscription of this control thread has it, or had it.
     pub number: u32,
     /// Deliveries come within a tick (100 ms), together, and not all of a busy channel: those that do not
@@ -17,9 +17,9 @@ pub struct Ear {
 
 /// A publication that the control thread hears.
 #[derive(Debug, Clone)]
-pub struct Heard {
-    /// The number of its [`Ear`].
-    pub ear: u32,
+pub struct Tapped {
+    /// The number of its [`Tap`].
+    pub tap: u32,
     /// Its place in the channel's order: without a gap, unless one was dropped on its way.
     pub offset: u64,
     /// The publication, as [`super::super::Placement::publication`].
@@ -29,10 +29,10 @@ pub struct Heard {
     message: Frozen,
 }
 
-impl Heard {
-    pub(super) fn new(item: &HeardItem) -> Heard {
-        Heard {
-            ear: item.ear,
+impl Tapped {
+    pub(super) fn new(item: &TappedItem) -> Tapped {
+        Tapped {
+            tap: item.tap,
             offset: item.ids.offset,
             publication: item.ids.publication,
             is_restricted: item.image.receivers().is_some(),
@@ -52,11 +52,11 @@ impl Heard {
 
     /// Memory that it keeps, be it alone or with others.
     pub fn bytes(&self) -> usize {
-        size_of::<Heard>() + self.message.len()
+        size_of::<Tapped>() + self.message.len()
     }
 }
 
-impl Ear {
+impl Tap {
     pub(super) fn travels(self) -> Travels {
         match self.is_gathered {
             true => Travels::Together,

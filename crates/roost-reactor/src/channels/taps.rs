@@ -24,7 +24,7 @@ pub(crate) fn is_canary(name: &str) -> bool {
 }
 
 /// A subscription of the control thread, as homes know it: the cookie says how its deliveries travel.
-pub(crate) fn ear_at(number: u32, travels: Travels) -> LocalRef {
+pub(crate) fn tap_at(number: u32, travels: Travels) -> LocalRef {
     LocalRef {
         channel: ChannelId(number),
         cookie: travels as u32,
@@ -32,11 +32,11 @@ pub(crate) fn ear_at(number: u32, travels: Travels) -> LocalRef {
 }
 
 /// In which form the control thread hears: as raw subscribers do.
-pub(crate) fn ear_encodings() -> EncodingSet {
-    EncodingSet::of(ear_encoding())
+pub(crate) fn tap_encodings() -> EncodingSet {
+    EncodingSet::of(tap_encoding())
 }
 
-fn ear_encoding() -> Encoding {
+fn tap_encoding() -> Encoding {
     Framing::Rfc6455.encoding(Form::RAW)
 }
 
@@ -51,20 +51,24 @@ pub(crate) enum Travels {
 
 /// One delivery.
 #[derive(Debug, Clone)]
-pub(crate) struct HeardItem {
-    pub(crate) ear: u32,
+pub(crate) struct TappedItem {
+    pub(crate) tap: u32,
     pub(crate) ids: EventIds,
     pub(crate) image: Image,
 }
 
-impl HeardItem {
+impl TappedItem {
     /// Of a delivery; none if it has no frame in the control thread's form.
-    pub(crate) fn new(local: LocalRef, ids: EventIds, frames: &Frames<Image>) -> Option<HeardItem> {
-        let own = ear_encoding();
+    pub(crate) fn new(
+        local: LocalRef,
+        ids: EventIds,
+        frames: &Frames<Image>,
+    ) -> Option<TappedItem> {
+        let own = tap_encoding();
         let mut frames = frames.iter();
         let (_, image) = frames.find(|(encoding, _)| *encoding == own)?;
-        Some(HeardItem {
-            ear: local.channel.0,
+        Some(TappedItem {
+            tap: local.channel.0,
             ids,
             image: image.clone(),
         })
@@ -72,20 +76,20 @@ impl HeardItem {
 
     /// Memory that it keeps.
     pub(crate) fn bytes(&self) -> usize {
-        size_of::<HeardItem>() + self.image.len()
+        size_of::<TappedItem>() + self.image.len()
     }
 }
 
 /// Deliveries that leave together.
 #[derive(Default)]
-pub(crate) struct Ears {
-    waiting: Vec<HeardItem>,
+pub(crate) struct Taps {
+    waiting: Vec<TappedItem>,
     bytes: usize,
 }
 
-impl Ears {
+impl Taps {
     /// Adds one, or drops it where too much waits. True if it is the first: they leave at the next tick.
-    pub(crate) fn push(&mut self, item: HeardItem) -> bool {
+    pub(crate) fn push(&mut self, item: TappedItem) -> bool {
         if self.waiting.len() >= WAITING_MAX || self.bytes >= WAITING_BYTES_MAX {
             return false;
         }
@@ -95,7 +99,7 @@ impl Ears {
     }
 
     /// All that wait.
-    pub(crate) fn take(&mut self) -> Vec<HeardItem> {
+    pub(crate) fn take(&mut self) -> Vec<TappedItem> {
         self.bytes = 0;
         std::mem::take(&mut self.waiting)
     }

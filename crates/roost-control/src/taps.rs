@@ -2,35 +2,35 @@
 
 use std::sync::Arc;
 
-use roost_reactor::{ControlPeer, Ear, Heard, Name, RingFull};
+use roost_reactor::{ControlPeer, Name, RingFull, Tap, Tapped};
 
 /// Told what is published on a channel. Called while the peer is locked: it must not call it.
 pub(crate) trait Listener: Send + Sync {
     /// What is published from now on is heard.
     fn listening(&self);
     /// A publication.
-    fn hear(&self, heard: &Heard);
+    fn hear(&self, heard: &Tapped);
 }
 
 /// All subscriptions. There are few: the canary's, one for each reactor, and those of administrators.
 #[derive(Default)]
-pub(crate) struct Ears {
+pub(crate) struct Taps {
     channels: Vec<Listened>,
     /// Those that have ended, and whose channel's home did not take that yet.
-    ended: Vec<(Name, Ear)>,
+    ended: Vec<(Name, Tap)>,
     last_number: u32,
 }
 
 /// One channel.
 struct Listened {
     channel: Name,
-    ear: Ear,
+    tap: Tap,
     /// Its home has answered.
     is_heard: bool,
     listeners: Vec<Arc<dyn Listener>>,
 }
 
-impl Ears {
+impl Taps {
     /// One more listens to a channel. On an error nothing has changed.
     pub(crate) fn begin(
         &mut self,
@@ -51,14 +51,14 @@ impl Ears {
             return Err(RingFull); // a home is told of the end before it is told of another begin
         }
         self.last_number += 1;
-        let ear = Ear {
+        let tap = Tap {
             number: self.last_number,
             is_gathered,
         };
-        peer.listen(channel, ear)?;
+        peer.listen(channel, tap)?;
         self.channels.push(Listened {
             channel: channel.clone(),
-            ear,
+            tap,
             is_heard: false,
             listeners: vec![listener],
         });
@@ -78,8 +78,8 @@ impl Ears {
         let listeners = &mut self.channels[at].listeners;
         listeners.retain(|one| !Arc::ptr_eq(one, listener));
         if listeners.is_empty() {
-            let Listened { channel, ear, .. } = self.channels.swap_remove(at);
-            self.ended.push((channel, ear));
+            let Listened { channel, tap, .. } = self.channels.swap_remove(at);
+            self.ended.push((channel, tap));
             self.send_ends(peer);
         }
     }
@@ -87,7 +87,7 @@ impl Ears {
     /// Tells homes of what has ended, as far as their rings take it.
     pub(crate) fn send_ends(&mut self, peer: &mut ControlPeer) {
         self.ended
-            .retain(|(channel, ear)| peer.stop_listening(channel, *ear).is_err());
+            .retain(|(channel, tap)| peer.stop_listening(channel, *tap).is_err());
     }
 
     /// A channel's home has answered.
@@ -99,9 +99,9 @@ impl Ears {
     }
 
     /// Hands over what was heard; what is for none any more is dropped.
-    pub(crate) fn hear(&mut self, heard: &[Heard]) {
+    pub(crate) fn hear(&mut self, heard: &[Tapped]) {
         for one in heard {
-            if let Some(known) = self.numbered(one.ear) {
+            if let Some(known) = self.numbered(one.tap) {
                 known.listeners.iter().for_each(|own| own.hear(one));
             }
         }
@@ -110,6 +110,6 @@ impl Ears {
     fn numbered(&mut self, number: u32) -> Option<&mut Listened> {
         self.channels
             .iter_mut()
-            .find(|one| one.ear.number == number)
+            .find(|one| one.tap.number == number)
     }
 }
