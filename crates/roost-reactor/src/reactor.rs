@@ -537,7 +537,10 @@ impl<D: Driver> Reactor<D> {
         let is_empty = core.connections.len() == 0 && core.channels.links().spilled() == 0;
         let is_over = is_empty && self.drain.as_ref().is_some_and(Drain::has_begun);
         match is_over && !holds_up_end(core) {
-            true => Iteration::Stopped,
+            true => {
+                core.channels.send_heard(); // it would have waited for the next tick
+                Iteration::Stopped
+            }
             false => Iteration::Running,
         }
     }
