@@ -222,6 +222,7 @@ stop_daemon() { [ -z "$daemon" ] || { kill "$daemon" && wait "$daemon" || true; 
 trap stop_daemon EXIT
 start_daemon() {
     stop_daemon
+    : >daemon.log # what the last one said is not this one's
     "$REPOSITORY/scripts/with-parent" $$ "$@" >daemon.log 2>&1 </dev/null &
     daemon=$!
     for _ in $(seq 600); do
