@@ -123,9 +123,10 @@ describe(`npm centrifuge, driver ${driver ?? "by default"}`, { timeout: 240_000 
     const { subscription, told, received } = await kept(one, "small:room");
     one.centrifuge.disconnect();
     for (let n = 0; n < 5; n += 1) await two.centrifuge.publish("small:room", n);
+    const before = received.length; // the first may have been on its way
     one.centrifuge.connect();
     await subscription.ready(10_000);
-    assert.deepEqual([told[1].wasRecovering, told[1].recovered, received], [true, false, []]);
+    assert.deepEqual([told[1].wasRecovering, told[1].recovered, received.length], [true, false, before]);
     for (let n = 0; n < 5; n += 1) await two.centrifuge.publish("cache:room", n);
     const cache = await kept(one, "cache:room", { since: {} });
     await until("the last one", () => cache.received.length === 1);
