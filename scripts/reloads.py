@@ -128,6 +128,9 @@ def open_websocket(address):
     return client
 
 
+PONG = b"\x8a\x80\0\0\0\0"  # RFC 6455 section 5.5.3: one may come unasked
+
+
 def received_by(clients, directory):
     """How many of those clients get a publication, all that the pings have left in front of it."""
     admin = Admin(f"{directory}/admin.sock")
@@ -175,6 +178,8 @@ def reload_often(directory, args, ports):
             clients.append(open_websocket(("127.0.0.1", ports[number % 2])))
             if number % 3 == 0:
                 clients.append(open_websocket(f"{directory}/clients.sock"))
+        for client in clients:
+            client.sendall(PONG)  # a sign of life: they read nothing until the end
         time.sleep(PAUSE_S)  # so that messages pass between two of them
     return longest, clients
 
