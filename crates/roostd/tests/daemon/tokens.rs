@@ -500,7 +500,7 @@ fn a_token_of_the_command_line_opens_what_it_was_made_for() {
     for (more, said) in [
         (
             &["--allow", "chat:1"][..],
-            "--allow chat:1: write sub: or pub:",
+            "--allow chat:1: write sub:, pub: or prs:",
         ),
         (&["--expires", "1w"], "write a number and s, m, h or d"),
         (&without_secret, "auth.jwt.hmac_secrets_file: none"),
