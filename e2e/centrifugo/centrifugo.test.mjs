@@ -77,6 +77,7 @@ describe(`npm centrifuge, driver ${driver ?? "by default"}`, { timeout: 240_000 
     await one.centrifuge.publish("room", 1);
     await Promise.all([first.atLeast(1), second.atLeast(1)]);
     first.subscription.unsubscribe();
+    await one.centrifuge.publish("other", 0); // commands of a connection are carried out in order
     await two.centrifuge.publish("room", 2);
     await second.atLeast(2);
     first.subscription.subscribe();
