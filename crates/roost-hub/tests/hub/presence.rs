@@ -226,7 +226,7 @@ impl World {
         }
     }
 
-    fn settle(&mut self, random: &mut Random) {
+    fn deliver_all(&mut self, random: &mut Random) {
         while self.step(random) {}
     }
 
@@ -301,17 +301,17 @@ fn members_are_the_subscriptions_and_what_is_told_agrees() {
                 }
             }
         }
-        world.settle(&mut random);
+        world.deliver_all(&mut random);
         world.check(members_max as usize);
         world.pass(60);
-        world.settle(&mut random);
+        world.deliver_all(&mut random);
         world.check(members_max as usize);
         check_told(&world);
         // Nothing is left.
         for reactor in 0..world.hubs.len() as u8 {
             (0..12).for_each(|slot| world.end((reactor, slot)));
         }
-        world.settle(&mut random);
+        world.deliver_all(&mut random);
         world.pass(60);
         for hub in &world.hubs {
             let counts = hub.counts();
@@ -378,7 +378,7 @@ fn a_user_that_comes_back_soon_is_not_told_and_keeps_its_number() {
     assert_eq!(changes.len(), 3, "{changes:?}");
     assert_eq!(changes[1].1.left[0].client, first);
     assert_eq!(changes[2].1.joined[0].client, client_of((0, 4), 0));
-    world.settle(&mut random);
+    world.deliver_all(&mut random);
 }
 
 #[test]
@@ -506,7 +506,7 @@ fn who_asks_on_another_reactor_is_answered() {
         let asked = world.hubs[usize::from(reactor)].ask_presence(query, now, &mut out);
         asked.expect("a good name");
         world.carry(reactor, out);
-        world.settle(&mut random);
+        world.deliver_all(&mut random);
         let answer = world.answers.pop().expect("it is answered");
         assert_eq!((answer.asker, answer.token), (40 + u64::from(reactor), 7));
         assert_eq!(answer.view.counts.clients, 1);
