@@ -177,6 +177,19 @@ fn whatever_went_wrong_keeps_a_figure_from_being_shown() {
 
 // Real servers: floors, started by a script of the test's own.
 
+/// Copies `text` to `program` in another process.
+///
+/// Written here, the file would be open for writing in each child that another test forks meanwhile,
+/// until that child's `execve`, and to run it would fail with `ETXTBSY`.
+fn make_executable(text: &Path, program: &Path) {
+    let status = Command::new("install")
+        .args(["-m", "755"])
+        .args([text, program])
+        .status()
+        .expect("install runs");
+    assert!(status.success(), "install: {status}");
+}
+
 struct Dir(PathBuf);
 
 impl Dir {
@@ -195,9 +208,8 @@ impl Dir {
              exec '{floor}' floor --listen 127.0.0.1:$2 $join\n",
             pids = dir.join("pids").display()
         );
-        fs::write(dir.join("run"), run).expect("it is written");
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(dir.join("run"), mode).expect("it is ours");
+        fs::write(dir.join("run.text"), run).expect("it is written");
+        make_executable(&dir.join("run.text"), &dir.join("run"));
         let servers = "[plain]\nchannels = 'raw'\necho = true\n\
                        [joined]\nchannels = 'raw'\n\
                        [broken]\nchannels = 'nats'\n";
