@@ -327,19 +327,17 @@ impl Driver for UringDriver {
 
     fn next_event(&mut self) -> Option<Event<'_, UringSocket>> {
         self.end_lease();
-        let outcome = loop {
+        loop {
             let cqe = self.ready.pop_front()?;
-            if let Some(outcome) = self.handle(cqe) {
-                break outcome;
+            match self.handle(cqe) {
+                None => {}
+                Some(Outcome::Event(event)) => return Some(event),
+                Some(Outcome::Bytes(key, buffer, len)) => {
+                    self.lease = Some(buffer);
+                    return Some(Event::Bytes(key, self.buffers.lend(buffer, len)));
+                }
             }
-        };
-        Some(match outcome {
-            Outcome::Event(event) => event,
-            Outcome::Bytes(key, buffer, len) => {
-                self.lease = Some(buffer);
-                Event::Bytes(key, self.buffers.lend(buffer, len))
-            }
-        })
+        }
     }
 
     fn now(&self) -> u64 {

@@ -2,9 +2,10 @@
 
 use super::batch::Batch;
 use super::ops::SEND;
+use super::ring::Ring;
 use super::state::{Outcome, UringDriver, cause_of};
-use super::table::{self, CLOSING, CONNECTING, RELEASING, SENT_DUE};
-use crate::{CloseMode, ConnKey, Event, SendStatus};
+use super::table::{self, Busy, CLOSING, CONNECTING, RELEASING, SENT_DUE};
+use crate::{CloseMode, ConnKey, DriverStats, Event, SendStatus};
 
 impl UringDriver {
     pub(super) fn start_send(&mut self, key: ConnKey, batch: Batch) -> SendStatus {
@@ -19,7 +20,7 @@ impl UringDriver {
         }
         busy.batch = Some(batch);
         if !connecting {
-            self.submit_send(key);
+            submit(busy, (&mut self.ring, &mut self.stats), key);
         }
         // In a fan-out the queue is submitted every time it is full: the records of those sends
         // are free for the next.
@@ -29,14 +30,7 @@ impl UringDriver {
 
     pub(super) fn submit_send(&mut self, key: ConnKey) {
         let busy = self.table.busy(key);
-        let (Some(batch), Some(target)) = (&mut busy.batch, busy.target) else {
-            return;
-        };
-        busy.owed |= table::SEND;
-        self.stats.sends += 1;
-        // SAFETY: the batch stays in the record until `send_done`, and so does the record; the
-        // driver waits for the completion, or leaks the record, before it goes.
-        unsafe { batch.submit(&mut self.ring, target, key.with_op(SEND).to_bits()) };
+        submit(busy, (&mut self.ring, &mut self.stats), key);
     }
 
     /// Answers the completion of a send before the caller sees an event, if all went well: most do, and
@@ -46,7 +40,9 @@ impl UringDriver {
         if !self.table.holds(key) || self.table.any(key, CLOSING | RELEASING) {
             return false;
         }
-        let busy = self.table.busy(key);
+        let Some(busy) = self.table.peek_mut(key) else {
+            return false;
+        };
         let whole = |batch: &Batch| usize::try_from(result).is_ok_and(|n| n == batch.left());
         if busy.wanted != 0 || !busy.batch.as_ref().is_some_and(whole) {
             return false;
@@ -104,4 +100,16 @@ impl UringDriver {
         }
         Some(Outcome::Event(Event::Sent(key)))
     }
+}
+
+/// Asks the kernel to send what is left of the batch, if there is a socket to send it on.
+fn submit(busy: &mut Busy, (ring, stats): (&mut Ring, &mut DriverStats), key: ConnKey) {
+    let (Some(batch), Some(target)) = (&mut busy.batch, busy.target) else {
+        return;
+    };
+    busy.owed |= table::SEND;
+    stats.sends += 1;
+    // SAFETY: the batch stays in the record until `send_done`, and so does the record; the driver
+    // waits for the completion, or leaks the record, before it goes.
+    unsafe { batch.submit(ring, target, key.with_op(SEND).to_bits()) };
 }

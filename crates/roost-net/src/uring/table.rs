@@ -188,6 +188,11 @@ impl Table {
         self.busy_at(self.socks[key.slot() as usize])
     }
 
+    pub(super) fn peek_mut(&mut self, key: ConnKey) -> Option<&mut Busy> {
+        let sock = self.socks[key.slot() as usize];
+        (sock.flags & BUSY != 0).then(|| &mut self.busy[sock.index as usize])
+    }
+
     /// The record, made if there is none.
     pub(super) fn busy(&mut self, key: ConnKey) -> &mut Busy {
         let slot = key.slot() as usize;
