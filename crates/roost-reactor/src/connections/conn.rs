@@ -239,6 +239,12 @@ impl Conn {
     pub(crate) fn reads_frames(&self) -> bool {
         matches!(self.phase, Phase::Open | Phase::Closing)
     }
+
+    /// Whether something that it has sent is kept because it is not whole, or must wait.
+    pub(crate) fn has_kept_input(&self) -> bool {
+        let beside = [Flags::HAS_REST, Flags::HAS_RECORD];
+        self.partial != Index::NONE || beside.into_iter().any(|flag| self.flags.has(flag))
+    }
 }
 
 #[cfg(test)]

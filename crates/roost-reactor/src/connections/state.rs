@@ -601,7 +601,7 @@ impl Connections {
         let Some(conn) = self.table.get(key) else {
             return;
         };
-        if conn.partial == Index::NONE {
+        if !conn.has_kept_input() {
             self.cost_probe.finish(key.slot());
         }
         if !conn.flags.has(Flags::PAUSED) {

@@ -10,7 +10,7 @@ use roost_tls::{ClientName, HandshakeFault, SharedSetup};
 use roost_wire::Frozen;
 use roost_wire::deflate::{Agreement, Inflater, Takeover};
 
-use super::conn::{Arrival, Flags, Index, Phase};
+use super::conn::{Arrival, Conn, Flags, Index, Phase};
 use super::encoding::Codec;
 use super::outbox::Outbox;
 use super::output::Origin;
@@ -470,11 +470,7 @@ impl Connections {
     /// Input has been handled, as far as it goes.
     #[inline]
     pub(crate) fn note_handled(&mut self, key: ConnKey) {
-        if cfg!(debug_assertions)
-            && self.table.get(key).is_none_or(|conn| {
-                conn.partial == Index::NONE && !conn.flags.has(Flags::HAS_RECORD)
-            })
-        {
+        if cfg!(debug_assertions) && !self.table.get(key).is_some_and(Conn::has_kept_input) {
             self.cost_probe.finish(key.slot());
         }
     }
