@@ -32,7 +32,7 @@ pub(crate) use conn::{Arrival, Flags, Index, Phase};
 pub(crate) use conn_id::ConnId;
 pub use costs::ConnCost;
 pub(crate) use costs::{closed_holding, conn_costs};
-pub(crate) use deadlines::{Idle, Slice};
+pub(crate) use deadlines::{Idle, Opening, Slice};
 pub use encoding::Compression;
 pub(crate) use encoding::{Codec, Framing};
 pub(crate) use exchanges::Stream;

@@ -7,7 +7,7 @@ use roost_wire::CloseCode;
 
 use crate::authentication::on_check_timeout;
 use crate::closing::{cut, linger, note_end, start_close};
-use crate::connections::{Idle, Partial, Phase, Slice};
+use crate::connections::{Idle, Opening, Partial, Phase, Slice};
 use crate::core::Core;
 use crate::dialogue::notify;
 use crate::event_streams;
@@ -134,11 +134,10 @@ fn pings(core: &Core, key: ConnKey) -> bool {
     conn.is_some_and(|conn| conn.dialect.pings())
 }
 
-/// The client of an open connection may not have opened its session in time.
-fn is_opening_missing(core: &Core, key: ConnKey) -> bool {
+/// Whether the client of an open connection still has to open its session.
+fn awaits_opening(core: &Core, key: ConnKey) -> bool {
     core.connections.get(key).is_some_and(|conn| {
         conn.dialect.is_opened_by_client()
-            && core.connections.is_opening_over(conn)
             && core.sessions.awaits_opening(conn.dialect, conn.session)
     })
 }
@@ -148,9 +147,15 @@ fn check_open<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
     if core.connections.is_open_event_stream(key) {
         return event_streams::check(core, driver, key);
     }
-    if is_opening_missing(core, key) {
-        core.counters.handshake_timeouts_total.inc();
-        return notify(core, key, Event::OpeningMissing);
+    if awaits_opening(core, key) {
+        match core.connections.judge_opening(driver, key) {
+            Opening::HasTime => {}
+            Opening::LiesUnread => return,
+            Opening::Missing => {
+                core.counters.handshake_timeouts_total.inc();
+                return notify(core, key, Event::OpeningMissing);
+            }
+        }
     }
     match core.connections.judge_open(driver, key) {
         Idle::No => {}

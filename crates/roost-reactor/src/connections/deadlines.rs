@@ -45,6 +45,17 @@ pub(crate) struct Slice {
     left: u32,
 }
 
+/// What it means that the client of an open connection has not opened its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// It has time.
+    HasTime,
+    /// It may have been sent: the connection has a new deadline.
+    LiesUnread,
+    /// It has not come in time.
+    Missing,
+}
+
 /// What an open connection's deadline means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Idle {
@@ -190,10 +201,25 @@ impl Deadlines {
         deadline(from, self.settings.limits.handshake_timeout_ms)
     }
 
-    /// Whether the client of a session that is not opened yet has had its time. One that is not read is
-    /// not late.
-    pub(super) fn is_opening_over(&self, conn: &Conn) -> bool {
-        !conn.flags.has(Flags::PAUSED) && self.opening_until(conn) <= self.clock.input_until
+    /// Whether the client of a session that is not opened yet has had its time, once its deadline is over. One
+    /// that is not read is not late, and what lies unread may open it: then it is looked at again, for as
+    /// long again at most.
+    pub(super) fn judge_opening(
+        &mut self,
+        conn: &mut Conn,
+        has_unread: impl FnOnce() -> bool,
+    ) -> Opening {
+        let now = self.clock.input_until;
+        let until = self.opening_until(conn);
+        if conn.flags.has(Flags::PAUSED) || until > now {
+            return Opening::HasTime;
+        }
+        let again = deadline(until, self.settings.limits.handshake_timeout_ms);
+        if now < again && has_unread() {
+            self.rearm(conn, now.saturating_add(1));
+            return Opening::LiesUnread;
+        }
+        Opening::Missing
     }
 
     /// A connection has just opened, or has answered a ping: sets when it is looked at next.
@@ -453,6 +479,26 @@ mod tests {
         let mut conn = Conn::new(10);
         conn.phase = Phase::Open;
         (Deadlines::new(Arc::new(settings)), conn)
+    }
+
+    #[test]
+    fn a_session_is_not_late_while_what_may_open_it_lies_unread() {
+        let mut settings = Settings::for_tests();
+        settings.limits.handshake_timeout_ms = 15 * TICK_MS;
+        let mut deadlines = Deadlines::new(Arc::new(settings));
+        let mut conn = Conn::new(10);
+        conn.phase = Phase::Open;
+        let mut judge = |now, has_unread| {
+            deadlines.clock.now = now;
+            deadlines.clock.input_until = now;
+            deadlines.judge_opening(&mut conn, || has_unread)
+        };
+        assert_eq!(judge(24, true), Opening::HasTime);
+        for now in 25..40 {
+            assert_eq!(judge(now, true), Opening::LiesUnread);
+        }
+        assert_eq!(judge(40, true), Opening::Missing, "as long again at most");
+        assert_eq!(judge(25, false), Opening::Missing);
     }
 
     fn judge(deadlines: &mut Deadlines, conn: &mut Conn, now: u32, has_unread: bool) -> Idle {

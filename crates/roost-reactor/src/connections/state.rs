@@ -15,7 +15,7 @@ use super::conn::{Arrival, Conn, Flags, Index, Phase};
 use super::conn_id::ConnId;
 use super::contexts::Contexts;
 use super::cost_probe::CostProbe;
-use super::deadlines::{Deadlines, Idle, Slice};
+use super::deadlines::{Deadlines, Idle, Opening, Slice};
 use super::encoding::{Codec, Framing, append_close_to};
 use super::exchanges::{Exchanges, Stream};
 use super::identities::{Identities, TooMany};
@@ -218,8 +218,11 @@ impl Connections {
     }
 
     /// Whether the client of a session that is not opened yet has had its time.
-    pub(crate) fn is_opening_over(&self, conn: &Conn) -> bool {
-        self.deadlines.is_opening_over(conn)
+    pub(crate) fn judge_opening<D: Driver>(&mut self, driver: &D, key: ConnKey) -> Opening {
+        self.table.get_mut(key).map_or(Opening::HasTime, |conn| {
+            self.deadlines
+                .judge_opening(conn, || driver.has_unread(key))
+        })
     }
 
     /// The tick at which deadlines want to be looked at; [`NEVER`] when there are none.

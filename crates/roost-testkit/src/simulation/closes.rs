@@ -195,8 +195,11 @@ pub(super) fn check_counters(
         may_time_out && peer.state != State::Open
     });
     let violated_protocol = count(|peer| peer.violated_protocol);
-    let half_open =
-        count(|peer| matches!(peer.behavior, Behavior::Silent | Behavior::PartialRequest));
+    // One that stalls may do so before it opens its session.
+    let half_open = count(|peer| {
+        let is_half_open = matches!(peer.behavior, Behavior::Silent | Behavior::PartialRequest);
+        is_half_open || (peer.stalled && peer.state != State::Open)
+    });
     let equal = [
         ("connections_open", count(|peer| peer.holds_socket)),
         (
