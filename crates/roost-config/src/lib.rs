@@ -13,9 +13,11 @@ mod address;
 mod api_keys;
 mod certificates;
 mod changes;
+mod conflict;
 mod effective;
 #[doc(hidden)]
 pub mod fuzz;
+mod identity_checks;
 mod lines;
 mod list;
 mod listeners;
@@ -147,7 +149,7 @@ impl Loaded {
     /// What messages call a key, with the place where it is written.
     pub fn place(&self, key: &str) -> KeyPlace {
         KeyPlace {
-            place: effective::place(key, &self.sources, &self.file_name),
+            place: conflict::place(key, &self.sources, &self.file_name),
             key: names::shown(key, &self.settings),
         }
     }
