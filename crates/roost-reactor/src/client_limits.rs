@@ -26,7 +26,10 @@ struct Taken {
     until_ns: [u64; LIMITS],
 }
 
-const _: () = assert!(size_of::<Taken>() <= 40);
+/// What a client takes that is ahead of a rate: its entry, with a byte of the table's.
+pub const CLIENT_RATES_BYTES: usize = size_of::<(u32, Taken)>() + 1;
+
+const _: () = assert!(size_of::<Taken>() <= 40 && CLIENT_RATES_BYTES <= 49);
 
 /// What is counted of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -144,3 +144,7 @@ impl HistoryAsks {
 const WAITING_MAX: usize = 4_096;
 /// Bytes of their messages that stand behind the questions, beyond which no more may wait.
 const WAITING_BYTES_MAX: usize = 4 << 20;
+/// Memory of one reactor's clients that wait, in a table that may be half empty; beside it the message in which
+/// that was exceeded.
+pub const HISTORY_ASKS_BYTES_MAX: usize =
+    WAITING_BYTES_MAX + 2 * WAITING_MAX * (size_of::<(u32, Waiting)>() + 1);

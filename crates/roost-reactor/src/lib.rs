@@ -108,7 +108,7 @@ mod token_checks;
 mod watched;
 
 pub use channels::LINK_BYTES_MAX;
-pub use client_limits::ClientLimit;
+pub use client_limits::{CLIENT_RATES_BYTES, ClientLimit};
 pub use connections::Compression;
 #[doc(hidden)]
 pub use connections::ConnCost;
@@ -126,6 +126,8 @@ pub use drain::Pace;
 pub use events::{EVENTS_BYTES_MAX, EventBatch, EventKind, EventKinds, Events, HappenedEvent};
 pub use hook_calls::{HookAnswer, HookAsked, HookCall, HookOutcome, WAITING_BYTES_MAX};
 pub use incidents::{EndCause, Ended, INCIDENTS_BYTES_MAX, Incident, IncidentKind};
+pub use governor::CONNECT_RATES_BYTES;
+pub use history_asks::HISTORY_ASKS_BYTES_MAX;
 pub use listening::OpenedListener;
 pub use reactor::{Iteration, Reactor};
 pub use roost_config::Listener as ListenerConfig;

@@ -15,8 +15,8 @@ use crate::driver::Chosen;
 pub(crate) struct WorstCase {
     /// `limits.buffered_bytes_max`.
     buffered: u64,
-    /// Records of connections, sessions, subscriptions, calls and registrations, keys of TLS, and
-    /// `deflate.takeover_bytes_max`.
+    /// Records of connections, sessions, subscriptions, calls and registrations, keys of TLS, what clients
+    /// have taken of their rates, and `deflate.takeover_bytes_max`.
     connections: u64,
     /// Names, members and homes of channels.
     channels: u64,
@@ -27,8 +27,8 @@ pub(crate) struct WorstCase {
     /// `limits.presence_bytes_max`, where a namespace keeps presence.
     presence: u64,
     /// Receive buffers, compressors, TLS handshakes and what a loop iteration gathers, of all
-    /// reactors, the messages between them, the API's requests, tokens, questions to applications, and
-    /// the lines of log that wait.
+    /// reactors, the messages between them, the API's requests, tokens, questions to applications and about
+    /// history, rates of addresses, and the lines of log that wait.
     reactors: u64,
 }
 
@@ -76,6 +76,7 @@ impl WorstCase {
             (0, 0)
         };
         let identity = IDENTITY_BYTES * u64::from(settings.auth.is_on());
+        let (client_rates, connect_rates) = rates_bytes(limits);
         let message = limits.message_bytes_max as u64;
         let pairs = reactors * reactors; // each with the others, and with the control thread
         let mail = pairs.saturating_mul(roost_reactor::LINK_BYTES_MAX as u64 + 2 * message);
@@ -90,7 +91,7 @@ impl WorstCase {
         WorstCase {
             buffered: limits.buffered_bytes_max,
             connections: connections_max
-                .saturating_mul(CONNECTION_BYTES + session + keys + calls + identity)
+                .saturating_mul(CONNECTION_BYTES + session + keys + calls + identity + client_rates)
                 .saturating_add(subscriptions.saturating_mul(SUBSCRIPTION_BYTES))
                 .saturating_add(contexts),
             channels: channels.saturating_mul(channel),
@@ -105,6 +106,7 @@ impl WorstCase {
                 .saturating_add(hooks_bytes(settings, reactors))
                 .saturating_add(TAILS_MAX as u64 * (TAIL_BYTES_MAX as u64 + message))
                 .saturating_add(events_bytes(&settings.events, reactors))
+                .saturating_add(connect_rates)
                 .saturating_add(LOG_BYTES),
         }
     }
@@ -137,6 +139,19 @@ fn api_bytes(api: &config::Api, reactors: u64) -> u64 {
             requests.saturating_add(connections).saturating_add(repeats)
         }
     }
+}
+
+/// What is counted of each connection, where all are ahead of a rate, and of all addresses.
+fn rates_bytes(limits: &config::Limits) -> (u64, u64) {
+    let counts_clients = limits.client_messages_per_second_max > 0
+        || limits.client_bytes_per_second_max > 0
+        || limits.client_subscribes_per_second_max > 0
+        || limits.client_refusals_per_second_max > 0;
+    let counts_connects = limits.connects_per_address_per_second_max > 0;
+    (
+        CLIENT_RATES_BYTES * u64::from(counts_clients),
+        reactor::CONNECT_RATES_BYTES as u64 * u64::from(counts_connects),
+    )
 }
 
 /// Whether WAMP, SOAP and Centrifugo's protocol are spoken.
@@ -298,6 +313,8 @@ const HANDSHAKE_BYTES: u64 = (8 << 10) + roost_tls::handshake::BYTES_MAX as u64;
 const IDENTITY_BYTES: u64 = 2 * 68 + 272 + (4 << 10);
 /// A revocation at each reactor: in a table that may be half empty, with a user's name of at most 255 bytes.
 const REVOCATION_BYTES: u64 = 2 * 32 + 272;
+/// What is counted of a client, in a table that may be half empty.
+const CLIENT_RATES_BYTES: u64 = 2 * roost_reactor::CLIENT_RATES_BYTES as u64;
 /// A WAMP session's record, in a table that may be half empty.
 const SESSION_BYTES: u64 = 2 * 64;
 /// One subscription: in the session's list and in the channel's set of members, both of which may
@@ -328,12 +345,15 @@ const HISTORY_ANSWERS: u64 = 16;
 /// A reactor's compressor and inflater (zlib-rs: up to 380 and 47.5 KB), and a second compressor
 /// with a small window.
 const DEFLATE_BYTES: u64 = 1 << 20;
-/// What a turn gathers and what is kept for the next one, its stack, and 4 MiB of publications on
-/// rounds.
-const REACTOR_BYTES: u64 = (12 << 20) + roost_reactor::INCIDENTS_BYTES_MAX as u64;
+/// What a turn gathers and what is kept for the next one, its stack, 4 MiB of publications on rounds, what
+/// went wrong lately, and clients that have asked about history.
+const REACTOR_BYTES: u64 = (12 << 20)
+    + roost_reactor::INCIDENTS_BYTES_MAX as u64
+    + roost_reactor::HISTORY_ASKS_BYTES_MAX as u64;
 /// The message in hand, at most: as it has come, inflated, encoded for each of two dialects, and
-/// compressed; and the one behind which a turn or a round has enough.
-const MESSAGES_AT_ONCE: u64 = 6;
+/// compressed; the one behind which a turn or a round has enough; and one behind which no more may ask
+/// about history.
+const MESSAGES_AT_ONCE: u64 = 7;
 
 /// An open call, its limit and its invocation, in trees that may be half empty.
 const CALL_BYTES: u64 = 320;
@@ -422,6 +442,44 @@ mod tests {
         let calls = u64::from(settings.limits.calls_per_connection_max);
         let each = calls * (CALL_BYTES + SOAP_REQUEST_BYTES) + SOAP_SESSION_BYTES;
         assert_eq!(of(&settings).connections - without, 1_000 * each);
+    }
+
+    #[test]
+    fn rates_are_counted_where_they_are_set() {
+        let mut settings = config::Settings::default();
+        let epoll = Chosen::Epoll(EpollOptions::default());
+        let of = |settings: &config::Settings| WorstCase::of(settings, &epoll, 2, 1_000);
+        let usual = of(&settings);
+        settings.limits.connects_per_address_per_second_max = 20;
+        let addresses = of(&settings);
+        assert_eq!(addresses.reactors - usual.reactors, 512 << 10);
+        assert_eq!(addresses.connections, usual.connections);
+        settings.limits.connects_per_address_per_second_max = 0;
+        let with: [fn(&mut config::Limits); 4] = [
+            |limits| limits.client_messages_per_second_max = 1,
+            |limits| limits.client_bytes_per_second_max = 1,
+            |limits| limits.client_subscribes_per_second_max = 1,
+            |limits| limits.client_refusals_per_second_max = 1,
+        ];
+        for set in with {
+            let mut settings = settings.clone();
+            set(&mut settings.limits);
+            let clients = of(&settings);
+            assert_eq!(clients.connections - usual.connections, 2 * 49 * 1_000);
+            assert_eq!(clients.reactors, usual.reactors);
+        }
+    }
+
+    #[test]
+    fn a_reactor_keeps_its_incidents_and_questions_about_history() {
+        let settings = config::Settings::default();
+        let epoll = Chosen::Epoll(EpollOptions::default());
+        let of = |reactors| WorstCase::of(&settings, &epoll, reactors, 1_000).reactors;
+        let history = reactor::HISTORY_ASKS_BYTES_MAX as u64;
+        assert!((4 << 20..6 << 20).contains(&history), "{history}");
+        let kept = history + reactor::INCIDENTS_BYTES_MAX as u64;
+        assert!(of(2) - of(1) > (12 << 20) + kept);
+        assert!(REACTOR_BYTES >= (12 << 20) + kept);
     }
 
     #[test]

@@ -84,6 +84,8 @@ impl ConnectRates {
 /// Cells of a row: 512 KiB both together. While 3,000 addresses are ahead of their rate, fewer
 /// than one of a hundred others shares both its cells with such.
 const CELLS: usize = 1 << 15;
+/// What all addresses take where `limits.connects_per_address_per_second_max` is set.
+pub const CONNECT_RATES_BYTES: usize = 2 * CELLS * size_of::<AtomicU64>();
 const TICK_NS: u64 = TICK_MS as u64 * 1_000_000;
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -154,7 +156,9 @@ mod tests {
         assert_eq!(rates.take(ip("192.0.2.1"), 1), Ok(()));
         assert!(rates.take(ip("192.0.2.1"), 1).is_err());
         assert_eq!(rates.take(ip("192.0.2.1"), 11), Ok(()));
+        assert_eq!(size_of_val(&*rates.cells), CONNECT_RATES_BYTES);
         let none = ConnectRates::new(&Limits::default());
+        assert_eq!(none.cells.len(), 0);
         assert!((0..1_000).all(|_| none.take(ip("192.0.2.1"), 0).is_ok()));
     }
 }
