@@ -118,6 +118,16 @@ impl ClientLimits {
         now.saturating_add(wait)
     }
 
+    /// Other rates hold from now on: what was taken at one that changes is forgotten.
+    pub(crate) fn configure(&mut self, before: &Limits, after: &Limits) {
+        let changes = |limit: &ClientLimit| limit.per_second(before) != limit.per_second(after);
+        for limit in ClientLimit::ALL.into_iter().filter(changes) {
+            for taken in self.taken.values_mut() {
+                taken.until_ns[limit as usize] = 0;
+            }
+        }
+    }
+
     /// The limit that a client is beyond.
     pub(crate) fn exceeded(&self, key: ConnKey, limits: &Limits, now: u32) -> Option<ClientLimit> {
         let taken = self.taken.get(&key.slot())?;
@@ -207,6 +217,32 @@ mod tests {
         assert_eq!(clients.len(), 1, "its burst is not full again");
         assert!(clients.shrink(111) > 0);
         assert_eq!(clients.len(), 0);
+    }
+
+    #[test]
+    fn a_rate_that_changes_begins_anew_and_another_goes_on() {
+        let before = Limits {
+            client_messages_per_second_max: 1,
+            client_bytes_per_second_max: 1,
+            client_burst_ms: 1_000,
+            ..Limits::default()
+        };
+        let mut clients = ClientLimits::default();
+        let key = ConnKey::new(3, 1);
+        for limit in [ClientLimit::Messages, ClientLimit::Bytes] {
+            assert_eq!(clients.take(key, (limit, 3_601), &before, 0), 36_000);
+        }
+        let after = Limits {
+            client_messages_per_second_max: 2,
+            client_burst_ms: 2_000,
+            ..before.clone()
+        };
+        clients.configure(&before, &after);
+        let take = |clients: &mut ClientLimits, limit| clients.take(key, (limit, 1), &after, 10);
+        assert_eq!(take(&mut clients, ClientLimit::Messages), 10);
+        assert_eq!(take(&mut clients, ClientLimit::Bytes), 36_000);
+        clients.configure(&after, &after);
+        assert_eq!(take(&mut clients, ClientLimit::Bytes), 36_010);
     }
 
     #[test]

@@ -117,6 +117,8 @@ impl Core {
     #[cold]
     pub(crate) fn configure(&mut self, current: &Current, namespaces: &Arc<[NamespaceCounters]>) {
         let settings = &current.settings;
+        let (before, after) = (&self.settings.limits, &settings.limits);
+        self.client_limits.configure(before, after);
         self.settings = settings.clone();
         self.wire_limits = current.wire_limits();
         self.has_realms = settings.has_realms();

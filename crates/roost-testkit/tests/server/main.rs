@@ -20,6 +20,7 @@ mod patterns;
 mod presence;
 mod proxy;
 mod realms;
+mod rates;
 mod reload;
 mod second_opinion;
 mod serializers;
