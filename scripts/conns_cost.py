@@ -1,19 +1,22 @@
 #!/usr/bin/env python3
 """What clients notice of somebody who lists all connections: 100 clients exchange messages while
 `roostctl conns --all` goes on, again and again, over very many connections; the ratio of their p99
-to that without it. The bar is 1.3.
+to that without it. The bar is 1.3. And what a scrape of /metrics costs the daemon, of CPU time; the
+bar is 20 ms. Prints a table.
 
     scripts/conns_cost.py ROOSTD ROOSTCTL ROOST_LOAD [--connections 10000] [--rounds 3]
-                          [--driver epoll|io_uring] [--filter user=x]
+                          [--driver epoll|io_uring] [--filter user=x] [--seconds 10]
 
 Loopback only; every run is bounded in time. A million connections need the machine to themselves and
 the settings of docs/tuning.md.
 """
 
 import argparse
+import http.client
 import json
 import os
 import re
+import socket as socket_module
 import statistics
 import subprocess
 import sys
@@ -64,7 +67,7 @@ def hold(args, url, socket):
 def exchange(args, url):
     """p99 of 100 clients' echoes, in ms."""
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        command = [args.roost_load, "echo", f"{url}/echo", "-n", 100, "--rate", 10, "--time", "10s",
+        command = [args.roost_load, "echo", f"{url}/echo", "-n", 100, "--rate", 10, "--time", f"{args.seconds}s",
                    "--warm-up", "2s", "--quiet", "--json", file.name]
         done = subprocess.run([WITH_PARENT, str(os.getpid()), *map(str, command)], text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
@@ -76,6 +79,26 @@ def exchange(args, url):
             if latency["count"]:
                 return next(ns for percent, ns in latency["percentiles"] if percent >= 99) / 1e6
     sys.exit("nothing was measured")
+
+
+def scrape_cost(process, socket):
+    """Milliseconds of the daemon's CPU time for a scrape, and its size in bytes."""
+    before, size = cpu_s(process), 0
+    for _ in range(SCRAPES):
+        connection = http.client.HTTPConnection("roost", timeout=30)
+        connection.sock = socket_module.socket(socket_module.AF_UNIX)
+        connection.sock.connect(socket)
+        connection.request("GET", "/metrics")
+        size = len(connection.getresponse().read())
+        connection.close()
+    return (cpu_s(process) - before) / SCRAPES * 1e3, size
+
+
+def cpu_s(process):
+    """Of the process so far. with-parent has become it."""
+    with open(f"/proc/{process.pid}/stat") as stat:
+        fields = stat.read().rsplit(") ", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Lists:
@@ -116,6 +139,7 @@ def main():
     parser.add_argument("--connections", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--driver", default="auto")
+    parser.add_argument("--seconds", type=int, default=10, help="of an exchange")
     parser.add_argument("--filter", help="list those of it only, such as user=x: all are looked at")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
@@ -125,20 +149,25 @@ def main():
         try:
             clients = hold(args, url, socket)
             ratios = []
-            for _ in range(args.rounds):
+            print("| round | p99 undisturbed | p99 beside lists | ratio | lists, each |\n|--:|--:|--:|--:|--:|")
+            for number in range(args.rounds):
                 without = exchange(args, url)
                 with Lists(args, socket) as lists:
                     beside = exchange(args, url)
                 ratios.append(beside / without)
-                print(f"p99 {without:.2f} ms, beside {lists.lists} lists {beside:.2f} ms: "
-                      f"{ratios[-1]:.2f} times; a list takes {lists.seconds / lists.lists:.2f} s", flush=True)
-            print(f"{args.connections} connections: median {statistics.median(ratios):.2f} times, "
-                  f"{min(ratios):.2f} to {max(ratios):.2f}; the bar is 1.3")
+                print(f"| {number + 1} | {without:.2f} ms | {beside:.2f} ms | {ratios[-1]:.2f} "
+                      f"| {lists.lists}, {lists.seconds / lists.lists:.2f} s |", flush=True)
+            cost, size = scrape_cost(server, socket)
+            print(f"\n{args.connections} connections, {args.driver}: median {statistics.median(ratios):.2f} "
+                  f"({min(ratios):.2f} to {max(ratios):.2f}). A scrape of /metrics ({size} bytes) takes "
+                  f"{cost:.2f} ms of CPU time, of {SCRAPES}.")
         finally:
             for process in filter(None, [clients, server]):
                 process.terminate()
                 process.wait(60)
 
+
+SCRAPES = 100
 
 if __name__ == "__main__":
     main()

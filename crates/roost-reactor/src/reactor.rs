@@ -290,7 +290,6 @@ impl<D: Driver> Reactor<D> {
             || core
                 .channels
                 .has_paused_to_read(core.connections.clock().now)
-            || !core.listings.is_empty()
             || !core.sweeps.is_empty()
             || !core.session_queries.is_idle()
             || core.channels.is_numbering()
@@ -326,12 +325,15 @@ impl<D: Driver> Reactor<D> {
             .min(core.channels.paused_due())
             .min(waits_due(core))
             .min(core.governor.due(&core.connections));
-        if due == NEVER {
-            return None;
+        let due = (due != NEVER).then(|| {
+            let due_ns = u64::from(due) * TICK_NS;
+            Duration::from_nanos(due_ns.saturating_sub(self.driver.now() + self.tick_shift_ns))
+        });
+        if core.listings.is_empty() {
+            return due;
         }
-        Some(Duration::from_nanos(
-            (u64::from(due) * TICK_NS).saturating_sub(self.driver.now() + self.tick_shift_ns),
-        ))
+        let slice = core.listings.due_in(self.driver.read_clock());
+        Some(due.map_or(slice, |due| due.min(slice)))
     }
 
     /// The tick of a time of the driver's clock.

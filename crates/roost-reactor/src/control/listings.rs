@@ -1,8 +1,10 @@
-//! What takes more than one loop iteration to answer, or the driver: each goes on by a slice in an
-//! iteration.
+//! What takes more than one loop iteration to answer, or the driver: each goes on by a slice, and after a slice
+//! there is none for several times as long as that took. A message waits for one slice at most, and few do;
+//! a list that takes seconds takes an eighth of the reactor's time meanwhile.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use roost_hub::Name;
 
@@ -13,6 +15,8 @@ use super::messages::{LISTINGS_MAX, Token};
 #[derive(Default)]
 pub(crate) struct Listings {
     under_way: VecDeque<Listing>,
+    /// When the next slice is due, in nanoseconds of the driver's clock.
+    due_ns: u64,
 }
 
 /// One of them.
@@ -59,8 +63,59 @@ impl Listings {
         self.under_way.push_back(listing);
     }
 
-    /// The listing to go on with.
-    pub(super) fn pop(&mut self) -> Option<Listing> {
-        self.under_way.pop_front()
+    /// The listing to go on with, if one is due.
+    pub(super) fn pop(&mut self, now_ns: u64) -> Option<Listing> {
+        match now_ns < self.due_ns {
+            true => None,
+            false => self.under_way.pop_front(),
+        }
+    }
+
+    /// A slice has begun at `begun_ns` and ended now.
+    pub(super) fn rest(&mut self, begun_ns: u64, now_ns: u64) {
+        let rest_ns = now_ns.saturating_sub(begun_ns).saturating_mul(REST);
+        self.due_ns = now_ns + rest_ns.clamp(REST_NS_MIN, REST_NS_MAX);
+    }
+
+    /// How long there is no slice to do, of listings that there are.
+    pub(crate) fn due_in(&self, now_ns: u64) -> Duration {
+        Duration::from_nanos(self.due_ns.saturating_sub(now_ns))
+    }
+}
+
+/// So many times as long as a slice has taken there is none.
+const REST: u64 = 7;
+/// And for so long at least, and at most: the time that a slice takes may be that of another process.
+const REST_NS_MIN: u64 = 20_000;
+const REST_NS_MAX: u64 = 500_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_is_followed_by_a_rest() {
+        let mut listings = Listings::default();
+        let describe = || {
+            let describe = Describe {
+                key: roost_net::ConnKey::new(1, 1),
+                channel: None,
+            };
+            Listing::Description(Token::new(1), Box::new(describe))
+        };
+        let mut now = 1_000_000;
+        for (took, rest) in [(10_000, 70_000), (0, 20_000), (9_000_000, 500_000)] {
+            listings.push(describe());
+            listings.push(describe());
+            assert_eq!(listings.due_in(now), Duration::ZERO);
+            assert!(listings.pop(now).is_some());
+            listings.rest(now, now + took);
+            now += took;
+            assert_eq!(listings.due_in(now), Duration::from_nanos(rest));
+            assert!(listings.pop(now + rest - 1).is_none());
+            now += rest;
+            assert!(listings.pop(now).is_some());
+            assert!(listings.is_empty());
+        }
     }
 }

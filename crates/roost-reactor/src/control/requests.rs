@@ -311,13 +311,16 @@ fn handle_disconnect(core: &mut Core, disconnect: &Disconnect) -> bool {
     was_open && end_connection(core, *key, &ending)
 }
 
-/// Goes on with one of the listings, by a slice of the table.
+/// Goes on with one of the listings, by a slice of the table, if that is due.
 pub(crate) fn list_slice<D: Driver>(core: &mut Core, driver: &mut D) {
-    match core.listings.pop() {
-        None => {}
-        Some(Listing::Connections(listing)) => list_connections(core, driver, listing),
-        Some(Listing::Channels(listing)) => list_channels(core, listing),
-        Some(Listing::Description(token, describe)) => {
+    let begun_ns = driver.read_clock();
+    let Some(listing) = core.listings.pop(begun_ns) else {
+        return;
+    };
+    match listing {
+        Listing::Connections(listing) => list_connections(core, driver, listing),
+        Listing::Channels(listing) => list_channels(core, listing),
+        Listing::Description(token, describe) => {
             let Describe { key, channel } = *describe;
             let details = details_of(core, driver, key, channel.as_ref());
             let incidents = core.incidents.of(key, core.now());
@@ -325,6 +328,7 @@ pub(crate) fn list_slice<D: Driver>(core: &mut Core, driver: &mut D) {
             answer(&mut core.channels, token, Part::Described(described));
         }
     }
+    core.listings.rest(begun_ns, driver.read_clock());
 }
 
 fn list_connections<D: Driver>(core: &mut Core, driver: &D, mut listing: ConnectionListing) {
@@ -469,7 +473,7 @@ const FILTERED_SLOTS: u32 = 256;
 const ASKED_SLOTS: u32 = 64;
 /// Connections that are described in one loop iteration, each from several tables that are in no cache:
 /// a message that comes meanwhile waits for all of them.
-const SLICE_RECORDS: u32 = 32;
+const SLICE_RECORDS: u32 = 16;
 /// Connections of one answer, at least. [`CONNECTIONS_MAX`] of them make 16 answers: half of what the ring
 /// holds.
 const ANSWER_RECORDS: usize = 256;
