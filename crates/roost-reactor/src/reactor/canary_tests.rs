@@ -9,8 +9,8 @@ use roost_net::sim::{SimDriver, SimFaults, SimNet, SimOptions};
 
 use crate::control::BrokenHop;
 use crate::{
-    Canary, CanaryStep, ControlPeer, ControlPublication, FromReactor, Name, Part, Reactor, Request,
-    Settings, Shared, Tap, Tapped, Token,
+    Canary, CanaryStep, ControlPeer, ControlPublication, FromReactor, Iteration, Name, Part,
+    Reactor, Request, Settings, Shared, Tap, Tapped, Token,
 };
 
 /// Two reactors and a control thread.
@@ -63,11 +63,16 @@ impl Scene {
     fn run(&mut self, ms: u64) {
         let until = self.net.now() + ms * 1_000_000;
         while self.net.now() < until {
-            for (index, reactor) in self.reactors.iter_mut().enumerate() {
-                let Some(reactor) = reactor else { continue };
-                while !self.is_stalled[index] && reactor.driver.is_due() {
+            for (index, slot) in self.reactors.iter_mut().enumerate() {
+                let Some(reactor) = slot else { continue };
+                let mut has_stopped = false;
+                while !has_stopped && !self.is_stalled[index] && reactor.driver.is_due() {
                     let iteration = reactor.run_once();
-                    iteration.expect("a simulated wait does not fail");
+                    let iteration = iteration.expect("a simulated wait does not fail");
+                    has_stopped = iteration == Iteration::Stopped;
+                }
+                if has_stopped {
+                    *slot = None;
                 }
             }
             self.read();
@@ -324,6 +329,45 @@ fn what_is_too_much_to_be_heard_is_dropped_and_leaves_a_gap() {
         .windows(2)
         .all(|two| two[0].offset < two[1].offset);
     assert!(ascends);
+}
+
+/// What is looked on at is sent within a tick; a reactor without connections has none left in a drain.
+#[test]
+fn a_reactor_that_ends_hands_over_what_was_heard_and_its_taps_harm_nothing() {
+    let mut scene = Scene::new();
+    let names: Vec<Name> = (0..20).map(|n| Name::from(&*format!("c{n}"))).collect();
+    for (number, name) in (10..).zip(&names) {
+        let tap = tap(number, number % 2 == 0);
+        scene.peer.listen(name, tap).expect("there is room");
+    }
+    scene.run(300);
+    scene.shared.begin_drain(0);
+    // A reactor sees the drain in the iteration in which it publishes, and ends with it.
+    for name in &names {
+        let home = scene.peer.home_of(name);
+        scene.publish(home, name, "last").expect("there is room");
+    }
+    scene.run(20);
+    assert!(
+        scene.reactors.iter().all(Option::is_none),
+        "none has a connection"
+    );
+    let mut heard: Vec<u32> = scene.heard.iter().map(|one| one.tap).collect();
+    heard.sort_unstable();
+    let all: Vec<u32> = (10..30).collect();
+    assert_eq!(heard, all, "each once");
+    // Their ends are sent to a ring that nothing reads any more; more of them are refused.
+    for (number, name) in (10..).zip(&names) {
+        let _ = scene
+            .peer
+            .stop_listening(name, tap(number, number % 2 == 0));
+    }
+    let mut refused = 0;
+    for _ in 0..100 {
+        refused += u32::from(scene.peer.listen(&names[0], tap(99, false)).is_err());
+        scene.run(1);
+    }
+    assert!(refused > 0, "the ring is bounded");
 }
 
 const INTERVAL_MS: u64 = 2_000;

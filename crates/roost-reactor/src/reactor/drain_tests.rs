@@ -1,6 +1,7 @@
 //! How fast a drain goes.
 
 use super::http_world::World;
+use super::token_tests;
 use crate::{Pace, Settings};
 
 fn world(connections: usize) -> World {
@@ -61,4 +62,34 @@ fn a_rate_that_is_too_low_for_the_timeout_is_exceeded_so_that_all_are_told() {
     assert!((25..=35).contains(&told), "{told}: half the time");
     world.run(1_700);
     assert_eq!(world.count("drain_told_total"), 60);
+}
+
+/// Its ring is full, and more waits for it: the reactor looks each millisecond whether there is room.
+#[test]
+fn a_drain_begins_and_ends_in_time_while_the_control_thread_takes_nothing() {
+    let mut world = token_tests::world(|auth| auth.wait_ms = 600_000);
+    let control = world.control();
+    let clients: Vec<_> = (0..40)
+        .map(|n| token_tests::connect(&mut world, &format!("token {n}")))
+        .collect();
+    assert!(
+        world.reactor.core.token_checks.has_unsent(),
+        "32 fill the ring"
+    );
+    world.begin_paced_drain(Pace {
+        delay_ms: 500,
+        timeout_ms: 2_000,
+        per_second: 0,
+    });
+    world.run(400);
+    assert_eq!(world.count("reactors_draining"), 0);
+    world.run(300);
+    assert_eq!(world.count("reactors_draining"), 1);
+    for client in clients {
+        let answer = world.take(client);
+        assert!(answer.starts_with(b"HTTP/1.1 503 "), "{answer:?}");
+    }
+    world.run(2_500);
+    assert!(world.has_stopped(), "what it had to say is for none");
+    drop(control);
 }

@@ -206,7 +206,11 @@ impl World {
         peer.expect("the only one")
     }
 
-    /// The server goes down.
+    /// Whether a drain is over.
+    pub(super) fn has_stopped(&self) -> bool {
+        self.has_stopped
+    }
+
     /// The server obeys other settings from now on.
     pub(super) fn reload(&mut self, change: impl FnOnce(&mut Settings)) {
         let mut settings = Settings::clone(&self.shared.settings());
@@ -221,6 +225,7 @@ impl World {
         self.reactor.waker().wake();
     }
 
+    /// The server goes down.
     pub(super) fn begin_drain(&mut self) {
         self.shared.begin_drain(5_000);
         self.reactor.waker().wake();

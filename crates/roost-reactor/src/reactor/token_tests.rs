@@ -13,7 +13,7 @@ use crate::{
 
 const WAIT_MS: u32 = 1_000;
 
-fn world(change: impl FnOnce(&mut Auth)) -> World {
+pub(super) fn world(change: impl FnOnce(&mut Auth)) -> World {
     let mut settings = Settings::for_tests();
     settings.auth = Auth {
         is_on: true,
@@ -40,7 +40,7 @@ fn request(path: &str, token: &str) -> Vec<u8> {
     head.into_bytes()
 }
 
-fn connect(world: &mut World, token: &str) -> Client {
+pub(super) fn connect(world: &mut World, token: &str) -> Client {
     let client = world.connect();
     world.send(client, request("/echo", token));
     client
