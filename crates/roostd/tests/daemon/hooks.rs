@@ -20,7 +20,7 @@ use crate::daemon::{Daemon, Log, wait_until};
 
 /// How it treats questions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Manner {
+pub(crate) enum Manner {
     /// With what stands behind it, and status 200.
     Says(String),
     /// By whom asks: alice may everything, others nothing.
@@ -36,22 +36,22 @@ enum Manner {
 }
 
 #[derive(Debug, Clone)]
-struct Question {
+pub(crate) struct Question {
     path: String,
     headers: HashMap<String, String>,
     body: Value,
     bytes: Vec<u8>,
 }
 
-struct Application {
-    address: SocketAddr,
+pub(crate) struct Application {
+    pub(crate) address: SocketAddr,
     manner: Arc<Mutex<Manner>>,
     questions: Arc<Mutex<Vec<Question>>>,
     connections: Arc<AtomicUsize>,
 }
 
 impl Application {
-    fn start(manner: Manner) -> Application {
+    pub(crate) fn start(manner: Manner) -> Application {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let application = Application {
             address: listener.local_addr().expect("an address"),
@@ -73,11 +73,11 @@ impl Application {
         application
     }
 
-    fn becomes(&self, manner: Manner) {
+    pub(crate) fn becomes(&self, manner: Manner) {
         *self.manner.lock().expect("no thread panics with it") = manner;
     }
 
-    fn questions(&self) -> Vec<Question> {
+    pub(crate) fn questions(&self) -> Vec<Question> {
         self.questions
             .lock()
             .expect("no thread panics with it")
@@ -292,7 +292,7 @@ fn config(application: SocketAddr, keys: &str) -> PathBuf {
     file
 }
 
-fn ask(daemon: &Daemon, path: &str, cookie: &str) -> (Client, u16) {
+pub(crate) fn ask(daemon: &Daemon, path: &str, cookie: &str) -> (Client, u16) {
     let mut client = Client::connect(daemon.address).expect("it accepts");
     client.set_timeout(Duration::from_secs(60));
     let request = Request::websocket(&daemon.address.to_string(), path);

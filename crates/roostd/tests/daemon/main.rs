@@ -13,6 +13,7 @@ mod log_output;
 mod names;
 mod refusals;
 mod reload;
+mod reload_secrets;
 mod signals;
 mod start;
 mod tls;

@@ -12,10 +12,10 @@ use crate::daemon::{Daemon, Log, wait_until};
 use crate::tokens::sha256_digits;
 
 /// A configuration in a file of its own, which goes with this.
-struct Config(PathBuf);
+pub(crate) struct Config(pub(crate) PathBuf);
 
 impl Config {
-    fn new(text: &str) -> Config {
+    pub(crate) fn new(text: &str) -> Config {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("roost-reload-{}-{number}.toml", std::process::id());
@@ -24,11 +24,11 @@ impl Config {
         config
     }
 
-    fn write(&self, text: &str) {
+    pub(crate) fn write(&self, text: &str) {
         fs::write(&self.0, text).expect("a file");
     }
 
-    fn start(&self) -> Daemon {
+    pub(crate) fn start(&self) -> Daemon {
         let path = self.0.to_str().expect("UTF-8");
         Daemon::start(&["--config", path], Log::Read)
     }
@@ -41,7 +41,7 @@ impl Drop for Config {
 }
 
 /// What a reload says: its status, and its body.
-fn reload(daemon: &Daemon, check: bool) -> (u16, String) {
+pub(crate) fn reload(daemon: &Daemon, check: bool) -> (u16, String) {
     let answer = daemon.post(if check { "/reload?check=1" } else { "/reload" });
     let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
     let (_, body) = answer.split_once("\r\n\r\n").expect("a head");
@@ -49,7 +49,7 @@ fn reload(daemon: &Daemon, check: bool) -> (u16, String) {
 }
 
 /// The keys that a reload changes, with their classes.
-fn changes(daemon: &Daemon, check: bool) -> Vec<(String, String)> {
+pub(crate) fn changes(daemon: &Daemon, check: bool) -> Vec<(String, String)> {
     let (status, body) = reload(daemon, check);
     assert_eq!(status, 200, "{body}");
     let told: Value = serde_json::from_str(&body).expect("JSON");
