@@ -11,7 +11,7 @@ use crate::realms;
 use crate::row::{Leaders, Row, Section, Visitor};
 use crate::source::{Source, Sources};
 use crate::table::{
-    Access, ChannelPolicy, EventsTo, Hook, Limits, Listener, NAMESPACE, OnFailure,
+    Access, ChannelPolicy, EventsTo, ForwardedBy, Hook, Limits, Listener, NAMESPACE, OnFailure,
     ProxyProtocol, Publish, Settings, Tls, entry_path, nested_path, visit, visit_namespace,
 };
 use crate::value::{ValueType, shortened};
@@ -492,37 +492,89 @@ fn check_dialects(path: &str, listener: &Listener, settings: &Settings, found: &
     }
 }
 
-/// Without an address that may send a header, none may connect; without headers, none is needed.
+/// Without an address that may send a header, none may connect, or none says whose a request is; without
+/// headers, none is needed; and a client is not named twice.
 fn check_proxies(path: &str, listener: &Listener, found: &mut Vec<Conflict>) {
-    let networks = &listener.proxy_protocol_from;
-    let is_unix = matches!(listener.address, ListenAddress::Unix(_));
-    let is_default = *networks == Listener::default().proxy_protocol_from;
+    let usual = Listener::default();
     let is_required = listener.proxy_protocol == ProxyProtocol::Required;
-    let (wrong, expected, hint) = match networks.is_empty() {
-        true => (
-            is_required && !is_unix,
-            "the proxies' networks while proxy_protocol is \"required\"",
-            "nothing can connect as it is",
-        ),
+    let is_forwarded = listener.forwarded != ForwardedBy::Off;
+    check_networks(
+        (path, "proxy_protocol", listener),
+        (&listener.proxy_protocol_from, &usual.proxy_protocol_from),
+        (is_required, &PROXY_PROTOCOL_WORDS),
+        found,
+    );
+    check_networks(
+        (path, "forwarded", listener),
+        (&listener.forwarded_from, &usual.forwarded_from),
+        (is_forwarded, &FORWARDED_WORDS),
+        found,
+    );
+    if is_required && is_forwarded {
+        found.push(Conflict {
+            key: format!("{path}.forwarded"),
+            other: format!("{path}.proxy_protocol"),
+            found: format!("\"{}\"", ForwardedBy::WORDS.write(&listener.forwarded)),
+            expected: "\"off\" while proxy_protocol is \"required\"".to_owned(),
+            hint: Some("one of the two names the client; make a [[listener]] for each"),
+        });
+    }
+}
+
+/// The networks that a key lets say something go with that key.
+fn check_networks(
+    (path, key, listener): (&str, &str, &Listener),
+    (networks, usual): (&[String], &[String]),
+    (is_on, words): (bool, &NetworksWords),
+    found: &mut Vec<Conflict>,
+) {
+    let is_unix = matches!(listener.address, ListenAddress::Unix(_));
+    let (wrong, value, (expected, hint)) = match networks.is_empty() {
+        true => (is_on && !is_unix, "[]", words.of_none),
         false => (
-            !is_required && !is_default,
-            "proxy_protocol = \"required\" with it",
-            "while that is \"off\", headers are not read and a connection that begins with one is refused",
+            !is_on && networks != usual,
+            "a list of proxies",
+            words.of_some,
         ),
     };
     if wrong {
         found.push(Conflict {
-            key: format!("{path}.proxy_protocol_from"),
-            other: format!("{path}.proxy_protocol"),
-            found: match networks.is_empty() {
-                true => "[]".to_owned(),
-                false => "a list of proxies".to_owned(),
-            },
+            key: format!("{path}.{key}_from"),
+            other: format!("{path}.{key}"),
+            found: value.to_owned(),
             expected: expected.to_owned(),
             hint: Some(hint),
         });
     }
 }
+
+/// What is expected of a list of networks that is empty, and of one without its key; each with a hint.
+struct NetworksWords {
+    of_none: (&'static str, &'static str),
+    of_some: (&'static str, &'static str),
+}
+
+const PROXY_PROTOCOL_WORDS: NetworksWords = NetworksWords {
+    of_none: (
+        "the proxies' networks while proxy_protocol is \"required\"",
+        "nothing can connect as it is",
+    ),
+    of_some: (
+        "proxy_protocol = \"required\" with it",
+        "while that is \"off\", headers are not read and a connection that begins with one is refused",
+    ),
+};
+
+const FORWARDED_WORDS: NetworksWords = NetworksWords {
+    of_none: (
+        "the proxies' networks while forwarded is not \"off\"",
+        "what clients say themselves is not believed",
+    ),
+    of_some: (
+        "forwarded = \"x-forwarded-for\" or \"forwarded\" with it",
+        "while that is \"off\", no header is looked at",
+    ),
+};
 
 /// The health path must not hide another, or be hidden by it.
 fn check_health_path(

@@ -30,7 +30,7 @@ pub use drivers::{Epoll, IoUring};
 pub use events::EventsTo;
 pub use hooks::{Hook, OnFailure};
 pub use limits::{ClientRatePolicy, Limits};
-pub use listener::{ClientSocketMode, Listener, ProxyProtocol};
+pub use listener::{ClientSocketMode, ForwardedBy, Listener, ProxyProtocol};
 pub use process::{Admin, Driver, Log, LogFormat, LogLevel, Server, SocketMode};
 pub use tls::{ClientAuth, ClientUser, MinVersion, Tls};
 pub(crate) use users::REALMS_MAX;

@@ -163,6 +163,11 @@ counters! {
     refused_proxy_source_total,
     /// Connections that began with a header of the PROXY protocol, which is not expected here.
     proxy_header_unexpected_total,
+    /// WebSockets and event streams that were asked for through a proxy that named the client
+    /// (listener.forwarded).
+    forwarded_total,
+    /// The same of proxies that did not name one: they count to no address.
+    forwarded_unnamed_total,
     /// Connections that began with another protocol than HTTP/1 (HTTP/2, SSH, unknown bytes).
     other_protocol_total,
     /// Text messages received.

@@ -19,6 +19,7 @@ use crate::clock::ticks;
 use crate::closing::{cut, note_end};
 use crate::connections::{Flags, Framing, Index, PendingAccept, PendingJoin};
 use crate::core::Core;
+use crate::forwarded;
 use crate::handshake::join_if_allowed;
 use crate::incidents::EndCause;
 use crate::responses::{Asked, come_back, end_with_head, refuse, with_type};
@@ -70,6 +71,9 @@ pub(crate) fn begin(
             true => end_with_head(core, key, &answer),
             false => come_back(core, key, &answer),
         };
+    }
+    if !forwarded::admits(core, key, request) {
+        return;
     }
     let pending = PendingAccept {
         answer,

@@ -14,6 +14,7 @@ use crate::authentication::{admits, is_token};
 use crate::closing::fail;
 use crate::connections::{Challenge, Flags, Framing, Partial, PendingAccept, PendingJoin, Phase};
 use crate::core::Core;
+use crate::forwarded;
 use crate::hook_asks::ask_join;
 use crate::incidents::IncidentKind;
 use crate::journal;
@@ -152,6 +153,9 @@ fn handle_hello(
 ) {
     if let Err((status, reason)) = may_ask(core, key, hello) {
         return refuse(core, key, status, reason);
+    }
+    if !forwarded::admits(core, key, request) {
+        return;
     }
     let settings = core.settings.clone();
     let subprotocols = hello.subprotocols();

@@ -8,6 +8,7 @@ use tracing::{debug, field};
 use crate::channels::ALARM;
 use crate::connections::{Arrival, Flags, Partial, ProxyHeader};
 use crate::core::Core;
+use crate::forwarded;
 use crate::governor::Refused;
 use crate::messages::{apply_pending, handle_unread};
 use crate::records::{handle_plaintext, handle_records};
@@ -24,18 +25,18 @@ pub(crate) fn handle_accepted(
     core.counters.connections_accepted_total.inc();
     let from = core.settings.listener(listener);
     let awaits_header = from.proxies.is_some();
+    let is_proxys = forwarded::is_proxys(from, peer);
     let has_tls = from.tls.is_some();
-    // The client's address is in the header, if it has one.
+    // The client's address is in the header of the connection or of its request, if there is one.
     let retry_after = peer
-        .filter(|_| !awaits_header && !core.is_draining)
+        .filter(|_| !awaits_header && !is_proxys && !core.is_draining)
         .and_then(|peer| core.governor.begin_connection(peer.ip(), core.now()).err());
     let entered = match core.is_draining {
         true => Err(Refused::Draining),
         false if !may_connect(from, peer) => Err(Refused::NotAProxy),
         // A handshake would cost more than a client is worth that comes too often.
         false if has_tls && retry_after.is_some() => Err(Refused::ConnectRate),
-        // The client's address is in the header.
-        false if awaits_header => core.governor.enter(None),
+        false if awaits_header || is_proxys => core.governor.enter(None),
         false => core.governor.enter(peer.map(|peer| peer.ip())),
     };
     let address = entered.inspect_err(|refused| {
@@ -49,7 +50,10 @@ pub(crate) fn handle_accepted(
         counter.inc();
     })?;
     core.governor.note_listener(listener);
-    let key = core.connections.insert(Arrival::new(listener, address));
+    let key = core.connections.insert(match is_proxys {
+        true => Arrival::of_proxy(listener),
+        false => Arrival::new(listener, address),
+    });
     let listener = core.settings.listener(listener);
     if awaits_header || listener.tls.is_some() {
         let header = awaits_header.then_some(ProxyHeader { socket: peer });

@@ -62,6 +62,7 @@ mod drain;
 mod event_streams;
 mod events;
 mod flush;
+mod forwarded;
 mod governor;
 mod grants;
 mod handshake;
@@ -89,6 +90,7 @@ mod permissions;
 mod plain;
 mod presence;
 mod presence_asks;
+mod proxies;
 mod reactor;
 mod realms;
 mod records;
@@ -124,15 +126,17 @@ pub use control::{
 };
 pub use drain::Pace;
 pub use events::{EVENTS_BYTES_MAX, EventBatch, EventKind, EventKinds, Events, HappenedEvent};
-pub use hook_calls::{HookAnswer, HookAsked, HookCall, HookOutcome, WAITING_BYTES_MAX};
-pub use incidents::{EndCause, Ended, INCIDENTS_BYTES_MAX, Incident, IncidentKind};
 pub use governor::CONNECT_RATES_BYTES;
 pub use history_asks::HISTORY_ASKS_BYTES_MAX;
+pub use hook_calls::{HookAnswer, HookAsked, HookCall, HookOutcome, WAITING_BYTES_MAX};
+pub use incidents::{EndCause, Ended, INCIDENTS_BYTES_MAX, Incident, IncidentKind};
 pub use listening::OpenedListener;
+pub use proxies::Forwarded;
 pub use reactor::{Iteration, Reactor};
 pub use roost_config::Listener as ListenerConfig;
 pub use roost_dialect::raw::Subprotocols;
 pub use roost_hub::{Loss, Member, Name, Placement, Position, PresenceCounts, PresenceView};
+pub use roost_wire::forwarded::ForwardedHeader;
 pub use server::{Configurer, Server, StartError, Stopper};
 pub use settings::{
     Access, Auth, CERTIFICATE_ROLE, ChannelPolicy, ClientRatePolicy, Deflate, FAN_OUT_AT_ONCE,

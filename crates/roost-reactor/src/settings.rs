@@ -24,6 +24,7 @@ use roost_hub::{
 use roost_net::ListenAddr;
 use roost_tls::SharedSetup;
 
+use crate::proxies::Forwarded;
 use crate::clock::{TICK_MS, tick_in, ticks};
 use crate::control::Revocation;
 use crate::events::Events;
@@ -146,6 +147,8 @@ pub struct Listener {
     /// then begins with; a unix socket's clients all may. `None`: connections begin with the client's own
     /// bytes.
     pub proxies: Option<Vec<Network>>,
+    /// How proxies say whose requests they forward; `None`: what a request says of that is not looked at.
+    pub forwarded: Option<Forwarded>,
     /// Which browser origins may connect.
     pub origins: Origins,
     /// Resources answered to a plain GET.
@@ -436,6 +439,7 @@ impl Listener {
             tls: None,
             client_permissions: Arc::new(PermissionSet::of_role(CERTIFICATE_ROLE, Vec::new())),
             proxies: None,
+            forwarded: None,
             origins: Origins::Any,
             pages: Vec::new(),
             dialects: None,
@@ -518,6 +522,7 @@ impl Settings {
         self.limits.connections_per_address_max > 0
             || self.limits.connects_per_address_per_second_max > 0
             || listener.proxies.is_some()
+            || listener.forwarded.is_some()
             || tracing::enabled!(tracing::Level::DEBUG)
     }
 

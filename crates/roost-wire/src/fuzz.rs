@@ -7,7 +7,7 @@ mod before_frames;
 
 use std::iter;
 
-pub use before_frames::{body, head, proxy};
+pub use before_frames::{body, forwarded, head, proxy};
 
 use crate::deflate::{Deflater, Inflater};
 use crate::frame::{append_masked_frame, append_message};

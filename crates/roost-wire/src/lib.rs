@@ -16,6 +16,7 @@
 //! | what a peer can do wrong, and its close code | [`ProtocolError`], [`CloseCode`] |
 //! | permessage-deflate | [`deflate`] |
 //! | whose connection a proxy forwards | [`proxy`] |
+//! | whose request a proxy forwards | [`forwarded`] |
 //! | the framings before the RFC | [`hixie`] |
 //! | outgoing messages | [`Frozen`], [`frame::append_frame`] |
 //!
@@ -75,6 +76,7 @@
 )]
 
 pub mod deflate;
+pub mod forwarded;
 pub mod frame;
 #[doc(hidden)]
 pub mod fuzz;

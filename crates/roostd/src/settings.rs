@@ -8,7 +8,7 @@ use roost_dialect::wamp::Users;
 use roost_dialect::{centrifugo, echo, raw, soap, sse, wamp};
 use roost_net::ListenAddr;
 use roost_net::unix_socket::{UnixOptions, group_number};
-use roost_reactor::{self as reactor, NamespaceNumbers};
+use roost_reactor::{self as reactor, ForwardedHeader, NamespaceNumbers};
 use roost_tls::SharedSetup;
 use roost_tokens::parse_allow;
 
@@ -65,6 +65,8 @@ fn listener(
         tls, // read into `setup`, but for what clients may do
         proxy_protocol,
         proxy_protocol_from,
+        forwarded,
+        forwarded_from,
     } = from;
     let address = match address {
         config::ListenAddress::Tcp(address) => ListenAddr::Tcp(*address),
@@ -95,10 +97,22 @@ fn listener(
         )),
         proxies: (*proxy_protocol == config::ProxyProtocol::Required)
             .then(|| networks(proxy_protocol_from)),
+        forwarded: forwarded_header(*forwarded).map(|header| reactor::Forwarded {
+            header,
+            from: networks(forwarded_from),
+        }),
         origins: reactor::Origins::from_list(allowed_origins),
         pages: if *demo_page { vec![page()] } else { Vec::new() },
         dialects: own,
     })
+}
+
+fn forwarded_header(by: config::ForwardedBy) -> Option<ForwardedHeader> {
+    match by {
+        config::ForwardedBy::Off => None,
+        config::ForwardedBy::XForwardedFor => Some(ForwardedHeader::XForwardedFor),
+        config::ForwardedBy::Forwarded => Some(ForwardedHeader::Forwarded),
+    }
 }
 
 /// What a grant of `listener.tls.client_allow` allows.

@@ -48,6 +48,18 @@ section! {
     /// where nothing but proxies can connect. On a unix socket its permissions decide.
     proxy_protocol_from: Vec<String> =
         vec!["127.0.0.0/8".to_owned(), "::1".to_owned()], Patterns(NETWORK), NewConnections, r#"["10.0.0.0/8"]"#;
+    /// The header by which an HTTP proxy says whose requests it forwards ([proxy.md](proxy.md)):
+    /// `"x-forwarded-for"`, or `"forwarded"` (RFC 7239). The client's address is then that of the request that
+    /// becomes a WebSocket or an event stream, wherever one counts: in `limits.connections_per_address_max`,
+    /// `limits.connects_per_address_per_second_max` and in logs. Name the one that your proxy writes: it
+    /// forwards the other as the client sent it.
+    forwarded: ForwardedBy = ForwardedBy::Off, ForwardedBy::WORDS, NewConnections, r#""x-forwarded-for""#;
+    /// Which addresses may say so, as networks; by default this machine's. The header is read from its end: an
+    /// address that stands here is a proxy's, and the first that does not is the client's. A connection from
+    /// elsewhere is its own client's, and what it says is not looked at. List proxies alone: what is listed may
+    /// claim any address. On a unix socket all who may write to it may say so.
+    forwarded_from: Vec<String> =
+        vec!["127.0.0.0/8".to_owned(), "::1".to_owned()], Patterns(NETWORK), NewConnections, r#"["10.0.0.7"]"#;
     /// Which dialects are served here: `"raw"`, `"echo"`, `"wamp"`, `"soap"`, `"centrifugo"`, `"sse"`.
     /// The path of another is 404.
     /// `["*"]`: all that are enabled, each in its own section; one that is not enabled cannot be listed. An
@@ -123,6 +135,17 @@ words! {
     Off = "off",
     /// Connections begin with a header.
     Required = "required",
+}
+
+words! {
+    /// `listener.forwarded`.
+    ForwardedBy
+    /// No header says whose a request is.
+    Off = "off",
+    /// `X-Forwarded-For`.
+    XForwardedFor = "x-forwarded-for",
+    /// `Forwarded`.
+    Forwarded = "forwarded",
 }
 
 /// Most listeners: each reactor has a socket for each.

@@ -195,6 +195,7 @@ fn beside(key: &Key) -> Vec<(&'static str, &'static str)> {
         ("listener.tls", "client_crl") => &["certificate", "key", "client_auth", "client_ca"],
         ("listener.tls", _) => &["certificate", "key"],
         ("listener", "proxy_protocol_from") => &["proxy_protocol"],
+        ("listener", "forwarded_from") => &["forwarded"],
         ("auth", "required") => &["static_tokens_file"],
         ("auth.jwt", "jwks_url") => &["audience", "issuer"],
         _ => &[],
@@ -203,6 +204,7 @@ fn beside(key: &Key) -> Vec<(&'static str, &'static str)> {
         "client_auth" => "optional",
         "client_user" => "cn",
         "proxy_protocol" => "required",
+        "forwarded" => "x-forwarded-for",
         _ => "/file.pem",
     };
     names.iter().map(|name| (*name, value(*name))).collect()

@@ -63,6 +63,31 @@ fn each_has_its_own_keys() {
 }
 
 #[test]
+fn proxies_are_listed_where_requests_name_clients() {
+    let text = "[listener]\nforwarded = \"forwarded\"\nforwarded_from = []\n";
+    let expected = "t:3:1: listener.forwarded_from: found [], expected the proxies' networks while \
+                    forwarded is not \"off\"; what clients say themselves is not believed";
+    assert_eq!(mistakes(text), [expected]);
+    let text = "[listener]\nforwarded_from = [\"10.0.0.7\"]\n";
+    let expected = "t:2:1: listener.forwarded_from: found a list of proxies, expected forwarded = \
+                    \"x-forwarded-for\" or \"forwarded\" with it; while that is \"off\", no header is \
+                    looked at";
+    assert_eq!(mistakes(text), [expected]);
+    let text = "[listener]\nproxy_protocol = \"required\"\nforwarded = \"x-forwarded-for\"\n";
+    let expected = "t:3:1: listener.forwarded: found \"x-forwarded-for\", expected \"off\" while \
+                    proxy_protocol is \"required\"; one of the two names the client; make a \
+                    [[listener]] for each";
+    assert_eq!(mistakes(text), [expected]);
+    for text in [
+        "[listener]\nforwarded = \"x-forwarded-for\"\n",
+        "[listener]\nforwarded = \"forwarded\"\nforwarded_from = [\"10.0.0.0/8\", \"fd00::/8\"]\n",
+        "[listener]\naddress = \"unix:/a\"\nforwarded = \"forwarded\"\nforwarded_from = []\n",
+    ] {
+        settings(text);
+    }
+}
+
+#[test]
 fn proxies_are_listed_where_headers_are_required() {
     let text = "[listener]\nproxy_protocol = \"required\"\nproxy_protocol_from = []\n";
     let expected = "t:3:1: listener.proxy_protocol_from: found [], expected the proxies' networks \

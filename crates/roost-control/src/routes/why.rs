@@ -171,7 +171,10 @@ fn facts_of(state: &State, details: Option<&ConnectionDetails>, incidents: &[Inc
     let settings = state.shared.settings();
     let listeners = &settings.listeners;
     let listener = details.map(|details| usize::from(details.record.listener));
-    let is_proxied = |at: usize| listeners.get(at).is_some_and(|one| one.proxies.is_some());
+    let is_proxied = |at: usize| {
+        let one = listeners.get(at);
+        one.is_some_and(|one| one.proxies.is_some() || one.forwarded.is_some())
+    };
     Facts {
         incidents: incidents.to_vec(),
         now: details.map(|details| now_of(state, details)),

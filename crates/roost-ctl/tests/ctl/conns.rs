@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::process::Command;
 
-use roost_testkit::client::Checked;
+use roost_reactor::{Forwarded, ForwardedHeader};
+use roost_testkit::client::{Checked, Client, Request};
 use roost_testkit::server::Backend;
 
 use crate::harness::Daemon;
@@ -38,6 +39,42 @@ fn connections_are_found_by_channel_address_and_dialect() -> Checked {
     assert!(table.out.contains("127.0.0.1"), "{table:?}");
     let none = daemon.ctl(&["conns", "--user", "alice"]);
     assert_eq!((none.ok, &*none.err), (true, "no such connection\n"));
+    Ok(())
+}
+
+/// A proxy's own address says nothing, and is no client's.
+#[test]
+fn clients_of_a_proxy_are_found_by_the_address_that_it_names() -> Checked {
+    for backend in Backend::ALL {
+        let daemon = Daemon::on(backend, |settings| {
+            settings.limits.connections_per_address_max = 100;
+            settings.listeners[0].forwarded = Some(Forwarded {
+                header: ForwardedHeader::Forwarded,
+                from: vec!["127.0.0.0/8".parse().expect("a network")],
+            });
+        });
+        let mut clients = Vec::new();
+        for headers in [
+            "Forwarded: for=127.0.0.9, for=192.0.2.1",
+            "Forwarded: for=192.0.2.1",
+            "Forwarded: for=\"[2001:db8:0:1::7]:443\"",
+            "X-Forwarded-For: 192.0.2.1",
+        ] {
+            let mut client = Client::connect(daemon.server.address())?;
+            client.shake_hands(&Request::websocket("h", "/echo").header(headers))?;
+            clients.push(client);
+        }
+        for (address, expected) in [
+            ("192.0.2.0/24", 2),
+            ("192.0.2.1", 2),
+            ("2001:db8:0:1::/64", 1),
+            ("127.0.0.0/8", 0),
+        ] {
+            let found = daemon.json(&["conns", "--address", address]).len();
+            assert_eq!(found, expected, "{address}");
+        }
+        assert_eq!(daemon.json(&["conns"]).len(), 4);
+    }
     Ok(())
 }
 

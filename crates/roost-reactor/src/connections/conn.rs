@@ -87,15 +87,42 @@ pub(crate) struct Arrival(u32);
 
 impl Arrival {
     /// Most entries of that table; a fourth byte has the listener.
-    pub(crate) const ADDRESSES_MAX: usize = (1 << 24) - 1;
+    pub(crate) const ADDRESSES_MAX: usize = (1 << 24) - 3;
 
     pub(crate) fn new(listener: u8, address: Index) -> Arrival {
         let entry = match address.get() {
             Some(entry) => u32::try_from(entry).expect("at most ADDRESSES_MAX entries"),
             None => Arrival::NO_ADDRESS,
         };
+        Arrival::pack(listener, entry)
+    }
+
+    /// Of a proxy's connection, whose requests say which client's they are.
+    pub(crate) fn of_proxy(listener: u8) -> Arrival {
+        Arrival::pack(listener, Arrival::AWAITS_CLIENT)
+    }
+
+    fn pack(listener: u8, entry: u32) -> Arrival {
         debug_assert!(entry <= Arrival::NO_ADDRESS);
         Arrival(entry << 8 | u32::from(listener))
+    }
+
+    /// The same connection, since it is that of a proxy's client: by its entry, if it has one.
+    pub(crate) fn of_client(self, address: Index) -> Arrival {
+        match address {
+            Index::NONE => Arrival::pack(self.listener(), Arrival::PROXYS_CLIENT),
+            address => Arrival::new(self.listener(), address),
+        }
+    }
+
+    /// Whether it is a proxy's, and not of one of its clients yet.
+    pub(crate) fn awaits_client(self) -> bool {
+        self.0 >> 8 == Arrival::AWAITS_CLIENT
+    }
+
+    /// Whether the socket's address is a proxy's, and that of its client is not counted.
+    pub(crate) fn is_proxys(self) -> bool {
+        self.awaits_client() || self.0 >> 8 == Arrival::PROXYS_CLIENT
     }
 
     pub(crate) fn listener(self) -> u8 {
@@ -104,12 +131,14 @@ impl Arrival {
 
     pub(crate) fn address(self) -> Index {
         match self.0 >> 8 {
-            Arrival::NO_ADDRESS => Index::NONE,
+            Arrival::AWAITS_CLIENT.. => Index::NONE,
             entry => Index(entry),
         }
     }
 
     const NO_ADDRESS: u32 = (1 << 24) - 1;
+    const PROXYS_CLIENT: u32 = (1 << 24) - 2;
+    const AWAITS_CLIENT: u32 = (1 << 24) - 3;
 }
 
 /// A set of facts about a connection.
@@ -259,6 +288,15 @@ mod tests {
                 let arrival = Arrival::new(listener, address);
                 assert_eq!(arrival.listener(), listener, "{entry:?}");
                 assert_eq!(arrival.address(), address, "{listener}");
+                assert!(!arrival.is_proxys() && !arrival.awaits_client());
+                let proxys = Arrival::of_proxy(listener);
+                assert!(proxys.awaits_client() && proxys.is_proxys());
+                assert_eq!(proxys.address(), Index::NONE);
+                let clients = proxys.of_client(address);
+                assert_eq!(clients.listener(), listener);
+                assert_eq!(clients.address(), address);
+                assert!(!clients.awaits_client());
+                assert_eq!(clients.is_proxys(), entry.is_none());
             }
         }
     }

@@ -153,6 +153,14 @@ impl Connections {
         }
     }
 
+    /// A proxy's connection is one of its clients' from now on, who counts to this entry if it is counted.
+    pub(crate) fn set_client(&mut self, key: ConnKey, address: Option<Index>) {
+        if let Some(conn) = self.table.get_mut(key) {
+            debug_assert!(conn.arrival.awaits_client(), "counted once");
+            conn.arrival = conn.arrival.of_client(address.unwrap_or(Index::NONE));
+        }
+    }
+
     /// Opens the records at the front of `bytes` from a connection's socket, in place.
     pub(crate) fn open_records(&mut self, slot: u32, bytes: &mut [u8]) -> Opened {
         self.transports.open(slot, bytes)

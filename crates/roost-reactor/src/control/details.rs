@@ -162,9 +162,10 @@ pub(super) fn address_of<D: Driver>(core: &Core, driver: &D, key: ConnKey) -> Op
     let conn = core.connections.get(key)?;
     let counted = core.governor.address_of(conn.arrival.address());
     let listener = core.settings.listener(conn.arrival.listener());
-    let of_socket = || match listener.proxies {
-        Some(_) => None,
-        None => Some(driver.peer_addr(key)?.ip().to_canonical()),
+    let is_proxys = listener.proxies.is_some() || conn.arrival.is_proxys();
+    let of_socket = || match is_proxys {
+        true => None,
+        false => Some(driver.peer_addr(key)?.ip().to_canonical()),
     };
     counted.or_else(of_socket)
 }

@@ -1,7 +1,8 @@
 //! Several listeners, on some seeds, and which peers come by which.
 //!
 //! What is promised of a listener is its own: the dialects that it serves, the origins that it lets in,
-//! the framings before RFC 6455. All else is the same by whichever a peer comes.
+//! the framings before RFC 6455. All else is the same by whichever a peer comes. On some seeds peers of one come
+//! through a proxy that says whose requests it forwards.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use roost_net::ListenAddr;
 use roost_net::sim::{SimRng, unix_addr};
 use roost_net::unix_socket::UnixOptions;
-use roost_reactor::{Listener, Origins, Settings};
+use roost_reactor::{Forwarded, ForwardedHeader, Listener, Origins, Settings};
 use roost_tls::testing::Endpoint;
 use roost_tls::{ClientSetup, ServerSetup, SharedSetup};
 
@@ -36,6 +37,10 @@ pub(super) fn add(seed: u64, settings: &mut Settings) -> usize {
         address: SocketAddr::from(([10, 0, 0, 2], 80)).into(),
         origins: listed(ORIGIN_TCP),
         dialects: Some(without_raw),
+        forwarded: is_forwarded(seed).then(|| Forwarded {
+            header: ForwardedHeader::XForwardedFor,
+            from: vec!["10.0.0.0/8".parse().expect("a network")],
+        }),
         ..Listener::for_tests()
     });
     settings.listeners.push(Listener {
@@ -74,6 +79,21 @@ pub(super) fn tls_client(seed: u64, address: SocketAddr) -> Endpoint {
         client.out.splice(0..0, header.into_bytes());
     }
     client
+}
+
+/// Whether what comes by the listener [`TCP`] comes through a proxy.
+pub(super) fn is_forwarded(seed: u64) -> bool {
+    SimRng::new(seed ^ 0xf0_4a).per_mille(500)
+}
+
+/// A line of a request's head in which such a proxy says whose it is; some say nothing, or what is no
+/// address.
+pub(super) fn forwarded_line(index: usize) -> String {
+    match index % 5 {
+        0 => String::new(),
+        1 => "X-Forwarded-For: 192.0.2.1, unknown\r\n".to_owned(),
+        _ => format!("X-Forwarded-For: 198.51.100.7, 192.0.2.{}, 10.9.9.9\r\n", index % 7),
+    }
 }
 
 fn has_headers(seed: u64) -> bool {

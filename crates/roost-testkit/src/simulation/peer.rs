@@ -76,6 +76,8 @@ pub(super) struct Peer {
     pub(super) channels: usize,
     /// What its request names as the origin.
     pub(super) origin: Option<&'static str>,
+    /// What a proxy adds to its request.
+    pub(super) forwarded: String,
     /// It came after the script.
     pub(super) late: bool,
     pub(super) state: State,
@@ -167,6 +169,7 @@ impl Peer {
             pattern: None,
             channels: 0,
             origin: None,
+            forwarded: String::new(),
             late: false,
             state: State::Opening,
             windows: Vec::new(),
@@ -238,6 +241,8 @@ impl Peer {
             origin: self.origin,
         };
         request.write(&mut self.outgoing);
+        let end = self.outgoing.len() - b"\r\n".len(); // the empty line
+        self.outgoing.splice(end..end, self.forwarded.bytes());
         self.asked_at = now;
         match (self.behavior, self.kind.clone()) {
             (Behavior::PartialRequest, _) => self.outgoing.truncate(self.outgoing.len() / 2),

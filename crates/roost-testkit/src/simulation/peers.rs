@@ -432,6 +432,10 @@ impl Peers {
         let connected = self.driver.connect(key_of(index), &options);
         let peer = &mut self.all[index];
         peer.origin = origin;
+        peer.forwarded = match listener == listeners::TCP && listeners::is_forwarded(self.plan.seed) {
+            true => listeners::forwarded_line(index),
+            false => String::new(),
+        };
         match connected {
             Ok(()) => peer.holds_socket = true,
             Err(error) => peer.failure = Some(format!("cannot connect: {error}")),

@@ -1,5 +1,8 @@
 //! The same for what comes before frames: the header of a proxy, a request's head, its body.
 
+use std::net::IpAddr;
+
+use crate::forwarded::{ForwardedHeader, client_of};
 use crate::handshake::{self, HeadScanner, Request, Upgrade};
 use crate::hixie;
 use crate::http::{self, BodyDecoder, BodyError, BodyLimits};
@@ -85,6 +88,39 @@ pub fn proxy(data: &[u8]) {
     }
     if let Ok(Progress::Whole(len, _)) = whole {
         assert!(len <= data.len() && len <= proxy::HEADER_BYTES_MAX);
+    }
+}
+
+/// What a client may have put before what a proxy says, each line a value of the header: it is never taken
+/// for the client's address.
+pub fn forwarded(data: &[u8]) {
+    let lines: Vec<&[u8]> = data.split(|byte| *byte == b'\n').collect();
+    let is_trusted = |address: IpAddr| matches!(address, IpAddr::V4(v4) if v4.octets()[0] == 10);
+    for (header, parts) in [
+        (ForwardedHeader::XForwardedFor, ["192.0.2.1", "10.0.0.1"]),
+        (
+            ForwardedHeader::Forwarded,
+            ["for=\"192.0.2.1:80\";proto=https", "for=10.0.0.1"],
+        ),
+    ] {
+        let find = |values: &[&[u8]]| client_of(header, values.iter().copied(), is_trusted);
+        find(&lines);
+        let client = Some(IpAddr::from([192, 0, 2, 1]));
+        let parts = parts.map(str::as_bytes);
+        // The proxies put theirs behind it, on lines of their own or on its line.
+        let mut own_lines = lines.clone();
+        own_lines.extend(parts);
+        assert_eq!(find(&own_lines), client, "{header:?}");
+        let last = lines.last().copied().unwrap_or_default();
+        let joined = [last, parts[0], parts[1]].join(&b", "[..]);
+        let mut same_line = lines.clone();
+        same_line.pop();
+        same_line.push(&joined);
+        assert_eq!(find(&same_line), client, "{header:?}");
+        // A proxy that does not know ends it.
+        let mut unknown = lines.clone();
+        unknown.extend([&b"unknown"[..], parts[1]]);
+        assert_eq!(find(&unknown), None, "{header:?}");
     }
 }
 

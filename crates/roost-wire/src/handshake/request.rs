@@ -121,7 +121,7 @@ impl<'h> Request<'h> {
     }
 
     /// The values of all headers with this name.
-    pub fn values(&self, name: &str) -> impl Iterator<Item = &'h [u8]> {
+    pub fn values(&self, name: &str) -> impl DoubleEndedIterator<Item = &'h [u8]> {
         self.headers
             .iter()
             .filter(move |header| is(header, name))

@@ -48,6 +48,11 @@ fn proxy() {
 }
 
 #[test]
+fn forwarded() {
+    replay("forwarded", fuzz::forwarded);
+}
+
+#[test]
 fn hixie() {
     replay("hixie", fuzz::hixie);
 }

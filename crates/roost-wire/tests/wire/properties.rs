@@ -223,6 +223,12 @@ proptest! {
         fuzz::deflate(&data);
         fuzz::hixie(&data);
         fuzz::proxy(&data);
+        fuzz::forwarded(&data);
+    }
+
+    #[test]
+    fn any_forwarded_header(pieces in vec(prop::sample::select(FORWARDED_PIECES), 0..24)) {
+        fuzz::forwarded(pieces.concat().as_bytes());
     }
 
     #[test]
@@ -246,6 +252,34 @@ proptest! {
         fuzz::body(&[head.into_bytes(), pieces.concat()].concat());
     }
 }
+
+/// Of what headers that name clients are made, and of what breaks them.
+const FORWARDED_PIECES: &[&str] = &[
+    "for=",
+    "FOR=",
+    "for =",
+    "by=",
+    "proto=https",
+    "\"",
+    "\\\"",
+    ",",
+    ", ",
+    ";",
+    "=",
+    "[",
+    "]",
+    ":",
+    ":80",
+    "_hidden",
+    "unknown",
+    "192.0.2.9",
+    "10.0.0.7",
+    "2001:db8::9",
+    "::ffff:10.0.0.7",
+    "\n",
+    " ",
+    "\u{e9}",
+];
 
 /// Beginnings of headers of the PROXY protocol.
 const PROXY_HEADERS: &[&[u8]] = &[
