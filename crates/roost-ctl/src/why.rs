@@ -12,7 +12,8 @@ pub(crate) fn screen(why: &Value) -> String {
     let name = text(&why["connection"]);
     for (at, verdict) in array(&why["verdicts"]).enumerate() {
         let head = if at == 0 { name.as_str() } else { "also" };
-        let _ = writeln!(out, "{head}: {}", text(&verdict["what"]));
+        let (what, cause) = (text(&verdict["what"]), text(&verdict["cause"]));
+        let _ = writeln!(out, "{head}: {what} ({cause})");
         let _ = writeln!(out, "    to do: {}", text(&verdict["remedy"]));
     }
     if why["is_there"].as_bool() == Some(true) {
@@ -242,7 +243,7 @@ mod tests {
         let screen = screen(&why);
         assert_eq!(
             screen,
-            "r0-1.2: It is gone.\n    to do: Nothing.\nlately        20 s ago, 1 times: cut (ended)\n"
+            "r0-1.2: It is gone. (gone)\n    to do: Nothing.\nlately        20 s ago, 1 times: cut (ended)\n"
         );
     }
 }

@@ -8,6 +8,7 @@ mod foreign;
 mod hangs;
 mod harness;
 mod limits;
+mod on_call;
 mod page;
 mod socket;
 mod stalled;

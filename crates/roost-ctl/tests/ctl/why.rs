@@ -3,7 +3,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use roost_reactor::{ChannelPolicy, Publish, Settings, SlowConsumer, policy_for_tests};
+use roost_reactor::{
+    ChannelPolicy, Forwarded, ForwardedHeader, Publish, Settings, SlowConsumer, policy_for_tests,
+};
 use roost_testkit::client::{Client, ConnectOptions, Failure, Frame, Request};
 use roost_testkit::server::{Backend, DEADLINE};
 use serde_json::Value;
@@ -27,7 +29,7 @@ type Case = (
     &'static str,
 );
 
-const CASES: [Case; 14] = [
+const CASES: [Case; 16] = [
     (
         "receive_window_shut",
         receive_window,
@@ -35,6 +37,11 @@ const CASES: [Case; 14] = [
     ),
     ("publisher_paused", paused_publisher, "It is not read: "),
     ("rate_limited", rate, "as fast as it may be"),
+    (
+        "client_rate_limited",
+        own_rate,
+        "limits.client_messages_per_second_max",
+    ),
     (
         "dropped_by_policy",
         dropped,
@@ -53,6 +60,11 @@ const CASES: [Case; 14] = [
     ),
     ("deflate_declined", deflate, "permessage-deflate"),
     ("proxy_cut", proxy_cut, "proxy, load balancer or NAT"),
+    (
+        "proxy_cut",
+        forwarding_proxy_cut,
+        "proxy, load balancer or NAT",
+    ),
     ("client_gone", client_gone, "without a close frame"),
     ("ping_late", ping_late, "ping is unanswered"),
     ("draining", draining, "going down"),
@@ -69,12 +81,13 @@ fn each_planted_cause_has_its_verdict() {
             let why = planted.wait_for(cause);
             let what = why["verdicts"][0]["what"].as_str().expect("words");
             assert!(what.contains(words), "{cause}: {what}");
-            let arguments = [&["why", &planted.key][..], planted.channel.as_slice()].concat();
-            let screen = planted.daemon.ctl(&arguments);
-            assert!(screen.ok, "{cause}: {screen:?}");
-            let first = screen.out.lines().next().unwrap_or_default();
-            assert!(first.starts_with(&planted.key), "{cause}: {screen:?}");
-            assert!(screen.out.contains("to do: "), "{cause}: {screen:?}");
+            let screen = planted.wait_for_screen(cause);
+            let mut lines = screen.lines();
+            let first = lines.next().unwrap_or_default();
+            assert!(first.starts_with(&planted.key), "{cause}: {screen}");
+            assert!(first.contains(words), "{cause}: {screen}");
+            let second = lines.next().unwrap_or_default();
+            assert!(second.starts_with("    to do: "), "{cause}: {screen}");
         }
     }
 }
@@ -125,6 +138,22 @@ impl Planted {
             channel: None,
             _clients: clients,
         })
+    }
+
+    /// The screen once the first verdict is this cause: some come and go.
+    fn wait_for_screen(&self, cause: &str) -> String {
+        let until = Instant::now() + DEADLINE;
+        let arguments = [&["why", &self.key][..], self.channel.as_slice()].concat();
+        loop {
+            let screen = self.daemon.ctl(&arguments);
+            assert!(screen.ok, "{cause}: {screen:?}");
+            let first = screen.out.lines().next().unwrap_or_default();
+            if first.ends_with(&format!(" ({cause})")) {
+                return screen.out;
+            }
+            assert!(Instant::now() < until, "{cause} is not found: {screen:?}");
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// What is said once the first verdict is this cause.
@@ -229,6 +258,19 @@ fn rate(backend: Backend) -> Result<Planted, Failure> {
     Planted::of(daemon, key, vec![publisher])
 }
 
+fn own_rate(backend: Backend) -> Result<Planted, Failure> {
+    let daemon = Daemon::on(backend, |settings| {
+        settings.limits.client_messages_per_second_max = 1;
+        settings.limits.client_burst_ms = 100;
+    });
+    let mut client = daemon.raw("a");
+    let key = daemon.key_of("a");
+    for _ in 0..100 {
+        client.send_text("too often")?;
+    }
+    Planted::of(daemon, key, vec![client])
+}
+
 fn dropped(backend: Backend) -> Result<Planted, Failure> {
     let daemon = Daemon::on(backend, |settings| {
         let policy = ChannelPolicy {
@@ -294,6 +336,22 @@ fn proxy_cut(backend: Backend) -> Result<Planted, Failure> {
     let mut client = Client::connect(daemon.server.address())?;
     client.send_before_tls(b"PROXY TCP4 192.0.2.1 192.0.2.200 5000 443\r\n")?;
     client.shake_hands(&Request::websocket("h", "/raw/c"))?;
+    let key = daemon.key_of("c");
+    drop(client);
+    Planted::of(daemon, key, Vec::new())
+}
+
+/// An HTTP proxy, which names its clients.
+fn forwarding_proxy_cut(backend: Backend) -> Result<Planted, Failure> {
+    let daemon = Daemon::on(backend, |settings| {
+        settings.listeners[0].forwarded = Some(Forwarded {
+            header: ForwardedHeader::XForwardedFor,
+            from: vec!["127.0.0.0/8".parse().expect("a network")],
+        });
+    });
+    let mut client = Client::connect(daemon.server.address())?;
+    let request = Request::websocket("h", "/raw/c").header("X-Forwarded-For: 192.0.2.1");
+    client.shake_hands(&request)?;
     let key = daemon.key_of("c");
     drop(client);
     Planted::of(daemon, key, Vec::new())
