@@ -9,7 +9,8 @@ ROOSTD names the daemon (target/release/roostd).
 
 The configuration is taken from the document; only addresses, files of certificates and times are
 replaced, each of which must be there. For each proxy a client over TLS: the echo, a message through
-a channel, the health path, 426 without an upgrade; what the proxy tells of the client; a connection
+a channel, the health path, 426 without an upgrade; what the proxy tells of the client, and that the client
+it names is the one that is limited; a connection
 that stays quiet for longer than the proxy's timeout with pings, and one without.
 """
 
@@ -222,6 +223,27 @@ def announced(port, work, options, start):
                 client.close()
 
 
+def named(port, work, options, start):
+    """The proxy says in a header whose requests it forwards: two of one address are let in, and no third, whatever
+    its client says itself."""
+    keys = ["limits.connections_per_address_max=2", "server.reactors=1", "listener.forwarded=x-forwarded-for",
+            'listener.forwarded_from=["127.0.0.1"]']
+    with daemon(work, "25s", *(part for key in keys for part in ("--set", key))) as roost:
+        address = roost.until("the daemon's address", lambda: re.search(r"ready address=(\S+)", roost.said()))[1]
+        with start(address) as front:
+            front.until("the health path answers 200", lambda: answers(port, work, options.health, 200))
+            lie = lambda source, last: Client(port, work, "/echo", source=source, X_Forwarded_For=f"192.0.2.{last}")
+            clients = [lie("127.0.0.8", 1), lie("127.0.0.8", 2), lie("127.0.0.9", 3)]
+            for client in clients:
+                assert client.status() == 101, client.head
+                client.send(1, b"hello")
+                client.expect(b"hello")
+            third = lie("127.0.0.8", 4)
+            assert third.status() == 429, f"a third of one address: {third.head}"
+            for client in clients:
+                client.close()
+
+
 def answers(port, work, path, status, **more):
     try:
         client = Client(port, work, path, upgrade=False, Connection="close", **more)
@@ -327,6 +349,7 @@ def main():
             try:
                 what_is_told(port, work, start)
                 through(proxy, port, work, options, start)
+                named(port, work, options, start)
                 if proxy.name == "haproxy":
                     announced(port, work, options, lambda upstream: start(upstream, True))
                 print(f"{proxy.name}: ok, {time.monotonic() - began:.1f} s")
