@@ -19,6 +19,7 @@ mod pattern;
 mod permissions;
 mod revocations;
 mod secret;
+mod timestamp;
 
 pub use challenge::{
     Accepted, Answer, AuthError, Authenticator, Begun, Challenge, Derivation, Hello, Pending,
@@ -32,3 +33,4 @@ pub use permissions::{
 };
 pub use revocations::{Full, Revocations, Revoked};
 pub use secret::Secret;
+pub use timestamp::timestamp;

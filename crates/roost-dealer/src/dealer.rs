@@ -3,6 +3,9 @@
 //! What its clients do stands here, what items from other dealers do in `items`.
 
 mod items;
+mod registrations;
+
+pub use registrations::Registrations;
 
 use std::collections::BTreeSet;
 
@@ -17,6 +20,7 @@ use crate::item::{
 };
 use crate::options::{DealerCounts, DealerLimits, DealerOptions};
 use crate::procedures::Registry;
+use crate::state::{DealerState, StateError};
 
 /// Calls and procedures of one reactor. See the crate's documentation.
 #[derive(Debug)]
@@ -33,6 +37,8 @@ pub struct Dealer<P> {
     serial: u32,
     /// Of clients here.
     open: Open,
+    /// Whether [`Output::Registration`] is said.
+    reports_registrations: bool,
     payload: std::marker::PhantomData<fn(P)>,
 }
 
@@ -89,8 +95,68 @@ impl<P> Dealer<P> {
             deadlines: BTreeSet::new(),
             serial: 0,
             open: Open::default(),
+            reports_registrations: false,
             payload: std::marker::PhantomData,
             options,
+        }
+    }
+
+    /// A dealer that goes on where the one of this state was. `options` name the same reactor among as many, and
+    /// the same hash key.
+    pub fn import(options: DealerOptions, state: DealerState) -> Result<Dealer<P>, StateError> {
+        let DealerState {
+            registrations,
+            seats,
+            clients,
+            serial,
+        } = state;
+        let mut dealer = Dealer::new(options);
+        dealer.registry = Registry::from_state(&dealer.options, (registrations, seats))?;
+        dealer.serial = serial;
+        for state in clients {
+            let (client, record) = ClientRecord::from_state(state);
+            if record.is_idle() || dealer.clients.contains_key(&client) {
+                return Err(StateError::Client(client));
+            }
+            dealer.open.registrations += record.registrations.len();
+            dealer.open.calls += record.calls.len();
+            dealer.open.invocations += record.invocations.len();
+            for (&request, call) in &record.calls {
+                if call.timeout > 0 && call.is_open() {
+                    dealer.deadlines.insert((call.deadline, client, request));
+                }
+            }
+            dealer.clients.insert(client, Box::new(record));
+        }
+        dealer.debug_check();
+        Ok(dealer)
+    }
+
+    /// Takes the dealer apart, with all that [`Dealer::import`] needs to go on. Outputs that are not done yet and
+    /// items under way are the caller's.
+    pub fn export(self) -> DealerState {
+        let Dealer {
+            options: _, // the caller's
+            home: _,    // follows from them
+            registry,
+            clients,
+            deadlines: _, // the calls', as the next
+            serial,
+            open: _,
+            reports_registrations: _, // as the dealer is set up
+            payload: _,
+        } = self;
+        let (registrations, seats) = registry.into_state();
+        let clients = clients.into_iter();
+        let mut clients: Vec<_> = clients
+            .map(|(client, record)| record.into_state(client))
+            .collect();
+        clients.sort_unstable_by_key(|one| one.client);
+        DealerState {
+            registrations,
+            seats,
+            clients,
+            serial,
         }
     }
 
@@ -99,6 +165,7 @@ impl<P> Dealer<P> {
     pub fn register(
         &mut self,
         register: Register<'_>,
+        now: u32,
         out: &mut Vec<Output<P>>,
     ) -> Result<(), RegisterError> {
         let Register {
@@ -107,6 +174,7 @@ impl<P> Dealer<P> {
             matching,
             policy,
             features,
+            session,
             token,
         } = register;
         let record = self.clients.entry(callee).or_default();
@@ -124,10 +192,11 @@ impl<P> Dealer<P> {
         let item = Item::Register {
             policy,
             callee,
+            session,
             token,
             procedure,
         };
-        self.send(self.home, item, out);
+        self.deliver(self.home, item, now, out);
         self.debug_check();
         Ok(())
     }
@@ -299,6 +368,21 @@ impl<P> Dealer<P> {
         self.debug_check();
     }
 
+    /// Whether [`Output::Registration`] says of registrations at home here that they change.
+    pub fn set_reports_registrations(&mut self, reports: bool) {
+        self.reports_registrations = reports;
+    }
+
+    /// The reactor where all procedures are registered.
+    pub fn home(&self) -> ReactorId {
+        self.home
+    }
+
+    /// The registrations at home here: none where the home is another reactor.
+    pub fn registrations(&self) -> Registrations<'_> {
+        Registrations(&self.registry)
+    }
+
     /// How many of each there are.
     pub fn counts(&self) -> DealerCounts {
         let Open {
@@ -441,6 +525,9 @@ impl<P> Dealer<P> {
 
     /// What always holds between two calls.
     fn check_invariants(&self) {
+        if self.registry.len() <= CHECKED_MAX {
+            self.registry.check_invariants();
+        }
         let mut open = Open::default();
         let mut limited = 0;
         for (&client, record) in &self.clients {

@@ -61,6 +61,8 @@ pub struct Register<'a> {
     pub policy: Policy,
     /// What the callee can do. The last that is said holds.
     pub features: CalleeFeatures,
+    /// The number by which other clients know the callee.
+    pub session: u64,
     /// Comes back with [`Notice::Registered`] or [`Notice::RegisterRefused`].
     pub token: u64,
 }
@@ -156,6 +158,8 @@ pub enum Item<P> {
         policy: Policy,
         /// Who wants it.
         callee: Client,
+        /// As in [`Register::session`].
+        session: u64,
         /// As in [`Register::token`].
         token: u64,
     },
@@ -273,6 +277,46 @@ pub enum Output<P> {
     ToReactor(ReactorId, Item<P>),
     /// Tell a client of this reactor.
     ToClient(Client, Notice<P>),
+    /// A registration whose home is here has changed, if that is reported
+    /// ([`crate::Dealer::set_reports_registrations`]).
+    Registration(Box<RegistrationEvent>),
+}
+
+/// What has happened to a registration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistrationEvent {
+    /// The callee's number, as in [`Register::session`].
+    pub session: u64,
+    /// The registration.
+    pub registration: Registration,
+    /// What has happened to it.
+    pub change: RegistrationChange,
+}
+
+/// What may happen to a registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegistrationChange {
+    /// It has its first callee.
+    Created,
+    /// It has one more; behind `Created` the first.
+    Registered,
+    /// A callee has left it.
+    Unregistered,
+    /// The last has, behind `Unregistered`.
+    Deleted,
+}
+
+/// What there is to know of a registration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// Its number.
+    pub number: u64,
+    /// What is registered.
+    pub procedure: Procedure,
+    /// Which callee is called.
+    pub policy: Policy,
+    /// The tick at which the first callee came.
+    pub created: u32,
 }
 
 /// What a client is told.

@@ -33,6 +33,10 @@
 //! - Nothing of a call or a registration is left when both clients have gone and the items have
 //!   arrived.
 //!
+//! # What is registered
+//! [`Dealer::registrations`] shows it at home, and [`Output::Registration`] tells of changes, with the numbers by
+//! which clients know each other. [`state`] has a dealer taken apart.
+//!
 //! # Bounds
 //! A client's open calls, open invocations and registrations, the callees of a procedure, and the
 //! forms of wildcard patterns (so that a look-up takes a bounded number of steps). For each open
@@ -55,11 +59,13 @@ mod ids;
 mod item;
 mod options;
 mod procedures;
+pub mod state;
 
-pub use dealer::Dealer;
+pub use dealer::{Dealer, Registrations};
 pub use ids::{Address, CallRef, Client, InvocationRef};
 pub use item::{
     Answer, Call, CallError, CalleeFeatures, CancelMode, Failure, Interrupt, Item, Match,
-    NeverInvoked, Notice, Output, Policy, Procedure, Register, RegisterError,
+    NeverInvoked, Notice, Output, Policy, Procedure, Register, RegisterError, Registration,
+    RegistrationChange, RegistrationEvent,
 };
 pub use options::{DealerCounts, DealerLimits, DealerOptions};

@@ -18,6 +18,7 @@ use roost_wire::Frozen;
 use crate::{Form, Publication, Receivers, Replies};
 
 mod command;
+mod entries;
 mod event;
 mod input;
 mod offer;
@@ -27,6 +28,7 @@ pub use command::{
     Admission, Command, Grant, ReadHistory, RpcAnswer, SubscribeTo, Target, TokenOutcome,
     TokenRefusal, TokenText,
 };
+pub use entries::{Entry, EntryAsk, EntryKind, EntryQuery};
 pub use event::{Event, HistoryPage, HistoryRefusal, Next, Recovered, Recovers, Refusal, Request};
 pub use input::{Input, Message};
 pub use offer::{Accept, Headers, Join, Offer, Terms};
@@ -169,6 +171,11 @@ pub trait Dialect: Sized {
         false
     }
 
+    /// Whether the session is subscribed to a channel, and has been told so.
+    fn is_confirmed(&self, session: Session, channel: ChannelId) -> bool {
+        self.is_subscribed(session, channel)
+    }
+
     /// Frees the session; the connection has ended. Its subscriptions have been taken out.
     fn close(&mut self, session: Session);
 
@@ -213,6 +220,17 @@ pub trait Dialect: Sized {
         epoch: u64,
     ) -> Frozen {
         Self::encode_at(form, publication, ids, channel, epoch)
+    }
+
+    /// A publication that its channel retains, for a subscription that has asked for it.
+    fn encode_retained(
+        form: u8,
+        publication: &Publication,
+        ids: EventIds,
+        channel: &str,
+        epoch: u64,
+    ) -> Frozen {
+        Self::encode_kept(form, publication, ids, channel, epoch)
     }
 
     /// A publication of before, as a part of the answer to a subscription, where

@@ -249,6 +249,18 @@ macro_rules! dialects {
                 }
             }
 
+            /// [`Dialect::is_confirmed`]
+            pub fn is_confirmed(
+                &self,
+                kind: DialectKind,
+                session: Session,
+                channel: ChannelId,
+            ) -> bool {
+                match kind {
+                    $($(#[$meta])* DialectKind::$Name => self.$module.is_confirmed(session, channel),)+
+                }
+            }
+
             /// [`Dialect::leave`]
             pub fn leave(&mut self, kind: DialectKind, session: Session) -> Option<Member> {
                 match kind {
@@ -427,6 +439,28 @@ macro_rules! dialects {
                 $(#[$meta])*
                 if let Some(at) = form.place_in(DialectKind::$Name) {
                     return <crate::$module::$Name as Dialect>::encode_kept(
+                        at, publication, ids, channel, epoch,
+                    );
+                }
+            )+
+            unreachable!("{form:?} is no dialect's")
+        }
+
+        /// A publication that its channel retains: [`Dialect::encode_retained`].
+        ///
+        /// # Panics
+        /// When there is no such form.
+        pub fn encode_retained(
+            publication: &Publication,
+            form: Form,
+            ids: EventIds,
+            channel: &str,
+            epoch: u64,
+        ) -> Frozen {
+            $(
+                $(#[$meta])*
+                if let Some(at) = form.place_in(DialectKind::$Name) {
+                    return <crate::$module::$Name as Dialect>::encode_retained(
                         at, publication, ids, channel, epoch,
                     );
                 }

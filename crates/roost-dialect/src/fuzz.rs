@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use roost_access::Provider;
 use roost_dealer::Answer;
-use roost_hub::{ChannelId, EventIds, Pattern};
+use roost_hub::{ChannelId, EventIds, Pattern, Since};
 use roost_wire::Opcode;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -230,7 +230,7 @@ impl Peer {
             Command::AwaitAuthentication => check_reply(out, self.session.wire()),
             Command::CheckToken(Some(TokenText(token))) => self.check_token(&token, out),
             Command::Opened => check_reply(out, self.session.wire()),
-            Command::AskSessions { procedure, .. } => {
+            Command::AskSessions { procedure, .. } | Command::AskEntries { procedure, .. } => {
                 assert!(out.is_empty(), "it is answered later: {out:?}");
                 assert!(uri::is_reserved(&procedure));
             }
@@ -297,8 +297,8 @@ impl Peer {
     /// The name by which this model knows a channel or a pattern; no channel has that of a pattern.
     fn check_what(&self, what: SubscribeTo<'_>) -> String {
         match what {
-            SubscribeTo::Channel(channel) => {
-                if ![meta::ON_JOIN, meta::ON_LEAVE].contains(&&*channel) {
+            SubscribeTo::Channel(channel) | SubscribeTo::Since(channel, Since::Retained) => {
+                if !meta::is_topic(&channel) {
                     self.check_topic(&channel);
                 }
                 channel.into_owned()

@@ -53,7 +53,7 @@ pub use calls::{CallBody, CallBodyRef, Caller};
 pub use channel::{ChannelNameError, check_channel_name};
 pub use dialects::{
     DialectKind, Dialects, FORMS, Settings, answers_with_recovered, carries, encode, encode_at,
-    encode_kept, encode_matched, encode_recovered,
+    encode_kept, encode_matched, encode_recovered, encode_retained,
 };
 pub use form::Form;
 pub use path::PathError;

@@ -139,6 +139,8 @@ pub struct PublishDetails {
     pub receivers: Option<Receivers>,
     /// The publisher's session, to be told to subscribers whose dialect has a place for it.
     pub publisher: Option<u64>,
+    /// Whether the channel is to retain it for later subscribers that ask for it.
+    pub retain: bool,
     /// The publisher as Centrifugo's subscribers are told of it: a JSON object.
     pub client_info: Option<Box<str>>,
 }
@@ -171,6 +173,10 @@ const _: () = assert!(size_of::<Publication>() <= 32);
 impl roost_hub::Payload for Publication {
     fn bytes(&self) -> usize {
         Publication::bytes(self)
+    }
+
+    fn is_retained(&self) -> bool {
+        self.details.as_ref().is_some_and(|details| details.retain)
     }
 
     fn of_presence(change: Arc<PresenceChange>) -> Option<Publication> {

@@ -18,6 +18,8 @@ pub enum Route<'a> {
     Kept(&'a str),
     /// They begin a subscription to it, and get what was before.
     Recovered(&'a str),
+    /// The same, and get what the channel retains.
+    Retained(&'a str),
     /// They are subscribed to a pattern that matches it: [`EventIds::topic`] is the pattern's number.
     Pattern(&'a str),
 }

@@ -6,11 +6,15 @@
 //! the first to expire, and the oldest of the firsts goes when all together hold too much. One that
 //! holds nothing, of a channel that has subscribers, stands in no list.
 
+mod retained;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::encoding::Encoding;
-use crate::history::{HistoryLimits, HistoryNamespace, HistoryOptions, Loss, Payload, Since, Tail};
+use crate::history::{
+    HistoryLimits, HistoryNamespace, HistoryOptions, Loss, Payload, Retained, Since, Tail,
+};
 use crate::ids::{HomeIndex, NamespaceId, Position};
 use crate::state::HistoryState;
 use crate::table::Table;
@@ -90,7 +94,9 @@ struct History<P> {
     namespace: NamespaceId,
     is_listed: bool,
     entries: Entries<P>,
-    /// Of the payloads.
+    /// Hardly any has one.
+    retained: Option<Box<Retained<P>>>,
+    /// Of the payloads, that which is retained included.
     bytes: u64,
     /// The tick of the last publication, or of the end of the last interest.
     touched: u32,
@@ -118,6 +124,8 @@ struct CachedTail<F> {
     encoding: Encoding,
     /// The offset of the last.
     end: u64,
+    /// Whether it is what is retained.
+    is_retained: bool,
     frames: Arc<[F]>,
 }
 
@@ -155,6 +163,7 @@ impl<P, F> Histories<P, F> {
             namespace,
             is_listed: false,
             entries: VecDeque::new(),
+            retained: None,
             bytes: 0,
             touched: 0,
             older: HistoryIndex::NONE,
@@ -195,9 +204,11 @@ impl<P, F> Histories<P, F> {
         self.unlist(index);
         let history = self.get_mut(index);
         let entries = std::mem::take(&mut history.entries);
+        let retained = history.retained.take();
         let bytes = std::mem::take(&mut history.bytes);
-        self.messages -= entries.len();
-        self.bytes -= bytes + entries.len() as u64 * Self::ENTRY_BYTES;
+        let kept = entries.len() + usize::from(retained.is_some());
+        self.messages -= kept;
+        self.bytes -= bytes + kept as u64 * Self::ENTRY_BYTES;
         self.tails.retain(|tail| tail.history != index);
     }
 
@@ -300,9 +311,32 @@ impl<P: Payload, F: Clone> Histories<P, F> {
         self.messages += 1;
         self.bytes += bytes + Self::ENTRY_BYTES;
         self.pop_expired(index, now);
-        while self.get(index).bytes > limits.bytes_max {
-            self.pop(index);
+        self.shorten(index, limits.bytes_max);
+    }
+
+    /// Drops the oldest of a ring as long as there are more bytes, and what is retained if nothing else is
+    /// left.
+    fn shorten(&mut self, index: HistoryIndex, bytes_max: u64) {
+        while self.get(index).bytes > bytes_max {
+            match self.get(index).entries.is_empty() {
+                false => self.pop(index),
+                true => self.release(index),
+            }
         }
+    }
+
+    fn drop_old_tails(&mut self, now: u32) {
+        if self.tails_of != now {
+            self.tails.clear();
+            self.tails_of = now;
+        }
+    }
+
+    fn remember(&mut self, tail: CachedTail<F>) {
+        if self.tails.len() >= TAILS_MAX {
+            self.tails.remove(0);
+        }
+        self.tails.push(tail);
     }
 
     /// All together hold too much after a publication for `pushed`: the history that is to be forgotten.
@@ -316,10 +350,13 @@ impl<P: Payload, F: Clone> Histories<P, F> {
                 self.evicted += 1;
                 return Some(oldest);
             }
-            if self.get(pushed).entries.is_empty() {
+            if !self.get(pushed).entries.is_empty() {
+                self.pop(pushed);
+            } else if self.get(pushed).retained.is_some() {
+                self.release(pushed);
+            } else {
                 return None; // its record alone is more than all may hold
             }
-            self.pop(pushed);
         }
         None
     }
@@ -363,6 +400,7 @@ impl<P: Payload, F: Clone> Histories<P, F> {
             Since::Offset(offset) => missing(Position { offset, ..top }, top)?,
             Since::Latest(known) => u64::from(known != Some(top)),
             Since::Last(count) => kept.min(u64::from(count)),
+            Since::Retained => 0, // it is not in the ring
         };
         if missing > kept {
             return Err(Loss::TooOld);
@@ -404,14 +442,9 @@ impl<P: Payload, F: Clone> Histories<P, F> {
             end,
             bytes,
         } = *wanted;
-        if self.tails_of != now {
-            self.tails.clear();
-            self.tails_of = now;
-        }
-        let found = self
-            .tails
-            .iter()
-            .position(|tail| (tail.history, tail.encoding, tail.end) == (history, encoding, end));
+        self.drop_old_tails(now);
+        let asked = (history, encoding, end, false);
+        let found = self.tails.iter().position(|tail| tail.asked() == asked);
         if let Some(at) = found
             && self.tails[at].frames.len() >= len
         {
@@ -426,13 +459,11 @@ impl<P: Payload, F: Clone> Histories<P, F> {
         if let Some(at) = found {
             self.tails[at].frames = frames.clone();
         } else {
-            if self.tails.len() >= TAILS_MAX {
-                self.tails.remove(0);
-            }
-            self.tails.push(CachedTail {
+            self.remember(CachedTail {
                 history,
                 encoding,
                 end,
+                is_retained: false,
                 frames: frames.clone(),
             });
         }
@@ -495,6 +526,7 @@ impl<P: Payload, F: Clone> Histories<P, F> {
                 namespace: _, // the channel's
                 is_listed,
                 entries,
+                retained,
                 bytes: _, // counted again
                 touched,
                 older: _, // their order says it
@@ -508,6 +540,7 @@ impl<P: Payload, F: Clone> Histories<P, F> {
                 home,
                 touched: is_listed.then_some(touched),
                 entries: entries.collect(),
+                retained: retained.map(|retained| *retained),
             }
         };
         let states = order.into_iter().map(take).collect();
@@ -529,6 +562,7 @@ impl<P: Payload, F: Clone> Histories<P, F> {
             home,
             touched,
             entries,
+            retained,
         } = state;
         let index = self.insert(home, namespace);
         if let Some(touched) = touched {
@@ -542,21 +576,27 @@ impl<P: Payload, F: Clone> Histories<P, F> {
             self.messages += 1;
             self.bytes += bytes + Self::ENTRY_BYTES;
         }
+        if let Some(retained) = retained {
+            self.retain(index, retained);
+        }
         index
     }
 
     pub(crate) fn check_invariants(&self) {
         let (mut messages, mut bytes, mut listed) = (0, 0, 0);
         for (_, history) in self.table.iter() {
-            messages += history.entries.len();
-            let payloads = history.entries.iter();
-            let payloads: u64 = payloads.map(|entry| entry.payload.bytes() as u64).sum();
+            let retained = history.retained.iter().map(|one| &one.payload);
+            let kept = history.entries.len() + usize::from(history.retained.is_some());
+            messages += kept;
+            let payloads = history.entries.iter().map(|entry| &entry.payload);
+            let payloads = payloads.chain(retained);
+            let payloads: u64 = payloads.map(|payload| payload.bytes() as u64).sum();
             assert_eq!(payloads, history.bytes, "bytes are counted");
-            bytes += payloads + history.entries.len() as u64 * Self::ENTRY_BYTES;
+            bytes += payloads + kept as u64 * Self::ENTRY_BYTES;
             bytes += if history.is_listed { RECORD_BYTES } else { 0 };
             listed += usize::from(history.is_listed);
             assert!(
-                history.is_listed || history.entries.is_empty(),
+                history.is_listed || kept == 0,
                 "what is kept can expire"
             );
             let ticks = history.entries.iter().map(|entry| entry.published);
@@ -586,6 +626,10 @@ impl<P: Payload, F: Clone> Histories<P, F> {
         while self.get(index).entries.front().is_some_and(is_over) {
             self.pop(index);
         }
+        let retained = self.get(index).retained.as_ref();
+        if retained.is_some_and(|one| one.published.saturating_add(lifetime) <= now) {
+            self.release(index);
+        }
     }
 
     fn pop(&mut self, index: HistoryIndex) {
@@ -596,6 +640,13 @@ impl<P: Payload, F: Clone> Histories<P, F> {
             self.messages -= 1;
             self.bytes -= bytes + Self::ENTRY_BYTES;
         }
+    }
+}
+
+impl<F> CachedTail<F> {
+    /// What it answers.
+    fn asked(&self) -> (HistoryIndex, Encoding, u64, bool) {
+        (self.history, self.encoding, self.end, self.is_retained)
     }
 }
 

@@ -12,6 +12,12 @@ pub trait Payload: Clone {
     /// Bytes of memory that all clones share.
     fn bytes(&self) -> usize;
 
+    /// Whether its channel is to retain it for later subscribers that ask for it ([`Since::Retained`]), if it
+    /// keeps history: until the next of the kind, or until history forgets it.
+    fn is_retained(&self) -> bool {
+        false
+    }
+
     /// What tells subscribers who has come and gone; `None` if it cannot be told. It has no place in a
     /// channel's order and is kept nowhere.
     fn of_presence(_: Arc<PresenceChange>) -> Option<Self> {
@@ -55,6 +61,19 @@ pub struct HistoryLimits {
     pub answer_messages_max: u32,
 }
 
+/// The publication that a channel retains, beside those in its ring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retained<P> {
+    /// What was published.
+    pub payload: P,
+    /// The publication's number.
+    pub publication: u64,
+    /// Its place in the channel's order.
+    pub offset: u64,
+    /// The tick.
+    pub published: u32,
+}
+
 /// What a subscription wants of the time before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Since {
@@ -67,6 +86,8 @@ pub enum Since {
     Latest(Option<Position>),
     /// The last so many publications, or as many as are kept.
     Last(u32),
+    /// The publication that is retained, if there is one. It may be followed by others.
+    Retained,
 }
 
 /// What a subscription that asked for the time before it gets.
@@ -202,6 +223,10 @@ impl Payload for () {
 impl Payload for usize {
     fn bytes(&self) -> usize {
         size_of::<usize>()
+    }
+
+    fn is_retained(&self) -> bool {
+        self.is_multiple_of(4)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::home_channel::{Audience, HomeChannel, Interest};
 use crate::ids::{
     EventIds, HomeIndex, NamespaceId, Placement, Position, ReactorId, Snapshot, topic,
 };
-use crate::item::{LocalRef, MatchedEvent, Output, Target};
+use crate::item::{LocalRef, MatchedEvent, Output, Target, Watched};
 use crate::names::{Name, NameHash, NameHasher, Named, Names};
 use crate::patterns::{
     HomePatterns, Matches, Pattern, PatternInterest, PatternOptions, Shapes, is_pattern,
@@ -37,6 +37,17 @@ pub(crate) struct Home {
     matches: u64,
     /// Channels that reactors have begun or ceased to want, not reported yet; `None`: that is not reported.
     occupancy: Option<Vec<(Name, bool)>>,
+    watch: Watch,
+}
+
+/// The encodings whose first and last subscribers are reported.
+#[derive(Debug, Default)]
+struct Watch {
+    encodings: EncodingSet,
+    /// Not reported yet.
+    changed: Vec<Watched>,
+    /// Who causes what comes next.
+    cause: u64,
 }
 
 impl Home {
@@ -60,6 +71,7 @@ impl Home {
             shapes: Shapes::default(),
             matches: 0,
             occupancy: None,
+            watch: Watch::default(),
         }
     }
 
@@ -68,8 +80,44 @@ impl Home {
         self.occupancy = reports.then(Vec::new);
     }
 
+    /// Which encodings are watched: none at first.
+    pub(crate) fn set_watched(&mut self, encodings: EncodingSet) {
+        self.watch.encodings = encodings;
+    }
+
+    /// Who causes what comes next; see [`crate::Hub::set_cause`].
+    pub(crate) fn set_cause(&mut self, cause: u64) {
+        self.watch.cause = cause;
+    }
+
+    /// Whether a channel is wanted in an encoding that is watched.
+    fn is_watched(&self, index: HomeIndex) -> bool {
+        let watched = self.watch.encodings;
+        let channel = self.get(index).filter(|_| !watched.is_empty());
+        channel.is_some_and(|channel| {
+            let mut audience = channel.audience().iter();
+            audience.any(|one| !one.encodings.intersection(watched).is_empty())
+        })
+    }
+
+    /// A channel's interests have changed, or the channel has gone.
+    fn note_watched(&mut self, index: HomeIndex, name: &Name, was: bool) {
+        let is_wanted = self.is_watched(index);
+        if was != is_wanted {
+            let watched = Watched {
+                name: name.clone(),
+                topic: topic(self.me, index),
+                is_wanted,
+                cause: self.watch.cause,
+            };
+            self.watch.changed.push(watched);
+        }
+    }
+
     /// Says which channels reactors have begun or ceased to want.
     pub(crate) fn report_occupancy<P, F>(&mut self, out: &mut Vec<Output<P, F>>) {
+        let watched = self.watch.changed.drain(..);
+        out.extend(watched.map(|watched| Output::Watched(Box::new(watched))));
         let changed = self.occupancy.iter_mut().flat_map(|list| list.drain(..));
         out.extend(changed.map(|(channel, is_occupied)| Output::Occupancy {
             channel,
@@ -115,7 +163,9 @@ impl Home {
         interest: Interest<EncodingSet>,
     ) -> (HomeIndex, Snapshot) {
         let hash = self.hasher.hash(name);
-        let (index, was_wanted) = match self.channels.find(hash, name) {
+        let found = self.channels.find(hash, name);
+        let was_watched = found.is_some_and(|index| self.is_watched(HomeIndex(index)));
+        let (index, was_wanted) = match found {
             Some(index) => {
                 let channel = self.channels.get_mut(index).expect("found just now");
                 let was_wanted = channel.is_wanted();
@@ -135,6 +185,7 @@ impl Home {
             self.note_occupancy(name, true);
         }
         let index = HomeIndex(index);
+        self.note_watched(index, name, was_watched);
         (index, self.snapshot(index).expect("it lives"))
     }
 
@@ -285,9 +336,11 @@ impl Home {
         let Some(index) = self.resolve(target) else {
             return false;
         };
+        let was_watched = self.is_watched(index);
         let Some(channel) = self.channels.get_mut(index.0) else {
             return false;
         };
+        let watched = was_watched.then(|| channel.name().clone());
         let removed = channel.remove_interest(from, local);
         let is_registered = is_pattern(channel.name());
         self.registered -= u32::from(removed && is_registered);
@@ -303,6 +356,9 @@ impl Home {
         }
         if let Some(name) = left {
             self.note_occupancy(&name, false);
+        }
+        if let Some(name) = watched {
+            self.note_watched(index, &name, was_watched);
         }
         removed
     }
@@ -428,6 +484,7 @@ impl Home {
             shapes: _,
             matches,
             occupancy: _, // as the hub is set up
+            watch: _,
         } = self;
         let channels = channels.into_records();
         let channels = channels.map(|(index, channel)| channel.into_state(HomeIndex(index)));

@@ -10,6 +10,7 @@ use crate::histories::Histories;
 use crate::history::Payload;
 use crate::home::{Home, Place};
 use crate::home_channel::Interest;
+use crate::home_entries::HomeEntries;
 use crate::ids::{ChannelId, HomeIndex, NamespaceId, Placement, ReactorId, Snapshot, Subscriber};
 use crate::invariants;
 use crate::item::{
@@ -43,6 +44,8 @@ pub struct Hub<P, F> {
     made: Made<F>,
     /// The latest time that was told.
     now: u32,
+    /// See [`Hub::set_cause`].
+    cause: u64,
 }
 
 impl<P: Payload, F: Clone> Hub<P, F> {
@@ -73,6 +76,7 @@ impl<P: Payload, F: Clone> Hub<P, F> {
             hasher,
             made: Made::new(),
             now: 0,
+            cause: 0,
             options,
         }
     }
@@ -81,6 +85,27 @@ impl<P: Payload, F: Clone> Hub<P, F> {
     /// of all reactors, and when they lose their last.
     pub fn set_reports_occupancy(&mut self, reports: bool) {
         self.home.set_reports_occupancy(reports);
+    }
+
+    /// In which encodings a channel's or pattern's first and last subscribers, of all reactors, are reported for
+    /// those at home here: [`Output::Watched`]. Of a pattern its first subscriber's on each reactor counts.
+    pub fn set_watched(&mut self, encodings: EncodingSet) {
+        self.home.set_watched(encodings);
+    }
+
+    /// A number of the caller's for whom it subscribes and unsubscribes from now on: [`Watched::cause`]. 0 is
+    /// none.
+    pub fn set_cause(&mut self, cause: u64) {
+        self.cause = cause;
+    }
+
+    /// The channels and patterns at home here that have subscribers, to look at.
+    pub fn entries(&mut self) -> HomeEntries<'_> {
+        HomeEntries {
+            me: self.options.me,
+            hasher: self.hasher,
+            home: &mut self.home,
+        }
     }
 
     /// Subscribes. [`Output::Subscribed`] with `token` follows once the home knows: at once if it
@@ -235,12 +260,14 @@ impl<P: Payload, F: Clone> Hub<P, F> {
                 namespace,
                 local,
                 encodings,
+                cause,
             } => {
                 let interest = Interest {
                     local,
                     reactor: from,
                     encodings,
                 };
+                self.home.set_cause(cause);
                 self.handle_interest(&name, namespace, interest, out);
             }
             Item::InterestAck {
@@ -254,7 +281,12 @@ impl<P: Payload, F: Clone> Hub<P, F> {
             }
             Item::Recover(recover) => self.handle_recover(from, *recover, now, encode, out),
             Item::Recovered(answer) => self.handle_recovered(*answer, out),
-            Item::Uninterest { target, local } => {
+            Item::Uninterest {
+                target,
+                local,
+                cause,
+            } => {
+                self.home.set_cause(cause);
                 self.handle_uninterest(from, (&target, local), now, out);
             }
             Item::Publish {
@@ -593,6 +625,7 @@ impl<P: Payload, F: Clone> Hub<P, F> {
             Err(refusal) => Item::InterestRefused { local, refusal },
         };
         out.push(Output::ToReactor(interest.reactor, answer));
+        self.home.report_occupancy(out);
     }
 
     /// Where a publication has to go.
@@ -670,6 +703,7 @@ impl<P: Payload, F: Clone> Hub<P, F> {
             home: &mut self.home,
             histories: &mut self.histories,
             now: self.now,
+            cause: self.cause,
             out,
         };
         (&mut self.local, to_home)

@@ -27,6 +27,8 @@ pub enum Item<P, F> {
         local: LocalRef,
         /// What the reactor wants from now on.
         encodings: EncodingSet,
+        /// As in [`crate::Hub::set_cause`].
+        cause: u64,
     },
     /// From the home: everything published from now on will be delivered in these encodings.
     InterestAck {
@@ -51,6 +53,8 @@ pub enum Item<P, F> {
         target: Target,
         /// The interest that ends.
         local: LocalRef,
+        /// As in [`crate::Hub::set_cause`].
+        cause: u64,
     },
     /// To the home, behind the interest: a client has subscribed to a channel that keeps presence.
     Join(Box<(Target, Member)>),
@@ -289,6 +293,9 @@ pub enum Output<P, F> {
         /// Whether it has subscribers now.
         is_occupied: bool,
     },
+    /// The first subscriber in one of the encodings that are watched ([`crate::Hub::set_watched`]) has come to a
+    /// channel or pattern at home here, or the last has gone.
+    Watched(Box<Watched>),
     /// As [`Output::Deliver`], for a pattern that a publication matches.
     DeliverMatched {
         /// The pattern here.
@@ -300,6 +307,19 @@ pub enum Output<P, F> {
         /// One frame for each encoding that has subscribers.
         frames: Frames<F>,
     },
+}
+
+/// A channel or pattern that has begun or ceased to have subscribers in one of the encodings that are watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watched {
+    /// The name of its record: of a pattern, see [`Pattern::of_name`].
+    pub name: Name,
+    /// Its number in the whole server.
+    pub topic: u64,
+    /// Whether it has some now.
+    pub is_wanted: bool,
+    /// As in [`crate::Hub::set_cause`]; 0 if that is not known.
+    pub cause: u64,
 }
 
 /// A subscription as a reactor asks for it.

@@ -4,7 +4,7 @@ use crate::encoding::Encoding;
 use crate::encoding::EncodingSet;
 use crate::frames::{Encode, Route};
 use crate::histories::{Histories, HistoryIndex, HistoryView, missing};
-use crate::history::{Loss, Payload, Recovered, Recovery, Since, Tail};
+use crate::history::{Loss, Payload, Recovered, Recovery, Retained, Since, Tail};
 use crate::home::Home;
 use crate::home_channel::Interest;
 use crate::ids::{EventIds, HomeIndex, NamespaceId, Position, ReactorId, Snapshot, topic};
@@ -123,6 +123,20 @@ pub(crate) fn recover<P: Payload, F: Clone>(
         let Some((history, name)) = kept else {
             return without_history(since, top);
         };
+        if since == Since::Retained {
+            let encode = |retained: &Retained<P>| {
+                let ids = EventIds {
+                    topic: topic(me, index),
+                    publication: retained.publication,
+                    offset: retained.offset,
+                };
+                encode(&retained.payload, encoding, ids, Route::Retained(name))
+            };
+            let found = histories.encode_retained(history, encoding, now, encode);
+            let (tail, bytes) = found.unwrap_or_else(|| (nothing(top), 0));
+            encoded_bytes = bytes;
+            return Recovery::Recovered(tail);
+        }
         match histories.find(history, top, since, now) {
             Err(loss) => Recovery::Lost(loss),
             Ok(wanted) => {
@@ -147,11 +161,16 @@ pub(crate) fn recover<P: Payload, F: Clone>(
     })
 }
 
+/// No publication.
+fn nothing<F>(top: Position) -> Tail<F> {
+    Tail::new([].into(), 0, top.offset)
+}
+
 /// Of a channel that keeps nothing: who has missed nothing can be told so.
 fn without_history<F>(since: Since, top: Position) -> Recovery<F> {
-    let nothing = || Recovery::Recovered(Tail::new([].into(), 0, top.offset));
+    let nothing = || Recovery::Recovered(nothing(top));
     let position = match since {
-        Since::Last(_) => return nothing(),
+        Since::Last(_) | Since::Retained => return nothing(),
         Since::Position(position) => position,
         Since::Offset(offset) => Position { offset, ..top },
         Since::Latest(known) if known == Some(top) => return nothing(),

@@ -87,6 +87,7 @@ mod histories;
 mod history;
 mod home;
 mod home_channel;
+mod home_entries;
 mod hub;
 mod ids;
 mod invariants;
@@ -116,9 +117,10 @@ pub use error::{NameError, PatternRefusal, PublishError, StateError, SubscribeEr
 pub use frames::{Encode, Frames, Route};
 pub use histories::HistoryView;
 pub use history::{
-    HistoryLimits, HistoryNamespace, HistoryOptions, Loss, Payload, Recovered, Recovery, Since,
-    Tail,
+    HistoryLimits, HistoryNamespace, HistoryOptions, Loss, Payload, Recovered, Recovery, Retained,
+    Since, Tail,
 };
+pub use home_entries::{HomeEntries, HomeEntry};
 pub use hub::Hub;
 pub use ids::{
     ChannelId, EventIds, HomeIndex, NamespaceId, Placement, Position, ReactorId, Snapshot,
@@ -126,7 +128,7 @@ pub use ids::{
 };
 pub use item::{
     Item, LocalRef, MatchedEvent, Output, PresenceAnswer, Publish, PublishTo, Recover, Recoverer,
-    Subscribe, SubscribePattern, Target,
+    Subscribe, SubscribePattern, Target, Watched,
 };
 pub use names::{Homes, Name};
 pub use namespaces::{NAMESPACES_MAX, NamespaceNumbers, NamespacesFull};

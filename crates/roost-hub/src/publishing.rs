@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::encoding::{Encoding, EncodingSet};
 use crate::frames::{Encode, Encoder, Frames, Made, Route};
 use crate::histories::{Histories, HistoryIndex};
-use crate::history::Payload;
+use crate::history::{Payload, Retained};
 use crate::home::{Home, Place};
 use crate::home_channel::Audience;
 use crate::ids::{EventIds, HomeIndex, Placement, ReactorId, topic};
@@ -129,7 +129,7 @@ impl<P: Payload, F: Clone> Publishing<'_, P, F> {
                     let mut encode = |encoding| encode_by(&order.payload, encoding, ids, route);
                     deliver_kept(kept.audience(), &mut encode, made, &mut deliver);
                     let (history, placement) = (kept.history(), ordered.placement);
-                    self.keep(history, order.payload.clone());
+                    self.keep(history, order.payload.clone(), placement);
                     return placement;
                 }
             }
@@ -181,11 +181,21 @@ impl<P: Payload, F: Clone> Publishing<'_, P, F> {
 
     /// Keeps a publication in its channel's history; what does not fit any more is forgotten.
     #[inline(never)]
-    fn keep(&mut self, history: HistoryIndex, payload: P) {
+    fn keep(&mut self, history: HistoryIndex, payload: P, placement: Placement) {
+        let now = self.now;
         let Publishing {
             home, histories, ..
         } = self;
-        histories.push(history, payload, self.now);
+        let retained = payload.is_retained().then(|| Retained {
+            payload: payload.clone(),
+            publication: placement.publication,
+            offset: placement.offset,
+            published: now,
+        });
+        histories.push(history, payload, now);
+        if let Some(retained) = retained {
+            histories.retain(history, retained);
+        }
         while let Some(excess) = histories.take_excess(history) {
             forget(home, histories, excess);
         }

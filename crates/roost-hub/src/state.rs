@@ -4,6 +4,7 @@
 //! is added does not compile until it is said there what becomes of it.
 
 use crate::encoding::{Encoding, EncodingSet};
+use crate::history::Retained;
 use crate::ids::{ChannelId, HomeIndex, NamespaceId, ReactorId, Subscriber};
 use crate::item::LocalRef;
 use crate::names::Name;
@@ -57,6 +58,8 @@ pub struct HistoryState<P> {
     pub touched: Option<u32>,
     /// Its last publications, oldest first, and the tick of each. They end at the channel's offset.
     pub entries: Vec<(u32, P)>,
+    /// What it retains.
+    pub retained: Option<Retained<P>>,
 }
 
 /// What a hub holds for its own reactor's subscribers.

@@ -20,6 +20,8 @@ pub(crate) struct ToHome<'a, P, F> {
     pub(crate) home: &'a mut Home,
     pub(crate) histories: &'a mut Histories<P, F>,
     pub(crate) now: u32,
+    /// As in [`crate::Hub::set_cause`].
+    pub(crate) cause: u64,
     pub(crate) out: &'a mut Vec<Output<P, F>>,
 }
 
@@ -38,6 +40,7 @@ impl<P, F> ToHome<'_, P, F> {
                 reactor: self.me,
                 encodings,
             };
+            self.home.set_cause(self.cause);
             let (home, histories) = (&mut *self.home, &mut *self.histories);
             let answer = keeping::interest(home, histories, name, namespace, interest);
             self.home.report_occupancy(self.out);
@@ -48,6 +51,7 @@ impl<P, F> ToHome<'_, P, F> {
             namespace,
             local,
             encodings,
+            cause: self.cause,
         };
         self.out.push(Output::ToReactor(record.home(), item));
         None
@@ -68,13 +72,17 @@ impl<P, F> ToHome<'_, P, F> {
                 reactor: self.me,
                 encodings,
             };
-            return Some(self.home.register(name, namespace, interest));
+            self.home.set_cause(self.cause);
+            let answer = self.home.register(name, namespace, interest);
+            self.home.report_occupancy(self.out);
+            return Some(answer);
         }
         let item = Item::Interest {
             name: name.clone(),
             namespace,
             local,
             encodings,
+            cause: self.cause,
         };
         self.out.push(Output::ToReactor(record.home(), item));
         None
@@ -133,12 +141,18 @@ impl<P, F> ToHome<'_, P, F> {
     /// A channel is wanted no more.
     pub(crate) fn uninterest(&mut self, to: ReactorId, target: Target, local: LocalRef) {
         if to == self.me {
+            self.home.set_cause(self.cause);
             let (home, histories) = (&mut *self.home, &mut *self.histories);
             let removed = keeping::uninterest(home, histories, (to, &target, local), self.now);
             debug_assert!(removed, "interest ends once");
             self.home.report_occupancy(self.out);
         } else {
-            let item = Item::Uninterest { target, local };
+            let cause = self.cause;
+            let item = Item::Uninterest {
+                target,
+                local,
+                cause,
+            };
             self.out.push(Output::ToReactor(to, item));
         }
     }

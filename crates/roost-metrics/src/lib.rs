@@ -196,7 +196,7 @@ counters! {
     publishes_refused_total,
     /// Subscriptions refused: by the namespace's settings, or because a limit was reached.
     subscriptions_refused_total,
-    /// Subscriptions that asked for what was published before, and got all of it.
+    /// Subscriptions that asked for what was published before, or for what is retained, and got all of it.
     recoveries_total,
     /// Subscriptions that asked for what was published before, and were told that something is missing.
     recoveries_lost_total,

@@ -14,7 +14,8 @@ use crate::dialogue::notify;
 /// Offers a procedure.
 pub(crate) fn register(core: &mut Core, key: ConnKey, register: Register<'_>) {
     let token = register.token;
-    if let Err(error) = core.calls.register(register) {
+    let now = core.now();
+    if let Err(error) = core.calls.register(register, now) {
         let notice = Notice::RegisterRefused { token, error };
         notify(core, key, Event::Dealer(&notice));
     }

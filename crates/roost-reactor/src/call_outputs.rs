@@ -9,6 +9,7 @@ use crate::connections::Phase;
 use crate::core::Core;
 use crate::dialogue::notify;
 use crate::peer_message::PeerMessage;
+use crate::session_events::note_registration;
 
 /// Does what the dealer wants so far; what follows from it may make it want more.
 pub(crate) fn apply_all(core: &mut Core) {
@@ -22,6 +23,7 @@ pub(crate) fn apply_all(core: &mut Core) {
                 let links = core.channels.links_mut();
                 links.send(to, PeerMessage::Call(Box::new(item)));
             }
+            Output::Registration(event) => note_registration(core, *event),
             Output::ToClient(client, notice) => {
                 let key = ConnKey::from_bits(client.0);
                 // What came before may have closed it.

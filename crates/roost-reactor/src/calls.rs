@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use roost_dealer::{
     Answer, Call, CallError, CancelMode, Client, Dealer, DealerLimits, DealerOptions, Item,
-    NeverInvoked, Output, Register, RegisterError,
+    NeverInvoked, Output, Register, RegisterError, Registrations,
 };
 use roost_dialect::CallBody;
 use roost_hub::ReactorId;
@@ -45,8 +45,27 @@ impl Calls {
     }
 
     /// [`Dealer::register`]
-    pub(crate) fn register(&mut self, register: Register<'_>) -> Result<(), RegisterError> {
-        self.dealer.register(register, &mut self.outputs)
+    pub(crate) fn register(
+        &mut self,
+        register: Register<'_>,
+        now: u32,
+    ) -> Result<(), RegisterError> {
+        self.dealer.register(register, now, &mut self.outputs)
+    }
+
+    /// [`Dealer::home`]
+    pub(crate) fn home(&self) -> ReactorId {
+        self.dealer.home()
+    }
+
+    /// [`Dealer::registrations`]
+    pub(crate) fn registrations(&self) -> Registrations<'_> {
+        self.dealer.registrations()
+    }
+
+    /// [`Dealer::set_reports_registrations`]
+    pub(crate) fn report_registrations(&mut self) {
+        self.dealer.set_reports_registrations(true);
     }
 
     /// [`Dealer::unregister`]

@@ -9,7 +9,7 @@ use crate::connections::{Flags, Partial, Phase};
 use crate::core::Core;
 use crate::incidents::{EndCause, Ended, IncidentKind};
 use crate::journal::{self, Leaving};
-use crate::session_events::left;
+use crate::session_events::{end_cause, left};
 
 /// Starts the closing handshake from our side.
 pub(crate) fn start_close(core: &mut Core, key: ConnKey, code: CloseCode, reason: &str) {
@@ -131,6 +131,7 @@ fn leave_channels(core: &mut Core, slot: u32, leaving: Option<Leaving>) {
         core.channels
             .end_subscription(Subscriber(slot), encoding, channel, now);
     }
+    end_cause(core);
     if let Some(leaving) = leaving {
         journal::note_disconnected(core, leaving);
     }

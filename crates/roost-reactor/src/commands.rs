@@ -31,11 +31,13 @@ use crate::hook_asks::ask_open;
 use crate::hook_calls::{Request as HookRequest, Rest};
 use crate::hub_outputs::{self, refusal_of};
 use crate::permissions::Barrier;
-use crate::session_events::{joined, note_subscription};
+use crate::session_events::{
+    begin_cause, end_cause, joined, note_subscription, unsubscribing,
+};
 use crate::settings::{Publish, recovers, requirement};
 use crate::token_checks::RestKind;
 use crate::{
-    client_tokens, grants, history_reads, journal, logins, permissions, presence, session_scans,
+    client_tokens, entry_scans, grants, history_reads, journal, logins, permissions, presence, session_scans,
     throttle,
 };
 
@@ -252,6 +254,7 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
         | Command::Call { .. }
         | Command::CancelCall { .. }
         | Command::AskSessions { .. }
+        | Command::AskEntries { .. }
         | Command::Answer { .. } => carry_out_of_call(core, key, command),
         Command::UnsubscribeFrom {
             channel,
@@ -303,6 +306,7 @@ fn carry_out_of_call(core: &mut Core, key: ConnKey, command: Command<'_>) {
             matching,
             policy,
             features,
+            session,
             token,
         } => {
             let register = Register {
@@ -311,6 +315,7 @@ fn carry_out_of_call(core: &mut Core, key: ConnKey, command: Command<'_>) {
                 matching,
                 policy,
                 features,
+                session,
                 token,
             };
             register_if_allowed(core, key, register);
@@ -348,6 +353,11 @@ fn carry_out_of_call(core: &mut Core, key: ConnKey, command: Command<'_>) {
             let asked = (&*procedure, takes_permission);
             session_scans::ask(core, key, asked, request, *query);
         }
+        Command::AskEntries {
+            procedure,
+            request,
+            query,
+        } => entry_scans::ask(core, key, &procedure, request, *query),
         Command::CancelCall { request, mode } => core.calls.cancel(client(key), request, mode),
         Command::Answer { invocation, answer } => answer_call(core, key, invocation, answer),
         _ => debug_assert!(false, "it is about no call"),
@@ -413,11 +423,13 @@ fn unsubscribe(core: &mut Core, key: ConnKey, channel: ChannelId, form: Form, to
     let is_pattern = core.channels.is_pattern(channel);
     let now = core.now();
     journal::unsubscribing(core, key, channel, "");
+    unsubscribing(core, key, channel);
     if let Some(conn) = core.connections.get(key) {
         let encoding = conn.framing.encoding(form);
         core.channels
             .unsubscribe(Subscriber(key.slot()), encoding, channel, now);
     }
+    end_cause(core);
     notify(core, key, Event::Unsubscribed { token });
     if is_pattern {
         call_commands::pause_if_needed(core, key);
@@ -729,7 +741,9 @@ fn subscribe_pattern(
             pattern,
             token,
         };
+        begin_cause(core, key);
         let subscribed = core.channels.subscribe_pattern(subscribe, now);
+        end_cause(core);
         subscribed.map_err(|error| match error {
             SubscribeError::Pattern(refusal) => refusal_of(refusal),
             SubscribeError::Name(_) | SubscribeError::ChannelsFull { .. } => Refusal::NoRoom,
@@ -748,13 +762,14 @@ pub(crate) fn subscribe_allowed(
     form: Form,
     token: u64,
 ) {
+    note_subscription(core, channel);
     let Some(conn) = core.connections.get(key) else {
         return;
     };
-    note_subscription(core, channel);
     let (who, encoding) = (Subscriber(key.slot()), conn.framing.encoding(form));
     let now = core.now();
     let member = presence::member_of(core, key, encoding, channel);
+    begin_cause(core, key);
     let channels = &mut core.channels;
     let subscribed = match since {
         None => channels.subscribe(who, encoding, channel, token, now),
@@ -763,6 +778,7 @@ pub(crate) fn subscribe_allowed(
             channels.subscribe_since((who, encoding, channel, token), since, codec, now)
         }
     };
+    end_cause(core);
     if let (Ok(channel), Some(member)) = (&subscribed, member) {
         core.channels.join(*channel, member, now);
     }

@@ -22,6 +22,7 @@ use crate::client_limits::ClientLimits;
 use crate::connections::{ConnId, Connections, Phase};
 use crate::control::{Listings, Repeats, Sweeps};
 use crate::current::Current;
+use crate::entry_queries::EntryQueries;
 use crate::events::Journal;
 use crate::governor::Governor;
 use crate::history_asks::HistoryAsks;
@@ -56,8 +57,12 @@ pub(crate) struct Core {
     pub(crate) sweeps: Sweeps,
     /// What sessions ask about the sessions of their realm.
     pub(crate) session_queries: SessionQueries,
+    /// What they ask about its registrations and subscriptions.
+    pub(crate) entry_queries: EntryQueries,
     /// Whether there are events about sessions.
     pub(crate) events_wanted: Arc<EventsWanted>,
+    /// Whether the hub and the dealer here have been told so.
+    pub(crate) watches: bool,
     /// How many reactors there are.
     pub(crate) reactors: usize,
     /// Tokens that are not taken any more.

@@ -256,12 +256,12 @@ impl Journal {
     }
 }
 
-/// Only a batch that leaves looks at this clock.
+/// The time since 1970. Only what tells a client or the application of a time looks at this clock.
 #[expect(
     clippy::disallowed_methods,
     reason = "the driver's time does not count from 1970; no decision depends on this one"
 )]
-fn unix_ms() -> u64 {
+pub(crate) fn unix_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
 }

@@ -13,6 +13,7 @@ use crate::core::Core;
 use crate::dialogue::notify;
 use crate::image::Image;
 use crate::journal;
+use crate::session_events::{note_watched, subscribing};
 use crate::settings::recovers;
 
 /// Does what the hub and the dealer want, before it is told anything new: what it says of subscribers holds for
@@ -77,6 +78,7 @@ fn apply_all(core: &mut Core) {
                 channel,
                 is_occupied,
             }) => journal::note_occupancy(core, channel, is_occupied),
+            Some(Notice::Watched(watched)) => note_watched(core, &watched),
             Some(Notice::Published {
                 publisher,
                 token,
@@ -113,6 +115,7 @@ fn tell_subscribed(
             return; // a 101 says it all
         }
     }
+    subscribing(core, key, subscribed.channel, subscribed.topic);
     if let Some(recovery) = recovery {
         return tell_recovered(core, key, subscribed, &recovery);
     }

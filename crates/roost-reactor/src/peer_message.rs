@@ -10,6 +10,7 @@ use roost_net::ConnKey;
 
 use crate::channels::{Lane, LinkMessage, TappedItem};
 use crate::control::{Answer, ControlPublication, Request, Token};
+use crate::entry_queries::{EntriesFound, EntryQuestion};
 use crate::events::EventBatch;
 use crate::history_asks::{HistoryAnswer, HistoryAsk};
 use crate::hook_calls::{HookAnswer, HookCall};
@@ -40,6 +41,10 @@ pub(crate) enum PeerMessage {
     SessionQuery(Box<(u32, Arc<SessionQuery>)>),
     /// What a reactor has found of it.
     SessionsFound(Box<(u32, Found)>),
+    /// A question about registrations or subscriptions, by its asker's number.
+    EntryQuery(Box<(u32, EntryQuestion)>),
+    /// What a reactor has found of it.
+    EntriesFound(Box<(u32, EntriesFound)>),
     /// From the control thread. See [`crate::control`].
     Request(Box<(Token, Request)>),
     /// From the control thread, to the home of their channels.
@@ -74,6 +79,8 @@ impl LinkMessage for PeerMessage {
             | PeerMessage::HistoryAnswer(_)
             | PeerMessage::SessionQuery(_)
             | PeerMessage::SessionsFound(_)
+            | PeerMessage::EntryQuery(_)
+            | PeerMessage::EntriesFound(_)
             | PeerMessage::Request(_)
             | PeerMessage::Answer(_)
             | PeerMessage::Tapped(_)
@@ -126,6 +133,8 @@ impl LinkMessage for PeerMessage {
             // What it asks is shared by all that are asked.
             PeerMessage::SessionQuery(query) => size_of_val(&**query),
             PeerMessage::SessionsFound(found) => size_of_val(&**found) + found.1.bytes_beside(),
+            PeerMessage::EntryQuery(question) => size_of_val(&**question),
+            PeerMessage::EntriesFound(found) => size_of_val(&**found) + found.1.bytes_beside(),
             PeerMessage::Request(request) => size_of_val(&**request) + request.1.bytes(),
             PeerMessage::Publications(batch) => batch.1.iter().map(ControlPublication::bytes).sum(),
             PeerMessage::Answer(answer) => answer.bytes(),

@@ -14,7 +14,7 @@ use crate::messages::apply_pending;
 use crate::peer_message::PeerMessage;
 use crate::requests::handle_checked;
 use crate::token_checks::{EndedCheck, Verdict};
-use crate::{history_answers, history_reads, session_scans};
+use crate::{entry_scans, history_answers, history_reads, session_scans};
 
 /// A token of an open connection was checked: what it has sent behind it is handled, and it is read again.
 fn handle_client_verdict(core: &mut Core, key: ConnKey, verdict: Verdict, ended: EndedCheck) {
@@ -70,6 +70,14 @@ fn handle_peer_message(core: &mut Core, from: ReactorId, message: PeerMessage) {
         }
         PeerMessage::SessionsFound(found) => {
             session_scans::handle_found(core, found.0, found.1);
+            apply_pending(core);
+        }
+        PeerMessage::EntryQuery(asked) => {
+            let (number, question) = *asked;
+            entry_scans::look_into(core, from, number, question);
+        }
+        PeerMessage::EntriesFound(found) => {
+            entry_scans::handle_found(core, found.0, found.1);
             apply_pending(core);
         }
         PeerMessage::Request(request) => {

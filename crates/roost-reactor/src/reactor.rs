@@ -68,6 +68,7 @@ use crate::messages::apply_pending;
 use crate::peer_messages::{handle_peer_messages, is_probe};
 use crate::presence::tell_if_due;
 use crate::records::handle_next_hello;
+use crate::session_events::watch_if_wanted;
 use crate::session_scans::scan_slice;
 use crate::shared::{ListenError, Shared};
 use crate::timeouts::keep_deadlines;
@@ -292,6 +293,7 @@ impl<D: Driver> Reactor<D> {
                 .has_paused_to_read(core.connections.clock().now)
             || !core.sweeps.is_empty()
             || !core.session_queries.is_idle()
+            || !core.entry_queries.is_idle()
             || core.channels.is_numbering()
             || core.connections.hellos() > 0
         {
@@ -344,6 +346,7 @@ impl<D: Driver> Reactor<D> {
 
     fn read_peer_messages(&mut self) {
         let core = &mut self.core;
+        watch_if_wanted(core);
         // While more is under way than may be, messages wait in their rings, and the reactors that write them
         // wait in turn. What is under way needs no message of others to go on.
         for _ in 0..BATCHES_MAX {
@@ -374,6 +377,11 @@ impl<D: Driver> Reactor<D> {
         }
         if !self.core.session_queries.is_idle() {
             scan_slice(&mut self.core);
+            apply_pending(&mut self.core);
+            self.run_driver_ops();
+        }
+        if !self.core.entry_queries.is_idle() {
+            crate::entry_scans::scan_slice(&mut self.core);
             apply_pending(&mut self.core);
             self.run_driver_ops();
         }

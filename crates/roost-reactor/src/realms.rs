@@ -23,6 +23,14 @@ pub(crate) fn may_name(
     }
 }
 
+/// Whether a name or a pattern is one of a realm's: those without a prefix share the names without one.
+pub(crate) fn belongs(realms: &OwnRealms, realm: u16, name: &str) -> bool {
+    match realms.prefixes().of(name) {
+        Some((_, owner)) => owner == realm,
+        None => realms.get(realm).is_none_or(|own| own.prefix.is_empty()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use roost_dialect::wamp::OwnRealm;

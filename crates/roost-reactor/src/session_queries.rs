@@ -93,7 +93,8 @@ impl SessionQueries {
     /// Keeps a question until all reactors have answered; gives its number. `None`: there are as many as
     /// may be.
     pub(crate) fn open(&mut self, open: Open) -> Option<u32> {
-        if self.open.len() >= OPEN_MAX {
+        let of_client = self.open.values().filter(|one| one.key == open.key);
+        if self.open.len() >= OPEN_MAX || of_client.count() >= OPEN_PER_CLIENT_MAX {
             return None;
         }
         self.last_number = self.last_number.wrapping_add(1);
@@ -132,7 +133,9 @@ impl SessionQueries {
 }
 
 /// Questions of clients of one reactor that are open at once.
-const OPEN_MAX: usize = 16;
+pub(crate) const OPEN_MAX: usize = 64;
+/// Of them those of one client.
+pub(crate) const OPEN_PER_CLIENT_MAX: usize = 8;
 /// Sessions in a list: 170 KB of digits.
 pub(crate) const LISTED_MAX: usize = 10_000;
 
@@ -142,9 +145,9 @@ mod tests {
 
     use super::*;
 
-    fn open(awaits: usize) -> Open {
+    fn open(client: u32, awaits: usize) -> Open {
         Open {
-            key: ConnKey::new(1, 1),
+            key: ConnKey::new(client, 1),
             request: 1,
             query: Arc::new(SessionQuery {
                 realm: 0,
@@ -160,7 +163,7 @@ mod tests {
     #[test]
     fn the_last_answer_completes_a_question_and_lists_are_cut() {
         let mut queries = SessionQueries::default();
-        let number = queries.open(open(3)).expect("room");
+        let number = queries.open(open(1, 3)).expect("room");
         let found = |first: u64| Found {
             count: 6_000,
             sessions: (first..first + 6_000).collect(),
@@ -179,11 +182,15 @@ mod tests {
     #[test]
     fn questions_have_a_bound() {
         let mut queries = SessionQueries::default();
-        for _ in 0..OPEN_MAX {
-            assert!(queries.open(open(1)).is_some());
+        for _ in 0..OPEN_PER_CLIENT_MAX {
+            assert!(queries.open(open(1, 1)).is_some());
         }
-        assert!(queries.open(open(1)).is_none());
+        assert!(queries.open(open(1, 1)).is_none(), "as many of one client");
+        for client in 0..OPEN_MAX - OPEN_PER_CLIENT_MAX {
+            assert!(queries.open(open(2 + client as u32, 1)).is_some());
+        }
+        assert!(queries.open(open(9_999, 1)).is_none());
         assert!(queries.add_found(7, Found::default()).is_some());
-        assert!(queries.open(open(1)).is_some());
+        assert!(queries.open(open(1, 1)).is_some());
     }
 }

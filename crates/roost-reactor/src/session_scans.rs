@@ -175,12 +175,14 @@ fn answer_to(query: &SessionQuery, found: Found) -> Answer<CallBody> {
     Answer::Result(body(Arguments::json(Some(&args), kwargs), None))
 }
 
-fn error(uri: &str, message: &str) -> Answer<CallBody> {
+/// An answer that is an error.
+pub(crate) fn error(uri: &str, message: &str) -> Answer<CallBody> {
     let args = meta::text_args(message);
     Answer::Error(body(Arguments::json(Some(&args), None), Some(uri)))
 }
 
-fn body(arguments: Arguments<'_>, error: Option<&str>) -> CallBody {
+/// What an answer carries.
+pub(crate) fn body(arguments: Arguments<'_>, error: Option<&str>) -> CallBody {
     let body = CallBodyRef {
         payload: PayloadRef::Wamp(arguments),
         caller: None,
@@ -189,7 +191,8 @@ fn body(arguments: Arguments<'_>, error: Option<&str>) -> CallBody {
     body.freeze()
 }
 
-fn tell(core: &mut Core, key: ConnKey, request: u64, answer: Answer<CallBody>) {
+/// Answers a call, if its caller is still there.
+pub(crate) fn tell(core: &mut Core, key: ConnKey, request: u64, answer: Answer<CallBody>) {
     let conn = core.connections.get(key);
     if conn.is_some_and(|conn| conn.phase == Phase::Open) {
         let notice = Notice::Answer { request, answer };

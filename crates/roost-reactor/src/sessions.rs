@@ -96,6 +96,16 @@ impl Sessions {
         self.dialects.is_subscribed(dialect, session, channel)
     }
 
+    /// Whether the session is subscribed to the channel, and has been told so.
+    pub(crate) fn is_confirmed(
+        &self,
+        dialect: DialectKind,
+        session: Session,
+        channel: ChannelId,
+    ) -> bool {
+        self.dialects.is_confirmed(dialect, session, channel)
+    }
+
     /// The realm that a session is in.
     pub(crate) fn realm(&self, dialect: DialectKind, session: Session) -> Option<u16> {
         self.dialects.realm(dialect, session)

@@ -21,6 +21,7 @@ use crate::control::{ControlPeer, Listings, REACTORS_MAX, Repeats, Sweeps};
 use crate::core::Core;
 use crate::current::Current;
 use crate::drain::Pace;
+use crate::entry_queries::EntryQueries;
 use crate::events::Journal;
 use crate::governor::{Admission, BacklogReport, BacklogWriter, Budget, BudgetShare, Governor};
 use crate::history_asks::HistoryAsks;
@@ -236,7 +237,9 @@ impl Shared {
             listings: Listings::default(),
             sweeps: Sweeps::default(),
             session_queries: SessionQueries::default(),
+            entry_queries: EntryQueries::default(),
             events_wanted: self.events_wanted.clone(),
+            watches: false,
             reactors,
             revocations: settings.auth.revoked.table(settings.auth.revocations_max),
             repeats: Repeats::default(),

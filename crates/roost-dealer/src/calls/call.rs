@@ -18,6 +18,7 @@
 
 use crate::ids::InvocationRef;
 use crate::item::{CancelMode, Failure, Interrupt};
+use crate::state::{CallStage, CallState};
 
 /// An open call.
 #[derive(Debug)]
@@ -73,6 +74,72 @@ impl Call {
             deadline: now.saturating_add(timeout),
             stage: Stage::Routing(Fate::Wanted),
         }
+    }
+
+    /// Takes the call apart that has this number.
+    pub(crate) fn into_state(self, request: u64) -> CallState {
+        let Call {
+            serial,
+            wants_progress,
+            timeout,
+            deadline,
+            stage,
+        } = self;
+        CallState {
+            request,
+            serial,
+            wants_progress,
+            timeout,
+            deadline,
+            stage: match stage {
+                Stage::Routing(Fate::Wanted) => CallStage::Routing,
+                Stage::Routing(Fate::Killed) => CallStage::RoutingKilled,
+                Stage::Routing(Fate::Answered(interrupt)) => CallStage::RoutingAnswered(interrupt),
+                Stage::Invoked {
+                    invocation,
+                    can_interrupt,
+                    is_killed,
+                } => CallStage::Invoked {
+                    invocation,
+                    can_interrupt,
+                    is_killed,
+                },
+            },
+        }
+    }
+
+    /// The call of a state, with its number.
+    pub(crate) fn from_state(state: CallState) -> (u64, Call) {
+        let CallState {
+            request,
+            serial,
+            wants_progress,
+            timeout,
+            deadline,
+            stage,
+        } = state;
+        let stage = match stage {
+            CallStage::Routing => Stage::Routing(Fate::Wanted),
+            CallStage::RoutingKilled => Stage::Routing(Fate::Killed),
+            CallStage::RoutingAnswered(interrupt) => Stage::Routing(Fate::Answered(interrupt)),
+            CallStage::Invoked {
+                invocation,
+                can_interrupt,
+                is_killed,
+            } => Stage::Invoked {
+                invocation,
+                can_interrupt,
+                is_killed,
+            },
+        };
+        let call = Call {
+            serial,
+            wants_progress,
+            timeout,
+            deadline,
+            stage,
+        };
+        (request, call)
     }
 
     /// Whether the caller still awaits an answer.

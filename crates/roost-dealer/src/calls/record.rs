@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::call::Call;
-use crate::ids::CallRef;
+use crate::ids::{CallRef, Client};
 use crate::item::{CalleeFeatures, Procedure};
+use crate::state::ClientState;
 
 /// A caller, a callee or both.
 #[derive(Debug, Default)]
@@ -38,6 +39,74 @@ pub(crate) struct Invocation {
 }
 
 impl ClientRecord {
+    /// Takes the record of this client apart.
+    pub(crate) fn into_state(self, client: Client) -> ClientState {
+        let ClientRecord {
+            calls,
+            registrations,
+            pending,
+            invocations,
+            last_invocation,
+            features,
+        } = self;
+        let calls = calls.into_iter();
+        let registrations = registrations.into_iter();
+        let registrations = registrations.map(|(number, registered)| {
+            let Registered { procedure, seat } = registered;
+            (number, procedure, seat)
+        });
+        let invocations = invocations.into_iter();
+        let invocations = invocations.map(|(number, invocation)| {
+            let Invocation {
+                call,
+                wants_progress,
+            } = invocation;
+            (number, call, wants_progress)
+        });
+        ClientState {
+            client,
+            features,
+            calls: calls.map(|(number, call)| call.into_state(number)).collect(),
+            registrations: registrations.collect(),
+            pending,
+            invocations: invocations.collect(),
+            last_invocation,
+        }
+    }
+
+    /// The record of a state, and whose it is.
+    pub(crate) fn from_state(state: ClientState) -> (Client, ClientRecord) {
+        let ClientState {
+            client,
+            features,
+            calls,
+            registrations,
+            pending,
+            invocations,
+            last_invocation,
+        } = state;
+        let registrations = registrations.into_iter();
+        let registrations = registrations
+            .map(|(number, procedure, seat)| (number, Registered { procedure, seat }));
+        let invocations = invocations.into_iter();
+        let invocations = invocations.map(|(number, call, wants_progress)| {
+            let invocation = Invocation {
+                call,
+                wants_progress,
+            };
+            (number, invocation)
+        });
+        let record = ClientRecord {
+            calls: calls.into_iter().map(Call::from_state).collect(),
+            registrations: registrations.collect(),
+            pending,
+            invocations: invocations.collect(),
+            last_invocation,
+            features,
+        };
+        (client, record)
+    }
+
     /// Begins an invocation; returns its number.
     pub(crate) fn invoke(&mut self, invocation: Invocation) -> u64 {
         self.last_invocation += 1;

@@ -3,12 +3,13 @@
 use roost_hub::ReactorId;
 
 use super::Dealer;
+use super::registrations::report_left;
 use crate::calls::{Call as OpenCall, Invocation, Registered};
 use crate::ids::{Address, CallRef, Client, InvocationRef};
 use crate::item::{
     Answer, Failure, Interrupt, Item, Notice, Output, Policy, Procedure, RegisterError,
 };
-use crate::procedures::Chosen;
+use crate::procedures::{Callee, Chosen};
 
 impl<P> Dealer<P> {
     pub(super) fn take(
@@ -23,8 +24,18 @@ impl<P> Dealer<P> {
                 procedure,
                 policy,
                 callee,
+                session,
                 token,
-            } => self.take_register(from, procedure, policy, (callee, token), out),
+            } => {
+                let callee = Callee {
+                    address: Address {
+                        reactor: from,
+                        client: callee,
+                    },
+                    session,
+                };
+                self.take_register(procedure, policy, (callee, token), now, out);
+            }
             Item::Registered {
                 callee,
                 token,
@@ -41,8 +52,7 @@ impl<P> Dealer<P> {
                 error,
             } => self.refuse(callee, token, error, out),
             Item::Unregister { procedure, seat } => {
-                let was_there = self.registry.unregister(&procedure, seat);
-                debug_assert!(was_there, "a seat is left once");
+                self.take_unregister(procedure, seat, out);
             }
             Item::Call { .. } => self.route(item, now, out),
             Item::Invoke { .. } => self.invoke(item, now, out),
@@ -63,31 +73,47 @@ impl<P> Dealer<P> {
     /// At home: one more callee.
     fn take_register(
         &mut self,
-        from: ReactorId,
         procedure: Procedure,
         policy: Policy,
-        (callee, token): (Client, u64),
+        (callee, token): (Callee, u64),
+        now: u32,
         out: &mut Vec<Output<P>>,
     ) {
-        let address = Address {
-            reactor: from,
-            client: callee,
-        };
-        let answer = match self.registry.register(&procedure, policy, address) {
+        let Callee { address, session } = callee;
+        let Address { reactor, client } = address;
+        let registered = self.registry.register(&procedure, policy, callee, now);
+        if let (Ok(place), true) = (registered, self.reports_registrations) {
+            let registrations = self.registrations();
+            registrations.report_registered(session, place, out);
+        }
+        let answer = match registered {
             Ok(place) => Item::Registered {
-                callee,
+                callee: client,
                 token,
                 procedure,
                 registration: place.registration,
                 seat: place.seat,
             },
             Err(error) => Item::RegisterRefused {
-                callee,
+                callee: client,
                 token,
                 error,
             },
         };
-        self.send(from, answer, out);
+        self.send(reactor, answer, out);
+    }
+
+    /// At home: a callee has left its place.
+    fn take_unregister(&mut self, procedure: Procedure, seat: u64, out: &mut Vec<Output<P>>) {
+        let before = match self.reports_registrations {
+            true => self.registrations().of(&procedure),
+            false => None,
+        };
+        let left = self.registry.unregister(&procedure, seat);
+        debug_assert!(left.is_some(), "a seat is left once");
+        if let Some((registration, left)) = before.zip(left) {
+            report_left(registration, left, out);
+        }
     }
 
     /// At the callee: it is one.

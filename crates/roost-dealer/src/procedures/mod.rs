@@ -4,5 +4,5 @@ mod callees;
 mod registry;
 mod wildcards;
 
-pub(crate) use callees::Chosen;
-pub(crate) use registry::Registry;
+pub(crate) use callees::{Callee, Callees, Chosen};
+pub(crate) use registry::{Left, Place, Registry};

@@ -13,11 +13,12 @@ use roost_hub::{Name, Prefixes, ReactorId};
 use roost_random::SplitMix64;
 use siphasher::sip::SipHasher13;
 
-use super::callees::{Callees, Chosen};
+use super::callees::{Callee, Callees, Chosen};
 use super::wildcards::{Form, Forms};
-use crate::ids::{Address, registration_number};
+use crate::ids::registration_number;
 use crate::item::{Match, Policy, Procedure, RegisterError};
 use crate::options::DealerOptions;
+use crate::state::{RegistrationState, StateError};
 
 /// Who may be called.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(crate) struct Registry {
     exact: HashTable<Callees>,
     prefixes: BTreeMap<Name, Callees>,
     wildcards: BTreeMap<Name, Callees>,
+    /// All of them by number.
+    numbers: BTreeMap<u64, Procedure>,
     /// Of the wildcards.
     forms: Forms,
     /// How names begin that only patterns match which begin so themselves.
@@ -41,6 +44,16 @@ pub(crate) struct Registry {
 pub(crate) struct Place {
     pub(crate) registration: u64,
     pub(crate) seat: u64,
+    /// Whether it is the registration's first.
+    pub(crate) is_first: bool,
+}
+
+/// What has left a registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub(crate) session: u64,
+    /// Whether it was the last callee: the registration has gone.
+    pub(crate) is_last: bool,
 }
 
 impl Registry {
@@ -51,6 +64,7 @@ impl Registry {
             exact: HashTable::new(),
             prefixes: BTreeMap::new(),
             wildcards: BTreeMap::new(),
+            numbers: BTreeMap::new(),
             forms: Forms::default(),
             apart: options.apart.clone(),
             seats: 0,
@@ -58,41 +72,150 @@ impl Registry {
         }
     }
 
+    /// Takes all apart, ascending by number; and how many seats were given.
+    pub(crate) fn into_state(self) -> (Vec<RegistrationState>, u64) {
+        let Registry {
+            me: _, // as the dealer is set up
+            hasher: _,
+            exact,
+            prefixes,
+            wildcards,
+            numbers: _, // made again, with the next
+            forms: _,
+            apart: _, // as the dealer is set up
+            seats,
+            random: _, // begins anew
+        } = self;
+        let exact = exact.into_iter().map(|one| one.into_state(Match::Exact));
+        let prefixes = prefixes.into_values();
+        let prefixes = prefixes.map(|one| one.into_state(Match::Prefix));
+        let wildcards = wildcards.into_values();
+        let wildcards = wildcards.map(|one| one.into_state(Match::Wildcard));
+        let mut all: Vec<_> = exact.chain(prefixes).chain(wildcards).collect();
+        all.sort_unstable_by_key(|one| one.number);
+        (all, seats)
+    }
+
+    /// The procedures of a state.
+    pub(crate) fn from_state(
+        options: &DealerOptions,
+        (registrations, seats): (Vec<RegistrationState>, u64),
+    ) -> Result<Registry, StateError> {
+        let mut registry = Registry::new(options);
+        registry.seats = seats;
+        for state in registrations {
+            let (number, procedure) = (state.number, state.procedure.clone());
+            let (matching, callees) = Callees::from_state(state);
+            let is_new = registry.find(&procedure).is_none();
+            let inserted = is_new && !callees.is_empty();
+            if !inserted || registry.insert(matching, callees).is_err() {
+                return Err(StateError::Registration(number));
+            }
+            if registry.numbers.insert(number, procedure).is_some() {
+                return Err(StateError::Registration(number));
+            }
+        }
+        Ok(registry)
+    }
+
     /// A callee offers a procedure.
     pub(crate) fn register(
         &mut self,
         procedure: &Procedure,
         policy: Policy,
-        callee: Address,
+        callee: Callee,
+        now: u32,
     ) -> Result<Place, RegisterError> {
         let seat = self.seats + 1;
-        let registration = match self.find_mut(procedure) {
+        let (registration, is_first) = match self.find_mut(procedure) {
             Some(callees) => {
                 callees.add(policy, seat, callee)?;
-                callees.registration()
+                (callees.registration(), false)
             }
             None => {
                 let registration = registration_number(self.me, seat);
                 let name = procedure.name.clone();
-                let callees = Callees::new(name, registration, policy, seat, callee);
+                let callees = Callees::new(name, registration, policy, (seat, callee), now);
                 self.insert(procedure.matching, callees)?;
-                registration
+                self.numbers.insert(registration, procedure.clone());
+                (registration, true)
             }
         };
         self.seats = seat;
-        Ok(Place { registration, seat })
+        Ok(Place {
+            registration,
+            seat,
+            is_first,
+        })
     }
 
-    /// A callee has gone. False if it was not there.
-    pub(crate) fn unregister(&mut self, procedure: &Procedure, seat: u64) -> bool {
-        let Some(callees) = self.find_mut(procedure) else {
-            return false;
-        };
-        let was_there = callees.remove(seat);
-        if callees.is_empty() {
+    /// A callee has gone. `None` if it was not there.
+    pub(crate) fn unregister(&mut self, procedure: &Procedure, seat: u64) -> Option<Left> {
+        let callees = self.find_mut(procedure)?;
+        let session = callees.remove(seat)?;
+        let (registration, is_last) = (callees.registration(), callees.is_empty());
+        if is_last {
+            self.numbers.remove(&registration);
             self.remove(procedure);
         }
-        was_there
+        Some(Left { session, is_last })
+    }
+
+    /// The registration of this very name or pattern.
+    pub(crate) fn find(&self, procedure: &Procedure) -> Option<&Callees> {
+        let name = &procedure.name;
+        match procedure.matching {
+            Match::Exact => self.find_exact(name),
+            Match::Prefix => self.prefixes.get(name),
+            Match::Wildcard => self.wildcards.get(name),
+        }
+    }
+
+    /// The registration that a call of this very name goes to.
+    pub(crate) fn find_matching(&self, name: &str) -> Option<&Callees> {
+        if let Some(exact) = self.find_exact(name) {
+            return Some(exact);
+        }
+        let start = self.apart.of(name).map_or("", |(start, _)| start);
+        let longest = longest_prefix(&self.prefixes, name);
+        if let Some(prefix) = longest.filter(|prefix| prefix.len() >= start.len()) {
+            return self.prefixes.get(prefix);
+        }
+        self.forms.find(name, |pattern| {
+            let is_near = pattern.starts_with(start);
+            is_near.then(|| self.wildcards.get(pattern)).flatten()
+        })
+    }
+
+    /// A registration by its number.
+    pub(crate) fn numbered(&self, registration: u64) -> Option<(&Procedure, &Callees)> {
+        let procedure = self.numbers.get(&registration)?;
+        Some((procedure, self.find(procedure)?))
+    }
+
+    /// The registrations behind a number, ascending.
+    pub(crate) fn numbers_behind(
+        &self,
+        registration: u64,
+    ) -> impl Iterator<Item = (u64, &Procedure)> {
+        let range = (Bound::Excluded(registration), Bound::Unbounded);
+        let numbers = self.numbers.range(range);
+        numbers.map(|(&number, procedure)| (number, procedure))
+    }
+
+    fn find_exact(&self, name: &str) -> Option<&Callees> {
+        let hash = self.hasher.hash(name.as_bytes());
+        self.exact.find(hash, |callees| callees.name() == name)
+    }
+
+    /// Panics where it contradicts itself. Looks at everything.
+    pub(crate) fn check_invariants(&self) {
+        assert_eq!(self.numbers.len(), self.len(), "each has a number");
+        for (&number, procedure) in &self.numbers {
+            let callees = self.find(procedure).expect("a number is a registration's");
+            assert_eq!(callees.registration(), number);
+            assert!(!callees.is_empty(), "a registration has callees");
+        }
     }
 
     /// Whom a call of this very name goes to.
@@ -225,7 +348,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ids::Client;
+    use crate::ids::{Address, Client};
 
     fn registry() -> Registry {
         registry_with(Prefixes::default())
@@ -251,10 +374,13 @@ mod tests {
         }
     }
 
-    fn callee(client: u64) -> Address {
-        Address {
-            reactor: ReactorId(1),
-            client: Client(client),
+    fn callee(client: u64) -> Callee {
+        Callee {
+            address: Address {
+                reactor: ReactorId(1),
+                client: Client(client),
+            },
+            session: client + 1000,
         }
     }
 
@@ -280,7 +406,7 @@ mod tests {
         ];
         for ((matching, name), number) in procedures.into_iter().zip(1..) {
             let place =
-                registry.register(&procedure(matching, name), Policy::Single, callee(number));
+                registry.register(&procedure(matching, name), Policy::Single, callee(number), 0);
             assert!(place.is_ok(), "{name}");
         }
         for (name, expected) in [
@@ -303,16 +429,16 @@ mod tests {
         let mut places = Vec::new();
         for matching in [Match::Exact, Match::Prefix, Match::Wildcard] {
             let procedure = procedure(matching, "a.b");
-            let place = registry.register(&procedure, Policy::Single, callee(1));
+            let place = registry.register(&procedure, Policy::Single, callee(1), 0);
             places.push((procedure.clone(), place.expect("free")));
-            let again = registry.register(&procedure, Policy::Single, callee(2));
+            let again = registry.register(&procedure, Policy::Single, callee(2), 0);
             assert_eq!(again, Err(RegisterError::AlreadyExists));
         }
         assert_eq!(registry.len(), 3);
         for (procedure, place) in &places {
-            assert!(!registry.unregister(procedure, place.seat + 100));
-            assert!(registry.unregister(procedure, place.seat));
-            assert!(!registry.unregister(procedure, place.seat));
+            assert!(registry.unregister(procedure, place.seat + 100).is_none());
+            assert!(registry.unregister(procedure, place.seat).is_some());
+            assert!(registry.unregister(procedure, place.seat).is_none());
         }
         assert_eq!(registry.len(), 0);
         assert_eq!(chosen(&mut registry, "a.b"), None);
@@ -332,7 +458,7 @@ mod tests {
         ];
         for ((matching, name), number) in patterns.into_iter().zip(1..) {
             let place =
-                registry.register(&procedure(matching, name), Policy::Single, callee(number));
+                registry.register(&procedure(matching, name), Policy::Single, callee(number), 0);
             assert!(place.is_ok(), "{name}");
         }
         for (name, expected) in [
@@ -348,7 +474,7 @@ mod tests {
         for at in [0, 1, 5] {
             let (matching, name) = patterns[at];
             let seat = at as u64 + 1;
-            assert!(registry.unregister(&procedure(matching, name), seat));
+            assert!(registry.unregister(&procedure(matching, name), seat).is_some());
         }
         for (name, expected) in [
             ("acme.a.x", None),
@@ -367,13 +493,13 @@ mod tests {
         let places: Vec<_> = (0..5000)
             .map(|n| {
                 registry
-                    .register(&name(n), Policy::Single, callee(n))
+                    .register(&name(n), Policy::Single, callee(n), 0)
                     .expect("free")
             })
             .collect();
         for (n, place) in (0..5000).zip(places) {
             assert_eq!(chosen(&mut registry, &name(n).name), Some(n));
-            assert!(registry.unregister(&name(n), place.seat));
+            assert!(registry.unregister(&name(n), place.seat).is_some());
             assert_eq!(chosen(&mut registry, &name(n).name), None);
         }
         assert!(registry.exact.capacity() <= 2 * EXACT_KEPT);
@@ -423,7 +549,7 @@ mod tests {
             for (matching, name) in patterns {
                 let matching = [Match::Exact, Match::Prefix, Match::Wildcard][usize::from(matching)];
                 let procedure = procedure(matching, &name);
-                if let Ok(place) = registry.register(&procedure, Policy::Single, callee(kept.len() as u64)) {
+                if let Ok(place) = registry.register(&procedure, Policy::Single, callee(kept.len() as u64), 0) {
                     kept.push((matching, name));
                     places.push((procedure, place.seat));
                 }
@@ -435,7 +561,7 @@ mod tests {
             let mut left = Vec::new();
             for (at, (procedure, seat)) in places.iter().enumerate() {
                 if removed[at] {
-                    prop_assert!(registry.unregister(procedure, *seat));
+                    prop_assert!(registry.unregister(procedure, *seat).is_some());
                 } else {
                     left.push((at as u64, kept[at].clone()));
                 }

@@ -9,6 +9,7 @@ use roost_dealer::{Answer, CalleeFeatures, CancelMode, Match, Policy};
 use roost_hub::{ChannelId, PatternKind, Since};
 use roost_wire::CloseCode;
 
+use super::entries::EntryQuery;
 use super::input::Message;
 use super::sessions::SessionQuery;
 use crate::{CallBodyRef, Form, PayloadRef, PublishDetails};
@@ -109,6 +110,8 @@ pub enum Command<'a> {
         policy: Policy,
         /// What the client can do as a callee.
         features: CalleeFeatures,
+        /// The number by which other clients know it.
+        session: u64,
         /// The token of [`Notice::Registered`](roost_dealer::Notice::Registered) or [`Notice::RegisterRefused`](roost_dealer::Notice::RegisterRefused).
         token: u64,
     },
@@ -157,6 +160,15 @@ pub enum Command<'a> {
         request: u64,
         /// What is asked.
         query: Box<SessionQuery>,
+    },
+    /// Ask about registrations or subscriptions, in the same way.
+    AskEntries {
+        /// The procedure's whole name, by which it is allowed.
+        procedure: Cow<'a, str>,
+        /// As in [`Command::Call`].
+        request: u64,
+        /// What is asked.
+        query: Box<EntryQuery>,
     },
     /// The client is being authenticated: [`Event::AuthenticationOver`](super::Event::AuthenticationOver) comes unless that ends in time.
     AwaitAuthentication,

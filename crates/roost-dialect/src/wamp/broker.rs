@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use roost_hub::{ChannelId, PatternKind};
+use roost_hub::{ChannelId, PatternKind, Since};
 
 use super::answers::Answers;
 use super::message::Request;
@@ -82,6 +82,10 @@ impl Broker {
                 self.is_told_of_drops = true;
                 answers.say(&reply::subscribed(request, DROPPED_SUBSCRIPTION));
                 return None;
+            }
+            // "Event Retention": of one topic; a pattern has none.
+            None if options.is_some_and(|options| options.get_retained == Some(true)) => {
+                SubscribeTo::Since(names.full(topic), Since::Retained)
             }
             None => SubscribeTo::Channel(names.full(topic)),
         };
@@ -198,13 +202,15 @@ fn publish_details(session: u64, options: &PublishOptions<'_>) -> Option<Arc<Pub
     // "Publisher Identification"
     let publisher = (options.disclose_me == Some(true)).then_some(session);
     let receivers = options.more.get().and_then(PublishMore::receivers);
-    if publisher.is_none() && receivers.is_none() {
+    let retain = options.retain == Some(true);
+    if publisher.is_none() && receivers.is_none() && !retain {
         return None;
     }
     Some(Arc::new(PublishDetails {
         client_info: None,
         receivers,
         publisher,
+        retain,
     }))
 }
 

@@ -17,7 +17,7 @@ use super::options::{
     Match as Matching, RegisterOptions, ResultDetails, Roles,
 };
 use super::settings::Names;
-use super::{meta, reply, uri};
+use super::{entries, meta, reply, uri};
 use crate::dialect::Command;
 use crate::{Arguments, CallBody, CallBodyRef, PayloadRef};
 
@@ -79,7 +79,7 @@ pub(super) fn handle<'a>(
         } => {
             let asked = (request, procedure);
             return Ok(handle_register(
-                caller.callee,
+                caller,
                 asked,
                 options.get(),
                 answers,
@@ -123,27 +123,12 @@ fn handle_call<'a>(
     answers: &mut Answers<'_>,
     names: Names<'_>,
 ) -> Option<Command<'a>> {
-    let asked = match uri::is_reserved(&procedure) {
-        true => meta::query((session, realm), &procedure, &arguments),
-        false => None,
-    };
+    if uri::is_reserved(&procedure) && check_procedure(&procedure, Match::Exact, names).is_ok() {
+        let asker = (session, realm);
+        return handle_own(asker, (request, procedure, arguments), answers, names);
+    }
     let refusal = if let Err(message) = check_procedure(&procedure, Match::Exact, names) {
         Some((uri::INVALID_URI, message))
-    } else if let Some(asked) = asked {
-        match asked {
-            Ok(query) => {
-                return Some(Command::AskSessions {
-                    takes_permission: meta::is_deadly(&procedure),
-                    procedure: names.full(procedure),
-                    request,
-                    query: Box::new(query),
-                });
-            }
-            Err(refusal) => Some(refusal),
-        }
-    } else if uri::is_reserved(&procedure) {
-        let message = "There is no such procedure; those that begin with wamp. are the router's.";
-        Some((uri::NO_SUCH_PROCEDURE, message))
     } else {
         options.and_then(unsupported_in_call)
     };
@@ -173,8 +158,46 @@ fn handle_call<'a>(
     })
 }
 
+/// CALL of one of the router's procedures.
+fn handle_own<'a>(
+    (session, realm): (u64, u16),
+    (request, procedure, arguments): (u64, Cow<'a, str>, Arguments<'a>),
+    answers: &mut Answers<'_>,
+    names: Names<'_>,
+) -> Option<Command<'a>> {
+    let refusal = if let Some(asked) = meta::query((session, realm), &procedure, &arguments) {
+        match asked {
+            Ok(query) => {
+                return Some(Command::AskSessions {
+                    takes_permission: meta::is_deadly(&procedure),
+                    procedure: names.full(procedure),
+                    request,
+                    query: Box::new(query),
+                });
+            }
+            Err(refusal) => refusal,
+        }
+    } else if let Some(asked) = entries::query(realm, &procedure, &arguments, names) {
+        match asked {
+            Ok(query) => {
+                return Some(Command::AskEntries {
+                    procedure: names.full(procedure),
+                    request,
+                    query: Box::new(query),
+                });
+            }
+            Err(refusal) => refusal,
+        }
+    } else {
+        let message = "There is no such procedure; those that begin with wamp. are the router's.";
+        (uri::NO_SUCH_PROCEDURE, message)
+    };
+    answers.say_error((CALL, request), refusal.0, refusal.1);
+    None
+}
+
 fn handle_register<'a>(
-    callee: CalleeFeatures,
+    Caller { session, callee, .. }: Caller,
     (request, procedure): (u64, Cow<'a, str>),
     options: Option<&RegisterOptions<'_>>,
     answers: &mut Answers<'_>,
@@ -210,6 +233,7 @@ fn handle_register<'a>(
             matching,
             policy,
             features: callee,
+            session,
             token: request,
         });
     } else {

@@ -1,5 +1,5 @@
-//! The session meta API: which procedures there are, what a call of one asks for, and the topics of
-//! events.
+//! The session meta API: which procedures there are, what a call of one asks for, and the topics of the
+//! router's events. What is asked of registrations and subscriptions is in `entries`.
 
 use std::borrow::Cow;
 
@@ -16,9 +16,38 @@ pub const ON_JOIN: &str = "wamp.session.on_join";
 /// A session has left its realm.
 pub const ON_LEAVE: &str = "wamp.session.on_leave";
 
+/// A registration has its first callee.
+pub const REGISTRATION_ON_CREATE: &str = "wamp.registration.on_create";
+/// A registration has one callee more.
+pub const REGISTRATION_ON_REGISTER: &str = "wamp.registration.on_register";
+/// A callee has left a registration.
+pub const REGISTRATION_ON_UNREGISTER: &str = "wamp.registration.on_unregister";
+/// The last callee has left a registration.
+pub const REGISTRATION_ON_DELETE: &str = "wamp.registration.on_delete";
+/// A subscription has its first subscriber.
+pub const SUBSCRIPTION_ON_CREATE: &str = "wamp.subscription.on_create";
+/// A subscription has one subscriber more.
+pub const SUBSCRIPTION_ON_SUBSCRIBE: &str = "wamp.subscription.on_subscribe";
+/// A subscriber has left a subscription.
+pub const SUBSCRIPTION_ON_UNSUBSCRIBE: &str = "wamp.subscription.on_unsubscribe";
+/// The last subscriber has left a subscription.
+pub const SUBSCRIPTION_ON_DELETE: &str = "wamp.subscription.on_delete";
+
 /// Whether a topic is one of the router's that clients may subscribe to.
-pub(super) fn is_topic(topic: &str) -> bool {
-    matches!(topic, ON_JOIN | ON_LEAVE)
+pub fn is_topic(topic: &str) -> bool {
+    matches!(
+        topic,
+        ON_JOIN
+            | ON_LEAVE
+            | REGISTRATION_ON_CREATE
+            | REGISTRATION_ON_REGISTER
+            | REGISTRATION_ON_UNREGISTER
+            | REGISTRATION_ON_DELETE
+            | SUBSCRIPTION_ON_CREATE
+            | SUBSCRIPTION_ON_SUBSCRIBE
+            | SUBSCRIPTION_ON_UNSUBSCRIBE
+            | SUBSCRIPTION_ON_DELETE
+    )
 }
 
 /// Whether a procedure ends sessions: it takes a permission, whatever the namespace allows.
@@ -46,7 +75,8 @@ pub(super) fn query(
     if !known.contains(&name) {
         return None;
     }
-    let parsed = parse(arguments).and_then(|(first, kwargs)| {
+    let parsed = parse(arguments).and_then(|(args, kwargs)| {
+        let first = args.into_iter().next().unwrap_or_default();
         let (select, act) = asked(name, first, &kwargs)?;
         Ok(SessionQuery {
             realm,
@@ -170,8 +200,8 @@ fn texts(value: Value) -> Result<Box<[Box<str>]>, &'static str> {
     texts.collect()
 }
 
-/// The first argument and the keyword arguments, as JSON.
-fn parse(arguments: &Arguments<'_>) -> Result<(Value, Value), &'static str> {
+/// The arguments and the keyword arguments of a call of one of the router's procedures.
+pub(super) fn parse(arguments: &Arguments<'_>) -> Result<(Vec<Value>, Value), &'static str> {
     if arguments.size() > ARGUMENTS_BYTES_MAX {
         return Err("The arguments have more than 64 KiB.");
     }
@@ -192,11 +222,11 @@ fn parse(arguments: &Arguments<'_>) -> Result<(Value, Value), &'static str> {
     let (args, kwargs) = value(arguments.args)
         .zip(value(arguments.kwargs))
         .ok_or("The arguments cannot be read.")?;
-    let first = match args {
-        Value::Array(list) => list.into_iter().next().unwrap_or_default(),
-        _ => Value::Null,
+    let args = match args {
+        Value::Array(list) => list,
+        _ => Vec::new(),
     };
-    Ok((first, kwargs))
+    Ok((args, kwargs))
 }
 
 /// What is parsed at once is small: a value takes more memory than its text.

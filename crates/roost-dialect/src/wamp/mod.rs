@@ -11,7 +11,7 @@
 //! | `sessions` | the sessions of a reactor, and what the dialects' interface says to one |
 //! | `session` | HELLO to GOODBYE |
 //! | `broker`, `subscriptions`, `topics` | publications and subscriptions |
-//! | `calls`, `meta` | procedures and calls, and those of the router's own |
+//! | `calls`, `meta`, `entries` | procedures and calls, and those of the router's own |
 //! | `message`, `options`, `dict` | what messages are made of; `parse` and `write` read and write them |
 //!
 //! `docs/wamp.md` says what is supported and how the rest is answered.
@@ -21,6 +21,7 @@ mod auth;
 mod broker;
 mod calls;
 pub mod dict;
+pub mod entries;
 pub mod message;
 pub mod meta;
 pub mod options;

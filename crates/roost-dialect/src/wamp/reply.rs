@@ -53,14 +53,17 @@ fn welcome_details(method: Method, role: &str) -> WelcomeDetails<'_> {
         .with(Features::PATTERN_BASED_SUBSCRIPTION)
         .with(Features::SUBSCRIBER_BLACKWHITE_LISTING)
         .with(Features::SUBSCRIPTION_REVOCATION)
-        .with(Features::SESSION_META_API);
+        .with(Features::EVENT_RETENTION)
+        .with(Features::SESSION_META_API)
+        .with(Features::SUBSCRIPTION_META_API);
     let dealer = Features::CALLER_IDENTIFICATION
         .with(Features::CALL_CANCELING)
         .with(Features::CALL_TIMEOUT)
         .with(Features::PROGRESSIVE_CALL_RESULTS)
         .with(Features::PATTERN_BASED_REGISTRATION)
         .with(Features::SHARED_REGISTRATION)
-        .with(Features::SESSION_META_API);
+        .with(Features::SESSION_META_API)
+        .with(Features::REGISTRATION_META_API);
     WelcomeDetails {
         agent: Some(Cow::Borrowed(AGENT)),
         authrole: Some(Cow::Borrowed(role)),

@@ -477,6 +477,12 @@ impl Session {
         self.listed().is_some_and(|listed| listed.contains(channel))
     }
 
+    /// Whether the session is subscribed to the channel, and has been told so.
+    pub fn is_confirmed(&self, channel: ChannelId) -> bool {
+        let listed = self.listed();
+        listed.is_some_and(|listed| listed.is_confirmed(channel))
+    }
+
     /// Bytes of memory the session holds, itself included; nearly, beyond 64 subscriptions.
     pub fn memory_bytes(&self) -> usize {
         size_of::<Session>()

@@ -133,6 +133,11 @@ impl Dialect for Wamp {
         session.is_some_and(|session| session.is_subscribed(channel))
     }
 
+    fn is_confirmed(&self, session: dialect::Session, channel: ChannelId) -> bool {
+        let session = self.sessions.get(session.index());
+        session.is_some_and(|session| session.is_confirmed(channel))
+    }
+
     fn realm(&self, session: dialect::Session) -> Option<u16> {
         let session = self.sessions.get(session.index());
         Some(session.map_or(0, Session::realm))
@@ -207,6 +212,23 @@ impl Dialect for Wamp {
         let details = EventDetails {
             publisher: publication.disclosed(),
             topic: Some(Cow::Borrowed(channel)),
+            ..EventDetails::default()
+        };
+        encode_event(wire, publication, ids, Sparse::of(details))
+    }
+
+    /// The same, with `Details.retained` ("Event Retention").
+    fn encode_retained(
+        form: u8,
+        publication: &Publication,
+        ids: EventIds,
+        _: &str,
+        _: u64,
+    ) -> Frozen {
+        let (_, wire) = Wire::ALL[usize::from(form)];
+        let details = EventDetails {
+            publisher: publication.disclosed(),
+            retained: Some(true),
             ..EventDetails::default()
         };
         encode_event(wire, publication, ids, Sparse::of(details))

@@ -168,6 +168,12 @@ impl Subscriptions {
         self.position(channel).is_some()
     }
 
+    /// Whether a channel's subscription is confirmed.
+    pub(super) fn is_confirmed(&self, channel: ChannelId) -> bool {
+        let at = self.position(channel);
+        at.is_some_and(|at| self.list()[at].topic() != 0)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.list().len()
     }

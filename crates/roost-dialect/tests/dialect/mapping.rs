@@ -79,9 +79,8 @@ fn event_of_the_test_vector() {
 #[test]
 fn a_publisher_that_wants_to_be_known_stands_in_the_details() {
     let details = PublishDetails {
-        receivers: None,
         publisher: Some(3),
-        client_info: None,
+        ..PublishDetails::default()
     };
     let publication = wamp(Some("[1]"), None).with_details(Some(Arc::new(details)));
     let expected = r#"[36,5512315355,4429313566,{"publisher":3},[1]]"#;

@@ -35,7 +35,7 @@ fn hello_is_welcomed_with_what_works() {
     let mut client = Client::new();
     assert_eq!(client.session.id(), None);
     let welcome = format!(
-        r#"[2,9129137332,{{"agent":"Roost-{}","authid":"9129137332","authrole":"anonymous","authmethod":"anonymous","roles":{{"broker":{{"features":{{"publisher_exclusion":true,"publisher_identification":true,"subscriber_blackwhite_listing":true,"pattern_based_subscription":true,"session_meta_api":true,"subscription_revocation":true}}}},"dealer":{{"features":{{"caller_identification":true,"call_canceling":true,"call_timeout":true,"progressive_call_results":true,"pattern_based_registration":true,"shared_registration":true,"session_meta_api":true}}}}}}}}]"#,
+        r#"[2,9129137332,{{"agent":"Roost-{}","authid":"9129137332","authrole":"anonymous","authmethod":"anonymous","roles":{{"broker":{{"features":{{"publisher_exclusion":true,"publisher_identification":true,"subscriber_blackwhite_listing":true,"pattern_based_subscription":true,"event_retention":true,"session_meta_api":true,"subscription_meta_api":true,"subscription_revocation":true}}}},"dealer":{{"features":{{"caller_identification":true,"call_canceling":true,"call_timeout":true,"progressive_call_results":true,"pattern_based_registration":true,"shared_registration":true,"session_meta_api":true,"registration_meta_api":true}}}}}}}}]"#,
         env!("CARGO_PKG_VERSION")
     );
     assert_eq!(client.send(HELLO), said(&welcome));
@@ -124,7 +124,7 @@ fn subscribe_asks_and_is_answered() {
     for text in [
         r#"[32, 713845233, {}, "com.myapp.mytopic1"]"#,
         r#"[32,713845233,{},"com.myapp.mytopic1"]"#,
-        r#"[32,713845233,{"match":"exact","get_retained":true,"forward_for":[]},"com.myapp.\u006dytopic1"]"#,
+        r#"[32,713845233,{"match":"exact","get_retained":false,"forward_for":[]},"com.myapp.\u006dytopic1"]"#,
     ] {
         let expected = r#"Subscribe { what: Channel("com.myapp.mytopic1"), form: Form(1), token: 713845233, grant: None }"#;
         assert_eq!(client.send(text), asked(expected));
@@ -344,6 +344,30 @@ fn publish_passes_its_payload_through_unparsed() {
 }
 
 #[test]
+fn what_is_retained_is_asked_for_of_a_topic_alone() {
+    let subscribe = |options: &str| {
+        let message = format!(r#"[32,7,{options},"a.b"]"#);
+        Client::open().send(&message)
+    };
+    let expected = |what: &str| {
+        asked(&format!(
+            "Subscribe {{ what: {what}, form: Form(1), token: 7, grant: None }}"
+        ))
+    };
+    for (options, what) in [
+        (r#"{"get_retained":true}"#, r#"Since("a.b", Retained)"#),
+        (r#"{"get_retained":false}"#, r#"Channel("a.b")"#),
+        (r#"{"get_retained":null}"#, r#"Channel("a.b")"#),
+        (
+            r#"{"get_retained":true,"match":"prefix"}"#,
+            r#"Pattern(Prefix, "a.b")"#,
+        ),
+    ] {
+        assert_eq!(subscribe(options), expected(what), "{options}");
+    }
+}
+
+#[test]
 fn publish_options() {
     let publish = |options: &str| Client::open().send(&format!(r#"[16,9,{options},"t",[1]]"#));
     let expected = |rest: &str| {
@@ -356,7 +380,7 @@ fn publish_options() {
         "{}",
         r#"{"acknowledge":false,"exclude_me":true,"disclose_me":false}"#,
         r#"{"acknowledge":null,"exclude":[],"exclude_authid":null,"eligible":null}"#,
-        r#"{"retain":true,"forward_for":[],"x":{"y":[]},"ppt_scheme":null}"#,
+        r#"{"retain":false,"forward_for":[],"x":{"y":[]},"ppt_scheme":null}"#,
     ] {
         assert_eq!(publish(options), plain, "{options}");
     }
@@ -366,8 +390,10 @@ fn publish_options() {
         publish(r#"{"exclude_me":false}"#),
         expected("exclude_me: Some(false), ack: None, details: None")
     );
-    let disclosed = "exclude_me: Some(true), ack: None, details: Some(PublishDetails { receivers: None, publisher: Some(9129137332), client_info: None })";
+    let disclosed = "exclude_me: Some(true), ack: None, details: Some(PublishDetails { receivers: None, publisher: Some(9129137332), retain: false, client_info: None })";
     assert_eq!(publish(r#"{"disclose_me":true}"#), expected(disclosed));
+    let retained = "exclude_me: Some(true), ack: None, details: Some(PublishDetails { receivers: None, publisher: None, retain: true, client_info: None })";
+    assert_eq!(publish(r#"{"retain":true}"#), expected(retained));
 }
 
 /// Whether a publication with these options is for a session with this number; `None`: one of

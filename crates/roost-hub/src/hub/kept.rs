@@ -80,7 +80,8 @@ impl<P: Payload, F: Clone> Hub<P, F> {
             histories,
             presences,
             made: _, // empty
-            now: _,  // told with the next call
+            now: _,   // told with the next call
+            cause: _, // the same
         } = self;
         let (histories, histories_evicted) = histories.into_state();
         HubState {

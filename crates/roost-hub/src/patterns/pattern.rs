@@ -234,7 +234,7 @@ impl<'a> Pattern<'a> {
 
     /// The name of the record that stands for the pattern: no channel's, for it begins with a control
     /// character.
-    pub(crate) fn to_name(self) -> Name {
+    pub fn to_name(self) -> Name {
         let mut name = Name::with_capacity(self.text.len() + 1);
         name.push(char::from(self.kind as u8));
         name.push_str(self.text);
@@ -242,7 +242,7 @@ impl<'a> Pattern<'a> {
     }
 
     /// The pattern that such a record stands for; `None` for a channel's.
-    pub(crate) fn of_name(name: &'a str) -> Option<Self> {
+    pub fn of_name(name: &'a str) -> Option<Self> {
         let kind = PatternKind::of_mark(*name.as_bytes().first()?)?;
         let text = name.get(1..)?;
         Some(Pattern { kind, text })

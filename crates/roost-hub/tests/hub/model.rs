@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use roost_hub::{
-    ChannelId, Encoding, EncodingSet, EventIds, Position, ReactorId, Recovery, Since, Subscriber,
+    ChannelId, Encoding, EncodingSet, EventIds, Payload, Position, ReactorId, Recovery, Since,
+    Subscriber,
 };
 
 /// The first thing that went wrong.
@@ -204,6 +205,14 @@ impl Model {
                     tail.len()
                 );
                 &published[published.len().saturating_sub(tail.len())..]
+            }
+            // The last of those that are marked, if it is kept.
+            Since::Retained => {
+                let marked = |&&(_, message): &&(u64, usize)| message.is_retained();
+                let last = published.iter().rposition(|one| marked(&one));
+                let at = last.map_or(0, |last| last + 1);
+                ensure!(tail.len() <= 1, "{place:?} gets more than one");
+                &published[at.saturating_sub(tail.len())..at]
             }
             Since::Last(count) => {
                 ensure!(

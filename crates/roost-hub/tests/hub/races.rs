@@ -177,7 +177,7 @@ impl Pair {
             Output::Published { token, .. } => format!("published {token}"),
             Output::DeliverMatched { .. } | Output::Refused { .. } => panic!("no pattern"),
             Output::Presence(_) => panic!("no presence"),
-            Output::Occupancy { .. } => panic!("it is not asked for"),
+            Output::Occupancy { .. } | Output::Watched(_) => panic!("it is not asked for"),
             Output::ToReactor(..) => unreachable!("sorted out before"),
         };
         self.done.drain(..).map(short).collect()

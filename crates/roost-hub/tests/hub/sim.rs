@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::iter;
 
 use roost_hub::{
-    ChannelId, Encoding, EventIds, HistoryLimits, HistoryNamespace, HistoryOptions, Hub, HubCounts,
+    ChannelId, Encoding, EncodingSet, EventIds, HistoryLimits, HistoryNamespace, HistoryOptions, Hub, HubCounts,
     HubOptions, Item, MatchedEvent, NamespaceId, Output, Pattern, PatternKind, PatternOptions,
     PresenceOptions, Publish, PublishTo, ReactorId, Route, Since, Subscribe, SubscribeError,
     SubscribePattern, Subscriber,
@@ -24,6 +24,8 @@ pub(crate) struct Sim {
     pub(crate) patterns: PatternModel,
     /// Channels that have subscribers, as the hubs say.
     occupied: BTreeSet<String>,
+    /// Channels and patterns that have some in an encoding that is watched.
+    watched: BTreeSet<String>,
     /// Whether a pattern may be refused.
     patterns_max: u32,
     /// By `from * reactors + to`.
@@ -63,9 +65,15 @@ pub(crate) enum Fault {
     DelayRecovered,
 }
 
+/// Encodings whose first and last subscribers are told of.
+fn watched() -> EncodingSet {
+    EncodingSet::from_iter([63, 55].map(Encoding))
+}
+
 fn reporting_hub(options: HubOptions) -> Hub<usize, Frame> {
     let mut hub = Hub::new(options);
     hub.set_reports_occupancy(true);
+    hub.set_watched(watched());
     hub
 }
 
@@ -110,6 +118,7 @@ impl Sim {
             model: Model::default(),
             patterns: PatternModel::default(),
             occupied: BTreeSet::new(),
+            watched: BTreeSet::new(),
             patterns_max,
             queues: iter::repeat_with(VecDeque::new)
                 .take(2 * usize::from(reactors).pow(2))
@@ -287,6 +296,7 @@ impl Sim {
         for place in places {
             self.unsubscribe(reactor, who, place.encoding.0, &place.name)?;
         }
+        self.check_watched()?;
         let places: Vec<PatternPlace> = self.patterns.subscriptions.keys().cloned().collect();
         for place in places {
             if (place.reactor.0, place.who.0) == (reactor, who) {
@@ -423,6 +433,34 @@ impl Sim {
         Ok(())
     }
 
+    /// What is watched is told of as long as it is subscribed to, and homes show it. Of patterns the register
+    /// knows the first subscribers' encodings alone.
+    fn check_watched(&mut self) -> Result<(), String> {
+        let wanted = self.model.subscriptions.keys();
+        let wanted = wanted.filter(|place| watched().contains(place.encoding));
+        let expected: BTreeSet<String> = wanted.map(|place| place.name.to_string()).collect();
+        let mut shown = BTreeSet::new();
+        for hub in &mut self.hubs {
+            let entries = hub.entries();
+            let all = (0..entries.end()).filter_map(|place| entries.at(place));
+            for entry in all.filter(|one| !one.encodings.intersection(watched()).is_empty()) {
+                assert_eq!(entries.numbered(entry.topic), Some(entry));
+                assert_eq!(entries.named(entry.name), Some(entry));
+                shown.insert(entry.name.to_owned());
+            }
+        }
+        let mut told = self.watched.clone();
+        for names in [&mut told, &mut shown] {
+            names.retain(|name| Pattern::of_name(name).is_none());
+        }
+        match told == expected && shown == expected {
+            true => Ok(()),
+            false => Err(format!(
+                "{told:?} are told of and {shown:?} shown, not {expected:?}"
+            )),
+        }
+    }
+
     /// Nothing is on its way any more.
     pub(crate) fn settled(&self) -> Check {
         self.model.settled()?;
@@ -511,6 +549,16 @@ impl Sim {
                     };
                     if !alternates {
                         return Err(format!("{channel} is occupied twice, or left twice"));
+                    }
+                }
+                Output::Watched(watched) => {
+                    let name = watched.name.to_string();
+                    let alternates = match watched.is_wanted {
+                        true => self.watched.insert(name),
+                        false => self.watched.remove(&name),
+                    };
+                    if !alternates {
+                        return Err(format!("{watched:?} is told twice"));
                     }
                 }
                 Output::Published {
@@ -698,7 +746,7 @@ fn pattern_place(
 fn recoverer(model: &Model) -> impl FnMut(&usize, Encoding, EventIds, Route<'_>) -> Frame {
     |&message, encoding, ids, route| {
         assert!(
-            matches!(route, Route::Recovered(_)),
+            matches!(route, Route::Recovered(_) | Route::Retained(_)),
             "nothing else is written at once"
         );
         assert!(model.is_ordered(message), "only what has a place is kept");
@@ -718,8 +766,8 @@ fn encoder(
 ) -> impl FnMut(&usize, Encoding, EventIds, Route<'_>) -> Frame {
     |&message, encoding, ids, route| {
         let seen = match route {
-            Route::Recovered(_) if model.is_ordered(message) => Ok(()),
-            Route::Recovered(_) => Err("what is recovered has no place".into()),
+            Route::Recovered(_) | Route::Retained(_) if model.is_ordered(message) => Ok(()),
+            Route::Recovered(_) | Route::Retained(_) => Err("what is recovered has no place".into()),
             Route::Channel(_) | Route::Kept(_) => model.encode(message, encoding, ids),
             Route::Pattern(channel) => patterns.encode(message, encoding, ids, channel, model),
         };

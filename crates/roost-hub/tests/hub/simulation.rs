@@ -136,6 +136,7 @@ fn run(seed: u64, fault: Option<Fault>, all: &mut Recoveries) -> (Check, bool) {
                 // It was away, and comes back.
                 48..56 => {
                     let since = match sim.model.position_of(name, random.next_u64()) {
+                        _ if random.below(8) == 0 => Since::Retained,
                         _ if random.below(8) == 0 => Since::Last(random.below(4) as u32),
                         Some(position) if random.below(16) > 0 => match random.below(6) {
                             0 => Since::Offset(position.offset),

@@ -3,6 +3,7 @@
 use roost_dialect::Publication;
 use roost_hub::{
     ChannelId, Name, Output, PatternRefusal, PresenceAnswer, PresenceView, Recovery, Snapshot,
+    Watched,
 };
 use roost_net::ConnKey;
 
@@ -39,6 +40,9 @@ pub(crate) enum Notice {
     },
     /// A channel whose home is here has its first subscriber, or has lost its last.
     Occupancy { channel: Name, is_occupied: bool },
+    /// A topic or pattern whose home is here has its first subscriber of the encodings that are watched, or has
+    /// lost its last.
+    Watched(Box<Watched>),
     /// Its publication has.
     Published {
         publisher: ConnKey,
@@ -102,6 +106,7 @@ pub(super) fn notice_of(output: HubOutput) -> Notice {
             channel,
             is_occupied,
         },
+        Output::Watched(watched) => Notice::Watched(watched),
         Output::ToReactor(..) | Output::Deliver { .. } | Output::DeliverMatched { .. } => {
             unreachable!("no dialect is told of it")
         }

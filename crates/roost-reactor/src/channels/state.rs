@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use roost_dialect::Publication;
 use roost_hub::{
-    ChannelId, Encoding, Frames, HistoryView, Hub, HubLimits, HubOptions, Item, MatchedEvent,
+    ChannelId, Encoding, EncodingSet, Frames, HistoryView, HomeEntries, Hub, HubLimits, HubOptions, Item, MatchedEvent,
     Member, Name, NameError, NamespaceId, Output, Placement, PresenceQuery, PresenceView, Publish,
     PublishError, PublishTo, ReactorId, Route, Since, Subscribe, SubscribeError, SubscribePattern,
-    Subscriber, Tail,
+    Subscriber, SubscriberIter, Tail,
 };
 use roost_metrics::{Counters, NamespaceCounters};
 use roost_net::ConnKey;
@@ -341,6 +341,41 @@ impl Channels {
         self.hub.pattern_of(channel).is_some()
     }
 
+    /// [`Hub::set_watched`]
+    pub(crate) fn watch(&mut self, encodings: EncodingSet) {
+        self.hub.set_watched(encodings);
+    }
+
+    /// [`Hub::set_cause`]
+    pub(crate) fn set_cause(&mut self, cause: u64) {
+        self.hub.set_cause(cause);
+    }
+
+    /// [`Hub::entries`]
+    pub(crate) fn entries(&mut self) -> HomeEntries<'_> {
+        self.hub.entries()
+    }
+
+    /// [`Hub::topic`]
+    pub(crate) fn topic(&self, channel: ChannelId) -> Option<u64> {
+        self.hub.topic(channel)
+    }
+
+    /// [`Hub::subscribers_from`]
+    pub(crate) fn subscribers_from(
+        &self,
+        channel: ChannelId,
+        encoding: Encoding,
+        first: Subscriber,
+    ) -> SubscriberIter<'_> {
+        self.hub.subscribers_from(channel, encoding, first)
+    }
+
+    /// The name of a channel's or pattern's record.
+    pub(crate) fn record_name(&self, channel: ChannelId) -> Option<&str> {
+        self.hub.channel_name(channel)
+    }
+
     /// The tick at which the next subscription ends that is to.
     #[inline]
     pub(crate) fn expiries_due(&self) -> u32 {
@@ -552,7 +587,8 @@ impl Channels {
             | Output::Refused { .. }
             | Output::Published { .. }
             | Output::Presence(_)
-            | Output::Occupancy { .. } => {
+            | Output::Occupancy { .. }
+            | Output::Watched(_) => {
                 return Some(notice_of(output));
             }
             Output::Deliver {

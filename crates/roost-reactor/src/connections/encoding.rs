@@ -1,7 +1,8 @@
 //! The form in which a connection's messages are framed: RFC 6455, the same with
 //! permessage-deflate, or the early drafts. A dialect never knows.
 
-use roost_dialect::{FORMS, Form, Publication};
+use roost_dialect::wamp::Wire;
+use roost_dialect::{DialectKind, FORMS, Form, Publication};
 use roost_hub::{Encoding, EncodingSet, EventIds, Prefixes, Route};
 use roost_wire::deflate::{Agreement, Deflater, Inflater};
 use roost_wire::frame::{append_close, append_frame};
@@ -211,6 +212,16 @@ impl Codec {
         encodings.collect()
     }
 
+    /// The encodings of WAMP's subscribers.
+    pub(crate) fn wamp_encodings() -> EncodingSet {
+        let forms = (0..Wire::FORMS.len()).map(|at| Form::of(DialectKind::Wamp, at));
+        let all = forms.flat_map(|form| {
+            let framings = [PLAIN, DEFLATE, EARLY].into_iter();
+            framings.map(move |framing| Encoding(form.0 + framing * FORMS_U8))
+        });
+        all.collect()
+    }
+
     /// Whether a publication can be written in one of the forms of [`Framing::encoding`].
     pub(crate) fn carries(publication: &Publication, encoding: Encoding) -> bool {
         roost_dialect::carries(publication, Form(encoding.0 % FORMS_U8))
@@ -232,6 +243,9 @@ impl Codec {
             Route::Recovered(_) if roost_dialect::answers_with_recovered(form) => {
                 // It becomes a part of a message that is framed later.
                 return roost_dialect::encode_recovered(publication, form, ids);
+            }
+            Route::Retained(channel) => {
+                roost_dialect::encode_retained(publication, form, ids, channel, self.epoch)
             }
             Route::Kept(channel) | Route::Recovered(channel) => {
                 roost_dialect::encode_kept(publication, form, ids, channel, self.epoch)

@@ -160,6 +160,7 @@ impl ControlPeer {
             namespace: NamespaceId::default(), // its home knows it
             local: tap_at(tap.number, tap.travels()),
             encodings: tap_encodings(),
+            cause: 0,
         };
         self.send(self.homes.home_of(channel), PeerMessage::Hub(item))
     }
@@ -172,6 +173,7 @@ impl ControlPeer {
         let item = Item::Uninterest {
             target: Target::Name(channel.clone()),
             local: tap_at(tap.number, tap.travels()),
+            cause: 0,
         };
         self.send(self.homes.home_of(channel), PeerMessage::Hub(item))
     }
@@ -251,6 +253,8 @@ impl ControlPeer {
                     | PeerMessage::HistoryAnswer(_)
                     | PeerMessage::SessionQuery(_)
                     | PeerMessage::SessionsFound(_)
+                    | PeerMessage::EntryQuery(_)
+                    | PeerMessage::EntriesFound(_)
                     | PeerMessage::Verdicts(_)
                     | PeerMessage::HookAnswers(_) => {
                         debug_assert!(

@@ -29,6 +29,7 @@ use crate::journal;
 use crate::messages::apply_pending;
 use crate::peer_message::PeerMessage;
 use crate::responses::refuse;
+use crate::session_events::{end_cause, unsubscribing};
 
 /// Answers a request, or begins to.
 pub(crate) fn handle_request(core: &mut Core, token: Token, request: Request) {
@@ -182,6 +183,9 @@ fn end_subscription(core: &mut Core, key: ConnKey, name: &str) -> bool {
     if !core.sessions.is_subscribed(dialect, session, channel) {
         return false;
     }
+    if core.sessions.is_confirmed(dialect, session, channel) {
+        unsubscribing(core, key, channel);
+    }
     let form = core
         .sessions
         .end_subscription(dialect, session, (channel, name));
@@ -200,6 +204,7 @@ fn end_subscription(core: &mut Core, key: ConnKey, name: &str) -> bool {
     journal::unsubscribing(core, key, channel, "unsubscribed by the application");
     core.channels
         .unsubscribe(Subscriber(key.slot()), encoding, channel, now);
+    end_cause(core);
     core.counters.subscriptions_ended_total.inc();
     apply_pending(core);
     true

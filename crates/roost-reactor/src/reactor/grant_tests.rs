@@ -1,15 +1,22 @@
 //! Tokens of subscriptions: what they allow, to whom, and for how long.
 
+use std::sync::Arc;
+
+use roost_dialect::wamp::{OwnRealm, OwnRealms};
 use roost_wire::Opcode;
 use roost_wire::frame::append_masked_frame;
 
 use super::client_token_tests::{asked, expect, good, say, settings, text};
 use super::http_world::{Client, World};
 use crate::settings::Access;
-use crate::{ChannelPolicy, ControlPeer, Denied, TokenCheck, Verdict};
+use crate::{ChannelPolicy, ControlPeer, Denied, Settings, TokenCheck, Verdict};
 
 /// Channels of `granted` want a permission, and those of `closed` are nobody's. The client is alice.
 fn start() -> (World, ControlPeer, Client) {
+    start_with(|_| {})
+}
+
+fn start_with(change: impl FnOnce(&mut Settings)) -> (World, ControlPeer, Client) {
     let mut settings = settings();
     settings.limits.ping_interval_ms = 0; // none has to be answered
     let of = |subscribe| ChannelPolicy {
@@ -20,6 +27,7 @@ fn start() -> (World, ControlPeer, Client) {
         ("granted".to_owned(), of(Access::Granted)),
         ("closed".to_owned(), of(Access::Nobody)),
     ];
+    change(&mut settings);
     let mut world = World::new(settings);
     let mut control = world.control();
     let client = world.connect();
@@ -161,4 +169,46 @@ fn one_that_subscribes_again_without_a_token_stays() {
     world.run(20_000);
     world.run(20_000);
     assert_eq!(world.count("subscriptions"), 1);
+}
+
+#[test]
+fn a_token_opens_no_channel_of_a_realm_that_is_closed_to_other_dialects() {
+    for other_dialects in [false, true] {
+        let (mut world, mut control, client) = start_with(|settings| {
+            let realm = OwnRealm {
+                name: "acme".into(),
+                prefix: "granted:.".into(),
+                anonymous: true,
+                tokens: true,
+                other_dialects,
+            };
+            let wamp = Arc::make_mut(&mut settings.dialects.wamp);
+            wamp.own_realms = OwnRealms::new(vec![realm]);
+        });
+        let refused = r#"{"id":2,"error":{"code":103,"message":"permission denied"}}"#;
+        let allowed = r#"{"id":2,"subscribe":{"#;
+        // The namespace is one, and what is in the realm is not.
+        for (channel, is_in_realm) in [("granted:.com.x", true), ("granted:x", false)] {
+            let subscribe =
+                format!(r#"{{"id":2,"subscribe":{{"channel":"{channel}","token":"s"}}}}"#);
+            send(&mut world, client, &subscribe);
+            let check = check(&mut control);
+            say(&mut control, good(&check, "alice", Some(60_000)));
+            let told = match is_in_realm && !other_dialects {
+                true => refused,
+                false => allowed,
+            };
+            expect(&mut world, client, &[told]);
+        }
+        let open = u64::from(other_dialects) + 1;
+        assert_eq!(world.count("subscriptions"), open);
+        // Nor is it told who is there, or what was published.
+        if !other_dialects {
+            for ask in ["presence", "presence_stats", "history"] {
+                let asked = format!(r#"{{"id":3,"{ask}":{{"channel":"granted:.com.x"}}}}"#);
+                send(&mut world, client, &asked);
+                expect(&mut world, client, &[r#"{"id":3,"error":{"code":1"#]);
+            }
+        }
+    }
 }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use roost_access::{Matching, Operation};
 use roost_dialect::wamp::{OwnRealm, OwnRealms};
 use roost_reactor::{Access, ChannelPolicy, Settings, policy_for_tests};
-use roost_testkit::client::{Checked, Client, Failure, Message, Request};
+use roost_testkit::client::{Checked, Client, Message, Request};
 use roost_testkit::server::{Backend, TestServer};
 use roost_testkit::users::{permission, role, set, user};
 use serde_json::{Value, json};
+
+use crate::wamp_session::Session;
 
 roost_testkit::on_each_backend!(
     events_stay_in_their_realm,
@@ -42,81 +44,6 @@ fn settle(settings: &mut Settings) {
 
 fn start(backend: Backend) -> TestServer {
     TestServer::with(backend, 3, settle)
-}
-
-struct Session {
-    client: Client,
-    requests: u64,
-}
-
-impl Session {
-    fn join(server: &TestServer, realm: &str) -> Result<Session, Failure> {
-        let (mut session, welcome) = Session::hello(server, realm, json!({}))?;
-        assert_eq!(welcome[0], 2, "{welcome}");
-        session.requests = 0;
-        Ok(session)
-    }
-
-    /// The answer to HELLO.
-    fn hello(
-        server: &TestServer,
-        realm: &str,
-        mut details: Value,
-    ) -> Result<(Session, Value), Failure> {
-        let mut client = Client::connect(server.address())?;
-        let request = Request::websocket("h", "/wamp");
-        client.shake_hands(&request.header("Sec-WebSocket-Protocol: wamp.2.json"))?;
-        let mut session = Session {
-            client,
-            requests: 0,
-        };
-        details["roles"] = json!({"publisher": {}, "subscriber": {}, "caller": {}, "callee": {}});
-        let answer = session.ask(&json!([1, realm, details]))?;
-        Ok((session, answer))
-    }
-
-    fn send(&mut self, message: &Value) -> Result<(), Failure> {
-        self.client.send_text(&message.to_string())
-    }
-
-    fn hear(&mut self) -> Result<Value, Failure> {
-        match self.client.receive()? {
-            Message::Text(text) => {
-                serde_json::from_str(&text).map_err(|error| Failure::new(error.to_string()))
-            }
-            other => Err(Failure::new(format!("expected JSON, received {other:?}"))),
-        }
-    }
-
-    fn ask(&mut self, message: &Value) -> Result<Value, Failure> {
-        self.send(message)?;
-        self.hear()
-    }
-
-    /// The answer to a request of this type.
-    fn request(&mut self, code: u64, options: Value, rest: &[Value]) -> Result<Value, Failure> {
-        self.requests += 1;
-        let mut message = vec![json!(code), json!(self.requests), options];
-        message.extend_from_slice(rest);
-        let answer = self.ask(&json!(message))?;
-        let number = match answer[0] == 8 {
-            true => &answer[2],
-            false => &answer[1],
-        };
-        assert_eq!(number, self.requests, "{answer}");
-        Ok(answer)
-    }
-
-    fn subscribe(&mut self, topic: &str, matching: &str) -> Result<Value, Failure> {
-        let answer = self.request(32, json!({"match": matching}), &[json!(topic)])?;
-        assert_eq!(answer[0], 33, "{topic}: {answer}");
-        Ok(answer[2].clone())
-    }
-
-    fn publish(&mut self, topic: &str, text: &str) -> Result<Value, Failure> {
-        let rest = [json!(topic), json!([text])];
-        self.request(16, json!({"acknowledge": true}), &rest)
-    }
 }
 
 /// The URI of an ERROR.

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use roost_access::{Matching, Operation};
 use roost_dialect::wamp::{OwnRealm, OwnRealms};
 use roost_reactor::Settings;
-use roost_testkit::client::{Checked, Client, Failure, Message, Request};
+use roost_testkit::client::Checked;
 use roost_testkit::server::{Backend, TestServer, wait_until};
 use roost_testkit::users::{permission, role, set, user};
 use serde_json::{Value, json};
+
+use crate::wamp_session::Session;
 
 roost_testkit::on_each_backend!(
     sessions_are_counted_listed_and_told_of,
@@ -44,113 +46,41 @@ fn start(backend: Backend) -> TestServer {
     TestServer::with(backend, 3, settle)
 }
 
-struct Session {
-    client: Client,
-    id: u64,
-    requests: u64,
-    features: Value,
-}
-
-impl Session {
-    fn join(server: &TestServer, realm: &str, user: &str) -> Result<Session, Failure> {
-        let mut client = Client::connect(server.address())?;
-        let request = Request::websocket("h", "/wamp");
-        client.shake_hands(&request.header("Sec-WebSocket-Protocol: wamp.2.json"))?;
-        let mut session = Session {
-            client,
-            id: 0,
-            requests: 0,
-            features: Value::Null,
-        };
-        let mut details = json!({"roles": {"subscriber": {}, "caller": {}}});
-        if !user.is_empty() {
-            details["authid"] = json!(user);
-            details["authmethods"] = json!(["ticket"]);
-        }
-        let mut answer = session.ask(&json!([1, realm, details]))?;
-        if !user.is_empty() {
-            answer = session.ask(&json!([5, "s", {}]))?;
-        }
-        assert_eq!(answer[0], 2, "{answer}");
-        session.id = answer[1].as_u64().unwrap_or_default();
-        session.features = answer[2]["roles"].clone();
-        Ok(session)
-    }
-
-    fn hear(&mut self) -> Result<Value, Failure> {
-        match self.client.receive()? {
-            Message::Text(text) => {
-                serde_json::from_str(&text).map_err(|error| Failure::new(error.to_string()))
-            }
-            other => Err(Failure::new(format!("expected JSON, received {other:?}"))),
-        }
-    }
-
-    fn ask(&mut self, message: &Value) -> Result<Value, Failure> {
-        self.client.send_text(&message.to_string())?;
-        self.hear()
-    }
-
-    /// The first argument of a result, or the URI of an error.
-    fn call(&mut self, name: &str, args: Value, kwargs: Value) -> Result<Value, Failure> {
-        self.requests += 1;
-        let procedure = format!("wamp.session.{name}");
-        let answer = self.ask(&json!([48, self.requests, {}, procedure, args, kwargs]))?;
-        if answer[0] == 8 {
-            assert_eq!(answer[2], self.requests, "{answer}");
-            return Ok(answer[4].clone());
-        }
-        assert_eq!(
-            (&answer[0], &answer[1]),
-            (&json!(50), &json!(self.requests)),
-            "{answer}"
-        );
-        Ok(answer[3][0].clone())
-    }
-
-    fn subscribe(&mut self, topic: &str) -> Checked {
-        self.requests += 1;
-        let answer = self.ask(&json!([32, self.requests, {}, topic]))?;
-        assert_eq!(answer[0], 33, "{answer}");
-        Ok(())
-    }
-}
-
 const NONE: fn() -> (Value, Value) = || (json!([]), json!({}));
 
 fn sessions_are_counted_listed_and_told_of(backend: Backend) -> Checked {
     let server = start(backend);
     let mut all = Vec::new();
     for user in ["", "", "", "alice", "alice"] {
-        all.push(Session::join(&server, "realm1", user)?);
+        all.push(Session::join_as(&server, "realm1", user)?);
     }
-    let mut other = Session::join(&server, "acme", "")?;
-    let features = &all[0].features;
+    let mut other = Session::join_as(&server, "acme", "")?;
+    let features = &all[0].roles;
     for role in ["broker", "dealer"] {
         assert_eq!(features[role]["features"]["session_meta_api"], json!(true));
     }
     let ids: Vec<u64> = all.iter().map(|one| one.id).collect();
     let asker = &mut all[0];
     let (args, kwargs) = NONE();
-    assert_eq!(asker.call("count", args.clone(), kwargs.clone())?, 5);
-    assert_eq!(asker.call("count", json!([["staff"]]), kwargs.clone())?, 2);
+    assert_eq!(asker.ask_sessions("count", args.clone(), kwargs.clone())?, 5);
+    assert_eq!(asker.ask_sessions("count", json!([["staff"]]), kwargs.clone())?, 2);
     assert_eq!(
-        asker.call("count", json!([["staff", "anonymous"]]), kwargs.clone())?,
+        asker.ask_sessions("count", json!([["staff", "anonymous"]]), kwargs.clone())?,
         5
     );
-    let listed = asker.call("list", args.clone(), kwargs.clone())?;
+    let listed = asker.ask_sessions("list", args.clone(), kwargs.clone())?;
     let mut listed: Vec<u64> = serde_json::from_value(listed).expect("a list of numbers");
     listed.sort_unstable();
     let mut expected = ids.clone();
     expected.sort_unstable();
     assert_eq!(listed, expected);
-    let alice = asker.call("get", json!([ids[4]]), kwargs.clone())?;
+    let alice = asker.ask_sessions("get", json!([ids[4]]), kwargs.clone())?;
     let expected = json!({
         "session": ids[4], "authid": "alice", "authrole": "staff", "authmethod": "ticket",
         "authprovider": "static",
     });
     assert_eq!(alice, expected);
-    let anonymous = asker.call("get", json!([ids[1]]), kwargs.clone())?;
+    let anonymous = asker.ask_sessions("get", json!([ids[1]]), kwargs.clone())?;
     assert_eq!(anonymous["authid"], ids[1].to_string());
     assert_eq!(
         (&anonymous["authrole"], &anonymous["authprovider"]),
@@ -159,15 +89,15 @@ fn sessions_are_counted_listed_and_told_of(backend: Backend) -> Checked {
     // Another realm's are none.
     let other_id = other.id;
     assert_eq!(
-        asker.call("get", json!([other_id]), kwargs.clone())?,
+        asker.ask_sessions("get", json!([other_id]), kwargs.clone())?,
         "wamp.error.no_such_session"
     );
     assert_eq!(
-        other.call("list", args.clone(), kwargs.clone())?,
+        other.ask_sessions("list", args.clone(), kwargs.clone())?,
         json!([other_id])
     );
     assert_eq!(
-        other.call("get", json!([ids[0]]), kwargs.clone())?,
+        other.ask_sessions("get", json!([ids[0]]), kwargs.clone())?,
         "wamp.error.no_such_session"
     );
     all.pop();
@@ -175,7 +105,7 @@ fn sessions_are_counted_listed_and_told_of(backend: Backend) -> Checked {
     wait_until(
         || {
             first[0]
-                .call("count", json!([]), json!({}))
+                .ask_sessions("count", json!([]), json!({}))
                 .is_ok_and(|count| count == 4)
         },
         || "the one that has gone is counted".to_owned(),
@@ -185,11 +115,11 @@ fn sessions_are_counted_listed_and_told_of(backend: Backend) -> Checked {
 
 fn sessions_are_killed_by_those_who_may(backend: Backend) -> Checked {
     let server = start(backend);
-    let mut root = Session::join(&server, "realm1", "root")?;
-    let mut other_root = Session::join(&server, "acme", "root")?;
-    let mut anonymous = Session::join(&server, "realm1", "")?;
-    let mut alice = Session::join(&server, "realm1", "alice")?;
-    let mut in_acme = Session::join(&server, "acme", "")?;
+    let mut root = Session::join_as(&server, "realm1", "root")?;
+    let mut other_root = Session::join_as(&server, "acme", "root")?;
+    let mut anonymous = Session::join_as(&server, "realm1", "")?;
+    let mut alice = Session::join_as(&server, "realm1", "alice")?;
+    let mut in_acme = Session::join_as(&server, "acme", "")?;
     let denied = "wamp.error.not_authorized";
     for (name, args) in [
         ("kill", json!([root.id])),
@@ -198,7 +128,7 @@ fn sessions_are_killed_by_those_who_may(backend: Backend) -> Checked {
     ] {
         for session in [&mut anonymous, &mut alice, &mut in_acme] {
             assert_eq!(
-                session.call(name, args.clone(), json!({}))?,
+                session.ask_sessions(name, args.clone(), json!({}))?,
                 denied,
                 "{name}"
             );
@@ -207,10 +137,10 @@ fn sessions_are_killed_by_those_who_may(backend: Backend) -> Checked {
     let none = "wamp.error.no_such_session";
     let (own, other) = (root.id, in_acme.id);
     for id in [own, other, 1] {
-        assert_eq!(root.call("kill", json!([id]), json!({}))?, none);
+        assert_eq!(root.ask_sessions("kill", json!([id]), json!({}))?, none);
     }
     let why = json!({"reason": "com.example.enough", "message": "Enough."});
-    assert_eq!(root.call("kill", json!([alice.id]), why)?, Value::Null);
+    assert_eq!(root.ask_sessions("kill", json!([alice.id]), why)?, Value::Null);
     let goodbye = alice.hear()?;
     assert_eq!(
         goodbye,
@@ -218,28 +148,28 @@ fn sessions_are_killed_by_those_who_may(backend: Backend) -> Checked {
     );
     assert_eq!(alice.client.expect_close(1008)?, "com.example.enough");
     let name = anonymous.id.to_string();
-    assert_eq!(root.call("kill_by_authid", json!([name]), json!({}))?, 1);
+    assert_eq!(root.ask_sessions("kill_by_authid", json!([name]), json!({}))?, 1);
     assert_eq!(anonymous.hear()?[2], "wamp.close.killed");
     let mut many = Vec::new();
     for _ in 0..5 {
-        many.push(Session::join(&server, "realm1", "")?);
+        many.push(Session::join_as(&server, "realm1", "")?);
     }
     assert_eq!(
-        root.call("kill_by_authrole", json!(["anonymous"]), json!({}))?,
+        root.ask_sessions("kill_by_authrole", json!(["anonymous"]), json!({}))?,
         5
     );
     for session in &mut many {
         assert_eq!(session.hear()?[0], 6);
     }
-    let _alice = Session::join(&server, "realm1", "alice")?;
+    let _alice = Session::join_as(&server, "realm1", "alice")?;
     assert_eq!(
-        root.call("kill_all", json!([]), json!({}))?,
+        root.ask_sessions("kill_all", json!([]), json!({}))?,
         1,
         "but for itself"
     );
-    assert_eq!(root.call("count", json!([]), json!({}))?, 1);
+    assert_eq!(root.ask_sessions("count", json!([]), json!({}))?, 1);
     assert_eq!(
-        other_root.call("count", json!([]), json!({}))?,
+        other_root.ask_sessions("count", json!([]), json!({}))?,
         2,
         "the other realm is as it was"
     );
@@ -248,12 +178,12 @@ fn sessions_are_killed_by_those_who_may(backend: Backend) -> Checked {
 
 fn joining_and_leaving_are_events(backend: Backend) -> Checked {
     let server = start(backend);
-    let mut listener = Session::join(&server, "realm1", "")?;
-    listener.subscribe("wamp.session.on_join")?;
-    listener.subscribe("wamp.session.on_leave")?;
-    let mut in_acme = Session::join(&server, "acme", "")?;
-    in_acme.subscribe("wamp.session.on_join")?;
-    let mut alice = Session::join(&server, "realm1", "alice")?;
+    let mut listener = Session::join_as(&server, "realm1", "")?;
+    listener.subscribe("wamp.session.on_join", "exact")?;
+    listener.subscribe("wamp.session.on_leave", "exact")?;
+    let mut in_acme = Session::join_as(&server, "acme", "")?;
+    in_acme.subscribe("wamp.session.on_join", "exact")?;
+    let mut alice = Session::join_as(&server, "realm1", "alice")?;
     let joined = listener.hear()?;
     assert_eq!(
         (&joined[0], &joined[4][0]["session"]),
@@ -268,7 +198,7 @@ fn joining_and_leaving_are_events(backend: Backend) -> Checked {
     assert_eq!(goodbye[0], 6);
     assert_eq!(listener.hear()?[4], json!([alice.id, "alice", "staff"]));
     // One that goes without a word has left as well, once.
-    let anonymous = Session::join(&server, "realm1", "")?;
+    let anonymous = Session::join_as(&server, "realm1", "")?;
     let id = anonymous.id;
     drop(anonymous);
     // Two topics: each has an order, and they have none between them.
@@ -277,23 +207,23 @@ fn joining_and_leaving_are_events(backend: Backend) -> Checked {
     let left = json!([id, id.to_string(), "anonymous"]);
     assert!(has_joined && told.contains(&left), "{told:?}");
     // In the other realm the first event is that of its own.
-    let next = Session::join(&server, "acme", "")?;
+    let next = Session::join_as(&server, "acme", "")?;
     assert_eq!(in_acme.hear()?[4][0]["session"], next.id);
     // Nothing else has come: the next thing is the answer.
-    assert_eq!(listener.call("count", json!([]), json!({}))?, 1);
+    assert_eq!(listener.ask_sessions("count", json!([]), json!({}))?, 1);
     Ok(())
 }
 
 fn what_cannot_be_asked_is_an_error(backend: Backend) -> Checked {
     let server = start(backend);
-    let mut session = Session::join(&server, "realm1", "")?;
+    let mut session = Session::join_as(&server, "realm1", "")?;
     for (name, args, error) in [
         ("get", json!([]), "wamp.error.invalid_argument"),
         ("count", json!(["x"]), "wamp.error.invalid_argument"),
         ("get", json!([1]), "wamp.error.no_such_session"),
         ("nothing", json!([]), "wamp.error.no_such_procedure"),
     ] {
-        assert_eq!(session.call(name, args, json!({}))?, error, "{name}");
+        assert_eq!(session.ask_sessions(name, args, json!({}))?, error, "{name}");
     }
     session.requests += 1;
     let answer = session.ask(&json!([32, session.requests, {}, "wamp.session.x"]))?;

@@ -1,25 +1,23 @@
-//! Whole networks of dealers, with items that arrive in any order that their lanes allow: each call
-//! has exactly one answer, and nothing is left at the end.
+//! Dealers, the network between them, and their clients as those see themselves.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use proptest::prelude::*;
 use roost_dealer::{
     Answer, Call, CallError, CalleeFeatures, CancelMode, Client, Dealer, DealerCounts,
-    DealerOptions, Failure, Interrupt, Item, Match, NeverInvoked, Notice, Output, Policy, Register,
-    RegisterError,
+    DealerOptions, Interrupt, Item, Match, NeverInvoked, Notice, Output, Policy, Procedure,
+    Register, RegisterError, RegistrationChange, RegistrationEvent,
 };
-use roost_hub::{Prefixes, ReactorId};
+use roost_hub::{Name, Prefixes, ReactorId};
 
-const CALLS_MAX: usize = 4;
-const INVOCATIONS_MAX: usize = 3;
+pub(crate) const CALLS_MAX: usize = 4;
+pub(crate) const INVOCATIONS_MAX: usize = 3;
 const REGISTRATIONS_MAX: usize = 3;
 const NAMES: [&str; 5] = ["a.b", "a.c", "a.b.c", "x", "é.b"];
 const PATTERNS: [&str; 5] = ["a", "a.", "a..c", ".b", ""];
 
 /// What clients do, and the network.
 #[derive(Debug, Clone)]
-enum Op {
+pub(crate) enum Op {
     Register {
         client: usize,
         name: usize,
@@ -54,50 +52,62 @@ enum Op {
         count: usize,
     },
     Tick,
+    /// A dealer is taken apart and put together again.
+    HandOver {
+        reactor: usize,
+    },
 }
 
 /// A client as it sees itself.
 #[derive(Default)]
-struct Peer {
+pub(crate) struct Peer {
     client: u64,
     features: CalleeFeatures,
     /// Open calls: by number, the payload and whether progress is wanted.
-    calls: BTreeMap<u64, (u64, bool)>,
+    pub(crate) calls: BTreeMap<u64, (u64, bool)>,
     requests: u64,
     /// Invocations not answered yet: by number, the payload.
-    invocations: BTreeMap<u64, (u64, bool)>,
+    pub(crate) invocations: BTreeMap<u64, (u64, bool)>,
     last_invocation: u64,
-    interrupted: Vec<u64>,
-    registrations: Vec<u64>,
+    pub(crate) interrupted: Vec<u64>,
+    pub(crate) registrations: Vec<u64>,
     /// Tokens of registers that are not answered.
     pending: Vec<u64>,
 }
 
-struct World {
-    dealers: Vec<Dealer<u64>>,
+pub(crate) struct World {
+    pub(crate) dealers: Vec<Dealer<u64>>,
     /// By sender, receiver and lane.
-    links: BTreeMap<(u8, u8, bool), VecDeque<Item<u64>>>,
-    peers: Vec<Peer>,
+    pub(crate) links: BTreeMap<(u8, u8, bool), VecDeque<Item<u64>>>,
+    pub(crate) peers: Vec<Peer>,
     now: u32,
     /// The last payload of a call.
     payloads: u64,
     /// Answers that came from a procedure, and those that did not.
-    answered: (u32, u32),
+    pub(crate) answered: (u32, u32),
+    /// Registrations with their callees' sessions, as events say.
+    told: BTreeMap<u64, Vec<u64>>,
+}
+
+pub(crate) fn options(me: u8, reactors: u16) -> DealerOptions {
+    DealerOptions {
+        me: ReactorId(me),
+        reactors,
+        hash_key: [9; 16],
+        seed: 4,
+        apart: Prefixes::default(),
+        registrations_max: REGISTRATIONS_MAX as u32,
+        calls_max: CALLS_MAX as u32,
+        invocations_max: INVOCATIONS_MAX as u32,
+    }
 }
 
 impl World {
-    fn new(reactors: u16, clients: usize) -> World {
+    pub(crate) fn new(reactors: u16, clients: usize) -> World {
         let dealer = |me| {
-            Dealer::new(DealerOptions {
-                me: ReactorId(me),
-                reactors,
-                hash_key: [9; 16],
-                seed: 4,
-                apart: Prefixes::default(),
-                registrations_max: REGISTRATIONS_MAX as u32,
-                calls_max: CALLS_MAX as u32,
-                invocations_max: INVOCATIONS_MAX as u32,
-            })
+            let mut dealer = Dealer::new(options(me, reactors));
+            dealer.set_reports_registrations(true);
+            dealer
         };
         let peer = |client| Peer {
             client: client as u64,
@@ -111,6 +121,7 @@ impl World {
             now: 1,
             payloads: 0,
             answered: (0, 0),
+            told: BTreeMap::new(),
         }
     }
 
@@ -118,7 +129,7 @@ impl World {
         peer % self.dealers.len()
     }
 
-    fn apply(&mut self, op: Op) {
+    pub(crate) fn apply(&mut self, op: Op) {
         let clients = self.peers.len();
         let mut out = Vec::new();
         match op {
@@ -174,6 +185,7 @@ impl World {
                     }
                 }
             }
+            Op::HandOver { reactor } => self.hand_over(reactor % self.dealers.len()),
             Op::Tick => {
                 self.now += 1;
                 for reactor in 0..self.dealers.len() {
@@ -190,7 +202,7 @@ impl World {
             | Op::Cancel { client, .. }
             | Op::Answer { client, .. }
             | Op::Leave { client } => client,
-            Op::Deliver { .. } | Op::Tick => 0,
+            Op::Deliver { .. } | Op::Tick | Op::HandOver { .. } => 0,
         };
         self.carry_out(self.reactor(client % clients), out);
     }
@@ -223,6 +235,7 @@ impl World {
             matching,
             policy: policies[usize::from(policy) % 5],
             features: peer.features,
+            session: peer.client,
             token: peer.requests,
         };
         let count = peer.pending.len() + peer.registrations.len();
@@ -232,7 +245,8 @@ impl World {
         } else {
             Err(RegisterError::TooMany)
         };
-        assert_eq!(self.dealers[reactor].register(register, out), expected);
+        let registered = self.dealers[reactor].register(register, self.now, out);
+        assert_eq!(registered, expected);
     }
 
     fn call(
@@ -299,6 +313,21 @@ impl World {
         assert_eq!(answered, Ok(()));
     }
 
+    /// Another dealer goes on where one was, and is the same.
+    fn hand_over(&mut self, reactor: usize) {
+        let reactors = self.dealers.len() as u16;
+        let options = || options(reactor as u8, reactors);
+        let before = std::mem::replace(&mut self.dealers[reactor], Dealer::new(options()));
+        let (counts, due) = (before.counts(), before.due());
+        let state = before.export();
+        let mut dealer = Dealer::import(options(), state.clone()).expect("a dealer's state");
+        assert_eq!((dealer.counts(), dealer.due()), (counts, due));
+        dealer.set_reports_registrations(true);
+        self.dealers[reactor] = dealer;
+        let again: Dealer<u64> = Dealer::import(options(), state.clone()).expect("the same");
+        assert_eq!(again.export(), state);
+    }
+
     /// A client leaves, and another takes its slot.
     fn leave(&mut self, at: usize, out: &mut Vec<Output<u64>>) {
         let reactor = self.reactor(at);
@@ -311,7 +340,7 @@ impl World {
         };
     }
 
-    fn deliver(&mut self, (from, to, lane): (u8, u8, bool)) {
+    pub(crate) fn deliver(&mut self, (from, to, lane): (u8, u8, bool)) {
         let items = self.links.get_mut(&(from, to, lane));
         let Some(item) = items.and_then(VecDeque::pop_front) else {
             return;
@@ -332,6 +361,66 @@ impl World {
                     self.links.entry(key).or_default().push_back(item);
                 }
                 Output::ToClient(client, notice) => self.notice(reactor, client, notice),
+                Output::Registration(event) => self.told(reactor, *event),
+            }
+        }
+    }
+
+    /// Events of one registration begin and end, and name each callee once.
+    fn told(&mut self, reactor: usize, event: RegistrationEvent) {
+        let RegistrationEvent {
+            session,
+            registration,
+            change,
+        } = event;
+        let number = registration.number;
+        let shown = self.dealers[reactor].registrations().get(number);
+        match change {
+            RegistrationChange::Created => {
+                assert_eq!(shown.map(|shown| shown.created), Some(self.now));
+                assert_eq!(self.told.insert(number, Vec::new()), None, "created once");
+            }
+            RegistrationChange::Registered => {
+                let sessions = self.told.get_mut(&number).expect("created before");
+                assert!(!sessions.contains(&session), "it has one place");
+                sessions.push(session);
+            }
+            RegistrationChange::Unregistered => {
+                let sessions = self.told.get_mut(&number).expect("not deleted yet");
+                let at = sessions.iter().position(|one| *one == session);
+                sessions.remove(at.expect("it was registered"));
+            }
+            RegistrationChange::Deleted => {
+                assert_eq!(self.told.remove(&number), Some(Vec::new()));
+            }
+        }
+    }
+
+    /// What is told of registrations, what the home shows and what clients know agree.
+    fn check_registrations(&self) {
+        let home = &self.dealers[usize::from(self.dealers[0].home().0)];
+        let shown = home.registrations();
+        let numbers = shown.behind(0).map(|(number, ..)| number);
+        let shown_all: BTreeMap<u64, Vec<u64>> = numbers
+            .map(|number| (number, shown.callees(number).collect()))
+            .collect();
+        assert_eq!(shown_all, self.told);
+        let mut known: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
+        for peer in &self.peers {
+            for &number in &peer.registrations {
+                known.entry(number).or_default().insert(peer.client);
+            }
+        }
+        let told = self.told.iter();
+        let told = told.map(|(&number, list)| (number, list.iter().copied().collect()));
+        assert_eq!(told.collect::<BTreeMap<u64, BTreeSet<u64>>>(), known);
+        for (number, name, matching) in shown.behind(0) {
+            let name = Name::from(name);
+            let procedure = Procedure { name, matching };
+            assert_eq!(shown.find(&procedure), Some(number));
+            if matching == Match::Exact {
+                let found = shown.matching(&procedure.name);
+                assert_eq!(found, Some((number, &procedure)));
             }
         }
     }
@@ -401,7 +490,7 @@ impl World {
         }
     }
 
-    fn deliver_all(&mut self) {
+    pub(crate) fn deliver_all(&mut self) {
         for _ in 0..1000 {
             let busy = self.links.iter().filter(|(_, items)| !items.is_empty());
             let keys: Vec<_> = busy.map(|(&key, _)| key).collect();
@@ -416,8 +505,9 @@ impl World {
     }
 
     /// All callees answer, all that is under way arrives: then each call has been answered.
-    fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.deliver_all();
+        self.check_registrations();
         for at in 0..self.peers.len() {
             while !self.peers[at].invocations.is_empty() {
                 let client = at;
@@ -455,6 +545,7 @@ impl World {
             );
             assert_eq!(dealer.due(), u32::MAX);
         }
+        assert!(self.told.is_empty(), "all are deleted: {:?}", self.told);
     }
 }
 
@@ -475,213 +566,4 @@ fn features(client: usize) -> CalleeFeatures {
 fn pick<'a>(mut keys: impl ExactSizeIterator<Item = &'a u64>, which: usize) -> Option<u64> {
     let count = keys.len();
     keys.nth(which % count.max(1)).copied()
-}
-
-fn ops() -> impl Strategy<Value = Op> {
-    let client = 0..6usize;
-    prop_oneof![
-        3 => (client.clone(), 0..5usize, 0..3u8, 0..5u8).prop_map(|(client, name, matching, policy)| {
-            Op::Register { client, name, matching, policy }
-        }),
-        1 => (client.clone(), any::<usize>()).prop_map(|(client, which)| Op::Unregister { client, which }),
-        5 => (client.clone(), 0..5usize, any::<bool>(), prop_oneof![3 => Just(0u32), 1 => 1..4u32])
-            .prop_map(|(client, name, wants_progress, timeout)| {
-                Op::Call { client, name, wants_progress, timeout }
-            }),
-        2 => (client.clone(), any::<usize>(), 0..3u8)
-            .prop_map(|(client, which, mode)| Op::Cancel { client, which, mode }),
-        4 => (client.clone(), any::<usize>(), 0..3u8)
-            .prop_map(|(client, which, kind)| Op::Answer { client, which, kind }),
-        1 => client.prop_map(|client| Op::Leave { client }),
-        8 => (any::<usize>(), 1..6usize).prop_map(|(link, count)| Op::Deliver { link, count }),
-        1 => Just(Op::Tick),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 600,
-        max_shrink_iters: 2000,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
-    #[test]
-    fn each_call_has_one_answer(
-        reactors in 1..4u16,
-        ops in proptest::collection::vec(ops(), 0..160),
-    ) {
-        let mut world = World::new(reactors, 6);
-        for op in ops {
-            world.apply(op);
-        }
-        world.finish();
-    }
-}
-
-/// A caller and a callee on different reactors, and a home that is neither's.
-fn three() -> World {
-    let mut world = World::new(3, 6);
-    world.apply(Op::Register {
-        client: 1,
-        name: 0,
-        matching: 0,
-        policy: 0,
-    });
-    world.deliver_all();
-    assert_eq!(world.peers[1].registrations.len(), 1);
-    world
-}
-
-fn call(world: &mut World, client: usize, timeout: u32) {
-    world.apply(Op::Call {
-        client,
-        name: 0,
-        wants_progress: true,
-        timeout,
-    });
-}
-
-fn answer(world: &mut World, client: usize, kind: u8) {
-    world.apply(Op::Answer {
-        client,
-        which: 0,
-        kind,
-    });
-    world.deliver_all();
-}
-
-#[test]
-fn a_call_is_answered_by_its_callee() {
-    let mut world = three();
-    call(&mut world, 2, 0);
-    world.deliver_all();
-    assert_eq!(world.peers[1].invocations.len(), 1);
-    answer(&mut world, 1, 0);
-    assert_eq!(world.peers[2].calls.len(), 1, "progress ends nothing");
-    answer(&mut world, 1, 1);
-    assert_eq!(world.answered, (1, 0));
-    world.finish();
-}
-
-#[test]
-fn a_callee_that_leaves_answers_by_that() {
-    let mut world = three();
-    call(&mut world, 2, 0);
-    world.deliver_all();
-    world.apply(Op::Leave { client: 1 });
-    world.deliver_all();
-    assert_eq!(world.answered, (0, 1));
-    assert!(world.peers[2].calls.is_empty());
-    world.finish();
-}
-
-#[test]
-fn a_caller_that_leaves_interrupts_its_callee() {
-    for arrives_first in [true, false] {
-        let mut world = three();
-        call(&mut world, 2, 0);
-        if arrives_first {
-            world.deliver_all();
-        }
-        world.apply(Op::Leave { client: 2 });
-        world.deliver_all();
-        assert_eq!(world.peers[1].interrupted, [1]);
-        world.finish();
-    }
-}
-
-#[test]
-fn a_limit_is_that_between_two_results() {
-    let mut world = three();
-    call(&mut world, 2, 2);
-    world.deliver_all();
-    for _ in 0..5 {
-        world.apply(Op::Tick);
-        answer(&mut world, 1, 0);
-    }
-    assert_eq!(world.answered, (0, 0));
-    world.apply(Op::Tick);
-    world.apply(Op::Tick);
-    assert_eq!(world.answered, (0, 1));
-    world.deliver_all();
-    assert_eq!(world.peers[1].interrupted, [1]);
-    world.finish();
-}
-
-#[test]
-fn a_call_that_finds_its_callee_gone_goes_to_another() {
-    let mut world = World::new(3, 6);
-    for client in [1, 2] {
-        world.apply(Op::Register {
-            client,
-            name: 0,
-            matching: 0,
-            policy: 3, // first
-        });
-        world.deliver_all();
-    }
-    call(&mut world, 0, 0);
-    // The home has chosen the first, which leaves before it hears of it.
-    let calls: Vec<_> = world.links.keys().copied().filter(|key| key.2).collect();
-    for key in calls {
-        world.deliver(key);
-    }
-    world.apply(Op::Unregister {
-        client: 1,
-        which: 0,
-    });
-    world.deliver_all();
-    assert_eq!(
-        world.peers[2].invocations.len() + world.peers[1].invocations.len(),
-        1
-    );
-    answer(&mut world, 2, 1);
-    answer(&mut world, 1, 1);
-    assert_eq!(world.answered, (1, 0));
-    world.finish();
-}
-
-#[test]
-fn a_callee_has_a_bound_of_open_invocations() {
-    let mut world = three();
-    for client in [0, 2, 3, 4, 5] {
-        call(&mut world, client, 0);
-        world.deliver_all();
-    }
-    assert_eq!(world.peers[1].invocations.len(), INVOCATIONS_MAX);
-    assert_eq!(world.answered, (0, 2));
-    world.finish();
-}
-
-#[test]
-fn failures_are_named() {
-    let mut dealer = Dealer::new(DealerOptions {
-        me: ReactorId(0),
-        reactors: 1,
-        hash_key: [1; 16],
-        seed: 1,
-        apart: Prefixes::default(),
-        registrations_max: 1,
-        calls_max: 1,
-        invocations_max: 1,
-    });
-    let mut out = Vec::new();
-    let call = Call {
-        caller: Client(1),
-        request: 7,
-        procedure: "nobody.knows",
-        wants_progress: false,
-        timeout: 0,
-        payload: 0u64,
-    };
-    assert_eq!(dealer.call(call, 0, &mut out), Ok(()));
-    let [Output::ToClient(Client(1), notice)] = &out[..] else {
-        panic!("{out:?}");
-    };
-    let expected = Notice::Answer {
-        request: 7,
-        answer: Answer::Failed(Failure::NoSuchProcedure),
-    };
-    assert_eq!(*notice, expected);
-    assert_eq!(dealer.counts(), DealerCounts::default());
 }
