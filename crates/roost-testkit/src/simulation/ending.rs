@@ -50,6 +50,20 @@ impl Simulation {
         answered
     }
 
+    /// Sessions that ask have their answers, and vanish.
+    pub(super) fn end_askers(&mut self, plan: &Plan) -> Result<(u64, u64), String> {
+        if self.askers.is_none() {
+            return Ok((0, 0));
+        }
+        self.run_until(plan.end_ns + plan.rest_ns() + QUIESCE_NS);
+        let Some(askers) = &mut self.askers else {
+            return Ok((0, 0));
+        };
+        let checked = askers.check(plan);
+        askers.abort_all();
+        checked
+    }
+
     /// The script of the SOAP peers is over: what is open is answered in time. Returns how many requests
     /// were answered, and how many publications were received.
     pub(super) fn end_soap(&mut self, plan: &Plan) -> Result<(u64, u64), String> {

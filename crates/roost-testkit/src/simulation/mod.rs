@@ -47,6 +47,7 @@
 //! equal those of its peers, and what it counts as dropped is what they missed.
 
 mod api;
+mod askers;
 mod calls;
 mod canary;
 mod centrifugo;
@@ -92,6 +93,7 @@ use roost_net::sim::{SimDriver, SimNet, SimOptions, SimRng};
 use roost_reactor::{Iteration, Reactor, Shared};
 
 use api::Subscribers;
+use askers::Askers;
 use centrifugo::CentrifugoPeers;
 use control::Control;
 pub use control::ControlReport;
@@ -175,6 +177,7 @@ fn run_scenario(plan: &Plan) -> Result<Report, Broken> {
     simulation.hostiles.abort_all();
     let http_answers = simulation.end_http(plan).map_err(broken)?;
     let soap = simulation.end_soap(plan).map_err(broken)?;
+    let asked = simulation.end_askers(plan).map_err(broken)?;
     let centrifugo = simulation.end_centrifugo(plan).map_err(broken)?;
     simulation.end_api(plan).map_err(broken)?;
     let told = simulation.end_recovering(plan).map_err(broken)?;
@@ -208,6 +211,7 @@ fn run_scenario(plan: &Plan) -> Result<Report, Broken> {
     simulation.check_end_state().map_err(broken)?;
     report.http_answers = http_answers;
     (report.soap_answers, report.soap_received) = soap;
+    (report.asked, report.retained) = asked;
     (report.centrifugo_answers, report.centrifugo_received) = centrifugo;
     report.guarded_answers = guarded_answers;
     report.told = told;
@@ -232,6 +236,7 @@ struct Simulation {
     strangers: Option<Strangers>,
     http: Option<HttpPeers>,
     soap: Option<SoapPeers>,
+    askers: Option<Askers>,
     centrifugo: Option<CentrifugoPeers>,
     guarded: Option<Guarded>,
     recovering: Recovering,
@@ -329,6 +334,10 @@ impl Simulation {
             let driver = net.driver(SimOptions::default());
             SoapPeers::new(plan, driver, addresses[0], net.rng())
         });
+        let askers = (plan.askers > 0).then(|| {
+            let driver = net.driver(SimOptions::default());
+            Askers::new(plan, driver, addresses[0])
+        });
         let centrifugo = (plan.centrifugo_peers > 0).then(|| {
             let driver = net.driver(SimOptions::default());
             CentrifugoPeers::new(plan, driver, addresses[0], net.rng())
@@ -355,6 +364,7 @@ impl Simulation {
             strangers,
             http,
             soap,
+            askers,
             centrifugo,
             guarded,
             recovering,
@@ -423,6 +433,9 @@ impl Simulation {
         if self.soap.as_ref().is_some_and(SoapPeers::is_due) {
             due.push(SOAP);
         }
+        if self.askers.as_ref().is_some_and(Askers::is_due) {
+            due.push(ASKERS);
+        }
         let centrifugo = self.centrifugo.as_ref();
         if centrifugo.is_some_and(CentrifugoPeers::is_due) {
             due.push(CENTRIFUGO);
@@ -462,6 +475,7 @@ impl Simulation {
             GUARDED => self.guarded.iter_mut().for_each(Guarded::run_once),
             HTTP => self.http.iter_mut().for_each(HttpPeers::run_once),
             SOAP => self.soap.iter_mut().for_each(SoapPeers::run_once),
+            ASKERS => self.askers.iter_mut().for_each(Askers::run_once),
             CENTRIFUGO => {
                 let centrifugo = self.centrifugo.iter_mut();
                 centrifugo.for_each(CentrifugoPeers::run_once);
@@ -653,6 +667,7 @@ const SUBSCRIBERS: usize = usize::MAX - 6;
 const GUARDED: usize = usize::MAX - 7;
 const CENTRIFUGO: usize = usize::MAX - 8;
 const RECOVERING: usize = usize::MAX - 9;
+const ASKERS: usize = usize::MAX - 10;
 
 /// A simulation takes a few thousand loop iterations.
 const ITERATIONS_MAX: u64 = 100_000;

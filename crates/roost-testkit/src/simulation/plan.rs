@@ -12,7 +12,7 @@ use super::guarded;
 use super::journal;
 use super::listeners;
 use super::pauses::{self, Pause};
-use super::presence;
+use super::{askers, presence};
 use super::recovering;
 
 /// One simulation, decided before it starts.
@@ -42,6 +42,8 @@ pub struct Plan {
     pub http_peers: usize,
     /// Peers that speak SOAP.
     pub soap_peers: usize,
+    /// WAMP sessions that ask the router what there is in their realm.
+    pub askers: usize,
     /// Peers that speak Centrifugo's protocol.
     pub centrifugo_peers: usize,
     /// The network breaks no connection: each close has a cause, and all that is held is known.
@@ -196,6 +198,8 @@ impl Plan {
         let recovering = recovering::add(seed, &mut settings);
         make_room(&mut settings, recovering);
         presence::add(seed, &mut settings);
+        let askers = askers::add(seed, &mut settings);
+        make_room(&mut settings, askers);
         let strangers = listeners::add(seed, &mut settings);
         settings.connections_max += (non_readers + strangers) as u32;
         let drain_ms = rng.between(500, 6_000) as u32;
@@ -213,6 +217,7 @@ impl Plan {
             guarded,
             http_peers,
             soap_peers,
+            askers,
             centrifugo_peers,
             reliable,
             // What waits for peers that read is to be little beside the budget.

@@ -64,6 +64,10 @@ pub struct Report {
     pub soap_answers: u64,
     /// Publications received by SOAP peers.
     pub soap_received: u64,
+    /// Questions answered about what there is in a realm.
+    pub asked: u64,
+    /// Retained events received.
+    pub retained: u64,
     /// Commands of Centrifugo peers answered.
     pub centrifugo_answers: u64,
     /// Publications received by Centrifugo peers.

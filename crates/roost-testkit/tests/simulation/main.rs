@@ -118,6 +118,11 @@ fn promises_are_kept_on_every_seed() {
         sum(|r| r.http_answers),
         sum(|r| u64::from(r.http_answers > 0)),
     );
+    let asked = [sum(|r| r.asked), sum(|r| r.retained)];
+    println!(
+        "{} questions of WAMP sessions answered, {} retained events received",
+        asked[0], asked[1],
+    );
     let soap = [sum(|r| r.soap_answers), sum(|r| r.soap_received)];
     println!(
         "{} SOAP requests answered, {} publications received by SOAP peers",
@@ -165,6 +170,7 @@ fn promises_are_kept_on_every_seed() {
         assert!(limited > seeds / 8, "{limited} publishes beyond a limit");
         let answers = sum(|r| r.http_answers);
         assert!(answers > seeds * 5, "{answers} HTTP requests answered");
+        assert!(asked.iter().all(|&n| n > seeds), "asked: {asked:?}");
         assert!(soap.iter().all(|&n| n > seeds), "SOAP: {soap:?}");
         assert!(
             centrifugo.iter().all(|&n| n > 10 * seeds),
@@ -271,6 +277,7 @@ fn seeds_that_failed_once_pass() {
             drain_pause: None,
             http_peers: 0,
             soap_peers: 0,
+            askers: 0,
             centrifugo_peers: 0,
             ..Plan::from_seed(seed).with_one_listener()
         };
@@ -283,6 +290,7 @@ fn seeds_that_failed_once_pass() {
         let plan = Plan {
             http_peers: 0,
             soap_peers: 0,
+            askers: 0,
             centrifugo_peers: 0,
             ..Plan::from_seed(seed).with_one_listener()
         };
@@ -292,6 +300,7 @@ fn seeds_that_failed_once_pass() {
     let plan = Plan {
         http_peers: 0,
         soap_peers: 0,
+        askers: 0,
         ..Plan::from_seed(20_533).without_tls()
     };
     run_plan(&plan).unwrap_or_else(|broken| panic!("{broken}"));

@@ -1,0 +1,630 @@
+//! WAMP sessions that register, subscribe, retain, and ask the router what there is in their realm.
+//!
+//! What is promised: what a session has registered or is subscribed to is on each list that it asks for, with
+//! itself; nothing on a list is another realm's; and a retained event comes only to a session that has asked for
+//! it, right behind its subscription, from its own realm, and never older than what the session has itself
+//! retained before.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use roost_net::sim::{SimDriver, SimRng};
+use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
+use roost_reactor::{ChannelPolicy, Settings, policy_for_tests};
+use roost_wire::frame::append_masked_frame;
+use roost_wire::handshake::{ClientRequest, HeadScanner, encode_key, parse_response};
+use roost_wire::{Inbound, Input, Limits, Message, Opcode, Role};
+use serde_json::{Value, json};
+
+use super::plan::Plan;
+
+/// The namespace of what they retain. How many there are.
+pub(super) fn add(seed: u64, settings: &mut Settings) -> usize {
+    let mut rng = SimRng::new(seed ^ 0x6173_6b65);
+    let policy = ChannelPolicy {
+        history_messages_max: rng.between(1, 4) as u32,
+        ..policy_for_tests()
+    };
+    let namespaces = &mut settings.channels.namespaces;
+    namespaces.push((NAMESPACE.to_owned(), policy));
+    rng.between(2, 6) as usize
+}
+
+/// All of them, on one simulated driver.
+pub(super) struct Askers {
+    driver: SimDriver,
+    address: SocketAddr,
+    all: Vec<Asker>,
+    rng: SimRng,
+    /// When which goes on.
+    agenda: BinaryHeap<Reverse<(u64, usize)>>,
+    end_ns: u64,
+}
+
+/// What was asked and is not answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Asked {
+    Register(String),
+    Unregister(u64),
+    /// To a topic; whether for what it retains.
+    Subscribe(u64, bool),
+    Unsubscribe(u64),
+    /// A publication to be retained, by topic and number.
+    Retain(u64, u64),
+    /// A procedure of the router's, the number that it is about, and the session's own registrations and
+    /// subscriptions that have been there since.
+    Call(&'static str, u64, BTreeSet<u64>),
+}
+
+struct Asker {
+    index: usize,
+    /// 0 or 1; all are in 0 where no realm is apart.
+    realm: usize,
+    is_open: bool,
+    is_over: bool,
+    key: String,
+    scanner: HeadScanner,
+    head: Vec<u8>,
+    inbound: Inbound,
+    outgoing: Vec<u8>,
+    in_flight: bool,
+    holds_socket: bool,
+    /// The session's number, once it is welcomed.
+    id: u64,
+    requests: u64,
+    open: BTreeMap<u64, Asked>,
+    /// Confirmed, and not being ended.
+    registrations: BTreeMap<u64, String>,
+    subscriptions: BTreeMap<u64, u64>,
+    /// The subscription that a retained event may come for: the last that was confirmed, and asked for it.
+    awaits_retained: Option<(u64, u64)>,
+    /// By topic, the newest of its own that is retained for sure.
+    retained: BTreeMap<u64, u64>,
+    /// Numbers of sessions and registrations that have been shown to it.
+    shown: BTreeSet<u64>,
+    sent: u64,
+    answered: u64,
+    got_retained: u64,
+    failure: Option<String>,
+}
+
+impl Askers {
+    pub(super) fn new(plan: &Plan, driver: SimDriver, address: SocketAddr) -> Askers {
+        let mut rng = SimRng::new(plan.seed ^ 0x6173_6b73);
+        let own_realms = &plan.settings.dialects.wamp.own_realms;
+        let realms = 1 + usize::from(!own_realms.prefixes().is_empty());
+        let mut agenda = BinaryHeap::new();
+        let length = plan.end_ns - plan.start_ns;
+        let all = (0..plan.askers).map(|index| {
+            agenda.push(Reverse((plan.start_ns + rng.below(length / 3), index)));
+            Asker::new(index, index % realms)
+        });
+        let all = all.collect();
+        let mut askers = Askers {
+            driver,
+            address,
+            all,
+            rng,
+            agenda,
+            end_ns: plan.end_ns,
+        };
+        askers.run_once(); // the driver must know the next due time
+        askers
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        self.driver.is_due()
+    }
+
+    /// All of them vanish.
+    pub(super) fn abort_all(&mut self) {
+        self.agenda.clear();
+        for index in 0..self.all.len() {
+            self.close(index);
+        }
+    }
+
+    /// How many questions were answered, and how many retained events have come.
+    ///
+    /// # Errors
+    /// What came and was not promised, or is missing on a connection that works.
+    pub(super) fn check(&self, plan: &Plan) -> Result<(u64, u64), String> {
+        let (mut answered, mut retained) = (0, 0);
+        for asker in &self.all {
+            let err = |what: &str| Err(format!("asker {}: {what}", asker.index));
+            if let Some(failure) = &asker.failure {
+                return err(failure);
+            }
+            answered += asker.answered;
+            retained += asker.got_retained;
+            let works = plan.reliable && !asker.is_over && asker.id != 0;
+            if works && !asker.open.is_empty() {
+                return err(&format!("no answer to {:?}", asker.open));
+            }
+        }
+        // Numbers of sessions and registrations are nobody else's, ever.
+        for one in &self.all {
+            for other in self.all.iter().filter(|other| other.realm != one.realm) {
+                if let Some(number) = one.shown.intersection(&other.shown).next() {
+                    return Err(format!(
+                        "{number} is shown to askers {} and {}, of different realms",
+                        one.index, other.index
+                    ));
+                }
+            }
+        }
+        Ok((answered, retained))
+    }
+
+    pub(super) fn run_once(&mut self) {
+        let mut changed = Vec::new();
+        while let Some(event) = self.driver.next_event() {
+            let index = match event {
+                Event::Connected(key) => {
+                    self.all[index_of(key)].send_request();
+                    index_of(key)
+                }
+                Event::Sent(key) => {
+                    self.all[index_of(key)].in_flight = false;
+                    index_of(key)
+                }
+                Event::Bytes(key, bytes) => {
+                    self.all[index_of(key)].handle_bytes(bytes);
+                    index_of(key)
+                }
+                Event::ReadClosed(key) => {
+                    self.all[index_of(key)].is_over = true;
+                    index_of(key)
+                }
+                Event::Closed(key, _) => {
+                    let asker = &mut self.all[index_of(key)];
+                    asker.is_over = true;
+                    asker.holds_socket = false;
+                    continue;
+                }
+                Event::Woken | Event::Accepted { .. } | Event::Released(..) => continue,
+            };
+            changed.push(index);
+        }
+        for index in changed {
+            self.flush(index);
+        }
+        let now = self.driver.now();
+        while let Some(&Reverse((at, index))) = self.agenda.peek()
+            && at <= now
+        {
+            self.agenda.pop();
+            self.go_on(index);
+            let next = now + self.rng.between(20_000_000, 300_000_000);
+            if next < self.end_ns && !self.all[index].is_over {
+                self.agenda.push(Reverse((next, index)));
+            }
+        }
+        let next = self.agenda.peek().map(|Reverse((at, _))| *at);
+        let timeout = next.map(|at| Duration::from_nanos(at.saturating_sub(now)));
+        let waited = self.driver.wait(timeout);
+        waited.expect("a simulated wait does not fail");
+    }
+
+    /// Dials, or does something.
+    fn go_on(&mut self, index: usize) {
+        let asker = &mut self.all[index];
+        if asker.is_over {
+            return;
+        }
+        if !asker.holds_socket {
+            let options = ConnectOptions {
+                addr: self.address,
+                local: Some(SocketAddr::from(([10, 0, 5, 1], PORT_FIRST + index as u16))),
+            };
+            asker.holds_socket = self.driver.connect(key_of(index), &options).is_ok();
+            asker.is_over = !asker.holds_socket;
+            return;
+        }
+        if asker.id == 0 {
+            return;
+        }
+        match self.rng.below(100) {
+            0..2 => return self.close(index),
+            _ if asker.open.len() >= OPEN_MAX => {}
+            2..14 => asker.register(self.rng.below(NAMES)),
+            14..20 => asker.unregister(self.rng.next_u64()),
+            20..38 => asker.subscribe(self.rng.below(NAMES), self.rng.per_mille(700)),
+            38..48 => asker.unsubscribe(self.rng.next_u64()),
+            48..60 => asker.publish(self.rng.below(NAMES), self.rng.per_mille(700)),
+            _ => asker.call(self.rng.next_u64()),
+        }
+        self.flush(index);
+    }
+
+    fn close(&mut self, index: usize) {
+        let asker = &mut self.all[index];
+        asker.is_over = true;
+        if std::mem::take(&mut asker.holds_socket) {
+            self.driver.close(key_of(index), CloseMode::Abort);
+        }
+    }
+
+    fn flush(&mut self, index: usize) {
+        let asker = &mut self.all[index];
+        if asker.is_over && asker.outgoing.is_empty() {
+            return self.close(index);
+        }
+        if asker.in_flight || !asker.holds_socket || asker.outgoing.is_empty() {
+            return;
+        }
+        let bytes = std::mem::take(&mut asker.outgoing);
+        match self.driver.send_copy(key_of(index), &bytes) {
+            SendStatus::Done => {}
+            SendStatus::Pending => asker.in_flight = true,
+            SendStatus::Gone => asker.is_over = true,
+        }
+    }
+}
+
+impl Asker {
+    fn new(index: usize, realm: usize) -> Asker {
+        let mut nonce = [9; 16];
+        nonce[0] = index as u8;
+        Asker {
+            index,
+            realm,
+            is_open: false,
+            is_over: false,
+            key: encode_key(nonce),
+            scanner: HeadScanner::default(),
+            head: Vec::new(),
+            inbound: Inbound::new(Role::Client),
+            outgoing: Vec::new(),
+            in_flight: false,
+            holds_socket: false,
+            id: 0,
+            requests: 0,
+            open: BTreeMap::new(),
+            registrations: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+            awaits_retained: None,
+            retained: BTreeMap::new(),
+            shown: BTreeSet::new(),
+            sent: 0,
+            answered: 0,
+            got_retained: 0,
+            failure: None,
+        }
+    }
+
+    fn send_request(&mut self) {
+        let request = ClientRequest {
+            host: "roost.test",
+            target: "/wamp",
+            key: &self.key,
+            protocols: &["wamp.2.json"],
+            extensions: None,
+            origin: None,
+        };
+        request.write(&mut self.outgoing);
+    }
+
+    fn register(&mut self, name: u64) {
+        let name = format!("ask.{}.{name}", self.realm);
+        let asked = Asked::Register(name.clone());
+        self.ask(asked, |request| {
+            json!([64, request, {"invoke": "first"}, name])
+        });
+    }
+
+    fn unregister(&mut self, which: u64) {
+        if let Some(number) = pick(&self.registrations, which) {
+            self.registrations.remove(&number);
+            self.end_entry(number);
+            self.ask(Asked::Unregister(number), |request| {
+                json!([66, request, number])
+            });
+        }
+    }
+
+    fn subscribe(&mut self, name: u64, gets_retained: bool) {
+        let topic = format!("{NAMESPACE}:{name}");
+        self.ask(Asked::Subscribe(name, gets_retained), |request| {
+            json!([32, request, {"get_retained": gets_retained}, topic])
+        });
+    }
+
+    fn unsubscribe(&mut self, which: u64) {
+        if let Some(number) = pick(&self.subscriptions, which) {
+            self.subscriptions.remove(&number);
+            self.end_entry(number);
+            self.ask(Asked::Unsubscribe(number), |request| {
+                json!([34, request, number])
+            });
+        }
+    }
+
+    /// What is asked already may be answered behind that.
+    fn end_entry(&mut self, number: u64) {
+        for asked in self.open.values_mut() {
+            if let Asked::Call(_, _, had) = asked {
+                had.remove(&number);
+            }
+        }
+    }
+
+    fn publish(&mut self, name: u64, retain: bool) {
+        self.sent += 1;
+        let args = json!([self.realm, name, self.index, self.sent, retain]);
+        let topic = format!("{NAMESPACE}:{name}");
+        let options = json!({"acknowledge": retain, "retain": retain});
+        if retain {
+            let asked = Asked::Retain(name, self.sent);
+            return self.ask(asked, |request| json!([16, request, options, topic, args]));
+        }
+        self.requests += 1;
+        self.say(&json!([16, self.requests, options, topic, args]));
+    }
+
+    fn call(&mut self, which: u64) {
+        let name = CALLS[(which % CALLS.len() as u64) as usize];
+        let number = match name.starts_with("wamp.registration.") {
+            true => pick(&self.registrations, which),
+            false => pick(&self.subscriptions, which),
+        };
+        let takes_number = !name.ends_with(".list");
+        if takes_number && number.is_none() {
+            return;
+        }
+        let args = match takes_number {
+            true => json!([number]),
+            false => json!([]),
+        };
+        let had = match name.starts_with("wamp.registration.") {
+            true => self.registrations.keys().copied().collect(),
+            false => self.subscriptions.keys().copied().collect(),
+        };
+        let asked = Asked::Call(name, number.unwrap_or_default(), had);
+        self.ask(asked, |request| json!([48, request, {}, name, args]));
+    }
+
+    fn ask(&mut self, asked: Asked, message: impl FnOnce(u64) -> Value) {
+        self.requests += 1;
+        self.open.insert(self.requests, asked);
+        let message = message(self.requests);
+        self.say(&message);
+    }
+
+    fn say(&mut self, message: &Value) {
+        let text = message.to_string();
+        append_masked_frame(&mut self.outgoing, Opcode::Text, text.as_bytes(), [1, 2, 3, 4]);
+    }
+
+    fn handle_bytes(&mut self, bytes: &mut [u8]) {
+        if self.is_over {
+            return;
+        }
+        if self.is_open {
+            return self.handle_frames(bytes);
+        }
+        self.head.extend_from_slice(bytes);
+        let Some(len) = self.scanner.scan(&self.head) else {
+            return;
+        };
+        let mut head = std::mem::take(&mut self.head);
+        let (head, rest) = head.split_at_mut(len);
+        if head.starts_with(b"HTTP/1.1 503") {
+            self.is_over = true; // the server has no room
+            return;
+        }
+        if let Err(error) = parse_response(head, &self.key, &["wamp.2.json"]) {
+            return self.fail(format!("bad handshake answer: {error:?}"));
+        }
+        self.is_open = true;
+        let realm = ["realm1", "apart"][self.realm];
+        let roles = json!({"publisher": {}, "subscriber": {}, "caller": {}, "callee": {}});
+        self.say(&json!([1, realm, {"roles": roles}]));
+        self.handle_frames(rest);
+    }
+
+    fn handle_frames(&mut self, bytes: &mut [u8]) {
+        let limits = Limits {
+            frame_bytes_max: 1 << 20,
+            message_bytes_max: 1 << 20,
+        };
+        let mut inbound = std::mem::replace(&mut self.inbound, Inbound::new(Role::Client));
+        let mut input = Input::new(bytes);
+        loop {
+            match inbound.next(&mut input, &limits) {
+                Ok(Some(Message::Ping(payload))) => {
+                    append_masked_frame(&mut self.outgoing, Opcode::Pong, payload, [1, 2, 3, 4]);
+                }
+                Ok(Some(Message::Text(text))) => match serde_json::from_str(text) {
+                    Ok(Value::Array(message)) => self.handle(&message),
+                    _ => self.fail(format!("no WAMP message: {text}")),
+                },
+                Ok(Some(Message::Close(..))) => {
+                    let code = 1000_u16.to_be_bytes();
+                    append_masked_frame(&mut self.outgoing, Opcode::Close, &code, [1, 2, 3, 4]);
+                    self.is_over = true;
+                }
+                Ok(Some(Message::Binary(_))) => self.fail("binary on wamp.2.json".to_owned()),
+                Ok(Some(Message::Pong(_))) => {}
+                Ok(None) => break,
+                Err(error) => return self.fail(format!("the server broke the protocol: {error:?}")),
+            }
+        }
+        self.inbound = inbound;
+    }
+
+    fn handle(&mut self, message: &[Value]) {
+        let number = |at: usize| message.get(at).and_then(Value::as_u64).unwrap_or(0);
+        let awaited = self.awaits_retained.take();
+        match number(0) {
+            2 => {
+                self.id = number(1);
+                self.shown.insert(self.id);
+            }
+            3 | 6 => self.is_over = true, // it says why in its close
+            36 => self.handle_event(message, awaited),
+            8 => match self.open.remove(&number(2)) {
+                Some(asked) => self.handle_error(&asked, message),
+                None => self.fail(format!("an error for nothing: {message:?}")),
+            },
+            68 => {} // nobody calls what they register
+            _ => match self.open.remove(&number(1)) {
+                Some(asked) => self.handle_answer(asked, message),
+                None => self.fail(format!("an answer to nothing: {message:?}")),
+            },
+        }
+    }
+
+    fn handle_answer(&mut self, asked: Asked, message: &[Value]) {
+        let number = message.get(2).and_then(Value::as_u64).unwrap_or(0);
+        match asked {
+            Asked::Register(name) => {
+                self.registrations.insert(number, name);
+            }
+            Asked::Subscribe(name, gets_retained) => {
+                let is_new = !self.subscriptions.contains_key(&number);
+                self.subscriptions.insert(number, name);
+                self.awaits_retained = (gets_retained && is_new).then_some((number, name));
+            }
+            Asked::Unregister(_) | Asked::Unsubscribe(_) => {}
+            Asked::Retain(name, sent) => {
+                self.retained.insert(name, sent);
+            }
+            Asked::Call(name, about, had) => {
+                self.answered += 1;
+                if let Err(what) = self.check_result((name, about), &had, &message[3][0]) {
+                    self.fail(format!("{name} of {about}: {what}: {message:?}"));
+                }
+            }
+        }
+    }
+
+    /// What the session has had all the time is there.
+    fn check_result(
+        &mut self,
+        (name, about): (&str, u64),
+        had: &BTreeSet<u64>,
+        result: &Value,
+    ) -> Result<(), String> {
+        let list = |value: &Value| -> BTreeSet<u64> {
+            let list = value.as_array().into_iter().flatten();
+            list.filter_map(Value::as_u64).collect()
+        };
+        match name {
+            "wamp.session.list" => {
+                let all = list(result);
+                self.shown.extend(&all);
+                ensure(all.contains(&self.id), "it is not on the list")
+            }
+            "wamp.registration.list" => {
+                let all = list(&result["exact"]);
+                self.shown.extend(&all);
+                ensure(had.is_subset(&all), "its registrations are not on the list")
+            }
+            "wamp.subscription.list" => {
+                let all = list(&result["exact"]);
+                ensure(had.is_subset(&all), "its subscriptions are not on the list")
+            }
+            "wamp.subscription.get" => {
+                let uri = result["uri"].as_str().unwrap_or_default();
+                let other = format!("ask.{}.", 1 - self.realm);
+                ensure(result["id"] == about, "it is another")?;
+                ensure(!uri.starts_with(&other), "it is another realm's")
+            }
+            "wamp.registration.list_callees" | "wamp.subscription.list_subscribers" => {
+                let all = list(result);
+                self.shown.extend(&all);
+                let is_there = !had.contains(&about) || all.contains(&self.id);
+                ensure(is_there, "it is not on the list")
+            }
+            _ => ensure(result.is_u64(), "it is no number"),
+        }
+    }
+
+    fn handle_error(&mut self, asked: &Asked, message: &[Value]) {
+        let error = message[4].as_str().unwrap_or_default();
+        let is_expected = match asked {
+            // There are limits, and one may register twice.
+            Asked::Register(_) | Asked::Subscribe(..) | Asked::Retain(..) => true,
+            Asked::Call(_, about, had) => {
+                self.answered += 1;
+                let is_gone = !had.contains(about);
+                error == "wamp.error.unavailable"
+                    || (error.starts_with("wamp.error.no_such_") && is_gone)
+            }
+            Asked::Unregister(_) | Asked::Unsubscribe(_) => false,
+        };
+        if !is_expected {
+            self.fail(format!("{asked:?} is answered with {message:?}"));
+        }
+    }
+
+    /// `[realm, topic, publisher, number, whether it is retained]`
+    fn handle_event(&mut self, message: &[Value], awaited: Option<(u64, u64)>) {
+        let args = &message[4];
+        let part = |at: usize| args[at].as_u64().unwrap_or(u64::MAX);
+        if part(0) != self.realm as u64 {
+            return self.fail(format!("an event of another realm: {message:?}"));
+        }
+        let is_flagged = message[3]["retained"] == true;
+        if !is_flagged {
+            return;
+        }
+        self.got_retained += 1;
+        let Some((_, name)) = awaited.filter(|(number, _)| message[1] == *number) else {
+            return self.fail(format!("a retained event that was not asked for: {message:?}"));
+        };
+        let (by, sent) = (part(2), part(3));
+        let newest = self.retained.get(&name).copied().unwrap_or(0);
+        let is_old = by == self.index as u64 && sent < newest;
+        if part(1) != name || args[4] != true || is_old {
+            self.fail(format!("behind {newest} of topic {name}: {message:?}"));
+        }
+    }
+
+    fn fail(&mut self, what: String) {
+        self.failure.get_or_insert(what);
+    }
+}
+
+fn ensure(holds: bool, what: &str) -> Result<(), String> {
+    match holds {
+        true => Ok(()),
+        false => Err(what.to_owned()),
+    }
+}
+
+fn pick<T>(all: &BTreeMap<u64, T>, which: u64) -> Option<u64> {
+    let count = all.len() as u64;
+    let at = which.checked_rem(count)?;
+    all.keys().nth(at as usize).copied()
+}
+
+fn key_of(index: usize) -> ConnKey {
+    ConnKey::new(index as u32, 1)
+}
+
+fn index_of(key: ConnKey) -> usize {
+    key.slot() as usize
+}
+
+/// What the router is asked. Not `wamp.registration.get`: what it tells of the time is not simulated.
+const CALLS: [&str; 8] = [
+    "wamp.session.list",
+    "wamp.registration.list",
+    "wamp.registration.list_callees",
+    "wamp.registration.count_callees",
+    "wamp.subscription.list",
+    "wamp.subscription.get",
+    "wamp.subscription.list_subscribers",
+    "wamp.subscription.count_subscribers",
+];
+const NAMESPACE: &str = "held";
+/// Procedures and topics that they share.
+const NAMES: u64 = 4;
+/// Requests of one that are open at once.
+const OPEN_MAX: usize = 4;
+/// The port of the first.
+const PORT_FIRST: u16 = 41_000;
