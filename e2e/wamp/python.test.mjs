@@ -1,4 +1,4 @@
-// Gives PyPI's autobahn a daemon to talk to; the cases are in stock_python.py and stock_logins.py.
+// Gives PyPI's autobahn a daemon to talk to; the cases are in stock_python.py, stock_logins.py and stock_meta.py.
 //
 //   PYTHON   an interpreter with requirements.txt installed (default: python3)
 
@@ -69,9 +69,39 @@ call = "granted"
 register = "granted"
 `;
 
+const REALMS = `
+[listener]
+demo_page = true # the start block then has a URL, which startDaemon waits for
+
+[wamp]
+realms = []
+
+[[wamp.realm]]
+name = "realm1"
+
+[[wamp.realm]]
+name = "acme"
+prefix = "acme:."
+
+[[namespace]]
+name = "kept"
+history_messages_max = 10
+`;
+
 describe(`PyPI autobahn, driver ${driver ?? "by default"}`, { timeout: 240_000 }, () => {
   test("joins, subscribes, publishes, and talks with raw clients", async () => {
     await run("stock_python", await startDaemon());
+  });
+
+  test("asks what there is in its realm", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "roost-meta-"));
+    try {
+      const file = join(directory, "roost.toml");
+      await writeFile(file, REALMS);
+      await run("stock_meta", await startDaemon({ file }));
+    } finally {
+      await rm(directory, { recursive: true });
+    }
   });
 
   test("logs in by each method", async () => {
