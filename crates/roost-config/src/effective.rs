@@ -514,7 +514,7 @@ fn check_proxies(path: &str, listener: &Listener, found: &mut Vec<Conflict>) {
         found.push(Conflict {
             key: format!("{path}.forwarded"),
             other: format!("{path}.proxy_protocol"),
-            found: format!("\"{}\"", ForwardedBy::WORDS.write(&listener.forwarded)),
+            found: ForwardedBy::WORDS.write(&listener.forwarded),
             expected: "\"off\" while proxy_protocol is \"required\"".to_owned(),
             hint: Some("one of the two names the client; make a [[listener]] for each"),
         });

@@ -57,12 +57,12 @@ const KINDS: &[Kind] = &[
     warn(
         "refused_per_address_total",
         "new connections reset: their address has limits.connections_per_address_max",
-        "behind a proxy set it to 0, or have the proxy say whose connection it is (listener.proxy_protocol)",
+        "behind a proxy set it to 0, or have the proxy say whose it is (listener.forwarded, listener.proxy_protocol)",
     ),
     warn(
         "refused_connect_rate_total",
         "new connections refused: their address begins more than limits.connects_per_address_per_second_max",
-        "raise it where many clients share an address; behind a proxy set it to 0, or have the proxy say whose connection it is (listener.proxy_protocol)",
+        "raise it where many clients share an address; behind a proxy set it to 0, or have the proxy say whose it is (listener.forwarded, listener.proxy_protocol)",
     ),
     warn(
         "client_rate_limited_total",

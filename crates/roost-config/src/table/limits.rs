@@ -31,9 +31,10 @@ section! {
     /// connection.
     http_requests_per_connection_max: u32 = 1000, Count(1..=1_000_000_000), Live, "100";
     /// Connections from one IP address, per reactor; 0 is no limit. A new connection above it is
-    /// reset and counted in `refused_per_address_total`. Behind a proxy every client has the
-    /// proxy's address, unless that says whose connection it is (`listener.proxy_protocol`): leave it 0
-    /// there, and let the proxy count.
+    /// reset, or answered 429 where a header of its request names the client, and counted in
+    /// `refused_per_address_total`. Behind a proxy every client has the proxy's address, unless that says
+    /// whose it is (`listener.forwarded`, `listener.proxy_protocol`): leave it 0 there, and let the proxy
+    /// count.
     connections_per_address_max: u32 = 0, Count(0..=100_000_000), Restart, "100";
     /// Connections that one IP address may begin in a second, counted over all reactors; of IPv6 each
     /// /64 counts as one. `client_burst` says how many may come at once. 0 is no limit. A connection

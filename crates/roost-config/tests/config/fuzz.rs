@@ -161,6 +161,7 @@ fn good_lines() -> Vec<BoxedStrategy<Option<String>>> {
         "\"required\"",
         "\"cn\"",
         "\"pause\"",
+        "\"forwarded\"",
         "\"stream\"",
         "\"members\"",
         "\"asked\"",

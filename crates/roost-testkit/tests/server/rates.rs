@@ -47,7 +47,8 @@ fn a_client_that_sends_too_many_messages_is_read_later_and_loses_none(backend: B
     assert!(server.count("client_rate_limited_total") >= 10);
     assert_eq!(server.count("client_rate_closes_total"), 0);
     assert_eq!(server.count("text_messages_received_total"), 30);
-    client.close()
+    client.close()?;
+    Ok(())
 }
 
 /// 10,000 bytes a second, and a burst of as many: 30,000 take two seconds at least.
@@ -65,7 +66,8 @@ fn a_client_that_sends_too_many_bytes_is_read_later(backend: Backend) -> Checked
     let took = begun.elapsed();
     assert!(took >= Duration::from_millis(1_500), "{took:?}");
     assert!(server.count("client_rate_limited_total") >= 1);
-    client.close()
+    client.close()?;
+    Ok(())
 }
 
 fn one_that_does_too_much_does_not_slow_others(backend: Backend) -> Checked {
@@ -87,7 +89,8 @@ fn one_that_does_too_much_does_not_slow_others(backend: Backend) -> Checked {
         good.send_text("mine")?;
         good.expect_text("mine")?;
     }
-    good.close()
+    good.close()?;
+    Ok(())
 }
 
 fn with_close_a_client_beyond_its_rate_gets_1008(backend: Backend) -> Checked {
@@ -173,7 +176,8 @@ fn rates_that_change_begin_anew(backend: Backend) -> Checked {
         client.expect_text(&text)?;
     }
     assert!(begun.elapsed() < Duration::from_secs(30), "by the old rate");
-    client.close()
+    client.close()?;
+    Ok(())
 }
 
 fn an_address_that_connects_too_often_is_refused(backend: Backend) -> Checked {
@@ -196,14 +200,14 @@ fn an_address_that_connects_too_often_is_refused(backend: Backend) -> Checked {
         let mut client = match from(2) {
             Ok(client) => client,
             Err(_) if backend.has_tls() => break None,
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         client.send_anyway(&request.bytes());
         match client.read_response() {
             Ok(response) if response.status == 101 => begun += 1,
             Ok(response) => break Some(response),
             Err(_) if backend.has_tls() => break None,
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     };
     assert!(begun >= 20, "{begun}");
