@@ -333,6 +333,7 @@ impl Sim {
         }
         self.hubs[at] = Hub::import(options(), again).map_err(|error| error.to_string())?;
         self.hubs[at].set_reports_occupancy(true);
+        self.hubs[at].set_watched(watched());
         Ok(())
     }
 
