@@ -12,14 +12,13 @@ use crate::home::{Home, Place};
 use crate::home_channel::Interest;
 use crate::home_entries::HomeEntries;
 use crate::ids::{ChannelId, HomeIndex, NamespaceId, Placement, ReactorId, Snapshot, Subscriber};
-use crate::invariants;
 use crate::item::{
     Item, LocalRef, Output, Publish, PublishTo, Subscribe, SubscribePattern, Target,
 };
 use crate::keeping;
 use crate::local::Local;
 use crate::names::{Name, NameHash, NameHasher, Named};
-use crate::options::{HubCounts, HubLimits, HubOptions};
+use crate::options::{HubLimits, HubOptions};
 use crate::patterns::{Pattern, PatternInterest, is_pattern};
 use crate::presences::Presences;
 use crate::publishing::{Order, Publishing};
@@ -528,54 +527,6 @@ impl<P: Payload, F: Clone> Hub<P, F> {
         let channel = self.local.find(self.hasher.hash(name), name);
         let record = channel.and_then(|channel| self.local.get(channel));
         record.map_or(0, |record| record.subscriptions())
-    }
-
-    /// Sizes for statistics.
-    pub fn counts(&self) -> HubCounts {
-        let presences = self.presences.as_deref();
-        HubCounts {
-            local_channels: self.local.len() - self.local.patterns(),
-            home_channels: self.home.len() - self.home.register_len(),
-            local_patterns: self.local.patterns(),
-            home_patterns: self.home.patterns(),
-            matches: self.home.matches(),
-            subscriptions: self.local.subscriptions(),
-            history_channels: self.histories.channels(),
-            history_messages: self.histories.messages(),
-            history_bytes: self.histories.bytes(),
-            histories_evicted: self.histories.evicted(),
-            presence_channels: presences.map_or(0, |all| all.channels()),
-            presence_members: presences.map_or(0, |all| all.members().0),
-            presence_unlisted: presences.map_or(0, |all| all.members().1),
-            presence_bytes: presences.map_or(0, |all| all.bytes()),
-            waiting: self.local.waiting(),
-            stale_items: self.local.stale_items(),
-        }
-    }
-
-    /// Heap bytes held, nearly. Looks at every channel: not for the data path.
-    pub fn memory_bytes(&self) -> usize {
-        let presences = self.presences.as_ref().map_or(0, |all| all.memory_bytes());
-        let kept = self.histories.memory_bytes() + presences;
-        self.local.memory_bytes() + self.home.memory_bytes() + kept
-    }
-
-    /// Panics where the hub contradicts itself. Looks at everything.
-    #[doc(hidden)]
-    pub fn check_invariants(&self) {
-        invariants::check(self.options.me, &self.local, &self.home);
-        invariants::check_histories(&self.home, &self.histories);
-        if let Some(presences) = &self.presences {
-            presences.check_invariants();
-        }
-        for record in self.local.channels() {
-            let home = if record.is_pattern() {
-                ReactorId::REGISTER
-            } else {
-                self.home_of(record.name())
-            };
-            assert_eq!(record.home(), home, "the home is the name's");
-        }
     }
 
     /// The home's side: a reactor wants a channel in exactly these encodings.

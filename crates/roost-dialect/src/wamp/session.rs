@@ -248,7 +248,7 @@ impl Session {
         self.say(out, &reply::abort(uri::PROTOCOL_VIOLATION, message));
         // A client that has said nothing in WAMP yet may not know that it speaks it.
         let reason = match self.state {
-            State::AwaitHello => NOT_WAMP[self.wire.index()],
+            State::AwaitHello => self.wire.not_wamp(),
             State::AwaitAuthenticate
             | State::AwaitToken
             | State::Open
@@ -695,13 +695,3 @@ impl Session {
         Some(Command::Close { code, reason })
     }
 }
-
-/// Close reasons for a client whose first message is no HELLO, by [`Wire::index`].
-const NOT_WAMP: [&str; 6] = [
-    "wamp.error.protocol_violation: this connection speaks wamp.2.json, which begins with HELLO",
-    "wamp.error.protocol_violation: this connection speaks wamp.2.msgpack, which begins with HELLO",
-    "wamp.error.protocol_violation: this connection speaks wamp.2.cbor, which begins with HELLO",
-    "wamp.error.protocol_violation: this connection speaks wamp.2.json.batched, which begins with HELLO",
-    "wamp.error.protocol_violation: this connection speaks wamp.2.msgpack.batched, which begins with HELLO",
-    "wamp.error.protocol_violation: this connection speaks wamp.2.cbor.batched, which begins with HELLO",
-];

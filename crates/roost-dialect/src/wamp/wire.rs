@@ -28,6 +28,11 @@ impl Default for Wire {
 pub(super) struct WireError(pub(super) &'static str);
 
 impl Wire {
+    /// The close reason for a client whose first message is no HELLO.
+    pub(super) fn not_wamp(self) -> &'static str {
+        NOT_WAMP[self.index()]
+    }
+
     /// The subprotocols served, with what each says; the forms of deliveries are in this order.
     pub const ALL: [(&'static str, Wire); 6] = [
         ("wamp.2.json", Wire::of(Serializer::Json, false)),
@@ -158,6 +163,16 @@ const SEPARATOR: char = '\u{1e}';
 
 const CUT: WireError =
     WireError("Received a batch in which a length is larger than what follows it.");
+
+/// Close reasons for a client whose first message is no HELLO, by [`Wire::index`].
+const NOT_WAMP: [&str; 6] = [
+    "wamp.error.protocol_violation: this connection speaks wamp.2.json, which begins with HELLO",
+    "wamp.error.protocol_violation: this connection speaks wamp.2.msgpack, which begins with HELLO",
+    "wamp.error.protocol_violation: this connection speaks wamp.2.cbor, which begins with HELLO",
+    "wamp.error.protocol_violation: this connection speaks wamp.2.json.batched, which begins with HELLO",
+    "wamp.error.protocol_violation: this connection speaks wamp.2.msgpack.batched, which begins with HELLO",
+    "wamp.error.protocol_violation: this connection speaks wamp.2.cbor.batched, which begins with HELLO",
+];
 
 #[cfg(test)]
 mod tests {

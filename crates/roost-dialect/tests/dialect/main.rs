@@ -3,6 +3,7 @@
 mod centrifugo;
 mod fuzz;
 mod mapping;
+mod retained;
 mod routes;
 mod serial;
 mod session;

@@ -344,30 +344,6 @@ fn publish_passes_its_payload_through_unparsed() {
 }
 
 #[test]
-fn what_is_retained_is_asked_for_of_a_topic_alone() {
-    let subscribe = |options: &str| {
-        let message = format!(r#"[32,7,{options},"a.b"]"#);
-        Client::open().send(&message)
-    };
-    let expected = |what: &str| {
-        asked(&format!(
-            "Subscribe {{ what: {what}, form: Form(1), token: 7, grant: None }}"
-        ))
-    };
-    for (options, what) in [
-        (r#"{"get_retained":true}"#, r#"Since("a.b", Retained)"#),
-        (r#"{"get_retained":false}"#, r#"Channel("a.b")"#),
-        (r#"{"get_retained":null}"#, r#"Channel("a.b")"#),
-        (
-            r#"{"get_retained":true,"match":"prefix"}"#,
-            r#"Pattern(Prefix, "a.b")"#,
-        ),
-    ] {
-        assert_eq!(subscribe(options), expected(what), "{options}");
-    }
-}
-
-#[test]
 fn publish_options() {
     let publish = |options: &str| Client::open().send(&format!(r#"[16,9,{options},"t",[1]]"#));
     let expected = |rest: &str| {

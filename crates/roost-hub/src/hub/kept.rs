@@ -1,5 +1,5 @@
 //! What the hub keeps of its home's channels beside their order: history, the subscriptions that
-//! recover from it, and presence. And the hub taken apart, and put together again.
+//! recover from it, and presence. And the hub counted, taken apart, and put together again.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,11 +13,12 @@ use crate::history::{Payload, Recovered, Since};
 use crate::home::Home;
 use crate::ids::{ChannelId, HomeIndex, NamespaceId, ReactorId, Subscriber};
 use crate::item::{Item, Output, PresenceAnswer, Recover, Recoverer, Subscribe};
+use crate::invariants;
 use crate::keeping;
 use crate::local::Local;
 use crate::local_channel::LocalChannel;
 use crate::names::Named;
-use crate::options::HubOptions;
+use crate::options::{HubCounts, HubOptions};
 use crate::presence::{Member, PresenceCounts, PresenceQuery, PresenceView};
 use crate::presences::Presences;
 use crate::state::HubState;
@@ -449,6 +450,54 @@ impl<P: Payload, F: Clone> Hub<P, F> {
             asker: query.asker,
             token: query.token,
             view: self.presence(&query.name, query.counts_only, self.now),
+        }
+    }
+
+    /// Sizes for statistics.
+    pub fn counts(&self) -> HubCounts {
+        let presences = self.presences.as_deref();
+        HubCounts {
+            local_channels: self.local.len() - self.local.patterns(),
+            home_channels: self.home.len() - self.home.register_len(),
+            local_patterns: self.local.patterns(),
+            home_patterns: self.home.patterns(),
+            matches: self.home.matches(),
+            subscriptions: self.local.subscriptions(),
+            history_channels: self.histories.channels(),
+            history_messages: self.histories.messages(),
+            history_bytes: self.histories.bytes(),
+            histories_evicted: self.histories.evicted(),
+            presence_channels: presences.map_or(0, |all| all.channels()),
+            presence_members: presences.map_or(0, |all| all.members().0),
+            presence_unlisted: presences.map_or(0, |all| all.members().1),
+            presence_bytes: presences.map_or(0, |all| all.bytes()),
+            waiting: self.local.waiting(),
+            stale_items: self.local.stale_items(),
+        }
+    }
+
+    /// Heap bytes held, nearly. Looks at every channel: not for the data path.
+    pub fn memory_bytes(&self) -> usize {
+        let presences = self.presences.as_ref().map_or(0, |all| all.memory_bytes());
+        let kept = self.histories.memory_bytes() + presences;
+        self.local.memory_bytes() + self.home.memory_bytes() + kept
+    }
+
+    /// Panics where the hub contradicts itself. Looks at everything.
+    #[doc(hidden)]
+    pub fn check_invariants(&self) {
+        invariants::check(self.options.me, &self.local, &self.home);
+        invariants::check_histories(&self.home, &self.histories);
+        if let Some(presences) = &self.presences {
+            presences.check_invariants();
+        }
+        for record in self.local.channels() {
+            let home = if record.is_pattern() {
+                ReactorId::REGISTER
+            } else {
+                self.home_of(record.name())
+            };
+            assert_eq!(record.home(), home, "the home is the name's");
         }
     }
 
