@@ -1,8 +1,10 @@
 //! Procedures and calls in WAMP, across reactors.
 
-use roost_testkit::client::{Checked, Client, ConnectOptions, Failure, Message, Request};
+use roost_testkit::client::{Checked, Client, ConnectOptions, Failure};
 use roost_testkit::server::{Backend, TestServer};
 use serde_json::{Value, json};
+
+use crate::wamp_session;
 
 roost_testkit::on_each_backend!(
     calls_are_answered_across_reactors,
@@ -24,10 +26,20 @@ roost_testkit::on_each_backend!(
 );
 
 /// A session that has been welcomed.
-struct Session {
-    client: Client,
-    requests: u64,
-    id: u64,
+struct Session(wamp_session::Session);
+
+impl std::ops::Deref for Session {
+    type Target = wamp_session::Session;
+
+    fn deref(&self) -> &wamp_session::Session {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut wamp_session::Session {
+        &mut self.0
+    }
 }
 
 impl Session {
@@ -56,70 +68,32 @@ impl Session {
         Session::welcomed(client, "wamp.2.json", json!({}))
     }
 
-    fn welcomed(mut client: Client, subprotocol: &str, callee: Value) -> Result<Session, Failure> {
-        let request = Request::websocket("h", "/wamp");
-        let header = format!("Sec-WebSocket-Protocol: {subprotocol}");
-        client.shake_hands(&request.header(&header))?;
-        let mut session = Session {
-            client,
-            requests: 0,
-            id: 0,
-        };
-        if subprotocol != "wamp.2.json" {
-            return Ok(session); // which speaks in bytes
+    fn welcomed(client: Client, subprotocol: &str, callee: Value) -> Result<Session, Failure> {
+        let mut session = wamp_session::Session::over(client, subprotocol)?;
+        if subprotocol == "wamp.2.json" {
+            let roles = json!({"roles": {"caller": {}, "callee": callee}});
+            let welcome = session.greet("realm1", &roles)?;
+            let features = &welcome[2]["roles"]["dealer"]["features"];
+            assert_eq!(features["call_canceling"], true, "{welcome}");
         }
-        let roles = json!({"roles": {"caller": {}, "callee": callee}});
-        session.send(&json!([1, "realm1", roles]))?;
-        let welcome = session.receive()?;
-        let features = &welcome[2]["roles"]["dealer"]["features"];
-        assert_eq!(features["call_canceling"], true, "{welcome}");
-        session.id = welcome[1].as_u64().expect("an id");
-        Ok(session)
-    }
-
-    fn send(&mut self, message: &Value) -> Result<(), Failure> {
-        self.client.send_text(&message.to_string())
-    }
-
-    fn receive(&mut self) -> Result<Value, Failure> {
-        match self.client.receive()? {
-            Message::Text(text) => {
-                serde_json::from_str(&text).map_err(|error| Failure::new(error.to_string()))
-            }
-            other => Err(Failure::new(format!("expected JSON, received {other:?}"))),
-        }
-    }
-
-    fn ask(&mut self, message: &Value) -> Result<Value, Failure> {
-        self.send(message)?;
-        self.receive()
-    }
-
-    fn register(&mut self, procedure: &str, options: Value) -> Result<u64, Failure> {
-        self.requests += 1;
-        let answer = self.ask(&json!([64, self.requests, options, procedure]))?;
-        assert_eq!(
-            (&answer[0], &answer[1]),
-            (&json!(65), &json!(self.requests)),
-            "{answer}"
-        );
-        Ok(answer[2].as_u64().expect("a registration"))
+        Ok(Session(session)) // others speak in bytes
     }
 
     /// Calls; gives the request.
     fn call(&mut self, procedure: &str, options: Value, args: Value) -> Result<u64, Failure> {
         self.requests += 1;
-        self.send(&json!([48, self.requests, options, procedure, args]))?;
-        Ok(self.requests)
+        let request = self.requests;
+        self.send(&json!([48, request, options, procedure, args]))?;
+        Ok(request)
     }
 
     fn expect(&mut self, message: &Value) -> Checked {
-        assert_eq!(&self.receive()?, message);
+        assert_eq!(&self.hear()?, message);
         Ok(())
     }
 
     fn expect_error(&mut self, request: u64, error: &str) -> Checked {
-        let answer = self.receive()?;
+        let answer = self.hear()?;
         assert_eq!(
             (&answer[0], &answer[1], &answer[2], &answer[4]),
             (&json!(8), &json!(48), &json!(request), &json!(error)),
@@ -131,7 +105,8 @@ impl Session {
     /// Nothing has come that was not read: what is asked now is answered next.
     fn expect_nothing(&mut self) -> Checked {
         self.requests += 1;
-        let answer = self.ask(&json!([66, self.requests, 1]))?;
+        let request = self.requests;
+        let answer = self.ask(&json!([66, request, 1]))?;
         assert_eq!(
             (&answer[0], &answer[1]),
             (&json!(8), &json!(66)),
@@ -158,7 +133,7 @@ fn calls_are_answered_across_reactors(backend: Backend) -> Checked {
         for caller in 0..6 {
             let request =
                 sessions[caller].call(procedure, json!({}), json!([caller, {"é": null}]))?;
-            let invocation = sessions[callee].receive()?;
+            let invocation = sessions[callee].hear()?;
             assert_eq!(invocation[0], 68, "{invocation}");
             assert_eq!(invocation[2], registration);
             assert_eq!(invocation[3], json!({}), "no detail that was not asked for");
@@ -194,13 +169,13 @@ fn calls_reach_a_callee_in_their_order(backend: Backend) -> Checked {
             )?;
         }
         for registration in &registrations {
-            let invocation = callee.receive()?;
+            let invocation = callee.hear()?;
             assert_eq!(
                 (&invocation[2], &invocation[4]),
                 (&json!(registration), &json!([round]))
             );
             callee.send(&json!([70, invocation[1], {}]))?;
-            caller.receive()?;
+            caller.hear()?;
         }
     }
     Ok(())
@@ -216,7 +191,7 @@ fn errors_and_progressive_results_pass(backend: Backend) -> Checked {
             false => json!({}),
         };
         let request = caller.call("com.p", options.clone(), json!([1]))?;
-        let invocation = callee.receive()?;
+        let invocation = callee.hear()?;
         assert_eq!(invocation[3], options);
         for part in 0..3 {
             callee.send(&json!([70, invocation[1], {"progress": true}, [part]]))?;
@@ -231,7 +206,7 @@ fn errors_and_progressive_results_pass(backend: Backend) -> Checked {
     let mut plain = Session::join_with(&server, "wamp.2.json", json!({}))?;
     plain.register("com.plain", json!({}))?;
     caller.call("com.plain", json!({"receive_progress": true}), json!([]))?;
-    assert_eq!(plain.receive()?[3], json!({}));
+    assert_eq!(plain.hear()?[3], json!({}));
     Ok(())
 }
 
@@ -260,7 +235,7 @@ fn a_callee_that_leaves_ends_its_calls(backend: Backend) -> Checked {
     let [mut caller, mut callee] = sessions(&server)?;
     callee.register("com.p", json!({}))?;
     let request = caller.call("com.p", json!({}), json!([]))?;
-    callee.receive()?;
+    callee.hear()?;
     drop(callee);
     caller.expect_error(request, "wamp.error.canceled")?;
     let request = caller.call("com.p", json!({}), json!([]))?;
@@ -273,7 +248,7 @@ fn a_caller_that_leaves_interrupts_its_callee(backend: Backend) -> Checked {
     let [mut caller, mut callee] = sessions(&server)?;
     callee.register("com.p", json!({}))?;
     caller.call("com.p", json!({}), json!([]))?;
-    let invocation = callee.receive()?;
+    let invocation = callee.hear()?;
     drop(caller);
     callee.expect(&json!([69, invocation[1], {"mode": "killnowait"}]))?;
     callee.send(&json!([70, invocation[1], {}]))?;
@@ -293,7 +268,7 @@ fn calls_are_canceled(backend: Backend) -> Checked {
         (json!({"mode": "kill"}), Some("kill")),
     ] {
         let request = caller.call("com.p", json!({}), json!([]))?;
-        let invocation = callee.receive()?;
+        let invocation = callee.hear()?;
         caller.send(&json!([49, request, mode]))?;
         if let Some(interrupt) = interrupt {
             callee.expect(&json!([69, invocation[1], {"mode": interrupt}]))?;
@@ -311,7 +286,7 @@ fn calls_are_canceled(backend: Backend) -> Checked {
         caller.expect_nothing()?;
         // A callee that cannot be interrupted is not.
         let request = caller.call("com.deaf", json!({}), json!([]))?;
-        let invocation = deaf.receive()?;
+        let invocation = deaf.hear()?;
         caller.send(&json!([49, request, mode]))?;
         caller.expect_error(request, "wamp.error.canceled")?;
         deaf.expect_nothing()?;
@@ -325,12 +300,12 @@ fn calls_time_out(backend: Backend) -> Checked {
     let [mut caller, mut callee] = sessions(&server)?;
     callee.register("com.p", json!({}))?;
     let request = caller.call("com.p", json!({"timeout": 100}), json!([]))?;
-    let invocation = callee.receive()?;
+    let invocation = callee.hear()?;
     caller.expect_error(request, "wamp.error.timeout")?;
     callee.expect(&json!([69, invocation[1], {"mode": "killnowait"}]))?;
     callee.send(&json!([70, invocation[1], {}, ["late"]]))?;
     let request = caller.call("com.p", json!({"timeout": 60_000}), json!([]))?;
-    let invocation = callee.receive()?;
+    let invocation = callee.hear()?;
     callee.send(&json!([70, invocation[1], {}, ["in time"]]))?;
     caller.expect(&json!([50, request, {}, ["in time"]]))
 }
@@ -343,7 +318,7 @@ fn patterns_and_shared_registrations(backend: Backend) -> Checked {
     three.register("com.app.exact", json!({}))?;
     for (procedure, which) in [("com.app.x", 1), ("com.other.get", 2), ("com.app.exact", 3)] {
         let request = caller.call(procedure, json!({}), json!([]))?;
-        let callee = [&mut one, &mut two, &mut three][which - 1].receive()?;
+        let callee = [&mut one, &mut two, &mut three][which - 1].hear()?;
         let expected = match which {
             3 => json!({}),
             _ => json!({"procedure": procedure}),
@@ -359,7 +334,7 @@ fn patterns_and_shared_registrations(backend: Backend) -> Checked {
     for round in 0..2 {
         for callee in [&mut one, &mut two, &mut three] {
             let request = caller.call("com.shared", json!({}), json!([round]))?;
-            let invocation = callee.receive()?;
+            let invocation = callee.hear()?;
             callee.send(&json!([70, invocation[1], {}]))?;
             caller.expect(&json!([50, request, {}]))?;
         }
@@ -372,7 +347,7 @@ fn a_caller_is_named_when_it_wants_to_be(backend: Backend) -> Checked {
     let [mut caller, mut callee] = sessions(&server)?;
     callee.register("com.p", json!({}))?;
     caller.call("com.p", json!({"disclose_me": true}), json!([]))?;
-    let details = callee.receive()?[3].clone();
+    let details = callee.hear()?[3].clone();
     let expected = json!({
         "caller": caller.id,
         "caller_authid": caller.id.to_string(),
@@ -387,13 +362,13 @@ fn answers_that_are_late_are_no_mistake(backend: Backend) -> Checked {
     let [mut caller, mut callee] = sessions(&server)?;
     callee.register("com.p", json!({}))?;
     let request = caller.call("com.p", json!({}), json!([]))?;
-    let invocation = callee.receive()?;
+    let invocation = callee.hear()?;
     callee.send(&json!([70, invocation[1], {}, [1]]))?;
     callee.send(&json!([70, invocation[1], {}, [2]]))?;
     caller.expect(&json!([50, request, {}, [1]]))?;
     callee.expect_nothing()?;
     callee.send(&json!([70, 99, {}, [2]]))?;
-    assert_eq!(callee.receive()?[2], "wamp.error.protocol_violation");
+    assert_eq!(callee.hear()?[2], "wamp.error.protocol_violation");
     callee.client.expect_close(1002)?;
     let request = caller.call("com.q", json!({}), json!([]))?;
     caller.expect_error(request, "wamp.error.no_such_procedure")
@@ -413,7 +388,7 @@ fn serializers_meet(backend: Backend) -> Checked {
     caller
         .client
         .send_binary(b"\x85\x18\x30\x01\xa0\x61p\x82\x43\x01\x02\x03\x07")?;
-    let invocation = callee.receive()?;
+    let invocation = callee.hear()?;
     assert_eq!(invocation[4], json!(["\u{0}AQID", 7]));
     callee.send(&json!([70, invocation[1], {}, ["\u{0}AQID", {"a": null}]]))?;
     // [50, 1, {}, [h'010203', {"a": null}]]
@@ -437,19 +412,19 @@ fn the_limits_hold(backend: Backend) -> Checked {
     callee.requests = 3;
     for _ in 0..2 {
         caller.call("com.a", json!({}), json!([]))?;
-        callee.receive()?;
+        callee.hear()?;
     }
     let request = caller.call("com.a", json!({}), json!([]))?;
     caller.expect_error(request, "wamp.error.unavailable")?;
     other.call("com.b", json!({}), json!([]))?;
-    let last = callee.receive()?;
+    let last = callee.hear()?;
     let request = other.call("com.b", json!({}), json!([]))?;
     other.expect_error(request, "wamp.error.no_available_callee")?;
     callee.send(&json!([70, last[1], {}]))?;
-    assert_eq!(other.receive()?[0], 50);
+    assert_eq!(other.hear()?[0], 50);
     // The number of an open call is not given again.
     caller.send(&json!([48, 1, {}, "com.a"]))?;
-    assert_eq!(caller.receive()?[2], "wamp.error.protocol_violation");
+    assert_eq!(caller.hear()?[2], "wamp.error.protocol_violation");
     caller.client.expect_close(1002)?;
     callee.expect(&json!([69, 1, {"mode": "killnowait"}]))?;
     callee.expect(&json!([69, 2, {"mode": "killnowait"}]))
@@ -471,7 +446,7 @@ fn a_callee_that_never_reads_is_closed_and_its_calls_end(backend: Backend) -> Ch
     }
     let mut answered = Vec::new();
     for _ in 0..LARGE_COUNT {
-        let answer = caller.receive()?;
+        let answer = caller.hear()?;
         let error = answer[4].as_str().unwrap_or_default();
         let expected = ["wamp.error.canceled", "wamp.error.no_such_procedure"];
         assert!(expected.contains(&error), "{answer}");
@@ -494,7 +469,7 @@ fn a_caller_that_never_reads_is_closed(backend: Backend) -> Checked {
     let mut caller = Session::join_narrow(&server)?;
     callee.register("com.p", json!({}))?;
     caller.call("com.p", json!({"receive_progress": true}), json!([]))?;
-    let invocation = callee.receive()?;
+    let invocation = callee.hear()?;
     let large = "x".repeat(LARGE);
     for _ in 0..LARGE_COUNT {
         callee.send(&json!([70, invocation[1], {"progress": true}, [large]]))?;
@@ -512,13 +487,13 @@ fn a_drain_ends_open_calls(backend: Backend) -> Checked {
     let [mut caller, mut callee] = sessions(&server)?;
     callee.register("com.p", json!({}))?;
     caller.call("com.p", json!({}), json!([]))?;
-    callee.receive()?;
+    callee.hear()?;
     server.begin_stop(10_000);
     for session in [&mut caller, &mut callee] {
-        let mut message = session.receive()?;
+        let mut message = session.hear()?;
         // The other may have left before.
         if message[0] == 69 || message[0] == 8 {
-            message = session.receive()?;
+            message = session.hear()?;
         }
         assert_eq!(message[2], "wamp.close.system_shutdown", "{message}");
         session.client.expect_close(1001)?;

@@ -44,19 +44,31 @@ impl Session {
         realm: &str,
         mut details: Value,
     ) -> Result<(Session, Value), Failure> {
-        let mut client = Client::connect(server.address())?;
+        let client = Client::connect(server.address())?;
+        let mut session = Session::over(client, "wamp.2.json")?;
+        details["roles"] = json!({"publisher": {}, "subscriber": {}, "caller": {}, "callee": {}});
+        let answer = session.greet(realm, &details)?;
+        Ok((session, answer))
+    }
+
+    /// One that has not said HELLO yet.
+    pub(crate) fn over(mut client: Client, subprotocol: &str) -> Result<Session, Failure> {
         let request = Request::websocket("h", "/wamp");
-        client.shake_hands(&request.header("Sec-WebSocket-Protocol: wamp.2.json"))?;
-        let mut session = Session {
+        let header = format!("Sec-WebSocket-Protocol: {subprotocol}");
+        client.shake_hands(&request.header(&header))?;
+        Ok(Session {
             client,
             id: 0,
             requests: 0,
             roles: Value::Null,
-        };
-        details["roles"] = json!({"publisher": {}, "subscriber": {}, "caller": {}, "callee": {}});
-        let answer = session.ask(&json!([1, realm, details]))?;
-        session.welcome(&answer);
-        Ok((session, answer))
+        })
+    }
+
+    /// Says HELLO; gives the answer.
+    pub(crate) fn greet(&mut self, realm: &str, details: &Value) -> Result<Value, Failure> {
+        let answer = self.ask(&json!([1, realm, details]))?;
+        self.welcome(&answer);
+        Ok(answer)
     }
 
     fn welcome(&mut self, answer: &Value) {
