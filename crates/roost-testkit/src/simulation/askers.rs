@@ -8,6 +8,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::Duration;
 
 use roost_net::sim::{SimDriver, SimRng};
@@ -17,8 +18,6 @@ use roost_wire::frame::append_masked_frame;
 use roost_wire::handshake::{ClientRequest, HeadScanner, encode_key, parse_response};
 use roost_wire::{Inbound, Input, Limits, Message, Opcode, Role};
 use serde_json::{Value, json};
-
-use super::plan::Plan;
 
 /// The namespace of what they retain. How many there are.
 pub(super) fn add(seed: u64, settings: &mut Settings) -> usize {
@@ -91,14 +90,18 @@ struct Asker {
 }
 
 impl Askers {
-    pub(super) fn new(plan: &Plan, driver: SimDriver, address: SocketAddr) -> Askers {
-        let mut rng = SimRng::new(plan.seed ^ 0x6173_6b73);
-        let own_realms = &plan.settings.dialects.wamp.own_realms;
-        let realms = 1 + usize::from(!own_realms.prefixes().is_empty());
+    /// So many, of one realm or two, which do something in this time.
+    pub(super) fn new(
+        (seed, count, realms): (u64, usize, usize),
+        time: Range<u64>,
+        driver: SimDriver,
+        address: SocketAddr,
+    ) -> Askers {
+        let mut rng = SimRng::new(seed ^ 0x6173_6b73);
         let mut agenda = BinaryHeap::new();
-        let length = plan.end_ns - plan.start_ns;
-        let all = (0..plan.askers).map(|index| {
-            agenda.push(Reverse((plan.start_ns + rng.below(length / 3), index)));
+        let length = time.end - time.start;
+        let all = (0..count).map(|index| {
+            agenda.push(Reverse((time.start + rng.below(length / 3), index)));
             Asker::new(index, index % realms)
         });
         let all = all.collect();
@@ -108,7 +111,7 @@ impl Askers {
             all,
             rng,
             agenda,
-            end_ns: plan.end_ns,
+            end_ns: time.end,
         };
         askers.run_once(); // the driver must know the next due time
         askers
@@ -130,7 +133,7 @@ impl Askers {
     ///
     /// # Errors
     /// What came and was not promised, or is missing on a connection that works.
-    pub(super) fn check(&self, plan: &Plan) -> Result<(u64, u64), String> {
+    pub(super) fn check(&self, is_reliable: bool) -> Result<(u64, u64), String> {
         let (mut answered, mut retained) = (0, 0);
         for asker in &self.all {
             let err = |what: &str| Err(format!("asker {}: {what}", asker.index));
@@ -139,7 +142,7 @@ impl Askers {
             }
             answered += asker.answered;
             retained += asker.got_retained;
-            let works = plan.reliable && !asker.is_over && asker.id != 0;
+            let works = is_reliable && !asker.is_over && asker.id != 0;
             if works && !asker.open.is_empty() {
                 return err(&format!("no answer to {:?}", asker.open));
             }

@@ -55,11 +55,11 @@ impl Simulation {
         if self.askers.is_none() {
             return Ok((0, 0));
         }
-        self.run_until(plan.end_ns + plan.rest_ns() + QUIESCE_NS);
+        self.run_until(plan.end_ns + plan.rest_ns() + SOAP_SLACK_NS);
         let Some(askers) = &mut self.askers else {
             return Ok((0, 0));
         };
-        let checked = askers.check(plan);
+        let checked = askers.check(plan.reliable);
         askers.abort_all();
         checked
     }

@@ -609,6 +609,16 @@ impl Client {
         let Some(name) = topics.get(&id).copied() else {
             return self.fail(format!("it has not asked for it: {text}"));
         };
+        // Of sessions that ask what there is, which begin with their realm.
+        if details["topic"]
+            .as_str()
+            .is_some_and(|topic| topic.starts_with("held:"))
+        {
+            if (arguments[0] == 1) != (self.who == Who::Apart) {
+                self.fail(format!("it comes from another realm: {text}"));
+            }
+            return;
+        }
         let said_by = arguments[0].as_u64().map(|index| index as usize);
         let said_by = said_by.map(|index| Who::of(index, self.common));
         if said_by.is_some_and(|who| (who == Who::Apart) != (self.who == Who::Apart)) {

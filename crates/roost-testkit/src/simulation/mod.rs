@@ -336,7 +336,10 @@ impl Simulation {
         });
         let askers = (plan.askers > 0).then(|| {
             let driver = net.driver(SimOptions::default());
-            Askers::new(plan, driver, addresses[0])
+            let own_realms = &plan.settings.dialects.wamp.own_realms;
+            let realms = 1 + usize::from(!own_realms.prefixes().is_empty());
+            let time = plan.start_ns..plan.end_ns;
+            Askers::new((plan.seed, plan.askers, realms), time, driver, addresses[0])
         });
         let centrifugo = (plan.centrifugo_peers > 0).then(|| {
             let driver = net.driver(SimOptions::default());
