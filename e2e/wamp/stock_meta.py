@@ -79,7 +79,9 @@ class Script:
             answer = await within(session.call(f"wamp.{procedure}", *args))
         except ApplicationError as error:
             answer = error.error
-        self.say(f"{procedure} {json.dumps(self.told(args))}", answer)
+        # A count may be some entry's number.
+        told = f"{answer} of them" if "count_" in procedure else answer
+        self.say(f"{procedure} {json.dumps(self.told(args))}", told)
         return answer
 
 
@@ -207,7 +209,53 @@ class Meta(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(await transcript(), EXPECTED.strip().split("\n"))
 
 
+# What Crossbar has answered, line by line.
 EXPECTED = """
+two register: registration.on_create ["callee", {"id": "proc", "invoke": "roundrobin", "match": "exact", "uri": "com.proc"}]
+two register: registration.on_register ["callee", "proc"]
+two register: registration.on_register ["other", "proc"]
+a prefix is registered: registration.on_create ["callee", {"id": "prefix", "invoke": "single", "match": "prefix", "uri": "org."}]
+a prefix is registered: registration.on_register ["callee", "prefix"]
+registration.list []: {"exact": ["proc"], "prefix": ["prefix"], "wildcard": []}
+registration.lookup ["com.proc"]: "proc"
+registration.lookup ["org.", {"match": "prefix"}]: "prefix"
+registration.lookup ["org."]: null
+registration.match ["org.any"]: "prefix"
+registration.match ["net.any"]: null
+registration.get ["proc"]: {"id": "proc", "invoke": "roundrobin", "match": "exact", "uri": "com.proc"}
+registration.list_callees ["proc"]: ["callee", "other"]
+registration.count_callees ["proc"]: "2 of them"
+registration.get [1099511627776]: "wamp.error.no_such_registration"
+registration.list_callees [1099511627776]: "wamp.error.no_such_registration"
+one unregisters: registration.on_unregister ["other", "proc"]
+the last unregisters: registration.on_delete ["callee", "proc"]
+the last unregisters: registration.on_unregister ["callee", "proc"]
+registration.get ["proc"]: "wamp.error.no_such_registration"
+two subscribe: subscription.on_create ["callee", {"id": "topic", "match": "exact", "uri": "com.topic"}]
+two subscribe: subscription.on_subscribe ["callee", "topic"]
+two subscribe: subscription.on_subscribe ["other", "topic"]
+a pattern is subscribed to: subscription.on_create ["callee", {"id": "pattern", "match": "prefix", "uri": "com."}]
+a pattern is subscribed to: subscription.on_subscribe ["callee", "pattern"]
+subscription.list []: {"exact": ["topic"], "prefix": ["pattern"], "wildcard": []}
+subscription.lookup ["com.topic"]: "topic"
+subscription.lookup ["com.", {"match": "prefix"}]: "pattern"
+subscription.match: ["pattern", "topic"]
+subscription.match ["net.any"]: null
+subscription.get ["topic"]: {"id": "topic", "match": "exact", "uri": "com.topic"}
+subscription.list_subscribers: ["callee", "other"]
+subscription.count_subscribers ["topic"]: "2 of them"
+subscription.get [1099511627776]: "wamp.error.no_such_subscription"
+one unsubscribes: subscription.on_unsubscribe ["other", "topic"]
+the last unsubscribes: subscription.on_delete ["callee", "topic"]
+the last unsubscribes: subscription.on_unsubscribe ["callee", "topic"]
+subscription.get ["topic"]: "wamp.error.no_such_subscription"
+registration.list []: {"exact": ["own"], "prefix": [], "wildcard": []}
+subscription.list []: {"exact": [], "prefix": [], "wildcard": []}
+registration.get ["own"]: "wamp.error.no_such_registration"
+registration.match ["com.own"]: null
+get_retained in realm1: [[["second"], true], [["later"], null]]
+without in realm1: [[["later"], null]]
+get_retained in acme: [[["later"], null]]
 """
 
 if __name__ == "__main__":
