@@ -85,6 +85,7 @@ pub struct PermissionSet {
     source: Source,
     role: Box<str>,
     permissions: Box<[Permission]>,
+    subscriptions: Arc<[Box<str>]>,
 }
 
 impl PermissionSet {
@@ -94,6 +95,7 @@ impl PermissionSet {
             source: Source::Role,
             role: role.into(),
             permissions: permissions.into(),
+            subscriptions: Arc::default(),
         }
     }
 
@@ -103,7 +105,23 @@ impl PermissionSet {
             source: Source::Token,
             role: TOKEN_ROLE.into(),
             permissions: permissions.into(),
+            subscriptions: Arc::default(),
         }
+    }
+
+    /// The same with channels that a client is subscribed to without asking, where its dialect has a place
+    /// for that.
+    #[must_use]
+    pub fn with_subscriptions(self, subscriptions: Vec<Box<str>>) -> PermissionSet {
+        PermissionSet {
+            subscriptions: subscriptions.into(),
+            ..self
+        }
+    }
+
+    /// The channels that a client is subscribed to without asking.
+    pub fn subscriptions(&self) -> &Arc<[Box<str>]> {
+        &self.subscriptions
     }
 
     /// Where it comes from.
@@ -121,7 +139,9 @@ impl PermissionSet {
         let texts = self.permissions.iter();
         let texts: usize = texts.map(|one| one.pattern.borrowed().text.len()).sum();
         let each = size_of::<Permission>() + ALLOCATION_BYTES;
-        size_of::<PermissionSet>() + self.permissions.len() * each + texts
+        let names = self.subscriptions.iter();
+        let names: usize = names.map(|name| name.len() + ALLOCATION_BYTES).sum();
+        size_of::<PermissionSet>() + self.permissions.len() * each + texts + names
     }
 
     /// The first permission for an operation on all that is asked for. One permission has to cover the

@@ -596,7 +596,11 @@ fn check_health_path(
         "/wamp" if settings.wamp.enabled && listener.serves("wamp") => "wamp.enabled".to_owned(),
         "/soap" if soap => "soap.enabled".to_owned(),
         _ if health.starts_with("/soap/") && soap => "soap.enabled".to_owned(),
-        "/connection/websocket" if centrifugo => "centrifugo.enabled".to_owned(),
+        "/connection/websocket" | "/connection/http_stream" | "/connection/sse" | "/emulation"
+            if centrifugo =>
+        {
+            "centrifugo.enabled".to_owned()
+        }
         "/sse" if sse => "sse.enabled".to_owned(),
         _ if health.starts_with("/sse/") && sse => "sse.enabled".to_owned(),
         _ => return,

@@ -21,7 +21,7 @@ mod tls;
 mod users;
 
 pub use api::Api;
-pub use auth::{Auth, Expiry, Jwt};
+pub use auth::{Auth, Expiry, Jwt, Subject};
 pub use channels::{
     Access, ChannelPolicy, JoinLeave, Namespace, Presence, Publish, Readers, Recovery, SlowConsumer,
 };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use roost_access::PermissionSet;
-use roost_tokens::permissions_of_caps;
+use roost_tokens::{permissions_of_caps, subscriptions_of_json};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -54,7 +54,7 @@ pub struct Granted {
     pub user: Box<str>,
     /// When that ends, in seconds since 1970.
     pub expire_at: Option<u64>,
-    /// What it may do where namespaces say `granted`.
+    /// What it may do where namespaces say `granted`, and what it is subscribed to without asking.
     pub permissions: Arc<PermissionSet>,
 }
 
@@ -131,6 +131,10 @@ struct ConnectMembers<'a> {
     expire_at: Option<u64>,
     #[serde(borrow, default)]
     caps: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    channels: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    subs: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -197,6 +201,8 @@ fn granted(event: Event, result: &str) -> Result<Answer, AnswerError> {
                 user,
                 expire_at,
                 caps,
+                channels,
+                subs,
             } = object(result.as_bytes())?;
             if user.len() > USER_BYTES_MAX {
                 return Err(AnswerError::Granted(
@@ -205,10 +211,13 @@ fn granted(event: Event, result: &str) -> Result<Answer, AnswerError> {
             }
             let caps = caps.map_or("[]", RawValue::get);
             let permissions = permissions_of_caps(caps).map_err(AnswerError::Granted)?;
+            let (channels, subs) = (channels.map(RawValue::get), subs.map(RawValue::get));
+            let subscriptions = subscriptions_of_json(channels, subs);
+            let subscriptions = subscriptions.map_err(AnswerError::Granted)?;
             Ok(Answer::Connect(Granted {
                 user: user.into(),
                 expire_at: expire_at.filter(|at| *at > 0),
-                permissions: Arc::new(permissions),
+                permissions: Arc::new(permissions.with_subscriptions(subscriptions)),
             }))
         }
         Event::Subscribe => {

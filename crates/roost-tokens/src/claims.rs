@@ -4,6 +4,7 @@
 //! type than it has refuses the token, and so does one that stands twice; an unknown one is ignored.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
@@ -34,13 +35,15 @@ pub(crate) struct RawClaims {
     /// Of a token that is for one subscription, not for a connection.
     #[serde(default, deserialize_with = "present")]
     pub(crate) channel: Option<String>,
+    /// Channels that the client is subscribed to without asking.
+    #[serde(default)]
+    pub(crate) channels: Option<Vec<String>>,
+    /// The same, each with options, which have no effect.
+    #[serde(default)]
+    pub(crate) subs: Option<Keys>,
     // The rest has no effect here yet: its types are checked, so that a mistake shows at once.
     #[serde(default, rename = "b64info")]
     _b64info: Option<String>,
-    #[serde(default, rename = "channels")]
-    _channels: Option<Vec<String>>,
-    #[serde(default, rename = "subs")]
-    _subs: Option<AnyObject>,
     #[serde(default, rename = "info")]
     _info: Option<IgnoredAny>,
     #[serde(default, rename = "meta")]
@@ -87,7 +90,7 @@ impl<'de> Deserialize<'de> for Names {
         impl<'de> Visitor<'de> for OneOrSeveral {
             type Value = Names;
 
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string or an array of strings")
             }
 
@@ -108,7 +111,34 @@ impl<'de> Deserialize<'de> for Names {
     }
 }
 
+/// The names of an object's members, whose values are objects.
+pub(crate) struct Keys(pub(crate) Vec<String>);
+
 struct AnyObject;
+
+impl<'de> Deserialize<'de> for Keys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Keys, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Keys;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of objects")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
+                let mut keys = Vec::new();
+                while let Some((key, AnyObject)) = map.next_entry()? {
+                    keys.push(key);
+                }
+                Ok(Keys(keys))
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
+}
 
 impl<'de> Deserialize<'de> for AnyObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<AnyObject, D::Error> {
@@ -117,7 +147,7 @@ impl<'de> Deserialize<'de> for AnyObject {
         impl<'de> Visitor<'de> for Members {
             type Value = AnyObject;
 
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
 

@@ -22,6 +22,7 @@ pub fn token(data: &[u8]) {
     };
     let rules = Rules {
         is_expiry_required: choice & 2 == 0,
+        is_subject_required: choice & 2 == 0,
         ..Rules::default()
     };
     if choice & 1 == 0 {

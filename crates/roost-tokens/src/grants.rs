@@ -2,7 +2,7 @@
 
 use roost_access::{Matching, Operation, Operations, Pattern, Permission, PermissionSet};
 
-use crate::claims::RawCap;
+use crate::claims::{Keys, RawCap};
 use crate::object::Object;
 use crate::outcome::Refusal;
 
@@ -16,6 +16,50 @@ pub fn permissions_of_caps(json: &str) -> Result<PermissionSet, &'static str> {
         Refusal::Claim(what) => what,
         _ => "caps is not understood",
     })
+}
+
+/// The channels of two members that have the form of the claims `channels` and `subs`, as JSON.
+///
+/// # Errors
+/// What is wrong with them, in words.
+pub fn subscriptions_of_json(
+    channels: Option<&str>,
+    subs: Option<&str>,
+) -> Result<Vec<Box<str>>, &'static str> {
+    let channels: Option<Vec<String>> = channels
+        .map(serde_json::from_str)
+        .transpose()
+        .map_err(|_| "channels is no list of strings")?;
+    let subs: Option<Keys> = subs
+        .map(serde_json::from_str)
+        .transpose()
+        .map_err(|_| "subs is no object of objects")?;
+    subscriptions_of(channels, subs)
+}
+
+/// Those of a JWT's claims `channels` and `subs`: each once, in their order.
+pub(crate) fn subscriptions_of(
+    channels: Option<Vec<String>>,
+    subs: Option<Keys>,
+) -> Result<Vec<Box<str>>, &'static str> {
+    let subs = subs.map_or_else(Vec::new, |Keys(names)| names);
+    let names = channels.unwrap_or_default().into_iter().chain(subs);
+    let mut all: Vec<Box<str>> = Vec::new();
+    for name in names {
+        let is_bad = |name: &str| name.is_empty() || name.chars().any(char::is_control);
+        if is_bad(&name) || name.len() > SUBSCRIPTION_BYTES_MAX {
+            return Err(
+                "a channel to subscribe to is empty, longer than 255 bytes, or has control characters",
+            );
+        }
+        if all.iter().all(|other| **other != *name) {
+            if all.len() == SUBSCRIPTIONS_MAX {
+                return Err("there are more than 64 channels to subscribe to");
+            }
+            all.push(name.into());
+        }
+    }
+    Ok(all)
 }
 
 /// Those of a JWT's claim `caps`.
@@ -86,6 +130,10 @@ pub(crate) fn pattern(text: &str) -> Option<Pattern> {
     (!text.contains('*')).then(|| Pattern::new(matching, text))
 }
 
+/// Channels that a client is subscribed to when it connects: each is asked for at once.
+const SUBSCRIPTIONS_MAX: usize = 64;
+/// No channel's name is longer, whatever the configuration says.
+const SUBSCRIPTION_BYTES_MAX: usize = 255;
 /// Each is looked through when a channel is asked for.
 const CAPS_MAX: usize = 64;
 /// The same, of all of them.

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::claims::{RawClaims, Seconds};
-use crate::grants::permissions_of;
+use crate::grants::{permissions_of, subscriptions_of};
 use crate::keys::{KID_BYTES_MAX, KeyPrint, KeySet, NoKey};
 use crate::object::Object;
 use crate::outcome::{Refusal, Verified, id_of};
@@ -25,6 +25,8 @@ pub struct Rules {
     pub issuer: Option<String>,
     /// Whether a token without `exp` is refused.
     pub is_expiry_required: bool,
+    /// Whether a token without `sub` is refused; otherwise it has no user.
+    pub is_subject_required: bool,
     /// From `iat`, or from now, to `exp`; 0: without limit.
     pub lifetime_max_secs: u64,
     /// How much the clocks may differ.
@@ -39,6 +41,7 @@ impl Default for Rules {
             audience: None,
             issuer: None,
             is_expiry_required: true,
+            is_subject_required: true,
             lifetime_max_secs: 24 * 3600,
             leeway_secs: 10,
             token_bytes_max: 4 << 10,
@@ -179,16 +182,20 @@ fn check_claims(
 ) -> Result<Verified, Refusal> {
     check_names(&claims, rules)?;
     let (token_expires_at, expires_at) = check_times(&claims, rules, now)?;
-    let user = claims
-        .sub
-        .ok_or(Refusal::Claim("the token has no sub"))?
-        .into_boxed_str();
+    let user = match claims.sub {
+        None if rules.is_subject_required => {
+            return Err(Refusal::Claim("the token has no sub"));
+        }
+        user => user.unwrap_or_default().into_boxed_str(),
+    };
     let is_long = |name: &str| name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control);
     if is_long(&user) || claims.jti.as_deref().is_some_and(is_long) {
         return Err(Refusal::Claim(
             "the token's sub or jti is longer than 255 bytes or has control characters",
         ));
     }
+    let permissions = permissions_of(claims.caps.unwrap_or_default())?;
+    let subscriptions = subscriptions_of(claims.channels, claims.subs).map_err(Refusal::Claim)?;
     Ok(Verified {
         user,
         mark: TokenMark {
@@ -199,7 +206,7 @@ fn check_claims(
         },
         token_expires_at,
         expires_at,
-        permissions: Arc::new(permissions_of(claims.caps.unwrap_or_default())?),
+        permissions: Arc::new(permissions.with_subscriptions(subscriptions)),
         channel: claims.channel.map(String::into_boxed_str),
         key: Some(key),
     })

@@ -197,6 +197,7 @@ fn dialects(from: &config::Settings, users: Option<Users>) -> roost_dialect::Set
         subscriptions_per_connection_max: from.limits.subscriptions_per_connection_max as usize,
         channel_name_bytes_max: from.limits.channel_name_bytes_max,
         ping_interval_s: from.limits.ping_interval_ms.div_ceil(1000),
+        personal_channels: from.centrifugo.personal_channels,
     });
     dialects.sse = Arc::new(sse::Settings {
         enabled: from.sse.enabled,

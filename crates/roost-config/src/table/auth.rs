@@ -86,11 +86,22 @@ section! {
     issuer: Option<String> = None, OrNone(PARTY), Live, r#""https://id.example.org/""#;
     /// Whether a token without `exp` is refused.
     expiry: Expiry = Expiry::Required, Expiry::WORDS, Live, r#""optional""#;
+    /// Whether a token without `sub` is refused; `"optional"`: it is as one whose `sub` is empty.
+    subject: Subject = Subject::Required, Subject::WORDS, Live, r#""optional""#;
     /// The longest time from a token's `iat`, or from its check, to its `exp`; no connection outlives
     /// it by more. `"0s"`: any.
     lifetime_max_ms: u32 = DAY, time_or_zero(SECOND..=40 * DAY), Live, r#""1h""#;
     /// How far the clocks of issuers may differ from this machine's.
     leeway_ms: u32 = 10 * SECOND, time_or_zero(SECOND..=HOUR), Live, r#""30s""#;
+}
+
+words! {
+    /// `auth.jwt.subject`.
+    Subject
+    /// A token without one is refused.
+    Required = "required",
+    /// It is taken all the same, and has no user.
+    Optional = "optional",
 }
 
 words! {

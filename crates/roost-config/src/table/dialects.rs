@@ -67,9 +67,14 @@ section! {
 section! {
     /// The dialect of Centrifugo's clients ([centrifugo.md](centrifugo.md)).
     "centrifugo" Centrifugo
-    /// Whether `/connection/websocket` is served: Centrifugo's bidirectional protocol in JSON. Otherwise
-    /// 404.
+    /// Whether Centrifugo's bidirectional protocol is served in JSON, by WebSocket at
+    /// `/connection/websocket`, by HTTP at `/connection/http_stream` and `/connection/sse`, whose clients
+    /// send to `/emulation`. Otherwise 404.
     enabled: bool = false, Flag, NewConnections, "true";
+    /// Whether a client that has connected as a user is subscribed to the user's own channel, `#USER`. In
+    /// all dialects no other user may then subscribe to it or ask who is there; who may publish is
+    /// the namespace's.
+    personal_channels: bool = false, Flag, NewConnections, "true";
 }
 
 section! {
