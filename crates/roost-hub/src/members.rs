@@ -43,6 +43,14 @@ impl Members {
         self.users
     }
 
+    /// Whether there is one without a user.
+    pub(crate) fn has_anonymous(&self) -> bool {
+        match &self.index {
+            Some(index) => index.by_user.len() < self.list.len(),
+            None => self.list.iter().any(|member| member.user.is_empty()),
+        }
+    }
+
     /// All, those that were told first.
     pub(crate) fn list(&self) -> &[Member] {
         &self.list

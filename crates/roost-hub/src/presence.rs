@@ -78,6 +78,8 @@ pub struct PresenceCounts {
     pub clients: u32,
     /// Different users among those that are listed; an anonymous client is none.
     pub users: u32,
+    /// An anonymous client is among those that are listed.
+    pub has_anonymous: bool,
 }
 
 /// Who is in a channel.

@@ -474,6 +474,7 @@ impl Presence {
         PresenceCounts {
             clients: listed.saturating_add(self.unlisted),
             users: self.members.users(),
+            has_anonymous: self.members.has_anonymous(),
         }
     }
 

@@ -521,7 +521,7 @@ async fn presence(call: &Call, text: &str, counts_only: bool) -> Done {
         }
         Err(problem) => return Err(problem.into()),
     };
-    let PresenceCounts { clients, users } = view.counts;
+    let PresenceCounts { clients, users, .. } = view.counts;
     if counts_only {
         return Ok(json!({ "num_clients": clients, "num_users": users }));
     }

@@ -52,7 +52,7 @@ pub(super) async fn read(
     }
     let channel = channel.ok_or_else(|| Problem::invalid("the query names no channel"))?;
     let view = view_of(call, &channel, counts_only).await?;
-    let PresenceCounts { clients, users } = view.counts;
+    let PresenceCounts { clients, users, .. } = view.counts;
     let members = view.members.iter().map(Listed::of);
     let view = View {
         channel: &channel,

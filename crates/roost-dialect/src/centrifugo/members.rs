@@ -35,6 +35,11 @@ impl Told {
         self.channels.remove(&channel);
     }
 
+    /// Whether it is told of none, and has not asked.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty() && self.channels.is_empty()
+    }
+
     pub(super) fn has(&self, channel: ChannelId) -> bool {
         self.channels.contains(&channel)
     }
@@ -117,11 +122,16 @@ fn begin_push(out: &mut Vec<u8>, channel: &str) {
 }
 
 fn push_counts(out: &mut Vec<u8>, counts: PresenceCounts) {
-    let PresenceCounts { clients, users } = counts;
+    let PresenceCounts {
+        clients,
+        users,
+        has_anonymous,
+    } = counts;
     out.extend_from_slice(b"\"num_clients\":");
     push_number(out, u64::from(clients));
     out.extend_from_slice(b",\"num_users\":");
-    push_number(out, u64::from(users));
+    // To clients of this protocol all that are anonymous are one user.
+    push_number(out, u64::from(users) + u64::from(has_anonymous));
 }
 
 /// `{"user":…,"client":…,"conn_info":…,"chan_info":…}`
@@ -177,7 +187,8 @@ mod tests {
             left: vec![member(3, "c", None)],
             counts: Some(PresenceCounts {
                 clients: 7,
-                users: 5,
+                users: 4,
+                has_anonymous: true,
             }),
             is_for_all: false,
         };
