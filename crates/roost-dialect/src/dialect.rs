@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use roost_access::Identity;
 use roost_hub::{ChannelId, EventIds};
-use roost_wire::Frozen;
+use roost_wire::{CloseCode, Frozen};
 
 use crate::{Form, Publication, Receivers, Replies};
 
@@ -31,7 +31,7 @@ pub use command::{
 pub use entries::{Entry, EntryAsk, EntryKind, EntryQuery};
 pub use event::{Event, HistoryPage, HistoryRefusal, Next, Recovered, Recovers, Refusal, Request};
 pub use input::{Input, Message};
-pub use offer::{Accept, Headers, Join, Offer, Terms};
+pub use offer::{Accept, Emulated, Headers, Join, Offer, Terms};
 pub use sessions::{Member, SessionAct, SessionQuery, SessionSelect};
 
 /// One protocol. Its instance lives on one reactor and holds the sessions there.
@@ -141,6 +141,24 @@ pub trait Dialect: Sized {
     ) -> Option<Form> {
         let _ = (session, channel, cx);
         None
+    }
+
+    /// The server subscribes the session to a channel: the form and the token of the subscription, whose events
+    /// follow as of [`Command::Subscribe`]. `None` if it cannot be now, or the dialect has no words for it.
+    fn begin_subscription(&mut self, session: Session, name: &str) -> Option<(Form, u64)> {
+        let _ = (session, name);
+        None
+    }
+
+    /// By what name the client sends, if it has no WebSocket ([`Event::Emulated`]).
+    fn emulation(&self, session: Session) -> Option<&str> {
+        let _ = session;
+        None
+    }
+
+    /// The connection ends, and has no close frame that says so; the replies say it instead.
+    fn say_close(&mut self, session: Session, close: (CloseCode, &str), cx: &mut Context<'_>) {
+        let _ = (session, close, cx);
     }
 
     /// Names each channel or pattern that the session is subscribed to, or about to be, once: for people

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use roost_access::Identity;
 use roost_hub::{ChannelId, EventIds};
-use roost_wire::Frozen;
+use roost_wire::{CloseCode, Frozen};
 
 use crate::dialect::{
     Accept, Command, Context, Dialect, Event, Input, Member, Next, Offer, Session, Terms,
@@ -21,6 +21,11 @@ impl Form {
     pub const WAMP_JSON: Form = Form::of(DialectKind::Wamp, 0);
     /// A push of Centrifugo's protocol in JSON.
     pub const CENTRIFUGO: Form = Form::of(DialectKind::Centrifugo, 0);
+    /// The same for clients without a WebSocket.
+    pub const CENTRIFUGO_STREAMS: [Form; 2] = [
+        Form::of(DialectKind::Centrifugo, 1),
+        Form::of(DialectKind::Centrifugo, 2),
+    ];
 
     /// The form at place `at` of a dialect's [`Dialect::FORMS`].
     #[expect(
@@ -278,6 +283,38 @@ macro_rules! dialects {
             ) -> Option<Form> {
                 match kind {
                     $($(#[$meta])* DialectKind::$Name => self.$module.end_subscription(session, channel, cx),)+
+                }
+            }
+
+            /// [`Dialect::begin_subscription`]
+            pub fn begin_subscription(
+                &mut self,
+                kind: DialectKind,
+                session: Session,
+                name: &str,
+            ) -> Option<(Form, u64)> {
+                match kind {
+                    $($(#[$meta])* DialectKind::$Name => self.$module.begin_subscription(session, name),)+
+                }
+            }
+
+            /// [`Dialect::emulation`]
+            pub fn emulation(&self, kind: DialectKind, session: Session) -> Option<&str> {
+                match kind {
+                    $($(#[$meta])* DialectKind::$Name => self.$module.emulation(session),)+
+                }
+            }
+
+            /// [`Dialect::say_close`]
+            pub fn say_close(
+                &mut self,
+                kind: DialectKind,
+                session: Session,
+                close: (CloseCode, &str),
+                cx: &mut Context<'_>,
+            ) {
+                match kind {
+                    $($(#[$meta])* DialectKind::$Name => self.$module.say_close(session, close, cx),)+
                 }
             }
 

@@ -2,6 +2,7 @@
 //! an invariant is broken.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use roost_access::Provider;
 use roost_dealer::Answer;
@@ -240,6 +241,7 @@ impl Peer {
             | Command::CheckToken(None)
             | Command::Rpc { .. }
             | Command::ReadHistory(_)
+            | Command::AwaitSubscriptions
             | Command::CheckSubscription(..)
             | Command::RefreshGrant { .. }
             | Command::AskPresence { .. } => {
@@ -286,6 +288,7 @@ impl Peer {
                 user: token.into(),
                 expires_in_s: None,
                 provider: Provider::Jwt,
+                subscriptions: Arc::default(),
             }),
         };
         let ends = self.session.on_token_checked(&outcome, out);

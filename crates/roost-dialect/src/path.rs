@@ -65,6 +65,15 @@ pub(crate) fn percent_decode(encoded: &str) -> Result<Cow<'_, str>, PathError> {
         .map_err(|_| PathError::Utf8)
 }
 
+/// As a form writes it (WHATWG URL, "application/x-www-form-urlencoded parsing"): a `+` is a space.
+pub(crate) fn form_decode(encoded: &str) -> Result<Cow<'_, str>, PathError> {
+    if !encoded.contains('+') {
+        return percent_decode(encoded);
+    }
+    let decoded = percent_decode(&encoded.replace('+', "%20"))?.into_owned();
+    Ok(Cow::Owned(decoded))
+}
+
 fn hex_value(digit: u8) -> Option<u8> {
     char::from(digit)
         .to_digit(16)

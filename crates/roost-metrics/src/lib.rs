@@ -111,6 +111,16 @@ counters! {
     connections_disconnected_total,
     /// Subscriptions ended by the API, but those of raw connections, which are closed.
     subscriptions_ended_total,
+    /// Sessions that began without a WebSocket: streams of Centrifugo's clients over HTTP.
+    emulated_sessions_total,
+    /// Requests by which such clients have sent something that a session took.
+    emulation_requests_total,
+    /// The same for a session that there is not.
+    emulation_unknown_total,
+    /// The same for a session that has not handled what it was sent before.
+    emulation_busy_total,
+    /// Subscriptions made by the API.
+    subscriptions_served_total,
     /// Revocations kept now; every reactor keeps all of them.
     revocations,
     /// Handshakes and connections that wait for the check of a token, and handshakes that wait for a hook's answer, now.

@@ -1,6 +1,8 @@
 //! Who the client of an open connection is, where its dialect has a place for tokens of its own. The
 //! connection is not read while a token is being checked, and what was left of its message is kept.
 
+use std::sync::Arc;
+
 use roost_access::{Identity, Method, Provider};
 use roost_dialect::DialectKind;
 use roost_dialect::dialect::{Admission, Event, TokenOutcome, TokenRefusal, TokenText};
@@ -74,6 +76,7 @@ fn without_token(core: &Core, key: ConnKey) -> TokenOutcome {
                 user: known.user.clone(),
                 expires_in_s: left.map(|ticks| seconds(u64::from(ticks) * u64::from(TICK_MS))),
                 provider: known.provider,
+                subscriptions: known.permissions.subscriptions().clone(),
             })
         }
         None if core.settings.auth.is_required => Err(TokenRefusal::Missing),
@@ -81,6 +84,7 @@ fn without_token(core: &Core, key: ConnKey) -> TokenOutcome {
             user: "".into(),
             expires_in_s: None,
             provider: Provider::Static,
+            subscriptions: Arc::default(),
         }),
     }
 }
@@ -117,6 +121,7 @@ fn admit(core: &mut Core, key: ConnKey, login: Login) -> TokenOutcome {
         return Err(TokenRefusal::Invalid);
     }
     let user = identity.user.clone();
+    let subscriptions = identity.permissions.subscriptions().clone();
     let before = journal::before_login(core, key);
     let identified = core.connections.identify(key, identity);
     identified.map_err(|TooMany| TokenRefusal::TooMany)?;
@@ -125,6 +130,7 @@ fn admit(core: &mut Core, key: ConnKey, login: Login) -> TokenOutcome {
         user,
         expires_in_s,
         provider,
+        subscriptions,
     })
 }
 
@@ -140,6 +146,7 @@ fn grant(core: &Core, key: ConnKey, login: &Login) -> TokenOutcome {
         user: identity.user,
         expires_in_s: login.expires_in_ms.map(seconds),
         provider: login.provider,
+        subscriptions: Arc::default(), // it is for one subscription
     })
 }
 

@@ -17,8 +17,23 @@ pub(crate) fn start_close(core: &mut Core, key: ConnKey, code: CloseCode, reason
     if core.connections.start_close(key, code, reason) {
         leave(core, key, leaving);
     } else if core.connections.is_open_event_stream(key) {
+        let words = close_words(core, key, code, reason);
+        if !words.is_empty() {
+            core.connections
+                .send_bytes(key, |arena| arena.extend_from_slice(&words));
+        }
         end_output(core, key, leaving); // its client answers nothing
     }
+}
+
+/// What the client of a stream is told instead of a close frame, as it is sent.
+fn close_words(core: &mut Core, key: ConnKey, code: CloseCode, reason: &str) -> Vec<u8> {
+    let Some(conn) = core.connections.get(key) else {
+        return Vec::new();
+    };
+    core.sessions
+        .say_close(conn.dialect, conn.session, (code, reason));
+    core.connections.frame_replies(key, core.sessions.replies())
 }
 
 /// Nothing more will be written after what is queued: see [`crate::connections::Connections::linger`].
@@ -68,11 +83,16 @@ pub(crate) fn close_dropping(core: &mut Core, key: ConnKey, reason: &str) {
         return cut(core, key, CloseMode::Abort);
     }
     note_end(core, key, EndCause::SlowConsumer, reason);
-    let (words, next) = core.framed_words(key, Event::SlowConsumer { reason });
+    let (mut words, next) = core.framed_words(key, Event::SlowConsumer { reason });
     let (code, reason) = match next {
         Next::Close { code, reason } => (code, reason),
-        Next::Continue | Next::Unsubscribe { .. } => (CloseCode::TRY_AGAIN_LATER, reason),
+        Next::Continue | Next::Unsubscribe { .. } | Next::Settle => {
+            (CloseCode::TRY_AGAIN_LATER, reason)
+        }
     };
+    if core.connections.is_open_event_stream(key) {
+        words.extend(close_words(core, key, code, reason));
+    }
     let leaving = journal::leaving(core, key, Some((code.get(), reason)));
     if core.connections.close_dropping(key, words, code, reason) {
         leave(core, key, leaving);
@@ -123,6 +143,7 @@ fn leave_channels(core: &mut Core, slot: u32, leaving: Option<Leaving>) {
     }
     core.hook_calls.forget(slot);
     core.history_asks.forget(slot);
+    core.relays.forget(slot);
     let now = core.now();
     while let Some((channel, encoding)) = pop_subscription(core, slot) {
         if let Some(leaving) = &leaving {

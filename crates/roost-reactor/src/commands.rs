@@ -27,6 +27,7 @@ use crate::closing::{fail, start_close};
 use crate::connections::{Flags, Phase, TooMany};
 use crate::core::Core;
 use crate::dialogue::{notify, send_replies};
+use crate::history_asks::SETTLING;
 use crate::hook_asks::ask_open;
 use crate::hook_calls::{Request as HookRequest, Rest};
 use crate::hub_outputs::{self, refusal_of};
@@ -267,6 +268,11 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
             data,
             token,
         } => rpc(core, key, (&method, data), token),
+        Command::AwaitSubscriptions => {
+            core.history_asks.begin(key, SETTLING);
+            core.connections.pause(key);
+            notify(core, key, Event::SubscriptionsAwaited);
+        }
         Command::ReadHistory(read) => history_reads::read_history(core, key, read),
         Command::AwaitAuthentication => logins::begin(core, key),
         Command::Identify(identity) => {
@@ -797,7 +803,11 @@ fn answer_subscribe(
     let event = match subscribed {
         Ok(channel) => {
             journal::subscribing(core, key, channel);
-            Event::Subscribing { channel, form }
+            Event::Subscribing {
+                token,
+                channel,
+                form,
+            }
         }
         Err(refusal) => {
             core.counters.subscriptions_refused_total.inc();

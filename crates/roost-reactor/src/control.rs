@@ -28,7 +28,8 @@ pub use messages::{
     Answer, CHANNELS_MAX, CONNECTIONS_MAX, COUNTED_MAX, CloseReason, ControlPublication,
     Disconnect, DisconnectUser, EXCEPT_MAX, FILTERED_SLOTS_MAX, HISTORY_PUBLICATIONS_MAX,
     HistoryPage, HistoryQuery, LISTINGS_MAX, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part,
-    REACTORS_MAX, Refresh, Refusal, Request, Revocation, SWEEPS_MAX, Token, Unsubscribe, Whose,
+    REACTORS_MAX, Refresh, Refusal, Request, Revocation, SWEEPS_MAX, Subscribe, Token, Unsubscribe,
+    Whose,
 };
 pub use peer::{ControlPeer, FromReactor, RingFull};
 pub(crate) use repeats::Repeats;

@@ -22,6 +22,7 @@ use crate::client_limits::ClientLimits;
 use crate::connections::{ConnId, Connections, Phase};
 use crate::control::{Listings, Repeats, Sweeps};
 use crate::current::Current;
+use crate::emulation_names::Relays;
 use crate::entry_queries::EntryQueries;
 use crate::events::Journal;
 use crate::governor::Governor;
@@ -75,6 +76,10 @@ pub(crate) struct Core {
     pub(crate) journal: Journal,
     /// Something waits to be sent to the control thread: tokens, questions or events.
     pub(crate) has_for_control: bool,
+    /// Requests for sessions of other reactors.
+    pub(crate) relays: Relays,
+    /// Connections whose subscriptions have been answered that they wait for.
+    pub(crate) settled: Vec<ConnKey>,
     /// Connections that have just opened and whose client had sent more behind its request.
     pub(crate) early_data: Vec<(ConnKey, Vec<u8>)>,
     /// Bytes of the messages handled in this loop iteration, inflated, and some for each message.
@@ -218,6 +223,7 @@ impl Core {
     /// Drops memory that is only kept for the next loop iteration; returns the bytes.
     pub(crate) fn shrink_scratch(&mut self) -> usize {
         crate::memory::drop_empty(&mut self.early_data)
+            + crate::memory::drop_empty(&mut self.settled)
             + self.connections.shrink_scratch()
             + self.channels.shrink_scratch()
             + self.calls.shrink_scratch()

@@ -21,6 +21,7 @@ pub(crate) fn notify(core: &mut Core, key: ConnKey, event: Event<'_>) {
         Next::Continue => {}
         Next::Close { code, reason } => start_close(core, key, code, reason),
         Next::Unsubscribe { channel, form } => unsubscribe(core, key, channel, form),
+        Next::Settle => core.settled.push(key), // at the end of this loop iteration
     }
 }
 

@@ -25,7 +25,7 @@ use crate::incidents::EndCause;
 use crate::responses::{Asked, come_back, end_with_head, refuse, with_type};
 use crate::settings::Origins;
 
-/// Whether a plain request goes no further now: it asks for an event stream, and its token is being
+/// Whether a plain request goes no further now: it asks for a stream, and its token is being
 /// checked, or it was refused.
 pub(crate) fn awaits_check(
     core: &mut Core,
@@ -35,14 +35,18 @@ pub(crate) fn awaits_check(
 ) -> bool {
     let (auth, hooks) = (&core.settings.auth, &core.settings.hooks);
     let is_asked = auth.is_on || auth.is_required || hooks.asks_connect;
-    if !(is_asked || core.connections.has_client_names()) || request.method() != "GET" {
+    if !(is_asked || core.connections.has_client_names()) {
         return false;
     }
     let settings = core.settings.clone();
     let offer = settings.offer(request.path(), &[], Headers::of(request));
     let accepted = settings.accept(core.listener_number(key), &offer);
-    let Some((dialect, Accept::Stream(_))) = accepted else {
-        return false;
+    let dialect = match (accepted, request.method()) {
+        (Some((dialect, Accept::Stream(_))), "GET") => dialect,
+        (Some((dialect, Accept::Emulated(emulated))), method) if emulated.method() == method => {
+            dialect
+        }
+        _ => return false,
     };
     core.connections.end_handshake(key.slot());
     !admits(core, key, request, dialect, (head, rest))
@@ -63,7 +67,7 @@ pub(crate) fn begin(
         debug!(connection = %core.id(key), origin, "origin refused");
         return refuse(core, key, 403, "Pages of this origin may not read this.");
     }
-    let answer = head(origins, origin);
+    let answer = head(origins, origin, "text/event-stream");
     if asked.is_head || core.is_draining {
         // A client takes any status but 200 as final (WHATWG HTML, "Server-sent events"): while the
         // server goes down it is to come back.
@@ -98,7 +102,7 @@ pub(crate) fn begin(
 }
 
 /// The head of the answer.
-fn head(origins: &Origins, origin: Option<&str>) -> Vec<u8> {
+pub(crate) fn head(origins: &Origins, origin: Option<&str>, content_type: &str) -> Vec<u8> {
     let mut headers = vec![
         ("Cache-Control", "no-store"),
         ("X-Accel-Buffering", "no"), // nginx would keep events back
@@ -107,7 +111,7 @@ fn head(origins: &Origins, origin: Option<&str>) -> Vec<u8> {
     headers.extend(allowed_origin(origins, origin));
     let head = ResponseHead {
         status: 200,
-        headers: &with_type("text/event-stream", &headers),
+        headers: &with_type(content_type, &headers),
         body: ResponseBody::Stream,
         keep_alive: false,
         minor_version: 0, // whatever the client's: see above

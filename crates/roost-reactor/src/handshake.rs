@@ -20,9 +20,8 @@ use crate::incidents::IncidentKind;
 use crate::journal;
 use crate::memory::append;
 use crate::messages::handle_frame_bytes;
-use crate::permissions;
+use crate::permissions::{self, is_foreign};
 use crate::presence;
-use crate::realms::may_name;
 use crate::responses::{NOT_FOUND, come_back, refuse, refuse_naming};
 use crate::session_events::note_subscription;
 use crate::settings::requirement;
@@ -182,6 +181,7 @@ fn handle_hello(
     let (subprotocol, join_to, terms) = match accept {
         Accept::NotMine => return refuse(core, key, 404, NOT_FOUND),
         Accept::Stream(_) => return refuse(core, key, 400, NO_WEBSOCKET),
+        Accept::Emulated(_) | Accept::Relay => return refuse(core, key, 400, NO_WEBSOCKET_HERE),
         Accept::Refused(reason) => return refuse(core, key, 400, &reason),
         Accept::RefusedNaming(reason, headers) => {
             return refuse_naming(core, key, 400, reason, headers);
@@ -275,12 +275,6 @@ fn note_unmatched(core: &Core, key: ConnKey, accept: &Accept<'_>, offered: &[&st
     }
 }
 
-/// Whether a name is one of those that dialects without realms may use.
-fn may_join(core: &Core, operation: Operation, name: &str) -> bool {
-    let realms = &core.settings.dialects.wamp.own_realms;
-    may_name(realms, None, operation, name)
-}
-
 /// Subscribes to the channel that the request asks for, if its client may; if the application decides
 /// that, it is asked first.
 pub(crate) fn join_if_allowed(core: &mut Core, key: ConnKey, join: PendingJoin) {
@@ -290,7 +284,7 @@ pub(crate) fn join_if_allowed(core: &mut Core, key: ConnKey, join: PendingJoin) 
         asked: PatternRef::name(&join.channel),
         requirement: requirement(policy, Operation::Subscribe),
         is_subscribed: false,
-        is_foreign: !may_join(core, Operation::Subscribe, &join.channel),
+        is_foreign: is_foreign(core, key, Operation::Subscribe, &join.channel),
     };
     let is_hook = question.requirement == Requirement::Hook;
     match permissions::denial(core, key, &question) {
@@ -381,7 +375,7 @@ fn may_publish_to_joined(core: &Core, key: ConnKey, channel: &str) -> bool {
         asked: PatternRef::name(channel),
         requirement: requirement(policy, Operation::Publish),
         is_subscribed: true,
-        is_foreign: !may_join(core, Operation::Publish, channel),
+        is_foreign: is_foreign(core, key, Operation::Publish, channel),
     };
     permissions::denial(core, key, &publish).is_none()
 }
@@ -419,4 +413,5 @@ fn open(core: &mut Core, key: ConnKey, answer: &[u8], dialect: DialectKind, fram
     journal::opened(core, key, false);
 }
 
+const NO_WEBSOCKET_HERE: &str = "This path is for clients without a WebSocket.";
 const NO_WEBSOCKET: &str = "This path is an event stream: ask for it with a plain GET.";

@@ -133,6 +133,13 @@ impl HistoryAsks {
         (waiting.asker == asker).then(|| self.remove(asker.key.slot()))?
     }
 
+    /// The same of one that waits for several answers, of whatever kind: its token is [`SETTLING`].
+    pub(crate) fn take_settling(&mut self, key: ConnKey) -> Option<Waiting> {
+        let waiting = self.waiting.get(&key.slot())?;
+        let is_it = waiting.asker.key == key && waiting.token == SETTLING;
+        is_it.then(|| self.remove(key.slot()))?
+    }
+
     fn remove(&mut self, slot: u32) -> Option<Waiting> {
         let waiting = self.waiting.remove(&slot)?;
         self.bytes -= waiting.rest.as_ref().map_or(0, Rest::len);
@@ -140,6 +147,8 @@ impl HistoryAsks {
     }
 }
 
+/// No command's: the connection waits for the answers to subscriptions.
+pub(crate) const SETTLING: u64 = u64::MAX;
 /// Connections that wait at once, on one reactor.
 const WAITING_MAX: usize = 4_096;
 /// Bytes of their messages that stand behind the questions, beyond which no more may wait.

@@ -59,6 +59,8 @@ mod core;
 mod current;
 mod dialogue;
 mod drain;
+mod emulation;
+mod emulation_names;
 mod entry_names;
 mod entry_queries;
 mod entry_scans;
@@ -100,11 +102,13 @@ mod records;
 mod requests;
 mod responses;
 mod server;
+mod server_subscriptions;
 mod session_events;
 mod session_queries;
 mod session_scans;
 mod sessions;
 mod settings;
+mod settling;
 mod shared;
 mod streams;
 mod throttle;
@@ -124,7 +128,7 @@ pub use control::{
     DisconnectUser, EXCEPT_MAX, FILTERED_SLOTS_MAX, FromReactor, HISTORY_PUBLICATIONS_MAX,
     HistoryPage, HistoryQuery, IdentityRecord, LISTINGS_MAX, LaneRecord, MISSES_MAX,
     PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part, PausedFor, REACTORS_MAX, REPEATS_BYTES_MAX,
-    REPEATS_MAX, Refresh, Refusal, RepeatKey, Request, Revocation, RingFull, SWEEPS_MAX,
+    REPEATS_MAX, Refresh, Refusal, RepeatKey, Request, Revocation, RingFull, SWEEPS_MAX, Subscribe,
     SubscribedChannel, Tap, Tapped, Token, Unsubscribe, Whose,
 };
 pub use drain::Pace;

@@ -6,6 +6,7 @@ use roost_wire::deflate::Inflater;
 use roost_wire::{CloseCode, Inbound, Input, Message, ProtocolError, Role, hixie};
 use tracing::debug;
 
+use crate::client_limits::counts_messages;
 use crate::closing::{fail, linger};
 use crate::commands::handle_data;
 use crate::connections::{Decoder, Flags, Framing, Index, Partial, Phase, Unread};
@@ -25,6 +26,42 @@ pub(crate) fn handle_frame_bytes(core: &mut Core, key: ConnKey, bytes: &mut [u8]
         return handle_fresh_frames(core, key, conn.framing, bytes);
     }
     let (framing, is_paused) = (conn.framing, conn.flags.has(Flags::PAUSED));
+    if framing.is_event_stream() {
+        return; // it goes one way
+    }
+    handle_more_frames(core, key, (framing, is_paused), bytes);
+}
+
+/// A message of a client without a WebSocket, as a frame. It may come at any time, also while the connection of
+/// the client's stream is not read.
+pub(crate) fn handle_emulated(core: &mut Core, key: ConnKey, frame: &mut [u8]) {
+    let now = core.now();
+    let conn = core.connections.get_mut(key);
+    let Some(conn) = conn.filter(|conn| conn.phase == Phase::Open) else {
+        return;
+    };
+    conn.last_seen = now;
+    let was_pinged = conn.flags.clear(Flags::PING_SENT);
+    let (framing, is_paused) = (conn.framing, conn.flags.has(Flags::PAUSED));
+    let is_fresh = conn.partial == Index::NONE && !is_paused;
+    core.connections.note_received(key.slot(), frame.len());
+    match is_fresh {
+        true => handle_frames(core, key, framing, frame),
+        false => handle_more_frames(core, key, (framing, is_paused), frame),
+    }
+    if was_pinged {
+        core.connections.arm_ping(key.slot());
+    }
+    core.connections.note_handled(key);
+}
+
+/// Bytes behind those that are kept, or of a connection that is not read now.
+fn handle_more_frames(
+    core: &mut Core,
+    key: ConnKey,
+    (framing, is_paused): (Framing, bool),
+    bytes: &mut [u8],
+) {
     let decoder = match core.connections.take_partial(key.slot()) {
         Some(Partial::Unread(mut unread)) => {
             unread.append(bytes);
@@ -57,7 +94,10 @@ pub(crate) fn handle_frame_bytes(core: &mut Core, key: ConnKey, bytes: &mut [u8]
 
 /// The usual case: nothing was half received, and the decoder lives on the stack.
 fn handle_fresh_frames(core: &mut Core, key: ConnKey, framing: Framing, bytes: &mut [u8]) {
-    if matches!(framing, Framing::Early | Framing::EventStream) {
+    if matches!(
+        framing,
+        Framing::Early | Framing::EventStream | Framing::Emulated
+    ) {
         if framing.is_event_stream() {
             return; // it goes one way
         }
@@ -68,6 +108,12 @@ fn handle_fresh_frames(core: &mut Core, key: ConnKey, framing: Framing, bytes: &
         }
         return;
     }
+    handle_frames(core, key, framing, bytes);
+}
+
+/// The same of frames of RFC 6455.
+#[inline(always)] // the usual case has no call more
+fn handle_frames(core: &mut Core, key: ConnKey, framing: Framing, bytes: &mut [u8]) {
     let mut inbound = Inbound::new(Role::Server);
     let rest = handle_messages(core, key, framing, &mut inbound, bytes);
     if (rest > 0 || !inbound.is_quiet()) && still_reads(core, key) {
@@ -121,11 +167,14 @@ fn reads_on(core: &mut Core, key: ConnKey, bytes: u64) -> bool {
 /// The same of one that is paused, or whose messages are counted.
 #[cold]
 fn note_message_of(core: &mut Core, key: ConnKey, bytes: u64) -> bool {
-    let conn = core.connections.get(key);
-    match conn.is_some_and(|conn| conn.flags.counts_messages()) {
-        true => throttle::note_message(core, key, bytes),
-        false => false,
+    let Some(conn) = core.connections.get(key) else {
+        return false;
+    };
+    let is_emulated = conn.framing == Framing::Emulated;
+    if conn.flags.counts_messages() || is_emulated && counts_messages(&core.settings.limits) {
+        return throttle::note_message(core, key, bytes);
     }
+    !conn.flags.has(Flags::PAUSED)
 }
 
 /// Handles bytes until they are used up, or the connection is paused or over. Returns how many

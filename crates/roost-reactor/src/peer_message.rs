@@ -10,6 +10,7 @@ use roost_net::ConnKey;
 
 use crate::channels::{Lane, LinkMessage, TappedItem};
 use crate::control::{Answer, ControlPublication, Request, Token};
+use crate::emulation_names::{Outcome, Relayed};
 use crate::entry_queries::{EntriesFound, EntryQuestion};
 use crate::events::EventBatch;
 use crate::history_asks::{HistoryAnswer, HistoryAsk};
@@ -37,6 +38,10 @@ pub(crate) enum PeerMessage {
     HistoryAsk(Box<HistoryAsk>),
     /// From there.
     HistoryAnswer(Box<HistoryAnswer>),
+    /// What a client without a WebSocket says, to the reactor of its session.
+    Relay(Box<Relayed>),
+    /// From there.
+    RelayAnswer { asker: ConnKey, outcome: Outcome },
     /// A question about sessions, by its asker's number.
     SessionQuery(Box<(u32, Arc<SessionQuery>)>),
     /// What a reactor has found of it.
@@ -70,6 +75,7 @@ impl LinkMessage for PeerMessage {
         match self {
             PeerMessage::Hub(Item::Publish { .. })
             | PeerMessage::Publications(_)
+            | PeerMessage::Relay(_)
             | PeerMessage::Events(_) => Lane::Publish,
             PeerMessage::Call(item) if matches!(**item, CallItem::Call { .. }) => Lane::Publish,
             PeerMessage::Congested { .. }
@@ -77,6 +83,7 @@ impl LinkMessage for PeerMessage {
             | PeerMessage::Call(_)
             | PeerMessage::HistoryAsk(_)
             | PeerMessage::HistoryAnswer(_)
+            | PeerMessage::RelayAnswer { .. }
             | PeerMessage::SessionQuery(_)
             | PeerMessage::SessionsFound(_)
             | PeerMessage::EntryQuery(_)
@@ -128,6 +135,7 @@ impl LinkMessage for PeerMessage {
             PeerMessage::Call(item) => {
                 size_of_val(&**item) + item.payload().map_or(0, CallBody::bytes)
             }
+            PeerMessage::Relay(relayed) => size_of_val(&**relayed) + relayed.data.len(),
             PeerMessage::HistoryAsk(ask) => size_of_val(&**ask),
             PeerMessage::HistoryAnswer(answer) => answer.bytes(),
             // What it asks is shared by all that are asked.
@@ -155,6 +163,7 @@ impl LinkMessage for PeerMessage {
             PeerMessage::Events(batch) => batch.bytes(),
             PeerMessage::Congested { .. }
             | PeerMessage::Relieved { .. }
+            | PeerMessage::RelayAnswer { .. }
             | PeerMessage::Hub(
                 Item::Interest { .. }
                 | Item::InterestAck { .. }

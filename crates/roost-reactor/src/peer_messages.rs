@@ -14,6 +14,7 @@ use crate::messages::apply_pending;
 use crate::peer_message::PeerMessage;
 use crate::requests::handle_checked;
 use crate::token_checks::{EndedCheck, Verdict};
+use crate::{emulation, history_answers, history_reads, session_scans};
 use crate::{entry_scans, history_answers, history_reads, session_scans};
 
 /// A token of an open connection was checked: what it has sent behind it is handled, and it is read again.
@@ -64,6 +65,11 @@ fn handle_peer_message(core: &mut Core, from: ReactorId, message: PeerMessage) {
         PeerMessage::Relieved { name } => core.channels.end_congestion(from, &name),
         PeerMessage::HistoryAsk(ask) => history_reads::answer(core, from, *ask),
         PeerMessage::HistoryAnswer(answer) => history_answers::handle_answer(core, *answer),
+        PeerMessage::Relay(relayed) => emulation::handle_relayed(core, from, &relayed),
+        PeerMessage::RelayAnswer { asker, outcome } => {
+            emulation::handle_answer(core, asker, outcome);
+            apply_pending(core);
+        }
         PeerMessage::SessionQuery(asked) => {
             let (number, query) = *asked;
             session_scans::look_into(core, from, number, query);

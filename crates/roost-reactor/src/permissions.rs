@@ -20,7 +20,7 @@ pub(crate) fn denial(core: &Core, key: ConnKey, question: &Question<'_>) -> Opti
     decide(identity, question, core.now()).denial()
 }
 
-/// Whether a name belongs to a realm that a connection is not in.
+/// Whether a name belongs to a realm that a connection is not in, or is the own channel of another user.
 #[inline]
 pub(crate) fn is_foreign(core: &Core, key: ConnKey, operation: Operation, name: &str) -> bool {
     core.has_realms && is_in_other_realm(core, key, operation, name)
@@ -28,6 +28,14 @@ pub(crate) fn is_foreign(core: &Core, key: ConnKey, operation: Operation, name: 
 
 #[cold]
 fn is_in_other_realm(core: &Core, key: ConnKey, operation: Operation, name: &str) -> bool {
+    let has_own = core.settings.dialects.centrifugo.personal_channels;
+    if has_own
+        && matches!(operation, Operation::Subscribe | Operation::ReadPresence)
+        && let Some(owner) = name.strip_prefix('#')
+    {
+        let identity = core.connections.identities().get(key.slot());
+        return owner.is_empty() || identity.is_none_or(|one| *one.user != *owner);
+    }
     let conn = core.connections.get(key);
     let realm = conn.and_then(|conn| core.sessions.realm(conn.dialect, conn.session));
     let realms = &core.settings.dialects.wamp.own_realms;

@@ -3,13 +3,14 @@
 #[cfg(test)]
 mod test_handler;
 
+use roost_dialect::DialectKind;
 use roost_dialect::dialect::{Accept, Headers};
 use roost_net::ConnKey;
 use roost_wire::handshake::{HandshakeError, Request};
 
 use crate::core::Core;
-use crate::event_streams;
 use crate::responses::{Asked, NOT_FOUND, Response, TEXT, answer, answer_error, answer_refused};
+use crate::{emulation, event_streams};
 
 /// Answers a request that wants no WebSocket. `body` is there where [`wants_body`] said so.
 pub(crate) fn handle_plain(
@@ -20,10 +21,9 @@ pub(crate) fn handle_plain(
     body: Option<&[u8]>,
 ) {
     #[cfg(test)]
-    if wants_body(request) {
+    if request.path().starts_with(test_handler::PREFIX) {
         return test_handler::handle(core, key, request, asked, body.unwrap_or_default());
     }
-    debug_assert_eq!(body, None, "no path wants one");
     let path = request.path();
     if request.method() == "OPTIONS" || path == core.listener(key).config.health_path {
         return handle_health_check(core, key, request, asked);
@@ -37,6 +37,11 @@ pub(crate) fn handle_plain(
         Some((dialect, accept)) => (Some(dialect), Some(accept)),
         None => (None, None),
     };
+    if let (Some(dialect), Some(accept)) = (dialect, &accept)
+        && handle_emulated(core, key, request, asked, (dialect, accept), body)
+    {
+        return;
+    }
     match request.method() {
         "GET" | "HEAD" => {}
         _ if page.is_none() && path != "/" && accept.is_none() => {
@@ -78,6 +83,9 @@ pub(crate) fn handle_plain(
         }
         Some(Accept::Refused(reason)) => answer_refused(core, key, asked, 400, &reason),
         Some(Accept::RefusedNaming(reason, _)) => answer_refused(core, key, asked, 400, reason),
+        Some(Accept::Emulated(_) | Accept::Relay) => {
+            debug_assert!(false, "they were handled before");
+        }
         Some(Accept::Open { .. } | Accept::OpenAndClose(..)) => {
             core.counters.handshakes_refused_total.inc();
             let response = Response {
@@ -90,15 +98,60 @@ pub(crate) fn handle_plain(
     }
 }
 
+/// Requests of clients without a WebSocket; false for others.
+fn handle_emulated(
+    core: &mut Core,
+    key: ConnKey,
+    request: &Request<'_>,
+    asked: Asked,
+    (dialect, accept): (DialectKind, &Accept<'_>),
+    body: Option<&[u8]>,
+) -> bool {
+    let body = body.unwrap_or_default();
+    let allowed = match accept {
+        Accept::Relay if request.method() == "POST" => {
+            emulation::relay(core, key, request, asked, body);
+            return true;
+        }
+        Accept::Emulated(emulated) => {
+            let method = match request.method() {
+                "HEAD" => "GET",
+                method => method,
+            };
+            if method == emulated.method() {
+                let first = emulated.message.as_deref().map_or(body, str::as_bytes);
+                emulation::begin(core, key, request, asked, (dialect, emulated), first);
+                return true;
+            }
+            emulated.method()
+        }
+        Accept::Relay => "POST",
+        _ => return false,
+    };
+    let reason = format!("This path takes {allowed}.\n");
+    let response = Response {
+        headers: &[("Allow", allowed)],
+        ..Response::text(405, reason.as_bytes())
+    };
+    core.counters.handshakes_refused_total.inc();
+    answer(core, key, asked, &response);
+    true
+}
+
 /// Whether the body of a request is to be kept for [`handle_plain`]; otherwise it is read and dropped.
-pub(crate) fn wants_body(request: &Request<'_>) -> bool {
+pub(crate) fn wants_body(core: &Core, key: ConnKey, request: &Request<'_>) -> bool {
     #[cfg(test)]
-    return request.path().starts_with(test_handler::PREFIX);
-    #[cfg(not(test))]
-    {
-        let _ = request; // no path does yet
-        false
+    if request.path().starts_with(test_handler::PREFIX) {
+        return true;
     }
+    if request.method() != "POST" {
+        return false;
+    }
+    let offer = core
+        .settings
+        .offer(request.path(), &[], Headers::of(request));
+    let accepted = core.settings.accept(core.listener_number(key), &offer);
+    matches!(accepted, Some((_, Accept::Emulated(_) | Accept::Relay)))
 }
 
 /// A balancer asks whether to send clients here: on the health path, or with OPTIONS on any. While
@@ -133,16 +186,18 @@ fn handle_health_check(core: &mut Core, key: ConnKey, request: &Request<'_>, ask
     answer(core, key, asked, &response);
 }
 
-/// What a page may ask for with headers of its own (Fetch, "CORS-preflight fetch"): event streams.
+/// What a page may ask for with headers of its own (Fetch, "CORS-preflight fetch"): streams, and what their
+/// clients send.
 fn preflight<'r>(core: &Core, key: ConnKey, request: &Request<'r>) -> Vec<(&'static str, &'r str)> {
-    if request.header("Access-Control-Request-Method") != Some("GET") {
+    let method = request.header("Access-Control-Request-Method");
+    if !matches!(method, Some("GET" | "POST")) {
         return Vec::new();
     }
     let mut headers =
         event_streams::allowed_origin(&core.listener(key).origins, request.header("Origin"));
     headers.push((
         "Access-Control-Allow-Headers",
-        "Authorization, Last-Event-ID",
+        "Authorization, Content-Type, Last-Event-ID",
     ));
     headers.push(("Access-Control-Max-Age", "86400"));
     headers

@@ -27,6 +27,8 @@ mod pauses;
 #[cfg(test)]
 mod revocation_tests;
 #[cfg(test)]
+mod served_tests;
+#[cfg(test)]
 mod stages_tests;
 #[cfg(test)]
 mod stream_tests;
@@ -70,6 +72,7 @@ use crate::presence::tell_if_due;
 use crate::records::handle_next_hello;
 use crate::session_events::watch_if_wanted;
 use crate::session_scans::scan_slice;
+use crate::settling::settle_all;
 use crate::shared::{ListenError, Shared};
 use crate::timeouts::keep_deadlines;
 
@@ -295,6 +298,7 @@ impl<D: Driver> Reactor<D> {
             || !core.session_queries.is_idle()
             || !core.entry_queries.is_idle()
             || core.channels.is_numbering()
+            || !core.settled.is_empty()
             || core.connections.hellos() > 0
         {
             return Some(Duration::ZERO);
@@ -461,6 +465,9 @@ impl<D: Driver> Reactor<D> {
 
     fn flush(&mut self) {
         apply_pending(&mut self.core);
+        if !self.core.settled.is_empty() {
+            settle_all(&mut self.core);
+        }
         flush(&mut self.core, &mut self.driver, &mut self.scratch);
         apply_pending(&mut self.core); // a slow consumer left its channels
         self.run_driver_ops();

@@ -279,7 +279,7 @@ fn handle_plain_head(
         }
     };
     let mut asked = Asked::by(request);
-    let mut kept = wants_body(request).then(Vec::new);
+    let mut kept = wants_body(core, key, request).then(Vec::new);
     if is_continue_expected && !decoder.is_finished() && rest.is_empty() {
         if kept.is_none() {
             // RFC 9110 §10.1.1: whether the body comes all the same is the client's choice, and where

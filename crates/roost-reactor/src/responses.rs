@@ -43,7 +43,10 @@ impl<'a> Response<'a> {
         let head = ResponseHead {
             status: self.status,
             headers: &with_type(self.content_type, self.headers),
-            body: ResponseBody::Length(self.body.len() as u64),
+            body: match self.status {
+                204 => ResponseBody::None,
+                _ => ResponseBody::Length(self.body.len() as u64),
+            },
             keep_alive,
             minor_version: asked.minor_version,
         };

@@ -5,6 +5,7 @@ use roost_dialect::dialect::{Command, Context, Event, Input, Member, Next, Sessi
 use roost_dialect::{DialectKind, Dialects, Form, Receivers, Replies, Settings};
 use roost_hub::ChannelId;
 use roost_random::SplitMix64;
+use roost_wire::CloseCode;
 
 /// All sessions of one reactor.
 pub(crate) struct Sessions {
@@ -156,6 +157,35 @@ impl Sessions {
         channel: ChannelId,
     ) -> bool {
         self.dialects.is_told_of_members(dialect, session, channel)
+    }
+
+    /// The server subscribes a session to a channel.
+    pub(crate) fn begin_subscription(
+        &mut self,
+        dialect: DialectKind,
+        session: Session,
+        name: &str,
+    ) -> Option<(Form, u64)> {
+        self.dialects.begin_subscription(dialect, session, name)
+    }
+
+    /// By what name the client of a session sends, if it has no WebSocket.
+    pub(crate) fn emulation(&self, dialect: DialectKind, session: Session) -> Option<&str> {
+        self.dialects.emulation(dialect, session)
+    }
+
+    /// The connection ends without a close frame. Look at [`Sessions::replies`] after each call.
+    pub(crate) fn say_close(
+        &mut self,
+        dialect: DialectKind,
+        session: Session,
+        close: (CloseCode, &str),
+    ) {
+        let mut cx = Context {
+            replies: &mut self.replies,
+            new_id: &mut || next_id(&mut self.random),
+        };
+        self.dialects.say_close(dialect, session, close, &mut cx);
     }
 
     /// Ends a subscription of a session. Look at [`Sessions::replies`] after each call.

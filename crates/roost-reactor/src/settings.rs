@@ -487,6 +487,7 @@ impl Settings {
             subscriptions_per_connection_max: 128,
             channel_name_bytes_max,
             ping_interval_s: 25,
+            personal_channels: false,
         });
         dialects.sse = Arc::new(sse::Settings { enabled: true });
         Settings {
@@ -556,9 +557,10 @@ impl Settings {
         }
     }
 
-    /// Whether some names belong to realms.
+    /// Whether some names belong to realms, or to users.
     pub(crate) fn has_realms(&self) -> bool {
         !self.dialects.wamp.own_realms.prefixes().is_empty()
+            || self.dialects.centrifugo.personal_channels
     }
 
     /// Whether not all may call and register all procedures.

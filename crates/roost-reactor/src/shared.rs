@@ -21,6 +21,7 @@ use crate::control::{ControlPeer, Listings, REACTORS_MAX, Repeats, Sweeps};
 use crate::core::Core;
 use crate::current::Current;
 use crate::drain::Pace;
+use crate::emulation_names::Relays;
 use crate::entry_queries::EntryQueries;
 use crate::events::Journal;
 use crate::governor::{Admission, BacklogReport, BacklogWriter, Budget, BudgetShare, Governor};
@@ -246,6 +247,8 @@ impl Shared {
             incidents: Incidents::default(),
             journal: Journal::new(&settings.events),
             has_for_control: false,
+            relays: Relays::default(),
+            settled: Vec::new(),
             early_data: Vec::new(),
             handled_bytes: 0,
             client_limits: ClientLimits::default(),

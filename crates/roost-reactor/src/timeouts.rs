@@ -144,7 +144,7 @@ fn awaits_opening(core: &Core, key: ConnKey) -> bool {
 
 /// An open connection may have been quiet for too long.
 fn check_open<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
-    if core.connections.is_open_event_stream(key) {
+    if core.connections.is_open_event_stream(key) && !pings(core, key) {
         return event_streams::check(core, driver, key);
     }
     if awaits_opening(core, key) {

@@ -27,6 +27,7 @@ pub mod handshake;
 mod keys;
 pub mod nonces;
 pub mod open;
+pub mod random;
 pub mod record;
 mod rest;
 pub mod seal;

@@ -1,20 +1,51 @@
-//! Which requests for a WebSocket are Centrifugo's.
+//! Which requests are Centrifugo's.
+
+use std::borrow::Cow;
 
 use super::Settings;
 use super::codes;
-use crate::dialect::{Accept, Offer, Terms};
+use super::transport::Transport;
+use crate::dialect::{Accept, Emulated, Offer, Terms};
+use crate::path::form_decode;
 
-/// Where it is served.
+/// Where it is served by WebSocket.
 pub const PATH: &str = "/connection/websocket";
+/// The same by a response that goes on, to a POST with the first commands.
+pub const HTTP_STREAM_PATH: &str = "/connection/http_stream";
+/// The same as an event stream, with the first commands in the query.
+pub const SSE_PATH: &str = "/connection/sse";
+/// Where clients without a WebSocket send commands to.
+pub const EMULATION_PATH: &str = "/emulation";
 /// The subprotocol of JSON. Most clients offer none.
 pub const SUBPROTOCOL_JSON: &str = "centrifuge-json";
 /// The subprotocol of Protobuf, which is not spoken.
 const SUBPROTOCOL_PROTOBUF: &str = "centrifuge-protobuf";
 
 pub(super) fn accept<'a>(settings: &Settings, offer: &Offer<'a>) -> Accept<'a> {
-    if !settings.enabled || offer.path != PATH {
+    if !settings.enabled {
         return Accept::NotMine;
     }
+    match offer.path {
+        PATH => accept_websocket(offer),
+        HTTP_STREAM_PATH => Accept::Emulated(Emulated {
+            message: None,
+            content_type: "application/x-ndjson",
+            terms: terms_of(Transport::HttpStream),
+        }),
+        SSE_PATH => match first_commands(offer) {
+            Ok(message) => Accept::Emulated(Emulated {
+                message: Some(message),
+                content_type: "text/event-stream",
+                terms: terms_of(Transport::Sse),
+            }),
+            Err(reason) => Accept::Refused(Cow::Borrowed(reason)),
+        },
+        EMULATION_PATH => Accept::Relay,
+        _ => Accept::NotMine,
+    }
+}
+
+fn accept_websocket<'a>(offer: &Offer<'a>) -> Accept<'a> {
     let mut offered = offer.subprotocols.iter().copied();
     let json = offered.find(|&name| name == SUBPROTOCOL_JSON);
     if json.is_none() && offer.offers(SUBPROTOCOL_PROTOBUF) {
@@ -26,4 +57,19 @@ pub(super) fn accept<'a>(settings: &Settings, offer: &Offer<'a>) -> Accept<'a> {
         join: None,
         terms: Terms::default(),
     }
+}
+
+fn terms_of(transport: Transport) -> Terms {
+    Terms {
+        number: transport.number(),
+        header: None,
+    }
+}
+
+/// What the query's `cf_connect` says.
+fn first_commands<'a>(offer: &Offer<'a>) -> Result<Cow<'a, str>, &'static str> {
+    let mut parameters = offer.headers.query().unwrap_or_default().split('&');
+    let value = parameters.find_map(|one| one.strip_prefix("cf_connect="));
+    let value = value.ok_or("The query wants cf_connect, with the client's connect command.")?;
+    form_decode(value).map_err(|_| "The query's cf_connect is no UTF-8, encoded as in a form.")
 }

@@ -49,6 +49,7 @@ pub(super) const SUBSCRIPTION_EXPIRED: (u16, &str) = (2501, "subscription expire
 pub(super) const SHUTDOWN: Disconnect = disconnect(3001, "shutdown");
 pub(super) const SERVER_ERROR: Disconnect = disconnect(3004, "internal server error");
 pub(super) const EXPIRED: Disconnect = disconnect(3005, "connection expired");
+pub(super) const INSUFFICIENT_STATE: Disconnect = disconnect(3010, "insufficient state");
 pub(super) const SLOW: Disconnect = disconnect(3008, "slow");
 pub(super) const NO_PONG: Disconnect = disconnect(3012, "no pong");
 pub(super) const RATE_LIMITED: Disconnect = disconnect(3013, "too many requests");

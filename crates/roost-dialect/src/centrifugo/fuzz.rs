@@ -11,7 +11,7 @@ use roost_hub::{
 use roost_wire::Opcode;
 use serde_json::Value;
 
-use super::{Centrifugo, Settings};
+use super::{Centrifugo, Settings, Transport, emulation};
 use crate::dialect::{
     Admission, Command, Context, Dialect, Event, HistoryPage, HistoryRefusal, Input, Message, Next,
     Recovered, Recovers, RpcAnswer, Session, SubscribeTo, Target, Terms, TokenOutcome,
@@ -20,15 +20,18 @@ use crate::dialect::{
 use crate::{Form, PayloadRef, Replies, check_channel_name};
 
 /// A session fed with `data`, once from the start and once after it has connected; a model of a
-/// broker answers its commands. U+0001 stands between messages.
+/// broker answers its commands. U+0001 stands between messages. The length says what the session is told by.
+/// The same as what a client without a WebSocket sends.
 pub fn session(data: &[u8]) {
+    said(data);
+    let transport = [Transport::WebSocket, Transport::HttpStream, Transport::Sse][data.len() % 3];
     let Ok(text) = str::from_utf8(data) else {
-        let mut peer = Peer::new();
+        let mut peer = Peer::new(transport);
         peer.feed(Message::Binary(data));
         return;
     };
     for prelude in [None, Some(CONNECT)] {
-        let mut peer = Peer::new();
+        let mut peer = Peer::new(transport);
         for message in prelude.into_iter().chain(text.split('\u{1}')) {
             peer.feed(Message::Text(message));
         }
@@ -36,7 +39,23 @@ pub fn session(data: &[u8]) {
     }
 }
 
+/// What was read of a body says the same when it is written and read again.
+fn said(data: &[u8]) {
+    if let Some(said) = emulation::parse(data) {
+        let body = serde_json::json!({"session": said.session(), "data": said.data()});
+        let body = body.to_string();
+        let again = emulation::parse(body.as_bytes()).expect("it is one");
+        assert_eq!(
+            (again.session(), again.data()),
+            (said.session(), said.data())
+        );
+    }
+}
+
 struct Peer {
+    transport: Transport,
+    /// Commands in a row that took nothing of the input.
+    redrawn: u32,
     dialect: Centrifugo,
     session: Session,
     /// The channels' numbers.
@@ -51,15 +70,22 @@ struct Peer {
 }
 
 impl Peer {
-    fn new() -> Peer {
+    fn new(transport: Transport) -> Peer {
         let mut dialect = Centrifugo::new(Arc::new(Settings {
             enabled: true,
             subscriptions_per_connection_max: 4,
             channel_name_bytes_max: NAME_BYTES_MAX,
             ping_interval_s: 25,
+            personal_channels: false,
         }));
-        let session = dialect.open(None, Terms::default(), None);
+        let terms = Terms {
+            number: transport.number(),
+            header: None,
+        };
+        let session = dialect.open(None, terms, None);
         Peer {
+            transport,
+            redrawn: 0,
             dialect,
             session,
             channels: BTreeMap::new(),
@@ -88,8 +114,16 @@ impl Peer {
             self.check_replies(&mut cx);
             let is_check = matches!(
                 command,
-                Some(Command::CheckToken(_) | Command::CheckSubscription(..))
+                Some(
+                    Command::CheckToken(_)
+                        | Command::CheckSubscription(..)
+                        | Command::AwaitSubscriptions
+                        | Command::Unsubscribe { .. }
+                        | Command::Subscribe { grant: Some(_), .. }
+                )
             );
+            self.redrawn = if is_check { self.redrawn + 1 } else { 0 };
+            assert!(self.redrawn < 1000, "a command is over some time");
             let now_left = input.bytes().len();
             assert!(
                 now_left < left || is_check,
@@ -124,6 +158,11 @@ impl Peer {
                 assert_eq!(check_channel_name(&channel, NAME_BYTES_MAX), Ok(()));
                 let view = &view_of(&channel, counts_only);
                 self.tell(Event::Presence { token, view });
+            }
+            Command::AwaitSubscriptions => self.settle(),
+            Command::Unsubscribe { channel, token, .. } => {
+                self.subscribed.remove(&channel);
+                self.tell(Event::Unsubscribed { token });
             }
             Command::Publish { .. } => self.publish(command),
             Command::CheckSubscription(token, channel) => {
@@ -176,11 +215,30 @@ impl Peer {
         if recovers {
             self.recovering.insert(token);
         }
-        self.tell(Event::Subscribing { channel, form });
+        self.tell(Event::Subscribing {
+            token,
+            channel,
+            form,
+        });
         // Some homes answer late.
         if !name.starts_with('l') {
             self.confirm(channel);
         }
+    }
+
+    /// All homes answer that have not yet, and the session's channels are told where they stand.
+    fn settle(&mut self) {
+        self.tell(Event::SubscriptionsAwaited);
+        let channels: Vec<ChannelId> = self.subscribed.keys().copied().collect();
+        for &channel in &channels {
+            self.confirm(channel);
+        }
+        // Every other time one has moved on.
+        let offset = POSITION.offset + u64::from(self.redrawn % 2);
+        let at = Position { offset, ..POSITION };
+        let positions: Vec<_> = channels.into_iter().map(|channel| (channel, at)).collect();
+        let positions = &positions;
+        self.tell(Event::Settled { positions });
     }
 
     /// The dialect and this model have the same subscriptions: one of them ends, if there is one.
@@ -297,6 +355,9 @@ impl Peer {
         match next {
             Next::Continue => {}
             Next::Unsubscribe { channel, .. } => drop(self.subscribed.remove(&channel)),
+            Next::Settle => {}
+            // The server has made the subscription that has missed something.
+            Next::Close { code, .. } if code.get() == 3010 => self.is_closed = true,
             Next::Close { .. } => panic!("no answer of the broker closes"),
         }
         self.check_replies(&mut Vec::new());
@@ -307,7 +368,15 @@ impl Peer {
         self.replies.drain(|opcode, bytes| {
             assert_eq!(opcode, Opcode::Text);
             let text = str::from_utf8(bytes).expect("a text message is UTF-8");
-            for line in text.split('\n') {
+            let end = str::from_utf8(self.transport.end()).expect("ASCII");
+            let separator = str::from_utf8(self.transport.separator()).expect("ASCII");
+            let prefix = str::from_utf8(self.transport.prefix()).expect("ASCII");
+            let lines = text
+                .strip_suffix(end)
+                .expect("it ends as the stream has it");
+            for line in lines.split(separator) {
+                let line = line.strip_prefix(prefix).expect("it begins so");
+                assert!(!line.contains('\n'), "{line:?} is one line");
                 assert!(line.len() <= LINE_BYTES_MAX, "{line}");
                 let reply: Value = serde_json::from_str(line).expect("a reply is JSON");
                 if reply["push"]["unsubscribe"]["code"] == 2500 {
@@ -347,14 +416,15 @@ const POSITION: Position = Position {
     epoch: 1,
     offset: 7,
 };
-/// A reply does not grow with what is asked.
-const LINE_BYTES_MAX: usize = 256;
+/// A reply does not grow with what is asked; that to `connect` has some subscriptions.
+const LINE_BYTES_MAX: usize = 1024;
 
 /// What a model of a channel's home says: one member, of every other channel.
 fn view_of(channel: &str, counts_only: bool) -> PresenceView {
     let counts = PresenceCounts {
         clients: 1,
         users: 1,
+        has_anonymous: false,
     };
     let member = Member {
         client: 7,
@@ -385,11 +455,17 @@ fn outcome_of(token: Option<&str>) -> TokenOutcome {
             user: user.into(),
             expires_in_s: Some(60),
             provider: Provider::Jwt,
+            // One of them cannot be, and one home answers late.
+            subscriptions: match user.starts_with("subs") {
+                true => ["a", "late", ""].map(Into::into).into(),
+                false => Arc::default(),
+            },
         }),
         None => Ok(Admission {
             user: "".into(),
             expires_in_s: None,
             provider: Provider::Static,
+            subscriptions: Arc::default(),
         }),
     }
 }

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 
 use super::Settings;
 use super::codes::{self, Disconnect, Error};
-use super::recovery::write_expiry;
 use super::reply::Lines;
 use super::request::{SubRefresh, named};
+use super::result::write_expiry;
 use super::session::Session;
 use super::step::Step;
 use crate::check_channel_name;

@@ -10,27 +10,39 @@
 //! | one session: its subscriptions, and who the client is | `session.rs`, `subscriptions.rs` |
 //! | who is in a channel, who comes and who leaves | `members.rs` |
 //! | what commands and events do | `sessions.rs` |
-//! | history, and what a client has missed | `recovery.rs` |
+//! | who the client is | `connect.rs` |
+//! | history, and what a client has missed | `recovery.rs`, `result.rs` |
+//! | subscriptions that the server makes | `served.rs`, `connecting.rs` |
+//! | WebSocket, HTTP streams, event streams | `transport.rs` |
+//! | what clients without a WebSocket send | `emulation.rs` |
 //! | tokens of subscriptions | `grants.rs` |
 
 mod accept;
 mod codes;
+mod connect;
+mod connecting;
+pub mod emulation;
 #[doc(hidden)]
 pub mod fuzz;
 mod grants;
 mod members;
+mod push;
 mod recovery;
 mod reply;
 mod request;
+mod result;
+mod served;
 mod session;
 mod sessions;
 mod step;
 mod subscriptions;
 mod token;
+mod transport;
 
-pub use accept::{PATH, SUBPROTOCOL_JSON};
+pub use accept::{EMULATION_PATH, HTTP_STREAM_PATH, PATH, SSE_PATH, SUBPROTOCOL_JSON};
 pub use session::SessionState;
 pub use sessions::Centrifugo;
+pub use transport::Transport;
 
 /// What sessions obey. Shared by all of a server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,4 +55,6 @@ pub struct Settings {
     pub channel_name_bytes_max: usize,
     /// In how many seconds the next ping comes, as clients are told; 0: none comes.
     pub ping_interval_s: u32,
+    /// Whether a client is subscribed to `#USER`, its user's own channel, as soon as it has connected.
+    pub personal_channels: bool,
 }

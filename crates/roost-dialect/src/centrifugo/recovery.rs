@@ -3,13 +3,14 @@
 
 use std::borrow::Cow;
 
-use roost_hub::{ChannelId, Position, Snapshot};
+use roost_hub::ChannelId;
 use roost_wire::{Frozen, Opcode};
 
 use super::Settings;
 use super::codes::{self, Disconnect, Error};
 use super::reply::Lines;
-use super::request::{History, REJECT_UNRECOVERED, Since, Subscribe, named};
+use super::request::{History, REJECT_UNRECOVERED, Since, Subscribe, epoch_of, named};
+use super::result::{Subscribed, write_expiry, write_position, write_result};
 use super::session::Session;
 use super::step::Step;
 use super::subscriptions::CONFIRMED;
@@ -20,16 +21,7 @@ use crate::dialect::{
 };
 use crate::json::Text;
 use crate::serial::push_number;
-use crate::{Form, Publication, check_channel_name};
-
-/// A subscription has its place in its channel's order.
-#[derive(Debug)]
-pub(super) struct Subscribed<'a> {
-    pub(super) channel: ChannelId,
-    pub(super) snapshot: Snapshot,
-    pub(super) recovers: Recovers,
-    pub(super) recovery: Option<Recovered<'a>>,
-}
+use crate::{Publication, check_channel_name};
 
 /// What a subscribe asks for, and the token of its events.
 pub(super) fn asked<'a>(
@@ -73,7 +65,7 @@ pub(super) fn on_subscribed(
         session.subscriptions.remove(channel);
         session.unsubscribed(channel);
         lines.error(id, codes::UNRECOVERABLE);
-        let form = Form::CENTRIFUGO;
+        let form = session.transport().form();
         return Next::Unsubscribe { channel, form };
     }
     lines.result(id, "subscribe", |out| {
@@ -88,52 +80,6 @@ pub(super) fn on_subscribed(
     Next::Continue
 }
 
-/// The members of a subscribe's result.
-fn write_result(out: &mut Vec<u8>, subscribed: &Subscribed<'_>) {
-    let Subscribed {
-        channel: _,
-        snapshot: Snapshot { position },
-        recovers,
-        recovery,
-    } = subscribed;
-    if *recovers == Recovers::Nothing {
-        return;
-    }
-    out.extend_from_slice(b"\"recoverable\":true,\"positioned\":true,");
-    write_position(out, start_of(*position, recovery.as_ref()));
-    let Some(recovery) = recovery else {
-        return;
-    };
-    out.extend_from_slice(b",\"was_recovering\":true");
-    if let Recovered::Publications(publications) = recovery {
-        out.extend_from_slice(b",\"recovered\":true,\"publications\":[");
-        for (at, (_, publication)) in publications.iter().enumerate() {
-            if at > 0 {
-                out.push(b',');
-            }
-            out.extend_from_slice(publication.payload().unwrap_or_default());
-        }
-        out.push(b']');
-    }
-}
-
-/// Where a subscription stands before what it has recovered, each of which moves it on.
-fn start_of(top: Position, recovery: Option<&Recovered<'_>>) -> Position {
-    match recovery {
-        Some(Recovered::Publications([(first, _), ..])) => Position {
-            offset: first - 1,
-            ..top
-        },
-        _ => top,
-    }
-}
-
-/// `"expires":true,"ttl":…`
-pub(super) fn write_expiry(out: &mut Vec<u8>, seconds: u32) {
-    out.extend_from_slice(b"\"expires\":true,\"ttl\":");
-    push_number(out, u64::from(seconds));
-}
-
 /// A subscription that is in force ends, for this reason: the client subscribes again.
 pub(super) fn end(
     session: &mut Session,
@@ -145,10 +91,14 @@ pub(super) fn end(
     if session.subscriptions.pending(channel) != Some(CONFIRMED) {
         return Next::Continue;
     }
+    if session.is_served(channel) {
+        // Stock clients do not subscribe to it again, but they connect again, and recover.
+        return codes::INSUFFICIENT_STATE.next();
+    }
     session.subscriptions.remove(channel);
     session.unsubscribed(channel);
     lines.unsubscribed(name, why);
-    let form = Form::CENTRIFUGO;
+    let form = session.transport().form();
     Next::Unsubscribe { channel, form }
 }
 
@@ -241,34 +191,14 @@ pub(super) fn write_tail(out: &mut Vec<u8>, publication: &Publication, offset: O
     }
 }
 
-/// `"epoch":…,"offset":…`
-fn write_position(out: &mut Vec<u8>, position: Position) {
-    let Position { epoch, offset } = position;
-    out.extend_from_slice(b"\"epoch\":\"");
-    for shift in (0..16).rev() {
-        #[expect(clippy::cast_possible_truncation, reason = "four bits")]
-        let digit = (epoch >> (4 * shift)) as usize & 0xf;
-        out.push(b"0123456789abcdef"[digit]);
-    }
-    out.extend_from_slice(b"\",\"offset\":");
-    push_number(out, offset);
-}
-
-/// The epoch that a client names: none if it knows none, and no channel's if it is none of this server's.
-fn epoch_of(text: Option<&Text<'_>>) -> Option<u64> {
-    let Text(text) = text.filter(|Text(text)| !text.is_empty())?;
-    let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let epoch = digits.then(|| u64::from_str_radix(text, 16).ok()).flatten();
-    Some(epoch.unwrap_or(UNKNOWN_EPOCH))
-}
-
-/// No channel's: an epoch is a hash of a secret.
-const UNKNOWN_EPOCH: u64 = 0;
 /// What stands in a publication's object beside the payload.
 const OBJECT_BYTES: usize = 96;
 
 #[cfg(test)]
 mod tests {
+    use roost_hub::Position;
+
+    use super::super::request::UNKNOWN_EPOCH;
     use super::*;
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::codes::Error;
+use super::transport::Transport;
 use crate::json::push_string;
 use crate::publication::in_one_line;
 use crate::serial::push_number;
@@ -11,6 +12,18 @@ use crate::serial::push_number;
 pub(super) struct Lines<'o> {
     out: &'o mut Vec<u8>,
     start: usize,
+    transport: Transport,
+}
+
+/// What a client is told when it has connected.
+pub(super) struct Connected<'a> {
+    /// Its id.
+    pub(super) client: &'a str,
+    pub(super) expiry: &'a Expiry,
+    /// In how many seconds the next ping comes; 0: none comes.
+    pub(super) ping_s: u32,
+    /// By what name it sends, if that is by requests of their own.
+    pub(super) emulation: Option<&'a str>,
 }
 
 /// What is said of the time that something ends.
@@ -21,9 +34,13 @@ pub(super) struct Expiry {
 
 impl<'o> Lines<'o> {
     /// Behind what stands in `out`, as a message of its own.
-    pub(super) fn new(out: &'o mut Vec<u8>) -> Lines<'o> {
+    pub(super) fn new(out: &'o mut Vec<u8>, transport: Transport) -> Lines<'o> {
         let start = out.len();
-        Lines { out, start }
+        Lines {
+            out,
+            start,
+            transport,
+        }
     }
 
     /// `{"id":1,"error":{…}}`
@@ -82,14 +99,33 @@ impl<'o> Lines<'o> {
         self.out.extend_from_slice(b"}}");
     }
 
-    /// The result of `connect`.
-    pub(super) fn connected(&mut self, id: u32, client: &str, expiry: &Expiry, ping_s: u32) {
+    /// The result of `connect`, with subscriptions that the server has made: each the channel's name and the
+    /// members of its result.
+    pub(super) fn connected<'s>(
+        &mut self,
+        id: u32,
+        connected: &Connected<'_>,
+        subscriptions: impl Iterator<Item = (&'s str, &'s [u8])>,
+    ) {
+        let Connected {
+            client,
+            expiry,
+            ping_s,
+            emulation,
+        } = *connected;
         self.begin(id);
         self.out.extend_from_slice(b"\"connect\":{\"client\":");
         push_string(self.out, client);
         self.member("version");
         push_string(self.out, VERSION);
         self.expiry(expiry);
+        self.served(subscriptions);
+        if let Some(name) = emulation {
+            self.member("session");
+            push_string(self.out, name);
+            self.member("node");
+            push_string(self.out, NODE);
+        }
         if ping_s > 0 {
             self.member("ping");
             push_number(self.out, u64::from(ping_s));
@@ -123,6 +159,51 @@ impl<'o> Lines<'o> {
         self.out.extend_from_slice(b"}}}");
     }
 
+    /// `,"subs":{"channel":{…}}`, if there are any.
+    fn served<'s>(&mut self, subscriptions: impl Iterator<Item = (&'s str, &'s [u8])>) {
+        let mut is_first = true;
+        for (channel, result) in subscriptions {
+            match is_first {
+                true => {
+                    self.member("subs");
+                    self.out.push(b'{');
+                }
+                false => self.out.push(b','),
+            }
+            is_first = false;
+            push_string(self.out, channel);
+            self.out.extend_from_slice(b":{");
+            self.out.extend_from_slice(result);
+            self.out.push(b'}');
+        }
+        if !is_first {
+            self.out.push(b'}');
+        }
+    }
+
+    /// `{"push":{"channel":…,"subscribe":{…}}}`, with the members that `write` writes: the server has made a
+    /// subscription.
+    pub(super) fn subscribed(&mut self, channel: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        self.line();
+        self.out.extend_from_slice(b"{\"push\":{\"channel\":");
+        push_string(self.out, channel);
+        self.member("subscribe");
+        self.out.push(b'{');
+        write(self.out);
+        self.out.extend_from_slice(b"}}}");
+    }
+
+    /// `{"push":{"disconnect":{"code":…,"reason":…}}}`: the connection ends, and no close frame says so.
+    pub(super) fn disconnected(&mut self, code: u16, reason: &str) {
+        self.line();
+        self.out
+            .extend_from_slice(b"{\"push\":{\"disconnect\":{\"code\":");
+        push_number(self.out, u64::from(code));
+        self.member("reason");
+        push_string(self.out, reason);
+        self.out.extend_from_slice(b"}}}");
+    }
+
     /// A ping: an object without anything.
     pub(super) fn ping(&mut self) {
         self.line();
@@ -140,8 +221,9 @@ impl<'o> Lines<'o> {
 
     fn line(&mut self) {
         if self.out.len() > self.start {
-            self.out.push(b'\n');
+            self.out.extend_from_slice(self.transport.separator());
         }
+        self.out.extend_from_slice(self.transport.prefix());
     }
 
     fn begin(&mut self, id: u32) {
@@ -155,6 +237,14 @@ impl<'o> Lines<'o> {
         self.out.push(b',');
         push_string(self.out, name);
         self.out.push(b':');
+    }
+}
+
+impl Drop for Lines<'_> {
+    fn drop(&mut self) {
+        if self.out.len() > self.start {
+            self.out.extend_from_slice(self.transport.end());
+        }
     }
 }
 
@@ -197,6 +287,8 @@ fn mix(number: u64) -> u64 {
 
 /// Makes the halves of an id two functions of its number.
 const SECOND_HALF: u64 = 0x5555_5555_5555_5555;
+/// A client gives it back with what it sends; the session's name says it all.
+const NODE: &str = "roost";
 /// What clients are told that they have connected to.
 const VERSION: &str = concat!("Roost ", env!("CARGO_PKG_VERSION"));
 

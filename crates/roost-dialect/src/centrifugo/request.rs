@@ -1,5 +1,8 @@
 //! What a client may say: one command a line.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -39,6 +42,34 @@ struct Line<'a> {
 pub(super) struct Connect<'a> {
     #[serde(borrow)]
     pub(super) token: Option<Text<'a>>,
+    /// Where it was in channels that the server has subscribed it to.
+    #[serde(borrow, default)]
+    pub(super) subs: Positions<'a>,
+}
+
+/// Where a client was, by channel.
+#[derive(Debug, Default, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Positions<'a>(#[serde(borrow)] BTreeMap<Cow<'a, str>, WasAt<'a>>);
+
+/// Where a client was in a channel.
+#[derive(Debug, Deserialize)]
+struct WasAt<'a> {
+    #[serde(default)]
+    recover: bool,
+    #[serde(default)]
+    offset: u64,
+    #[serde(borrow)]
+    epoch: Option<Text<'a>>,
+}
+
+impl Positions<'_> {
+    /// Takes out where it was in a channel, if it wants to go on there: the epoch, if it knows it, and the
+    /// offset.
+    pub(super) fn take(&mut self, channel: &str) -> Option<(Option<u64>, u64)> {
+        let was_at = self.0.remove(channel).filter(|was_at| was_at.recover)?;
+        Some((epoch_of(was_at.epoch.as_ref()), was_at.offset))
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -232,6 +263,17 @@ pub(super) fn named(channel: Option<Text<'_>>) -> Result<Text<'_>, Malformed> {
         .filter(|Text(name)| !name.is_empty())
         .ok_or(Malformed)
 }
+
+/// The epoch that a client names: none if it knows none, and no channel's if it is none of this server's.
+pub(super) fn epoch_of(text: Option<&Text<'_>>) -> Option<u64> {
+    let Text(text) = text.filter(|Text(text)| !text.is_empty())?;
+    let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let epoch = digits.then(|| u64::from_str_radix(text, 16).ok()).flatten();
+    Some(epoch.unwrap_or(UNKNOWN_EPOCH))
+}
+
+/// No channel's: an epoch is a hash of a secret.
+pub(super) const UNKNOWN_EPOCH: u64 = 0;
 
 /// `null` is a value too.
 fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(

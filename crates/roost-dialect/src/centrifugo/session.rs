@@ -1,13 +1,16 @@
 //! One session: from before its `connect` to the end of its connection.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use roost_access::UserName;
 use roost_hub::ChannelId;
 
+use super::connecting::Connecting;
 use super::members::Told;
 use super::reply::{client_id, client_info};
 use super::subscriptions::Subscriptions;
+use super::transport::Transport;
 use crate::PublishDetails;
 use crate::dialect::TokenOutcome;
 
@@ -33,6 +36,15 @@ struct Known {
     details: Option<Arc<PublishDetails>>,
     /// Of which channels it is told who comes and who leaves.
     told: Told,
+    /// Of its channels, those that the server has subscribed it to.
+    served: BTreeSet<ChannelId>,
+    /// Those of which it is to be told so, by the numbers of their tokens.
+    announced: BTreeMap<u32, Box<str>>,
+    /// A `connect` that waits for such subscriptions.
+    connecting: Option<Box<Connecting>>,
+    transport: Transport,
+    /// By what name it sends, where that is by requests of their own.
+    emulation: Box<str>,
 }
 
 /// A session as plain values. The outcome of a check that nothing was drawn with yet is not among them: it
@@ -47,6 +59,12 @@ pub struct SessionState {
     pub subscriptions: Vec<(ChannelId, u32)>,
     /// Those of which it is told who comes and who leaves.
     pub told: Vec<ChannelId>,
+    /// Those that the server has subscribed it to.
+    pub served: Vec<ChannelId>,
+    /// What it is sent by.
+    pub transport: Transport,
+    /// By what name it sends, where that is by requests of their own; else empty.
+    pub emulation: Box<str>,
 }
 
 impl Session {
@@ -58,11 +76,96 @@ impl Session {
     pub(super) fn connect(&mut self, client: u64, user: UserName) {
         debug_assert!(client != 0 && !self.is_connected(), "it connects once");
         self.client = client;
-        if user.is_empty() {
+        if user.is_empty() && !self.transport().is_emulated() {
             self.known = None; // it has subscribed to nothing before
         } else {
             self.known.get_or_insert_default().user = user;
         }
+    }
+
+    /// A session whose client is sent what it gets by this.
+    pub(super) fn of(transport: Transport) -> Session {
+        let mut session = Session::default();
+        if transport.is_emulated() {
+            session.known.get_or_insert_default().transport = transport;
+        }
+        session
+    }
+
+    /// What its client is sent by.
+    pub(super) fn transport(&self) -> Transport {
+        let known = self.known.as_ref();
+        known.map_or_else(Transport::default, |known| known.transport)
+    }
+
+    /// By what name its client sends from now on.
+    pub(super) fn set_emulation(&mut self, name: &str) {
+        self.known.get_or_insert_default().emulation = name.into();
+    }
+
+    /// By what name its client sends, if that is by requests of their own.
+    pub(super) fn emulation(&self) -> Option<&str> {
+        let name = self.known.as_ref().map(|known| &*known.emulation);
+        name.filter(|name| !name.is_empty())
+    }
+
+    /// The `connect` that waits for subscriptions.
+    pub(super) fn connecting(&mut self) -> Option<&mut Connecting> {
+        self.known.as_mut()?.connecting.as_deref_mut()
+    }
+
+    /// Takes it out, to be put back.
+    pub(super) fn take_connecting(&mut self) -> Option<Box<Connecting>> {
+        self.known.as_mut()?.connecting.take()
+    }
+
+    /// A `connect` waits for subscriptions.
+    pub(super) fn set_connecting(&mut self, connecting: Box<Connecting>) {
+        self.known.get_or_insert_default().connecting = Some(connecting);
+    }
+
+    /// It waits no longer.
+    pub(super) fn end_connecting(&mut self) {
+        self.take_connecting();
+        let is_plain = |known: &Known| {
+            known.user.is_empty()
+                && known.told.is_empty()
+                && known.served.is_empty()
+                && known.details.is_none()
+                && !known.transport.is_emulated()
+        };
+        self.known = self.known.take().filter(|known| !is_plain(known));
+    }
+
+    /// The server subscribes the session to a channel of this name: the number of its token. `None` before the
+    /// client has connected.
+    pub(super) fn announce(&mut self, name: &str) -> Option<u32> {
+        if !self.is_connected() || self.connecting().is_some() {
+            return None;
+        }
+        let announced = &mut self.known.get_or_insert_default().announced;
+        let last = announced
+            .last_key_value()
+            .map_or(FIRST_ANNOUNCED, |(&last, _)| last);
+        let next = last.checked_add(1).filter(|next| *next < LAST_ANNOUNCED)?;
+        announced.insert(next, name.into());
+        Some(next)
+    }
+
+    /// Takes out the name of a channel that the session is now subscribed to, or is not to be after all.
+    pub(super) fn take_announced(&mut self, number: u32) -> Option<Box<str>> {
+        self.known.as_mut()?.announced.remove(&number)
+    }
+
+    /// The server has subscribed the session to a channel.
+    pub(super) fn serve(&mut self, channel: ChannelId) {
+        self.known.get_or_insert_default().served.insert(channel);
+    }
+
+    /// Whether it was the server that has subscribed the session to a channel.
+    pub(super) fn is_served(&self, channel: ChannelId) -> bool {
+        let known = self.known.as_ref();
+        known.is_some_and(|known| known.served.contains(&channel))
     }
 
     /// As whom it has connected; empty of an anonymous client.
@@ -96,6 +199,7 @@ impl Session {
     pub(super) fn unsubscribed(&mut self, channel: ChannelId) {
         if let Some(known) = &mut self.known {
             known.told.remove(channel);
+            known.served.remove(&channel);
         }
     }
 
@@ -140,12 +244,20 @@ impl Session {
             outcome: _, // asked for again
             details: _, // made again
             told,
+            served,
+            announced: _,  // the application asks again
+            connecting: _, // its line is drawn again
+            transport,
+            emulation,
         } = known.map(|known| *known).unwrap_or_default();
         SessionState {
             client,
             user,
             subscriptions: subscriptions.into_list(),
             told: told.into_list(),
+            served: served.into_iter().collect(),
+            transport,
+            emulation,
         }
     }
 
@@ -156,11 +268,18 @@ impl Session {
             user,
             subscriptions,
             told,
+            served,
+            transport,
+            emulation,
         } = state;
-        let known = (!user.is_empty() || !told.is_empty()).then(|| {
+        let is_known = !(user.is_empty() && told.is_empty() && served.is_empty());
+        let known = (is_known || transport.is_emulated()).then(|| {
             Box::new(Known {
                 user,
                 told: Told::from_list(told),
+                served: served.into_iter().collect(),
+                transport,
+                emulation,
                 ..Known::default()
             })
         });
@@ -177,8 +296,13 @@ impl Session {
             let info = known.details.as_ref();
             let info = info.and_then(|details| details.client_info.as_ref());
             let details = info.map_or(0, |info| size_of::<PublishDetails>() + info.len());
-            size_of::<Known>() + details + known.told.heap_bytes()
+            let served = known.served.len() * size_of::<ChannelId>() * 4 / 3;
+            size_of::<Known>() + details + known.told.heap_bytes() + served + known.emulation.len()
         });
         known + self.subscriptions.heap_bytes()
     }
 }
+
+/// Numbers of subscriptions that the application makes are behind those of a `connect`'s.
+const FIRST_ANNOUNCED: u32 = 1 << 20;
+const LAST_ANNOUNCED: u32 = 1 << 30;

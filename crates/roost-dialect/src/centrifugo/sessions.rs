@@ -5,41 +5,42 @@ use std::sync::Arc;
 
 use roost_access::{Operation, is_protected};
 use roost_hub::{ChannelId, EventIds, PresenceView};
-use roost_wire::{Frozen, Opcode};
+use roost_wire::{CloseCode, Frozen, Opcode};
 use serde_json::value::RawValue;
 use slab::Slab;
 
 use super::codes::{self, Disconnect};
+use super::connect;
 use super::grants::{self, Shown};
-use super::members::change_of_members;
-use super::recovery::{self, Subscribed};
-use super::reply::{Expiry, Lines};
-use super::request::{
-    self, Connect, Malformed, Publish, Refresh, Request as Asked, Rpc, Subscribe, named,
-};
+use super::push::push;
+use super::recovery;
+use super::reply::Lines;
+use super::request::{self, Malformed, Publish, Request as Asked, Rpc, Subscribe, named};
+use super::result::Subscribed;
+use super::served;
 use super::session::Session;
 use super::step::Step;
 use super::subscriptions::CONFIRMED;
-use super::token::number as number_of;
+use super::token::{self, number as number_of};
+use super::transport::Transport;
 use super::{SessionState, Settings, accept};
 use crate::dialect::{
-    self, Accept, Admission, Command, Context, Dialect, Event, Grant, Input, Message, Next, Offer,
-    RpcAnswer, Target, Terms, TokenText,
+    self, Accept, Command, Context, Dialect, Event, Grant, Input, Message, Next, Offer, RpcAnswer,
+    Target, Terms, TokenText,
 };
-use crate::json::{Text, push_string};
+use crate::json::Text;
 use crate::{Form, PayloadRef, Publication, check_channel_name};
 
 /// The sessions here.
 pub struct Centrifugo {
     settings: Arc<Settings>,
     sessions: Slab<Session>,
-    /// The command whose subscribe was drawn last.
-    subscribing: u32,
 }
 
 impl Dialect for Centrifugo {
     const NAME: &'static str = "centrifugo";
-    const FORMS: &'static [&'static str] = &["centrifugo.json"];
+    const FORMS: &'static [&'static str] =
+        &["centrifugo.json", "centrifugo.lines", "centrifugo.events"];
     const PINGS: bool = true;
     const ANSWERS_WITH_RECOVERED: bool = true;
     const HOLDS_POSITIONS: bool = true;
@@ -50,7 +51,6 @@ impl Dialect for Centrifugo {
         Centrifugo {
             settings,
             sessions: Slab::new(),
-            subscribing: 0,
         }
     }
 
@@ -62,9 +62,15 @@ impl Dialect for Centrifugo {
         accept::accept(settings, offer)
     }
 
-    fn open(&mut self, _: Option<&str>, _: Terms, joined: Option<ChannelId>) -> dialect::Session {
+    fn open(
+        &mut self,
+        _: Option<&str>,
+        terms: Terms,
+        joined: Option<ChannelId>,
+    ) -> dialect::Session {
         debug_assert_eq!(joined, None, "it joins no channel");
-        dialect::Session::at(self.sessions.insert(Session::default()))
+        let transport = Transport::of_terms(terms.number);
+        dialect::Session::at(self.sessions.insert(Session::of(transport)))
     }
 
     fn next<'a>(
@@ -74,8 +80,9 @@ impl Dialect for Centrifugo {
         cx: &mut Context<'_>,
     ) -> Option<Command<'a>> {
         let new_id = &mut *cx.new_id;
+        let transport = self.transport(session);
         cx.replies.message(Opcode::Text, |out| {
-            let mut lines = Lines::new(out);
+            let mut lines = Lines::new(out, transport);
             loop {
                 let before = *input;
                 let Some(line) = input.take_text_until('\n') else {
@@ -83,9 +90,17 @@ impl Dialect for Centrifugo {
                     let is_binary = matches!(message, Some(Message::Binary(_)));
                     return is_binary.then(|| close(codes::INAPPROPRIATE_PROTOCOL));
                 };
-                match self.handle(session, line, &mut lines, new_id) {
+                let step = match self.next_of_connect(session) {
+                    Some(step) => Ok(step),
+                    None => self.handle(session, line, &mut lines, new_id),
+                };
+                match step {
                     Ok(Step::Done) => {}
                     Ok(Step::Command(command)) => return Some(command),
+                    Ok(Step::Redraw(command)) => {
+                        *input = before;
+                        return Some(command);
+                    }
                     Ok(Step::CheckToken(token)) => {
                         *input = before;
                         return Some(Command::CheckToken(token.map(TokenText)));
@@ -104,12 +119,13 @@ impl Dialect for Centrifugo {
     }
 
     fn on(&mut self, session: dialect::Session, event: Event<'_>, cx: &mut Context<'_>) -> Next {
-        let subscribing = self.subscribing;
+        let ping_s = self.settings.ping_interval_s;
         let Some(session) = self.sessions.get_mut(session.index()) else {
             return Next::Continue;
         };
         cx.replies.message(Opcode::Text, |out| {
-            on_event(session, &event, subscribing, &mut Lines::new(out))
+            let transport = session.transport();
+            on_event(session, &event, ping_s, &mut Lines::new(out, transport))
         })
     }
 
@@ -118,7 +134,7 @@ impl Dialect for Centrifugo {
         let session = self.sessions.get_mut(session.index())?;
         let channel = session.subscriptions.pop()?;
         session.unsubscribed(channel);
-        Some((channel, Form::CENTRIFUGO))
+        Some((channel, session.transport().form()))
     }
 
     fn is_subscribed(&self, session: dialect::Session, channel: ChannelId) -> bool {
@@ -138,10 +154,11 @@ impl Dialect for Centrifugo {
         }
         session.subscriptions.remove(channel);
         session.unsubscribed(channel);
+        let transport = session.transport();
         cx.replies.message(Opcode::Text, |out| {
-            Lines::new(out).unsubscribed(name, codes::SERVER_UNSUBSCRIBE);
+            Lines::new(out, transport).unsubscribed(name, codes::SERVER_UNSUBSCRIBE);
         });
-        Some(Form::CENTRIFUGO)
+        Some(transport.form())
     }
 
     fn each_subscription(&self, session: dialect::Session, visit: &mut dyn FnMut(ChannelId)) {
@@ -171,23 +188,47 @@ impl Dialect for Centrifugo {
         dialect::Session::at(self.sessions.insert(Session::from_state(state)))
     }
 
-    /// `{"push":{"channel":…,"pub":{"data":…,"info":…}}}`, the parts copied once.
-    fn encode(_: u8, publication: &Publication, _: EventIds, channel: &str) -> Frozen {
-        if let Some(change) = publication.members() {
-            return Frozen::message(Opcode::Text, &change_of_members(change, channel));
+    fn begin_subscription(&mut self, session: dialect::Session, name: &str) -> Option<(Form, u64)> {
+        let subscriptions_max = self.settings.subscriptions_per_connection_max;
+        let session = self.sessions.get_mut(session.index())?;
+        if session.subscriptions.len() >= subscriptions_max {
+            return None;
         }
-        push(publication, channel, None)
+        let number = session.announce(name)?;
+        Some((session.transport().form(), token::of_served(Some(number))))
+    }
+
+    fn emulation(&self, session: dialect::Session) -> Option<&str> {
+        self.sessions.get(session.index())?.emulation()
+    }
+
+    fn say_close(
+        &mut self,
+        session: dialect::Session,
+        (code, reason): (CloseCode, &str),
+        cx: &mut Context<'_>,
+    ) {
+        let transport = self.transport(session);
+        cx.replies.message(Opcode::Text, |out| {
+            Lines::new(out, transport).disconnected(code.get(), reason);
+        });
+    }
+
+    /// `{"push":{"channel":…,"pub":{"data":…,"info":…}}}`, the parts copied once.
+    fn encode(form: u8, publication: &Publication, _: EventIds, channel: &str) -> Frozen {
+        push(Transport::of_terms(form), publication, channel, None)
     }
 
     /// The same with `"offset":…`.
     fn encode_kept(
-        _: u8,
+        form: u8,
         publication: &Publication,
         ids: EventIds,
         channel: &str,
         _: u64,
     ) -> Frozen {
-        push(publication, channel, Some(ids.offset))
+        let transport = Transport::of_terms(form);
+        push(transport, publication, channel, Some(ids.offset))
     }
 
     fn encode_recovered(_: u8, publication: &Publication, ids: EventIds) -> Frozen {
@@ -212,12 +253,22 @@ impl Dialect for Centrifugo {
 }
 
 impl Centrifugo {
+    fn transport(&self, session: dialect::Session) -> Transport {
+        let session = self.sessions.get(session.index());
+        session.map_or_else(Transport::default, Session::transport)
+    }
+
     fn take(&mut self, session: dialect::Session) -> Option<Session> {
         let session = self.sessions.try_remove(session.index());
         if self.sessions.is_empty() && self.sessions.capacity() > SESSIONS_KEPT {
             self.sessions = Slab::new();
         }
         session
+    }
+
+    /// What the line of a `connect` asks for next that waits for subscriptions.
+    fn next_of_connect<'a>(&mut self, session: dialect::Session) -> Option<Step<'a>> {
+        served::next_step(self.sessions.get_mut(session.index())?)
     }
 
     /// Carries out one line, as far as that is done here.
@@ -238,20 +289,18 @@ impl Centrifugo {
         match request {
             Asked::Pong => Ok(Step::Done),
             Asked::Connect(connect) => {
-                let ping_s = self.settings.ping_interval_s;
-                handle_connect(session, id, connect, ping_s, (lines, new_id))
+                connect::handle_connect(session, id, connect, &self.settings, (lines, new_id))
             }
             Asked::Subscribe(subscribe) => {
-                self.subscribing = id;
                 handle_subscribe(session, id, subscribe, &self.settings, lines)
             }
             Asked::Unsubscribe(Text(channel)) => Ok(Step::Command(Command::UnsubscribeFrom {
                 channel,
-                form: Form::CENTRIFUGO,
+                form: session.transport().form(),
                 token: u64::from(id),
             })),
             Asked::Publish(publish) => handle_publish(session, id, publish, &self.settings, lines),
-            Asked::Refresh(refresh) => handle_refresh(session, id, refresh, lines),
+            Asked::Refresh(refresh) => connect::handle_refresh(session, id, refresh, lines),
             Asked::Presence {
                 channel: Text(channel),
                 counts_only,
@@ -275,88 +324,10 @@ impl Centrifugo {
     }
 }
 
-/// A publication for subscribers.
-fn push(publication: &Publication, channel: &str, offset: Option<u64>) -> Frozen {
-    let mut head = Vec::with_capacity(channel.len() + HEAD_BYTES);
-    head.extend_from_slice(b"{\"push\":{\"channel\":");
-    push_string(&mut head, channel);
-    head.extend_from_slice(b",\"pub\":{\"data\":");
-    if offset.is_some() {
-        let mut tail = Vec::with_capacity(TAIL_BYTES);
-        recovery::write_tail(&mut tail, publication, offset);
-        tail.extend_from_slice(b"}}}");
-        let parts = |data: &[u8]| Frozen::from_parts(Opcode::Text, &[&head, data, &tail]);
-        return publication.with_json(parts);
-    }
-    let details = publication.details();
-    let info = details.and_then(|details| details.client_info.as_deref());
-    publication.with_json(|data| match info {
-        None => Frozen::from_parts(Opcode::Text, &[&head, data, b"}}}"]),
-        Some(info) => {
-            let info = info.as_bytes();
-            let parts: [&[u8]; 5] = [&head, data, b",\"info\":", info, b"}}}"];
-            Frozen::from_parts(Opcode::Text, &parts)
-        }
-    })
-}
-
 impl From<Malformed> for Disconnect {
     fn from(Malformed: Malformed) -> Disconnect {
         codes::MALFORMED
     }
-}
-
-fn handle_connect<'a>(
-    session: &mut Session,
-    id: u32,
-    connect: Connect<'a>,
-    ping_s: u32,
-    (lines, new_id): (&mut Lines<'_>, &mut dyn FnMut() -> u64),
-) -> Result<Step<'a>, Disconnect> {
-    if session.is_connected() {
-        return Err(codes::MALFORMED);
-    }
-    let Some(outcome) = session.take_outcome() else {
-        let token = connect.token.map(|Text(token)| token);
-        return Ok(Step::CheckToken(token.filter(|token| !token.is_empty())));
-    };
-    match outcome {
-        Ok(Admission {
-            user, expires_in_s, ..
-        }) => {
-            // Two draws of 53 bits: all 64 are random, and not all 0.
-            let client = (new_id() << 11 ^ new_id()).max(1);
-            session.connect(client, user);
-            let expiry = Expiry { in_s: expires_in_s };
-            lines.connected(id, &session.client_id(), &expiry, ping_s);
-        }
-        Err(refusal) => lines.error(id, codes::after_refusal(refusal)?),
-    }
-    Ok(Step::Done)
-}
-
-fn handle_refresh<'a>(
-    session: &mut Session,
-    id: u32,
-    refresh: Refresh<'a>,
-    lines: &mut Lines<'_>,
-) -> Result<Step<'a>, Disconnect> {
-    let token = refresh.token.map(|Text(token)| token);
-    let token = token.filter(|token| !token.is_empty());
-    let token = token.ok_or(codes::MALFORMED)?;
-    match session.take_outcome() {
-        None => return Ok(Step::CheckToken(Some(token))),
-        Some(Ok(Admission { user, .. })) if user != session.user() => {
-            return Err(codes::INVALID_TOKEN);
-        }
-        Some(Ok(Admission { expires_in_s, .. })) => {
-            let expiry = Expiry { in_s: expires_in_s };
-            lines.refreshed(id, &session.client_id(), &expiry);
-        }
-        Some(Err(dialect::TokenRefusal::Expired)) => return Err(codes::EXPIRED),
-        Some(Err(refusal)) => lines.error(id, codes::after_refusal(refusal)?),
-    }
-    Ok(Step::Done)
 }
 
 fn handle_presence<'a>(
@@ -415,7 +386,8 @@ fn handle_subscribe<'a>(
                 if subscribe.join_leave {
                     session.ask_to_be_told(id);
                 }
-                return Ok(subscribe_step(id, &subscribe, channel, grant));
+                let form = session.transport().form();
+                return Ok(subscribe_step(id, form, &subscribe, channel, grant));
             }
             Err(error) => error,
         }
@@ -427,6 +399,7 @@ fn handle_subscribe<'a>(
 
 fn subscribe_step<'a>(
     id: u32,
+    form: Form,
     subscribe: &Subscribe<'a>,
     channel: Cow<'a, str>,
     grant: Option<Grant>,
@@ -434,7 +407,7 @@ fn subscribe_step<'a>(
     let (what, token) = recovery::asked(id, subscribe, channel, grant);
     Step::Command(Command::Subscribe {
         what,
-        form: Form::CENTRIFUGO,
+        form,
         token,
         grant,
     })
@@ -519,14 +492,8 @@ fn on_unsubscribed(
     lines.done(id, "unsubscribe");
 }
 
-/// Something happened, and may end a subscription or the connection. `subscribing` is the command whose
-/// subscribe was drawn last.
-fn on_event(
-    session: &mut Session,
-    event: &Event<'_>,
-    subscribing: u32,
-    lines: &mut Lines<'_>,
-) -> Next {
+/// Something happened, and may end a subscription or the connection.
+fn on_event(session: &mut Session, event: &Event<'_>, ping_s: u32, lines: &mut Lines<'_>) -> Next {
     match *event {
         Event::Subscribed {
             token,
@@ -542,7 +509,10 @@ fn on_event(
                 recovers,
                 recovery,
             };
-            recovery::on_subscribed(session, token, &subscribed, lines)
+            match token::served(token) {
+                None => recovery::on_subscribed(session, token, &subscribed, lines),
+                Some(place) => served::on_subscribed(session, place, &subscribed, lines),
+            }
         }
         Event::Missed { channel, name } => {
             recovery::end(session, channel, name, codes::INSUFFICIENT, lines)
@@ -565,22 +535,47 @@ fn on_event(
         Event::Expired { .. } => codes::EXPIRED.next(),
         Event::Revoked => codes::INVALID_TOKEN.next(),
         Event::Draining => codes::SHUTDOWN.next(),
+        Event::SubscriptionsAwaited => served::on_awaited(session),
+        Event::Settled { positions } => {
+            served::on_settled(session, positions, ping_s, lines);
+            Next::Continue
+        }
+        Event::SubscriptionRefused { token, channel, .. } if token::served(token).is_some() => {
+            let place = token::served(token).flatten();
+            served::on_refused(session, place, Some(channel))
+        }
+        Event::Refused {
+            token: Some(token), ..
+        } if token::served(token).is_some() => {
+            served::on_refused(session, token::served(token).flatten(), None)
+        }
         _ => {
-            on_answer(session, event, subscribing, lines);
+            on_answer(session, event, lines);
             Next::Continue
         }
     }
 }
 
+/// A subscription is under way, unless it is one that there is.
+fn on_subscribing(session: &mut Session, token: u64, channel: ChannelId, lines: &mut Lines<'_>) {
+    if let Some(place) = token::served(token) {
+        return served::on_subscribing(session, channel, place);
+    }
+    let id = number_of(token);
+    if !session.subscriptions.add(channel, id) {
+        session.subscribed(id, None);
+        lines.error(id, codes::ALREADY_SUBSCRIBED);
+    }
+}
+
 /// A command is answered, and nothing ends.
-fn on_answer(session: &mut Session, event: &Event<'_>, subscribing: u32, lines: &mut Lines<'_>) {
+fn on_answer(session: &mut Session, event: &Event<'_>, lines: &mut Lines<'_>) {
     match *event {
-        Event::Subscribing { channel, form: _ } => {
-            if !session.subscriptions.add(channel, subscribing) {
-                session.subscribed(subscribing, None);
-                lines.error(subscribing, codes::ALREADY_SUBSCRIBED);
-            }
-        }
+        Event::Subscribing {
+            token,
+            channel,
+            form: _,
+        } => on_subscribing(session, token, channel, lines),
         Event::GrantRefreshed {
             token,
             existed,
@@ -612,6 +607,7 @@ fn on_answer(session: &mut Session, event: &Event<'_>, subscribing: u32, lines: 
             lines.error(id, codes::error_of(refusal));
         }
         Event::TokenChecked(outcome) => session.keep_outcome(outcome.clone()),
+        Event::Emulated { name } => session.set_emulation(name),
         Event::Subscribed { .. } // `on_event` has handled it, and those behind it
         | Event::Missed { .. }
         | Event::GrantExpired { .. }
@@ -622,6 +618,8 @@ fn on_answer(session: &mut Session, event: &Event<'_>, subscribing: u32, lines: 
         | Event::AuthenticationOver(_)
         | Event::Expired { .. }
         | Event::Revoked
+        | Event::SubscriptionsAwaited
+        | Event::Settled { .. }
         | Event::Draining => {}
         Event::Refused { token: None, .. }
         | Event::Unsubscribed { .. }
@@ -649,7 +647,3 @@ const METHOD_BYTES_MAX: usize = 255;
 const SESSION_BYTES: usize = size_of::<Session>() + size_of::<usize>();
 /// Room for so many sessions is kept when the last has ended.
 const SESSIONS_KEPT: usize = 64;
-/// What stands in a push beside the channel's name and the payload.
-const HEAD_BYTES: usize = 48;
-/// What stands behind the payload, without the publisher.
-const TAIL_BYTES: usize = 32;

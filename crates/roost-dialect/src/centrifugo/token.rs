@@ -9,6 +9,17 @@ pub(super) struct Asked {
     pub(super) expires_in_s: Option<u32>,
 }
 
+/// Of a subscription that the server makes; with its place among those that a `connect` waits for, or another
+/// number by which it is known until it is in force.
+pub(super) fn of_served(place: Option<u32>) -> u64 {
+    u64::from(u32::MAX) | place.map_or(0, |place| u64::from(place.min(SECONDS_MAX)) + 1) << 33
+}
+
+/// What [`of_served`] was made of; `None` for a command's token.
+pub(super) fn served(token: u64) -> Option<Option<u32>> {
+    (number(token) == u32::MAX).then(|| asked(token).expires_in_s)
+}
+
 /// Of a command.
 pub(super) fn of(id: u32, asked: Asked) -> u64 {
     let Asked {
@@ -55,6 +66,10 @@ mod tests {
                 assert_eq!((number(token), asked(token)), (u32::MAX, all));
             }
         }
+        for place in [None, Some(0), Some(SECONDS_MAX)] {
+            assert_eq!(served(of_served(place)), Some(place));
+        }
+        assert_eq!(served(7), None);
         assert_eq!(of(7, Asked::default()), 7);
         let far = Asked {
             expires_in_s: Some(u32::MAX),

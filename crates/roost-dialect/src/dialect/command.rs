@@ -88,6 +88,10 @@ pub enum Command<'a> {
     /// Find out who the client is, by its token or without one. Nothing more is drawn until
     /// [`Event::TokenChecked`](super::Event::TokenChecked), and then what was left in the input.
     CheckToken(Option<TokenText<'a>>),
+    /// Nothing more is drawn until subscriptions that are under way have been answered, and then what was left in the
+    /// input: [`Event::SubscriptionsAwaited`](super::Event::SubscriptionsAwaited) follows at once, and
+    /// [`Next::Settle`](super::Next::Settle) to some event ends it.
+    AwaitSubscriptions,
     /// Read what a channel keeps. [`Event::History`](super::Event::History) follows, and nothing more is drawn until then.
     ReadHistory(ReadHistory<'a>),
     /// Ask the application for something, by a method of its own.
@@ -231,6 +235,8 @@ pub struct Admission {
     pub expires_in_s: Option<u32>,
     /// Who vouches for it; [`Provider::Static`] of an anonymous client.
     pub provider: Provider,
+    /// Channels that it is subscribed to without asking, where its dialect has a place for that.
+    pub subscriptions: Arc<[Box<str>]>,
 }
 
 /// Why a client is not let in.

@@ -13,6 +13,8 @@ use crate::{CallBody, Form, Publication};
 pub enum Event<'a> {
     /// [`Command::Subscribe`](super::Command::Subscribe) is under way, and this is the channel. Comes before `Subscribed`.
     Subscribing {
+        /// The command's.
+        token: u64,
         /// The channel.
         channel: ChannelId,
         /// As in the command.
@@ -131,6 +133,18 @@ pub enum Event<'a> {
         /// The channel.
         channel: ChannelId,
         /// Its name.
+        name: &'a str,
+    },
+    /// [`Command::AwaitSubscriptions`](super::Command::AwaitSubscriptions) has begun.
+    SubscriptionsAwaited,
+    /// [`Next::Settle`] was said: where the session's channels stand now. What is behind that follows.
+    Settled {
+        /// Those that it is subscribed to, or about to be.
+        positions: &'a [(ChannelId, Position)],
+    },
+    /// The client has no WebSocket: it sends by requests that name the session by this, which nobody else knows.
+    Emulated {
+        /// The name, of visible ASCII.
         name: &'a str,
     },
     /// What [`Command::RefreshGrant`](super::Command::RefreshGrant) asked for.
@@ -290,4 +304,7 @@ pub enum Next {
         /// The form of the subscription.
         form: Form,
     },
+    /// The subscriptions that the session waits for have been answered: [`Event::Settled`] follows, and then
+    /// commands are drawn again.
+    Settle,
 }

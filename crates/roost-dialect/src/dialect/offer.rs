@@ -80,9 +80,34 @@ pub enum Accept<'a> {
     /// To a plain GET: an event stream, which begins when the home knows of the subscription. A
     /// WebSocket is refused.
     Stream(Join<'a>),
+    /// To a plain request: a stream of what the session is told, which begins at once. A WebSocket is refused.
+    Emulated(Emulated<'a>),
+    /// To a POST: what its body says is for such a session ([`Dialect::emulation`](super::Dialect::emulation)).
+    Relay,
     /// The 101, without a subprotocol, and then this close frame: a browser shows the reason of a
     /// close, and none of a failed handshake.
     OpenAndClose(CloseCode, &'static str),
+}
+
+/// A session without a WebSocket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Emulated<'a> {
+    /// What the client says first: `None`, the body of its request, which is a POST; else it is a GET.
+    pub message: Option<Cow<'a, str>>,
+    /// Of the stream.
+    pub content_type: &'static str,
+    /// What was agreed.
+    pub terms: Terms,
+}
+
+impl Emulated<'_> {
+    /// Of the request.
+    pub fn method(&self) -> &'static str {
+        match self.message {
+            None => "POST",
+            Some(_) => "GET",
+        }
+    }
 }
 
 /// A subscription that a request asks for.

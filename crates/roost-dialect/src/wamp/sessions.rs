@@ -269,7 +269,11 @@ fn on_event(
     out: &mut Vec<u8>,
 ) -> Option<Command<'static>> {
     match event {
-        Event::Subscribing { channel, form: _ } => session.on_subscribing(channel),
+        Event::Subscribing {
+            token: _,
+            channel,
+            form: _,
+        } => session.on_subscribing(channel),
         Event::Subscribed {
             token,
             channel,
@@ -283,6 +287,9 @@ fn on_event(
         Event::UnsubscribedFrom { .. }
         | Event::RpcAnswered { .. }
         | Event::Missed { .. }
+        | Event::SubscriptionsAwaited
+        | Event::Settled { .. }
+        | Event::Emulated { .. }
         | Event::History { .. }
         | Event::GrantExpired { .. }
         | Event::GrantRefreshed { .. }

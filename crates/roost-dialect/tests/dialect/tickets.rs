@@ -106,6 +106,7 @@ fn good(user: &str) -> TokenOutcome {
         user: user.into(),
         expires_in_s: Some(60),
         provider: Provider::Jwt,
+        subscriptions: Arc::default(),
     })
 }
 

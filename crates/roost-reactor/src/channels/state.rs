@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use roost_dialect::Publication;
 use roost_hub::{
-    ChannelId, Encoding, EncodingSet, Frames, HistoryView, HomeEntries, Hub, HubLimits, HubOptions, Item, MatchedEvent,
-    Member, Name, NameError, NamespaceId, Output, Placement, PresenceQuery, PresenceView, Publish,
-    PublishError, PublishTo, ReactorId, Route, Since, Subscribe, SubscribeError, SubscribePattern,
-    Subscriber, SubscriberIter, Tail,
+    ChannelId, Encoding, EncodingSet, Frames, HistoryView, HomeEntries, Hub, HubLimits, HubOptions, Item, MatchedEvent, Member, Name, NameError, NamespaceId, Output, Placement, Position, PresenceQuery, PresenceView, Publish, PublishError, PublishTo, ReactorId, Route, Since, Subscribe, SubscribeError, SubscribePattern, Subscriber, SubscriberIter, Tail,
 };
 use roost_metrics::{Counters, NamespaceCounters};
 use roost_net::ConnKey;
@@ -538,6 +535,11 @@ impl Channels {
             PublishTo::Name(name) => Some(name),
             PublishTo::Channel(channel) => self.hub.channel_name(channel),
         }
+    }
+
+    /// Where a channel stands, as it is known here.
+    pub(crate) fn position(&self, channel: ChannelId) -> Option<Position> {
+        self.hub.snapshot(channel).map(|snapshot| snapshot.position)
     }
 
     /// Whether the hub wants something done.

@@ -19,6 +19,8 @@ pub(crate) enum Framing {
     Early,
     /// None: an event stream, whose dialect writes what goes out.
     EventStream,
+    /// The same, of a client whose messages come in requests of their own, as frames without extensions.
+    Emulated,
 }
 
 const _: () = assert!(size_of::<Framing>() <= 2);
@@ -38,7 +40,9 @@ impl Framing {
     /// What was agreed.
     pub(crate) fn compression(self) -> Compression {
         match self {
-            Framing::Rfc6455 | Framing::Early | Framing::EventStream => Compression::None,
+            Framing::Rfc6455 | Framing::Early | Framing::EventStream | Framing::Emulated => {
+                Compression::None
+            }
             Framing::Deflate(agreement)
                 if agreement.server_no_context_takeover()
                     && agreement.client_no_context_takeover() =>
@@ -54,10 +58,10 @@ impl Framing {
         self != Framing::Early
     }
 
-    /// Whether it goes one way, without messages of the client and without a closing handshake.
+    /// Whether its connection goes one way, without messages of the client and without a closing handshake.
     #[inline]
     pub(crate) fn is_event_stream(self) -> bool {
-        self == Framing::EventStream
+        matches!(self, Framing::EventStream | Framing::Emulated)
     }
 
     /// Whether what is sent goes through a context of the connection's own, on its way to the
@@ -78,7 +82,7 @@ impl Framing {
             Framing::Deflate(agreement) if agreement.server_window_bits() == 15 => DEFLATE,
             Framing::Rfc6455 | Framing::Deflate(_) => PLAIN,
             // As the dialect has encoded it, which has no other form.
-            Framing::EventStream => PLAIN,
+            Framing::EventStream | Framing::Emulated => PLAIN,
             Framing::Early => EARLY,
         };
         Encoding(form.0 + framing * FORMS_U8)
@@ -209,7 +213,9 @@ impl Codec {
     pub(crate) fn tell_members() -> EncodingSet {
         let framings = [PLAIN, DEFLATE, EARLY].into_iter();
         let encodings = framings.map(|framing| Encoding(Form::CENTRIFUGO.0 + framing * FORMS_U8));
-        encodings.collect()
+        let streams = Form::CENTRIFUGO_STREAMS.iter();
+        let streams = streams.map(|form| Encoding(form.0 + PLAIN * FORMS_U8));
+        encodings.chain(streams).collect()
     }
 
     /// The encodings of WAMP's subscribers.
@@ -275,7 +281,7 @@ impl Codec {
             Framing::Deflate(agreement) if agreement.server_window_bits() >= NARROW_WINDOW_BITS => {
                 (DEFLATE, Window::Narrow)
             }
-            Framing::EventStream => return Frozen::of_stream(payload),
+            Framing::EventStream | Framing::Emulated => return Frozen::of_stream(payload),
             Framing::Rfc6455 | Framing::Deflate(_) => (PLAIN, Window::Full),
             Framing::Early => (EARLY, Window::Full),
         };
@@ -314,7 +320,7 @@ impl Codec {
                 append_frame(out, opcode, payload);
             }
             Framing::Early => hixie::append_message(out, opcode, payload),
-            Framing::EventStream => out.extend_from_slice(payload),
+            Framing::EventStream | Framing::Emulated => out.extend_from_slice(payload),
             Framing::Rfc6455 | Framing::Deflate(_) => {
                 out.extend_from_slice(self.freeze_for(to, opcode, payload).as_bytes());
             }
@@ -328,8 +334,8 @@ pub(crate) fn append_close_to(out: &mut Vec<u8>, to: Framing, code: CloseCode, r
         Framing::Rfc6455 | Framing::Deflate(_) => append_close(out, code, reason),
         // The drafts know no code and no reason.
         Framing::Early => out.extend_from_slice(hixie::close().as_bytes()),
-        // It ends, and its dialect has said when to come back.
-        Framing::EventStream => {}
+        // It ends, and its dialect has said when to come back, or why it ends.
+        Framing::EventStream | Framing::Emulated => {}
     }
 }
 

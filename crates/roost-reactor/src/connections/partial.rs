@@ -157,7 +157,7 @@ impl Decoder {
         match framing {
             Framing::Early => Decoder::EarlyFrames(hixie::Inbound::new()),
             // An event stream's client sends none: what it sends is dropped before.
-            Framing::Rfc6455 | Framing::Deflate(_) | Framing::EventStream => {
+            Framing::Rfc6455 | Framing::Deflate(_) | Framing::EventStream | Framing::Emulated => {
                 Decoder::Frames(Inbound::new(Role::Server))
             }
         }

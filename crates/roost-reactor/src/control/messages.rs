@@ -48,6 +48,8 @@ pub enum Request {
     DisconnectUser(Box<DisconnectUser>),
     /// To end subscriptions to a channel.
     Unsubscribe(Box<Unsubscribe>),
+    /// To subscribe connections to a channel, where their dialect has words for it.
+    Subscribe(Box<Subscribe>),
     /// To let identities end at another time.
     Refresh(Box<Refresh>),
     /// To take tokens no longer, and to close connections that came by them.
@@ -98,6 +100,15 @@ pub struct Unsubscribe {
     /// To this channel.
     pub channel: Name,
     /// Of these.
+    pub whose: Whose,
+}
+
+/// Which connections are subscribed to a channel, whatever their clients may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscribe {
+    /// To this channel.
+    pub channel: Name,
+    /// These.
     pub whose: Whose,
 }
 
@@ -213,11 +224,11 @@ pub enum Part {
         /// A WebSocket was open there.
         was_open: bool,
     },
-    /// To [`Request::DisconnectUser`], [`Request::Revoke`], [`Request::Unsubscribe`] and
+    /// To [`Request::DisconnectUser`], [`Request::Revoke`], [`Request::Subscribe`], [`Request::Unsubscribe`] and
     /// [`Request::Refresh`].
     Done {
         /// Connections that it was done to: whose closing handshake has begun, or whose opening handshake
-        /// was refused, or whose subscription was ended.
+        /// was refused, or whose subscription has begun or was ended.
         connections: u32,
     },
     /// To [`Request::History`]; an error if something is missing behind the position that was named.
@@ -276,6 +287,7 @@ impl Request {
                 REQUEST_BYTES_BESIDE + request.user.len() + size_of_val(&request.except[..])
             }
             Request::Unsubscribe(request) => REQUEST_BYTES_BESIDE + request.channel.len(),
+            Request::Subscribe(request) => REQUEST_BYTES_BESIDE + request.channel.len(),
             Request::Ping
             | Request::Connections { .. }
             | Request::Describe(_)

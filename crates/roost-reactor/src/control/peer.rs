@@ -251,6 +251,8 @@ impl ControlPeer {
                     | PeerMessage::Publications(_)
                     | PeerMessage::HistoryAsk(_)
                     | PeerMessage::HistoryAnswer(_)
+                    | PeerMessage::Relay(_)
+                    | PeerMessage::RelayAnswer { .. }
                     | PeerMessage::SessionQuery(_)
                     | PeerMessage::SessionsFound(_)
                     | PeerMessage::EntryQuery(_)

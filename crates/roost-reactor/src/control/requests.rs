@@ -29,6 +29,7 @@ use crate::journal;
 use crate::messages::apply_pending;
 use crate::peer_message::PeerMessage;
 use crate::responses::refuse;
+use crate::server_subscriptions;
 use crate::session_events::{end_cause, unsubscribing};
 
 /// Answers a request, or begins to.
@@ -51,6 +52,10 @@ pub(crate) fn handle_request(core: &mut Core, token: Token, request: Request) {
         }
         Request::Unsubscribe(request) => {
             let act = Act::Unsubscribe(request.channel);
+            act_on(core, token, request.whose, act);
+        }
+        Request::Subscribe(request) => {
+            let act = Act::Subscribe(request.channel);
             act_on(core, token, request.whose, act);
         }
         Request::Refresh(request) => {
@@ -166,6 +171,11 @@ fn is_theirs(core: &Core, key: ConnKey, user: &UserName) -> bool {
 fn carry_out(core: &mut Core, key: ConnKey, act: &Act) -> bool {
     match act {
         Act::End(ending) => end_connection(core, key, ending),
+        Act::Subscribe(channel) => {
+            let is_new = server_subscriptions::subscribe(core, key, channel);
+            apply_pending(core);
+            is_new
+        }
         Act::Unsubscribe(channel) => end_subscription(core, key, channel),
         Act::Refresh(ends) => core.connections.set_expiry(key, *ends),
     }

@@ -36,6 +36,7 @@ pub(super) struct Sweep {
 #[derive(Clone)]
 pub(super) enum Act {
     End(Ending),
+    Subscribe(Name),
     Unsubscribe(Name),
     /// Their identity ends at this tick; `None` with the connection.
     Refresh(Option<NonZeroU32>),

@@ -18,6 +18,7 @@ fn start() -> (World, ControlPeer, Client) {
 
 fn start_with(change: impl FnOnce(&mut Settings)) -> (World, ControlPeer, Client) {
     let mut settings = settings();
+    change(&mut settings);
     settings.limits.ping_interval_ms = 0; // none has to be answered
     let of = |subscribe| ChannelPolicy {
         subscribe,
@@ -116,6 +117,34 @@ fn denied(check: &TokenCheck, denied: Denied) -> Verdict {
     Verdict {
         key: check.key,
         outcome: Err(denied),
+    }
+}
+
+#[test]
+fn a_token_does_not_reach_into_a_realm() {
+    let (mut world, mut control, client) = start_with(|settings| {
+        let realm = OwnRealm {
+            name: "acme".into(),
+            prefix: "acme.".into(),
+            anonymous: true,
+            tokens: true,
+            other_dialects: false,
+        };
+        let wamp = Arc::make_mut(&mut settings.dialects.wamp);
+        wamp.own_realms = OwnRealms::new(vec![realm]);
+    });
+    for (channel, told) in [
+        (
+            "acme.x",
+            r#"{"id":2,"error":{"code":103,"message":"permission denied"}}"#,
+        ),
+        ("acme", r#"{"id":2,"subscribe":{}}"#),
+    ] {
+        let line = format!(r#"{{"id":2,"subscribe":{{"channel":"{channel}","token":"s"}}}}"#);
+        send(&mut world, client, &line);
+        let check = check(&mut control);
+        say(&mut control, good(&check, "alice", None));
+        expect(&mut world, client, &[told]);
     }
 }
 

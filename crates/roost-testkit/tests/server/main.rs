@@ -4,6 +4,7 @@ mod access;
 mod calls;
 mod centrifugo;
 mod centrifugo_recovery;
+mod centrifugo_streams;
 mod channels;
 mod drain;
 mod echo;

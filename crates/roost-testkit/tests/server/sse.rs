@@ -402,7 +402,7 @@ fn pages_of_other_origins_may_not_read(backend: Backend) -> Checked {
     let allowed = answer.header("Access-Control-Allow-Origin");
     assert_eq!((answer.status, allowed), (200, Some("https://a.example")));
     let headers = answer.header("Access-Control-Allow-Headers");
-    assert_eq!(headers, Some("Authorization, Last-Event-ID"));
+    assert_eq!(headers, Some("Authorization, Content-Type, Last-Event-ID"));
     Ok(())
 }
 

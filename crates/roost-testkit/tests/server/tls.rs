@@ -24,6 +24,7 @@ roost_testkit::on_each_backend!(
     rubbish_gets_an_alert_or_a_hint,
     a_new_setup_serves_new_connections_and_drops_none,
     a_client_that_leaves_in_its_handshake_leaves_nothing,
+    a_session_without_a_websocket_goes_over_tls,
 );
 
 struct TlsClient {
@@ -335,4 +336,46 @@ fn a_client_that_leaves_in_its_handshake_leaves_nothing(backend: Backend) -> Che
 
 fn failure(error: std::io::Error) -> Failure {
     Failure::new(error.to_string())
+}
+
+/// Sends a request; returns what has come when it has this in it.
+fn ask(client: &mut TlsClient, target: &str, body: &str, awaited: &str) -> String {
+    let length = body.len();
+    let head = format!("POST {target} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n");
+    client.send_bytes(format!("{head}{body}").as_bytes());
+    until_text(client, awaited)
+}
+
+fn until_text(client: &mut TlsClient, awaited: &str) -> String {
+    let text = |client: &TlsClient| String::from_utf8_lossy(&client.tls.received).into_owned();
+    client.until(|client| text(client).contains(awaited));
+    let all = text(client);
+    client.tls.received.clear();
+    all
+}
+
+fn a_session_without_a_websocket_goes_over_tls(backend: Backend) -> Checked {
+    let (server, setup) = server(backend, 3);
+    let address = server.address();
+    let connect = |client: &mut TlsClient| client.until(|client| client.tls.is_established());
+    let mut stream = TlsClient::begin(address, &setup);
+    connect(&mut stream);
+    let target = "/connection/http_stream";
+    let told = ask(
+        &mut stream,
+        target,
+        r#"{"id":1,"connect":{}}"#,
+        "\"pong\":true",
+    );
+    let (_, behind) = told.split_once(r#""session":""#).expect("a name");
+    let (session, _) = behind.split_once('"').expect("its end");
+    for id in 2..8 {
+        let mut sender = TlsClient::begin(address, &setup);
+        connect(&mut sender);
+        let data = format!(r#"{{\"id\":{id},\"rpc\":{{}}}}"#);
+        let body = format!(r#"{{"session":"{session}","data":"{data}"}}"#);
+        ask(&mut sender, "/emulation", &body, "HTTP/1.1 204 ");
+        until_text(&mut stream, &format!(r#"{{"id":{id},"error":{{"code":108"#));
+    }
+    Ok(())
 }

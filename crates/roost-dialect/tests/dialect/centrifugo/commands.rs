@@ -1,231 +1,6 @@
-//! Centrifugo's protocol: what a client is answered, line by line.
+//! Commands, answers, pushes and closes.
 
-use std::sync::Arc;
-
-use roost_access::{Denial, Operation, Provider};
-use roost_dialect::centrifugo::{Centrifugo, PATH, Settings};
-use roost_dialect::dialect::{
-    Accept, Admission, Command, Context, Dialect, Event, Headers, HistoryPage, HistoryRefusal,
-    Input, Message, Next, Offer, ReadHistory, Recovered, Recovers, Refusal, Request, RpcAnswer,
-    Session, SubscribeTo, Terms, TokenOutcome, TokenRefusal,
-};
-use roost_dialect::{Arguments, Form, PayloadRef, Publication, PublishDetails, Replies, encode};
-use roost_hub::{ChannelId, EventIds, Loss, Position, Snapshot};
-use roost_wire::Opcode;
-
-/// A session, and what it has said.
-struct Client {
-    dialect: Centrifugo,
-    session: Session,
-    replies: Replies,
-    ids: u64,
-    /// What the server thinks of tokens.
-    outcome: TokenOutcome,
-}
-
-impl Client {
-    fn new() -> Client {
-        let mut dialect = Centrifugo::new(Arc::new(settings()));
-        let session = dialect.open(None, Terms::default(), None);
-        Client {
-            dialect,
-            session,
-            replies: Replies::default(),
-            ids: 0,
-            outcome: Ok(anonymous()),
-        }
-    }
-
-    /// One that has connected, as number 1.
-    fn connected() -> Client {
-        let mut client = Client::new();
-        client.say(r#"{"id":1,"connect":{}}"#);
-        client
-    }
-
-    /// Sends a message; returns what is asked for, and the lines of the answer. Tokens are checked.
-    fn say(&mut self, text: &str) -> (Vec<String>, Vec<String>) {
-        let (mut asked, mut said) = (Vec::new(), Vec::new());
-        let mut input = Input::new(Message::Text(text));
-        while !input.is_empty() {
-            let command = self.next(&mut input, &mut said);
-            match command {
-                None => break,
-                Some(Command::CheckToken(_)) => {
-                    let outcome = self.outcome.clone();
-                    let (next, _) = self.tell(Event::TokenChecked(&outcome));
-                    assert_eq!(next, Next::Continue);
-                }
-                Some(command) => {
-                    let closes = matches!(command, Command::Close { .. });
-                    asked.push(shown(&command));
-                    if closes {
-                        break;
-                    }
-                }
-            }
-        }
-        (asked, said)
-    }
-
-    fn next<'a>(&mut self, input: &mut Input<'a>, said: &mut Vec<String>) -> Option<Command<'a>> {
-        let ids = &mut self.ids;
-        let mut new_id = || {
-            *ids += 1;
-            *ids
-        };
-        let mut cx = Context {
-            replies: &mut self.replies,
-            new_id: &mut new_id,
-        };
-        let command = self.dialect.next(self.session, input, &mut cx);
-        said.extend(lines(&mut self.replies));
-        command
-    }
-
-    fn tell(&mut self, event: Event<'_>) -> (Next, Vec<String>) {
-        let mut cx = Context {
-            replies: &mut self.replies,
-            new_id: &mut || 1,
-        };
-        let next = self.dialect.on(self.session, event, &mut cx);
-        (next, lines(&mut self.replies))
-    }
-
-    /// The lines of the answer to a message that asks for nothing.
-    fn answer(&mut self, text: &str) -> Vec<String> {
-        let (asked, said) = self.say(text);
-        assert_eq!(asked, [""; 0], "{text}");
-        said
-    }
-
-    fn subscribing(&mut self, id: u32, channel: u32) -> Vec<String> {
-        self.say(&format!(
-            r#"{{"id":{id},"subscribe":{{"channel":"c{channel}"}}}}"#
-        ));
-        let (channel, form) = (ChannelId(channel), Form::CENTRIFUGO);
-        self.tell(Event::Subscribing { channel, form }).1
-    }
-
-    /// The application ends the subscription to this channel. Its form, and what the client is told.
-    fn end(&mut self, channel: u32) -> (Option<Form>, Vec<String>) {
-        let mut cx = Context {
-            replies: &mut self.replies,
-            new_id: &mut || 1,
-        };
-        let named = (ChannelId(channel), &*format!("c{channel}"));
-        let form = self.dialect.end_subscription(self.session, named, &mut cx);
-        (form, lines(&mut self.replies))
-    }
-
-    fn channels(&self) -> Vec<u32> {
-        let mut channels = Vec::new();
-        self.dialect
-            .each_subscription(self.session, &mut |channel| channels.push(channel.0));
-        channels
-    }
-
-    fn subscribed(&mut self, id: u32, channel: u32) -> Vec<String> {
-        let (next, said) = self.recovered(id.into(), channel, (Recovers::Nothing, None));
-        assert_eq!(next, Next::Continue);
-        said
-    }
-
-    fn recovered(
-        &mut self,
-        token: u64,
-        channel: u32,
-        (recovers, recovery): (Recovers, Option<Recovered<'_>>),
-    ) -> (Next, Vec<String>) {
-        self.tell(Event::Subscribed {
-            token,
-            channel: ChannelId(channel),
-            topic: 5,
-            snapshot: Snapshot {
-                position: Position {
-                    epoch: 0xab,
-                    offset: 9,
-                },
-            },
-            recovers,
-            recovery,
-        })
-    }
-}
-
-fn settings() -> Settings {
-    Settings {
-        enabled: true,
-        subscriptions_per_connection_max: 2,
-        channel_name_bytes_max: 16,
-        ping_interval_s: 25,
-    }
-}
-
-fn anonymous() -> Admission {
-    Admission {
-        user: "".into(),
-        expires_in_s: None,
-        provider: Provider::Static,
-    }
-}
-
-fn lines(replies: &mut Replies) -> Vec<String> {
-    let mut lines = Vec::new();
-    replies.drain(|opcode, bytes| {
-        assert_eq!(opcode, Opcode::Text);
-        let text = str::from_utf8(bytes).expect("a text message is UTF-8");
-        lines.extend(text.split('\n').map(str::to_owned));
-    });
-    lines
-}
-
-/// A command in a few words.
-fn shown(command: &Command<'_>) -> String {
-    match command {
-        Command::Subscribe { what, token, .. } => match what {
-            SubscribeTo::Channel(channel) => format!("subscribe {channel} {token}"),
-            SubscribeTo::Behind(channel, epoch, offset) => {
-                let epoch = epoch.map_or("any".to_owned(), |epoch| format!("{epoch:x}"));
-                format!("subscribe {channel} behind {epoch}-{offset} {token}")
-            }
-            SubscribeTo::Since(..) | SubscribeTo::Pattern(..) => panic!("it asks for neither"),
-        },
-        Command::UnsubscribeFrom { channel, token, .. } => format!("unsubscribe {channel} {token}"),
-        Command::Publish {
-            channel,
-            payload,
-            exclude_me,
-            ack,
-            details,
-        } => {
-            assert_eq!(*exclude_me, Some(false), "a publisher gets its own");
-            let details = details.as_ref().expect("the publisher is told of");
-            let info = details.client_info.as_deref().expect("by its info");
-            let info: serde_json::Value = serde_json::from_str(info).expect("an object");
-            let user = info["user"].as_str().expect("a name");
-            format!("publish {channel:?} {payload:?} {ack:?} by {user:?}")
-        }
-        Command::ReadHistory(ReadHistory {
-            channel,
-            since,
-            limit,
-            is_reverse,
-            token,
-        }) => format!("history {channel} {since:?} {limit} {is_reverse} {token}"),
-        Command::Rpc {
-            method,
-            data,
-            token,
-        } => format!("rpc {method} {data:?} {token}"),
-        Command::Close { code, reason } => format!("close {code} {reason}"),
-        other => format!("{other:?}"),
-    }
-}
-
-fn error(id: u32, code: u16, message: &str) -> String {
-    format!(r#"{{"id":{id},"error":{{"code":{code},"message":"{message}"}}}}"#)
-}
+use super::*;
 
 #[test]
 fn requests_are_taken_on_one_path() {
@@ -481,6 +256,7 @@ fn tokens_let_in_or_not() {
         user: "alice".into(),
         expires_in_s: Some(60),
         provider: Provider::Jwt,
+        subscriptions: Arc::default(),
     });
     let (asked, said) = client.say(concat!(
         r#"{"id":1,"connect":{"token":"t"}}"#,
@@ -499,6 +275,7 @@ fn tokens_let_in_or_not() {
         user: "bob".into(),
         expires_in_s: Some(60),
         provider: Provider::Jwt,
+        subscriptions: Arc::default(),
     });
     let (asked, _) = client.say(r#"{"id":4,"refresh":{"token":"t"}}"#);
     assert_eq!(asked, ["close 3500 invalid token"], "of another user");
@@ -655,6 +432,7 @@ fn a_session_goes_on_in_another_process() {
         user: "alice".into(),
         expires_in_s: None,
         provider: Provider::Jwt,
+        subscriptions: Arc::default(),
     });
     client.say(r#"{"id":1,"connect":{"token":"t"}}"#);
     client.subscribing(2, 0);
@@ -716,168 +494,27 @@ fn what_is_refused_for_now_is_temporary() {
 }
 
 #[test]
-fn where_it_was_is_read_from_a_subscribe() {
-    let mut client = Client::connected();
-    for (n, (text, asked)) in [
-        (r#""offset":3,"epoch":"00000000000000ab""#, "c"),
-        (
-            r#""recover":true,"offset":3,"epoch":"00000000000000ab""#,
-            "c behind ab-3",
-        ),
-        (r#""recover":true,"offset":3,"epoch":"_""#, "c behind 0-3"),
-        (r#""recover":true"#, "c behind any-0"),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let id = n + 2;
-        let text = format!(r#"{{"id":{id},"subscribe":{{"channel":"c",{text}}}}}"#);
-        assert_eq!(client.say(&text).0, [format!("subscribe {asked} {id}")]);
+fn a_second_subscribe_changes_nothing_of_what_is_told_of_members() {
+    for is_told in [true, false] {
+        let mut client = Client::connected();
+        for (id, join_leave) in [(2_u32, is_told), (3, !is_told)] {
+            client.say(&format!(
+                r#"{{"id":{id},"subscribe":{{"channel":"c7","join_leave":{join_leave}}}}}"#
+            ));
+            let (token, channel, form) = (u64::from(id), ChannelId(7), Form::CENTRIFUGO);
+            let (_, said) = client.tell(Event::Subscribing {
+                token,
+                channel,
+                form,
+            });
+            match id {
+                2 => _ = client.subscribed(2, 7),
+                _ => assert_eq!(said, [error(3, 105, "already subscribed")]),
+            }
+        }
+        let told = client
+            .dialect
+            .is_told_of_members(client.session, ChannelId(7));
+        assert_eq!(told, is_told, "as the first has asked");
     }
-    let text = r#"{"id":6,"subscribe":{"channel":"c","recover":true,"flag":3}}"#;
-    let token = (1u64 << 32) + 6;
-    assert_eq!(
-        client.say(text).0,
-        [format!("subscribe c behind any-0 {token}")]
-    );
-}
-
-#[test]
-fn an_answer_has_what_was_missed_in_order() {
-    let mut client = Client::connected();
-    let head =
-        r#"{"id":2,"subscribe":{"recoverable":true,"positioned":true,"epoch":"00000000000000ab","#;
-    let written = |data: &str, offset| {
-        let ids = EventIds {
-            topic: 1,
-            publication: 1,
-            offset,
-        };
-        let publication = PayloadRef::Json(data).freeze();
-        (offset, Centrifugo::encode_recovered(0, &publication, ids))
-    };
-    let missed = [written("[1]", 8), written("\n\"x\"", 9)];
-    for (recovery, rest) in [
-        (None, r#""offset":9}}"#),
-        (
-            Some(Recovered::Publications(&[])),
-            r#""offset":9,"was_recovering":true,"recovered":true,"publications":[]}}"#,
-        ),
-        (
-            Some(Recovered::Publications(&missed)),
-            r#""offset":7,"was_recovering":true,"recovered":true,"publications":[{"data":[1],"offset":8},{"data": "x","offset":9}]}}"#,
-        ),
-        (
-            Some(Recovered::Lost(Loss::TooOld)),
-            r#""offset":9,"was_recovering":true}}"#,
-        ),
-    ] {
-        client.subscribing(2, 0);
-        let (next, said) = client.recovered(2, 0, (Recovers::Stream, recovery));
-        assert_eq!(
-            (next, said),
-            (Next::Continue, vec![format!("{head}{rest}")])
-        );
-        assert_eq!(client.end(0).0, Some(Form::CENTRIFUGO));
-    }
-}
-
-#[test]
-fn a_client_that_wants_all_or_nothing_gets_an_error() {
-    let mut client = Client::connected();
-    let (channel, form) = (ChannelId(0), Form::CENTRIFUGO);
-    let token = (1 << 32) + 2;
-    client.subscribing(2, 0);
-    let lost = Some(Recovered::Lost(Loss::Epoch));
-    let (next, said) = client.recovered(token, 0, (Recovers::Stream, lost));
-    assert_eq!(next, Next::Unsubscribe { channel, form });
-    assert_eq!(said, [error(2, 112, "unrecoverable position")]);
-    assert!(client.channels().is_empty());
-    // Of a cache it gets the last one, or nothing.
-    client.subscribing(2, 0);
-    let (next, _) = client.recovered(token, 0, (Recovers::Latest, lost));
-    assert_eq!((next, client.channels()), (Next::Continue, vec![0]));
-}
-
-#[test]
-fn a_client_that_has_missed_something_subscribes_again() {
-    let mut client = Client::connected();
-    let (channel, form, name) = (ChannelId(0), Form::CENTRIFUGO, "c0");
-    client.subscribing(2, 0);
-    let pending = client.tell(Event::Missed { channel, name });
-    assert_eq!(
-        pending,
-        (Next::Continue, vec![]),
-        "it is of an earlier subscription"
-    );
-    client.recovered(2, 0, (Recovers::Stream, None));
-    let (next, said) = client.tell(Event::Missed { channel, name });
-    assert_eq!(next, Next::Unsubscribe { channel, form });
-    let push =
-        r#"{"push":{"channel":"c0","unsubscribe":{"code":2500,"reason":"insufficient state"}}}"#;
-    assert_eq!(said, [push]);
-    assert!(client.channels().is_empty());
-}
-
-#[test]
-fn what_a_channel_keeps_is_told_in_pages() {
-    let mut client = Client::connected();
-    let text = r#"{"id":2,"history":{"channel":"c","limit":-1}}
-{"id":3,"history":{"channel":"c","limit":5,"since":{"offset":7,"epoch":"00000000000000ab"},"reverse":true}}
-{"id":4,"history":{"channel":"c"}}"#;
-    let expected = [
-        format!("history c None {} false 2", u32::MAX),
-        "history c Some((Some(171), 7)) 5 true 3".to_owned(),
-        "history c None 0 false 4".to_owned(),
-    ];
-    assert_eq!(client.say(text).0, expected);
-    let page = HistoryPage {
-        position: Position {
-            epoch: 0xab,
-            offset: 9,
-        },
-        publications: vec![(8, PayloadRef::Json("{\"a\":1}").freeze())],
-        has_more: true,
-    };
-    let answer = Ok(&page);
-    let (_, said) = client.tell(Event::History { token: 2, answer });
-    assert_eq!(
-        said,
-        [
-            r#"{"id":2,"history":{"publications":[{"data":{"a":1},"offset":8}],"epoch":"00000000000000ab","offset":9}}"#
-        ]
-    );
-    for (refusal, code, text) in [
-        (HistoryRefusal::InvalidName, 107, "bad request"),
-        (HistoryRefusal::NotKept, 108, "not available"),
-        (
-            HistoryRefusal::Lost(Loss::Epoch),
-            112,
-            "unrecoverable position",
-        ),
-    ] {
-        let answer = Err(refusal);
-        let (_, said) = client.tell(Event::History { token: 3, answer });
-        assert_eq!(said, [error(3, code, text)]);
-    }
-}
-
-#[test]
-fn a_push_of_a_channel_that_keeps_history_has_its_offset() {
-    let publication = PayloadRef::Json("1").freeze();
-    let ids = EventIds {
-        topic: 1,
-        publication: 1,
-        offset: 12,
-    };
-    let written = |frame: roost_wire::Frozen| {
-        String::from_utf8_lossy(frame.payload().expect("one frame")).into_owned()
-    };
-    let kept = written(Centrifugo::encode_kept(0, &publication, ids, "c", 1));
-    assert_eq!(
-        kept,
-        r#"{"push":{"channel":"c","pub":{"data":1,"offset":12}}}"#
-    );
-    let other = written(Centrifugo::encode_at(0, &publication, ids, "c", 1));
-    assert_eq!(other, r#"{"push":{"channel":"c","pub":{"data":1}}}"#);
 }

@@ -1,0 +1,60 @@
+//! What subscribers are pushed, encoded once for all that get the same.
+
+use roost_wire::Frozen;
+
+use super::members::change_of_members;
+use super::recovery;
+use super::transport::Transport;
+use crate::Publication;
+use crate::json::push_string;
+
+/// A publication, or who has come and gone.
+pub(super) fn push(
+    transport: Transport,
+    publication: &Publication,
+    channel: &str,
+    offset: Option<u64>,
+) -> Frozen {
+    if let Some(change) = publication.members() {
+        let lines = change_of_members(change, channel);
+        return match transport.is_emulated() {
+            false => transport.line(&[&lines]),
+            true => each_line(transport, &lines),
+        };
+    }
+    let mut head = Vec::with_capacity(channel.len() + HEAD_BYTES);
+    head.extend_from_slice(b"{\"push\":{\"channel\":");
+    push_string(&mut head, channel);
+    head.extend_from_slice(b",\"pub\":{\"data\":");
+    if offset.is_some() {
+        let mut tail = Vec::with_capacity(TAIL_BYTES);
+        recovery::write_tail(&mut tail, publication, offset);
+        tail.extend_from_slice(b"}}}");
+        return publication.with_json(|data| transport.line(&[&head, data, &tail]));
+    }
+    let details = publication.details();
+    let info = details.and_then(|details| details.client_info.as_deref());
+    publication.with_json(|data| match info {
+        None => transport.line(&[&head, data, b"}}}"]),
+        Some(info) => {
+            let parts: [&[u8]; 5] = [&head, data, b",\"info\":", info.as_bytes(), b"}}}"];
+            transport.line(&parts)
+        }
+    })
+}
+
+/// Lines that a message of a WebSocket has all of, each by itself.
+fn each_line(transport: Transport, lines: &[u8]) -> Frozen {
+    let mut out = Vec::with_capacity(lines.len() * 2);
+    for line in lines.split(|&byte| byte == b'\n') {
+        out.extend_from_slice(transport.prefix());
+        out.extend_from_slice(line);
+        out.extend_from_slice(transport.end());
+    }
+    Frozen::of_stream(&out)
+}
+
+/// What stands in a push beside the channel's name and the payload.
+const HEAD_BYTES: usize = 48;
+/// What stands behind the payload, without the publisher.
+const TAIL_BYTES: usize = 32;

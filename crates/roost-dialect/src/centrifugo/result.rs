@@ -1,0 +1,86 @@
+//! A subscribe's result: where the subscription begins, and what its client has missed.
+
+use roost_hub::{ChannelId, Loss, Position, Snapshot};
+
+use crate::dialect::{Recovered, Recovers};
+use crate::serial::push_number;
+
+/// A subscription has its place in its channel's order.
+#[derive(Debug)]
+pub(super) struct Subscribed<'a> {
+    pub(super) channel: ChannelId,
+    pub(super) snapshot: Snapshot,
+    pub(super) recovers: Recovers,
+    pub(super) recovery: Option<Recovered<'a>>,
+}
+
+impl Subscribed<'_> {
+    /// One that stands at a position now, and has missed something if its client comes back.
+    pub(super) fn at(position: Position, is_recovering: bool) -> Subscribed<'static> {
+        Subscribed {
+            channel: ChannelId(0), // not told
+            snapshot: Snapshot { position },
+            recovers: Recovers::Stream,
+            recovery: is_recovering.then_some(Recovered::Lost(Loss::TooOld)),
+        }
+    }
+}
+
+/// The members of a subscribe's result.
+pub(super) fn write_result(out: &mut Vec<u8>, subscribed: &Subscribed<'_>) {
+    let Subscribed {
+        channel: _,
+        snapshot: Snapshot { position },
+        recovers,
+        recovery,
+    } = subscribed;
+    if *recovers == Recovers::Nothing {
+        return;
+    }
+    out.extend_from_slice(b"\"recoverable\":true,\"positioned\":true,");
+    write_position(out, start_of(*position, recovery.as_ref()));
+    let Some(recovery) = recovery else {
+        return;
+    };
+    out.extend_from_slice(b",\"was_recovering\":true");
+    if let Recovered::Publications(publications) = recovery {
+        out.extend_from_slice(b",\"recovered\":true,\"publications\":[");
+        for (at, (_, publication)) in publications.iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(publication.payload().unwrap_or_default());
+        }
+        out.push(b']');
+    }
+}
+
+/// Where a subscription stands before what it has recovered, each of which moves it on.
+fn start_of(top: Position, recovery: Option<&Recovered<'_>>) -> Position {
+    match recovery {
+        Some(Recovered::Publications([(first, _), ..])) => Position {
+            offset: first - 1,
+            ..top
+        },
+        _ => top,
+    }
+}
+
+/// `"expires":true,"ttl":…`
+pub(super) fn write_expiry(out: &mut Vec<u8>, seconds: u32) {
+    out.extend_from_slice(b"\"expires\":true,\"ttl\":");
+    push_number(out, u64::from(seconds));
+}
+
+/// `"epoch":…,"offset":…`
+pub(super) fn write_position(out: &mut Vec<u8>, position: Position) {
+    let Position { epoch, offset } = position;
+    out.extend_from_slice(b"\"epoch\":\"");
+    for shift in (0..16).rev() {
+        #[expect(clippy::cast_possible_truncation, reason = "four bits")]
+        let digit = (epoch >> (4 * shift)) as usize & 0xf;
+        out.push(b"0123456789abcdef"[digit]);
+    }
+    out.extend_from_slice(b"\",\"offset\":");
+    push_number(out, offset);
+}

@@ -1,0 +1,104 @@
+//! How a client is sent its lines: in messages of a WebSocket, or in the body of a response that goes on.
+
+use roost_wire::{Frozen, Opcode};
+
+use crate::{DialectKind, Form};
+
+/// What a session's lines go out by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// A WebSocket: a message has any number of lines.
+    #[default]
+    WebSocket,
+    /// The body of a response, a line behind the other.
+    HttpStream,
+    /// An event stream: a line is an event.
+    Sse,
+}
+
+impl Transport {
+    /// Those of responses, by the number of an accepted request's terms.
+    pub(super) fn of_terms(number: u8) -> Transport {
+        Transport::ALL
+            .into_iter()
+            .find(|one| one.number() == number)
+            .unwrap_or_default()
+    }
+
+    /// Its number in such terms, which is its form's place among the dialect's.
+    pub(super) fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The form of deliveries to its clients.
+    pub(super) fn form(self) -> Form {
+        Form::of(DialectKind::Centrifugo, self as usize)
+    }
+
+    /// Whether its clients send by requests of their own.
+    pub(super) fn is_emulated(self) -> bool {
+        self != Transport::WebSocket
+    }
+
+    /// What stands before a line.
+    pub(super) fn prefix(self) -> &'static [u8] {
+        match self {
+            Transport::WebSocket | Transport::HttpStream => b"",
+            Transport::Sse => b"data: ",
+        }
+    }
+
+    /// What stands behind the last line of a message.
+    pub(super) fn end(self) -> &'static [u8] {
+        match self {
+            Transport::WebSocket => b"",
+            Transport::HttpStream => b"\n",
+            Transport::Sse => b"\n\n",
+        }
+    }
+
+    /// What stands between two lines of a message.
+    pub(super) fn separator(self) -> &'static [u8] {
+        match self {
+            Transport::WebSocket => b"\n",
+            Transport::HttpStream | Transport::Sse => self.end(),
+        }
+    }
+
+    /// One line, of these parts, for all that get it.
+    pub(super) fn line(self, parts: &[&[u8]]) -> Frozen {
+        if self == Transport::WebSocket {
+            return Frozen::from_parts(Opcode::Text, parts);
+        }
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        let mut out = Vec::with_capacity(bytes + self.prefix().len() + self.end().len());
+        out.extend_from_slice(self.prefix());
+        for part in parts {
+            out.extend_from_slice(part);
+        }
+        out.extend_from_slice(self.end());
+        Frozen::of_stream(&out)
+    }
+
+    const ALL: [Transport; 3] = [Transport::WebSocket, Transport::HttpStream, Transport::Sse];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_framed_as_its_transport_has_it() {
+        let parts: [&[u8]; 2] = [b"{", b"}"];
+        let message = Transport::WebSocket.line(&parts);
+        assert_eq!(message.payload(), Some(&b"{}"[..]));
+        for (transport, expected) in [
+            (Transport::HttpStream, &b"{}\n"[..]),
+            (Transport::Sse, b"data: {}\n\n"),
+        ] {
+            let line = transport.line(&parts);
+            assert_eq!((line.payload(), line.as_bytes()), (None, expected));
+            assert_eq!(Transport::of_terms(transport.number()), transport);
+        }
+    }
+}
