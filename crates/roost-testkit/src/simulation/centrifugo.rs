@@ -18,8 +18,11 @@ use roost_wire::handshake::{ClientRequest, HeadScanner, encode_key, parse_respon
 use roost_wire::{CloseCode, Inbound, Input, Limits, Message, Opcode, Role};
 use serde_json::{Value, json};
 
+use super::centrifugo_streams::StreamClient;
 use super::plan::Plan;
 use super::presence::{CHANNEL, Rules, Watch};
+
+type SimEvent<'a> = Event<'a, <SimDriver as Driver>::Socket>;
 
 /// All of them, on one simulated driver.
 pub(super) struct CentrifugoPeers {
@@ -66,6 +69,8 @@ struct CentrifugoPeer {
     /// The newest of its own publications on each channel that it is to get, or has got.
     awaited: BTreeMap<String, u64>,
     watch: Watch,
+    /// It has no WebSocket.
+    stream: Option<StreamClient>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,6 +186,13 @@ impl CentrifugoPeers {
     pub(super) fn run_once(&mut self) {
         let mut changed = Vec::new();
         while let Some(event) = self.driver.next_event() {
+            let event = match handle_sender(&mut self.peers, event) {
+                Ok(index) => {
+                    changed.push(index);
+                    continue;
+                }
+                Err(event) => event,
+            };
             let index = match event {
                 Event::Connected(key) => {
                     self.peers[index_of(key)].send_request();
@@ -228,6 +240,24 @@ impl CentrifugoPeers {
         waited.expect("a simulated wait does not fail");
     }
 
+    /// Dials the connection by which a peer without a WebSocket sends.
+    fn dial_sender(&mut self, index: usize) {
+        let peer = &mut self.peers[index];
+        let Some(stream) = &mut peer.stream else {
+            return;
+        };
+        if !stream.holds_socket {
+            let port = PORT_FIRST + (SENDERS_FIRST + index) as u16;
+            let options = ConnectOptions {
+                addr: self.address,
+                local: Some(SocketAddr::from(([10, 0, 5, 1], port))),
+            };
+            let dialed = self.driver.connect(key_of(SENDERS_FIRST + index), &options);
+            stream.holds_socket = dialed.is_ok();
+            peer.is_over = !stream.holds_socket;
+        }
+    }
+
     /// Dials, or does something.
     fn go_on(&mut self, index: usize) {
         let peer = &mut self.peers[index];
@@ -250,6 +280,8 @@ impl CentrifugoPeers {
         if !peer.is_connected {
             return; // the token is being checked, or was refused
         }
+        self.dial_sender(index);
+        let peer = &mut self.peers[index];
         if self.rng.per_mille(20) {
             return self.close(index);
         }
@@ -265,12 +297,31 @@ impl CentrifugoPeers {
         if std::mem::take(&mut peer.holds_socket) {
             self.driver.close(key_of(index), CloseMode::Abort);
         }
+        let stream = peer.stream.as_mut();
+        if stream.is_some_and(|stream| std::mem::take(&mut stream.holds_socket)) {
+            let key = key_of(SENDERS_FIRST + index);
+            self.driver.close(key, CloseMode::Abort);
+        }
     }
 
     fn flush(&mut self, index: usize) {
         let peer = &mut self.peers[index];
         if peer.is_over && peer.outgoing.is_empty() {
             return self.close(index);
+        }
+        if let Some(stream) = &mut peer.stream
+            && stream.is_open
+            && stream.holds_socket
+            && !stream.in_flight
+            && !stream.outgoing.is_empty()
+        {
+            let bytes = std::mem::take(&mut stream.outgoing);
+            let key = key_of(SENDERS_FIRST + index);
+            match self.driver.send_copy(key, &bytes) {
+                SendStatus::Done => {}
+                SendStatus::Pending => stream.in_flight = true,
+                SendStatus::Gone => peer.is_over = true,
+            }
         }
         if peer.in_flight || !peer.holds_socket || peer.outgoing.is_empty() {
             return;
@@ -319,11 +370,19 @@ impl CentrifugoPeer {
             failure: None,
             awaited: BTreeMap::new(),
             watch: Watch::new(Rules::of(&plan.settings)),
+            stream: StreamClient::of(index),
         }
     }
 
     /// The handshake, and `connect` with a subscription behind it in the same message.
     fn send_request(&mut self) {
+        if self.stream.is_some() {
+            let commands = self.connect_commands();
+            if let Some(stream) = &self.stream {
+                self.outgoing = stream.request(&commands);
+            }
+            return;
+        }
         let request = ClientRequest {
             host: "roost.test",
             target: PATH,
@@ -336,6 +395,11 @@ impl CentrifugoPeer {
     }
 
     fn send_connect(&mut self) {
+        let commands = self.connect_commands();
+        self.frame(Opcode::Text, commands.as_bytes());
+    }
+
+    fn connect_commands(&mut self) -> String {
         let token = match self.who {
             Who::Guest => None,
             Who::Alice => Some("Alice"),
@@ -347,7 +411,7 @@ impl CentrifugoPeer {
         if self.who != Who::Impostor {
             lines.push(self.subscribe("cf:0".to_owned(), true));
         }
-        self.frame(Opcode::Text, lines.join("\n").as_bytes());
+        lines.join("\n")
     }
 
     fn ask(&mut self, asked: Asked) -> u32 {
@@ -443,12 +507,19 @@ impl CentrifugoPeer {
     }
 
     fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
-        append_masked_frame(&mut self.outgoing, opcode, payload, [1, 2, 3, 4]);
+        match &mut self.stream {
+            None => append_masked_frame(&mut self.outgoing, opcode, payload, [1, 2, 3, 4]),
+            Some(_) if opcode == Opcode::Close => {} // it has none
+            Some(stream) => stream.say(payload),
+        }
     }
 
     fn handle_bytes(&mut self, bytes: &mut [u8]) {
         if self.is_over {
             return;
+        }
+        if self.is_open && self.stream.is_some() {
+            return self.handle_stream(bytes);
         }
         if self.is_open {
             return self.handle_frames(bytes);
@@ -463,12 +534,30 @@ impl CentrifugoPeer {
             self.is_over = true; // the server has no room
             return;
         }
+        if self.stream.is_some() {
+            if !head.starts_with(b"HTTP/1.1 200") {
+                return self.fail(format!("no stream: {}", String::from_utf8_lossy(head)));
+            }
+            self.is_open = true;
+            return self.handle_stream(rest);
+        }
         if let Err(error) = parse_response(head, &self.key, &[]) {
             return self.fail(format!("bad handshake answer: {error:?}"));
         }
         self.is_open = true;
         self.send_connect();
         self.handle_frames(rest);
+    }
+
+    /// Bytes of a response that goes on.
+    fn handle_stream(&mut self, bytes: &[u8]) {
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
+        match stream.lines(bytes) {
+            Ok(lines) => lines.iter().for_each(|line| self.handle_line(line)),
+            Err(error) => self.fail(error),
+        }
     }
 
     fn handle_frames(&mut self, bytes: &mut [u8]) {
@@ -528,6 +617,13 @@ impl CentrifugoPeer {
         if line == "{}" {
             return self.frame(Opcode::Text, b"{}");
         }
+        if let Value::Object(close) = &reply["push"]["disconnect"] {
+            let code = close["code"]
+                .as_u64()
+                .and_then(|code| u16::try_from(code).ok());
+            let reason = close["reason"].as_str().unwrap_or_default();
+            return self.handle_close(code.and_then(CloseCode::new), reason);
+        }
         if let Value::Object(push) = &reply["push"] {
             let channel = push["channel"].as_str().unwrap_or_default();
             if push.contains_key("pub") {
@@ -554,6 +650,10 @@ impl CentrifugoPeer {
         match (asked, code) {
             (Asked::Connect, None) if self.who != Who::Impostor => {
                 self.is_connected = true;
+                if let Some(stream) = &mut self.stream {
+                    let name = reply["connect"]["session"].as_str();
+                    stream.session = name.unwrap_or_default().to_owned();
+                }
                 self.watch.connected(reply);
             }
             // The token could not be checked.
@@ -615,6 +715,42 @@ impl CentrifugoPeer {
     }
 }
 
+/// What happens to the connection by which a peer without a WebSocket sends.
+fn handle_sender<'e>(
+    peers: &mut [CentrifugoPeer],
+    event: SimEvent<'e>,
+) -> Result<usize, SimEvent<'e>> {
+    let key = match &event {
+        Event::Connected(key)
+        | Event::Sent(key)
+        | Event::Bytes(key, _)
+        | Event::ReadClosed(key)
+        | Event::Closed(key, _) => *key,
+        _ => return Err(event),
+    };
+    let Some(index) = index_of(key).checked_sub(SENDERS_FIRST) else {
+        return Err(event);
+    };
+    let peer = &mut peers[index];
+    let Some(stream) = &mut peer.stream else {
+        return Ok(index);
+    };
+    match event {
+        Event::Connected(_) => stream.is_open = true,
+        Event::Sent(_) => stream.in_flight = false,
+        Event::Bytes(_, bytes) => match stream.answered(bytes) {
+            Ok(is_taken) => peer.is_over |= !is_taken,
+            Err(error) => peer.fail(error),
+        },
+        Event::Closed(..) => {
+            stream.holds_socket = false;
+            peer.is_over = true;
+        }
+        _ => peer.is_over = true,
+    }
+    Ok(index)
+}
+
 fn key_of(index: usize) -> ConnKey {
     ConnKey::new(index as u32, 1)
 }
@@ -623,5 +759,7 @@ fn index_of(key: ConnKey) -> usize {
     key.slot() as usize
 }
 
+/// The connections by which peers without a WebSocket send are behind all others.
+const SENDERS_FIRST: usize = 64;
 /// The port of the first.
 const PORT_FIRST: u16 = 41_000;

@@ -183,7 +183,7 @@ impl Plan {
         let api_subscribers = API_SUBSCRIBERS * usize::from(has_control(seed));
         // They may be slow, and must not keep the others out: that limit has its own tests.
         make_room(&mut settings, hostiles + http_peers + soap_peers);
-        make_room(&mut settings, centrifugo_peers + api_subscribers);
+        make_room(&mut settings, 2 * centrifugo_peers + api_subscribers);
         Arc::make_mut(&mut settings.dialects.soap).request_timeout_ms = 500;
         settings.listeners[0].config.hixie = true;
         // Publishers have to wait, and what they have sent meanwhile is held for them: not beside a

@@ -1,0 +1,110 @@
+//! Peers of Centrifugo's protocol without a WebSocket: a response that goes on, and a second connection by which
+//! they send.
+
+use roost_dialect::centrifugo::{EMULATION_PATH, HTTP_STREAM_PATH, SSE_PATH};
+use serde_json::json;
+
+/// What such a peer has beside what all have.
+pub(super) struct StreamClient {
+    is_sse: bool,
+    /// What has come of its stream and is no whole line.
+    unread: Vec<u8>,
+    /// By what name it sends; empty before it has connected.
+    pub(super) session: String,
+    /// Requests that are not sent yet.
+    pub(super) outgoing: Vec<u8>,
+    pub(super) in_flight: bool,
+    pub(super) holds_socket: bool,
+    pub(super) is_open: bool,
+    /// What has come of the answers.
+    answers: Vec<u8>,
+}
+
+impl StreamClient {
+    /// Of some of the peers.
+    pub(super) fn of(index: usize) -> Option<StreamClient> {
+        let is_sse = match index % 6 {
+            2 => false,
+            5 => true,
+            _ => return None,
+        };
+        Some(StreamClient {
+            is_sse,
+            unread: Vec::new(),
+            session: String::new(),
+            outgoing: Vec::new(),
+            in_flight: false,
+            holds_socket: false,
+            is_open: false,
+            answers: Vec::new(),
+        })
+    }
+
+    /// The request for the stream, with its first commands.
+    pub(super) fn request(&self, commands: &str) -> Vec<u8> {
+        if !self.is_sse {
+            return post(HTTP_STREAM_PATH, commands);
+        }
+        let encoded: String = commands
+            .bytes()
+            .map(|byte| format!("%{byte:02x}"))
+            .collect();
+        format!("GET {SSE_PATH}?cf_connect={encoded} HTTP/1.1\r\nHost: roost.test\r\n\r\n")
+            .into_bytes()
+    }
+
+    /// Says something, by a request behind those before it.
+    pub(super) fn say(&mut self, commands: &[u8]) {
+        let commands = String::from_utf8_lossy(commands);
+        let body = json!({"session": self.session, "node": "sim", "data": commands});
+        self.outgoing
+            .extend(post(EMULATION_PATH, &body.to_string()));
+    }
+
+    /// Takes bytes of the stream; what it is told, line by line.
+    ///
+    /// # Errors
+    /// What is no line of such a stream.
+    pub(super) fn lines(&mut self, bytes: &[u8]) -> Result<Vec<String>, String> {
+        self.unread.extend_from_slice(bytes);
+        let mut lines = Vec::new();
+        let end: &[u8] = if self.is_sse { b"\n\n" } else { b"\n" };
+        while let Some(at) = self.unread.windows(end.len()).position(|some| some == end) {
+            let rest = self.unread.split_off(at + end.len());
+            let mut line = std::mem::replace(&mut self.unread, rest);
+            line.truncate(at);
+            let line = String::from_utf8(line).map_err(|_| "no UTF-8")?;
+            let data = match self.is_sse {
+                true => line.strip_prefix("data: ").map(str::to_owned),
+                false => Some(line.clone()),
+            };
+            lines.push(data.ok_or(format!("no event: {line}"))?);
+        }
+        Ok(lines)
+    }
+
+    /// Takes bytes of the answers to its requests. False once one was not taken: the session is over, or the
+    /// server is busy.
+    ///
+    /// # Errors
+    /// What is none of these.
+    pub(super) fn answered(&mut self, bytes: &[u8]) -> Result<bool, String> {
+        self.answers.extend_from_slice(bytes);
+        while let Some(at) = self.answers.windows(4).position(|some| some == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&self.answers[..at]).into_owned();
+            match head.split(' ').nth(1) {
+                Some("204") => drop(self.answers.drain(..at + 4)),
+                Some("404" | "408" | "503") => return Ok(false),
+                _ => return Err(format!("an emulation request is answered with {head}")),
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn post(path: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    let head =
+        format!("POST {path} HTTP/1.1\r\nHost: roost.test\r\nContent-Length: {length}\r\n\r\n");
+    [head.as_bytes(), body.as_bytes()].concat()
+}
