@@ -4,8 +4,10 @@
 use std::collections::HashMap;
 
 use crate::address::ListenAddress;
+use crate::apps;
 use crate::conflict::{Conflict, size};
 use crate::identity_checks::{check_auth, check_tls, check_users};
+use crate::mistake::{Mistake, Place};
 use crate::names::shown;
 use crate::realms;
 use crate::row::{Leaders, Row, Section, Visitor};
@@ -128,7 +130,10 @@ pub(crate) fn conflicts(settings: &Settings, sources: &Sources) -> Vec<Conflict>
     }
     check_names(settings, sources, &mut found);
     check_users(settings, &mut found);
-    found.extend(realms::check(settings).into_iter().map(Conflict::from));
+    let clashes = realms::check(settings)
+        .into_iter()
+        .chain(apps::check(settings));
+    found.extend(clashes.map(Conflict::from));
     check_listeners(settings, sources, &mut found);
     check_api(settings, &mut found);
     check_auth(settings, &mut found);
@@ -478,6 +483,7 @@ fn check_dialects(path: &str, listener: &Listener, settings: &Settings, found: &
         ("wamp", settings.wamp.enabled),
         ("soap", settings.soap.enabled),
         ("centrifugo", settings.centrifugo.enabled),
+        ("pusher", settings.pusher.enabled),
         ("sse", settings.sse.enabled),
     ] {
         if !enabled && listener.dialects.iter().any(|one| one == dialect) {
@@ -587,6 +593,7 @@ fn check_health_path(
     let raw = settings.raw.enabled && listener.serves("raw");
     let soap = settings.soap.enabled && listener.serves("soap");
     let centrifugo = settings.centrifugo.enabled && listener.serves("centrifugo");
+    let pusher = settings.pusher.enabled && listener.serves("pusher");
     let sse = settings.sse.enabled && listener.serves("sse");
     let other = match health {
         "/" if listener.demo_page => format!("{path}.demo_page"),
@@ -601,6 +608,7 @@ fn check_health_path(
         {
             "centrifugo.enabled".to_owned()
         }
+        _ if health.starts_with("/app/") && pusher => "pusher.enabled".to_owned(),
         "/sse" if sse => "sse.enabled".to_owned(),
         _ if health.starts_with("/sse/") && sse => "sse.enabled".to_owned(),
         _ => return,

@@ -11,6 +11,7 @@
 
 mod address;
 mod api_keys;
+mod apps;
 mod certificates;
 mod changes;
 mod conflict;
@@ -61,7 +62,7 @@ pub use scope::{ApiScope, ChannelPattern};
 pub use source::Source;
 pub use table::{
     Access, Admin, Api, Auth, Centrifugo, ChannelPolicy, ClientAuth, ClientRatePolicy,
-    ClientSocketMode, ClientUser, Deflate, Driver, Echo, Epoll, EventsTo, Expiry, ForwardedBy, Hook, IoUring, JoinLeave, Jwt, Limits, Listener, Log, LogFormat, LogLevel, Matching, MinVersion, Namespace, OnFailure, Presence, ProxyProtocol, Publish, Raw, Readers, Recovery, Server, Settings, SlowConsumer, Soap, SocketMode, Sse, Subject, Tls, Wamp, WampPermission, WampRealm, WampUser,
+    ClientSocketMode, ClientUser, Deflate, Driver, Echo, Epoll, EventsTo, Expiry, ForwardedBy, Hook, IoUring, JoinLeave, Jwt, Limits, Listener, Log, LogFormat, LogLevel, Matching, MinVersion, Namespace, OnFailure, Presence, ProxyProtocol, Publish, Pusher, PusherApp, Raw, Readers, Recovery, Server, Settings, SlowConsumer, Soap, SocketMode, Sse, Subject, Tls, Wamp, WampPermission, WampRealm, WampUser,
 };
 pub use write::to_toml;
 
@@ -308,6 +309,11 @@ fn parse_bytes_with(
 
 fn user_key(user: usize, key: &str) -> String {
     format!("{}.{key}", table::entry_path(WampUser::SECTION.name, user))
+}
+
+/// A key of a `[[pusher.app]]` (by its number, from 0), for [`Loaded::file`] and [`Loaded::place`].
+pub fn pusher_key(app: usize, key: &str) -> String {
+    format!("{}.{key}", table::entry_path(PusherApp::SECTION.name, app))
 }
 
 /// A key of a `[[hook]]` (by its number, from 0), for [`Loaded::file`] and [`Loaded::place`].

@@ -49,6 +49,18 @@ pub(crate) const REALM_PREFIX: Pattern = Pattern {
     check: check_realm_prefix,
 };
 
+pub(crate) const APP_NAME: Pattern = Pattern {
+    expected: "1 to 64 letters, digits, '-', '_' or '.'",
+    takes: "1 to 64 letters, digits, `-`, `_`, `.`",
+    check: |word| check_namespace(word).map_err(|_| String::new()),
+};
+
+pub(crate) const APP_PREFIX: Pattern = Pattern {
+    expected: "the beginning of names such as \"shop:\", which ends in a colon, or \"\" for none",
+    takes: "beginning of names, `\"\"`",
+    check: check_app_prefix,
+};
+
 pub(crate) const AUTHID: Pattern = Pattern {
     expected: "a name such as \"alice\"",
     takes: "1 to 255 bytes",
@@ -174,7 +186,7 @@ pub(crate) const SCOPE: Pattern = Pattern {
 };
 
 pub(crate) const DIALECT: Pattern = Pattern {
-    expected: "\"raw\", \"echo\", \"wamp\", \"soap\", \"centrifugo\" or \"sse\"",
+    expected: "\"raw\", \"echo\", \"wamp\", \"soap\", \"centrifugo\", \"pusher\" or \"sse\"",
     takes: "dialect",
     check: check_dialect,
 };
@@ -237,6 +249,25 @@ fn check_realm_prefix(word: &str) -> Result<(), String> {
         return Err(format!("it has at most {REALM_PREFIX_BYTES_MAX} bytes"));
     }
     check_uri(word)
+}
+
+/// What channels of an application begin with, in characters that a channel of Pusher's may have.
+fn check_app_prefix(word: &str) -> Result<(), String> {
+    if word.is_empty() {
+        return Ok(());
+    }
+    let Some(whole) = word.strip_suffix(':') else {
+        return Err("it is what stands before the first colon of names, with the colon".to_owned());
+    };
+    check_namespace(whole)
+        .map_err(|_| "before that stand letters, digits, '-', '_' or '.'".to_owned())?;
+    if PROTECTED.iter().any(|start| word.starts_with(start)) {
+        return Err("names that begin so mean something in the protocol".to_owned());
+    }
+    match whole.split('.').next() == Some("wamp") {
+        true => Err("names that begin so belong to protocols".to_owned()),
+        false => Ok(()),
+    }
 }
 
 fn check_sha256(word: &str) -> Result<(), String> {
@@ -498,8 +529,10 @@ fn check_host(host: &str) -> Result<(), String> {
     }
 }
 
+/// Beginnings of Pusher's channels that say what they are.
+const PROTECTED: [&str; 3] = ["private-", "presence-", "cache-"];
 /// The sections of the same names say more of them.
-const DIALECTS: [&str; 6] = ["raw", "echo", "wamp", "soap", "centrifugo", "sse"];
+const DIALECTS: [&str; 7] = ["raw", "echo", "wamp", "soap", "centrifugo", "pusher", "sse"];
 /// Origins without a host: of a sandboxed frame and other opaque ones, and of a page opened as a file
 /// (RFC 6454 §4 leaves the latter to the client; Chromium, Electron and Cordova send this).
 const WHOLE_ORIGINS: [&str; 2] = ["null", "file://"];

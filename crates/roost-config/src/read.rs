@@ -14,9 +14,9 @@ use crate::nearest::nearest;
 use crate::row::{Row, Visitor};
 use crate::source::{Source, Sources};
 use crate::table::{
-    self, ENTRIES_MAX, Hook, LISTENERS_MAX, Listener, Namespace, Settings, Wamp, WampPermission,
-    WampRealm, WampUser, entry_path, header, nested_name, nested_path, visit, visit_namespace,
-    visit_users,
+    self, ENTRIES_MAX, Hook, LISTENERS_MAX, Listener, Namespace, Pusher, PusherApp, Settings, Wamp,
+    WampPermission, WampRealm, WampUser, entry_path, header, nested_name, nested_path, visit,
+    visit_namespace, visit_users,
 };
 use crate::value::{ValueType, describe, shortened};
 
@@ -133,10 +133,9 @@ impl Visitor for Reader<'_, '_> {
         let value = self.root.get(section);
         let expected = format!("the section [{section}]");
         self.open_table(section, section.to_owned(), value, expected);
-        if section == Wamp::SECTION.name
-            && let Some(Some(wamp)) = self.open.last_mut()
-        {
-            wamp.known.extend(INSIDE_WAMP.map(nested_name));
+        if let Some(Some(open)) = self.open.last_mut() {
+            let inside = INSIDE.iter().filter(|(outer, _)| *outer == section);
+            open.known.extend(inside.map(|(_, name)| nested_name(name)));
         }
     }
 
@@ -266,6 +265,14 @@ impl<'a, 'i> Reader<'a, 'i> {
         self.users = permissions;
         visit_users(&mut all, self);
         settings.wamp_permissions = all.wamp_permissions;
+        let apps = self.entries(PusherApp::SECTION.name, &["id", "key", "secret_file"]);
+        let mut all = Settings {
+            pusher_apps: vec![PusherApp::default(); apps.len()],
+            ..Settings::default()
+        };
+        self.users = apps;
+        visit_users(&mut all, self);
+        settings.pusher_apps = all.pusher_apps;
         let hooks = self.entries(Hook::SECTION.name, &["events", "url"]);
         let mut all = Settings {
             hooks: vec![Hook::default(); hooks.len()],
@@ -277,7 +284,7 @@ impl<'a, 'i> Reader<'a, 'i> {
         self.users = Vec::new();
     }
 
-    /// The tables of such a section, at the top or inside `[wamp]`, each with the keys that have no default.
+    /// The tables of such a section, at the top or inside `[wamp]` or `[pusher]`, each with the keys that have no default.
     fn entries(&mut self, section: &str, required: &[&str]) -> Vec<Option<&'a DeTable<'i>>> {
         let value = match section.split_once('.') {
             Some((outer, name)) => {
@@ -469,9 +476,10 @@ fn elsewhere(name: &str, section: &str, keys: &[Key]) -> Option<String> {
 }
 
 const NAMESPACE: &str = table::NAMESPACE.name;
-/// What `[wamp]` has beside its keys.
-const INSIDE_WAMP: [&str; 3] = [
-    WampRealm::SECTION.name,
-    WampUser::SECTION.name,
-    WampPermission::SECTION.name,
+/// What `[wamp]` and `[pusher]` have beside their keys.
+const INSIDE: [(&str, &str); 4] = [
+    (Wamp::SECTION.name, WampRealm::SECTION.name),
+    (Wamp::SECTION.name, WampUser::SECTION.name),
+    (Wamp::SECTION.name, WampPermission::SECTION.name),
+    (Pusher::SECTION.name, PusherApp::SECTION.name),
 ];

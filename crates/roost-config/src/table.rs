@@ -17,6 +17,7 @@ mod hooks;
 mod limits;
 mod listener;
 mod process;
+mod pusher;
 mod tls;
 mod users;
 
@@ -32,6 +33,8 @@ pub use hooks::{Hook, OnFailure};
 pub use limits::{ClientRatePolicy, Limits};
 pub use listener::{ClientSocketMode, ForwardedBy, Listener, ProxyProtocol};
 pub use process::{Admin, Driver, Log, LogFormat, LogLevel, Server, SocketMode};
+pub(crate) use pusher::APPS_MAX;
+pub use pusher::{Pusher, PusherApp};
 pub use tls::{ClientAuth, ClientUser, MinVersion, Tls};
 pub(crate) use users::REALMS_MAX;
 pub use users::{Matching, WampPermission, WampRealm, WampUser};
@@ -64,6 +67,8 @@ pub struct Settings {
     pub soap: Soap,
     /// `[centrifugo]`.
     pub centrifugo: Centrifugo,
+    /// `[pusher]`.
+    pub pusher: Pusher,
     /// `[sse]`.
     pub sse: Sse,
     /// `[deflate]`.
@@ -88,6 +93,8 @@ pub struct Settings {
     pub wamp_users: Vec<WampUser>,
     /// `[[wamp.permission]]`, in the order written.
     pub wamp_permissions: Vec<WampPermission>,
+    /// `[[pusher.app]]`, in the order written. No two have the same id, key or prefix.
+    pub pusher_apps: Vec<PusherApp>,
     /// `[[hook]]`, in the order written.
     pub hooks: Vec<Hook>,
 }
@@ -105,6 +112,7 @@ impl Default for Settings {
             wamp: Wamp::default(),
             soap: Soap::default(),
             centrifugo: Centrifugo::default(),
+            pusher: Pusher::default(),
             sse: Sse::default(),
             deflate: Deflate::default(),
             auth: Auth::default(),
@@ -117,6 +125,7 @@ impl Default for Settings {
             wamp_realms: Vec::new(),
             wamp_users: Vec::new(),
             wamp_permissions: Vec::new(),
+            pusher_apps: Vec::new(),
             hooks: Vec::new(),
         }
     }
@@ -150,6 +159,7 @@ pub(crate) fn header(section: &str) -> String {
         WampRealm::SECTION.name,
         WampUser::SECTION.name,
         WampPermission::SECTION.name,
+        PusherApp::SECTION.name,
         Hook::SECTION.name,
     ];
     if of_several.contains(&section) {
@@ -159,7 +169,8 @@ pub(crate) fn header(section: &str) -> String {
     }
 }
 
-/// Shows every realm, user and permission, in sections inside `[wamp]`, and every hook.
+/// Shows every realm, user and permission, in sections inside `[wamp]`, every application of `[pusher]`,
+/// and every hook.
 pub(crate) fn visit_users(settings: &mut Settings, visitor: &mut impl Visitor) {
     for (index, realm) in settings.wamp_realms.iter_mut().enumerate() {
         visitor.open_entry(WampRealm::SECTION, index);
@@ -174,6 +185,11 @@ pub(crate) fn visit_users(settings: &mut Settings, visitor: &mut impl Visitor) {
     for (index, permission) in settings.wamp_permissions.iter_mut().enumerate() {
         visitor.open_entry(WampPermission::SECTION, index);
         permission.visit_keys(None, visitor);
+        visitor.close();
+    }
+    for (index, app) in settings.pusher_apps.iter_mut().enumerate() {
+        visitor.open_entry(PusherApp::SECTION, index);
+        app.visit_keys(None, visitor);
         visitor.close();
     }
     for (index, hook) in settings.hooks.iter_mut().enumerate() {
@@ -198,6 +214,7 @@ pub(crate) fn visit(settings: &mut Settings, visitor: &mut impl Visitor) {
         wamp,
         soap,
         centrifugo,
+        pusher,
         sse,
         deflate,
         auth,
@@ -210,6 +227,7 @@ pub(crate) fn visit(settings: &mut Settings, visitor: &mut impl Visitor) {
         wamp_realms: _,
         wamp_users: _,
         wamp_permissions: _,
+        pusher_apps: _,
         hooks: _,
     } = settings;
     macro_rules! show {
@@ -234,6 +252,7 @@ pub(crate) fn visit(settings: &mut Settings, visitor: &mut impl Visitor) {
         wamp: Wamp,
         soap: Soap,
         centrifugo: Centrifugo,
+        pusher: Pusher,
         sse: Sse,
         deflate: Deflate,
         auth: Auth,

@@ -60,8 +60,8 @@ section! {
     /// claim any address. On a unix socket all who may write to it may say so.
     forwarded_from: Vec<String> =
         vec!["127.0.0.0/8".to_owned(), "::1".to_owned()], Patterns(NETWORK), NewConnections, r#"["10.0.0.7"]"#;
-    /// Which dialects are served here: `"raw"`, `"echo"`, `"wamp"`, `"soap"`, `"centrifugo"`, `"sse"`.
-    /// The path of another is 404.
+    /// Which dialects are served here: `"raw"`, `"echo"`, `"wamp"`, `"soap"`, `"centrifugo"`, `"pusher"`,
+    /// `"sse"`. The path of another is 404.
     /// `["*"]`: all that are enabled, each in its own section; one that is not enabled cannot be listed. An
     /// empty list leaves the page and the health path.
     dialects: Vec<String> = vec!["*".to_owned()], Patterns(DIALECT), NewConnections, r#"["raw"]"#;

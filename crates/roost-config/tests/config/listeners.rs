@@ -188,11 +188,11 @@ fn what_is_no_list_of_listeners_says_so() {
         ),
         (
             "[[listener]]\ndialects = [\"mqtt\"]\n",
-            "t:2:13: listener.dialects: found \"mqtt\", expected \"raw\", \"echo\", \"wamp\", \"soap\", \"centrifugo\" or \"sse\"",
+            "t:2:13: listener.dialects: found \"mqtt\", expected \"raw\", \"echo\", \"wamp\", \"soap\", \"centrifugo\", \"pusher\" or \"sse\"",
         ),
         (
             "[[listener]]\ndialects = [\"wmap\"]\n",
-            "t:2:13: listener.dialects: found \"wmap\", expected \"raw\", \"echo\", \"wamp\", \"soap\", \"centrifugo\" or \"sse\"; did \
+            "t:2:13: listener.dialects: found \"wmap\", expected \"raw\", \"echo\", \"wamp\", \"soap\", \"centrifugo\", \"pusher\" or \"sse\"; did \
              you mean \"wamp\"?",
         ),
         (

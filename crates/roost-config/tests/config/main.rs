@@ -10,6 +10,7 @@ mod keys;
 mod listeners;
 mod mistakes;
 mod overrides;
+mod pusher;
 mod realms;
 mod shipped;
 mod tls;

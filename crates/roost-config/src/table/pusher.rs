@@ -1,0 +1,48 @@
+//! `[pusher]`, `[[pusher.app]]`: Pusher's protocol, and the applications whose clients speak it.
+
+use crate::pattern::{APP_NAME, APP_PREFIX, FILE};
+use crate::row::{HOUR, SECOND, section, time};
+use crate::units::{KIB, MIB};
+use crate::value::{Count, Flag, Size};
+
+section! {
+    /// The dialect of Pusher's clients ([pusher.md](pusher.md)).
+    "pusher" Pusher
+    /// Whether `/app/{key}` is served: Pusher's protocol, version 5 to 7. Otherwise 404.
+    enabled: bool = false, Flag, NewConnections, "true";
+    /// How long clients are to be quiet before they ask whether the server is there (`pusher:ping`).
+    activity_timeout_ms: u32 = 120 * SECOND, time(SECOND..=HOUR), NewConnections, r#""30s""#;
+    /// Events that one client may publish in a second, `client-…`; one beyond gets the error 4301 and is
+    /// dropped.
+    client_events_per_second_max: u32 = 10, Count(1..=10_000), Live, "50";
+    /// Bytes of the data of such an event. A longer one gets the error 4301 and is dropped.
+    client_event_bytes_max: usize = 10 * KIB, Size(1..=16 * MIB), Live, r#""1KiB""#;
+    /// Users that a presence channel may have. Another one's subscription is refused.
+    members_per_channel_max: u32 = 100, Count(1..=10_000), Live, "1000";
+    /// Bytes of what is said of a user in a presence channel, `user_info`. A subscription with more is refused.
+    member_bytes_max: usize = KIB, Size(2..=64 * KIB), Live, r#""4KiB""#;
+}
+
+section! {
+    /// An application of Pusher's ([pusher.md](pusher.md)); as many sections as there are applications, 100 at
+    /// most. Where there is one, the channels whose names begin with `private-` or `presence-` are
+    /// protected in every dialect.
+    "pusher.app" PusherApp
+    /// Its name in the paths of the HTTP API, `/apps/{id}/events`. Two applications with one are an error.
+    id: String = String::new(), APP_NAME, Restart, r#""shop""#;
+    /// Its key, which is no secret: clients name it, `/app/{key}`. Two applications with one are an error.
+    key: String = String::new(), APP_NAME, Restart, r#""278d425bdf160c739803""#;
+    /// A file with its secret, one line, with which the application signs what clients may do, and its own
+    /// requests. A reload reads it again.
+    secret_file: String = String::new(), FILE, Restart, r#""/etc/roost/shop.secret""#;
+    /// What its channels begin with outside of the application: in other dialects, in permissions, for the
+    /// API and for `roostctl`. It ends in a colon, and what stands before that is the name of the channels'
+    /// `[[namespace]]`. Its clients reach these and no others. `""`: its channels are those that begin with
+    /// no other application's prefix. Two applications with one prefix are an error.
+    prefix: String = String::new(), APP_PREFIX, Restart, r#""shop:""#;
+    /// Whether its clients may publish events (`client-…`) on private and presence channels.
+    client_events: bool = true, Flag, Restart, "false";
+}
+
+/// Most `[[pusher.app]]`: each name is compared with their prefixes.
+pub(crate) const APPS_MAX: usize = 100;
