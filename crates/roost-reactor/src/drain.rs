@@ -94,7 +94,8 @@ impl Drain {
         self.credit = CREDIT_OF_ONE * (reactors - me);
     }
 
-    fn ticks(&self) -> u32 {
+    /// How long it takes at most.
+    pub(crate) fn ticks(&self) -> u32 {
         ticks(self.timeout_ms).max(1)
     }
 

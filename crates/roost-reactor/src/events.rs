@@ -87,7 +87,8 @@ pub(crate) struct Journal {
     retry_at: u32,
     /// Why a connection is about to end.
     noted: Option<(ConnKey, Option<u16>, Box<str>)>,
-    /// The tick at which the drain no longer waits for the control thread.
+    /// The tick at which the drain no longer waits for other reactors, and for the control thread.
+    others_until: Option<u32>,
     give_up_at: Option<u32>,
 }
 
@@ -182,6 +183,7 @@ impl Journal {
     /// Whether events of a kind are asked for.
     #[inline]
     pub(crate) fn tells(&self, kind: EventKind) -> bool {
+            others_until: None,
         self.kinds.has(kind)
     }
 
@@ -235,7 +237,12 @@ impl Journal {
 
     /// Whether a drain that is over waits a little for the control thread to take what is left.
     #[cold]
-    pub(crate) fn holds_up_end(&mut self, now: u32) -> bool {
+    pub(crate) fn holds_up_end(&mut self, now: u32, awaits_others: bool, others: u32) -> bool {
+        let until = now.saturating_add(others).saturating_add(END_WAIT_TICKS);
+        let until = *self.others_until.get_or_insert(until);
+        if awaits_others && now < until {
+            return true;
+        }
         let until = *self.give_up_at.get_or_insert(now + END_WAIT_TICKS);
         self.has_unsent() && now < until
     }

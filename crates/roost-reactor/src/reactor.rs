@@ -103,6 +103,8 @@ pub struct Reactor<D: Driver> {
     trim_heap: fn(u64) -> bool,
     /// The end, once it has begun.
     drain: Option<Drain>,
+    /// It is over here, and [`Shared`] knows.
+    is_counted_empty: bool,
 }
 
 impl<D: Driver> Reactor<D> {
@@ -123,6 +125,7 @@ impl<D: Driver> Reactor<D> {
             tick_shift_ns: TICK_NS * u64::from(id) / reactors,
             trim_heap: |_| true,
             drain: None,
+            is_counted_empty: false,
         }
     }
 
@@ -324,6 +327,9 @@ impl<D: Driver> Reactor<D> {
                 return Some(Duration::ZERO);
             }
             due = due.min(drain.due(core));
+            if self.is_counted_empty {
+                due = core.now() + 1; // no message need come of it that others are over
+            }
         }
         let due = due
             .min(core.connections.deadlines_due())
@@ -553,13 +559,30 @@ impl<D: Driver> Reactor<D> {
         core.check_for_control();
         let is_empty = core.connections.len() == 0 && core.channels.links().spilled() == 0;
         let is_over = is_empty && self.drain.as_ref().is_some_and(Drain::has_begun);
-        match is_over && !holds_up_end(core) {
+        match is_over && !self.holds_up_end() {
             true => {
-                core.channels.send_heard(); // it would have waited for the next tick
+                self.core.channels.send_heard(); // it would have waited for the next tick
                 Iteration::Stopped
             }
             false => Iteration::Running,
         }
+    }
+
+    /// Whether a drain that is over waits: for other reactors, with whose last connections channels are
+    /// vacated whose home is here, and for the control thread to take what is to be told.
+    #[cold]
+    fn holds_up_end(&mut self) -> bool {
+        let core = &mut self.core;
+        if !core.journal.is_on() {
+            return false;
+        }
+        // The count comes behind the messages: what others have sent is seen once they are counted.
+        self.is_counted_empty = self.is_counted_empty || self.shared.note_empty();
+        let awaits_others = !self.shared.are_all_empty() || core.channels.links_mut().has_unread();
+        send_to_control(core);
+        let others = self.drain.as_ref().map_or(0, Drain::ticks);
+        let now = core.now();
+        core.journal.holds_up_end(now, awaits_others, others)
     }
 
     /// Does what all reactors are asked for.
@@ -630,17 +653,6 @@ fn send_to_control(core: &mut Core) {
     }
     send_events(core);
     core.has_for_control = core.has_unsent();
-}
-
-/// Whether a drain that is over has still events to hand over, and time for that.
-#[cold]
-fn holds_up_end(core: &mut Core) -> bool {
-    if !core.has_for_control {
-        return false;
-    }
-    send_to_control(core);
-    let now = core.now();
-    core.journal.holds_up_end(now)
 }
 
 /// The tick at which something that waits for an answer from elsewhere has waited for too long, or earlier.

@@ -5,7 +5,7 @@
 )]
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use roost_dealer::{DealerLimits, DealerOptions};
@@ -83,6 +83,8 @@ struct Switch {
     is_watched: AtomicBool,
     /// By reactor: the number of the last reload that it obeys.
     obeyed: Box<[AtomicU32]>,
+    /// Reactors whose last connection has ended in the drain.
+    empty: AtomicUsize,
 }
 
 const DRAIN: u32 = 1;
@@ -122,6 +124,7 @@ impl Shared {
             per_second: AtomicU32::new(0),
             is_watched: AtomicBool::new(false),
             obeyed: (0..reactors).map(|_| AtomicU32::new(0)).collect(),
+            empty: AtomicUsize::new(0),
         };
         let budget = Arc::new(Budget::new(settings.limits.buffered_bytes_max, reactors));
         let users = UserCounts::new(settings.auth.connections_per_user_max).map(Arc::new);
@@ -308,6 +311,17 @@ impl Shared {
     /// Whether the reactors were asked to close all connections.
     pub fn is_draining(&self) -> bool {
         self.state() & DRAIN != 0
+    }
+
+    /// One more reactor has no connection any more, and has sent what there was to send. True.
+    pub(crate) fn note_empty(&self) -> bool {
+        self.switch.empty.fetch_add(1, Ordering::Release);
+        true
+    }
+
+    /// Whether all reactors have said so.
+    pub(crate) fn are_all_empty(&self) -> bool {
+        self.switch.empty.load(Ordering::Acquire) >= self.registry.reactors()
     }
 
     /// Another number as soon as reactors are asked to do something.

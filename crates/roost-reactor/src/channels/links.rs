@@ -375,6 +375,12 @@ impl<T: LinkMessage> Links<T> {
         None
     }
 
+    /// Whether something has come that was not read.
+    pub(crate) fn has_unread(&mut self) -> bool {
+        self.poll_inbox();
+        self.has_unread && self.unread.iter().flatten().any(|&word| word != 0)
+    }
+
     /// Takes back what [`Links::next_batch`] gave, empty by now.
     pub(crate) fn recycle(&mut self, messages: Vec<T>) {
         debug_assert!(messages.is_empty(), "it has been read");
