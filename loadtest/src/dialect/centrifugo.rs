@@ -14,6 +14,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::interface::{Dialect, Received, Say, Session};
+use super::json_bytes::{NUL, append_bytes};
 
 pub(super) struct Centrifugo;
 
@@ -77,10 +78,6 @@ struct Push<'a> {
 impl Dialect for Centrifugo {
     fn name(&self) -> &'static str {
         "centrifugo"
-    }
-
-    fn protocols(&self) -> &'static [&'static str] {
-        &[]
     }
 
     fn path(&self) -> &'static str {
@@ -165,13 +162,10 @@ impl Dialect for Centrifugo {
     }
 }
 
-/// One after the other: the stage is the number of those asked for.
 fn subscribe_next(session: &mut Session<'_>) -> Received<'static> {
-    let index = usize::from(*session.stage);
-    let Some(channel) = (session.channels)(index) else {
+    let Some((index, channel)) = session.next_channel() else {
         return Received::Ready;
     };
-    *session.stage += 1;
     subscribe(session, index, &channel);
     Received::Progress
 }
@@ -214,7 +208,7 @@ fn subscribed_to(session: &mut Session<'_>, id: u32, result: &Subscribed<'_>) ->
         position.advance(publication.offset);
         session
             .recovered
-            .push(|out| append_payload(publication, out));
+            .push(|out| append_bytes(data_of(publication), out));
     }
     subscribe_next(session)
 }
@@ -225,7 +219,7 @@ fn pushed<'m>(session: &mut Session<'_>, push: &Push<'_>, buffer: &'m mut Vec<u8
             session.positions[index].advance(publication.offset);
         }
         buffer.clear();
-        append_payload(publication, buffer);
+        append_bytes(data_of(publication), buffer);
         return Received::Payload(buffer);
     }
     match (&push.unsubscribe, &push.disconnect) {
@@ -251,17 +245,8 @@ fn index_of(session: &Session<'_>, channel: &str) -> Option<usize> {
     }
 }
 
-/// Appends a publication's payload; nothing if it is none of ours, which is a corrupt one.
-fn append_payload(publication: &Publication<'_>, out: &mut Vec<u8>) {
-    let start = out.len();
-    let data = publication.data.map_or("", RawValue::get);
-    let base64 = data
-        .strip_prefix('"')
-        .and_then(|data| data.strip_suffix('"'));
-    let base64 = base64.and_then(|data| data.strip_prefix(NUL));
-    if base64.is_none_or(|base64| STANDARD.decode_vec(base64, out).is_err()) {
-        out.truncate(start);
-    }
+fn data_of<'a>(publication: &Publication<'a>) -> &'a str {
+    publication.data.map_or("", RawValue::get)
 }
 
 fn told(what: &str, why: &Refusal) -> String {
@@ -272,8 +257,6 @@ fn shown(text: &str) -> String {
     text.chars().take(REFUSAL_CHARS_MAX).collect()
 }
 
-/// U+0000 as JSON writes it.
-const NUL: &str = "\\u0000";
 const SUBSCRIBE_ID_MIN: usize = 2;
 /// Above those of subscribes.
 const PUBLISH_ID_MIN: u64 = 1_000;

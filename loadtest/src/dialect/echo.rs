@@ -11,10 +11,6 @@ impl Dialect for Echo {
         "echo"
     }
 
-    fn protocols(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn path(&self) -> &'static str {
         "/echo"
     }

@@ -12,7 +12,9 @@ pub trait Dialect: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Subprotocols to offer.
-    fn protocols(&self) -> &'static [&'static str];
+    fn protocols(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// The path to ask for where the URL names none. `{channel}` stands for the channel's name.
     fn path(&self) -> &'static str;
@@ -94,6 +96,17 @@ pub struct Session<'a> {
     pub recovered: &'a mut Recovered,
     /// What is said.
     pub say: Say<'a>,
+}
+
+impl Session<'_> {
+    /// The next channel to subscribe to, and which of them it is; `None` behind the last. For dialects that
+    /// ask for one after the other: the stage is the number of those asked for.
+    pub(super) fn next_channel(&mut self) -> Option<(usize, String)> {
+        let index = usize::from(*self.stage);
+        let channel = (self.channels)(index)?;
+        *self.stage += 1;
+        Some((index, channel))
+    }
 }
 
 /// Messages on their way out: masked frames in a buffer.

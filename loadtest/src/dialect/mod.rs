@@ -4,9 +4,11 @@
 mod centrifugo;
 mod echo;
 mod interface;
+mod json_bytes;
 mod mqtt;
 mod nats;
 mod position;
+mod pusher;
 mod raw;
 mod sse;
 mod wamp;
@@ -31,6 +33,7 @@ pub const ALL: &[&dyn Dialect] = &[
     &echo::Echo,
     &wamp::WampJson,
     &centrifugo::Centrifugo,
+    &pusher::Pusher,
     &sse::EventStream,
     &nats::Nats,
     &mqtt::Mqtt,

@@ -15,10 +15,6 @@ impl Dialect for Nats {
         "nats"
     }
 
-    fn protocols(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn path(&self) -> &'static str {
         "/"
     }

@@ -11,10 +11,6 @@ impl Dialect for Raw {
         "raw"
     }
 
-    fn protocols(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn path(&self) -> &'static str {
         "/raw/{channel}"
     }

@@ -26,10 +26,6 @@ impl Dialect for EventStream {
         "sse"
     }
 
-    fn protocols(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn path(&self) -> &'static str {
         "/sse/{channel}"
     }

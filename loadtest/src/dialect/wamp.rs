@@ -8,6 +8,7 @@ use roost_wire::Message;
 use serde_json::Value;
 
 use super::interface::{Dialect, Received, Say, Session};
+use super::json_bytes::NUL;
 
 pub(super) struct WampJson;
 
@@ -74,17 +75,14 @@ impl Dialect for WampJson {
 }
 
 impl WampJson {
-    /// One after the other: the stage is the number of those asked for.
     fn subscribe_next(&self, session: &mut Session<'_>) -> Received<'static> {
-        let index = *session.stage;
-        let Some(channel) = (session.channels)(usize::from(index)) else {
+        let Some((index, channel)) = session.next_channel() else {
             return Received::Ready;
         };
-        *session.stage += 1;
         let channel = Value::from(channel);
         session
             .say
-            .text(&format!("[32,{},{{}},{channel}]", u32::from(index) + 1));
+            .text(&format!("[32,{},{{}},{channel}]", index + 1));
         Received::Progress
     }
 }
@@ -98,6 +96,4 @@ fn payload_in(event: &str) -> Option<&str> {
 const EVENT: &str = "[36,";
 const WELCOME: u64 = 2;
 const SUBSCRIBED: u64 = 33;
-/// U+0000 as JSON writes it.
-const NUL: &str = "\\u0000";
 const REFUSAL_CHARS_MAX: usize = 120;

@@ -388,3 +388,44 @@ fn centrifugo_goes_on_from_the_position_of_each_channel() {
     let last = client.received.last().expect("it was received");
     assert!(last.contains("not recoverable"), "{last}");
 }
+
+#[test]
+fn pusher_waits_for_the_greeting_subscribes_and_answers_pings() {
+    let mut client = Client::new("pusher", &["a", "b\"c"]);
+    assert_eq!(client.open(), b"", "the server speaks first");
+    let greeting = r#"{"event":"pusher:connection_established","data":"{\"socket_id\":\"1.2\"}"}"#;
+    let said = client.hear_text(greeting);
+    let subscribe = "{\"event\":\"pusher:subscribe\",\"data\":{\"channel\":\"a\"}}\n";
+    assert_eq!(said, subscribe);
+    let subscribed = |channel: &str| {
+        format!(
+            "{{\"event\":\"pusher_internal:subscription_succeeded\",\"channel\":{channel},\"data\":\"{{}}\"}}"
+        )
+    };
+    let said = client.hear_text(&subscribed("\"a\""));
+    assert!(said.contains(r#"{"channel":"b\"c"}"#), "{said}");
+    assert_eq!(client.hear_text(&subscribed(r#""b\"c""#)), "");
+    let pong = "{\"event\":\"pusher:pong\",\"data\":{}}\n";
+    assert_eq!(
+        client.hear_text(r#"{"event":"pusher:ping","data":"{}"}"#),
+        pong
+    );
+    client.hear_text(r#"{"event":"message","channel":"a","data":"\u0000AAEC"}"#);
+    client.hear_text(r#"{"event":"message","channel":"a","data":"no bytes"}"#);
+    client.hear_text(r#"{"event":"pusher_internal:subscription_count","channel":"a","data":"{}"}"#);
+    let refused = r#"{"event":"pusher:error","data":{"code":4001}}"#;
+    client.hear_text(refused);
+    client.hear_text("[]");
+    let expected = [
+        "progress".to_owned(),
+        "progress".to_owned(),
+        "ready".to_owned(),
+        "ping".to_owned(),
+        "payload [0, 1, 2]".to_owned(),
+        "payload []".to_owned(),
+        "progress".to_owned(),
+        format!("refused {refused}"),
+        "refused not an event of Pusher's: []".to_owned(),
+    ];
+    assert_eq!(client.received, expected);
+}
