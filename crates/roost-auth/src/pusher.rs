@@ -155,7 +155,7 @@ mod tests {
         let private = "58df8b0c36d6982b82c3ecf6b4662e34fe8c25bba48f5369f135bf843651c3a4";
         assert_eq!(key.sign_channel(socket, "private-foobar", None), private);
         assert!(key.verifies_channel(private, socket, "private-foobar", None));
-        let data = r#"{"user_id":10,"user_info":{"name":"Mr. Channels"}}"#;
+        let data = r#"{"user_id":10,"user_info":{"name":"Mr. Pusher"}}"#;
         let presence = "afaed3695da2ffd16931f457e338e6c9f2921fa133ce7dac49f529792be6304c";
         assert_eq!(
             key.sign_channel(socket, "presence-foobar", Some(data)),
