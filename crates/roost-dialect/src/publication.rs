@@ -143,6 +143,8 @@ pub struct PublishDetails {
     pub retain: bool,
     /// The publisher as Centrifugo's subscribers are told of it: a JSON object.
     pub client_info: Option<Box<str>>,
+    /// What Pusher's subscribers are told that it is; `message` without one.
+    pub event: Option<Box<str>>,
 }
 
 #[derive(Debug, Clone)]
@@ -287,8 +289,17 @@ impl Publication {
             Kind::Members(change) => change.bytes(),
         };
         let receivers = self.details.as_ref().and_then(|it| it.receivers.as_ref());
-        let info = self.details.as_ref().and_then(|it| it.client_info.as_ref());
-        payload + receivers.map_or(0, Receivers::bytes) + info.map_or(0, |info| info.len())
+        let texts = self.details.iter().flat_map(|details| {
+            let PublishDetails {
+                client_info,
+                event,
+                receivers: _,
+                publisher: _,
+            } = &**details;
+            [client_info, event].into_iter().flatten()
+        });
+        let texts: usize = texts.map(|text| text.len()).sum();
+        payload + receivers.map_or(0, Receivers::bytes) + texts
     }
 }
 

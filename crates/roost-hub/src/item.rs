@@ -296,6 +296,17 @@ pub enum Output<P, F> {
     /// The first subscriber in one of the encodings that are watched ([`crate::Hub::set_watched`]) has come to a
     /// channel or pattern at home here, or the last has gone.
     Watched(Box<Watched>),
+    /// A user has the first client in a channel at home here, or has no more in it, if that is reported
+    /// ([`crate::Hub::set_reports_users`]): by turns for each user, but for those that there was no room
+    /// to list.
+    User {
+        /// The channel.
+        channel: Name,
+        /// The user, which has a name.
+        user: Name,
+        /// Whether it has clients there now.
+        is_there: bool,
+    },
     /// As [`Output::Deliver`], for a pattern that a publication matches.
     DeliverMatched {
         /// The pattern here.

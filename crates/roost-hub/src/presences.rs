@@ -34,6 +34,8 @@ pub(crate) struct Presences {
     /// What was asked for in the tick `views_of`.
     views: Vec<(u32, Arc<[Member]>)>,
     views_of: u32,
+    /// If it is reported: users whose first client has come to a channel, or whose last has left it.
+    users: Option<Vec<(Name, Name, bool)>>,
 }
 
 /// That of one channel.
@@ -87,6 +89,32 @@ impl Presences {
             unlisted: 0,
             views: Vec::new(),
             views_of: 0,
+            users: None,
+        }
+    }
+
+    /// Whether it is reported when users come and go.
+    pub(crate) fn set_reports_users(&mut self, reports: bool) {
+        self.users = reports.then(Vec::new);
+    }
+
+    /// The channel, the user, and whether it is there now, since the last time.
+    pub(crate) fn take_users(&mut self) -> impl Iterator<Item = (Name, Name, bool)> {
+        self.users.iter_mut().flat_map(|users| users.drain(..))
+    }
+
+    /// How many users were in a channel before one came or left: another number now means that it was
+    /// the first or the last of its connections.
+    fn note_user(&mut self, number: u32, user: &Name, before: u32) {
+        if self.users.is_none() {
+            return;
+        }
+        let presence = self.get(number);
+        let (now, name) = (presence.members.users(), presence.name.clone());
+        if let Some(users) = &mut self.users
+            && now != before
+        {
+            users.push((name, user.clone(), now > before));
         }
     }
 
@@ -133,10 +161,12 @@ impl Presences {
             if let Some(back) = back {
                 member.client = back.client;
             }
-            let bytes = bytes_of(&member);
+            let (bytes, user) = (bytes_of(&member), member.user.clone());
+            let before = presence.members.users();
             presence.members.insert(member, was_told, &hasher);
             self.members += 1;
             self.bytes = self.bytes + bytes - freed;
+            self.note_user(number, &user, before);
         }
         self.views.clear();
         self.schedule_notify(number, limits, now);
@@ -158,6 +188,7 @@ impl Presences {
         let limits = self.options.limits(namespace);
         let presence = self.get_mut(number);
         presence.is_changed = true;
+        let before = presence.members.users();
         match presence.members.remove(place, &hasher) {
             None => {
                 let is_known = presence.unlisted > 0;
@@ -165,7 +196,7 @@ impl Presences {
                 self.unlisted -= u64::from(is_known);
             }
             Some((member, was_told)) => {
-                let bytes = bytes_of(&member);
+                let (bytes, user) = (bytes_of(&member), member.user.clone());
                 if was_told {
                     let since = now;
                     presence.gone.push_back(Gone {
@@ -176,6 +207,7 @@ impl Presences {
                 }
                 self.members -= 1;
                 self.bytes -= if was_told { 0 } else { bytes };
+                self.note_user(number, &user, before);
             }
         }
         self.views.clear();

@@ -27,11 +27,15 @@ pub enum EventKind {
     Occupied,
     /// It has lost its last.
     Vacated,
+    /// A user has its first client in a channel that keeps presence.
+    UserJoined,
+    /// It has no more in it.
+    UserLeft,
 }
 
 /// A set of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct EventKinds(u8);
+pub struct EventKinds(u16);
 
 /// Which events the application is told of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -94,7 +98,7 @@ pub(crate) struct Journal {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [EventKind; 7] = [
+    pub const ALL: [EventKind; 9] = [
         EventKind::Connected,
         EventKind::LoggedIn,
         EventKind::Disconnected,
@@ -102,6 +106,8 @@ impl EventKind {
         EventKind::Unsubscribed,
         EventKind::Occupied,
         EventKind::Vacated,
+        EventKind::UserJoined,
+        EventKind::UserLeft,
     ];
 
     /// As the configuration and the journal have it.
@@ -114,6 +120,8 @@ impl EventKind {
             EventKind::Unsubscribed => "unsubscribed",
             EventKind::Occupied => "occupied",
             EventKind::Vacated => "vacated",
+            EventKind::UserJoined => "user_joined",
+            EventKind::UserLeft => "user_left",
         }
     }
 }
@@ -140,6 +148,11 @@ impl EventKinds {
     /// Whether the hub is to say when channels have their first and last subscriber.
     pub(crate) fn has_occupancy(self) -> bool {
         self.has(EventKind::Occupied) || self.has(EventKind::Vacated)
+    }
+
+    /// Whether the hub is to say which users come to channels and leave them.
+    pub(crate) fn has_users(self) -> bool {
+        self.has(EventKind::UserJoined) || self.has(EventKind::UserLeft)
     }
 }
 
@@ -170,6 +183,7 @@ impl Journal {
             lost: 0,
             retry_at: 0,
             noted: None,
+            others_until: None,
             give_up_at: None,
         }
     }
@@ -183,7 +197,6 @@ impl Journal {
     /// Whether events of a kind are asked for.
     #[inline]
     pub(crate) fn tells(&self, kind: EventKind) -> bool {
-            others_until: None,
         self.kinds.has(kind)
     }
 
@@ -235,7 +248,8 @@ impl Journal {
         !self.unsent.is_empty() || self.lost > 0
     }
 
-    /// Whether a drain that is over waits a little for the control thread to take what is left.
+    /// Whether a drain that is over waits for other reactors, so long at most, and then a little for the
+    /// control thread to take what is left.
     #[cold]
     pub(crate) fn holds_up_end(&mut self, now: u32, awaits_others: bool, others: u32) -> bool {
         let until = now.saturating_add(others).saturating_add(END_WAIT_TICKS);

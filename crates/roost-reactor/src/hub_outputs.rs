@@ -79,6 +79,11 @@ fn apply_all(core: &mut Core) {
                 is_occupied,
             }) => journal::note_occupancy(core, channel, is_occupied),
             Some(Notice::Watched(watched)) => note_watched(core, &watched),
+            Some(Notice::User {
+                channel,
+                user,
+                is_there,
+            }) => journal::note_user(core, channel, &user, is_there),
             Some(Notice::Published {
                 publisher,
                 token,

@@ -89,15 +89,34 @@ pub(crate) fn unsubscribing(core: &mut Core, key: ConnKey, channel: ChannelId, r
 /// A channel whose home is here has its first subscriber, or has lost its last.
 #[cold]
 pub(crate) fn note_occupancy(core: &mut Core, channel: Name, is_occupied: bool) {
-    if core.journal.covers(&channel) && !is_canary(&channel) {
+    if !is_canary(&channel) {
+        let kind = match is_occupied {
+            true => EventKind::Occupied,
+            false => EventKind::Vacated,
+        };
+        push_of_channel(core, kind, channel, UserName::new());
+    }
+}
+
+/// A user has the first client in a channel whose home is here, or has no more in it.
+#[cold]
+pub(crate) fn note_user(core: &mut Core, channel: Name, user: &str, is_there: bool) {
+    let kind = match is_there {
+        true => EventKind::UserJoined,
+        false => EventKind::UserLeft,
+    };
+    if core.journal.tells(kind) {
+        push_of_channel(core, kind, channel, user.into());
+    }
+}
+
+fn push_of_channel(core: &mut Core, kind: EventKind, channel: Name, user: UserName) {
+    if core.journal.covers(&channel) {
         let event = HappenedEvent {
-            kind: match is_occupied {
-                true => EventKind::Occupied,
-                false => EventKind::Vacated,
-            },
+            kind,
             at: core.now(),
             client: None,
-            user: UserName::new(),
+            user,
             dialect: "",
             channel: Some(channel),
             code: None,

@@ -207,10 +207,10 @@ fn publish_details(session: u64, options: &PublishOptions<'_>) -> Option<Arc<Pub
         return None;
     }
     Some(Arc::new(PublishDetails {
-        client_info: None,
         receivers,
         publisher,
         retain,
+        ..PublishDetails::default()
     }))
 }
 

@@ -6,12 +6,15 @@
 //! [`Journal::ended`]. One batch is under way at a time, and it is sent again, byte for byte, until it is
 //! taken: the application gets every event at least once and in order. Numbers have no holes. What finds
 //! no room is counted, and the count is an event of its own.
+//!
+//! An application of Pusher's is told the same in the words of Pusher's webhooks, which have no numbers.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 mod event;
 mod linger;
+mod pusher;
 
 pub use event::JournalEvent;
 use event::{Batch, Numbered};
@@ -33,6 +36,19 @@ pub struct JournalRules {
     pub tells_occupied: bool,
     /// Whether it is told that it has lost its last.
     pub tells_vacated: bool,
+    /// The same of a user's first connection in a channel, and its last.
+    pub tells_joined: bool,
+    /// See [`JournalRules::tells_joined`].
+    pub tells_left: bool,
+}
+
+/// In which words an application is told.
+#[derive(Debug)]
+enum Voice {
+    /// As `docs/events.md` has it.
+    Own { node: Box<str>, epoch: Box<str> },
+    /// As Pusher's webhooks: without numbers, without a word of the node, or of what is lost.
+    Pusher,
 }
 
 /// A batch to be sent.
@@ -65,8 +81,7 @@ pub struct JournalCounts {
 #[derive(Debug)]
 pub struct Journal {
     rules: JournalRules,
-    node: Box<str>,
-    epoch: Box<str>,
+    voice: Voice,
     /// Those that the application has not taken, in order.
     queue: VecDeque<Numbered>,
     /// The number of the next event.
@@ -101,10 +116,26 @@ impl Journal {
         epoch: &str,
         (now_ms, unix_ms): (u64, u64),
     ) -> Journal {
-        let mut journal = Journal {
-            rules,
+        let voice = Voice::Own {
             node: node.into(),
             epoch: epoch.into(),
+        };
+        let mut journal = Journal::speaking(rules, voice);
+        let mut started = JournalEvent::new("node_started", unix_ms);
+        started.epoch = Some(epoch.into());
+        journal.enqueue(started, now_ms);
+        journal
+    }
+
+    /// One that tells in the words of Pusher's webhooks.
+    pub fn for_pusher(rules: JournalRules) -> Journal {
+        Journal::speaking(rules, Voice::Pusher)
+    }
+
+    fn speaking(rules: JournalRules, voice: Voice) -> Journal {
+        Journal {
+            rules,
+            voice,
             queue: VecDeque::new(),
             next_number: 1,
             flight: None,
@@ -114,11 +145,7 @@ impl Journal {
             linger: Linger::default(),
             is_ending: false,
             counts: JournalCounts::default(),
-        };
-        let mut started = JournalEvent::new("node_started", unix_ms);
-        started.epoch = Some(epoch.into());
-        journal.enqueue(started, now_ms);
-        journal
+        }
     }
 
     /// Something has happened to a connection or a subscription.
@@ -132,25 +159,42 @@ impl Journal {
 
     /// A channel has its first subscriber.
     pub fn occupied(&mut self, channel: &str, time_ms: u64, now_ms: u64) {
-        if !self.linger.cancel(channel) && self.rules.tells_occupied {
-            self.push(
-                JournalEvent::of_channel("occupied", time_ms, channel),
-                now_ms,
-            );
-        }
+        self.begun(channel, time_ms, now_ms);
     }
 
     /// A channel has lost its last subscriber.
     pub fn vacated(&mut self, channel: &str, time_ms: u64, now_ms: u64) {
+        self.ended_of(channel, time_ms, now_ms);
+    }
+
+    /// A user has its first connection in a channel.
+    pub fn joined(&mut self, channel: &str, user: &str, time_ms: u64, now_ms: u64) {
+        self.begun(&place_of(channel, user), time_ms, now_ms);
+    }
+
+    /// A user has no connection in a channel any more.
+    pub fn left(&mut self, channel: &str, user: &str, time_ms: u64, now_ms: u64) {
+        self.ended_of(&place_of(channel, user), time_ms, now_ms);
+    }
+
+    /// What may linger is there: a channel's subscribers, or a user in a channel.
+    fn begun(&mut self, place: &str, time_ms: u64, now_ms: u64) {
+        if !self.linger.cancel(place) {
+            self.tell(place, true, time_ms, now_ms);
+        }
+    }
+
+    /// It is there no longer.
+    fn ended_of(&mut self, place: &str, time_ms: u64, now_ms: u64) {
         let vacated = Vacated {
             due_ms: now_ms.saturating_add(self.rules.linger_ms),
             time_ms,
         };
         let lingers = self.rules.linger_ms > 0 && !self.is_ending;
         if !lingers || self.linger.len() >= self.rules.queue_max {
-            return self.tell_vacated(channel, time_ms, now_ms);
+            return self.tell(place, false, time_ms, now_ms);
         }
-        self.linger.begin(channel, vacated);
+        self.linger.begin(place, vacated);
     }
 
     /// So many events never came this far.
@@ -213,11 +257,13 @@ impl Journal {
             return;
         }
         self.is_ending = true;
-        while let Some((channel, vacated)) = self.linger.pop() {
-            self.tell_vacated(&channel, vacated.time_ms, now_ms);
+        while let Some((place, vacated)) = self.linger.pop() {
+            self.tell(&place, false, vacated.time_ms, now_ms);
         }
         self.tell_all_untold(now_ms);
-        self.enqueue(JournalEvent::new("node_stopped", unix_ms), now_ms);
+        if matches!(self.voice, Voice::Own { .. }) {
+            self.enqueue(JournalEvent::new("node_stopped", unix_ms), now_ms);
+        }
         // The last chance: it is not put off to when the process is gone.
         if let Some(flight) = &mut self.flight
             && let Some(at) = &mut flight.again_at_ms
@@ -232,9 +278,12 @@ impl Journal {
         self.queue.is_empty() && self.untold == 0 && self.linger.is_empty()
     }
 
-    /// Which run of the process it is.
+    /// Which run of the process it is; empty where that is not told.
     pub fn epoch(&self) -> &str {
-        &self.epoch
+        match &self.voice {
+            Voice::Own { epoch, .. } => epoch,
+            Voice::Pusher => "",
+        }
     }
 
     /// Events that wait to be taken.
@@ -261,7 +310,12 @@ impl Journal {
         let batch = Outgoing {
             from: first,
             to: first + events as u64 - 1,
-            body: Batch::body((&self.node, &self.epoch), self.queue.range(..events)).into(),
+            body: match &self.voice {
+                Voice::Own { node, epoch } => {
+                    Batch::body((node, epoch), self.queue.range(..events)).into()
+                }
+                Voice::Pusher => pusher::body(self.queue.range(..events)).into(),
+            },
         };
         self.flight = Some(Flight {
             batch: batch.clone(),
@@ -273,17 +327,30 @@ impl Journal {
     }
 
     fn expire(&mut self, now_ms: u64) {
-        while let Some((channel, vacated)) = self.linger.pop_due(now_ms) {
-            self.tell_vacated(&channel, vacated.time_ms, now_ms);
+        while let Some((place, vacated)) = self.linger.pop_due(now_ms) {
+            self.tell(&place, false, vacated.time_ms, now_ms);
         }
     }
 
-    fn tell_vacated(&mut self, channel: &str, time_ms: u64, now_ms: u64) {
-        if self.rules.tells_vacated {
-            self.push(
-                JournalEvent::of_channel("vacated", time_ms, channel),
-                now_ms,
-            );
+    /// Tells of a channel, or of a user in one, if that is asked for.
+    fn tell(&mut self, place: &str, is_there: bool, time_ms: u64, now_ms: u64) {
+        let (channel, user) = match place.split_once(BETWEEN) {
+            Some((channel, user)) => (channel, Some(user)),
+            None => (place, None),
+        };
+        let rules = &self.rules;
+        let (kind, is_told) = match (user, is_there) {
+            (None, true) => ("occupied", rules.tells_occupied),
+            (None, false) => ("vacated", rules.tells_vacated),
+            (Some(_), true) => ("user_joined", rules.tells_joined),
+            (Some(_), false) => ("user_left", rules.tells_left),
+        };
+        if is_told {
+            let event = JournalEvent {
+                user: user.map(Into::into),
+                ..JournalEvent::of_channel(kind, time_ms, channel)
+            };
+            self.push(event, now_ms);
         }
     }
 
@@ -302,7 +369,7 @@ impl Journal {
 
     fn tell_all_untold(&mut self, now_ms: u64) {
         let count = std::mem::take(&mut self.untold);
-        if count > 0 {
+        if count > 0 && matches!(self.voice, Voice::Own { .. }) {
             let mut lost = JournalEvent::new("lost", self.untold_at_ms);
             lost.count = Some(count);
             self.enqueue(lost, now_ms);
@@ -317,6 +384,13 @@ impl Journal {
     }
 }
 
+/// A user in a channel.
+fn place_of(channel: &str, user: &str) -> String {
+    format!("{channel}{BETWEEN}{user}")
+}
+
+/// Between a channel and a user in it: no channel has it in its name.
+const BETWEEN: char = '\0';
 /// Before a batch is sent again. Doubled each time, up to [`PAUSE_MAX_MS`].
 const PAUSE_MIN_MS: u64 = 250;
 const PAUSE_MAX_MS: u64 = 30_000;

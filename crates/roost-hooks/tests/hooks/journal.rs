@@ -15,6 +15,8 @@ fn rules() -> JournalRules {
         linger_ms: 5_000,
         tells_occupied: true,
         tells_vacated: true,
+        tells_joined: true,
+        tells_left: true,
     }
 }
 
@@ -175,6 +177,55 @@ fn types_that_are_not_asked_for_are_not_told() {
 }
 
 #[test]
+fn a_user_that_comes_back_soon_was_never_away() {
+    let mut journal = started(rules());
+    journal.joined("chat:1", "ann", 1, 1_000);
+    journal.joined("chat:1", "bob", 1, 1_000);
+    journal.left("chat:1", "ann", 2, 2_000);
+    journal.left("chat:1", "bob", 2, 2_000);
+    journal.joined("chat:1", "ann", 3, 3_000);
+    let batch = journal.poll(3_000).expect("a batch");
+    assert_eq!(told(&batch).len(), 2);
+    assert!(
+        text(&batch)
+            .contains(r#""type":"user_joined","time_ms":1,"user":"ann","channel":"chat:1""#)
+    );
+    journal.ended(true, 3_000);
+    assert!(journal.poll(7_000).is_none());
+    let batch = journal.poll(7_250).expect("bob is away");
+    assert_eq!(told(&batch), [one(4, "user_left", "chat:1")]);
+    assert!(text(&batch).contains(r#""user":"bob""#));
+    journal.ended(true, 7_250);
+    assert!(journal.poll(60_000).is_none(), "ann is there");
+}
+
+#[test]
+fn a_webhook_of_pushers_has_its_words_and_no_others() {
+    let mut journal = Journal::for_pusher(rules());
+    assert!(journal.poll(60_000).is_none(), "nothing of the node");
+    journal.occupied("a", 5, 60_000);
+    journal.joined("presence-a", "ann", 6, 60_000);
+    journal.lost(9, 7, 60_000);
+    let batch = journal.poll(60_250).expect("a batch");
+    assert_eq!(
+        text(&batch),
+        r#"{"time_ms":6,"events":[{"name":"channel_occupied","channel":"a"},{"name":"member_added","channel":"presence-a","user_id":"ann"}]}"#
+    );
+    journal.ended(false, 60_250);
+    assert_eq!(journal.poll(60_500), Some(batch), "it is sent again");
+    journal.ended(true, 60_500);
+    journal.vacated("a", 8, 60_500);
+    journal.end(60_501, 9);
+    let batch = journal.poll(60_501).expect("it waits for nothing");
+    assert_eq!(
+        text(&batch),
+        r#"{"time_ms":8,"events":[{"name":"channel_vacated","channel":"a"}]}"#
+    );
+    journal.ended(true, 60_502);
+    assert!(journal.is_empty() && journal.counts().lost == 9);
+}
+
+#[test]
 fn at_the_end_all_is_told_and_the_last_word_is_node_stopped() {
     let mut journal = started(rules());
     journal.occupied("a", 1, 0);
@@ -219,6 +270,8 @@ impl Run {
             linger_ms: below(3) * 40,
             tells_occupied: true,
             tells_vacated: true,
+            tells_joined: true,
+            tells_left: true,
         };
         Run {
             journal: Journal::new(rules.clone(), "n", "e", (0, 0)),
@@ -247,12 +300,16 @@ impl Run {
                 self.journal.push(connected("c"), self.now);
                 self.pushed += 1;
             }
-            _ => {
-                let is_occupied = self.occupied.entry(channel.clone()).or_default();
+            which => {
+                let user = (which == 4).then_some("ann");
+                let place = format!("{channel}{}", user.unwrap_or_default());
+                let is_occupied = self.occupied.entry(place).or_default();
                 *is_occupied = !*is_occupied;
-                match *is_occupied {
-                    true => self.journal.occupied(&channel, 0, self.now),
-                    false => self.journal.vacated(&channel, 0, self.now),
+                match (*is_occupied, user) {
+                    (true, None) => self.journal.occupied(&channel, 0, self.now),
+                    (false, None) => self.journal.vacated(&channel, 0, self.now),
+                    (true, Some(user)) => self.journal.joined(&channel, user, 0, self.now),
+                    (false, Some(user)) => self.journal.left(&channel, user, 0, self.now),
                 }
             }
         }
@@ -280,12 +337,13 @@ impl Run {
 
     fn check(&self) {
         assert!(self.journal.depth() <= self.rules.queue_max + 2);
-        let mut occupied: HashMap<&str, bool> = HashMap::new();
+        let mut occupied: HashMap<(&str, bool), bool> = HashMap::new();
         for (_, kind, channel) in &self.taken {
             match kind.as_str() {
-                "occupied" | "vacated" => {
-                    let is_occupied = kind == "occupied";
-                    let before = occupied.insert(channel, is_occupied);
+                "occupied" | "vacated" | "user_joined" | "user_left" => {
+                    let is_occupied = kind == "occupied" || kind == "user_joined";
+                    let is_of_user = kind.starts_with("user_");
+                    let before = occupied.insert((channel, is_of_user), is_occupied);
                     let alternates = before.unwrap_or(false) != is_occupied;
                     assert!(alternates, "{channel} is {kind} twice: {:?}", self.taken);
                 }

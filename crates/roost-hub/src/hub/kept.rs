@@ -259,11 +259,29 @@ impl<P: Payload, F: Clone> Hub<P, F> {
         let home = record.home();
         if home == member.reactor {
             presences.join((record.name(), record.namespace()), member, now);
+            self.report_users(out);
         } else {
             let joined = Box::new((record.target(), member));
             out.push(Output::ToReactor(home, Item::Join(joined)));
         }
         self.debug_check();
+    }
+
+    /// Whether [`Output::User`] says of channels at home here that keep presence which users come and go.
+    pub fn set_reports_users(&mut self, reports: bool) {
+        if let Some(presences) = &mut self.presences {
+            presences.set_reports_users(reports);
+        }
+    }
+
+    fn report_users(&mut self, out: &mut Vec<Output<P, F>>) {
+        let users = self.presences.iter_mut();
+        let users = users.flat_map(|presences| presences.take_users());
+        out.extend(users.map(|(channel, user, is_there)| Output::User {
+            channel,
+            user,
+            is_there,
+        }));
     }
 
     /// It is this time: that of what is ended without a time of its own.
@@ -313,6 +331,7 @@ impl<P: Payload, F: Clone> Hub<P, F> {
         let home = record.home();
         if home == me {
             presences.leave(record.name(), (me, who), has_ended, now);
+            self.report_users(out);
         } else {
             let target = record.target();
             let left = Item::Leave {
@@ -424,6 +443,7 @@ impl<P: Payload, F: Clone> Hub<P, F> {
                 if let (Some(channel), Some(presences)) = (channel, &mut self.presences) {
                     presences.join((channel.name(), channel.namespace()), member, self.now);
                 }
+                self.report_users(out);
             }
             Item::Leave {
                 target,
@@ -435,6 +455,7 @@ impl<P: Payload, F: Clone> Hub<P, F> {
                 if let (Some(channel), Some(presences)) = (channel, &mut self.presences) {
                     presences.leave(channel.name(), (from, who), has_ended, self.now);
                 }
+                self.report_users(out);
             }
             Item::AskPresence(query) => {
                 let answer = Box::new(self.answer_presence(&query));

@@ -71,6 +71,8 @@ struct World {
     /// Where in that a reactor was not told for a while: none there wanted to be.
     breaks: BTreeSet<(u8, String, usize)>,
     answers: Vec<roost_hub::PresenceAnswer>,
+    /// Users that are in a channel, as their coming and going is reported.
+    users: BTreeSet<(String, String)>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -82,7 +84,11 @@ struct Client {
 
 impl World {
     fn new(reactors: u8, limits: PresenceLimits, bytes_max: u64) -> World {
-        let hub = |me| Hub::new(options(me, u16::from(reactors), limits, bytes_max));
+        let hub = |me| {
+            let mut hub = Hub::new(options(me, u16::from(reactors), limits, bytes_max));
+            hub.set_reports_users(true);
+            hub
+        };
         World {
             hubs: (0..reactors).map(hub).collect(),
             ways: BTreeMap::new(),
@@ -92,6 +98,7 @@ impl World {
             told: BTreeMap::new(),
             breaks: BTreeSet::new(),
             answers: Vec::new(),
+            users: BTreeSet::new(),
         }
     }
 
@@ -190,6 +197,18 @@ impl World {
                     }
                 }
                 Output::Presence(answer) => self.answers.push(*answer),
+                Output::User {
+                    channel,
+                    user,
+                    is_there,
+                } => {
+                    let key = (channel.to_string(), user.to_string());
+                    let in_turns = match is_there {
+                        true => self.users.insert(key),
+                        false => self.users.remove(&key),
+                    };
+                    assert!(in_turns, "{user} comes or goes twice in {channel}");
+                }
                 _ => {}
             }
         }
@@ -243,6 +262,8 @@ impl World {
             let users: BTreeSet<_> = there.iter().map(|(_, _, user)| user.as_str()).collect();
             let users = users.iter().filter(|user| !user.is_empty()).count();
             assert_eq!(view.counts.users as usize, users, "{text}");
+            let reported = self.users.iter().filter(|(of, _)| of == text);
+            assert_eq!(reported.count(), users, "{text}: {:?}", self.users);
             assert_eq!(view.is_truncated, there.len() > members_max);
             if view.is_truncated {
                 assert!(view.members.is_empty());

@@ -177,7 +177,9 @@ impl Pair {
             Output::Published { token, .. } => format!("published {token}"),
             Output::DeliverMatched { .. } | Output::Refused { .. } => panic!("no pattern"),
             Output::Presence(_) => panic!("no presence"),
-            Output::Occupancy { .. } | Output::Watched(_) => panic!("it is not asked for"),
+            Output::Occupancy { .. } | Output::User { .. } | Output::Watched(_) => {
+                panic!("it is not asked for")
+            }
             Output::ToReactor(..) => unreachable!("sorted out before"),
         };
         self.done.drain(..).map(short).collect()

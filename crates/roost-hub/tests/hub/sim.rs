@@ -511,7 +511,9 @@ impl Sim {
     fn carry_out(&mut self, reactor: u8, out: Vec<Output<usize, Frame>>) -> Check {
         for output in out {
             match output {
-                Output::Presence(_) => return Err("nothing asks for presence".to_owned()),
+                Output::Presence(_) | Output::User { .. } => {
+                    return Err("nothing asks for presence".to_owned());
+                }
                 Output::ToReactor(to, item) => self.send(reactor, to, item)?,
                 Output::Subscribed {
                     who,

@@ -43,6 +43,12 @@ pub(crate) enum Notice {
     /// A topic or pattern whose home is here has its first subscriber of the encodings that are watched, or has
     /// lost its last.
     Watched(Box<Watched>),
+    /// A user has the first client in a channel whose home is here, or has no more in it.
+    User {
+        channel: Name,
+        user: Name,
+        is_there: bool,
+    },
     /// Its publication has.
     Published {
         publisher: ConnKey,
@@ -107,6 +113,15 @@ pub(super) fn notice_of(output: HubOutput) -> Notice {
             is_occupied,
         },
         Output::Watched(watched) => Notice::Watched(watched),
+        Output::User {
+            channel,
+            user,
+            is_there,
+        } => Notice::User {
+            channel,
+            user,
+            is_there,
+        },
         Output::ToReactor(..) | Output::Deliver { .. } | Output::DeliverMatched { .. } => {
             unreachable!("no dialect is told of it")
         }

@@ -70,6 +70,7 @@ struct Delivery<'a> {
 fn hub_of(options: HubOptions, settings: &Settings) -> Hub<Publication, Image> {
     let mut hub = Hub::new(options);
     hub.set_reports_occupancy(settings.events.kinds.has_occupancy());
+    hub.set_reports_users(settings.events.kinds.has_users());
     hub
 }
 
@@ -590,6 +591,7 @@ impl Channels {
             | Output::Published { .. }
             | Output::Presence(_)
             | Output::Occupancy { .. }
+            | Output::User { .. }
             | Output::Watched(_) => {
                 return Some(notice_of(output));
             }

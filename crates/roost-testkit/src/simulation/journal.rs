@@ -4,8 +4,8 @@
 //!
 //! What is promised: numbers have no holes, and a number is told once or twice as the same; until the
 //! journal says that something is lost, a connection is connected once and disconnected once, subscribes and
-//! unsubscribes by turns and only in between, and channels are occupied and vacated by turns; when all is
-//! over, no connection is connected and no channel occupied.
+//! unsubscribes by turns and only in between, channels are occupied and vacated by turns, and users join and
+//! leave them by turns; when all is over, no connection is connected and no channel occupied.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,6 +43,8 @@ struct Known {
     connected: BTreeMap<String, BTreeSet<String>>,
     ended: BTreeSet<String>,
     occupied: BTreeSet<String>,
+    /// Users by channel.
+    users: BTreeSet<(String, String)>,
 }
 
 fn rng_of(seed: u64) -> SimRng {
@@ -65,6 +67,8 @@ impl Told {
             linger_ms: rng.between(0, 300),
             tells_occupied: true,
             tells_vacated: true,
+            tells_joined: true,
+            tells_left: true,
         };
         Some(Told {
             journal: Journal::new(rules, "sim", "epoch", (0, 0)),
@@ -86,6 +90,12 @@ impl Told {
                     self.journal.occupied(channel, time_ms, now)
                 }
                 (EventKind::Vacated, Some(channel)) => self.journal.vacated(channel, time_ms, now),
+                (EventKind::UserJoined, Some(channel)) => {
+                    self.journal.joined(channel, &event.user, time_ms, now);
+                }
+                (EventKind::UserLeft, Some(channel)) => {
+                    self.journal.left(channel, &event.user, time_ms, now);
+                }
                 (kind, channel) => {
                     let key = event.client.expect("it is about a connection");
                     let (slot, generation) = (key.slot(), key.generation());
@@ -176,6 +186,7 @@ impl Told {
         }
         if over == Over::Everything {
             assert!(known.occupied.is_empty(), "{:?} stay", known.occupied);
+            assert!(known.users.is_empty(), "{:?} stay", known.users);
         }
     }
 
@@ -229,6 +240,14 @@ impl Known {
             }
             "occupied" => assert!(self.occupied.insert(channel), "{event}: twice"),
             "vacated" => assert!(self.occupied.remove(&channel), "{event}: it was not"),
+            "user_joined" => {
+                let is_new = self.users.insert((channel, text("user")));
+                assert!(is_new, "{event}: it was there");
+            }
+            "user_left" => {
+                let was_there = self.users.remove(&(channel, text("user")));
+                assert!(was_there, "{event}: it was not there");
+            }
             "logged_in" => assert!(self.connected.contains_key(&client), "{event}"),
             "node_started" | "node_stopped" => {}
             other => panic!("{other}: what is that?"),
