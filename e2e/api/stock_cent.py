@@ -15,11 +15,10 @@ from cent import (AsyncClient, BatchRequest, BroadcastRequest, CentApiResponseEr
                   InfoRequest, PresenceRequest, PresenceStatsRequest, PublishRequest, RefreshRequest, StreamPosition, UnsubscribeRequest)
 
 
-def start(binary):
+def start(binary, *arguments):
     """The daemon on free ports; its address, its API's, and the key that it prints."""
     daemon = subprocess.Popen([binary, "run", "--listen", "127.0.0.1:0", "--set", 'api.listen=["127.0.0.1:0"]',
-                               "--set", "channels.history_messages_max=5",
-                               "--set", "channels.presence=\"members\""],
+                               *arguments],
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     said = ""
     while "--json" not in said:
@@ -101,7 +100,8 @@ async def check(address, api, key):
 
 
 def main():
-    daemon, address, api, key = start(sys.argv[1])
+    daemon, address, api, key = start(sys.argv[1], "--set", "channels.history_messages_max=5",
+                                       "--set", "channels.presence=\"members\"")
     try:
         asyncio.run(check(address, api, key))
     finally:

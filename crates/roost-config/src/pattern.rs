@@ -109,7 +109,7 @@ pub(crate) const HOOK_EVENT: Pattern = Pattern {
 };
 
 pub(crate) const EVENT_TYPE: Pattern = Pattern {
-    expected: "\"connected\", \"logged_in\", \"disconnected\", \"subscribed\", \"unsubscribed\", \"occupied\" or \"vacated\"",
+    expected: "\"connected\", \"logged_in\", \"disconnected\", \"subscribed\", \"unsubscribed\", \"occupied\", \"vacated\", \"user_joined\" or \"user_left\"",
     takes: "event",
     check: |word| {
         let types = [
@@ -120,10 +120,25 @@ pub(crate) const EVENT_TYPE: Pattern = Pattern {
             "unsubscribed",
             "occupied",
             "vacated",
+            "user_joined",
+            "user_left",
         ];
         check_word(word, &types)
     },
 };
+
+pub(crate) const WEBHOOK_EVENT: Pattern = Pattern {
+    expected: "\"channel_occupied\", \"channel_vacated\", \"member_added\" or \"member_removed\"",
+    takes: "event",
+    check: |word| check_word(word, &WEBHOOK_EVENTS),
+};
+/// What Pusher's webhooks tell.
+pub(crate) const WEBHOOK_EVENTS: [&str; 4] = [
+    "channel_occupied",
+    "channel_vacated",
+    "member_added",
+    "member_removed",
+];
 
 pub(crate) const NODE_NAME: Pattern = Pattern {
     expected: "a name of 1 to 64 letters, digits, '-', '_' or '.', or \"\" for the machine's",

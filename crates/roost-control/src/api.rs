@@ -13,6 +13,7 @@
 //! | what channels keep | `api/history.rs` |
 //! | users, and tokens that are not taken any more | `api/users.rs`, `api/revoke.rs` |
 //! | Centrifugo's API | `api/centrifugo.rs` |
+//! | Pusher's API | `api/pusher.rs`, `api/pusher_apps.rs`, `api/replays.rs` |
 //! | publishing | `api/publication.rs`, `api/publish.rs`, `api/broadcast.rs`, `api/stream.rs`, `api/many.rs` |
 
 mod access;
@@ -30,6 +31,9 @@ mod presence;
 mod problem;
 mod publication;
 mod publish;
+mod pusher;
+mod pusher_apps;
+mod replays;
 mod revoke;
 mod stream;
 mod users;
@@ -61,6 +65,7 @@ pub(crate) use access::ApiKeys;
 pub use call::ApiLimits;
 pub use paths::paths;
 pub use problem::problems;
+pub(crate) use pusher_apps::PusherApps;
 
 /// What the API is served with.
 pub struct ApiOptions {
@@ -68,6 +73,8 @@ pub struct ApiOptions {
     pub listeners: Vec<ApiListener>,
     /// The keys; without any, only unix sockets may be listened on.
     pub keys: Vec<ApiKey>,
+    /// Applications of Pusher's.
+    pub pusher: Vec<roost_auth::PusherApp>,
     /// Its limits.
     pub limits: ApiLimits,
     /// Where revocations are kept for the next start, if anywhere.
@@ -91,14 +98,15 @@ pub(crate) fn check(options: &ApiOptions) -> io::Result<()> {
 /// Serves the listeners, each by a task, until the runtime ends.
 pub(crate) fn serve(
     options: ApiOptions,
-    keys: ApiKeys,
+    (keys, pusher): (ApiKeys, PusherApps),
     shared: &Shared,
     build: Build,
     peer: &Arc<Peer>,
 ) {
     let ApiOptions {
         listeners,
-        keys: _, // they are in `keys`, where a reload changes them
+        keys: _,   // they are in `keys`, where a reload changes them
+        pusher: _, // the same
         limits,
         revocations,
     } = options;
@@ -112,6 +120,7 @@ pub(crate) fn serve(
         shared: shared.clone(),
         peer: peer.clone(),
         keys,
+        pusher,
         limits,
         revocations,
         in_flight: AtomicUsize::new(0),
@@ -131,9 +140,12 @@ struct Served(Arc<Api>);
 
 impl Answers for Served {
     async fn answer(self, request: Request<Body>) -> Response {
-        let mut response = match admit(self.0, request).await {
-            Ok(response) => response,
-            Err(problem) => problem.into_response(),
+        let mut response = match pusher::has_path(request.uri().path()) {
+            true => pusher::answer(self.0, request).await,
+            false => match admit(self.0, request).await {
+                Ok(response) => response,
+                Err(problem) => problem.into_response(),
+            },
         };
         let no_store = HeaderValue::from_static("no-store");
         response.headers_mut().insert(CACHE_CONTROL, no_store);

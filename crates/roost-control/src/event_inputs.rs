@@ -9,8 +9,8 @@ use crate::hook_client::CallError;
 pub(crate) enum Input {
     /// By a reactor.
     Happened(usize, Box<EventBatch>),
-    /// What became of the batch under way.
-    Ended(Result<(), CallError>),
+    /// What became of the batch under way to the destination at this place.
+    Ended(usize, Result<(), CallError>),
 }
 
 /// The way to the task.

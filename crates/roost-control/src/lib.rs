@@ -18,7 +18,7 @@
 //! | keys of tokens, fetched | `jwks.rs` |
 //! | hooks: questions to applications | `hook.rs`, `hooks.rs`, `hook_inputs.rs`, `hook_client.rs`, `hook_outcomes.rs` |
 //! | keys and hooks that a reload changes | `reloads.rs` |
-//! | the journal of events | `events.rs`, `event_inputs.rs` |
+//! | the journal of events, and Pusher's webhooks | `events.rs`, `event_destination.rs`, `event_inputs.rs` |
 //! | whether reactors run, and deliver | `health.rs`, `canary.rs` |
 //! | what is heard as a subscriber | `taps.rs`, `tail.rs` |
 //! | the text that Prometheus reads | `metrics.rs` |
@@ -41,6 +41,7 @@ mod api;
 mod canary;
 mod channels;
 mod clock;
+mod event_destination;
 mod event_inputs;
 mod events;
 mod first_of;
@@ -65,7 +66,7 @@ mod taps;
 mod token_jobs;
 mod tokens;
 
-use api::ApiKeys;
+use api::{ApiKeys, PusherApps};
 use canary::CanaryTask;
 use events::EventTasks;
 use first_of::first_of;
@@ -76,7 +77,7 @@ use tokens::TokenTasks;
 pub use api::{ApiKey, ApiLimits, ApiOptions};
 #[doc(hidden)]
 pub use api::{paths, problems};
-pub use events::EventsTo;
+pub use event_destination::{EventsTo, Teller};
 pub use hook::Hook;
 pub use hook_client::HookUrl;
 pub use jwks::{JwksOptions, JwksUrl};
@@ -111,8 +112,8 @@ pub struct Served {
     pub hooks: Vec<Hook>,
     /// How often it is looked whether each reactor delivers; `None`: never.
     pub canary_interval: Option<Duration>,
-    /// Where the application is told what happens, if it is.
-    pub events: Option<EventsTo>,
+    /// Where applications are told what happens.
+    pub events: Vec<EventsTo>,
     /// What the process does for administrators; without it, what they ask of it is refused.
     pub operator: Option<Arc<dyn Operator>>,
 }
@@ -139,8 +140,16 @@ pub fn start(mut served: Served, shared: Shared, build: Build) -> io::Result<Con
     let (to_hooks, hooks) = hooks::start(hooks, peer.reactors(), bytes_max)?;
     let keys = served.api.as_mut().map(|api| std::mem::take(&mut api.keys));
     let keys = ApiKeys::new(keys.unwrap_or_default());
-    let reloader = ControlReloader::new(keys.clone(), to_thread.clone(), to_hooks.clone());
-    let (to_events, mut events) = served.events.take().map(events::start).transpose()?.unzip();
+    let apps = served
+        .api
+        .as_mut()
+        .map(|api| std::mem::take(&mut api.pusher));
+    let apps = PusherApps::new(apps.unwrap_or_default());
+    let admits = (keys, apps);
+    let reloader = ControlReloader::new(admits.clone(), to_thread.clone(), to_hooks.clone());
+    let told = std::mem::take(&mut served.events);
+    let told = (!told.is_empty()).then(|| events::start(told));
+    let (to_events, mut events) = told.transpose()?.unzip();
     let (stop, stopped) = oneshot::channel();
     let (end, ended) = mpsc::channel();
     thread::Builder::new()
@@ -151,7 +160,7 @@ pub fn start(mut served: Served, shared: Shared, build: Build) -> io::Result<Con
             let tasks = run_tasks(tasks, hooks, peer.clone());
             let work = work(
                 served,
-                keys,
+                admits,
                 (shared, build),
                 (peer.clone(), has_keys),
                 woken,
@@ -213,13 +222,13 @@ async fn run(
 
 async fn work(
     served: Served,
-    keys: ApiKeys,
+    admits: (ApiKeys, PusherApps),
     (shared, build): (Shared, Build),
     (peer, has_keys): (Arc<peer::Peer>, Option<Arc<AtomicBool>>),
     woken: UnixStream,
 ) -> io::Result<()> {
     if let Some(options) = served.api {
-        api::serve(options, keys, &shared, build, &peer);
+        api::serve(options, admits, &shared, build, &peer);
     }
     let canary = served.canary_interval;
     let canary = canary.map(|interval| CanaryTask::new(shared.clone(), &peer, interval));

@@ -1,8 +1,9 @@
 //! What a reload changes of what the control thread serves: keys of the API, of tokens, and hooks.
 
+use roost_auth::PusherApp;
 use roost_tokens::Checker;
 
-use crate::api::{ApiKey, ApiKeys};
+use crate::api::{ApiKey, ApiKeys, PusherApps};
 use crate::hook::Hook;
 use crate::hook_inputs::{Input, ToHooks};
 use crate::token_jobs::{Job, ToThread};
@@ -11,14 +12,20 @@ use crate::token_jobs::{Job, ToThread};
 #[derive(Clone)]
 pub struct ControlReloader {
     keys: ApiKeys,
+    pusher: PusherApps,
     tokens: Option<ToThread>,
     hooks: ToHooks,
 }
 
 impl ControlReloader {
-    pub(crate) fn new(keys: ApiKeys, tokens: Option<ToThread>, hooks: ToHooks) -> ControlReloader {
+    pub(crate) fn new(
+        (keys, pusher): (ApiKeys, PusherApps),
+        tokens: Option<ToThread>,
+        hooks: ToHooks,
+    ) -> ControlReloader {
         ControlReloader {
             keys,
+            pusher,
             tokens,
             hooks,
         }
@@ -27,6 +34,11 @@ impl ControlReloader {
     /// Requests to the API that come from now on have to carry one of these keys.
     pub fn set_api_keys(&self, keys: Vec<ApiKey>) {
         self.keys.set(keys);
+    }
+
+    /// Requests to Pusher's API are signed by one of these applications from now on.
+    pub fn set_pusher_apps(&self, apps: Vec<PusherApp>) {
+        self.pusher.set(apps);
     }
 
     /// Tokens are checked with these keys and rules from now on. Those of the JWKS stay.

@@ -56,7 +56,7 @@ pub use dialects::{
     encode_kept, encode_matched, encode_recovered, encode_retained,
 };
 pub use form::Form;
-pub use path::PathError;
+pub use path::{PathError, percent_decode};
 pub use publication::{Arguments, PayloadRef, Publication, PublishDetails};
 pub use receivers::{Receiver, Receivers};
 pub use replies::Replies;

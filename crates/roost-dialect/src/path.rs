@@ -39,7 +39,7 @@ pub(crate) fn channel_from_path(
 }
 
 /// RFC 3986 §2.1. A `+` stands for itself: this is a path, not a form.
-pub(crate) fn percent_decode(encoded: &str) -> Result<Cow<'_, str>, PathError> {
+pub fn percent_decode(encoded: &str) -> Result<Cow<'_, str>, PathError> {
     if !encoded.contains('%') {
         return Ok(Cow::Borrowed(encoded));
     }

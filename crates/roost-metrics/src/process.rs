@@ -184,27 +184,27 @@ static VALUES: [Named; 21] = [
     ),
     (
         "events_total",
-        "Events of the journal that were given a number, to be sent to events.url.",
+        "Events that were put in order to be sent to events.url, and to webhooks of Pusher's applications.",
         &EVENTS,
     ),
     (
         "events_delivered_total",
-        "Of those, the ones that events.url has taken.",
+        "Of those, the ones that were taken.",
         &EVENTS_DELIVERED,
     ),
     (
         "events_lost_total",
-        "Events that found no room on their way to events.url; the journal says how many, and where they are missing.",
+        "Events that found no room on their way; the journal that goes to events.url says how many, and where they are missing.",
         &EVENTS_LOST,
     ),
     (
         "events_queued",
-        "Events that wait to be taken by events.url now.",
+        "Events that wait to be taken now.",
         &EVENTS_QUEUED,
     ),
     (
         "event_batches_failed_total",
-        "Batches of events that events.url has not taken, and that are sent again.",
+        "Batches of events that were not taken, and that are sent again.",
         &EVENT_BATCHES_FAILED,
     ),
 ];

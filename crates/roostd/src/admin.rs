@@ -51,10 +51,10 @@ pub(crate) fn start(
     api: Option<ApiOptions>,
     shared: &Shared,
     driver: &'static str,
-    (tokens, has_tokens, hooks, events): (Tokens, bool, Vec<Hook>, Option<EventsTo>),
+    (tokens, has_tokens, hooks, events): (Tokens, bool, Vec<Hook>, Vec<EventsTo>),
     (operator, canary_interval_ms): (Daemon, u32),
 ) -> Result<Option<Control>, String> {
-    let asks = has_tokens || !hooks.is_empty() || events.is_some();
+    let asks = has_tokens || !hooks.is_empty() || !events.is_empty();
     if listeners.is_empty() && api.is_none() && !asks {
         return Ok(None);
     }

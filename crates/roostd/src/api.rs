@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use roost_auth::PusherApp;
 use roost_config::{self as config, ApiKeySource, ListenAddress, Loaded};
 use roost_control::{ApiKey, ApiLimits, ApiListener, ApiOptions, BindError, Socket};
 use tracing::{info, warn};
@@ -67,7 +68,11 @@ fn sha256_of(loaded: &Loaded, source: &ApiKeySource) -> Result<[u8; 32], String>
 }
 
 /// Binds the API's listeners; `None` where it is off. The error is a message for people.
-pub(crate) fn bind(loaded: &Loaded, mut keys: Vec<ApiKey>) -> Result<Option<Api>, String> {
+pub(crate) fn bind(
+    loaded: &Loaded,
+    mut keys: Vec<ApiKey>,
+    pusher: Vec<PusherApp>,
+) -> Result<Option<Api>, String> {
     let from = &loaded.settings.api;
     if from.listen.is_empty() {
         return Ok(None);
@@ -83,6 +88,7 @@ pub(crate) fn bind(loaded: &Loaded, mut keys: Vec<ApiKey>) -> Result<Option<Api>
         options: ApiOptions {
             listeners: listeners.map_err(|error| error.to_string())?,
             keys,
+            pusher,
             limits: ApiLimits {
                 in_flight_max: from.in_flight_max as usize,
                 body_bytes_max: from.body_bytes_max,

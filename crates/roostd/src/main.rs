@@ -40,6 +40,7 @@ use secret::{Secret, hex};
 
 mod admin;
 mod api;
+mod apps;
 mod cli;
 mod development;
 mod driver;
@@ -178,7 +179,7 @@ fn check(source: &ConfigSource) -> ExitCode {
     if let Err(lines) = hooks::load(&loaded) {
         return fail(&lines.to_string());
     }
-    if let Err(lines) = events::load(&loaded) {
+    if let Err(lines) = apps::load(&loaded).and_then(|(apps, _)| events::load(&loaded, &apps)) {
         return fail(&lines.to_string());
     }
     if let Err(lines) = tokens::Tokens::load(&loaded) {
@@ -226,18 +227,20 @@ fn start(options: RunOptions) -> Result<run::Start, String> {
     let (users, users_warnings) = users::load(&loaded).map_err(|lines| lines.to_string())?;
     let tokens = tokens::Tokens::load(&loaded).map_err(|lines| lines.to_string())?;
     let hooks = hooks::load(&loaded).map_err(|lines| lines.to_string())?;
-    let events = events::load(&loaded).map_err(|lines| lines.to_string())?;
+    let (apps, apps_warnings) = apps::load(&loaded).map_err(|lines| lines.to_string())?;
+    let events = events::load(&loaded, &apps).map_err(|lines| lines.to_string())?;
     Ok(run::Start {
         source,
         tokens,
         hooks,
         events,
+        apps,
         loaded,
         api_keys,
         tls,
         tls_warnings,
         users,
-        users_warnings,
+        users_warnings: [users_warnings, apps_warnings].concat(),
         development,
     })
 }

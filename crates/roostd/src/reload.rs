@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use roost_auth::PusherApp;
 use roost_config::{self as config, Change, Loaded, Reload};
 use roost_control::{ApiKey, ControlReloader, Hook, Reloaded, ReloadedKey};
 use roost_metrics::process::{
@@ -21,7 +22,7 @@ use crate::cli::ConfigSource;
 use crate::listeners::{Listeners, Moves};
 use crate::pace::Paces;
 use crate::tls::{Tls, now};
-use crate::{api, hooks, logging, notify, settings, tokens, users};
+use crate::{api, apps, hooks, logging, notify, settings, tokens, users};
 
 /// What runs, and what it is loaded again from.
 pub(crate) struct Running {
@@ -76,6 +77,7 @@ struct Prepared {
 /// What the control thread is given.
 struct Served {
     api_keys: Vec<ApiKey>,
+    apps: Vec<PusherApp>,
     checker: Checker,
     hooks: Vec<Hook>,
 }
@@ -241,10 +243,12 @@ impl Running {
         }
         let mut api_keys = api::keys(loaded).map_err(lines)?;
         api_keys.extend(self.development_key.clone());
+        let (apps, _) = apps::load(loaded).map_err(|found| found.errors)?;
         let tokens = tokens::Tokens::load(loaded).map_err(|found| found.errors)?;
         let tokens = tokens.unwrap_or_default().for_control(&from.auth);
         Ok(Served {
             api_keys,
+            apps,
             checker: tokens.checker,
             hooks: hooks::load(loaded).map_err(|found| found.errors)?,
         })
@@ -266,6 +270,7 @@ impl Running {
         // First: reactors ask what is new.
         if let Some(control) = self.control.get() {
             control.set_api_keys(served.api_keys);
+            control.set_pusher_apps(served.apps);
             control.set_tokens(served.checker);
             control.set_hooks(served.hooks);
         }

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use roost_auth::PusherApp;
 use roost_config::{self as config, Loaded};
 use roost_control::{ApiKey, ApiOptions, Control, EventsTo, Hook, RevocationFile};
 use roost_dialect::wamp::Users;
@@ -49,8 +50,10 @@ pub(crate) struct Start {
     pub(crate) tokens: Option<Tokens>,
     /// What applications are asked.
     pub(crate) hooks: Vec<Hook>,
-    /// Where events are told, if they are.
-    pub(crate) events: Option<EventsTo>,
+    /// Where events are told.
+    pub(crate) events: Vec<EventsTo>,
+    /// Applications of Pusher's.
+    pub(crate) apps: Vec<PusherApp>,
 }
 
 /// Runs the daemon until it is told to stop, and says why if it cannot.
@@ -84,6 +87,7 @@ fn serve(start_with: Start) -> Result<(), String> {
         tokens,
         hooks: asked,
         events: told,
+        apps,
     } = start_with;
     let from = &loaded.settings;
     ignore_stray_signals();
@@ -91,7 +95,7 @@ fn serve(start_with: Start) -> Result<(), String> {
     let (open_files, reactors, choice, connections_max) = room_of(from)?;
     warn_of(&[users_warnings, tls_warnings].concat());
     let listeners = admin::bind(&from.admin)?;
-    let api = api::bind(&loaded, api_keys)?;
+    let api = api::bind(&loaded, api_keys, apps)?;
     let (mut api, api_shown) = api.map(Api::split).unzip();
     let numbers = numbers_of(from)?;
     let mut settings =
@@ -120,7 +124,10 @@ fn serve(start_with: Start) -> Result<(), String> {
     });
     let reloader = reloader.map_err(|error| thread_error(&error))?;
     let operator = Daemon::of(&server, paces.clone(), reloader.clone());
-    let events_wait = told.as_ref().map_or(Duration::ZERO, |_| EVENTS_WAIT);
+    let events_wait = match told.is_empty() {
+        true => Duration::ZERO,
+        false => EVENTS_WAIT,
+    };
     let asked = (tokens, has_tokens, asked, told);
     let (name, own) = (choice.name(), (operator, from.admin.canary_interval_ms));
     let control = admin::start(listeners, api, server.shared(), name, asked, own)?;

@@ -37,7 +37,7 @@ pub(crate) fn for_reactors(
         fan_out_piece: reactor::FAN_OUT_PIECE,
         auth: tokens::for_reactors(from, reactors),
         hooks: hooks::for_reactors(&from.hooks),
-        events: events::for_reactors(&from.events),
+        events: events::for_reactors(from),
         dialects,
         channels: reactor::Policies::numbered(from, numbers),
     })

@@ -196,7 +196,7 @@ fn load_user(
     }
 }
 
-fn read_secret(path: &Path, lines: &mut Lines) -> Result<Secret, String> {
+pub(crate) fn read_secret(path: &Path, lines: &mut Lines) -> Result<Secret, String> {
     let text = |error: std::io::Error| error.to_string();
     let mut file = File::open(path).map_err(text)?;
     if file.metadata().map_err(text)?.permissions().mode() & READABLE_BY_ALL != 0 {

@@ -105,7 +105,7 @@ impl WorstCase {
                 .saturating_add(tokens_bytes(&settings.auth, reactors))
                 .saturating_add(hooks_bytes(settings, reactors))
                 .saturating_add(TAILS_MAX as u64 * (TAIL_BYTES_MAX as u64 + message))
-                .saturating_add(events_bytes(&settings.events, reactors))
+                .saturating_add(events_bytes(settings, reactors))
                 .saturating_add(connect_rates)
                 .saturating_add(LOG_BYTES),
         }
@@ -205,15 +205,19 @@ fn hooks_bytes(settings: &config::Settings, reactors: u64) -> u64 {
 }
 
 /// Events that wait to be taken, and channels that linger; and on the way from each reactor, beside its ring.
-fn events_bytes(events: &config::EventsTo, reactors: u64) -> u64 {
-    match events.is_on() {
-        false => 0,
-        true => {
+fn events_bytes(settings: &config::Settings, reactors: u64) -> u64 {
+    let events = &settings.events;
+    let apps = settings.pusher_apps.iter();
+    let webhooks = apps.filter(|app| app.webhook_url.is_some()).count() as u64;
+    match u64::from(events.is_on()) + webhooks {
+        0 => 0,
+        destinations => {
             let queued = u64::from(events.queue_max).saturating_mul(2 * EVENT_BYTES);
             let batch = u64::from(events.batch_max).saturating_mul(2 * EVENT_BYTES);
+            let each = queued.saturating_add(batch);
             let reactors = reactors
                 .saturating_mul((reactor::EVENTS_BYTES_MAX + reactor::LINK_BYTES_MAX) as u64);
-            queued.saturating_add(batch).saturating_add(reactors)
+            each.saturating_mul(destinations).saturating_add(reactors)
         }
     }
 }

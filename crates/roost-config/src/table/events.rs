@@ -12,8 +12,8 @@ section! {
     /// way. `""`: nothing is told.
     url: Option<String> = None, OrNone(HOOK_URL), Restart, r#""http://127.0.0.1:3000/events""#;
     /// What is told: `"connected"`, `"logged_in"`, `"disconnected"`, `"subscribed"`, `"unsubscribed"`,
-    /// `"occupied"`, `"vacated"`; `["*"]`: all. That the server starts and stops, and how many events are
-    /// lost, is told always.
+    /// `"occupied"`, `"vacated"`, `"user_joined"`, `"user_left"`; `["*"]`: all. That the server starts and
+    /// stops, and how many events are lost, is told always.
     types: Vec<String> = ["connected", "disconnected", "occupied", "vacated"].map(str::to_owned).to_vec(),
         Patterns(EVENT_TYPE), Restart, r#"["*"]"#;
     /// The namespaces whose channels are told of; `["*"]`: all channels. Connections have no namespace.

@@ -1,9 +1,9 @@
 //! `[pusher]`, `[[pusher.app]]`: Pusher's protocol, and the applications whose clients speak it.
 
-use crate::pattern::{APP_NAME, APP_PREFIX, FILE};
+use crate::pattern::{APP_NAME, APP_PREFIX, FILE, HOOK_URL, WEBHOOK_EVENT, WEBHOOK_EVENTS};
 use crate::row::{HOUR, SECOND, section, time};
 use crate::units::{KIB, MIB};
-use crate::value::{Count, Flag, Size};
+use crate::value::{Count, Flag, OrNone, Patterns, Size};
 
 section! {
     /// The dialect of Pusher's clients ([pusher.md](pusher.md)).
@@ -42,6 +42,13 @@ section! {
     prefix: String = String::new(), APP_PREFIX, Restart, r#""shop:""#;
     /// Whether its clients may publish events (`client-…`) on private and presence channels.
     client_events: bool = true, Flag, Restart, "false";
+    /// Where its webhooks are sent to (POST, [events.md](events.md#pushers-webhooks)), signed with its secret.
+    /// `timeout`, `batch_max`, `batch_wait`, `queue_max`, `linger` and `ca_file` of `[events]` hold for them.
+    /// `""`: none.
+    webhook_url: Option<String> = None, OrNone(HOOK_URL), Restart, r#""http://127.0.0.1:3000/pusher""#;
+    /// What they tell: `"channel_occupied"`, `"channel_vacated"`, `"member_added"`, `"member_removed"`.
+    webhook_events: Vec<String> = WEBHOOK_EVENTS.map(str::to_owned).to_vec(),
+        Patterns(WEBHOOK_EVENT), Restart, r#"["member_added", "member_removed"]"#;
 }
 
 /// Most `[[pusher.app]]`: each name is compared with their prefixes.

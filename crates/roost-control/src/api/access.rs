@@ -52,6 +52,8 @@ pub(super) enum Caller {
     Key(Arc<ApiKey>),
     /// Of a process that may write to the unix socket, where there are no keys.
     Socket,
+    /// An application of Pusher's, whose requests name its own channels and users alone.
+    App,
 }
 
 /// What a request wants to do.
@@ -78,6 +80,8 @@ pub(super) enum Action<'a> {
 pub(super) enum Rule<'a> {
     /// The permissions of the unix socket, where there are no keys.
     Socket,
+    /// The signature of an application of Pusher's.
+    App,
     /// This word of the key.
     Scope(&'a ApiScope),
 }
@@ -93,6 +97,7 @@ pub(super) struct Denied<'a> {
 pub(super) fn decide<'a>(caller: &'a Caller, action: Action<'a>) -> Result<Rule<'a>, Denied<'a>> {
     let key = match caller {
         Caller::Socket => return Ok(Rule::Socket),
+        Caller::App => return Ok(Rule::App),
         Caller::Key(key) => key,
     };
     let mut scopes = key.allow.iter();
@@ -238,7 +243,7 @@ mod tests {
         ];
         let of = |pairs: &[(&'static str, &str)]| match authenticate(&keys, &headers(pairs)) {
             Ok(Caller::Key(key)) => Some(key.name.clone()),
-            Ok(Caller::Socket) => panic!("there are keys"),
+            Ok(Caller::Socket | Caller::App) => panic!("there are keys"),
             Err(_) => None,
         };
         assert_eq!(

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::access::{ApiKeys, Caller};
 use super::problem::{Kind, Problem};
+use super::pusher_apps::PusherApps;
 use crate::metrics::Build;
 use crate::peer::Peer;
 use crate::revocation_file::RevocationFile;
@@ -33,6 +34,7 @@ pub(super) struct Api {
     pub(super) shared: Shared,
     pub(super) peer: Arc<Peer>,
     pub(super) keys: ApiKeys,
+    pub(super) pusher: PusherApps,
     pub(super) limits: ApiLimits,
     pub(super) revocations: Option<Arc<RevocationFile>>,
     pub(super) in_flight: AtomicUsize,

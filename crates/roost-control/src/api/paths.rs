@@ -68,7 +68,9 @@ pub fn paths() -> Vec<(String, String)> {
     let own = own.map(|(method, path, _)| (method.to_string(), (*path).to_owned()));
     let centrifugo = METHODS.iter();
     let centrifugo = centrifugo.map(|(name, _)| ("POST".to_owned(), format!("{CENTRIFUGO}{name}")));
-    own.chain(centrifugo).collect()
+    let pusher = super::pusher::PATHS.iter();
+    let pusher = pusher.map(|(method, path)| ((*method).to_owned(), (*path).to_owned()));
+    own.chain(centrifugo).chain(pusher).collect()
 }
 
 pub(super) fn find<'a>(path: &'a str, method: &Method) -> Found<'a> {

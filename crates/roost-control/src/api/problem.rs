@@ -1,7 +1,5 @@
 //! Errors of the API: problems in JSON (RFC 9457) that say what was wrong and what to do.
 
-use std::fmt::Write as _;
-
 use axum::body::Body;
 use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
@@ -159,6 +157,20 @@ impl Problem {
         &self.detail
     }
 
+    pub(super) fn status(&self) -> StatusCode {
+        self.kind.row().0
+    }
+
+    pub(super) fn into_detail(self) -> String {
+        self.detail
+    }
+
+    /// After how many seconds it may be tried again.
+    pub(super) fn retry_after_secs(&self) -> Option<u32> {
+        let wait = self.retry_after_ms?;
+        Some(wait.div_ceil(1_000).max(1))
+    }
+
     pub(super) fn path(path: &str) -> Problem {
         let path: String = path.chars().take(PATH_CHARS_SHOWN).collect();
         Problem::new(Kind::NotFound, format!("there is no path {path}"))
@@ -211,11 +223,8 @@ impl Problem {
                 headers.insert(name, value);
             }
         };
-        if let Some(wait) = self.retry_after_ms {
-            let mut seconds = String::new();
-            // Writing to a String cannot fail.
-            let _ = write!(seconds, "{}", wait.div_ceil(1_000).max(1));
-            insert(RETRY_AFTER, &seconds);
+        if let Some(seconds) = self.retry_after_secs() {
+            insert(RETRY_AFTER, &seconds.to_string());
         }
         if let Some(allow) = &self.allow {
             insert(ALLOW, allow);

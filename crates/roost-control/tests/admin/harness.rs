@@ -65,7 +65,7 @@ impl Admin {
             tokens: None,
             hooks: Vec::new(),
             canary_interval,
-            events: None,
+            events: Vec::new(),
             operator,
         };
         let control = roost_control::start(served, shared.clone(), build).expect("starts");

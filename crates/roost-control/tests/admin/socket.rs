@@ -110,7 +110,7 @@ fn a_server_has_one_control_thread() {
         tokens: None,
         hooks: Vec::new(),
         canary_interval: None,
-        events: None,
+        events: Vec::new(),
         operator: None,
     };
     let build = roost_control::Build {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::harness::{Api, KEY, server};
+use crate::harness::{APP, Api, KEY, server};
 
 fn read(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -46,7 +46,8 @@ fn every_described_request_is_routed_and_its_examples_are_taken() {
     let file = openapi();
     for (method, path, operation) in operations(&file) {
         let content = operation["requestBody"]["content"].as_object();
-        for (content_type, media) in content.into_iter().flatten() {
+        let is_signed = path.starts_with("/apps/"); // its examples are in tests of their own
+        for (content_type, media) in content.into_iter().flatten().filter(|_| !is_signed) {
             let examples = media["examples"].as_object().expect("examples");
             for (name, example) in examples {
                 let body = match &example["value"] {
@@ -66,8 +67,15 @@ fn every_described_request_is_routed_and_its_examples_are_taken() {
             }
         }
         // Without a key, and with no body at all.
+        let path = match path.starts_with("/apps/") {
+            true => path.replace("{app_id}", APP),
+            false => path,
+        };
         let answer = api.request(&method, &path, "", b"");
-        answer.problem(401, "unauthorized");
+        match path.starts_with("/apps/") {
+            true => assert_eq!(answer.status, 401, "{method} {path}: {answer:?}"),
+            false => _ = answer.problem(401, "unauthorized"),
+        }
         assert!(operation["responses"].get("401").is_some(), "{path}");
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use roost_auth::{PusherApp, PusherKey};
 use roost_config::ApiScope;
 use roost_control::{
     ApiKey, ApiLimits, ApiListener, ApiOptions, Build, Control, Limits, Listeners, Served, Tokens,
@@ -25,6 +26,27 @@ pub(crate) struct Api {
 pub(crate) const KEY: &str = "a key that allows everything";
 /// One that allows to publish on channels that begin with `order:`.
 pub(crate) const ORDER_KEY: &str = "a key for orders";
+
+/// The id of an application of Pusher's, without a prefix.
+pub(crate) const APP: &str = "3";
+/// Its key and its secret; those of another one end in its id.
+pub(crate) const APP_KEY: &str = "key-of-3";
+pub(crate) const APP_SECRET: &str = "secret-of-3";
+
+/// An application of Pusher's.
+pub(crate) fn app(id: &str, prefix: &str) -> PusherApp {
+    PusherApp {
+        id: id.into(),
+        key: format!("key-of-{id}").into(),
+        signing: signing(&format!("secret-of-{id}")),
+        prefix: prefix.into(),
+        client_events: true,
+    }
+}
+
+pub(crate) fn signing(secret: &str) -> PusherKey {
+    PusherKey::new(&secret.as_bytes().to_vec().into())
+}
 
 pub(crate) fn limits() -> ApiLimits {
     ApiLimits {
@@ -60,6 +82,7 @@ impl Api {
         let options = ApiOptions {
             listeners: vec![listener],
             keys,
+            pusher: vec![app(APP, ""), app("other", "other:")],
             limits,
             revocations: None,
         };
@@ -130,7 +153,7 @@ fn start_with(
         tokens,
         hooks: Vec::new(),
         canary_interval: None,
-        events: None,
+        events: Vec::new(),
         operator: None,
     };
     let build = Build {

@@ -9,4 +9,5 @@ mod history;
 mod many;
 mod presence;
 mod publish;
+mod pusher;
 mod users;

@@ -297,6 +297,7 @@ fn an_address_without_a_key_is_not_served() {
     let options = ApiOptions {
         listeners: vec![listener],
         keys: Vec::new(),
+        pusher: Vec::new(),
         limits: limits(),
         revocations: None,
     };

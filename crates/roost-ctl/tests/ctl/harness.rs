@@ -112,7 +112,7 @@ impl Daemon {
             tokens: None,
             hooks: Vec::new(),
             canary_interval: None,
-            events: None,
+            events: Vec::new(),
             operator: Some(asked.clone()),
         };
         let build = Build {

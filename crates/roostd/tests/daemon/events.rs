@@ -27,6 +27,8 @@ struct Batch {
     id: String,
     timestamp: String,
     signature: String,
+    /// `X-Pusher-Key`, `X-Pusher-Signature`.
+    pusher: [String; 2],
     bytes: Vec<u8>,
     was_taken: bool,
 }
@@ -141,6 +143,7 @@ fn serve(
                 id: header("webhook-id"),
                 timestamp: header("webhook-timestamp"),
                 signature: header("webhook-signature"),
+                pusher: ["x-pusher-key", "x-pusher-signature"].map(header),
                 bytes,
                 was_taken: manner == Manner::Takes,
             });
@@ -159,8 +162,12 @@ fn serve(
 
 /// A daemon that tells the application all.
 fn daemon(address: SocketAddr, more: &[&str]) -> Daemon {
+    daemon_of("2", address, more)
+}
+
+fn daemon_of(reactors: &str, address: SocketAddr, more: &[&str]) -> Daemon {
     let url = format!("events.url=http://{address}/events");
-    let mut args = vec!["--reactors", "2"];
+    let mut args = vec!["--reactors", reactors];
     for setting in [url.as_str(), "events.types=[\"*\"]", "events.linger=50ms"]
         .iter()
         .chain(more)
@@ -370,6 +377,31 @@ fn an_application_that_comes_late_is_told_all() {
     assert_eq!(kinds.last().map(String::as_str), Some("node_stopped"));
 }
 
+/// Homes of channels whose subscribers are connected to other reactors have nothing else to wait for.
+#[test]
+fn a_stop_vacates_every_channel() {
+    let application = Application::start(Manner::Takes);
+    let mut daemon = daemon_of("6", application.address, &[]);
+    let clients: Vec<Client> = (0..12)
+        .map(|n| open(&daemon, &format!("/raw/chat:{n}")))
+        .collect();
+    let count = |kind: &str| {
+        application
+            .kinds()
+            .iter()
+            .filter(|one| *one == kind)
+            .count()
+    };
+    wait_until(
+        || count("occupied") == 12,
+        || format!("{:?}", application.kinds()),
+    );
+    daemon.signal("TERM");
+    assert!(daemon.wait().success());
+    assert_eq!(count("vacated"), 12, "{:?}", application.kinds());
+    drop(clients);
+}
+
 #[test]
 fn an_application_that_hangs_does_not_hold_up_the_end() {
     let application = Application::start(Manner::Hangs);
@@ -390,4 +422,69 @@ fn an_application_that_hangs_does_not_hold_up_the_end() {
     daemon
         .stderr
         .wait_for("events.url has not taken all events");
+}
+
+/// Two applications of Pusher's, each with webhooks; `events.url` is not set.
+#[test]
+fn webhooks_of_pushers_tell_each_application_of_its_own_channels() {
+    let [shop, rest] = [(); 2].map(|()| Application::start(Manner::Takes));
+    let directory = std::env::temp_dir().join(format!("roostd-webhooks-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let app = |id: &str, application: &Application, more: &str| {
+        let secret = directory.join(id);
+        std::fs::write(&secret, format!("secret of {id}\n")).expect("a file");
+        format!(
+            "[[pusher.app]]\nid = \"{id}\"\nkey = \"key-{id}\"\nsecret_file = \"{}\"\n\
+             webhook_url = \"http://{}/\"\n{more}\n",
+            secret.display(),
+            application.address
+        )
+    };
+    let config = [
+        "[raw]\nenabled = true\n[events]\nlinger = \"50ms\"\n".to_owned(),
+        app("shop", &shop, "prefix = \"shop:\""),
+        app("rest", &rest, "webhook_events = [\"channel_vacated\"]"),
+    ];
+    let file = directory.join("roost.toml");
+    std::fs::write(&file, config.concat()).expect("a file");
+    let args = ["--reactors", "2", "--config", &file.display().to_string()];
+    let mut daemon = Daemon::start(&args, Log::Read);
+    let clients = ["/raw/shop:room", "/raw/shop:room", "/raw/room"].map(|path| open(&daemon, path));
+    let told = |application: &Application| {
+        let batches = application.batches();
+        let events = batches.iter().flat_map(|batch| {
+            let body: Value = serde_json::from_slice(&batch.bytes).expect("JSON");
+            body["events"].as_array().expect("a list").clone()
+        });
+        events.collect::<Vec<Value>>()
+    };
+    let waited = |application: &Application, events: Value| {
+        wait_until(
+            || json!(told(application)) == events,
+            || format!("{:?} and not {events}", told(application)),
+        );
+    };
+    let occupied = json!({"name": "channel_occupied", "channel": "room"});
+    let vacated = json!({"name": "channel_vacated", "channel": "room"});
+    waited(&shop, json!([occupied]));
+    assert!(rest.batches().is_empty(), "{:?}", told(&rest));
+    drop(clients);
+    waited(&shop, json!([occupied, vacated]));
+    waited(&rest, json!([vacated]));
+    let _last = open(&daemon, "/raw/shop:room");
+    waited(&shop, json!([occupied, vacated, occupied]));
+    daemon.signal("TERM");
+    assert!(daemon.wait().success());
+    waited(&shop, json!([occupied, vacated, occupied, vacated]));
+    for batch in shop.batches().iter() {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, b"secret of shop");
+        let signed = hmac::sign(&key, &batch.bytes);
+        let digits: String = signed
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        assert_eq!(batch.pusher, ["key-shop".to_owned(), digits]);
+    }
+    let _ = std::fs::remove_dir_all(&directory);
 }

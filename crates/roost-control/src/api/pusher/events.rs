@@ -1,0 +1,205 @@
+//! Events: `POST /apps/{app_id}/events` and `/batch_events`.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use roost_dialect::{PayloadRef, Publication, PublishDetails, Receivers};
+use roost_reactor::ControlPublication;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::app_call::{AppCall, Done, empty};
+use super::channels::{Infos, describe};
+use super::fault::Fault;
+use crate::api::body::{answer_json, parse};
+use crate::api::many::publish_many;
+use crate::api::publication::check_name;
+
+/// Members that are not known are passed over, as Pusher does.
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+    #[serde(borrow, default)]
+    channel: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    channels: Option<Vec<Cow<'a, str>>>,
+    #[serde(borrow, default)]
+    socket_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    info: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Batch<'a> {
+    #[serde(borrow)]
+    batch: Vec<Event<'a>>,
+}
+
+/// `POST /apps/{app_id}/events`.
+pub(super) async fn publish(call: &AppCall, body: &[u8]) -> Done {
+    let event: Event<'_> = parse(body)?;
+    let names: Vec<&str> = match (&event.channel, &event.channels) {
+        (Some(one), None) => vec![&**one],
+        (None, Some(all)) => all.iter().map(|name| &**name).collect(),
+        _ => {
+            return Err(Fault::bad(
+                "give the channels as one of channel and channels",
+            ));
+        }
+    };
+    if !(1..=CHANNELS_MAX).contains(&names.len()) {
+        let detail = format!("an event goes to 1 to {CHANNELS_MAX} channels");
+        return Err(Fault::bad(detail));
+    }
+    let infos = Infos::parse(event.info.as_deref())?;
+    let publications = names.iter().map(|name| event.to(call, name));
+    place(call, publications.collect::<Result<_, _>>()?).await?;
+    if !infos.any() {
+        return Ok(empty());
+    }
+    let mut channels = Map::new();
+    for name in names {
+        let described = describe(call, name, infos).await?;
+        channels.insert(name.to_owned(), Value::Object(described));
+    }
+    Ok(answer_json(
+        StatusCode::OK,
+        &json!({ "channels": channels }),
+    )?)
+}
+
+/// `POST /apps/{app_id}/batch_events`.
+pub(super) async fn publish_batch(call: &AppCall, body: &[u8]) -> Result<Response, Fault> {
+    let batch: Batch<'_> = parse(body)?;
+    if !(1..=BATCH_MAX).contains(&batch.batch.len()) {
+        let detail = format!("a batch has 1 to {BATCH_MAX} events");
+        return Err(Fault::bad(detail));
+    }
+    let (mut publications, mut asked) = (Vec::new(), Vec::new());
+    for (at, event) in batch.batch.iter().enumerate() {
+        let of_event = |fault: Fault| fault.at(&format!("event {} of the batch", at + 1));
+        let name = match (&event.channel, &event.channels) {
+            (Some(name), None) => name,
+            _ => return Err(of_event(Fault::bad("it has one channel, in channel"))),
+        };
+        asked.push((
+            &**name,
+            Infos::parse(event.info.as_deref()).map_err(of_event)?,
+        ));
+        publications.push(event.to(call, name).map_err(of_event)?);
+    }
+    place(call, publications).await?;
+    if !asked.iter().any(|(_, infos)| infos.any()) {
+        return Ok(empty());
+    }
+    let mut described = Vec::new();
+    for (name, infos) in asked {
+        described.push(describe(call, name, infos).await?);
+    }
+    Ok(answer_json(StatusCode::OK, &json!({ "batch": described }))?)
+}
+
+/// Publishes all, and waits until each has its place.
+async fn place(call: &AppCall, publications: Vec<ControlPublication>) -> Result<(), Fault> {
+    let (peer, count) = (&call.call.api.peer, publications.len());
+    let outcomes = publish_many(peer, publications, call.call.deadline).await;
+    let refused: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
+    let Some(&error) = refused.first() else {
+        return Ok(());
+    };
+    let placed = count - refused.len();
+    let fault = Fault::from(error);
+    Err(match placed {
+        0 => fault,
+        _ => fault.and(&format!(
+            "{placed} of {count} publications are placed all the same"
+        )),
+    })
+}
+
+impl Event<'_> {
+    /// The event as it goes to one channel of the application.
+    fn to(&self, call: &AppCall, name: &str) -> Result<ControlPublication, Fault> {
+        let bytes_max = call.call.api.shared.settings().limits.message_bytes_max;
+        if !(1..=NAME_BYTES_MAX).contains(&self.name.len()) {
+            let detail = format!("an event's name has 1 to {NAME_BYTES_MAX} bytes");
+            return Err(Fault::bad(detail));
+        }
+        let data = match self.data.get().starts_with('"') {
+            true => serde_json::from_str(self.data.get())
+                .map_err(|error| Fault::bad(format!("data: {error}")))?,
+            false => Cow::Borrowed(self.data.get()),
+        };
+        let most = DATA_BYTES_MAX.min(bytes_max);
+        if data.len() > most {
+            let detail = format!(
+                "data has {} bytes, and at most {most} may be sent",
+                data.len()
+            );
+            return Err(Fault::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+        }
+        let channel = call.channel(name)?;
+        check_name(&call.call, &channel)?;
+        let except = self.socket_id.as_deref().filter(|id| !id.is_empty());
+        let except = except.map(session_of).transpose()?;
+        Ok(ControlPublication {
+            channel: channel.as_str().into(),
+            payload: event_of(&self.name, &data, except),
+            is_limited: true,
+            repeat_key: None,
+        })
+    }
+}
+
+/// What is published: the data as text, and what it is called beside it.
+fn event_of(name: &str, data: &str, except: Option<u64>) -> Publication {
+    let receivers = except.map(|session| {
+        let none: [&str; 0] = [];
+        Receivers::default().excluding(&[session], &none, &none)
+    });
+    let details = PublishDetails {
+        receivers,
+        event: Some(name.into()),
+        ..PublishDetails::default()
+    };
+    PayloadRef::Text(data)
+        .freeze()
+        .with_details(Some(Arc::new(details)))
+}
+
+/// The client of a socket's id; 0, which none is, if no connection can have it.
+fn session_of(id: &str) -> Result<u64, Fault> {
+    let number = |part: &str| {
+        let is_number = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| part.parse::<u64>().unwrap_or(u64::MAX))
+    };
+    let numbers = id.split_once('.');
+    let numbers = numbers.and_then(|(high, low)| Some((number(high)?, number(low)?)));
+    let (high, low) = numbers.ok_or_else(|| {
+        Fault::bad(format!(
+            "socket_id {id:?} is not two numbers with a dot between"
+        ))
+    })?;
+    let is_one = low < 1 << SOCKET_LOW_BITS && high <= 1 << (53 - SOCKET_LOW_BITS);
+    Ok(if is_one {
+        high << SOCKET_LOW_BITS | low
+    } else {
+        0
+    })
+}
+
+/// Of a socket's id, behind the dot.
+const SOCKET_LOW_BITS: u32 = 27;
+/// Channels of one event.
+const CHANNELS_MAX: usize = 100;
+/// Events of one batch.
+const BATCH_MAX: usize = 10;
+const NAME_BYTES_MAX: usize = 200;
+/// Of an event.
+const DATA_BYTES_MAX: usize = 10 << 10;
