@@ -7,7 +7,6 @@ use crate::address::ListenAddress;
 use crate::apps;
 use crate::conflict::{Conflict, size};
 use crate::identity_checks::{check_auth, check_tls, check_users};
-use crate::mistake::{Mistake, Place};
 use crate::names::shown;
 use crate::realms;
 use crate::row::{Leaders, Row, Section, Visitor};

@@ -295,6 +295,7 @@ impl Publication {
                 event,
                 receivers: _,
                 publisher: _,
+                retain: _,
             } = &**details;
             [client_info, event].into_iter().flatten()
         });

@@ -595,10 +595,7 @@ impl<P: Payload, F: Clone> Histories<P, F> {
             bytes += payloads + kept as u64 * Self::ENTRY_BYTES;
             bytes += if history.is_listed { RECORD_BYTES } else { 0 };
             listed += usize::from(history.is_listed);
-            assert!(
-                history.is_listed || kept == 0,
-                "what is kept can expire"
-            );
+            assert!(history.is_listed || kept == 0, "what is kept can expire");
             let ticks = history.entries.iter().map(|entry| entry.published);
             assert!(ticks.is_sorted(), "in the order of time");
         }

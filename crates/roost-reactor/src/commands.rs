@@ -32,14 +32,12 @@ use crate::hook_asks::ask_open;
 use crate::hook_calls::{Request as HookRequest, Rest};
 use crate::hub_outputs::{self, refusal_of};
 use crate::permissions::Barrier;
-use crate::session_events::{
-    begin_cause, end_cause, joined, note_subscription, unsubscribing,
-};
+use crate::session_events::{begin_cause, end_cause, joined, note_subscription, unsubscribing};
 use crate::settings::{Publish, recovers, requirement};
 use crate::token_checks::RestKind;
 use crate::{
-    client_tokens, entry_scans, grants, history_reads, journal, logins, permissions, presence, session_scans,
-    throttle,
+    client_tokens, entry_scans, grants, history_reads, journal, logins, permissions, presence,
+    session_scans, throttle,
 };
 
 /// A publication on its way to the hub.

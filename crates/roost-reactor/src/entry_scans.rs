@@ -22,13 +22,7 @@ use crate::realms::belongs;
 use crate::session_scans::{body, error, tell};
 
 /// A client calls a procedure of the router's.
-pub(crate) fn ask(
-    core: &mut Core,
-    key: ConnKey,
-    procedure: &str,
-    request: u64,
-    query: EntryQuery,
-) {
+pub(crate) fn ask(core: &mut Core, key: ConnKey, procedure: &str, request: u64, query: EntryQuery) {
     let asked = PatternRef::name(procedure);
     let may_ask = !core.restricts_procedures
         || permissions::allows(core, key, Operation::Call, asked, request);
@@ -164,7 +158,9 @@ fn scan_registrations(
         EntryAsk::Match(name) => {
             let matching = registrations.matching(name);
             let matching = matching.filter(|(_, procedure)| is_shown(&procedure.name));
-            matching.into_iter().for_each(|(number, _)| found.add(0, number));
+            matching
+                .into_iter()
+                .for_each(|(number, _)| found.add(0, number));
         }
         EntryAsk::Get(number)
         | EntryAsk::ListSessions(number)
@@ -219,7 +215,9 @@ fn scan_subscriptions(
             let record = record_name(Match::Exact, name)?;
             let exact = entries.named(&record);
             let exact = exact.filter(|entry| shown(entry.name, entry.encodings).is_some());
-            exact.into_iter().for_each(|entry| found.add(0, entry.topic));
+            exact
+                .into_iter()
+                .for_each(|entry| found.add(0, entry.topic));
             // A pattern that matches a realm's name is the realm's.
             if belongs(&own_realms, query.realm, name) {
                 let matching = entries.matching(name);
@@ -263,7 +261,11 @@ fn scan_subscribers(
         false => Subscriber(0),
     };
     let (mut visited, mut last) = (0, from.0);
-    for who in core.channels.subscribers_from(channel, encoding, from).take(SLICE) {
+    for who in core
+        .channels
+        .subscribers_from(channel, encoding, from)
+        .take(SLICE)
+    {
         (visited, last) = (visited + 1, who.0);
         let key = core.connections.key_at(who.0);
         let conn = key.and_then(|key| core.connections.get(key));
@@ -316,9 +318,10 @@ fn answer_to(open: OpenEntries) -> Answer<CallBody> {
     let numbers = &found.numbers[0];
     let (args, is_list) = match (&query.ask, query.kind) {
         (EntryAsk::List, _) => (entries::lists_args(&found.numbers), true),
-        (EntryAsk::Match(_), EntryKind::Subscription) => {
-            (entries::numbers_args(Some(numbers).filter(|all| !all.is_empty())), true)
-        }
+        (EntryAsk::Match(_), EntryKind::Subscription) => (
+            entries::numbers_args(Some(numbers).filter(|all| !all.is_empty())),
+            true,
+        ),
         (EntryAsk::Lookup(..) | EntryAsk::Match(_), _) => {
             (entries::number_args(numbers.first().copied()), false)
         }

@@ -14,8 +14,7 @@ use crate::messages::apply_pending;
 use crate::peer_message::PeerMessage;
 use crate::requests::handle_checked;
 use crate::token_checks::{EndedCheck, Verdict};
-use crate::{emulation, history_answers, history_reads, session_scans};
-use crate::{entry_scans, history_answers, history_reads, session_scans};
+use crate::{emulation, entry_scans, history_answers, history_reads, session_scans};
 
 /// A token of an open connection was checked: what it has sent behind it is handled, and it is read again.
 fn handle_client_verdict(core: &mut Core, key: ConnKey, verdict: Verdict, ended: EndedCheck) {

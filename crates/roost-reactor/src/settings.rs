@@ -24,10 +24,10 @@ use roost_hub::{
 use roost_net::ListenAddr;
 use roost_tls::SharedSetup;
 
-use crate::proxies::Forwarded;
 use crate::clock::{TICK_MS, tick_in, ticks};
 use crate::control::Revocation;
 use crate::events::Events;
+use crate::proxies::Forwarded;
 use crate::realms::may_name;
 
 /// The settings of a reactor. The daemon makes it from the configuration.

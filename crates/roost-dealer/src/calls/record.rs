@@ -66,7 +66,9 @@ impl ClientRecord {
         ClientState {
             client,
             features,
-            calls: calls.map(|(number, call)| call.into_state(number)).collect(),
+            calls: calls
+                .map(|(number, call)| call.into_state(number))
+                .collect(),
             registrations: registrations.collect(),
             pending,
             invocations: invocations.collect(),
@@ -86,8 +88,8 @@ impl ClientRecord {
             last_invocation,
         } = state;
         let registrations = registrations.into_iter();
-        let registrations = registrations
-            .map(|(number, procedure, seat)| (number, Registered { procedure, seat }));
+        let registrations =
+            registrations.map(|(number, procedure, seat)| (number, Registered { procedure, seat }));
         let invocations = invocations.into_iter();
         let invocations = invocations.map(|(number, call, wants_progress)| {
             let invocation = Invocation {

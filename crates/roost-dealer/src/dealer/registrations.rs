@@ -48,12 +48,7 @@ impl<'a> Registrations<'a> {
     }
 
     /// A callee has come.
-    pub(super) fn report_registered<P>(
-        self,
-        session: u64,
-        place: Place,
-        out: &mut Vec<Output<P>>,
-    ) {
+    pub(super) fn report_registered<P>(self, session: u64, place: Place, out: &mut Vec<Output<P>>) {
         let registration = self.get(place.registration);
         let registration = registration.expect("it was registered just now");
         if place.is_first {

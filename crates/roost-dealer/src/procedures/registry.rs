@@ -405,8 +405,12 @@ mod tests {
             (Match::Wildcard, "a1.b2..d4..f6.g7"),
         ];
         for ((matching, name), number) in procedures.into_iter().zip(1..) {
-            let place =
-                registry.register(&procedure(matching, name), Policy::Single, callee(number), 0);
+            let place = registry.register(
+                &procedure(matching, name),
+                Policy::Single,
+                callee(number),
+                0,
+            );
             assert!(place.is_ok(), "{name}");
         }
         for (name, expected) in [
@@ -457,8 +461,12 @@ mod tests {
             (Match::Prefix, "org.b."),
         ];
         for ((matching, name), number) in patterns.into_iter().zip(1..) {
-            let place =
-                registry.register(&procedure(matching, name), Policy::Single, callee(number), 0);
+            let place = registry.register(
+                &procedure(matching, name),
+                Policy::Single,
+                callee(number),
+                0,
+            );
             assert!(place.is_ok(), "{name}");
         }
         for (name, expected) in [
@@ -474,7 +482,11 @@ mod tests {
         for at in [0, 1, 5] {
             let (matching, name) = patterns[at];
             let seat = at as u64 + 1;
-            assert!(registry.unregister(&procedure(matching, name), seat).is_some());
+            assert!(
+                registry
+                    .unregister(&procedure(matching, name), seat)
+                    .is_some()
+            );
         }
         for (name, expected) in [
             ("acme.a.x", None),

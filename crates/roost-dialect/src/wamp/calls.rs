@@ -197,7 +197,9 @@ fn handle_own<'a>(
 }
 
 fn handle_register<'a>(
-    Caller { session, callee, .. }: Caller,
+    Caller {
+        session, callee, ..
+    }: Caller,
     (request, procedure): (u64, Cow<'a, str>),
     options: Option<&RegisterOptions<'_>>,
     answers: &mut Answers<'_>,

@@ -69,7 +69,8 @@ fn asked(name: &str, args: &[Value], names: Names<'_>) -> Result<EntryAsk, &'sta
 
 /// `match` of the options.
 fn matching(options: Option<&Value>) -> Result<Match, &'static str> {
-    const EXPECTED: &str = "The second argument must be null, or an object whose match is exact, prefix or wildcard.";
+    const EXPECTED: &str =
+        "The second argument must be null, or an object whose match is exact, prefix or wildcard.";
     let matching = match options {
         None | Some(Value::Null) => &Value::Null,
         Some(Value::Object(options)) => options.get("match").unwrap_or(&Value::Null),
@@ -194,7 +195,11 @@ mod tests {
         for (name, args, ask) in [
             ("list", "[]", List),
             ("list", "[null]", List),
-            ("lookup", r#"["a.b"]"#, Lookup(Match::Exact, "acme:.a.b".into())),
+            (
+                "lookup",
+                r#"["a.b"]"#,
+                Lookup(Match::Exact, "acme:.a.b".into()),
+            ),
             (
                 "lookup",
                 r#"["a..b",{"match":"wildcard"}]"#,
@@ -219,8 +224,14 @@ mod tests {
             }
         }
         let ask = |name: &str| asked(name, "[7]").map(|query| query.map(|query| query.ask));
-        assert_eq!(ask("wamp.registration.list_callees"), Some(Ok(ListSessions(7))));
-        assert_eq!(ask("wamp.subscription.count_subscribers"), Some(Ok(CountSessions(7))));
+        assert_eq!(
+            ask("wamp.registration.list_callees"),
+            Some(Ok(ListSessions(7)))
+        );
+        assert_eq!(
+            ask("wamp.subscription.count_subscribers"),
+            Some(Ok(CountSessions(7)))
+        );
     }
 
     #[test]
@@ -238,7 +249,11 @@ mod tests {
             ("match", &format!("[\"{}\"]", "a".repeat(4096))),
         ] {
             let name = format!("wamp.registration.{name}");
-            assert_eq!(asked(&name, args), Some(Err(uri::INVALID_ARGUMENT)), "{name} {args}");
+            assert_eq!(
+                asked(&name, args),
+                Some(Err(uri::INVALID_ARGUMENT)),
+                "{name} {args}"
+            );
         }
         for name in [
             "wamp.registration.list_subscribers",

@@ -12,8 +12,8 @@ use crate::histories::HistoryView;
 use crate::history::{Payload, Recovered, Since};
 use crate::home::Home;
 use crate::ids::{ChannelId, HomeIndex, NamespaceId, ReactorId, Subscriber};
-use crate::item::{Item, Output, PresenceAnswer, Recover, Recoverer, Subscribe};
 use crate::invariants;
+use crate::item::{Item, Output, PresenceAnswer, Recover, Recoverer, Subscribe};
 use crate::keeping;
 use crate::local::Local;
 use crate::local_channel::LocalChannel;
@@ -80,7 +80,7 @@ impl<P: Payload, F: Clone> Hub<P, F> {
             home,
             histories,
             presences,
-            made: _, // empty
+            made: _,  // empty
             now: _,   // told with the next call
             cause: _, // the same
         } = self;

@@ -6,10 +6,10 @@ use std::collections::{BTreeSet, VecDeque};
 use std::iter;
 
 use roost_hub::{
-    ChannelId, Encoding, EncodingSet, EventIds, HistoryLimits, HistoryNamespace, HistoryOptions, Hub, HubCounts,
-    HubOptions, Item, MatchedEvent, NamespaceId, Output, Pattern, PatternKind, PatternOptions,
-    PresenceOptions, Publish, PublishTo, ReactorId, Route, Since, Subscribe, SubscribeError,
-    SubscribePattern, Subscriber,
+    ChannelId, Encoding, EncodingSet, EventIds, HistoryLimits, HistoryNamespace, HistoryOptions,
+    Hub, HubCounts, HubOptions, Item, MatchedEvent, NamespaceId, Output, Pattern, PatternKind,
+    PatternOptions, PresenceOptions, Publish, PublishTo, ReactorId, Route, Since, Subscribe,
+    SubscribeError, SubscribePattern, Subscriber,
 };
 
 use crate::model::{Check, Frame, Model, Place};
@@ -770,7 +770,9 @@ fn encoder(
     |&message, encoding, ids, route| {
         let seen = match route {
             Route::Recovered(_) | Route::Retained(_) if model.is_ordered(message) => Ok(()),
-            Route::Recovered(_) | Route::Retained(_) => Err("what is recovered has no place".into()),
+            Route::Recovered(_) | Route::Retained(_) => {
+                Err("what is recovered has no place".into())
+            }
             Route::Channel(_) | Route::Kept(_) => model.encode(message, encoding, ids),
             Route::Pattern(channel) => patterns.encode(message, encoding, ids, channel, model),
         };

@@ -18,7 +18,6 @@ fn start() -> (World, ControlPeer, Client) {
 
 fn start_with(change: impl FnOnce(&mut Settings)) -> (World, ControlPeer, Client) {
     let mut settings = settings();
-    change(&mut settings);
     settings.limits.ping_interval_ms = 0; // none has to be answered
     let of = |subscribe| ChannelPolicy {
         subscribe,

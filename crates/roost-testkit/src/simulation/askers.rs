@@ -313,9 +313,10 @@ impl Asker {
     fn register(&mut self, name: u64) {
         let name = format!("ask.{}.{name}", self.realm);
         let asked = Asked::Register(name.clone());
-        self.ask(asked, |request| {
-            json!([64, request, {"invoke": "first"}, name])
-        });
+        self.ask(
+            asked,
+            |request| json!([64, request, {"invoke": "first"}, name]),
+        );
     }
 
     fn unregister(&mut self, which: u64) {
@@ -330,9 +331,10 @@ impl Asker {
 
     fn subscribe(&mut self, name: u64, gets_retained: bool) {
         let topic = format!("{NAMESPACE}:{name}");
-        self.ask(Asked::Subscribe(name, gets_retained), |request| {
-            json!([32, request, {"get_retained": gets_retained}, topic])
-        });
+        self.ask(
+            Asked::Subscribe(name, gets_retained),
+            |request| json!([32, request, {"get_retained": gets_retained}, topic]),
+        );
     }
 
     fn unsubscribe(&mut self, which: u64) {
@@ -398,7 +400,12 @@ impl Asker {
 
     fn say(&mut self, message: &Value) {
         let text = message.to_string();
-        append_masked_frame(&mut self.outgoing, Opcode::Text, text.as_bytes(), [1, 2, 3, 4]);
+        append_masked_frame(
+            &mut self.outgoing,
+            Opcode::Text,
+            text.as_bytes(),
+            [1, 2, 3, 4],
+        );
     }
 
     fn handle_bytes(&mut self, bytes: &mut [u8]) {
@@ -452,7 +459,9 @@ impl Asker {
                 Ok(Some(Message::Binary(_))) => self.fail("binary on wamp.2.json".to_owned()),
                 Ok(Some(Message::Pong(_))) => {}
                 Ok(None) => break,
-                Err(error) => return self.fail(format!("the server broke the protocol: {error:?}")),
+                Err(error) => {
+                    return self.fail(format!("the server broke the protocol: {error:?}"));
+                }
             }
         }
         self.inbound = inbound;
@@ -577,7 +586,9 @@ impl Asker {
         }
         self.got_retained += 1;
         let Some((_, name)) = awaited.filter(|(number, _)| message[1] == *number) else {
-            return self.fail(format!("a retained event that was not asked for: {message:?}"));
+            return self.fail(format!(
+                "a retained event that was not asked for: {message:?}"
+            ));
         };
         let (by, sent) = (part(2), part(3));
         let newest = self.retained.get(&name).copied().unwrap_or(0);

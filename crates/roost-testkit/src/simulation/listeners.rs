@@ -92,7 +92,10 @@ pub(super) fn forwarded_line(index: usize) -> String {
     match index % 5 {
         0 => String::new(),
         1 => "X-Forwarded-For: 192.0.2.1, unknown\r\n".to_owned(),
-        _ => format!("X-Forwarded-For: 198.51.100.7, 192.0.2.{}, 10.9.9.9\r\n", index % 7),
+        _ => format!(
+            "X-Forwarded-For: 198.51.100.7, 192.0.2.{}, 10.9.9.9\r\n",
+            index % 7
+        ),
     }
 }
 

@@ -432,7 +432,8 @@ impl Peers {
         let connected = self.driver.connect(key_of(index), &options);
         let peer = &mut self.all[index];
         peer.origin = origin;
-        peer.forwarded = match listener == listeners::TCP && listeners::is_forwarded(self.plan.seed) {
+        peer.forwarded = match listener == listeners::TCP && listeners::is_forwarded(self.plan.seed)
+        {
             true => listeners::forwarded_line(index),
             false => String::new(),
         };

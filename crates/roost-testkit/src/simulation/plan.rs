@@ -12,8 +12,8 @@ use super::guarded;
 use super::journal;
 use super::listeners;
 use super::pauses::{self, Pause};
-use super::{askers, presence};
 use super::recovering;
+use super::{askers, presence};
 
 /// One simulation, decided before it starts.
 #[derive(Debug, Clone)]

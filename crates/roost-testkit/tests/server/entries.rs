@@ -96,7 +96,10 @@ fn registrations_are_listed_and_told_of(backend: Backend) -> Checked {
     let wildcard = callees[2].register("org..x", json!({"match": "wildcard"}))?;
     let list = call(&mut asker, "registration.list", NONE)?;
     assert_eq!(sorted(&list["exact"]), ordered([shared, single]));
-    assert_eq!((&list["prefix"], &list["wildcard"]), (&json!([prefix]), &json!([wildcard])));
+    assert_eq!(
+        (&list["prefix"], &list["wildcard"]),
+        (&json!([prefix]), &json!([wildcard]))
+    );
     for (name, options, expected) in [
         ("com.single", json!({}), json!(single)),
         ("com.", json!({"match": "prefix"}), json!(prefix)),
@@ -115,11 +118,18 @@ fn registrations_are_listed_and_told_of(backend: Backend) -> Checked {
         ("net.x", Value::Null),
         ("wamp.session.list", Value::Null),
     ] {
-        assert_eq!(call(&mut asker, "registration.match", json!(name))?, expected, "{name}");
+        assert_eq!(
+            call(&mut asker, "registration.match", json!(name))?,
+            expected,
+            "{name}"
+        );
     }
     let mut details = call(&mut asker, "registration.get", json!(shared))?;
     let created = details["created"].take();
-    assert!(created.as_str().is_some_and(|text| text.ends_with('Z')), "{created}");
+    assert!(
+        created.as_str().is_some_and(|text| text.ends_with('Z')),
+        "{created}"
+    );
     let expected = json!({
         "id": shared, "created": null, "uri": "com.shared", "match": "exact", "invoke": "roundrobin",
     });
@@ -127,7 +137,10 @@ fn registrations_are_listed_and_told_of(backend: Backend) -> Checked {
     let ids: Vec<u64> = callees.iter().map(|callee| callee.id).collect();
     let listed = call(&mut asker, "registration.list_callees", json!(shared))?;
     assert_eq!(listed, json!(ids), "in the order of registration");
-    assert_eq!(call(&mut asker, "registration.count_callees", json!(shared))?, 3);
+    assert_eq!(
+        call(&mut asker, "registration.count_callees", json!(shared))?,
+        3
+    );
     callees.remove(0);
     let counts = |asker: &mut Session| call(asker, "registration.count_callees", json!(shared));
     wait_until(
@@ -170,7 +183,10 @@ fn subscriptions_are_listed_and_told_of(backend: Backend) -> Checked {
     let list = call(&mut asker, "subscription.list", NONE)?;
     exact.sort_unstable();
     assert_eq!(sorted(&list["exact"]), exact);
-    assert_eq!((&list["prefix"], &list["wildcard"]), (&json!([prefix]), &json!([wildcard])));
+    assert_eq!(
+        (&list["prefix"], &list["wildcard"]),
+        (&json!([prefix]), &json!([wildcard]))
+    );
     for (name, options, expected) in [
         ("com.", json!({"match": "prefix"}), json!(prefix)),
         ("com.", json!({"match": "wildcard"}), json!(wildcard)),
@@ -188,21 +204,33 @@ fn subscriptions_are_listed_and_told_of(backend: Backend) -> Checked {
     assert_eq!(sorted(&matched), ordered([number, prefix, wildcard]));
     let matched = call(&mut asker, "subscription.match", json!("com.a.b"))?;
     assert_eq!(matched, json!([prefix]));
-    assert_eq!(call(&mut asker, "subscription.match", json!("org.a"))?, Value::Null);
+    assert_eq!(
+        call(&mut asker, "subscription.match", json!("org.a"))?,
+        Value::Null
+    );
     for (number, uri, matching) in [
         (number, "com.topic0", "exact"),
         (prefix, "com.", "prefix"),
         (wildcard, "com.", "wildcard"),
     ] {
         let expected = json!({"id": number, "created": null, "uri": uri, "match": matching});
-        assert_eq!(call(&mut asker, "subscription.get", json!(number))?, expected);
+        assert_eq!(
+            call(&mut asker, "subscription.get", json!(number))?,
+            expected
+        );
     }
     all.sort_unstable();
     let listed = call(&mut asker, "subscription.list_subscribers", topic0.clone())?;
     assert_eq!(sorted(&listed), all);
-    assert_eq!(call(&mut asker, "subscription.count_subscribers", topic0.clone())?, 6);
+    assert_eq!(
+        call(&mut asker, "subscription.count_subscribers", topic0.clone())?,
+        6
+    );
     let own = json!([subscribers[1].id]);
-    assert_eq!(call(&mut asker, "subscription.list_subscribers", json!(prefix))?, own);
+    assert_eq!(
+        call(&mut asker, "subscription.list_subscribers", json!(prefix))?,
+        own
+    );
     let answer = subscribers[1].request(34, json!(prefix), &[])?;
     assert_eq!(answer[0], 35, "{answer}");
     subscribers.pop();
@@ -212,7 +240,10 @@ fn subscriptions_are_listed_and_told_of(backend: Backend) -> Checked {
         let prefix = call(asker, "subscription.get", json!(prefix));
         count.is_ok_and(|count| count == 5) && prefix.is_ok_and(|answer| answer == gone)
     };
-    wait_until(|| counts(&mut asker), || "those that have gone are counted".to_owned());
+    wait_until(
+        || counts(&mut asker),
+        || "those that have gone are counted".to_owned(),
+    );
     Ok(())
 }
 
@@ -246,7 +277,11 @@ fn no_realm_sees_anothers_entries(backend: Backend) -> Checked {
         let details = call(session, "subscription.get", json!(subscribed[1]))?;
         assert_eq!(details["uri"], "com.");
         let own_session = json!([session.id]);
-        let listed = call(session, "subscription.list_subscribers", json!(subscribed[0]))?;
+        let listed = call(
+            session,
+            "subscription.list_subscribers",
+            json!(subscribed[0]),
+        )?;
         assert_eq!(listed, own_session);
         for number in numbers[other] {
             for name in ["get", "list_callees", "count_callees"] {
@@ -264,8 +299,16 @@ fn no_realm_sees_anothers_entries(backend: Backend) -> Checked {
     // The prefix of another realm is no way to it, nor is a pattern's beginning.
     let (session, ..) = &mut of_realm[0];
     for name in ["acme:.com.proc", "acme:.com.topic"] {
-        for procedure in ["registration.match", "subscription.match", "subscription.lookup"] {
-            assert_eq!(call(session, procedure, json!(name))?, Value::Null, "{procedure} {name}");
+        for procedure in [
+            "registration.match",
+            "subscription.match",
+            "subscription.lookup",
+        ] {
+            assert_eq!(
+                call(session, procedure, json!(name))?,
+                Value::Null,
+                "{procedure} {name}"
+            );
         }
     }
     Ok(())
@@ -298,7 +341,10 @@ fn hear_events(
         if let Some(details) = event[4][1].as_object_mut() {
             details.remove("created");
         }
-        assert!(heard.insert(format!("{topic} {}", event[4])), "{event} comes twice");
+        assert!(
+            heard.insert(format!("{topic} {}", event[4])),
+            "{event} comes twice"
+        );
     }
     Ok(heard)
 }
@@ -314,7 +360,9 @@ fn entries_that_come_and_go_are_events(backend: Backend) -> Checked {
         of_acme.push((in_acme.subscribe(event, "exact")?, event));
     }
     let told = |events: &[(&str, Value)]| -> BTreeSet<String> {
-        let texts = events.iter().map(|(topic, args)| format!("wamp.{topic} {args}"));
+        let texts = events
+            .iter()
+            .map(|(topic, args)| format!("wamp.{topic} {args}"));
         texts.collect()
     };
     for round in 0..4 {
@@ -380,7 +428,10 @@ fn entries_that_come_and_go_are_events(backend: Backend) -> Checked {
     ]);
     assert_eq!(hear_events(&mut in_acme, &of_acme, 2)?, expected);
     // And nothing of it has come here: the next thing is the answer.
-    assert_eq!(call(&mut listener, "registration.list", NONE)?["exact"], json!([]));
+    assert_eq!(
+        call(&mut listener, "registration.list", NONE)?["exact"],
+        json!([])
+    );
     Ok(())
 }
 
@@ -392,12 +443,32 @@ fn what_cannot_be_asked_of_entries_is_an_error(backend: Backend) -> Checked {
         ("registration.get", json!([]), invalid),
         ("registration.get", json!(["x"]), invalid),
         ("registration.list", json!([7]), invalid),
-        ("registration.get", json!([0]), "wamp.error.no_such_registration"),
-        ("subscription.get", json!([0]), "wamp.error.no_such_subscription"),
-        ("subscription.get", json!([1u64 << 52]), "wamp.error.no_such_subscription"),
-        ("subscription.get", json!([255]), "wamp.error.no_such_subscription"),
+        (
+            "registration.get",
+            json!([0]),
+            "wamp.error.no_such_registration",
+        ),
+        (
+            "subscription.get",
+            json!([0]),
+            "wamp.error.no_such_subscription",
+        ),
+        (
+            "subscription.get",
+            json!([1u64 << 52]),
+            "wamp.error.no_such_subscription",
+        ),
+        (
+            "subscription.get",
+            json!([255]),
+            "wamp.error.no_such_subscription",
+        ),
         ("subscription.match", json!([7]), invalid),
-        ("registration.remove_callee", json!([1, 1]), "wamp.error.no_such_procedure"),
+        (
+            "registration.remove_callee",
+            json!([1, 1]),
+            "wamp.error.no_such_procedure",
+        ),
     ] {
         let found = session.call(&format!("wamp.{name}"), args, json!({}))?;
         assert_eq!(found, error, "{name}");
@@ -463,17 +534,29 @@ fn a_retained_event_comes_to_those_that_ask(backend: Backend) -> Checked {
         assert_eq!((&event[3], &event[4]), (&details, &json!(["second"])));
         publish(&mut publisher, json!({"acknowledge": true}), topic, "later")?;
         let event = session.hear()?;
-        assert_eq!((&event[3], &event[4]), (&json!({}), &json!(["later"])), "after it");
+        assert_eq!(
+            (&event[3], &event[4]),
+            (&json!({}), &json!(["later"])),
+            "after it"
+        );
     }
     // Not without asking, not by a pattern, and not where nothing is kept.
     let mut session = Session::join(&server, "realm1")?;
     session.subscribe("kept:a", "exact")?;
     let pattern = json!({"get_retained": true, "match": "prefix"});
-    for (options, topic) in [(pattern, "kept:"), (GET(), "plain.topic"), (GET(), "kept:new")] {
+    for (options, topic) in [
+        (pattern, "kept:"),
+        (GET(), "plain.topic"),
+        (GET(), "kept:new"),
+    ] {
         let answer = session.request(32, options, &[json!(topic)])?;
         assert_eq!(answer[0], 33, "{answer}");
     }
-    assert_eq!(call(&mut session, "session.count", NONE)?, 2, "nothing came before");
+    assert_eq!(
+        call(&mut session, "session.count", NONE)?,
+        2,
+        "nothing came before"
+    );
     Ok(())
 }
 
@@ -493,7 +576,11 @@ fn a_retained_event_is_for_its_receivers(backend: Backend) -> Checked {
         }
         let event = alice.hear()?;
         assert_eq!(event[3], json!({"retained": true}), "{event}");
-        assert_eq!(call(&mut stranger, "session.count", NONE)?, 3, "nothing came");
+        assert_eq!(
+            call(&mut stranger, "session.count", NONE)?,
+            3,
+            "nothing came"
+        );
     }
     // Another realm's topic of that name retains nothing.
     let mut in_acme = Session::join(&server, "acme")?;

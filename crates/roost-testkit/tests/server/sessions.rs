@@ -62,8 +62,14 @@ fn sessions_are_counted_listed_and_told_of(backend: Backend) -> Checked {
     let ids: Vec<u64> = all.iter().map(|one| one.id).collect();
     let asker = &mut all[0];
     let (args, kwargs) = NONE();
-    assert_eq!(asker.ask_sessions("count", args.clone(), kwargs.clone())?, 5);
-    assert_eq!(asker.ask_sessions("count", json!([["staff"]]), kwargs.clone())?, 2);
+    assert_eq!(
+        asker.ask_sessions("count", args.clone(), kwargs.clone())?,
+        5
+    );
+    assert_eq!(
+        asker.ask_sessions("count", json!([["staff"]]), kwargs.clone())?,
+        2
+    );
     assert_eq!(
         asker.ask_sessions("count", json!([["staff", "anonymous"]]), kwargs.clone())?,
         5
@@ -140,7 +146,10 @@ fn sessions_are_killed_by_those_who_may(backend: Backend) -> Checked {
         assert_eq!(root.ask_sessions("kill", json!([id]), json!({}))?, none);
     }
     let why = json!({"reason": "com.example.enough", "message": "Enough."});
-    assert_eq!(root.ask_sessions("kill", json!([alice.id]), why)?, Value::Null);
+    assert_eq!(
+        root.ask_sessions("kill", json!([alice.id]), why)?,
+        Value::Null
+    );
     let goodbye = alice.hear()?;
     assert_eq!(
         goodbye,
@@ -148,7 +157,10 @@ fn sessions_are_killed_by_those_who_may(backend: Backend) -> Checked {
     );
     assert_eq!(alice.client.expect_close(1008)?, "com.example.enough");
     let name = anonymous.id.to_string();
-    assert_eq!(root.ask_sessions("kill_by_authid", json!([name]), json!({}))?, 1);
+    assert_eq!(
+        root.ask_sessions("kill_by_authid", json!([name]), json!({}))?,
+        1
+    );
     assert_eq!(anonymous.hear()?[2], "wamp.close.killed");
     let mut many = Vec::new();
     for _ in 0..5 {
@@ -223,7 +235,11 @@ fn what_cannot_be_asked_is_an_error(backend: Backend) -> Checked {
         ("get", json!([1]), "wamp.error.no_such_session"),
         ("nothing", json!([]), "wamp.error.no_such_procedure"),
     ] {
-        assert_eq!(session.ask_sessions(name, args, json!({}))?, error, "{name}");
+        assert_eq!(
+            session.ask_sessions(name, args, json!({}))?,
+            error,
+            "{name}"
+        );
     }
     session.requests += 1;
     let answer = session.ask(&json!([32, session.requests, {}, "wamp.session.x"]))?;
