@@ -29,7 +29,7 @@ pub(crate) fn is_proxys(listener: &Listener, peer: Option<SocketAddr>) -> bool {
 /// counted, once; if that has too many, or begins them too often, the request was refused.
 pub(crate) fn admits(core: &mut Core, key: ConnKey, request: &Request<'_>) -> bool {
     let conn = core.connections.get(key);
-    if !conn.is_some_and(|conn| conn.arrival.awaits_client()) {
+    if conn.is_none_or(|conn| !conn.arrival.awaits_client()) {
         return true;
     }
     let Some(forwarded) = &core.listener(key).forwarded else {

@@ -214,7 +214,7 @@ fn an_address_that_connects_too_often_is_refused(backend: Backend) -> Checked {
     assert_eq!(refused.is_none(), backend.has_tls());
     if let Some(response) = refused {
         assert_eq!(response.status, 429);
-        let headers = &mut response.headers.iter();
+        let mut headers = response.headers.iter();
         let wait = headers.find(|(name, _)| name == "Retry-After");
         let wait = wait.map(|(_, seconds)| seconds.parse::<u64>());
         assert!(matches!(wait, Some(Ok(1..=20))), "{wait:?}");
