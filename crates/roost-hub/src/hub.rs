@@ -254,21 +254,7 @@ impl<P: Payload, F: Clone> Hub<P, F> {
     ) {
         self.advance(now);
         match item {
-            Item::Interest {
-                name,
-                namespace,
-                local,
-                encodings,
-                cause,
-            } => {
-                let interest = Interest {
-                    local,
-                    reactor: from,
-                    encodings,
-                };
-                self.home.set_cause(cause);
-                self.handle_interest(&name, namespace, interest, out);
-            }
+            interest @ Item::Interest { .. } => self.take_interest(from, interest, out),
             Item::InterestAck {
                 local,
                 home,
@@ -329,6 +315,32 @@ impl<P: Payload, F: Clone> Hub<P, F> {
             of_members => self.handle_presence(from, of_members, out),
         }
         self.debug_check();
+    }
+
+    /// Another reactor wants a channel.
+    fn take_interest(
+        &mut self,
+        from: ReactorId,
+        item: Item<P, F>,
+        out: &mut Vec<Output<P, F>>,
+    ) {
+        let Item::Interest {
+            name,
+            namespace,
+            local,
+            encodings,
+            cause,
+        } = item
+        else {
+            return;
+        };
+        let interest = Interest {
+            local,
+            reactor: from,
+            encodings,
+        };
+        self.home.set_cause(cause);
+        self.handle_interest(&name, namespace, interest, out);
     }
 
     /// Another reactor wants a channel no longer.

@@ -196,7 +196,7 @@ fn scan_subscriptions(
     match &query.ask {
         EntryAsk::List => {
             let next = u32::try_from(next).unwrap_or(u32::MAX);
-            let end = entries.end().min(next.saturating_add(SLICE as u32));
+            let end = entries.end().min(next.saturating_add(PLACES));
             for entry in (next..end).filter_map(|place| entries.at(place)) {
                 if let Some(matching) = shown(entry.name, entry.encodings) {
                     found.add(list_of(matching), entry.topic);
@@ -357,3 +357,5 @@ fn list_of(matching: Match) -> usize {
 
 /// What is visited in one loop iteration.
 const SLICE: usize = 1024;
+/// The same of places in a table.
+const PLACES: u32 = 1024;

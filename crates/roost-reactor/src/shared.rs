@@ -191,27 +191,13 @@ impl Shared {
         let current = self.current();
         let settings = &current.settings;
         let limits = &settings.limits;
-        let DealerLimits {
-            registrations_max,
-            calls_max,
-            invocations_max,
-        } = current.dealer_limits();
         let (me, reactors) = (usize::from(id), self.registry.reactors());
         let seed = self.seed ^ (u64::from(id) + 1).wrapping_mul(ODD);
         let counters = self.registry.reactor(me);
         let namespaces = self.registry.namespaces(me);
         let hub = self.hub_options(id, seed, current.hub_limits());
         let epoch = Homes::new(&hub.hash_key, hub.reactors).epoch_of(hub.me);
-        let dealer = DealerOptions {
-            me: ReactorId(id),
-            reactors: self.reactors(),
-            hash_key: self.hash_key(),
-            seed: seed.rotate_left(31),
-            apart: settings.dialects.wamp.own_realms.prefixes().clone(),
-            registrations_max,
-            calls_max,
-            invocations_max,
-        };
+        let dealer = self.dealer_options(id, seed.rotate_left(31), &current);
         let links = Links::new(id, self.mesh.clone(), waker);
         let admission = Admission::new(
             settings.connections_max,
@@ -261,6 +247,30 @@ impl Shared {
             restricts_procedures: settings.restricts_procedures(),
             is_leaving: false,
             is_draining: false,
+        }
+    }
+
+    fn dealer_options(&self, id: u8, seed: u64, current: &Current) -> DealerOptions {
+        let DealerLimits {
+            registrations_max,
+            calls_max,
+            invocations_max,
+        } = current.dealer_limits();
+        DealerOptions {
+            me: ReactorId(id),
+            reactors: self.reactors(),
+            hash_key: self.hash_key(),
+            seed,
+            apart: current
+                .settings
+                .dialects
+                .wamp
+                .own_realms
+                .prefixes()
+                .clone(),
+            registrations_max,
+            calls_max,
+            invocations_max,
         }
     }
 

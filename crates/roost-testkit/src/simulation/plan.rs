@@ -196,10 +196,9 @@ impl Plan {
         make_room(&mut settings, guarded);
         journal::add(seed, has_control(seed), &mut settings);
         let recovering = recovering::add(seed, &mut settings);
-        make_room(&mut settings, recovering);
-        presence::add(seed, &mut settings);
         let askers = askers::add(seed, &mut settings);
-        make_room(&mut settings, askers);
+        make_room(&mut settings, recovering + askers);
+        presence::add(seed, &mut settings);
         let strangers = listeners::add(seed, &mut settings);
         settings.connections_max += (non_readers + strangers) as u32;
         let drain_ms = rng.between(500, 6_000) as u32;
