@@ -342,7 +342,7 @@ fn is_shown(core: &Core, realm: u16, name: &str) -> bool {
     belongs(own_realms, realm, name) && !is_reserved(own_realms.prefixes().strip(name))
 }
 
-/// The router's own topics and procedures, which Crossbar shows to nobody either.
+/// The router's own topics and procedures are shown to no session, as Crossbar has it.
 fn is_reserved(own_name: &str) -> bool {
     own_name.starts_with("wamp.")
 }

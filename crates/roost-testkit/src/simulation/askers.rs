@@ -147,7 +147,7 @@ impl Askers {
                 return err(&format!("no answer to {:?}", asker.open));
             }
         }
-        // Numbers of sessions and registrations are nobody else's, ever.
+        // Numbers of sessions and registrations are never given twice.
         for one in &self.all {
             for other in self.all.iter().filter(|other| other.realm != one.realm) {
                 if let Some(number) = one.shown.intersection(&other.shown).next() {
@@ -481,7 +481,7 @@ impl Asker {
                 Some(asked) => self.handle_error(&asked, message),
                 None => self.fail(format!("an error for nothing: {message:?}")),
             },
-            68 => {} // nobody calls what they register
+            68 => {} // a call of another client's: it is not answered
             _ => match self.open.remove(&number(1)) {
                 Some(asked) => self.handle_answer(asked, message),
                 None => self.fail(format!("an answer to nothing: {message:?}")),
