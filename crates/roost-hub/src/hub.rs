@@ -318,12 +318,7 @@ impl<P: Payload, F: Clone> Hub<P, F> {
     }
 
     /// Another reactor wants a channel.
-    fn take_interest(
-        &mut self,
-        from: ReactorId,
-        item: Item<P, F>,
-        out: &mut Vec<Output<P, F>>,
-    ) {
+    fn take_interest(&mut self, from: ReactorId, item: Item<P, F>, out: &mut Vec<Output<P, F>>) {
         let Item::Interest {
             name,
             namespace,

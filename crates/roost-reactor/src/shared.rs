@@ -261,13 +261,7 @@ impl Shared {
             reactors: self.reactors(),
             hash_key: self.hash_key(),
             seed,
-            apart: current
-                .settings
-                .dialects
-                .wamp
-                .own_realms
-                .prefixes()
-                .clone(),
+            apart: current.settings.dialects.wamp.own_realms.prefixes().clone(),
             registrations_max,
             calls_max,
             invocations_max,
