@@ -296,7 +296,6 @@ impl Sim {
         for place in places {
             self.unsubscribe(reactor, who, place.encoding.0, &place.name)?;
         }
-        self.check_watched()?;
         let places: Vec<PatternPlace> = self.patterns.subscriptions.keys().cloned().collect();
         for place in places {
             if (place.reactor.0, place.who.0) == (reactor, who) {
@@ -480,6 +479,7 @@ impl Sim {
                 self.occupied
             ));
         }
+        self.check_watched()?;
         let places: Vec<PatternPlace> = self.patterns.subscriptions.keys().cloned().collect();
         for place in places {
             let (reactor, who, encoding) = (place.reactor.0, place.who.0, place.encoding.0);
