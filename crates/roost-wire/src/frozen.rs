@@ -50,15 +50,16 @@ impl Frozen {
         })
     }
 
-    /// A piece of an event stream, as it goes out: lines of text.
+    /// A piece of a stream, as it goes out: lines of an event stream, or of JSON.
     ///
     /// # Panics
-    /// When it does not begin with a lower-case letter or a colon, as a field or a comment does.
+    /// When it does not begin with a lower-case letter or a colon, as a field or a comment does, or with the brace of
+    /// an object.
     pub fn of_stream(lines: &[u8]) -> Frozen {
         let first = lines.first().copied().unwrap_or_default();
         assert!(
-            first == b':' || first.is_ascii_lowercase(),
-            "a field's name or a comment"
+            matches!(first, b':' | b'{') || first.is_ascii_lowercase(),
+            "a field's name, a comment or an object"
         );
         build(lines.len(), |out| put(out, lines))
     }
