@@ -113,7 +113,7 @@ def start(binary, driver, directory, channels):
 
 
 def stop(daemon):
-    daemon.terminate()
+    daemon.kill()  # nothing of it is asked for any more
     daemon.wait(timeout=30)
 
 
