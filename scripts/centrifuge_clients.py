@@ -37,6 +37,9 @@ SUITE_S = 240
 # Fails for what there is not. By a beginning of the test's name.
 WANTING = ["map: "]
 
+# Its users come back as other clients, and want to be told of that.
+PYTHON_CHANNELS = 'join_leave = "all"\npresence_linger = "0s"\n'
+
 COMMON = """
 [centrifugo]
 enabled = true
@@ -211,7 +214,7 @@ def main():
         sys.exit(in_namespace(sys.argv))
     runs = []
     with tempfile.TemporaryDirectory() as directory:
-        for client, channels in (("centrifuge-js", ""), ("centrifuge-python", 'join_leave = "all"\n')):
+        for client, channels in (("centrifuge-js", ""), ("centrifuge-python", PYTHON_CHANNELS)):
             wanted = options.js if client == "centrifuge-js" else options.python
             if not wanted:
                 continue
