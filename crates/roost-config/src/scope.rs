@@ -15,6 +15,8 @@ pub enum ApiScope {
     Disconnect,
     /// To revoke tokens.
     Revoke,
+    /// To subscribe connections to such channels.
+    Subscribe(ChannelPattern),
     /// To let connections be for longer than their tokens say.
     Refresh,
     /// To read what such channels keep, and to have it forgotten.
@@ -43,6 +45,7 @@ impl ApiScope {
             publish,
             ApiScope::Read,
             ApiScope::Disconnect,
+            ApiScope::Subscribe(ChannelPattern::Any),
             ApiScope::Revoke,
             ApiScope::Refresh,
             history,
@@ -63,6 +66,10 @@ impl ApiScope {
             ("publish", None) => Ok(ApiScope::Publish(ChannelPattern::Any)),
             ("read", None) => Ok(ApiScope::Read),
             ("disconnect", None) => Ok(ApiScope::Disconnect),
+            ("subscribe", None) => Ok(ApiScope::Subscribe(ChannelPattern::Any)),
+            ("subscribe", Some(pattern)) => {
+                Ok(ApiScope::Subscribe(ChannelPattern::parse(pattern)?))
+            }
             ("revoke", None) => Ok(ApiScope::Revoke),
             ("refresh", None) => Ok(ApiScope::Refresh),
             ("publish", Some(pattern)) => Ok(ApiScope::Publish(ChannelPattern::parse(pattern)?)),
@@ -109,6 +116,7 @@ impl fmt::Display for ApiScope {
             ApiScope::Revoke => return f.write_str("revoke"),
             ApiScope::Refresh => return f.write_str("refresh"),
             ApiScope::Publish(pattern) => ("publish", pattern),
+            ApiScope::Subscribe(pattern) => ("subscribe", pattern),
             ApiScope::History(pattern) => ("history", pattern),
             ApiScope::Presence(pattern) => ("presence", pattern),
         };
@@ -120,10 +128,11 @@ impl fmt::Display for ApiScope {
     }
 }
 
-const ACTIONS: [&str; 7] = [
+const ACTIONS: [&str; 8] = [
     "publish",
     "read",
     "disconnect",
+    "subscribe",
     "revoke",
     "refresh",
     "history",

@@ -184,6 +184,7 @@ async fn admit(api: Arc<Api>, request: Request<Body>) -> Result<Response, Proble
         Operation::Connection => connections::one(&call, segment).await,
         Operation::DeleteConnection => connections::delete(&call, segment, request).await,
         Operation::Disconnect => users::disconnect(&call, request).await,
+        Operation::Subscribe => users::subscribe(&call, request).await,
         Operation::Unsubscribe => users::unsubscribe(&call, request).await,
         Operation::Refresh => users::refresh(&call, request).await,
         Operation::Revoke => revoke::revoke(&call, request).await,

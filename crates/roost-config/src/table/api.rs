@@ -30,7 +30,7 @@ section! {
     /// file with the key itself; and `allow`, what may be done with it: `"publish"` on every channel,
     /// `"publish:order:1"` on that channel, `"publish:order:*"` on those whose names begin so; `"read"` to
     /// see connections, `"disconnect"` to close them and to end
-    /// subscriptions, `"revoke"` to revoke tokens, `"refresh"` to let connections be for longer,
+    /// subscriptions, `"subscribe"` or `"subscribe:order:*"` to begin such, `"revoke"` to revoke tokens, `"refresh"` to let connections be for longer,
     /// `"history"` or `"history:order:*"` to read what such channels keep, and to have it forgotten,
     /// `"presence"` or `"presence:order:*"` to read who is in them. Several
     /// hold at once, so that one can be replaced without a pause. Without any, only unix sockets can be

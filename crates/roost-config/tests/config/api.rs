@@ -18,7 +18,7 @@ fn keys_are_read_with_their_scopes() {
          [[api.key]]\nname = \"shop\"\nsha256 = \"{SHA256}\"\n\
          allow = [\"publish:order:*\", \"publish:news\"]\n\
          [[api.key]]\nname = \"all\"\nkey_file = \"all.key\"\n\
-         allow = [\"publish\", \"read\", \"disconnect\", \"revoke\", \"refresh\", \"history\", \"presence\"]\n"
+         allow = [\"publish\", \"read\", \"disconnect\", \"subscribe\", \"revoke\", \"refresh\", \"history\", \"presence\"]\n"
     );
     let loaded = parse(&text, "/etc/roost/a.toml").expect("no mistake");
     let api = &loaded.settings.api;

@@ -65,6 +65,8 @@ pub(super) enum Action<'a> {
     Read,
     /// To disconnect clients.
     Disconnect,
+    /// To subscribe connections to this channel.
+    Subscribe(&'a str),
     /// To revoke tokens.
     Revoke,
     /// To let connections end at another time.
@@ -103,6 +105,7 @@ pub(super) fn decide<'a>(caller: &'a Caller, action: Action<'a>) -> Result<Rule<
     let mut scopes = key.allow.iter();
     let found = scopes.find(|scope| match (scope, action) {
         (ApiScope::Publish(pattern), Action::Publish(channel))
+        | (ApiScope::Subscribe(pattern), Action::Subscribe(channel))
         | (ApiScope::History(pattern), Action::History(channel))
         | (ApiScope::Presence(pattern), Action::Presence(channel)) => matches(pattern, channel),
         (ApiScope::Read, Action::Read)
@@ -113,6 +116,7 @@ pub(super) fn decide<'a>(caller: &'a Caller, action: Action<'a>) -> Result<Rule<
             ApiScope::Publish(_)
             | ApiScope::Read
             | ApiScope::Disconnect
+            | ApiScope::Subscribe(_)
             | ApiScope::Revoke
             | ApiScope::Refresh
             | ApiScope::History(_)
@@ -139,6 +143,7 @@ impl fmt::Display for Denied<'_> {
             Action::Publish(channel) => write!(f, "publish on {channel:?}")?,
             Action::Read => f.write_str("read")?,
             Action::Disconnect => f.write_str("disconnect")?,
+            Action::Subscribe(channel) => write!(f, "subscribe connections to {channel:?}")?,
             Action::Revoke => f.write_str("revoke tokens")?,
             Action::Refresh => f.write_str("refresh connections")?,
             Action::History(channel) => write!(f, "read the history of {channel:?}")?,

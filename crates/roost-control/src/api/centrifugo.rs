@@ -29,7 +29,7 @@ use super::many::publish_many;
 use super::presence::{client_of, infos_of, view_of};
 use super::problem::{Kind, Problem};
 use super::publication::{Payload, check_channel, epoch_text, repeat_key, some_value};
-use super::users::{disconnect_user, end_subscriptions, set_expiry};
+use super::users::{begin_subscriptions, disconnect_user, end_subscriptions, set_expiry};
 use crate::channels::{self, Cursor, LIMIT_MAX};
 
 /// What may be asked for.
@@ -40,6 +40,7 @@ pub(super) enum Method {
     Batch,
     Info,
     Disconnect,
+    Subscribe,
     Unsubscribe,
     Refresh,
     Channels,
@@ -47,8 +48,6 @@ pub(super) enum Method {
     HistoryRemove,
     Presence,
     PresenceStats,
-    /// What Roost has no counterpart of.
-    NotAvailable,
 }
 
 /// An error as Centrifugo numbers them.
@@ -92,7 +91,7 @@ struct DisconnectRequest<'a> {
 }
 
 #[derive(Deserialize)]
-struct UnsubscribeRequest<'a> {
+struct SubscriptionRequest<'a> {
     #[serde(borrow)]
     channel: Cow<'a, str>,
     #[serde(borrow, default)]
@@ -225,6 +224,7 @@ async fn run(call: &Call, method: Method, text: &str) -> Done {
         Method::Broadcast => broadcast(call, text).await,
         Method::Info => info(call),
         Method::Disconnect => disconnect_client(call, text).await,
+        Method::Subscribe => subscribe(call, text).await,
         Method::Unsubscribe => unsubscribe(call, text).await,
         Method::Refresh => refresh(call, text).await,
         Method::Channels => list_channels(call, text).await,
@@ -232,7 +232,7 @@ async fn run(call: &Call, method: Method, text: &str) -> Done {
         Method::HistoryRemove => history_remove(call, text).await,
         Method::Presence => presence(call, text, false).await,
         Method::PresenceStats => presence(call, text, true).await,
-        Method::Batch | Method::NotAvailable => Err(Fault {
+        Method::Batch => Err(Fault {
             code: 108,
             message: "not available".into(),
         }),
@@ -408,9 +408,17 @@ async fn disconnect_client(call: &Call, text: &str) -> Done {
     Ok(json!({}))
 }
 
+/// Subscribes connections; what a subscription would be like, beside its channel, is not looked at.
+async fn subscribe(call: &Call, text: &str) -> Done {
+    let wanted: SubscriptionRequest<'_> = read(text)?;
+    let target = target(&wanted.user, &wanted.client)?;
+    begin_subscriptions(call, &target, &wanted.channel).await?;
+    Ok(json!({}))
+}
+
 /// Ends subscriptions; raw connections are closed.
 async fn unsubscribe(call: &Call, text: &str) -> Done {
-    let wanted: UnsubscribeRequest<'_> = read(text)?;
+    let wanted: SubscriptionRequest<'_> = read(text)?;
     decide(&call.caller, Action::Disconnect).map_err(Problem::from)?;
     let target = target(&wanted.user, &wanted.client)?;
     end_subscriptions(call, &target, &wanted.channel).await?;
@@ -600,7 +608,7 @@ pub(super) const METHODS: [(&str, Method); 13] = [
     ("presence_stats", Method::PresenceStats),
     ("history", Method::History),
     ("history_remove", Method::HistoryRemove),
-    ("subscribe", Method::NotAvailable),
+    ("subscribe", Method::Subscribe),
     ("unsubscribe", Method::Unsubscribe),
     ("refresh", Method::Refresh),
 ];

@@ -15,6 +15,7 @@ pub(super) enum Operation {
     Connection,
     DeleteConnection,
     Disconnect,
+    Subscribe,
     Unsubscribe,
     Refresh,
     Revoke,
@@ -38,7 +39,7 @@ pub(super) enum Found<'a> {
 }
 
 /// Method, path and operation; a `{…}` at a path's end stands for one segment.
-const ROUTES: [(Method, &str, Operation); 16] = [
+const ROUTES: [(Method, &str, Operation); 17] = [
     (Method::POST, "/v1/publish", Operation::Publish),
     (Method::POST, "/v1/broadcast", Operation::Broadcast),
     (Method::POST, "/v1/publications", Operation::Publications),
@@ -46,6 +47,7 @@ const ROUTES: [(Method, &str, Operation); 16] = [
     (Method::GET, CONNECTION, Operation::Connection),
     (Method::DELETE, CONNECTION, Operation::DeleteConnection),
     (Method::POST, "/v1/disconnect", Operation::Disconnect),
+    (Method::POST, "/v1/subscribe", Operation::Subscribe),
     (Method::POST, "/v1/unsubscribe", Operation::Unsubscribe),
     (Method::POST, "/v1/refresh", Operation::Refresh),
     (Method::POST, "/v1/revoke", Operation::Revoke),

@@ -8,7 +8,8 @@ use axum::http::{Request, StatusCode};
 use axum::response::Response;
 use roost_net::ConnKey;
 use roost_reactor::{
-    DisconnectUser, EXCEPT_MAX, Name, Refresh, Request as ReactorRequest, Unsubscribe, Whose,
+    DisconnectUser, EXCEPT_MAX, Name, Refresh, Request as ReactorRequest, Subscribe, Unsubscribe,
+    Whose,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -56,7 +57,7 @@ struct Target<'a> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WantedUnsubscribe<'a> {
+struct WantedSubscription<'a> {
     #[serde(borrow)]
     channel: Cow<'a, str>,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -75,11 +76,41 @@ struct WantedRefresh<'a> {
     expire_at: Whole,
 }
 
+/// `POST /v1/subscribe`.
+pub(super) async fn subscribe(call: &Call, request: Request<Body>) -> Result<Response, Problem> {
+    let body = read_json(call, request).await?;
+    let wanted: WantedSubscription<'_> = parse(&body)?;
+    let target = Target {
+        user: wanted.user,
+        connection: wanted.connection,
+    };
+    let subscribed = begin_subscriptions(call, &target.read()?, &wanted.channel).await?;
+    answer_json(StatusCode::OK, &json!({ "subscribed": subscribed }))
+}
+
+/// Subscribes connections to a channel, if the caller may; how many that were not subscribed to it.
+pub(super) async fn begin_subscriptions(
+    call: &Call,
+    (user, connection): &(&str, Option<&str>),
+    channel: &str,
+) -> Result<u64, Problem> {
+    let channel = check_name(call, channel)?;
+    decide(&call.caller, Action::Subscribe(channel))?;
+    let channel = Name::from(channel);
+    let request = |whose| {
+        ReactorRequest::Subscribe(Box::new(Subscribe {
+            channel: channel.clone(),
+            whose,
+        }))
+    };
+    act_on(call, user, *connection, request).await
+}
+
 /// `POST /v1/unsubscribe`.
 pub(super) async fn unsubscribe(call: &Call, request: Request<Body>) -> Result<Response, Problem> {
     decide(&call.caller, Action::Disconnect)?;
     let body = read_json(call, request).await?;
-    let wanted: WantedUnsubscribe<'_> = parse(&body)?;
+    let wanted: WantedSubscription<'_> = parse(&body)?;
     let target = Target {
         user: wanted.user,
         connection: wanted.connection,

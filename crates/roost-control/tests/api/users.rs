@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use roost_control::Tokens;
 use roost_reactor::{Auth, Settings};
-use roost_testkit::client::{Checked, Client, Failure, Request};
+use roost_testkit::client::{Checked, Client, Failure, Message, Request};
 use roost_testkit::server::{Backend, TestServer, wait_until};
 use roost_testkit::users::{role, set, user};
 use roost_tokens::{Checker, KeySet, Rules, Signer, StaticTokens, parse_secrets};
@@ -454,4 +454,48 @@ fn what_cannot_be_is_refused() {
     assert!(detail.contains("auth.revocations_max"), "{detail}");
     assert!(full[..100].iter().all(|answer| answer.status == 200));
     assert_eq!(server.count("revocations"), 100);
+}
+
+/// A Centrifugo client that has subscribed to nothing, and what the application has it hear.
+#[test]
+fn a_connection_is_subscribed_by_the_application() -> Checked {
+    let server = TestServer::with(Backend::Epoll, 2, |_| {});
+    let api = Api::of(server.shared());
+    let mut client = server.open("/connection/websocket")?;
+    client.send_text(r#"{"id":1,"connect":{}}"#)?;
+    client.receive()?;
+    let headers = format!("X-API-Key: {KEY}\r\n");
+    let listed = api.request("GET", "/v1/connections", &headers, b"").json();
+    let name = listed["connections"][0]["connection"].clone();
+    let subscribe = |json: Value| {
+        let answer = api.post("/v1/subscribe", &json.to_string());
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()["subscribed"].as_u64().expect("a number")
+    };
+    assert_eq!(subscribe(json!({"channel": "c", "user": "alice"})), 0);
+    assert_eq!(subscribe(json!({"channel": "c", "connection": name})), 1);
+    let Message::Text(told) = client.receive()? else {
+        return Err(Failure::new("no text".to_owned()));
+    };
+    assert!(
+        told.contains(r#""channel":"c""#) && told.contains("\"subscribe\""),
+        "{told}"
+    );
+    assert_eq!(
+        subscribe(json!({"channel": "c", "connection": name})),
+        0,
+        "once"
+    );
+    api.post("/v1/publish", r#"{"channel": "c", "data": {"n": 1}}"#);
+    let Message::Text(heard) = client.receive()? else {
+        return Err(Failure::new("no text".to_owned()));
+    };
+    assert!(heard.contains(r#"{"n":1}"#), "{heard}");
+    let denied = api.post_with(
+        "/v1/subscribe",
+        &format!("X-API-Key: {ORDER_KEY}\r\n"),
+        r#"{"channel": "c", "user": "alice"}"#,
+    );
+    denied.problem(403, "forbidden");
+    Ok(())
 }
