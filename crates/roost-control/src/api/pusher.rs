@@ -113,7 +113,7 @@ async fn run(api: Arc<Api>, request: Request<Body>) -> Done {
         Operation::TerminateConnections(user) => {
             read_body(&call, request, signed.body_md5).await?;
             let said = (TERMINATED_CODE, TERMINATED);
-            disconnect_user(&call.call, user, &[], said).await?;
+            disconnect_user(&call.call, &call.user(user)?, &[], said).await?;
             Ok(empty())
         }
     }

@@ -336,6 +336,9 @@ fn a_user_is_terminated_by_name_however_it_is_written() {
     // And PyPI's names the application by its key alone.
     let alone = "/users/ann/terminate_connections";
     assert_eq!(signed("POST", alone, "{}").send(&api).status, 200);
+    let others = "/apps/3/users/other:ann/terminate_connections";
+    let refused = signed("POST", others, "{}").send(&api);
+    assert_refused(&refused, 400, "another application's");
     let unknown = signed("POST", alone, "{}").with("auth_key", "nobody");
     assert_refused(&unknown.send(&api), 401, "auth_key");
     let long = format!(

@@ -60,6 +60,15 @@ impl AppCall {
         is_own.then_some(name)
     }
 
+    /// A user that has signed in, as it is named outside of the application: as channels are.
+    pub(super) fn user(&self, id: &str) -> Result<String, Fault> {
+        let whole = format!("{}{id}", self.app.prefix);
+        match self.is_own(&whole) {
+            true => Ok(whole),
+            false => Err(Fault::bad(format!("user {id:?} is another application's"))),
+        }
+    }
+
     fn is_own(&self, whole: &str) -> bool {
         let is_of = |prefix: &String| whole.starts_with(prefix.as_str());
         !self.app.prefix.is_empty() || !self.others.iter().any(is_of)
