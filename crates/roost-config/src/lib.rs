@@ -62,7 +62,11 @@ pub use scope::{ApiScope, ChannelPattern};
 pub use source::Source;
 pub use table::{
     Access, Admin, Api, Auth, Centrifugo, ChannelPolicy, ClientAuth, ClientRatePolicy,
-    ClientSocketMode, ClientUser, Deflate, Driver, Echo, Epoll, EventsTo, Expiry, ForwardedBy, Hook, IoUring, JoinLeave, Jwt, Limits, Listener, Log, LogFormat, LogLevel, Matching, MinVersion, Namespace, OnFailure, Presence, ProxyProtocol, Publish, Pusher, PusherApp, Raw, Readers, Recovery, Server, Settings, SlowConsumer, Soap, SocketMode, Sse, Subject, Tls, Wamp, WampPermission, WampRealm, WampUser,
+    ClientSocketMode, ClientUser, Deflate, Driver, Echo, Epoll, EventsTo, Expiry, ForwardedBy,
+    Hook, IoUring, JoinLeave, Jwt, Limits, Listener, Log, LogFormat, LogLevel, Matching,
+    MinVersion, Namespace, OnFailure, Presence, ProxyProtocol, Publish, Pusher, PusherApp, Raw,
+    Readers, Recovery, Server, Settings, SlowConsumer, Soap, SocketMode, Sse, Subject, Tls, Wamp,
+    WampPermission, WampRealm, WampUser,
 };
 pub use write::to_toml;
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use roost_dialect::Publication;
 use roost_hub::{
     ChannelId, Encoding, EncodingSet, Frames, HistoryView, HomeEntries, Hub, HubLimits, HubOptions,
-    Item, MatchedEvent, Member, Name, NameError, NamespaceId, Output, Placement, Position, PresenceQuery, PresenceView, Publish, PublishError, PublishTo, ReactorId, Route, Since, Subscribe, SubscribeError, SubscribePattern, Subscriber, SubscriberIter, Tail,
+    Item, MatchedEvent, Member, Name, NameError, NamespaceId, Output, Placement, Position,
+    PresenceQuery, PresenceView, Publish, PublishError, PublishTo, ReactorId, Route, Since,
+    Subscribe, SubscribeError, SubscribePattern, Subscriber, SubscriberIter, Tail,
 };
 use roost_metrics::{Counters, NamespaceCounters};
 use roost_net::ConnKey;
