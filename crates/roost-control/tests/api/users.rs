@@ -475,7 +475,7 @@ fn a_connection_is_subscribed_by_the_application() -> Checked {
     assert_eq!(subscribe(json!({"channel": "c", "user": "alice"})), 0);
     assert_eq!(subscribe(json!({"channel": "c", "connection": name})), 1);
     let Message::Text(told) = client.receive()? else {
-        return Err(Failure::new("no text".to_owned()));
+        return Err(Failure::new("no text".to_owned()).into());
     };
     assert!(
         told.contains(r#""channel":"c""#) && told.contains("\"subscribe\""),
@@ -488,7 +488,7 @@ fn a_connection_is_subscribed_by_the_application() -> Checked {
     );
     api.post("/v1/publish", r#"{"channel": "c", "data": {"n": 1}}"#);
     let Message::Text(heard) = client.receive()? else {
-        return Err(Failure::new("no text".to_owned()));
+        return Err(Failure::new("no text".to_owned()).into());
     };
     assert!(heard.contains(r#"{"n":1}"#), "{heard}");
     let denied = api.post_with(
