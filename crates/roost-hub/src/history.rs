@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::ids::{NamespaceId, Position, Snapshot};
+use crate::namespaces::place_of;
 use crate::presence::PresenceChange;
 
 /// What is published, as far as history looks at it. A clone shares the payload's memory.
@@ -39,7 +40,8 @@ pub struct HistoryOptions {
 /// A namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryNamespace {
-    /// What stands before the first colon of its channels' names.
+    /// What stands before the first colon of its channels' names, or what they begin with and a `*`; those
+    /// come first.
     pub name: String,
     /// How much its channels keep; `None`: nothing.
     pub limits: Option<HistoryLimits>,
@@ -204,12 +206,10 @@ impl HistoryOptions {
 
     /// The namespace of a channel, by its name.
     pub(crate) fn namespace_of(&self, channel: &str) -> NamespaceId {
-        let named = channel.split_once(':');
-        let named = named.and_then(|(name, _)| {
-            let mut own = (0..).zip(&*self.namespaces).skip(1);
-            own.find(|(_, namespace)| namespace.name == name)
-        });
-        NamespaceId(named.map_or(0, |(number, _)| number))
+        let names = self.namespaces.iter().skip(1);
+        let place = place_of(names.map(|one| one.name.as_str()), channel);
+        let number = place.map_or(0, |at| u16::try_from(at + 1).unwrap_or(0));
+        NamespaceId(number)
     }
 }
 

@@ -131,7 +131,7 @@ pub use item::{
     Subscribe, SubscribePattern, Target, Watched,
 };
 pub use names::{Homes, Name};
-pub use namespaces::{NAMESPACES_MAX, NamespaceNumbers, NamespacesFull};
+pub use namespaces::{NAMESPACES_MAX, NamespaceNumbers, NamespacesFull, beginning_of, place_of};
 pub use options::{HubCounts, HubLimits, HubOptions};
 pub use patterns::{
     PATTERN_LEVELS_MAX, PATTERN_SHAPES_MAX, PATTERN_WILDCARDS_MAX, Pattern, PatternError,

@@ -161,14 +161,19 @@ impl Members {
     }
 
     fn has_user(&self, user: &str, hasher: &NameHasher) -> bool {
+        self.of_user(user, hasher).is_some()
+    }
+
+    /// A member of a user, if there is one.
+    pub(crate) fn of_user(&self, user: &str, hasher: &NameHasher) -> Option<&Member> {
         let Some(index) = &self.index else {
-            return self.list.iter().any(|member| member.user == user);
+            return self.list.iter().find(|member| member.user == user);
         };
         let hash = hasher.hash(user).bucket();
         let found = index
             .by_user
             .find(hash, |&at| self.list[at as usize].user == user);
-        found.is_some()
+        found.map(|&at| &self.list[at as usize])
     }
 
     /// Takes the member at `at` into the index.

@@ -1,10 +1,36 @@
 //! The numbers of namespaces, which records keep instead of names.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
 
 use crate::ids::NamespaceId;
+
+/// The place among these names of the one that a channel belongs to: the first that ends in `*` and with
+/// which, up to there, the channel's name begins; or what stands before the first colon of that. Names
+/// that end in `*` come before the others.
+pub fn place_of<'a>(names: impl IntoIterator<Item = &'a str>, channel: &str) -> Option<usize> {
+    let named = channel.split_once(':').map(|(name, _)| name);
+    for (at, name) in names.into_iter().enumerate() {
+        match (name.strip_suffix('*'), named) {
+            (Some(start), _) if channel.starts_with(start) => return Some(at),
+            (Some(_), _) => {}
+            (None, None) => return None,
+            (None, Some(named)) if name == named => return Some(at),
+            (None, Some(_)) => {}
+        }
+    }
+    None
+}
+
+/// What the channels of a namespace of that name begin with.
+pub fn beginning_of(name: &str) -> Cow<'_, str> {
+    match name.strip_suffix('*') {
+        Some(start) => Cow::Borrowed(start),
+        None => Cow::Owned(format!("{name}:")),
+    }
+}
 
 /// Which number each namespace has, as long as the process lives.
 ///
@@ -93,3 +119,39 @@ impl fmt::Display for NamespacesFull {
 }
 
 impl Error for NamespacesFull {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_belongs_to_the_first_name_that_is_its() {
+        let names = [
+            "shop:cache-*",
+            "private-cache-*",
+            "private-*",
+            "shop",
+            "chat",
+        ];
+        for (channel, expected) in [
+            ("private-cache-a", Some("private-cache-*")),
+            ("private-a", Some("private-*")),
+            ("private-a:b", Some("private-*")),
+            ("private-", Some("private-*")),
+            ("private", None),
+            ("shop:a", Some("shop")),
+            ("shop:cache-a", Some("shop:cache-*")),
+            ("shop:private-a", Some("shop")),
+            ("chat:private-a", Some("chat")),
+            ("shop", None),
+            ("lobby", None),
+            ("lobby:a", None),
+        ] {
+            let found = place_of(names, channel).map(|at| names[at]);
+            assert_eq!(found, expected, "{channel}");
+            if let Some(name) = found {
+                assert!(channel.starts_with(&*beginning_of(name)), "{channel}");
+            }
+        }
+    }
+}

@@ -27,6 +27,9 @@ pub struct PresenceLimits {
     pub members_max: u32,
     /// How joins and leaves are told; `None`: they are not.
     pub notify: Option<PresenceNotify>,
+    /// A user counts once, however many connections it has: what is known of it is what its first one
+    /// said, and joins and leaves are told one by one, each with whether it is the user's.
+    pub by_user: bool,
 }
 
 /// How joins and leaves are told to a channel's subscribers.
@@ -104,6 +107,9 @@ pub struct PresenceChange {
     pub counts: Option<PresenceCounts>,
     /// For all subscribers, and not for those alone that have asked for it.
     pub is_for_all: bool,
+    /// One member has joined, and its user was not there; or one has left, and its user is not there any
+    /// more. Only where users count once.
+    pub is_of_user: bool,
 }
 
 /// A request for who is in a channel, on its way to the channel's home.
@@ -117,6 +123,9 @@ pub struct PresenceQuery {
     pub token: u64,
     /// Whether only how many there are is asked for.
     pub counts_only: bool,
+    /// Whether those are asked for that subscribers were told, and not those that are there: what they are
+    /// told from then on follows that.
+    pub as_told: bool,
 }
 
 impl MemberInfo {
@@ -161,6 +170,13 @@ impl PresenceView {
 }
 
 impl PresenceChange {
+    /// The one user that has come or gone, and which of both, if it is that.
+    pub fn user(&self) -> Option<(&Member, bool)> {
+        let joined = self.joined.first().map(|member| (member, true));
+        let left = || self.left.first().map(|member| (member, false));
+        joined.or_else(left).filter(|_| self.is_of_user)
+    }
+
     /// Bytes of memory.
     pub fn bytes(&self) -> usize {
         let members = self.joined.iter().chain(&self.left);

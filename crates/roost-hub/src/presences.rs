@@ -5,15 +5,15 @@
 //! told are apart from those that were not, and those that have left untold wait in a list. At most every
 //! so many ticks a part of both is told.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::ids::{NamespaceId, ReactorId, Subscriber};
 use crate::members::Members;
 use crate::names::{Name, NameHasher, Named, Names};
 use crate::presence::{
-    Member, PresenceChange, PresenceCounts, PresenceLimits, PresenceNotify, PresenceOptions,
-    PresenceView,
+    Member, MemberInfo, PresenceChange, PresenceCounts, PresenceLimits, PresenceNotify,
+    PresenceOptions, PresenceView,
 };
 use crate::state::PresenceState;
 
@@ -36,6 +36,8 @@ pub(crate) struct Presences {
     views_of: u32,
     /// If it is reported: users whose first client has come to a channel, or whose last has left it.
     users: Option<Vec<(Name, Name, bool)>>,
+    /// Changes of one channel that are told one by one.
+    split: VecDeque<(Name, PresenceChange)>,
 }
 
 /// That of one channel.
@@ -90,6 +92,7 @@ impl Presences {
             views: Vec::new(),
             views_of: 0,
             users: None,
+            split: VecDeque::new(),
         }
     }
 
@@ -151,6 +154,11 @@ impl Presences {
             return;
         }
         presence.is_changed = true;
+        if limits.by_user
+            && let Some(info) = presence.info_of_user(&member.user, &hasher)
+        {
+            member.info = info;
+        }
         let back = presence.take_back(&member);
         if back.is_none() && !has_room {
             presence.unlisted += 1;
@@ -249,6 +257,28 @@ impl Presences {
         number.map_or_else(PresenceCounts::default, |number| self.get(number).counts())
     }
 
+    /// The members that a channel's subscribers know of.
+    pub(crate) fn view_as_told(&self, name: &str) -> PresenceView {
+        let number = self.channels.find(self.hasher.hash(name), name);
+        let Some(number) = number else {
+            return PresenceView::empty();
+        };
+        let presence = self.get(number);
+        let limits = self.options.limits(presence.namespace);
+        let is_truncated = limits.is_none_or(|limits| presence.is_counted_only(limits));
+        let told = presence.members.list().iter().take(presence.members.told());
+        let gone = presence.gone.iter().map(|gone| &gone.member);
+        let members: Arc<[Member]> = match is_truncated {
+            true => [].into(),
+            false => told.chain(gone).cloned().collect(),
+        };
+        PresenceView {
+            counts: presence.counts(),
+            is_truncated,
+            members,
+        }
+    }
+
     /// The members of a channel; asked for again within a tick, the same memory.
     fn list(&mut self, number: u32) -> Arc<[Member]> {
         if let Some((_, list)) = self.views.iter().find(|(of, _)| *of == number) {
@@ -265,6 +295,9 @@ impl Presences {
     /// The next channel that has something to tell its subscribers, and what.
     pub(crate) fn next_change(&mut self, now: u32) -> Option<(Name, PresenceChange)> {
         loop {
+            if let Some(next) = self.split.pop_front() {
+                return Some(next);
+            }
             let &(due, number) = self.agenda.first()?;
             if due > now {
                 return None;
@@ -279,14 +312,36 @@ impl Presences {
             };
             let (change, freed) = self.get_mut(number).tell(limits, notify, now);
             self.bytes -= freed;
-            if !self.remove_if_empty(number) {
-                let due = self.get(number).next_due(limits, notify, now);
-                self.schedule(number, due);
+            if limits.by_user {
+                let split = self.get(number).split(change);
+                self.split = split.map(|one| (name.clone(), one)).collect();
+                self.go_on_telling(number, limits, notify, now);
+                continue;
             }
+            self.go_on_telling(number, limits, notify, now);
             if change.counts.is_some() || !(change.joined.is_empty() && change.left.is_empty()) {
                 return Some((name, change));
             }
         }
+    }
+
+    /// A part of what there is to tell was told.
+    fn go_on_telling(
+        &mut self,
+        number: u32,
+        limits: PresenceLimits,
+        notify: PresenceNotify,
+        now: u32,
+    ) {
+        if !self.remove_if_empty(number) {
+            let due = self.get(number).next_due(limits, notify, now);
+            self.schedule(number, due);
+        }
+    }
+
+    /// Whether the channel that was told of last is to be told more at once.
+    pub(crate) fn is_telling(&self) -> bool {
+        !self.split.is_empty()
     }
 
     /// The tick at which there is something to tell.
@@ -542,6 +597,7 @@ impl Presence {
             left: Vec::new(),
             counts: None,
             is_for_all: notify.is_for_all,
+            is_of_user: false,
         };
         let mut freed = 0;
         let is_changed = std::mem::take(&mut self.is_changed);
@@ -572,6 +628,82 @@ impl Presence {
             change.counts = Some(self.counts());
         }
         (change, freed)
+    }
+
+    /// What has just been told of users, one by one: each with whether it is the user's first member that
+    /// subscribers know of, or was the last.
+    fn split(&self, change: PresenceChange) -> impl Iterator<Item = PresenceChange> + use<> {
+        let PresenceChange {
+            joined,
+            left,
+            counts,
+            is_for_all,
+            is_of_user: _,
+        } = change;
+        // How many members of each user were known before.
+        let mut known: HashMap<Name, usize> = HashMap::new();
+        for member in joined.iter().chain(&left) {
+            known.insert(member.user.clone(), 0);
+        }
+        let told = self.members.list().iter().take(self.members.told());
+        let after = told.chain(self.gone.iter().map(|gone| &gone.member));
+        for member in after.chain(&left) {
+            if let Some(count) = known.get_mut(&member.user) {
+                *count += 1;
+            }
+        }
+        for member in &joined {
+            if let Some(count) = known.get_mut(&member.user) {
+                *count -= 1;
+            }
+        }
+        let one = move |member: Member, has_joined: bool, is_of_user: bool| {
+            let (joined, left) = match has_joined {
+                true => (vec![member], Vec::new()),
+                false => (Vec::new(), vec![member]),
+            };
+            PresenceChange {
+                joined,
+                left,
+                counts: None,
+                is_for_all,
+                is_of_user,
+            }
+        };
+        let mut split = Vec::with_capacity(joined.len() + left.len() + 1);
+        for member in joined {
+            let count = known.get_mut(&member.user).expect("each was entered");
+            let is_first = *count == 0 && !member.user.is_empty();
+            *count += 1;
+            split.push(one(member, true, is_first));
+        }
+        for member in left {
+            let count = known.get_mut(&member.user).expect("each was entered");
+            *count -= 1;
+            let is_last = *count == 0 && !member.user.is_empty();
+            split.push(one(member, false, is_last));
+        }
+        if counts.is_some() {
+            split.push(PresenceChange {
+                joined: Vec::new(),
+                left: Vec::new(),
+                counts,
+                is_for_all,
+                is_of_user: false,
+            });
+        }
+        split.into_iter()
+    }
+
+    /// What is known of a user that is there, or has left untold; `None`: it is not there.
+    fn info_of_user(&self, user: &str, hasher: &NameHasher) -> Option<Option<Arc<MemberInfo>>> {
+        if user.is_empty() {
+            return None;
+        }
+        let gone = self.gone.iter().map(|gone| &gone.member);
+        let mut gone = gone.filter(|member| member.user == user);
+        let member = self.members.of_user(user, hasher).or_else(|| gone.next())?;
+        Some(member.info.clone())
     }
 
     /// When there is something to tell again, if nothing changes.

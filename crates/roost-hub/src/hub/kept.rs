@@ -403,7 +403,8 @@ impl<P: Payload, F: Clone> Hub<P, F> {
         out: &mut Vec<Output<P, F>>,
     ) {
         self.advance(now);
-        for _ in 0..TOLD_MAX {
+        let mut told = 0;
+        while told < TOLD_MAX {
             let Some(presences) = &mut self.presences else {
                 return;
             };
@@ -412,6 +413,8 @@ impl<P: Payload, F: Clone> Hub<P, F> {
             let Some((name, change)) = presences.next_change(now) else {
                 break;
             };
+            // What one channel is told one by one is told at once: questions are answered as of then.
+            told += usize::from(!presences.is_telling());
             let index = self.home.find(self.hasher.hash(&name), &name);
             let payload = P::of_presence(Arc::new(change));
             if let Some((index, payload)) = index.zip(payload) {
@@ -467,10 +470,16 @@ impl<P: Payload, F: Clone> Hub<P, F> {
     }
 
     fn answer_presence(&mut self, query: &PresenceQuery) -> PresenceAnswer {
+        let told = self.presences.as_ref().filter(|_| query.as_told);
+        let told = told.map(|presences| presences.view_as_told(&query.name));
+        let view = match told {
+            Some(view) => view,
+            None => self.presence(&query.name, query.counts_only, self.now),
+        };
         PresenceAnswer {
             asker: query.asker,
             token: query.token,
-            view: self.presence(&query.name, query.counts_only, self.now),
+            view,
         }
     }
 

@@ -73,6 +73,8 @@ struct World {
     answers: Vec<roost_hub::PresenceAnswer>,
     /// Users that are in a channel, as their coming and going is reported.
     users: BTreeSet<(String, String)>,
+    /// How much had been told of the first channel where each of those came.
+    told_before: Vec<usize>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -99,6 +101,7 @@ impl World {
             breaks: BTreeSet::new(),
             answers: Vec::new(),
             users: BTreeSet::new(),
+            told_before: Vec::new(),
         }
     }
 
@@ -196,7 +199,11 @@ impl World {
                         told.push((self.now, change.clone()));
                     }
                 }
-                Output::Presence(answer) => self.answers.push(*answer),
+                Output::Presence(answer) => {
+                    let told = self.told.get(&(from, NAMES[0].to_owned()));
+                    self.told_before.push(told.map_or(0, Vec::len));
+                    self.answers.push(*answer);
+                }
                 Output::User {
                     channel,
                     user,
@@ -212,6 +219,21 @@ impl World {
                 _ => {}
             }
         }
+    }
+
+    /// A client on the first reactor asks who is in the first channel, as subscribers were told.
+    fn ask_as_told(&mut self) {
+        let query = PresenceQuery {
+            name: NAMES[0].into(),
+            asker: 1,
+            token: 0,
+            counts_only: false,
+            as_told: true,
+        };
+        let mut out = Vec::new();
+        let asked = self.hubs[0].ask_presence(query, self.now, &mut out);
+        asked.expect("the name is one");
+        self.carry(0, out);
     }
 
     /// One item arrives.
@@ -288,6 +310,7 @@ fn limits(members_max: u32, notify: Option<PresenceNotify>) -> PresenceLimits {
     PresenceLimits {
         members_max,
         notify,
+        by_user: false,
     }
 }
 
@@ -518,6 +541,7 @@ fn who_asks_on_another_reactor_is_answered() {
     world.join(1, (2, 7), QUIET, "ann");
     for reactor in 0..3u8 {
         let query = PresenceQuery {
+            as_told: false,
             name: NAMES[1].into(),
             asker: 40 + u64::from(reactor),
             token: 7,
@@ -565,4 +589,86 @@ fn presence_goes_on_in_another_process() {
     let mut none = options(0, 1, limits, 0);
     none.presence = PresenceOptions::default();
     assert!(Hub::<Note, Note>::import(none, state).is_err());
+}
+
+/// Where users count once, each is told once, however many connections it has, and what is told follows what
+/// was answered.
+#[test]
+fn users_are_told_once_and_behind_what_was_answered() {
+    for seed in 0..60 {
+        println!("seed {seed}");
+        let mut random = Random::new(seed);
+        let by_user = PresenceLimits {
+            by_user: true,
+            ..limits(1_000, Some(NOTIFY))
+        };
+        let mut world = World::new(3, by_user, u64::MAX);
+        world.join(0, (0, 0), TELLS, "watcher");
+        world.deliver_all(&mut random);
+        for _ in 0..400 {
+            let place = (random.below(3) as u8, 1 + random.below(8) as u32);
+            let user = ["", "a", "b", "c", "d"][random.below(5) as usize];
+            match random.below(7) {
+                0 | 1 => world.join(0, place, TELLS, user),
+                2 => world.leave(0, place),
+                3 => world.end(place),
+                4 => {
+                    for _ in 0..random.below(6) {
+                        world.step(&mut random);
+                    }
+                }
+                5 => world.ask_as_told(),
+                _ => world.pass(1 + random.below(8) as u32),
+            }
+        }
+        for _ in 0..30 {
+            world.deliver_all(&mut random);
+            world.pass(5);
+        }
+        world.check(1_000);
+        let there = world.there.values().map(|client| client.user.clone());
+        let there: BTreeSet<String> = there.filter(|user| !user.is_empty()).collect();
+        let told = &world.told[&(0, NAMES[0].to_owned())];
+        assert!(world.answers.len() > 10, "it was asked often");
+        for (answer, &before) in world.answers.iter().zip(&world.told_before) {
+            let listed = answer.view.members.iter();
+            let listed = listed.map(|member| member.user.to_string());
+            let mut users: BTreeSet<String> = listed.filter(|user| !user.is_empty()).collect();
+            for (_, change) in &told[before..] {
+                assert_eq!(change.joined.len() + change.left.len(), 1, "one by one");
+                match change.user() {
+                    Some((member, true)) => assert!(users.insert(member.user.to_string())),
+                    Some((member, false)) => assert!(users.remove(member.user.as_str())),
+                    None => {}
+                }
+            }
+            assert_eq!(users, there);
+        }
+    }
+}
+
+/// What the first connection of a user has said of it holds until the last has left.
+#[test]
+fn a_user_is_what_its_first_connection_has_said() {
+    let by_user = PresenceLimits {
+        by_user: true,
+        ..limits(1_000, Some(NOTIFY))
+    };
+    let mut world = World::new(1, by_user, u64::MAX);
+    // Places that are multiples of three say something.
+    world.join(0, (0, 3), TELLS, "a");
+    world.join(0, (0, 4), TELLS, "a");
+    world.pass(10);
+    world.leave(0, (0, 3));
+    world.pass(100);
+    world.join(0, (0, 5), TELLS, "a");
+    let view = world.hubs[0].presence(NAMES[0], false, world.now);
+    assert_eq!(view.members.len(), 2);
+    assert!(view.members.iter().all(|member| member.info.is_some()));
+    world.leave(0, (0, 4));
+    world.leave(0, (0, 5));
+    world.pass(100);
+    world.join(0, (0, 4), TELLS, "a");
+    let view = world.hubs[0].presence(NAMES[0], false, world.now);
+    assert!(view.members[0].info.is_none(), "it has left meanwhile");
 }

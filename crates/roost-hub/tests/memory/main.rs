@@ -174,6 +174,7 @@ fn members() {
         let limits = PresenceLimits {
             members_max: 10_000,
             notify: None,
+            by_user: false,
         };
         let mut hub = TestHub::new(HubOptions {
             presence: PresenceOptions {
