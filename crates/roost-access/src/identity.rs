@@ -55,6 +55,8 @@ pub enum Method {
     Certificate,
     /// The application said so when its hook asked.
     Hook,
+    /// The application has signed it, for Pusher's clients.
+    Signature,
 }
 
 impl Method {
@@ -69,6 +71,7 @@ impl Method {
             Method::Token => "token",
             Method::Certificate => "tls",
             Method::Hook => "hook",
+            Method::Signature => "pusher",
         }
     }
 }

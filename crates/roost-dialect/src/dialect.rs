@@ -11,8 +11,8 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use roost_access::Identity;
-use roost_hub::{ChannelId, EventIds};
+use roost_access::{Identity, UserName};
+use roost_hub::{ChannelId, EventIds, MemberInfo};
 use roost_wire::{CloseCode, Frozen};
 
 use crate::{Form, Publication, Receivers, Replies};
@@ -59,6 +59,12 @@ pub trait Dialect: Sized {
     /// Whether its clients open a session with a message of their own: one that does not in time is told
     /// so ([`Event::OpeningMissing`]).
     const OPENED_BY_CLIENT: bool = false;
+    /// Whether it speaks first ([`Event::Greeting`]).
+    const GREETS: bool = false;
+    /// Whether who is in a channel belongs to the answer to a subscription, where the channel keeps that:
+    /// [`Event::Presence`] follows each [`Event::Subscribed`] with its token, and tells what subscribers
+    /// were told until then.
+    const ANSWERS_WITH_MEMBERS: bool = false;
     /// What it obeys. Shared by all reactors.
     type Settings;
     /// What it keeps of a session, as plain values: what is handed over to another process.
@@ -192,6 +198,19 @@ pub trait Dialect: Sized {
     /// Whether the session is subscribed to a channel, and has been told so.
     fn is_confirmed(&self, session: Session, channel: ChannelId) -> bool {
         self.is_subscribed(session, channel)
+    }
+
+    /// The same of one user, where a channel's subscribers are told of users.
+    fn is_told_of_user(&self, session: Session, channel: ChannelId, user: &str) -> bool {
+        let _ = user;
+        self.is_told_of_members(session, channel)
+    }
+
+    /// As whom the session joins the channel that it has just asked to subscribe to, where that is not the
+    /// client's identity.
+    fn joins_as(&self, session: Session) -> Option<(UserName, Option<Arc<MemberInfo>>)> {
+        let _ = session;
+        None
     }
 
     /// Frees the session; the connection has ended. Its subscriptions have been taken out.

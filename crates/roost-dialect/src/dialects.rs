@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use roost_access::Identity;
-use roost_hub::{ChannelId, EventIds};
+use roost_access::{Identity, UserName};
+use roost_hub::{ChannelId, EventIds, MemberInfo};
 use roost_wire::{CloseCode, Frozen};
 
 use crate::dialect::{
@@ -26,6 +26,10 @@ impl Form {
         Form::of(DialectKind::Centrifugo, 1),
         Form::of(DialectKind::Centrifugo, 2),
     ];
+    /// An event of Pusher's protocol.
+    pub const PUSHER: Form = Form::of(DialectKind::Pusher, 0);
+    /// The same, of a channel whose name has a prefix that clients do not know.
+    pub const PUSHER_PREFIXED: Form = Form::of(DialectKind::Pusher, 1);
 
     /// The form at place `at` of a dialect's [`Dialect::FORMS`].
     #[expect(
@@ -104,6 +108,23 @@ macro_rules! dialects {
             pub fn is_opened_by_client(self) -> bool {
                 match self {
                     $($(#[$meta])* DialectKind::$Name => <crate::$module::$Name as Dialect>::OPENED_BY_CLIENT,)+
+                }
+            }
+
+            /// [`Dialect::GREETS`]
+            #[inline]
+            pub fn greets(self) -> bool {
+                match self {
+                    $($(#[$meta])* DialectKind::$Name => <crate::$module::$Name as Dialect>::GREETS,)+
+                }
+            }
+
+            /// [`Dialect::ANSWERS_WITH_MEMBERS`]
+            #[inline]
+            pub fn answers_with_members(self) -> bool {
+                match self {
+                    $($(#[$meta])* DialectKind::$Name =>
+                        <crate::$module::$Name as Dialect>::ANSWERS_WITH_MEMBERS,)+
                 }
             }
 
@@ -362,6 +383,31 @@ macro_rules! dialects {
                 }
             }
 
+            /// [`Dialect::is_told_of_user`]
+            pub fn is_told_of_user(
+                &self,
+                kind: DialectKind,
+                session: Session,
+                channel: ChannelId,
+                user: &str,
+            ) -> bool {
+                match kind {
+                    $($(#[$meta])* DialectKind::$Name =>
+                        self.$module.is_told_of_user(session, channel, user),)+
+                }
+            }
+
+            /// [`Dialect::joins_as`]
+            pub fn joins_as(
+                &self,
+                kind: DialectKind,
+                session: Session,
+            ) -> Option<(UserName, Option<Arc<MemberInfo>>)> {
+                match kind {
+                    $($(#[$meta])* DialectKind::$Name => self.$module.joins_as(session),)+
+                }
+            }
+
             /// [`Dialect::close`]
             pub fn close(&mut self, kind: DialectKind, session: Session) {
                 match kind {
@@ -420,7 +466,7 @@ macro_rules! dialects {
         }
 
         /// Encodes a publication for the subscribers of one form: one unfragmented text or binary
-        /// message. `ids.topic` and `ids.publication` are used by WAMP only, `channel` by Centrifugo. At most 8 bytes are
+        /// message. `ids.topic` and `ids.publication` are used by WAMP only, `channel` by Centrifugo and Pusher. At most 8 bytes are
         /// written for each byte published (a short float of CBOR as JSON), plus 100.
         ///
         /// # Panics
@@ -563,6 +609,7 @@ dialects! {
     wamp::Wamp,
     soap::Soap,
     centrifugo::Centrifugo,
+    pusher::Pusher,
     sse::Sse,
     #[cfg(feature = "toy")]
     toy::Toy,

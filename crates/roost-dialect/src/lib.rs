@@ -38,6 +38,7 @@ pub mod fuzz;
 mod json;
 mod path;
 mod publication;
+pub mod pusher;
 pub mod raw;
 mod receivers;
 mod replies;

@@ -145,6 +145,8 @@ pub struct PublishDetails {
     pub client_info: Option<Box<str>>,
     /// What Pusher's subscribers are told that it is; `message` without one.
     pub event: Option<Box<str>>,
+    /// The publisher's user in a presence channel of Pusher's, to be told to its subscribers.
+    pub user_id: Option<Box<str>>,
 }
 
 #[derive(Debug, Clone)]
@@ -182,9 +184,10 @@ impl roost_hub::Payload for Publication {
     }
 
     fn of_presence(change: Arc<PresenceChange>) -> Option<Publication> {
+        let user = change.user().map(|(member, _)| member.user.as_str().into());
         let details = (!change.is_for_all).then(|| {
             Arc::new(PublishDetails {
-                receivers: Some(Receivers::told_of_members()),
+                receivers: Some(Receivers::told_of_members(user)),
                 ..PublishDetails::default()
             })
         });
@@ -226,6 +229,12 @@ impl Publication {
             Kind::Wamp(payload) => payload.to_raw(),
             Kind::Json(frame) => json_as_raw(frame),
         }
+    }
+
+    /// The publication as a JSON string: its text, of another JSON value that as it stands, or U+0000 and the
+    /// base64 of bytes.
+    pub(crate) fn to_json_string(&self) -> Vec<u8> {
+        raw_as_json(&self.to_raw())
     }
 
     /// Lends the publication as a JSON value without line breaks: what was published as one; else a
@@ -293,11 +302,12 @@ impl Publication {
             let PublishDetails {
                 client_info,
                 event,
+                user_id,
                 receivers: _,
                 publisher: _,
                 retain: _,
             } = &**details;
-            [client_info, event].into_iter().flatten()
+            [client_info, event, user_id].into_iter().flatten()
         });
         let texts: usize = texts.map(|text| text.len()).sum();
         payload + receivers.map_or(0, Receivers::bytes) + texts

@@ -11,6 +11,8 @@ pub struct Receivers {
     eligible: Eligible,
     /// Those alone that have asked to be told of members.
     told_of_members: bool,
+    /// The user that the members are about, if it is one.
+    about: Option<Box<str>>,
 }
 
 /// Each sorted.
@@ -40,12 +42,23 @@ pub struct Receiver<'a> {
 }
 
 impl Receivers {
-    /// Those that have asked to be told who comes and who leaves.
-    pub fn told_of_members() -> Receivers {
+    /// Those that have asked to be told who comes and who leaves, where it is one user, which one.
+    pub fn told_of_members(about: Option<Box<str>>) -> Receivers {
         Receivers {
             told_of_members: true,
+            about,
             ..Receivers::default()
         }
+    }
+
+    /// The one user that has come or gone, where subscribers are told of users.
+    pub fn about(&self) -> Option<&str> {
+        self.about.as_deref()
+    }
+
+    /// Whether the session of this number is left out.
+    pub fn excludes_session(&self, session: u64) -> bool {
+        self.exclude.sessions.binary_search(&session).is_ok()
     }
 
     /// Whether they are those: which subscribers that are, their sessions say.
@@ -92,6 +105,7 @@ impl Receivers {
             exclude,
             eligible,
             told_of_members: _, // asked for before
+            about: _,
         } = self;
         let Some(Receiver {
             session,
@@ -130,6 +144,7 @@ impl Receivers {
             exclude,
             eligible,
             told_of_members: _,
+            about,
         } = self;
         let numbers = exclude.sessions.len() + eligible.sessions.as_ref().map_or(0, |it| it.len());
         let texts = [
@@ -140,7 +155,8 @@ impl Receivers {
         ];
         let texts = texts.into_iter().flatten().flatten();
         let texts: usize = texts.map(|text| size_of::<Box<str>>() + text.len()).sum();
-        size_of::<Receivers>() + numbers * size_of::<u64>() + texts
+        let about = about.as_ref().map_or(0, |user| user.len());
+        size_of::<Receivers>() + numbers * size_of::<u64>() + texts + about
     }
 }
 

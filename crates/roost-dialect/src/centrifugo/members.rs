@@ -191,6 +191,7 @@ mod tests {
                 has_anonymous: true,
             }),
             is_for_all: false,
+            is_of_user: false,
         };
         let text = String::from_utf8(change_of_members(&change, "a:b")).expect("JSON");
         let lines: Vec<serde_json::Value> = text

@@ -622,6 +622,7 @@ fn on_answer(session: &mut Session, event: &Event<'_>, lines: &mut Lines<'_>) {
         | Event::Settled { .. }
         | Event::Draining => {}
         Event::Refused { token: None, .. }
+        | Event::Greeting
         | Event::Unsubscribed { .. }
         | Event::OpeningMissing // a ping that is due says it
         | Event::Dealer(_)

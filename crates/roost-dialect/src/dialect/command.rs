@@ -296,4 +296,7 @@ pub enum Target<'a> {
     Name(Cow<'a, str>),
     /// The channel that the connection joined when it was accepted.
     Joined(ChannelId),
+    /// A channel by its name, to which the session has to be subscribed. The dialect has seen that it may
+    /// publish there; such publications have a rate of their own, `pusher.client_events_per_second_max`.
+    Subscribed(Cow<'a, str>),
 }

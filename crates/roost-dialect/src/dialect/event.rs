@@ -11,6 +11,8 @@ use crate::{CallBody, Form, Publication};
 /// What happens to a session.
 #[derive(Debug, Clone)]
 pub enum Event<'a> {
+    /// The connection has opened, and the dialect speaks first ([`Dialect::GREETS`](super::Dialect::GREETS)).
+    Greeting,
     /// [`Command::Subscribe`](super::Command::Subscribe) is under way, and this is the channel. Comes before `Subscribed`.
     Subscribing {
         /// The command's.

@@ -295,6 +295,7 @@ fn on_event(
         | Event::GrantRefreshed { .. }
         | Event::Presence { .. }
         | Event::PingDue
+        | Event::Greeting
         | Event::PongMissing => {} // it asks for none of these
         Event::Published { token, publication } => {
             session.on_published(token, publication, out);

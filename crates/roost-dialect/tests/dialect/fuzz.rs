@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use roost_dialect::Serializer;
 use roost_dialect::centrifugo::fuzz::session as centrifugo;
 use roost_dialect::fuzz::{records, wamp_cbor, wamp_json, wamp_msgpack};
+use roost_dialect::pusher::fuzz::session as pusher;
 use roost_dialect::serial::convert;
 
 fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
@@ -32,6 +33,7 @@ fn corpora_are_replayed() {
         ("wamp_msgpack", wamp_msgpack),
         ("wamp_cbor", wamp_cbor),
         ("centrifugo", centrifugo),
+        ("pusher", pusher),
     ] {
         let files = corpus(name);
         assert!(files.len() >= 5, "the corpus is not empty");
@@ -95,9 +97,9 @@ fn as_lines() -> impl Strategy<Value = Vec<u8>> {
     mutated(lines(), b"[]{},:\"\\0123456789u nt").prop_map(|lines| lines.join(&b'\n'))
 }
 
-/// Messages of Centrifugo, with U+0001 between them.
-fn as_messages() -> impl Strategy<Value = Vec<u8>> {
-    let corpus = corpus("centrifugo");
+/// Messages of Centrifugo or Pusher, with U+0001 between them.
+fn as_messages(of: &str) -> impl Strategy<Value = Vec<u8>> {
+    let corpus = corpus(of);
     let messages = corpus.iter().flat_map(|(_, data)| {
         let messages = data.split(|&byte| byte == 1);
         messages.map(<[u8]>::to_vec)
@@ -123,11 +125,17 @@ proptest! {
         wamp_msgpack(&data);
         wamp_cbor(&data);
         centrifugo(&data);
+        pusher(&data);
     }
 
     #[test]
-    fn mutated_messages_of_centrifugo(data in as_messages()) {
+    fn mutated_messages_of_centrifugo(data in as_messages("centrifugo")) {
         centrifugo(&data);
+    }
+
+    #[test]
+    fn mutated_messages_of_pusher(data in as_messages("pusher")) {
+        pusher(&data);
     }
 
     #[test]

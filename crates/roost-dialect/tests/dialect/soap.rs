@@ -86,6 +86,7 @@ impl Client {
                 match channel {
                     Target::Name(name) => Did::Published(name.into_owned(), text),
                     Target::Joined(_) => Did::PublishedJoined(text),
+                    other => panic!("unexpected: {other:?}"),
                 }
             }
             Some(Command::Call {
