@@ -466,6 +466,7 @@ fn publish_to(core: &mut Core, key: ConnKey, channel: &Target<'_>, publication: 
     match channel {
         Target::Joined(channel) => publish_joined(core, key, *channel, publication),
         Target::Name(name) => publish_named(core, key, name, publication),
+        Target::Subscribed(name) => publish_subscribed(core, key, name, publication),
     }
 }
 
@@ -522,6 +523,22 @@ fn publish_named(core: &mut Core, key: ConnKey, name: &str, publication: Publica
         };
     }
     publish(core, key, target, excludes, publication);
+}
+
+/// Publishes where the connection is subscribed; its dialect has seen that it may.
+fn publish_subscribed(core: &mut Core, key: ConnKey, name: &str, publication: Publication<'_>) {
+    let channel = core.channels.find(name);
+    let channel = channel.filter(|&channel| permissions::is_subscribed(core, key, channel));
+    let Some(channel) = channel else {
+        let refusal = Refusal::InvalidName;
+        return refuse_publish(core, key, publication.ack, refusal);
+    };
+    let max = core.settings.dialects.pusher.client_events_per_second_max;
+    let now = core.now();
+    if !core.client_events.take(key, now, max) {
+        return refuse_publish(core, key, publication.ack, Refusal::TooOften);
+    }
+    publish(core, key, PublishTo::Channel(channel), true, publication);
 }
 
 /// Asks the application whether a publication is allowed; a name that is none, it is not asked about.
@@ -771,6 +788,7 @@ pub(crate) fn subscribe_allowed(
         return;
     };
     let (who, encoding) = (Subscriber(key.slot()), conn.framing.encoding(form));
+    let dialect = conn.dialect;
     let now = core.now();
     let member = presence::member_of(core, key, encoding, channel);
     begin_cause(core, key);
@@ -783,8 +801,11 @@ pub(crate) fn subscribe_allowed(
         }
     };
     end_cause(core);
-    if let (Ok(channel), Some(member)) = (&subscribed, member) {
-        core.channels.join(*channel, member, now);
+    if let (Ok(number), Some(member)) = (&subscribed, member) {
+        core.channels.join(*number, member, now);
+        if dialect.answers_with_members() {
+            presence::answer_with_members(core, key, channel, token);
+        }
     }
     let subscribed = subscribed.map_err(|_| Refusal::NoRoom);
     answer_subscribe(core, key, subscribed, form, token);

@@ -18,6 +18,7 @@ use roost_wire::Limits as WireLimits;
 
 use crate::calls::Calls;
 use crate::channels::Channels;
+use crate::client_events::ClientEvents;
 use crate::client_limits::ClientLimits;
 use crate::connections::{ConnId, Connections, Phase};
 use crate::control::{Listings, Repeats, Sweeps};
@@ -88,6 +89,8 @@ pub(crate) struct Core {
     pub(crate) client_limits: ClientLimits,
     /// Who has asked who is in a channel.
     pub(crate) presence_asks: PresenceAsks,
+    /// What clients publish where they are subscribed.
+    pub(crate) client_events: ClientEvents,
     /// Clients that have been challenged.
     pub(crate) logins: LoginQueue,
     /// Not all may call and register procedures everywhere.

@@ -2,7 +2,7 @@
 
 use roost_access::{Operation, PatternRef, Question, Requirement};
 use roost_dialect::DialectKind;
-use roost_dialect::dialect::{Accept, Headers, Terms};
+use roost_dialect::dialect::{Accept, Event, Headers, Terms};
 use roost_hub::Subscriber;
 use roost_net::ConnKey;
 use roost_wire::deflate::{Agreement, negotiate};
@@ -14,6 +14,7 @@ use crate::authentication::{admits, is_token};
 use crate::closing::fail;
 use crate::connections::{Challenge, Flags, Framing, Partial, PendingAccept, PendingJoin, Phase};
 use crate::core::Core;
+use crate::dialogue::notify;
 use crate::forwarded;
 use crate::hook_asks::ask_join;
 use crate::incidents::IncidentKind;
@@ -219,6 +220,9 @@ fn handle_hello(
     let session = core.sessions.open(dialect, subprotocol, terms, None);
     if let Some(conn) = core.connections.get_mut(key) {
         conn.session = session;
+    }
+    if dialect.greets() {
+        notify(core, key, Event::Greeting);
     }
     handle_frame_bytes(core, key, rest);
 }

@@ -2,7 +2,7 @@
 
 use roost_access::{Operation, PatternRef, Question, Requirement};
 use roost_dialect::dialect::{Event, Refusal, Request};
-use roost_hub::{Encoding, Member, Name, PresenceQuery, Subscriber};
+use roost_hub::{Encoding, Member, PresenceQuery, Subscriber};
 use roost_net::ConnKey;
 use roost_random::mix;
 
@@ -30,15 +30,37 @@ fn member(core: &Core, key: ConnKey) -> Option<Member> {
     let reactor = core.channels.me();
     let client = core.sessions.client(conn.dialect, conn.session);
     let identity = core.connections.identities().get(key.slot());
+    let (user, info) = core
+        .sessions
+        .joins_as(conn.dialect, conn.session)
+        .unwrap_or_else(|| {
+            let user = identity.map(|identity| identity.user.clone());
+            (user.unwrap_or_default(), None)
+        });
     Some(Member {
         // One number for all channels, as a dialect's own is.
         client: client.unwrap_or_else(|| mix(key.to_bits() | u64::from(reactor.0) << 48)),
-        user: identity.map_or_else(Name::default, |identity| identity.user.as_str().into()),
-        info: None,
+        user: user.as_str().into(),
+        info,
         who: Subscriber(key.slot()),
         generation: key.generation(),
         reactor,
     })
+}
+
+/// A member has just subscribed, whose dialect answers with those that are there.
+#[cold]
+pub(crate) fn answer_with_members(core: &mut Core, key: ConnKey, channel: &str, token: u64) {
+    let query = PresenceQuery {
+        name: channel.into(),
+        asker: key.to_bits(),
+        token,
+        counts_only: false,
+        as_told: true,
+    };
+    let now = core.now();
+    let asked = core.channels.ask_presence(query, now);
+    debug_assert!(asked.is_ok(), "it has subscribed to a channel of this name");
 }
 
 /// A client asks who is in a channel.
@@ -96,6 +118,7 @@ fn try_ask(
         asker: key.to_bits(),
         token,
         counts_only,
+        as_told: false,
     };
     let asked = core.channels.ask_presence(query, now);
     asked.map_err(|_| Refusal::InvalidName)

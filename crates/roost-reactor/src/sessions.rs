@@ -1,9 +1,11 @@
 //! The dialects with the sessions of this reactor's connections, and what they write.
 
-use roost_access::Identity;
+use std::sync::Arc;
+
+use roost_access::{Identity, UserName};
 use roost_dialect::dialect::{Command, Context, Event, Input, Member, Next, Session, Terms};
 use roost_dialect::{DialectKind, Dialects, Form, Receivers, Replies, Settings};
-use roost_hub::ChannelId;
+use roost_hub::{ChannelId, MemberInfo};
 use roost_random::SplitMix64;
 use roost_wire::CloseCode;
 
@@ -186,6 +188,27 @@ impl Sessions {
             new_id: &mut || next_id(&mut self.random),
         };
         self.dialects.say_close(dialect, session, close, &mut cx);
+    }
+
+    /// The same of one user, where subscribers are told of users.
+    pub(crate) fn is_told_of_user(
+        &self,
+        dialect: DialectKind,
+        session: Session,
+        channel: ChannelId,
+        user: &str,
+    ) -> bool {
+        self.dialects
+            .is_told_of_user(dialect, session, channel, user)
+    }
+
+    /// As whom a session joins the channel that it is about to subscribe to, if not as its client's user.
+    pub(crate) fn joins_as(
+        &self,
+        dialect: DialectKind,
+        session: Session,
+    ) -> Option<(UserName, Option<Arc<MemberInfo>>)> {
+        self.dialects.joins_as(dialect, session)
     }
 
     /// Ends a subscription of a session. Look at [`Sessions::replies`] after each call.

@@ -19,7 +19,7 @@ use roost_dialect::{DialectKind, centrifugo, echo, raw, soap, sse, wamp};
 pub use roost_hub::NamespaceNumbers;
 use roost_hub::{
     EncodingSet, HistoryLimits, HistoryNamespace, HistoryOptions, PresenceLimits, PresenceNotify,
-    PresenceOptions,
+    PresenceOptions, beginning_of, place_of,
 };
 use roost_net::ListenAddr;
 use roost_tls::SharedSetup;
@@ -27,6 +27,7 @@ use roost_tls::SharedSetup;
 use crate::clock::{TICK_MS, tick_in, ticks};
 use crate::control::Revocation;
 use crate::events::Events;
+use crate::kinds;
 use crate::proxies::Forwarded;
 use crate::realms::may_name;
 
@@ -211,7 +212,8 @@ impl Origins {
 pub struct Policies {
     /// For channels without a namespace of their own.
     pub default: ChannelPolicy,
-    /// For channels named `name:rest`, by number less one.
+    /// For channels named `name:rest`, or that begin with a name that ends in `*`, by number less one. The latter
+    /// come first.
     pub namespaces: Vec<(String, ChannelPolicy)>,
 }
 
@@ -225,13 +227,36 @@ impl Policies {
         let listed: HashMap<&str, &config::ChannelPolicy> =
             listed.map(|one| (one.name.as_str(), &one.policy)).collect();
         let numbered = numbers.iter().map(|(_, name, _)| {
-            let policy = listed.get(name).copied().unwrap_or(&from.channels);
-            (name.to_owned(), policy.clone())
+            let of = |name| listed.get(name).copied().unwrap_or(&from.channels);
+            let policy = match kinds::kind_of(name) {
+                Some((namespace, kind)) => kinds::policy_of(of(namespace), kind),
+                None => of(name).clone(),
+            };
+            (name.to_owned(), policy)
         });
         Policies {
             default: from.channels.clone(),
             namespaces: numbered.collect(),
         }
+    }
+
+    /// The same with the channels of an application of Pusher's, which begin with `prefix`: for tests.
+    #[must_use]
+    pub fn with_app(mut self, prefix: &str) -> Policies {
+        let kinds = kinds::names_of_kinds(prefix).map(|name| {
+            let (_, kind) = kinds::kind_of(&name).expect("it is the name of one");
+            let policy = kinds::policy_of(&self.default, kind);
+            (name, policy)
+        });
+        let kinds: Vec<_> = kinds.collect();
+        // Those without a prefix come before all; of the others no namespace has the name.
+        let at = if prefix.is_empty() {
+            0
+        } else {
+            self.namespaces.len()
+        };
+        self.namespaces.splice(at..at, kinds);
+        self
     }
 
     /// The policy for a channel.
@@ -244,13 +269,8 @@ impl Policies {
         if self.namespaces.is_empty() {
             return 0;
         }
-        let Some((namespace, _)) = channel.split_once(':') else {
-            return 0;
-        };
-        let found = self
-            .namespaces
-            .iter()
-            .position(|(name, _)| name == namespace);
+        let names = self.namespaces.iter().map(|(name, _)| name.as_str());
+        let found = place_of(names, channel);
         let number = |at: usize| u16::try_from(at + 1).expect("fewer than 2^16 namespaces");
         found.map_or(0, number)
     }
@@ -278,7 +298,11 @@ impl Policies {
     pub(crate) fn presence(&self, bytes_max: u64, encodings: EncodingSet) -> PresenceOptions {
         let all = (0..=self.namespaces.len()).map(|number| {
             let number = u16::try_from(number).expect("fewer than 2^16 namespaces");
-            presence_of(self.policy(number))
+            let by_user = number > 0 && {
+                let (name, _) = &self.namespaces[usize::from(number) - 1];
+                kinds::counts_users(name)
+            };
+            presence_of(self.policy(number), by_user)
         });
         PresenceOptions {
             namespaces: all.collect(),
@@ -291,7 +315,7 @@ impl Policies {
     pub(crate) fn closed_names(&self) -> impl Iterator<Item = String> {
         let namespaces = self.namespaces.iter();
         let closed = namespaces.filter(|(_, policy)| policy.subscribe != Access::Anyone);
-        closed.map(|(name, _)| format!("{name}:"))
+        closed.map(|(name, _)| beginning_of(name).into_owned())
     }
 
     /// The policy of a namespace, by number.
@@ -310,13 +334,11 @@ impl Policies {
         };
         let mut strictest = requirement(&self.default, operation);
         for (name, policy) in &self.namespaces {
-            let is_within = start
-                .strip_prefix(name.as_str())
-                .is_some_and(|rest| rest.starts_with(':'));
-            if is_within {
+            let beginning = beginning_of(name);
+            if start.starts_with(&*beginning) {
                 return requirement(policy, operation);
             }
-            if name.starts_with(start) || start.strip_prefix(name.as_str()) == Some("") {
+            if beginning.starts_with(start) {
                 strictest = strictest.max(requirement(policy, operation));
             }
         }
@@ -364,7 +386,7 @@ fn history_of(policy: &ChannelPolicy) -> Option<HistoryLimits> {
 }
 
 /// How channels of this policy keep presence.
-fn presence_of(policy: &ChannelPolicy) -> Option<PresenceLimits> {
+fn presence_of(policy: &ChannelPolicy, by_user: bool) -> Option<PresenceLimits> {
     let every = ticks(policy.presence_notify_ms).max(1);
     let told = policy.presence_notify_per_second_max.saturating_mul(every);
     let notify = (policy.join_leave != JoinLeave::Off).then(|| PresenceNotify {
@@ -381,6 +403,7 @@ fn presence_of(policy: &ChannelPolicy) -> Option<PresenceLimits> {
     Some(PresenceLimits {
         members_max,
         notify,
+        by_user,
     })
 }
 

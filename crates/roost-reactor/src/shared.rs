@@ -15,6 +15,7 @@ use roost_net::{OpenListener, Waker};
 
 use crate::calls::Calls;
 use crate::channels::{Channels, Links, Mesh};
+use crate::client_events::ClientEvents;
 use crate::client_limits::ClientLimits;
 use crate::connections::{Codec, Connections, UserCounts};
 use crate::control::{ControlPeer, Listings, REACTORS_MAX, Repeats, Sweeps};
@@ -242,6 +243,7 @@ impl Shared {
             handled_bytes: 0,
             client_limits: ClientLimits::default(),
             presence_asks: PresenceAsks::default(),
+            client_events: ClientEvents::default(),
             logins: LoginQueue::default(),
             has_realms: settings.has_realms(),
             restricts_procedures: settings.restricts_procedures(),

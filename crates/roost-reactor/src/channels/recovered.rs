@@ -95,7 +95,11 @@ pub(super) fn is_receiver(
     let conn = key.and_then(|key| connections.get(key));
     conn.is_some_and(|conn| {
         if receivers.are_those_told() {
-            return sessions.is_told_of_members(conn.dialect, conn.session, channel);
+            let (dialect, session) = (conn.dialect, conn.session);
+            return match receivers.about() {
+                Some(user) => sessions.is_told_of_user(dialect, session, channel, user),
+                None => sessions.is_told_of_members(dialect, session, channel),
+            };
         }
         let identity = connections.identities().get(slot);
         sessions.is_receiver(conn.dialect, conn.session, identity, receivers)

@@ -297,6 +297,9 @@ impl Channels {
     #[cold]
     pub(crate) fn tell_presence(&mut self, codec: &mut Codec, now: u32) {
         let encode = &mut |payload: &_, encoding, ids, route: Route<'_>| {
+            if !Codec::carries(payload, encoding) {
+                return Image::for_none();
+            }
             Image::new(codec.encode(payload, encoding, ids, route), payload)
         };
         self.hub.tell_presence(now, encode, &mut self.outputs);

@@ -211,8 +211,11 @@ impl Codec {
 
     /// The encodings in which subscribers are told of members.
     pub(crate) fn tell_members() -> EncodingSet {
-        let framings = [PLAIN, DEFLATE, EARLY].into_iter();
-        let encodings = framings.map(|framing| Encoding(Form::CENTRIFUGO.0 + framing * FORMS_U8));
+        let forms = [Form::CENTRIFUGO, Form::PUSHER, Form::PUSHER_PREFIXED];
+        let encodings = forms.into_iter().flat_map(|form| {
+            let framings = [PLAIN, DEFLATE, EARLY].into_iter();
+            framings.map(move |framing| Encoding(form.0 + framing * FORMS_U8))
+        });
         let streams = Form::CENTRIFUGO_STREAMS.iter();
         let streams = streams.map(|form| Encoding(form.0 + PLAIN * FORMS_U8));
         encodings.chain(streams).collect()
