@@ -167,6 +167,7 @@ fn check(source: &ConfigSource) -> ExitCode {
     };
     let loads = tls::Tls::load(&loaded).and_then(|(_, mut warnings)| {
         warnings.extend(users::load(&loaded)?.1);
+        warnings.extend(apps::load(&loaded)?.1);
         Ok(warnings)
     });
     let warnings = match loads {
@@ -240,6 +241,7 @@ fn start(options: RunOptions) -> Result<run::Start, String> {
         tls,
         tls_warnings,
         users,
+        apps,
         users_warnings: [users_warnings, apps_warnings].concat(),
         development,
     })

@@ -14,7 +14,7 @@ use roost_control::{ApiKey, ControlReloader, Hook, Reloaded, ReloadedKey};
 use roost_metrics::process::{
     LAST_RELOAD_SECONDS, RELOADS, RELOADS_FAILED, TLS_RELOADS, TLS_RELOADS_FAILED,
 };
-use roost_reactor::{Configurer, NamespaceNumbers, OpenedListener};
+use roost_reactor::{Configurer, NamespaceNumbers, OpenedListener, namespace_names};
 use roost_tokens::Checker;
 use tracing::{error, info, warn};
 
@@ -202,18 +202,19 @@ impl Running {
         let origins = config::origins(&running.listeners, &from.listeners);
         let tls = self.tls.get().next(&loaded, &origins);
         let (tls, warnings) = tls.map_err(|found| found.errors)?;
-        let names = from.namespaces.iter().map(|one| one.name.as_str());
-        let numbers = self.numbers.reload(names);
+        let names = namespace_names(from);
+        let numbers = self.numbers.reload(names.iter().map(String::as_str));
         let numbers = numbers.map_err(|error| vec![format!("{error}. Remedy: restart.")])?;
         let (users, found) = users::load(&loaded).map_err(|found| found.errors)?;
-        let warnings = [warnings, found].concat();
+        let (apps, own) = apps::load(&loaded).map_err(|found| found.errors)?;
+        let warnings = [warnings, found, own].concat();
         let served = self.serve_from(&loaded)?;
         let mut settings = settings::for_reactors(
             from,
             self.connections_max,
             &numbers,
             &tls,
-            users,
+            (users, apps),
             self.reactors,
         )
         .map_err(|error| vec![error])?;
@@ -325,6 +326,7 @@ fn check_files(next: &Loaded) -> Result<(), Vec<String>> {
     errors.extend(api::keys(next).err().into_iter().flat_map(lines));
     let found = [
         users::load(next).err(),
+        apps::load(next).err(),
         hooks::load(next).err(),
         tokens::Tokens::load(next).err(),
     ];

@@ -14,7 +14,9 @@ use roost_net::epoll::EpollDriver;
 use roost_net::limits;
 use roost_net::process::ignore_stray_signals;
 use roost_net::uring::UringDriver;
-use roost_reactor::{ListenError, NamespaceNumbers, REACTORS_MAX, Server, Settings, StartError};
+use roost_reactor::{
+    ListenError, NamespaceNumbers, REACTORS_MAX, Server, Settings, StartError, namespace_names,
+};
 use signal_hook::iterator::Signals;
 use tracing::{info, warn};
 
@@ -43,6 +45,8 @@ pub(crate) struct Start {
     /// What was found while `tls` was read, for the log.
     pub(crate) tls_warnings: Vec<String>,
     pub(crate) users: Option<Users>,
+    /// Pusher's applications.
+    pub(crate) apps: Vec<PusherApp>,
     /// What was found while `users` were read, for the log.
     pub(crate) users_warnings: Vec<String>,
     pub(crate) development: Option<Development>,
@@ -82,6 +86,7 @@ fn serve(start_with: Start) -> Result<(), String> {
         tls,
         tls_warnings,
         users,
+        apps,
         users_warnings,
         development,
         tokens,
@@ -98,8 +103,14 @@ fn serve(start_with: Start) -> Result<(), String> {
     let api = api::bind(&loaded, api_keys, apps)?;
     let (mut api, api_shown) = api.map(Api::split).unzip();
     let numbers = numbers_of(from)?;
-    let mut settings =
-        settings::for_reactors(from, connections_max, &numbers, &tls, users, reactors)?;
+    let mut settings = settings::for_reactors(
+        from,
+        connections_max,
+        &numbers,
+        &tls,
+        (users, apps),
+        reactors,
+    )?;
     let revocations = keep_revocations(&loaded, &mut settings, api.as_mut());
     let server = start(settings, &choice, reactors).map_err(|error| start_error(from, &error))?;
     describe(&server, &choice, connections_max, open_files);
@@ -236,8 +247,8 @@ fn handle_signals(
 }
 
 fn numbers_of(from: &config::Settings) -> Result<NamespaceNumbers, String> {
-    let names = from.namespaces.iter().map(|one| one.name.as_str());
-    let numbers = NamespaceNumbers::default().reload(names);
+    let names = namespace_names(from);
+    let numbers = NamespaceNumbers::default().reload(names.iter().map(String::as_str));
     numbers.map_err(|error| format!("{error}. Remedy: list fewer [[namespace]]."))
 }
 

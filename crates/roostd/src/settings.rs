@@ -3,9 +3,10 @@
 use std::sync::{Arc, LazyLock};
 
 use roost_access::{Permission, PermissionSet};
+use roost_auth::PusherApp;
 use roost_config as config;
 use roost_dialect::wamp::Users;
-use roost_dialect::{centrifugo, echo, raw, soap, sse, wamp};
+use roost_dialect::{centrifugo, echo, pusher, raw, soap, sse, wamp};
 use roost_net::ListenAddr;
 use roost_net::unix_socket::{UnixOptions, group_number};
 use roost_reactor::{self as reactor, ForwardedHeader, NamespaceNumbers};
@@ -22,10 +23,10 @@ pub(crate) fn for_reactors(
     connections_max: u32,
     numbers: &NamespaceNumbers,
     tls: &Tls,
-    users: Option<Users>,
+    (users, apps): (Option<Users>, Vec<PusherApp>),
     reactors: usize,
 ) -> Result<reactor::Settings, String> {
-    let dialects = dialects(from, users);
+    let dialects = dialects(from, users, apps);
     let listeners = from.listeners.iter().enumerate();
     let listeners = listeners.map(|(number, one)| listener(one, &dialects, tls.setup(number)));
     Ok(reactor::Settings {
@@ -161,11 +162,16 @@ fn own_dialects(
     Arc::make_mut(&mut own.wamp).enabled &= from.serves("wamp");
     Arc::make_mut(&mut own.soap).enabled &= from.serves("soap");
     Arc::make_mut(&mut own.centrifugo).enabled &= from.serves("centrifugo");
+    Arc::make_mut(&mut own.pusher).enabled &= from.serves("pusher");
     Arc::make_mut(&mut own.sse).enabled &= from.serves("sse");
     own
 }
 
-fn dialects(from: &config::Settings, users: Option<Users>) -> roost_dialect::Settings {
+fn dialects(
+    from: &config::Settings,
+    users: Option<Users>,
+    apps: Vec<PusherApp>,
+) -> roost_dialect::Settings {
     let mut dialects = roost_dialect::Settings::off();
     dialects.raw = Arc::new(raw::Settings {
         enabled: from.raw.enabled,
@@ -199,10 +205,34 @@ fn dialects(from: &config::Settings, users: Option<Users>) -> roost_dialect::Set
         ping_interval_s: from.limits.ping_interval_ms.div_ceil(1000),
         personal_channels: from.centrifugo.personal_channels,
     });
+    dialects.pusher = Arc::new(pusher_settings(from, apps));
     dialects.sse = Arc::new(sse::Settings {
         enabled: from.sse.enabled,
     });
     dialects
+}
+
+fn pusher_settings(from: &config::Settings, apps: Vec<PusherApp>) -> pusher::Settings {
+    // Every key is named, so that one that is not obeyed does not compile.
+    let config::Pusher {
+        enabled,
+        activity_timeout_ms,
+        client_events_per_second_max,
+        client_event_bytes_max,
+        members_per_channel_max,
+        member_bytes_max,
+    } = from.pusher;
+    pusher::Settings {
+        enabled,
+        apps: apps.into(),
+        activity_timeout_s: activity_timeout_ms.div_ceil(1000),
+        client_events_per_second_max,
+        client_event_bytes_max,
+        members_per_channel_max,
+        member_bytes_max,
+        subscriptions_per_connection_max: from.limits.subscriptions_per_connection_max as usize,
+        channel_name_bytes_max: from.limits.channel_name_bytes_max,
+    }
 }
 
 fn own_realms(from: &config::Settings) -> wamp::OwnRealms {

@@ -41,7 +41,8 @@ impl WorstCase {
     ) -> WorstCase {
         let limits = &settings.limits;
         let (wamp, soap, centrifugo) = dialects(settings);
-        let subscriptions_each = if wamp || centrifugo {
+        let pusher = settings.pusher.enabled;
+        let subscriptions_each = if wamp || centrifugo || pusher {
             u64::from(limits.subscriptions_per_connection_max)
         } else {
             1
@@ -51,6 +52,7 @@ impl WorstCase {
             (wamp, SESSION_BYTES),
             (soap, SOAP_SESSION_BYTES),
             (centrifugo, CENTRIFUGO_SESSION_BYTES),
+            (pusher, PUSHER_SESSION_BYTES),
         ];
         let session = sessions.into_iter().filter(|(is_on, _)| *is_on);
         let session = session.map(|(_, bytes)| bytes).max().unwrap_or(0);
@@ -252,7 +254,8 @@ fn receive_buffers_bytes(driver: &Chosen) -> u64 {
 fn presence_bytes(settings: &config::Settings, reactors: u64, channels: u64) -> u64 {
     let own = settings.namespaces.iter().map(|space| &space.policy);
     let mut policies = std::iter::once(&settings.channels).chain(own);
-    if policies.all(|policy| policy.presence == config::Presence::Off) {
+    let has_apps = !settings.pusher_apps.is_empty();
+    if !has_apps && policies.all(|policy| policy.presence == config::Presence::Off) {
         return 0;
     }
     (settings.limits.presence_bytes_max.saturating_mul(2))
@@ -265,7 +268,8 @@ fn presence_bytes(settings: &config::Settings, reactors: u64, channels: u64) -> 
 fn histories_bytes(settings: &config::Settings, reactors: u64, channels: u64) -> u64 {
     let own = settings.namespaces.iter().map(|space| &space.policy);
     let mut policies = std::iter::once(&settings.channels).chain(own);
-    if policies.all(|policy| policy.history_messages_max == 0) {
+    let has_apps = !settings.pusher_apps.is_empty();
+    if !has_apps && policies.all(|policy| policy.history_messages_max == 0) {
         return 0;
     }
     let answers = HISTORY_ANSWERS.saturating_mul(settings.limits.outbox_bytes_max as u64);
@@ -366,6 +370,8 @@ const SOAP_SESSION_BYTES: u64 = 2 * 16;
 /// A Centrifugo session's record, in a table that may be half empty, and what is kept of one that has a
 /// name and publishes.
 const CENTRIFUGO_SESSION_BYTES: u64 = 2 * 40 + 512;
+/// The same of a Pusher session that has signed in and is in a presence channel.
+const PUSHER_SESSION_BYTES: u64 = 2 * 48 + 768;
 /// What SOAP keeps of an open request: a record, in a list that may be half empty, and the MessageID.
 const SOAP_REQUEST_BYTES: u64 = 2 * 24 + 256;
 /// A registration beside its name, at its callee and at home.
