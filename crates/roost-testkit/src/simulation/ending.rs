@@ -81,6 +81,20 @@ impl Simulation {
         checked
     }
 
+    /// The script of the Pusher peers is over. Returns how many of their subscriptions were answered, and how
+    /// many events were received.
+    pub(super) fn end_pusher(&mut self, plan: &Plan) -> Result<(u64, u64), String> {
+        self.run_until(plan.end_ns + plan.rest_ns() + SOAP_SLACK_NS);
+        let Some(pusher) = &mut self.pusher else {
+            return Ok((0, 0));
+        };
+        let checked = pusher.check(plan);
+        pusher.abort_all();
+        // Members that have gone may linger for a while.
+        self.run_until(self.net.now() + SOAP_SLACK_NS);
+        checked
+    }
+
     /// The script of the Centrifugo peers is over: their commands are answered in time. Returns how many were,
     /// and how many publications were received.
     pub(super) fn end_centrifugo(&mut self, plan: &Plan) -> Result<(u64, u64), String> {

@@ -71,6 +71,8 @@ mod peer;
 mod peers;
 mod plan;
 mod presence;
+mod pusher;
+mod pusher_app;
 mod records;
 mod recovering;
 mod recovering_client;
@@ -105,6 +107,7 @@ use http::HttpPeers;
 pub use pauses::{Pause, Stopped};
 use peers::Peers;
 pub use plan::Plan;
+use pusher::PusherPeers;
 use recovering::Recovering;
 pub use recovering_client::Told;
 use reloads::Reloads;
@@ -179,6 +182,7 @@ fn run_scenario(plan: &Plan) -> Result<Report, Broken> {
     let http_answers = simulation.end_http(plan).map_err(broken)?;
     let soap = simulation.end_soap(plan).map_err(broken)?;
     let asked = simulation.end_askers(plan).map_err(broken)?;
+    let pusher = simulation.end_pusher(plan).map_err(broken)?;
     let centrifugo = simulation.end_centrifugo(plan).map_err(broken)?;
     simulation.end_api(plan).map_err(broken)?;
     let told = simulation.end_recovering(plan).map_err(broken)?;
@@ -214,6 +218,7 @@ fn run_scenario(plan: &Plan) -> Result<Report, Broken> {
     (report.soap_answers, report.soap_received) = soap;
     (report.asked, report.retained) = asked;
     (report.centrifugo_answers, report.centrifugo_received) = centrifugo;
+    (report.pusher_answers, report.pusher_received) = pusher;
     report.guarded_answers = guarded_answers;
     report.told = told;
     simulation.write_counts(&mut report);
@@ -239,6 +244,7 @@ struct Simulation {
     soap: Option<SoapPeers>,
     askers: Option<Askers>,
     centrifugo: Option<CentrifugoPeers>,
+    pusher: Option<PusherPeers>,
     guarded: Option<Guarded>,
     recovering: Recovering,
     control: Option<Control>,
@@ -346,6 +352,10 @@ impl Simulation {
             let driver = net.driver(SimOptions::default());
             CentrifugoPeers::new(plan, driver, addresses[0], net.rng())
         });
+        let pusher = (plan.pusher_peers > 0).then(|| {
+            let driver = net.driver(SimOptions::default());
+            PusherPeers::new(plan, driver, addresses[0], SimRng::new(plan.seed ^ 0x5055))
+        });
         let subscribers = control.is_some().then(|| {
             let driver = net.driver(SimOptions::default());
             Subscribers::new(driver, addresses[0])
@@ -370,6 +380,7 @@ impl Simulation {
             soap,
             askers,
             centrifugo,
+            pusher,
             guarded,
             recovering,
             control,
@@ -444,6 +455,9 @@ impl Simulation {
         if centrifugo.is_some_and(CentrifugoPeers::is_due) {
             due.push(CENTRIFUGO);
         }
+        if self.pusher.as_ref().is_some_and(PusherPeers::is_due) {
+            due.push(PUSHER);
+        }
         if self.guarded.as_ref().is_some_and(Guarded::is_due) {
             due.push(GUARDED);
         }
@@ -484,6 +498,7 @@ impl Simulation {
                 let centrifugo = self.centrifugo.iter_mut();
                 centrifugo.for_each(CentrifugoPeers::run_once);
             }
+            PUSHER => self.pusher.iter_mut().for_each(PusherPeers::run_once),
             SUBSCRIBERS => self.subscribers.iter_mut().for_each(Subscribers::run_once),
             CONTROL => {
                 let control = self.control.as_mut();
@@ -672,6 +687,7 @@ const GUARDED: usize = usize::MAX - 7;
 const CENTRIFUGO: usize = usize::MAX - 8;
 const RECOVERING: usize = usize::MAX - 9;
 const ASKERS: usize = usize::MAX - 10;
+const PUSHER: usize = usize::MAX - 11;
 
 /// A simulation takes a few thousand loop iterations.
 const ITERATIONS_MAX: u64 = 100_000;

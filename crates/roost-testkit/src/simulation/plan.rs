@@ -12,6 +12,7 @@ use super::guarded;
 use super::journal;
 use super::listeners;
 use super::pauses::{self, Pause};
+use super::pusher_app;
 use super::recovering;
 use super::{askers, presence};
 
@@ -46,6 +47,8 @@ pub struct Plan {
     pub askers: usize,
     /// Peers that speak Centrifugo's protocol.
     pub centrifugo_peers: usize,
+    /// Peers that speak Pusher's protocol.
+    pub pusher_peers: usize,
     /// The network breaks no connection: each close has a cause, and all that is held is known.
     pub reliable: bool,
     /// A message of some size has less.
@@ -180,10 +183,12 @@ impl Plan {
         let http_peers = SimRng::new(seed ^ 0x48_54_54_50).below(5) as usize;
         let soap_peers = SimRng::new(seed ^ 0x53_4f_41_50).between(2, 7) as usize;
         let centrifugo_peers = SimRng::new(seed ^ 0x0043_454e_5452).between(2, 7) as usize;
+        let pusher_peers = SimRng::new(seed ^ 0x5055_5348).between(3, 8) as usize;
         let api_subscribers = API_SUBSCRIBERS * usize::from(has_control(seed));
         // They may be slow, and must not keep the others out: that limit has its own tests.
         make_room(&mut settings, hostiles + http_peers + soap_peers);
         make_room(&mut settings, 2 * centrifugo_peers + api_subscribers);
+        make_room(&mut settings, pusher_peers);
         Arc::make_mut(&mut settings.dialects.soap).request_timeout_ms = 500;
         settings.listeners[0].config.hixie = true;
         // Publishers have to wait, and what they have sent meanwhile is held for them: not beside a
@@ -199,6 +204,7 @@ impl Plan {
         let askers = askers::add(seed, &mut settings);
         make_room(&mut settings, recovering + askers);
         presence::add(seed, &mut settings);
+        pusher_app::add(&mut settings);
         let strangers = listeners::add(seed, &mut settings);
         settings.connections_max += (non_readers + strangers) as u32;
         let drain_ms = rng.between(500, 6_000) as u32;
@@ -218,6 +224,7 @@ impl Plan {
             soap_peers,
             askers,
             centrifugo_peers,
+            pusher_peers,
             reliable,
             // What waits for peers that read is to be little beside the budget.
             message_bytes_max: if is_flooded { 5_000 } else { 1_000 },

@@ -72,6 +72,10 @@ pub struct Report {
     pub centrifugo_answers: u64,
     /// Publications received by Centrifugo peers.
     pub centrifugo_received: u64,
+    /// Subscriptions of Pusher peers answered.
+    pub pusher_answers: u64,
+    /// Events received by Pusher peers.
+    pub pusher_received: u64,
     /// Calls answered.
     pub calls_answered: u64,
     /// The longest delivery of a publication on a reliable network, in nanoseconds.

@@ -22,6 +22,7 @@ mod logins;
 mod patterns;
 mod presence;
 mod proxy;
+mod pusher;
 mod rates;
 mod realms;
 mod reload;

@@ -136,6 +136,11 @@ fn promises_are_kept_on_every_seed() {
         "{} commands of Centrifugo peers answered, {} publications received by them",
         centrifugo[0], centrifugo[1],
     );
+    let pusher = [sum(|r| r.pusher_answers), sum(|r| r.pusher_received)];
+    println!(
+        "{} subscriptions of Pusher peers answered, {} events received by them",
+        pusher[0], pusher[1],
+    );
     println!(
         "{} pauses in {} seeds, in which {} connections were cut for silence",
         sum(|r| r.pauses),
@@ -176,6 +181,7 @@ fn promises_are_kept_on_every_seed() {
             centrifugo.iter().all(|&n| n > 10 * seeds),
             "Centrifugo: {centrifugo:?}"
         );
+        assert!(pusher.iter().all(|&n| n > 5 * seeds), "Pusher: {pusher:?}");
         assert!(events.iter().all(|&n| n > seeds), "events: {events:?}");
         let hostile = sum(|r| r.costs.hostile_bytes);
         assert!(
@@ -279,6 +285,7 @@ fn seeds_that_failed_once_pass() {
             soap_peers: 0,
             askers: 0,
             centrifugo_peers: 0,
+            pusher_peers: 0,
             ..Plan::from_seed(seed).with_one_listener()
         };
         run_plan(&plan).unwrap_or_else(|broken| panic!("{broken}"));
@@ -292,6 +299,7 @@ fn seeds_that_failed_once_pass() {
             soap_peers: 0,
             askers: 0,
             centrifugo_peers: 0,
+            pusher_peers: 0,
             ..Plan::from_seed(seed).with_one_listener()
         };
         run_plan(&plan).unwrap_or_else(|broken| panic!("{broken}"));
@@ -301,6 +309,7 @@ fn seeds_that_failed_once_pass() {
         http_peers: 0,
         soap_peers: 0,
         askers: 0,
+        pusher_peers: 0,
         ..Plan::from_seed(20_533).without_tls()
     };
     run_plan(&plan).unwrap_or_else(|broken| panic!("{broken}"));

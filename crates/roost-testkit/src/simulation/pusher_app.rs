@@ -1,0 +1,41 @@
+//! The application of the peers that speak Pusher's protocol.
+
+use std::sync::Arc;
+
+use roost_access::Secret;
+use roost_auth::{PusherApp, PusherKey};
+use roost_dialect::pusher;
+use roost_reactor::Settings;
+
+/// Their application, with channels of its own.
+pub(super) fn add(settings: &mut Settings) {
+    let before = settings.channels.namespaces.len();
+    settings.channels = std::mem::take(&mut settings.channels).with_app(PREFIX);
+    for (_, policy) in &mut settings.channels.namespaces[before..] {
+        policy.presence_linger_ms = 300;
+        policy.presence_notify_ms = 100;
+    }
+    settings.dialects.pusher = Arc::new(pusher::Settings {
+        enabled: true,
+        apps: [app()].into(),
+        activity_timeout_s: 120,
+        client_events_per_second_max: 10,
+        client_event_bytes_max: 1_000,
+        members_per_channel_max: 100,
+        member_bytes_max: 100,
+        subscriptions_per_connection_max: 128,
+        channel_name_bytes_max: 255,
+    });
+}
+
+pub(super) fn app() -> PusherApp {
+    PusherApp {
+        id: "1".into(),
+        key: "key".into(),
+        signing: PusherKey::new(&Secret::from("secret".to_owned())),
+        prefix: PREFIX.into(),
+        client_events: true,
+    }
+}
+
+const PREFIX: &str = "ps:";
