@@ -57,7 +57,7 @@ fn each_mistake_is_named() {
             "[[pusher.app]]\nid = \"a\"\nkey = \"b\"\nsecret_file = \"\"\n",
             "a file with the application's secret",
         ),
-        (&app("secret = \"s\""), "did you mean `secret_file`?"),
+        (&app("secret_fil = \"s\""), "did you mean `secret_file`?"),
         (&app("key = \"a/b\""), "letters, digits"),
         (&app("prefix = \"shop\""), "before the first colon"),
         (
