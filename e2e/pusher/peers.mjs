@@ -99,7 +99,7 @@ export function client(daemon, app, { user, ...options } = {}) {
     async subscribe(name) {
       const channel = pusher.subscribe(name);
       const events = [];
-      channel.bind_global((event, data, metadata) => events.push({ event, data, metadata }));
+      channel.bind_global((event, data) => events.push({ event, data }));
       const named = (event) => events.filter((one) => one.event === event);
       const answered = ["pusher:subscription_succeeded", "pusher:subscription_error"];
       await until(`the answer for ${name}`, () => answered.some((event) => named(event).length > 0));
