@@ -88,13 +88,14 @@ for (const scheme of ["ws", "wss"]) {
       const [one, two] = [await stock({ user: "1" }), await stock({ user: "2" })];
       const first = await one.subscribe("presence-room");
       const second = await two.subscribe("presence-room");
-      assert.equal(second.channel.members.count, 2);
+      await until("both are known", () => second.channel.members.count === 2);
       assert.deepEqual(second.channel.members.me, { id: "2", info: { name: "user 2" } });
       const added = await first.next("pusher:member_added");
       assert.deepEqual(added.data, { id: "2", info: { name: "user 2" } });
       assert.equal(first.channel.members.count, 2);
       const again = await stock({ user: "2" });
-      assert.equal((await again.subscribe("presence-room")).channel.members.count, 2);
+      const third = await again.subscribe("presence-room");
+      await until("both are known", () => third.channel.members.count === 2);
       two.leave();
       await new Promise((done) => setTimeout(done, SETTLE_MS));
       assert.deepEqual(first.named("pusher:member_removed"), []);
@@ -110,7 +111,7 @@ for (const scheme of ["ws", "wss"]) {
         const peer = await stock({ user });
         peers.push(await peer.subscribe("presence-full"));
       }
-      assert.equal(peers[2].channel.members.count, 3);
+      await until("all are known", () => peers[2].channel.members.count === 3);
       const late = await (await stock({ user: "4" })).subscribe("presence-full");
       assert.equal(late.named("pusher:subscription_error")[0].data.type, "LimitReached");
     });
