@@ -241,7 +241,6 @@ fn start(options: RunOptions) -> Result<run::Start, String> {
         tls,
         tls_warnings,
         users,
-        apps,
         users_warnings: [users_warnings, apps_warnings].concat(),
         development,
     })

@@ -45,8 +45,6 @@ pub(crate) struct Start {
     /// What was found while `tls` was read, for the log.
     pub(crate) tls_warnings: Vec<String>,
     pub(crate) users: Option<Users>,
-    /// Pusher's applications.
-    pub(crate) apps: Vec<PusherApp>,
     /// What was found while `users` were read, for the log.
     pub(crate) users_warnings: Vec<String>,
     pub(crate) development: Option<Development>,
@@ -86,7 +84,6 @@ fn serve(start_with: Start) -> Result<(), String> {
         tls,
         tls_warnings,
         users,
-        apps,
         users_warnings,
         development,
         tokens,
@@ -100,7 +97,7 @@ fn serve(start_with: Start) -> Result<(), String> {
     let (open_files, reactors, choice, connections_max) = room_of(from)?;
     warn_of(&[users_warnings, tls_warnings].concat());
     let listeners = admin::bind(&from.admin)?;
-    let api = api::bind(&loaded, api_keys, apps)?;
+    let api = api::bind(&loaded, api_keys, apps.clone())?;
     let (mut api, api_shown) = api.map(Api::split).unzip();
     let numbers = numbers_of(from)?;
     let mut settings = settings::for_reactors(

@@ -195,7 +195,11 @@ impl Peer {
         let known = self.channels.entry(name.clone().into_owned());
         let channel = *known.or_insert(next);
         let is_new = self.subscribed.insert(channel);
-        self.tell(Event::Subscribing { channel, form });
+        self.tell(Event::Subscribing {
+            token,
+            channel,
+            form,
+        });
         let recovered = self.recovered(&name);
         let recovery = (wants && is_new).then_some(Recovered::Publications(&recovered));
         self.tell(Event::Subscribed {
@@ -256,7 +260,7 @@ impl Peer {
         let next = self.dialect.on(self.session, event, &mut context);
         self.check_replies();
         match next {
-            Next::Continue => {}
+            Next::Continue | Next::Settle => {}
             Next::Close { .. } => self.is_closed = true,
             Next::Unsubscribe { channel, .. } => {
                 assert!(self.subscribed.remove(&channel), "it was subscribed");
@@ -333,7 +337,11 @@ fn view_of(name: &str) -> PresenceView {
     };
     let users = u32::try_from(name.len() % 4).expect("few");
     PresenceView {
-        counts: PresenceCounts { clients: 2, users },
+        counts: PresenceCounts {
+            clients: 2,
+            users,
+            has_anonymous: true,
+        },
         is_truncated: name.ends_with('t'),
         members: [
             member(1, "10"),

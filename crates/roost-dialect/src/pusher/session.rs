@@ -172,12 +172,6 @@ impl Session {
         self.known.get_or_insert_default().pending.push(pending);
     }
 
-    /// The one that has no number yet: a connection asks for one at a time.
-    pub(super) fn unnumbered(&mut self) -> Option<&mut Pending> {
-        let mut pending = self.known.as_mut()?.pending.iter_mut();
-        pending.find(|pending| pending.channel.is_none())
-    }
-
     pub(super) fn pending(&mut self, token: u64) -> Option<&mut Pending> {
         let mut pending = self.known.as_mut()?.pending.iter_mut();
         pending.find(|pending| pending.token == token)

@@ -540,10 +540,14 @@ fn on_answer(
     cx: &mut Context<'_>,
 ) {
     match *event {
-        Event::Subscribing { channel, form: _ } => {
-            let Some(token) = session.unnumbered().map(|pending| pending.token) else {
+        Event::Subscribing {
+            token,
+            channel,
+            form: _,
+        } => {
+            if session.pending(token).is_none() {
                 return;
-            };
+            }
             if session.add(channel) {
                 if let Some(pending) = session.pending(token) {
                     pending.channel = Some(channel);
