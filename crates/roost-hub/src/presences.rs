@@ -159,7 +159,7 @@ impl Presences {
         {
             member.info = info;
         }
-        let back = presence.take_back(&member);
+        let back = presence.take_back(&member, limits.by_user);
         if back.is_none() && !has_room {
             presence.unlisted += 1;
             self.unlisted += 1;
@@ -572,10 +572,12 @@ impl Presence {
 
     /// One that has left comes back: as the same client, or as another of the same user whose connection
     /// had ended. Returns what was told.
-    fn take_back(&mut self, member: &Member) -> Option<Member> {
+    fn take_back(&mut self, member: &Member, by_user: bool) -> Option<Member> {
+        // Where users are told, a client may come back as another one.
         let is_same = |gone: &Gone| {
             let place = (gone.member.reactor, gone.member.who, gone.member.generation);
             place == (member.reactor, member.who, member.generation)
+                && (!by_user || gone.member.user == member.user)
         };
         let is_user = |gone: &Gone| gone.has_ended && gone.member.user == member.user;
         let at = self.gone.iter().position(is_same).or_else(|| {

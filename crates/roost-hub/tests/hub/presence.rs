@@ -637,8 +637,13 @@ fn users_are_told_once_and_behind_what_was_answered() {
             for (_, change) in &told[before..] {
                 assert!(change.joined.len() + change.left.len() <= 1, "one by one");
                 match change.user() {
-                    Some((member, true)) => assert!(users.insert(member.user.to_string())),
-                    Some((member, false)) => assert!(users.remove(member.user.as_str())),
+                    Some((member, true)) => {
+                        let is_new = users.insert(member.user.to_string());
+                        assert!(is_new, "{member:?} comes twice behind {answer:?}");
+                    }
+                    Some((member, false)) => {
+                        assert!(users.remove(member.user.as_str()), "{member:?} goes twice");
+                    }
                     None => {}
                 }
             }
