@@ -37,10 +37,9 @@ fn end_expired(core: &mut Core, now: u32) {
         };
         let conn = core.connections.get(key);
         if conn.is_some_and(|conn| conn.phase == Phase::Open) {
-            let identity = core.connections.identities().get(slot);
-            let (credential, reason) = match identity.map(|identity| identity.method) {
-                Some(Method::Certificate) => ("certificate", "the certificate has expired"),
-                _ => ("token", "the token has expired"),
+            let (credential, reason) = match is_certificates(core, key) {
+                true => ("certificate", "the certificate has expired"),
+                false => ("token", "the token has expired"),
             };
             core.counters.identities_expired_total.inc();
             notify(core, key, Event::Expired { credential });
@@ -49,6 +48,12 @@ fn end_expired(core: &mut Core, now: u32) {
             apply_pending(core);
         }
     }
+}
+
+/// Whether the client is who its certificate says; without one it is whose token or login it has shown.
+pub(crate) fn is_certificates(core: &Core, key: ConnKey) -> bool {
+    let identity = core.connections.identities().get(key.slot());
+    identity.is_some_and(|identity| identity.method == Method::Certificate)
 }
 
 /// Apart from the check whether it is time, which each loop iteration makes.

@@ -35,6 +35,7 @@ fn keys_are_read_with_their_scopes() {
             everything,
             ApiScope::Read,
             ApiScope::Disconnect,
+            ApiScope::Subscribe(ChannelPattern::Any),
             ApiScope::Revoke,
             ApiScope::Refresh,
             ApiScope::History(ChannelPattern::Any),

@@ -1,14 +1,17 @@
 //! Pusher's HTTP API: who is let in, what is published, and what is answered.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use roost_auth::body_md5;
+use roost_dialect::pusher;
 use roost_reactor::Presence;
+use roost_testkit::client::{Client, Message};
 use roost_testkit::server::{Backend, TestServer};
 use serde_json::{Value, json};
 
-use crate::harness::{APP, APP_KEY, APP_SECRET, Answer, Api, server, signing};
+use crate::harness::{APP, APP_KEY, APP_SECRET, Answer, Api, app, server, signing};
 
 /// A request, as Pusher's libraries make it.
 struct Signed<'a> {
@@ -242,6 +245,61 @@ fn what_is_too_much_is_refused_and_nothing_is_published() {
     client
         .expect_text(&"d".repeat(10_240))
         .expect("and nothing before it");
+}
+
+/// A client of Pusher's that is subscribed to a channel, and its socket's id.
+fn subscribed(server: &TestServer, channel: &str) -> (Client, String) {
+    let mut client = server
+        .open(&format!("/app/{APP_KEY}?protocol=7"))
+        .expect("opens");
+    let mut receive = || {
+        let Message::Text(text) = client.receive().expect("it is told") else {
+            panic!("no text");
+        };
+        serde_json::from_str::<Value>(&text).expect("JSON")
+    };
+    let greeting = receive();
+    let data = greeting["data"].as_str().expect("a string");
+    let data: Value = serde_json::from_str(data).expect("JSON");
+    let id = data["socket_id"].as_str().expect("a string").to_owned();
+    let subscribe = json!({"event": "pusher:subscribe", "data": {"channel": channel}});
+    client.send_text(&subscribe.to_string()).expect("sent");
+    let Message::Text(text) = client.receive().expect("it is told") else {
+        panic!("no text");
+    };
+    assert!(text.contains("subscription_succeeded"), "{text}");
+    (client, id)
+}
+
+/// Who has caused an event names its own socket, and does not hear it again.
+#[test]
+fn an_event_is_not_sent_to_the_socket_that_it_names() {
+    let server = TestServer::with(Backend::Epoll, 2, |settings| {
+        settings.channels = std::mem::take(&mut settings.channels).with_app("");
+        settings.dialects.pusher = Arc::new(pusher::Settings {
+            enabled: true,
+            apps: vec![app(APP, "")].into(),
+            subscriptions_per_connection_max: 10,
+            channel_name_bytes_max: 255,
+            ..pusher::Settings::default()
+        });
+    });
+    let api = Api::of(server.shared());
+    let (mut one, id) = subscribed(&server, "room");
+    let (mut other, _) = subscribed(&server, "room");
+    for (data, except) in [("first", Some(&id)), ("second", None)] {
+        let mut told = json!({"name": "said", "channel": "room", "data": data});
+        if let Some(id) = except {
+            told["socket_id"] = id.as_str().into();
+        }
+        let answer = post(&api, EVENTS, &told);
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let said = |data: &str| format!(r#"{{"channel":"room","event":"said","data":"{data}"}}"#);
+    one.expect_text(&said("second"))
+        .expect("and not the first, which it has caused");
+    other.expect_text(&said("first")).expect("it is told");
+    other.expect_text(&said("second")).expect("and then that");
 }
 
 /// Namespaces keep presence, so that there are users to be counted.

@@ -490,7 +490,7 @@ fn a_connection_is_subscribed_by_the_application() -> Checked {
     let Message::Text(heard) = client.receive()? else {
         return Err(Failure::new("no text".to_owned()).into());
     };
-    assert!(heard.contains(r#"{"n":1}"#), "{heard}");
+    assert!(heard.contains(r#"{"n": 1}"#), "{heard}");
     let denied = api.post_with(
         "/v1/subscribe",
         &format!("X-API-Key: {ORDER_KEY}\r\n"),

@@ -533,7 +533,7 @@ fn on_event(session: &mut Session, event: &Event<'_>, ping_s: u32, lines: &mut L
         },
         Event::AuthenticationOver(_) => codes::SERVER_ERROR.next(),
         Event::Expired { .. } => codes::EXPIRED.next(),
-        Event::Revoked => codes::INVALID_TOKEN.next(),
+        Event::Revoked { .. } => codes::INVALID_TOKEN.next(),
         Event::Draining => codes::SHUTDOWN.next(),
         Event::SubscriptionsAwaited => served::on_awaited(session),
         Event::Settled { positions } => {
@@ -617,7 +617,7 @@ fn on_answer(session: &mut Session, event: &Event<'_>, lines: &mut Lines<'_>) {
         | Event::OverLimit { .. }
         | Event::AuthenticationOver(_)
         | Event::Expired { .. }
-        | Event::Revoked
+        | Event::Revoked { .. }
         | Event::SubscriptionsAwaited
         | Event::Settled { .. }
         | Event::Draining => {}

@@ -175,8 +175,11 @@ pub enum Event<'a> {
         /// What: the token, or the certificate.
         credential: &'a str,
     },
-    /// The token that the client has shown is not taken any more; the same follows.
-    Revoked,
+    /// What the client is known as is not taken any more; the same follows.
+    Revoked {
+        /// What: the token, or the certificate.
+        credential: &'a str,
+    },
     /// The application ends the connection; the same follows.
     Disconnected {
         /// The close frame's reason.

@@ -335,7 +335,7 @@ fn fault_of(event: &Event<'_>) -> Option<Fault> {
             is_refusals: true, ..
         } => codes::TOO_MANY_ERRORS,
         Event::OverLimit { .. } => codes::OVER_LIMIT,
-        Event::Expired { .. } | Event::Revoked => codes::UNAUTHORIZED,
+        Event::Expired { .. } | Event::Revoked { .. } => codes::UNAUTHORIZED,
         Event::Disconnected { .. } | Event::Killed { .. } => codes::DISCONNECTED,
         Event::Draining => codes::DRAINING,
         _ => return None,

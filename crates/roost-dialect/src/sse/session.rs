@@ -115,7 +115,10 @@ impl Dialect for Sse {
                 let reason = format!("the {credential} has expired");
                 write(&mut |out| write_closed(out, &reason));
             }
-            Event::Revoked => write(&mut |out| write_closed(out, "the token is revoked")),
+            Event::Revoked { credential } => {
+                let reason = format!("the {credential} is revoked");
+                write(&mut |out| write_closed(out, &reason));
+            }
             Event::Disconnected { reason }
             | Event::OverLimit { reason, .. }
             | Event::Killed { reason, .. } => write(&mut |out| write_closed(out, reason)),

@@ -337,7 +337,10 @@ fn on_event(
             let message = format!("The {credential} has expired.");
             session.end(uri::EXPIRED, &message, out);
         }
-        Event::Revoked => session.end(uri::REVOKED, REVOKED, out),
+        Event::Revoked { credential } => {
+            let message = format!("The {credential} is revoked.");
+            session.end(uri::REVOKED, &message, out);
+        }
         Event::Disconnected { reason } => session.end(uri::KILLED, reason, out),
         Event::OverLimit { reason, .. } => session.end(uri::OVER_LIMIT, reason, out),
         Event::Killed { reason, message } => session.end(reason, message, out),
@@ -430,8 +433,6 @@ fn error_of(refusal: Refusal) -> (&'static str, Option<&'static str>) {
 
 /// An answer to no invocation; one that has ended is another matter.
 const NEVER_INVOKED: &str = "Received YIELD or ERROR for an INVOCATION that was never sent.";
-/// What a person is told at the end of a session.
-const REVOKED: &str = "The token is revoked.";
 /// Close reason on `/wamp` without a subprotocol that is served.
 const SUBPROTOCOL_REQUIRED: &str = "This path speaks WAMP: the client must offer the subprotocol wamp.2.json, wamp.2.msgpack or wamp.2.cbor.";
 /// What stands in an EVENT beside its arguments, at most: three numbers of 16 digits, the name of

@@ -29,6 +29,7 @@ use crate::journal;
 use crate::messages::apply_pending;
 use crate::peer_message::PeerMessage;
 use crate::responses::refuse;
+use crate::timeouts::is_certificates;
 use crate::server_subscriptions;
 use crate::session_events::{end_cause, unsubscribing};
 
@@ -279,9 +280,13 @@ fn end_connection(core: &mut Core, key: ConnKey, ending: &Ending) -> bool {
     match phase {
         Some(Phase::Open) => {
             let reason = reason.as_str();
-            let event = match is_revoked {
-                true => Event::Revoked,
-                false => Event::Disconnected { reason },
+            let (event, reason) = match (is_revoked, is_certificates(core, key)) {
+                (false, _) => (Event::Disconnected { reason }, reason),
+                (true, false) => (Event::Revoked { credential: "token" }, reason),
+                (true, true) => {
+                    let credential = "certificate";
+                    (Event::Revoked { credential }, CERTIFICATE_REVOKED)
+                }
             };
             note_end(core, key, EndCause::Disconnected, reason);
             notify(core, key, event);
@@ -482,6 +487,8 @@ fn answer(channels: &mut Channels, token: Token, part: Part) -> bool {
 const SLICE_SLOTS: u32 = 1024;
 /// Places of channels that are visited in one loop iteration.
 const SLICE_CHANNELS: u32 = 1024;
+/// The reason of a close frame, where others are told of their token.
+const CERTIFICATE_REVOKED: &str = "the certificate is revoked";
 /// The same with a filter, for which a connection's session is looked at, in another table.
 const FILTERED_SLOTS: u32 = 256;
 /// The same where the kernel is asked for each address.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use roost_access::Identity;
+use roost_access::{Identity, Method};
 use roost_net::sim::{SimDriver, SimFaults, SimNet, SimOptions};
 use roost_net::{CloseCause, CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
 
@@ -173,6 +173,18 @@ impl World {
     pub(super) fn key(&self, client: Client) -> ConnKey {
         let key = self.reactor.core.connections.key_at(client.0);
         key.expect("it is connected")
+    }
+
+    /// It is let in by what it is now, as if it had shown a certificate.
+    pub(super) fn show_certificate(&mut self, client: Client) {
+        let connections = &mut self.reactor.core.connections;
+        let key = connections.key_at(client.0).expect("it is connected");
+        let identity = connections.identities().get(client.0);
+        let identity = Identity {
+            method: Method::Certificate,
+            ..identity.expect("it was let in").clone()
+        };
+        connections.identify(key, identity).expect("there is room");
     }
 
     /// Its phase at the server.

@@ -138,6 +138,19 @@ fn closed(part: &Part) -> u32 {
     }
 }
 
+/// Each is told what is not taken any more: it may have another.
+#[test]
+fn a_certificate_is_revoked_as_what_it_is() {
+    let (mut world, mut control) = world();
+    let (client, check) = connect(&mut world, &mut control, &["a.1.50"]).remove(0);
+    let_in(&mut world, &mut control, &check);
+    world.take(client);
+    world.show_certificate(client);
+    let part = ask(&mut world, &mut control, of_user("a", 70));
+    assert_eq!(closed(&part), 1);
+    assert_eq!(world.take(client)[4..], *b"the certificate is revoked");
+}
+
 #[test]
 fn a_token_is_not_taken_and_its_connections_end() {
     let (mut world, mut control) = world();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use axum::response::Response;
+use roost_dialect::pusher::parse_socket_id;
 use roost_dialect::{PayloadRef, Publication, PublishDetails, Receivers};
 use roost_reactor::ControlPublication;
 use serde::Deserialize;
@@ -147,7 +148,7 @@ impl Event<'_> {
         let channel = call.channel(name)?;
         check_name(&call.call, &channel)?;
         let except = self.socket_id.as_deref().filter(|id| !id.is_empty());
-        let except = except.map(session_of).transpose()?;
+        let except = except.map(client_of).transpose()?;
         Ok(ControlPublication {
             channel: channel.as_str().into(),
             payload: event_of(&self.name, &data, except),
@@ -159,9 +160,9 @@ impl Event<'_> {
 
 /// What is published: the data as text, and what it is called beside it.
 fn event_of(name: &str, data: &str, except: Option<u64>) -> Publication {
-    let receivers = except.map(|session| {
+    let receivers = except.map(|client| {
         let none: [&str; 0] = [];
-        Receivers::default().excluding(&[session], &none, &none)
+        Receivers::default().excluding(&[client], &none, &none)
     });
     let details = PublishDetails {
         receivers,
@@ -173,29 +174,20 @@ fn event_of(name: &str, data: &str, except: Option<u64>) -> Publication {
         .with_details(Some(Arc::new(details)))
 }
 
-/// The client of a socket's id; 0, which none is, if no connection can have it.
-fn session_of(id: &str) -> Result<u64, Fault> {
-    let number = |part: &str| {
-        let is_number = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        is_number.then(|| part.parse::<u64>().unwrap_or(u64::MAX))
-    };
-    let numbers = id.split_once('.');
-    let numbers = numbers.and_then(|(high, low)| Some((number(high)?, number(low)?)));
-    let (high, low) = numbers.ok_or_else(|| {
-        Fault::bad(format!(
+/// The client of a socket's id. One that no connection can have is nobody's: 0, which no client has.
+fn client_of(id: &str) -> Result<u64, Fault> {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let has_form = id
+        .split_once('.')
+        .is_some_and(|(high, low)| is_number(high) && is_number(low));
+    match has_form {
+        true => Ok(parse_socket_id(id).unwrap_or(0)),
+        false => Err(Fault::bad(format!(
             "socket_id {id:?} is not two numbers with a dot between"
-        ))
-    })?;
-    let is_one = low < 1 << SOCKET_LOW_BITS && high <= 1 << (53 - SOCKET_LOW_BITS);
-    Ok(if is_one {
-        high << SOCKET_LOW_BITS | low
-    } else {
-        0
-    })
+        ))),
+    }
 }
 
-/// Of a socket's id, behind the dot.
-const SOCKET_LOW_BITS: u32 = 27;
 /// Channels of one event.
 const CHANNELS_MAX: usize = 100;
 /// Events of one batch.
