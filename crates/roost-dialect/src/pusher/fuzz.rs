@@ -224,7 +224,7 @@ impl Peer {
 
     /// What a channel remembers: some remember nothing.
     fn recovered(&self, name: &str) -> Vec<(u64, roost_wire::Frozen)> {
-        if name.len() % 2 == 0 {
+        if name.len().is_multiple_of(2) {
             return Vec::new();
         }
         let publication = PayloadRef::Text("last").freeze();

@@ -29,9 +29,9 @@ use crate::journal;
 use crate::messages::apply_pending;
 use crate::peer_message::PeerMessage;
 use crate::responses::refuse;
-use crate::timeouts::is_certificates;
 use crate::server_subscriptions;
 use crate::session_events::{end_cause, unsubscribing};
+use crate::timeouts::is_certificates;
 
 /// Answers a request, or begins to.
 pub(crate) fn handle_request(core: &mut Core, token: Token, request: Request) {
@@ -282,7 +282,12 @@ fn end_connection(core: &mut Core, key: ConnKey, ending: &Ending) -> bool {
             let reason = reason.as_str();
             let (event, reason) = match (is_revoked, is_certificates(core, key)) {
                 (false, _) => (Event::Disconnected { reason }, reason),
-                (true, false) => (Event::Revoked { credential: "token" }, reason),
+                (true, false) => (
+                    Event::Revoked {
+                        credential: "token",
+                    },
+                    reason,
+                ),
                 (true, true) => {
                     let credential = "certificate";
                     (Event::Revoked { credential }, CERTIFICATE_REVOKED)
