@@ -92,7 +92,7 @@ impl<P: Payload, F: Clone> Hub<P, F> {
         self.home.set_watched(encodings);
     }
 
-    /// A number of the caller's for whom it subscribes and unsubscribes from now on: [`Watched::cause`]. 0 is
+    /// A number of the caller's for whom it subscribes and unsubscribes from now on: [`crate::Watched::cause`]. 0 is
     /// none.
     pub fn set_cause(&mut self, cause: u64) {
         self.cause = cause;

@@ -300,24 +300,8 @@ fn on_event(
         Event::Published { token, publication } => {
             session.on_published(token, publication, out);
         }
-        Event::Refused {
-            request,
-            token,
-            refusal,
-        } => {
-            if let Some(token) = token {
-                let (error, message) = error_of(refusal);
-                session.on_refused(request.into(), token, error, message, out);
-            }
-        }
-        Event::SubscriptionRefused {
-            token,
-            channel,
-            refusal,
-        } => {
-            session.forget(channel);
-            let (error, message) = error_of(refusal);
-            session.on_refused(Request::Subscribe, token, error, message, out);
+        refused @ (Event::Refused { .. } | Event::SubscriptionRefused { .. }) => {
+            tell_refused(session, refused, out);
         }
         Event::Dealer(notice) => session.on_notice(notice, out, settings),
         Event::Unregistered { token, existed } => {
@@ -332,6 +316,44 @@ fn on_event(
         }
         Event::OpeningMissing => return session.give_up_hello(out),
         Event::Dropped { messages } => session.on_dropped(messages, new_id, out),
+        ending @ (Event::SlowConsumer { .. }
+        | Event::Expired { .. }
+        | Event::Revoked { .. }
+        | Event::Disconnected { .. }
+        | Event::OverLimit { .. }
+        | Event::Killed { .. }
+        | Event::Draining) => say_goodbye(session, ending, out),
+    }
+    None
+}
+
+/// Says that something is not to be, if this event says so.
+fn tell_refused(session: &mut Session, event: Event<'_>, out: &mut Vec<u8>) {
+    match event {
+        Event::Refused {
+            request,
+            token: Some(token),
+            refusal,
+        } => {
+            let (error, message) = error_of(refusal);
+            session.on_refused(request.into(), token, error, message, out);
+        }
+        Event::SubscriptionRefused {
+            token,
+            channel,
+            refusal,
+        } => {
+            session.forget(channel);
+            let (error, message) = error_of(refusal);
+            session.on_refused(Request::Subscribe, token, error, message, out);
+        }
+        _ => {}
+    }
+}
+
+/// Says why the session ends, if this event ends it.
+fn say_goodbye(session: &mut Session, event: Event<'_>, out: &mut Vec<u8>) {
+    match event {
         Event::SlowConsumer { reason } => session.close_slow(reason, out),
         Event::Expired { credential } => {
             let message = format!("The {credential} has expired.");
@@ -345,8 +367,8 @@ fn on_event(
         Event::OverLimit { reason, .. } => session.end(uri::OVER_LIMIT, reason, out),
         Event::Killed { reason, message } => session.end(reason, message, out),
         Event::Draining => session.goodbye(out),
+        _ => {}
     }
-    None
 }
 
 impl From<dialect::Request> for Request {
