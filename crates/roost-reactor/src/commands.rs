@@ -266,11 +266,7 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
             data,
             token,
         } => rpc(core, key, (&method, data), token),
-        Command::AwaitSubscriptions => {
-            core.history_asks.begin(key, SETTLING);
-            core.connections.pause(key);
-            notify(core, key, Event::SubscriptionsAwaited);
-        }
+        Command::AwaitSubscriptions => await_subscriptions(core, key),
         Command::ReadHistory(read) => history_reads::read_history(core, key, read),
         Command::AwaitAuthentication => logins::begin(core, key),
         Command::Identify(identity) => {
@@ -280,6 +276,13 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
         Command::Opened => joined(core, key),
         Command::Close { code, reason } => start_close(core, key, code, reason),
     }
+}
+
+/// Nothing more is read until the client's subscriptions have been answered.
+fn await_subscriptions(core: &mut Core, key: ConnKey) {
+    core.history_asks.begin(key, SETTLING);
+    core.connections.pause(key);
+    notify(core, key, Event::SubscriptionsAwaited);
 }
 
 /// A client asks the application for something by a method of its own.

@@ -2,7 +2,7 @@
 
 use roost_access::{Operation, PatternRef, Question, Requirement};
 use roost_dialect::DialectKind;
-use roost_dialect::dialect::{Accept, Event, Headers, Terms};
+use roost_dialect::dialect::{Accept, Event, Headers, Session, Terms};
 use roost_hub::Subscriber;
 use roost_net::ConnKey;
 use roost_wire::deflate::{Agreement, negotiate};
@@ -218,13 +218,18 @@ fn handle_hello(
     }
     open(core, key, &answer, dialect, framing);
     let session = core.sessions.open(dialect, subprotocol, terms, None);
+    begin_session(core, key, dialect, session);
+    handle_frame_bytes(core, key, rest);
+}
+
+/// A connection that has just opened has a session, which may speak first.
+fn begin_session(core: &mut Core, key: ConnKey, dialect: DialectKind, session: Session) {
     if let Some(conn) = core.connections.get_mut(key) {
         conn.session = session;
     }
     if dialect.greets() {
         notify(core, key, Event::Greeting);
     }
-    handle_frame_bytes(core, key, rest);
 }
 
 /// Whether this page or program may ask now; else with what it is refused.

@@ -10,7 +10,22 @@ use roost_wire::handshake::{HandshakeError, Request};
 
 use crate::core::Core;
 use crate::responses::{Asked, NOT_FOUND, Response, TEXT, answer, answer_error, answer_refused};
+use crate::settings::Page;
 use crate::{emulation, event_streams};
+
+fn answer_with_page(core: &mut Core, key: ConnKey, asked: Asked, page: &Page) {
+    let response = Response {
+        status: 200,
+        content_type: page.content_type,
+        headers: &[
+            ("Cache-Control", "no-cache"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Content-Security-Policy", page.content_security_policy),
+        ],
+        body: page.body,
+    };
+    answer(core, key, asked, &response);
+}
 
 /// Answers a request that wants no WebSocket. `body` is there where [`wants_body`] said so.
 pub(crate) fn handle_plain(
@@ -50,17 +65,7 @@ pub(crate) fn handle_plain(
         _ => return answer_error(core, key, asked, HandshakeError::Method),
     }
     if let Some(page) = page {
-        let response = Response {
-            status: 200,
-            content_type: page.content_type,
-            headers: &[
-                ("Cache-Control", "no-cache"),
-                ("X-Content-Type-Options", "nosniff"),
-                ("Content-Security-Policy", page.content_security_policy),
-            ],
-            body: page.body,
-        };
-        return answer(core, key, asked, &response);
+        return answer_with_page(core, key, asked, page);
     }
     match accept {
         None | Some(Accept::NotMine) if path == "/" => {
