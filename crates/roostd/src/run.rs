@@ -97,17 +97,10 @@ fn serve(start_with: Start) -> Result<(), String> {
     let (open_files, reactors, choice, connections_max) = room_of(from)?;
     warn_of(&[users_warnings, tls_warnings].concat());
     let listeners = admin::bind(&from.admin)?;
-    let api = api::bind(&loaded, api_keys, apps.clone())?;
-    let (mut api, api_shown) = api.map(Api::split).unzip();
-    let numbers = numbers_of(from)?;
-    let mut settings = settings::for_reactors(
-        from,
-        connections_max,
-        &numbers,
-        &tls,
-        (users, apps),
-        reactors,
-    )?;
+    let (mut api, api_shown) = bind_api(&loaded, api_keys, &apps)?;
+    let (numbers, who) = (numbers_of(from)?, (users, apps));
+    let mut settings =
+        settings::for_reactors(from, connections_max, &numbers, &tls, who, reactors)?;
     let revocations = keep_revocations(&loaded, &mut settings, api.as_mut());
     let server = start(settings, &choice, reactors).map_err(|error| start_error(from, &error))?;
     describe(&server, &choice, connections_max, open_files);
@@ -132,15 +125,12 @@ fn serve(start_with: Start) -> Result<(), String> {
     });
     let reloader = reloader.map_err(|error| thread_error(&error))?;
     let operator = Daemon::of(&server, paces.clone(), reloader.clone());
-    let events_wait = match told.is_empty() {
-        true => Duration::ZERO,
-        false => EVENTS_WAIT,
-    };
+    let events_wait = events_wait(&told);
     let asked = (tokens, has_tokens, asked, told);
     let (name, own) = (choice.name(), (operator, from.admin.canary_interval_ms));
     let control = admin::start(listeners, api, server.shared(), name, asked, own)?;
-    let reloaded = control.iter().map(Control::reloader);
-    reloaded.for_each(|one| _ = to_control.set(one)); // the first
+    let reloaders = control.iter().map(Control::reloader);
+    reloaders.for_each(|one| _ = to_control.set(one)); // the first
     let block = StartBlock {
         loaded: &loaded,
         addresses: server.addresses(),
@@ -158,6 +148,24 @@ fn serve(start_with: Start) -> Result<(), String> {
     info!(address = %addresses_of(&server), driver = choice.name(), reactors, "ready");
     let control = control.map(|control| (control, events_wait));
     run_until_stopped(server, Expiry::new(tls), control, revocations)
+}
+
+/// The API, and what of it is shown at the start; both if there is one.
+fn bind_api(
+    loaded: &Loaded,
+    keys: Vec<ApiKey>,
+    apps: &[PusherApp],
+) -> Result<(Option<ApiOptions>, Option<Shown>), String> {
+    let api = api::bind(loaded, keys, apps.to_vec())?;
+    Ok(api.map(Api::split).unzip())
+}
+
+/// How long a stop waits for those who are told of events.
+fn events_wait(told: &[EventsTo]) -> Duration {
+    match told.is_empty() {
+        true => Duration::ZERO,
+        false => EVENTS_WAIT,
+    }
 }
 
 fn warn_of(warnings: &[String]) {

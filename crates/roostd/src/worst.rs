@@ -42,10 +42,9 @@ impl WorstCase {
         let limits = &settings.limits;
         let (wamp, soap, centrifugo) = dialects(settings);
         let pusher = settings.pusher.enabled;
-        let subscriptions_each = if wamp || centrifugo || pusher {
-            u64::from(limits.subscriptions_per_connection_max)
-        } else {
-            1
+        let subscriptions_each = match wamp || centrifugo || pusher {
+            true => u64::from(limits.subscriptions_per_connection_max),
+            false => 1,
         };
         let subscriptions = connections_max.saturating_mul(subscriptions_each);
         let sessions = [

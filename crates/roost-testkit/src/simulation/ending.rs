@@ -90,8 +90,7 @@ impl Simulation {
         };
         let checked = pusher.check(plan);
         pusher.abort_all();
-        // Members that have gone may linger for a while.
-        self.run_until(self.net.now() + SOAP_SLACK_NS);
+        self.run_until(self.net.now() + GONE_NS);
         checked
     }
 
@@ -293,6 +292,8 @@ fn pace_of(plan: &Plan) -> Pace {
 const TICK_MS: u32 = 100;
 /// An answer's way, and a tick.
 const SOAP_SLACK_NS: u64 = 1_000_000_000;
+/// By then the server knows of connections that have just been reset.
+const GONE_NS: u64 = 200_000_000;
 /// How long a reactor that has nothing else to do waits for the control thread to take its events.
 const EVENTS_WAIT_NS: u64 = 1_100_000_000;
 /// A tick, and the network's delay.

@@ -182,6 +182,7 @@ fn run_scenario(plan: &Plan) -> Result<Report, Broken> {
     let http_answers = simulation.end_http(plan).map_err(broken)?;
     let soap = simulation.end_soap(plan).map_err(broken)?;
     let asked = simulation.end_askers(plan).map_err(broken)?;
+    // Members of presence channels have gone when those of Centrifugo's are counted.
     let pusher = simulation.end_pusher(plan).map_err(broken)?;
     let centrifugo = simulation.end_centrifugo(plan).map_err(broken)?;
     simulation.end_api(plan).map_err(broken)?;
@@ -319,6 +320,14 @@ fn guarded_of(plan: &Plan, net: &SimNet, address: SocketAddr) -> Guarded {
     )
 }
 
+fn askers_of(plan: &Plan, net: &SimNet, address: SocketAddr) -> Askers {
+    let driver = net.driver(SimOptions::default());
+    let own_realms = &plan.settings.dialects.wamp.own_realms;
+    let realms = 1 + usize::from(!own_realms.prefixes().is_empty());
+    let time = plan.start_ns..plan.end_ns;
+    Askers::new((plan.seed, plan.askers, realms), time, driver, address)
+}
+
 impl Simulation {
     fn new(plan: &Plan) -> Simulation {
         let net = SimNet::new(plan.seed, plan.faults.clone());
@@ -341,13 +350,7 @@ impl Simulation {
             let driver = net.driver(SimOptions::default());
             SoapPeers::new(plan, driver, addresses[0], net.rng())
         });
-        let askers = (plan.askers > 0).then(|| {
-            let driver = net.driver(SimOptions::default());
-            let own_realms = &plan.settings.dialects.wamp.own_realms;
-            let realms = 1 + usize::from(!own_realms.prefixes().is_empty());
-            let time = plan.start_ns..plan.end_ns;
-            Askers::new((plan.seed, plan.askers, realms), time, driver, addresses[0])
-        });
+        let askers = (plan.askers > 0).then(|| askers_of(plan, &net, addresses[0]));
         let centrifugo = (plan.centrifugo_peers > 0).then(|| {
             let driver = net.driver(SimOptions::default());
             CentrifugoPeers::new(plan, driver, addresses[0], net.rng())

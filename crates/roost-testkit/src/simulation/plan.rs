@@ -180,15 +180,14 @@ impl Plan {
         draw_fan_out(&mut rng, &mut settings);
         let driver = draw_driver(&mut rng);
         let hostiles = rng.between(4, 13) as usize;
-        let http_peers = SimRng::new(seed ^ 0x48_54_54_50).below(5) as usize;
-        let soap_peers = SimRng::new(seed ^ 0x53_4f_41_50).between(2, 7) as usize;
-        let centrifugo_peers = SimRng::new(seed ^ 0x0043_454e_5452).between(2, 7) as usize;
-        let pusher_peers = SimRng::new(seed ^ 0x5055_5348).between(3, 8) as usize;
-        let api_subscribers = API_SUBSCRIBERS * usize::from(has_control(seed));
+        let [http_peers, soap_peers, centrifugo_peers, pusher_peers] = draw_dialects(seed);
         // They may be slow, and must not keep the others out: that limit has its own tests.
         make_room(&mut settings, hostiles + http_peers + soap_peers);
-        make_room(&mut settings, 2 * centrifugo_peers + api_subscribers);
-        make_room(&mut settings, pusher_peers);
+        make_room(&mut settings, 2 * centrifugo_peers + pusher_peers);
+        make_room(
+            &mut settings,
+            API_SUBSCRIBERS * usize::from(has_control(seed)),
+        );
         Arc::make_mut(&mut settings.dialects.soap).request_timeout_ms = 500;
         settings.listeners[0].config.hixie = true;
         // Publishers have to wait, and what they have sent meanwhile is held for them: not beside a
@@ -198,13 +197,10 @@ impl Plan {
         let non_readers = rng.between(4, 10) as usize;
         draw_small_budget(&mut rng, has_small_budget, &mut settings);
         let guarded = guarded::add(seed, has_control(seed), &mut settings);
-        make_room(&mut settings, guarded);
-        journal::add(seed, has_control(seed), &mut settings);
         let recovering = recovering::add(seed, &mut settings);
         let askers = askers::add(seed, &mut settings);
-        make_room(&mut settings, recovering + askers);
-        presence::add(seed, &mut settings);
-        pusher_app::add(&mut settings);
+        make_room(&mut settings, guarded + recovering + askers);
+        add_features(seed, &mut settings);
         let strangers = listeners::add(seed, &mut settings);
         settings.connections_max += (non_readers + strangers) as u32;
         let drain_ms = rng.between(500, 6_000) as u32;
@@ -285,6 +281,25 @@ pub(super) fn has_control(seed: u64) -> bool {
 
 /// Clients that subscribe to what the control thread publishes on, where there is one.
 pub(super) const API_SUBSCRIBERS: usize = 8;
+
+/// What needs no room for peers of its own.
+fn add_features(seed: u64, settings: &mut Settings) {
+    journal::add(seed, has_control(seed), settings);
+    presence::add(seed, settings);
+    pusher_app::add(settings);
+}
+
+/// How many peers speak plain HTTP, SOAP, Centrifugo's protocol, and Pusher's.
+fn draw_dialects(seed: u64) -> [usize; 4] {
+    let draw =
+        |salt: u64, least: u64, end: u64| SimRng::new(seed ^ salt).between(least, end) as usize;
+    [
+        SimRng::new(seed ^ 0x48_54_54_50).below(5) as usize,
+        draw(0x53_4f_41_50, 2, 7),
+        draw(0x0043_454e_5452, 2, 7),
+        draw(0x5055_5348, 3, 8),
+    ]
+}
 
 fn draw_timeouts(rng: &mut SimRng, limits: &mut Limits, reliable: bool) {
     limits.handshake_timeout_ms = rng.between(1_000, 3_000) as u32;
