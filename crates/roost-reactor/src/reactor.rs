@@ -72,7 +72,7 @@ use crate::presence::tell_if_due;
 use crate::records::handle_next_hello;
 use crate::session_events::watch_if_wanted;
 use crate::session_scans::scan_slice;
-use crate::settling::settle_all;
+use crate::settling::end_waits;
 use crate::shared::{ListenError, Shared};
 use crate::timeouts::keep_deadlines;
 
@@ -472,7 +472,7 @@ impl<D: Driver> Reactor<D> {
     fn flush(&mut self) {
         apply_pending(&mut self.core);
         if !self.core.settled.is_empty() {
-            settle_all(&mut self.core);
+            end_waits(&mut self.core);
         }
         flush(&mut self.core, &mut self.driver, &mut self.scratch);
         apply_pending(&mut self.core); // a slow consumer left its channels

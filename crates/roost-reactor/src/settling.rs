@@ -16,14 +16,14 @@ use crate::messages::apply_pending;
 
 /// Goes on with those that wait no longer.
 #[cold]
-pub(crate) fn settle_all(core: &mut Core) {
+pub(crate) fn end_waits(core: &mut Core) {
     while let Some(key) = core.settled.pop() {
-        settle(core, key);
+        end_wait(core, key);
         apply_pending(core);
     }
 }
 
-fn settle(core: &mut Core, key: ConnKey) {
+fn end_wait(core: &mut Core, key: ConnKey) {
     let Some(waiting) = core.history_asks.take_settling(key) else {
         return; // it has gone on, or its connection has ended
     };

@@ -159,7 +159,7 @@ impl Peer {
                 let view = &view_of(&channel, counts_only);
                 self.tell(Event::Presence { token, view });
             }
-            Command::AwaitSubscriptions => self.settle(),
+            Command::AwaitSubscriptions => self.end_wait(),
             Command::Unsubscribe { channel, token, .. } => {
                 self.subscribed.remove(&channel);
                 self.tell(Event::Unsubscribed { token });
@@ -227,7 +227,7 @@ impl Peer {
     }
 
     /// All homes answer that have not yet, and the session's channels are told where they stand.
-    fn settle(&mut self) {
+    fn end_wait(&mut self) {
         self.tell(Event::SubscriptionsAwaited);
         let channels: Vec<ChannelId> = self.subscribed.keys().copied().collect();
         for &channel in &channels {
