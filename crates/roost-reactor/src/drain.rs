@@ -55,6 +55,8 @@ pub(crate) struct Drain {
     until: u32,
     /// That was put off once, for input that was known and not read.
     is_put_off: bool,
+    /// Tick at which other reactors are no longer waited for, once it is over here.
+    others_until: Option<u32>,
 }
 
 impl Drain {
@@ -73,6 +75,7 @@ impl Drain {
             credited_at: now,
             until: NEVER,
             is_put_off: false,
+            others_until: None,
         };
         if pace.delay_ms == 0 {
             drain.begin_to_tell(core, driver);
@@ -95,13 +98,22 @@ impl Drain {
     }
 
     /// How long it takes at most.
-    pub(crate) fn ticks(&self) -> u32 {
+    fn ticks(&self) -> u32 {
         ticks(self.timeout_ms).max(1)
     }
 
     /// Whether connections are being told, or have been.
     pub(crate) fn has_begun(&self) -> bool {
         self.begins == NEVER
+    }
+
+    /// Whether a drain that is over here waits for other reactors, which takes them as long as it may take
+    /// here, and a little.
+    pub(crate) fn waits_for_others(&mut self, now: u32) -> bool {
+        let until = now
+            .saturating_add(self.ticks())
+            .saturating_add(OTHERS_TICKS);
+        now < *self.others_until.get_or_insert(until)
     }
 
     /// The tick at which it wants to be called.
@@ -232,4 +244,6 @@ const CREDIT_OF_ONE: u64 = 1_000;
 const SLICE_SLOTS: u32 = 4096;
 /// Time to read what lies unread when a drain would end.
 const UNREAD_TICKS: u32 = 250 / TICK_MS;
+/// How much later than here another reactor may come to its end.
+const OTHERS_TICKS: u32 = 1_000 / TICK_MS;
 const GOING_DOWN: &str = "server is going down";

@@ -91,8 +91,7 @@ pub(crate) struct Journal {
     retry_at: u32,
     /// Why a connection is about to end.
     noted: Option<(ConnKey, Option<u16>, Box<str>)>,
-    /// The tick at which the drain no longer waits for other reactors, and for the control thread.
-    others_until: Option<u32>,
+    /// The tick at which the drain no longer waits for the control thread.
     give_up_at: Option<u32>,
 }
 
@@ -183,7 +182,6 @@ impl Journal {
             lost: 0,
             retry_at: 0,
             noted: None,
-            others_until: None,
             give_up_at: None,
         }
     }
@@ -248,15 +246,9 @@ impl Journal {
         !self.unsent.is_empty() || self.lost > 0
     }
 
-    /// Whether a drain that is over waits for other reactors, so long at most, and then a little for the
-    /// control thread to take what is left.
+    /// Whether a drain that is over waits a little for the control thread to take what is left.
     #[cold]
-    pub(crate) fn holds_up_end(&mut self, now: u32, awaits_others: bool, others: u32) -> bool {
-        let until = now.saturating_add(others).saturating_add(END_WAIT_TICKS);
-        let until = *self.others_until.get_or_insert(until);
-        if awaits_others && now < until {
-            return true;
-        }
+    pub(crate) fn holds_up_end(&mut self, now: u32) -> bool {
         let until = *self.give_up_at.get_or_insert(now + END_WAIT_TICKS);
         self.has_unsent() && now < until
     }

@@ -222,9 +222,20 @@ impl<D: Driver> Reactor<D> {
     }
 
     /// Runs until drained.
+    ///
+    /// # Errors
+    /// What the driver's wait fails with. The other reactors do not wait for this one then.
     pub fn run(&mut self) -> io::Result<()> {
-        while self.run_once()? == Iteration::Running {}
-        Ok(())
+        loop {
+            match self.run_once() {
+                Ok(Iteration::Running) => {}
+                Ok(Iteration::Stopped) => return Ok(()),
+                Err(error) => {
+                    self.count_as_empty();
+                    return Err(error);
+                }
+            }
+        }
     }
 
     /// One loop iteration: read messages of other reactors, go on with paused publishers, dispatch
@@ -328,7 +339,7 @@ impl<D: Driver> Reactor<D> {
             }
             due = due.min(drain.due(core));
             if self.is_counted_empty {
-                due = core.now() + 1; // no message need come of it that others are over
+                due = core.now() + 1; // neither others nor the control thread are waited for without end
             }
         }
         let due = due
@@ -568,21 +579,34 @@ impl<D: Driver> Reactor<D> {
         }
     }
 
-    /// Whether a drain that is over waits: for other reactors, with whose last connections channels are
-    /// vacated whose home is here, and for the control thread to take what is to be told.
+    /// Whether a drain that is over here waits: for other reactors, whose last connections have channels at
+    /// home here, and for the control thread to take what is to be told.
     #[cold]
     fn holds_up_end(&mut self) -> bool {
+        // The count comes behind the messages: what others have sent is seen once they are counted.
+        self.count_as_empty();
         let core = &mut self.core;
+        let awaits_others = !self.shared.are_all_empty() || core.channels.links_mut().has_unread();
+        let now = core.now();
+        let drain = self.drain.as_mut();
+        if awaits_others && drain.is_some_and(|drain| drain.waits_for_others(now)) {
+            return true;
+        }
         if !core.journal.is_on() {
             return false;
         }
-        // The count comes behind the messages: what others have sent is seen once they are counted.
-        self.is_counted_empty = self.is_counted_empty || self.shared.note_empty();
-        let awaits_others = !self.shared.are_all_empty() || core.channels.links_mut().has_unread();
         send_to_control(core);
-        let others = self.drain.as_ref().map_or(0, Drain::ticks);
-        let now = core.now();
-        core.journal.holds_up_end(now, awaits_others, others)
+        core.journal.holds_up_end(now)
+    }
+
+    /// Tells the other reactors, once, that none of its own clients needs them any more.
+    fn count_as_empty(&mut self) {
+        if std::mem::replace(&mut self.is_counted_empty, true) {
+            return;
+        }
+        if self.shared.note_empty() {
+            self.core.channels.links().wake_others();
+        }
     }
 
     /// Does what all reactors are asked for.

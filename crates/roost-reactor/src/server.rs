@@ -157,6 +157,9 @@ impl Server {
         for id in 0..reactors {
             let id = u8::try_from(id).expect("at most REACTORS_MAX reactors");
             if let Err(error) = server.start_reactor(id, make_driver.clone()) {
+                for _ in usize::from(id)..reactors {
+                    server.shared.note_empty(); // none waits for those that have not begun
+                }
                 server.begin_stop(0);
                 let _ = server.join();
                 return Err(error);

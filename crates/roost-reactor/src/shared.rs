@@ -319,10 +319,10 @@ impl Shared {
         self.state() & DRAIN != 0
     }
 
-    /// One more reactor has no connection any more, and has sent what there was to send. True.
+    /// One more reactor has no connection any more, and has sent what there was to send: or has failed, or
+    /// never begun. Whether all have now.
     pub(crate) fn note_empty(&self) -> bool {
-        self.switch.empty.fetch_add(1, Ordering::Release);
-        true
+        self.switch.empty.fetch_add(1, Ordering::AcqRel) + 1 >= self.registry.reactors()
     }
 
     /// Whether all reactors have said so.

@@ -53,6 +53,8 @@ struct Inbox<T> {
     /// Rings made by senders and not yet fetched: once in the life of each.
     new_rings: Mutex<Vec<NewRing<T>>>,
     has_new_rings: AtomicBool,
+    /// Its peer has ended, and reads no more.
+    has_ended: AtomicBool,
 }
 
 impl<T> Inbox<T> {
@@ -149,6 +151,7 @@ impl<T> Mesh<T> {
             waker: OnceLock::new(),
             new_rings: Mutex::new(Vec::new()),
             has_new_rings: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
         };
         Mesh {
             boxes: (0..reactors).map(|_| inbox()).collect(),
@@ -288,7 +291,8 @@ impl<T: LinkMessage> Links<T> {
         }
     }
 
-    /// Moves what is spilled for `to` into its rings, as far as they take it.
+    /// Moves what is spilled for `to` into its rings, as far as they take it. What a peer that has ended
+    /// leaves no room for is dropped: it would wait for ever, and its sender with it.
     fn flush_to(&mut self, to: u8) {
         let inbox = &self.mesh.boxes[usize::from(to)];
         let outgoing = &mut self.outgoing[usize::from(to)];
@@ -305,6 +309,10 @@ impl<T: LinkMessage> Links<T> {
                         self.spilled -= 1;
                         self.batches_sent += 1;
                         put = true;
+                    }
+                    Err(_) if inbox.has_ended.load(Ordering::Acquire) => {
+                        self.spilled -= 1 + spill.len();
+                        spill.clear();
                     }
                     Err(batch) => {
                         spill.push_front(batch);
@@ -451,6 +459,13 @@ impl<T: LinkMessage> Links<T> {
     }
 }
 
+impl<T> Drop for Links<T> {
+    fn drop(&mut self) {
+        let inbox = &self.mesh.boxes[usize::from(self.me)];
+        inbox.has_ended.store(true, Ordering::Release);
+    }
+}
+
 /// The peer of this number.
 fn peer_id(number: usize) -> ReactorId {
     ReactorId(u8::try_from(number).expect("at most SENDERS_MAX peers"))
@@ -561,6 +576,27 @@ mod tests {
         offices[0].flush();
         assert_eq!(read_all(&mut offices[1], false), [(0, 2), (0, 3)]);
         assert_eq!(offices[0].spilled(), 0);
+    }
+
+    #[test]
+    fn what_is_for_a_peer_that_has_ended_waits_for_no_room() {
+        let mut offices = offices(3);
+        let ended = offices.pop().expect("three");
+        for n in 0..2 * RING_BATCHES as u32 {
+            for lane in [Lane::Plain, Lane::Publish] {
+                offices[0].send(ReactorId(2), Note(n, lane));
+            }
+            offices[0].flush();
+        }
+        assert_eq!(offices[0].spilled(), 2 * RING_BATCHES, "it may read yet");
+        drop(ended);
+        offices[0].send(ReactorId(1), Note(1, Lane::Plain));
+        offices[0].flush();
+        assert_eq!(offices[0].spilled(), 0);
+        offices[0].send(ReactorId(2), Note(2, Lane::Plain));
+        offices[0].flush();
+        assert_eq!(offices[0].spilled(), 0);
+        assert_eq!(read_all(&mut offices[1], true), [(0, 1)]);
     }
 
     #[test]

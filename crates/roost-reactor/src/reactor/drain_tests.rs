@@ -1,8 +1,14 @@
 //! How fast a drain goes.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use roost_net::sim::{SimFaults, SimNet, SimOptions};
+use roost_net::{ConnKey, ConnectOptions, Driver, Waker};
+
 use super::http_world::World;
-use super::token_tests;
-use crate::{Pace, Settings};
+use super::{listen_at, token_tests};
+use crate::{Iteration, Pace, Reactor, Settings, Shared};
 
 fn world(connections: usize) -> World {
     let mut world = World::new(Settings::for_tests());
@@ -92,4 +98,56 @@ fn a_drain_begins_and_ends_in_time_while_the_control_thread_takes_nothing() {
     world.run(2_500);
     assert!(world.has_stopped(), "what it had to say is for none");
     drop(control);
+}
+
+/// Its channels are at home there: the last ones told are served as long as they are there.
+#[test]
+fn a_reactor_without_connections_stays_for_those_of_others() {
+    let net = SimNet::new(3, SimFaults::none());
+    let shared = Shared::new(Settings::for_tests(), 2, 3);
+    let mut reactors = [0, 1].map(|id| {
+        Some(Reactor::new(
+            net.driver(SimOptions::default()),
+            id,
+            shared.clone(),
+        ))
+    });
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let addr = reactors[1].as_mut().map(|one| listen_at(one, any));
+    let wakers = reactors
+        .each_ref()
+        .map(|one| one.as_ref().map(Reactor::waker));
+    let mut client = net.driver(SimOptions::default());
+    let options = ConnectOptions {
+        addr: addr.expect("it runs"),
+        local: None,
+    };
+    client.connect(ConnKey::new(0, 0), &options).expect("free");
+    let mut run = |ms: u64| {
+        let until = net.now() + ms * 1_000_000;
+        while net.now() < until {
+            for slot in &mut reactors {
+                let due = slot.as_mut().filter(|reactor| reactor.driver.is_due());
+                let iteration = due.map(|reactor| reactor.run_once().expect("simulated"));
+                if iteration == Some(Iteration::Stopped) {
+                    *slot = None;
+                }
+            }
+            client.wait(Some(Duration::ZERO)).expect("simulated");
+            while client.next_event().is_some() {}
+            net.advance(Duration::from_millis(1));
+        }
+        [0, 1].map(|id: usize| reactors[id].is_some())
+    };
+    assert_eq!(run(100), [true, true]);
+    assert_eq!(shared.registry().sum("connections_open"), Some(1));
+    shared.begin_paced_drain(Pace {
+        delay_ms: 2_000,
+        timeout_ms: 4_000,
+        per_second: 1,
+    });
+    wakers.iter().flatten().for_each(Waker::wake);
+    assert_eq!(run(2_900), [true, true], "the second reactor begins later");
+    assert_eq!(shared.registry().sum("connections_open"), Some(1));
+    assert_eq!(run(4_000), [false, false]);
 }

@@ -213,6 +213,12 @@ impl Simulation {
         if running > 0 {
             return Err(format!("{running} reactors still run after the drain"));
         }
+        if plan.drain_pause.is_none() && self.ended_homes > 0 {
+            let homes = self.ended_homes;
+            return Err(format!(
+                "the homes of {homes} channels ended before their subscribers had gone"
+            ));
+        }
         self.run_until(self.net.now() + QUIESCE_NS);
         let over = match plan.drain_pause {
             Some(_) => Over::Connections,

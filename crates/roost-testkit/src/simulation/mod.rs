@@ -536,7 +536,7 @@ impl Simulation {
         true
     }
 
-    /// A reactor has ended: it waits for its own connections, and not for another reactor, which may be
+    /// A reactor has ended: it waits for the others' connections, but not without end, for another may be
     /// held up. That one's subscribers leave later, and find the home of their channels gone.
     fn note_ended_homes(&mut self, index: usize) {
         let registry = self.shared.registry();
