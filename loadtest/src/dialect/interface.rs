@@ -19,6 +19,13 @@ pub trait Dialect: Send + Sync {
     /// The path to ask for where the URL names none. `{channel}` stands for the channel's name.
     fn path(&self) -> &'static str;
 
+    /// What to ask for where the URL names a path that is this dialect's alone, such as one with a key in
+    /// it: groups that speak another dialect then ask for a path of their own. `None`: it is not.
+    fn target_of(&self, path: &str) -> Option<String> {
+        let _ = path;
+        None
+    }
+
     /// How many channels a connection can be subscribed to.
     fn channels_max(&self) -> usize;
 

@@ -27,6 +27,20 @@ pub fn by_name(name: &str) -> Option<&'static dyn Dialect> {
     ALL.iter().copied().find(|dialect| dialect.name() == name)
 }
 
+/// What a client of a dialect asks for, where the URL names this path and clients speak all these.
+pub fn target(path: &str, own: &dyn Dialect, all: &[&dyn Dialect]) -> String {
+    if path.is_empty() {
+        return own.path().to_owned();
+    }
+    if let Some(target) = own.target_of(path) {
+        return target;
+    }
+    match all.iter().any(|other| other.target_of(path).is_some()) {
+        true => own.path().to_owned(),
+        false => path.to_owned(),
+    }
+}
+
 /// All there are.
 pub const ALL: &[&dyn Dialect] = &[
     &raw::Raw,

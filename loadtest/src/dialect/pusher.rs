@@ -3,7 +3,7 @@
 //! publish on private channels alone, with a signature.
 //!
 //! A payload comes as Roost writes bytes for these clients: in `data`, a string of U+0000 and base64. The
-//! URL has the application's key, `/app/KEY`.
+//! URL has the application's key, `/app/KEY`; without a path it is `roost-load`.
 
 use roost_wire::Message;
 use serde::Deserialize;
@@ -29,6 +29,14 @@ impl Dialect for Pusher {
 
     fn path(&self) -> &'static str {
         "/app/roost-load?protocol=7&client=roost-load&version=1.0.0&flash=false"
+    }
+
+    fn target_of(&self, path: &str) -> Option<String> {
+        let key = path.strip_prefix("/app/")?;
+        Some(match key.contains('?') {
+            true => path.to_owned(),
+            false => format!("{path}{QUERY}"),
+        })
     }
 
     fn channels_max(&self) -> usize {
@@ -94,4 +102,6 @@ fn shown(text: &str) -> String {
     text.chars().take(REFUSAL_CHARS_MAX).collect()
 }
 
+/// Behind a path with a key alone.
+const QUERY: &str = "?protocol=7&client=roost-load&version=1.0.0&flash=false";
 const REFUSAL_CHARS_MAX: usize = 120;

@@ -2,7 +2,7 @@
 
 use roost_wire::handshake::{ClientRequest, encode_key};
 
-use crate::dialect::Random;
+use crate::dialect::{self, Random};
 use crate::plan::Role;
 
 use super::Core;
@@ -37,12 +37,10 @@ pub(super) fn handshake_key(core: &Core, slot: u32) -> String {
 
 /// The path of the URL, or the dialect's own.
 pub(super) fn path_of(core: &Core, slot: u32) -> String {
-    let path = match &core.plan.target.path {
-        path if path.is_empty() => core.dialect_of(slot).path(),
-        path => path,
-    };
+    let all: Vec<_> = core.plan.groups.iter().map(|group| group.dialect).collect();
+    let path = dialect::target(&core.plan.target.path, core.dialect_of(slot), &all);
     if !path.contains("{channel}") {
-        return path.to_owned();
+        return path;
     }
     let share = core.share_of(slot);
     let group = &core.plan.groups[share.group];

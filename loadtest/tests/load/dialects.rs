@@ -390,6 +390,20 @@ fn centrifugo_goes_on_from_the_position_of_each_channel() {
 }
 
 #[test]
+fn a_path_with_pushers_key_is_for_pushers_clients_alone() {
+    let [pusher, raw] = ["pusher", "raw"].map(named);
+    let both = [pusher, raw];
+    let key = "/app/a-key?protocol=7&client=roost-load&version=1.0.0&flash=false";
+    let asked = |path| dialect::target(path, pusher, &both);
+    assert_eq!(asked("/app/a-key"), key);
+    assert_eq!(asked("/app/a-key?protocol=5"), "/app/a-key?protocol=5");
+    assert_eq!(asked(""), key.replace("a-key", "roost-load"));
+    assert_eq!(dialect::target("/app/a-key", raw, &both), raw.path());
+    assert_eq!(dialect::target("/app/a-key", raw, &[raw]), "/app/a-key");
+    assert_eq!(dialect::target("/x/{channel}", raw, &both), "/x/{channel}");
+}
+
+#[test]
 fn pusher_waits_for_the_greeting_subscribes_and_answers_pings() {
     let mut client = Client::new("pusher", &["a", "b\"c"]);
     assert_eq!(client.open(), b"", "the server speaks first");
