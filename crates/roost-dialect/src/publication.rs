@@ -227,6 +227,11 @@ impl Publication {
             Kind::Members(_) => empty(),
             Kind::Raw(frame) => frame.clone(),
             Kind::Wamp(payload) => payload.to_raw(),
+    /// Whether it says who has come and gone, and was published by none.
+    pub fn is_of_members(&self) -> bool {
+        self.members().is_some()
+    }
+
             Kind::Json(frame) => json_as_raw(frame),
         }
     }

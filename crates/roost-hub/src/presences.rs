@@ -54,6 +54,10 @@ struct Presence {
     is_changed: bool,
     /// When there is something to tell or to forget; `NEVER` if there is not.
     due: u32,
+    /// Joins alone, so many, are told next, because one that has joined asks.
+    hurried: u32,
+    /// So many changes were told until that tick, of those that may be told by then.
+    told: (u32, u32),
 }
 
 /// A member that has left, which is still to be told.
@@ -257,6 +261,29 @@ impl Presences {
         number.map_or_else(PresenceCounts::default, |number| self.get(number).counts())
     }
 
+    /// One that has joined asks who is there: whoever joined before it is to be told now, unless those are
+    /// more than may be told by now. Only where users count once. True if there is something to tell.
+    pub(crate) fn hurry(&mut self, name: &str, place: (ReactorId, Subscriber), now: u32) -> bool {
+        let Some(number) = self.channels.find(self.hasher.hash(name), name) else {
+            return false;
+        };
+        let presence = self.get(number);
+        let limits = self.options.limits(presence.namespace);
+        let Some(limits) = limits.filter(|limits| limits.by_user) else {
+            return false;
+        };
+        let untold = presence.members.untold_before(place).unwrap_or(0);
+        let may_tell = limits
+            .notify
+            .map_or(0, |notify| presence.may_tell(notify, now));
+        if presence.is_counted_only(limits) || !(1..=may_tell).contains(&untold) {
+            return false;
+        }
+        self.get_mut(number).hurried = u32::try_from(untold).unwrap_or(u32::MAX);
+        self.schedule(number, now);
+        true
+    }
+
     /// The members that a channel's subscribers know of.
     pub(crate) fn view_as_told(&self, name: &str) -> PresenceView {
         let number = self.channels.find(self.hasher.hash(name), name);
@@ -400,6 +427,8 @@ impl Presences {
                     gone,
                     is_changed,
                     due,
+                    hurried: _, // told at once
+                    told: _,    // the next may be a little early
                 } = presence;
                 let gone = gone.into_iter().map(|gone| {
                     let Gone {
@@ -508,6 +537,8 @@ impl Presences {
                 gone: VecDeque::new(),
                 is_changed: false,
                 due: NEVER,
+                hurried: 0,
+                told: (0, 0),
             },
         )
     }
@@ -608,12 +639,16 @@ impl Presence {
             return (change, freed);
         }
         let over = self
+        let hurried = std::mem::take(&mut self.hurried) as usize;
             .gone
             .iter()
-            .take_while(|gone| gone.is_over(notify, now));
+            .take_while(|gone| hurried == 0 && gone.is_over(notify, now));
         let over = over.count();
-        let changes_max = notify.changes_max as usize;
-        let untold = self.members.len() - self.members.told();
+        let changes_max = self.may_tell(notify, now);
+        let untold = match self.members.len() - self.members.told() {
+            untold if hurried == 0 => untold,
+            untold => untold.min(hurried),
+        };
         let joins = untold.min(changes_max - over.min(changes_max / 2));
         for _ in 0..joins {
             change.joined.extend(self.members.tell_next().cloned());
@@ -626,6 +661,7 @@ impl Presence {
         if self.gone.is_empty() {
             self.gone = VecDeque::new();
         }
+        self.note_told(joins + leaves, notify, now);
         if joins < untold || leaves < over {
             change.counts = Some(self.counts());
         }
@@ -635,6 +671,22 @@ impl Presence {
     /// What has just been told of users, one by one: each with whether it is the user's first member that
     /// subscribers know of, or was the last.
     fn split(&self, change: PresenceChange) -> impl Iterator<Item = PresenceChange> + use<> {
+    /// How many changes may be told now: within each `every` ticks, `changes_max`.
+    fn may_tell(&self, notify: PresenceNotify, now: u32) -> usize {
+        let (told, until) = self.told;
+        let before = if now < until { told } else { 0 };
+        notify.changes_max.saturating_sub(before) as usize
+    }
+
+    fn note_told(&mut self, changes: usize, notify: PresenceNotify, now: u32) {
+        let (told, until) = self.told;
+        let changes = u32::try_from(changes).unwrap_or(u32::MAX);
+        self.told = match now < until {
+            true => (told.saturating_add(changes), until),
+            false => (changes, now.saturating_add(notify.every)),
+        };
+    }
+
         let PresenceChange {
             joined,
             left,

@@ -56,10 +56,11 @@ pub(crate) fn answer_with_members(core: &mut Core, key: ConnKey, channel: &str, 
         asker: key.to_bits(),
         token,
         counts_only: false,
-        as_told: true,
+        as_told: Some(Subscriber(key.slot())),
     };
     let now = core.now();
-    let asked = core.channels.ask_presence(query, now);
+    let codec = core.connections.codec();
+    let asked = core.channels.ask_presence(query, codec, now);
     debug_assert!(asked.is_ok(), "it has subscribed to a channel of this name");
 }
 
@@ -118,9 +119,10 @@ fn try_ask(
         asker: key.to_bits(),
         token,
         counts_only,
-        as_told: false,
+        as_told: None,
     };
-    let asked = core.channels.ask_presence(query, now);
+    let codec = core.connections.codec();
+    let asked = core.channels.ask_presence(query, codec, now);
     asked.map_err(|_| Refusal::InvalidName)
 }
 

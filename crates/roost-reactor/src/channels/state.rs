@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use roost_dialect::Publication;
 use roost_hub::{
-    ChannelId, Encoding, EncodingSet, Frames, HistoryView, HomeEntries, Hub, HubLimits, HubOptions,
-    Item, MatchedEvent, Member, Name, NameError, NamespaceId, Output, Placement, Position,
-    PresenceQuery, PresenceView, Publish, PublishError, PublishTo, ReactorId, Route, Since,
-    Subscribe, SubscribeError, SubscribePattern, Subscriber, SubscriberIter, Tail,
+    ChannelId, Encoding, EncodingSet, EventIds, Frames, HistoryView, HomeEntries, Hub, HubLimits,
+    HubOptions, Item, MatchedEvent, Member, Name, NameError, NamespaceId, Output, Placement,
+    Position, PresenceQuery, PresenceView, Publish, PublishError, PublishTo, ReactorId, Route,
+    Since, Subscribe, SubscribeError, SubscribePattern, Subscriber, SubscriberIter, Tail,
 };
 use roost_metrics::{Counters, NamespaceCounters};
 use roost_net::ConnKey;
@@ -284,8 +284,14 @@ impl Channels {
     }
 
     /// Asks who is in a channel; [`Notice::Presence`] follows.
-    pub(crate) fn ask_presence(&mut self, query: PresenceQuery, now: u32) -> Result<(), NameError> {
-        self.hub.ask_presence(query, now, &mut self.outputs)
+    pub(crate) fn ask_presence(
+        &mut self,
+        query: PresenceQuery,
+        codec: &mut Codec,
+        now: u32,
+    ) -> Result<(), NameError> {
+        let encode = &mut told_by(codec);
+        self.hub.ask_presence(query, now, encode, &mut self.outputs)
     }
 
     /// Who is in a channel whose home is here.
@@ -296,12 +302,7 @@ impl Channels {
     /// Tells subscribers who has come and gone.
     #[cold]
     pub(crate) fn tell_presence(&mut self, codec: &mut Codec, now: u32) {
-        let encode = &mut |payload: &_, encoding, ids, route: Route<'_>| {
-            if !Codec::carries(payload, encoding) {
-                return Image::for_none();
-            }
-            Image::new(codec.encode(payload, encoding, ids, route), payload)
-        };
+        let encode = &mut told_by(codec);
         self.hub.tell_presence(now, encode, &mut self.outputs);
     }
 
@@ -755,7 +756,9 @@ impl Channels {
         let counters = &*self.counters;
         let encode = &mut |payload: &_, encoding, ids, route: Route<'_>| {
             if !Codec::carries(payload, encoding) {
-                counters.publications_not_carried_total.inc();
+                if !payload.is_of_members() {
+                    counters.publications_not_carried_total.inc();
+                }
                 return Image::for_none();
             }
             Image::new(codec.encode(payload, encoding, ids, route), payload)
@@ -880,5 +883,17 @@ impl Channels {
     #[cfg(test)]
     pub(crate) fn is_quiet(&self) -> bool {
         self.congestion.is_empty() && self.fanout.is_empty() && self.paused.is_empty()
+    }
+}
+
+/// Encodes what subscribers are told of members.
+fn told_by(
+    codec: &mut Codec,
+) -> impl FnMut(&Publication, Encoding, EventIds, Route<'_>) -> Image + '_ {
+    move |payload, encoding, ids, route| {
+        if !Codec::carries(payload, encoding) {
+            return Image::for_none();
+        }
+        Image::new(codec.encode(payload, encoding, ids, route), payload)
     }
 }
