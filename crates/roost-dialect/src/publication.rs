@@ -250,6 +250,11 @@ impl Publication {
             Kind::Raw(frame) => lend(&raw_as_json(frame)),
             Kind::Wamp(payload) => lend(&raw_as_json(&payload.to_raw())),
             Kind::Members(_) => lend(b"null"),
+    /// What [`Publication::to_json_string`] says, as a text.
+    pub fn to_text(&self) -> String {
+        serde_json::from_slice(&self.to_json_string()).expect("it is a JSON string")
+    }
+
         }
     }
 

@@ -69,6 +69,13 @@ impl<'a, P> HistoryView<'a, P> {
         let at = usize::try_from(at).ok()?;
         Some(&entries.get(at + expired)?.payload)
     }
+
+    /// The tick in which the newest was published, if one is kept.
+    pub fn newest_published(&self) -> Option<u32> {
+        let (entries, expired) = self.entries?;
+        let newest = entries.back().filter(|_| entries.len() > expired)?;
+        Some(newest.published)
+    }
 }
 
 /// All histories of a home.

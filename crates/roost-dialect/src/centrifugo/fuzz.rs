@@ -260,6 +260,7 @@ impl Peer {
             position: POSITION,
             publications: vec![(7, PayloadRef::Text("x").freeze())],
             has_more: false,
+            newest_ends_in_ms: None,
         };
         let answer = match is_refused {
             true => Err(HistoryRefusal::NotKept),

@@ -239,6 +239,8 @@ pub struct HistoryPage {
     pub publications: Vec<(u64, Publication)>,
     /// More are there, behind the last of these.
     pub has_more: bool,
+    /// In how many milliseconds the channel's newest is forgotten, if that was asked for and one is there.
+    pub newest_ends_in_ms: Option<u64>,
 }
 
 /// Why a client does not get what a channel keeps.

@@ -6,15 +6,30 @@ use roost_hub::{HistoryView, Loss, Position};
 use super::messages::{
     HISTORY_BYTES_MAX, HISTORY_PUBLICATIONS_MAX, HistoryPage, HistoryQuery, Part,
 };
+use crate::clock::TICK_MS;
 use crate::core::Core;
 
 /// What a channel keeps, of that what was asked for.
 pub(super) fn read(core: &Core, query: &HistoryQuery) -> Result<HistoryPage, Loss> {
-    let history = core.channels.history(&query.channel, core.now());
+    let now = core.now();
+    let history = core.channels.history(&query.channel, now);
     if let Some(since) = query.since.filter(|_| !query.is_reverse) {
         check_since(since, history.position, history.first())?;
     }
-    page_of(&history, query, HISTORY_BYTES_MAX)
+    let lifetime_ms = core
+        .settings
+        .channels
+        .of(&query.channel)
+        .history_lifetime_ms;
+    let ends_in_ms = history.newest_published().map(|published| {
+        let age_ms = u64::from(now.saturating_sub(published)) * u64::from(TICK_MS);
+        u64::from(lifetime_ms).saturating_sub(age_ms)
+    });
+    let page = page_of(&history, query, HISTORY_BYTES_MAX)?;
+    Ok(HistoryPage {
+        newest_ends_in_ms: ends_in_ms,
+        ..page
+    })
 }
 
 /// A page of what a channel keeps; a gap behind the position that was named is not looked for.
@@ -53,6 +68,7 @@ pub(crate) fn page_of(
         position,
         publications,
         has_more,
+        newest_ends_in_ms: None,
     })
 }
 

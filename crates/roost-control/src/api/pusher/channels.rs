@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
-use roost_reactor::{PresenceView, Request as ReactorRequest};
+use roost_dialect::pusher::Kind;
+use roost_reactor::{HistoryQuery, PresenceView, Request as ReactorRequest};
 use serde_json::{Map, Value, json};
 
 use super::app_call::{AppCall, Done};
@@ -41,12 +42,22 @@ impl Infos {
         Ok(infos)
     }
 
+    /// The same with all counts, which answers about channels have whether they are asked for or not: other
+    /// servers' applications look for them.
+    fn with_counts(self) -> Infos {
+        Infos {
+            user_count: true,
+            subscription_count: true,
+            ..self
+        }
+    }
+
     pub(super) fn any(self) -> bool {
         self != Infos::default()
     }
 
     /// What is asked of a channel; `None`: nothing subscribes to it, and it keeps nothing.
-    fn of(self, name: &str, found: Option<&Channel>) -> Map<String, Value> {
+    fn counts_of(self, name: &str, found: Option<&Channel>) -> Map<String, Value> {
         let mut view = Map::new();
         if self.user_count && name.starts_with(PRESENCE) {
             let users = found.map_or(0, |found| found.record.presence.users);
@@ -78,7 +89,8 @@ pub(super) async fn list(call: &AppCall) -> Done {
         let (page, following) = channels::page(peer, at, LIMIT_MAX, &whole, deadline).await?;
         for channel in page.iter().filter(|channel| channel.subscribers > 0) {
             if let Some(name) = call.own_name(&channel.record.name) {
-                let described = infos.of(name, Some(channel));
+                let mut described = infos.with_counts().counts_of(name, Some(channel));
+                described.insert("occupied".to_owned(), true.into());
                 found.insert(name.to_owned(), Value::Object(described));
             }
         }
@@ -97,9 +109,12 @@ pub(super) async fn one(call: &AppCall, name: &str) -> Done {
     if infos.user_count && !name.starts_with(PRESENCE) {
         return Err(Fault::bad("user_count is known of presence channels alone"));
     }
+    if infos.cache && !Kind::of(name).is_cached {
+        return Err(Fault::bad("cache is known of cache channels alone"));
+    }
     let found = found_of(call, name).await?;
     let is_occupied = found.as_ref().is_some_and(|found| found.subscribers > 0);
-    let mut view = infos.of(name, found.as_ref());
+    let mut view = view_of(call, name, infos.with_counts(), found.as_ref()).await?;
     view.insert("occupied".to_owned(), is_occupied.into());
     Ok(answer_json(StatusCode::OK, &view)?)
 }
@@ -129,7 +144,51 @@ pub(super) async fn describe(
     infos: Infos,
 ) -> Result<Map<String, Value>, Fault> {
     let found = found_of(call, name).await?;
-    Ok(infos.of(name, found.as_ref()))
+    view_of(call, name, infos, found.as_ref()).await
+}
+
+async fn view_of(
+    call: &AppCall,
+    name: &str,
+    infos: Infos,
+    found: Option<&Channel>,
+) -> Result<Map<String, Value>, Fault> {
+    let mut view = infos.counts_of(name, found);
+    if infos.cache
+        && Kind::of(name).is_cached
+        && let Some(cached) = cached_of(call, name).await?
+    {
+        view.insert("cache".to_owned(), cached);
+    }
+    Ok(view)
+}
+
+/// The last event of a cache channel, and the seconds for which it is kept; `None`: there is none.
+async fn cached_of(call: &AppCall, name: &str) -> Result<Option<Value>, Fault> {
+    let channel = call.channel(name)?;
+    let query = HistoryQuery {
+        channel: channel.as_str().into(),
+        since: None,
+        limit: 1,
+        is_reverse: true,
+    };
+    let peer = &call.call.api.peer;
+    let sent = peer.ask(
+        peer.home_of(&channel),
+        ReactorRequest::History(Box::new(query)),
+    )?;
+    let Reply::History(page) = sent.answer_by(call.call.deadline).await? else {
+        return Err(wrong_answer().into());
+    };
+    // No position is named, behind which something could be missing.
+    let Some((page, (_, last))) = page.ok().and_then(|mut page| {
+        let last = page.publications.pop()?;
+        Some((page, last))
+    }) else {
+        return Ok(None);
+    };
+    let ttl = page.newest_ends_in_ms.unwrap_or_default() / 1000;
+    Ok(Some(json!({ "data": last.to_text(), "ttl": ttl })))
 }
 
 async fn found_of(call: &AppCall, name: &str) -> Result<Option<Channel>, Fault> {

@@ -125,6 +125,7 @@ fn what_a_channel_keeps_is_told_in_pages() {
         },
         publications: vec![(8, PayloadRef::Json("{\"a\":1}").freeze())],
         has_more: true,
+        newest_ends_in_ms: None,
     };
     let answer = Ok(&page);
     let (_, said) = client.tell(Event::History { token: 2, answer });
