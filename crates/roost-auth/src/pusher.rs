@@ -21,6 +21,8 @@ pub struct PusherApp {
     pub prefix: Box<str>,
     /// Whether its clients may publish.
     pub client_events: bool,
+    /// Whether a client stays only if the application signs something for it in time.
+    pub authorized_connections: bool,
 }
 
 /// What signatures of one application are made and checked with.

@@ -128,12 +128,21 @@ pub(crate) const EVENT_TYPE: Pattern = Pattern {
 };
 
 pub(crate) const WEBHOOK_EVENT: Pattern = Pattern {
-    expected: "\"channel_occupied\", \"channel_vacated\", \"member_added\" or \"member_removed\"",
+    expected: "\"channel_occupied\", \"channel_vacated\", \"member_added\", \"member_removed\", \"client_event\" or \"cache_miss\"",
     takes: "event",
     check: |word| check_word(word, &WEBHOOK_EVENTS),
 };
 /// What Pusher's webhooks tell.
-pub(crate) const WEBHOOK_EVENTS: [&str; 4] = [
+const WEBHOOK_EVENTS: [&str; 6] = [
+    "channel_occupied",
+    "channel_vacated",
+    "member_added",
+    "member_removed",
+    "client_event",
+    "cache_miss",
+];
+/// What they tell if nothing else is said.
+pub(crate) const WEBHOOK_EVENTS_USUAL: [&str; 4] = [
     "channel_occupied",
     "channel_vacated",
     "member_added",

@@ -7,7 +7,8 @@ use std::time::Duration;
 use axum::body::Bytes;
 use hyper::HeaderMap;
 use roost_auth::PusherApp;
-use roost_hooks::{Journal, JournalCounts, JournalEvent, JournalRules, Keys, Outgoing};
+use roost_dialect::pusher::socket_id;
+use roost_hooks::{ClientSaid, Journal, JournalCounts, JournalEvent, JournalRules, Keys, Outgoing};
 use roost_metrics::process::{EVENT_BATCHES_FAILED, EVENTS, EVENTS_DELIVERED, EVENTS_LOST};
 use roost_reactor::{EventBatch, EventKind, EventKinds, HappenedEvent};
 use rustls::ClientConfig;
@@ -52,6 +53,8 @@ pub enum Teller {
         app: Box<PusherApp>,
         /// What other applications' channels begin with.
         others: Vec<String>,
+        /// Of which kinds.
+        kinds: EventKinds,
     },
 }
 
@@ -84,6 +87,7 @@ enum Tells {
     Pusher {
         app: Box<PusherApp>,
         others: Vec<String>,
+        kinds: EventKinds,
     },
 }
 
@@ -115,8 +119,9 @@ impl Destination {
                 };
                 (journal, tells)
             }
-            Teller::Pusher { app, others } => {
-                (Journal::for_pusher(rules), Tells::Pusher { app, others })
+            Teller::Pusher { app, others, kinds } => {
+                let tells = Tells::Pusher { app, others, kinds };
+                (Journal::for_pusher(rules), tells)
             }
         };
         Ok(Destination {
@@ -163,6 +168,9 @@ impl Destination {
             }
             (EventKind::UserLeft, Some(channel)) => {
                 journal.left(&channel, &event.user, time_ms, now);
+            }
+            (EventKind::ClientEvent | EventKind::CacheMiss, Some(channel)) => {
+                journal.push(told_by_pusher(event, channel, time_ms), now);
             }
             (_, channel) => journal.push(told(reactor, event, channel, time_ms), now),
         }
@@ -291,12 +299,13 @@ impl Tells {
                 };
                 kinds.has(kind) && channel.is_none_or(is_covered)
             }
-            Tells::Pusher { app, others } => {
+            Tells::Pusher { app, others, kinds } => {
                 let is_of_other = |whole: &str| others.iter().any(|one| whole.starts_with(one));
+                let is_told = |kind, name| kinds.has(kind) && is_told_by_pusher(kind, name);
                 channel.is_some_and(|whole| {
                     let name = whole.strip_prefix(&*app.prefix);
                     let is_own = !app.prefix.is_empty() || !is_of_other(whole);
-                    name.is_some_and(|name| is_own && is_told_by_pusher(kind, name))
+                    name.is_some_and(|name| is_own && is_told(kind, name))
                 })
             }
         }
@@ -324,6 +333,7 @@ fn is_told_by_pusher(kind: EventKind, name: &str) -> bool {
     match kind {
         EventKind::Occupied | EventKind::Vacated => !name.is_empty() && !name.starts_with('#'),
         EventKind::UserJoined | EventKind::UserLeft => name.starts_with("presence-"),
+        EventKind::ClientEvent | EventKind::CacheMiss => true, // of its protocol alone
         EventKind::Connected
         | EventKind::LoggedIn
         | EventKind::Disconnected
@@ -348,6 +358,25 @@ fn told(
         channel: channel.map(Into::into),
         code: event.code,
         reason: Some(event.reason.clone()).filter(|reason| !reason.is_empty()),
+        ..JournalEvent::new(event.kind.name(), time_ms)
+    }
+}
+
+/// What Pusher's webhooks alone tell.
+fn told_by_pusher(event: &HappenedEvent, channel: String, time_ms: u64) -> JournalEvent {
+    let said = event.said.as_deref();
+    let said = said.map(|said| {
+        Box::new(ClientSaid {
+            event: said.event.clone(),
+            data: said.data.clone(),
+            socket_id: socket_id(said.client).into(),
+        })
+    });
+    let user = said.is_some().then(|| event.user.as_str().into());
+    JournalEvent {
+        channel: Some(channel.into()),
+        user,
+        said,
         ..JournalEvent::new(event.kind.name(), time_ms)
     }
 }

@@ -88,6 +88,18 @@ impl PayloadRef<'_> {
         }
     }
 
+    /// What a text, a JSON string or another JSON value says, as a text; `None` of bytes and of WAMP's.
+    pub fn text(&self) -> Option<Cow<'_, str>> {
+        match *self {
+            PayloadRef::Text(text) => Some(text.into()),
+            PayloadRef::Json(value) => match serde_json::from_str(value) {
+                Ok(json::Text(text)) => Some(text),
+                Err(_) => Some(value.into()),
+            },
+            PayloadRef::Binary(_) | PayloadRef::Wamp(_) => None,
+        }
+    }
+
     /// Owns the payload: one allocation, one copy. A raw payload is framed at once, so that what
     /// raw subscribers get is this very memory.
     pub fn freeze(&self) -> Publication {
@@ -147,6 +159,8 @@ pub struct PublishDetails {
     pub event: Option<Box<str>>,
     /// The publisher's user in a presence channel of Pusher's, to be told to its subscribers.
     pub user_id: Option<Box<str>>,
+    /// That user's name is a number.
+    pub has_number: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -213,6 +227,11 @@ impl Publication {
         self.details.as_ref()?.publisher
     }
 
+    /// Whether it says who has come and gone, and was published by none.
+    pub fn is_of_members(&self) -> bool {
+        self.members().is_some()
+    }
+
     /// Who has come and gone, if that is what it says.
     pub(crate) fn members(&self) -> Option<&PresenceChange> {
         match &self.kind {
@@ -227,13 +246,13 @@ impl Publication {
             Kind::Members(_) => empty(),
             Kind::Raw(frame) => frame.clone(),
             Kind::Wamp(payload) => payload.to_raw(),
-    /// Whether it says who has come and gone, and was published by none.
-    pub fn is_of_members(&self) -> bool {
-        self.members().is_some()
-    }
-
             Kind::Json(frame) => json_as_raw(frame),
         }
+    }
+
+    /// What [`Publication::to_json_string`] says, as a text.
+    pub fn to_text(&self) -> String {
+        serde_json::from_slice(&self.to_json_string()).expect("it is a JSON string")
     }
 
     /// The publication as a JSON string: its text, of another JSON value that as it stands, or U+0000 and the
@@ -250,11 +269,6 @@ impl Publication {
             Kind::Raw(frame) => lend(&raw_as_json(frame)),
             Kind::Wamp(payload) => lend(&raw_as_json(&payload.to_raw())),
             Kind::Members(_) => lend(b"null"),
-    /// What [`Publication::to_json_string`] says, as a text.
-    pub fn to_text(&self) -> String {
-        serde_json::from_slice(&self.to_json_string()).expect("it is a JSON string")
-    }
-
         }
     }
 
@@ -313,6 +327,7 @@ impl Publication {
                 client_info,
                 event,
                 user_id,
+                has_number: _,
                 receivers: _,
                 publisher: _,
                 retain: _,

@@ -26,7 +26,9 @@ mod signing;
 
 pub use answer::{Answer, AnswerError, Changed, Granted, parse};
 pub use breaker::Breaker;
-pub use journal::{Journal, JournalCounts, JournalEvent, JournalRules, Outgoing};
+pub use journal::{
+    ClientSaid, Journal, JournalCounts, JournalEvent, JournalRules, Outgoing, SAID_BYTES_MAX,
+};
 pub use question::{Payload, Question};
 pub use queue::{Counts, Failure, OnFailure, Order, Outcome, Queue, Rules};
 pub use signing::{FileError, Keys, parse_keys};

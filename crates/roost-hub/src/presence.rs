@@ -43,6 +43,8 @@ pub struct PresenceNotify {
     pub linger: u32,
     /// Told to all subscribers, and not to those alone that have asked for it.
     pub is_for_all: bool,
+    /// With each change it is told how many there are, also to dialects that have words for that alone.
+    pub tells_counts: bool,
 }
 
 /// A client in a channel.
@@ -72,6 +74,8 @@ pub struct MemberInfo {
     pub connection: Option<Box<str>>,
     /// Of its subscription.
     pub channel: Option<Box<str>>,
+    /// Its user's name was a number where the application gave it.
+    pub has_number: bool,
 }
 
 /// How many there are in a channel.
@@ -107,6 +111,8 @@ pub struct PresenceChange {
     pub counts: Option<PresenceCounts>,
     /// For all subscribers, and not for those alone that have asked for it.
     pub is_for_all: bool,
+    /// Whether the counts are for dialects that have words for them alone.
+    pub tells_counts: bool,
     /// One member has joined, and its user was not there; or one has left, and its user is not there any
     /// more. Only where users count once.
     pub is_of_user: bool,
@@ -135,6 +141,7 @@ impl MemberInfo {
         let MemberInfo {
             connection,
             channel,
+            has_number: _,
         } = self;
         let texts = [connection, channel].into_iter().flatten();
         texts.map(|text| text.len()).sum()
@@ -176,6 +183,11 @@ impl PresenceChange {
         let joined = self.joined.first().map(|member| (member, true));
         let left = || self.left.first().map(|member| (member, false));
         joined.or_else(left).filter(|_| self.is_of_user)
+    }
+
+    /// How many there are, where that is told by itself.
+    pub fn told_counts(&self) -> Option<PresenceCounts> {
+        self.counts.filter(|_| self.tells_counts)
     }
 
     /// Bytes of memory.

@@ -630,6 +630,7 @@ impl Presence {
             left: Vec::new(),
             counts: None,
             is_for_all: notify.is_for_all,
+            tells_counts: notify.tells_counts,
             is_of_user: false,
         };
         let mut freed = 0;
@@ -638,8 +639,8 @@ impl Presence {
             change.counts = is_changed.then(|| self.counts());
             return (change, freed);
         }
-        let over = self
         let hurried = std::mem::take(&mut self.hurried) as usize;
+        let over = self
             .gone
             .iter()
             .take_while(|gone| hurried == 0 && gone.is_over(notify, now));
@@ -662,15 +663,13 @@ impl Presence {
             self.gone = VecDeque::new();
         }
         self.note_told(joins + leaves, notify, now);
-        if joins < untold || leaves < over {
+        let is_told = notify.tells_counts && is_changed;
+        if is_told || joins < untold || leaves < over {
             change.counts = Some(self.counts());
         }
         (change, freed)
     }
 
-    /// What has just been told of users, one by one: each with whether it is the user's first member that
-    /// subscribers know of, or was the last.
-    fn split(&self, change: PresenceChange) -> impl Iterator<Item = PresenceChange> + use<> {
     /// How many changes may be told now: within each `every` ticks, `changes_max`.
     fn may_tell(&self, notify: PresenceNotify, now: u32) -> usize {
         let (told, until) = self.told;
@@ -687,11 +686,15 @@ impl Presence {
         };
     }
 
+    /// What has just been told of users, one by one: each with whether it is the user's first member that
+    /// subscribers know of, or was the last.
+    fn split(&self, change: PresenceChange) -> impl Iterator<Item = PresenceChange> + use<> {
         let PresenceChange {
             joined,
             left,
             counts,
             is_for_all,
+            tells_counts,
             is_of_user: _,
         } = change;
         // How many members of each user were known before.
@@ -721,6 +724,7 @@ impl Presence {
                 left,
                 counts: None,
                 is_for_all,
+                tells_counts,
                 is_of_user,
             }
         };
@@ -743,6 +747,7 @@ impl Presence {
                 left: Vec::new(),
                 counts,
                 is_for_all,
+                tells_counts,
                 is_of_user: false,
             });
         }

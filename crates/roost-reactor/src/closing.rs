@@ -86,9 +86,11 @@ pub(crate) fn close_dropping(core: &mut Core, key: ConnKey, reason: &str) {
     let (mut words, next) = core.framed_words(key, Event::SlowConsumer { reason });
     let (code, reason) = match next {
         Next::Close { code, reason } => (code, reason),
-        Next::Continue | Next::Unsubscribe { .. } | Next::Settle => {
-            (CloseCode::TRY_AGAIN_LATER, reason)
-        }
+        Next::Continue
+        | Next::Unsubscribe { .. }
+        | Next::AwaitAuthentication
+        | Next::CacheMissed { .. }
+        | Next::Settle => (CloseCode::TRY_AGAIN_LATER, reason),
     };
     if core.connections.is_open_event_stream(key) {
         words.extend(close_words(core, key, code, reason));

@@ -541,6 +541,8 @@ fn publish_subscribed(core: &mut Core, key: ConnKey, name: &str, publication: Pu
     if !core.client_events.take(key, now, max) {
         return refuse_publish(core, key, publication.ack, Refusal::TooOften);
     }
+    let details = publication.details.as_deref();
+    journal::client_event(core, key, channel, (publication.payload, details));
     publish(core, key, PublishTo::Channel(channel), true, publication);
 }
 

@@ -6,6 +6,7 @@ use roost_dialect::dialect::{Event, Next};
 use roost_hub::{ChannelId, Subscriber};
 use roost_net::ConnKey;
 
+use crate::clock::ticks;
 use crate::closing::start_close;
 use crate::core::Core;
 use crate::journal;
@@ -21,6 +22,8 @@ pub(crate) fn notify(core: &mut Core, key: ConnKey, event: Event<'_>) {
         Next::Continue => {}
         Next::Close { code, reason } => start_close(core, key, code, reason),
         Next::Unsubscribe { channel, form } => unsubscribe(core, key, channel, form),
+        Next::AwaitAuthentication => await_authentication(core, key),
+        Next::CacheMissed { channel } => journal::cache_missed(core, key, channel),
         Next::Settle => core.settled.push(key), // at the end of this loop iteration
     }
 }
@@ -31,6 +34,15 @@ pub(crate) fn send_replies(core: &mut Core, key: ConnKey) {
     let replies = core.sessions.replies();
     if !replies.is_empty() {
         core.connections.send_replies(key, replies);
+    }
+}
+
+/// A client is to be authenticated in time; see `logins.rs`.
+pub(crate) fn await_authentication(core: &mut Core, key: ConnKey) {
+    // The tick that runs does not count.
+    let due = core.now() + ticks(core.settings.limits.handshake_timeout_ms) + 1;
+    if !core.logins.push(key, due) {
+        notify(core, key, Event::AuthenticationOver(TOO_MANY));
     }
 }
 
@@ -45,3 +57,5 @@ fn unsubscribe(core: &mut Core, key: ConnKey, channel: ChannelId, form: Form) {
             .unsubscribe(Subscriber(key.slot()), encoding, channel, now);
     }
 }
+
+const TOO_MANY: &str = "Too many clients are being authenticated; try again later.";

@@ -31,6 +31,10 @@ pub enum EventKind {
     UserJoined,
     /// It has no more in it.
     UserLeft,
+    /// A client has published where it is subscribed, as Pusher's clients do.
+    ClientEvent,
+    /// A client has subscribed to a channel that keeps its last event, and there was none.
+    CacheMiss,
 }
 
 /// A set of them.
@@ -65,6 +69,19 @@ pub struct HappenedEvent {
     pub code: Option<u16>,
     /// Why, in words; empty where there is nothing to say.
     pub reason: Box<str>,
+    /// What a client has published.
+    pub said: Option<Box<Said>>,
+}
+
+/// An event that a client has published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// What it is called.
+    pub event: Box<str>,
+    /// Its data: the text, or JSON.
+    pub data: Box<str>,
+    /// The client's number, by which other clients know it.
+    pub client: u64,
 }
 
 /// Events of one reactor, in order.
@@ -85,6 +102,8 @@ pub(crate) struct Journal {
     kinds: EventKinds,
     namespaces: Vec<String>,
     unsent: Vec<HappenedEvent>,
+    /// Bytes of what clients have said among them.
+    said_bytes: usize,
     /// Of events that came behind those.
     lost: u64,
     /// The ring was full: it is not tried before this tick, for each try moves what is kept.
@@ -97,7 +116,7 @@ pub(crate) struct Journal {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [EventKind; 9] = [
+    pub const ALL: [EventKind; 11] = [
         EventKind::Connected,
         EventKind::LoggedIn,
         EventKind::Disconnected,
@@ -107,6 +126,8 @@ impl EventKind {
         EventKind::Vacated,
         EventKind::UserJoined,
         EventKind::UserLeft,
+        EventKind::ClientEvent,
+        EventKind::CacheMiss,
     ];
 
     /// As the configuration and the journal have it.
@@ -121,7 +142,14 @@ impl EventKind {
             EventKind::Vacated => "vacated",
             EventKind::UserJoined => "user_joined",
             EventKind::UserLeft => "user_left",
+            EventKind::ClientEvent => "client_event",
+            EventKind::CacheMiss => "cache_miss",
         }
+    }
+
+    /// Whether webhooks of Pusher's alone tell it.
+    pub fn is_pushers(self) -> bool {
+        matches!(self, EventKind::ClientEvent | EventKind::CacheMiss)
     }
 }
 
@@ -155,6 +183,16 @@ impl EventKinds {
     }
 }
 
+impl HappenedEvent {
+    /// Memory that what a client has said takes.
+    fn said_bytes(&self) -> usize {
+        let said = self.said.as_ref();
+        said.map_or(0, |said| {
+            size_of::<Said>() + said.event.len() + said.data.len()
+        })
+    }
+}
+
 impl EventBatch {
     /// When one of its events was, in milliseconds since 1970.
     pub fn time_ms(&self, event: &HappenedEvent) -> u64 {
@@ -166,7 +204,7 @@ impl EventBatch {
     pub(crate) fn bytes(&self) -> usize {
         let beside = |event: &HappenedEvent| {
             let channel = event.channel.as_ref().map_or(0, |channel| channel.len());
-            event.user.len() + channel + event.reason.len()
+            event.user.len() + channel + event.reason.len() + event.said_bytes()
         };
         let beside: usize = self.events.iter().map(beside).sum();
         size_of::<EventBatch>() + size_of_val(self.events.as_slice()) + beside
@@ -179,6 +217,7 @@ impl Journal {
             kinds: settings.kinds,
             namespaces: settings.namespaces.clone(),
             unsent: Vec::new(),
+            said_bytes: 0,
             lost: 0,
             retry_at: 0,
             noted: None,
@@ -216,6 +255,7 @@ impl Journal {
         }
         let behind = self.unsent.split_off(self.unsent.len().min(EVENTS_MAX));
         let events = std::mem::replace(&mut self.unsent, behind);
+        self.said_bytes = bytes_said(&self.unsent);
         let lost = match self.unsent.is_empty() {
             true => std::mem::take(&mut self.lost),
             false => 0,
@@ -238,6 +278,7 @@ impl Journal {
         } = batch;
         events.append(&mut self.unsent);
         self.unsent = events;
+        self.said_bytes = bytes_said(&self.unsent);
         self.lost += lost;
         self.retry_at = now + 1;
     }
@@ -260,11 +301,13 @@ impl Journal {
     }
 
     pub(crate) fn push(&mut self, event: HappenedEvent) {
-        if self.lost > 0 || self.unsent.len() >= UNSENT_MAX {
+        let said_bytes = self.said_bytes + event.said_bytes();
+        if self.lost > 0 || self.unsent.len() >= UNSENT_MAX || said_bytes > SAID_BYTES_MAX {
             self.lost += 1;
             EVENTS_LOST.add(1);
             return;
         }
+        self.said_bytes = said_bytes;
         self.unsent.push(event);
     }
 }
@@ -279,6 +322,13 @@ pub(crate) fn unix_ms() -> u64 {
     now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Bytes of what clients have said among some events.
+fn bytes_said(events: &[HappenedEvent]) -> usize {
+    events.iter().map(HappenedEvent::said_bytes).sum()
+}
+
+/// Bytes of what clients have said that wait for that room, beside what each event takes otherwise.
+const SAID_BYTES_MAX: usize = 1 << 20;
 /// Events of one reactor that wait for room in the control thread's ring.
 const UNSENT_MAX: usize = 4096;
 /// Events in one message.
@@ -286,7 +336,8 @@ const EVENTS_MAX: usize = 256;
 /// How long a reactor whose connections have all ended waits for that room.
 const END_WAIT_TICKS: u32 = 1_000 / TICK_MS;
 /// Most bytes that events of one reactor take on their way, beside the ring: names are of 255 bytes at most.
-pub const EVENTS_BYTES_MAX: usize = UNSENT_MAX * (size_of::<HappenedEvent>() + 3 * 255);
+pub const EVENTS_BYTES_MAX: usize =
+    UNSENT_MAX * (size_of::<HappenedEvent>() + 3 * 255) + SAID_BYTES_MAX;
 
 #[cfg(test)]
 mod tests {
@@ -302,6 +353,7 @@ mod tests {
             channel: None,
             code: None,
             reason: "".into(),
+            said: None,
         }
     }
 
@@ -336,6 +388,39 @@ mod tests {
         let batch = journal.take_batch(6).expect("the rest");
         assert_eq!((batch.events.len(), batch.lost), (1, 0));
         assert!(journal.take_batch(6).is_none() && !journal.has_unsent());
+    }
+
+    /// So that what clients publish takes no memory without a bound while the control thread is slow.
+    #[test]
+    fn what_clients_say_is_bounded_by_bytes() {
+        let said = |bytes: usize| HappenedEvent {
+            said: Some(Box::new(Said {
+                event: "client-x".into(),
+                data: "d".repeat(bytes).into(),
+                client: 1,
+            })),
+            ..event()
+        };
+        let kinds = EventKinds::of(|_| true);
+        let mut journal = Journal::new(&Events {
+            kinds,
+            namespaces: Vec::new(),
+        });
+        let half = SAID_BYTES_MAX / 2 - 100;
+        for _ in 0..3 {
+            journal.push(said(half));
+        }
+        let batch = journal.take_batch(1).expect("some fit");
+        assert_eq!((batch.events.len(), batch.lost), (2, 1));
+        assert!(batch.bytes() > SAID_BYTES_MAX - 1_000);
+        journal.put_back(*batch);
+        journal.push(event());
+        let batch = journal.take_batch(2).expect("they are back");
+        assert_eq!((batch.events.len(), batch.lost), (2, 2), "in order");
+        journal.push(said(half));
+        journal.push(event());
+        let batch = journal.take_batch(3).expect("there is room");
+        assert_eq!((batch.events.len(), batch.lost), (2, 0));
     }
 
     #[test]

@@ -3,13 +3,14 @@
 //! is asked for they see one flag. Nothing waits for the control thread.
 
 use roost_access::UserName;
+use roost_dialect::{PayloadRef, PublishDetails};
 use roost_hub::{ChannelId, Name};
 use roost_net::ConnKey;
 
 use crate::channels::is_canary;
 use crate::connections::Phase;
 use crate::core::Core;
-use crate::events::{EventKind, HappenedEvent};
+use crate::events::{EventKind, HappenedEvent, Said};
 use crate::incidents::EndCause;
 use crate::peer_message::PeerMessage;
 
@@ -86,6 +87,56 @@ pub(crate) fn unsubscribing(core: &mut Core, key: ConnKey, channel: ChannelId, r
     }
 }
 
+/// A client has published where it is subscribed.
+#[inline]
+pub(crate) fn client_event(
+    core: &mut Core,
+    key: ConnKey,
+    channel: ChannelId,
+    (payload, details): (PayloadRef<'_>, Option<&PublishDetails>),
+) {
+    if core.journal.tells(EventKind::ClientEvent) {
+        note_client_event(core, key, channel, (payload, details));
+    }
+}
+
+#[cold]
+fn note_client_event(
+    core: &mut Core,
+    key: ConnKey,
+    channel: ChannelId,
+    (payload, details): (PayloadRef<'_>, Option<&PublishDetails>),
+) {
+    let Some(conn) = core.connections.get(key) else {
+        return;
+    };
+    let client = core.sessions.client(conn.dialect, conn.session);
+    let Some(mut event) = of_connection(core, key, EventKind::ClientEvent) else {
+        return;
+    };
+    event.user = details
+        .and_then(|details| details.user_id.as_deref())
+        .unwrap_or_default()
+        .into();
+    event.said = Some(Box::new(Said {
+        event: details
+            .and_then(|details| details.event.clone())
+            .unwrap_or_default(),
+        data: payload.text().unwrap_or_default().into(),
+        client: client.unwrap_or_default(),
+    }));
+    push_in_channel(core, event, channel);
+}
+
+/// A client has subscribed to a channel that keeps its last event, and there was none.
+pub(crate) fn cache_missed(core: &mut Core, key: ConnKey, channel: ChannelId) {
+    if core.journal.tells(EventKind::CacheMiss)
+        && let Some(event) = of_connection(core, key, EventKind::CacheMiss)
+    {
+        push_in_channel(core, event, channel);
+    }
+}
+
 /// A channel whose home is here has its first subscriber, or has lost its last.
 #[cold]
 pub(crate) fn note_occupancy(core: &mut Core, channel: Name, is_occupied: bool) {
@@ -121,6 +172,7 @@ fn push_of_channel(core: &mut Core, kind: EventKind, channel: Name, user: UserNa
             channel: Some(channel),
             code: None,
             reason: "".into(),
+            said: None,
         };
         core.journal.push(event);
         core.has_for_control = true;
@@ -257,5 +309,6 @@ fn of_connection(core: &Core, key: ConnKey, kind: EventKind) -> Option<HappenedE
         channel: None,
         code: None,
         reason: "".into(),
+        said: None,
     })
 }

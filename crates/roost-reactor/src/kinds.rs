@@ -9,7 +9,40 @@ pub fn namespace_names(from: &config::Settings) -> Vec<String> {
     let apps = from.pusher_apps.iter();
     let kinds = apps.flat_map(|app| names_of_kinds(&app.prefix));
     let listed = from.namespaces.iter().map(|one| one.name.clone());
-    kinds.chain(listed).collect()
+    kinds.chain(listed).chain(counted_names(from)).collect()
+}
+
+/// Namespaces of applications that are not listed, whose channels are apart because their subscribers are
+/// counted.
+fn counted_names(from: &config::Settings) -> impl Iterator<Item = String> + '_ {
+    let counted = from.pusher_apps.iter().filter(|app| app.subscription_count);
+    let names = counted.filter_map(|app| app.prefix.strip_suffix(':'));
+    let is_listed = |name: &str| from.namespaces.iter().any(|one| one.name == name);
+    names
+        .filter(move |name| !is_listed(name))
+        .map(str::to_owned)
+}
+
+/// Whether an application wants the subscribers of the channels in a namespace to be told how many they are;
+/// `""` are those without one.
+pub(crate) fn counts_subscriptions(from: &config::Settings, namespace: &str) -> bool {
+    let apps = &from.pusher_apps;
+    let own = apps
+        .iter()
+        .find(|app| app.prefix.strip_suffix(':') == Some(namespace));
+    let app = own.or_else(|| apps.iter().find(|app| app.prefix.is_empty()));
+    app.is_some_and(|app| app.subscription_count)
+}
+
+/// The policy of channels whose subscribers are told how many they are.
+pub(crate) fn counted(mut policy: ChannelPolicy) -> ChannelPolicy {
+    if policy.presence == Presence::Off {
+        policy.presence = Presence::Counts;
+    }
+    if policy.join_leave == JoinLeave::Off {
+        policy.join_leave = JoinLeave::Asked;
+    }
+    policy
 }
 
 /// The namespaces of an application whose channels begin with `prefix`.

@@ -134,7 +134,9 @@ pub use control::{
     SubscribedChannel, Tap, Tapped, Token, Unsubscribe, Whose,
 };
 pub use drain::Pace;
-pub use events::{EVENTS_BYTES_MAX, EventBatch, EventKind, EventKinds, Events, HappenedEvent};
+pub use events::{
+    EVENTS_BYTES_MAX, EventBatch, EventKind, EventKinds, Events, HappenedEvent, Said,
+};
 pub use governor::CONNECT_RATES_BYTES;
 pub use history_asks::HISTORY_ASKS_BYTES_MAX;
 pub use hook_calls::{HookAnswer, HookAsked, HookCall, HookOutcome, WAITING_BYTES_MAX};

@@ -3,18 +3,13 @@
 use roost_dialect::dialect::Event;
 use roost_net::ConnKey;
 
-use crate::clock::ticks;
 use crate::connections::Phase;
 use crate::core::Core;
-use crate::dialogue::notify;
+use crate::dialogue::{await_authentication, notify};
 
 /// A client has been challenged.
 pub(crate) fn begin(core: &mut Core, key: ConnKey) {
-    // The tick that runs does not count.
-    let due = core.now() + ticks(core.settings.limits.handshake_timeout_ms) + 1;
-    if !core.logins.push(key, due) {
-        notify(core, key, Event::AuthenticationOver(TOO_MANY));
-    }
+    await_authentication(core, key);
 }
 
 /// Gives up those that have not answered in time: by the time until which all sockets have been read,
@@ -31,5 +26,4 @@ pub(crate) fn keep_login_deadlines(core: &mut Core) {
     }
 }
 
-const TOO_MANY: &str = "Too many clients are being authenticated; try again later.";
 const TOO_LATE: &str = "AUTHENTICATE has not come in time.";

@@ -15,6 +15,7 @@ pub use roost_config::{
     Publish, Readers, Recovery, SlowConsumer,
 };
 use roost_dialect::dialect::{Accept, Headers, Offer, Recovers};
+use roost_dialect::pusher::Kind;
 use roost_dialect::{DialectKind, centrifugo, echo, raw, soap, sse, wamp};
 pub use roost_hub::NamespaceNumbers;
 use roost_hub::{
@@ -215,6 +216,8 @@ pub struct Policies {
     /// For channels named `name:rest`, or that begin with a name that ends in `*`, by number less one. The latter
     /// come first.
     pub namespaces: Vec<(String, ChannelPolicy)>,
+    /// The numbers of those in whose channels Pusher's subscribers are told how many they are.
+    pub counted: Vec<u16>,
 }
 
 impl Policies {
@@ -226,18 +229,48 @@ impl Policies {
         let listed = from.namespaces.iter();
         let listed: HashMap<&str, &config::ChannelPolicy> =
             listed.map(|one| (one.name.as_str(), &one.policy)).collect();
-        let numbered = numbers.iter().map(|(_, name, _)| {
-            let of = |name| listed.get(name).copied().unwrap_or(&from.channels);
-            let policy = match kinds::kind_of(name) {
-                Some((namespace, kind)) => kinds::policy_of(of(namespace), kind),
-                None => of(name).clone(),
+        let mut counted = Vec::new();
+        let mut policy_of = |number, namespace: &str, kind: Option<Kind>| {
+            let base = listed.get(namespace).copied().unwrap_or(&from.channels);
+            let policy = match kind {
+                Some(kind) => kinds::policy_of(base, kind),
+                None => base.clone(),
             };
-            (name.to_owned(), policy)
+            let has_members = kind.is_some_and(|kind| kind.has_members);
+            if has_members || !kinds::counts_subscriptions(from, namespace) {
+                return policy;
+            }
+            counted.push(number);
+            kinds::counted(policy)
+        };
+        let default = policy_of(0, "", None);
+        let numbered = numbers.iter().map(|(number, name, _)| {
+            let (namespace, kind) = match kinds::kind_of(name) {
+                Some((namespace, kind)) => (namespace, Some(kind)),
+                None => (name, None),
+            };
+            (name.to_owned(), policy_of(number.0, namespace, kind))
         });
+        let namespaces = numbered.collect();
         Policies {
-            default: from.channels.clone(),
-            namespaces: numbered.collect(),
+            default,
+            namespaces,
+            counted,
         }
+    }
+
+    /// The same with subscribers that are told how many they are, but for those with members: for tests.
+    #[must_use]
+    pub fn with_counts(mut self) -> Policies {
+        self.default = kinds::counted(self.default);
+        self.counted = vec![0];
+        for (number, (name, policy)) in (1..).zip(&mut self.namespaces) {
+            if !kinds::counts_users(name) {
+                *policy = kinds::counted(policy.clone());
+                self.counted.push(number);
+            }
+        }
+        self
     }
 
     /// The same with the channels of an application of Pusher's, which begin with `prefix`: for tests.
@@ -302,7 +335,8 @@ impl Policies {
                 let (name, _) = &self.namespaces[usize::from(number) - 1];
                 kinds::counts_users(name)
             };
-            presence_of(self.policy(number), by_user)
+            let tells_counts = self.counted.contains(&number);
+            presence_of(self.policy(number), by_user, tells_counts)
         });
         PresenceOptions {
             namespaces: all.collect(),
@@ -386,7 +420,11 @@ fn history_of(policy: &ChannelPolicy) -> Option<HistoryLimits> {
 }
 
 /// How channels of this policy keep presence.
-fn presence_of(policy: &ChannelPolicy, by_user: bool) -> Option<PresenceLimits> {
+fn presence_of(
+    policy: &ChannelPolicy,
+    by_user: bool,
+    tells_counts: bool,
+) -> Option<PresenceLimits> {
     let every = ticks(policy.presence_notify_ms).max(1);
     let told = policy.presence_notify_per_second_max.saturating_mul(every);
     let notify = (policy.join_leave != JoinLeave::Off).then(|| PresenceNotify {
@@ -394,6 +432,7 @@ fn presence_of(policy: &ChannelPolicy, by_user: bool) -> Option<PresenceLimits> 
         changes_max: (told.saturating_mul(TICK_MS) / 1000).max(2),
         linger: ticks(policy.presence_linger_ms),
         is_for_all: policy.join_leave == JoinLeave::All,
+        tells_counts,
     });
     let members_max = match policy.presence {
         Presence::Off => return None,
@@ -536,6 +575,7 @@ impl Settings {
             channels: Policies {
                 default: policy_for_tests(),
                 namespaces: Vec::new(),
+                counted: Vec::new(),
             },
         }
     }
@@ -675,6 +715,56 @@ mod tests {
         assert_eq!(next.number_of("lobby"), 0);
     }
 
+    /// Where an application asks for it, its channels without members keep at least how many there are.
+    #[test]
+    fn channels_of_an_application_that_asks_for_it_are_counted() {
+        let app = |prefix: &str, subscription_count| config::PusherApp {
+            prefix: prefix.to_owned(),
+            subscription_count,
+            ..config::PusherApp::default()
+        };
+        let load = |apps: &[config::PusherApp]| {
+            let mut from = listing(&[("chat", 0)]);
+            from.pusher_apps = apps.to_vec();
+            let numbers = NamespaceNumbers::default();
+            let numbers = numbers.reload(crate::namespace_names(&from).iter().map(String::as_str));
+            Policies::numbered(&from, &numbers.expect("few names"))
+        };
+        let counted = |policies: &Policies, channel: &str| {
+            let (number, policy) = (policies.number_of(channel), policies.of(channel));
+            let is_counted = policies.counted.contains(&number);
+            let kept = (policy.presence, policy.join_leave);
+            match is_counted {
+                true => assert_eq!(kept, (Presence::Counts, JoinLeave::Asked), "{channel}"),
+                false => assert_ne!(policy.presence, Presence::Counts, "{channel}"),
+            }
+            is_counted
+        };
+        let one = load(&[app("shop:", true), app("chat:", false)]);
+        for (channel, expected) in [
+            ("shop:a", true),
+            ("shop:private-a", true),
+            ("shop:cache-a", true),
+            ("shop:presence-a", false),
+            ("chat:a", false),
+            ("chat:private-a", false),
+            ("lobby", false),
+        ] {
+            assert_eq!(counted(&one, channel), expected, "{channel}");
+        }
+        // One without a prefix has all that is no other's.
+        let all = load(&[app("", true), app("shop:", false)]);
+        for (channel, expected) in [
+            ("lobby", true),
+            ("private-a", true),
+            ("chat:a", true),
+            ("presence-a", false),
+            ("shop:private-a", false),
+        ] {
+            assert_eq!(counted(&all, channel), expected, "{channel}");
+        }
+    }
+
     #[test]
     fn a_pattern_needs_what_the_strictest_of_its_namespaces_needs() {
         let policy = |register| ChannelPolicy {
@@ -687,6 +777,7 @@ mod tests {
                 ("open".to_owned(), policy(Access::Anyone)),
                 ("com.shut".to_owned(), policy(Access::Nobody)),
             ],
+            counted: Vec::new(),
         };
         let asks =
             |matching, text| policies.requires(Operation::Register, PatternRef { matching, text });

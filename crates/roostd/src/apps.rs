@@ -24,7 +24,9 @@ pub(crate) fn load(loaded: &Loaded) -> Result<(Vec<PusherApp>, Vec<String>), Lin
             secret_file,
             prefix,
             client_events,
-            webhook_url: _, // where events are told
+            authorized_connections,
+            subscription_count: _, // what its channels keep
+            webhook_url: _,        // where events are told
             webhook_events: _,
         } = from;
         let secret_key = pusher_key(at, "secret_file");
@@ -36,6 +38,7 @@ pub(crate) fn load(loaded: &Loaded) -> Result<(Vec<PusherApp>, Vec<String>), Lin
                 signing: PusherKey::new(&secret),
                 prefix: prefix.as_str().into(),
                 client_events: *client_events,
+                authorized_connections: *authorized_connections,
             }),
             Err(what) => {
                 let (place, path) = (loaded.place(&secret_key), path.display());

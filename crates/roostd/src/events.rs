@@ -75,6 +75,7 @@ fn webhooks_of(loaded: &Loaded, apps: &[PusherApp], at: usize) -> Result<Option<
     let teller = Teller::Pusher {
         app: Box::new(apps[at].clone()),
         others: others.map(|(_, prefix)| prefix).collect(),
+        kinds: pairs(|kind| from.tells(kind)),
     };
     let tells = |kind| from.tells(kind);
     let key = pusher_key(at, "webhook_url");
@@ -147,7 +148,7 @@ pub(crate) fn for_reactors(from: &config::Settings) -> reactor::Events {
 }
 
 fn kinds_of(from: &config::EventsTo) -> EventKinds {
-    pairs(|kind| from.names(kind.name()))
+    pairs(|kind| !kind.is_pushers() && from.names(kind.name()))
 }
 
 /// Of a channel, and of a user in one, both events are needed, if one is told: one that is there again has
@@ -173,9 +174,12 @@ impl Webhooks for config::PusherApp {
             EventKind::Vacated => "channel_vacated",
             EventKind::UserJoined => "member_added",
             EventKind::UserLeft => "member_removed",
+            EventKind::ClientEvent => "client_event",
+            EventKind::CacheMiss => "cache_miss",
             _ => return false,
         };
-        self.webhook_events.iter().any(|one| one == name)
+        let mut told = self.webhook_events.iter();
+        told.any(|one| one == name || one == "*")
     }
 }
 

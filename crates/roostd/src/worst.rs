@@ -216,9 +216,13 @@ fn events_bytes(settings: &config::Settings, reactors: u64) -> u64 {
             let queued = u64::from(events.queue_max).saturating_mul(2 * EVENT_BYTES);
             let batch = u64::from(events.batch_max).saturating_mul(2 * EVENT_BYTES);
             let each = queued.saturating_add(batch);
+            // Of clients' events: what waits, and the batch that is being sent.
+            let said = webhooks.saturating_mul(2 * roost_hooks::SAID_BYTES_MAX as u64);
             let reactors = reactors
                 .saturating_mul((reactor::EVENTS_BYTES_MAX + reactor::LINK_BYTES_MAX) as u64);
-            each.saturating_mul(destinations).saturating_add(reactors)
+            each.saturating_mul(destinations)
+                .saturating_add(said)
+                .saturating_add(reactors)
         }
     }
 }

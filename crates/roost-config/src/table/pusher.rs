@@ -1,6 +1,6 @@
 //! `[pusher]`, `[[pusher.app]]`: Pusher's protocol, and the applications whose clients speak it.
 
-use crate::pattern::{APP_NAME, APP_PREFIX, FILE, HOOK_URL, WEBHOOK_EVENT, WEBHOOK_EVENTS};
+use crate::pattern::{APP_NAME, APP_PREFIX, FILE, HOOK_URL, WEBHOOK_EVENT, WEBHOOK_EVENTS_USUAL};
 use crate::row::{HOUR, SECOND, section, time};
 use crate::units::{KIB, MIB};
 use crate::value::{Count, Flag, OrNone, Patterns, Size};
@@ -42,12 +42,19 @@ section! {
     prefix: String = String::new(), APP_PREFIX, Restart, r#""shop:""#;
     /// Whether its clients may publish events (`client-…`) on private and presence channels.
     client_events: bool = true, Flag, Restart, "false";
+    /// Whether a client stays only if the application signs something for it, a subscription or a user, within
+    /// `limits.handshake_timeout`. Otherwise it is closed with 4009.
+    authorized_connections: bool = false, Flag, Restart, "true";
+    /// Whether subscribers are told how many they are (`pusher:subscription_count`), on all channels but
+    /// presence channels. Its channels keep at least `presence = "counts"` for that.
+    subscription_count: bool = false, Flag, Restart, "true";
     /// Where its webhooks are sent to (POST, [events.md](events.md#pushers-webhooks)), signed with its secret.
     /// `timeout`, `batch_max`, `batch_wait`, `queue_max`, `linger` and `ca_file` of `[events]` hold for them.
     /// `""`: none.
     webhook_url: Option<String> = None, OrNone(HOOK_URL), Restart, r#""http://127.0.0.1:3000/pusher""#;
-    /// What they tell: `"channel_occupied"`, `"channel_vacated"`, `"member_added"`, `"member_removed"`.
-    webhook_events: Vec<String> = WEBHOOK_EVENTS.map(str::to_owned).to_vec(),
+    /// What they tell: `"channel_occupied"`, `"channel_vacated"`, `"member_added"`, `"member_removed"`,
+    /// `"client_event"`, `"cache_miss"`; `["*"]`: all.
+    webhook_events: Vec<String> = WEBHOOK_EVENTS_USUAL.map(str::to_owned).to_vec(),
         Patterns(WEBHOOK_EVENT), Restart, r#"["member_added", "member_removed"]"#;
 }
 

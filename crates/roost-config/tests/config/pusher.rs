@@ -6,7 +6,8 @@ use roost_config::{parse, pusher_key, reload, to_toml};
 fn applications_are_read() {
     let text = "[pusher]\nenabled = true\nactivity_timeout = \"30s\"\n\
                 [[pusher.app]]\nid = \"1\"\nkey = \"abc\"\nsecret_file = \"shop.secret\"\n\
-                prefix = \"shop:\"\nclient_events = false\n\
+                prefix = \"shop:\"\nclient_events = false\nsubscription_count = true\n\
+                webhook_events = [\"client_event\", \"cache_miss\"]\n\
                 [[pusher.app]]\nid = \"2\"\nkey = \"def\"\nsecret_file = \"/s\"\n";
     let loaded = parse(text, "/etc/roost/roost.toml").unwrap_or_else(|errors| panic!("{errors}"));
     let settings = &loaded.settings;
@@ -20,11 +21,15 @@ fn applications_are_read() {
     );
     assert_eq!((&*other.id, &*other.key, &*other.prefix), ("2", "def", ""));
     assert_eq!([shop, other].map(|app| app.client_events), [false, true]);
+    let counts = [shop, other].map(|app| app.subscription_count);
+    assert_eq!(counts, [true, false]);
+    assert_eq!(shop.webhook_events, ["client_event", "cache_miss"]);
+    assert_eq!(other.webhook_events.len(), 4, "and neither of these");
     let file = loaded.file(&pusher_key(0, "secret_file"), &shop.secret_file);
     assert_eq!(file.to_str(), Some("/etc/roost/shop.secret"));
     let place = loaded.place(&pusher_key(1, "secret_file")).to_string();
     assert!(
-        place.contains(":13:1") && place.contains("pusher.app[1].secret_file"),
+        place.contains(":15:1") && place.contains("pusher.app[1].secret_file"),
         "{place}"
     );
     let written = to_toml(&loaded);
@@ -58,6 +63,10 @@ fn each_mistake_is_named() {
             "a file with the application's secret",
         ),
         (&app("secret_fil = \"s\""), "did you mean `secret_file`?"),
+        (
+            &app("webhook_events = [\"client_events\"]"),
+            "\"client_event\" or \"cache_miss\"",
+        ),
         (&app("key = \"a/b\""), "letters, digits"),
         (&app("prefix = \"shop\""), "before the first colon"),
         (

@@ -41,6 +41,7 @@ pub(crate) fn app(id: &str, prefix: &str) -> PusherApp {
         signing: signing(&format!("secret-of-{id}")),
         prefix: prefix.into(),
         client_events: true,
+        authorized_connections: false,
     }
 }
 

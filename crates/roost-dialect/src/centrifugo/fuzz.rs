@@ -357,6 +357,7 @@ impl Peer {
             Next::Continue => {}
             Next::Unsubscribe { channel, .. } => drop(self.subscribed.remove(&channel)),
             Next::Settle => {}
+            Next::CacheMissed { .. } | Next::AwaitAuthentication => panic!("that is Pusher's"),
             // The server has made the subscription that has missed something.
             Next::Close { code, .. } if code.get() == 3010 => self.is_closed = true,
             Next::Close { .. } => panic!("no answer of the broker closes"),

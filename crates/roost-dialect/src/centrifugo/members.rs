@@ -172,6 +172,7 @@ mod tests {
                 Arc::new(MemberInfo {
                     connection: Some(info.into()),
                     channel: None,
+                    has_number: false,
                 })
             }),
             who: Subscriber(1),
@@ -191,6 +192,7 @@ mod tests {
                 has_anonymous: true,
             }),
             is_for_all: false,
+            tells_counts: false,
             is_of_user: false,
         };
         let text = String::from_utf8(change_of_members(&change, "a:b")).expect("JSON");

@@ -311,6 +311,15 @@ pub enum Next {
         /// The form of the subscription.
         form: Form,
     },
+    /// What was written is sent. The client is to be authenticated, as by
+    /// [`Command::AwaitAuthentication`](super::Command::AwaitAuthentication).
+    AwaitAuthentication,
+    /// What was written is sent. The client was told that the channel, which keeps its last publication, has
+    /// none.
+    CacheMissed {
+        /// The channel.
+        channel: ChannelId,
+    },
     /// The subscriptions that the session waits for have been answered: [`Event::Settled`] follows, and then
     /// commands are drawn again.
     Settle,

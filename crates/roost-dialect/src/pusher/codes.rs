@@ -42,6 +42,10 @@ pub(super) const UNSUPPORTED: Fault =
     fault(4007, "unsupported protocol version: 5 to 7 are spoken");
 pub(super) const NO_VERSION: Fault = fault(4008, "no protocol version: add ?protocol=7");
 pub(super) const UNAUTHORIZED: Fault = fault(4009, "connection is unauthorized");
+pub(super) const NOT_AUTHORIZED: Fault = fault(
+    4009,
+    "the client has not signed in or subscribed with a signature in time",
+);
 pub(super) const DISCONNECTED: Fault = fault(4009, "disconnected by the application");
 pub(super) const SLOW: Fault = fault(4100, "slow consumer");
 pub(super) const OVER_LIMIT: Fault = fault(4100, "too many messages");
@@ -100,7 +104,7 @@ pub(super) const MEMBER_SIZE: Refused =
 pub(super) const TOO_MANY_MEMBERS: Refused = refused(
     "LimitReached",
     "the channel has as many members as it may have",
-    4004,
+    4100,
 );
 pub(super) const TOO_MANY_CHANNELS: Refused = refused(
     "LimitReached",

@@ -18,16 +18,24 @@ fn shown(form: u8, channel: &str) -> &str {
     }
 }
 
-/// Whether subscribers are told: of members, only where that is one user.
+/// Whether subscribers are told: of members, only where that is one user, or how many there are.
 pub(super) fn carries(publication: &Publication) -> bool {
     let change = publication.members();
-    change.is_none_or(|change| change.user().is_some())
+    change.is_none_or(|change| change.user().is_some() || change.told_counts().is_some())
 }
 
 pub(super) fn encode(form: u8, publication: &Publication, channel: &str) -> Frozen {
     let channel = shown(form, channel);
-    if let Some((user, has_joined)) = publication.members().and_then(|change| change.user()) {
-        return Frozen::message(Opcode::Text, &reply::member(channel, user, has_joined));
+    if let Some(change) = publication.members() {
+        return match (change.user(), change.told_counts()) {
+            (Some((user, has_joined)), _) => {
+                Frozen::message(Opcode::Text, &reply::member(channel, user, has_joined))
+            }
+            (None, counts) => {
+                let clients = counts.map_or(0, |counts| counts.clients);
+                Frozen::message(Opcode::Text, &reply::subscriptions(channel, clients))
+            }
+        };
     }
     let mut head = b"{\"channel\":".to_vec();
     push_string(&mut head, channel);
@@ -61,7 +69,8 @@ fn inside(publication: &Publication) -> Vec<u8> {
     inside.extend_from_slice(&data);
     if let Some(user_id) = user_id {
         inside.extend_from_slice(b",\"user_id\":");
-        push_string(&mut inside, user_id);
+        let is_number = details.is_some_and(|details| details.has_number);
+        reply::push_user(&mut inside, user_id, is_number);
     }
     inside.push(b'}');
     inside

@@ -220,6 +220,13 @@ impl Peer {
             let is_in = self.dialect.is_subscribed(self.session, channel);
             assert!(is_in || !told, "it is told of those alone that it is with");
         }
+        if self.dialect.is_told_of_members(self.session, channel) {
+            let is_in = self.dialect.is_subscribed(self.session, channel);
+            assert!(
+                is_in && !kind.has_members,
+                "it counts those that are with it"
+            );
+        }
     }
 
     /// What a channel remembers: some remember nothing.
@@ -260,7 +267,8 @@ impl Peer {
         let next = self.dialect.on(self.session, event, &mut context);
         self.check_replies();
         match next {
-            Next::Continue | Next::Settle => {}
+            Next::Continue | Next::Settle | Next::AwaitAuthentication => {}
+            Next::CacheMissed { channel } => assert!(self.subscribed.contains(&channel)),
             Next::Close { .. } => self.is_closed = true,
             Next::Unsubscribe { channel, .. } => {
                 assert!(self.subscribed.remove(&channel), "it was subscribed");
@@ -268,14 +276,15 @@ impl Peer {
         }
     }
 
-    /// Each answer is a JSON object with an event; its data is a string, but for errors.
+    /// Each answer is a JSON object with an event; its data is a string, but for errors and `cache_miss`.
     fn check_replies(&mut self) {
         let told = &mut self.told;
         told.clear();
         self.replies.drain(|_, bytes| {
             let value: Value = serde_json::from_slice(bytes).expect("JSON");
             let event = value["event"].as_str().expect("an event");
-            assert_eq!(value["data"].is_string(), !event.ends_with("error"));
+            let has_none = event.ends_with("error") || event == "pusher:cache_miss";
+            assert_eq!(value["data"].is_string(), !has_none);
             told.push(value);
         });
     }
@@ -313,6 +322,7 @@ fn apps() -> [PusherApp; 2] {
         signing: PusherKey::new(&Secret::from("secret".to_owned())),
         prefix: prefix.into(),
         client_events: true,
+        authorized_connections: false,
     })
 }
 
@@ -330,6 +340,7 @@ fn view_of(name: &str) -> PresenceView {
         info: Some(Arc::new(MemberInfo {
             connection: None,
             channel: Some("{\"a\":1}".into()),
+            has_number: client.is_multiple_of(2),
         })),
         who: Subscriber(1),
         generation: 0,

@@ -25,8 +25,23 @@ pub(super) fn bare(out: &mut Vec<u8>, name: &str) {
 
 /// `pusher:error`
 pub(super) fn error(out: &mut Vec<u8>, error: Error) {
+    error_of(out, None, error);
+}
+
+/// The same of what was published on a channel, whose callbacks are told too.
+pub(super) fn error_on(out: &mut Vec<u8>, channel: &str, error: Error) {
+    error_of(out, Some(channel), error);
+}
+
+fn error_of(out: &mut Vec<u8>, channel: Option<&str>, error: Error) {
     let Error { code, message } = error;
-    out.extend_from_slice(b"{\"event\":\"pusher:error\",\"data\":{\"code\":");
+    out.extend_from_slice(b"{\"event\":\"pusher:error\",");
+    if let Some(channel) = channel {
+        out.extend_from_slice(b"\"channel\":");
+        push_string(out, channel);
+        out.push(b',');
+    }
+    out.extend_from_slice(b"\"data\":{\"code\":");
     match code {
         Some(code) => push_number(out, u64::from(code)),
         None => out.extend_from_slice(b"null"),
@@ -108,9 +123,11 @@ pub(super) fn subscribed_with(
     event(out, SUCCEEDED, Some(channel), &data);
 }
 
-/// `pusher:cache_miss`
+/// `pusher:cache_miss`, which has no data.
 pub(super) fn cache_miss(out: &mut Vec<u8>, channel: &str) {
-    event(out, "pusher:cache_miss", Some(channel), b"{}");
+    out.extend_from_slice(b"{\"event\":\"pusher:cache_miss\",\"channel\":");
+    push_string(out, channel);
+    out.push(b'}');
 }
 
 /// `pusher:signin_success`
@@ -124,7 +141,8 @@ pub(super) fn signed_in(out: &mut Vec<u8>, user_data: &str) {
 /// What subscribers are told of a user that has come or gone.
 pub(super) fn member(channel: &str, member: &Member, has_joined: bool) -> Vec<u8> {
     let mut data = b"{\"user_id\":".to_vec();
-    push_string(&mut data, &member.user);
+    let has_number = member.info.as_ref().is_some_and(|info| info.has_number);
+    push_user(&mut data, &member.user, has_number);
     let name = match has_joined {
         true => {
             data.extend_from_slice(b",\"user_info\":");
@@ -135,6 +153,17 @@ pub(super) fn member(channel: &str, member: &Member, has_joined: bool) -> Vec<u8
     };
     data.push(b'}');
     let mut out = Vec::with_capacity(data.len() * 2 + channel.len() + 96);
+    event(&mut out, name, Some(channel), &data);
+    out
+}
+
+/// What subscribers are told of how many they are.
+pub(super) fn subscriptions(channel: &str, count: u32) -> Vec<u8> {
+    let mut data = b"{\"subscription_count\":".to_vec();
+    push_number(&mut data, u64::from(count));
+    data.push(b'}');
+    let mut out = Vec::with_capacity(data.len() + channel.len() + 96);
+    let name = "pusher_internal:subscription_count";
     event(&mut out, name, Some(channel), &data);
     out
 }
@@ -157,6 +186,14 @@ fn event(out: &mut Vec<u8>, name: &str, channel: Option<&str>, data: &[u8]) {
     let data = str::from_utf8(data).expect("it is JSON of strings");
     push_string(out, data);
     out.push(b'}');
+}
+
+/// A user as the application has named it: some name it by a number, and compare.
+pub(super) fn push_user(out: &mut Vec<u8>, user: &str, is_number: bool) {
+    match is_number {
+        true => out.extend_from_slice(user.as_bytes()),
+        false => push_string(out, user),
+    }
 }
 
 fn separate(out: &mut Vec<u8>, at: usize) {

@@ -114,6 +114,8 @@ fn read<T: for<'de> Deserialize<'de>>(data: &str) -> Result<T, Malformed> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct MemberData {
     pub(super) user_id: String,
+    /// Whether that is a number.
+    pub(super) has_number: bool,
     /// JSON.
     pub(super) user_info: Option<Box<str>>,
 }
@@ -131,6 +133,7 @@ pub(super) fn member(channel_data: &str) -> Option<MemberData> {
     let info = data.user_info.map(RawValue::get);
     Some(MemberData {
         user_id: id_of(data.user_id)?,
+        has_number: !data.user_id.get().starts_with('"'),
         user_info: info.map(in_one_line),
     })
 }

@@ -15,6 +15,8 @@ pub(super) struct Session {
     pub(super) client: u64,
     /// The application's place in the settings, or why there is none, as the terms have it.
     pub(super) app: u8,
+    /// The application has signed something for it.
+    pub(super) is_authorized: bool,
     /// The first of its channels; most sessions have no more.
     first: Option<ChannelId>,
     /// The others.
@@ -71,6 +73,11 @@ pub struct Membership {
 }
 
 impl Membership {
+    /// Whether the application has named the user by a number.
+    pub(super) fn has_number(&self) -> bool {
+        self.info.as_ref().is_some_and(|info| info.has_number)
+    }
+
     /// What is said of the user, as JSON.
     pub(super) fn info(&self) -> Option<&str> {
         self.info.as_ref()?.channel.as_deref()
@@ -84,6 +91,8 @@ pub struct SessionState {
     pub client: u64,
     /// The application's place in the settings, or why there is none.
     pub app: u8,
+    /// The application has signed something for it.
+    pub is_authorized: bool,
     /// Its channels, those included that are not answered.
     pub channels: Vec<ChannelId>,
     /// As whom it has signed in; empty before.
@@ -99,6 +108,7 @@ impl Session {
         Session {
             client: 0,
             app,
+            is_authorized: false,
             first: None,
             more: None,
             known: None,
@@ -152,6 +162,14 @@ impl Session {
     pub(super) fn has(&self, channel: ChannelId) -> bool {
         let more = self.more.as_ref();
         self.first == Some(channel) || more.is_some_and(|more| more.contains(&channel))
+    }
+
+    /// Whether it is subscribed to a channel, has been told so, and is no member there.
+    pub(super) fn is_plain(&self, channel: ChannelId) -> bool {
+        let mut pending = self.known.iter().flat_map(|known| &known.pending);
+        self.has(channel)
+            && self.membership(channel).is_none()
+            && !pending.any(|pending| pending.channel == Some(channel))
     }
 
     pub(super) fn each(&self, visit: &mut dyn FnMut(ChannelId)) {
@@ -222,6 +240,7 @@ impl Session {
         let Session {
             client,
             app,
+            is_authorized,
             first: _, // among the channels
             more: _,
             known,
@@ -234,6 +253,7 @@ impl Session {
         SessionState {
             client,
             app,
+            is_authorized,
             channels,
             user,
             pending,
@@ -246,6 +266,7 @@ impl Session {
         let SessionState {
             client,
             app,
+            is_authorized,
             channels,
             user,
             pending,
@@ -253,6 +274,7 @@ impl Session {
         } = state;
         let mut session = Session::new(app);
         session.client = client;
+        session.is_authorized = is_authorized;
         for channel in channels {
             let _ = session.add(channel);
         }

@@ -101,15 +101,15 @@ impl Dialect for Pusher {
             Event::Greeting => greet(session, settings, cx),
             Event::Subscribed {
                 token, recovery, ..
-            } => {
-                on_subscribed((session, settings), token, recovery, cx);
-                Next::Continue
-            }
+            } => on_subscribed((session, settings), token, recovery, cx),
             Event::Presence { token, view } => on_members(session, settings, (token, view), cx),
             Event::GrantExpired { channel, .. } | Event::Missed { channel, .. } => {
                 session.remove(channel);
                 let form = form_of(settings, session);
                 Next::Unsubscribe { channel, form }
+            }
+            Event::AuthenticationOver(_) if !session.is_authorized => {
+                end(codes::NOT_AUTHORIZED, cx)
             }
             Event::PingDue => {
                 let replies = &mut *cx.replies;
@@ -181,8 +181,10 @@ impl Dialect for Pusher {
         (client > 0).then_some(client)
     }
 
-    fn is_told_of_members(&self, _: dialect::Session, _: ChannelId) -> bool {
-        false // but of users
+    fn is_told_of_members(&self, session: dialect::Session, channel: ChannelId) -> bool {
+        // How many subscribe, once it is told that it does; where there are members, of users.
+        let session = self.sessions.get(session.index());
+        session.is_some_and(|session| session.is_plain(channel))
     }
 
     fn is_told_of_user(&self, session: dialect::Session, channel: ChannelId, user: &str) -> bool {
@@ -316,7 +318,10 @@ fn greet(session: &mut Session, settings: &Settings, cx: &mut Context<'_>) -> Ne
     cx.replies.message(Opcode::Text, |out| {
         reply::established(out, session.client, settings.activity_timeout_s);
     });
-    Next::Continue
+    match app_of(settings, session) {
+        Some(app) if app.authorized_connections => Next::AwaitAuthentication,
+        _ => Next::Continue,
+    }
 }
 
 /// The client is told why, and then the connection ends.
@@ -357,6 +362,7 @@ fn handle_subscribe<'a>(
             return None;
         }
     };
+    session.is_authorized |= asked.pending.kind.is_private;
     let joining = asked.pending.member.clone();
     session.begin(asked.pending);
     let command = Command::Subscribe {
@@ -394,6 +400,7 @@ fn handle_sign_in<'a>(
         provider: Provider::Static,
         token: TokenMark::default(),
     };
+    session.is_authorized = true;
     session.sign_in(user.into());
     Command::Identify(Box::new(identity))
 }
@@ -411,6 +418,7 @@ fn handle_publish<'a>(
     } = publish;
     let kind = Kind::of(&channel);
     let name = subscribe::whole_name(settings, app, &channel);
+    let is_name = name.is_some();
     let error = if !event.starts_with(CLIENT_EVENT) {
         codes::UNKNOWN_EVENT
     } else if event.chars().count() > EVENT_CHARS_MAX || event.contains(char::is_control) {
@@ -431,13 +439,17 @@ fn handle_publish<'a>(
             details: Some(Arc::new(PublishDetails {
                 event: Some(event.into()),
                 user_id: own.map(|own| own.user_id.as_str().into()),
+                has_number: own.is_some_and(|own| own.has_number()),
                 ..PublishDetails::default()
             })),
         });
     } else {
         codes::NOT_SUBSCRIBED
     };
-    reply::error(out, error);
+    match is_name {
+        true => reply::error_on(out, &channel, error),
+        false => reply::error(out, error),
+    }
     None
 }
 
@@ -447,34 +459,44 @@ fn on_subscribed(
     token: u64,
     recovery: Option<Recovered<'_>>,
     cx: &mut Context<'_>,
-) {
+) -> Next {
     let Some(pending) = session.pending(token) else {
-        return; // it has ended meanwhile
+        return Next::Continue; // it has ended meanwhile
     };
     if let Some(Recovered::Publications(publications)) = recovery {
         let last = publications.last().and_then(|(_, frozen)| frozen.payload());
         pending.cached = last.map(Into::into);
     }
     if pending.member.is_some() {
-        return;
+        return Next::Continue;
     }
     let name = pending.name.clone();
-    let is_cached = pending.kind.is_cached;
+    let (number, is_cached) = (pending.channel, pending.kind.is_cached);
     let cached = pending.cached.take();
     session.end(token);
     let channel = shown(settings, session, &name);
     cx.replies
         .message(Opcode::Text, |out| reply::subscribed(out, channel));
-    if is_cached {
-        tell_cached(channel, cached.as_deref(), cx);
+    match number.filter(|_| is_cached) {
+        Some(number) => tell_cached((channel, number), cached.as_deref(), cx),
+        None => Next::Continue,
     }
 }
 
-fn tell_cached(channel: &str, cached: Option<&[u8]>, cx: &mut Context<'_>) {
+/// The last event of a channel that keeps one, or that there is none.
+fn tell_cached(
+    (channel, number): (&str, ChannelId),
+    cached: Option<&[u8]>,
+    cx: &mut Context<'_>,
+) -> Next {
     cx.replies.message(Opcode::Text, |out| match cached {
         Some(cached) => encode::write_recovered(out, channel, cached),
         None => reply::cache_miss(out, channel),
     });
+    match cached {
+        Some(_) => Next::Continue,
+        None => Next::CacheMissed { channel: number },
+    }
 }
 
 /// Who is in a presence channel: the subscription is answered, or refused after all.
@@ -526,11 +548,12 @@ fn on_members(
     cx.replies.message(Opcode::Text, |out| {
         reply::subscribed_with(out, shown, &view.members, &own);
     });
-    if kind.is_cached {
-        tell_cached(shown, cached.as_deref(), cx);
-    }
+    let next = match kind.is_cached {
+        true => tell_cached((shown, channel), cached.as_deref(), cx),
+        false => Next::Continue,
+    };
     session.join(own);
-    Next::Continue
+    next
 }
 
 /// A message is answered, and nothing ends.

@@ -114,10 +114,12 @@ fn member(
     if info.as_ref().is_some_and(|info| info.len() > bytes_max) {
         return Err(codes::MEMBER_SIZE);
     }
-    let info = info.map(|info| {
+    let has_number = member.has_number;
+    let info = (info.is_some() || has_number).then(|| {
         Arc::new(MemberInfo {
             connection: None,
-            channel: Some(info),
+            channel: info,
+            has_number,
         })
     });
     Ok((member.user_id.into(), info))

@@ -36,6 +36,20 @@ pub struct JournalEvent {
     /// Why, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Box<str>>,
+    /// What a client has published, which Pusher's webhooks alone tell.
+    #[serde(skip)]
+    pub said: Option<Box<ClientSaid>>,
+}
+
+/// An event that a client has published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientSaid {
+    /// What it is called.
+    pub event: Box<str>,
+    /// Its data: a text, or JSON.
+    pub data: Box<str>,
+    /// The client's id, by which other clients know it.
+    pub socket_id: Box<str>,
 }
 
 /// An event with its number.
@@ -73,7 +87,16 @@ impl JournalEvent {
             channel: None,
             code: None,
             reason: None,
+            said: None,
         }
+    }
+
+    /// Memory that what a client has said takes.
+    pub(super) fn said_bytes(&self) -> usize {
+        let said = self.said.as_ref();
+        said.map_or(0, |said| {
+            size_of::<ClientSaid>() + said.event.len() + said.data.len() + said.socket_id.len()
+        })
     }
 
     /// Of a channel.

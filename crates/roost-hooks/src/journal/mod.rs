@@ -16,8 +16,8 @@ mod event;
 mod linger;
 mod pusher;
 
-pub use event::JournalEvent;
 use event::{Batch, Numbered};
+pub use event::{ClientSaid, JournalEvent};
 use linger::{Linger, Vacated};
 
 /// What a journal obeys.
@@ -84,6 +84,8 @@ pub struct Journal {
     voice: Voice,
     /// Those that the application has not taken, in order.
     queue: VecDeque<Numbered>,
+    /// Bytes of what clients have said among those.
+    said_bytes: usize,
     /// The number of the next event.
     next_number: u64,
     flight: Option<Flight>,
@@ -137,6 +139,7 @@ impl Journal {
             rules,
             voice,
             queue: VecDeque::new(),
+            said_bytes: 0,
             next_number: 1,
             flight: None,
             pause_ms: 0,
@@ -151,7 +154,9 @@ impl Journal {
     /// Something has happened to a connection or a subscription.
     pub fn push(&mut self, event: JournalEvent, now_ms: u64) {
         self.tell_untold(now_ms);
-        if self.untold > 0 || self.queue.len() >= self.rules.queue_max {
+        let said_bytes = self.said_bytes + event.said_bytes();
+        let is_full = self.queue.len() >= self.rules.queue_max || said_bytes > SAID_BYTES_MAX;
+        if self.untold > 0 || is_full {
             return self.drop_some(1, event.time_ms);
         }
         self.enqueue(event, now_ms);
@@ -229,7 +234,9 @@ impl Journal {
             return; // it is not under way
         }
         if is_taken {
-            self.queue.drain(..flight.events);
+            let taken = self.queue.drain(..flight.events);
+            let said_bytes: usize = taken.map(|one| one.event.said_bytes()).sum();
+            self.said_bytes -= said_bytes;
             self.counts.delivered += flight.events as u64;
             self.pause_ms = 0;
             self.flight = None;
@@ -304,8 +311,22 @@ impl Journal {
         Some(first.at_ms.saturating_add(wait_ms))
     }
 
+    /// How many events the next batch has: of those with much in them, fewer.
+    fn batch_len(&self) -> usize {
+        let most = self.queue.len().min(self.rules.batch_max);
+        if self.said_bytes <= BATCH_SAID_BYTES_MAX {
+            return most;
+        }
+        let sums = self.queue.iter().take(most).scan(0, |sum, one| {
+            *sum += one.event.said_bytes();
+            Some(*sum)
+        });
+        let fitting = sums.take_while(|&sum| sum <= BATCH_SAID_BYTES_MAX);
+        fitting.count().max(1)
+    }
+
     fn begin_batch(&mut self) -> Outgoing {
-        let events = self.queue.len().min(self.rules.batch_max);
+        let events = self.batch_len();
         let first = self.queue.front().map_or(self.next_number, |one| one.n);
         let batch = Outgoing {
             from: first,
@@ -380,6 +401,7 @@ impl Journal {
         let n = self.next_number;
         self.next_number += 1;
         self.counts.events += 1;
+        self.said_bytes += event.said_bytes();
         self.queue.push_back(Numbered { n, at_ms, event });
     }
 }
@@ -391,6 +413,10 @@ fn place_of(channel: &str, user: &str) -> String {
 
 /// Between a channel and a user in it: no channel has it in its name.
 const BETWEEN: char = '\0';
+/// Bytes of what clients have said that wait to be taken, beside what each event takes otherwise.
+pub const SAID_BYTES_MAX: usize = 16 << 20;
+/// The same in one batch, but for an event that has more by itself.
+const BATCH_SAID_BYTES_MAX: usize = 1 << 20;
 /// Before a batch is sent again. Doubled each time, up to [`PAUSE_MAX_MS`].
 const PAUSE_MIN_MS: u64 = 250;
 const PAUSE_MAX_MS: u64 = 30_000;

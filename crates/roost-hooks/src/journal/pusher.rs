@@ -9,6 +9,12 @@ struct Event<'a> {
     name: &'a str,
     channel: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    socket_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     user_id: Option<&'a str>,
 }
 
@@ -38,11 +44,18 @@ fn told(event: &JournalEvent) -> Option<Event<'_>> {
         "vacated" => "channel_vacated",
         "user_joined" => "member_added",
         "user_left" => "member_removed",
+        "client_event" => "client_event",
+        "cache_miss" => "cache_miss",
         _ => return None,
     };
+    let said = event.said.as_deref();
+    let user = event.user.as_deref();
     Some(Event {
         name,
         channel: event.channel.as_deref().unwrap_or_default(),
-        user_id: event.user.as_deref(),
+        event: said.map(|said| &*said.event),
+        data: said.map(|said| &*said.data),
+        socket_id: said.map(|said| &*said.socket_id),
+        user_id: user.filter(|user| !user.is_empty()),
     })
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use roost_hooks::{Journal, JournalEvent, JournalRules, Outgoing};
+use roost_hooks::{ClientSaid, Journal, JournalEvent, JournalRules, Outgoing, SAID_BYTES_MAX};
 use roost_random::SplitMix64;
 use serde_json::Value;
 
@@ -223,6 +223,68 @@ fn a_webhook_of_pushers_has_its_words_and_no_others() {
     );
     journal.ended(true, 60_502);
     assert!(journal.is_empty() && journal.counts().lost == 9);
+}
+
+fn said(bytes: usize, user: &str) -> JournalEvent {
+    JournalEvent {
+        channel: Some("private-a".into()),
+        user: Some(user.into()),
+        said: Some(Box::new(ClientSaid {
+            event: "client-x".into(),
+            data: "d".repeat(bytes).into(),
+            socket_id: "1.2".into(),
+        })),
+        ..JournalEvent::new("client_event", 5)
+    }
+}
+
+#[test]
+fn a_webhook_tells_what_a_client_has_said_and_whose_cache_is_empty() {
+    let mut journal = Journal::for_pusher(rules());
+    journal.push(said(2, ""), 0);
+    journal.push(said(1, "42"), 0);
+    let miss = JournalEvent {
+        channel: Some("cache-a".into()),
+        ..JournalEvent::new("cache_miss", 6)
+    };
+    journal.push(miss, 0);
+    let batch = journal.poll(250).expect("a batch");
+    assert_eq!(
+        text(&batch),
+        r#"{"time_ms":6,"events":[{"name":"client_event","channel":"private-a","event":"client-x","data":"dd","socket_id":"1.2"},{"name":"client_event","channel":"private-a","event":"client-x","data":"d","socket_id":"1.2","user_id":"42"},{"name":"cache_miss","channel":"cache-a"}]}"#
+    );
+}
+
+/// Of these, bytes count and not only how many there are.
+#[test]
+fn what_clients_say_is_bounded_in_a_batch_and_in_the_queue() {
+    let many = JournalRules {
+        batch_max: 100,
+        queue_max: 100,
+        ..rules()
+    };
+    let mut journal = Journal::for_pusher(many);
+    let big = 600 << 10;
+    let fitting = SAID_BYTES_MAX / (big + 1_000);
+    for _ in 0..fitting + 2 {
+        journal.push(said(big, ""), 0);
+    }
+    assert_eq!((journal.depth(), journal.counts().lost), (fitting, 2));
+    for _ in 0..fitting {
+        let batch = journal.poll(250).expect("a batch");
+        assert_eq!(batch.from, batch.to, "two do not fit in one");
+        journal.ended(true, 250);
+    }
+    assert!(journal.is_empty());
+    journal.push(said(big, ""), 300);
+    assert_eq!(journal.depth(), 1, "there is room again");
+    journal.push(said(2 << 20, ""), 300);
+    let batches = [(); 2].map(|()| {
+        let batch = journal.poll(550).expect("a batch");
+        journal.ended(true, 550);
+        batch.to - batch.from + 1
+    });
+    assert_eq!(batches, [1, 1], "one that is too long for all goes alone");
 }
 
 #[test]

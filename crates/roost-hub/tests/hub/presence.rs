@@ -35,6 +35,7 @@ const NOTIFY: PresenceNotify = PresenceNotify {
     changes_max: 6,
     linger: 20,
     is_for_all: false,
+    tells_counts: false,
 };
 
 fn options(me: u8, reactors: u16, limits: PresenceLimits, bytes_max: u64) -> HubOptions {
@@ -125,6 +126,7 @@ impl World {
                 Arc::new(MemberInfo {
                     connection: Some("{}".into()),
                     channel: None,
+                    has_number: false,
                 })
             }),
             who,
@@ -655,8 +657,6 @@ fn users_are_told_once_and_behind_what_was_answered() {
     }
 }
 
-/// What the first connection of a user has said of it holds until the last has left.
-#[test]
 /// A client is answered with all that came before it, within what may be told at a time; the others are told
 /// of those at once.
 #[test]
@@ -697,6 +697,8 @@ fn one_that_joins_is_answered_with_all_that_came_before_it() {
     }
 }
 
+/// What the first connection of a user has said of it holds until the last has left.
+#[test]
 fn a_user_is_what_its_first_connection_has_said() {
     let by_user = PresenceLimits {
         by_user: true,

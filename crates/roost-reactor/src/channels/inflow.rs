@@ -161,6 +161,7 @@ mod tests {
         Inflow::new(&Policies {
             default: ChannelPolicy::default(),
             namespaces: vec![("limited".to_owned(), limited)],
+            counted: Vec::new(),
         })
     }
 

@@ -238,6 +238,11 @@ impl Known {
                 let was_there = channels.expect("it is connected").remove(&channel);
                 assert!(was_there, "{event}: it was not subscribed");
             }
+            // Only of Pusher's clients, where they are subscribed.
+            "client_event" | "cache_miss" => {
+                let channels = self.connected.get(&client).expect("it is connected");
+                assert!(channels.contains(&channel), "{event}: it is not subscribed");
+            }
             "occupied" => assert!(self.occupied.insert(channel), "{event}: twice"),
             "vacated" => assert!(self.occupied.remove(&channel), "{event}: it was not"),
             "user_joined" => {

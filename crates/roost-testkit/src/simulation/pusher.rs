@@ -4,7 +4,7 @@
 //! What is promised: an event comes on channels alone that are subscribed to, with a good signature where one is
 //! needed; no client gets its own events, and each publisher's come in order, with its user where there are
 //! members; of members, each is told once as come and once as gone, behind what was answered, and in the end
-//! those are known that are there.
+//! those are known that are there, and elsewhere how many.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -57,6 +57,8 @@ struct PusherPeer {
     published: u64,
     answered: u64,
     received: u64,
+    /// How many there are in a channel, as it was told last.
+    counts: BTreeMap<&'static str, u64>,
     /// The newest event of each publisher on each channel.
     newest: BTreeMap<(&'static str, u64), u64>,
     failure: Option<String>,
@@ -134,11 +136,23 @@ impl PusherPeers {
                             ));
                         }
                     }
-                    State::Active(_) => {}
+                    State::Active(_) if channel == LOBBY => {}
+                    State::Active(_) => {
+                        let (told, there) = (peer.counts.get(channel), self.count_in(channel));
+                        if told != Some(&there) {
+                            return err(&format!("{told:?} in {channel}, and there are {there}"));
+                        }
+                    }
                 }
             }
         }
         Ok((answered, received))
+    }
+
+    fn count_in(&self, channel: &str) -> u64 {
+        let here = self.peers.iter().filter(|peer| !peer.is_over);
+        here.filter(|peer| peer.channels.contains_key(channel))
+            .count() as u64
     }
 
     fn users_in(&self, channel: &str) -> BTreeSet<String> {
@@ -274,6 +288,7 @@ impl PusherPeer {
             published: 0,
             answered: 0,
             received: 0,
+            counts: BTreeMap::new(),
             newest: BTreeMap::new(),
             failure: None,
         }
@@ -486,6 +501,15 @@ impl PusherPeer {
                 self.answered += 1;
             }
             ("pusher:cache_miss", State::Active(_)) if Kind::of(channel).is_cached => {}
+            ("pusher_internal:subscription_count", State::Active(_))
+                if channel != LOBBY && !Kind::of(channel).has_members =>
+            {
+                let count = data["subscription_count"].as_u64();
+                let count = count
+                    .filter(|count| *count > 0)
+                    .ok_or("it is there itself")?;
+                self.counts.insert(channel, count);
+            }
             ("pusher_internal:member_added", State::Active(users)) => {
                 let user = data["user_id"].as_str().unwrap_or_default();
                 if user == own || !users.insert(user.to_owned()) {
@@ -553,7 +577,7 @@ fn index_of(key: ConnKey) -> usize {
 
 /// As the peers know them.
 const CHANNELS: [&str; 8] = [
-    "lobby",
+    LOBBY,
     "cache-a",
     "private-a",
     "private-encrypted-a",
@@ -562,5 +586,7 @@ const CHANNELS: [&str; 8] = [
     "presence-b",
     "presence-cache-a",
 ];
+/// Its namespace is that of others' channels.
+const LOBBY: &str = "lobby";
 /// The port of the first.
 const PORT_FIRST: u16 = 42_000;

@@ -5,15 +5,22 @@ use std::sync::Arc;
 use roost_access::Secret;
 use roost_auth::{PusherApp, PusherKey};
 use roost_dialect::pusher;
-use roost_reactor::Settings;
+use roost_reactor::{JoinLeave, Presence, Settings};
 
-/// Their application, with channels of its own.
+/// Their application, with channels of its own: subscribers are told how many they are where they are no
+/// members, but in the lobby.
 pub(super) fn add(settings: &mut Settings) {
     let before = settings.channels.namespaces.len();
     settings.channels = std::mem::take(&mut settings.channels).with_app(PREFIX);
-    for (_, policy) in &mut settings.channels.namespaces[before..] {
+    let policies = &mut settings.channels;
+    for (at, (name, policy)) in policies.namespaces.iter_mut().enumerate().skip(before) {
         policy.presence_linger_ms = 300;
         policy.presence_notify_ms = 100;
+        if !name.contains("presence-") {
+            policy.presence = Presence::Counts;
+            policy.join_leave = JoinLeave::Asked;
+            policies.counted.push(at as u16 + 1);
+        }
     }
     settings.dialects.pusher = Arc::new(pusher::Settings {
         enabled: true,
@@ -35,6 +42,7 @@ pub(super) fn app() -> PusherApp {
         signing: PusherKey::new(&Secret::from("secret".to_owned())),
         prefix: PREFIX.into(),
         client_events: true,
+        authorized_connections: false,
     }
 }
 

@@ -17,12 +17,15 @@ roost_testkit::on_each_backend!(
     a_private_channel_wants_the_applications_signature,
     protection_is_the_names_in_every_dialect,
     members_are_users_and_not_connections,
+    a_user_that_is_a_number_stays_one,
     a_full_channel_refuses_another_user,
     client_events_go_to_others_alone,
     client_events_have_a_rate_and_a_size,
     a_cache_channel_answers_with_its_last_event,
+    subscribers_are_told_how_many_they_are,
     a_user_signs_in_and_has_a_channel_of_its_own,
     applications_with_prefixes_are_apart,
+    one_for_which_nothing_is_signed_is_closed_with_4009,
     one_without_pong_is_closed_with_4201,
     a_drain_closes_with_4200,
 );
@@ -34,6 +37,7 @@ fn app(key: &str, prefix: &str) -> PusherApp {
         signing: signing(),
         prefix: prefix.into(),
         client_events: true,
+        authorized_connections: false,
     }
 }
 
@@ -308,6 +312,25 @@ fn members_are_users_and_not_connections(backend: Backend) -> Checked {
     Ok(())
 }
 
+/// Laravel's applications name users by numbers, and their pages compare.
+fn a_user_that_is_a_number_stays_one(backend: Backend) -> Checked {
+    let server = server(backend);
+    let mut one = Peer::open(&server)?;
+    let first = one.subscribe("presence-a", Some(r#"{"user_id":1}"#))?;
+    assert_eq!(first["presence"]["hash"], json!({"1": {}}));
+    let mut two = Peer::open(&server)?;
+    let second = two.subscribe("presence-a", Some(r#"{"user_id":2,"user_info":{"a":3}}"#))?;
+    assert_eq!(second["presence"]["hash"], json!({"1": {}, "2": {"a": 3}}));
+    let added = one.expect("pusher_internal:member_added")?;
+    assert_eq!(added, json!({"user_id": 2, "user_info": {"a": 3}}));
+    two.send(&client_event("presence-a", json!("x")))?;
+    assert_eq!(one.message()?["user_id"], json!(2));
+    drop(two);
+    let removed = one.expect("pusher_internal:member_removed")?;
+    assert_eq!(removed, json!({"user_id": 2}));
+    Ok(())
+}
+
 fn a_full_channel_refuses_another_user(backend: Backend) -> Checked {
     let server = server(backend);
     let mut peers = Vec::new();
@@ -414,8 +437,8 @@ fn a_cache_channel_answers_with_its_last_event(backend: Backend) -> Checked {
     first.subscribe("cache-a", None)?;
     let miss = first.message()?;
     assert_eq!(
-        (&miss["event"], &miss["channel"]),
-        (&json!("pusher:cache_miss"), &json!("cache-a"))
+        miss,
+        json!({"event": "pusher:cache_miss", "channel": "cache-a"})
     );
     let mut raw = server.open("/raw/cache-a")?;
     for text in ["old", "new"] {
@@ -440,6 +463,46 @@ fn a_cache_channel_answers_with_its_last_event(backend: Backend) -> Checked {
         (&json!("client-typing"), &json!("kept"))
     );
     assert_eq!(last["user_id"], "1");
+    Ok(())
+}
+
+fn subscribers_are_told_how_many_they_are(backend: Backend) -> Checked {
+    let server = server_with(backend, vec![app("key", "")], |settings| {
+        settings.channels = std::mem::take(&mut settings.channels).with_counts();
+    });
+    let counted = |peer: &mut Peer, count: u32| -> Checked {
+        let told = peer.expect("pusher_internal:subscription_count")?;
+        assert_eq!(told, json!({"subscription_count": count}));
+        Ok(())
+    };
+    for (channel, path) in [("lobby", "/raw/lobby"), ("private-a", "")] {
+        let mut one = Peer::open(&server)?;
+        one.subscribe(channel, None)?;
+        counted(&mut one, 1)?;
+        let mut two = Peer::open(&server)?;
+        two.subscribe(channel, None)?;
+        counted(&mut one, 2)?;
+        counted(&mut two, 2)?;
+        if !path.is_empty() {
+            let raw = server.open(path)?; // it counts as well
+            counted(&mut one, 3)?;
+            counted(&mut two, 3)?;
+            drop(raw);
+            counted(&mut one, 2)?;
+            counted(&mut two, 2)?;
+        }
+        let data = json!({"channel": channel});
+        two.send(&json!({"event": "pusher:unsubscribe", "data": data}))?;
+        counted(&mut one, 1)?;
+        two.expect_nothing()?;
+    }
+    // Where there are members, of users alone.
+    let mut one = Peer::open(&server)?;
+    one.subscribe("presence-a", Some(&member("1", "x")))?;
+    let mut two = Peer::open(&server)?;
+    two.subscribe("presence-a", Some(&member("2", "x")))?;
+    one.expect("pusher_internal:member_added")?;
+    one.expect_nothing()?;
     Ok(())
 }
 
@@ -487,6 +550,32 @@ fn applications_with_prefixes_are_apart(backend: Backend) -> Checked {
         server.open("/raw/shop:private-a").is_err(),
         "it is protected"
     );
+    Ok(())
+}
+
+/// Where an application wants it, a client stays only with something that the application has signed.
+fn one_for_which_nothing_is_signed_is_closed_with_4009(backend: Backend) -> Checked {
+    let own = PusherApp {
+        authorized_connections: true,
+        ..app("key", "")
+    };
+    let server = server_with(backend, vec![own], |settings| {
+        settings.limits.handshake_timeout_ms = 1_000;
+    });
+    let mut idle = Peer::open(&server)?;
+    idle.subscribe("lobby", None)?;
+    let mut private = Peer::open(&server)?;
+    private.subscribe("private-a", None)?;
+    let mut user = Peer::open(&server)?;
+    let data = json!({"id": "7"}).to_string();
+    let auth = format!("key:{}", signing().sign_user(&user.id, &data));
+    let asked = json!({"auth": auth, "user_data": data});
+    user.send(&json!({"event": "pusher:signin", "data": asked}))?;
+    user.expect("pusher:signin_success")?;
+    assert_eq!(idle.expect("pusher:error")?["code"], 4009);
+    idle.client.expect_close(4009)?;
+    private.expect_nothing()?;
+    user.expect_nothing()?;
     Ok(())
 }
 

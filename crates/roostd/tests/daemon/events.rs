@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use roost_testkit::client::{Client, Request};
+use roost_access::Secret;
+use roost_auth::PusherKey;
+use roost_testkit::client::{Client, Message, Request};
 use serde_json::{Value, json};
 
 use crate::daemon::{Daemon, Log, wait_until};
@@ -486,5 +488,111 @@ fn webhooks_of_pushers_tell_each_application_of_its_own_channels() {
             .collect();
         assert_eq!(batch.pusher, ["key-shop".to_owned(), digits]);
     }
+    let _ = std::fs::remove_dir_all(&directory);
+}
+
+/// A message of a client of Pusher's.
+fn hear(client: &mut Client) -> Value {
+    match client.receive().expect("it is told") {
+        Message::Text(text) => serde_json::from_str(&text).expect("JSON"),
+        other => panic!("{other:?} is no text"),
+    }
+}
+
+fn say(client: &mut Client, message: &Value) {
+    client.send_text(&message.to_string()).expect("it is sent");
+}
+
+#[test]
+fn webhooks_of_pushers_tell_of_client_events_and_of_caches_without_one() {
+    let [shop, rest] = [(); 2].map(|()| Application::start(Manner::Takes));
+    let directory = std::env::temp_dir().join(format!("roostd-said-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let secret = directory.join("secret");
+    std::fs::write(&secret, "hush\n").expect("a file");
+    let app = |id: &str, application: &Application, more: &str| {
+        format!(
+            "[[pusher.app]]\nid = \"{id}\"\nkey = \"key-{id}\"\nsecret_file = \"{}\"\n\
+             webhook_url = \"http://{}/\"\n{more}\n",
+            secret.display(),
+            application.address
+        )
+    };
+    let config = [
+        "[pusher]\nenabled = true\n".to_owned(),
+        app(
+            "shop",
+            &shop,
+            "prefix = \"shop:\"\nwebhook_events = [\"client_event\", \"cache_miss\"]",
+        ),
+        app("rest", &rest, ""),
+    ];
+    let file = directory.join("roost.toml");
+    std::fs::write(&file, config.concat()).expect("a file");
+    let args = ["--reactors", "2", "--config", &file.display().to_string()];
+    let daemon = Daemon::start(&args, Log::Read);
+    let subscribed = |key: &str, channel: &str, data: Option<&str>| {
+        let mut client = open(&daemon, &format!("/app/{key}?protocol=7"));
+        let greeting = hear(&mut client);
+        let data_of = |message: &Value| -> Value {
+            serde_json::from_str(message["data"].as_str().expect("a string")).expect("JSON")
+        };
+        let id = data_of(&greeting)["socket_id"]
+            .as_str()
+            .expect("an id")
+            .to_owned();
+        let signing = PusherKey::new(&Secret::from("hush".to_owned()));
+        let auth = format!("{key}:{}", signing.sign_channel(&id, channel, data));
+        let asked = json!({"channel": channel, "auth": auth, "channel_data": data});
+        say(
+            &mut client,
+            &json!({"event": "pusher:subscribe", "data": asked}),
+        );
+        let answer = hear(&mut client);
+        assert_eq!(answer["event"], "pusher_internal:subscription_succeeded");
+        (client, id)
+    };
+    let told = |application: &Application| {
+        let batches = application.batches();
+        let events = batches.iter().flat_map(|batch| {
+            let body: Value = serde_json::from_slice(&batch.bytes).expect("JSON");
+            body["events"].as_array().expect("a list").clone()
+        });
+        Value::from(events.collect::<Vec<Value>>())
+    };
+    let mut expected = Vec::new();
+    let mut waited = |event: Value| {
+        expected.push(event);
+        wait_until(
+            || told(&shop) == json!(expected),
+            || format!("{} and not {}", told(&shop), json!(expected)),
+        );
+    };
+    let (mut private, id) = subscribed("key-shop", "private-a", None);
+    let event =
+        |channel: &str, data: Value| json!({"event": "client-x", "channel": channel, "data": data});
+    say(
+        &mut private,
+        &event("private-a", json!({"at": [1, "\u{e4}"]})),
+    );
+    let said = json!({"name": "client_event", "channel": "private-a", "event": "client-x",
+        "data": "{\"at\":[1,\"\u{e4}\"]}", "socket_id": id});
+    waited(said);
+    // What is refused is not told.
+    say(&mut private, &event("private-b", json!(1)));
+    assert_eq!(hear(&mut private)["event"], "pusher:error");
+    let (mut present, id) = subscribed("key-shop", "presence-a", Some("{\"user_id\":\"42\"}"));
+    say(&mut present, &event("presence-a", json!("text")));
+    let said = json!({"name": "client_event", "channel": "presence-a", "event": "client-x",
+        "data": "text", "socket_id": id, "user_id": "42"});
+    waited(said);
+    let (_cached, _) = subscribed("key-shop", "cache-a", None);
+    waited(json!({"name": "cache_miss", "channel": "cache-a"}));
+    // The other application does not ask for these, and is told of its own channels alone.
+    let (mut other, _) = subscribed("key-rest", "private-a", None);
+    say(&mut other, &event("private-a", json!(1)));
+    let occupied = json!([{"name": "channel_occupied", "channel": "private-a"}]);
+    wait_until(|| told(&rest) == occupied, || told(&rest).to_string());
+    assert_eq!(told(&shop), json!(expected));
     let _ = std::fs::remove_dir_all(&directory);
 }
