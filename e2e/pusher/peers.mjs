@@ -1,6 +1,6 @@
 // npm's pusher-js, an application's server that signs, and bare clients, waited for.
 
-import { createHmac } from "node:crypto";
+import { createHash, createHmac } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import Pusher from "pusher-js";
@@ -122,6 +122,25 @@ export async function bare(daemon, path) {
     socket.on("error", failed);
   }));
   return { socket, received, closed, send: (data) => socket.send(data), leave: () => socket.terminate() };
+}
+
+/** Publishes an event as Pusher's server libraries do, not for the connection `socket_id`. */
+export async function trigger(daemon, channel, name, data, socket_id) {
+  const [, url] = /curl (http:\S+)\/v1\/publish/.exec(daemon.output());
+  const body = JSON.stringify({ name, channel, data: JSON.stringify(data), socket_id });
+  const query = [
+    `auth_key=${KEY}`,
+    `auth_timestamp=${Math.floor(Date.now() / 1000)}`,
+    "auth_version=1.0",
+    `body_md5=${createHash("md5").update(body).digest("hex")}`,
+  ].join("&");
+  const signature = sign(`POST\n/apps/1/events\n${query}`);
+  const answer = await fetch(`${url}/apps/1/events?${query}&auth_signature=${signature}`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body,
+  });
+  if (!answer.ok) throw new Error(`trigger: ${answer.status} ${await answer.text()}`);
 }
 
 /** Publishes as an application's server does, over the HTTP API. */
