@@ -221,6 +221,9 @@ fn pusher_settings(from: &config::Settings, apps: Vec<PusherApp>) -> pusher::Set
         client_event_bytes_max,
         members_per_channel_max,
         member_bytes_max,
+        event_name_chars_max,
+        channels_per_event_max,
+        event_bytes_max,
     } = from.pusher;
     pusher::Settings {
         enabled,
@@ -232,6 +235,11 @@ fn pusher_settings(from: &config::Settings, apps: Vec<PusherApp>) -> pusher::Set
         member_bytes_max,
         subscriptions_per_connection_max: from.limits.subscriptions_per_connection_max as usize,
         channel_name_bytes_max: from.limits.channel_name_bytes_max,
+        events: pusher::EventLimits {
+            name_chars_max: event_name_chars_max as usize,
+            channels_max: channels_per_event_max as usize,
+            bytes_max: event_bytes_max,
+        },
     }
 }
 

@@ -21,6 +21,12 @@ section! {
     members_per_channel_max: u32 = 100, Count(1..=10_000), Live, "1000";
     /// Bytes of what is said of a user in a presence channel, `user_info`. A subscription with more is refused.
     member_bytes_max: usize = KIB, Size(2..=64 * KIB), Live, r#""4KiB""#;
+    /// Characters of an event's name, of clients' events and of the application's. A longer one is refused.
+    event_name_chars_max: u32 = 200, Count(1..=1000), Live, "50";
+    /// Channels to which the application sends one event. More are refused.
+    channels_per_event_max: u32 = 100, Count(1..=1000), Live, "10";
+    /// Bytes of the data of an event of the application's. A longer one is refused with 413.
+    event_bytes_max: usize = 10 * KIB, Size(1..=16 * MIB), Live, r#""64KiB""#;
 }
 
 section! {

@@ -215,8 +215,18 @@ fn what_is_too_much_is_refused_and_nothing_is_published() {
             400,
             "one of channel and channels",
         ),
-        (EVENTS, long("name", "n".repeat(201)), 400, "1 to 200 bytes"),
-        (EVENTS, long("name", String::new()), 400, "1 to 200 bytes"),
+        (
+            EVENTS,
+            long("name", "n".repeat(201)),
+            400,
+            "1 to 200 characters",
+        ),
+        (
+            EVENTS,
+            long("name", String::new()),
+            400,
+            "1 to 200 characters",
+        ),
         (EVENTS, long("data", "d".repeat(10_241)), 413, "10241 bytes"),
         (EVENTS, long("channel", "c".repeat(165)), 400, "1 to 164"),
         (EVENTS, event("with space"), 400, "with space"),
@@ -371,7 +381,70 @@ fn channels_are_listed_with_what_is_asked_of_them() {
     // Another application sees its own alone.
     let mut request = signed("GET", "/apps/other/channels", "").with("auth_key", "key-of-other");
     request.secret = "secret-of-other";
-    assert_eq!(request.send(&api).json(), json!({"channels": {"one": {}}}));
+    assert_eq!(request.send(&api).json(), json!({"channels": {"one": one}}));
+}
+
+/// Its channels are those of an application, so that some of them keep their last event.
+#[test]
+fn a_cache_channel_says_what_it_keeps_and_for_how_long() {
+    let server = TestServer::with(Backend::Epoll, 2, |settings| {
+        settings.channels = std::mem::take(&mut settings.channels).with_app("");
+    });
+    let api = Api::of(server.shared());
+    let path = "/apps/3/channels/cache-a";
+    let none = get(&api, path, &[("info", "cache")]);
+    let empty = json!({"occupied": false, "subscription_count": 0});
+    assert_eq!((none.status, none.json()), (200, empty));
+    let mut told = event("cache-a");
+    told["info"] = "subscription_count,cache".into();
+    let answer = post(&api, EVENTS, &told).json();
+    let about = &answer["channels"]["cache-a"];
+    assert_eq!(about["subscription_count"], 0, "{answer}");
+    let check = |cache: &Value| {
+        assert_eq!(cache["data"], "{\"a\":1}", "{cache}");
+        let ttl = cache["ttl"].as_u64().expect("seconds");
+        assert!((1_700..=1_800).contains(&ttl), "half an hour, not {ttl} s");
+    };
+    check(&about["cache"]);
+    let _client = server.open("/raw/cache-a").expect("opens");
+    let one = get(&api, path, &[("info", "cache")]).json();
+    assert_eq!(one["occupied"], true);
+    check(&one["cache"]);
+    told["channel"] = "lobby".into();
+    let answer = post(&api, EVENTS, &told).json();
+    assert_eq!(
+        answer,
+        json!({"channels": {"lobby": {"subscription_count": 0}}}),
+        "it keeps none"
+    );
+    let lobby = get(&api, "/apps/3/channels/lobby", &[("info", "cache")]);
+    assert_refused(&lobby, 400, "cache channels");
+}
+
+#[test]
+fn what_an_event_may_be_is_configured() {
+    let server = TestServer::with(Backend::Epoll, 2, |settings| {
+        let own = pusher::EventLimits {
+            name_chars_max: 7,
+            channels_max: 1,
+            bytes_max: 3,
+        };
+        settings.dialects.pusher = Arc::new(pusher::Settings {
+            events: own,
+            ..pusher::Settings::default()
+        });
+    });
+    let api = Api::of(server.shared());
+    let named = |name: &str, data: &str| json!({"name": name, "data": data, "channel": "one"});
+    let two = json!({"name": "n", "data": "", "channels": ["one", "two"]});
+    for (body, status, why) in [
+        (named("greeting", ""), 400, "1 to 7 characters"),
+        (named("n", "four"), 413, "at most 3"),
+        (two, 400, "1 to 1 channels"),
+    ] {
+        assert_refused(&post(&api, EVENTS, &body), status, why);
+    }
+    assert_eq!(post(&api, EVENTS, &named("greetin", "abc")).status, 200);
 }
 
 #[test]

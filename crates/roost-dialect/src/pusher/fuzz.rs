@@ -12,7 +12,7 @@ use roost_hub::{
 use serde_json::Value;
 
 use super::request::{self, Request};
-use super::{Kind, Pusher, Settings, parse_socket_id, socket_id};
+use super::{EventLimits, Kind, Pusher, Settings, parse_socket_id, socket_id};
 use crate::dialect::{
     Command, Context, Dialect, Event, Input, Message, Next, Recovered, Recovers, Session,
     SubscribeTo, Target, Terms,
@@ -64,6 +64,7 @@ impl Peer {
             member_bytes_max: 64,
             subscriptions_per_connection_max: 4,
             channel_name_bytes_max: NAME_BYTES_MAX,
+            events: EventLimits::default(),
         }));
         let terms = Terms {
             number: app,

@@ -57,6 +57,30 @@ pub struct Settings {
     pub subscriptions_per_connection_max: usize,
     /// Longest channel name, in bytes of UTF-8, with the application's prefix.
     pub channel_name_bytes_max: usize,
+    /// What events may be.
+    pub events: EventLimits,
+}
+
+/// What events may be, of clients and of the application.
+#[derive(Debug, Clone, Copy)]
+pub struct EventLimits {
+    /// Characters of a name.
+    pub name_chars_max: usize,
+    /// Channels of one event of the application's.
+    pub channels_max: usize,
+    /// Bytes of the data of such an event.
+    pub bytes_max: usize,
+}
+
+impl Default for EventLimits {
+    /// As Pusher has them.
+    fn default() -> EventLimits {
+        EventLimits {
+            name_chars_max: 200,
+            channels_max: 100,
+            bytes_max: 10 << 10,
+        }
+    }
 }
 
 impl Settings {

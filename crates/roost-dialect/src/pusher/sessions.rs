@@ -421,7 +421,9 @@ fn handle_publish<'a>(
     let is_name = name.is_some();
     let error = if !event.starts_with(CLIENT_EVENT) {
         codes::UNKNOWN_EVENT
-    } else if event.chars().count() > EVENT_CHARS_MAX || event.contains(char::is_control) {
+    } else if event.chars().count() > settings.events.name_chars_max
+        || event.contains(char::is_control)
+    {
         codes::EVENT_NAME
     } else if !app.client_events {
         codes::NO_CLIENT_EVENTS
@@ -638,8 +640,6 @@ fn refuse(
 const ROLE: &str = "pusher";
 /// With what events of clients begin.
 const CLIENT_EVENT: &str = "client-";
-/// As Pusher's own libraries have it.
-const EVENT_CHARS_MAX: usize = 200;
 /// An entry of the sessions' table.
 const SESSION_BYTES: usize = size_of::<Session>() + size_of::<usize>();
 /// Room for so many sessions is kept when the last has ended.

@@ -32,6 +32,7 @@ pub(super) fn add(settings: &mut Settings) {
         member_bytes_max: 100,
         subscriptions_per_connection_max: 128,
         channel_name_bytes_max: 255,
+        events: pusher::EventLimits::default(),
     });
 }
 

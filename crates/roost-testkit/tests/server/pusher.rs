@@ -69,6 +69,7 @@ fn server_with(
             member_bytes_max: 100,
             subscriptions_per_connection_max: 128,
             channel_name_bytes_max: 255,
+            events: pusher::EventLimits::default(),
         });
         also(settings);
     })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use roost_dialect::pusher::parse_socket_id;
+use roost_dialect::pusher::{EventLimits, parse_socket_id};
 use roost_dialect::{PayloadRef, Publication, PublishDetails, Receivers};
 use roost_reactor::ControlPublication;
 use serde::Deserialize;
@@ -54,8 +54,9 @@ pub(super) async fn publish(call: &AppCall, body: &[u8]) -> Done {
             ));
         }
     };
-    if !(1..=CHANNELS_MAX).contains(&names.len()) {
-        let detail = format!("an event goes to 1 to {CHANNELS_MAX} channels");
+    let channels_max = limits_of(call).channels_max;
+    if !(1..=channels_max).contains(&names.len()) {
+        let detail = format!("an event goes to 1 to {channels_max} channels");
         return Err(Fault::bad(detail));
     }
     let infos = Infos::parse(event.info.as_deref())?;
@@ -124,12 +125,18 @@ async fn place(call: &AppCall, publications: Vec<ControlPublication>) -> Result<
     })
 }
 
+fn limits_of(call: &AppCall) -> EventLimits {
+    call.call.api.shared.settings().dialects.pusher.events
+}
+
 impl Event<'_> {
     /// The event as it goes to one channel of the application.
     fn to(&self, call: &AppCall, name: &str) -> Result<ControlPublication, Fault> {
         let bytes_max = call.call.api.shared.settings().limits.message_bytes_max;
-        if !(1..=NAME_BYTES_MAX).contains(&self.name.len()) {
-            let detail = format!("an event's name has 1 to {NAME_BYTES_MAX} bytes");
+        let limits = limits_of(call);
+        if !(1..=limits.name_chars_max).contains(&self.name.chars().count()) {
+            let most = limits.name_chars_max;
+            let detail = format!("an event's name has 1 to {most} characters");
             return Err(Fault::bad(detail));
         }
         let data = match self.data.get().starts_with('"') {
@@ -137,7 +144,7 @@ impl Event<'_> {
                 .map_err(|error| Fault::bad(format!("data: {error}")))?,
             false => Cow::Borrowed(self.data.get()),
         };
-        let most = DATA_BYTES_MAX.min(bytes_max);
+        let most = limits.bytes_max.min(bytes_max);
         if data.len() > most {
             let detail = format!(
                 "data has {} bytes, and at most {most} may be sent",
@@ -188,10 +195,5 @@ fn client_of(id: &str) -> Result<u64, Fault> {
     }
 }
 
-/// Channels of one event.
-const CHANNELS_MAX: usize = 100;
 /// Events of one batch.
 const BATCH_MAX: usize = 10;
-const NAME_BYTES_MAX: usize = 200;
-/// Of an event.
-const DATA_BYTES_MAX: usize = 10 << 10;
