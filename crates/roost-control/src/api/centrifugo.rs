@@ -529,7 +529,13 @@ async fn presence(call: &Call, text: &str, counts_only: bool) -> Done {
         }
         Err(problem) => return Err(problem.into()),
     };
-    let PresenceCounts { clients, users, .. } = view.counts;
+    let PresenceCounts {
+        clients,
+        users,
+        has_anonymous,
+    } = view.counts;
+    // As Centrifugo counts: all that are anonymous are one user.
+    let users = users + u32::from(has_anonymous);
     if counts_only {
         return Ok(json!({ "num_clients": clients, "num_users": users }));
     }

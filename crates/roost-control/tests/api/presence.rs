@@ -73,8 +73,19 @@ fn centrifugos_methods_answer_as_it_does() {
     let info = json!({"client": client, "user": ""});
     assert_eq!(presence, json!({"result": {"presence": {client: info}}}));
     let stats = api.post("/api/presence_stats", r#"{"channel":"room:1"}"#);
-    let counts = json!({"num_clients": 1, "num_users": 0});
+    // All that are anonymous are one user, here as in Centrifugo's clients' protocol.
+    let counts = json!({"num_clients": 1, "num_users": 1});
     assert_eq!(stats.json(), json!({"result": counts}));
+    let more = [(); 2].map(|()| server.open("/raw/room:1").expect("opens"));
+    await_members(&api, 3);
+    let stats = api.post("/api/presence_stats", r#"{"channel":"room:1"}"#);
+    let counts = json!({"num_clients": 3, "num_users": 1});
+    assert_eq!(stats.json(), json!({"result": counts}));
+    let many = api.post("/api/presence", r#"{"channel":"room:1"}"#).json();
+    let counts = json!({"presence": {}, "truncated": true, "num_clients": 3, "num_users": 1});
+    assert_eq!(many, json!({"result": counts}));
+    drop(more);
+    await_members(&api, 1);
     // By that name it is found.
     let body = json!({"client": client}).to_string();
     assert_eq!(
