@@ -86,6 +86,7 @@ pub struct PermissionSet {
     role: Box<str>,
     permissions: Box<[Permission]>,
     subscriptions: Arc<[Box<str>]>,
+    info: Option<Arc<str>>,
 }
 
 impl PermissionSet {
@@ -96,6 +97,7 @@ impl PermissionSet {
             role: role.into(),
             permissions: permissions.into(),
             subscriptions: Arc::default(),
+            info: None,
         }
     }
 
@@ -106,6 +108,7 @@ impl PermissionSet {
             role: TOKEN_ROLE.into(),
             permissions: permissions.into(),
             subscriptions: Arc::default(),
+            info: None,
         }
     }
 
@@ -122,6 +125,18 @@ impl PermissionSet {
     /// The channels that a client is subscribed to without asking.
     pub fn subscriptions(&self) -> &Arc<[Box<str>]> {
         &self.subscriptions
+    }
+
+    /// The same with what other clients are told of this one beside its user, as JSON, where its dialect has a place
+    /// for that.
+    #[must_use]
+    pub fn with_info(self, info: Option<Arc<str>>) -> PermissionSet {
+        PermissionSet { info, ..self }
+    }
+
+    /// What other clients are told of this one beside its user, as JSON.
+    pub fn info(&self) -> Option<&Arc<str>> {
+        self.info.as_ref()
     }
 
     /// Where it comes from.
@@ -141,7 +156,9 @@ impl PermissionSet {
         let each = size_of::<Permission>() + ALLOCATION_BYTES;
         let names = self.subscriptions.iter();
         let names: usize = names.map(|name| name.len() + ALLOCATION_BYTES).sum();
-        size_of::<PermissionSet>() + self.permissions.len() * each + texts + names
+        let info = self.info.as_ref();
+        let info = info.map_or(0, |info| info.len() + ALLOCATION_BYTES);
+        size_of::<PermissionSet>() + self.permissions.len() * each + texts + names + info
     }
 
     /// The first permission for an operation on all that is asked for. One permission has to cover the

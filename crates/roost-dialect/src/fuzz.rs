@@ -289,6 +289,7 @@ impl Peer {
                 expires_in_s: None,
                 provider: Provider::Jwt,
                 subscriptions: Arc::default(),
+                info: None,
             }),
         };
         let ends = self.session.on_token_checked(&outcome, out);

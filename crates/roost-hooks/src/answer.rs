@@ -10,7 +10,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use roost_access::PermissionSet;
-use roost_tokens::{permissions_of_caps, subscriptions_of_json};
+use roost_tokens::{info_of, permissions_of_caps, subscriptions_of_json};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -54,7 +54,8 @@ pub struct Granted {
     pub user: Box<str>,
     /// When that ends, in seconds since 1970.
     pub expire_at: Option<u64>,
-    /// What it may do where namespaces say `granted`, and what it is subscribed to without asking.
+    /// What it may do where namespaces say `granted`, what it is subscribed to without asking, and what others are
+    /// told of it.
     pub permissions: Arc<PermissionSet>,
 }
 
@@ -135,6 +136,8 @@ struct ConnectMembers<'a> {
     channels: Option<&'a RawValue>,
     #[serde(borrow, default)]
     subs: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    info: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -203,6 +206,7 @@ fn granted(event: Event, result: &str) -> Result<Answer, AnswerError> {
                 caps,
                 channels,
                 subs,
+                info,
             } = object(result.as_bytes())?;
             if user.len() > USER_BYTES_MAX {
                 return Err(AnswerError::Granted(
@@ -214,10 +218,12 @@ fn granted(event: Event, result: &str) -> Result<Answer, AnswerError> {
             let (channels, subs) = (channels.map(RawValue::get), subs.map(RawValue::get));
             let subscriptions = subscriptions_of_json(channels, subs);
             let subscriptions = subscriptions.map_err(AnswerError::Granted)?;
+            let info = info_of(info.map(RawValue::get)).map_err(AnswerError::Granted)?;
+            let permissions = permissions.with_subscriptions(subscriptions);
             Ok(Answer::Connect(Granted {
                 user: user.into(),
                 expire_at: expire_at.filter(|at| *at > 0),
-                permissions: Arc::new(permissions.with_subscriptions(subscriptions)),
+                permissions: Arc::new(permissions.with_info(info)),
             }))
         }
         Event::Subscribe => {

@@ -77,6 +77,7 @@ fn without_token(core: &Core, key: ConnKey) -> TokenOutcome {
                 expires_in_s: left.map(|ticks| seconds(u64::from(ticks) * u64::from(TICK_MS))),
                 provider: known.provider,
                 subscriptions: known.permissions.subscriptions().clone(),
+                info: known.permissions.info().cloned(),
             })
         }
         None if core.settings.auth.is_required => Err(TokenRefusal::Missing),
@@ -85,6 +86,7 @@ fn without_token(core: &Core, key: ConnKey) -> TokenOutcome {
             expires_in_s: None,
             provider: Provider::Static,
             subscriptions: Arc::default(),
+            info: None,
         }),
     }
 }
@@ -122,6 +124,7 @@ fn admit(core: &mut Core, key: ConnKey, login: Login) -> TokenOutcome {
     }
     let user = identity.user.clone();
     let subscriptions = identity.permissions.subscriptions().clone();
+    let info = identity.permissions.info().cloned();
     let before = journal::before_login(core, key);
     let identified = core.connections.identify(key, identity);
     identified.map_err(|TooMany| TokenRefusal::TooMany)?;
@@ -131,6 +134,7 @@ fn admit(core: &mut Core, key: ConnKey, login: Login) -> TokenOutcome {
         expires_in_s,
         provider,
         subscriptions,
+        info,
     })
 }
 
@@ -147,6 +151,7 @@ fn grant(core: &Core, key: ConnKey, login: &Login) -> TokenOutcome {
         expires_in_s: login.expires_in_ms.map(seconds),
         provider: login.provider,
         subscriptions: Arc::default(), // it is for one subscription
+        info: login.permissions.info().cloned(),
     })
 }
 

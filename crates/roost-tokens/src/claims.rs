@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
+use serde_json::value::RawValue;
 
 use crate::object::Object;
 
@@ -41,11 +42,12 @@ pub(crate) struct RawClaims {
     /// The same, each with options, which have no effect.
     #[serde(default)]
     pub(crate) subs: Option<Keys>,
+    /// What other clients are told of this one beside its user.
+    #[serde(default)]
+    pub(crate) info: Option<Box<RawValue>>,
     // The rest has no effect here yet: its types are checked, so that a mistake shows at once.
     #[serde(default, rename = "b64info")]
     _b64info: Option<String>,
-    #[serde(default, rename = "info")]
-    _info: Option<IgnoredAny>,
     #[serde(default, rename = "meta")]
     _meta: Option<IgnoredAny>,
 }

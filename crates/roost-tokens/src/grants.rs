@@ -1,5 +1,7 @@
 //! Capabilities of tokens, as permissions.
 
+use std::sync::Arc;
+
 use roost_access::{Matching, Operation, Operations, Pattern, Permission, PermissionSet};
 
 use crate::claims::{Keys, RawCap};
@@ -60,6 +62,18 @@ pub(crate) fn subscriptions_of(
         }
     }
     Ok(all)
+}
+
+/// What the claim `info` says of a client, as JSON; `null` says nothing.
+///
+/// # Errors
+/// It is too long.
+pub fn info_of(json: Option<&str>) -> Result<Option<Arc<str>>, &'static str> {
+    match json {
+        None | Some("null") => Ok(None),
+        Some(json) if json.len() > INFO_BYTES_MAX => Err("info is longer than 1024 bytes"),
+        Some(json) => Ok(Some(json.into())),
+    }
 }
 
 /// Those of a JWT's claim `caps`.
@@ -132,6 +146,8 @@ pub(crate) fn pattern(text: &str) -> Option<Pattern> {
 
 /// Channels that a client is subscribed to when it connects: each is asked for at once.
 const SUBSCRIPTIONS_MAX: usize = 64;
+/// What is said of a client goes to all that are told of it.
+const INFO_BYTES_MAX: usize = 1024;
 /// No channel's name is longer, whatever the configuration says.
 const SUBSCRIPTION_BYTES_MAX: usize = 255;
 /// Each is looked through when a channel is asked for.

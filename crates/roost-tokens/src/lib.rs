@@ -34,7 +34,7 @@ pub use checker::{Checker, Counts, hash};
 pub use files::{
     FileError, Secrets, Signer, parse_public_keys, parse_secrets, parse_static_tokens,
 };
-pub use grants::{permissions_of_caps, subscriptions_of_json};
+pub use grants::{info_of, permissions_of_caps, subscriptions_of_json};
 pub use jwks::{JWKS_KEYS_MAX, Jwks, JwksError, parse_jwks};
 pub use keys::{FILE_KEYS_MAX, Key, KeyError, KeyKind, KeyPrint, KeySet, SECRET_BYTES_MIN};
 pub use outcome::{Refusal, Verified, id_of};

@@ -9,9 +9,10 @@ use jsonwebtoken::{Algorithm, Validation, errors::ErrorKind};
 use roost_access::TokenMark;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use crate::claims::{RawClaims, Seconds};
-use crate::grants::{permissions_of, subscriptions_of};
+use crate::grants::{info_of, permissions_of, subscriptions_of};
 use crate::keys::{KID_BYTES_MAX, KeyPrint, KeySet, NoKey};
 use crate::object::Object;
 use crate::outcome::{Refusal, Verified, id_of};
@@ -196,6 +197,8 @@ fn check_claims(
     }
     let permissions = permissions_of(claims.caps.unwrap_or_default())?;
     let subscriptions = subscriptions_of(claims.channels, claims.subs).map_err(Refusal::Claim)?;
+    let info = claims.info.as_deref().map(RawValue::get);
+    let info = info_of(info).map_err(Refusal::Claim)?;
     Ok(Verified {
         user,
         mark: TokenMark {
@@ -206,7 +209,11 @@ fn check_claims(
         },
         token_expires_at,
         expires_at,
-        permissions: Arc::new(permissions.with_subscriptions(subscriptions)),
+        permissions: Arc::new(
+            permissions
+                .with_subscriptions(subscriptions)
+                .with_info(info),
+        ),
         channel: claims.channel.map(String::into_boxed_str),
         key: Some(key),
     })

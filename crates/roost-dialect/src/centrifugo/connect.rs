@@ -38,12 +38,13 @@ pub(super) fn handle_connect<'a>(
         expires_in_s,
         provider: _,
         subscriptions,
+        info,
     } = admission;
     // Two draws of 53 bits: all 64 are random, and not all 0.
     let client = (new_id() << 11 ^ new_id()).max(1);
     let personal = (settings.personal_channels && !user.is_empty())
         .then(|| format!("{PERSONAL}{}", &*user).into_boxed_str());
-    session.connect(client, user);
+    session.connect(client, user, info.as_ref());
     if !subscriptions.is_empty() || personal.is_some() {
         let names = personal.into_iter().chain(subscriptions.iter().cloned());
         let limits = (
@@ -79,7 +80,10 @@ pub(super) fn handle_refresh<'a>(
         Some(Ok(Admission { user, .. })) if user != session.user() => {
             return Err(codes::INVALID_TOKEN);
         }
-        Some(Ok(Admission { expires_in_s, .. })) => {
+        Some(Ok(Admission {
+            expires_in_s, info, ..
+        })) => {
+            session.set_info(info.as_ref());
             let expiry = Expiry { in_s: expires_in_s };
             lines.refreshed(id, &session.client_id(), &expiry);
         }

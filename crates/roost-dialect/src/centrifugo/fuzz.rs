@@ -462,12 +462,14 @@ fn outcome_of(token: Option<&str>) -> TokenOutcome {
                 true => ["a", "late", ""].map(Into::into).into(),
                 false => Arc::default(),
             },
+            info: user.ends_with('i').then(|| r#"{"a":"b"}"#.into()),
         }),
         None => Ok(Admission {
             user: "".into(),
             expires_in_s: None,
             provider: Provider::Static,
             subscriptions: Arc::default(),
+            info: None,
         }),
     }
 }

@@ -2,6 +2,7 @@
 //! another one is shown before it has expired.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::Settings;
 use super::codes::{self, Disconnect, Error};
@@ -18,8 +19,8 @@ use crate::json::Text;
 pub(super) enum Shown<'a> {
     /// It is to be checked first.
     Unchecked(Cow<'a, str>),
-    /// It is good.
-    Granted(Grant),
+    /// It is good, and others are told this of the subscription.
+    Granted(Grant, Option<Arc<str>>),
     Refused(Error),
 }
 
@@ -27,9 +28,10 @@ pub(super) enum Shown<'a> {
 pub(super) fn look<'a>(session: &mut Session, token: Cow<'a, str>) -> Shown<'a> {
     match session.take_outcome() {
         None => Shown::Unchecked(token),
-        Some(Ok(admission)) => Shown::Granted(Grant {
-            expires_in_s: admission.expires_in_s,
-        }),
+        Some(Ok(admission)) => {
+            let expires_in_s = admission.expires_in_s;
+            Shown::Granted(Grant { expires_in_s }, admission.info)
+        }
         Some(Err(refusal)) => Shown::Refused(error_of(refusal)),
     }
 }
@@ -60,7 +62,7 @@ pub(super) fn handle_sub_refresh<'a>(
         None => codes::BAD_REQUEST,
         Some(token) => match look(session, token) {
             Shown::Unchecked(token) => return Ok(Step::CheckSubscription(token, channel)),
-            Shown::Granted(grant) => {
+            Shown::Granted(grant, _) => {
                 return Ok(Step::Command(Command::RefreshGrant {
                     channel,
                     grant,

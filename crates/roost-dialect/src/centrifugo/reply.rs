@@ -266,11 +266,15 @@ pub(super) fn client_id(number: u64) -> String {
 }
 
 /// A publisher as subscribers are told of it.
-pub(super) fn client_info(user: &str, client: &str) -> Box<str> {
+pub(super) fn client_info(user: &str, client: &str, connection: Option<&str>) -> Box<str> {
     let mut info = b"{\"user\":".to_vec();
     push_string(&mut info, user);
     info.extend_from_slice(b",\"client\":");
     push_string(&mut info, client);
+    if let Some(connection) = connection {
+        info.extend_from_slice(b",\"conn_info\":");
+        info.extend_from_slice(&in_one_line(connection.as_bytes()));
+    }
     info.push(b'}');
     String::from_utf8(info)
         .expect("it is written of texts")

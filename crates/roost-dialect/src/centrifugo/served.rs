@@ -22,6 +22,7 @@ const SERVER: u32 = u32::MAX;
 /// What the line of a `connect` asks for next; `None` if none waits.
 pub(super) fn next_step<'a>(session: &mut Session) -> Option<Step<'a>> {
     let form = session.transport().form();
+    session.subscribes_with(None);
     let connecting = session.connecting()?;
     if connecting.is_answered {
         session.end_connecting();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use roost_access::UserName;
-use roost_hub::ChannelId;
+use roost_hub::{ChannelId, MemberInfo};
 
 use super::connecting::Connecting;
 use super::members::Told;
@@ -30,6 +30,10 @@ const _: () = assert!(size_of::<Session>() <= 32);
 #[derive(Debug, Default)]
 struct Known {
     user: UserName,
+    /// What others are told of it beside that, as a member of channels.
+    info: Option<Arc<MemberInfo>>,
+    /// The same of the subscription that is asked for now.
+    channel_info: Option<Arc<str>>,
     /// What became of the token of the command that is drawn next.
     outcome: Option<TokenOutcome>,
     /// What goes with all that it publishes.
@@ -55,6 +59,8 @@ pub struct SessionState {
     pub client: u64,
     /// Its user; empty of an anonymous one.
     pub user: UserName,
+    /// What others are told of it beside that.
+    pub info: Option<Arc<MemberInfo>>,
     /// Its channels, each with the number of the command that subscribes to it, 0 once that is done.
     pub subscriptions: Vec<(ChannelId, u32)>,
     /// Those of which it is told who comes and who leaves.
@@ -73,14 +79,59 @@ impl Session {
     }
 
     /// The client has connected under this id, which is not 0.
-    pub(super) fn connect(&mut self, client: u64, user: UserName) {
+    pub(super) fn connect(&mut self, client: u64, user: UserName, info: Option<&Arc<str>>) {
         debug_assert!(client != 0 && !self.is_connected(), "it connects once");
         self.client = client;
-        if user.is_empty() && !self.transport().is_emulated() {
+        if user.is_empty() && info.is_none() && !self.transport().is_emulated() {
             self.known = None; // it has subscribed to nothing before
         } else {
             self.known.get_or_insert_default().user = user;
+            self.set_info(info);
         }
+    }
+
+    /// What others are told of the client beside its user, from now on.
+    pub(super) fn set_info(&mut self, info: Option<&Arc<str>>) {
+        let before = self.known.as_ref().and_then(|known| known.info.as_deref());
+        let before = before.and_then(|info| info.connection.as_deref());
+        if before == info.map(|info| &**info) {
+            return;
+        }
+        let known = self.known.get_or_insert_default();
+        known.details = None;
+        known.info = info.map(|info| {
+            Arc::new(MemberInfo {
+                connection: Some((**info).into()),
+                channel: None,
+            })
+        });
+    }
+
+    /// The session is about to ask for a subscription, of which others are told this.
+    pub(super) fn subscribes_with(&mut self, info: Option<Arc<str>>) {
+        match &mut self.known {
+            Some(known) => known.channel_info = info,
+            None if info.is_some() => self.known.get_or_insert_default().channel_info = info,
+            None => {}
+        }
+    }
+
+    /// As whom the session joins the channel that it has just asked to subscribe to; `None`: there is nothing to be
+    /// said beside its user.
+    pub(super) fn joins_as(&self) -> Option<(UserName, Option<Arc<MemberInfo>>)> {
+        let known = self.known.as_ref()?;
+        let info = match (&known.info, &known.channel_info) {
+            (None, None) => return None,
+            (info, None) => info.clone(),
+            (info, Some(channel)) => {
+                let connection = info.as_ref().and_then(|info| info.connection.clone());
+                Some(Arc::new(MemberInfo {
+                    connection,
+                    channel: Some((**channel).into()),
+                }))
+            }
+        };
+        Some((known.user.clone(), info))
     }
 
     /// A session whose client is sent what it gets by this.
@@ -129,6 +180,7 @@ impl Session {
         self.take_connecting();
         let is_plain = |known: &Known| {
             known.user.is_empty()
+                && known.info.is_none()
                 && known.told.is_empty()
                 && known.served.is_empty()
                 && known.details.is_none()
@@ -222,10 +274,17 @@ impl Session {
     /// What goes with a publication of the client.
     pub(super) fn details(&mut self) -> Arc<PublishDetails> {
         let client = self.client;
-        let Known { user, details, .. } = &mut **self.known.get_or_insert_default();
+        let known = &mut **self.known.get_or_insert_default();
+        let Known {
+            user,
+            info,
+            details,
+            ..
+        } = known;
+        let info = info.as_ref().and_then(|info| info.connection.as_deref());
         let details = details.get_or_insert_with(|| {
             Arc::new(PublishDetails {
-                client_info: Some(client_info(user, &client_id(client))),
+                client_info: Some(client_info(user, &client_id(client), info)),
                 ..PublishDetails::default()
             })
         });
@@ -241,8 +300,10 @@ impl Session {
         } = self;
         let Known {
             user,
-            outcome: _, // asked for again
-            details: _, // made again
+            info,
+            channel_info: _, // of a command that was carried out at once
+            outcome: _,      // asked for again
+            details: _,      // made again
             told,
             served,
             announced: _,  // the application asks again
@@ -253,6 +314,7 @@ impl Session {
         SessionState {
             client,
             user,
+            info,
             subscriptions: subscriptions.into_list(),
             told: told.into_list(),
             served: served.into_iter().collect(),
@@ -266,16 +328,18 @@ impl Session {
         let SessionState {
             client,
             user,
+            info,
             subscriptions,
             told,
             served,
             transport,
             emulation,
         } = state;
-        let is_known = !(user.is_empty() && told.is_empty() && served.is_empty());
+        let is_known = !(user.is_empty() && info.is_none() && told.is_empty() && served.is_empty());
         let known = (is_known || transport.is_emulated()).then(|| {
             Box::new(Known {
                 user,
+                info,
                 told: Told::from_list(told),
                 served: served.into_iter().collect(),
                 transport,
@@ -293,10 +357,17 @@ impl Session {
     /// Heap bytes, nearly.
     pub(super) fn heap_bytes(&self) -> usize {
         let known = self.known.as_ref().map_or(0, |known| {
-            let info = known.details.as_ref();
-            let info = info.and_then(|details| details.client_info.as_ref());
-            let details = info.map_or(0, |info| size_of::<PublishDetails>() + info.len());
+            let told = known.details.as_ref();
+            let told = told.and_then(|details| details.client_info.as_ref());
+            let details = told.map_or(0, |info| size_of::<PublishDetails>() + info.len());
+            let info = known
+                .info
+                .as_ref()
+                .and_then(|info| info.connection.as_ref());
+            let info = info.map_or(0, |info| size_of::<MemberInfo>() + info.len());
+            let channel_info = known.channel_info.as_ref().map_or(0, |info| info.len());
             let served = known.served.len() * size_of::<ChannelId>() * 4 / 3;
+            let details = details + info + channel_info;
             size_of::<Known>() + details + known.told.heap_bytes() + served + known.emulation.len()
         });
         known + self.subscriptions.heap_bytes()

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use roost_access::{Operation, is_protected};
-use roost_hub::{ChannelId, EventIds, PresenceView};
+use roost_access::{Operation, UserName, is_protected};
+use roost_hub::{ChannelId, EventIds, MemberInfo, PresenceView};
 use roost_wire::{CloseCode, Frozen, Opcode};
 use serde_json::value::RawValue;
 use slab::Slab;
@@ -171,6 +171,10 @@ impl Dialect for Centrifugo {
         self.sessions.get(session.index())?.client()
     }
 
+    fn joins_as(&self, session: dialect::Session) -> Option<(UserName, Option<Arc<MemberInfo>>)> {
+        self.sessions.get(session.index())?.joins_as()
+    }
+
     fn is_told_of_members(&self, session: dialect::Session, channel: ChannelId) -> bool {
         let session = self.sessions.get(session.index());
         session.is_some_and(|session| session.is_told(channel))
@@ -195,6 +199,7 @@ impl Dialect for Centrifugo {
             return None;
         }
         let number = session.announce(name)?;
+        session.subscribes_with(None);
         Some((session.transport().form(), token::of_served(Some(number))))
     }
 
@@ -376,13 +381,14 @@ fn handle_subscribe<'a>(
     } else {
         let token = token.filter(|token| !token.is_empty());
         let grant = match token.map(|token| grants::look(session, token)) {
-            None => Ok(None),
-            Some(Shown::Granted(grant)) => Ok(Some(grant)),
+            None => Ok((None, None)),
+            Some(Shown::Granted(grant, info)) => Ok((Some(grant), info)),
             Some(Shown::Unchecked(token)) => return Ok(Step::CheckSubscription(token, channel)),
             Some(Shown::Refused(error)) => Err(error),
         };
         match grant {
-            Ok(grant) => {
+            Ok((grant, info)) => {
+                session.subscribes_with(info);
                 if subscribe.join_leave {
                     session.ask_to_be_told(id);
                 }

@@ -237,6 +237,8 @@ pub struct Admission {
     pub provider: Provider,
     /// Channels that it is subscribed to without asking, where its dialect has a place for that.
     pub subscriptions: Arc<[Box<str>]>,
+    /// What other clients are told of it beside its user, or of the subscription that it may have, as JSON.
+    pub info: Option<Arc<str>>,
 }
 
 /// Why a client is not let in.

@@ -107,6 +107,7 @@ fn good(user: &str) -> TokenOutcome {
         expires_in_s: Some(60),
         provider: Provider::Jwt,
         subscriptions: Arc::default(),
+        info: None,
     })
 }
 

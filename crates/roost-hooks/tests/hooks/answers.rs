@@ -28,6 +28,55 @@ fn a_connect_is_granted_with_a_user_an_end_and_permissions() {
     assert!(find(Operation::Publish, "chat:1").is_some());
     assert!(find(Operation::Publish, "news").is_none());
     assert!(find(Operation::Call, "chat:1").is_none());
+    let subscriptions: Vec<&str> = granted
+        .permissions
+        .subscriptions()
+        .iter()
+        .map(|name| &**name)
+        .collect();
+    assert_eq!(subscriptions, ["news", "chat:1"]);
+    let info = granted.permissions.info().map(|info| &**info);
+    assert_eq!(info, Some(r#"{"a":1}"#));
+}
+
+#[test]
+fn what_a_connect_grants_has_its_form_and_its_limits() {
+    let long = format!(
+        r#"{{"result":{{"user":"a","info":"{}"}}}}"#,
+        "x".repeat(1023)
+    );
+    let many: Vec<String> = (0..65).map(|n| format!("\"c{n}\"")).collect();
+    let many = format!(
+        r#"{{"result":{{"user":"a","channels":[{}]}}}}"#,
+        many.join(",")
+    );
+    for (text, what) in [
+        (
+            r#"{"result":{"user":"a","channels":"news"}}"#,
+            "channels is no list",
+        ),
+        (r#"{"result":{"user":"a","channels":[""]}}"#, "is empty"),
+        (
+            r#"{"result":{"user":"a","subs":["news"]}}"#,
+            "subs is no object",
+        ),
+        (
+            r#"{"result":{"user":"a","subs":{"news":1}}}"#,
+            "subs is no object",
+        ),
+        (many.as_str(), "more than 64 channels"),
+        (long.as_str(), "info is longer than 1024 bytes"),
+    ] {
+        match read(Event::Connect, text) {
+            Err(AnswerError::Granted(said)) => assert!(said.contains(what), "{said}"),
+            other => panic!("{what}: {other:?}"),
+        }
+    }
+    let none = read(Event::Connect, r#"{"result":{"user":"a","info":null}}"#);
+    let Ok(Answer::Connect(granted)) = none else {
+        panic!("{none:?}");
+    };
+    assert_eq!(granted.permissions.info(), None);
 }
 
 #[test]

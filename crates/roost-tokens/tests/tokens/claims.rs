@@ -308,3 +308,19 @@ fn capabilities_are_read_and_bounded() {
         );
     }
 }
+
+#[test]
+fn what_is_said_of_a_client_is_kept_as_it_stands_and_bounded() {
+    let info = |value: &str| {
+        let verified = check_claims(&with("info", value), &Rules::default());
+        verified.map(|verified| verified.permissions.info().map(|info| info.to_string()))
+    };
+    for value in [r#"{"name": "A", "n":[1,{}]}"#, "7", "\"x\"", "[]", "false"] {
+        assert_eq!(info(value), Ok(Some(value.to_owned())));
+    }
+    assert_eq!(info("null"), Ok(None));
+    let of = |len: usize| format!("\"{}\"", "x".repeat(len - 2));
+    assert_eq!(info(&of(1024)), Ok(Some(of(1024))));
+    let refused = Refusal::Claim("info is longer than 1024 bytes");
+    assert_eq!(info(&of(1025)), Err(refused));
+}

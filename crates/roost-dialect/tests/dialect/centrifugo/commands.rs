@@ -257,6 +257,7 @@ fn tokens_let_in_or_not() {
         expires_in_s: Some(60),
         provider: Provider::Jwt,
         subscriptions: Arc::default(),
+        info: None,
     });
     let (asked, said) = client.say(concat!(
         r#"{"id":1,"connect":{"token":"t"}}"#,
@@ -276,6 +277,7 @@ fn tokens_let_in_or_not() {
         expires_in_s: Some(60),
         provider: Provider::Jwt,
         subscriptions: Arc::default(),
+        info: None,
     });
     let (asked, _) = client.say(r#"{"id":4,"refresh":{"token":"t"}}"#);
     assert_eq!(asked, ["close 3500 invalid token"], "of another user");
@@ -433,6 +435,7 @@ fn a_session_goes_on_in_another_process() {
         expires_in_s: None,
         provider: Provider::Jwt,
         subscriptions: Arc::default(),
+        info: None,
     });
     client.say(r#"{"id":1,"connect":{"token":"t"}}"#);
     client.subscribing(2, 0);
@@ -517,4 +520,61 @@ fn a_second_subscribe_changes_nothing_of_what_is_told_of_members() {
             .is_told_of_members(client.session, ChannelId(7));
         assert_eq!(told, is_told, "as the first has asked");
     }
+}
+
+#[test]
+fn others_are_told_what_tokens_say_of_a_client() {
+    let with = |info: Option<&str>| Admission {
+        info: info.map(Into::into),
+        ..anonymous()
+    };
+    let told = |client: &Client| {
+        let (user, info) = client.dialect.joins_as(client.session)?;
+        assert_eq!(user.as_str(), "");
+        let info = info.expect("something is said");
+        Some((info.connection.clone(), info.channel.clone()))
+    };
+    let mut client = Client::connected();
+    client.say(r#"{"id":2,"subscribe":{"channel":"a"}}"#);
+    assert_eq!(told(&client), None, "nothing is said of it");
+
+    let mut client = Client::new();
+    client.outcome = Ok(with(Some(r#"{"n":"A"}"#)));
+    client.say(r#"{"id":1,"connect":{"token":"t"}}"#);
+    client.say(r#"{"id":2,"subscribe":{"channel":"a"}}"#);
+    let connection = Some(r#"{"n":"A"}"#.into());
+    assert_eq!(told(&client), Some((connection.clone(), None)));
+    let line = r#"{"id":3,"subscribe":{"channel":"b","token":"s"}}"#;
+    let mut input = Input::new(Message::Text(line));
+    let check = client.next(&mut input, &mut Vec::new());
+    assert!(matches!(check, Some(Command::CheckSubscription(..))));
+    client.tell(Event::TokenChecked(&Ok(with(Some("7")))));
+    let subscribe = client.next(&mut input, &mut Vec::new());
+    assert!(matches!(subscribe, Some(Command::Subscribe { .. })));
+    assert_eq!(told(&client), Some((connection.clone(), Some("7".into()))));
+    client.say(r#"{"id":4,"subscribe":{"channel":"c"}}"#);
+    assert_eq!(told(&client), Some((connection, None)), "of that one alone");
+
+    let publish = r#"{"id":5,"publish":{"channel":"c","data":1}}"#;
+    let info = |client: &mut Client| {
+        let mut input = Input::new(Message::Text(publish));
+        match client.next(&mut input, &mut Vec::new()) {
+            Some(Command::Publish { details, .. }) => {
+                let details = details.expect("its publisher is told");
+                details.client_info.clone().expect("it is a client")
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(info(&mut client).ends_with(r#","conn_info":{"n":"A"}}"#));
+    client.outcome = Ok(with(Some(r#"["B"]"#)));
+    client.say(r#"{"id":6,"refresh":{"token":"u"}}"#);
+    assert!(info(&mut client).ends_with(r#","conn_info":["B"]}"#));
+    let state = client.dialect.export(client.session);
+    client.session = client.dialect.import(state);
+    assert!(info(&mut client).ends_with(r#","conn_info":["B"]}"#));
+    client.outcome = Ok(with(None));
+    client.say(r#"{"id":7,"refresh":{"token":"v"}}"#);
+    assert!(!info(&mut client).contains("conn_info"));
+    assert_eq!(told(&client), None);
 }

@@ -180,6 +180,7 @@ fn anonymous() -> Admission {
         expires_in_s: None,
         provider: Provider::Static,
         subscriptions: Arc::default(),
+        info: None,
     }
 }
 

@@ -39,6 +39,7 @@ fn connect(client: &mut Client, line: &str, channels: &[&str]) -> Vec<(String, u
         expires_in_s: None,
         provider: Provider::Jwt,
         subscriptions: channels.iter().map(|&name| name.into()).collect(),
+        info: None,
     });
     let (check, _) = draw(client, line);
     assert_eq!(check.expect("a command").0, "check");
