@@ -14,6 +14,7 @@ mod names;
 mod refusals;
 mod reload;
 mod reload_secrets;
+mod served;
 mod signals;
 mod start;
 mod tls;
