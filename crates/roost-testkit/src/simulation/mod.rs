@@ -51,6 +51,7 @@ mod askers;
 mod calls;
 mod canary;
 mod centrifugo;
+mod centrifugo_peer;
 mod centrifugo_streams;
 mod closes;
 mod control;

@@ -1,0 +1,456 @@
+//! One peer that speaks Centrifugo's protocol: what it sends, and what it expects of that.
+
+use std::collections::BTreeMap;
+
+use roost_dialect::centrifugo::PATH;
+use roost_net::sim::SimRng;
+use roost_wire::frame::append_masked_frame;
+use roost_wire::handshake::{ClientRequest, HeadScanner, encode_key, parse_response};
+use roost_wire::{CloseCode, Inbound, Input, Limits, Message, Opcode, Role};
+use serde_json::{Value, json};
+
+use super::centrifugo_streams::StreamClient;
+use super::plan::Plan;
+use super::presence::{CHANNEL, Rules, Watch};
+
+pub(super) struct CentrifugoPeer {
+    pub(super) index: usize,
+    who: Who,
+    /// The namespaces of [`super::guarded`] are there.
+    has_guarded: bool,
+    pub(super) is_open: bool,
+    pub(super) is_connected: bool,
+    /// Its connection has ended, or is ending.
+    pub(super) is_over: bool,
+    key: String,
+    scanner: HeadScanner,
+    head: Vec<u8>,
+    inbound: Inbound,
+    pub(super) outgoing: Vec<u8>,
+    pub(super) in_flight: bool,
+    pub(super) holds_socket: bool,
+    next_id: u32,
+    published: u64,
+    /// Commands without an answer.
+    pub(super) open: BTreeMap<u32, Asked>,
+    /// The channels as the commands that were sent leave them.
+    wanted: Vec<String>,
+    /// Those that publications may come on: answered with success, and no answer to the end of it yet.
+    pub(super) active: Vec<String>,
+    /// A subscription was refused for want of room: what is subscribed to is not sure.
+    pub(super) is_unsure: bool,
+    pub(super) answered: u64,
+    /// The newest message of each publisher on each channel.
+    pub(super) newest: BTreeMap<(String, u64), u64>,
+    pub(super) received: u64,
+    pub(super) failure: Option<String>,
+    /// The newest of its own publications on each channel that it is to get, or has got.
+    pub(super) awaited: BTreeMap<String, u64>,
+    pub(super) watch: Watch,
+    /// It has no WebSocket.
+    pub(super) stream: Option<StreamClient>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Guest,
+    Alice,
+    Impostor,
+}
+
+/// A command that was sent.
+#[derive(Debug, Clone)]
+pub(super) enum Asked {
+    Connect,
+    Subscribe(String),
+    Unsubscribe(String),
+    /// With the publication's number, if the peer is to have got it by then.
+    Publish(String, Option<u64>),
+    Refused(u64),
+    /// Who is in a channel, and whether the peer is.
+    Presence(bool),
+    /// How many are.
+    PresenceStats,
+    /// The application, which answers with what it is asked, or with an error of its own.
+    Called,
+}
+
+impl CentrifugoPeer {
+    pub(super) fn new(index: usize, plan: &Plan) -> CentrifugoPeer {
+        let mut nonce = [9; 16];
+        nonce[0] = index as u8;
+        let who = match (plan.settings.auth.is_on, index % 4) {
+            (true, 1) => Who::Alice,
+            (true, 2) => Who::Impostor,
+            _ => Who::Guest,
+        };
+        CentrifugoPeer {
+            index,
+            who,
+            has_guarded: plan.guarded > 0,
+            is_open: false,
+            is_connected: false,
+            is_over: false,
+            key: encode_key(nonce),
+            scanner: HeadScanner::default(),
+            head: Vec::new(),
+            inbound: Inbound::new(Role::Client),
+            outgoing: Vec::new(),
+            in_flight: false,
+            holds_socket: false,
+            next_id: 1,
+            published: 0,
+            open: BTreeMap::new(),
+            wanted: Vec::new(),
+            active: Vec::new(),
+            is_unsure: false,
+            answered: 0,
+            newest: BTreeMap::new(),
+            received: 0,
+            failure: None,
+            awaited: BTreeMap::new(),
+            watch: Watch::new(Rules::of(&plan.settings)),
+            stream: StreamClient::of(index),
+        }
+    }
+
+    /// The handshake, and `connect` with a subscription behind it in the same message.
+    pub(super) fn send_request(&mut self) {
+        if self.stream.is_some() {
+            let commands = self.connect_commands();
+            if let Some(stream) = &self.stream {
+                self.outgoing = stream.request(&commands);
+            }
+            return;
+        }
+        let request = ClientRequest {
+            host: "roost.test",
+            target: PATH,
+            key: &self.key,
+            protocols: &[],
+            extensions: None,
+            origin: None,
+        };
+        request.write(&mut self.outgoing);
+    }
+
+    fn send_connect(&mut self) {
+        let commands = self.connect_commands();
+        self.frame(Opcode::Text, commands.as_bytes());
+    }
+
+    fn connect_commands(&mut self) -> String {
+        let token = match self.who {
+            Who::Guest => None,
+            Who::Alice => Some("Alice"),
+            Who::Impostor => Some("wrong"),
+        };
+        let id = self.ask(Asked::Connect);
+        let connect = json!({"id": id, "connect": {"token": token, "name": "sim"}});
+        let mut lines = vec![connect.to_string()];
+        if self.who != Who::Impostor {
+            lines.push(self.subscribe("cf:0".to_owned(), true));
+        }
+        lines.join("\n")
+    }
+
+    fn ask(&mut self, asked: Asked) -> u32 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.open.insert(id, asked);
+        id
+    }
+
+    /// A command of any kind, as a line.
+    pub(super) fn command(&mut self, rng: &mut SimRng) -> String {
+        let channel = match rng.below(8) {
+            channel @ 0..=3 => format!("cf:{channel}"),
+            4 => Plan::name_of(0),
+            5 if self.has_guarded => "granted:a.cf".to_owned(),
+            6 if self.has_guarded => "shut:cf".to_owned(),
+            _ => "cf:0".to_owned(),
+        };
+        match rng.below(if self.watch.is_on() { 12 } else { 10 }) {
+            0 | 1 => self.subscribe(channel, rng.per_mille(500)),
+            10 | 11 => self.ask_presence(rng),
+            2 => {
+                let id = self.ask(Asked::Unsubscribe(channel.clone()));
+                self.wanted.retain(|one| *one != channel);
+                self.awaited.remove(&channel);
+                json!({"id": id, "unsubscribe": {"channel": channel}}).to_string()
+            }
+            // One at a time: some are never answered by the application, and what is behind one waits.
+            3 if !self
+                .open
+                .values()
+                .any(|asked| matches!(asked, Asked::Called)) =>
+            {
+                let id = self.ask(match self.has_guarded {
+                    true => Asked::Called,
+                    false => Asked::Refused(108),
+                });
+                json!({"id": id, "rpc": {"method": "m", "data": [self.index, id]}}).to_string()
+            }
+            // The raw and WAMP peers know all that is published on theirs.
+            _ if channel == Plan::name_of(0) => self.publish("cf:0".to_owned()),
+            _ => self.publish(channel),
+        }
+    }
+
+    /// Who is in a channel. What was sent before decides whether the peer is.
+    fn ask_presence(&mut self, rng: &mut SimRng) -> String {
+        let channel = format!("{CHANNEL}{}", rng.below(4));
+        if rng.per_mille(300) {
+            let id = self.ask(Asked::PresenceStats);
+            return json!({"id": id, "presence_stats": {"channel": channel}}).to_string();
+        }
+        let id = self.ask(Asked::Presence(self.wanted.contains(&channel)));
+        json!({"id": id, "presence": {"channel": channel}}).to_string()
+    }
+
+    fn subscribe(&mut self, channel: String, join_leave: bool) -> String {
+        let asked = if !self.may(&channel) {
+            Asked::Refused(103)
+        } else if self.wanted.contains(&channel) {
+            Asked::Refused(105)
+        } else {
+            self.wanted.push(channel.clone());
+            Asked::Subscribe(channel.clone())
+        };
+        let id = self.ask(asked);
+        if join_leave {
+            self.watch.ask(id);
+        }
+        let subscribe = json!({"channel": channel, "join_leave": join_leave});
+        json!({"id": id, "subscribe": subscribe}).to_string()
+    }
+
+    fn publish(&mut self, channel: String) -> String {
+        self.published += 1;
+        let number = self.published;
+        let is_active = self.active.contains(&channel) && self.wanted.contains(&channel);
+        let asked = match self.may(&channel) {
+            true => Asked::Publish(channel.clone(), is_active.then_some(number)),
+            false => Asked::Refused(103),
+        };
+        let id = self.ask(asked);
+        let data = json!({"p": self.index, "n": number, "c": channel});
+        json!({"id": id, "publish": {"channel": channel, "data": data}}).to_string()
+    }
+
+    fn may(&self, channel: &str) -> bool {
+        match channel {
+            "shut:cf" => false,
+            "granted:a.cf" => self.who == Who::Alice,
+            _ => true,
+        }
+    }
+
+    pub(super) fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
+        match &mut self.stream {
+            None => append_masked_frame(&mut self.outgoing, opcode, payload, [1, 2, 3, 4]),
+            Some(_) if opcode == Opcode::Close => {} // it has none
+            Some(stream) => stream.say(payload),
+        }
+    }
+
+    pub(super) fn handle_bytes(&mut self, bytes: &mut [u8]) {
+        if self.is_over {
+            return;
+        }
+        if self.is_open && self.stream.is_some() {
+            return self.handle_stream(bytes);
+        }
+        if self.is_open {
+            return self.handle_frames(bytes);
+        }
+        self.head.extend_from_slice(bytes);
+        let Some(len) = self.scanner.scan(&self.head) else {
+            return;
+        };
+        let mut head = std::mem::take(&mut self.head);
+        let (head, rest) = head.split_at_mut(len);
+        if head.starts_with(b"HTTP/1.1 503") {
+            self.is_over = true; // the server has no room
+            return;
+        }
+        if self.stream.is_some() {
+            if !head.starts_with(b"HTTP/1.1 200") {
+                return self.fail(format!("no stream: {}", String::from_utf8_lossy(head)));
+            }
+            self.is_open = true;
+            return self.handle_stream(rest);
+        }
+        if let Err(error) = parse_response(head, &self.key, &[]) {
+            return self.fail(format!("bad handshake answer: {error:?}"));
+        }
+        self.is_open = true;
+        self.send_connect();
+        self.handle_frames(rest);
+    }
+
+    /// Bytes of a response that goes on.
+    fn handle_stream(&mut self, bytes: &[u8]) {
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
+        match stream.lines(bytes) {
+            Ok(lines) => lines.iter().for_each(|line| self.handle_line(line)),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn handle_frames(&mut self, bytes: &mut [u8]) {
+        let limits = Limits {
+            frame_bytes_max: 1 << 20,
+            message_bytes_max: 1 << 20,
+        };
+        let mut inbound = std::mem::replace(&mut self.inbound, Inbound::new(Role::Client));
+        let mut input = Input::new(bytes);
+        loop {
+            match inbound.next(&mut input, &limits) {
+                Ok(Some(Message::Ping(_))) => self.fail("a WebSocket ping".to_owned()),
+                Ok(Some(Message::Close(code, reason))) => self.handle_close(code, reason),
+                Ok(Some(Message::Text(text))) => {
+                    text.split('\n').for_each(|line| self.handle_line(line))
+                }
+                Ok(Some(Message::Binary(_))) => self.fail("a binary message".to_owned()),
+                Ok(Some(Message::Pong(_))) => {}
+                Ok(None) => break,
+                Err(error) => {
+                    return self.fail(format!("the server broke the protocol: {error:?}"));
+                }
+            }
+        }
+        self.inbound = inbound;
+    }
+
+    fn handle_close(&mut self, code: Option<CloseCode>, reason: &str) {
+        if self.is_over {
+            return; // its `connect` was refused, and so is what it has sent behind
+        }
+        let code = code.map_or(0, CloseCode::get);
+        let is_expected = match code {
+            // Idle, drained, slow or beyond the budget, its pong late.
+            1001 | 1013 | 3001 | 3008 | 3012 => true,
+            // Its `connect` was late.
+            3502 => !self.is_connected,
+            // The control thread has ended, or is late.
+            3004 => !self.is_connected && self.who != Who::Guest,
+            3500 if self.who == Who::Impostor => !self.is_connected,
+            // The application has revoked its token, or has ended its user's connections.
+            3500 => self.who == Who::Alice,
+            1008 => self.who == Who::Alice && reason == "elsewhere",
+            _ => false,
+        };
+        if !is_expected {
+            self.fail(format!("closed with {code} {reason:?}"));
+        }
+        self.frame(Opcode::Close, &1000_u16.to_be_bytes());
+        self.is_over = true;
+    }
+
+    fn handle_line(&mut self, line: &str) {
+        let Ok(reply) = serde_json::from_str::<Value>(line) else {
+            return self.fail(format!("no JSON: {line}"));
+        };
+        if line == "{}" {
+            return self.frame(Opcode::Text, b"{}");
+        }
+        if let Value::Object(close) = &reply["push"]["disconnect"] {
+            let code = close["code"]
+                .as_u64()
+                .and_then(|code| u16::try_from(code).ok());
+            let reason = close["reason"].as_str().unwrap_or_default();
+            return self.handle_close(code.and_then(CloseCode::new), reason);
+        }
+        if let Value::Object(push) = &reply["push"] {
+            let channel = push["channel"].as_str().unwrap_or_default();
+            if push.contains_key("pub") {
+                return self.handle_publication(channel, &push["pub"], line);
+            }
+            if !self.active.iter().any(|one| one == channel) {
+                return self.fail(format!("not subscribed to: {line}"));
+            }
+            if let Err(error) = self.watch.told(channel, &reply["push"]) {
+                self.fail(format!("{error}: {line}"));
+            }
+            return;
+        }
+        let id = reply["id"].as_u64().and_then(|id| u32::try_from(id).ok());
+        let Some(asked) = id.and_then(|id| self.open.remove(&id)) else {
+            return self.fail(format!("an answer to no open command: {line}"));
+        };
+        self.answered += 1;
+        self.handle_answer(asked, &reply, line);
+    }
+
+    fn handle_answer(&mut self, asked: Asked, reply: &Value, line: &str) {
+        let code = reply["error"]["code"].as_u64();
+        match (asked, code) {
+            (Asked::Connect, None) if self.who != Who::Impostor => {
+                self.is_connected = true;
+                if let Some(stream) = &mut self.stream {
+                    let name = reply["connect"]["session"].as_str();
+                    stream.session = name.unwrap_or_default().to_owned();
+                }
+                self.watch.connected(reply);
+            }
+            // The token could not be checked.
+            (Asked::Connect, Some(100)) if self.who != Who::Guest => self.is_over = true,
+            (Asked::Subscribe(channel), None) => {
+                self.watch.subscribed(&channel, &reply["id"]);
+                self.active.push(channel);
+            }
+            (Asked::Presence(_) | Asked::PresenceStats, Some(111)) => {}
+            (Asked::PresenceStats, None) if reply["presence_stats"]["num_users"].is_u64() => {}
+            (Asked::Presence(is_there), None) if !self.is_unsure => {
+                let user = if self.who == Who::Alice { "alice" } else { "" };
+                let checked = self.watch.check_members(&reply["presence"], user, is_there);
+                if let Err(error) = checked {
+                    self.fail(format!("{error}: {line}"));
+                }
+            }
+            (Asked::Subscribe(_), Some(100)) => self.is_unsure = true,
+            (Asked::Unsubscribe(channel), None) => self.active.retain(|one| *one != channel),
+            (Asked::Publish(channel, Some(number)), None) => {
+                if self.active.contains(&channel) && self.wanted.contains(&channel) {
+                    self.awaited.insert(channel, number);
+                }
+            }
+            (Asked::Publish(_, None), None) => {}
+            (Asked::Publish(..), Some(100)) => {}
+            (Asked::Refused(expected), Some(code)) if code == expected => {}
+            (Asked::Called, Some(100 | 1000)) => {}
+            (Asked::Called, None) if reply["rpc"]["data"] == json!([self.index, reply["id"]]) => {}
+            _ if self.is_unsure => {}
+            (asked, _) => self.fail(format!("{line} answers {asked:?}")),
+        }
+    }
+
+    fn handle_publication(&mut self, channel: &str, publication: &Value, line: &str) {
+        if !self.active.iter().any(|one| one == channel) {
+            return self.fail(format!("not subscribed to: {line}"));
+        }
+        self.received += 1;
+        let data = &publication["data"];
+        if data.is_string() {
+            return; // of a raw or WAMP peer
+        }
+        let (Some(publisher), Some(number)) = (data["p"].as_u64(), data["n"].as_u64()) else {
+            return self.fail(format!("nothing that a peer has published: {line}"));
+        };
+        let user = publication["info"]["user"].as_str();
+        if data["c"] != channel || !matches!(user, Some("" | "alice")) {
+            return self.fail(format!("of another channel or user: {line}"));
+        }
+        let before = self.newest.insert((channel.to_owned(), publisher), number);
+        if before.is_some_and(|before| before >= number) {
+            self.fail(format!("{line} behind {before:?}"));
+        }
+    }
+
+    pub(super) fn fail(&mut self, what: String) {
+        self.failure.get_or_insert(what);
+    }
+}
