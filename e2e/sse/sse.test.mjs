@@ -19,18 +19,18 @@ const HISTORY = ["channels.history_messages_max=5"];
 const NAMES = ["message", "binary", "roost.lost", "roost.dropped"];
 
 /** npm's eventsource. */
-function npmClient(url) {
+function npmClient(url, names = NAMES) {
   const seen = [];
   const source = new NpmEventSource(url);
   source.onopen = () => seen.push({ name: "open" });
-  for (const name of NAMES) {
+  for (const name of names) {
     source.addEventListener(name, (event) => seen.push({ name, data: event.data, id: event.lastEventId }));
   }
   return { seen: async () => seen, close: async () => source.close() };
 }
 
 /** Chromium's. */
-async function pageClient(page, url) {
+async function pageClient(page, url, names = NAMES) {
   const handle = await page.evaluateHandle(([url, names]) => {
     const seen = [];
     const source = new EventSource(url);
@@ -39,7 +39,7 @@ async function pageClient(page, url) {
       source.addEventListener(name, (event) => seen.push({ name, data: event.data, id: event.lastEventId }));
     }
     return { seen, source };
-  }, [url, NAMES]);
+  }, [url, names]);
   return {
     seen: () => handle.evaluate((it) => it.seen),
     close: () => handle.evaluate((it) => it.source.close()),
@@ -97,8 +97,8 @@ describe(`event streams, driver ${driver ?? "by default"}`, { timeout: 120_000 }
   });
 
   const kinds = [
-    ["npm's eventsource", (url) => npmClient(url)],
-    ["Chromium's EventSource", (url) => pageClient(page, url)],
+    ["npm's eventsource", (url, names) => npmClient(url, names)],
+    ["Chromium's EventSource", (url, names) => pageClient(page, url, names)],
   ];
   for (const [kind, open] of kinds) {
     const channel = `c${kind.length}`;
@@ -146,6 +146,51 @@ describe(`event streams, driver ${driver ?? "by default"}`, { timeout: 120_000 }
       assert.equal(lost.name, "roost.lost");
       assert.equal(JSON.parse(lost.data).reason, "too_old");
       socket.terminate();
+      await client.close();
+      way.close();
+    });
+
+    test(`${kind} reads several channels by one stream, and misses nothing of any`, async () => {
+      const names = [`${channel}-a`, `${channel}-b c`, `${channel}-d`];
+      const query = new URLSearchParams(names.map((name) => ["channel", name]));
+      const way = await cuttable(daemon);
+      const client = await open(`${way.url}/sse?${query}`, [...names, ...NAMES]);
+      const opens = async () => (await client.seen()).filter((event) => event.name === "open").length;
+      await until("the stream", async () => await opens() === 1);
+      const sockets = [];
+      for (const name of names) sockets.push(await publisher(daemon, encodeURIComponent(name)));
+      // One event tells that the last of them has begun: what is published before is not awaited.
+      const of = async (name) => (await events(client)).filter((event) => event.name === name).map((event) => event.data);
+      for (const [at, name] of names.entries()) {
+        await until(`${name} begins`, async () => { sockets[at].send("start"); return (await of(name)).length > 0; });
+      }
+      const started = await events(client);
+      const idOf = started.at(-1).id;
+      assert.equal(idOf.match(/-/g).length, 3, idOf);
+      way.cut();
+      for (const [at] of names.entries()) {
+        sockets[at].send(`missed ${at}`);
+        sockets[at].send("and\nthis");
+      }
+      await until("it is back", async () => await opens() === 2, 30_000);
+      for (const [at, name] of names.entries()) {
+        await until(`${name} is back`, async () => (await of(name)).includes("and\nthis"));
+        const data = (await of(name)).filter((data) => data !== "start");
+        assert.deepEqual(data, [`missed ${at}`, "and\nthis"]);
+      }
+      assert.deepEqual(await of("roost.lost"), []);
+      sockets[1].send(Buffer.from([1, 2]));
+      await until("bytes", async () => (await of("binary")).length === 1);
+      assert.deepEqual(JSON.parse((await of("binary"))[0]), { channel: names[1], base64: "AQI=" });
+      // Of the first alone too much is gone.
+      way.cut();
+      for (let n = 0; n < 6; n++) sockets[0].send(`more ${n}`);
+      sockets[2].send("last");
+      await until("it is back again", async () => await opens() === 3, 30_000);
+      await until("the loss", async () => (await of("roost.lost")).length === 1);
+      await until("the last", async () => (await of(names[2])).includes("last"));
+      assert.deepEqual(JSON.parse((await of("roost.lost"))[0]), { channel: names[0], reason: "too_old" });
+      sockets.forEach((socket) => socket.terminate());
       await client.close();
       way.close();
     });

@@ -19,6 +19,7 @@ mod outboxes;
 mod output;
 mod partial;
 mod queue_rules;
+mod stamps;
 mod state;
 mod table;
 #[cfg(test)]
@@ -43,6 +44,7 @@ pub(crate) use partial::{
     Body, Challenge, Decoder, Head, Partial, PendingAccept, PendingCheck, PendingJoin, Pipelined,
     Unread,
 };
+pub(crate) use stamps::begin_stamps;
 pub(crate) use state::{Connections, Flushed};
 pub(crate) use transport::{ProxyHeader, Then};
 pub(crate) use user_counts::UserCounts;

@@ -16,15 +16,16 @@ use roost_wire::frame::append_masked_frame;
 use roost_wire::handshake::Request;
 use tracing::debug;
 
-use crate::connections::{Framing, Phase, Stream};
+use crate::connections::{Framing, Phase, Stream, begin_stamps};
 use crate::core::Core;
 use crate::dialogue::notify;
 use crate::emulation_names::{Outcome, Relayed, SessionName, Waiting};
 use crate::event_streams::{allowed_origin, head};
+use crate::forwarded;
 use crate::journal;
 use crate::messages::{apply_pending, handle_emulated};
 use crate::peer_message::PeerMessage;
-use crate::responses::{Asked, Response, answer, answer_refused, end_with_head, refuse};
+use crate::responses::{Asked, Response, answer, answer_refused, come_back, end_with_head, refuse};
 
 /// Answers a request by a stream of what a session is told, which begins with what the client says first.
 pub(crate) fn begin(
@@ -51,6 +52,12 @@ pub(crate) fn begin(
     if asked.is_head {
         return end_with_head(core, key, &answer);
     }
+    let Ok(first) = str::from_utf8(body) else {
+        return refuse(core, key, 400, "The body is not UTF-8.");
+    };
+    if emulated.is_one_way {
+        return begin_one_way(core, key, request, (dialect, emulated, &answer), first);
+    }
     if core.is_draining {
         return refuse(
             core,
@@ -59,9 +66,6 @@ pub(crate) fn begin(
             "The server is going down; connect again later.",
         );
     }
-    let Ok(first) = str::from_utf8(body) else {
-        return refuse(core, key, 400, "The body is not UTF-8.");
-    };
     let Some(secret) = roost_tls::random::secret() else {
         return refuse(
             core,
@@ -70,18 +74,50 @@ pub(crate) fn begin(
             "The system has no random numbers; try again later.",
         );
     };
-    core.connections
-        .open(key, &answer, dialect, Framing::Emulated);
-    journal::opened(core, key, false);
-    let session = core.sessions.open(dialect, None, emulated.terms, None);
-    if let Some(conn) = core.connections.get_mut(key) {
-        conn.session = session;
-    }
+    open(core, key, (dialect, emulated, &answer), Framing::Emulated);
     let name = SessionName::new(core.channels.me(), key, secret);
     let name = &name.to_text();
     notify(core, key, Event::Emulated { name });
     core.counters.emulated_sessions_total.inc();
     feed(core, key, first);
+}
+
+/// The same of a client that says nothing more.
+fn begin_one_way(
+    core: &mut Core,
+    key: ConnKey,
+    request: &Request<'_>,
+    opening: Opening<'_>,
+    first: &str,
+) {
+    let (_, _, answer) = opening;
+    if core.is_draining {
+        // A client takes any status but 200 as final (WHATWG HTML, "Server-sent events").
+        return come_back(core, key, answer);
+    }
+    if first.len() > core.settings.limits.message_bytes_max {
+        let reason = "What is asked for is longer than limits.message_bytes_max.";
+        return refuse(core, key, 400, reason);
+    }
+    if !forwarded::admits(core, key, request) {
+        return;
+    }
+    open(core, key, opening, Framing::Stamped);
+    begin_stamps(&mut core.connections, key);
+    feed(core, key, first);
+}
+
+/// A session's dialect, what was accepted, and the head of the answer.
+type Opening<'a> = (DialectKind, &'a Emulated<'a>, &'a [u8]);
+
+/// Begins a stream with its session.
+fn open(core: &mut Core, key: ConnKey, (dialect, emulated, answer): Opening<'_>, framing: Framing) {
+    core.connections.open(key, answer, dialect, framing);
+    journal::opened(core, key, false);
+    let session = core.sessions.open(dialect, None, emulated.terms, None);
+    if let Some(conn) = core.connections.get_mut(key) {
+        conn.session = session;
+    }
 }
 
 /// A client without a WebSocket says something.

@@ -96,7 +96,7 @@ fn handle_more_frames(
 fn handle_fresh_frames(core: &mut Core, key: ConnKey, framing: Framing, bytes: &mut [u8]) {
     if matches!(
         framing,
-        Framing::Early | Framing::EventStream | Framing::Emulated
+        Framing::Early | Framing::EventStream | Framing::Emulated | Framing::Stamped
     ) {
         if framing.is_event_stream() {
             return; // it goes one way

@@ -551,7 +551,10 @@ impl Settings {
             ping_interval_s: 25,
             personal_channels: false,
         });
-        dialects.sse = Arc::new(sse::Settings { enabled: true });
+        dialects.sse = Arc::new(sse::Settings {
+            enabled: true,
+            channels_max: 128,
+        });
         Settings {
             listeners: vec![Listener::for_tests()],
             deflate: Deflate::default(),

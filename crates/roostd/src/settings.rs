@@ -208,6 +208,7 @@ fn dialects(
     dialects.pusher = Arc::new(pusher_settings(from, apps));
     dialects.sse = Arc::new(sse::Settings {
         enabled: from.sse.enabled,
+        channels_max: from.limits.subscriptions_per_connection_max as usize,
     });
     dialects
 }

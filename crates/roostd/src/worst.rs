@@ -42,9 +42,11 @@ impl WorstCase {
         let limits = &settings.limits;
         let (wamp, soap, centrifugo) = dialects(settings);
         let pusher = settings.pusher.enabled;
-        let subscriptions_each = match wamp || centrifugo || pusher {
-            true => u64::from(limits.subscriptions_per_connection_max),
-            false => 1,
+        let subscriptions_max = u64::from(limits.subscriptions_per_connection_max);
+        let subscriptions_each = match (wamp || centrifugo || pusher, settings.sse.enabled) {
+            (true, _) => subscriptions_max,
+            (false, true) => subscriptions_max.min(STREAM_CHANNELS_MAX),
+            (false, false) => 1,
         };
         let subscriptions = connections_max.saturating_mul(subscriptions_each);
         let sessions = [
@@ -52,6 +54,7 @@ impl WorstCase {
             (soap, SOAP_SESSION_BYTES),
             (centrifugo, CENTRIFUGO_SESSION_BYTES),
             (pusher, PUSHER_SESSION_BYTES),
+            (settings.sse.enabled, STREAM_SESSION_BYTES),
         ];
         let session = sessions.into_iter().filter(|(is_on, _)| *is_on);
         let session = session.map(|(_, bytes)| bytes).max().unwrap_or(0);
@@ -375,6 +378,11 @@ const SOAP_SESSION_BYTES: u64 = 2 * 16;
 const CENTRIFUGO_SESSION_BYTES: u64 = 2 * 40 + 512;
 /// The same of a Pusher session that has signed in and is in a presence channel.
 const PUSHER_SESSION_BYTES: u64 = 2 * 48 + 768;
+/// Most channels of an event stream.
+const STREAM_CHANNELS_MAX: u64 = roost_dialect::sse::STREAM_CHANNELS_MAX as u64;
+/// What an event stream of several channels keeps of them: of each an entry of 24 bytes in its session, and one in
+/// its positions, in lists that may be half empty.
+const STREAM_SESSION_BYTES: u64 = 2 * 40 + STREAM_CHANNELS_MAX * 2 * (24 + 24);
 /// What SOAP keeps of an open request: a record, in a list that may be half empty, and the MessageID.
 const SOAP_REQUEST_BYTES: u64 = 2 * 24 + 256;
 /// A registration beside its name, at its callee and at home.
@@ -449,8 +457,13 @@ mod tests {
         settings.limits.channels_max = 1;
         assert!(of(&settings).channels < usual.channels / 1_000);
         settings.wamp.enabled = false;
+        settings.sse.enabled = false;
         assert!(of(&settings).connections < usual.connections / 10);
         let without = of(&settings).connections;
+        settings.sse.enabled = true;
+        let streams = of(&settings).connections - without;
+        assert!(streams >= 1_000 * STREAM_SESSION_BYTES, "{streams}");
+        settings.sse.enabled = false;
         settings.soap.enabled = true;
         let calls = u64::from(settings.limits.calls_per_connection_max);
         let each = calls * (CALL_BYTES + SOAP_REQUEST_BYTES) + SOAP_SESSION_BYTES;

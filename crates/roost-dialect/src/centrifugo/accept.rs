@@ -31,12 +31,14 @@ pub(super) fn accept<'a>(settings: &Settings, offer: &Offer<'a>) -> Accept<'a> {
             message: None,
             content_type: "application/x-ndjson",
             terms: terms_of(Transport::HttpStream),
+            is_one_way: false,
         }),
         SSE_PATH => match first_commands(offer) {
             Ok(message) => Accept::Emulated(Emulated {
                 message: Some(message),
                 content_type: "text/event-stream",
                 terms: terms_of(Transport::Sse),
+                is_one_way: false,
             }),
             Err(reason) => Accept::Refused(Cow::Borrowed(reason)),
         },

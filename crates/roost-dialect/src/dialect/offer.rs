@@ -98,6 +98,9 @@ pub struct Emulated<'a> {
     pub content_type: &'static str,
     /// What was agreed.
     pub terms: Terms,
+    /// The client says nothing more: its session needs no name, and what the stream sends goes through
+    /// [`Positions::stamp`](crate::sse::Positions::stamp).
+    pub is_one_way: bool,
 }
 
 impl Emulated<'_> {

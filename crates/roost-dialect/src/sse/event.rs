@@ -8,7 +8,9 @@ use roost_hub::{Loss, Position};
 use roost_wire::{Frozen, Opcode};
 
 use super::id::write_id;
+use super::positions::push_place;
 use crate::Publication;
+use crate::json::push_string;
 
 /// Appends a publication as the event behind which a subscriber is at `position`. A text is its data, a
 /// line of it each; anything else is an event `binary` with its data in base64.
@@ -27,7 +29,73 @@ pub fn write_event(out: &mut Vec<u8>, publication: &Publication, position: Posit
     out.push(b'\n');
 }
 
-/// The same, to be shared by all subscribers.
+/// The same as one of several channels of a stream, whose name is that of the event. Where the channel stands is
+/// for [`Positions::stamp`](super::Positions::stamp).
+pub(super) fn event_of_channel(
+    publication: &Publication,
+    position: Position,
+    channel: &str,
+) -> Frozen {
+    let size = publication.size() + publication.size() / 2 + channel.len();
+    let mut out = Vec::with_capacity(size + 96);
+    push_place(&mut out, position, channel);
+    let raw = publication.to_raw();
+    let payload = raw.payload().unwrap_or_default();
+    match (raw.opcode(), str::from_utf8(payload)) {
+        (Opcode::Text, Ok(text)) => {
+            out.extend_from_slice(b"event: ");
+            out.extend_from_slice(channel.as_bytes());
+            out.push(b'\n');
+            push_data(&mut out, text);
+        }
+        _ => {
+            out.extend_from_slice(b"event: binary\ndata: {\"channel\":");
+            push_string(&mut out, channel);
+            out.extend_from_slice(b",\"base64\":\"");
+            out.extend_from_slice(STANDARD.encode(payload).as_bytes());
+            out.extend_from_slice(b"\"}\n");
+        }
+    }
+    out.push(b'\n');
+    Frozen::of_stream(&out)
+}
+
+/// When to come back, at the beginning of a stream of several channels, and where its client stands in those that
+/// it knows: from the first id on nothing of that is forgotten, whichever home answers first.
+pub(super) fn write_first<'a>(
+    out: &mut Vec<u8>,
+    known: impl Iterator<Item = (&'a str, Position)>,
+    retry_ms: u64,
+) {
+    for (channel, position) in known {
+        push_place(out, position, channel);
+    }
+    push_retry(out, retry_ms);
+    out.push(b'\n');
+}
+
+/// Where one of several channels begins.
+pub(super) fn write_channel_start(out: &mut Vec<u8>, channel: &str, position: Position) {
+    push_place(out, position, channel);
+    out.push(b'\n');
+}
+
+/// What the client has missed of one of several channels is not there.
+pub(super) fn write_channel_lost(out: &mut Vec<u8>, channel: &str, position: Position, loss: Loss) {
+    push_place(out, position, channel);
+    write_channel_event(out, "roost.lost", channel, loss.name());
+}
+
+/// Something has become of one of several channels, for this reason.
+pub(super) fn write_channel_event(out: &mut Vec<u8>, event: &str, channel: &str, reason: &str) {
+    let _ = write!(out, "event: {event}\ndata: {{\"channel\":");
+    push_string(out, channel);
+    out.extend_from_slice(b",\"reason\":");
+    push_string(out, reason);
+    out.extend_from_slice(b"}\n\n");
+}
+
+/// An event, to be shared by all subscribers.
 pub(super) fn event(publication: &Publication, position: Position) -> Frozen {
     let mut out = Vec::with_capacity(publication.size() + publication.size() / 2 + 64);
     write_event(&mut out, publication, position);

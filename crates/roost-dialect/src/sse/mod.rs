@@ -5,18 +5,29 @@
 //! position behind it, `EPOCH-OFFSET`; a client that comes back names the last one it has seen in
 //! `Last-Event-ID`, and gets what it has missed, or an event `roost.lost` that says why it cannot.
 //!
+//! `GET /sse?channel=A&channel=B` is answered with a stream of several channels, whose events have the name of
+//! their channel and an id that says where the client stands in all of them.
+//!
 //! | to read about | look at |
 //! |---|---|
-//! | ids | `sse/id.rs` |
+//! | ids | `sse/id.rs`, and of several channels `sse/positions.rs` |
 //! | what a publication looks like | `sse/event.rs` |
 //! | requests | `sse/request.rs` |
-//! | the session: the channel, and nothing else | `sse/session.rs` |
+//! | the session: one channel, and nothing else | `sse/session.rs` |
+//! | or several | `sse/several.rs` |
 
 mod event;
+#[doc(hidden)]
+pub mod fuzz;
 mod id;
+mod positions;
 mod request;
 mod session;
+mod settings;
+mod several;
 
 pub use event::{retry_ms, write_event};
 pub use id::{parse_id, write_id};
-pub use session::{Settings, Sse};
+pub use positions::{Mark, Positions, STREAM_CHANNELS_MAX};
+pub use session::{Sse, State};
+pub use settings::Settings;

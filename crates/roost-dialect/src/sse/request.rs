@@ -14,18 +14,28 @@ use crate::path::percent_decode;
 /// # Errors
 /// A sentence for the client.
 pub(super) fn since(offer: &Offer<'_>) -> Result<Option<Since>, &'static str> {
-    let id = offer.headers.get("last-event-id").map(Cow::Borrowed);
-    let id = id.or_else(|| parameter(offer, "last_event_id"));
-    if let Some(id) = id.filter(|id| !id.is_empty()) {
+    if let Some(id) = last_event_id(offer).filter(|id| !id.is_empty()) {
         // An id that is none of ours is that of another server: the client is told of a loss.
         let position = parse_id(&id).unwrap_or(UNKNOWN);
         return Ok(Some(Since::Position(position)));
     }
-    let Some(history) = parameter(offer, "history") else {
-        return Ok(None);
-    };
-    let count = history.parse().map_err(|_| HISTORY)?;
-    Ok(Some(Since::Last(count)))
+    Ok(history(offer)?.map(Since::Last))
+}
+
+/// The last id that the client has seen.
+pub(super) fn last_event_id<'a>(offer: &Offer<'a>) -> Option<Cow<'a, str>> {
+    let id = offer.headers.get("last-event-id").map(Cow::Borrowed);
+    id.or_else(|| parameter(offer, "last_event_id"))
+}
+
+/// How many past publications it wants to begin with.
+///
+/// # Errors
+/// A sentence for the client.
+pub(super) fn history(offer: &Offer<'_>) -> Result<Option<u32>, &'static str> {
+    let history = parameter(offer, "history");
+    let count = history.map(|history| history.parse());
+    count.transpose().map_err(|_| HISTORY)
 }
 
 /// The first parameter of the query with this name, decoded; none that is not UTF-8.

@@ -9,6 +9,7 @@ use roost_dialect::centrifugo::fuzz::session as centrifugo;
 use roost_dialect::fuzz::{records, wamp_cbor, wamp_json, wamp_msgpack};
 use roost_dialect::pusher::fuzz::session as pusher;
 use roost_dialect::serial::convert;
+use roost_dialect::sse::fuzz::event_stream;
 
 fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -34,6 +35,7 @@ fn corpora_are_replayed() {
         ("wamp_cbor", wamp_cbor),
         ("centrifugo", centrifugo),
         ("pusher", pusher),
+        ("event_stream", event_stream),
     ] {
         let files = corpus(name);
         assert!(files.len() >= 5, "the corpus is not empty");
@@ -108,6 +110,16 @@ fn as_messages(of: &str) -> impl Strategy<Value = Vec<u8>> {
     messages.prop_map(|messages| messages.join(&1))
 }
 
+/// Ids, requests and streams.
+fn as_blocks() -> impl Strategy<Value = Vec<u8>> {
+    let files = corpus("event_stream").into_iter();
+    let files = mutated(
+        files.map(|(_, data)| data).collect(),
+        b"0123456789abcdef.~-= \n:&%",
+    );
+    files.prop_map(|files| files.join(&b'\n'))
+}
+
 fn as_records(name: &str, serializer: Serializer) -> impl Strategy<Value = Vec<u8>> + use<> {
     mutated(messages(name, serializer), b"").prop_map(|messages| {
         let record = |message: Vec<u8>| {
@@ -126,6 +138,12 @@ proptest! {
         wamp_cbor(&data);
         centrifugo(&data);
         pusher(&data);
+        event_stream(&data);
+    }
+
+    #[test]
+    fn mutated_event_streams(data in as_blocks()) {
+        event_stream(&data);
     }
 
     #[test]

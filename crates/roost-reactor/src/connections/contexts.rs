@@ -1,15 +1,17 @@
 //! Compression contexts of single connections: which have one, what they cost, and what goes through
-//! them.
+//! them. And where the clients of event streams of several channels stand.
 //!
 //! Only a connection that agreed to context takeover (RFC 7692 §7.1.1) has any, and its record does
 //! not know: they stand in a table of their own, by slot. Their memory is reserved at the
 //! handshake, under a limit, and taken when the first message needs it.
 //!
 //! What such a connection is sent is compressed when it is handed to the driver and not before:
-//! what waits in an outbox may still be dropped, and what was compressed must be sent.
+//! what waits in an outbox may still be dropped, and what was compressed must be sent. For the same reason
+//! a stream's ids are written then: they say what its client has got.
 
 use std::collections::HashMap;
 
+use roost_dialect::sse::Positions;
 use roost_metrics::Counters;
 use roost_wire::Opcode;
 use roost_wire::deflate::{Agreement, Deflater, Inflater, Takeover};
@@ -19,7 +21,7 @@ use crate::settings::Deflate;
 
 /// The contexts of one reactor's connections.
 pub(crate) struct Contexts {
-    by_slot: HashMap<u32, Context>,
+    by_slot: HashMap<u32, Own>,
     /// Memory for all of them, in bytes.
     bytes_max: usize,
     /// Reserved of it.
@@ -38,6 +40,13 @@ pub(crate) struct Contexts {
 }
 
 /// What one connection has.
+enum Own {
+    Deflate(Context),
+    /// Where the client of a stream stands in each of its channels.
+    Positions(Positions),
+}
+
+/// Of a connection that has agreed to context takeover.
 struct Context {
     /// Says in which directions.
     agreement: Agreement,
@@ -49,17 +58,20 @@ struct Context {
 
 /// What another process is told of a connection's contexts.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct ContextState {
-    agreement: Agreement,
-    /// What the client's next message may refer to; empty where it refers to nothing.
-    window: Vec<u8>,
+pub(crate) enum ContextState {
+    Deflate {
+        agreement: Agreement,
+        /// What the client's next message may refer to; empty where it refers to nothing.
+        window: Vec<u8>,
+    },
+    Positions(Positions),
 }
 
 #[cfg(test)]
 impl ContextState {
     /// Of a connection that has sent nothing yet.
     pub(super) fn of(agreement: Agreement) -> ContextState {
-        ContextState {
+        ContextState::Deflate {
             agreement,
             window: Vec::new(),
         }
@@ -130,9 +142,19 @@ impl Contexts {
                 deflater: None,
                 inflater: None,
             };
-            self.by_slot.insert(slot, context);
+            self.by_slot.insert(slot, Own::Deflate(context));
         }
         (agreement, count(wanted) - count(agreement))
+    }
+
+    /// The connection in `slot` is a stream of several channels from now on.
+    pub(super) fn begin_positions(&mut self, slot: u32) {
+        debug_assert!(
+            !self.by_slot.contains_key(&slot),
+            "a slot is given away without contexts"
+        );
+        self.by_slot
+            .insert(slot, Own::Positions(Positions::default()));
     }
 
     /// Frees what the connection in `slot` has, if anything.
@@ -140,16 +162,18 @@ impl Contexts {
         self.forget(slot);
     }
 
-    fn forget(&mut self, slot: u32) -> Option<Context> {
-        let context = self.by_slot.remove(&slot)?;
-        self.bytes -= bytes_of(context.agreement);
-        self.count -= count(context.agreement);
+    fn forget(&mut self, slot: u32) -> Option<Own> {
+        let own = self.by_slot.remove(&slot)?;
+        if let Own::Deflate(context) = &own {
+            self.bytes -= bytes_of(context.agreement);
+            self.count -= count(context.agreement);
+        }
         if self.by_slot.is_empty() {
             // Frees the memory of many closed connections.
             self.by_slot = HashMap::new();
             self.deflated = Vec::new();
         }
-        Some(context)
+        Some(own)
     }
 
     /// Takes the contexts of the connection in `slot` apart, if it has any.
@@ -158,9 +182,12 @@ impl Contexts {
             agreement,
             deflater: _, // begun anew: a sender need not refer to what it sent (RFC 7692 §7.2.1)
             inflater,
-        } = self.forget(slot)?;
+        } = match self.forget(slot)? {
+            Own::Positions(positions) => return Some(ContextState::Positions(positions)),
+            Own::Deflate(context) => context,
+        };
         let window = inflater.map(|mut inflater| inflater.window());
-        Some(ContextState {
+        Some(ContextState::Deflate {
             agreement,
             window: window.unwrap_or_default(),
         })
@@ -169,7 +196,13 @@ impl Contexts {
     /// Puts them together again for the connection in `slot`. What was agreed is kept also where it is
     /// more than the limit, which is for what is agreed from now on.
     pub(super) fn put_together(&mut self, slot: u32, state: ContextState) {
-        let ContextState { agreement, window } = state;
+        let (agreement, window) = match state {
+            ContextState::Deflate { agreement, window } => (agreement, window),
+            ContextState::Positions(positions) => {
+                self.by_slot.insert(slot, Own::Positions(positions));
+                return;
+            }
+        };
         self.bytes += bytes_of(agreement);
         self.count += count(agreement);
         let inflater = (!window.is_empty()).then(|| Box::new(Inflater::from_window(&window)));
@@ -178,13 +211,15 @@ impl Contexts {
             deflater: None,
             inflater,
         };
-        self.by_slot.insert(slot, context);
+        self.by_slot.insert(slot, Own::Deflate(context));
     }
 
     /// Lends out the inflater of the connection in `slot`, if it has one; give it back with
     /// [`Contexts::return_inflater`].
     pub(crate) fn take_inflater(&mut self, slot: u32) -> Option<Box<Inflater>> {
-        let context = self.by_slot.get_mut(&slot)?;
+        let Own::Deflate(context) = self.by_slot.get_mut(&slot)? else {
+            return None;
+        };
         if context.agreement.client_no_context_takeover() {
             return None;
         }
@@ -194,18 +229,18 @@ impl Contexts {
 
     /// Takes the inflater back, unless its connection has ended meanwhile.
     pub(crate) fn return_inflater(&mut self, slot: u32, inflater: Box<Inflater>) {
-        if let Some(context) = self.by_slot.get_mut(&slot) {
+        if let Some(Own::Deflate(context)) = self.by_slot.get_mut(&slot) {
             context.inflater = Some(inflater);
         }
     }
 
     /// Appends what the connection in `slot` is sent in place of `image`: whole frames of ours,
-    /// uncompressed, or the head of a 101.
+    /// uncompressed, or the head of a 101; or what a stream is sent.
     pub(super) fn append(&mut self, out: &mut Vec<u8>, slot: u32, image: &[u8]) {
-        let context = self.by_slot.get_mut(&slot);
-        let Some(context) = context.filter(|_| !is_head(image)) else {
-            out.extend_from_slice(image);
-            return;
+        let context = match self.by_slot.get_mut(&slot) {
+            Some(Own::Positions(positions)) => return positions.stamp(image, out),
+            Some(Own::Deflate(context)) if !is_head(image) => context,
+            _ => return out.extend_from_slice(image),
         };
         debug_assert!(
             deflater_bytes(context.agreement) > 0,
@@ -262,7 +297,7 @@ impl Contexts {
     /// Whether no connection has any.
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.count == 0
+        self.by_slot.is_empty()
     }
 
     /// Brings their gauges up to date.
@@ -276,7 +311,10 @@ impl Contexts {
         if !cfg!(debug_assertions) {
             return;
         }
-        let agreements = self.by_slot.values().map(|context| context.agreement);
+        let agreements = self.by_slot.values().filter_map(|own| match own {
+            Own::Deflate(context) => Some(context.agreement),
+            Own::Positions(_) => None,
+        });
         let (bytes, count) = agreements.fold((0, 0), |(bytes, sum), agreement| {
             (bytes + bytes_of(agreement), sum + count(agreement))
         });

@@ -21,6 +21,8 @@ pub(crate) enum Framing {
     EventStream,
     /// The same, of a client whose messages come in requests of their own, as frames without extensions.
     Emulated,
+    /// An event stream of several channels, whose ids are written when it is sent (`contexts.rs`).
+    Stamped,
 }
 
 const _: () = assert!(size_of::<Framing>() <= 2);
@@ -40,9 +42,11 @@ impl Framing {
     /// What was agreed.
     pub(crate) fn compression(self) -> Compression {
         match self {
-            Framing::Rfc6455 | Framing::Early | Framing::EventStream | Framing::Emulated => {
-                Compression::None
-            }
+            Framing::Rfc6455
+            | Framing::Early
+            | Framing::EventStream
+            | Framing::Emulated
+            | Framing::Stamped => Compression::None,
             Framing::Deflate(agreement)
                 if agreement.server_no_context_takeover()
                     && agreement.client_no_context_takeover() =>
@@ -61,14 +65,23 @@ impl Framing {
     /// Whether its connection goes one way, without messages of the client and without a closing handshake.
     #[inline]
     pub(crate) fn is_event_stream(self) -> bool {
-        matches!(self, Framing::EventStream | Framing::Emulated)
+        matches!(
+            self,
+            Framing::EventStream | Framing::Emulated | Framing::Stamped
+        )
     }
 
-    /// Whether what is sent goes through a context of the connection's own, on its way to the
-    /// driver (`contexts.rs`).
+    /// Whether what is sent is compressed in a context of the connection's own, on its way to the
+    /// driver.
     #[inline]
     pub(crate) fn deflates_late(self) -> bool {
         matches!(self, Framing::Deflate(agreement) if !agreement.server_no_context_takeover())
+    }
+
+    /// Whether it goes through anything of the connection's own there (`contexts.rs`).
+    #[inline]
+    pub(crate) fn is_late(self) -> bool {
+        self.deflates_late() || self == Framing::Stamped
     }
 
     /// How publications in this form are encoded for a connection.
@@ -82,7 +95,7 @@ impl Framing {
             Framing::Deflate(agreement) if agreement.server_window_bits() == 15 => DEFLATE,
             Framing::Rfc6455 | Framing::Deflate(_) => PLAIN,
             // As the dialect has encoded it, which has no other form.
-            Framing::EventStream | Framing::Emulated => PLAIN,
+            Framing::EventStream | Framing::Emulated | Framing::Stamped => PLAIN,
             Framing::Early => EARLY,
         };
         Encoding(form.0 + framing * FORMS_U8)
@@ -284,7 +297,9 @@ impl Codec {
             Framing::Deflate(agreement) if agreement.server_window_bits() >= NARROW_WINDOW_BITS => {
                 (DEFLATE, Window::Narrow)
             }
-            Framing::EventStream | Framing::Emulated => return Frozen::of_stream(payload),
+            Framing::EventStream | Framing::Emulated | Framing::Stamped => {
+                return Frozen::of_stream(payload);
+            }
             Framing::Rfc6455 | Framing::Deflate(_) => (PLAIN, Window::Full),
             Framing::Early => (EARLY, Window::Full),
         };
@@ -323,7 +338,9 @@ impl Codec {
                 append_frame(out, opcode, payload);
             }
             Framing::Early => hixie::append_message(out, opcode, payload),
-            Framing::EventStream | Framing::Emulated => out.extend_from_slice(payload),
+            Framing::EventStream | Framing::Emulated | Framing::Stamped => {
+                out.extend_from_slice(payload);
+            }
             Framing::Rfc6455 | Framing::Deflate(_) => {
                 out.extend_from_slice(self.freeze_for(to, opcode, payload).as_bytes());
             }
@@ -338,7 +355,7 @@ pub(crate) fn append_close_to(out: &mut Vec<u8>, to: Framing, code: CloseCode, r
         // The drafts know no code and no reason.
         Framing::Early => out.extend_from_slice(hixie::close().as_bytes()),
         // It ends, and its dialect has said when to come back, or why it ends.
-        Framing::EventStream | Framing::Emulated => {}
+        Framing::EventStream | Framing::Emulated | Framing::Stamped => {}
     }
 }
 

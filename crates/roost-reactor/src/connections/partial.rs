@@ -157,9 +157,11 @@ impl Decoder {
         match framing {
             Framing::Early => Decoder::EarlyFrames(hixie::Inbound::new()),
             // An event stream's client sends none: what it sends is dropped before.
-            Framing::Rfc6455 | Framing::Deflate(_) | Framing::EventStream | Framing::Emulated => {
-                Decoder::Frames(Inbound::new(Role::Server))
-            }
+            Framing::Rfc6455
+            | Framing::Deflate(_)
+            | Framing::EventStream
+            | Framing::Emulated
+            | Framing::Stamped => Decoder::Frames(Inbound::new(Role::Server)),
         }
     }
 

@@ -687,7 +687,7 @@ impl Connections {
     /// to the driver.
     #[inline]
     pub(super) fn is_staged(&self, slot: u32, framing: Framing) -> bool {
-        (!self.contexts.is_empty() && framing.deflates_late())
+        (!self.contexts.is_empty() && framing.is_late())
             || (!self.transports.is_empty() && self.transports.has(slot))
     }
 

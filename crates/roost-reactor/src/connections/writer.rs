@@ -113,7 +113,7 @@ impl<D: Driver> Writer<'_, D> {
         if self.connections.is_staged(key.slot(), framing) {
             output.palette.frames(state, &mut self.scratch.frames);
             let is_small = output.palette.bytes(state) <= BATCH_BYTES_MAX as u64;
-            if is_small && !framing.deflates_late() {
+            if is_small && !framing.is_late() {
                 return (self.write_sealed(key), Ok(()));
             }
             return self.write_batches(key);

@@ -225,7 +225,7 @@ fn a_request_that_is_let_in_and_then_refused_is_the_last() {
     let mut both = request("/sse/kept:1", "Authorization: Bearer a.b.c\r\n");
     both.extend(request("/echo", ""));
     world.send(client, both);
-    let sse = roost_dialect::sse::Settings { enabled: false };
+    let sse = roost_dialect::sse::Settings::default();
     world.reload(|settings| settings.dialects.sse = Arc::new(sse));
     let_in(&mut world, &mut control, None);
     world.run(50);

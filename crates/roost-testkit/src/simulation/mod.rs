@@ -78,6 +78,7 @@ mod records;
 mod recovering;
 mod recovering_client;
 mod recovering_sockets;
+mod recovering_streams;
 mod reloads;
 mod report;
 mod serializers;

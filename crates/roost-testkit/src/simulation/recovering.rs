@@ -22,6 +22,7 @@ use roost_wire::frame::{append_masked_frame, split_frame};
 
 use super::recovering_client::{Client, Published, Seen, Told};
 use super::recovering_sockets::{REQUEST, Socket};
+use super::recovering_streams::{SeenOf, Several};
 
 /// A namespace for them; returns how many connections they have at once.
 pub(super) fn add(seed: u64, settings: &mut Settings) -> usize {
@@ -86,9 +87,13 @@ struct Peer {
 }
 
 enum Kind {
-    Publisher { sent: u32 },
+    Publisher {
+        sent: u32,
+    },
     Client(Client),
     Socket(Client, Socket),
+    /// A client of all channels of the namespace in one stream.
+    Several(Several),
 }
 
 /// Lines up to an empty one.
@@ -112,9 +117,13 @@ impl Recovering {
             let (kind, channel) = match index {
                 0..PUBLISHERS => (Kind::Publisher { sent: 0 }, index % (2 * CHANNELS)),
                 PUBLISHERS..SOCKETS_FROM => (Kind::Client(Client::default()), index % CHANNELS),
-                _ => {
+                SOCKETS_FROM..SEVERAL_FROM => {
                     let kind = Kind::Socket(Client::default(), Socket::default());
                     (kind, CHANNELS + index % CHANNELS)
+                }
+                _ => {
+                    let all = (0..CHANNELS).map(|channel| (channel, name_of(channel)));
+                    (Kind::Several(Several::of(all)), 0)
                 }
             };
             peers.push(Peer::new(channel, kind));
@@ -156,8 +165,7 @@ impl Recovering {
                         continue;
                     };
                     peer.unread.extend_from_slice(bytes);
-                    let channel = peer.channel;
-                    let mut seen = |position, published| {
+                    let mut seen = |channel, position, published| {
                         let before = self.published.entry((channel, position));
                         let before = *before.or_insert(published);
                         (before == published)
@@ -169,7 +177,8 @@ impl Recovering {
                         Ok(false) => ended.push(key),
                         Err(what) => {
                             let index = key.slot();
-                            let what = format!("client {index} of channel {channel}: {what}");
+                            let what =
+                                format!("client {index} of channel {}: {what}", peer.channel);
                             self.failure.get_or_insert(what);
                         }
                     }
@@ -239,8 +248,8 @@ impl Recovering {
                 }
                 Some(self.rng.between(1, 2 * PUBLISH_NS))
             }
-            Kind::Client(_) | Kind::Socket(..) if is_over => Some(SOON_NS),
-            Kind::Client(_) | Kind::Socket(..) => {
+            Kind::Client(_) | Kind::Socket(..) | Kind::Several(_) if is_over => Some(SOON_NS),
+            Kind::Client(_) | Kind::Socket(..) | Kind::Several(_) => {
                 match self.rng.below(100) {
                     0..25 => self.close(index, CloseMode::Abort),
                     25..32 => {
@@ -304,19 +313,22 @@ impl Recovering {
             return Err(failure.clone());
         }
         for (index, peer) in self.peers.iter().enumerate() {
-            let (Kind::Client(client) | Kind::Socket(client, _)) = &peer.kind else {
-                continue;
+            let places: Vec<(usize, Option<Position>)> = match &peer.kind {
+                Kind::Publisher { .. } => continue,
+                Kind::Client(client) | Kind::Socket(client, _) => vec![(peer.channel, client.at)],
+                Kind::Several(several) => several.places().collect(),
             };
-            let positions = self.published.keys();
-            let positions = positions.filter(|(channel, _)| *channel == peer.channel);
-            let top = positions.map(|(_, position)| position.offset).max();
-            let at = client.at.map(|position| position.offset);
-            let is_there = peer.holds_socket && peer.has_head && !peer.is_stalled;
-            if has_all && is_there && at < top {
-                return Err(format!(
-                    "client {index} of channel {} is at {at:?} of {top:?}",
-                    peer.channel
-                ));
+            for (of, at) in places {
+                let positions = self.published.keys();
+                let positions = positions.filter(|(channel, _)| *channel == of);
+                let top = positions.map(|(_, position)| position.offset).max();
+                let at = at.map(|position| position.offset);
+                let is_there = peer.holds_socket && peer.has_head && !peer.is_stalled;
+                if has_all && is_there && at < top {
+                    return Err(format!(
+                        "client {index} of channel {of} is at {at:?} of {top:?}"
+                    ));
+                }
             }
         }
         Ok(self.told)
@@ -341,11 +353,7 @@ impl Peer {
     }
 
     fn channel_name(&self) -> String {
-        let namespace = match self.channel {
-            0..CHANNELS => NAMESPACE,
-            _ => NAMESPACE_OF_SOCKETS,
-        };
-        format!("{namespace}:{}", self.channel)
+        name_of(self.channel)
     }
 
     fn request(&self) -> Vec<u8> {
@@ -365,6 +373,7 @@ impl Peer {
                 format!("GET /sse/{channel} HTTP/1.1\r\nHost: h\r\n{id}\r\n")
             }
             Kind::Socket(..) => REQUEST.to_owned(),
+            Kind::Several(several) => several.request(),
         };
         head.into_bytes()
     }
@@ -377,8 +386,9 @@ impl Peer {
     }
 
     /// Reads what has come whole. False if the connection is of no use any more.
-    fn read(&mut self, (told, seen): (&mut Told, Seen<'_>)) -> Result<bool, String> {
-        let channel = self.channel_name();
+    fn read(&mut self, (told, seen_of): (&mut Told, SeenOf<'_>)) -> Result<bool, String> {
+        let (number, channel) = (self.channel, self.channel_name());
+        let seen: Seen<'_> = &mut |position, published| seen_of(number, position, published);
         if !self.has_head {
             let head = self.unread.windows(4).position(|four| four == b"\r\n\r\n");
             let Some(end) = head else {
@@ -397,6 +407,7 @@ impl Peer {
                 Kind::Socket(client, socket) => {
                     socket.begin(&channel, client.at, &mut self.pongs);
                 }
+                Kind::Several(several) => several.begin(),
             }
         }
         match &mut self.kind {
@@ -426,6 +437,7 @@ impl Peer {
                 }
                 Ok(true)
             }
+            Kind::Several(several) => several.read(&mut self.unread, (told, seen_of)),
         }
     }
 }
@@ -497,6 +509,14 @@ impl Block {
     }
 }
 
+fn name_of(channel: usize) -> String {
+    let namespace = match channel {
+        0..CHANNELS => NAMESPACE,
+        _ => NAMESPACE_OF_SOCKETS,
+    };
+    format!("{namespace}:{channel}")
+}
+
 fn peer_of(peers: &mut [Peer], key: ConnKey) -> Option<&mut Peer> {
     let peer = peers.get_mut(key.slot() as usize)?;
     (peer.generation == key.generation() && peer.holds_socket).then_some(peer)
@@ -512,9 +532,10 @@ const NAMESPACE_OF_SOCKETS: &str = "sockets";
 const CHANNELS: usize = 3;
 const PUBLISHERS: usize = 12;
 const CLIENTS: usize = 9;
-/// The first of Centrifugo's clients, and behind the last.
+/// The first of Centrifugo's clients, the first of streams of several channels, and behind the last.
 const SOCKETS_FROM: usize = PUBLISHERS + CLIENTS;
-const PEERS: usize = SOCKETS_FROM + 9;
+const SEVERAL_FROM: usize = SOCKETS_FROM + 9;
+const PEERS: usize = SEVERAL_FROM + 6;
 /// When they come, at the latest.
 const FIRST_NS: u64 = 500_000_000;
 const SOON_NS: u64 = 10_000_000;

@@ -33,6 +33,7 @@ mod slow;
 mod soap;
 mod splits;
 mod sse;
+mod sse_several;
 mod takeover;
 mod tls;
 mod toy;

@@ -25,11 +25,14 @@ roost_testkit::on_each_backend!(
 );
 
 /// Channels of `kept` keep five messages; those of `other`, none.
-fn start(backend: Backend) -> TestServer {
+pub(crate) fn start(backend: Backend) -> TestServer {
     start_with(backend, |_| {})
 }
 
-fn start_with(backend: Backend, change: impl FnOnce(&mut roost_reactor::Settings)) -> TestServer {
+pub(crate) fn start_with(
+    backend: Backend,
+    change: impl FnOnce(&mut roost_reactor::Settings),
+) -> TestServer {
     TestServer::with(backend, 3, |settings| {
         let kept = ChannelPolicy {
             history_messages_max: 5,
@@ -49,23 +52,27 @@ fn start_with(backend: Backend, change: impl FnOnce(&mut roost_reactor::Settings
 }
 
 /// A client of an event stream.
-struct Stream {
-    client: Client,
-    response: Response,
+pub(crate) struct Stream {
+    pub(crate) client: Client,
+    pub(crate) response: Response,
 }
 
 /// An event as it came.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Event {
-    id: Option<String>,
-    name: Option<String>,
-    data: Vec<String>,
-    retry: Option<u64>,
-    comments: usize,
+pub(crate) struct Event {
+    pub(crate) id: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) data: Vec<String>,
+    pub(crate) retry: Option<u64>,
+    pub(crate) comments: usize,
 }
 
 impl Stream {
-    fn open(server: &TestServer, path: &str, id: Option<&str>) -> Result<Stream, Failure> {
+    pub(crate) fn open(
+        server: &TestServer,
+        path: &str,
+        id: Option<&str>,
+    ) -> Result<Stream, Failure> {
         let mut request = Request::get("h", path);
         if let Some(id) = id {
             request = request.header(format!("Last-Event-ID: {id}"));
@@ -73,7 +80,7 @@ impl Stream {
         Stream::ask(server, &request)
     }
 
-    fn ask(server: &TestServer, request: &Request) -> Result<Stream, Failure> {
+    pub(crate) fn ask(server: &TestServer, request: &Request) -> Result<Stream, Failure> {
         let mut client = Client::connect(server.address())?;
         client.send(&request.bytes())?;
         let response = client.read_response()?;
@@ -81,7 +88,7 @@ impl Stream {
     }
 
     /// The next block of lines.
-    fn next(&mut self) -> Result<Event, Failure> {
+    pub(crate) fn next(&mut self) -> Result<Event, Failure> {
         let mut event = Event::default();
         loop {
             let mut line = Vec::new();
@@ -134,12 +141,12 @@ impl Stream {
 }
 
 /// A publisher on a channel, which has subscribed by now.
-fn publisher(server: &TestServer, channel: &str) -> Result<Client, Failure> {
+pub(crate) fn publisher(server: &TestServer, channel: &str) -> Result<Client, Failure> {
     Client::open(server.address(), &format!("/raw/{channel}"))
 }
 
 /// Publishes, and waits until it is ordered.
-fn publish(server: &TestServer, client: &mut Client, texts: &[&str]) -> Checked {
+pub(crate) fn publish(server: &TestServer, client: &mut Client, texts: &[&str]) -> Checked {
     let published = server.count("publishes_total");
     for text in texts {
         client.send_text(text)?;

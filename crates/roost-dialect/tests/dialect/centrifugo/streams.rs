@@ -21,7 +21,9 @@ fn accept(head: &str) -> String {
                 ref message,
                 content_type,
                 terms,
+                is_one_way,
             } = emulated;
+            assert!(!is_one_way, "its client sends more");
             let number = terms.number;
             format!("{} {content_type} {number} {message:?}", emulated.method())
         }
