@@ -13,7 +13,7 @@
 //! | what they ask of the process itself | `operator.rs` |
 //! | the API | `api.rs` |
 //! | channels with their subscribers | `channels.rs` |
-//! | requests to reactors, their answers and deadlines | `peer.rs` |
+//! | requests to reactors, their answers and deadlines | `peer.rs`, `ask_error.rs`; `gathered.rs`: single publications |
 //! | tokens of handshakes | `tokens.rs`, `token_jobs.rs` |
 //! | keys of tokens, fetched | `jwks.rs` |
 //! | hooks: questions to applications | `hook.rs`, `hooks.rs`, `hook_inputs.rs`, `hook_client.rs`, `hook_outcomes.rs` |
@@ -26,18 +26,20 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 use std::io;
-use std::os::unix::net::UnixStream;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use roost_net::wake_socket;
+use roost_net::wake_event;
 use roost_reactor::Shared;
+use tokio::net::unix::pipe::Receiver;
 use tokio::sync::oneshot;
 use tracing::warn;
 
 mod api;
+mod ask_error;
 mod canary;
 mod channels;
 mod clock;
@@ -45,6 +47,7 @@ mod event_destination;
 mod event_inputs;
 mod events;
 mod first_of;
+mod gathered;
 mod health;
 mod hook;
 mod hook_client;
@@ -125,7 +128,7 @@ pub struct Served {
 /// thread or descriptor left.
 pub fn start(mut served: Served, shared: Shared, build: Build) -> io::Result<Control> {
     served.api.as_ref().map_or(Ok(()), api::check)?;
-    let (waker, woken) = wake_socket()?;
+    let (waker, woken) = wake_event()?;
     let peer = shared
         .control_peer(waker)
         .ok_or_else(|| io::Error::other("this server has a control thread already"))?;
@@ -225,7 +228,7 @@ async fn work(
     admits: (ApiKeys, PusherApps),
     (shared, build): (Shared, Build),
     (peer, has_keys): (Arc<peer::Peer>, Option<Arc<AtomicBool>>),
-    woken: UnixStream,
+    woken: OwnedFd,
 ) -> io::Result<()> {
     if let Some(options) = served.api {
         api::serve(options, admits, &shared, build, &peer);
@@ -242,7 +245,7 @@ async fn work(
         },
         served.operator,
     ));
-    let answers = peer.clone().run(tokio::net::UnixStream::from_std(woken)?);
+    let answers = peer.clone().run(Receiver::from_owned_fd_unchecked(woken)?);
     let answers = first_of(answers, async {
         match canary {
             Some(canary) => canary.run(peer.clone()).await,

@@ -1,41 +1,44 @@
 //! Requests to reactors: each with a deadline, and a bounded number of them. Single publications
-//! that are asked for at the same time go to a reactor together.
+//! that are asked for at the same time go to a reactor together ([`crate::gathered`]).
 
 use std::collections::HashMap;
-use std::fmt;
 use std::io;
-use std::mem;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use roost_reactor::{
     ChannelRecord, ConnectionRecord, ControlPeer, ControlPublication, Described, FromReactor,
-    HistoryPage, HookAnswer, Loss, Name, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Part, Placement,
-    PresenceView, Refusal, RepeatKey, Request, RingFull, Token, Verdict,
+    HistoryPage, HookAnswer, Loss, Name, Part, Placement, PresenceView, Refusal, RepeatKey,
+    Request, RingFull, Token, Verdict,
 };
-use tokio::net::UnixStream;
+use tokio::net::unix::pipe::Receiver;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
 
 use crate::event_inputs::{Input as EventInput, ToEvents};
 use crate::first_of::first_of;
+use crate::gathered::{Gathered, HOLD_MAX, Outcome, Pending, Publisher};
 use crate::hook_inputs::{Input, ToHooks};
 use crate::taps::{Listener, Taps};
 use crate::token_jobs::ToThread;
+
+pub(crate) use crate::ask_error::AskError;
+pub(crate) use crate::gathered::Until;
 
 /// The control thread's place in the mesh, for many callers on one thread.
 pub(crate) struct Peer {
     /// Never held over an `await`.
     state: Mutex<State>,
-    /// Single publications wait to be sent.
-    has_pending: Notify,
+    /// Single publications are to be sent.
+    has_due: Notify,
 }
 
 struct State {
     peer: ControlPeer,
     waiting: HashMap<Token, Waiting>,
-    /// By reactor: publications of callers that run in this turn of the thread's tasks.
-    pending: Vec<Vec<Pending>>,
+    /// Single publications that are not sent yet.
+    gathered: Gathered,
     /// Where tokens are checked, if they are.
     tokens: Option<ToThread>,
     /// Where applications are asked, if they are.
@@ -55,27 +58,8 @@ enum Waiting {
         records: Vec<ConnectionRecord>,
         channels: Vec<ChannelRecord>,
     },
-    /// Callers with a publication each, in their order. Those whose sender has gone want no answer.
+    /// Callers with a publication each, in their order. Those that have gone want no answer.
     Publishers(Vec<Option<Publisher>>),
-}
-
-/// One that waits for the outcome of its publication; `None` tells it that the publication is sent.
-type Publisher = oneshot::Sender<Result<Option<Placement>, AskError>>;
-
-/// One publication that is sent with others.
-struct Pending {
-    publication: ControlPublication,
-    caller: Publisher,
-    until: Until,
-}
-
-/// What a publisher waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Until {
-    /// The publication has its place in the channel's order.
-    Placed,
-    /// The ring of the channel's home has it.
-    Sent,
 }
 
 /// A whole answer.
@@ -104,19 +88,6 @@ pub(crate) enum Reply {
     Presence(PresenceView),
 }
 
-/// Why there is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AskError {
-    /// The reactor's ring is full: it is behind with what it was asked before.
-    RingFull,
-    /// So many requests of all callers together wait for their answers.
-    TooManyWaiting,
-    /// The reactor has refused the request.
-    Refused(Refusal),
-    /// No answer within the deadline.
-    Deadline,
-}
-
 /// A request that was sent.
 pub(crate) struct Sent<'a> {
     peer: &'a Peer,
@@ -131,18 +102,18 @@ impl Peer {
         hooks: Option<ToHooks>,
         events: Option<ToEvents>,
     ) -> Peer {
-        let pending = (0..peer.reactors()).map(|_| Vec::new()).collect();
+        let gathered = Gathered::new(peer.reactors());
         Peer {
             state: Mutex::new(State {
                 peer,
                 waiting: HashMap::new(),
-                pending,
+                gathered,
                 tokens,
                 hooks,
                 taps: Taps::default(),
                 events,
             }),
-            has_pending: Notify::new(),
+            has_due: Notify::new(),
         }
     }
 
@@ -177,32 +148,28 @@ impl Peer {
         }
     }
 
-    /// Publishes, together with others that do so in this turn. `None`: it is sent, and that was what
-    /// the caller waited for.
+    /// Publishes, together with others that do so meanwhile. `None`: it is sent, and that was what the
+    /// caller waited for.
     pub(crate) async fn publish(
         &self,
         publication: ControlPublication,
         until: Until,
         deadline: Instant,
-    ) -> Result<Option<Placement>, AskError> {
+    ) -> Outcome {
         let (caller, answer) = oneshot::channel();
-        {
+        let is_due = {
             let mut state = self.lock();
             let home = state.peer.home_of(&publication.channel);
-            if state.pending[home].len() >= PENDING_MAX {
-                return Err(AskError::TooManyWaiting);
-            }
-            state.pending[home].push(Pending {
-                publication,
-                caller,
-                until,
-            });
+            let publisher = Publisher { caller, deadline };
+            let pending = Pending::new(publication, publisher, until);
+            let pushed = state.gathered.push(home, pending);
+            pushed.map_err(|_| AskError::TooManyWaiting)?
+        };
+        if is_due {
+            self.has_due.notify_one();
         }
-        self.has_pending.notify_one();
-        match timeout_at(deadline, answer).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) | Err(_) => Err(AskError::Deadline),
-        }
+        // `State::expire` keeps the deadline, of all at once: a timer for each would cost more than it.
+        answer.await.unwrap_or(Err(AskError::Deadline))
     }
 
     /// Publishes on channels whose home is one reactor, in this order. On an error the publications
@@ -248,6 +215,11 @@ impl Peer {
         state.peer.epoch_of(state.peer.home_of(channel))
     }
 
+    /// The epoch of a reactor's channels.
+    pub(crate) fn epoch_at(&self, home: usize) -> u64 {
+        self.lock().peer.epoch_of(home)
+    }
+
     /// Says what has become of tokens. Gives the verdicts back if the reactor's ring is full.
     pub(crate) fn send_verdicts(
         &self,
@@ -291,25 +263,35 @@ impl Peer {
         taps.end(peer, channel, listener);
     }
 
-    /// Sends what is pending and hands answers to their callers, until the socket fails.
-    pub(crate) async fn run(self: Arc<Self>, woken: UnixStream) -> io::Result<()> {
+    /// Sends what is due and hands answers to their callers, until the waker fails.
+    pub(crate) async fn run(self: Arc<Self>, woken: Receiver) -> io::Result<()> {
+        let sleep = pin!(sleep_until(Instant::now()));
+        let mut timer = Timer {
+            sleep,
+            is_armed: false,
+        };
         loop {
             // Callers that are ready add what they publish.
             tokio::task::yield_now().await;
-            let may_sleep = {
+            let is_late = timer.has_rung();
+            let (may_sleep, is_waiting) = {
                 let mut state = self.lock();
-                state.send_pending();
+                if is_late {
+                    state.expire(Instant::now());
+                }
+                state.read_some();
+                state.send_due();
                 let State { peer, taps, .. } = &mut *state;
                 taps.send_ends(peer);
-                state.read_some();
-                state.peer.may_sleep()
+                (state.peer.may_sleep(), state.is_waiting())
             };
             if may_sleep {
-                let has_pending = async {
-                    self.has_pending.notified().await;
+                let has_due = async {
+                    self.has_due.notified().await;
                     Ok(())
                 };
-                first_of(wait_for_wake(&woken), has_pending).await?;
+                let sent_or_come = first_of(wait_for_wake(&woken), has_due);
+                first_of(sent_or_come, timer.wait(is_waiting)).await?;
             }
             self.lock().peer.wake_up();
         }
@@ -340,21 +322,33 @@ impl State {
         }
     }
 
-    fn send_pending(&mut self) {
-        for home in 0..self.pending.len() {
-            let mut left = mem::take(&mut self.pending[home]).into_iter().peekable();
-            while left.peek().is_some() {
-                let mut bytes = 0;
-                let (mut publications, mut callers) = (Vec::new(), Vec::new());
-                while publications.len() < PUBLICATIONS_MAX && bytes < PUBLICATIONS_BYTES_MAX {
-                    let Some(pending) = left.next() else {
-                        break;
-                    };
-                    bytes += pending.publication.bytes();
-                    publications.push(pending.publication);
-                    callers.push((pending.caller, pending.until));
+    /// Whether [`State::expire`] is to be called.
+    fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty() || self.gathered.is_under_way()
+    }
+
+    /// Tells publishers whose deadline is over, and holds nothing up any longer for a batch that was not
+    /// answered in time.
+    fn expire(&mut self, now: Instant) {
+        self.gathered.stop_waiting(now);
+        self.waiting.retain(|_, waiting| match waiting {
+            Waiting::Whole { .. } => true, // its caller keeps the deadline
+            Waiting::Publishers(publishers) => {
+                for publisher in publishers.iter_mut() {
+                    let is_over = |one: &mut Publisher| one.deadline <= now;
+                    if let Some(publisher) = publisher.take_if(is_over) {
+                        publisher.tell(Err(AskError::Deadline));
+                    }
                 }
-                self.send(home, publications, callers);
+                publishers.iter().any(Option::is_some)
+            }
+        });
+    }
+
+    fn send_due(&mut self) {
+        for home in 0..self.gathered.homes() {
+            while let Some((publications, publishers)) = self.gathered.take_due(home) {
+                self.send(home, publications, publishers);
             }
         }
     }
@@ -363,25 +357,29 @@ impl State {
         &mut self,
         home: usize,
         publications: Vec<ControlPublication>,
-        callers: Vec<(Publisher, Until)>,
+        publishers: Vec<(Publisher, Until)>,
     ) {
         let sent = self.make_room().and_then(|()| {
             let sent = self.peer.publish(home, publications);
             sent.map_err(|_| AskError::RingFull)
         });
         match sent {
-            Err(error) => callers.into_iter().for_each(|(caller, _)| {
-                let _ = caller.send(Err(error)); // it may just have ended
-            }),
+            Err(error) => {
+                let publishers = publishers.into_iter();
+                publishers.for_each(|(publisher, _)| publisher.tell(Err(error)));
+            }
             Ok(token) => {
-                let callers = callers.into_iter().map(|(caller, until)| match until {
-                    Until::Placed => Some(caller),
-                    Until::Sent => {
-                        let _ = caller.send(Ok(None)); // it may just have ended
-                        None
-                    }
-                });
-                let waiting = Waiting::Publishers(callers.collect());
+                self.gathered.sent(home, token, Instant::now());
+                let publishers = publishers
+                    .into_iter()
+                    .map(|(publisher, until)| match until {
+                        Until::Placed => Some(publisher),
+                        Until::Sent => {
+                            publisher.tell(Ok(None));
+                            None
+                        }
+                    });
+                let waiting = Waiting::Publishers(publishers.collect());
                 self.waiting.insert(token, waiting);
             }
         }
@@ -426,12 +424,12 @@ impl State {
 
     /// The last part of an answer, or all of it.
     fn hand_over_end(&mut self, token: Token, part: Part) {
+        self.gathered.answered(token);
         match (self.waiting.remove(&token), part) {
-            (Some(Waiting::Publishers(callers)), Part::Published(outcomes)) => {
-                for (caller, outcome) in callers.into_iter().zip(outcomes) {
-                    if let Some(caller) = caller {
-                        let outcome = outcome.map(Some).map_err(AskError::Refused);
-                        let _ = caller.send(outcome); // it may just have ended
+            (Some(Waiting::Publishers(publishers)), Part::Published(outcomes)) => {
+                for (publisher, outcome) in publishers.into_iter().zip(outcomes) {
+                    if let Some(publisher) = publisher {
+                        publisher.tell(outcome.map(Some).map_err(AskError::Refused));
                     }
                 }
             }
@@ -495,8 +493,8 @@ impl Waiting {
     fn is_wanted(&self) -> bool {
         match self {
             Waiting::Whole { caller, .. } => !caller.is_closed(),
-            Waiting::Publishers(callers) => {
-                callers.iter().flatten().any(|caller| !caller.is_closed())
+            Waiting::Publishers(publishers) => {
+                publishers.iter().flatten().any(Publisher::is_wanted)
             }
         }
     }
@@ -519,43 +517,44 @@ impl Drop for Sent<'_> {
     }
 }
 
-impl fmt::Display for AskError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            AskError::RingFull => "the reactor has not taken earlier requests yet",
-            AskError::TooManyWaiting => "too many requests wait for their answers",
-            AskError::Refused(Refusal::Busy) => "the reactor is answering other listings or sweeps",
-            AskError::Refused(Refusal::RevocationsFull) => {
-                "as many revocations are kept as may be (auth.revocations_max)"
+/// When [`State::expire`] is called next. It is set anew only once it is over, not for each batch.
+struct Timer<'a> {
+    sleep: Pin<&'a mut Sleep>,
+    is_armed: bool,
+}
+
+impl Timer<'_> {
+    /// Whether it is over, once.
+    fn has_rung(&mut self) -> bool {
+        let has = self.is_armed && self.sleep.is_elapsed();
+        self.is_armed &= !has;
+        has
+    }
+
+    /// Returns when it is over; never if it is not needed.
+    async fn wait(&mut self, is_needed: bool) -> io::Result<()> {
+        if !self.is_armed {
+            if !is_needed {
+                return std::future::pending().await;
             }
-            AskError::Refused(Refusal::Congested) => {
-                "the channel is published to faster than it is delivered"
-            }
-            AskError::Refused(Refusal::RateLimited { .. }) => {
-                "the channel's namespace is published to as fast as it may be"
-            }
-            AskError::Deadline => "the reactor has not answered in time",
-        })
+            self.sleep.as_mut().reset(Instant::now() + HOLD_MAX);
+            self.is_armed = true;
+        }
+        self.sleep.as_mut().await;
+        Ok(())
     }
 }
 
-/// Returns when the waker has been used, with nothing left to read of it.
-async fn wait_for_wake(woken: &UnixStream) -> io::Result<()> {
-    loop {
-        woken.readable().await?;
-        match woken.try_read(&mut [0; 64]) {
-            Ok(0) => return Err(io::Error::other("the reactors' wake-up is closed")),
-            Ok(_) => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
+/// Returns when the waker has been used. Its counter is not read: each use is an event of its own.
+async fn wait_for_wake(woken: &Receiver) -> io::Result<()> {
+    woken.readable().await?;
+    // Until the next event.
+    let _: io::Result<()> = woken.try_io(|| Err(io::ErrorKind::WouldBlock.into()));
+    Ok(())
 }
 
 /// Requests of all callers together that wait for their answers.
 const WAITING_MAX: usize = 4096;
-/// Single publications to one reactor that wait to be sent: more than requests can be under way.
-const PENDING_MAX: usize = 1 << 17;
 /// How soon a full ring is tried again.
 pub(crate) const RING_RETRY: Duration = Duration::from_millis(5);
 /// Answers handed over before other tasks run.

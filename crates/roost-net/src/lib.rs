@@ -70,14 +70,14 @@ mod sys;
 mod tcp_info;
 pub mod unix_socket;
 pub mod uring;
-mod wake_socket;
+mod wake_event;
 mod waker;
 
 pub use key::ConnKey;
 pub use listen_addr::{ListenAddr, ListenOptions, UnixAddr};
 pub use open_listener::OpenListener;
 pub use tcp_info::TcpInfo;
-pub use wake_socket::wake_socket;
+pub use wake_event::wake_event;
 pub use waker::Waker;
 
 /// The sockets of one reactor. See the crate's documentation for the rules every backend keeps.

@@ -12,6 +12,17 @@ use std::ptr;
 
 use socket2::{SockAddr, Socket};
 
+/// A counter that becomes readable when it is written to: non-blocking, closed on exec.
+pub(crate) fn eventfd() -> io::Result<OwnedFd> {
+    // SAFETY: eventfd takes no pointers.
+    let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was just made, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Accepts one connection: non-blocking, closed on exec. The peer's address is read only if
 /// `want_peer`.
 pub(crate) fn accept(

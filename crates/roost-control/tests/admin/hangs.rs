@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use roost_control::{DrainAsked, Limits, Operator, Reloaded};
-use roost_net::wake_socket;
+use roost_net::wake_event;
 use roost_reactor::{Auth, EventKinds, Events, Pace};
 use roost_testkit::client::{Client, Request};
 use roost_testkit::server::{Backend, TestServer, wait_until};
@@ -110,7 +110,7 @@ fn a_control_thread_that_stands_still_changes_nothing_for_clients() {
             namespaces: vec!["*".to_owned()],
         };
     });
-    let (waker, _woken) = wake_socket().expect("a socket pair");
+    let (waker, _woken) = wake_event().expect("two descriptors");
     let _peer = server.shared().control_peer(waker).expect("the only one");
     let mut subscriber = Client::open(server.address(), "/raw/lobby").expect("a WebSocket opens");
     let mut publisher = Client::open(server.address(), "/raw/lobby").expect("a WebSocket opens");

@@ -258,7 +258,8 @@ pub enum Refusal {
 }
 
 impl Token {
-    pub(super) fn new(number: u64) -> Token {
+    #[doc(hidden)]
+    pub fn new(number: u64) -> Token {
         Token(number)
     }
 }
