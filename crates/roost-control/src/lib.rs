@@ -8,7 +8,7 @@
 //! | to read about | look at |
 //! |---|---|
 //! | sockets, their modes, and sockets left behind | `listen.rs` |
-//! | connections: how many, for how long | `serve.rs` |
+//! | connections: how many, for how long | `serve.rs`, `head_timer.rs` |
 //! | what administrators are answered | `routes.rs`, `routes/` |
 //! | what they ask of the process itself | `operator.rs` |
 //! | the API | `api.rs` |
@@ -48,6 +48,7 @@ mod event_inputs;
 mod events;
 mod first_of;
 mod gathered;
+mod head_timer;
 mod health;
 mod hook;
 mod hook_client;

@@ -1,10 +1,12 @@
 //! Connections of administrators and of the API: a bounded number of them, each for a bounded time.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
@@ -14,7 +16,7 @@ use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::AbortHandle;
@@ -23,6 +25,7 @@ use tower_service::Service;
 use tracing::debug;
 
 use crate::first_of::first_of;
+use crate::head_timer::{Alarm, HeadTimer};
 use crate::listen::{ApiListener, Bound, Listeners};
 use crate::tail::Lasting;
 
@@ -200,16 +203,19 @@ impl Connections {
         });
         let (limits, of_task) = (self.limits, activity.clone());
         let task = tokio::spawn(async move {
+            let heads = HeadTimer::default();
+            let mut alarm = heads.alarm(limits.head_timeout);
             let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
+                .timer(heads)
                 .header_read_timeout(limits.head_timeout)
                 .max_buf_size(HEAD_BYTES_MAX)
                 .serve_connection(TokioIo::new(stream), service);
             let mut connection = pin!(connection);
-            while timeout(limits.connection_timeout, connection.as_mut())
-                .await
-                .is_err()
-            {
+            loop {
+                let served = look_after(connection.as_mut(), &mut alarm);
+                if timeout(limits.connection_timeout, served).await.is_ok() {
+                    return;
+                }
                 if !of_task.lasts() {
                     connection.as_mut().graceful_shutdown();
                     let _ = timeout(LAST_ANSWER_TIMEOUT, connection).await;
@@ -247,6 +253,19 @@ impl Connections {
         self.open.swap_remove(at).task.abort();
         true
     }
+}
+
+/// Serves a connection until it ends; hyper looks when a head may be late.
+async fn look_after(mut connection: Pin<&mut impl Future>, alarm: &mut Alarm) {
+    poll_fn(|context| {
+        loop {
+            if connection.as_mut().poll(context).is_ready() {
+                return Poll::Ready(());
+            }
+            ready!(alarm.poll(context));
+        }
+    })
+    .await;
 }
 
 impl Activity {
