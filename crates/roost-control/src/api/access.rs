@@ -1,13 +1,16 @@
 //! Which requests may do what: the keys, their hashes, and what they allow.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::hash::Hasher as _;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::rand;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use roost_config::{ApiScope, ChannelPattern};
+use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
 use super::problem::{Kind, Problem};
 
@@ -24,7 +27,22 @@ pub struct ApiKey {
 
 /// The keys of the API. A clone is the same.
 #[derive(Clone, Default)]
-pub(crate) struct ApiKeys(Arc<RwLock<Arc<[Arc<ApiKey>]>>>);
+pub(crate) struct ApiKeys(Arc<RwLock<Arc<KeySet>>>);
+
+/// The keys that hold at a time, and what is known of them from requests that carried them.
+#[derive(Default)]
+pub(super) struct KeySet {
+    keys: Box<[KnownKey]>,
+    /// Random, and of this set alone; without it keys are hashed with each request.
+    tag_key: Option<[u8; 16]>,
+}
+
+struct KnownKey {
+    key: Arc<ApiKey>,
+    /// A keyed hash of the key itself, once a request has carried it: cheaper than the SHA-256, and of no use
+    /// to anyone without `tag_key`.
+    tag: OnceLock<[u8; 16]>,
+}
 
 impl ApiKeys {
     pub(crate) fn new(keys: Vec<ApiKey>) -> ApiKeys {
@@ -35,14 +53,65 @@ impl ApiKeys {
 
     /// Requests that come from now on have to carry one of these.
     pub(crate) fn set(&self, keys: Vec<ApiKey>) {
-        let keys = keys.into_iter().map(Arc::new).collect();
+        let keys = Arc::new(KeySet::new(keys));
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
-    pub(crate) fn get(&self) -> Arc<[Arc<ApiKey>]> {
+    pub(super) fn get(&self) -> Arc<KeySet> {
         let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
         keys.clone()
     }
+}
+
+impl KeySet {
+    fn new(keys: Vec<ApiKey>) -> KeySet {
+        let known = keys.into_iter().map(|key| KnownKey {
+            key: Arc::new(key),
+            tag: OnceLock::new(),
+        });
+        let mut tag_key = [0; 16];
+        KeySet {
+            keys: known.collect(),
+            tag_key: rand::fill(&mut tag_key).is_ok().then_some(tag_key),
+        }
+    }
+
+    /// The key that a request has carried.
+    fn find(&self, shown: &[u8]) -> Option<&Arc<ApiKey>> {
+        let tag = self.tag_key.map(|tag_key| tag_of(&tag_key, shown));
+        if let Some(tag) = &tag {
+            let known = self.only(|one| one.tag.get().is_some_and(|own| is_same(own, tag)));
+            if let Some(known) = known {
+                return Some(&known.key);
+            }
+        }
+        let hash = digest(&SHA256, shown);
+        let found = self.only(|one| is_same(hash.as_ref(), &one.key.sha256))?;
+        if let Some(tag) = tag {
+            let _ = found.tag.set(tag); // another key with the same hash would be the same key
+        }
+        Some(&found.key)
+    }
+
+    /// All are compared, whichever is found: the time says nothing of their order.
+    fn only(&self, is_it: impl Fn(&KnownKey) -> bool) -> Option<&KnownKey> {
+        let keys = self.keys.iter();
+        keys.fold(
+            None,
+            |found, one| if is_it(one) { Some(one) } else { found },
+        )
+    }
+}
+
+fn tag_of(tag_key: &[u8; 16], shown: &[u8]) -> [u8; 16] {
+    let mut hasher = SipHasher24::new_with_key(tag_key);
+    hasher.write(shown);
+    hasher.finish128().as_bytes()
+}
+
+/// In a time that says nothing of where they differ.
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    verify_slices_are_equal(one, other).is_ok()
 }
 
 /// On whose behalf a request is made.
@@ -161,21 +230,16 @@ impl From<Denied<'_>> for Problem {
 }
 
 /// On whose behalf a request is made, by the key it carries.
-pub(super) fn authenticate(keys: &[Arc<ApiKey>], headers: &HeaderMap) -> Result<Caller, Problem> {
-    if keys.is_empty() {
+pub(super) fn authenticate(keys: &KeySet, headers: &HeaderMap) -> Result<Caller, Problem> {
+    if keys.keys.is_empty() {
         return Ok(Caller::Socket);
     }
     let Some(shown) = shown_key(headers) else {
         let detail = "the request has no key: send Authorization: Bearer KEY, or X-API-Key: KEY";
         return Err(Problem::new(Kind::Unauthorized, detail));
     };
-    let hash = digest(&SHA256, shown);
-    // All are compared, whichever is found: the time says nothing of their order.
-    let found = keys.iter().fold(None, |found, key| {
-        let is_same = verify_slices_are_equal(hash.as_ref(), &key.sha256).is_ok();
-        if is_same { Some(key) } else { found }
-    });
-    found.cloned().map(Caller::Key).ok_or_else(|| {
+    let found = keys.find(shown).cloned();
+    found.map(Caller::Key).ok_or_else(|| {
         let detail = "the request's key is none of this server's (api.key)";
         Problem::new(Kind::Unauthorized, detail)
     })
@@ -199,17 +263,17 @@ const BEARER: &[u8] = b"Bearer ";
 mod tests {
     use super::*;
 
-    fn key(name: &str, secret: &str, allow: &[&str]) -> Arc<ApiKey> {
+    fn key(name: &str, secret: &str, allow: &[&str]) -> ApiKey {
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(digest(&SHA256, secret.as_bytes()).as_ref());
         let scopes = allow
             .iter()
             .map(|word| ApiScope::parse(word).expect("a scope"));
-        Arc::new(ApiKey {
+        ApiKey {
             name: name.to_owned(),
             sha256,
             allow: scopes.collect(),
-        })
+        }
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -222,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_scope_allows_what_it_names() {
-        let one = key("one", "x", &["publish:order:*", "publish:news"]);
+        let one = Arc::new(key("one", "x", &["publish:order:*", "publish:news"]));
         let of_one = Caller::Key(one.clone());
         let may = |channel| decide(&of_one, Action::Publish(channel));
         assert_eq!(may("order:1").ok(), Some(Rule::Scope(&one.allow[0])));
@@ -234,43 +298,65 @@ mod tests {
                 "{denied}"
             );
         }
-        let all = Caller::Key(key("all", "x", &["publish"]));
+        let all = Caller::Key(Arc::new(key("all", "x", &["publish"])));
         assert!(decide(&all, Action::Publish("any:thing")).is_ok());
         let socket = decide(&Caller::Socket, Action::Publish("c"));
         assert_eq!(socket.ok(), Some(Rule::Socket));
     }
 
-    #[test]
-    fn a_key_is_known_by_its_hash_in_either_header() {
-        let keys = [
-            key("old", "first", &["publish"]),
-            key("new", "second", &["publish"]),
-        ];
-        let of = |pairs: &[(&'static str, &str)]| match authenticate(&keys, &headers(pairs)) {
+    fn name_of(keys: &KeySet, pairs: &[(&'static str, &str)]) -> Option<String> {
+        match authenticate(keys, &headers(pairs)) {
             Ok(Caller::Key(key)) => Some(key.name.clone()),
             Ok(Caller::Socket | Caller::App) => panic!("there are keys"),
             Err(_) => None,
-        };
-        assert_eq!(
-            of(&[("authorization", "Bearer first")]).as_deref(),
-            Some("old")
-        );
-        assert_eq!(
-            of(&[("authorization", "bearer second")]).as_deref(),
-            Some("new")
-        );
-        assert_eq!(of(&[("x-api-key", "second")]).as_deref(), Some("new"));
-        for bad in [
-            &[][..],
-            &[("authorization", "Bearer third")],
-            &[("authorization", "Bearer")],
-            &[("authorization", "Basic first")],
-            &[("authorization", "first")],
-            &[("x-api-key", "")],
-            &[("x-api-key", "first ")],
-            &[("authorization", "Bearer third"), ("x-api-key", "first")],
-        ] {
-            assert_eq!(of(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_key_is_known_by_its_hash_in_either_header() {
+        let mut keys = KeySet::new(vec![
+            key("old", "first", &["publish"]),
+            key("new", "second", &["publish"]),
+        ]);
+        assert!(keys.tag_key.is_some(), "there is randomness");
+        for is_tagged in [true, false] {
+            if !is_tagged {
+                keys.tag_key = None;
+            }
+            // The second time keys are known by their tags.
+            for _ in 0..2 {
+                for (pairs, name) in [
+                    (&[("authorization", "Bearer first")], "old"),
+                    (&[("authorization", "bearer second")], "new"),
+                    (&[("x-api-key", "second")], "new"),
+                ] {
+                    assert_eq!(name_of(&keys, pairs).as_deref(), Some(name), "{pairs:?}");
+                }
+                for bad in [
+                    &[][..],
+                    &[("authorization", "Bearer third")],
+                    &[("authorization", "Bearer")],
+                    &[("authorization", "Basic first")],
+                    &[("authorization", "first")],
+                    &[("x-api-key", "")],
+                    &[("x-api-key", "first ")],
+                    &[("authorization", "Bearer third"), ("x-api-key", "first")],
+                ] {
+                    assert_eq!(name_of(&keys, bad), None, "{bad:?}");
+                }
+            }
+        }
+        assert!(keys.keys.iter().all(|one| one.tag.get().is_some()));
+    }
+
+    #[test]
+    fn a_tag_opens_nothing_once_its_key_is_gone() {
+        let all = ApiKeys::new(vec![key("old", "first", &["publish"])]);
+        let first = [("x-api-key", "first")];
+        assert_eq!(name_of(&all.get(), &first).as_deref(), Some("old"));
+        let before = all.get();
+        all.set(vec![key("new", "second", &["publish"])]);
+        assert_eq!(name_of(&all.get(), &first), None);
+        assert_ne!(all.get().tag_key, before.tag_key);
     }
 }
