@@ -79,7 +79,7 @@ pub(super) async fn broadcast(call: &Call, request: Request<Body>) -> Result<Res
         Ok(place) => Of::Placed(Placed {
             channel,
             offset: place.offset,
-            epoch: epoch_text(peer.epoch_of(channel)),
+            epoch: epoch_text(peer.epoch_at(place.home)),
         }),
         Err(error) => {
             status = StatusCode::MULTI_STATUS;

@@ -9,7 +9,15 @@ use tokio::time::{Instant, sleep};
 use crate::peer::{AskError, Peer, RING_RETRY, Reply, Sent};
 
 /// What has become of a publication.
-pub(super) type Outcome = Result<Placement, AskError>;
+pub(super) type Outcome = Result<Placed, AskError>;
+
+/// Where it is in its channel's order.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Placed {
+    pub(super) offset: u64,
+    /// The reactor in whose epoch that counts.
+    pub(super) home: usize,
+}
 
 /// Publications for one home that are not sent yet, each with its place in the request.
 type Queue = VecDeque<(usize, ControlPublication)>;
@@ -33,7 +41,7 @@ pub(super) async fn publish_many(
                 continue;
             }
             match send(peer, home, batch, deadline).await {
-                Ok(one) => sent.push((places, one)),
+                Ok(one) => sent.push((home, places, one)),
                 Err(error) => {
                     // What is behind it on the same channels must not come before it.
                     let rest = queue.drain(..).map(|(place, _)| place);
@@ -42,13 +50,15 @@ pub(super) async fn publish_many(
                 }
             }
         }
-        for (places, one) in sent {
+        for (home, places, one) in sent {
             let reply = one.answer_by(deadline).await;
             for (at, place) in places.into_iter().enumerate() {
                 outcomes[place] = match &reply {
                     Ok(Reply::Published(list)) => {
                         list.get(at).map_or(Err(AskError::Deadline), |one| {
-                            one.map_err(AskError::Refused)
+                            let placed =
+                                one.map(|Placement { offset, .. }| Placed { offset, home });
+                            placed.map_err(AskError::Refused)
                         })
                     }
                     Ok(_) => Err(AskError::Deadline),

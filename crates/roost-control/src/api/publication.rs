@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use roost_dialect::{PayloadRef, Publication, check_channel_name};
-use roost_reactor::{ControlPublication, RepeatKey, Shared};
+use roost_reactor::{ControlPublication, Limits, RepeatKey, Shared};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -61,15 +61,19 @@ pub(super) struct Payload<'a> {
 
 impl Wanted<'_> {
     /// What is published, if it may be, and what the answer waits for.
-    pub(super) fn check(&self, call: &Call) -> Result<(ControlPublication, Until), Problem> {
+    pub(super) fn check(
+        &self,
+        call: &Call,
+        limits: &Limits,
+    ) -> Result<(ControlPublication, Until), Problem> {
         let payload = Payload {
             data: self.data,
             text: self.text.as_deref(),
             base64: self.base64.as_deref(),
         };
         let publication = ControlPublication {
-            channel: check_channel(call, &self.channel)?.into(),
-            payload: payload.freeze(&call.api.shared)?,
+            channel: self.check_channel(call, limits)?.into(),
+            payload: payload.freeze_within(limits.message_bytes_max)?,
             is_limited: true,
             repeat_key: repeat_key(call, &self.channel, self.idempotency_key.as_deref())?,
         };
@@ -78,6 +82,12 @@ impl Wanted<'_> {
             Ack::None => Until::Sent,
         };
         Ok((publication, until))
+    }
+
+    fn check_channel(&self, call: &Call, limits: &Limits) -> Result<&str, Problem> {
+        let channel = name_within(&self.channel, limits.channel_name_bytes_max)?;
+        decide(&call.caller, Action::Publish(channel))?;
+        Ok(channel)
     }
 }
 
@@ -111,7 +121,11 @@ pub(super) fn check_channel<'a>(call: &Call, channel: &'a str) -> Result<&'a str
 
 /// A name that a channel can have.
 pub(super) fn check_name<'a>(call: &Call, channel: &'a str) -> Result<&'a str, Problem> {
-    let bytes_max = call.api.shared.settings().limits.channel_name_bytes_max;
+    let settings = call.api.shared.settings();
+    name_within(channel, settings.limits.channel_name_bytes_max)
+}
+
+fn name_within(channel: &str, bytes_max: usize) -> Result<&str, Problem> {
     check_channel_name(channel, bytes_max).map_err(|error| {
         let (reason, limit) = (error.reason(), format!("1 to {bytes_max} bytes of UTF-8"));
         Problem::new(
@@ -125,18 +139,22 @@ pub(super) fn check_name<'a>(call: &Call, channel: &'a str) -> Result<&'a str, P
 impl Payload<'_> {
     /// The payload as it travels. A string in `data` is its text, any other value its JSON.
     pub(super) fn freeze(&self, shared: &Shared) -> Result<Publication, Problem> {
+        self.freeze_within(shared.settings().limits.message_bytes_max)
+    }
+
+    fn freeze_within(&self, bytes_max: usize) -> Result<Publication, Problem> {
         match (self.data, self.text, self.base64) {
-            (None, Some(text), None) => frozen(shared, PayloadRef::Text(text)),
+            (None, Some(text), None) => frozen(bytes_max, PayloadRef::Text(text)),
             (None, None, Some(base64)) => {
                 let bytes = decoded(base64)?;
-                frozen(shared, PayloadRef::Binary(&bytes))
+                frozen(bytes_max, PayloadRef::Binary(&bytes))
             }
             (Some(data), None, None) if data.get().starts_with('"') => {
                 let text: Cow<'_, str> = serde_json::from_str(data.get())
                     .map_err(|error| Problem::invalid(format!("data is not a text: {error}")))?;
-                frozen(shared, PayloadRef::Text(&text))
+                frozen(bytes_max, PayloadRef::Text(&text))
             }
-            (Some(data), None, None) => frozen(shared, PayloadRef::Json(data.get())),
+            (Some(data), None, None) => frozen(bytes_max, PayloadRef::Json(data.get())),
             _ => Err(Problem::invalid(
                 "give the payload as one of data (any JSON), text and base64",
             )),
@@ -144,8 +162,8 @@ impl Payload<'_> {
     }
 }
 
-fn frozen(shared: &Shared, payload: PayloadRef<'_>) -> Result<Publication, Problem> {
-    let (bytes, bytes_max) = (payload.size(), shared.settings().limits.message_bytes_max);
+fn frozen(bytes_max: usize, payload: PayloadRef<'_>) -> Result<Publication, Problem> {
+    let bytes = payload.size();
     if bytes > bytes_max {
         let detail = format!(
             "the message has {bytes} bytes, and at most {bytes_max} may be published \

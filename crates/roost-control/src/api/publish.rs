@@ -14,7 +14,8 @@ use super::publication::{Placed, Wanted, epoch_text};
 pub(super) async fn publish(call: &Call, request: Request<Body>) -> Result<Response, Problem> {
     let body = read_json(call, request).await?;
     let wanted: Wanted<'_> = parse(&body)?;
-    let (publication, until) = wanted.check(call)?;
+    let settings = call.api.shared.settings();
+    let (publication, until) = wanted.check(call, &settings.limits)?;
     let channel = publication.channel.clone();
     let peer = &call.api.peer;
     match peer.publish(publication, until, call.deadline).await? {

@@ -6,6 +6,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Request};
 use axum::response::Response;
 use hyper::body::{Body as HttpBody, Frame};
-use roost_reactor::{ControlPublication, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX};
+use roost_reactor::{ControlPublication, Name, PUBLICATIONS_BYTES_MAX, PUBLICATIONS_MAX, Settings};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -42,14 +43,19 @@ pub(super) fn publications(call: Call, request: Request<Body>) -> Result<Respons
         }
     };
     let (results, answered) = mpsc::channel(1);
+    let peer = &call.api.peer;
+    let epochs = (0..peer.reactors()).map(|home| epoch_text(peer.epoch_at(home)));
     let stream = Stream {
         held: Held::new(&call.api),
+        epochs: epochs.collect(),
+        settings: call.api.shared.settings(),
         call,
         results,
         shows_all,
-        text: String::new(),
+        text: Vec::new(),
         line: 0,
         window: Vec::new(),
+        publications: Vec::new(),
         bytes: 0,
     };
     tokio::spawn(stream.run(request.into_body()));
@@ -65,19 +71,26 @@ struct Stream {
     results: mpsc::Sender<io::Result<Bytes>>,
     /// Else those of refused lines alone.
     shows_all: bool,
+    /// By home.
+    epochs: Box<[String]>,
+    /// As they are at the begin of a window.
+    settings: Arc<Settings>,
     /// Results that are not sent yet.
-    text: String,
+    text: Vec<u8>,
     /// The number of the last line read, from 1.
     line: u64,
     window: Vec<Line>,
-    /// Of the window.
+    /// Those of the window's lines that are wanted, in their order.
+    publications: Vec<ControlPublication>,
+    /// Of these.
     bytes: usize,
 }
 
 /// A line of the window.
 struct Line {
     number: u64,
-    wanted: Result<ControlPublication, Problem>,
+    /// The channel that it publishes on.
+    channel: Result<Name, Problem>,
 }
 
 /// Why a stream ends before its body does.
@@ -158,7 +171,7 @@ impl Stream {
         self.line += 1;
         self.window.push(Line {
             number: self.line,
-            wanted: Err(problem.and("what follows is not read")),
+            channel: Err(problem.and("what follows is not read")),
         });
         self.publish_window().await?;
         Err(Ended)
@@ -170,15 +183,22 @@ impl Stream {
         if line.trim_ascii().is_empty() {
             return;
         }
-        let wanted =
-            parse::<Wanted<'_>>(line).and_then(|wanted| match wanted.check(&self.call)? {
+        let limits = &self.settings.limits;
+        let wanted = parse::<Wanted<'_>>(line).and_then(|wanted| {
+            match wanted.check(&self.call, limits)? {
                 (publication, Until::Placed) => Ok(publication),
                 (_, Until::Sent) => Err(Problem::invalid("ack is for /v1/publish alone")),
-            });
-        self.bytes += wanted.as_ref().map_or(0, ControlPublication::bytes);
+            }
+        });
+        let channel = wanted.map(|publication| {
+            self.bytes += publication.bytes();
+            let channel = publication.channel.clone();
+            self.publications.push(publication);
+            channel
+        });
         self.window.push(Line {
             number: self.line,
-            wanted,
+            channel,
         });
     }
 
@@ -187,23 +207,24 @@ impl Stream {
             return Ok(());
         }
         self.bytes = 0;
-        let lines = std::mem::take(&mut self.window);
-        let good = lines.iter().filter_map(|line| line.wanted.as_ref().ok());
-        let good: Vec<ControlPublication> = good.cloned().collect();
+        let publications = std::mem::take(&mut self.publications);
         let peer = &self.call.api.peer;
         let deadline = Instant::now() + self.call.api.limits.timeout;
-        let outcomes = publish_many(peer, good, deadline).await;
+        let outcomes = publish_many(peer, publications, deadline).await;
         let mut outcomes = outcomes.into_iter();
-        for Line { number, wanted } in lines {
-            match wanted {
-                Ok(publication) => {
+        let mut lines = std::mem::take(&mut self.window);
+        for Line { number, channel } in lines.drain(..) {
+            match channel {
+                Ok(channel) => {
                     if let Some(outcome) = outcomes.next() {
-                        self.write(number, &publication.channel, outcome);
+                        self.write(number, &channel, outcome);
                     }
                 }
                 Err(problem) => self.write_problem(number, &problem),
             }
         }
+        self.window = lines; // empty, for the next ones
+        self.settings = self.call.api.shared.settings();
         if self.text.is_empty() {
             return Ok(());
         }
@@ -218,13 +239,13 @@ impl Stream {
         match outcome {
             Ok(_) if !self.shows_all => {}
             Ok(place) => {
-                let epoch = epoch_text(self.call.api.peer.epoch_of(channel));
-                self.write_line(&Placed {
+                let placed = Placed {
                     line,
                     channel,
                     offset: place.offset,
-                    epoch: &epoch,
-                });
+                    epoch: &self.epochs[place.home],
+                };
+                write_line(&mut self.text, &placed);
             }
             Err(error) => self.write_problem(line, &error.into()),
         }
@@ -232,16 +253,14 @@ impl Stream {
 
     fn write_problem(&mut self, line: u64, problem: &Problem) {
         let error = problem.to_value();
-        self.write_line(&Refused { line, error });
+        write_line(&mut self.text, &Refused { line, error });
     }
+}
 
-    fn write_line(&mut self, value: &impl Serialize) {
-        match serde_json::to_string(value) {
-            Ok(json) => self.text.push_str(&json),
-            Err(_) => debug_assert!(false, "results are plain values"),
-        }
-        self.text.push('\n');
-    }
+fn write_line(text: &mut Vec<u8>, value: &impl Serialize) {
+    let written = serde_json::to_writer(&mut *text, value);
+    debug_assert!(written.is_ok(), "results are plain values");
+    text.push(b'\n');
 }
 
 /// The body of the answer.
