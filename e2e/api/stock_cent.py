@@ -99,11 +99,29 @@ async def check(address, api, key):
             pass
 
 
+def check_unknown(api, key):
+    """What Centrifugo answers for a namespace that it does not know."""
+    client = Client(f"{api}/api", key)
+    try:
+        client.publish(PublishRequest(channel="undefined:channel", data={"data": "data"}))
+        raise AssertionError("a channel of no namespace is published on")
+    except CentApiResponseError as error:
+        assert error.code == 102 and "unknown channel" in str(error), error
+    many = client.broadcast(BroadcastRequest(channels=["undefined:channel", "c"], data="text"))
+    assert [one.error and one.error.code for one in many.responses] == [102, None]
+
+
 def main():
     daemon, address, api, key = start(sys.argv[1], "--set", "channels.history_messages_max=5",
                                        "--set", "channels.presence=\"members\"")
     try:
         asyncio.run(check(address, api, key))
+    finally:
+        daemon.terminate()
+        daemon.wait(30)
+    daemon, _, api, key = start(sys.argv[1], "--set", "api.strict_namespaces=true")
+    try:
+        check_unknown(api, key)
     finally:
         daemon.terminate()
         daemon.wait(30)

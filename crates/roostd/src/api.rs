@@ -93,6 +93,7 @@ pub(crate) fn bind(
                 in_flight_max: from.in_flight_max as usize,
                 body_bytes_max: from.body_bytes_max,
                 bodies_bytes_max: from.bodies_bytes_max,
+                strict_namespaces: from.strict_namespaces,
                 timeout: Duration::from_millis(u64::from(from.timeout_ms)),
                 token_lifetime: token_lifetime(&loaded.settings.auth),
             },

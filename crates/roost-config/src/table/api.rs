@@ -52,4 +52,8 @@ section! {
     /// How long a request may take: its body to come, and the reactors to answer. Then it is answered
     /// 408 or 504.
     timeout_ms: u32 = 5_000, time(100..=HOUR), Restart, r#""2s""#;
+    /// Whether Centrifugo's methods (`/api/…`) answer as Centrifugo does, with error 102, "unknown
+    /// channel", where a channel's name has a colon and what stands before it is the name of no
+    /// `[[namespace]]`. Otherwise `[channels]` holds for such a channel, as it does for clients.
+    strict_namespaces: bool = false, Flag, Restart, "true";
 }

@@ -27,6 +27,8 @@ pub struct ApiLimits {
     pub timeout: Duration,
     /// How long a token that was issued by now may still be good; `None`: for ever.
     pub token_lifetime: Option<Duration>,
+    /// Whether Centrifugo's methods refuse channels of namespaces that are not in the configuration.
+    pub strict_namespaces: bool,
 }
 
 /// What all answers are made from.

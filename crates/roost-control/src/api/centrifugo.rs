@@ -241,13 +241,13 @@ async fn run(call: &Call, method: Method, text: &str) -> Done {
 
 async fn publish(call: &Call, text: &str) -> Done {
     let wanted: Publish<'_> = read(text)?;
-    let publications = publications(
+    let mut outcomes = publish_on(
         call,
         std::slice::from_ref(&wanted.channel),
         (wanted.data, wanted.b64data.as_deref()),
         wanted.idempotency_key.as_deref(),
-    )?;
-    let mut outcomes = placed(call, publications).await;
+    )
+    .await?;
     outcomes.pop().unwrap_or_else(|| Err(internal()))
 }
 
@@ -256,27 +256,28 @@ async fn broadcast(call: &Call, text: &str) -> Done {
     if !(1..=super::broadcast::CHANNELS_MAX).contains(&wanted.channels.len()) {
         return Err(bad_request("channels are none or too many"));
     }
-    let publications = publications(
+    let outcomes = publish_on(
         call,
         &wanted.channels,
         (wanted.data, wanted.b64data.as_deref()),
         wanted.idempotency_key.as_deref(),
-    )?;
-    let outcomes = placed(call, publications).await.into_iter();
-    let responses = outcomes.map(|outcome| match outcome {
+    )
+    .await?;
+    let responses = outcomes.into_iter().map(|outcome| match outcome {
         Ok(result) => json!({ "result": result }),
         Err(fault) => json!({ "error": fault.to_json() }),
     });
     Ok(json!({ "responses": responses.collect::<Vec<_>>() }))
 }
 
-/// Bytes in `b64data` go before `data`, as Centrifugo has it.
-fn publications(
+/// Publishes on each of these channels. Bytes in `b64data` go before `data`, and a channel that is refused
+/// is no reason not to publish on the others, as Centrifugo has it.
+async fn publish_on(
     call: &Call,
     channels: &[Cow<'_, str>],
     (data, b64data): (Option<&RawValue>, Option<&str>),
     key: Option<&str>,
-) -> Result<Vec<ControlPublication>, Fault> {
+) -> Result<Vec<Done>, Fault> {
     let b64data = b64data.filter(|text| !text.is_empty());
     let payload = Payload {
         data: data.filter(|_| b64data.is_none()),
@@ -285,30 +286,68 @@ fn publications(
     };
     let payload = payload.freeze(&call.api.shared)?;
     let key = key.filter(|key| !key.is_empty());
-    let all = channels.iter().map(|channel| {
-        Ok(ControlPublication {
-            channel: check_channel(call, channel)?.into(),
-            payload: payload.clone(),
-            is_limited: true,
-            repeat_key: repeat_key(call, channel, key)?,
-        })
+    let (mut faults, mut publications) = (Vec::new(), Vec::new());
+    for channel in channels {
+        match publication_on(call, channel, &payload, key) {
+            Ok(publication) => {
+                publications.push(publication);
+                faults.push(None);
+            }
+            Err(fault) => faults.push(Some(fault)),
+        }
+    }
+    let mut placed = placed(call, publications).await.into_iter();
+    let outcomes = faults.into_iter().map(|fault| match fault {
+        Some(fault) => Err(fault),
+        None => placed.next().unwrap_or_else(|| Err(internal())),
     });
-    all.collect()
+    Ok(outcomes.collect())
+}
+
+fn publication_on(
+    call: &Call,
+    channel: &str,
+    payload: &Publication,
+    key: Option<&str>,
+) -> Result<ControlPublication, Fault> {
+    check_known(call, channel)?;
+    Ok(ControlPublication {
+        channel: check_channel(call, channel)?.into(),
+        payload: payload.clone(),
+        is_limited: true,
+        repeat_key: repeat_key(call, channel, key)?,
+    })
 }
 
 async fn placed(call: &Call, publications: Vec<ControlPublication>) -> Vec<Done> {
     let peer = &call.api.peer;
-    let channels: Vec<_> = publications.iter().map(|one| one.channel.clone()).collect();
     let outcomes = publish_many(peer, publications, call.deadline).await;
-    let all = channels.iter().zip(outcomes);
-    let all = all.map(|(channel, outcome)| match outcome {
+    let all = outcomes.into_iter().map(|outcome| match outcome {
         Ok(place) => {
-            let epoch = epoch_text(peer.epoch_of(channel));
+            let epoch = epoch_text(peer.epoch_at(place.home));
             Ok(json!({ "offset": place.offset, "epoch": epoch }))
         }
         Err(error) => Err(Problem::from(error).into()),
     });
     all.collect()
+}
+
+/// In Centrifugo a channel is unknown whose namespace is not in the configuration; here where that is asked
+/// for.
+fn check_known(call: &Call, channel: &str) -> Result<(), Fault> {
+    let Some((namespace, _)) = channel.split_once(':') else {
+        return Ok(());
+    };
+    if !call.api.limits.strict_namespaces
+        || call.api.shared.settings().channels.number_of(channel) != 0
+    {
+        return Ok(());
+    }
+    let detail = format!("there is no [[namespace]] {namespace:?} (api.strict_namespaces)");
+    Err(Fault {
+        code: 102,
+        message: format!("unknown channel: {detail}").into(),
+    })
 }
 
 fn info(call: &Call) -> Done {
@@ -412,6 +451,7 @@ async fn disconnect_client(call: &Call, text: &str) -> Done {
 async fn subscribe(call: &Call, text: &str) -> Done {
     let wanted: SubscriptionRequest<'_> = read(text)?;
     let target = target(&wanted.user, &wanted.client)?;
+    check_known(call, &wanted.channel)?;
     begin_subscriptions(call, &target, &wanted.channel).await?;
     Ok(json!({}))
 }
@@ -421,6 +461,7 @@ async fn unsubscribe(call: &Call, text: &str) -> Done {
     let wanted: SubscriptionRequest<'_> = read(text)?;
     decide(&call.caller, Action::Disconnect).map_err(Problem::from)?;
     let target = target(&wanted.user, &wanted.client)?;
+    check_known(call, &wanted.channel)?;
     end_subscriptions(call, &target, &wanted.channel).await?;
     Ok(json!({}))
 }
@@ -497,6 +538,7 @@ fn publication_json(offset: u64, publication: &Publication) -> Value {
 
 /// Of a channel whose namespace keeps nothing, Centrifugo says so.
 fn check_keeps(call: &Call, channel: &str) -> Result<(), Fault> {
+    check_known(call, channel)?;
     decide(&call.caller, Action::History(channel)).map_err(Problem::from)?;
     let settings = call.api.shared.settings();
     let policy = settings.channels.of(channel);
@@ -519,6 +561,7 @@ async fn history_remove(call: &Call, text: &str) -> Done {
 /// Who is in a channel, by connection.
 async fn presence(call: &Call, text: &str, counts_only: bool) -> Done {
     let wanted: ChannelRequest = read(text)?;
+    check_known(call, &wanted.channel)?;
     let view = match view_of(call, &wanted.channel, counts_only).await {
         Ok(view) => view,
         Err(problem) if problem.kind() == Kind::NotFound => {

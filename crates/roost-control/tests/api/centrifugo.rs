@@ -1,9 +1,11 @@
 //! Centrifugo's server API: its answers, and its errors in answers of status 200.
 
+use roost_control::ApiLimits;
 use roost_testkit::client::Checked;
+use roost_testkit::server::{Backend, TestServer};
 use serde_json::{Value, json};
 
-use crate::harness::{Api, KEY, ORDER_KEY, server};
+use crate::harness::{Api, KEY, ORDER_KEY, limits, server};
 
 fn ask(api: &Api, method: &str, json: &Value) -> Value {
     let headers = format!("X-API-Key: {KEY}\r\n");
@@ -103,4 +105,56 @@ fn errors_are_answers_but_for_a_wrong_key() {
     let wrong = api.post_with("/api/publish", "X-API-Key: wrong\r\n", body);
     assert_eq!(wrong.status, 401);
     assert_eq!(server.count("publishes_total"), 0);
+}
+
+/// As Centrifugo, whose namespaces are all in its configuration: where that is asked for.
+#[test]
+fn a_channel_of_no_namespace_is_unknown_where_that_is_asked_for() {
+    let with_one = TestServer::with(Backend::Epoll, 2, |settings| {
+        let policy = settings.channels.default.clone();
+        settings.channels.namespaces = vec![("known".to_owned(), policy)];
+    });
+    let strict = ApiLimits {
+        strict_namespaces: true,
+        ..limits()
+    };
+    let methods = |channel: &str| {
+        [
+            ("publish", json!({"channel": channel, "data": 1})),
+            ("subscribe", json!({"channel": channel, "user": "u"})),
+            ("unsubscribe", json!({"channel": channel, "user": "u"})),
+            ("history", json!({"channel": channel})),
+            ("history_remove", json!({"channel": channel})),
+            ("presence", json!({"channel": channel})),
+            ("presence_stats", json!({"channel": channel})),
+        ]
+    };
+    let api = Api::with(with_one.shared(), strict);
+    for (method, body) in methods("unknown:1") {
+        let error = &ask(&api, method, &body)["error"];
+        assert_eq!(error["code"], 102, "{method}: {error}");
+        let message = error["message"].as_str().expect("a message");
+        assert!(
+            message.starts_with("unknown channel") && message.contains("\"unknown\""),
+            "{message}"
+        );
+    }
+    for channel in ["known:1", "unknown", "known"] {
+        for (method, body) in methods(channel) {
+            let answer = ask(&api, method, &body);
+            assert_ne!(answer["error"]["code"], 102, "{method} {channel}: {answer}");
+        }
+    }
+    let channels = json!({"channels": ["known:1", "unknown:1", "c"], "data": 1});
+    let answer = ask(&api, "broadcast", &channels);
+    let codes = answer["result"]["responses"].as_array().expect("a list");
+    let codes = codes.iter().map(|one| one["error"]["code"].as_u64());
+    assert_eq!(codes.collect::<Vec<_>>(), [None, Some(102), None]);
+
+    let server = server();
+    let api = Api::of(server.shared());
+    for (method, body) in methods("unknown:1") {
+        let answer = ask(&api, method, &body);
+        assert_ne!(answer["error"]["code"], 102, "{method}: {answer}");
+    }
 }

@@ -54,6 +54,7 @@ pub(crate) fn limits() -> ApiLimits {
         in_flight_max: 64,
         body_bytes_max: 1 << 20,
         bodies_bytes_max: 16 << 20,
+        strict_namespaces: false,
         timeout: DEADLINE,
         token_lifetime: Some(Duration::from_secs(3_600)),
     }
