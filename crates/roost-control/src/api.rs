@@ -45,7 +45,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{ALLOW, CACHE_CONTROL};
-use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use axum::response::Response;
 use roost_reactor::Shared;
 use tokio::time::Instant;
@@ -216,16 +216,19 @@ async fn admit(api: Arc<Api>, request: Request<Body>) -> Result<Response, Proble
 
 /// As draft-ietf-httpapi-idempotency-key-header has it, in quotes, or as most clients send it, without.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
         return Ok(None);
     };
-    let text = value.to_str().map_err(|_| {
-        Problem::invalid("the header Idempotency-Key has other than visible ASCII characters")
-    })?;
-    let unquoted = text
-        .strip_prefix('"')
-        .and_then(|text| text.strip_suffix('"'));
-    Ok(Some(unquoted.unwrap_or(text).to_owned()))
+    let wrong = |what| Problem::invalid(format!("the header Idempotency-Key {what}"));
+    let text = value.to_str().ok().filter(|text| !text.contains('\t'));
+    let text = text.ok_or_else(|| wrong("has other than visible ASCII characters"))?;
+    let key = match text.strip_prefix('"') {
+        Some(rest) => rest
+            .strip_suffix('"')
+            .ok_or_else(|| wrong("begins with a quote and does not end with another"))?,
+        None => text,
+    };
+    Ok(Some(publication::check_key(key)?.to_owned()))
 }
 
 fn options(allowed: &str) -> Response {
@@ -237,6 +240,7 @@ fn options(allowed: &str) -> Response {
     response
 }
 
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Connections beside those with a request under way: so many may be answered that there are too many.
 const CONNECTIONS_BESIDE: usize = 64;
 /// Between requests of a connection. Longer than that of most clients' pools, so that those close it.

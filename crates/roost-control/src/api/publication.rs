@@ -91,25 +91,27 @@ impl Wanted<'_> {
     }
 }
 
-/// What becomes of an idempotency key, of the body or of the header.
+/// What becomes of an idempotency key of the body, or else of the header: libraries may send that on their
+/// own.
 pub(super) fn repeat_key(
     call: &Call,
     channel: &str,
     key: Option<&str>,
 ) -> Result<Option<RepeatKey>, Problem> {
-    let key = match (key, call.idempotency_key.as_deref()) {
-        (Some(one), Some(other)) if one != other => {
-            let detail = "idempotency_key and the header Idempotency-Key differ";
-            return Err(Problem::invalid(detail));
-        }
-        (Some(key), _) | (None, Some(key)) => key,
-        (None, None) => return Ok(None),
+    let key = match key {
+        Some(key) => Some(check_key(key)?),
+        None => call.idempotency_key.as_deref(),
     };
-    if !(1..=KEY_BYTES_MAX).contains(&key.len()) {
-        let detail = format!("an idempotency key has 1 to {KEY_BYTES_MAX} bytes");
+    Ok(key.map(|key| call.api.peer.repeat_key(channel, key)))
+}
+
+/// A text that can be an idempotency key.
+pub(super) fn check_key(key: &str) -> Result<&str, Problem> {
+    if !(1..=KEY_CHARS_MAX).contains(&key.chars().count()) {
+        let detail = format!("an idempotency key has 1 to {KEY_CHARS_MAX} characters");
         return Err(Problem::invalid(detail));
     }
-    Ok(Some(call.api.peer.repeat_key(channel, key)))
+    Ok(key)
 }
 
 /// The name of a channel that may be published on.
@@ -190,8 +192,8 @@ pub(super) fn some_value<'de, D: Deserializer<'de>>(
     <&RawValue>::deserialize(from).map(Some)
 }
 
-/// Of an idempotency key.
-const KEY_BYTES_MAX: usize = 255;
+/// Of an idempotency key; it is hashed.
+const KEY_CHARS_MAX: usize = 255;
 
 /// An epoch as answers have it.
 pub(super) fn epoch_text(epoch: u64) -> String {

@@ -92,15 +92,58 @@ fn a_repeated_publication_is_delivered_once() -> Checked {
     subscriber.expect_text("4")?;
     publish("7", "");
     subscriber.expect_text("7")?;
+    // Where both are given the body's is meant.
     let body = r#"{"channel":"c","text":"8","idempotency_key":"other"}"#;
+    let by_body = api.post_with("/v1/publish", &headers, body).json();
+    assert_ne!(by_body, first);
+    subscriber.expect_text("8")?;
+    let again = publish("9", r#","idempotency_key":"other""#);
+    assert_eq!(again, by_body);
+    Ok(())
+}
+
+#[test]
+fn an_idempotency_key_has_255_characters_at_most() {
+    let server = server();
+    let api = Api::of(server.shared());
+    let in_body = |key: &str| {
+        let body = json!({"channel": "c", "text": "x", "idempotency_key": key});
+        api.post("/v1/publish", &body.to_string())
+    };
+    let in_header = |value: &str| {
+        let headers = format!("X-API-Key: {KEY}\r\nIdempotency-Key: {value}\r\n");
+        api.post_with("/v1/publish", &headers, r#"{"channel":"c","text":"x"}"#)
+    };
+    let (most, more) = ("k".repeat(255), "k".repeat(256));
+    for key in ["k", "ä", most.as_str(), &"ä".repeat(255)] {
+        assert_eq!(in_body(key).status, 200, "{key}");
+    }
+    for key in ["", more.as_str()] {
+        let detail = in_body(key).problem(400, "invalid-request");
+        assert!(detail.contains("1 to 255 characters"), "{detail}");
+    }
+    let quoted = |key: &str| format!("\"{key}\"");
+    for value in ["k", "a \"b\" c", &most, &quoted(&most), "\"\"\""] {
+        assert_eq!(in_header(value).status, 200, "{value}");
+    }
+    for value in [
+        &more,
+        &quoted(&more),
+        "\"",
+        "\"\"",
+        "\"k",
+        "a\tb",
+        "\"a\tb\"",
+        "ä",
+    ] {
+        let detail = in_header(value).problem(400, "invalid-request");
+        assert!(detail.to_lowercase().contains("idempotency"), "{detail}");
+    }
+    // It is read also where the body's is meant.
+    let headers = format!("X-API-Key: {KEY}\r\nIdempotency-Key: {more}\r\n");
+    let body = r#"{"channel":"c","text":"x","idempotency_key":"k"}"#;
     api.post_with("/v1/publish", &headers, body)
         .problem(400, "invalid-request");
-    api.post(
-        "/v1/publish",
-        r#"{"channel":"c","text":"8","idempotency_key":""}"#,
-    )
-    .problem(400, "invalid-request");
-    Ok(())
 }
 
 #[test]
