@@ -3,26 +3,29 @@
 answers 204, and for each line of POST /v1/publications.
 
     scripts/api_cost.py target/release/roostd target/release/examples/bare_axum
+    scripts/api_cost.py target/release/roostd target/release/examples/bare_axum OTHER_ROOSTD...
 
 A program of one process sends on 32 connections, one request on each at a time, to a daemon with one reactor
-and no subscriber. CPU is utime and stime of the server's process. Rounds alternate; the median of each is
-shown. Quote the ratios: they compare within one run.
+and no subscriber. CPU is what the scheduler has counted for the threads of the server's process. Rounds
+alternate, of all daemons where there are several; the median of each is shown. Quote the ratios: they compare
+within one run.
 """
 
-import os
 import re
 import socket
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 
-CONNECTIONS, REQUESTS, LINES, ROUNDS = 32, 20_000, 400_000, 5
+CONNECTIONS, REQUESTS, LINES, ROUNDS = 32, 40_000, 400_000, 7
 BODY = b'{"channel":"order:17","data":{"state":"paid","total":12.5}}'
 
 
 def cpu_seconds(pid):
-    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Of all threads, which live as long as the process. /proc/PID/stat counts in hundredths of a second."""
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
 
 def head(path, key, content_type, length):
@@ -74,32 +77,47 @@ def measure(pid, work, count, *arguments):
     return count / (cpu_seconds(pid) - before)
 
 
-def main():
-    roostd, bare = sys.argv[1:3]
+def start(roostd):
+    """A daemon; its process, its API's address, and its key."""
     daemon = subprocess.Popen([roostd, "run", "--listen", "127.0.0.1:0", "--reactors", "1",
                                "--set", 'api.listen=["127.0.0.1:0"]', "--set", "log.level=warn"],
                               stdout=subprocess.PIPE, text=True)
-    axum = subprocess.Popen([bare], stdout=subprocess.PIPE, text=True)
+    said = ""
+    while "--json" not in said:
+        line = daemon.stdout.readline()
+        assert line, f"{roostd} has ended:\n{said}"
+        said += line
+    host, port, key = re.search(r'http://([\d.]+):(\d+)/v1/publish -H "Authorization: Bearer (\S+)"', said).groups()
+    return daemon, (host, int(port)), key
+
+
+def main():
+    roostd, bare, *others = sys.argv[1:]
+    processes = []
     try:
-        said = ""
-        while "--json" not in said:
-            said += daemon.stdout.readline()
-        host, port, key = re.search(r'http://([\d.]+):(\d+)/v1/publish -H "Authorization: Bearer (\S+)"', said).groups()
-        api = (host, int(port))
+        axum = subprocess.Popen([bare], stdout=subprocess.PIPE, text=True)
+        processes.append(axum)
         host, port = axum.stdout.readline().strip().split(":")
-        other = (host, int(port))
-        found = {"bare": [], "single": [], "lines": []}
+        other, found, daemons = (host, int(port)), {"bare": []}, {}
+        for path in [roostd, *others]:
+            daemons[path] = start(path)
+            processes.append(daemons[path][0])
+            found[path] = ([], [])
         for _ in range(ROUNDS):
             found["bare"].append(measure(axum.pid, single, REQUESTS, other, "none"))
-            found["single"].append(measure(daemon.pid, single, REQUESTS, api, key))
-            found["lines"].append(measure(daemon.pid, lines, LINES, api, key))
-        bare, one, line = (statistics.median(found[name]) for name in ("bare", "single", "lines"))
+            for path, (daemon, api, key) in daemons.items():
+                found[path][0].append(measure(daemon.pid, single, REQUESTS, api, key))
+                found[path][1].append(measure(daemon.pid, lines, LINES, api, key))
+        bare = statistics.median(found["bare"])
         print("| | per second of CPU | ratio |\n|---|--:|--:|")
         print(f"| bare axum, 204 | {bare:,.0f} | |")
-        print(f"| `POST /v1/publish` | {one:,.0f} | {one / bare:.2f} of bare axum |")
-        print(f"| lines of `POST /v1/publications` | {line:,.0f} | {line / one:.1f} × single |")
+        for path in daemons:
+            of = f" of {path}" if others else ""
+            one, line = (statistics.median(rates) for rates in found[path])
+            print(f"| `POST /v1/publish`{of} | {one:,.0f} | {one / bare:.2f} of bare axum |")
+            print(f"| lines of `POST /v1/publications`{of} | {line:,.0f} | {line / one:.1f} × single |")
     finally:
-        for process in (daemon, axum):
+        for process in processes:
             process.terminate()
             process.wait(30)
 
