@@ -4,11 +4,15 @@ answers 204, and for each line of POST /v1/publications.
 
     scripts/api_cost.py target/release/roostd target/release/examples/bare_axum
     scripts/api_cost.py target/release/roostd target/release/examples/bare_axum OTHER_ROOSTD...
+    scripts/api_cost.py --instructions target/release/roostd target/release/examples/bare_axum OTHER_ROOSTD...
 
 A program of one process sends on 32 connections, one request on each at a time, to a daemon with one reactor
 and no subscriber. CPU is what the scheduler has counted for the threads of the server's process. Rounds
 alternate, of all daemons where there are several; the median of each is shown. Quote the ratios: they compare
 within one run.
+
+With --instructions the programs run under callgrind, which counts what they execute outside of the kernel for
+each single request (on epoll): exact to a per cent, however busy the machine is. Needs valgrind.
 """
 
 import re
@@ -16,6 +20,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 CONNECTIONS, REQUESTS, LINES, ROUNDS = 32, 40_000, 400_000, 7
@@ -43,10 +48,10 @@ def answered(data):
     return len(data) == end + 4 + (int(length[1]) if length else 0)
 
 
-def single(address, key):
+def single(address, key, requests=REQUESTS):
     sockets = [socket.create_connection(address) for _ in range(CONNECTIONS)]
     request = head("/v1/publish", key, "application/json", len(BODY)) + BODY
-    for _ in range(REQUESTS // CONNECTIONS):
+    for _ in range(requests // CONNECTIONS):
         for one in sockets:
             one.sendall(request)
         for one in sockets:
@@ -77,10 +82,10 @@ def measure(pid, work, count, *arguments):
     return count / (cpu_seconds(pid) - before)
 
 
-def start(roostd):
+def start(roostd, before=(), behind=()):
     """A daemon; its process, its API's address, and its key."""
-    daemon = subprocess.Popen([roostd, "run", "--listen", "127.0.0.1:0", "--reactors", "1",
-                               "--set", 'api.listen=["127.0.0.1:0"]', "--set", "log.level=warn"],
+    daemon = subprocess.Popen([*before, roostd, "run", "--listen", "127.0.0.1:0", "--reactors", "1",
+                               "--set", 'api.listen=["127.0.0.1:0"]', "--set", "log.level=warn", *behind],
                               stdout=subprocess.PIPE, text=True)
     said = ""
     while "--json" not in said:
@@ -91,14 +96,49 @@ def start(roostd):
     return daemon, (host, int(port)), key
 
 
+def start_bare(bare, before=()):
+    """The bare server: its process, and its address."""
+    axum = subprocess.Popen([*before, bare], stdout=subprocess.PIPE, text=True)
+    host, port = axum.stdout.readline().strip().split(":")
+    return axum, (host, int(port))
+
+
+def instructions(program, is_bare, requests):
+    """What a program has executed when it has answered so many requests and was told to end."""
+    with tempfile.NamedTemporaryFile() as out:
+        valgrind = ["valgrind", "--tool=callgrind", "--quiet", f"--callgrind-out-file={out.name}"]
+        if is_bare:
+            process, address = start_bare(program, valgrind)
+            key = "none"
+        else:
+            process, address, key = start(program, valgrind, ["--set", "server.driver=epoll"])
+        single(address, key, requests)
+        process.terminate()
+        process.wait(60)
+        return int(re.search(r"^(?:summary|totals): (\d+)", Path(out.name).read_text(), re.M)[1])
+
+
+def count_instructions(bare, roostds):
+    few, many = 30 * CONNECTIONS, 90 * CONNECTIONS
+    print("| | instructions for a request | ratio |\n|---|--:|--:|")
+    base = None
+    for program, is_bare in [(bare, True), *((roostd, False) for roostd in roostds)]:
+        counts = [instructions(program, is_bare, requests) for requests in (few, many)]
+        each = (counts[1] - counts[0]) / (many - few)
+        base = base or each
+        print(f"| {program} | {each:,.0f} | {each / base:.2f} × bare axum |", flush=True)
+
+
 def main():
+    if sys.argv[1] == "--instructions":
+        _, _, roostd, bare, *others = sys.argv
+        return count_instructions(bare, [roostd, *others])
     roostd, bare, *others = sys.argv[1:]
     processes = []
     try:
-        axum = subprocess.Popen([bare], stdout=subprocess.PIPE, text=True)
+        axum, other = start_bare(bare)
         processes.append(axum)
-        host, port = axum.stdout.readline().strip().split(":")
-        other, found, daemons = (host, int(port)), {"bare": []}, {}
+        found, daemons = {"bare": []}, {}
         for path in [roostd, *others]:
             daemons[path] = start(path)
             processes.append(daemons[path][0])
