@@ -31,7 +31,15 @@ pub(super) fn check_type(headers: &HeaderMap, wanted: &str) -> Result<(), Proble
 /// A body, and the room for it.
 pub(super) struct WholeBody {
     bytes: Bytes,
-    _held: Held,
+    held: Held,
+}
+
+impl WholeBody {
+    /// It has been read; what was made of it needs the room for as long as this is kept. hyper reads on into
+    /// the memory that it has been in, and otherwise into new one.
+    pub(super) fn release(self) -> Held {
+        self.held
+    }
 }
 
 impl Deref for WholeBody {
@@ -60,7 +68,7 @@ pub(super) async fn read_json(call: &Call, request: Request<Body>) -> Result<Who
     let mut held = Held::new(&call.api);
     held.grow_to(length.unwrap_or(bytes_max))?;
     match timeout_at(call.deadline, to_bytes(request.into_body(), bytes_max)).await {
-        Ok(Ok(bytes)) => Ok(WholeBody { bytes, _held: held }),
+        Ok(Ok(bytes)) => Ok(WholeBody { bytes, held }),
         // Too long, or the connection has ended and the answer goes nowhere.
         Ok(Err(_)) => Err(too_long()),
         Err(_) => {

@@ -16,6 +16,8 @@ pub(super) async fn publish(call: &Call, request: Request<Body>) -> Result<Respo
     let wanted: Wanted<'_> = parse(&body)?;
     let settings = call.api.shared.settings();
     let (publication, until) = wanted.check(call, &settings.limits)?;
+    drop(wanted);
+    let _held = body.release();
     let channel = publication.channel.clone();
     let peer = &call.api.peer;
     match peer.publish(publication, until, call.deadline).await? {
