@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::harness::{APP, Api, KEY, server};
+use crate::harness::{APP, Api, KEY, NO_KEY, server};
 
 fn read(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -78,6 +78,69 @@ fn every_described_request_is_routed_and_its_examples_are_taken() {
         }
         assert!(operation["responses"].get("401").is_some(), "{path}");
     }
+}
+
+#[test]
+fn a_key_that_allows_nothing_opens_nothing_that_is_described() {
+    let server = server();
+    let api = Api::of(server.shared());
+    let file = openapi();
+    let own = |(_, path, _): &(String, String, &Value)| !path.starts_with("/apps/"); // others' are signed
+    for (method, path, operation) in operations(&file).into_iter().filter(own) {
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let mut names = parameters.map(|parameter| &parameter["name"]);
+        let query = match names.any(|name| name == "channel") {
+            true => "?channel=lobby",
+            false => "",
+        };
+        for (content_type, body) in examples(operation) {
+            let headers = format!("X-API-Key: {NO_KEY}\r\nContent-Type: {content_type}\r\n");
+            let target = format!("{path}{query}");
+            let answer = api.request(&method, &target, &headers, body.as_bytes());
+            let codes: Vec<Value> = match path.as_str() {
+                "/v1/publications" => answer.lines(),
+                "/api/batch" => answer.json()["replies"].as_array().expect("a list").clone(),
+                _ if path.starts_with("/api/") => vec![answer.json()],
+                _ => {
+                    answer.problem(403, "forbidden");
+                    continue;
+                }
+            };
+            assert!(!codes.is_empty(), "{method} {path}: {answer:?}");
+            for code in codes {
+                let error = match code["result"]["responses"].as_array() {
+                    Some(responses) => &responses[0]["error"],
+                    None => &code["error"],
+                };
+                let is_refused = error["status"] == 403 || error["code"] == 103;
+                assert!(is_refused, "{method} {path}: {answer:?}");
+            }
+        }
+    }
+    assert_eq!(server.count("publishes_total"), 0);
+}
+
+/// The bodies that a request may have, by its examples, each with its type; one without any where it has none.
+fn examples(operation: &Value) -> Vec<(String, String)> {
+    let content = operation["requestBody"]["content"].as_object();
+    let bodies = content
+        .into_iter()
+        .flatten()
+        .flat_map(|(content_type, media)| {
+            let examples = media["examples"].as_object().expect("examples");
+            examples.values().map(|example| {
+                let body = match &example["value"] {
+                    Value::String(text) => text.clone(),
+                    value => value.to_string(),
+                };
+                (content_type.clone(), body)
+            })
+        });
+    let mut bodies: Vec<_> = bodies.collect();
+    if bodies.is_empty() {
+        bodies.push(("application/json".to_owned(), String::new()));
+    }
+    bodies
 }
 
 /// The answer has the members that its schema requires, and no others.

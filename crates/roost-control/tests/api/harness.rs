@@ -27,6 +27,9 @@ pub(crate) const KEY: &str = "a key that allows everything";
 /// One that allows to publish on channels that begin with `order:`.
 pub(crate) const ORDER_KEY: &str = "a key for orders";
 
+/// One that allows nothing.
+pub(crate) const NO_KEY: &str = "a key that allows nothing";
+
 /// The id of an application of Pusher's, without a prefix.
 pub(crate) const APP: &str = "3";
 /// Its key and its secret; those of another one end in its id.
@@ -80,6 +83,7 @@ impl Api {
                 ORDER_KEY,
                 vec![ApiScope::parse("publish:order:*").expect("a scope")],
             ),
+            key("nothing", NO_KEY, Vec::new()),
         ];
         let options = ApiOptions {
             listeners: vec![listener],

@@ -159,6 +159,38 @@ fn a_channel_that_is_left_for_a_moment_was_never_left() {
 }
 
 #[test]
+fn channels_that_linger_are_bounded_and_what_is_more_is_told_at_once() {
+    let mut journal = started(rules());
+    let most = rules().queue_max;
+    for n in 0..most {
+        journal.vacated(&format!("lingers:{n}"), 1, 1_000);
+    }
+    assert_eq!(journal.depth(), 0, "they linger");
+    journal.vacated("more", 2, 1_000);
+    assert_eq!(journal.depth(), 1);
+    let batch = journal.poll(1_250).expect("a batch");
+    assert_eq!(told(&batch), [one(2, "vacated", "more")]);
+}
+
+/// The caller may hear of a batch again that it has given up.
+#[test]
+fn an_answer_to_a_batch_that_is_not_under_way_counts_for_nothing() {
+    let mut journal = started(rules());
+    journal.ended(true, 300); // nothing has been sent
+    journal.push(connected("a"), 1_000);
+    let batch = journal.poll(1_250).expect("a batch");
+    journal.ended(false, 1_250);
+    let before = journal.counts();
+    journal.ended(true, 1_251);
+    journal.ended(false, 1_252);
+    assert_eq!(journal.counts(), before);
+    assert_eq!(journal.poll(1_499), None, "the pause is the same");
+    assert_eq!(journal.poll(1_500), Some(batch), "it is sent again");
+    journal.ended(true, 1_501);
+    assert!(journal.is_empty());
+}
+
+#[test]
 fn types_that_are_not_asked_for_are_not_told() {
     let mut journal = started(JournalRules {
         tells_occupied: false,

@@ -39,6 +39,26 @@ fn a_remembered_token_expires_with_the_token() {
     assert_eq!(checker.remembered(), (0, 0));
 }
 
+/// Whichever comes first: the token's end, or that of the connections that it opens.
+#[test]
+fn a_remembered_token_opens_nothing_once_its_connections_would_be_over() {
+    for (exp, expire_at) in [
+        (NOW + 3_600, NOW + 60),
+        (NOW + 60, NOW + 3_600),
+        (NOW + 60, 0),
+    ] {
+        let mut checker = checker(all().clone());
+        let claims = json!({"sub": "alice", "exp": exp, "expire_at": expire_at});
+        let token = token("HS256", &claims);
+        for now in [NOW, NOW + 69] {
+            assert!(checker.check(token.as_bytes(), now).is_ok(), "{claims}");
+        }
+        assert_eq!(checker.counts().known, 1, "{claims}");
+        let outcome = checker.check(token.as_bytes(), NOW + 70);
+        assert_eq!(outcome, Err(Refusal::Expired), "{claims}");
+    }
+}
+
 #[test]
 fn a_token_is_not_taken_for_another_with_the_same_beginning_or_end() {
     let mut checker = checker(all().clone());
