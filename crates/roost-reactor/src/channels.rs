@@ -12,6 +12,7 @@ mod notice;
 mod paused;
 mod pausing;
 mod recovered;
+mod ring;
 mod state;
 mod taps;
 mod wake;

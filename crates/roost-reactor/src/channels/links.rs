@@ -16,13 +16,13 @@
 )]
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use roost_hub::ReactorId;
 use roost_net::Waker;
-use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
+use super::ring::{Batch, RING_BYTES_MAX, RingReceiver, RingSender, ring};
 use super::wake::{SENDERS_MAX, WakeFlag};
 use crate::memory::drop_empty_queue;
 
@@ -78,71 +78,6 @@ impl<T> Inbox<T> {
 /// The receiving end of a ring, with its sender and lane.
 type NewRing<T> = (u8, Lane, RingReceiver<T>);
 
-/// What leaves for one reactor in one tick.
-struct Batch<T> {
-    messages: Vec<T>,
-    bytes: usize,
-}
-
-/// The sender's end of a ring.
-struct RingSender<T> {
-    ring: Producer<Batch<T>>,
-    /// Bytes in the ring.
-    bytes: Arc<AtomicUsize>,
-}
-
-/// The receiver's end of a ring.
-struct RingReceiver<T> {
-    ring: Consumer<Batch<T>>,
-    bytes: Arc<AtomicUsize>,
-}
-
-fn ring<T>() -> (RingSender<T>, RingReceiver<T>) {
-    let (producer, consumer) = RingBuffer::new(RING_BATCHES);
-    let bytes = Arc::new(AtomicUsize::new(0));
-    let ring_sender = RingSender {
-        ring: producer,
-        bytes: bytes.clone(),
-    };
-    let ring_receiver = RingReceiver {
-        ring: consumer,
-        bytes,
-    };
-    (ring_sender, ring_receiver)
-}
-
-impl<T> RingSender<T> {
-    /// Gives the batch back if there is no room for it.
-    fn push(&mut self, batch: Batch<T>) -> Result<(), Batch<T>> {
-        if self.bytes.load(Ordering::Relaxed) >= RING_BYTES_MAX {
-            return Err(batch);
-        }
-        let bytes = batch.bytes;
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.ring.push(batch).map_err(|PushError::Full(batch)| {
-            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            batch
-        })
-    }
-}
-
-impl<T> RingReceiver<T> {
-    fn pop(&mut self) -> Option<Vec<T>> {
-        let batch = self.ring.pop().ok()?;
-        self.bytes.fetch_sub(batch.bytes, Ordering::Relaxed);
-        Some(batch.messages)
-    }
-}
-
-impl<T> Batch<T> {
-    fn new() -> Batch<T> {
-        Batch {
-            messages: Vec::new(),
-            bytes: 0,
-        }
-    }
-}
-
 impl<T> Mesh<T> {
     pub(crate) fn new(reactors: usize) -> Mesh<T> {
         assert!(reactors <= SENDERS_MAX, "at most {SENDERS_MAX} peers");
@@ -159,7 +94,7 @@ impl<T> Mesh<T> {
     }
 }
 
-/// One reactor's post office: what it sends, and what has come for it.
+/// One reactor's links: what it sends, and what has come for it.
 pub(crate) struct Links<T> {
     me: u8,
     mesh: Arc<Mesh<T>>,
@@ -191,13 +126,13 @@ struct Outgoing<T> {
 }
 
 impl<T: LinkMessage> Links<T> {
-    /// The post office of reactor `me`; `waker` wakes it.
+    /// The links of reactor `me`; `waker` wakes it.
     pub(crate) fn new(me: u8, mesh: Arc<Mesh<T>>, waker: Waker) -> Links<T> {
         let reactors = mesh.boxes.len();
         let set = mesh.boxes[usize::from(me)].waker.set(waker);
-        assert!(set.is_ok(), "one post office for a reactor");
+        assert!(set.is_ok(), "a reactor has its links once");
         let outgoing = || Outgoing {
-            batch: std::array::from_fn(|_| Batch::new()),
+            batch: std::array::from_fn(|_| Batch::in_memory(Vec::new())),
             ring: std::array::from_fn(|_| None),
             spill: std::array::from_fn(|_| VecDeque::new()),
         };
@@ -239,14 +174,13 @@ impl<T: LinkMessage> Links<T> {
     pub(crate) fn send(&mut self, to: ReactorId, message: T) {
         debug_assert_ne!(to.0, self.me, "no peer sends to itself");
         let outgoing = &mut self.outgoing[usize::from(to.0)];
-        if outgoing.batch.iter().all(|batch| batch.messages.is_empty()) {
+        if outgoing.batch.iter().all(Batch::is_empty) {
             self.collecting.push(to.0);
         }
         let (lane, bytes) = (message.lane() as usize, message.bytes());
         self.batched[lane] += 1;
         self.gathered_bytes += bytes;
-        outgoing.batch[lane].messages.push(message);
-        outgoing.batch[lane].bytes += bytes;
+        outgoing.batch[lane].push(message, bytes);
     }
 
     /// Ends the loop iteration: what was batched, and what was left from before, goes into the rings, and
@@ -276,13 +210,10 @@ impl<T: LinkMessage> Links<T> {
         while let Some(to) = self.collecting.pop() {
             let outgoing = &mut self.outgoing[usize::from(to)];
             for lane in 0..LANES {
-                if outgoing.batch[lane].messages.is_empty() {
+                if outgoing.batch[lane].is_empty() {
                     continue;
                 }
-                let next = Batch {
-                    messages: self.spare.pop().unwrap_or_default(),
-                    bytes: 0,
-                };
+                let next = Batch::in_memory(self.spare.pop().unwrap_or_default());
                 let batch = std::mem::replace(&mut outgoing.batch[lane], next);
                 outgoing.spill[lane].push_back(batch);
                 self.spilled += 1;
@@ -347,17 +278,14 @@ impl<T: LinkMessage> Links<T> {
         let inbox = &self.mesh.boxes[usize::from(to.0)];
         let (lane, bytes) = (message.lane(), message.bytes());
         let made = &mut self.outgoing[usize::from(to.0)].ring[lane as usize];
-        let batch = Batch {
-            messages: vec![message],
-            bytes,
-        };
+        let batch = Batch::of(message, bytes);
         match inbox.ring_from(self.me, lane, made).push(batch) {
             Ok(()) => {
                 self.batches_sent += 1;
                 self.notify(to.0);
                 Ok(())
             }
-            Err(mut batch) => Err(batch.messages.pop().expect("a batch of one")),
+            Err(batch) => Err(batch.into_messages().pop().expect("a batch of one")),
         }
     }
 
@@ -471,9 +399,6 @@ fn peer_id(number: usize) -> ReactorId {
     ReactorId(u8::try_from(number).expect("at most SENDERS_MAX peers"))
 }
 
-/// Batches a ring holds: with 53 reactors there are 5,512 rings of 32 bytes a batch.
-const RING_BATCHES: usize = 32;
-
 /// Emptied batches kept for the next.
 const SPARE_MAX: usize = 32;
 /// Messages that one may have room for; larger ones are rare.
@@ -484,9 +409,6 @@ const SPARE_MESSAGES_MAX: usize = 256;
 const BATCHED_MAX: [usize; LANES] = [4096, 256];
 /// Bytes of them, after which the same is done.
 const BATCHED_BYTES_MAX: usize = 256 << 10;
-/// Bytes in a ring beyond which it is full. An empty one takes a batch of any size.
-const RING_BYTES_MAX: usize = 1 << 20;
-
 /// Bytes of messages that may be under way from one reactor to another, beside one message of the
 /// greatest length for each of the two lanes.
 pub const LINK_BYTES_MAX: usize = LANES * (RING_BYTES_MAX + BATCHED_BYTES_MAX);
@@ -512,6 +434,8 @@ mod tests {
     use roost_net::Driver;
     use roost_net::sim::{SimFaults, SimNet, SimOptions};
 
+    use crate::channels::ring::RING_BATCHES;
+
     struct Note(u32, Lane);
     impl LinkMessage for Note {
         fn lane(&self) -> Lane {
@@ -523,7 +447,7 @@ mod tests {
         }
     }
 
-    fn offices(n: u8) -> Vec<Links<Note>> {
+    fn peers(n: u8) -> Vec<Links<Note>> {
         let net = SimNet::new(1, SimFaults::none());
         let mesh = Arc::new(Mesh::new(usize::from(n)));
         let waker = || net.driver(SimOptions::default()).waker();
@@ -532,9 +456,9 @@ mod tests {
             .collect()
     }
 
-    fn read_all(post: &mut Links<Note>, with_publishes: bool) -> Vec<(u8, u32)> {
+    fn read_all(links: &mut Links<Note>, with_publishes: bool) -> Vec<(u8, u32)> {
         let mut read = Vec::new();
-        while let Some((from, batch)) = post.next_batch(with_publishes) {
+        while let Some((from, batch)) = links.next_batch(with_publishes) {
             read.extend(batch.iter().map(|note| (from.0, note.0)));
         }
         read
@@ -542,136 +466,136 @@ mod tests {
 
     #[test]
     fn full_rings_keep_order_and_lose_nothing() {
-        let mut offices = offices(3);
+        let mut peers = peers(3);
         let sent = RING_BATCHES as u32 * 3;
         for n in 0..sent {
-            offices[0].send(ReactorId(2), Note(n, Lane::Plain));
-            offices[0].flush();
+            peers[0].send(ReactorId(2), Note(n, Lane::Plain));
+            peers[0].flush();
         }
-        assert_eq!(offices[0].spilled(), RING_BATCHES * 2);
+        assert_eq!(peers[0].spilled(), RING_BATCHES * 2);
         let mut read = Vec::new();
         while read.len() < sent as usize {
-            let got = read_all(&mut offices[2], false);
+            let got = read_all(&mut peers[2], false);
             assert!(!got.is_empty(), "messages stand still");
             read.extend(got);
-            offices[0].flush();
+            peers[0].flush();
         }
         assert_eq!(read, (0..sent).map(|n| (0, n)).collect::<Vec<_>>());
-        assert_eq!(offices[0].spilled(), 0);
+        assert_eq!(peers[0].spilled(), 0);
     }
 
     #[test]
     fn a_ring_is_full_of_bytes_too() {
-        let mut offices = offices(2);
+        let mut peers = peers(2);
         let large = RING_BYTES_MAX as u32;
         for n in [large / 2, 1, 2 * large, 2, 3] {
-            offices[0].send(ReactorId(1), Note(n, Lane::Plain));
-            assert_eq!(offices[0].at_batch_limit(Lane::Publish), n > 100);
-            offices[0].flush();
-            assert!(!offices[0].at_batch_limit(Lane::Publish), "it has left");
+            peers[0].send(ReactorId(1), Note(n, Lane::Plain));
+            assert_eq!(peers[0].at_batch_limit(Lane::Publish), n > 100);
+            peers[0].flush();
+            assert!(!peers[0].at_batch_limit(Lane::Publish), "it has left");
         }
-        assert_eq!(offices[0].spilled(), 2, "behind the one that is too long");
+        assert_eq!(peers[0].spilled(), 2, "behind the one that is too long");
         let first = [large / 2, 1, 2 * large].map(|n| (0, n));
-        assert_eq!(read_all(&mut offices[1], false), first);
-        offices[0].flush();
-        assert_eq!(read_all(&mut offices[1], false), [(0, 2), (0, 3)]);
-        assert_eq!(offices[0].spilled(), 0);
+        assert_eq!(read_all(&mut peers[1], false), first);
+        peers[0].flush();
+        assert_eq!(read_all(&mut peers[1], false), [(0, 2), (0, 3)]);
+        assert_eq!(peers[0].spilled(), 0);
     }
 
     #[test]
     fn what_is_for_a_peer_that_has_ended_waits_for_no_room() {
-        let mut offices = offices(3);
-        let ended = offices.pop().expect("three");
+        let mut peers = peers(3);
+        let ended = peers.pop().expect("three");
         for n in 0..2 * RING_BATCHES as u32 {
             for lane in [Lane::Plain, Lane::Publish] {
-                offices[0].send(ReactorId(2), Note(n, lane));
+                peers[0].send(ReactorId(2), Note(n, lane));
             }
-            offices[0].flush();
+            peers[0].flush();
         }
-        assert_eq!(offices[0].spilled(), 2 * RING_BATCHES, "it may read yet");
+        assert_eq!(peers[0].spilled(), 2 * RING_BATCHES, "it may read yet");
         drop(ended);
-        offices[0].send(ReactorId(1), Note(1, Lane::Plain));
-        offices[0].flush();
-        assert_eq!(offices[0].spilled(), 0);
-        offices[0].send(ReactorId(2), Note(2, Lane::Plain));
-        offices[0].flush();
-        assert_eq!(offices[0].spilled(), 0);
-        assert_eq!(read_all(&mut offices[1], true), [(0, 1)]);
+        peers[0].send(ReactorId(1), Note(1, Lane::Plain));
+        peers[0].flush();
+        assert_eq!(peers[0].spilled(), 0);
+        peers[0].send(ReactorId(2), Note(2, Lane::Plain));
+        peers[0].flush();
+        assert_eq!(peers[0].spilled(), 0);
+        assert_eq!(read_all(&mut peers[1], true), [(0, 1)]);
     }
 
     #[test]
     fn a_batch_that_was_read_is_used_again() {
-        let mut offices = offices(2);
+        let mut peers = peers(2);
         for large in [false, true] {
             let notes = if large { SPARE_MESSAGES_MAX + 1 } else { 1 };
-            (0..notes).for_each(|_| offices[0].send(ReactorId(1), Note(1, Lane::Plain)));
-            offices[0].flush();
-            let (_, mut messages) = offices[1].next_batch(true).expect("sent");
+            (0..notes).for_each(|_| peers[0].send(ReactorId(1), Note(1, Lane::Plain)));
+            peers[0].flush();
+            let (_, mut messages) = peers[1].next_batch(true).expect("sent");
             messages.clear();
             let at = messages.as_ptr();
-            offices[1].recycle(messages);
+            peers[1].recycle(messages);
             // The first fills the batch that was begun, the second the one that was read.
             for _ in 0..2 {
-                offices[1].send(ReactorId(0), Note(2, Lane::Plain));
-                offices[1].flush();
+                peers[1].send(ReactorId(0), Note(2, Lane::Plain));
+                peers[1].flush();
             }
-            let (_, first) = offices[0].next_batch(true).expect("sent");
-            let (_, second) = offices[0].next_batch(true).expect("sent");
+            let (_, first) = peers[0].next_batch(true).expect("sent");
+            let (_, second) = peers[0].next_batch(true).expect("sent");
             assert_eq!([first, second].iter().any(|m| m.as_ptr() == at), !large);
         }
-        assert!(offices[1].spare.is_empty(), "one is in use, one too large");
+        assert!(peers[1].spare.is_empty(), "one is in use, one too large");
     }
 
     #[test]
     fn publishes_wait_while_the_lane_is_closed() {
-        let mut offices = offices(2);
-        offices[0].send(ReactorId(1), Note(1, Lane::Publish));
-        offices[0].send(ReactorId(1), Note(2, Lane::Plain));
-        offices[0].flush();
-        assert_eq!(read_all(&mut offices[1], false), [(0, 2)]);
+        let mut peers = peers(2);
+        peers[0].send(ReactorId(1), Note(1, Lane::Publish));
+        peers[0].send(ReactorId(1), Note(2, Lane::Plain));
+        peers[0].flush();
+        assert_eq!(read_all(&mut peers[1], false), [(0, 2)]);
         assert!(
-            offices[1].try_park(false),
+            peers[1].try_park(false),
             "only what may not be read is there"
         );
-        offices[1].unpark();
-        assert!(!offices[1].try_park(true));
-        assert_eq!(read_all(&mut offices[1], true), [(0, 1)]);
+        peers[1].unpark();
+        assert!(!peers[1].try_park(true));
+        assert_eq!(read_all(&mut peers[1], true), [(0, 1)]);
     }
 
     #[test]
     fn only_a_sleeper_is_woken() {
-        let mut offices = offices(2);
-        offices[0].send(ReactorId(1), Note(1, Lane::Plain));
-        offices[0].flush();
-        assert_eq!(offices[0].wakes, 0, "an awake reactor needs no wake");
-        assert!(!offices[1].try_park(true), "there is messages");
-        read_all(&mut offices[1], true);
-        assert!(offices[1].try_park(true));
+        let mut peers = peers(2);
+        peers[0].send(ReactorId(1), Note(1, Lane::Plain));
+        peers[0].flush();
+        assert_eq!(peers[0].wakes, 0, "an awake reactor needs no wake");
+        assert!(!peers[1].try_park(true), "there is messages");
+        read_all(&mut peers[1], true);
+        assert!(peers[1].try_park(true));
         for n in 0..2 {
-            offices[0].send(ReactorId(1), Note(n, Lane::Plain));
-            offices[0].flush();
+            peers[0].send(ReactorId(1), Note(n, Lane::Plain));
+            peers[0].flush();
         }
-        assert_eq!(offices[0].wakes, 1, "the second finds it woken already");
+        assert_eq!(peers[0].wakes, 1, "the second finds it woken already");
     }
 
     #[test]
     fn a_full_ring_returns_what_is_tried() {
-        let mut offices = offices(2);
+        let mut peers = peers(2);
         let mut tried = 0;
-        while offices[0]
+        while peers[0]
             .try_send(ReactorId(1), Note(tried, Lane::Plain))
             .is_ok()
         {
             tried += 1;
         }
         assert_eq!(tried, RING_BATCHES as u32);
-        assert_eq!(offices[0].spilled(), 0, "nothing is kept");
-        let refused = offices[0].try_send(ReactorId(1), Note(99, Lane::Plain));
+        assert_eq!(peers[0].spilled(), 0, "nothing is kept");
+        let refused = peers[0].try_send(ReactorId(1), Note(99, Lane::Plain));
         assert_eq!(refused.map_err(|note| note.0), Err(99));
-        let read = read_all(&mut offices[1], true);
+        let read = read_all(&mut peers[1], true);
         assert_eq!(read, (0..tried).map(|n| (0, n)).collect::<Vec<_>>());
         assert!(
-            offices[0]
+            peers[0]
                 .try_send(ReactorId(1), Note(1, Lane::Plain))
                 .is_ok()
         );
@@ -679,14 +603,14 @@ mod tests {
 
     #[test]
     fn senders_have_turns() {
-        let mut offices = offices(3);
+        let mut peers = peers(3);
         for n in 0..3 {
-            for sender in &mut offices[..2] {
+            for sender in &mut peers[..2] {
                 sender.send(ReactorId(2), Note(n, Lane::Plain));
                 sender.flush();
             }
         }
-        let read = read_all(&mut offices[2], true);
+        let read = read_all(&mut peers[2], true);
         assert_eq!(read, [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2)]);
     }
 
