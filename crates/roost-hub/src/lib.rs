@@ -79,6 +79,7 @@
 )]
 
 mod bitmap;
+mod channel_presence;
 mod encoding;
 mod error;
 mod frames;
