@@ -8,7 +8,7 @@ use tracing::debug;
 
 use crate::authentication::{TOO_MANY, identity_of};
 use crate::closing::start_close;
-use crate::commands::{go_on, publish_allowed, subscribe_allowed};
+use crate::commands::{go_on, publish_allowed};
 use crate::connections::{Flags, Partial, Phase, TooMany};
 use crate::core::Core;
 use crate::dialogue::notify;
@@ -19,6 +19,7 @@ use crate::input::read_again;
 use crate::messages::apply_pending;
 use crate::requests::handle_checked;
 use crate::responses::refuse;
+use crate::subscribe_commands::subscribe_allowed;
 
 /// The application has answered, or it is known that it does not.
 pub(crate) fn handle_hook_answer(core: &mut Core, answer: HookAnswer) {

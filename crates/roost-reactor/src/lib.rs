@@ -113,6 +113,7 @@ mod settings;
 mod settling;
 mod shared;
 mod streams;
+mod subscribe_commands;
 mod throttle;
 mod timeouts;
 mod token_checks;

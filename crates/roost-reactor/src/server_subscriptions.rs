@@ -3,10 +3,10 @@
 use roost_dialect::check_channel_name;
 use roost_net::ConnKey;
 
-use crate::commands::subscribe_allowed;
 use crate::connections::Phase;
 use crate::core::Core;
 use crate::grants;
+use crate::subscribe_commands::subscribe_allowed;
 
 /// Subscribes an open connection to a channel, whatever the channel's namespace asks of clients; the client is
 /// told so when the channel's home has answered. False if it is subscribed already, may have no more subscriptions,
