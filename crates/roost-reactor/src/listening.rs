@@ -3,7 +3,8 @@
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use roost_net::{ListenAddr, ListenOptions, ListenerId, OpenListener};
+use roost_net::{Driver, ListenAddr, ListenOptions, ListenerId, OpenListener};
+use tracing::error;
 
 use crate::settings::{LISTENERS_MAX, Listener, Settings};
 
@@ -122,11 +123,53 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
+    /// Listens on one of the settings, of this number. Returns the bound address.
+    ///
+    /// # Errors
+    /// What the driver says.
+    pub(crate) fn listen<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        number: usize,
+        options: &ListenOptions,
+    ) -> io::Result<ListenAddr> {
+        let (id, bound) = driver.listen(options)?;
+        let number = u8::try_from(number).expect("at most LISTENERS_MAX listeners");
+        self.add(number, id);
+        Ok(bound)
+    }
+
+    /// Accepts from what a reload has opened for the reactor, and then no longer from what it has removed.
+    #[cold]
+    pub(crate) fn change<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        settings: &Settings,
+        (reactor, opened): (usize, Vec<(u8, OpenListener)>),
+    ) {
+        for (number, listener) in opened {
+            match driver.adopt_listener(listener) {
+                Ok(id) => self.add(number, id),
+                Err(error) => {
+                    let listener = settings.listener(number).config.label();
+                    error!(reactor, listener, %error, "a listener that was opened is not served");
+                }
+            }
+        }
+        while let Some(id) = self.take_closed(settings) {
+            driver.close_listener(id);
+        }
+        for &(number, id) in &self.open {
+            let wants_peer = settings.wants_peer(settings.listener(number));
+            driver.set_want_peer(id, wants_peer);
+        }
+    }
+
     /// The driver has one more, which it calls by the id.
     ///
     /// # Panics
     /// When ids do not count up.
-    pub(crate) fn add(&mut self, number: u8, id: ListenerId) {
+    fn add(&mut self, number: u8, id: ListenerId) {
         let place = u32::try_from(self.numbers.len()).expect("fewer listeners than ports");
         assert_eq!(id.0, place, "drivers number their listeners in order");
         self.numbers.push(number);
@@ -139,13 +182,8 @@ impl Listening {
         self.numbers[id.0 as usize]
     }
 
-    /// Those that are open.
-    pub(crate) fn open(&self) -> &[(u8, ListenerId)] {
-        &self.open
-    }
-
     /// Takes one out that is to be closed: the settings have it no more.
-    pub(crate) fn take_closed(&mut self, settings: &Settings) -> Option<ListenerId> {
+    fn take_closed(&mut self, settings: &Settings) -> Option<ListenerId> {
         let is_closed = |&(number, _): &(u8, ListenerId)| !settings.listener(number).is_open;
         let at = self.open.iter().position(is_closed)?;
         Some(self.open.swap_remove(at).1)

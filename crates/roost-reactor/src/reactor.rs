@@ -42,8 +42,8 @@ mod trim_tests;
 use std::io;
 use std::time::Duration;
 
-use roost_net::{CloseCause, Driver, Event, ListenAddr, ListenOptions, OpenListener, Waker};
-use tracing::{debug, error, info};
+use roost_net::{CloseCause, Driver, Event, ListenAddr, ListenOptions, Waker};
+use tracing::{debug, info};
 
 use crate::authentication::send_checks;
 use crate::call_outputs::keep_call_deadlines;
@@ -143,53 +143,22 @@ impl<D: Driver> Reactor<D> {
     /// # Errors
     /// The first listener that cannot listen.
     pub fn listen(&mut self, addresses: Vec<ListenAddr>) -> Result<Vec<ListenAddr>, ListenError> {
+        let is_first = self.core.channels.me().0 == 0;
+        let reactors = usize::from(self.shared.reactors());
+        let settings = &self.core.settings;
+        let driver = &mut self.driver;
         let listeners = addresses.into_iter().enumerate();
         listeners
-            .map(|(number, addr)| {
-                let bound = self.listen_on(number, addr);
-                bound.map_err(|error| ListenError {
-                    listener: number,
-                    error,
-                })
+            .map(|(listener, addr)| {
+                let options = ListenOptions {
+                    addr,
+                    exclusive: is_first,
+                    ..options(settings, &settings.listeners[listener], reactors)
+                };
+                let bound = self.listening.listen(driver, listener, &options);
+                bound.map_err(|error| ListenError { listener, error })
             })
             .collect()
-    }
-
-    fn listen_on(&mut self, number: usize, addr: ListenAddr) -> io::Result<ListenAddr> {
-        let settings = &self.core.settings;
-        let reactors = usize::from(self.shared.reactors());
-        let options = ListenOptions {
-            addr,
-            exclusive: self.core.channels.me().0 == 0,
-            ..options(settings, &settings.listeners[number], reactors)
-        };
-        let (id, bound) = self.driver.listen(&options)?;
-        let number = u8::try_from(number).expect("at most LISTENERS_MAX listeners");
-        self.listening.add(number, id);
-        Ok(bound)
-    }
-
-    /// Accepts from what a reload has opened, and then no longer from what it has removed.
-    #[cold]
-    fn change_listeners(&mut self, opened: Vec<(u8, OpenListener)>) {
-        for (number, listener) in opened {
-            let reactor = self.core.channels.me().0;
-            match self.driver.adopt_listener(listener) {
-                Ok(id) => self.listening.add(number, id),
-                Err(error) => {
-                    let listener = self.core.settings.listener(number).config.label();
-                    error!(reactor, listener, %error, "a listener that was opened is not served");
-                }
-            }
-        }
-        let settings = &self.core.settings;
-        while let Some(id) = self.listening.take_closed(settings) {
-            self.driver.close_listener(id);
-        }
-        for &(number, id) in self.listening.open() {
-            let wants_peer = settings.wants_peer(settings.listener(number));
-            self.driver.set_want_peer(id, wants_peer);
-        }
     }
 
     /// Wakes the loop out of its wait.
@@ -618,7 +587,9 @@ impl<D: Driver> Reactor<D> {
         let namespaces = self.shared.registry().grow_namespaces(me);
         self.core.configure(&current, &namespaces);
         if self.drain.is_none() {
-            self.change_listeners(opened);
+            let settings = &self.core.settings;
+            self.listening
+                .change(&mut self.driver, settings, (me, opened));
         }
         self.shared.note_obeyed(me, state);
         if self.drain.is_none()
@@ -663,9 +634,6 @@ impl<D: Driver> Reactor<D> {
     }
 }
 
-/// So many ClientHellos wait for their turn before accepting pauses: 25 ms of work. A client
-/// that waits longer has often left when its turn comes, and the work is lost.
-const HELLOS_MAX: usize = 256;
 /// Tokens to be checked, questions to the application, and events.
 #[cold]
 fn send_to_control(core: &mut Core) {
@@ -702,6 +670,9 @@ fn keep_waits(core: &mut Core) {
     tell_if_due(core);
 }
 
+/// So many ClientHellos wait for their turn before accepting pauses: 25 ms of work. A client
+/// that waits longer has often left when its turn comes, and the work is lost.
+const HELLOS_MAX: usize = 256;
 /// Length of a tick, in nanoseconds.
 const TICK_NS: u64 = TICK_MS as u64 * 1_000_000;
 /// Of so many loop iterations one is measured.
