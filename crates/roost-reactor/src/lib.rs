@@ -117,6 +117,7 @@ mod subscribe_commands;
 mod throttle;
 mod timeouts;
 mod token_checks;
+mod waits;
 mod watched;
 
 pub use channels::LINK_BYTES_MAX;

@@ -45,10 +45,7 @@ use std::time::Duration;
 use roost_net::{CloseCause, Driver, Event, ListenAddr, ListenOptions, Waker};
 use tracing::{debug, info};
 
-use crate::authentication::send_checks;
-use crate::call_outputs::keep_call_deadlines;
 use crate::channels::Lane;
-use crate::client_tokens::keep_check_deadlines;
 use crate::clock::{Clock, NEVER, TICK_MS};
 use crate::closing::{handle_read_closed, note_end, remove};
 use crate::connections::{ConnCost, Scratch, closed_holding, conn_costs};
@@ -57,24 +54,19 @@ use crate::core::Core;
 use crate::drain::{Drain, Pace};
 use crate::flush::{flush, on_sent};
 use crate::governor::{Trimmed, count_memory};
-use crate::grants;
-use crate::hook_answers::keep_hook_deadlines;
-use crate::hook_asks::send_calls;
 use crate::incidents::EndCause;
 use crate::input::{handle_accepted, handle_bytes, read_paused};
-use crate::journal::send_events;
 use crate::limits::keep_budget;
 use crate::listening::{Listening, options};
-use crate::logins::keep_login_deadlines;
 use crate::messages::apply_pending;
 use crate::peer_messages::{handle_peer_messages, is_probe};
-use crate::presence::tell_if_due;
 use crate::records::handle_next_hello;
 use crate::session_events::watch_if_wanted;
 use crate::session_scans::scan_slice;
 use crate::settling::end_waits;
 use crate::shared::{ListenError, Shared};
 use crate::timeouts::keep_deadlines;
+use crate::waits::{keep_waits, send_to_control, waits_due};
 
 /// What comes after a loop iteration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -632,42 +624,6 @@ impl<D: Driver> Reactor<D> {
         let waiting = self.core.hook_calls.waiting() as u64;
         counters.connections_awaiting_hooks.set(waiting);
     }
-}
-
-/// Tokens to be checked, questions to the application, and events.
-#[cold]
-fn send_to_control(core: &mut Core) {
-    if core.token_checks.has_unsent() {
-        send_checks(core);
-    }
-    if core.hook_calls.has_unsent() {
-        send_calls(core);
-    }
-    send_events(core);
-    core.has_for_control = core.has_unsent();
-}
-
-/// The tick at which something that waits for an answer from elsewhere has waited for too long, or earlier.
-#[inline]
-fn waits_due(core: &Core) -> u32 {
-    let answers = core.hook_calls.due().min(core.token_checks.due());
-    let channels = core
-        .channels
-        .expiries_due()
-        .min(core.channels.presence_due());
-    let answers = answers.min(channels);
-    core.calls.due().min(core.logins.due()).min(answers)
-}
-
-/// Ends what has waited for too long.
-#[cold]
-fn keep_waits(core: &mut Core) {
-    keep_call_deadlines(core);
-    keep_login_deadlines(core);
-    keep_hook_deadlines(core);
-    keep_check_deadlines(core);
-    grants::keep_deadlines(core);
-    tell_if_due(core);
 }
 
 /// So many ClientHellos wait for their turn before accepting pauses: 25 ms of work. A client
