@@ -11,6 +11,7 @@ mod links;
 mod notice;
 mod paused;
 mod pausing;
+mod reactor_hub;
 mod recovered;
 mod ring;
 mod state;

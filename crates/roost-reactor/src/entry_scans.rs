@@ -192,7 +192,7 @@ fn scan_subscriptions(
         let is_shown = is_wanted && is_own && !is_reserved(own_realms.prefixes().strip(text));
         is_shown.then_some(matching)
     };
-    let mut entries = core.channels.entries();
+    let mut entries = core.channels.hub_mut().entries();
     match &query.ask {
         EntryAsk::List => {
             let next = u32::try_from(next).unwrap_or(u32::MAX);
@@ -263,6 +263,7 @@ fn scan_subscribers(
     let (mut visited, mut last) = (0, from.0);
     for who in core
         .channels
+        .hub()
         .subscribers_from(channel, encoding, from)
         .take(SLICE)
     {

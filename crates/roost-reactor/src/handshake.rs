@@ -353,7 +353,7 @@ pub(crate) fn join_allowed(core: &mut Core, key: ConnKey, join: PendingJoin) {
         }
     };
     if let Some(member) = member {
-        core.channels.join(channel, member, now);
+        core.channels.hub_mut().join(channel, member, now);
     }
     let session = core
         .sessions

@@ -86,7 +86,7 @@ pub(crate) fn answer(core: &mut Core, from: ReactorId, ask: HistoryAsk) {
 
 /// What is kept of a channel whose home is here.
 fn page(core: &Core, ask: &HistoryAsk) -> Result<HistoryPage, Loss> {
-    let history = core.channels.history(&ask.channel, core.now());
+    let history = core.channels.hub().history(&ask.channel, core.now());
     let epoch = history.position.epoch;
     let since = ask.since.map(|(known, offset)| Position {
         epoch: known.unwrap_or(epoch),

@@ -276,7 +276,7 @@ fn note_subscription(
 
 /// Patterns are no channels, and no event says anything of them.
 fn push_in_channel(core: &mut Core, mut event: HappenedEvent, channel: ChannelId) {
-    let Some(name) = core.channels.full_name(channel) else {
+    let Some(name) = core.channels.hub().full_name(channel) else {
         return;
     };
     if core.journal.covers(&name) {

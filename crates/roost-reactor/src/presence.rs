@@ -20,7 +20,7 @@ pub(crate) fn member_of(
     channel: &str,
 ) -> Option<Member> {
     let who = Subscriber(key.slot());
-    let takes_member = core.channels.takes_member(who, encoding, channel);
+    let takes_member = core.channels.hub().takes_member(who, encoding, channel);
     takes_member.then(|| member(core, key))?
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn answer_with_members(core: &mut Core, key: ConnKey, channel: &str, 
     };
     let now = core.now();
     let codec = core.connections.codec();
-    let asked = core.channels.ask_presence(query, codec, now);
+    let asked = core.channels.hub_mut().ask_presence(query, codec, now);
     debug_assert!(asked.is_ok(), "it has subscribed to a channel of this name");
 }
 
@@ -122,15 +122,15 @@ fn try_ask(
         as_told: None,
     };
     let codec = core.connections.codec();
-    let asked = core.channels.ask_presence(query, codec, now);
+    let asked = core.channels.hub_mut().ask_presence(query, codec, now);
     asked.map_err(|_| Refusal::InvalidName)
 }
 
 /// Tells subscribers who has come and gone, if it is time.
 pub(crate) fn tell_if_due(core: &mut Core) {
     let now = core.now();
-    if core.channels.presence_due() <= now {
+    if core.channels.hub().presence_due() <= now {
         let codec = core.connections.codec();
-        core.channels.tell_presence(codec, now);
+        core.channels.hub_mut().tell_presence(codec, now);
     }
 }

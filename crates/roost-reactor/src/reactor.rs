@@ -272,7 +272,7 @@ impl<D: Driver> Reactor<D> {
             || !core.sweeps.is_empty()
             || !core.session_queries.is_idle()
             || !core.entry_queries.is_idle()
-            || core.channels.is_numbering()
+            || core.channels.hub().is_numbering()
             || !core.settled.is_empty()
             || core.connections.hellos() > 0
         {
@@ -489,7 +489,7 @@ impl<D: Driver> Reactor<D> {
             freed_bytes,
             connections: core.connections.len(),
             table_bytes: core.connections.table_bytes(),
-            next_due: core.channels.history_due(),
+            next_due: core.channels.hub().history_due(),
         };
         let now_ns = self.driver.now();
         core.governor.end_trim(&trim, &trimmed, now, now_ns);
@@ -500,8 +500,8 @@ impl<D: Driver> Reactor<D> {
         if state != self.obeyed_state {
             self.obey(state);
         }
-        if self.core.channels.is_numbering() {
-            self.core.channels.number_some();
+        if self.core.channels.hub().is_numbering() {
+            self.core.channels.hub_mut().number_some();
         }
         let core = &mut self.core;
         let handshakes = core.counters.handshakes_in_flight.get();

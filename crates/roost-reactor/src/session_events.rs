@@ -34,7 +34,7 @@ pub(crate) fn watch_if_wanted(core: &mut Core) {
 #[cold]
 fn watch(core: &mut Core) {
     core.watches = true;
-    core.channels.watch(Codec::wamp_encodings());
+    core.channels.hub_mut().watch(Codec::wamp_encodings());
     core.calls.report_registrations();
 }
 
@@ -50,14 +50,14 @@ fn member_if_wanted(core: &Core, key: ConnKey) -> Option<Member> {
 /// A connection is about to subscribe or unsubscribe.
 pub(crate) fn begin_cause(core: &mut Core, key: ConnKey) {
     if let Some(member) = member_if_wanted(core, key) {
-        core.channels.set_cause(member.session);
+        core.channels.hub_mut().set_cause(member.session);
     }
 }
 
 /// It has.
 pub(crate) fn end_cause(core: &mut Core) {
     if core.watches {
-        core.channels.set_cause(0);
+        core.channels.hub_mut().set_cause(0);
     }
 }
 
@@ -98,7 +98,7 @@ pub(crate) fn left(core: &mut Core, key: ConnKey) {
     let args = meta::leave_args(member, identity);
     let prefix = prefix_of(core, member.realm);
     publish(core, &prefix, meta::ON_LEAVE, (key, &args));
-    core.channels.set_cause(member.session);
+    core.channels.hub_mut().set_cause(member.session);
 }
 
 /// A connection is about to be told that it is subscribed.
@@ -134,12 +134,12 @@ pub(crate) fn unsubscribing(core: &mut Core, key: ConnKey, channel: ChannelId) {
         && let Some(member) = member_if_wanted(core, key)
     {
         has_unsubscribed(core, member, channel);
-        core.channels.set_cause(member.session);
+        core.channels.hub_mut().set_cause(member.session);
     }
 }
 
 fn has_unsubscribed(core: &mut Core, member: Member, channel: ChannelId) {
-    if let Some(topic) = core.channels.topic(channel) {
+    if let Some(topic) = core.channels.hub().topic(channel) {
         let event = meta::SUBSCRIPTION_ON_UNSUBSCRIBE;
         tell_of_subscription(core, member.session, (channel, topic), event);
     }
@@ -151,7 +151,7 @@ fn tell_of_subscription(
     (channel, topic): (ChannelId, u64),
     event: &str,
 ) {
-    let Some(record) = core.channels.record_name(channel) else {
+    let Some(record) = core.channels.hub().record_name(channel) else {
         return;
     };
     let (_, name) = read_record(record);

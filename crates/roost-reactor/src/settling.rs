@@ -56,7 +56,7 @@ fn positions(core: &Core, key: ConnKey) -> Vec<(ChannelId, Position)> {
         let channels = &core.channels;
         core.sessions
             .each_subscription(conn.dialect, conn.session, &mut |channel| {
-                positions.extend(channels.position(channel).map(|at| (channel, at)));
+                positions.extend(channels.hub().position(channel).map(|at| (channel, at)));
             });
     }
     positions

@@ -169,7 +169,7 @@ pub(crate) fn subscribe_allowed(
     };
     end_cause(core);
     if let (Ok(number), Some(member)) = (&subscribed, member) {
-        core.channels.join(*number, member, now);
+        core.channels.hub_mut().join(*number, member, now);
         if dialect.answers_with_members() {
             presence::answer_with_members(core, key, channel, token);
         }
@@ -218,7 +218,7 @@ pub(crate) fn unsubscribe(
     form: Form,
     token: u64,
 ) {
-    let is_pattern = core.channels.is_pattern(channel);
+    let is_pattern = core.channels.hub().is_pattern(channel);
     let now = core.now();
     journal::unsubscribing(core, key, channel, "");
     unsubscribing(core, key, channel);

@@ -32,7 +32,7 @@ pub(crate) fn waits_due(core: &Core) -> u32 {
     let channels = core
         .channels
         .expiries_due()
-        .min(core.channels.presence_due());
+        .min(core.channels.hub().presence_due());
     let answers = answers.min(channels);
     core.calls.due().min(core.logins.due()).min(answers)
 }

@@ -64,7 +64,7 @@ impl Channels {
             Wait::Congestion => {
                 let name = match to {
                     PublishTo::Name(name) => Some(name),
-                    PublishTo::Channel(channel) => self.hub.channel_name(channel),
+                    PublishTo::Channel(channel) => self.hub.inner.channel_name(channel),
                 };
                 if let Some(name) = name {
                     self.congestion.park(name, publisher);
@@ -136,7 +136,7 @@ impl Channels {
         event: Option<&MatchedEvent>,
         connections: &mut Connections,
     ) {
-        let own = self.hub.channel_name(key.0);
+        let own = self.hub.inner.channel_name(key.0);
         let Some(name) = event.map(|event| event.channel.as_str()).or(own) else {
             debug_assert!(false, "what is delivered has a channel");
             return;

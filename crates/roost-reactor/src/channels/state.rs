@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use roost_dialect::Publication;
 use roost_hub::{
-    ChannelId, Encoding, EncodingSet, EventIds, Frames, HistoryView, HomeEntries, Hub, HubLimits,
-    HubOptions, Item, MatchedEvent, Member, Name, NameError, NamespaceId, Output, Placement,
-    Position, PresenceQuery, PresenceView, Publish, PublishError, PublishTo, ReactorId, Route,
-    Since, Subscribe, SubscribeError, SubscribePattern, Subscriber, SubscriberIter, Tail,
+    ChannelId, Encoding, Frames, HubLimits, HubOptions, Item, MatchedEvent, NamespaceId, Output,
+    Placement, Publish, PublishError, PublishTo, ReactorId, Route, Since, Subscribe,
+    SubscribeError, SubscribePattern, Subscriber, Tail,
 };
 use roost_metrics::{Counters, NamespaceCounters};
 use roost_net::ConnKey;
@@ -19,11 +18,12 @@ use super::inflow::Inflow;
 use super::links::Links;
 use super::notice::{HubOutput, Notice, notice_of};
 use super::paused::Paused;
+use super::reactor_hub::ReactorHub;
 use super::recovered::{RecoveredFrames, is_receiver};
 use super::taps::{TappedItem, Taps, Travels, is_canary, next_tick};
 use crate::clock::TICK_MS;
 use crate::connections::{Codec, Connections, Origin};
-use crate::control::{ChannelRecord, Refusal};
+use crate::control::Refusal;
 use crate::image::Image;
 use crate::peer_message::PeerMessage;
 use crate::sessions::Sessions;
@@ -37,7 +37,7 @@ pub(crate) struct Channels {
     pub(super) counters: Arc<Counters>,
     /// By a namespace's number in the settings.
     pub(super) namespaces: Arc<[NamespaceCounters]>,
-    pub(super) hub: Watched<Hub<Publication, Image>>,
+    pub(super) hub: ReactorHub,
     pub(super) links: Links<PeerMessage>,
     pub(super) fanout: Fanout,
     pub(super) congestion: Congestion,
@@ -51,12 +51,8 @@ pub(crate) struct Channels {
     taps: Taps,
     /// Channels whose home is here and that it publishes on itself.
     canaries: usize,
-    /// What the hub wants done next; reused.
-    outputs: Vec<HubOutput>,
     recovered: RecoveredFrames,
     expiries: Expiries,
-    /// From which place on channels are still given the namespaces that a reload has added.
-    unnumbered: Option<u32>,
 }
 
 /// A publication for the subscribers to a channel or a pattern.
@@ -69,17 +65,6 @@ struct Delivery<'a> {
     event: Option<&'a MatchedEvent>,
 }
 
-/// An empty hub.
-fn hub_of(options: HubOptions, settings: &Settings) -> Hub<Publication, Image> {
-    let mut hub = Hub::new(options);
-    hub.set_reports_occupancy(settings.events.kinds.has_occupancy());
-    hub.set_reports_users(settings.events.kinds.has_users());
-    hub
-}
-
-/// Channels that are given their namespace in one loop iteration: of each some 50 ns, and as much
-/// again for each ten namespaces.
-const CHANNELS_NUMBERED: u32 = 4096;
 /// No namespace has this number: its channels keep no history.
 const NO_NAMESPACE: NamespaceId = NamespaceId(u16::MAX);
 /// No channel's number is so high.
@@ -100,7 +85,7 @@ impl Channels {
             settings: settings.clone(),
             counters: counters.clone(),
             namespaces: namespaces.clone(),
-            hub: Watched::new(hub_of(hub, settings)),
+            hub: ReactorHub::new(hub, settings),
             links,
             fanout: Fanout::default(),
             congestion: Congestion::default(),
@@ -109,15 +94,13 @@ impl Channels {
             control: crate::control::control_id(reactors),
             taps: Taps::default(),
             canaries: 0,
-            outputs: Vec::new(),
             recovered: RecoveredFrames::default(),
             expiries: Expiries::default(),
-            unnumbered: None,
         }
     }
 
     /// New settings hold from now on. Channels whose namespace has just been added are of it as soon as
-    /// [`Channels::number_some`] has come to them.
+    /// [`ReactorHub::number_some`] has come to them.
     pub(crate) fn configure(
         &mut self,
         settings: &Arc<Settings>,
@@ -125,50 +108,43 @@ impl Channels {
         limits: HubLimits,
         inflow: &Arc<Inflow>,
     ) {
-        let before = self.settings.channels.namespaces.len();
-        if settings.channels.namespaces.len() > before {
-            self.unnumbered = Some(0);
-        }
         self.settings = settings.clone();
         self.namespaces = namespaces.clone();
         self.inflow = inflow.clone();
-        self.hub.set_limits(limits);
-        self.hub.name_namespaces(&settings.channels.names());
+        self.hub.configure(settings, limits);
         self.paused.wake_all();
     }
 
-    /// Whether there are channels without the namespace that they have now.
+    /// The hub, to look at.
     #[inline]
-    pub(crate) fn is_numbering(&self) -> bool {
-        self.unnumbered.is_some()
+    pub(crate) fn hub(&self) -> &ReactorHub {
+        &self.hub
     }
 
-    /// Gives some channels the namespaces that they have now.
-    #[cold]
-    pub(crate) fn number_some(&mut self) {
-        let Some(from) = self.unnumbered.take() else {
-            return;
-        };
-        let until = from.saturating_add(CHANNELS_NUMBERED);
-        let policies = &self.settings.channels;
-        let number_of = |name: &str| NamespaceId(policies.number_of(name));
-        if self.hub.set_namespaces(from, until, number_of) {
-            self.unnumbered = Some(until);
-        }
+    /// The hub, to be asked, and told of members.
+    #[inline]
+    pub(crate) fn hub_mut(&mut self) -> &mut ReactorHub {
+        &mut self.hub
     }
 
-    /// The channel of this name, if one is subscribed to here.
+    /// [`ReactorHub::find`]
     pub(crate) fn find(&self, name: &str) -> Option<ChannelId> {
-        self.hub.channel(name)
+        self.hub.find(name)
     }
 
-    /// The namespace of the channel that is published to: searched for by name only where no
-    /// record here knows it.
+    /// [`ReactorHub::namespace_of`]
     pub(crate) fn namespace_of(&self, to: PublishTo<'_>) -> u16 {
-        match to {
-            PublishTo::Channel(channel) => self.hub.namespace(channel).unwrap_or_default().0,
-            PublishTo::Name(name) => self.settings.channels.number_of(name),
-        }
+        self.hub.namespace_of(to)
+    }
+
+    /// [`ReactorHub::name_of`]
+    pub(crate) fn name_of<'a>(&'a self, to: PublishTo<'a>) -> Option<&'a str> {
+        self.hub.name_of(to)
+    }
+
+    /// [`ReactorHub::home_of`]
+    pub(crate) fn home_of(&self, name: &str) -> ReactorId {
+        self.hub.home_of(name)
     }
 
     /// Begins a subscription behind all that is on its way here.
@@ -180,11 +156,11 @@ impl Channels {
         token: u64,
         now: u32,
     ) -> Result<ChannelId, SubscribeError> {
-        let known = self.hub.channel(name);
+        let known = self.hub.inner.channel(name);
         let is_new = !self.fanout.is_empty()
-            && !known.is_some_and(|channel| self.hub.is_subscribed(who, encoding, channel));
+            && !known.is_some_and(|channel| self.hub.inner.is_subscribed(who, encoding, channel));
         let namespace = match known {
-            Some(channel) => self.hub.namespace(channel).unwrap_or_default(),
+            Some(channel) => self.hub.inner.namespace(channel).unwrap_or_default(),
             None => NamespaceId(self.settings.channels.number_of(name)),
         };
         let subscribe = Subscribe {
@@ -194,7 +170,10 @@ impl Channels {
             namespace,
             token,
         };
-        let channel = self.hub.subscribe(subscribe, now, &mut self.outputs)?;
+        let channel = self
+            .hub
+            .inner
+            .subscribe(subscribe, now, &mut self.hub.outputs)?;
         if is_new {
             self.fanout.join(channel, encoding, who.0);
         }
@@ -210,8 +189,8 @@ impl Channels {
         codec: &mut Codec,
         now: u32,
     ) -> Result<ChannelId, SubscribeError> {
-        let known = self.hub.channel(name);
-        let known = known.and_then(|channel| self.hub.namespace(channel));
+        let known = self.hub.inner.channel(name);
+        let known = known.and_then(|channel| self.hub.inner.namespace(channel));
         let number = || NamespaceId(self.settings.channels.number_of(name));
         let subscribe = Subscribe {
             who,
@@ -227,7 +206,8 @@ impl Channels {
             Image::new(codec.encode(payload, encoding, ids, route), payload)
         };
         self.hub
-            .subscribe_since(subscribe, since, now, encode, &mut self.outputs)
+            .inner
+            .subscribe_since(subscribe, since, now, encode, &mut self.hub.outputs)
     }
 
     /// Gives the connection in `slot` what it has missed in a channel.
@@ -241,79 +221,19 @@ impl Channels {
     ) {
         let origin = Origin {
             channel: u64::from(channel.0),
-            namespace: self.hub.namespace(channel).unwrap_or_default().0,
+            namespace: self.hub.inner.namespace(channel).unwrap_or_default().0,
         };
         let recovered = &mut self.recovered;
         let deliveries = recovered.deliver(slot, (tail, origin), connections, sessions);
         self.counters.deliveries_total.add(deliveries);
     }
 
-    /// The reactor that orders a channel, by its name.
-    pub(crate) fn home_of(&self, name: &str) -> ReactorId {
-        self.hub.home_of(name)
-    }
-
-    /// What a channel keeps whose home is here.
-    pub(crate) fn history(&self, name: &str, now: u32) -> HistoryView<'_, Publication> {
-        self.hub.history(name, now)
-    }
-
-    /// Forgets it. False if the channel keeps nothing.
-    pub(crate) fn remove_history(&mut self, name: &str, now: u32) -> bool {
-        self.hub.remove_history(name, now)
-    }
-
     /// Forgets what channels have kept for long enough.
     pub(crate) fn expire_histories(&mut self, now: u32) {
         self.recovered.clear();
         if self.hub.history_due() <= now {
-            self.hub.expire(now);
+            self.hub.inner.expire(now);
         }
-    }
-
-    /// Whether a connection that subscribes to a channel becomes a member of it.
-    pub(crate) fn takes_member(&self, who: Subscriber, encoding: Encoding, name: &str) -> bool {
-        self.hub.takes_member(who, encoding, name, || {
-            NamespaceId(self.settings.channels.number_of(name))
-        })
-    }
-
-    /// It has subscribed.
-    pub(crate) fn join(&mut self, channel: ChannelId, member: Member, now: u32) {
-        self.hub.join(channel, member, now, &mut self.outputs);
-    }
-
-    /// Asks who is in a channel; [`Notice::Presence`] follows.
-    pub(crate) fn ask_presence(
-        &mut self,
-        query: PresenceQuery,
-        codec: &mut Codec,
-        now: u32,
-    ) -> Result<(), NameError> {
-        let encode = &mut told_by(codec);
-        self.hub.ask_presence(query, now, encode, &mut self.outputs)
-    }
-
-    /// Who is in a channel whose home is here.
-    pub(crate) fn presence(&mut self, name: &str, counts_only: bool, now: u32) -> PresenceView {
-        self.hub.presence(name, counts_only, now)
-    }
-
-    /// Tells subscribers who has come and gone.
-    #[cold]
-    pub(crate) fn tell_presence(&mut self, codec: &mut Codec, now: u32) {
-        let encode = &mut told_by(codec);
-        self.hub.tell_presence(now, encode, &mut self.outputs);
-    }
-
-    /// The tick at which there is something to tell.
-    pub(crate) fn presence_due(&self) -> u32 {
-        self.hub.presence_due()
-    }
-
-    /// The tick at which something expires.
-    pub(crate) fn history_due(&self) -> u32 {
-        self.hub.history_due()
     }
 
     /// The same to a pattern. What the hub reports of its number is as of a channel's.
@@ -329,56 +249,17 @@ impl Channels {
             token: _,
         } = subscribe;
         let is_new = !self.fanout.is_empty() && {
-            let known = self.hub.pattern(pattern);
-            !known.is_some_and(|number| self.hub.is_subscribed(who, encoding, number))
+            let known = self.hub.inner.pattern(pattern);
+            !known.is_some_and(|number| self.hub.inner.is_subscribed(who, encoding, number))
         };
         let number = self
             .hub
-            .subscribe_pattern(subscribe, now, &mut self.outputs)?;
+            .hub
+            .subscribe_pattern(subscribe, now, &mut self.hub.outputs)?;
         if is_new {
             self.fanout.join(number, encoding, who.0);
         }
         Ok(number)
-    }
-
-    /// Whether this number is a pattern's.
-    pub(crate) fn is_pattern(&self, channel: ChannelId) -> bool {
-        self.hub.pattern_of(channel).is_some()
-    }
-
-    /// [`Hub::set_watched`]
-    pub(crate) fn watch(&mut self, encodings: EncodingSet) {
-        self.hub.set_watched(encodings);
-    }
-
-    /// [`Hub::set_cause`]
-    pub(crate) fn set_cause(&mut self, cause: u64) {
-        self.hub.set_cause(cause);
-    }
-
-    /// [`Hub::entries`]
-    pub(crate) fn entries(&mut self) -> HomeEntries<'_> {
-        self.hub.entries()
-    }
-
-    /// [`Hub::topic`]
-    pub(crate) fn topic(&self, channel: ChannelId) -> Option<u64> {
-        self.hub.topic(channel)
-    }
-
-    /// [`Hub::subscribers_from`]
-    pub(crate) fn subscribers_from(
-        &self,
-        channel: ChannelId,
-        encoding: Encoding,
-        first: Subscriber,
-    ) -> SubscriberIter<'_> {
-        self.hub.subscribers_from(channel, encoding, first)
-    }
-
-    /// The name of a channel's or pattern's record.
-    pub(crate) fn record_name(&self, channel: ChannelId) -> Option<&str> {
-        self.hub.channel_name(channel)
     }
 
     /// The tick at which the next subscription ends that is to.
@@ -400,10 +281,11 @@ impl Channels {
         channel: ChannelId,
         now: u32,
     ) {
-        self.hub.set_time(now);
+        self.hub.inner.set_time(now);
         self.expiries.forget(who.0, channel);
         self.hub
-            .unsubscribe(who, encoding, channel, &mut self.outputs);
+            .inner
+            .unsubscribe(who, encoding, channel, &mut self.hub.outputs);
         self.end_delivery(who, encoding, channel);
     }
 
@@ -415,8 +297,10 @@ impl Channels {
         channel: ChannelId,
         now: u32,
     ) {
-        self.hub.set_time(now);
-        self.hub.end(who, encoding, channel, &mut self.outputs);
+        self.hub.inner.set_time(now);
+        self.hub
+            .inner
+            .end(who, encoding, channel, &mut self.hub.outputs);
         self.end_delivery(who, encoding, channel);
     }
 
@@ -425,7 +309,7 @@ impl Channels {
             return;
         }
         self.fanout.leave(channel, encoding, who.0);
-        if self.hub.subscriber_count(channel, encoding) == 0 {
+        if self.hub.inner.subscriber_count(channel, encoding) == 0 {
             let congested = self.fanout.forget(channel, encoding);
             self.relieve(congested);
         }
@@ -446,7 +330,9 @@ impl Channels {
             }
             Image::new(codec.encode(payload, encoding, ids, route), payload)
         };
-        self.hub.publish(publish, now, encode, &mut self.outputs)
+        self.hub
+            .inner
+            .publish(publish, now, encode, &mut self.hub.outputs)
     }
 
     /// Publishes for the control thread on a channel whose home is here, if its publishers need not
@@ -480,91 +366,25 @@ impl Channels {
         let encode = &mut |payload: &_, encoding, ids, route: Route<'_>| {
             Image::new(codec.encode(payload, encoding, ids, route), payload)
         };
-        let hub = &mut self.hub;
-        Ok(hub.publish_at_home(name, payload, now, encode, &mut self.outputs))
-    }
-
-    /// A channel's name, or a pattern's text and that it is one.
-    pub(crate) fn shown_name(&self, channel: ChannelId) -> Option<(&str, bool)> {
-        match self.hub.pattern_of(channel) {
-            Some(pattern) => Some((pattern.text(), true)),
-            None => Some((self.hub.channel_name(channel)?, false)),
-        }
-    }
-
-    /// A channel's name; `None` of a pattern.
-    pub(crate) fn full_name(&self, channel: ChannelId) -> Option<Name> {
-        match self.hub.pattern_of(channel) {
-            Some(_) => None,
-            None => self.hub.channel_name(channel).map(Name::from),
-        }
-    }
-
-    /// Above all places of channels whose home is here.
-    pub(crate) fn home_end(&self) -> u32 {
-        self.hub.home_end()
-    }
-
-    /// The channel at such a place.
-    pub(crate) fn home_channel(&self, place: u32, now: u32) -> Option<ChannelRecord> {
-        let (name, namespace, offset) = self.hub.home_channel(place)?;
-        if is_canary(name) {
-            return None;
-        }
-        let kept = self.hub.history(name, now).len();
-        Some(ChannelRecord {
-            name: name.clone(),
-            namespace: namespace.0,
-            offset,
-            kept: u32::try_from(kept).unwrap_or(u32::MAX),
-            presence: self.hub.presence_counts(name),
-        })
-    }
-
-    /// The channel of this name, if its home is here.
-    pub(crate) fn home_channel_named(&self, name: &str, now: u32) -> Option<ChannelRecord> {
-        self.home_channel(self.hub.home_place(name)?, now)
-    }
-
-    /// How many subscribe here to a channel.
-    pub(crate) fn subscriptions_to(&self, name: &str) -> u32 {
-        u32::try_from(self.hub.subscriptions_to(name)).unwrap_or(u32::MAX)
-    }
-
-    /// The offset of the last publication that has come here.
-    pub(crate) fn offset_of(&self, channel: ChannelId) -> u64 {
-        let snapshot = self.hub.snapshot(channel);
-        snapshot.map_or(0, |snapshot| snapshot.position.offset)
-    }
-
-    /// The name of the channel that is published to.
-    pub(crate) fn name_of<'a>(&'a self, to: PublishTo<'a>) -> Option<&'a str> {
-        match to {
-            PublishTo::Name(name) => Some(name),
-            PublishTo::Channel(channel) => self.hub.channel_name(channel),
-        }
-    }
-
-    /// Where a channel stands, as it is known here.
-    pub(crate) fn position(&self, channel: ChannelId) -> Option<Position> {
-        self.hub.snapshot(channel).map(|snapshot| snapshot.position)
+        let hub = &mut self.hub.inner;
+        Ok(hub.publish_at_home(name, payload, now, encode, &mut self.hub.outputs))
     }
 
     /// Whether the hub wants something done.
     #[inline]
     pub(crate) fn has_outputs(&self) -> bool {
-        !self.outputs.is_empty()
+        !self.hub.outputs.is_empty()
     }
 
     /// Takes out what the hub wants done; give the list back with [`Channels::return_outputs`].
     pub(crate) fn take_outputs(&mut self) -> Vec<HubOutput> {
-        std::mem::take(&mut self.outputs)
+        std::mem::take(&mut self.hub.outputs)
     }
 
     /// Takes the list back, empty by now.
     pub(crate) fn return_outputs(&mut self, outputs: Vec<HubOutput>) {
-        if self.outputs.is_empty() {
-            self.outputs = outputs; // keep the larger allocation
+        if self.hub.outputs.is_empty() {
+            self.hub.outputs = outputs; // keep the larger allocation
         }
     }
 
@@ -649,7 +469,7 @@ impl Channels {
         let namespace = known.unwrap_or_else(|| channels.number_of(&event.channel));
         let is_latest = channels.policy(namespace).slow_consumer == SlowConsumer::Latest;
         let hash = if is_latest {
-            self.hub.hash_matched(pattern, &event.channel)
+            self.hub.inner.hash_matched(pattern, &event.channel)
         } else {
             0
         };
@@ -677,14 +497,14 @@ impl Channels {
         // A closed publisher excludes no subscriber: its slot may be another's by now.
         let exclude = exclude.filter(|&key| connections.get(key).is_some());
         for (encoding, image) in frames.iter() {
-            let count = self.hub.subscriber_count(channel, encoding);
+            let count = self.hub.inner.subscriber_count(channel, encoding);
             let is_few = count <= self.settings.fan_out_at_once as usize;
             if is_few && !self.fanout.has(channel, encoding) {
                 let frame = connections.share(image.frame(), Some(origin));
                 let exclude = exclude.map(ConnKey::slot);
                 let receivers = image.receivers();
                 let mut deliveries = 0;
-                for Subscriber(slot) in self.hub.subscribers(channel, encoding) {
+                for Subscriber(slot) in self.hub.inner.subscribers(channel, encoding) {
                     if exclude != Some(slot)
                         && receivers.is_none_or(|receivers| {
                             is_receiver((slot, channel), receivers, connections, sessions)
@@ -719,7 +539,7 @@ impl Channels {
         let visits_max = self.settings.fan_out_piece as usize;
         let is_receiver =
             |to, receivers: &_, connections: &_| is_receiver(to, receivers, connections, sessions);
-        let hub = &self.hub;
+        let hub = &self.hub.inner;
         let piece = self
             .fanout
             .next_piece(hub, connections, visits_max, is_receiver);
@@ -763,7 +583,9 @@ impl Channels {
             }
             Image::new(codec.encode(payload, encoding, ids, route), payload)
         };
-        self.hub.handle(from, item, now, encode, &mut self.outputs);
+        self.hub
+            .inner
+            .handle(from, item, now, encode, &mut self.hub.outputs);
     }
 
     /// This reactor's number in the mesh.
@@ -844,33 +666,16 @@ impl Channels {
         counters.cross_reactor_wakeups_total.set(links.wakes);
         let backlog = links.spilled() as u64;
         counters.cross_reactor_backlog.set(backlog);
-        if self.hub.take_changed() {
-            self.publish_hub_gauges();
+        if self.hub.inner.take_changed() {
+            self.hub.publish_gauges(counters, self.canaries);
         }
-    }
-
-    fn publish_hub_gauges(&self) {
-        let counters = &self.counters;
-        let hub = self.hub.counts();
-        counters.channels.set(hub.local_channels as u64);
-        let home_channels = hub.home_channels.saturating_sub(self.canaries);
-        counters.home_channels.set(home_channels as u64);
-        counters.subscriptions.set(hub.subscriptions as u64);
-        counters.patterns.set(hub.local_patterns as u64);
-        counters.pattern_matches_total.set(hub.matches);
-        counters.history_channels.set(hub.history_channels as u64);
-        counters.history_messages.set(hub.history_messages as u64);
-        counters.history_bytes.set(hub.history_bytes);
-        counters.histories_evicted_total.set(hub.histories_evicted);
-        counters.presence_channels.set(hub.presence_channels as u64);
-        counters.presence_members.set(hub.presence_members as u64);
-        counters.presence_unlisted.set(hub.presence_unlisted);
-        counters.presence_bytes.set(hub.presence_bytes);
     }
 
     /// Drops memory that is only kept for the next loop iteration; returns the bytes.
     pub(crate) fn shrink_scratch(&mut self) -> usize {
-        crate::memory::drop_empty(&mut self.outputs) + self.paused.shrink() + self.links.shrink()
+        crate::memory::drop_empty(&mut self.hub.outputs)
+            + self.paused.shrink()
+            + self.links.shrink()
     }
 
     /// In tests: publications that incremental fan-outs hold.
@@ -883,17 +688,5 @@ impl Channels {
     #[cfg(test)]
     pub(crate) fn is_quiet(&self) -> bool {
         self.congestion.is_empty() && self.fanout.is_empty() && self.paused.is_empty()
-    }
-}
-
-/// Encodes what subscribers are told of members.
-fn told_by(
-    codec: &mut Codec,
-) -> impl FnMut(&Publication, Encoding, EventIds, Route<'_>) -> Image + '_ {
-    move |payload, encoding, ids, route| {
-        if !Codec::carries(payload, encoding) {
-            return Image::for_none();
-        }
-        Image::new(codec.encode(payload, encoding, ids, route), payload)
     }
 }

@@ -92,11 +92,11 @@ fn identity_of(identity: &Identity, now: u32) -> IdentityRecord {
 }
 
 fn subscribed(core: &Core, channel: ChannelId) -> Option<SubscribedChannel> {
-    let (name, is_pattern) = core.channels.shown_name(channel)?;
+    let (name, is_pattern) = core.channels.hub().shown_name(channel)?;
     Some(SubscribedChannel {
         name: name.into(),
         is_pattern,
-        offset: core.channels.offset_of(channel),
+        offset: core.channels.hub().offset_of(channel),
     })
 }
 

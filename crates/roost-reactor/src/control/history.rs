@@ -12,7 +12,7 @@ use crate::core::Core;
 /// What a channel keeps, of that what was asked for.
 pub(super) fn read(core: &Core, query: &HistoryQuery) -> Result<HistoryPage, Loss> {
     let now = core.now();
-    let history = core.channels.history(&query.channel, now);
+    let history = core.channels.hub().history(&query.channel, now);
     if let Some(since) = query.since.filter(|_| !query.is_reverse) {
         check_since(since, history.position, history.first())?;
     }
@@ -75,7 +75,7 @@ pub(crate) fn page_of(
 /// Has a channel forget what it keeps.
 pub(super) fn remove(core: &mut Core, channel: &str) -> Part {
     let now = core.now();
-    core.channels.remove_history(channel, now);
+    core.channels.hub_mut().remove_history(channel, now);
     Part::HistoryRemoved
 }
 

@@ -117,7 +117,7 @@ fn answer_kept(core: &mut Core, token: Token, request: Request) {
             channel,
             counts_only,
         } => {
-            let view = core.channels.presence(&channel, counts_only, now);
+            let view = core.channels.hub_mut().presence(&channel, counts_only, now);
             Part::Presence(Box::new(view))
         }
         _ => unreachable!("the caller has the rest"),
@@ -127,7 +127,7 @@ fn answer_kept(core: &mut Core, token: Token, request: Request) {
 
 /// The channel of a name whose home is here.
 fn channel_named(core: &Core, name: &str) -> Part {
-    let record = core.channels.home_channel_named(name, core.now());
+    let record = core.channels.hub().home_channel_named(name, core.now());
     Part::ChannelsEnd {
         records: record.into_iter().collect(),
         next: None,
@@ -136,7 +136,7 @@ fn channel_named(core: &Core, name: &str) -> Part {
 
 fn count_subscribers(core: &Core, names: &[Name]) -> Part {
     let names = names.iter().take(COUNTED_MAX);
-    let counts = names.map(|name| core.channels.subscriptions_to(name));
+    let counts = names.map(|name| core.channels.hub().subscriptions_to(name));
     Part::Subscribers(counts.collect())
 }
 
@@ -381,12 +381,12 @@ fn list_connections<D: Driver>(core: &mut Core, driver: &D, mut listing: Connect
 
 /// Goes on with a listing of channels, by a slice of those whose home is here.
 fn list_channels(core: &mut Core, mut listing: ChannelListing) {
-    let end = core.channels.home_end();
+    let end = core.channels.hub().home_end();
     let until = listing.next.saturating_add(SLICE_CHANNELS).min(end);
     let records_max = listing.left.min(SLICE_CHANNEL_RECORDS) as usize;
     let mut records = Vec::new();
     while listing.next < until && records.len() < records_max {
-        let channel = core.channels.home_channel(listing.next, core.now());
+        let channel = core.channels.hub().home_channel(listing.next, core.now());
         records.extend(channel.filter(|one| one.name.starts_with(&*listing.prefix)));
         listing.next += 1;
     }
