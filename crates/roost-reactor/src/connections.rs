@@ -9,6 +9,7 @@ mod contexts;
 mod cost_probe;
 mod costs;
 mod deadlines;
+mod driver_ops;
 mod encoding;
 mod exchanges;
 mod handover;

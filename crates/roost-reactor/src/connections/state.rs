@@ -7,7 +7,7 @@ use roost_access::Identity;
 use roost_dialect::DialectKind;
 use roost_dialect::dialect::Session;
 use roost_metrics::{Counters, NamespaceCounters};
-use roost_net::{Chunk, CloseMode, ConnKey, Driver, SendStatus};
+use roost_net::{Chunk, CloseMode, ConnKey, Driver};
 use roost_wire::frame::{append_close, append_frame};
 use roost_wire::{CloseCode, Opcode, hixie};
 
@@ -16,6 +16,7 @@ use super::conn_id::ConnId;
 use super::contexts::Contexts;
 use super::cost_probe::CostProbe;
 use super::deadlines::{Deadlines, Idle, Opening, Slice};
+use super::driver_ops::DriverOps;
 use super::encoding::{Codec, Framing, append_close_to};
 use super::exchanges::{Exchanges, Stream};
 use super::identities::{Identities, TooMany};
@@ -54,8 +55,8 @@ pub(crate) struct Connections {
     /// What they are known as, only for those that are not anonymous.
     pub(super) identities: Identities,
     pub(super) deadlines: Deadlines,
-    /// What the driver shall do when it has its lease back; reused.
-    driver_ops: Vec<DriverOp>,
+    /// What the driver shall do when it has its lease back.
+    driver_ops: DriverOps,
     /// Connections whose outbox names channels of which they have missed something. Empty between two loop
     /// iterations.
     pub(super) missed: Vec<ConnKey>,
@@ -77,17 +78,6 @@ pub(crate) enum Flushed {
     Close,
     /// The requests that wait behind what was answered are to be handled.
     ReadOn,
-}
-
-/// Something for the driver.
-#[derive(Debug)]
-enum DriverOp {
-    Pause(ConnKey),
-    Resume(ConnKey),
-    Close(ConnKey, CloseMode),
-    Fin(ConnKey),
-    /// The connection's last words, of its transport.
-    Send(ConnKey, Vec<u8>),
 }
 
 impl Connections {
@@ -127,7 +117,7 @@ impl Connections {
             exchanges: Exchanges::default(),
             identities: Identities::default(),
             deadlines: Deadlines::new(settings.clone()),
-            driver_ops: Vec::new(),
+            driver_ops: DriverOps::default(),
             missed: Vec::new(),
             flushes: 0,
             output_bytes_total: 0,
@@ -534,7 +524,7 @@ impl Connections {
         };
         conn.phase = Phase::Closed;
         conn.deadline = NEVER;
-        self.driver_ops.push(DriverOp::Close(key, mode));
+        self.driver_ops.close(key, mode);
         self.free(key.slot());
         true
     }
@@ -585,7 +575,7 @@ impl Connections {
             return false;
         }
         conn.flags.set(Flags::PAUSED);
-        self.driver_ops.push(DriverOp::Pause(key));
+        self.driver_ops.pause(key);
         true
     }
 
@@ -594,7 +584,7 @@ impl Connections {
         if let Some(conn) = self.table.get_mut(key)
             && conn.flags.clear(Flags::PAUSED)
         {
-            self.driver_ops.push(DriverOp::Resume(key));
+            self.driver_ops.resume(key);
         }
     }
 
@@ -608,7 +598,7 @@ impl Connections {
             self.cost_probe.finish(key.slot());
         }
         if !conn.flags.has(Flags::PAUSED) {
-            self.driver_ops.push(DriverOp::Resume(key));
+            self.driver_ops.resume(key);
         }
     }
 
@@ -616,27 +606,7 @@ impl Connections {
     #[inline]
     pub(crate) fn run_driver_ops<D: Driver>(&mut self, driver: &mut D) {
         if !self.driver_ops.is_empty() {
-            self.run_some_driver_ops(driver);
-        }
-    }
-
-    /// Apart, so that the look whether there are any stays small enough to be inlined.
-    #[inline(never)]
-    fn run_some_driver_ops<D: Driver>(&mut self, driver: &mut D) {
-        for op in self.driver_ops.drain(..) {
-            match op {
-                DriverOp::Pause(key) => driver.pause(key),
-                DriverOp::Resume(key) => driver.resume(key),
-                DriverOp::Close(key, mode) => driver.close(key, mode),
-                DriverOp::Fin(key) => driver.shutdown_write(key),
-                DriverOp::Send(key, bytes) => {
-                    if driver.send_copy(key, &bytes) == SendStatus::Pending
-                        && let Some(conn) = self.table.get_mut(key)
-                    {
-                        conn.flags.set(Flags::IN_FLIGHT);
-                    }
-                }
-            }
+            self.driver_ops.run(driver, &mut self.table);
         }
     }
 
@@ -645,7 +615,7 @@ impl Connections {
         let mut bytes = Vec::new();
         self.transports.close(key.slot(), &mut bytes);
         if !bytes.is_empty() {
-            self.driver_ops.push(DriverOp::Send(key, bytes));
+            self.driver_ops.send(key, bytes);
         }
     }
 
@@ -678,7 +648,7 @@ impl Connections {
         }
         if !conn.flags.has(Flags::FIN_SENT) {
             conn.flags.set(Flags::FIN_SENT);
-            self.driver_ops.push(DriverOp::Fin(key));
+            self.driver_ops.shutdown_write(key);
         }
         Flushed::Nothing
     }
@@ -804,7 +774,7 @@ impl Connections {
 
     /// Drops memory that is only kept for the next loop iteration; returns the bytes.
     pub(crate) fn shrink_scratch(&mut self) -> usize {
-        crate::memory::drop_empty(&mut self.driver_ops)
+        self.driver_ops.shrink()
     }
 
     /// In debug builds: what is counted is what is there.
