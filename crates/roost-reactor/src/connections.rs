@@ -18,6 +18,7 @@ mod inputs;
 mod outbox;
 mod outboxes;
 mod output;
+mod overdue;
 mod partial;
 mod queue_rules;
 mod stamps;

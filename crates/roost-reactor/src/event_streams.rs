@@ -161,7 +161,11 @@ pub(crate) fn check<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
         };
         core.connections.set_deadline(key.slot(), next_ms);
     } else if conn.flags.has(Flags::PING_SENT) {
-        if core.connections.is_silent(driver, key, ping_timeout_ms) {
+        if core
+            .connections
+            .overdue()
+            .is_silent(driver, key, ping_timeout_ms)
+        {
             core.counters.http_stream_timeouts_total.inc();
             note_end(core, key, EndCause::SlowConsumer, "it took nothing");
             cut(core, key, CloseMode::Abort);

@@ -96,7 +96,11 @@ pub(crate) fn check<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
     if conn.outbox == Index::NONE && !conn.flags.has(Flags::IN_FLIGHT) {
         conn.flags.clear(Flags::PING_SENT);
     } else if conn.flags.has(Flags::PING_SENT) {
-        if core.connections.is_silent(driver, key, ping_timeout_ms) {
+        if core
+            .connections
+            .overdue()
+            .is_silent(driver, key, ping_timeout_ms)
+        {
             core.counters.http_stream_timeouts_total.inc();
             cut(core, key, CloseMode::Abort);
         }

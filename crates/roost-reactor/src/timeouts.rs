@@ -59,11 +59,11 @@ pub(crate) fn is_certificates(core: &Core, key: ConnKey) -> bool {
 /// Apart from the check whether it is time, which each loop iteration makes.
 #[inline(never)]
 fn keep_slice<D: Driver>(core: &mut Core, driver: &D, mut slice: Slice) {
-    while let Some(key) = core.connections.next_overdue(&mut slice) {
+    while let Some(key) = core.connections.overdue().next(&mut slice) {
         on_deadline(core, driver, key);
         apply_pending(core);
     }
-    core.connections.end_slice(&slice);
+    core.connections.overdue().end_slice(&slice);
 }
 
 fn on_deadline<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
@@ -82,7 +82,10 @@ fn on_deadline<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
     let connections = &mut core.connections;
     match phase {
         Phase::Handshake => {
-            if connections.is_silent(driver, key, handshake_timeout_ms) {
+            if connections
+                .overdue()
+                .is_silent(driver, key, handshake_timeout_ms)
+            {
                 on_request_timeout(core, key);
             }
         }
@@ -93,7 +96,10 @@ fn on_deadline<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
         Phase::Joining => connections.set_deadline(key.slot(), handshake_timeout_ms),
         Phase::Open => check_open(core, driver, key),
         Phase::Closing | Phase::Lingering => {
-            if connections.is_silent(driver, key, close_timeout_ms) {
+            if connections
+                .overdue()
+                .is_silent(driver, key, close_timeout_ms)
+            {
                 core.counters.close_timeouts_total.inc();
                 cut(core, key, CloseMode::Abort);
             }
@@ -120,13 +126,16 @@ fn check_http<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
     let conn = connections.get(key);
     match conn.and_then(|conn| connections.inputs().get(conn)) {
         None | Some(Partial::Pipelined(_)) => {
-            if connections.is_silent(driver, key, keep_alive_ms) {
+            if connections.overdue().is_silent(driver, key, keep_alive_ms) {
                 core.counters.http_keep_alive_timeouts_total.inc();
                 linger(core, key);
             }
         }
         Some(_) => {
-            if connections.is_silent(driver, key, handshake_timeout_ms) {
+            if connections
+                .overdue()
+                .is_silent(driver, key, handshake_timeout_ms)
+            {
                 on_request_timeout(core, key);
             }
         }
@@ -153,7 +162,7 @@ fn check_open<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
         return event_streams::check(core, driver, key);
     }
     if awaits_opening(core, key) {
-        match core.connections.judge_opening(driver, key) {
+        match core.connections.overdue().judge_opening(driver, key) {
             Opening::HasTime => {}
             Opening::LiesUnread => return,
             Opening::Missing => {
@@ -162,7 +171,7 @@ fn check_open<D: Driver>(core: &mut Core, driver: &D, key: ConnKey) {
             }
         }
     }
-    match core.connections.judge_open(driver, key) {
+    match core.connections.overdue().judge_open(driver, key) {
         Idle::No => {}
         Idle::PingDue if pings(core, key) => {
             notify(core, key, Event::PingDue);

@@ -15,7 +15,7 @@ use super::conn::{Arrival, Conn, Flags, Index, Phase};
 use super::conn_id::ConnId;
 use super::contexts::Contexts;
 use super::cost_probe::CostProbe;
-use super::deadlines::{Deadlines, Idle, Opening, Slice};
+use super::deadlines::{Deadlines, Slice};
 use super::driver_ops::DriverOps;
 use super::encoding::{Codec, Framing, append_close_to};
 use super::exchanges::{Exchanges, Stream};
@@ -23,6 +23,7 @@ use super::identities::{Identities, TooMany};
 use super::inputs::Inputs;
 use super::outboxes::Outboxes;
 use super::output::PendingOutput;
+use super::overdue::Overdue;
 use super::partial::{Partial, Pipelined};
 use super::table::Table;
 use super::transport::Transports;
@@ -207,14 +208,6 @@ impl Connections {
         }
     }
 
-    /// Whether the client of a session that is not opened yet has had its time.
-    pub(crate) fn judge_opening<D: Driver>(&mut self, driver: &D, key: ConnKey) -> Opening {
-        self.table.get_mut(key).map_or(Opening::HasTime, |conn| {
-            self.deadlines
-                .judge_opening(conn, || driver.has_unread(key))
-        })
-    }
-
     /// The tick at which deadlines want to be looked at; [`NEVER`] when there are none.
     pub(crate) fn deadlines_due(&self) -> u32 {
         self.deadlines.due()
@@ -225,31 +218,9 @@ impl Connections {
         self.deadlines.begin_slice(self.table.slots())
     }
 
-    /// The next connection in the slice whose deadline is over; it has none any more.
-    pub(crate) fn next_overdue(&mut self, slice: &mut Slice) -> Option<ConnKey> {
-        self.deadlines.next_overdue(slice, &mut self.table)
-    }
-
-    /// Ends it.
-    pub(crate) fn end_slice(&mut self, slice: &Slice) {
-        self.deadlines.end_slice(slice, self.table.slots());
-    }
-
-    /// Whether a deadline of `ms` that is over may be held against the connection. If not, it has a
-    /// new one.
-    pub(crate) fn is_silent<D: Driver>(&mut self, driver: &D, key: ConnKey, ms: u32) -> bool {
-        self.table.get_mut(key).is_some_and(|conn| {
-            self.deadlines
-                .is_silent(conn, ms, || driver.has_unread(key))
-        })
-    }
-
-    /// What the deadline of an open connection means, which is over.
-    pub(crate) fn judge_open<D: Driver>(&mut self, driver: &D, key: ConnKey) -> Idle {
-        self.table.get_mut(key).map_or(Idle::No, |conn| {
-            self.deadlines
-                .judge_open(key.slot(), conn, || driver.has_unread(key))
-        })
+    /// Connections whose deadlines are over.
+    pub(crate) fn overdue(&mut self) -> Overdue<'_> {
+        Overdue::new(&mut self.deadlines, &mut self.table)
     }
 
     /// Pings a connection.
