@@ -4,7 +4,7 @@ use roost_net::{CloseMode, ConnKey, Driver};
 use roost_wire::CloseCode;
 
 use crate::closing::{close_dropping, cut, fail, linger};
-use crate::connections::{Flags, Partial, Phase};
+use crate::connections::{Flags, Partial, Phase, held_by};
 use crate::core::Core;
 use crate::responses::refuse;
 
@@ -34,7 +34,7 @@ pub(crate) fn keep_budget<D: Driver>(core: &mut Core, driver: &D) -> bool {
             core.counters.closed_memory_limit_total.inc();
             core.connections.note_closed_holding(key, bytes);
             close_holder(core, driver, key);
-            listed = listed - bytes + core.connections.held_by(driver, key);
+            listed = listed - bytes + held_by(&core.connections, driver, key);
         }
         if given == 0 {
             break;

@@ -48,7 +48,7 @@ use tracing::{debug, info};
 use crate::channels::Lane;
 use crate::clock::{Clock, NEVER, TICK_MS};
 use crate::closing::{handle_read_closed, note_end, remove};
-use crate::connections::{ConnCost, Scratch, closed_holding, conn_costs};
+use crate::connections::{ConnCost, Scratch, closed_holding, conn_costs, publish_gauges};
 use crate::control::{list_slice, sweep_slice};
 use crate::core::Core;
 use crate::drain::{Drain, Pace};
@@ -618,7 +618,7 @@ impl<D: Driver> Reactor<D> {
         let exhausted = stats.buffers_exhausted;
         counters.buffers_exhausted_total.set(exhausted);
         let checks = self.core.token_checks.open();
-        self.core.connections.publish_gauges(checks);
+        publish_gauges(&self.core.connections, checks);
         self.core.channels.publish_gauges();
         self.core.calls.publish_gauges();
         let waiting = self.core.hook_calls.waiting() as u64;

@@ -698,34 +698,6 @@ impl Connections {
         &self.outboxes
     }
 
-    /// Bytes a connection makes this reactor hold.
-    pub(crate) fn held_by<D: Driver>(&self, driver: &D, key: ConnKey) -> u64 {
-        let Some(conn) = self.table.get(key).filter(|c| c.phase != Phase::Closed) else {
-            return 0;
-        };
-        let input = self.inputs.bytes_of(key.slot(), conn);
-        let in_flight = match conn.flags.has(Flags::IN_FLIGHT) {
-            true => driver.pinned_bytes(key),
-            false => 0,
-        };
-        self.outboxes.held_by(conn).cost + (input + in_flight) as u64
-    }
-
-    /// Brings their gauges up to date.
-    /// `checks`: open connections whose token is being checked.
-    pub(crate) fn publish_gauges(&self, checks: usize) {
-        let counters = &self.counters;
-        counters.input_buffered_bytes.set(self.inputs.bytes());
-        let checks = self.inputs.checks() + checks;
-        counters.token_checks_in_flight.set(checks as u64);
-        let backlogged = self.outboxes.len() as u64;
-        counters.connections_backlogged.set(backlogged);
-        counters.outbox_bytes.set(self.outboxes.held().bytes);
-        counters
-            .tls_hellos_waiting
-            .set(self.transports.hellos() as u64);
-    }
-
     /// Bytes of the table.
     pub(crate) fn table_bytes(&self) -> usize {
         self.table.memory_bytes()

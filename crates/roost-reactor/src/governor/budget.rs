@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use roost_net::{ConnKey, Driver};
 
-use crate::connections::{Connections, Held};
+use crate::connections::{Connections, Held, held_by};
 
 /// The sums of all reactors.
 pub(crate) struct Budget {
@@ -225,7 +225,7 @@ impl BudgetShare {
         self.report(connections, held);
         let owners = connections.outboxes().iter().map(|outbox| outbox.owner());
         let keys = owners.filter_map(|slot| connections.key_at(slot));
-        let costs = keys.map(|key| connections.held_by(driver, key));
+        let costs = keys.map(|key| held_by(connections, driver, key));
         // A reactor that sees that the largest is gone must see that the sum is less as well, or it
         // closes its own for that.
         let largest = &self.budget.shares[self.reactor].largest;
@@ -256,8 +256,8 @@ pub(crate) fn count_memory<D: Driver>(connections: &Connections, driver: &D) -> 
 
 /// What connections hold, the largest first.
 fn holders<D: Driver>(connections: &Connections, driver: &D) -> Vec<(u64, ConnKey)> {
-    let held_by = |key| (connections.held_by(driver, key), key);
-    let holders = connections.keys().map(held_by);
+    let held = |key| (held_by(connections, driver, key), key);
+    let holders = connections.keys().map(held);
     let mut holders: Vec<(u64, ConnKey)> = holders.filter(|&(held, _)| held > 0).collect();
     holders.sort_unstable_by_key(|&(held, key)| (std::cmp::Reverse(held), key.slot()));
     holders
