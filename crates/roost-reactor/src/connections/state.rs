@@ -24,7 +24,7 @@ use super::inputs::Inputs;
 use super::outboxes::Outboxes;
 use super::output::PendingOutput;
 use super::overdue::Overdue;
-use super::partial::{Partial, Pipelined};
+use super::partial::Partial;
 use super::table::Table;
 use super::transport::Transports;
 use super::user_counts::UserCounts;
@@ -223,39 +223,6 @@ impl Connections {
         Overdue::new(&mut self.deadlines, &mut self.table)
     }
 
-    /// Pings a connection.
-    pub(crate) fn send_ping(&mut self, key: ConnKey) {
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
-        conn.flags.set(Flags::PING_SENT);
-        self.counters.pings_sent_total.inc();
-        self.output.enqueue_owned(key.slot(), conn, |arena| {
-            append_frame(arena, Opcode::Ping, b"");
-        });
-        self.deadlines.arm_pong_timeout(conn);
-    }
-
-    /// Its dialect has pinged it, unless it has closed it.
-    pub(crate) fn note_pinged(&mut self, key: ConnKey) {
-        let conn = self.table.get_mut(key);
-        if let Some(conn) = conn.filter(|conn| conn.phase == Phase::Open) {
-            conn.flags.set(Flags::PING_SENT);
-            self.counters.pings_sent_total.inc();
-            self.deadlines.arm_pong_timeout(conn);
-        }
-    }
-
-    /// Sends an event stream's client a comment, so that proxies keep the connection.
-    pub(crate) fn send_comment(&mut self, key: ConnKey) {
-        if let Some(conn) = self.table.get_mut(key) {
-            self.counters.event_stream_comments_total.inc();
-            self.output.enqueue_owned(key.slot(), conn, |arena| {
-                arena.extend_from_slice(b":\n\n");
-            });
-        }
-    }
-
     /// One more, just accepted.
     pub(crate) fn insert(&mut self, arrival: Arrival) -> ConnKey {
         let mut conn = Conn::new(self.deadlines.clock.now);
@@ -335,31 +302,6 @@ impl Connections {
     pub(crate) fn begin_stream(&mut self, key: ConnKey, stream: Stream) {
         self.exchanges.begin_stream(key.slot(), stream);
         self.set_deadline(key.slot(), self.settings.limits.ping_timeout_ms.max(1));
-    }
-
-    /// Requests that have come too early wait until the answers before them have gone; the client is
-    /// not read meanwhile.
-    pub(crate) fn keep_pipelined(&mut self, key: ConnKey, pipelined: Pipelined) {
-        let is_streaming = self.exchanges.get(key.slot()).stream.is_some();
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
-        if !is_streaming {
-            conn.flags.set(Flags::FLUSH_AWAITED);
-        }
-        let pipelined = Partial::Pipelined(Box::new(pipelined));
-        self.inputs.keep(conn, pipelined);
-        self.pause(key);
-    }
-
-    /// Whether a connection's next request has to wait: a stream is under way, or so much waits to be
-    /// sent that its client is to take some first.
-    pub(crate) fn has_answer_waiting(&self, key: ConnKey) -> bool {
-        self.table.get(key).is_some_and(|conn| {
-            conn.outbox != Index::NONE
-                || self.output.palette.bytes(conn.pending) >= ANSWER_BYTES_MAX
-                || self.exchanges.get(key.slot()).stream.is_some()
-        })
     }
 
     /// The handshake is over, one way or another.
@@ -727,8 +669,3 @@ impl Connections {
         self.contexts.check_invariants();
     }
 }
-
-/// So many bytes of answers may be pending for a connection before its next request has to wait: what
-/// waits for a connection in answer to itself is at most 2 KiB and twice what it has sent, and an
-/// answer that is short has a few hundred.
-const ANSWER_BYTES_MAX: u64 = 512;

@@ -7,14 +7,15 @@ use roost_dialect::Replies;
 use roost_dialect::dialect::Message;
 use roost_net::{Chunk, ConnKey};
 use roost_tls::{ClientName, HandshakeFault, SharedSetup};
-use roost_wire::Frozen;
 use roost_wire::deflate::{Agreement, Inflater, Takeover};
+use roost_wire::frame::append_frame;
+use roost_wire::{Frozen, Opcode};
 
 use super::conn::{Arrival, Conn, Flags, Index, Phase};
 use super::encoding::Codec;
 use super::outbox::Outbox;
 use super::output::Origin;
-use super::partial::{Decoder, Partial, PendingAccept, Unread};
+use super::partial::{Decoder, Partial, PendingAccept, Pipelined, Unread};
 use super::state::Connections;
 use super::transport::{Opened, ProxyHeader};
 use crate::palette::FrameIndex;
@@ -258,6 +259,39 @@ impl Connections {
         }
     }
 
+    /// Pings a connection.
+    pub(crate) fn send_ping(&mut self, key: ConnKey) {
+        let Some(conn) = self.table.get_mut(key) else {
+            return;
+        };
+        conn.flags.set(Flags::PING_SENT);
+        self.counters.pings_sent_total.inc();
+        self.output.enqueue_owned(key.slot(), conn, |arena| {
+            append_frame(arena, Opcode::Ping, b"");
+        });
+        self.deadlines.arm_pong_timeout(conn);
+    }
+
+    /// Its dialect has pinged it, unless it has closed it.
+    pub(crate) fn note_pinged(&mut self, key: ConnKey) {
+        let conn = self.table.get_mut(key);
+        if let Some(conn) = conn.filter(|conn| conn.phase == Phase::Open) {
+            conn.flags.set(Flags::PING_SENT);
+            self.counters.pings_sent_total.inc();
+            self.deadlines.arm_pong_timeout(conn);
+        }
+    }
+
+    /// Sends an event stream's client a comment, so that proxies keep the connection.
+    pub(crate) fn send_comment(&mut self, key: ConnKey) {
+        if let Some(conn) = self.table.get_mut(key) {
+            self.counters.event_stream_comments_total.inc();
+            self.output.enqueue_owned(key.slot(), conn, |arena| {
+                arena.extend_from_slice(b":\n\n");
+            });
+        }
+    }
+
     /// Answers a ping.
     pub(crate) fn send_pong(&mut self, key: ConnKey, payload: &[u8]) {
         if let Some(conn) = self.table.get_mut(key) {
@@ -397,6 +431,31 @@ impl Connections {
         self.inputs.keep(conn, partial);
     }
 
+    /// Requests that have come too early wait until the answers before them have gone; the client is
+    /// not read meanwhile.
+    pub(crate) fn keep_pipelined(&mut self, key: ConnKey, pipelined: Pipelined) {
+        let is_streaming = self.exchanges.get(key.slot()).stream.is_some();
+        let Some(conn) = self.table.get_mut(key) else {
+            return;
+        };
+        if !is_streaming {
+            conn.flags.set(Flags::FLUSH_AWAITED);
+        }
+        let pipelined = Partial::Pipelined(Box::new(pipelined));
+        self.inputs.keep(conn, pipelined);
+        self.pause(key);
+    }
+
+    /// Whether a connection's next request has to wait: a stream is under way, or so much waits to be
+    /// sent that its client is to take some first.
+    pub(crate) fn has_answer_waiting(&self, key: ConnKey) -> bool {
+        self.table.get(key).is_some_and(|conn| {
+            conn.outbox != Index::NONE
+                || self.output.palette.bytes(conn.pending) >= ANSWER_BYTES_MAX
+                || self.exchanges.get(key.slot()).stream.is_some()
+        })
+    }
+
     /// Takes it out, if there is some.
     pub(crate) fn take_partial(&mut self, slot: u32) -> Option<Partial> {
         self.inputs.take(self.table.at_mut(slot)?)
@@ -500,3 +559,8 @@ impl LentInflater {
 /// Longer messages are sent back from memory of their own, which the driver can hold by reference: a
 /// copy less where it must hold on to them.
 const COPY_BYTES_MAX: usize = 4 << 10;
+
+/// So many bytes of answers may be pending for a connection before its next request has to wait: what
+/// waits for a connection in answer to itself is at most 2 KiB and twice what it has sent, and an
+/// answer that is short has a few hundred.
+const ANSWER_BYTES_MAX: u64 = 512;
