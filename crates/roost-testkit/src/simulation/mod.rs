@@ -85,6 +85,7 @@ mod serializers;
 mod soap;
 mod starts;
 mod strangers;
+mod subscriptions;
 mod users;
 
 use std::fmt;

@@ -14,6 +14,7 @@ use super::calls::{self, Calls};
 use super::plan::Plan;
 use super::records::{PubId, Sent, Window};
 use super::serializers::{unwrap, wrap};
+use super::subscriptions::{Subscriptions, Topic};
 
 /// How a peer speaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,14 +55,6 @@ pub(super) enum Behavior {
     Silent,
 }
 
-/// What a WAMP peer subscribes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Topic {
-    Channel(usize),
-    /// By number: see [`Plan::pattern`].
-    Pattern(usize),
-}
-
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) index: usize,
@@ -82,12 +75,8 @@ pub(super) struct Peer {
     pub(super) late: bool,
     pub(super) state: State,
     pub(super) windows: Vec<Window>,
-    /// What each WAMP subscription id is to, and its open windows: one for each channel.
-    by_subscription: BTreeMap<u64, (Topic, Vec<usize>)>,
-    /// What each WAMP request under way is for, and when that left.
-    subscribing: BTreeMap<u64, (Topic, u64)>,
-    /// The subscription of each UNSUBSCRIBE under way.
-    leaving: BTreeMap<u64, u64>,
+    /// WAMP.
+    subscriptions: Subscriptions,
     next_request: u64,
     pub(super) calls: Calls,
     publishes: u32,
@@ -173,9 +162,7 @@ impl Peer {
             late: false,
             state: State::Opening,
             windows: Vec::new(),
-            by_subscription: BTreeMap::new(),
-            subscribing: BTreeMap::new(),
-            leaving: BTreeMap::new(),
+            subscriptions: Subscriptions::default(),
             next_request: 1,
             calls: Calls::default(),
             publishes: 0,
@@ -327,19 +314,11 @@ impl Peer {
     pub(super) fn subscribe(&mut self, channel: usize, now: u64) {
         if self.state == State::Open {
             let request = self.request();
-            let (topic, options, name) = match self.pattern {
-                None => {
-                    let name = Plan::name_of(channel);
-                    (Topic::Channel(channel), String::new(), name)
-                }
-                Some(pattern) => {
-                    let (policy, text) = Plan::pattern(pattern);
-                    let options = format!(r#""match":"{policy}""#);
-                    (Topic::Pattern(pattern), options, text)
-                }
+            let topic = match self.pattern {
+                None => Topic::Channel(channel),
+                Some(pattern) => Topic::Pattern(pattern),
             };
-            self.subscribing.insert(request, (topic, now));
-            let json = format!(r#"[32,{request},{{{options}}},"{name}"]"#);
+            let json = self.subscriptions.ask(request, topic, now);
             self.send_wamp(&json);
         }
     }
@@ -378,20 +357,15 @@ impl Peer {
         if self.state != State::Open {
             return;
         }
-        // Not one it is also asking for: the answer to that would come from before this.
-        let free = self.by_subscription.iter().find(|(_, (topic, _))| {
-            let mut asked = self.subscribing.values();
-            !asked.any(|(asked, _)| asked == topic)
-        });
-        if let Some(subscription) = free.map(|(&subscription, _)| subscription) {
-            let ended = self.by_subscription.remove(&subscription);
-            for window in ended.into_iter().flat_map(|(_, windows)| windows) {
-                self.windows[window].ended = true;
-            }
-            let request = self.request();
-            self.leaving.insert(request, subscription);
-            self.send_wamp(&format!("[34,{request},{subscription}]"));
+        let Some((subscription, windows)) = self.subscriptions.end_first() else {
+            return;
+        };
+        for window in windows {
+            self.windows[window].ended = true;
         }
+        let request = self.request();
+        self.subscriptions.leave(request, subscription);
+        self.send_wamp(&format!("[34,{request},{subscription}]"));
     }
 
     pub(super) fn ping(&mut self) {
@@ -438,7 +412,7 @@ impl Peer {
         match (&self.kind, self.state) {
             (_, State::Opening | State::Closing | State::Closed) => 0,
             (Kind::Raw(_), State::Open) => 1,
-            (Kind::Wamp(_), State::Open) => self.by_subscription.len(),
+            (Kind::Wamp(_), State::Open) => self.subscriptions.len(),
         }
     }
 
@@ -658,18 +632,16 @@ impl Peer {
                 self.register();
             }
             33 => {
-                let Some((topic, asked_at)) = self.subscribing.remove(&number(1)) else {
+                let asked = self.subscriptions.take_asked(number(1));
+                let Some((topic, asked_at)) = asked else {
                     return self.fail(format!("SUBSCRIBED without a request: {text}"));
                 };
                 // Subscribed already: still one subscription, and nothing begins anew.
-                if !self.by_subscription.contains_key(&number(2)) {
-                    let (channels, of_pattern) = match topic {
-                        Topic::Channel(channel) => (vec![channel], false),
-                        Topic::Pattern(pattern) => (Plan::matched(pattern, self.channels), true),
-                    };
+                if !self.subscriptions.has(number(2)) {
+                    let (channels, of_pattern) = topic.channels(self.channels);
                     let open = |channel| self.open_window(channel, asked_at, now, of_pattern);
                     let windows = channels.into_iter().map(open).collect();
-                    self.by_subscription.insert(number(2), (topic, windows));
+                    self.subscriptions.begin(number(2), topic, windows);
                 }
             }
             17 => match self.awaiting_ack.remove(&number(1)) {
@@ -685,7 +657,7 @@ impl Peer {
             65 => {}
             68 => self.handle_invocation(number(1), message.get(4).unwrap_or(&Value::Null)),
             69 if calls::can_be_interrupted(self.index) => self.calls.take_interrupt(&message),
-            35 if self.leaving.remove(&number(1)).is_some() => {}
+            35 if self.subscriptions.has_left(number(1)) => {}
             3 | 6 => self.goodbye = true,
             _ => self.fail(format!("unexpected: {text}")),
         }
@@ -693,30 +665,12 @@ impl Peer {
 
     fn handle_event(&mut self, message: &[Value], now: u64) {
         let subscription = message.get(1).and_then(Value::as_u64).unwrap_or(u64::MAX);
-        let Some((topic, windows)) = self.by_subscription.get(&subscription) else {
-            // Events may be on their way until UNSUBSCRIBED comes.
-            if !self
-                .leaving
-                .values()
-                .any(|&leaving| leaving == subscription)
-            {
-                self.fail(format!("EVENT outside of a subscription: {message:?}"));
-            }
-            return;
-        };
         let channel = message.get(3).and_then(|details| details["topic"].as_str());
-        let window = match (topic, channel) {
-            (Topic::Channel(_), None) => windows.first().copied(),
-            (Topic::Pattern(_), Some(name)) => {
-                let is_it = |&&at: &&usize| Plan::name_of(self.windows[at].channel) == name;
-                windows.iter().find(is_it).copied()
-            }
-            _ => None,
-        };
-        let Some(window) = window else {
-            return self.fail(format!(
-                "EVENT of no channel of its subscription: {message:?}"
-            ));
+        let channel_of = |window: usize| Plan::name_of(self.windows[window].channel);
+        let window = match self.subscriptions.window(subscription, channel, channel_of) {
+            Ok(Some(window)) => window,
+            Ok(None) => return,
+            Err(what) => return self.fail(format!("{what}: {message:?}")),
         };
         let payload = message
             .get(4)
