@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 
 use roost_wire::CloseCode;
 
+use super::behavior::{Behavior, Kind, State};
 use super::calls::CallId;
 use super::costs::PINNED_BYTES_BASE;
-use super::peer::{Behavior, CROSSING_NS, Kind, Peer, State};
+use super::peer::{CROSSING_NS, Peer};
 use super::peers::Peers;
 use super::plan::{Plan, SWEEP_SLACK_NS};
 

@@ -3,7 +3,8 @@
 
 use roost_reactor::SlowConsumer;
 
-use super::peer::{Behavior, Kind, Peer, State};
+use super::behavior::{Behavior, Kind, State};
+use super::peer::Peer;
 use super::plan::{NAMESPACES, Plan};
 use super::records::{Sent, Window};
 use super::reloads::changes_outboxes;

@@ -4,7 +4,8 @@
 //! what is on its way to it fills the network for a round trip, and the rest waits. What a peer can
 //! know of that is an upper bound: all that was published and had not come.
 
-use super::peer::{Kind, Peer};
+use super::behavior::Kind;
+use super::peer::Peer;
 use super::peers::Peers;
 use super::plan::{NAMESPACES, Plan};
 use super::records::{Sent, Window};

@@ -48,6 +48,7 @@
 
 mod api;
 mod askers;
+mod behavior;
 mod calls;
 mod canary;
 mod centrifugo;

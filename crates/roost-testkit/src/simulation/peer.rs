@@ -10,50 +10,12 @@ use roost_wire::handshake::{ClientRequest, HeadScanner, encode_key, parse_respon
 use roost_wire::{CloseCode, Inbound, Input, Limits, Message, Opcode, Role};
 use serde_json::Value;
 
+use super::behavior::{Behavior, Kind, State};
 use super::calls::{self, Calls};
 use super::plan::Plan;
 use super::records::{PubId, Sent, Window};
 use super::serializers::{unwrap, wrap};
 use super::subscriptions::{Subscriptions, Topic};
-
-/// How a peer speaks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Raw, in one channel.
-    Raw(usize),
-    /// WAMP, in these channels.
-    Wamp(Vec<usize>),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
-    /// Not yet dialled, or the answer to the handshake is awaited.
-    Opening,
-    Open,
-    /// It sent a close frame and sends nothing more.
-    Closing,
-    /// Its connection is over.
-    Closed,
-}
-
-/// How a peer behaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Behavior {
-    /// As a client should.
-    Normal,
-    /// It publishes right behind its request, before the answer (raw only).
-    EarlyPublish,
-    /// It answers no close frame and no FIN.
-    NoCloseReply,
-    /// It answers no ping, and sends nothing by itself.
-    NoPong,
-    /// It reads its 101 and then nothing until the end, and sends nothing by itself but one ping.
-    NeverReads,
-    /// It sends half of its request, and nothing more.
-    PartialRequest,
-    /// It connects and sends nothing at all.
-    Silent,
-}
 
 #[derive(Debug)]
 pub(super) struct Peer {

@@ -12,8 +12,9 @@ use roost_tls::seal::close;
 use roost_tls::testing::{Endpoint, Over};
 use roost_wire::CloseCode;
 
+use super::behavior::{Behavior, Kind, State};
 use super::listeners;
-use super::peer::{Behavior, Kind, Peer, State};
+use super::peer::Peer;
 use super::plan::{NAMESPACES, Plan, REPLACEMENTS_PER_FLOOD};
 
 pub(super) struct Peers {
