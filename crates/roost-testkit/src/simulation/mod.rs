@@ -58,6 +58,7 @@ mod closes;
 mod control;
 mod costs;
 mod deliveries;
+mod encrypted;
 mod ending;
 mod gaps;
 mod guarded;

@@ -1,18 +1,17 @@
 //! All peers of a simulation, on one simulated driver, and their script.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BinaryHeap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use roost_net::sim::{SimDriver, SimRng};
 use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
 use roost_reactor::Reactor;
-use roost_tls::seal::close;
-use roost_tls::testing::{Endpoint, Over};
 use roost_wire::CloseCode;
 
 use super::behavior::{Behavior, Kind, State};
+use super::encrypted::Encrypted;
 use super::listeners;
 use super::peer::Peer;
 use super::plan::{NAMESPACES, Plan, REPLACEMENTS_PER_FLOOD};
@@ -29,10 +28,8 @@ pub(super) struct Peers {
     /// What is due when: time, order of scheduling, peer, action.
     agenda: BinaryHeap<Reverse<(u64, usize, usize, Action)>>,
     made: usize,
-    /// The client's side of those that come by the listener with TLS.
-    tls: HashMap<usize, Endpoint>,
-    /// Those of them that are not connected yet.
-    dialling_tls: HashSet<usize>,
+    /// Those that come by the listener with TLS.
+    encrypted: Encrypted,
     /// The peer that has a slot of a reactor.
     slots: HashMap<(usize, u32), usize>,
 }
@@ -78,8 +75,7 @@ impl Peers {
             plan: plan.clone(),
             agenda: BinaryHeap::new(),
             made: 0,
-            tls: HashMap::new(),
-            dialling_tls: HashSet::new(),
+            encrypted: Encrypted::new(plan.seed),
             slots: HashMap::new(),
         };
         for channel in 0..plan.channels {
@@ -420,7 +416,7 @@ impl Peers {
             }
         };
         if listener == listeners::ENCRYPTED && self.all[index].behavior != Behavior::Silent {
-            self.dialling_tls.insert(index);
+            self.encrypted.dial(index);
         }
         let addr = match self.extra {
             Some(extra) if listener == listeners::FIRST && index.is_multiple_of(2) => extra,
@@ -535,21 +531,14 @@ impl Peers {
             match event {
                 Event::Connected(key) => {
                     let index = index_of(key);
-                    if self.dialling_tls.remove(&index) {
-                        let address = address_of(index, false);
-                        let client = listeners::tls_client(self.plan.seed, address);
-                        self.tls.insert(index, client);
-                    }
+                    self.encrypted.connected(index, address_of(index, false));
                     self.all[index].send_request(now);
                     self.flush(index, now);
                 }
                 Event::Bytes(key, bytes) => {
                     let index = index_of(key);
                     let peer = &mut self.all[index];
-                    match self.tls.get_mut(&index) {
-                        None => peer.handle_bytes(bytes, now),
-                        Some(tls) => open(tls, peer, bytes, now, &mut self.rng),
-                    }
+                    self.encrypted.open(peer, bytes, now, &mut self.rng);
                     self.flush(index, now);
                     let peer = &mut self.all[index];
                     if peer.behavior == Behavior::NeverReads && peer.opened && !peer.stalled {
@@ -564,8 +553,7 @@ impl Peers {
                 }
                 Event::ReadClosed(key) => {
                     let peer = &mut self.all[index_of(key)];
-                    let tls = self.tls.get(&index_of(key));
-                    if peer.opened && tls.is_some_and(|tls| tls.over.is_none()) {
+                    if peer.opened && self.encrypted.is_open(peer.index) {
                         peer.failure = Some("FIN without close_notify before it".to_owned());
                     }
                     peer.state = State::Closing;
@@ -606,10 +594,7 @@ impl Peers {
         }
         let peer = &mut self.all[index];
         if !peer.in_flight && peer.holds_socket {
-            let bytes = match self.tls.get_mut(&index) {
-                None => std::mem::take(&mut peer.outgoing),
-                Some(tls) => seal(tls, peer),
-            };
+            let bytes = self.encrypted.seal(peer);
             if !bytes.is_empty() {
                 peer.sends.push(now);
                 match self.driver.send_copy(key_of(index), &bytes) {
@@ -628,43 +613,6 @@ impl Peers {
     }
 }
 
-/// Records that have come for a peer. Now and then it wants new keys.
-fn open(tls: &mut Endpoint, peer: &mut Peer, bytes: &[u8], now: u64, rng: &mut SimRng) {
-    tls.give(bytes);
-    let mut plaintext = std::mem::take(&mut tls.received);
-    let wants_keys = tls.is_established() && rng.per_mille(30);
-    if wants_keys && peer.key_updates < KEY_UPDATES_MAX {
-        peer.key_updates += 1;
-        tls.rest.request_key_update();
-    }
-    if let Some(Over::Failed(fault)) = tls.over {
-        peer.failure.get_or_insert(format!("TLS: {fault}"));
-    }
-    if !plaintext.is_empty() {
-        peer.handle_bytes(&mut plaintext, now);
-    }
-}
-
-/// What a peer has to send, in records; its handshake until that is over.
-fn seal(tls: &mut Endpoint, peer: &mut Peer) -> Vec<u8> {
-    if peer.fin_sent {
-        return Vec::new(); // new keys are wanted and cannot be answered for any more
-    }
-    if tls.is_established() && !tls.rest.is_send_closed() {
-        tls.flush();
-        if !peer.outgoing.is_empty() {
-            tls.send(&std::mem::take(&mut peer.outgoing));
-        }
-        if peer.fin_is_next && !peer.index.is_multiple_of(3) {
-            close(&mut tls.rest, &mut tls.out); // some end without
-        }
-    }
-    tls.take()
-}
-
-/// New keys that a peer wants, at most: fewer than are taken for an attack from one that sends nothing
-/// else.
-const KEY_UPDATES_MAX: u8 = 16;
 /// How long some take to finish a request or to answer a ping: less than any limit there is.
 const ANSWER_NS_MIN: u64 = 50_000_000;
 const ANSWER_NS_MAX: u64 = 700_000_000;
