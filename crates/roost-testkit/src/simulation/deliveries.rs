@@ -94,7 +94,7 @@ fn check_reader(peer: &Peer) -> Result<(), String> {
     let Some((Some(CloseCode::TRY_AGAIN_LATER), reason)) = &peer.close else {
         return Ok(());
     };
-    // It may be among those that hold most: `Simulation::check_budget_closes` asks whether it was.
+    // It may be among those that hold most: `Budget::check_closes` asks whether it was.
     let held_most = reason == OVER_BUDGET && peer.closed_holding.is_some();
     if peer.reads() && !held_most {
         return Err(format!(

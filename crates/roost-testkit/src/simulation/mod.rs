@@ -49,6 +49,7 @@
 mod api;
 mod askers;
 mod behavior;
+mod budget;
 mod calls;
 mod canary;
 mod centrifugo;
@@ -96,12 +97,12 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use roost_net::Driver;
 use roost_net::sim::{SimDriver, SimNet, SimOptions, SimRng};
 use roost_reactor::{Iteration, Reactor, Shared};
 
 use api::Subscribers;
 use askers::Askers;
+use budget::{Budget, check_outboxes};
 use centrifugo::CentrifugoPeers;
 use control::Control;
 pub use control::ControlReport;
@@ -262,12 +263,9 @@ struct Simulation {
     cuts_before: u64,
     /// Connections that each reactor had accepted when they were last looked at.
     accepted: Vec<u64>,
-    /// Connections that each reactor had closed for the memory budget.
-    budget_closes: Vec<u64>,
+    budget: Budget,
     /// How long a loop iteration takes.
     iteration: Duration,
-    /// Which reactors have had an iteration since all together held too much.
-    over_budget: Vec<usize>,
     /// Loop iterations left before a reactor counts as spinning.
     iterations_left: u64,
 }
@@ -397,9 +395,8 @@ impl Simulation {
             ended_homes: 0,
             cuts_before: 0,
             accepted: vec![0; plan.reactors],
-            budget_closes: vec![0; plan.reactors],
+            budget: Budget::new(plan.reactors),
             iteration: Duration::from_nanos(plan.iteration_ns),
-            over_budget: Vec::new(),
             iterations_left: ITERATIONS_MAX,
         }
     }
@@ -533,9 +530,12 @@ impl Simulation {
                     self.note_ended_homes(index);
                 }
                 self.net.advance(self.iteration);
-                self.check_outboxes(index);
-                self.check_budget_closes(index);
-                self.check_budget(index);
+                check_outboxes(&self.shared, index);
+                let (shared, reactors) = (&self.shared, &self.reactors[..]);
+                self.budget
+                    .check_closes((shared, reactors), &mut self.peers, index);
+                let per_mille = self.budget.check(shared, reactors, index);
+                self.costs.held_per_mille = self.costs.held_per_mille.max(per_mille);
             }
         }
         true
@@ -601,81 +601,6 @@ impl Simulation {
         }
     }
 
-    /// What waits for a connection has a limit, or is one frame.
-    fn check_outboxes(&self, index: usize) {
-        let settings = self.shared.settings();
-        let each = settings.limits.outbox_bytes_max.max(FRAME_BYTES_MAX) + PONG_BYTES_MAX;
-        let counters = self.shared.registry().reactor(index);
-        let (bytes, outboxes) = (
-            counters.outbox_bytes.get(),
-            counters.connections_backlogged.get(),
-        );
-        assert!(
-            bytes <= outboxes * each as u64,
-            "{outboxes} outboxes hold {bytes} bytes, each at most {each}"
-        );
-    }
-
-    /// What all connections make the reactors hold is within a small budget, plus what loop iterations
-    /// add. Of several reactors each closes its part in an iteration of its own: until all have had one,
-    /// those that have hold no more than the budget by themselves.
-    fn check_budget(&mut self, index: usize) {
-        let budget = self.shared.settings().limits.buffered_bytes_max;
-        if budget >= 1 << 30 {
-            return;
-        }
-        let running = self.reactors.iter().enumerate();
-        let running = running.filter_map(|(n, reactor)| Some((n, reactor.as_ref()?.memory_held())));
-        let all: Vec<(usize, u64)> = running.collect();
-        let held: u64 = all.iter().map(|(_, held)| held).sum();
-        if held <= budget + ITERATION_BYTES_MAX {
-            self.over_budget.clear();
-        } else if !self.over_budget.contains(&index) {
-            self.over_budget.push(index);
-        }
-        let have_closed = all.iter().filter(|(n, _)| self.over_budget.contains(n));
-        let (closed, left) = have_closed.fold((0, 0), |(n, sum), (_, held)| (n + 1, sum + held));
-        let may_be_over = closed < all.len()
-            && left <= budget + ITERATION_BYTES_MAX
-            && held <= budget + OVER_BYTES_MAX;
-        assert!(
-            held <= budget + ITERATION_BYTES_MAX || may_be_over,
-            "{held} bytes are held, of {budget}: {all:?} after an iteration of {index}, beyond since \
-             iterations of {:?}",
-            self.over_budget
-        );
-        let per_mille = held * 1_000 / budget;
-        self.costs.held_per_mille = self.costs.held_per_mille.max(per_mille);
-    }
-
-    /// A connection that was closed for the budget held at least half as much as waits for any other that
-    /// is left; between two counts of the memory a reactor reports no batch in flight.
-    fn check_budget_closes(&mut self, index: usize) {
-        let registry = self.shared.registry();
-        let closed = registry.reactor(index).closed_memory_limit_total.get();
-        if std::mem::replace(&mut self.budget_closes[index], closed) == closed {
-            return;
-        }
-        let Some(reactor) = &self.reactors[index] else {
-            return;
-        };
-        let Some(least) = self.peers.note_closed_holding(index, reactor) else {
-            return; // hostile peers
-        };
-        let waits = |reactor: &Reactor<SimDriver>| {
-            let waiting = reactor.conn_costs().map(|cost| {
-                let in_flight = reactor.driver().unsent_bytes(cost.key) as u64;
-                cost.output_bytes - in_flight
-            });
-            waiting.max().unwrap_or(0)
-        };
-        let largest = self.reactors.iter().flatten().map(waits).max().unwrap_or(0);
-        assert!(
-            2 * least >= largest,
-            "one that held {least} bytes was closed for the memory budget, and for another wait {largest}"
-        );
-    }
-
     /// The sum over all reactors of a counter.
     fn count(&self, name: &str) -> u64 {
         let sum = self.shared.registry().sum(name);
@@ -699,14 +624,6 @@ const PUSHER: usize = usize::MAX - 11;
 
 /// A simulation takes a few thousand loop iterations.
 const ITERATIONS_MAX: u64 = 100_000;
-/// The largest frame of the script: 5,000 bytes of raw payload as a WAMP event, in base64.
-const FRAME_BYTES_MAX: usize = 7_000;
-/// What a loop iteration may add before the budget is checked.
-const ITERATION_BYTES_MAX: u64 = 16 << 10;
-/// What loop iterations of several reactors may: a flood fills the outboxes of each in one.
-const OVER_BYTES_MAX: u64 = 64 << 10;
-/// RFC 6455 §5.5: a control frame's payload has at most 125 bytes.
-const PONG_BYTES_MAX: usize = 127;
 /// How often a suspended reactor's time is checked.
 const SUSPENDED_STEP_NS: u64 = 50_000;
 const PAUSE_STEP_NS: u64 = 500_000;
