@@ -1,7 +1,9 @@
 //! The hub against naive models: several hubs joined by queues, the set of subscribers.
 
+mod frames;
 mod model;
 mod namespaces;
+mod network;
 mod pattern_model;
 mod patterns;
 mod presence;

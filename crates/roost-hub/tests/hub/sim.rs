@@ -1,21 +1,19 @@
-//! Several hubs joined by queues, two for each pair (one for publications, which the others may
-//! overtake), in one thread. What the reactors would do
-//! with the hubs' outputs is done here, and every step is told to the [`Model`].
+//! Several hubs joined by a [`Network`], in one thread. What the reactors would do with the hubs' outputs is
+//! done here, and every step is told to the [`Model`].
 
-use std::collections::{BTreeSet, VecDeque};
-use std::iter;
+use std::collections::BTreeSet;
 
 use roost_hub::{
     ChannelId, Encoding, EncodingSet, EventIds, HistoryLimits, HistoryNamespace, HistoryOptions,
     Hub, HubCounts, HubOptions, Item, MatchedEvent, NamespaceId, Output, Pattern, PatternKind,
-    PatternOptions, PresenceOptions, Publish, PublishTo, ReactorId, Route, Since, Subscribe,
+    PatternOptions, PresenceOptions, Publish, PublishTo, ReactorId, Since, Subscribe,
     SubscribeError, SubscribePattern, Subscriber,
 };
 
+use crate::frames::{encoder, recoverer};
 use crate::model::{Check, Frame, Model, Place};
+use crate::network::Network;
 use crate::pattern_model::{PatternModel, PatternPlace};
-
-type Message = Item<usize, Frame>;
 
 pub(crate) struct Sim {
     pub(crate) hubs: Vec<Hub<usize, Frame>>,
@@ -28,16 +26,12 @@ pub(crate) struct Sim {
     watched: BTreeSet<String>,
     /// Whether a pattern may be refused.
     patterns_max: u32,
-    /// By `from * reactors + to`.
-    queues: Vec<VecDeque<Message>>,
+    pub(crate) network: Network,
     /// The generation of each slot of each reactor, so that a key names one connection.
     generations: Vec<Vec<u64>>,
     next_token: u64,
     /// The time of all hubs.
     pub(crate) now: u32,
-    fault: Option<Fault>,
-    /// Deliveries until the fault strikes.
-    fault_in: u32,
 }
 
 /// How a message is published.
@@ -48,21 +42,6 @@ pub(crate) struct PublishHow {
     pub(crate) ack: bool,
     /// By the channel's number, if the publisher subscribes to it; else by name.
     pub(crate) by_channel: bool,
-}
-
-/// What may go wrong between two reactors, to see that the model notices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
-    DropDeliver,
-    DoubleDeliver,
-    SwapDelivers,
-    DropPublished,
-    DropPublish,
-    DropMatched,
-    DoubleMatched,
-    DropRecovered,
-    /// What is published behind the answer comes before it.
-    DelayRecovered,
 }
 
 /// Encodings whose first and last subscribers are told of.
@@ -120,25 +99,11 @@ impl Sim {
             occupied: BTreeSet::new(),
             watched: BTreeSet::new(),
             patterns_max,
-            queues: iter::repeat_with(VecDeque::new)
-                .take(2 * usize::from(reactors).pow(2))
-                .collect(),
+            network: Network::new(usize::from(reactors)),
             generations: vec![vec![0; slots]; usize::from(reactors)],
             next_token: 0,
             now: 0,
-            fault: None,
-            fault_in: 0,
         }
-    }
-
-    pub(crate) fn inject(&mut self, fault: Fault, after: u32) {
-        self.fault = Some(fault);
-        self.fault_in = after;
-    }
-
-    /// Whether the fault has struck.
-    pub(crate) fn struck(&self) -> bool {
-        self.fault.is_none()
     }
 
     /// The key of the connection that now has the slot.
@@ -382,29 +347,19 @@ impl Sim {
         self.carry_out(reactor, out)
     }
 
-    /// How many pairs have items under way.
-    pub(crate) fn busy_pairs(&self) -> usize {
-        self.queues.iter().filter(|queue| !queue.is_empty()).count()
-    }
-
     /// Takes the oldest item of the `nth` busy pair to its reactor.
     pub(crate) fn step(&mut self, nth: usize) -> Check {
-        let busy = |(_, queue): &(usize, &mut VecDeque<Message>)| !queue.is_empty();
-        let found = self.queues.iter_mut().enumerate().filter(busy).nth(nth);
-        let Some((pair, queue)) = found else {
+        let Some((from, to, item)) = self.network.take(nth) else {
             return Ok(());
         };
-        let item = queue.pop_front().expect("the pair is busy");
-        let pair = pair / 2;
-        let (from, to) = (pair / self.hubs.len(), pair % self.hubs.len());
         let ordered = match item {
             Item::Publish { payload, .. } => Some(payload),
             _ => None,
         };
         let mut out = Vec::new();
         let mut check = Ok(());
-        self.hubs[to].handle(
-            ReactorId(from as u8),
+        self.hubs[usize::from(to.0)].handle(
+            from,
             item,
             self.now,
             &mut encoder(&mut self.model, &mut self.patterns, &mut check),
@@ -412,9 +367,9 @@ impl Sim {
         );
         check?;
         if let Some(message) = ordered {
-            self.order(to as u8, message)?;
+            self.order(to.0, message)?;
         }
-        self.carry_out(to as u8, out)
+        self.carry_out(to.0, out)
     }
 
     /// The home has taken a message up, and says where it stands now.
@@ -427,7 +382,7 @@ impl Sim {
 
     /// Takes all items to their reactors.
     pub(crate) fn drain(&mut self) -> Check {
-        while self.busy_pairs() > 0 {
+        while self.network.busy_pairs() > 0 {
             self.step(0)?;
         }
         Ok(())
@@ -514,7 +469,7 @@ impl Sim {
                 Output::Presence(_) | Output::User { .. } => {
                     return Err("nothing asks for presence".to_owned());
                 }
-                Output::ToReactor(to, item) => self.send(reactor, to, item)?,
+                Output::ToReactor(to, item) => self.network.send(ReactorId(reactor), to, item)?,
                 Output::Subscribed {
                     who,
                     encoding,
@@ -666,52 +621,6 @@ impl Sim {
         }
         Ok(())
     }
-
-    fn send(&mut self, from: u8, to: ReactorId, item: Message) -> Check {
-        if to.0 == from {
-            return Err("a hub sends to itself".to_owned());
-        }
-        let pair = usize::from(from) * self.hubs.len() + usize::from(to.0);
-        let lane = usize::from(matches!(item, Item::Publish { .. }));
-        let queue = &mut self.queues[2 * pair + lane];
-        let concerned = match (self.fault, &item) {
-            (Some(Fault::DropPublished), Item::Published { .. })
-            | (Some(Fault::DropRecovered), Item::Recovered(_))
-            | (Some(Fault::DropPublish), Item::Publish { .. })
-            | (Some(Fault::DropDeliver | Fault::DoubleDeliver), Item::Deliver { .. })
-            | (Some(Fault::DropMatched | Fault::DoubleMatched), Item::DeliverMatched { .. }) => {
-                true
-            }
-            (Some(Fault::DelayRecovered), Item::Deliver { .. }) => {
-                matches!(queue.back(), Some(Item::Recovered(_)))
-            }
-            (Some(Fault::SwapDelivers), Item::Deliver { local, .. }) => {
-                matches!(queue.back(), Some(Item::Deliver { local: before, .. }) if before == local)
-            }
-            _ => false,
-        };
-        let strikes = concerned && self.fault_in == 0;
-        if concerned && !strikes {
-            self.fault_in -= 1;
-        }
-        match self.fault.take_if(|_| strikes) {
-            None => queue.push_back(item),
-            Some(
-                Fault::DropDeliver
-                | Fault::DropPublished
-                | Fault::DropPublish
-                | Fault::DropMatched
-                | Fault::DropRecovered,
-            ) => {}
-            Some(Fault::DoubleDeliver | Fault::DoubleMatched) => {
-                queue.extend([item.clone(), item]);
-            }
-            Some(Fault::SwapDelivers | Fault::DelayRecovered) => {
-                queue.insert(queue.len() - 1, item)
-            }
-        }
-        Ok(())
-    }
 }
 
 /// What keeps no history, if anything does.
@@ -742,47 +651,5 @@ fn pattern_place(
         encoding: Encoding(encoding),
         kind,
         text: text.to_owned(),
-    }
-}
-
-/// Writes a frame that is recovered at once.
-fn recoverer(model: &Model) -> impl FnMut(&usize, Encoding, EventIds, Route<'_>) -> Frame {
-    |&message, encoding, ids, route| {
-        assert!(
-            matches!(route, Route::Recovered(_) | Route::Retained(_)),
-            "nothing else is written at once"
-        );
-        assert!(model.is_ordered(message), "only what has a place is kept");
-        Frame {
-            message,
-            encoding,
-            ids,
-        }
-    }
-}
-
-/// Writes a frame that says what it is, and tells the model.
-fn encoder(
-    model: &mut Model,
-    patterns: &mut PatternModel,
-    check: &mut Check,
-) -> impl FnMut(&usize, Encoding, EventIds, Route<'_>) -> Frame {
-    |&message, encoding, ids, route| {
-        let seen = match route {
-            Route::Recovered(_) | Route::Retained(_) if model.is_ordered(message) => Ok(()),
-            Route::Recovered(_) | Route::Retained(_) => {
-                Err("what is recovered has no place".into())
-            }
-            Route::Channel(_) | Route::Kept(_) => model.encode(message, encoding, ids),
-            Route::Pattern(channel) => patterns.encode(message, encoding, ids, channel, model),
-        };
-        if check.is_ok() {
-            *check = seen;
-        }
-        Frame {
-            message,
-            encoding,
-            ids,
-        }
     }
 }

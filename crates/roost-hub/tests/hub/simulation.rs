@@ -9,7 +9,8 @@ use roost_hub::{ENCODINGS_MAX, HistoryLimits, PatternKind, Position, Since};
 use roost_random::SplitMix64;
 
 use crate::model::Check;
-use crate::sim::{Fault, PublishHow, Sim};
+use crate::network::Fault;
+use crate::sim::{PublishHow, Sim};
 
 const SEEDS: u64 = 256;
 const STEPS: usize = 400;
@@ -117,7 +118,7 @@ fn run(seed: u64, fault: Option<Fault>, all: &mut Recoveries) -> (Check, bool) {
     });
     let mut sim = Sim::new(reactors, slots as usize, key, patterns_max, history);
     if let Some(fault) = fault {
-        sim.inject(fault, random.below(10) as u32);
+        sim.network.inject(fault, random.below(10) as u32);
     }
     let ran = (0..STEPS)
         .try_for_each(|_| {
@@ -166,7 +167,7 @@ fn run(seed: u64, fault: Option<Fault>, all: &mut Recoveries) -> (Check, bool) {
                     sim.publish(reactor, who, name, how)
                 }
                 76..109 => {
-                    let pairs = sim.busy_pairs().max(1) as u64;
+                    let pairs = sim.network.busy_pairs().max(1) as u64;
                     sim.step(random.below(pairs) as usize)
                 }
                 _ => {
@@ -179,7 +180,7 @@ fn run(seed: u64, fault: Option<Fault>, all: &mut Recoveries) -> (Check, bool) {
     all.recovered += sim.model.recovered;
     all.complete += sim.model.complete;
     all.lost += sim.model.lost;
-    (ran, sim.struck())
+    (ran, sim.network.struck())
 }
 
 /// The last is no pattern's but those that name it.
