@@ -90,7 +90,7 @@ pub(crate) fn close_dropping(core: &mut Core, key: ConnKey, reason: &str) {
         | Next::Unsubscribe { .. }
         | Next::AwaitAuthentication
         | Next::CacheMissed { .. }
-        | Next::Settle => (CloseCode::TRY_AGAIN_LATER, reason),
+        | Next::EndWait => (CloseCode::TRY_AGAIN_LATER, reason),
     };
     if core.connections.is_open_event_stream(key) {
         words.extend(close_words(core, key, code, reason));

@@ -20,7 +20,7 @@ use crate::closing::{fail, start_close};
 use crate::connections::{Flags, Phase, TooMany};
 use crate::core::Core;
 use crate::dialogue::{notify, send_replies};
-use crate::history_asks::SETTLING;
+use crate::history_asks::AWAITS_SUBSCRIPTIONS;
 use crate::hook_asks::ask_open;
 use crate::hook_calls::{Request as HookRequest, Rest};
 use crate::hub_outputs;
@@ -273,7 +273,7 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
 
 /// Nothing more is read until the client's subscriptions have been answered.
 fn await_subscriptions(core: &mut Core, key: ConnKey) {
-    core.history_asks.begin(key, SETTLING);
+    core.history_asks.begin(key, AWAITS_SUBSCRIPTIONS);
     core.connections.pause(key);
     notify(core, key, Event::SubscriptionsAwaited);
 }

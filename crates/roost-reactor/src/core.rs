@@ -80,7 +80,7 @@ pub(crate) struct Core {
     /// Requests for sessions of other reactors.
     pub(crate) relays: Relays,
     /// Connections whose subscriptions have been answered that they wait for.
-    pub(crate) settled: Vec<ConnKey>,
+    pub(crate) ended_waits: Vec<ConnKey>,
     /// Connections that have just opened and whose client had sent more behind its request.
     pub(crate) early_data: Vec<(ConnKey, Vec<u8>)>,
     /// Bytes of the messages handled in this loop iteration, inflated, and some for each message.
@@ -226,7 +226,7 @@ impl Core {
     /// Drops memory that is only kept for the next loop iteration; returns the bytes.
     pub(crate) fn shrink_scratch(&mut self) -> usize {
         crate::memory::drop_empty(&mut self.early_data)
-            + crate::memory::drop_empty(&mut self.settled)
+            + crate::memory::drop_empty(&mut self.ended_waits)
             + self.connections.shrink_scratch()
             + self.channels.shrink_scratch()
             + self.calls.shrink_scratch()

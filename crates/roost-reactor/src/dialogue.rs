@@ -24,7 +24,7 @@ pub(crate) fn notify(core: &mut Core, key: ConnKey, event: Event<'_>) {
         Next::Unsubscribe { channel, form } => unsubscribe(core, key, channel, form),
         Next::AwaitAuthentication => await_authentication(core, key),
         Next::CacheMissed { channel } => journal::cache_missed(core, key, channel),
-        Next::Settle => core.settled.push(key), // at the end of this loop iteration
+        Next::EndWait => core.ended_waits.push(key), // at the end of this loop iteration
     }
 }
 

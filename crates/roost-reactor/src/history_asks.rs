@@ -133,10 +133,10 @@ impl HistoryAsks {
         (waiting.asker == asker).then(|| self.remove(asker.key.slot()))?
     }
 
-    /// The same of one that waits for several answers, of whatever kind: its token is [`SETTLING`].
-    pub(crate) fn take_settling(&mut self, key: ConnKey) -> Option<Waiting> {
+    /// The same of one that waits for several answers, of whatever kind: its token is [`AWAITS_SUBSCRIPTIONS`].
+    pub(crate) fn take_subscriptions(&mut self, key: ConnKey) -> Option<Waiting> {
         let waiting = self.waiting.get(&key.slot())?;
-        let is_it = waiting.asker.key == key && waiting.token == SETTLING;
+        let is_it = waiting.asker.key == key && waiting.token == AWAITS_SUBSCRIPTIONS;
         is_it.then(|| self.remove(key.slot()))?
     }
 
@@ -148,7 +148,7 @@ impl HistoryAsks {
 }
 
 /// No command's: the connection waits for the answers to subscriptions.
-pub(crate) const SETTLING: u64 = u64::MAX;
+pub(crate) const AWAITS_SUBSCRIPTIONS: u64 = u64::MAX;
 /// Connections that wait at once, on one reactor.
 const WAITING_MAX: usize = 4_096;
 /// Bytes of their messages that stand behind the questions, beyond which no more may wait.

@@ -63,8 +63,8 @@ use crate::peer_messages::{handle_peer_messages, is_probe};
 use crate::records::handle_next_hello;
 use crate::session_events::watch_if_wanted;
 use crate::session_scans::scan_slice;
-use crate::settling::end_waits;
 use crate::shared::{ListenError, Shared};
+use crate::subscription_waits::end_waits;
 use crate::timeouts::keep_deadlines;
 use crate::waits::{keep_waits, send_to_control, waits_due};
 
@@ -273,7 +273,7 @@ impl<D: Driver> Reactor<D> {
             || !core.session_queries.is_idle()
             || !core.entry_queries.is_idle()
             || core.channels.hub().is_numbering()
-            || !core.settled.is_empty()
+            || !core.ended_waits.is_empty()
             || core.connections.hellos() > 0
         {
             return Some(Duration::ZERO);
@@ -443,7 +443,7 @@ impl<D: Driver> Reactor<D> {
 
     fn flush(&mut self) {
         apply_pending(&mut self.core);
-        if !self.core.settled.is_empty() {
+        if !self.core.ended_waits.is_empty() {
             end_waits(&mut self.core);
         }
         flush(&mut self.core, &mut self.driver, &mut self.scratch);

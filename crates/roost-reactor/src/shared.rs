@@ -238,7 +238,7 @@ impl Shared {
             journal: Journal::new(&settings.events),
             has_for_control: false,
             relays: Relays::default(),
-            settled: Vec::new(),
+            ended_waits: Vec::new(),
             early_data: Vec::new(),
             handled_bytes: 0,
             client_limits: ClientLimits::default(),

@@ -173,7 +173,7 @@ impl Listeners {
     }
 
     /// The same when all sockets are open.
-    pub(crate) fn settled(mut self) -> Listeners {
+    pub(crate) fn all_open(mut self) -> Listeners {
         for place in &mut self.places {
             place.is_new = false;
         }

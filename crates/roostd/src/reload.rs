@@ -278,7 +278,7 @@ impl Running {
         self.configurer.reload(settings, opened);
         let (before, after) = (&self.loaded.settings, &loaded.settings);
         log_moves(&listeners.moves(after, (&self.listeners, before)));
-        self.listeners = listeners.settled();
+        self.listeners = listeners.all_open();
         if before.log.level != after.log.level {
             logging::set_configured(after.log.level);
         }

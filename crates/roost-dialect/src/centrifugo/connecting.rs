@@ -104,7 +104,7 @@ impl Connecting {
     }
 
     /// Whether all have been answered, and the command has not.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(super) fn can_answer(&self) -> bool {
         let mut states = self.subscriptions.iter().map(|one| &one.state);
         !self.is_answered
             && states.all(|state| matches!(state, State::InForce { .. } | State::Refused))

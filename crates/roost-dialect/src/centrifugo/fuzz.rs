@@ -238,7 +238,7 @@ impl Peer {
         let at = Position { offset, ..POSITION };
         let positions: Vec<_> = channels.into_iter().map(|channel| (channel, at)).collect();
         let positions = &positions;
-        self.tell(Event::Settled { positions });
+        self.tell(Event::WaitEnded { positions });
     }
 
     /// The dialect and this model have the same subscriptions: one of them ends, if there is one.
@@ -356,7 +356,7 @@ impl Peer {
         match next {
             Next::Continue => {}
             Next::Unsubscribe { channel, .. } => drop(self.subscribed.remove(&channel)),
-            Next::Settle => {}
+            Next::EndWait => {}
             Next::CacheMissed { .. } | Next::AwaitAuthentication => panic!("that is Pusher's"),
             // The server has made the subscription that has missed something.
             Next::Close { code, .. } if code.get() == 3010 => self.is_closed = true,

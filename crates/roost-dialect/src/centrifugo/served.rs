@@ -52,15 +52,15 @@ pub(super) fn next_step<'a>(session: &mut Session) -> Option<Step<'a>> {
 /// Whether all is known that an answer waits for.
 pub(super) fn on_awaited(session: &mut Session) -> Next {
     let connecting = session.connecting();
-    match connecting.is_some_and(|one| one.is_settled()) {
-        true => Next::Settle,
+    match connecting.is_some_and(|one| one.can_answer()) {
+        true => Next::EndWait,
         false => Next::Continue,
     }
 }
 
 /// Answers a `connect`, unless some of its subscriptions begin anew. `positions` are those at which the session's
 /// channels stand now.
-pub(super) fn on_settled(
+pub(super) fn on_wait_ended(
     session: &mut Session,
     positions: &[(ChannelId, Position)],
     ping_s: u32,
@@ -69,7 +69,7 @@ pub(super) fn on_settled(
     let Some(mut connecting) = session.take_connecting() else {
         return;
     };
-    if connecting.is_settled() && !connecting.begin_anew(positions) {
+    if connecting.can_answer() && !connecting.begin_anew(positions) {
         connecting.is_answered = true;
         let connected = Connected {
             client: &session.client_id(),

@@ -542,8 +542,8 @@ fn on_event(session: &mut Session, event: &Event<'_>, ping_s: u32, lines: &mut L
         Event::Revoked { .. } => codes::INVALID_TOKEN.next(),
         Event::Draining => codes::SHUTDOWN.next(),
         Event::SubscriptionsAwaited => served::on_awaited(session),
-        Event::Settled { positions } => {
-            served::on_settled(session, positions, ping_s, lines);
+        Event::WaitEnded { positions } => {
+            served::on_wait_ended(session, positions, ping_s, lines);
             Next::Continue
         }
         Event::SubscriptionRefused { token, channel, .. } if token::served(token).is_some() => {
@@ -625,7 +625,7 @@ fn on_answer(session: &mut Session, event: &Event<'_>, lines: &mut Lines<'_>) {
         | Event::Expired { .. }
         | Event::Revoked { .. }
         | Event::SubscriptionsAwaited
-        | Event::Settled { .. }
+        | Event::WaitEnded { .. }
         | Event::Draining => {}
         Event::Refused { token: None, .. }
         | Event::Greeting

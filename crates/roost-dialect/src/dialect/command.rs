@@ -90,7 +90,7 @@ pub enum Command<'a> {
     CheckToken(Option<TokenText<'a>>),
     /// Nothing more is drawn until subscriptions that are under way have been answered, and then what was left in the
     /// input: [`Event::SubscriptionsAwaited`](super::Event::SubscriptionsAwaited) follows at once, and
-    /// [`Next::Settle`](super::Next::Settle) to some event ends it.
+    /// [`Next::EndWait`](super::Next::EndWait) to some event ends it.
     AwaitSubscriptions,
     /// Read what a channel keeps. [`Event::History`](super::Event::History) follows, and nothing more is drawn until then.
     ReadHistory(ReadHistory<'a>),

@@ -139,8 +139,8 @@ pub enum Event<'a> {
     },
     /// [`Command::AwaitSubscriptions`](super::Command::AwaitSubscriptions) has begun.
     SubscriptionsAwaited,
-    /// [`Next::Settle`] was said: where the session's channels stand now. What is behind that follows.
-    Settled {
+    /// [`Next::EndWait`] was said: where the session's channels stand now. What is behind that follows.
+    WaitEnded {
         /// Those that it is subscribed to, or about to be.
         positions: &'a [(ChannelId, Position)],
     },
@@ -320,7 +320,7 @@ pub enum Next {
         /// The channel.
         channel: ChannelId,
     },
-    /// The subscriptions that the session waits for have been answered: [`Event::Settled`] follows, and then
+    /// The subscriptions that the session waits for have been answered: [`Event::WaitEnded`] follows, and then
     /// commands are drawn again.
-    Settle,
+    EndWait,
 }

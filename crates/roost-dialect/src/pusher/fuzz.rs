@@ -268,7 +268,7 @@ impl Peer {
         let next = self.dialect.on(self.session, event, &mut context);
         self.check_replies();
         match next {
-            Next::Continue | Next::Settle | Next::AwaitAuthentication => {}
+            Next::Continue | Next::EndWait | Next::AwaitAuthentication => {}
             Next::CacheMissed { channel } => assert!(self.subscribed.contains(&channel)),
             Next::Close { .. } => self.is_closed = true,
             Next::Unsubscribe { channel, .. } => {

@@ -288,7 +288,7 @@ fn on_event(
         | Event::RpcAnswered { .. }
         | Event::Missed { .. }
         | Event::SubscriptionsAwaited
-        | Event::Settled { .. }
+        | Event::WaitEnded { .. }
         | Event::Emulated { .. }
         | Event::History { .. }
         | Event::GrantExpired { .. }

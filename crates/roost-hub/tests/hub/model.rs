@@ -411,7 +411,7 @@ impl Model {
     }
 
     /// Nothing is on its way any more.
-    pub(crate) fn settled(&self) -> Check {
+    pub(crate) fn check_quiescent(&self) -> Check {
         for (place, subscription) in &self.subscriptions {
             ensure!(
                 subscription.since.is_some() && subscription.tokens.is_empty(),

@@ -193,7 +193,7 @@ impl PatternModel {
     }
 
     /// Nothing is on its way any more.
-    pub(crate) fn settled(&self, model: &Model) -> Check {
+    pub(crate) fn check_quiescent(&self, model: &Model) -> Check {
         for (place, subscription) in &self.subscriptions {
             ensure!(
                 subscription.since.is_some() && subscription.tokens.is_empty(),

@@ -417,15 +417,15 @@ impl Sim {
     }
 
     /// Nothing is on its way any more.
-    pub(crate) fn settled(&self) -> Check {
-        self.model.settled()?;
-        self.patterns.settled(&self.model)
+    pub(crate) fn check_quiescent(&self) -> Check {
+        self.model.check_quiescent()?;
+        self.patterns.check_quiescent(&self.model)
     }
 
     /// Ends everything and looks for remains.
     pub(crate) fn finish(&mut self) -> Check {
         self.drain()?;
-        self.settled()?;
+        self.check_quiescent()?;
         let subscribed = self.model.subscriptions.keys();
         let subscribed: BTreeSet<String> = subscribed.map(|place| place.name.to_string()).collect();
         if self.occupied != subscribed {

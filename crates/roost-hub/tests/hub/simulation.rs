@@ -172,7 +172,7 @@ fn run(seed: u64, fault: Option<Fault>, all: &mut Recoveries) -> (Check, bool) {
                 }
                 _ => {
                     sim.drain()?;
-                    sim.settled()
+                    sim.check_quiescent()
                 }
             }
         })

@@ -24,7 +24,7 @@ roost_testkit::on_each_backend!(
     a_retained_event_is_for_its_receivers,
 );
 
-fn settle(settings: &mut Settings) {
+fn configure(settings: &mut Settings) {
     let realm = |name: &str, prefix: &str| OwnRealm {
         name: name.into(),
         prefix: prefix.into(),
@@ -44,7 +44,7 @@ fn settle(settings: &mut Settings) {
 }
 
 fn start(backend: Backend) -> TestServer {
-    TestServer::with(backend, 3, settle)
+    TestServer::with(backend, 3, configure)
 }
 
 const NONE: Value = Value::Null;
@@ -484,7 +484,7 @@ fn what_cannot_be_asked_of_entries_is_an_error(backend: Backend) -> Checked {
 
 fn asking_takes_the_permission_of_the_namespace(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 2, |settings| {
-        settle(settings);
+        configure(settings);
         settings.channels.default.call = Access::Granted;
         let calls = &[Operation::Call];
         let may = permission(Matching::Prefix, "wamp.registration.", calls);

@@ -31,7 +31,7 @@ fn realm(name: &str, prefix: &str) -> OwnRealm {
     }
 }
 
-fn settle(settings: &mut Settings) {
+fn configure(settings: &mut Settings) {
     let realms = vec![
         realm("common", ""),
         realm("acme", "acme:."),
@@ -43,7 +43,7 @@ fn settle(settings: &mut Settings) {
 }
 
 fn start(backend: Backend) -> TestServer {
-    TestServer::with(backend, 3, settle)
+    TestServer::with(backend, 3, configure)
 }
 
 /// The URI of an ERROR.
@@ -247,7 +247,7 @@ fn other_dialects_reach_a_realm_only_where_it_says_so(backend: Backend) -> Check
 /// The namespace of `acme:.…` is `acme`, and permissions hold for names in their realm.
 fn a_namespace_is_that_of_the_whole_name(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 2, |settings| {
-        settle(settings);
+        configure(settings);
         let policy = ChannelPolicy {
             subscribe: Access::Granted,
             register: Access::Granted,

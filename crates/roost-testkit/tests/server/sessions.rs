@@ -19,7 +19,7 @@ roost_testkit::on_each_backend!(
     what_cannot_be_asked_is_an_error,
 );
 
-fn settle(settings: &mut Settings) {
+fn configure(settings: &mut Settings) {
     let realm = |name: &str, prefix: &str| OwnRealm {
         name: name.into(),
         prefix: prefix.into(),
@@ -43,7 +43,7 @@ fn settle(settings: &mut Settings) {
 }
 
 fn start(backend: Backend) -> TestServer {
-    TestServer::with(backend, 3, settle)
+    TestServer::with(backend, 3, configure)
 }
 
 const NONE: fn() -> (Value, Value) = || (json!([]), json!({}));

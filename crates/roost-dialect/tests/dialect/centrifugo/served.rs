@@ -73,7 +73,7 @@ fn wanted(client: &mut Client, line: &str) -> Vec<(String, u64)> {
     }
 }
 
-fn settled(client: &mut Client, offsets: &[(u32, u64)]) -> Vec<String> {
+fn end_wait(client: &mut Client, offsets: &[(u32, u64)]) -> Vec<String> {
     let positions: Vec<_> = offsets
         .iter()
         .map(|&(channel, offset)| {
@@ -85,7 +85,7 @@ fn settled(client: &mut Client, offsets: &[(u32, u64)]) -> Vec<String> {
         })
         .collect();
     let positions = &positions;
-    client.tell(Event::Settled { positions }).1
+    client.tell(Event::WaitEnded { positions }).1
 }
 
 const CONNECT: &str = r#"{"id":1,"connect":{"token":"t"}}"#;
@@ -101,8 +101,8 @@ fn connect_is_answered_with_all_subscriptions() {
     let (next, said) = client.recovered(asked[1].1, 1, (Recovers::Stream, None));
     assert_eq!((next, said), (Next::Continue, vec![]), "one is missing");
     let (next, said) = client.recovered(asked[0].1, 0, (Recovers::Nothing, None));
-    assert_eq!((next, said), (Next::Settle, vec![]));
-    let said = settled(&mut client, &[(0, 50), (1, 9)]);
+    assert_eq!((next, said), (Next::EndWait, vec![]));
+    let said = end_wait(&mut client, &[(0, 50), (1, 9)]);
     let reply: serde_json::Value = serde_json::from_str(&said[0]).expect("JSON");
     let b = r#"{"recoverable":true,"positioned":true,"epoch":"00000000000000ab","offset":9}"#;
     let b: serde_json::Value = serde_json::from_str(b).expect("JSON");
@@ -133,14 +133,18 @@ fn a_subscription_whose_channel_has_moved_on_begins_anew() {
     let both = [missed(8), missed(9)];
     let recovered = Some(Recovered::Publications(&both));
     let (next, _) = client.recovered(asked[0].1, 0, (Recovers::Stream, recovered));
-    assert_eq!(next, Next::Settle);
-    assert_eq!(settled(&mut client, &[(0, 10)]), [""; 0], "it has moved on");
+    assert_eq!(next, Next::EndWait);
+    assert_eq!(
+        end_wait(&mut client, &[(0, 10)]),
+        [""; 0],
+        "it has moved on"
+    );
     let again = wanted(&mut client, line);
     let names: Vec<_> = again.iter().map(|(what, _)| what.as_str()).collect();
     assert_eq!(names, ["unsubscribe 0", asked[0].0.as_str()]);
     let (next, _) = client.recovered(again[1].1, 0, (Recovers::Stream, recovered));
-    assert_eq!(next, Next::Settle);
-    let said = settled(&mut client, &[(0, 9)]);
+    assert_eq!(next, Next::EndWait);
+    let said = end_wait(&mut client, &[(0, 9)]);
     assert!(
         said[0].contains(r#""recovered":true,"publications":[{"data":1,"offset":8},"#),
         "{said:?}"
@@ -156,7 +160,7 @@ fn a_channel_that_does_not_come_to_rest_is_told_as_a_loss() {
         let token = asked.last().expect("a subscribe").1;
         let recovered = Some(Recovered::Publications(&[]));
         client.recovered(token, 0, (Recovers::Stream, recovered));
-        let said = settled(&mut client, &[(0, 12)]);
+        let said = end_wait(&mut client, &[(0, 12)]);
         if let Some(reply) = said.first() {
             assert!(round > 3, "it is tried");
             assert!(
@@ -181,8 +185,8 @@ fn a_refused_subscription_is_left_out() {
     };
     assert_eq!(client.tell(refused), (Next::Continue, vec![]));
     let (next, _) = client.recovered(asked[1].1, 1, (Recovers::Nothing, None));
-    assert_eq!(next, Next::Settle);
-    let said = settled(&mut client, &[]);
+    assert_eq!(next, Next::EndWait);
+    let said = end_wait(&mut client, &[]);
     assert!(said[0].contains(r#""subs":{"b":{}}"#), "{said:?}");
     assert_eq!(client.channels(), [1]);
 }

@@ -1,7 +1,7 @@
 //! Connections that wait for the answers to several subscriptions before they are told of any, and read nothing
-//! meanwhile. All that is needed for the last answer is there when a dialect says [`Next::Settle`].
+//! meanwhile. All that is needed for the last answer is there when a dialect says [`Next::EndWait`].
 //!
-//! [`Next::Settle`]: roost_dialect::dialect::Next::Settle
+//! [`Next::EndWait`]: roost_dialect::dialect::Next::EndWait
 
 use roost_dialect::dialect::Event;
 use roost_hub::{ChannelId, Position};
@@ -17,14 +17,14 @@ use crate::messages::apply_pending;
 /// Goes on with those that wait no longer.
 #[cold]
 pub(crate) fn end_waits(core: &mut Core) {
-    while let Some(key) = core.settled.pop() {
+    while let Some(key) = core.ended_waits.pop() {
         end_wait(core, key);
         apply_pending(core);
     }
 }
 
 fn end_wait(core: &mut Core, key: ConnKey) {
-    let Some(waiting) = core.history_asks.take_settling(key) else {
+    let Some(waiting) = core.history_asks.take_subscriptions(key) else {
         return; // it has gone on, or its connection has ended
     };
     let Some(conn) = core.connections.get_mut(key) else {
@@ -36,7 +36,7 @@ fn end_wait(core: &mut Core, key: ConnKey) {
     conn.flags.clear(Flags::PAUSED); // so that what follows may pause it anew
     let positions = positions(core, key);
     let positions = &positions;
-    notify(core, key, Event::Settled { positions });
+    notify(core, key, Event::WaitEnded { positions });
     if let Some(rest) = waiting.rest {
         go_on(core, key, &rest);
     }
