@@ -1,32 +1,19 @@
 //! What WAMP sessions ask about the registrations and subscriptions of their realm: questions of clients here,
 //! and those that are being looked into here. What is done with them stands in [`crate::entry_scans`].
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use roost_dialect::dialect::{Entry, EntryQuery};
 use roost_hub::{Name, ReactorId};
-use roost_net::ConnKey;
 
-use crate::session_queries::{LISTED_MAX, OPEN_MAX, OPEN_PER_CLIENT_MAX};
+use crate::realm_queries::{Merge, Open, Queries};
+use crate::session_queries::LISTED_MAX;
 
-/// Nothing while there are none.
-#[derive(Default)]
-pub(crate) struct EntryQueries {
-    open: HashMap<u32, OpenEntries>,
-    last_number: u32,
-    scans: VecDeque<EntryScan>,
-}
+/// Questions about registrations and subscriptions.
+pub(crate) type EntryQueries = Queries<EntryQuery, EntriesFound, EntryScan>;
 
 /// A question of a client here.
-pub(crate) struct OpenEntries {
-    pub(crate) key: ConnKey,
-    pub(crate) request: u64,
-    pub(crate) query: Arc<EntryQuery>,
-    /// Reactors that have not answered.
-    pub(crate) awaits: usize,
-    pub(crate) found: EntriesFound,
-}
+pub(crate) type OpenEntries = Open<EntryQuery, EntriesFound>;
 
 /// What a reactor is asked.
 #[derive(Debug, Clone)]
@@ -81,8 +68,10 @@ impl EntriesFound {
             self.numbers[list].push(number);
         }
     }
+}
 
-    fn append(&mut self, other: EntriesFound) {
+impl Merge for EntriesFound {
+    fn merge(&mut self, other: EntriesFound) {
         let EntriesFound {
             count,
             numbers,
@@ -99,56 +88,10 @@ impl EntriesFound {
     }
 }
 
-impl EntryQueries {
-    /// Whether nothing is to be looked through.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.scans.is_empty()
-    }
-
-    /// Keeps a question until all that are asked have answered; gives its number. `None`: there are as many as
-    /// may be.
-    pub(crate) fn open(&mut self, open: OpenEntries) -> Option<u32> {
-        let of_client = self.open.values().filter(|one| one.key == open.key);
-        if self.open.len() >= OPEN_MAX || of_client.count() >= OPEN_PER_CLIENT_MAX {
-            return None;
-        }
-        self.last_number = self.last_number.wrapping_add(1);
-        self.open.insert(self.last_number, open);
-        Some(self.last_number)
-    }
-
-    /// A reactor has answered. The question, with what all have found, once it is the last.
-    pub(crate) fn add_found(&mut self, number: u32, found: EntriesFound) -> Option<OpenEntries> {
-        let Some(open) = self.open.get_mut(&number) else {
-            debug_assert!(false, "an answer to no question");
-            return None;
-        };
-        open.found.append(found);
-        open.awaits -= 1;
-        if open.awaits > 0 {
-            return None;
-        }
-        let open = self.open.remove(&number);
-        if self.open.is_empty() {
-            self.open = HashMap::new();
-        }
-        open
-    }
-
-    /// One more to look into, or the rest of one.
-    pub(crate) fn push(&mut self, scan: EntryScan) {
-        self.scans.push_back(scan);
-    }
-
-    /// The one to go on with.
-    pub(crate) fn pop(&mut self) -> Option<EntryScan> {
-        self.scans.pop_front()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use roost_dialect::dialect::{EntryAsk, EntryKind};
+    use roost_net::ConnKey;
 
     use super::*;
 
@@ -179,21 +122,5 @@ mod tests {
         let all = queries.add_found(number, found(2)).expect("the last").found;
         assert_eq!((all.count, all.listed()), (14_000, LISTED_MAX));
         assert_eq!((all.numbers[0].len(), all.numbers[2].len()), (7_000, 3_000));
-        assert_eq!(queries.open.capacity(), 0);
-    }
-
-    #[test]
-    fn questions_have_a_bound_of_all_and_of_one_client() {
-        let mut queries = EntryQueries::default();
-        for _ in 0..OPEN_PER_CLIENT_MAX {
-            assert!(queries.open(open(1, 1)).is_some());
-        }
-        assert!(queries.open(open(1, 1)).is_none());
-        for client in 0..OPEN_MAX - OPEN_PER_CLIENT_MAX {
-            assert!(queries.open(open(2 + client as u32, 1)).is_some());
-        }
-        assert!(queries.open(open(9_999, 1)).is_none());
-        assert!(queries.add_found(7, EntriesFound::default()).is_some());
-        assert!(queries.open(open(1, 1)).is_some());
     }
 }

@@ -99,6 +99,7 @@ mod presence;
 mod presence_asks;
 mod proxies;
 mod reactor;
+mod realm_queries;
 mod realms;
 mod records;
 mod requests;
