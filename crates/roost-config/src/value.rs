@@ -6,7 +6,7 @@ mod addresses;
 use std::ops::{Range, RangeInclusive};
 
 use toml::Spanned;
-use toml::de::DeValue;
+use toml::de::{DeArray, DeValue};
 
 use crate::nearest::{containing, nearest};
 use crate::units::{GIB, KIB, MIB};
@@ -151,15 +151,7 @@ impl<K: ValueType> ValueType for Auto<K> {
         value: &Spanned<DeValue<'_>>,
         refusals: &mut Vec<Refusal>,
     ) -> Option<Self::Value> {
-        if value.get_ref().as_str() == Some("auto") {
-            return Some(None);
-        }
-        let start = refusals.len();
-        let read = self.0.read(value, refusals);
-        for refusal in &mut refusals[start..] {
-            refusal.expected = self.expected();
-        }
-        read.map(Some)
+        read_or_word(self, ("auto", &self.0), value, refusals)
     }
 
     fn write(&self, value: &Self::Value) -> String {
@@ -189,15 +181,7 @@ impl<K: ValueType> ValueType for OrNone<K> {
         value: &Spanned<DeValue<'_>>,
         refusals: &mut Vec<Refusal>,
     ) -> Option<Self::Value> {
-        if value.get_ref().as_str() == Some("") {
-            return Some(None);
-        }
-        let start = refusals.len();
-        let read = self.0.read(value, refusals);
-        for refusal in &mut refusals[start..] {
-            refusal.expected = self.expected();
-        }
-        read.map(Some)
+        read_or_word(self, ("", &self.0), value, refusals)
     }
 
     fn write(&self, value: &Self::Value) -> String {
@@ -423,13 +407,7 @@ impl ValueType for Patterns {
         value: &Spanned<DeValue<'_>>,
         refusals: &mut Vec<Refusal>,
     ) -> Option<Vec<String>> {
-        let Some(array) = value.get_ref().as_array() else {
-            let hint = value.get_ref().as_str().map(|text| {
-                let entry = describe(&DeValue::String(text.into()));
-                format!("put it in brackets: [{entry}]")
-            });
-            return refuse(self, value, hint, refusals);
-        };
+        let array = entries_of(self, value, refusals)?;
         let start = refusals.len();
         let mut words = Vec::with_capacity(array.len());
         for entry in array.iter() {
@@ -498,6 +476,44 @@ pub(crate) fn quoted(text: &str) -> String {
     }
     quoted.push('"');
     quoted
+}
+
+/// `None` if the value is this word, or what another kind takes: of what that refuses, `kind` says what it
+/// expects.
+fn read_or_word<K, I: ValueType>(
+    kind: &K,
+    (word, other): (&str, &I),
+    value: &Spanned<DeValue<'_>>,
+    refusals: &mut Vec<Refusal>,
+) -> Option<Option<I::Value>>
+where
+    K: ValueType<Value = Option<I::Value>>,
+{
+    if value.get_ref().as_str() == Some(word) {
+        return Some(None);
+    }
+    let start = refusals.len();
+    let read = other.read(value, refusals);
+    for refusal in &mut refusals[start..] {
+        refusal.expected = kind.expected();
+    }
+    read.map(Some)
+}
+
+/// The entries of a list. One that stands without brackets is refused, with how it is written.
+fn entries_of<'a, 'b, K: ValueType>(
+    kind: &K,
+    value: &'a Spanned<DeValue<'b>>,
+    refusals: &mut Vec<Refusal>,
+) -> Option<&'a DeArray<'b>> {
+    if let Some(array) = value.get_ref().as_array() {
+        return Some(array);
+    }
+    let hint = value.get_ref().as_str().map(|text| {
+        let entry = describe(&DeValue::String(text.into()));
+        format!("put it in brackets: [{entry}]")
+    });
+    refuse(kind, value, hint, refusals)
 }
 
 fn refuse<K: ValueType, T>(

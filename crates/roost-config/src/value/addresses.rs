@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::{Refusal, ValueType, describe, integer, quoted, refuse, shortened};
+use super::{Refusal, ValueType, entries_of, integer, quoted, refuse, shortened};
 use crate::address::{ListenAddress, address_hint, check_socket};
 
 /// An IP address with a port.
@@ -105,13 +105,7 @@ impl ValueType for ListenerAddresses {
         value: &Spanned<DeValue<'_>>,
         refusals: &mut Vec<Refusal>,
     ) -> Option<Vec<ListenAddress>> {
-        let Some(array) = value.get_ref().as_array() else {
-            let hint = value.get_ref().as_str().map(|text| {
-                let entry = describe(&DeValue::String(text.into()));
-                format!("put it in brackets: [{entry}]")
-            });
-            return refuse(self, value, hint, refusals);
-        };
+        let array = entries_of(self, value, refusals)?;
         let start = refusals.len();
         let mut addresses: Vec<ListenAddress> = Vec::with_capacity(array.len());
         for entry in array.iter() {
