@@ -5,19 +5,18 @@
 //! it, right behind its subscription, from its own realm, and never older than what the session has itself
 //! retained before.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::time::Duration;
 
 use roost_net::sim::{SimDriver, SimRng};
-use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
 use roost_reactor::{ChannelPolicy, Settings, policy_for_tests};
 use roost_wire::frame::append_masked_frame;
 use roost_wire::handshake::{ClientRequest, HeadScanner, encode_key, parse_response};
 use roost_wire::{Inbound, Input, Limits, Message, Opcode, Role};
 use serde_json::{Value, json};
+
+use super::clients::{Act, Client, Clients, Socket, Way};
 
 /// The namespace of what they retain. How many there are.
 pub(super) fn add(seed: u64, settings: &mut Settings) -> usize {
@@ -31,16 +30,8 @@ pub(super) fn add(seed: u64, settings: &mut Settings) -> usize {
     rng.between(2, 6) as usize
 }
 
-/// All of them, on one simulated driver.
-pub(super) struct Askers {
-    driver: SimDriver,
-    address: SocketAddr,
-    all: Vec<Asker>,
-    rng: SimRng,
-    /// When which goes on.
-    agenda: BinaryHeap<Reverse<(u64, usize)>>,
-    end_ns: u64,
-}
+/// All of them.
+pub(super) type Askers = Clients<Asker>;
 
 /// What was asked and is not answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,19 +48,16 @@ enum Asked {
     Call(&'static str, u64, BTreeSet<u64>),
 }
 
-struct Asker {
+pub(super) struct Asker {
     index: usize,
     /// 0 or 1; all are in 0 where no realm is apart.
     realm: usize,
     is_open: bool,
-    is_over: bool,
+    socket: Socket,
     key: String,
     scanner: HeadScanner,
     head: Vec<u8>,
     inbound: Inbound,
-    outgoing: Vec<u8>,
-    in_flight: bool,
-    holds_socket: bool,
     /// The session's number, once it is welcomed.
     id: u64,
     requests: u64,
@@ -89,44 +77,23 @@ struct Asker {
     failure: Option<String>,
 }
 
-impl Askers {
+impl Clients<Asker> {
     /// So many, of one realm or two, which do something in this time.
     pub(super) fn new(
         (seed, count, realms): (u64, usize, usize),
         time: Range<u64>,
         driver: SimDriver,
-        address: SocketAddr,
+        to: SocketAddr,
     ) -> Askers {
-        let mut rng = SimRng::new(seed ^ 0x6173_6b73);
-        let mut agenda = BinaryHeap::new();
-        let length = time.end - time.start;
-        let all = (0..count).map(|index| {
-            agenda.push(Reverse((time.start + rng.below(length / 3), index)));
-            Asker::new(index, index % realms)
-        });
-        let all = all.collect();
-        let mut askers = Askers {
+        let way = Way {
             driver,
-            address,
-            all,
-            rng,
-            agenda,
-            end_ns: time.end,
+            to,
+            from: ([10, 0, 5, 1], PORT_FIRST),
+            pause_ns_max: 300_000_000,
         };
-        askers.run_once(); // the driver must know the next due time
-        askers
-    }
-
-    pub(super) fn is_due(&self) -> bool {
-        self.driver.is_due()
-    }
-
-    /// All of them vanish.
-    pub(super) fn abort_all(&mut self) {
-        self.agenda.clear();
-        for index in 0..self.all.len() {
-            self.close(index);
-        }
+        let all = (0..count).map(|index| Asker::new(index, index % realms));
+        let rng = SimRng::new(seed ^ 0x6173_6b73);
+        Clients::begin(way, all.collect(), time, rng)
     }
 
     /// How many questions were answered, and how many retained events have come.
@@ -135,21 +102,21 @@ impl Askers {
     /// What came and was not promised, or is missing on a connection that works.
     pub(super) fn check(&self, is_reliable: bool) -> Result<(u64, u64), String> {
         let (mut answered, mut retained) = (0, 0);
-        for asker in &self.all {
+        for asker in self.all() {
             let err = |what: &str| Err(format!("asker {}: {what}", asker.index));
             if let Some(failure) = &asker.failure {
                 return err(failure);
             }
             answered += asker.answered;
             retained += asker.got_retained;
-            let works = is_reliable && !asker.is_over && asker.id != 0;
+            let works = is_reliable && !asker.socket.is_over && asker.id != 0;
             if works && !asker.open.is_empty() {
                 return err(&format!("no answer to {:?}", asker.open));
             }
         }
         // Numbers of sessions and registrations are never given twice.
-        for one in &self.all {
-            for other in self.all.iter().filter(|other| other.realm != one.realm) {
+        for one in self.all() {
+            for other in self.all().iter().filter(|other| other.realm != one.realm) {
                 if let Some(number) = one.shown.intersection(&other.shown).next() {
                     return Err(format!(
                         "{number} is shown to askers {} and {}, of different realms",
@@ -160,110 +127,71 @@ impl Askers {
         }
         Ok((answered, retained))
     }
+}
 
-    pub(super) fn run_once(&mut self) {
-        let mut changed = Vec::new();
-        while let Some(event) = self.driver.next_event() {
-            let index = match event {
-                Event::Connected(key) => {
-                    self.all[index_of(key)].send_request();
-                    index_of(key)
-                }
-                Event::Sent(key) => {
-                    self.all[index_of(key)].in_flight = false;
-                    index_of(key)
-                }
-                Event::Bytes(key, bytes) => {
-                    self.all[index_of(key)].handle_bytes(bytes);
-                    index_of(key)
-                }
-                Event::ReadClosed(key) => {
-                    self.all[index_of(key)].is_over = true;
-                    index_of(key)
-                }
-                Event::Closed(key, _) => {
-                    let asker = &mut self.all[index_of(key)];
-                    asker.is_over = true;
-                    asker.holds_socket = false;
-                    continue;
-                }
-                Event::Woken | Event::Accepted { .. } | Event::Released(..) => continue,
-            };
-            changed.push(index);
-        }
-        for index in changed {
-            self.flush(index);
-        }
-        let now = self.driver.now();
-        while let Some(&Reverse((at, index))) = self.agenda.peek()
-            && at <= now
-        {
-            self.agenda.pop();
-            self.go_on(index);
-            let next = now + self.rng.between(20_000_000, 300_000_000);
-            if next < self.end_ns && !self.all[index].is_over {
-                self.agenda.push(Reverse((next, index)));
-            }
-        }
-        let next = self.agenda.peek().map(|Reverse((at, _))| *at);
-        let timeout = next.map(|at| Duration::from_nanos(at.saturating_sub(now)));
-        let waited = self.driver.wait(timeout);
-        waited.expect("a simulated wait does not fail");
+impl Client for Asker {
+    fn socket(&self) -> &Socket {
+        &self.socket
     }
 
-    /// Dials, or does something.
-    fn go_on(&mut self, index: usize) {
-        let asker = &mut self.all[index];
-        if asker.is_over {
-            return;
-        }
-        if !asker.holds_socket {
-            let options = ConnectOptions {
-                addr: self.address,
-                local: Some(SocketAddr::from(([10, 0, 5, 1], PORT_FIRST + index as u16))),
-            };
-            asker.holds_socket = self.driver.connect(key_of(index), &options).is_ok();
-            asker.is_over = !asker.holds_socket;
-            return;
-        }
-        if asker.id == 0 {
-            return;
-        }
-        match self.rng.below(100) {
-            0..2 => return self.close(index),
-            _ if asker.open.len() >= OPEN_MAX => {}
-            2..14 => asker.register(self.rng.below(NAMES)),
-            14..20 => asker.unregister(self.rng.next_u64()),
-            20..38 => asker.subscribe(self.rng.below(NAMES), self.rng.per_mille(700)),
-            38..48 => asker.unsubscribe(self.rng.next_u64()),
-            48..60 => asker.publish(self.rng.below(NAMES), self.rng.per_mille(700)),
-            _ => asker.call(self.rng.next_u64()),
-        }
-        self.flush(index);
+    fn socket_mut(&mut self) -> &mut Socket {
+        &mut self.socket
     }
 
-    fn close(&mut self, index: usize) {
-        let asker = &mut self.all[index];
-        asker.is_over = true;
-        if std::mem::take(&mut asker.holds_socket) {
-            self.driver.close(key_of(index), CloseMode::Abort);
+    fn act(&mut self, rng: &mut SimRng) -> Act {
+        if self.id == 0 {
+            return Act::Wait;
         }
+        match rng.below(100) {
+            0..2 => return Act::Close,
+            _ if self.open.len() >= OPEN_MAX => {}
+            2..14 => self.register(rng.below(NAMES)),
+            14..20 => self.unregister(rng.next_u64()),
+            20..38 => self.subscribe(rng.below(NAMES), rng.per_mille(700)),
+            38..48 => self.unsubscribe(rng.next_u64()),
+            48..60 => self.publish(rng.below(NAMES), rng.per_mille(700)),
+            _ => self.call(rng.next_u64()),
+        }
+        Act::Send
     }
 
-    fn flush(&mut self, index: usize) {
-        let asker = &mut self.all[index];
-        if asker.is_over && asker.outgoing.is_empty() {
-            return self.close(index);
-        }
-        if asker.in_flight || !asker.holds_socket || asker.outgoing.is_empty() {
+    fn send_request(&mut self) {
+        let request = ClientRequest {
+            host: "roost.test",
+            target: "/wamp",
+            key: &self.key,
+            protocols: &["wamp.2.json"],
+            extensions: None,
+            origin: None,
+        };
+        request.write(&mut self.socket.outgoing);
+    }
+
+    fn handle_bytes(&mut self, bytes: &mut [u8]) {
+        if self.socket.is_over {
             return;
         }
-        let bytes = std::mem::take(&mut asker.outgoing);
-        match self.driver.send_copy(key_of(index), &bytes) {
-            SendStatus::Done => {}
-            SendStatus::Pending => asker.in_flight = true,
-            SendStatus::Gone => asker.is_over = true,
+        if self.is_open {
+            return self.handle_frames(bytes);
         }
+        self.head.extend_from_slice(bytes);
+        let Some(len) = self.scanner.scan(&self.head) else {
+            return;
+        };
+        let mut head = std::mem::take(&mut self.head);
+        let (head, rest) = head.split_at_mut(len);
+        if head.starts_with(b"HTTP/1.1 503") {
+            self.socket.is_over = true; // the server has no room
+            return;
+        }
+        if let Err(error) = parse_response(head, &self.key, &["wamp.2.json"]) {
+            return self.fail(format!("bad handshake answer: {error:?}"));
+        }
+        self.is_open = true;
+        let realm = ["realm1", "apart"][self.realm];
+        let roles = json!({"publisher": {}, "subscriber": {}, "caller": {}, "callee": {}});
+        self.say(&json!([1, realm, {"roles": roles}]));
+        self.handle_frames(rest);
     }
 }
 
@@ -275,14 +203,11 @@ impl Asker {
             index,
             realm,
             is_open: false,
-            is_over: false,
+            socket: Socket::default(),
             key: encode_key(nonce),
             scanner: HeadScanner::default(),
             head: Vec::new(),
             inbound: Inbound::new(Role::Client),
-            outgoing: Vec::new(),
-            in_flight: false,
-            holds_socket: false,
             id: 0,
             requests: 0,
             open: BTreeMap::new(),
@@ -296,18 +221,6 @@ impl Asker {
             got_retained: 0,
             failure: None,
         }
-    }
-
-    fn send_request(&mut self) {
-        let request = ClientRequest {
-            host: "roost.test",
-            target: "/wamp",
-            key: &self.key,
-            protocols: &["wamp.2.json"],
-            extensions: None,
-            origin: None,
-        };
-        request.write(&mut self.outgoing);
     }
 
     fn register(&mut self, name: u64) {
@@ -401,38 +314,11 @@ impl Asker {
     fn say(&mut self, message: &Value) {
         let text = message.to_string();
         append_masked_frame(
-            &mut self.outgoing,
+            &mut self.socket.outgoing,
             Opcode::Text,
             text.as_bytes(),
             [1, 2, 3, 4],
         );
-    }
-
-    fn handle_bytes(&mut self, bytes: &mut [u8]) {
-        if self.is_over {
-            return;
-        }
-        if self.is_open {
-            return self.handle_frames(bytes);
-        }
-        self.head.extend_from_slice(bytes);
-        let Some(len) = self.scanner.scan(&self.head) else {
-            return;
-        };
-        let mut head = std::mem::take(&mut self.head);
-        let (head, rest) = head.split_at_mut(len);
-        if head.starts_with(b"HTTP/1.1 503") {
-            self.is_over = true; // the server has no room
-            return;
-        }
-        if let Err(error) = parse_response(head, &self.key, &["wamp.2.json"]) {
-            return self.fail(format!("bad handshake answer: {error:?}"));
-        }
-        self.is_open = true;
-        let realm = ["realm1", "apart"][self.realm];
-        let roles = json!({"publisher": {}, "subscriber": {}, "caller": {}, "callee": {}});
-        self.say(&json!([1, realm, {"roles": roles}]));
-        self.handle_frames(rest);
     }
 
     fn handle_frames(&mut self, bytes: &mut [u8]) {
@@ -445,7 +331,12 @@ impl Asker {
         loop {
             match inbound.next(&mut input, &limits) {
                 Ok(Some(Message::Ping(payload))) => {
-                    append_masked_frame(&mut self.outgoing, Opcode::Pong, payload, [1, 2, 3, 4]);
+                    append_masked_frame(
+                        &mut self.socket.outgoing,
+                        Opcode::Pong,
+                        payload,
+                        [1, 2, 3, 4],
+                    );
                 }
                 Ok(Some(Message::Text(text))) => match serde_json::from_str(text) {
                     Ok(Value::Array(message)) => self.handle(&message),
@@ -453,8 +344,13 @@ impl Asker {
                 },
                 Ok(Some(Message::Close(..))) => {
                     let code = 1000_u16.to_be_bytes();
-                    append_masked_frame(&mut self.outgoing, Opcode::Close, &code, [1, 2, 3, 4]);
-                    self.is_over = true;
+                    append_masked_frame(
+                        &mut self.socket.outgoing,
+                        Opcode::Close,
+                        &code,
+                        [1, 2, 3, 4],
+                    );
+                    self.socket.is_over = true;
                 }
                 Ok(Some(Message::Binary(_))) => self.fail("binary on wamp.2.json".to_owned()),
                 Ok(Some(Message::Pong(_))) => {}
@@ -475,7 +371,7 @@ impl Asker {
                 self.id = number(1);
                 self.shown.insert(self.id);
             }
-            3 | 6 => self.is_over = true, // it says why in its close
+            3 | 6 => self.socket.is_over = true, // it says why in its close
             36 => self.handle_event(message, awaited),
             8 => match self.open.remove(&number(2)) {
                 Some(asked) => self.handle_error(&asked, message),
@@ -614,14 +510,6 @@ fn pick<T>(all: &BTreeMap<u64, T>, which: u64) -> Option<u64> {
     let count = all.len() as u64;
     let at = which.checked_rem(count)?;
     all.keys().nth(at as usize).copied()
-}
-
-fn key_of(index: usize) -> ConnKey {
-    ConnKey::new(index as u32, 1)
-}
-
-fn index_of(key: ConnKey) -> usize {
-    key.slot() as usize
 }
 
 /// What the router is asked. Not `wamp.registration.get`: what it tells of the time is not simulated.

@@ -55,6 +55,7 @@ mod canary;
 mod centrifugo;
 mod centrifugo_peer;
 mod centrifugo_streams;
+mod clients;
 mod closes;
 mod control;
 mod costs;

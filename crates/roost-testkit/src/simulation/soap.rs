@@ -5,44 +5,30 @@
 //! no envelope has a fault, and what arrives are envelopes of the channel that was joined, each
 //! publisher's in order. One peer listens where others publish what is no envelope, and hears nothing.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use roost_net::sim::{SimDriver, SimRng};
-use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
 use roost_wire::frame::append_masked_frame;
 use roost_wire::handshake::{ClientRequest, HeadScanner, encode_key, parse_response};
 use roost_wire::{CloseCode, Inbound, Input, Limits, Message, Opcode, Role};
 
+use super::clients::{Act, Client, Clients, Socket, Way};
 use super::plan::Plan;
 
-/// All of them, on one simulated driver.
-pub(super) struct SoapPeers {
-    driver: SimDriver,
-    address: SocketAddr,
-    peers: Vec<SoapPeer>,
-    rng: SimRng,
-    /// When which peer goes on.
-    agenda: BinaryHeap<Reverse<(u64, usize)>>,
-    end_ns: u64,
-}
+/// All of them.
+pub(super) type SoapPeers = Clients<SoapPeer>;
 
-struct SoapPeer {
+pub(super) struct SoapPeer {
     index: usize,
     /// The path's channel: of SOAP's own, or of the raw and WAMP peers.
     joined: String,
     is_open: bool,
-    /// Its connection has ended, or is ending.
-    is_over: bool,
+    socket: Socket,
     key: String,
     scanner: HeadScanner,
     head: Vec<u8>,
     inbound: Inbound,
-    outgoing: Vec<u8>,
-    in_flight: bool,
-    holds_socket: bool,
     sent: u64,
     /// Requests without an answer.
     open: BTreeSet<u64>,
@@ -55,42 +41,16 @@ struct SoapPeer {
     failure: Option<String>,
 }
 
-impl SoapPeers {
-    pub(super) fn new(
-        plan: &Plan,
-        driver: SimDriver,
-        address: SocketAddr,
-        mut rng: SimRng,
-    ) -> SoapPeers {
-        let mut agenda = BinaryHeap::new();
-        let mut peers = Vec::new();
-        let length = plan.end_ns - plan.start_ns;
-        for index in 0..plan.soap_peers {
-            peers.push(SoapPeer::new(index));
-            agenda.push(Reverse((plan.start_ns + rng.below(length / 3), index)));
-        }
-        let mut peers = SoapPeers {
+impl Clients<SoapPeer> {
+    pub(super) fn new(plan: &Plan, driver: SimDriver, to: SocketAddr, rng: SimRng) -> SoapPeers {
+        let way = Way {
             driver,
-            address,
-            peers,
-            rng,
-            agenda,
-            end_ns: plan.end_ns,
+            to,
+            from: ([10, 0, 4, 1], PORT_FIRST),
+            pause_ns_max: 400_000_000,
         };
-        peers.run_once(); // the driver must know the next due time
-        peers
-    }
-
-    pub(super) fn is_due(&self) -> bool {
-        self.driver.is_due()
-    }
-
-    /// All of them vanish.
-    pub(super) fn abort_all(&mut self) {
-        self.agenda.clear();
-        for index in 0..self.peers.len() {
-            self.close(index);
-        }
+        let peers = (0..plan.soap_peers).map(SoapPeer::new).collect();
+        Clients::begin(way, peers, plan.start_ns..plan.end_ns, rng)
     }
 
     /// How many requests were answered, and how many publications received.
@@ -99,14 +59,14 @@ impl SoapPeers {
     /// What came and was not expected, or is missing on a connection that works.
     pub(super) fn check(&self, plan: &Plan) -> Result<(u64, u64), String> {
         let (mut answered, mut received) = (0, 0);
-        for peer in &self.peers {
+        for peer in self.all() {
             let err = |what: &str| Err(format!("SOAP peer {}: {what}", peer.index));
             if let Some(failure) = &peer.failure {
                 return err(failure);
             }
             answered += peer.answered;
             received += peer.received;
-            if !plan.reliable || peer.is_over || !peer.is_open {
+            if !plan.reliable || peer.socket.is_over || !peer.is_open {
                 continue;
             }
             if !peer.open.is_empty() {
@@ -118,107 +78,64 @@ impl SoapPeers {
         }
         Ok((answered, received))
     }
+}
 
-    pub(super) fn run_once(&mut self) {
-        let mut changed = Vec::new();
-        while let Some(event) = self.driver.next_event() {
-            let index = match event {
-                Event::Connected(key) => {
-                    self.peers[index_of(key)].send_request();
-                    index_of(key)
-                }
-                Event::Sent(key) => {
-                    self.peers[index_of(key)].in_flight = false;
-                    index_of(key)
-                }
-                Event::Bytes(key, bytes) => {
-                    self.peers[index_of(key)].handle_bytes(bytes);
-                    index_of(key)
-                }
-                Event::ReadClosed(key) => {
-                    self.peers[index_of(key)].is_over = true;
-                    index_of(key)
-                }
-                Event::Closed(key, _) => {
-                    let peer = &mut self.peers[index_of(key)];
-                    peer.is_over = true;
-                    peer.holds_socket = false;
-                    continue;
-                }
-                Event::Woken | Event::Accepted { .. } | Event::Released(..) => continue,
-            };
-            changed.push(index);
-        }
-        for index in changed {
-            self.flush(index);
-        }
-        let now = self.driver.now();
-        while let Some(&Reverse((at, index))) = self.agenda.peek()
-            && at <= now
-        {
-            self.agenda.pop();
-            self.go_on(index);
-            let next = now + self.rng.between(20_000_000, 400_000_000);
-            if next < self.end_ns && !self.peers[index].is_over {
-                self.agenda.push(Reverse((next, index)));
-            }
-        }
-        let next = self.agenda.peek().map(|Reverse((at, _))| *at);
-        let timeout = next.map(|at| Duration::from_nanos(at.saturating_sub(now)));
-        let waited = self.driver.wait(timeout);
-        waited.expect("a simulated wait does not fail");
+impl Client for SoapPeer {
+    fn socket(&self) -> &Socket {
+        &self.socket
     }
 
-    /// Dials, or does something.
-    fn go_on(&mut self, index: usize) {
-        let peer = &mut self.peers[index];
-        if peer.is_over {
-            return;
-        }
-        if !peer.holds_socket {
-            let port = PORT_FIRST + index as u16;
-            let options = ConnectOptions {
-                addr: self.address,
-                local: Some(SocketAddr::from(([10, 0, 4, 1], port))),
-            };
-            peer.holds_socket = self.driver.connect(key_of(index), &options).is_ok();
-            peer.is_over = !peer.holds_socket;
-            return;
-        }
-        if !peer.is_open {
-            return;
-        }
-        match self.rng.below(100) {
-            0..2 => return self.close(index),
-            2..12 => peer.send_bad(),
-            12..55 if peer.open.len() < REQUESTS_MAX => peer.send_call(self.rng.below(4)),
-            _ => peer.publish(self.rng.below(CHANNELS)),
-        }
-        self.flush(index);
+    fn socket_mut(&mut self) -> &mut Socket {
+        &mut self.socket
     }
 
-    fn close(&mut self, index: usize) {
-        let peer = &mut self.peers[index];
-        peer.is_over = true;
-        if std::mem::take(&mut peer.holds_socket) {
-            self.driver.close(key_of(index), CloseMode::Abort);
+    fn act(&mut self, rng: &mut SimRng) -> Act {
+        if !self.is_open {
+            return Act::Wait;
         }
+        match rng.below(100) {
+            0..2 => return Act::Close,
+            2..12 => self.send_bad(),
+            12..55 if self.open.len() < REQUESTS_MAX => self.send_call(rng.below(4)),
+            _ => self.publish(rng.below(CHANNELS)),
+        }
+        Act::Send
     }
 
-    fn flush(&mut self, index: usize) {
-        let peer = &mut self.peers[index];
-        if peer.is_over && peer.outgoing.is_empty() {
-            return self.close(index);
-        }
-        if peer.in_flight || !peer.holds_socket || peer.outgoing.is_empty() {
+    fn send_request(&mut self) {
+        let request = ClientRequest {
+            host: "roost.test",
+            target: &format!("/soap/{}", self.joined),
+            key: &self.key,
+            protocols: &["soap"],
+            extensions: None,
+            origin: None,
+        };
+        request.write(&mut self.socket.outgoing);
+    }
+
+    fn handle_bytes(&mut self, bytes: &mut [u8]) {
+        if self.socket.is_over {
             return;
         }
-        let bytes = std::mem::take(&mut peer.outgoing);
-        match self.driver.send_copy(key_of(index), &bytes) {
-            SendStatus::Done => {}
-            SendStatus::Pending => peer.in_flight = true,
-            SendStatus::Gone => peer.is_over = true,
+        if self.is_open {
+            return self.handle_frames(bytes);
         }
+        self.head.extend_from_slice(bytes);
+        let Some(len) = self.scanner.scan(&self.head) else {
+            return;
+        };
+        let mut head = std::mem::take(&mut self.head);
+        let (head, rest) = head.split_at_mut(len);
+        if head.starts_with(b"HTTP/1.1 503") {
+            self.socket.is_over = true; // the server has no room
+            return;
+        }
+        if let Err(error) = parse_response(head, &self.key, &["soap"]) {
+            return self.fail(format!("bad handshake answer: {error:?}"));
+        }
+        self.is_open = true;
+        self.handle_frames(rest);
     }
 }
 
@@ -234,14 +151,11 @@ impl SoapPeer {
             index,
             joined,
             is_open: false,
-            is_over: false,
+            socket: Socket::default(),
             key: encode_key(nonce),
             scanner: HeadScanner::default(),
             head: Vec::new(),
             inbound: Inbound::new(Role::Client),
-            outgoing: Vec::new(),
-            in_flight: false,
-            holds_socket: false,
             sent: 0,
             open: BTreeSet::new(),
             answered: 0,
@@ -250,18 +164,6 @@ impl SoapPeer {
             received: 0,
             failure: None,
         }
-    }
-
-    fn send_request(&mut self) {
-        let request = ClientRequest {
-            host: "roost.test",
-            target: &format!("/soap/{}", self.joined),
-            key: &self.key,
-            protocols: &["soap"],
-            extensions: None,
-            origin: None,
-        };
-        request.write(&mut self.outgoing);
     }
 
     /// To a channel that some of these peers have joined.
@@ -309,31 +211,7 @@ impl SoapPeer {
     }
 
     fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
-        append_masked_frame(&mut self.outgoing, opcode, payload, [1, 2, 3, 4]);
-    }
-
-    fn handle_bytes(&mut self, bytes: &mut [u8]) {
-        if self.is_over {
-            return;
-        }
-        if self.is_open {
-            return self.handle_frames(bytes);
-        }
-        self.head.extend_from_slice(bytes);
-        let Some(len) = self.scanner.scan(&self.head) else {
-            return;
-        };
-        let mut head = std::mem::take(&mut self.head);
-        let (head, rest) = head.split_at_mut(len);
-        if head.starts_with(b"HTTP/1.1 503") {
-            self.is_over = true; // the server has no room
-            return;
-        }
-        if let Err(error) = parse_response(head, &self.key, &["soap"]) {
-            return self.fail(format!("bad handshake answer: {error:?}"));
-        }
-        self.is_open = true;
-        self.handle_frames(rest);
+        append_masked_frame(&mut self.socket.outgoing, opcode, payload, [1, 2, 3, 4]);
     }
 
     fn handle_frames(&mut self, bytes: &mut [u8]) {
@@ -368,7 +246,7 @@ impl SoapPeer {
             self.fail(format!("closed with {code:?} {reason:?}"));
         }
         self.frame(Opcode::Close, &1000_u16.to_be_bytes());
-        self.is_over = true;
+        self.socket.is_over = true;
     }
 
     fn handle_envelope(&mut self, text: &str) {
@@ -417,14 +295,6 @@ impl SoapPeer {
 fn between<'t>(text: &'t str, before: &str, behind: &str) -> Option<&'t str> {
     let (_, rest) = text.split_once(before)?;
     rest.split_once(behind).map(|(found, _)| found)
-}
-
-fn key_of(index: usize) -> ConnKey {
-    ConnKey::new(index as u32, 1)
-}
-
-fn index_of(key: ConnKey) -> usize {
-    key.slot() as usize
 }
 
 /// Documents that are no envelope.
