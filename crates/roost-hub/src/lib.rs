@@ -33,7 +33,7 @@
 //!
 //! # Positions
 //! The home gives each publication its offset, and answers interest with a [`Snapshot`] in the same
-//! ordered mail as deliveries. A channel's record on a subscriber's reactor keeps the offset that
+//! order as deliveries. A channel's record on a subscriber's reactor keeps the offset that
 //! came last, so the next subscriber there is answered at once, at the same position. A channel
 //! without subscribers costs nothing: its last offset raises the floor of its home, from which
 //! channels begin.
@@ -41,7 +41,7 @@
 //! # History
 //! The channels of some namespaces keep their last publications at home ([`HistoryOptions`]). A
 //! subscription may ask for what was before it ([`Hub::subscribe_since`]): behind a position, or the
-//! last few. The home answers in the same ordered mail as deliveries, and the one who asks becomes a
+//! last few. The home answers in the same order as deliveries, and the one who asks becomes a
 //! subscriber with the answer: nothing is missing between the two, nothing is in both, and nothing has
 //! to be held back meanwhile. If something is missing, the answer says so and has nothing.
 //! [`Hub::expire`] forgets what has been kept for long enough; then a channel without subscribers
@@ -49,7 +49,7 @@
 //!
 //! # Presence
 //! The channels of some namespaces know their members ([`PresenceOptions`]): clients that subscribe, by
-//! [`Hub::join`] behind the subscription, in the same ordered mail. The home counts clients and users,
+//! [`Hub::join`] behind the subscription, in the same order. The home counts clients and users,
 //! lists members up to a limit, and tells subscribers who has come and gone ([`Hub::tell_presence`]):
 //! gathered, at a bounded rate, and not of those that come back soon. A notice comes as a delivery
 //! without a place in the order.

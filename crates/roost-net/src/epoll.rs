@@ -8,13 +8,13 @@
 
 mod accept;
 mod batch;
-mod bell;
 mod serve;
 mod state;
 mod table;
 #[cfg(test)]
 mod tests;
 mod token;
+mod wake;
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
@@ -30,7 +30,6 @@ use socket2::{SockAddr, SockRef, Socket};
 
 use self::accept::Listeners;
 use self::batch::{Batch, Cursor, Written};
-use self::bell::Bell;
 use self::serve::send_fin;
 use self::state::{Done, Step};
 pub use self::state::{EpollDriver, EpollSocket};
@@ -39,6 +38,7 @@ use self::table::{
     Table, WRITABLE, WRITING,
 };
 use self::token::{OP_LISTENER, OP_SOCKET, OP_WAKER, listener_key};
+use self::wake::Wakeup;
 use crate::input_clock::{InputClock, WaitEnd};
 use crate::memory::{HighWater, shrink_queue};
 use crate::tcp_info::tcp_info_of;
@@ -86,11 +86,11 @@ impl EpollDriver {
     pub fn new(options: &EpollOptions) -> io::Result<EpollDriver> {
         let poll = Poll::new()?;
         let token = Token(ConnKey::new(0, 0).with_op(OP_WAKER).to_bits() as usize);
-        let bell = Bell::new(poll.registry(), token)?;
+        let wakeup = Wakeup::new(poll.registry(), token)?;
         Ok(EpollDriver {
             poll,
             events: Events::with_capacity(options.events_max.max(1)),
-            bell: Arc::new(bell),
+            wakeup: Arc::new(wakeup),
             table: Table::default(),
             batches: HashMap::new(),
             batches_water: HighWater::default(),
@@ -154,7 +154,7 @@ impl EpollDriver {
                     }
                 }
                 _ => {
-                    self.bell.hear();
+                    self.wakeup.take();
                     self.done.push_back(Done::Woken);
                     look_behind = self.listeners.look_behind();
                 }
@@ -267,7 +267,7 @@ impl EpollDriver {
 }
 
 impl EpollDriver {
-    fn give_back_batches(&mut self) -> usize {
+    fn release_batches(&mut self) -> usize {
         let before = self.batches.capacity();
         self.batches_water.note(self.batches.len());
         if let Some(needed) = self.batches_water.shrink_target(before, BATCHES_FLOOR) {
@@ -318,7 +318,7 @@ impl Driver for EpollDriver {
     }
 
     fn waker(&self) -> Waker {
-        Waker::new(self.bell.clone())
+        Waker::new(self.wakeup.clone())
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
@@ -568,7 +568,7 @@ impl Driver for EpollDriver {
         shrink_queue(&mut self.ready, &mut self.ready_water)
             + shrink_queue(&mut self.done, &mut self.done_water)
             + self.table.shrink()
-            + self.give_back_batches()
+            + self.release_batches()
     }
 
     fn stats(&self) -> DriverStats {

@@ -85,14 +85,14 @@ use ops::{
 use ring::{Cqe, IGNORED, Ring, SocketOption, Target, own_installed};
 use state::{Outcome, peer_of};
 use table::Table;
-use wake::Bell;
+use wake::Wakeup;
 
 impl UringDriver {
     /// Sets up a ring and its buffers. Fails with what is missing and the remedy in its text.
     pub fn new(options: &UringOptions) -> io::Result<UringDriver> {
         let ring = Ring::new(options)?;
         let buffers = ReadBuffers::new(&ring, options.buffers, options.buffer_bytes)?;
-        let bell = Arc::new(Bell::new()?);
+        let wakeup = Arc::new(Wakeup::new()?);
         Ok(UringDriver {
             ring,
             buffers,
@@ -105,9 +105,9 @@ impl UringDriver {
             line_water: HighWater::default(),
             late: VecDeque::new(),
             lease: None,
-            dropped: Arc::new(DroppedSlots::new(Arc::clone(&bell))),
-            bell,
-            bell_watched: false,
+            dropped: Arc::new(DroppedSlots::new(Arc::clone(&wakeup))),
+            wakeup,
+            wakeup_watched: false,
             slots_max: options.direct_slots.unwrap_or(0),
             slots_used: 0,
             direct: options.direct_slots.is_some(),
@@ -146,9 +146,9 @@ impl UringDriver {
     /// What must be in the queue before a wait: watches, accepts, receives that got a buffer.
     fn prepare(&mut self) {
         self.end_lease();
-        if !self.bell_watched {
-            self.ring.watch(Target::Fd(self.bell.fd()), key_of(WOKEN));
-            self.bell_watched = true;
+        if !self.wakeup_watched {
+            self.ring.watch(Target::Fd(self.wakeup.fd()), key_of(WOKEN));
+            self.wakeup_watched = true;
         }
         if self.direct {
             for slot in self.dropped.take() {
@@ -222,9 +222,9 @@ impl UringDriver {
             LATE => self.late_arrival(key),
             WOKEN => {
                 if !cqe.more() {
-                    self.bell_watched = false;
+                    self.wakeup_watched = false;
                 }
-                self.bell.answer().then_some(Outcome::Event(Event::Woken))
+                self.wakeup.take().then_some(Outcome::Event(Event::Woken))
             }
             LOOK => {
                 drop(own_installed(cqe.result)); // it came too late for the one who looked
@@ -291,7 +291,7 @@ impl Driver for UringDriver {
     }
 
     fn waker(&self) -> Waker {
-        Waker::new(Arc::clone(&self.bell) as _)
+        Waker::new(Arc::clone(&self.wakeup) as _)
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
@@ -518,7 +518,7 @@ impl Driver for UringDriver {
         shrink_queue(&mut self.ready, &mut self.ready_water)
             + shrink_queue(&mut self.line, &mut self.line_water)
             + self.ring.shrink()
-            + self.buffers.give_back_idle()
+            + self.buffers.release_idle()
             + self.table.shrink()
             + self.batches.shrink()
     }

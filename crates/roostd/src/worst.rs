@@ -83,7 +83,7 @@ impl WorstCase {
         let (client_rates, connect_rates) = rates_bytes(limits);
         let message = limits.message_bytes_max as u64;
         let pairs = reactors * reactors; // each with the others, and with the control thread
-        let mail = pairs.saturating_mul(roost_reactor::LINK_BYTES_MAX as u64 + 2 * message);
+        let links = pairs.saturating_mul(roost_reactor::LINK_BYTES_MAX as u64 + 2 * message);
         let (keys, handshakes) = match settings.listeners.iter().any(|one| one.tls.is_on()) {
             true => (
                 size_of::<Rest>() as u64,
@@ -104,7 +104,7 @@ impl WorstCase {
             presence: presence_bytes(settings, reactors, channels),
             reactors: reactors
                 .saturating_mul(each.saturating_add(handshakes))
-                .saturating_add(mail)
+                .saturating_add(links)
                 .saturating_add(api_bytes(&settings.api, reactors))
                 .saturating_add(tokens_bytes(&settings.auth, reactors))
                 .saturating_add(hooks_bytes(settings, reactors))

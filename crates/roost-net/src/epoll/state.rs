@@ -12,8 +12,8 @@ use socket2::SockRef;
 
 use super::accept::Listeners;
 use super::batch::Batch;
-use super::bell::Bell;
 use super::table::Table;
+use super::wake::Wakeup;
 use crate::input_clock::InputClock;
 use crate::memory::HighWater;
 use crate::{CloseCause, ConnKey, DriverStats, Event, ListenerId};
@@ -47,7 +47,7 @@ impl AsFd for EpollSocket {
 pub struct EpollDriver {
     pub(super) poll: Poll,
     pub(super) events: Events,
-    pub(super) bell: Arc<Bell>,
+    pub(super) wakeup: Arc<Wakeup>,
     pub(super) table: Table,
     /// Batches in flight, by slot.
     pub(super) batches: HashMap<u32, Batch>,

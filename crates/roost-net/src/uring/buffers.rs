@@ -108,7 +108,7 @@ impl ReadBuffers {
     }
 
     /// Gives the memory of those back that were not used since the last call; in bytes.
-    pub(super) fn give_back_idle(&mut self) -> usize {
+    pub(super) fn release_idle(&mut self) -> usize {
         let untouched = self.untouched.take(self.free.len());
         if untouched <= self.empty {
             return 0;
@@ -117,7 +117,7 @@ impl ReadBuffers {
         self.free[..untouched].sort_unstable_by(|a, b| b.cmp(a));
         let mut bytes = 0;
         for run in self.free[..untouched].chunk_by(|a, b| *a == *b + 1) {
-            bytes += self.give_back_pages_of(run[run.len() - 1], run[0]);
+            bytes += self.release_pages_of(run[run.len() - 1], run[0]);
         }
         let fresh = untouched - self.empty;
         self.empty = untouched;
@@ -125,7 +125,7 @@ impl ReadBuffers {
     }
 
     /// Frees the pages that are the buffers' `first` to `last` alone.
-    fn give_back_pages_of(&self, first: u16, last: u16) -> usize {
+    fn release_pages_of(&self, first: u16, last: u16) -> usize {
         let run_bytes = (usize::from(last - first) + 1) * self.bytes as usize;
         let address = self.address(first);
         let skip = address.align_offset(PAGE_BYTES);
@@ -237,13 +237,13 @@ mod tests {
             buffers.lend(id, BYTES).fill(0xff);
             buffers.shrink(id);
         }
-        assert_eq!(buffers.give_back_idle(), 0, "all were in use until now");
+        assert_eq!(buffers.release_idle(), 0, "all were in use until now");
         // One is used meanwhile: the last that was given back.
         assert!(buffers.claim());
         let warm = 63 * 29 % COUNT;
         buffers.complete(Some(warm));
         buffers.shrink(warm);
-        let bytes = buffers.give_back_idle();
+        let bytes = buffers.release_idle();
         let is_warm = |id: u16| id / 4 == warm / 4;
         for id in all() {
             let first = buffers.lend(id, 1)[0];
@@ -251,9 +251,9 @@ mod tests {
         }
         assert_eq!(bytes, 60 * BYTES as usize);
         // The page of the last goes when that has been idle as well.
-        assert_eq!(buffers.give_back_idle(), BYTES as usize);
+        assert_eq!(buffers.release_idle(), BYTES as usize);
         assert!(all().all(|id| buffers.lend(id, 1)[0] == 0));
-        assert_eq!(buffers.give_back_idle(), 0);
+        assert_eq!(buffers.release_idle(), 0);
         drop(ring);
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::wake::Bell;
+use super::wake::Wakeup;
 
 /// A socket on its way between driver and caller. Dropping it closes it.
 ///
@@ -26,7 +26,7 @@ struct SlotGuard {
 /// Slots whose sockets were dropped by their holder, for the driver to close.
 pub(super) struct DroppedSlots {
     slots: Mutex<Vec<u32>>,
-    bell: Arc<Bell>,
+    wakeup: Arc<Wakeup>,
 }
 
 /// What a socket is made of.
@@ -98,10 +98,10 @@ impl Drop for SlotGuard {
 }
 
 impl DroppedSlots {
-    pub(super) fn new(bell: Arc<Bell>) -> DroppedSlots {
+    pub(super) fn new(wakeup: Arc<Wakeup>) -> DroppedSlots {
         DroppedSlots {
             slots: Mutex::new(Vec::new()),
-            bell,
+            wakeup,
         }
     }
 
@@ -116,6 +116,6 @@ impl DroppedSlots {
             .unwrap_or_else(PoisonError::into_inner)
             .push(slot);
         // The holder may be another thread, and the driver asleep.
-        self.bell.ring();
+        self.wakeup.notify();
     }
 }

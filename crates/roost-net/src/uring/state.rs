@@ -14,7 +14,7 @@ use super::buffers::ReadBuffers;
 use super::handle::{DroppedSlots, UringSocket};
 use super::ring::{Cqe, Ring, Target};
 use super::table::{self, Table};
-use super::wake::Bell;
+use super::wake::Wakeup;
 use crate::input_clock::InputClock;
 use crate::memory::HighWater;
 use crate::{CloseCause, ConnKey, DriverStats, Event};
@@ -37,8 +37,8 @@ pub struct UringDriver {
     pub(super) late: VecDeque<(OwnedFd, Option<SocketAddr>)>,
     /// The buffer lent to the caller.
     pub(super) lease: Option<u16>,
-    pub(super) bell: Arc<Bell>,
-    pub(super) bell_watched: bool,
+    pub(super) wakeup: Arc<Wakeup>,
+    pub(super) wakeup_watched: bool,
     pub(super) dropped: Arc<DroppedSlots>,
     /// Direct slots there are, and those in use.
     pub(super) slots_max: u32,

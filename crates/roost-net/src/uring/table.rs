@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_leaves_as_many_entries_as_are_in_use() {
+    fn many_connections_leave_as_many_entries_as_are_in_use() {
         let mut table = Table::default();
         let key = |slot| ConnKey::new(slot, 1);
         for slot in 0..2_000 {

@@ -6,24 +6,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::waker::Wake;
 
-/// An eventfd, and whether it has been rung since the driver last looked.
+/// An eventfd, and whether it has been written since the driver last looked.
 #[derive(Debug)]
-pub(super) struct Bell {
+pub(super) struct Wakeup {
     fd: OwnedFd,
-    rung: AtomicBool,
+    pending: AtomicBool,
 }
 
-impl Bell {
-    pub(super) fn new() -> io::Result<Bell> {
+impl Wakeup {
+    pub(super) fn new() -> io::Result<Wakeup> {
         // SAFETY: makes a descriptor and touches no memory of ours.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        Ok(Bell {
+        Ok(Wakeup {
             // SAFETY: the kernel has just given us this descriptor; it is known nowhere else.
             fd: unsafe { OwnedFd::from_raw_fd(fd) },
-            rung: AtomicBool::new(false),
+            pending: AtomicBool::new(false),
         })
     }
 
@@ -31,11 +31,11 @@ impl Bell {
         self.fd.as_raw_fd()
     }
 
-    /// Wakes the driver, unless it has been woken and has not answered yet.
-    pub(super) fn ring(&self) {
-        // What the caller wrote before is seen by the driver after `answer`: both are
+    /// Wakes the driver, unless it has been woken and has not looked yet.
+    pub(super) fn notify(&self) {
+        // What the caller wrote before is seen by the driver after `take`: both are
         // read-modify-writes of one flag, so that one of them sees the other.
-        if !self.rung.swap(true, Ordering::AcqRel) {
+        if !self.pending.swap(true, Ordering::AcqRel) {
             // The count is never read: each write is an edge to the watch, and 2^64 of them do
             // not come. A failed write could only be a full counter.
             let one = 1u64.to_ne_bytes();
@@ -44,14 +44,14 @@ impl Bell {
         }
     }
 
-    /// The driver is awake; the next ring wakes it again. False if it was not rung.
-    pub(super) fn answer(&self) -> bool {
-        self.rung.swap(false, Ordering::AcqRel)
+    /// The driver is awake; the next wake wakes it again. False if it was not woken.
+    pub(super) fn take(&self) -> bool {
+        self.pending.swap(false, Ordering::AcqRel)
     }
 }
 
-impl Wake for Bell {
+impl Wake for Wakeup {
     fn wake(&self) {
-        self.ring();
+        self.notify();
     }
 }

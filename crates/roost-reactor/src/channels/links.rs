@@ -112,7 +112,7 @@ pub(crate) struct Links<T> {
     spilled: usize,
     /// Messages batched in this loop iteration, by lane, and bytes.
     batched: [usize; LANES],
-    gathered_bytes: usize,
+    batched_bytes: usize,
     /// Emptied batches for what is sent next: what comes and what leaves balance out.
     spare: Vec<Vec<T>>,
     pub(crate) batches_sent: u64,
@@ -146,7 +146,7 @@ impl<T: LinkMessage> Links<T> {
             next_sender: [0; LANES],
             spilled: 0,
             batched: [0; LANES],
-            gathered_bytes: 0,
+            batched_bytes: 0,
             spare: Vec::new(),
             batches_sent: 0,
             wakes: 0,
@@ -179,7 +179,7 @@ impl<T: LinkMessage> Links<T> {
         }
         let (lane, bytes) = (message.lane() as usize, message.bytes());
         self.batched[lane] += 1;
-        self.gathered_bytes += bytes;
+        self.batched_bytes += bytes;
         outgoing.batch[lane].push(message, bytes);
     }
 
@@ -187,7 +187,7 @@ impl<T: LinkMessage> Links<T> {
     /// receivers that sleep are woken.
     pub(crate) fn flush(&mut self) {
         self.batched = [0; LANES];
-        self.gathered_bytes = 0;
+        self.batched_bytes = 0;
         if self.spilled > 0 || !self.collecting.is_empty() {
             self.flush_all();
         }
@@ -383,7 +383,7 @@ impl<T: LinkMessage> Links<T> {
     /// batches, so batches have to be.
     pub(crate) fn at_batch_limit(&self, lane: Lane) -> bool {
         self.batched[lane as usize] >= BATCHED_MAX[lane as usize]
-            || self.gathered_bytes >= BATCHED_BYTES_MAX
+            || self.batched_bytes >= BATCHED_BYTES_MAX
     }
 }
 

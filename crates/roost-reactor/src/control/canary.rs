@@ -18,7 +18,7 @@ use super::messages::Refusal;
 pub struct Canary {
     interval_ns: u64,
     /// In which a probe is to be heard.
-    patience_ns: u64,
+    timeout_ns: u64,
     homes: Vec<Probed>,
 }
 
@@ -111,7 +111,7 @@ impl Canary {
         };
         Canary {
             interval_ns,
-            patience_ns: interval_ns / 2,
+            timeout_ns: interval_ns / 2,
             homes: channels.into_iter().map(probed).collect(),
         }
     }
@@ -132,12 +132,12 @@ impl Canary {
         for home in 0..self.homes.len() {
             let iterations = registry.reactor(home).loop_iterations_total.get();
             let backlog = registry.reactor(home).cross_reactor_backlog.get();
-            let patience_ns = self.patience_ns;
+            let timeout_ns = self.timeout_ns;
             let probed = &mut self.homes[home];
             if now_ns < probed.due_ns {
                 continue;
             }
-            probed.due_ns = now_ns + patience_ns;
+            probed.due_ns = now_ns + timeout_ns;
             if !matches!(probed.stage, Stage::Apart | Stage::Resting) {
                 probed.miss(iterations, backlog);
             }

@@ -33,20 +33,21 @@ impl Eventfd {
     }
 }
 
-/// One receiver that runs until it has all the mail, `senders` that each send once. The receiver
+/// One receiver that runs until it has all messages, `senders` that each send once. The receiver
 /// sleeps on what stands for the eventfd; a lost wake is a deadlock, which loom reports.
-fn all_mail_arrives(senders: u8) {
+fn all_messages_arrive(senders: u8) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);
     model.check(move || {
         let wake_flag = Arc::new(WakeFlag::<1>::new());
-        let mail = Arc::new(AtomicUsize::new(0));
+        let messages = Arc::new(AtomicUsize::new(0));
         let waker = Arc::new(Eventfd::default());
         let threads: Vec<_> = (0..senders)
             .map(|id| {
-                let (wake_flag, mail, waker) = (wake_flag.clone(), mail.clone(), waker.clone());
+                let (wake_flag, messages, waker) =
+                    (wake_flag.clone(), messages.clone(), waker.clone());
                 thread::spawn(move || {
-                    mail.fetch_add(1, Ordering::Relaxed);
+                    messages.fetch_add(1, Ordering::Relaxed);
                     if wake_flag.notify(id) {
                         waker.write();
                     }
@@ -64,8 +65,8 @@ fn all_mail_arrives(senders: u8) {
                 let pending: u32 = words.iter().map(|word| word.count_ones()).sum();
                 seen += pending as usize;
                 assert!(
-                    mail.load(Ordering::Relaxed) >= seen,
-                    "a wake_flag rang before its mail was there"
+                    messages.load(Ordering::Relaxed) >= seen,
+                    "a notification came before its message"
                 );
             }
         }
@@ -77,10 +78,10 @@ fn all_mail_arrives(senders: u8) {
 
 #[test]
 fn no_wake_is_lost_with_one_sender() {
-    all_mail_arrives(1);
+    all_messages_arrive(1);
 }
 
 #[test]
 fn no_wake_is_lost_with_two_senders() {
-    all_mail_arrives(2);
+    all_messages_arrive(2);
 }
