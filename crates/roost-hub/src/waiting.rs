@@ -10,7 +10,7 @@ use crate::state::RequestState;
 #[derive(Debug, Default)]
 pub(crate) struct WaitingList {
     requests: BTreeMap<Request, u64>,
-    next_turn: u64,
+    next_sequence: u64,
 }
 
 /// Ordered so that a channel's requests stand together, and within it a subscriber's.
@@ -20,7 +20,7 @@ pub(crate) struct Request {
     pub(crate) who: Subscriber,
     pub(crate) encoding: Encoding,
     /// Tells apart, in the order of asking, the requests of one subscriber.
-    turn: u64,
+    sequence: u64,
 }
 
 impl WaitingList {
@@ -31,13 +31,13 @@ impl WaitingList {
         encoding: Encoding,
         token: u64,
     ) {
-        let turn = self.next_turn;
-        self.next_turn += 1;
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
         let request = Request {
             channel,
             who,
             encoding,
-            turn,
+            sequence,
         };
         self.requests.insert(request, token);
     }
@@ -63,7 +63,7 @@ impl WaitingList {
                 answer(request, token);
             }
             at = Request {
-                turn: request.turn + 1,
+                sequence: request.sequence + 1,
                 ..request
             };
         }
@@ -105,7 +105,7 @@ impl WaitingList {
         token: u64,
     ) -> u64 {
         self.insert(channel, who, encoding, token);
-        self.next_turn - 1
+        self.next_sequence - 1
     }
 
     /// Takes out the one of this number, if it waits yet; returns its token.
@@ -114,22 +114,22 @@ impl WaitingList {
         channel: ChannelId,
         who: Subscriber,
         encoding: Encoding,
-        turn: u64,
+        sequence: u64,
     ) -> Option<u64> {
         self.requests.remove(&Request {
             channel,
             who,
             encoding,
-            turn,
+            sequence,
         })
     }
 
     fn first_of(&self, channel: ChannelId, who: Subscriber, encoding: Encoding) -> Option<Request> {
-        let request = |turn| Request {
+        let request = |sequence| Request {
             channel,
             who,
             encoding,
-            turn,
+            sequence,
         };
         let mut all = self.requests.range(request(0)..=request(u64::MAX));
         all.next().map(|(&request, _)| request)
@@ -147,14 +147,14 @@ impl WaitingList {
     pub(crate) fn into_state(self) -> Vec<RequestState> {
         let WaitingList {
             requests,
-            next_turn: _, // counted again
+            next_sequence: _, // counted again
         } = self;
         let apart = |(request, token)| {
             let Request {
                 channel,
                 who,
                 encoding,
-                turn: _, // their order says it
+                sequence: _, // their order says it
             } = request;
             RequestState {
                 channel,
@@ -183,28 +183,32 @@ impl WaitingList {
 
     /// As [`WaitingList::into_state`], with the numbers, and the next one.
     pub(crate) fn into_numbered_state(self) -> (Vec<(u64, RequestState)>, u64) {
-        let next_turn = self.next_turn;
-        let turns: Vec<u64> = self.requests.keys().map(|request| request.turn).collect();
+        let next_sequence = self.next_sequence;
+        let sequences: Vec<u64> = self
+            .requests
+            .keys()
+            .map(|request| request.sequence)
+            .collect();
         (
-            turns.into_iter().zip(self.into_state()).collect(),
-            next_turn,
+            sequences.into_iter().zip(self.into_state()).collect(),
+            next_sequence,
         )
     }
 
     /// The list of such a state.
     pub(crate) fn from_numbered_state(requests: Vec<(u64, RequestState)>, next: u64) -> Self {
         let mut list = WaitingList::default();
-        for (turn, request) in requests {
+        for (sequence, request) in requests {
             let RequestState {
                 channel,
                 who,
                 encoding,
                 token,
             } = request;
-            list.next_turn = turn;
+            list.next_sequence = sequence;
             list.insert(channel, who, encoding, token);
         }
-        list.next_turn = next;
+        list.next_sequence = next;
         list
     }
 
@@ -221,7 +225,7 @@ impl Request {
             channel,
             who: Subscriber(0),
             encoding: Encoding(0),
-            turn: 0,
+            sequence: 0,
         }
     }
 }

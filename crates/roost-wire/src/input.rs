@@ -36,7 +36,7 @@ impl<'l> Input<'l> {
         self.rest.is_empty()
     }
 
-    /// What is not yet consumed, for another turn.
+    /// What is not yet consumed, for another time.
     pub fn into_rest(self) -> &'l mut [u8] {
         self.rest
     }

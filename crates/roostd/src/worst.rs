@@ -359,13 +359,13 @@ const HISTORY_ANSWERS: u64 = 16;
 /// A reactor's compressor and inflater (zlib-rs: up to 380 and 47.5 KB), and a second compressor
 /// with a small window.
 const DEFLATE_BYTES: u64 = 1 << 20;
-/// What a turn gathers and what is kept for the next one, its stack, 4 MiB of publications on rounds, what
-/// went wrong lately, and clients that have asked about history.
+/// What a loop iteration makes and keeps for the next one, its stack, 4 MiB of publications in incremental
+/// fan-outs, what went wrong lately, and clients that have asked about history.
 const REACTOR_BYTES: u64 = (12 << 20)
     + roost_reactor::INCIDENTS_BYTES_MAX as u64
     + roost_reactor::HISTORY_ASKS_BYTES_MAX as u64;
 /// The message in hand, at most: as it has come, inflated, encoded for each of two dialects, and
-/// compressed; the one behind which a turn or a round has enough; and one behind which no more may ask
+/// compressed; the one behind which an iteration or a fan-out has enough; and one behind which no more may ask
 /// about history.
 const MESSAGES_AT_ONCE: u64 = 7;
 
