@@ -2,6 +2,7 @@
 # A million WebSockets in one daemon, both ends on this machine, every delivery checked.
 #
 #   loadtest/million.sh [CONNECTIONS [RUN…]]        1000000 common own wamp silent busy rate wss
+#   loadtest/million.sh [CONNECTIONS] conns
 #
 # common: all on one channel. own: each on a channel of its own. wamp: WAMP sessions, each on a
 # channel of its own and all on a common one. Each of these opens, holds with pings on, publishes and
@@ -10,7 +11,8 @@
 # 100 connections alone, and beside nine tenths of the number that are quiet. rate: connections a
 # second of the daemon and of an accept loop, the same number over the same rings, in turn. wss: common
 # over TLS, with a certificate that the daemon makes (ECDSA, P-256); what TLS costs is the difference to
-# common.
+# common. conns: the echo of 100 connections alone and while all are listed, and what a scrape of /metrics
+# costs (scripts/conns_cost.py).
 # Needs root for the port below 1024 and the sysctls.
 # Results: $ROOST_MILLION_OUT (loadtest/results) as JSON, text, and report.html; of the daemon's
 # memory at each run's end million-RUN-smaps.txt, and after the warm-up million-RUN-smaps-warm.txt;
@@ -253,6 +255,34 @@ run_scenario() {
     sed 's/^/daemon: /' "$work/server.log"
 }
 
+# Lists all, beside 100 that exchange messages; the others are held for as long as that takes.
+run_conns() {
+    sed -e "s/= 900000$/= $connections/" -e 's/time = .*/time = "20m"/' \
+        loadtest/scenarios/million-busy.toml >"$work/conns.toml"
+    start_daemon --listen "0.0.0.0:$port" --set "admin.socket=$work/admin.sock"
+    rm -f "$work/said"
+    scripts/with-parent $$ timeout -k 60 1800 scripts/with-parent - "$ROOST_LOAD" mixed "$work/conns.toml" \
+        "ws://127.0.0.1:$port" --rings "$rings" >"$out/million-conns-held.txt" 2>"$work/said" &
+    beside=$!
+    until come_to hold; do
+        kill -0 "$beside" 2>/dev/null || break
+        sleep 1
+    done
+    sleep 30 # an interval of pings later, when new connections have had their first
+    scripts/conns_cost.py "$ROOSTD" "${ROOSTCTL:-${ROOSTD%d}ctl}" "$ROOST_LOAD" --connections "$connections" \
+        --rounds 2 --seconds 20 --beside "$server" "$work/admin.sock" "ws://127.0.0.1:$port" \
+        >"$out/million-conns.txt" || status=1
+    kill -0 "$beside" 2>/dev/null || {
+        echo "conns: the quiet ones were gone before all was measured" >&2
+        status=1
+    }
+    kill "$beside" 2>/dev/null || true
+    wait "$beside" || true
+    beside=
+    stop
+    cat "$out/million-conns.txt"
+}
+
 # Five times, by turns: as many connections of TCP alone, and of the daemon, over as many rings as
 # hold them at either end.
 run_rate() {
@@ -277,16 +307,24 @@ run_rate() {
     done
 }
 
+tabled=
 for run in "$@"; do
     # An earlier run's must not pass for this one's.
     rm -f "$out/million-$run.json" "$out/million-$run.txt" "$out/million-$run-"*
     case $run in
     rate) run_rate ;;
+    conns)
+        run_conns
+        continue
+        ;;
     *) run_scenario "$run" ;;
     esac
+    tabled="$tabled $run"
 done
+[ -n "$tabled" ] || exit $status
 # shellcheck disable=SC2086 # a list of files
 [ -z "$files" ] || "$ROOST_LOAD" report $files --out "$out/report.html" || status=1
-"$ROOST_LOAD" million-table "$out" "$@" --connections "$connections" >"$out/million.txt" || status=1
+# shellcheck disable=SC2086 # names
+"$ROOST_LOAD" million-table "$out" $tabled --connections "$connections" >"$out/million.txt" || status=1
 cat "$out/million.txt"
 exit $status

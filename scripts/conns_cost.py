@@ -6,9 +6,9 @@ bar is 20 ms. Prints a table.
 
     scripts/conns_cost.py ROOSTD ROOSTCTL ROOST_LOAD [--connections 10000] [--rounds 3]
                           [--driver epoll|io_uring] [--filter user=x] [--seconds 10]
+    scripts/conns_cost.py … --beside PID SOCKET URL        a daemon that holds them already
 
-Loopback only; every run is bounded in time. A million connections need the machine to themselves and
-the settings of docs/tuning.md.
+Loopback only; every run is bounded in time. A million connections: `loadtest/million.sh 1000000 conns`.
 """
 
 import argparse
@@ -81,9 +81,9 @@ def exchange(args, url):
     sys.exit("nothing was measured")
 
 
-def scrape_cost(process, socket):
+def scrape_cost(pid, socket):
     """Milliseconds of the daemon's CPU time for a scrape, and its size in bytes."""
-    before, size = cpu_s(process), 0
+    before, size = cpu_s(pid), 0
     for _ in range(SCRAPES):
         connection = http.client.HTTPConnection("roost", timeout=30)
         connection.sock = socket_module.socket(socket_module.AF_UNIX)
@@ -91,12 +91,12 @@ def scrape_cost(process, socket):
         connection.request("GET", "/metrics")
         size = len(connection.getresponse().read())
         connection.close()
-    return (cpu_s(process) - before) / SCRAPES * 1e3, size
+    return (cpu_s(pid) - before) / SCRAPES * 1e3, size
 
 
-def cpu_s(process):
+def cpu_s(pid):
     """Of the process so far. with-parent has become it."""
-    with open(f"/proc/{process.pid}/stat") as stat:
+    with open(f"/proc/{pid}/stat") as stat:
         fields = stat.read().rsplit(") ", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -140,31 +140,41 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--driver", default="auto")
     parser.add_argument("--seconds", type=int, default=10, help="of an exchange")
+    parser.add_argument("--beside", nargs=3, metavar=("PID", "SOCKET", "URL"),
+                        help="a daemon with --connections that others hold")
     parser.add_argument("--filter", help="list those of it only, such as user=x: all are looked at")
     args = parser.parse_args()
+    if args.beside:
+        pid, socket, url = args.beside
+        measure(args, int(pid), socket, url)
+        return
     with tempfile.TemporaryDirectory() as directory:
         socket = f"{directory}/admin.sock"
         server, url = daemon(args, socket)
         clients = None
         try:
             clients = hold(args, url, socket)
-            ratios = []
-            print("| round | p99 undisturbed | p99 beside lists | ratio | lists, each |\n|--:|--:|--:|--:|--:|")
-            for number in range(args.rounds):
-                without = exchange(args, url)
-                with Lists(args, socket) as lists:
-                    beside = exchange(args, url)
-                ratios.append(beside / without)
-                print(f"| {number + 1} | {without:.2f} ms | {beside:.2f} ms | {ratios[-1]:.2f} "
-                      f"| {lists.lists}, {lists.seconds / lists.lists:.2f} s |", flush=True)
-            cost, size = scrape_cost(server, socket)
-            print(f"\n{args.connections} connections, {args.driver}: median {statistics.median(ratios):.2f} "
-                  f"({min(ratios):.2f} to {max(ratios):.2f}). A scrape of /metrics ({size} bytes) takes "
-                  f"{cost:.2f} ms of CPU time, of {SCRAPES}.")
+            measure(args, server.pid, socket, url)
         finally:
             for process in filter(None, [clients, server]):
                 process.terminate()
                 process.wait(60)
+
+
+def measure(args, pid, socket, url):
+    ratios = []
+    print("| round | p99 undisturbed | p99 beside lists | ratio | lists, each |\n|--:|--:|--:|--:|--:|")
+    for number in range(args.rounds):
+        without = exchange(args, url)
+        with Lists(args, socket) as lists:
+            beside = exchange(args, url)
+        ratios.append(beside / without)
+        print(f"| {number + 1} | {without:.2f} ms | {beside:.2f} ms | {ratios[-1]:.2f} "
+              f"| {lists.lists}, {lists.seconds / lists.lists:.2f} s |", flush=True)
+    cost, size = scrape_cost(pid, socket)
+    print(f"\n{args.connections} connections: median {statistics.median(ratios):.2f} "
+          f"({min(ratios):.2f} to {max(ratios):.2f}). A scrape of /metrics ({size} bytes) takes "
+          f"{cost:.2f} ms of CPU time, of {SCRAPES}.")
 
 
 SCRAPES = 100

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Counts the instructions the daemon spends on a message, with valgrind's callgrind.
 
-Usage: instructions.py ROOSTD {echo|fanout} {epoll|io_uring} [--out DIR]
+Usage: instructions.py ROOSTD {echo|fanout} {epoll|io_uring} [--tls] [--out DIR]
 
 A release roostd with one reactor runs under callgrind; this program is its only client. After a
 warm-up it counts N rounds, then 2N rounds in the same process, and reports the difference divided
@@ -23,6 +23,7 @@ import re
 import select
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -48,7 +49,7 @@ class Daemon:
     """roostd under callgrind. Counters are set to zero and dumped through vgdb: under io_uring
     valgrind lets no other thread run while a reactor waits, so the daemon cannot be asked."""
 
-    def __init__(self, roostd, driver, directory, settings=()):
+    def __init__(self, roostd, driver, directory, settings=(), tls=False):
         self.directory = directory
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -56,13 +57,14 @@ class Daemon:
         command = [
             WITH_PARENT, str(os.getpid()), "valgrind", "--tool=callgrind", "--dump-line=yes", "--separate-threads=no",
             f"--callgrind-out-file={directory}/profile", roostd, "run",
-            "--listen", f"127.0.0.1:{self.port}", "--driver", driver, "--reactors", "1",
+            *(["--self-signed", "--listen-tls"] if tls else ["--listen"]), f"127.0.0.1:{self.port}", "--driver", driver, "--reactors", "1",
             "--set", "log.level=warn", "--set", "echo.enabled=true",
             "--set", "limits.ping_interval=0s",
             *(word for setting in settings for word in ("--set", setting)),
         ]
         self.log = open(f"{directory}/log", "wb")
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT)
+        where = {"XDG_STATE_HOME": directory} # of the certificate it makes
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT, env={**os.environ, **where})
         self.dumps = 0
         deadline = time.monotonic() + 120
         while True:
@@ -103,9 +105,13 @@ class Daemon:
         self.log.close()
 
 
-def open_websocket(port, path, protocol=None):
+def open_websocket(port, path, protocol=None, tls=False):
     sock = socket.create_connection(("127.0.0.1", port), timeout=60)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        sock = context.wrap_socket(sock)
     sock.sendall((f"GET {path} HTTP/1.1\r\nHost: roost\r\nUpgrade: websocket\r\n"
                   "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
                   "Sec-WebSocket-Version: 13\r\n"
@@ -198,18 +204,22 @@ def main():
     parser.add_argument("roostd")
     parser.add_argument("what", choices=["echo", "fanout"])
     parser.add_argument("driver", choices=["epoll", "io_uring"])
+    parser.add_argument("--tls", action="store_true", help="the echo over TLS, with a certificate that roostd makes")
     parser.add_argument("--out", help="keep the profiles in this directory")
     args = parser.parse_args()
+    if args.tls and args.what != "echo":
+        parser.error("--tls is of echo")
     directory = args.out or tempfile.mkdtemp(prefix="roost-instructions.")
     os.makedirs(directory, exist_ok=True)
-    daemon = Daemon(args.roostd, args.driver, directory)
+    daemon = Daemon(args.roostd, args.driver, directory, tls=args.tls)
     try:
         if args.what == "echo":
-            socks = [open_websocket(daemon.port, "/echo") for _ in range(100)]
+            title = f"echo{' over TLS' if args.tls else ''}, {args.driver}"
+            socks = [open_websocket(daemon.port, "/echo", tls=args.tls) for _ in range(100)]
             costs = slope(daemon, 50, lambda: echo_round(daemon, socks))
-            report(f"echo, {args.driver}, 100 connections", costs, len(socks), "message")
+            report(f"{title}, 100 connections", costs, len(socks), "message")
             costs = slope(daemon, 1000, lambda: echo_round(daemon, socks[:1]))
-            report(f"echo, {args.driver}, one connection", costs, 1, "message")
+            report(f"{title}, one connection", costs, 1, "message")
         else:
             publisher = open_websocket(daemon.port, "/raw/news")
             socks = [open_websocket(daemon.port, "/raw/news") for _ in range(500)]
