@@ -176,7 +176,7 @@ impl CentrifugoPeer {
             2 => {
                 let id = self.ask(Asked::Unsubscribe(channel.clone()));
                 self.wanted.retain(|one| *one != channel);
-                self.awaited.remove(&channel);
+                self.forget_awaited(&channel);
                 json!({"id": id, "unsubscribe": {"channel": channel}}).to_string()
             }
             // One at a time: some are never answered by the application, and what is behind one waits.
@@ -194,6 +194,17 @@ impl CentrifugoPeer {
             // The raw and WAMP peers know all that is published on theirs.
             _ if channel == Plan::name_of(0) => self.publish("cf:0".to_owned()),
             _ => self.publish(channel),
+        }
+    }
+
+    /// The peer unsubscribes: what it has published there need not come any more, answered or not.
+    fn forget_awaited(&mut self, channel: &str) {
+        self.awaited.remove(channel);
+        for asked in self.open.values_mut() {
+            match asked {
+                Asked::Publish(there, number) if *there == channel => *number = None,
+                _ => {}
+            }
         }
     }
 

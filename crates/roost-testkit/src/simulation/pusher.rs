@@ -40,6 +40,8 @@ struct PusherPeer {
     is_open: bool,
     /// Its connection has ended, or is ending.
     is_over: bool,
+    /// Since when.
+    over_at: Option<u64>,
     key: String,
     scanner: HeadScanner,
     head: Vec<u8>,
@@ -130,7 +132,8 @@ impl PusherPeers {
                     State::Asked(_) => return err(&format!("no answer for {channel}")),
                     State::Active(users) if Kind::of(channel).has_members => {
                         let there = self.users_in(channel);
-                        if *users != there {
+                        let mut others = users.difference(&there);
+                        if !there.is_subset(users) || others.any(|user| !self.has_just_left(user)) {
                             return err(&format!(
                                 "{users:?} in {channel}, and there are {there:?}"
                             ));
@@ -159,6 +162,13 @@ impl PusherPeers {
         let here = self.peers.iter().filter(|peer| !peer.is_over);
         let here = here.filter(|peer| matches!(peer.channels.get(channel), Some(State::Active(_))));
         here.map(PusherPeer::user).collect()
+    }
+
+    /// Whether a connection of the user has ended, and others may not have been told yet.
+    fn has_just_left(&self, user: &str) -> bool {
+        let now = self.driver.now();
+        let mut theirs = self.peers.iter().filter(|peer| peer.user() == user);
+        theirs.any(|peer| peer.over_at.is_some_and(|at| at + TOLD_NS > now))
     }
 
     pub(super) fn run_once(&mut self) {
@@ -204,6 +214,9 @@ impl PusherPeers {
             if next < self.end_ns && !self.peers[index].is_over {
                 self.agenda.push(Reverse((next, index)));
             }
+        }
+        for peer in self.peers.iter_mut().filter(|peer| peer.is_over) {
+            peer.over_at.get_or_insert(now);
         }
         let next = self.agenda.peek().map(|Reverse((at, _))| *at);
         let timeout = next.map(|at| Duration::from_nanos(at.saturating_sub(now)));
@@ -273,6 +286,7 @@ impl PusherPeer {
             app: app(),
             is_open: false,
             is_over: false,
+            over_at: None,
             key: encode_key(nonce),
             scanner: HeadScanner::default(),
             head: Vec::new(),
@@ -575,6 +589,8 @@ fn index_of(key: ConnKey) -> usize {
     key.slot() as usize
 }
 
+/// In so long those in a channel are told that one has left.
+const TOLD_NS: u64 = 2_000_000_000;
 /// As the peers know them.
 const CHANNELS: [&str; 8] = [
     LOBBY,
