@@ -9,7 +9,7 @@ Cases:
   quiet       8,000 quiet connections that are pinged every second, which is the rate of pings of
               200,000 with 25 s: the daemon's CPU time for a ping and its pong.
   echo        100 connections, each with one message of 125 bytes, 1 KiB and 16 KiB in flight: CPU
-              time per message, divided by that without TLS and two of the bare AEAD (one to open,
+              time per message, divided by that without TLS and two of the bare AEAD (AES-256-GCM; one to open,
               one to seal; the key made for each, and ready).
   bun         the same echoes by Bun (`--bun PATH`, from npm) over TLS, in turns with Roost: Bun's CPU time
               per message divided by Roost's.

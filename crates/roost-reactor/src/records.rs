@@ -112,8 +112,8 @@ fn open_records(core: &mut Core, key: ConnKey, bytes: &mut [u8]) -> usize {
         if opened.is_sign_of_life {
             core.connections.note_seen(key);
         }
-        if opened.plaintext > 0 {
-            handle_plaintext(core, key, phase, &mut rest[..opened.plaintext]);
+        if !opened.plaintext.is_empty() {
+            handle_plaintext(core, key, phase, &mut rest[opened.plaintext]);
             apply_pending(core);
         }
         at += opened.consumed;

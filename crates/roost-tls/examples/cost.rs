@@ -12,7 +12,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use roost_tls::testing::{Endpoint, pair};
 use roost_tls::{
     ClientOptions, ClientSetup, Clock, Handshake, Rest, ServerSetup, Step, Suite, Trust, Version,
@@ -45,11 +45,11 @@ fn medians<const N: usize>(mut rounds: [&mut dyn FnMut() -> Duration; N]) -> [Du
 }
 
 /// One record of `len` bytes a burst, sealed and opened, beside the bare AEAD with a key made for
-/// each and with one that is ready.
+/// each and with one that is ready. AES-256-GCM, which rustls' and OpenSSL's clients ask for first.
 fn records(len: usize) {
     let count = (4 << 20) / len as u32;
     let data = vec![7_u8; len];
-    let key = || LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &[5; 16]).expect("16 bytes"));
+    let key = || LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &[5; 32]).expect("32 bytes"));
     let ready = key();
     let nonce = |number: u32| {
         let mut nonce = [0; 12];
@@ -75,7 +75,7 @@ fn records(len: usize) {
         start.elapsed() / count
     };
     let mut out = Vec::with_capacity(len + 64);
-    let (mut client, _) = pair(Suite::Aes128GcmSha256, 1);
+    let (mut client, _) = pair(Suite::Aes256GcmSha384, 1);
     let mut sealed = || {
         let start = Instant::now();
         for _ in 0..count {
@@ -85,7 +85,7 @@ fn records(len: usize) {
         start.elapsed() / count
     };
     let mut opened = || {
-        let (mut client, mut server) = pair(Suite::Aes128GcmSha256, 1);
+        let (mut client, mut server) = pair(Suite::Aes256GcmSha384, 1);
         let mut leases: Vec<Vec<u8>> = (0..count)
             .map(|_| {
                 client.send(&data);
@@ -95,7 +95,7 @@ fn records(len: usize) {
         let start = Instant::now();
         for lease in &mut leases {
             let opened = open(&mut server.rest, black_box(lease));
-            assert_eq!(opened.plaintext, len);
+            assert_eq!(opened.plaintext.len(), len);
         }
         start.elapsed() / count
     };

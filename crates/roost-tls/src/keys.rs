@@ -353,8 +353,8 @@ pub(crate) struct Cipher(aead::LessSafeKey);
 pub(crate) struct Forged;
 
 impl Cipher {
-    /// Opens `bytes[from..]`, ciphertext and tag, and moves the plaintext to the front of `bytes`.
-    /// Returns its length.
+    /// Opens `bytes[from..]`, ciphertext and tag, and moves the plaintext to the front of `bytes`, if it
+    /// is not there. Returns its length.
     #[inline]
     pub(crate) fn open(
         &self,
@@ -364,11 +364,17 @@ impl Cipher {
         from: usize,
     ) -> Result<usize, Forged> {
         let nonce = aead::Nonce::assume_unique_for_key(nonce);
-        let plain = self
+        let (sealed, tag) = bytes[from..].split_last_chunk_mut().ok_or(Forged)?;
+        let tag: &[u8; TAG_BYTES] = tag;
+        let len = self
             .0
-            .open_within(nonce, aead::Aad::from(aad), bytes, from..)
-            .map_err(|_| Forged)?;
-        Ok(plain.len())
+            .open_in_place_separate_tag(nonce, aead::Aad::from(aad), tag, sealed)
+            .map_err(|_| Forged)?
+            .len();
+        if from > 0 {
+            bytes.copy_within(from..from + len, 0);
+        }
+        Ok(len)
     }
 
     /// Seals `bytes` in place. Returns the tag that goes behind them.

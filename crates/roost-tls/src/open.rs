@@ -1,5 +1,7 @@
 //! Opens records, in place. RFC 8446 §5 and, for TLS 1.2, RFC 5246 §6.2 with RFC 5288 and RFC 7905.
 
+use std::ops::Range;
+
 use crate::control::Told;
 use crate::fault::Fault;
 use crate::keys::{Cipher, EXPLICIT_NONCE_BYTES, Suite, TAG_BYTES, Version};
@@ -9,9 +11,9 @@ use crate::rest::Rest;
 /// What was opened of some bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Opened {
-    /// The plaintext of all records of data, joined, stands in so many bytes at the front. It is
-    /// authentic, and handled before `end` is.
-    pub plaintext: usize,
+    /// Where the plaintext of all records of data stands, joined. It is authentic, and handled before `end`
+    /// is.
+    pub plaintext: Range<usize>,
     /// So many bytes at the front have been used up.
     pub consumed: usize,
     /// So many authentic records have come, those without data among them.
@@ -33,12 +35,12 @@ pub enum End {
     Failed(Fault),
 }
 
-/// Opens all whole records of `bytes`, in place, and joins their plaintext at the front. One key
-/// object serves them all. What is left behind `consumed` is the beginning of a record and is kept by
+/// Opens all whole records of `bytes`, in place: the plaintext of the first stays where it is, that of
+/// others is joined to it. One key object serves them all. What is left behind `consumed` is the beginning of a record and is kept by
 /// the caller until that is whole ([`crate::record::gather`]).
 pub fn open(rest: &mut Rest, bytes: &mut [u8]) -> Opened {
     let mut opened = Opened {
-        plaintext: 0,
+        plaintext: 0..0,
         consumed: 0,
         records: 0,
         steps: 0,
@@ -63,13 +65,19 @@ pub fn open(rest: &mut Rest, bytes: &mut [u8]) -> Opened {
             }
         };
         let end = opened.consumed + len;
+        let body = opened.consumed + HEADER_BYTES;
+        if opened.plaintext.is_empty() {
+            opened.plaintext = body..body;
+        }
+        let header = bytes[opened.consumed..].first_chunk();
         let mut record = Record {
-            head: opened.consumed - opened.plaintext,
-            bytes: &mut bytes[opened.plaintext..end],
+            header: *header.expect("a record has a header"),
+            body: body - opened.plaintext.end,
+            bytes: &mut bytes[opened.plaintext.end..end],
         };
         opened.steps += 1 + 2 * len as u64; // opened, then moved or scanned
         match record.open(rest, suite, &mut cipher) {
-            Ok(data) => opened.plaintext += data,
+            Ok(data) => opened.plaintext.end += data,
             Err(fault) => {
                 opened.records += u32::from(fault != Fault::BadRecordMac);
                 fail(rest, &mut opened, fault);
@@ -88,11 +96,13 @@ fn fail(rest: &mut Rest, opened: &mut Opened, fault: Fault) {
     opened.end = End::Failed(fault);
 }
 
-/// A whole record, with the free bytes in front of it.
+/// A whole record.
 struct Record<'a> {
+    header: [u8; HEADER_BYTES],
+    /// Bytes that are free, if others came before, and then what is behind the header.
     bytes: &'a mut [u8],
-    /// Where its header stands.
-    head: usize,
+    /// Where that stands.
+    body: usize,
 }
 
 /// What is under the encryption: the content type, and so many bytes at the front.
@@ -151,7 +161,7 @@ impl Record<'_> {
         suite: Suite,
         cipher: &mut Option<Cipher>,
     ) -> Result<Inner, Fault> {
-        let header = self.header();
+        let header = self.header;
         // RFC 8446 §5: after the handshake everything is encrypted, and §6.2: an alert too.
         if header[0] != content_type::APPLICATION_DATA {
             return Err(Fault::UnexpectedMessage);
@@ -160,10 +170,9 @@ impl Record<'_> {
         let cipher = cipher.get_or_insert_with(|| keys.cipher(suite));
         // RFC 8446 §5.2: the header is the additional data. It is taken as it came, not as it should
         // be, so that no bit of a record can be changed.
-        let from = self.head + HEADER_BYTES;
         let nonce = keys.nonce();
         let len = cipher
-            .open(nonce, &header, self.bytes, from)
+            .open(nonce, &header, self.bytes, self.body)
             .map_err(|_| Fault::BadRecordMac)?;
         rest.rx().0.advance();
         if len > PLAINTEXT_BYTES_MAX + 1 {
@@ -185,9 +194,9 @@ impl Record<'_> {
         suite: Suite,
         cipher: &mut Option<Cipher>,
     ) -> Result<Inner, Fault> {
-        let header = self.header();
+        let header = self.header;
         let keys = &rest.rx().0;
-        let body = self.head + HEADER_BYTES;
+        let body = self.body;
         let explicit = suite.explicit_nonce_bytes();
         let overhead = body + explicit + TAG_BYTES;
         let len = self
@@ -213,11 +222,6 @@ impl Record<'_> {
             content_type: header[0],
             len,
         })
-    }
-
-    fn header(&self) -> [u8; HEADER_BYTES] {
-        let header = self.bytes[self.head..].first_chunk();
-        *header.expect("a record has a header")
     }
 }
 

@@ -152,7 +152,7 @@ impl Endpoint {
     fn open(&mut self, lease: &mut [u8]) -> usize {
         let opened = open(&mut self.rest, lease);
         self.steps += opened.steps;
-        self.received.extend_from_slice(&lease[..opened.plaintext]);
+        self.received.extend_from_slice(&lease[opened.plaintext]);
         match opened.end {
             End::Incomplete(missing) => {
                 assert!(missing > 0);

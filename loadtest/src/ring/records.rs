@@ -46,8 +46,8 @@ fn open(core: &mut Core, slot: u32, bytes: &mut [u8]) {
     let Some(opened) = tls.open(slot, bytes) else {
         return;
     };
-    if opened.plaintext > 0 {
-        core.on_bytes(slot, &mut bytes[..opened.plaintext]);
+    if !opened.plaintext.is_empty() {
+        core.on_bytes(slot, &mut bytes[opened.plaintext]);
     }
     let Some(tls) = &mut core.tls else { return };
     match opened.end {

@@ -16,6 +16,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 
 use roost_net::ConnKey;
@@ -89,8 +90,8 @@ pub(crate) struct Carried {
 
 /// What was opened of a connection's bytes.
 pub(crate) struct Opened {
-    /// So many bytes at the front are plaintext, now.
-    pub(crate) plaintext: usize,
+    /// Which bytes are plaintext, now.
+    pub(crate) plaintext: Range<usize>,
     /// So many were used up.
     pub(crate) consumed: usize,
     /// Something authentic has come, or the handshake has gone on.
@@ -147,7 +148,7 @@ impl TransportState {
 impl Opened {
     fn nothing(then: Then) -> Opened {
         Opened {
-            plaintext: 0,
+            plaintext: 0..0,
             consumed: 0,
             is_sign_of_life: false,
             steps: 1,
@@ -301,7 +302,7 @@ impl Transports {
             Step::Failed(fault) => Then::HandshakeFailed(fault),
         };
         Opened {
-            plaintext: 0,
+            plaintext: 0..0,
             consumed: len,
             is_sign_of_life: true,
             steps: 1 + 2 * len as u64,
@@ -419,7 +420,9 @@ impl Transports {
         pieces: impl IntoIterator<Item = &'p [u8]>,
         out: &mut Vec<u8>,
     ) {
-        if let Some(unsent) = self.unsent.remove(&slot) {
+        if !self.unsent.is_empty()
+            && let Some(unsent) = self.unsent.remove(&slot)
+        {
             out.extend_from_slice(&unsent);
         }
         if self.is_handshaking(slot) {
@@ -504,7 +507,7 @@ fn read_header(bytes: &[u8]) -> Opened {
     match proxy::parse(bytes) {
         Ok(Progress::Incomplete) => Opened::nothing(Then::Wait),
         Ok(Progress::Whole(len, source)) => Opened {
-            plaintext: 0,
+            plaintext: 0..0,
             consumed: len,
             is_sign_of_life: true,
             steps: 1 + len as u64,
