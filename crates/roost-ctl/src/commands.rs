@@ -193,6 +193,14 @@ fn list(client: &Client, conns: &Conns, as_json: bool) -> Result<(), String> {
     list.print(client, as_json)
 }
 
+/// Clients of the daemon come before a list of many pages, which takes seconds of CPU time here too.
+fn give_way() {
+    let _ = rustix::process::setpriority_process(None, LOWEST_PRIORITY); // as good as it is allowed
+}
+
+/// setpriority(2)
+const LOWEST_PRIORITY: i32 = 19;
+
 /// A list that comes in pages.
 struct List<'a> {
     target: String,
@@ -223,6 +231,7 @@ impl List<'_> {
             }
             match page.next {
                 Some(target) if left > 0 => {
+                    give_way();
                     next = Some(with_limit(&target, left.min(self.page_max)));
                 }
                 Some(target) => {
