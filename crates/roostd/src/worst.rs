@@ -49,27 +49,8 @@ impl WorstCase {
             (false, false) => 1,
         };
         let subscriptions = connections_max.saturating_mul(subscriptions_each);
-        let sessions = [
-            (wamp, SESSION_BYTES),
-            (soap, SOAP_SESSION_BYTES),
-            (centrifugo, CENTRIFUGO_SESSION_BYTES),
-            (pusher, PUSHER_SESSION_BYTES),
-            (settings.sse.enabled, STREAM_SESSION_BYTES),
-        ];
-        let session = sessions.into_iter().filter(|(is_on, _)| *is_on);
-        let session = session.map(|(_, bytes)| bytes).max().unwrap_or(0);
-        // Each open call has an invocation at most.
-        let call = match (wamp, soap) {
-            (_, true) => CALL_BYTES + SOAP_REQUEST_BYTES,
-            (true, false) => CALL_BYTES,
-            (false, false) => 0,
-        };
-        let registration = match wamp {
-            true => REGISTRATION_BYTES + limits.channel_name_bytes_max as u64,
-            false => 0,
-        };
-        let calls = u64::from(limits.calls_per_connection_max).saturating_mul(call)
-            + u64::from(limits.registrations_per_connection_max).saturating_mul(registration);
+        let session = session_bytes(settings);
+        let calls = calls_bytes(limits, (wamp, soap));
         let channels = subscriptions.min(u64::from(limits.channels_max).saturating_mul(reactors));
         let channel = CHANNEL_BYTES + limits.channel_name_bytes_max as u64;
         let buffers = receive_buffers_bytes(driver);
@@ -143,6 +124,36 @@ fn api_bytes(api: &config::Api, reactors: u64) -> u64 {
             requests.saturating_add(connections).saturating_add(repeats)
         }
     }
+}
+
+/// What the greatest session of a dialect that is on takes.
+fn session_bytes(settings: &config::Settings) -> u64 {
+    let (wamp, soap, centrifugo) = dialects(settings);
+    let sessions = [
+        (wamp, SESSION_BYTES),
+        (soap, SOAP_SESSION_BYTES),
+        (centrifugo, CENTRIFUGO_SESSION_BYTES),
+        (settings.pusher.enabled, PUSHER_SESSION_BYTES),
+        (settings.sse.enabled, STREAM_SESSION_BYTES),
+    ];
+    let sessions = sessions.into_iter().filter(|(is_on, _)| *is_on);
+    sessions.map(|(_, bytes)| bytes).max().unwrap_or(0)
+}
+
+/// The calls that one connection may have open, and what it may have registered.
+fn calls_bytes(limits: &config::Limits, (wamp, soap): (bool, bool)) -> u64 {
+    // Each open call has an invocation at most.
+    let call = match (wamp, soap) {
+        (_, true) => CALL_BYTES + SOAP_REQUEST_BYTES,
+        (true, false) => CALL_BYTES,
+        (false, false) => 0,
+    };
+    let registration = match wamp {
+        true => REGISTRATION_BYTES + limits.channel_name_bytes_max as u64,
+        false => 0,
+    };
+    u64::from(limits.calls_per_connection_max).saturating_mul(call)
+        + u64::from(limits.registrations_per_connection_max).saturating_mul(registration)
 }
 
 /// What is counted of each connection, where all are ahead of a rate, and of all addresses.
