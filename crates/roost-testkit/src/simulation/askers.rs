@@ -379,18 +379,20 @@ impl Asker {
             },
             68 => {} // a call of another client's: it is not answered
             _ => match self.open.remove(&number(1)) {
-                Some(asked) => self.handle_answer(asked, message),
+                Some(asked) => self.handle_answer(number(1), asked, message),
                 None => self.fail(format!("an answer to nothing: {message:?}")),
             },
         }
     }
 
-    fn handle_answer(&mut self, asked: Asked, message: &[Value]) {
+    fn handle_answer(&mut self, request: u64, asked: Asked, message: &[Value]) {
         let number = message.get(2).and_then(Value::as_u64).unwrap_or(0);
         match asked {
             Asked::Register(name) => {
                 self.registrations.insert(number, name);
             }
+            // It was subscribed already, and has said meanwhile that it no longer wants to be.
+            Asked::Subscribe(..) if self.ends_behind(request, number) => {}
             Asked::Subscribe(name, gets_retained) => {
                 let is_new = !self.subscriptions.contains_key(&number);
                 self.subscriptions.insert(number, name);
@@ -407,6 +409,12 @@ impl Asker {
                 }
             }
         }
+    }
+
+    /// Whether the subscription of this number is to be ended by a request behind that one.
+    fn ends_behind(&self, request: u64, number: u64) -> bool {
+        let mut behind = self.open.range(request..);
+        behind.any(|(_, asked)| *asked == Asked::Unsubscribe(number))
     }
 
     /// What the session has had all the time is there.
