@@ -250,7 +250,7 @@ impl Publication {
         }
     }
 
-    /// What [`Publication::to_json_string`] says, as a text.
+    /// What `Publication::to_json_string` says, as a text.
     pub fn to_text(&self) -> String {
         serde_json::from_slice(&self.to_json_string()).expect("it is a JSON string")
     }

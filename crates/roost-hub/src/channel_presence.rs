@@ -76,6 +76,8 @@ impl ChannelPresence {
             gone: VecDeque::new(),
             is_changed: false,
             due: NEVER,
+            hurried: 0,
+            told: (0, 0),
         }
     }
 
@@ -238,6 +240,23 @@ impl ChannelPresence {
             has_user.then(|| self.gone.iter().position(is_user))?
         })?;
         Some(self.gone.remove(at)?.member)
+    }
+
+    /// One that has joined asks who is there: those that joined before it are told next, unless they are
+    /// more than may be told by now. True if there are any.
+    pub(crate) fn hurry(
+        &mut self,
+        place: (ReactorId, Subscriber),
+        limits: PresenceLimits,
+        now: u32,
+    ) -> bool {
+        let untold = self.members.untold_before(place).unwrap_or(0);
+        let may_tell = limits.notify.map_or(0, |notify| self.may_tell(notify, now));
+        if self.is_counted_only(limits) || !(1..=may_tell).contains(&untold) {
+            return false;
+        }
+        self.hurried = u32::try_from(untold).unwrap_or(u32::MAX);
+        true
     }
 
     /// What is told now, and how many bytes are free with it.
@@ -413,6 +432,8 @@ impl ChannelPresence {
             gone,
             is_changed,
             due,
+            hurried: _, // told at once
+            told: _,    // the next may be a little early
         } = self;
         let gone = gone.into_iter().map(|gone| {
             let Gone {

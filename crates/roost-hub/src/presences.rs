@@ -208,19 +208,13 @@ impl Presences {
         let Some(number) = self.channels.find(self.hasher.hash(name), name) else {
             return false;
         };
-        let presence = self.get(number);
-        let limits = self.options.limits(presence.namespace());
+        let limits = self.options.limits(self.get(number).namespace());
         let Some(limits) = limits.filter(|limits| limits.by_user) else {
             return false;
         };
-        let untold = presence.members.untold_before(place).unwrap_or(0);
-        let may_tell = limits
-            .notify
-            .map_or(0, |notify| presence.may_tell(notify, now));
-        if presence.is_counted_only(limits) || !(1..=may_tell).contains(&untold) {
+        if !self.get_mut(number).hurry(place, limits, now) {
             return false;
         }
-        self.get_mut(number).hurried = u32::try_from(untold).unwrap_or(u32::MAX);
         self.schedule(number, now);
         true
     }

@@ -103,6 +103,7 @@ impl Session {
             Arc::new(MemberInfo {
                 connection: Some((**info).into()),
                 channel: None,
+                has_number: false,
             })
         });
     }
@@ -128,6 +129,7 @@ impl Session {
                 Some(Arc::new(MemberInfo {
                     connection,
                     channel: Some((**channel).into()),
+                    has_number: false,
                 }))
             }
         };

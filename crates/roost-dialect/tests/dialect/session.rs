@@ -366,9 +366,9 @@ fn publish_options() {
         publish(r#"{"exclude_me":false}"#),
         expected("exclude_me: Some(false), ack: None, details: None")
     );
-    let disclosed = "exclude_me: Some(true), ack: None, details: Some(PublishDetails { receivers: None, publisher: Some(9129137332), retain: false, client_info: None, event: None, user_id: None })";
+    let disclosed = "exclude_me: Some(true), ack: None, details: Some(PublishDetails { receivers: None, publisher: Some(9129137332), retain: false, client_info: None, event: None, user_id: None, has_number: false })";
     assert_eq!(publish(r#"{"disclose_me":true}"#), expected(disclosed));
-    let retained = "exclude_me: Some(true), ack: None, details: Some(PublishDetails { receivers: None, publisher: None, retain: true, client_info: None, event: None, user_id: None })";
+    let retained = "exclude_me: Some(true), ack: None, details: Some(PublishDetails { receivers: None, publisher: None, retain: true, client_info: None, event: None, user_id: None, has_number: false })";
     assert_eq!(publish(r#"{"retain":true}"#), expected(retained));
 }
 

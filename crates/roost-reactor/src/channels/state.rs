@@ -28,7 +28,6 @@ use crate::image::Image;
 use crate::peer_message::PeerMessage;
 use crate::sessions::Sessions;
 use crate::settings::{Settings, SlowConsumer};
-use crate::watched::Watched;
 
 /// All channels that connections of one reactor are subscribed to, and those whose home it is. The
 /// only caller of the hub, and the only part that carries out what it says.
@@ -254,7 +253,7 @@ impl Channels {
         };
         let number = self
             .hub
-            .hub
+            .inner
             .subscribe_pattern(subscribe, now, &mut self.hub.outputs)?;
         if is_new {
             self.fanout.join(number, encoding, who.0);
