@@ -9,7 +9,7 @@ mod trim;
 
 pub(crate) use admission::{Admission, Refused};
 pub(crate) use backlog::{BacklogReport, BacklogWriter};
-pub(crate) use budget::{Budget, BudgetShare, count_memory};
+pub(crate) use budget::{Budget, BudgetShare, BudgetVerdict, count_memory};
 pub use connect_rates::CONNECT_RATES_BYTES;
 pub(crate) use connect_rates::ConnectRates;
 pub(crate) use state::Governor;

@@ -6,15 +6,22 @@ use roost_wire::CloseCode;
 use crate::closing::{close_dropping, cut, fail, linger};
 use crate::connections::{Flags, Partial, Phase, held_by};
 use crate::core::Core;
+use crate::governor::BudgetVerdict;
 use crate::responses::refuse;
 
 /// Looks at what all hold together, and closes the connections that the governor names. Returns whether there
 /// were any.
+#[inline(always)] // a call in each loop iteration
 pub(crate) fn keep_budget<D: Driver>(core: &mut Core, driver: &D) -> bool {
     let verdict = core.governor.look_at_budget(&core.connections, driver);
-    let Some(verdict) = verdict else {
-        return false;
-    };
+    match verdict {
+        None => false,
+        Some(verdict) => close_holders(core, driver, verdict),
+    }
+}
+
+#[cold]
+fn close_holders<D: Driver>(core: &mut Core, driver: &D, verdict: BudgetVerdict) -> bool {
     if verdict.wake_others {
         core.channels.links().wake_others();
     }

@@ -18,6 +18,7 @@ use crate::requests::on_request_timeout;
 use crate::streams;
 
 /// Looks at the next slice of the table, if it is time.
+#[inline(always)] // a call in each loop iteration
 pub(crate) fn keep_deadlines<D: Driver>(core: &mut Core, driver: &D) {
     if let Some(slice) = core.connections.begin_slice() {
         keep_slice(core, driver, slice);

@@ -116,6 +116,7 @@ impl Deadlines {
     }
 
     /// Begins with the next slice of a table of so many slots, if it is time.
+    #[inline(always)] // a call in each loop iteration
     pub(super) fn begin_slice(&mut self, slots: u32) -> Option<Slice> {
         let until = self.clock.input_until;
         if until < self.due() {

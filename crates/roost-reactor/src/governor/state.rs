@@ -86,6 +86,7 @@ impl Governor {
     }
 
     /// Reports what the connections here hold; finds which to close if all together hold too much.
+    #[inline(always)] // a call in each loop iteration
     pub(crate) fn look_at_budget<D: Driver>(
         &mut self,
         connections: &Connections,
