@@ -28,10 +28,6 @@ pub(crate) struct ChannelPresence {
     is_changed: bool,
     /// When there is something to tell or to forget; `NEVER` if there is not.
     due: u32,
-    /// Joins alone, so many, are told next, because one that has joined asks.
-    hurried: u32,
-    /// So many changes were told until that tick, of those that may be told by then.
-    told: (u32, u32),
 }
 
 /// A member that has left, which is still to be told.
@@ -76,8 +72,6 @@ impl ChannelPresence {
             gone: VecDeque::new(),
             is_changed: false,
             due: NEVER,
-            hurried: 0,
-            told: (0, 0),
         }
     }
 
@@ -242,23 +236,6 @@ impl ChannelPresence {
         Some(self.gone.remove(at)?.member)
     }
 
-    /// One that has joined asks who is there: those that joined before it are told next, unless they are
-    /// more than may be told by now. True if there are any.
-    pub(crate) fn hurry(
-        &mut self,
-        place: (ReactorId, Subscriber),
-        limits: PresenceLimits,
-        now: u32,
-    ) -> bool {
-        let untold = self.members.untold_before(place).unwrap_or(0);
-        let may_tell = limits.notify.map_or(0, |notify| self.may_tell(notify, now));
-        if self.is_counted_only(limits) || !(1..=may_tell).contains(&untold) {
-            return false;
-        }
-        self.hurried = u32::try_from(untold).unwrap_or(u32::MAX);
-        true
-    }
-
     /// What is told now, and how many bytes are free with it.
     pub(crate) fn tell(
         &mut self,
@@ -280,17 +257,13 @@ impl ChannelPresence {
             change.counts = is_changed.then(|| self.counts());
             return (change, freed);
         }
-        let hurried = std::mem::take(&mut self.hurried) as usize;
         let over = self
             .gone
             .iter()
-            .take_while(|gone| hurried == 0 && gone.is_over(notify, now));
+            .take_while(|gone| gone.is_over(notify, now));
         let over = over.count();
-        let changes_max = self.may_tell(notify, now);
-        let untold = match self.members.len() - self.members.told() {
-            untold if hurried == 0 => untold,
-            untold => untold.min(hurried),
-        };
+        let changes_max = notify.changes_max as usize;
+        let untold = self.members.len() - self.members.told();
         let joins = untold.min(changes_max - over.min(changes_max / 2));
         for _ in 0..joins {
             change.joined.extend(self.members.tell_next().cloned());
@@ -303,28 +276,11 @@ impl ChannelPresence {
         if self.gone.is_empty() {
             self.gone = VecDeque::new();
         }
-        self.note_told(joins + leaves, notify, now);
         let is_told = notify.tells_counts && is_changed;
         if is_told || joins < untold || leaves < over {
             change.counts = Some(self.counts());
         }
         (change, freed)
-    }
-
-    /// How many changes may be told now: within each `every` ticks, `changes_max`.
-    fn may_tell(&self, notify: PresenceNotify, now: u32) -> usize {
-        let (told, until) = self.told;
-        let before = if now < until { told } else { 0 };
-        notify.changes_max.saturating_sub(before) as usize
-    }
-
-    fn note_told(&mut self, changes: usize, notify: PresenceNotify, now: u32) {
-        let (told, until) = self.told;
-        let changes = u32::try_from(changes).unwrap_or(u32::MAX);
-        self.told = match now < until {
-            true => (told.saturating_add(changes), until),
-            false => (changes, now.saturating_add(notify.every)),
-        };
     }
 
     /// What has just been told of users, one by one: each with whether it is the user's first member that
@@ -432,8 +388,6 @@ impl ChannelPresence {
             gone,
             is_changed,
             due,
-            hurried: _, // told at once
-            told: _,    // the next may be a little early
         } = self;
         let gone = gone.into_iter().map(|gone| {
             let Gone {

@@ -61,11 +61,6 @@ impl Members {
         self.told as usize
     }
 
-    /// How many were not told that are before this one; `None` if it is told, or is not there.
-    pub(crate) fn untold_before(&self, place: (ReactorId, Subscriber)) -> Option<usize> {
-        self.find(place)?.checked_sub(self.told as usize)
-    }
-
     /// The next to be told is told now.
     pub(crate) fn tell_next(&mut self) -> Option<&Member> {
         let next = self.list.get(self.told as usize)?;

@@ -130,9 +130,8 @@ pub struct PresenceQuery {
     /// Whether only how many there are is asked for.
     pub counts_only: bool,
     /// Whether those are asked for that subscribers were told, and not those that are there: what they are
-    /// told from then on follows that. It is for this subscriber, which has joined just before: the others
-    /// are told of who has joined before it at once, if so many may be told by now.
-    pub as_told: Option<Subscriber>,
+    /// told from then on follows that.
+    pub as_told: bool,
 }
 
 impl MemberInfo {

@@ -202,23 +202,6 @@ impl Presences {
         number.map_or_else(PresenceCounts::default, |number| self.get(number).counts())
     }
 
-    /// One that has joined asks who is there: whoever joined before it is to be told now, unless those are
-    /// more than may be told by now. Only where users count once. True if there is something to tell.
-    pub(crate) fn hurry(&mut self, name: &str, place: (ReactorId, Subscriber), now: u32) -> bool {
-        let Some(number) = self.channels.find(self.hasher.hash(name), name) else {
-            return false;
-        };
-        let limits = self.options.limits(self.get(number).namespace());
-        let Some(limits) = limits.filter(|limits| limits.by_user) else {
-            return false;
-        };
-        if !self.get_mut(number).hurry(place, limits, now) {
-            return false;
-        }
-        self.schedule(number, now);
-        true
-    }
-
     /// The members that a channel's subscribers know of.
     pub(crate) fn view_as_told(&self, name: &str) -> PresenceView {
         let number = self.channels.find(self.hasher.hash(name), name);

@@ -56,11 +56,10 @@ pub(crate) fn answer_with_members(core: &mut Core, key: ConnKey, channel: &str, 
         asker: key.to_bits(),
         token,
         counts_only: false,
-        as_told: Some(Subscriber(key.slot())),
+        as_told: true,
     };
     let now = core.now();
-    let codec = core.connections.codec();
-    let asked = core.channels.hub_mut().ask_presence(query, codec, now);
+    let asked = core.channels.hub_mut().ask_presence(query, now);
     debug_assert!(asked.is_ok(), "it has subscribed to a channel of this name");
 }
 
@@ -119,10 +118,9 @@ fn try_ask(
         asker: key.to_bits(),
         token,
         counts_only,
-        as_told: None,
+        as_told: false,
     };
-    let codec = core.connections.codec();
-    let asked = core.channels.hub_mut().ask_presence(query, codec, now);
+    let asked = core.channels.hub_mut().ask_presence(query, now);
     asked.map_err(|_| Refusal::InvalidName)
 }
 

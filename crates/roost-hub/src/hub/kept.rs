@@ -355,19 +355,17 @@ impl<P: Payload, F: Clone> Hub<P, F> {
         self.leave((who, encoding, channel), true, out)
     }
 
-    /// Asks who is in a channel: [`Output::Presence`] follows. `encode` as in [`Hub::tell_presence`].
+    /// Asks who is in a channel: [`Output::Presence`] follows.
     pub fn ask_presence(
         &mut self,
         query: PresenceQuery,
         now: u32,
-        encode: Encode<'_, P, F>,
         out: &mut Vec<Output<P, F>>,
     ) -> Result<(), NameError> {
         self.advance(now);
         self.check_name(&query.name)?;
         let home = self.home_of(&query.name);
         if home == self.options.me {
-            self.hurry(&query, home, encode, out);
             let answer = self.answer_presence(&query);
             out.push(Output::Presence(Box::new(answer)));
         } else {
@@ -405,13 +403,6 @@ impl<P: Payload, F: Clone> Hub<P, F> {
         out: &mut Vec<Output<P, F>>,
     ) {
         self.advance(now);
-        self.tell_due(encode, out);
-        self.debug_check();
-    }
-
-    /// Tells what is due.
-    fn tell_due(&mut self, encode: Encode<'_, P, F>, out: &mut Vec<Output<P, F>>) {
-        let now = self.now;
         let mut told = 0;
         while told < TOLD_MAX {
             let Some(presences) = &mut self.presences else {
@@ -431,22 +422,7 @@ impl<P: Payload, F: Clone> Hub<P, F> {
                 publishing.tell(index, &payload, encodings, encode);
             }
         }
-    }
-
-    /// Before one that has joined is answered: the others are told of who has come before it.
-    fn hurry(
-        &mut self,
-        query: &PresenceQuery,
-        from: ReactorId,
-        encode: Encode<'_, P, F>,
-        out: &mut Vec<Output<P, F>>,
-    ) {
-        let now = self.now;
-        if let (Some(who), Some(presences)) = (query.as_told, &mut self.presences)
-            && presences.hurry(&query.name, (from, who), now)
-        {
-            self.tell_due(encode, out);
-        }
+        self.debug_check();
     }
 
     /// The time at which there is something to tell; `u32::MAX` if there is not.
@@ -460,7 +436,6 @@ impl<P: Payload, F: Clone> Hub<P, F> {
         &mut self,
         from: ReactorId,
         item: Item<P, F>,
-        encode: Encode<'_, P, F>,
         out: &mut Vec<Output<P, F>>,
     ) {
         match item {
@@ -486,7 +461,6 @@ impl<P: Payload, F: Clone> Hub<P, F> {
                 self.report_users(out);
             }
             Item::AskPresence(query) => {
-                self.hurry(&query, from, encode, out);
                 let answer = Box::new(self.answer_presence(&query));
                 out.push(Output::ToReactor(from, Item::Presence(answer)));
             }
@@ -496,7 +470,7 @@ impl<P: Payload, F: Clone> Hub<P, F> {
     }
 
     fn answer_presence(&mut self, query: &PresenceQuery) -> PresenceAnswer {
-        let told = self.presences.as_ref().filter(|_| query.as_told.is_some());
+        let told = self.presences.as_ref().filter(|_| query.as_told);
         let told = told.map(|presences| presences.view_as_told(&query.name));
         let view = match told {
             Some(view) => view,

@@ -224,17 +224,16 @@ impl World {
     }
 
     /// A client on the first reactor asks who is in the first channel, as subscribers were told.
-    fn ask_as_told(&mut self, slot: u32) {
+    fn ask_as_told(&mut self) {
         let query = PresenceQuery {
             name: NAMES[0].into(),
             asker: 1,
             token: 0,
             counts_only: false,
-            as_told: Some(Subscriber(slot)),
+            as_told: true,
         };
         let mut out = Vec::new();
-        let encode = &mut |note: &Note, _, _, _: roost_hub::Route<'_>| note.clone();
-        let asked = self.hubs[0].ask_presence(query, self.now, encode, &mut out);
+        let asked = self.hubs[0].ask_presence(query, self.now, &mut out);
         asked.expect("the name is one");
         self.carry(0, out);
     }
@@ -544,16 +543,14 @@ fn who_asks_on_another_reactor_is_answered() {
     world.join(1, (2, 7), QUIET, "ann");
     for reactor in 0..3u8 {
         let query = PresenceQuery {
-            as_told: None,
+            as_told: false,
             name: NAMES[1].into(),
             asker: 40 + u64::from(reactor),
             token: 7,
             counts_only: reactor == 1,
         };
         let (mut out, now) = (Vec::new(), world.now);
-        let encode = &mut |note: &Note, _, _, _: roost_hub::Route<'_>| note.clone();
-        let hub = &mut world.hubs[usize::from(reactor)];
-        let asked = hub.ask_presence(query, now, encode, &mut out);
+        let asked = world.hubs[usize::from(reactor)].ask_presence(query, now, &mut out);
         asked.expect("a good name");
         world.carry(reactor, out);
         world.deliver_all(&mut random);
@@ -622,7 +619,7 @@ fn users_are_told_once_and_behind_what_was_answered() {
                         world.step(&mut random);
                     }
                 }
-                5 => world.ask_as_told(random.below(9) as u32),
+                5 => world.ask_as_told(),
                 _ => world.pass(1 + random.below(8) as u32),
             }
         }
@@ -654,46 +651,6 @@ fn users_are_told_once_and_behind_what_was_answered() {
             }
             assert_eq!(users, there);
         }
-    }
-}
-
-/// A client is answered with all that came before it, within what may be told at a time; the others are told
-/// of those at once.
-#[test]
-fn one_that_joins_is_answered_with_all_that_came_before_it() {
-    for (seed, reactors) in (0..20).zip([1, 3].into_iter().cycle()) {
-        let mut random = Random::new(seed);
-        let by_user = PresenceLimits {
-            by_user: true,
-            ..limits(1_000, Some(NOTIFY))
-        };
-        let mut world = World::new(reactors, by_user, u64::MAX);
-        let users = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
-        for (slot, user) in (1..).zip(users) {
-            world.join(0, (0, slot), TELLS, user);
-            world.ask_as_told(slot);
-            world.deliver_all(&mut random);
-            let answer = world.answers.last().expect("it is answered");
-            let listed = answer.view.members.iter();
-            let mut listed: Vec<_> = listed.map(|member| member.user.to_string()).collect();
-            listed.sort();
-            // Within one round so many are told, and the others wait for the next.
-            let before = (slot as usize - 1).min(NOTIFY.changes_max as usize);
-            assert_eq!(listed, users[..before], "{user}");
-        }
-        world.pass(NOTIFY.every * 3);
-        world.deliver_all(&mut random);
-        world.join(0, (0, 20), TELLS, "z");
-        world.ask_as_told(20);
-        world.deliver_all(&mut random);
-        let answer = world.answers.last().expect("it is answered");
-        assert_eq!(answer.view.members.len(), users.len());
-        // Each is told once.
-        let told = &world.told[&(0, NAMES[0].to_owned())];
-        let joined = told.iter().flat_map(|(_, change)| &change.joined);
-        let mut joined: Vec<_> = joined.map(|member| member.user.as_str()).collect();
-        joined.sort();
-        assert_eq!(joined, users);
     }
 }
 
