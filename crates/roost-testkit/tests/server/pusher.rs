@@ -319,6 +319,7 @@ fn a_user_that_is_a_number_stays_one(backend: Backend) -> Checked {
     let mut one = Peer::open(&server)?;
     let first = one.subscribe("presence-a", Some(r#"{"user_id":1}"#))?;
     assert_eq!(first["presence"]["hash"], json!({"1": {}}));
+    std::thread::sleep(Duration::from_millis(600)); // until others are told of it
     let mut two = Peer::open(&server)?;
     let second = two.subscribe("presence-a", Some(r#"{"user_id":2,"user_info":{"a":3}}"#))?;
     assert_eq!(second["presence"]["hash"], json!({"1": {}, "2": {"a": 3}}));
