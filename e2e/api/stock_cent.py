@@ -58,7 +58,7 @@ def check_presence(client):
     (name, info), = present.items()
     assert info.client == name and info.user == ""
     stats = client.presence_stats(PresenceStatsRequest(channel="c"))
-    assert (stats.num_clients, stats.num_users) == (1, 0)
+    assert (stats.num_clients, stats.num_users) == (1, 1)
     assert client.presence(PresenceRequest(channel="other")).presence == {}
 
 
