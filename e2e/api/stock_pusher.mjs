@@ -29,7 +29,7 @@ const batch = [{ channel: "heard", name: "from-node", data: { n: 3 } }, { channe
 assert.deepEqual(await json(await pusher.triggerBatch(batch)), {});
 
 const listed = await json(await pusher.get({ path: "/channels", params: { filter_by_prefix: "hea" } }));
-assert.deepEqual(listed, { channels: { heard: {} } });
+assert.deepEqual(listed, { channels: { heard: { occupied: true, subscription_count: 1 } } });
 const one = await json(await pusher.get({ path: "/channels/heard", params: { info: "subscription_count" } }));
 assert.deepEqual(one, { occupied: true, subscription_count: 1 });
 assert.deepEqual(await json(await pusher.get({ path: "/channels/presence-none/users" })), { users: [] });
