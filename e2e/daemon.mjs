@@ -20,6 +20,11 @@ export const driver = process.env.ROOST_DRIVER ?? null;
 /** Where suites leave what a person may look at. */
 export const outputDirectory = process.env.E2E_OUT ?? resolve(root, "target/e2e", driver ?? "default");
 
+/** Those above 1023 to which browsers, and Node's fetch, do not connect (Fetch Standard, "port blocking"). */
+const BLOCKED_PORTS = new Set([
+  1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+]);
+
 const START_MS = 10_000;
 const STOP_MS = 15_000;
 
@@ -53,7 +58,7 @@ export async function until(what, condition, ms = 10_000) {
 }
 
 /**
- * A daemon that has said where it listens. Port 0 lets the kernel choose. `set` has further keys as
+ * A daemon that has said where it listens. Port 0 lets the kernel choose, but none that browsers block. `set` has further keys as
  * `--set` takes them; `file` another configuration; `tls` a directory for a certificate that the daemon makes for itself;
  * `admin` the path of the admin socket.
  */
@@ -94,6 +99,11 @@ export async function startDaemon({ port = 0, set = [], file = config, tls = nul
     child.kill("SIGKILL");
     throw error;
   });
+  if (port === 0 && BLOCKED_PORTS.has(Number(bound))) {
+    child.kill("SIGKILL");
+    await exited;
+    return startDaemon({ port, set, file, tls, admin });
+  }
 
   return {
     http: `${tls ? "https" : "http"}://${host}:${bound}`,
