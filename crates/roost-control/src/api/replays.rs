@@ -1,5 +1,5 @@
 //! Requests that come a second time. A signature holds for ten minutes before and after its time, so that
-//! whoever has intercepted a request could send it again until then. Libraries sign by the second: two equal
+//! an attacker who has captured a request could replay it until then. Libraries sign by the second: two equal
 //! requests of one second have one signature, and so have the tries of one that is sent again. What
 //! comes with a signature of [`AGAIN_MS`] ago is neither, and is refused.
 
