@@ -209,6 +209,7 @@ impl Connections {
                 .timer(heads)
                 .header_read_timeout(limits.head_timeout)
                 .max_buf_size(HEAD_BYTES_MAX)
+                .writev(false)
                 .serve_connection(TokioIo::new(stream), service);
             let mut connection = pin!(connection);
             loop {

@@ -5,7 +5,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -114,18 +114,10 @@ impl Stream {
     async fn run(mut self, mut body: Body) {
         let mut rest: Vec<u8> = Vec::new();
         loop {
-            let frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context));
-            let data = match timeout(IDLE_TIMEOUT, frame).await {
-                Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+            let data = match self.next_data(&mut body).await {
+                Ok(Some(data)) => data,
                 Ok(None) => break,
-                Ok(Some(Err(_))) => return, // the connection has ended
-                Err(_) => {
-                    // The connection is closed without a last chunk, so that the results are not
-                    // taken for those of all.
-                    let idle = io::Error::from(io::ErrorKind::TimedOut);
-                    let _ = timeout(IDLE_TIMEOUT, self.results.send(Err(idle))).await;
-                    return;
-                }
+                Err(Ended) => return,
             };
             if self.read(&mut rest, &data).await.is_err() {
                 return;
@@ -135,6 +127,46 @@ impl Stream {
             self.add_line(&rest);
         }
         let _ = self.publish_window().await; // or the client has gone
+    }
+
+    /// The next piece of the body; `None` at its end. What is in the window is published before it is
+    /// waited for: the client may wait for the results before it sends more.
+    async fn next_data(&mut self, body: &mut Body) -> Result<Option<Bytes>, Ended> {
+        let mut frame = pin!(poll_fn(|context| Pin::new(&mut *body).poll_frame(context)));
+        let mut received = None;
+        for is_last_try in [false, true] {
+            received = poll_fn(|context| match frame.as_mut().poll(context) {
+                Poll::Ready(received) => Poll::Ready(Some(received)),
+                Poll::Pending => Poll::Ready(None),
+            })
+            .await;
+            if received.is_some() || is_last_try {
+                break;
+            }
+            // The connection's task reads what has come.
+            tokio::task::yield_now().await;
+        }
+        let received = match received {
+            Some(received) => received,
+            None => {
+                self.publish_window().await?;
+                match timeout(IDLE_TIMEOUT, frame).await {
+                    Ok(received) => received,
+                    Err(_) => {
+                        // The connection is closed without a last chunk, so that the results are not
+                        // taken for those of all.
+                        let idle = io::Error::from(io::ErrorKind::TimedOut);
+                        let _ = timeout(IDLE_TIMEOUT, self.results.send(Err(idle))).await;
+                        return Err(Ended);
+                    }
+                }
+            }
+        };
+        match received {
+            Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
+            Some(Err(_)) => Err(Ended), // the connection has ended
+            None => Ok(None),
+        }
     }
 
     /// Takes the lines out of what has come; `rest` is the begin of one.
@@ -162,8 +194,7 @@ impl Stream {
             let detail = format!("the line has more than {bytes_max} bytes (api.body_bytes_max)");
             return self.end_with(Problem::new(Kind::TooLarge, detail)).await;
         }
-        // What is here is published now: the client may wait for the results before it sends more.
-        self.publish_window().await
+        Ok(())
     }
 
     /// The line that has begun is refused, and no more is read.
